@@ -1,0 +1,54 @@
+"""fastnn: multi-layer perceptrons on the CPU with PyTorch's API, every hot loop a Numba kernel.
+
+``import fastnn as torch`` and train. Upstairs of ``fastnn.kernels``: names, shapes, errors,
+autograd and state are here, arithmetic is there.
+"""
+
+from fastnn import nn, optim, utils
+from fastnn.autograd import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from fastnn.dtypes import bool_ as bool
+from fastnn.dtypes import dtype, float32, float64, int8, int16, int32, int64, uint8
+from fastnn.errors import DTypeError, ShapeError
+from fastnn.kernels.jit import get_num_threads, set_num_threads
+from fastnn.nn.functional import matmul, relu, sigmoid, tanh
+from fastnn.random import Generator, manual_seed
+from fastnn.tensor import Size, Tensor, argmax, from_numpy, max, ones, tensor, zeros
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "DTypeError",
+    "Generator",
+    "ShapeError",
+    "Size",
+    "Tensor",
+    "argmax",
+    "bool",
+    "dtype",
+    "enable_grad",
+    "float32",
+    "float64",
+    "from_numpy",
+    "get_num_threads",
+    "int8",
+    "int16",
+    "int32",
+    "int64",
+    "is_grad_enabled",
+    "manual_seed",
+    "matmul",
+    "max",
+    "nn",
+    "no_grad",
+    "ones",
+    "optim",
+    "relu",
+    "set_grad_enabled",
+    "set_num_threads",
+    "sigmoid",
+    "tanh",
+    "tensor",
+    "uint8",
+    "utils",
+    "zeros",
+]

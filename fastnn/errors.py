@@ -1,0 +1,15 @@
+"""The two errors of tensors that are both what NumPy and what PyTorch users expect.
+
+PyTorch raises RuntimeError for operands that do not fit; ValueError and TypeError say it better.
+These are both, so either ``except`` catches them. Imports nothing.
+"""
+
+from __future__ import annotations
+
+
+class ShapeError(ValueError, RuntimeError):
+    """Shapes of operands that do not go together; names what was found and what was expected."""
+
+
+class DTypeError(TypeError, RuntimeError):
+    """Dtypes of operands that do not go together; names what was found and what was expected."""

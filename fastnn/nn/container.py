@@ -1,0 +1,92 @@
+"""Sequential: modules one after the other, each linear layer fused with the activation behind it.
+
+May import ``activation``, ``functional``, ``linear`` and ``module``.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any, overload
+
+from fastnn.nn import functional
+from fastnn.nn.activation import _Activation
+from fastnn.nn.linear import Linear
+from fastnn.nn.module import Module
+
+
+class Sequential(Module):
+    """Modules in order, each called on the result of the one before.
+
+    Args:
+        args: modules, or one OrderedDict of names and modules.
+
+    >>> import fastnn
+    >>> nn = fastnn.nn
+    >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+    >>> model(fastnn.zeros(1, 4)).shape, len(model)
+    (fastnn.Size([1, 2]), 3)
+    """
+
+    def __init__(self, *args: Any) -> None:
+        super().__init__()
+        named = args[0].items() if len(args) == 1 and isinstance(args[0], OrderedDict) else enumerate(args)
+        for name, module in named:
+            self.add_module(str(name), module)
+
+    def forward(self, input: Any) -> Any:
+        """The result of the last module."""
+        modules = list(self._modules.values())
+        position, last = 0, len(modules) - 1
+        while position <= last:
+            module = modules[position]
+            follower = modules[position + 1] if position < last else None
+            if type(module) is Linear and isinstance(follower, _Activation) and _untouched(module, follower):
+                input = functional.linear_activation(input, module.weight, module.bias, *follower.fused())
+                position += 2
+            else:
+                input = module(input)  # type: ignore[misc]  # a None in here is the user's, and fails as in PyTorch
+                position += 1
+        return input
+
+    def __len__(self) -> int:
+        return len(self._modules)
+
+    def __iter__(self) -> Iterator[Module]:
+        return iter(self._modules.values())  # type: ignore[arg-type]
+
+    @overload
+    def __getitem__(self, index: int) -> Module: ...
+
+    @overload
+    def __getitem__(self, index: slice) -> Sequential: ...
+
+    def __getitem__(self, index: Any) -> Any:
+        if isinstance(index, slice):
+            return type(self)(OrderedDict(list(self._modules.items())[index]))
+        return self._modules[self._key(index)]
+
+    def __setitem__(self, index: int, module: Module) -> None:
+        setattr(self, self._key(index), module)
+
+    def __delitem__(self, index: Any) -> None:
+        keys = list(self._modules)
+        for key in keys[index] if isinstance(index, slice) else [self._key(index)]:
+            del self._modules[key]
+        # Numbered names close up, as in PyTorch.
+        self._modules = dict(zip(map(str, range(len(self._modules))), self._modules.values(), strict=True))
+
+    def append(self, module: Module) -> Sequential:
+        """Add a module at the end."""
+        self.add_module(str(len(self)), module)
+        return self
+
+    def _key(self, index: int) -> str:
+        if not -len(self) <= index < len(self):
+            raise IndexError(f"index {index} is out of range for {len(self)} modules")
+        return list(self._modules)[index]
+
+
+def _untouched(*modules: Module) -> bool:
+    """Whether these run the forward of their class, and of no subclass of the user's."""
+    return all(["forward" not in m.__dict__ and type(m).__module__.startswith("fastnn.nn.") for m in modules])

@@ -1,0 +1,314 @@
+"""Layers and losses as functions of tensors: shapes and errors here, arithmetic in the kernels.
+
+May import ``tensor``, ``autograd``, ``errors`` and ``fastnn.kernels``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastnn import kernels
+from fastnn.autograd import Node
+from fastnn.errors import DTypeError, ShapeError
+from fastnn.kernels.activations import saves_input
+from fastnn.nn.parameter import Parameter
+from fastnn.tensor import Tensor, _recorded, _wrap
+
+_INT64 = np.dtype(np.int64)
+
+
+def _check_same_dtype(a: Tensor, b: Tensor) -> None:
+    if a._data.dtype != b._data.dtype:
+        raise DTypeError(f"mat1 and mat2 must have the same dtype, but got {a.dtype} and {b.dtype}")
+    if a._data.dtype.kind != "f":
+        raise DTypeError(f"matrix products are for float32 and float64, found {a.dtype}")
+
+
+def _check_tensor(name: str, value: Any) -> None:
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name} must be a Tensor, found {type(value).__name__}")
+
+
+# -- Linear ----------------------------------------------------------------------------------
+
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``input @ weight.T + bias``.
+
+    Args:
+        input: (..., in_features), float32 or float64.
+        weight: (out_features, in_features) or (in_features,), of the same dtype.
+        bias: (out_features,) or (), or None.
+
+    Raises: ShapeError (a ValueError and RuntimeError) or DTypeError (a TypeError and RuntimeError).
+
+    >>> import fastnn
+    >>> x, w = fastnn.tensor([[1.0, 2.0]]), fastnn.tensor([[3.0, 4.0], [5.0, 6.0]])
+    >>> fastnn.nn.functional.linear(x, w)
+    tensor([[11., 17.]])
+    """
+    return linear_activation(input, weight, bias)
+
+
+def linear_activation(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None, activation: str = "none", slope: float = 0.01
+) -> Tensor:
+    """``activation(linear(input, weight, bias))`` in one kernel.
+
+    Args:
+        input, weight, bias: as in :func:`linear`.
+        activation: 'none', 'relu', 'leaky_relu', 'sigmoid', 'tanh', 'gelu' or 'gelu_tanh'.
+        slope: of 'leaky_relu'.
+    """
+    _check_tensor("input", input)
+    _check_tensor("weight", weight)
+    if weight._data.ndim == 1:
+        single = linear_activation(input, weight.unsqueeze(0), bias, activation, slope)
+        return single.squeeze(-1)
+    x_data, w_data = input._data, weight._data
+    if w_data.ndim != 2:
+        raise ShapeError(f"weight must have shape (out_features, in_features), found {tuple(weight.shape)}")
+    _check_same_dtype(input, weight)
+    out_features, in_features = w_data.shape
+    if x_data.ndim == 0 or x_data.shape[-1] != in_features:
+        rows = x_data.size // x_data.shape[-1] if x_data.ndim and x_data.shape[-1] else 1
+        found = f"{rows}x{x_data.shape[-1]}" if x_data.ndim else "a scalar"
+        raise ShapeError(
+            f"mat1 and mat2 shapes cannot be multiplied ({found} and {in_features}x{out_features}): input must have "
+            f"{in_features} features in its last dimension, found shape {tuple(input.shape)}"
+        )
+    if bias is not None:
+        _check_tensor("bias", bias)
+        _check_same_dtype(input, bias)
+        if bias._data.shape != (out_features,):
+            if bias._data.size != 1:
+                raise ShapeError(f"bias must have shape ({out_features},), found {tuple(bias.shape)}")
+            bias = bias.reshape(1) * _wrap(np.ones(out_features, x_data.dtype))
+    lead = x_data.shape[:-1]
+    x = x_data if x_data.ndim == 2 else x_data.reshape(-1 if in_features else int(np.prod(lead)), in_features)
+    w = w_data.T
+    out = np.empty((x.shape[0], out_features), x.dtype)
+    operands = (input, weight) if bias is None else (input, weight, bias)
+    recorded = _recorded(*operands)
+    # A slope below zero makes the sign of the output useless: the backward then needs the input.
+    keep_z = recorded and (saves_input(activation) or (activation == "leaky_relu" and slope < 0))
+    z = np.empty_like(out) if keep_z else None
+    kernels.linear_forward(out, x, w, None if bias is None else _contiguous(bias._data), activation, slope, z)
+    result = out if len(lead) == 1 else out.reshape(*lead, out_features)
+    if not recorded:
+        return _wrap(result)
+    saved = out if z is None else z
+
+    def run(grad: Tensor) -> tuple[Tensor | None, ...]:
+        dy = _contiguous(grad._data.reshape(out.shape))
+        dx = np.empty(x.shape, x.dtype) if input.requires_grad else None
+        w_target, add_w = _gradient_place(weight, w.shape)
+        b_target, add_b = (None, False) if bias is None else _gradient_place(bias, (out_features,))
+        kernels.linear_backward(dx, w_target, b_target, dy, x, w, saved, activation, slope, add_w, add_b)
+        grads = [
+            None if dx is None else _wrap(dx.reshape(x_data.shape)),
+            _finish_gradient(weight, None if w_target is None else w_target.T, add_w),
+        ]
+        if bias is not None:
+            grads.append(_finish_gradient(bias, b_target, add_b))
+        return tuple(grads)
+
+    node = Node("Linear", operands, run, (input, weight))
+    return _wrap(result, node) if activation == "none" else node.guard(_wrap(result, node))
+
+
+def _contiguous(array: np.ndarray) -> np.ndarray:
+    return array if array.flags.c_contiguous else np.ascontiguousarray(array)
+
+
+def _gradient_place(tensor: Tensor, shape: tuple[int, ...]) -> tuple[np.ndarray | None, bool]:
+    """Where a kernel is to write the gradient of ``tensor``, and whether it has to add to it.
+
+    The place in the flat buffer where that lies as the kernel writes, otherwise a new array. For a
+    matrix the kernel's view is the transpose.
+    """
+    if not tensor.requires_grad:
+        return None, False
+    if isinstance(tensor, Parameter) and tensor._node is None:
+        target = tensor._grad_target()
+        if target is not None:
+            array, accumulate = target
+            view = array.T
+            if view.ndim == 1 or view.strides[1] == view.itemsize:
+                return view, accumulate
+    return np.empty(shape, tensor._data.dtype), False
+
+
+def _finish_gradient(tensor: Tensor, array: np.ndarray | None, accumulated: bool) -> Tensor | None:
+    """The gradient to hand on, or None where the kernel has written it into its place."""
+    if array is None:
+        return None
+    if isinstance(tensor, Parameter) and tensor._node is None:
+        target = tensor._slot_grad
+        if target is not None and np.shares_memory(array, target._data):
+            tensor._grad_written()
+            return None
+    return _wrap(array)
+
+
+def matmul(a: Tensor, b: Tensor) -> Tensor:
+    """The matrix product of two matrices, or of a matrix and a vector, or the dot product of vectors.
+
+    Args:
+        a, b: one or two dimensions, float32 or float64, the same dtype.
+    """
+    _check_same_dtype(a, b)
+    if a._data.ndim == 1:
+        return matmul(a.unsqueeze(0), b).squeeze(0)
+    if b._data.ndim == 1:
+        return matmul(a, b.unsqueeze(1)).squeeze(-1)
+    if a._data.ndim != 2 or b._data.ndim != 2:
+        raise ShapeError(f"matmul takes one or two dimensions, found {tuple(a.shape)} and {tuple(b.shape)}")
+    if a._data.shape[1] != b._data.shape[0]:
+        raise ShapeError(
+            f"mat1 and mat2 shapes cannot be multiplied ({a.shape[0]}x{a.shape[1]} and {b.shape[0]}x{b.shape[1]})"
+        )
+    out = np.empty((a._data.shape[0], b._data.shape[1]), a._data.dtype)
+    kernels.gemm(out, a._data, b._data)
+    if not _recorded(a, b):
+        return _wrap(out)
+
+    def run(grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        return (
+            matmul(grad, b.detach().t()) if a.requires_grad else None,
+            matmul(a.detach().t(), grad) if b.requires_grad else None,
+        )
+
+    return _wrap(out, Node("Mm", (a, b), run, (a, b)))
+
+
+# -- Activations -----------------------------------------------------------------------------
+
+
+def _activation(input: Tensor, activation: str, slope: float = 0.01, inplace: bool = False) -> Tensor:
+    _check_tensor("input", input)
+    if input._data.dtype.kind != "f":
+        raise DTypeError(f"{activation} is for float32 and float64, found {input.dtype}")
+    data = _contiguous(input._data)
+    out = np.empty_like(data)
+    kernels.activation_forward(out, data, activation, slope)
+    if not _recorded(input):
+        result = _wrap(out)
+    else:
+        needs_input = saves_input(activation) or (activation == "leaky_relu" and slope < 0)
+        saved = data.copy() if needs_input and inplace else data if needs_input else out
+
+        def run(grad: Tensor) -> tuple[Tensor]:
+            dz = np.empty_like(saved)
+            kernels.activation_backward(dz, _contiguous(grad._data), saved, activation, slope)
+            return (_wrap(dz),)
+
+        node = Node(activation.title().replace("_", ""), (input,), run, (input,) if needs_input and not inplace else ())
+        result = _wrap(out, node)
+        if not needs_input and not inplace:
+            node.guard(result)
+    return input._in_place(result) if inplace else result
+
+
+def relu(input: Tensor, inplace: bool = False) -> Tensor:
+    """``max(input, 0)``, elementwise.
+
+    >>> import fastnn
+    >>> fastnn.nn.functional.relu(fastnn.tensor([-1.0, 2.0]))
+    tensor([0., 2.])
+    """
+    return _activation(input, "relu", inplace=inplace)
+
+
+def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
+    """``input`` where positive, ``negative_slope * input`` elsewhere."""
+    return _activation(input, "leaky_relu", negative_slope, inplace)
+
+
+def sigmoid(input: Tensor) -> Tensor:
+    """``1 / (1 + exp(-input))``, elementwise."""
+    return _activation(input, "sigmoid")
+
+
+def tanh(input: Tensor) -> Tensor:
+    """The hyperbolic tangent, elementwise."""
+    return _activation(input, "tanh")
+
+
+def gelu(input: Tensor, approximate: str = "none") -> Tensor:
+    """``input * Phi(input)``, Phi the normal distribution function; 'tanh' approximates it.
+
+    Source: D. Hendrycks and K. Gimpel, arXiv:1606.08415.
+    """
+    return _activation(input, gelu_name(approximate))
+
+
+def gelu_name(approximate: str) -> str:
+    """The kernel's name for PyTorch's argument ``approximate``."""
+    if approximate not in ("none", "tanh"):
+        raise RuntimeError(f"approximate argument must be either none or tanh, found {approximate!r}")
+    return "gelu" if approximate == "none" else "gelu_tanh"
+
+
+# -- Losses ----------------------------------------------------------------------------------
+
+
+def cross_entropy(input: Tensor, target: Tensor, ignore_index: int = -100, reduction: str = "mean") -> Tensor:
+    """``-log(softmax(input)[target])`` for each row, and its mean or sum.
+
+    Args:
+        input: (batch, classes) or (classes,) logits, float32 or float64.
+        target: (batch,) or () labels, int64 or uint8.
+        ignore_index: a label that marks a row which counts for nothing.
+        reduction: 'mean' over the rows that count, 'sum', or 'none' for the loss of each row.
+
+    Raises: IndexError for a label out of range, before anything is computed.
+
+    >>> import fastnn
+    >>> fastnn.nn.functional.cross_entropy(fastnn.tensor([[0.0, 0.0]]), fastnn.tensor([1])).item()
+    0.6931471824645996
+    """
+    _check_tensor("input", input)
+    _check_tensor("target", target)
+    if reduction not in ("none", "mean", "sum"):
+        raise ValueError(f"{reduction} is not a valid value for reduction: must be 'none', 'mean' or 'sum'")
+    logits = input._data
+    if logits.ndim not in (1, 2):
+        raise ShapeError(f"input must have shape (batch, classes) or (classes,), found {tuple(input.shape)}")
+    if logits.dtype.kind != "f":
+        raise DTypeError(f"input must have dtype float32 or float64, found {input.dtype}")
+    if target._data.shape != logits.shape[:-1]:
+        raise ShapeError(
+            f"Expected input batch_size ({logits.shape[0]}) to match target batch_size: target must have shape "
+            f"{logits.shape[:-1]}, found {tuple(target.shape)}"
+        )
+    if target._data.dtype not in (_INT64, np.uint8):
+        raise DTypeError(f"expected target to have dtype int64 (or uint8), found {target.dtype}")
+    if logits.shape[-1] == 0:
+        raise ShapeError(f"input must have at least one class, found shape {tuple(input.shape)}")
+    rows = _contiguous(logits if logits.ndim == 2 else logits[None])
+    labels = np.ascontiguousarray(target._data.reshape(-1), dtype=np.int64)
+    recorded = _recorded(input)
+    losses = np.empty(rows.shape[0], rows.dtype)
+    dlogits = np.empty_like(rows) if recorded else None
+    counted = kernels.softmax_cross_entropy(losses, dlogits, rows, labels, reduction == "mean", ignore_index)
+    if reduction == "none":
+        out = losses.reshape(target._data.shape)
+    else:
+        out = np.empty((), rows.dtype)
+        scale = 1.0 if reduction == "sum" else 1.0 / counted if counted else float("nan")
+        kernels.total(out, losses, scale)
+    if dlogits is None:
+        return _wrap(out)
+    gradient = dlogits
+
+    def run(grad: Tensor) -> tuple[Tensor]:
+        g = grad._data
+        if reduction == "none":
+            return (_wrap((gradient * g.reshape(-1, 1)).reshape(logits.shape)),)
+        scaled = gradient if g == 1 else gradient * g
+        return (_wrap(scaled.reshape(logits.shape)),)
+
+    return _wrap(out, Node("CrossEntropy", (input,), run))

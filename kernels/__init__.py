@@ -1,0 +1,28 @@
+"""Arithmetic on NumPy arrays, in Numba kernels: the ground floor of fastnn.
+
+Knows arrays only, nothing of tensors, layers or files. One file per operation, of the operation's
+name; ``jit`` owns compilation, caching and threads. Arguments are outputs, then inputs, then what
+the forward saved; a gradient is ``d`` and the name.
+"""
+
+from fastnn.kernels.activations import activation_backward, activation_forward
+from fastnn.kernels.gather import gather
+from fastnn.kernels.gemm import gemm
+from fastnn.kernels.linear import linear_backward, linear_forward
+from fastnn.kernels.optimizers import adam, sgd, sgd_momentum
+from fastnn.kernels.reductions import total
+from fastnn.kernels.softmax_cross_entropy import softmax_cross_entropy
+
+__all__ = [
+    "activation_backward",
+    "activation_forward",
+    "adam",
+    "gather",
+    "gemm",
+    "linear_backward",
+    "linear_forward",
+    "sgd",
+    "sgd_momentum",
+    "softmax_cross_entropy",
+    "total",
+]

@@ -1,0 +1,74 @@
+"""Rows of a data set into a batch: gathered, converted and scaled in one pass.
+
+May import ``jit``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastnn.kernels.jit import FLOAT32, Kernel, array, check, check_output, inline, integer, launch, part, parts_for, real
+
+_INDEX = np.dtype(np.int64)
+
+
+@inline
+def _scale_row(out, row, scale, shift):
+    kind = out.dtype.type
+    for j in range(out.size):
+        out[j] = kind(row[j]) * scale + shift
+
+
+def _gather(dtype):
+    def gather_slice(args, t, n):
+        # out[batch, features], data[rows, features], indices[batch]; batch, rows, features; scale, shift
+        batch, rows, features = integer(args, 3), integer(args, 4), integer(args, 5)
+        scale, shift = np.float32(real(args, 6)), np.float32(real(args, 7))
+        out = array(args, 0, (batch, features), np.float32)
+        data = array(args, 1, (rows, features), dtype)
+        indices = array(args, 2, (batch,), np.int64)
+        first, last = part(batch, t, n)
+        for i in range(first, last):
+            _scale_row(out[i], data[indices[i]], scale, shift)
+
+    return gather_slice
+
+
+_GATHER = {
+    np.dtype(dtype): Kernel(f"gather.{dtype.__name__}", _gather(dtype), arrays=3, integers=3, reals=2)
+    for dtype in (np.uint8, np.float32)
+}
+
+
+def check_indices(indices: np.ndarray, rows: int) -> None:
+    """IndexError unless every number in ``indices`` is in [0, rows)."""
+    # As unsigned numbers the negative ones are large.
+    if indices.size and int(indices.view(np.uint64).max()) >= rows:
+        wrong = indices[(indices < 0) | (indices >= rows)][0]
+        raise IndexError(f"index {wrong} is out of range for {rows} rows")
+
+
+def gather(
+    out: np.ndarray, data: np.ndarray, indices: np.ndarray, scale: float = 1.0, shift: float = 0.0
+) -> None:
+    """``out[i] = data[indices[i]] * scale + shift``, as float32.
+
+    Args:
+        out: (batch, features) float32, C-contiguous.
+        data: (rows, features) uint8 or float32, C-contiguous.
+        indices: (batch,) int64, each in [0, rows).
+
+    Raises: IndexError for an index out of range, before anything is written.
+    """
+    kernel = _GATHER.get(getattr(data, "dtype", None))
+    if kernel is None:
+        raise TypeError(f"data must have dtype uint8 or float32, found {getattr(data, 'dtype', type(data).__name__)}")
+    if data.ndim != 2:
+        raise ValueError(f"data must have 2 dimensions, found shape {data.shape}")
+    rows, features = data.shape
+    check("data", data, data.dtype, (rows, features))
+    check("indices", indices, _INDEX, (getattr(indices, "size", 0),))
+    batch = indices.size
+    check_output("out", out, FLOAT32, (batch, features))
+    check_indices(indices, rows)
+    launch(kernel, parts_for(2 * out.size), (out, data, indices), batch, rows, features, scale, shift)

@@ -1,0 +1,481 @@
+"""The machine room: the one place that owns jit flags, the kernel cache, threads and launches.
+
+Every kernel of fastnn is a *slice*: a function ``f(args, t, n)`` that does part ``t`` of ``n`` of
+the work. ``args`` is the address of a block of 64-bit words (addresses of arrays, sizes, scalars),
+so that every slice has one and the same C signature. A launcher that knows nothing of the
+arithmetic can therefore run any of them, alone or in a list, on one thread or on many.
+
+This file may be imported by every other file of ``fastnn.kernels`` and imports none of them but
+``fastnn.kernels.cache``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import struct
+import sys
+import threading
+import time
+import warnings
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numba
+import numpy as np
+from llvmlite import ir
+from numba import carray, njit, prange, types
+from numba.core import cgutils, config
+from numba.core.ccallback import CFunc
+from numba.extending import intrinsic
+
+from fastnn.kernels.cache import CompiledCache, cache_folder
+
+# Without nnan and ninf: NaN and infinity in the data must come out as NaN and infinity.
+FAST = {"contract", "reassoc", "nsz", "arcp", "afn"}
+# For code whose rounding steps are the algorithm (argument reduction): nothing may be reordered.
+STRICT: set[str] = set()
+# The Python error model puts a branch before each division, and no such loop is vectorised.
+_OPTIONS: dict[str, Any] = {"nopython": True, "error_model": "numpy"}
+
+FLOAT32 = np.dtype(np.float32)
+FLOAT64 = np.dtype(np.float64)
+
+_WORD = ir.IntType(64)
+# A CPython object begins with a head of this size; in an ndarray the data address follows it
+# (PyArrayObject_fields of NumPy's C API), in a bytes object the bytes end its basic size.
+_ARRAY_DATA = object.__basicsize__
+_BYTES_DATA = bytes.__basicsize__ - 1
+
+
+def inline(function: Callable[..., Any] | None = None, *, fastmath: set[str] = FAST) -> Any:
+    """Jit a helper that slices call; it is inlined into them and never called from Python."""
+
+    def wrap(f: Callable[..., Any]) -> Any:
+        # Without a Python wrapper: half the compile time of a small function is that wrapper.
+        return njit(fastmath=fastmath, error_model="numpy", forceinline=True, no_cpython_wrapper=True)(f)
+
+    return wrap if function is None else wrap(function)
+
+
+# --------------------------------------------------------------------------------------------
+# Reading the block of words
+
+
+@intrinsic
+def integer(typingctx, args, index):
+    """Word ``index`` of the block at address ``args``, as an integer."""
+
+    def codegen(context, builder, signature, values):
+        base = builder.inttoptr(values[0], _WORD.as_pointer())
+        return builder.load(builder.gep(base, [values[1]]))
+
+    return types.int64(types.int64, types.int64), codegen
+
+
+@intrinsic
+def real(typingctx, args, index):
+    """Word ``index`` of the block at address ``args``, as a float64."""
+
+    def codegen(context, builder, signature, values):
+        base = builder.inttoptr(values[0], ir.DoubleType().as_pointer())
+        return builder.load(builder.gep(base, [values[1]]))
+
+    return types.float64(types.int64, types.int64), codegen
+
+
+@intrinsic
+def pointer(typingctx, address):
+    """The integer ``address`` as an untyped pointer."""
+
+    def codegen(context, builder, signature, values):
+        return builder.inttoptr(values[0], ir.IntType(8).as_pointer())
+
+    return types.voidptr(types.int64), codegen
+
+
+@intrinsic
+def number_at(typingctx, address, like):
+    """The number at ``address``, of the type of ``like``."""
+
+    def codegen(context, builder, signature, values):
+        return builder.load(builder.inttoptr(values[0], values[1].type.as_pointer()))
+
+    return like(types.int64, like), codegen
+
+
+@inline
+def array_at(address, shape, dtype):
+    """A C-contiguous array of ``shape`` and ``dtype`` at ``address``."""
+    return carray(pointer(address), shape, dtype)
+
+
+@inline
+def array(args, index, shape, dtype):
+    """A C-contiguous array of ``shape`` and ``dtype`` at the address in word ``index``."""
+    return carray(pointer(integer(args, index)), shape, dtype)
+
+
+@inline
+def part(size, t, n):
+    """Bounds ``(first, last)`` of part ``t`` of ``n`` of ``range(size)``; empty parts are fine."""
+    return size * t // n, size * (t + 1) // n
+
+
+# --------------------------------------------------------------------------------------------
+# Launching
+
+
+@intrinsic
+def _call_slice(typingctx, address, args, t, n):
+    def codegen(context, builder, signature, values):
+        slice_type = ir.FunctionType(ir.VoidType(), [_WORD] * 3)
+        function = builder.inttoptr(values[0], slice_type.as_pointer())
+        builder.call(function, values[1:])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, types.int64, types.int64), codegen
+
+
+@intrinsic
+def _unpack(typingctx, block, words, arrays):
+    """Copy a block out of a bytes object; its first ``arrays`` words, ids of ndarrays, become addresses."""
+
+    def codegen(context, builder, signature, values):
+        block, words, arrays = values
+        source = builder.inttoptr(builder.add(block, _WORD(_BYTES_DATA)), _WORD.as_pointer())
+        target = cgutils.alloca_once(builder, _WORD, size=_WORD(MAX_WORDS))
+        with cgutils.for_range(builder, words) as loop:
+            word = builder.load(builder.gep(source, [loop.index]))
+            slot = builder.gep(target, [loop.index])
+            builder.store(word, slot)
+            with builder.if_then(builder.icmp_signed("<", loop.index, arrays)):
+                field = builder.inttoptr(builder.add(word, _WORD(_ARRAY_DATA)), _WORD.as_pointer())
+                builder.store(builder.load(field), slot)
+        return builder.ptrtoint(target, _WORD)
+
+    return types.int64(types.int64, types.int64, types.int64), codegen
+
+
+def _run_serial(address, block, words, arrays, parts):
+    args = _unpack(block, words, arrays)
+    for t in range(parts):
+        _call_slice(address, args, t, parts)
+
+
+def _run_parallel(address, block, words, arrays, parts):
+    args = _unpack(block, words, arrays)
+    for t in prange(parts):
+        _call_slice(address, args, t, parts)
+
+
+MAX_WORDS = 32
+_LAUNCH_SIGNATURE = types.void(*[types.int64] * 5)
+
+
+class _Launcher:
+    """A lazily compiled, disk-cached jitted launcher, called with five integers."""
+
+    def __init__(self, function: Callable[..., None], parallel: bool) -> None:
+        self._function, self._parallel = function, parallel
+        self._compiled: Callable[..., None] | None = None
+        self._lock = threading.Lock()
+
+    def __call__(self, *args: int) -> None:
+        run = self._compiled
+        if run is None:
+            with self._lock:
+                run = self._compiled or self._compile()
+        run(*args)
+
+    def _compile(self) -> Callable[..., None]:
+        dispatcher = njit(nogil=True, error_model="numpy", parallel=self._parallel)(self._function)
+        dispatcher._cache = CompiledCache(self._function.__name__, _report)
+        dispatcher.compile(_LAUNCH_SIGNATURE)
+        dispatcher.disable_compile()
+        self._compiled = dispatcher
+        return dispatcher
+
+
+_serial = _Launcher(_run_serial, parallel=False)
+_parallel = _Launcher(_run_parallel, parallel=True)
+
+
+class Kernel:
+    """A slice with the layout of its block, compiled at its first launch.
+
+    Args:
+        name: unique name, the key in the disk cache.
+        function: ``f(args, t, n)``, the slice.
+        arrays: how many words of the block are arrays; they come first.
+        integers, reals: how many integers and float64 scalars follow, in this order.
+        fastmath: the flags of the slice's own arithmetic.
+    """
+
+    def __init__(
+        self, name: str, function: Callable[..., None], arrays: int, integers: int = 0, reals: int = 0,
+        fastmath: set[str] = FAST,
+    ) -> None:
+        self.name, self.function, self.arrays, self.fastmath = name, function, arrays, fastmath
+        self.words = arrays + integers + reals
+        if self.words > MAX_WORDS:
+            raise ValueError(f"kernel {name} needs {self.words} words, a block has {MAX_WORDS}")
+        self.pack = struct.Struct(f"={arrays + integers}q{reals}d").pack
+        self.address = 0
+        self._code: CFunc | None = None
+        self._lock = threading.Lock()
+
+    def __repr__(self) -> str:
+        return f"<kernel {self.name}>"
+
+    def compile(self) -> int:
+        """Compile the slice, or load it from the disk cache, and return its address."""
+        with self._lock:
+            if not self.address:
+                code = self.build()
+                code._cache = CompiledCache(self.name, _report)
+                code.compile()
+                self._code, self.address = code, code.address
+        return self.address
+
+    def build(self) -> CFunc:
+        """A fresh, uncompiled callback of this slice without a cache (tests read its assembly)."""
+        signature = (types.int64, types.int64, types.int64), types.void
+        return CFunc(self.function, signature, {}, {**_OPTIONS, "fastmath": self.fastmath})
+
+
+def by_dtype(
+    name: str, build: Callable[[Any], Callable[..., None]], arrays: int, integers: int = 0, reals: int = 0,
+    fastmath: set[str] = FAST,
+) -> dict[np.dtype, Kernel]:
+    """One kernel per floating-point dtype; ``build(dtype)`` returns the slice."""
+    return {
+        dtype: Kernel(f"{name}.{dtype.name}", build(dtype.type), arrays, integers, reals, fastmath)
+        for dtype in (FLOAT32, FLOAT64)
+    }
+
+
+def kernel_for(kernels: dict[np.dtype, Kernel], name: str, a: np.ndarray) -> Kernel:
+    """The kernel for the dtype of ``a``; TypeError where there is none."""
+    try:
+        return kernels[a.dtype]
+    except (KeyError, AttributeError, TypeError):
+        found = getattr(a, "dtype", type(a).__name__)
+        raise TypeError(f"{name} must have dtype float32 or float64, found {found}") from None
+
+
+_recorder: Callable[..., None] | None = None
+_workqueue_lock = threading.Lock()
+
+
+def launch(kernel: Kernel, parts: int, arrays: tuple[np.ndarray, ...], *scalars: float) -> None:
+    """Run ``parts`` parts of a kernel over ``arrays``, in parallel where ``parts`` > 1.
+
+    The caller has checked the arrays with :func:`check` or :func:`check_strided`; nothing here
+    or below looks at them again.
+    """
+    address = kernel.address or kernel.compile()
+    block = kernel.pack(*map(id, arrays), *scalars)
+    if _recorder is not None:
+        _recorder(kernel, parts, arrays, scalars)
+    if parts == 1 or _forked:
+        _serial(address, id(block), kernel.words, kernel.arrays, parts)
+        return
+    if _layer is None:
+        _start_threads()
+    if _layer == "workqueue":
+        # Two Python threads that launch at once abort the process under this layer.
+        with _workqueue_lock:
+            _parallel(address, id(block), kernel.words, kernel.arrays, parts)
+    else:
+        _parallel(address, id(block), kernel.words, kernel.arrays, parts)
+
+
+@contextmanager
+def recording(watch: Callable[..., None]) -> Iterator[None]:
+    """Call ``watch(kernel, parts, arrays, scalars)`` at every launch inside the block."""
+    global _recorder
+    before, _recorder = _recorder, watch
+    try:
+        yield
+    finally:
+        _recorder = before
+
+
+# --------------------------------------------------------------------------------------------
+# Checks: what stands between a caller and raw addresses
+
+
+def check(name: str, a: np.ndarray, dtype: np.dtype, shape: tuple[int, ...]) -> None:
+    """Raise unless ``a`` is a C-contiguous ndarray of this dtype and shape (about 100 ns)."""
+    if type(a) is not np.ndarray or a.dtype != dtype or a.shape != shape or not a.flags.c_contiguous:
+        raise _explain(name, a, dtype, shape, "C-contiguous")
+
+
+def check_output(name: str, a: np.ndarray, dtype: np.dtype, shape: tuple[int, ...]) -> None:
+    """As :func:`check`, for an array that the kernel writes."""
+    if type(a) is not np.ndarray or a.dtype != dtype or a.shape != shape or not a.flags.carray:
+        raise _explain(name, a, dtype, shape, "C-contiguous, aligned and writeable")
+
+
+def check_strided(name: str, a: np.ndarray, dtype: np.dtype, shape: tuple[int, int]) -> tuple[int, int]:
+    """Raise unless ``a`` is an aligned matrix of this dtype and shape; return its strides in numbers."""
+    if type(a) is not np.ndarray or a.dtype != dtype or a.shape != shape or not a.flags.aligned:
+        raise _explain(name, a, dtype, shape, "aligned")
+    size = a.itemsize
+    rows, columns = a.strides
+    return rows // size, columns // size
+
+
+def check_rows(
+    name: str, a: np.ndarray, dtype: np.dtype, shape: tuple[int, int], *, output: bool = False
+) -> int:
+    """Raise unless ``a`` is a matrix whose rows are contiguous; return the elements between rows."""
+    if (
+        type(a) is not np.ndarray
+        or a.dtype != dtype
+        or a.shape != shape
+        or not (a.flags.behaved if output else a.flags.aligned)
+        or (shape[1] > 1 and a.strides[1] != a.itemsize)
+        or a.strides[0] % a.itemsize
+        or (output and shape[0] > 1 and a.strides[0] < shape[1] * a.itemsize)
+    ):
+        raise _explain(name, a, dtype, shape, "aligned, with contiguous rows")
+    return a.strides[0] // a.itemsize
+
+
+def _explain(name: str, a: Any, dtype: np.dtype, shape: tuple[int, ...], layout: str) -> Exception:
+    if not isinstance(a, np.ndarray):
+        return TypeError(f"{name} must be a NumPy array, found {type(a).__name__}")
+    if type(a) is not np.ndarray:
+        return TypeError(f"{name} must be a plain NumPy array, found the subclass {type(a).__name__}")
+    if a.dtype != dtype:
+        return TypeError(f"{name} must have dtype {dtype}, found {a.dtype}")
+    if a.shape != shape:
+        return ValueError(f"{name} must have shape {shape}, found {a.shape}")
+    return ValueError(f"{name} must be {layout}, found strides {a.strides}, flags:\n{a.flags}")
+
+
+# --------------------------------------------------------------------------------------------
+# Threads
+
+_threads = int(config.NUMBA_NUM_THREADS)
+_layer: str | None = None
+_forked = False
+
+# A fork and join costs about 2 us under OpenMP; below this many operations one thread is faster.
+SERIAL_OPERATIONS = 400_000
+
+
+def set_num_threads(n: int) -> None:
+    """Use up to ``n`` threads per launch. The results are the same bits for any number."""
+    global _threads
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)):
+        raise TypeError(f"n must be an integer, found {type(n).__name__}")
+    if n < 1:
+        raise ValueError(f"n must be positive, found {n}")
+    _threads = int(n)
+
+
+def get_num_threads() -> int:
+    """How many threads a launch may use."""
+    return _threads
+
+
+def parts_for(operations: float) -> int:
+    """Into how many parts to cut a launch of this many floating-point operations."""
+    return 1 if operations < SERIAL_OPERATIONS else _threads
+
+
+def threading_layer() -> str:
+    """The threading layer in use: 'omp', 'tbb', 'workqueue', or 'serial' in a forked child."""
+    if _forked:
+        return "serial"
+    if _layer is None:
+        _start_threads()
+    assert _layer is not None
+    return _layer
+
+
+def _start_threads() -> None:
+    """Choose Numba's threading layer, unless the user or other code in this process has."""
+    global _layer
+    from numba.np.ufunc import parallel
+
+    if not parallel._is_initialized and str(config.THREADING_LAYER).lower() == "default":
+        config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
+        if not _loads("numba.np.ufunc.omppool"):
+            _preload_tbb()
+    elif str(config.THREADING_LAYER).lower() == "tbb":
+        _preload_tbb()
+    parallel._launch_threads()
+    _layer = numba.threading_layer()
+    if _layer == "workqueue":
+        warnings.warn(
+            "fastnn: neither OpenMP nor TBB could be loaded; Numba's workqueue layer is used, whose launches "
+            "cost ten times as much. Install libgomp or the package tbb.",
+            RuntimeWarning,
+            stacklevel=3,
+        )
+
+
+def _loads(module: str) -> bool:
+    try:
+        __import__(module)
+    except ImportError:
+        return False
+    return True
+
+
+def _preload_tbb() -> None:
+    """Load TBB from this environment: its wheel puts it where the loader does not look."""
+    patterns = {"win32": ("Library/bin", "tbb12.dll"), "darwin": ("lib", "libtbb.12.dylib")}
+    folder, name = patterns.get(sys.platform, ("lib", "libtbb.so.12"))
+    library = Path(sys.prefix) / folder / name
+    if library.exists():
+        try:
+            ctypes.CDLL(str(library), mode=getattr(ctypes, "RTLD_GLOBAL", 0))
+        except OSError:
+            return  # Numba then finds no TBB either and takes the next layer.
+
+
+def _after_fork_in_child() -> None:
+    # GNU OpenMP kills a forked child at its first parallel launch.
+    global _forked, _workqueue_lock
+    _forked = True
+    _workqueue_lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+# --------------------------------------------------------------------------------------------
+# Compilation: how much of it there was
+
+compilations: list[tuple[str, float]] = []
+_compile_started = time.perf_counter()
+
+
+def _report(name: str, seconds: float | None) -> None:
+    """Called by the cache: with ``None`` before a kernel is compiled, with its seconds after."""
+    if seconds is None:
+        if not compilations and not os.environ.get("FASTNN_QUIET"):
+            folder = cache_folder()
+            where = f"kept in {folder}" if folder else "no folder can be written, so every process compiles"
+            print(f"fastnn: compiling kernels for this CPU, once; {where}", file=sys.stderr, flush=True)
+    else:
+        compilations.append((name, seconds))
+
+
+def _verify_layout() -> None:
+    """Refuse to run where NumPy arrays or bytes do not lie in memory as assumed above."""
+    a, b = np.zeros(3), b"fastnn"
+    data = ctypes.c_void_p.from_address(id(a) + _ARRAY_DATA).value
+    if data != a.ctypes.data or ctypes.string_at(id(b) + _BYTES_DATA, len(b)) != b:
+        raise ImportError("fastnn needs CPython and NumPy with their usual object layout")
+
+
+_verify_layout()
