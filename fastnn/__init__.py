@@ -9,10 +9,11 @@ from fastnn.autograd import enable_grad, is_grad_enabled, no_grad, set_grad_enab
 from fastnn.dtypes import bool_ as bool
 from fastnn.dtypes import dtype, float32, float64, int8, int16, int32, int64, uint8
 from fastnn.errors import DTypeError, ShapeError
+from fastnn.functions import argmax, from_numpy, max, ones, tensor, zeros
 from fastnn.kernels.jit import get_num_threads, set_num_threads
 from fastnn.nn.functional import matmul, relu, sigmoid, tanh
 from fastnn.random import Generator, manual_seed
-from fastnn.tensor import Size, Tensor, argmax, from_numpy, max, ones, tensor, zeros
+from fastnn.tensor import Size, Tensor
 
 __version__ = "0.1.0"
 

@@ -12,8 +12,9 @@ from typing import Any
 import numpy as np
 
 from fastnn import kernels
+from fastnn.functions import tensor
 from fastnn.random import Generator, default_generator
-from fastnn.tensor import Tensor, _wrap, tensor
+from fastnn.tensor import Tensor, _wrap
 
 
 class Dataset:
