@@ -1,0 +1,258 @@
+"""Train a multi-layer perceptron on MNIST, or on any folder of IDX files, and save its weights.
+
+    python examples/train_mnist.py
+    python examples/train_mnist.py --hidden 512,256 --epochs 10 --data fashion-mnist/
+
+The learning rate falls in a straight line from --lr to zero over the whole run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import copy
+import json
+import os
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, NoReturn
+
+import numpy as np
+from tqdm import tqdm
+
+import fastnn as torch
+from fastnn import nn, optim
+from fastnn.datasets import ImageData, load_mnist
+from fastnn.kernels import jit
+from fastnn.utils.data import DataLoader, ImageDataset
+
+INTERRUPTED = 130  # Exit status of a program that Ctrl-C has ended: 128 + SIGINT.
+
+
+class Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with an option."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def positive_int(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"must be at least 1, found {text}")
+    return number
+
+
+def positive_float(text: str) -> float:
+    number = float(text)
+    if not 0 < number < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a positive number, found {text}")
+    return number
+
+
+def seed_number(text: str) -> int:
+    number = int(text)
+    if not 0 <= number < 2**64:
+        raise argparse.ArgumentTypeError(f"must be in [0, 2**64), found {text}")
+    return number
+
+
+def widths(text: str) -> list[int]:
+    return [positive_int(width) for width in text.split(",")] if text.strip() else []
+
+
+# argparse names the type in its message: "invalid whole number value: 'x'".
+positive_int.__name__ = seed_number.__name__ = "whole number"
+positive_float.__name__ = "number"
+widths.__name__ = "list of widths"
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    parser = Parser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--epochs", type=positive_int, default=5, help="passes over the training images (5)")
+    parser.add_argument("--batch-size", type=positive_int, default=64, help="images in a step (64)")
+    parser.add_argument("--lr", type=positive_float, help="first learning rate (0.001 for adam, 0.1 for sgd)")
+    parser.add_argument("--optimizer", choices=("adam", "sgd"), default="adam", help="adam, or sgd with momentum 0.9")
+    parser.add_argument("--hidden", type=widths, default=[256, 128, 64], help="hidden widths (256,128,64)")
+    parser.add_argument("--seed", type=seed_number, default=0, help="of weights and order (0)")
+    parser.add_argument("--threads", type=positive_int, help="threads to use (all)")
+    parser.add_argument("--data", metavar="DIR", help="folder of IDX files ($FASTNN_DATA, else the bundled MNIST)")
+    parser.add_argument("--save", metavar="FILE", type=Path, default=Path("mnist.npz"), help="weights (mnist.npz)")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write the results to this file")
+    arguments = parser.parse_args(argv)
+    for option in ("save", "json"):
+        path = getattr(arguments, option)
+        # Found out now, not after the training.
+        if path is not None and not path.parent.is_dir():
+            parser.error(f"argument --{option}: there is no folder {path.parent}")
+        if path is not None and path.is_dir():
+            parser.error(f"argument --{option}: {path} is a folder")
+    try:
+        arguments.images = load_mnist(arguments.data)
+    except (OSError, ValueError) as error:
+        parser.error(f"cannot read the data: {error}")
+    return arguments
+
+
+def build(features: int, hidden: list[int], classes: int) -> nn.Sequential:
+    """Linear layers with ReLU between them."""
+    layers: list[nn.Module] = []
+    for width in hidden:
+        layers += [nn.Linear(features, width), nn.ReLU()]
+        features = width
+    return nn.Sequential(*layers, nn.Linear(features, classes))
+
+
+def datasets(data: ImageData) -> tuple[ImageDataset, ImageDataset]:
+    """Training and test set, normalized by the mean and deviation of every sixth training image."""
+    sample = data.train_images[::6] / np.float32(255)
+    mean, std = float(sample.mean()), float(sample.std()) or 1.0
+    return (
+        ImageDataset(data.train_images, data.train_labels, mean, std),
+        ImageDataset(data.test_images, data.test_labels, mean, std),
+    )
+
+
+def make_optimizer(model: nn.Module, arguments: argparse.Namespace) -> optim.Optimizer:
+    if arguments.optimizer == "adam":
+        return optim.Adam(model.parameters(), lr=arguments.lr or 1e-3)
+    return optim.SGD(model.parameters(), lr=arguments.lr or 0.1, momentum=0.9)
+
+
+def train_step(model: nn.Module, criterion: nn.Module, optimizer: optim.Optimizer, x: Any, y: Any) -> torch.Tensor:
+    optimizer.zero_grad()
+    loss = criterion(model(x), y)
+    loss.backward()
+    optimizer.step()
+    return loss
+
+
+def accuracy(model: nn.Module, data: ImageDataset) -> float:
+    correct = 0
+    model.eval()
+    with torch.no_grad():
+        for x, y in DataLoader(data, batch_size=1000):
+            correct += int((model(x).argmax(1) == y).sum().item())
+    model.train()
+    return correct / len(data)
+
+
+def compile_kernels(model: nn.Sequential, criterion: nn.Module, arguments: argparse.Namespace, data: Any) -> float:
+    """Run one step and one evaluation of a copy of the model, so that no epoch waits for the compiler."""
+    start = time.perf_counter()
+    twin = copy.deepcopy(model)
+    x, y = data.batch(np.arange(min(arguments.batch_size, len(data))))
+    train_step(twin, criterion, make_optimizer(twin, arguments), x, y)
+    with torch.no_grad():
+        twin(x)
+    return time.perf_counter() - start
+
+
+def save(model: nn.Module, path: Path) -> Path:
+    """Write the weights; where the file cannot be written, to a temporary folder. Returns the file."""
+    # A second Ctrl-C must not cut the file short.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        arrays = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
+        try:
+            return write(arrays, path)
+        except OSError as error:
+            print(f"cannot write {path}: {error.strerror}", file=sys.stderr)
+            return write(arrays, Path(tempfile.mkdtemp(prefix="fastnn-")) / path.name)
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def write(arrays: dict[str, np.ndarray], path: Path) -> Path:
+    """Write beside the file first and then rename, so that there is never half a file."""
+    partial = path.with_name(path.name + ".partial")
+    with open(partial, "wb") as file:
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # NumPy's signature has a keyword of another type
+    os.replace(partial, path)
+    return path
+
+
+def train(model: nn.Sequential, arguments: argparse.Namespace, results: dict[str, Any]) -> None:
+    train_data, test_data = datasets(arguments.images)
+    criterion = nn.CrossEntropyLoss()
+    seconds = compile_kernels(model, criterion, arguments, train_data)
+    results["kernel_seconds"] = round(seconds, 2)
+    if jit.compilations:
+        print(f"compiled {len(jit.compilations)} kernels in {seconds:.1f} s; the next run loads them")
+    optimizer = make_optimizer(model, arguments)
+    first_lr = optimizer.param_groups[0]["lr"]
+    loader = DataLoader(train_data, batch_size=arguments.batch_size, shuffle=True)
+    steps, total_steps = 0, arguments.epochs * len(loader)
+    for epoch in range(1, arguments.epochs + 1):
+        start, loss_sum, seen = time.perf_counter(), 0.0, 0
+        # disable=None: no bar where the output is not a terminal.
+        for x, y in tqdm(loader, desc=f"epoch {epoch}", unit="batch", leave=False, disable=None):
+            optimizer.param_groups[0]["lr"] = first_lr * (1 - steps / total_steps)
+            loss = train_step(model, criterion, optimizer, x, y)
+            loss_sum += loss.item() * len(y)
+            seen += len(y)
+            steps += 1
+        train_seconds = time.perf_counter() - start
+        score = accuracy(model, test_data)
+        seconds = time.perf_counter() - start
+        results["epochs"].append(
+            {
+                "loss": loss_sum / seen, "test_accuracy": score, "seconds": seconds,
+                "images_per_second": seen / train_seconds,
+            }
+        )  # fmt: skip
+        print(
+            f"epoch {epoch}/{arguments.epochs}  train loss {loss_sum / seen:.4f}  "
+            f"test accuracy {100 * score:.2f}%  {seconds:.2f} s",
+            flush=True,
+        )
+
+
+def report(results: dict[str, Any], saved: Path, started: float) -> None:
+    epochs = results["epochs"]
+    results["total_seconds"] = time.perf_counter() - started
+    results["saved"] = str(saved)
+    if epochs:
+        results["test_accuracy"] = epochs[-1]["test_accuracy"]
+        speed = sum(e["images_per_second"] for e in epochs) / len(epochs)
+        print(f"test accuracy {100 * results['test_accuracy']:.2f}%, {speed:,.0f} images per second while training")
+    print(f"{results['total_seconds']:.1f} s in all; weights saved in {saved}")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    started = time.perf_counter()
+    arguments = parse(argv)
+    if arguments.threads:
+        torch.set_num_threads(arguments.threads)
+    torch.manual_seed(arguments.seed)
+    data = arguments.images
+    features = int(np.prod(data.train_images.shape[1:]))
+    classes = int(max(data.train_labels.max(), data.test_labels.max())) + 1
+    try:
+        model = build(features, arguments.hidden, classes)
+    except (MemoryError, ValueError):
+        print(f"train_mnist.py: no memory for layers of widths {arguments.hidden}", file=sys.stderr)
+        return 2
+    print(f"{'-'.join(map(str, [features, *arguments.hidden, classes]))}, {len(data.train_images)} training images, "
+          f"{torch.get_num_threads()} threads", flush=True)  # fmt: skip
+    results: dict[str, Any] = {
+        "layers": [features, *arguments.hidden, classes], "optimizer": arguments.optimizer, "seed": arguments.seed,
+        "batch_size": arguments.batch_size, "threads": torch.get_num_threads(), "interrupted": False, "epochs": [],
+    }  # fmt: skip
+    status = 0
+    try:
+        train(model, arguments, results)
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        results["interrupted"], status = True, INTERRUPTED
+    report(results, save(model, arguments.save), started)
+    if arguments.json:
+        arguments.json.write_text(json.dumps(results, indent=2) + "\n")
+    return status
+
+
+if __name__ == "__main__":
+    sys.exit(main())
