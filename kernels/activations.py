@@ -168,7 +168,8 @@ def activation_backward(
 
     Args:
         dz, dy, saved: C-contiguous arrays of one shape and dtype; ``dz`` may be ``dy``.
-        saved: z where :func:`saves_input` says so, otherwise the activation's output.
+        saved: z where :func:`saves_input` says so, otherwise the activation's output; z also for
+            leaky ReLU with a slope below zero.
         activation, slope: as in :func:`activation_forward`.
     """
     code = activation_code(activation)

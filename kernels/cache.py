@@ -8,6 +8,7 @@ renamed, and its contents are checked before they are used. May be imported by `
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import os
@@ -16,7 +17,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -48,13 +49,10 @@ def source_key() -> str:
 @functools.cache
 def cache_folder() -> Path | None:
     """The first of three folders that can be written: $FASTNN_CACHE_DIR, beside the kernels, the user's cache."""
-    roots = [Path(__file__).parent / "__pycache__", _user_cache() / "fastnn"]
-    if os.environ.get("FASTNN_CACHE_DIR"):
-        roots.insert(0, Path(os.environ["FASTNN_CACHE_DIR"]))
-    for root in roots:
+    for root in _roots():
         folder = root / f"kernels-{source_key()}"
-        is_new = not folder.exists()
         try:
+            is_new = not folder.exists()
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             with tempfile.TemporaryFile(dir=folder):
                 pass
@@ -64,6 +62,15 @@ def cache_folder() -> Path | None:
             _prune(root, folder)
         return folder
     return None
+
+
+def _roots() -> Iterator[Path]:
+    if os.environ.get("FASTNN_CACHE_DIR"):
+        yield Path(os.environ["FASTNN_CACHE_DIR"])
+    yield Path(__file__).parent / "__pycache__"
+    # Path.home raises where a container runs as a user without an entry in its password file.
+    with contextlib.suppress(RuntimeError):
+        yield _user_cache() / "fastnn"
 
 
 def _user_cache() -> Path:

@@ -7,7 +7,20 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn.kernels.jit import FLOAT32, Kernel, array, check, check_output, inline, integer, launch, part, parts_for, real
+from fastnn.kernels.jit import (
+    FLOAT32,
+    Kernel,
+    array,
+    check,
+    check_output,
+    inline,
+    integer,
+    launch,
+    matrix_shape,
+    part,
+    parts_for,
+    real,
+)
 
 _INDEX = np.dtype(np.int64)
 
@@ -60,12 +73,10 @@ def gather(
 
     Raises: IndexError for an index out of range, before anything is written.
     """
-    kernel = _GATHER.get(getattr(data, "dtype", None))
+    rows, features = matrix_shape("data", data)
+    kernel = _GATHER.get(data.dtype)
     if kernel is None:
-        raise TypeError(f"data must have dtype uint8 or float32, found {getattr(data, 'dtype', type(data).__name__)}")
-    if data.ndim != 2:
-        raise ValueError(f"data must have 2 dimensions, found shape {data.shape}")
-    rows, features = data.shape
+        raise TypeError(f"data must have dtype uint8 or float32, found {data.dtype}")
     check("data", data, data.dtype, (rows, features))
     check("indices", indices, _INDEX, (getattr(indices, "size", 0),))
     batch = indices.size

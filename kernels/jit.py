@@ -16,7 +16,6 @@ import os
 import struct
 import sys
 import threading
-import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -175,32 +174,33 @@ MAX_WORDS = 32
 _LAUNCH_SIGNATURE = types.void(*[types.int64] * 5)
 
 
-class _Launcher:
-    """A lazily compiled, disk-cached jitted launcher, called with five integers."""
-
-    def __init__(self, function: Callable[..., None], parallel: bool) -> None:
-        self._function, self._parallel = function, parallel
-        self._compiled: Callable[..., None] | None = None
-        self._lock = threading.Lock()
-
-    def __call__(self, *args: int) -> None:
-        run = self._compiled
-        if run is None:
-            with self._lock:
-                run = self._compiled or self._compile()
-        run(*args)
-
-    def _compile(self) -> Callable[..., None]:
-        dispatcher = njit(nogil=True, error_model="numpy", parallel=self._parallel)(self._function)
-        dispatcher._cache = CompiledCache(self._function.__name__, _report)
-        dispatcher.compile(_LAUNCH_SIGNATURE)
-        dispatcher.disable_compile()
-        self._compiled = dispatcher
-        return dispatcher
+def _compile_launcher(function: Callable[..., None], parallel: bool) -> Callable[..., None]:
+    dispatcher: Any = njit(nogil=True, error_model="numpy", parallel=parallel)(function)
+    dispatcher._cache = CompiledCache(function.__name__, _report)
+    dispatcher.compile(_LAUNCH_SIGNATURE)
+    dispatcher.disable_compile()
+    return dispatcher
 
 
-_serial = _Launcher(_run_serial, parallel=False)
-_parallel = _Launcher(_run_parallel, parallel=True)
+def _serial(*args: int) -> None:
+    """Run the parts of a launch one after the other; the first call replaces this by compiled code."""
+    global _serial
+    with _launcher_lock:
+        if not hasattr(_serial, "py_func"):
+            _serial = _compile_launcher(_run_serial, parallel=False)
+    _serial(*args)
+
+
+def _parallel(*args: int) -> None:
+    """Run the parts of a launch at once; the first call replaces this by compiled code."""
+    global _parallel
+    with _launcher_lock:
+        if not hasattr(_parallel, "py_func"):
+            _parallel = _compile_launcher(_run_parallel, parallel=True)
+    _parallel(*args)
+
+
+_launcher_lock = threading.Lock()
 
 
 class Kernel:
@@ -234,7 +234,7 @@ class Kernel:
         """Compile the slice, or load it from the disk cache, and return its address."""
         with self._lock:
             if not self.address:
-                code = self.build()
+                code: Any = self.build()
                 code._cache = CompiledCache(self.name, _report)
                 code.compile()
                 self._code, self.address = code, code.address
@@ -277,7 +277,10 @@ def launch(kernel: Kernel, parts: int, arrays: tuple[np.ndarray, ...], *scalars:
     or below looks at them again.
     """
     address = kernel.address or kernel.compile()
-    block = kernel.pack(*map(id, arrays), *scalars)
+    try:
+        block = kernel.pack(*map(id, arrays), *scalars)
+    except struct.error as error:
+        raise TypeError(f"a scalar argument of {kernel.name} does not fit: {error}, found {scalars}") from None
     if _recorder is not None:
         _recorder(kernel, parts, arrays, scalars)
     if parts == 1 or _forked:
@@ -307,11 +310,14 @@ def recording(watch: Callable[..., None]) -> Iterator[None]:
 # --------------------------------------------------------------------------------------------
 # Checks: what stands between a caller and raw addresses
 
+# NPY_ARRAY_C_CONTIGUOUS and NPY_ARRAY_ALIGNED of NumPy's C API.
+_READABLE = 0x0001 | 0x0100
+
 
 def check(name: str, a: np.ndarray, dtype: np.dtype, shape: tuple[int, ...]) -> None:
-    """Raise unless ``a`` is a C-contiguous ndarray of this dtype and shape (about 100 ns)."""
-    if type(a) is not np.ndarray or a.dtype != dtype or a.shape != shape or not a.flags.c_contiguous:
-        raise _explain(name, a, dtype, shape, "C-contiguous")
+    """Raise unless ``a`` is an aligned, C-contiguous ndarray of this dtype and shape (about 100 ns)."""
+    if type(a) is not np.ndarray or a.dtype != dtype or a.shape != shape or ~a.flags.num & _READABLE:
+        raise _explain(name, a, dtype, shape, "C-contiguous and aligned")
 
 
 def check_output(name: str, a: np.ndarray, dtype: np.dtype, shape: tuple[int, ...]) -> None:
@@ -329,18 +335,28 @@ def check_strided(name: str, a: np.ndarray, dtype: np.dtype, shape: tuple[int, i
     return rows // size, columns // size
 
 
+def matrix_shape(name: str, a: np.ndarray) -> tuple[int, int]:
+    """The shape of a matrix; TypeError for what is no array, ValueError for another number of dimensions."""
+    if type(a) is not np.ndarray:
+        raise _explain(name, a, FLOAT32, (), "")
+    if a.ndim != 2:
+        raise ValueError(f"{name} must have 2 dimensions, found shape {a.shape}")
+    return a.shape
+
+
 def check_rows(
     name: str, a: np.ndarray, dtype: np.dtype, shape: tuple[int, int], *, output: bool = False
 ) -> int:
     """Raise unless ``a`` is a matrix whose rows are contiguous; return the elements between rows."""
+    # NumPy gives an array without elements any strides.
     if (
         type(a) is not np.ndarray
         or a.dtype != dtype
         or a.shape != shape
         or not (a.flags.behaved if output else a.flags.aligned)
-        or (shape[1] > 1 and a.strides[1] != a.itemsize)
-        or a.strides[0] % a.itemsize
-        or (output and shape[0] > 1 and a.strides[0] < shape[1] * a.itemsize)
+        or (a.size and shape[1] > 1 and a.strides[1] != a.itemsize)
+        or (a.size and a.strides[0] % a.itemsize)
+        or (output and a.size and shape[0] > 1 and a.strides[0] < shape[1] * a.itemsize)
     ):
         raise _explain(name, a, dtype, shape, "aligned, with contiguous rows")
     return a.strides[0] // a.itemsize
@@ -386,7 +402,10 @@ def get_num_threads() -> int:
 
 def parts_for(operations: float) -> int:
     """Into how many parts to cut a launch of this many floating-point operations."""
-    return 1 if operations < SERIAL_OPERATIONS else _threads
+    if operations < SERIAL_OPERATIONS:
+        return 1
+    # No part with less work than a fork and join costs, however many threads were asked for.
+    return min(_threads, int(2 * operations / SERIAL_OPERATIONS) if SERIAL_OPERATIONS else _threads)
 
 
 def threading_layer() -> str:
@@ -404,15 +423,17 @@ def _start_threads() -> None:
     global _layer
     from numba.np.ufunc import parallel
 
-    if not parallel._is_initialized and str(config.THREADING_LAYER).lower() == "default":
-        config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
+    ours = not parallel._is_initialized and str(config.THREADING_LAYER).lower() == "default"
+    if ours:
+        if "NUMBA_THREADING_LAYER_PRIORITY" not in os.environ:
+            config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
         if not _loads("numba.np.ufunc.omppool"):
             _preload_tbb()
     elif str(config.THREADING_LAYER).lower() == "tbb":
         _preload_tbb()
     parallel._launch_threads()
     _layer = numba.threading_layer()
-    if _layer == "workqueue":
+    if ours and _layer == "workqueue":
         warnings.warn(
             "fastnn: neither OpenMP nor TBB could be loaded; Numba's workqueue layer is used, whose launches "
             "cost ten times as much. Install libgomp or the package tbb.",
@@ -456,7 +477,6 @@ if hasattr(os, "register_at_fork"):
 # Compilation: how much of it there was
 
 compilations: list[tuple[str, float]] = []
-_compile_started = time.perf_counter()
 
 
 def _report(name: str, seconds: float | None) -> None:

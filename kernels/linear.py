@@ -17,10 +17,13 @@ from fastnn.kernels.jit import (
     by_dtype,
     check,
     check_output,
+    check_rows,
+    check_strided,
     inline,
     integer,
     kernel_for,
     launch,
+    matrix_shape,
     part,
     parts_for,
     real,
@@ -107,8 +110,8 @@ def activation_bias_backward(
     """
     kernel = kernel_for(_ACTIVATION_BIAS_BACKWARD, "dy", dy)
     code = activation_code(activation)
-    dtype, shape = dy.dtype, dy.shape
-    batch, columns = shape
+    dtype = dy.dtype
+    shape = batch, columns = matrix_shape("dy", dy)
     check("dy", dy, dtype, shape)
     check("saved", saved, dtype, shape)
     check_output("dbias", dbias, dtype, (columns,))
@@ -141,9 +144,22 @@ def linear_backward(
         dbias: (out_features,), contiguous.
         dy: (batch, out_features), C-contiguous.
         x, weight: as in ``linear_forward``.
-        saved: the forward's ``out``, or its ``z`` where ``saves_input(activation)``.
+        saved: the forward's ``out``, or its ``z`` where ``saves_input(activation)``; also its ``z``
+            for leaky ReLU with a slope below zero, as the sign of ``out`` then tells nothing.
         accumulate_weight, accumulate_bias: add to what ``dweight``, ``dbias`` hold.
     """
+    # All checks come before the first launch: an error must not leave half of the gradients written.
+    kernel_for(_ACTIVATION_BIAS_BACKWARD, "dy", dy)
+    dtype = dy.dtype
+    batch, out_features = matrix_shape("dy", dy)
+    in_features = matrix_shape("weight", weight)[0]
+    check("dy", dy, dtype, (batch, out_features))
+    check_strided("x", x, dtype, (batch, in_features))
+    check_strided("weight", weight, dtype, (in_features, out_features))
+    if dx is not None:
+        check_rows("dx", dx, dtype, (batch, in_features), output=True)
+    if dweight is not None:
+        check_rows("dweight", dweight, dtype, (in_features, out_features), output=True)
     dz = dy
     if activation != "none":
         if saved is None:

@@ -93,7 +93,7 @@ _LOG_TAIL = _polynomial([2 / (2 * k + 1) for k in range(5, 0, -1)], [2 / (2 * k 
 _ERFC_CENTRE = _constant(2.5, 3.5)
 _ERFC = _polynomial(
     [
-    -7.292145627e-5, 2.686559161e-5, 0.0006662207953, -0.0004136037997,
+        -7.292145627e-5, 2.686559161e-5, 0.0006662207953, -0.0004136037997,
         -0.004803455108, 0.008382888215, 0.02835886711, -0.1712494186,
         0.4539142497, -0.8046519341, 1.05403182,
     ],
@@ -128,7 +128,7 @@ def exp(x):
 
 @inline(fastmath=STRICT)
 def expm1(x):
-    """e**x - 1, within 3 ulp also near zero."""
+    """e**x - 1, within 3 ulp also near zero; infinity already above 88.37 (float32) or 709.4 (float64)."""
     r, shifted = _reduced(x)
     q = multiply_add(r * r, _EXP_TAIL(r), r)
     return times_power_of_two(q, shifted) + (times_power_of_two(_ONE(x), shifted) - _ONE(x))
@@ -167,13 +167,16 @@ def sigmoid(x):
 
 @inline(fastmath=STRICT)
 def normal_pdf(x):
-    """Density of the standard normal distribution."""
+    """Density of the standard normal distribution, within ``2 + x**2 / 2`` ulp."""
     return _INVERSE_SQRT_TWO_PI(x) * exp(-_HALF(x) * x * x)
 
 
 @inline(fastmath=STRICT)
 def normal_cdf(x):
-    """Distribution function of the standard normal distribution, ``erfc(-x / sqrt(2)) / 2``."""
+    """Distribution function of the standard normal distribution, ``erfc(-x / sqrt(2)) / 2``.
+
+    Within ``8 + x**2 / 2`` ulp to the left of 0 (12 without fused multiply-add) and 6 to the right.
+    """
     positive = fabs(x) * _SQRT_HALF(x)
     inverse = _ONE(x) / (positive + _ERFC_CENTRE(x))
     u = multiply_add(-_TWO(x) * _ERFC_CENTRE(x), inverse, _ONE(x))

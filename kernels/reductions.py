@@ -40,5 +40,5 @@ def total(out: np.ndarray, x: np.ndarray, scale: float = 1.0) -> None:
     """
     kernel = kernel_for(_TOTAL, "x", x)
     check("x", x, x.dtype, x.shape)
-    check_output("out", out, x.dtype, out.shape if out.size == 1 else (1,))
+    check_output("out", out, x.dtype, out.shape if isinstance(out, np.ndarray) and out.size == 1 else (1,))
     launch(kernel, 1, (out, x), x.size, scale)

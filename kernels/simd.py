@@ -29,9 +29,10 @@ define void @probe(<16 x float>* %a, <16 x float>* %b) {
 def vector_bytes() -> int:
     """Bytes in a vector register of the CPU that Numba compiles for: 64, 32 or 16.
 
-    The compiler itself is asked, as only it knows what a CPU name given by NUMBA_CPU_NAME can do:
-    a multiply-add of 64 bytes is compiled and the registers it uses are read from the assembly.
-    AVX without fused multiply-add counts as 16.
+    The compiler itself is asked, as only it knows what a CPU given by NUMBA_CPU_NAME and
+    NUMBA_CPU_FEATURES can do (the name alone leaves this CPU's features on): a multiply-add of 64
+    bytes is compiled and the registers it uses are read from the assembly. AVX without fused
+    multiply-add counts as 16.
     """
     assembly = _probe_assembly()
     if "zmm" in assembly:
@@ -213,7 +214,7 @@ def exponent_of(typingctx, x):
 
 
 def _split(builder, value, kind):
-    width, significand, bias = _FORMATS[kind]
+    width, significand, _ = _FORMATS[kind]
     integer = ir.IntType(width)
     bits = builder.bitcast(value, integer)
     # Subtracting the bits of sqrt(1/2) makes the exponent field count from there.

@@ -16,6 +16,7 @@ from fastnn.kernels.jit import (
     integer,
     kernel_for,
     launch,
+    matrix_shape,
     part,
     parts_for,
     real,
@@ -73,6 +74,7 @@ def _softmax_cross_entropy(dtype):
                     dlogits[row, :] = dtype(0)
                 continue
             top = _largest(x)
+            below_top = x[label] - top  # Now, as the gradient may overwrite the logits.
             if with_gradient:
                 d = dlogits[row]
                 total = _exponentials(d, x, top)
@@ -82,7 +84,7 @@ def _softmax_cross_entropy(dtype):
                 d[label] -= scale
             else:
                 total = _sum_of_exponentials(x, top)
-            losses[row] = log(total) - (x[label] - top)
+            losses[row] = log(total) - below_top
 
     return softmax_cross_entropy_slice
 
@@ -121,12 +123,12 @@ def softmax_cross_entropy(
     """``losses[i] = -log(softmax(logits[i])[labels[i]])`` and the gradient of their sum or mean.
 
     ``dlogits[i] = scale * (softmax(logits[i]) - onehot(labels[i]))`` where ``scale`` is 1, or one
-    over the number of rows that count. The largest logit of a row
-    is subtracted first, so no finite logits overflow.
+    over the number of rows that count. The largest logit of a row is subtracted first, so no finite
+    logits overflow.
 
     Args:
         losses: (batch,), receives the loss of each row; 0 where the label is ``ignore_index``.
-        dlogits: (batch, classes), or None where no gradient is wanted.
+        dlogits: (batch, classes), or None where no gradient is wanted; may be ``logits``.
         logits: (batch, classes), C-contiguous, float32 or float64.
         labels: (batch,) int64.
         mean: whether the gradient is that of the mean; otherwise that of the sum.
@@ -137,7 +139,7 @@ def softmax_cross_entropy(
     Raises: IndexError for a label outside [0, classes), before anything is written.
     """
     kernel = kernel_for(_KERNEL, "logits", logits)
-    batch, classes = logits.shape
+    batch, classes = matrix_shape("logits", logits)
     dtype = logits.dtype
     check("logits", logits, dtype, (batch, classes))
     check("labels", labels, np.dtype(np.int64), (batch,))

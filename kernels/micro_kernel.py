@@ -1,0 +1,289 @@
+"""The micro-kernel of the matrix product, written as LLVM IR through Numba intrinsics.
+
+    C[rows, columns] = (zero, bias or C) + A[rows, depth] @ B[depth, columns], then max(., floor)
+
+for a tile whose accumulators fit in the vector registers: up to MR rows by NV vectors, one
+broadcast of A per row, fused multiply-add, and masked loads and stores on the last vector of a row,
+so that a ragged edge runs at full speed and touches nothing beyond it. One LLVM function holds a
+loop for every tile size and switches between them: unlike functions built from text by ``exec`` it
+can be cached. Beside it stands the transpose of a block, for packing.
+
+The number of vectors depends on the rows, so that small batches keep as many multiply-adds in
+flight as large ones: on AVX-512 12 x 2, 9 x 3, 6 x 4, 4 x 6, 1 x 8.
+
+May import ``simd``.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from fastnn.kernels import simd
+
+_INT = ir.IntType(64)
+_INT32 = ir.IntType(32)
+
+# By bytes in a vector register: rows of the largest tile, and registers. Without a fused
+# multiply-add (16 bytes) one register holds the product on its way to the sum.
+_LIMITS = {64: (12, 32), 32: (6, 16), 16: (4, 15)}
+_MOST_VECTORS = 8
+
+# Bits of `mode`. A product starts from zero, from what C holds, or from the bias.
+ACCUMULATE, BIAS, RELU_FLOOR = 1, 2, 4
+
+
+@functools.cache
+def most_rows() -> int:
+    """MR: rows of the largest tile. The variable FASTNN_GEMM_MR overrides it, for tests."""
+    return int(os.environ.get("FASTNN_GEMM_MR", _LIMITS[simd.vector_bytes()][0]))
+
+
+@functools.cache
+def most_vectors(rows: int) -> int:
+    """NV: vectors in a tile of so many rows; FASTNN_GEMM_NV limits it, for tests.
+
+    All accumulators, the vectors of one row of B and one broadcast have to fit in the registers.
+    """
+    registers = _LIMITS[simd.vector_bytes()][1]
+    limit = int(os.environ.get("FASTNN_GEMM_NV", _MOST_VECTORS))
+    return max(1, min(limit, (registers - 1) // (rows + 1)))
+
+
+@intrinsic
+def lanes(typingctx, like):
+    """Numbers of the type of ``like`` in a vector register, a constant."""
+
+    def codegen(context, builder, signature, values):
+        return _INT(simd.lanes(signature.args[0].bitwidth // 8))
+
+    return types.int64(like), codegen
+
+
+@intrinsic
+def tile(typingctx, like, rows, columns, depth, a, a_row, a_column, b, b_row, c, c_row, bias, mode):
+    """Compute one tile; the type of ``like`` is that of the numbers.
+
+    ``a``, ``b``, ``c`` and ``bias`` are addresses, strides count numbers, ``mode`` is a sum of the
+    bits above. 1 <= rows <= MR, 1 <= columns <= NV(rows) * lanes, depth >= 1.
+    """
+    if not isinstance(like, types.Float):
+        return None
+
+    def codegen(context, builder, signature, values):
+        writer = _TileWriter(builder.module, values[0].type, simd.lanes(signature.args[0].bitwidth // 8))
+        builder.call(writer.function, values[1:])
+        return context.get_dummy_value()
+
+    return types.void(like, *[types.int64] * 12), codegen
+
+
+def _splat(builder: ir.IRBuilder, value: ir.Value, lanes: int) -> ir.Value:
+    """A vector of one value in every lane."""
+    kind = ir.VectorType(value.type, lanes)
+    undefined = ir.Constant(kind, ir.Undefined)
+    single = builder.insert_element(undefined, value, _INT32(0))
+    return builder.shuffle_vector(single, undefined, ir.Constant(ir.VectorType(_INT32, lanes), [0] * lanes))
+
+
+def _first_lanes(builder: ir.IRBuilder, count: ir.Value, lanes: int) -> ir.Value:
+    """A mask whose first ``count`` lanes are set."""
+    positions = ir.Constant(ir.VectorType(_INT, lanes), list(range(lanes)))
+    return builder.icmp_signed("<", positions, _splat(builder, count, lanes))
+
+
+def _load(builder: ir.IRBuilder, pointer: ir.Value, kind: ir.VectorType, mask: ir.Value | None) -> ir.Value:
+    pointer = builder.bitcast(pointer, kind.as_pointer())
+    if mask is None:
+        return builder.load(pointer, align=simd.number_bytes(kind.element))
+    return simd.masked_load(builder, pointer, mask, kind)
+
+
+def _store(builder: ir.IRBuilder, value: ir.Value, pointer: ir.Value, mask: ir.Value | None) -> None:
+    pointer = builder.bitcast(pointer, value.type.as_pointer())
+    if mask is None:
+        builder.store(value, pointer, align=simd.number_bytes(value.type.element))
+    else:
+        simd.masked_store(builder, value, pointer, mask)
+
+
+class _TileWriter:
+    """Writes the LLVM function behind :func:`tile` into a module, once."""
+
+    ARGUMENTS = (
+        "rows", "columns", "depth", "a", "a_row", "a_column", "b", "b_row", "c", "c_row", "bias", "mode",
+    )  # fmt: skip
+
+    def __init__(self, module: ir.Module, number: ir.Type, lanes: int) -> None:
+        self.number, self.lanes, self.vector = number, lanes, ir.VectorType(number, lanes)
+        name = f"fastnn_tile_{number}"
+        existing = module.globals.get(name)
+        self.function = existing if existing is not None else self._write(module, name)
+
+    def _write(self, module: ir.Module, name: str) -> ir.Function:
+        function = ir.Function(module, ir.FunctionType(ir.VoidType(), [_INT] * len(self.ARGUMENTS)), name)
+        function.linkage = "internal"
+        # Kept out of line: the loops around it need their registers for themselves.
+        function.attributes.add("noinline")
+        self.at = dict(zip(self.ARGUMENTS, function.args, strict=True))
+        builder = ir.IRBuilder(function.append_basic_block("entry"))
+        nothing = function.append_basic_block("unreachable")
+        ir.IRBuilder(nothing).unreachable()
+        columns, lanes = self.at["columns"], _INT(self.lanes)
+        vectors = builder.sdiv(builder.add(columns, _INT(self.lanes - 1)), lanes)
+        in_last = builder.sub(columns, builder.mul(builder.sub(vectors, _INT(1)), lanes))
+        mask = _first_lanes(builder, in_last, self.lanes)
+        case = builder.add(builder.mul(self.at["rows"], _INT(_MOST_VECTORS + 1)), vectors)
+        switch = builder.switch(case, nothing)
+        for rows in range(1, most_rows() + 1):
+            for width in range(1, most_vectors(rows) + 1):
+                block = function.append_basic_block(f"tile_{rows}x{width}")
+                switch.add_case(_INT(rows * (_MOST_VECTORS + 1) + width), block)
+                self._write_tile(ir.IRBuilder(block), rows, [None] * (width - 1) + [mask])
+        return function
+
+    def _pointer(self, builder: ir.IRBuilder, base: str, *offsets: ir.Value) -> ir.Value:
+        """Pointer to a number: the address ``base`` plus offsets that count numbers."""
+        pointer = builder.inttoptr(self.at[base], self.number.as_pointer())
+        for offset in offsets:
+            pointer = builder.gep(pointer, [offset])
+        return pointer
+
+    def _write_tile(self, builder: ir.IRBuilder, rows: int, masks: list[ir.Value | None]) -> None:
+        """The code of one tile size; ``masks`` has one entry per vector of a row."""
+        at, vector = self.at, self.vector
+        places = [(r, v) for r in range(rows) for v in range(len(masks))]
+        offsets = [_INT(v * self.lanes) for v in range(len(masks))]
+
+        def c_pointer(r: int, v: int) -> ir.Value:
+            return self._pointer(builder, "c", builder.mul(at["c_row"], _INT(r)), offsets[v])
+
+        from_zero = builder.block
+        from_bias, from_c, loop, end = (
+            builder.append_basic_block(name) for name in ("from_bias", "from_c", "loop", "end")
+        )
+        start = builder.switch(builder.and_(at["mode"], _INT(ACCUMULATE | BIAS)), loop)
+        start.add_case(_INT(ACCUMULATE), from_c)
+        start.add_case(_INT(BIAS), from_bias)
+        builder.position_at_end(from_bias)
+        bias = [
+            _load(builder, self._pointer(builder, "bias", offset), vector, mask)
+            for offset, mask in zip(offsets, masks, strict=True)
+        ]
+        builder.branch(loop)
+        builder.position_at_end(from_c)
+        old = {(r, v): _load(builder, c_pointer(r, v), vector, masks[v]) for r, v in places}
+        builder.branch(loop)
+
+        builder.position_at_end(loop)
+        k = builder.phi(_INT, "k")
+        for source in (from_zero, from_bias, from_c):
+            k.add_incoming(_INT(0), source)
+        totals = {place: builder.phi(vector) for place in places}
+        for (r, v), total in totals.items():
+            total.add_incoming(ir.Constant(vector, [0.0] * self.lanes), from_zero)
+            total.add_incoming(bias[v], from_bias)
+            total.add_incoming(old[r, v], from_c)
+        fma = simd.declare(builder, "fmuladd", vector, 3)
+        b_offset = builder.mul(k, at["b_row"])
+        b = [
+            _load(builder, self._pointer(builder, "b", b_offset, offset), vector, mask)
+            for offset, mask in zip(offsets, masks, strict=True)
+        ]
+        a_offset = builder.mul(k, at["a_column"])
+        sums = {}
+        for r in range(rows):
+            pointer = self._pointer(builder, "a", builder.mul(at["a_row"], _INT(r)), a_offset)
+            a = _splat(builder, builder.load(pointer), self.lanes)
+            for v in range(len(masks)):
+                sums[r, v] = builder.call(fma, [a, b[v], totals[r, v]])
+        k_next = builder.add(k, _INT(1))
+        k.add_incoming(k_next, loop)
+        for place in places:
+            totals[place].add_incoming(sums[place], loop)
+        builder.cbranch(builder.icmp_signed("<", k_next, at["depth"]), loop, end)
+
+        builder.position_at_end(end)
+        # max(x, floor) with floor 0 for ReLU and -infinity otherwise. The comparison is false for
+        # NaN, which therefore stays.
+        relu = builder.icmp_signed("!=", builder.and_(at["mode"], _INT(RELU_FLOOR)), _INT(0))
+        lowest = builder.select(relu, self.number(0.0), self.number(float("-inf")))
+        floor = _splat(builder, lowest, self.lanes)
+        for r, v in places:
+            value = sums[r, v]
+            value = builder.select(builder.fcmp_ordered("<", value, floor), floor, value)
+            _store(builder, value, c_pointer(r, v), masks[v])
+        builder.ret_void()
+
+
+@intrinsic
+def transpose_block(typingctx, like, target, target_row, source, source_row, rows, columns):
+    """``target[j, i] = source[i, j]`` for a block of lanes x lanes numbers, in registers.
+
+    Rows of both are contiguous, ``*_row`` numbers apart. Only ``rows`` x ``columns`` of the source
+    are read, the rest counts as zero; ``columns`` whole vectors of the target are written.
+    """
+    if not isinstance(like, types.Float):
+        return None
+
+    def codegen(context, builder, signature, values):
+        number, count = values[0].type, simd.lanes(signature.args[0].bitwidth // 8)
+        name = f"fastnn_transpose_{number}"
+        function = builder.module.globals.get(name)
+        if function is None:
+            function = _write_transpose(builder.module, name, number, count)
+        builder.call(function, values[1:])
+        return context.get_dummy_value()
+
+    return types.void(like, *[types.int64] * 6), codegen
+
+
+def _write_transpose(module: ir.Module, name: str, number: ir.Type, lanes: int) -> ir.Function:
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [_INT] * 6), name)
+    function.linkage = "internal"
+    function.attributes.add("noinline")
+    target, target_row, source, source_row, rows, columns = function.args
+    builder = ir.IRBuilder(function.append_basic_block("entry"))
+    vector = ir.VectorType(number, lanes)
+    whole, ragged = function.append_basic_block("whole"), function.append_basic_block("ragged")
+    is_whole = builder.and_(
+        builder.icmp_signed("==", rows, _INT(lanes)), builder.icmp_signed("==", columns, _INT(lanes))
+    )
+    builder.cbranch(is_whole, whole, ragged)
+
+    def place(b: ir.IRBuilder, base: ir.Value, pitch: ir.Value, i: int) -> ir.Value:
+        return b.gep(b.inttoptr(base, number.as_pointer()), [b.mul(pitch, _INT(i))])
+
+    def write(b: ir.IRBuilder, masked: bool) -> None:
+        in_row = _first_lanes(b, columns, lanes) if masked else None
+        block = []
+        for i in range(lanes):
+            mask = None
+            if in_row is not None:
+                mask = b.and_(in_row, _splat(b, b.icmp_signed("<", _INT(i), rows), lanes))
+            block.append(_load(b, place(b, source, source_row, i), vector, mask))
+        # Exchange bit by bit: after the step for `distance`, lane and register numbers have
+        # swapped that bit; after all of them the block is transposed.
+        distance = 1
+        while distance < lanes:
+            keep = [lane if not lane & distance else lanes + lane - distance for lane in range(lanes)]
+            swap = [lane + distance if not lane & distance else lanes + lane for lane in range(lanes)]
+            low, high = (ir.Constant(ir.VectorType(_INT32, lanes), order) for order in (keep, swap))
+            for i in range(lanes):
+                if not i & distance:
+                    first, second = block[i], block[i + distance]
+                    block[i] = b.shuffle_vector(first, second, low)
+                    block[i + distance] = b.shuffle_vector(first, second, high)
+            distance *= 2
+        for j in range(lanes):
+            mask = _splat(b, b.icmp_signed("<", _INT(j), columns), lanes) if masked else None
+            _store(b, block[j], place(b, target, target_row, j), mask)
+        b.ret_void()
+
+    write(ir.IRBuilder(whole), masked=False)
+    write(ir.IRBuilder(ragged), masked=True)
+    return function

@@ -1,0 +1,297 @@
+"""The disk cache: hits, damage, folders that cannot be written, keys, and processes side by side."""
+
+import ctypes
+import hashlib
+import os
+import shutil
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from helpers import output_of, start_python
+from numba.core import registry
+
+from fastnn.kernels import cache, jit, total
+from fastnn.kernels.jit import Kernel, array, integer, launch
+
+
+def fill_slice(args, t, n):
+    # out[n]; value
+    array(args, 0, (n,), np.int64)[t] = integer(args, 1)
+
+
+def run_fill(name="test.fill", function=fill_slice):
+    """Run a fresh kernel, as a new process would; return whether it was compiled."""
+    compiled = len(jit.compilations)
+    out = np.zeros(1, np.int64)
+    launch(Kernel(name, function, arrays=1, integers=1), 1, (out,), 7)
+    assert out[0] == 7
+    return len(jit.compilations) > compiled
+
+
+@pytest.fixture(autouse=True)
+def launcher():
+    """The serial launcher is compiled or loaded before any test changes the folder."""
+    total(np.empty(1), np.ones(1))
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    monkeypatch.setattr(cache, "cache_folder", lambda: tmp_path)
+    return tmp_path
+
+
+# --------------------------------------------------------------------------------------------
+# Files
+
+
+def test_a_kernel_is_compiled_once_and_then_loaded(folder):
+    assert run_fill()
+    [path] = folder.iterdir()
+    assert path.name.startswith("test.fill-")
+    assert path.suffix == ".bin"
+    content = path.read_bytes()
+    assert hashlib.sha256(content[32:]).digest() == content[:32]
+    assert not run_fill()
+    assert run_fill("test.other")
+    assert len(list(folder.iterdir())) == 2
+
+
+def test_a_damaged_file_is_compiled_again(folder):
+    assert run_fill()
+    [path] = folder.iterdir()
+    good = path.read_bytes()
+    damages = [good[:length] for length in (0, 1, 31, 32, 33, len(good) // 2, len(good) - 1)]
+    for position in (0, 40, len(good) // 2, len(good) - 1):
+        damages.append(good[:position] + bytes([good[position] ^ 1]) + good[position + 1 :])
+    damages += [good + b"\0", bytes(len(good)), b"not a kernel" * 100]
+    for damaged in damages:
+        path.write_bytes(damaged)
+        assert run_fill()
+        # The damaged file was replaced.
+        assert not run_fill()
+
+
+def test_a_folder_in_place_of_the_file_is_no_error(folder):
+    assert run_fill()
+    [path] = folder.iterdir()
+    path.unlink()
+    path.mkdir()
+    assert run_fill()
+    assert list(folder.iterdir()) == [path]
+    assert list(path.iterdir()) == []
+
+
+def test_a_folder_that_vanished_is_no_error(folder):
+    shutil.rmtree(folder)
+    assert run_fill()
+    assert not folder.exists()
+
+
+def test_a_full_disk_leaves_nothing_behind(folder, monkeypatch):
+    def full(*args):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(cache.os, "replace", full)
+    assert run_fill()
+    assert list(folder.iterdir()) == []
+
+
+def test_without_a_folder_every_process_compiles(monkeypatch):
+    monkeypatch.setattr(cache, "cache_folder", lambda: None)
+    assert run_fill()
+    assert run_fill()
+    assert cache.CompiledCache("test.fill", jit._report).cache_path is None
+    cache.CompiledCache("test.fill", jit._report).flush()
+
+
+def test_flush_removes_the_files_of_one_kernel(folder):
+    run_fill()
+    run_fill("test.other")
+    handle = cache.CompiledCache("test.fill", jit._report)
+    assert handle.cache_path == str(folder)
+    handle.flush()
+    assert [path.name.split("-")[0] for path in folder.iterdir()] == ["test.other"]
+    handle.enable()
+    handle.disable()
+    assert run_fill()
+
+
+def test_an_address_of_this_process_is_never_kept(folder):
+    labs = ctypes.CFUNCTYPE(ctypes.c_int64, ctypes.c_int64)(abs)
+
+    def call_slice(args, t, n):
+        array(args, 0, (n,), np.int64)[t] = labs(integer(args, 1))
+
+    with pytest.raises(RuntimeError, match=r"kernel test\.address holds an address of this process"):
+        run_fill("test.address", call_slice)
+    assert list(folder.iterdir()) == []
+
+
+def test_the_file_name_depends_on_the_cpu(folder, monkeypatch):
+    assert run_fill()
+    codegen = registry.cpu_target.target_context.codegen()
+    triple, name, features = codegen.magic_tuple()
+    for other in [(triple, "another-cpu", features), (triple, name, features + ",+more"), ("arm64", name, features)]:
+        monkeypatch.setattr(type(codegen), "magic_tuple", lambda self, other=other: other)
+        assert run_fill()
+        assert not run_fill()
+    assert len(list(folder.iterdir())) == 4
+
+
+# --------------------------------------------------------------------------------------------
+# Keys and folders
+
+
+def test_the_key_changes_with_sources_versions_and_variables(tmp_path, monkeypatch):
+    for path in Path(cache.__file__).parent.glob("*.py"):
+        shutil.copy(path, tmp_path)
+    monkeypatch.setattr(cache, "__file__", str(tmp_path / "cache.py"))
+    keys = [cache.source_key.__wrapped__()]
+    assert keys[0] == cache.source_key.__wrapped__()
+
+    def key_is_new():
+        keys.append(cache.source_key.__wrapped__())
+        return keys[-1] not in keys[:-1]
+
+    with (tmp_path / "gemm.py").open("a") as file:
+        file.write("# An edit\n")
+    assert key_is_new()
+    (tmp_path / "gemm.py").rename(tmp_path / "gemm2.py")
+    assert key_is_new()
+    (tmp_path / "new.py").touch()
+    assert key_is_new()
+    for module in (cache.numba, cache.np, cache.llvmlite):
+        monkeypatch.setattr(module, "__version__", "999.0")
+        assert key_is_new()
+    monkeypatch.setenv("FASTNN_GEMM_MR", "2")
+    assert key_is_new()
+    monkeypatch.setenv("FASTNN_GEMM_MR", "3")
+    assert key_is_new()
+    monkeypatch.setenv("FASTNN_QUIET", "1")
+    assert not key_is_new()
+
+
+@pytest.fixture
+def roots(tmp_path, monkeypatch):
+    """The three places of the cache, all below ``tmp_path``; permissions do not bind root, files as parents do."""
+    cache.source_key()
+    places = {name: tmp_path / name for name in ("variable", "package", "user")}
+    monkeypatch.setenv("FASTNN_CACHE_DIR", str(places["variable"]))
+    monkeypatch.setattr(cache, "__file__", str(places["package"] / "cache.py"))
+    monkeypatch.setattr(cache, "_user_cache", lambda: places["user"])
+    return places
+
+
+def test_the_first_folder_that_can_be_written(roots, monkeypatch):
+    find, key = cache.cache_folder.__wrapped__, f"kernels-{cache.source_key()}"
+    assert find() == roots["variable"] / key
+    assert find().stat().st_mode & 0o777 == 0o700 or os.name == "nt"
+    # A file stands where the folder should be made: not even root can write there.
+    shutil.rmtree(roots["variable"])
+    roots["variable"].touch()
+    assert find() == roots["package"] / "__pycache__" / key
+    monkeypatch.delenv("FASTNN_CACHE_DIR")
+    assert find() == roots["package"] / "__pycache__" / key
+    shutil.rmtree(roots["package"])
+    roots["package"].touch()
+    assert find() == roots["user"] / "fastnn" / key
+    shutil.rmtree(roots["user"])
+    roots["user"].touch()
+    assert find() is None
+
+
+def test_a_folder_that_takes_no_files(roots, monkeypatch):
+    def refuse(dir):
+        if Path(dir).is_relative_to(roots["variable"]):
+            raise PermissionError(13, "Permission denied")
+        return open(os.devnull, "wb")
+
+    monkeypatch.setattr(cache.tempfile, "TemporaryFile", refuse)
+    assert cache.cache_folder.__wrapped__().is_relative_to(roots["package"])
+
+
+@pytest.mark.parametrize("name", ["x" * 300, "x" * 5000])
+def test_a_name_that_is_too_long_is_no_error(roots, monkeypatch, name):
+    monkeypatch.setenv("FASTNN_CACHE_DIR", str(roots["variable"] / name))
+    assert cache.cache_folder.__wrapped__().is_relative_to(roots["package"])
+
+
+def test_a_user_without_a_home_is_no_error(roots, monkeypatch):
+    def no_home():
+        raise RuntimeError("Could not determine home directory.")
+
+    monkeypatch.setattr(cache, "_user_cache", no_home)
+    assert cache.cache_folder.__wrapped__().is_relative_to(roots["variable"])
+    roots["variable"].parent.mkdir(exist_ok=True)
+    shutil.rmtree(roots["variable"])
+    roots["variable"].touch()
+    roots["package"].touch()
+    assert cache.cache_folder.__wrapped__() is None
+
+
+def test_the_user_folder_of_each_system(monkeypatch):
+    monkeypatch.setattr(cache.Path, "home", classmethod(lambda cls: Path("/home/me")))
+    for name in ("XDG_CACHE_HOME", "LOCALAPPDATA"):
+        monkeypatch.delenv(name, raising=False)
+    for system, folder in [("linux", ".cache"), ("darwin", "Library/Caches"), ("win32", "AppData/Local")]:
+        monkeypatch.setattr(cache.sys, "platform", system)
+        assert cache._user_cache() == Path("/home/me") / folder
+    monkeypatch.setenv("LOCALAPPDATA", "/local")
+    assert cache._user_cache() == Path("/local")
+    monkeypatch.setattr(cache.sys, "platform", "linux")
+    monkeypatch.setenv("XDG_CACHE_HOME", "/xdg")
+    assert cache._user_cache() == Path("/xdg")
+
+
+def test_folders_of_old_sources_are_removed_after_a_month(roots):
+    old, recent, foreign = (roots["variable"] / name for name in ("kernels-old", "kernels-recent", "other"))
+    for path in (old, recent, foreign):
+        path.mkdir(parents=True)
+        (path / "file").touch()
+    for path in (old, foreign):
+        os.utime(path, (0, time.time() - 31 * 86400))
+    folder = cache.cache_folder.__wrapped__()
+    assert {path.name for path in roots["variable"].iterdir()} == {folder.name, "kernels-recent", "other"}
+
+
+# --------------------------------------------------------------------------------------------
+# Processes
+
+TOTAL = """
+import numpy as np
+from fastnn.kernels import jit, sgd
+p = np.ones(3)
+sgd(p, np.full(3, 2.0), lr=0.25)
+assert (p == 0.5).all()
+print(*[name for name, _ in jit.compilations])
+"""
+
+
+def test_processes_side_by_side_and_one_after_the_other(tmp_path):
+    variables = {"FASTNN_CACHE_DIR": str(tmp_path)}
+    first = [start_python(TOTAL, **variables) for _ in range(3)]
+    compiled = [output_of(process).split() for process in first]
+    assert set().union(*compiled) == {"sgd.float64", "_run_serial"}
+    [folder] = tmp_path.iterdir()
+    assert sorted(path.name.split("-")[0] for path in folder.iterdir()) == ["_run_serial", "sgd.float64"]
+    assert output_of(start_python(TOTAL, **variables)).split() == []
+
+
+def test_a_process_that_can_write_nowhere_works_and_says_so(tmp_path):
+    (tmp_path / "file").touch()
+    code = f"""
+from fastnn.kernels import cache
+cache.__file__ = {str(tmp_path / "file" / "cache.py")!r}
+{TOTAL}
+"""
+    variables = {"FASTNN_CACHE_DIR": str(tmp_path / "file" / "a"), "XDG_CACHE_HOME": str(tmp_path / "file" / "b")}
+    process = start_python(code, **variables, HOME=str(tmp_path / "file"), LOCALAPPDATA=variables["XDG_CACHE_HOME"],
+                           FASTNN_QUIET="")  # fmt: skip
+    out, err = process.communicate(timeout=180)
+    assert process.returncode == 0, err
+    assert set(out.split()) == {"sgd.float64", "_run_serial"}
+    assert err == (
+        "fastnn: compiling kernels for this CPU, once; no folder can be written, so every process compiles\n"
+    )

@@ -1,0 +1,366 @@
+"""The machine room: blocks of words, launches, checks, compilations, and the vector code of the hot loops."""
+
+import contextlib
+import itertools
+import sys
+import threading
+
+import numpy as np
+import pytest
+from helpers import (
+    DTYPES,
+    REGISTERS,
+    Subclass,
+    count_packed,
+    cut_in,
+    loop_register,
+    misaligned,
+    no_launch,
+    read_only,
+)
+from numba.core import event
+
+from fastnn import kernels
+from fastnn.kernels import activations, cache, jit, micro_kernel, optimizers, reductions, simd
+from fastnn.kernels.jit import FLOAT32, FLOAT64, Kernel, array, integer, launch, part, real
+
+# As attributes of the package these three names are the functions.
+gather, gemm, softmax_cross_entropy = (
+    sys.modules[f"fastnn.kernels.{name}"] for name in ("gather", "gemm", "softmax_cross_entropy")
+)
+linear = sys.modules["fastnn.kernels.linear"]
+TABLES = [
+    activations._FORWARD, activations._BACKWARD, gather._GATHER, gemm._GEMM, linear._ACTIVATION_BIAS_BACKWARD,
+    optimizers._SGD, optimizers._SGD_MOMENTUM, optimizers._ADAM, reductions._TOTAL, softmax_cross_entropy._KERNEL,
+]  # fmt: skip
+KERNELS = [kernel for table in TABLES for kernel in table.values()]
+
+
+# --------------------------------------------------------------------------------------------
+# Blocks and launches
+
+
+@pytest.fixture
+def uncached(monkeypatch):
+    """Nothing compiled in this test is kept on disk."""
+    monkeypatch.setattr(cache, "cache_folder", lambda: None)
+
+
+def copy_words_slice(args, t, n):
+    # integers[3], reals[2], seen[8, 2]; three integers; two reals
+    integers, reals = array(args, 0, (3,), np.int64), array(args, 1, (2,), np.float64)
+    seen = array(args, 2, (8, 2), np.int64)
+    for i in range(3):
+        integers[i] = integer(args, 3 + i)
+    for i in range(2):
+        reals[i] = real(args, 6 + i)
+    seen[t, 0], seen[t, 1] = t + 1, n
+
+
+def test_words_and_parts_arrive(uncached):
+    kernel = Kernel("test.copy_words", copy_words_slice, arrays=3, integers=3, reals=2)
+    for parts in (1, 2, 8):
+        for numbers, values in [((1, -2, 3), (0.5, -1e300)), ((2**63 - 1, -(2**63), True), (np.inf, np.nan))]:
+            integers, reals, seen = np.zeros(3, np.int64), np.zeros(2), np.zeros((8, 2), np.int64)
+            launch(kernel, parts, (integers, reals, seen), *numbers, *values)
+            np.testing.assert_array_equal(integers, numbers)
+            np.testing.assert_array_equal(reals, values)
+            np.testing.assert_array_equal(seen[:parts], [[t + 1, parts] for t in range(parts)])
+            assert not seen[parts:].any()
+
+
+def test_scalars_that_do_not_fit_are_refused(uncached):
+    kernel = Kernel("test.copy_words", copy_words_slice, arrays=3, integers=3, reals=2)
+    arrays = np.zeros(3, np.int64), np.zeros(2), np.zeros((8, 2), np.int64)
+    for scalars in [(1, 2, 3, 4.0), (1, 2, 3.5, 4.0, 5.0), (1, 2, 2**63, 4.0, 5.0), (1, 2, 3, "4", 5.0)]:
+        with no_launch(), pytest.raises(TypeError, match=r"scalar argument of test.copy_words does not fit"):
+            launch(kernel, 1, arrays, *scalars)
+    assert not any(a.any() for a in arrays)
+
+
+def test_a_block_has_room_for_so_many_words():
+    Kernel("test.full", copy_words_slice, arrays=jit.MAX_WORDS)
+    with pytest.raises(ValueError, match=r"kernel test\.wide needs 33 words, a block has 32"):
+        Kernel("test.wide", copy_words_slice, arrays=30, integers=2, reals=1)
+
+
+def test_names_of_kernels_are_their_own():
+    names = [kernel.name for kernel in KERNELS]
+    assert len(set(names)) == len(names)
+    assert repr(gemm._GEMM[FLOAT32]) == "<kernel gemm.float32>"
+
+
+def test_parts_cover_everything_once():
+    for size in (0, 1, 7, 16, 1023):
+        for n in (1, 2, 3, 8, 2000):
+            bounds = [part.py_func(size, t, n) for t in range(n)]
+            assert bounds[0][0] == 0
+            assert bounds[-1][1] == size
+            assert all(a[1] == b[0] for a, b in itertools.pairwise(bounds))
+            assert all(size // n <= last - first <= -(-size // n) for first, last in bounds)
+
+
+def test_recording():
+    outer, inner = [], []
+    out, x = np.empty(1), np.ones(3)
+    with jit.recording(lambda *launch: outer.append(launch)):
+        kernels.total(out, x, 2.0)
+        with contextlib.suppress(ZeroDivisionError), jit.recording(lambda *launch: inner.append(launch)):
+            kernels.total(out, x)
+            raise ZeroDivisionError
+        kernels.total(out, x)
+    kernels.total(out, x)
+    assert (len(outer), len(inner)) == (2, 1)
+    kernel, parts, arrays, scalars = outer[0]
+    assert kernel is reductions._TOTAL[FLOAT64]
+    assert parts == 1
+    assert arrays[0] is out
+    assert arrays[1] is x
+    assert scalars == (3, 2.0)
+
+
+# --------------------------------------------------------------------------------------------
+# Threads by the size of the work
+
+
+def test_number_of_threads():
+    before = jit.get_num_threads()
+    try:
+        for n in (1, 3, np.int32(5)):
+            jit.set_num_threads(n)
+            assert jit.get_num_threads() == n
+            assert type(jit.get_num_threads()) is int
+            assert jit.parts_for(jit.SERIAL_OPERATIONS - 1) == 1
+        assert jit.parts_for(jit.SERIAL_OPERATIONS) == 2
+        assert jit.parts_for(2 * jit.SERIAL_OPERATIONS) == 3
+        for n, exception, message in [
+            (0, ValueError, "n must be positive, found 0"),
+            (-2, ValueError, "found -2"),
+            (2.0, TypeError, "n must be an integer, found float"),
+            (True, TypeError, "found bool"),
+            ("2", TypeError, "found str"),
+            (None, TypeError, "found NoneType"),
+        ]:
+            with pytest.raises(exception, match=message):
+                jit.set_num_threads(n)
+        assert jit.get_num_threads() == 5
+    finally:
+        jit.set_num_threads(before)
+
+
+def test_small_work_runs_on_this_thread():
+    launches = []
+    a = np.ones((8, 8), np.float32)
+    big = np.ones((200, 200), np.float32)
+    before = jit.get_num_threads()
+    try:
+        jit.set_num_threads(4)
+        with jit.recording(lambda kernel, parts, *_: launches.append(parts)):
+            kernels.gemm(a.copy(), a, a)
+            kernels.gemm(big.copy(), big, big)
+    finally:
+        jit.set_num_threads(before)
+    assert launches == [1, 4]
+
+
+# --------------------------------------------------------------------------------------------
+# Checks
+
+
+def test_checks_pass_what_is_right():
+    a = np.zeros((3, 5), np.float32)
+    jit.check("a", a, FLOAT32, (3, 5))
+    jit.check("a", read_only(a), FLOAT32, (3, 5))
+    jit.check_output("a", a, FLOAT32, (3, 5))
+    assert jit.matrix_shape("a", a) == (3, 5)
+    assert jit.check_strided("a", a, FLOAT32, (3, 5)) == (5, 1)
+    assert jit.check_strided("a", a.T, FLOAT32, (5, 3)) == (1, 5)
+    assert jit.check_strided("a", a[::-1, ::-2], FLOAT32, (3, 3)) == (-5, -2)
+    assert jit.check_strided("a", np.broadcast_to(a[:1], (7, 5)), FLOAT32, (7, 5)) == (0, 1)
+    assert jit.check_rows("a", a[:, 1:4], FLOAT32, (3, 3), output=True) == 5
+    assert jit.check_rows("a", a[::2], FLOAT32, (2, 5), output=True) == 10
+    assert jit.check_rows("a", a[::-1], FLOAT32, (3, 5)) == -5
+    # A single column, a single row and no element at all may have any strides.
+    jit.check_rows("a", a[:, 2:3], FLOAT32, (3, 1), output=True)
+    jit.check_rows("a", a[1:2, :], FLOAT32, (1, 5), output=True)
+    for shape in [(0, 4), (4, 0), (0, 0)]:
+        empty = np.empty(shape, np.float32)
+        assert np.prod(empty.shape) == 0
+        jit.check_rows("a", empty, FLOAT32, shape, output=True)
+
+
+def test_checks_name_the_argument_and_what_they_found():
+    a = np.zeros((3, 5), np.float32)
+    for bad, exception, message in [
+        ([1.0], TypeError, "^weight must be a NumPy array, found list$"),
+        (None, TypeError, "^weight must be a NumPy array, found NoneType$"),
+        (a.view(Subclass), TypeError, "^weight must be a plain NumPy array, found the subclass Subclass$"),
+        (a.astype(np.float64), TypeError, "^weight must have dtype float32, found float64$"),
+        (a.astype(">f4"), TypeError, "^weight must have dtype float32, found >f4$"),
+        (a.T.copy(), ValueError, r"^weight must have shape \(3, 5\), found \(5, 3\)$"),
+        (misaligned(a), ValueError, r"weight must be (.*)aligned(.|\n)*ALIGNED : False"),
+    ]:
+        for check in (jit.check, jit.check_output, jit.check_strided, jit.check_rows):
+            with pytest.raises(exception, match=message):
+                check("weight", bad, FLOAT32, (3, 5))
+    for bad, check in [
+        (np.asfortranarray(a), jit.check),
+        (np.asfortranarray(a), jit.check_output),
+        (np.asfortranarray(a), jit.check_rows),
+        (np.repeat(a, 2, 0)[::2], jit.check),
+        (read_only(a), jit.check_output),
+        (np.broadcast_to(a[:1], (3, 5)), jit.check),
+    ]:
+        with pytest.raises(ValueError, match=r"weight must be .*contiguous.*, found strides"):
+            check("weight", bad, FLOAT32, (3, 5))
+    overlapping = np.lib.stride_tricks.as_strided(a, (3, 5), (8, 4))
+    for bad in (read_only(a), a[::-1], np.broadcast_to(a[:1], (3, 5)), overlapping):
+        with pytest.raises(ValueError, match="weight must be aligned, with contiguous rows"):
+            jit.check_rows("weight", bad, FLOAT32, (3, 5), output=True)
+    for bad, exception in [(a[0], ValueError), (a[None], ValueError), ([[1.0]], TypeError), (np.float32(1), TypeError)]:
+        with pytest.raises(exception, match="weight must"):
+            jit.matrix_shape("weight", bad)
+
+
+def test_no_kernel_for_other_dtypes():
+    for bad in (np.zeros(3, np.int32), np.zeros(3, np.float16), np.zeros(3, ">f8"), [1.0], None, "x"):
+        with pytest.raises(TypeError, match="x must have dtype float32 or float64, found"):
+            jit.kernel_for(reductions._TOTAL, "x", bad)
+
+
+# --------------------------------------------------------------------------------------------
+# Compilations
+
+
+def call_everything(dtype, size):
+    """Every public kernel, with all of its arguments."""
+    a, v = np.ones((size, size), dtype), np.ones(size, dtype)
+    labels = np.zeros(size, np.int64)
+    for activation in activations.CODES:
+        kernels.linear_forward(a.copy(), a, a, v, activation, z=a.copy())
+        kernels.linear_backward(a.copy(), a.copy(), v.copy(), a, a, a, a, activation)
+        kernels.activation_forward(v.copy(), v, activation)
+        kernels.activation_backward(v.copy(), v, v, activation)
+    kernels.gemm(a.copy(), a, a.T, accumulate=True)
+    kernels.softmax_cross_entropy(v.copy(), a.copy(), a, labels)
+    kernels.softmax_cross_entropy(v.copy(), None, a, labels)
+    kernels.sgd(v.copy(), v, lr=0.1)
+    kernels.sgd_momentum(v.copy(), v, v.copy(), lr=0.1, momentum=0.9)
+    kernels.adam(v.copy(), v, v.copy(), v.copy(), step=1, lr=0.1)
+    kernels.adam(v.copy(), v, v.copy(), v.copy(), v.copy(), step=1, lr=0.1)
+    kernels.total(np.empty(1, dtype), v)
+    for data in (np.uint8, np.float32):
+        kernels.gather(np.empty((size, size), np.float32), np.ones((size, size), data), labels)
+
+
+def test_the_second_call_compiles_nothing():
+    used = set()
+    with jit.recording(lambda kernel, *_: used.add(kernel)):
+        for dtype in DTYPES:
+            call_everything(dtype, 3)
+            with cut_in(2):
+                call_everything(dtype, 3)
+    assert used == set(KERNELS)
+    addresses, compiled = [kernel.address for kernel in KERNELS], len(jit.compilations)
+    with event.install_recorder("numba:compile") as recorder:
+        for dtype in DTYPES:
+            for parts, size in [(1, 5), (3, 40)]:
+                with cut_in(parts):
+                    call_everything(dtype, size)
+    assert recorder.buffer == []
+    assert len(jit.compilations) == compiled
+    assert [kernel.address for kernel in KERNELS] == addresses
+
+
+def test_threads_that_need_a_kernel_at_once_compile_it_once(uncached):
+    kernel = Kernel("test.copy_words", copy_words_slice, arrays=3, integers=3, reals=2)
+    compiled, addresses = len(jit.compilations), []
+    start = threading.Barrier(4)
+
+    def compile_it():
+        start.wait()
+        addresses.append(kernel.compile())
+
+    threads = [threading.Thread(target=compile_it) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(addresses) == 4
+    assert set(addresses) == {kernel.address}
+    assert [name for name, _ in jit.compilations[compiled:]] == ["test.copy_words"]
+
+
+# --------------------------------------------------------------------------------------------
+# Vector code
+
+
+def assembly_of(kernel):
+    code = kernel.build()
+    code.compile()
+    return code._library.get_asm_str()
+
+
+def test_vector_bytes_is_what_the_compiler_uses():
+    register = loop_register()
+    assert simd.vector_bytes() in REGISTERS
+    # LLVM's loops prefer half of AVX-512 on some CPUs.
+    assert register in (REGISTERS[simd.vector_bytes()], "ymm" if simd.vector_bytes() == 64 else None)
+    assert (simd.lanes(4), simd.lanes(8)) == (simd.vector_bytes() // 4, simd.vector_bytes() // 8)
+    assert simd.has_fma() or simd.vector_bytes() == 16
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_gemm_tiles_are_vector_code(dtype):
+    loop_register()  # Skips where there is no x86-64 assembly.
+    assembly = assembly_of(gemm._GEMM[np.dtype(dtype)])
+    sizes = [(rows, micro_kernel.most_vectors(rows)) for rows in range(1, micro_kernel.most_rows() + 1)]
+    accumulators = sum(rows * width for rows, most in sizes for width in range(1, most + 1))
+    multiply = "fmadd" if simd.has_fma() else "mul"
+    assert count_packed(assembly, multiply, dtype, REGISTERS[simd.vector_bytes()]) >= accumulators
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_softmax_cross_entropy_is_vector_code(dtype):
+    register = loop_register()
+    assembly = assembly_of(softmax_cross_entropy._KERNEL[np.dtype(dtype)])
+    # Two loops of exponentials, a search for the largest logit, a product with 1 / sum.
+    assert count_packed(assembly, "fmadd|mul", dtype, register) >= 2 * 7
+    assert count_packed(assembly, "max", dtype, register) >= 1
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_adam_is_vector_code(dtype):
+    register = loop_register()
+    if simd.vector_bytes() == 16:
+        pytest.skip("LLVM finds square roots in vectors of 16 bytes no faster than one by one")
+    assembly = assembly_of(optimizers._ADAM[np.dtype(dtype)])
+    # Adam and AMSGrad.
+    assert count_packed(assembly, "sqrt", dtype, register) >= 2
+    assert count_packed(assembly, "div", dtype, register) >= 2
+
+
+def test_sgd_is_vector_code():
+    register = loop_register()
+    for table in (optimizers._SGD, optimizers._SGD_MOMENTUM):
+        assert count_packed(assembly_of(table[FLOAT32]), "fn?madd|mul", np.float32, register) >= 2
+
+
+def test_gather_is_vector_code():
+    register = loop_register()
+    assembly = assembly_of(gather._GATHER[np.dtype(np.uint8)])
+    assert count_packed(assembly, "cvtdq2", np.float32, register) >= 1
+    assert count_packed(assembly, "fmadd|mul", np.float32, register) >= 1
+
+
+def test_bias_gradient_is_vector_code():
+    register = loop_register()
+    assembly = assembly_of(linear._ACTIVATION_BIAS_BACKWARD[FLOAT32])
+    assert count_packed(assembly, "add", np.float32, register) >= 2
+
+
+def test_activations_are_vector_code():
+    register = loop_register()
+    assembly = assembly_of(activations._FORWARD[FLOAT32])
+    # Sigmoid, tanh, GELU and its approximation divide.
+    assert count_packed(assembly, "div", np.float32, register) >= 4

@@ -1,0 +1,260 @@
+"""The fully connected layer, forward and backward, against NumPy in float64 and finite differences."""
+
+import naive
+import numpy as np
+import pytest
+from helpers import (
+    DTYPES,
+    Canary,
+    assert_close,
+    assert_refuses,
+    assert_same_bits,
+    assert_same_bits_in_any_parts,
+    check_gradient,
+    cut_in,
+    guarded,
+    no_launch,
+)
+
+from fastnn.kernels import linear_backward, linear_forward
+from fastnn.kernels.activations import CODES, saves_input
+from fastnn.kernels.linear import activation_bias_backward
+
+# batch, in_features, out_features: around the 64 columns that one part of the bias gradient takes.
+SHAPES = [(1, 1, 1), (5, 3, 7), (17, 31, 63), (3, 33, 64), (13, 16, 65), (67, 129, 130), (2, 7, 1023), (1023, 2, 3)]
+EMPTY = [(0, 3, 4), (3, 0, 4), (3, 4, 0), (0, 0, 0)]
+
+
+def layer(batch, in_features, out_features, dtype, seed=0):
+    rng = np.random.default_rng([seed, batch, in_features, out_features])
+    x = rng.standard_normal((batch, in_features)).astype(dtype)
+    weight = (rng.standard_normal((in_features, out_features)) / max(in_features, 1) ** 0.5).astype(dtype)
+    bias = rng.standard_normal(out_features).astype(dtype)
+    dy = rng.standard_normal((batch, out_features)).astype(dtype)
+    return x, weight, bias, dy
+
+
+def forward(x, weight, bias, activation, slope=0.01):
+    """The output, and what the backward wants saved."""
+    out, z = (np.full((len(x), weight.shape[1]), np.nan, x.dtype) for _ in range(2))
+    keep = saves_input(activation)
+    linear_forward(out, x, weight, bias, activation, slope, z if keep else None)
+    return out, z if keep else out
+
+
+def dz_of(dy, saved, activation, slope=0.01):
+    """What the kernel makes of dy, to float64 accuracy of its own input."""
+    return naive.activation_backward(dy, saved, activation, slope)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", SHAPES + EMPTY)
+@pytest.mark.parametrize("with_bias", [False, True])
+def test_forward(dtype, shape, with_bias):
+    x, weight, bias, _ = layer(*shape, dtype)
+    bias = bias if with_bias else None
+    z = naive.gemm(x, weight, bias)
+    magnitude = naive.gemm_magnitude(x, weight, bias)
+    for activation in CODES:
+        out, _ = forward(x, weight, bias, activation)
+        # The steepest activation, GELU, multiplies errors by 1.13.
+        assert_close(
+            out, naive.activation(z, activation), dtype, roundings=1.2 * shape[1] + 10, magnitude=magnitude + 1
+        )
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", SHAPES + EMPTY)
+@pytest.mark.parametrize("activation", CODES)
+def test_backward(dtype, shape, activation):
+    batch, in_features, out_features = shape
+    x, weight, bias, dy = layer(*shape, dtype)
+    _, saved = forward(x, weight, bias, activation)
+    dx, dweight = Canary((batch, in_features), dtype, 3), Canary((in_features, out_features), dtype, 5)
+    dbias = Canary((out_features,), dtype)
+    for a in (dx, dweight, dbias):
+        a.array[...] = np.nan
+    linear_backward(dx.array, dweight.array, dbias.array, dy, x, weight, saved, activation)
+    dz = dz_of(dy, saved, activation)
+    # dz itself is off by some roundings, of numbers below |dy| times 2 (GELU: |z| times the density).
+    size = np.abs(dy).astype(np.float64) * 2
+    for found, expected, magnitude, length in zip(
+        (dx, dweight, dbias),
+        naive.linear_backward(dz, x, weight),
+        naive.linear_backward(size, np.abs(x), np.abs(weight)),
+        (out_features, batch, batch),
+        strict=True,
+    ):
+        found.check()
+        assert_close(found.array, expected, dtype, roundings=length + 20, magnitude=magnitude)
+
+
+@pytest.mark.parametrize("activation", CODES)
+@pytest.mark.parametrize("shape", [(1, 1, 1), (5, 3, 7), (17, 31, 70)])
+def test_backward_against_finite_differences(shape, activation):
+    x, weight, bias, dy = layer(*shape, np.float64)
+    if activation in ("relu", "leaky_relu"):
+        # Nothing close to the corner.
+        z = naive.gemm(x, weight, bias)
+        dy = np.where(np.abs(z) < 1e-3, 0, dy)
+    _, saved = forward(x, weight, bias, activation, 0.3)
+    dx, dweight, dbias = np.empty_like(x), np.empty_like(weight), np.empty_like(bias)
+    linear_backward(dx, dweight, dbias, dy, x, weight, saved, activation, 0.3)
+    check_gradient(lambda x: np.sum(dy * forward(x, weight, bias, activation, 0.3)[0]), dx, x)
+    check_gradient(lambda w: np.sum(dy * forward(x, w, bias, activation, 0.3)[0]), dweight, weight)
+    check_gradient(lambda b: np.sum(dy * forward(x, weight, b, activation, 0.3)[0]), dbias, bias)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("activation", ["none", "relu", "gelu"])
+def test_each_gradient_may_be_left_out(dtype, activation):
+    x, weight, bias, dy = layer(13, 5, 67, dtype)
+    _, saved = forward(x, weight, bias, activation)
+    full = [np.empty_like(x), np.empty_like(weight), np.empty_like(bias)]
+    linear_backward(*full, dy, x, weight, saved, activation)
+    for wanted in range(8):
+        some = [np.empty_like(a) if wanted >> i & 1 else None for i, a in enumerate(full)]
+        linear_backward(*some, dy, x, weight, saved, activation)
+        for found, expected in zip(some, full, strict=True):
+            if found is not None:
+                assert_same_bits(found, expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("activation", ["none", "tanh"])
+@pytest.mark.parametrize("shape", [(13, 5, 67), *EMPTY])
+def test_gradients_accumulate(dtype, activation, shape):
+    x, weight, bias, dy = layer(*shape, dtype)
+    _, saved = forward(x, weight, bias, activation)
+    fresh = [np.empty_like(weight), np.empty_like(bias)]
+    linear_backward(None, *fresh, dy, x, weight, saved, activation)
+    for weight_too, bias_too in [(True, False), (False, True), (True, True)]:
+        dweight, dbias = np.full_like(weight, 3), np.full_like(bias, 3)
+        linear_backward(None, dweight, dbias, dy, x, weight, saved, activation, 0.01, weight_too, bias_too)
+        for found, new, accumulated in [(dweight, fresh[0], weight_too), (dbias, fresh[1], bias_too)]:
+            expected = new.astype(np.float64) + 3 * accumulated
+            assert_close(found, expected, dtype, roundings=2 * shape[0] + 4, magnitude=np.abs(expected) + 3 + shape[0])
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_inputs_of_any_layout(dtype):
+    x, weight, bias, dy = layer(13, 9, 35, dtype)
+    out, _ = forward(x, weight, bias, "relu")
+    expected = [np.empty_like(x), np.empty_like(weight), np.empty_like(bias)]
+    linear_backward(*expected, dy, x, weight, out, "relu")
+    padded = np.full((9, 40), np.nan, dtype)[:, :35]
+    padded[...] = weight
+    for x_too in (np.asfortranarray(x), np.repeat(x, 2, 1)[:, ::2], np.ascontiguousarray(x[::-1])[::-1]):
+        for weight_too in (padded, np.asfortranarray(weight)):
+            assert_same_bits(forward(x_too, weight_too, bias, "relu")[0], out)
+            found = [np.empty_like(a) for a in expected]
+            linear_backward(*found, dy, x_too, weight_too, out, "relu")
+            for a, b in zip(found, expected, strict=True):
+                assert_same_bits(a, b)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("activation", CODES)
+def test_nan_and_infinity_come_out(dtype, activation):
+    x = np.array([[np.nan], [np.inf], [-np.inf], [0], [2], [-2]], dtype)
+    weight, bias = np.ones((1, 40), dtype), np.zeros(40, dtype)
+    out, _ = forward(x, weight, bias, activation)
+    # At -infinity GELU is -infinity times 0, here as in PyTorch.
+    assert_close(out, np.repeat(naive.activation(x, activation), 40, 1), dtype, roundings=20)
+    dy = np.repeat(np.array([[np.nan], [np.inf], [-np.inf], [1], [2], [3]], dtype), 40, 1)
+    saved = np.full_like(dy, 0.5)
+    dbias = np.empty(40, dtype)
+    for rows in ([0, 3], [1, 3], [2, 3], [1, 2], [3, 4, 5]):
+        dz = dz_of(dy[rows], saved[rows], activation)
+        linear_backward(None, None, dbias, dy[rows], x[rows], weight, saved[rows], activation)
+        with np.errstate(invalid="ignore"):
+            assert_close(dbias, dz.sum(0), dtype, roundings=20)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+def test_activation_bias_backward_in_place(dtype):
+    _, _, _, dy = layer(13, 1, 130, dtype)
+    saved = np.tanh(dy)
+    dz, dbias, other = np.empty_like(dy), np.empty(130, dtype), np.empty(130, dtype)
+    activation_bias_backward(dz, dbias, dy, saved, "tanh")
+    activation_bias_backward(dy, other, dy, saved, "tanh")
+    assert_same_bits(dy, dz)
+    assert_same_bits(other, dbias)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("side", ["start", "end"])
+@pytest.mark.parametrize("activation", ["none", "leaky_relu", "gelu"])
+def test_nothing_outside_the_arrays_is_touched(dtype, side, activation):
+    for shape in [(1, 1, 1), (13, 9, 35), (3, 5, 67), (2, 3, 129)]:
+        arrays = layer(*shape, dtype)
+        x, weight, bias, dy = (guarded(a, side) for a in arrays)
+        out, saved = forward(*arrays[:3], activation)
+        found, z = guarded(np.empty_like(out), side), guarded(np.empty_like(out), side)
+        expected = [np.empty_like(a) for a in arrays[:3]]
+        linear_backward(*expected, arrays[3], *arrays[:2], saved, activation)
+        gradients = [guarded(a, side) for a in expected]
+        for parts in (1, 3):
+            with cut_in(parts):
+                linear_forward(found, x, weight, bias, activation, z=z)
+                linear_backward(*gradients, dy, x, weight, guarded(saved, side), activation)
+            assert_same_bits(found, out)
+            for a, b in zip(gradients, expected, strict=True):
+                assert_same_bits(a, b)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("activation", CODES)
+def test_same_bits_in_any_parts(dtype, activation):
+    x, weight, bias, dy = layer(67, 50, 333, dtype)
+
+    def run():
+        out, saved = forward(x, weight, bias, activation)
+        gradients = [np.empty_like(x), np.empty_like(weight), np.empty_like(bias)]
+        linear_backward(*gradients, dy, x, weight, saved, activation)
+        return out, *gradients
+
+    assert_same_bits_in_any_parts(run)
+
+
+def backward_arguments(dtype):
+    x, weight, _, dy = layer(5, 6, 7, dtype)
+    return {
+        "dx": np.zeros((5, 6), dtype), "dweight": np.zeros((6, 7), dtype), "dbias": np.zeros(7, dtype),
+        "dy": dy, "x": x, "weight": weight, "saved": np.ones((5, 7), dtype),
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("activation", ["none", "relu"])
+@pytest.mark.parametrize("name", ["dx", "dweight", "dbias", "dy", "x", "weight", "saved"])
+def test_wrong_arrays_are_refused_before_anything_is_written(dtype, activation, name):
+    layout = "rows" if name in ("dx", "dweight") else "strided" if name in ("x", "weight") else "contiguous"
+    good = backward_arguments(dtype) | {"activation": activation}
+    assert_refuses(linear_backward, good, name, output=name.startswith("d") and name != "dy", layout=layout)
+
+
+@pytest.mark.parametrize("name", ["out", "x", "weight", "bias", "z"])
+def test_wrong_arrays_of_the_forward_are_refused(name):
+    x, weight, bias, dy = layer(5, 6, 7, np.float32)
+    # gemm speaks of y = a @ b.
+    good = {"out": dy, "x": x, "weight": weight, "bias": bias, "z": dy.copy(), "a": 0, "b": 0, "y": 0}
+    output = name in ("out", "z")
+
+    def call(a, b, y, **arguments):
+        linear_forward(**arguments)
+
+    layout = "rows" if output else "contiguous" if name == "bias" else "strided"
+    assert_refuses(call, good, name, output=output, layout=layout)
+
+
+def test_wrong_options_are_refused():
+    good = backward_arguments(np.float32)
+    for options, exception, message in [
+        ({"activation": "swish"}, ValueError, "activation must be one of"),
+        ({"activation": "relu", "saved": None}, ValueError, "saved must be given for activation 'relu'"),
+        ({"activation": "relu", "slope": "1"}, TypeError, "scalar argument"),
+    ]:
+        with no_launch(), pytest.raises(exception, match=message):
+            linear_backward(**{**good, **options})
+    assert not any(good[name].any() for name in ("dx", "dweight", "dbias"))

@@ -1,0 +1,145 @@
+"""Threading layers, Python threads, forks and other CPUs, each in a process of its own."""
+
+import importlib.util
+import sys
+from pathlib import Path
+
+import pytest
+from helpers import IS_X86, run_python
+
+from fastnn.kernels import jit, simd
+
+WORK = """
+import hashlib, os, sys, threading
+import numpy as np
+from fastnn import kernels
+from fastnn.kernels import jit
+
+jit.SERIAL_OPERATIONS = 0
+rng = np.random.default_rng(0)
+x, w, b = (rng.standard_normal(shape).astype("f4") for shape in [(67, 45), (45, 90), (90,)])
+labels = rng.integers(0, 90, 67)
+
+def work():
+    out, losses, dlogits = np.empty((67, 90), "f4"), np.empty(67, "f4"), np.empty((67, 90), "f4")
+    kernels.gemm(out, x, w, b, activation="gelu")
+    kernels.softmax_cross_entropy(losses, dlogits, out, labels)
+    p = dlogits.ravel()
+    kernels.adam(p, out.ravel(), np.zeros_like(p), np.zeros_like(p), step=1, lr=0.1)
+    return hashlib.sha256(p.tobytes() + losses.tobytes()).hexdigest()
+"""
+
+LAYER = (
+    WORK
+    + """
+jit.set_num_threads(1)
+expected = work()
+for n in (2, 5):
+    jit.set_num_threads(n)
+    assert work() == expected
+print(jit.threading_layer())
+
+# Two Python threads that launch at once: under workqueue this ended the process.
+results = []
+threads = [threading.Thread(target=lambda: results.append({work() for _ in range(100)})) for _ in range(2)]
+for thread in threads:
+    thread.start()
+for thread in threads:
+    thread.join()
+assert results == [{expected}] * 2, results
+
+# A child forked after parallel launches: under GNU OpenMP its first parallel launch ended it.
+if hasattr(os, "fork"):
+    import warnings
+    warnings.simplefilter("ignore", DeprecationWarning)
+    child = os.fork()
+    if child == 0:
+        kernels.total(np.empty(1), np.ones(3))  # A kernel that the parent has not loaded.
+        os._exit(0 if work() == expected and jit.threading_layer() == "serial" else 1)
+    assert os.waitpid(child, 0)[1] == 0
+assert work() == expected
+"""
+)
+
+
+def has_tbb():
+    """The package tbb is installed beside this Python (it is a dependency wherever it has wheels)."""
+    return any((Path(sys.prefix) / "lib").glob("libtbb.*")) or (Path(sys.prefix) / "Library/bin/tbb12.dll").exists()
+
+
+@pytest.mark.parametrize("layer", ["omp", "tbb", "workqueue"])
+def test_layers(layer):
+    if layer == "tbb" and not has_tbb():
+        pytest.skip("no TBB in this environment: its package has no wheel for this platform")
+    if layer == "omp" and importlib.util.find_spec("numba.np.ufunc.omppool") is None:
+        pytest.skip("this build of Numba has no OpenMP layer")
+    # Who asks for workqueue is not warned of it.
+    printed = run_python(LAYER, "-W", "error::RuntimeWarning", NUMBA_THREADING_LAYER=layer)
+    # Numba's TBB layer also prints that a fork under it is unwise.
+    assert printed.split()[0] == layer
+
+
+BLOCKED = """
+import sys
+for name in sys.argv[1:]:
+    sys.modules[f"numba.np.ufunc.{name}"] = None
+import warnings
+from fastnn.kernels import jit
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    print(jit.threading_layer(), len(caught), *[w.category.__name__ for w in caught])
+"""
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="other systems load OpenMP in other ways")
+def test_the_next_layer_where_one_cannot_be_loaded():
+    def layer_without(*blocked):
+        return run_python(BLOCKED.replace("sys.argv[1:]", repr(blocked))).split()
+
+    assert layer_without() == ["omp", "0"]
+    if has_tbb():
+        assert layer_without("omppool") == ["tbb", "0"]
+    assert layer_without("omppool", "tbbpool") == ["workqueue", "1", "RuntimeWarning"]
+
+
+def test_layer_of_this_process():
+    assert jit.threading_layer() in ("omp", "tbb", "workqueue")
+
+
+def test_more_parts_than_threads():
+    assert run_python(WORK + "jit.set_num_threads(9); print(work())", NUMBA_NUM_THREADS="1") == run_python(
+        WORK + "jit.set_num_threads(2); print(work())"
+    )
+
+
+OTHER_CPU = """
+import numpy as np
+from fastnn import kernels
+from fastnn.kernels import simd
+rng = np.random.default_rng(0)
+for m, k, n in [(1, 1, 1), (13, 17, 37), (50, 64, 64)]:
+    a, b, bias = (rng.standard_normal(shape).astype("f4") for shape in [(m, k), (k, n), (n,)])
+    for right in (b, np.asfortranarray(b)):
+        y = np.empty((m, n), "f4")
+        kernels.gemm(y, a, right, bias, activation="relu")
+        exact = np.maximum(a.astype("f8") @ b + bias, 0)
+        limit = 1.2e-7 * (k + 2) * (abs(a.astype("f8")) @ abs(b) + abs(bias))
+        assert (abs(y - exact) <= limit).all()
+    losses, dlogits, labels = np.empty(m, "f4"), np.empty((m, n), "f4"), rng.integers(0, n, m)
+    kernels.softmax_cross_entropy(losses, dlogits, y, labels)
+    e = np.exp(y.astype("f8") - y.max(1, keepdims=True))
+    p = e / e.sum(1, keepdims=True)
+    assert np.allclose(losses, -np.log(p[range(m), labels]), rtol=1e-5, atol=1e-5)
+    p[range(m), labels] -= 1
+    assert np.allclose(dlogits, p, rtol=1e-5, atol=1e-6)
+print(simd.vector_bytes(), simd.has_fma())
+"""
+
+
+@pytest.mark.parametrize(("cpu", "vector_bytes", "fma"), [("haswell", 32, True), ("nehalem", 16, False)])
+def test_other_cpus(cpu, vector_bytes, fma):
+    if not IS_X86 or simd.vector_bytes() < vector_bytes:
+        pytest.skip(f"this CPU cannot run the code of {cpu}")
+    # The name alone leaves Numba the features of this CPU, AVX-512 and all.
+    printed = run_python(OTHER_CPU, NUMBA_CPU_NAME=cpu, NUMBA_CPU_FEATURES="")
+    assert printed.split() == [str(vector_bytes), str(fma)]
