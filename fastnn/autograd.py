@@ -10,12 +10,14 @@ from __future__ import annotations
 
 import functools
 import heapq
+import inspect
 import itertools
 import threading
-import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
+
+import numpy as np
 
 if TYPE_CHECKING:
     from fastnn.tensor import Tensor
@@ -34,8 +36,31 @@ def is_grad_enabled() -> bool:
     return _mode.enabled
 
 
+def _inside(block: Callable[[], Any], function: Callable[..., Any]) -> Callable[..., Any]:
+    """``function`` with each call inside a block of its own."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        with block():
+            return function(*args, **kwargs)
+
+    @functools.wraps(function)
+    def generator(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        # The mode is for the generator while it runs, not for whoever consumes it.
+        items = function(*args, **kwargs)
+        while True:
+            with block():
+                try:
+                    item = next(items)
+                except StopIteration:
+                    return
+            yield item
+
+    return generator if inspect.isgeneratorfunction(function) else wrapped
+
+
 class set_grad_enabled:
-    """Switch recording on or off at once; as a context manager, until the end of the block.
+    """Switch recording on or off at once; as a context manager or decorator, for that block only.
 
     >>> import fastnn
     >>> with fastnn.set_grad_enabled(False):
@@ -50,8 +75,14 @@ class set_grad_enabled:
     def __enter__(self) -> None:
         _mode.enabled = self.mode
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         _mode.enabled = self.before
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        _mode.enabled = self.before
+        return _inside(lambda: set_grad_enabled(self.mode), function)
 
 
 class _ModeBlock:
@@ -74,16 +105,13 @@ class _ModeBlock:
         self.before.append(_mode.enabled)
         _mode.enabled = self.enabled
 
-    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         _mode.enabled = self.before.pop()
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(function)
-        def wrapped(*args: Any, **kwargs: Any) -> Any:
-            with type(self)():
-                return function(*args, **kwargs)
-
-        return wrapped
+        return _inside(type(self), function)
 
 
 class no_grad(_ModeBlock):
@@ -110,6 +138,20 @@ class enable_grad(_ModeBlock):
     enabled = True
 
 
+class Memory:
+    """What tensors over the same memory share: how often it was written to, and by whom its history.
+
+    Class attributes are the values at the start; most tensors never write to this object.
+    """
+
+    # Counts in-place operations.
+    version = 0
+    # Counts those that gave the memory a new history, so that older views of it are out of date.
+    history = 0
+    # Whether it is that of a leaf which needs a gradient, and there are views of it.
+    leaf = False
+
+
 class Node:
     """One recorded operation.
 
@@ -119,9 +161,10 @@ class Node:
         run: from the gradient of the result to a tuple of gradients, one per operand; None for an
             operand that needs none, or whose gradient ``run`` has stored itself.
         saved: those operands (and others) whose values ``run`` reads: they must not have changed.
+        keeps: whether ``run`` holds other arrays, which are given up after the first backward pass.
     """
 
-    __slots__ = ("edges", "name", "result", "run", "saved", "sequence")
+    __slots__ = ("edges", "keeps", "name", "run", "saved", "sequence")
 
     def __init__(
         self,
@@ -129,19 +172,19 @@ class Node:
         operands: tuple[Tensor, ...],
         run: Callable[[Tensor], tuple[Tensor | None, ...]],
         saved: tuple[Tensor, ...] = (),
+        keeps: bool = False,
     ) -> None:
-        self.name = name
+        self.name, self.keeps = name, keeps
         self.run: Callable[[Tensor], tuple[Tensor | None, ...]] | None = run
         # A leaf is its own edge; everything else is reached through the node that made it.
-        self.edges = tuple([(t._node or t) if t.requires_grad else None for t in operands])
-        self.saved = [(t, t._version) for t in saved]
-        self.result: tuple[weakref.ref[Tensor], int] | None = None
+        self.edges = tuple([(t._node or t) if t._requires_grad else None for t in operands])
+        # The memory, not the tensor: the result may be saved too, and it holds this node.
+        self.saved = [(t._memory, t._memory.version, t._data.shape) for t in saved]
         self.sequence = next(_sequence)
 
     def guard(self, result: Tensor) -> Tensor:
         """Note that ``run`` reads the result itself, which then must not change either; return it."""
-        # Weakly: the result holds this node, and a cycle would keep both until the garbage collector comes.
-        self.result = weakref.ref(result), result._version
+        self.saved.append((result._memory, result._memory.version, result._data.shape))
         return result
 
     def __repr__(self) -> str:
@@ -154,17 +197,19 @@ class Node:
                 "Trying to backward through the graph a second time (or directly access saved tensors after they "
                 "have already been freed). Specify retain_graph=True if you need to backward through the graph twice."
             )
-        saved = self.saved
-        if self.result is not None and (result := self.result[0]()) is not None:
-            saved = [*saved, (result, self.result[1])]
-        for tensor, version in saved:
-            if tensor._version != version:
+        for memory, version, shape in self.saved:
+            if memory.version != version:
                 raise RuntimeError(
                     "one of the variables needed for gradient computation has been modified by an inplace operation: "
-                    f"a tensor of shape {tuple(tensor.shape)}, read by {self.name}, is at version "
-                    f"{tensor._version}; expected version {version} instead"
+                    f"a tensor of shape {shape}, read by {self.name}, is at version {memory.version}; expected "
+                    f"version {version} instead"
                 )
         return self.run(grad)
+
+    def release(self) -> None:
+        """Free what the operation saved, even while its result is kept. Where that is nothing, it may run again."""
+        if self.saved or self.keeps:
+            self.run, self.saved = None, []
 
 
 def backward(root: Tensor, grad: Tensor, retain_graph: bool = False) -> None:
@@ -179,7 +224,8 @@ def backward(root: Tensor, grad: Tensor, retain_graph: bool = False) -> None:
         return
     waiting = {start: grad}
     queue = [(-start.sequence, start)]
-    with no_grad():
+    # Overflow and division by zero show in the numbers, as in the kernels, not as warnings.
+    with no_grad(), np.errstate(all="ignore"):
         while queue:
             _, node = heapq.heappop(queue)
             grads = node.backward(waiting.pop(node))
@@ -187,12 +233,13 @@ def backward(root: Tensor, grad: Tensor, retain_graph: bool = False) -> None:
                 if edge is None or g is None:
                     continue
                 if not isinstance(edge, Node):
-                    edge._accumulate_grad(g)
+                    # A leaf may have been frozen since it was read.
+                    if edge._requires_grad:
+                        edge._accumulate_grad(g)
                 elif edge in waiting:
                     waiting[edge] = waiting[edge] + g
                 else:
                     waiting[edge] = g
                     heapq.heappush(queue, (-edge.sequence, edge))
             if not retain_graph:
-                # Frees what the operation saved, even while the result is kept.
-                node.run, node.saved = None, []
+                node.release()

@@ -11,6 +11,7 @@ because its gradient is. Imports nothing of fastnn.
 from __future__ import annotations
 
 import threading
+from pickle import PickleBuffer
 
 import numpy as np
 
@@ -61,6 +62,7 @@ class Slot:
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype, transposed: bool = False) -> None:
         self.shape = shape
+        self.strides: tuple[int, ...]
         if transposed:
             m, n = shape
             pitch = m
@@ -79,13 +81,23 @@ class Slot:
         self.array = self.over(self.chunk.values[self.start : self.stop])
 
     def over(self, flat: np.ndarray) -> np.ndarray:
-        """An array of this slot's shape and strides over the first numbers of another flat buffer."""
-        return np.ndarray(self.shape, flat.dtype, flat, 0, self.strides)
+        """An array of this slot's shape and strides over the first numbers of another flat buffer.
+
+        NumPy makes the owner of the memory the base of a view of a view, unless what lies between is
+        no array. A PickleBuffer, the plainest such thing, makes this array the base of all views of
+        it: its reference count then tells whether anyone else can see this memory.
+        """
+        return np.ndarray(self.shape, flat.dtype, PickleBuffer(flat), 0, self.strides)
 
     @property
     def grad_array(self) -> np.ndarray:
         """The array over the gradient's place."""
         return self.over(self.chunk.grads[self.start : self.stop])
+
+
+def is_place(array: np.ndarray) -> bool:
+    """Whether this is a slot's own array, and not a view or copy of it."""
+    return type(array.base) is PickleBuffer
 
 
 _chunks: dict[np.dtype, _Chunk] = {}

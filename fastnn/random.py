@@ -30,7 +30,7 @@ class Generator:
         if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
             raise TypeError(f"seed must be an integer, found {type(seed).__name__}")
         if not -(_SEED_LIMIT // 2) <= seed < _SEED_LIMIT:
-            raise RuntimeError(f"seed must be in [-2**63, 2**64), found {seed}")
+            raise ValueError(f"seed must be in [-2**63, 2**64), found {seed}")
         self._seed = int(seed)
         self.numpy = np.random.Generator(np.random.Philox(key=self._seed % _SEED_LIMIT))
         return self

@@ -131,8 +131,10 @@ def test_number_of_threads():
             assert jit.get_num_threads() == n
             assert type(jit.get_num_threads()) is int
             assert jit.parts_for(jit.SERIAL_OPERATIONS - 1) == 1
-        assert jit.parts_for(jit.SERIAL_OPERATIONS) == 2
-        assert jit.parts_for(2 * jit.SERIAL_OPERATIONS) == 3
+            assert jit.parts_for(jit.SERIAL_OPERATIONS) == min(n, 2)
+            assert jit.parts_for(3 * jit.SERIAL_OPERATIONS) == n
+        jit.set_num_threads(10**9)
+        assert jit.parts_for(10 * jit.SERIAL_OPERATIONS) == 20
         for n, exception, message in [
             (0, ValueError, "n must be positive, found 0"),
             (-2, ValueError, "found -2"),

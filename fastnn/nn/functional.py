@@ -100,22 +100,23 @@ def linear_activation(
     if not recorded:
         return _wrap(result)
     saved = out if z is None else z
+    wants_dx = input._requires_grad
 
     def run(grad: Tensor) -> tuple[Tensor | None, ...]:
         dy = _contiguous(grad._data.reshape(out.shape))
-        dx = np.empty(x.shape, x.dtype) if input.requires_grad else None
-        w_target, add_w = _gradient_place(weight, w.shape)
-        b_target, add_b = (None, False) if bias is None else _gradient_place(bias, (out_features,))
-        kernels.linear_backward(dx, w_target, b_target, dy, x, w, saved, activation, slope, add_w, add_b)
-        grads = [
-            None if dx is None else _wrap(dx.reshape(x_data.shape)),
-            _finish_gradient(weight, None if w_target is None else w_target.T, add_w),
-        ]
+        dx = np.empty(x.shape, x.dtype) if wants_dx else None
+        dw, add_w, w_in_place = _gradient_place(weight, w.shape)
+        db, add_b, b_in_place = (None, False, False) if bias is None else _gradient_place(bias, (out_features,))
+        kernels.linear_backward(dx, dw, db, dy, x, w, saved, activation, slope, add_w, add_b)
+        grads = [None if dx is None else _wrap(dx.reshape(x_data.shape))]
+        grads.append(_finish_gradient(weight, None if dw is None else dw.T, w_in_place))
         if bias is not None:
-            grads.append(_finish_gradient(bias, b_target, add_b))
+            grads.append(_finish_gradient(bias, db, b_in_place))
         return tuple(grads)
 
-    node = Node("Linear", operands, run, (input, weight))
+    # Each factor is read for the gradient of the other.
+    read = tuple([t for t, other in ((input, weight), (weight, input)) if other._requires_grad])
+    node = Node("Linear", operands, run, read, keeps=True)
     return _wrap(result, node) if activation == "none" else node.guard(_wrap(result, node))
 
 
@@ -123,33 +124,32 @@ def _contiguous(array: np.ndarray) -> np.ndarray:
     return array if array.flags.c_contiguous else np.ascontiguousarray(array)
 
 
-def _gradient_place(tensor: Tensor, shape: tuple[int, ...]) -> tuple[np.ndarray | None, bool]:
-    """Where a kernel is to write the gradient of ``tensor``, and whether it has to add to it.
+def _gradient_place(tensor: Tensor, shape: tuple[int, ...]) -> tuple[np.ndarray | None, bool, bool]:
+    """Where a kernel is to write the gradient of ``tensor``, whether to add to it, and whether it belongs there.
 
     The place in the flat buffer where that lies as the kernel writes, otherwise a new array. For a
-    matrix the kernel's view is the transpose.
+    matrix the kernel's view is the transpose. None where no gradient is wanted.
     """
-    if not tensor.requires_grad:
-        return None, False
-    if isinstance(tensor, Parameter) and tensor._node is None:
+    if not tensor._requires_grad:
+        return None, False, False
+    if isinstance(tensor, Parameter):
         target = tensor._grad_target()
         if target is not None:
             array, accumulate = target
             view = array.T
             if view.ndim == 1 or view.strides[1] == view.itemsize:
-                return view, accumulate
-    return np.empty(shape, tensor._data.dtype), False
+                return view, accumulate, True
+    return np.empty(shape, tensor._data.dtype), False, False
 
 
-def _finish_gradient(tensor: Tensor, array: np.ndarray | None, accumulated: bool) -> Tensor | None:
+def _finish_gradient(tensor: Tensor, array: np.ndarray | None, in_place: bool) -> Tensor | None:
     """The gradient to hand on, or None where the kernel has written it into its place."""
     if array is None:
         return None
-    if isinstance(tensor, Parameter) and tensor._node is None:
-        target = tensor._slot_grad
-        if target is not None and np.shares_memory(array, target._data):
-            tensor._grad_written()
-            return None
+    if in_place:
+        assert isinstance(tensor, Parameter)
+        tensor._grad_written()
+        return None
     return _wrap(array)
 
 
@@ -159,13 +159,15 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
     Args:
         a, b: one or two dimensions, float32 or float64, the same dtype.
     """
+    _check_tensor("a", a)
+    _check_tensor("b", b)
     _check_same_dtype(a, b)
+    if not 0 < a._data.ndim < 3 or not 0 < b._data.ndim < 3:
+        raise ShapeError(f"matmul takes one or two dimensions, found {tuple(a.shape)} and {tuple(b.shape)}")
     if a._data.ndim == 1:
         return matmul(a.unsqueeze(0), b).squeeze(0)
     if b._data.ndim == 1:
         return matmul(a, b.unsqueeze(1)).squeeze(-1)
-    if a._data.ndim != 2 or b._data.ndim != 2:
-        raise ShapeError(f"matmul takes one or two dimensions, found {tuple(a.shape)} and {tuple(b.shape)}")
     if a._data.shape[1] != b._data.shape[0]:
         raise ShapeError(
             f"mat1 and mat2 shapes cannot be multiplied ({a.shape[0]}x{a.shape[1]} and {b.shape[0]}x{b.shape[1]})"
@@ -174,14 +176,16 @@ def matmul(a: Tensor, b: Tensor) -> Tensor:
     kernels.gemm(out, a._data, b._data)
     if not _recorded(a, b):
         return _wrap(out)
+    # Each factor is kept for the gradient of the other.
+    a_kept, b_kept = a if b._requires_grad else None, b if a._requires_grad else None
 
     def run(grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         return (
-            matmul(grad, b.detach().t()) if a.requires_grad else None,
-            matmul(a.detach().t(), grad) if b.requires_grad else None,
+            None if b_kept is None else matmul(grad, b_kept.t()),
+            None if a_kept is None else matmul(a_kept.t(), grad),
         )
 
-    return _wrap(out, Node("Mm", (a, b), run, (a, b)))
+    return _wrap(out, Node("Mm", (a, b), run, tuple([t for t in (a_kept, b_kept) if t is not None])))
 
 
 # -- Activations -----------------------------------------------------------------------------
@@ -205,7 +209,8 @@ def _activation(input: Tensor, activation: str, slope: float = 0.01, inplace: bo
             kernels.activation_backward(dz, _contiguous(grad._data), saved, activation, slope)
             return (_wrap(dz),)
 
-        node = Node(activation.title().replace("_", ""), (input,), run, (input,) if needs_input and not inplace else ())
+        name = activation.title().replace("_", "")
+        node = Node(name, (input,), run, (input,) if needs_input and not inplace else (), keeps=True)
         result = _wrap(out, node)
         if not needs_input and not inplace:
             node.guard(result)
@@ -279,23 +284,22 @@ def cross_entropy(input: Tensor, target: Tensor, ignore_index: int = -100, reduc
         raise ShapeError(f"input must have shape (batch, classes) or (classes,), found {tuple(input.shape)}")
     if logits.dtype.kind != "f":
         raise DTypeError(f"input must have dtype float32 or float64, found {input.dtype}")
-    if target._data.shape != logits.shape[:-1]:
+    rows = _contiguous(logits if logits.ndim == 2 else logits[None])
+    # One row of logits may come with a target of one element, too.
+    if target._data.shape != logits.shape[:-1] and not (logits.ndim == 1 and target._data.shape == (1,)):
         raise ShapeError(
-            f"Expected input batch_size ({logits.shape[0]}) to match target batch_size: target must have shape "
+            f"Expected input batch_size ({len(rows)}) to match target batch_size: target must have shape "
             f"{logits.shape[:-1]}, found {tuple(target.shape)}"
         )
     if target._data.dtype not in (_INT64, np.uint8):
         raise DTypeError(f"expected target to have dtype int64 (or uint8), found {target.dtype}")
-    if logits.shape[-1] == 0:
-        raise ShapeError(f"input must have at least one class, found shape {tuple(input.shape)}")
-    rows = _contiguous(logits if logits.ndim == 2 else logits[None])
     labels = np.ascontiguousarray(target._data.reshape(-1), dtype=np.int64)
     recorded = _recorded(input)
     losses = np.empty(rows.shape[0], rows.dtype)
     dlogits = np.empty_like(rows) if recorded else None
     counted = kernels.softmax_cross_entropy(losses, dlogits, rows, labels, reduction == "mean", ignore_index)
     if reduction == "none":
-        out = losses.reshape(target._data.shape)
+        out = losses.reshape(logits.shape[:-1])
     else:
         out = np.empty((), rows.dtype)
         scale = 1.0 if reduction == "sum" else 1.0 / counted if counted else float("nan")
@@ -311,4 +315,4 @@ def cross_entropy(input: Tensor, target: Tensor, ignore_index: int = -100, reduc
         scaled = gradient if g == 1 else gradient * g
         return (_wrap(scaled.reshape(logits.shape)),)
 
-    return _wrap(out, Node("CrossEntropy", (input,), run))
+    return _wrap(out, Node("CrossEntropy", (input,), run, keeps=True))

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastnn.dtypes import dtype as _dtype
 from fastnn.dtypes import float32
+from fastnn.errors import DTypeError, ShapeError
 from fastnn.nn import functional
 from fastnn.nn.module import Module
 from fastnn.nn.parameter import Parameter
@@ -46,12 +47,12 @@ class Linear(Module):
             if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
                 raise TypeError(f"{name} must be an integer, found {type(value).__name__}")
             if value < 0:
-                raise ValueError(f"{name} must not be negative, found {value}")
+                raise ShapeError(f"{name} must not be negative, found {value}")
         if device is not None and str(device) != "cpu":
             raise RuntimeError(f"fastnn runs on the CPU only, found device {device!r}")
         kind = (dtype or float32).numpy
         if kind.kind != "f":
-            raise TypeError(f"dtype must be float32 or float64, found {dtype}")
+            raise DTypeError(f"dtype must be float32 or float64, found {dtype}")
         self.in_features, self.out_features = int(in_features), int(out_features)
         self.weight = Parameter._empty((self.out_features, self.in_features), kind, transposed=True)
         self.bias = Parameter._empty((self.out_features,), kind) if bias else None

@@ -16,6 +16,11 @@ class IncompatibleKeys(NamedTuple):
     missing_keys: list[str]
     unexpected_keys: list[str]
 
+    def __repr__(self) -> str:
+        if not self.missing_keys and not self.unexpected_keys:
+            return "<All keys matched successfully>"
+        return f"IncompatibleKeys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
+
 
 class Module:
     """A part of a model: parameters, buffers and other modules, and a ``forward`` that uses them.
@@ -37,6 +42,7 @@ class Module:
     _parameters: dict[str, Parameter | None]
     _buffers: dict[str, Tensor | None]
     _modules: dict[str, Module | None]
+    _non_persistent: set[str]
 
     def __init__(self) -> None:
         # Past __setattr__, which needs these to exist.
@@ -59,27 +65,27 @@ class Module:
         if isinstance(value, (Parameter, Module)) and "_parameters" not in registries:
             raise AttributeError(f"cannot assign {name!r} before Module.__init__() call")
         if isinstance(value, Parameter):
-            self._forget(name)
+            self._forget(name, but=self._parameters)
             self._parameters[name] = value
         elif isinstance(value, Module):
-            self._forget(name)
+            self._forget(name, but=self._modules)
             self._modules[name] = value
         elif name in registries.get("_parameters", ()):
             if value is not None:
                 raise TypeError(
-                    f"cannot assign '{type(value).__name__}' as parameter '{name}' (fastnn.nn.Parameter or None expected)"
+                    f"cannot assign '{type(value).__name__}' as parameter '{name}' (Parameter or None expected)"
                 )
             self._parameters[name] = None
         elif name in registries.get("_modules", ()):
             if value is not None:
                 raise TypeError(
-                    f"cannot assign '{type(value).__name__}' as child module '{name}' (fastnn.nn.Module or None expected)"
+                    f"cannot assign '{type(value).__name__}' as child module '{name}' (Module or None expected)"
                 )
             self._modules[name] = None
         elif name in registries.get("_buffers", ()):
             if value is not None and not isinstance(value, Tensor):
                 raise TypeError(
-                    f"cannot assign '{type(value).__name__}' as buffer '{name}' (fastnn.Tensor or None expected)"
+                    f"cannot assign '{type(value).__name__}' as buffer '{name}' (Tensor or None expected)"
                 )
             self._buffers[name] = value
         else:
@@ -102,9 +108,12 @@ class Module:
     def __dir__(self) -> list[str]:
         return sorted({*super().__dir__(), *self._parameters, *self._modules, *self._buffers})
 
-    def _forget(self, name: str) -> None:
+    def _forget(self, name: str, but: Mapping[str, Any] | None = None) -> None:
+        # A name that is assigned anew keeps its place in the order of its registry.
         for held in (self.__dict__, self._parameters, self._modules, self._buffers):
-            held.pop(name, None)
+            if held is not but:
+                held.pop(name, None)
+        self._non_persistent.discard(name)
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Register a parameter, or None for one that is absent."""
@@ -119,8 +128,7 @@ class Module:
         if tensor is not None and not isinstance(tensor, Tensor):
             raise TypeError(f"cannot assign '{type(tensor).__name__}' object to buffer '{name}' (Tensor expected)")
         self._buffers[name] = tensor
-        if not persistent:
-            self._non_persistent.add(name)
+        (self._non_persistent.discard if persistent else self._non_persistent.add)(name)
 
     def add_module(self, name: str, module: Module | None) -> None:
         """Register a child module."""
@@ -206,8 +214,10 @@ class Module:
         """Switch this module and all below it to training mode."""
         if not isinstance(mode, bool):
             raise ValueError(f"training mode is expected to be boolean, found {mode!r}")
-        for module in self.modules():
-            module.training = mode
+        self.training = mode
+        # Through their own methods: a module may keep a part of itself in evaluation mode.
+        for module in self.children():
+            module.train(mode)
         return self
 
     def eval(self) -> Module:
@@ -264,9 +274,9 @@ class Module:
         if strict and missing:
             problems.append("Missing key(s) in state_dict: " + ", ".join(f'"{n}"' for n in missing) + ".")
         for name, tensor in own.items():
-            source = state_dict.get(name)
-            if source is None:
+            if name not in state_dict:
                 continue
+            source = state_dict[name]
             if not isinstance(source, Tensor):
                 problems.append(f'"{name}" must be a Tensor, found {type(source).__name__}.')
             elif source._data.shape != tensor._data.shape:
@@ -281,7 +291,7 @@ class Module:
         for name, tensor in own.items():
             if name in state_dict:
                 tensor._data[...] = state_dict[name]._data
-                tensor._version += 1
+                tensor._memory.version += 1
         return IncompatibleKeys(missing, unexpected)
 
     # -- Printing -----------------------------------------------------------------------------

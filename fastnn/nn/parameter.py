@@ -1,15 +1,17 @@
 """Parameter: a tensor that a module trains, stored in a flat buffer beside its neighbours.
 
-May import ``tensor`` and ``flat``.
+May import ``tensor``, ``autograd`` and ``flat``.
 """
 
 from __future__ import annotations
 
 import sys
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
+from fastnn.autograd import Memory
 from fastnn.errors import DTypeError
 from fastnn.flat import Slot
 from fastnn.tensor import Tensor, _wrap
@@ -18,8 +20,9 @@ from fastnn.tensor import Tensor, _wrap
 class Parameter(Tensor):
     """A tensor that ``Module`` registers and optimizers update.
 
-    Its numbers and its gradient have fixed places in two flat buffers (see :mod:`fastnn.flat`); the
-    gradient's place is written over by the first backward pass after ``zero_grad``.
+    Its numbers and its gradient have fixed places in two flat buffers (see :mod:`fastnn.flat`). The
+    gradient's place is written over by the first backward pass after ``zero_grad``, unless someone
+    still holds the gradient that lies there: then the new one gets memory of its own.
 
     Args:
         data: the first value, floating point; copied.
@@ -30,10 +33,11 @@ class Parameter(Tensor):
     True
     """
 
-    __slots__ = ("_slot", "_slot_grad")
+    __slots__ = ("_grad_place", "_slot")
 
     _slot: Slot
-    _slot_grad: Tensor | None
+    # The array over the gradient's place in the flat buffer; None until it is needed.
+    _grad_place: np.ndarray | None
 
     def __init__(self, data: Tensor | None = None, requires_grad: bool = True) -> None:
         if data is None:
@@ -44,48 +48,41 @@ class Parameter(Tensor):
             raise DTypeError(f"a Parameter must be floating point, found dtype {data.dtype}")
         self._place(Slot(data._data.shape, data._data.dtype))
         self._data[...] = data._data
-        self.requires_grad = requires_grad
+        self._requires_grad = requires_grad
 
     @classmethod
     def _empty(cls, shape: tuple[int, ...], dtype: np.dtype, *, transposed: bool = False) -> Parameter:
         """A parameter of zeros; ``transposed`` as for :class:`Slot`."""
         parameter = cls.__new__(cls)
         parameter._place(Slot(shape, dtype, transposed))
-        parameter.requires_grad = True
+        parameter._requires_grad = True
         return parameter
 
     def _place(self, slot: Slot) -> None:
-        self._slot, self._slot_grad = slot, None
+        self._slot, self._grad_place = slot, None
         self._data = slot.array
-        self._node, self._grad, self._version = None, None, 0
+        self._node, self._grad = None, None
+        self._memory, self._history = Memory(), 0
 
     def _grad_target(self) -> tuple[np.ndarray, bool] | None:
         """Where a kernel may write this parameter's gradient, and whether it has to add to it.
 
         None if the gradient has to go through ``_accumulate_grad``. After writing, call ``_grad_written``.
         """
-        if self._slot.array is not self._data:
+        if self._grad is not None:
+            return (self._grad._data, True) if self._grad._data is self._grad_place else None
+        if self._grad_place is None:
+            self._grad_place = self._slot.grad_array
+        elif _references(self) != _UNSHARED:
             return None
-        if self._grad is None:
-            return self._free_slot_grad()._data, False
-        return (self._grad._data, True) if self._grad is self._slot_grad else None
-
-    def _free_slot_grad(self) -> Tensor:
-        """The gradient tensor in the flat buffer, ready to be written over."""
-        kept = self._slot_grad
-        # References: the slot's, `kept`, and the argument of getrefcount. One more is a user who
-        # kept a gradient past zero_grad: that tensor moves out with its numbers.
-        if kept is not None and sys.getrefcount(kept) > 3:
-            kept._data = kept._data.copy()
-            kept = None
-        if kept is None:
-            kept = self._slot_grad = _wrap(self._slot.grad_array)
-        return kept
+        return self._grad_place, False
 
     def _grad_written(self) -> None:
-        self._grad = self._slot_grad
-        assert self._grad is not None
-        self._grad._version += 1
+        if self._grad is None:
+            assert self._grad_place is not None
+            self._grad = _wrap(self._grad_place)
+        else:
+            self._grad._memory.version += 1
 
     def _accumulate_grad(self, grad: Tensor) -> None:
         target = self._grad_target()
@@ -118,18 +115,26 @@ class Parameter(Tensor):
         return f"Parameter containing:\n{super().__repr__()}"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
+        # Without the gradient, as in PyTorch.
         rows_first = self._data.ndim == 2 and self._data.strides[0] < self._data.strides[1]
-        copy = type(self)._empty(self._data.shape, self._data.dtype, transposed=rows_first)
+        copy = memo[id(self)] = type(self)._empty(self._data.shape, self._data.dtype, transposed=rows_first)
         copy._data[...] = self._data
-        copy.requires_grad = self.requires_grad
-        if self._grad is not None:
-            copy._accumulate_grad(self._grad)
-        memo[id(self)] = copy
+        copy._requires_grad = self._requires_grad
         return copy
 
     def __reduce__(self) -> Any:
-        return _restored, (np.ascontiguousarray(self._data), self.requires_grad)
+        array = np.ascontiguousarray(self._data).reshape(self._data.shape)
+        return _restored, (type(self), array, self._requires_grad)
 
 
-def _restored(array: np.ndarray, requires_grad: bool) -> Parameter:
-    return Parameter(_wrap(array), requires_grad)
+def _restored(kind: type[Parameter], array: np.ndarray, requires_grad: bool) -> Parameter:
+    return kind(_wrap(array), requires_grad)
+
+
+def _references(holder: Any) -> int:
+    """How many references there are to the array over the gradient's place and to views of it."""
+    return sys.getrefcount(holder._grad_place)
+
+
+# Counted, not known: how many references the call itself adds depends on the version of Python.
+_UNSHARED = _references(SimpleNamespace(_grad_place=np.zeros(1)))

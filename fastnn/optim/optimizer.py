@@ -7,8 +7,9 @@ model made in one go means once per step. May import ``tensor``, ``parameter``, 
 
 from __future__ import annotations
 
-from collections import defaultdict
-from collections.abc import Callable, Iterable
+import operator
+from collections.abc import Callable, Iterable, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -26,7 +27,7 @@ class Run:
     A tensor outside the flat buffers is a run of its own.
     """
 
-    __slots__ = ("arrays", "bounds", "grads", "params", "slots", "state", "steps", "values")
+    __slots__ = ("arrays", "bounds", "copied", "grads", "params", "slots", "state", "steps", "values")
 
     def __init__(self, params: list[Tensor]) -> None:
         self.params = params
@@ -42,14 +43,11 @@ class Run:
             # Not one of ours: a flat view if it has one, otherwise flat copies at every step.
             data = params[0]._data
             self.values = data.reshape(-1)
-            self.grads = np.zeros(data.size, data.dtype)
+            self.grads = self.values
             self.bounds = [(0, data.size)]
+        self.copied = first is None and not np.may_share_memory(self.values, self.arrays[0])
         self.state: dict[str, np.ndarray] = {}
         self.steps = [0] * len(params)
-
-    def is_current(self) -> bool:
-        """Whether every parameter still has the memory that this run was made for."""
-        return all([p._data is a for p, a in zip(self.params, self.arrays, strict=True)])
 
     def buffer(self, name: str) -> np.ndarray:
         """A flat array of state, of zeros at first."""
@@ -63,21 +61,24 @@ class Run:
         flat, slot = self.state[name][lo:hi], self.slots[i]
         return flat.reshape(self.arrays[i].shape) if slot is None else slot.over(flat)
 
-    def collect_grads(self) -> list[bool]:
-        """Bring gradients that lie elsewhere into the flat array; whether each parameter has one."""
-        present = []
-        for i, p in enumerate(self.params):
-            grad = p._grad
-            present.append(grad is not None)
-            if grad is None:
-                continue
-            slot = self.slots[i]
-            if slot is None:
-                self.grads[...] = grad._data.reshape(-1)
-            elif not (isinstance(p, Parameter) and grad is p._slot_grad):
-                lo, hi = self.bounds[i]
-                slot.over(self.grads[lo:hi])[...] = grad._data
-        return present
+    def collect_grads(self) -> np.ndarray:
+        """The gradients side by side; what stands in the place of one that is None is of no meaning.
+
+        The flat buffer if they all lie there. Otherwise copies: the buffer's memory may be that of a
+        gradient which the user still holds.
+        """
+        in_place = True
+        for p, slot in zip(self.params, self.slots, strict=True):
+            if p._grad is not None and (slot is None or p._grad._data is not p._grad_place):  # type: ignore[attr-defined]
+                in_place = False
+        if in_place:
+            return self.grads
+        flat = np.zeros(self.values.size, self.values.dtype)
+        for p, slot, (lo, hi) in zip(self.params, self.slots, self.bounds, strict=True):
+            if p._grad is not None:
+                place = flat[lo:hi].reshape(p._data.shape) if slot is None else slot.over(flat[lo:hi])
+                place[...] = p._grad._data
+        return flat
 
 
 def _slot(p: Tensor) -> Slot | None:
@@ -105,6 +106,8 @@ class Optimizer:
 
     # Names of a parameter's state arrays, in the order of `_update`'s arguments.
     _state_names: tuple[str, ...] = ()
+    # Whether a parameter's state includes the number of its steps.
+    _shows_step = True
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         if isinstance(params, (Tensor, dict)):
@@ -150,7 +153,7 @@ class Optimizer:
     def _check(self, group: dict[str, Any]) -> None:
         """Raise ValueError for an option of the group that makes no sense."""
         for name in ("lr", "momentum", "weight_decay", "eps"):
-            if name in group and not 0.0 <= group[name]:
+            if name in group and not group[name] >= 0.0:
                 label = {"lr": "learning rate", "eps": "epsilon value"}.get(name, f"{name} value")
                 raise ValueError(f"Invalid {label}: {group[name]}")
 
@@ -180,36 +183,43 @@ class Optimizer:
         return loss
 
     def _current_runs(self, i: int) -> list[Run]:
-        runs = self._group_runs[i]
-        if not all([run.is_current() for run in runs]):
-            # Memory was replaced, by `p.data = ...` or a conversion: find the neighbours anew.
+        runs, params = self._group_runs[i], self.param_groups[i]["params"]
+        known = [p for run in runs for p in run.params]
+        arrays = [a for run in runs for a in run.arrays]
+        same = len(known) == len(params) and all(map(operator.is_, known, params))
+        if not (same and all(map(operator.is_, [p._data for p in params], arrays))):
+            # Memory was replaced, by `p.data = ...`, or the list was changed: find the neighbours anew.
             states = {id(p): s for p, s in self._states(runs)}
-            runs = self._group_runs[i] = _runs(self.param_groups[i]["params"])
+            runs = self._group_runs[i] = _runs(params)
             for run in runs:
                 for k, p in enumerate(run.params):
                     self._restore(run, k, states.get(id(p), {}))
         return runs
 
     def _step_run(self, run: Run, group: dict[str, Any]) -> None:
-        present = run.collect_grads()
-        first, count = 0, len(present)
+        grads, names = run.collect_grads(), self._names(group)
+        first, count = 0, len(run.params)
+        if run.copied:
+            run.values[...] = run.arrays[0].reshape(-1)
         while first < count:
-            if not present[first]:
+            if run.params[first]._grad is None:
                 first += 1
                 continue
+            # A stretch of parameters that have a gradient and are equally old.
             last = first + 1
-            while last < count and present[last] and run.steps[last] == run.steps[first]:
+            while last < count and run.params[last]._grad is not None and run.steps[last] == run.steps[first]:
                 last += 1
             lo, hi = run.bounds[first][0], run.bounds[last - 1][1]
             step = run.steps[first] + 1
-            state = [run.buffer(name)[lo:hi] for name in self._names(group)]
-            self._update(run.values[lo:hi], run.grads[lo:hi], state, step, group)
+            state = [run.buffer(name)[lo:hi] for name in names]
+            self._update(run.values[lo:hi], grads[lo:hi], state, step, group)
             for i in range(first, last):
-                run.steps[i] = step
-                run.params[i]._version += 1
-            if run.slots[first] is None and not np.shares_memory(run.values, run.arrays[first]):
-                run.arrays[first][...] = run.values.reshape(run.arrays[first].shape)
+                if names:
+                    run.steps[i] = step
+                run.params[i]._memory.version += 1
             first = last
+        if run.copied:
+            run.arrays[0][...] = run.values.reshape(run.arrays[0].shape)
 
     def _names(self, group: dict[str, Any]) -> tuple[str, ...]:
         """Names of the state arrays that a group with these options has."""
@@ -229,22 +239,41 @@ class Optimizer:
             for i, p in enumerate(run.params):
                 if run.steps[i]:
                     state = {name: _wrap(run.view(name, i)) for name in run.state}
-                    result.append((p, {"step": run.steps[i], **state}))
+                    step = {"step": _wrap(np.array(run.steps[i], np.float32))} if self._shows_step else {}
+                    result.append((p, {**step, **state}))
         return result
 
     @property
-    def state(self) -> dict[Tensor, dict[str, Any]]:
-        """The state of each parameter, in its shape; the arrays share memory with the optimizer."""
-        result: dict[Tensor, dict[str, Any]] = defaultdict(dict)
-        result.update({p: s for runs in self._group_runs for p, s in self._states(runs)})
-        return result
+    def state(self) -> Mapping[Tensor, Mapping[str, Any]]:
+        """The state of each parameter, in its shape; the arrays share memory with the optimizer.
 
-    def _restore(self, run: Run, i: int, state: dict[str, Any]) -> None:
-        run.steps[i] = int(state.get("step", 0))
+        Made anew at each call and read-only: change the arrays in place, or use ``load_state_dict``.
+        """
+        return MappingProxyType(
+            {p: MappingProxyType(s) for runs in self._group_runs for p, s in self._states(runs)}
+        )
+
+    def _restore(self, run: Run, i: int, state: Mapping[str, Any]) -> None:
+        run.steps[i] = int(state["step"]) if "step" in state else int(bool(state))
         for name, value in state.items():
             if isinstance(value, Tensor) and name != "step":
                 run.buffer(name)
                 run.view(name, i)[...] = value._data
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For ``pickle`` and ``copy``: the runs are left out, for they lie over other memory in the copy."""
+        state = {name: value for name, value in self.__dict__.items() if name != "_group_runs"}
+        return {**state, "state": [self._states(runs) for runs in self._group_runs]}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        states = state.pop("state")
+        self.__dict__.update(state)
+        self._group_runs = [_runs(group["params"]) for group in self.param_groups]
+        for runs, old in zip(self._group_runs, states, strict=True):
+            by_parameter = {id(p): s for p, s in old}
+            for run in runs:
+                for i, p in enumerate(run.params):
+                    self._restore(run, i, by_parameter.get(id(p), {}))
 
     def state_dict(self) -> dict[str, Any]:
         """Options and state, with parameters as numbers in the order of the groups."""
@@ -253,7 +282,8 @@ class Optimizer:
             {**{k: v for k, v in g.items() if k != "params"}, "params": [numbers[id(p)] for p in g["params"]]}
             for g in self.param_groups
         ]
-        return {"state": {numbers[id(p)]: s for p, s in self.state.items()}, "param_groups": groups}
+        state = {numbers[id(p)]: s for runs in self._group_runs for p, s in self._states(runs)}
+        return {"state": state, "param_groups": groups}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Take over options and state from ``state_dict()`` of an optimizer with the same groups.

@@ -31,6 +31,9 @@ class SGD(Optimizer):
     0.7
     """
 
+    # As in PyTorch, where the velocity that is there or not tells the first step from the others.
+    _shows_step = False
+
     def __init__(
         self,
         params: Iterable[Any],

@@ -1,7 +1,7 @@
 """Data sets and the loader that makes batches of them.
 
 A data set of arrays hands out a whole batch at once (``batch``), by one gather; any other is asked
-item by item. May import ``tensor``, ``random`` and ``fastnn.kernels``.
+item by item. May import ``tensor``, ``functions``, ``random`` and ``fastnn.kernels``.
 """
 
 from __future__ import annotations
@@ -12,9 +12,10 @@ from typing import Any
 import numpy as np
 
 from fastnn import kernels
-from fastnn.functions import tensor
+from fastnn.errors import ShapeError
+from fastnn.functions import from_numpy, tensor
 from fastnn.random import Generator, default_generator
-from fastnn.tensor import Tensor, _wrap
+from fastnn.tensor import Tensor, _recorded, _wrap
 
 
 class Dataset:
@@ -50,9 +51,10 @@ class TensorDataset(Dataset):
     def __getitem__(self, index: Any) -> tuple[Tensor, ...]:
         return tuple([t[index] for t in self.tensors])
 
-    def batch(self, indices: np.ndarray) -> tuple[Tensor, ...]:
+    def batch(self, indices: Sequence[int] | np.ndarray) -> tuple[Tensor, ...]:
         """The rows of these numbers, of every tensor."""
-        return tuple([_wrap(_rows(t._data, indices)) for t in self.tensors])
+        indices = _positions(indices, len(self))
+        return tuple([t[indices] if _recorded(t) else _wrap(_rows(t._data, indices)) for t in self.tensors])
 
 
 class ImageDataset(Dataset):
@@ -90,16 +92,24 @@ class ImageDataset(Dataset):
         return len(self.labels)
 
     def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
-        if not -len(self) <= index < len(self):
-            raise IndexError(f"index {index} is out of range for {len(self)} images")
-        x, y = self.batch(np.array([index % len(self)]))
+        x, y = self.batch([index])
         return x[0], y[0]
 
-    def batch(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
+    def batch(self, indices: Sequence[int] | np.ndarray) -> tuple[Tensor, Tensor]:
         """The images and labels of these numbers: (batch, pixels) float32 and (batch,) int64."""
+        indices = _positions(indices, len(self))
         out = np.empty((indices.size, self.images.shape[1]), np.float32)
         kernels.gather(out, self.images, indices, self.scale, self.shift)
         return _wrap(out), _wrap(self.labels[indices])
+
+
+def _positions(indices: Sequence[int] | np.ndarray, count: int) -> np.ndarray:
+    """Indices as int64, with those from the end counted from the start; IndexError for one out of range."""
+    result = np.array(indices, dtype=np.int64)
+    result[result < 0] += count
+    if result.size and not 0 <= result.min() <= result.max() < count:
+        raise IndexError(f"indices must be in [{-count}, {count}), found {indices}")
+    return result
 
 
 def _rows(data: np.ndarray, indices: np.ndarray) -> np.ndarray:
@@ -120,9 +130,9 @@ def default_collate(items: Sequence[Any]) -> Any:
     """
     first = items[0]
     if isinstance(first, Tensor):
-        return _wrap(np.stack([item._data for item in items]))
+        return _stack([item._data for item in items])
     if isinstance(first, (np.ndarray, np.generic)):
-        return _wrap(np.stack(items))
+        return _stack(items)
     if isinstance(first, bool):
         return tensor(list(items))
     if isinstance(first, float):
@@ -130,18 +140,43 @@ def default_collate(items: Sequence[Any]) -> Any:
     if isinstance(first, int):
         return tensor(list(items))
     if isinstance(first, (str, bytes)):
-        return list(items)
+        return items
     if isinstance(first, Mapping):
         return {key: default_collate([item[key] for item in items]) for key in first}
     if isinstance(first, Sequence):
         if any(len(item) != len(first) for item in items):
             raise RuntimeError("each element in list of batch should be of equal size")
-        columns = [default_collate(list(column)) for column in zip(*items, strict=True)]
+        columns = [default_collate(column) for column in zip(*items, strict=True)]
         return type(first)(*columns) if hasattr(first, "_fields") else columns
     raise TypeError(
         "default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists; "
         f"found {type(first).__name__}"
     )
+
+
+def _stack(arrays: Sequence[np.ndarray]) -> Tensor:
+    try:
+        return from_numpy(np.stack(arrays))
+    except ValueError:
+        shapes = sorted({np.shape(a) for a in arrays})
+        raise ShapeError(f"stack expects each tensor to be equal size, but got shapes {shapes}") from None
+
+
+def default_convert(item: Any) -> Any:
+    """An item that is not part of a batch: its arrays become tensors, all else stays what it is.
+
+    >>> import fastnn, numpy as np
+    >>> fastnn.utils.data.default_convert((np.ones(1, np.float32), "a"))
+    [tensor([1.]), 'a']
+    """
+    if isinstance(item, (np.ndarray, np.generic)):
+        return item if item.dtype.kind in "SU" else from_numpy(np.asarray(item))
+    if isinstance(item, Mapping):
+        return {key: default_convert(value) for key, value in item.items()}
+    if isinstance(item, Sequence) and not isinstance(item, (str, bytes)):
+        values = [default_convert(value) for value in item]
+        return type(item)(*values) if hasattr(item, "_fields") else values
+    return item
 
 
 class DataLoader:
@@ -186,6 +221,8 @@ class DataLoader:
         pin_memory_device: str = "",
         in_order: bool = True,
     ) -> None:
+        if shuffle and batch_sampler is None and not len(dataset):
+            raise ValueError("num_samples should be a positive integer value, but got num_samples=0")
         if num_workers < 0:
             raise ValueError(f"num_workers option should be non-negative, found {num_workers}")
         if sampler is not None and shuffle:
@@ -193,9 +230,7 @@ class DataLoader:
         if batch_sampler is not None and (batch_size != 1 or shuffle or sampler is not None or drop_last):
             raise ValueError("batch_sampler option is mutually exclusive with batch_size, shuffle, sampler, drop_last")
         if batch_size is not None:
-            if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)):
-                raise TypeError(f"batch_size must be an integer, found {type(batch_size).__name__}")
-            if batch_size < 1:
+            if isinstance(batch_size, bool) or not isinstance(batch_size, (int, np.integer)) or batch_size < 1:
                 raise ValueError(f"batch_size should be a positive integer value, but got batch_size={batch_size}")
         elif drop_last:
             raise ValueError("batch_size=None disables batching and is mutually exclusive with drop_last")
@@ -214,15 +249,15 @@ class DataLoader:
 
     def __iter__(self) -> Iterator[Any]:
         if self.batch_size is None:
-            for index in self._order():
-                item = self.dataset[int(index)]
-                yield self.collate_fn(item) if self.collate_fn else item
+            for index in _as_python(self._order()):
+                yield (self.collate_fn or default_convert)(self.dataset[index])
             return
+        at_once = self.collate_fn is None and _gives_batches(self.dataset)
         for indices in self._batches():
-            if self.collate_fn is None and hasattr(self.dataset, "batch"):
-                yield list(self.dataset.batch(np.ascontiguousarray(indices, dtype=np.int64)))
+            if at_once:
+                yield list(self.dataset.batch(indices))
             else:
-                yield (self.collate_fn or default_collate)([self.dataset[int(i)] for i in indices])
+                yield (self.collate_fn or default_collate)([self.dataset[i] for i in _as_python(indices)])
 
     def _order(self) -> Any:
         if self.sampler is not None:
@@ -242,3 +277,16 @@ class DataLoader:
             indices = order[start : start + size]
             if len(indices) == size or not self.drop_last:
                 yield indices
+
+
+def _as_python(indices: Any) -> Any:
+    # A sampler's own indices need not be numbers, and go to the data set as they are.
+    return indices.tolist() if isinstance(indices, np.ndarray) else indices
+
+
+def _gives_batches(dataset: Any) -> bool:
+    """Whether ``batch`` hands out the items that indexing would: not where a subclass indexes otherwise."""
+    return any(
+        isinstance(dataset, kind) and type(dataset).__getitem__ is kind.__getitem__
+        for kind in (TensorDataset, ImageDataset)
+    )
