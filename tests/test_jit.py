@@ -135,6 +135,7 @@ def test_number_of_threads():
             assert jit.parts_for(3 * jit.SERIAL_OPERATIONS) == n
         jit.set_num_threads(10**9)
         assert jit.parts_for(10 * jit.SERIAL_OPERATIONS) == 20
+        jit.set_num_threads(5)
         for n, exception, message in [
             (0, ValueError, "n must be positive, found 0"),
             (-2, ValueError, "found -2"),
