@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 from pickle import PickleBuffer
+from typing import Any
 
 import numpy as np
 
@@ -87,7 +88,8 @@ class Slot:
         no array. A PickleBuffer, the plainest such thing, makes this array the base of all views of
         it: its reference count then tells whether anyone else can see this memory.
         """
-        return np.ndarray(self.shape, flat.dtype, PickleBuffer(flat), 0, self.strides)
+        owner: Any = PickleBuffer(flat.data)
+        return np.ndarray(self.shape, flat.dtype, owner, 0, self.strides)
 
     @property
     def grad_array(self) -> np.ndarray:

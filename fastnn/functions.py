@@ -1,6 +1,6 @@
 """Functions of ``torch`` that make tensors, and those that are a tensor's methods by another name.
 
-May import ``tensor`` and ``dtypes``.
+May import ``tensor``, ``dtypes`` and ``errors``.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from typing import Any
 import numpy as np
 
 from fastnn.dtypes import dtype, float32, from_numpy_dtype
-from fastnn.tensor import Tensor, _wrap
+from fastnn.errors import ShapeError
+from fastnn.tensor import Tensor, _sizes, _wrap
 
 
 def tensor(data: Any, *, dtype: dtype | None = None, requires_grad: bool = False) -> Tensor:
@@ -56,7 +57,10 @@ def from_numpy(array: np.ndarray) -> Tensor:
 
 
 def _shape_of(size: tuple[Any, ...]) -> tuple[int, ...]:
-    return tuple(size[0]) if len(size) == 1 and isinstance(size[0], (tuple, list)) else size
+    shape = _sizes(size)
+    if any(n < 0 for n in shape):
+        raise ShapeError(f"sizes must not be negative, found {list(shape)}")
+    return shape
 
 
 def zeros(*size: Any, dtype: dtype = float32, requires_grad: bool = False) -> Tensor:

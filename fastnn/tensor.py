@@ -367,6 +367,8 @@ class Tensor:
 
     @requires_grad.setter
     def requires_grad(self, value: Any) -> None:
+        if self._node is not None:
+            raise RuntimeError("you can only change requires_grad flags of leaf variables.")
         self.requires_grad_(value)
 
     def requires_grad_(self, requires_grad: Any = True) -> Tensor:
@@ -635,8 +637,8 @@ class Tensor:
         except ValueError as error:
             if not self._data.flags.writeable:
                 raise RuntimeError(
-                    "this tensor is read-only: view() of memory that has gaps or another order, as a Linear's weight "
-                    "has, is a copy, and writing to it would be lost"
+                    "this tensor is read-only: over a read-only array, or a view() of memory in another order, as a "
+                    "Linear's weight has, which is a copy: what is written to it would be lost"
                 ) from None
             raise ShapeError(str(error)) from None
         self._memory.version += 1
@@ -849,7 +851,7 @@ class Tensor:
         numpy_key = _numpy_key(key, indices)
         if not isinstance(numpy_key, tuple):
             numpy_key = (numpy_key,)
-        if not any([k is ... for k in numpy_key]):
+        if not any(k is ... for k in numpy_key):
             # So that a single element is a view as well.
             numpy_key = (*numpy_key, ...)
         result = self._data[numpy_key]

@@ -116,7 +116,7 @@ def linear_activation(
 
     # Each factor is read for the gradient of the other.
     read = tuple([t for t, other in ((input, weight), (weight, input)) if other._requires_grad])
-    node = Node("Linear", operands, run, read, keeps=True)
+    node = Node("Linear", operands, run, read)
     return _wrap(result, node) if activation == "none" else node.guard(_wrap(result, node))
 
 

@@ -67,15 +67,15 @@ class Module:
         if isinstance(value, Parameter):
             self._forget(name, but=self._parameters)
             self._parameters[name] = value
-        elif isinstance(value, Module):
-            self._forget(name, but=self._modules)
-            self._modules[name] = value
         elif name in registries.get("_parameters", ()):
             if value is not None:
                 raise TypeError(
                     f"cannot assign '{type(value).__name__}' as parameter '{name}' (Parameter or None expected)"
                 )
             self._parameters[name] = None
+        elif isinstance(value, Module):
+            self._forget(name, but=self._modules)
+            self._modules[name] = value
         elif name in registries.get("_modules", ()):
             if value is not None:
                 raise TypeError(

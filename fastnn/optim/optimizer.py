@@ -130,7 +130,8 @@ class Optimizer:
         """Add parameters, with options of their own."""
         if not isinstance(param_group, dict):
             raise TypeError(f"param_group must be a dict, but got {type(param_group).__name__}")
-        group = dict(param_group)
+        # The dictionary itself, as in PyTorch: who keeps it may change options through it.
+        group = param_group
         params = [group["params"]] if isinstance(group["params"], Tensor) else list(group["params"])
         known = {id(p) for g in self.param_groups for p in g["params"]}
         for p in params:
@@ -307,18 +308,13 @@ class Optimizer:
                             f"state {name} of parameter {number} must have shape {tuple(p.shape)}, "
                             f"found {tuple(value.shape)}"
                         )
-        # Copies first: the state may be this optimizer's own.
-        states = {
-            number: {k: v.clone() if isinstance(v, Tensor) else v for k, v in state.items()}
-            for number, state in state_dict["state"].items()
-        }
         for i, (theirs, ours) in enumerate(zip(saved, self.param_groups, strict=True)):
             ours.update({k: v for k, v in theirs.items() if k != "params"})
             number_of = {id(p): n for n, p in zip(theirs["params"], ours["params"], strict=True)}
             self._group_runs[i] = _runs(ours["params"])
             for run in self._group_runs[i]:
                 for k, p in enumerate(run.params):
-                    self._restore(run, k, states.get(number_of[id(p)], {}))
+                    self._restore(run, k, state_dict["state"].get(number_of[id(p)], {}))
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]

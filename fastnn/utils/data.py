@@ -1,7 +1,7 @@
 """Data sets and the loader that makes batches of them.
 
 A data set of arrays hands out a whole batch at once (``batch``), by one gather; any other is asked
-item by item. May import ``tensor``, ``functions``, ``random`` and ``fastnn.kernels``.
+item by item. May import ``tensor``, ``autograd``, ``functions``, ``random`` and ``fastnn.kernels``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import kernels
+from fastnn.autograd import Node
 from fastnn.errors import ShapeError
 from fastnn.functions import from_numpy, tensor
 from fastnn.random import Generator, default_generator
@@ -130,7 +131,10 @@ def default_collate(items: Sequence[Any]) -> Any:
     """
     first = items[0]
     if isinstance(first, Tensor):
-        return _stack([item._data for item in items])
+        stacked = _stack([item._data for item in items])
+        if not _recorded(*items):
+            return stacked
+        return _wrap(stacked._data, Node("Stack", tuple(items), tuple))
     if isinstance(first, (np.ndarray, np.generic)):
         return _stack(items)
     if isinstance(first, bool):

@@ -1,0 +1,135 @@
+"""``python -m benchmarks``: measure, print the tables, and write them where they are kept.
+
+May import everything in this folder.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn
+
+from benchmarks import ROOT, charts, check, libraries, report, session
+from benchmarks.registry import Work, all_works
+from benchmarks.results import Results
+
+INTERRUPTED = 130  # Exit status of a program that Ctrl-C has ended: 128 + SIGINT.
+
+
+class Parser(argparse.ArgumentParser):
+    """Says in one line what is wrong with an option."""
+
+    def error(self, message: str) -> NoReturn:
+        self.exit(2, f"{self.prog}: {message}\n")
+
+
+def _threads(text: str) -> int:
+    number, most = int(text), len(libraries.usable_cpus())
+    if not 1 <= number <= most:
+        raise argparse.ArgumentTypeError(f"must be from 1 to {most}, the cores of this machine, found {text}")
+    return number
+
+
+_threads.__name__ = "number of threads"
+
+
+def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+    """The options; exits with status 2 and one line for a wrong one."""
+    parser = Parser(prog="python -m benchmarks", description="Measure fastnn beside other libraries.")
+    parser.add_argument("--quick", action="store_true", help="short rounds, the targets' work only: about 3 minutes")
+    parser.add_argument("--check", action="store_true", help="print each target as met or missed; exit 1 on a miss")
+    parser.add_argument("--readme", action="store_true", help="write the tables into README.md and docs/benchmarks.md")
+    parser.add_argument("--json", metavar="FILE", type=Path, help="write all figures to this file")
+    parser.add_argument("--from", metavar="FILE", dest="source", type=Path, help="measure nothing, read such a file")
+    parser.add_argument("--only", metavar="NAME", action="append", help="this work only (several times for several)")
+    parser.add_argument("--threads", type=_threads, help="threads of every library (one per core)")
+    parser.add_argument("--list", action="store_true", help="print the names of works, cases and libraries")
+    options = parser.parse_args(argv)
+    unknown = [name for name in options.only or () if name not in all_works()]
+    if unknown:
+        parser.error(f"argument --only: no work {unknown[0]!r}; there are {', '.join(all_works())}")
+    # Found out now, not after the measurement.
+    if options.json is not None and (options.json.is_dir() or not options.json.absolute().parent.is_dir()):
+        parser.error(f"argument --json: cannot write {options.json}")
+    if options.readme and options.only and options.source is None:
+        parser.error("argument --readme: goes without --only, as it replaces whole tables")
+    if options.source is not None:
+        try:
+            options.results = Results.from_json(json.loads(options.source.read_text(encoding="utf-8")))
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            parser.error(f"argument --from: {options.source} cannot be read: {error}")
+    return options
+
+
+def print_list() -> None:
+    """Names of works, and of their cases and libraries."""
+    for work in all_works().values():
+        names = work.setups if isinstance(work, Work) else work.libraries
+        print(f"{work.name}: {', '.join(names)}")
+        print("    " + ", ".join(case.name for case in work.cases))
+
+
+def _works(options: argparse.Namespace) -> list[str]:
+    """The names of what is to be measured."""
+    if options.only:
+        return [name for name in all_works() if name in options.only]
+    return [name for name, work in all_works().items() if not options.quick or any(c.target for c in work.cases)]
+
+
+def _progress(message: str) -> None:
+    if sys.stderr.isatty():
+        print(f"\r\033[K{message}", end="", file=sys.stderr, flush=True)
+    else:
+        print(message, file=sys.stderr, flush=True)
+
+
+def write_files(results: Results) -> None:
+    """The tables between the markers of README.md and docs/benchmarks.md, and the charts beside the latter."""
+    for path, body in (
+        (ROOT / "README.md", report.readme_tables(results)),
+        (ROOT / "docs" / "benchmarks.md", report.docs_tables(results)),
+    ):
+        done = report.replace_between(path, body)
+        name = path.relative_to(ROOT)
+        print(f"wrote the tables of {name}" if done else f"{name} has no lines {report.START} and {report.END}")
+    try:
+        if charts.draw(results, ROOT / "docs" / "benchmarks.svg"):
+            print("wrote docs/benchmarks.svg")
+    except ModuleNotFoundError as error:
+        print(f"no charts: {error.name} is not installed")
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """The exit status: 0, 1 for a missed target, 2 for a wrong option, 130 after Ctrl-C."""
+    options = parse(argv)
+    if options.list:
+        print_list()
+        return 0
+    try:
+        if options.source is not None:
+            results = options.results
+        else:
+            threads = options.threads or session.default_threads()
+            results = session.run(_works(options), options.quick, threads, _progress)
+            if sys.stderr.isatty():
+                _progress("")
+        print(report.screen(results))
+        if options.json is not None:
+            options.json.write_text(json.dumps(results.as_json(), indent=1) + "\n", encoding="utf-8")
+        if options.readme:
+            write_files(results)
+        if options.check:
+            found = check.verdicts(results, options.only)
+            print("\n" + "\n".join(check.lines(found)))
+            return check.exit_status(found)
+    except KeyboardInterrupt:
+        print("\ninterrupted", file=sys.stderr)
+        return INTERRUPTED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,5 @@
+"""Whole training steps, by library, and fastnn's captured step beside its plain loop."""
+
+from benchmarks.suite import LIBRARIES, benchmarks_of
+
+test_training_step = benchmarks_of("training_step", ("fastnn", "fastnn_step", *LIBRARIES[1:]))

@@ -1,0 +1,119 @@
+"""One process that is measured as a whole. ``python -m benchmarks.child TASK LIBRARY [MODEL]``.
+
+Tasks: ``import`` (seconds of the import), ``first-step`` (until one training step is done; the
+parent holds the clock), ``epoch`` (one epoch of MNIST; peak memory in bytes). Prints one line of
+JSON. May import only the standard library at the top: the rest is part of what is measured.
+"""
+
+import importlib
+import json
+import os
+import sys
+from collections.abc import Callable, Iterable
+from time import perf_counter
+from typing import Any
+
+from benchmarks import ROOT, libraries
+
+
+def time_import(library: str) -> float:
+    """Seconds that the import takes."""
+    start = perf_counter()
+    importlib.import_module(library)
+    return perf_counter() - start
+
+
+def _model(library: Any, name: str) -> tuple[Any, Any, Any]:
+    """A model, its loss and Adam: the same lines for fastnn and PyTorch."""
+    from benchmarks.work import mlp, need
+
+    if library.__name__ == "torch":
+        library.set_num_threads(int(os.environ["OMP_NUM_THREADS"]))
+    if mlp.MODELS[name].regularized:
+        need(library.nn, "BatchNorm1d", "Dropout")
+    model = mlp.modules(library, mlp.MODELS[name])
+    options = {"fused": True} if library.__name__ == "torch" else {}
+    return model, library.nn.CrossEntropyLoss(), library.optim.Adam(model.parameters(), lr=1e-3, **options)
+
+
+def _step(model: Any, criterion: Any, optimizer: Any, x: Any, y: Any) -> float:
+    optimizer.zero_grad()
+    loss = criterion(model(x), y)
+    loss.backward()
+    optimizer.step()
+    return loss.item()
+
+
+def first_step(library_name: str, name: str) -> float:
+    """The loss of one training step on a batch of 64."""
+    library = importlib.import_module(library_name)
+    import numpy as np
+
+    x, y = np.random.default_rng(0).random((64, 784), dtype=np.float32), np.arange(64) % 10
+    return _step(*_model(library, name), library.from_numpy(x), library.from_numpy(y))
+
+
+def epoch(library: str, name: str) -> float:
+    """One epoch of MNIST in batches of 64; the images stay bytes in both libraries. The peak memory."""
+    batches: dict[str, Callable[[int], Iterable[Any]]] = {"fastnn": _fastnn_batches, "torch": _torch_batches}
+    parts = _model(importlib.import_module(library), name)
+    for x, y in batches[library](64):
+        _step(*parts, x, y)
+    return peak_memory()
+
+
+def _fastnn_batches(size: int) -> Iterable[Any]:
+    from fastnn.datasets import load_mnist
+    from fastnn.utils.data import DataLoader, ImageDataset
+
+    data = load_mnist()
+    return DataLoader(ImageDataset(data.train_images, data.train_labels), batch_size=size, shuffle=True)
+
+
+def _torch_batches(size: int) -> Iterable[Any]:
+    import gzip
+
+    import numpy as np
+    import torch
+
+    def read(name: str, header: int) -> Any:
+        with gzip.open(ROOT / "fastnn" / "datasets" / name) as file:
+            return torch.from_numpy(np.frombuffer(bytearray(file.read()[header:]), np.uint8))
+
+    images = read("train-images-idx3-ubyte.gz", 16).view(-1, 784)
+    labels = read("train-labels-idx1-ubyte.gz", 8).long()
+    for indices in torch.randperm(len(images)).split(size):
+        yield images[indices].float().div_(255), labels[indices]
+
+
+def peak_memory() -> int:
+    """The most bytes that this process has had in memory."""
+    try:
+        # Not getrusage: under Linux that starts from the size of the process that started this one.
+        with open("/proc/self/status") as file:
+            return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
+    except OSError:
+        import resource
+
+        peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+        return peak if sys.platform == "darwin" else peak * 1024
+
+
+def main(task: str, library: str, *model: str) -> None:
+    """Do the task and print its figure, or why there is none."""
+    libraries.pin(int(os.environ["OMP_NUM_THREADS"]))
+    try:
+        tasks: dict[str, Callable[..., float]] = {"import": time_import, "first-step": first_step, "epoch": epoch}
+        answer: dict[str, Any] = {"value": tasks[task](library, *model)}
+    except ModuleNotFoundError as error:
+        answer = {"status": f"missing: {error.name}"}
+    except Exception as error:
+        from benchmarks.registry import Unavailable
+
+        kind = "" if isinstance(error, Unavailable) else f"failed: {type(error).__name__}: "
+        answer = {"status": f"{kind}{error}"}
+    print(json.dumps(answer), flush=True)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

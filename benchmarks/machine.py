@@ -1,0 +1,57 @@
+"""The machine: its CPU by name, and whether other programs are at work on it. Standard library only."""
+
+from __future__ import annotations
+
+import os
+import platform
+from collections.abc import Callable
+from pathlib import Path
+
+# Above this share of the processors in use by others, figures are marked.
+DISTURBED = 0.05
+
+
+def cpu_name() -> str:
+    """The CPU by its own name, with family and model where the system tells them."""
+    try:
+        lines = Path("/proc/cpuinfo").read_text().split("\n\n", 1)[0].splitlines()
+    except OSError:
+        return platform.processor() or platform.machine()
+    facts = {key.strip(): value.strip() for key, _, value in (line.partition(":") for line in lines)}
+    name = facts.get("model name") or platform.machine()
+    if "cpu family" in facts:
+        name += f" (family {facts['cpu family']}, model {facts.get('model', '?')})"
+    return name
+
+
+class Others:
+    """Tells which share of the processors other programs have had since it was last asked.
+
+    What the system counts as busy (or taken by another machine), less what is known to be ours.
+
+    Args:
+        ours: returns the processor seconds that our own processes have used so far.
+    """
+
+    def __init__(self, ours: Callable[[], float]) -> None:
+        self._ours = ours
+        self._last = (*_seconds(), ours())
+
+    def share(self) -> float:
+        """The share, 0 to 1; 0 where the system does not tell."""
+        busy, total, ours = (*_seconds(), self._ours())
+        busy_before, total_before, ours_before = self._last
+        self._last = (busy, total, ours)
+        passed = total - total_before
+        return max(0.0, (busy - busy_before - (ours - ours_before)) / passed) if passed else 0.0
+
+
+def _seconds() -> tuple[float, float]:
+    """Seconds that the processors were busy, and all seconds, both summed over them."""
+    try:
+        numbers = [int(text) for text in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
+        tick = 1 / os.sysconf("SC_CLK_TCK")
+    except (OSError, ValueError, AttributeError):
+        return 0.0, 0.0
+    idle = numbers[3] + numbers[4]
+    return tick * (sum(numbers) - idle), tick * sum(numbers)

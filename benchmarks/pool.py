@@ -1,0 +1,208 @@
+"""The other end of the workers, and of the children that measure whole processes.
+
+A worker that is missing, dies or stays silent comes back as a status, never as a traceback. May
+import ``libraries`` and the standard library.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import queue
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from dataclasses import dataclass
+from types import TracebackType
+from typing import IO, Any
+
+from benchmarks import ROOT, libraries
+from benchmarks.registry import Unavailable
+
+
+class WorkerLost(Exception):
+    """A worker died or did not answer in time; the message is the status of its row."""
+
+
+def _last_line(log: IO[str]) -> str:
+    log.seek(0)
+    lines = [line.strip() for line in log if line.strip()]
+    return lines[-1][:200] if lines else "no message"
+
+
+class Client:
+    """One worker process.
+
+    Args:
+        name: of the library, with ``@n`` behind it for another number of threads.
+        threads: how many it may use.
+        command: instead of ``python -m benchmarks.worker``, for tests.
+    """
+
+    def __init__(self, name: str, threads: int, command: list[str] | None = None) -> None:
+        _, _, own = name.partition("@")
+        threads = int(own) if own else threads
+        command = command or [sys.executable, "-m", "benchmarks.worker"]
+        self._log = tempfile.TemporaryFile("w+", errors="replace")  # noqa: SIM115  # closed by close()
+        self._process = subprocess.Popen(
+            [*command, name, str(threads)], cwd=ROOT, env=libraries.environment(threads), text=True,
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=self._log,
+            # Ctrl-C is for the parent, which then ends its workers.
+            start_new_session=True,
+        )  # fmt: skip
+        self._lines: queue.Queue[str] = queue.Queue()
+        self._reader = threading.Thread(target=self._read, daemon=True)
+        self._reader.start()
+
+    def _read(self) -> None:
+        assert self._process.stdout is not None
+        for line in self._process.stdout:
+            self._lines.put(line)
+        self._lines.put("")
+
+    def ask(self, timeout: float, **request: Any) -> dict[str, Any]:
+        """Send a request and wait for its answer; WorkerLost where there is none."""
+        assert self._process.stdin is not None
+        try:
+            self._process.stdin.write(json.dumps(request) + "\n")
+            self._process.stdin.flush()
+            line = self._lines.get(timeout=timeout)
+        except queue.Empty:
+            self.close()
+            raise WorkerLost(f"timeout: no answer within {timeout:.0f} s") from None
+        except OSError:
+            line = ""
+        if not line:
+            status = self._process.wait()
+            message = _last_line(self._log)
+            self.close()
+            raise WorkerLost(f"died: exit status {status}: {message}")
+        return json.loads(line)
+
+    def close(self) -> None:
+        """End the process, by force if it is at work."""
+        if self._log.closed:
+            return
+        assert self._process.stdin is not None
+        assert self._process.stdout is not None
+        with contextlib.suppress(OSError):  # It may be dead already.
+            self._process.stdin.close()
+        try:
+            self._process.wait(timeout=0.3)
+        except subprocess.TimeoutExpired:
+            self._process.kill()
+            self._process.wait()
+        self._reader.join()
+        self._process.stdout.close()
+        self._log.close()
+
+
+class Pool:
+    """Workers by name, started when first asked; a context manager that ends them.
+
+    Args:
+        threads: for every worker.
+        timeout: seconds to wait for an answer.
+    """
+
+    def __init__(self, threads: int, timeout: float = 300.0) -> None:
+        self.threads, self.timeout = threads, timeout
+        self.descriptions: dict[str, dict[str, Any]] = {}
+        self._clients: dict[str, Client] = {}
+
+    def __enter__(self) -> Pool:
+        return self
+
+    def __exit__(self, kind: type | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self.close()
+
+    def ask(self, name: str, **request: Any) -> dict[str, Any]:
+        """A worker's answer, or ``{"status": why there is none}``. A lost worker is started anew the next time."""
+        try:
+            if name not in self._clients:
+                description = self.descriptions.get(name, {})
+                if description.get("status", "").startswith("missing"):
+                    return description
+                self._clients[name] = self._start(name)
+                self.descriptions[name] = self._clients[name].ask(self.timeout, do="hello")
+            if "status" in self.descriptions[name]:
+                return self.descriptions[name]
+            return self._clients[name].ask(self.timeout, **request)
+        except WorkerLost as lost:
+            self._clients.pop(name, None)
+            return {"status": str(lost)}
+
+    def _start(self, name: str) -> Client:
+        return Client(name, self.threads)
+
+    def cpu_seconds(self) -> float:
+        """Processor seconds that this process, its workers and its ended children have used."""
+        mine = os.times()
+        total = mine.user + mine.system + mine.children_user + mine.children_system
+        return total + sum(self.ask(name, do="cpu").get("seconds", 0.0) for name in list(self._clients))
+
+    def forget(self) -> None:
+        """Have every worker drop what it has set up."""
+        for name in list(self._clients):
+            self.ask(name, do="forget")
+
+    def end(self, name: str) -> None:
+        """End one worker, if it is there."""
+        client = self._clients.pop(name, None)
+        if client is not None:
+            client.close()
+
+    def close(self) -> None:
+        """End all workers."""
+        for client in self._clients.values():
+            client.close()
+        self._clients.clear()
+
+
+@dataclass(frozen=True)
+class Child:
+    """What a child process gave: its own figure, the seconds until it gave it, and its messages."""
+
+    value: float
+    seconds: float
+    messages: str
+
+
+def run_child(
+    arguments: list[str], threads: int, variables: dict[str, str] | None = None, timeout: float = 300.0
+) -> Child:
+    """Run ``python -m benchmarks.child`` and wait for its end; Unavailable where it gives no figure."""
+    env = {**libraries.environment(threads), **(variables or {})}
+    with tempfile.TemporaryFile("w+", errors="replace") as log:
+        start = time.perf_counter()
+        child = subprocess.Popen(
+            [sys.executable, "-m", "benchmarks.child", *arguments], cwd=ROOT, env=env, text=True,
+            stdout=subprocess.PIPE, stderr=log, start_new_session=True,
+        )  # fmt: skip
+        killer = threading.Timer(timeout, child.kill)
+        killer.start()
+        assert child.stdout is not None
+        try:
+            line = child.stdout.readline()
+            seconds = time.perf_counter() - start
+            child.stdout.read()
+        finally:
+            killer.cancel()
+            if child.poll() is None:
+                try:
+                    child.wait(timeout=5)
+                except subprocess.TimeoutExpired:
+                    child.kill()
+                    child.wait()
+            child.stdout.close()
+        try:
+            answer = json.loads(line)
+        except ValueError:
+            raise Unavailable(f"died: exit status {child.returncode}: {_last_line(log)}") from None
+        if "status" in answer:
+            raise Unavailable(answer["status"])
+        log.seek(0)
+        return Child(float(answer["value"]), seconds, log.read())

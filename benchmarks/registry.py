@@ -1,0 +1,169 @@
+"""The one registry: every piece of work, its cases, and each library's way of doing it.
+
+The entries are written in ``benchmarks.work``, one file per operation; ``all_works`` lists them.
+Workers, suites, tables and targets all read from here. May import NumPy only: a library is
+imported by its own ``setup``, inside its own process.
+"""
+
+from __future__ import annotations
+
+import functools
+import importlib
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any
+
+import numpy as np
+
+Inputs = dict[str, np.ndarray]
+
+# The files of benchmarks/work, in the order of the tables.
+_FILES = (
+    "linear", "softmax_cross_entropy", "optimizers", "batch_norm", "gather", "training_step", "inference",
+    "whole_process",
+)  # fmt: skip
+
+
+class Unavailable(Exception):
+    """A library cannot do a piece of work; the message is what its row says instead of a figure."""
+
+
+class NotYet(Unavailable):
+    """fastnn cannot do it yet: names what is missing. The row turns live when that exists."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(f"not yet: {what}")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One size of a piece of work.
+
+    Args:
+        name: as in tables, such as '64x784x256'.
+        sizes: what ``inputs`` and the setups read.
+        flops: floating-point operations of one unit of the work.
+        bytes: what one unit has to read and write at least.
+        target: whether a target speaks of it; the others are left out of ``--quick``.
+    """
+
+    name: str
+    sizes: Mapping[str, Any]
+    flops: float = 0.0
+    bytes: float = 0.0
+    target: bool = True
+
+    def __getitem__(self, name: str) -> Any:
+        return self.sizes[name]
+
+
+def as_arrays(result: Any) -> list[np.ndarray]:
+    """Copies, as NumPy arrays, of a result that is an array or a sequence of arrays."""
+    parts = result if isinstance(result, (tuple, list)) else (result,)
+    return [np.array(part) for part in parts]
+
+
+@dataclass(frozen=True)
+class Job:
+    """A library ready to work: everything that is not to be timed has been done.
+
+    Args:
+        run: does one unit of work and returns its result.
+        read: turns that result into NumPy arrays.
+        wait: blocks until a result is there, for a library that returns before it is.
+    """
+
+    run: Callable[[], Any]
+    read: Callable[[Any], list[np.ndarray]] = as_arrays
+    wait: Callable[[Any], Any] | None = None
+
+
+Setup = Callable[[Inputs, Case], Job]
+
+
+@dataclass(frozen=True)
+class Work:
+    """A piece of work that several libraries can do, repeated in a worker process.
+
+    Args:
+        name: as in tables and targets.
+        cases: its sizes.
+        inputs: the same seeded arrays for every library.
+        setups: by library, in the order of the tables.
+        tolerance: largest difference from the reference, relative to its largest number.
+        limit: what the machine's share is counted of, 'arithmetic' or 'copy'.
+        check_calls: units of work whose results are compared.
+        check_sizes: sizes that differ where results are compared (dropout off, one batch).
+        chained: each unit needs the one before, so only the last one is waited for.
+        extras: libraries left out of ``--quick``.
+    """
+
+    name: str
+    cases: tuple[Case, ...]
+    inputs: Callable[[Case], Inputs]
+    setups: Mapping[str, Setup]
+    tolerance: float
+    limit: str = "arithmetic"
+    check_calls: int = 1
+    check_sizes: Mapping[str, Any] = field(default_factory=dict)
+    chained: bool = False
+    extras: tuple[str, ...] = ()
+    unit = "s"
+
+    def case(self, name: str) -> Case:
+        """The case of that name."""
+        return next(case for case in self.cases if case.name == name)
+
+    def prepare(self, library: str, case: Case) -> Job:
+        """Set up a library for a case; raises :class:`Unavailable`."""
+        return self.setups[library](self.inputs(case), case)
+
+    def checked(self, case: Case) -> Case:
+        """The case as it is where results are compared."""
+        return replace(case, sizes={**case.sizes, **self.check_sizes})
+
+    def results(self, job: Job) -> list[np.ndarray]:
+        """What a job that was set up for the checked case makes of it."""
+        return [array for _ in range(self.check_calls) for array in job.read(job.run())]
+
+
+@dataclass(frozen=True)
+class ProcessWork:
+    """A measure of a whole process, started anew for each figure.
+
+    Args:
+        name: as in tables and targets.
+        cases: its variants.
+        libraries: who is measured.
+        measure: ``measure(library, case, threads)`` runs one process and returns the figure;
+            raises :class:`Unavailable`.
+        unit: 's' or 'bytes'.
+        slow: one round is enough, as each takes many seconds.
+    """
+
+    name: str
+    cases: tuple[Case, ...]
+    libraries: tuple[str, ...]
+    measure: Callable[[str, Case, int], float]
+    unit: str = "s"
+    slow: bool = False
+    extras: tuple[str, ...] = ()
+
+    def case(self, name: str) -> Case:
+        """The case of that name."""
+        return next(case for case in self.cases if case.name == name)
+
+
+@functools.cache
+def all_works() -> dict[str, Work | ProcessWork]:
+    """Every piece of work by name."""
+    files = [importlib.import_module(f"benchmarks.work.{name}") for name in _FILES]
+    return {work.name: work for file in files for work in file.WORKS}
+
+
+def repeated_work(name: str) -> Work:
+    """The work of that name, which is one that a worker repeats."""
+    work = all_works()[name]
+    if not isinstance(work, Work):
+        raise TypeError(f"{name} is a measure of whole processes")
+    return work

@@ -1,0 +1,164 @@
+"""Tables of the results: on the screen, in the README and in docs/benchmarks.md.
+
+The two files have a pair of markers; what lies between them is written here and nowhere else. May
+import ``results``, ``machine`` and ``check``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks import check
+from benchmarks.machine import DISTURBED
+from benchmarks.results import Results, Row
+
+START, END = "<!-- benchmarks:start -->", "<!-- benchmarks:end -->"
+
+
+def amount(value: float, unit: str) -> str:
+    """A figure with its unit, in three digits or so."""
+    if unit == "bytes":
+        return f"{value / 1e6:.0f} MB"
+    for scale, name in ((1.0, "s"), (1e-3, "ms"), (1e-6, "us")):
+        if value >= scale:
+            return f"{value / scale:.3g} {name}" if value < 1000 * scale else f"{value / scale:.0f} {name}"
+    return f"{value * 1e9:.0f} ns"
+
+
+def header(results: Results) -> list[str]:
+    """What was measured on, as lines."""
+    about, limits = results.header, results.limits
+    lines = [
+        f"{about['cpu']}, {about['cores']} cores, {about['threads']} threads; {about['system']}",
+        f"{about['date']}, {'quick' if about['quick'] else 'full'} run, {about['rounds']} alternating rounds",
+    ]
+    if limits:
+        lines.append(
+            f"limits measured in this run: {limits['flops'] / 1e9:.0f} GFLOP/s of float32 multiply-adds, "
+            f"{limits['bytes'] / 1e9:.1f} GB/s copied (read and written)"
+        )
+    disturbed = [row for row in results.rows if row.busy > DISTURBED]
+    if disturbed:
+        lines.append(
+            f"other programs had up to {max(row.busy for row in disturbed):.0%} of the processors beside "
+            f"{len(disturbed)} of {len(results.rows)} rows, marked !: run those again on a quiet machine"
+        )
+    for name, library in about["libraries"].items():
+        if "status" in library:
+            lines.append(f"{name}: {library['status']}")
+        else:
+            versions = ", ".join(f"{module} {version}" for module, version in library["versions"].items())
+            blas = f", arithmetic: {library['blas']}" if library["blas"] else ""
+            lines.append(f"{name}: {versions}, {library['threads']} threads{blas}")
+    return lines
+
+
+def _cells(results: Results, row: Row, name: str) -> tuple[str, str, str]:
+    """Amount, ratio with its range, and share of the limit."""
+    if not row.is_live(name):
+        return row.status(name), "", ""
+    ratio = ""
+    if name != "fastnn" and row.is_live("fastnn"):
+        found = row.ratio(name)
+        ratio = f"{found.median:.2f}x ({found.low:.2f} to {found.high:.2f})"
+    share = results.share(row, name)
+    return amount(row.median(name), row.unit), ratio, "" if share is None else f"{share:.0%}"
+
+
+def _case_name(row: Row) -> str:
+    return f"{row.case} !" if row.busy > DISTURBED else row.case
+
+
+def _limit_name(row: Row) -> str:
+    return {"arithmetic": "of multiply-adds", "copy": "of copying"}.get(row.limit, "")
+
+
+def screen(results: Results) -> str:
+    """Everything, in aligned columns; ratios are the peer's figure over fastnn's, so above 1 fastnn wins."""
+    lines = header(results)
+    for work in results.works():
+        rows = results.of(work)
+        lines += ["", f"{work:30}{'':16}{'median':>10}  {'over fastnn (range)':24}{_limit_name(rows[0])}"]
+        for row in rows:
+            for i, name in enumerate(row.libraries):
+                figure, ratio, share = _cells(results, row, name)
+                label = f"  {_case_name(row) if i == 0 else '':28}{name:16}"
+                figure = f"{figure:>10}" if row.is_live(name) else f"  {figure}"
+                lines.append(f"{label}{figure}  {ratio:24}{share:>5}".rstrip())
+    return "\n".join(lines)
+
+
+def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str]:
+    head = [f"| {' | '.join(columns)} |", f"| {' | '.join(['---'] + ['---:'] * (len(columns) - 1))} |"]
+    return [*head, *(f"| {' | '.join(row)} |" for row in rows)]
+
+
+def _summary_cell(row: Row, name: str) -> str:
+    if name not in row.libraries:
+        return ""
+    if not row.is_live(name):
+        status = row.status(name)
+        return status if status.startswith(("not yet", "missing")) else status.partition(":")[0]
+    text = amount(row.median(name), row.unit)
+    return f"{text}, {row.ratio(name).median:.2f}x" if name != "fastnn" and row.is_live("fastnn") else text
+
+
+def readme_tables(results: Results) -> str:
+    """One table per piece of work, one line per case: fastnn's time, and each peer's with its ratio."""
+    lines = [f"Measured {results.header['date']} on {results.header['cpu']}, {results.header['threads']} threads"]
+    lines[0] += f" ({_versions(results)})."
+    lines += ["A peer's cell gives its time and how many times fastnn's that is: under 1.00x fastnn loses.", ""]
+    for work in results.works():
+        rows = results.of(work)
+        peers = [name for name in dict.fromkeys(n for row in rows for n in row.libraries) if name != "fastnn"]
+        table = []
+        for row in rows:
+            share = results.share(row, "fastnn")
+            table.append(
+                [_case_name(row), _summary_cell(row, "fastnn"), "" if share is None else f"{share:.0%}"]
+                + [_summary_cell(row, peer) for peer in peers]
+            )
+        lines += [*_markdown([work, "fastnn", _limit_name(rows[0]) or "-", *peers], table), ""]
+    return "\n".join(lines)
+
+
+def _versions(results: Results) -> str:
+    versions: dict[str, Any] = {}
+    for library in results.header["libraries"].values():
+        versions.update(library.get("versions", {}))
+    return ", ".join(f"{name} {version}" for name, version in versions.items())
+
+
+def docs_tables(results: Results) -> str:
+    """The targets, and every figure with the range of its rounds and its share of the limit."""
+    lines = [f"- {line}" for line in header(results)]
+    found = check.verdicts(results, results.works() if results.header.get("only") else None)
+    lines += ["", "### Targets", ""]
+    lines += _markdown(
+        ["demand", "state", "figure", "more"], [[v.demand, v.state, v.figure, v.detail] for v in found]
+    )  # fmt: skip
+    for work in results.works():
+        rows = results.of(work)
+        lines += ["", f"### {work}", ""]
+        table = []
+        for row in rows:
+            for i, name in enumerate(row.libraries):
+                table.append([_case_name(row) if i == 0 else "", name, *_cells(results, row, name)])
+        lines += _markdown(["case", "library", "median", "over fastnn (range)", _limit_name(rows[0]) or "-"], table)
+    return "\n".join(lines) + "\n"
+
+
+def replace_between(path: Path, body: str) -> bool:
+    """Put ``body`` between the markers of a file; False, and nothing written, where it has none."""
+    try:
+        text = path.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return False
+    before, start, rest = text.partition(START)
+    _, end, after = rest.partition(END)
+    if not start or not end:
+        return False
+    path.write_text(f"{before}{START}\n{body.strip()}\n{END}{after}", encoding="utf-8")
+    return True

@@ -1,0 +1,103 @@
+"""Logits of 784-256-128-64-10 with ReLU, for batches of 1 to 10,000.
+
+Compared after the largest logit of each row has been subtracted: scikit-learn gives probabilities,
+whose logarithms are logits up to such a shift.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+import numpy as np
+
+from benchmarks.registry import Case, Inputs, Job, Work
+from benchmarks.work import mlp, mlp_jax, mlp_numpy, numbers
+from benchmarks.work.training_step import sklearn_model
+
+_MODEL = mlp.MODELS["T plain"]
+
+
+def _case(batch: int) -> Case:
+    return Case(
+        f"batch {batch}", {"batch": batch}, flops=_MODEL.inference_flops(batch),
+        bytes=4.0 * (_MODEL.parameters() + batch * (_MODEL.widths[0] + mlp.CLASSES)),
+    )  # fmt: skip
+
+
+def _inputs(case: Case) -> Inputs:
+    return {**mlp.weights(_MODEL), "x": numbers(1, case["batch"], _MODEL.widths[0])}
+
+
+def _shifted(logits: np.ndarray) -> list[np.ndarray]:
+    return [logits - logits.max(1, keepdims=True)]
+
+
+def _fastnn(inputs: Inputs, case: Case) -> Job:
+    import fastnn
+
+    model = mlp.modules(fastnn, _MODEL).eval()
+    mlp.load_weights(fastnn, model, inputs)
+    x = fastnn.from_numpy(inputs["x"])
+    return Job(fastnn.no_grad()(lambda: model(x)), read=lambda out: _shifted(out.numpy()))
+
+
+def _torch(inputs: Inputs, case: Case) -> Job:
+    import torch
+
+    model = mlp.modules(torch, _MODEL).eval()
+    mlp.load_weights(torch, model, inputs)
+    x = torch.tensor(inputs["x"])
+    return Job(torch.inference_mode()(lambda: model(x)), read=lambda out: _shifted(np.array(out)))
+
+
+def _sklearn(inputs: Inputs, case: Case) -> Job:
+    # 200 rows to make the model with; partial_fit takes no fewer rows than its batch.
+    x, y = numbers(2, 200, _MODEL.widths[0]), np.arange(200) % mlp.CLASSES
+    model = sklearn_model(inputs, x, y)
+    smallest = np.finfo(np.float32).tiny
+    return Job(
+        lambda: model.predict_proba(inputs["x"]),
+        read=lambda probabilities: _shifted(np.log(np.maximum(probabilities, smallest))),
+    )
+
+
+def _onnxruntime(inputs: Inputs, case: Case) -> Job:
+    import onnxruntime
+    from onnx import TensorProto, helper, numpy_helper
+
+    nodes, arrays, value = [], [], "x"
+    layers = mlp.layers(inputs)
+    for i, (weight, bias) in enumerate(layers):
+        arrays += [numpy_helper.from_array(weight, f"w{i}"), numpy_helper.from_array(bias, f"b{i}")]
+        nodes.append(helper.make_node("Gemm", [value, f"w{i}", f"b{i}"], [f"z{i}"]))
+        value = f"z{i}"
+        if i < len(layers) - 1:
+            nodes.append(helper.make_node("Relu", [value], [f"h{i}"]))
+            value = f"h{i}"
+
+    def described(name: str, columns: int) -> Any:
+        return helper.make_tensor_value_info(name, TensorProto.FLOAT, ["batch", columns])
+
+    graph = helper.make_graph(
+        nodes, "mlp", [described("x", _MODEL.widths[0])], [described(value, mlp.CLASSES)], arrays
+    )  # fmt: skip
+    # An opset and a file version that the oldest runtime in use can read.
+    model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0"))
+    session = onnxruntime.InferenceSession(model.SerializeToString(), options, providers=["CPUExecutionProvider"])
+    feed = {"x": inputs["x"]}
+    return Job(lambda: session.run(None, feed), read=lambda outs: _shifted(outs[0]))
+
+
+WORKS = (
+    Work(
+        "inference", tuple(_case(batch) for batch in (1, 16, 256, 10_000)), _inputs, tolerance=1e-5,
+        setups={
+            "fastnn": _fastnn, "numpy": mlp_numpy.inference, "torch": _torch, "jax": mlp_jax.inference,
+            "sklearn": _sklearn, "onnxruntime": _onnxruntime,
+        },
+        extras=("numpy", "torch", "jax", "sklearn"),
+    ),
+)  # fmt: skip

@@ -1,0 +1,85 @@
+"""Training step and inference in JAX: one jitted step with optax, old parameters and state given away."""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import numpy as np
+
+from benchmarks.registry import Case, Inputs, Job
+from benchmarks.work import mlp
+from benchmarks.work.batch_norm import jax_dropout, jax_norm
+
+
+def training_step(inputs: Inputs, case: Case) -> Job:
+    """One step of Adam on the model of the case."""
+    import jax
+    import optax
+    from jax import numpy as jnp
+
+    model = mlp.MODELS[case["model"]]
+    hidden = model.widths[1:-1]
+    # Copies: what is given away below must not be NumPy's own memory.
+    params: Any = {"linear": [(jnp.array(w), jnp.array(b)) for w, b in mlp.layers(inputs)]}
+    running: Any = []
+    if model.regularized:
+        params["norm"] = [(jnp.ones(n), jnp.zeros(n)) for n in hidden]
+        running = [(jnp.zeros(n), jnp.ones(n)) for n in hidden]
+    optimizer = optax.adam(mlp.LR)
+    state: Any = (params, optimizer.init(params), running)
+    key, steps = jax.random.key(0), 0
+
+    def loss_of(params, running, x, y, step):
+        new_running = []
+        for i, (weight, bias) in enumerate(params["linear"]):
+            x = x @ weight + bias
+            if i == len(hidden):
+                break
+            if model.regularized:
+                x, mean, var = jax_norm(x, *params["norm"][i], *running[i])
+                new_running.append((mean, var))
+            x = jax.nn.relu(x)
+            if model.regularized:
+                x = jax_dropout(jax.random.fold_in(jax.random.fold_in(key, step), i), x, case["dropout"])
+        return optax.softmax_cross_entropy_with_integer_labels(x, y).mean(), new_running
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def step(state, x, y, number):
+        params, moments, running = state
+        (loss, running), grads = jax.value_and_grad(loss_of, has_aux=True)(params, running, x, y, number)
+        updates, moments = optimizer.update(grads, moments, params)
+        return (optax.apply_updates(params, updates), moments, running), loss
+
+    pairs = mlp.batches(inputs, jnp.asarray)
+
+    def run() -> Any:
+        nonlocal state, steps
+        steps += 1
+        x, y = next(pairs)
+        state, loss = step(state, x, y, steps)
+        return loss
+
+    return Job(run, wait=lambda loss: jax.block_until_ready((state, loss)))
+
+
+def inference(inputs: Inputs, case: Case) -> Job:
+    """Logits of the model of the case."""
+    import jax
+    from jax import numpy as jnp
+
+    params = [(jnp.asarray(weight), jnp.asarray(bias)) for weight, bias in mlp.layers(inputs)]
+    x = jnp.asarray(inputs["x"])
+
+    @jax.jit
+    def logits(params, x):
+        for weight, bias in params[:-1]:
+            x = jax.nn.relu(x @ weight + bias)
+        weight, bias = params[-1]
+        return x @ weight + bias
+
+    def read(result: Any) -> list[np.ndarray]:
+        array = np.asarray(result)
+        return [array - array.max(1, keepdims=True)]
+
+    return Job(lambda: logits(params, x), read, jax.block_until_ready)

@@ -1,0 +1,50 @@
+"""Measures of a whole process: import, start to the first step, the first run ever, peak memory.
+
+Each figure is one fresh ``python -m benchmarks.child``, which runs the same lines for fastnn and
+PyTorch. The clock of the two starts is that of the parent and begins before the process exists.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+
+from benchmarks.pool import run_child
+from benchmarks.registry import Case, ProcessWork, Unavailable
+
+_MODELS = tuple(
+    # T plain stands in for T until fastnn has its layers; no target speaks of it.
+    Case(name, {"model": name}, target=name == "T")
+    for name in ("T", "T plain")
+)
+
+
+def _import(library: str, case: Case, threads: int) -> float:
+    return run_child(["import", library], threads).value
+
+
+def _first_step(library: str, case: Case, threads: int) -> float:
+    return run_child(["first-step", library, case["model"]], threads).seconds
+
+
+def _cold_start(library: str, case: Case, threads: int) -> float:
+    folder = tempfile.mkdtemp(prefix="fastnn-cold-")
+    try:
+        child = run_child(["first-step", library, case["model"]], threads, {"FASTNN_CACHE_DIR": folder})
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+    if "once" not in child.messages:
+        raise Unavailable(f"silent: took {child.seconds:.1f} s and did not say that it happens once")
+    return child.seconds
+
+
+def _peak_memory(library: str, case: Case, threads: int) -> float:
+    return run_child(["epoch", library, case["model"]], threads).value
+
+
+WORKS = (
+    ProcessWork("import", (Case("warm", {}),), ("fastnn", "numba", "torch", "jax"), _import, extras=("jax",)),
+    ProcessWork("first_step", _MODELS, ("fastnn", "torch"), _first_step, extras=("torch",)),
+    ProcessWork("cold_start", _MODELS, ("fastnn",), _cold_start, slow=True),
+    ProcessWork("peak_memory", _MODELS, ("fastnn", "torch"), _peak_memory, unit="bytes", slow=True),
+)

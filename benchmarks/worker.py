@@ -1,0 +1,185 @@
+"""The worker: one process, one library. ``python -m benchmarks.worker LIBRARY THREADS``.
+
+Two thread pools in one process spin against each other, so every library that is measured has a
+process to itself. Requests come as lines of JSON on standard input, one answer to each goes out as
+a line of JSON on what was standard output; arrays are made here from the seed, and results handed
+over in a file. Between requests the process sleeps in a read.
+
+    {"do": "hello"}                                       version, threads, BLAS
+    {"do": "check", "work": w, "case": c, "file": f}      the results of w, written to f (.npz)
+    {"do": "time", "work": w, "case": c, "seconds": s, "warm": s}   seconds per call
+    {"do": "forget"}                                      drop what was set up
+    {"do": "cpu"}                                         processor seconds used so far
+
+May import ``registry``, ``libraries`` and, through them, the library it is named after.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import sys
+from collections.abc import Callable
+from itertools import repeat
+from time import perf_counter_ns, process_time, sleep
+from typing import Any, TextIO
+
+import numpy as np
+
+from benchmarks import libraries, registry
+
+# A figure is the median of blocks of calls: a stolen moment of the machine spoils one block only.
+_BLOCKS, _FEWEST_BLOCKS = 7, 3
+# Seconds more of warm-up for a job that was never timed: its memory is cold, its clock may be low.
+_FIRST_WARM = 0.05
+# Naps of 6 ms.
+_LONGEST_REST = 100
+
+
+def timed(job: registry.Job, chained: bool) -> Callable[[int], float]:
+    """A function that runs the job so many times and returns the seconds it took."""
+    run, wait = job.run, job.wait
+
+    def plain(calls: int) -> float:
+        start = perf_counter_ns()
+        for _ in repeat(None, calls):
+            run()
+        return (perf_counter_ns() - start) * 1e-9
+
+    def each(calls: int) -> float:
+        assert wait is not None
+        start = perf_counter_ns()
+        for _ in repeat(None, calls):
+            wait(run())
+        return (perf_counter_ns() - start) * 1e-9
+
+    def last(calls: int) -> float:
+        assert wait is not None
+        start = perf_counter_ns()
+        result = None
+        for _ in repeat(None, calls):
+            result = run()
+        wait(result)
+        return (perf_counter_ns() - start) * 1e-9
+
+    return plain if wait is None else last if chained else each
+
+
+def measure(loop: Callable[[int], float], seconds: float, warm: float) -> float:
+    """Seconds per call: run for ``warm`` seconds, then time blocks for about ``seconds``; their median."""
+    calls, spent, per_call = 1, 0.0, 0.0
+    # At least twice: the first call of all compiles and allocates.
+    while spent < warm or calls < 4:
+        elapsed = loop(calls)
+        spent += elapsed
+        per_call = elapsed / calls
+        calls *= 2
+        if elapsed > max(warm, 0.5):
+            break
+    calls = max(1, round(seconds / _BLOCKS / max(per_call, 1e-9)))
+    blocks = max(_FEWEST_BLOCKS, min(_BLOCKS, round(seconds / max(per_call * calls, 1e-9))))
+    return float(np.median([loop(calls) / calls for _ in range(blocks)]))
+
+
+def rest() -> None:
+    """Sleep until the library's threads sleep too.
+
+    Threads that wait for more work spin, and would take a processor from whoever is measured next:
+    after their last product, GNU OpenMP's for 10 ms, ONNX Runtime's for 35 and OpenBLAS's for 100
+    (measured). So an answer goes out only when two ticks have passed without any work.
+    """
+    quiet = 0
+    for _ in range(_LONGEST_REST):
+        before = process_time()
+        sleep(0.006)
+        quiet = quiet + 1 if process_time() - before < 0.001 else 0
+        if quiet == 2:
+            return
+
+
+class Worker:
+    """Answers requests for one library."""
+
+    def __init__(self, name: str, threads: int) -> None:
+        self.name, self.threads = name, threads
+        self.loops: dict[tuple[str, str], Callable[[int], float]] = {}
+        self.timed: set[tuple[str, str]] = set()
+
+    def answer(self, request: dict[str, Any]) -> dict[str, Any]:
+        """The answer to one request; what went wrong comes as 'status'."""
+        try:
+            return getattr(self, f"do_{request.pop('do')}")(**request)
+        except registry.Unavailable as error:
+            return {"status": str(error)}
+        except libraries.MissingLibrary as error:
+            return {"status": f"missing: {error}"}
+        except Exception as error:
+            text = " ".join(str(error).split())
+            return {"status": f"failed: {type(error).__name__}: {text[:200]}"}
+
+    def do_hello(self) -> dict[str, Any]:
+        return libraries.start(self.name.partition("@")[0], self.threads)
+
+    def do_check(self, work: str, case: str, file: str) -> dict[str, Any]:
+        found = registry.repeated_work(work)
+        job = found.prepare(self.name, found.checked(found.case(case)))
+        np.savez(file, *found.results(job))
+        if not found.check_sizes:
+            self._keep(found, case, job)
+        rest()
+        return {}
+
+    def do_time(self, work: str, case: str, seconds: float, warm: float) -> dict[str, Any]:
+        found = registry.repeated_work(work)
+        if (work, case) not in self.loops:
+            self._keep(found, case, found.prepare(self.name, found.case(case)))
+            # The inputs may have been made with NumPy's products, whose threads still spin.
+            rest()
+        loop, is_new = self.loops[work, case], (work, case) not in self.timed
+        self.timed.add((work, case))
+        answer = {"seconds": measure(loop, seconds, warm + _FIRST_WARM * is_new)}
+        rest()
+        return answer
+
+    def _keep(self, work: registry.Work, case: str, job: registry.Job) -> None:
+        self.loops[work.name, case] = timed(job, work.chained)
+        # So that a collection amid the measurement does not walk the library's own objects.
+        gc.collect()
+        gc.freeze()
+
+    def do_forget(self) -> dict[str, Any]:
+        self.loops.clear()
+        self.timed.clear()
+        gc.unfreeze()
+        gc.collect()
+        return {}
+
+    def do_cpu(self) -> dict[str, Any]:
+        return {"seconds": process_time()}
+
+
+def private_stdout() -> TextIO:
+    """Standard output for the answers alone: what a library prints goes to standard error instead."""
+    private = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(2, 1)
+    return private
+
+
+def main(argv: list[str]) -> int:
+    """Answer until standard input ends."""
+    name, threads = argv[0], int(argv[1])
+    answers = private_stdout()
+    libraries.pin(threads)
+    worker = Worker(name, threads)
+    for line in sys.stdin:
+        answer = worker.answer(json.loads(line))
+        with contextlib.suppress(BrokenPipeError):
+            answers.write(json.dumps(answer) + "\n")
+            answers.flush()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))

@@ -1,0 +1,44 @@
+"""Fixtures of all tests, and the rule that a comparison with PyTorch is not skipped where it is required."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import os
+import sys
+from typing import Any
+
+import pytest
+
+import fastnn
+
+HAS_TORCH = importlib.util.find_spec("torch") is not None
+
+
+@pytest.fixture(params=["fastnn", *([pytest.param("torch", marks=pytest.mark.torch)] if HAS_TORCH else [])])
+def lib(request: pytest.FixtureRequest) -> Any:
+    """fastnn, and PyTorch where it is installed: a test of both says what PyTorch does, and has it confirmed."""
+    return fastnn if request.param == "fastnn" else importlib.import_module("torch")
+
+
+@pytest.fixture(autouse=True)
+def seeds() -> None:
+    """Every test draws the same numbers in every run."""
+    fastnn.manual_seed(0)
+    if "torch" in sys.modules:
+        sys.modules["torch"].manual_seed(0)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Any:
+    """Turn a skipped comparison with PyTorch into a failure where FASTNN_REQUIRE_TORCH is set."""
+    report = yield
+    if report.skipped and item.get_closest_marker("torch") and os.environ.get("FASTNN_REQUIRE_TORCH"):
+        report.outcome, report.longrepr = "failed", f"skipped, but FASTNN_REQUIRE_TORCH is set: {report.longrepr}"
+    return report
+
+
+def pytest_collection_modifyitems() -> None:
+    # A module that is skipped as a whole makes no reports of its own.
+    if os.environ.get("FASTNN_REQUIRE_TORCH") and not HAS_TORCH:
+        raise pytest.UsageError("FASTNN_REQUIRE_TORCH is set, and PyTorch is not installed")
