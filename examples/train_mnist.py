@@ -84,17 +84,40 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the results to this file")
     arguments = parser.parse_args(argv)
     for option in ("save", "json"):
-        path = getattr(arguments, option)
         # Found out now, not after the training.
-        if path is not None and not path.parent.is_dir():
-            parser.error(f"argument --{option}: there is no folder {path.parent}")
-        if path is not None and path.is_dir():
-            parser.error(f"argument --{option}: {path} is a folder")
+        try:
+            setattr(arguments, option, checked_target(getattr(arguments, option)))
+        except (OSError, RuntimeError) as error:
+            parser.error(f"argument --{option}: {error}")
+    if arguments.json == arguments.save:
+        parser.error(f"argument --json: {arguments.json} is the file of --save")
     try:
         arguments.images = load_mnist(arguments.data)
     except (OSError, ValueError) as error:
         parser.error(f"cannot read the data: {error}")
     return arguments
+
+
+def checked_target(path: Path | None) -> Path | None:
+    """Where to write, links followed; OSError unless a file can be made there or replaced."""
+    if path is None:
+        return None
+    path = path.resolve()
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent}")
+    if path.exists() and not path.is_file():
+        raise FileExistsError(f"{path} is not a file" if not path.is_dir() else f"{path} is a folder")
+    with tempfile.TemporaryFile(dir=path.parent):
+        pass
+    return path
+
+
+def say(text: str) -> None:
+    """Print a line; a reader that has gone, or a full disk behind stdout, must not cost the model."""
+    try:
+        print(text, flush=True)
+    except OSError:
+        sys.stdout = open(os.devnull, "w")  # noqa: SIM115  (closed with the process)
 
 
 def build(features: int, hidden: list[int], classes: int) -> nn.Sequential:
@@ -168,10 +191,14 @@ def save(model: nn.Module, path: Path) -> Path:
 
 def write(arrays: dict[str, np.ndarray], path: Path) -> Path:
     """Write beside the file first and then rename, so that there is never half a file."""
-    partial = path.with_name(path.name + ".partial")
-    with open(partial, "wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]  # NumPy's signature has a keyword of another type
-    os.replace(partial, path)
+    handle, partial = tempfile.mkstemp(dir=path.parent, suffix=".partial")
+    try:
+        with os.fdopen(handle, "wb") as file:
+            np.savez(file, **arrays)  # type: ignore[arg-type]  # NumPy's signature has a keyword of another type
+        os.replace(partial, path)
+    except OSError:
+        os.unlink(partial)
+        raise
     return path
 
 
@@ -181,7 +208,7 @@ def train(model: nn.Sequential, arguments: argparse.Namespace, results: dict[str
     seconds = compile_kernels(model, criterion, arguments, train_data)
     results["kernel_seconds"] = round(seconds, 2)
     if jit.compilations:
-        print(f"compiled {len(jit.compilations)} kernels in {seconds:.1f} s; the next run loads them")
+        say(f"compiled {len(jit.compilations)} kernels in {seconds:.1f} s; the next run loads them")
     optimizer = make_optimizer(model, arguments)
     first_lr = optimizer.param_groups[0]["lr"]
     loader = DataLoader(train_data, batch_size=arguments.batch_size, shuffle=True)
@@ -204,10 +231,9 @@ def train(model: nn.Sequential, arguments: argparse.Namespace, results: dict[str
                 "images_per_second": seen / train_seconds,
             }
         )  # fmt: skip
-        print(
+        say(
             f"epoch {epoch}/{arguments.epochs}  train loss {loss_sum / seen:.4f}  "
-            f"test accuracy {100 * score:.2f}%  {seconds:.2f} s",
-            flush=True,
+            f"test accuracy {100 * score:.2f}%  {seconds:.2f} s"
         )
 
 
@@ -218,8 +244,8 @@ def report(results: dict[str, Any], saved: Path, started: float) -> None:
     if epochs:
         results["test_accuracy"] = epochs[-1]["test_accuracy"]
         speed = sum(e["images_per_second"] for e in epochs) / len(epochs)
-        print(f"test accuracy {100 * results['test_accuracy']:.2f}%, {speed:,.0f} images per second while training")
-    print(f"{results['total_seconds']:.1f} s in all; weights saved in {saved}")
+        say(f"test accuracy {100 * results['test_accuracy']:.2f}%, {speed:,.0f} images per second while training")
+    say(f"{results['total_seconds']:.1f} s in all; weights saved in {saved}")
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -236,8 +262,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except (MemoryError, ValueError):
         print(f"train_mnist.py: no memory for layers of widths {arguments.hidden}", file=sys.stderr)
         return 2
-    print(f"{'-'.join(map(str, [features, *arguments.hidden, classes]))}, {len(data.train_images)} training images, "
-          f"{torch.get_num_threads()} threads", flush=True)  # fmt: skip
+    shape = "-".join(map(str, [features, *arguments.hidden, classes]))
+    say(f"{shape}, {len(data.train_images)} training images, {torch.get_num_threads()} threads")
     results: dict[str, Any] = {
         "layers": [features, *arguments.hidden, classes], "optimizer": arguments.optimizer, "seed": arguments.seed,
         "batch_size": arguments.batch_size, "threads": torch.get_num_threads(), "interrupted": False, "epochs": [],
@@ -250,9 +276,27 @@ def main(argv: Sequence[str] | None = None) -> int:
         results["interrupted"], status = True, INTERRUPTED
     report(results, save(model, arguments.save), started)
     if arguments.json:
-        arguments.json.write_text(json.dumps(results, indent=2) + "\n")
+        try:
+            # JSON has no NaN: a loss that has diverged is null.
+            arguments.json.write_text(json.dumps(without_nan(results), indent=2, allow_nan=False) + "\n")
+        except OSError as error:
+            print(f"cannot write {arguments.json}: {error.strerror}", file=sys.stderr)
     return status
 
 
+def without_nan(value: Any) -> Any:
+    """The same nested lists and dictionaries with None for what is not a finite number."""
+    if isinstance(value, dict):
+        return {key: without_nan(item) for key, item in value.items()}
+    if isinstance(value, list):
+        return [without_nan(item) for item in value]
+    return None if isinstance(value, float) and not np.isfinite(value) else value
+
+
 if __name__ == "__main__":
-    sys.exit(main())
+    try:
+        sys.exit(main())
+    except KeyboardInterrupt:
+        # Before the training had begun there was nothing to save.
+        print("interrupted", file=sys.stderr)
+        sys.exit(INTERRUPTED)

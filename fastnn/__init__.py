@@ -4,6 +4,12 @@
 autograd and state are here, arithmetic is there.
 """
 
+from pathlib import Path as _Path
+
+if not (_Path(__file__).parent / "kernels").is_dir():
+    # Imported from a checkout, where the kernels lie beside this folder.
+    __path__.append(str(_Path(__file__).parent.parent))
+
 from fastnn import nn, optim, utils
 from fastnn.autograd import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
 from fastnn.dtypes import bool_ as bool

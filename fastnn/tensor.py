@@ -698,19 +698,30 @@ class Tensor:
 
     def sum(self, dim: _int | Sequence[_int] | None = None, keepdim: _bool = False) -> Tensor:
         """The sum over all elements or over the dimensions ``dim``; integers sum as int64."""
-        axes, shape = _reduced(dim, self._data.ndim), self._data.shape
-        kind = np.int64 if self._data.dtype.kind in "iub" else self._data.dtype
-        with np.errstate(all="ignore"):
-            result = np.asarray(self._data.sum(axis=axes, keepdims=bool(keepdim), dtype=kind))
-        kept = tuple([1 if d in axes else n for d, n in enumerate(shape)])
-        return self._unary("Sum", result, lambda g: _wrap(np.broadcast_to(g._data.reshape(kept), shape)))
+        return self._total("Sum", _reduced(dim, self._data.ndim), keepdim, 1)
 
     def mean(self, dim: _int | Sequence[_int] | None = None, keepdim: _bool = False) -> Tensor:
         """The mean over all elements or over the dimensions ``dim``; NaN over nothing."""
         if self._data.dtype.kind != "f":
             raise RuntimeError(f"mean(): input dtype must be floating point, found {self.dtype}")
         axes = _reduced(dim, self._data.ndim)
-        return self.sum(dim, keepdim) / math.prod([self._data.shape[d] for d in axes])
+        return self._total("Mean", axes, keepdim, math.prod([self._data.shape[d] for d in axes]))
+
+    def _total(self, name: str, axes: tuple[_int, ...], keepdim: _bool, count: _int) -> Tensor:
+        """The sum over ``axes``, divided by ``count``."""
+        shape = self._data.shape
+        kind = np.int64 if self._data.dtype.kind in "iub" else self._data.dtype
+        with np.errstate(all="ignore"):
+            result = np.asarray(self._data.sum(axis=axes, keepdims=bool(keepdim), dtype=kind))
+            if count != 1:
+                result = np.asarray(result / count)
+        kept = tuple([1 if d in axes else n for d, n in enumerate(shape)])
+
+        def run(grad: Tensor) -> Tensor:
+            each = grad._data.reshape(kept)
+            return _wrap(np.broadcast_to(each if count == 1 else each / count, shape))
+
+        return self._unary(name, result, run)
 
     def max(self, dim: _int | None = None, keepdim: _bool = False) -> Any:
         """The largest element, or along ``dim`` the pair ``(values, indices)``.

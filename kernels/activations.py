@@ -49,13 +49,13 @@ def saves_input(activation: str) -> bool:
 
 
 @inline
-def _gelu_tanh_gate(z):
-    """``sigmoid(2 u)``, ``u = sqrt(2 / pi) * (z + 0.044715 z**3)`` (Hendrycks and Gimpel, arXiv:1606.08415).
+def _gelu_tanh_inner(z):
+    """``2 u``, ``u = sqrt(2 / pi) * (z + 0.044715 z**3)`` (Hendrycks and Gimpel, arXiv:1606.08415).
 
     ``(1 + tanh(u)) / 2`` is ``sigmoid(2 u)``, which keeps its relative precision far to the left.
     """
     kind = type(z)
-    return sigmoid(kind(1.5957691216057308) * (z + kind(0.044715) * z * z * z))
+    return kind(1.5957691216057308) * (z + kind(0.044715) * z * z * z)
 
 
 @inline
@@ -80,7 +80,7 @@ def activate(out, z, code, slope):
             out[i] = z[i] * normal_cdf(z[i])
     elif code == GELU_TANH:
         for i in range(z.size):
-            out[i] = z[i] * _gelu_tanh_gate(z[i])
+            out[i] = z[i] * sigmoid(_gelu_tanh_inner(z[i]))
     else:
         for i in range(z.size):
             out[i] = z[i]
@@ -109,9 +109,11 @@ def differentiate(dz, dy, saved, code, slope):
     elif code == GELU_TANH:
         for i in range(dy.size):
             z = saved[i]
-            gate = _gelu_tanh_gate(z)
-            inner = kind(1.5957691216057308) * (one + kind(3 * 0.044715) * z * z)
-            dz[i] = dy[i] * (gate + z * gate * (one - gate) * inner)
+            inner = _gelu_tanh_inner(z)
+            slope_of_inner = kind(1.5957691216057308) * (one + kind(3 * 0.044715) * z * z)
+            gate = sigmoid(inner)
+            # sigmoid(-x) is 1 - sigmoid(x) without the cancellation.
+            dz[i] = dy[i] * (gate + z * gate * sigmoid(-inner) * slope_of_inner)
     else:
         for i in range(dy.size):
             dz[i] = dy[i]

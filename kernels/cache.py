@@ -28,6 +28,9 @@ from numba.core import compiler
 from numba.core.caching import _Cache
 from numba.core.serialize import dumps
 
+# Variables that change what the sources generate, as they were when fastnn was imported.
+overrides = {name: value for name, value in os.environ.items() if name.startswith("FASTNN_GEMM_")}
+
 _DIGEST = 32
 _KEEP_DAYS = 30
 
@@ -40,9 +43,7 @@ def source_key() -> str:
         digest.update(part.encode() + b"\0")
     for path in sorted(Path(__file__).parent.glob("*.py")):
         digest.update(path.name.encode() + b"\0" + path.read_bytes() + b"\0")
-    # Variables that change what the sources generate.
-    for name in sorted(name for name in os.environ if name.startswith("FASTNN_GEMM_")):
-        digest.update(f"{name}={os.environ[name]}\0".encode())
+    digest.update(repr(sorted(overrides.items())).encode())
     return digest.hexdigest()[:16]
 
 

@@ -42,7 +42,10 @@ def _gather(dtype):
         indices = array(args, 2, (batch,), np.int64)
         first, last = part(batch, t, n)
         for i in range(first, last):
-            _scale_row(out[i], data[indices[i]], scale, shift)
+            index = indices[i]
+            # Checked before the launch, and here once more: an output that overlaps the indices writes over them.
+            if 0 <= index < rows:
+                _scale_row(out[i], data[index], scale, shift)
 
     return gather_slice
 

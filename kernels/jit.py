@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import signal
 import struct
 import sys
 import threading
@@ -174,6 +175,30 @@ MAX_WORDS = 32
 _LAUNCH_SIGNATURE = types.void(*[types.int64] * 5)
 
 
+_compile_lock = threading.RLock()
+
+
+@contextmanager
+def _compiling() -> Iterator[None]:
+    """One compilation at a time, and none cut in two by Ctrl-C: LLVM's callbacks would swallow it or break."""
+    with _compile_lock:
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        interrupted: list[Any] = []
+        before = signal.getsignal(signal.SIGINT)
+        # None: a handler that was not set from Python, and cannot be set again from here.
+        if before is not None:
+            signal.signal(signal.SIGINT, lambda *arguments: interrupted.append(arguments))
+        try:
+            yield
+        finally:
+            if before is not None:
+                signal.signal(signal.SIGINT, before)
+        if interrupted and callable(before):
+            before(*interrupted[0])
+
+
 def _compile_launcher(function: Callable[..., None], parallel: bool) -> Callable[..., None]:
     dispatcher: Any = njit(nogil=True, error_model="numpy", parallel=parallel)(function)
     dispatcher._cache = CompiledCache(function.__name__, _report)
@@ -185,7 +210,7 @@ def _compile_launcher(function: Callable[..., None], parallel: bool) -> Callable
 def _serial(*args: int) -> None:
     """Run the parts of a launch one after the other; the first call replaces this by compiled code."""
     global _serial
-    with _launcher_lock:
+    with _compiling():
         if not hasattr(_serial, "py_func"):
             _serial = _compile_launcher(_run_serial, parallel=False)
     _serial(*args)
@@ -194,13 +219,10 @@ def _serial(*args: int) -> None:
 def _parallel(*args: int) -> None:
     """Run the parts of a launch at once; the first call replaces this by compiled code."""
     global _parallel
-    with _launcher_lock:
+    with _compiling():
         if not hasattr(_parallel, "py_func"):
             _parallel = _compile_launcher(_run_parallel, parallel=True)
     _parallel(*args)
-
-
-_launcher_lock = threading.Lock()
 
 
 class Kernel:
@@ -225,14 +247,13 @@ class Kernel:
         self.pack = struct.Struct(f"={arrays + integers}q{reals}d").pack
         self.address = 0
         self._code: CFunc | None = None
-        self._lock = threading.Lock()
 
     def __repr__(self) -> str:
         return f"<kernel {self.name}>"
 
     def compile(self) -> int:
         """Compile the slice, or load it from the disk cache, and return its address."""
-        with self._lock:
+        with _compiling():
             if not self.address:
                 code: Any = self.build()
                 code._cache = CompiledCache(self.name, _report)
@@ -371,7 +392,9 @@ def _explain(name: str, a: Any, dtype: np.dtype, shape: tuple[int, ...], layout:
         return TypeError(f"{name} must have dtype {dtype}, found {a.dtype}")
     if a.shape != shape:
         return ValueError(f"{name} must have shape {shape}, found {a.shape}")
-    return ValueError(f"{name} must be {layout}, found strides {a.strides}, flags:\n{a.flags}")
+    alignment = "aligned" if a.flags.aligned else "misaligned"
+    access = "writeable" if a.flags.writeable else "read-only"
+    return ValueError(f"{name} must be {layout}, found strides {a.strides}, {alignment}, {access}")
 
 
 # --------------------------------------------------------------------------------------------
@@ -464,9 +487,10 @@ def _preload_tbb() -> None:
 
 def _after_fork_in_child() -> None:
     # GNU OpenMP kills a forked child at its first parallel launch.
-    global _forked, _workqueue_lock
+    global _forked, _workqueue_lock, _compile_lock
     _forked = True
-    _workqueue_lock = threading.Lock()
+    # Another thread of the parent may have held them.
+    _workqueue_lock, _compile_lock = threading.Lock(), threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):

@@ -115,7 +115,9 @@ def activation_bias_backward(
     check("dy", dy, dtype, shape)
     check("saved", saved, dtype, shape)
     check_output("dbias", dbias, dtype, (columns,))
-    if code != NONE:
+    if code == NONE:
+        dz = dy
+    else:
         check_output("dz", dz, dtype, shape)
     parts = min(parts_for(dy.size * (COSTS[code] + 1)), -(-columns // _COLUMNS)) or 1
     launch(kernel, parts, (dz, dbias, dy, saved), batch, columns, code, accumulate, slope)

@@ -11,19 +11,18 @@ can be cached. Beside it stands the transpose of a block, for packing.
 The number of vectors depends on the rows, so that small batches keep as many multiply-adds in
 flight as large ones: on AVX-512 12 x 2, 9 x 3, 6 x 4, 4 x 6, 1 x 8.
 
-May import ``simd``.
+May import ``simd``, and from ``cache`` what the user overrides.
 """
 
 from __future__ import annotations
 
 import functools
-import os
 
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from fastnn.kernels import simd
+from fastnn.kernels import cache, simd
 
 _INT = ir.IntType(64)
 _INT32 = ir.IntType(32)
@@ -40,7 +39,7 @@ ACCUMULATE, BIAS, RELU_FLOOR = 1, 2, 4
 @functools.cache
 def most_rows() -> int:
     """MR: rows of the largest tile. The variable FASTNN_GEMM_MR overrides it, for tests."""
-    return int(os.environ.get("FASTNN_GEMM_MR", _LIMITS[simd.vector_bytes()][0]))
+    return _override("FASTNN_GEMM_MR", _LIMITS[simd.vector_bytes()][0], 32)
 
 
 @functools.cache
@@ -50,8 +49,15 @@ def most_vectors(rows: int) -> int:
     All accumulators, the vectors of one row of B and one broadcast have to fit in the registers.
     """
     registers = _LIMITS[simd.vector_bytes()][1]
-    limit = int(os.environ.get("FASTNN_GEMM_NV", _MOST_VECTORS))
+    limit = _override("FASTNN_GEMM_NV", _MOST_VECTORS, _MOST_VECTORS)
     return max(1, min(limit, (registers - 1) // (rows + 1)))
+
+
+def _override(name: str, usual: int, most: int) -> int:
+    text = cache.overrides.get(name, str(usual))
+    if not (text.isdecimal() and 1 <= int(text) <= most):
+        raise ValueError(f"{name} must be a number from 1 to {most}, found {text!r}")
+    return int(text)
 
 
 @intrinsic
@@ -131,8 +137,9 @@ class _TileWriter:
         function.attributes.add("noinline")
         self.at = dict(zip(self.ARGUMENTS, function.args, strict=True))
         builder = ir.IRBuilder(function.append_basic_block("entry"))
-        nothing = function.append_basic_block("unreachable")
-        ir.IRBuilder(nothing).unreachable()
+        # For a size that no caller passes: do nothing, rather than anything.
+        nothing = function.append_basic_block("nothing")
+        ir.IRBuilder(nothing).ret_void()
         columns, lanes = self.at["columns"], _INT(self.lanes)
         vectors = builder.sdiv(builder.add(columns, _INT(self.lanes - 1)), lanes)
         in_last = builder.sub(columns, builder.mul(builder.sub(vectors, _INT(1)), lanes))

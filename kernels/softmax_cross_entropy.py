@@ -5,6 +5,8 @@ May import ``jit``, ``simd`` and ``math``.
 
 from __future__ import annotations
 
+import operator
+
 import numpy as np
 
 from fastnn.kernels.jit import (
@@ -68,7 +70,8 @@ def _softmax_cross_entropy(dtype):
         for row in range(first, last):
             label = labels[row]
             x = logits[row]
-            if label == ignored:
+            # Checked before the launch, and here once more: an output that overlaps the labels writes over them.
+            if label == ignored or label < 0 or label >= classes:
                 losses[row] = dtype(0)
                 if with_gradient:
                     dlogits[row, :] = dtype(0)
@@ -139,6 +142,7 @@ def softmax_cross_entropy(
     Raises: IndexError for a label outside [0, classes), before anything is written.
     """
     kernel = kernel_for(_KERNEL, "logits", logits)
+    ignore_index = operator.index(ignore_index)
     batch, classes = matrix_shape("logits", logits)
     dtype = logits.dtype
     check("logits", logits, dtype, (batch, classes))

@@ -165,9 +165,9 @@ def test_the_key_changes_with_sources_versions_and_variables(tmp_path, monkeypat
     for module in (cache.numba, cache.np, cache.llvmlite):
         monkeypatch.setattr(module, "__version__", "999.0")
         assert key_is_new()
-    monkeypatch.setenv("FASTNN_GEMM_MR", "2")
+    monkeypatch.setitem(cache.overrides, "FASTNN_GEMM_MR", "2")
     assert key_is_new()
-    monkeypatch.setenv("FASTNN_GEMM_MR", "3")
+    monkeypatch.setitem(cache.overrides, "FASTNN_GEMM_MR", "3")
     assert key_is_new()
     monkeypatch.setenv("FASTNN_QUIET", "1")
     assert not key_is_new()

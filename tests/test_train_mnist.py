@@ -182,3 +182,46 @@ def test_ctrl_c_in_a_process_of_its_own(folder):
     assert "Traceback" not in err
     # Not a terminal: no progress bar.
     assert "batch/s" not in err
+
+
+def test_a_reader_that_has_gone_does_not_cost_the_model(program, folder, monkeypatch):
+    class Closed:
+        def write(self, text):
+            raise BrokenPipeError(32, "Broken pipe")
+
+        flush = write
+
+    monkeypatch.setattr(sys, "stdout", Closed())
+    status, save = run(program, folder, "--epochs", "1")
+    sys.stdout.close()
+    assert status == 0
+    assert save.exists()
+
+
+def test_targets_that_cannot_be_written_are_found_before_training(program, folder, capsys):
+    fifo = folder / "pipe"
+    os.mkfifo(fifo)
+    for options in (
+        ["--save", str(fifo)],
+        ["--save", str(folder / ("x" * 300))],
+        ["--json", str(folder / "weights.npz"), "--save", str(folder / "weights.npz")],
+    ):
+        with pytest.raises(SystemExit) as stop:
+            program.main(["--data", str(folder), *options])
+        assert stop.value.code == 2
+        assert capsys.readouterr().err.count("\n") == 1
+    assert fifo.is_fifo()
+
+
+def test_a_link_is_followed(program, folder):
+    link = folder / "link.npz"
+    link.symlink_to(folder / "target.npz")
+    assert program.main(["--data", str(folder), "--save", str(link), "--epochs", "1"]) == 0
+    assert link.is_symlink()
+    assert (folder / "target.npz").is_file()
+
+
+def test_a_diverged_loss_is_null_in_json(program, folder):
+    status, _ = run(program, folder, "--lr", "1e300", "--epochs", "1", "--json", str(folder / "r.json"))
+    assert status == 0
+    assert json.loads((folder / "r.json").read_text(), parse_constant=pytest.fail)["epochs"][0]["loss"] is None

@@ -5,6 +5,8 @@ May import ``functional`` and ``module``.
 
 from __future__ import annotations
 
+import numbers
+
 from fastnn.nn import functional
 from fastnn.nn.module import Module
 from fastnn.tensor import Tensor
@@ -48,7 +50,10 @@ class LeakyReLU(_Activation):
 
     def __init__(self, negative_slope: float = 0.01, inplace: bool = False) -> None:
         super().__init__()
-        self.negative_slope, self.inplace = negative_slope, inplace
+        if not isinstance(negative_slope, numbers.Real):
+            raise TypeError(f"negative_slope must be a number, found {negative_slope!r}")
+        self.negative_slope: float = negative_slope
+        self.inplace = inplace
 
     def fused(self) -> tuple[str, float]:
         return "leaky_relu", self.negative_slope

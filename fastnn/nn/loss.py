@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import operator
+
 from fastnn.nn import functional
 from fastnn.nn.module import Module
 from fastnn.tensor import Tensor
@@ -23,7 +25,11 @@ class CrossEntropyLoss(Module):
 
     def __init__(self, *, ignore_index: int = -100, reduction: str = "mean") -> None:
         super().__init__()
-        self.ignore_index, self.reduction = ignore_index, reduction
+        try:
+            self.ignore_index = operator.index(ignore_index)
+        except TypeError:
+            raise TypeError(f"ignore_index must be an integer, found {ignore_index!r}") from None
+        self.reduction = reduction
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
         """The loss of logits ``input`` against labels ``target``."""

@@ -62,7 +62,11 @@ class Adam(Optimizer):
 
     def _check(self, group: dict[str, Any]) -> None:
         super()._check(group)
-        for i, beta in enumerate(group["betas"]):
+        betas = group["betas"]
+        is_pair = isinstance(betas, (tuple, list)) and len(betas) == 2
+        if not is_pair or not all(hasattr(beta, "__float__") for beta in betas):
+            raise TypeError(f"betas must be two numbers, found {betas!r}")
+        for i, beta in enumerate(betas):
             if not 0.0 <= beta < 1.0:
                 raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
 

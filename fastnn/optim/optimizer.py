@@ -153,8 +153,10 @@ class Optimizer:
 
     def _check(self, group: dict[str, Any]) -> None:
         """Raise ValueError for an option of the group that makes no sense."""
-        for name in ("lr", "momentum", "weight_decay", "eps"):
-            if name in group and not group[name] >= 0.0:
+        for name in ("lr", "momentum", "dampening", "weight_decay", "eps"):
+            if name in group and not hasattr(group[name], "__float__"):
+                raise TypeError(f"{name} must be a number, found {group[name]!r}")
+            if name in group and name != "dampening" and not group[name] >= 0.0:
                 label = {"lr": "learning rate", "eps": "epsilon value"}.get(name, f"{name} value")
                 raise ValueError(f"Invalid {label}: {group[name]}")
 
