@@ -113,7 +113,7 @@ def main(argv: Sequence[str] | None = None) -> int:
             results = options.results
         else:
             threads = options.threads or session.default_threads()
-            results = session.run(_works(options), options.quick, threads, _progress)
+            results = session.Session(options.quick, threads, _progress).run(_works(options))
             if sys.stderr.isatty():
                 _progress("")
         print(report.screen(results))

@@ -7,8 +7,9 @@ import platform
 from collections.abc import Callable
 from pathlib import Path
 
-# Above this share of the processors in use by others, figures are marked.
-DISTURBED = 0.05
+# Above this share of the processors in use by others a round does not count. The system counts
+# in ticks: in half a second a few hundredths may be noise.
+DISTURBED = 0.1
 
 
 def cpu_name() -> str:
@@ -44,6 +45,12 @@ class Others:
         self._last = (busy, total, ours)
         passed = total - total_before
         return max(0.0, (busy - busy_before - (ours - ours_before)) / passed) if passed else 0.0
+
+
+def own_seconds() -> float:
+    """Processor seconds that this process and its ended children have used."""
+    used = os.times()
+    return used.user + used.system + used.children_user + used.children_system
 
 
 def _seconds() -> tuple[float, float]:

@@ -1,14 +1,13 @@
 """The other end of the workers, and of the children that measure whole processes.
 
 A worker that is missing, dies or stays silent comes back as a status, never as a traceback. May
-import ``libraries`` and the standard library.
+import ``libraries``, ``machine`` and ``registry``.
 """
 
 from __future__ import annotations
 
 import contextlib
 import json
-import os
 import queue
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Any
 
-from benchmarks import ROOT, libraries
+from benchmarks import ROOT, libraries, machine
 from benchmarks.registry import Unavailable
 
 
@@ -140,9 +139,7 @@ class Pool:
 
     def cpu_seconds(self) -> float:
         """Processor seconds that this process, its workers and its ended children have used."""
-        mine = os.times()
-        total = mine.user + mine.system + mine.children_user + mine.children_system
-        return total + sum(self.ask(name, do="cpu").get("seconds", 0.0) for name in list(self._clients))
+        return machine.own_seconds() + sum(self.ask(name, do="cpu").get("seconds", 0.0) for name in list(self._clients))
 
     def forget(self) -> None:
         """Have every worker drop what it has set up."""

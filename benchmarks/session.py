@@ -17,8 +17,20 @@ from typing import Any
 
 from benchmarks import ROOT, libraries, machine, protocol
 from benchmarks.pool import Pool
+from benchmarks.protocol import Entry, Figures
 from benchmarks.registry import Case, ProcessWork, Work, all_works
 from benchmarks.results import Results, Row
+
+
+def default_threads() -> int:
+    """One thread per core that this process may use."""
+    return len(libraries.usable_cpus()) or os.cpu_count() or 1
+
+
+def chosen(work: Work | ProcessWork, quick: bool) -> list[str]:
+    """The libraries to measure: without the extras in a quick run."""
+    names = work.setups if isinstance(work, Work) else work.libraries
+    return [name for name in names if not (quick and name in work.extras)]
 
 
 def measure_limits(threads: int) -> dict[str, float]:
@@ -30,85 +42,93 @@ def measure_limits(threads: int) -> dict[str, float]:
     return json.loads(run.stdout) if run.returncode == 0 else {}
 
 
-def _header(pool: Pool, quick: bool, plan: protocol.Plan) -> dict[str, Any]:
-    return {
-        "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
-        "cpu": machine.cpu_name(),
-        "cores": len(libraries.usable_cpus()),
-        "threads": pool.threads,
-        "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
-        "quick": quick,
-        "rounds": plan.rounds,
-        "libraries": {name: about for name, about in sorted(pool.descriptions.items()) if "@" not in name},
-    }
-
-
-def chosen(work: Work | ProcessWork, quick: bool) -> list[str]:
-    """The libraries to measure: without the extras in a quick run."""
-    names = work.setups if isinstance(work, Work) else work.libraries
-    return [name for name in names if not (quick and name in work.extras)]
-
-
-def _run_case(
-    pool: Pool, others: machine.Others, work: Work | ProcessWork, case: Case, quick: bool, plan: protocol.Plan
-) -> Row:
-    names = chosen(work, quick)
-    others.share()
-    if isinstance(work, Work):
-        figures = protocol.measure(pool, work, case, names, plan)
-        pool.forget()
-        limit = work.limit
-    else:
-        figures, limit = protocol.measure_processes(work, case, names, pool.threads, plan), ""
-    return Row(
-        work.name, case.name, work.unit, limit, case.flops, case.bytes, case.target, figures, round(others.share(), 3)
-    )
-
-
-def _cases(work: Work | ProcessWork, quick: bool, rows: Sequence[Row]) -> list[Case]:
-    """What is left to measure of a piece of work; in a quick run what the targets speak of, and stand-ins for it."""
-    done = {row.case for row in rows}
-    wanted = [case for case in work.cases if case.target]
-    if not quick or not wanted or any(row.status("fastnn").startswith("not yet") for row in rows):
-        wanted = list(work.cases)
-    return [case for case in wanted if case.name not in done]
-
-
-def run(works: Sequence[str], quick: bool, threads: int, say: Callable[[str], None]) -> Results:
-    """Measure these pieces of work and return the results.
+class Session:
+    """One run.
 
     Args:
-        works: their names.
         quick: short rounds, and only what the targets speak of.
         threads: for every library.
         say: is told what is going on.
     """
-    plan = protocol.QUICK if quick else protocol.FULL
-    started = time.monotonic()
-    say("limits of the machine")
-    limits = measure_limits(threads)
-    rows: list[Row] = []
-    with Pool(threads) as pool:
+
+    def __init__(self, quick: bool, threads: int, say: Callable[[str], None]) -> None:
+        self.quick, self.threads, self._say_plainly = quick, threads, say
+        self.plan = protocol.QUICK if quick else protocol.FULL
+        self.started = time.monotonic()
+
+    def say(self, message: str) -> None:
+        """Tell what is going on, and since when."""
+        self._say_plainly(f"{time.monotonic() - self.started:4.0f} s  {message}")
+
+    def run(self, names: Sequence[str]) -> Results:
+        """Measure these pieces of work."""
+        self.say("limits of the machine")
+        limits = measure_limits(self.threads)
+        works = [all_works()[name] for name in names]
+        with Pool(self.threads) as pool:
+            rows = self._repeated(pool, [work for work in works if isinstance(work, Work)])
+            about = {name: described for name, described in sorted(pool.descriptions.items()) if "@" not in name}
+        # The workers are gone: their memory and their threads are no company for what is measured as a whole.
+        rows += [row for work in works if isinstance(work, ProcessWork) for row in self._processes(work)]
+        if not self.quick:
+            self.say("limits of the machine, again")
+            again = measure_limits(self.threads)
+            limits = {key: max(value, again.get(key, 0.0)) for key, value in limits.items()}
+        rows.sort(key=lambda row: names.index(row.work))
+        return Results(self._header(about), limits, rows)
+
+    def _cases(self, work: Work | ProcessWork, measure: Callable[[Case], Figures]) -> None:
+        """Call ``measure`` for the cases to measure: in a quick run those of the targets, and what stands in."""
+        figures = [measure(case) for case in work.cases if case.target]
+        missing = any(f["fastnn"].get("status", "").startswith("not yet") for f in figures)
+        if not self.quick or not figures or missing:
+            for case in work.cases:
+                if not case.target:
+                    measure(case)
+
+    def _repeated(self, pool: Pool, works: Sequence[Work]) -> list[Row]:
+        comparison = protocol.Comparison(pool)
+        entries: list[Entry] = []
+
+        def compare(work: Work, case: Case) -> Figures:
+            self.say(f"results of {work.name} {case.name}")
+            entries.append(protocol.compare(comparison, work, case, chosen(work, self.quick)))
+            return entries[-1].figures
+
+        for work in works:
+            self._cases(work, lambda case, work=work: compare(work, case))  # type: ignore[misc]
         others = machine.Others(pool.cpu_seconds)
-        for name in works:
-            work = all_works()[name]
-            mine: list[Row] = []
-            while cases := _cases(work, quick, mine):
-                say(f"{name} {cases[0].name} ({time.monotonic() - started:.0f} s)")
-                mine.append(_run_case(pool, others, work, cases[0], quick, plan))
-            rows += mine
-            if isinstance(work, Work) and any(n.startswith("torch_compile") for n in work.setups):
-                # Its compiled models and the compiler's own processes are not needed again.
-                pool.end("torch_compile")
-        header = _header(pool, quick, plan)
-    if not quick:
-        say("limits of the machine, again")
-        again = measure_limits(threads)
-        limits = {key: max(value, again.get(key, 0.0)) for key, value in limits.items()}
-    header["minutes"] = round((time.monotonic() - started) / 60, 1)
-    return Results(header, limits, rows)
+        protocol.measure(pool, entries, self.plan, others.share, self.say)
+        return [_row(e.work, e.case, e.work.limit, e.figures, e.busy) for e in entries]
+
+    def _processes(self, work: ProcessWork) -> list[Row]:
+        rows: list[Row] = []
+        others = machine.Others(machine.own_seconds)
+
+        def measure(case: Case) -> Figures:
+            self.say(f"{work.name} {case.name}")
+            others.share()
+            figures = protocol.measure_processes(work, case, chosen(work, self.quick), self.threads, self.plan)
+            rows.append(_row(work, case, "", figures, [others.share()]))
+            return figures
+
+        self._cases(work, measure)
+        return rows
+
+    def _header(self, about: dict[str, dict[str, Any]]) -> dict[str, Any]:
+        return {
+            "date": datetime.now(UTC).strftime("%Y-%m-%d %H:%M UTC"),
+            "cpu": machine.cpu_name(),
+            "cores": len(libraries.usable_cpus()),
+            "threads": self.threads,
+            "system": f"{platform.system()} {platform.release()}, Python {platform.python_version()}",
+            "quick": self.quick,
+            "rounds": self.plan.rounds,
+            "minutes": round((time.monotonic() - self.started) / 60, 1),
+            "libraries": about,
+        }
 
 
-def default_threads() -> int:
-    """One thread per core that this process may use."""
-    return len(libraries.usable_cpus()) or os.cpu_count() or 1
+def _row(work: Work | ProcessWork, case: Case, limit: str, figures: Figures, busy: Sequence[float]) -> Row:
+    share = round(sum(busy) / len(busy), 3) if busy else 0.0
+    return Row(work.name, case.name, work.unit, limit, case.flops, case.bytes, case.target, figures, share)

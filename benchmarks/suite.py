@@ -63,6 +63,7 @@ class Runner:
             clock.advance(answer["seconds"])
 
         fixture.pedantic(target, rounds=ROUNDS)
+        self.pool.ask(library, do="forget")
 
 
 def rows(work: Work, libraries: Sequence[str] = LIBRARIES) -> list[Any]:

@@ -85,6 +85,24 @@ def test_difference() -> None:
 # -- Workers ---------------------------------------------------------------------------------
 
 
+PLAN = protocol.Plan(2, 1e-4, 1e-4, 1, 1, more_rounds=1)
+
+
+def repeated(name: str) -> Work:
+    work = all_works()[name]
+    assert isinstance(work, Work)
+    return work
+
+
+def measured(
+    pool: protocol.Asks, work: Work, case: Case, names: tuple[str, ...], plan: protocol.Plan = PLAN, busy: float = 0.0
+) -> protocol.Entry:
+    """Compare and measure one row, while other programs have a share of the processors."""
+    entry = protocol.compare(protocol.Comparison(pool), work, case, names)
+    protocol.measure(pool, [entry], plan, lambda: busy, lambda message: None)
+    return entry
+
+
 class Answers:
     """A pool without processes: answers by name of library, one after the other or always the same."""
 
@@ -99,6 +117,8 @@ class Answers:
                 return {"status": result}
             np.savez(request["file"], result)
             return {}
+        if request["do"] == "forget":
+            return {}
         answer = self.answers[name]
         return {"seconds": answer.pop(0)} if isinstance(answer, list) else answer
 
@@ -110,10 +130,8 @@ def pool() -> Iterator[Pool]:
 
 
 def test_workers_answer(pool: Pool) -> None:
-    work = all_works()["linear_forward"]
-    assert isinstance(work, Work)
-    case, plan = work.case("7x33x17"), protocol.Plan(2, 1e-4, 1e-4, 1, 1)
-    figures = protocol.measure(pool, work, case, ("fastnn", "numpy"), plan)
+    work = repeated("linear_forward")
+    figures = measured(pool, work, work.case("7x33x17"), ("fastnn", "numpy")).figures
     assert list(figures) == ["fastnn", "numpy"]
     for figure in figures.values():
         assert len(figure["values"]) == 2
@@ -129,11 +147,10 @@ def test_a_library_that_is_not_there(pool: Pool, monkeypatch: pytest.MonkeyPatch
     monkeypatch.setitem(libraries.MODULES, "nonesuch", ("nonesuch",))
     with pytest.raises(libraries.MissingLibrary, match=r"^nonesuch$"):
         libraries.start("nonesuch", 1)
-    answers = Answers(numpy=[1.0], torch={}, numpy_result=np.ones(1), torch_result="missing: torch")
-    work = all_works()["gather"]
-    assert isinstance(work, Work)
-    figures = protocol.measure(answers, work, work.cases[0], ("numpy", "torch"), protocol.Plan(1, 1, 1, 1, 1))
-    assert figures == {"numpy": {"values": [1.0]}, "torch": {"status": "missing: torch"}}
+    answers = Answers(numpy=[1.0, 2.0], torch_result="missing: torch")
+    work = repeated("gather")
+    figures = measured(answers, work, work.cases[0], ("numpy", "torch")).figures
+    assert figures == {"numpy": {"values": [1.0, 2.0]}, "torch": {"status": "missing: torch"}}
 
 
 def test_what_a_worker_cannot_do_is_a_status() -> None:
@@ -250,22 +267,38 @@ def test_peers_of_what_cannot_be_done_yet_are_not_measured() -> None:
 
 
 def test_rounds_alternate() -> None:
-    answers = Answers(numpy=[1.0, 2.0], fastnn=[3.0, 4.0])
-    work = all_works()["gather"]
-    assert isinstance(work, Work)
-    plan = protocol.Plan(2, 1, 1, 1, 1)
-    figures = protocol.measure(answers, work, work.cases[0], ("fastnn", "numpy"), plan)
-    assert figures == {"fastnn": {"values": [3.0, 4.0]}, "numpy": {"values": [1.0, 2.0]}}
+    answers, work = Answers(numpy=[1.0, 2.0], fastnn=[3.0, 4.0]), repeated("gather")
+    entry = measured(answers, work, work.cases[0], ("fastnn", "numpy"))
+    assert entry.figures == {"fastnn": {"values": [3.0, 4.0]}, "numpy": {"values": [1.0, 2.0]}}
     assert [name for name, do in answers.asked if do == "time"] == ["fastnn", "numpy"] * 2
 
 
 def test_results_that_differ_are_not_timed() -> None:
-    answers = Answers(numpy=[1.0], fastnn=[], fastnn_result=np.ones(2))
-    work = all_works()["gather"]
-    assert isinstance(work, Work)
-    figures = protocol.measure(answers, work, work.cases[0], ("fastnn", "numpy"), protocol.Plan(1, 1, 1, 1, 1))
+    answers, work = Answers(numpy=[1.0, 1.0], fastnn_result=np.ones(2)), repeated("gather")
+    figures = measured(answers, work, work.cases[0], ("fastnn", "numpy")).figures
     assert figures["fastnn"]["status"].startswith("differs from numpy by 1.0e+00, tolerance")
     assert ("fastnn", "time") not in answers.asked
+
+
+def test_a_worker_lost_amid_the_rounds() -> None:
+    answers, work = Answers(numpy=[1.0, 2.0], fastnn={"status": "died: exit status 1"}), repeated("gather")
+    figures = measured(answers, work, work.cases[0], ("fastnn", "numpy")).figures
+    assert figures == {"fastnn": {"status": "died: exit status 1"}, "numpy": {"values": [1.0, 2.0]}}
+
+
+def test_disturbed_rounds_are_played_again() -> None:
+    work, plan = repeated("gather"), protocol.Plan(5, 1, 1, 1, 1, more_rounds=2)
+    # Asked before and after every round; the second and third rounds are disturbed.
+    shares = iter([0.0, 0.0, 0.0, 0.9, 0.0, 0.5, *[0.0] * 8])
+    entry = protocol.Entry(work, work.cases[0], {"numpy": {"values": []}})
+    protocol.measure(Answers(numpy=[float(i) for i in range(7)]), [entry], plan, lambda: next(shares), lambda _: None)
+    assert entry.figures == {"numpy": {"values": [0.0, 3.0, 4.0, 5.0, 6.0]}}
+    assert entry.busy == [0.0] * 5
+    # With too few quiet ones all are kept, and the row will be marked.
+    entry = protocol.Entry(work, work.cases[0], {"numpy": {"values": []}})
+    protocol.measure(Answers(numpy=[1.0] * 7), [entry], plan, lambda: 0.5, lambda _: None)
+    assert len(entry.figures["numpy"]["values"]) == 7
+    assert min(entry.busy) == 0.5
 
 
 def test_other_programs_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:

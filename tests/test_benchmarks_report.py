@@ -239,6 +239,6 @@ def test_ctrl_c_ends_the_run(monkeypatch: pytest.MonkeyPatch, capsys: pytest.Cap
     def interrupted(*_: Any) -> Results:
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(command.session, "run", interrupted)
+    monkeypatch.setattr(command.session.Session, "run", interrupted)
     assert command.main(["--quick"]) == 130
     assert "interrupted" in capsys.readouterr().err
