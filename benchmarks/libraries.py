@@ -21,6 +21,8 @@ MODULES = {
     "jax": ("jax", "optax"),
     "sklearn": ("sklearn",),
     "onnxruntime": ("onnxruntime", "onnx"),
+    # Not measured: a worker that measures how far apart two cores are.
+    "pulse": ("numba",),
 }
 
 # What is set only where a user forces NumPy's BLAS to a kernel or a cache size: it has to choose freely.

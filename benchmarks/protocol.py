@@ -8,11 +8,12 @@ round. May import ``registry`` and ``machine``.
 
 from __future__ import annotations
 
+import math
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 
@@ -22,6 +23,8 @@ from benchmarks.registry import Case, ProcessWork, Unavailable, Work
 Figures = dict[str, dict[str, Any]]
 REFERENCE = "numpy"
 FEWEST_ROUNDS = 5
+# Cores are far apart where a round trip takes so many times that of the nearest seen in the run.
+FAR = 2.0
 
 
 class Asks(Protocol):
@@ -39,7 +42,7 @@ class Plan:
         rounds: of each library, alternating.
         seconds: of one figure, about; ``warm``: before it.
         process_rounds, slow_rounds: of measures of whole processes.
-        more_rounds: at most, where other programs were at work.
+        more_rounds: at most, in place of those with other programs at work or cores far apart.
     """
 
     rounds: int
@@ -50,8 +53,8 @@ class Plan:
     more_rounds: int
 
 
-QUICK = Plan(rounds=7, seconds=0.03, warm=0.01, process_rounds=5, slow_rounds=1, more_rounds=3)
-FULL = Plan(rounds=11, seconds=0.15, warm=0.03, process_rounds=9, slow_rounds=3, more_rounds=5)
+QUICK = Plan(rounds=5, seconds=0.03, warm=0.01, process_rounds=5, slow_rounds=1, more_rounds=3)
+FULL = Plan(rounds=9, seconds=0.1, warm=0.02, process_rounds=9, slow_rounds=3, more_rounds=4)
 
 
 def difference(results: list[np.ndarray], reference: list[np.ndarray]) -> float:
@@ -101,37 +104,60 @@ class Comparison:
                 return [arrays[key] for key in arrays.files]
 
 
+class Conditions(NamedTuple):
+    """What a round was played under.
+
+    Args:
+        busy: the share of the processors that other programs had.
+        apart: seconds of a round trip between two cores (see ``pulse``); 0 if unknown.
+    """
+
+    busy: float = 0.0
+    apart: float = 0.0
+
+    def is_quiet(self) -> bool:
+        """Whether other programs left the round in peace."""
+        return self.busy <= DISTURBED
+
+    def is_near(self, nearest: float) -> bool:
+        """Whether the cores were about as near as they have been seen."""
+        return self.apart <= FAR * nearest
+
+
 @dataclass
 class Entry:
     """A row in the making.
 
     Args:
         figures: by library, ``{"values": seconds per round}`` or ``{"status": why there are none}``.
-        busy: the share of the processors that other programs had, by round.
+        conditions: of each round.
     """
 
     work: Work
     case: Case
     figures: Figures
-    busy: list[float] = field(default_factory=list)
+    conditions: list[Conditions] = field(default_factory=list)
 
     def is_live(self) -> bool:
         """Whether anybody can do it."""
         return any("values" in figure for figure in self.figures.values())
 
-    def quiet_rounds(self) -> list[int]:
-        """Rounds that other programs left in peace."""
-        return [i for i, share in enumerate(self.busy) if share <= DISTURBED]
+    def best_rounds(self, nearest: float) -> list[int]:
+        """Rounds that other programs left in peace, with the cores near each other."""
+        return [i for i, c in enumerate(self.conditions) if c.is_quiet() and c.is_near(nearest)]
 
-    def settle(self) -> None:
-        """Keep the quiet rounds, if there are enough; otherwise all, for the row to be marked."""
-        quiet = self.quiet_rounds()
-        if len(quiet) < FEWEST_ROUNDS:
+    def settle(self, nearest: float) -> None:
+        """Keep rounds of one kind, if there are enough of it: the best, or those with the cores far apart."""
+        quiet = [i for i, c in enumerate(self.conditions) if c.is_quiet()]
+        near = self.best_rounds(nearest)
+        far = [i for i in quiet if i not in near]
+        kept = next((kind for kind in (near, far, quiet) if len(kind) >= FEWEST_ROUNDS), None)
+        if kept is None:
             return
-        self.busy = [self.busy[i] for i in quiet]
+        self.conditions = [self.conditions[i] for i in kept]
         for figure in self.figures.values():
             if "values" in figure:
-                figure["values"] = [figure["values"][i] for i in quiet]
+                figure["values"] = [figure["values"][i] for i in kept]
 
 
 def compare(comparison: Comparison, work: Work, case: Case, names: Iterable[str]) -> Entry:
@@ -155,28 +181,37 @@ def play_round(pool: Asks, entry: Entry, plan: Plan) -> None:
 
 
 def measure(
-    pool: Asks, entries: Sequence[Entry], plan: Plan, others: Callable[[], float], say: Callable[[str], None]
-) -> None:
-    """Round after round through all entries; rounds in which other programs were at work are played again.
+    pool: Asks,
+    entries: Sequence[Entry],
+    plan: Plan,
+    watch: Callable[[], Conditions],
+    say: Callable[[str], None] = lambda message: None,
+) -> float:
+    """Round after round through all entries, and again for those whose rounds were not all of the best kind.
 
-    The rounds of an entry are far apart in time on purpose: a shared machine has moods that last for
-    seconds (measured: the same call at 26 and at 41 us, each steady for a while).
+    The rounds of an entry are far apart in time on purpose: the moods of a shared machine last.
 
     Args:
-        others: the share of the processors that other programs had since it was last called.
+        watch: the conditions since it was last called.
         say: is told what is going on.
+
+    Returns: seconds of a round trip between two cores at their nearest.
     """
     live = [entry for entry in entries if entry.is_live()]
+    nearest = float("inf")
     for number in range(plan.rounds + plan.more_rounds):
-        waiting = [entry for entry in live if len(entry.quiet_rounds()) < plan.rounds]
+        waiting = [entry for entry in live if len(entry.best_rounds(nearest)) < plan.rounds]
         for i, entry in enumerate(waiting):
             if i == 0 or entry.work is not waiting[i - 1].work:
                 say(f"round {number + 1}: {entry.work.name}")
-            others()
+            before = watch()
             play_round(pool, entry, plan)
-            entry.busy.append(others())
+            after = watch()
+            entry.conditions.append(Conditions(after.busy, max(before.apart, after.apart)))
+            nearest = min(nearest, entry.conditions[-1].apart or nearest)
     for entry in live:
-        entry.settle()
+        entry.settle(nearest)
+    return nearest if math.isfinite(nearest) else 0.0
 
 
 def measure_processes(work: ProcessWork, case: Case, names: Iterable[str], threads: int, plan: Plan) -> Figures:

@@ -1,7 +1,7 @@
 """Tables of the results: on the screen, in the README and in docs/benchmarks.md.
 
 The two files have a pair of markers; what lies between them is written here and nowhere else. May
-import ``results``, ``machine`` and ``check``.
+import ``results``, ``machine``, ``protocol`` and ``check``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ from typing import Any
 
 from benchmarks import check
 from benchmarks.machine import DISTURBED
+from benchmarks.protocol import FAR
 from benchmarks.results import Results, Row
 
 START, END = "<!-- benchmarks:start -->", "<!-- benchmarks:end -->"
@@ -45,6 +46,13 @@ def header(results: Results) -> list[str]:
             f"other programs had up to {max(row.busy for row in disturbed):.0%} of the processors beside "
             f"{len(disturbed)} of {len(results.rows)} rows, marked !: run those again on a quiet machine"
         )
+    if about.get("nearest"):
+        far = [row for row in results.rows if row.apart[1] > FAR * about["nearest"]]
+        trips = f"a round trip between two cores took {about['nearest'] * 1e9:.0f} ns at best"
+        if far:
+            most = max(row.apart[1] for row in far)
+            trips += f" and up to {most * 1e9:.0f} in {len(far)} of {len(results.rows)} rows, marked ~"
+        lines.append(trips)
     for name, library in about["libraries"].items():
         if "status" in library:
             lines.append(f"{name}: {library['status']}")
@@ -67,8 +75,11 @@ def _cells(results: Results, row: Row, name: str) -> tuple[str, str, str]:
     return amount(row.median(name), row.unit), ratio, "" if share is None else f"{share:.0%}"
 
 
-def _case_name(row: Row) -> str:
-    return f"{row.case} !" if row.busy > DISTURBED else row.case
+def _case_name(results: Results, row: Row) -> str:
+    """The case, marked where other programs were at work (!) or the cores far apart (~)."""
+    nearest = results.header.get("nearest", 0.0)
+    marks = "!" * (row.busy > DISTURBED) + "~" * bool(nearest and row.apart[1] > FAR * nearest)
+    return f"{row.case} {marks}".strip()
 
 
 def _limit_name(row: Row) -> str:
@@ -84,7 +95,7 @@ def screen(results: Results) -> str:
         for row in rows:
             for i, name in enumerate(row.libraries):
                 figure, ratio, share = _cells(results, row, name)
-                label = f"  {_case_name(row) if i == 0 else '':28}{name:16}"
+                label = f"  {_case_name(results, row) if i == 0 else '':28}{name:16}"
                 figure = f"{figure:>10}" if row.is_live(name) else f"  {figure}"
                 lines.append(f"{label}{figure}  {ratio:24}{share:>5}".rstrip())
     return "\n".join(lines)
@@ -117,7 +128,7 @@ def readme_tables(results: Results) -> str:
         for row in rows:
             share = results.share(row, "fastnn")
             table.append(
-                [_case_name(row), _summary_cell(row, "fastnn"), "" if share is None else f"{share:.0%}"]
+                [_case_name(results, row), _summary_cell(row, "fastnn"), "" if share is None else f"{share:.0%}"]
                 + [_summary_cell(row, peer) for peer in peers]
             )
         lines += [*_markdown([work, "fastnn", _limit_name(rows[0]) or "-", *peers], table), ""]
@@ -145,7 +156,7 @@ def docs_tables(results: Results) -> str:
         table = []
         for row in rows:
             for i, name in enumerate(row.libraries):
-                table.append([_case_name(row) if i == 0 else "", name, *_cells(results, row, name)])
+                table.append([_case_name(results, row) if i == 0 else "", name, *_cells(results, row, name)])
         lines += _markdown(["case", "library", "median", "over fastnn (range)", _limit_name(rows[0]) or "-"], table)
     return "\n".join(lines) + "\n"
 

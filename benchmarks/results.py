@@ -23,7 +23,8 @@ class Ratio(NamedTuple):
 class Row:
     """One case of a piece of work, with the figures of every library.
 
-    ``busy`` is the share of the processors that other programs had meanwhile.
+    ``busy`` is the share of the processors that other programs had meanwhile, ``apart`` the least and
+    the most seconds of a round trip between two cores.
     """
 
     work: str
@@ -35,6 +36,7 @@ class Row:
     target: bool
     libraries: dict[str, dict[str, Any]]
     busy: float = 0.0
+    apart: list[float] = field(default_factory=lambda: [0.0, 0.0])
 
     def status(self, name: str) -> str:
         """Why there is no figure; empty where there is one."""

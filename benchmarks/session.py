@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import statistics
 import subprocess
 import sys
 import time
@@ -17,7 +18,7 @@ from typing import Any
 
 from benchmarks import ROOT, libraries, machine, protocol
 from benchmarks.pool import Pool
-from benchmarks.protocol import Entry, Figures
+from benchmarks.protocol import Conditions, Entry, Figures
 from benchmarks.registry import Case, ProcessWork, Work, all_works
 from benchmarks.results import Results, Row
 
@@ -55,6 +56,7 @@ class Session:
         self.quick, self.threads, self._say_plainly = quick, threads, say
         self.plan = protocol.QUICK if quick else protocol.FULL
         self.started = time.monotonic()
+        self.nearest = 0.0
 
     def say(self, message: str) -> None:
         """Tell what is going on, and since when."""
@@ -67,13 +69,14 @@ class Session:
         works = [all_works()[name] for name in names]
         with Pool(self.threads) as pool:
             rows = self._repeated(pool, [work for work in works if isinstance(work, Work)])
-            about = {name: described for name, described in sorted(pool.descriptions.items()) if "@" not in name}
+            about = {
+                n: described for n, described in sorted(pool.descriptions.items()) if n != "pulse" and "@" not in n
+            }
         # The workers are gone: their memory and their threads are no company for what is measured as a whole.
         rows += [row for work in works if isinstance(work, ProcessWork) for row in self._processes(work)]
-        if not self.quick:
-            self.say("limits of the machine, again")
-            again = measure_limits(self.threads)
-            limits = {key: max(value, again.get(key, 0.0)) for key, value in limits.items()}
+        self.say("limits of the machine, again")
+        again = measure_limits(self.threads)
+        limits = {key: max(value, again.get(key, 0.0)) for key, value in limits.items()}
         rows.sort(key=lambda row: names.index(row.work))
         return Results(self._header(about), limits, rows)
 
@@ -97,9 +100,14 @@ class Session:
 
         for work in works:
             self._cases(work, lambda case, work=work: compare(work, case))  # type: ignore[misc]
+        pool.ask("pulse", do="pulse")  # compiles
         others = machine.Others(pool.cpu_seconds)
-        protocol.measure(pool, entries, self.plan, others.share, self.say)
-        return [_row(e.work, e.case, e.work.limit, e.figures, e.busy) for e in entries]
+
+        def watch() -> Conditions:
+            return Conditions(others.share(), pool.ask("pulse", do="pulse").get("seconds", 0.0))
+
+        self.nearest = protocol.measure(pool, entries, self.plan, watch, self.say)
+        return [_row(e.work, e.case, e.work.limit, e.figures, e.conditions) for e in entries]
 
     def _processes(self, work: ProcessWork) -> list[Row]:
         rows: list[Row] = []
@@ -109,7 +117,7 @@ class Session:
             self.say(f"{work.name} {case.name}")
             others.share()
             figures = protocol.measure_processes(work, case, chosen(work, self.quick), self.threads, self.plan)
-            rows.append(_row(work, case, "", figures, [others.share()]))
+            rows.append(_row(work, case, "", figures, [Conditions(others.share())]))
             return figures
 
         self._cases(work, measure)
@@ -125,10 +133,15 @@ class Session:
             "quick": self.quick,
             "rounds": self.plan.rounds,
             "minutes": round((time.monotonic() - self.started) / 60, 1),
+            "nearest": self.nearest,
             "libraries": about,
         }
 
 
-def _row(work: Work | ProcessWork, case: Case, limit: str, figures: Figures, busy: Sequence[float]) -> Row:
-    share = round(sum(busy) / len(busy), 3) if busy else 0.0
-    return Row(work.name, case.name, work.unit, limit, case.flops, case.bytes, case.target, figures, share)
+def _row(work: Work | ProcessWork, case: Case, limit: str, figures: Figures, conditions: Sequence[Conditions]) -> Row:
+    busy = round(statistics.mean(c.busy for c in conditions), 3) if conditions else 0.0
+    apart = [c.apart for c in conditions] or [0.0]
+    return Row(
+        work.name, case.name, work.unit, limit, case.flops, case.bytes, case.target, figures,
+        busy, [min(apart), max(apart)],
+    )  # fmt: skip

@@ -10,6 +10,7 @@ over in a file. Between requests the process sleeps in a read.
     {"do": "time", "work": w, "case": c, "seconds": s, "warm": s}   seconds per call
     {"do": "forget"}                                      drop what was set up
     {"do": "cpu"}                                         processor seconds used so far
+    {"do": "pulse"}                                       seconds of a round trip between two cores
 
 May import ``registry``, ``libraries`` and, through them, the library it is named after.
 """
@@ -155,6 +156,11 @@ class Worker:
         gc.unfreeze()
         gc.collect()
         return {}
+
+    def do_pulse(self) -> dict[str, Any]:
+        from benchmarks import pulse
+
+        return {"seconds": pulse.round_trip()}
 
     def do_cpu(self) -> dict[str, Any]:
         return {"seconds": process_time()}

@@ -99,7 +99,7 @@ def measured(
 ) -> protocol.Entry:
     """Compare and measure one row, while other programs have a share of the processors."""
     entry = protocol.compare(protocol.Comparison(pool), work, case, names)
-    protocol.measure(pool, [entry], plan, lambda: busy, lambda message: None)
+    protocol.measure(pool, [entry], plan, lambda: protocol.Conditions(busy))
     return entry
 
 
@@ -286,19 +286,26 @@ def test_a_worker_lost_amid_the_rounds() -> None:
     assert figures == {"fastnn": {"status": "died: exit status 1"}, "numpy": {"values": [1.0, 2.0]}}
 
 
-def test_disturbed_rounds_are_played_again() -> None:
-    work, plan = repeated("gather"), protocol.Plan(5, 1, 1, 1, 1, more_rounds=2)
-    # Asked before and after every round; the second and third rounds are disturbed.
-    shares = iter([0.0, 0.0, 0.0, 0.9, 0.0, 0.5, *[0.0] * 8])
-    entry = protocol.Entry(work, work.cases[0], {"numpy": {"values": []}})
-    protocol.measure(Answers(numpy=[float(i) for i in range(7)]), [entry], plan, lambda: next(shares), lambda _: None)
-    assert entry.figures == {"numpy": {"values": [0.0, 3.0, 4.0, 5.0, 6.0]}}
-    assert entry.busy == [0.0] * 5
-    # With too few quiet ones all are kept, and the row will be marked.
-    entry = protocol.Entry(work, work.cases[0], {"numpy": {"values": []}})
-    protocol.measure(Answers(numpy=[1.0] * 7), [entry], plan, lambda: 0.5, lambda _: None)
-    assert len(entry.figures["numpy"]["values"]) == 7
-    assert min(entry.busy) == 0.5
+def test_the_best_rounds_count() -> None:
+    work, plan = repeated("gather"), protocol.Plan(5, 1, 1, 1, 1, more_rounds=3)
+    quiet, near, far = protocol.Conditions(), protocol.Conditions(0.0, 1e-7), protocol.Conditions(0.0, 4e-7)
+    noisy = protocol.Conditions(0.5, 1e-7)
+
+    def kept(*rounds: protocol.Conditions) -> list[float]:
+        # Conditions are asked for before and after each round.
+        asked = iter([c for conditions in rounds for c in (quiet, conditions)])
+        entry = protocol.Entry(work, work.cases[0], {"numpy": {"values": []}})
+        answers = Answers(numpy=[float(i) for i in range(8)])
+        protocol.measure(answers, [entry], plan, lambda: next(asked))
+        assert len(entry.conditions) == len(entry.figures["numpy"]["values"])
+        return entry.figures["numpy"]["values"]
+
+    assert kept(*[near] * 5) == [0, 1, 2, 3, 4]
+    assert kept(near, noisy, near, far, near, near, near) == [0, 2, 4, 5, 6]
+    # Too few of the best: those with the cores far apart by themselves, then mixed, then all, to be marked.
+    assert kept(far, far, far, far, far, near, near, noisy) == [0, 1, 2, 3, 4]
+    assert kept(far, near, far, near, far, near, noisy, noisy) == [0, 1, 2, 3, 4, 5]
+    assert kept(*[noisy] * 8) == [0, 1, 2, 3, 4, 5, 6, 7]
 
 
 def test_other_programs_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
