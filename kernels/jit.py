@@ -272,7 +272,7 @@ def kernel_for(kernels: dict[np.dtype, Kernel], name: str, a: np.ndarray) -> Ker
         raise TypeError(f"{name} must have dtype float32 or float64, found {found}") from None
 
 
-_recorder: Callable[..., None] | None = None
+_recorder: Callable[..., Any] | None = None
 _workqueue_lock = threading.Lock()
 
 
@@ -287,8 +287,8 @@ def launch(kernel: Kernel, parts: int, arrays: tuple[np.ndarray, ...], *scalars:
         block = kernel.pack(*map(id, arrays), *scalars)
     except struct.error as error:
         raise TypeError(f"a scalar argument of {kernel.name} does not fit: {error}, found {scalars}") from None
-    if _recorder is not None:
-        _recorder(kernel, parts, arrays, scalars)
+    if _recorder is not None and _recorder(kernel, parts, arrays, scalars):
+        return
     if parts == 1 or _forked:
         _serial(address, id(block), kernel.words, kernel.arrays, parts)
         return
@@ -307,9 +307,15 @@ def is_watched() -> bool:
     return _recorder is not None
 
 
+def together() -> None:
+    """Say that the next launch does not read what the one before it writes."""
+    if _recorder is not None:
+        _recorder(None, 0, (), ())
+
+
 @contextmanager
-def recording(watch: Callable[..., None]) -> Iterator[None]:
-    """Call ``watch(kernel, parts, arrays, scalars)`` at every launch inside the block."""
+def recording(watch: Callable[..., Any]) -> Iterator[None]:
+    """Call ``watch(kernel, parts, arrays, scalars)`` at every launch inside; where it returns true, nothing runs."""
     global _recorder
     before, _recorder = _recorder, watch
     try:
@@ -429,6 +435,13 @@ def threading_layer() -> str:
         _start_threads()
     assert _layer is not None
     return _layer
+
+
+@contextmanager
+def exclusively() -> Iterator[None]:
+    """One Python thread at a time, for launches under the workqueue layer, which aborts the process otherwise."""
+    with _workqueue_lock:
+        yield
 
 
 def _start_threads() -> None:

@@ -234,6 +234,8 @@ def _backward_checked(
     if dweight is not None:
         gemm(dweight, x.T, dz, accumulate=accumulate_weight)
     if dx is not None:
+        if dweight is not None:
+            jit.together()
         gemm(dx, dz, weight.T)
 
 
