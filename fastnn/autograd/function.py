@@ -15,11 +15,12 @@ class Context:
 
     def __init__(self) -> None:
         self.needs_input_grad: tuple[bool, ...] = ()
-        self._to_save: tuple[Any, ...] = ()
-        self._saved: list[Any] | None = []
+        self._to_save: tuple[Any, ...] | None = ()
+        self._saved: list[Any] | None = None
         self._dirty: tuple[Any, ...] = ()
         self._plain: tuple[Any, ...] = ()
         self._materialize = True
+        # While `backward` runs: the node, which holds this.
         self._node: Node | None = None
 
     def save_for_backward(self, *tensors: Any) -> None:
@@ -34,14 +35,14 @@ class Context:
     @property
     def saved_tensors(self) -> tuple[Any, ...]:
         """What was given to ``save_for_backward``."""
+        if self._to_save is not None:
+            return self._to_save
         if self._saved is None:
             raise RuntimeError(
                 "Trying to backward through the graph a second time (or directly access saved tensors after they "
                 "have already been freed). Specify retain_graph=True if you need to backward through the graph twice."
             )
-        if self._node is None:
-            return self._to_save
-        return tuple([entry() for entry in self._saved])
+        return tuple([entry(self._node) for entry in self._saved])
 
     saved_variables = saved_tensors
 
@@ -62,6 +63,13 @@ class _FunctionNode(Node):
     """Holds the context, and lets go of what it saved with the rest of the graph."""
 
     __slots__ = ("context",)
+
+    def backward(self, grad: Any) -> tuple[Any, ...]:
+        self.context._node = self
+        try:
+            return super().backward(grad)
+        finally:
+            self.context._node = None
 
     def release(self) -> None:
         self.context._saved = None
@@ -128,8 +136,6 @@ class Function:
         ctx = Context()
         ctx.needs_input_grad = tuple([isinstance(a, Tensor) and a._requires_grad for a in args])
         versions = {id(t): t._memory.version for t in tensors}
-        # The operands' own histories: an operand changed in place gets the new one.
-        edges = tuple([t._detached_operand() for t in tensors])
         with no_grad():
             if cls.setup_context is Function.setup_context:
                 output = cls.forward(ctx, *args, **kwargs)
@@ -140,8 +146,8 @@ class Function:
         outputs = list(output) if several else [output]
         if not recorded:
             return _returned(outputs, several, output)
-        node = _FunctionNode(f"{cls.__name__}Backward", edges, _runner(cls, ctx, args, outputs), keeps=True)
-        node.context, ctx._node = ctx, node
+        node = _FunctionNode(f"{cls.__name__}Backward", tuple(tensors), _runner(cls, ctx, args, outputs), keeps=True)
+        node.context = ctx
         dirty, plain = {id(t) for t in ctx._dirty}, {id(t) for t in ctx._plain}
         made: list[Any] = []
         for i, out in enumerate(outputs):
@@ -161,8 +167,7 @@ class Function:
             else:
                 out._node, out._requires_grad = mine, True
             made.append(out)
-        ctx._saved = [_saver(t, outputs, made) for t in ctx._to_save]
-        ctx._to_save = ()
+        ctx._saved, ctx._to_save = [_saver(t, outputs, made) for t in ctx._to_save or ()], None
         return _returned(made, several, output)
 
 
@@ -170,36 +175,31 @@ def _returned(outputs: list[Any], several: bool, output: Any) -> Any:
     return (tuple(outputs) if isinstance(output, tuple) else outputs) if several else outputs[0]
 
 
-def _saver(tensor: Any, outputs: list[Any], made: list[Any]) -> Callable[[], Any]:
+def _saver(tensor: Any, outputs: list[Any], made: list[Any]) -> Callable[[Node | None], Any]:
     """What returns a saved tensor, after a look at its version."""
     if tensor is None:
-        return lambda: None
-    memory, version = tensor._memory, tensor._memory.version
+        return lambda node: None
+    memory, version, shape = tensor._memory, tensor._memory.version, tensor._data.shape
 
     def check() -> None:
         if memory.version != version:
             raise RuntimeError(
                 "one of the variables needed for gradient computation has been modified by an inplace operation: a "
-                f"saved tensor of shape {tuple(tensor_shape)} is at version {memory.version}; expected version "
-                f"{version} instead"
+                f"saved tensor of shape {shape} is at version {memory.version}; expected version {version} instead"
             )
 
-    tensor_shape = tensor._data.shape
-    for before, after in zip(outputs, made, strict=True):
+    for i, (before, after) in enumerate(zip(outputs, made, strict=True)):
         if tensor is before and after._node is not None:
             # Not the result itself, whose node holds this: a cycle would outlive its last user.
-            import weakref
+            kind, data, joint, position = type(after), after._data, len(outputs) > 1, i
 
-            kind, data, alive = type(after), after._data, weakref.ref(after)
-
-            def remade() -> Any:
+            def remade(node: Node | None) -> Any:
                 check()
-                result = alive()
-                return kind._remade(data, memory, None) if result is None else result
+                return kind._remade(data, memory, part_node(node, position) if node and joint else node)
 
             return remade
 
-    def itself() -> Any:
+    def itself(node: Node | None) -> Any:
         check()
         return tensor
 
