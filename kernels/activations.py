@@ -33,13 +33,13 @@ CODES = {
     "gelu": GELU, "gelu_tanh": GELU_TANH,
 }  # fmt: skip
 # What one number costs by code, in floating-point operations, to choose a thread count by.
-_COSTS = (1, 1, 2, 25, 30, 50, 40)
+COSTS = (1, 1, 2, 25, 30, 50, 40)
 
 
 @both
 def cost(code: int) -> int:
     """What one number costs, in Python and in compiled code."""
-    return _COSTS[code]
+    return COSTS[code]
 
 
 def activation_code(activation: str) -> int:
