@@ -90,7 +90,7 @@ def _stack(typingctx, size, like):
     count = size.literal_value
 
     def codegen(context, builder, signature, values):
-        slot = cgutils.alloca_once(builder, values[1].type, size=_WORD(count))
+        slot = cgutils.alloca_once(builder, values[1].type, size=WORD(count))
         slot.align = 64
         return builder.bitcast(slot, ir.IntType(8).as_pointer())
 
