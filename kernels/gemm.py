@@ -89,8 +89,8 @@ def _gemm(dtype):
     size = np.dtype(dtype).itemsize
 
     def gemm_slice(args, t, n):
-        # y[m, columns], z[m, columns], a[m, depth], b[depth, columns], bias[columns], packed[n, depth_block, width]
-        y, z, a, b, bias, packed = (
+        # y[m, columns], z[m, columns], packed[n, depth_block, width], a[m, depth], b[depth, columns], bias[columns]
+        y, z, packed, a, b, bias = (
             integer(args, 0), integer(args, 1), integer(args, 2), integer(args, 3), integer(args, 4), integer(args, 5),
         )  # fmt: skip
         m, columns, depth = integer(args, 6), integer(args, 7), integer(args, 8)
@@ -197,7 +197,7 @@ def _pack(like, size, packed, width, b, b_row, b_column, depth, columns):
             row[columns:] = type(like)(0)
 
 
-GEMM = by_dtype("gemm", _gemm, arrays=6, integers=16, reals=1)
+GEMM = by_dtype("gemm", _gemm, arrays=6, integers=16, reals=1, outputs=3)
 
 
 def gemm(
@@ -277,7 +277,7 @@ def _gemm_checked(
     )  # fmt: skip
     packed = np.empty(parts * depth_block * width, dtype) if width else y
     launch(
-        kernel, parts, (y, z, a, b, y if bias is None else bias, packed),
+        kernel, parts, (y, z, packed, a, b, y if bias is None else bias),
         m, columns, depth, a_row, a_column, b_row, b_column, y_row, z_row, mode, code,
         row_tiles, panels, row_block, depth_block, width, slope,
     )  # fmt: skip
@@ -366,7 +366,7 @@ def fill_block(
         m, columns, depth, size, parts, mode, code, z == y, a_row, a_column, b_row, b_column, limits
     )
     words = (
-        y, z, a, b, bias, packed, m, columns, depth, a_row, a_column, b_row, b_column, y_row, z_row, mode, code,
+        y, z, packed, a, b, bias, m, columns, depth, a_row, a_column, b_row, b_column, y_row, z_row, mode, code,
         row_tiles, panels, row_block, depth_block, width,
     )  # fmt: skip
     for i in range(len(words)):

@@ -245,12 +245,14 @@ class Kernel:
         arrays: how many words of the block are arrays; they come first.
         integers, reals: how many integers and float64 scalars follow, in this order.
         fastmath: the flags of the slice's own arithmetic.
+        outputs: how many of the arrays, the first ones, it writes; None if that is not known.
     """
 
     def __init__(
         self, name: str, function: Callable[..., None], arrays: int, integers: int = 0, reals: int = 0,
-        fastmath: set[str] = FAST,
+        fastmath: set[str] = FAST, outputs: int | None = None,
     ) -> None:
+        self.outputs = outputs
         self.name, self.function, self.arrays, self.fastmath = name, function, arrays, fastmath
         self.words = arrays + integers + reals
         if self.words > MAX_WORDS:
@@ -280,11 +282,11 @@ class Kernel:
 
 def by_dtype(
     name: str, build: Callable[[Any], Callable[..., None]], arrays: int, integers: int = 0, reals: int = 0,
-    fastmath: set[str] = FAST,
+    fastmath: set[str] = FAST, outputs: int | None = None,
 ) -> dict[np.dtype, Kernel]:
     """One kernel per floating-point dtype; ``build(dtype)`` returns the slice."""
     return {
-        dtype: Kernel(f"{name}.{dtype.name}", build(dtype.type), arrays, integers, reals, fastmath)
+        dtype: Kernel(f"{name}.{dtype.name}", build(dtype.type), arrays, integers, reals, fastmath, outputs)
         for dtype in (FLOAT32, FLOAT64)
     }
 
@@ -297,6 +299,9 @@ def kernel_for(kernels: dict[np.dtype, Kernel], name: str, a: np.ndarray) -> Ker
         found = getattr(a, "dtype", type(a).__name__)
         raise TypeError(f"{name} must have dtype float32 or float64, found {found}") from None
 
+
+# A recorded launch: kernel, parts, arrays, scalars, and whether it waits for those before it.
+Launch = tuple[Kernel, int, tuple[np.ndarray, ...], tuple[float, ...], bool]
 
 _recorder: Callable[..., Any] | None = None
 _workqueue_lock = threading.Lock()

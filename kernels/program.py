@@ -303,11 +303,11 @@ class Program:
 
     Inside ``with program.recording():`` kernels are called as usual but do not run. ``replay()`` then
     runs them all, as often as it is called; what the arrays hold may change in between, and so may
-    single words of a block, by ``set_integer`` and ``set_array``.
+    single words of a block, by ``set_integer`` and ``set_address``.
     """
 
     def __init__(self) -> None:
-        self.launches: list[tuple[jit.Kernel, int, tuple[np.ndarray, ...], tuple[float, ...], bool]] = []
+        self.launches: list[jit.Launch] = []
         self._table: np.ndarray = np.zeros((0, ROW), np.int64)
         self._blocks: np.ndarray = np.zeros((0, jit.MAX_WORDS), np.int64)
         self._waits, self._owner, self.threads = True, 0, 1
@@ -321,7 +321,7 @@ class Program:
         self._owner = threading.get_ident()
         with jit.recording(self._watch):
             yield
-        self._build()
+        self.build()
 
     def _watch(self, kernel: jit.Kernel | None, parts: int, arrays: tuple[np.ndarray, ...], scalars: Any) -> bool:
         if threading.get_ident() != self._owner:
@@ -333,7 +333,7 @@ class Program:
             self._waits = True
         return True
 
-    def _build(self) -> None:
+    def build(self) -> None:
         """Lay the launches out as a table and blocks, aligned to cache lines."""
         count = len(self.launches)
         raw = np.zeros(count * (ROW + jit.MAX_WORDS) + 16, np.int64)
@@ -351,9 +351,9 @@ class Program:
             self._table[i, [SLICE, BLOCK, PARTS, WAIT]] = kernel.compile(), block.ctypes.data, parts, waits
             self.threads = max(self.threads, parts)
 
-    def set_array(self, launch: int, word: int, array: np.ndarray) -> None:
+    def set_address(self, launch: int, word: int, address: int) -> None:
         """Let a launch use another array of the same shape, strides and dtype; the caller keeps it alive."""
-        self._blocks[launch, word] = array.ctypes.data
+        self._blocks[launch, word] = address
 
     def set_integer(self, launch: int, word: int, value: int) -> None:
         """Set a scalar of a launch, counted from the first array."""

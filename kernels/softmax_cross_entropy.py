@@ -92,7 +92,7 @@ def _softmax_cross_entropy(dtype):
     return softmax_cross_entropy_slice
 
 
-_KERNEL = by_dtype("softmax_cross_entropy", _softmax_cross_entropy, arrays=4, integers=4, reals=1)
+_KERNEL = by_dtype("softmax_cross_entropy", _softmax_cross_entropy, arrays=4, integers=4, reals=1, outputs=2)
 
 
 def check_labels(labels: np.ndarray, classes: int, ignore_index: int = -100) -> int:
