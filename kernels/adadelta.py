@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn.kernels.jit import array, by_dtype, inline, integer
+from fastnn.kernels.jit import FUSED, array, by_dtype, inline, integer
 from fastnn.kernels.optimizers import bounds, factor, gradient, numbers, sign_of, update
 from fastnn.kernels.simd import sqrt
 
 
-@inline
+# With more freedom LLVM takes the reciprocal square root, which is NaN where the square overflows.
+@inline(fastmath=FUSED)
 def _adadelta_step(p, g, s, d, decay, scale, lr, rho, rest, eps):
     for i in range(p.size):
         grad = gradient(g[i], p[i], decay, scale)

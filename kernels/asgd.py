@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn.kernels.jit import array, by_dtype, inline, integer
+from fastnn.kernels.jit import FUSED, array, by_dtype, inline, integer
 from fastnn.kernels.optimizers import bounds, factor, gradient, numbers, sign_of, update
 
 
-@inline
+# Reordered, an infinite average would stay infinite; in PyTorch it becomes NaN.
+@inline(fastmath=FUSED)
 def _asgd_step(p, g, average, decay, scale, keep, eta, mu):
     for i in range(p.size):
         p[i] = keep * p[i] - eta * gradient(g[i], p[i], decay, scale)
