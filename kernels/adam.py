@@ -52,9 +52,7 @@ def _adam(dtype):
         rest1, rest2, beta2 = dtype(1 - beta1), dtype(1 - beta2), dtype(beta2)
         if amsgrad:
             v_max = array(args, 4, (size,), dtype)[lo:hi]
-            _amsgrad_step(
-                p, g, m, v, v_max, decay, scale, keep, rest1, beta2, rest2, eps, step_size, root_correction
-            )
+            _amsgrad_step(p, g, m, v, v_max, decay, scale, keep, rest1, beta2, rest2, eps, step_size, root_correction)
         else:
             _adam_step(p, g, m, v, decay, scale, keep, rest1, beta2, rest2, eps, step_size, root_correction)
 

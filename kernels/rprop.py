@@ -32,9 +32,7 @@ def _rprop(dtype):
         previous, step_size = array(args, 2, (size,), dtype)[lo:hi], array(args, 3, (size,), dtype)[lo:hi]
         scale, shrink, grow = dtype(hyper[2] * factor(args, 5)), dtype(hyper[3]), dtype(hyper[4])
         smallest, largest = dtype(hyper[5]), dtype(hyper[6])
-        _rprop_step(
-            p, g, previous, step_size, scale, shrink, grow, smallest, largest, dtype(0), dtype(1)
-        )
+        _rprop_step(p, g, previous, step_size, scale, shrink, grow, smallest, largest, dtype(0), dtype(1))
 
     return rprop_slice
 

@@ -98,6 +98,4 @@ def sgd_momentum(
     """
     check_step(step)
     scalars = lr, step, weight_decay, sign_of(maximize), momentum, dampening
-    update(
-        _SGD_MOMENTUM, 10, (bool(nesterov),), scalars, grad_scale, hyper, parameters, gradients, velocity=velocity
-    )
+    update(_SGD_MOMENTUM, 10, (bool(nesterov),), scalars, grad_scale, hyper, parameters, gradients, velocity=velocity)

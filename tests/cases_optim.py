@@ -194,9 +194,7 @@ SCHEDULES: dict[str, Build] = {
     "sequential": lambda s, o: s.SequentialLR(
         o, [s.LinearLR(o, 0.1, total_iters=5), s.CosineAnnealingLR(o, 30), s.ExponentialLR(o, 0.9)], [5, 40]
     ),
-    "sequential_chained": lambda s, o: s.SequentialLR(
-        o, [s.ConstantLR(o, 0.5, 3), s.StepLR(o, 4)], milestones=[10]
-    ),
+    "sequential_chained": lambda s, o: s.SequentialLR(o, [s.ConstantLR(o, 0.5, 3), s.StepLR(o, 4)], milestones=[10]),
     "plateau": lambda s, o: s.ReduceLROnPlateau(o, patience=2),
     "plateau_max": lambda s, o: s.ReduceLROnPlateau(
         o, "max", factor=0.5, patience=1, threshold=0.3, threshold_mode="abs", cooldown=3, min_lr=[0.01, 0.0]

@@ -277,7 +277,7 @@ def test_gradients_are_scaled(dtype, name):
 @pytest.mark.parametrize("name", ["sgd_momentum", "adam", "amsgrad", "adamax", "radam", "adagrad"])
 def test_a_launch_is_replayed_with_other_scalars(name):
     """The learning rate and the count of steps are read from the array ``hyper`` at each launch."""
-    kernel, _, count, options = CASES[name]
+    kernel, *_, options = CASES[name]
     seen, hyper = [], np.zeros(HYPER)
     choice = options[-1] | {"step": 1, "lr": 0.01}
     first, second = made(name, 20, np.float32), made(name, 20, np.float32)

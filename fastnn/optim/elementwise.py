@@ -274,10 +274,7 @@ class Elementwise(Optimizer):
         cut = run.cut(first, last, names)
         if run.copied:
             run.values[...] = run.arrays[0].reshape(-1)
-        if grads is run.grads:
-            grads = cut.grads
-        else:
-            grads = grads[run.bounds[first][0] : run.bounds[last - 1][1]]
+        grads = cut.grads if grads is run.grads else grads[run.bounds[first][0] : run.bounds[last - 1][1]]
         if names:
             steps = cut.steps
             steps += 1

@@ -102,7 +102,7 @@ def strong_wolfe(
 
     low, stuck, size = lower(), False, np.abs(direction).max()
     while rounds < limit and not abs(bracket[1].t - bracket[0].t) * size < tolerance_change:
-        t = cubic_minimum(*bracket)
+        t = cubic_minimum(bracket[0], bracket[1])
         near, far = sorted((bracket[0].t, bracket[1].t))
         margin = 0.1 * (far - near)
         if min(far - t, t - near) < margin:

@@ -80,7 +80,7 @@ class State(defaultdict[Any, Any]):
     def __reduce__(self) -> Any:
         return defaultdict, (dict, dict(self))
 
-    def copy(self) -> defaultdict[Any, Any]:
+    def copy(self) -> Any:
         """The same entries in a dictionary that notes nothing."""
         return defaultdict(dict, self)
 

@@ -185,9 +185,7 @@ class CyclicLR(_WithMomentum):
             ranges = zip(self.optimizer.param_groups, self.base_momentums, self.max_momentums, strict=True)
             for group, low, high in ranges:
                 self._put_momentum(group, high - (high - low) * share * scale)
-        return [
-            low + (high - low) * share * scale for low, high in zip(self.base_lrs, self.max_lrs, strict=True)
-        ]
+        return [low + (high - low) * share * scale for low, high in zip(self.base_lrs, self.max_lrs, strict=True)]
 
     def state_dict(self) -> dict[str, Any]:
         """Everything but the optimizer; of ``scale_fn``, its attributes where it is an object."""
