@@ -6,21 +6,38 @@ the forward saved; a gradient is ``d`` and the name.
 """
 
 from fastnn.kernels.activations import activation_backward, activation_forward
+from fastnn.kernels.adadelta import adadelta
+from fastnn.kernels.adagrad import adagrad
+from fastnn.kernels.adam import adam
+from fastnn.kernels.adamax import adamax
+from fastnn.kernels.asgd import asgd
 from fastnn.kernels.gather import gather
 from fastnn.kernels.gemm import gemm
 from fastnn.kernels.linear import linear_backward, linear_forward
-from fastnn.kernels.optimizers import adam, sgd, sgd_momentum
+from fastnn.kernels.nadam import nadam
+from fastnn.kernels.radam import radam
 from fastnn.kernels.reductions import total
+from fastnn.kernels.rmsprop import rmsprop
+from fastnn.kernels.rprop import rprop
+from fastnn.kernels.sgd import sgd, sgd_momentum
 from fastnn.kernels.softmax_cross_entropy import softmax_cross_entropy
 
 __all__ = [
     "activation_backward",
     "activation_forward",
+    "adadelta",
+    "adagrad",
     "adam",
+    "adamax",
+    "asgd",
     "gather",
     "gemm",
     "linear_backward",
     "linear_forward",
+    "nadam",
+    "radam",
+    "rmsprop",
+    "rprop",
     "sgd",
     "sgd_momentum",
     "softmax_cross_entropy",

@@ -44,6 +44,8 @@ from fastnn.kernels.words import real as real
 FAST = {"contract", "reassoc", "nsz", "arcp", "afn"}
 # For code whose rounding steps are the algorithm (argument reduction): nothing may be reordered.
 STRICT: set[str] = set()
+# Products and sums are fused, nothing else: where reordering would make infinities NaN, or NaN infinities.
+FUSED = {"contract"}
 # The Python error model puts a branch before each division, and no such loop is vectorised.
 _OPTIONS: dict[str, Any] = {"nopython": True, "error_model": "numpy"}
 
