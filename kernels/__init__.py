@@ -9,6 +9,8 @@ from fastnn.kernels.activations import activation_backward, activation_forward
 from fastnn.kernels.gather import gather
 from fastnn.kernels.gemm import gemm
 from fastnn.kernels.linear import linear_backward, linear_forward
+from fastnn.kernels.losses import pointwise_loss
+from fastnn.kernels.nll_loss import nll_loss
 from fastnn.kernels.optimizers import adam, sgd, sgd_momentum
 from fastnn.kernels.reductions import total
 from fastnn.kernels.softmax_cross_entropy import softmax_cross_entropy
@@ -21,6 +23,8 @@ __all__ = [
     "gemm",
     "linear_backward",
     "linear_forward",
+    "nll_loss",
+    "pointwise_loss",
     "sgd",
     "sgd_momentum",
     "softmax_cross_entropy",
