@@ -81,14 +81,15 @@ class Spans:
 def check_complete(program: Program, known: Spans) -> None:
     """Raise Uncapturable unless every array that a launch reads is known, or written by a launch before it."""
     for kernel, _, arrays, _, _ in program.launches:
-        written = len(arrays) if kernel.outputs is None else kernel.outputs
-        for array in arrays[written:]:
+        outputs = range(len(arrays)) if kernel.outputs is None else kernel.outputs
+        written = [arrays[i] for i in outputs]
+        for array in [a for i, a in enumerate(arrays) if i not in outputs]:
             # An output stands in the place of an input that is not given.
-            if not known.holds(array) and not any(array is output for output in arrays[:written]):
+            if not known.holds(array) and not any(array is output for output in written):
                 raise Uncapturable(
                     f"{kernel.name} reads an array of shape {array.shape} that was computed outside the kernels"
                 )
-        for array in arrays[:written]:
+        for array in written:
             known.add(array)
 
 
@@ -196,7 +197,7 @@ class Captured:
         self, program: Program, watch: tracing.Watch, inputs: Inputs, loss: np.ndarray, situation: Situation
     ) -> None:
         self.program, self.watch, self.inputs, self.loss, self.situation = program, watch, inputs, loss, situation
-        self.guards = [(inputs.number_of(array), holds) for array, holds in watch.guards]
+        self.guards = [(inputs.number_of(array), holds) for array, holds in program.guards]
         # Launches of the forward and backward passes; those of the optimizer come behind them.
         self.head = len(program)
         self.trained = [p for p in situation.parameters if p._requires_grad]
@@ -211,7 +212,12 @@ class Captured:
 
 
 def _same_launch(a: jit.Launch, b: jit.Launch) -> bool:
-    return a[0] is b[0] and a[1] == b[1] and len(a[2]) == len(b[2]) and all(map(operator.is_, a[2], b[2])) and a[3] == b[3]
+    same_arrays = len(a[2]) == len(b[2]) and all(map(_same_array, a[2], b[2]))
+    return a[0] is b[0] and a[1] == b[1] and same_arrays and a[3] == b[3]
+
+
+def _same_array(a: np.ndarray, b: np.ndarray) -> bool:
+    return a is b or (a.ctypes.data == b.ctypes.data and a.shape == b.shape and a.strides == b.strides)
 
 
 def _outline(program: Program) -> list[tuple[Any, ...]]:

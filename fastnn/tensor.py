@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from fastnn import autograd
+from fastnn import autograd, tracing
 from fastnn.autograd import Memory, Node, is_grad_enabled
 from fastnn.dtypes import bool_, dtype, float32, float64, from_numpy_dtype, int32, int64
 from fastnn.errors import DTypeError, ShapeError
@@ -219,6 +219,7 @@ class Tensor:
         if self._data.size != 1:
             count = "no values" if self._data.size == 0 else "more than one value"
             raise RuntimeError(f"Boolean value of Tensor with {count} is ambiguous")
+        tracing.stop("a number is read in Python")
         return bool(self._data.item())
 
     def __float__(self) -> float:
@@ -253,6 +254,7 @@ class Tensor:
 
     def numpy(self) -> np.ndarray:
         """The array itself, without a copy; RuntimeError where a gradient is recorded."""
+        tracing.stop("a tensor is read as an array")
         if self._requires_grad:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         return self._data
@@ -269,6 +271,7 @@ class Tensor:
         """The only element, as a Python number."""
         if self._data.size != 1:
             raise ShapeError(f"a Tensor with {self._data.size} elements cannot be converted to Scalar")
+        tracing.stop("a number is read in Python")
         return self._data.item()
 
     def tolist(self) -> Any:
@@ -631,6 +634,7 @@ class Tensor:
         return self
 
     def _write(self, key: Any, values: Any) -> None:
+        tracing.stop("a tensor is written to outside the kernels")
         try:
             with np.errstate(all="ignore"):
                 self._data[key] = values

@@ -25,8 +25,6 @@ class Watch:
         self.owner = threading.get_ident()
         # States of random draws, each with the function that gives the next one.
         self.draws: list[tuple[np.ndarray, Callable[[], np.ndarray]]] = []
-        # Arrays whose contents the recorded launches rely on, each with what must be true of it at a replay.
-        self.guards: list[tuple[np.ndarray, Callable[[np.ndarray], bool]]] = []
 
 
 # Read by others as `tracing.active`: None but in a trace.
@@ -49,18 +47,6 @@ def drawn(state: np.ndarray, draw: Callable[[], np.ndarray]) -> np.ndarray:
     if watch is not None:
         watch.draws.append((state, draw))
     return state
-
-
-def rely(array: np.ndarray, holds: Callable[[np.ndarray], bool]) -> bool:
-    """Whether this is a trace, which then relies on ``holds(array)`` at each replay.
-
-    For checks of an array's contents: what they found is not known of the arrays to come.
-    """
-    watch = _watch()
-    if watch is None:
-        return False
-    watch.guards.append((array, holds))
-    return True
 
 
 def swap(watch: Any) -> Watch | None:

@@ -14,7 +14,9 @@ from fastnn.kernels.asgd import asgd
 from fastnn.kernels.gather import gather
 from fastnn.kernels.gemm import gemm
 from fastnn.kernels.linear import linear_backward, linear_forward
+from fastnn.kernels.losses import pointwise_loss
 from fastnn.kernels.nadam import nadam
+from fastnn.kernels.nll_loss import nll_loss
 from fastnn.kernels.radam import radam
 from fastnn.kernels.reductions import total
 from fastnn.kernels.rmsprop import rmsprop
@@ -35,6 +37,8 @@ __all__ = [
     "linear_backward",
     "linear_forward",
     "nadam",
+    "nll_loss",
+    "pointwise_loss",
     "radam",
     "rmsprop",
     "rprop",

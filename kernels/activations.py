@@ -151,8 +151,8 @@ def _backward(dtype):
     return activation_backward_slice
 
 
-_FORWARD = by_dtype("activation_forward", _forward, arrays=2, integers=2, reals=1, outputs=1)
-_BACKWARD = by_dtype("activation_backward", _backward, arrays=3, integers=2, reals=1, outputs=1)
+_FORWARD = by_dtype("activation_forward", _forward, arrays=2, integers=2, reals=1, outputs=(0,))
+_BACKWARD = by_dtype("activation_backward", _backward, arrays=3, integers=2, reals=1, outputs=(0,))
 
 
 def activation_forward(out: np.ndarray, z: np.ndarray, activation: str, slope: float = 0.01) -> None:

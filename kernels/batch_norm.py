@@ -22,7 +22,6 @@ import numpy as np
 from fastnn.kernels.activations import (
     COSTS,
     NONE,
-    RELU,
     activate,
     activation_code,
     differentiate,

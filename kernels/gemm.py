@@ -197,7 +197,7 @@ def _pack(like, size, packed, width, b, b_row, b_column, depth, columns):
             row[columns:] = type(like)(0)
 
 
-GEMM = by_dtype("gemm", _gemm, arrays=6, integers=16, reals=1, outputs=3)
+GEMM = by_dtype("gemm", _gemm, arrays=6, integers=16, reals=1, outputs=(0, 1, 2))
 
 
 def gemm(

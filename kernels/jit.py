@@ -247,12 +247,12 @@ class Kernel:
         arrays: how many words of the block are arrays; they come first.
         integers, reals: how many integers and float64 scalars follow, in this order.
         fastmath: the flags of the slice's own arithmetic.
-        outputs: how many of the arrays, the first ones, it writes; None if that is not known.
+        outputs: which of the arrays it writes; None if that is not known.
     """
 
     def __init__(
         self, name: str, function: Callable[..., None], arrays: int, integers: int = 0, reals: int = 0,
-        fastmath: set[str] = FAST, outputs: int | None = None,
+        fastmath: set[str] = FAST, outputs: tuple[int, ...] | None = None,
     ) -> None:
         self.outputs = outputs
         self.name, self.function, self.arrays, self.fastmath = name, function, arrays, fastmath
@@ -284,7 +284,7 @@ class Kernel:
 
 def by_dtype(
     name: str, build: Callable[[Any], Callable[..., None]], arrays: int, integers: int = 0, reals: int = 0,
-    fastmath: set[str] = FAST, outputs: int | None = None,
+    fastmath: set[str] = FAST, outputs: tuple[int, ...] | None = None,
 ) -> dict[np.dtype, Kernel]:
     """One kernel per floating-point dtype; ``build(dtype)`` returns the slice."""
     return {
@@ -304,6 +304,9 @@ def kernel_for(kernels: dict[np.dtype, Kernel], name: str, a: np.ndarray) -> Ker
 
 # A recorded launch: kernel, parts, arrays, scalars, and whether it waits for those before it.
 Launch = tuple[Kernel, int, tuple[np.ndarray, ...], tuple[float, ...], bool]
+
+# An array whose contents a recording relies on, and what must hold for them.
+Guard = tuple[np.ndarray, Callable[[np.ndarray], bool]]
 
 _recorder: Callable[..., Any] | None = None
 _workqueue_lock = threading.Lock()
@@ -338,6 +341,33 @@ def launch(kernel: Kernel, parts: int, arrays: tuple[np.ndarray, ...], *scalars:
 def is_watched() -> bool:
     """Whether somebody records the launches, so that each has to go through :func:`launch`."""
     return _recorder is not None
+
+
+_guards: list[Guard] | None = None
+_guarding = 0
+
+
+def rely(array: np.ndarray, holds: Callable[[np.ndarray], bool]) -> bool:
+    """Whether launches are recorded here and do not run; then ``holds(array)`` must be true at each replay.
+
+    For what a kernel finds out about the contents of an array, which Python looks at after the launch.
+    """
+    if _guards is None or _guarding != threading.get_ident():
+        return False
+    _guards.append((array, holds))
+    return True
+
+
+@contextmanager
+def guarding(guards: list[Guard]) -> Iterator[None]:
+    """Collect what the launches of this thread rely on."""
+    global _guards, _guarding
+    before = _guards, _guarding
+    _guards, _guarding = guards, threading.get_ident()
+    try:
+        yield
+    finally:
+        _guards, _guarding = before
 
 
 def together() -> None:

@@ -119,7 +119,7 @@ def _activation_bias_backward(dtype):
 
 
 _ACTIVATION_BIAS_BACKWARD = by_dtype(
-    "activation_bias_backward", _activation_bias_backward, arrays=4, integers=4, reals=1, outputs=2
+    "activation_bias_backward", _activation_bias_backward, arrays=4, integers=4, reals=1, outputs=(0, 1)
 )
 
 

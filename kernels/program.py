@@ -308,6 +308,7 @@ class Program:
 
     def __init__(self) -> None:
         self.launches: list[jit.Launch] = []
+        self.guards: list[jit.Guard] = []
         self._table: np.ndarray = np.zeros((0, ROW), np.int64)
         self._blocks: np.ndarray = np.zeros((0, jit.MAX_WORDS), np.int64)
         self._waits, self._owner, self.threads = True, 0, 1
@@ -319,7 +320,7 @@ class Program:
     def recording(self) -> Iterator[None]:
         """Record the launches of this thread inside the block, which do not run."""
         self._owner = threading.get_ident()
-        with jit.recording(self._watch):
+        with jit.recording(self._watch), jit.guarding(self.guards):
             yield
         self.build()
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn import tracing
 from fastnn.autograd import Memory
 from fastnn.errors import DTypeError
 from fastnn.flat import Slot
@@ -100,6 +101,7 @@ class Parameter(Tensor):
             super()._accumulate_grad(grad)
             return
         array, accumulate = target
+        tracing.stop("a gradient is added up outside the kernels")
         if accumulate:
             array += grad._data
         else:

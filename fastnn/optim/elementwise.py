@@ -206,6 +206,9 @@ class Elementwise(Optimizer):
                     f"state {name} of parameter {number} must have shape {tuple(p.shape)}, found {tuple(value.shape)}"
                 )
 
+    def _is_capturable(self) -> bool:
+        return all(run.flat for layout in self._layouts for run in layout.runs)
+
     # -- Steps ----------------------------------------------------------------------------------
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:

@@ -188,6 +188,10 @@ class Optimizer:
                         p._grad = p._grad.detach()
                     p._grad.zero_()
 
+    def _is_capturable(self) -> bool:
+        """Whether ``step()`` updates by launches alone, so that they can be recorded."""
+        return False
+
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update the parameters.
 
