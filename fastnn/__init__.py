@@ -12,6 +12,7 @@ if not (_Path(__file__).parent / "kernels").is_dir():
 
 from fastnn import nn, optim, utils
 from fastnn.autograd import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from fastnn.capture import CompiledStep, compile_step
 from fastnn.devices import device, get_default_device, set_default_device
 from fastnn.dtypes import bool_ as bool
 from fastnn.dtypes import dtype, float32, float64, int8, int16, int32, int64, uint8
@@ -25,6 +26,7 @@ from fastnn.tensor import Size, Tensor
 __version__ = "0.1.0"
 
 __all__ = [
+    "CompiledStep",
     "DTypeError",
     "Generator",
     "ShapeError",
@@ -32,6 +34,7 @@ __all__ = [
     "Tensor",
     "argmax",
     "bool",
+    "compile_step",
     "device",
     "dtype",
     "enable_grad",

@@ -185,7 +185,7 @@ class Situation:
             if getattr(m, "_hooked", False):
                 return f"{type(m).__name__} has hooks"
         for p in self.parameters:
-            if p._hooks is not None:
+            if getattr(p, "_hooks", None) is not None:
                 return "a parameter has hooks"
         return ""
 
