@@ -56,7 +56,7 @@ from fastnn.functions import LEGACY as _LEGACY
 from fastnn.kernels.jit import get_num_threads, set_num_threads
 from fastnn.linalg import det, inverse, inv_ex, logdet, matrix_power, pinv as pinverse, qr, slogdet
 from fastnn.linalg import svd_classic as svd, cholesky
-from fastnn.nn.functional import relu, sigmoid, tanh
+from fastnn.ops.activation import *  # noqa: F403
 from fastnn.ops.arithmetic import *  # noqa: F403
 from fastnn.ops.comparison import *  # noqa: F403
 from fastnn.ops.conversion import *  # noqa: F403

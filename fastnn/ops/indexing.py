@@ -15,7 +15,7 @@ from fastnn.tensor import Tensor, _recorded, _wrap
 
 __all__ = [
     "argwhere", "diagonal_scatter", "gather", "index_add", "index_copy", "index_fill", "index_put", "index_reduce",
-    "index_select", "masked_scatter", "masked_select", "nonzero", "nonzero_static", "one_hot", "put", "scatter",
+    "index_select", "masked_scatter", "masked_select", "nonzero", "nonzero_static", "put", "scatter",
     "scatter_add", "scatter_reduce", "select_scatter", "slice_scatter", "take", "take_along_dim",
 ]  # fmt: skip
 
@@ -715,39 +715,9 @@ def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0,
     return _replaced(input, src, lambda t: t.diagonal(offset, dim1, dim2))
 
 
-def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
-    """For each label a row of zeros with a one at its place; int64.
-
-    Args:
-        tensor: int64 labels, not negative.
-        num_classes: the length of a row; one more than the largest label for -1.
-
-    >>> import fastnn
-    >>> fastnn.nn.functional.one_hot(fastnn.tensor([2, 0]))
-    tensor([[0, 0, 1],
-            [1, 0, 0]])
-    """
-    check_tensor("tensor", tensor)
-    labels = tensor._data
-    if labels.dtype != np.int64:
-        raise RuntimeError(f"one_hot is only applicable to index tensor of type LongTensor, found {tensor.dtype}")
-    if not labels.size and num_classes <= 0:
-        raise RuntimeError("Can not infer total number of classes from empty tensor.")
-    if labels.size and labels.min() < 0:
-        raise RuntimeError("Class values must be non-negative.")
-    if num_classes == -1:
-        num_classes = int(labels.max()) + 1
-    elif num_classes < 1:
-        raise RuntimeError("num_classes should be positive")
-    if labels.size and labels.max() >= num_classes:
-        raise RuntimeError("Class values must be smaller than num_classes.")
-    return _wrap((labels[..., None] == np.arange(num_classes)).astype(np.int64))
-
-
 OPERATORS = {"__getitem__": _getitem, "__setitem__": _setitem}
 METHODS = {"index_put_": _index_put_}
 IN_PLACE = (
     "index_add", "index_copy", "index_fill", "index_reduce", "masked_scatter", "put", "scatter", "scatter_add",
     "scatter_reduce",
 )  # fmt: skip
-NOT_EXPORTED = ("one_hot",)

@@ -22,8 +22,8 @@ from fastnn.ops.core import (
 from fastnn.tensor import Tensor, _recorded, _wrap
 
 __all__ = [
-    "all", "any", "count_nonzero", "cumprod", "cumsum", "dist", "log_softmax", "logcumsumexp", "logsumexp", "mean",
-    "nanmean", "nansum", "norm", "prod", "softmax", "softmin", "std", "std_mean", "sum", "var", "var_mean",
+    "all", "any", "count_nonzero", "cumprod", "cumsum", "dist", "logcumsumexp", "logsumexp", "mean",
+    "nanmean", "nansum", "norm", "prod", "std", "std_mean", "sum", "var", "var_mean",
 ]  # fmt: skip
 
 
@@ -294,7 +294,7 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     return node.attach(_wrap(result, node))
 
 
-# -- Softmax -----------------------------------------------------------------------------------
+# -- Exponentials -----------------------------------------------------------------------------------
 
 
 @named
@@ -323,74 +323,6 @@ def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
 
     node = ResultNode("Logsumexp", (x,), run, (x,))  # type: ignore[arg-type]
     return node.attach(_wrap(result, node))
-
-
-def _softmax(a: np.ndarray, axis: int) -> np.ndarray:
-    if not a.size:
-        return a.copy()
-    e = np.exp(a - a.max(axis=axis, keepdims=True))
-    e /= e.sum(axis=axis, keepdims=True)
-    return e
-
-
-def _log_softmax(a: np.ndarray, axis: int) -> np.ndarray:
-    if not a.size:
-        return a.copy()
-    shifted = a - a.max(axis=axis, keepdims=True)
-    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis=axis, keepdims=True)))
-
-
-def _softmax_operand(name: str, input: Tensor, dtype: Any, dim: Any) -> tuple[Tensor, int]:
-    x = _cast(input, dtype)
-    if x._data.dtype.kind != "f":
-        raise RuntimeError(f'"{name}_kernel_impl" not implemented for {x.dtype}')
-    return (x, dimension(dim, x._data.ndim)) if x._data.ndim else (x.reshape(1), dimension(dim, 0))
-
-
-@named
-def softmax(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
-    """``exp(input) / exp(input).sum(dim)``.
-
-    >>> import fastnn
-    >>> fastnn.softmax(fastnn.zeros(4), 0)
-    tensor([0.2500, 0.2500, 0.2500, 0.2500])
-    """
-    x, axis = _softmax_operand("softmax_lastdim", input, dtype, dim)
-    result = quiet(_softmax, x._data, axis)
-    if _recorded(x):
-
-        def run(grad: Tensor, y: Tensor) -> tuple[Tensor]:
-            weighted = grad * y
-            return (weighted - y * weighted.sum(axis, True),)
-
-        node = ResultNode("Softmax", (x,), run)  # type: ignore[arg-type]
-        out = node.attach(_wrap(result, node))
-    else:
-        out = _wrap(result)
-    return out if input._data.ndim else out.reshape(())
-
-
-@named
-def log_softmax(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
-    """``log(softmax(input, dim))``, exact where the probability is close to 0."""
-    x, axis = _softmax_operand("log_softmax_lastdim", input, dtype, dim)
-    result = quiet(_log_softmax, x._data, axis)
-    if _recorded(x):
-
-        def run(grad: Tensor, y: Tensor) -> tuple[Tensor]:
-            return (grad - y.exp() * grad.sum(axis, True),)
-
-        node = ResultNode("LogSoftmax", (x,), run)  # type: ignore[arg-type]
-        out = node.attach(_wrap(result, node))
-    else:
-        out = _wrap(result)
-    return out if input._data.ndim else out.reshape(())
-
-
-@named
-def softmin(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
-    """``softmax(-input)``."""
-    return softmax(-_cast(input, dtype), dim)
 
 
 # -- Norms -------------------------------------------------------------------------------------
