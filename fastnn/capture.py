@@ -17,6 +17,7 @@ from __future__ import annotations
 import operator
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pickle import PickleBuffer
 from typing import Any
 
 import numpy as np
@@ -85,7 +86,7 @@ def check_complete(program: Program, known: Spans) -> None:
         written = [arrays[i] for i in outputs]
         for array in [a for i, a in enumerate(arrays) if i not in outputs]:
             # An output stands in the place of an input that is not given.
-            if not known.holds(array) and not any(array is output for output in written):
+            if not known.holds(array) and not any(_same_array(array, output) for output in written):
                 raise Uncapturable(
                     f"{kernel.name} reads an array of shape {array.shape} that was computed outside the kernels"
                 )
@@ -209,6 +210,22 @@ class Captured:
             self.program.launches[self.head :] = launches
             self.program.build()
             self.inputs.find()
+
+
+def _let_go(program: Program, parameters: list[Parameter]) -> None:
+    """Refer to gradients by their flat buffers, not by their places: who holds a place keeps others from writing there."""
+    chunks = {id(p._slot.chunk): p._slot.chunk.grads for p in parameters}
+    spans = [(*_span(flat), PickleBuffer(flat.data)) for flat in chunks.values()]
+
+    def elsewhere(array: np.ndarray) -> np.ndarray:
+        at = array.ctypes.data
+        for low, high, buffer in spans:
+            if array.size and low <= at < high:
+                return np.ndarray(array.shape, array.dtype, buffer, at - low, array.strides)
+        return array
+
+    for i, (kernel, parts, arrays, scalars, waits) in enumerate(program.launches):
+        program.launches[i] = kernel, parts, tuple([elsewhere(a) for a in arrays]), scalars, waits
 
 
 def _same_launch(a: jit.Launch, b: jit.Launch) -> bool:
@@ -380,6 +397,7 @@ class CompiledStep:
             generator.set_state(state)
             for p in trained:
                 p._grad = None
+        _let_go(program, trained)
         return program, watch, array
 
     # -- Replaying ----------------------------------------------------------------------------
