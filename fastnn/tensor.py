@@ -144,6 +144,7 @@ class Tensor:
     _history: int
     _node: Node | None
     _requires_grad: bool
+    _hooks: Any = None
 
     # NumPy leaves `array * tensor` to the tensor.
     __array_priority__ = 1000
@@ -380,7 +381,9 @@ class Tensor:
         self._requires_grad = bool(requires_grad)
         return self
 
-    def backward(self, gradient: Tensor | None = None, retain_graph: _bool | None = None) -> None:
+    def backward(
+        self, gradient: Tensor | None = None, retain_graph: _bool | None = None, create_graph: _bool = False
+    ) -> None:
         """Accumulate into ``grad`` of the leaves the gradient of this tensor.
 
         Args:
@@ -401,7 +404,7 @@ class Tensor:
             raise ShapeError(
                 f"gradient must have the shape of the tensor, {tuple(self.shape)}, found {tuple(gradient.shape)}"
             )
-        autograd.backward(self, gradient.detach().to(self.dtype), bool(retain_graph))
+        autograd.run_backward([self], [gradient.detach().to(self.dtype)], bool(retain_graph), bool(create_graph))
 
     def _accumulate_grad(self, grad: Tensor) -> None:
         """Add to the gradient of this leaf."""
@@ -434,8 +437,6 @@ class Tensor:
         """As ``_unary``, for a result in this tensor's memory."""
         view = self._unary(name, result, run)
         view._memory, view._history = self._memory, self._history if is_grad_enabled() else _UNTRACKED
-        if view._node is not None and self._node is None:
-            self._memory.leaf = True
         return view
 
     # -- Copies -------------------------------------------------------------------------------
@@ -613,7 +614,7 @@ class Tensor:
         """Take over the numbers and the history of ``result``, in this tensor's memory."""
         if result is NotImplemented:
             return result
-        if self._requires_grad and (self._node is None or self._memory.leaf) and is_grad_enabled():
+        if self._requires_grad and self._node is None and is_grad_enabled():
             raise RuntimeError(
                 "a leaf Variable that requires grad, or a view of one, is being used in an in-place operation."
             )
