@@ -13,6 +13,7 @@ from fastnn.errors import DTypeError, ShapeError
 from fastnn.kernels.embedding import check_indices
 from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous
 from fastnn.nn.parameter import Parameter
+from fastnn.ops.core import mapped
 from fastnn.tensor import Tensor, _recorded, _wrap
 
 _INT64 = np.dtype(np.int64)
@@ -205,7 +206,7 @@ def _finite(x: Tensor) -> Tensor:
     finite = np.isfinite(x._data)
     result = np.where(finite, x._data, 0)
     mask = _wrap(finite.astype(x._data.dtype))
-    return x._unary("Finite", result, lambda grad: grad * mask)
+    return mapped("Finite", x, result, lambda grad: grad * mask)
 
 
 def _bags(input: Tensor, offsets: Tensor | None, include_last: bool) -> tuple[np.ndarray, np.ndarray]:

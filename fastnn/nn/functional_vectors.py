@@ -12,7 +12,8 @@ import numpy as np
 from fastnn.autograd import Node
 from fastnn.errors import DTypeError, ShapeError
 from fastnn.nn.checks import _check_tensor
-from fastnn.tensor import Tensor, _promote, _recorded, _wrap
+from fastnn.ops.core import promote
+from fastnn.tensor import Tensor, _recorded, _wrap
 
 
 def normalize(
@@ -32,7 +33,7 @@ def normalize(
 def _floating_pair(name: str, x1: Tensor, x2: Tensor) -> tuple[Tensor, Tensor]:
     _check_tensor("x1", x1)
     _check_tensor("x2", x2)
-    x1, x2 = _promote(x1, x2)
+    x1, x2 = promote(x1, x2)
     if x1._data.dtype.kind != "f":
         raise DTypeError(f"{name}: expected common dtype to be floating point, yet common dtype is {x1.dtype}")
     return x1, x2
