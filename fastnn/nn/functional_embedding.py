@@ -5,6 +5,8 @@ May import ``tensor``, ``autograd``, ``errors``, ``checks``, ``parameter`` and `
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from fastnn import kernels
@@ -189,7 +191,7 @@ def embedding_bag(
     kind = weight._data.dtype
     if mode == "max":
         lowest = np.where(counted[..., None], 0, -np.inf).astype(kind)
-        filled = counted.any(1)
+        filled: Any = counted.any(1)
         members = (members + _wrap(lowest)).max(1)[0] if members._data.shape[1] else members.sum(1)
         return members if filled.all() else _wrap(np.where(filled[:, None], 1, 0).astype(kind)) * _finite(members)
     factors = counted[..., None].astype(kind)
