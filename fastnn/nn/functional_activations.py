@@ -112,6 +112,13 @@ def _tail_again(x: Tensor, name: str, a: float, b: float, c: float) -> Tensor:
 # -- The activations that the linear kernel can apply to its result --------------------------------
 
 
+def _before(input: Tensor, values: np.ndarray) -> Tensor:
+    """What ``input`` was before it is changed in place: these values, with its history."""
+    if input._node is None:
+        return input
+    return _wrap(values, input._node)
+
+
 def _activation(input: Tensor, activation: str, slope: float = 0.01, inplace: bool = False) -> Tensor:
     _check_floating(activation, input)
     data = _contiguous(input._data)
@@ -128,11 +135,13 @@ def _activation(input: Tensor, activation: str, slope: float = 0.01, inplace: bo
             kernels.activation_backward(dz, _contiguous(grad._data), saved, activation, slope)
             return (_wrap(dz),)
 
-        again: Callable[[], Tensor] | None = None
-        if not inplace:
-            again = lambda: _fused_again(input, activation, slope)  # noqa: E731
         name = activation.title().replace("_", "")
-        node = Node(name, (input,), run, (input,) if needs_input and not inplace else (), keeps=True, again=again)
+        # In place the operand is gone; only ReLU and its kin, whose sign stays, can tell its slope from the result.
+        before = _before(input, saved if needs_input else out) if inplace else input
+        node = Node(
+            name, (before,), run, (input,) if needs_input and not inplace else (), keeps=True,
+            again=lambda: _fused_again(before, activation, slope),
+        )  # fmt: skip
         result = _wrap(out, node)
         if not needs_input and not inplace:
             node.guard(result)
@@ -200,8 +209,25 @@ def _tail(
             kernels.elementwise_backward(dx, _contiguous(grad._data), saved, name, a, b, c)
             return (_wrap(dx),)
 
-        again = None if inplace else lambda: _tail_again(input, name, a, b, c)
-        result = _wrap(out, Node(name.title(), (input,), run, () if inplace else (input,), keeps=True, again=again))
+        before = _before(input, saved) if inplace else input
+        node = Node(
+            name.title(), (before,), run, () if inplace else (input,), keeps=True,
+            again=lambda: _tail_again(before, name, a, b, c),
+        )  # fmt: skip
+        result = _wrap(out, node)
+    return input._in_place(result) if inplace else result
+
+
+def _hardtanh(input: Tensor, low: float, high: float, inplace: bool) -> Tensor:
+    _check_tensor("input", input)
+    kind = input._data.dtype.kind
+    if kind == "f":
+        return _tail(input, "hardtanh", low, high, inplace=inplace)
+    if kind == "b":
+        raise RuntimeError("Bool inputs not supported for hardtanh")
+    if kind == "u" and (low < 0 or high < 0):
+        raise RuntimeError("cannot do hardtanh on an unsigned type with negative limits")
+    result = _wrap(np.asarray(input._data.clip(int(low), int(high))))
     return input._in_place(result) if inplace else result
 
 
@@ -272,12 +298,12 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
     low, high = _number("min_val", min_val), _number("max_val", max_val)
     if low > high:
         raise ValueError(f"min_val cannot be greater than max_val, found {min_val} and {max_val}")
-    return _tail(input, "hardtanh", low, high, inplace=inplace)
+    return _hardtanh(input, low, high, inplace)
 
 
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
     """``input``, no less than 0 and no more than 6."""
-    return _tail(input, "hardtanh", 0.0, 6.0, inplace=inplace)
+    return _hardtanh(input, 0.0, 6.0, inplace)
 
 
 def logsigmoid(input: Tensor) -> Tensor:
@@ -307,17 +333,26 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
 
 def softsign(input: Tensor) -> Tensor:
     """``input / (1 + |input|)``, elementwise."""
-    return _tail(input, "softsign")
+    _check_tensor("input", input)
+    # Integers are divided as float32.
+    return _tail(input if input._data.dtype.kind in "fb" else input / 1, "softsign")
 
 
 def tanhshrink(input: Tensor) -> Tensor:
     """``input - tanh(input)``, elementwise."""
-    return _tail(input, "tanhshrink")
+    _check_tensor("input", input)
+    return _tail(input if input._data.dtype.kind in "fb" else input / 1, "tanhshrink")
 
 
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """``input`` where it is above ``threshold``, ``value`` elsewhere."""
-    return _tail(input, "threshold", _number("threshold", threshold), _number("value", value), inplace=inplace)
+    limit, replacement = _number("threshold", threshold), _number("value", value)
+    _check_tensor("input", input)
+    if input._data.dtype.kind in "iu":
+        limit, replacement = int(limit), int(replacement)
+        result = _wrap(np.where(input._data <= limit, replacement, input._data).astype(input._data.dtype))
+        return input._in_place(result) if inplace else result
+    return _tail(input, "threshold", limit, replacement, inplace=inplace)
 
 
 def rrelu(

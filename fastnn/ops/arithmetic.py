@@ -205,6 +205,8 @@ def fmod(input: Tensor, other: Any) -> Tensor:
 
 def _power_of_number(input: Tensor, exponent: Any) -> Tensor:
     kind = input._data.dtype.kind
+    if kind == "f" and type(exponent) in (int, float):
+        return of_operand("Pow", input, lambda a: _raise(a, exponent), lambda g, x: _power_slope(g, x, exponent))
     if isinstance(exponent, (int, np.integer)) and exponent < 0 and kind in "iub":
         raise RuntimeError("Integers to negative integer powers are not allowed.")
     common = as_operand(input, exponent)
@@ -213,11 +215,17 @@ def _power_of_number(input: Tensor, exponent: Any) -> Tensor:
     if target == np.bool_:
         target = np.dtype(np.int64) if not isinstance(exponent, (bool, np.bool_)) else target
 
-    def derivative(grad: Tensor, x: Tensor) -> Tensor:
-        # The derivative of x**0 is 0 at x = 0 as well.
-        return no_gradient(grad, x, None) if exponent == 0 else grad * (x ** (exponent - 1) * exponent)
+    return of_operand(
+        "Pow", input, lambda a: _raise(a.astype(target, copy=False), exponent),
+        lambda g, x: _power_slope(g, x, exponent),
+    )  # fmt: skip
 
-    return of_operand("Pow", input, lambda a: _raise(a.astype(target, copy=False), exponent), derivative)
+
+def _power_slope(grad: Tensor, x: Tensor, exponent: Any) -> Tensor:
+    if exponent == 2:
+        return grad * (x * exponent)
+    # The derivative of x**0 is 0 at x = 0 as well.
+    return no_gradient(grad, x, None) if exponent == 0 else grad * (x ** (exponent - 1) * exponent)
 
 
 def _raise(x: np.ndarray, exponent: Any) -> Any:
@@ -278,6 +286,8 @@ def pow(input: Any, exponent: Any) -> Tensor:
 
 
 def _pow(input: Any, exponent: Any) -> Any:
+    if isinstance(input, Tensor) and type(exponent) in (int, float):
+        return _power_of_number(input, exponent)
     if not isinstance(exponent, (Tensor, *NUMBERS, np.ndarray)) or not isinstance(input, (Tensor, *NUMBERS)):
         return NotImplemented
     if isinstance(exponent, Tensor) or isinstance(exponent, np.ndarray):

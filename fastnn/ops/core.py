@@ -4,7 +4,7 @@ An operation is a function of NumPy arrays, and what it takes to differentiate i
 with its transpose, which is its derivative, to any order. The derivative of an elementwise function
 is an expression of tensors, which is recorded where a second derivative is asked for.
 
-May import ``tensor``, ``autograd``, ``dtypes`` and ``errors``.
+May import ``tensor``, ``autograd``, ``dtypes``, ``errors`` and ``quiet``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from fastnn.autograd.engine import Alias, Node, ResultNode
 from fastnn.autograd.modes import _mode
 from fastnn.dtypes import RANK, default_numpy, from_numpy_dtype
 from fastnn.errors import ShapeError
+from fastnn.quiet import quiet
 from fastnn.tensor import Step, Tensor, _recorded, _renew, _unbroadcast, _wrap
 
 ArrayMap = Callable[[np.ndarray], np.ndarray]
@@ -26,30 +27,6 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 NUMBERS = (bool, int, float, np.integer, np.floating, np.bool_)
 
 _ndarray = np.ndarray
-
-
-# -- NumPy without warnings --------------------------------------------------------------------
-
-try:
-    # What np.errstate sets, in an eighth of its 0.7 us: more than an operation on a small array takes.
-    from numpy._core.umath import _extobj_contextvar, _make_extobj  # type: ignore[attr-defined]
-
-    _IGNORE = _make_extobj(all="ignore")
-
-    def quiet(operate: Callable[..., Any], *args: Any) -> Any:
-        """``operate(*args)``: overflow and division by zero show in the numbers, not as warnings."""
-        token = _extobj_contextvar.set(_IGNORE)
-        try:
-            return operate(*args)
-        finally:
-            _extobj_contextvar.reset(token)
-
-except (ImportError, TypeError):  # a NumPy that has them no longer
-
-    def quiet(operate: Callable[..., Any], *args: Any) -> Any:
-        """``operate(*args)``: overflow and division by zero show in the numbers, not as warnings."""
-        with np.errstate(all="ignore"):
-            return operate(*args)
 
 
 # -- Arguments --------------------------------------------------------------------------------
@@ -102,6 +79,8 @@ def check_tensor(name: str, value: Any) -> None:
 
 def dimension(dim: Any, ndim: int) -> int:
     """A dimension as a non-negative number, 0 for a tensor without; IndexError for one that does not exist."""
+    if type(dim) is int and -ndim <= dim < ndim:
+        return dim % ndim
     if not isinstance(dim, (int, np.integer)) or isinstance(dim, bool):
         if isinstance(dim, Tensor) and dim._data.size == 1 and dim._data.dtype.kind in "iu":
             dim = int(dim)
