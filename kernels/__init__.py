@@ -6,8 +6,16 @@ the forward saved; a gradient is ``d`` and the name.
 """
 
 from fastnn.kernels.activations import activation_backward, activation_forward
+from fastnn.kernels.batch_norm import batch_norm_backward, batch_norm_forward
+from fastnn.kernels.dropout import (
+    alpha_dropout_backward,
+    alpha_dropout_forward,
+    dropout_backward,
+    dropout_forward,
+)
 from fastnn.kernels.gather import gather
 from fastnn.kernels.gemm import gemm
+from fastnn.kernels.layer_norm import layer_norm_backward, layer_norm_forward
 from fastnn.kernels.linear import linear_backward, linear_forward
 from fastnn.kernels.optimizers import adam, sgd, sgd_momentum
 from fastnn.kernels.reductions import total
@@ -17,8 +25,16 @@ __all__ = [
     "activation_backward",
     "activation_forward",
     "adam",
+    "alpha_dropout_backward",
+    "alpha_dropout_forward",
+    "batch_norm_backward",
+    "batch_norm_forward",
+    "dropout_backward",
+    "dropout_forward",
     "gather",
     "gemm",
+    "layer_norm_backward",
+    "layer_norm_forward",
     "linear_backward",
     "linear_forward",
     "sgd",
