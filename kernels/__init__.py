@@ -13,12 +13,17 @@ from fastnn.kernels.dropout import (
     dropout_backward,
     dropout_forward,
 )
+from fastnn.kernels.elementwise_activations import elementwise_backward, elementwise_forward
+from fastnn.kernels.embedding import embedding_backward, embedding_forward
 from fastnn.kernels.gather import gather
 from fastnn.kernels.gemm import gemm
 from fastnn.kernels.layer_norm import layer_norm_backward, layer_norm_forward
 from fastnn.kernels.linear import linear_backward, linear_forward
+from fastnn.kernels.norms import power_sum, scale
 from fastnn.kernels.optimizers import adam, sgd, sgd_momentum
+from fastnn.kernels.prelu import prelu_backward, prelu_forward
 from fastnn.kernels.reductions import total
+from fastnn.kernels.softmax import softmax_backward, softmax_forward
 from fastnn.kernels.softmax_cross_entropy import softmax_cross_entropy
 
 __all__ = [
@@ -31,14 +36,24 @@ __all__ = [
     "batch_norm_forward",
     "dropout_backward",
     "dropout_forward",
+    "elementwise_backward",
+    "elementwise_forward",
+    "embedding_backward",
+    "embedding_forward",
     "gather",
     "gemm",
     "layer_norm_backward",
     "layer_norm_forward",
     "linear_backward",
     "linear_forward",
+    "power_sum",
+    "prelu_backward",
+    "prelu_forward",
+    "scale",
     "sgd",
     "sgd_momentum",
+    "softmax_backward",
     "softmax_cross_entropy",
+    "softmax_forward",
     "total",
 ]
