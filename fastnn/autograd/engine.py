@@ -42,6 +42,21 @@ class Memory:
     history = 0
 
 
+class Alias(Memory):
+    """The memory of a detached tensor: it has the versions of the other's, and a history of its own."""
+
+    def __init__(self, memory: Memory) -> None:
+        self.shared: Memory = memory.shared if isinstance(memory, Alias) else memory
+
+    @property
+    def version(self) -> int:  # type: ignore[override]
+        return self.shared.version
+
+    @version.setter
+    def version(self, value: int) -> None:
+        self.shared.version = value
+
+
 class Node:
     """One recorded operation.
 

@@ -32,7 +32,7 @@ class Sequential(Module):
     >>> nn = fastnn.nn
     >>> model = nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
     >>> model(fastnn.zeros(1, 4)).shape, len(model)
-    (fastnn.Size([1, 2]), 3)
+    (torch.Size([1, 2]), 3)
     """
 
     def __init__(self, *args: Any) -> None:

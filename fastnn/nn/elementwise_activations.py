@@ -138,7 +138,7 @@ class Hardtanh(_Elementwise):
     [-2.0, 1.0, 2.0]
     """
 
-    _shown = ("min_val", "max_val")
+    _shown: tuple[str, ...] = ("min_val", "max_val")
 
     def __init__(self, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> None:
         super().__init__()

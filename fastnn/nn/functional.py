@@ -57,6 +57,7 @@ from fastnn.nn.functional_normalization import batch_norm, group_norm, instance_
 from fastnn.nn.functional_softmax import gumbel_softmax, log_softmax, softmax, softmin
 from fastnn.nn.functional_vectors import cosine_similarity, normalize, pad, pairwise_distance, pdist
 from fastnn.nn.gradients import _finish_gradient, _gradient_place
+from fastnn.ops.products import matmul
 from fastnn.tensor import Tensor, _recorded, _wrap
 
 _INT64 = np.dtype(np.int64)
@@ -164,41 +165,6 @@ def linear_activation(
     return _wrap(result, node) if activation == "none" else node.guard(_wrap(result, node))
 
 
-
-
-def matmul(a: Tensor, b: Tensor) -> Tensor:
-    """The matrix product of two matrices, or of a matrix and a vector, or the dot product of vectors.
-
-    Args:
-        a, b: one or two dimensions, float32 or float64, the same dtype.
-    """
-    _check_tensor("a", a)
-    _check_tensor("b", b)
-    _check_same_dtype(a, b)
-    if not 0 < a._data.ndim < 3 or not 0 < b._data.ndim < 3:
-        raise ShapeError(f"matmul takes one or two dimensions, found {tuple(a.shape)} and {tuple(b.shape)}")
-    if a._data.ndim == 1:
-        return matmul(a.unsqueeze(0), b).squeeze(0)
-    if b._data.ndim == 1:
-        return matmul(a, b.unsqueeze(1)).squeeze(-1)
-    if a._data.shape[1] != b._data.shape[0]:
-        raise ShapeError(
-            f"mat1 and mat2 shapes cannot be multiplied ({a.shape[0]}x{a.shape[1]} and {b.shape[0]}x{b.shape[1]})"
-        )
-    out = np.empty((a._data.shape[0], b._data.shape[1]), a._data.dtype)
-    kernels.gemm(out, a._data, b._data)
-    if not _recorded(a, b):
-        return _wrap(out)
-    # Each factor is kept for the gradient of the other.
-    a_kept, b_kept = a if b._requires_grad else None, b if a._requires_grad else None
-
-    def run(grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        return (
-            None if b_kept is None else matmul(grad, b_kept.t()),
-            None if a_kept is None else matmul(a_kept.t(), grad),
-        )
-
-    return _wrap(out, Node("Mm", (a, b), run, tuple([t for t in (a_kept, b_kept) if t is not None])))
 
 
 # -- Bilinear --------------------------------------------------------------------------------

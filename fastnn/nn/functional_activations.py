@@ -205,6 +205,19 @@ def _tail(
     return input._in_place(result) if inplace else result
 
 
+def _hardtanh(input: Tensor, low: float, high: float, inplace: bool) -> Tensor:
+    _check_tensor("input", input)
+    kind = input._data.dtype.kind
+    if kind == "f":
+        return _tail(input, "hardtanh", low, high, inplace=inplace)
+    if kind == "b":
+        raise RuntimeError("Bool inputs not supported for hardtanh")
+    if kind == "u" and (low < 0 or high < 0):
+        raise RuntimeError("cannot do hardtanh on an unsigned type with negative limits")
+    result = _wrap(np.asarray(input._data.clip(int(low), int(high))))
+    return input._in_place(result) if inplace else result
+
+
 def _number(name: str, value: Any) -> float:
     try:
         return float(value)
@@ -272,12 +285,12 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
     low, high = _number("min_val", min_val), _number("max_val", max_val)
     if low > high:
         raise ValueError(f"min_val cannot be greater than max_val, found {min_val} and {max_val}")
-    return _tail(input, "hardtanh", low, high, inplace=inplace)
+    return _hardtanh(input, low, high, inplace)
 
 
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
     """``input``, no less than 0 and no more than 6."""
-    return _tail(input, "hardtanh", 0.0, 6.0, inplace=inplace)
+    return _hardtanh(input, 0.0, 6.0, inplace)
 
 
 def logsigmoid(input: Tensor) -> Tensor:
@@ -307,17 +320,26 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
 
 def softsign(input: Tensor) -> Tensor:
     """``input / (1 + |input|)``, elementwise."""
-    return _tail(input, "softsign")
+    _check_tensor("input", input)
+    # Integers are divided as float32.
+    return _tail(input if input._data.dtype.kind in "fb" else input / 1, "softsign")
 
 
 def tanhshrink(input: Tensor) -> Tensor:
     """``input - tanh(input)``, elementwise."""
-    return _tail(input, "tanhshrink")
+    _check_tensor("input", input)
+    return _tail(input if input._data.dtype.kind in "fb" else input / 1, "tanhshrink")
 
 
 def threshold(input: Tensor, threshold: float, value: float, inplace: bool = False) -> Tensor:
     """``input`` where it is above ``threshold``, ``value`` elsewhere."""
-    return _tail(input, "threshold", _number("threshold", threshold), _number("value", value), inplace=inplace)
+    limit, replacement = _number("threshold", threshold), _number("value", value)
+    _check_tensor("input", input)
+    if input._data.dtype.kind in "iu":
+        limit, replacement = int(limit), int(replacement)
+        result = _wrap(np.where(input._data <= limit, replacement, input._data).astype(input._data.dtype))
+        return input._in_place(result) if inplace else result
+    return _tail(input, "threshold", limit, replacement, inplace=inplace)
 
 
 def rrelu(

@@ -5,6 +5,8 @@ May import ``tensor``, ``autograd``, ``errors``, ``checks``, ``parameter`` and `
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from fastnn import kernels
@@ -13,6 +15,7 @@ from fastnn.errors import DTypeError, ShapeError
 from fastnn.kernels.embedding import check_indices
 from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous
 from fastnn.nn.parameter import Parameter
+from fastnn.ops.core import mapped
 from fastnn.tensor import Tensor, _recorded, _wrap
 
 _INT64 = np.dtype(np.int64)
@@ -48,7 +51,7 @@ def embedding(
 
     Args:
         input: any shape, int64 or int32.
-        weight: (rows, columns), float32 or float64.
+        weight: (rows, columns); float32 or float64 where it is trained.
         padding_idx: a row that gets no gradient.
         max_norm: rows that are read are first shortened to this norm, in place.
         norm_type: the p of that norm.
@@ -66,7 +69,7 @@ def embedding(
             [2., 3.]])
     """
     _check_indices(input)
-    _check_floating("embedding", weight)
+    _check_tensor("weight", weight)
     if weight._data.ndim != 2:
         raise ShapeError(f"'weight' must be 2-D, found shape {tuple(weight.shape)}")
     shape, (rows, columns) = input._data.shape, weight._data.shape
@@ -76,6 +79,9 @@ def embedding(
     if max_norm is not None:
         check_indices(indices, rows)
         _shorten_rows(weight, indices, max_norm, norm_type)
+    if weight._data.dtype.kind != "f":
+        check_indices(indices, rows)
+        return _wrap(weight._data[indices].reshape(*shape, columns))
     out = np.empty((indices.size, columns), weight._data.dtype)
     kernels.embedding_forward(out, _contiguous(weight._data), indices)
     result = out.reshape(*shape, columns)
@@ -185,7 +191,7 @@ def embedding_bag(
     kind = weight._data.dtype
     if mode == "max":
         lowest = np.where(counted[..., None], 0, -np.inf).astype(kind)
-        filled = counted.any(1)
+        filled: Any = counted.any(1)
         members = (members + _wrap(lowest)).max(1)[0] if members._data.shape[1] else members.sum(1)
         return members if filled.all() else _wrap(np.where(filled[:, None], 1, 0).astype(kind)) * _finite(members)
     factors = counted[..., None].astype(kind)
@@ -202,7 +208,7 @@ def _finite(x: Tensor) -> Tensor:
     finite = np.isfinite(x._data)
     result = np.where(finite, x._data, 0)
     mask = _wrap(finite.astype(x._data.dtype))
-    return x._unary("Finite", result, lambda grad: grad * mask)
+    return mapped("Finite", x, result, lambda grad: grad * mask)
 
 
 def _bags(input: Tensor, offsets: Tensor | None, include_last: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -54,6 +54,8 @@ def _back(rows: np.ndarray, shape: tuple[int, ...], axis: int) -> np.ndarray:
 
 def _softmax(input: Tensor, axis: int, logarithm: bool) -> Tensor:
     name = "LogSoftmax" if logarithm else "Softmax"
+    if not input._data.size and input._data.dtype.kind != "f":
+        return _wrap(input._data.copy())
     _check_floating("log_softmax" if logarithm else "softmax", input)
     shape = input._data.shape
     x = _rows(input._data, axis)

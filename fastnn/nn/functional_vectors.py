@@ -12,7 +12,9 @@ import numpy as np
 from fastnn.autograd import Node
 from fastnn.errors import DTypeError, ShapeError
 from fastnn.nn.checks import _check_tensor
-from fastnn.tensor import Tensor, _promote, _recorded, _wrap
+from fastnn.ops.core import promote
+from fastnn.ops.shapes import broadcast_tensors
+from fastnn.tensor import Tensor, _recorded, _wrap
 
 
 def normalize(
@@ -32,7 +34,7 @@ def normalize(
 def _floating_pair(name: str, x1: Tensor, x2: Tensor) -> tuple[Tensor, Tensor]:
     _check_tensor("x1", x1)
     _check_tensor("x2", x2)
-    x1, x2 = _promote(x1, x2)
+    x1, x2 = promote(x1, x2)
     if x1._data.dtype.kind != "f":
         raise DTypeError(f"{name}: expected common dtype to be floating point, yet common dtype is {x1.dtype}")
     return x1, x2
@@ -47,10 +49,8 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
     """
     x1, x2 = _floating_pair("cosine_similarity", x1, x2)
     # Broadcast first: `dim` counts the dimensions of the result.
-    zero = (x1.detach() + x2.detach()) * 0 if x1._data.shape != x2._data.shape else None
-    if zero is not None:
-        shape = zero._data.shape
-        x1, x2 = x1.expand(*shape), x2.expand(*shape)
+    if x1._data.shape != x2._data.shape:
+        x1, x2 = broadcast_tensors(x1, x2)
     n1 = x1.norm(2, dim, keepdim=True).clamp_min(eps)
     n2 = x2.norm(2, dim, keepdim=True).clamp_min(eps)
     return ((x1 / n1) * (x2 / n2)).sum(dim)
@@ -58,7 +58,8 @@ def cosine_similarity(x1: Tensor, x2: Tensor, dim: int = 1, eps: float = 1e-8) -
 
 def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6, keepdim: bool = False) -> Tensor:
     """The p-norm of ``x1 - x2 + eps`` along the last dimension."""
-    x1, x2 = _floating_pair("pairwise_distance", x1, x2)
+    _check_tensor("x1", x1)
+    _check_tensor("x2", x2)
     return (x1 - x2 + eps).norm(p, -1, keepdim=keepdim)
 
 

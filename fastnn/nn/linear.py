@@ -78,7 +78,7 @@ class Linear(Module):
 
     >>> import fastnn
     >>> fastnn.nn.Linear(3, 2)(fastnn.zeros(5, 3)).shape
-    fastnn.Size([5, 2])
+    torch.Size([5, 2])
     """
 
     weight: Parameter

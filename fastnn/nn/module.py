@@ -310,9 +310,9 @@ class Module(Hooked, Stateful):
         return self
 
     def to(self: Self, *args: Any, **kwargs: Any) -> Self:
-        """Convert parameters and buffers in place: ``to(device)``, ``to(dtype)``, ``to(device, dtype)``, ``to(tensor)``.
+        """Convert parameters and buffers in place; integer buffers keep their dtype. Returns the module itself.
 
-        Integer buffers keep their dtype. Returns the module itself.
+        The forms are ``to(device)``, ``to(dtype)``, ``to(device, dtype)`` and ``to(tensor)``.
 
         Args:
             device: the CPU.
@@ -356,7 +356,7 @@ class Module(Hooked, Stateful):
 
     def type(self: Self, dst_type: Any) -> Self:
         """Parameters and buffers as a dtype, or a type by PyTorch's name for it."""
-        return self._apply(lambda t: t.type(dst_type))  # type: ignore[attr-defined]
+        return self._apply(lambda t: t.type(dst_type))
 
     def cpu(self: Self) -> Self:
         """The module itself, which is there already."""

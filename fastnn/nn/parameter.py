@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.autograd import Memory
+from fastnn.autograd.modes import _mode
 from fastnn.devices import check_device
 from fastnn.dtypes import dtype as _dtype
 from fastnn.dtypes import float32
@@ -85,6 +86,8 @@ class Parameter(Tensor):
 
         None if the gradient has to go through ``_accumulate_grad``. After writing, call ``_grad_written``.
         """
+        if not _mode.direct or self._hooks is not None:
+            return None
         if self._grad is not None:
             return (self._grad._data, True) if self._grad._data is self._grad_place else None
         if self._grad_place is None:
@@ -128,7 +131,7 @@ class Parameter(Tensor):
             self._place(Slot(value._data.shape, value._data.dtype, transposed))
         self._data[...] = value._data
 
-    def __repr__(self) -> str:
+    def __repr__(self, **options: Any) -> str:
         return f"Parameter containing:\n{super().__repr__()}"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
@@ -185,7 +188,7 @@ class UninitializedParameter(Parameter):
         """Itself, for ``state_dict``."""
         return self
 
-    def __repr__(self) -> str:
+    def __repr__(self, **options: Any) -> str:
         return f"<{type(self).__name__}>"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:

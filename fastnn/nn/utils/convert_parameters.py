@@ -1,9 +1,10 @@
-"""Parameters as one vector, and back. May import ``tensor`` and ``functions``."""
+"""Parameters as one vector, and back. May import ``tensor`` and ``ops``."""
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 
+from fastnn.ops.joining import cat
 from fastnn.tensor import Tensor
 
 
@@ -15,8 +16,6 @@ def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
     >>> fastnn.nn.utils.parameters_to_vector(layer.parameters()).shape
     torch.Size([8])
     """
-    from fastnn.functions import cat
-
     return cat([p.reshape(-1) for p in parameters])
 
 

@@ -34,7 +34,7 @@ def weighted_direction(v: Tensor, g: Tensor, dim: int | None) -> Tensor:
 def spectral_start(weight: np.ndarray, rounds: int, eps: float) -> tuple[np.ndarray, np.ndarray]:
     """Vectors u and v near the first singular ones of a matrix, by rounds of power iteration from random ones."""
     draws = default_generator().numpy
-    u, v = (_unit(draws.standard_normal(n).astype(weight.dtype), eps) for n in weight.shape)
+    u, v = (_unit(np.asarray(draws.standard_normal(n), weight.dtype), eps) for n in weight.shape)
     return power_iteration(weight, u, v, rounds, eps)
 
 
