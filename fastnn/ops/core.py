@@ -405,12 +405,13 @@ def _with_number(
         result = np.asarray(result)
     if not _recorded(operand):
         return _wrap(result)
-    if not ("x" if operand is x else "y") in partial.reads:
-        # The number alone: nothing to keep.
-        if operand is x:
-            return _wrap(result, Node(name, (operand,), lambda grad: (partial.run(grad, None, y),)))
-        return _wrap(result, Node(name, (operand,), lambda grad: (partial.run(grad, x, None),)))
-    return _wrap(result, Node(name, (operand,), lambda grad: (partial.run(grad, x, y),), (operand,)))
+    # As in PyTorch the number counts as saved where the derivative reads it.
+    keeps = ("y" if operand is x else "x") in partial.reads
+    if ("x" if operand is x else "y") in partial.reads:
+        return _wrap(result, Node(name, (operand,), lambda grad: (partial.run(grad, x, y),), (operand,), keeps))
+    if operand is x:
+        return _wrap(result, Node(name, (operand,), lambda grad: (partial.run(grad, None, y),), (), keeps))
+    return _wrap(result, Node(name, (operand,), lambda grad: (partial.run(grad, x, None),), (), keeps))
 
 
 def in_place_operand(x: Tensor, other: Any) -> Any:
