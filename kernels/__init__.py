@@ -11,10 +11,13 @@ from fastnn.kernels.adagrad import adagrad
 from fastnn.kernels.adam import adam
 from fastnn.kernels.adamax import adamax
 from fastnn.kernels.asgd import asgd
+from fastnn.kernels.batch_norm import batch_norm_backward, batch_norm_forward
+from fastnn.kernels.dropout import alpha_dropout_backward, alpha_dropout_forward, dropout_backward, dropout_forward
 from fastnn.kernels.elementwise_activations import elementwise_backward, elementwise_forward
 from fastnn.kernels.embedding import embedding_backward, embedding_forward
 from fastnn.kernels.gather import gather
 from fastnn.kernels.gemm import gemm
+from fastnn.kernels.layer_norm import layer_norm_backward, layer_norm_forward
 from fastnn.kernels.linear import linear_backward, linear_forward
 from fastnn.kernels.losses import pointwise_loss
 from fastnn.kernels.nadam import nadam
@@ -36,13 +39,21 @@ __all__ = [
     "adagrad",
     "adam",
     "adamax",
+    "alpha_dropout_backward",
+    "alpha_dropout_forward",
     "asgd",
+    "batch_norm_backward",
+    "batch_norm_forward",
+    "dropout_backward",
+    "dropout_forward",
     "elementwise_backward",
     "elementwise_forward",
     "embedding_backward",
     "embedding_forward",
     "gather",
     "gemm",
+    "layer_norm_backward",
+    "layer_norm_forward",
     "linear_backward",
     "linear_forward",
     "nadam",

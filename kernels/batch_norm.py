@@ -2,8 +2,8 @@
 
 Statistics are taken down the columns of a matrix, over chunks of rows, each around a guess of its mean
 from its first rows: sums of ``x - guess`` and of its square lose nothing where the mean is far larger
-than the deviations. The chunks' moments are put together in float64 by the formula of T. F. Chan,
-G. H. Golub and R. J. LeVeque (COMPSTAT 1982). The mean is kept as two numbers of the input's type, and
+than the deviations. The chunks' moments are put together in float64 (the shifted and the combined formulas of T. F.
+Chan, G. H. Golub and R. J. LeVeque, The American Statistician 37 (1983) 242-247). The mean is kept as two numbers of the input's type, and
 always subtracted before anything is multiplied.
 
 A launch goes through *phases*: sums, what follows from them for each column, the pass that uses it. A
@@ -72,15 +72,21 @@ def _copy(to, row):
 
 
 @inline
+def _widen(to, row):
+    for j in range(row.size):
+        to[j] = float(row[j])
+
+
+@inline
 def _fill(to, value):
     for j in range(to.size):
         to[j] = value
 
 
 @inline
-def _add_share(guess, row, share):
+def _add_share(guess, row, base, share):
     for j in range(guess.size):
-        guess[j] += row[j] * share
+        guess[j] += (row[j] - base[j]) * share
 
 
 @inline
@@ -107,12 +113,15 @@ def _sum_chunk(sums, x, first, last, lo, hi):
     guess = stack_array(128, kind(0))[:width]
     total = stack_array(128, kind(0))[:width]
     square = stack_array(128, kind(0))[:width]
-    for j in range(width):
-        guess[j] = total[j] = square[j] = kind(0)
+    _copy(guess, x[first, lo:hi])
+    _copy(total, guess)
     guessed = min(last, first + _GUESS)
     share = kind(1) / kind(guessed - first)
-    for i in range(first, guessed):
-        _add_share(guess, x[i, lo:hi], share)
+    for i in range(first + 1, guessed):
+        # Relative to the first row: of equal numbers the mean is that number, to the last bit.
+        _add_share(guess, x[i, lo:hi], total, share)
+    _fill(total, kind(0))
+    _fill(square, kind(0))
     for j in range(width):
         # An infinite guess would make NaN of an infinite mean.
         guess[j] = guess[j] if guess[j] - guess[j] == kind(0) else kind(0)
@@ -129,27 +138,33 @@ def _sum_chunk(sums, x, first, last, lo, hi):
 
 
 @inline
-def _join(mean, square, guesses, totals, squares, before, rows):
-    per_row, share = 1.0 / rows, rows / (before + rows)
-    for j in range(guesses.size):
+def _add_means(mean, guesses, totals, base, rows, share):
+    for j in range(mean.size):
+        mean[j] += (float(guesses[j]) - float(base[j]) + float(totals[j]) / rows) * share
+
+
+@inline
+def _add_squares(square, mean, guesses, totals, squares, rows):
+    for j in range(mean.size):
         total = float(totals[j])
-        spread = float(squares[j]) - total * total * per_row
-        step = float(guesses[j]) + total * per_row - mean[j]
+        step = float(guesses[j]) + total / rows - mean[j]
+        spread = float(squares[j]) - total * total / rows
         # A rounded difference may be below zero; NaN is not, and stays.
-        square[j] += (0.0 if spread < 0.0 else spread) + step * step * (before * share)
-        mean[j] += step * share
+        square[j] += (0.0 if spread < 0.0 else spread) + step * step * rows
 
 
 @inline
 def _moments(mean, square, sums, batch, lo, hi):
     """Mean and sum of squared deviations, float64, from the sums of all chunks."""
-    width = hi - lo
-    for j in range(width):
-        mean[j] = square[j] = 0.0
+    base = sums[0, 0, lo:hi]
+    _widen(mean, base)
+    _fill(square, 0.0)
     for chunk in range(sums.shape[0]):
-        before = float(chunk * ROWS)
         rows = float(min(batch - chunk * ROWS, ROWS))
-        _join(mean, square, sums[chunk, 0, lo:hi], sums[chunk, 1, lo:hi], sums[chunk, 2, lo:hi], before, rows)
+        _add_means(mean, sums[chunk, 0, lo:hi], sums[chunk, 1, lo:hi], base, rows, rows / float(batch))
+    for chunk in range(sums.shape[0]):
+        rows = float(min(batch - chunk * ROWS, ROWS))
+        _add_squares(square, mean, sums[chunk, 0, lo:hi], sums[chunk, 1, lo:hi], sums[chunk, 2, lo:hi], rows)
 
 
 @inline
@@ -162,14 +177,21 @@ def _solve_forward(near, rest, inverse, scale, shift, mean, variance, weight, bi
         near[j] = kind(mean[j])
         # An infinite mean leaves no rest, not NaN.
         left = mean[j] - float(near[j]) if mean[j] - mean[j] == 0.0 else 0.0
-        rest[j], inverse[j], scale[j], shift[j] = kind(left), kind(root), kind(slope), kind(float(bias[j]) - left * slope)
+        rest[j], inverse[j], scale[j] = kind(left), kind(root), kind(slope)
+        shift[j] = kind(float(bias[j]) - left * slope)
 
 
 @inline
-def _follow(running, value, momentum, lo, hi):
+def _follow(running, value, momentum, share):
     kind = running.dtype.type
-    for j in range(hi - lo):
-        running[lo + j] = kind(float(running[lo + j]) * (1.0 - momentum) + value[j] * momentum)
+    for j in range(running.size):
+        running[j] = kind(float(running[j]) * (1.0 - momentum) + value[j] * share)
+
+
+@inline
+def _scale(to, factor):
+    for j in range(to.size):
+        to[j] *= factor
 
 
 @inline
@@ -209,7 +231,7 @@ def _forward(dtype, smooth):
         counter = array(args, 6, (1,), np.int64)
         saved = array(args, 7, (5, columns), dtype)
         sums = array(args, 8, (chunks, 3, columns), dtype)
-        mean, variance = stack_array(128, 0.0), stack_array(128, 0.0)
+        centres, variances = stack_array(128, 0.0), stack_array(128, 0.0)
         near, scale, shift = stack_array(128, dtype(0)), stack_array(128, dtype(0)), stack_array(128, dtype(0))
         rest, inverse = stack_array(128, dtype(0)), stack_array(128, dtype(0))
         key0, key1 = np.uint32(0), np.uint32(0)
@@ -230,26 +252,22 @@ def _forward(dtype, smooth):
                 lo, hi = block * COLUMNS, min(columns, (block + 1) * COLUMNS)
                 width = hi - lo
                 m, s, b = near[:width], scale[:width], shift[:width]
+                centre, variance = centres[:width], variances[:width]
                 if phases & _SUM:
                     for chunk in range(span_first, span_last):
                         _sum_chunk(sums[chunk], x, chunk * ROWS, min(batch, (chunk + 1) * ROWS), lo, hi)
                 if phases & _SOLVE and span_first == first_chunk:
                     if flags & _TRAINING:
-                        _moments(mean, variance, sums, batch, lo, hi)
+                        _moments(centre, variance, sums, batch, lo, hi)
                         if flags & _RUNNING:
-                            _follow(running_mean, mean, momentum, lo, hi)
-                            for j in range(width):
-                                variance[j] /= float(batch - 1)
-                            _follow(running_var, variance, momentum, lo, hi)
-                            for j in range(width):
-                                variance[j] *= float(batch - 1)
-                        for j in range(width):
-                            variance[j] /= float(batch)
+                            _follow(running_mean[lo:hi], centre, momentum, momentum)
+                            _follow(running_var[lo:hi], variance, momentum, momentum / float(batch - 1))
+                        _scale(variance, 1.0 / float(batch))
                         if block == 0 and flags & _COUNTER:
                             counter[0] += 1
                     else:
-                        for j in range(width):
-                            mean[j], variance[j] = float(running_mean[lo + j]), float(running_var[lo + j])
+                        _widen(centre, running_mean[lo:hi])
+                        _widen(variance, running_var[lo:hi])
                     if flags & _WEIGHT:
                         _copy(scale[:width], weight[lo:hi])
                     else:
@@ -258,7 +276,7 @@ def _forward(dtype, smooth):
                         _copy(shift[:width], bias[lo:hi])
                     else:
                         _fill(shift[:width], dtype(0))
-                    _solve_forward(m, rest[:width], inverse[:width], s, b, mean[:width], variance[:width], s, b, eps)
+                    _solve_forward(m, rest[:width], inverse[:width], s, b, centre, variance, s, b, eps)
                     _copy(saved[_MEAN, lo:hi], m)
                     _copy(saved[_REST, lo:hi], rest[:width])
                     _copy(saved[_INVERSE, lo:hi], inverse[:width])
@@ -403,8 +421,8 @@ def _backward(dtype, smooth):
             if phases & _SUM:
                 first, second = total[:width], product[:width]
                 for chunk in range(first_chunk, last_chunk):
-                    for j in range(width):
-                        first[j] = second[j] = zero
+                    _fill(first, zero)
+                    _fill(second, zero)
                     for i in range(chunk * ROWS, min(batch, (chunk + 1) * ROWS)):
                         to, gradient, row, position = dx[i, lo:hi], dy[i, lo:hi], x[i, lo:hi], i * columns + lo
                         if plain:
@@ -427,8 +445,8 @@ def _backward(dtype, smooth):
                             )
                         else:
                             _add_gradient_relu(to, first, second, gradient, row, m, s, b)
-                    for j in range(width):
-                        sums[chunk, 0, lo + j], sums[chunk, 1, lo + j] = first[j], second[j]
+                    _copy(sums[chunk, 0, lo:hi], first)
+                    _copy(sums[chunk, 1, lo:hi], second)
             if phases & _SOLVE:
                 _fill(totals[:width], 0.0)
                 _fill(products[:width], 0.0)
@@ -629,6 +647,11 @@ def batch_norm_backward(
     if smooth and (saves_input(activation) or activation == "leaky_relu"):
         flags |= _NEEDS_INPUT
     chunks = -(-batch // ROWS)
+    if not chunks:
+        for gradient, accumulate in ((dweight, accumulate_weight), (dbias, accumulate_bias)):
+            if gradient is not None and not accumulate:
+                gradient[...] = 0
+        return
     sums = np.empty((chunks + 1, 2, columns), dtype)
     _launch_phases(
         kernel, _ALL, x.size * (_COST + COSTS[code]), batch, columns,

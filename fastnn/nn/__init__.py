@@ -5,6 +5,7 @@ from fastnn.nn.activation import GELU, LeakyReLU, ReLU, Sigmoid, Tanh
 from fastnn.nn.container import ModuleDict, ModuleList, Sequential
 from fastnn.nn.data_parallel import DataParallel
 from fastnn.nn.distance import CosineSimilarity, PairwiseDistance
+from fastnn.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout
 from fastnn.nn.elementwise_activations import (
     CELU,
     ELU,
@@ -31,6 +32,7 @@ from fastnn.nn.flatten import Flatten, Unflatten
 from fastnn.nn.linear import Bilinear, Identity, LazyLinear, Linear
 from fastnn.nn.loss import CrossEntropyLoss
 from fastnn.nn.module import Module
+from fastnn.nn.normalization import BatchNorm1d, GroupNorm, InstanceNorm1d, LayerNorm, RMSNorm
 from fastnn.nn.parameter import Buffer, Parameter, UninitializedParameter
 from fastnn.nn.parameter_container import ParameterDict, ParameterList
 from fastnn.nn.softmax import LogSoftmax, Softmax, Softmax2d, Softmin
@@ -41,19 +43,29 @@ __all__ = [
     "GELU",
     "GLU",
     "SELU",
+    "AlphaDropout",
+    "BatchNorm1d",
     "Bilinear",
     "Buffer",
     "CosineSimilarity",
     "CrossEntropyLoss",
     "DataParallel",
+    "Dropout",
+    "Dropout1d",
+    "Dropout2d",
+    "Dropout3d",
     "Embedding",
     "EmbeddingBag",
+    "FeatureAlphaDropout",
     "Flatten",
+    "GroupNorm",
     "Hardshrink",
     "Hardsigmoid",
     "Hardswish",
     "Hardtanh",
     "Identity",
+    "InstanceNorm1d",
+    "LayerNorm",
     "LazyLinear",
     "LeakyReLU",
     "Linear",
@@ -68,6 +80,7 @@ __all__ = [
     "Parameter",
     "ParameterDict",
     "ParameterList",
+    "RMSNorm",
     "RReLU",
     "ReLU",
     "ReLU6",
