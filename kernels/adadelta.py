@@ -34,6 +34,7 @@ def _adadelta(dtype):
 
 
 _ADADELTA = by_dtype("adadelta", _adadelta, arrays=6, integers=1)
+_NAMES = "parameters", "gradients", "square_avg", "acc_delta"
 
 
 def adadelta(
@@ -60,7 +61,5 @@ def adadelta(
         grad_scale, hyper: see :func:`fastnn.kernels.optimizers.update`.
     """
     scalars = lr, 0.0, eps, weight_decay, sign_of(maximize), rho
-    update(
-        _ADADELTA, 30, (), scalars, grad_scale, hyper, parameters, gradients, square_avg=square_avg,
-        acc_delta=acc_delta,
-    )  # fmt: skip
+    arrays = parameters, gradients, square_avg, acc_delta
+    update(_ADADELTA, 30, _NAMES, arrays, (), scalars, grad_scale, hyper)

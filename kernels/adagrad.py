@@ -31,6 +31,7 @@ def _adagrad(dtype):
 
 
 _ADAGRAD = by_dtype("adagrad", _adagrad, arrays=5, integers=1)
+_NAMES = "parameters", "gradients", "sum_of_squares"
 
 
 def adagrad(
@@ -59,4 +60,5 @@ def adagrad(
     """
     check_step(step)
     scalars = lr, step, eps, weight_decay, sign_of(maximize), lr_decay
-    update(_ADAGRAD, 15, (), scalars, grad_scale, hyper, parameters, gradients, sum_of_squares=sum_of_squares)
+    arrays = parameters, gradients, sum_of_squares
+    update(_ADAGRAD, 15, _NAMES, arrays, (), scalars, grad_scale, hyper)

@@ -60,6 +60,7 @@ def _adam(dtype):
 
 
 _ADAM = by_dtype("adam", _adam, arrays=7, integers=3)
+_NAMES = "parameters", "gradients", "exp_avg", "exp_avg_sq", "max_exp_avg_sq"
 
 
 def adam(
@@ -93,8 +94,7 @@ def adam(
     check_step(step)
     check_betas(betas)
     amsgrad = max_exp_avg_sq is not None
+    largest = exp_avg_sq if max_exp_avg_sq is None else max_exp_avg_sq
     scalars = lr, step, *betas, eps, weight_decay, sign_of(maximize)
-    update(
-        _ADAM, 25, (amsgrad, bool(decoupled)), scalars, grad_scale, hyper, parameters, gradients, exp_avg=exp_avg,
-        exp_avg_sq=exp_avg_sq, max_exp_avg_sq=exp_avg_sq if max_exp_avg_sq is None else max_exp_avg_sq,
-    )  # fmt: skip
+    arrays = parameters, gradients, exp_avg, exp_avg_sq, largest
+    update(_ADAM, 25, _NAMES, arrays, (amsgrad, bool(decoupled)), scalars, grad_scale, hyper)

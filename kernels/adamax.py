@@ -35,6 +35,7 @@ def _adamax(dtype):
 
 
 _ADAMAX = by_dtype("adamax", _adamax, arrays=6, integers=1)
+_NAMES = "parameters", "gradients", "exp_avg", "exp_inf"
 
 
 def adamax(
@@ -65,4 +66,5 @@ def adamax(
     check_step(step)
     check_betas(betas)
     scalars = lr, step, *betas, eps, weight_decay, sign_of(maximize)
-    update(_ADAMAX, 20, (), scalars, grad_scale, hyper, parameters, gradients, exp_avg=exp_avg, exp_inf=exp_inf)
+    arrays = parameters, gradients, exp_avg, exp_inf
+    update(_ADAMAX, 20, _NAMES, arrays, (), scalars, grad_scale, hyper)

@@ -30,6 +30,7 @@ def _asgd(dtype):
 
 
 _ASGD = by_dtype("asgd", _asgd, arrays=5, integers=1)
+_NAMES = "parameters", "gradients", "average"
 
 
 def asgd(
@@ -55,4 +56,5 @@ def asgd(
         grad_scale, hyper: see :func:`fastnn.kernels.optimizers.update`.
     """
     scalars = 0.0, 0.0, weight_decay, sign_of(maximize), lambd, eta, mu
-    update(_ASGD, 10, (), scalars, grad_scale, hyper, parameters, gradients, average=average)
+    arrays = parameters, gradients, average
+    update(_ASGD, 10, _NAMES, arrays, (), scalars, grad_scale, hyper)

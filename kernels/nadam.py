@@ -47,6 +47,7 @@ def _nadam(dtype):
 
 
 _NADAM = by_dtype("nadam", _nadam, arrays=6, integers=2)
+_NAMES = "parameters", "gradients", "exp_avg", "exp_avg_sq"
 
 
 def nadam(
@@ -81,7 +82,5 @@ def nadam(
     check_step(step)
     check_betas(betas)
     scalars = lr, step, *betas, eps, weight_decay, sign_of(maximize), momentum_decay, mu_product
-    update(
-        _NADAM, 30, (bool(decoupled),), scalars, grad_scale, hyper, parameters, gradients, exp_avg=exp_avg,
-        exp_avg_sq=exp_avg_sq,
-    )  # fmt: skip
+    arrays = parameters, gradients, exp_avg, exp_avg_sq
+    update(_NADAM, 30, _NAMES, arrays, (bool(decoupled),), scalars, grad_scale, hyper)

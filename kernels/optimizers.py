@@ -78,31 +78,32 @@ def gradient(g, p, decay, scale):
 def update(
     table: dict[np.dtype, Kernel],
     operations: int,
+    names: tuple[str, ...],
+    arrays: tuple[np.ndarray, ...],
     flags: tuple[int, ...],
     scalars: tuple[float, ...],
     grad_scale: np.ndarray | None,
     hyper: np.ndarray | None,
-    parameters: np.ndarray,
-    gradients: np.ndarray,
-    **state: np.ndarray,
 ) -> None:
     """Check the arrays, write the scalars and launch.
 
     Args:
-        table: the kernel for each dtype; its block is parameters, gradients, state, hyper, scale; size, flags.
+        table: the kernel for each dtype; its block is the arrays, hyper, scale; size, flags.
         operations: for each parameter, to choose the number of threads.
+        arrays: parameters, gradients and state, flat and of one size; of these ``names``.
         scalars: the first numbers of ``hyper``.
         grad_scale: an array of one float64 by which the kernel multiplies the gradients.
         hyper: where to write the scalars; by default an array of this launch's own.
     """
+    parameters = arrays[0]
     kernel = kernel_for(table, "parameters", parameters)
     dtype, shape = parameters.dtype, parameters.shape
-    check_output("parameters", parameters, dtype, shape)
+    for a in arrays:
+        if type(a) is not np.ndarray or a.dtype is not dtype or a.shape != shape or not a.flags.carray:
+            _check_each(names, arrays)
+            break
     if len(shape) != 1:
         raise ValueError(f"parameters must be flat, found shape {shape}")
-    check("gradients", gradients, dtype, shape)
-    for name, a in state.items():
-        check_output(name, a, dtype, shape)
     if grad_scale is None:
         grad_scale = _UNSCALED
     else:
@@ -117,9 +118,14 @@ def update(
     except struct.error as error:
         raise TypeError(f"a scalar argument of {kernel.name} does not fit: {error}, found {scalars}") from None
     size = parameters.size
-    launch(
-        kernel, parts_for(operations * size), (parameters, gradients, *state.values(), hyper, grad_scale), size, *flags
-    )
+    launch(kernel, parts_for(operations * size), (*arrays, hyper, grad_scale), size, *flags)
+
+
+def _check_each(names: tuple[str, ...], arrays: tuple[np.ndarray, ...]) -> None:
+    """Raise for the first array that will not do, by its name; the second, the gradients, may be read-only."""
+    dtype, shape = arrays[0].dtype, arrays[0].shape
+    for i, (name, a) in enumerate(zip(names, arrays, strict=True)):
+        (check if i == 1 else check_output)(name, a, dtype, shape)
 
 
 def sign_of(maximize: Any) -> float:
@@ -135,5 +141,6 @@ def check_step(step: float) -> None:
 
 def check_betas(betas: tuple[float, float]) -> None:
     """Raise ValueError unless both are in [0, 1)."""
-    if not all(0 <= beta < 1 for beta in betas):
+    beta1, beta2 = betas
+    if not (0 <= beta1 < 1 and 0 <= beta2 < 1):
         raise ValueError(f"betas must be in [0, 1), found {betas}")

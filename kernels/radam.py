@@ -64,6 +64,7 @@ def _radam(dtype):
 
 
 _RADAM = by_dtype("radam", _radam, arrays=6, integers=2)
+_NAMES = "parameters", "gradients", "exp_avg", "exp_avg_sq"
 
 
 def radam(
@@ -96,7 +97,5 @@ def radam(
     check_step(step)
     check_betas(betas)
     scalars = lr, step, *betas, eps, weight_decay, sign_of(maximize)
-    update(
-        _RADAM, 25, (bool(decoupled),), scalars, grad_scale, hyper, parameters, gradients, exp_avg=exp_avg,
-        exp_avg_sq=exp_avg_sq,
-    )  # fmt: skip
+    arrays = parameters, gradients, exp_avg, exp_avg_sq
+    update(_RADAM, 25, _NAMES, arrays, (bool(decoupled),), scalars, grad_scale, hyper)

@@ -55,6 +55,7 @@ def _rmsprop(dtype):
 
 
 _RMSPROP = by_dtype("rmsprop", _rmsprop, arrays=7, integers=3)
+_NAMES = "parameters", "gradients", "square_avg", "momentum_buffer", "grad_avg"
 
 
 def rmsprop(
@@ -85,9 +86,8 @@ def rmsprop(
         grad_scale, hyper: see :func:`fastnn.kernels.optimizers.update`.
     """
     scalars = lr, 0.0, eps, weight_decay, sign_of(maximize), alpha, momentum
+    buffer = square_avg if momentum_buffer is None else momentum_buffer
+    average = square_avg if grad_avg is None else grad_avg
     flags = grad_avg is not None, momentum_buffer is not None
-    update(
-        _RMSPROP, 25, flags, scalars, grad_scale, hyper, parameters, gradients, square_avg=square_avg,
-        momentum_buffer=square_avg if momentum_buffer is None else momentum_buffer,
-        grad_avg=square_avg if grad_avg is None else grad_avg,
-    )  # fmt: skip
+    arrays = parameters, gradients, square_avg, buffer, average
+    update(_RMSPROP, 25, _NAMES, arrays, flags, scalars, grad_scale, hyper)

@@ -38,6 +38,7 @@ def _rprop(dtype):
 
 
 _RPROP = by_dtype("rprop", _rprop, arrays=6, integers=1)
+_NAMES = "parameters", "gradients", "previous", "step_size"
 
 
 def rprop(
@@ -63,4 +64,5 @@ def rprop(
         grad_scale, hyper: see :func:`fastnn.kernels.optimizers.update`.
     """
     scalars = 0.0, 0.0, sign_of(maximize), *etas, *step_sizes
-    update(_RPROP, 15, (), scalars, grad_scale, hyper, parameters, gradients, previous=previous, step_size=step_size)
+    arrays = parameters, gradients, previous, step_size
+    update(_RPROP, 15, _NAMES, arrays, (), scalars, grad_scale, hyper)

@@ -49,6 +49,7 @@ def _sgd_momentum(dtype):
 
 _SGD = by_dtype("sgd", _sgd, arrays=4, integers=1)
 _SGD_MOMENTUM = by_dtype("sgd_momentum", _sgd_momentum, arrays=5, integers=2)
+_NAMES = "parameters", "gradients", "velocity"
 
 
 def sgd(
@@ -68,7 +69,7 @@ def sgd(
         grad_scale, hyper: see :func:`fastnn.kernels.optimizers.update`.
     """
     scalars = lr, 0.0, weight_decay, sign_of(maximize)
-    update(_SGD, 6, (), scalars, grad_scale, hyper, parameters, gradients)
+    update(_SGD, 6, _NAMES[:2], (parameters, gradients), (), scalars, grad_scale, hyper)
 
 
 def sgd_momentum(
@@ -98,4 +99,5 @@ def sgd_momentum(
     """
     check_step(step)
     scalars = lr, step, weight_decay, sign_of(maximize), momentum, dampening
-    update(_SGD_MOMENTUM, 10, (bool(nesterov),), scalars, grad_scale, hyper, parameters, gradients, velocity=velocity)
+    arrays = parameters, gradients, velocity
+    update(_SGD_MOMENTUM, 10, _NAMES, arrays, (bool(nesterov),), scalars, grad_scale, hyper)

@@ -237,11 +237,7 @@ class Elementwise(Optimizer):
         if run.is_whole():
             if run.ready != names:
                 self._begin_all(run, group, names)
-            if not names:
-                self._step_stretch(run, 0, count, run.grads, names, group)
-                return
-            columns = run.columns()
-            if columns.count(columns[0]) == count:
+            if run.ready == names and (not names or count == 1 or run.is_even()):
                 self._step_stretch(run, 0, count, run.grads, names, group)
                 return
         self._begin_all(run, group, names)
@@ -279,8 +275,8 @@ class Elementwise(Optimizer):
             run.values[...] = run.arrays[0].reshape(-1)
         grads = cut.grads if grads is run.grads else grads[run.bounds[first][0] : run.bounds[last - 1][1]]
         if names:
-            steps = cut.steps
-            steps += 1
+            # All alike; to add would take 0.8 us.
+            cut.steps.fill(cut.steps.item(0) + 1)
         self._update(cut.values, grads, cut.state, cut.numbers, cut.hyper, group)
         for p in run.params[first:last]:
             p._memory.version += 1

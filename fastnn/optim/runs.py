@@ -194,6 +194,11 @@ class Run:
                 place[...] = p._grad._data
         return flat
 
+    def is_even(self) -> bool:
+        """Whether all parameters have the same numbers."""
+        columns = self.columns()
+        return columns.count(columns[0]) == len(columns)
+
     def columns(self) -> list[tuple[float, ...]]:
         """The numbers of each parameter: those with the same ones may be updated together."""
         return list(zip(*self.numbers.tolist(), strict=True))
