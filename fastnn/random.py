@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn import tracing
 from fastnn.devices import CPU, as_device, device
 from fastnn.tensor import Tensor, _wrap
 
@@ -68,6 +69,9 @@ class Generator:
 
     def kernel_state(self) -> np.ndarray:
         """Names a draw to a kernel that makes its own random numbers: (seed, number of this draw), int64."""
+        if tracing.active is not None and tracing.is_mine():
+            # Each replay will name a draw of its own.
+            return tracing.drawn(self._draw.copy(), self.kernel_state)
         self._draw[1] += 1
         return self._draw.copy()
 

@@ -35,6 +35,11 @@ def _watch() -> Watch | None:
     return active if active is not None and active.owner == threading.get_ident() else None
 
 
+def is_mine() -> bool:
+    """Whether this thread is being traced."""
+    return _watch() is not None
+
+
 def stop(reason: str) -> None:
     """End a trace, if there is one: what follows cannot be replayed."""
     if _watch() is not None:

@@ -465,6 +465,9 @@ _forked = False
 
 # A fork and join costs about 2 us under OpenMP; below this many operations one thread is faster.
 SERIAL_OPERATIONS = 400_000
+# The same inside a program, where a barrier costs a tenth of that, and where data that the next launch finds in
+# another core's cache costs more than it saves to compute it on one.
+SERIAL_IN_PROGRAM = 20_000
 
 
 def set_num_threads(n: int) -> None:
@@ -484,10 +487,13 @@ def get_num_threads() -> int:
 
 def parts_for(operations: float) -> int:
     """Into how many parts to cut a launch of this many floating-point operations."""
-    if operations < SERIAL_OPERATIONS:
+    serial = SERIAL_OPERATIONS
+    if _guards is not None and serial:
+        serial = SERIAL_IN_PROGRAM
+    if operations < serial:
         return 1
     # No part with less work than a fork and join costs, however many threads were asked for.
-    return min(_threads, int(2 * operations / SERIAL_OPERATIONS) if SERIAL_OPERATIONS else _threads)
+    return min(_threads, int(2 * operations / serial) if serial else _threads)
 
 
 def threading_layer() -> str:
