@@ -18,7 +18,9 @@ from helpers import (
 from fastnn.kernels import power_sum, scale
 
 SIZES = [0, 1, 7, 4095, 4096, 4097, 20_011]
-NAIVE = {1.0: lambda x: math.fsum(np.abs(x)), 2.0: lambda x: math.fsum(x * x), math.inf: lambda x: max(abs(x), default=0)}
+NAIVE = {
+    1.0: lambda x: math.fsum(np.abs(x)), 2.0: lambda x: math.fsum(x * x), math.inf: lambda x: max(abs(x), default=0),
+}  # fmt: skip
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
