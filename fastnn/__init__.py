@@ -20,6 +20,20 @@ from fastnn.functions import argmax, from_numpy, max, ones, tensor, zeros
 from fastnn.kernels.jit import get_num_threads, set_num_threads
 from fastnn.nn.functional import matmul, relu, sigmoid, tanh
 from fastnn.random import Generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
+from fastnn.sampling import (
+    bernoulli,
+    multinomial,
+    normal,
+    poisson,
+    rand,
+    rand_like,
+    randint,
+    randint_like,
+    randn,
+    randn_like,
+    randperm,
+)
+from fastnn.serialization import load, save
 from fastnn.tensor import Size, Tensor
 
 __version__ = "0.1.0"
@@ -31,6 +45,7 @@ __all__ = [
     "Size",
     "Tensor",
     "argmax",
+    "bernoulli",
     "bool",
     "device",
     "dtype",
@@ -47,14 +62,26 @@ __all__ = [
     "int32",
     "int64",
     "is_grad_enabled",
+    "load",
     "manual_seed",
     "matmul",
     "max",
+    "multinomial",
     "nn",
     "no_grad",
+    "normal",
     "ones",
     "optim",
+    "poisson",
+    "rand",
+    "rand_like",
+    "randint",
+    "randint_like",
+    "randn",
+    "randn_like",
+    "randperm",
     "relu",
+    "save",
     "seed",
     "set_default_device",
     "set_grad_enabled",
