@@ -4,6 +4,7 @@
 autograd and state are here, arithmetic is there.
 """
 
+from importlib import import_module as _import_module
 from pathlib import Path as _Path
 
 if not (_Path(__file__).parent / "kernels").is_dir():
@@ -34,9 +35,36 @@ from fastnn.sampling import (
     randperm,
 )
 from fastnn.serialization import load, save
+from fastnn.settings import (
+    are_deterministic_algorithms_enabled,
+    compile,
+    get_float32_matmul_precision,
+    get_num_interop_threads,
+    is_deterministic_algorithms_warn_only_enabled,
+    set_float32_matmul_precision,
+    set_num_interop_threads,
+    use_deterministic_algorithms,
+)
 from fastnn.tensor import Size, Tensor
 
 __version__ = "0.1.0"
+
+# Imported on first use: most scripts need few of them, and every import takes time.
+_ON_USE = (
+    "accelerator", "amp", "backends", "cuda", "distributions", "jit", "mps", "serialization", "torchvision", "version",
+    "xpu",
+)  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    if name in _ON_USE:
+        return _import_module(f"fastnn.{name}")
+    if name == "autocast":
+        return _import_module("fastnn.amp").autocast
+    if name == "default_generator":
+        return _import_module("fastnn.random").default_generator()
+    raise AttributeError(f"module 'fastnn' has no attribute {name!r}")
+
 
 __all__ = [
     "DTypeError",
@@ -44,9 +72,11 @@ __all__ = [
     "ShapeError",
     "Size",
     "Tensor",
+    "are_deterministic_algorithms_enabled",
     "argmax",
     "bernoulli",
     "bool",
+    "compile",
     "device",
     "dtype",
     "enable_grad",
@@ -54,6 +84,8 @@ __all__ = [
     "float64",
     "from_numpy",
     "get_default_device",
+    "get_float32_matmul_precision",
+    "get_num_interop_threads",
     "get_num_threads",
     "get_rng_state",
     "initial_seed",
@@ -61,6 +93,7 @@ __all__ = [
     "int16",
     "int32",
     "int64",
+    "is_deterministic_algorithms_warn_only_enabled",
     "is_grad_enabled",
     "load",
     "manual_seed",
@@ -84,13 +117,16 @@ __all__ = [
     "save",
     "seed",
     "set_default_device",
+    "set_float32_matmul_precision",
     "set_grad_enabled",
+    "set_num_interop_threads",
     "set_num_threads",
     "set_rng_state",
     "sigmoid",
     "tanh",
     "tensor",
     "uint8",
+    "use_deterministic_algorithms",
     "utils",
     "zeros",
 ]
