@@ -24,6 +24,8 @@ _dtype = dtype
 
 def _shape(size: tuple[Any, ...]) -> tuple[int, ...]:
     """Sizes given one by one, or as one sequence."""
+    if not size:
+        raise TypeError("the size is missing; it is () for a tensor without dimensions")
     if len(size) == 1 and isinstance(size[0], (tuple, list)):
         size = tuple(size[0])
     shape = []
@@ -174,14 +176,14 @@ def randint_like(
 ) -> Tensor:  # fmt: skip
     """Integers uniform in [low, high), or in [0, low), in the shape and dtype of ``input``."""
     bounds = (0, low) if high is None else (low, high)
-    return _like(lambda *size, **kw: randint(*bounds, size, **kw), input, dtype, requires_grad, options)
+    return _like(lambda size, **kw: randint(*bounds, size, **kw), input, dtype, requires_grad, options)
 
 
 def _like(
     draw: Callable[..., Tensor], input: Tensor, kind: _dtype | None, requires_grad: bool, options: dict[str, Any]
 ) -> Tensor:
     options.pop("memory_format", None)
-    return draw(*input._data.shape, dtype=kind or input.dtype, requires_grad=requires_grad, **options)
+    return draw(input._data.shape, dtype=kind or input.dtype, requires_grad=requires_grad, **options)
 
 
 def normal(

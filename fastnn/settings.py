@@ -1,4 +1,4 @@
-"""Settings that scripts make and that change nothing in fastnn, under PyTorch's names. Imports nothing of fastnn.
+"""Settings that scripts make and that change nothing in fastnn, under PyTorch's names. May import ``errors``.
 
 Results are the same bits in every run and at any number of threads, in full precision, whatever is set here.
 """
@@ -8,6 +8,8 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from typing import Any
+
+from fastnn.errors import DTypeError
 
 _state: dict[str, Any] = {"deterministic": False, "warn_only": False, "precision": "highest", "interop": 1}
 
@@ -55,7 +57,7 @@ def set_num_interop_threads(n: int) -> None:
     Raises: RuntimeError for a number that is not positive.
     """
     if isinstance(n, bool) or not isinstance(n, int):
-        raise TypeError(f"set_num_interop_threads expects an int, but got {type(n).__name__}")
+        raise DTypeError(f"set_num_interop_threads expects an int, but got {type(n).__name__}")
     if n <= 0:
         raise RuntimeError("set_num_interop_threads expects a positive integer")
     _state["interop"] = n

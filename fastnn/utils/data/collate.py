@@ -67,7 +67,7 @@ def default_convert(data: Any) -> Any:
     [tensor([1.]), 'a']
     """
     if isinstance(data, (np.ndarray, np.generic)):
-        return data if data.dtype.kind in "SU" else from_numpy(np.asarray(data))
+        return data if data.dtype.kind in "SUO" else from_numpy(np.asarray(data))
     if isinstance(data, Mapping):
         return _mapping(data, lambda key: default_convert(data[key]))
     if isinstance(data, Sequence) and not isinstance(data, (str, bytes)):

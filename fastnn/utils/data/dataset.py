@@ -37,14 +37,11 @@ class Dataset(Generic[T_co]):
         return ConcatDataset([self, other])
 
 
-class IterableDataset(Dataset[T_co]):
-    """Items one after the other: a subclass defines ``__iter__``.
+class IterableDataset(Dataset[T_co], Iterable[T_co]):
+    """Items one after the other: a subclass defines ``__iter__``, without which it cannot be made.
 
     ``a + b`` is the items of ``a``, then those of ``b``.
     """
-
-    def __iter__(self) -> Iterator[T_co]:
-        raise NotImplementedError("Subclasses of IterableDataset should implement __iter__.")
 
     def __add__(self, other: Any) -> ChainDataset:
         return ChainDataset([self, other])
