@@ -65,7 +65,7 @@ _global = functools.cache(_Global)
 class Writer(pickle._Pickler):
     """Pickles an object; tensors are written as references to ``storages``, which the caller stores."""
 
-    dispatch: ClassVar = dict(pickle._Pickler.dispatch)
+    dispatch: ClassVar[dict[Any, Any]] = dict(pickle._Pickler.dispatch)
 
     def __init__(self, file: IO[bytes], protocol: int) -> None:
         super().__init__(file, protocol)
@@ -85,7 +85,7 @@ class Writer(pickle._Pickler):
             return _global("torch._utils", "_rebuild_parameter"), (plain, obj.requires_grad, collections.OrderedDict())
         if isinstance(obj, Tensor):
             storage, offset, strides = self._place_of(obj._data)
-            args = (storage, offset, obj._data.shape, strides, obj.requires_grad, collections.OrderedDict())
+            args: tuple[Any, ...] = (storage, offset, obj._data.shape, strides, obj.requires_grad, collections.OrderedDict())
             return _global("torch._utils", "_rebuild_tensor_v2"), args
         if isinstance(obj, Size):
             return _global("torch", "Size"), (tuple(obj),)
@@ -95,10 +95,10 @@ class Writer(pickle._Pickler):
 
     def _save_global(self, obj: _Global) -> None:
         self.write(obj.line)  # type: ignore[attr-defined]
-        self.memoize(obj)
+        self.memoize(obj)  # type: ignore[attr-defined]
 
     def _save_dtype(self, obj: dtype) -> None:
-        self.save(_global("torch", obj.name))
+        self.save(_global("torch", obj.name))  # type: ignore[attr-defined]
 
     dispatch[_Global] = _save_global
     dispatch[dtype] = _save_dtype
@@ -256,10 +256,10 @@ def _trusted() -> dict[str, Any]:
     names = {f"{c.__module__}.{c.__qualname__}": c for c in found}
     names |= {f"pathlib.{c.__name__}": c for c in found if issubclass(c, pathlib.PurePath)}
     function: Any
-    for function in (np.zeros(1).__reduce__()[0], np.float32(1).__reduce__()[0]):  # type: ignore[misc]
+    for function in (np.zeros(1).__reduce__()[0], np.float32(1).__reduce__()[0]):
         names |= {f"numpy.{core}.multiarray.{function.__name__}": function for core in ("core", "_core")}
     return names | {
-        "numpy.dtype": np.dtype, "builtins.range": range, "builtins.slice": slice,
+        "numpy.dtype": np.dtype, "builtins.range": range, "builtins.xrange": range, "builtins.slice": slice,
         "fastnn.random._restored": sys.modules["fastnn.random"].__dict__["_restored"],
     }  # fmt: skip
 
@@ -268,6 +268,8 @@ def _trusted_values() -> dict[str, Any]:
     kinds: list[Any] = [list, dict, tuple, int, float, str, bool, bytes]
     return {f"builtins.{k.__name__}": k for k in kinds} | {"numpy.ndarray": np.ndarray}
 
+
+_NUMPY = (np.ndarray, np.dtype)
 
 # Allowed by the user, by name.
 safe_globals: dict[str, Any] = {}
@@ -294,7 +296,7 @@ class Reader(pickle._Unpickler):
             fastnn, and of classes that are defined in ``__main__``. Nothing is ever imported.
     """
 
-    dispatch: ClassVar = {code: pickle._Unpickler.dispatch[code] for code in _CODES}
+    dispatch: ClassVar[dict[int, Any]] = {code: pickle._Unpickler.dispatch[code] for code in _CODES}
 
     def __init__(
         self, file: IO[bytes], storage: Callable[[np.dtype, str, int], np.ndarray], trusted: bool, encoding: str
@@ -386,7 +388,7 @@ class Reader(pickle._Unpickler):
         if kind is collections.OrderedDict:
             self.stack.pop()  # type: ignore[attr-defined]
             made.__dict__.update(_checked(state, dict))
-        elif kind in self._found_classes or self._allows(kind) or (self._trusted and kind is np.ndarray):
+        elif kind in self._found_classes or self._allows(kind) or (self._trusted and isinstance(made, _NUMPY)):
             super().load_build()  # type: ignore[misc]
         else:
             raise UnpicklingError(f"the pickle changes an object of {kind}, which is not allowed")

@@ -13,6 +13,7 @@ import pickle
 import struct
 import sys
 import zipfile
+import zlib
 from collections.abc import Iterator
 from pathlib import Path
 from types import TracebackType
@@ -48,7 +49,7 @@ def _opened(f: Any, mode: str) -> Iterator[IO[bytes]]:
     if mode == "wb" and not Path(f).parent.is_dir():
         raise _NoFolder(f"Parent directory {Path(f).parent} does not exist.")
     with open(f, mode) as file:
-        yield file  # type: ignore[misc]  # binary, by its mode
+        yield file
 
 
 # -- Saving -----------------------------------------------------------------------------------
@@ -159,13 +160,18 @@ def load(
         file.seek(start)
         if not head:
             raise EOFError("Ran out of input: the file is empty, or was read to its end before")
-        if head != _ZIP_MAGIC:
-            return _load_legacy(file, trusted, encoding)
         try:
+            if head != _ZIP_MAGIC:
+                return _load_legacy(file, trusted, encoding)
             with zipfile.ZipFile(file) as archive:
                 return _load_zip(archive, trusted, encoding)
-        except (zipfile.BadZipFile, NotImplementedError, OSError) as error:
+        except (pickle.UnpicklingError, RuntimeError, MemoryError):
+            raise
+        except (zipfile.BadZipFile, OSError, zlib.error) as error:
             raise RuntimeError(f"failed reading zip archive, the file is damaged or no checkpoint: {error}") from error
+        except Exception as error:
+            # What is damaged can fail anywhere.
+            raise pickle.UnpicklingError(f"the file is damaged: {error!r}") from error
 
 
 def _check_location(location: Any) -> None:
@@ -227,8 +233,7 @@ def _load_legacy(file: IO[bytes], trusted: bool, encoding: str) -> Any:
     def storage(kind: np.dtype, key: str, numel: int) -> np.ndarray:
         if numel * kind.itemsize > size:
             raise pickle.UnpicklingError(f"{numel} elements of {kind} do not fit into a file of {size} bytes")
-        arrays[key] = np.zeros(numel, kind)
-        return arrays[key]
+        return arrays.setdefault(key, np.zeros(numel, kind))
 
     def part(allowed: bool = False) -> Any:
         return pickles.Reader(file, storage, allowed, encoding).load()
@@ -242,14 +247,17 @@ def _load_legacy(file: IO[bytes], trusted: bool, encoding: str) -> Any:
         raise pickle.UnpicklingError(
             f"Weights only load failed: the file is neither a zip checkpoint nor one of PyTorch before 1.6 ({error})"
         ) from error
-    result, keys = part(trusted), part()
-    for key in keys:
-        (count,) = struct.unpack("<q", file.read(8).ljust(8, b"\xff"))
+    # The numbers come after the object, which is made twice: to find out what they are, then of them.
+    here = file.tell()
+    part(trusted)
+    for key in part():
+        (count,) = struct.unpack("<q", file.read(8))
         array = arrays.get(str(key))
         if array is None or count != array.size:
             raise pickle.UnpicklingError(f"storage {key!r} has {count} elements in the file, not what tensors expect")
         array[...] = _read(file, array.dtype, count, order)
-    return result
+    file.seek(here)
+    return part(trusted)
 
 
 # -- What the user allows ---------------------------------------------------------------------

@@ -224,7 +224,7 @@ def test_indices_that_are_no_numbers(lib):
     d = numbers(lib)
     (batch,) = lib.utils.data.DataLoader(d, batch_sampler=[[slice(0, 2), slice(2, 4)]])
     assert batch[1].tolist() == [[0, 1], [2, 3]]
-    (x, y), = lib.utils.data.DataLoader(d, batch_size=None, sampler=[slice(1, 3)])  # fmt: skip
+    (_, y), = lib.utils.data.DataLoader(d, batch_size=None, sampler=[slice(1, 3)])  # fmt: skip
     assert y.tolist() == [1, 2]
 
 

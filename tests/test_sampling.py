@@ -37,7 +37,8 @@ DRAWS: list[tuple[str, Any, float, float]] = [
     ("geometric_", lambda lib, n: lib.zeros(n).geometric_(0.25), 4, math.sqrt(12)),
     ("log_normal_", lambda lib, n: lib.zeros(n).log_normal_(0.0, 0.5).log(), 0, 0.5),
     ("cauchy_", lambda lib, n: (lib.zeros(n).cauchy_(1.0, 2.0) > 1.0).double(), 0.5, 0.5),
-    ("multinomial", lambda lib, n: lib.multinomial(lib.tensor([1.0, 0.0, 3.0]), n, True).double(), 1.5, math.sqrt(0.75)),
+    ("multinomial", lambda lib, n: lib.multinomial(lib.tensor([1.0, 0.0, 3.0]), n, True).double(), 1.5,
+     math.sqrt(0.75)),
 ]  # fmt: skip
 
 
@@ -113,7 +114,8 @@ def test_form(lib, draw):
 @pytest.mark.parametrize(
     "draw",
     [
-        lambda lib: lib.rand(-1), lambda lib: lib.rand(), lambda lib: lib.randn(), lambda lib: lib.rand(2, dtype=lib.int64), lambda lib: lib.randn(2, dtype=lib.int64),
+        lambda lib: lib.rand(-1), lambda lib: lib.rand(), lambda lib: lib.randn(),
+        lambda lib: lib.rand(2, dtype=lib.int64), lambda lib: lib.randn(2, dtype=lib.int64),
         lambda lib: lib.randint(3, 3, (2,)), lambda lib: lib.randint(0, (2,)), lambda lib: lib.randint(5),
         lambda lib: lib.randint(0, 300, (2,), dtype=lib.uint8), lambda lib: lib.randperm(-1),
         lambda lib: lib.randperm(2.5), lambda lib: lib.rand(2, device="cuda"), lambda lib: lib.normal(0.0, 1.0),

@@ -120,9 +120,10 @@ def bundled(train: bool) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
         (10000, 28, 28)
     """
     half = slice(0, 2) if train else slice(2, 4)
+    paths = _find_files(_BUNDLED_FOLDER, "")[half]
     images, labels = (
         read_idx(path, dtype=np.uint8, ndim=ndim, sha256=digest)
-        for path, (_, ndim, digest) in zip(_find_files(_BUNDLED_FOLDER, "")[half], _FILES[half], strict=True)
+        for path, (_, ndim, digest) in zip(paths, list(_FILES)[half], strict=True)
     )
     return images, labels.astype(np.int64)
 

@@ -165,7 +165,8 @@ def convert_image_dtype(image: Tensor, dtype: _dtype = float32) -> Tensor:
     >>> convert_image_dtype(fastnn.tensor([1.0, 0.5]), fastnn.uint8)
     tensor([255, 127], dtype=fastnn.uint8)
     """
-    array, target = image.detach()._data, dtype.numpy
+    array = image.detach()._data
+    target: Any = dtype.numpy
     if array.dtype == target:
         return image
     if array.dtype.kind == "f":

@@ -297,7 +297,7 @@ def random_split(
     >>> [len(part) for part in random_split(range(10), [0.75, 0.25])]
     [8, 2]
     """
-    counts = list(lengths)
+    counts: list[Any] = list(lengths)
     total = sum(counts)
     if math.isclose(total, 1) and total <= 1:
         size = len(dataset)

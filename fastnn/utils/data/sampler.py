@@ -203,4 +203,4 @@ def whole_order(sampler: Any) -> np.ndarray | None:
 
 
 def _is_positive(n: Any) -> bool:
-    return isinstance(n, (int, np.integer)) and not isinstance(n, bool) and n > 0
+    return isinstance(n, (int, np.integer)) and not isinstance(n, bool) and bool(n > 0)
