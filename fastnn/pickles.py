@@ -35,7 +35,7 @@ _STORAGES = {
     "ComplexDoubleStorage": "complex128", "BFloat16Storage": "bfloat16",
 }  # fmt: skip
 _STORAGE_NAMES = {kind: name for name, kind in _STORAGES.items() if name != "UntypedStorage"}
-_DTYPE_NAMES = ("float16", "bfloat16", "complex64", "complex128", "uint16", "uint32", "uint64", "complex32")
+_MISSING = ("bfloat16", "complex64", "complex128", "uint16", "uint32", "uint64", "complex32")
 
 
 class Storage(NamedTuple):
@@ -85,7 +85,8 @@ class Writer(pickle._Pickler):
             return _global("torch._utils", "_rebuild_parameter"), (plain, obj.requires_grad, collections.OrderedDict())
         if isinstance(obj, Tensor):
             storage, offset, strides = self._place_of(obj._data)
-            args: tuple[Any, ...] = (storage, offset, obj._data.shape, strides, obj.requires_grad, collections.OrderedDict())
+            hooks: Any = collections.OrderedDict()
+            args: tuple[Any, ...] = (storage, offset, obj._data.shape, strides, obj.requires_grad, hooks)
             return _global("torch._utils", "_rebuild_tensor_v2"), args
         if isinstance(obj, Size):
             return _global("torch", "Size"), (tuple(obj),)
@@ -117,10 +118,7 @@ class Writer(pickle._Pickler):
             strides = tuple([s // size for s in array.strides])
             return self._storage(key, root, lambda: root.ravel("K")), offset // size, strides
         key = (_address(array), array.shape, array.strides, array.dtype)
-        strides = tuple([s // size for s in np.empty(array.shape, array.dtype).strides]) if array.size else _compact(
-            array.shape
-        )
-        return self._storage(key, array, lambda: np.ascontiguousarray(array).reshape(-1)), 0, strides
+        return self._storage(key, array, lambda: np.ascontiguousarray(array).reshape(-1)), 0, _compact(array.shape)
 
     def _storage(self, key: Any, array: np.ndarray, contents: Callable[[], np.ndarray]) -> Storage:
         if key not in self.storages:
@@ -138,7 +136,7 @@ def _compact(shape: tuple[int, ...]) -> tuple[int, ...]:
     strides = [1]
     for n in reversed(shape[1:]):
         strides.append(strides[-1] * max(n, 1))
-    return tuple(reversed(strides))[: len(shape)] if shape else ()
+    return tuple(reversed(strides)) if shape else ()
 
 
 # -- What a pickle may call -------------------------------------------------------------------
@@ -325,7 +323,7 @@ class Reader(pickle._Unpickler):
                 return known[full]
         if module in ("torch", "torch.storage") and name in _STORAGES:
             return _StorageType(_STORAGES[name])
-        if module == "torch" and name in _DTYPE_NAMES:
+        if module == "torch" and name in _MISSING:
             raise DTypeError(f"the file holds numbers of dtype {full}, which fastnn has not")
         if self._trusted:
             for known in (_trusted(), _trusted_values()):

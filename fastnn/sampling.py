@@ -12,9 +12,8 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import dtypes
 from fastnn.devices import check_device
-from fastnn.dtypes import dtype, int64
+from fastnn.dtypes import as_numpy_dtype, default_numpy, dtype, int64
 from fastnn.errors import DTypeError, ShapeError
 from fastnn.random import Generator, default_generator
 from fastnn.tensor import Tensor, _wrap
@@ -46,13 +45,17 @@ def _rng(generator: Generator | None) -> np.random.Generator:
 
 def _floating(name: str, kind: _dtype | None) -> np.dtype:
     """NumPy's type for the numbers of a float tensor that is drawn."""
-    if kind is None:
-        kind = getattr(dtypes, "get_default_dtype", lambda: dtypes.float32)()
-    if not isinstance(kind, _dtype):
-        raise TypeError(f"dtype must be a fastnn dtype, found {kind!r}")
-    if not kind.is_floating_point:
+    found = as_numpy_dtype(kind, default_numpy())
+    if found.kind != "f":
         raise NotImplementedError(f"{name}() draws floating point numbers, found dtype {kind}")
-    return kind.numpy
+    return found
+
+
+def _drawn(draw: Callable[..., Any], shape: tuple[int, ...], kind: np.dtype) -> np.ndarray:
+    """Numbers of a NumPy method that knows float32 and float64."""
+    if kind == np.float16:
+        return np.asarray(draw(shape, np.dtype(np.float32))).astype(kind)
+    return np.asarray(draw(shape, kind))
 
 
 def _finish(array: np.ndarray, out: Tensor | None, requires_grad: bool = False) -> Tensor:
@@ -74,10 +77,10 @@ def rand(
 
     >>> import fastnn
     >>> fastnn.rand(2, 3).shape
-    fastnn.Size([2, 3])
+    torch.Size([2, 3])
     """
     check_device(device)
-    return _finish(_rng(generator).random(_shape(size), _floating("rand", dtype)), out, requires_grad)
+    return _finish(_drawn(_rng(generator).random, _shape(size), _floating("rand", dtype)), out, requires_grad)
 
 
 def randn(
@@ -88,10 +91,10 @@ def randn(
 
     >>> import fastnn
     >>> fastnn.randn((4,), dtype=fastnn.float64).dtype
-    fastnn.float64
+    torch.float64
     """
     check_device(device)
-    return _finish(_rng(generator).standard_normal(_shape(size), _floating("randn", dtype)), out, requires_grad)
+    return _finish(_drawn(_rng(generator).standard_normal, _shape(size), _floating("randn", dtype)), out, requires_grad)
 
 
 def randint(
@@ -116,7 +119,7 @@ def randint(
     if size is None:
         raise TypeError("randint() needs the size, as a tuple of integers")
     check_device(device)
-    array = _integers(_rng(generator), int(low), int(high), _shape((tuple(size),)), (dtype or int64).numpy)
+    array = _integers(_rng(generator), int(low), int(high), _shape((tuple(size),)), as_numpy_dtype(dtype, int64.numpy))
     return _finish(array, out, requires_grad)
 
 
@@ -157,7 +160,7 @@ def randperm(
     check_device(device)
     _rng(generator)
     order = (generator or default_generator()).permutation(n.__index__())
-    return _finish(order.astype(dtype.numpy, copy=False), out, requires_grad)
+    return _finish(order.astype(as_numpy_dtype(dtype), copy=False), out, requires_grad)
 
 
 def rand_like(input: Tensor, *, dtype: _dtype | None = None, requires_grad: bool = False, **options: Any) -> Tensor:
@@ -197,7 +200,7 @@ def normal(
 
     >>> import fastnn
     >>> fastnn.normal(0, 1, size=(2, 2)).shape, fastnn.normal(fastnn.zeros(3), 0.1).shape
-    (fastnn.Size([2, 2]), fastnn.Size([3]))
+    (torch.Size([2, 2]), torch.Size([3]))
     """
     check_device(device)
     tensors = [t for t in (mean, std) if isinstance(t, Tensor)]
@@ -217,7 +220,7 @@ def normal(
     else:
         kind, shape = _floating("normal", dtype), _shape((tuple(size),))
     with np.errstate(all="ignore"):
-        drawn = np.asarray(_rng(generator).standard_normal(shape, kind) * s + m).astype(kind)
+        drawn = np.asarray(_drawn(_rng(generator).standard_normal, shape, kind) * s + m).astype(kind)
     return _finish(drawn, out, requires_grad)
 
 
@@ -338,7 +341,7 @@ def uniform_(self: Tensor, *args: float, generator: Generator | None = None, **b
     kind = _check_floating("uniform_", self)
     if not low <= high:
         raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={low} > to={high}")
-    drawn = np.asarray(_rng(generator).random(self._data.shape, kind) * kind.type(high - low) + kind.type(low))
+    drawn = _drawn(_rng(generator).random, self._data.shape, kind) * kind.type(high - low) + kind.type(low)
     # The sum may be rounded up to the bound itself.
     return _fill(self, np.minimum(drawn, np.nextafter(kind.type(high), kind.type(low))) if low < high else drawn)
 
@@ -348,8 +351,8 @@ def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Gen
     kind = _check_floating("normal_", self)
     if not std >= 0:
         raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
-    drawn = _rng(generator).standard_normal(self._data.shape, kind)
-    return _fill(self, np.asarray(drawn * kind.type(std) + kind.type(mean)))
+    drawn = _drawn(_rng(generator).standard_normal, self._data.shape, kind)
+    return _fill(self, drawn * kind.type(std) + kind.type(mean))
 
 
 def bernoulli_(self: Tensor, p: Tensor | float = 0.5, *, generator: Generator | None = None) -> Tensor:
@@ -362,7 +365,7 @@ def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | Non
     kind = _check_floating("exponential_", self)
     if not lambd > 0:
         raise RuntimeError(f"exponential_ expects lambda > 0.0, but found lambda={lambd}")
-    return _fill(self, _rng(generator).standard_exponential(self._data.shape, kind) / kind.type(lambd))
+    return _fill(self, _drawn(_rng(generator).standard_exponential, self._data.shape, kind) / kind.type(lambd))
 
 
 def random_(self: Tensor, *args: int, generator: Generator | None = None, **bounds: int | None) -> Tensor:
@@ -390,7 +393,7 @@ def log_normal_(self: Tensor, mean: float = 1.0, std: float = 2.0, *, generator:
     kind = _check_floating("log_normal_", self)
     if not std > 0:
         raise RuntimeError(f"log_normal_ expects std > 0.0, but found std={std}")
-    drawn = np.asarray(_rng(generator).standard_normal(self._data.shape, kind))
+    drawn = _drawn(_rng(generator).standard_normal, self._data.shape, kind)
     with np.errstate(over="ignore"):
         return _fill(self, np.exp(drawn * kind.type(std) + kind.type(mean)))
 

@@ -26,7 +26,7 @@ class autocast:
     >>> import fastnn
     >>> with fastnn.autocast("cpu"):
     ...     (fastnn.ones(1) + 1).dtype
-    fastnn.float32
+    torch.float32
     """
 
     def __init__(

@@ -39,7 +39,7 @@ def make_grid(
     >>> import fastnn
     >>> from fastnn.torchvision.utils import make_grid
     >>> make_grid(fastnn.zeros(5, 1, 4, 4), nrow=3).shape
-    fastnn.Size([3, 14, 20])
+    torch.Size([3, 14, 20])
     """
     if isinstance(tensor, (list, tuple)):
         if not all(isinstance(t, Tensor) for t in tensor):

@@ -48,7 +48,7 @@ class MNIST(VisionDataset):
     >>> data = torchvision.datasets.MNIST("data", train=False, transform=torchvision.transforms.ToTensor())
     >>> image, label = data[0]
     >>> len(data), image.shape, label
-    (10000, fastnn.Size([1, 28, 28]), 7)
+    (10000, torch.Size([1, 28, 28]), 7)
     """
 
     classes: ClassVar[list[str]] = [

@@ -38,7 +38,7 @@ def scale_and_shift(transform: Any) -> tuple[float, float] | None:
 
 def _after_conversion(steps: list[Any]) -> list[Any] | None:
     """The steps after those that make a float32 tensor of bytes; None where these are others."""
-    default = getattr(dtypes, "get_default_dtype", lambda: dtypes.float32)()
+    default = dtypes.get_default_dtype()
     if steps and type(steps[0]) is ToTensor and default is dtypes.float32:
         return steps[1:]
     # Who has objects of v2's classes has imported v2.

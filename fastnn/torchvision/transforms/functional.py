@@ -163,7 +163,7 @@ def convert_image_dtype(image: Tensor, dtype: _dtype = float32) -> Tensor:
     >>> import fastnn
     >>> from fastnn.torchvision.transforms.functional import convert_image_dtype
     >>> convert_image_dtype(fastnn.tensor([1.0, 0.5]), fastnn.uint8)
-    tensor([255, 127], dtype=fastnn.uint8)
+    tensor([255, 127], dtype=torch.uint8)
     """
     array = image.detach()._data
     target: Any = dtype.numpy

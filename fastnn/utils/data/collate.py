@@ -27,7 +27,7 @@ def default_collate(batch: Sequence[Any]) -> Any:
 
     >>> import fastnn
     >>> fastnn.utils.data.default_collate([(1, 2.0), (3, 4.0)])
-    [tensor([1, 3]), tensor([2., 4.], dtype=fastnn.float64)]
+    [tensor([1, 3]), tensor([2., 4.], dtype=torch.float64)]
     >>> fastnn.utils.data.default_collate([{"a": 1}, {"a": 2}])
     {'a': tensor([1, 2])}
     """
