@@ -5,24 +5,37 @@ name; ``jit`` owns compilation, caching and threads. Arguments are outputs, then
 the forward saved; a gradient is ``d`` and the name.
 """
 
+from fastnn.kernels.activation_derivative import activation_derivative
 from fastnn.kernels.activations import activation_backward, activation_forward
 from fastnn.kernels.gather import gather
 from fastnn.kernels.gemm import gemm
 from fastnn.kernels.linear import linear_backward, linear_forward
 from fastnn.kernels.optimizers import adam, sgd, sgd_momentum
+from fastnn.kernels.paired_losses import paired_loss, paired_loss_gradient
+from fastnn.kernels.perceptron import perceptron_predict, perceptron_train
+from fastnn.kernels.probabilities import probabilities, probabilities_and_error
 from fastnn.kernels.reductions import total
 from fastnn.kernels.softmax_cross_entropy import softmax_cross_entropy
+from fastnn.kernels.take_rows import take_rows
 
 __all__ = [
     "activation_backward",
+    "activation_derivative",
     "activation_forward",
     "adam",
     "gather",
     "gemm",
     "linear_backward",
     "linear_forward",
+    "paired_loss",
+    "paired_loss_gradient",
+    "perceptron_predict",
+    "perceptron_train",
+    "probabilities",
+    "probabilities_and_error",
     "sgd",
     "sgd_momentum",
     "softmax_cross_entropy",
+    "take_rows",
     "total",
 ]
