@@ -12,13 +12,14 @@ if not (_Path(__file__).parent / "kernels").is_dir():
 
 from fastnn import nn, optim, utils
 from fastnn.autograd import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+from fastnn.devices import device, get_default_device, set_default_device
 from fastnn.dtypes import bool_ as bool
 from fastnn.dtypes import dtype, float32, float64, int8, int16, int32, int64, uint8
 from fastnn.errors import DTypeError, ShapeError
 from fastnn.functions import argmax, from_numpy, max, ones, tensor, zeros
 from fastnn.kernels.jit import get_num_threads, set_num_threads
 from fastnn.nn.functional import matmul, relu, sigmoid, tanh
-from fastnn.random import Generator, manual_seed
+from fastnn.random import Generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
 from fastnn.tensor import Size, Tensor
 
 __version__ = "0.1.0"
@@ -31,12 +32,16 @@ __all__ = [
     "Tensor",
     "argmax",
     "bool",
+    "device",
     "dtype",
     "enable_grad",
     "float32",
     "float64",
     "from_numpy",
+    "get_default_device",
     "get_num_threads",
+    "get_rng_state",
+    "initial_seed",
     "int8",
     "int16",
     "int32",
@@ -50,8 +55,11 @@ __all__ = [
     "ones",
     "optim",
     "relu",
+    "seed",
+    "set_default_device",
     "set_grad_enabled",
     "set_num_threads",
+    "set_rng_state",
     "sigmoid",
     "tanh",
     "tensor",

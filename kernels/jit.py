@@ -26,9 +26,10 @@ from typing import Any
 import numba
 import numpy as np
 from llvmlite import ir
-from numba import carray, njit, prange, types
+from numba import carray, literally, njit, prange, types
 from numba.core import cgutils, config
 from numba.core.ccallback import CFunc
+from numba.core.errors import RequireLiteralValue
 from numba.extending import intrinsic
 
 from fastnn.kernels.cache import CompiledCache, cache_folder
@@ -116,6 +117,30 @@ def array_at(address, shape, dtype):
 def array(args, index, shape, dtype):
     """A C-contiguous array of ``shape`` and ``dtype`` at the address in word ``index``."""
     return carray(pointer(integer(args, index)), shape, dtype)
+
+
+@intrinsic
+def _stack(typingctx, size, like):
+    """The address of ``size`` (a literal) numbers of the type of ``like`` on the stack of the slice."""
+    if not isinstance(size, types.IntegerLiteral):
+        raise RequireLiteralValue(size)
+    count = size.literal_value
+
+    def codegen(context, builder, signature, values):
+        slot = cgutils.alloca_once(builder, values[1].type, size=_WORD(count))
+        slot.align = 64
+        return builder.bitcast(slot, ir.IntType(8).as_pointer())
+
+    return types.voidptr(size, like), codegen
+
+
+@inline
+def stack_array(size, like):
+    """A small array of ``size`` (a literal) numbers of the type of ``like``, not initialised, on the stack.
+
+    The compiler knows that it overlaps with no other array, so loops that write to it need no test of that.
+    """
+    return carray(_stack(literally(size), like), (size,), type(like))
 
 
 @inline
