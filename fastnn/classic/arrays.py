@@ -136,4 +136,4 @@ def random_state(seed: int | None) -> Any:
         raise TypeError(f"seed must be an integer or None, found {type(seed).__name__}")
     if not 0 <= seed < 2**32:
         raise ValueError(f"seed must be in [0, 2**32), found {seed}")
-    return np.random.RandomState(int(seed))  # noqa: NPY002  # the textbook's generator, see above
+    return np.random.RandomState(int(seed))  # the textbook's generator, see above
