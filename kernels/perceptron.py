@@ -3,7 +3,7 @@
 The rule looks at one sample after the other and each may change the weights that the next one
 meets, so training is serial; decisions are not. Weights are float64, samples float32 or float64.
 
-May import ``jit``.
+May import ``jit`` and ``simd``.
 """
 
 from __future__ import annotations
@@ -25,6 +25,7 @@ from fastnn.kernels.jit import (
     parts_for,
     real,
 )
+from fastnn.kernels.simd import fabs
 
 
 @inline
@@ -55,7 +56,8 @@ def _perceptron_train(dtype):
             error = y[i] - (1.0 if value >= 0.0 else 0.0)
             # Without an error the step is zero times x, which is nothing unless x is infinite or NaN,
             # and then so is the value.
-            if error != 0.0 or value - value != 0.0:
+            # (value - value would do, if the compiler did not make 0 of it.)
+            if error != 0.0 or not fabs(value) < np.inf:
                 _move(weights, x[i], lr * error)
                 bias += lr * error
                 changes += 1

@@ -63,8 +63,7 @@ def relu(x: Any, out: np.ndarray | None = None) -> Any:
         if x.dtype.kind != "f":
             if out is not None:
                 place_for(out, x, x.dtype)
-            # As NumPy's maximum(0, x): also of bool, whose 0 is an integer.
-            return np.maximum(np.int8(0) if x.dtype.kind == "b" else x.dtype.type(0), x, out=out)
+            return np.maximum(0, x, out=out)
     return _apply(kernels.activation_forward, "relu", x, out)
 
 

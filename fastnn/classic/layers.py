@@ -86,8 +86,9 @@ def _binomial(random: Any, keep: float, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _masked(a: np.ndarray, mask: np.ndarray, rate: float) -> Any:
-    # A product, not a choice: NaN stays NaN.
-    out = np.multiply(a, mask, dtype=a.dtype)
+    # A product, not a choice: NaN stays NaN, and 0 times infinity becomes it.
+    with np.errstate(invalid="ignore"):
+        out = np.multiply(a, mask, dtype=a.dtype)
     if rate < 1:
         out /= a.dtype.type(1 - rate)
     return out

@@ -6,6 +6,7 @@ May import ``activations``; matplotlib is imported by the function that needs it
 from __future__ import annotations
 
 import os
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -27,7 +28,8 @@ def plot_activations(path: str | os.PathLike[str] | None = None) -> Any:
     it be the last value of a cell.
 
     Args:
-        path: a file to write, of a kind matplotlib knows by its ending (.png, .svg, .pdf); None for none.
+        path: a file to write, of a kind matplotlib knows by its ending (.png, .svg, .pdf; PNG without
+            one); None for none.
 
     Returns: the matplotlib Figure.
 
@@ -54,5 +56,6 @@ def plot_activations(path: str | os.PathLike[str] | None = None) -> Any:
         axes.set_title(title)
         axes.legend()
     if path is not None:
-        figure.savefig(path)
+        # With a format matplotlib writes to this very path; without, it adds an ending to a name that has none.
+        figure.savefig(path, format=Path(path).suffix[1:] or "png")
     return figure
