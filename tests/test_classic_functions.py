@@ -115,8 +115,9 @@ def test_layouts(name, layout):
     x = np.linspace(-2, 2, 24).reshape(4, 6)
     raw = np.zeros(x.nbytes + 1, np.uint8)
     other = {
-        "F": np.asfortranarray(x), "strided": np.repeat(x, 2, 1)[:, ::2], "reversed": x[::-1, ::-1].copy()[::-1, ::-1],
-        "read-only": x.copy(), "swapped": x.astype(x.dtype.newbyteorder()), "misaligned": raw[1:].view(x.dtype).reshape(4, 6),
+        "F": np.asfortranarray(x), "strided": np.repeat(x, 2, 1)[:, ::2],
+        "reversed": x[::-1, ::-1].copy()[::-1, ::-1], "read-only": x.copy(),
+        "swapped": x.astype(x.dtype.newbyteorder()), "misaligned": raw[1:].view(x.dtype).reshape(4, 6),
     }[layout]  # fmt: skip
     if layout == "misaligned":
         other[...] = x
@@ -280,10 +281,10 @@ def test_one_dimension_and_single_numbers():
 def test_integer_labels_stand_for_one_hot_rows():
     labels, p = np.array([2, 0, 1, 2]), classic.softmax(np.random.default_rng(6).standard_normal((4, 3)))
     one_hot = np.eye(3)[labels]
-    for labels in (labels, labels.astype(np.uint8), labels.tolist()):
-        found = classic.categorical_cross_entropy(labels, p)
+    for given in (labels, labels.astype(np.uint8), labels.tolist()):
+        found = classic.categorical_cross_entropy(given, p)
         assert_close(np.asarray(found), textbook.categorical_cross_entropy(one_hot, p), np.float64)
-        gradient = classic.categorical_cross_entropy_gradient(labels, p)
+        gradient = classic.categorical_cross_entropy_gradient(given, p)
         assert_close(gradient, textbook.categorical_cross_entropy_gradient(one_hot, p), np.float64)
     for wrong in ([0, 1, 2, 3], [0, 1, 2, -1]):
         with no_launch(), pytest.raises(IndexError, match=r"expected labels in \[0, 3\)"):

@@ -3,7 +3,11 @@
 Rewritten so that what overflows there does not warn here; values are those of the formulas.
 """
 
+# ruff: noqa: NPY002  (the textbook draws from NumPy's global numbers)
+
 from __future__ import annotations
+
+import itertools
 
 import numpy as np
 
@@ -173,7 +177,7 @@ class Network:
     """ReLU layers and a softmax, trained by minibatches; draws from NumPy's global numbers, as the textbook does."""
 
     def __init__(self, sizes):
-        self.layers = [np.random.randn(m, n) * np.sqrt(2 / m) for m, n in zip(sizes, sizes[1:], strict=False)]
+        self.layers = [np.random.randn(m, n) * np.sqrt(2 / m) for m, n in itertools.pairwise(sizes)]
         self.biases = [np.zeros((1, n)) for n in sizes[1:]]
 
     def forward(self, x):

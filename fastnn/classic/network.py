@@ -11,6 +11,7 @@ May import ``arrays``, ``activations``, ``layers`` and ``fastnn.kernels``.
 from __future__ import annotations
 
 import contextlib
+import itertools
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -67,7 +68,7 @@ class NeuralNetwork:
         self._random = None if seed is None else random_state(seed)
         self.layers: list[np.ndarray] = []
         self.biases: list[np.ndarray] = []
-        for inputs, outputs in zip(sizes, sizes[1:], strict=False):
+        for inputs, outputs in itertools.pairwise(sizes):
             weight = self._draws().randn(inputs, outputs) * np.sqrt(2 / inputs)
             self.layers.append(weight.astype(self.dtype, copy=False))
             self.biases.append(np.zeros((1, outputs), self.dtype))
@@ -303,7 +304,8 @@ class _Places:
         """Everything from ``activations[0]`` on."""
         last = len(self.layers) - 1
         for i, (weight, bias) in enumerate(self.layers[:-1]):
-            kernels.linear_forward(self.activations[i + 1], self.activations[i], weight, bias, "relu", z=self.z_values[i])
+            x, out = self.activations[i : i + 2]
+            kernels.linear_forward(out, x, weight, bias, "relu", z=self.z_values[i])
         kernels.linear_forward(self.z_values[last], self.activations[last], *self.layers[last])
         if with_probabilities:
             kernels.probabilities(self.activations[-1], self.z_values[last])

@@ -6,6 +6,7 @@ May import ``activations``; matplotlib is imported by the function that needs it
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from fastnn.classic import activations
 
-_PANELS = (
+_PANELS: tuple[tuple[str, Callable[..., Any], Callable[..., Any]], ...] = (
     ("Sigmoid", activations.sigmoid, activations.sigmoid_derivative),
     ("Tanh", activations.tanh, activations.tanh_derivative),
     ("ReLU", activations.relu, activations.relu_derivative),
