@@ -109,10 +109,11 @@ def number(name: str, value: Any, *, least: float = -math.inf, most: float = mat
         value = value[()]
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (numbers.Real, np.floating, np.integer)):
         raise TypeError(f"{name} must be a number, found {type(value).__name__}")
-    if not least <= value <= most:
+    result = float(value)
+    if not least <= result <= most:
         bounds = f"at least {least:g}" if most == math.inf else f"in [{least:g}, {most:g}]"
         raise ValueError(f"{name} must be {'a number' if least == -math.inf else bounds}, found {value}")
-    return float(value)
+    return result
 
 
 def whole(name: str, value: Any, least: int) -> int:
@@ -131,7 +132,7 @@ def random_state(seed: int | None) -> Any:
     """
     if seed is None:
         # The legacy functions are methods of one generator.
-        return np.random.mtrand._rand  # type: ignore[attr-defined]  # not in NumPy's stubs
+        return np.random.mtrand._rand
     if isinstance(seed, (bool, np.bool_)) or not isinstance(seed, (int, np.integer)):
         raise TypeError(f"seed must be an integer or None, found {type(seed).__name__}")
     if not 0 <= seed < 2**32:
