@@ -5,6 +5,7 @@ name; ``jit`` owns compilation, caching and threads. Arguments are outputs, then
 the forward saved; a gradient is ``d`` and the name.
 """
 
+from fastnn.kernels.activation_derivative import activation_derivative
 from fastnn.kernels.activations import activation_backward, activation_forward
 from fastnn.kernels.adadelta import adadelta
 from fastnn.kernels.adagrad import adagrad
@@ -23,7 +24,10 @@ from fastnn.kernels.losses import pointwise_loss
 from fastnn.kernels.nadam import nadam
 from fastnn.kernels.nll_loss import nll_loss
 from fastnn.kernels.norms import power_sum, scale
+from fastnn.kernels.paired_losses import paired_loss, paired_loss_gradient
+from fastnn.kernels.perceptron import perceptron_predict, perceptron_train
 from fastnn.kernels.prelu import prelu_backward, prelu_forward
+from fastnn.kernels.probabilities import probabilities, probabilities_and_error
 from fastnn.kernels.radam import radam
 from fastnn.kernels.reductions import total
 from fastnn.kernels.rmsprop import rmsprop
@@ -31,9 +35,11 @@ from fastnn.kernels.rprop import rprop
 from fastnn.kernels.sgd import sgd, sgd_momentum
 from fastnn.kernels.softmax import softmax_backward, softmax_forward
 from fastnn.kernels.softmax_cross_entropy import softmax_cross_entropy
+from fastnn.kernels.take_rows import take_rows
 
 __all__ = [
     "activation_backward",
+    "activation_derivative",
     "activation_forward",
     "adadelta",
     "adagrad",
@@ -58,10 +64,16 @@ __all__ = [
     "linear_forward",
     "nadam",
     "nll_loss",
+    "paired_loss",
+    "paired_loss_gradient",
+    "perceptron_predict",
+    "perceptron_train",
     "pointwise_loss",
     "power_sum",
     "prelu_backward",
     "prelu_forward",
+    "probabilities",
+    "probabilities_and_error",
     "radam",
     "rmsprop",
     "rprop",
@@ -71,5 +83,6 @@ __all__ = [
     "softmax_backward",
     "softmax_cross_entropy",
     "softmax_forward",
+    "take_rows",
     "total",
 ]
