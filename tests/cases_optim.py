@@ -251,3 +251,42 @@ def _schedule(name: str, rule: str) -> None:
 for _name in SCHEDULES:
     for _rule in ("SGD", "Adam") if _name in ("cyclic", "one_cycle", "step") else ("SGD",):
         _schedule(_name, _rule)
+
+
+# Resumed after some epochs by ``last_epoch``, with the learning rate of then.
+RESUMED: dict[str, Callable[[Any, Any, int], Any]] = {
+    "step": lambda s, o, last: s.StepLR(o, 2, last_epoch=last),
+    "multi_step": lambda s, o, last: s.MultiStepLR(o, [2, 5], last_epoch=last),
+    "exponential": lambda s, o, last: s.ExponentialLR(o, 0.5, last_epoch=last),
+    "constant": lambda s, o, last: s.ConstantLR(o, 0.5, 6, last_epoch=last),
+    "linear": lambda s, o, last: s.LinearLR(o, 1.0, 0.5, 7, last_epoch=last),
+    "polynomial": lambda s, o, last: s.PolynomialLR(o, 9, last_epoch=last),
+    "multiplicative": lambda s, o, last: s.MultiplicativeLR(o, lambda epoch: 0.9 + epoch / 100, last_epoch=last),
+    "lambda": lambda s, o, last: s.LambdaLR(o, lambda epoch: 1 / (1 + epoch), last_epoch=last),
+    "cosine": lambda s, o, last: s.CosineAnnealingLR(o, 5, eta_min=0.01, last_epoch=last),
+    "restarts": lambda s, o, last: s.CosineAnnealingWarmRestarts(o, 4, last_epoch=last),
+    "cyclic": lambda s, o, last: s.CyclicLR(o, 0.01, 0.2, step_size_up=3, last_epoch=last),
+    "one_cycle": lambda s, o, last: s.OneCycleLR(o, 0.5, total_steps=20, last_epoch=last),
+}
+
+
+def _resumed(name: str) -> None:
+    def run(lib: Any, inputs: Arrays) -> Arrays:
+        found: Arrays = {}
+        for last in (0, 3, 7):
+            optimizer = two_groups(lib)
+            first = RESUMED[name](lib.optim.lr_scheduler, optimizer, -1)
+            follow(optimizer, first, last)
+            groups = [dict(group) for group in optimizer.param_groups]
+            optimizer = two_groups(lib)
+            for group, before in zip(optimizer.param_groups, groups, strict=True):
+                group.update({key: value for key, value in before.items() if key != "params"})
+            schedule = RESUMED[name](lib.optim.lr_scheduler, optimizer, last)
+            found[f"after {last}"] = np.array(follow(optimizer, schedule, 8))
+        return found
+
+    _add("schedules", f"resumed_{name}", lambda rng: {}, run, roundings=2 * EPOCHS)
+
+
+for _name in RESUMED:
+    _resumed(_name)

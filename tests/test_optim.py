@@ -589,7 +589,7 @@ def test_the_same_parameter_twice(lib):
     optimizer.step()
     assert p.item() == pytest.approx(0.5, abs=1e-6)
     assert optimizer.state[p]["step"].item() == 2
-    assert optimizer.state_dict()["param_groups"][0]["params"] == [0, 0]
+    assert optimizer.state_dict()["param_groups"][0]["params"] == [1, 1]
 
 
 def test_integers_cannot_be_optimized():

@@ -255,7 +255,7 @@ class Optimizer:
         groups, start = [], 0
         for group in self.param_groups:
             for i, p in enumerate(group["params"], start):
-                number_of.setdefault(id(p), i)
+                number_of[id(p)] = i
             start += len(group["params"])
             packed = {name: value for name, value in group.items() if name != "params"}
             groups.append({**packed, "params": [number_of[id(p)] for p in group["params"]]})
