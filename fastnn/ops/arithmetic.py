@@ -20,6 +20,7 @@ from fastnn.ops.core import (
     named,
     no_gradient,
     of_operand,
+    original,
     promote,
 )
 from fastnn.tensor import Tensor, _wrap
@@ -158,11 +159,18 @@ def _truncate_divide(x: Any, y: Any) -> Any:
     return quotient + ((quotient < 0) & (quotient * y != x)).astype(quotient.dtype)
 
 
+def _no_slope(grad: Tensor, x: Any, y: Any) -> Tensor:
+    raise RuntimeError("derivative for aten::floor_divide is not implemented")
+
+
+_NONE = Partial("", _no_slope)
+
+
 @named
 def floor_divide(input: Tensor, other: Any) -> Tensor:
     """``floor(input / other)``."""
     _operands(input, other)
-    return binary("FloorDivide", input, other, _floor_divide, ZERO, ZERO)
+    return binary("FloorDivide", input, other, _floor_divide, _NONE, _NONE)
 
 
 def _remainder(x: Any, y: Any) -> Any:
@@ -237,6 +245,9 @@ def _raise(x: np.ndarray, exponent: Any) -> Any:
 
 
 def _powers(x: Any, y: Any) -> Any:
+    if type(x) in (int, float) or type(y) in (int, float):
+        # Beside a number the array is floating point, and so is the result.
+        return np.power(float(x) if type(x) is int else x, y)
     x, y = np.asarray(x), np.asarray(y)
     kind = np.result_type(x, y)
     if kind == np.bool_:
@@ -318,8 +329,7 @@ def _choice(loses: Any) -> tuple[Partial, Partial]:
 
     def share(grad: Tensor, mine: Tensor, other: Tensor) -> Tensor:
         a, b = np.broadcast_arrays(mine._data, other._data)
-        weight = (~loses(a, b)).astype(grad._data.dtype)
-        weight[a == b] = 0.5
+        weight = np.where(a == b, 0.5, ~loses(a, b)).astype(grad._data.dtype)
         return grad * _wrap(weight)
 
     return Partial("xy", share), Partial("xy", lambda grad, x, y: share(grad, y, x))
@@ -552,14 +562,14 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
 def add_(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     """Add ``alpha * other`` in place."""
     if alpha != 1:
-        return input._in_place(add(input, other, alpha=alpha))
+        return input._in_place(add(original(input, other), other, alpha=alpha))
     return in_place(input, other, np.add, add)
 
 
 def sub_(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     """Subtract ``alpha * other`` in place."""
     if alpha != 1 or input._data.dtype.kind == "b":
-        return input._in_place(sub(input, other, alpha=alpha))
+        return input._in_place(sub(original(input, other), other, alpha=alpha))
     return in_place(input, other, np.subtract, sub)
 
 
@@ -571,7 +581,7 @@ def mul_(input: Tensor, other: Any) -> Tensor:
 def div_(input: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     """Divide in place."""
     if rounding_mode is not None or input._data.dtype.kind != "f":
-        return input._in_place(div(input, other, rounding_mode=rounding_mode))
+        return input._in_place(div(original(input, other), other, rounding_mode=rounding_mode))
     return in_place(input, other, np.true_divide, div)
 
 
@@ -606,7 +616,7 @@ _, _rsub = _operator("RsubBackward1", np.subtract, _SAME, _OPPOSITE, _check_subt
 _mul, _rmul = _operator("Mul", np.multiply, _TIMES_Y, _TIMES_X)
 _div, _ = _operator("Div", _divide, _OVER_Y, _QUOTIENT, prepare=_dividend)
 _, _rdiv = _operator("Mul", _divide, _OVER_Y, _QUOTIENT, prepare=_dividend)
-_floordiv, _rfloordiv = _operator("FloorDivide", _floor_divide, ZERO, ZERO)
+_floordiv, _rfloordiv = _operator("FloorDivide", _floor_divide, _NONE, _NONE)
 _mod, _rmod = _operator("Remainder", _remainder, _SAME, _FLOOR_STEPS)
 
 OPERATORS = {
@@ -616,9 +626,9 @@ OPERATORS = {
     "__rpow__": lambda self, other: _pow(other, self),
     "__iadd__": _in_place_operator(add_), "__isub__": _in_place_operator(sub_), "__imul__": _in_place_operator(mul_),
     "__itruediv__": _in_place_operator(div_),
-    "__ipow__": _in_place_operator(lambda x, y: x._in_place(pow(x, y))),
-    "__ifloordiv__": _in_place_operator(lambda x, y: x._in_place(floor_divide(x, y))),
-    "__imod__": _in_place_operator(lambda x, y: x._in_place(remainder(x, y))),
+    "__ipow__": _in_place_operator(lambda x, y: x._in_place(pow(original(x, y), y))),
+    "__ifloordiv__": _in_place_operator(lambda x, y: x._in_place(floor_divide(original(x, y), y))),
+    "__imod__": _in_place_operator(lambda x, y: x._in_place(remainder(original(x, y), y))),
 }  # fmt: skip
 
 arctan2, divide, true_divide, multiply, subtract = atan2, div, div, mul, sub

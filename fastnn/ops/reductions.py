@@ -369,10 +369,10 @@ def vector_norm(input: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = Fa
     if not _recorded(x):
         return _wrap(result)
 
-    def run(grad: Tensor, y: Tensor) -> tuple[Tensor]:
+    def run(grad: Tensor, y: Tensor) -> tuple[Tensor | None]:
         grad, y = grad.reshape(kept), y.reshape(kept)
         if order == 0:
-            return (grad * (x * 0),)
+            return (None,)
         if order == 1:
             return (grad * x.sgn(),)
         if math.isinf(order):
