@@ -390,7 +390,7 @@ PLAIN_CORE: list[Operation] = [
     _op("p_histc", lambda lib, x: lib.histc(x.detach().double(), 4, -2, 2)),
     _op("p_searchsorted", lambda lib, x: lib.searchsorted(x.detach().flatten().sort()[0], x.contiguous())),
     _op("p_searchsorted_rows", lambda lib, x: lib.searchsorted(x.sort(-1)[0].contiguous(), x.contiguous(), right=True), VECTOR),
-    _op("p_bucketize", lambda lib, x: lib.bucketize(x, lib.tensor([-1.0, 0.0, 1.0]).to(x.dtype))),
+    _op("p_bucketize", lambda lib, x: lib.bucketize(x.contiguous(), lib.tensor([-1.0, 0.0, 1.0]).to(x.dtype))),
     _op("p_where_indices", lambda lib, x: lib.stack(lib.where(x > 0)), VECTOR),
     _op("p_nonzero_tuple", lambda lib, x: lib.nonzero(x > 0, as_tuple=True)[0], VECTOR),
     _op("p_matrix_rank", lambda lib, x: lib.linalg.matrix_rank(x.detach().double()), MATRIX[:3]),

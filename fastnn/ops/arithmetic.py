@@ -22,6 +22,7 @@ from fastnn.ops.core import (
     of_operand,
     original,
     promote,
+    refuse,
 )
 from fastnn.tensor import Tensor, _wrap
 
@@ -48,6 +49,8 @@ def _operands(input: Any, other: Any) -> None:
 
 
 def _scaled(other: Any, alpha: Any) -> Any:
+    if isinstance(other, Tensor) and other._data.dtype == np.bool_ and isinstance(alpha, (bool, int)):
+        return other if alpha else _wrap(np.zeros(other._data.shape, np.bool_))
     return other if alpha == 1 else other * alpha
 
 
@@ -136,7 +139,9 @@ def div(input: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tenso
     raise RuntimeError(f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found {rounding_mode!r}")
 
 
-def _check_zero(y: Any) -> None:
+def _check_divisor(x: Any, y: Any) -> None:
+    if np.result_type(x, y) == np.bool_:
+        raise RuntimeError("division and remainder are not implemented for Bool")
     if np.any(np.asarray(y) == 0):
         raise RuntimeError("ZeroDivisionError")
 
@@ -146,14 +151,14 @@ def _floor_divide(x: Any, y: Any) -> Any:
         # At a quotient that is infinite or NaN NumPy's result is not PyTorch's.
         quotient = np.floor_divide(x, y)
         return np.where(np.asarray(y) == 0, np.true_divide(x, y), quotient)
-    _check_zero(y)
+    _check_divisor(x, y)
     return np.floor_divide(x, y)
 
 
 def _truncate_divide(x: Any, y: Any) -> Any:
     if np.result_type(x, y).kind == "f":
         return np.trunc(np.true_divide(x, y))
-    _check_zero(y)
+    _check_divisor(x, y)
     x, y = np.asarray(x), np.asarray(y)
     quotient = np.floor_divide(x, y)
     return quotient + ((quotient < 0) & (quotient * y != x)).astype(quotient.dtype)
@@ -175,13 +180,13 @@ def floor_divide(input: Tensor, other: Any) -> Tensor:
 
 def _remainder(x: Any, y: Any) -> Any:
     if np.result_type(x, y).kind != "f":
-        _check_zero(y)
+        _check_divisor(x, y)
     return np.remainder(x, y)
 
 
 def _fmod(x: Any, y: Any) -> Any:
     if np.result_type(x, y).kind != "f":
-        _check_zero(y)
+        _check_divisor(x, y)
     return np.fmod(x, y)
 
 
@@ -251,7 +256,7 @@ def _powers(x: Any, y: Any) -> Any:
     x, y = np.asarray(x), np.asarray(y)
     kind = np.result_type(x, y)
     if kind == np.bool_:
-        return x | ~y
+        raise RuntimeError('"pow" not implemented for Bool')
     if kind.kind == "f":
         return np.power(x, y)
     if kind.kind == "u":
@@ -412,6 +417,7 @@ def atan2(input: Tensor, other: Tensor) -> Tensor:
 def hypot(input: Tensor, other: Tensor) -> Tensor:
     """``sqrt(input**2 + other**2)``."""
     _two_tensors("hypot", input, other)
+    refuse("hypot_cpu", promote(input, other)[0], "biu")
     return binary(
         "Hypot", input, other, np.hypot,
         Partial("xy", lambda grad, x, y: grad * (x / hypot(x, y))),
@@ -456,7 +462,9 @@ def heaviside(input: Tensor, values: Tensor) -> Tensor:
 @named
 def logaddexp(input: Tensor, other: Tensor) -> Tensor:
     """``log(exp(input) + exp(other))``, without overflow."""
-    return _floating(
+    _two_tensors("logaddexp", input, other)
+    refuse("logaddexp_cpu", promote(input, other)[0], "biu")
+    return binary(
         "Logaddexp", input, other, np.logaddexp,
         Partial("xy", lambda grad, x, y: grad / (1 + (y - x).exp())),
         Partial("xy", lambda grad, x, y: grad / (1 + (x - y).exp())),
@@ -466,7 +474,9 @@ def logaddexp(input: Tensor, other: Tensor) -> Tensor:
 @named
 def logaddexp2(input: Tensor, other: Tensor) -> Tensor:
     """``log2(2**input + 2**other)``, without overflow."""
-    return _floating(
+    _two_tensors("logaddexp2", input, other)
+    refuse("logaddexp2_cpu", promote(input, other)[0], "biu")
+    return binary(
         "Logaddexp2", input, other, np.logaddexp2,
         Partial("xy", lambda grad, x, y: grad / (1 + (y - x).exp2())),
         Partial("xy", lambda grad, x, y: grad / (1 + (x - y).exp2())),
@@ -544,7 +554,12 @@ def _check_value(name: str, value: Any, *tensors: Tensor) -> None:
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """``input + value * tensor1 * tensor2``."""
     _check_value("addcmul operand", value, input, tensor1, tensor2)
-    return input + _scaled(tensor1, value) * tensor2
+    kinds = {t._data.dtype.kind for t in (input, tensor1, tensor2)}
+    if kinds == {"b"}:
+        raise RuntimeError('"addcmul_cpu_out" not implemented for Bool')
+    if "f" not in kinds:
+        value = int(value)
+    return input + (tensor1 if value == 1 else tensor1 * value) * tensor2
 
 
 @named
