@@ -401,3 +401,7 @@ def _operation(operation: Operation) -> None:
 
 for _one in OPERATIONS:
     _operation(_one)
+
+
+# More of the registry, a file for each family.
+import cases_nn  # noqa: E402, F401
