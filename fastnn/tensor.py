@@ -397,6 +397,8 @@ class Tensor:
         if gradient is None and not create_graph and inputs is None and self._data.size == 1 and self.requires_grad:
             run_backward((self,), (_wrap(np.ones_like(self._data)),), bool(retain_graph))
         else:
+            if gradient is not None and not isinstance(gradient, Tensor):
+                raise TypeError(f"gradient must be a Tensor or None, found {type(gradient).__name__}")
             backward(self, gradient, retain_graph, create_graph, None, inputs)
 
     @property

@@ -20,8 +20,11 @@ from fastnn.ops.core import (
     named,
     no_gradient,
     of_operand,
+    original,
     promote,
+    refuse,
 )
+from fastnn.quiet import quiet
 from fastnn.tensor import Tensor, _wrap
 
 __all__ = [
@@ -47,6 +50,8 @@ def _operands(input: Any, other: Any) -> None:
 
 
 def _scaled(other: Any, alpha: Any) -> Any:
+    if isinstance(other, Tensor) and other._data.dtype == np.bool_ and isinstance(alpha, (bool, int)):
+        return other if alpha else _wrap(np.zeros(other._data.shape, np.bool_))
     return other if alpha == 1 else other * alpha
 
 
@@ -135,7 +140,9 @@ def div(input: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tenso
     raise RuntimeError(f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found {rounding_mode!r}")
 
 
-def _check_zero(y: Any) -> None:
+def _check_divisor(x: Any, y: Any) -> None:
+    if np.result_type(x, y) == np.bool_:
+        raise RuntimeError("division and remainder are not implemented for Bool")
     if np.any(np.asarray(y) == 0):
         raise RuntimeError("ZeroDivisionError")
 
@@ -145,44 +152,56 @@ def _floor_divide(x: Any, y: Any) -> Any:
         # At a quotient that is infinite or NaN NumPy's result is not PyTorch's.
         quotient = np.floor_divide(x, y)
         return np.where(np.asarray(y) == 0, np.true_divide(x, y), quotient)
-    _check_zero(y)
+    _check_divisor(x, y)
     return np.floor_divide(x, y)
 
 
 def _truncate_divide(x: Any, y: Any) -> Any:
     if np.result_type(x, y).kind == "f":
         return np.trunc(np.true_divide(x, y))
-    _check_zero(y)
+    _check_divisor(x, y)
     x, y = np.asarray(x), np.asarray(y)
     quotient = np.floor_divide(x, y)
     return quotient + ((quotient < 0) & (quotient * y != x)).astype(quotient.dtype)
+
+
+def _no_slope(grad: Tensor, x: Any, y: Any) -> Tensor:
+    raise RuntimeError("derivative for aten::floor_divide is not implemented")
+
+
+_NONE = Partial("", _no_slope)
 
 
 @named
 def floor_divide(input: Tensor, other: Any) -> Tensor:
     """``floor(input / other)``."""
     _operands(input, other)
-    return binary("FloorDivide", input, other, _floor_divide, ZERO, ZERO)
+    return binary("FloorDivide", input, other, _floor_divide, _NONE, _NONE)
 
 
 def _remainder(x: Any, y: Any) -> Any:
     if np.result_type(x, y).kind != "f":
-        _check_zero(y)
+        _check_divisor(x, y)
     return np.remainder(x, y)
 
 
 def _fmod(x: Any, y: Any) -> Any:
     if np.result_type(x, y).kind != "f":
-        _check_zero(y)
+        _check_divisor(x, y)
     return np.fmod(x, y)
 
 
-_FLOOR_STEPS = Partial("xy", lambda grad, x, y: -grad * floor_divide(*_two(x, y)))
-_TRUNCATED_STEPS = Partial("xy", lambda grad, x, y: -grad * (_two(x, y)[0] / y).trunc())
+def _steps(round_down: Any) -> Partial:
+    """The derivative of a remainder by the divisor: minus the number of times that it was taken off."""
+
+    def run(grad: Tensor, x: Any, y: Any) -> Tensor:
+        a, b = [t._data if isinstance(t, Tensor) else t for t in (x, y)]
+        return grad * _wrap(np.asarray(-quiet(round_down, np.true_divide(a, b)), grad._data.dtype))
+
+    return Partial("xy", run)
 
 
-def _two(x: Any, y: Any) -> tuple[Any, Any]:
-    return (x, y) if isinstance(x, Tensor) else (_wrap(np.asarray(x, y._data.dtype)), y)
+_FLOOR_STEPS, _TRUNCATED_STEPS = _steps(np.floor), _steps(np.trunc)
 
 
 @named
@@ -205,6 +224,8 @@ def fmod(input: Tensor, other: Any) -> Tensor:
 
 def _power_of_number(input: Tensor, exponent: Any) -> Tensor:
     kind = input._data.dtype.kind
+    if kind == "f" and type(exponent) in (int, float):
+        return of_operand("Pow", input, lambda a: _raise(a, exponent), lambda g, x: _power_slope(g, x, exponent))
     if isinstance(exponent, (int, np.integer)) and exponent < 0 and kind in "iub":
         raise RuntimeError("Integers to negative integer powers are not allowed.")
     common = as_operand(input, exponent)
@@ -213,11 +234,17 @@ def _power_of_number(input: Tensor, exponent: Any) -> Tensor:
     if target == np.bool_:
         target = np.dtype(np.int64) if not isinstance(exponent, (bool, np.bool_)) else target
 
-    def derivative(grad: Tensor, x: Tensor) -> Tensor:
-        # The derivative of x**0 is 0 at x = 0 as well.
-        return no_gradient(grad, x, None) if exponent == 0 else grad * (x ** (exponent - 1) * exponent)
+    return of_operand(
+        "Pow", input, lambda a: _raise(a.astype(target, copy=False), exponent),
+        lambda g, x: _power_slope(g, x, exponent),
+    )  # fmt: skip
 
-    return of_operand("Pow", input, lambda a: _raise(a.astype(target, copy=False), exponent), derivative)
+
+def _power_slope(grad: Tensor, x: Tensor, exponent: Any) -> Tensor:
+    if exponent == 2:
+        return grad * (x * exponent)
+    # The derivative of x**0 is 0 at x = 0 as well.
+    return no_gradient(grad, x, None) if exponent == 0 else grad * (x ** (exponent - 1) * exponent)
 
 
 def _raise(x: np.ndarray, exponent: Any) -> Any:
@@ -229,10 +256,13 @@ def _raise(x: np.ndarray, exponent: Any) -> Any:
 
 
 def _powers(x: Any, y: Any) -> Any:
+    if type(x) in (int, float) or type(y) in (int, float):
+        # Beside a number the array is floating point, and so is the result.
+        return np.power(float(x) if type(x) is int else x, y)
     x, y = np.asarray(x), np.asarray(y)
     kind = np.result_type(x, y)
     if kind == np.bool_:
-        return x | ~y
+        raise RuntimeError('"pow" not implemented for Bool')
     if kind.kind == "f":
         return np.power(x, y)
     if kind.kind == "u":
@@ -278,6 +308,8 @@ def pow(input: Any, exponent: Any) -> Tensor:
 
 
 def _pow(input: Any, exponent: Any) -> Any:
+    if isinstance(input, Tensor) and type(exponent) in (int, float):
+        return _power_of_number(input, exponent)
     if not isinstance(exponent, (Tensor, *NUMBERS, np.ndarray)) or not isinstance(input, (Tensor, *NUMBERS)):
         return NotImplemented
     if isinstance(exponent, Tensor) or isinstance(exponent, np.ndarray):
@@ -308,8 +340,7 @@ def _choice(loses: Any) -> tuple[Partial, Partial]:
 
     def share(grad: Tensor, mine: Tensor, other: Tensor) -> Tensor:
         a, b = np.broadcast_arrays(mine._data, other._data)
-        weight = (~loses(a, b)).astype(grad._data.dtype)
-        weight[a == b] = 0.5
+        weight = np.where(a == b, 0.5, ~loses(a, b)).astype(grad._data.dtype)
         return grad * _wrap(weight)
 
     return Partial("xy", share), Partial("xy", lambda grad, x, y: share(grad, y, x))
@@ -392,6 +423,7 @@ def atan2(input: Tensor, other: Tensor) -> Tensor:
 def hypot(input: Tensor, other: Tensor) -> Tensor:
     """``sqrt(input**2 + other**2)``."""
     _two_tensors("hypot", input, other)
+    refuse("hypot_cpu", promote(input, other)[0], "biu")
     return binary(
         "Hypot", input, other, np.hypot,
         Partial("xy", lambda grad, x, y: grad * (x / hypot(x, y))),
@@ -436,7 +468,9 @@ def heaviside(input: Tensor, values: Tensor) -> Tensor:
 @named
 def logaddexp(input: Tensor, other: Tensor) -> Tensor:
     """``log(exp(input) + exp(other))``, without overflow."""
-    return _floating(
+    _two_tensors("logaddexp", input, other)
+    refuse("logaddexp_cpu", promote(input, other)[0], "biu")
+    return binary(
         "Logaddexp", input, other, np.logaddexp,
         Partial("xy", lambda grad, x, y: grad / (1 + (y - x).exp())),
         Partial("xy", lambda grad, x, y: grad / (1 + (x - y).exp())),
@@ -446,7 +480,9 @@ def logaddexp(input: Tensor, other: Tensor) -> Tensor:
 @named
 def logaddexp2(input: Tensor, other: Tensor) -> Tensor:
     """``log2(2**input + 2**other)``, without overflow."""
-    return _floating(
+    _two_tensors("logaddexp2", input, other)
+    refuse("logaddexp2_cpu", promote(input, other)[0], "biu")
+    return binary(
         "Logaddexp2", input, other, np.logaddexp2,
         Partial("xy", lambda grad, x, y: grad / (1 + (y - x).exp2())),
         Partial("xy", lambda grad, x, y: grad / (1 + (x - y).exp2())),
@@ -524,7 +560,12 @@ def _check_value(name: str, value: Any, *tensors: Tensor) -> None:
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """``input + value * tensor1 * tensor2``."""
     _check_value("addcmul operand", value, input, tensor1, tensor2)
-    return input + _scaled(tensor1, value) * tensor2
+    kinds = {t._data.dtype.kind for t in (input, tensor1, tensor2)}
+    if kinds == {"b"}:
+        raise RuntimeError('"addcmul_cpu_out" not implemented for Bool')
+    if "f" not in kinds:
+        value = int(value)
+    return input + (tensor1 if value == 1 else tensor1 * value) * tensor2
 
 
 @named
@@ -542,14 +583,14 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
 def add_(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     """Add ``alpha * other`` in place."""
     if alpha != 1:
-        return input._in_place(add(input, other, alpha=alpha))
+        return input._in_place(add(original(input, other), other, alpha=alpha))
     return in_place(input, other, np.add, add)
 
 
 def sub_(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     """Subtract ``alpha * other`` in place."""
     if alpha != 1 or input._data.dtype.kind == "b":
-        return input._in_place(sub(input, other, alpha=alpha))
+        return input._in_place(sub(original(input, other), other, alpha=alpha))
     return in_place(input, other, np.subtract, sub)
 
 
@@ -561,7 +602,7 @@ def mul_(input: Tensor, other: Any) -> Tensor:
 def div_(input: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     """Divide in place."""
     if rounding_mode is not None or input._data.dtype.kind != "f":
-        return input._in_place(div(input, other, rounding_mode=rounding_mode))
+        return input._in_place(div(original(input, other), other, rounding_mode=rounding_mode))
     return in_place(input, other, np.true_divide, div)
 
 
@@ -596,7 +637,7 @@ _, _rsub = _operator("RsubBackward1", np.subtract, _SAME, _OPPOSITE, _check_subt
 _mul, _rmul = _operator("Mul", np.multiply, _TIMES_Y, _TIMES_X)
 _div, _ = _operator("Div", _divide, _OVER_Y, _QUOTIENT, prepare=_dividend)
 _, _rdiv = _operator("Mul", _divide, _OVER_Y, _QUOTIENT, prepare=_dividend)
-_floordiv, _rfloordiv = _operator("FloorDivide", _floor_divide, ZERO, ZERO)
+_floordiv, _rfloordiv = _operator("FloorDivide", _floor_divide, _NONE, _NONE)
 _mod, _rmod = _operator("Remainder", _remainder, _SAME, _FLOOR_STEPS)
 
 OPERATORS = {
@@ -606,9 +647,9 @@ OPERATORS = {
     "__rpow__": lambda self, other: _pow(other, self),
     "__iadd__": _in_place_operator(add_), "__isub__": _in_place_operator(sub_), "__imul__": _in_place_operator(mul_),
     "__itruediv__": _in_place_operator(div_),
-    "__ipow__": _in_place_operator(lambda x, y: x._in_place(pow(x, y))),
-    "__ifloordiv__": _in_place_operator(lambda x, y: x._in_place(floor_divide(x, y))),
-    "__imod__": _in_place_operator(lambda x, y: x._in_place(remainder(x, y))),
+    "__ipow__": _in_place_operator(lambda x, y: x._in_place(pow(original(x, y), y))),
+    "__ifloordiv__": _in_place_operator(lambda x, y: x._in_place(floor_divide(original(x, y), y))),
+    "__imod__": _in_place_operator(lambda x, y: x._in_place(remainder(original(x, y), y))),
 }  # fmt: skip
 
 arctan2, divide, true_divide, multiply, subtract = atan2, div, div, mul, sub

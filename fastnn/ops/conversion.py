@@ -64,7 +64,7 @@ def _to(
     ):
         device = positional.pop(0)
         if not isinstance(device, (str, _device, int)):
-            raise TypeError(f"to() received an invalid combination of arguments - got {type(device).__name__}")
+            raise TypeError(f"to() takes a dtype, a device or a Tensor, found {device!r}")
     elif positional and positional[0] is None:
         positional.pop(0)
     if positional and (isinstance(positional[0], _dtype) or positional[0] in (float, int) or positional[0] is None):
