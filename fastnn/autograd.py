@@ -164,7 +164,7 @@ class Node:
         keeps: whether ``run`` holds other arrays, which are given up after the first backward pass.
     """
 
-    __slots__ = ("edges", "keeps", "name", "run", "saved", "sequence")
+    __slots__ = ("again", "edges", "keeps", "name", "run", "saved", "sequence")
 
     def __init__(
         self,
@@ -173,8 +173,9 @@ class Node:
         run: Callable[[Tensor], tuple[Tensor | None, ...]],
         saved: tuple[Tensor, ...] = (),
         keeps: bool = False,
+        again: Callable[[], Tensor] | None = None,
     ) -> None:
-        self.name, self.keeps = name, keeps
+        self.name, self.keeps, self.again = name, keeps, again
         self.run: Callable[[Tensor], tuple[Tensor | None, ...]] | None = run
         # A leaf is its own edge; everything else is reached through the node that made it.
         self.edges = tuple([(t._node or t) if t._requires_grad else None for t in operands])

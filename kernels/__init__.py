@@ -10,6 +10,7 @@ from fastnn.kernels.gather import gather
 from fastnn.kernels.gemm import gemm
 from fastnn.kernels.linear import linear_backward, linear_forward
 from fastnn.kernels.losses import pointwise_loss
+from fastnn.kernels.multilabel_margin import multilabel_margin
 from fastnn.kernels.nll_loss import nll_loss
 from fastnn.kernels.optimizers import adam, sgd, sgd_momentum
 from fastnn.kernels.reductions import total
@@ -23,6 +24,7 @@ __all__ = [
     "gemm",
     "linear_backward",
     "linear_forward",
+    "multilabel_margin",
     "nll_loss",
     "pointwise_loss",
     "sgd",

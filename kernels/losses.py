@@ -120,7 +120,7 @@ def bce_with_logits(x, y, a):
 
 @inline
 def soft_margin(x, y, a):
-    softplus, p, q = _logistic(x * y)
+    softplus, _, q = _logistic(x * y)
     return softplus, -y * q
 
 
