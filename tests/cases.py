@@ -401,3 +401,6 @@ def _operation(operation: Operation) -> None:
 
 for _one in OPERATIONS:
     _operation(_one)
+
+
+import cases_losses  # noqa: E402, F401  The losses enter themselves.
