@@ -396,7 +396,7 @@ def _operation(operation: Operation) -> None:
         return found
 
     least = operation.domain[1] if operation.terms else 0.0
-    _add("operations", operation.name, inputs, run, operation.roundings, least)
+    _add(operation.group, operation.name, inputs, run, operation.roundings, least)
 
 
 for _one in OPERATIONS:

@@ -1,9 +1,8 @@
-"""Every loss in the registry of ``cases``: value and gradients, and their gradients, over reductions, options and dtypes."""
+"""Every loss in the registry of ``cases``: value, gradients and second derivatives, by reduction, option and dtype."""
 
 from __future__ import annotations
 
 import warnings
-import zlib
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
@@ -53,7 +52,8 @@ class Loss:
         shapes: of the operands, several times.
         roundings: that a value may cost.
         least: see ``comparison.assert_matches``.
-        second: whether the gradient is differentiated, too.
+        second: whether the gradient is differentiated, too. Not where PyTorch gives no numbers because they are 0,
+            nor for BCE, where it adds 1e-12 to the input.
     """
 
     call: Callable[..., Any]
@@ -98,21 +98,21 @@ LOSSES: dict[str, Loss] = {
     "mse": Loss(lambda F, x, y, r: F.mse_loss(x, y, reduction=r), (normal, normal), (0, 1), ONE_SIZE),
     "mse_weight": Loss(lambda F, x, y, w, r: F.mse_loss(x, y, reduction=r, weight=w), (normal, normal, positive),
                        (0, 1, 2), NO_SCALARS),
-    "l1": Loss(lambda F, x, y, r: F.l1_loss(x, y, reduction=r), (normal, normal), (0, 1), ONE_SIZE),
+    "l1": Loss(lambda F, x, y, r: F.l1_loss(x, y, reduction=r), (normal, normal), (0, 1), ONE_SIZE, second=False),
     "l1_weight": Loss(lambda F, x, y, w, r: F.l1_loss(x, y, reduction=r, weight=w), (normal, normal, positive),
                       (0, 1, 2), NO_SCALARS),
     "smooth_l1": Loss(lambda F, x, y, r: F.smooth_l1_loss(x, y, reduction=r), (normal, normal), (0, 1), ONE_SIZE),
     "smooth_l1_beta": Loss(lambda F, x, y, r: F.smooth_l1_loss(x, y, reduction=r, beta=0.3), (normal, normal), (0, 1)),
-    "smooth_l1_0": Loss(lambda F, x, y, r: F.smooth_l1_loss(x, y, reduction=r, beta=0.0), (normal, normal), (0, 1)),
+    "smooth_l1_0": Loss(lambda F, x, y, r: F.smooth_l1_loss(x, y, reduction=r, beta=0.0), (normal, normal), (0, 1), second=False),
     "huber": Loss(lambda F, x, y, r: F.huber_loss(x, y, reduction=r), (normal, normal), (0, 1), ONE_SIZE),
     "huber_delta": Loss(lambda F, x, y, r: F.huber_loss(x, y, reduction=r, delta=0.4), (normal, normal), (0, 1)),
     "huber_weight": Loss(lambda F, x, y, w, r: F.huber_loss(x, y, reduction=r, weight=w), (normal, normal, positive),
                          (0, 1, 2), NO_SCALARS),
-    "bce": Loss(lambda F, x, y, r: F.binary_cross_entropy(x, y, reduction=r), (inside, inside), (0,), ONE_SIZE),
+    "bce": Loss(lambda F, x, y, r: F.binary_cross_entropy(x, y, reduction=r), (inside, inside), (0,), ONE_SIZE, second=False),
     "bce_target": Loss(lambda F, x, y, r: F.binary_cross_entropy(x, y, reduction=r), (inside, inside), (0, 1),
-                       roundings=16),
+                       roundings=16, second=False),
     "bce_weight": Loss(lambda F, x, y, w, r: F.binary_cross_entropy(x, y, w, reduction=r),
-                       (inside, inside, positive), (0,), (((4, 3), (4, 3), (3,)), ((5,), (5,), (5,)))),
+                       (inside, inside, positive), (0,), (((4, 3), (4, 3), (3,)), ((5,), (5,), (5,))), second=False),
     "bce_with_logits": Loss(lambda F, x, y, r: F.binary_cross_entropy_with_logits(x, y, reduction=r),
                             (normal, inside), (0,), ONE_SIZE),
     "bce_with_logits_target": Loss(lambda F, x, y, r: F.binary_cross_entropy_with_logits(x, y, reduction=r),
@@ -157,11 +157,11 @@ LOSSES: dict[str, Loss] = {
     "triplet_swap": Loss(lambda F, x, y, z, r: F.triplet_margin_loss(x, y, z, swap=True, p=3.0, reduction=r),
                          (normal,) * 3, (0, 1, 2), (((5, 4),) * 3,), 24),
     "triplet_p1": Loss(lambda F, x, y, z, r: F.triplet_margin_loss(x, y, z, p=1.0, margin=2.5, reduction=r),
-                       (normal,) * 3, (0, 1, 2), (((5, 4),) * 3,), 16),
+                       (normal,) * 3, (0, 1, 2), (((5, 4),) * 3,), 16, second=False),
     "triplet_with_distance": Loss(
         lambda F, x, y, z, r: F.triplet_margin_with_distance_loss(
             x, y, z, distance_function=lambda a, b: (a - b).abs().max(1).values, swap=True, margin=2.0, reduction=r),
-        (normal,) * 3, (0, 1, 2), (((5, 4),) * 3,), 16),
+        (normal,) * 3, (0, 1, 2), (((5, 4),) * 3,), 16, second=False),
     "triplet_with_default_distance": Loss(
         lambda F, x, y, z, r: F.triplet_margin_with_distance_loss(x, y, z, reduction=r), (normal,) * 3, (0, 1, 2),
         (((5, 4),) * 3,), 16),
@@ -185,9 +185,9 @@ LOSSES: dict[str, Loss] = {
     "cross_entropy_probabilities_gradients": Loss(
         lambda F, x, y, w, r: F.cross_entropy(x, y, w, reduction=r, label_smoothing=0.2),
         (normal, shares, positive), (0, 1, 2), ALIKE_WEIGHTED[:4], 16),
-    "nll": Loss(lambda F, x, y, r: F.nll_loss(x, y, reduction=r), (normal, label(5)), (0,), ROWS),
+    "nll": Loss(lambda F, x, y, r: F.nll_loss(x, y, reduction=r), (normal, label(5)), (0,), ROWS, second=False),
     "nll_weight": Loss(lambda F, x, y, w, r: F.nll_loss(x, y, w, reduction=r), (normal, label(5, 0.2), positive), (0,),
-                       WEIGHTED),
+                       WEIGHTED, second=False),
     "multi_margin": Loss(lambda F, x, y, r: F.multi_margin_loss(x, y, reduction=r), (normal, label(5)), (0,),
                          ROWS[:3], 8, None, False),
     "multi_margin_everything": Loss(lambda F, x, y, w, r: F.multi_margin_loss(x, y, 2, 0.6, w, reduction=r),
@@ -256,5 +256,7 @@ def _add(name: str, loss: Loss, kind: Any, reductions: tuple[str, ...], second: 
 for _name, _loss in LOSSES.items():
     _add(_name, _loss, np.float32, REDUCTIONS)
     _add(_name, _loss, np.float64, ("mean",))
+    if _loss.second:
+        _add(_name, _loss, np.float64, ("mean", "none"), second=True)
 
-__all__ = ["LOSSES", "Loss", "operands_of", "run_loss", "zlib"]
+__all__ = ["LOSSES", "Loss", "operands_of", "run_loss"]

@@ -13,16 +13,17 @@ import numpy as np
 from fastnn import kernels
 from fastnn.autograd import Node
 from fastnn.errors import DTypeError, ShapeError
+from fastnn.nn.checks import _contiguous
 from fastnn.nn.functional_losses import (
-    _at_least,
     _check_tensors,
     _constant,
-    _contiguous,
+    _kept,
     _reduced_by,
     _reduction,
     _weighted,
     binary_cross_entropy_with_logits,
 )
+from fastnn.nn.functional_softmax import log_softmax
 from fastnn.tensor import Tensor, _recorded, _wrap
 
 _INT64, _UINT8 = np.dtype(np.int64), np.dtype(np.uint8)
@@ -190,8 +191,8 @@ def cross_entropy(
         if weights is not None:
             onehot *= weights
             coefficients = coefficients * weights
-        losses = -(_constant(coefficients, x) * _log_softmax(x)).sum(1)
-        return losses.sum() / float(onehot.sum()) if reduction == "mean" else _reduced_by(losses, reduction)
+        losses = -(_constant(coefficients, x) * log_softmax(x, 1)).sum(1)
+        return losses.sum() / (float(onehot.sum()) or 1.0) if reduction == "mean" else _reduced_by(losses, reduction)
 
     result = _row_loss("NllLoss", x, launch, reduction, again, recorded)
     return result if lead is None or reduction != "none" else result.reshape(lead)
@@ -203,13 +204,6 @@ def _recorded_with_weight(x: Tensor, weight: Tensor) -> bool:
     if weight._requires_grad:
         raise RuntimeError("the derivative for 'weight' is not implemented")
     return True
-
-
-def _log_softmax(x: Tensor) -> Tensor:
-    """Over rows, in tensor operations."""
-    top = x._data.max(1, keepdims=True) if x._data.size else x._data.sum(1, keepdims=True)
-    shifted = x - _wrap(top)
-    return shifted - shifted.exp().sum(1, keepdim=True).log()
 
 
 def _probability_cross_entropy(
@@ -227,7 +221,7 @@ def _probability_cross_entropy(
 
     def composed() -> Tensor:
         p = t * (1 - smoothing) + smoothing / classes if smoothing else t
-        losses = -((p if weight is None else p * weight) * _log_softmax(x)).sum(1)
+        losses = -((p if weight is None else p * weight) * log_softmax(x, 1)).sum(1)
         return _reduced_by(losses, reduction)
 
     if _recorded(x, *others) and any(o._requires_grad for o in others):
@@ -287,7 +281,7 @@ def nll_loss(
         onehot = _onehot(labels, x, ignore_index)
         onehot = onehot if weights is None else onehot * weights
         losses = -(_constant(onehot, x) * x).sum(1)
-        return losses.sum() / float(onehot.sum()) if reduction == "mean" else _reduced_by(losses, reduction)
+        return losses.sum() / (float(onehot.sum()) or 1.0) if reduction == "mean" else _reduced_by(losses, reduction)
 
     result = _row_loss("NllLoss", x, launch, reduction, again, recorded)
     return result if lead is None or reduction != "none" else result.reshape(lead)
@@ -337,7 +331,9 @@ def multi_margin_loss(
     if wrong.size:
         raise ShapeError(f"target out of range: {wrong[0]} is not in [0, {classes})")
     right = rows[np.arange(count), labels].unsqueeze(1)
-    gaps = _at_least(rows - right + margin, 0.0, strict=True)
+    gaps = rows - right + margin
+    # Also NaN; no gradient at 0, as in PyTorch.
+    gaps = _kept(gaps, ~(gaps._data <= 0))
     losses = gaps if p == 1 else gaps * gaps
     factors = np.full((count, classes), 1 / classes, rows._data.dtype)
     if weight is not None:

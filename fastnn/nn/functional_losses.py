@@ -1,8 +1,8 @@
 """Losses of a number against a number, as functions of tensors.
 
 A loss and its gradient are one kernel. What the kernel does not give, the gradient of a target or a
-second derivative, is written in tensor operations: each loss names its slopes. May import ``tensor``,
-``autograd``, ``errors`` and ``fastnn.kernels``.
+second derivative, is written in tensor operations: each loss names its slopes. May import ``checks``,
+``functional_activations``, ``ops``, ``tensor``, ``autograd``, ``errors`` and ``fastnn.kernels``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,11 @@ import numpy as np
 from fastnn import kernels
 from fastnn.autograd import Node
 from fastnn.errors import DTypeError, ShapeError
-from fastnn.tensor import Tensor, _promote, _recorded, _wrap
+from fastnn.nn.checks import _contiguous
+from fastnn.nn.functional_activations import logsigmoid, sigmoid
+from fastnn.ops.core import linear_map, promote
+from fastnn.ops.shapes import broadcast_tensors
+from fastnn.tensor import Tensor, _recorded, _wrap
 
 # -- What all losses share ---------------------------------------------------------------------
 
@@ -44,10 +48,6 @@ def _check_tensors(**tensors: Any) -> None:
             raise TypeError(f"{name} must be a Tensor, found {type(value).__name__}")
 
 
-def _contiguous(array: np.ndarray) -> np.ndarray:
-    return array if array.flags.c_contiguous else np.ascontiguousarray(array)
-
-
 def _reduced_by(losses: Tensor, reduction: str) -> Tensor:
     if reduction == "none":
         return losses
@@ -60,30 +60,11 @@ def _constant(array: np.ndarray, like: Tensor) -> Tensor:
 
 def _kept(x: Tensor, mask: np.ndarray) -> Tensor:
     """``x`` where ``mask`` is set, 0 elsewhere, also in place of infinity and NaN."""
-    return x._unary("Where", np.where(mask, x._data, x._data.dtype.type(0)), lambda grad: _kept(grad, mask))
 
+    def keep(array: np.ndarray) -> np.ndarray:
+        return np.where(mask, array, array.dtype.type(0))
 
-def _at_least(x: Tensor, least: float, strict: bool = False) -> Tensor:
-    """``max(x, least)``; the gradient passes where x is not below, or ``strict``: where it is above."""
-    mask = x._data > least if strict else x._data >= least
-    clamped = np.maximum(x._data, x._data.dtype.type(least))
-    return x._unary("ClampMin", clamped, lambda grad: _kept(grad, mask))
-
-
-def _sigmoid(x: Tensor) -> Tensor:
-    out = np.empty_like(_contiguous(x._data))
-    kernels.activation_forward(out, _contiguous(x._data), "sigmoid")
-
-    def run(grad: Tensor) -> Tensor:
-        p = _sigmoid(x)
-        return grad * p * (1 - p)
-
-    return x._unary("Sigmoid", out, run, (x,))
-
-
-def _softplus(x: Tensor) -> Tensor:
-    result = np.asarray(np.logaddexp(x._data, x._data.dtype.type(0)))
-    return x._unary("Softplus", result, lambda grad: grad * _sigmoid(x), (x,))
+    return linear_map("Where", x, keep, keep)
 
 
 # -- The common path ---------------------------------------------------------------------------
@@ -129,7 +110,7 @@ def _clipped(x: Tensor, y: Tensor, a: float, inside: float) -> tuple[Tensor, Ten
 
 
 def _bce_slopes(x: Tensor, y: Tensor, a: float) -> tuple[Tensor, Tensor]:
-    return (x - y) / _at_least((1 - x) * x, 1e-12), (1 - x).log() - x.log()
+    return (x - y) / ((1 - x) * x).clamp_min(1e-12), (1 - x).log() - x.log()
 
 
 def _kl_div_log_slopes(x: Tensor, y: Tensor, a: float) -> tuple[Tensor, Tensor]:
@@ -138,7 +119,7 @@ def _kl_div_log_slopes(x: Tensor, y: Tensor, a: float) -> tuple[Tensor, Tensor]:
 
 
 def _soft_margin_slopes(x: Tensor, y: Tensor, a: float) -> tuple[Tensor, Tensor]:
-    p = _sigmoid(-(x * y))
+    p = sigmoid(-(x * y))
     return -y * p, -x * p
 
 
@@ -148,7 +129,7 @@ def _hinge_embedding_slopes(x: Tensor, y: Tensor, a: float) -> tuple[Tensor, Non
 
 
 def _pos_weight_slopes(x: Tensor, y: Tensor, z: Tensor, a: float) -> tuple[Tensor, ...]:
-    softplus, p = _softplus(-x), _sigmoid(x)
+    softplus, p = -logsigmoid(x), sigmoid(x)
     return (1 - y) * p - z * y * (1 - p), (z - 1) * softplus - x, y * softplus
 
 
@@ -164,7 +145,7 @@ _L1 = _Loss("l1", _l1_slopes, True)
 _SMOOTH_L1 = _Loss("smooth_l1", lambda x, y, a: _clipped(x, y, a, 1 / a), True)
 _HUBER = _Loss("huber", lambda x, y, a: _clipped(x, y, a, 1.0), True)
 _BCE = _Loss("bce", _bce_slopes)
-_BCE_WITH_LOGITS = _Loss("bce_with_logits", lambda x, y, a: (_sigmoid(x) - y, -x))
+_BCE_WITH_LOGITS = _Loss("bce_with_logits", lambda x, y, a: (sigmoid(x) - y, -x))
 _POS_WEIGHT = _Loss("bce_with_logits_pos_weight", _pos_weight_slopes)
 _KL_DIV = _Loss("kl_div", lambda x, y, a: (-y, y.log() + 1 - x))
 _KL_DIV_LOG = _Loss("kl_div_log", _kl_div_log_slopes)
@@ -245,32 +226,21 @@ def _formula_node(loss: _Loss, operands: tuple[Tensor, ...], reduction: str, a: 
 
 
 def _one_dtype(x: Tensor, y: Tensor, z: Tensor | None, reduction: str, a: float) -> tuple[Any, ...]:
-    x, y = _promote(x, y)
+    x, y = promote(x, y)
     if z is not None:
-        x, z = _promote(x, z)
-        x, y = _promote(x, y)
+        x, z = promote(x, z)
+        x, y = promote(x, y)
     return x, y, reduction, a, z
 
 
-def _same_shape(input: Tensor, target: Tensor, stacklevel: int = 4) -> tuple[Tensor, Tensor]:
+def _same_shape(input: Tensor, target: Tensor, stacklevel: int = 4) -> Any:
     """Both broadcast together, with PyTorch's warning; ShapeError where that cannot be."""
     warnings.warn(
         f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). This will likely "
         "lead to incorrect results due to broadcasting. Please ensure they have the same size.",
         stacklevel=stacklevel,
     )
-    return _expanded(input, target)
-
-
-def _expanded(*tensors: Tensor) -> tuple[Tensor, ...]:
-    try:
-        shape = np.broadcast_shapes(*[t._data.shape for t in tensors])
-    except ValueError:
-        found = " and ".join(str(tuple(t.shape)) for t in tensors)
-        raise ShapeError(f"The shapes {found} cannot be broadcast together") from None
-    return tuple([
-        t if t._data.shape == shape else t + _wrap(np.zeros(shape, t._data.dtype)) for t in tensors
-    ])
+    return broadcast_tensors(input, target)
 
 
 def _difference_loss(
@@ -441,7 +411,7 @@ def binary_cross_entropy_with_logits(
     loss, z = _BCE_WITH_LOGITS, None
     if pos_weight is not None:
         _check_tensors(pos_weight=pos_weight)
-        _, z = _expanded(input, pos_weight)
+        _, z = broadcast_tensors(input, pos_weight)
         if z._data.shape != input._data.shape:
             raise ShapeError(f"pos_weight of shape {tuple(pos_weight.shape)} does not fit input {tuple(input.shape)}")
         loss = _POS_WEIGHT
@@ -483,7 +453,7 @@ def kl_div(
     _check_tensors(input=input, target=target)
     rows = input._data.shape[0] if input._data.ndim else 1
     if input._data.shape != target._data.shape:
-        input, target = _expanded(input, target)
+        input, target = broadcast_tensors(input, target)
     result = _pointwise(_KL_DIV_LOG if log_target else _KL_DIV, input, target, kind)
     return result / rows if reduction == "batchmean" else result
 
@@ -506,7 +476,7 @@ def poisson_nll_loss(
     reduction = _reduction(reduction, size_average, reduce)
     _check_tensors(input=input, target=target)
     if input._data.shape != target._data.shape:
-        input, target = _expanded(input, target)
+        input, target = broadcast_tensors(input, target)
     loss = _POISSON_NLL_LOG if log_input else _POISSON_NLL
     if not full:
         return _pointwise(loss, input, target, reduction, float(eps))
@@ -552,7 +522,7 @@ def gaussian_nll_loss(
             raise ShapeError(f"var is of incorrect size: found {found} for input of shape {shape}")
     reduction = _reduction(reduction, None, None)
     if not input._data.shape == target._data.shape == var._data.shape:
-        input, target, var = _expanded(input, target, var)
+        input, target, var = broadcast_tensors(input, target, var)
     result = _pointwise(_GAUSSIAN_NLL, input, target, reduction, float(eps), var)
     if full:
         constant = 0.5 * math.log(2 * math.pi)
@@ -572,7 +542,7 @@ def soft_margin_loss(
     reduction = _reduction(reduction, size_average, reduce)
     _check_tensors(input=input, target=target)
     if input._data.shape != target._data.shape:
-        input, target = _expanded(input, target)
+        input, target = broadcast_tensors(input, target)
     return _pointwise(_SOFT_MARGIN, input, target, reduction)
 
 
@@ -596,5 +566,5 @@ def hinge_embedding_loss(
     _check_tensors(input=input, target=target)
     target = target.detach()
     if input._data.shape != target._data.shape:
-        input, target = _expanded(input, target)
+        input, target = broadcast_tensors(input, target)
     return _pointwise(_HINGE_EMBEDDING, input, target, reduction, float(margin))

@@ -1,17 +1,17 @@
 """Losses that compare tensors with each other, rows of embeddings or scores: compositions of tensor operations.
 
-May import ``functional_losses``, ``tensor`` and ``errors``.
+May import ``functional_losses``, ``functional_vectors``, ``ops``, ``tensor`` and ``errors``.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 
-import numpy as np
-
 from fastnn.errors import ShapeError
-from fastnn.nn.functional_losses import _at_least, _check_tensors, _constant, _expanded, _kept, _reduced_by, _reduction
+from fastnn.nn.functional_losses import _check_tensors, _kept, _reduced_by, _reduction
+from fastnn.nn.functional_vectors import pairwise_distance
+from fastnn.ops.arithmetic import minimum
+from fastnn.ops.shapes import broadcast_tensors
 from fastnn.tensor import Tensor
 
 
@@ -39,7 +39,7 @@ def margin_ranking_loss(
             "margin_ranking_loss : All input tensors should have same dimension but got sizes: input1: "
             f"{input1.shape}, input2: {input2.shape}, target: {target.shape} "
         )
-    return _reduced_by(_at_least(-target * (input1 - input2) + margin, 0.0), reduction)
+    return _reduced_by((-target * (input1 - input2) + margin).clamp_min(0), reduction)
 
 
 def cosine_embedding_loss(
@@ -70,35 +70,9 @@ def cosine_embedding_loss(
     epsilon = 1e-12
     squares = ((input1 * input1).sum(-1) + epsilon) * ((input2 * input2).sum(-1) + epsilon)
     cosine = (input1 * input2).sum(-1) / squares.sqrt()
-    cosine, target = _expanded(cosine, target)
-    losses = _kept(1 - cosine, target._data == 1) + _kept(_at_least(cosine - margin, 0.0), target._data == -1)
+    cosine, target = broadcast_tensors(cosine, target)
+    losses = _kept(1 - cosine, target._data == 1) + _kept((cosine - margin).clamp_min(0), target._data == -1)
     return _reduced_by(losses, reduction)
-
-
-def _distance(x: Tensor, y: Tensor, p: float = 2.0, eps: float = 1e-6) -> Tensor:
-    """The p-norm of ``x - y + eps`` over the last dimension."""
-    d = x - y + eps
-    if p == 1:
-        return d.abs().sum(-1)
-    if math.isinf(p):
-        return d.abs().max(-1).values
-    if p == 0:
-        return (d != 0).to(d.dtype).sum(-1)
-    powers = (d * d if p == 2 else d.abs() ** p).sum(-1)
-    # The gradient of a norm of 0 is 0, not infinite.
-    zero = powers._data == 0
-    safe = powers + _constant(zero, powers)
-    return _kept(safe.sqrt() if p == 2 else safe ** (1 / p), ~zero)
-
-
-def _smaller(x: Tensor, y: Tensor) -> Tensor:
-    """The smaller of each two; equal ones share the gradient, as in PyTorch."""
-    x, y = _expanded(x, y)
-    less, equal = x._data < y._data, x._data == y._data
-    share = _constant(np.where(equal, 0.5, 1.0), x)
-    nan = np.isnan(x._data) | np.isnan(y._data)
-    mine = less | equal | (nan & np.isnan(x._data))
-    return _kept(x * share, mine) + _kept(y * share, ~mine | equal)
 
 
 def triplet_margin_loss(
@@ -124,7 +98,7 @@ def triplet_margin_loss(
     reduction = _reduction(reduction, size_average, reduce)
 
     def distance(x: Tensor, y: Tensor) -> Tensor:
-        return _distance(x, y, p, eps)
+        return pairwise_distance(x, y, p, eps)
 
     return _triplet(anchor, positive, negative, distance, margin, swap, reduction)
 
@@ -148,7 +122,7 @@ def triplet_margin_with_distance_loss(
     tensor(1.)
     """
     reduction = _reduction(reduction, None, None)
-    return _triplet(anchor, positive, negative, distance_function or _distance, margin, swap, reduction)
+    return _triplet(anchor, positive, negative, distance_function or pairwise_distance, margin, swap, reduction)
 
 
 def _triplet(
@@ -165,5 +139,5 @@ def _triplet(
         )
     near, far = distance(anchor, positive), distance(anchor, negative)
     if swap:
-        far = _smaller(far, distance(positive, negative))
-    return _reduced_by(_at_least(near - far + margin, 0.0), reduction)
+        far = minimum(far, distance(positive, negative))
+    return _reduced_by((near - far + margin).clamp_min(0), reduction)
