@@ -485,7 +485,7 @@ def test_module_is_its_function(lib, name, reduction):
     assert not module.state_dict()
     again = copy.deepcopy(module)
     np.testing.assert_array_equal(as_array(again(*tensors)), as_array(expected))
-    assert repr(module) == f"{name}()"
+    assert repr(module).startswith(f"{name}(")
 
 
 @pytest.mark.parametrize("name", ["BCELoss", "BCEWithLogitsLoss", "CrossEntropyLoss", "NLLLoss", "MultiMarginLoss",

@@ -1,10 +1,13 @@
-"""Losses that compare tensors with each other, as modules. May import ``functional_pair_losses`` and ``loss``."""
+"""Losses that compare tensors with each other, as modules. May import ``functional_pair_losses``, ``distance``
+and ``loss``.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from fastnn.nn import functional_pair_losses as functional
+from fastnn.nn.distance import PairwiseDistance
 from fastnn.nn.loss import _Loss
 from fastnn.tensor import Tensor
 
@@ -111,7 +114,8 @@ class TripletMarginWithDistanceLoss(_Loss):
             raise ValueError(
                 f"TripletMarginWithDistanceLoss: expected margin to be greater than 0, found {margin} instead"
             )
-        self.distance_function, self.margin, self.swap = distance_function, margin, swap
+        self.distance_function = PairwiseDistance() if distance_function is None else distance_function
+        self.margin, self.swap = margin, swap
 
     def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
         """The loss of what should be near and far from ``anchor``."""
