@@ -405,5 +405,6 @@ for _one in OPERATIONS:
     _operation(_one)
 
 
-# More of the registry, a file for each family.
+# More of the registry, a file for each family: the cases enter themselves.
+import cases_losses  # noqa: E402, F401
 import cases_nn  # noqa: E402, F401
