@@ -20,7 +20,9 @@ from fastnn.ops.core import (
     named,
     no_gradient,
     of_operand,
+    original,
     promote,
+    refuse,
 )
 from fastnn.tensor import Tensor, _wrap
 
@@ -47,6 +49,8 @@ def _operands(input: Any, other: Any) -> None:
 
 
 def _scaled(other: Any, alpha: Any) -> Any:
+    if isinstance(other, Tensor) and other._data.dtype == np.bool_ and isinstance(alpha, (bool, int)):
+        return other if alpha else _wrap(np.zeros(other._data.shape, np.bool_))
     return other if alpha == 1 else other * alpha
 
 
@@ -135,7 +139,9 @@ def div(input: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tenso
     raise RuntimeError(f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found {rounding_mode!r}")
 
 
-def _check_zero(y: Any) -> None:
+def _check_divisor(x: Any, y: Any) -> None:
+    if np.result_type(x, y) == np.bool_:
+        raise RuntimeError("division and remainder are not implemented for Bool")
     if np.any(np.asarray(y) == 0):
         raise RuntimeError("ZeroDivisionError")
 
@@ -145,35 +151,42 @@ def _floor_divide(x: Any, y: Any) -> Any:
         # At a quotient that is infinite or NaN NumPy's result is not PyTorch's.
         quotient = np.floor_divide(x, y)
         return np.where(np.asarray(y) == 0, np.true_divide(x, y), quotient)
-    _check_zero(y)
+    _check_divisor(x, y)
     return np.floor_divide(x, y)
 
 
 def _truncate_divide(x: Any, y: Any) -> Any:
     if np.result_type(x, y).kind == "f":
         return np.trunc(np.true_divide(x, y))
-    _check_zero(y)
+    _check_divisor(x, y)
     x, y = np.asarray(x), np.asarray(y)
     quotient = np.floor_divide(x, y)
     return quotient + ((quotient < 0) & (quotient * y != x)).astype(quotient.dtype)
+
+
+def _no_slope(grad: Tensor, x: Any, y: Any) -> Tensor:
+    raise RuntimeError("derivative for aten::floor_divide is not implemented")
+
+
+_NONE = Partial("", _no_slope)
 
 
 @named
 def floor_divide(input: Tensor, other: Any) -> Tensor:
     """``floor(input / other)``."""
     _operands(input, other)
-    return binary("FloorDivide", input, other, _floor_divide, ZERO, ZERO)
+    return binary("FloorDivide", input, other, _floor_divide, _NONE, _NONE)
 
 
 def _remainder(x: Any, y: Any) -> Any:
     if np.result_type(x, y).kind != "f":
-        _check_zero(y)
+        _check_divisor(x, y)
     return np.remainder(x, y)
 
 
 def _fmod(x: Any, y: Any) -> Any:
     if np.result_type(x, y).kind != "f":
-        _check_zero(y)
+        _check_divisor(x, y)
     return np.fmod(x, y)
 
 
@@ -237,10 +250,13 @@ def _raise(x: np.ndarray, exponent: Any) -> Any:
 
 
 def _powers(x: Any, y: Any) -> Any:
+    if type(x) in (int, float) or type(y) in (int, float):
+        # Beside a number the array is floating point, and so is the result.
+        return np.power(float(x) if type(x) is int else x, y)
     x, y = np.asarray(x), np.asarray(y)
     kind = np.result_type(x, y)
     if kind == np.bool_:
-        return x | ~y
+        raise RuntimeError('"pow" not implemented for Bool')
     if kind.kind == "f":
         return np.power(x, y)
     if kind.kind == "u":
@@ -318,8 +334,7 @@ def _choice(loses: Any) -> tuple[Partial, Partial]:
 
     def share(grad: Tensor, mine: Tensor, other: Tensor) -> Tensor:
         a, b = np.broadcast_arrays(mine._data, other._data)
-        weight = (~loses(a, b)).astype(grad._data.dtype)
-        weight[a == b] = 0.5
+        weight = np.where(a == b, 0.5, ~loses(a, b)).astype(grad._data.dtype)
         return grad * _wrap(weight)
 
     return Partial("xy", share), Partial("xy", lambda grad, x, y: share(grad, y, x))
@@ -402,6 +417,7 @@ def atan2(input: Tensor, other: Tensor) -> Tensor:
 def hypot(input: Tensor, other: Tensor) -> Tensor:
     """``sqrt(input**2 + other**2)``."""
     _two_tensors("hypot", input, other)
+    refuse("hypot_cpu", promote(input, other)[0], "biu")
     return binary(
         "Hypot", input, other, np.hypot,
         Partial("xy", lambda grad, x, y: grad * (x / hypot(x, y))),
@@ -446,7 +462,9 @@ def heaviside(input: Tensor, values: Tensor) -> Tensor:
 @named
 def logaddexp(input: Tensor, other: Tensor) -> Tensor:
     """``log(exp(input) + exp(other))``, without overflow."""
-    return _floating(
+    _two_tensors("logaddexp", input, other)
+    refuse("logaddexp_cpu", promote(input, other)[0], "biu")
+    return binary(
         "Logaddexp", input, other, np.logaddexp,
         Partial("xy", lambda grad, x, y: grad / (1 + (y - x).exp())),
         Partial("xy", lambda grad, x, y: grad / (1 + (x - y).exp())),
@@ -456,7 +474,9 @@ def logaddexp(input: Tensor, other: Tensor) -> Tensor:
 @named
 def logaddexp2(input: Tensor, other: Tensor) -> Tensor:
     """``log2(2**input + 2**other)``, without overflow."""
-    return _floating(
+    _two_tensors("logaddexp2", input, other)
+    refuse("logaddexp2_cpu", promote(input, other)[0], "biu")
+    return binary(
         "Logaddexp2", input, other, np.logaddexp2,
         Partial("xy", lambda grad, x, y: grad / (1 + (y - x).exp2())),
         Partial("xy", lambda grad, x, y: grad / (1 + (x - y).exp2())),
@@ -534,7 +554,12 @@ def _check_value(name: str, value: Any, *tensors: Tensor) -> None:
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """``input + value * tensor1 * tensor2``."""
     _check_value("addcmul operand", value, input, tensor1, tensor2)
-    return input + _scaled(tensor1, value) * tensor2
+    kinds = {t._data.dtype.kind for t in (input, tensor1, tensor2)}
+    if kinds == {"b"}:
+        raise RuntimeError('"addcmul_cpu_out" not implemented for Bool')
+    if "f" not in kinds:
+        value = int(value)
+    return input + (tensor1 if value == 1 else tensor1 * value) * tensor2
 
 
 @named
@@ -552,14 +577,14 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
 def add_(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     """Add ``alpha * other`` in place."""
     if alpha != 1:
-        return input._in_place(add(input, other, alpha=alpha))
+        return input._in_place(add(original(input, other), other, alpha=alpha))
     return in_place(input, other, np.add, add)
 
 
 def sub_(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     """Subtract ``alpha * other`` in place."""
     if alpha != 1 or input._data.dtype.kind == "b":
-        return input._in_place(sub(input, other, alpha=alpha))
+        return input._in_place(sub(original(input, other), other, alpha=alpha))
     return in_place(input, other, np.subtract, sub)
 
 
@@ -571,7 +596,7 @@ def mul_(input: Tensor, other: Any) -> Tensor:
 def div_(input: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     """Divide in place."""
     if rounding_mode is not None or input._data.dtype.kind != "f":
-        return input._in_place(div(input, other, rounding_mode=rounding_mode))
+        return input._in_place(div(original(input, other), other, rounding_mode=rounding_mode))
     return in_place(input, other, np.true_divide, div)
 
 
@@ -606,7 +631,7 @@ _, _rsub = _operator("RsubBackward1", np.subtract, _SAME, _OPPOSITE, _check_subt
 _mul, _rmul = _operator("Mul", np.multiply, _TIMES_Y, _TIMES_X)
 _div, _ = _operator("Div", _divide, _OVER_Y, _QUOTIENT, prepare=_dividend)
 _, _rdiv = _operator("Mul", _divide, _OVER_Y, _QUOTIENT, prepare=_dividend)
-_floordiv, _rfloordiv = _operator("FloorDivide", _floor_divide, ZERO, ZERO)
+_floordiv, _rfloordiv = _operator("FloorDivide", _floor_divide, _NONE, _NONE)
 _mod, _rmod = _operator("Remainder", _remainder, _SAME, _FLOOR_STEPS)
 
 OPERATORS = {
@@ -616,9 +641,9 @@ OPERATORS = {
     "__rpow__": lambda self, other: _pow(other, self),
     "__iadd__": _in_place_operator(add_), "__isub__": _in_place_operator(sub_), "__imul__": _in_place_operator(mul_),
     "__itruediv__": _in_place_operator(div_),
-    "__ipow__": _in_place_operator(lambda x, y: x._in_place(pow(x, y))),
-    "__ifloordiv__": _in_place_operator(lambda x, y: x._in_place(floor_divide(x, y))),
-    "__imod__": _in_place_operator(lambda x, y: x._in_place(remainder(x, y))),
+    "__ipow__": _in_place_operator(lambda x, y: x._in_place(pow(original(x, y), y))),
+    "__ifloordiv__": _in_place_operator(lambda x, y: x._in_place(floor_divide(original(x, y), y))),
+    "__imod__": _in_place_operator(lambda x, y: x._in_place(remainder(original(x, y), y))),
 }  # fmt: skip
 
 arctan2, divide, true_divide, multiply, subtract = atan2, div, div, mul, sub

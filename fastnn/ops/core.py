@@ -77,6 +77,12 @@ def check_tensor(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be a Tensor, found {type(value).__name__}")
 
 
+def refuse(name: str, x: Tensor, kinds: str) -> None:
+    """RuntimeError, as PyTorch's, for a tensor whose dtype is of these kinds, by NumPy's letters."""
+    if x._data.dtype.kind in kinds:
+        raise RuntimeError(f'"{name}" not implemented for {x.dtype}')
+
+
 def dimension(dim: Any, ndim: int) -> int:
     """A dimension as a non-negative number, 0 for a tensor without; IndexError for one that does not exist."""
     if type(dim) is int and -ndim <= dim < ndim:
@@ -403,15 +409,23 @@ def in_place_operand(x: Tensor, other: Any) -> Any:
     return other if (kind is float or kind is int) and x._data.dtype.kind == "f" else None
 
 
+def original(x: Tensor, *others: Any) -> Tensor:
+    """``x`` as the operand of an operation whose result then overwrites it: a copy, where a derivative may read it."""
+    x._check_in_place()
+    if not _recorded(x, *[t for t in others if isinstance(t, Tensor)]):
+        return x
+    return _wrap(x._data.copy(), x._node)
+
+
 def in_place(x: Tensor, other: Any, operate: Any, otherwise: Callable[[Any, Any], Tensor]) -> Tensor:
     """``x = operate(x, other)`` in the memory of x, by ``otherwise`` where it is recorded."""
     operand = in_place_operand(x, other)
     if operand is None or not x._data.flags.writeable:
-        return x._in_place(otherwise(x, other))
+        return x._in_place(otherwise(original(x, other), other))
     try:
         quiet(operate, x._data, operand, x._data)
     except (ValueError, TypeError):
         # Shapes that do not fit, or a result of another kind: let the general way say so.
-        return x._in_place(otherwise(x, other))
+        return x._in_place(otherwise(original(x, other), other))
     x._memory.version += 1
     return x
