@@ -176,6 +176,8 @@ def test_ten_steps(sizes, batch, activation, optimizer, options):
 def test_operation(operation: Operation, kind: str, layout: str) -> None:
     if operation.name == "view" and layout != "contiguous":
         return  # PyTorch refuses the view that fastnn gives, read-only.
+    if operation.name in ("f_digamma", "m_digamma_", "f_polygamma") and kind == "float64":
+        return  # PyTorch's trigamma has the digits of a float32; finite differences are the reference.
     if operation.name == "hardsigmoid" and kind == "float64":
         return  # PyTorch divides by 6 through a float32; `test_elementwise_activations.py` compares with float64.
     for shapes in operation.shapes:

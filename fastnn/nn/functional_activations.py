@@ -112,6 +112,13 @@ def _tail_again(x: Tensor, name: str, a: float, b: float, c: float) -> Tensor:
 # -- The activations that the linear kernel can apply to its result --------------------------------
 
 
+def _before(input: Tensor, values: np.ndarray) -> Tensor:
+    """What ``input`` was before it is changed in place: these values, with its history."""
+    if input._node is None:
+        return input
+    return _wrap(values, input._node)
+
+
 def _activation(input: Tensor, activation: str, slope: float = 0.01, inplace: bool = False) -> Tensor:
     _check_floating(activation, input)
     data = _contiguous(input._data)
@@ -128,11 +135,13 @@ def _activation(input: Tensor, activation: str, slope: float = 0.01, inplace: bo
             kernels.activation_backward(dz, _contiguous(grad._data), saved, activation, slope)
             return (_wrap(dz),)
 
-        again: Callable[[], Tensor] | None = None
-        if not inplace:
-            again = lambda: _fused_again(input, activation, slope)  # noqa: E731
         name = activation.title().replace("_", "")
-        node = Node(name, (input,), run, (input,) if needs_input and not inplace else (), keeps=True, again=again)
+        # In place the operand is gone; only ReLU and its kin, whose sign stays, can tell its slope from the result.
+        before = _before(input, saved if needs_input else out) if inplace else input
+        node = Node(
+            name, (before,), run, (input,) if needs_input and not inplace else (), keeps=True,
+            again=lambda: _fused_again(before, activation, slope),
+        )  # fmt: skip
         result = _wrap(out, node)
         if not needs_input and not inplace:
             node.guard(result)
@@ -200,8 +209,12 @@ def _tail(
             kernels.elementwise_backward(dx, _contiguous(grad._data), saved, name, a, b, c)
             return (_wrap(dx),)
 
-        again = None if inplace else lambda: _tail_again(input, name, a, b, c)
-        result = _wrap(out, Node(name.title(), (input,), run, () if inplace else (input,), keeps=True, again=again))
+        before = _before(input, saved) if inplace else input
+        node = Node(
+            name.title(), (before,), run, () if inplace else (input,), keeps=True,
+            again=lambda: _tail_again(before, name, a, b, c),
+        )  # fmt: skip
+        result = _wrap(out, node)
     return input._in_place(result) if inplace else result
 
 

@@ -25,6 +25,7 @@ from fastnn.ops import (
     reductions,
     shapes,
 )
+from fastnn.ops.core import original
 from fastnn.tensor import Tensor
 
 FAMILIES = (
@@ -44,7 +45,7 @@ def _in_place_form(function: Callable[..., Any], name: str) -> Callable[..., Any
 
     @functools.wraps(function)
     def changed(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
-        return self._in_place(function(self, *args, **kwargs))
+        return self._in_place(function(original(self, *args), *args, **kwargs))
 
     changed.__name__ = changed.__qualname__ = f"{name}_"
     changed.__doc__ = f"``{name}`` in place."

@@ -19,7 +19,6 @@ __all__ = [
 ]  # fmt: skip
 
 
-@named
 def relu(input: Tensor) -> Tensor:
     """``max(input, 0)``, elementwise.
 
@@ -27,8 +26,7 @@ def relu(input: Tensor) -> Tensor:
     >>> fastnn.relu(fastnn.tensor([-1.0, 2.0]))
     tensor([0., 2.])
     """
-    check_tensor("input", input)
-    if input._data.dtype.kind in "iu":
+    if isinstance(input, Tensor) and input._data.dtype.kind in "iu":
         return _wrap(np.maximum(input._data, 0))
     return functional.relu(input)
 

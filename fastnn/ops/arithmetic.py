@@ -20,6 +20,7 @@ from fastnn.ops.core import (
     named,
     no_gradient,
     of_operand,
+    original,
     promote,
 )
 from fastnn.tensor import Tensor, _wrap
@@ -158,11 +159,18 @@ def _truncate_divide(x: Any, y: Any) -> Any:
     return quotient + ((quotient < 0) & (quotient * y != x)).astype(quotient.dtype)
 
 
+def _no_slope(grad: Tensor, x: Any, y: Any) -> Tensor:
+    raise RuntimeError("derivative for aten::floor_divide is not implemented")
+
+
+_NONE = Partial("", _no_slope)
+
+
 @named
 def floor_divide(input: Tensor, other: Any) -> Tensor:
     """``floor(input / other)``."""
     _operands(input, other)
-    return binary("FloorDivide", input, other, _floor_divide, ZERO, ZERO)
+    return binary("FloorDivide", input, other, _floor_divide, _NONE, _NONE)
 
 
 def _remainder(x: Any, y: Any) -> Any:
@@ -205,6 +213,8 @@ def fmod(input: Tensor, other: Any) -> Tensor:
 
 def _power_of_number(input: Tensor, exponent: Any) -> Tensor:
     kind = input._data.dtype.kind
+    if kind == "f" and type(exponent) in (int, float):
+        return of_operand("Pow", input, lambda a: _raise(a, exponent), lambda g, x: _power_slope(g, x, exponent))
     if isinstance(exponent, (int, np.integer)) and exponent < 0 and kind in "iub":
         raise RuntimeError("Integers to negative integer powers are not allowed.")
     common = as_operand(input, exponent)
@@ -213,11 +223,17 @@ def _power_of_number(input: Tensor, exponent: Any) -> Tensor:
     if target == np.bool_:
         target = np.dtype(np.int64) if not isinstance(exponent, (bool, np.bool_)) else target
 
-    def derivative(grad: Tensor, x: Tensor) -> Tensor:
-        # The derivative of x**0 is 0 at x = 0 as well.
-        return no_gradient(grad, x, None) if exponent == 0 else grad * (x ** (exponent - 1) * exponent)
+    return of_operand(
+        "Pow", input, lambda a: _raise(a.astype(target, copy=False), exponent),
+        lambda g, x: _power_slope(g, x, exponent),
+    )  # fmt: skip
 
-    return of_operand("Pow", input, lambda a: _raise(a.astype(target, copy=False), exponent), derivative)
+
+def _power_slope(grad: Tensor, x: Tensor, exponent: Any) -> Tensor:
+    if exponent == 2:
+        return grad * (x * exponent)
+    # The derivative of x**0 is 0 at x = 0 as well.
+    return no_gradient(grad, x, None) if exponent == 0 else grad * (x ** (exponent - 1) * exponent)
 
 
 def _raise(x: np.ndarray, exponent: Any) -> Any:
@@ -229,6 +245,9 @@ def _raise(x: np.ndarray, exponent: Any) -> Any:
 
 
 def _powers(x: Any, y: Any) -> Any:
+    if type(x) in (int, float) or type(y) in (int, float):
+        # Beside a number the array is floating point, and so is the result.
+        return np.power(float(x) if type(x) is int else x, y)
     x, y = np.asarray(x), np.asarray(y)
     kind = np.result_type(x, y)
     if kind == np.bool_:
@@ -278,6 +297,8 @@ def pow(input: Any, exponent: Any) -> Tensor:
 
 
 def _pow(input: Any, exponent: Any) -> Any:
+    if isinstance(input, Tensor) and type(exponent) in (int, float):
+        return _power_of_number(input, exponent)
     if not isinstance(exponent, (Tensor, *NUMBERS, np.ndarray)) or not isinstance(input, (Tensor, *NUMBERS)):
         return NotImplemented
     if isinstance(exponent, Tensor) or isinstance(exponent, np.ndarray):
@@ -308,8 +329,7 @@ def _choice(loses: Any) -> tuple[Partial, Partial]:
 
     def share(grad: Tensor, mine: Tensor, other: Tensor) -> Tensor:
         a, b = np.broadcast_arrays(mine._data, other._data)
-        weight = (~loses(a, b)).astype(grad._data.dtype)
-        weight[a == b] = 0.5
+        weight = np.where(a == b, 0.5, ~loses(a, b)).astype(grad._data.dtype)
         return grad * _wrap(weight)
 
     return Partial("xy", share), Partial("xy", lambda grad, x, y: share(grad, y, x))
@@ -542,14 +562,14 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
 def add_(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     """Add ``alpha * other`` in place."""
     if alpha != 1:
-        return input._in_place(add(input, other, alpha=alpha))
+        return input._in_place(add(original(input, other), other, alpha=alpha))
     return in_place(input, other, np.add, add)
 
 
 def sub_(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     """Subtract ``alpha * other`` in place."""
     if alpha != 1 or input._data.dtype.kind == "b":
-        return input._in_place(sub(input, other, alpha=alpha))
+        return input._in_place(sub(original(input, other), other, alpha=alpha))
     return in_place(input, other, np.subtract, sub)
 
 
@@ -561,7 +581,7 @@ def mul_(input: Tensor, other: Any) -> Tensor:
 def div_(input: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tensor:
     """Divide in place."""
     if rounding_mode is not None or input._data.dtype.kind != "f":
-        return input._in_place(div(input, other, rounding_mode=rounding_mode))
+        return input._in_place(div(original(input, other), other, rounding_mode=rounding_mode))
     return in_place(input, other, np.true_divide, div)
 
 
@@ -596,7 +616,7 @@ _, _rsub = _operator("RsubBackward1", np.subtract, _SAME, _OPPOSITE, _check_subt
 _mul, _rmul = _operator("Mul", np.multiply, _TIMES_Y, _TIMES_X)
 _div, _ = _operator("Div", _divide, _OVER_Y, _QUOTIENT, prepare=_dividend)
 _, _rdiv = _operator("Mul", _divide, _OVER_Y, _QUOTIENT, prepare=_dividend)
-_floordiv, _rfloordiv = _operator("FloorDivide", _floor_divide, ZERO, ZERO)
+_floordiv, _rfloordiv = _operator("FloorDivide", _floor_divide, _NONE, _NONE)
 _mod, _rmod = _operator("Remainder", _remainder, _SAME, _FLOOR_STEPS)
 
 OPERATORS = {
@@ -606,9 +626,9 @@ OPERATORS = {
     "__rpow__": lambda self, other: _pow(other, self),
     "__iadd__": _in_place_operator(add_), "__isub__": _in_place_operator(sub_), "__imul__": _in_place_operator(mul_),
     "__itruediv__": _in_place_operator(div_),
-    "__ipow__": _in_place_operator(lambda x, y: x._in_place(pow(x, y))),
-    "__ifloordiv__": _in_place_operator(lambda x, y: x._in_place(floor_divide(x, y))),
-    "__imod__": _in_place_operator(lambda x, y: x._in_place(remainder(x, y))),
+    "__ipow__": _in_place_operator(lambda x, y: x._in_place(pow(original(x, y), y))),
+    "__ifloordiv__": _in_place_operator(lambda x, y: x._in_place(floor_divide(original(x, y), y))),
+    "__imod__": _in_place_operator(lambda x, y: x._in_place(remainder(original(x, y), y))),
 }  # fmt: skip
 
 arctan2, divide, true_divide, multiply, subtract = atan2, div, div, mul, sub

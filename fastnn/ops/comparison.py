@@ -42,7 +42,7 @@ def _compare(x: Tensor, other: Any, operate: Callable[..., Any]) -> Any:
     elif (type(other) is float or type(other) is int) and x._data.dtype.kind == "f":
         # The number itself, which NumPy takes as one of the array's dtype.
         try:
-            return _wrap(np.asarray(quiet(operate, x._data, x._data.dtype.type(other))))
+            return _wrap(np.asarray(quiet(operate, x._data, other)))
         except OverflowError:
             return _wrap(np.asarray(quiet(operate, x._data, float("inf") if other > 0 else float("-inf"))))
     y = as_operand(x, other)

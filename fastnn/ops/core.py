@@ -4,7 +4,7 @@ An operation is a function of NumPy arrays, and what it takes to differentiate i
 with its transpose, which is its derivative, to any order. The derivative of an elementwise function
 is an expression of tensors, which is recorded where a second derivative is asked for.
 
-May import ``tensor``, ``autograd``, ``dtypes`` and ``errors``.
+May import ``tensor``, ``autograd``, ``dtypes``, ``errors`` and ``quiet``.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ from fastnn.autograd.engine import Alias, Node, ResultNode
 from fastnn.autograd.modes import _mode
 from fastnn.dtypes import RANK, default_numpy, from_numpy_dtype
 from fastnn.errors import ShapeError
+from fastnn.quiet import quiet
 from fastnn.tensor import Step, Tensor, _recorded, _renew, _unbroadcast, _wrap
 
 ArrayMap = Callable[[np.ndarray], np.ndarray]
@@ -26,30 +27,6 @@ Function = TypeVar("Function", bound=Callable[..., Any])
 NUMBERS = (bool, int, float, np.integer, np.floating, np.bool_)
 
 _ndarray = np.ndarray
-
-
-# -- NumPy without warnings --------------------------------------------------------------------
-
-try:
-    # What np.errstate sets, in an eighth of its 0.7 us: more than an operation on a small array takes.
-    from numpy._core.umath import _extobj_contextvar, _make_extobj  # type: ignore[attr-defined]
-
-    _IGNORE = _make_extobj(all="ignore")
-
-    def quiet(operate: Callable[..., Any], *args: Any) -> Any:
-        """``operate(*args)``: overflow and division by zero show in the numbers, not as warnings."""
-        token = _extobj_contextvar.set(_IGNORE)
-        try:
-            return operate(*args)
-        finally:
-            _extobj_contextvar.reset(token)
-
-except (ImportError, TypeError):  # a NumPy that has them no longer
-
-    def quiet(operate: Callable[..., Any], *args: Any) -> Any:
-        """``operate(*args)``: overflow and division by zero show in the numbers, not as warnings."""
-        with np.errstate(all="ignore"):
-            return operate(*args)
 
 
 # -- Arguments --------------------------------------------------------------------------------
@@ -102,6 +79,8 @@ def check_tensor(name: str, value: Any) -> None:
 
 def dimension(dim: Any, ndim: int) -> int:
     """A dimension as a non-negative number, 0 for a tensor without; IndexError for one that does not exist."""
+    if type(dim) is int and -ndim <= dim < ndim:
+        return dim % ndim
     if not isinstance(dim, (int, np.integer)) or isinstance(dim, bool):
         if isinstance(dim, Tensor) and dim._data.size == 1 and dim._data.dtype.kind in "iu":
             dim = int(dim)
@@ -424,15 +403,23 @@ def in_place_operand(x: Tensor, other: Any) -> Any:
     return other if (kind is float or kind is int) and x._data.dtype.kind == "f" else None
 
 
+def original(x: Tensor, *others: Any) -> Tensor:
+    """``x`` as the operand of an operation whose result then overwrites it: a copy, where a derivative may read it."""
+    x._check_in_place()
+    if not _recorded(x, *[t for t in others if isinstance(t, Tensor)]):
+        return x
+    return _wrap(x._data.copy(), x._node)
+
+
 def in_place(x: Tensor, other: Any, operate: Any, otherwise: Callable[[Any, Any], Tensor]) -> Tensor:
     """``x = operate(x, other)`` in the memory of x, by ``otherwise`` where it is recorded."""
     operand = in_place_operand(x, other)
     if operand is None or not x._data.flags.writeable:
-        return x._in_place(otherwise(x, other))
+        return x._in_place(otherwise(original(x, other), other))
     try:
         quiet(operate, x._data, operand, x._data)
     except (ValueError, TypeError):
         # Shapes that do not fit, or a result of another kind: let the general way say so.
-        return x._in_place(otherwise(x, other))
+        return x._in_place(otherwise(original(x, other), other))
     x._memory.version += 1
     return x

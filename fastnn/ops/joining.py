@@ -73,26 +73,30 @@ def cat(tensors: Any, dim: int = 0) -> Tensor:
         ) from None
     if not _recorded(*parts):
         return _wrap(result)
-    ends = np.cumsum([t._data.shape[axis] for t in kept]).tolist()
-    spans = [(end - t._data.shape[axis], end) for t, end in zip(kept, ends, strict=True)]
+    sizes = [0 if t._data.shape == (0,) and result.shape != (0,) else t._data.shape[axis] for t in parts]
+    ends = np.cumsum(sizes).tolist()
+    spans = [(end - n, end) for n, end in zip(sizes, ends, strict=True)]
     front = (slice(None),) * axis
-    wants = [t._requires_grad for t in kept]
-    shape = result.shape
+    wants = [t._requires_grad for t in parts]
+    shapes, shape = [t._data.shape for t in parts], result.shape
 
-    def part(grad: Tensor, span: tuple[int, int]) -> Tensor:
+    def part(grad: Tensor, span: tuple[int, int], part_shape: tuple[int, ...]) -> Tensor:
         key = (*front, slice(*span))
 
         def put(g: np.ndarray) -> np.ndarray:
             full = np.zeros(shape, g.dtype)
-            full[key] = g
+            full[key] = g.reshape(full[key].shape)
             return full
 
-        return linear_map("Slice", grad, lambda a: a[key], put)
+        return linear_map("Slice", grad, lambda a: a[key].reshape(part_shape), put)
 
     def run(grad: Tensor) -> tuple[Tensor | None, ...]:
-        return tuple([part(grad, span) if want else None for span, want in zip(spans, wants, strict=True)])
+        return tuple([
+            part(grad, span, part_shape) if want else None
+            for span, want, part_shape in zip(spans, wants, shapes, strict=True)
+        ])
 
-    return _wrap(result, Node("Cat", tuple(kept), run))
+    return _wrap(result, Node("Cat", tuple(parts), run))
 
 
 concat = concatenate = cat

@@ -87,12 +87,11 @@ def _reduction_or_pair(name: str, input: Tensor, dim: Any, keepdim: bool, other:
         dim, other = None, dim
     if other is not None:
         return pair(input, other)
-    operate, find, kind = (
-        (np.max, np.argmax, return_types.max) if name == "max" else (np.min, np.argmin, return_types.min)
-    )
     if dim is None:
-        return _extreme(name, input, operate)
-    return _along(name, kind, input, dim, keepdim, lambda a, axis: find(a, axis, keepdims=True))
+        return _extreme(name, input, np.max if name == "max" else np.min)
+    if name == "max":
+        return _along(name, return_types.max, input, dim, keepdim, lambda a, axis: a.argmax(axis, keepdims=True))
+    return _along(name, return_types.min, input, dim, keepdim, lambda a, axis: a.argmin(axis, keepdims=True))
 
 
 @named
@@ -145,32 +144,33 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> 
     return return_types.aminmax(amin(input, axes, keepdim), amax(input, axes, keepdim))
 
 
-def _position(name: str, input: Tensor, dim: int | None, keepdim: bool, find: Any) -> Tensor:
+def _position(name: str, input: Tensor, dim: int | None, keepdim: bool) -> Tensor:
     check_tensor("input", input)
     array = input._data
+    find = getattr(array, name)
     if array.dtype == np.bool_:
         raise RuntimeError(f"{name}(): does not support bool input")
     if dim is None:
         if array.size == 0:
             raise IndexError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0.")
-        position = np.asarray(find(array), np.int64)
+        position = np.asarray(find(), np.int64)
         return _wrap(position.reshape((1,) * array.ndim) if keepdim else position)
     axis = _axis(name, input, dim)
     if not array.ndim:
         return _wrap(np.zeros((), np.int64))
-    return _wrap(np.asarray(find(array, axis, keepdims=bool(keepdim)), np.int64))
+    return _wrap(np.asarray(find(axis, keepdims=bool(keepdim)), np.int64))
 
 
 @named
 def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """The index of the largest element, of all or along ``dim``; the first among equals."""
-    return _position("argmax", input, dim, keepdim, np.argmax)
+    return _position("argmax", input, dim, keepdim)
 
 
 @named
 def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """The index of the smallest element, of all or along ``dim``; the first among equals."""
-    return _position("argmin", input, dim, keepdim, np.argmin)
+    return _position("argmin", input, dim, keepdim)
 
 
 # -- Sorting -----------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.autograd.engine import ResultNode
+from fastnn.autograd.engine import Node, ResultNode
 from fastnn.autograd.modes import _mode
 from fastnn.dtypes import as_numpy_dtype, from_numpy_dtype
 from fastnn.ops.core import (
@@ -32,29 +32,34 @@ def _kept_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...
 
 
 def _cast(input: Tensor, dtype: Any) -> Tensor:
-    check_tensor("input", input)
+    if not isinstance(input, Tensor):
+        check_tensor("input", input)
     return input if dtype is None else input.to(from_numpy_dtype(as_numpy_dtype(dtype)))
 
 
-def _total(input: Tensor, name: str, axes: tuple[int, ...], keepdim: bool, count: int) -> Tensor:
-    """The sum over ``axes``, divided by ``count``; integers sum as int64."""
+def _total(input: Tensor, name: str, axes: tuple[int, ...] | None, keepdim: bool, count: int) -> Tensor:
+    """The sum over ``axes``, all for None, divided by ``count``; integers sum as int64."""
     array = input._data
+    kind = None if array.dtype.kind == "f" else np.int64
+    result = quiet(_add_up, array, axes, kind, bool(keepdim), count)
+    if not _recorded(input):
+        return _wrap(result)
     shape = array.shape
-    kept = _kept_shape(shape, axes)
-    kind = array.dtype if array.dtype.kind == "f" else np.dtype(np.int64)
+    kept = (1,) * len(shape) if axes is None else _kept_shape(shape, axes)
 
     def forward(a: np.ndarray) -> np.ndarray:
-        total = np.add.reduce(a, axis=axes, dtype=kind if a.dtype.kind != "f" else None, keepdims=bool(keepdim))
-        return np.asarray(total) if count == 1 else np.asarray(np.true_divide(total, count), a.dtype)
+        return _add_up(a, axes, None, bool(keepdim), count)
 
     def backward(g: np.ndarray) -> np.ndarray:
         each = g.reshape(kept)
-        return np.broadcast_to(each if count == 1 else np.true_divide(each, count), shape)
+        return np.broadcast_to(each if count == 1 else each / count, shape)
 
-    if not _recorded(input):
-        return _wrap(quiet(forward, array))
-    with np.errstate(all="ignore"):
-        return linear_map(name, input, forward, backward)
+    return _wrap(result, Node(name, (input,), lambda grad: (linear_map(name, grad, backward, forward),)))
+
+
+def _add_up(a: np.ndarray, axes: tuple[int, ...] | None, kind: Any, keepdim: bool, count: int) -> np.ndarray:
+    total = np.add.reduce(a, axes, kind, None, keepdim)
+    return np.asarray(total if count == 1 else total / count)
 
 
 @named
@@ -66,8 +71,9 @@ def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = N
     tensor([4., 6.])
     """
     x = _cast(input, dtype)
-    name = "Sum" if dim is None else "SumBackward1"
-    return _total(x, name, reduced(dim, x._data.ndim), keepdim, 1)
+    if dim is None:
+        return _total(x, "Sum", None, keepdim, 1)
+    return _total(x, "SumBackward1", reduced(dim, x._data.ndim), keepdim, 1)
 
 
 @named
@@ -79,9 +85,10 @@ def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = 
             "mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. Got: "
             f"{x.dtype}"
         )
+    if dim is None:
+        return _total(x, "Mean", None, keepdim, x._data.size)
     axes = reduced(dim, x._data.ndim)
-    name = "Mean" if dim is None else "MeanBackward1"
-    return _total(x, name, axes, keepdim, math.prod([x._data.shape[d] for d in axes]))
+    return _total(x, "MeanBackward1", axes, keepdim, math.prod([x._data.shape[d] for d in axes]))
 
 
 @named
@@ -362,10 +369,10 @@ def vector_norm(input: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = Fa
     if not _recorded(x):
         return _wrap(result)
 
-    def run(grad: Tensor, y: Tensor) -> tuple[Tensor]:
+    def run(grad: Tensor, y: Tensor) -> tuple[Tensor | None]:
         grad, y = grad.reshape(kept), y.reshape(kept)
         if order == 0:
-            return (grad * (x * 0),)
+            return (None,)
         if order == 1:
             return (grad * x.sgn(),)
         if math.isinf(order):

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 
+from fastnn.dtypes import dtype as _dtype
 from fastnn.errors import ShapeError
 from fastnn.flat import is_place
 from fastnn.ops.core import check_tensor, dimension, dimensions, linear_map, mapped, named, reduced, view
@@ -25,15 +26,21 @@ __all__ = [
 # -- Other shapes ------------------------------------------------------------------------------
 
 
+def _as_shape(array: np.ndarray, sizes: tuple[Any, ...]) -> np.ndarray:
+    try:
+        return array.reshape(sizes)
+    except ValueError:
+        raise ShapeError(f"shape '{list(sizes)}' is invalid for input of size {array.size}") from None
+
+
 def _reshaped(x: Tensor, sizes: tuple[Any, ...]) -> Tensor:
     array = x._data
     before = array.shape
-    try:
-        result = array.reshape(sizes)
-    except ValueError:
-        raise ShapeError(f"shape '{list(sizes)}' is invalid for input of size {array.size}") from None
+    if array.flags.c_contiguous:
+        return view(x, "View", lambda a: _as_shape(a, sizes), lambda g: g.reshape(before))
+    result = _as_shape(array, sizes)
     after = result.shape
-    if array.flags.c_contiguous or np.may_share_memory(result, array):
+    if np.may_share_memory(result, array):
         return view(x, "View", lambda a: a.reshape(after), lambda g: g.reshape(before))
     # A parameter's memory, which in PyTorch this would share: writing to the copy would be lost.
     result.flags.writeable = not is_place(array)
@@ -67,12 +74,12 @@ def _view(self: Tensor, *shape: Any, size: Any = None, dtype: Any = None) -> Ten
     can be read as in PyTorch, and writing to it, which PyTorch would do, is an error.
     """
     kind = dtype if dtype is not None else shape[0] if len(shape) == 1 else None
-    if kind is not None and hasattr(kind, "numpy") and not isinstance(kind, Tensor):
+    if isinstance(kind, _dtype):
         made = _wrap(self._data.view(kind.numpy))
         made._memory = self._memory
         return made
     result = _reshaped(self, _sizes(shape) if size is None else tuple(size))
-    if not np.may_share_memory(result._data, self._data) and result._data.size:
+    if not self._data.flags.c_contiguous and not np.may_share_memory(result._data, self._data):
         result._data.flags.writeable = False
     return result
 
