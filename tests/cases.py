@@ -403,3 +403,9 @@ def _operation(operation: Operation) -> None:
 
 for _one in OPERATIONS:
     _operation(_one)
+
+
+# --------------------------------------------------------------------------------------------
+# Families in files of their own
+
+import cases_normalization  # noqa: E402, F401
