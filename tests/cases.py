@@ -411,3 +411,10 @@ for _one in OPERATIONS:
 import cases_losses  # noqa: E402, F401
 import cases_nn  # noqa: E402, F401
 import cases_optim  # noqa: E402, F401
+    _operation(_one)
+
+
+# --------------------------------------------------------------------------------------------
+# Families in files of their own
+
+import cases_normalization  # noqa: E402, F401
