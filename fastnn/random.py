@@ -1,15 +1,26 @@
 """Random numbers: a counter-based generator, so a draw depends on seed and position alone.
 
 The stream is Philox (J. K. Salmon et al., SC 2011) by NumPy, not PyTorch's: the same seed gives the
-same run of fastnn on every machine and thread count, but other numbers than PyTorch. May import
-nothing of fastnn.
+same run of fastnn on every machine and thread count, but other numbers than PyTorch. Functions that
+draw tensors are in ``sampling``. May import ``tensor`` and ``devices``.
 """
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
+from typing import Any
+
 import numpy as np
 
+from fastnn.devices import CPU, as_device, device
+from fastnn.tensor import Tensor, _wrap
+
 _SEED_LIMIT = 2**64
+# A generator's state as 64-bit words: a mark, the seed, then Philox's counter, key and buffer, the position in
+# the buffer, and the half of a word that is kept for the next 32-bit draw, with a flag before it.
+_MARK = 0x66617374_6E6E0001
+_WORDS = 15
 
 
 class Generator:
@@ -20,10 +31,15 @@ class Generator:
     3
     """
 
-    def __init__(self, device: str = "cpu") -> None:
-        if str(device) != "cpu":
-            raise RuntimeError(f"fastnn has generators on the CPU only, found device {device!r}")
+    def __init__(self, device: Any = "cpu") -> None:
+        if str(as_device(device)) != "cpu":
+            raise RuntimeError(f"fastnn has generators on the CPU only, found device {str(device)!r}")
         self.manual_seed(0)
+
+    @property
+    def device(self) -> device:
+        """The CPU."""
+        return CPU
 
     def manual_seed(self, seed: int) -> Generator:
         """Start again from ``seed``, an integer in [-2**63, 2**64)."""
@@ -48,6 +64,55 @@ class Generator:
         """The integers 0 to n - 1 in random order, int64."""
         return self.numpy.permutation(n)
 
+    def get_state(self) -> Tensor:
+        """Where the stream stands, as a uint8 tensor for ``set_state``.
+
+        >>> from fastnn.random import Generator
+        >>> g = Generator()
+        >>> state = g.get_state()
+        >>> first = g.permutation(5).tolist()
+        >>> g.set_state(state).permutation(5).tolist() == first
+        True
+        """
+        s: Any = self.numpy.bit_generator.state
+        words = [_MARK, self._seed % _SEED_LIMIT, *s["state"]["counter"], *s["state"]["key"], *s["buffer"]]
+        words += [s["buffer_pos"], s["has_uint32"], s["uinteger"]]
+        return _wrap(np.array(words, np.uint64).view(np.uint8))
+
+    def set_state(self, new_state: Tensor) -> Generator:
+        """Go on from where a generator stood when ``get_state`` was called.
+
+        Raises: TypeError for what is no uint8 tensor; RuntimeError for one that is no generator's state.
+        """
+        if not isinstance(new_state, Tensor) or new_state._data.dtype != np.uint8:
+            found = new_state.dtype if isinstance(new_state, Tensor) else type(new_state).__name__
+            raise TypeError(f"expected a torch.ByteTensor, but got {found}")
+        data = np.ascontiguousarray(new_state._data)
+        words = [int(w) for w in data.view(np.uint64)] if data.shape == (8 * _WORDS,) else []
+        if not words or words[0] != _MARK or words[12] > 4 or words[13] > 1 or words[14] >= 2**32:
+            raise RuntimeError(f"RNG state is wrong: expected {8 * _WORDS} bytes made by get_state() of fastnn")
+        self.manual_seed(words[1])
+        self.numpy.bit_generator.state = {
+            "bit_generator": "Philox",
+            "state": {"counter": np.array(words[2:6], np.uint64), "key": np.array(words[6:8], np.uint64)},
+            "buffer": np.array(words[8:12], np.uint64),
+            "buffer_pos": words[12],
+            "has_uint32": words[13],
+            "uinteger": words[14],
+        }
+        return self
+
+    def clone_state(self) -> Generator:
+        """A generator of its own that stands where this one does."""
+        return Generator().set_state(self.get_state())
+
+    def __reduce__(self) -> Any:
+        return _restored, (self.get_state(),)
+
+
+def _restored(state: Tensor) -> Generator:
+    return Generator().set_state(state)
+
 
 _shared = Generator()
 # As in PyTorch, a run without a seed is a run of its own.
@@ -59,10 +124,59 @@ def default_generator() -> Generator:
     return _shared
 
 
-def manual_seed(seed: int) -> Generator:
+def manual_seed(seed: Any) -> Generator:
     """Seed the default generator and return it.
 
     >>> import fastnn
     >>> _ = fastnn.manual_seed(0)
     """
-    return _shared.manual_seed(seed)
+    return _shared.manual_seed(int(seed))
+
+
+def seed() -> int:
+    """Start the default generator from a seed of the operating system's and return it."""
+    return _shared.seed()
+
+
+def initial_seed() -> int:
+    """The seed that the default generator started from."""
+    return _shared.initial_seed()
+
+
+def get_rng_state() -> Tensor:
+    """Where the default generator stands, as a uint8 tensor.
+
+    >>> import fastnn
+    >>> state = fastnn.get_rng_state()
+    >>> a = fastnn.rand(3)
+    >>> fastnn.set_rng_state(state)
+    >>> bool((fastnn.rand(3) == a).all())
+    True
+    """
+    return _shared.get_state()
+
+
+def set_rng_state(new_state: Tensor) -> None:
+    """Put the default generator where it stood when ``get_rng_state`` was called."""
+    _shared.set_state(new_state)
+
+
+@contextlib.contextmanager
+def fork_rng(devices: Any = None, enabled: bool = True, device_type: str = "cuda") -> Iterator[None]:
+    """A block after which the default generator stands where it stood before.
+
+    >>> import fastnn
+    >>> _ = fastnn.manual_seed(0)
+    >>> with fastnn.random.fork_rng():
+    ...     a = fastnn.rand(1)
+    >>> bool(fastnn.rand(1) == a)
+    True
+    """
+    if not enabled:
+        yield
+        return
+    state = _shared.get_state()
+    try:
+        yield
+    finally:
+        _shared.set_state(state)

@@ -11,15 +11,20 @@ from fastnn.kernels.adagrad import adagrad
 from fastnn.kernels.adam import adam
 from fastnn.kernels.adamax import adamax
 from fastnn.kernels.asgd import asgd
+from fastnn.kernels.elementwise_activations import elementwise_backward, elementwise_forward
+from fastnn.kernels.embedding import embedding_backward, embedding_forward
 from fastnn.kernels.gather import gather
 from fastnn.kernels.gemm import gemm
 from fastnn.kernels.linear import linear_backward, linear_forward
 from fastnn.kernels.nadam import nadam
+from fastnn.kernels.norms import power_sum, scale
+from fastnn.kernels.prelu import prelu_backward, prelu_forward
 from fastnn.kernels.radam import radam
 from fastnn.kernels.reductions import total
 from fastnn.kernels.rmsprop import rmsprop
 from fastnn.kernels.rprop import rprop
 from fastnn.kernels.sgd import sgd, sgd_momentum
+from fastnn.kernels.softmax import softmax_backward, softmax_forward
 from fastnn.kernels.softmax_cross_entropy import softmax_cross_entropy
 
 __all__ = [
@@ -30,16 +35,26 @@ __all__ = [
     "adam",
     "adamax",
     "asgd",
+    "elementwise_backward",
+    "elementwise_forward",
+    "embedding_backward",
+    "embedding_forward",
     "gather",
     "gemm",
     "linear_backward",
     "linear_forward",
     "nadam",
+    "power_sum",
+    "prelu_backward",
+    "prelu_forward",
     "radam",
     "rmsprop",
     "rprop",
+    "scale",
     "sgd",
     "sgd_momentum",
+    "softmax_backward",
     "softmax_cross_entropy",
+    "softmax_forward",
     "total",
 ]

@@ -30,6 +30,8 @@ class Operation:
     Args:
         roundings: how many roundings of a value two libraries may differ by.
         terms: whether a sum of terms is rounded, so that their size counts where they cancel.
+        group: the file of recorded values.
+        most: how many of the shapes are recorded there; None for all.
     """
 
     name: str
@@ -38,6 +40,8 @@ class Operation:
     domain: tuple[float, float] = (-2.0, 2.0)
     roundings: float = 2
     terms: bool = False
+    group: str = "operations"
+    most: int | None = None
 
     def __str__(self) -> str:
         return self.name
@@ -229,3 +233,11 @@ def everything(operation: Operation, arrays: list[np.ndarray], grad: bool, layou
         return found
 
     return run
+
+
+# More of the registry, a file for each family.
+from operations_core import OPERATIONS_CORE, PLAIN_CORE  # noqa: E402
+from operations_nn import OPERATIONS_NN  # noqa: E402
+
+OPERATIONS += OPERATIONS_NN + OPERATIONS_CORE
+PLAIN += PLAIN_CORE

@@ -1,0 +1,291 @@
+"""Automatic differentiation under PyTorch's names: ``grad``, ``backward``, ``Function``, checks and modes.
+
+The tape itself is in ``engine``; what is recorded when, in ``modes``. May import ``errors``, and ``tensor``
+inside functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from fastnn.autograd.engine import (
+    AccumulateGrad,
+    Alias,
+    Edge,
+    HookList,
+    Hooks,
+    Memory,
+    Node,
+    Parts,
+    RemovableHandle,
+    ResultNode,
+    _hooks_of,
+    anomaly,
+    part_node,
+    run_backward,
+)
+from fastnn.autograd.function import Function, once_differentiable
+from fastnn.autograd.modes import (
+    _mode,
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    no_grad,
+    set_grad_enabled,
+)
+from fastnn.errors import ShapeError
+
+if TYPE_CHECKING:
+    from fastnn.tensor import Tensor
+
+__all__ = [
+    "AccumulateGrad",
+    "Alias",
+    "Function",
+    "HookList",
+    "Hooks",
+    "Memory",
+    "Node",
+    "Parts",
+    "RemovableHandle",
+    "ResultNode",
+    "Variable",
+    "backward",
+    "detect_anomaly",
+    "enable_grad",
+    "functional",
+    "grad",
+    "gradcheck",
+    "gradgradcheck",
+    "inference_mode",
+    "is_grad_enabled",
+    "is_inference_mode_enabled",
+    "no_grad",
+    "once_differentiable",
+    "part_node",
+    "run_backward",
+    "set_detect_anomaly",
+    "set_grad_enabled",
+]
+
+
+def _as_tuple(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+
+
+def _edge(t: Tensor) -> Edge:
+    return t.grad_fn or t
+
+
+def _output_grads(outputs: Sequence[Tensor], grads: Any, batched: bool = False) -> list[Tensor]:
+    """The gradients of ``outputs``: those given, or 1 for a number."""
+    given = (None,) * len(outputs) if grads is None else _as_tuple(grads)
+    if len(given) != len(outputs):
+        raise RuntimeError(f"got {len(outputs)} tensors and {len(given)} gradients")
+    made: list[Tensor] = []
+    for i, (out, g) in enumerate(zip(outputs, given, strict=True)):
+        if g is None:
+            if not out.requires_grad:
+                raise RuntimeError(f"element {i} of tensors does not require grad and does not have a grad_fn")
+            if out._data.size != 1:
+                raise RuntimeError("grad can be implicitly created only for scalar outputs")
+            made.append(out.new_ones(out._data.shape))
+            continue
+        if not hasattr(g, "_data"):
+            raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
+        shape = g._data.shape[1:] if batched else g._data.shape
+        if shape != out._data.shape:
+            raise ShapeError(
+                f"Mismatch in shape: grad_output[{i}] has a shape of {tuple(g.shape)} and output[{i}] has a shape of "
+                f"{tuple(out.shape)}"
+            )
+        if not out.requires_grad:
+            raise RuntimeError(f"element {i} of tensors does not require grad and does not have a grad_fn")
+        made.append(g.to(out.dtype))
+    return made
+
+
+def backward(
+    tensors: Any,
+    grad_tensors: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    grad_variables: Any = None,
+    inputs: Any = None,
+) -> None:
+    """Accumulate into the leaves the sum of the gradients of ``tensors``.
+
+    Args:
+        tensors: a tensor or several.
+        grad_tensors: the gradient of each; may be left out for tensors of one element, where it is 1.
+        retain_graph: keep what the operations saved, to walk back a second time; as ``create_graph`` if None.
+        create_graph: record the computation of the gradients, so that they can be differentiated.
+        grad_variables: the older name of ``grad_tensors``.
+        inputs: accumulate into these only.
+
+    >>> import fastnn
+    >>> x = fastnn.tensor([1.0, 2.0], requires_grad=True)
+    >>> fastnn.autograd.backward([(x * x).sum(), (3 * x).sum()])
+    >>> x.grad
+    tensor([5., 7.])
+    """
+    outputs = _as_tuple(tensors)
+    grads = _output_grads(outputs, grad_variables if grad_tensors is None else grad_tensors)
+    retain = create_graph if retain_graph is None else retain_graph
+    if inputs is None:
+        run_backward(outputs, grads, bool(retain), bool(create_graph))
+        return
+    wanted = _as_tuple(inputs)
+    if not wanted:
+        raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
+    for t in wanted:
+        if not t.requires_grad:
+            raise RuntimeError("One of the differentiated Tensors does not require grad")
+    edges = {_edge(t) for t in wanted}
+    found = run_backward(outputs, grads, bool(retain), bool(create_graph), edges, accumulate=True)
+    for t in wanted:
+        if t._node is not None and t._node in found and not t.retains_grad:
+            t._accumulate_grad(found[t._node])
+
+
+def grad(
+    outputs: Any,
+    inputs: Any,
+    grad_outputs: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    only_inputs: bool = True,
+    allow_unused: bool | None = None,
+    is_grads_batched: bool = False,
+    materialize_grads: bool = False,
+) -> tuple[Any, ...]:
+    """The gradients of the sum of ``outputs`` with respect to ``inputs``; leaves accumulate nothing.
+
+    Args:
+        outputs: a tensor or several.
+        inputs: the tensors to differentiate by, leaves or results.
+        grad_outputs: the gradient of each output; may be left out for outputs of one element.
+        retain_graph: keep what the operations saved; as ``create_graph`` if None.
+        create_graph: record the computation, for derivatives of a higher order.
+        only_inputs: always so.
+        allow_unused: None, rather than a RuntimeError, for an input that no output depends on.
+        is_grads_batched: ``grad_outputs`` have one more dimension in front, and so have the results.
+        materialize_grads: zeros in place of None.
+
+    >>> import fastnn
+    >>> x = fastnn.tensor(3.0, requires_grad=True)
+    >>> (first,) = fastnn.autograd.grad(x**3, x, create_graph=True)
+    >>> fastnn.autograd.grad(first, x)
+    (tensor(18.),)
+    """
+    if allow_unused is False and materialize_grads:
+        raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True")
+    results, leaves = _as_tuple(outputs), _as_tuple(inputs)
+    retain = bool(create_graph if retain_graph is None else retain_graph)
+    if is_grads_batched:
+        from fastnn.ops.joining import stack
+
+        given = _as_tuple(grad_outputs)
+        count = len(given[0])
+        _output_grads(results, given, batched=True)
+        rows = [
+            grad(results, leaves, tuple([g[i] for g in given]), retain or i < count - 1, create_graph,
+                 only_inputs, allow_unused, False, materialize_grads)
+            for i in range(count)
+        ]  # fmt: skip
+        return tuple([None if column[0] is None else stack(column) for column in zip(*rows, strict=True)])
+    grads = _output_grads(results, grad_outputs)
+    for t in leaves:
+        if not hasattr(t, "_data"):
+            raise TypeError(f"inputs must be Tensors, found {type(t).__name__}")
+        if not t.requires_grad:
+            raise RuntimeError("One of the differentiated Tensors does not require grad")
+    found = run_backward(results, grads, retain, bool(create_graph), {_edge(t) for t in leaves})
+    answer: list[Any] = []
+    for t in leaves:
+        g = found.get(_edge(t))
+        if g is None:
+            if materialize_grads:
+                g = t.new_zeros(t._data.shape)
+            elif not allow_unused:
+                raise RuntimeError(
+                    "One of the differentiated Tensors appears to not have been used in the graph. Set "
+                    "allow_unused=True if this is the desired behavior."
+                )
+        answer.append(g)
+    return tuple(answer)
+
+
+class _VariableMeta(type):
+    def __instancecheck__(cls, instance: Any) -> bool:
+        from fastnn.tensor import Tensor
+
+        return isinstance(instance, Tensor)
+
+
+class Variable(metaclass=_VariableMeta):
+    """The old name of a tensor: ``Variable(x)`` is a tensor over the same memory.
+
+    >>> import fastnn
+    >>> fastnn.autograd.Variable(fastnn.ones(1), requires_grad=True)
+    tensor([1.], requires_grad=True)
+    """
+
+    def __new__(cls, data: Any = None, requires_grad: bool = False, volatile: bool = False) -> Any:
+        from fastnn.tensor import Tensor
+
+        if not isinstance(data, Tensor):
+            raise TypeError(f"Variable data has to be a tensor, but got {type(data).__name__}")
+        return data.detach().requires_grad_(requires_grad)
+
+
+class set_detect_anomaly:
+    """Switch the search for NaN in gradients on or off, at once or for a block."""
+
+    def __init__(self, mode: bool, check_nan: bool = True) -> None:
+        self.before = dict(anomaly)
+        anomaly.update(enabled=bool(mode), check_nan=bool(check_nan))
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *error: Any) -> None:
+        anomaly.update(self.before)
+
+
+class detect_anomaly(set_detect_anomaly):
+    """A block in which a backward pass raises RuntimeError where a gradient is NaN, naming the operation."""
+
+    def __init__(self, check_nan: bool = True) -> None:
+        super().__init__(True, check_nan)
+        anomaly.update(self.before)
+        self.check_nan = check_nan
+
+    def __enter__(self) -> None:
+        self.before = dict(anomaly)
+        anomaly.update(enabled=True, check_nan=self.check_nan)
+
+
+def gradcheck(func: Callable[..., Any], inputs: Any, **options: Any) -> bool:
+    """Compare the gradient of ``func`` with finite differences; see :func:`fastnn.autograd.checks.gradcheck`."""
+    from fastnn.autograd import checks
+
+    return checks.gradcheck(func, inputs, **options)
+
+
+def gradgradcheck(func: Callable[..., Any], inputs: Any, grad_outputs: Any = None, **options: Any) -> bool:
+    """As ``gradcheck``, for the gradient of the gradient."""
+    from fastnn.autograd import checks
+
+    return checks.gradgradcheck(func, inputs, grad_outputs, **options)
+
+
+def __getattr__(name: str) -> Any:
+    # Read when it is used: few programs do.
+    if name in ("functional", "checks"):
+        import importlib
+
+        return importlib.import_module(f"fastnn.autograd.{name}")
+    raise AttributeError(f"module 'fastnn.autograd' has no attribute {name!r}")

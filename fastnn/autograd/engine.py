@@ -1,0 +1,479 @@
+"""Reverse-mode automatic differentiation: the tape and the walk back along it.
+
+A :class:`Node` is written by each operation whose result needs a gradient. It keeps the edges to
+what the operation read (the node that made it, or the leaf itself) and a function from the
+gradient of the result to the gradients of the operands. Imports ``modes`` and ``quiet`` alone:
+tensors come in as arguments.
+
+Under ``create_graph`` the same functions run with recording switched on, so that what they compute
+can be differentiated again. A function that works on arrays has a substitute, ``again``.
+"""
+
+from __future__ import annotations
+
+import heapq
+import itertools
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn.autograd.modes import _mode
+from fastnn.quiet import quiet
+
+if TYPE_CHECKING:
+    from fastnn.tensor import Tensor
+
+# A node, or a leaf: what a gradient is handed to.
+Edge = Any
+_Again = Callable[[], "Tensor"]
+
+_sequence = itertools.count()
+
+
+class Memory:
+    """What tensors over the same memory share: how often it was written to, and by whom its history.
+
+    Class attributes are the values at the start; most tensors never write to this object.
+    """
+
+    # Counts in-place operations.
+    version = 0
+    # Counts those that gave the memory a new history, so that older views of it are out of date.
+    history = 0
+
+
+class Alias(Memory):
+    """The memory of a detached tensor: it has the versions of the other's, and a history of its own."""
+
+    def __init__(self, memory: Memory) -> None:
+        self.shared: Memory = memory.shared if isinstance(memory, Alias) else memory
+
+    @property
+    def version(self) -> int:  # type: ignore[override]
+        return self.shared.version
+
+    @version.setter
+    def version(self, value: int) -> None:
+        self.shared.version = value
+
+
+class Node:
+    """One recorded operation.
+
+    Args:
+        name: of the operation, for messages; "Mul" is printed as PyTorch's ``MulBackward0``.
+        operands: the tensors that it read, in order.
+        run: from the gradient of the result to a tuple of gradients, one per operand; None for an
+            operand that needs none, or whose gradient ``run`` has stored itself. Written in tensor
+            operations it can be differentiated; one that works on arrays comes with ``again``.
+        saved: those operands (and others) whose values ``run`` reads: they must not have changed.
+        keeps: whether ``run`` holds other arrays, which are given up after the first backward pass.
+        again: computes the result once more from the operands, by plain recorded tensor operations.
+            Called under ``create_graph`` only, in place of ``run``, and then differentiated.
+    """
+
+    __slots__ = ("again", "edges", "hooks", "keeps", "read", "run", "saved", "sequence", "title")
+
+    def __init__(
+        self,
+        name: str,
+        operands: tuple[Tensor, ...],
+        run: Callable[[Tensor], tuple[Tensor | None, ...]],
+        saved: tuple[Tensor, ...] = (),
+        keeps: bool = False,
+        again: _Again | None = None,
+    ) -> None:
+        self.title, self.keeps, self.again = name, keeps, again
+        self.run: Callable[[Tensor], tuple[Tensor | None, ...]] | None = run
+        # A leaf is its own edge; everything else is reached through the node that made it.
+        self.edges = tuple([(t._node or t) if t._requires_grad else None for t in operands])
+        # The memory, not the tensor: the result may be saved too, and it holds this node.
+        self.saved = [(t._memory, t._memory.version, t._data.shape) for t in saved]
+        # What `again` reads, with its versions; it holds them in any case.
+        self.read = None if again is None else (operands, [t._memory.version for t in operands])
+        self.hooks: Hooks | None = None
+        self.sequence = next(_sequence)
+
+    def guard(self, result: Tensor) -> Tensor:
+        """Note that ``run`` reads the result itself, which then must not change either; return it."""
+        self.saved.append((result._memory, result._memory.version, result._data.shape))
+        return result
+
+    def name(self) -> str:
+        """The name under which PyTorch shows this operation."""
+        return self.title if self.title[-1].isdigit() or "Backward" in self.title else f"{self.title}Backward0"
+
+    @property
+    def next_functions(self) -> tuple[tuple[Any, int], ...]:
+        """The operations that made the operands; :class:`AccumulateGrad` stands for a leaf."""
+        return tuple([
+            (edge if edge is None or isinstance(edge, Node) else AccumulateGrad(edge), 0) for edge in self.edges
+        ])
+
+    def register_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call ``hook(grad_inputs, grad_outputs)`` after this operation's backward; it may return other inputs."""
+        return _hooks_of(self).after.add(hook)
+
+    def register_prehook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call ``hook(grad_outputs)`` before this operation's backward; it may return others."""
+
+        def before(grad: Tensor) -> Any:
+            found = hook((grad,))
+            return None if found is None else found[0]
+
+        return _hooks_of(self).before.add(before)
+
+    def __repr__(self) -> str:
+        return f"<{self.name()} object at {hex(id(self))}>"
+
+    def check(self, saved: list[Any]) -> None:
+        """RuntimeError for memory that has been written to since it was saved."""
+        for memory, version, shape in saved:
+            if memory.version != version:
+                raise RuntimeError(
+                    "one of the variables needed for gradient computation has been modified by an inplace operation: "
+                    f"a tensor of shape {shape}, read by {self.title}, is at version {memory.version}; expected "
+                    f"version {version} instead"
+                )
+
+    def backward(self, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradients of the operands, from that of the result."""
+        if self.run is None:
+            raise RuntimeError(
+                "Trying to backward through the graph a second time (or directly access saved tensors after they "
+                "have already been freed). Specify retain_graph=True if you need to backward through the graph twice."
+            )
+        if self.again is not None and _mode.enabled:
+            return self._backward_again(self.again, grad)
+        for memory, version, _ in self.saved:
+            if memory.version != version:
+                self.check(self.saved)
+        return self.run(grad)
+
+    def _backward_again(self, again: _Again, grad: Tensor) -> tuple[Tensor | None, ...]:
+        operands, versions = self.read
+        self.check([(t._memory, v, t._data.shape) for t, v in zip(operands, versions, strict=True)])
+        result = again()
+        wanted = {edge for edge in self.edges if edge is not None}
+        found: dict[Edge, Any] = {}
+        if result._requires_grad:
+            found = run_backward([result], [grad], True, True, wanted, stop=True)
+        grads = []
+        for edge in self.edges:
+            # An operand that was given twice gets all of its gradient in the first place.
+            grads.append(found.pop(edge, None) if edge is not None else None)
+        return tuple(grads)
+
+    def release(self) -> None:
+        """Free what the operation saved, even while its result is kept. Where that is nothing, it may run again."""
+        if self.saved or self.keeps:
+            self.run, self.again, self.saved, self.read = None, None, [], None
+
+
+class ResultNode(Node):
+    """A node whose ``run`` reads the result, which it gets as its second argument."""
+
+    __slots__ = ("result",)
+
+    def attach(self, result: Tensor) -> Tensor:
+        """Remember the result of the operation, and that it must not change; return it."""
+        # Without the tensor, which holds this node: a cycle would outlive its last user.
+        self.result = (type(result), result._data, result._memory)
+        return self.guard(result)
+
+    def backward(self, grad: Tensor) -> tuple[Tensor | None, ...]:
+        if self.run is not None:
+            self.check(self.saved)
+            kind, array, memory = self.result
+            result = kind._remade(array, memory, self if _mode.enabled else None)
+            return self.run(grad, result)  # type: ignore[call-arg]
+        return super().backward(grad)
+
+    def release(self) -> None:
+        self.result = None
+        super().release()
+
+
+class AccumulateGrad:
+    """The end of a path back: adds to the gradient of ``variable``."""
+
+    __slots__ = ("variable",)
+
+    def __init__(self, variable: Tensor) -> None:
+        self.variable = variable
+
+    next_functions = ()
+
+    def name(self) -> str:
+        """The name under which PyTorch shows it."""
+        return "torch::autograd::AccumulateGrad"
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, AccumulateGrad) and other.variable is self.variable
+
+    def __hash__(self) -> int:
+        return id(self.variable)
+
+
+class Parts:
+    """Gradients of some of the results of one operation, by position: what its node is handed.
+
+    An operation of several results has one node, and for each result a small one in front of it.
+    """
+
+    __slots__ = ("grads",)
+
+    def __init__(self, grads: dict[int, Any]) -> None:
+        self.grads = grads
+
+    def __add__(self, other: Parts) -> Parts:
+        grads = dict(self.grads)
+        for i, g in other.grads.items():
+            grads[i] = grads[i] + g if i in grads else g
+        return Parts(grads)
+
+
+class _Joint:
+    """Stands in for the results together as the operand of the small nodes."""
+
+    __slots__ = ("_node", "_requires_grad")
+
+    def __init__(self, node: Node) -> None:
+        self._node, self._requires_grad = node, True
+
+
+def part_node(node: Node, position: int) -> Node:
+    """The node of result number ``position`` of an operation whose ``run`` takes a tuple of gradients."""
+    joint: Any = _Joint(node)
+    return Node(node.title, (joint,), lambda grad: (Parts({position: grad}),))  # type: ignore[return-value]
+
+
+# -- Hooks -----------------------------------------------------------------------------------
+
+
+class RemovableHandle:
+    """Takes a hook out again: by ``remove()``, or at the end of a ``with`` block."""
+
+    _next = itertools.count()
+
+    def __init__(self, hooks: dict[int, Any]) -> None:
+        self.id = next(self._next)
+        self._hooks = hooks
+
+    def remove(self) -> None:
+        """Take the hook out; harmless if it is out."""
+        self._hooks.pop(self.id, None)
+
+    def __enter__(self) -> RemovableHandle:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.remove()
+
+
+class HookList(dict[int, Any]):
+    """Hooks by their number, in the order in which they were added."""
+
+    def add(self, hook: Any) -> RemovableHandle:
+        """Add a hook, and return what takes it out."""
+        handle = RemovableHandle(self)
+        self[handle.id] = hook
+        return handle
+
+    def apply(self, grad: Any) -> Any:
+        """The gradient as the hooks leave it."""
+        for hook in list(self.values()):
+            replaced = hook(grad)
+            if replaced is not None:
+                if replaced._data.shape != grad._data.shape:
+                    raise RuntimeError(
+                        f"hook has changed the size of value: shape {tuple(grad.shape)} became {tuple(replaced.shape)}"
+                    )
+                grad = replaced
+        return grad
+
+
+class Hooks:
+    """What is called with the gradient of a result, or of a leaf."""
+
+    __slots__ = ("after", "before", "retain")
+
+    def __init__(self) -> None:
+        # With the gradient before it is used; with all gradients of the operation afterwards.
+        self.before, self.after = HookList(), HookList()
+        # A weak reference to the result, where it keeps its gradient.
+        self.retain: Any = None
+
+
+def _hooks_of(owner: Any) -> Hooks:
+    """The hooks of a node or a leaf, made at first use."""
+    if isinstance(owner, Node):
+        if owner.hooks is None:
+            owner.hooks = Hooks()
+        return owner.hooks
+    if owner._hooks is None:
+        owner._hooks = Hooks()
+    return owner._hooks
+
+
+# -- The walk ----------------------------------------------------------------------------------
+
+# Switched by `detect_anomaly`.
+anomaly = {"enabled": False, "check_nan": True}
+
+
+def run_backward(
+    roots: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    retain_graph: bool = False,
+    create_graph: bool = False,
+    wanted: set[Edge] | None = None,
+    *,
+    accumulate: bool = False,
+    stop: bool = False,
+) -> dict[Edge, Any]:
+    """Walk back from ``roots``. Accumulate into the leaves, or find the gradients of ``wanted``.
+
+    Nodes run in the reverse of the order in which they were recorded: each one after all that read
+    its result.
+
+    Args:
+        roots, grads: results, and the gradients of them.
+        retain_graph: keep what the operations saved.
+        create_graph: record the computation of the gradients.
+        wanted: the edges whose gradients are returned; None for all leaves, which accumulate theirs.
+        accumulate: leaves in ``wanted`` accumulate theirs as well.
+        stop: do not walk on beyond what is wanted.
+    """
+    enabled, direct = _mode.enabled, _mode.direct
+    _mode.enabled, _mode.direct = create_graph, wanted is None and not create_graph
+    try:
+        # Overflow and division by zero show in the numbers, as in the kernels, not as warnings.
+        return quiet(_walk, roots, grads, retain_graph, wanted, accumulate, stop)
+    finally:
+        _mode.enabled, _mode.direct = enabled, direct
+
+
+def _walk(
+    roots: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    retain_graph: bool,
+    wanted: set[Edge] | None,
+    accumulate: bool,
+    stop: bool,
+) -> dict[Edge, Any]:
+    found: dict[Edge, Any] = {}
+    needed = None if wanted is None else _on_the_way(roots, wanted)
+    waiting: dict[Edge, Any] = {}
+    queue: list[tuple[int, Node]] = []
+    leaves: dict[Any, Any] = {}
+    for root, g in zip(roots, grads, strict=True):
+        edge = root._node
+        if edge is None:
+            _leaf(root, g, leaves, wanted)
+        elif edge in waiting:
+            waiting[edge] = waiting[edge] + g
+        else:
+            waiting[edge] = g
+            heapq.heappush(queue, (-edge.sequence, edge))
+    while queue:
+        _, node = heapq.heappop(queue)
+        grad = waiting.pop(node)
+        hooks = node.hooks
+        if hooks is not None:
+            grad = _run_hooks(hooks, grad)
+        if needed is not None and wanted is not None:
+            if node in wanted:
+                found[node] = grad
+                if stop:
+                    continue
+            if node not in needed:
+                continue
+        operand_grads = node.backward(grad)
+        if hooks is not None and hooks.after:
+            operand_grads = _run_after(hooks, operand_grads, grad)
+        if anomaly["enabled"]:
+            _check_nan(node, operand_grads)
+        for edge, g in zip(node.edges, operand_grads, strict=True):
+            if edge is None or g is None:
+                continue
+            if not isinstance(edge, Node):
+                # A leaf may have been frozen since it was read.
+                if edge._requires_grad:
+                    if wanted is None and edge._hooks is None:
+                        edge._accumulate_grad(g)
+                    else:
+                        _leaf(edge, g, leaves, wanted)
+            elif edge in waiting:
+                waiting[edge] = waiting[edge] + g
+            elif needed is None or edge in needed or edge in wanted:  # type: ignore[operator]
+                waiting[edge] = g
+                heapq.heappush(queue, (-edge.sequence, edge))
+        if not retain_graph:
+            node.release()
+    for leaf, g in leaves.items():
+        _finish_leaf(leaf, g, found, wanted, accumulate)
+    return found
+
+
+def _leaf(leaf: Any, grad: Any, leaves: dict[Any, Any], wanted: set[Edge] | None) -> None:
+    """Add up what arrives at a leaf whose gradient is wanted, or whose hooks want all of it at once."""
+    if wanted is None or leaf in wanted:
+        leaves[leaf] = leaves[leaf] + grad if leaf in leaves else grad
+
+
+def _finish_leaf(leaf: Any, grad: Any, found: dict[Edge, Any], wanted: set[Edge] | None, accumulate: bool) -> None:
+    hooks = leaf._hooks
+    if hooks is not None:
+        grad = hooks.before.apply(grad)
+    if wanted is not None and not accumulate:
+        found[leaf] = grad
+        return
+    leaf._accumulate_grad(grad)
+    if hooks is not None:
+        for hook in list(hooks.after.values()):
+            hook(leaf)
+
+
+def _run_hooks(hooks: Hooks, grad: Any) -> Any:
+    if isinstance(grad, Parts):
+        return grad
+    grad = hooks.before.apply(grad)
+    if hooks.retain is not None:
+        result = hooks.retain()
+        if result is not None:
+            # Added to what an earlier pass left, as for a leaf.
+            result._accumulate_grad(grad)
+    return grad
+
+
+def _run_after(hooks: Hooks, operand_grads: tuple[Any, ...], grad: Any) -> tuple[Any, ...]:
+    for hook in list(hooks.after.values()):
+        replaced = hook(operand_grads, (grad,))
+        if replaced is not None:
+            operand_grads = replaced if isinstance(replaced, tuple) else (replaced,)
+    return operand_grads
+
+
+def _check_nan(node: Node, grads: tuple[Any, ...]) -> None:
+    for i, g in enumerate(grads):
+        if anomaly["check_nan"] and hasattr(g, "_data") and np.isnan(g._data).any():
+            raise RuntimeError(f"Function '{node.name()}' returned nan values in its {i}th output.")
+
+
+def _on_the_way(roots: Sequence[Tensor], wanted: set[Edge]) -> set[Node]:
+    """The nodes from which a path leads back to something that is wanted."""
+    reached: dict[Node, None] = {}
+    stack = [root._node for root in roots if root._node is not None]
+    while stack:
+        node = stack.pop()
+        if node not in reached:
+            reached[node] = None
+            stack.extend([edge for edge in node.edges if isinstance(edge, Node)])
+    needed: set[Node] = set()
+    # An operand is older than what was computed from it.
+    for node in sorted(reached, key=lambda n: n.sequence):
+        if any(edge is not None and (edge in needed or edge in wanted) for edge in node.edges):
+            needed.add(node)
+    return needed

@@ -1,0 +1,295 @@
+"""Operations with a backward of the user's own: ``autograd.Function``. May import ``engine`` and ``modes``."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from fastnn.autograd.engine import Node, Parts, part_node
+from fastnn.autograd.modes import _mode, no_grad
+
+
+class Context:
+    """What ``forward`` leaves for ``backward``: saved tensors, marks, and any attribute."""
+
+    def __init__(self) -> None:
+        self.needs_input_grad: tuple[bool, ...] = ()
+        self._to_save: tuple[Any, ...] | None = ()
+        self._saved: list[Any] | None = None
+        self._dirty: tuple[Any, ...] = ()
+        self._plain: tuple[Any, ...] = ()
+        self._materialize = True
+        # While `backward` runs: the node, which holds this.
+        self._node: Node | None = None
+
+    def save_for_backward(self, *tensors: Any) -> None:
+        """Keep operands or results (or None) for ``saved_tensors``; they must not change until then."""
+        for t in tensors:
+            if t is not None and not hasattr(t, "_data"):
+                raise TypeError(f"save_for_backward can only save variables, but argument is of type {type(t).__name__}")
+        self._to_save = tensors
+
+    save_for_forward = save_for_backward
+
+    @property
+    def saved_tensors(self) -> tuple[Any, ...]:
+        """What was given to ``save_for_backward``."""
+        if self._to_save is not None:
+            return self._to_save
+        if self._saved is None:
+            raise RuntimeError(
+                "Trying to backward through the graph a second time (or directly access saved tensors after they "
+                "have already been freed). Specify retain_graph=True if you need to backward through the graph twice."
+            )
+        return tuple([entry(self._node) for entry in self._saved])
+
+    saved_variables = saved_tensors
+
+    def mark_dirty(self, *tensors: Any) -> None:
+        """Note that ``forward`` changed these operands in place, and returns them."""
+        self._dirty = tensors
+
+    def mark_non_differentiable(self, *tensors: Any) -> None:
+        """Note results that have no gradient."""
+        self._plain = tensors
+
+    def set_materialize_grads(self, value: bool) -> None:
+        """Whether ``backward`` is given zeros, or None, for a result that nothing was computed from."""
+        self._materialize = bool(value)
+
+
+class _FunctionNode(Node):
+    """Holds the context, and lets go of what it saved with the rest of the graph."""
+
+    __slots__ = ("context",)
+
+    def backward(self, grad: Any) -> tuple[Any, ...]:
+        self.context._node = self
+        try:
+            return super().backward(grad)
+        finally:
+            self.context._node = None
+
+    def release(self) -> None:
+        self.context._saved = None
+        super().release()
+
+
+class Function:
+    """An operation with a gradient of its own: a subclass defines ``forward`` and ``backward``.
+
+    ``forward(ctx, *args)`` computes the results without recording, ``backward(ctx, *grads)`` returns a
+    gradient, or None, for each argument. ``setup_context(ctx, inputs, output)`` may fill the context
+    instead; then ``forward(*args)`` has none. Call ``apply``.
+
+    >>> import fastnn
+    >>> class Square(fastnn.autograd.Function):
+    ...     @staticmethod
+    ...     def forward(ctx, x):
+    ...         ctx.save_for_backward(x)
+    ...         return x * x
+    ...     @staticmethod
+    ...     def backward(ctx, grad):
+    ...         (x,) = ctx.saved_tensors
+    ...         return 2 * x * grad
+    >>> x = fastnn.tensor([3.0], requires_grad=True)
+    >>> Square.apply(x).backward()
+    >>> x.grad
+    tensor([6.])
+    """
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        pass
+
+    def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        raise RuntimeError(
+            "Legacy autograd function with non-static forward method is deprecated. "
+            "Please use new-style autograd function with static forward method."
+        )
+
+    @staticmethod
+    def forward(*args: Any, **kwargs: Any) -> Any:
+        """The results, from the context and the arguments."""
+        raise NotImplementedError("You must implement the forward function for custom autograd.Function.")
+
+    @staticmethod
+    def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> Any:
+        """Fill the context, where ``forward`` does not take it."""
+        raise NotImplementedError("setup_context is not implemented.")
+
+    @staticmethod
+    def backward(ctx: Any, *grad_outputs: Any) -> Any:
+        """The gradients of the arguments, from those of the results."""
+        raise NotImplementedError(
+            "You must implement either the backward or vjp method for your custom autograd.Function to use it with "
+            "backward mode AD."
+        )
+
+    @classmethod
+    def apply(cls, *args: Any, **kwargs: Any) -> Any:
+        """Run the operation, recorded."""
+        from fastnn.tensor import Tensor, _recorded
+
+        tensors = [a for a in args if isinstance(a, Tensor)]
+        recorded = _recorded(*tensors)
+        ctx = Context()
+        ctx.needs_input_grad = tuple([isinstance(a, Tensor) and a._requires_grad for a in args])
+        versions = {id(t): t._memory.version for t in tensors}
+        with no_grad():
+            if cls.setup_context is Function.setup_context:
+                output = cls.forward(ctx, *args, **kwargs)
+            else:
+                output = cls.forward(*args, **kwargs)
+                cls.setup_context(ctx, args, output)
+        several = isinstance(output, (tuple, list))
+        outputs = list(output) if several else [output]
+        if not recorded:
+            return _returned(outputs, several, output)
+        node = _FunctionNode(f"{cls.__name__}Backward", tuple(tensors), _runner(cls, ctx, args, outputs), keeps=True)
+        node.context = ctx
+        dirty, plain = {id(t) for t in ctx._dirty}, {id(t) for t in ctx._plain}
+        made: list[Any] = []
+        for i, out in enumerate(outputs):
+            if not isinstance(out, Tensor) or id(out) in plain or out._data.dtype.kind != "f":
+                made.append(out)
+                continue
+            mine = part_node(node, i) if len(outputs) > 1 else node
+            if id(out) in dirty:
+                if out._memory.version == versions.get(id(out), -1):
+                    out._memory.version += 1
+                out._adopt(mine)
+            elif id(out) in versions or out._requires_grad:
+                # Returned as it came in: another tensor over the same memory.
+                alias = type(out)._remade(out._data, out._memory, mine)
+                made.append(alias)
+                continue
+            else:
+                out._node, out._requires_grad = mine, True
+            made.append(out)
+        ctx._saved, ctx._to_save = [_saver(t, outputs, made) for t in ctx._to_save or ()], None
+        return _returned(made, several, output)
+
+
+def _returned(outputs: list[Any], several: bool, output: Any) -> Any:
+    return (tuple(outputs) if isinstance(output, tuple) else outputs) if several else outputs[0]
+
+
+def _saver(tensor: Any, outputs: list[Any], made: list[Any]) -> Callable[[Node | None], Any]:
+    """What returns a saved tensor, after a look at its version."""
+    if tensor is None:
+        return lambda node: None
+    memory, version, shape = tensor._memory, tensor._memory.version, tensor._data.shape
+
+    def check() -> None:
+        if memory.version != version:
+            raise RuntimeError(
+                "one of the variables needed for gradient computation has been modified by an inplace operation: a "
+                f"saved tensor of shape {shape} is at version {memory.version}; expected version {version} instead"
+            )
+
+    for i, (before, after) in enumerate(zip(outputs, made, strict=True)):
+        if tensor is before and after._node is not None:
+            # Not the result itself, whose node holds this: a cycle would outlive its last user.
+            kind, data, joint, position = type(after), after._data, len(outputs) > 1, i
+
+            def remade(node: Node | None) -> Any:
+                check()
+                return kind._remade(data, memory, part_node(node, position) if node and joint else node)
+
+            return remade
+
+    def itself(node: Node | None) -> Any:
+        check()
+        return tensor
+
+    return itself
+
+
+def _runner(cls: Any, ctx: Context, args: tuple[Any, ...], outputs: list[Any]) -> Callable[[Any], Any]:
+    """The node's ``run``: calls the user's ``backward`` and sorts what it returns."""
+    from fastnn.tensor import Tensor, _wrap
+
+    is_tensor = [isinstance(a, Tensor) for a in args]
+    shapes = [a._data.shape if isinstance(a, Tensor) else None for a in args]
+    dtypes = [a.dtype if isinstance(a, Tensor) else None for a in args]
+    likes = [(o._data.shape, o._data.dtype) if isinstance(o, Tensor) else None for o in outputs]
+
+    def run(grad: Any) -> tuple[Any, ...]:
+        import numpy as np
+
+        given = grad.grads if isinstance(grad, Parts) else {0: grad}
+        grads: list[Any] = []
+        for i, like in enumerate(likes):
+            g = given.get(i)
+            if g is None and ctx._materialize and like is not None:
+                g = _wrap(np.zeros(*like))
+            grads.append(g)
+        found = cls.backward(ctx, *grads)
+        found = found if isinstance(found, tuple) else (found,)
+        if len(found) > len(args) and all(g is None for g in found[len(args) :]):
+            found = found[: len(args)]
+        if len(found) != len(args):
+            raise RuntimeError(
+                f"function {cls.__name__}Backward returned an incorrect number of gradients (expected {len(args)}, "
+                f"got {len(found)})"
+            )
+        result = []
+        for i, g in enumerate(found):
+            if not is_tensor[i]:
+                if g is not None:
+                    raise RuntimeError(
+                        f"function {cls.__name__}Backward returned a gradient different than None at position "
+                        f"{i + 1}, but the corresponding forward input was not a Variable"
+                    )
+                continue
+            if g is not None:
+                if not isinstance(g, Tensor):
+                    raise RuntimeError(f"expected Variable or None (got {type(g).__name__})")
+                g = _fitted(g, shapes[i], dtypes[i], cls, i)
+            result.append(g)
+        return tuple(result)
+
+    return run
+
+
+def _fitted(g: Any, shape: Any, dtype: Any, cls: Any, i: int) -> Any:
+    from fastnn.tensor import _unbroadcast
+
+    if g._data.shape != shape:
+        extra = g._data.ndim - len(shape)
+        if extra < 0 or any(n not in (1, m) for n, m in zip(shape, g._data.shape[extra:], strict=True)):
+            raise RuntimeError(
+                f"Function {cls.__name__}Backward returned an invalid gradient at index {i} - got "
+                f"{list(g._data.shape)} but expected shape compatible with {list(shape)}"
+            )
+        g = _unbroadcast(g, shape)
+    return g.to(dtype) if dtype.is_floating_point else g
+
+
+def once_differentiable(function: Callable[..., Any]) -> Callable[..., Any]:
+    """A decorator of ``backward``: what it computes cannot be differentiated again, and says so."""
+
+    @functools.wraps(function)
+    def wrapped(ctx: Any, *grads: Any) -> Any:
+        from fastnn.tensor import Tensor, _wrap
+
+        with no_grad():
+            found = function(ctx, *grads)
+        if not _mode.enabled:
+            return found
+        if not any(isinstance(g, Tensor) and g._requires_grad for g in grads):
+            return found
+
+        def refuse(grad: Any) -> Any:
+            raise RuntimeError("trying to differentiate twice a function that was marked with @once_differentiable")
+
+        several = isinstance(found, tuple)
+        operands = tuple([g for g in grads if isinstance(g, Tensor)])
+        marked = [
+            _wrap(g._data, Node("NotDifferentiable", operands, refuse)) if isinstance(g, Tensor) else g
+            for g in (found if several else (found,))
+        ]
+        return tuple(marked) if several else marked[0]
+
+    return wrapped

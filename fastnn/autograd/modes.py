@@ -1,0 +1,169 @@
+"""Whether operations are recorded: for this thread, for a block, for a function. Imports nothing of fastnn."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import threading
+from collections.abc import Callable, Iterator
+from types import TracebackType
+from typing import Any
+
+
+class _Mode(threading.local):
+    enabled = True
+    inference = False
+    # Whether a backward pass may write a parameter's gradient straight into its place.
+    direct = True
+
+
+_mode = _Mode()
+
+
+def is_grad_enabled() -> bool:
+    """Whether operations in this thread are recorded for a backward pass."""
+    return _mode.enabled
+
+
+def _inside(block: Callable[[], Any], function: Callable[..., Any]) -> Callable[..., Any]:
+    """``function`` with each call inside a block of its own."""
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        with block():
+            return function(*args, **kwargs)
+
+    @functools.wraps(function)
+    def generator(*args: Any, **kwargs: Any) -> Iterator[Any]:
+        # The mode is for the generator while it runs, not for whoever consumes it.
+        items = function(*args, **kwargs)
+        while True:
+            with block():
+                try:
+                    item = next(items)
+                except StopIteration:
+                    return
+            yield item
+
+    return generator if inspect.isgeneratorfunction(function) else wrapped
+
+
+class set_grad_enabled:
+    """Switch recording on or off at once; as a context manager or decorator, for that block only.
+
+    >>> import fastnn
+    >>> with fastnn.set_grad_enabled(False):
+    ...     fastnn.is_grad_enabled()
+    False
+    """
+
+    def __init__(self, mode: bool) -> None:
+        self.mode, self.before = bool(mode), _mode.enabled
+        _mode.enabled = self.mode
+
+    def __enter__(self) -> None:
+        _mode.enabled = self.mode
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _mode.enabled = self.before
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        _mode.enabled = self.before
+        return _inside(lambda: set_grad_enabled(self.mode), function)
+
+
+class _ModeBlock:
+    """Base of ``no_grad`` and ``enable_grad``: a context manager and a decorator."""
+
+    enabled = False
+
+    def __new__(cls, function: Callable[..., Any] | None = None) -> Any:
+        block = super().__new__(cls)
+        if function is None:
+            return block
+        block.before = []
+        return block(function)
+
+    def __init__(self, function: Callable[..., Any] | None = None) -> None:
+        # A stack, so that one object may be entered again inside its own block.
+        self.before: list[bool] = []
+
+    def __enter__(self) -> None:
+        self.before.append(_mode.enabled)
+        _mode.enabled = self.enabled
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _mode.enabled = self.before.pop()
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return _inside(type(self), function)
+
+
+class no_grad(_ModeBlock):
+    """Do not record operations: a context manager or a decorator, with or without parentheses.
+
+    >>> import fastnn
+    >>> x = fastnn.tensor([1.0], requires_grad=True)
+    >>> with fastnn.no_grad():
+    ...     (x * 2).requires_grad
+    False
+    """
+
+
+class enable_grad(_ModeBlock):
+    """Record operations, inside a ``no_grad`` block too: a context manager or a decorator.
+
+    >>> import fastnn
+    >>> x = fastnn.tensor([1.0], requires_grad=True)
+    >>> with fastnn.no_grad(), fastnn.enable_grad():
+    ...     (x * 2).requires_grad
+    True
+    """
+
+    enabled = True
+
+
+class inference_mode:
+    """As ``no_grad``: do not record operations, in a block or a decorated function.
+
+    Args:
+        mode: False for a block that records.
+
+    >>> import fastnn
+    >>> x = fastnn.tensor([1.0], requires_grad=True)
+    >>> with fastnn.inference_mode():
+    ...     (x * 2).requires_grad, fastnn.is_inference_mode_enabled()
+    (False, True)
+    """
+
+    def __new__(cls, mode: Any = True) -> Any:
+        block = super().__new__(cls)
+        if isinstance(mode, bool):
+            return block
+        block.mode, block.before = True, []
+        return block(mode)
+
+    def __init__(self, mode: Any = True) -> None:
+        self.mode: bool = mode
+        self.before: list[tuple[bool, bool]] = []
+
+    def __enter__(self) -> None:
+        self.before.append((_mode.enabled, _mode.inference))
+        _mode.enabled, _mode.inference = not self.mode, self.mode
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _mode.enabled, _mode.inference = self.before.pop()
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        return _inside(lambda: inference_mode(self.mode), function)
+
+
+def is_inference_mode_enabled() -> bool:
+    """Whether this thread is inside an ``inference_mode`` block."""
+    return _mode.inference
