@@ -406,15 +406,8 @@ for _one in OPERATIONS:
         _operation(_one)
 
 
-# More of the registry, a file for each family.
 # More of the registry, a file for each family: the cases enter themselves.
 import cases_losses  # noqa: E402, F401
 import cases_nn  # noqa: E402, F401
-import cases_optim  # noqa: E402, F401
-    _operation(_one)
-
-
-# --------------------------------------------------------------------------------------------
-# Families in files of their own
-
 import cases_normalization  # noqa: E402, F401
+import cases_optim  # noqa: E402, F401
