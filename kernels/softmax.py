@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.kernels.jit import (
+    STRICT,
     array,
     by_dtype,
     check,
@@ -27,6 +28,12 @@ from fastnn.kernels.simd import maximum
 _COST, _BACKWARD_COST = 25, 6
 
 
+@inline(fastmath=STRICT)
+def _below(x, top):
+    # Strictly, or LLVM computes x - (top + below), which loses the digits that top has in front of the point.
+    return x - top
+
+
 @inline
 def _largest(x):
     # Starting from the first number, not from -infinity: a row of -infinities has to give NaN.
@@ -41,7 +48,7 @@ def _softmax_row(out, x):
     top = _largest(x)
     total = x.dtype.type(0)
     for j in range(x.size):
-        out[j] = exp(x[j] - top)
+        out[j] = exp(_below(x[j], top))
         total += out[j]
     factor = x.dtype.type(1) / total
     for j in range(x.size):
@@ -53,10 +60,10 @@ def _log_softmax_row(out, x):
     top = _largest(x)
     total = x.dtype.type(0)
     for j in range(x.size):
-        total += exp(x[j] - top)
+        total += exp(_below(x[j], top))
     below = log(total)
     for j in range(x.size):
-        out[j] = (x[j] - top) - below
+        out[j] = _below(_below(x[j], top), below)
 
 
 @inline

@@ -403,3 +403,8 @@ def _operation(operation: Operation) -> None:
 
 for _one in OPERATIONS:
     _operation(_one)
+
+
+# More of the registry, a file for each family: the cases enter themselves.
+import cases_losses  # noqa: E402, F401
+import cases_nn  # noqa: E402, F401

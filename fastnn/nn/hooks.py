@@ -5,6 +5,7 @@ May import ``autograd`` and ``tensor``.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -248,6 +249,13 @@ class _Backward:
         self.grad_outputs = full
         if not self.places:
             # No argument needs a gradient: the hooks hear of the outputs' all the same.
+            if self.after:
+                warnings.warn(
+                    "Full backward hook is firing when gradients are computed with respect to module outputs since no "
+                    "inputs require gradients.",
+                    UserWarning,
+                    stacklevel=2,
+                )
             for hook in self.after:
                 if hook(self.module, (None,) * self.count, full) is not None:
                     raise RuntimeError(

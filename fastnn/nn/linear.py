@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from fastnn.devices import check_device
+from fastnn.dtypes import as_numpy_dtype, default_numpy
 from fastnn.dtypes import dtype as _dtype
-from fastnn.dtypes import float32
 from fastnn.errors import DTypeError, ShapeError
 from fastnn.nn import functional
 from fastnn.nn.module import Module
@@ -29,9 +29,7 @@ def _feature_count(name: str, value: Any) -> int:
 def _kind(dtype: _dtype | None, device: Any) -> np.dtype:
     """The dtype of a layer's parameters; an error for one that cannot be trained, or a device that is not there."""
     check_device(device)
-    if dtype is not None and not isinstance(dtype, _dtype):
-        raise TypeError(f"dtype must be a dtype, found {dtype!r}")
-    kind = (dtype or float32).numpy
+    kind = as_numpy_dtype(dtype, default_numpy())
     if kind.kind != "f":
         raise DTypeError(f"dtype must be float32 or float64, found {dtype}")
     return kind

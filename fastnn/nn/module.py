@@ -7,7 +7,7 @@ from typing import Any, TypeVar
 
 from fastnn.autograd import no_grad
 from fastnn.devices import as_device, check_device, device
-from fastnn.dtypes import dtype
+from fastnn.dtypes import as_numpy_dtype, dtype, from_numpy_dtype
 from fastnn.nn.hooks import EVERYWHERE, Hooked, call_hooked, registered
 from fastnn.nn.parameter import Buffer, Parameter
 from fastnn.nn.state import IncompatibleKeys, Stateful
@@ -73,6 +73,9 @@ class Module(Hooked, Stateful):
                     raise AttributeError(f"cannot assign {label} before Module.__init__() call")
             object.__setattr__(self, name, value)
         elif isinstance(value, Parameter):
+            if name not in registries["_parameters"] and hasattr(type(self), name):
+                # It would be hidden behind what the class has, a property for instance.
+                raise KeyError(f"attribute '{name}' already exists")
             self._forget(name, but=self._parameters)
             self._parameters[name] = registered("parameter", self, name, value) if EVERYWHERE else value
         elif name in registries["_parameters"]:
@@ -162,7 +165,7 @@ class Module(Hooked, Stateful):
         if not isinstance(name, str):
             raise TypeError(f"{kind} name should be a string. Got {type(name).__name__}")
         if "." in name:
-            raise KeyError(f"{kind} name can't contain \".\", got: {name}")
+            raise KeyError(f"{kind} name can't contain \".\", found {name!r}")
         if not name:
             raise KeyError(f'{kind} name can\'t be empty string ""')
         if hasattr(self, name) and name not in self.__dict__[registry]:
@@ -444,22 +447,32 @@ class Module(Hooked, Stateful):
 
 def _parse_to(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dtype | None]:
     """The device and the dtype that ``to`` was given, in any of its forms."""
-    names = {"device", "dtype", "tensor", "other", "non_blocking", "copy", "memory_format"}
-    place, kind = kwargs.get("device"), kwargs.get("dtype")
-    tensors = [kwargs[n] for n in ("tensor", "other") if n in kwargs]
-    for i, given in enumerate(args):
-        if isinstance(given, dtype) and kind is None and i < 2:
-            kind = given
-        elif isinstance(given, Tensor) and i == 0:
-            tensors.append(given)
-        elif isinstance(given, (str, device)) and i == 0 and place is None:
-            place = given
-        elif isinstance(given, int) and not isinstance(given, bool) and i == 0:
-            place = as_device(given)
-        elif not (isinstance(given, bool) and i > 0) and given is not None:
-            raise TypeError(f"to() received an invalid combination of arguments - got {args!r}")
-    if set(kwargs) - names or not (args or kwargs) or not isinstance(kind, dtype | None):
-        raise TypeError(f"to() received an invalid combination of arguments - got {(*args, *kwargs)!r}")
-    if tensors:
-        kind = tensors[0].dtype
+    wrong = TypeError(f"to() received an invalid combination of arguments - got {(*args, *kwargs)!r}")
+    options = dict(kwargs)
+    for name in ("non_blocking", "copy", "memory_format"):
+        options.pop(name, None)
+    # Behind the device, dtype or tensor there are flags only, but for a dtype behind a device.
+    rest = list(args)
+    while rest and isinstance(rest[-1], bool):
+        rest.pop()
+    if len(rest) > 2 or set(options) - {"device", "dtype", "tensor", "other"}:
+        raise wrong
+    place, kind = options.get("device"), options.get("dtype")
+    first = options.get("tensor", options.get("other"))
+    if rest:
+        first = rest[0]
+    if isinstance(first, Tensor):
+        if len(rest) > 1 or kind is not None:
+            raise wrong
+        return None, first.dtype
+    if isinstance(first, (str, device)) or (isinstance(first, int) and not isinstance(first, bool)):
+        place = first
+    elif first is not None:
+        if len(rest) > 1 or not (isinstance(first, dtype) or first in (float, int, bool)):
+            raise wrong
+        kind = first
+    if len(rest) > 1:
+        kind = rest[1]
+    if kind is not None:
+        kind = from_numpy_dtype(as_numpy_dtype(kind))
     return (None if place is None else as_device(place)), kind

@@ -15,8 +15,8 @@ import numpy as np
 from fastnn.autograd import Memory
 from fastnn.autograd.modes import _mode
 from fastnn.devices import check_device
+from fastnn.dtypes import as_numpy_dtype, default_numpy
 from fastnn.dtypes import dtype as _dtype
-from fastnn.dtypes import float32
 from fastnn.errors import DTypeError
 from fastnn.flat import Slot
 from fastnn.tensor import Tensor, _wrap
@@ -131,7 +131,7 @@ class Parameter(Tensor):
             self._place(Slot(value._data.shape, value._data.dtype, transposed))
         self._data[...] = value._data
 
-    def __repr__(self, **options: Any) -> str:
+    def __repr__(self, *, tensor_contents: str | None = None) -> str:
         return f"Parameter containing:\n{super().__repr__()}"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
@@ -163,13 +163,13 @@ class UninitializedParameter(Parameter):
 
     def __init__(self, requires_grad: bool = True, device: Any = None, dtype: _dtype | None = None) -> None:
         check_device(device)
-        self._place(Slot((0,), (dtype or float32).numpy))
+        self._place(Slot((0,), as_numpy_dtype(dtype, default_numpy())))
         self._requires_grad = bool(requires_grad)
 
     def materialize(self, shape: tuple[int, ...], device: Any = None, dtype: _dtype | None = None) -> None:
         """Become a :class:`Parameter` of zeros of this shape; a matrix is stored as ``Linear`` wants it."""
         check_device(device)
-        kind = self._data.dtype if dtype is None else dtype.numpy
+        kind = as_numpy_dtype(dtype, self._data.dtype)
         requires_grad = self._requires_grad
         self._place(Slot(tuple(shape), kind, transposed=len(shape) == 2))
         self._requires_grad = requires_grad
@@ -188,7 +188,7 @@ class UninitializedParameter(Parameter):
         """Itself, for ``state_dict``."""
         return self
 
-    def __repr__(self, **options: Any) -> str:
+    def __repr__(self, *, tensor_contents: str | None = None) -> str:
         return f"<{type(self).__name__}>"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:
