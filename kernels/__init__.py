@@ -21,6 +21,7 @@ from fastnn.kernels.gemm import gemm
 from fastnn.kernels.layer_norm import layer_norm_backward, layer_norm_forward
 from fastnn.kernels.linear import linear_backward, linear_forward
 from fastnn.kernels.losses import pointwise_loss
+from fastnn.kernels.multilabel_margin import multilabel_margin
 from fastnn.kernels.nadam import nadam
 from fastnn.kernels.nll_loss import nll_loss
 from fastnn.kernels.norms import power_sum, scale
@@ -62,6 +63,7 @@ __all__ = [
     "layer_norm_forward",
     "linear_backward",
     "linear_forward",
+    "multilabel_margin",
     "nadam",
     "nll_loss",
     "paired_loss",

@@ -80,9 +80,11 @@ def _all_fit(labels: np.ndarray, classes: int, ignored: int) -> bool:
     return bool(((labels == ignored) | ((labels >= 0) & (labels < classes))).all())
 
 
-def check_classes(labels: np.ndarray, batch: int, weight: np.ndarray | None, classes: int, dtype: np.dtype) -> None:
+def check_classes(
+    name: str, labels: np.ndarray, batch: int, weight: np.ndarray | None, classes: int, dtype: np.dtype
+) -> None:
     """Raise unless there is a label for each row, and a weight for each class where there are weights."""
-    check("labels", labels, np.dtype(np.int64), (batch,))
+    check(name, labels, np.dtype(np.int64), (batch,))
     if weight is not None:
         check("weight", weight, dtype, (classes,))
 

@@ -100,28 +100,36 @@ def bce(x, y, a):
 
 @inline
 def _logistic(x):
-    """``log(1 + exp(-x))``, ``sigmoid(x)`` and ``sigmoid(-x)``, each to a few ulp."""
+    """``log(1 + exp(-|x|))``, ``sigmoid(x)`` and ``sigmoid(-x)``, each to a few ulp."""
     kind = type(x)
     e = exp(-fabs(x))
     one, zero = kind(1), kind(0)
     inverse = one / (one + e)
     high, low = inverse, e * inverse
-    softplus = _log1p(e) + (-x if x < zero else zero)
-    return softplus, (low if x < zero else high), (high if x < zero else low)
+    return _log1p(e), (low if x < zero else high), (high if x < zero else low)
+
+
+@inline
+def _parts(x):
+    """``max(x, 0)`` and ``max(-x, 0)``; NaN in both if x is NaN."""
+    zero = type(x)(0)
+    return (zero if x < zero else x), (zero if x > zero else -x)
 
 
 @inline
 def bce_with_logits(x, y, a):
     kind = type(x)
-    softplus, p, q = _logistic(x)
-    # Not p - y, in which a small q is lost.
-    return (kind(1) - y) * x + softplus, (kind(1) - y) * p - y * q
+    above, below = _parts(x)
+    rest, p, q = _logistic(x)
+    # A sum of terms of one sign, so that a small loss is not lost; and not p - y, in which a small q would be.
+    return (kind(1) - y) * above + y * below + rest, (kind(1) - y) * p - y * q
 
 
 @inline
 def soft_margin(x, y, a):
-    softplus, p, q = _logistic(x * y)
-    return softplus, -y * q
+    _, below = _parts(x * y)
+    rest, _, q = _logistic(x * y)
+    return below + rest, -y * q
 
 
 @inline
@@ -166,9 +174,10 @@ def hinge_embedding(x, y, a):
 @inline
 def bce_with_logits_pos_weight(x, y, z, a):
     kind = type(x)
-    softplus, p, q = _logistic(x)
-    rest = kind(1) - y
-    return rest * x + (rest + z * y) * softplus, rest * p - z * y * q, y * softplus
+    above, below = _parts(x)
+    rest, p, q = _logistic(x)
+    no, yes = kind(1) - y, z * y
+    return no * above + yes * below + (no + yes) * rest, no * p - yes * q, y * (below + rest)
 
 
 @inline

@@ -101,7 +101,7 @@ def nll_loss(
     batch, classes = matrix_shape("x", x)
     dtype = x.dtype
     check("x", x, dtype, (batch, classes))
-    check_classes(labels, batch, weight, classes, dtype)
+    check_classes("labels", labels, batch, weight, classes, dtype)
     wanted, outputs = _MEAN if mean else 0, [x, x, x]
     if out is not None:
         check_scalar("out", out, dtype)

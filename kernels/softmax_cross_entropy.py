@@ -232,15 +232,15 @@ def softmax_cross_entropy(
 
     Raises: IndexError for a label outside [0, classes); nothing has been written then.
     """
-    plain = type(target) is np.ndarray and target.ndim == 1
-    soft = label_smoothing != 0.0 or not plain
+    with_labels = type(target) is not np.ndarray or target.ndim != 2 or target.dtype.kind != "f"
+    soft = label_smoothing != 0.0 or not with_labels
     kernel = kernel_for(_SOFT if soft else _PLAIN, "logits", logits)
     ignored = as_label(ignore_index)
     batch, classes = matrix_shape("logits", logits)
     dtype = logits.dtype
     check("logits", logits, dtype, (batch, classes))
-    if plain or not isinstance(target, np.ndarray):
-        check_classes(target, batch, weight, classes, dtype)
+    if with_labels:
+        check_classes("target", target, batch, weight, classes, dtype)
         wanted = _MEAN if mean else 0
     else:
         check("target", target, dtype, (batch, classes))
