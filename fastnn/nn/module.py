@@ -73,6 +73,9 @@ class Module(Hooked, Stateful):
                     raise AttributeError(f"cannot assign {label} before Module.__init__() call")
             object.__setattr__(self, name, value)
         elif isinstance(value, Parameter):
+            if name not in registries["_parameters"] and hasattr(type(self), name):
+                # It would be hidden behind what the class has, a property for instance.
+                raise KeyError(f"attribute '{name}' already exists")
             self._forget(name, but=self._parameters)
             self._parameters[name] = registered("parameter", self, name, value) if EVERYWHERE else value
         elif name in registries["_parameters"]:

@@ -19,9 +19,9 @@ def _trained(value: Any) -> Any:
 
 def _described(name: Any, value: Any) -> str:
     if not isinstance(value, Tensor):
-        return f"({name}): Object of type: {type(value).__name__}"
+        return f"  ({name}): Object of type: {type(value).__name__}"
     size, kind = "x".join(map(str, value.shape)), type(value).__name__
-    return f"({name}): {kind} containing: [{value.dtype} of size {size}]"
+    return f"  ({name}): {kind} containing: [{value.dtype} of size {size}]"
 
 
 class ParameterList(Module):

@@ -24,6 +24,7 @@ from fastnn.ops.core import (
     promote,
     refuse,
 )
+from fastnn.quiet import quiet
 from fastnn.tensor import Tensor, _wrap
 
 __all__ = [
@@ -190,12 +191,17 @@ def _fmod(x: Any, y: Any) -> Any:
     return np.fmod(x, y)
 
 
-_FLOOR_STEPS = Partial("xy", lambda grad, x, y: -grad * floor_divide(*_two(x, y)))
-_TRUNCATED_STEPS = Partial("xy", lambda grad, x, y: -grad * (_two(x, y)[0] / y).trunc())
+def _steps(round_down: Any) -> Partial:
+    """The derivative of a remainder by the divisor: minus the number of times that it was taken off."""
+
+    def run(grad: Tensor, x: Any, y: Any) -> Tensor:
+        a, b = [t._data if isinstance(t, Tensor) else t for t in (x, y)]
+        return grad * _wrap(np.asarray(-quiet(round_down, np.true_divide(a, b)), grad._data.dtype))
+
+    return Partial("xy", run)
 
 
-def _two(x: Any, y: Any) -> tuple[Any, Any]:
-    return (x, y) if isinstance(x, Tensor) else (_wrap(np.asarray(x, y._data.dtype)), y)
+_FLOOR_STEPS, _TRUNCATED_STEPS = _steps(np.floor), _steps(np.trunc)
 
 
 @named

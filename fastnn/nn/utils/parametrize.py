@@ -155,7 +155,8 @@ def register_parametrization(
         module: has the tensor.
         tensor_name: of the tensor; it moves to ``module.parametrizations.<name>.original``.
         parametrization: its forward takes that and returns the tensor; its ``right_inverse``, if it has one,
-            turns the tensor's present value into what is trained, one tensor or several.
+            turns the tensor's present value into what is trained, one tensor or several. A second one for
+            the same tensor takes the first one's result.
         unsafe: allow another shape and dtype.
 
     >>> import fastnn
@@ -178,10 +179,6 @@ def register_parametrization(
                     "Registering a parametrization may not change the dtype or shape of the tensor, unless `unsafe` "
                     "flag is enabled."
                 )
-        if hasattr(parametrization, "right_inverse"):
-            with no_grad():
-                wanted = parametrization.right_inverse(getattr(module, tensor_name))
-            held.right_inverse(wanted)
         held.append(parametrization)
         held.unsafe |= unsafe
     elif tensor_name in module._buffers or tensor_name in module._parameters:
