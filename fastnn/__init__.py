@@ -84,7 +84,6 @@ from fastnn.sampling import (
     randn_like,
     randperm,
 )
-from fastnn.serialization import load, save
 from fastnn.settings import (
     are_deterministic_algorithms_enabled,
     compile,
@@ -114,6 +113,8 @@ _ON_USE = (
 def __getattr__(name: str) -> object:
     if name in _ON_USE:
         return _import_module(f"fastnn.{name}")
+    if name in ("load", "save"):
+        return getattr(_import_module("fastnn.serialization"), name)
     if name == "autocast":
         return _import_module("fastnn.amp").autocast
     if name == "default_generator":
