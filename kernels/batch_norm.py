@@ -46,8 +46,9 @@ from fastnn.kernels.jit import (
 from fastnn.kernels.random import random_bits, random_keys, random_threshold
 from fastnn.kernels.simd import sqrt
 
-# Columns that are walked down together (their sums lie on the stack), and rows whose sums are one number.
-COLUMNS, ROWS = 128, 128
+# Columns that are walked down together at most, as their sums lie on the stack, and at least in each part of a
+# launch that is cut by columns; rows whose sums are one number.
+COLUMNS, _FEWEST, ROWS = 1024, 64, 128
 # Rows that the guess of a chunk's mean is taken from. If these are outliers, the variance loses up to
 # ROWS / _GUESS of its precision, never more.
 _GUESS = 8
@@ -110,9 +111,9 @@ def _sum_chunk(sums, x, first, last, lo, hi):
     """``guess``, ``sum(x - guess)`` and ``sum((x - guess)**2)`` of rows first to last, columns lo to hi."""
     kind = x.dtype.type
     width = hi - lo
-    guess = stack_array(128, kind(0))[:width]
-    total = stack_array(128, kind(0))[:width]
-    square = stack_array(128, kind(0))[:width]
+    guess = stack_array(COLUMNS, kind(0))[:width]
+    total = stack_array(COLUMNS, kind(0))[:width]
+    square = stack_array(COLUMNS, kind(0))[:width]
     _copy(guess, x[first, lo:hi])
     _copy(total, guess)
     guessed = min(last, first + _GUESS)
@@ -138,17 +139,17 @@ def _sum_chunk(sums, x, first, last, lo, hi):
 
 
 @inline
-def _add_means(mean, guesses, totals, base, rows, share):
+def _add_means(mean, guesses, totals, base, per_row, share):
     for j in range(mean.size):
-        mean[j] += (float(guesses[j]) - float(base[j]) + float(totals[j]) / rows) * share
+        mean[j] += (float(guesses[j]) - float(base[j]) + float(totals[j]) * per_row) * share
 
 
 @inline
-def _add_squares(square, mean, guesses, totals, squares, rows):
+def _add_squares(square, mean, guesses, totals, squares, rows, per_row):
     for j in range(mean.size):
         total = float(totals[j])
-        step = float(guesses[j]) + total / rows - mean[j]
-        spread = float(squares[j]) - total * total / rows
+        step = float(guesses[j]) + total * per_row - mean[j]
+        spread = float(squares[j]) - total * total * per_row
         # A rounded difference may be below zero; NaN is not, and stays.
         square[j] += (0.0 if spread < 0.0 else spread) + step * step * rows
 
@@ -161,10 +162,10 @@ def _moments(mean, square, sums, batch, lo, hi):
     _fill(square, 0.0)
     for chunk in range(sums.shape[0]):
         rows = float(min(batch - chunk * ROWS, ROWS))
-        _add_means(mean, sums[chunk, 0, lo:hi], sums[chunk, 1, lo:hi], base, rows, rows / float(batch))
+        _add_means(mean, sums[chunk, 0, lo:hi], sums[chunk, 1, lo:hi], base, 1.0 / rows, rows / float(batch))
     for chunk in range(sums.shape[0]):
         rows = float(min(batch - chunk * ROWS, ROWS))
-        _add_squares(square, mean, sums[chunk, 0, lo:hi], sums[chunk, 1, lo:hi], sums[chunk, 2, lo:hi], rows)
+        _add_squares(square, mean, sums[chunk, 0, lo:hi], sums[chunk, 1, lo:hi], sums[chunk, 2, lo:hi], rows, 1.0 / rows)
 
 
 @inline
@@ -172,12 +173,12 @@ def _solve_forward(near, rest, inverse, scale, shift, mean, variance, weight, bi
     # All on the stack: with arrays of the caller's, which might overlap, no such loop is vectorised.
     kind = near.dtype.type
     for j in range(mean.size):
-        root = 1.0 / sqrt(variance[j] + eps)
-        slope = root * float(weight[j])
+        root = kind(1) / sqrt(kind(variance[j] + eps))
+        slope = float(root) * float(weight[j])
         near[j] = kind(mean[j])
         # An infinite mean leaves no rest, not NaN.
         left = mean[j] - float(near[j]) if mean[j] - mean[j] == 0.0 else 0.0
-        rest[j], inverse[j], scale[j] = kind(left), kind(root), kind(slope)
+        rest[j], inverse[j], scale[j] = kind(left), root, kind(slope)
         shift[j] = kind(float(bias[j]) - left * slope)
 
 
@@ -222,24 +223,25 @@ def _forward(dtype, smooth):
         # out, x[batch, columns]; weight, bias, running_mean, running_var[columns]; counter[1]; saved[5, columns];
         # sums[chunks, 3, columns]; state[2]
         batch, columns, chunks = integer(args, 10), integer(args, 11), integer(args, 12)
-        phases, by_rows, flags, code = integer(args, 13), integer(args, 14), integer(args, 15), integer(args, 16)
-        slope, keep = dtype(real(args, 17)), dtype(real(args, 18))
-        momentum, eps = real(args, 19), real(args, 20)
+        phases, by_rows, width = integer(args, 13), integer(args, 14), integer(args, 15)
+        flags, code = integer(args, 16), integer(args, 17)
+        slope, keep = dtype(real(args, 18)), dtype(real(args, 19))
+        momentum, eps = real(args, 20), real(args, 21)
         out, x = array(args, 0, (batch, columns), dtype), array(args, 1, (batch, columns), dtype)
         weight, bias = array(args, 2, (columns,), dtype), array(args, 3, (columns,), dtype)
         running_mean, running_var = array(args, 4, (columns,), dtype), array(args, 5, (columns,), dtype)
         counter = array(args, 6, (1,), np.int64)
         saved = array(args, 7, (5, columns), dtype)
         sums = array(args, 8, (chunks, 3, columns), dtype)
-        centres, variances = stack_array(128, 0.0), stack_array(128, 0.0)
-        near, scale, shift = stack_array(128, dtype(0)), stack_array(128, dtype(0)), stack_array(128, dtype(0))
-        rest, inverse = stack_array(128, dtype(0)), stack_array(128, dtype(0))
+        centres, variances = stack_array(COLUMNS, 0.0), stack_array(COLUMNS, 0.0)
+        near, scale, shift = stack_array(COLUMNS, dtype(0)), stack_array(COLUMNS, dtype(0)), stack_array(COLUMNS, dtype(0))
+        rest, inverse = stack_array(COLUMNS, dtype(0)), stack_array(COLUMNS, dtype(0))
         key0, key1 = np.uint32(0), np.uint32(0)
-        threshold, factor = random_threshold(real(args, 18)), dtype(0)
+        threshold, factor = random_threshold(real(args, 19)), dtype(0)
         if flags & _DROP:
             key0, key1 = random_keys(array(args, 9, (2,), np.int64))
             factor = drop_factor(keep)
-        blocks = -(-columns // COLUMNS)
+        blocks = -(-columns // width)
         first_block, last_block, first_chunk, last_chunk, span = 0, blocks, 0, chunks, chunks
         if by_rows:
             first_chunk, last_chunk = part(chunks, t, n)
@@ -249,10 +251,10 @@ def _forward(dtype, smooth):
         for span_first in range(first_chunk, last_chunk, span):
             span_last = min(last_chunk, span_first + span)
             for block in range(first_block, last_block):
-                lo, hi = block * COLUMNS, min(columns, (block + 1) * COLUMNS)
-                width = hi - lo
-                m, s, b = near[:width], scale[:width], shift[:width]
-                centre, variance = centres[:width], variances[:width]
+                lo, hi = block * width, min(columns, (block + 1) * width)
+                count = hi - lo
+                m, s, b = near[:count], scale[:count], shift[:count]
+                centre, variance = centres[:count], variances[:count]
                 if phases & _SUM:
                     for chunk in range(span_first, span_last):
                         _sum_chunk(sums[chunk], x, chunk * ROWS, min(batch, (chunk + 1) * ROWS), lo, hi)
@@ -269,17 +271,17 @@ def _forward(dtype, smooth):
                         _widen(centre, running_mean[lo:hi])
                         _widen(variance, running_var[lo:hi])
                     if flags & _WEIGHT:
-                        _copy(scale[:width], weight[lo:hi])
+                        _copy(scale[:count], weight[lo:hi])
                     else:
-                        _fill(scale[:width], dtype(1))
+                        _fill(scale[:count], dtype(1))
                     if flags & _BIAS:
-                        _copy(shift[:width], bias[lo:hi])
+                        _copy(shift[:count], bias[lo:hi])
                     else:
-                        _fill(shift[:width], dtype(0))
-                    _solve_forward(m, rest[:width], inverse[:width], s, b, centre, variance, s, b, eps)
+                        _fill(shift[:count], dtype(0))
+                    _solve_forward(m, rest[:count], inverse[:count], s, b, centre, variance, s, b, eps)
                     _copy(saved[_MEAN, lo:hi], m)
-                    _copy(saved[_REST, lo:hi], rest[:width])
-                    _copy(saved[_INVERSE, lo:hi], inverse[:width])
+                    _copy(saved[_REST, lo:hi], rest[:count])
+                    _copy(saved[_INVERSE, lo:hi], inverse[:count])
                     _copy(saved[_SCALE, lo:hi], s)
                     _copy(saved[_SHIFT, lo:hi], b)
                 elif phases & _APPLY:
@@ -385,8 +387,9 @@ def _backward(dtype, smooth):
         # dx[batch, columns]; dweight, dbias[columns]; dy, x[batch, columns]; saved[5, columns];
         # sums[chunks, 2, columns]; correction[2, columns]; state[2]
         batch, columns, chunks = integer(args, 9), integer(args, 10), integer(args, 11)
-        phases, by_rows, flags, code = integer(args, 12), integer(args, 13), integer(args, 14), integer(args, 15)
-        slope, keep = dtype(real(args, 16)), dtype(real(args, 17))
+        phases, by_rows, width = integer(args, 12), integer(args, 13), integer(args, 14)
+        flags, code = integer(args, 15), integer(args, 16)
+        slope, keep = dtype(real(args, 17)), dtype(real(args, 18))
         dx = array(args, 0, (batch, columns), dtype)
         dweight, dbias = array(args, 1, (columns,), dtype), array(args, 2, (columns,), dtype)
         dy, x = array(args, 3, (batch, columns), dtype), array(args, 4, (batch, columns), dtype)
@@ -394,32 +397,32 @@ def _backward(dtype, smooth):
         sums = array(args, 6, (chunks, 2, columns), dtype)
         correction = array(args, 7, (2, columns), dtype)
         zero = dtype(0)
-        near, scale, shift = stack_array(128, zero), stack_array(128, zero), stack_array(128, zero)
-        total, product = stack_array(128, zero), stack_array(128, zero)
-        z, dropped = stack_array(128, zero), stack_array(128, zero)
-        totals, products = stack_array(128, 0.0), stack_array(128, 0.0)
+        near, scale, shift = stack_array(COLUMNS, zero), stack_array(COLUMNS, zero), stack_array(COLUMNS, zero)
+        total, product = stack_array(COLUMNS, zero), stack_array(COLUMNS, zero)
+        z, dropped = stack_array(COLUMNS, zero), stack_array(COLUMNS, zero)
+        totals, products = stack_array(COLUMNS, 0.0), stack_array(COLUMNS, 0.0)
         key0, key1 = np.uint32(0), np.uint32(0)
-        threshold, factor = random_threshold(real(args, 17)), zero
+        threshold, factor = random_threshold(real(args, 18)), zero
         if flags & _DROP:
             key0, key1 = random_keys(array(args, 8, (2,), np.int64))
             factor = drop_factor(keep)
         # Without activation and dropout dz is dy, and not written to dx before the last phase.
         plain = not smooth and code == NONE and not flags & _DROP
-        blocks = -(-columns // COLUMNS)
+        blocks = -(-columns // width)
         first_block, last_block, first_chunk, last_chunk = 0, blocks, 0, chunks
         if by_rows:
             first_chunk, last_chunk = part(chunks, t, n)
         else:
             first_block, last_block = part(blocks, t, n)
         for block in range(first_block, last_block):
-            lo, hi = block * COLUMNS, min(columns, (block + 1) * COLUMNS)
-            width = hi - lo
-            m, s, b = near[:width], scale[:width], shift[:width]
+            lo, hi = block * width, min(columns, (block + 1) * width)
+            count = hi - lo
+            m, s, b = near[:count], scale[:count], shift[:count]
             _copy(m, saved[_MEAN, lo:hi])
             _copy(s, saved[_SCALE, lo:hi])
             _copy(b, saved[_SHIFT, lo:hi])
             if phases & _SUM:
-                first, second = total[:width], product[:width]
+                first, second = total[:count], product[:count]
                 for chunk in range(first_chunk, last_chunk):
                     _fill(first, zero)
                     _fill(second, zero)
@@ -429,16 +432,16 @@ def _backward(dtype, smooth):
                             _add_gradient(first, second, gradient, row, m)
                         elif smooth or code == NONE:
                             if flags & _DROP:
-                                drop(dropped[:width], gradient, position, key0, key1, threshold, factor)
+                                drop(dropped[:count], gradient, position, key0, key1, threshold, factor)
                             else:
-                                _copy(dropped[:width], gradient)
+                                _copy(dropped[:count], gradient)
                             if smooth:
-                                _normalise(z[:width], row, m, s, b)
+                                _normalise(z[:count], row, m, s, b)
                                 if not flags & _NEEDS_INPUT:
-                                    activate(z[:width], z[:width], code, slope)
-                                differentiate(dropped[:width], dropped[:width], z[:width], code, slope)
-                            _add_gradient(first, second, dropped[:width], row, m)
-                            _copy(to, dropped[:width])
+                                    activate(z[:count], z[:count], code, slope)
+                                differentiate(dropped[:count], dropped[:count], z[:count], code, slope)
+                            _add_gradient(first, second, dropped[:count], row, m)
+                            _copy(to, dropped[:count])
                         elif flags & _DROP:
                             _add_gradient_relu_drop(
                                 to, first, second, gradient, row, m, s, b, position, key0, key1, threshold, factor
@@ -448,32 +451,32 @@ def _backward(dtype, smooth):
                     _copy(sums[chunk, 0, lo:hi], first)
                     _copy(sums[chunk, 1, lo:hi], second)
             if phases & _SOLVE:
-                _fill(totals[:width], 0.0)
-                _fill(products[:width], 0.0)
+                _fill(totals[:count], 0.0)
+                _fill(products[:count], 0.0)
                 for chunk in range(chunks):
-                    _add_chunk(totals[:width], products[:width], sums[chunk, 0, lo:hi], sums[chunk, 1, lo:hi])
-                _copy(z[:width], saved[_REST, lo:hi])
-                _copy(dropped[:width], saved[_INVERSE, lo:hi])
+                    _add_chunk(totals[:count], products[:count], sums[chunk, 0, lo:hi], sums[chunk, 1, lo:hi])
+                _copy(z[:count], saved[_REST, lo:hi])
+                _copy(dropped[:count], saved[_INVERSE, lo:hi])
                 _solve_backward(
-                    z[:width], total[:width], product[:width], totals[:width], products[:width],
-                    z[:width], dropped[:width], s, float(batch),
+                    z[:count], total[:count], product[:count], totals[:count], products[:count],
+                    z[:count], dropped[:count], s, float(batch),
                 )
-                _copy(correction[0, lo:hi], total[:width])
-                _copy(correction[1, lo:hi], product[:width])
+                _copy(correction[0, lo:hi], total[:count])
+                _copy(correction[1, lo:hi], product[:count])
                 if flags & _WEIGHT:
-                    _put(dweight[lo:hi], z[:width], flags & _ADD_WEIGHT)
+                    _put(dweight[lo:hi], z[:count], flags & _ADD_WEIGHT)
                 if flags & _BIAS:
-                    _narrow(z[:width], totals[:width])
-                    _put(dbias[lo:hi], z[:width], flags & _ADD_BIAS)
+                    _narrow(z[:count], totals[:count])
+                    _put(dbias[lo:hi], z[:count], flags & _ADD_BIAS)
             elif phases & _APPLY:
-                _copy(total[:width], correction[0, lo:hi])
-                _copy(product[:width], correction[1, lo:hi])
+                _copy(total[:count], correction[0, lo:hi])
+                _copy(product[:count], correction[1, lo:hi])
             if phases & _APPLY and flags & _DX:
-                slopes, offsets = total[:width], product[:width]
+                slopes, offsets = total[:count], product[:count]
                 for i in range(first_chunk * ROWS, min(batch, last_chunk * ROWS)):
                     to, row = dx[i, lo:hi], x[i, lo:hi]
                     # Onto the stack first: with dy or dx as its source, which may be its target, no loop is vectorised.
-                    source = dropped[:width]
+                    source = dropped[:count]
                     _copy(source, dy[i, lo:hi] if plain else to)
                     if flags & _TRAINING:
                         _input_gradient(to, source, row, m, s, slopes, offsets)
@@ -484,13 +487,13 @@ def _backward(dtype, smooth):
 
 
 # Activations other than ReLU are kernels of their own, compiled where they are used.
-_FORWARD = by_dtype("batch_norm_forward", lambda dtype: _forward(dtype, False), arrays=10, integers=7, reals=4)
+_FORWARD = by_dtype("batch_norm_forward", lambda dtype: _forward(dtype, False), arrays=10, integers=8, reals=4)
 _FORWARD_SMOOTH = by_dtype(
-    "batch_norm_smooth_forward", lambda dtype: _forward(dtype, True), arrays=10, integers=7, reals=4
+    "batch_norm_smooth_forward", lambda dtype: _forward(dtype, True), arrays=10, integers=8, reals=4
 )
-_BACKWARD = by_dtype("batch_norm_backward", lambda dtype: _backward(dtype, False), arrays=9, integers=7, reals=2)
+_BACKWARD = by_dtype("batch_norm_backward", lambda dtype: _backward(dtype, False), arrays=9, integers=8, reals=2)
 _BACKWARD_SMOOTH = by_dtype(
-    "batch_norm_smooth_backward", lambda dtype: _backward(dtype, True), arrays=9, integers=7, reals=2
+    "batch_norm_smooth_backward", lambda dtype: _backward(dtype, True), arrays=9, integers=8, reals=2
 )
 
 
@@ -501,15 +504,19 @@ def saved_shape(columns: int) -> tuple[int, int]:
 
 def _launch_phases(kernel, phases, operations, batch, columns, arrays, flags, code, *reals):
     """One launch with all phases, cut by columns, or one for each phase, cut by rows where columns are too few."""
-    chunks, blocks = -(-batch // ROWS), -(-columns // COLUMNS)
-    parts = parts_for(operations)
-    if parts == 1 or (phases & _SUM and (blocks >= parts or blocks >= chunks)):
-        launch(kernel, min(parts, blocks), arrays, batch, columns, chunks, phases, False, flags, code, *reals)
+    chunks, parts = -(-batch // ROWS), parts_for(operations)
+    # A number's value does not depend on the width that it is computed in.
+    width = min(columns, COLUMNS)
+    if parts == 1 or (phases & _SUM and columns >= min(parts, chunks) * _FEWEST):
+        if parts > 1:
+            width = min(width, max(_FEWEST, -(-columns // (16 * parts)) * 16))
+        parts = min(parts, -(-columns // width))
+        launch(kernel, parts, arrays, batch, columns, chunks, phases, False, width, flags, code, *reals)
         return
     for phase in (_SUM, _SOLVE, _APPLY):
         if phases & phase:
             cut = 1 if phase == _SOLVE else min(parts, chunks)
-            launch(kernel, cut, arrays, batch, columns, chunks, phase, phase != _SOLVE, flags, code, *reals)
+            launch(kernel, cut, arrays, batch, columns, chunks, phase, phase != _SOLVE, width, flags, code, *reals)
 
 
 def batch_norm_forward(
@@ -647,7 +654,7 @@ def batch_norm_backward(
     if smooth and (saves_input(activation) or activation == "leaky_relu"):
         flags |= _NEEDS_INPUT
     chunks = -(-batch // ROWS)
-    if not chunks:
+    if not chunks or not columns:
         for gradient, accumulate in ((dweight, accumulate_weight), (dbias, accumulate_bias)):
             if gradient is not None and not accumulate:
                 gradient[...] = 0

@@ -2,8 +2,8 @@
 
 Layer normalisation is one group; group normalisation several; root-mean-square normalisation does not
 subtract the mean. Statistics are taken in two passes over numbers that are in the cache: the mean, then
-sums of deviations from it, which also tell how far the rounded mean was off. The mean is kept as two
-numbers of the input's type. The backward computes the value before the activation and the mask of the
+sums of deviations from it, which also tell how far the rounded mean was off. What the mean has beyond its
+type is kept as an offset of the normalised numbers. The backward computes the value before the activation and the mask of the
 dropout again; the gradients of weight and bias are sums over chunks of rows, added in their order.
 
 May import ``jit``, ``simd``, ``activations``, ``dropout`` and ``random``.
@@ -61,9 +61,9 @@ def _deviations(x, mean):
 
 
 @inline
-def _normalise(out, x, mean, rest, inverse):
+def _normalise(out, x, mean, offset, inverse):
     for j in range(x.size):
-        out[j] = ((x[j] - mean) - rest) * inverse
+        out[j] = (x[j] - mean) * inverse + offset
 
 
 @inline
@@ -86,8 +86,8 @@ def _rectify(out, x):
 
 
 @inline
-def _before_activation(out, x, mean, rest, inverse, weight, bias, flags):
-    _normalise(out, x, mean, rest, inverse)
+def _before_activation(out, x, mean, offset, inverse, weight, bias, flags):
+    _normalise(out, x, mean, offset, inverse)
     if flags & _WEIGHT:
         _times(out, out, weight)
     if flags & _BIAS:
@@ -114,7 +114,8 @@ def _forward(dtype, smooth):
             row, lo = i // groups, (i % groups) * size
             hi = lo + size
             source, to = x[row, lo:hi], out[row, lo:hi]
-            mean = rest = dtype(0)
+            mean = offset = dtype(0)
+            centre = 0.0
             if flags & _CENTRED:
                 guess = _sum(source) / dtype(size)
                 # An infinite guess would make NaN of an infinite mean.
@@ -123,14 +124,17 @@ def _forward(dtype, smooth):
                 centre = float(guess) + float(total) / float(size)
                 spread = float(square) - float(total) * float(total) / float(size)
                 mean = dtype(centre)
-                rest = dtype(centre - float(mean)) if centre - centre == 0.0 else dtype(0)
             else:
                 total, square = _deviations(source, dtype(0))
                 spread = float(square)
             spread = 0.0 if spread < 0.0 else spread
-            inverse = dtype(1.0 / sqrt(spread / float(size) + eps))
-            saved[i, 0], saved[i, 1], saved[i, 2] = mean, rest, inverse
-            _before_activation(to, source, mean, rest, inverse, weight[lo:hi], bias[lo:hi], flags)
+            root = 1.0 / sqrt(spread / float(size) + eps)
+            inverse = dtype(root)
+            # The part of the mean that its type does not hold. As a number of its own it would be added to the mean
+            # again, as sums may be reordered.
+            offset = dtype((float(mean) - centre) * root) if centre - centre == 0.0 else dtype(0)
+            saved[i, 0], saved[i, 1], saved[i, 2] = mean, offset, inverse
+            _before_activation(to, source, mean, offset, inverse, weight[lo:hi], bias[lo:hi], flags)
             if smooth:
                 activate(to, to, code, slope)
             elif code != NONE:
@@ -142,26 +146,26 @@ def _forward(dtype, smooth):
 
 
 @inline
-def _add_to(total, product, dz, x, mean, rest, inverse):
+def _add_to(total, product, dz, x, mean, offset, inverse):
     for j in range(x.size):
         total[j] += dz[j]
-        product[j] += dz[j] * (((x[j] - mean) - rest) * inverse)
+        product[j] += dz[j] * ((x[j] - mean) * inverse + offset)
 
 
 @inline
-def _projections(g, x, mean, rest, inverse):
+def _projections(g, x, mean, offset, inverse):
     """``sum(g)`` and ``sum(g * xhat)``."""
     total = product = x.dtype.type(0)
     for j in range(x.size):
         total += g[j]
-        product += g[j] * (((x[j] - mean) - rest) * inverse)
+        product += g[j] * ((x[j] - mean) * inverse + offset)
     return total, product
 
 
 @inline
-def _input_gradient(dx, x, mean, rest, inverse, level, slope):
+def _input_gradient(dx, x, mean, offset, inverse, level, slope):
     for j in range(x.size):
-        dx[j] = (dx[j] - level - (((x[j] - mean) - rest) * inverse) * slope) * inverse
+        dx[j] = (dx[j] - level - ((x[j] - mean) * inverse + offset) * slope) * inverse
 
 
 @inline
@@ -217,26 +221,26 @@ def _backward(dtype, smooth):
                     row, lo = i // groups, (i % groups) * size
                     hi = lo + size
                     source, to, z = x[row, lo:hi], dx[row, lo:hi], scratch[chunk, lo:hi]
-                    mean, rest, inverse = saved[i, 0], saved[i, 1], saved[i, 2]
+                    mean, offset, inverse = saved[i, 0], saved[i, 1], saved[i, 2]
                     if flags & _DROP:
                         drop(to, dy[row, lo:hi], row * columns + lo, key0, key1, threshold, factor)
                     else:
                         _copy(to, dy[row, lo:hi])
                     if smooth or code != NONE:
-                        _before_activation(z, source, mean, rest, inverse, weight[lo:hi], bias[lo:hi], flags)
+                        _before_activation(z, source, mean, offset, inverse, weight[lo:hi], bias[lo:hi], flags)
                         if smooth:
                             if not flags & _NEEDS_INPUT:
                                 activate(z, z, code, slope)
                             differentiate(to, to, z, code, slope)
                         else:
                             _rectified(to, to, z)
-                    _add_to(sums[chunk, 0, lo:hi], sums[chunk, 1, lo:hi], to, source, mean, rest, inverse)
+                    _add_to(sums[chunk, 0, lo:hi], sums[chunk, 1, lo:hi], to, source, mean, offset, inverse)
                     if wanted & _DX:
                         if flags & _WEIGHT:
                             _times(to, to, weight[lo:hi])
-                        total, product = _projections(to, source, mean, rest, inverse)
+                        total, product = _projections(to, source, mean, offset, inverse)
                         level = total / dtype(size) if flags & _CENTRED else dtype(0)
-                        _input_gradient(to, source, mean, rest, inverse, level, product / dtype(size))
+                        _input_gradient(to, source, mean, offset, inverse, level, product / dtype(size))
         if phases & _SOLVE:
             if wanted & _WEIGHT:
                 _add_chunks(dweight, sums, 1, wanted & _ADD_WEIGHT)
@@ -288,7 +292,7 @@ def layer_norm_forward(
 
     Args:
         out, x: (rows, columns), C-contiguous, float32 or float64.
-        saved: (rows * groups, 3), for the backward: mean (as two numbers) and 1 / sqrt(var + eps).
+        saved: (rows * groups, 3), for the backward: mean, offset (what rounding the mean left over) and 1 / sqrt(var + eps).
         weight, bias: (columns,), or None for 1 and 0.
         groups: divides columns.
         activation, slope: see :mod:`fastnn.kernels.activations`.
