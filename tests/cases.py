@@ -405,8 +405,8 @@ for _one in OPERATIONS:
     _operation(_one)
 
 
-# More of the registry, a file for each family.
-import cases_losses  # noqa: E402, F401  The losses enter themselves.
+# More of the registry, a file for each family: the cases enter themselves.
+import cases_losses  # noqa: E402, F401
 import cases_nn  # noqa: E402, F401
 import cases_normalization  # noqa: E402, F401
 import cases_optim  # noqa: E402, F401
