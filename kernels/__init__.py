@@ -11,6 +11,9 @@ from fastnn.kernels.embedding import embedding_backward, embedding_forward
 from fastnn.kernels.gather import gather
 from fastnn.kernels.gemm import gemm
 from fastnn.kernels.linear import linear_backward, linear_forward
+from fastnn.kernels.losses import pointwise_loss
+from fastnn.kernels.multilabel_margin import multilabel_margin
+from fastnn.kernels.nll_loss import nll_loss
 from fastnn.kernels.norms import power_sum, scale
 from fastnn.kernels.optimizers import adam, sgd, sgd_momentum
 from fastnn.kernels.prelu import prelu_backward, prelu_forward
@@ -30,6 +33,9 @@ __all__ = [
     "gemm",
     "linear_backward",
     "linear_forward",
+    "multilabel_margin",
+    "nll_loss",
+    "pointwise_loss",
     "power_sum",
     "prelu_backward",
     "prelu_forward",
