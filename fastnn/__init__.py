@@ -4,6 +4,7 @@
 autograd and state are here, arithmetic is there.
 """
 
+from importlib import import_module as _import_module
 from pathlib import Path as _Path
 
 if not (_Path(__file__).parent / "kernels").is_dir():
@@ -69,6 +70,30 @@ from fastnn.ops.reductions import *  # noqa: F403
 from fastnn.ops.shapes import *  # noqa: F403
 from fastnn.printing import set_printoptions
 from fastnn.random import Generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
+from fastnn.sampling import (
+    bernoulli,
+    multinomial,
+    normal,
+    poisson,
+    rand,
+    rand_like,
+    randint,
+    randint_like,
+    randn,
+    randn_like,
+    randperm,
+)
+from fastnn.serialization import load, save
+from fastnn.settings import (
+    are_deterministic_algorithms_enabled,
+    compile,
+    get_float32_matmul_precision,
+    get_num_interop_threads,
+    is_deterministic_algorithms_warn_only_enabled,
+    set_float32_matmul_precision,
+    set_num_interop_threads,
+    use_deterministic_algorithms,
+)
 from fastnn.tensor import Size, Tensor
 
 __version__ = "0.1.0"
@@ -77,3 +102,19 @@ float, double, half = float32, float64, float16
 long, int, short = int64, int32, int16
 cfloat, cdouble = complex64, complex128
 globals().update(_LEGACY)
+
+# Imported on first use: most scripts need few of them, and every import takes time.
+_ON_USE = (
+    "accelerator", "amp", "backends", "cuda", "distributions", "jit", "mps", "serialization", "torchvision", "version",
+    "xpu",
+)  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    if name in _ON_USE:
+        return _import_module(f"fastnn.{name}")
+    if name == "autocast":
+        return _import_module("fastnn.amp").autocast
+    if name == "default_generator":
+        return _import_module("fastnn.random").default_generator()
+    raise AttributeError(f"module 'fastnn' has no attribute {name!r}")

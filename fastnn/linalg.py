@@ -370,6 +370,8 @@ def matrix_norm(A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool 
     check_tensor("A", A)
     if A._data.ndim < 2:
         raise ShapeError("linalg.matrix_norm: The input tensor A must have at least 2 dimensions.")
+    if A._data.dtype.kind != "f":
+        raise RuntimeError(f"linalg.matrix_norm: Expected a floating point or complex tensor as input. Got {A.dtype}")
     if ord == "fro":
         return vector_norm(A, 2, dim, keepdim, dtype)
     a, b = [dimension(d, A._data.ndim) for d in dim]
@@ -410,10 +412,18 @@ def cond(A: Tensor, p: Any = None) -> Tensor:
     return matrix_norm(a, p) * matrix_norm(inv(a), p)
 
 
+def _square(A: Tensor) -> Tensor:
+    """A tensor of square matrices of any dtype."""
+    check_tensor("A", A)
+    if A._data.dtype.kind == "f" or A._data.ndim < 2 or A._data.shape[-1] != A._data.shape[-2]:
+        return _matrix("matrix_power", A)
+    return A
+
+
 @named
 def matrix_power(A: Tensor, n: int) -> Tensor:
     """A multiplied by itself n times; its inverse for a negative n."""
-    a = _matrix("matrix_power", A)
+    a = _square(A)
     if n < 0:
         return matrix_power(inv(a), -n)
     result = _wrap(np.broadcast_to(np.eye(a._data.shape[-1], dtype=a._data.dtype), a._data.shape).copy())

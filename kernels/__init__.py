@@ -19,6 +19,9 @@ from fastnn.kernels.gather import gather
 from fastnn.kernels.gemm import gemm
 from fastnn.kernels.layer_norm import layer_norm_backward, layer_norm_forward
 from fastnn.kernels.linear import linear_backward, linear_forward
+from fastnn.kernels.losses import pointwise_loss
+from fastnn.kernels.multilabel_margin import multilabel_margin
+from fastnn.kernels.nll_loss import nll_loss
 from fastnn.kernels.norms import power_sum, scale
 from fastnn.kernels.optimizers import adam, sgd, sgd_momentum
 from fastnn.kernels.prelu import prelu_backward, prelu_forward
@@ -46,6 +49,9 @@ __all__ = [
     "layer_norm_forward",
     "linear_backward",
     "linear_forward",
+    "multilabel_margin",
+    "nll_loss",
+    "pointwise_loss",
     "power_sum",
     "prelu_backward",
     "prelu_forward",

@@ -44,7 +44,7 @@ def _elu(x, a, b, c):
 
 
 def _elu_backward(dy, x, a, b, c):
-    return dy * (c * a * exp(c * x)) if x <= 0 else dy * b
+    return dy * b if x > 0 else dy * (c * a * exp(c * x))
 
 
 def _hardshrink(x, a, b, c):
@@ -52,7 +52,8 @@ def _hardshrink(x, a, b, c):
 
 
 def _shrink_backward(dy, x, a, b, c):
-    return type(x)(0) if -a <= x <= a else dy
+    # 0 at NaN, here and for hardtanh, as in PyTorch.
+    return dy if x > a or x < -a else type(x)(0)
 
 
 def _softshrink(x, a, b, c):
@@ -77,7 +78,7 @@ def _hardtanh(x, a, b, c):
 
 
 def _hardtanh_backward(dy, x, a, b, c):
-    return type(x)(0) if x <= a or x >= b else dy
+    return dy if a < x < b else type(x)(0)
 
 
 def _hardswish(x, a, b, c):

@@ -251,8 +251,10 @@ def _backward(dtype, smooth):
 
 
 
-def _kernels(name: str, build: Callable[..., Any], smooth: bool, *layout: int) -> dict[np.dtype, Kernel]:
-    return by_dtype(name, lambda dtype: build(dtype, smooth), *layout)
+def _kernels(
+    name: str, build: Callable[..., Any], smooth: bool, arrays: int, integers: int, reals: int
+) -> dict[np.dtype, Kernel]:
+    return by_dtype(name, lambda dtype: build(dtype, smooth), arrays, integers, reals)
 
 
 # Activations other than ReLU are kernels of their own, compiled where they are used.

@@ -31,7 +31,8 @@ class Operation:
         roundings: how many roundings of a value two libraries may differ by.
         terms: whether a sum of terms is rounded, so that their size counts where they cancel.
         group: the file of recorded values.
-        most: how many of the shapes are recorded there; None for all.
+        smooth: whether finite differences tell the derivative: it may be cut off, or differ by definition.
+        most: how many of the shapes are recorded there; None for all, 0 where PyTorch has no gradient.
     """
 
     name: str
@@ -42,6 +43,7 @@ class Operation:
     terms: bool = False
     group: str = "operations"
     most: int | None = None
+    smooth: bool = True
 
     def __str__(self) -> str:
         return self.name

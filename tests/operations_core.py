@@ -17,7 +17,7 @@ ONE = (-0.9, 0.9)
 
 
 def _op(name: str, run: Callable[..., Any], shapes: list[tuple[Shape, ...]] = SOME, **options: Any) -> Operation:
-    return Operation(name, run, shapes, group="operations_core", most=2, **options)
+    return Operation(name, run, shapes, **{"group": "operations_core", "most": 2, **options})
 
 
 def _index(lib: Any, values: Any) -> Any:
@@ -63,9 +63,9 @@ OPERATIONS_CORE: list[Operation] = [
     _op("f_true_divide", lambda lib, x, y: x.true_divide(y), FEW, domain=POSITIVE, terms=True),
     _op("f_div_floor", lambda lib, x, y: lib.div(x, y, rounding_mode="floor"), FEW, domain=POSITIVE),
     _op("f_div_trunc", lambda lib, x, y: lib.div(x, y, rounding_mode="trunc"), FEW, domain=POSITIVE),
-    _op("floor_divide", lambda lib, x, y: x // y, FEW, domain=POSITIVE),
-    _op("floor_divide_number", lambda lib, x: x // 1.7),
-    _op("rfloor_divide_number", lambda lib, x: 7.3 // x, domain=POSITIVE),
+    _op("floor_divide", lambda lib, x, y: x // y, FEW, domain=POSITIVE, smooth=False, most=0),
+    _op("floor_divide_number", lambda lib, x: x // 1.7, smooth=False, most=0),
+    _op("rfloor_divide_number", lambda lib, x: 7.3 // x, domain=POSITIVE, smooth=False, most=0),
     _op("remainder", lambda lib, x, y: x % y, FEW, domain=(0.4, 3), terms=True),
     _op("remainder_number", lambda lib, x: x % 0.7, terms=True),
     _op("f_fmod", lambda lib, x, y: lib.fmod(x, y), FEW, domain=(0.4, 3), terms=True),
@@ -108,7 +108,7 @@ OPERATIONS_CORE: list[Operation] = [
     _op("f_logit_eps", lambda lib, x: lib.logit(x, 0.1), domain=(0.15, 0.85), roundings=32, terms=True),
     _op("ipow", lambda lib, x: (x * 1).pow_(2), [((2, 3),)]),
     _op("iremainder", lambda lib, x: (x * 1).remainder_(0.7), [((2, 3),)], terms=True),
-    _op("ifloor_divide", lambda lib, x: (x * 1).floor_divide_(0.7), [((2, 3),)]),
+    _op("ifloor_divide", lambda lib, x: (x * 1).floor_divide_(0.7), [((2, 3),)], smooth=False, most=0),
     # Choosing
     _op("where", lambda lib, x, y: lib.where(x > 0, x, y), FEW),
     _op("where_number", lambda lib, x: lib.where(x > 0, x, 0.5)),
@@ -116,7 +116,7 @@ OPERATIONS_CORE: list[Operation] = [
     _op("where_method", lambda lib, x, y: x.where(x > 0, y), FEW),
     _op("masked_fill", lambda lib, x: x.masked_fill(x > 0, 3)),
     _op("masked_fill_", lambda lib, x: (x * 1).masked_fill_(x > 0, -3)),
-    _op("masked_fill_broadcast", lambda lib, x, y: x.masked_fill(y > 0, 2), [((2, 3), (3,)), ((3,), (2, 3))]),
+    _op("masked_fill_broadcast", lambda lib, x, y: x.masked_fill(y > 0, 2) + y, [((2, 3), (3,)), ((3,), (2, 3))]),
     _op("masked_fill_tensor", lambda lib, x: x.masked_fill(x > 0, x.sum()), [((2, 3),)], terms=True),
     _op("masked_select", lambda lib, x: x.masked_select(x > 0)),
     _op("masked_scatter", lambda lib, x, y: x.masked_scatter(x > 0, y), [((2, 3), (2, 3)), ((4,), (5,))]),
@@ -148,7 +148,7 @@ OPERATIONS_CORE: list[Operation] = [
     _op("f_softmax", lambda lib, x: lib.softmax(x, -1), [((5,),), ((2, 3),)], roundings=16, terms=True),
     _op("f_log_softmax", lambda lib, x: x.log_softmax(0), [((5,),), ((2, 3),)], roundings=16, terms=True),
     *[
-        _op(f"f_norm_{p}", lambda lib, x, p=p: lib.norm(x, p), [((5,),), ((2, 3),), ((),)], roundings=32, terms=True)
+        _op(f"f_norm_{p}", lambda lib, x, p=p: lib.norm(x, p), [((5,),), ((2, 3),), ((),)], roundings=32, terms=True, smooth=p != 0)
         for p in (1, 2, 3, 0.5, float("inf"), float("-inf"), 0)
     ],
     _op("f_norm", lambda lib, x: x.norm(), [((5,),), ((2, 3),), ((0,),)], roundings=16, terms=True),
@@ -173,7 +173,7 @@ OPERATIONS_CORE: list[Operation] = [
     _op("f_nanmedian", lambda lib, x: lib.nanmedian(x), FULL),
     _op("f_mode", lambda lib, x: lib.mode(x, -1).values, VECTOR),
     _op("f_quantile", lambda lib, x: x.quantile(0.3), VECTOR, roundings=8, terms=True),
-    _op("f_quantile_dim", lambda lib, x: lib.quantile(x, x.detach().flatten()[:2].abs().clamp(0, 1), 0, keepdim=True), [((5,),), ((4, 3),)], roundings=16, terms=True),
+    _op("f_quantile_dim", lambda lib, x: lib.quantile(x, lib.tensor([0.2, 0.7], dtype=x.dtype), 0, keepdim=True), [((5,),), ((4, 3),)], roundings=16, terms=True),
     *[
         _op(f"f_quantile_{how}", lambda lib, x, how=how: x.quantile(0.6, -1, interpolation=how), [((5,),), ((2, 4),)], roundings=8, terms=True)
         for how in ("lower", "higher", "midpoint", "nearest")
@@ -183,10 +183,10 @@ OPERATIONS_CORE: list[Operation] = [
     _op("f_cummin", lambda lib, x: lib.cummin(x, 0).values, SOME),
     # Shapes
     _op("f_reshape", lambda lib, x: lib.reshape(x, (3, -1)), [((6,),), ((2, 3),), ((3, 0),)]),
-    _op("view_as", lambda lib, x, y: x.view_as(y), [((6,), (2, 3))]),
-    _op("reshape_as", lambda lib, x, y: x.reshape_as(y), [((6,), (2, 3))]),
+    _op("view_as", lambda lib, x, y: x.view_as(y) + y, [((6,), (2, 3))]),
+    _op("reshape_as", lambda lib, x, y: x.reshape_as(y) + y, [((6,), (2, 3))]),
     _op("expand", lambda lib, x: x.expand(4, -1, 3), [((2, 1),), ((2, 3),)], terms=True, roundings=4),
-    _op("expand_as", lambda lib, x, y: x.expand_as(y), [((3,), (2, 3)), ((), (2, 2)), ((1,), (0,))], terms=True, roundings=4),
+    _op("expand_as", lambda lib, x, y: x.expand_as(y) + y, [((3,), (2, 3)), ((), (2, 2)), ((1,), (0,))], terms=True, roundings=4),
     _op("broadcast_to", lambda lib, x: lib.broadcast_to(x, (2, 2, 3)), [((3,),), ((2, 1),)], terms=True, roundings=4),
     _op("broadcast_tensors", lambda lib, x, y: sum(lib.broadcast_tensors(x, y)), FEW, terms=True),
     _op("repeat", lambda lib, x: x.repeat(2, 1, 3), [((2,),), ((2, 3),), ((),)], terms=True, roundings=4),
@@ -244,7 +244,7 @@ OPERATIONS_CORE: list[Operation] = [
     _op("hsplit", lambda lib, x: lib.hsplit(x, 2)[1], [((4,),), ((2, 4),)]),
     _op("unbind", lambda lib, x: [r * (i + 1) for i, r in enumerate(x.unbind(-1))][-1], VECTOR),
     _op("meshgrid", lambda lib, x, y: lib.meshgrid(x, y, indexing="ij")[0] * lib.meshgrid(x, y, indexing="ij")[1], [((2,), (3,))], terms=True, roundings=8),
-    _op("meshgrid_xy", lambda lib, x, y: lib.meshgrid([x, y], indexing="xy")[0], [((2,), (3,))], terms=True, roundings=8),
+    _op("meshgrid_xy", lambda lib, x, y: lib.meshgrid([x, y], indexing="xy")[0] + lib.meshgrid([x, y], indexing="xy")[1], [((2,), (3,))], terms=True, roundings=8),
     _op("cartesian_prod", lambda lib, x, y: lib.cartesian_prod(x, y), [((2,), (3,))], terms=True, roundings=8),
     _op("combinations", lambda lib, x: lib.combinations(x), [((4,),)], terms=True),
     # Elements
@@ -335,7 +335,7 @@ OPERATIONS_CORE: list[Operation] = [
     _op("new_zeros", lambda lib, x: x.new_zeros(2, 1) + x, [((3,),)]),
     _op("new_full", lambda lib, x: x.new_full((3,), 2) * x, [((3,),)]),
     # Conversions
-    _op("half_and_back", lambda lib, x: x.half().to(x.dtype)),
+    _op("half_and_back", lambda lib, x: x.half().to(x.dtype), smooth=False),
     _op("to_other", lambda lib, x: x.to(lib.zeros(1, dtype=lib.float64))),
     _op("to_device_and_dtype", lambda lib, x: x.to("cpu", lib.float64)),
     _op("type_as", lambda lib, x: x.type_as(lib.zeros(1, dtype=lib.float64))),
@@ -349,7 +349,7 @@ OPERATIONS_CORE: list[Operation] = [
     _op("setitem_indices", lambda lib, x, y: (lambda z: (z.__setitem__(_index(lib, [2, 0]), y), z * z)[1])(x * 1), [((3,), (2,)), ((3, 2), (2,))], terms=True),
     _op("squeeze_", lambda lib, x: (x * 1).squeeze_(), [((2, 1),)]),
     _op("unsqueeze_", lambda lib, x: (x * 1).unsqueeze_(0) * 2, [((2, 1),)]),
-    _op("detach_and_add", lambda lib, x: x.detach() + x),
+    _op("detach_and_add", lambda lib, x: x.detach() + x, smooth=False),
 ]  # fmt: skip
 
 # Without a gradient.
@@ -390,7 +390,7 @@ PLAIN_CORE: list[Operation] = [
     _op("p_histc", lambda lib, x: lib.histc(x.detach().double(), 4, -2, 2)),
     _op("p_searchsorted", lambda lib, x: lib.searchsorted(x.detach().flatten().sort()[0], x.contiguous())),
     _op("p_searchsorted_rows", lambda lib, x: lib.searchsorted(x.sort(-1)[0].contiguous(), x.contiguous(), right=True), VECTOR),
-    _op("p_bucketize", lambda lib, x: lib.bucketize(x, lib.tensor([-1.0, 0.0, 1.0]).to(x.dtype))),
+    _op("p_bucketize", lambda lib, x: lib.bucketize(x.contiguous(), lib.tensor([-1.0, 0.0, 1.0]).to(x.dtype))),
     _op("p_where_indices", lambda lib, x: lib.stack(lib.where(x > 0)), VECTOR),
     _op("p_nonzero_tuple", lambda lib, x: lib.nonzero(x > 0, as_tuple=True)[0], VECTOR),
     _op("p_matrix_rank", lambda lib, x: lib.linalg.matrix_rank(x.detach().double()), MATRIX[:3]),

@@ -141,6 +141,9 @@ def test_nan_and_infinity_come_out(dtype, name):
     constants = CONSTANTS.get(name, ())
     expected = naive_nn.elementwise(x, name, *rounded(constants, dtype))
     assert_close(forward(x, name, *constants), expected, dtype)
+    expected = naive_nn.elementwise_backward(np.ones(69), x, name, *rounded(constants, dtype))
+    found = backward(np.ones(69, dtype), x, name, *constants)
+    np.testing.assert_array_equal(np.isnan(found[::3]), np.isnan(expected[::3]))
     # A gradient that is not a number is one where it counts.
     dy, x = np.full(40, np.nan, dtype), np.linspace(-8, 8.1, 40).astype(dtype)
     expected = naive_nn.elementwise_backward(dy, x, name, *rounded(constants, dtype))

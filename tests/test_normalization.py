@@ -64,7 +64,8 @@ def test_texts(lib):
     n = lib.nn
     assert [repr(m) for m in (
         n.BatchNorm1d(4), n.BatchNorm1d(4, momentum=None, affine=False), n.LayerNorm(3),
-        n.LayerNorm([2, 3], bias=False), n.RMSNorm(3), n.GroupNorm(2, 4), n.InstanceNorm1d(2), n.Dropout(), n.AlphaDropout(0.2, inplace=True),
+        n.LayerNorm([2, 3], bias=False), n.RMSNorm(3), n.GroupNorm(2, 4), n.InstanceNorm1d(2), n.Dropout(),
+        n.AlphaDropout(0.2, inplace=True),
         n.FeatureAlphaDropout(), n.Dropout1d(0.1),
     )] == [
         "BatchNorm1d(4, eps=1e-05, momentum=0.1, affine=True, bias=True, track_running_stats=True)",

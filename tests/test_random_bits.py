@@ -99,7 +99,7 @@ def test_upper_bytes_of_neighbours_are_uniform_in_the_plane():
 
 
 def test_birthday_spacings():
-    """G. Marsaglia: of 512 birthdays in a year of 2**24 days, the spacings that occur twice have a Poisson distribution."""
+    """G. Marsaglia: of 512 birthdays in 2**24 days, the spacings that occur twice have a Poisson distribution."""
     values = bits(5, 2, 512 * 512) >> 8
     spacings = np.sort(np.diff(np.sort(values.reshape(512, 512).astype(np.int64), axis=1), axis=1), axis=1)
     found = (np.diff(spacings, axis=1) == 0).sum()

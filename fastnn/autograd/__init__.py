@@ -284,7 +284,7 @@ def gradgradcheck(func: Callable[..., Any], inputs: Any, grad_outputs: Any = Non
 
 def __getattr__(name: str) -> Any:
     # Read when it is used: few programs do.
-    if name in ("functional", "forward_ad", "graph"):
+    if name in ("functional", "checks"):
         import importlib
 
         return importlib.import_module(f"fastnn.autograd.{name}")

@@ -51,16 +51,40 @@ from fastnn.nn.functional_activations import (
     threshold,
     threshold_,
 )
+from fastnn.nn.functional_class_losses import (
+    cross_entropy,
+    multi_margin_loss,
+    multilabel_margin_loss,
+    multilabel_soft_margin_loss,
+    nll_loss,
+)
 from fastnn.nn.functional_dropout import alpha_dropout, dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
 from fastnn.nn.functional_embedding import embedding, embedding_bag, one_hot
+from fastnn.nn.functional_losses import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    gaussian_nll_loss,
+    hinge_embedding_loss,
+    huber_loss,
+    kl_div,
+    l1_loss,
+    mse_loss,
+    poisson_nll_loss,
+    smooth_l1_loss,
+    soft_margin_loss,
+)
 from fastnn.nn.functional_normalization import batch_norm, group_norm, instance_norm, layer_norm, rms_norm
+from fastnn.nn.functional_pair_losses import (
+    cosine_embedding_loss,
+    margin_ranking_loss,
+    triplet_margin_loss,
+    triplet_margin_with_distance_loss,
+)
 from fastnn.nn.functional_softmax import gumbel_softmax, log_softmax, softmax, softmin
 from fastnn.nn.functional_vectors import cosine_similarity, normalize, pad, pairwise_distance, pdist
 from fastnn.nn.gradients import _finish_gradient, _gradient_place
 from fastnn.ops.products import matmul
 from fastnn.tensor import Tensor, _recorded, _wrap
-
-_INT64 = np.dtype(np.int64)
 
 
 def _check_same_dtype(a: Tensor, b: Tensor) -> None:
@@ -196,64 +220,3 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     # All products of two features, and then a linear layer of them.
     products = input1.unsqueeze(-1) * input2.unsqueeze(-2)
     return linear(products.reshape(*input1._data.shape[:-1], n * m), weight.reshape(out_features, n * m), bias)
-
-
-# -- Losses ----------------------------------------------------------------------------------
-
-
-def cross_entropy(input: Tensor, target: Tensor, ignore_index: int = -100, reduction: str = "mean") -> Tensor:
-    """``-log(softmax(input)[target])`` for each row, and its mean or sum.
-
-    Args:
-        input: (batch, classes) or (classes,) logits, float32 or float64.
-        target: (batch,) or () labels, int64 or uint8.
-        ignore_index: a label that marks a row which counts for nothing.
-        reduction: 'mean' over the rows that count, 'sum', or 'none' for the loss of each row.
-
-    Raises: IndexError for a label out of range, before anything is computed.
-
-    >>> import fastnn
-    >>> fastnn.nn.functional.cross_entropy(fastnn.tensor([[0.0, 0.0]]), fastnn.tensor([1])).item()
-    0.6931471824645996
-    """
-    _check_tensor("input", input)
-    _check_tensor("target", target)
-    if reduction not in ("none", "mean", "sum"):
-        raise ValueError(f"{reduction} is not a valid value for reduction: must be 'none', 'mean' or 'sum'")
-    logits = input._data
-    if logits.ndim not in (1, 2):
-        raise ShapeError(f"input must have shape (batch, classes) or (classes,), found {tuple(input.shape)}")
-    if logits.dtype.kind != "f":
-        raise DTypeError(f"input must have dtype float32 or float64, found {input.dtype}")
-    rows = _contiguous(logits if logits.ndim == 2 else logits[None])
-    # One row of logits may come with a target of one element, too.
-    if target._data.shape != logits.shape[:-1] and not (logits.ndim == 1 and target._data.shape == (1,)):
-        raise ShapeError(
-            f"Expected input batch_size ({len(rows)}) to match target batch_size: target must have shape "
-            f"{logits.shape[:-1]}, found {tuple(target.shape)}"
-        )
-    if target._data.dtype not in (_INT64, np.uint8):
-        raise DTypeError(f"expected target to have dtype int64 (or uint8), found {target.dtype}")
-    labels = np.ascontiguousarray(target._data.reshape(-1), dtype=np.int64)
-    recorded = _recorded(input)
-    losses = np.empty(rows.shape[0], rows.dtype)
-    dlogits = np.empty_like(rows) if recorded else None
-    counted = kernels.softmax_cross_entropy(losses, dlogits, rows, labels, reduction == "mean", ignore_index)
-    if reduction == "none":
-        out = losses.reshape(logits.shape[:-1])
-    else:
-        out = np.empty((), rows.dtype)
-        scale = 1.0 if reduction == "sum" else 1.0 / counted if counted else float("nan")
-        kernels.total(out, losses, scale)
-    if dlogits is None:
-        return _wrap(out)
-    gradient = dlogits
-
-    def run(grad: Tensor) -> tuple[Tensor]:
-        g = grad._data
-        if reduction == "none":
-            return (_wrap((gradient * g.reshape(-1, 1)).reshape(logits.shape)),)
-        scaled = gradient if g == 1 else gradient * g
-        return (_wrap(scaled.reshape(logits.shape)),)
-
-    return _wrap(out, Node("CrossEntropy", (input,), run, keeps=True))

@@ -83,16 +83,16 @@ def _linear_piece(x: Tensor, condition: np.ndarray, slope: float = 1.0) -> Tenso
 def _tail_again(x: Tensor, name: str, a: float, b: float, c: float) -> Tensor:
     d = x._data
     if name == "elu":
-        return _linear_piece(x, d > 0, b) + ((_linear_piece(x, d <= 0, c)).exp() - 1) * a
+        return _linear_piece(x, d > 0, b) + (_linear_piece(x, ~(d > 0), c).exp() - 1) * a
     if name in ("hardshrink", "softshrink"):
-        return _linear_piece(x, ~((-a <= d) & (d <= a)))
+        return _linear_piece(x, (d > a) | (d < -a))
     if name == "hardsigmoid":
         return _linear_piece(x, (d > -3) & (d < 3), 1 / 6)
     if name == "hardswish":
         middle = _linear_piece(x, (d > -3) & (d < 3))
         return _linear_piece(x, d >= 3) + middle * (middle + 3) * (1 / 6)
     if name == "hardtanh":
-        return _linear_piece(x, ~((d <= a) | (d >= b)))
+        return _linear_piece(x, (a < d) & (d < b))
     if name == "logsigmoid":
         return -_softplus_again(-x)
     if name == "mish":

@@ -22,7 +22,9 @@ from fastnn.ops.core import (
     of_operand,
     original,
     promote,
+    refuse,
 )
+from fastnn.quiet import quiet
 from fastnn.tensor import Tensor, _wrap
 
 __all__ = [
@@ -48,6 +50,8 @@ def _operands(input: Any, other: Any) -> None:
 
 
 def _scaled(other: Any, alpha: Any) -> Any:
+    if isinstance(other, Tensor) and other._data.dtype == np.bool_ and isinstance(alpha, (bool, int)):
+        return other if alpha else _wrap(np.zeros(other._data.shape, np.bool_))
     return other if alpha == 1 else other * alpha
 
 
@@ -136,7 +140,9 @@ def div(input: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tenso
     raise RuntimeError(f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found {rounding_mode!r}")
 
 
-def _check_zero(y: Any) -> None:
+def _check_divisor(x: Any, y: Any) -> None:
+    if np.result_type(x, y) == np.bool_:
+        raise RuntimeError("division and remainder are not implemented for Bool")
     if np.any(np.asarray(y) == 0):
         raise RuntimeError("ZeroDivisionError")
 
@@ -146,14 +152,14 @@ def _floor_divide(x: Any, y: Any) -> Any:
         # At a quotient that is infinite or NaN NumPy's result is not PyTorch's.
         quotient = np.floor_divide(x, y)
         return np.where(np.asarray(y) == 0, np.true_divide(x, y), quotient)
-    _check_zero(y)
+    _check_divisor(x, y)
     return np.floor_divide(x, y)
 
 
 def _truncate_divide(x: Any, y: Any) -> Any:
     if np.result_type(x, y).kind == "f":
         return np.trunc(np.true_divide(x, y))
-    _check_zero(y)
+    _check_divisor(x, y)
     x, y = np.asarray(x), np.asarray(y)
     quotient = np.floor_divide(x, y)
     return quotient + ((quotient < 0) & (quotient * y != x)).astype(quotient.dtype)
@@ -175,22 +181,27 @@ def floor_divide(input: Tensor, other: Any) -> Tensor:
 
 def _remainder(x: Any, y: Any) -> Any:
     if np.result_type(x, y).kind != "f":
-        _check_zero(y)
+        _check_divisor(x, y)
     return np.remainder(x, y)
 
 
 def _fmod(x: Any, y: Any) -> Any:
     if np.result_type(x, y).kind != "f":
-        _check_zero(y)
+        _check_divisor(x, y)
     return np.fmod(x, y)
 
 
-_FLOOR_STEPS = Partial("xy", lambda grad, x, y: -grad * floor_divide(*_two(x, y)))
-_TRUNCATED_STEPS = Partial("xy", lambda grad, x, y: -grad * (_two(x, y)[0] / y).trunc())
+def _steps(round_down: Any) -> Partial:
+    """The derivative of a remainder by the divisor: minus the number of times that it was taken off."""
+
+    def run(grad: Tensor, x: Any, y: Any) -> Tensor:
+        a, b = [t._data if isinstance(t, Tensor) else t for t in (x, y)]
+        return grad * _wrap(np.asarray(-quiet(round_down, np.true_divide(a, b)), grad._data.dtype))
+
+    return Partial("xy", run)
 
 
-def _two(x: Any, y: Any) -> tuple[Any, Any]:
-    return (x, y) if isinstance(x, Tensor) else (_wrap(np.asarray(x, y._data.dtype)), y)
+_FLOOR_STEPS, _TRUNCATED_STEPS = _steps(np.floor), _steps(np.trunc)
 
 
 @named
@@ -251,7 +262,7 @@ def _powers(x: Any, y: Any) -> Any:
     x, y = np.asarray(x), np.asarray(y)
     kind = np.result_type(x, y)
     if kind == np.bool_:
-        return x | ~y
+        raise RuntimeError('"pow" not implemented for Bool')
     if kind.kind == "f":
         return np.power(x, y)
     if kind.kind == "u":
@@ -412,6 +423,7 @@ def atan2(input: Tensor, other: Tensor) -> Tensor:
 def hypot(input: Tensor, other: Tensor) -> Tensor:
     """``sqrt(input**2 + other**2)``."""
     _two_tensors("hypot", input, other)
+    refuse("hypot_cpu", promote(input, other)[0], "biu")
     return binary(
         "Hypot", input, other, np.hypot,
         Partial("xy", lambda grad, x, y: grad * (x / hypot(x, y))),
@@ -456,7 +468,9 @@ def heaviside(input: Tensor, values: Tensor) -> Tensor:
 @named
 def logaddexp(input: Tensor, other: Tensor) -> Tensor:
     """``log(exp(input) + exp(other))``, without overflow."""
-    return _floating(
+    _two_tensors("logaddexp", input, other)
+    refuse("logaddexp_cpu", promote(input, other)[0], "biu")
+    return binary(
         "Logaddexp", input, other, np.logaddexp,
         Partial("xy", lambda grad, x, y: grad / (1 + (y - x).exp())),
         Partial("xy", lambda grad, x, y: grad / (1 + (x - y).exp())),
@@ -466,7 +480,9 @@ def logaddexp(input: Tensor, other: Tensor) -> Tensor:
 @named
 def logaddexp2(input: Tensor, other: Tensor) -> Tensor:
     """``log2(2**input + 2**other)``, without overflow."""
-    return _floating(
+    _two_tensors("logaddexp2", input, other)
+    refuse("logaddexp2_cpu", promote(input, other)[0], "biu")
+    return binary(
         "Logaddexp2", input, other, np.logaddexp2,
         Partial("xy", lambda grad, x, y: grad / (1 + (y - x).exp2())),
         Partial("xy", lambda grad, x, y: grad / (1 + (x - y).exp2())),
@@ -544,7 +560,12 @@ def _check_value(name: str, value: Any, *tensors: Tensor) -> None:
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """``input + value * tensor1 * tensor2``."""
     _check_value("addcmul operand", value, input, tensor1, tensor2)
-    return input + _scaled(tensor1, value) * tensor2
+    kinds = {t._data.dtype.kind for t in (input, tensor1, tensor2)}
+    if kinds == {"b"}:
+        raise RuntimeError('"addcmul_cpu_out" not implemented for Bool')
+    if "f" not in kinds:
+        value = int(value)
+    return input + (tensor1 if value == 1 else tensor1 * value) * tensor2
 
 
 @named

@@ -77,6 +77,12 @@ def check_tensor(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be a Tensor, found {type(value).__name__}")
 
 
+def refuse(name: str, x: Tensor, kinds: str) -> None:
+    """RuntimeError, as PyTorch's, for a tensor whose dtype is of these kinds, by NumPy's letters."""
+    if x._data.dtype.kind in kinds:
+        raise RuntimeError(f'"{name}" not implemented for {x.dtype}')
+
+
 def dimension(dim: Any, ndim: int) -> int:
     """A dimension as a non-negative number, 0 for a tensor without; IndexError for one that does not exist."""
     if type(dim) is int and -ndim <= dim < ndim:

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.dtypes import from_numpy_dtype
 from fastnn.ops.core import (
     ArrayMap,
     Derivative,
@@ -22,15 +23,74 @@ from fastnn.ops.core import (
     no_gradient,
     of_operand,
     of_result,
+    refuse,
+    scalar_dtype,
 )
+from fastnn.quiet import quiet
 from fastnn.tensor import Tensor, _recorded, _wrap
 
 __all__ = [
-    "abs", "absolute", "acos", "acosh", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctanh", "asin", "asinh",
-    "atan", "atanh", "ceil", "cos", "cosh", "deg2rad", "digamma", "erf", "erfc", "erfinv", "exp", "exp2", "expm1",
-    "fix", "floor", "frac", "i0", "lgamma", "log", "log10", "log1p", "log2", "logit", "mvlgamma", "neg", "negative",
-    "polygamma", "positive", "rad2deg", "reciprocal", "round", "rsqrt", "sgn", "sign", "sin", "sinc", "sinh", "sqrt",
-    "tan", "trunc", "nan_to_num", "clamp", "clamp_max", "clamp_min", "clip", "clone", "conj", "real", "resolve_conj",
+    "abs",
+    "absolute",
+    "acos",
+    "acosh",
+    "arccos",
+    "arccosh",
+    "arcsin",
+    "arcsinh",
+    "arctan",
+    "arctanh",
+    "asin",
+    "asinh",
+    "atan",
+    "atanh",
+    "ceil",
+    "clamp",
+    "clamp_max",
+    "clamp_min",
+    "clip",
+    "clone",
+    "conj",
+    "cos",
+    "cosh",
+    "deg2rad",
+    "digamma",
+    "erf",
+    "erfc",
+    "erfinv",
+    "exp",
+    "exp2",
+    "expm1",
+    "fix",
+    "floor",
+    "frac",
+    "i0",
+    "lgamma",
+    "log",
+    "log1p",
+    "log2",
+    "log10",
+    "logit",
+    "mvlgamma",
+    "nan_to_num",
+    "neg",
+    "negative",
+    "polygamma",
+    "positive",
+    "rad2deg",
+    "real",
+    "reciprocal",
+    "resolve_conj",
+    "round",
+    "rsqrt",
+    "sgn",
+    "sign",
+    "sin",
+    "sinc",
+    "sinh",
+    "sqrt",
+    "tan",
+    "trunc",
 ]  # fmt: skip
 
 _python_abs = abs
@@ -178,6 +238,7 @@ def polygamma(n: int, input: Tensor) -> Tensor:
 def mvlgamma(input: Tensor, p: int) -> Tensor:
     """The logarithm of the multivariate gamma function of dimension p."""
     check_tensor("input", input)
+    refuse("mvlgamma", input, "b")
     x = as_floating(input)
     steps = _wrap(np.arange(p, dtype=x._data.dtype) * -0.5)
     return (x.unsqueeze(-1) + steps).lgamma().sum(-1) + 0.25 * p * (p - 1) * math.log(math.pi)
@@ -291,28 +352,27 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
     if isinstance(min, Tensor) or isinstance(max, Tensor):
         return _clamp_by_tensors(input, min, max)
-    array = input._data
-    if array.dtype.kind == "b":
-        raise RuntimeError('"clamp_scalar_cpu" not implemented for Bool')
-    if any(isinstance(limit, float) for limit in (min, max)) and array.dtype.kind != "f":
-        input = input.to(as_floating(input).dtype)
-        array = input._data
-    if array.dtype.kind != "f":
-        info = np.iinfo(array.dtype)
-        min, max = [None if n is None else int(np.clip(n, info.min, info.max)) for n in (min, max)]
+    for limit_value in (min, max):
+        if limit_value is not None:
+            kind = scalar_dtype(input._data.dtype, limit_value)
+            if kind != input._data.dtype:
+                input = input.to(from_numpy_dtype(kind))
+    kind = input._data.dtype
+    # Integers that do not fit wrap around, as in PyTorch.
+    min, max = [None if n is None else quiet(np.asarray(n).astype, kind) for n in (min, max)]
 
     def limit(a: np.ndarray) -> Any:
         # The upper limit last, so that it wins where it is the lower one.
         if min is not None:
-            a = np.maximum(a, a.dtype.type(min))
-        return a if max is None else np.minimum(a, a.dtype.type(max))
+            a = np.maximum(a, min)
+        return a if max is None else np.minimum(a, max)
 
     def slope(grad: Tensor, x: Tensor) -> Tensor:
         inside = np.ones(x._data.shape, grad._data.dtype)
         if min is not None:
-            inside *= x._data >= x._data.dtype.type(min)
+            inside *= x._data >= min
         if max is not None:
-            inside *= x._data <= x._data.dtype.type(max)
+            inside *= x._data <= max
         return grad * _wrap(inside)
 
     return of_operand("Clamp", input, limit, slope)

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastnn.autograd.engine import Node
 from fastnn.errors import ShapeError
-from fastnn.ops.core import NUMBERS, check_tensor, dimension, linear_map, named, quiet
+from fastnn.ops.core import NUMBERS, check_tensor, dimension, linear_map, named, quiet, refuse
 from fastnn.ops.shapes import _expanded, sliced
 from fastnn.tensor import Tensor, _recorded, _wrap
 
@@ -101,6 +101,11 @@ def _setitem(self: Tensor, key: Any, value: Any) -> None:
     if not isinstance(value, (Tensor, *NUMBERS)):
         raise TypeError(f"can't assign a {type(value).__name__} to a {_type_name(self)}")
     source = value if isinstance(value, Tensor) else None
+    if source is not None and source._data.dtype != self._data.dtype and _is_advanced(parts):
+        raise RuntimeError(
+            f"Index put requires the source and destination dtypes match, got {self.dtype} for the destination and "
+            f"{source.dtype} for the source."
+        )
     recorded = _recorded(self) if source is None else _recorded(self, source)
     if recorded:
         self._check_in_place()
@@ -381,6 +386,8 @@ def scatter_reduce(
         raise RuntimeError(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}.")
     places, _ = _places("scatter_reduce", input, dim, index)
     src = _source("scatter_reduce", src, input, index)
+    if reduce == "mean":
+        refuse("scatter_gather_tensor_cpu_reduce_mean", input, "b")
     base = input._data.copy()
     operate, identity = _REDUCTIONS[reduce]
     part = _top(src._data, index._data)

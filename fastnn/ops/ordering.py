@@ -9,7 +9,7 @@ import numpy as np
 from fastnn import return_types
 from fastnn.errors import ShapeError
 from fastnn.ops.arithmetic import maximum, minimum
-from fastnn.ops.core import check_tensor, dimension, linear_map, mapped, named, reduced
+from fastnn.ops.core import check_tensor, dimension, linear_map, mapped, named, reduced, refuse
 from fastnn.tensor import Tensor, _wrap
 
 __all__ = [
@@ -216,6 +216,7 @@ def msort(input: Tensor) -> Tensor:
 def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
     """The k largest or smallest elements along ``dim``, in order: ``(values, indices)``."""
     check_tensor("input", input)
+    refuse("topk", input, "b")
     axis = dimension(dim, input._data.ndim)
     size = input._data.shape[axis] if input._data.ndim else 1
     if not 0 <= k <= size:
@@ -230,6 +231,7 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
 def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any:
     """The k-th smallest element along ``dim``, counted from 1: ``(values, indices)``."""
     check_tensor("input", input)
+    refuse("kthvalue_cpu", input, "b")
     axis = dimension(dim, input._data.ndim)
     size = input._data.shape[axis] if input._data.ndim else 1
     if not 1 <= k <= size:
@@ -253,6 +255,7 @@ def _middle(a: np.ndarray, axis: int, ignore_nan: bool) -> np.ndarray:
 
 def _median(name: str, input: Tensor, dim: Any, keepdim: bool, ignore_nan: bool) -> Any:
     check_tensor("input", input)
+    refuse("median_cpu", input, "b")
     if dim is None:
         if not input._data.size:
             return input.new_tensor(float("nan")) if input._data.dtype.kind == "f" else _wrap(

@@ -10,7 +10,7 @@ import numpy as np
 from fastnn import kernels
 from fastnn.autograd.engine import Node
 from fastnn.errors import DTypeError, ShapeError
-from fastnn.ops.core import as_floating, check_tensor, dimension, named
+from fastnn.ops.core import as_floating, check_tensor, dimension, named, refuse
 from fastnn.ops.shapes import _expanded, _permuted, _reshaped
 from fastnn.tensor import Tensor, _recorded, _unbroadcast, _wrap
 
@@ -29,7 +29,7 @@ def _check_operands(a: Any, b: Any, names: tuple[str, str] = ("mat1", "mat2")) -
             raise TypeError(f"{name} must be a Tensor, found {type(t).__name__}")
     if a._data.dtype != b._data.dtype:
         raise DTypeError(f"{names[0]} and {names[1]} must have the same dtype, but got {a.dtype} and {b.dtype}")
-    if a._data.dtype.kind == "b":
+    if a._data.dtype.kind == "b" and a._data.size and b._data.size:
         raise DTypeError(f'"addmm_impl_cpu_" not implemented for {a.dtype}')
 
 
@@ -157,6 +157,7 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
             "inconsistent tensor size, expected tensor [{}] and src [{}] to have the same number of elements, but got "
             "{} and {} elements respectively".format(*[a._data.size, b._data.size] * 2)
         )
+    refuse("dot", a, "b")
     return _mm(a.unsqueeze(0), b.unsqueeze(1)).reshape(())
 
 
@@ -216,6 +217,8 @@ def _plus(input: Tensor, product: Tensor, beta: Any, alpha: Any) -> Tensor:
         raise ShapeError(
             f"The expanded size of the tensor {list(product.shape)} must match the existing size {list(input.shape)}"
         )
+    if product._data.dtype.kind != "f":
+        beta, alpha = int(beta), int(alpha)
     if alpha != 1:
         product = product * alpha
     # With beta = 0 not even a NaN in `input` counts.
@@ -276,7 +279,7 @@ def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alp
 @named
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """``beta * input + alpha * bmm(batch1, batch2).sum(0)``."""
-    return _plus(input, bmm(batch1, batch2).sum(0), beta, alpha)
+    return _plus(input, bmm(batch1, batch2).sum(0, dtype=batch1.dtype), beta, alpha)
 
 
 def chain_matmul(*matrices: Tensor) -> Tensor:
@@ -422,6 +425,17 @@ def _pair(a: Tensor, of_a: list[str], b: Tensor, of_b: list[str], later: set[str
         t = _expanded(t, tuple([sizes[c] for c in order]))
         return t.reshape([math.prod([sizes[c] for c in group]) for group in groups])
 
+    if not inside:
+        a, b = [
+            _permuted(t, tuple([names.index(c) for c in batch + only])).reshape(
+                [n for c, n in zip(batch, [t._data.shape[names.index(c)] for c in batch], strict=True)] + rest
+            )
+            for t, names, only, rest in (
+                (a, of_a, only_a, [sizes[c] for c in only_a] + [1] * len(only_b)),
+                (b, of_b, only_b, [1] * len(only_a) + [sizes[c] for c in only_b]),
+            )
+        ]
+        return a * b, batch + only_a + only_b
     product = bmm(arranged(a, of_a, [batch, only_a, inside]), arranged(b, of_b, [batch, inside, only_b]))
     names = batch + only_a + only_b
     return product.reshape([sizes[c] for c in names]), names
@@ -447,6 +461,7 @@ def trace(input: Tensor) -> Tensor:
     check_tensor("input", input)
     if input._data.ndim != 2:
         raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {input._data.ndim}")
+    refuse("trace", input, "b")
     return input.diagonal().sum()
 
 
@@ -484,6 +499,8 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: Any = None) -> T
     """The distances, by the norm of order p, of each row of the one to each row of the other."""
     check_tensor("x1", x1)
     check_tensor("x2", x2)
+    refuse("cdist", x1, "biu")
+    refuse("cdist", x2, "biu")
     if x1._data.ndim < 2 or x2._data.ndim < 2:
         raise ShapeError(f"cdist only supports at least 2D tensors, found {x1._data.ndim}D and {x2._data.ndim}D")
     if x1._data.shape[-1] != x2._data.shape[-1]:
@@ -494,7 +511,7 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: Any = None) -> T
         raise RuntimeError("cdist only supports non-negative p values")
     from fastnn.ops.reductions import vector_norm
 
-    return vector_norm(as_floating(x1).unsqueeze(-2) - as_floating(x2).unsqueeze(-3), p, -1)
+    return vector_norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1)
 
 
 @named
@@ -520,6 +537,7 @@ def diff(
 @named
 def trapezoid(y: Tensor, x: Any = None, *, dx: Any = 1, dim: int = -1) -> Tensor:
     """The area below a line through the points, along a dimension."""
+    refuse("trapezoid", y, "b")
     axis = dimension(dim, y._data.ndim)
     size = y._data.shape[axis]
     middle = (y.narrow(axis, 1, size - 1) + y.narrow(axis, 0, size - 1)) / 2
@@ -542,6 +560,7 @@ def cov(input: Tensor, *, correction: int = 1, fweights: Any = None, aweights: A
         raise RuntimeError(f"cov(): expected input to have two or fewer dimensions but got an input with {input._data.ndim} dimensions")
     if fweights is not None or aweights is not None:
         raise RuntimeError("cov(): fastnn takes no weights")
+    refuse("cov", input, "b")
     x = as_floating(input).reshape(1, -1) if input._data.ndim < 2 else as_floating(input)
     count = x._data.shape[1]
     deviation = x - x.mean(1, True)

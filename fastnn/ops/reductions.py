@@ -18,6 +18,7 @@ from fastnn.ops.core import (
     named,
     quiet,
     reduced,
+    refuse,
 )
 from fastnn.tensor import Tensor, _recorded, _wrap
 
@@ -37,10 +38,16 @@ def _cast(input: Tensor, dtype: Any) -> Tensor:
     return input if dtype is None else input.to(from_numpy_dtype(as_numpy_dtype(dtype)))
 
 
-def _total(input: Tensor, name: str, axes: tuple[int, ...] | None, keepdim: bool, count: int) -> Tensor:
-    """The sum over ``axes``, all for None, divided by ``count``; integers sum as int64."""
+def _kind(x: Tensor, dtype: Any) -> Any:
+    """The dtype to add up and multiply in: integers have int64 unless one was asked for; None for the tensor's."""
+    return None if x._data.dtype.kind == "f" else np.int64 if dtype is None else x._data.dtype
+
+
+def _total(
+    input: Tensor, name: str, axes: tuple[int, ...] | None, keepdim: bool, count: int, kind: Any = None
+) -> Tensor:
+    """The sum over ``axes``, all for None, divided by ``count``."""
     array = input._data
-    kind = None if array.dtype.kind == "f" else np.int64
     result = quiet(_add_up, array, axes, kind, bool(keepdim), count)
     if not _recorded(input):
         return _wrap(result)
@@ -72,8 +79,8 @@ def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = N
     """
     x = _cast(input, dtype)
     if dim is None:
-        return _total(x, "Sum", None, keepdim, 1)
-    return _total(x, "SumBackward1", reduced(dim, x._data.ndim), keepdim, 1)
+        return _total(x, "Sum", None, keepdim, 1, _kind(x, dtype))
+    return _total(x, "SumBackward1", reduced(dim, x._data.ndim), keepdim, 1, _kind(x, dtype))
 
 
 @named
@@ -217,8 +224,8 @@ def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype:
         return prod(x.reshape(-1), 0)
     axis = dimension(dim, x._data.ndim)
     if not x._data.ndim:
-        return x.clone() if x._data.dtype.kind == "f" else x.long()
-    kind = x._data.dtype if x._data.dtype.kind == "f" else np.dtype(np.int64)
+        return x.clone() if x._data.dtype.kind == "f" or dtype is not None else x.long()
+    kind = _kind(x, dtype)
     result = np.asarray(quiet(lambda a: np.multiply.reduce(a, axis=axis, dtype=kind, keepdims=bool(keepdim)), x._data))
     if not _recorded(x):
         return _wrap(result)
@@ -241,8 +248,8 @@ def cumprod(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     x = _cast(input, dtype)
     axis = dimension(dim, x._data.ndim)
     if not x._data.ndim:
-        return x.clone() if x._data.dtype.kind == "f" else x.long()
-    kind = x._data.dtype if x._data.dtype.kind == "f" else np.dtype(np.int64)
+        return x.clone() if x._data.dtype.kind == "f" or dtype is not None else x.long()
+    kind = _kind(x, dtype)
     result = np.asarray(quiet(lambda a: np.multiply.accumulate(a, axis=axis, dtype=kind), x._data))
     if not _recorded(x):
         return _wrap(result)
@@ -266,10 +273,12 @@ def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     x = _cast(input, dtype)
     axis = dimension(dim, x._data.ndim)
     if not x._data.ndim:
-        return x.clone() if x._data.dtype.kind == "f" else x.long()
+        return x.clone() if x._data.dtype.kind == "f" or dtype is not None else x.long()
+
+    kind = _kind(x, dtype)
 
     def forward(a: np.ndarray) -> np.ndarray:
-        return np.add.accumulate(a, axis=axis, dtype=None if a.dtype.kind == "f" else np.int64)
+        return np.add.accumulate(a, axis=axis, dtype=kind)
 
     def backward(g: np.ndarray) -> np.ndarray:
         return np.flip(np.add.accumulate(np.flip(g, axis), axis=axis), axis)
@@ -281,7 +290,8 @@ def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
 def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     """``log(cumsum(exp(input)))``, without overflow."""
     check_tensor("input", input)
-    x = as_floating(input)
+    refuse("logcumsumexp_out_cpu", input, "biu")
+    x = input
     axis = dimension(dim, x._data.ndim)
     if not x._data.ndim:
         return x.clone()
