@@ -99,9 +99,9 @@ def asarray(
 ) -> Tensor:
     """As ``as_tensor``; with ``copy`` always a copy, or with False never, and ValueError instead."""
     made = as_tensor(obj, dtype, device)
-    shares = (isinstance(obj, Tensor) and made is obj) or (isinstance(obj, np.ndarray) and np.may_share_memory(
+    shares = isinstance(obj, Tensor) and made is obj or isinstance(obj, np.ndarray) and np.may_share_memory(
         made._data, obj
-    ))
+    )
     if copy and shares:
         made = made.clone()
     if copy is False and not shares:

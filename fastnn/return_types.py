@@ -7,7 +7,7 @@ from typing import Any
 
 
 def _named(name: str, fields: str) -> Any:
-    base: Any = namedtuple(name, fields)
+    base: Any = namedtuple(name, fields)  # noqa: PYI024  a function for many, with no types of its own
 
     def text(self: Any) -> str:
         lines = ",\n".join(f"{field}={value!r}" for field, value in zip(self._fields, self, strict=True))

@@ -10,7 +10,7 @@ from fastnn.autograd.engine import Node
 from fastnn.dtypes import from_numpy_dtype, promoted
 from fastnn.errors import ShapeError
 from fastnn.ops.core import check_tensor, dimension, linear_map, named
-from fastnn.ops.shapes import select, sliced
+from fastnn.ops.shapes import _permuted, select, sliced
 from fastnn.tensor import Tensor, _recorded, _wrap
 
 __all__ = [

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+
 from fastnn.dtypes import dtype as _dtype
 from fastnn.errors import ShapeError
 from fastnn.flat import is_place
