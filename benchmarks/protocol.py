@@ -8,7 +8,6 @@ round. May import ``registry`` and ``machine``.
 
 from __future__ import annotations
 
-import math
 import tempfile
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -23,8 +22,10 @@ from benchmarks.registry import Case, ProcessWork, Unavailable, Work
 Figures = dict[str, dict[str, Any]]
 REFERENCE = "numpy"
 FEWEST_ROUNDS = 5
-# Cores are far apart where a round trip takes so many times that of the nearest seen in the run.
+# Cores are far apart where a round trip takes so many times the usual one while they are near. That is the
+# lower tenth of a run's, not its least: among moods of 120 to 180 and of 450 to 500 ns, 67 were seen once.
 FAR = 2.0
+NEAR_QUANTILE = 0.1
 
 
 class Asks(Protocol):
@@ -53,7 +54,7 @@ class Plan:
     more_rounds: int
 
 
-QUICK = Plan(rounds=5, seconds=0.03, warm=0.01, process_rounds=5, slow_rounds=1, more_rounds=3)
+QUICK = Plan(rounds=5, seconds=0.03, warm=0.01, process_rounds=5, slow_rounds=1, more_rounds=5)
 FULL = Plan(rounds=9, seconds=0.1, warm=0.02, process_rounds=9, slow_rounds=3, more_rounds=4)
 
 
@@ -119,9 +120,9 @@ class Conditions(NamedTuple):
         """Whether other programs left the round in peace."""
         return self.busy <= DISTURBED
 
-    def is_near(self, nearest: float) -> bool:
-        """Whether the cores were about as near as they have been seen."""
-        return self.apart <= FAR * nearest
+    def is_near(self, near: float) -> bool:
+        """Whether the cores were near each other; ``near``: seconds of a round trip while they are."""
+        return self.apart <= FAR * near
 
 
 @dataclass
@@ -142,16 +143,16 @@ class Entry:
         """Whether anybody can do it."""
         return any("values" in figure for figure in self.figures.values())
 
-    def best_rounds(self, nearest: float) -> list[int]:
+    def best_rounds(self, near: float) -> list[int]:
         """Rounds that other programs left in peace, with the cores near each other."""
-        return [i for i, c in enumerate(self.conditions) if c.is_quiet() and c.is_near(nearest)]
+        return [i for i, c in enumerate(self.conditions) if c.is_quiet() and c.is_near(near)]
 
-    def settle(self, nearest: float) -> None:
+    def settle(self, near: float) -> None:
         """Keep rounds of one kind, if there are enough of it: the best, or those with the cores far apart."""
         quiet = [i for i, c in enumerate(self.conditions) if c.is_quiet()]
-        near = self.best_rounds(nearest)
-        far = [i for i in quiet if i not in near]
-        kept = next((kind for kind in (near, far, quiet) if len(kind) >= FEWEST_ROUNDS), None)
+        best = self.best_rounds(near)
+        far = [i for i in quiet if i not in best]
+        kept = next((kind for kind in (best, far, quiet) if len(kind) >= FEWEST_ROUNDS), None)
         if kept is None:
             return
         self.conditions = [self.conditions[i] for i in kept]
@@ -195,12 +196,12 @@ def measure(
         watch: the conditions since it was last called.
         say: is told what is going on.
 
-    Returns: seconds of a round trip between two cores at their nearest.
+    Returns: seconds of a round trip between two cores while they are near; 0 if unknown.
     """
     live = [entry for entry in entries if entry.is_live()]
-    nearest = float("inf")
+    near, trips = 0.0, list[float]()
     for number in range(plan.rounds + plan.more_rounds):
-        waiting = [entry for entry in live if len(entry.best_rounds(nearest)) < plan.rounds]
+        waiting = [entry for entry in live if len(entry.best_rounds(near)) < plan.rounds]
         for i, entry in enumerate(waiting):
             if i == 0 or entry.work is not waiting[i - 1].work:
                 say(f"round {number + 1}: {entry.work.name}")
@@ -208,10 +209,11 @@ def measure(
             play_round(pool, entry, plan)
             after = watch()
             entry.conditions.append(Conditions(after.busy, max(before.apart, after.apart)))
-            nearest = min(nearest, entry.conditions[-1].apart or nearest)
+            trips += [trip for trip in (before.apart, after.apart) if trip]
+            near = float(np.quantile(trips, NEAR_QUANTILE)) if trips else 0.0
     for entry in live:
-        entry.settle(nearest)
-    return nearest if math.isfinite(nearest) else 0.0
+        entry.settle(near)
+    return near
 
 
 def measure_processes(work: ProcessWork, case: Case, names: Iterable[str], threads: int, plan: Plan) -> Figures:

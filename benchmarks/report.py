@@ -46,9 +46,9 @@ def header(results: Results) -> list[str]:
             f"other programs had up to {max(row.busy for row in disturbed):.0%} of the processors beside "
             f"{len(disturbed)} of {len(results.rows)} rows, marked !: run those again on a quiet machine"
         )
-    if about.get("nearest"):
-        far = [row for row in results.rows if row.apart[1] > FAR * about["nearest"]]
-        trips = f"a round trip between two cores took {about['nearest'] * 1e9:.0f} ns at best"
+    if about.get("near"):
+        far = [row for row in results.rows if row.apart[1] > FAR * about["near"]]
+        trips = f"a round trip between two cores took {about['near'] * 1e9:.0f} ns while they were near"
         if far:
             most = max(row.apart[1] for row in far)
             trips += f" and up to {most * 1e9:.0f} in {len(far)} of {len(results.rows)} rows, marked ~"
@@ -77,8 +77,8 @@ def _cells(results: Results, row: Row, name: str) -> tuple[str, str, str]:
 
 def _case_name(results: Results, row: Row) -> str:
     """The case, marked where other programs were at work (!) or the cores far apart (~)."""
-    nearest = results.header.get("nearest", 0.0)
-    marks = "!" * (row.busy > DISTURBED) + "~" * bool(nearest and row.apart[1] > FAR * nearest)
+    near = results.header.get("near", 0.0)
+    marks = "!" * (row.busy > DISTURBED) + "~" * bool(near and row.apart[1] > FAR * near)
     return f"{row.case} {marks}".strip()
 
 

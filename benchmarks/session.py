@@ -56,7 +56,7 @@ class Session:
         self.quick, self.threads, self._say_plainly = quick, threads, say
         self.plan = protocol.QUICK if quick else protocol.FULL
         self.started = time.monotonic()
-        self.nearest = 0.0
+        self.near = 0.0
 
     def say(self, message: str) -> None:
         """Tell what is going on, and since when."""
@@ -106,7 +106,7 @@ class Session:
         def watch() -> Conditions:
             return Conditions(others.share(), pool.ask("pulse", do="pulse").get("seconds", 0.0))
 
-        self.nearest = protocol.measure(pool, entries, self.plan, watch, self.say)
+        self.near = protocol.measure(pool, entries, self.plan, watch, self.say)
         return [_row(e.work, e.case, e.work.limit, e.figures, e.conditions) for e in entries]
 
     def _processes(self, work: ProcessWork) -> list[Row]:
@@ -133,7 +133,7 @@ class Session:
             "quick": self.quick,
             "rounds": self.plan.rounds,
             "minutes": round((time.monotonic() - self.started) / 60, 1),
-            "nearest": self.nearest,
+            "near": self.near,
             "libraries": about,
         }
 

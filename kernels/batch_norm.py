@@ -20,7 +20,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.kernels.activations import (
-    COSTS,
+    cost,
     NONE,
     RELU,
     activate,
@@ -569,7 +569,7 @@ def batch_norm_forward(
     if not batch or not columns:
         return
     _launch_phases(
-        kernel, phases, x.size * (_COST + COSTS[code]), batch, columns,
+        kernel, phases, x.size * (_COST + cost(code)), batch, columns,
         (out, x, saved if weight is None else weight, saved if bias is None else bias,
          saved if running_mean is None else running_mean, saved if running_var is None else running_var,
          saved if counter is None else counter, saved, sums, saved if state is None else state),
@@ -632,7 +632,7 @@ def batch_norm_backward(
     chunks = -(-batch // ROWS)
     sums = np.empty((chunks + 1, 2, columns), dtype)
     _launch_phases(
-        kernel, _ALL, x.size * (_COST + COSTS[code]), batch, columns,
+        kernel, _ALL, x.size * (_COST + cost(code)), batch, columns,
         (np.empty_like(x) if dx is None else dx, saved if dweight is None else dweight,
          saved if dbias is None else dbias, dy, x, saved, sums, sums[chunks], saved if state is None else state),
         flags, code, slope, 1.0 - p,

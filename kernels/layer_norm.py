@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn.kernels.activations import COSTS, NONE, activate, activation_code, differentiate, saves_input
+from fastnn.kernels.activations import NONE, activate, activation_code, cost, differentiate, saves_input
 from fastnn.kernels.dropout import check_drop, drop, drop_factor
 from fastnn.kernels.jit import (
     array,
@@ -308,7 +308,7 @@ def layer_norm_forward(
         flags |= _DROP
     if not x.size:
         return
-    parts = min(parts_for(x.size * (_COST + COSTS[code])), rows * groups)
+    parts = min(parts_for(x.size * (_COST + cost(code))), rows * groups)
     launch(
         kernel, parts,
         (out, x, saved if weight is None else weight, saved if bias is None else bias, saved,
@@ -384,6 +384,6 @@ def layer_norm_backward(
         saved, np.empty((chunks, 2, columns), dtype), np.empty((chunks, columns), dtype),
         saved if state is None else state,
     )  # fmt: skip
-    parts = max(1, min(parts_for(x.size * (_COST + COSTS[code])), chunks))
+    parts = max(1, min(parts_for(x.size * (_COST + cost(code))), chunks))
     for cut, phases in ((1, _SUM | _SOLVE),) if parts == 1 else ((parts, _SUM), (1, _SOLVE)):
         launch(kernel, cut, arrays, rows, columns, groups, chunks, phases, flags, wanted, code, slope, 1.0 - p)
