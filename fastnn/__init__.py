@@ -94,6 +94,7 @@ from fastnn.settings import (
     set_num_interop_threads,
     use_deterministic_algorithms,
 )
+from fastnn.profiling import profile
 from fastnn.tensor import Size, Tensor
 from fastnn.training import Epoch, History, fit
 

@@ -5,6 +5,7 @@ May import ``capture``, ``nn``, ``optim``, ``random`` and ``fastnn.kernels``.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -81,7 +82,7 @@ class Rows:
             self.data = self.data.astype(np.float32)
         if self.targets.dtype.kind in "iu":
             self.targets = self.targets.astype(np.int64, copy=False)
-        self.flat = np.ascontiguousarray(self.data.reshape(len(self.data), -1))
+        self.flat = np.ascontiguousarray(self.data.reshape(len(self.data), math.prod(self.data.shape[1:])))
         self.scale = (1 / 255 if self.data.dtype == np.uint8 else 1.0) if scale is None else float(scale)
         self.shift = float(shift)
         self._buffers: dict[int, tuple[Tensor, Tensor]] = {}
@@ -97,7 +98,7 @@ class Rows:
             y = np.empty((size, *self.targets.shape[1:]), self.targets.dtype)
             self._buffers[size] = _wrap(x.reshape(size, *self.data.shape[1:])), _wrap(y)
         x_batch, y_batch = self._buffers[size]
-        kernels.gather(x_batch._data.reshape(size, -1), self.flat, indices, self.scale, self.shift)
+        kernels.gather(x_batch._data.reshape(size, self.flat.shape[1]), self.flat, indices, self.scale, self.shift)
         np.take(self.targets, indices, axis=0, out=y_batch._data)
         return x_batch, y_batch
 
