@@ -22,7 +22,10 @@ max, min, sort, topk, median, nanmedian, mode, kthvalue, cummax, cummin = [
     for name in ("max", "min", "sort", "topk", "median", "nanmedian", "mode", "kthvalue", "cummax", "cummin")
 ]
 aminmax = _named("aminmax", "min max")
-linalg_eigh, linalg_eig = _named("linalg_eigh", "eigenvalues eigenvectors"), _named("linalg_eig", "eigenvalues eigenvectors")
+linalg_eigh, linalg_eig = (
+    _named("linalg_eigh", "eigenvalues eigenvectors"),
+    _named("linalg_eig", "eigenvalues eigenvectors"),
+)
 linalg_qr, linalg_svd = _named("linalg_qr", "Q R"), _named("linalg_svd", "U S Vh")
 linalg_slogdet, linalg_lstsq = (
     _named("linalg_slogdet", "sign logabsdet"),

@@ -2,9 +2,9 @@
 
 Statistics are taken down the columns of a matrix, over chunks of rows, each around a guess of its mean
 from its first rows: sums of ``x - guess`` and of its square lose nothing where the mean is far larger
-than the deviations. The chunks' moments are put together in float64 (the shifted and the combined formulas of T. F.
-Chan, G. H. Golub and R. J. LeVeque, The American Statistician 37 (1983) 242-247). The mean is kept as two numbers of the input's type, and
-always subtracted before anything is multiplied.
+than the deviations. The chunks' moments are put together in float64 (the shifted and the combined
+formulas of T. F. Chan, G. H. Golub and R. J. LeVeque, The American Statistician 37 (1983) 242-247).
+The mean is kept as two numbers of the input's type, and always subtracted before anything is multiplied.
 
 A launch goes through *phases*: sums, what follows from them for each column, the pass that uses it. A
 part that owns whole columns runs all three, while the columns are in its cache; a matrix of few columns
@@ -165,7 +165,9 @@ def _moments(mean, square, sums, batch, lo, hi):
         _add_means(mean, sums[chunk, 0, lo:hi], sums[chunk, 1, lo:hi], base, 1.0 / rows, rows / float(batch))
     for chunk in range(sums.shape[0]):
         rows = float(min(batch - chunk * ROWS, ROWS))
-        _add_squares(square, mean, sums[chunk, 0, lo:hi], sums[chunk, 1, lo:hi], sums[chunk, 2, lo:hi], rows, 1.0 / rows)
+        _add_squares(
+            square, mean, sums[chunk, 0, lo:hi], sums[chunk, 1, lo:hi], sums[chunk, 2, lo:hi], rows, 1.0 / rows
+        )
 
 
 @inline
@@ -234,7 +236,11 @@ def _forward(dtype, smooth):
         saved = array(args, 7, (5, columns), dtype)
         sums = array(args, 8, (chunks, 3, columns), dtype)
         centres, variances = stack_array(COLUMNS, 0.0), stack_array(COLUMNS, 0.0)
-        near, scale, shift = stack_array(COLUMNS, dtype(0)), stack_array(COLUMNS, dtype(0)), stack_array(COLUMNS, dtype(0))
+        near, scale, shift = (
+            stack_array(COLUMNS, dtype(0)),
+            stack_array(COLUMNS, dtype(0)),
+            stack_array(COLUMNS, dtype(0)),
+        )
         rest, inverse = stack_array(COLUMNS, dtype(0)), stack_array(COLUMNS, dtype(0))
         key0, key1 = np.uint32(0), np.uint32(0)
         threshold, factor = random_threshold(real(args, 19)), dtype(0)

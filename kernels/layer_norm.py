@@ -3,8 +3,9 @@
 Layer normalisation is one group; group normalisation several; root-mean-square normalisation does not
 subtract the mean. Statistics are taken in two passes over numbers that are in the cache: the mean, then
 sums of deviations from it, which also tell how far the rounded mean was off. What the mean has beyond its
-type is kept as an offset of the normalised numbers. The backward computes the value before the activation and the mask of the
-dropout again; the gradients of weight and bias are sums over chunks of rows, added in their order.
+type is kept as an offset of the normalised numbers. The backward computes the value before the
+activation and the mask of the dropout again; the gradients of weight and bias are sums over chunks of
+rows, added in their order.
 
 May import ``jit``, ``simd``, ``activations``, ``dropout`` and ``random``.
 """
@@ -292,7 +293,8 @@ def layer_norm_forward(
 
     Args:
         out, x: (rows, columns), C-contiguous, float32 or float64.
-        saved: (rows * groups, 3), for the backward: mean, offset (what rounding the mean left over) and 1 / sqrt(var + eps).
+        saved: (rows * groups, 3), for the backward: mean, offset (what rounding the mean left over) and
+            1 / sqrt(var + eps).
         weight, bias: (columns,), or None for 1 and 0.
         groups: divides columns.
         activation, slope: see :mod:`fastnn.kernels.activations`.

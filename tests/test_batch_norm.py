@@ -57,7 +57,11 @@ def run(a: dict[str, np.ndarray], backward: bool = True, **options: Any) -> dict
     common = {k: v for k, v in options.items() if k in ("training", "activation", "slope", "p", "state")}
     batch_norm_forward(found["out"], found["saved"], x, a["weight"], a["bias"], *tracked.values(), **options)
     if backward:
-        grads = {"dx": np.full_like(x, np.nan), "dweight": np.zeros_like(a["weight"]), "dbias": np.zeros_like(a["bias"])}
+        grads = {
+            "dx": np.full_like(x, np.nan),
+            "dweight": np.zeros_like(a["weight"]),
+            "dbias": np.zeros_like(a["bias"]),
+        }
         batch_norm_backward(*grads.values(), a["dy"], x, found["saved"], **common)
         found |= grads
     return found | tracked
@@ -129,7 +133,9 @@ def test_against_reference(dtype, training, p, activation):
 def test_other_activations(training, p, activation):
     for slope in (0.2, -0.5) if activation == "leaky_relu" else (0.01,):
         for batch, columns in [(3, 7), (ROWS + 1, 17)]:
-            assert_right(batch_of(batch, columns, np.float64), training=training, activation=activation, p=p, slope=slope)
+            assert_right(
+                batch_of(batch, columns, np.float64), training=training, activation=activation, p=p, slope=slope
+            )
 
 
 @pytest.mark.parametrize("shape", [(64, 7), (1000, 33)])
@@ -211,7 +217,9 @@ def test_sums_that_are_given():
     x = a["x"].astype(np.float64)
     chunks = [x[:ROWS], x[ROWS:]]
     guess = [np.round(c.mean(0), 1) for c in chunks]
-    sums = np.array([[g, (c - g).sum(0), ((c - g) ** 2).sum(0)] for c, g in zip(chunks, guess, strict=True)], np.float32)
+    sums = np.array(
+        [[g, (c - g).sum(0), ((c - g) ** 2).sum(0)] for c, g in zip(chunks, guess, strict=True)], np.float32
+    )
     out, saved = np.empty_like(a["x"]), np.empty((5, 70), np.float32)
     batch_norm_forward(out, saved, a["x"], a["weight"], a["bias"], sums=sums)
     np.testing.assert_allclose(out, run(a)["out"], rtol=0, atol=2e-6)
@@ -282,7 +290,9 @@ def test_nothing_outside_the_arrays_is_touched(dtype, side, shape):
         arrays = {name: canary.array for name, canary in around.items()}
         tracked = a["running_mean"].copy(), a["running_var"].copy()
         batch_norm_forward(arrays["out"], arrays["saved"], a["x"], a["weight"], a["bias"], *tracked, **options)
-        batch_norm_backward(arrays["dx"], arrays["dweight"], arrays["dbias"], a["dy"], a["x"], arrays["saved"], **options)
+        batch_norm_backward(
+            arrays["dx"], arrays["dweight"], arrays["dbias"], a["dy"], a["x"], arrays["saved"], **options
+        )
         for name, canary in around.items():
             canary.check()
             assert_same_bits(canary.array.copy(), expected[name])
@@ -308,7 +318,9 @@ def test_one_row():
 OUTPUTS = ("out", "saved", "running_mean", "running_var")
 
 
-@pytest.mark.parametrize("name", ["out", "saved", "x", "weight", "bias", "running_mean", "running_var", "counter", "state"])
+@pytest.mark.parametrize(
+    "name", ["out", "saved", "x", "weight", "bias", "running_mean", "running_var", "counter", "state"]
+)
 def test_wrong_arrays_are_refused_forward(name):
     good: dict[str, Any] = {k: v for k, v in batch_of(6, 5, np.float32).items() if k != "dy"}
     good |= {"out": np.zeros((6, 5), np.float32), "saved": np.zeros((5, 5), np.float32)}

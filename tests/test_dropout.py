@@ -1,4 +1,4 @@
-"""Dropout and alpha dropout: which numbers are kept, what becomes of them, and that a mask is a function of position."""
+"""Dropout and alpha dropout: which numbers are kept, what becomes of them, and masks by position."""
 
 from __future__ import annotations
 

@@ -348,7 +348,12 @@ def instance_norm(
     positions = math.prod(shape[2:])
     if positions == 1:
         raise ValueError(f"Expected more than 1 spatial element when training, got input size {list(shape)}")
-    for name, value in (("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias)):
+    for name, value in (
+        ("running_mean", running_mean),
+        ("running_var", running_var),
+        ("weight", weight),
+        ("bias", bias),
+    ):
         if value is not None:
             _check_vector(name, value, input._data, shape[1])
     out = _normalise_rows("NativeBatchNorm", input, shape[1] * positions, shape[1], True, None, None, eps, *_NOTHING)

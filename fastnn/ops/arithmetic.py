@@ -312,7 +312,7 @@ def _pow(input: Any, exponent: Any) -> Any:
         return _power_of_number(input, exponent)
     if not isinstance(exponent, (Tensor, *NUMBERS, np.ndarray)) or not isinstance(input, (Tensor, *NUMBERS)):
         return NotImplemented
-    if isinstance(exponent, Tensor) or isinstance(exponent, np.ndarray):
+    if isinstance(exponent, (Tensor, np.ndarray)):
         return binary("PowBackward1", input, exponent, _powers, _POWER_X, _POWER_Y)
     check_tensor("input", input)
     return _power_of_number(input, exponent)

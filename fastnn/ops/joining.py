@@ -350,7 +350,9 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
     swap = indexing == "xy" and count > 1
     ordered = [parts[1], parts[0], *parts[2:]] if swap else parts
     shape = [t._data.size for t in ordered]
-    grids = [t.reshape([t._data.size if d == i else 1 for d in range(count)]).expand(shape) for i, t in enumerate(ordered)]
+    grids = [
+        t.reshape([t._data.size if d == i else 1 for d in range(count)]).expand(shape) for i, t in enumerate(ordered)
+    ]
     if swap:
         # Their order is that of the arguments again; the first runs along dimension 1.
         grids[:2] = grids[1::-1]
