@@ -41,17 +41,8 @@ _LAYERS: dict[str, tuple[Callable[[Any], Any], float]] = {
 }
 # Here an infinity comes out of PyTorch as another number in the backward: of a quotient of infinities.
 _FINITE = (
-    "softsign",
-    "glu",
-    "softmax",
-    "log_softmax",
-    "softmin",
-    "prelu",
-    "prelu_channels",
-    "softplus",
-    "mish",
-    "silu",
-)
+    "softsign", "glu", "softmax", "log_softmax", "softmin", "prelu", "prelu_channels", "softplus", "mish", "silu",
+)  # fmt: skip
 
 
 def _layer(name: str, kind: Any) -> None:

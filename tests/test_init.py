@@ -111,14 +111,8 @@ def test_sparse(lib):
 
 def test_gains(lib):
     gain = lib.nn.init.calculate_gain
-    for name, value in [
-        ("linear", 1),
-        ("conv2d", 1),
-        ("sigmoid", 1),
-        ("tanh", 5 / 3),
-        ("relu", 2**0.5),
-        ("selu", 0.75),
-    ]:
+    gains = {"linear": 1, "conv2d": 1, "sigmoid": 1, "tanh": 5 / 3, "relu": 2**0.5, "selu": 0.75}
+    for name, value in gains.items():
         assert gain(name) == pytest.approx(value, rel=1e-15)
     assert gain("leaky_relu") == pytest.approx(math.sqrt(2 / (1 + 0.01**2)), rel=1e-15)
     assert gain("leaky_relu", 1) == 1
@@ -133,7 +127,7 @@ def test_errors(lib):
                   lambda: init.orthogonal_(vector), lambda: init.sparse_(vector, 0.1), lambda: init.dirac_(matrix),
                   lambda: init.kaiming_uniform_(matrix, mode="fan_on"),
                   lambda: init.kaiming_uniform_(matrix, nonlinearity="swish")):  # fmt: skip
-        with pytest.raises(ValueError, match=r"\S"):
+        with pytest.raises(ValueError, match=r"."):
             wrong()
     for wrong in (lambda: init.uniform_(vector, 2, 1), lambda: init.normal_(vector, 0, -1)):
         with pytest.raises(RuntimeError):
@@ -144,7 +138,7 @@ def test_old_names(lib):
     w = lib.zeros(3, 4)
     for name in ("uniform", "normal", "xavier_uniform", "xavier_normal", "kaiming_uniform", "kaiming_normal",
                  "orthogonal", "eye"):  # fmt: skip
-        with pytest.warns(FutureWarning, match=f"nn.init.{name}"):
+        with pytest.warns(FutureWarning, match=rf"nn\.init\.{name}"):
             assert getattr(lib.nn.init, name)(w) is w
     with pytest.warns(FutureWarning, match="deprecated"):
         lib.nn.init.constant(w, 3)

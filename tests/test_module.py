@@ -157,9 +157,8 @@ def test_backward_hooks(lib):
     expected = grads_of(lib, model, x)
 
     def after(module: Any, grad_input: Any, grad_output: Any) -> None:
-        seen.append(
-            (type(module).__name__, [tuple(g.shape) for g in grad_input], [tuple(g.shape) for g in grad_output])
-        )
+        shapes = [[tuple(g.shape) for g in grads] for grads in (grad_input, grad_output)]
+        seen.append((type(module).__name__, *shapes))
 
     def before(module: Any, grad_output: Any) -> None:
         seen.append((type(module).__name__, [tuple(g.shape) for g in grad_output]))
@@ -278,13 +277,8 @@ def test_devices(lib):
 
 
 def test_wrong_conversions(lib):
-    for wrong in (
-        lambda m: m.to(lib.int64),
-        lambda m: m.to(lib.float32, lib.float64),
-        lambda m: m.to(lib.ones(1), lib.float64),
-        lambda m: m.to(colour="red"),
-        lambda m: m.to([]),
-    ):
+    for wrong in (lambda m: m.to(lib.int64), lambda m: m.to(lib.float32, lib.float64), lambda m: m.to([]),
+                  lambda m: m.to(lib.ones(1), lib.float64), lambda m: m.to(colour="red")):  # fmt: skip
         with pytest.raises(TypeError):
             wrong(net(lib))
 
@@ -325,12 +319,8 @@ def test_paths(lib):
 def test_duplicates_may_be_kept(lib):
     layer = lib.nn.Linear(1, 1)
     model = lib.nn.Sequential(layer, layer)
-    assert [n for n, _ in model.named_parameters(remove_duplicate=False)] == [
-        "0.weight",
-        "0.bias",
-        "1.weight",
-        "1.bias",
-    ]
+    twice = ["0.weight", "0.bias", "1.weight", "1.bias"]
+    assert [n for n, _ in model.named_parameters(remove_duplicate=False)] == twice
     assert [n for n, _ in model.named_modules(remove_duplicate=False)] == ["", "0", "1"]
     assert [n for n, _ in model.named_parameters(prefix="m", recurse=True)] == ["m.0.weight", "m.0.bias"]
 

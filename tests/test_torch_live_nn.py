@@ -42,9 +42,8 @@ EDGES: dict[str, Callable[[Any], Any]] = {
     "hardtanh_module_swapped": lambda lib: lib.nn.Hardtanh(1.0, 1.0),
     "hardtanh_leaf_in_place": lambda lib: lib.nn.Hardtanh(inplace=True)(lib.ones(2, requires_grad=True)),
     "elu_in_place": lambda lib: (lambda x: [lib.nn.functional.elu_(x), x])(lib.tensor([-1.0, 1.0])),
-    "threshold_in_place": lambda lib: (lambda x: [lib.nn.functional.threshold_(x, 0.0, 9.0), x])(
-        lib.tensor([-1.0, 1.0])
-    ),
+    "threshold_in_place": lambda lib: (
+        lambda x: [lib.nn.functional.threshold_(x, 0.0, 9.0), x])(lib.tensor([-1.0, 1.0])),
     "rrelu_swapped": lambda lib: lib.nn.functional.rrelu(lib.ones(1), 0.4, 0.1, training=True),
     "glu_odd": lambda lib: lib.nn.functional.glu(lib.ones(3)),
     "glu_0d": lambda lib: lib.nn.functional.glu(lib.tensor(1.0)),

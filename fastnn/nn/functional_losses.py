@@ -526,19 +526,21 @@ def gaussian_nll_loss(
     if not isinstance(var, Tensor):
         if not isinstance(var, (int, float)):
             raise TypeError(f"var must be a Tensor or a number, found {type(var).__name__}")
-        var = _wrap(np.full(input._data.shape, var, input._data.dtype))
-    if (var._data < 0).any():
+        spread = _wrap(np.full(input._data.shape, var, input._data.dtype))
+    else:
+        spread = var
+    if (spread._data < 0).any():
         raise ValueError("var has negative entry/entries")
-    shape, found = input._data.shape, var._data.shape
+    shape, found = input._data.shape, spread._data.shape
     if found != shape:
         if shape[:-1] == found:
-            var = var.unsqueeze(-1)
+            spread = spread.unsqueeze(-1)
         elif len(found) != len(shape) or sum(n for m, n in zip(shape, found, strict=True) if m != n) != 1:
             raise ShapeError(f"var is of incorrect size: found {found} for input of shape {shape}")
     reduction = _reduction(reduction, None, None)
-    if not input._data.shape == target._data.shape == var._data.shape:
-        input, target, var = broadcast_tensors(input, target, var)
-    result = _pointwise(_GAUSSIAN_NLL, input, target, reduction, float(eps), var)
+    if not input._data.shape == target._data.shape == spread._data.shape:
+        input, target, spread = broadcast_tensors(input, target, spread)
+    result = _pointwise(_GAUSSIAN_NLL, input, target, reduction, float(eps), spread)
     if full:
         constant = 0.5 * math.log(2 * math.pi)
         result = result + (constant * input._data.size if reduction == "sum" else constant)
