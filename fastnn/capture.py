@@ -228,7 +228,7 @@ def _attributes(module: Module) -> dict[str, Any]:
 def _let_go(program: Program, parameters: list[Parameter]) -> None:
     """Refer to gradients by their flat buffers, not by their places: who holds a place keeps others out."""
     chunks = {id(p._slot.chunk): p._slot.chunk.grads for p in parameters}
-    spans = [(*_span(flat), PickleBuffer(flat.data)) for flat in chunks.values()]
+    spans: list[tuple[int, int, Any]] = [(*_span(flat), PickleBuffer(flat.data)) for flat in chunks.values()]
 
     def elsewhere(array: np.ndarray) -> np.ndarray:
         at = array.ctypes.data
@@ -433,7 +433,12 @@ class CompiledStep:
         for p in captured.trained:
             p._grad_written()
         launches: list[jit.Launch] = []
-        with jit.recording(lambda *launch: launches.append((*launch, True)) or True):
+
+        def keep(*launch: Any) -> bool:
+            launches.append((*launch, True))
+            return True
+
+        with jit.recording(keep):
             self.optimizer.step()
         replayed = False
         try:

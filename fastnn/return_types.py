@@ -7,7 +7,8 @@ from typing import Any
 
 
 def _named(name: str, fields: str) -> Any:
-    base: Any = namedtuple(name, fields)
+    make: Any = namedtuple  # For a type checker the names would have to be literals.
+    base = make(name, fields)
 
     def text(self: Any) -> str:
         lines = ",\n".join(f"{field}={value!r}" for field, value in zip(self._fields, self, strict=True))

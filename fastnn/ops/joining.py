@@ -67,10 +67,8 @@ def cat(tensors: Any, dim: int = 0) -> Tensor:
     try:
         result = np.concatenate([t._data for t in kept], axis)
     except ValueError:
-        shapes = [list(t._data.shape) for t in kept]
-        raise ShapeError(
-            f"Sizes of tensors must match except in dimension {axis}: found {shapes}"
-        ) from None
+        found = [list(t._data.shape) for t in kept]
+        raise ShapeError(f"Sizes of tensors must match except in dimension {axis}: found {found}") from None
     if not _recorded(*parts):
         return _wrap(result)
     sizes = [0 if t._data.shape == (0,) and result.shape != (0,) else t._data.shape[axis] for t in parts]

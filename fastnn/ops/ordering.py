@@ -319,7 +319,7 @@ def _running(name: str, input: Tensor, dim: int, better: Any) -> Any:
 
     def put(g: np.ndarray) -> np.ndarray:
         full = np.zeros(array.shape, g.dtype)
-        where = list(np.indices(array.shape))
+        where: list[Any] = list(np.indices(array.shape))
         where[axis] = indices
         np.add.at(full, tuple(where), g)
         return full
@@ -522,7 +522,7 @@ def searchsorted(
         raise RuntimeError(f"torch.searchsorted(): side can only be 'left' or 'right' but got {side}")
     if side == "left" and right:
         raise RuntimeError("torch.searchsorted(): side and right can't be set to opposites")
-    where = "right" if right or side == "right" else "left"
+    where: Any = "right" if right or side == "right" else "left"
     values = input._data if isinstance(input, Tensor) else np.asarray(input)
     sequence = sorted_sequence._data
     if sorter is not None:
