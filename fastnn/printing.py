@@ -140,7 +140,9 @@ def _vector_text(array: np.ndarray, indent: int, summarize: bool, formatter: _Fo
     if summarize and not edge:
         parts = ["..."]
     elif summarize and array.shape[0] > 2 * edge:
-        parts = [formatter(v) for v in array[:edge].tolist()] + [" ..."] + [formatter(v) for v in array[-edge:].tolist()]
+        parts = (
+            [formatter(v) for v in array[:edge].tolist()] + [" ..."] + [formatter(v) for v in array[-edge:].tolist()]
+        )
     else:
         parts = [formatter(v) for v in array.tolist()]
     lines = [", ".join(parts[i : i + per_line]) for i in range(0, len(parts), per_line)]

@@ -193,7 +193,8 @@ def fit(
             history.epochs.append(epoch)
             if scheduler is not None:
                 scheduler.step()
-            if any([callback(epoch) is True for callback in callbacks]):
+            # All are called, whatever the first says.
+            if any([callback(epoch) is True for callback in callbacks]):  # noqa: C419
                 break
     finally:
         if bar is not None:

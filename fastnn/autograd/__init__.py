@@ -20,14 +20,12 @@ from fastnn.autograd.engine import (
     Parts,
     RemovableHandle,
     ResultNode,
-    _hooks_of,
     anomaly,
     part_node,
     run_backward,
 )
 from fastnn.autograd.function import Function, once_differentiable
 from fastnn.autograd.modes import (
-    _mode,
     enable_grad,
     inference_mode,
     is_grad_enabled,

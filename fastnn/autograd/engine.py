@@ -50,7 +50,7 @@ class Alias(Memory):
         self.shared: Memory = memory.shared if isinstance(memory, Alias) else memory
 
     @property
-    def version(self) -> int:  # type: ignore[override]
+    def version(self) -> int:
         return self.shared.version
 
     @version.setter
@@ -152,6 +152,7 @@ class Node:
         return self.run(grad)
 
     def _backward_again(self, again: _Again, grad: Tensor) -> tuple[Tensor | None, ...]:
+        assert self.read is not None  # It comes with `again`.
         operands, versions = self.read
         self.check([(t._memory, v, t._data.shape) for t, v in zip(operands, versions, strict=True)])
         result = again()
@@ -175,6 +176,8 @@ class ResultNode(Node):
     """A node whose ``run`` reads the result, which it gets as its second argument."""
 
     __slots__ = ("result",)
+
+    result: Any
 
     def attach(self, result: Tensor) -> Tensor:
         """Remember the result of the operation, and that it must not change; return it."""
@@ -246,7 +249,11 @@ class _Joint:
 def part_node(node: Node, position: int) -> Node:
     """The node of result number ``position`` of an operation whose ``run`` takes a tuple of gradients."""
     joint: Any = _Joint(node)
-    return Node(node.title, (joint,), lambda grad: (Parts({position: grad}),))  # type: ignore[return-value]
+
+    def run(grad: Any) -> Any:
+        return (Parts({position: grad}),)
+
+    return Node(node.title, (joint,), run)
 
 
 # -- Hooks -----------------------------------------------------------------------------------
@@ -368,15 +375,15 @@ def _walk(
     waiting: dict[Edge, Any] = {}
     queue: list[tuple[int, Node]] = []
     leaves: dict[Any, Any] = {}
-    for root, g in zip(roots, grads, strict=True):
-        edge = root._node
-        if edge is None:
-            _leaf(root, g, leaves, wanted)
-        elif edge in waiting:
-            waiting[edge] = waiting[edge] + g
+    for root, seed in zip(roots, grads, strict=True):
+        start = root._node
+        if start is None:
+            _leaf(root, seed, leaves, wanted)
+        elif start in waiting:
+            waiting[start] = waiting[start] + seed
         else:
-            waiting[edge] = g
-            heapq.heappush(queue, (-edge.sequence, edge))
+            waiting[start] = seed
+            heapq.heappush(queue, (-start.sequence, start))
     while queue:
         _, node = heapq.heappop(queue)
         grad = waiting.pop(node)

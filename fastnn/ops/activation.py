@@ -83,7 +83,7 @@ prelu, rrelu = functional.prelu, functional.rrelu
 
 def dropout(input: Tensor, p: float, train: bool) -> Tensor:
     """Elements set to 0 with probability p, the others divided by ``1 - p``; in training only."""
-    return functional.dropout(input, p, train)  # type: ignore[attr-defined]
+    return functional.dropout(input, p, train)
 
 
 for _name in ("log_softmax", "prelu", "relu", "relu_", "sigmoid", "sigmoid_", "softmax", "tanh", "tanh_"):

@@ -112,7 +112,7 @@ def mul(input: Tensor, other: Any) -> Tensor:
 
 
 def _divide(x: Any, y: Any) -> Any:
-    if getattr(x, "dtype", y.dtype if hasattr(y, "dtype") else None).kind != "f":
+    if (x if hasattr(x, "dtype") else y).dtype.kind != "f":
         x, y = np.asarray(x, default_numpy()), np.asarray(y, default_numpy())
     return np.true_divide(x, y)
 
@@ -222,7 +222,7 @@ def fmod(input: Tensor, other: Any) -> Tensor:
 # -- Powers -----------------------------------------------------------------------------------
 
 
-def _power_of_number(input: Tensor, exponent: Any) -> Tensor:
+def _power_of_number(input: Any, exponent: Any) -> Tensor:
     kind = input._data.dtype.kind
     if kind == "f" and type(exponent) in (int, float):
         return of_operand("Pow", input, lambda a: _raise(a, exponent), lambda g, x: _power_slope(g, x, exponent))
@@ -312,7 +312,7 @@ def _pow(input: Any, exponent: Any) -> Any:
         return _power_of_number(input, exponent)
     if not isinstance(exponent, (Tensor, *NUMBERS, np.ndarray)) or not isinstance(input, (Tensor, *NUMBERS)):
         return NotImplemented
-    if isinstance(exponent, Tensor) or isinstance(exponent, np.ndarray):
+    if isinstance(exponent, (Tensor, np.ndarray)):
         return binary("PowBackward1", input, exponent, _powers, _POWER_X, _POWER_Y)
     check_tensor("input", input)
     return _power_of_number(input, exponent)

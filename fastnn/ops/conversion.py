@@ -59,7 +59,12 @@ def _to(
     positional = list(args)
     if positional and isinstance(positional[0], Tensor):
         other = positional.pop(0)
-    elif positional and not isinstance(positional[0], (_dtype, bool)) and positional[0] is not None and positional[0] not in (float, int):
+    elif (
+        positional
+        and not isinstance(positional[0], (_dtype, bool))
+        and positional[0] is not None
+        and positional[0] not in (float, int)
+    ):
         device = positional.pop(0)
         if not isinstance(device, (str, _device, int)):
             raise TypeError(f"to() takes a dtype, a device or a Tensor, found {device!r}")

@@ -93,7 +93,7 @@ __all__ = [
     "trunc",
 ]  # fmt: skip
 
-_python_abs = abs
+_python_abs: Callable[[Any], Any] = abs
 
 
 def _special(name: str) -> ArrayMap:
@@ -193,6 +193,7 @@ erfinv = _floating(
 )
 lgamma = _floating("lgamma", "``log(abs(gamma(x)))``.", _special("gammaln"), lambda g, x: g * x.digamma())
 digamma = _floating("digamma", "The derivative of ``lgamma``.", _special("psi"), lambda g, x: g * polygamma(1, x))
+_i1: Callable[[Tensor], Tensor]
 i0 = _floating("i0", "The modified Bessel function of order 0.", _special("i0"), lambda g, x: g * _i1(x))
 _i1 = _floating("i1", "The modified Bessel function of order 1.", _special("i1"), lambda g, x: g * (i0(x) - _i1(x) / x))
 deg2rad = _floating("deg2rad", "Degrees in radians.", lambda a: a * (math.pi / 180), lambda g, x: g * (math.pi / 180))
@@ -227,7 +228,7 @@ sgn = _stepwise("sgn", "As ``sign``.", _sign)
 def polygamma(n: int, input: Tensor) -> Tensor:
     """The n-th derivative of ``digamma``."""
     if isinstance(n, Tensor):
-        n, input = input, n  # type: ignore[assignment]
+        n, input = input, n
     check_tensor("input", input)
     if n < 0:
         raise RuntimeError("polygamma(n, x) does not support negative n.")

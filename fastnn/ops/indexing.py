@@ -522,7 +522,9 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
         raise RuntimeError("index_copy_(): self and source expected to have the same dtype")
     _check_rows("index_copy", input, axis, rows, source)
     result = input.clone()
-    _setitem(result, _key(axis, rows) if result._data.ndim else ..., source.reshape(()) if not result._data.ndim else source)
+    _setitem(
+        result, _key(axis, rows) if result._data.ndim else ..., source.reshape(()) if not result._data.ndim else source
+    )
     return result
 
 
@@ -537,7 +539,8 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     _check_range("index_fill", rows, size, negative=True)
     if isinstance(value, Tensor) and value._data.ndim:
         raise RuntimeError(
-            f"index_fill_ only supports a 0-dimensional value tensor, but got tensor with {value._data.ndim} dimension(s)."
+            "index_fill_ only supports a 0-dimensional value tensor, but got tensor with "
+            f"{value._data.ndim} dimension(s)."
         )
     result = input.clone()
     _setitem(result, _key(axis, rows) if result._data.ndim else ..., value)
@@ -657,7 +660,9 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     """A copy of ``input`` with the elements of ``source``, in their order, where the mask holds."""
     check_tensor("source", source)
     if source._data.dtype != input._data.dtype:
-        raise RuntimeError(f"masked_scatter: expected self and source to have same dtypes but got {input.dtype} and {source.dtype}")
+        raise RuntimeError(
+            f"masked_scatter: expected self and source to have same dtypes but got {input.dtype} and {source.dtype}"
+        )
     result = _expanded(input, np.broadcast_shapes(input._data.shape, mask._data.shape)).clone()
     wide = _wrap(np.broadcast_to(mask._data, result._data.shape))
     count = int(wide._data.sum())
@@ -699,7 +704,9 @@ def _replaced(input: Tensor, src: Tensor, part: Callable[[Tensor], Tensor]) -> T
     result = input.clone()
     target = part(result)
     if target._data.shape != src._data.shape:
-        raise ShapeError(f"expected src to have a size equal to the slice of self, {list(target.shape)}, found {list(src.shape)}")
+        raise ShapeError(
+            f"expected src to have a size equal to the slice of self, {list(target.shape)}, found {list(src.shape)}"
+        )
     target.copy_(src)
     return result
 

@@ -67,10 +67,8 @@ def cat(tensors: Any, dim: int = 0) -> Tensor:
     try:
         result = np.concatenate([t._data for t in kept], axis)
     except ValueError:
-        shapes = [list(t._data.shape) for t in kept]
-        raise ShapeError(
-            f"Sizes of tensors must match except in dimension {axis}: found {shapes}"
-        ) from None
+        found = [list(t._data.shape) for t in kept]
+        raise ShapeError(f"Sizes of tensors must match except in dimension {axis}: found {found}") from None
     if not _recorded(*parts):
         return _wrap(result)
     sizes = [0 if t._data.shape == (0,) and result.shape != (0,) else t._data.shape[axis] for t in parts]
@@ -350,7 +348,9 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
     swap = indexing == "xy" and count > 1
     ordered = [parts[1], parts[0], *parts[2:]] if swap else parts
     shape = [t._data.size for t in ordered]
-    grids = [t.reshape([t._data.size if d == i else 1 for d in range(count)]).expand(shape) for i, t in enumerate(ordered)]
+    grids = [
+        t.reshape([t._data.size if d == i else 1 for d in range(count)]).expand(shape) for i, t in enumerate(ordered)
+    ]
     if swap:
         # Their order is that of the arguments again; the first runs along dimension 1.
         grids[:2] = grids[1::-1]

@@ -140,7 +140,9 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> 
     """The smallest and the largest."""
     axes: Any = () if dim is None else dim
     if dim is None and input._data.size == 0:
-        raise RuntimeError("aminmax(): cannot compute aminmax over an empty dimension as the operation has no identity.")
+        raise RuntimeError(
+            "aminmax(): cannot compute aminmax over an empty dimension as the operation has no identity."
+        )
     return return_types.aminmax(amin(input, axes, keepdim), amax(input, axes, keepdim))
 
 
@@ -244,12 +246,12 @@ def _middle(a: np.ndarray, axis: int, ignore_nan: bool) -> np.ndarray:
     """Where the lower median is: a NaN counts as the median, or not at all."""
     indices = order(a, axis)
     n = a.shape[axis]
-    missing = np.isnan(a).sum(axis=axis, keepdims=True) if a.dtype.kind == "f" else np.zeros_like(indices.take([0], axis))
-    if ignore_nan:
-        position = np.maximum(n - missing - 1, 0) // 2
-    else:
-        # The first NaN stands right behind the numbers.
-        position = np.where(missing > 0, n - missing, (n - 1) // 2)
+    missing = (
+        np.isnan(a).sum(axis=axis, keepdims=True) if a.dtype.kind == "f" else np.zeros_like(indices.take([0], axis))
+    )
+    # The first NaN stands right behind the numbers.
+    first_nan = n - missing
+    position = np.maximum(first_nan - 1, 0) // 2 if ignore_nan else np.where(missing > 0, first_nan, (n - 1) // 2)
     return np.take_along_axis(indices, position, axis)
 
 
@@ -317,7 +319,7 @@ def _running(name: str, input: Tensor, dim: int, better: Any) -> Any:
 
     def put(g: np.ndarray) -> np.ndarray:
         full = np.zeros(array.shape, g.dtype)
-        where = list(np.indices(array.shape))
+        where: list[Any] = list(np.indices(array.shape))
         where[axis] = indices
         np.add.at(full, tuple(where), g)
         return full
@@ -347,7 +349,9 @@ def _quantile(name: str, input: Tensor, q: Any, dim: Any, keepdim: bool, interpo
     if input._data.dtype.kind != "f":
         raise RuntimeError(f"{name}() input tensor must be either float or double dtype")
     if interpolation not in _INTERPOLATIONS:
-        raise RuntimeError(f"{name}() interpolation must be one of {', '.join(_INTERPOLATIONS)}, but got {interpolation}")
+        raise RuntimeError(
+            f"{name}() interpolation must be one of {', '.join(_INTERPOLATIONS)}, but got {interpolation}"
+        )
     values = q if isinstance(q, Tensor) else _wrap(np.asarray(q, input._data.dtype))
     if values._data.dtype != input._data.dtype:
         raise RuntimeError(f"{name}() q tensor must be same dtype as the input tensor")
@@ -518,7 +522,7 @@ def searchsorted(
         raise RuntimeError(f"torch.searchsorted(): side can only be 'left' or 'right' but got {side}")
     if side == "left" and right:
         raise RuntimeError("torch.searchsorted(): side and right can't be set to opposites")
-    where = "right" if right or side == "right" else "left"
+    where: Any = "right" if right or side == "right" else "left"
     values = input._data if isinstance(input, Tensor) else np.asarray(input)
     sequence = sorted_sequence._data
     if sorter is not None:

@@ -134,7 +134,8 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
     if x[-1] != y[-2]:
         raise ShapeError(
             f"mat1 and mat2 shapes cannot be multiplied ({math.prod(x[:-1])}x{x[-1]} and {y[-2]}x{y[-1]})"
-            if m == 2 else f"Expected size for first two dimensions of batch2 tensor to be: {[math.prod(y[:-2]), x[-1]]} "
+            if m == 2
+            else f"Expected size for first two dimensions of batch2 tensor to be: {[math.prod(y[:-2]), x[-1]]} "
             f"but got: {[math.prod(y[:-2]), y[-2]]}."
         )
     if m == 2:
@@ -343,8 +344,8 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
     letters = inputs.split(",")
     if len(letters) != len(tensors):
         raise ShapeError(
-            f"einsum(): the number of subscripts in the equation ({len(letters)}) does not match the number of operands "
-            f"({len(tensors)})"
+            f"einsum(): the number of subscripts in the equation ({len(letters)}) does not match the number of "
+            f"operands ({len(tensors)})"
         )
     extra = 0
     for i, (subscript, t) in enumerate(zip(letters, tensors, strict=True)):
@@ -557,7 +558,9 @@ def cov(input: Tensor, *, correction: int = 1, fweights: Any = None, aweights: A
     """The covariances of the rows."""
     check_tensor("input", input)
     if input._data.ndim > 2:
-        raise RuntimeError(f"cov(): expected input to have two or fewer dimensions but got an input with {input._data.ndim} dimensions")
+        raise RuntimeError(
+            f"cov(): expected input to have two or fewer dimensions but got an input with {input._data.ndim} dimensions"
+        )
     if fweights is not None or aweights is not None:
         raise RuntimeError("cov(): fastnn takes no weights")
     refuse("cov", input, "b")

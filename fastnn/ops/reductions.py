@@ -27,6 +27,10 @@ __all__ = [
     "nanmean", "nansum", "norm", "prod", "std", "std_mean", "sum", "var", "var_mean",
 ]  # fmt: skip
 
+# NumPy's stubs know `keepdims` as a literal only.
+_ADD: Any = np.add.reduce
+_MULTIPLY: Any = np.multiply.reduce
+
 
 def _kept_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple([1 if d in axes else n for d, n in enumerate(shape)])
@@ -65,7 +69,7 @@ def _total(
 
 
 def _add_up(a: np.ndarray, axes: tuple[int, ...] | None, kind: Any, keepdim: bool, count: int) -> np.ndarray:
-    total = np.add.reduce(a, axes, kind, None, keepdim)
+    total = _ADD(a, axes, kind, None, keepdim)
     return np.asarray(total if count == 1 else total / count)
 
 
@@ -145,7 +149,7 @@ def _variance(name: str, input: Tensor, dim: Any, keepdim: bool, correction: Any
             return np.full([n for d, n in enumerate(kept) if keepdim or d not in axes], np.nan, a.dtype)
         # In float64, as PyTorch adds up: deviations are small beside the mean.
         deviation = a - a.mean(axis=axes, keepdims=True, dtype=np.float64)
-        total = np.add.reduce(deviation * deviation, axis=axes, keepdims=bool(keepdim))
+        total = _ADD(deviation * deviation, axis=axes, keepdims=bool(keepdim))
         v = np.true_divide(total, divisor)
         return np.asarray(np.sqrt(v) if root else v).astype(a.dtype)
 
@@ -226,7 +230,7 @@ def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype:
     if not x._data.ndim:
         return x.clone() if x._data.dtype.kind == "f" or dtype is not None else x.long()
     kind = _kind(x, dtype)
-    result = np.asarray(quiet(lambda a: np.multiply.reduce(a, axis=axis, dtype=kind, keepdims=bool(keepdim)), x._data))
+    result = np.asarray(quiet(lambda a: _MULTIPLY(a, axis=axis, dtype=kind, keepdims=bool(keepdim)), x._data))
     if not _recorded(x):
         return _wrap(result)
 
@@ -325,10 +329,10 @@ def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
 
     def forward(a: np.ndarray) -> np.ndarray:
         if not a.size:
-            return np.log(np.add.reduce(np.exp(a), axis=axes, keepdims=bool(keepdim)))
+            return np.log(_ADD(np.exp(a), axis=axes, keepdims=bool(keepdim)))
         top = a.max(axis=axes, keepdims=True)
         top = np.where(np.isfinite(top), top, top.dtype.type(0))
-        total = np.log(np.add.reduce(np.exp(a - top), axis=axes, keepdims=True)) + top
+        total = np.log(_ADD(np.exp(a - top), axis=axes, keepdims=True)) + top
         return total if keepdim else total.reshape([n for d, n in enumerate(shape) if d not in axes])
 
     result = np.asarray(quiet(forward, x._data))
@@ -368,12 +372,12 @@ def vector_norm(input: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = Fa
         if math.isinf(order):
             return (np.max if order > 0 else np.min)(a, axis=axes, keepdims=bool(keepdim))
         if order == 0:
-            return np.add.reduce((a != 0).astype(a.dtype), axis=axes, keepdims=bool(keepdim))
+            return _ADD((a != 0).astype(a.dtype), axis=axes, keepdims=bool(keepdim))
         if order == 1:
-            return np.add.reduce(a, axis=axes, keepdims=bool(keepdim))
+            return _ADD(a, axis=axes, keepdims=bool(keepdim))
         if order == 2:
-            return np.sqrt(np.add.reduce(a * a, axis=axes, keepdims=bool(keepdim)))
-        return np.add.reduce(a**order, axis=axes, keepdims=bool(keepdim)) ** (1 / order)
+            return np.sqrt(_ADD(a * a, axis=axes, keepdims=bool(keepdim)))
+        return _ADD(a**order, axis=axes, keepdims=bool(keepdim)) ** (1 / order)
 
     result = np.asarray(quiet(forward, x._data), x._data.dtype)
     if not _recorded(x):
@@ -456,7 +460,7 @@ def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
     """How many elements are not zero."""
     check_tensor("input", input)
     axes = reduced(dim, input._data.ndim)
-    return _wrap(np.asarray(np.add.reduce(input._data != 0, axis=axes, dtype=np.int64), np.int64))
+    return _wrap(np.asarray(_ADD(input._data != 0, axis=axes, dtype=np.int64), np.int64))
 
 
 IN_PLACE = ("cumprod", "cumsum")

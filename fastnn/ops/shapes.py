@@ -304,7 +304,9 @@ def _T(self: Tensor) -> Tensor:
 def _mT(self: Tensor) -> Tensor:
     """The last two dimensions exchanged, sharing memory."""
     if self._data.ndim < 2:
-        raise RuntimeError(f"tensor.mT is only supported on matrices or batches of matrices. Got {self._data.ndim}-D tensor.")
+        raise RuntimeError(
+            f"tensor.mT is only supported on matrices or batches of matrices. Got {self._data.ndim}-D tensor."
+        )
     return transpose(self, -2, -1)
 
 
@@ -416,7 +418,9 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
     axis = dimension(dim, input._data.ndim)
     size = input._data.shape[axis]
     if not -size <= index < size:
-        raise IndexError(f"select(): index {index} out of range for tensor of size {list(input.shape)} at dimension {axis}")
+        raise IndexError(
+            f"select(): index {index} out of range for tensor of size {list(input.shape)} at dimension {axis}"
+        )
     return sliced(input, (*(slice(None),) * axis, int(index), ...), "Select")
 
 
@@ -507,12 +511,16 @@ def triu(input: Tensor, diagonal: int = 0) -> Tensor:
     return _triangle("triu", input, diagonal, np.triu)
 
 
-def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None, layout: Any = None) -> Tensor:
+def tril_indices(
+    row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None, layout: Any = None
+) -> Tensor:
     """The row and column numbers of the elements on and below the diagonal."""
     return _wrap(np.stack(np.tril_indices(row, offset, col)).astype(np.int64 if dtype is None else dtype.numpy))
 
 
-def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None, layout: Any = None) -> Tensor:
+def triu_indices(
+    row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None, layout: Any = None
+) -> Tensor:
     """The row and column numbers of the elements on and above the diagonal."""
     return _wrap(np.stack(np.triu_indices(row, offset, col)).astype(np.int64 if dtype is None else dtype.numpy))
 
