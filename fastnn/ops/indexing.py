@@ -696,7 +696,9 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     """A copy of ``input`` with the elements of ``source``, in their order, where the mask holds."""
     check_tensor("source", source)
     if source._data.dtype != input._data.dtype:
-        raise RuntimeError(f"masked_scatter: expected self and source to have same dtypes but got {input.dtype} and {source.dtype}")
+        raise RuntimeError(
+            f"masked_scatter: expected self and source to have same dtypes but got {input.dtype} and {source.dtype}"
+        )
     result = _expanded(input, np.broadcast_shapes(input._data.shape, mask._data.shape)).clone()
     wide = _wrap(np.broadcast_to(mask._data, result._data.shape))
     count = int(wide._data.sum())
@@ -738,7 +740,9 @@ def _replaced(input: Tensor, src: Tensor, part: Callable[[Tensor], Tensor]) -> T
     result = input.clone()
     target = part(result)
     if target._data.shape != src._data.shape:
-        raise ShapeError(f"expected src to have a size equal to the slice of self, {list(target.shape)}, found {list(src.shape)}")
+        raise ShapeError(
+            f"expected src to have a size equal to the slice of self, {list(target.shape)}, found {list(src.shape)}"
+        )
     target.copy_(src)
     return result
 
