@@ -134,7 +134,8 @@ def _vector_text(array: np.ndarray, indent: int, summarize: bool, formatter: _Fo
     if summarize and not edge:
         parts = ["..."]
     elif summarize and array.shape[0] > 2 * edge:
-        parts = [formatter(v) for v in array[:edge].tolist()] + [" ..."] + [formatter(v) for v in array[-edge:].tolist()]
+        first, last = [[formatter(v) for v in part.tolist()] for part in (array[:edge], array[-edge:])]
+        parts = [*first, " ...", *last]
     else:
         parts = [formatter(v) for v in array.tolist()]
     lines = [", ".join(parts[i : i + per_line]) for i in range(0, len(parts), per_line)]

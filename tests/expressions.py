@@ -901,5 +901,6 @@ def outcome(lib: Any, expression: str) -> Any:
 def described(value: Any) -> str:
     """The value as it is printed; of an exception the classes that ``except`` may name."""
     if isinstance(value, Exception):
-        return "!" + " ".join(c.__name__ for c in type(value).__mro__ if issubclass(c, Exception) and c is not Exception)
+        kinds = [c.__name__ for c in type(value).__mro__ if issubclass(c, Exception) and c is not Exception]
+        return "!" + " ".join(kinds)
     return repr(value)

@@ -13,21 +13,17 @@ from fastnn.autograd.engine import (
     AccumulateGrad,
     Alias,
     Edge,
-    HookList,
-    Hooks,
     Memory,
     Node,
     Parts,
-    RemovableHandle,
     ResultNode,
-    _hooks_of,
     anomaly,
     part_node,
     run_backward,
 )
 from fastnn.autograd.function import Function, once_differentiable
+from fastnn.autograd.hooks import HookList, Hooks, RemovableHandle
 from fastnn.autograd.modes import (
-    _mode,
     enable_grad,
     inference_mode,
     is_grad_enabled,

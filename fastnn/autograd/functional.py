@@ -1,4 +1,7 @@
-"""Derivatives of functions, rather than of tensors: ``torch.autograd.functional``. May import ``tensor`` and ``autograd``."""
+"""Derivatives of functions, rather than of tensors: ``torch.autograd.functional``.
+
+May import ``tensor`` and ``autograd``.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +24,8 @@ def _prepared(name: str, inputs: Any, create_graph: bool) -> tuple[tuple[Tensor,
     for t in given:
         if not isinstance(t, Tensor):
             raise TypeError(
-                f"The inputs given to {name} must be either a Tensor or a tuple of Tensors but the given inputs contain "
-                f"{type(t).__name__}"
+                f"The inputs given to {name} must be either a Tensor or a tuple of Tensors but the given inputs "
+                f"contain {type(t).__name__}"
             )
     made = [t.view_as(t) if create_graph and t.requires_grad else t.detach().requires_grad_() for t in given]
     return tuple(made), isinstance(inputs, Tensor)
@@ -189,7 +192,9 @@ def _scalar(func: Callable[..., Any]) -> Callable[..., Tensor]:
     return checked
 
 
-def vhp(func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> tuple[Any, Any]:
+def vhp(
+    func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False
+) -> tuple[Any, Any]:
     """The result of ``func``, and ``v`` times its second derivatives."""
     x, one = _prepared("vhp", inputs, create_graph)
     weights = _seeds("vhp", v, x, "input")

@@ -10,7 +10,7 @@ from fastnn.autograd.engine import Node
 from fastnn.dtypes import from_numpy_dtype, promoted
 from fastnn.errors import ShapeError
 from fastnn.ops.core import check_tensor, dimension, linear_map, named
-from fastnn.ops.shapes import _permuted, select, sliced
+from fastnn.ops.parts import select, sliced
 from fastnn.tensor import Tensor, _recorded, _wrap
 
 __all__ = [
@@ -350,7 +350,9 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
     swap = indexing == "xy" and count > 1
     ordered = [parts[1], parts[0], *parts[2:]] if swap else parts
     shape = [t._data.size for t in ordered]
-    grids = [t.reshape([t._data.size if d == i else 1 for d in range(count)]).expand(shape) for i, t in enumerate(ordered)]
+    grids = [
+        t.reshape([t._data.size if d == i else 1 for d in range(count)]).expand(shape) for i, t in enumerate(ordered)
+    ]
     if swap:
         # Their order is that of the arguments again; the first runs along dimension 1.
         grids[:2] = grids[1::-1]

@@ -8,18 +8,15 @@ from typing import Any
 
 import numpy as np
 
-
 from fastnn.dtypes import dtype as _dtype
 from fastnn.errors import ShapeError
 from fastnn.flat import is_place
-from fastnn.ops.core import check_tensor, dimension, dimensions, linear_map, mapped, named, reduced, view
+from fastnn.ops.core import check_tensor, dimension, linear_map, mapped, named, reduced, view
 from fastnn.tensor import Tensor, _recorded, _sizes, _wrap
 
 __all__ = [
-    "adjoint", "broadcast_shapes", "broadcast_tensors", "broadcast_to", "diag", "diag_embed", "diagflat", "diagonal",
-    "flatten", "flip", "fliplr", "flipud", "moveaxis", "movedim", "narrow", "narrow_copy", "permute", "ravel",
-    "repeat_interleave", "reshape", "roll", "rot90", "select", "squeeze", "swapaxes", "swapdims", "t", "tile",
-    "transpose", "tril", "tril_indices", "triu", "triu_indices", "unflatten", "unfold_copy", "unsqueeze", "view_copy",
+    "broadcast_shapes", "broadcast_tensors", "broadcast_to", "flatten", "ravel", "repeat_interleave", "reshape",
+    "squeeze", "tile", "unflatten", "unsqueeze", "view_copy",
 ]  # fmt: skip
 
 
@@ -230,333 +227,6 @@ def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
     return tuple([_expanded(t, shape) for t in given])
 
 
-# -- Other orders ------------------------------------------------------------------------------
-
-
-@named
-def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
-    """Two dimensions exchanged, sharing memory."""
-    check_tensor("input", input)
-    a, b = dimension(dim0, input._data.ndim), dimension(dim1, input._data.ndim)
-    if not input._data.ndim:
-        return view(input, "Transpose", lambda x: x[...], lambda x: x)
-    return view(input, "Transpose", lambda x: x.swapaxes(a, b), lambda x: x.swapaxes(a, b))
-
-
-@named
-def t(input: Tensor) -> Tensor:
-    """The transpose of a matrix, sharing memory."""
-    check_tensor("input", input)
-    if input._data.ndim > 2:
-        raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {input._data.ndim}D")
-    return view(input, "T", lambda x: x.T, lambda x: x.T)
-
-
-def _permuted(input: Tensor, dims: tuple[Any, ...]) -> Tensor:
-    check_tensor("input", input)
-    order = [dimension(d, input._data.ndim) for d in dims]
-    if sorted(order) != list(range(input._data.ndim)):
-        raise RuntimeError(f"permute(): dims {dims} are not an order of {input._data.ndim} dimensions")
-    back = np.argsort(order) if order else ()
-    return view(input, "Permute", lambda x: x.transpose(order), lambda x: x.transpose(back))
-
-
-def _permute(self: Tensor, *dims: Any) -> Tensor:
-    """The dimensions in another order, sharing memory."""
-    return _permuted(self, _sizes(dims))
-
-
-@named
-def permute(input: Tensor, dims: Any) -> Tensor:
-    """The dimensions in another order, sharing memory."""
-    return _permuted(input, tuple(dims))
-
-
-@named
-def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
-    """Dimensions moved to other places, the rest in their order."""
-    check_tensor("input", input)
-    ndim = input._data.ndim
-    a, b = [[d] if isinstance(d, int) else list(d) for d in (source, destination)]
-    if len(a) != len(b):
-        raise RuntimeError("movedim: Invalid source or destination dims: source and destination differ in number")
-    from_, to = dimensions(a, ndim), dimensions(b, ndim)
-    rest = [d for d in range(ndim) if d not in from_]
-    for place, d in sorted(zip(to, from_, strict=True)):
-        rest.insert(place, d)
-    return _permuted(input, tuple(rest))
-
-
-swapaxes = swapdims = transpose
-moveaxis = movedim
-
-
-@named
-def adjoint(input: Tensor) -> Tensor:
-    """The last two dimensions exchanged."""
-    return transpose(input, -2, -1)
-
-
-def _T(self: Tensor) -> Tensor:
-    """The dimensions in reverse, sharing memory."""
-    return _permuted(self, tuple(range(self._data.ndim - 1, -1, -1)))
-
-
-def _mT(self: Tensor) -> Tensor:
-    """The last two dimensions exchanged, sharing memory."""
-    if self._data.ndim < 2:
-        raise RuntimeError(
-            f"tensor.mT is only supported on matrices or batches of matrices. Got {self._data.ndim}-D tensor."
-        )
-    return transpose(self, -2, -1)
-
-
-@named
-def flip(input: Tensor, *dims: Any) -> Tensor:
-    """The elements in reverse along the dimensions."""
-    check_tensor("input", input)
-    axes = dimensions(list(_sizes(dims)), input._data.ndim)
-    return linear_map("Flip", input, lambda a: np.flip(a, axes).copy(), lambda g: np.flip(g, axes))
-
-
-@named
-def fliplr(input: Tensor) -> Tensor:
-    """The elements in reverse along dimension 1."""
-    if input._data.ndim < 2:
-        raise RuntimeError("Input must be >= 2-d.")
-    return flip(input, 1)
-
-
-@named
-def flipud(input: Tensor) -> Tensor:
-    """The elements in reverse along dimension 0."""
-    if input._data.ndim < 1:
-        raise RuntimeError("Input must be >= 1-d.")
-    return flip(input, 0)
-
-
-def _pair(value: Any) -> tuple[int, ...]:
-    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
-
-
-@named
-def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
-    """The elements moved on along the dimensions, those at the end to the front."""
-    check_tensor("input", input)
-    steps = _pair(shifts)
-    if dims is None or dims == ():
-        if len(steps) != 1:
-            raise RuntimeError("shifts and dimensions must align")
-        axes: Any = None
-        forward: Any = steps[0]
-        back: Any = -steps[0]
-    else:
-        axes = tuple([dimension(d, input._data.ndim) for d in _pair(dims)])
-        if len(axes) != len(steps):
-            raise RuntimeError(f"shifts and dimensions must align. shifts: {len(steps)}, dims:{len(axes)}")
-        if not input._data.ndim:
-            return input.clone()
-        forward, back = steps, tuple([-s for s in steps])
-    return linear_map("Roll", input, lambda a: np.roll(a, forward, axes), lambda g: np.roll(g, back, axes))
-
-
-@named
-def rot90(input: Tensor, k: int = 1, dims: Any = (0, 1)) -> Tensor:
-    """Turned by k times 90 degrees in the plane of two dimensions."""
-    check_tensor("input", input)
-    a, b = dimensions(list(dims), input._data.ndim)
-    return linear_map(
-        "Rot90", input, lambda x: np.rot90(x, k, (a, b)).copy(), lambda g: np.rot90(g, -k, (a, b))
-    )
-
-
-# -- Parts -------------------------------------------------------------------------------------
-
-
-@named
-def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
-    """``length`` elements from ``start`` along ``dim``, sharing memory."""
-    check_tensor("input", input)
-    if not input._data.ndim:
-        raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
-    axis, size = dimension(dim, input._data.ndim), 0
-    size = input._data.shape[axis]
-    first = int(start)
-    if not -size <= first <= size:
-        raise IndexError(f"Dimension out of range (expected to be in range of [-{size}, {size}], but got {first})")
-    first += size if first < 0 else 0
-    if length < 0:
-        raise RuntimeError("narrow(): length must be non-negative.")
-    if first + length > size:
-        raise RuntimeError(f"start ({first}) + length ({length}) exceeds dimension size ({size}).")
-    return sliced(input, (slice(None),) * axis + (slice(first, first + length),), "Slice")
-
-
-def sliced(input: Tensor, key: Any, name: str) -> Tensor:
-    """``input[key]`` for a key of numbers, slices and None: a view."""
-    shape = input._data.shape
-
-    def put(g: np.ndarray) -> np.ndarray:
-        full = np.zeros(shape, g.dtype)
-        full[key] = g
-        return full
-
-    return view(input, name, lambda a: a[key], put)
-
-
-@named
-def narrow_copy(input: Tensor, dim: int, start: int, length: int) -> Tensor:
-    """As ``narrow``, a copy."""
-    return narrow(input, dim, start, length).clone()
-
-
-@named
-def select(input: Tensor, dim: int, index: int) -> Tensor:
-    """Element ``index`` along ``dim``, sharing memory."""
-    check_tensor("input", input)
-    if not input._data.ndim:
-        raise IndexError("select() cannot be applied to a 0-dim tensor.")
-    axis = dimension(dim, input._data.ndim)
-    size = input._data.shape[axis]
-    if not -size <= index < size:
-        raise IndexError(
-            f"select(): index {index} out of range for tensor of size {list(input.shape)} at dimension {axis}"
-        )
-    return sliced(input, (*(slice(None),) * axis, int(index), ...), "Select")
-
-
-@named
-def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-    """The diagonal of two dimensions, as the last dimension; sharing memory."""
-    check_tensor("input", input)
-    ndim, shape = input._data.ndim, input._data.shape
-    a, b = dimension(dim1, ndim), dimension(dim2, ndim)
-    if a == b:
-        raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
-
-    def take(x: np.ndarray) -> np.ndarray:
-        return _writable_diagonal(x, offset, a, b)
-
-    def put(g: np.ndarray) -> np.ndarray:
-        full = np.zeros(shape, g.dtype)
-        _writable_diagonal(full, offset, a, b)[...] = g
-        return full
-
-    return view(input, "Diagonal", take, put)
-
-
-def _writable_diagonal(x: np.ndarray, offset: int, a: int, b: int) -> np.ndarray:
-    # NumPy's own diagonal cannot be written to.
-    seen = np.diagonal(x, offset, a, b)
-    if x.flags.writeable:
-        seen.flags.writeable = True
-    return seen
-
-
-@named
-def diag(input: Tensor, diagonal: int = 0) -> Tensor:
-    """The diagonal of a matrix, or the matrix with a vector as its diagonal."""
-    check_tensor("input", input)
-    if input._data.ndim not in (1, 2):
-        raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {input._data.ndim}D")
-    if input._data.ndim == 2:
-        return globals()["diagonal"](input, diagonal).clone()
-    return diag_embed(input, diagonal)
-
-
-@named
-def diagflat(input: Tensor, offset: int = 0) -> Tensor:
-    """The matrix with all elements on its diagonal."""
-    return diag_embed(input.reshape(-1), offset)
-
-
-@named
-def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
-    """Matrices in two new dimensions, with the last dimension as their diagonals."""
-    check_tensor("input", input)
-    array = input._data
-    ndim = array.ndim + 1
-    a, b = dimension(dim1, ndim), dimension(dim2, ndim)
-    if a == b:
-        raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
-    n = array.shape[-1] + abs(offset)
-    rest = list(array.shape[:-1])
-    for d in sorted((a, b)):
-        rest.insert(d, n)
-    shape = tuple(rest)
-
-    def put(x: np.ndarray) -> np.ndarray:
-        full = np.zeros(shape, x.dtype)
-        _writable_diagonal(full, offset, a, b)[...] = x
-        return full
-
-    return linear_map("DiagEmbed", input, put, lambda g: np.diagonal(g, offset, a, b).copy())
-
-
-def _triangle(name: str, input: Tensor, diagonal: int, keep: Any) -> Tensor:
-    check_tensor("input", input)
-    if input._data.ndim < 2:
-        raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions")
-    return linear_map(name.title(), input, lambda a: keep(a, diagonal), lambda g: keep(g, diagonal))
-
-
-@named
-def tril(input: Tensor, diagonal: int = 0) -> Tensor:
-    """Zeros above the diagonal."""
-    return _triangle("tril", input, diagonal, np.tril)
-
-
-@named
-def triu(input: Tensor, diagonal: int = 0) -> Tensor:
-    """Zeros below the diagonal."""
-    return _triangle("triu", input, diagonal, np.triu)
-
-
-def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None, layout: Any = None) -> Tensor:
-    """The row and column numbers of the elements on and below the diagonal."""
-    return _wrap(np.stack(np.tril_indices(row, offset, col)).astype(np.int64 if dtype is None else dtype.numpy))
-
-
-def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None, layout: Any = None) -> Tensor:
-    """The row and column numbers of the elements on and above the diagonal."""
-    return _wrap(np.stack(np.triu_indices(row, offset, col)).astype(np.int64 if dtype is None else dtype.numpy))
-
-
-def _unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
-    """Windows of ``size`` elements along a dimension, ``step`` apart, in a new last dimension; sharing memory."""
-    return _windows(self, dimension, size, step)
-
-
-def _windows(input: Tensor, dim: int, size: int, step: int) -> Tensor:
-    axis, shape = dimension(dim, input._data.ndim), input._data.shape
-    length = shape[axis] if shape else 1
-    if not 0 <= size <= length:
-        raise RuntimeError(f"maximum size for tensor at dimension {axis} is {length} but size is {size}")
-    if step <= 0:
-        raise RuntimeError(f"step is {step} but must be > 0")
-    count = (length - size) // step + 1
-
-    def take(a: np.ndarray) -> np.ndarray:
-        a = a if a.ndim else a.reshape(1)
-        windows = np.lib.stride_tricks.sliding_window_view(a, size, axis, writeable=a.flags.writeable) if size else (
-            np.empty((*a.shape[:axis], length + 1, *a.shape[axis + 1 :], 0), a.dtype)
-        )
-        return windows[(slice(None),) * axis + (slice(0, (count - 1) * step + 1, step),)]
-
-    def put(g: np.ndarray) -> np.ndarray:
-        full = np.zeros(shape or (1,), g.dtype)
-        places = np.arange(count)[:, None] * step + np.arange(size)
-        np.add.at(np.moveaxis(full, axis, 0), places, np.moveaxis(np.moveaxis(g, axis, 0), -1, 1))
-        return full.reshape(shape)
-
-    return view(input, "Unfold", take, put)
-
-
-def unfold_copy(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
-    """As the method ``unfold``, a copy."""
-    return _windows(input, dimension, size, step).clone()
-
-
 # -- Repetition --------------------------------------------------------------------------------
 
 
@@ -663,14 +333,14 @@ def _size(self: Tensor, dim: int | None = None) -> Any:
     return self._data.shape[dimension(dim, self._data.ndim)]
 
 
+# These change what the tensor itself looks like, not its elements.
+RESHAPES = ("squeeze", "unsqueeze")
+
+
+IN_PLACE: tuple[str, ...] = ()
 METHODS = {
     "reshape": _method_reshape, "view": _view, "view_as": _view_as, "reshape_as": _reshape_as, "expand": _expand,
-    "expand_as": _expand_as, "permute": _permute, "repeat": _repeat, "unfold": _unfold, "contiguous": _contiguous,
-    "is_contiguous": _is_contiguous, "stride": _stride, "storage_offset": _storage_offset, "data_ptr": _data_ptr,
-    "size": _size,
+    "expand_as": _expand_as, "repeat": _repeat, "contiguous": _contiguous, "is_contiguous": _is_contiguous,
+    "stride": _stride, "storage_offset": _storage_offset, "data_ptr": _data_ptr, "size": _size,
 }  # fmt: skip
-PROPERTIES = {"T": _T, "mT": _mT, "H": _mT, "mH": _mT}
-IN_PLACE = ("tril", "triu")
-# These change what the tensor itself looks like, not its elements.
-RESHAPES = ("squeeze", "unsqueeze", "t", "transpose", "swapaxes", "swapdims")
 OPERATORS: dict[str, Any] = {}
