@@ -4,6 +4,8 @@
 autograd and state are here, arithmetic is there.
 """
 
+# ruff: noqa: F401, F403  The names in here are those of the package.
+
 from importlib import import_module as _import_module
 from pathlib import Path as _Path
 
@@ -53,22 +55,33 @@ from fastnn.dtypes import (
 )
 from fastnn.dtypes import bool_ as bool
 from fastnn.errors import DTypeError, ShapeError
-from fastnn.functions import *  # noqa: F403
-from fastnn.functions import LEGACY as _LEGACY
+from fastnn.functions import *
+from fastnn.legacy import LEGACY as _LEGACY
 from fastnn.kernels.jit import get_num_threads, set_num_threads
 from fastnn.linalg import det, inverse, inv_ex, logdet, matrix_power, pinv as pinverse, qr, slogdet
 from fastnn.linalg import svd_classic as svd, cholesky
-from fastnn.ops.activation import *  # noqa: F403
-from fastnn.ops.arithmetic import *  # noqa: F403
-from fastnn.ops.comparison import *  # noqa: F403
-from fastnn.ops.conversion import *  # noqa: F403
-from fastnn.ops.elementwise import *  # noqa: F403
-from fastnn.ops.indexing import *  # noqa: F403
-from fastnn.ops.joining import *  # noqa: F403
-from fastnn.ops.ordering import *  # noqa: F403
-from fastnn.ops.products import *  # noqa: F403
-from fastnn.ops.reductions import *  # noqa: F403
-from fastnn.ops.shapes import *  # noqa: F403
+from fastnn.ops.activation import *
+from fastnn.ops.arithmetic import *
+from fastnn.ops.comparison import *
+from fastnn.ops.conversion import *
+from fastnn.ops.counting import *
+from fastnn.ops.einsum import *
+from fastnn.ops.elementwise import *
+from fastnn.ops.indexing import *
+from fastnn.ops.joining import *
+from fastnn.ops.norms import *
+from fastnn.ops.ordering import *
+from fastnn.ops.orders import *
+from fastnn.ops.pairs import *
+from fastnn.ops.parts import *
+from fastnn.ops.powers import *
+from fastnn.ops.products import *
+from fastnn.ops.reductions import *
+from fastnn.ops.scatter import *
+from fastnn.ops.selection import *
+from fastnn.ops.shapes import *
+from fastnn.ops.sorting import *
+from fastnn.ops.vectors import *
 from fastnn.printing import set_printoptions
 from fastnn.random import Generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
 from fastnn.sampling import (
@@ -94,9 +107,8 @@ from fastnn.settings import (
     set_num_interop_threads,
     use_deterministic_algorithms,
 )
-from fastnn.profiling import profile
-from fastnn.tensor import Size, Tensor
-from fastnn.training import Epoch, History, fit
+from fastnn.size import Size
+from fastnn.tensor import Tensor
 
 __version__ = "0.1.0"
 

@@ -15,9 +15,10 @@ from fastnn import return_types
 from fastnn.autograd.engine import Node, Parts, ResultNode, part_node
 from fastnn.errors import ShapeError
 from fastnn.ops.core import check_tensor, dimension, named, quiet
-from fastnn.ops.products import cross, matmul
-from fastnn.ops.reductions import vector_norm
-from fastnn.ops.shapes import diagonal
+from fastnn.ops.norms import vector_norm
+from fastnn.ops.parts import diagonal
+from fastnn.ops.products import matmul
+from fastnn.ops.vectors import cross
 from fastnn.tensor import Tensor, _recorded, _unbroadcast, _wrap
 
 __all__ = [
@@ -105,7 +106,8 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     b = B.unsqueeze(-1) if vector else B
     if b._data.shape[-2] != n:
         raise ShapeError(
-            f"linalg.solve: Incompatible shapes of A and B for the equation AX = B: {list(a.shape)} and {list(B.shape)}"
+            f"linalg.solve: Incompatible shapes of A and B for the equation AX = B: {list(a.shape)} and "
+            f"{list(B.shape)}"
         )
     x = _solve(a, b)
     return x.squeeze(-1) if vector else x

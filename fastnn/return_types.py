@@ -7,8 +7,7 @@ from typing import Any
 
 
 def _named(name: str, fields: str) -> Any:
-    make: Any = namedtuple  # For a type checker the names would have to be literals.
-    base = make(name, fields)
+    base: Any = namedtuple(name, fields)
 
     def text(self: Any) -> str:
         lines = ",\n".join(f"{field}={value!r}" for field, value in zip(self._fields, self, strict=True))
@@ -23,10 +22,7 @@ max, min, sort, topk, median, nanmedian, mode, kthvalue, cummax, cummin = [
     for name in ("max", "min", "sort", "topk", "median", "nanmedian", "mode", "kthvalue", "cummax", "cummin")
 ]
 aminmax = _named("aminmax", "min max")
-linalg_eigh, linalg_eig = (
-    _named("linalg_eigh", "eigenvalues eigenvectors"),
-    _named("linalg_eig", "eigenvalues eigenvectors"),
-)
+linalg_eigh = _named("linalg_eigh", "eigenvalues eigenvectors")
 linalg_qr, linalg_svd = _named("linalg_qr", "Q R"), _named("linalg_svd", "U S Vh")
 linalg_slogdet, linalg_lstsq = (
     _named("linalg_slogdet", "sign logabsdet"),

@@ -1,5 +1,7 @@
 """Functions and methods of tensors, as operations of the registry."""
 
+# ruff: noqa: E501  A line to each operation reads better than three.
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -37,9 +39,8 @@ UNARY: dict[str, tuple[tuple[float, float], float]] = {
     "round": ((-2, 2), 0), "neg": ((-2, 2), 0), "negative": ((-2, 2), 0), "positive": ((-2, 2), 0),
     "absolute": ((-2, 2), 0), "fix": ((-2, 2), 0), "arccos": (ONE, 8), "logit": ((0.1, 0.9), 32),
     "nan_to_num": ((-2, 2), 0), "clone": ((-2, 2), 0), "abs": ((-2, 2), 0), "exp": ((-2, 2), 4), "sqrt": (POSITIVE, 4),
-}  # fmt: skip
-_WIDE_ERROR = ("lgamma", "digamma", "log10", "log2", "log1p", "logit", "erfc", "expm1", "sinc", "acos", "acosh",
-    "arccos")
+}
+_WIDE_ERROR = ("lgamma", "digamma", "log10", "log2", "log1p", "logit", "erfc", "expm1", "sinc", "acos", "acosh", "arccos")
 
 OPERATIONS_CORE: list[Operation] = [
     *[
@@ -331,12 +332,9 @@ OPERATIONS_CORE: list[Operation] = [
             "bij,kj->bik": ((2, 2, 3), (4, 3)), "i,ij,j->": ((2,), (2, 3), (3,)), "ij,ij->ij": ((2, 3), (2, 3)),
         }.items()
     ],
-    _op("tensordot", lambda lib, x, y: lib.tensordot(x, y, 1), [((2, 3), (3, 4)), ((2, 2, 3), (3,))], roundings=8,
-        terms=True),
-    _op("tensordot_dims", lambda lib, x, y: lib.tensordot(x, y, dims=([0, 1], [1, 0])), [((2, 3, 2), (3, 2))],
-        roundings=8, terms=True),
-    _op("kron", lambda lib, x, y: lib.kron(x.contiguous(), y.contiguous()), [((2, 2), (1, 3)), ((2,), (3,))],
-        roundings=8, terms=True),
+    _op("tensordot", lambda lib, x, y: lib.tensordot(x, y, 1), [((2, 3), (3, 4)), ((2, 2, 3), (3,))], roundings=8, terms=True),
+    _op("tensordot_dims", lambda lib, x, y: lib.tensordot(x, y, dims=([0, 1], [1, 0])), [((2, 3, 2), (3, 2))], roundings=8, terms=True),
+    _op("kron", lambda lib, x, y: lib.kron(x.contiguous(), y.contiguous()), [((2, 2), (1, 3)), ((2,), (3,))], roundings=8, terms=True),
     _op("cross", lambda lib, x, y: lib.cross(x, y, dim=-1), [((3,), (3,)), ((2, 3), (2, 3))], roundings=8, terms=True),
     _op("trace", lambda lib, x: x.trace(), [((3, 3),), ((2, 4),)], terms=True),
     _op("cdist", lambda lib, x, y: lib.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist"),
@@ -400,7 +398,7 @@ OPERATIONS_CORE: list[Operation] = [
     _op("squeeze_", lambda lib, x: (x * 1).squeeze_(), [((2, 1),)]),
     _op("unsqueeze_", lambda lib, x: (x * 1).unsqueeze_(0) * 2, [((2, 1),)]),
     _op("detach_and_add", lambda lib, x: x.detach() + x, smooth=False),
-]  # fmt: skip
+]
 
 # Without a gradient.
 PLAIN_CORE: list[Operation] = [
@@ -457,4 +455,4 @@ PLAIN_CORE: list[Operation] = [
     _op("p_numel", lambda lib, x: lib.tensor([x.numel(), x.nelement(), lib.numel(x), x.element_size(), x.dim()])),
     _op("p_contains", lambda lib, x: lib.tensor([0.5 in x, 100 in x])),
     _op("p_reversed", lambda lib, x: reversed(x.detach()), VECTOR),
-]  # fmt: skip
+]

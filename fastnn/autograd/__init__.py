@@ -13,18 +13,16 @@ from fastnn.autograd.engine import (
     AccumulateGrad,
     Alias,
     Edge,
-    HookList,
-    Hooks,
     Memory,
     Node,
     Parts,
-    RemovableHandle,
     ResultNode,
     anomaly,
     part_node,
     run_backward,
 )
 from fastnn.autograd.function import Function, once_differentiable
+from fastnn.autograd.hooks import HookList, Hooks, RemovableHandle
 from fastnn.autograd.modes import (
     enable_grad,
     inference_mode,

@@ -194,7 +194,8 @@ def _saver(tensor: Any, outputs: list[Any], made: list[Any]) -> Callable[[Node |
 
     for i, (before, after) in enumerate(zip(outputs, made, strict=True)):
         if tensor is before and after._node is not None:
-            return _result_saver(after, memory, check, i if len(outputs) > 1 else None)
+            # Not the result itself, whose node holds this: a cycle would outlive its last user.
+            return _remaker(check, type(after), after._data, memory, i if len(outputs) > 1 else None)
 
     def itself(node: Node | None) -> Any:
         check()
@@ -203,13 +204,15 @@ def _saver(tensor: Any, outputs: list[Any], made: list[Any]) -> Callable[[Node |
     return itself
 
 
-def _result_saver(result: Any, memory: Any, check: Callable[[], None], position: int | None) -> Callable[..., Any]:
-    # Not the result itself, whose node holds this: a cycle would outlive its last user.
-    kind, data = type(result), result._data
+def _remaker(
+    check: Callable[[], None], kind: Any, data: Any, memory: Any, position: int | None
+) -> Callable[[Node | None], Any]:
+    """What makes a saved result anew, with the node that it had."""
 
     def remade(node: Node | None) -> Any:
         check()
-        return kind._remade(data, memory, node if node is None or position is None else part_node(node, position))
+        mine = node if node is None or position is None else part_node(node, position)
+        return kind._remade(data, memory, mine)
 
     return remade
 

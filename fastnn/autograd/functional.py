@@ -72,7 +72,8 @@ def _gradients(
     pairs = [(o, s) for o, s in zip(outputs, seeds, strict=True) if o.requires_grad]
     if strict and len(pairs) < len(outputs):
         raise RuntimeError(
-            "The output of the user-provided function is independent of the input. This is not allowed in strict mode."
+            "The output of the user-provided function is independent of the input. This is not allowed in strict "
+            "mode."
         )
     if not pairs:
         return [_wrap(np.zeros_like(t._data)) for t in inputs]

@@ -158,9 +158,9 @@ def signbit(input: Tensor) -> Tensor:
     """Where elements are negative, or -0."""
     check_tensor("input", input)
     a = input._data
-    return _wrap(
-        np.asarray(np.signbit(a) if a.dtype.kind == "f" else np.less(a, 0) if a.dtype.kind != "b" else a & False)
-    )
+    if a.dtype.kind == "b":
+        return _wrap(np.zeros(a.shape, bool))
+    return _wrap(np.asarray(np.signbit(a) if a.dtype.kind == "f" else np.less(a, 0)))
 
 
 def is_floating_point(input: Tensor) -> bool:
@@ -284,7 +284,7 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     if not isinstance(condition, Tensor):
         raise TypeError(f"where(): condition must be a Tensor, found {type(condition).__name__}")
     if input is None and other is None:
-        from fastnn.ops.indexing import nonzero
+        from fastnn.ops.selection import nonzero
 
         return nonzero(condition, as_tuple=True)
     if condition._data.dtype not in (np.bool_, np.uint8):
@@ -352,7 +352,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
         if value._data.ndim:
             raise RuntimeError(
                 "masked_fill only supports a 0-dimensional value tensor, but got tensor with "
-                f"{value.ndim} dimension(s)."
+                f"{value._data.ndim} dimension(s)."
             )
         if promoted(input._data.dtype, value._data.dtype) != input._data.dtype and value._data.dtype.kind == "f" and (
             input._data.dtype.kind != "f"
