@@ -83,6 +83,7 @@ from fastnn.ops.shapes import *
 from fastnn.ops.sorting import *
 from fastnn.ops.vectors import *
 from fastnn.printing import set_printoptions
+from fastnn.profiling import profile
 from fastnn.random import Generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
 from fastnn.sampling import (
     bernoulli,
@@ -109,6 +110,7 @@ from fastnn.settings import (
 )
 from fastnn.size import Size
 from fastnn.tensor import Tensor
+from fastnn.training import Epoch, History, fit
 
 __version__ = "0.1.0"
 

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn import tracing
 from fastnn.autograd import Alias, Memory, Node
 from fastnn.autograd.modes import _mode
 from fastnn.devices import CPU, check_device, device
