@@ -1,3 +1,4 @@
+# ruff: noqa: F401, F403  The names in here are those of the package.
 """fastnn: multi-layer perceptrons on the CPU with PyTorch's API, every hot loop a Numba kernel.
 
 ``import fastnn as torch`` and train. Upstairs of ``fastnn.kernels``: names, shapes, errors,

@@ -102,7 +102,10 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
         return _t(solve(_t(a), _t(B)))
     b = B.unsqueeze(-1) if vector else B
     if b._data.shape[-2] != n:
-        raise ShapeError(f"linalg.solve: Incompatible shapes of A and B for the equation AX = B: {list(a.shape)} and {list(B.shape)}")
+        raise ShapeError(
+            f"linalg.solve: Incompatible shapes of A and B for the equation AX = B: {list(a.shape)} and "
+            f"{list(B.shape)}"
+        )
     x = _solve(a, b)
     return x.squeeze(-1) if vector else x
 

@@ -1,5 +1,7 @@
 """Functions and methods of tensors, as operations of the registry."""
 
+# ruff: noqa: E501  A line to each operation reads better than three.
+
 from __future__ import annotations
 
 from collections.abc import Callable

@@ -54,7 +54,10 @@ def gradcheck(
     given = _as_tuple(inputs)
     wanted = [t for t in given if isinstance(t, Tensor) and t.requires_grad]
     if not wanted:
-        raise ValueError("gradcheck expects at least one input tensor to require gradient, but none of the them have requires_grad=True.")
+        raise ValueError(
+            "gradcheck expects at least one input tensor to require gradient, but none of the them have "
+            "requires_grad=True."
+        )
     try:
         _check(func, given, wanted, eps, atol, rtol)
     except GradcheckError:

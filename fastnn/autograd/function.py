@@ -27,7 +27,9 @@ class Context:
         """Keep operands or results (or None) for ``saved_tensors``; they must not change until then."""
         for t in tensors:
             if t is not None and not hasattr(t, "_data"):
-                raise TypeError(f"save_for_backward can only save variables, but argument is of type {type(t).__name__}")
+                raise TypeError(
+                    f"save_for_backward can only save variables, but argument is of type {type(t).__name__}"
+                )
         self._to_save = tensors
 
     save_for_forward = save_for_backward

@@ -47,7 +47,9 @@ def _one_or_all(values: Any, one: bool) -> Any:
 def _seeds(name: str, v: Any, like: tuple[Tensor, ...], what: str) -> tuple[Tensor, ...]:
     if v is None:
         if len(like) != 1 or like[0]._data.size != 1:
-            raise RuntimeError(f"The vector v can only be None if the user-provided function's {what} is a single number")
+            raise RuntimeError(
+                f"The vector v can only be None if the user-provided function's {what} is a single number"
+            )
         return (_wrap(np.ones_like(like[0]._data)),)
     given = _as_tuple(v)
     if len(given) != len(like):
@@ -66,7 +68,10 @@ def _gradients(
     """``grad``, with zeros for what an output does not depend on."""
     pairs = [(o, s) for o, s in zip(outputs, seeds, strict=True) if o.requires_grad]
     if strict and len(pairs) < len(outputs):
-        raise RuntimeError("The output of the user-provided function is independent of the input. This is not allowed in strict mode.")
+        raise RuntimeError(
+            "The output of the user-provided function is independent of the input. This is not allowed in strict "
+            "mode."
+        )
     if not pairs:
         return [_wrap(np.zeros_like(t._data)) for t in inputs]
     found = grad(
@@ -74,7 +79,9 @@ def _gradients(
         create_graph=create_graph, allow_unused=True,
     )  # fmt: skip
     if strict and any(g is None for g in found):
-        raise RuntimeError("The output of the user-provided function is independent of an input. This is not allowed in strict mode.")
+        raise RuntimeError(
+            "The output of the user-provided function is independent of an input. This is not allowed in strict mode."
+        )
     return [_wrap(np.zeros_like(t._data)) if g is None else g for g, t in zip(found, inputs, strict=True)]
 
 

@@ -557,7 +557,10 @@ def cov(input: Tensor, *, correction: int = 1, fweights: Any = None, aweights: A
     """The covariances of the rows."""
     check_tensor("input", input)
     if input._data.ndim > 2:
-        raise RuntimeError(f"cov(): expected input to have two or fewer dimensions but got an input with {input._data.ndim} dimensions")
+        raise RuntimeError(
+            f"cov(): expected input to have two or fewer dimensions but got an input with {input._data.ndim} "
+            "dimensions"
+        )
     if fweights is not None or aweights is not None:
         raise RuntimeError("cov(): fastnn takes no weights")
     refuse("cov", input, "b")

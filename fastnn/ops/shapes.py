@@ -305,7 +305,9 @@ def _T(self: Tensor) -> Tensor:
 def _mT(self: Tensor) -> Tensor:
     """The last two dimensions exchanged, sharing memory."""
     if self._data.ndim < 2:
-        raise RuntimeError(f"tensor.mT is only supported on matrices or batches of matrices. Got {self._data.ndim}-D tensor.")
+        raise RuntimeError(
+            f"tensor.mT is only supported on matrices or batches of matrices. Got {self._data.ndim}-D tensor."
+        )
     return transpose(self, -2, -1)
 
 
@@ -417,7 +419,9 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
     axis = dimension(dim, input._data.ndim)
     size = input._data.shape[axis]
     if not -size <= index < size:
-        raise IndexError(f"select(): index {index} out of range for tensor of size {list(input.shape)} at dimension {axis}")
+        raise IndexError(
+            f"select(): index {index} out of range for tensor of size {list(input.shape)} at dimension {axis}"
+        )
     return sliced(input, (*(slice(None),) * axis, int(index), ...), "Select")
 
 
