@@ -14,8 +14,9 @@ from fastnn.ops.core import as_floating, check_tensor, named
 from fastnn.tensor import Tensor, _wrap
 
 __all__ = [
-    "celu", "celu_", "dropout", "log_softmax", "prelu", "relu", "relu_", "rrelu", "selu", "selu_", "sigmoid",
-    "sigmoid_", "softmax", "tanh", "tanh_",
+    "celu", "celu_", "cosine_similarity", "dropout", "hardshrink", "log_softmax", "pairwise_distance", "pdist",
+    "prelu", "relu", "relu_", "rrelu", "rrelu_", "selu", "selu_", "sigmoid", "sigmoid_", "softmax", "tanh", "tanh_",
+    "threshold", "threshold_",
 ]  # fmt: skip
 
 
@@ -78,7 +79,11 @@ def log_softmax(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
 
 
 celu, celu_, selu, selu_ = functional.celu, functional.celu_, functional.selu, functional.selu_
-prelu, rrelu = functional.prelu, functional.rrelu
+prelu, rrelu, rrelu_, hardshrink = functional.prelu, functional.rrelu, functional.rrelu_, functional.hardshrink
+threshold, threshold_ = functional.threshold, functional.threshold_
+cosine_similarity, pairwise_distance, pdist = (
+    functional.cosine_similarity, functional.pairwise_distance, functional.pdist,
+)  # fmt: skip
 
 
 def dropout(input: Tensor, p: float, train: bool) -> Tensor:
@@ -86,5 +91,5 @@ def dropout(input: Tensor, p: float, train: bool) -> Tensor:
     return functional.dropout(input, p, train)
 
 
-for _name in ("log_softmax", "prelu", "relu", "relu_", "sigmoid", "sigmoid_", "softmax", "tanh", "tanh_"):
+for _name in ("hardshrink", "log_softmax", "prelu", "relu", "relu_", "sigmoid", "sigmoid_", "softmax", "tanh", "tanh_"):
     setattr(Tensor, _name, globals()[_name])
