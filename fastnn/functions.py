@@ -31,6 +31,8 @@ def _array_of(data: Any, kind: Any) -> np.ndarray:
     if isinstance(source, (list, tuple)):
         source = _plain(source)
     array = np.array(source)
+    if array.dtype == object and not isinstance(source, (np.ndarray, np.generic)):
+        raise RuntimeError(f"Could not infer dtype of {type(source).__name__}")
     if kind is not None:
         if array.dtype.kind not in "fiub":
             from_numpy_dtype(array.dtype)

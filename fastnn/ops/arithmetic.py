@@ -44,7 +44,10 @@ _QUOTIENT = Partial("xy", lambda grad, x, y: -grad * (x / y / y))
 
 
 def _operands(input: Any, other: Any) -> None:
-    check_tensor("input", input)
+    if not isinstance(input, (Tensor, *NUMBERS)):
+        check_tensor("input", input)
+    if not isinstance(input, Tensor) and not isinstance(other, Tensor):
+        raise TypeError(f"one operand must be a Tensor, found {type(input).__name__} and {type(other).__name__}")
     if not isinstance(other, (Tensor, *NUMBERS, np.ndarray)):
         raise TypeError(f"other must be a Tensor or a number, found {type(other).__name__}")
 
@@ -117,7 +120,9 @@ def _divide(x: Any, y: Any) -> Any:
     return np.true_divide(x, y)
 
 
-def _dividend(x: Tensor, other: Any) -> Tensor:
+def _dividend(x: Any, other: Any) -> Any:
+    if not isinstance(x, Tensor):
+        return x
     # Integers are divided as floats, and so is the number beside them: it must not wrap around.
     return x if isinstance(other, (Tensor, np.ndarray)) else as_floating(x)
 

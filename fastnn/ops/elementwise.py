@@ -319,7 +319,7 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
             inside *= x._data <= max
         return grad * _wrap(inside)
 
-    return of_operand("Clamp", input, limit, slope)
+    return of_operand("ClampBackward1", input, limit, slope)
 
 
 def _clamp_by_tensors(input: Tensor, min: Any, max: Any) -> Tensor:
@@ -366,5 +366,6 @@ arccos, arccosh, arcsin, arcsinh, arctan, arctanh = acos, acosh, asin, asinh, at
 clip = clamp
 
 IN_PLACE = tuple([n for n in __all__ if n not in ("clone", "conj", "positive", "real", "resolve_conj", "polygamma")])
+FUNCTIONS_ONLY = ("real",)
 OPERATORS = {"__neg__": neg, "__abs__": abs, "__pos__": positive}
 METHODS: dict[str, Any] = {}

@@ -32,6 +32,8 @@ def _numpy_key(key: Any, indices: list[Tensor]) -> tuple[Any, ...]:
 
 def _numpy_part(key: Any, indices: list[Tensor]) -> Any:
     kind = type(key)
+    if isinstance(key, np.integer):
+        return int(key)
     if kind is int or key is None or key is ...:
         return key
     if kind is slice:
@@ -49,11 +51,13 @@ def _numpy_part(key: Any, indices: list[Tensor]) -> Any:
     if isinstance(key, (list, range)):
         values = [_numpy_part(k, []) if isinstance(k, Tensor) else k for k in key]
         return np.asarray(values, None if len(values) else np.int64)
+    if isinstance(key, str):
+        raise TypeError(f"indices are integers, slices, ..., None, Tensors and sequences of integers, found {key!r}")
     return key
 
 
 def _is_advanced(key: tuple[Any, ...]) -> bool:
-    return any(isinstance(k, (np.ndarray, bool, np.bool_)) or (hasattr(k, "__len__") and k is not ...) for k in key)
+    return any(isinstance(k, (np.ndarray, bool, np.bool_)) for k in key)
 
 
 def _view_name(key: tuple[Any, ...]) -> str:
@@ -77,6 +81,9 @@ def _getitem(self: Tensor, key: Any) -> Tensor:
     parts = _numpy_key(key, indices)
     if not _is_advanced(parts):
         return sliced(self, parts if ... in parts else (*parts, ...), _view_name(parts))
+    if any(type(k) is int for k in parts):
+        first, parts = _in_two_steps(self, parts)
+        return _getitem(sliced(self, first, "Select"), parts)
     shape = self._data.shape
 
     def take(a: np.ndarray) -> np.ndarray:
@@ -94,12 +101,42 @@ def _getitem(self: Tensor, key: Any) -> Tensor:
     return linear_map("Index", self, take, put, tuple(indices))
 
 
+def _in_two_steps(x: Tensor, parts: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
+    """A key with numbers and index arrays as one without the arrays, and one for what that gives.
+
+    To NumPy a number beside index arrays is one of them, which moves dimensions; to PyTorch it is not.
+    """
+    used = sum([k.ndim if isinstance(k, np.ndarray) and k.dtype == np.bool_ else 1 for k in parts if k is not None
+                and k is not ... and not isinstance(k, (bool, np.bool_))])  # fmt: skip
+    basic: list[Any] = []
+    rest: list[Any] = []
+    for k in parts if ... in [p for p in parts if not isinstance(p, np.ndarray)] else (*parts, ...):
+        if type(k) is int:
+            basic.append(k)
+        elif k is ...:
+            basic.append(k)
+            rest += [slice(None)] * (x._data.ndim - used)
+        elif isinstance(k, np.ndarray):
+            basic += [slice(None)] * (k.ndim if k.dtype == np.bool_ else 1)
+            rest.append(k)
+        elif isinstance(k, (bool, np.bool_)):
+            rest.append(k)
+        else:
+            basic.append(k)
+            rest.append(slice(None))
+    return tuple(basic), tuple(rest)
+
+
 def _setitem(self: Tensor, key: Any, value: Any) -> None:
     """``self[key] = value``, of a tensor that can be broadcast, or a number."""
     indices: list[Tensor] = []
     parts = _numpy_key(key, indices)
     if not isinstance(value, (Tensor, *NUMBERS)):
         raise TypeError(f"can't assign a {type(value).__name__} to a {_type_name(self)}")
+    if _is_advanced(parts) and any(type(k) is int for k in parts):
+        first, parts = _in_two_steps(self, parts)
+        _setitem(sliced(self, first, "Select"), parts, value)
+        return
     source = value if isinstance(value, Tensor) else None
     if source is not None and source._data.dtype != self._data.dtype and _is_advanced(parts):
         raise RuntimeError(
@@ -172,11 +209,13 @@ def _check_index(name: str, index: Any, kinds: tuple[Any, ...] = (np.int64, np.i
         raise RuntimeError(f"{name}(): Expected dtype int32/int64 for index, found {index.dtype}")
 
 
-def _check_range(name: str, index: np.ndarray, size: int, negative: bool = False) -> None:
+def _check_range(
+    name: str, index: np.ndarray, size: int, negative: bool = False, error: type[Exception] = IndexError
+) -> None:
     low = -size if negative else 0
     if index.size and (index.min() < low or index.max() >= size):
         bad = index.min() if index.min() < low else index.max()
-        raise IndexError(f"{name}(): index {bad} is out of bounds for dimension with size {size}")
+        raise error(f"{name}(): index {bad} is out of bounds for dimension with size {size}")
 
 
 def _places(name: str, input: Tensor, dim: Any, index: Tensor) -> tuple[tuple[Any, ...], int]:
@@ -192,7 +231,7 @@ def _places(name: str, input: Tensor, dim: Any, index: Tensor) -> tuple[tuple[An
                 f"{list(i.shape)} and {list(a.shape)}"
             )
         size = a.size
-        _check_range(name, i, size)
+        _check_range(name, i, size, error=RuntimeError)
         return (i,) if a.ndim else (np.zeros(i.shape, np.int64),), 0
     if a.ndim != i.ndim:
         raise ShapeError(
@@ -205,7 +244,7 @@ def _places(name: str, input: Tensor, dim: Any, index: Tensor) -> tuple[tuple[An
                 f"Size does not match at dimension {d} expected index {list(i.shape)} to be no larger than self "
                 f"{list(a.shape)} apart from dimension {axis}"
             )
-    _check_range(name, i, a.shape[axis])
+    _check_range(name, i, a.shape[axis], error=RuntimeError)
     grid: list[Any] = list(np.ogrid[tuple([slice(n) for n in i.shape])])
     grid[axis] = i
     return tuple(grid), axis

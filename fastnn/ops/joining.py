@@ -56,7 +56,7 @@ def cat(tensors: Any, dim: int = 0) -> Tensor:
     """
     parts = _tensors("cat", tensors)
     if not parts:
-        raise RuntimeError("torch.cat(): expected a non-empty list of Tensors")
+        raise ShapeError("torch.cat(): expected a non-empty list of Tensors")
     for i, t in enumerate(parts):
         if not t._data.ndim:
             raise RuntimeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")
@@ -320,7 +320,7 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """The slices along a dimension, sharing memory."""
     check_tensor("input", input)
     if not input._data.ndim:
-        raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
+        raise IndexError("Dimension specified as 0 but tensor has no dimensions")
     axis = dimension(dim, input._data.ndim)
     front = (slice(None),) * axis
     return tuple([sliced(input, (*front, i, ...), "Unbind") for i in range(input._data.shape[axis])])
