@@ -4,66 +4,117 @@
 autograd and state are here, arithmetic is there.
 """
 
+from importlib import import_module as _import_module
 from pathlib import Path as _Path
 
 if not (_Path(__file__).parent / "kernels").is_dir():
     # Imported from a checkout, where the kernels lie beside this folder.
     __path__.append(str(_Path(__file__).parent.parent))
 
-from fastnn import nn, optim, utils
-from fastnn.autograd import enable_grad, is_grad_enabled, no_grad, set_grad_enabled
+# First: it gives `Tensor` its operations.
+from fastnn import ops as _ops  # noqa: I001
+from fastnn import autograd, linalg, nn, optim, return_types, utils
+from fastnn.autograd import (
+    enable_grad,
+    inference_mode,
+    is_grad_enabled,
+    is_inference_mode_enabled,
+    no_grad,
+    set_grad_enabled,
+)
 from fastnn.devices import device, get_default_device, set_default_device
+from fastnn.dtypes import (
+    bfloat16,
+    can_cast,
+    channels_last,
+    complex64,
+    complex128,
+    contiguous_format,
+    dtype,
+    finfo,
+    float16,
+    float32,
+    float64,
+    get_default_dtype,
+    iinfo,
+    int8,
+    int16,
+    int32,
+    int64,
+    layout,
+    memory_format,
+    preserve_format,
+    promote_types,
+    set_default_dtype,
+    set_default_tensor_type,
+    strided,
+    uint8,
+)
 from fastnn.dtypes import bool_ as bool
-from fastnn.dtypes import dtype, float32, float64, int8, int16, int32, int64, uint8
 from fastnn.errors import DTypeError, ShapeError
-from fastnn.functions import argmax, from_numpy, max, ones, tensor, zeros
+from fastnn.functions import *  # noqa: F403
+from fastnn.functions import LEGACY as _LEGACY
 from fastnn.kernels.jit import get_num_threads, set_num_threads
-from fastnn.nn.functional import matmul, relu, sigmoid, tanh
+from fastnn.linalg import det, inverse, inv_ex, logdet, matrix_power, pinv as pinverse, qr, slogdet
+from fastnn.linalg import svd_classic as svd, cholesky
+from fastnn.ops.activation import *  # noqa: F403
+from fastnn.ops.arithmetic import *  # noqa: F403
+from fastnn.ops.comparison import *  # noqa: F403
+from fastnn.ops.conversion import *  # noqa: F403
+from fastnn.ops.elementwise import *  # noqa: F403
+from fastnn.ops.indexing import *  # noqa: F403
+from fastnn.ops.joining import *  # noqa: F403
+from fastnn.ops.ordering import *  # noqa: F403
+from fastnn.ops.products import *  # noqa: F403
+from fastnn.ops.reductions import *  # noqa: F403
+from fastnn.ops.shapes import *  # noqa: F403
+from fastnn.printing import set_printoptions
 from fastnn.random import Generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
+from fastnn.sampling import (
+    bernoulli,
+    multinomial,
+    normal,
+    poisson,
+    rand,
+    rand_like,
+    randint,
+    randint_like,
+    randn,
+    randn_like,
+    randperm,
+)
+from fastnn.serialization import load, save
+from fastnn.settings import (
+    are_deterministic_algorithms_enabled,
+    compile,
+    get_float32_matmul_precision,
+    get_num_interop_threads,
+    is_deterministic_algorithms_warn_only_enabled,
+    set_float32_matmul_precision,
+    set_num_interop_threads,
+    use_deterministic_algorithms,
+)
 from fastnn.tensor import Size, Tensor
 
 __version__ = "0.1.0"
 
-__all__ = [
-    "DTypeError",
-    "Generator",
-    "ShapeError",
-    "Size",
-    "Tensor",
-    "argmax",
-    "bool",
-    "device",
-    "dtype",
-    "enable_grad",
-    "float32",
-    "float64",
-    "from_numpy",
-    "get_default_device",
-    "get_num_threads",
-    "get_rng_state",
-    "initial_seed",
-    "int8",
-    "int16",
-    "int32",
-    "int64",
-    "is_grad_enabled",
-    "manual_seed",
-    "matmul",
-    "max",
-    "nn",
-    "no_grad",
-    "ones",
-    "optim",
-    "relu",
-    "seed",
-    "set_default_device",
-    "set_grad_enabled",
-    "set_num_threads",
-    "set_rng_state",
-    "sigmoid",
-    "tanh",
-    "tensor",
-    "uint8",
-    "utils",
-    "zeros",
-]
+float, double, half = float32, float64, float16
+long, int, short = int64, int32, int16
+cfloat, cdouble = complex64, complex128
+globals().update(_LEGACY)
+
+# Imported on first use: most scripts need few of them, and every import takes time.
+_ON_USE = (
+    "accelerator", "amp", "backends", "cuda", "distributions", "jit", "mps", "serialization", "torchvision", "version",
+    "xpu",
+)  # fmt: skip
+
+
+def __getattr__(name: str) -> object:
+    if name in _ON_USE:
+        return _import_module(f"fastnn.{name}")
+    if name == "autocast":
+        return _import_module("fastnn.amp").autocast
+    if name == "default_generator":
+        return _import_module("fastnn.random").default_generator()
+    raise AttributeError(f"module 'fastnn' has no attribute {name!r}")

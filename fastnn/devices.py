@@ -90,9 +90,8 @@ class device:
         _default.device = self
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    # The class's own name for a type is the attribute here.
+    def __exit__(self, kind: Any, error: BaseException | None, trace: TracebackType | None) -> None:
         _default.device = self._before.pop()
 
 

@@ -1,6 +1,11 @@
-"""Number types under PyTorch's names, each with NumPy's type beside it. Imports nothing of fastnn."""
+"""Number types under PyTorch's names, each with NumPy's type beside it, and how they are promoted.
+
+Imports nothing of fastnn.
+"""
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
@@ -10,32 +15,60 @@ class dtype:
 
     >>> import fastnn
     >>> fastnn.tensor([1.0]).dtype
-    fastnn.float32
+    torch.float32
     >>> fastnn.float32.is_floating_point, fastnn.float32.itemsize
     (True, 4)
     """
 
-    __slots__ = ("is_floating_point", "itemsize", "name", "numpy")
+    __slots__ = ("is_complex", "is_floating_point", "is_signed", "itemsize", "legacy", "name", "numpy")
 
-    def __init__(self, name: str, numpy: type) -> None:
-        self.name = name
+    def __init__(self, name: str, numpy: type, legacy: str) -> None:
+        self.name, self.legacy = name, legacy
         self.numpy = np.dtype(numpy)
         self.itemsize = self.numpy.itemsize
         self.is_floating_point = self.numpy.kind == "f"
+        self.is_signed = self.numpy.kind in "if"
+        self.is_complex = False
 
     def __repr__(self) -> str:
-        return f"fastnn.{self.name}"
+        # PyTorch's name, as in all that it prints: the output of a program is the same.
+        return f"torch.{self.name}"
 
     def __reduce__(self) -> str:
         # Pickle by name, so that a copy is the same object.
         return self.name if self.name != "bool" else "bool_"
 
+    def to_complex(self) -> Any:
+        """TypeError: fastnn has no complex numbers."""
+        raise TypeError("fastnn has no complex numbers")
 
-float32, float64 = dtype("float32", np.float32), dtype("float64", np.float64)
-int8, int16, int32, int64 = (dtype(f"int{8 * 2**k}", getattr(np, f"int{8 * 2**k}")) for k in range(4))
-uint8, bool_ = dtype("uint8", np.uint8), dtype("bool", np.bool_)
 
-_BY_NUMPY = {d.numpy: d for d in (float32, float64, int8, int16, int32, int64, uint8, bool_)}
+class _Missing(dtype):
+    """A dtype of PyTorch's that no tensor of fastnn can have: its name exists, using it is an error."""
+
+    __slots__ = ()
+
+    def __init__(self, name: str, itemsize: int, floating: bool) -> None:
+        self.name, self.legacy, self.itemsize = name, name, itemsize
+        self.is_floating_point, self.is_complex, self.is_signed = floating, not floating, True
+
+    @property
+    def numpy(self) -> np.dtype:  # type: ignore[override]
+        raise TypeError(f"fastnn has no tensors of dtype {self}; use float32, float64 or float16")
+
+
+float16 = dtype("float16", np.float16, "Half")
+float32, float64 = dtype("float32", np.float32, "Float"), dtype("float64", np.float64, "Double")
+int8, int16 = dtype("int8", np.int8, "Char"), dtype("int16", np.int16, "Short")
+int32, int64 = dtype("int32", np.int32, "Int"), dtype("int64", np.int64, "Long")
+uint8, bool_ = dtype("uint8", np.uint8, "Byte"), dtype("bool", np.bool_, "Bool")
+bfloat16 = _Missing("bfloat16", 2, True)
+complex64, complex128 = _Missing("complex64", 8, False), _Missing("complex128", 16, False)
+
+_BY_NUMPY = {d.numpy: d for d in (float32, float64, int8, int16, int32, int64, uint8, bool_, float16)}
+BY_LEGACY_NAME = {d.legacy: d for d in _BY_NUMPY.values()}
+
+_default = {"dtype": float32}
 
 
 def from_numpy_dtype(numpy: np.dtype) -> dtype:
@@ -43,5 +76,162 @@ def from_numpy_dtype(numpy: np.dtype) -> dtype:
     try:
         return _BY_NUMPY[numpy]
     except KeyError:
-        known = ", ".join(str(d) for d in _BY_NUMPY)
-        raise TypeError(f"a tensor cannot hold dtype {numpy}; the supported ones are {known}") from None
+        pass
+    # In another byte order, or a type of the machine's own under another name.
+    native = numpy.newbyteorder("=") if numpy.kind in "fiub" else numpy
+    for known, found in _BY_NUMPY.items():
+        if known == native and numpy.isnative:
+            return found
+    names = ", ".join(d.name for d in _BY_NUMPY.values())
+    raise TypeError(f"a tensor cannot hold dtype {numpy}; the supported ones are {names}")
+
+
+def as_numpy_dtype(value: Any, default: np.dtype | None = None) -> Any:
+    """NumPy's dtype for what was given as ``dtype=``; ``default`` for None.
+
+    Python's ``float``, ``int`` and ``bool`` stand for float64, int64 and bool, as in PyTorch.
+    """
+    if value is None:
+        return default
+    if isinstance(value, dtype):
+        return value.numpy
+    for kind, meant in ((bool, bool_), (int, int64), (float, float64)):
+        if value is kind:
+            return meant.numpy
+    raise TypeError(f"dtype must be a torch.dtype, not {type(value).__name__}")
+
+
+# -- The default -----------------------------------------------------------------------------
+
+
+def get_default_dtype() -> dtype:
+    """The dtype of tensors made from Python floats.
+
+    >>> import fastnn
+    >>> fastnn.get_default_dtype()
+    torch.float32
+    """
+    return _default["dtype"]
+
+
+def set_default_dtype(d: dtype) -> None:
+    """Set the dtype of tensors made from Python floats, and of the results of integers divided.
+
+    Raises: TypeError for what is no floating point dtype.
+    """
+    if not isinstance(d, dtype) or not d.is_floating_point:
+        raise TypeError(f"only floating-point types are supported as the default type, found {d!r}")
+    _ = d.numpy
+    _default["dtype"] = d
+
+
+def set_default_tensor_type(t: Any) -> None:
+    """As ``set_default_dtype``, for ``torch.DoubleTensor`` or its name."""
+    name = t if isinstance(t, str) else getattr(t, "__name__", repr(t))
+    legacy = name.rsplit(".", 1)[-1].removesuffix("Tensor")
+    if legacy not in BY_LEGACY_NAME:
+        raise TypeError(f"invalid type name: {name}")
+    set_default_dtype(BY_LEGACY_NAME[legacy])
+
+
+def default_numpy() -> np.dtype:
+    """NumPy's dtype for the default."""
+    return _default["dtype"].numpy
+
+
+# -- Promotion --------------------------------------------------------------------------------
+
+# How bool, integers and floating point are ordered, by NumPy's letters for them.
+RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
+
+
+def promoted(a: np.dtype, b: np.dtype) -> np.dtype:
+    """The dtype of an operation on tensors of these: the larger kind, and in a kind what holds both."""
+    if a == b:
+        return a
+    if RANK[a.kind] != RANK[b.kind]:
+        return a if RANK[a.kind] > RANK[b.kind] else b
+    return np.promote_types(a, b)
+
+
+def promote_types(type1: dtype, type2: dtype) -> dtype:
+    """The smallest dtype that both can be converted to.
+
+    >>> import fastnn
+    >>> fastnn.promote_types(fastnn.int32, fastnn.float32), fastnn.promote_types(fastnn.uint8, fastnn.int8)
+    (torch.float32, torch.int16)
+    """
+    return from_numpy_dtype(promoted(as_numpy_dtype(type1), as_numpy_dtype(type2)))
+
+
+def can_cast(from_: dtype, to: dtype) -> bool:
+    """Whether the conversion stays within the kinds bool, integer and floating point, or goes up.
+
+    >>> import fastnn
+    >>> fastnn.can_cast(fastnn.float64, fastnn.float32), fastnn.can_cast(fastnn.float32, fastnn.int64)
+    (True, False)
+    """
+    a, b = as_numpy_dtype(from_), as_numpy_dtype(to)
+    return RANK[b.kind] >= RANK[a.kind] and not (a.kind == "i" and b.kind == "u")
+
+
+class finfo:
+    """The limits of a floating point dtype.
+
+    >>> import fastnn
+    >>> fastnn.finfo(fastnn.float32).eps
+    1.1920928955078125e-07
+    """
+
+    def __init__(self, type: dtype | None = None) -> None:
+        d = get_default_dtype() if type is None else type
+        if not isinstance(d, dtype) or not d.is_floating_point:
+            raise TypeError(f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle '{d}'")
+        info = np.finfo(d.numpy)
+        self.dtype, self.bits = d.name, info.bits
+        self.eps, self.max, self.min = float(info.eps), float(info.max), float(info.min)
+        self.tiny = self.smallest_normal = float(info.tiny)
+        self.resolution = float(info.resolution)
+
+    def __repr__(self) -> str:
+        return (
+            f"finfo(resolution={self.resolution:g}, min={self.min:g}, max={self.max:g}, eps={self.eps:g}, "
+            f"smallest_normal={self.tiny:g}, tiny={self.tiny:g}, dtype={self.dtype})"
+        )
+
+
+class iinfo:
+    """The limits of an integer dtype.
+
+    >>> import fastnn
+    >>> fastnn.iinfo(fastnn.uint8)
+    iinfo(min=0, max=255, dtype=uint8)
+    """
+
+    def __init__(self, type: dtype) -> None:
+        if not isinstance(type, dtype) or type.is_floating_point or type is bool_:
+            raise TypeError(f"torch.iinfo() requires an integer input type. Use torch.finfo to handle '{type}'")
+        info = np.iinfo(type.numpy)
+        self.dtype, self.bits, self.max, self.min = type.name, info.bits, int(info.max), int(info.min)
+
+    def __repr__(self) -> str:
+        return f"iinfo(min={self.min}, max={self.max}, dtype={self.dtype})"
+
+
+class layout:
+    """How numbers lie in memory; there is one."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __repr__(self) -> str:
+        return f"torch.{self.name}"
+
+
+class memory_format(layout):
+    """An order of dimensions in memory, accepted and not looked at."""
+
+
+strided = layout("strided")
+contiguous_format, preserve_format = memory_format("contiguous_format"), memory_format("preserve_format")
+channels_last, channels_last_3d = memory_format("channels_last"), memory_format("channels_last_3d")

@@ -1,36 +1,52 @@
-"""Functions of ``torch`` that make tensors, and those that are a tensor's methods by another name.
-
-May import ``tensor``, ``dtypes`` and ``errors``.
-"""
+"""Functions of ``torch`` that make tensors. May import ``tensor``, ``devices``, ``dtypes`` and ``errors``."""
 
 from __future__ import annotations
 
+import math
+import operator
 from typing import Any
 
 import numpy as np
 
-from fastnn.dtypes import dtype, float32, from_numpy_dtype
+from fastnn.devices import check_device
+from fastnn.dtypes import BY_LEGACY_NAME, as_numpy_dtype, default_numpy, dtype, from_numpy_dtype
 from fastnn.errors import ShapeError
-from fastnn.tensor import Tensor, _sizes, _wrap
+from fastnn.tensor import Tensor, _legacy_data, _wrap
+
+__all__ = [
+    "arange", "as_tensor", "asarray", "empty", "empty_like", "eye", "from_dlpack", "from_numpy", "frombuffer", "full",
+    "full_like", "linspace", "logspace", "ones", "ones_like", "range", "scalar_tensor", "tensor", "vander", "zeros",
+    "zeros_like",
+]  # fmt: skip
+
+_range = range
 
 
-def tensor(data: Any, *, dtype: dtype | None = None, requires_grad: bool = False) -> Tensor:
-    """A tensor with a copy of ``data``: floats become float32, integers int64; arrays keep their dtype.
+# -- From data ---------------------------------------------------------------------------------
 
-    >>> import fastnn
-    >>> fastnn.tensor([[1, 2], [3, 4]]).dtype
-    fastnn.int64
-    """
+
+def _array_of(data: Any, kind: Any) -> np.ndarray:
+    """A new array of ``data``, in PyTorch's dtype for it unless one is given."""
     source = data._data if isinstance(data, Tensor) else data
     if isinstance(source, (list, tuple)):
         source = _plain(source)
     array = np.array(source)
-    if dtype is not None:
-        array = array.astype(dtype.numpy)
-    elif not isinstance(source, (np.ndarray, np.generic)) and array.dtype == np.float64:
-        array = array.astype(np.float32)
+    if kind is not None:
+        if array.dtype.kind not in "fiub":
+            from_numpy_dtype(array.dtype)
+        with np.errstate(all="ignore"):
+            return array.astype(kind)
+    if array.dtype == np.float64 and not isinstance(source, (np.ndarray, np.generic)) and not _holds_arrays(source):
+        array = array.astype(default_numpy())
     from_numpy_dtype(array.dtype)
-    return _wrap(array).requires_grad_(requires_grad)
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def _holds_arrays(source: Any) -> bool:
+    """Whether the numbers in nested sequences are NumPy's, whose dtype they keep."""
+    while isinstance(source, (list, tuple)) and source:
+        source = source[0]
+    return isinstance(source, (np.ndarray, np.generic))
 
 
 def _plain(data: Any) -> Any:
@@ -40,44 +56,394 @@ def _plain(data: Any) -> Any:
     return [_plain(d) for d in data] if isinstance(data, (list, tuple)) else data
 
 
-def from_numpy(array: np.ndarray) -> Tensor:
-    """A tensor that shares memory with ``array``.
+def tensor(
+    data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
+) -> Tensor:
+    """A tensor with a copy of ``data``: floats become the default dtype, integers int64; arrays keep their dtype.
+
+    Args:
+        data: a number, nested sequences of numbers, an array or a tensor.
+        dtype: of the tensor.
+        device: the CPU.
+        requires_grad: whether to record what is computed from it.
+
+    >>> import fastnn
+    >>> fastnn.tensor([[1, 2], [3, 4]]).dtype
+    torch.int64
+    """
+    check_device(device)
+    made = _wrap(_array_of(data, as_numpy_dtype(dtype)))
+    return made.requires_grad_(requires_grad) if requires_grad else made
+
+
+def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
+    """``data`` as a tensor, itself or sharing memory where that can be.
+
+    >>> import fastnn, numpy as np
+    >>> a = np.zeros(2)
+    >>> fastnn.as_tensor(a).numpy() is a
+    True
+    """
+    check_device(device)
+    kind = as_numpy_dtype(dtype)
+    if isinstance(data, Tensor):
+        return data if kind is None else data.to(from_numpy_dtype(kind))
+    if isinstance(data, np.ndarray):
+        shared = from_numpy(data)
+        return shared if kind is None else shared.to(from_numpy_dtype(kind))
+    return _wrap(_array_of(data, kind))
+
+
+def asarray(
+    obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False
+) -> Tensor:
+    """As ``as_tensor``; with ``copy`` always a copy, or with False never, and ValueError instead."""
+    made = as_tensor(obj, dtype, device)
+    shares = isinstance(obj, Tensor) and made is obj or isinstance(obj, np.ndarray) and np.may_share_memory(
+        made._data, obj
+    )
+    if copy and shares:
+        made = made.clone()
+    if copy is False and not shares:
+        raise ValueError("can't alias the data of this object with this dtype")
+    return made.requires_grad_() if requires_grad else made
+
+
+def from_numpy(ndarray: np.ndarray) -> Tensor:
+    """A tensor that shares memory with an array.
 
     >>> import fastnn, numpy as np
     >>> a = np.zeros(2)
     >>> t = fastnn.from_numpy(a)
     >>> a[0] = 1
     >>> t
-    tensor([1., 0.], dtype=fastnn.float64)
+    tensor([1., 0.], dtype=torch.float64)
     """
-    if not isinstance(array, np.ndarray):
-        raise TypeError(f"expected np.ndarray (got {type(array).__name__})")
+    if not isinstance(ndarray, np.ndarray):
+        raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
+    from_numpy_dtype(ndarray.dtype)
+    if any(s < 0 for s in ndarray.strides):
+        raise ValueError(
+            "At least one stride in the given numpy array is negative, and tensors with negative strides are not "
+            "currently supported. (You can probably work around this by making a copy of your array  with array.copy().)"
+        )
+    return _wrap(ndarray if type(ndarray) is np.ndarray else np.asarray(ndarray))
+
+
+def from_dlpack(ext_tensor: Any) -> Tensor:
+    """A tensor over the memory of another library's array."""
+    array = np.from_dlpack(ext_tensor)
     from_numpy_dtype(array.dtype)
-    return _wrap(np.asarray(array))
+    return _wrap(array)
 
 
-def _shape_of(size: tuple[Any, ...]) -> tuple[int, ...]:
-    shape = _sizes(size)
+def frombuffer(
+    buffer: Any, *, dtype: dtype, count: int = -1, offset: int = 0, requires_grad: bool = False
+) -> Tensor:
+    """A vector over the memory of a buffer."""
+    return _wrap(np.frombuffer(buffer, as_numpy_dtype(dtype), count, offset)).requires_grad_(requires_grad)
+
+
+def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of a number, of the default dtype."""
+    check_device(device)
+    return _wrap(np.asarray(s, as_numpy_dtype(dtype, default_numpy()))).requires_grad_(requires_grad)
+
+
+# -- Filled ------------------------------------------------------------------------------------
+
+
+def _shape_of(size: tuple[Any, ...], given: Any = None) -> tuple[int, ...]:
+    if given is not None:
+        size = (given,)
+    if len(size) == 1 and isinstance(size[0], (tuple, list)):
+        size = tuple(size[0])
+    try:
+        shape = tuple([operator.index(n) for n in size])
+    except TypeError:
+        raise TypeError(f"sizes must be integers, found {size!r}") from None
     if any(n < 0 for n in shape):
-        raise ShapeError(f"sizes must not be negative, found {list(shape)}")
+        raise ShapeError(f"Trying to create tensor with negative dimension {min(shape)}: {list(shape)}")
     return shape
 
 
-def zeros(*size: Any, dtype: dtype = float32, requires_grad: bool = False) -> Tensor:
-    """A tensor of zeros of shape ``size``."""
-    return _wrap(np.zeros(_shape_of(size), dtype.numpy)).requires_grad_(requires_grad)
+def _made(array: np.ndarray, requires_grad: bool, device: Any) -> Tensor:
+    check_device(device)
+    made = _wrap(array)
+    return made.requires_grad_() if requires_grad else made
 
 
-def ones(*size: Any, dtype: dtype = float32, requires_grad: bool = False) -> Tensor:
-    """A tensor of ones of shape ``size``."""
-    return _wrap(np.ones(_shape_of(size), dtype.numpy)).requires_grad_(requires_grad)
+def zeros(
+    *args: Any, size: Any = None, out: Tensor | None = None, dtype: Any = None, layout: Any = None, device: Any = None,
+    requires_grad: bool = False, pin_memory: bool = False, memory_format: Any = None, names: Any = None,
+) -> Tensor:  # fmt: skip
+    """A tensor of zeros; its sizes are given one by one, or as one sequence.
+
+    >>> import fastnn
+    >>> fastnn.zeros(2, 3).shape
+    torch.Size([2, 3])
+    """
+    made = _made(np.zeros(_shape_of(args, size), as_numpy_dtype(dtype, default_numpy())), requires_grad, device)
+    return made if out is None else _into(out, made)
 
 
-def max(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
-    """``input.max(dim, keepdim)``."""
-    return input.max(dim, keepdim)
+def ones(
+    *args: Any, size: Any = None, out: Tensor | None = None, dtype: Any = None, layout: Any = None, device: Any = None,
+    requires_grad: bool = False, pin_memory: bool = False, names: Any = None,
+) -> Tensor:  # fmt: skip
+    """A tensor of ones; its sizes are given one by one, or as one sequence."""
+    made = _made(np.ones(_shape_of(args, size), as_numpy_dtype(dtype, default_numpy())), requires_grad, device)
+    return made if out is None else _into(out, made)
 
 
-def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
-    """``input.argmax(dim, keepdim)``."""
-    return input.argmax(dim, keepdim)
+# Memory that was not written to could show other programs' numbers; zero pages cost nothing.
+empty = zeros
+
+
+def _into(out: Tensor, made: Tensor) -> Tensor:
+    from fastnn.ops.core import into
+
+    return into(out, made)
+
+
+def _fill_dtype(value: Any, kind: Any) -> np.dtype:
+    if kind is not None:
+        return as_numpy_dtype(kind)
+    if isinstance(value, Tensor):
+        return value._data.dtype
+    if isinstance(value, (bool, np.bool_)):
+        return np.dtype(np.bool_)
+    return np.dtype(np.int64) if isinstance(value, (int, np.integer)) else default_numpy()
+
+
+def _filled(shape: tuple[int, ...], value: Any, kind: np.dtype) -> np.ndarray:
+    number = value.item() if isinstance(value, Tensor) else value
+    with np.errstate(all="ignore"):
+        return np.full(shape, np.asarray(number).astype(kind))
+
+
+def full(
+    size: Any, fill_value: Any, *, out: Tensor | None = None, dtype: Any = None, layout: Any = None, device: Any = None,
+    requires_grad: bool = False, pin_memory: bool = False, names: Any = None,
+) -> Tensor:  # fmt: skip
+    """A tensor of one number, of its dtype."""
+    if isinstance(size, int):
+        raise TypeError("full(): argument 'size' must be tuple of ints, not int")
+    array = _filled(_shape_of((size,)), fill_value, _fill_dtype(fill_value, dtype))
+    made = _made(array, requires_grad, device)
+    return made if out is None else _into(out, made)
+
+
+def eye(
+    n: int, m: int | None = None, *, out: Tensor | None = None, dtype: Any = None, layout: Any = None,
+    device: Any = None, requires_grad: bool = False, pin_memory: bool = False,
+) -> Tensor:  # fmt: skip
+    """The matrix with ones on its diagonal."""
+    if n < 0 or (m is not None and m < 0):
+        raise ShapeError(f"n and m must be greater or equal to 0, got {n} and {m}")
+    made = _made(np.eye(n, m, dtype=as_numpy_dtype(dtype, default_numpy())), requires_grad, device)
+    return made if out is None else _into(out, made)
+
+
+# -- Rows of numbers ---------------------------------------------------------------------------
+
+
+def _number(value: Any) -> Any:
+    return value.item() if isinstance(value, (Tensor, np.generic)) else value
+
+
+def arange(
+    start: Any, end: Any = None, step: Any = 1, *, out: Tensor | None = None, dtype: Any = None, layout: Any = None,
+    device: Any = None, requires_grad: bool = False, pin_memory: bool = False,
+) -> Tensor:  # fmt: skip
+    """The numbers from ``start`` (0 if left out) up to, and without, ``end``; int64 where all are integers.
+
+    >>> import fastnn
+    >>> fastnn.arange(2, 8, 2)
+    tensor([2, 4, 6])
+    """
+    if end is None:
+        start, end = 0, start
+    first, last, by = _number(start), _number(end), _number(step)
+    _check_steps(first, last, by)
+    integers = all(isinstance(n, int) for n in (first, last, by))
+    kind = as_numpy_dtype(dtype, np.dtype(np.int64) if integers else default_numpy())
+    count = max(-((first - last) // by) if integers else math.ceil((last - first) / by), 0)
+    array = np.arange(count) * by + first
+    made = _made(array.astype(kind), requires_grad, device)
+    return made if out is None else _into(out, made)
+
+
+def _check_steps(first: Any, last: Any, by: Any) -> None:
+    if by == 0:
+        raise RuntimeError("step must be nonzero")
+    if not (math.isfinite(first) and math.isfinite(last)):
+        raise RuntimeError(f"unsupported range: {first} -> {last}")
+    if (last - first) * by < 0:
+        raise RuntimeError("upper bound and larger bound inconsistent with step sign")
+
+
+def range(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: Any = None, **options: Any) -> Tensor:
+    """The numbers from ``start`` up to and including ``end``; PyTorch has deprecated it for ``arange``."""
+    if end is None:
+        start, end = 0, start
+    first, last, by = _number(start), _number(end), _number(step)
+    _check_steps(first, last, by)
+    array = np.arange(math.floor((last - first) / by) + 1) * by + first
+    return _made(array.astype(as_numpy_dtype(dtype, default_numpy())), False, None)
+
+
+def _steps(steps: Any) -> int:
+    count = operator.index(_number(steps))
+    if count < 0:
+        raise RuntimeError("number of steps must be non-negative")
+    return count
+
+
+def linspace(
+    start: Any, end: Any, steps: int, *, out: Tensor | None = None, dtype: Any = None, layout: Any = None,
+    device: Any = None, requires_grad: bool = False, pin_memory: bool = False,
+) -> Tensor:  # fmt: skip
+    """``steps`` numbers from ``start`` to ``end``, equally far apart.
+
+    >>> import fastnn
+    >>> fastnn.linspace(0, 1, 5)
+    tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000])
+    """
+    count, kind = _steps(steps), as_numpy_dtype(dtype, default_numpy())
+    first, last = _number(start), _number(end)
+    made = _made(_between(first, last, count, kind), requires_grad, device)
+    return made if out is None else _into(out, made)
+
+
+def _between(first: Any, last: Any, count: int, kind: np.dtype) -> np.ndarray:
+    if kind.kind != "f":
+        step = (last - first) / (count - 1) if count > 1 else 0.0
+        values = first + step * np.arange(count)
+        return values.astype(kind)
+    # In the dtype itself and from both ends, as PyTorch computes it, so that the numbers are the same.
+    low, high = kind.type(first), kind.type(last)
+    step = (high - low) / kind.type(count - 1) if count > 1 else kind.type(0)
+    index = np.arange(count).astype(kind)
+    half = count // 2
+    return np.where(np.arange(count) < half, low + step * index, high - step * index[::-1]).astype(kind) if (
+        count > 1
+    ) else np.full(count, low, kind)
+
+
+def logspace(
+    start: Any, end: Any, steps: int, base: float = 10.0, *, out: Tensor | None = None, dtype: Any = None,
+    layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False,
+) -> Tensor:  # fmt: skip
+    """``base`` to the powers of ``linspace(start, end, steps)``."""
+    count, kind = _steps(steps), as_numpy_dtype(dtype, default_numpy())
+    exponents = _between(float(_number(start)), float(_number(end)), count, np.dtype(np.float64))
+    made = _made((float(base) ** exponents).astype(kind), requires_grad, device)
+    return made if out is None else _into(out, made)
+
+
+def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
+    """The powers of each element of a vector as rows, the largest first."""
+    return _wrap(np.vander(x._data, N, increasing))
+
+
+# -- Like another tensor -------------------------------------------------------------------------
+
+
+def _like(input: Any, dtype: Any) -> tuple[tuple[int, ...], np.dtype]:
+    if not isinstance(input, Tensor):
+        raise TypeError(f"input must be a Tensor, found {type(input).__name__}")
+    return input._data.shape, as_numpy_dtype(dtype, input._data.dtype)
+
+
+def zeros_like(
+    input: Tensor, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
+    memory_format: Any = None, pin_memory: bool = False,
+) -> Tensor:  # fmt: skip
+    """Zeros in the shape and dtype of ``input``."""
+    return _made(np.zeros(*_like(input, dtype)), requires_grad, device)
+
+
+def ones_like(
+    input: Tensor, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
+    memory_format: Any = None, pin_memory: bool = False,
+) -> Tensor:  # fmt: skip
+    """Ones in the shape and dtype of ``input``."""
+    return _made(np.ones(*_like(input, dtype)), requires_grad, device)
+
+
+empty_like = zeros_like
+
+
+def full_like(
+    input: Tensor, fill_value: Any, *, dtype: Any = None, layout: Any = None, device: Any = None,
+    requires_grad: bool = False, memory_format: Any = None, pin_memory: bool = False,
+) -> Tensor:  # fmt: skip
+    """One number in the shape and dtype of ``input``."""
+    shape, kind = _like(input, dtype)
+    return _made(_filled(shape, fill_value, kind), requires_grad, device)
+
+
+def _new(make: Any) -> Any:
+    def method(
+        self: Tensor, *args: Any, size: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False,
+        layout: Any = None, pin_memory: bool = False,
+    ) -> Tensor:  # fmt: skip
+        kind = as_numpy_dtype(dtype, self._data.dtype)
+        return _made(make(_shape_of(args, size), kind), requires_grad, device)
+
+    return method
+
+
+def _new_full(
+    self: Tensor, size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False,
+    layout: Any = None, pin_memory: bool = False,
+) -> Tensor:  # fmt: skip
+    """One number in another shape, of this dtype."""
+    kind = as_numpy_dtype(dtype, self._data.dtype)
+    return _made(_filled(_shape_of((size,)), fill_value, kind), requires_grad, device)
+
+
+def _new_tensor(
+    self: Tensor, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False,
+    layout: Any = None, pin_memory: bool = False,
+) -> Tensor:  # fmt: skip
+    """A copy of ``data`` in this dtype."""
+    return _made(_array_of(data, as_numpy_dtype(dtype, self._data.dtype)), requires_grad, device)
+
+
+def _new_legacy(self: Tensor, *args: Any) -> Tensor:
+    """A tensor of this dtype with the data or the sizes given."""
+    return _wrap(_legacy_data(args, self._data.dtype))
+
+
+METHODS = {
+    "new_zeros": _new(np.zeros), "new_empty": _new(np.zeros), "new_ones": _new(np.ones), "new_full": _new_full,
+    "new_tensor": _new_tensor, "new": _new_legacy,
+}  # fmt: skip
+
+
+# -- Legacy constructors -------------------------------------------------------------------------
+
+
+class _LegacyMeta(type):
+    """Tensors of the dtype are instances of the class, as in PyTorch."""
+
+    dtype: dtype
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, Tensor) and instance._data.dtype == cls.dtype.numpy
+
+    def __call__(cls, *args: Any, device: Any = None, dtype: Any = None) -> Tensor:
+        return _made(_legacy_data(args, cls.dtype.numpy), False, device)
+
+    def __repr__(cls) -> str:
+        return f"<class 'torch.{cls.__name__}'>"
+
+
+LEGACY = {
+    f"{name}Tensor": _LegacyMeta(
+        f"{name}Tensor", (), {"dtype": d, "__doc__": f"Tensors of {d.name}: of the sizes, or with the data given."}
+    )
+    for name, d in BY_LEGACY_NAME.items()
+}

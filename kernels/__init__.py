@@ -7,14 +7,22 @@ the forward saved; a gradient is ``d`` and the name.
 
 from fastnn.kernels.activation_derivative import activation_derivative
 from fastnn.kernels.activations import activation_backward, activation_forward
+from fastnn.kernels.elementwise_activations import elementwise_backward, elementwise_forward
+from fastnn.kernels.embedding import embedding_backward, embedding_forward
 from fastnn.kernels.gather import gather
 from fastnn.kernels.gemm import gemm
 from fastnn.kernels.linear import linear_backward, linear_forward
+from fastnn.kernels.losses import pointwise_loss
+from fastnn.kernels.multilabel_margin import multilabel_margin
+from fastnn.kernels.nll_loss import nll_loss
+from fastnn.kernels.norms import power_sum, scale
 from fastnn.kernels.optimizers import adam, sgd, sgd_momentum
 from fastnn.kernels.paired_losses import paired_loss, paired_loss_gradient
 from fastnn.kernels.perceptron import perceptron_predict, perceptron_train
 from fastnn.kernels.probabilities import probabilities, probabilities_and_error
+from fastnn.kernels.prelu import prelu_backward, prelu_forward
 from fastnn.kernels.reductions import total
+from fastnn.kernels.softmax import softmax_backward, softmax_forward
 from fastnn.kernels.softmax_cross_entropy import softmax_cross_entropy
 from fastnn.kernels.take_rows import take_rows
 
@@ -23,19 +31,32 @@ __all__ = [
     "activation_derivative",
     "activation_forward",
     "adam",
+    "elementwise_backward",
+    "elementwise_forward",
+    "embedding_backward",
+    "embedding_forward",
     "gather",
     "gemm",
     "linear_backward",
     "linear_forward",
+    "multilabel_margin",
+    "nll_loss",
     "paired_loss",
     "paired_loss_gradient",
     "perceptron_predict",
     "perceptron_train",
+    "pointwise_loss",
+    "power_sum",
+    "prelu_backward",
+    "prelu_forward",
     "probabilities",
     "probabilities_and_error",
+    "scale",
     "sgd",
     "sgd_momentum",
+    "softmax_backward",
     "softmax_cross_entropy",
+    "softmax_forward",
     "take_rows",
     "total",
 ]

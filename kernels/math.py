@@ -1,4 +1,4 @@
-"""exp, expm1, log, tanh, sigmoid and the normal distribution, for one number, without a branch.
+"""exp, expm1, log, log1p, tanh, sigmoid and the normal distribution, for one number, without a branch.
 
 Numba's own are calls into the C library, and no loop with a call in it is vectorised. These are
 arithmetic and selects only, so that the loop around them runs a whole vector at a time. Each takes
@@ -156,6 +156,21 @@ def log(x):
     result = x if x == _INFINITY(x) else result
     special = -_INFINITY(x) if x == _ZERO(x) else _NAN(x)
     return result if x > _ZERO(x) else special
+
+
+@inline(fastmath=STRICT)
+def log1p(x):
+    """log(1 + x) for ``x >= 0``, within 3 ulp: what rounding took from ``1 + x`` is added to the logarithm."""
+    u = _ONE(x) + x
+    lost = (x - (u - _ONE(x))) / u
+    # Where u is infinite nothing was lost.
+    return log(u) + (lost if x < _INFINITY(x) else _ZERO(x))
+
+
+@inline(fastmath=STRICT)
+def softplus(x):
+    """log(1 + exp(x)), within 4 ulp."""
+    return (x if x > _ZERO(x) else _ZERO(x)) + log1p(exp(-fabs(x)))
 
 
 @inline(fastmath=STRICT)

@@ -30,6 +30,9 @@ class Operation:
     Args:
         roundings: how many roundings of a value two libraries may differ by.
         terms: whether a sum of terms is rounded, so that their size counts where they cancel.
+        group: the file of recorded values.
+        smooth: whether finite differences tell the derivative: it may be cut off, or differ by definition.
+        most: how many of the shapes are recorded there; None for all, 0 where PyTorch has no gradient.
     """
 
     name: str
@@ -38,6 +41,9 @@ class Operation:
     domain: tuple[float, float] = (-2.0, 2.0)
     roundings: float = 2
     terms: bool = False
+    group: str = "operations"
+    most: int | None = None
+    smooth: bool = True
 
     def __str__(self) -> str:
         return self.name
@@ -229,3 +235,11 @@ def everything(operation: Operation, arrays: list[np.ndarray], grad: bool, layou
         return found
 
     return run
+
+
+# More of the registry, a file for each family.
+from operations_core import OPERATIONS_CORE, PLAIN_CORE  # noqa: E402
+from operations_nn import OPERATIONS_NN  # noqa: E402
+
+OPERATIONS += OPERATIONS_NN + OPERATIONS_CORE
+PLAIN += PLAIN_CORE

@@ -69,9 +69,9 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "features_fused": (
         lambda: nn.Sequential(nn.Linear(5, 2), nn.ReLU())(fastnn.zeros(4, 3)), ShapeError, "4x3 and 5x2",
     ),
-    "float64_input": (lambda: nn.Linear(3, 2)(fastnn.zeros(4, 3).double()), DTypeError, "float64 and fastnn.float32"),
+    "float64_input": (lambda: nn.Linear(3, 2)(fastnn.zeros(4, 3).double()), DTypeError, "float64 and torch.float32"),
     "float32_input": (
-        lambda: nn.Linear(3, 2, dtype=fastnn.float64)(fastnn.zeros(4, 3)), DTypeError, "float32 and fastnn.float64",
+        lambda: nn.Linear(3, 2, dtype=fastnn.float64)(fastnn.zeros(4, 3)), DTypeError, "float32 and torch.float64",
     ),
     "int_input": (lambda: nn.Linear(3, 2)(fastnn.zeros(4, 3).long()), DTypeError, "int64"),
     "int_everything": (
@@ -82,23 +82,23 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "bias_shape": (lambda: functional.linear(X, fastnn.zeros(2, 10), fastnn.zeros(3)), ShapeError, r"\(2,\).*\(3,\)"),
     "bias_dtype": (lambda: functional.linear(X, fastnn.zeros(2, 10), fastnn.zeros(2).double()), DTypeError, "float64"),
     "bias_number": (lambda: functional.linear(X, fastnn.zeros(2, 10), 1.0), TypeError, "bias must be a Tensor"),
-    "activation_int": (lambda: fastnn.relu(fastnn.tensor([1])), DTypeError, "int64"),
+    "activation_int": (lambda: functional.leaky_relu(fastnn.tensor([1])), DTypeError, "int64"),
     "activation_list": (lambda: fastnn.tanh([1.0]), TypeError, "found list"),
     "gelu": (lambda: functional.gelu(X, approximate="erf"), RuntimeError, "'erf'"),
     "gelu_module": (lambda: nn.GELU(approximate="erf"), RuntimeError, "'erf'"),
     "matmul_shapes": (lambda: X @ X, ShapeError, "3x10 and 3x10"),
-    "matmul_dimensions": (lambda: X @ fastnn.zeros(2, 10, 2), ShapeError, r"\(2, 10, 2\)"),
-    "matmul_dtypes": (lambda: X @ X.t().double(), DTypeError, "float32 and fastnn.float64"),
-    "matmul_number": (lambda: fastnn.matmul(X, 2), TypeError, "b must be a Tensor, found int"),
+    "matmul_dimensions": (lambda: X @ fastnn.zeros(2, 11, 2), ShapeError, r"\[2, 10\].*\[2, 11\]"),
+    "matmul_dtypes": (lambda: X @ X.t().double(), DTypeError, "float32 and torch.float64"),
+    "matmul_number": (lambda: fastnn.matmul(X, 2), TypeError, "mat2 must be a Tensor, found int"),
     "layer_size": (lambda: nn.Linear(-1, 2), ShapeError, "in_features must not be negative, found -1"),
     "layer_dtype": (lambda: nn.Linear(1, 2, dtype=fastnn.int64), DTypeError, "int64"),
-    "layer_device": (lambda: nn.Linear(1, 2, device="cuda"), RuntimeError, "'cuda'"),
+    "layer_device": (lambda: nn.Linear(1, 2, device="cuda"), RuntimeError, "CUDA"),
     "parameter_dtype": (lambda: nn.Parameter(fastnn.tensor([1])), DTypeError, "int64"),
     "broadcast": (lambda: X + fastnn.zeros(4), ShapeError, r"\(3, 10\) and \(4,\)"),
     "reshape": (lambda: X.reshape(7, -1), ShapeError, r"\[7, -1\].*30"),
     "in_place": (lambda: fastnn.zeros(2).add_(X), ShapeError, r"\(2,\)"),
     "in_place_dtype": (lambda: fastnn.tensor([1]).add_(0.5), DTypeError, "float32.*int64"),
-    "gradient": (lambda: (X * 1).requires_grad_().backward(fastnn.zeros(2)), ShapeError, r"\(3, 10\), found \(2,\)"),
+    "gradient": (lambda: (X * 1).requires_grad_().backward(fastnn.zeros(2)), ShapeError, r"shape of \(2,\).*\(3, 10\)"),
 }  # fmt: skip
 
 

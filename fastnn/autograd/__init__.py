@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from fastnn.autograd.engine import (
     AccumulateGrad,
+    Alias,
     Edge,
     HookList,
     Hooks,
@@ -41,6 +42,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "AccumulateGrad",
+    "Alias",
     "Function",
     "HookList",
     "Hooks",
@@ -183,7 +185,7 @@ def grad(
     results, leaves = _as_tuple(outputs), _as_tuple(inputs)
     retain = bool(create_graph if retain_graph is None else retain_graph)
     if is_grads_batched:
-        from fastnn.functions import stack
+        from fastnn.ops.joining import stack
 
         given = _as_tuple(grad_outputs)
         count = len(given[0])
@@ -282,7 +284,7 @@ def gradgradcheck(func: Callable[..., Any], inputs: Any, grad_outputs: Any = Non
 
 def __getattr__(name: str) -> Any:
     # Read when it is used: few programs do.
-    if name in ("functional", "forward_ad", "graph"):
+    if name in ("functional", "checks"):
         import importlib
 
         return importlib.import_module(f"fastnn.autograd.{name}")

@@ -2,8 +2,8 @@
 
 A :class:`Node` is written by each operation whose result needs a gradient. It keeps the edges to
 what the operation read (the node that made it, or the leaf itself) and a function from the
-gradient of the result to the gradients of the operands. Imports ``modes`` alone: tensors come in
-as arguments.
+gradient of the result to the gradients of the operands. Imports ``modes`` and ``quiet`` alone:
+tensors come in as arguments.
 
 Under ``create_graph`` the same functions run with recording switched on, so that what they compute
 can be differentiated again. A function that works on arrays has a substitute, ``again``.
@@ -18,7 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.autograd.modes import _mode, set_grad_enabled
+from fastnn.autograd.modes import _mode
+from fastnn.quiet import quiet
 
 if TYPE_CHECKING:
     from fastnn.tensor import Tensor
@@ -40,6 +41,21 @@ class Memory:
     version = 0
     # Counts those that gave the memory a new history, so that older views of it are out of date.
     history = 0
+
+
+class Alias(Memory):
+    """The memory of a detached tensor: it has the versions of the other's, and a history of its own."""
+
+    def __init__(self, memory: Memory) -> None:
+        self.shared: Memory = memory.shared if isinstance(memory, Alias) else memory
+
+    @property
+    def version(self) -> int:  # type: ignore[override]
+        return self.shared.version
+
+    @version.setter
+    def version(self, value: int) -> None:
+        self.shared.version = value
 
 
 class Node:
@@ -74,8 +90,8 @@ class Node:
         self.edges = tuple([(t._node or t) if t._requires_grad else None for t in operands])
         # The memory, not the tensor: the result may be saved too, and it holds this node.
         self.saved = [(t._memory, t._memory.version, t._data.shape) for t in saved]
-        # What `again` reads.
-        self.read = None if again is None else [(t._memory, t._memory.version, t._data.shape) for t in operands]
+        # What `again` reads, with its versions; it holds them in any case.
+        self.read = None if again is None else (operands, [t._memory.version for t in operands])
         self.hooks: Hooks | None = None
         self.sequence = next(_sequence)
 
@@ -136,7 +152,8 @@ class Node:
         return self.run(grad)
 
     def _backward_again(self, again: _Again, grad: Tensor) -> tuple[Tensor | None, ...]:
-        self.check(self.read or [])
+        operands, versions = self.read
+        self.check([(t._memory, v, t._data.shape) for t, v in zip(operands, versions, strict=True)])
         result = again()
         wanted = {edge for edge in self.edges if edge is not None}
         found: dict[Edge, Any] = {}
@@ -329,63 +346,74 @@ def run_backward(
         accumulate: leaves in ``wanted`` accumulate theirs as well.
         stop: do not walk on beyond what is wanted.
     """
+    enabled, direct = _mode.enabled, _mode.direct
+    _mode.enabled, _mode.direct = create_graph, wanted is None and not create_graph
+    try:
+        # Overflow and division by zero show in the numbers, as in the kernels, not as warnings.
+        return quiet(_walk, roots, grads, retain_graph, wanted, accumulate, stop)
+    finally:
+        _mode.enabled, _mode.direct = enabled, direct
+
+
+def _walk(
+    roots: Sequence[Tensor],
+    grads: Sequence[Tensor],
+    retain_graph: bool,
+    wanted: set[Edge] | None,
+    accumulate: bool,
+    stop: bool,
+) -> dict[Edge, Any]:
     found: dict[Edge, Any] = {}
     needed = None if wanted is None else _on_the_way(roots, wanted)
     waiting: dict[Edge, Any] = {}
     queue: list[tuple[int, Node]] = []
     leaves: dict[Any, Any] = {}
-    direct, _mode.direct = _mode.direct, wanted is None and not create_graph
-    try:
-        # Overflow and division by zero show in the numbers, as in the kernels, not as warnings.
-        with set_grad_enabled(create_graph), np.errstate(all="ignore"):
-            for root, g in zip(roots, grads, strict=True):
-                edge = root._node
-                if edge is None:
-                    _leaf(root, g, leaves, wanted)
-                elif edge in waiting:
-                    waiting[edge] = waiting[edge] + g
-                else:
-                    waiting[edge] = g
-                    heapq.heappush(queue, (-edge.sequence, edge))
-            while queue:
-                _, node = heapq.heappop(queue)
-                grad = waiting.pop(node)
-                hooks = node.hooks
-                if hooks is not None:
-                    grad = _run_hooks(hooks, grad)
-                if needed is not None and wanted is not None:
-                    if node in wanted:
-                        found[node] = grad
-                        if stop:
-                            continue
-                    if node not in needed:
-                        continue
-                operand_grads = node.backward(grad)
-                if hooks is not None and hooks.after:
-                    operand_grads = _run_after(hooks, operand_grads, grad)
-                if anomaly["enabled"]:
-                    _check_nan(node, operand_grads)
-                for edge, g in zip(node.edges, operand_grads, strict=True):
-                    if edge is None or g is None:
-                        continue
-                    if not isinstance(edge, Node):
-                        # A leaf may have been frozen since it was read.
-                        if edge._requires_grad:
-                            if wanted is None and edge._hooks is None:
-                                edge._accumulate_grad(g)
-                            else:
-                                _leaf(edge, g, leaves, wanted)
-                    elif edge in waiting:
-                        waiting[edge] = waiting[edge] + g
-                    elif needed is None or edge in needed or edge in wanted:  # type: ignore[operator]
-                        waiting[edge] = g
-                        heapq.heappush(queue, (-edge.sequence, edge))
-                if not retain_graph:
-                    node.release()
-            for leaf, g in leaves.items():
-                _finish_leaf(leaf, g, found, wanted, accumulate)
-    finally:
-        _mode.direct = direct
+    for root, g in zip(roots, grads, strict=True):
+        edge = root._node
+        if edge is None:
+            _leaf(root, g, leaves, wanted)
+        elif edge in waiting:
+            waiting[edge] = waiting[edge] + g
+        else:
+            waiting[edge] = g
+            heapq.heappush(queue, (-edge.sequence, edge))
+    while queue:
+        _, node = heapq.heappop(queue)
+        grad = waiting.pop(node)
+        hooks = node.hooks
+        if hooks is not None:
+            grad = _run_hooks(hooks, grad)
+        if needed is not None and wanted is not None:
+            if node in wanted:
+                found[node] = grad
+                if stop:
+                    continue
+            if node not in needed:
+                continue
+        operand_grads = node.backward(grad)
+        if hooks is not None and hooks.after:
+            operand_grads = _run_after(hooks, operand_grads, grad)
+        if anomaly["enabled"]:
+            _check_nan(node, operand_grads)
+        for edge, g in zip(node.edges, operand_grads, strict=True):
+            if edge is None or g is None:
+                continue
+            if not isinstance(edge, Node):
+                # A leaf may have been frozen since it was read.
+                if edge._requires_grad:
+                    if wanted is None and edge._hooks is None:
+                        edge._accumulate_grad(g)
+                    else:
+                        _leaf(edge, g, leaves, wanted)
+            elif edge in waiting:
+                waiting[edge] = waiting[edge] + g
+            elif needed is None or edge in needed or edge in wanted:  # type: ignore[operator]
+                waiting[edge] = g
+                heapq.heappush(queue, (-edge.sequence, edge))
+        if not retain_graph:
+            node.release()
+    for leaf, g in leaves.items():
+        _finish_leaf(leaf, g, found, wanted, accumulate)
     return found
 
 

@@ -111,6 +111,23 @@ def load_mnist(folder: str | os.PathLike[str] | None = None) -> ImageData:
     return ImageData(train_images, train_labels.astype(np.int64), test_images, test_labels.astype(np.int64))
 
 
+def bundled(train: bool) -> tuple[npt.NDArray[np.uint8], npt.NDArray[np.int64]]:
+    """One half of the MNIST that comes with the package: images (n, 28, 28) uint8 and labels (n,) int64.
+
+    Example:
+        >>> from fastnn.datasets.mnist import bundled
+        >>> bundled(train=False)[0].shape
+        (10000, 28, 28)
+    """
+    half = slice(0, 2) if train else slice(2, 4)
+    paths = _find_files(_BUNDLED_FOLDER, "")[half]
+    images, labels = (
+        read_idx(path, dtype=np.uint8, ndim=ndim, sha256=digest)
+        for path, (_, ndim, digest) in zip(paths, list(_FILES)[half], strict=True)
+    )
+    return images, labels.astype(np.int64)
+
+
 def _find_files(folder: Path, origin: str) -> list[Path]:
     """Return the paths of the four files in the order of `_FILES`; one error names all that are missing."""
     if not folder.exists():

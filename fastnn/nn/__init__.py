@@ -1,23 +1,136 @@
 """Layers, losses and containers under PyTorch's names. Calls ``fastnn.kernels`` through ``functional``."""
 
-from fastnn.nn import functional
+from fastnn.nn import functional, init, modules, utils
 from fastnn.nn.activation import GELU, LeakyReLU, ReLU, Sigmoid, Tanh
-from fastnn.nn.container import Sequential
-from fastnn.nn.linear import Linear
-from fastnn.nn.loss import CrossEntropyLoss
+from fastnn.nn.container import ModuleDict, ModuleList, Sequential
+from fastnn.nn.data_parallel import DataParallel
+from fastnn.nn.distance import CosineSimilarity, PairwiseDistance
+from fastnn.nn.elementwise_activations import (
+    CELU,
+    ELU,
+    GLU,
+    SELU,
+    Hardshrink,
+    Hardsigmoid,
+    Hardswish,
+    Hardtanh,
+    LogSigmoid,
+    Mish,
+    PReLU,
+    ReLU6,
+    RReLU,
+    SiLU,
+    Softplus,
+    Softshrink,
+    Softsign,
+    Tanhshrink,
+    Threshold,
+)
+from fastnn.nn.embedding import Embedding, EmbeddingBag
+from fastnn.nn.flatten import Flatten, Unflatten
+from fastnn.nn.linear import Bilinear, Identity, LazyLinear, Linear
+from fastnn.nn.loss import (
+    BCELoss,
+    BCEWithLogitsLoss,
+    GaussianNLLLoss,
+    HingeEmbeddingLoss,
+    HuberLoss,
+    KLDivLoss,
+    L1Loss,
+    MSELoss,
+    PoissonNLLLoss,
+    SmoothL1Loss,
+    SoftMarginLoss,
+)
+from fastnn.nn.loss_classes import (
+    CrossEntropyLoss,
+    MultiLabelMarginLoss,
+    MultiLabelSoftMarginLoss,
+    MultiMarginLoss,
+    NLLLoss,
+)
+from fastnn.nn.loss_pairs import (
+    CosineEmbeddingLoss,
+    MarginRankingLoss,
+    TripletMarginLoss,
+    TripletMarginWithDistanceLoss,
+)
 from fastnn.nn.module import Module
-from fastnn.nn.parameter import Parameter
+from fastnn.nn.parameter import Buffer, Parameter, UninitializedParameter
+from fastnn.nn.parameter_container import ParameterDict, ParameterList
+from fastnn.nn.softmax import LogSoftmax, Softmax, Softmax2d, Softmin
 
 __all__ = [
+    "CELU",
+    "ELU",
     "GELU",
+    "GLU",
+    "SELU",
+    "BCELoss",
+    "BCEWithLogitsLoss",
+    "Bilinear",
+    "Buffer",
+    "CosineEmbeddingLoss",
+    "CosineSimilarity",
     "CrossEntropyLoss",
+    "DataParallel",
+    "Embedding",
+    "EmbeddingBag",
+    "Flatten",
+    "GaussianNLLLoss",
+    "Hardshrink",
+    "Hardsigmoid",
+    "Hardswish",
+    "Hardtanh",
+    "HingeEmbeddingLoss",
+    "HuberLoss",
+    "Identity",
+    "KLDivLoss",
+    "L1Loss",
+    "LazyLinear",
     "LeakyReLU",
     "Linear",
+    "LogSigmoid",
+    "LogSoftmax",
+    "MSELoss",
+    "MarginRankingLoss",
+    "Mish",
     "Module",
+    "ModuleDict",
+    "ModuleList",
+    "MultiLabelMarginLoss",
+    "MultiLabelSoftMarginLoss",
+    "MultiMarginLoss",
+    "NLLLoss",
+    "PReLU",
+    "PairwiseDistance",
     "Parameter",
+    "ParameterDict",
+    "ParameterList",
+    "PoissonNLLLoss",
+    "RReLU",
     "ReLU",
+    "ReLU6",
     "Sequential",
+    "SiLU",
     "Sigmoid",
+    "SmoothL1Loss",
+    "SoftMarginLoss",
+    "Softmax",
+    "Softmax2d",
+    "Softmin",
+    "Softplus",
+    "Softshrink",
+    "Softsign",
     "Tanh",
+    "Tanhshrink",
+    "Threshold",
+    "TripletMarginLoss",
+    "TripletMarginWithDistanceLoss",
+    "Unflatten",
+    "UninitializedParameter",
     "functional",
+    "init",
+    "modules",
+    "utils",
 ]

@@ -13,10 +13,76 @@ from fastnn import kernels
 from fastnn.autograd import Node
 from fastnn.errors import DTypeError, ShapeError
 from fastnn.kernels.activations import saves_input
+from fastnn.nn.checks import _check_tensor, _contiguous
+from fastnn.nn.functional_activations import (
+    _activation,
+    _fused_again,
+    celu,
+    celu_,
+    elu,
+    elu_,
+    gelu,
+    gelu_name,
+    glu,
+    hardshrink,
+    hardsigmoid,
+    hardswish,
+    hardtanh,
+    hardtanh_,
+    leaky_relu,
+    leaky_relu_,
+    logsigmoid,
+    mish,
+    prelu,
+    relu,
+    relu6,
+    relu_,
+    rrelu,
+    rrelu_,
+    selu,
+    selu_,
+    sigmoid,
+    silu,
+    softplus,
+    softshrink,
+    softsign,
+    tanh,
+    tanhshrink,
+    threshold,
+    threshold_,
+)
+from fastnn.nn.functional_class_losses import (
+    cross_entropy,
+    multi_margin_loss,
+    multilabel_margin_loss,
+    multilabel_soft_margin_loss,
+    nll_loss,
+)
+from fastnn.nn.functional_embedding import embedding, embedding_bag, one_hot
+from fastnn.nn.functional_losses import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    gaussian_nll_loss,
+    hinge_embedding_loss,
+    huber_loss,
+    kl_div,
+    l1_loss,
+    mse_loss,
+    poisson_nll_loss,
+    smooth_l1_loss,
+    soft_margin_loss,
+)
+from fastnn.nn.functional_pair_losses import (
+    cosine_embedding_loss,
+    margin_ranking_loss,
+    triplet_margin_loss,
+    triplet_margin_with_distance_loss,
+)
+from fastnn.nn.functional_softmax import gumbel_softmax, log_softmax, softmax, softmin
+from fastnn.nn.functional_vectors import cosine_similarity, normalize, pad, pairwise_distance, pdist
 from fastnn.nn.parameter import Parameter
+from fastnn.ops.products import matmul
 from fastnn.tensor import Tensor, _recorded, _wrap
-
-_INT64 = np.dtype(np.int64)
 
 
 def _check_same_dtype(a: Tensor, b: Tensor) -> None:
@@ -24,11 +90,6 @@ def _check_same_dtype(a: Tensor, b: Tensor) -> None:
         raise DTypeError(f"mat1 and mat2 must have the same dtype, but got {a.dtype} and {b.dtype}")
     if a._data.dtype.kind != "f":
         raise DTypeError(f"matrix products are for float32 and float64, found {a.dtype}")
-
-
-def _check_tensor(name: str, value: Any) -> None:
-    if not isinstance(value, Tensor):
-        raise TypeError(f"{name} must be a Tensor, found {type(value).__name__}")
 
 
 # -- Linear ----------------------------------------------------------------------------------
@@ -114,14 +175,16 @@ def linear_activation(
             grads.append(_finish_gradient(bias, db, b_in_place))
         return tuple(grads)
 
+    def again() -> Tensor:
+        rows = input if len(lead) == 1 else input.reshape(-1 if in_features else x.shape[0], in_features)
+        product = matmul(rows, weight.t())
+        result = _fused_again(product if bias is None else product + bias, activation, slope)
+        return result if len(lead) == 1 else result.reshape(*lead, out_features)
+
     # Each factor is read for the gradient of the other.
     read = tuple([t for t, other in ((input, weight), (weight, input)) if other._requires_grad])
-    node = Node("Linear", operands, run, read)
+    node = Node("Linear", operands, run, read, again=again)
     return _wrap(result, node) if activation == "none" else node.guard(_wrap(result, node))
-
-
-def _contiguous(array: np.ndarray) -> np.ndarray:
-    return array if array.flags.c_contiguous else np.ascontiguousarray(array)
 
 
 def _gradient_place(tensor: Tensor, shape: tuple[int, ...]) -> tuple[np.ndarray | None, bool, bool]:
@@ -153,166 +216,32 @@ def _finish_gradient(tensor: Tensor, array: np.ndarray | None, in_place: bool) -
     return _wrap(array)
 
 
-def matmul(a: Tensor, b: Tensor) -> Tensor:
-    """The matrix product of two matrices, or of a matrix and a vector, or the dot product of vectors.
+# -- Bilinear --------------------------------------------------------------------------------
+
+
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``input1 @ weight[k] @ input2 + bias[k]`` for each output feature k.
 
     Args:
-        a, b: one or two dimensions, float32 or float64, the same dtype.
+        input1: (..., in1_features); input2: (..., in2_features), float32 or float64.
+        weight: (out_features, in1_features, in2_features).
+        bias: (out_features,), or None.
     """
-    _check_tensor("a", a)
-    _check_tensor("b", b)
-    _check_same_dtype(a, b)
-    if not 0 < a._data.ndim < 3 or not 0 < b._data.ndim < 3:
-        raise ShapeError(f"matmul takes one or two dimensions, found {tuple(a.shape)} and {tuple(b.shape)}")
-    if a._data.ndim == 1:
-        return matmul(a.unsqueeze(0), b).squeeze(0)
-    if b._data.ndim == 1:
-        return matmul(a, b.unsqueeze(1)).squeeze(-1)
-    if a._data.shape[1] != b._data.shape[0]:
+    for name, value in (("input1", input1), ("input2", input2), ("weight", weight)):
+        _check_tensor(name, value)
+    if weight._data.ndim != 3:
+        raise ShapeError(f"weight must have 3 dimensions, found shape {tuple(weight.shape)}")
+    if input1._data.shape[:-1] != input2._data.shape[:-1] or not input1._data.ndim:
         raise ShapeError(
-            f"mat1 and mat2 shapes cannot be multiplied ({a.shape[0]}x{a.shape[1]} and {b.shape[0]}x{b.shape[1]})"
+            f"bilinear(): input batch dimensions do not match: got {tuple(input1.shape)} and {tuple(input2.shape)}"
         )
-    out = np.empty((a._data.shape[0], b._data.shape[1]), a._data.dtype)
-    kernels.gemm(out, a._data, b._data)
-    if not _recorded(a, b):
-        return _wrap(out)
-    # Each factor is kept for the gradient of the other.
-    a_kept, b_kept = a if b._requires_grad else None, b if a._requires_grad else None
-
-    def run(grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        return (
-            None if b_kept is None else matmul(grad, b_kept.t()),
-            None if a_kept is None else matmul(a_kept.t(), grad),
-        )
-
-    return _wrap(out, Node("Mm", (a, b), run, tuple([t for t in (a_kept, b_kept) if t is not None])))
-
-
-# -- Activations -----------------------------------------------------------------------------
-
-
-def _activation(input: Tensor, activation: str, slope: float = 0.01, inplace: bool = False) -> Tensor:
-    _check_tensor("input", input)
-    if input._data.dtype.kind != "f":
-        raise DTypeError(f"{activation} is for float32 and float64, found {input.dtype}")
-    data = _contiguous(input._data)
-    out = np.empty_like(data)
-    kernels.activation_forward(out, data, activation, slope)
-    if not _recorded(input):
-        result = _wrap(out)
-    else:
-        needs_input = saves_input(activation) or (activation == "leaky_relu" and slope < 0)
-        saved = data.copy() if needs_input and inplace else data if needs_input else out
-
-        def run(grad: Tensor) -> tuple[Tensor]:
-            dz = np.empty_like(saved)
-            kernels.activation_backward(dz, _contiguous(grad._data), saved, activation, slope)
-            return (_wrap(dz),)
-
-        name = activation.title().replace("_", "")
-        node = Node(name, (input,), run, (input,) if needs_input and not inplace else (), keeps=True)
-        result = _wrap(out, node)
-        if not needs_input and not inplace:
-            node.guard(result)
-    return input._in_place(result) if inplace else result
-
-
-def relu(input: Tensor, inplace: bool = False) -> Tensor:
-    """``max(input, 0)``, elementwise.
-
-    >>> import fastnn
-    >>> fastnn.nn.functional.relu(fastnn.tensor([-1.0, 2.0]))
-    tensor([0., 2.])
-    """
-    return _activation(input, "relu", inplace=inplace)
-
-
-def leaky_relu(input: Tensor, negative_slope: float = 0.01, inplace: bool = False) -> Tensor:
-    """``input`` where positive, ``negative_slope * input`` elsewhere."""
-    return _activation(input, "leaky_relu", negative_slope, inplace)
-
-
-def sigmoid(input: Tensor) -> Tensor:
-    """``1 / (1 + exp(-input))``, elementwise."""
-    return _activation(input, "sigmoid")
-
-
-def tanh(input: Tensor) -> Tensor:
-    """The hyperbolic tangent, elementwise."""
-    return _activation(input, "tanh")
-
-
-def gelu(input: Tensor, approximate: str = "none") -> Tensor:
-    """``input * Phi(input)``, Phi the normal distribution function; 'tanh' approximates it.
-
-    Source: D. Hendrycks and K. Gimpel, arXiv:1606.08415.
-    """
-    return _activation(input, gelu_name(approximate))
-
-
-def gelu_name(approximate: str) -> str:
-    """The kernel's name for PyTorch's argument ``approximate``."""
-    if approximate not in ("none", "tanh"):
-        raise RuntimeError(f"approximate argument must be either none or tanh, found {approximate!r}")
-    return "gelu" if approximate == "none" else "gelu_tanh"
-
-
-# -- Losses ----------------------------------------------------------------------------------
-
-
-def cross_entropy(input: Tensor, target: Tensor, ignore_index: int = -100, reduction: str = "mean") -> Tensor:
-    """``-log(softmax(input)[target])`` for each row, and its mean or sum.
-
-    Args:
-        input: (batch, classes) or (classes,) logits, float32 or float64.
-        target: (batch,) or () labels, int64 or uint8.
-        ignore_index: a label that marks a row which counts for nothing.
-        reduction: 'mean' over the rows that count, 'sum', or 'none' for the loss of each row.
-
-    Raises: IndexError for a label out of range, before anything is computed.
-
-    >>> import fastnn
-    >>> fastnn.nn.functional.cross_entropy(fastnn.tensor([[0.0, 0.0]]), fastnn.tensor([1])).item()
-    0.6931471824645996
-    """
-    _check_tensor("input", input)
-    _check_tensor("target", target)
-    if reduction not in ("none", "mean", "sum"):
-        raise ValueError(f"{reduction} is not a valid value for reduction: must be 'none', 'mean' or 'sum'")
-    logits = input._data
-    if logits.ndim not in (1, 2):
-        raise ShapeError(f"input must have shape (batch, classes) or (classes,), found {tuple(input.shape)}")
-    if logits.dtype.kind != "f":
-        raise DTypeError(f"input must have dtype float32 or float64, found {input.dtype}")
-    rows = _contiguous(logits if logits.ndim == 2 else logits[None])
-    # One row of logits may come with a target of one element, too.
-    if target._data.shape != logits.shape[:-1] and not (logits.ndim == 1 and target._data.shape == (1,)):
+    out_features, n, m = weight._data.shape
+    if (input1._data.shape[-1], input2._data.shape[-1]) != (n, m):
         raise ShapeError(
-            f"Expected input batch_size ({len(rows)}) to match target batch_size: target must have shape "
-            f"{logits.shape[:-1]}, found {tuple(target.shape)}"
+            f"bilinear(): the inputs must have {n} and {m} features in their last dimension, found shapes "
+            f"{tuple(input1.shape)} and {tuple(input2.shape)}"
         )
-    if target._data.dtype not in (_INT64, np.uint8):
-        raise DTypeError(f"expected target to have dtype int64 (or uint8), found {target.dtype}")
-    labels = np.ascontiguousarray(target._data.reshape(-1), dtype=np.int64)
-    recorded = _recorded(input)
-    losses = np.empty(rows.shape[0], rows.dtype)
-    dlogits = np.empty_like(rows) if recorded else None
-    counted = kernels.softmax_cross_entropy(losses, dlogits, rows, labels, reduction == "mean", ignore_index)
-    if reduction == "none":
-        out = losses.reshape(logits.shape[:-1])
-    else:
-        out = np.empty((), rows.dtype)
-        scale = 1.0 if reduction == "sum" else 1.0 / counted if counted else float("nan")
-        kernels.total(out, losses, scale)
-    if dlogits is None:
-        return _wrap(out)
-    gradient = dlogits
-
-    def run(grad: Tensor) -> tuple[Tensor]:
-        g = grad._data
-        if reduction == "none":
-            return (_wrap((gradient * g.reshape(-1, 1)).reshape(logits.shape)),)
-        scaled = gradient if g == 1 else gradient * g
-        return (_wrap(scaled.reshape(logits.shape)),)
-
-    return _wrap(out, Node("CrossEntropy", (input,), run, keeps=True))
+    _check_same_dtype(input1, input2)
+    # All products of two features, and then a linear layer of them.
+    products = input1.unsqueeze(-1) * input2.unsqueeze(-2)
+    return linear(products.reshape(*input1._data.shape[:-1], n * m), weight.reshape(out_features, n * m), bias)

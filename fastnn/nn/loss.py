@@ -1,36 +1,275 @@
-"""Losses as modules. May import ``functional`` and ``module``."""
+"""Losses of a number against a number, as modules.
+
+May import ``functional_losses`` and ``module``.
+"""
 
 from __future__ import annotations
 
-import operator
-
-from fastnn.nn import functional
+from fastnn.nn import functional_losses as functional
+from fastnn.nn.functional_losses import _reduction
 from fastnn.nn.module import Module
 from fastnn.tensor import Tensor
 
 
-class CrossEntropyLoss(Module):
-    """``-log(softmax(input)[target])``, mean or sum over the batch.
+class _Loss(Module):
+    """A loss with its reduction; ``size_average`` and ``reduce`` are older names of it."""
 
-    Args:
-        ignore_index: a label that marks a row which counts for nothing.
-        reduction: 'mean' over the rows that count, 'sum' or 'none'.
-
-    Shape: input (batch, classes) or (classes,), target (batch,) or () of int64.
-
-    >>> import fastnn
-    >>> fastnn.nn.CrossEntropyLoss()(fastnn.tensor([[0.0, 0.0]]), fastnn.tensor([1])).item()
-    0.6931471824645996
-    """
-
-    def __init__(self, *, ignore_index: int = -100, reduction: str = "mean") -> None:
+    def __init__(self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean") -> None:
         super().__init__()
-        try:
-            self.ignore_index = operator.index(ignore_index)
-        except TypeError:
-            raise TypeError(f"ignore_index must be an integer, found {ignore_index!r}") from None
+        if size_average is not None or reduce is not None:
+            # An unknown name is an error when the loss is used, as in PyTorch.
+            reduction = _reduction("mean", size_average, reduce, stacklevel=5)
         self.reduction = reduction
 
+
+class _WeightedLoss(_Loss):
+    """A loss with a weight for each class or number, kept as a buffer."""
+
+    def __init__(
+        self, weight: Tensor | None = None, size_average: bool | None = None, reduce: bool | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
+        self.register_buffer("weight", weight)
+
+
+class MSELoss(_Loss):
+    """``(input - target)**2``, its mean or sum.
+
+    Args:
+        size_average, reduce: older names of the reduction.
+        reduction: 'mean', 'sum' or 'none'.
+
+    Shape: input and target alike; others are broadcast, with a warning.
+
+    >>> import fastnn
+    >>> fastnn.nn.MSELoss()(fastnn.tensor([1.0, 2.0]), fastnn.tensor([0.0, 4.0])).item()
+    2.5
+    """
+
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """The loss of logits ``input`` against labels ``target``."""
-        return functional.cross_entropy(input, target, self.ignore_index, self.reduction)
+        """The loss of ``input`` against ``target``."""
+        return functional.mse_loss(input, target, reduction=self.reduction)
+
+
+class L1Loss(_Loss):
+    """``|input - target|``, its mean or sum; arguments and shapes as of :class:`MSELoss`.
+
+    >>> import fastnn
+    >>> fastnn.nn.L1Loss()(fastnn.tensor([1.0, 2.0]), fastnn.tensor([0.0, 4.0])).item()
+    1.5
+    """
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """The loss of ``input`` against ``target``."""
+        return functional.l1_loss(input, target, reduction=self.reduction)
+
+
+class SmoothL1Loss(_Loss):
+    """``d**2 / (2 beta)`` where ``d = |input - target|`` is below ``beta``, ``d - beta / 2`` elsewhere.
+
+    Args:
+        size_average, reduce, reduction: as of :class:`MSELoss`, and so are the shapes.
+        beta: from where on the loss is linear.
+
+    >>> import fastnn
+    >>> fastnn.nn.SmoothL1Loss()(fastnn.tensor([3.0]), fastnn.zeros(1)).item()
+    2.5
+    """
+
+    def __init__(
+        self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean", beta: float = 1.0
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
+        self.beta = beta
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """The loss of ``input`` against ``target``."""
+        return functional.smooth_l1_loss(input, target, reduction=self.reduction, beta=self.beta)
+
+
+class HuberLoss(_Loss):
+    """``d**2 / 2`` where ``d = |input - target|`` is up to ``delta``, ``delta (d - delta / 2)`` elsewhere.
+
+    Args:
+        reduction: as of :class:`MSELoss`, and so are the shapes.
+        delta: from where on the loss is linear.
+
+    >>> import fastnn
+    >>> fastnn.nn.HuberLoss(delta=2.0)(fastnn.tensor([3.0]), fastnn.zeros(1)).item()
+    4.0
+    """
+
+    def __init__(self, reduction: str = "mean", delta: float = 1.0) -> None:
+        super().__init__(reduction=reduction)
+        self.delta = delta
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """The loss of ``input`` against ``target``."""
+        return functional.huber_loss(input, target, self.reduction, self.delta)
+
+
+class BCELoss(_WeightedLoss):
+    """``-(target log(input) + (1 - target) log(1 - input))``, its mean or sum.
+
+    Args:
+        weight: multiplies the losses, broadcast to them.
+        size_average, reduce, reduction: as of :class:`MSELoss`.
+
+    Shape: input and target alike, all numbers in [0, 1].
+
+    >>> import fastnn
+    >>> fastnn.nn.BCELoss()(fastnn.tensor([0.5]), fastnn.tensor([1.0]))
+    tensor(0.6931)
+    """
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """The loss of probabilities ``input`` against ``target``."""
+        return functional.binary_cross_entropy(input, target, self._buffers["weight"], reduction=self.reduction)
+
+
+class BCEWithLogitsLoss(_Loss):
+    """:class:`BCELoss` of ``sigmoid(input)``, for logits of any size.
+
+    Args:
+        weight: multiplies the losses, broadcast to them.
+        size_average, reduce, reduction: as of :class:`MSELoss`.
+        pos_weight: multiplies the part of the positive targets, broadcast to the input.
+
+    Shape: input and target alike.
+
+    >>> import fastnn
+    >>> fastnn.nn.BCEWithLogitsLoss()(fastnn.tensor([1000.0]), fastnn.tensor([0.0]))
+    tensor(1000.)
+    """
+
+    def __init__(
+        self, weight: Tensor | None = None, size_average: bool | None = None, reduce: bool | None = None,
+        reduction: str = "mean", pos_weight: Tensor | None = None,
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
+        self.register_buffer("weight", weight)
+        self.register_buffer("pos_weight", pos_weight)
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """The loss of logits ``input`` against ``target``."""
+        buffers = self._buffers
+        return functional.binary_cross_entropy_with_logits(
+            input, target, buffers["weight"], reduction=self.reduction, pos_weight=buffers["pos_weight"]
+        )
+
+
+class KLDivLoss(_Loss):
+    """``target (log(target) - input)``, the Kullback-Leibler divergence of logarithms of probabilities.
+
+    Args:
+        size_average, reduce: older names of the reduction.
+        reduction: 'batchmean' (over the number of rows), 'mean', 'sum' or 'none'.
+        log_target: whether the target is given as logarithms.
+
+    >>> import fastnn
+    >>> p = fastnn.tensor([[0.5, 0.5]])
+    >>> fastnn.nn.KLDivLoss(reduction="batchmean")(p.log(), p).item()
+    0.0
+    """
+
+    def __init__(
+        self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean",
+        log_target: bool = False,
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
+        self.log_target = log_target
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """The divergence of ``input`` from ``target``."""
+        return functional.kl_div(input, target, reduction=self.reduction, log_target=self.log_target)
+
+
+class PoissonNLLLoss(_Loss):
+    """``exp(input) - target input``: the target as drawn from a Poisson distribution.
+
+    Args:
+        log_input: whether the input is the logarithm of the expectation.
+        full: add Stirling's approximation of ``log(target!)``.
+        size_average, reduce, reduction: as of :class:`MSELoss`.
+        eps: added to an input whose logarithm is taken.
+
+    >>> import fastnn
+    >>> fastnn.nn.PoissonNLLLoss()(fastnn.tensor([0.0]), fastnn.tensor([2.0]))
+    tensor(1.)
+    """
+
+    def __init__(
+        self, log_input: bool = True, full: bool = False, size_average: bool | None = None, eps: float = 1e-8,
+        reduce: bool | None = None, reduction: str = "mean",
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
+        self.log_input, self.full, self.eps = log_input, full, eps
+
+    def forward(self, log_input: Tensor, target: Tensor) -> Tensor:
+        """The loss of ``log_input`` against ``target``."""
+        return functional.poisson_nll_loss(
+            log_input, target, self.log_input, self.full, eps=self.eps, reduction=self.reduction
+        )
+
+
+class GaussianNLLLoss(_Loss):
+    """``(log(var) + (input - target)**2 / var) / 2``: the target as drawn from a normal distribution.
+
+    Args:
+        full: add ``log(2 pi) / 2``.
+        eps: smaller variances count as this.
+        reduction: as of :class:`MSELoss`.
+
+    Shape: input and target alike; var too, or with a size of 1 or without the last dimension.
+
+    >>> import fastnn
+    >>> one = fastnn.ones(1)
+    >>> fastnn.nn.GaussianNLLLoss()(one, 2 * one, one).item()
+    0.5
+    """
+
+    def __init__(self, *, full: bool = False, eps: float = 1e-6, reduction: str = "mean") -> None:
+        super().__init__(reduction=reduction)
+        self.full, self.eps = full, eps
+
+    def forward(self, input: Tensor, target: Tensor, var: Tensor | float) -> Tensor:
+        """The loss of expectations ``input`` with variances ``var`` against ``target``."""
+        return functional.gaussian_nll_loss(input, target, var, self.full, self.eps, self.reduction)
+
+
+class SoftMarginLoss(_Loss):
+    """``log(1 + exp(-target input))`` for targets 1 and -1; arguments as of :class:`MSELoss`.
+
+    >>> import fastnn
+    >>> fastnn.nn.SoftMarginLoss()(fastnn.tensor([0.0]), fastnn.tensor([-1.0]))
+    tensor(0.6931)
+    """
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """The loss of ``input`` against ``target``."""
+        return functional.soft_margin_loss(input, target, reduction=self.reduction)
+
+
+class HingeEmbeddingLoss(_Loss):
+    """``input`` where the target is 1, ``max(0, margin - input)`` where it is -1.
+
+    Args:
+        margin: how far apart two of different kinds should be.
+        size_average, reduce, reduction: as of :class:`MSELoss`.
+
+    >>> import fastnn
+    >>> fastnn.nn.HingeEmbeddingLoss()(fastnn.tensor([0.25]), fastnn.tensor([-1.0])).item()
+    0.75
+    """
+
+    def __init__(
+        self, margin: float = 1.0, size_average: bool | None = None, reduce: bool | None = None,
+        reduction: str = "mean",
+    ) -> None:
+        super().__init__(size_average, reduce, reduction)
+        self.margin = margin
+
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        """The loss of distances ``input`` against ``target``."""
+        return functional.hinge_embedding_loss(input, target, self.margin, reduction=self.reduction)

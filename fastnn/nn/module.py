@@ -1,28 +1,24 @@
-"""Module: the base of every layer and model. May import ``tensor`` and ``parameter``."""
+"""Module: the base of every layer and model. May import ``tensor``, ``parameter``, ``hooks`` and ``state``."""
 
 from __future__ import annotations
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from typing import Any, TypeVar
 
-from fastnn.nn.parameter import Parameter
+from fastnn.autograd import no_grad
+from fastnn.devices import as_device, check_device, device
+from fastnn.dtypes import as_numpy_dtype, dtype, from_numpy_dtype
+from fastnn.nn.hooks import EVERYWHERE, Hooked, call_hooked, registered
+from fastnn.nn.parameter import Buffer, Parameter
+from fastnn.nn.state import IncompatibleKeys, Stateful
 from fastnn.tensor import Tensor
 
+__all__ = ["IncompatibleKeys", "Module"]
 
-class IncompatibleKeys(NamedTuple):
-    """What ``load_state_dict`` found missing and what it could not place."""
-
-    missing_keys: list[str]
-    unexpected_keys: list[str]
-
-    def __repr__(self) -> str:
-        if not self.missing_keys and not self.unexpected_keys:
-            return "<All keys matched successfully>"
-        return f"IncompatibleKeys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
+Self = TypeVar("Self", bound="Module")
 
 
-class Module:
+class Module(Hooked, Stateful):
     """A part of a model: parameters, buffers and other modules, and a ``forward`` that uses them.
 
     Assigning a :class:`Parameter` or a Module to an attribute registers it.
@@ -42,32 +38,47 @@ class Module:
     _parameters: dict[str, Parameter | None]
     _buffers: dict[str, Tensor | None]
     _modules: dict[str, Module | None]
-    _non_persistent: set[str]
 
     def __init__(self) -> None:
         # Past __setattr__, which needs these to exist.
-        for name in ("_parameters", "_buffers", "_modules"):
-            object.__setattr__(self, name, {})
-        object.__setattr__(self, "_non_persistent", set())
-        object.__setattr__(self, "training", True)
+        self.__dict__.update(
+            _parameters={},
+            _buffers={},
+            _modules={},
+            _non_persistent_buffers_set=set(),
+            _forward_pre_hooks={},
+            _forward_hooks={},
+            _backward_pre_hooks={},
+            _backward_hooks={},
+            _hook_options={},
+            training=True,
+        )
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         """What the module computes; every subclass defines it."""
         raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
+        if self._hooked or EVERYWHERE:
+            return call_hooked(self, args, kwargs)
         return self.forward(*args, **kwargs)
 
     # -- Attributes ---------------------------------------------------------------------------
 
     def __setattr__(self, name: str, value: Any) -> None:
         registries = self.__dict__
-        if isinstance(value, (Parameter, Module)) and "_parameters" not in registries:
-            raise AttributeError(f"cannot assign {name!r} before Module.__init__() call")
-        if isinstance(value, Parameter):
+        if "_parameters" not in registries:
+            for kind, label in ((Parameter, "parameters"), (Module, "module"), (Buffer, "buffer")):
+                if isinstance(value, kind):
+                    raise AttributeError(f"cannot assign {label} before Module.__init__() call")
+            object.__setattr__(self, name, value)
+        elif isinstance(value, Parameter):
+            if name not in registries["_parameters"] and hasattr(type(self), name):
+                # It would be hidden behind what the class has, a property for instance.
+                raise KeyError(f"attribute '{name}' already exists")
             self._forget(name, but=self._parameters)
-            self._parameters[name] = value
-        elif name in registries.get("_parameters", ()):
+            self._parameters[name] = registered("parameter", self, name, value) if EVERYWHERE else value
+        elif name in registries["_parameters"]:
             if value is not None:
                 raise TypeError(
                     f"cannot assign '{type(value).__name__}' as parameter '{name}' (Parameter or None expected)"
@@ -75,28 +86,34 @@ class Module:
             self._parameters[name] = None
         elif isinstance(value, Module):
             self._forget(name, but=self._modules)
-            self._modules[name] = value
-        elif name in registries.get("_modules", ()):
+            self._modules[name] = registered("module", self, name, value) if EVERYWHERE else value
+        elif name in registries["_modules"]:
             if value is not None:
                 raise TypeError(
                     f"cannot assign '{type(value).__name__}' as child module '{name}' (Module or None expected)"
                 )
             self._modules[name] = None
-        elif name in registries.get("_buffers", ()):
+        elif name in registries["_buffers"] or isinstance(value, Buffer):
             if value is not None and not isinstance(value, Tensor):
                 raise TypeError(
                     f"cannot assign '{type(value).__name__}' as buffer '{name}' (Tensor or None expected)"
                 )
-            self._buffers[name] = value
+            if name not in registries["_buffers"]:
+                self._forget(name)
+            if isinstance(value, Buffer):
+                change = self._non_persistent_buffers_set.discard if value.persistent else None
+                (change or self._non_persistent_buffers_set.add)(name)
+            self._buffers[name] = registered("buffer", self, name, value) if EVERYWHERE else value
         else:
             object.__setattr__(self, name, value)
 
     def __getattr__(self, name: str) -> Any:
         # Called only where normal lookup has failed.
-        for registry in ("_parameters", "_modules", "_buffers"):
-            held = self.__dict__.get(registry)
-            if held is not None and name in held:
-                return held[name]
+        held = self.__dict__
+        if "_parameters" in held:
+            for registry in (held["_parameters"], held["_modules"], held["_buffers"]):
+                if name in registry:
+                    return registry[name]
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
     def __delattr__(self, name: str) -> None:
@@ -106,63 +123,73 @@ class Module:
             object.__delattr__(self, name)
 
     def __dir__(self) -> list[str]:
-        return sorted({*super().__dir__(), *self._parameters, *self._modules, *self._buffers})
+        names = {*super().__dir__(), *self._parameters, *self._modules, *self._buffers}
+        return sorted(name for name in names if not name[:1].isdigit())
 
     def _forget(self, name: str, but: Mapping[str, Any] | None = None) -> None:
         # A name that is assigned anew keeps its place in the order of its registry.
         for held in (self.__dict__, self._parameters, self._modules, self._buffers):
             if held is not but:
                 held.pop(name, None)
-        self._non_persistent.discard(name)
+        self._non_persistent_buffers_set.discard(name)
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
         """Register a parameter, or None for one that is absent."""
-        self._check_new_name(name, self._parameters)
+        self._check_new_name("parameter", name, "_parameters")
         if param is not None and not isinstance(param, Parameter):
             raise TypeError(f"cannot assign '{type(param).__name__}' object to parameter '{name}' (Parameter expected)")
-        self._parameters[name] = param
+        self._parameters[name] = None if param is None else registered("parameter", self, name, param)
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
         """Register a tensor that is state but is not trained; in ``state_dict`` where ``persistent``."""
-        self._check_new_name(name, self._buffers)
+        self._check_new_name("buffer", name, "_buffers")
         if tensor is not None and not isinstance(tensor, Tensor):
             raise TypeError(f"cannot assign '{type(tensor).__name__}' object to buffer '{name}' (Tensor expected)")
-        self._buffers[name] = tensor
-        (self._non_persistent.discard if persistent else self._non_persistent.add)(name)
+        self._buffers[name] = registered("buffer", self, name, tensor)
+        (self._non_persistent_buffers_set.discard if persistent else self._non_persistent_buffers_set.add)(name)
 
     def add_module(self, name: str, module: Module | None) -> None:
         """Register a child module."""
-        self._check_new_name(name, self._modules)
+        self._check_new_name("module", name, "_modules")
         if module is not None and not isinstance(module, Module):
             raise TypeError(f"{type(module).__name__} is not a Module subclass")
-        self._modules[name] = module
+        self._modules[name] = registered("module", self, name, module)
 
-    register_module = add_module
+    def register_module(self, name: str, module: Module | None) -> None:
+        """As :meth:`add_module`."""
+        self.add_module(name, module)
 
-    def _check_new_name(self, name: str, registry: Mapping[str, Any]) -> None:
+    def _check_new_name(self, kind: str, name: str, registry: str) -> None:
+        if registry not in self.__dict__:
+            raise AttributeError(f"cannot assign {kind} before Module.__init__() call")
         if not isinstance(name, str):
-            raise TypeError(f"the name must be a string, found {type(name).__name__}")
-        if "." in name or not name:
-            raise KeyError(f"the name must not be empty or contain '.', found {name!r}")
-        if hasattr(self, name) and name not in registry:
+            raise TypeError(f"{kind} name should be a string. Got {type(name).__name__}")
+        if "." in name:
+            raise KeyError(f"{kind} name can't contain \".\", found {name!r}")
+        if not name:
+            raise KeyError(f'{kind} name can\'t be empty string ""')
+        if hasattr(self, name) and name not in self.__dict__[registry]:
             raise KeyError(f"attribute '{name}' already exists")
 
     # -- Walking ------------------------------------------------------------------------------
 
-    def named_modules(self, memo: set[Module] | None = None, prefix: str = "") -> Iterator[tuple[str, Module]]:
-        """This module and all below it, each once, with their dotted names."""
+    def named_modules(
+        self, memo: set[Module] | None = None, prefix: str = "", remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Module]]:
+        """This module and all below it, with their dotted names; each once unless ``remove_duplicate`` is False."""
         memo = set() if memo is None else memo
         if self in memo:
             return
-        memo.add(self)
+        if remove_duplicate:
+            memo.add(self)
         yield prefix, self
         for name, module in self._modules.items():
             if module is not None:
-                yield from module.named_modules(memo, f"{prefix}.{name}" if prefix else name)
+                yield from module.named_modules(memo, f"{prefix}.{name}" if prefix else name, remove_duplicate)
 
-    def modules(self) -> Iterator[Module]:
-        """This module and all below it, each once."""
-        return (module for _, module in self.named_modules())
+    def modules(self, remove_duplicate: bool = True) -> Iterator[Module]:
+        """This module and all below it, each once unless ``remove_duplicate`` is False."""
+        return (module for _, module in self.named_modules(remove_duplicate=remove_duplicate))
 
     def named_children(self) -> Iterator[tuple[str, Module]]:
         """The modules registered here, each once, with their names."""
@@ -176,41 +203,200 @@ class Module:
         """The modules registered here, each once."""
         return (module for _, module in self.named_children())
 
-    def _named_members(self, registry: str, prefix: str, recurse: bool) -> Iterator[tuple[str, Any]]:
+    def _named_members(
+        self, registry: str, prefix: str, recurse: bool, remove_duplicate: bool
+    ) -> Iterator[tuple[str, Any]]:
         seen: set[int] = set()
-        walk = self.named_modules(prefix=prefix) if recurse else [(prefix, self)]
+        walk = self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate) if recurse else [(prefix, self)]
         for path, module in walk:
-            for name, member in getattr(module, registry).items():
+            for name, member in module.__dict__[registry].items():
                 if member is not None and id(member) not in seen:
-                    seen.add(id(member))
+                    if remove_duplicate:
+                        seen.add(id(member))
                     yield (f"{path}.{name}" if path else name), member
 
-    def named_parameters(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Parameter]]:
-        """The parameters with their dotted names, each once."""
-        return self._named_members("_parameters", prefix, recurse)
+    def named_parameters(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Parameter]]:
+        """The parameters with their dotted names, each once unless ``remove_duplicate`` is False."""
+        return self._named_members("_parameters", prefix, recurse, remove_duplicate)
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
         """The parameters, each once."""
         return (p for _, p in self.named_parameters(recurse=recurse))
 
-    def named_buffers(self, prefix: str = "", recurse: bool = True) -> Iterator[tuple[str, Tensor]]:
-        """The buffers with their dotted names, each once."""
-        return self._named_members("_buffers", prefix, recurse)
+    def named_buffers(
+        self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
+    ) -> Iterator[tuple[str, Tensor]]:
+        """The buffers with their dotted names, each once unless ``remove_duplicate`` is False."""
+        return self._named_members("_buffers", prefix, recurse, remove_duplicate)
 
     def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
         """The buffers, each once."""
         return (b for _, b in self.named_buffers(recurse=recurse))
 
-    def apply(self, fn: Callable[[Module], None]) -> Module:
+    def get_submodule(self, target: str) -> Module:
+        """The module of this dotted name; this one for the empty name.
+
+        Raises: AttributeError for a name that is no module's.
+        """
+        module: Any = self
+        for name in target.split(".") if target else []:
+            if not hasattr(module, name):
+                raise AttributeError(f"{module._get_name()} has no attribute `{name}`")
+            module = getattr(module, name)
+            if not isinstance(module, Module):
+                raise AttributeError(f"`{name}` is not an nn.Module")
+        return module
+
+    def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
+        """Put a module in the place of this dotted name; ``strict``: only where one is."""
+        if not target:
+            raise ValueError("Cannot set the submodule without a target name!")
+        if not isinstance(module, Module):
+            raise ValueError(f"`module` is not an nn.Module, found {type(module)}")
+        path, _, name = target.rpartition(".")
+        parent = self.get_submodule(path)
+        if strict and not hasattr(parent, name):
+            raise AttributeError(f"{parent._get_name()} has no attribute `{name}`")
+        if hasattr(parent, name) and not isinstance(getattr(parent, name), Module):
+            raise AttributeError(f"`{name}` is not an nn.Module")
+        setattr(parent, name, module)
+
+    def get_parameter(self, target: str) -> Parameter:
+        """The parameter of this dotted name; AttributeError where that is none's."""
+        path, _, name = target.rpartition(".")
+        found = self._member(path, name)
+        if not isinstance(found, Parameter):
+            raise AttributeError(f"`{name}` is not an nn.Parameter")
+        return found
+
+    def get_buffer(self, target: str) -> Tensor:
+        """The buffer of this dotted name; AttributeError where that is none's."""
+        path, _, name = target.rpartition(".")
+        found = self._member(path, name)
+        if name not in self.get_submodule(path)._buffers:
+            raise AttributeError(f"`{name}` is not a buffer")
+        return found
+
+    def _member(self, path: str, name: str) -> Any:
+        module = self.get_submodule(path)
+        if not hasattr(module, name):
+            raise AttributeError(f"{module._get_name()} has no attribute `{name}`")
+        return getattr(module, name)
+
+    def apply(self: Self, fn: Callable[[Module], Any]) -> Self:
         """Call ``fn`` on every module below this one, then on this one."""
         for module in self.children():
             module.apply(fn)
         fn(self)
         return self
 
-    # -- State --------------------------------------------------------------------------------
+    # -- Conversions --------------------------------------------------------------------------
 
-    def train(self, mode: bool = True) -> Module:
+    def _apply(self: Self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Replace the numbers of every parameter, gradient and buffer by ``fn`` of them."""
+        if recurse:
+            for module in self.children():
+                module._apply(fn)
+        with no_grad():
+            for parameter in self._parameters.values():
+                if parameter is not None:
+                    converted = fn(parameter)
+                    if converted is not parameter:
+                        grad, parameter.grad = parameter.grad, None
+                        parameter.data = converted
+                        parameter.grad = None if grad is None else fn(grad)
+            for name, buffer in self._buffers.items():
+                if buffer is not None:
+                    self._buffers[name] = fn(buffer)
+        return self
+
+    def to(self: Self, *args: Any, **kwargs: Any) -> Self:
+        """Convert parameters and buffers in place; integer buffers keep their dtype. Returns the module itself.
+
+        The forms are ``to(device)``, ``to(dtype)``, ``to(device, dtype)`` and ``to(tensor)``.
+
+        Args:
+            device: the CPU.
+            dtype: float32 or float64.
+            non_blocking, copy, memory_format: accepted, and without effect here.
+
+        >>> import fastnn
+        >>> fastnn.nn.Linear(2, 1).to("cpu", fastnn.float64).weight.dtype
+        torch.float64
+        """
+        place, kind = _parse_to(args, kwargs)
+        if kind is not None and not kind.is_floating_point:
+            raise TypeError(
+                f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={kind}"
+            )
+
+        def convert(tensor: Tensor) -> Tensor:
+            check_device(place)
+            return tensor if kind is None or not tensor.is_floating_point() else tensor.to(kind)
+
+        return self._apply(convert)
+
+    def _cast(self: Self, method: str) -> Self:
+        return self._apply(lambda t: getattr(t, method)() if t.is_floating_point() else t)
+
+    def float(self: Self) -> Self:
+        """Floating point parameters and buffers as float32."""
+        return self._cast("float")
+
+    def double(self: Self) -> Self:
+        """Floating point parameters and buffers as float64."""
+        return self._cast("double")
+
+    def half(self: Self) -> Self:
+        """As float16, where fastnn has that."""
+        return self._cast("half")
+
+    def bfloat16(self: Self) -> Self:
+        """As bfloat16, where fastnn has that."""
+        return self._cast("bfloat16")
+
+    def type(self: Self, dst_type: Any) -> Self:
+        """Parameters and buffers as a dtype, or a type by PyTorch's name for it."""
+        return self._apply(lambda t: t.type(dst_type))
+
+    def cpu(self: Self) -> Self:
+        """The module itself, which is there already."""
+        return self
+
+    def cuda(self: Self, device: Any = None) -> Self:
+        """Raises PyTorch's error for a build without CUDA, unless there is nothing to move."""
+        return self.to(as_device("cuda") if device is None or isinstance(device, int) else device)
+
+    def xpu(self: Self, device: Any = None) -> Self:
+        """As :meth:`cuda`."""
+        return self.to("xpu")
+
+    def to_empty(self: Self, *, device: Any, recurse: bool = True) -> Self:
+        """Parameters and buffers on a device, with numbers of no meaning: here those that they have."""
+        check_device(device)
+        return self
+
+    def share_memory(self: Self) -> Self:
+        """The module itself: threads share its memory; processes do not, and a warning says so."""
+        import warnings
+
+        warnings.warn(
+            "share_memory() has no effect: the threads of this process share a module's memory, other processes "
+            "get copies",
+            UserWarning,
+            stacklevel=2,
+        )
+        return self
+
+    def compile(self: Self, *args: Any, **kwargs: Any) -> Self:
+        """The module itself: its kernels are compiled already."""
+        return self
+
+    # -- Modes --------------------------------------------------------------------------------
+
+    def train(self: Self, mode: bool = True) -> Self:
         """Switch this module and all below it to training mode."""
         if not isinstance(mode, bool):
             raise ValueError(f"training mode is expected to be boolean, found {mode!r}")
@@ -220,11 +406,11 @@ class Module:
             module.train(mode)
         return self
 
-    def eval(self) -> Module:
+    def eval(self: Self) -> Self:
         """Switch this module and all below it to evaluation mode."""
         return self.train(False)
 
-    def requires_grad_(self, requires_grad: bool = True) -> Module:
+    def requires_grad_(self: Self, requires_grad: bool = True) -> Self:
         """Ask for gradients of all parameters, or no longer."""
         for parameter in self.parameters():
             parameter.requires_grad_(requires_grad)
@@ -236,65 +422,14 @@ class Module:
             if set_to_none:
                 parameter.grad = None
             elif parameter.grad is not None:
+                if parameter.grad.requires_grad:
+                    parameter.grad = parameter.grad.detach().clone()
                 parameter.grad.zero_()
 
-    def _persistent_state(self) -> Iterator[tuple[str, Tensor]]:
-        # A tensor shared by two modules appears under both names, unlike in named_parameters.
-        for path, module in self._all_paths(""):
-            for name, tensor in (*module._parameters.items(), *module._buffers.items()):
-                if tensor is not None and name not in module._non_persistent:
-                    yield path + name, tensor
-
-    def _all_paths(self, prefix: str) -> Iterator[tuple[str, Module]]:
-        yield prefix, self
-        for name, module in self._modules.items():
-            if module is not None:
-                yield from module._all_paths(f"{prefix}{name}.")
-
-    def state_dict(self, *, prefix: str = "", keep_vars: bool = False) -> OrderedDict[str, Tensor]:
-        """Every parameter and persistent buffer by dotted name, sharing memory with the module."""
-        return OrderedDict(
-            (prefix + name, tensor if keep_vars else tensor.detach()) for name, tensor in self._persistent_state()
-        )
-
-    def load_state_dict(self, state_dict: Mapping[str, Tensor], strict: bool = True) -> IncompatibleKeys:
-        """Copy tensors by name into the parameters and buffers; all or nothing.
-
-        Raises: RuntimeError naming every key that is missing or unexpected (where ``strict``) and
-            every tensor whose shape differs.
-        """
-        if not isinstance(state_dict, Mapping):
-            raise TypeError(f"Expected state_dict to be dict-like, got {type(state_dict).__name__}.")
-        own = dict(self._persistent_state())
-        missing = [name for name in own if name not in state_dict]
-        unexpected = [name for name in state_dict if name not in own]
-        problems = []
-        if strict and unexpected:
-            problems.append("Unexpected key(s) in state_dict: " + ", ".join(f'"{n}"' for n in unexpected) + ".")
-        if strict and missing:
-            problems.append("Missing key(s) in state_dict: " + ", ".join(f'"{n}"' for n in missing) + ".")
-        for name, tensor in own.items():
-            if name not in state_dict:
-                continue
-            source = state_dict[name]
-            if not isinstance(source, Tensor):
-                problems.append(f'"{name}" must be a Tensor, found {type(source).__name__}.')
-            elif source._data.shape != tensor._data.shape:
-                problems.append(
-                    f"size mismatch for {name}: copying a param with shape {tuple(source.shape)} from checkpoint, "
-                    f"the shape in current model is {tuple(tensor.shape)}."
-                )
-        if problems:
-            raise RuntimeError(
-                f"Error(s) in loading state_dict for {type(self).__name__}:\n\t" + "\n\t".join(problems)
-            )
-        for name, tensor in own.items():
-            if name in state_dict:
-                tensor._data[...] = state_dict[name]._data
-                tensor._memory.version += 1
-        return IncompatibleKeys(missing, unexpected)
-
     # -- Printing -----------------------------------------------------------------------------
+
+    def _get_name(self) -> str:
+        return type(self).__name__
 
     def extra_repr(self) -> str:
         """What ``repr`` shows between the parentheses."""
@@ -304,8 +439,40 @@ class Module:
         children = [
             f"({name}): " + repr(module).replace("\n", "\n  ") for name, module in self._modules.items()
         ]  # fmt: skip
-        extra = self.extra_repr()
-        if not children:
-            return f"{type(self).__name__}({extra})"
-        lines = [extra, *children] if extra else children
-        return f"{type(self).__name__}(\n  " + "\n  ".join(lines) + "\n)"
+        extra = self.extra_repr().split("\n") if self.extra_repr() else []
+        if not children and len(extra) < 2:
+            return f"{self._get_name()}({''.join(extra)})"
+        return f"{self._get_name()}(\n  " + "\n  ".join([*extra, *children]) + "\n)"
+
+
+def _parse_to(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dtype | None]:
+    """The device and the dtype that ``to`` was given, in any of its forms."""
+    wrong = TypeError(f"to() received an invalid combination of arguments - got {(*args, *kwargs)!r}")
+    options = dict(kwargs)
+    for name in ("non_blocking", "copy", "memory_format"):
+        options.pop(name, None)
+    # Behind the device, dtype or tensor there are flags only, but for a dtype behind a device.
+    rest = list(args)
+    while rest and isinstance(rest[-1], bool):
+        rest.pop()
+    if len(rest) > 2 or set(options) - {"device", "dtype", "tensor", "other"}:
+        raise wrong
+    place, kind = options.get("device"), options.get("dtype")
+    first = options.get("tensor", options.get("other"))
+    if rest:
+        first = rest[0]
+    if isinstance(first, Tensor):
+        if len(rest) > 1 or kind is not None:
+            raise wrong
+        return None, first.dtype
+    if isinstance(first, (str, device)) or (isinstance(first, int) and not isinstance(first, bool)):
+        place = first
+    elif first is not None:
+        if len(rest) > 1 or not (isinstance(first, dtype) or first in (float, int, bool)):
+            raise wrong
+        kind = first
+    if len(rest) > 1:
+        kind = rest[1]
+    if kind is not None:
+        kind = from_numpy_dtype(as_numpy_dtype(kind))
+    return (None if place is None else as_device(place)), kind

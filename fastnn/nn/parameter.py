@@ -1,6 +1,7 @@
 """Parameter: a tensor that a module trains, stored in a flat buffer beside its neighbours.
 
-May import ``tensor``, ``autograd`` and ``flat``.
+Beside it are :class:`Buffer`, state that is not trained, and :class:`UninitializedParameter`, whose shape
+is not known yet. May import ``tensor``, ``autograd``, ``devices``, ``dtypes`` and ``flat``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,10 @@ from typing import Any
 import numpy as np
 
 from fastnn.autograd import Memory
+from fastnn.autograd.modes import _mode
+from fastnn.devices import check_device
+from fastnn.dtypes import as_numpy_dtype, default_numpy
+from fastnn.dtypes import dtype as _dtype
 from fastnn.errors import DTypeError
 from fastnn.flat import Slot
 from fastnn.tensor import Tensor, _wrap
@@ -25,7 +30,7 @@ class Parameter(Tensor):
     still holds the gradient that lies there: then the new one gets memory of its own.
 
     Args:
-        data: the first value, floating point; copied.
+        data: the first value, floating point unless ``requires_grad`` is False; copied.
         requires_grad: whether ``backward`` accumulates a gradient.
 
     >>> import fastnn
@@ -44,11 +49,14 @@ class Parameter(Tensor):
             data = _wrap(np.empty(0, np.float32))
         if not isinstance(data, Tensor):
             raise TypeError(f"data must be a Tensor, found {type(data).__name__}")
-        if data._data.dtype.kind != "f":
-            raise DTypeError(f"a Parameter must be floating point, found dtype {data.dtype}")
+        if requires_grad and data._data.dtype.kind != "f":
+            raise DTypeError(
+                "Only Tensors of floating point and complex dtype can require gradients: a Parameter must be floating "
+                f"point, found dtype {data.dtype}"
+            )
         self._place(Slot(data._data.shape, data._data.dtype))
         self._data[...] = data._data
-        self._requires_grad = requires_grad
+        self._requires_grad = bool(requires_grad)
 
     @classmethod
     def _empty(cls, shape: tuple[int, ...], dtype: np.dtype, *, transposed: bool = False) -> Parameter:
@@ -57,6 +65,15 @@ class Parameter(Tensor):
         parameter._place(Slot(shape, dtype, transposed))
         parameter._requires_grad = True
         return parameter
+
+    def _like(self, array: np.ndarray) -> Parameter:
+        """A parameter of these numbers, stored in the order of this one's where it has as many dimensions."""
+        made = Parameter._empty(array.shape, array.dtype, transposed=array.ndim == 2 and self._is_transposed())
+        made._data[...] = array
+        return made
+
+    def _is_transposed(self) -> bool:
+        return self._data.ndim == 2 and self._data.strides[0] < self._data.strides[1]
 
     def _place(self, slot: Slot) -> None:
         self._slot, self._grad_place = slot, None
@@ -69,6 +86,8 @@ class Parameter(Tensor):
 
         None if the gradient has to go through ``_accumulate_grad``. After writing, call ``_grad_written``.
         """
+        if not _mode.direct or self._hooks is not None:
+            return None
         if self._grad is not None:
             return (self._grad._data, True) if self._grad._data is self._grad_place else None
         if self._grad_place is None:
@@ -108,16 +127,18 @@ class Parameter(Tensor):
         if value._data.shape != self._data.shape or value._data.dtype != self._data.dtype:
             if value._data.dtype.kind != "f":
                 raise DTypeError(f"a Parameter must be floating point, found dtype {value.dtype}")
-            self._place(Slot(value._data.shape, value._data.dtype))
+            transposed = value._data.ndim == 2 and self._is_transposed()
+            self._place(Slot(value._data.shape, value._data.dtype, transposed))
         self._data[...] = value._data
 
-    def __repr__(self) -> str:
+    def __repr__(self, *, tensor_contents: str | None = None) -> str:
         return f"Parameter containing:\n{super().__repr__()}"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
         # Without the gradient, as in PyTorch.
-        rows_first = self._data.ndim == 2 and self._data.strides[0] < self._data.strides[1]
-        copy = memo[id(self)] = type(self)._empty(self._data.shape, self._data.dtype, transposed=rows_first)
+        copy = memo[id(self)] = type(self)._empty(
+            self._data.shape, self._data.dtype, transposed=self._is_transposed()
+        )
         copy._data[...] = self._data
         copy._requires_grad = self._requires_grad
         return copy
@@ -127,8 +148,100 @@ class Parameter(Tensor):
         return _restored, (type(self), array, self._requires_grad)
 
 
+class UninitializedParameter(Parameter):
+    """A parameter whose shape is found by the first forward of its module, as that of ``nn.LazyLinear``.
+
+    Args:
+        requires_grad: of the parameter that it becomes.
+        device: None or the CPU.
+        dtype: float32 (the default) or float64.
+    """
+
+    __slots__ = ()
+
+    cls_to_become = Parameter
+
+    def __init__(self, requires_grad: bool = True, device: Any = None, dtype: _dtype | None = None) -> None:
+        check_device(device)
+        self._place(Slot((0,), as_numpy_dtype(dtype, default_numpy())))
+        self._requires_grad = bool(requires_grad)
+
+    def materialize(self, shape: tuple[int, ...], device: Any = None, dtype: _dtype | None = None) -> None:
+        """Become a :class:`Parameter` of zeros of this shape; a matrix is stored as ``Linear`` wants it."""
+        check_device(device)
+        kind = as_numpy_dtype(dtype, self._data.dtype)
+        requires_grad = self._requires_grad
+        self._place(Slot(tuple(shape), kind, transposed=len(shape) == 2))
+        self._requires_grad = requires_grad
+        self.__class__ = self.cls_to_become  # type: ignore[assignment]
+
+    @property
+    def shape(self) -> Any:
+        """Not known yet."""
+        raise RuntimeError(
+            "Can't access the shape of an uninitialized parameter or buffer. This error usually happens in "
+            "`load_state_dict` when trying to load an uninitialized parameter into an initialized one. Call `forward` "
+            "to initialize the parameters before accessing their attributes."
+        )
+
+    def detach(self) -> Any:
+        """Itself, for ``state_dict``."""
+        return self
+
+    def __repr__(self, *, tensor_contents: str | None = None) -> str:
+        return f"<{type(self).__name__}>"
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Any:
+        kind, requires_grad = self._data.dtype, self._requires_grad
+        copy = memo[id(self)] = type(self)(requires_grad)
+        copy._place(Slot((0,), kind))
+        copy._requires_grad = requires_grad
+        return copy
+
+    def __reduce__(self) -> Any:
+        return _uninitialized, (type(self), self._requires_grad, self._data.dtype.name)
+
+
+def is_lazy(param: Any) -> bool:
+    """Whether this is a parameter without a shape."""
+    return isinstance(param, UninitializedParameter)
+
+
+class Buffer(Tensor):
+    """A tensor that ``Module`` registers as state and that is not trained.
+
+    Args:
+        data: the numbers; their memory is shared.
+        persistent: whether it is in ``state_dict``.
+
+    >>> import fastnn
+    >>> module = fastnn.nn.Module()
+    >>> module.mean = fastnn.nn.Buffer(fastnn.zeros(2))
+    >>> list(module.state_dict())
+    ['mean']
+    """
+
+    __slots__ = ("persistent",)
+
+    def __init__(self, data: Tensor | None = None, *, persistent: bool = True) -> None:
+        if data is None:
+            data = _wrap(np.empty(0, np.float32))
+        if not isinstance(data, Tensor):
+            raise TypeError(f"data must be a Tensor, found {type(data).__name__}")
+        self._data, self._node, self._grad, self._requires_grad = data._data, None, None, False
+        self._memory, self._history = Memory(), 0
+        self.persistent = persistent
+
+
 def _restored(kind: type[Parameter], array: np.ndarray, requires_grad: bool) -> Parameter:
     return kind(_wrap(array), requires_grad)
+
+
+def _uninitialized(kind: type[UninitializedParameter], requires_grad: bool, dtype: str) -> UninitializedParameter:
+    made = kind(requires_grad)
+    made._place(Slot((0,), np.dtype(dtype)))
+    made._requires_grad = requires_grad
+    return made
 
 
 def _references(holder: Any) -> int:

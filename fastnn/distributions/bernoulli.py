@@ -1,0 +1,92 @@
+"""The Bernoulli distribution. May import ``distribution``."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+import fastnn
+from fastnn.distributions import constraints
+from fastnn.distributions.constraints import Constraint
+from fastnn.distributions.distribution import Distribution, broadcast_all, clamp_probs, draw, either, lazy_property
+from fastnn.tensor import Tensor, _wrap
+
+
+class Bernoulli(Distribution):
+    """1 with a probability, otherwise 0.
+
+    Args:
+        probs: the probability of 1, in [0, 1]; or
+        logits: the logarithm of its odds.
+
+    >>> import fastnn
+    >>> from fastnn.distributions import Bernoulli
+    >>> Bernoulli(fastnn.tensor([0.5, 1.0])).mean
+    tensor([0.5000, 1.0000])
+    """
+
+    arg_constraints: ClassVar[dict[str, Constraint]] = {
+        "probs": constraints.unit_interval, "logits": constraints.real,
+    }  # fmt: skip
+    support = constraints.boolean
+    has_enumerate_support = True
+
+    def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
+        if either("probs", probs, "logits", logits):
+            (self.probs,) = (given,) = broadcast_all(probs)
+        else:
+            (self.logits,) = (given,) = broadcast_all(logits)
+        super().__init__(given.shape, validate_args=validate_args)
+
+    @lazy_property
+    def logits(self) -> Tensor:
+        """The logarithm of the odds of 1."""
+        probs = clamp_probs(self.probs)
+        return probs.log() - (-probs).log1p()
+
+    @lazy_property
+    def probs(self) -> Tensor:
+        """The probability of 1."""
+        return self.logits.sigmoid()
+
+    @property
+    def param_shape(self) -> Any:
+        """The shape of the parameter."""
+        return self._batch_shape
+
+    @property
+    def mean(self) -> Tensor:
+        return self.probs
+
+    @property
+    def mode(self) -> Tensor:
+        probs = self.probs.detach()._data
+        return _wrap(np.where(probs == 0.5, np.nan, probs >= 0.5).astype(probs.dtype))
+
+    @property
+    def variance(self) -> Tensor:
+        return self.probs * (1 - self.probs)
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        probs = self.probs.detach()._data
+        points = draw("random", self._extended_shape(sample_shape), probs.dtype)._data
+        return _wrap((points < probs).astype(probs.dtype))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        self._check_sample(value)
+        logits, value = broadcast_all(self.logits, value)
+        return logits * value - _softplus(logits)
+
+    def entropy(self) -> Tensor:
+        return _softplus(self.logits) - self.logits * self.probs
+
+    def enumerate_support(self, expand: bool = True) -> Tensor:
+        kind = (self.__dict__.get("probs", self.__dict__.get("logits"))).dtype
+        values = fastnn.arange(2, dtype=kind).reshape(2, *[1] * len(self._batch_shape))
+        return values.expand(2, *self._batch_shape) if expand else values
+
+
+def _softplus(x: Tensor) -> Tensor:
+    """``log(1 + exp(x))`` without overflow."""
+    return x.clamp(min=0) + (-x.abs()).exp().log1p()

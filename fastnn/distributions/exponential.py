@@ -1,0 +1,63 @@
+"""The exponential distribution. May import ``distribution``."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from fastnn.distributions import constraints
+from fastnn.distributions.constraints import Constraint
+from fastnn.distributions.distribution import Distribution, broadcast_all, draw
+from fastnn.tensor import Tensor
+
+
+class Exponential(Distribution):
+    """Numbers from 0 on with density ``rate exp(-rate x)``.
+
+    Args:
+        rate: one over the mean, positive.
+
+    >>> from fastnn.distributions import Exponential
+    >>> Exponential(4.0).mean
+    tensor(0.2500)
+    """
+
+    arg_constraints: ClassVar[dict[str, Constraint]] = {"rate": constraints.positive}
+    support = constraints.nonnegative
+    has_rsample = True
+
+    def __init__(self, rate: Any, validate_args: bool | None = None) -> None:
+        (self.rate,) = broadcast_all(rate)
+        super().__init__(self.rate.shape, validate_args=validate_args)
+
+    @property
+    def mean(self) -> Tensor:
+        return 1 / self.rate
+
+    @property
+    def mode(self) -> Tensor:
+        return self.rate.detach() * 0
+
+    @property
+    def stddev(self) -> Tensor:
+        return 1 / self.rate
+
+    @property
+    def variance(self) -> Tensor:
+        return self.rate**-2
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        return draw("standard_exponential", self._extended_shape(sample_shape), self.rate._data.dtype) / self.rate
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        self._check_sample(value)
+        return self.rate.log() - self.rate * value
+
+    def cdf(self, value: Tensor) -> Tensor:
+        self._check_sample(value)
+        return 1 - (-self.rate * value).exp()
+
+    def icdf(self, value: Tensor) -> Tensor:
+        return -(-value).log1p() / self.rate
+
+    def entropy(self) -> Tensor:
+        return 1 - self.rate.log()

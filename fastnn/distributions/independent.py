@@ -1,0 +1,84 @@
+"""Batches of distributions taken as one of vectors. May import ``distribution``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastnn.distributions import constraints
+from fastnn.distributions.constraints import Constraint
+from fastnn.distributions.distribution import Distribution
+from fastnn.tensor import Tensor
+
+
+def sum_rightmost(value: Tensor, count: int) -> Tensor:
+    """The sum over the last ``count`` dimensions."""
+    return value.sum(tuple(range(-count, 0))) if count else value
+
+
+class Independent(Distribution):
+    """The last dimensions of a batch as dimensions of the event: their ``log_prob`` and entropy are summed.
+
+    Args:
+        base_distribution: a distribution.
+        reinterpreted_batch_ndims: how many dimensions.
+
+    >>> import fastnn
+    >>> from fastnn.distributions import Independent, Normal
+    >>> Independent(Normal(fastnn.zeros(5, 3), fastnn.ones(5, 3)), 1).log_prob(fastnn.zeros(3)).shape
+    torch.Size([5])
+    """
+
+    def __init__(
+        self, base_distribution: Distribution, reinterpreted_batch_ndims: int, validate_args: bool | None = None
+    ) -> None:
+        count = reinterpreted_batch_ndims
+        if count > len(base_distribution.batch_shape):
+            raise ValueError(
+                "Expected reinterpreted_batch_ndims <= len(base_distribution.batch_shape), "
+                f"actual {count} vs {len(base_distribution.batch_shape)}"
+            )
+        shape = tuple(base_distribution.batch_shape) + tuple(base_distribution.event_shape)
+        kept = len(base_distribution.batch_shape) - count
+        self.base_dist, self.reinterpreted_batch_ndims = base_distribution, count
+        super().__init__(shape[:kept], shape[kept:], validate_args)
+
+    @property
+    def has_rsample(self) -> bool:  # type: ignore[override]
+        """Whether gradients pass through what is drawn."""
+        return self.base_dist.has_rsample
+
+    @property
+    def support(self) -> Constraint:
+        base = self.base_dist.support
+        return constraints.independent(base, self.reinterpreted_batch_ndims) if self.reinterpreted_batch_ndims else base
+
+    @property
+    def mean(self) -> Tensor:
+        return self.base_dist.mean
+
+    @property
+    def mode(self) -> Tensor:
+        return self.base_dist.mode
+
+    @property
+    def variance(self) -> Tensor:
+        return self.base_dist.variance
+
+    def expand(self, batch_shape: Any) -> Any:
+        own = self._event_shape[: self.reinterpreted_batch_ndims]
+        return Independent(self.base_dist.expand((*batch_shape, *own)), self.reinterpreted_batch_ndims, False)
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        return self.base_dist.sample(sample_shape)
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        return self.base_dist.rsample(sample_shape)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        return sum_rightmost(self.base_dist.log_prob(value), self.reinterpreted_batch_ndims)
+
+    def entropy(self) -> Tensor:
+        return sum_rightmost(self.base_dist.entropy(), self.reinterpreted_batch_ndims)
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.base_dist!r}, {self.reinterpreted_batch_ndims})"

@@ -1,0 +1,70 @@
+"""The Laplace distribution. May import ``distribution``."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+from fastnn.distributions import constraints
+from fastnn.distributions.constraints import Constraint
+from fastnn.distributions.distribution import Distribution, broadcast_all, draw
+from fastnn.tensor import Tensor
+
+
+class Laplace(Distribution):
+    """Numbers with density ``exp(-|x - loc| / scale) / (2 scale)``.
+
+    Args:
+        loc: the mean.
+        scale: the mean distance from it, positive.
+
+    >>> from fastnn.distributions import Laplace
+    >>> Laplace(0.0, 1.0).variance
+    tensor(2.)
+    """
+
+    arg_constraints: ClassVar[dict[str, Constraint]] = {"loc": constraints.real, "scale": constraints.positive}
+    support = constraints.real
+    has_rsample = True
+
+    def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
+        self.loc, self.scale = broadcast_all(loc, scale)
+        super().__init__(self.loc.shape, validate_args=validate_args)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.loc
+
+    @property
+    def mode(self) -> Tensor:
+        return self.loc
+
+    @property
+    def variance(self) -> Tensor:
+        return 2 * self.scale**2
+
+    @property
+    def stddev(self) -> Tensor:
+        return math.sqrt(2) * self.scale
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        # Uniform in [-1, 1): its sign is that of the result, its size a probability.
+        points = draw("random", self._extended_shape(sample_shape), self.loc._data.dtype) * 2 - 1
+        size = points.abs().clamp(max=1 - 2.0**-24)
+        return self.loc - self.scale * points.sign() * (-size).log1p()
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        self._check_sample(value)
+        return -(2 * self.scale).log() - (value - self.loc).abs() / self.scale
+
+    def cdf(self, value: Tensor) -> Tensor:
+        self._check_sample(value)
+        distance = value - self.loc
+        return 0.5 - 0.5 * distance.sign() * (-distance.abs() / self.scale).expm1()
+
+    def icdf(self, value: Tensor) -> Tensor:
+        middle = value - 0.5
+        return self.loc - self.scale * middle.sign() * (-2 * middle.abs()).log1p()
+
+    def entropy(self) -> Tensor:
+        return 1 + (2 * self.scale).log()

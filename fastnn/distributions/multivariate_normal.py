@@ -1,0 +1,114 @@
+"""The normal distribution of vectors. May import ``distribution`` and ``linalg``."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+import numpy as np
+
+from fastnn import linalg
+from fastnn.distributions import constraints
+from fastnn.distributions.constraints import Constraint
+from fastnn.distributions.distribution import Distribution, draw, lazy_property
+from fastnn.tensor import Tensor
+
+_MATRICES = ("covariance_matrix", "precision_matrix", "scale_tril")
+
+
+class MultivariateNormal(Distribution):
+    """Vectors with mean ``loc`` and a covariance.
+
+    Args:
+        loc: (..., n).
+        covariance_matrix: (..., n, n) positive definite; or
+        precision_matrix: its inverse; or
+        scale_tril: its Cholesky factor, lower triangular with a positive diagonal.
+
+    >>> import fastnn
+    >>> from fastnn.distributions import MultivariateNormal
+    >>> MultivariateNormal(fastnn.zeros(2), fastnn.eye(2)).log_prob(fastnn.zeros(2))
+    tensor(-1.8379)
+    """
+
+    arg_constraints: ClassVar[dict[str, Constraint]] = {
+        "loc": constraints.real_vector, "covariance_matrix": constraints.positive_definite,
+        "precision_matrix": constraints.positive_definite, "scale_tril": constraints.lower_cholesky,
+    }  # fmt: skip
+    support = constraints.real_vector
+    has_rsample = True
+
+    def __init__(
+        self, loc: Tensor, covariance_matrix: Tensor | None = None, precision_matrix: Tensor | None = None,
+        scale_tril: Tensor | None = None, validate_args: bool | None = None,
+    ) -> None:  # fmt: skip
+        if loc.dim() < 1:
+            raise ValueError("loc must be at least one-dimensional.")
+        given = dict(zip(_MATRICES, (covariance_matrix, precision_matrix, scale_tril), strict=True))
+        matrices = {name: matrix for name, matrix in given.items() if matrix is not None}
+        if len(matrices) != 1:
+            raise ValueError("Exactly one of covariance_matrix or precision_matrix or scale_tril may be specified.")
+        ((name, matrix),) = matrices.items()
+        if matrix.dim() < 2:
+            raise ValueError(f"{name} must be at least two-dimensional, with optional leading batch dimensions")
+        n = loc.shape[-1]
+        batch = np.broadcast_shapes(tuple(matrix.shape[:-2]), tuple(loc.shape[:-1]))
+        self.loc = loc.expand(*batch, n)
+        # In place of the lazy property of this name.
+        self.__dict__[name] = matrix.expand(*batch, n, n)
+        super().__init__(batch, (n,), validate_args)
+        if name != "scale_tril":
+            # Fails here, and not in a later call, for a matrix that is not positive definite.
+            _ = self.scale_tril
+
+    @lazy_property
+    def scale_tril(self) -> Tensor:
+        """The Cholesky factor of the covariance."""
+        return linalg.cholesky(self.covariance_matrix)
+
+    @lazy_property
+    def covariance_matrix(self) -> Tensor:
+        """The covariance of the elements."""
+        if "precision_matrix" in self.__dict__:
+            return linalg.inv(self.precision_matrix)
+        return self.scale_tril @ self.scale_tril.mT
+
+    @lazy_property
+    def precision_matrix(self) -> Tensor:
+        """The inverse of the covariance."""
+        return linalg.inv(self.covariance_matrix)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.loc
+
+    @property
+    def mode(self) -> Tensor:
+        return self.loc
+
+    @property
+    def variance(self) -> Tensor:
+        return (self.scale_tril**2).sum(-1)
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        noise = draw("standard_normal", self._extended_shape(sample_shape), self.loc._data.dtype)
+        return self.loc + (self.scale_tril @ noise.unsqueeze(-1)).squeeze(-1)
+
+    def _half_log_det(self) -> Tensor:
+        return self.scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        self._check_sample(value)
+        scaled = _solved(self.scale_tril, (value - self.loc).unsqueeze(-1)).squeeze(-1)
+        size = self._event_shape[0] * math.log(2 * math.pi)
+        return -0.5 * (size + (scaled**2).sum(-1)) - self._half_log_det()
+
+    def entropy(self) -> Tensor:
+        return 0.5 * self._event_shape[0] * (1 + math.log(2 * math.pi)) + self._half_log_det()
+
+
+def _solved(lower: Tensor, right: Tensor) -> Tensor:
+    """``lower^-1 @ right`` for batches of lower triangular matrices."""
+    shape = np.broadcast_shapes(tuple(lower.shape[:-2]), tuple(right.shape[:-2]))
+    left = lower.expand(*shape, *lower.shape[-2:])
+    return linalg.solve_triangular(left, right.expand(*shape, *right.shape[-2:]), upper=False)

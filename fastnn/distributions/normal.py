@@ -1,0 +1,67 @@
+"""The normal distribution. May import ``distribution``."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, ClassVar
+
+from fastnn.distributions import constraints
+from fastnn.distributions.constraints import Constraint
+from fastnn.distributions.distribution import Distribution, broadcast_all, draw
+from fastnn.tensor import Tensor
+
+
+class Normal(Distribution):
+    """Numbers with density ``exp(-((x - loc) / scale)**2 / 2) / (scale sqrt(2 pi))``.
+
+    Args:
+        loc: the mean.
+        scale: the standard deviation, positive.
+
+    >>> import fastnn
+    >>> from fastnn.distributions import Normal
+    >>> Normal(0.0, 1.0).log_prob(fastnn.tensor([0.0, 1.0]))
+    tensor([-0.9189, -1.4189])
+    """
+
+    arg_constraints: ClassVar[dict[str, Constraint]] = {"loc": constraints.real, "scale": constraints.positive}
+    support = constraints.real
+    has_rsample = True
+
+    def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
+        self.loc, self.scale = broadcast_all(loc, scale)
+        super().__init__(self.loc.shape, validate_args=validate_args)
+
+    @property
+    def mean(self) -> Tensor:
+        return self.loc
+
+    @property
+    def mode(self) -> Tensor:
+        return self.loc
+
+    @property
+    def stddev(self) -> Tensor:
+        return self.scale
+
+    @property
+    def variance(self) -> Tensor:
+        return self.scale**2
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        noise = draw("standard_normal", self._extended_shape(sample_shape), self.loc._data.dtype)
+        return self.loc + noise * self.scale
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        self._check_sample(value)
+        return -((value - self.loc) ** 2) / (2 * self.scale**2) - self.scale.log() - math.log(math.sqrt(2 * math.pi))
+
+    def cdf(self, value: Tensor) -> Tensor:
+        self._check_sample(value)
+        return 0.5 * (1 + ((value - self.loc) / self.scale / math.sqrt(2)).erf())
+
+    def icdf(self, value: Tensor) -> Tensor:
+        return self.loc + self.scale * (2 * value - 1).erfinv() * math.sqrt(2)
+
+    def entropy(self) -> Tensor:
+        return 0.5 + 0.5 * math.log(2 * math.pi) + self.scale.log()

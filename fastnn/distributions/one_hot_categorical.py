@@ -1,0 +1,87 @@
+"""The categorical distribution of one-hot vectors. May import ``categorical``."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+import numpy as np
+
+import fastnn
+from fastnn.distributions import constraints
+from fastnn.distributions.categorical import Categorical
+from fastnn.distributions.constraints import Constraint
+from fastnn.distributions.distribution import Distribution
+from fastnn.tensor import Tensor, _wrap
+
+
+class OneHotCategorical(Distribution):
+    """Vectors of zeros with a single 1, whose place has the :class:`Categorical` distribution.
+
+    Args:
+        probs, logits: as for :class:`Categorical`.
+
+    >>> import fastnn
+    >>> from fastnn.distributions import OneHotCategorical
+    >>> OneHotCategorical(fastnn.tensor([0.0, 1.0])).sample()
+    tensor([0., 1.])
+    """
+
+    arg_constraints: ClassVar[dict[str, Constraint]] = {"probs": constraints.simplex, "logits": constraints.real_vector}
+    support = constraints.one_hot
+    has_enumerate_support = True
+
+    def __init__(
+        self, probs: Tensor | None = None, logits: Tensor | None = None, validate_args: bool | None = None
+    ) -> None:
+        self._categorical = Categorical(probs, logits, validate_args)
+        super().__init__(self._categorical.batch_shape, self._categorical.param_shape[-1:], validate_args)
+
+    @property
+    def probs(self) -> Tensor:
+        """The probabilities."""
+        return self._categorical.probs
+
+    @property
+    def logits(self) -> Tensor:
+        """The logarithms of the probabilities."""
+        return self._categorical.logits
+
+    @property
+    def param_shape(self) -> Any:
+        """The shape of the parameter."""
+        return self._categorical.param_shape
+
+    @property
+    def mean(self) -> Tensor:
+        return self.probs
+
+    @property
+    def mode(self) -> Tensor:
+        return self._one_hot(self._categorical.mode)
+
+    @property
+    def variance(self) -> Tensor:
+        return self.probs * (1 - self.probs)
+
+    def _one_hot(self, index: Tensor) -> Tensor:
+        return _wrap(np.eye(self._event_shape[0], dtype=self.probs._data.dtype)[index._data])
+
+    def expand(self, batch_shape: Any) -> Any:
+        new = super().expand(batch_shape)
+        new._categorical = self._categorical.expand(batch_shape)
+        return new
+
+    def sample(self, sample_shape: Any = ()) -> Tensor:
+        return self._one_hot(self._categorical.sample(sample_shape))
+
+    def log_prob(self, value: Tensor) -> Tensor:
+        self._check_sample(value)
+        return self._categorical.log_prob(value.argmax(-1))
+
+    def entropy(self) -> Tensor:
+        return self._categorical.entropy()
+
+    def enumerate_support(self, expand: bool = True) -> Tensor:
+        n = self._event_shape[0]
+        values = fastnn.eye(n, dtype=self.probs.dtype).reshape(n, *[1] * len(self._batch_shape), n)
+        return values.expand(n, *self._batch_shape, n) if expand else values

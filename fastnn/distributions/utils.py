@@ -1,0 +1,5 @@
+"""Helpers under the names of ``torch.distributions.utils``. May import ``distribution``."""
+
+from fastnn.distributions.distribution import broadcast_all, clamp_probs, lazy_property
+
+__all__ = ["broadcast_all", "clamp_probs", "lazy_property"]

@@ -1,0 +1,72 @@
+"""``torch.jit``: models are Python and stay it; to script or trace one returns it as it is.
+
+May import ``serialization``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from fastnn.nn.module import Module
+from fastnn.serialization import load as _load
+from fastnn.serialization import save as _save
+
+ScriptModule = Module
+
+
+def script(obj: Any, *args: Any, **options: Any) -> Any:
+    """The function or module as it is.
+
+    >>> import fastnn
+    >>> fastnn.jit.script(abs)(-1)
+    1
+    """
+    return obj
+
+
+def trace(func: Any, example_inputs: Any = None, *args: Any, **options: Any) -> Any:
+    """The function or module as it is."""
+    return func
+
+
+def freeze(mod: Any, *args: Any, **options: Any) -> Any:
+    """The module as it is."""
+    return mod
+
+
+def optimize_for_inference(mod: Any, *args: Any, **options: Any) -> Any:
+    """The module as it is."""
+    return mod
+
+
+def ignore(fn: Any = None, **options: Any) -> Any:
+    """A decorator that changes nothing."""
+    return fn if callable(fn) else lambda function: function
+
+
+def export(fn: Any) -> Any:
+    """A decorator that changes nothing."""
+    return fn
+
+
+unused = export
+
+
+def is_scripting() -> bool:
+    """False."""
+    return False
+
+
+def is_tracing() -> bool:
+    """False."""
+    return False
+
+
+def save(m: Any, f: Any) -> None:
+    """Save a whole module by ``fastnn.save``."""
+    _save(m, f)
+
+
+def load(f: Any, map_location: Any = None) -> Any:
+    """Load a whole module that ``save`` saved; TorchScript programs are not read."""
+    return _load(f, map_location, weights_only=False)

@@ -1,0 +1,286 @@
+"""Hooks of modules: their registration, and the call of a module that has some.
+
+May import ``autograd`` and ``tensor``.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any
+
+from fastnn.autograd import Function
+from fastnn.autograd.engine import RemovableHandle
+from fastnn.tensor import Tensor
+
+Hook = Callable[..., Any]
+
+# Hooks of all modules: number -> (kind, hook, with_kwargs, always_call). Kinds are the names of Module's tables.
+EVERYWHERE: dict[int, tuple[str, Hook, bool, bool]] = {}
+
+
+def _everywhere(kind: str, hook: Hook, with_kwargs: bool = False, always_call: bool = False) -> RemovableHandle:
+    handle = RemovableHandle(EVERYWHERE)
+    EVERYWHERE[handle.id] = (kind, hook, with_kwargs, always_call)
+    return handle
+
+
+def register_module_forward_pre_hook(hook: Hook) -> RemovableHandle:
+    """Call ``hook(module, args)`` before the forward of every module."""
+    return _everywhere("_forward_pre_hooks", hook)
+
+
+def register_module_forward_hook(
+    hook: Hook, *, with_kwargs: bool = False, always_call: bool = False
+) -> RemovableHandle:
+    """Call ``hook(module, args, output)`` after the forward of every module."""
+    return _everywhere("_forward_hooks", hook, with_kwargs, always_call)
+
+
+def register_module_full_backward_pre_hook(hook: Hook) -> RemovableHandle:
+    """Call ``hook(module, grad_output)`` before the backward of every module."""
+    return _everywhere("_backward_pre_hooks", hook)
+
+
+def register_module_full_backward_hook(hook: Hook) -> RemovableHandle:
+    """Call ``hook(module, grad_input, grad_output)`` after the backward of every module."""
+    return _everywhere("_backward_hooks", hook)
+
+
+register_module_backward_hook = register_module_full_backward_hook
+
+
+def register_module_parameter_registration_hook(hook: Hook) -> RemovableHandle:
+    """Call ``hook(module, name, parameter)`` where one is registered; it may return another parameter."""
+    return _everywhere("parameter", hook)
+
+
+def register_module_buffer_registration_hook(hook: Hook) -> RemovableHandle:
+    """Call ``hook(module, name, buffer)`` where one is registered; it may return another buffer."""
+    return _everywhere("buffer", hook)
+
+
+def register_module_module_registration_hook(hook: Hook) -> RemovableHandle:
+    """Call ``hook(module, name, child)`` where one is registered; it may return another module."""
+    return _everywhere("module", hook)
+
+
+def registered(kind: str, module: Any, name: str, value: Any) -> Any:
+    """What is registered in place of ``value``, by the hooks for that."""
+    for found, hook, *_ in list(EVERYWHERE.values()):
+        if found == kind:
+            replaced = hook(module, name, value)
+            value = value if replaced is None else replaced
+    return value
+
+
+class Hooked:
+    """What :class:`Module` has for hooks.
+
+    ``_hooked`` is False until a first hook is registered: a call looks no further.
+    """
+
+    _hooked = False
+    _forward_pre_hooks: dict[int, Hook]
+    _forward_hooks: dict[int, Hook]
+    _backward_pre_hooks: dict[int, Hook]
+    _backward_hooks: dict[int, Hook]
+    # Of forward hooks by number: with_kwargs, always_call.
+    _hook_options: dict[int, tuple[bool, bool]]
+
+    def _add_hook(
+        self, kind: str, hook: Hook, prepend: bool = False, with_kwargs: bool = False, always_call: bool = False
+    ) -> RemovableHandle:
+        table = getattr(self, kind)
+        handle = RemovableHandle(table)
+        before = dict(table) if prepend else {}
+        if prepend:
+            table.clear()
+        table[handle.id] = hook
+        table.update(before)
+        self._hook_options[handle.id] = with_kwargs, always_call
+        object.__setattr__(self, "_hooked", True)
+        return handle
+
+    def register_forward_pre_hook(
+        self, hook: Hook, *, prepend: bool = False, with_kwargs: bool = False
+    ) -> RemovableHandle:
+        """Call ``hook(module, args)`` before each forward; it may return other arguments.
+
+        Args:
+            prepend: before the hooks that are there.
+            with_kwargs: call ``hook(module, args, kwargs)``, which may return both anew.
+
+        Returns: a handle whose ``remove()`` takes the hook out.
+        """
+        return self._add_hook("_forward_pre_hooks", hook, prepend, with_kwargs)
+
+    def register_forward_hook(
+        self, hook: Hook, *, prepend: bool = False, with_kwargs: bool = False, always_call: bool = False
+    ) -> RemovableHandle:
+        """Call ``hook(module, args, output)`` after each forward; it may return another output.
+
+        Args:
+            prepend: before the hooks that are there.
+            with_kwargs: call ``hook(module, args, kwargs, output)``.
+            always_call: also where the forward raises, with the output None.
+
+        >>> import fastnn
+        >>> layer = fastnn.nn.Linear(2, 3)
+        >>> handle = layer.register_forward_hook(lambda module, args, output: print(output.shape))
+        >>> y = layer(fastnn.zeros(4, 2))
+        torch.Size([4, 3])
+        >>> handle.remove()
+        """
+        return self._add_hook("_forward_hooks", hook, prepend, with_kwargs, always_call)
+
+    def register_full_backward_pre_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
+        """Call ``hook(module, grad_output)`` before each backward of the module; it may return another tuple."""
+        return self._add_hook("_backward_pre_hooks", hook, prepend)
+
+    def register_full_backward_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
+        """Call ``hook(module, grad_input, grad_output)`` after each backward; it may return another ``grad_input``.
+
+        Both are tuples with a gradient for each positional argument and each output, None for what has none.
+        """
+        return self._add_hook("_backward_hooks", hook, prepend)
+
+    def register_backward_hook(self, hook: Hook) -> RemovableHandle:
+        """As :meth:`register_full_backward_hook`, which PyTorch recommends in its place."""
+        return self._add_hook("_backward_hooks", hook)
+
+    def _hooks_of(self, kind: str) -> list[tuple[int, Hook, bool, bool]]:
+        found = [
+            (number, hook, with_kwargs, always)
+            for number, (there, hook, with_kwargs, always) in EVERYWHERE.items()
+            if there == kind
+        ]
+        options = self._hook_options
+        return found + [(n, hook, *options.get(n, (False, False))) for n, hook in getattr(self, kind).items()]
+
+
+def call_hooked(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """``module.forward(*args, **kwargs)`` with all hooks."""
+    for _, hook, with_kwargs, _ in module._hooks_of("_forward_pre_hooks"):
+        if with_kwargs:
+            replaced = hook(module, args, kwargs)
+            if replaced is not None:
+                if not isinstance(replaced, tuple) or len(replaced) != 2:
+                    raise RuntimeError(
+                        "forward pre-hook must return None or a tuple of (new_args, new_kwargs), but got "
+                        f"{replaced!r}."
+                    )
+                args, kwargs = replaced
+        else:
+            replaced = hook(module, args)
+            if replaced is not None:
+                args = replaced if isinstance(replaced, tuple) else (replaced,)
+    after = [hook for _, hook, *_ in module._hooks_of("_backward_hooks")]
+    before = [hook for _, hook, *_ in module._hooks_of("_backward_pre_hooks")]
+    watch = _Backward(module, before, after) if before or after else None
+    if watch is not None:
+        args = watch.inputs(args)
+    called: set[int] = set()
+    try:
+        result = module.forward(*args, **kwargs)
+        for number, hook, with_kwargs, _ in module._hooks_of("_forward_hooks"):
+            called.add(number)
+            replaced = hook(module, args, kwargs, result) if with_kwargs else hook(module, args, result)
+            result = result if replaced is None else replaced
+    except Exception:
+        for number, hook, with_kwargs, always in module._hooks_of("_forward_hooks"):
+            if always and number not in called:
+                _ = hook(module, args, kwargs, None) if with_kwargs else hook(module, args, None)
+        raise
+    return result if watch is None else watch.outputs(result)
+
+
+class _Passage(Function):
+    """Its operands unchanged; on the way back their gradients go through a function."""
+
+    @staticmethod
+    def forward(ctx: Any, change: Callable[..., Any], *tensors: Any) -> Any:
+        ctx.change = change
+        return tuple([t.view_as(t) for t in tensors])
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        return None, *ctx.change(grads)
+
+
+class _Backward:
+    """Backward hooks of one call: a passage in front of the module and one behind it."""
+
+    def __init__(self, module: Any, before: list[Hook], after: list[Hook]) -> None:
+        self.module, self.before, self.after = module, before, after
+        self.grad_outputs: tuple[Any, ...] | None = None
+        self.count = 0
+        self.places: list[int] = []
+
+    def inputs(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
+        self.count = len(args)
+        return self._pass(args, self._leave, self.places)
+
+    def outputs(self, result: Any) -> Any:
+        single = not isinstance(result, (tuple, list))
+        results = (result,) if single else tuple(result)
+        places: list[int] = []
+        passed = self._pass(results, lambda grads: self._enter(grads, places, len(results)), places)
+        if single:
+            return passed[0]
+        return passed if isinstance(result, tuple) else list(passed)
+
+    def _pass(self, values: tuple[Any, ...], change: Hook, places: list[int]) -> tuple[Any, ...]:
+        places += [i for i, v in enumerate(values) if isinstance(v, Tensor) and v.requires_grad]
+        if not places:
+            return values
+        passed = _Passage.apply(change, *[values[i] for i in places])
+        replaced = list(values)
+        for i, tensor in zip(places, passed, strict=True):
+            replaced[i] = tensor
+        return tuple(replaced)
+
+    def _enter(self, grads: tuple[Any, ...], places: list[int], count: int) -> Any:
+        full = _placed(grads, places, count)
+        for hook in self.before:
+            replaced = hook(self.module, full)
+            if replaced is not None:
+                full = replaced if isinstance(replaced, tuple) else (replaced,)
+        self.grad_outputs = full
+        if not self.places:
+            # No argument needs a gradient: the hooks hear of the outputs' all the same.
+            if self.after:
+                warnings.warn(
+                    "Full backward hook is firing when gradients are computed with respect to module outputs since no "
+                    "inputs require gradients.",
+                    UserWarning,
+                    stacklevel=2,
+                )
+            for hook in self.after:
+                if hook(self.module, (None,) * self.count, full) is not None:
+                    raise RuntimeError(
+                        "backward hook for a module with no input requiring grad should always return None or None for "
+                        "all gradients."
+                    )
+        return tuple([full[i] for i in places])
+
+    def _leave(self, grads: tuple[Any, ...]) -> Any:
+        full = _placed(grads, self.places, self.count)
+        for hook in self.after:
+            replaced = hook(self.module, full, self.grad_outputs)
+            if replaced is not None:
+                replaced = replaced if isinstance(replaced, tuple) else (replaced,)
+                if len(replaced) != len(full):
+                    raise RuntimeError(
+                        f"Backward hook returned an invalid number of grad_input, got {len(replaced)}, but expected "
+                        f"{len(full)}"
+                    )
+                full = replaced
+        return tuple([full[i] for i in self.places])
+
+
+def _placed(grads: tuple[Any, ...], places: list[int], count: int) -> tuple[Any, ...]:
+    full: list[Any] = [None] * count
+    for i, g in zip(places, grads, strict=True):
+        full[i] = g
+    return tuple(full)

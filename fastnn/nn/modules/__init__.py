@@ -1,0 +1,60 @@
+"""PyTorch's paths to the layers: ``from torch.nn.modules.linear import Linear`` and its like.
+
+The files of ``fastnn.nn`` under the names that PyTorch gives them. May import ``fastnn.nn``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import sys
+from types import ModuleType
+from typing import Any
+
+# PyTorch's file: the files of `fastnn.nn` that hold what is in it.
+_FILES = {
+    "activation": ("activation", "elementwise_activations", "softmax"),
+    "container": ("container", "parameter_container"),
+    "distance": ("distance",),
+    "flatten": ("flatten",),
+    "linear": ("linear",),
+    "loss": ("loss",),
+    "module": ("module", "hooks", "state"),
+    "sparse": ("embedding",),
+}
+
+
+class _Path(ModuleType):
+    """A module whose names are those of other modules, looked up when they are asked for."""
+
+    def __init__(self, name: str, files: tuple[str, ...]) -> None:
+        super().__init__(f"{__name__}.{name}", f"PyTorch's path to {', '.join(files)} of ``fastnn.nn``.")
+        self.__dict__["_files"] = files
+
+    def __getattr__(self, name: str) -> Any:
+        if not name.startswith("__"):
+            for file in self.__dict__["_files"]:
+                found = getattr(importlib.import_module(f"fastnn.nn.{file}"), name, None)
+                if found is not None:
+                    return found
+        raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
+
+    def __dir__(self) -> list[str]:
+        names = set()
+        for file in self.__dict__["_files"]:
+            names |= set(vars(importlib.import_module(f"fastnn.nn.{file}")))
+        return sorted(names)
+
+
+for _name, _files in _FILES.items():
+    _path = _Path(_name, _files)
+    sys.modules[_path.__name__] = _path
+    globals()[_name] = _path
+
+
+def __getattr__(name: str) -> Any:
+    if name.startswith("__"):
+        raise AttributeError(name)
+    found = getattr(importlib.import_module("fastnn.nn"), name, None)
+    if found is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return found

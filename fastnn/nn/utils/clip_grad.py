@@ -1,0 +1,192 @@
+"""Gradients clipped by their norm or value, in the flat buffers where they lie.
+
+May import ``tensor``, ``parameter``, ``errors`` and ``fastnn.kernels``.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import warnings
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from fastnn import kernels
+from fastnn.nn.parameter import Parameter
+from fastnn.tensor import Tensor, _wrap
+
+_KERNEL_NORMS = (1.0, 2.0, math.inf)
+
+
+def _as_list(tensors: Tensor | Iterable[Tensor]) -> list[Tensor]:
+    return [tensors] if isinstance(tensors, Tensor) else list(tensors)
+
+
+def _flat_runs(owners: list[Tensor | None], grads: list[Tensor]) -> list[np.ndarray]:
+    """Arrays over the memory of the gradients; those that are neighbours in a flat buffer are one flat array.
+
+    Between two neighbours there are zeros only.
+
+    Args:
+        owners: the parameter of each gradient, or None.
+    """
+    runs: list[np.ndarray] = []
+    chunk, stop = None, -1
+    for owner, grad in zip(owners, grads, strict=True):
+        if isinstance(owner, Parameter) and grad._data is owner._grad_place:
+            slot = owner._slot
+            if slot.chunk is chunk and slot.start == stop:
+                first = stop - runs[-1].size
+                runs[-1] = slot.chunk.grads[first : slot.stop]
+            else:
+                runs.append(slot.chunk.grads[slot.start : slot.stop])
+            chunk, stop = slot.chunk, slot.stop
+        else:
+            chunk = None
+            # A transpose in memory is as good as the matrix itself: the order of the numbers is of no meaning.
+            runs.append(grad._data.T if grad._data.flags.f_contiguous else grad._data)
+    return runs
+
+
+def _norm(runs: list[np.ndarray], grads: list[Tensor], p: float) -> float:
+    """The p-norm of all numbers together, in float64."""
+    if p in _KERNEL_NORMS and all(a.dtype.kind == "f" for a in runs):
+        powers = [kernels.power_sum(np.ascontiguousarray(a), p) for a in runs]
+        if math.isinf(p):
+            return float(np.max(powers))
+        return math.sqrt(sum(powers)) if p == 2 else float(sum(powers))
+    arrays = [np.abs(g._data.reshape(-1).astype(np.float64)) for g in grads]
+    with np.errstate(all="ignore"):
+        if p == -math.inf:
+            return min(float(a.min()) for a in arrays)
+        if p == 0:
+            # The norm of the tensors' norms, as in PyTorch: how many of them are not all zero.
+            return float(sum(bool(a.any()) for a in arrays))
+        return float(sum(float((a**p).sum()) for a in arrays)) ** (1 / p)
+
+
+def _total_norm(owners: list[Tensor | None], grads: list[Tensor], norm_type: Any, error_if_nonfinite: bool) -> Tensor:
+    p = float(norm_type)
+    if not grads:
+        return _wrap(np.zeros((), np.float32))
+    kind = np.result_type(*[g._data.dtype for g in grads])
+    with np.errstate(all="ignore"):
+        total = np.asarray(_norm(_flat_runs(owners, grads), grads, p)).astype(kind if kind.kind == "f" else np.float32)
+    if error_if_nonfinite and not np.isfinite(total):
+        raise RuntimeError(
+            f"The total norm of order {p} for gradients from `parameters` is non-finite, so it cannot be clipped. To "
+            "disable this error and scale the gradients by the non-finite norm anyway, set `error_if_nonfinite=False`"
+        )
+    return _wrap(total)
+
+
+def get_total_norm(
+    tensors: Tensor | Iterable[Tensor],
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
+) -> Tensor:
+    """The norm of all numbers of these tensors together.
+
+    Args:
+        norm_type: the p of the p-norm; may be infinity.
+        error_if_nonfinite: raise RuntimeError where it is NaN or infinite.
+        foreach: accepted, and without effect.
+
+    >>> import fastnn
+    >>> fastnn.nn.utils.get_total_norm([fastnn.tensor([3.0]), fastnn.tensor([[4.0]])]).item()
+    5.0
+    """
+    found = _as_list(tensors)
+    return _total_norm([None] * len(found), found, norm_type, error_if_nonfinite)
+
+
+def _with_gradients(parameters: Tensor | Iterable[Tensor]) -> tuple[list[Tensor | None], list[Tensor]]:
+    owners: list[Tensor | None] = []
+    grads = []
+    for p in _as_list(parameters):
+        if p.grad is not None:
+            owners.append(p)
+            grads.append(p.grad)
+    return owners, grads
+
+
+def clip_grad_norm_(
+    parameters: Tensor | Iterable[Tensor],
+    max_norm: float,
+    norm_type: float = 2.0,
+    error_if_nonfinite: bool = False,
+    foreach: bool | None = None,
+) -> Tensor:
+    """Scale the gradients, in place, so that their norm together is at most ``max_norm``.
+
+    The factor is ``max_norm / (norm + 1e-6)`` where that is below 1. One pass over each run of neighbours in
+    the flat buffer finds the norm, another one scales.
+
+    Args:
+        parameters: one or several; those without a gradient are passed over.
+        norm_type: the p of the p-norm; may be infinity.
+        error_if_nonfinite: raise RuntimeError where the norm is NaN or infinite, and change nothing.
+        foreach: accepted, and without effect.
+
+    Returns: the norm before.
+
+    >>> import fastnn
+    >>> p = fastnn.nn.Parameter(fastnn.zeros(2))
+    >>> p.grad = fastnn.tensor([3.0, 4.0])
+    >>> fastnn.nn.utils.clip_grad_norm_(p, 1.0).item()
+    5.0
+    >>> bool((p.grad - fastnn.tensor([0.6, 0.8])).abs().max() < 1e-6)
+    True
+    """
+    if not isinstance(parameters, Tensor):
+        parameters = list(parameters)
+    owners, grads = _with_gradients(parameters)
+    norm = _total_norm(owners, grads, norm_type, error_if_nonfinite)
+    _scale(owners, grads, float(max_norm), norm)
+    return norm
+
+
+def clip_grads_with_norm_(
+    parameters: Tensor | Iterable[Tensor], max_norm: float, total_norm: Tensor, foreach: bool | None = None
+) -> None:
+    """Scale the gradients, in place, by ``max_norm / (total_norm + 1e-6)`` where that is below 1."""
+    _scale(*_with_gradients(parameters), float(max_norm), total_norm)
+
+
+def _scale(owners: list[Tensor | None], grads: list[Tensor], max_norm: float, norm: Tensor) -> None:
+    factor = float(max_norm / (norm.detach()._data + norm._data.dtype.type(1e-6)))
+    if factor >= 1:
+        return
+    for run in _flat_runs(owners, grads):
+        if run.dtype.kind == "f" and run.flags.carray:
+            kernels.scale(run, factor)
+        else:
+            run *= factor
+    for grad in grads:
+        grad._memory.version += 1
+
+
+def clip_grad_value_(
+    parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None
+) -> None:
+    """Limit each number of the gradients, in place, to ±``clip_value``."""
+    limit = float(clip_value)
+    owners, grads = _with_gradients(parameters)
+    for run in _flat_runs(owners, grads):
+        np.clip(run, -limit, limit, out=run)
+    for grad in grads:
+        grad._memory.version += 1
+
+
+@functools.wraps(clip_grad_norm_)
+def clip_grad_norm(*args: Any, **kwargs: Any) -> Tensor:
+    """The old name of :func:`clip_grad_norm_`."""
+    warnings.warn(
+        "torch.nn.utils.clip_grad_norm is now deprecated in favor of torch.nn.utils.clip_grad_norm_.",
+        FutureWarning,
+        stacklevel=2,
+    )
+    return clip_grad_norm_(*args, **kwargs)

@@ -1,0 +1,34 @@
+"""Parameters as one vector, and back. May import ``tensor`` and ``ops``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from fastnn.ops.joining import cat
+from fastnn.tensor import Tensor
+
+
+def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
+    """All numbers of the parameters in one vector, through which gradients flow.
+
+    >>> import fastnn
+    >>> layer = fastnn.nn.Linear(3, 2)
+    >>> fastnn.nn.utils.parameters_to_vector(layer.parameters()).shape
+    torch.Size([8])
+    """
+    return cat([p.reshape(-1) for p in parameters])
+
+
+def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
+    """Copy the numbers of a vector into the parameters, in their order."""
+    if not isinstance(vec, Tensor):
+        raise TypeError(f"expected torch.Tensor, but got: {type(vec).__name__}")
+    found = list(parameters)
+    needed = sum(p.numel() for p in found)
+    if vec.dim() != 1 or vec.numel() < needed:
+        raise RuntimeError(f"vec must have {needed} numbers for these parameters, found shape {tuple(vec.shape)}")
+    first = 0
+    for p in found:
+        last = first + p.numel()
+        p.data = vec.detach()[first:last].reshape(*p.shape)
+        first = last

@@ -1,0 +1,39 @@
+"""A linear layer and the batch normalisation behind it as one. May import ``module`` and ``parameter``."""
+
+from __future__ import annotations
+
+import copy
+from typing import Any
+
+import numpy as np
+
+from fastnn.nn.parameter import Parameter
+from fastnn.tensor import Tensor, _wrap
+
+
+def fuse_linear_bn_weights(
+    linear_w: Tensor, linear_b: Tensor | None, bn_rm: Tensor, bn_rv: Tensor, bn_eps: float, bn_w: Tensor, bn_b: Tensor
+) -> tuple[Parameter, Parameter]:
+    """Weight and bias of the layer that does what both do in evaluation mode."""
+    scale = bn_w._data / np.sqrt(bn_rv._data + np.asarray(bn_eps, bn_rv._data.dtype))
+    bias = 0 if linear_b is None else linear_b._data
+    weight = linear_w._data * scale[:, None]
+    made = linear_w._like(weight) if isinstance(linear_w, Parameter) else Parameter(_wrap(weight))
+    return made.requires_grad_(linear_w.requires_grad), Parameter(  # type: ignore[return-value]
+        _wrap((bias - bn_rm._data) * scale + bn_b._data), linear_w.requires_grad
+    )
+
+
+def fuse_linear_bn_eval(linear: Any, bn: Any) -> Any:
+    """A Linear that does what ``linear`` and then ``bn`` do, both in evaluation mode."""
+    if linear.training or bn.training:
+        raise AssertionError("Fusion only for eval!")
+    if bn.num_features not in (linear.out_features, 1):
+        raise AssertionError("To fuse, linear.out_features == bn.num_features or bn.num_features == 1")
+    fused = copy.deepcopy(linear)
+    ones = np.ones(bn.num_features, linear.weight._data.dtype)
+    fused.weight, fused.bias = fuse_linear_bn_weights(
+        fused.weight, fused.bias, bn.running_mean, bn.running_var, bn.eps,
+        _wrap(ones) if bn.weight is None else bn.weight, _wrap(0 * ones) if bn.bias is None else bn.bias,
+    )  # fmt: skip
+    return fused

@@ -1,0 +1,90 @@
+"""Operations of tensors, by family; each is a function of ``fastnn`` and a method of ``Tensor``.
+
+A family lists what it exports in ``__all__``; what takes ``input`` first becomes a method as well. Its
+``IN_PLACE`` names the operations that have a form ``name_`` in place, ``OPERATORS`` the methods behind
+Python's operators, ``METHODS`` those whose arguments differ from the function's, ``PROPERTIES`` the
+attributes. Importing this module attaches them all.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import Any
+
+from fastnn import functions, linalg
+from fastnn.ops import (
+    arithmetic,
+    comparison,
+    conversion,
+    elementwise,
+    indexing,
+    joining,
+    ordering,
+    products,
+    reductions,
+    shapes,
+)
+from fastnn.ops.core import original
+from fastnn.tensor import Tensor
+
+FAMILIES = (
+    arithmetic, comparison, conversion, elementwise, indexing, joining, ordering, products, reductions, shapes,
+)  # fmt: skip
+# A method's first argument has one of these names.
+_FIRST = ("input", "tensor", "sorted_sequence", "elements")
+
+
+def _first_argument(function: Callable[..., Any]) -> str:
+    code = getattr(function, "__wrapped__", function).__code__
+    return code.co_varnames[0] if code.co_argcount else ""
+
+
+def _in_place_form(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """The method that puts the result of ``function`` into the tensor itself."""
+
+    @functools.wraps(function)
+    def changed(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        return self._in_place(function(original(self, *args), *args, **kwargs))
+
+    changed.__name__ = changed.__qualname__ = f"{name}_"
+    changed.__doc__ = f"``{name}`` in place."
+    return changed
+
+
+def _reshaping_form(function: Callable[..., Any], name: str) -> Callable[..., Any]:
+    """The method that makes the tensor itself the view that ``function`` returns."""
+
+    @functools.wraps(function)
+    def changed(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
+        self._check_in_place()
+        result = function(self, *args, **kwargs)
+        self._data, self._node, self._requires_grad = result._data, result._node, result._requires_grad
+        return self
+
+    changed.__name__ = changed.__qualname__ = f"{name}_"
+    changed.__doc__ = f"``{name}`` in place."
+    return changed
+
+
+def _attach() -> None:
+    for family in FAMILIES:
+        only_functions = getattr(family, "FUNCTIONS_ONLY", ())
+        for name in family.__all__:
+            function = getattr(family, name)
+            if name not in only_functions and _first_argument(function) in _FIRST:
+                setattr(Tensor, name, function)
+        for name in family.IN_PLACE:
+            setattr(Tensor, f"{name}_", _in_place_form(getattr(family, name), name))
+        for table in (family.METHODS, family.OPERATORS):
+            for name, function in table.items():
+                setattr(Tensor, name, function)
+        for name, function in getattr(family, "PROPERTIES", {}).items():
+            setattr(Tensor, name, property(function))
+    for name, function in {**linalg.METHODS, **functions.METHODS}.items():
+        setattr(Tensor, name, function)
+    for name in shapes.RESHAPES:
+        setattr(Tensor, f"{name}_", _reshaping_form(getattr(shapes, name), name))
+
+
+_attach()

@@ -1,0 +1,90 @@
+"""The activations that ``torch`` has under its own name: those of ``nn.functional``, and of integers too.
+
+Imported last, because ``nn`` comes in between. May import ``nn.functional`` and ``core``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastnn.nn import functional
+from fastnn.ops.core import as_floating, check_tensor, named
+from fastnn.tensor import Tensor, _wrap
+
+__all__ = [
+    "celu", "celu_", "dropout", "log_softmax", "prelu", "relu", "relu_", "rrelu", "selu", "selu_", "sigmoid",
+    "sigmoid_", "softmax", "tanh", "tanh_",
+]  # fmt: skip
+
+
+def relu(input: Tensor) -> Tensor:
+    """``max(input, 0)``, elementwise.
+
+    >>> import fastnn
+    >>> fastnn.relu(fastnn.tensor([-1.0, 2.0]))
+    tensor([0., 2.])
+    """
+    if isinstance(input, Tensor) and input._data.dtype.kind in "iu":
+        return _wrap(np.maximum(input._data, 0))
+    return functional.relu(input)
+
+
+@named
+def sigmoid(input: Tensor) -> Tensor:
+    """``1 / (1 + exp(-input))``, elementwise."""
+    check_tensor("input", input)
+    return functional.sigmoid(as_floating(input))
+
+
+@named
+def tanh(input: Tensor) -> Tensor:
+    """The hyperbolic tangent, elementwise."""
+    check_tensor("input", input)
+    return functional.tanh(as_floating(input))
+
+
+def relu_(input: Tensor) -> Tensor:
+    """``relu`` in place."""
+    return functional.relu(input, inplace=True)
+
+
+def sigmoid_(input: Tensor) -> Tensor:
+    """``sigmoid`` in place."""
+    return input._in_place(sigmoid(input))
+
+
+def tanh_(input: Tensor) -> Tensor:
+    """``tanh`` in place."""
+    return input._in_place(tanh(input))
+
+
+@named
+def softmax(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
+    """``exp(input) / exp(input).sum(dim)``.
+
+    >>> import fastnn
+    >>> fastnn.softmax(fastnn.zeros(4), 0)
+    tensor([0.2500, 0.2500, 0.2500, 0.2500])
+    """
+    return functional.softmax(input, dim, dtype=dtype)
+
+
+@named
+def log_softmax(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
+    """``log(softmax(input, dim))``, exact where the probability is close to 0."""
+    return functional.log_softmax(input, dim, dtype=dtype)
+
+
+celu, celu_, selu, selu_ = functional.celu, functional.celu_, functional.selu, functional.selu_
+prelu, rrelu = functional.prelu, functional.rrelu
+
+
+def dropout(input: Tensor, p: float, train: bool) -> Tensor:
+    """Elements set to 0 with probability p, the others divided by ``1 - p``; in training only."""
+    return functional.dropout(input, p, train)  # type: ignore[attr-defined]
+
+
+for _name in ("log_softmax", "prelu", "relu", "relu_", "sigmoid", "sigmoid_", "softmax", "tanh", "tanh_"):
+    setattr(Tensor, _name, globals()[_name])

@@ -1,0 +1,341 @@
+"""Other dtypes and devices, and numbers put into a tensor as it is. May import ``core``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastnn.autograd.engine import Node
+from fastnn.devices import check_device, device
+from fastnn.dtypes import (
+    BY_LEGACY_NAME,
+    as_numpy_dtype,
+    bfloat16,
+    bool_,
+    dtype,
+    float16,
+    float32,
+    float64,
+    from_numpy_dtype,
+    int8,
+    int16,
+    int32,
+    int64,
+    promoted,
+    uint8,
+)
+from fastnn.errors import ShapeError
+from fastnn.ops.core import NUMBERS, as_operand, check_tensor, common_dtype, mapped, named, quiet
+from fastnn.tensor import Tensor, _recorded, _sizes, _unbroadcast, _wrap
+
+__all__ = ["is_conj", "is_inference", "is_neg", "is_signed", "numel", "result_type", "swap_tensors", "typename"]
+
+
+def _converted(self: Tensor, target: dtype, copy: bool = False) -> Tensor:
+    """The numbers as another dtype; the tensor itself where they have it."""
+    kind = target.numpy
+    array = self._data
+    if array.dtype == kind:
+        return self.clone() if copy else self
+    source = from_numpy_dtype(array.dtype)
+    result = np.asarray(quiet(array.astype, kind))
+    if not target.is_floating_point:
+        return _wrap(result)
+    return mapped("ToCopy", self, result, lambda grad: _converted(grad, source))
+
+
+def _to(
+    self: Tensor, *args: Any, dtype: Any = None, device: Any = None, non_blocking: bool = False, copy: bool = False,
+    memory_format: Any = None, other: Any = None,
+) -> Tensor:  # fmt: skip
+    """The tensor as another dtype, or as that of another tensor; the only device is the CPU.
+
+    The arguments are a dtype, a device, a device and a dtype, or a tensor, each followed by
+    ``non_blocking`` and ``copy``.
+    """
+    if len(args) == 1 and dtype is None and device is None and isinstance(args[0], _dtype):
+        return _converted(self, args[0], copy)
+    positional = list(args)
+    if positional and isinstance(positional[0], Tensor):
+        other = positional.pop(0)
+    elif positional and not isinstance(positional[0], (_dtype, bool)) and positional[0] is not None and not (
+        positional[0] in (float, int)
+    ):
+        device = positional.pop(0)
+        if not isinstance(device, (str, _device, int)):
+            raise TypeError(f"to() takes a dtype, a device or a Tensor, found {device!r}")
+    elif positional and positional[0] is None:
+        positional.pop(0)
+    if positional and (isinstance(positional[0], _dtype) or positional[0] in (float, int) or positional[0] is None):
+        dtype = positional.pop(0)
+    if positional:
+        positional.pop(0)
+    if positional:
+        copy = bool(positional.pop(0))
+    if other is not None:
+        check_tensor("other", other)
+        dtype = from_numpy_dtype(other._data.dtype)
+    if device is not None:
+        check_device(device)
+    if dtype is None:
+        return self.clone() if copy else self
+    return _converted(self, from_numpy_dtype(as_numpy_dtype(dtype)) if dtype is not bfloat16 else bfloat16, copy)
+
+
+_dtype, _device = dtype, device
+
+
+def _as(target: dtype) -> Any:
+    def convert(self: Tensor, memory_format: Any = None) -> Tensor:
+        return _converted(self, target)
+
+    convert.__name__ = convert.__qualname__ = target.name
+    convert.__doc__ = f"As {target.name}."
+    return convert
+
+
+def _type(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
+    """PyTorch's name of this kind of tensor; with a dtype, or the name of a kind, converted to it."""
+    if dtype is None:
+        return f"torch.{self.dtype.legacy}Tensor"
+    if isinstance(dtype, _dtype) or dtype in (float, int, bool):
+        return _to(self, dtype)
+    name = dtype if isinstance(dtype, str) else getattr(dtype, "__name__", "")
+    legacy = name.rsplit(".", 1)[-1].removesuffix("Tensor")
+    if ".cuda." in name:
+        check_device("cuda")
+    if legacy == "" and name.endswith("Tensor"):
+        return _converted(self, float32)
+    if legacy not in BY_LEGACY_NAME:
+        raise ValueError(f"invalid type: {dtype!r}")
+    return _converted(self, BY_LEGACY_NAME[legacy])
+
+
+def _type_as(self: Tensor, other: Tensor) -> Tensor:
+    """As the dtype of ``other``."""
+    check_tensor("other", other)
+    return _converted(self, other.dtype)
+
+
+def _cpu(self: Tensor, memory_format: Any = None) -> Tensor:
+    """The tensor itself: it is on the CPU."""
+    return self
+
+
+def _cuda(self: Tensor, device: Any = None, non_blocking: bool = False, memory_format: Any = None) -> Tensor:
+    """AssertionError and RuntimeError: there is no such device."""
+    check_device("cuda" if device is None or isinstance(device, int) else device)
+    return self
+
+
+def _pin_memory(self: Tensor, device: Any = None) -> Tensor:
+    """The tensor itself: there is no device to copy to."""
+    return self
+
+
+# -- Questions ---------------------------------------------------------------------------------
+
+
+@named
+def numel(input: Tensor) -> int:
+    """The number of elements."""
+    check_tensor("input", input)
+    return input._data.size
+
+
+def is_signed(input: Tensor) -> bool:
+    """Whether the dtype has negative numbers."""
+    return input._data.dtype.kind in "if"
+
+
+def is_inference(input: Tensor) -> bool:
+    """False: tensors made in ``inference_mode`` are like any other."""
+    return False
+
+
+def is_conj(input: Tensor) -> bool:
+    """False: the numbers are real."""
+    return False
+
+
+is_neg = is_conj
+
+
+def typename(obj: Any) -> str:
+    """PyTorch's name of the kind of an object.
+
+    >>> import fastnn
+    >>> fastnn.typename(fastnn.zeros(1))
+    'torch.FloatTensor'
+    """
+    if isinstance(obj, Tensor):
+        return _type(obj)
+    kind = obj if isinstance(obj, type) else type(obj)
+    module = getattr(obj, "__module__", None) or kind.__module__
+    name = getattr(obj, "__qualname__", None) or kind.__qualname__
+    return name if module in ("", "builtins", None) else f"{module}.{name}"
+
+
+def result_type(tensor1: Any, tensor2: Any) -> dtype:
+    """The dtype of an arithmetic operation on two tensors or numbers.
+
+    >>> import fastnn
+    >>> fastnn.result_type(fastnn.tensor([1, 2]), 1.0)
+    torch.float32
+    """
+    if isinstance(tensor1, Tensor) and isinstance(tensor2, Tensor):
+        return from_numpy_dtype(common_dtype(tensor1, tensor2))
+    if isinstance(tensor1, Tensor):
+        other = as_operand(tensor1, tensor2)
+        assert other is not None
+        return from_numpy_dtype(common_dtype(tensor1, other))
+    if isinstance(tensor2, Tensor):
+        return result_type(tensor2, tensor1)
+    from fastnn.functions import tensor
+
+    return from_numpy_dtype(promoted(tensor(tensor1)._data.dtype, tensor(tensor2)._data.dtype))
+
+
+def swap_tensors(t1: Tensor, t2: Tensor) -> None:
+    """Exchange what two tensors are."""
+    for name in ("_data", "_grad", "_history", "_memory", "_node", "_requires_grad"):
+        a, b = getattr(t1, name), getattr(t2, name)
+        setattr(t1, name, b)
+        setattr(t2, name, a)
+
+
+def _element_size(self: Tensor) -> int:
+    """The bytes of an element."""
+    return self._data.itemsize
+
+
+def _dim(self: Tensor) -> int:
+    """The number of dimensions."""
+    return self._data.ndim
+
+
+def _get_device(self: Tensor) -> int:
+    """-1: the CPU has no number."""
+    return -1
+
+
+# -- Numbers put in ------------------------------------------------------------------------------
+
+
+def _copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
+    """Copy the numbers of ``src``, broadcast to this shape, in place."""
+    if not isinstance(src, Tensor):
+        raise TypeError(f"src must be a Tensor, found {type(src).__name__}")
+    shape = src._data.shape
+    try:
+        values = np.broadcast_to(src._data, self._data.shape)
+    except ValueError:
+        raise ShapeError(
+            f"The size of tensor a {list(self._data.shape)} must match the size of tensor b {list(shape)}"
+        ) from None
+    if not _recorded(self, src):
+        self._write(..., values)
+        return self
+    values = quiet(values.astype, self._data.dtype)
+    kind = src.dtype
+    wants = src._requires_grad
+
+    def run(grad: Tensor) -> tuple[Tensor, Tensor | None]:
+        zeros = _wrap(np.zeros(grad._data.shape, grad._data.dtype))
+        return zeros, _unbroadcast(grad, shape).to(kind) if wants else None
+
+    node = Node("CopyBackwards", (self, src), run)
+    return self._in_place(_wrap(values, node))
+
+
+def _fill_(self: Tensor, value: Any) -> Tensor:
+    """Set every element to ``value``."""
+    if isinstance(value, Tensor):
+        if value._data.ndim:
+            raise RuntimeError(
+                f"fill_ only supports 0-dimension value tensor but got tensor with {value._data.ndim} dimensions."
+            )
+        return _copy_(self, value)
+    if not isinstance(value, NUMBERS):
+        raise TypeError(f"fill_(): value must be a number, found {type(value).__name__}")
+    number = quiet(np.asarray(value).astype, self._data.dtype)
+    if not _recorded(self):
+        self._write(..., number)
+        return self
+
+    def run(grad: Tensor) -> tuple[Tensor]:
+        return (_wrap(np.zeros(grad._data.shape, grad._data.dtype)),)
+
+    return self._in_place(_wrap(np.full(self._data.shape, number), Node("Fill", (self,), run)))
+
+
+def _zero_(self: Tensor) -> Tensor:
+    """Set every element to 0."""
+    return _fill_(self, 0)
+
+
+def _fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
+    """Set the elements on the diagonal."""
+    if self._data.ndim < 2:
+        raise RuntimeError("dimensions must larger than 1")
+    mask = np.zeros(self._data.shape, bool)
+    np.fill_diagonal(mask, True, wrap)
+    self[_wrap(mask)] = fill_value
+    return self
+
+
+def _set_(self: Tensor, source: Tensor | None = None) -> Tensor:
+    """Take over the memory of another tensor."""
+    self._data = np.empty(0, self._data.dtype) if source is None else source._data
+    return self
+
+
+def _resize_(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
+    """Another size in place: the elements stay in their order, new ones are of no meaning."""
+    if self._requires_grad:
+        raise RuntimeError("cannot resize variables that require grad")
+    shape = tuple(_sizes(sizes))
+    made = np.zeros(shape, self._data.dtype)
+    count = min(made.size, self._data.size)
+    made.reshape(-1)[:count] = self._data.reshape(-1)[:count]
+    self._data = made
+    return self
+
+
+def _apply_(self: Tensor, callable: Any) -> Tensor:
+    """``element = callable(element)`` for each of them."""
+    values = [callable(v) for v in self._data.reshape(-1).tolist()]
+    self._write(..., np.array(values, self._data.dtype).reshape(self._data.shape))
+    return self
+
+
+def _share_memory_(self: Tensor) -> Tensor:
+    """The tensor itself: processes of fastnn share nothing."""
+    return self
+
+
+METHODS = {
+    "to": _to, "float": _as(float32), "double": _as(float64), "half": _as(float16), "bfloat16": _as(bfloat16),
+    "long": _as(int64), "int": _as(int32), "short": _as(int16), "char": _as(int8), "byte": _as(uint8),
+    "bool": _as(bool_), "type": _type, "type_as": _type_as, "cpu": _cpu, "cuda": _cuda, "pin_memory": _pin_memory,
+    "is_pinned": is_inference, "is_shared": is_inference, "share_memory_": _share_memory_, "nelement": numel,
+    "element_size": _element_size, "dim": _dim, "ndimension": _dim, "get_device": _get_device, "copy_": _copy_,
+    "fill_": _fill_, "zero_": _zero_, "fill_diagonal_": _fill_diagonal_, "set_": _set_, "resize_": _resize_,
+    "apply_": _apply_,
+}  # fmt: skip
+PROPERTIES = {
+    "itemsize": _element_size,
+    "nbytes": lambda self: self._data.nbytes,
+    **{f"is_{name}": is_inference for name in ("cuda", "mps", "sparse", "quantized", "meta", "xpu", "mkldnn")},
+    "is_cpu": lambda self: True,
+    "names": lambda self: (None,) * self._data.ndim,
+    "output_nr": lambda self: 0,
+    "imag": lambda self: _no_complex(),
+}
+IN_PLACE: tuple[str, ...] = ()
+OPERATORS: dict[str, Any] = {}
+
+
+def _no_complex() -> Any:
+    raise RuntimeError("imag is not implemented for tensors with non-complex dtypes.")

@@ -1,0 +1,431 @@
+"""How an operation is made: recorded maps, views and elementwise functions, with their derivatives.
+
+An operation is a function of NumPy arrays, and what it takes to differentiate it. A *linear* map comes
+with its transpose, which is its derivative, to any order. The derivative of an elementwise function
+is an expression of tensors, which is recorded where a second derivative is asked for.
+
+May import ``tensor``, ``autograd``, ``dtypes``, ``errors`` and ``quiet``.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar, cast
+
+import numpy as np
+
+from fastnn.autograd.engine import Alias, Node, ResultNode
+from fastnn.autograd.modes import _mode
+from fastnn.dtypes import RANK, default_numpy, from_numpy_dtype
+from fastnn.errors import ShapeError
+from fastnn.quiet import quiet
+from fastnn.tensor import Step, Tensor, _recorded, _renew, _unbroadcast, _wrap
+
+ArrayMap = Callable[[np.ndarray], np.ndarray]
+Function = TypeVar("Function", bound=Callable[..., Any])
+NUMBERS = (bool, int, float, np.integer, np.floating, np.bool_)
+
+_ndarray = np.ndarray
+
+
+# -- Arguments --------------------------------------------------------------------------------
+
+_NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim", "a": "input", "x": "input", "x1": "input", "x2": "other"}
+
+
+def named(function: Function) -> Function:
+    """A decorator of the functions of ``torch``: they take NumPy's names of arguments, and ``out``."""
+    code = function.__code__
+    parameters = frozenset(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
+
+    @functools.wraps(function)
+    def wrapped(*args: Any, **kwargs: Any) -> Any:
+        if not kwargs:
+            return function(*args)
+        out = kwargs.pop("out", None) if "out" not in parameters else None
+        for name in _NUMPY_NAMES.keys() & kwargs.keys():
+            if name not in parameters and _NUMPY_NAMES[name] in parameters:
+                kwargs[_NUMPY_NAMES[name]] = kwargs.pop(name)
+        result = function(*args, **kwargs)
+        return result if out is None else into(out, result)
+
+    return cast(Function, wrapped)
+
+
+def into(out: Any, result: Any) -> Any:
+    """Write a result, or a tuple of them, where ``out=`` asks for it, and return that."""
+    if isinstance(result, tuple):
+        if not isinstance(out, (tuple, list)) or len(out) != len(result):
+            raise TypeError(f"out must be {len(result)} tensors, found {type(out).__name__}")
+        pairs = [into(o, r) for o, r in zip(out, result, strict=True)]
+        return type(result)(*pairs) if hasattr(result, "_fields") else tuple(pairs)
+    check_tensor("out", out)
+    if out.requires_grad or result._requires_grad:
+        raise RuntimeError("functions with out=... arguments don't support automatic differentiation")
+    if RANK[result._data.dtype.kind] > RANK[out._data.dtype.kind]:
+        raise RuntimeError(f"result type {result.dtype} can't be cast to the desired output type {out.dtype}")
+    if out._data.shape != result._data.shape:
+        out._data = np.empty(result._data.shape, out._data.dtype)
+    out._write(..., result._data)
+    return out
+
+
+def check_tensor(name: str, value: Any) -> None:
+    """TypeError for what is no tensor."""
+    if not isinstance(value, Tensor):
+        raise TypeError(f"{name} must be a Tensor, found {type(value).__name__}")
+
+
+def refuse(name: str, x: Tensor, kinds: str) -> None:
+    """RuntimeError, as PyTorch's, for a tensor whose dtype is of these kinds, by NumPy's letters."""
+    if x._data.dtype.kind in kinds:
+        raise RuntimeError(f'"{name}" not implemented for {x.dtype}')
+
+
+def dimension(dim: Any, ndim: int) -> int:
+    """A dimension as a non-negative number, 0 for a tensor without; IndexError for one that does not exist."""
+    if type(dim) is int and -ndim <= dim < ndim:
+        return dim % ndim
+    if not isinstance(dim, (int, np.integer)) or isinstance(dim, bool):
+        if isinstance(dim, Tensor) and dim._data.size == 1 and dim._data.dtype.kind in "iu":
+            dim = int(dim)
+        else:
+            raise TypeError(f"dim must be an integer, found {type(dim).__name__}")
+    limit = ndim or 1
+    if not -limit <= dim < limit:
+        raise IndexError(f"Dimension out of range (expected to be in range of [{-limit}, {limit - 1}], but got {dim})")
+    return int(dim) % limit
+
+
+def dimensions(dim: Any, ndim: int) -> tuple[int, ...]:
+    """Several, none for a tensor without; RuntimeError for one that occurs twice."""
+    if isinstance(dim, (int, np.integer)):
+        return (dimension(dim, ndim),) if ndim else (dimension(dim, ndim),)[:0]
+    if not isinstance(dim, (tuple, list)):
+        raise TypeError(f"dim must be an integer or a tuple of integers, found {type(dim).__name__}")
+    found = tuple([dimension(d, ndim) for d in dim])
+    if len(set(found)) != len(found):
+        raise RuntimeError(f"a dimension appears multiple times in the list of dims {dim}")
+    return found if ndim else ()
+
+
+def reduced(dim: Any, ndim: int) -> tuple[int, ...]:
+    """The dimensions to reduce over: all of them for None and for an empty sequence."""
+    if dim is None or (isinstance(dim, (tuple, list)) and not dim):
+        return tuple(range(ndim))
+    return dimensions(dim, ndim)
+
+
+def as_floating(x: Tensor) -> Tensor:
+    """The tensor itself if it is floating point, otherwise as the default dtype."""
+    return x if x._data.dtype.kind == "f" else x.to(from_numpy_dtype(default_numpy()))
+
+
+# -- Recorded maps ----------------------------------------------------------------------------
+
+
+def mapped(
+    name: str,
+    x: Tensor,
+    result: np.ndarray,
+    run: Callable[[Tensor], Tensor | None],
+    saved: tuple[Tensor, ...] = (),
+    keeps: bool = False,
+) -> Tensor:
+    """A tensor over ``result``, recorded as an operation on ``x`` alone; ``run`` is written in tensor operations."""
+    if not _recorded(x):
+        return _wrap(result)
+    return _wrap(result, Node(name, (x,), lambda grad: (run(grad),), saved, keeps))
+
+
+def linear_map(
+    name: str,
+    x: Tensor,
+    forward: ArrayMap,
+    backward: ArrayMap,
+    saved: tuple[Tensor, ...] = (),
+    keeps: bool = False,
+) -> Tensor:
+    """``forward(x)``, a linear map of arrays; ``backward`` is its transpose."""
+    result = forward(x._data)
+    if type(result) is not _ndarray:
+        result = np.asarray(result)
+    if not _recorded(x):
+        return _wrap(result)
+
+    def run(grad: Tensor) -> tuple[Tensor]:
+        return (linear_map(name, grad, backward, forward),)
+
+    return _wrap(result, Node(name, (x,), run, saved, keeps))
+
+
+def view(x: Tensor, name: str, take: ArrayMap, put: ArrayMap) -> Tensor:
+    """``take(x)``, which lies in the memory of ``x``: a write to the one is one to the other."""
+    result = take(x._data)
+    if not _mode.enabled:
+        made = _wrap(result)
+        # It counts the same versions; but who changes it later, recorded, changes it alone.
+        made._memory = Alias(x._memory)
+        return made
+    memory = x._memory
+    if x._history != memory.history:
+        _renew(x)
+    if x._requires_grad:
+        made = _wrap(result, Node(name, (x,), lambda grad: (linear_map(name, grad, put, take),)))
+    else:
+        made = _wrap(result)
+    made._memory, made._history = memory, memory.history
+    before = x._view
+    made._view = (x, ((name, take, put),)) if before is None else (before[0], (*before[1], (name, take, put)))
+    return made
+
+
+def overwritten(base: Tensor, part: Tensor, steps: tuple[Step, ...]) -> Node:
+    """The node of ``base`` after the view at the end of ``steps`` was overwritten with ``part``."""
+
+    def take(array: np.ndarray) -> np.ndarray:
+        for _, step, _ in steps:
+            array = step(array)
+        return array
+
+    def put(array: np.ndarray) -> np.ndarray:
+        full = np.zeros(base_shape, array.dtype)
+        take(full)[...] = array
+        return full
+
+    def clear(array: np.ndarray) -> np.ndarray:
+        rest = array.copy()
+        take(rest)[...] = 0
+        return rest
+
+    base_shape, keeps_rest = base._data.shape, base._requires_grad
+
+    def run(grad: Tensor) -> tuple[Tensor | None, Tensor]:
+        rest = linear_map("CopySlices", grad, clear, clear) if keeps_rest else None
+        return rest, linear_map("CopySlices", grad, take, put)
+
+    return Node("CopySlices", (base, part), run)
+
+
+# -- Elementwise functions of one tensor --------------------------------------------------------
+
+# From the gradient of the result, and x or the result, to the gradient of x.
+Derivative = Callable[[Tensor, Any], Tensor]
+
+
+def of_operand(name: str, x: Tensor, function: ArrayMap, derivative: Derivative) -> Tensor:
+    """``function(x)``; the derivative reads x."""
+    result = quiet(function, x._data)
+    if type(result) is not _ndarray:
+        result = np.asarray(result)
+    if not _recorded(x):
+        return _wrap(result)
+    return _wrap(result, Node(name, (x,), lambda grad: (derivative(grad, x),), (x,)))
+
+
+def of_result(name: str, x: Tensor, function: ArrayMap, derivative: Derivative) -> Tensor:
+    """``function(x)``; the derivative reads the result."""
+    result = quiet(function, x._data)
+    if type(result) is not _ndarray:
+        result = np.asarray(result)
+    if not _recorded(x):
+        return _wrap(result)
+    node = ResultNode(name, (x,), lambda grad, y: (derivative(grad, y),))  # type: ignore[arg-type,misc]
+    return node.attach(_wrap(result, node))
+
+
+# -- Elementwise functions of two ----------------------------------------------------------------
+
+
+class Partial:
+    """The gradient of one operand of a function of x and y, from that of the result.
+
+    Args:
+        reads: which of "x" and "y"; the other is None when ``run`` is called.
+        run: of the gradient, x and y.
+    """
+
+    __slots__ = ("reads", "run")
+
+    def __init__(self, reads: str, run: Callable[[Tensor, Any, Any], Tensor]) -> None:
+        self.reads, self.run = reads, run
+
+
+def no_gradient(grad: Tensor, x: Any, y: Any) -> Tensor:
+    """The derivative of a step function."""
+    return _wrap(np.zeros(grad._data.shape, grad._data.dtype))
+
+
+ZERO = Partial("", no_gradient)
+
+
+def scalar_dtype(array: np.dtype, scalar: Any) -> np.dtype:
+    """The dtype of ``array * scalar``: a Python number only changes the kind, never the size."""
+    if array.kind == "f" or isinstance(scalar, (bool, np.bool_)):
+        return array
+    if isinstance(scalar, (int, np.integer)):
+        return np.dtype(np.int64) if array.kind == "b" else array
+    return default_numpy()
+
+
+def as_operand(x: Tensor, other: Any) -> Tensor | None:
+    """The other operand beside ``x`` as a tensor; None for what cannot be one."""
+    if isinstance(other, Tensor):
+        return other
+    if isinstance(other, NUMBERS):
+        # Integers that do not fit wrap around, as in PyTorch.
+        return _wrap(np.asarray(quiet(np.asarray(other).astype, scalar_dtype(x._data.dtype, other))))
+    if isinstance(other, np.ndarray):
+        from_numpy_dtype(other.dtype)
+        return _wrap(other)
+    return None
+
+
+def common_dtype(x: Tensor, y: Tensor) -> np.dtype:
+    """The dtype of an operation on both, by PyTorch's rules.
+
+    The kinds are ordered bool, integer, floating point. An operand without dimensions counts only
+    where its kind is the higher one.
+    """
+    a, b = x._data.dtype, y._data.dtype
+    if a == b:
+        return a
+    if RANK[a.kind] != RANK[b.kind]:
+        return a if RANK[a.kind] > RANK[b.kind] else b
+    if (x._data.ndim == 0) != (y._data.ndim == 0):
+        return b if x._data.ndim == 0 else a
+    return np.promote_types(a, b)
+
+
+def promote(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """Both operands in one dtype."""
+    if x._data.dtype == y._data.dtype:
+        return x, y
+    target = from_numpy_dtype(common_dtype(x, y))
+    return x.to(target), y.to(target)
+
+
+def shape_error(*shapes: Sequence[int]) -> ShapeError:
+    """What is raised for operands that cannot be broadcast together."""
+    text = " and ".join(str(tuple(s)) for s in shapes)
+    return ShapeError(f"The shapes of the operands, {text}, cannot be broadcast together")
+
+
+def broadcast(operate: Callable[..., Any], a: Any, b: Any) -> np.ndarray:
+    """``operate(a, b)`` on arrays, which are broadcast together."""
+    try:
+        result = quiet(operate, a, b)
+    except ValueError:
+        if not _fit(np.shape(a), np.shape(b)):
+            raise shape_error(np.shape(a), np.shape(b)) from None
+        raise
+    return result if type(result) is _ndarray else np.asarray(result)
+
+
+def _fit(*shapes: tuple[int, ...]) -> bool:
+    try:
+        np.broadcast_shapes(*shapes)
+    except ValueError:
+        return False
+    return True
+
+
+def binary(name: str, x: Any, y: Any, operate: Callable[..., Any], dx: Partial, dy: Partial) -> Any:
+    """``operate(x, y)`` of two tensors, or of a tensor and a number, with broadcasting; NotImplemented for others."""
+    a: Any
+    b: Any
+    if isinstance(x, Tensor):
+        if isinstance(y, Tensor):
+            if x._data.dtype != y._data.dtype:
+                x, y = promote(x, y)
+            a, b = x._data, y._data
+        else:
+            a, kind = x._data, type(y)
+            if (kind is float or kind is int) and a.dtype.kind == "f":
+                return _with_number(name, x, operate, a, y, dx, x, y)
+            other = as_operand(x, y)
+            if other is None:
+                return NotImplemented
+            x, y = promote(x, other)
+            a, b = x._data, y._data
+    else:
+        b, kind = y._data, type(x)
+        if (kind is float or kind is int) and b.dtype.kind == "f":
+            return _with_number(name, y, operate, x, b, dy, x, y)
+        other = as_operand(y, x)
+        if other is None:
+            return NotImplemented
+        x, y = promote(other, y)
+        a, b = x._data, y._data
+    result = broadcast(operate, a, b)
+    if not _recorded(x, y):
+        return _wrap(result)
+    x_shape = a.shape if x._requires_grad else None
+    y_shape = b.shape if y._requires_grad else None
+    # Only what a derivative reads is kept, and has to stay unchanged until then.
+    needed = (dx.reads if x_shape is not None else "") + (dy.reads if y_shape is not None else "")
+    x_kept, y_kept = x if "x" in needed else None, y if "y" in needed else None
+
+    def backward(grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        return (
+            None if x_shape is None else _unbroadcast(dx.run(grad, x_kept, y_kept), x_shape),
+            None if y_shape is None else _unbroadcast(dy.run(grad, x_kept, y_kept), y_shape),
+        )
+
+    saved = () if not needed else tuple([t for t in (x_kept, y_kept) if t is not None])
+    return _wrap(result, Node(name, (x, y), backward, saved))
+
+
+def _with_number(
+    name: str, operand: Tensor, operate: Callable[..., Any], a: Any, b: Any, partial: Partial, x: Any, y: Any
+) -> Tensor:
+    """``operate(a, b)`` where one is the array of ``operand`` and the other a number."""
+    try:
+        result = quiet(operate, a, b)
+    except OverflowError:
+        # An integer beyond the range of the array's dtype: infinite, as in PyTorch.
+        result = quiet(operate, *[float(n) if isinstance(n, int) else n for n in (a, b)])
+    if type(result) is not _ndarray:
+        result = np.asarray(result)
+    if not _recorded(operand):
+        return _wrap(result)
+    # As in PyTorch the number counts as saved where the derivative reads it.
+    keeps = ("y" if operand is x else "x") in partial.reads
+    if ("x" if operand is x else "y") in partial.reads:
+        return _wrap(result, Node(name, (operand,), lambda grad: (partial.run(grad, x, y),), (operand,), keeps))
+    if operand is x:
+        return _wrap(result, Node(name, (operand,), lambda grad: (partial.run(grad, None, y),), (), keeps))
+    return _wrap(result, Node(name, (operand,), lambda grad: (partial.run(grad, x, None),), (), keeps))
+
+
+def in_place_operand(x: Tensor, other: Any) -> Any:
+    """``other`` as ``operate(x, other, out=x)`` takes it; None where the operation is recorded or converts."""
+    if _recorded(x):
+        return None
+    if isinstance(other, Tensor):
+        return None if other._data.dtype != x._data.dtype or _recorded(other) else other._data
+    kind = type(other)
+    return other if (kind is float or kind is int) and x._data.dtype.kind == "f" else None
+
+
+def original(x: Tensor, *others: Any) -> Tensor:
+    """``x`` as the operand of an operation whose result then overwrites it: a copy, where a derivative may read it."""
+    x._check_in_place()
+    if not _recorded(x, *[t for t in others if isinstance(t, Tensor)]):
+        return x
+    return _wrap(x._data.copy(), x._node)
+
+
+def in_place(x: Tensor, other: Any, operate: Any, otherwise: Callable[[Any, Any], Tensor]) -> Tensor:
+    """``x = operate(x, other)`` in the memory of x, by ``otherwise`` where it is recorded."""
+    operand = in_place_operand(x, other)
+    if operand is None or not x._data.flags.writeable:
+        return x._in_place(otherwise(original(x, other), other))
+    try:
+        quiet(operate, x._data, operand, x._data)
+    except (ValueError, TypeError):
+        # Shapes that do not fit, or a result of another kind: let the general way say so.
+        return x._in_place(otherwise(original(x, other), other))
+    x._memory.version += 1
+    return x

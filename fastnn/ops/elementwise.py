@@ -1,0 +1,370 @@
+"""Mathematical functions of each element, with their derivatives. May import ``core``.
+
+``scipy.special`` has those that NumPy has not; it is imported when one of them is first called.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastnn.dtypes import from_numpy_dtype
+from fastnn.ops.core import (
+    ArrayMap,
+    Derivative,
+    as_floating,
+    check_tensor,
+    linear_map,
+    mapped,
+    named,
+    no_gradient,
+    of_operand,
+    of_result,
+    refuse,
+    scalar_dtype,
+)
+from fastnn.quiet import quiet
+from fastnn.tensor import Tensor, _recorded, _wrap
+
+__all__ = [
+    "abs", "absolute", "acos", "acosh", "arccos", "arccosh", "arcsin", "arcsinh", "arctan", "arctanh", "asin", "asinh",
+    "atan", "atanh", "ceil", "cos", "cosh", "deg2rad", "digamma", "erf", "erfc", "erfinv", "exp", "exp2", "expm1",
+    "fix", "floor", "frac", "i0", "lgamma", "log", "log10", "log1p", "log2", "logit", "mvlgamma", "neg", "negative",
+    "polygamma", "positive", "rad2deg", "reciprocal", "round", "rsqrt", "sgn", "sign", "sin", "sinc", "sinh", "sqrt",
+    "tan", "trunc", "nan_to_num", "clamp", "clamp_max", "clamp_min", "clip", "clone", "conj", "real", "resolve_conj",
+]  # fmt: skip
+
+_python_abs = abs
+
+
+def _special(name: str) -> ArrayMap:
+    """A function of ``scipy.special``, imported at the first call."""
+
+    def function(a: np.ndarray) -> np.ndarray:
+        from scipy import special
+
+        if a.dtype == np.float16:
+            return getattr(special, name)(a.astype(np.float32)).astype(a.dtype)
+        return getattr(special, name)(a)
+
+    return function
+
+
+def _floating(name: str, text: str, function: ArrayMap, derivative: Derivative, reads: str = "x") -> Any:
+    """A function whose result is floating point, also of integers."""
+    make = of_operand if reads == "x" else of_result
+    title = name.title().replace("_", "")
+
+    def operation(input: Tensor) -> Tensor:
+        if not isinstance(input, Tensor):
+            check_tensor("input", input)
+        return make(title, input if input._data.dtype.kind == "f" else as_floating(input), function, derivative)
+
+    return _signed(operation, name, text)
+
+
+def _stepwise(name: str, text: str, function: ArrayMap) -> Any:
+    """A function with a derivative of 0, which leaves integers as they are."""
+    title = name.title()
+
+    def operation(input: Tensor) -> Tensor:
+        check_tensor("input", input)
+        if input._data.dtype.kind == "b" and name not in ("sign", "sgn"):
+            raise RuntimeError(f'"{name}" not implemented for Bool')
+        if input._data.dtype.kind != "f" and name not in ("sign", "sgn"):
+            return input.clone()
+        return mapped(title, input, np.asarray(function(input._data)), lambda grad: no_gradient(grad, None, None))
+
+    return _signed(operation, name, text)
+
+
+def _signed(operation: Callable[..., Any], name: str, text: str) -> Any:
+    operation.__name__ = operation.__qualname__ = name
+    operation.__doc__ = text
+    return named(operation)
+
+
+_TWO_OVER_ROOT_PI = 2 / math.sqrt(math.pi)
+_LN2, _LN10 = math.log(2), math.log(10)
+
+
+def _polygamma(n: int) -> ArrayMap:
+    def function(a: np.ndarray) -> np.ndarray:
+        from scipy import special
+
+        # SciPy computes it in float64.
+        return special.polygamma(n, a.astype(np.float64)).astype(a.dtype)
+
+    return function
+
+
+def _exp2_slope(grad: Tensor, y: Tensor) -> Tensor:
+    return grad * y * _LN2
+
+
+exp = _floating("exp", "e to the power of each element.", np.exp, lambda g, y: g * y, "y")
+exp2 = _floating("exp2", "2 to the power of each element.", np.exp2, _exp2_slope, "y")
+expm1 = _floating("expm1", "``exp(x) - 1``, exact near 0.", np.expm1, lambda g, y: g * (y + 1), "y")
+log = _floating("log", "The natural logarithm of each element.", np.log, lambda g, x: g / x)
+log2 = _floating("log2", "The logarithm to base 2.", np.log2, lambda g, x: g / (x * _LN2))
+log10 = _floating("log10", "The logarithm to base 10.", np.log10, lambda g, x: g / (x * _LN10))
+log1p = _floating("log1p", "``log(1 + x)``, exact near 0.", np.log1p, lambda g, x: g / (x + 1))
+sqrt = _floating("sqrt", "The square root of each element.", np.sqrt, lambda g, y: g / (2 * y), "y")
+rsqrt = _floating(
+    "rsqrt", "``1 / sqrt(x)``.", lambda a: np.reciprocal(np.sqrt(a)), lambda g, y: -0.5 * g * y**3, "y"
+)
+reciprocal = _floating("reciprocal", "``1 / x``.", np.reciprocal, lambda g, y: -g * y * y, "y")
+sin = _floating("sin", "The sine, of radians.", np.sin, lambda g, x: g * x.cos())
+cos = _floating("cos", "The cosine, of radians.", np.cos, lambda g, x: g * -x.sin())
+tan = _floating("tan", "The tangent, of radians.", np.tan, lambda g, y: g * (1 + y * y), "y")
+asin = _floating("asin", "The angle whose sine is x.", np.arcsin, lambda g, x: g * (1 - x * x).rsqrt())
+acos = _floating("acos", "The angle whose cosine is x.", np.arccos, lambda g, x: g * -(1 - x * x).rsqrt())
+atan = _floating("atan", "The angle whose tangent is x.", np.arctan, lambda g, x: g / (x * x + 1))
+sinh = _floating("sinh", "The hyperbolic sine.", np.sinh, lambda g, x: g * x.cosh())
+cosh = _floating("cosh", "The hyperbolic cosine.", np.cosh, lambda g, x: g * x.sinh())
+asinh = _floating("asinh", "The inverse of ``sinh``.", np.arcsinh, lambda g, x: g * (x * x + 1).rsqrt())
+acosh = _floating("acosh", "The inverse of ``cosh``.", np.arccosh, lambda g, x: g * (x * x - 1).rsqrt())
+atanh = _floating("atanh", "The inverse of ``tanh``.", np.arctanh, lambda g, x: g / (1 - x * x))
+erf = _floating("erf", "The error function.", _special("erf"), lambda g, x: g * (_TWO_OVER_ROOT_PI * (-x * x).exp()))
+erfc = _floating(
+    "erfc", "``1 - erf(x)``.", _special("erfc"), lambda g, x: g * (-_TWO_OVER_ROOT_PI * (-x * x).exp())
+)
+erfinv = _floating(
+    "erfinv", "The inverse of ``erf``.", _special("erfinv"), lambda g, y: g * ((y * y).exp() / _TWO_OVER_ROOT_PI), "y"
+)
+lgamma = _floating("lgamma", "``log(abs(gamma(x)))``.", _special("gammaln"), lambda g, x: g * x.digamma())
+digamma = _floating("digamma", "The derivative of ``lgamma``.", _special("psi"), lambda g, x: g * polygamma(1, x))
+i0 = _floating("i0", "The modified Bessel function of order 0.", _special("i0"), lambda g, x: g * _i1(x))
+_i1 = _floating("i1", "The modified Bessel function of order 1.", _special("i1"), lambda g, x: g * (i0(x) - _i1(x) / x))
+deg2rad = _floating("deg2rad", "Degrees in radians.", lambda a: a * (math.pi / 180), lambda g, x: g * (math.pi / 180))
+rad2deg = _floating("rad2deg", "Radians in degrees.", lambda a: a * (180 / math.pi), lambda g, x: g * (180 / math.pi))
+
+
+def _sinc_slope(grad: Tensor, x: Tensor) -> Tensor:
+    z = x * math.pi
+    slope = (z * z.cos() - z.sin()) / (z * x)
+    return grad * slope.masked_fill(x == 0, 0)
+
+
+sinc = _floating("sinc", "``sin(pi x) / (pi x)``, and 1 at 0.", np.sinc, _sinc_slope)
+
+ceil = _stepwise("ceil", "The smallest integer that is not below x.", np.ceil)
+floor = _stepwise("floor", "The largest integer that is not above x.", np.floor)
+trunc = _stepwise("trunc", "x without its fraction.", np.trunc)
+
+
+def _sign(a: np.ndarray) -> Any:
+    if a.dtype.kind == "b":
+        return a.copy()
+    # NaN has the sign 0 in PyTorch.
+    return (a > 0).astype(a.dtype) - (a < 0).astype(a.dtype)
+
+
+sign = _stepwise("sign", "-1, 0 or 1; 0 for NaN.", _sign)
+sgn = _stepwise("sgn", "As ``sign``.", _sign)
+
+
+@named
+def polygamma(n: int, input: Tensor) -> Tensor:
+    """The n-th derivative of ``digamma``."""
+    if isinstance(n, Tensor):
+        n, input = input, n  # type: ignore[assignment]
+    check_tensor("input", input)
+    if n < 0:
+        raise RuntimeError("polygamma(n, x) does not support negative n.")
+    return of_operand("Polygamma", as_floating(input), _polygamma(n), lambda g, x: g * polygamma(n + 1, x))
+
+
+@named
+def mvlgamma(input: Tensor, p: int) -> Tensor:
+    """The logarithm of the multivariate gamma function of dimension p."""
+    check_tensor("input", input)
+    refuse("mvlgamma", input, "b")
+    x = as_floating(input)
+    steps = _wrap(np.arange(p, dtype=x._data.dtype) * -0.5)
+    return (x.unsqueeze(-1) + steps).lgamma().sum(-1) + 0.25 * p * (p - 1) * math.log(math.pi)
+
+
+@named
+def neg(input: Tensor) -> Tensor:
+    """``-input``; not for bool."""
+    check_tensor("input", input)
+    if input._data.dtype == np.bool_:
+        raise RuntimeError(
+            "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, use "
+            "the `~` or `logical_not()` operator instead."
+        )
+    return linear_map("Neg", input, np.negative, np.negative)
+
+
+@named
+def abs(input: Tensor) -> Tensor:
+    """The absolute value of each element; its derivative at 0 is 0."""
+    check_tensor("input", input)
+    if input._data.dtype == np.bool_:
+        raise RuntimeError("abs() is not implemented for bool tensors")
+    return of_operand("Abs", input, np.abs, lambda grad, x: grad * x.sgn())
+
+
+@named
+def round(input: Tensor, *, decimals: int = 0) -> Tensor:
+    """The nearest integer, halves to the even one; or with ``decimals`` after the point."""
+    check_tensor("input", input)
+    if input._data.dtype.kind == "b":
+        raise RuntimeError('"round_cpu" not implemented for Bool')
+    if input._data.dtype.kind != "f":
+        if decimals:
+            raise RuntimeError('"round_cpu" not implemented for integers with decimals')
+        return input.clone()
+    array = input._data
+    if decimals:
+        scale = array.dtype.type(10.0 ** _python_abs(decimals))
+        result = np.rint(array * scale) / scale if decimals > 0 else np.rint(array / scale) * scale
+    else:
+        result = np.rint(array)
+    return mapped("Round", input, np.asarray(result, array.dtype), lambda grad: no_gradient(grad, None, None))
+
+
+@named
+def frac(input: Tensor) -> Tensor:
+    """The fraction: ``input - trunc(input)``."""
+    check_tensor("input", input)
+    if input._data.dtype.kind != "f":
+        raise RuntimeError(f'"frac" not implemented for {input.dtype}')
+    return mapped("Frac", input, np.asarray(input._data - np.trunc(input._data)), lambda grad: grad)
+
+
+@named
+def positive(input: Tensor) -> Tensor:
+    """``+input``, the tensor itself; not for bool."""
+    check_tensor("input", input)
+    if input._data.dtype == np.bool_:
+        raise RuntimeError("The `+` operator, on a bool tensor is not supported.")
+    return input
+
+
+@named
+def logit(input: Tensor, eps: float | None = None) -> Tensor:
+    """``log(x / (1 - x))``, of x held within [eps, 1 - eps]."""
+    check_tensor("input", input)
+    x = as_floating(input)
+    if eps is not None:
+        x = clamp(x, eps, 1 - eps)
+        return log(x / (1 - x))
+
+    def slope(grad: Tensor, x: Tensor) -> Tensor:
+        return (grad / (x * (1 - x))).masked_fill((x < 0) | (x > 1), math.nan)
+
+    return of_operand("Logit", x, lambda a: np.log(a / (1 - a)), slope)
+
+
+@named
+def nan_to_num(
+    input: Tensor, nan: float | None = None, posinf: float | None = None, neginf: float | None = None
+) -> Tensor:
+    """0 for NaN, and the largest and smallest numbers for the infinities, or what is given."""
+    check_tensor("input", input)
+    array = input._data
+    if array.dtype.kind != "f":
+        return input.clone()
+
+    def slope(grad: Tensor, x: Tensor) -> Tensor:
+        return grad * _wrap(np.isfinite(x._data).astype(grad._data.dtype))
+
+    return of_operand(
+        "NanToNum", input,
+        lambda a: np.nan_to_num(a, nan=0.0 if nan is None else nan, posinf=posinf, neginf=neginf), slope,
+    )  # fmt: skip
+
+
+# -- Limits ------------------------------------------------------------------------------------
+
+
+@named
+def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
+    """Elements below ``min`` become ``min``, and above ``max`` ``max``; numbers or tensors.
+
+    >>> import fastnn
+    >>> fastnn.clamp(fastnn.tensor([-2.0, 0.5, 3.0]), 0, 1)
+    tensor([0.0000, 0.5000, 1.0000])
+    """
+    check_tensor("input", input)
+    if min is None and max is None:
+        raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
+    if isinstance(min, Tensor) or isinstance(max, Tensor):
+        return _clamp_by_tensors(input, min, max)
+    for limit_value in (min, max):
+        if limit_value is not None:
+            kind = scalar_dtype(input._data.dtype, limit_value)
+            if kind != input._data.dtype:
+                input = input.to(from_numpy_dtype(kind))
+    kind = input._data.dtype
+    # Integers that do not fit wrap around, as in PyTorch.
+    min, max = [None if n is None else quiet(np.asarray(n).astype, kind) for n in (min, max)]
+
+    def limit(a: np.ndarray) -> Any:
+        # The upper limit last, so that it wins where it is the lower one.
+        if min is not None:
+            a = np.maximum(a, min)
+        return a if max is None else np.minimum(a, max)
+
+    def slope(grad: Tensor, x: Tensor) -> Tensor:
+        inside = np.ones(x._data.shape, grad._data.dtype)
+        if min is not None:
+            inside *= x._data >= min
+        if max is not None:
+            inside *= x._data <= max
+        return grad * _wrap(inside)
+
+    return of_operand("Clamp", input, limit, slope)
+
+
+def _clamp_by_tensors(input: Tensor, min: Any, max: Any) -> Tensor:
+    from fastnn.ops.comparison import where
+
+    for limit in (min, max):
+        if limit is not None and not isinstance(limit, Tensor):
+            raise TypeError("clamp(): min and max must both be Tensors or both be numbers")
+    result = input
+    if min is not None:
+        result = where(result < min, min, result)
+    return result if max is None else where(result > max, max, result)
+
+
+@named
+def clamp_min(input: Tensor, min: Any) -> Tensor:
+    """``clamp(input, min=min)``."""
+    return clamp(input, min)
+
+
+@named
+def clamp_max(input: Tensor, max: Any) -> Tensor:
+    """``clamp(input, max=max)``."""
+    return clamp(input, None, max)
+
+
+@named
+def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
+    """A copy, through which gradients flow."""
+    check_tensor("input", input)
+    if not _recorded(input):
+        return _wrap(input._data.copy())
+    return mapped("Clone", input, input._data.copy(), lambda grad: grad)
+
+
+def conj(input: Tensor) -> Tensor:
+    """The tensor itself: its numbers are real."""
+    return input
+
+
+real = resolve_conj = conj
+absolute, negative, fix = abs, neg, trunc
+arccos, arccosh, arcsin, arcsinh, arctan, arctanh = acos, acosh, asin, asinh, atan, atanh
+clip = clamp
+
+IN_PLACE = tuple([n for n in __all__ if n not in ("clone", "conj", "positive", "real", "resolve_conj", "polygamma")])
+OPERATORS = {"__neg__": neg, "__abs__": abs, "__pos__": positive}
+METHODS: dict[str, Any] = {}

@@ -1,0 +1,381 @@
+"""Several tensors as one, and one as several. May import ``core`` and ``shapes``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastnn.autograd.engine import Node
+from fastnn.dtypes import from_numpy_dtype, promoted
+from fastnn.errors import ShapeError
+from fastnn.ops.core import check_tensor, dimension, linear_map, named
+from fastnn.ops.shapes import _permuted, select, sliced
+from fastnn.tensor import Tensor, _recorded, _wrap
+
+__all__ = [
+    "atleast_1d", "atleast_2d", "atleast_3d", "block_diag", "cartesian_prod", "cat", "chunk", "column_stack",
+    "combinations", "concat", "concatenate", "dsplit", "dstack", "hsplit", "hstack", "meshgrid", "row_stack", "split",
+    "split_with_sizes", "stack", "tensor_split", "unbind", "unsafe_chunk", "unsafe_split", "vsplit", "vstack",
+]  # fmt: skip
+
+
+def _tensors(name: str, tensors: Any) -> list[Tensor]:
+    if not isinstance(tensors, (tuple, list)):
+        raise TypeError(f"{name}(): tensors must be a tuple or list of Tensors, found {type(tensors).__name__}")
+    for i, t in enumerate(tensors):
+        if not isinstance(t, Tensor):
+            raise TypeError(f"expected Tensor as element {i} in argument 0, but got {type(t).__name__}")
+    return list(tensors)
+
+
+def _one_dtype(tensors: list[Tensor]) -> list[Tensor]:
+    kinds = {t._data.dtype for t in tensors}
+    if len(kinds) == 1:
+        return tensors
+    common = None
+    # Tensors without dimensions count only where their kind is the higher one.
+    for level in ([t for t in tensors if t._data.ndim], [t for t in tensors if not t._data.ndim]):
+        kind = None
+        for t in level:
+            kind = t._data.dtype if kind is None else promoted(kind, t._data.dtype)
+        if kind is not None:
+            common = kind if common is None or "biuf".index(kind.kind) > "biuf".index(common.kind) else common
+    assert common is not None
+    target = from_numpy_dtype(common)
+    return [t.to(target) for t in tensors]
+
+
+@named
+def cat(tensors: Any, dim: int = 0) -> Tensor:
+    """Tensors one after the other along a dimension.
+
+    >>> import fastnn
+    >>> fastnn.cat([fastnn.tensor([1, 2]), fastnn.tensor([3])])
+    tensor([1, 2, 3])
+    """
+    parts = _tensors("cat", tensors)
+    if not parts:
+        raise RuntimeError("torch.cat(): expected a non-empty list of Tensors")
+    for i, t in enumerate(parts):
+        if not t._data.ndim:
+            raise RuntimeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")
+    parts = _one_dtype(parts)
+    # PyTorch lets an empty vector stand beside anything.
+    kept = [t for t in parts if t._data.shape != (0,)] or parts[:1]
+    axis = dimension(dim, kept[0]._data.ndim)
+    try:
+        result = np.concatenate([t._data for t in kept], axis)
+    except ValueError:
+        shapes = [list(t._data.shape) for t in kept]
+        raise ShapeError(
+            f"Sizes of tensors must match except in dimension {axis}: found {shapes}"
+        ) from None
+    if not _recorded(*parts):
+        return _wrap(result)
+    sizes = [0 if t._data.shape == (0,) and result.shape != (0,) else t._data.shape[axis] for t in parts]
+    ends = np.cumsum(sizes).tolist()
+    spans = [(end - n, end) for n, end in zip(sizes, ends, strict=True)]
+    front = (slice(None),) * axis
+    wants = [t._requires_grad for t in parts]
+    shapes, shape = [t._data.shape for t in parts], result.shape
+
+    def part(grad: Tensor, span: tuple[int, int], part_shape: tuple[int, ...]) -> Tensor:
+        key = (*front, slice(*span))
+
+        def put(g: np.ndarray) -> np.ndarray:
+            full = np.zeros(shape, g.dtype)
+            full[key] = g.reshape(full[key].shape)
+            return full
+
+        return linear_map("Slice", grad, lambda a: a[key].reshape(part_shape), put)
+
+    def run(grad: Tensor) -> tuple[Tensor | None, ...]:
+        return tuple([
+            part(grad, span, part_shape) if want else None
+            for span, want, part_shape in zip(spans, wants, shapes, strict=True)
+        ])
+
+    return _wrap(result, Node("Cat", tuple(parts), run))
+
+
+concat = concatenate = cat
+
+
+@named
+def stack(tensors: Any, dim: int = 0) -> Tensor:
+    """Tensors of one shape along a new dimension.
+
+    >>> import fastnn
+    >>> fastnn.stack([fastnn.zeros(2), fastnn.ones(2)], 1)
+    tensor([[0., 1.],
+            [0., 1.]])
+    """
+    parts = _tensors("stack", tensors)
+    if not parts:
+        raise RuntimeError("stack expects a non-empty TensorList")
+    shape = parts[0]._data.shape
+    for i, t in enumerate(parts):
+        if t._data.shape != shape:
+            raise ShapeError(
+                f"stack expects each tensor to be equal size, but got {list(shape)} at entry 0 and "
+                f"{list(t._data.shape)} at entry {i}"
+            )
+    parts = _one_dtype(parts)
+    axis = dimension(dim, len(shape) + 1)
+    result = np.stack([t._data for t in parts], axis)
+    if not _recorded(*parts):
+        return _wrap(result)
+    wants = [t._requires_grad for t in parts]
+
+    def run(grad: Tensor) -> tuple[Tensor | None, ...]:
+        return tuple([select(grad, axis, i) if want else None for i, want in enumerate(wants)])
+
+    return _wrap(result, Node("Stack", tuple(parts), run))
+
+
+def _at_least(name: str, tensors: tuple[Any, ...], lift: Any) -> Any:
+    given = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)) else tensors
+    parts = [lift(t) for t in _tensors(name, list(given))]
+    return parts[0] if len(tensors) == 1 and isinstance(tensors[0], Tensor) else tuple(parts)
+
+
+def _lift_1d(t: Tensor) -> Tensor:
+    return t if t._data.ndim else t.reshape(1)
+
+
+def _lift_2d(t: Tensor) -> Tensor:
+    return t if t._data.ndim > 1 else _lift_1d(t).unsqueeze(0)
+
+
+def _lift_3d(t: Tensor) -> Tensor:
+    return t if t._data.ndim > 2 else _lift_2d(t).unsqueeze(-1)
+
+
+def atleast_1d(*tensors: Any) -> Any:
+    """With at least one dimension."""
+    return _at_least("atleast_1d", tensors, _lift_1d)
+
+
+def atleast_2d(*tensors: Any) -> Any:
+    """With at least two dimensions, new ones in front."""
+    return _at_least("atleast_2d", tensors, _lift_2d)
+
+
+def atleast_3d(*tensors: Any) -> Any:
+    """With at least three dimensions."""
+    return _at_least("atleast_3d", tensors, _lift_3d)
+
+
+@named
+def hstack(tensors: Any) -> Tensor:
+    """Side by side: along dimension 1, of vectors along dimension 0."""
+    parts = [_lift_1d(t) for t in _tensors("hstack", tensors)]
+    if not parts:
+        raise RuntimeError("hstack expects a non-empty TensorList")
+    return cat(parts, 0 if parts[0]._data.ndim == 1 else 1)
+
+
+@named
+def vstack(tensors: Any) -> Tensor:
+    """One below the other, vectors as rows."""
+    return cat([_lift_2d(t) for t in _tensors("vstack", tensors)], 0)
+
+
+row_stack = vstack
+
+
+@named
+def dstack(tensors: Any) -> Tensor:
+    """One behind the other, along dimension 2."""
+    return cat([_lift_3d(t) for t in _tensors("dstack", tensors)], 2)
+
+
+@named
+def column_stack(tensors: Any) -> Tensor:
+    """Side by side, vectors as columns."""
+    return hstack([t.reshape(-1, 1) if t._data.ndim < 2 else t for t in _tensors("column_stack", tensors)])
+
+
+def block_diag(*tensors: Tensor) -> Tensor:
+    """The matrix with these matrices on its diagonal, and zeros elsewhere."""
+    parts = [_lift_2d(t) for t in _tensors("block_diag", list(tensors))]
+    width = sum([t._data.shape[1] for t in parts])
+    rows, left = [], 0
+    for t in parts:
+        n, m = t._data.shape
+        rows.append(cat([t.new_zeros((n, left)), t, t.new_zeros((n, width - left - m))], 1))
+        left += m
+    return cat(rows, 0)
+
+
+# -- Apart -------------------------------------------------------------------------------------
+
+
+def _pieces(input: Tensor, dim: int, ends: list[int]) -> tuple[Tensor, ...]:
+    axis = dimension(dim, input._data.ndim)
+    front = (slice(None),) * axis
+    starts = [0, *ends[:-1]]
+    return tuple([sliced(input, (*front, slice(a, b)), "Split") for a, b in zip(starts, ends, strict=True)])
+
+
+@named
+def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
+    """Pieces of a size, the last one smaller if need be, or of the sizes given; they share memory."""
+    check_tensor("tensor", tensor)
+    if not tensor._data.ndim:
+        raise RuntimeError("split expects at least a 1-dimensional tensor")
+    axis = dimension(dim, tensor._data.ndim)
+    n = tensor._data.shape[axis]
+    if isinstance(split_size_or_sections, (tuple, list)):
+        sizes = [int(s) for s in split_size_or_sections]
+        if any(s < 0 for s in sizes) or sum(sizes) != n:
+            raise RuntimeError(
+                f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size at dimension {axis}),"
+                f" but got split_sizes={sizes}"
+            )
+        return _pieces(tensor, axis, np.cumsum(sizes).tolist())
+    size = int(split_size_or_sections)
+    if size < 0 or (size == 0 and n):
+        raise RuntimeError(f"split expects split_size be non-negative, but got split_size={size}")
+    ends = [min(start + size, n) for start in range(0, n, size)] if n else [0]
+    return _pieces(tensor, axis, ends)
+
+
+def split_with_sizes(input: Tensor, split_sizes: Any, dim: int = 0) -> tuple[Tensor, ...]:
+    """Pieces of the sizes given."""
+    return split(input, list(split_sizes), dim)
+
+
+@named
+def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+    """At most so many pieces of one size, the last one smaller if need be; they share memory."""
+    check_tensor("input", input)
+    if not input._data.ndim:
+        raise RuntimeError("chunk expects at least a 1-dimensional tensor")
+    if chunks <= 0:
+        raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
+    n = input._data.shape[dimension(dim, input._data.ndim)]
+    if not n:
+        return _pieces(input, dim, [0] * chunks)
+    return split(input, -(-n // chunks), dim)
+
+
+unsafe_split, unsafe_chunk = split, chunk
+
+
+@named
+def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
+    """So many pieces of about one size, or pieces that end at the indices given."""
+    check_tensor("input", input)
+    if not input._data.ndim:
+        raise RuntimeError("tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims")
+    axis = dimension(dim, input._data.ndim)
+    n = input._data.shape[axis]
+    given = indices_or_sections
+    if isinstance(given, Tensor):
+        given = given.tolist()
+    if isinstance(given, int):
+        if given <= 0:
+            raise RuntimeError(f"number of sections must be larger than 0, got {given}")
+        sizes = [n // given + (i < n % given) for i in range(given)]
+        return _pieces(input, axis, np.cumsum(sizes).tolist())
+    cuts = [*given, n]
+    starts = [0, *given]
+    front = (slice(None),) * axis
+    return tuple([sliced(input, (*front, slice(a, b)), "Split") for a, b in zip(starts, cuts, strict=True)])
+
+
+def _split_along(name: str, input: Tensor, given: Any, dim: int, least: int) -> tuple[Tensor, ...]:
+    if input._data.ndim < least:
+        raise RuntimeError(
+            f"torch.{name} requires a tensor with at least {least} dimension, but got a tensor with "
+            f"{input._data.ndim} dimensions!"
+        )
+    if isinstance(given, int) and given and input._data.shape[dim] % given:
+        raise RuntimeError(
+            f"torch.{name} attempted to split along dimension {dim}, but the size of the dimension "
+            f"{input._data.shape[dim]} is not divisible by the split_size {given}!"
+        )
+    return tensor_split(input, given, dim)
+
+
+def hsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+    """``tensor_split`` along dimension 1, of a vector along dimension 0."""
+    return _split_along("hsplit", input, indices_or_sections, 0 if input._data.ndim == 1 else 1, 1)
+
+
+def vsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+    """``tensor_split`` along dimension 0."""
+    return _split_along("vsplit", input, indices_or_sections, 0, 2)
+
+
+def dsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
+    """``tensor_split`` along dimension 2."""
+    return _split_along("dsplit", input, indices_or_sections, 2, 3)
+
+
+@named
+def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
+    """The slices along a dimension, sharing memory."""
+    check_tensor("input", input)
+    if not input._data.ndim:
+        raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
+    axis = dimension(dim, input._data.ndim)
+    front = (slice(None),) * axis
+    return tuple([sliced(input, (*front, i, ...), "Unbind") for i in range(input._data.shape[axis])])
+
+
+# -- Grids -------------------------------------------------------------------------------------
+
+
+def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
+    """For each vector its coordinate at every point of the grid that they span.
+
+    Args:
+        indexing: 'ij' (so if None) for a dimension to each vector; 'xy' with the first two exchanged.
+    """
+    given = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)) else tensors
+    parts = _tensors("meshgrid", list(given))
+    if not parts:
+        raise RuntimeError("meshgrid expects a non-empty TensorList")
+    if indexing not in (None, "ij", "xy"):
+        raise RuntimeError(f'torch.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}')
+    for t in parts:
+        if t._data.ndim > 1:
+            raise RuntimeError(f"torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got: {list(t.shape)}")
+        if t._data.dtype != parts[0]._data.dtype:
+            raise RuntimeError("torch.meshgrid expects all tensors to have the same dtype")
+    count = len(parts)
+    swap = indexing == "xy" and count > 1
+    ordered = [parts[1], parts[0], *parts[2:]] if swap else parts
+    shape = [t._data.size for t in ordered]
+    grids = [t.reshape([t._data.size if d == i else 1 for d in range(count)]).expand(shape) for i, t in enumerate(ordered)]
+    if swap:
+        # Their order is that of the arguments again; the first runs along dimension 1.
+        grids[:2] = grids[1::-1]
+    return tuple(grids)
+
+
+def cartesian_prod(*tensors: Tensor) -> Tensor:
+    """All combinations of an element of each vector, as rows."""
+    if len(tensors) == 1:
+        return tensors[0]
+    return stack([g.reshape(-1) for g in meshgrid(*tensors, indexing="ij")], -1)
+
+
+def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
+    """All selections of r elements of a vector, as rows."""
+    import itertools
+
+    check_tensor("input", input)
+    if input._data.ndim != 1:
+        raise RuntimeError(f"Expect a 1D vector, but got shape {list(input.shape)}")
+    pick = itertools.combinations_with_replacement if with_replacement else itertools.combinations
+    rows = np.array(list(pick(range(input._data.size), r)), np.int64).reshape(-1, r)
+    return input[_wrap(rows)]
+
+
+METHODS: dict[str, Any] = {}
+IN_PLACE: tuple[str, ...] = ()
+OPERATORS: dict[str, Any] = {}

@@ -1,0 +1,464 @@
+"""Sums, means, products, norms and running sums. May import ``core``."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from fastnn.autograd.engine import Node, ResultNode
+from fastnn.autograd.modes import _mode
+from fastnn.dtypes import as_numpy_dtype, from_numpy_dtype
+from fastnn.ops.core import (
+    as_floating,
+    check_tensor,
+    dimension,
+    linear_map,
+    named,
+    quiet,
+    reduced,
+    refuse,
+)
+from fastnn.tensor import Tensor, _recorded, _wrap
+
+__all__ = [
+    "all", "any", "count_nonzero", "cumprod", "cumsum", "dist", "logcumsumexp", "logsumexp", "mean",
+    "nanmean", "nansum", "norm", "prod", "std", "std_mean", "sum", "var", "var_mean",
+]  # fmt: skip
+
+
+def _kept_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
+    return tuple([1 if d in axes else n for d, n in enumerate(shape)])
+
+
+def _cast(input: Tensor, dtype: Any) -> Tensor:
+    if not isinstance(input, Tensor):
+        check_tensor("input", input)
+    return input if dtype is None else input.to(from_numpy_dtype(as_numpy_dtype(dtype)))
+
+
+def _kind(x: Tensor, dtype: Any) -> Any:
+    """The dtype to add up and multiply in: integers have int64 unless one was asked for; None for the tensor's."""
+    return None if x._data.dtype.kind == "f" else np.int64 if dtype is None else x._data.dtype
+
+
+def _total(
+    input: Tensor, name: str, axes: tuple[int, ...] | None, keepdim: bool, count: int, kind: Any = None
+) -> Tensor:
+    """The sum over ``axes``, all for None, divided by ``count``."""
+    array = input._data
+    result = quiet(_add_up, array, axes, kind, bool(keepdim), count)
+    if not _recorded(input):
+        return _wrap(result)
+    shape = array.shape
+    kept = (1,) * len(shape) if axes is None else _kept_shape(shape, axes)
+
+    def forward(a: np.ndarray) -> np.ndarray:
+        return _add_up(a, axes, None, bool(keepdim), count)
+
+    def backward(g: np.ndarray) -> np.ndarray:
+        each = g.reshape(kept)
+        return np.broadcast_to(each if count == 1 else each / count, shape)
+
+    return _wrap(result, Node(name, (input,), lambda grad: (linear_map(name, grad, backward, forward),)))
+
+
+def _add_up(a: np.ndarray, axes: tuple[int, ...] | None, kind: Any, keepdim: bool, count: int) -> np.ndarray:
+    total = np.add.reduce(a, axes, kind, None, keepdim)
+    return np.asarray(total if count == 1 else total / count)
+
+
+@named
+def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """The sum over all elements or over the dimensions ``dim``; integers sum as int64.
+
+    >>> import fastnn
+    >>> fastnn.tensor([[1.0, 2.0], [3.0, 4.0]]).sum(0)
+    tensor([4., 6.])
+    """
+    x = _cast(input, dtype)
+    if dim is None:
+        return _total(x, "Sum", None, keepdim, 1, _kind(x, dtype))
+    return _total(x, "SumBackward1", reduced(dim, x._data.ndim), keepdim, 1, _kind(x, dtype))
+
+
+@named
+def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """The mean over all elements or over the dimensions ``dim``; NaN over nothing."""
+    x = _cast(input, dtype)
+    if x._data.dtype.kind != "f":
+        raise RuntimeError(
+            "mean(): could not infer output dtype. Input dtype must be either a floating point or complex dtype. Got: "
+            f"{x.dtype}"
+        )
+    if dim is None:
+        return _total(x, "Mean", None, keepdim, x._data.size)
+    axes = reduced(dim, x._data.ndim)
+    return _total(x, "MeanBackward1", axes, keepdim, math.prod([x._data.shape[d] for d in axes]))
+
+
+@named
+def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """The sum of the elements that are not NaN."""
+    x = _cast(input, dtype)
+    return sum(x if x._data.dtype.kind != "f" else x.masked_fill(_wrap(np.isnan(x._data)), 0), dim, keepdim)
+
+
+@named
+def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """The mean of the elements that are not NaN."""
+    x = _cast(input, dtype)
+    if x._data.dtype.kind != "f":
+        raise RuntimeError(f"nanmean(): expected input to have floating point or complex dtype but got {x.dtype}")
+    valid = _wrap((~np.isnan(x._data)).astype(x._data.dtype))
+    return nansum(x, dim, keepdim) / sum(valid, dim, keepdim)
+
+
+# -- Variance ----------------------------------------------------------------------------------
+
+
+def _variance_arguments(dim: Any, unbiased: Any, keepdim: bool, correction: Any) -> tuple[Any, Any]:
+    """The dimensions and the correction, also where the first argument is ``unbiased``."""
+    if isinstance(dim, bool):
+        dim, unbiased = None, dim
+    if correction is None:
+        correction = 1 if unbiased is None or unbiased else 0
+    elif unbiased is not None:
+        raise TypeError("var() and std() take either unbiased or correction")
+    return dim, correction
+
+
+def _variance(name: str, input: Tensor, dim: Any, keepdim: bool, correction: Any, root: bool) -> Tensor:
+    check_tensor("input", input)
+    array = input._data
+    if array.dtype.kind != "f":
+        raise RuntimeError(f"{name.lower()} and {name.lower()}_mean only support floating point dtypes")
+    axes = reduced(dim, array.ndim)
+    shape = array.shape
+    count = math.prod([shape[d] for d in axes])
+    divisor = max(count - correction, 0)
+    kept = _kept_shape(shape, axes)
+
+    def variance(a: np.ndarray) -> np.ndarray:
+        if not count:
+            return np.full([n for d, n in enumerate(kept) if keepdim or d not in axes], np.nan, a.dtype)
+        # In float64, as PyTorch adds up: deviations are small beside the mean.
+        deviation = a - a.mean(axis=axes, keepdims=True, dtype=np.float64)
+        total = np.add.reduce(deviation * deviation, axis=axes, keepdims=bool(keepdim))
+        v = np.true_divide(total, divisor)
+        return np.asarray(np.sqrt(v) if root else v).astype(a.dtype)
+
+    result = quiet(variance, array)
+    if not _recorded(input):
+        return _wrap(result)
+
+    def run(grad: Tensor, y: Tensor) -> tuple[Tensor]:
+        if root:
+            # Where nothing varies the slope is taken to be 0, as in PyTorch.
+            grad = (grad / (2 * y)).masked_fill(y == 0, 0)
+        deviation = input - mean(input, axes, True) if axes else input - input
+        factor = 2.0 / divisor if divisor else math.nan if count else 0.0
+        return ((factor * grad).reshape(kept) * deviation,)
+
+    node = ResultNode(name, (input,), run, (input,))  # type: ignore[arg-type]
+    return node.attach(_wrap(result, node))
+
+
+@named
+def var(
+    input: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
+) -> Tensor:
+    """The variance: squared deviations from the mean over ``n - correction``, which is 1 if not given."""
+    dim, correction = _variance_arguments(dim, unbiased, keepdim, correction)
+    return _variance("Var", input, dim, keepdim, correction, False)
+
+
+@named
+def std(
+    input: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
+) -> Tensor:
+    """The square root of the variance.
+
+    >>> import fastnn
+    >>> fastnn.tensor([1.0, 2.0, 3.0]).std()
+    tensor(1.)
+    """
+    dim, correction = _variance_arguments(dim, unbiased, keepdim, correction)
+    return _variance("Std", input, dim, keepdim, correction, True)
+
+
+@named
+def var_mean(
+    input: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
+) -> tuple[Tensor, Tensor]:
+    """The variance and the mean."""
+    spread = var(input, dim, unbiased, keepdim, correction=correction)
+    return spread, mean(input, None if isinstance(dim, bool) else dim, keepdim)
+
+
+@named
+def std_mean(
+    input: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
+) -> tuple[Tensor, Tensor]:
+    """The standard deviation and the mean."""
+    spread = std(input, dim, unbiased, keepdim, correction=correction)
+    return spread, mean(input, None if isinstance(dim, bool) else dim, keepdim)
+
+
+# -- Products ----------------------------------------------------------------------------------
+
+
+def _without_each(x: Tensor, axis: int) -> Tensor:
+    """Copies of x along a new last dimension, the i-th with its i-th number along ``axis`` replaced by 1."""
+    n = x._data.shape[axis]
+    mask = np.eye(n, dtype=bool).reshape([n if d == axis else 1 for d in range(x._data.ndim)] + [n])
+    return x.unsqueeze(-1).masked_fill(_wrap(mask), 1)
+
+
+@named
+def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+    """The product of all elements or along ``dim``; of integers as int64."""
+    x = _cast(input, dtype)
+    if dim is None:
+        return prod(x.reshape(-1), 0)
+    axis = dimension(dim, x._data.ndim)
+    if not x._data.ndim:
+        return x.clone() if x._data.dtype.kind == "f" or dtype is not None else x.long()
+    kind = _kind(x, dtype)
+    result = np.asarray(quiet(lambda a: np.multiply.reduce(a, axis=axis, dtype=kind, keepdims=bool(keepdim)), x._data))
+    if not _recorded(x):
+        return _wrap(result)
+
+    def run(grad: Tensor, y: Tensor) -> tuple[Tensor]:
+        if not keepdim:
+            grad, y = grad.unsqueeze(axis), y.unsqueeze(axis)
+        if _mode.enabled or (x._data == 0).any():
+            others = prod(_without_each(x, axis), axis).movedim(-1, axis)
+            return (grad * others,)
+        return (grad * y / x,)
+
+    node = ResultNode("Prod", (x,), run, (x,))  # type: ignore[arg-type]
+    return node.attach(_wrap(result, node))
+
+
+@named
+def cumprod(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
+    """The product of the elements along ``dim`` up to each of them."""
+    x = _cast(input, dtype)
+    axis = dimension(dim, x._data.ndim)
+    if not x._data.ndim:
+        return x.clone() if x._data.dtype.kind == "f" or dtype is not None else x.long()
+    kind = _kind(x, dtype)
+    result = np.asarray(quiet(lambda a: np.multiply.accumulate(a, axis=axis, dtype=kind), x._data))
+    if not _recorded(x):
+        return _wrap(result)
+
+    def run(grad: Tensor, y: Tensor) -> tuple[Tensor]:
+        if _mode.enabled or (x._data == 0).any():
+            # How number k of the result depends on number i: the product up to k without i.
+            others = cumprod(_without_each(x, axis), axis).movedim(axis, -1)
+            n = x._data.shape[axis]
+            upper = _wrap(np.triu(np.ones((n, n), x._data.dtype)))
+            return ((grad.movedim(axis, -1).unsqueeze(-2) * (others * upper)).sum(-1).movedim(-1, axis),)
+        return (cumsum((grad * y).flip(axis), axis).flip(axis) / x,)
+
+    node = ResultNode("Cumprod", (x,), run, (x,))  # type: ignore[arg-type]
+    return node.attach(_wrap(result, node))
+
+
+@named
+def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
+    """The sum of the elements along ``dim`` up to each of them."""
+    x = _cast(input, dtype)
+    axis = dimension(dim, x._data.ndim)
+    if not x._data.ndim:
+        return x.clone() if x._data.dtype.kind == "f" or dtype is not None else x.long()
+
+    kind = _kind(x, dtype)
+
+    def forward(a: np.ndarray) -> np.ndarray:
+        return np.add.accumulate(a, axis=axis, dtype=kind)
+
+    def backward(g: np.ndarray) -> np.ndarray:
+        return np.flip(np.add.accumulate(np.flip(g, axis), axis=axis), axis)
+
+    return linear_map("Cumsum", x, forward, backward)
+
+
+@named
+def logcumsumexp(input: Tensor, dim: int) -> Tensor:
+    """``log(cumsum(exp(input)))``, without overflow."""
+    check_tensor("input", input)
+    refuse("logcumsumexp_out_cpu", input, "biu")
+    x = input
+    axis = dimension(dim, x._data.ndim)
+    if not x._data.ndim:
+        return x.clone()
+    result = np.asarray(quiet(lambda a: np.logaddexp.accumulate(a, axis=axis), x._data))
+    if not _recorded(x):
+        return _wrap(result)
+
+    def run(grad: Tensor, y: Tensor) -> tuple[Tensor]:
+        # exp(x_i - y_k) for k >= i is at most 1.
+        n = x._data.shape[axis]
+        weight = (x.movedim(axis, -1).unsqueeze(-1) - y.movedim(axis, -1).unsqueeze(-2)).exp()
+        upper = _wrap(np.triu(np.ones((n, n), bool)))
+        weight = weight.masked_fill(~upper, 0)
+        return ((grad.movedim(axis, -1).unsqueeze(-2) * weight).sum(-1).movedim(-1, axis),)
+
+    node = ResultNode("Logcumsumexp", (x,), run, (x,))  # type: ignore[arg-type]
+    return node.attach(_wrap(result, node))
+
+
+# -- Exponentials -----------------------------------------------------------------------------------
+
+
+@named
+def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
+    """``log(sum(exp(input)))``, without overflow."""
+    check_tensor("input", input)
+    x = as_floating(input)
+    axes = reduced(dim, x._data.ndim)
+    shape = x._data.shape
+    kept = _kept_shape(shape, axes)
+
+    def forward(a: np.ndarray) -> np.ndarray:
+        if not a.size:
+            return np.log(np.add.reduce(np.exp(a), axis=axes, keepdims=bool(keepdim)))
+        top = a.max(axis=axes, keepdims=True)
+        top = np.where(np.isfinite(top), top, top.dtype.type(0))
+        total = np.log(np.add.reduce(np.exp(a - top), axis=axes, keepdims=True)) + top
+        return total if keepdim else total.reshape([n for d, n in enumerate(shape) if d not in axes])
+
+    result = np.asarray(quiet(forward, x._data))
+    if not _recorded(x):
+        return _wrap(result)
+
+    def run(grad: Tensor, y: Tensor) -> tuple[Tensor]:
+        return (grad.reshape(kept) * (x - y.reshape(kept)).exp(),)
+
+    node = ResultNode("Logsumexp", (x,), run, (x,))  # type: ignore[arg-type]
+    return node.attach(_wrap(result, node))
+
+
+# -- Norms -------------------------------------------------------------------------------------
+
+
+def vector_norm(input: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Tensor:
+    """``sum(abs(x)**ord)**(1/ord)``, with the largest for infinity and the number of non-zeros for 0."""
+    x = _cast(input, dtype)
+    if x._data.dtype.kind != "f":
+        raise RuntimeError(
+            f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {x.dtype}"
+        )
+    order = float(ord)
+    axes = reduced(dim, x._data.ndim)
+    shape = x._data.shape
+    kept = _kept_shape(shape, axes)
+    count = math.prod([shape[d] for d in axes])
+    if not count and (order < 0 or order == math.inf):
+        raise RuntimeError(
+            f"linalg.vector_norm cannot compute the {ord} norm on an empty tensor because the operation does not have "
+            "an identity"
+        )
+
+    def forward(a: np.ndarray) -> np.ndarray:
+        a = np.abs(a)
+        if math.isinf(order):
+            return (np.max if order > 0 else np.min)(a, axis=axes, keepdims=bool(keepdim))
+        if order == 0:
+            return np.add.reduce((a != 0).astype(a.dtype), axis=axes, keepdims=bool(keepdim))
+        if order == 1:
+            return np.add.reduce(a, axis=axes, keepdims=bool(keepdim))
+        if order == 2:
+            return np.sqrt(np.add.reduce(a * a, axis=axes, keepdims=bool(keepdim)))
+        return np.add.reduce(a**order, axis=axes, keepdims=bool(keepdim)) ** (1 / order)
+
+    result = np.asarray(quiet(forward, x._data), x._data.dtype)
+    if not _recorded(x):
+        return _wrap(result)
+
+    def run(grad: Tensor, y: Tensor) -> tuple[Tensor | None]:
+        grad, y = grad.reshape(kept), y.reshape(kept)
+        if order == 0:
+            return (None,)
+        if order == 1:
+            return (grad * x.sgn(),)
+        if math.isinf(order):
+            among = x.abs() == y
+            return (grad * x.sgn() * (among / among.sum(axes, True)),)
+        zero = y == 0
+        if order == 2:
+            # Where all are zero the slope is taken to be 0.
+            return (x * (grad / y).masked_fill(zero, 0),)
+        size = x.abs()
+        scaled = x.sgn() * (size ** (order - 1)).masked_fill(size == 0, 0) if order < 2 else x * size ** (order - 2)
+        return (scaled * (grad / y ** (order - 1)).masked_fill(zero, 0),)
+
+    node = ResultNode("LinalgVectorNorm", (x,), run, (x,))  # type: ignore[arg-type]
+    return node.attach(_wrap(result, node))
+
+
+@named
+def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Tensor:
+    """The norm of all elements as one vector, or over the dimensions ``dim``.
+
+    Args:
+        p: the order, a number; 'fro' for 2; 'nuc' for the sum of singular values.
+
+    >>> import fastnn
+    >>> fastnn.norm(fastnn.tensor([3.0, 4.0]))
+    tensor(5.)
+    """
+    check_tensor("input", input)
+    if p == "nuc":
+        from fastnn.linalg import matrix_norm
+
+        return matrix_norm(input, "nuc", (0, 1) if dim is None else dim, keepdim)
+    if isinstance(p, str) and p != "fro":
+        raise RuntimeError(f"unknown norm order {p!r}; the order is a number, 'fro' or 'nuc'")
+    return vector_norm(input, 2 if p in ("fro", None) else p, dim, keepdim, dtype)
+
+
+@named
+def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
+    """The norm of ``input - other``."""
+    return norm(input - other, p)
+
+
+# -- Counts ------------------------------------------------------------------------------------
+
+
+def _truth(name: str, input: Tensor, dim: Any, keepdim: bool, operate: Any) -> Tensor:
+    check_tensor("input", input)
+    axes = reduced(dim, input._data.ndim)
+    if dim == () and input._data.ndim:
+        axes = ()
+    result = np.asarray(operate(input._data, axis=axes, keepdims=bool(keepdim)))
+    return _wrap(result.astype(np.uint8) if input._data.dtype == np.uint8 else result)
+
+
+@named
+def all(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+    """Whether all elements are not zero."""
+    return _truth("all", input, dim, keepdim, np.all)
+
+
+@named
+def any(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
+    """Whether one element is not zero."""
+    return _truth("any", input, dim, keepdim, np.any)
+
+
+@named
+def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
+    """How many elements are not zero."""
+    check_tensor("input", input)
+    axes = reduced(dim, input._data.ndim)
+    return _wrap(np.asarray(np.add.reduce(input._data != 0, axis=axes, dtype=np.int64), np.int64))
+
+
+IN_PLACE = ("cumprod", "cumsum")
+METHODS: dict[str, Any] = {}
+OPERATORS: dict[str, Any] = {}

@@ -1,0 +1,672 @@
+"""Views and rearrangements: the same elements in other shapes and orders. May import ``core``."""
+
+from __future__ import annotations
+
+import math
+import operator
+from typing import Any
+
+import numpy as np
+
+
+from fastnn.dtypes import dtype as _dtype
+from fastnn.errors import ShapeError
+from fastnn.flat import is_place
+from fastnn.ops.core import check_tensor, dimension, dimensions, linear_map, mapped, named, reduced, view
+from fastnn.tensor import Tensor, _recorded, _sizes, _wrap
+
+__all__ = [
+    "adjoint", "broadcast_shapes", "broadcast_tensors", "broadcast_to", "diag", "diag_embed", "diagflat", "diagonal",
+    "flatten", "flip", "fliplr", "flipud", "moveaxis", "movedim", "narrow", "narrow_copy", "permute", "ravel",
+    "repeat_interleave", "reshape", "roll", "rot90", "select", "squeeze", "swapaxes", "swapdims", "t", "tile",
+    "transpose", "tril", "tril_indices", "triu", "triu_indices", "unflatten", "unfold_copy", "unsqueeze", "view_copy",
+]  # fmt: skip
+
+
+# -- Other shapes ------------------------------------------------------------------------------
+
+
+def _as_shape(array: np.ndarray, sizes: tuple[Any, ...]) -> np.ndarray:
+    try:
+        return array.reshape(sizes)
+    except ValueError:
+        raise ShapeError(f"shape '{list(sizes)}' is invalid for input of size {array.size}") from None
+
+
+def _reshaped(x: Tensor, sizes: tuple[Any, ...]) -> Tensor:
+    array = x._data
+    before = array.shape
+    if array.flags.c_contiguous:
+        return view(x, "View", lambda a: _as_shape(a, sizes), lambda g: g.reshape(before))
+    result = _as_shape(array, sizes)
+    after = result.shape
+    if np.may_share_memory(result, array):
+        return view(x, "View", lambda a: a.reshape(after), lambda g: g.reshape(before))
+    # A parameter's memory, which in PyTorch this would share: writing to the copy would be lost.
+    result.flags.writeable = not is_place(array)
+    if not _recorded(x):
+        return _wrap(result)
+    return mapped("UnsafeView", x, result, lambda grad: grad.reshape(before))
+
+
+def _method_reshape(self: Tensor, *shape: Any) -> Tensor:
+    """The same elements in another shape; one size may be -1. Shares memory where it can."""
+    return _reshaped(self, _sizes(shape))
+
+
+@named
+def reshape(input: Tensor, shape: Any) -> Tensor:
+    """The same elements in another shape; one size may be -1. Shares memory where it can.
+
+    >>> import fastnn
+    >>> fastnn.reshape(fastnn.arange(6), (2, -1))
+    tensor([[0, 1, 2],
+            [3, 4, 5]])
+    """
+    check_tensor("input", input)
+    return _reshaped(input, (shape,) if isinstance(shape, int) else tuple(shape))
+
+
+def _view(self: Tensor, *shape: Any, size: Any = None, dtype: Any = None) -> Tensor:
+    """As ``reshape``; where it cannot share memory the result is read-only. With a dtype, the bytes as such numbers.
+
+    PyTorch stores a Linear's weight in the order of its indices, fastnn does not. There a view
+    can be read as in PyTorch, and writing to it, which PyTorch would do, is an error.
+    """
+    kind = dtype if dtype is not None else shape[0] if len(shape) == 1 else None
+    if isinstance(kind, _dtype):
+        made = _wrap(self._data.view(kind.numpy))
+        made._memory = self._memory
+        return made
+    result = _reshaped(self, _sizes(shape) if size is None else tuple(size))
+    if not self._data.flags.c_contiguous and not np.may_share_memory(result._data, self._data):
+        result._data.flags.writeable = False
+    return result
+
+
+def _view_as(self: Tensor, other: Tensor) -> Tensor:
+    """A view in the shape of ``other``."""
+    return _view(self, other._data.shape)
+
+
+def _reshape_as(self: Tensor, other: Tensor) -> Tensor:
+    """In the shape of ``other``."""
+    return _reshaped(self, other._data.shape)
+
+
+def view_copy(input: Tensor, size: Any) -> Tensor:
+    """A copy in another shape."""
+    return _reshaped(input, tuple(size)).clone()
+
+
+@named
+def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
+    """The dimensions from ``start_dim`` to ``end_dim`` as one."""
+    check_tensor("input", input)
+    shape = input._data.shape
+    first, last = dimension(start_dim, len(shape)), dimension(end_dim, len(shape))
+    if not shape:
+        return _reshaped(input, (1,))
+    if first > last:
+        raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
+    if first == last:
+        return input
+    return _reshaped(input, (*shape[:first], math.prod(shape[first : last + 1]), *shape[last + 1 :]))
+
+
+@named
+def ravel(input: Tensor) -> Tensor:
+    """All elements in one dimension."""
+    check_tensor("input", input)
+    return _reshaped(input, (-1,)) if input._data.size else _reshaped(input, (0,))
+
+
+@named
+def unflatten(input: Tensor, dim: int, sizes: Any) -> Tensor:
+    """One dimension as several of the given sizes, of which one may be -1."""
+    check_tensor("input", input)
+    axis = dimension(dim, input._data.ndim)
+    shape = input._data.shape
+    given = (sizes,) if isinstance(sizes, int) else tuple(sizes)
+    if not given:
+        raise RuntimeError("unflatten: sizes must be non-empty")
+    known = math.prod([n for n in given if n != -1])
+    fits = shape[axis] % known == 0 if -1 in given and known else known == shape[axis]
+    if not fits:
+        raise ShapeError(
+            f"unflatten: Provided sizes {list(given)} don't multiply up to the size of dim {axis} ({shape[axis]}) in "
+            "the input tensor"
+        )
+    return _reshaped(input, (*shape[:axis], *given, *shape[axis + 1 :]))
+
+
+@named
+def unsqueeze(input: Tensor, dim: int) -> Tensor:
+    """A dimension of size 1 inserted at ``dim``."""
+    check_tensor("input", input)
+    shape = input._data.shape
+    at = dimension(dim, len(shape) + 1)
+    after = (*shape[:at], 1, *shape[at:])
+    return view(input, "Unsqueeze", lambda a: a.reshape(after), lambda g: g.reshape(shape))
+
+
+@named
+def squeeze(input: Tensor, dim: Any = None) -> Tensor:
+    """Dimensions of size 1 removed: all of them, or those of ``dim``."""
+    check_tensor("input", input)
+    shape = input._data.shape
+    drop = () if isinstance(dim, (tuple, list)) and not dim else reduced(dim, len(shape))
+    after = tuple([n for d, n in enumerate(shape) if not (d in drop and n == 1)])
+    name = "Squeeze" if dim is None else "SqueezeBackward1"
+    return view(input, name, lambda a: a.reshape(after), lambda g: g.reshape(shape))
+
+
+def _expanded(input: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    shape = input._data.shape
+    extra = len(sizes) - len(shape)
+    if extra < 0:
+        raise ShapeError(
+            f"expand: the number of sizes provided ({len(sizes)}) must be greater or equal to the number of dimensions "
+            f"in the tensor ({len(shape)})"
+        )
+    target = []
+    for d, n in enumerate(sizes):
+        size = operator.index(n)
+        if size == -1:
+            if d < extra:
+                raise ShapeError(f"expand: -1 is not allowed in a leading, non-existing dimension {d}")
+            size = shape[d - extra]
+        elif size < 0:
+            raise ShapeError(f"expand: sizes must not be negative, found {list(sizes)}")
+        target.append(size)
+    goal = tuple(target)
+    try:
+        np.broadcast_to(input._data, goal)
+    except ValueError:
+        raise ShapeError(
+            f"The expanded size of the tensor {list(goal)} must match the existing size {list(shape)} at non-singleton "
+            "dimensions"
+        ) from None
+    axes = (*range(extra), *[d + extra for d, n in enumerate(shape) if n == 1 and goal[d + extra] != 1])
+    return view(
+        input, "Expand", lambda a: np.broadcast_to(a, goal), lambda g: g.sum(axis=axes, keepdims=True).reshape(shape)
+    )
+
+
+def _expand(self: Tensor, *size: Any, implicit: bool = False) -> Tensor:
+    """Dimensions of size 1 repeated, and new ones in front, sharing memory; -1 keeps a size."""
+    return _expanded(self, _sizes(size))
+
+
+def _expand_as(self: Tensor, other: Tensor) -> Tensor:
+    """Expanded to the shape of ``other``."""
+    return _expanded(self, other._data.shape)
+
+
+@named
+def broadcast_to(input: Tensor, size: Any) -> Tensor:
+    """Dimensions of size 1 repeated, and new ones in front, sharing memory."""
+    check_tensor("input", input)
+    return _expanded(input, tuple(size))
+
+
+def broadcast_shapes(*shapes: Any) -> Any:
+    """The shape of the result of an operation on tensors of these shapes."""
+    from fastnn.tensor import Size
+
+    sizes = [(s,) if isinstance(s, int) else tuple(s) for s in shapes]
+    try:
+        return Size(np.broadcast_shapes(*sizes))
+    except ValueError:
+        raise ShapeError(f"Shape mismatch: objects of shapes {sizes} cannot be broadcast to a single shape") from None
+
+
+def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
+    """All of them expanded to the shape that they have together."""
+    given = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)) else tensors
+    for t in given:
+        check_tensor("tensors", t)
+    shape = broadcast_shapes(*[t._data.shape for t in given])
+    return tuple([_expanded(t, shape) for t in given])
+
+
+# -- Other orders ------------------------------------------------------------------------------
+
+
+@named
+def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
+    """Two dimensions exchanged, sharing memory."""
+    check_tensor("input", input)
+    a, b = dimension(dim0, input._data.ndim), dimension(dim1, input._data.ndim)
+    if not input._data.ndim:
+        return view(input, "Transpose", lambda x: x[...], lambda x: x)
+    return view(input, "Transpose", lambda x: x.swapaxes(a, b), lambda x: x.swapaxes(a, b))
+
+
+@named
+def t(input: Tensor) -> Tensor:
+    """The transpose of a matrix, sharing memory."""
+    check_tensor("input", input)
+    if input._data.ndim > 2:
+        raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {input._data.ndim}D")
+    return view(input, "T", lambda x: x.T, lambda x: x.T)
+
+
+def _permuted(input: Tensor, dims: tuple[Any, ...]) -> Tensor:
+    check_tensor("input", input)
+    order = [dimension(d, input._data.ndim) for d in dims]
+    if sorted(order) != list(range(input._data.ndim)):
+        raise RuntimeError(f"permute(): dims {dims} are not an order of {input._data.ndim} dimensions")
+    back = np.argsort(order) if order else ()
+    return view(input, "Permute", lambda x: x.transpose(order), lambda x: x.transpose(back))
+
+
+def _permute(self: Tensor, *dims: Any) -> Tensor:
+    """The dimensions in another order, sharing memory."""
+    return _permuted(self, _sizes(dims))
+
+
+@named
+def permute(input: Tensor, dims: Any) -> Tensor:
+    """The dimensions in another order, sharing memory."""
+    return _permuted(input, tuple(dims))
+
+
+@named
+def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
+    """Dimensions moved to other places, the rest in their order."""
+    check_tensor("input", input)
+    ndim = input._data.ndim
+    a, b = [[d] if isinstance(d, int) else list(d) for d in (source, destination)]
+    if len(a) != len(b):
+        raise RuntimeError("movedim: Invalid source or destination dims: source and destination differ in number")
+    from_, to = dimensions(a, ndim), dimensions(b, ndim)
+    rest = [d for d in range(ndim) if d not in from_]
+    for place, d in sorted(zip(to, from_, strict=True)):
+        rest.insert(place, d)
+    return _permuted(input, tuple(rest))
+
+
+swapaxes = swapdims = transpose
+moveaxis = movedim
+
+
+@named
+def adjoint(input: Tensor) -> Tensor:
+    """The last two dimensions exchanged."""
+    return transpose(input, -2, -1)
+
+
+def _T(self: Tensor) -> Tensor:
+    """The dimensions in reverse, sharing memory."""
+    return _permuted(self, tuple(range(self._data.ndim - 1, -1, -1)))
+
+
+def _mT(self: Tensor) -> Tensor:
+    """The last two dimensions exchanged, sharing memory."""
+    if self._data.ndim < 2:
+        raise RuntimeError(f"tensor.mT is only supported on matrices or batches of matrices. Got {self._data.ndim}-D tensor.")
+    return transpose(self, -2, -1)
+
+
+@named
+def flip(input: Tensor, *dims: Any) -> Tensor:
+    """The elements in reverse along the dimensions."""
+    check_tensor("input", input)
+    axes = dimensions(list(_sizes(dims)), input._data.ndim)
+    return linear_map("Flip", input, lambda a: np.flip(a, axes).copy(), lambda g: np.flip(g, axes))
+
+
+@named
+def fliplr(input: Tensor) -> Tensor:
+    """The elements in reverse along dimension 1."""
+    if input._data.ndim < 2:
+        raise RuntimeError("Input must be >= 2-d.")
+    return flip(input, 1)
+
+
+@named
+def flipud(input: Tensor) -> Tensor:
+    """The elements in reverse along dimension 0."""
+    if input._data.ndim < 1:
+        raise RuntimeError("Input must be >= 1-d.")
+    return flip(input, 0)
+
+
+def _pair(value: Any) -> tuple[int, ...]:
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+
+
+@named
+def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
+    """The elements moved on along the dimensions, those at the end to the front."""
+    check_tensor("input", input)
+    steps = _pair(shifts)
+    if dims is None or dims == ():
+        if len(steps) != 1:
+            raise RuntimeError("shifts and dimensions must align")
+        axes: Any = None
+        forward: Any = steps[0]
+        back: Any = -steps[0]
+    else:
+        axes = tuple([dimension(d, input._data.ndim) for d in _pair(dims)])
+        if len(axes) != len(steps):
+            raise RuntimeError(f"shifts and dimensions must align. shifts: {len(steps)}, dims:{len(axes)}")
+        if not input._data.ndim:
+            return input.clone()
+        forward, back = steps, tuple([-s for s in steps])
+    return linear_map("Roll", input, lambda a: np.roll(a, forward, axes), lambda g: np.roll(g, back, axes))
+
+
+@named
+def rot90(input: Tensor, k: int = 1, dims: Any = (0, 1)) -> Tensor:
+    """Turned by k times 90 degrees in the plane of two dimensions."""
+    check_tensor("input", input)
+    a, b = dimensions(list(dims), input._data.ndim)
+    return linear_map(
+        "Rot90", input, lambda x: np.rot90(x, k, (a, b)).copy(), lambda g: np.rot90(g, -k, (a, b))
+    )
+
+
+# -- Parts -------------------------------------------------------------------------------------
+
+
+@named
+def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
+    """``length`` elements from ``start`` along ``dim``, sharing memory."""
+    check_tensor("input", input)
+    if not input._data.ndim:
+        raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
+    axis, size = dimension(dim, input._data.ndim), 0
+    size = input._data.shape[axis]
+    first = int(start)
+    if not -size <= first <= size:
+        raise IndexError(f"Dimension out of range (expected to be in range of [-{size}, {size}], but got {first})")
+    first += size if first < 0 else 0
+    if length < 0:
+        raise RuntimeError("narrow(): length must be non-negative.")
+    if first + length > size:
+        raise RuntimeError(f"start ({first}) + length ({length}) exceeds dimension size ({size}).")
+    return sliced(input, (slice(None),) * axis + (slice(first, first + length),), "Slice")
+
+
+def sliced(input: Tensor, key: Any, name: str) -> Tensor:
+    """``input[key]`` for a key of numbers, slices and None: a view."""
+    shape = input._data.shape
+
+    def put(g: np.ndarray) -> np.ndarray:
+        full = np.zeros(shape, g.dtype)
+        full[key] = g
+        return full
+
+    return view(input, name, lambda a: a[key], put)
+
+
+@named
+def narrow_copy(input: Tensor, dim: int, start: int, length: int) -> Tensor:
+    """As ``narrow``, a copy."""
+    return narrow(input, dim, start, length).clone()
+
+
+@named
+def select(input: Tensor, dim: int, index: int) -> Tensor:
+    """Element ``index`` along ``dim``, sharing memory."""
+    check_tensor("input", input)
+    if not input._data.ndim:
+        raise IndexError("select() cannot be applied to a 0-dim tensor.")
+    axis = dimension(dim, input._data.ndim)
+    size = input._data.shape[axis]
+    if not -size <= index < size:
+        raise IndexError(f"select(): index {index} out of range for tensor of size {list(input.shape)} at dimension {axis}")
+    return sliced(input, (*(slice(None),) * axis, int(index), ...), "Select")
+
+
+@named
+def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """The diagonal of two dimensions, as the last dimension; sharing memory."""
+    check_tensor("input", input)
+    ndim, shape = input._data.ndim, input._data.shape
+    a, b = dimension(dim1, ndim), dimension(dim2, ndim)
+    if a == b:
+        raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
+
+    def take(x: np.ndarray) -> np.ndarray:
+        return _writable_diagonal(x, offset, a, b)
+
+    def put(g: np.ndarray) -> np.ndarray:
+        full = np.zeros(shape, g.dtype)
+        _writable_diagonal(full, offset, a, b)[...] = g
+        return full
+
+    return view(input, "Diagonal", take, put)
+
+
+def _writable_diagonal(x: np.ndarray, offset: int, a: int, b: int) -> np.ndarray:
+    # NumPy's own diagonal cannot be written to.
+    seen = np.diagonal(x, offset, a, b)
+    if x.flags.writeable:
+        seen.flags.writeable = True
+    return seen
+
+
+@named
+def diag(input: Tensor, diagonal: int = 0) -> Tensor:
+    """The diagonal of a matrix, or the matrix with a vector as its diagonal."""
+    check_tensor("input", input)
+    if input._data.ndim not in (1, 2):
+        raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {input._data.ndim}D")
+    if input._data.ndim == 2:
+        return globals()["diagonal"](input, diagonal).clone()
+    return diag_embed(input, diagonal)
+
+
+@named
+def diagflat(input: Tensor, offset: int = 0) -> Tensor:
+    """The matrix with all elements on its diagonal."""
+    return diag_embed(input.reshape(-1), offset)
+
+
+@named
+def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    """Matrices in two new dimensions, with the last dimension as their diagonals."""
+    check_tensor("input", input)
+    array = input._data
+    ndim = array.ndim + 1
+    a, b = dimension(dim1, ndim), dimension(dim2, ndim)
+    if a == b:
+        raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
+    n = array.shape[-1] + abs(offset)
+    rest = list(array.shape[:-1])
+    for d in sorted((a, b)):
+        rest.insert(d, n)
+    shape = tuple(rest)
+
+    def put(x: np.ndarray) -> np.ndarray:
+        full = np.zeros(shape, x.dtype)
+        _writable_diagonal(full, offset, a, b)[...] = x
+        return full
+
+    return linear_map("DiagEmbed", input, put, lambda g: np.diagonal(g, offset, a, b).copy())
+
+
+def _triangle(name: str, input: Tensor, diagonal: int, keep: Any) -> Tensor:
+    check_tensor("input", input)
+    if input._data.ndim < 2:
+        raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions")
+    return linear_map(name.title(), input, lambda a: keep(a, diagonal), lambda g: keep(g, diagonal))
+
+
+@named
+def tril(input: Tensor, diagonal: int = 0) -> Tensor:
+    """Zeros above the diagonal."""
+    return _triangle("tril", input, diagonal, np.tril)
+
+
+@named
+def triu(input: Tensor, diagonal: int = 0) -> Tensor:
+    """Zeros below the diagonal."""
+    return _triangle("triu", input, diagonal, np.triu)
+
+
+def tril_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None, layout: Any = None) -> Tensor:
+    """The row and column numbers of the elements on and below the diagonal."""
+    return _wrap(np.stack(np.tril_indices(row, offset, col)).astype(np.int64 if dtype is None else dtype.numpy))
+
+
+def triu_indices(row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None, layout: Any = None) -> Tensor:
+    """The row and column numbers of the elements on and above the diagonal."""
+    return _wrap(np.stack(np.triu_indices(row, offset, col)).astype(np.int64 if dtype is None else dtype.numpy))
+
+
+def _unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
+    """Windows of ``size`` elements along a dimension, ``step`` apart, in a new last dimension; sharing memory."""
+    return _windows(self, dimension, size, step)
+
+
+def _windows(input: Tensor, dim: int, size: int, step: int) -> Tensor:
+    axis, shape = dimension(dim, input._data.ndim), input._data.shape
+    length = shape[axis] if shape else 1
+    if not 0 <= size <= length:
+        raise RuntimeError(f"maximum size for tensor at dimension {axis} is {length} but size is {size}")
+    if step <= 0:
+        raise RuntimeError(f"step is {step} but must be > 0")
+    count = (length - size) // step + 1
+
+    def take(a: np.ndarray) -> np.ndarray:
+        a = a if a.ndim else a.reshape(1)
+        windows = np.lib.stride_tricks.sliding_window_view(a, size, axis, writeable=a.flags.writeable) if size else (
+            np.empty((*a.shape[:axis], length + 1, *a.shape[axis + 1 :], 0), a.dtype)
+        )
+        return windows[(slice(None),) * axis + (slice(0, (count - 1) * step + 1, step),)]
+
+    def put(g: np.ndarray) -> np.ndarray:
+        full = np.zeros(shape or (1,), g.dtype)
+        places = np.arange(count)[:, None] * step + np.arange(size)
+        np.add.at(np.moveaxis(full, axis, 0), places, np.moveaxis(np.moveaxis(g, axis, 0), -1, 1))
+        return full.reshape(shape)
+
+    return view(input, "Unfold", take, put)
+
+
+def unfold_copy(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
+    """As the method ``unfold``, a copy."""
+    return _windows(input, dimension, size, step).clone()
+
+
+# -- Repetition --------------------------------------------------------------------------------
+
+
+def _repeated(input: Tensor, sizes: tuple[int, ...]) -> Tensor:
+    shape = input._data.shape
+    extra = len(sizes) - len(shape)
+    if extra < 0:
+        raise RuntimeError(
+            "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor"
+        )
+    if any(n < 0 for n in sizes):
+        raise RuntimeError(f"Trying to create tensor with negative dimension: repeats {list(sizes)}")
+    padded = (1,) * extra + shape
+    split = tuple([n for pair in zip(sizes, padded, strict=True) for n in pair])
+
+    def add_up(g: np.ndarray) -> np.ndarray:
+        return g.reshape(split).sum(axis=tuple(range(0, len(split), 2))).reshape(shape)
+
+    return linear_map("Repeat", input, lambda a: np.tile(a, sizes), add_up)
+
+
+def _repeat(self: Tensor, *sizes: Any) -> Tensor:
+    """Copies side by side, so many along each dimension."""
+    return _repeated(self, tuple([int(n) for n in _sizes(sizes)]))
+
+
+@named
+def tile(input: Tensor, *dims: Any) -> Tensor:
+    """As ``repeat``, where there may be fewer numbers than dimensions."""
+    check_tensor("input", input)
+    sizes = tuple(_sizes(dims))
+    return _repeated(input, (1,) * (input._data.ndim - len(sizes)) + sizes)
+
+
+@named
+def repeat_interleave(input: Any, repeats: Any = None, dim: int | None = None, *, output_size: Any = None) -> Tensor:
+    """Each element so many times, one after the other, of all or along ``dim``."""
+    check_tensor("input", input)
+    if repeats is None:
+        return _wrap(np.repeat(np.arange(input._data.size), input._data))
+    counts = repeats._data if isinstance(repeats, Tensor) else repeats
+    if np.any(np.asarray(counts) < 0):
+        raise RuntimeError("repeats can not be negative")
+    x = input
+    if dim is None:
+        x, axis = ravel(input), 0
+    else:
+        axis = dimension(dim, x._data.ndim)
+        x = x if x._data.ndim else x.reshape(1)
+    n = x._data.shape[axis]
+    if np.ndim(counts) == 1 and len(counts) not in (1, n):
+        raise RuntimeError("repeats must have the same size as input along dim")
+    places = np.repeat(np.arange(n), counts)
+    shape = x._data.shape
+
+    def add_up(g: np.ndarray) -> np.ndarray:
+        full = np.zeros(shape, g.dtype)
+        np.add.at(np.moveaxis(full, axis, 0), places, np.moveaxis(g, axis, 0))
+        return full
+
+    return linear_map("RepeatInterleave", x, lambda a: np.take(a, places, axis), add_up)
+
+
+# -- Memory ------------------------------------------------------------------------------------
+
+
+def _contiguous(self: Tensor, memory_format: Any = None) -> Tensor:
+    """Itself if its elements lie one after the other in memory, otherwise a copy for which that is so."""
+    if self._data.flags.c_contiguous:
+        return self
+    return mapped("Clone", self, np.ascontiguousarray(self._data), lambda grad: grad)
+
+
+def _is_contiguous(self: Tensor, memory_format: Any = None) -> bool:
+    """Whether the elements lie in memory in the order of their indices."""
+    return self._data.flags.c_contiguous
+
+
+def _stride(self: Tensor, dim: int | None = None) -> Any:
+    """How many elements lie in memory from one to the next along each dimension, or one."""
+    steps = tuple([s // self._data.itemsize for s in self._data.strides])
+    return steps if dim is None else steps[dimension(dim, len(steps))]
+
+
+def _storage_offset(self: Tensor) -> int:
+    """The place of the first element in the memory that it belongs to."""
+    owner = self._data
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    return (self._data.ctypes.data - owner.ctypes.data) // self._data.itemsize
+
+
+def _data_ptr(self: Tensor) -> int:
+    """The address of the first element, 0 where there is none."""
+    return self._data.ctypes.data if self._data.size else 0
+
+
+def _size(self: Tensor, dim: int | None = None) -> Any:
+    """The shape, or the size of one dimension."""
+    if dim is None:
+        return self.shape
+    if not self._data.ndim:
+        raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
+    return self._data.shape[dimension(dim, self._data.ndim)]
+
+
+METHODS = {
+    "reshape": _method_reshape, "view": _view, "view_as": _view_as, "reshape_as": _reshape_as, "expand": _expand,
+    "expand_as": _expand_as, "permute": _permute, "repeat": _repeat, "unfold": _unfold, "contiguous": _contiguous,
+    "is_contiguous": _is_contiguous, "stride": _stride, "storage_offset": _storage_offset, "data_ptr": _data_ptr,
+    "size": _size,
+}  # fmt: skip
+PROPERTIES = {"T": _T, "mT": _mT, "H": _mT, "mH": _mT}
+IN_PLACE = ("tril", "triu")
+# These change what the tensor itself looks like, not its elements.
+RESHAPES = ("squeeze", "unsqueeze", "t", "transpose", "swapaxes", "swapdims")
+OPERATORS: dict[str, Any] = {}

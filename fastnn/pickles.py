@@ -1,0 +1,462 @@
+"""Pickles under PyTorch's names: written so that PyTorch reads them, read so that they can do no harm.
+
+A pickle is a program. :class:`Reader` runs one with the few instructions that make data, and calls nothing but what
+is in a list: a file from a stranger can make numbers and containers, not run code. The list is that of PyTorch's
+``weights_only`` loading. May import ``tensor``, ``dtypes``, ``devices``, ``flat`` and ``nn.parameter``.
+"""
+
+from __future__ import annotations
+
+import collections
+import enum
+import functools
+import pickle
+import re
+import sys
+from collections.abc import Callable
+from pickle import UnpicklingError
+from typing import IO, Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from fastnn import dtypes
+from fastnn.devices import device
+from fastnn.dtypes import dtype, from_numpy_dtype
+from fastnn.errors import DTypeError
+from fastnn.flat import is_place
+from fastnn.nn.parameter import Parameter
+from fastnn.tensor import Size, Tensor, _wrap
+
+# PyTorch's classes of storages, and NumPy's names for what is in them.
+_STORAGES = {
+    "FloatStorage": "float32", "DoubleStorage": "float64", "HalfStorage": "float16", "LongStorage": "int64",
+    "IntStorage": "int32", "ShortStorage": "int16", "CharStorage": "int8", "ByteStorage": "uint8",
+    "BoolStorage": "bool", "UntypedStorage": "uint8", "ComplexFloatStorage": "complex64",
+    "ComplexDoubleStorage": "complex128", "BFloat16Storage": "bfloat16",
+}  # fmt: skip
+_STORAGE_NAMES = {kind: name for name, kind in _STORAGES.items() if name != "UntypedStorage"}
+_MISSING = ("bfloat16", "complex64", "complex128", "uint16", "uint32", "uint64", "complex32")
+
+
+class Storage(NamedTuple):
+    """The memory of one or more tensors: a vector of numbers, and its name in the file."""
+
+    array: np.ndarray
+    key: str
+
+
+class _Global:
+    """A name of another library, which need not be installed."""
+
+    def __init__(self, module: str, name: str) -> None:
+        self.line = f"c{module}\n{name}\n".encode()
+
+    def __call__(self, *args: Any) -> Any:
+        raise NotImplementedError("a name to be written, not to be called")
+
+
+# One object per name, so that a pickle writes each name once.
+_global = functools.cache(_Global)
+
+
+# -- Writing ----------------------------------------------------------------------------------
+
+
+class Writer(pickle._Pickler):
+    """Pickles an object; tensors are written as references to ``storages``, which the caller stores."""
+
+    dispatch: ClassVar[dict[Any, Any]] = dict(pickle._Pickler.dispatch)
+
+    def __init__(self, file: IO[bytes], protocol: int) -> None:
+        super().__init__(file, protocol)
+        self.storages: dict[Any, Storage] = {}
+        # An address names memory only as long as that lives; a storage's own array may be a copy.
+        self._kept: list[np.ndarray] = []
+
+    def persistent_id(self, obj: Any) -> Any:
+        if type(obj) is not Storage:
+            return None
+        kind = _global("torch", _STORAGE_NAMES[obj.array.dtype.name])
+        return ("storage", kind, obj.key, "cpu", obj.array.size)
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, Parameter):
+            plain = _wrap(obj._data)
+            return _global("torch._utils", "_rebuild_parameter"), (plain, obj.requires_grad, collections.OrderedDict())
+        if isinstance(obj, Tensor):
+            storage, offset, strides = self._place_of(obj._data)
+            hooks: Any = collections.OrderedDict()
+            args: tuple[Any, ...] = (storage, offset, obj._data.shape, strides, obj.requires_grad, hooks)
+            return _global("torch._utils", "_rebuild_tensor_v2"), args
+        if isinstance(obj, Size):
+            return _global("torch", "Size"), (tuple(obj),)
+        if isinstance(obj, device):
+            return _global("torch", "device"), obj.__reduce__()[1]
+        return NotImplemented
+
+    def _save_global(self, obj: _Global) -> None:
+        self.write(obj.line)  # type: ignore[attr-defined]
+        self.memoize(obj)  # type: ignore[attr-defined]
+
+    def _save_dtype(self, obj: dtype) -> None:
+        self.save(_global("torch", obj.name))  # type: ignore[attr-defined]
+
+    dispatch[_Global] = _save_global
+    dispatch[dtype] = _save_dtype
+
+    def _place_of(self, array: np.ndarray) -> tuple[Storage, int, tuple[int, ...]]:
+        """The storage that an array lies in, with offset and strides there, in elements."""
+        root, size = array, array.itemsize
+        while isinstance(root.base, np.ndarray):
+            root = root.base
+        offset = _address(array) - _address(root)
+        whole = root.flags.c_contiguous or root.flags.f_contiguous
+        fits = root.dtype == array.dtype and offset % size == 0 and all(s >= 0 and s % size == 0 for s in array.strides)
+        # Parameters lie in memory as kernels want them: others get them in the order of their indices.
+        if whole and fits and not is_place(root):
+            key: Any = (_address(root), root.nbytes, root.dtype)
+            strides = tuple([s // size for s in array.strides])
+            return self._storage(key, root, lambda: root.ravel("K")), offset // size, strides
+        key = (_address(array), array.shape, array.strides, array.dtype)
+        return self._storage(key, array, lambda: np.ascontiguousarray(array).reshape(-1)), 0, _compact(array.shape)
+
+    def _storage(self, key: Any, array: np.ndarray, contents: Callable[[], np.ndarray]) -> Storage:
+        if key not in self.storages:
+            self._kept.append(array)
+            self.storages[key] = Storage(contents(), str(len(self.storages)))
+        return self.storages[key]
+
+
+def _address(array: np.ndarray) -> int:
+    return array.__array_interface__["data"][0]
+
+
+def _compact(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The strides, in elements, of an array in the order of its indices."""
+    strides = [1]
+    for n in reversed(shape[1:]):
+        strides.append(strides[-1] * max(n, 1))
+    return tuple(reversed(strides)) if shape else ()
+
+
+# -- What a pickle may call -------------------------------------------------------------------
+
+
+def _strided(array: np.ndarray, offset: Any, size: Any, stride: Any) -> Tensor:
+    numbers = (offset, *size, *stride)
+    if len(size) != len(stride) or any(type(n) is not int or n < 0 for n in numbers):
+        raise UnpicklingError(f"a tensor of size {size}, stride {stride} and offset {offset} is not possible")
+    if not all(size):
+        return _wrap(np.empty(size, array.dtype))
+    if offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True)) >= array.size:
+        raise UnpicklingError(
+            f"a tensor of size {tuple(size)}, stride {tuple(stride)} and offset {offset} does not fit into a storage "
+            f"of {array.size} elements"
+        )
+    step = array.itemsize
+    return _wrap(np.ndarray(tuple(size), array.dtype, array, offset * step, tuple([s * step for s in stride])))
+
+
+def _rebuild_tensor(storage: Storage, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
+    return _strided(_checked(storage, Storage).array, offset, tuple(size), tuple(stride))
+
+
+def _rebuild_tensor_v2(
+    storage: Storage, offset: int, size: Any, stride: Any, requires_grad: bool, hooks: Any, metadata: Any = None
+) -> Tensor:
+    return _rebuild_tensor(storage, offset, size, stride).requires_grad_(requires_grad)
+
+
+def _rebuild_tensor_v3(
+    storage: Storage, offset: int, size: Any, stride: Any, requires_grad: bool, hooks: Any, kind: dtype,
+    metadata: Any = None,
+) -> Tensor:  # fmt: skip
+    array = _checked(storage, Storage).array.view(_checked(kind, dtype).numpy)
+    return _strided(array, offset, tuple(size), tuple(stride)).requires_grad_(requires_grad)
+
+
+def _rebuild_parameter(data: Tensor, requires_grad: bool, hooks: Any, state: Any = None) -> Parameter:
+    return Parameter(_checked(data, Tensor), bool(requires_grad))
+
+
+def _rebuild_from_type(function: Any, kind: Any, args: Any, state: Any) -> Any:
+    # What a tensor carries as attributes beside its numbers is dropped: fastnn's have none.
+    if function not in (_rebuild_tensor, _rebuild_tensor_v2, _rebuild_tensor_v3, _rebuild_parameter):
+        raise UnpicklingError(f"a tensor cannot be made by {function}")
+    return function(*args)
+
+
+def _bytes_of(text: str, encoding: str = "latin1") -> bytes:
+    # Other codecs are programs of their own, and looking one up imports it.
+    if encoding not in ("latin1", "latin-1"):
+        raise UnpicklingError(f"bytes in encoding {encoding!r} are not read")
+    return text.encode("latin1")
+
+
+def _bytearray_of(*args: Any) -> bytearray:
+    # A number would ask for that much memory.
+    if args and not isinstance(args[0], (bytes, str)):
+        raise UnpicklingError(f"a bytearray of {type(args[0]).__name__} is not read")
+    return bytearray(_bytes_of(*args) if args and isinstance(args[0], str) else args[0] if args else b"")
+
+
+def _size_of(sizes: Any) -> Size:
+    return Size(sizes)
+
+
+def _checked(value: Any, kind: type) -> Any:
+    if not isinstance(value, kind):
+        raise UnpicklingError(f"found {type(value).__name__} where {kind.__name__} belongs")
+    return value
+
+
+_CALLABLE: dict[str, Any] = {
+    "collections.OrderedDict": collections.OrderedDict,
+    "collections.Counter": collections.Counter,
+    "builtins.set": set,
+    "builtins.frozenset": frozenset,
+    "builtins.complex": complex,
+    "builtins.bytearray": _bytearray_of,
+    "_codecs.encode": _bytes_of,
+    "torch.Size": _size_of,
+    "torch.device": device,
+    "torch._utils._rebuild_tensor": _rebuild_tensor,
+    "torch._utils._rebuild_tensor_v2": _rebuild_tensor_v2,
+    "torch._utils._rebuild_tensor_v3": _rebuild_tensor_v3,
+    "torch._utils._rebuild_parameter": _rebuild_parameter,
+    "torch._utils._rebuild_parameter_with_state": _rebuild_parameter,
+    "torch._tensor._rebuild_from_type_v2": _rebuild_from_type,
+}
+# Names that stand for themselves; the types of storages are found by `_STORAGES`.
+_VALUES: dict[str, Any] = {
+    "torch.Tensor": Tensor,
+    "torch.nn.parameter.Parameter": Parameter,
+    "torch.bool": dtypes.bool_,
+    **{f"torch.{d.name}": d for d in dtypes._BY_NUMPY.values()},
+}
+
+
+@functools.cache
+def _trusted() -> dict[str, Any]:
+    """What may be called beside that where the caller trusts the file: plain values of the standard library and NumPy.
+
+    Each makes a value from values; none of them runs code that it is given, opens or imports anything.
+    """
+    import argparse
+    import datetime
+    import decimal
+    import pathlib
+    import types
+
+    found = [collections.defaultdict, collections.deque, types.SimpleNamespace, argparse.Namespace, decimal.Decimal]
+    found += [datetime.date, datetime.datetime, datetime.time, datetime.timedelta, datetime.timezone]
+    found += [pathlib.PurePosixPath, pathlib.PureWindowsPath, type(pathlib.Path())]
+    names = {f"{c.__module__}.{c.__qualname__}": c for c in found}
+    names |= {f"pathlib.{c.__name__}": c for c in found if issubclass(c, pathlib.PurePath)}
+    function: Any
+    for function in (np.zeros(1).__reduce__()[0], np.float32(1).__reduce__()[0]):
+        names |= {f"numpy.{core}.multiarray.{function.__name__}": function for core in ("core", "_core")}
+    return names | {
+        "numpy.dtype": np.dtype, "builtins.range": range, "builtins.xrange": range, "builtins.slice": slice,
+        "fastnn.random._restored": sys.modules["fastnn.random"].__dict__["_restored"],
+    }  # fmt: skip
+
+
+def _trusted_values() -> dict[str, Any]:
+    kinds: list[Any] = [list, dict, tuple, int, float, str, bool, bytes]
+    return {f"builtins.{k.__name__}": k for k in kinds} | {"numpy.ndarray": np.ndarray}
+
+
+_NUMPY = (np.ndarray, np.dtype)
+
+# Allowed by the user, by name.
+safe_globals: dict[str, Any] = {}
+
+
+# -- Reading ----------------------------------------------------------------------------------
+
+_INSTRUCTIONS = """
+    PROTO FRAME STOP NONE NEWTRUE NEWFALSE INT BININT BININT1 BININT2 LONG LONG1 LONG4 FLOAT BINFLOAT STRING BINSTRING
+    SHORT_BINSTRING UNICODE BINUNICODE SHORT_BINUNICODE BINUNICODE8 BINBYTES SHORT_BINBYTES BINBYTES8 TUPLE TUPLE1
+    TUPLE2 TUPLE3 EMPTY_TUPLE LIST EMPTY_LIST DICT EMPTY_DICT EMPTY_SET FROZENSET MARK POP POP_MARK DUP GET BINGET
+    LONG_BINGET PUT BINPUT LONG_BINPUT MEMOIZE GLOBAL STACK_GLOBAL BINPERSID
+"""
+_CODES = [getattr(pickle, name)[0] for name in re.findall(r"\w+", _INSTRUCTIONS)]
+
+
+class Reader(pickle._Unpickler):
+    """Runs a pickle with instructions that make data, and calls only what is allowed.
+
+    Args:
+        file: where the pickle is; read up to its end and no further.
+        storage: gives the array of a storage, from its NumPy dtype, its key and the number of elements.
+        trusted: whether objects are allowed of the plain classes of ``_trusted``, of Modules and other classes of
+            fastnn, and of classes that are defined in ``__main__``. Nothing is ever imported.
+    """
+
+    dispatch: ClassVar[dict[int, Any]] = {code: pickle._Unpickler.dispatch[code] for code in _CODES}
+
+    def __init__(
+        self, file: IO[bytes], storage: Callable[[np.dtype, str, int], np.ndarray], trusted: bool, encoding: str
+    ) -> None:
+        super().__init__(file, encoding=encoding)
+        self._find_storage, self._trusted = storage, trusted
+        self._storages: dict[str, Storage] = {}
+        self._callable = [*_CALLABLE.values(), *safe_globals.values(), *(_trusted().values() if trusted else ())]
+        self._found_classes: list[type] = []
+
+    def load(self) -> Any:
+        """The object. Raises: UnpicklingError for what is damaged or not allowed."""
+        try:
+            return super().load()
+        except (UnpicklingError, DTypeError, MemoryError):
+            raise
+        except Exception as error:
+            # A pickle that is cut off or changed fails anywhere.
+            raise UnpicklingError(f"the pickle is damaged or makes what fastnn does not read: {error!r}") from error
+
+    def find_class(self, module: str, name: str) -> Any:
+        module = {"__builtin__": "builtins", "copy_reg": "copyreg"}.get(module, module)
+        full = f"{module}.{name}"
+        for known in (_CALLABLE, safe_globals, _VALUES):
+            if full in known:
+                return known[full]
+        if module in ("torch", "torch.storage") and name in _STORAGES:
+            return _StorageType(_STORAGES[name])
+        if module == "torch" and name in _MISSING:
+            raise DTypeError(f"the file holds numbers of dtype {full}, which fastnn has not")
+        if self._trusted:
+            for known in (_trusted(), _trusted_values()):
+                if full in known:
+                    return known[full]
+            return self._find_trusted(module, name)
+        raise UnpicklingError(
+            f"Weights only load failed: GLOBAL {full} is not allowed by default. Use "
+            f"`fastnn.serialization.add_safe_globals([{name}])` to allow it, or `weights_only=False` for a file that "
+            "holds whole modules"
+        )
+
+    def _find_trusted(self, module: str, name: str) -> Any:
+        if module.partition(".")[0] == "torch":
+            raise UnpicklingError(
+                f"the file holds an object of PyTorch's own, {module}.{name}; fastnn reads tensors, containers of them "
+                "and state dicts: save model.state_dict()"
+            )
+        found: Any = sys.modules.get(module)
+        for part in name.split("."):
+            found = getattr(found, part, None)
+        from fastnn.nn.module import Module
+
+        defined = str(getattr(found, "__module__", ""))
+        if isinstance(found, type):
+            ours = defined.startswith("fastnn.") and not defined.startswith("fastnn.kernels")
+            if issubclass(found, Module) or ours or module == defined == "__main__":
+                self._found_classes.append(found)
+                return found
+        elif callable(found) and module == defined and module.startswith(("fastnn.nn.", "fastnn.functions")):
+            # As a value, such as an activation that a module keeps; it is not called here.
+            return found
+        raise UnpicklingError(
+            f"GLOBAL {module}.{name} is not allowed: only classes of fastnn, subclasses of Module, and classes defined "
+            "in the main program are, and only those that exist already. Define or import the class first, or use "
+            f"`fastnn.serialization.add_safe_globals([{name}])`"
+        )
+
+    def _allows(self, found: Any) -> bool:
+        return any(found is allowed for allowed in self._callable)
+
+    def _is_enum(self, found: Any) -> bool:
+        return isinstance(found, enum.EnumMeta) and found in self._found_classes
+
+    def load_reduce(self) -> None:
+        args, function = self.stack.pop(), self.stack[-1]  # type: ignore[attr-defined]
+        if not (self._allows(function) or self._is_enum(function)):
+            raise UnpicklingError(f"the pickle calls {function}, which is not allowed")
+        self.stack[-1] = function(*args)  # type: ignore[attr-defined]
+
+    def load_newobj(self) -> None:
+        args, kind = self.stack.pop(), self.stack.pop()  # type: ignore[attr-defined]
+        if kind in (dict, list, set) or not (self._allows(kind) or kind in self._found_classes):
+            raise UnpicklingError(f"the pickle makes an object of {kind}, which is not allowed")
+        self.append(kind.__new__(kind, *args))  # type: ignore[attr-defined]
+
+    def load_build(self) -> None:
+        state, made = self.stack[-1], self.stack[-2]  # type: ignore[attr-defined]
+        kind = type(made)
+        if kind is collections.OrderedDict:
+            self.stack.pop()  # type: ignore[attr-defined]
+            made.__dict__.update(_checked(state, dict))
+        elif kind in self._found_classes or self._allows(kind) or (self._trusted and isinstance(made, _NUMPY)):
+            super().load_build()  # type: ignore[misc]
+        else:
+            raise UnpicklingError(f"the pickle changes an object of {kind}, which is not allowed")
+
+    def _check_target(self, target: Any, *kinds: type) -> None:
+        if not (type(target) in kinds or type(target) in self._found_classes or self._allows(type(target))):
+            raise UnpicklingError(f"the pickle puts items into an object of {type(target)}, which is not allowed")
+
+    def load_append(self) -> None:
+        self._check_target(self.stack[-2], list)  # type: ignore[attr-defined]
+        super().load_append()  # type: ignore[misc]
+
+    def load_appends(self) -> None:
+        self._check_target(self.metastack[-1][-1], list)  # type: ignore[attr-defined]
+        super().load_appends()  # type: ignore[misc]
+
+    def load_setitem(self) -> None:
+        self._check_target(self.stack[-3], dict)  # type: ignore[attr-defined]
+        super().load_setitem()  # type: ignore[misc]
+
+    def load_setitems(self) -> None:
+        self._check_target(self.metastack[-1][-1], dict)  # type: ignore[attr-defined]
+        super().load_setitems()  # type: ignore[misc]
+
+    def load_additems(self) -> None:
+        self._check_target(self.metastack[-1][-1], set)  # type: ignore[attr-defined]
+        super().load_additems()  # type: ignore[misc]
+
+    dispatch |= {
+        pickle.REDUCE[0]: load_reduce,
+        pickle.NEWOBJ[0]: load_newobj,
+        pickle.BUILD[0]: load_build,
+        pickle.APPEND[0]: load_append,
+        pickle.APPENDS[0]: load_appends,
+        pickle.SETITEM[0]: load_setitem,
+        pickle.SETITEMS[0]: load_setitems,
+        pickle.ADDITEMS[0]: load_additems,
+    }
+
+    def persistent_load(self, pid: Any) -> Storage:
+        if not isinstance(pid, tuple) or len(pid) not in (5, 6) or pid[0] not in ("storage", b"storage"):
+            raise UnpicklingError(f"the pickle refers to {pid!r}, which is no storage")
+        kind, key, numel = _checked(pid[1], _StorageType), str(pid[2]), pid[4]
+        if type(numel) is not int or numel < 0:
+            raise UnpicklingError(f"a storage cannot have {numel!r} elements")
+        if key not in self._storages:
+            self._storages[key] = Storage(self._find_storage(kind.dtype, key, numel), key)
+        elif self._storages[key].array.dtype != kind.dtype:
+            raise UnpicklingError(f"storage {key} is read as {kind.dtype} and as {self._storages[key].array.dtype}")
+        view = pid[5] if len(pid) == 6 else None
+        if view is None:
+            return self._storages[key]
+        # PyTorch before 0.4 wrote views of storages: key, offset, size.
+        view_key, offset, size = view
+        array = _strided(self._storages[key].array, offset, (size,), (1,))._data
+        return self._storages.setdefault(str(view_key), Storage(array, str(view_key)))
+
+
+class _StorageType:
+    """A type of storage in PyTorch."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    @property
+    def dtype(self) -> np.dtype:
+        """NumPy's type; DTypeError where fastnn has no such tensors."""
+        try:
+            kind = np.dtype(self.name)
+            from_numpy_dtype(kind)
+        except TypeError:
+            raise DTypeError(f"the file holds numbers of dtype {self.name}, which fastnn has not") from None
+        return kind

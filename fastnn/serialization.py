@@ -1,0 +1,318 @@
+"""``save`` and ``load``: checkpoints in PyTorch's file format, without PyTorch.
+
+A checkpoint is a zip archive with one pickle (``data.pkl``) and the memory of each tensor (``data/0``, ``data/1``,
+...). May import ``pickles``.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+import pickle
+import struct
+import sys
+import zipfile
+import zlib
+from collections.abc import Iterator
+from pathlib import Path
+from types import TracebackType
+from typing import IO, Any
+
+import numpy as np
+
+from fastnn import pickles
+from fastnn.devices import check_device
+
+# Where a record begins, as PyTorch lays them, so that it can map them into memory.
+_ALIGNMENT = 64
+_ZIP_MAGIC = b"PK\x03\x04"
+_LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
+_LEGACY_PROTOCOL = 1001
+
+
+class _NoFolder(FileNotFoundError, RuntimeError):
+    """The folder to save in does not exist: FileNotFoundError, which PyTorch calls RuntimeError."""
+
+
+@contextlib.contextmanager
+def _opened(f: Any, mode: str) -> Iterator[IO[bytes]]:
+    if not isinstance(f, (str, os.PathLike)):
+        wanted = ("read", "seek", "tell") if mode == "rb" else ("write",)
+        missing = [name for name in wanted if not hasattr(f, name)]
+        if missing:
+            raise AttributeError(
+                f"expected 'f' to be string, path, or a file-like object with '{missing[0]}', found {type(f).__name__}"
+            )
+        yield f
+        return
+    if mode == "wb" and not Path(f).parent.is_dir():
+        raise _NoFolder(f"Parent directory {Path(f).parent} does not exist.")
+    with open(f, mode) as file:
+        yield file
+
+
+# -- Saving -----------------------------------------------------------------------------------
+
+
+def save(
+    obj: Any,
+    f: str | os.PathLike[str] | IO[bytes],
+    pickle_module: Any = None,
+    pickle_protocol: int = 2,
+    _use_new_zipfile_serialization: bool = True,
+) -> None:
+    """Save an object to a file that :func:`load` and ``torch.load(weights_only=True)`` read.
+
+    Tensors that share memory share it after loading, with the same strides; as in PyTorch the whole memory is
+    saved, of which a tensor may be a small view. Parameters are saved in the order of their indices.
+
+    A whole Module is saved by the name of its class and its attributes. It can be loaded by fastnn only, with
+    ``weights_only=False``, where that class exists; better save ``model.state_dict()``.
+
+    Args:
+        obj: tensors, numbers, strings, and lists, tuples and dictionaries of them; other objects as pickle does.
+        f: a path, or a file opened for writing bytes.
+        pickle_module, _use_new_zipfile_serialization: accepted, and without effect.
+        pickle_protocol: the pickle's version; PyTorch reads 2.
+
+    Raises: RuntimeError (a FileNotFoundError) where the folder does not exist; pickle.PicklingError and others
+        for what cannot be pickled, before anything is written.
+
+    >>> import fastnn, io
+    >>> file = io.BytesIO()
+    >>> fastnn.save({"w": fastnn.ones(2), "epoch": 3}, file)
+    >>> _ = file.seek(0)
+    >>> fastnn.load(file)
+    {'w': tensor([1., 1.]), 'epoch': 3}
+    """
+    data = io.BytesIO()
+    writer = pickles.Writer(data, pickle_protocol)
+    writer.dump(obj)
+    name = Path(f).stem if isinstance(f, (str, os.PathLike)) else "archive"
+    with _opened(f, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        folder = name if name.isascii() and name else "archive"
+        _write(archive, f"{folder}/data.pkl", data.getbuffer())
+        _write(archive, f"{folder}/.format_version", b"1")
+        _write(archive, f"{folder}/.storage_alignment", str(_ALIGNMENT).encode())
+        _write(archive, f"{folder}/byteorder", sys.byteorder.encode())
+        for storage in writer.storages.values():
+            _write(archive, f"{folder}/data/{storage.key}", _bytes(storage.array))
+        _write(archive, f"{folder}/version", b"3\n")
+
+
+def _write(archive: zipfile.ZipFile, name: str, data: Any) -> None:
+    info = zipfile.ZipInfo(name)
+    info.file_size = len(data)
+    large = info.file_size * 1.05 > zipfile.ZIP64_LIMIT
+    # The record begins after a header of 30 bytes, the name and the extra fields, of which one is padding.
+    start = archive.start_dir + 30 + len(name) + 4 + (20 if large else 0)
+    padding = -start % _ALIGNMENT
+    info.extra = struct.pack("<2sH", b"FB", padding) + b"Z" * padding
+    with archive.open(info, "w", force_zip64=large) as record:
+        record.write(data)
+
+
+def _bytes(array: np.ndarray) -> Any:
+    return array.view(np.uint8).data if array.size else b""
+
+
+# -- Loading ----------------------------------------------------------------------------------
+
+
+def load(
+    f: str | os.PathLike[str] | IO[bytes],
+    map_location: Any = None,
+    pickle_module: Any = None,
+    *,
+    weights_only: bool | None = None,
+    mmap: bool | None = None,
+    **pickle_load_args: Any,
+) -> Any:
+    """Load what :func:`save` or PyTorch saved; a file can make data, and never run code.
+
+    Read are zip checkpoints, and those of PyTorch before 1.6. What lay on another device comes to the CPU.
+
+    With ``weights_only=False`` more is read, and still no code of the file's choosing is run, nor anything
+    imported: plain values of NumPy and the standard library, and objects of classes of fastnn, of subclasses of
+    Module, and of classes defined in the main program, if these exist when ``load`` is called. Other classes are
+    allowed by ``fastnn.serialization.add_safe_globals``. A whole module that PyTorch saved is not read.
+
+    Args:
+        f: a path, or a file opened for reading bytes, that can seek.
+        map_location: accepted; a device other than the CPU is an error.
+        pickle_module, mmap: accepted.
+        weights_only: read tensors and containers only; the default.
+        pickle_load_args: ``encoding`` of strings written by Python 2.
+
+    Raises: FileNotFoundError; RuntimeError for a damaged archive; pickle.UnpicklingError for a file that is no
+        checkpoint, is damaged, or holds what is not allowed; EOFError for an empty file; TypeError for numbers of
+        a dtype that fastnn has not.
+    """
+    _check_location(map_location)
+    trusted = not weights_only if weights_only is not None else pickle_module is not None
+    encoding = pickle_load_args.pop("encoding", "utf-8")
+    if pickle_load_args:
+        raise TypeError(f"load() got unexpected arguments {sorted(pickle_load_args)}")
+    with _opened(f, "rb") as file:
+        start = file.tell()
+        head = file.read(len(_ZIP_MAGIC))
+        file.seek(start)
+        if not head:
+            raise EOFError("Ran out of input: the file is empty, or was read to its end before")
+        try:
+            if head != _ZIP_MAGIC:
+                return _load_legacy(file, trusted, encoding)
+            with zipfile.ZipFile(file) as archive:
+                return _load_zip(archive, trusted, encoding)
+        except (pickle.UnpicklingError, RuntimeError, MemoryError):
+            raise
+        except (zipfile.BadZipFile, OSError, zlib.error) as error:
+            raise RuntimeError(f"failed reading zip archive, the file is damaged or no checkpoint: {error}") from error
+        except Exception as error:
+            # What is damaged can fail anywhere.
+            raise pickle.UnpicklingError(f"the file is damaged: {error!r}") from error
+
+
+def _check_location(location: Any) -> None:
+    targets = location.values() if isinstance(location, dict) else [] if callable(location) else [location]
+    for target in targets:
+        if target is not None and str(target).partition(":")[0] != "cpu":
+            check_device(target)
+
+
+def _load_zip(archive: zipfile.ZipFile, trusted: bool, encoding: str) -> Any:
+    names = set(archive.namelist())
+    folder = next((n[: -len("data.pkl")] for n in names if n.count("/") == 1 and n.endswith("/data.pkl")), None)
+    if folder is None:
+        raise RuntimeError("the archive has no data.pkl: it is no checkpoint of PyTorch or fastnn")
+    if f"{folder}constants.pkl" in names:
+        raise RuntimeError("the archive is a TorchScript program, which fastnn does not read; save a state dict")
+    order = archive.read(f"{folder}byteorder").decode() if f"{folder}byteorder" in names else "little"
+
+    def storage(kind: np.dtype, key: str, numel: int) -> np.ndarray:
+        name = f"{folder}data/{key}"
+        if name not in names:
+            raise pickle.UnpicklingError(f"the archive has no record {name}")
+        info = archive.getinfo(name)
+        # Before memory is reserved for what the pickle says.
+        if info.file_size != numel * kind.itemsize:
+            raise pickle.UnpicklingError(
+                f"record {name} has {info.file_size} bytes; {numel} elements of {kind} need {numel * kind.itemsize}"
+            )
+        with archive.open(info) as record:
+            return _read(record, kind, numel, order)
+
+    return pickles.Reader(io.BytesIO(archive.read(f"{folder}data.pkl")), storage, trusted, encoding).load()
+
+
+def _read(file: Any, kind: np.dtype, numel: int, order: str) -> np.ndarray:
+    """So many elements from a file, in this machine's order of bytes."""
+    array = np.empty(numel, kind)
+    room, at = memoryview(_bytes(array)), 0
+    while at < len(room):
+        piece = file.read(min(len(room) - at, 1 << 24))
+        if not piece:
+            raise pickle.UnpicklingError(f"the file ends after {at} of {len(room)} bytes of a tensor")
+        room[at : at + len(piece)] = piece
+        at += len(piece)
+    if order != sys.byteorder:
+        array.byteswap(inplace=True)
+    # A byte that is neither 0 nor 1 would be a third truth.
+    return array.view(np.uint8) != 0 if kind == np.bool_ else array
+
+
+def _load_legacy(file: IO[bytes], trusted: bool, encoding: str) -> Any:
+    """A checkpoint of PyTorch before 1.6: four pickles, the keys of the storages, and their contents."""
+    arrays: dict[str, np.ndarray] = {}
+    start = file.tell()
+    file.seek(0, os.SEEK_END)
+    size = file.tell() - start
+    file.seek(start)
+
+    def storage(kind: np.dtype, key: str, numel: int) -> np.ndarray:
+        if numel * kind.itemsize > size:
+            raise pickle.UnpicklingError(f"{numel} elements of {kind} do not fit into a file of {size} bytes")
+        return arrays.setdefault(key, np.zeros(numel, kind))
+
+    def part(allowed: bool = False) -> Any:
+        return pickles.Reader(file, storage, allowed, encoding).load()
+
+    try:
+        magic = part()
+        if magic != _LEGACY_MAGIC or part() != _LEGACY_PROTOCOL:
+            raise pickle.UnpicklingError("the first pickle is not that of a checkpoint")
+        order = "little" if part().get("little_endian", True) else "big"
+    except (pickle.UnpicklingError, AttributeError) as error:
+        raise pickle.UnpicklingError(
+            f"Weights only load failed: the file is neither a zip checkpoint nor one of PyTorch before 1.6 ({error})"
+        ) from error
+    # The numbers come after the object, which is made twice: to find out what they are, then of them.
+    here = file.tell()
+    part(trusted)
+    for key in part():
+        (count,) = struct.unpack("<q", file.read(8))
+        array = arrays.get(str(key))
+        if array is None or count != array.size:
+            raise pickle.UnpicklingError(f"storage {key!r} has {count} elements in the file, not what tensors expect")
+        array[...] = _read(file, array.dtype, count, order)
+    file.seek(here)
+    return part(trusted)
+
+
+# -- What the user allows ---------------------------------------------------------------------
+
+
+def add_safe_globals(safe_globals: list[Any]) -> None:
+    """Allow :func:`load` to make objects of these classes and to call these functions.
+
+    An element may be a pair of the object and the name that files have for it.
+
+    >>> import fastnn
+    >>> class Settings: pass
+    >>> fastnn.serialization.add_safe_globals([Settings])
+    >>> Settings in fastnn.serialization.get_safe_globals()
+    True
+    >>> fastnn.serialization.clear_safe_globals()
+    """
+    pickles.safe_globals.update(_named(safe_globals))
+
+
+def _named(objects: list[Any]) -> dict[str, Any]:
+    named = {}
+    for o in objects:
+        if isinstance(o, tuple):
+            if len(o) != 2:
+                raise ValueError(f"expected a pair of an object and its name, found {o}")
+            if not isinstance(o[1], str):
+                raise TypeError(f"the name of {o[0]} must be a string, found {o[1]!r}")
+            named[o[1]] = o[0]
+        else:
+            named[f"{o.__module__}.{o.__qualname__}"] = o
+    return named
+
+
+def get_safe_globals() -> list[Any]:
+    """What ``add_safe_globals`` has allowed."""
+    return list(pickles.safe_globals.values())
+
+
+def clear_safe_globals() -> None:
+    """Take back what ``add_safe_globals`` has allowed."""
+    pickles.safe_globals.clear()
+
+
+class safe_globals:
+    """As ``add_safe_globals``, inside a ``with`` block only."""
+
+    def __init__(self, safe_globals: list[Any]) -> None:
+        self.names = _named(safe_globals)
+
+    def __enter__(self) -> None:
+        pickles.safe_globals.update(self.names)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        for name in self.names:
+            pickles.safe_globals.pop(name, None)

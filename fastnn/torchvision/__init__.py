@@ -1,0 +1,9 @@
+"""The part of torchvision that scripts with MNIST use: ``from fastnn import torchvision``.
+
+Arrays and SciPy do what PIL does there; where PIL is installed, images are PIL's. May import all of fastnn.
+"""
+
+from fastnn import __version__
+from fastnn.torchvision import datasets, transforms, utils
+
+__all__ = ["__version__", "datasets", "transforms", "utils"]

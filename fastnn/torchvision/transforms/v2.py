@@ -1,0 +1,107 @@
+"""The names of ``torchvision.transforms.v2`` for the same transforms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastnn.dtypes import dtype as _dtype
+from fastnn.dtypes import float32
+from fastnn.nn.module import Module
+from fastnn.tensor import Tensor, _wrap
+from fastnn.torchvision.image import is_image
+from fastnn.torchvision.transforms import (
+    CenterCrop,
+    Compose,
+    ConvertImageDtype,
+    Grayscale,
+    InterpolationMode,
+    Lambda,
+    Normalize,
+    Pad,
+    PILToTensor,
+    RandomAffine,
+    RandomApply,
+    RandomChoice,
+    RandomCrop,
+    RandomErasing,
+    RandomHorizontalFlip,
+    RandomOrder,
+    RandomRotation,
+    RandomVerticalFlip,
+    Resize,
+    ToPILImage,
+    ToTensor,
+    functional,
+)
+from fastnn.torchvision.transforms.functional import _channels_first, convert_image_dtype
+
+__all__ = [
+    "CenterCrop",
+    "Compose",
+    "ConvertImageDtype",
+    "Grayscale",
+    "Identity",
+    "InterpolationMode",
+    "Lambda",
+    "Normalize",
+    "PILToTensor",
+    "Pad",
+    "RandomAffine",
+    "RandomApply",
+    "RandomChoice",
+    "RandomCrop",
+    "RandomErasing",
+    "RandomHorizontalFlip",
+    "RandomOrder",
+    "RandomRotation",
+    "RandomVerticalFlip",
+    "Resize",
+    "ToDtype",
+    "ToImage",
+    "ToPILImage",
+    "ToTensor",
+    "functional",
+]
+
+
+class ToImage(Module):
+    """An image or a (height, width[, channels]) array as a tensor, channels first, with its numbers as they are."""
+
+    def forward(self, inpt: Any) -> Any:
+        """The tensor; what is neither image nor array stays as it is."""
+        if isinstance(inpt, np.ndarray) or is_image(inpt):
+            return _wrap(_channels_first(inpt).copy())
+        return inpt
+
+
+class ToDtype(Module):
+    """A tensor in another dtype; scaled where ``scale``: the largest integer stands for 1.
+
+    >>> import fastnn
+    >>> from fastnn.torchvision.transforms import v2
+    >>> v2.ToDtype(fastnn.float32, scale=True)(fastnn.tensor([255]).to(fastnn.uint8))
+    tensor([1.])
+    """
+
+    def __init__(self, dtype: _dtype = float32, scale: bool = False) -> None:
+        super().__init__()
+        self.dtype, self.scale = dtype, scale
+
+    def forward(self, inpt: Any) -> Any:
+        """The tensor in the other dtype; anything else stays as it is."""
+        if not isinstance(inpt, Tensor):
+            return inpt
+        return convert_image_dtype(inpt, self.dtype) if self.scale else inpt.to(self.dtype)
+
+    def extra_repr(self) -> str:
+        return f"dtype={self.dtype}, scale={self.scale}"
+
+
+class Identity(Module):
+    """The input as it is."""
+
+    def forward(self, inpt: Any) -> Any:
+        """The input."""
+        return inpt

@@ -1,0 +1,27 @@
+"""``torch.utils.checkpoint``: gradients at the price of memory, which multi-layer perceptrons have enough of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any
+
+
+def checkpoint(
+    function: Callable[..., Any], *args: Any, use_reentrant: bool | None = None, preserve_rng_state: bool = True,
+    context_fn: Any = None, determinism_check: str = "default", debug: bool = False, early_stop: bool = True,
+    **kwargs: Any,
+) -> Any:  # fmt: skip
+    """``function(*args, **kwargs)``: what it computes is kept for the backward pass and not computed again.
+
+    >>> from fastnn.utils.checkpoint import checkpoint
+    >>> checkpoint(max, 1, 2, use_reentrant=False)
+    2
+    """
+    return function(*args, **kwargs)
+
+
+def checkpoint_sequential(functions: Iterable[Callable[..., Any]], segments: int, input: Any, **options: Any) -> Any:
+    """The functions one after the other."""
+    for function in functions:
+        input = function(input)
+    return input

@@ -1,0 +1,50 @@
+"""Data sets, samplers, and the loader that makes batches, under the names of ``torch.utils.data``.
+
+``dataset`` and ``sampler`` say which items there are and in which order, ``collate`` makes a batch of a list of
+items, ``dataloader`` puts them together. A data set over arrays hands out a whole batch by one gather
+(``dataset.batch_reader``); any other is asked item by item.
+"""
+
+from fastnn.utils.data.collate import default_collate, default_convert
+from fastnn.utils.data.dataloader import DataLoader, get_worker_info
+from fastnn.utils.data.dataset import (
+    ChainDataset,
+    ConcatDataset,
+    Dataset,
+    ImageDataset,
+    IterableDataset,
+    StackDataset,
+    Subset,
+    TensorDataset,
+    random_split,
+)
+from fastnn.utils.data.sampler import (
+    BatchSampler,
+    RandomSampler,
+    Sampler,
+    SequentialSampler,
+    SubsetRandomSampler,
+    WeightedRandomSampler,
+)
+
+__all__ = [
+    "BatchSampler",
+    "ChainDataset",
+    "ConcatDataset",
+    "DataLoader",
+    "Dataset",
+    "ImageDataset",
+    "IterableDataset",
+    "RandomSampler",
+    "Sampler",
+    "SequentialSampler",
+    "StackDataset",
+    "Subset",
+    "SubsetRandomSampler",
+    "TensorDataset",
+    "WeightedRandomSampler",
+    "default_collate",
+    "default_convert",
+    "get_worker_info",
+    "random_split",
+]

@@ -1,0 +1,123 @@
+"""A batch of a list of items.
+
+May import ``tensor``, ``autograd``, ``functions`` and ``errors``.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Mapping, MutableMapping, MutableSequence, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastnn.autograd import Node
+from fastnn.errors import ShapeError
+from fastnn.functions import from_numpy, tensor
+from fastnn.tensor import Tensor, _recorded, _wrap
+
+
+def default_collate(batch: Sequence[Any]) -> Any:
+    """One batch of a list of items: numbers and arrays become tensors, tensors are stacked.
+
+    Dictionaries, named tuples and sequences are collated field by field; strings stay a list.
+
+    Raises: TypeError for items that cannot be made a tensor; RuntimeError for sequences or tensors of
+        different sizes; IndexError for no items.
+
+    >>> import fastnn
+    >>> fastnn.utils.data.default_collate([(1, 2.0), (3, 4.0)])
+    [tensor([1, 3]), tensor([2., 4.], dtype=torch.float64)]
+    >>> fastnn.utils.data.default_collate([{"a": 1}, {"a": 2}])
+    {'a': tensor([1, 2])}
+    """
+    first = batch[0]
+    if isinstance(first, Tensor):
+        stacked = _stack([item._data for item in batch])
+        if not _recorded(*batch):
+            return stacked
+        return _wrap(stacked._data, Node("Stack", tuple(batch), tuple))
+    if isinstance(first, (np.ndarray, np.generic)) and not isinstance(first, (str, bytes)):
+        return _stack(batch)
+    if isinstance(first, float):
+        return _wrap(np.array(batch, np.float64))
+    if isinstance(first, int):
+        return tensor(list(batch))
+    if isinstance(first, (str, bytes)):
+        return batch
+    if isinstance(first, Mapping):
+        return _mapping(first, lambda key: default_collate([item[key] for item in batch]))
+    if isinstance(first, tuple) and hasattr(first, "_fields"):
+        return type(first)(*_columns(batch))
+    if isinstance(first, tuple):
+        return _columns(batch)
+    if isinstance(first, Sequence):
+        return _sequence(first, _columns(batch))
+    raise TypeError(
+        "default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists; "
+        f"found {type(first).__name__}"
+    )
+
+
+def default_convert(data: Any) -> Any:
+    """An item that is not part of a batch: its arrays become tensors, all else stays what it is.
+
+    >>> import fastnn, numpy as np
+    >>> fastnn.utils.data.default_convert((np.ones(1, np.float32), "a"))
+    [tensor([1.]), 'a']
+    """
+    if isinstance(data, (np.ndarray, np.generic)):
+        return data if data.dtype.kind in "SUO" else from_numpy(np.asarray(data))
+    if isinstance(data, Mapping):
+        return _mapping(data, lambda key: default_convert(data[key]))
+    if isinstance(data, Sequence) and not isinstance(data, (str, bytes)):
+        values = [default_convert(value) for value in data]
+        if isinstance(data, tuple):
+            return type(data)(*values) if hasattr(data, "_fields") else values
+        return _sequence(data, values)
+    return data
+
+
+def _columns(batch: Sequence[Sequence[Any]]) -> list[Any]:
+    if any(len(item) != len(batch[0]) for item in batch):
+        raise RuntimeError("each element in list of batch should be of equal size")
+    return [default_collate(column) for column in zip(*batch, strict=True)]
+
+
+def _mapping(like: Mapping[Any, Any], value: Callable[[Any], Any]) -> Any:
+    """A mapping of the class of ``like`` with new values; a dict where that class cannot be made so."""
+    values = {key: value(key) for key in like}
+    if type(like) is dict:
+        return values
+    try:
+        if isinstance(like, MutableMapping):
+            # A copy, not a new one: a subclass may have attributes of its own.
+            clone = copy.copy(like)
+            clone.update(values)
+            return clone
+        return type(like)(values)  # type: ignore[call-arg]  # what a mapping is made from is its own affair
+    except TypeError:
+        return values
+
+
+def _sequence(like: Sequence[Any], values: list[Any]) -> Any:
+    """A sequence of the class of ``like`` with new values; a list where that class cannot be made so."""
+    if type(like) is list:
+        return values
+    try:
+        if isinstance(like, MutableSequence):
+            clone = copy.copy(like)
+            for i, value in enumerate(values):
+                clone[i] = value
+            return clone
+        return type(like)(values)  # type: ignore[call-arg]
+    except TypeError:
+        return values
+
+
+def _stack(arrays: Sequence[np.ndarray]) -> Tensor:
+    try:
+        return from_numpy(np.stack(arrays))
+    except ValueError:
+        shapes = sorted({np.shape(a) for a in arrays})
+        raise ShapeError(f"stack expects each tensor to be equal size, but got shapes {shapes}") from None

@@ -1,0 +1,198 @@
+"""The loader: batches of a data set, in order or shuffled, as often as they are asked for.
+
+May import the files beside it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+
+from fastnn.random import Generator
+from fastnn.utils.data.collate import default_collate, default_convert
+from fastnn.utils.data.dataset import IterableDataset, as_numbers, batch_reader
+from fastnn.utils.data.sampler import BatchSampler, RandomSampler, SequentialSampler, whole_order
+
+T_co = TypeVar("T_co", covariant=True)
+# What a loader is made of, which PyTorch refuses to exchange afterwards.
+_FIXED = ("batch_size", "batch_sampler", "sampler", "drop_last", "dataset", "persistent_workers")
+
+
+def get_worker_info() -> None:
+    """None: items are always loaded in the process and thread that asks for them.
+
+    An iterable data set that divides its items among workers then yields all of them, as it should.
+    """
+    return
+
+
+class DataLoader(Generic[T_co]):
+    """Batches of a data set, in order or shuffled, as often as they are asked for.
+
+    There are no worker processes, whatever ``num_workers`` is: a batch of a data set over arrays is one
+    kernel, which is over before another process would have been woken, and items that are drawn at random
+    are the same with any number of workers. The arguments about workers are checked as in PyTorch, and
+    ``worker_init_fn`` is not called.
+
+    Args:
+        dataset: anything with ``__getitem__`` and ``__len__``, or an ``IterableDataset``.
+        batch_size: items in a batch; None gives single items.
+        shuffle: a new order for each pass, drawn from ``generator`` or the default one.
+        sampler: an iterable of indices instead of ``shuffle``.
+        batch_sampler: an iterable of lists of indices instead of all of these.
+        num_workers, pin_memory, timeout, worker_init_fn, multiprocessing_context, prefetch_factor,
+            persistent_workers, pin_memory_device, in_order: accepted.
+        collate_fn: makes a batch of a list of items.
+        drop_last: leave out a last batch that is smaller.
+        generator: source of the random order.
+
+    Raises: ValueError for arguments that exclude each other or are out of range.
+
+    >>> import fastnn
+    >>> data = fastnn.utils.data.TensorDataset(fastnn.tensor([1, 2, 3]))
+    >>> [batch for batch, in fastnn.utils.data.DataLoader(data, batch_size=2)]
+    [tensor([1, 2]), tensor([3])]
+    """
+
+    _complete = False
+
+    def __init__(
+        self,
+        dataset: Any,
+        batch_size: int | None = 1,
+        shuffle: bool | None = None,
+        sampler: Iterable[Any] | None = None,
+        batch_sampler: Iterable[Sequence[Any]] | None = None,
+        num_workers: int = 0,
+        collate_fn: Callable[[list[Any]], Any] | None = None,
+        pin_memory: bool = False,
+        drop_last: bool = False,
+        timeout: float = 0,
+        worker_init_fn: Callable[[int], None] | None = None,
+        multiprocessing_context: Any = None,
+        generator: Generator | None = None,
+        *,
+        prefetch_factor: int | None = None,
+        persistent_workers: bool = False,
+        pin_memory_device: str = "",
+        in_order: bool = True,
+    ) -> None:
+        _check_workers(num_workers, timeout, multiprocessing_context, prefetch_factor, persistent_workers)
+        self.dataset, self.num_workers, self.generator = dataset, num_workers, generator
+        self.prefetch_factor = 2 if num_workers and prefetch_factor is None else prefetch_factor
+        self.pin_memory, self.pin_memory_device, self.timeout = pin_memory, pin_memory_device, timeout
+        self.worker_init_fn, self.multiprocessing_context = worker_init_fn, multiprocessing_context
+        self.persistent_workers, self.in_order = persistent_workers, in_order
+
+        self._iterable = isinstance(dataset, IterableDataset)
+        if self._iterable:
+            _check_iterable(shuffle, sampler, batch_sampler)
+        if sampler is not None and shuffle:
+            raise ValueError("sampler option is mutually exclusive with shuffle")
+        if batch_sampler is not None:
+            if batch_size != 1 or shuffle or sampler is not None or drop_last:
+                raise ValueError(
+                    "batch_sampler option is mutually exclusive with batch_size, shuffle, sampler, and drop_last"
+                )
+            batch_size, drop_last = None, False
+        elif batch_size is None and drop_last:
+            raise ValueError(
+                "batch_size=None option disables auto-batching and is mutually exclusive with drop_last"
+            )
+        if sampler is None and not self._iterable:
+            sampler = RandomSampler(dataset, generator=generator) if shuffle else SequentialSampler(dataset)
+        if batch_size is not None:
+            # An iterable data set has no numbers; its batches are cut as it comes.
+            batch_sampler = BatchSampler(() if sampler is None else sampler, batch_size, drop_last)
+        self.batch_size, self.drop_last = batch_size, drop_last
+        self.sampler: Any = sampler
+        self.batch_sampler: Any = batch_sampler
+        self.collate_fn = collate_fn or (default_convert if batch_sampler is None else default_collate)
+        self._complete = True
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        if self._complete and name in _FIXED:
+            raise ValueError(f"{name} attribute should not be set after {type(self).__name__} is initialized")
+        super().__setattr__(name, value)
+
+    def __len__(self) -> int:
+        if not self._iterable:
+            return len(self.sampler if self.batch_sampler is None else self.batch_sampler)
+        count = len(self.dataset)
+        if self.batch_size is None:
+            return count
+        return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
+
+    def __iter__(self) -> Iterator[T_co]:
+        if self._iterable:
+            return self._from_iterable()
+        return self._items() if self.batch_sampler is None else self._collated()
+
+    def _items(self) -> Iterator[Any]:
+        order = whole_order(self.sampler)
+        for index in self.sampler if order is None else order.tolist():
+            yield self.collate_fn(self.dataset[index])
+
+    def _collated(self) -> Iterator[Any]:
+        read = batch_reader(self.dataset) if self.collate_fn is default_collate else None
+        for indices in self._batches():
+            if read is not None:
+                numbers = as_numbers(indices)
+                batch = None if numbers is None else read(numbers)
+                if batch is not None:
+                    yield batch
+                    continue
+            yield self.collate_fn(self._fetch(indices.tolist() if isinstance(indices, np.ndarray) else indices))
+
+    def _fetch(self, indices: Any) -> Any:
+        if callable(getattr(self.dataset, "__getitems__", None)):
+            return self.dataset.__getitems__(indices)
+        return [self.dataset[i] for i in indices]
+
+    def _batches(self) -> Iterator[Any]:
+        """The numbers of each batch: pieces of one array where the order is known at once."""
+        order = whole_order(self.sampler) if type(self.batch_sampler) is BatchSampler else None
+        if order is None or self.batch_size is None:
+            yield from self.batch_sampler
+            return
+        size = self.batch_size
+        for start in range(0, len(order) - size + 1 if self.drop_last else len(order), size):
+            yield order[start : start + size]
+
+    def _from_iterable(self) -> Iterator[Any]:
+        if self.batch_size is None:
+            yield from map(self.collate_fn, self.dataset)
+            return
+        items: list[Any] = []
+        for item in self.dataset:
+            items.append(item)
+            if len(items) == self.batch_size:
+                yield self.collate_fn(items)
+                items = []
+        if items and not self.drop_last:
+            yield self.collate_fn(items)
+
+
+def _check_workers(count: int, timeout: float, context: Any, prefetch: int | None, persistent: bool) -> None:
+    if count < 0:
+        raise ValueError(f"num_workers option should be non-negative, found {count}; use num_workers=0 to disable them")
+    if timeout < 0:
+        raise ValueError(f"timeout option should be non-negative, found {timeout}")
+    if count == 0 and prefetch is not None:
+        raise ValueError(f"prefetch_factor needs num_workers > 0, found num_workers=0 and prefetch_factor={prefetch}")
+    if prefetch is not None and prefetch < 0:
+        raise ValueError(f"prefetch_factor option should be non-negative, found {prefetch}")
+    if persistent and count == 0:
+        raise ValueError("persistent_workers option needs num_workers > 0")
+    if context is not None and count == 0:
+        raise ValueError(f"multiprocessing_context needs num_workers > 0, found {context!r} with num_workers=0")
+
+
+def _check_iterable(shuffle: bool | None, sampler: Any, batch_sampler: Any) -> None:
+    for name, value in (("sampler", sampler), ("batch_sampler", batch_sampler)):
+        if value is not None:
+            raise ValueError(f"DataLoader with IterableDataset: expected unspecified {name} option, but got {value!r}")
+    if shuffle not in (False, None):
+        raise ValueError(f"DataLoader with IterableDataset: expected unspecified shuffle option, but got {shuffle!r}")

@@ -1,0 +1,145 @@
+"""``torch.utils.tensorboard.SummaryWriter``, where a package that writes TensorBoard's files is installed.
+
+tensorboardX has a writer of its own, which is used; with tensorboard alone, scalars, texts and histograms are
+written through its file writer. May import ``tensor``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import time
+from types import TracebackType
+from typing import Any
+
+import numpy as np
+
+from fastnn.tensor import Tensor
+
+__all__ = ["SummaryWriter"]
+
+
+def _plain(value: Any) -> Any:
+    """Tensors as arrays, those of one element as numbers, inside containers too."""
+    if isinstance(value, Tensor):
+        array = value.detach().numpy()
+        return array.item() if array.ndim == 0 else array
+    if isinstance(value, dict):
+        return {key: _plain(v) for key, v in value.items()}
+    return type(value)(map(_plain, value)) if type(value) in (list, tuple) else value
+
+
+class _FileWriter:
+    """Scalars, texts and histograms through tensorboard's own event files."""
+
+    def __init__(self, log_dir: str | None = None, comment: str = "", **options: Any) -> None:
+        from tensorboard.compat.proto import event_pb2, summary_pb2
+        from tensorboard.summary.writer.event_file_writer import EventFileWriter
+
+        self.log_dir = log_dir or f"runs/{time.strftime('%b%d_%H-%M-%S')}{comment}"
+        self._event, self._summary = event_pb2.Event, summary_pb2.Summary
+        self._file = EventFileWriter(self.log_dir)
+
+    def _write(self, tag: str, step: int | None, wall_time: float | None, **value: Any) -> None:
+        summary = self._summary(value=[self._summary.Value(tag=tag, **value)])
+        event = self._event(summary=summary, wall_time=wall_time or time.time(), step=int(step or 0))
+        self._file.add_event(event)
+
+    def add_scalar(
+        self, tag: str, scalar_value: Any, global_step: int | None = None, walltime: float | None = None, **options: Any
+    ) -> None:
+        self._write(tag, global_step, walltime, simple_value=float(scalar_value))
+
+    def add_scalars(
+        self, main_tag: str, tag_scalar_dict: dict[str, Any], global_step: int | None = None,
+        walltime: float | None = None,
+    ) -> None:  # fmt: skip
+        for name, value in tag_scalar_dict.items():
+            self.add_scalar(f"{main_tag}/{name}", value, global_step, walltime)
+
+    def add_text(
+        self, tag: str, text_string: str, global_step: int | None = None, walltime: float | None = None
+    ) -> None:
+        from tensorboard.plugins.text.summary import text_pb
+
+        made = text_pb(tag, text_string).value[0]
+        self._write(made.tag, global_step, walltime, metadata=made.metadata, tensor=made.tensor)
+
+    def add_histogram(
+        self, tag: str, values: Any, global_step: int | None = None, bins: Any = 64, walltime: float | None = None,
+        **options: Any,
+    ) -> None:  # fmt: skip
+        array = np.ravel(np.asarray(values, np.float64))
+        counts, edges = np.histogram(array, bins=64 if isinstance(bins, str) else bins)
+        histogram: Any = {
+            "min": array.min(), "max": array.max(), "num": array.size, "sum": array.sum(),
+            "sum_squares": (array * array).sum(), "bucket_limit": edges[1:].tolist(), "bucket": counts.tolist(),
+        }  # fmt: skip
+        self._write(tag, global_step, walltime, histo=histogram)
+
+    def flush(self) -> None:
+        self._file.flush()
+
+    def close(self) -> None:
+        self._file.close()
+
+
+def _backend(options: dict[str, Any]) -> Any:
+    for module, name in (("tensorboardX", "SummaryWriter"), ("tensorboard", "")):
+        try:
+            found = importlib.import_module(module)
+        except ImportError:
+            continue
+        return getattr(found, name)(**options) if name else _FileWriter(**options)
+    raise ImportError("SummaryWriter needs a package that writes TensorBoard's files: pip install tensorboardX")
+
+
+class SummaryWriter:
+    """Writes what training reports, for TensorBoard to show.
+
+    Methods are those of the package that is found (``add_scalar``, ``add_histogram``, ``add_text``, ...), which get
+    arrays and numbers for tensors. ``add_graph`` does nothing: there is no traced graph.
+
+    Args:
+        log_dir, comment, purge_step, max_queue, flush_secs, filename_suffix: as in PyTorch.
+
+    Raises: ImportError, naming what to install, where neither tensorboardX nor tensorboard is.
+    """
+
+    def __init__(
+        self, log_dir: Any = None, comment: str = "", purge_step: int | None = None, max_queue: int = 10,
+        flush_secs: int = 120, filename_suffix: str = "",
+    ) -> None:  # fmt: skip
+        self._writer = _backend({
+            "comment": comment, "purge_step": purge_step, "max_queue": max_queue, "flush_secs": flush_secs,
+            "filename_suffix": filename_suffix, **({} if log_dir is None else {"log_dir": str(log_dir)}),
+        })  # fmt: skip
+
+    @property
+    def log_dir(self) -> str:
+        """Where the files are."""
+        return str(getattr(self._writer, "log_dir", None) or self._writer.logdir)
+
+    def get_logdir(self) -> str:
+        """Where the files are."""
+        return self.log_dir
+
+    def add_graph(self, *args: Any, **kwargs: Any) -> None:
+        """Nothing."""
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        method = getattr(self._writer, name)
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            return method(*_plain(args), **_plain(kwargs))
+
+        return call
+
+    def __enter__(self) -> SummaryWriter:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()

@@ -1,0 +1,32 @@
+"""``torch.xpu``: not available. May import ``devices``."""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+from fastnn.devices import check_device
+
+
+def is_available() -> bool:
+    """False."""
+    return False
+
+
+def device_count() -> int:
+    """0."""
+    return 0
+
+
+def manual_seed(seed: int) -> None:
+    """Nothing: there is no generator to seed."""
+    int(seed)
+
+
+def empty_cache() -> None:
+    """Nothing: there is no cache."""
+
+
+def synchronize(*args: Any) -> NoReturn:
+    """Raises: DeviceError, an AssertionError and a RuntimeError."""
+    check_device("xpu")
+    raise AssertionError

@@ -1,0 +1,88 @@
+"""Class labels: how many count, whether one is out of range, what they weigh.
+
+A kernel cannot raise. It scans its labels before it writes anything and leaves what it found in the
+head of its *work* (see ``reductions``); where a label is wrong it writes nothing else, and the Python
+function raises after the launch.
+
+May import ``jit`` and ``reductions``.
+"""
+
+from __future__ import annotations
+
+import operator
+
+import numpy as np
+
+from fastnn.kernels.jit import STRICT, check, inline
+from fastnn.kernels.reductions import COUNTED, DIVISOR, WRONG
+
+
+@inline
+def _scan(labels, classes, ignored):
+    counted, wrong = 0, 0
+    for row in range(labels.size):
+        counts = np.int64(labels[row] != ignored)
+        outside = np.int64(labels[row] < 0) | np.int64(labels[row] >= classes)
+        counted += counts
+        wrong += counts & outside
+    return counted, wrong
+
+
+@inline
+def _first_wrong(labels, classes, ignored):
+    for row in range(labels.size):
+        if labels[row] != ignored and (labels[row] < 0 or labels[row] >= classes):
+            return row
+    return -1
+
+
+@inline(fastmath=STRICT)
+def _weight_of(labels, classes, ignored, weight):
+    total = 0.0
+    for row in range(labels.size):
+        label = labels[row]
+        if label != ignored and label >= 0 and label < classes:
+            total += weight[label]
+    return total
+
+
+@inline
+def scan_labels(work, labels, classes, ignored, weight, weighted, mean):
+    """Fill the head of ``work``; whether all labels that count are in [0, classes).
+
+    Every part of a launch does so and writes the same numbers: the labels are few beside the rest.
+    """
+    counted, wrong = _scan(labels, classes, ignored)
+    work[WRONG] = -1.0
+    if wrong:
+        work[WRONG] = _first_wrong(labels, classes, ignored)
+        return False
+    total = _weight_of(labels, classes, ignored, weight) if weighted else np.float64(counted)
+    work[COUNTED] = counted
+    work[DIVISOR] = total if mean else 1.0
+    return True
+
+
+def counted_labels(labels: np.ndarray, work: np.ndarray, classes: int) -> int:
+    """How many labels counted in a launch; IndexError where one was out of range."""
+    wrong = work.item(WRONG)
+    if wrong >= 0:
+        raise IndexError(f"Target {labels[int(wrong)]} is out of bounds: labels must be in [0, {classes})")
+    return int(work.item(COUNTED))
+
+
+def check_classes(
+    name: str, labels: np.ndarray, batch: int, weight: np.ndarray | None, classes: int, dtype: np.dtype
+) -> None:
+    """Raise unless there is a label for each row, and a weight for each class where there are weights."""
+    check(name, labels, np.dtype(np.int64), (batch,))
+    if weight is not None:
+        check("weight", weight, dtype, (classes,))
+
+
+def as_label(ignore_index: int) -> int:
+    """``ignore_index`` as an integer; TypeError for what is none, or does not fit a label."""
+    index = operator.index(ignore_index)
+    if not -(2**63) <= index < 2**63:
+        raise TypeError(f"ignore_index must fit in int64, found {index}")
+    return index

@@ -1,0 +1,130 @@
+"""Layers of ``nn`` in the registry: activations with numbers of every kind, embeddings, bilinear, PReLU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from cases import _SPECIAL, Arrays, _add, _gradients
+from comparison import as_array
+
+# Layer, the roundings it may cost, and what of the special numbers PyTorch's vectorised code gets wrong.
+_LAYERS: dict[str, tuple[Callable[[Any], Any], float]] = {
+    "elu": (lambda nn: nn.ELU(), 8),
+    "elu_alpha": (lambda nn: nn.ELU(0.3), 8),
+    "elu_inplace": (lambda nn: nn.ELU(inplace=True), 8),
+    "selu": (lambda nn: nn.SELU(), 8),
+    "celu": (lambda nn: nn.CELU(2.0), 8),
+    "hardshrink": (lambda nn: nn.Hardshrink(0.3), 1),
+    "softshrink": (lambda nn: nn.Softshrink(0.3), 1),
+    "hardswish": (lambda nn: nn.Hardswish(), 4),
+    "hardtanh": (lambda nn: nn.Hardtanh(-0.7, 1.2), 1),
+    "hardtanh_inplace": (lambda nn: nn.Hardtanh(-0.7, 1.2, inplace=True), 1),
+    "relu6": (lambda nn: nn.ReLU6(), 1),
+    "logsigmoid": (lambda nn: nn.LogSigmoid(), 8),
+    # PyTorch's 1 - sigmoid(x) cancels, and is multiplied by x, up to 10 here.
+    "silu": (lambda nn: nn.SiLU(), 18),
+    "mish": (lambda nn: nn.Mish(), 8),
+    "softplus": (lambda nn: nn.Softplus(), 8),
+    "softplus_beta": (lambda nn: nn.Softplus(0.5, 5.0), 8),
+    "softsign": (lambda nn: nn.Softsign(), 4),
+    "tanhshrink": (lambda nn: nn.Tanhshrink(), 8),
+    "threshold": (lambda nn: nn.Threshold(0.4, -3.0), 1),
+    "prelu": (lambda nn: nn.PReLU(init=0.3), 8),
+    "prelu_channels": (lambda nn: nn.PReLU(16), 8),
+    "glu": (lambda nn: nn.GLU(), 8),
+    "rrelu_eval": (lambda nn: nn.RReLU().eval(), 4),
+    "softmax": (lambda nn: nn.Softmax(dim=-1), 8),
+    "log_softmax": (lambda nn: nn.LogSoftmax(dim=0), 8),
+    "softmin": (lambda nn: nn.Softmin(dim=1), 8),
+}
+# Here an infinity comes out of PyTorch as another number in the backward: of a quotient of infinities.
+_FINITE = ("softsign", "glu", "softmax", "log_softmax", "softmin", "prelu", "prelu_channels", "softplus", "mish", "silu")
+
+
+def _layer(name: str, kind: Any) -> None:
+    build, roundings = _LAYERS[name]
+
+    def inputs(rng: np.random.Generator) -> Arrays:
+        special = [a for a in _SPECIAL if np.isfinite(a) or name not in _FINITE]
+        if name in ("softmax", "log_softmax", "softmin"):
+            special = [a for a in special if abs(a) < 100]
+        x = np.concatenate([3 * rng.standard_normal(64 - len(special)), special]).reshape(4, 16)
+        made = {"x": x, "dy": rng.uniform(0.5, 2, (4, 8) if name == "glu" else x.shape)}
+        if name.startswith("prelu"):
+            made["p.weight"] = rng.uniform(0.1, 0.9, 1 if name == "prelu" else 16)
+        return {n: a.astype(kind) for n, a in made.items()}
+
+    def run(lib: Any, inputs: Arrays) -> Arrays:
+        module = build(lib.nn).to(lib.float64 if kind is np.float64 else lib.float32)
+        # A copy inside the graph: PyTorch, too, refuses to change a leaf in place.
+        return _gradients(lib, module, inputs, lambda x: module(x * 1))
+
+    # The slope of PReLU is a sum of all numbers, 1e4 among them.
+    least = 1e5 if name.startswith("prelu") else 1.0
+    _add("activations_nn", f"{name}_{np.dtype(kind).name}", inputs, run, roundings, least)
+
+
+for _name in _LAYERS:
+    _layer(_name, np.float32)
+# The functions are compared in both.
+for _name in ("elu", "mish", "prelu", "log_softmax"):
+    _layer(_name, np.float64)
+
+
+def _bilinear(name: str, lead: tuple[int, ...], *, bias: bool = True, kind: Any = np.float32) -> None:
+    def inputs(rng: np.random.Generator) -> Arrays:
+        made = {"x": (*lead, 3), "y": (*lead, 4), "dy": (*lead, 5), "p.weight": (5, 3, 4)}
+        if bias:
+            made["p.bias"] = (5,)
+        return {n: rng.standard_normal(shape).astype(kind) for n, shape in made.items()}
+
+    def run(lib: Any, inputs: Arrays) -> Arrays:
+        layer = lib.nn.Bilinear(3, 4, 5, bias=bias, dtype=lib.float64 if kind is np.float64 else lib.float32)
+        y = lib.tensor(inputs["y"], requires_grad=True)
+        found = _gradients(lib, layer, inputs, lambda x: layer(x, y))
+        return found | {"second": as_array(y.grad)}
+
+    _add("layers_nn", name, inputs, run, roundings=16, least=4.0)
+
+
+_bilinear("bilinear", (6,))
+_bilinear("bilinear_1d", ())
+_bilinear("bilinear_3d", (2, 3))
+_bilinear("bilinear_empty", (0,))
+_bilinear("bilinear_no_bias", (6,), bias=False)
+_bilinear("bilinear_float64", (6,), kind=np.float64)
+
+
+def _embedding(name: str, build: Callable[[Any, Any], Any], indices: Any, kind: Any = np.float32) -> None:
+    def inputs(rng: np.random.Generator) -> Arrays:
+        numbers = np.array(indices)
+        count = len(numbers) if name.startswith("bag") else None
+        dy = rng.standard_normal((count, 4) if count else (*numbers.shape, 4))
+        return {"p.weight": rng.standard_normal((6, 4)).astype(kind), "x": numbers, "dy": dy.astype(kind)}
+
+    def run(lib: Any, inputs: Arrays) -> Arrays:
+        layer = build(lib.nn, lib.float64 if kind is np.float64 else lib.float32)
+        layer.load_state_dict({"weight": lib.tensor(inputs["p.weight"])})
+        out = layer(lib.tensor(inputs["x"]))
+        out.backward(lib.tensor(inputs["dy"]))
+        return {"out": as_array(out), "dweight": as_array(layer.weight.grad), "weight": as_array(layer.weight)}
+
+    _add("layers_nn", name, inputs, run, roundings=8, least=4.0)
+
+
+_ROWS = [[0, 5, 5], [2, 0, 5]]
+_embedding("embedding", lambda nn, kind: nn.Embedding(6, 4, dtype=kind), _ROWS)
+_embedding("embedding_float64", lambda nn, kind: nn.Embedding(6, 4, dtype=kind), _ROWS, np.float64)
+_embedding("embedding_0d", lambda nn, kind: nn.Embedding(6, 4, dtype=kind), 3)
+_embedding("embedding_padding", lambda nn, kind: nn.Embedding(6, 4, padding_idx=5, dtype=kind), _ROWS)
+_embedding("embedding_max_norm", lambda nn, kind: nn.Embedding(6, 4, max_norm=1.0, dtype=kind), _ROWS)
+_embedding("embedding_max_norm_1", lambda nn, kind: nn.Embedding(6, 4, max_norm=1.5, norm_type=1.0, dtype=kind), _ROWS)
+_embedding("embedding_by_freq", lambda nn, kind: nn.Embedding(6, 4, scale_grad_by_freq=True, dtype=kind), _ROWS)
+for _mode in ("sum", "mean", "max"):
+    _embedding(f"bag_{_mode}", lambda nn, kind, mode=_mode: nn.EmbeddingBag(6, 4, mode=mode, dtype=kind), _ROWS)
+    _embedding(
+        f"bag_{_mode}_padding",
+        lambda nn, kind, mode=_mode: nn.EmbeddingBag(6, 4, mode=mode, padding_idx=0, dtype=kind), _ROWS,
+    )  # fmt: skip

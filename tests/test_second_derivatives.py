@@ -1,0 +1,164 @@
+"""Derivatives of derivatives: every operation of the registry by finite differences of its gradient."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from comparison import as_array
+from operations import OPERATIONS, Operation
+
+import fastnn
+from fastnn import nn
+
+# SciPy's and NumPy's decompositions are differentiated once.
+ONCE = {"eigvalsh", "svdvals", "svd_product", "qr", "pinv", "matrix_norm_2"}
+
+
+def first_derivative(function: Callable[..., Any], arrays: list[np.ndarray], weights: np.ndarray, rs: list[np.ndarray]) -> Any:
+    """``sum(r * gradient)`` over the operands, for the result weighted; and what it can be differentiated by."""
+    tensors = [fastnn.tensor(a, requires_grad=True) for a in arrays]
+    w = fastnn.tensor(weights, requires_grad=True)
+    out = function(*tensors)
+    found = fastnn.autograd.grad(out, tensors, w, create_graph=True, allow_unused=True)
+    total = fastnn.zeros((), dtype=fastnn.float64)
+    for g, r in zip(found, rs, strict=True):
+        if g is not None:
+            total = total + (g * fastnn.tensor(r)).sum()
+    return total, [*tensors, w]
+
+
+def check_second(function: Callable[..., Any], *arrays: np.ndarray, step: float = 1e-6) -> None:
+    rng = np.random.default_rng(sum(a.size for a in arrays))
+    arrays_64 = [a.astype(np.float64) for a in arrays]
+    weights = rng.standard_normal(tuple(function(*map(fastnn.tensor, arrays_64)).shape))
+    rs = [rng.standard_normal(a.shape) for a in arrays_64]
+    total, leaves = first_derivative(function, arrays_64, weights, rs)
+    moves = [rng.standard_normal(a.shape) for a in (*arrays_64, weights)]
+
+    def along(distance: float) -> float:
+        moved = [a + distance * d for a, d in zip((*arrays_64, weights), moves, strict=True)]
+        return first_derivative(function, moved[:-1], moved[-1], rs)[0].item()
+
+    numeric = (along(step) - along(-step)) / (2 * step)
+    analytic, size = 0.0, 0.0
+    if total.requires_grad:
+        found = fastnn.autograd.grad(total, leaves, allow_unused=True)
+        terms = [as_array(g) * d for g, d in zip(found, moves, strict=True) if g is not None]
+        analytic, size = sum(t.sum() for t in terms), sum(np.abs(t).sum() for t in terms)
+    allowed = 1e-7 * size + 1e-8 * max(1.0, abs(total.item()))
+    assert abs(analytic - numeric) <= allowed, f"{analytic} by backward, {numeric} by differences"
+
+
+def cases() -> list[Any]:
+    found = []
+    for o in OPERATIONS:
+        for shapes in o.shapes[:3]:
+            if o.smooth and o.name not in ONCE and all(np.prod(s) for s in shapes):
+                found.append(pytest.param(o, shapes, id=f"{o}-{shapes}"))
+    return found
+
+
+@pytest.mark.parametrize(("operation", "shapes"), cases())
+def test_operation(operation: Operation, shapes: Any) -> None:
+    arrays = operation.arrays(shapes)
+    if not operation.run(fastnn, *[fastnn.tensor(a, requires_grad=True) for a in arrays]).requires_grad:
+        return
+    check_second(lambda *tensors: operation.run(fastnn, *tensors), *arrays)
+
+
+@pytest.mark.parametrize("name", sorted(ONCE))
+def test_what_is_differentiated_once_says_so(name: str) -> None:
+    (operation,) = [o for o in OPERATIONS if o.name == name]
+    x = fastnn.tensor(operation.arrays(operation.shapes[0])[0], requires_grad=True)
+    with pytest.raises(RuntimeError, match="second derivatives"):
+        fastnn.autograd.grad(operation.run(fastnn, x).sum(), x, create_graph=True)
+
+
+LAYERS = {
+    "linear": lambda: nn.Linear(3, 2, dtype=fastnn.float64),
+    "linear_tanh": lambda: nn.Sequential(nn.Linear(3, 4, dtype=fastnn.float64), nn.Tanh()),
+    "linear_relu": lambda: nn.Sequential(nn.Linear(3, 4, dtype=fastnn.float64), nn.ReLU()),
+    "linear_relu_inplace": lambda: nn.Sequential(nn.Linear(3, 4, dtype=fastnn.float64), nn.ReLU(inplace=True)),
+    "linear_gelu": lambda: nn.Sequential(nn.Linear(3, 4, dtype=fastnn.float64), nn.GELU()),
+    "deep": lambda: nn.Sequential(
+        nn.Linear(3, 4, dtype=fastnn.float64), nn.Sigmoid(), nn.Linear(4, 4, dtype=fastnn.float64), nn.Tanh(),
+        nn.Linear(4, 1, dtype=fastnn.float64),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LAYERS)
+def test_layer_by_its_input_and_parameters(name: str) -> None:
+    fastnn.manual_seed(1)
+    layer = LAYERS[name]()
+    names = [n for n, _ in layer.named_parameters()]
+    arrays = [as_array(p) for p in layer.parameters()]
+    x = np.random.default_rng(0).standard_normal((5, 3))
+
+    def function(x: Any, *parameters: Any) -> Any:
+        return nn.utils.stateless.functional_call(layer, dict(zip(names, parameters, strict=True)), (x,))
+
+    if not hasattr(nn.utils, "stateless"):
+        check_second(layer, x)
+        return
+    check_second(function, x, *arrays)
+
+
+# -- As scripts use them ------------------------------------------------------------------------
+
+
+def test_derivative_of_a_network_in_a_loss(lib):
+    """A physics-informed loss: the network's second derivative is trained."""
+    rng = np.random.default_rng(3)
+    layers = [lib.nn.Linear(1, 8), lib.nn.Tanh(), lib.nn.Linear(8, 1)]
+    model = lib.nn.Sequential(*layers)
+    with lib.no_grad():
+        for p in model.parameters():
+            p.copy_(lib.tensor(rng.standard_normal(tuple(p.shape)).astype("f4")))
+    optimizer = lib.optim.Adam(model.parameters(), lr=0.01)
+    losses = []
+    for _ in range(5):
+        x = lib.tensor(np.linspace(0, 1, 9, dtype="f4")[:, None], requires_grad=True)
+        u = model(x)
+        (du,) = lib.autograd.grad(u, x, lib.ones_like(u), create_graph=True)
+        (ddu,) = lib.autograd.grad(du.sum(), x, create_graph=True)
+        loss = ((ddu + u) ** 2).mean() + (model(lib.zeros(1, 1)) ** 2).sum()
+        optimizer.zero_grad()
+        loss.backward()
+        optimizer.step()
+        losses.append(loss.item())
+    # PyTorch's, for these weights.
+    np.testing.assert_allclose(losses, [4.150998, 3.731881, 3.341641, 2.979797, 2.645848], rtol=1e-5)
+
+
+def test_gradient_penalty(lib):
+    x = lib.tensor([[1.0, -2.0], [0.5, 3.0]], requires_grad=True)
+    w = lib.tensor([[1.0, 2.0], [-1.0, 0.5]], requires_grad=True)
+    score = lib.relu(x @ w).sum(1)
+    (g,) = lib.autograd.grad(score.sum(), x, create_graph=True)
+    penalty = ((g.norm(2, dim=1) - 1) ** 2).mean()
+    penalty.backward()
+    np.testing.assert_allclose(as_array(w.grad), [[2.0136, 3.0435], [-0.3356, -0.0781]], atol=1e-4)
+
+
+@pytest.mark.filterwarnings("ignore:Using backward")
+def test_create_graph_leaves_a_history_in_the_gradient(lib):
+    x = lib.tensor(2.0, requires_grad=True)
+    (x**3).backward(create_graph=True)
+    assert x.grad.item() == 12.0
+    assert x.grad.requires_grad
+    (second,) = lib.autograd.grad(x.grad, x)
+    assert second.item() == 12.0
+    x.grad = None
+
+
+def test_third_derivative(lib):
+    x = lib.tensor([0.5, 2.0], requires_grad=True)
+    y = (x**5).sum()
+    for _ in range(3):
+        (g,) = lib.autograd.grad(y, x, create_graph=True)
+        y = g.sum()
+    np.testing.assert_allclose(as_array(g), [60 * 0.25, 60 * 4.0])
