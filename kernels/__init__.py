@@ -19,8 +19,8 @@ from fastnn.kernels.norms import power_sum, scale
 from fastnn.kernels.optimizers import adam, sgd, sgd_momentum
 from fastnn.kernels.paired_losses import paired_loss, paired_loss_gradient
 from fastnn.kernels.perceptron import perceptron_predict, perceptron_train
-from fastnn.kernels.probabilities import probabilities, probabilities_and_error
 from fastnn.kernels.prelu import prelu_backward, prelu_forward
+from fastnn.kernels.probabilities import probabilities, probabilities_and_error
 from fastnn.kernels.reductions import total
 from fastnn.kernels.softmax import softmax_backward, softmax_forward
 from fastnn.kernels.softmax_cross_entropy import softmax_cross_entropy
