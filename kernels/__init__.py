@@ -7,10 +7,18 @@ the forward saved; a gradient is ``d`` and the name.
 
 from fastnn.kernels.activation_derivative import activation_derivative
 from fastnn.kernels.activations import activation_backward, activation_forward
+from fastnn.kernels.batch_norm import batch_norm_backward, batch_norm_forward
+from fastnn.kernels.dropout import (
+    alpha_dropout_backward,
+    alpha_dropout_forward,
+    dropout_backward,
+    dropout_forward,
+)
 from fastnn.kernels.elementwise_activations import elementwise_backward, elementwise_forward
 from fastnn.kernels.embedding import embedding_backward, embedding_forward
 from fastnn.kernels.gather import gather
 from fastnn.kernels.gemm import gemm
+from fastnn.kernels.layer_norm import layer_norm_backward, layer_norm_forward
 from fastnn.kernels.linear import linear_backward, linear_forward
 from fastnn.kernels.losses import pointwise_loss
 from fastnn.kernels.multilabel_margin import multilabel_margin
@@ -31,12 +39,20 @@ __all__ = [
     "activation_derivative",
     "activation_forward",
     "adam",
+    "alpha_dropout_backward",
+    "alpha_dropout_forward",
+    "batch_norm_backward",
+    "batch_norm_forward",
+    "dropout_backward",
+    "dropout_forward",
     "elementwise_backward",
     "elementwise_forward",
     "embedding_backward",
     "embedding_forward",
     "gather",
     "gemm",
+    "layer_norm_backward",
+    "layer_norm_forward",
     "linear_backward",
     "linear_forward",
     "multilabel_margin",

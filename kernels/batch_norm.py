@@ -1,498 +1,81 @@
 """Batch normalisation with the activation and the dropout behind it: forward and backward of all three at once.
 
-Statistics are taken down the columns of a matrix, over chunks of rows, each around a guess of its mean
-from its first rows: sums of ``x - guess`` and of its square lose nothing where the mean is far larger
-than the deviations. The chunks' moments are put together in float64 by the formula of T. F. Chan,
-G. H. Golub and R. J. LeVeque (COMPSTAT 1982). The mean is kept as two numbers of the input's type, and
-always subtracted before anything is multiplied.
+The arithmetic is in ``batch_norm_slices``; here arrays are checked and launches cut.
 
-A launch goes through *phases*: sums, what follows from them for each column, the pass that uses it. A
-part that owns whole columns runs all three, while the columns are in its cache; a matrix of few columns
-is cut by rows, with a launch for each phase. The mask of the dropout is computed from its position
-again in the backward, and so is the value before the activation: beside the input, only numbers per
-column are saved.
-
-May import ``jit``, ``simd``, ``activations``, ``dropout`` and ``random``.
+May import ``jit``, ``activations``, ``batch_norm_slices``, ``column_statistics`` and ``dropout``.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from fastnn.kernels.activations import (
-    cost,
-    NONE,
-    RELU,
-    activate,
-    activation_code,
-    differentiate,
-    saves_input,
+from fastnn.kernels.activations import activation_code, cost, saves_input
+from fastnn.kernels.batch_norm_slices import (
+    ADD_BIAS,
+    ADD_WEIGHT,
+    APPLY,
+    BIAS,
+    COUNTER,
+    DROP,
+    DX,
+    NEEDS_INPUT,
+    RUNNING,
+    SOLVE,
+    SUM,
+    TRAINING,
+    WEIGHT,
+    backward_slice,
+    forward_slice,
 )
-from fastnn.kernels.dropout import check_drop, drop, drop_factor
+from fastnn.kernels.column_statistics import COLUMNS, ROWS
+from fastnn.kernels.dropout import check_drop
 from fastnn.kernels.jit import (
-    array,
+    Kernel,
     by_dtype,
     check,
     check_output,
-    inline,
-    integer,
     kernel_for,
     launch,
     matrix_shape,
-    part,
     parts_for,
-    real,
-    stack_array,
 )
-from fastnn.kernels.random import random_bits, random_keys, random_threshold
-from fastnn.kernels.simd import sqrt
 
-# Columns that are walked down together (their sums lie on the stack), and rows whose sums are one number.
-COLUMNS, ROWS = 128, 128
-# Rows that the guess of a chunk's mean is taken from. If these are outliers, the variance loses up to
-# ROWS / _GUESS of its precision, never more.
-_GUESS = 8
-# The phases of a launch.
-_SUM, _SOLVE, _APPLY = 1, 2, 4
-_ALL = _SUM | _SOLVE | _APPLY
+_ALL = SUM | SOLVE | APPLY
 _COUNT = np.dtype(np.int64)
-# Rows of `saved`.
-_MEAN, _REST, _INVERSE, _SCALE, _SHIFT = range(5)
-# Bits of `flags`: what there is and what is wanted.
-_TRAINING, _WEIGHT, _BIAS, _RUNNING, _COUNTER, _DROP, _NEEDS_INPUT, _DX, _ADD_WEIGHT, _ADD_BIAS = (
-    1 << bit for bit in range(10)
-)
+# Columns of a part at least, where a launch is cut by columns.
+_FEWEST = 64
 # Floating-point operations per number, beside those of the activation.
 _COST = 12
 
-
-@inline
-def _copy(to, row):
-    for j in range(row.size):
-        to[j] = row[j]
-
-
-@inline
-def _fill(to, value):
-    for j in range(to.size):
-        to[j] = value
-
-
-@inline
-def _add_share(guess, row, share):
-    for j in range(guess.size):
-        guess[j] += row[j] * share
-
-
-@inline
-def _add_four(total, square, guess, a, b, c, d):
-    for j in range(a.size):
-        p, q, r, s = a[j] - guess[j], b[j] - guess[j], c[j] - guess[j], d[j] - guess[j]
-        total[j] += (p + q) + (r + s)
-        square[j] += (p * p + q * q) + (r * r + s * s)
-
-
-@inline
-def _add_one(total, square, guess, row):
-    for j in range(row.size):
-        d = row[j] - guess[j]
-        total[j] += d
-        square[j] += d * d
-
-
-@inline
-def _sum_chunk(sums, x, first, last, lo, hi):
-    """``guess``, ``sum(x - guess)`` and ``sum((x - guess)**2)`` of rows first to last, columns lo to hi."""
-    kind = x.dtype.type
-    width = hi - lo
-    guess = stack_array(128, kind(0))[:width]
-    total = stack_array(128, kind(0))[:width]
-    square = stack_array(128, kind(0))[:width]
-    for j in range(width):
-        guess[j] = total[j] = square[j] = kind(0)
-    guessed = min(last, first + _GUESS)
-    share = kind(1) / kind(guessed - first)
-    for i in range(first, guessed):
-        _add_share(guess, x[i, lo:hi], share)
-    for j in range(width):
-        # An infinite guess would make NaN of an infinite mean.
-        guess[j] = guess[j] if guess[j] - guess[j] == kind(0) else kind(0)
-    i = first
-    while i + 4 <= last:
-        _add_four(total, square, guess, x[i, lo:hi], x[i + 1, lo:hi], x[i + 2, lo:hi], x[i + 3, lo:hi])
-        i += 4
-    while i < last:
-        _add_one(total, square, guess, x[i, lo:hi])
-        i += 1
-    _copy(sums[0, lo:hi], guess)
-    _copy(sums[1, lo:hi], total)
-    _copy(sums[2, lo:hi], square)
-
-
-@inline
-def _join(mean, square, guesses, totals, squares, before, rows):
-    per_row, share = 1.0 / rows, rows / (before + rows)
-    for j in range(guesses.size):
-        total = float(totals[j])
-        spread = float(squares[j]) - total * total * per_row
-        step = float(guesses[j]) + total * per_row - mean[j]
-        # A rounded difference may be below zero; NaN is not, and stays.
-        square[j] += (0.0 if spread < 0.0 else spread) + step * step * (before * share)
-        mean[j] += step * share
-
-
-@inline
-def _moments(mean, square, sums, batch, lo, hi):
-    """Mean and sum of squared deviations, float64, from the sums of all chunks."""
-    width = hi - lo
-    for j in range(width):
-        mean[j] = square[j] = 0.0
-    for chunk in range(sums.shape[0]):
-        before = float(chunk * ROWS)
-        rows = float(min(batch - chunk * ROWS, ROWS))
-        _join(mean, square, sums[chunk, 0, lo:hi], sums[chunk, 1, lo:hi], sums[chunk, 2, lo:hi], before, rows)
-
-
-@inline
-def _solve_forward(near, rest, inverse, scale, shift, mean, variance, weight, bias, eps):
-    # All on the stack: with arrays of the caller's, which might overlap, no such loop is vectorised.
-    kind = near.dtype.type
-    for j in range(mean.size):
-        root = 1.0 / sqrt(variance[j] + eps)
-        slope = root * float(weight[j])
-        near[j] = kind(mean[j])
-        # An infinite mean leaves no rest, not NaN.
-        left = mean[j] - float(near[j]) if mean[j] - mean[j] == 0.0 else 0.0
-        rest[j], inverse[j], scale[j], shift[j] = kind(left), kind(root), kind(slope), kind(float(bias[j]) - left * slope)
-
-
-@inline
-def _follow(running, value, momentum, lo, hi):
-    kind = running.dtype.type
-    for j in range(hi - lo):
-        running[lo + j] = kind(float(running[lo + j]) * (1.0 - momentum) + value[j] * momentum)
-
-
-@inline
-def _normalise(out, x, mean, scale, shift):
-    for j in range(x.size):
-        out[j] = (x[j] - mean[j]) * scale[j] + shift[j]
-
-
-@inline
-def _normalise_relu(out, x, mean, scale, shift):
-    zero = x.dtype.type(0)
-    for j in range(x.size):
-        z = (x[j] - mean[j]) * scale[j] + shift[j]
-        out[j] = zero if z <= zero else z
-
-
-@inline
-def _normalise_relu_drop(out, x, mean, scale, shift, position, key0, key1, threshold, factor):
-    zero = x.dtype.type(0)
-    for j in range(x.size):
-        z = (x[j] - mean[j]) * scale[j] + shift[j]
-        kept = factor if random_bits(position + j, key0, key1) < threshold else zero
-        out[j] = (zero if z <= zero else z) * kept
-
-
-def _forward(dtype, smooth):
-    def batch_norm_forward_slice(args, t, n):
-        # out, x[batch, columns]; weight, bias, running_mean, running_var[columns]; counter[1]; saved[5, columns];
-        # sums[chunks, 3, columns]; state[2]
-        batch, columns, chunks = integer(args, 10), integer(args, 11), integer(args, 12)
-        phases, by_rows, flags, code = integer(args, 13), integer(args, 14), integer(args, 15), integer(args, 16)
-        slope, keep = dtype(real(args, 17)), dtype(real(args, 18))
-        momentum, eps = real(args, 19), real(args, 20)
-        out, x = array(args, 0, (batch, columns), dtype), array(args, 1, (batch, columns), dtype)
-        weight, bias = array(args, 2, (columns,), dtype), array(args, 3, (columns,), dtype)
-        running_mean, running_var = array(args, 4, (columns,), dtype), array(args, 5, (columns,), dtype)
-        counter = array(args, 6, (1,), np.int64)
-        saved = array(args, 7, (5, columns), dtype)
-        sums = array(args, 8, (chunks, 3, columns), dtype)
-        mean, variance = stack_array(128, 0.0), stack_array(128, 0.0)
-        near, scale, shift = stack_array(128, dtype(0)), stack_array(128, dtype(0)), stack_array(128, dtype(0))
-        rest, inverse = stack_array(128, dtype(0)), stack_array(128, dtype(0))
-        key0, key1 = np.uint32(0), np.uint32(0)
-        threshold, factor = random_threshold(real(args, 18)), dtype(0)
-        if flags & _DROP:
-            key0, key1 = random_keys(array(args, 9, (2,), np.int64))
-            factor = drop_factor(keep)
-        blocks = -(-columns // COLUMNS)
-        first_block, last_block, first_chunk, last_chunk, span = 0, blocks, 0, chunks, chunks
-        if by_rows:
-            first_chunk, last_chunk = part(chunks, t, n)
-            span = 1
-        else:
-            first_block, last_block = part(blocks, t, n)
-        for span_first in range(first_chunk, last_chunk, span):
-            span_last = min(last_chunk, span_first + span)
-            for block in range(first_block, last_block):
-                lo, hi = block * COLUMNS, min(columns, (block + 1) * COLUMNS)
-                width = hi - lo
-                m, s, b = near[:width], scale[:width], shift[:width]
-                if phases & _SUM:
-                    for chunk in range(span_first, span_last):
-                        _sum_chunk(sums[chunk], x, chunk * ROWS, min(batch, (chunk + 1) * ROWS), lo, hi)
-                if phases & _SOLVE and span_first == first_chunk:
-                    if flags & _TRAINING:
-                        _moments(mean, variance, sums, batch, lo, hi)
-                        if flags & _RUNNING:
-                            _follow(running_mean, mean, momentum, lo, hi)
-                            for j in range(width):
-                                variance[j] /= float(batch - 1)
-                            _follow(running_var, variance, momentum, lo, hi)
-                            for j in range(width):
-                                variance[j] *= float(batch - 1)
-                        for j in range(width):
-                            variance[j] /= float(batch)
-                        if block == 0 and flags & _COUNTER:
-                            counter[0] += 1
-                    else:
-                        for j in range(width):
-                            mean[j], variance[j] = float(running_mean[lo + j]), float(running_var[lo + j])
-                    if flags & _WEIGHT:
-                        _copy(scale[:width], weight[lo:hi])
-                    else:
-                        _fill(scale[:width], dtype(1))
-                    if flags & _BIAS:
-                        _copy(shift[:width], bias[lo:hi])
-                    else:
-                        _fill(shift[:width], dtype(0))
-                    _solve_forward(m, rest[:width], inverse[:width], s, b, mean[:width], variance[:width], s, b, eps)
-                    _copy(saved[_MEAN, lo:hi], m)
-                    _copy(saved[_REST, lo:hi], rest[:width])
-                    _copy(saved[_INVERSE, lo:hi], inverse[:width])
-                    _copy(saved[_SCALE, lo:hi], s)
-                    _copy(saved[_SHIFT, lo:hi], b)
-                elif phases & _APPLY:
-                    _copy(m, saved[_MEAN, lo:hi])
-                    _copy(s, saved[_SCALE, lo:hi])
-                    _copy(b, saved[_SHIFT, lo:hi])
-                if phases & _APPLY:
-                    for i in range(span_first * ROWS, min(batch, span_last * ROWS)):
-                        to, row, position = out[i, lo:hi], x[i, lo:hi], i * columns + lo
-                        if smooth or code == NONE:
-                            _normalise(to, row, m, s, b)
-                            if smooth:
-                                activate(to, to, code, slope)
-                            if flags & _DROP:
-                                drop(to, to, position, key0, key1, threshold, factor)
-                        elif flags & _DROP:
-                            _normalise_relu_drop(to, row, m, s, b, position, key0, key1, threshold, factor)
-                        else:
-                            _normalise_relu(to, row, m, s, b)
-
-    return batch_norm_forward_slice
-
-
-@inline
-def _add_gradient(total, product, dz, x, mean):
-    for j in range(x.size):
-        total[j] += dz[j]
-        product[j] += dz[j] * (x[j] - mean[j])
-
-
-@inline
-def _add_gradient_relu(dz, total, product, dy, x, mean, scale, shift):
-    zero = x.dtype.type(0)
-    for j in range(x.size):
-        centred, gradient = x[j] - mean[j], dy[j]
-        d = zero if centred * scale[j] + shift[j] <= zero else gradient
-        dz[j] = d
-        total[j] += d
-        product[j] += d * centred
-
-
-@inline
-def _add_gradient_relu_drop(dz, total, product, dy, x, mean, scale, shift, position, key0, key1, threshold, factor):
-    zero = x.dtype.type(0)
-    for j in range(x.size):
-        centred = x[j] - mean[j]
-        kept = dy[j] * (factor if random_bits(position + j, key0, key1) < threshold else zero)
-        d = zero if centred * scale[j] + shift[j] <= zero else kept
-        dz[j] = d
-        total[j] += d
-        product[j] += d * centred
-
-
-@inline
-def _add_chunk(total, product, sums, other):
-    for j in range(total.size):
-        total[j] += float(sums[j])
-        product[j] += float(other[j])
-
-
-@inline
-def _solve_backward(gradient, slope, offset, total, product, rest, inverse, scale, batch):
-    """The gradient of the weight, and the statistics' share of ``dx``: ``offset - (x - mean) * slope``."""
-    kind = slope.dtype.type
-    for j in range(gradient.size):
-        root, steep, left = float(inverse[j]), float(scale[j]), float(rest[j])
-        g = (product[j] - left * total[j]) * root
-        bend = steep * root * g / batch
-        gradient[j], slope[j], offset[j] = kind(g), kind(bend), kind(left * bend - steep * total[j] / batch)
-
-
-@inline
-def _put(to, value, accumulate):
-    if accumulate:
-        for j in range(to.size):
-            to[j] += value[j]
-    else:
-        for j in range(to.size):
-            to[j] = value[j]
-
-
-@inline
-def _narrow(to, row):
-    kind = to.dtype.type
-    for j in range(row.size):
-        to[j] = kind(row[j])
-
-
-@inline
-def _input_gradient(dx, dz, x, mean, scale, slope, offset):
-    for j in range(x.size):
-        dx[j] = dz[j] * scale[j] + (offset[j] - (x[j] - mean[j]) * slope[j])
-
-
-@inline
-def _scaled(dx, dz, scale):
-    for j in range(dz.size):
-        dx[j] = dz[j] * scale[j]
-
-
-def _backward(dtype, smooth):
-    def batch_norm_backward_slice(args, t, n):
-        # dx[batch, columns]; dweight, dbias[columns]; dy, x[batch, columns]; saved[5, columns];
-        # sums[chunks, 2, columns]; correction[2, columns]; state[2]
-        batch, columns, chunks = integer(args, 9), integer(args, 10), integer(args, 11)
-        phases, by_rows, flags, code = integer(args, 12), integer(args, 13), integer(args, 14), integer(args, 15)
-        slope, keep = dtype(real(args, 16)), dtype(real(args, 17))
-        dx = array(args, 0, (batch, columns), dtype)
-        dweight, dbias = array(args, 1, (columns,), dtype), array(args, 2, (columns,), dtype)
-        dy, x = array(args, 3, (batch, columns), dtype), array(args, 4, (batch, columns), dtype)
-        saved = array(args, 5, (5, columns), dtype)
-        sums = array(args, 6, (chunks, 2, columns), dtype)
-        correction = array(args, 7, (2, columns), dtype)
-        zero = dtype(0)
-        near, scale, shift = stack_array(128, zero), stack_array(128, zero), stack_array(128, zero)
-        total, product = stack_array(128, zero), stack_array(128, zero)
-        z, dropped = stack_array(128, zero), stack_array(128, zero)
-        totals, products = stack_array(128, 0.0), stack_array(128, 0.0)
-        key0, key1 = np.uint32(0), np.uint32(0)
-        threshold, factor = random_threshold(real(args, 17)), zero
-        if flags & _DROP:
-            key0, key1 = random_keys(array(args, 8, (2,), np.int64))
-            factor = drop_factor(keep)
-        # Without activation and dropout dz is dy, and not written to dx before the last phase.
-        plain = not smooth and code == NONE and not flags & _DROP
-        blocks = -(-columns // COLUMNS)
-        first_block, last_block, first_chunk, last_chunk = 0, blocks, 0, chunks
-        if by_rows:
-            first_chunk, last_chunk = part(chunks, t, n)
-        else:
-            first_block, last_block = part(blocks, t, n)
-        for block in range(first_block, last_block):
-            lo, hi = block * COLUMNS, min(columns, (block + 1) * COLUMNS)
-            width = hi - lo
-            m, s, b = near[:width], scale[:width], shift[:width]
-            _copy(m, saved[_MEAN, lo:hi])
-            _copy(s, saved[_SCALE, lo:hi])
-            _copy(b, saved[_SHIFT, lo:hi])
-            if phases & _SUM:
-                first, second = total[:width], product[:width]
-                for chunk in range(first_chunk, last_chunk):
-                    for j in range(width):
-                        first[j] = second[j] = zero
-                    for i in range(chunk * ROWS, min(batch, (chunk + 1) * ROWS)):
-                        to, gradient, row, position = dx[i, lo:hi], dy[i, lo:hi], x[i, lo:hi], i * columns + lo
-                        if plain:
-                            _add_gradient(first, second, gradient, row, m)
-                        elif smooth or code == NONE:
-                            if flags & _DROP:
-                                drop(dropped[:width], gradient, position, key0, key1, threshold, factor)
-                            else:
-                                _copy(dropped[:width], gradient)
-                            if smooth:
-                                _normalise(z[:width], row, m, s, b)
-                                if not flags & _NEEDS_INPUT:
-                                    activate(z[:width], z[:width], code, slope)
-                                differentiate(dropped[:width], dropped[:width], z[:width], code, slope)
-                            _add_gradient(first, second, dropped[:width], row, m)
-                            _copy(to, dropped[:width])
-                        elif flags & _DROP:
-                            _add_gradient_relu_drop(
-                                to, first, second, gradient, row, m, s, b, position, key0, key1, threshold, factor
-                            )
-                        else:
-                            _add_gradient_relu(to, first, second, gradient, row, m, s, b)
-                    for j in range(width):
-                        sums[chunk, 0, lo + j], sums[chunk, 1, lo + j] = first[j], second[j]
-            if phases & _SOLVE:
-                _fill(totals[:width], 0.0)
-                _fill(products[:width], 0.0)
-                for chunk in range(chunks):
-                    _add_chunk(totals[:width], products[:width], sums[chunk, 0, lo:hi], sums[chunk, 1, lo:hi])
-                _copy(z[:width], saved[_REST, lo:hi])
-                _copy(dropped[:width], saved[_INVERSE, lo:hi])
-                _solve_backward(
-                    z[:width], total[:width], product[:width], totals[:width], products[:width],
-                    z[:width], dropped[:width], s, float(batch),
-                )
-                _copy(correction[0, lo:hi], total[:width])
-                _copy(correction[1, lo:hi], product[:width])
-                if flags & _WEIGHT:
-                    _put(dweight[lo:hi], z[:width], flags & _ADD_WEIGHT)
-                if flags & _BIAS:
-                    _narrow(z[:width], totals[:width])
-                    _put(dbias[lo:hi], z[:width], flags & _ADD_BIAS)
-            elif phases & _APPLY:
-                _copy(total[:width], correction[0, lo:hi])
-                _copy(product[:width], correction[1, lo:hi])
-            if phases & _APPLY and flags & _DX:
-                slopes, offsets = total[:width], product[:width]
-                for i in range(first_chunk * ROWS, min(batch, last_chunk * ROWS)):
-                    to, row = dx[i, lo:hi], x[i, lo:hi]
-                    # Onto the stack first: with dy or dx as its source, which may be its target, no loop is vectorised.
-                    source = dropped[:width]
-                    _copy(source, dy[i, lo:hi] if plain else to)
-                    if flags & _TRAINING:
-                        _input_gradient(to, source, row, m, s, slopes, offsets)
-                    else:
-                        _scaled(to, source, s)
-
-    return batch_norm_backward_slice
-
-
 # Activations other than ReLU are kernels of their own, compiled where they are used.
-_FORWARD = by_dtype("batch_norm_forward", lambda dtype: _forward(dtype, False), arrays=10, integers=7, reals=4)
+_FORWARD = by_dtype("batch_norm_forward", lambda dtype: forward_slice(dtype, False), arrays=10, integers=8, reals=4)
 _FORWARD_SMOOTH = by_dtype(
-    "batch_norm_smooth_forward", lambda dtype: _forward(dtype, True), arrays=10, integers=7, reals=4
+    "batch_norm_smooth_forward", lambda dtype: forward_slice(dtype, True), arrays=10, integers=8, reals=4
 )
-_BACKWARD = by_dtype("batch_norm_backward", lambda dtype: _backward(dtype, False), arrays=9, integers=7, reals=2)
+_BACKWARD = by_dtype("batch_norm_backward", lambda dtype: backward_slice(dtype, False), arrays=9, integers=8, reals=2)
 _BACKWARD_SMOOTH = by_dtype(
-    "batch_norm_smooth_backward", lambda dtype: _backward(dtype, True), arrays=9, integers=7, reals=2
+    "batch_norm_smooth_backward", lambda dtype: backward_slice(dtype, True), arrays=9, integers=8, reals=2
 )
 
 
-def saved_shape(columns: int) -> tuple[int, int]:
-    """The shape of what the forward saves for the backward."""
-    return 5, columns
-
-
-def _launch_phases(kernel, phases, operations, batch, columns, arrays, flags, code, *reals):
+def _launch_phases(
+    kernel: Kernel, phases: int, operations: float, batch: int, columns: int, arrays: tuple[np.ndarray, ...],
+    flags: int, code: int, *reals: float,
+) -> None:  # fmt: skip
     """One launch with all phases, cut by columns, or one for each phase, cut by rows where columns are too few."""
-    chunks, blocks = -(-batch // ROWS), -(-columns // COLUMNS)
-    parts = parts_for(operations)
-    if parts == 1 or (phases & _SUM and (blocks >= parts or blocks >= chunks)):
-        launch(kernel, min(parts, blocks), arrays, batch, columns, chunks, phases, False, flags, code, *reals)
+    chunks, parts = -(-batch // ROWS), parts_for(operations)
+    # A number's value does not depend on the width that it is computed in.
+    width = min(columns, COLUMNS)
+    if parts == 1 or (phases & SUM and columns >= min(parts, chunks) * _FEWEST):
+        if parts > 1:
+            width = min(width, max(_FEWEST, -(-columns // (16 * parts)) * 16))
+        parts = min(parts, -(-columns // width))
+        launch(kernel, parts, arrays, batch, columns, chunks, phases, False, width, flags, code, *reals)
         return
-    for phase in (_SUM, _SOLVE, _APPLY):
+    for phase in (SUM, SOLVE, APPLY):
         if phases & phase:
-            cut = 1 if phase == _SOLVE else min(parts, chunks)
-            launch(kernel, cut, arrays, batch, columns, chunks, phase, phase != _SOLVE, flags, code, *reals)
+            cut = 1 if phase == SOLVE else min(parts, chunks)
+            launch(kernel, cut, arrays, batch, columns, chunks, phase, phase != SOLVE, width, flags, code, *reals)
 
 
 def batch_norm_forward(
@@ -523,7 +106,7 @@ def batch_norm_forward(
     Args:
         out, x: (batch, columns), C-contiguous, float32 or float64; at least 2 rows in training. They may be the
             same where no backward follows.
-        saved: :func:`saved_shape`, for the backward: mean (as two numbers), 1 / sqrt(var + eps), scale, shift.
+        saved: (5, columns), for the backward: mean (as two numbers), 1 / sqrt(var + eps), scale and shift.
         weight, bias: (columns,), or None for 1 and 0.
         running_mean, running_var: (columns,) both or neither; updated in training.
         counter: (1,) or () int64, increased by one in training, or None.
@@ -539,28 +122,28 @@ def batch_norm_forward(
     check("x", x, dtype, shape)
     check_output("out", out, dtype, shape)
     check_output("saved", saved, dtype, (5, columns))
-    flags = _TRAINING if training else 0
+    flags = TRAINING if training else 0
     if weight is not None:
         check("weight", weight, dtype, (columns,))
-        flags |= _WEIGHT
+        flags |= WEIGHT
     if bias is not None:
         check("bias", bias, dtype, (columns,))
-        flags |= _BIAS
+        flags |= BIAS
     if running_mean is not None and running_var is not None:
         (check_output if training else check)("running_mean", running_mean, dtype, (columns,))
         (check_output if training else check)("running_var", running_var, dtype, (columns,))
-        flags |= _RUNNING
+        flags |= RUNNING
     elif running_mean is not None or running_var is not None or not training:
         raise ValueError("running_mean and running_var must be given both, and always where training is false")
     if counter is not None:
         check_output("counter", counter, _COUNT, counter.shape if getattr(counter, "size", 0) == 1 else (1,))
-        flags |= _COUNTER
+        flags |= COUNTER
     if p:
         check_drop(p, state)
-        flags |= _DROP
+        flags |= DROP
     if training and batch < 2:
         raise ValueError(f"x must have more than one row in training, found shape {shape}")
-    phases = _ALL if training and sums is None else _SOLVE | _APPLY
+    phases = _ALL if training and sums is None else SOLVE | APPLY
     chunks = -(-batch // ROWS)
     if sums is None:
         sums = np.empty((chunks if training else 0, 3, columns), dtype)
@@ -614,22 +197,27 @@ def batch_norm_backward(
     check("x", x, dtype, shape)
     check("dy", dy, dtype, shape)
     check("saved", saved, dtype, (5, columns))
-    flags = _TRAINING if training else 0
+    flags = TRAINING if training else 0
     if dx is not None:
         check_output("dx", dx, dtype, shape)
-        flags |= _DX
+        flags |= DX
     if dweight is not None:
         check_output("dweight", dweight, dtype, (columns,))
-        flags |= _WEIGHT | (_ADD_WEIGHT if accumulate_weight else 0)
+        flags |= WEIGHT | (ADD_WEIGHT if accumulate_weight else 0)
     if dbias is not None:
         check_output("dbias", dbias, dtype, (columns,))
-        flags |= _BIAS | (_ADD_BIAS if accumulate_bias else 0)
+        flags |= BIAS | (ADD_BIAS if accumulate_bias else 0)
     if p:
         check_drop(p, state)
-        flags |= _DROP
+        flags |= DROP
     if smooth and (saves_input(activation) or activation == "leaky_relu"):
-        flags |= _NEEDS_INPUT
+        flags |= NEEDS_INPUT
     chunks = -(-batch // ROWS)
+    if not chunks or not columns:
+        for gradient, accumulate in ((dweight, accumulate_weight), (dbias, accumulate_bias)):
+            if gradient is not None and not accumulate:
+                gradient[...] = 0
+        return
     sums = np.empty((chunks + 1, 2, columns), dtype)
     _launch_phases(
         kernel, _ALL, x.size * (_COST + cost(code)), batch, columns,

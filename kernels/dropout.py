@@ -89,6 +89,8 @@ def _dropout(dtype):
 
 
 _DROPOUT = by_dtype("dropout", _dropout, arrays=3, integers=3, reals=4)
+# What the two arrays are called in messages.
+_FORWARD, _BACKWARD = ("out", "x"), ("dx", "dy")
 
 
 def check_drop(p: float, state: np.ndarray | None) -> None:
@@ -100,10 +102,12 @@ def check_drop(p: float, state: np.ndarray | None) -> None:
     check_state(state)
 
 
-def _run(out: np.ndarray, x: np.ndarray, state: np.ndarray, width: int, *scalars: float) -> None:
-    kernel = kernel_for(_DROPOUT, "x", x)
-    check("x", x, x.dtype, x.shape)
-    check_output("out", out, x.dtype, x.shape)
+def _run(
+    names: tuple[str, str], out: np.ndarray, x: np.ndarray, state: np.ndarray, width: int, *scalars: float
+) -> None:
+    kernel = kernel_for(_DROPOUT, names[1], x)
+    check(names[1], x, x.dtype, x.shape)
+    check_output(names[0], out, x.dtype, x.shape)
     check_drop(1.0 - scalars[1], state)
     size = x.size
     if width < 1 or size % width:
@@ -124,12 +128,12 @@ def dropout_forward(out: np.ndarray, x: np.ndarray, state: np.ndarray, p: float 
         p: the probability of zeroing.
         width: so many numbers behind one another are kept or zeroed together.
     """
-    _run(out, x, state, width, 0, 1.0 - p, 0.0, 0.0, 0.0)
+    _run(_FORWARD, out, x, state, width, 0, 1.0 - p, 0.0, 0.0, 0.0)
 
 
 def dropout_backward(dx: np.ndarray, dy: np.ndarray, state: np.ndarray, p: float = 0.5, width: int = 1) -> None:
     """The gradient of :func:`dropout_forward`: the same product with the same mask."""
-    _run(dx, dy, state, width, 0, 1.0 - p, 0.0, 0.0, 0.0)
+    _run(_BACKWARD, dx, dy, state, width, 0, 1.0 - p, 0.0, 0.0, 0.0)
 
 
 # -scale * alpha of SELU (G. Klambauer et al., arXiv:1706.02515): what it tends to far to the left.
@@ -154,9 +158,9 @@ def alpha_dropout_forward(
     """
     a = _alpha_scale(p)
     b = -a * p * _SATURATION
-    _run(out, x, state, width, 1, 1.0 - p, a, b, a * _SATURATION + b)
+    _run(_FORWARD, out, x, state, width, 1, 1.0 - p, a, b, a * _SATURATION + b)
 
 
 def alpha_dropout_backward(dx: np.ndarray, dy: np.ndarray, state: np.ndarray, p: float = 0.5, width: int = 1) -> None:
     """The gradient of :func:`alpha_dropout_forward`: ``a * dy`` where kept, ``dy * 0`` elsewhere."""
-    _run(dx, dy, state, width, 1, 1.0 - p, _alpha_scale(p), 0.0, 0.0)
+    _run(_BACKWARD, dx, dy, state, width, 1, 1.0 - p, _alpha_scale(p), 0.0, 0.0)

@@ -2,20 +2,26 @@
 
 Layer normalisation is one group; group normalisation several; root-mean-square normalisation does not
 subtract the mean. Statistics are taken in two passes over numbers that are in the cache: the mean, then
-sums of deviations from it, which also tell how far the rounded mean was off. The mean is kept as two
-numbers of the input's type. The backward computes the value before the activation and the mask of the
-dropout again; the gradients of weight and bias are sums over chunks of rows, added in their order.
+sums of deviations from it, which also tell how far the rounded mean was off. What the mean has beyond its
+type is kept as an offset of the normalised numbers. The backward computes the value before the activation
+and the mask of the dropout again; the gradients of weight and bias are sums over chunks of rows, added in
+their order.
 
-May import ``jit``, ``simd``, ``activations``, ``dropout`` and ``random``.
+May import ``jit``, ``simd``, ``activations``, ``column_statistics``, ``dropout`` and ``random``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from fastnn.kernels.activations import NONE, activate, activation_code, cost, differentiate, saves_input
+from fastnn.kernels.column_statistics import copy
 from fastnn.kernels.dropout import check_drop, drop, drop_factor
 from fastnn.kernels.jit import (
+    Kernel,
     array,
     by_dtype,
     check,
@@ -61,9 +67,9 @@ def _deviations(x, mean):
 
 
 @inline
-def _normalise(out, x, mean, rest, inverse):
+def _normalise(out, x, mean, offset, inverse):
     for j in range(x.size):
-        out[j] = ((x[j] - mean) - rest) * inverse
+        out[j] = (x[j] - mean) * inverse + offset
 
 
 @inline
@@ -86,8 +92,8 @@ def _rectify(out, x):
 
 
 @inline
-def _before_activation(out, x, mean, rest, inverse, weight, bias, flags):
-    _normalise(out, x, mean, rest, inverse)
+def _before_activation(out, x, mean, offset, inverse, weight, bias, flags):
+    _normalise(out, x, mean, offset, inverse)
     if flags & _WEIGHT:
         _times(out, out, weight)
     if flags & _BIAS:
@@ -114,7 +120,8 @@ def _forward(dtype, smooth):
             row, lo = i // groups, (i % groups) * size
             hi = lo + size
             source, to = x[row, lo:hi], out[row, lo:hi]
-            mean = rest = dtype(0)
+            mean = offset = dtype(0)
+            centre = 0.0
             if flags & _CENTRED:
                 guess = _sum(source) / dtype(size)
                 # An infinite guess would make NaN of an infinite mean.
@@ -123,14 +130,17 @@ def _forward(dtype, smooth):
                 centre = float(guess) + float(total) / float(size)
                 spread = float(square) - float(total) * float(total) / float(size)
                 mean = dtype(centre)
-                rest = dtype(centre - float(mean)) if centre - centre == 0.0 else dtype(0)
             else:
                 total, square = _deviations(source, dtype(0))
                 spread = float(square)
             spread = 0.0 if spread < 0.0 else spread
-            inverse = dtype(1.0 / sqrt(spread / float(size) + eps))
-            saved[i, 0], saved[i, 1], saved[i, 2] = mean, rest, inverse
-            _before_activation(to, source, mean, rest, inverse, weight[lo:hi], bias[lo:hi], flags)
+            root = 1.0 / sqrt(spread / float(size) + eps)
+            inverse = dtype(root)
+            # The part of the mean that its type does not hold. As a number of its own it would be added to the mean
+            # again, as sums may be reordered.
+            offset = dtype((float(mean) - centre) * root) if centre - centre == 0.0 else dtype(0)
+            saved[i, 0], saved[i, 1], saved[i, 2] = mean, offset, inverse
+            _before_activation(to, source, mean, offset, inverse, weight[lo:hi], bias[lo:hi], flags)
             if smooth:
                 activate(to, to, code, slope)
             elif code != NONE:
@@ -142,26 +152,26 @@ def _forward(dtype, smooth):
 
 
 @inline
-def _add_to(total, product, dz, x, mean, rest, inverse):
+def _add_to(total, product, dz, x, mean, offset, inverse):
     for j in range(x.size):
         total[j] += dz[j]
-        product[j] += dz[j] * (((x[j] - mean) - rest) * inverse)
+        product[j] += dz[j] * ((x[j] - mean) * inverse + offset)
 
 
 @inline
-def _projections(g, x, mean, rest, inverse):
+def _projections(g, x, mean, offset, inverse):
     """``sum(g)`` and ``sum(g * xhat)``."""
     total = product = x.dtype.type(0)
     for j in range(x.size):
         total += g[j]
-        product += g[j] * (((x[j] - mean) - rest) * inverse)
+        product += g[j] * ((x[j] - mean) * inverse + offset)
     return total, product
 
 
 @inline
-def _input_gradient(dx, x, mean, rest, inverse, level, slope):
+def _input_gradient(dx, x, mean, offset, inverse, level, slope):
     for j in range(x.size):
-        dx[j] = (dx[j] - level - (((x[j] - mean) - rest) * inverse) * slope) * inverse
+        dx[j] = (dx[j] - level - ((x[j] - mean) * inverse + offset) * slope) * inverse
 
 
 @inline
@@ -170,12 +180,6 @@ def _rectified(dz, dy, z):
     for j in range(dy.size):
         gradient = dy[j]
         dz[j] = zero if z[j] <= zero else gradient
-
-
-@inline
-def _copy(to, row):
-    for j in range(row.size):
-        to[j] = row[j]
 
 
 @inline
@@ -217,26 +221,26 @@ def _backward(dtype, smooth):
                     row, lo = i // groups, (i % groups) * size
                     hi = lo + size
                     source, to, z = x[row, lo:hi], dx[row, lo:hi], scratch[chunk, lo:hi]
-                    mean, rest, inverse = saved[i, 0], saved[i, 1], saved[i, 2]
+                    mean, offset, inverse = saved[i, 0], saved[i, 1], saved[i, 2]
                     if flags & _DROP:
                         drop(to, dy[row, lo:hi], row * columns + lo, key0, key1, threshold, factor)
                     else:
-                        _copy(to, dy[row, lo:hi])
+                        copy(to, dy[row, lo:hi])
                     if smooth or code != NONE:
-                        _before_activation(z, source, mean, rest, inverse, weight[lo:hi], bias[lo:hi], flags)
+                        _before_activation(z, source, mean, offset, inverse, weight[lo:hi], bias[lo:hi], flags)
                         if smooth:
                             if not flags & _NEEDS_INPUT:
                                 activate(z, z, code, slope)
                             differentiate(to, to, z, code, slope)
                         else:
                             _rectified(to, to, z)
-                    _add_to(sums[chunk, 0, lo:hi], sums[chunk, 1, lo:hi], to, source, mean, rest, inverse)
+                    _add_to(sums[chunk, 0, lo:hi], sums[chunk, 1, lo:hi], to, source, mean, offset, inverse)
                     if wanted & _DX:
                         if flags & _WEIGHT:
                             _times(to, to, weight[lo:hi])
-                        total, product = _projections(to, source, mean, rest, inverse)
+                        total, product = _projections(to, source, mean, offset, inverse)
                         level = total / dtype(size) if flags & _CENTRED else dtype(0)
-                        _input_gradient(to, source, mean, rest, inverse, level, product / dtype(size))
+                        _input_gradient(to, source, mean, offset, inverse, level, product / dtype(size))
         if phases & _SOLVE:
             if wanted & _WEIGHT:
                 _add_chunks(dweight, sums, 1, wanted & _ADD_WEIGHT)
@@ -246,16 +250,21 @@ def _backward(dtype, smooth):
     return layer_norm_backward_slice
 
 
-_LAYOUT = {"arrays": 6, "integers": 5, "reals": 3}
-_LAYOUT_BACKWARD = {"arrays": 11, "integers": 8, "reals": 2}
+
+def _kernels(
+    name: str, build: Callable[..., Any], smooth: bool, arrays: int, integers: int, reals: int
+) -> dict[np.dtype, Kernel]:
+    return by_dtype(name, lambda dtype: build(dtype, smooth), arrays, integers, reals)
+
+
 # Activations other than ReLU are kernels of their own, compiled where they are used.
-_FORWARD = by_dtype("layer_norm_forward", lambda dtype: _forward(dtype, False), **_LAYOUT)
-_FORWARD_SMOOTH = by_dtype("layer_norm_smooth_forward", lambda dtype: _forward(dtype, True), **_LAYOUT)
-_BACKWARD = by_dtype("layer_norm_backward", lambda dtype: _backward(dtype, False), **_LAYOUT_BACKWARD)
-_BACKWARD_SMOOTH = by_dtype("layer_norm_smooth_backward", lambda dtype: _backward(dtype, True), **_LAYOUT_BACKWARD)
+_FORWARD = _kernels("layer_norm_forward", _forward, False, 6, 5, 3)
+_FORWARD_SMOOTH = _kernels("layer_norm_smooth_forward", _forward, True, 6, 5, 3)
+_BACKWARD = _kernels("layer_norm_backward", _backward, False, 11, 8, 2)
+_BACKWARD_SMOOTH = _kernels("layer_norm_smooth_backward", _backward, True, 11, 8, 2)
 
 
-def _check_affine(weight, bias, dtype, columns):
+def _check_affine(weight: np.ndarray | None, bias: np.ndarray | None, dtype: np.dtype, columns: int) -> int:
     flags = 0
     if weight is not None:
         check("weight", weight, dtype, (columns,))
@@ -288,7 +297,8 @@ def layer_norm_forward(
 
     Args:
         out, x: (rows, columns), C-contiguous, float32 or float64.
-        saved: (rows * groups, 3), for the backward: mean (as two numbers) and 1 / sqrt(var + eps).
+        saved: (rows * groups, 3), for the backward: mean, offset (what rounding the mean left over) and
+            1 / sqrt(var + eps).
         weight, bias: (columns,), or None for 1 and 0.
         groups: divides columns.
         activation, slope: see :mod:`fastnn.kernels.activations`.
