@@ -95,6 +95,7 @@ from fastnn.settings import (
     use_deterministic_algorithms,
 )
 from fastnn.tensor import Size, Tensor
+from fastnn.training import Epoch, History, fit
 
 __version__ = "0.1.0"
 

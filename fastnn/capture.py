@@ -27,7 +27,7 @@ from fastnn.autograd import enable_grad
 from fastnn.functions import from_numpy
 from fastnn.kernels import jit
 from fastnn.kernels.program import Program
-from fastnn.nn.module import Module
+from fastnn.nn.module import Module, changes
 from fastnn.nn.parameter import Parameter
 from fastnn.optim.optimizer import Optimizer
 from fastnn.random import default_generator
@@ -36,6 +36,8 @@ from fastnn.tracing import Uncapturable
 
 # Programs kept per step, one for each shape and mode; the oldest is dropped.
 _MOST_PROGRAMS = 16
+
+_PLAIN = (bool, int, float, str, tuple, type(None))
 
 _data_of = operator.attrgetter("_data")
 _training_of = operator.attrgetter("training")
@@ -165,6 +167,8 @@ class Situation:
         self.flags = list(map(_requires_grad_of, self.parameters))
         self.structure = [(m._parameters, m._buffers, m._modules) for m in self.modules]
         self.members = [(*p.values(), *b.values(), *c.values()) for p, b, c in self.structure]
+        self.attributes = [_attributes(m) for m in self.modules]
+        self.seen = changes[0]
 
     def same(self) -> bool:
         """Whether all is as it was."""
@@ -178,6 +182,10 @@ class Situation:
             found = (*p.values(), *b.values(), *c.values())
             if len(found) != len(members) or not all(map(operator.is_, found, members)):
                 return False
+        if self.seen != changes[0]:
+            if [_attributes(m) for m in self.modules] != self.attributes:
+                return False
+            self.seen = changes[0]
         return True
 
     def reason_against(self) -> str:
@@ -210,6 +218,11 @@ class Captured:
             self.program.launches[self.head :] = launches
             self.program.build()
             self.inputs.find()
+
+
+def _attributes(module: Module) -> dict[str, Any]:
+    """A module's options: the attributes that are plain values, like the probability of a Dropout."""
+    return {name: value for name, value in module.__dict__.items() if isinstance(value, _PLAIN)}
 
 
 def _let_go(program: Program, parameters: list[Parameter]) -> None:

@@ -19,7 +19,7 @@ from fastnn.kernels.reductions import COUNTED, DIVISOR, WRONG
 
 @inline
 def _scan(labels, classes, ignored):
-    counted, wrong = 0, 0
+    counted, wrong = np.int64(0), np.int64(0)
     for row in range(labels.size):
         counts = np.int64(labels[row] != ignored)
         outside = np.int64(labels[row] < 0) | np.int64(labels[row] >= classes)

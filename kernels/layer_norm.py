@@ -3,19 +3,25 @@
 Layer normalisation is one group; group normalisation several; root-mean-square normalisation does not
 subtract the mean. Statistics are taken in two passes over numbers that are in the cache: the mean, then
 sums of deviations from it, which also tell how far the rounded mean was off. What the mean has beyond its
-type is kept as an offset of the normalised numbers. The backward computes the value before the activation and the mask of the
-dropout again; the gradients of weight and bias are sums over chunks of rows, added in their order.
+type is kept as an offset of the normalised numbers. The backward computes the value before the activation
+and the mask of the dropout again; the gradients of weight and bias are sums over chunks of rows, added in
+their order.
 
-May import ``jit``, ``simd``, ``activations``, ``dropout`` and ``random``.
+May import ``jit``, ``simd``, ``activations``, ``column_statistics``, ``dropout`` and ``random``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
 from fastnn.kernels.activations import COSTS, NONE, activate, activation_code, differentiate, saves_input
+from fastnn.kernels.column_statistics import copy
 from fastnn.kernels.dropout import check_drop, drop, drop_factor
 from fastnn.kernels.jit import (
+    Kernel,
     array,
     by_dtype,
     check,
@@ -177,12 +183,6 @@ def _rectified(dz, dy, z):
 
 
 @inline
-def _copy(to, row):
-    for j in range(row.size):
-        to[j] = row[j]
-
-
-@inline
 def _add_chunks(to, sums, which, accumulate):
     kind = to.dtype.type
     for j in range(to.size):
@@ -225,7 +225,7 @@ def _backward(dtype, smooth):
                     if flags & _DROP:
                         drop(to, dy[row, lo:hi], row * columns + lo, key0, key1, threshold, factor)
                     else:
-                        _copy(to, dy[row, lo:hi])
+                        copy(to, dy[row, lo:hi])
                     if smooth or code != NONE:
                         _before_activation(z, source, mean, offset, inverse, weight[lo:hi], bias[lo:hi], flags)
                         if smooth:
@@ -250,16 +250,21 @@ def _backward(dtype, smooth):
     return layer_norm_backward_slice
 
 
-_LAYOUT = {"arrays": 6, "integers": 5, "reals": 3}
-_LAYOUT_BACKWARD = {"arrays": 11, "integers": 8, "reals": 2}
+
+def _kernels(
+    name: str, build: Callable[..., Any], smooth: bool, arrays: int, integers: int, reals: int
+) -> dict[np.dtype, Kernel]:
+    return by_dtype(name, lambda dtype: build(dtype, smooth), arrays, integers, reals)
+
+
 # Activations other than ReLU are kernels of their own, compiled where they are used.
-_FORWARD = by_dtype("layer_norm_forward", lambda dtype: _forward(dtype, False), **_LAYOUT)
-_FORWARD_SMOOTH = by_dtype("layer_norm_smooth_forward", lambda dtype: _forward(dtype, True), **_LAYOUT)
-_BACKWARD = by_dtype("layer_norm_backward", lambda dtype: _backward(dtype, False), **_LAYOUT_BACKWARD)
-_BACKWARD_SMOOTH = by_dtype("layer_norm_smooth_backward", lambda dtype: _backward(dtype, True), **_LAYOUT_BACKWARD)
+_FORWARD = _kernels("layer_norm_forward", _forward, False, 6, 5, 3)
+_FORWARD_SMOOTH = _kernels("layer_norm_smooth_forward", _forward, True, 6, 5, 3)
+_BACKWARD = _kernels("layer_norm_backward", _backward, False, 11, 8, 2)
+_BACKWARD_SMOOTH = _kernels("layer_norm_smooth_backward", _backward, True, 11, 8, 2)
 
 
-def _check_affine(weight, bias, dtype, columns):
+def _check_affine(weight: np.ndarray | None, bias: np.ndarray | None, dtype: np.dtype, columns: int) -> int:
     flags = 0
     if weight is not None:
         check("weight", weight, dtype, (columns,))
@@ -292,7 +297,8 @@ def layer_norm_forward(
 
     Args:
         out, x: (rows, columns), C-contiguous, float32 or float64.
-        saved: (rows * groups, 3), for the backward: mean, offset (what rounding the mean left over) and 1 / sqrt(var + eps).
+        saved: (rows * groups, 3), for the backward: mean, offset (what rounding the mean left over) and
+            1 / sqrt(var + eps).
         weight, bias: (columns,), or None for 1 and 0.
         groups: divides columns.
         activation, slope: see :mod:`fastnn.kernels.activations`.

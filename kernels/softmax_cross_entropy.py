@@ -26,7 +26,7 @@ from fastnn.kernels.jit import (
 from fastnn.kernels.labels import as_label, check_classes, counted_labels, scan_labels
 from fastnn.kernels.math import log
 from fastnn.kernels.reductions import COUNTED, DIVISOR, HEAD, WRONG, check_scalar, finish, finish_parts, new_work
-from fastnn.kernels.rows import row_exp, row_max, row_scale, scratch
+from fastnn.kernels.rows import lanes, row_exp, row_max, row_scale, scratch, short_row
 
 # Floating-point operations per logit: what 0.2 ns are to the machine for which parts_for was tuned.
 _COST = 12
@@ -79,12 +79,17 @@ def _softmax_cross_entropy(dtype):
                     if with_gradient:
                         array_at(d, (classes,), dtype)[:] = dtype(0)
                     continue
-                top = row_max(dtype(0), x, classes)
                 # Now, as the gradient may overwrite the logits.
-                below_top[i] = array_at(x, (classes,), dtype)[label] - top
-                totals[i] = row_exp(top, d, x, classes)
+                right = array_at(x, (classes,), dtype)[label]
                 w = weight[label] if weighted else dtype(1)
                 weights[i] = w
+                if classes <= lanes(dtype(0)):
+                    top, totals[i] = short_row(scale * w, d, x, classes, label)
+                    below_top[i] = right - top
+                    continue
+                top = row_max(dtype(0), x, classes)
+                below_top[i] = right - top
+                totals[i] = row_exp(top, d, x, classes)
                 if with_gradient:
                     row_scale(scale * w / totals[i], d, classes)
                     array_at(d, (classes,), dtype)[label] -= scale * w

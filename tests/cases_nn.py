@@ -40,7 +40,9 @@ _LAYERS: dict[str, tuple[Callable[[Any], Any], float]] = {
     "softmin": (lambda nn: nn.Softmin(dim=1), 8),
 }
 # Here an infinity comes out of PyTorch as another number in the backward: of a quotient of infinities.
-_FINITE = ("softsign", "glu", "softmax", "log_softmax", "softmin", "prelu", "prelu_channels", "softplus", "mish", "silu")
+_FINITE = (
+    "softsign", "glu", "softmax", "log_softmax", "softmin", "prelu", "prelu_channels", "softplus", "mish", "silu",
+)  # fmt: skip
 
 
 def _layer(name: str, kind: Any) -> None:

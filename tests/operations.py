@@ -32,7 +32,7 @@ class Operation:
         terms: whether a sum of terms is rounded, so that their size counts where they cancel.
         group: the file of recorded values.
         smooth: whether finite differences tell the derivative: it may be cut off, or differ by definition.
-        most: how many of the shapes are recorded there; None for all.
+        most: how many of the shapes are recorded there; None for all, 0 where PyTorch has no gradient.
     """
 
     name: str

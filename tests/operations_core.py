@@ -17,7 +17,7 @@ ONE = (-0.9, 0.9)
 
 
 def _op(name: str, run: Callable[..., Any], shapes: list[tuple[Shape, ...]] = SOME, **options: Any) -> Operation:
-    return Operation(name, run, shapes, group="operations_core", most=2, **options)
+    return Operation(name, run, shapes, **{"group": "operations_core", "most": 2, **options})
 
 
 def _index(lib: Any, values: Any) -> Any:
@@ -63,9 +63,9 @@ OPERATIONS_CORE: list[Operation] = [
     _op("f_true_divide", lambda lib, x, y: x.true_divide(y), FEW, domain=POSITIVE, terms=True),
     _op("f_div_floor", lambda lib, x, y: lib.div(x, y, rounding_mode="floor"), FEW, domain=POSITIVE),
     _op("f_div_trunc", lambda lib, x, y: lib.div(x, y, rounding_mode="trunc"), FEW, domain=POSITIVE),
-    _op("floor_divide", lambda lib, x, y: x // y, FEW, domain=POSITIVE, smooth=False),
-    _op("floor_divide_number", lambda lib, x: x // 1.7, smooth=False),
-    _op("rfloor_divide_number", lambda lib, x: 7.3 // x, domain=POSITIVE, smooth=False),
+    _op("floor_divide", lambda lib, x, y: x // y, FEW, domain=POSITIVE, smooth=False, most=0),
+    _op("floor_divide_number", lambda lib, x: x // 1.7, smooth=False, most=0),
+    _op("rfloor_divide_number", lambda lib, x: 7.3 // x, domain=POSITIVE, smooth=False, most=0),
     _op("remainder", lambda lib, x, y: x % y, FEW, domain=(0.4, 3), terms=True),
     _op("remainder_number", lambda lib, x: x % 0.7, terms=True),
     _op("f_fmod", lambda lib, x, y: lib.fmod(x, y), FEW, domain=(0.4, 3), terms=True),
@@ -108,7 +108,7 @@ OPERATIONS_CORE: list[Operation] = [
     _op("f_logit_eps", lambda lib, x: lib.logit(x, 0.1), domain=(0.15, 0.85), roundings=32, terms=True),
     _op("ipow", lambda lib, x: (x * 1).pow_(2), [((2, 3),)]),
     _op("iremainder", lambda lib, x: (x * 1).remainder_(0.7), [((2, 3),)], terms=True),
-    _op("ifloor_divide", lambda lib, x: (x * 1).floor_divide_(0.7), [((2, 3),)], smooth=False),
+    _op("ifloor_divide", lambda lib, x: (x * 1).floor_divide_(0.7), [((2, 3),)], smooth=False, most=0),
     # Choosing
     _op("where", lambda lib, x, y: lib.where(x > 0, x, y), FEW),
     _op("where_number", lambda lib, x: lib.where(x > 0, x, 0.5)),

@@ -143,7 +143,7 @@ def test_layouts_and_copies() -> None:
     rng = np.random.default_rng(0)
     wide = rng.standard_normal((16, 24)).astype(np.float32)
     y = fastnn.tensor(rng.integers(0, 5, 16))
-    layouts = [wide[:, :12], wide[:, 12:], wide[:, ::2], np.asfortranarray(wide[:, :12]), wide[::-1, :12], wide[:, :12].copy()]
+    layouts = [wide[:, :12], wide[:, 12:], wide[:, ::2], np.asfortranarray(wide[:, :12]), wide[:, :12].copy()]
     for layout in layouts * 2:
         twin.both(fastnn.from_numpy(layout), y)
         twin.both(fastnn.from_numpy(layout), y.flip(0))

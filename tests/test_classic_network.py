@@ -235,7 +235,7 @@ def test_layers_may_be_set():
     weights = [np.random.default_rng(i).standard_normal(w.shape) for i, w in enumerate(theirs.layers)]
     theirs.layers = weights
     # Of another dtype, layout and shape: taken for what they say.
-    ours.layers = [np.asfortranarray(w) for w in weights]
+    ours.layers = [np.asfortranarray(weights[0]), weights[1].tolist(), weights[2].astype(np.float64)]
     ours.biases = [np.zeros(len(b[0]), int) for b in theirs.biases]
     ours.forward(X)
     theirs.forward(X)

@@ -76,7 +76,7 @@ def test_sums_and_products_of_sequentials(lib):
     assert list(a) == [*held, b[0]]
     b *= 3
     assert len(b) == 3
-    for wrong, error in ((lambda: a * 0, ValueError), (lambda: a * 1.5, TypeError), (lambda: a + [1], ValueError)):
+    for wrong, error in ((lambda: a * 0, ValueError), (lambda: a * 1.5, TypeError), (lambda: a + 1, ValueError)):
         with pytest.raises(error):
             wrong()
 
@@ -149,7 +149,7 @@ def test_module_list(lib):
     assert names(held) == ["0:Identity", "1:Linear", "2:Tanh"]
     del held[1:]
     assert len(held) == 1
-    assert len(held + [lib.nn.ReLU()]) == 2
+    assert len(held + lib.nn.ModuleList([lib.nn.ReLU()])) == 2
     held += [lib.nn.ReLU()]
     assert list(held._modules) == ["0", "1"]
     with pytest.raises(IndexError):

@@ -1,4 +1,4 @@
-"""Dropout and alpha dropout: which numbers are kept, what becomes of them, and that a mask is a function of position."""
+"""Dropout and alpha dropout: which numbers are kept, what becomes of them; a mask is a function of position."""
 
 from __future__ import annotations
 

@@ -10,6 +10,7 @@ import pytest
 
 import fastnn
 from fastnn import DTypeError, ShapeError, nn
+from fastnn.devices import DeviceError
 from fastnn.kernels import jit
 from fastnn.nn import functional
 
@@ -92,7 +93,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "matmul_number": (lambda: fastnn.matmul(X, 2), TypeError, "mat2 must be a Tensor, found int"),
     "layer_size": (lambda: nn.Linear(-1, 2), ShapeError, "in_features must not be negative, found -1"),
     "layer_dtype": (lambda: nn.Linear(1, 2, dtype=fastnn.int64), DTypeError, "int64"),
-    "layer_device": (lambda: nn.Linear(1, 2, device="cuda"), RuntimeError, "CUDA"),
+    "layer_device": (lambda: nn.Linear(1, 2, device="cuda"), DeviceError, "CUDA"),
     "parameter_dtype": (lambda: nn.Parameter(fastnn.tensor([1])), DTypeError, "int64"),
     "broadcast": (lambda: X + fastnn.zeros(4), ShapeError, r"\(3, 10\) and \(4,\)"),
     "reshape": (lambda: X.reshape(7, -1), ShapeError, r"\[7, -1\].*30"),

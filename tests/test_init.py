@@ -60,7 +60,9 @@ def test_normal(lib, name, options, std):
     assert_moments(filled(lib, name, **options), options.get("mean", 0.0), std)
 
 
-@pytest.mark.parametrize(("mean", "std", "a", "b"), [(0, 1, -2, 2), (0, 0.02, -2, 2), (1, 1, 0, 1.5), (0, 1, -0.1, 0.3)])
+@pytest.mark.parametrize(
+    ("mean", "std", "a", "b"), [(0, 1, -2, 2), (0, 0.02, -2, 2), (1, 1, 0, 1.5), (0, 1, -0.1, 0.3)]
+)
 def test_truncated_normal(lib, mean, std, a, b):
     from scipy import stats
 
@@ -109,12 +111,13 @@ def test_sparse(lib):
 
 def test_gains(lib):
     gain = lib.nn.init.calculate_gain
-    for name, value in [("linear", 1), ("conv2d", 1), ("sigmoid", 1), ("tanh", 5 / 3), ("relu", 2**0.5), ("selu", 0.75)]:
+    gains = {"linear": 1, "conv2d": 1, "sigmoid": 1, "tanh": 5 / 3, "relu": 2**0.5, "selu": 0.75}
+    for name, value in gains.items():
         assert gain(name) == pytest.approx(value, rel=1e-15)
     assert gain("leaky_relu") == pytest.approx(math.sqrt(2 / (1 + 0.01**2)), rel=1e-15)
     assert gain("leaky_relu", 1) == 1
     for wrong in (lambda: gain("swish"), lambda: gain("leaky_relu", "steep"), lambda: gain("leaky_relu", True)):
-        with pytest.raises(ValueError, match="Unsupported|not a valid number"):
+        with pytest.raises(ValueError, match=r"Unsupported|not a valid number"):
             wrong()
 
 
@@ -124,7 +127,7 @@ def test_errors(lib):
                   lambda: init.orthogonal_(vector), lambda: init.sparse_(vector, 0.1), lambda: init.dirac_(matrix),
                   lambda: init.kaiming_uniform_(matrix, mode="fan_on"),
                   lambda: init.kaiming_uniform_(matrix, nonlinearity="swish")):  # fmt: skip
-        with pytest.raises(ValueError, match="."):
+        with pytest.raises(ValueError, match=r"."):
             wrong()
     for wrong in (lambda: init.uniform_(vector, 2, 1), lambda: init.normal_(vector, 0, -1)):
         with pytest.raises(RuntimeError):
@@ -135,7 +138,7 @@ def test_old_names(lib):
     w = lib.zeros(3, 4)
     for name in ("uniform", "normal", "xavier_uniform", "xavier_normal", "kaiming_uniform", "kaiming_normal",
                  "orthogonal", "eye"):  # fmt: skip
-        with pytest.warns(FutureWarning, match=f"nn.init.{name}"):
+        with pytest.warns(FutureWarning, match=rf"nn\.init\.{name}"):
             assert getattr(lib.nn.init, name)(w) is w
     with pytest.warns(FutureWarning, match="deprecated"):
         lib.nn.init.constant(w, 3)

@@ -46,7 +46,7 @@ def run(a: dict[str, np.ndarray], backward: bool = True, **options: Any) -> dict
     found = {"out": np.full_like(x, np.nan), "saved": np.full((len(x) * options.get("groups", 1), 3), np.nan, x.dtype)}
     layer_norm_forward(found["out"], found["saved"], x, a["weight"], a["bias"], **options)
     if backward:
-        grads = {"dx": np.full_like(x, np.nan), "dweight": np.zeros_like(a["weight"]), "dbias": np.zeros_like(a["bias"])}
+        grads = {name: np.full_like(a[name[1:]], np.nan) for name in ("dx", "dweight", "dbias")}
         common = {k: v for k, v in options.items() if k != "eps"}
         layer_norm_backward(*grads.values(), a["dy"], x, a["weight"], a["bias"], found["saved"], **common)
         found |= grads

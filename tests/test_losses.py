@@ -532,6 +532,7 @@ def test_mixed_dtypes_are_promoted(lib):
     x, y = lib.tensor([1.0, 2.0]), lib.tensor(np.array([0.0, 4.0]))
     assert lib.nn.functional.mse_loss(x, y).dtype == lib.float64
     assert lib.nn.functional.mse_loss(x, lib.tensor([1, 4])).item() == 2.0
+    assert lib.nn.functional.cross_entropy(x, y / 4).dtype == lib.float64
 
 
 def test_losses_scale_with_what_follows():

@@ -346,13 +346,13 @@ def run_backward(
         accumulate: leaves in ``wanted`` accumulate theirs as well.
         stop: do not walk on beyond what is wanted.
     """
-    enabled, direct = _mode.enabled, _mode.direct
-    _mode.enabled, _mode.direct = create_graph, wanted is None and not create_graph
+    before = _mode.enabled, _mode.direct, _mode.retain
+    _mode.enabled, _mode.direct, _mode.retain = create_graph, wanted is None and not create_graph, retain_graph
     try:
         # Overflow and division by zero show in the numbers, as in the kernels, not as warnings.
         return quiet(_walk, roots, grads, retain_graph, wanted, accumulate, stop)
     finally:
-        _mode.enabled, _mode.direct = enabled, direct
+        _mode.enabled, _mode.direct, _mode.retain = before
 
 
 def _walk(

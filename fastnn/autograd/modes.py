@@ -15,6 +15,8 @@ class _Mode(threading.local):
     inference = False
     # Whether a backward pass may write a parameter's gradient straight into its place.
     direct = True
+    # Whether that pass keeps what the operations saved, so that they may be run again.
+    retain = False
 
 
 _mode = _Mode()

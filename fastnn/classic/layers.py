@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn.classic.arrays import FLOAT32, FLOAT64, as_dtype, as_floats, number, random_state, real_array, whole
-from fastnn.kernels.batch_norm import batch_norm_backward, batch_norm_forward, saved_shape
+from fastnn.kernels.batch_norm import batch_norm_backward, batch_norm_forward
 
 
 class Dropout:
@@ -155,7 +155,7 @@ class BatchNorm:
             self._column(name, dtype) for name in ("gamma", "beta", "running_mean", "running_var")
         )
         epsilon, momentum = number("epsilon", self.epsilon, least=0), number("momentum", self.momentum)
-        out, saved = np.empty(x.shape, dtype), np.empty(saved_shape(x.shape[1]), dtype)
+        out, saved = np.empty(x.shape, dtype), np.empty((5, x.shape[1]), dtype)
         rows = len(x)
         if not training:
             batch_norm_forward(out, saved, x, gamma, beta, running_mean, running_var, training=False, eps=epsilon)

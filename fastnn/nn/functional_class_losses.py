@@ -17,6 +17,7 @@ from fastnn.nn.checks import _contiguous
 from fastnn.nn.functional_losses import (
     _check_tensors,
     _constant,
+    _given,
     _kept,
     _reduced_by,
     _reduction,
@@ -24,6 +25,7 @@ from fastnn.nn.functional_losses import (
     binary_cross_entropy_with_logits,
 )
 from fastnn.nn.functional_softmax import log_softmax
+from fastnn.ops.core import promote
 from fastnn.tensor import Tensor, _recorded, _wrap
 
 _INT64, _UINT8 = np.dtype(np.int64), np.dtype(np.uint8)
@@ -119,11 +121,11 @@ def _row_loss(
         return _wrap(out)
     gradient = dx
 
-    def run(grad: Tensor) -> tuple[Tensor]:
+    def run(grad: Tensor) -> tuple[Tensor | None]:
         g = grad._data
         if g.ndim:
-            return (_wrap(gradient * g[:, None]),)
-        return (_wrap(gradient if g == 1 else gradient * g),)
+            return (_given(x, gradient * g[:, None]),)
+        return (_given(x, gradient if g == 1 else gradient * g),)
 
     return _wrap(out, Node(name, (x,), run, (), True, again))
 
@@ -213,8 +215,9 @@ def _probability_cross_entropy(
         raise DTypeError(f"Expected floating point type for target with class probabilities, got {target.dtype}")
     if ignore_index >= 0:
         raise RuntimeError(f"ignore_index is not supported for floating point target, found {ignore_index}")
-    if target._data.dtype != input._data.dtype:
-        target = target.to(input.dtype)
+    input, target = promote(input, target)
+    if weight is not None:
+        weight = weight.to(input.dtype)
     x, t, lead = _class_rows(input, target, True)
     others = (t,) if weight is None else (t, weight)
     classes = max(1, x._data.shape[1])

@@ -21,6 +21,10 @@ from fastnn.tensor import Tensor, _recorded, _wrap
 _INT64 = np.dtype(np.int64)
 
 
+class BagIndexError(IndexError, RuntimeError):
+    """A number in a bag that is no row's; PyTorch raises RuntimeError here, and IndexError for an embedding."""
+
+
 def _check_indices(input: Tensor) -> None:
     _check_tensor("input", input)
     if input._data.dtype not in (_INT64, np.int32):
@@ -182,6 +186,10 @@ def embedding_bag(
     rows = weight._data.shape[0]
     padding = _padding_row(padding_idx, rows)
     flat = input.reshape(-1)
+    try:
+        check_indices(np.ascontiguousarray(flat._data, np.int64), rows)
+    except IndexError as error:
+        raise BagIndexError(*error.args) from None
     found = embedding(flat, weight, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse)
     if padding is not None and flat._data.size:
         counted = counted & (flat._data[positions] != padding)

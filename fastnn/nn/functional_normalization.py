@@ -105,8 +105,9 @@ def batch_norm_activation(
         _check_floating("batch_norm", input)
     if x.ndim != 2:
         return _batch_norm_channels(
-            input, running_mean, running_var, weight, bias, training, momentum, eps, activation, slope, p, counter
-        )
+            input, training, p, running_mean, running_var, weight, bias, training, momentum, eps, activation, slope,
+            0.0, counter,
+        )  # fmt: skip
     batch, columns = x.shape
     if training:
         if batch == 1:
@@ -189,20 +190,18 @@ def _no_rows(
         counter._data[...] += 1
 
 
-def _batch_norm_channels(input: Tensor, *arguments: Any) -> Tensor:
+def _batch_norm_channels(input: Tensor, training: bool, p: float, *arguments: Any) -> Tensor:
     """Batch normalisation of (batch, channels, ...): the same with the channels last."""
     shape, ndim = input._data.shape, input._data.ndim
-    *statistics, p, counter = arguments
     if ndim < 2:
         raise ShapeError(f"Expected input with at least 2 dimensions, found shape {tuple(shape)}")
     if p:
         raise ValueError("dropout is fused with batch normalisation for two dimensions only")
-    training = statistics[4]
     if training and shape[0] * math.prod(shape[2:]) == 1:
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {input.shape}")
     moved = input.permute(0, *range(2, ndim), 1)
     rows = moved.reshape(math.prod(moved._data.shape[:-1]), shape[1])
-    out = batch_norm_activation(rows, *statistics, p, counter)
+    out = batch_norm_activation(rows, *arguments)
     return out.reshape(*moved._data.shape).permute(0, ndim - 1, *range(1, ndim - 1)).contiguous()
 
 
@@ -348,7 +347,8 @@ def instance_norm(
     positions = math.prod(shape[2:])
     if positions == 1:
         raise ValueError(f"Expected more than 1 spatial element when training, got input size {list(shape)}")
-    for name, value in (("running_mean", running_mean), ("running_var", running_var), ("weight", weight), ("bias", bias)):
+    vectors = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
+    for name, value in vectors.items():
         if value is not None:
             _check_vector(name, value, input._data, shape[1])
     out = _normalise_rows("NativeBatchNorm", input, shape[1] * positions, shape[1], True, None, None, eps, *_NOTHING)

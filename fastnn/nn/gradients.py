@@ -21,7 +21,7 @@ def _gradient_place(tensor: Tensor, shape: tuple[int, ...]) -> tuple[np.ndarray 
         if target is not None:
             array, accumulate = target
             view = array.T
-            if view.ndim == 1 or view.strides[1] == view.itemsize:
+            if view.ndim == 1 or view.shape[1] == 1 or view.strides[1] == view.itemsize:
                 return view, accumulate, True
     return np.empty(shape, tensor._data.dtype), False, False
 

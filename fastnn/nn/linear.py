@@ -148,8 +148,10 @@ class LazyLinear(Linear):
 
     def forward(self, input: Tensor) -> Tensor:
         """(..., any number of features) to (..., out_features)."""
-        if not isinstance(input, Tensor) or not input.dim():
-            raise ShapeError("the first input of a LazyLinear must be a Tensor with at least one dimension")
+        if not isinstance(input, Tensor):
+            raise TypeError(f"input must be a Tensor, found {type(input).__name__}")
+        if not input.dim():
+            raise IndexError("the first input of a LazyLinear must have a dimension of features, found a scalar")
         self.initialize_parameters(input)
         self.in_features = self.weight.shape[-1]
         self.__class__ = self.cls_to_become  # type: ignore[assignment]

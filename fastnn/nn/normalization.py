@@ -291,7 +291,7 @@ class RMSNorm(_Affine):
 
     >>> import fastnn
     >>> fastnn.nn.RMSNorm(2)(fastnn.tensor([[1.0, 7.0]]))
-    tensor([[0.2000, 1.4000]], grad_fn=<RmsNormBackward>)
+    tensor([[0.2000, 1.4000]], grad_fn=<RmsNormBackward0>)
     """
 
     normalized_shape: tuple[int, ...]
@@ -370,4 +370,5 @@ class GroupNorm(_Affine):
         return functional.group_norm(input, self.num_groups, self.weight, self.bias, self.eps)
 
     def extra_repr(self) -> str:
-        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, bias={self.bias is not None}"
+        bias = self.bias is not None
+        return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, bias={bias}"

@@ -17,11 +17,11 @@ def _trained(value: Any) -> Any:
     return Parameter(value) if isinstance(value, Tensor) and not isinstance(value, Parameter) else value
 
 
-def _described(name: Any, value: Any) -> str:
+def _described(name: Any, value: Any, legacy: bool = False) -> str:
     if not isinstance(value, Tensor):
         return f"  ({name}): Object of type: {type(value).__name__}"
     size, kind = "x".join(map(str, value.shape)), type(value).__name__
-    return f"  ({name}): {kind} containing: [{value.dtype} of size {size}]"
+    return f"  ({name}): {kind} containing: [{value.type() if legacy else value.dtype} of size {size}]"
 
 
 class ParameterList(Module):
@@ -211,7 +211,7 @@ class ParameterDict(Module):
             self[key] = value
 
     def extra_repr(self) -> str:
-        return "\n".join([_described(key, value) for key, value in self.items()])
+        return "\n".join([_described(key, value, legacy=True) for key, value in self.items()])
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         raise RuntimeError("ParameterDict should not be called.")

@@ -1,7 +1,7 @@
 """Optimizer: parameter groups, state by parameter, hooks, and their way to a dictionary and back.
 
 What is common to all optimizers, a user's own among them; the numbers are updated by ``step`` of a
-subclass. May import ``hooks`` and ``tensor``.
+subclass. May import ``autograd`` and ``tensor``.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any
 
-from fastnn.optim.hooks import HookList, RemovableHandle
+from fastnn.autograd import HookList, RemovableHandle
 from fastnn.tensor import Tensor, _wrap
 
 # Of all optimizers, in the order in which they were registered.

@@ -171,7 +171,7 @@ class Run:
             return False
         for p in self.params:
             grad = p._grad
-            if grad is None or grad._data is not p._grad_place:  # type: ignore[attr-defined]
+            if grad is None or grad._data is not p._grad_place:
                 return False
         return True
 
@@ -183,7 +183,7 @@ class Run:
         """
         in_place = True
         for p, slot in zip(self.params, self.slots, strict=True):
-            if p._grad is not None and (slot is None or p._grad._data is not p._grad_place):  # type: ignore[attr-defined]
+            if p._grad is not None and (slot is None or p._grad._data is not p._grad_place):
                 in_place = False
         if in_place:
             return self.grads
