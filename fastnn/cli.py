@@ -67,7 +67,39 @@ def _plot(options: argparse.Namespace) -> int:
     return 0
 
 
+# --------------------------------------------------------------------------------------------
+# run
+
+
+def _run_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "%(prog)s [-h] (script | -m module) [arguments ...]"
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("script", nargs="?", help="a Python program that imports torch; its arguments follow")
+    what.add_argument("-m", dest="module", metavar="module", help="a module or package, as after python -m")
+
+
+def _run(options: argparse.Namespace) -> int:
+    if options.script is not None:
+        path = Path(options.script)
+        if not path.is_file():
+            what = "is a directory" if path.is_dir() else "no such file"
+            print(f"fastnn run: {options.script}: {what}", file=sys.stderr)
+            return 2
+    from fastnn.run import run
+
+    return run(options.script, options.module, options.rest)
+
+
+def _split(argv: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """What is for the command line itself, and what is for the program that ``run`` runs: all after its name."""
+    if not argv or argv[0] != "run":
+        return argv, ()
+    end = 3 if argv[1:2] == ["-m"] else 2
+    return argv[:end], argv[end:]
+
+
 COMMANDS: tuple[Command, ...] = (
+    Command("run", "run a PyTorch script on fastnn, unchanged", _run_arguments, _run),
     Command("plot", "draw a picture", _plot_arguments, _plot),
 )  # fmt: skip
 
@@ -89,7 +121,8 @@ def _parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status: 0, 1 if it failed, 2 for wrong arguments, 130 after Ctrl-C."""
     parser = _parser()
-    options = parser.parse_args(argv)
+    own, rest = _split(sys.argv[1:] if argv is None else list(argv))
+    options = parser.parse_args(own, argparse.Namespace(rest=rest))
     try:
         if options.version:
             from fastnn import __version__
