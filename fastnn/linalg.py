@@ -284,9 +284,10 @@ def qr(A: Tensor, mode: str = "reduced") -> Any:
     if mode not in ("reduced", "complete", "r"):
         raise RuntimeError(f"qr received unrecognized mode '{mode}' but expected one of 'reduced', 'r', or 'complete'")
     if mode == "r":
-        r = np.linalg.qr(a._data, "r")
+        r: Any = np.linalg.qr(a._data, "r")
         return return_types.linalg_qr(_wrap(np.empty(0, r.dtype)), _wrap(np.asarray(r)))
-    q, r = np.linalg.qr(a._data, mode)
+    factorize: Any = np.linalg.qr
+    q, r = factorize(a._data, mode)
 
     def run(grads: list[Any], results: list[Tensor]) -> Tensor:
         _first_order(grads, "qr")

@@ -66,6 +66,8 @@ class _FunctionNode(Node):
 
     __slots__ = ("context",)
 
+    context: Context
+
     def backward(self, grad: Any) -> tuple[Any, ...]:
         self.context._node = self
         try:

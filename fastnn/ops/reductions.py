@@ -19,6 +19,11 @@ __all__ = [
 ]  # fmt: skip
 
 
+# NumPy's own annotation knows too few of its forms.
+_ADD: Any = np.add.reduce
+_MULTIPLY: Any = np.multiply.reduce
+
+
 def _kept_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple([1 if d in axes else n for d, n in enumerate(shape)])
 
@@ -56,7 +61,7 @@ def _total(
 
 
 def _add_up(a: np.ndarray, axes: tuple[int, ...] | None, kind: Any, keepdim: bool, count: int) -> np.ndarray:
-    total = np.add.reduce(a, axes, kind, None, keepdim)
+    total: Any = _ADD(a, axes, kind, None, keepdim)
     return np.asarray(total if count == 1 else total / count)
 
 
@@ -136,7 +141,7 @@ def _variance(name: str, input: Tensor, dim: Any, keepdim: bool, correction: Any
             return np.full([n for d, n in enumerate(kept) if keepdim or d not in axes], np.nan, a.dtype)
         # In float64, as PyTorch adds up: deviations are small beside the mean.
         deviation = a - a.mean(axis=axes, keepdims=True, dtype=np.float64)
-        total = np.add.reduce(deviation * deviation, axis=axes, keepdims=bool(keepdim))
+        total = _ADD(deviation * deviation, axis=axes, keepdims=bool(keepdim))
         v = np.true_divide(total, divisor)
         return np.asarray(np.sqrt(v) if root else v).astype(a.dtype)
 
@@ -217,7 +222,7 @@ def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype:
     if not x._data.ndim:
         return x.clone() if x._data.dtype.kind == "f" or dtype is not None else x.long()
     kind = _kind(x, dtype)
-    result = np.asarray(quiet(lambda a: np.multiply.reduce(a, axis=axis, dtype=kind, keepdims=bool(keepdim)), x._data))
+    result = np.asarray(quiet(lambda a: _MULTIPLY(a, axis=axis, dtype=kind, keepdims=bool(keepdim)), x._data))
     if not _recorded(x):
         return _wrap(result)
 
