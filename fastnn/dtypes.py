@@ -211,8 +211,7 @@ class iinfo:
     def __init__(self, type: dtype) -> None:
         if not isinstance(type, dtype) or type.is_floating_point or type is bool_:
             raise TypeError(f"torch.iinfo() requires an integer input type. Use torch.finfo to handle '{type}'")
-        kind: Any = type.numpy
-        info = np.iinfo(kind)
+        info: Any = np.iinfo(np.dtype(type.name))
         self.dtype, self.bits, self.max, self.min = type.name, info.bits, int(info.max), int(info.min)
 
     def __repr__(self) -> str:

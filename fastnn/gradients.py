@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 class Differentiable:
     """Base of ``Tensor``, which has the attributes."""
 
+    # The attributes are those of the subclass.
     __slots__ = ()
 
     if TYPE_CHECKING:
@@ -53,7 +54,8 @@ class Differentiable:
                 raise ShapeError(f"grad must have shape {tuple(self.shape)}, found {tuple(value.shape)}")
             if value._data.dtype != self._data.dtype:
                 raise DTypeError(f"grad must have dtype {self.dtype}, found {value.dtype}")
-        self._grad = value
+        tensor: Any = self
+        tensor._grad = value
 
     @grad.deleter
     def grad(self) -> None:
@@ -78,8 +80,9 @@ class Differentiable:
             raise RuntimeError("you can only change requires_grad flags of leaf variables.")
         if requires_grad and self._data.dtype.kind != "f":
             raise RuntimeError(f"only Tensors of floating point dtype can require gradients, found {self.dtype}")
-        self._requires_grad = bool(requires_grad)
-        return self
+        tensor: Any = self
+        tensor._requires_grad = bool(requires_grad)
+        return tensor
 
     def backward(
         self,
@@ -98,7 +101,8 @@ class Differentiable:
             inputs: accumulate into these only.
         """
         if gradient is None and not create_graph and inputs is None and self._data.size == 1 and self.requires_grad:
-            run_backward((self,), (self._over(np.ones_like(self._data)),), bool(retain_graph))
+            root: Any = self
+            run_backward((root,), (self._over(np.ones_like(self._data)),), bool(retain_graph))
         else:
             if gradient is not None and not hasattr(gradient, "_data"):
                 raise TypeError(f"gradient must be a Tensor or None, found {type(gradient).__name__}")

@@ -286,8 +286,8 @@ def qr(A: Tensor, mode: str = "reduced") -> Any:
     if mode == "r":
         r: Any = np.linalg.qr(a._data, "r")
         return return_types.linalg_qr(_wrap(np.empty(0, r.dtype)), _wrap(np.asarray(r)))
-    kind: Any = mode
-    q, r = np.linalg.qr(a._data, kind)
+    factorize: Any = np.linalg.qr
+    q, r = factorize(a._data, mode)
 
     def run(grads: list[Any], results: list[Tensor]) -> Tensor:
         _first_order(grads, "qr")

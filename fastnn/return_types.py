@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
+import collections
 from typing import Any
 
 
 def _named(name: str, fields: str) -> Any:
-    base: Any = namedtuple(name, fields)
+    make: Any = collections.namedtuple
+    base = make(name, fields)
 
     def text(self: Any) -> str:
         lines = ",\n".join(f"{field}={value!r}" for field, value in zip(self._fields, self, strict=True))

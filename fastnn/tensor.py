@@ -237,7 +237,7 @@ class Tensor(Differentiable):
     # Tensors compare elementwise, so a dictionary has to tell them apart by identity.
     __hash__ = object.__hash__
 
-    def __repr__(self, *, tensor_contents: str | None = None) -> str:
+    def __repr__(self) -> str:
         from fastnn.printing import tensor_text
 
         return tensor_text(self)

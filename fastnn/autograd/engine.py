@@ -153,7 +153,7 @@ class Node:
         return self.run(grad)
 
     def _backward_again(self, again: _Again, grad: Tensor) -> tuple[Tensor | None, ...]:
-        assert self.read is not None  # It comes with `again`.
+        assert self.read is not None
         operands, versions = self.read
         self.check([(t._memory, v, t._data.shape) for t, v in zip(operands, versions, strict=True)])
         result = again()
@@ -183,7 +183,7 @@ class ResultNode(Node):
     def attach(self, result: Tensor) -> Tensor:
         """Remember the result of the operation, and that it must not change; return it."""
         # Without the tensor, which holds this node: a cycle would outlive its last user.
-        self.result = (type(result), result._data, result._memory)
+        self.result: Any = (type(result), result._data, result._memory)
         return self.guard(result)
 
     def backward(self, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -250,10 +250,7 @@ class _Joint:
 def part_node(node: Node, position: int) -> Node:
     """The node of result number ``position`` of an operation whose ``run`` takes a tuple of gradients."""
     joint: Any = _Joint(node)
-
-    def run(grad: Any) -> Any:
-        return (Parts({position: grad}),)
-
+    run: Any = lambda grad: (Parts({position: grad}),)  # noqa: E731
     return Node(node.title, (joint,), run)
 
 
@@ -317,14 +314,15 @@ def _walk(
     found: dict[Edge, Any] = {}
     needed = None if wanted is None else _on_the_way(roots, wanted)
     waiting: dict[Edge, Any] = {}
-    queue: list[tuple[int, Node]] = []
+    queue: list[tuple[int, Any]] = []
     leaves: dict[Any, Any] = {}
-    for root, seed in zip(roots, grads, strict=True):
-        start = root._node
-        if start is None:
-            _leaf(root, seed, leaves, wanted)
-        elif start in waiting:
-            waiting[start] = waiting[start] + seed
+    edge: Any
+    for root, g in zip(roots, grads, strict=True):
+        edge = root._node
+        if edge is None:
+            _leaf(root, g, leaves, wanted)
+        elif edge in waiting:
+            waiting[edge] = waiting[edge] + g
         else:
             waiting[start] = seed
             heapq.heappush(queue, (-start.sequence, start))
@@ -358,7 +356,7 @@ def _walk(
                         _leaf(edge, g, leaves, wanted)
             elif edge in waiting:
                 waiting[edge] = waiting[edge] + g
-            elif needed is None or edge in needed or edge in wanted:  # type: ignore[operator]
+            elif needed is None or wanted is None or edge in needed or edge in wanted:
                 waiting[edge] = g
                 heapq.heappush(queue, (-edge.sequence, edge))
         if not retain_graph:

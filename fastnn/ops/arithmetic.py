@@ -102,7 +102,8 @@ def mul(input: Tensor, other: Any) -> Tensor:
 
 
 def _divide(x: Any, y: Any) -> Any:
-    if (x if hasattr(x, "dtype") else y).dtype.kind != "f":
+    # One may be a number; then the other has been made floating point.
+    if (x if isinstance(x, np.ndarray) else y).dtype.kind != "f":
         x, y = np.asarray(x, default_numpy()), np.asarray(y, default_numpy())
     return np.true_divide(x, y)
 

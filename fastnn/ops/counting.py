@@ -116,7 +116,7 @@ def searchsorted(
         raise RuntimeError(f"torch.searchsorted(): side can only be 'left' or 'right' but got {side}")
     if side == "left" and right:
         raise RuntimeError("torch.searchsorted(): side and right can't be set to opposites")
-    where = "right" if right or side == "right" else "left"
+    where: Any = "right" if right or side == "right" else "left"
     values = input._data if isinstance(input, Tensor) else np.asarray(input)
     sequence = sorted_sequence._data
     if sorter is not None:

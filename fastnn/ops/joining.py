@@ -73,12 +73,12 @@ def cat(tensors: Any, dim: int = 0) -> Tensor:
         return _wrap(result)
     sizes = [0 if t._data.shape == (0,) and result.shape != (0,) else t._data.shape[axis] for t in parts]
     ends = np.cumsum(sizes).tolist()
-    spans = [(end - n, end) for n, end in zip(sizes, ends, strict=True)]
+    spans: list[tuple[Any, Any]] = [(end - n, end) for n, end in zip(sizes, ends, strict=True)]
     front = (slice(None),) * axis
     wants = [t._requires_grad for t in parts]
     shapes, shape = [t._data.shape for t in parts], result.shape
 
-    def part(grad: Tensor, span: tuple[int, int], part_shape: tuple[int, ...]) -> Tensor:
+    def part(grad: Tensor, span: tuple[Any, Any], part_shape: tuple[int, ...]) -> Tensor:
         key = (*front, slice(*span))
 
         def put(g: np.ndarray) -> np.ndarray:

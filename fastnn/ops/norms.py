@@ -9,7 +9,7 @@ import numpy as np
 
 from fastnn.autograd.engine import ResultNode
 from fastnn.ops.core import as_floating, check_tensor, named, quiet, reduced
-from fastnn.ops.reductions import _cast, _kept_shape
+from fastnn.ops.reductions import _ADD, _cast, _kept_shape
 from fastnn.tensor import Tensor, _recorded, _wrap
 
 __all__ = ["dist", "logsumexp", "norm"]
@@ -29,10 +29,10 @@ def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
 
     def forward(a: np.ndarray) -> np.ndarray:
         if not a.size:
-            return np.log(np.add.reduce(np.exp(a), axis=axes, keepdims=bool(keepdim)))
+            return np.log(_ADD(np.exp(a), axis=axes, keepdims=bool(keepdim)))
         top = a.max(axis=axes, keepdims=True)
         top = np.where(np.isfinite(top), top, top.dtype.type(0))
-        total = np.log(np.add.reduce(np.exp(a - top), axis=axes, keepdims=True)) + top
+        total = np.log(_ADD(np.exp(a - top), axis=axes, keepdims=True)) + top
         return total if keepdim else total.reshape([n for d, n in enumerate(shape) if d not in axes])
 
     result = np.asarray(quiet(forward, x._data))
@@ -72,12 +72,12 @@ def vector_norm(input: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = Fa
         if math.isinf(order):
             return (np.max if order > 0 else np.min)(a, axis=axes, keepdims=bool(keepdim))
         if order == 0:
-            return np.add.reduce((a != 0).astype(a.dtype), axis=axes, keepdims=bool(keepdim))
+            return _ADD((a != 0).astype(a.dtype), axis=axes, keepdims=bool(keepdim))
         if order == 1:
-            return np.add.reduce(a, axis=axes, keepdims=bool(keepdim))
+            return _ADD(a, axis=axes, keepdims=bool(keepdim))
         if order == 2:
-            return np.sqrt(np.add.reduce(a * a, axis=axes, keepdims=bool(keepdim)))
-        return np.add.reduce(a**order, axis=axes, keepdims=bool(keepdim)) ** (1 / order)
+            return np.sqrt(_ADD(a * a, axis=axes, keepdims=bool(keepdim)))
+        return _ADD(a**order, axis=axes, keepdims=bool(keepdim)) ** (1 / order)
 
     result = np.asarray(quiet(forward, x._data), x._data.dtype)
     if not _recorded(x):

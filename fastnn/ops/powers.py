@@ -104,7 +104,8 @@ def _pow(input: Any, exponent: Any) -> Any:
         return NotImplemented
     if isinstance(exponent, (Tensor, np.ndarray)):
         return binary("PowBackward1", input, exponent, _powers, _POWER_X, _POWER_Y)
-    check_tensor("input", input)
+    if not isinstance(input, Tensor):
+        raise TypeError(f"input must be a Tensor, found {type(input).__name__}")
     return _power_of_number(input, exponent)
 
 

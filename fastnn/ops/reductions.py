@@ -23,6 +23,11 @@ _ADD: Any = np.add.reduce
 _MULTIPLY: Any = np.multiply.reduce
 
 
+# NumPy's own annotation knows too few of its forms.
+_ADD: Any = np.add.reduce
+_MULTIPLY: Any = np.multiply.reduce
+
+
 def _kept_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple([1 if d in axes else n for d, n in enumerate(shape)])
 
@@ -60,7 +65,7 @@ def _total(
 
 
 def _add_up(a: np.ndarray, axes: tuple[int, ...] | None, kind: Any, keepdim: bool, count: int) -> np.ndarray:
-    total = _ADD(a, axes, kind, None, keepdim)
+    total: Any = _ADD(a, axes, kind, None, keepdim)
     return np.asarray(total if count == 1 else total / count)
 
 

@@ -159,7 +159,7 @@ def _running(name: str, input: Tensor, dim: int, better: Any) -> Any:
 
     def put(g: np.ndarray) -> np.ndarray:
         full = np.zeros(array.shape, g.dtype)
-        where = list(np.indices(array.shape))
+        where: list[Any] = list(np.indices(array.shape))
         where[axis] = indices
         np.add.at(full, tuple(where), g)
         return full
