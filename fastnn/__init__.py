@@ -4,7 +4,7 @@
 autograd and state are here, arithmetic is there.
 """
 
-# ruff: noqa: F401, F403  The names in here are those of the package.
+# ruff: noqa: F403  The names in here are those of the package.
 
 from importlib import import_module as _import_module
 from pathlib import Path as _Path
@@ -121,7 +121,7 @@ globals().update(_LEGACY)
 
 # Imported on first use: most scripts need few of them, and every import takes time.
 _ON_USE = (
-    "accelerator", "amp", "backends", "cuda", "distributions", "jit", "mps", "serialization", "torchvision", "version",
+    "accelerator", "amp", "backends", "classic", "cuda", "distributions", "jit", "mps", "serialization", "torchvision", "version",
     "xpu",
 )  # fmt: skip
 

@@ -324,8 +324,8 @@ def _walk(
         elif edge in waiting:
             waiting[edge] = waiting[edge] + g
         else:
-            waiting[start] = seed
-            heapq.heappush(queue, (-start.sequence, start))
+            waiting[edge] = g
+            heapq.heappush(queue, (-edge.sequence, edge))
     while queue:
         _, node = heapq.heappop(queue)
         grad = waiting.pop(node)

@@ -23,11 +23,6 @@ _ADD: Any = np.add.reduce
 _MULTIPLY: Any = np.multiply.reduce
 
 
-# NumPy's own annotation knows too few of its forms.
-_ADD: Any = np.add.reduce
-_MULTIPLY: Any = np.multiply.reduce
-
-
 def _kept_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple([1 if d in axes else n for d, n in enumerate(shape)])
 
