@@ -121,8 +121,8 @@ globals().update(_LEGACY)
 
 # Imported on first use: most scripts need few of them, and every import takes time.
 _ON_USE = (
-    "accelerator", "amp", "backends", "classic", "cuda", "distributions", "jit", "mps", "serialization", "torchvision", "version",
-    "xpu",
+    "accelerator", "amp", "backends", "classic", "cuda", "distributions", "jit", "mps", "serialization",
+    "torchvision", "version", "xpu",
 )  # fmt: skip
 
 

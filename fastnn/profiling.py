@@ -123,10 +123,11 @@ class profile:
         rest = self.seconds - sum(line.seconds for line in self.lines())
         rows.append(("Python", "", f"{rest * 1e6:.1f}", f"{rest / self.seconds:.0%}" if self.seconds else "", ""))
         widths = [max(len(row[i]) for row in rows) for i in range(5)]
-        return "\n".join(
-            "  ".join(cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True)))
-            for row in rows
-        )
+        texts = []
+        for row in rows:
+            cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
+            texts.append("  ".join([row[0].ljust(widths[0]), *cells[1:]]))
+        return "\n".join(texts)
 
     def plot(self, path: str | Path) -> None:
         """A bar for each kernel, written as a picture by matplotlib (extra ``plot``)."""

@@ -32,7 +32,8 @@ def test_fit_does_what_the_plain_loop_does(dtype: Any) -> None:
     x, y = data(dtype=dtype)
     fitted, looped = model(), model()
     fastnn.manual_seed(5)
-    history = fastnn.fit(fitted, x, y, epochs=3, batch_size=32, optimizer=fastnn.optim.Adam(fitted.parameters(), lr=0.01))
+    optimizer = fastnn.optim.Adam(fitted.parameters(), lr=0.01)
+    history = fastnn.fit(fitted, x, y, epochs=3, batch_size=32, optimizer=optimizer)
     fastnn.manual_seed(5)
     optimizer, criterion, losses = fastnn.optim.Adam(looped.parameters(), lr=0.01), nn.CrossEntropyLoss(), []
     scale = np.float32(1 / 255) if dtype == np.uint8 else np.float32(1)
