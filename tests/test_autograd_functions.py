@@ -581,7 +581,8 @@ def test_profiler_counts_launches():
 @pytest.mark.parametrize(
     "change",
     [
-        lambda y: y.exp_(), lambda y: y.mul_(y.detach().clone()), lambda y: y.sin_(), lambda y: y.pow_(3), lambda y: y.div_(3),
+        lambda y: y.exp_(), lambda y: y.mul_(y.detach().clone()), lambda y: y.sin_(), lambda y: y.pow_(3),
+        lambda y: y.div_(3),
         lambda y: y.clamp_(min=1.5), lambda y: y.sub_(y, alpha=2), lambda y: y.addcmul_(y.clone(), y.clone()),
         lambda y: y.masked_fill_(y > 1.5, 0.5), lambda y: y.t_(), lambda y: y.unsqueeze_(0),
         lambda y: y.abs_().log_(),
