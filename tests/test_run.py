@@ -106,8 +106,14 @@ def test_module_runs_as_python_runs_it(tmp_path):
 
 def test_errors_of_the_script_are_its_own(tmp_path):
     """The traceback is the one that Python prints, and begins with the script."""
-    for code in ("def f():\n    return 1 / 0\n\nf()\n", "x = (1\n", "import sys\nsys.exit(7)\n", "raise OSError(2, 'No')\n",
-                 "import sys\nsys.excepthook = lambda *what: print(what[0])\n[][0]\n", "import nonesuch\n"):  # fmt: skip
+    for code in (
+        "def f():\n    return 1 / 0\n\nf()\n",
+        "x = (1\n",
+        "import sys\nsys.exit(7)\n",
+        "raise OSError(2, 'No')\n",
+        "import sys\nsys.excepthook = lambda *what: print(what[0])\n[][0]\n",
+        "import nonesuch\n",
+    ):
         (tmp_path / "script.py").write_text(code)
         expected = python("script.py", cwd=tmp_path)
         assert expected[0]
