@@ -155,7 +155,8 @@ def fit(
     >>> _ = fastnn.manual_seed(0)
     >>> x = np.random.default_rng(0).standard_normal((256, 2)).astype(np.float32)
     >>> model = fastnn.nn.Sequential(fastnn.nn.Linear(2, 16), fastnn.nn.ReLU(), fastnn.nn.Linear(16, 2))
-    >>> history = fastnn.fit(model, x, (x[:, 0] > x[:, 1]).astype(int), epochs=20)
+    >>> adam = fastnn.optim.Adam(model.parameters(), lr=0.01)
+    >>> history = fastnn.fit(model, x, (x[:, 0] > x[:, 1]).astype(int), epochs=20, optimizer=adam)
     >>> len(history), history["loss"][-1] < 0.5 * history["loss"][0]
     (20, True)
     """
