@@ -121,7 +121,7 @@ long, int, short = int64, int32, int16
 cfloat, cdouble = complex64, complex128
 globals().update(_LEGACY)
 globals().update({f"{_name}_": getattr(Tensor, f"{_name}_") for _name in _ops.elementwise.IN_PLACE})
-zero_, fill_, index_put_ = Tensor.zero_, Tensor.fill_, Tensor.index_put_
+globals().update({_name: getattr(Tensor, _name) for _name in ("zero_", "fill_", "index_put_")})
 inf, nan, pi, e = _math.inf, _math.nan, _math.pi, _math.e
 newaxis = None
 
