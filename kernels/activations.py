@@ -13,6 +13,7 @@ import numpy as np
 
 from fastnn.kernels.jit import (
     array,
+    both,
     by_dtype,
     check,
     check_output,
@@ -31,8 +32,14 @@ CODES = {
     "none": NONE, "relu": RELU, "leaky_relu": LEAKY_RELU, "sigmoid": SIGMOID, "tanh": TANH,
     "gelu": GELU, "gelu_tanh": GELU_TANH,
 }  # fmt: skip
-# What one number costs, in floating-point operations, to choose a thread count by.
-COSTS = {NONE: 1, RELU: 1, LEAKY_RELU: 2, SIGMOID: 25, TANH: 30, GELU: 50, GELU_TANH: 40}
+# What one number costs by code, in floating-point operations, to choose a thread count by.
+_COSTS = (1, 1, 2, 25, 30, 50, 40)
+
+
+@both
+def cost(code: int) -> int:
+    """What one number costs, in Python and in compiled code."""
+    return _COSTS[code]
 
 
 def activation_code(activation: str) -> int:
@@ -160,7 +167,7 @@ def activation_forward(out: np.ndarray, z: np.ndarray, activation: str, slope: f
     kernel = kernel_for(_FORWARD, "z", z)
     check("z", z, z.dtype, z.shape)
     check_output("out", out, z.dtype, z.shape)
-    launch(kernel, parts_for(z.size * COSTS[code]), (out, z), z.size, code, slope)
+    launch(kernel, parts_for(z.size * cost(code)), (out, z), z.size, code, slope)
 
 
 def activation_backward(
@@ -179,4 +186,4 @@ def activation_backward(
     check("dy", dy, dy.dtype, dy.shape)
     check("saved", saved, dy.dtype, dy.shape)
     check_output("dz", dz, dy.dtype, dy.shape)
-    launch(kernel, parts_for(dy.size * COSTS[code]), (dz, dy, saved), dy.size, code, slope)
+    launch(kernel, parts_for(dy.size * cost(code)), (dz, dy, saved), dy.size, code, slope)

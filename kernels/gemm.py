@@ -16,37 +16,52 @@ May import ``jit``, ``micro_kernel``, ``simd`` and ``activations``.
 
 from __future__ import annotations
 
-import functools
-
 import numpy as np
+from numba import types
 
-from fastnn.kernels import simd
+from fastnn.kernels import jit, program
 from fastnn.kernels.activations import NONE, RELU, activate, activation_code, activation_forward
 from fastnn.kernels.jit import (
+    Entry,
     array_at,
+    both,
     by_dtype,
     check,
     check_rows,
     check_strided,
     inline,
-    integer,
     kernel_for,
     launch,
     matrix_shape,
-    number_at,
     part,
     parts_for,
-    real,
 )
 from fastnn.kernels.micro_kernel import (
     ACCUMULATE,
     BIAS,
     RELU_FLOOR,
     lanes,
-    most_rows,
-    most_vectors,
+    limits,
+    register_bytes,
+    register_count,
+    row_limit,
     tile,
     transpose_block,
+    vector_limit,
+    vectors_for,
+)
+from fastnn.kernels.program import can_run, has_rows, is_matrix, is_vector, number_size, parts_of, put_row, run
+from fastnn.kernels.words import (
+    data_of,
+    dimension_of,
+    integer,
+    ndim_of,
+    number_at,
+    put_integer,
+    put_real,
+    real,
+    stack_words,
+    stride_of,
 )
 
 # Bytes of a panel's column that one pass over A takes: with 32 columns of float32 half a megabyte
@@ -62,6 +77,12 @@ _CONFLICT = 1024
 # Packing costs as much as computing about this many rows of C.
 _ROWS_WORTH_PACKING = 36
 _DEPTH_WORTH_PACKING = 192
+# Up to so many rows, A @ B.T is dot products along the rows of B, read once where they lie: to pack
+# it would read it once and write it once more.
+_DOT_ROWS = 4
+# The bit of `mode` that says so, above those of the micro-kernel.
+_DOTS = 8
+WORDS = 23
 
 
 def _gemm(dtype):
@@ -81,6 +102,14 @@ def _gemm(dtype):
         )  # fmt: skip
         width, slope = integer(args, 21), dtype(real(args, 22))
 
+        if mode & _DOTS:
+            first, end = part(columns, t, n)
+            for i in range(m):
+                _dots(
+                    dtype, size, y + (i * y_row) * size, z + (i * z_row) * size, a + i * a_row * size, b, bias,
+                    first, end, depth, b_column, mode, code, slope,
+                )  # fmt: skip
+            return
         like, step = dtype(0), lanes(dtype(0))
         vectors = -(-columns // step)
         packed += t * depth_block * width * size
@@ -124,6 +153,29 @@ def _gemm(dtype):
 
 
 @inline
+def _dot(x, y):
+    total = x.dtype.type(0)
+    for k in range(x.size):
+        total += x[k] * y[k]
+    return total
+
+
+@inline
+def _dots(dtype, size, y, z, a, b, bias, first, end, depth, b_column, mode, code, slope):
+    """Columns ``first`` to ``end`` of one row of C, each the dot product of two contiguous rows."""
+    x, sums = array_at(a, (depth,), dtype), array_at(z, (end,), dtype)
+    for j in range(first, end):
+        total = _dot(x, array_at(b + j * b_column * size, (depth,), dtype))
+        sums[j] = total + sums[j] if mode & ACCUMULATE else total
+    if mode & BIAS:
+        sums[first:end] += array_at(bias, (end,), dtype)[first:end]
+    if mode & RELU_FLOOR:
+        activate(sums[first:end], sums[first:end], RELU, slope)
+    elif code != NONE or z != y:
+        activate(array_at(y, (end,), dtype)[first:end], sums[first:end], code, slope)
+
+
+@inline
 def _pack(like, size, packed, width, b, b_row, b_column, depth, columns):
     """Copy a panel of B into rows of ``width`` numbers; columns that B has not become zero."""
     step = lanes(like)
@@ -145,7 +197,7 @@ def _pack(like, size, packed, width, b, b_row, b_column, depth, columns):
             row[columns:] = type(like)(0)
 
 
-_GEMM = by_dtype("gemm", _gemm, arrays=6, integers=16, reals=1)
+GEMM = by_dtype("gemm", _gemm, arrays=6, integers=16, reals=1)
 
 
 def gemm(
@@ -173,7 +225,29 @@ def gemm(
     All are float32 or all float64. Any of M, N and K may be 0; a product over K = 0 is zero.
     """
     code = activation_code(activation)
-    kernel = kernel_for(_GEMM, "a", a)
+    if jit.is_watched():
+        done = 0
+    else:
+        room = program.scratch()
+        mode = (ACCUMULATE if accumulate else 0) | (BIAS if bias is not None else 0)
+        done = _ENTER.call(
+            program.context, _GEMM32.address, _GEMM64.address, id(y), id(a), id(b), id(bias), id(y if z is None else z),
+            mode, code, slope, jit._threads, jit.SERIAL_OPERATIONS, id(room),
+        )  # fmt: skip
+        if done > 1:
+            program.grow_scratch(done)
+            gemm(y, a, b, bias, activation=activation, slope=slope, z=z, accumulate=accumulate)
+            return
+    if not done:
+        _gemm_checked(y, a, b, bias, code, activation, slope, z, accumulate)
+
+
+def _gemm_checked(
+    y: np.ndarray, a: np.ndarray, b: np.ndarray, bias: np.ndarray | None, code: int, activation: str, slope: float,
+    z: np.ndarray | None, accumulate: bool,
+) -> None:
+    """The product with every argument checked here, and each error explained."""
+    kernel = kernel_for(GEMM, "a", a)
     dtype = a.dtype
     if accumulate and (bias is not None or z is not None or code):
         raise ValueError("accumulate goes without bias, activation and z")
@@ -195,21 +269,13 @@ def gemm(
     if depth == 0:
         _empty_sum(y, z, bias, activation, slope, accumulate)
         return
-    if code == RELU and z is y:
-        mode, code = mode | RELU_FLOOR, NONE
-    if columns == 1:
-        b_column = 1
-    if depth == 1:
-        b_row = 1
-    parts = parts_for(2.0 * m * columns * depth)
+    program.start()
     size = dtype.itemsize
-    collides = a_row == 1 and a_column * size % _CONFLICT == 0
-    parts, row_tiles, panels, row_block, depth_block, width = _plan(m, columns, depth, size, parts, collides)
-    packed = y
-    if b_column != 1 or (b_row * size % _CONFLICT == 0 and depth >= _DEPTH_WORTH_PACKING and m >= _ROWS_WORTH_PACKING):
-        packed = np.empty(parts * depth_block * width, dtype)
-    else:
-        width = 0
+    parts, mode, code, b_row, b_column, row_tiles, panels, row_block, depth_block, width = _cut(
+        m, columns, depth, size, parts_for(2.0 * m * columns * depth), mode, code, z is y,
+        a_row, a_column, b_row, b_column, limits(),
+    )  # fmt: skip
+    packed = np.empty(parts * depth_block * width, dtype) if width else y
     launch(
         kernel, parts, (y, z, a, b, y if bias is None else bias, packed),
         m, columns, depth, a_row, a_column, b_row, b_column, y_row, z_row, mode, code,
@@ -217,21 +283,54 @@ def gemm(
     )  # fmt: skip
 
 
-@functools.lru_cache(maxsize=1024)
-def _plan(m: int, columns: int, depth: int, size: int, parts: int, collides: bool) -> tuple[int, ...]:
+@both
+def _plan(
+    m: int, columns: int, depth: int, size: int, parts: int, collides: bool,
+    limits: tuple[int, int, int, int],
+) -> tuple[int, int, int, int, int, int]:
     """How a product is cut: parts, tiles in a column, panels, tiles in a block, depth of a block, panel width.
 
-    ``collides``: the columns of A are rows of another matrix that fall on the same cache sets.
+    ``collides``: the columns of A are rows of another matrix that fall on the same cache sets. In
+    Python and in compiled code alike.
     """
-    step = simd.lanes(size)
-    row_tiles = -(-m // most_rows())
-    nv = most_vectors(-(-m // row_tiles))
+    row_limit, registers, widest, register_bytes = limits
+    step = register_bytes // size
+    row_tiles = -(-m // row_limit)
+    nv = vectors_for(-(-m // row_tiles), registers, widest)
     panels = -(-columns // (nv * step))
     depth_bytes = _COLLIDING_DEPTH_BYTES if collides else _DEPTH_BYTES
     depth_block = -(-depth // -(-2 * depth * size // (3 * depth_bytes)))
     row_block = -(-row_tiles // -(-m * depth * size // _BLOCK_BYTES))
     width = min(nv, -(-columns // step)) * step
     return min(parts, row_tiles * panels), row_tiles, panels, row_block, depth_block, width
+
+
+@both
+def _cut(
+    m: int, columns: int, depth: int, size: int, parts: int, mode: int, code: int, z_is_y: bool,
+    a_row: int, a_column: int, b_row: int, b_column: int, limits: tuple[int, int, int, int],
+) -> tuple[int, int, int, int, int, int, int, int, int, int]:
+    """Everything that is decided before a product runs, in Python and in compiled code alike.
+
+    Returns: parts, mode, code, b_row, b_column, row_tiles, panels, row_block, depth_block and width;
+        0 for the width of a panel that is not packed.
+    """
+    if code == RELU and z_is_y:
+        mode, code = mode | RELU_FLOOR, NONE
+    if columns == 1:
+        b_column = 1
+    if depth == 1:
+        b_row = 1
+    if m <= _DOT_ROWS and b_row == 1 and b_column != 1 and (a_column == 1 or depth == 1):
+        return min(parts, columns), mode | _DOTS, code, b_row, b_column, 1, 1, 1, depth, 0
+    collides = a_row == 1 and a_column * size % _CONFLICT == 0
+    parts, row_tiles, panels, row_block, depth_block, width = _plan(
+        m, columns, depth, size, parts, collides, limits
+    )
+    rows_collide = b_row * size % _CONFLICT == 0 and depth >= _DEPTH_WORTH_PACKING and m >= _ROWS_WORTH_PACKING
+    if b_column == 1 and not rows_collide:
+        width = 0
+    return parts, mode, code, b_row, b_column, row_tiles, panels, row_block, depth_block, width
 
 
 def _empty_sum(y, z, bias, activation, slope, accumulate):
@@ -245,3 +344,72 @@ def _empty_sum(y, z, bias, activation, slope, accumulate):
     activation_forward(out, start, activation, slope)
     z[...] = start
     y[...] = out  # The second, as it may be z.
+
+
+# --------------------------------------------------------------------------------------------
+# The same decisions in compiled code: a product costs Python one call
+
+
+
+_block, _table = stack_words(WORDS), stack_words(program.ROW)
+
+
+@inline
+def fill_block(
+    block, y, z, a, b, bias, packed, m, columns, depth, a_row, a_column, b_row, b_column, y_row, z_row,
+    mode, code, slope, size, threads, serial,
+):
+    """Write the block of a product; return its parts and the bytes of ``packed`` that they need."""
+    limits = row_limit(), register_count(), vector_limit(), register_bytes()
+    parts = parts_of(2.0 * m * columns * depth, threads, serial)
+    parts, mode, code, b_row, b_column, row_tiles, panels, row_block, depth_block, width = _cut(
+        m, columns, depth, size, parts, mode, code, z == y, a_row, a_column, b_row, b_column, limits
+    )
+    words = (
+        y, z, a, b, bias, packed, m, columns, depth, a_row, a_column, b_row, b_column, y_row, z_row, mode, code,
+        row_tiles, panels, row_block, depth_block, width,
+    )  # fmt: skip
+    for i in range(len(words)):
+        put_integer(block, i, words[i])
+    put_real(block, len(words), slope)
+    return parts, parts * depth_block * width * size
+
+
+def _enter_gemm(
+    context, kernel32, kernel64, y, a, b, bias, z, mode, code, slope, threads, serial, scratch,
+):  # fmt: skip
+    """Check the arrays, whose ids are given, and compute: 1 if done, 0 if Python must look, else bytes of scratch."""
+    size = number_size(context, a)
+    kernel = kernel64 if size == 8 else kernel32
+    if size == 0 or kernel == 0 or number_size(context, b) != size or ndim_of(a) != 2 or ndim_of(b) != 2:
+        return 0
+    m, depth, columns = dimension_of(a, 0), dimension_of(a, 1), dimension_of(b, 1)
+    if m == 0 or depth == 0 or columns == 0:
+        return 0
+    if not (
+        is_matrix(context, a, size, m, depth) and is_matrix(context, b, size, depth, columns)
+        and has_rows(context, y, size, m, columns) and (z == y or has_rows(context, z, size, m, columns))
+    ):  # fmt: skip
+        return 0
+    if mode & BIAS and not is_vector(context, bias, size, columns):
+        return 0
+    if mode & ACCUMULATE and (mode & BIAS or code != NONE or z != y):
+        return 0
+    block, table = _block(), _table()
+    parts, room = fill_block(
+        block, data_of(y), data_of(z), data_of(a), data_of(b), data_of(bias if mode & BIAS else y), data_of(scratch),
+        m, columns, depth, stride_of(a, 0) // size, stride_of(a, 1) // size, stride_of(b, 0) // size,
+        stride_of(b, 1) // size, stride_of(y, 0) // size, stride_of(z, 0) // size,
+        mode, code, slope, size, threads, serial,
+    )  # fmt: skip
+    if not can_run(context, parts) or room > program.MOST_SCRATCH:
+        return 0
+    if room > dimension_of(scratch, 0):
+        return room
+    put_row(table, 0, kernel, block, parts, 0)
+    run(context, table, 1, parts)
+    return 1
+
+
+_ENTER = Entry(_enter_gemm, [types.int64] * 10 + [types.float64] + [types.int64] * 3, types.int64)
+_GEMM32, _GEMM64 = GEMM[jit.FLOAT32], GEMM[jit.FLOAT64]

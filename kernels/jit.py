@@ -6,7 +6,7 @@ so that every slice has one and the same C signature. A launcher that knows noth
 arithmetic can therefore run any of them, alone or in a list, on one thread or on many.
 
 This file may be imported by every other file of ``fastnn.kernels`` and imports none of them but
-``fastnn.kernels.cache``.
+``cache`` and ``words``.
 """
 
 from __future__ import annotations
@@ -25,13 +25,18 @@ from typing import Any
 
 import numba
 import numpy as np
-from llvmlite import ir
 from numba import carray, njit, prange, types
 from numba.core import cgutils, config
 from numba.core.ccallback import CFunc
-from numba.extending import intrinsic
+from numba.extending import intrinsic, register_jitable
 
 from fastnn.kernels.cache import CompiledCache, cache_folder
+from fastnn.kernels.words import ARRAY_DATA, BYTES_DATA, WORD, call_slice, layout_is_as_assumed, pointer
+
+# What slices read their block with, at hand where they find the rest of the machine room.
+from fastnn.kernels.words import integer as integer
+from fastnn.kernels.words import number_at as number_at
+from fastnn.kernels.words import real as real
 
 # Without nnan and ninf: NaN and infinity in the data must come out as NaN and infinity.
 FAST = {"contract", "reassoc", "nsz", "arcp", "afn"}
@@ -42,12 +47,6 @@ _OPTIONS: dict[str, Any] = {"nopython": True, "error_model": "numpy"}
 
 FLOAT32 = np.dtype(np.float32)
 FLOAT64 = np.dtype(np.float64)
-
-_WORD = ir.IntType(64)
-# A CPython object begins with a head of this size; in an ndarray the data address follows it
-# (PyArrayObject_fields of NumPy's C API), in a bytes object the bytes end its basic size.
-_ARRAY_DATA = object.__basicsize__
-_BYTES_DATA = bytes.__basicsize__ - 1
 
 
 def inline(function: Callable[..., Any] | None = None, *, fastmath: set[str] = FAST) -> Any:
@@ -60,50 +59,13 @@ def inline(function: Callable[..., Any] | None = None, *, fastmath: set[str] = F
     return wrap if function is None else wrap(function)
 
 
+def both(function: Callable[..., Any]) -> Any:
+    """A function for Python and for compiled code alike: plain in the one, inlined in the other."""
+    return register_jitable(error_model="numpy", forceinline=True)(function)
+
+
 # --------------------------------------------------------------------------------------------
 # Reading the block of words
-
-
-@intrinsic
-def integer(typingctx, args, index):
-    """Word ``index`` of the block at address ``args``, as an integer."""
-
-    def codegen(context, builder, signature, values):
-        base = builder.inttoptr(values[0], _WORD.as_pointer())
-        return builder.load(builder.gep(base, [values[1]]))
-
-    return types.int64(types.int64, types.int64), codegen
-
-
-@intrinsic
-def real(typingctx, args, index):
-    """Word ``index`` of the block at address ``args``, as a float64."""
-
-    def codegen(context, builder, signature, values):
-        base = builder.inttoptr(values[0], ir.DoubleType().as_pointer())
-        return builder.load(builder.gep(base, [values[1]]))
-
-    return types.float64(types.int64, types.int64), codegen
-
-
-@intrinsic
-def pointer(typingctx, address):
-    """The integer ``address`` as an untyped pointer."""
-
-    def codegen(context, builder, signature, values):
-        return builder.inttoptr(values[0], ir.IntType(8).as_pointer())
-
-    return types.voidptr(types.int64), codegen
-
-
-@intrinsic
-def number_at(typingctx, address, like):
-    """The number at ``address``, of the type of ``like``."""
-
-    def codegen(context, builder, signature, values):
-        return builder.load(builder.inttoptr(values[0], values[1].type.as_pointer()))
-
-    return like(types.int64, like), codegen
 
 
 @inline
@@ -129,32 +91,21 @@ def part(size, t, n):
 
 
 @intrinsic
-def _call_slice(typingctx, address, args, t, n):
-    def codegen(context, builder, signature, values):
-        slice_type = ir.FunctionType(ir.VoidType(), [_WORD] * 3)
-        function = builder.inttoptr(values[0], slice_type.as_pointer())
-        builder.call(function, values[1:])
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64, types.int64, types.int64), codegen
-
-
-@intrinsic
 def _unpack(typingctx, block, words, arrays):
     """Copy a block out of a bytes object; its first ``arrays`` words, ids of ndarrays, become addresses."""
 
     def codegen(context, builder, signature, values):
         block, words, arrays = values
-        source = builder.inttoptr(builder.add(block, _WORD(_BYTES_DATA)), _WORD.as_pointer())
-        target = cgutils.alloca_once(builder, _WORD, size=_WORD(MAX_WORDS))
+        source = builder.inttoptr(builder.add(block, WORD(BYTES_DATA)), WORD.as_pointer())
+        target = cgutils.alloca_once(builder, WORD, size=WORD(MAX_WORDS))
         with cgutils.for_range(builder, words) as loop:
             word = builder.load(builder.gep(source, [loop.index]))
             slot = builder.gep(target, [loop.index])
             builder.store(word, slot)
             with builder.if_then(builder.icmp_signed("<", loop.index, arrays)):
-                field = builder.inttoptr(builder.add(word, _WORD(_ARRAY_DATA)), _WORD.as_pointer())
+                field = builder.inttoptr(builder.add(word, WORD(ARRAY_DATA)), WORD.as_pointer())
                 builder.store(builder.load(field), slot)
-        return builder.ptrtoint(target, _WORD)
+        return builder.ptrtoint(target, WORD)
 
     return types.int64(types.int64, types.int64, types.int64), codegen
 
@@ -162,13 +113,13 @@ def _unpack(typingctx, block, words, arrays):
 def _run_serial(address, block, words, arrays, parts):
     args = _unpack(block, words, arrays)
     for t in range(parts):
-        _call_slice(address, args, t, parts)
+        call_slice(address, args, t, parts)
 
 
 def _run_parallel(address, block, words, arrays, parts):
     args = _unpack(block, words, arrays)
     for t in prange(parts):
-        _call_slice(address, args, t, parts)
+        call_slice(address, args, t, parts)
 
 
 MAX_WORDS = 32
@@ -205,6 +156,40 @@ def _compile_launcher(function: Callable[..., None], parallel: bool) -> Callable
     dispatcher.compile(_LAUNCH_SIGNATURE)
     dispatcher.disable_compile()
     return dispatcher
+
+
+def compile_callback(function: Callable[..., None], signature: Any, **options: Any) -> CFunc:
+    """A C callback that compiled code calls by its address; the name of ``function`` is its key in the disk cache."""
+    with _compiling():
+        code: Any = CFunc(function, (signature.args, signature.return_type), {}, {**_OPTIONS, **options})
+        code._cache = CompiledCache(function.__name__, _report)
+        code.compile()
+    return code
+
+
+class Entry:
+    """A function that Python calls with integers and float64 numbers, compiled at its first call.
+
+    Args:
+        function: its name is the key in the disk cache.
+        arguments, result: Numba's types.
+
+    ``entry.call(...)`` calls it without the global interpreter lock.
+    """
+
+    def __init__(self, function: Callable[..., Any], arguments: list[types.Type], result: types.Type) -> None:
+        self.function, self._signature = function, result(*arguments)
+        self.call: Callable[..., Any] = self._first_call
+
+    def _first_call(self, *args: Any) -> Any:
+        with _compiling():
+            if self.call == self._first_call:
+                dispatcher: Any = njit(nogil=True, error_model="numpy")(self.function)
+                dispatcher._cache = CompiledCache(self.function.__name__, _report)
+                dispatcher.compile(self._signature)
+                dispatcher.disable_compile()
+                self.call = dispatcher
+        return self.call(*args)
 
 
 def _serial(*args: int) -> None:
@@ -315,6 +300,11 @@ def launch(kernel: Kernel, parts: int, arrays: tuple[np.ndarray, ...], *scalars:
             _parallel(address, id(block), kernel.words, kernel.arrays, parts)
     else:
         _parallel(address, id(block), kernel.words, kernel.arrays, parts)
+
+
+def is_watched() -> bool:
+    """Whether somebody records the launches, so that each has to go through :func:`launch`."""
+    return _recorder is not None
 
 
 @contextmanager
@@ -514,12 +504,5 @@ def _report(name: str, seconds: float | None) -> None:
         compilations.append((name, seconds))
 
 
-def _verify_layout() -> None:
-    """Refuse to run where NumPy arrays or bytes do not lie in memory as assumed above."""
-    a, b = np.zeros(3), b"fastnn"
-    data = ctypes.c_void_p.from_address(id(a) + _ARRAY_DATA).value
-    if data != a.ctypes.data or ctypes.string_at(id(b) + _BYTES_DATA, len(b)) != b:
-        raise ImportError("fastnn needs CPython and NumPy with their usual object layout")
-
-
-_verify_layout()
+if not layout_is_as_assumed():
+    raise ImportError("fastnn needs CPython and NumPy with their usual object layout")

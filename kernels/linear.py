@@ -9,10 +9,13 @@ May import ``jit``, ``activations`` and ``gemm``.
 from __future__ import annotations
 
 import numpy as np
+from numba import types
 
-from fastnn.kernels.activations import COSTS, NONE, activation_code, differentiate
-from fastnn.kernels.gemm import gemm
+from fastnn.kernels import jit, program
+from fastnn.kernels.activations import NONE, activation_code, cost, differentiate
+from fastnn.kernels.gemm import GEMM, WORDS, fill_block, gemm
 from fastnn.kernels.jit import (
+    Entry,
     array,
     by_dtype,
     check,
@@ -20,17 +23,42 @@ from fastnn.kernels.jit import (
     check_rows,
     check_strided,
     inline,
-    integer,
     kernel_for,
     launch,
     matrix_shape,
     part,
     parts_for,
+)
+from fastnn.kernels.micro_kernel import ACCUMULATE
+from fastnn.kernels.program import (
+    can_run,
+    has_rows,
+    is_dense,
+    is_matrix,
+    is_vector,
+    is_writeable,
+    number_size,
+    parts_of,
+    put_row,
+    run,
+)
+from fastnn.kernels.words import (
+    data_of,
+    dimension_of,
+    integer,
+    ndim_of,
+    put_integer,
+    put_real,
     real,
+    stack_words,
+    stride_of,
 )
 
 # Columns that one part takes at a time: four cache lines of float32.
 _COLUMNS = 64
+# Up to so many columns there is one part.
+_NARROW = 64
+_WORDS = 9
 
 
 def linear_forward(
@@ -71,6 +99,10 @@ def _activation_bias_backward(dtype):
         dy = array(args, 2, (batch, columns), dtype)
         saved = array(args, 3, (batch, columns), dtype)
         # A part owns whole columns: each sum runs over the rows in order, on one thread.
+        if columns <= _NARROW and code != NONE:
+            # One loop over the whole matrix: a loop per row of ten columns would cost more than its work.
+            differentiate(dz.reshape(-1), dy.reshape(-1), saved.reshape(-1), code, slope)
+            dy, code = dz, NONE
         first, last = part(-(-columns // _COLUMNS), t, n)
         for block in range(first, last):
             lo, hi = block * _COLUMNS, min(columns, (block + 1) * _COLUMNS)
@@ -119,7 +151,9 @@ def activation_bias_backward(
         dz = dy
     else:
         check_output("dz", dz, dtype, shape)
-    parts = min(parts_for(dy.size * (COSTS[code] + 1)), -(-columns // _COLUMNS)) or 1
+    parts = min(parts_for(dy.size * (cost(code) + 1)), -(-columns // _COLUMNS)) or 1
+    if columns <= _NARROW:
+        parts = 1
     launch(kernel, parts, (dz, dbias, dy, saved), batch, columns, code, accumulate, slope)
 
 
@@ -150,6 +184,32 @@ def linear_backward(
             for leaky ReLU with a slope below zero, as the sign of ``out`` then tells nothing.
         accumulate_weight, accumulate_bias: add to what ``dweight``, ``dbias`` hold.
     """
+    code = activation_code(activation)
+    done = 0
+    if not jit.is_watched():
+        done = _ENTER.call(
+            program.context, _BIAS32.address, _BIAS64.address, _GEMM32.address, _GEMM64.address,
+            id(dx), id(dweight), id(dbias), id(dy), id(x), id(weight), id(saved), id(None),
+            code, slope, accumulate_weight, accumulate_bias, jit._threads, jit.SERIAL_OPERATIONS, id(program.scratch()),
+        )  # fmt: skip
+        if done > 1:
+            program.grow_scratch(done)
+            linear_backward(
+                dx, dweight, dbias, dy, x, weight, saved, activation, slope, accumulate_weight, accumulate_bias
+            )
+            return
+    if not done:
+        _backward_checked(
+            dx, dweight, dbias, dy, x, weight, saved, activation, slope, accumulate_weight, accumulate_bias
+        )
+
+
+def _backward_checked(
+    dx: np.ndarray | None, dweight: np.ndarray | None, dbias: np.ndarray | None, dy: np.ndarray, x: np.ndarray,
+    weight: np.ndarray, saved: np.ndarray | None, activation: str, slope: float, accumulate_weight: bool,
+    accumulate_bias: bool,
+) -> None:
+    """The same, launch by launch, with every argument checked here and each error explained."""
     # All checks come before the first launch: an error must not leave half of the gradients written.
     kernel_for(_ACTIVATION_BIAS_BACKWARD, "dy", dy)
     dtype = dy.dtype
@@ -175,3 +235,93 @@ def linear_backward(
         gemm(dweight, x.T, dz, accumulate=accumulate_weight)
     if dx is not None:
         gemm(dx, dz, weight.T)
+
+
+# --------------------------------------------------------------------------------------------
+# All of it as one program, checked by compiled code: backward costs Python one call
+
+_weight_block, _input_block, _bias_block = stack_words(WORDS), stack_words(WORDS), stack_words(_WORDS)
+_table = stack_words(3 * program.ROW)
+
+
+def _enter_linear_backward(
+    context, bias32, bias64, gemm32, gemm64, dx, dweight, dbias, dy, x, weight, saved, none,
+    code, slope, accumulate_weight, accumulate_bias, threads, serial, scratch,
+):  # fmt: skip
+    """Check the arrays, whose ids are given, and compute: 1 if done, 0 if Python must look, else bytes of scratch."""
+    size = number_size(context, dy)
+    bias_kernel, product = (bias64, gemm64) if size == 8 else (bias32, gemm32)
+    if size == 0 or bias_kernel == 0 or product == 0 or number_size(context, weight) != size:
+        return 0
+    if ndim_of(dy) != 2 or ndim_of(weight) != 2:
+        return 0
+    batch, columns, depth = dimension_of(dy, 0), dimension_of(dy, 1), dimension_of(weight, 0)
+    if batch == 0 or columns == 0 or depth == 0:
+        return 0
+    if not (
+        is_dense(context, dy, size, batch, columns)
+        and is_matrix(context, x, size, batch, depth)
+        and is_matrix(context, weight, size, depth, columns)
+        and (dx == none or has_rows(context, dx, size, batch, depth))
+        and (dweight == none or has_rows(context, dweight, size, depth, columns))
+        and (dbias == none or (is_vector(context, dbias, size, columns) and is_writeable(dbias)))
+        and (is_dense(context, saved, size, batch, columns) if saved != none else code == NONE)
+    ):
+        return 0
+    table, room = _table(), data_of(scratch)
+    start, rows, most = room, 0, 1
+    dz = data_of(dy)
+    if code != NONE:
+        dz, room = room, room + -(-batch * columns * size // 64) * 64
+    if code != NONE or dbias != none:
+        total = room
+        if dbias == none:
+            room += -(-columns * size // 64) * 64
+        else:
+            total = data_of(dbias)
+        parts = min(parts_of(1.0 * batch * columns * (cost(code) + 1), threads, serial), -(-columns // _COLUMNS))
+        parts = 1 if columns <= _NARROW else parts
+        block = _bias_block()
+        put_integer(block, 0, dz)
+        put_integer(block, 1, total)
+        put_integer(block, 2, data_of(dy))
+        put_integer(block, 3, data_of(dy if saved == none else saved))
+        put_integer(block, 4, batch)
+        put_integer(block, 5, columns)
+        put_integer(block, 6, code)
+        put_integer(block, 7, accumulate_bias if dbias != none else 0)
+        put_real(block, 8, slope)
+        put_row(table, rows, bias_kernel, block, parts, 0)
+        rows, most = rows + 1, max(most, parts)
+    # The two products need dz, but not each other.
+    wait = rows
+    x_row, x_column = stride_of(x, 0) // size, stride_of(x, 1) // size
+    if dweight != none:
+        block = _weight_block()
+        parts, packed = fill_block(
+            block, data_of(dweight), data_of(dweight), data_of(x), dz, dz, room, depth, columns, batch,
+            x_column, x_row, columns, 1, stride_of(dweight, 0) // size, stride_of(dweight, 0) // size,
+            ACCUMULATE if accumulate_weight else 0, NONE, slope, size, threads, serial,
+        )  # fmt: skip
+        put_row(table, rows, product, block, parts, wait)
+        rows, most, room, wait = rows + 1, max(most, parts), room + -(-packed // 64) * 64, 0
+    if dx != none:
+        block = _input_block()
+        parts, packed = fill_block(
+            block, data_of(dx), data_of(dx), dz, data_of(weight), dz, room, batch, depth, columns,
+            columns, 1, stride_of(weight, 1) // size, stride_of(weight, 0) // size,
+            stride_of(dx, 0) // size, stride_of(dx, 0) // size, 0, NONE, slope, size, threads, serial,
+        )  # fmt: skip
+        put_row(table, rows, product, block, parts, wait)
+        rows, most, room = rows + 1, max(most, parts), room + packed
+    if not can_run(context, most) or room - start > program.MOST_SCRATCH:
+        return 0
+    if room - start > dimension_of(scratch, 0):
+        return room - start
+    run(context, table, rows, most)
+    return 1
+
+
+_ENTER = Entry(_enter_linear_backward, [types.int64] * 14 + [types.float64] + [types.int64] * 5, types.int64)
+_GEMM32, _GEMM64 = GEMM[jit.FLOAT32], GEMM[jit.FLOAT64]
+_BIAS32, _BIAS64 = _ACTIVATION_BIAS_BACKWARD[jit.FLOAT32], _ACTIVATION_BIAS_BACKWARD[jit.FLOAT64]

@@ -11,18 +11,20 @@ can be cached. Beside it stands the transpose of a block, for packing.
 The number of vectors depends on the rows, so that small batches keep as many multiply-adds in
 flight as large ones: on AVX-512 12 x 2, 9 x 3, 6 x 4, 4 x 6, 1 x 8.
 
-May import ``simd``, and from ``cache`` what the user overrides.
+May import ``jit`` and ``simd``, and from ``cache`` what the user overrides.
 """
 
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 
 from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
 from fastnn.kernels import cache, simd
+from fastnn.kernels.jit import both
 
 _INT = ir.IntType(64)
 _INT32 = ir.IntType(32)
@@ -48,8 +50,20 @@ def most_vectors(rows: int) -> int:
 
     All accumulators, the vectors of one row of B and one broadcast have to fit in the registers.
     """
-    registers = _LIMITS[simd.vector_bytes()][1]
-    limit = _override("FASTNN_GEMM_NV", _MOST_VECTORS, _MOST_VECTORS)
+    _, registers, most, _ = limits()
+    return vectors_for(rows, registers, most)
+
+
+@functools.cache
+def limits() -> tuple[int, int, int, int]:
+    """MR, the registers, the most vectors in a tile, and the bytes of a register."""
+    size = simd.vector_bytes()
+    return most_rows(), _LIMITS[size][1], _override("FASTNN_GEMM_NV", _MOST_VECTORS, _MOST_VECTORS), size
+
+
+@both
+def vectors_for(rows: int, registers: int, limit: int) -> int:
+    """The formula of :func:`most_vectors`, for compiled code too."""
     return max(1, min(limit, (registers - 1) // (rows + 1)))
 
 
@@ -58,6 +72,25 @@ def _override(name: str, usual: int, most: int) -> int:
     if not (text.isdecimal() and 1 <= int(text) <= most):
         raise ValueError(f"{name} must be a number from 1 to {most}, found {text!r}")
     return int(text)
+
+
+def _constant(evaluate: Callable[[], int]):
+    """An intrinsic ``f()`` for a number that is known when a kernel is compiled, not when this file is read."""
+
+    @intrinsic
+    def constant(typingctx):
+        def codegen(context, builder, signature, values):
+            return _INT(evaluate())
+
+        return types.int64(), codegen
+
+    return constant
+
+
+row_limit = _constant(lambda: limits()[0])
+register_count = _constant(lambda: limits()[1])
+vector_limit = _constant(lambda: limits()[2])
+register_bytes = _constant(lambda: limits()[3])
 
 
 @intrinsic

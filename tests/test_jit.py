@@ -31,7 +31,7 @@ gather, gemm, softmax_cross_entropy = (
 )
 linear = sys.modules["fastnn.kernels.linear"]
 TABLES = [
-    activations._FORWARD, activations._BACKWARD, gather._GATHER, gemm._GEMM, linear._ACTIVATION_BIAS_BACKWARD,
+    activations._FORWARD, activations._BACKWARD, gather._GATHER, gemm.GEMM, linear._ACTIVATION_BIAS_BACKWARD,
     optimizers._SGD, optimizers._SGD_MOMENTUM, optimizers._ADAM, reductions._TOTAL, softmax_cross_entropy._KERNEL,
 ]  # fmt: skip
 KERNELS = [kernel for table in TABLES for kernel in table.values()]
@@ -88,7 +88,7 @@ def test_a_block_has_room_for_so_many_words():
 def test_names_of_kernels_are_their_own():
     names = [kernel.name for kernel in KERNELS]
     assert len(set(names)) == len(names)
-    assert repr(gemm._GEMM[FLOAT32]) == "<kernel gemm.float32>"
+    assert repr(gemm.GEMM[FLOAT32]) == "<kernel gemm.float32>"
 
 
 def test_parts_cover_everything_once():
@@ -317,7 +317,7 @@ def test_vector_bytes_is_what_the_compiler_uses():
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_gemm_tiles_are_vector_code(dtype):
     loop_register()  # Skips where there is no x86-64 assembly.
-    assembly = assembly_of(gemm._GEMM[np.dtype(dtype)])
+    assembly = assembly_of(gemm.GEMM[np.dtype(dtype)])
     sizes = [(rows, micro_kernel.most_vectors(rows)) for rows in range(1, micro_kernel.most_rows() + 1)]
     accumulators = sum(rows * width for rows, most in sizes for width in range(1, most + 1))
     multiply = "fmadd" if simd.has_fma() else "mul"
