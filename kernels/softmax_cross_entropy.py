@@ -199,7 +199,7 @@ def _soft_cross_entropy(dtype):
     return soft_cross_entropy_slice
 
 
-_PLAIN = by_dtype("softmax_cross_entropy", _softmax_cross_entropy, arrays=7, integers=4)
+_KERNEL = by_dtype("softmax_cross_entropy", _softmax_cross_entropy, arrays=7, integers=4)
 _SOFT = by_dtype("soft_cross_entropy", _soft_cross_entropy, arrays=7, integers=4, reals=1)
 
 
@@ -239,7 +239,7 @@ def softmax_cross_entropy(
     """
     with_labels = type(target) is not np.ndarray or target.ndim != 2 or target.dtype.kind != "f"
     soft = label_smoothing != 0.0 or not with_labels
-    kernel = kernel_for(_SOFT if soft else _PLAIN, "logits", logits)
+    kernel = kernel_for(_SOFT if soft else _KERNEL, "logits", logits)
     ignored = as_label(ignore_index)
     batch, classes = matrix_shape("logits", logits)
     dtype = logits.dtype

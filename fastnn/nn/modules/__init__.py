@@ -17,7 +17,7 @@ _FILES = {
     "distance": ("distance",),
     "flatten": ("flatten",),
     "linear": ("linear",),
-    "loss": ("loss",),
+    "loss": ("loss", "loss_classes", "loss_pairs"),
     "module": ("module", "hooks", "state"),
     "sparse": ("embedding",),
 }
