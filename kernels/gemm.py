@@ -17,8 +17,8 @@ What was tried and rejected, and what stands in its place (two cores of an AMD Z
 
 | idea | figure | in its place | figure |
 | --- | --- | --- | --- |
-| a weight's rows as they are, 4 KB apart | 310 to 340 GFLOP/s at 64x1024x1024 | rows padded by one cache line | 465 to 490 |
-| B packed number by number | 345 GFLOP/s, input gradient of the same | transposed in registers, a block at a time | 403 to 432 |
+| rows of W 4 KB apart | 310 to 340 GFLOP/s at 64x1024x1024 | rows padded by one cache line | 465 to 490 |
+| B packed number by number | 345 GFLOP/s, its input gradient | blocks transposed in registers | 403 to 432 |
 | two vectors in every tile | 5 multiply-adds in flight for 4 rows | more vectors the fewer rows | 12 x 2 to 1 x 8 |
 | prefetching the tile of C | 232 GFLOP/s on one thread | nothing | 237 |
 | packing W for the input gradient of 1 row | 37 us, backward of 1x784x256 | dot products along its rows | 13 us |
