@@ -6,6 +6,7 @@ autograd and state are here, arithmetic is there.
 
 # ruff: noqa: F403  The names in here are those of the package.
 
+import math as _math
 from importlib import import_module as _import_module
 from pathlib import Path as _Path
 
@@ -19,6 +20,7 @@ from fastnn import autograd, linalg, nn, optim, return_types, utils
 from fastnn.autograd import (
     enable_grad,
     inference_mode,
+    is_anomaly_enabled,
     is_grad_enabled,
     is_inference_mode_enabled,
     no_grad,
@@ -118,11 +120,15 @@ float, double, half = float32, float64, float16
 long, int, short = int64, int32, int16
 cfloat, cdouble = complex64, complex128
 globals().update(_LEGACY)
+globals().update({f"{_name}_": getattr(Tensor, f"{_name}_") for _name in _ops.elementwise.IN_PLACE})
+globals().update({_name: getattr(Tensor, _name) for _name in ("zero_", "fill_", "index_put_")})
+inf, nan, pi, e = _math.inf, _math.nan, _math.pi, _math.e
+newaxis = None
 
 # Imported on first use: most scripts need few of them, and every import takes time.
 _ON_USE = (
-    "accelerator", "amp", "backends", "classic", "cuda", "distributions", "jit", "mps", "serialization",
-    "torchvision", "version", "xpu",
+    "accelerator", "amp", "backends", "classic", "cuda", "distributions", "jit", "mps", "serialization", "special",
+    "testing", "torchvision", "version", "xpu",
 )  # fmt: skip
 
 

@@ -67,8 +67,8 @@ class Finder(importlib.abc.MetaPathFinder):
         name = PACKAGES[package] + dot + rest
         module = None if _is_a_value(name) else _import(name)
         if module is None:
-            text = f"No module named {fullname!r} in fastnn; {LIST} lists what there is"
-            raise ModuleNotFoundError(text, name=fullname)
+            message = f"No module named {fullname!r} in fastnn; {LIST} lists what there is"
+            raise ModuleNotFoundError(message, name=fullname)
         spec = importlib.machinery.ModuleSpec(fullname, _Loader(module), is_package=hasattr(module, "__path__"))
         if spec.submodule_search_locations is not None:
             spec.submodule_search_locations.extend(module.__path__)
@@ -120,7 +120,7 @@ def _torch_name(name: str) -> str:
 
 
 def _shortest(kind: type) -> str:
-    """The name of a class in the outermost package that has it: scripts write ``nn.Linear``."""
+    """The name of a class in the outermost package that has it: ``nn.Linear``, not ``nn.linear.Linear``."""
     parts = kind.__module__.split(".")
     for end in range(1, len(parts)):
         package = ".".join(parts[:end])

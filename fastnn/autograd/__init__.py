@@ -56,6 +56,7 @@ __all__ = [
     "gradcheck",
     "gradgradcheck",
     "inference_mode",
+    "is_anomaly_enabled",
     "is_grad_enabled",
     "is_inference_mode_enabled",
     "no_grad",
@@ -264,6 +265,11 @@ class detect_anomaly(set_detect_anomaly):
         anomaly.update(enabled=True, check_nan=self.check_nan)
 
 
+def is_anomaly_enabled() -> bool:
+    """Whether a backward pass looks for NaN."""
+    return anomaly["enabled"]
+
+
 def gradcheck(func: Callable[..., Any], inputs: Any, **options: Any) -> bool:
     """Compare the gradient of ``func`` with finite differences; see :func:`fastnn.autograd.checks.gradcheck`."""
     from fastnn.autograd import checks
@@ -280,7 +286,7 @@ def gradgradcheck(func: Callable[..., Any], inputs: Any, grad_outputs: Any = Non
 
 def __getattr__(name: str) -> Any:
     # Read when it is used: few programs do.
-    if name in ("functional", "checks"):
+    if name in ("functional", "checks", "grad_mode", "profiler", "variable"):
         import importlib
 
         return importlib.import_module(f"fastnn.autograd.{name}")

@@ -91,5 +91,19 @@ def dropout(input: Tensor, p: float, train: bool) -> Tensor:
     return functional.dropout(input, p, train)
 
 
+<<<<<<< HEAD
+# Functions of `nn.functional` that `torch` has as well.
+=======
+# Losses and layers that `torch` has under their own names as well.
+>>>>>>> core
+for _name in (
+    "alpha_dropout", "binary_cross_entropy_with_logits", "cosine_embedding_loss", "embedding", "embedding_bag",
+    "hinge_embedding_loss", "kl_div", "layer_norm", "margin_ranking_loss", "poisson_nll_loss", "rms_norm",
+    "triplet_margin_loss",
+):  # fmt: skip
+    if hasattr(functional, _name):
+        globals()[_name] = getattr(functional, _name)
+        __all__.append(_name)
+
 for _name in ("hardshrink", "log_softmax", "prelu", "relu", "relu_", "sigmoid", "sigmoid_", "softmax", "tanh", "tanh_"):
     setattr(Tensor, _name, globals()[_name])

@@ -31,8 +31,8 @@ from fastnn.ops.core import NUMBERS, as_operand, check_tensor, common_dtype, map
 from fastnn.tensor import Tensor, _recorded, _sizes, _unbroadcast, _wrap
 
 __all__ = [
-    "is_conj", "is_inference", "is_neg", "is_signed", "is_storage", "is_tensor", "numel", "result_type",
-    "swap_tensors", "typename",
+    "detach", "detach_", "fill", "is_conj", "is_inference", "is_neg", "is_signed", "is_storage", "is_tensor",
+    "numel", "result_type", "swap_tensors", "typename",
 ]  # fmt: skip
 
 
@@ -160,6 +160,23 @@ def is_conj(input: Tensor) -> bool:
 
 
 is_neg = is_conj
+
+
+def detach(input: Tensor) -> Tensor:
+    """The same numbers in the same memory, without a history."""
+    return Tensor.detach(input)
+
+
+def detach_(input: Tensor) -> Tensor:
+    """Forget the history in place."""
+    return Tensor.detach_(input)
+
+
+@named
+def fill(input: Tensor, value: Any) -> Tensor:
+    """A tensor of this shape and dtype with ``value`` everywhere."""
+    check_tensor("input", input)
+    return _fill_(input.clone(), value)
 
 
 def is_tensor(obj: Any) -> bool:
@@ -320,6 +337,31 @@ def _apply_(self: Tensor, callable: Any) -> Tensor:
     return self
 
 
+def _resize_as_(self: Tensor, the_template: Tensor, memory_format: Any = None) -> Tensor:
+    """The size of another tensor in place."""
+    return _resize_(self, the_template._data.shape)
+
+
+def _sum_to_size(self: Tensor, *size: Any) -> Tensor:
+    """Summed over the dimensions along which a tensor of that size would be repeated."""
+    shape = tuple(_sizes(size))
+    try:
+        fits = np.broadcast_shapes(shape, self._data.shape) == self._data.shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ShapeError(f"size {list(shape)} is not expandable to size {list(self._data.shape)}.")
+    return _unbroadcast(self, shape)
+
+
+def _as_subclass(self: Tensor, cls: Any) -> Any:
+    """Over the same memory, as an instance of a subclass."""
+    made = cls.__new__(cls)
+    for name in ("_data", "_node", "_requires_grad", "_grad", "_memory", "_history"):
+        setattr(made, name, getattr(self, name))
+    return made
+
+
 def _share_memory_(self: Tensor) -> Tensor:
     """The tensor itself: processes of fastnn share nothing."""
     return self
@@ -332,7 +374,7 @@ METHODS = {
     "is_pinned": is_inference, "is_shared": is_inference, "share_memory_": _share_memory_, "nelement": numel,
     "element_size": _element_size, "dim": _dim, "ndimension": _dim, "get_device": _get_device, "copy_": _copy_,
     "fill_": _fill_, "zero_": _zero_, "fill_diagonal_": _fill_diagonal_, "set_": _set_, "resize_": _resize_,
-    "apply_": _apply_,
+    "apply_": _apply_, "resize_as_": _resize_as_, "sum_to_size": _sum_to_size, "as_subclass": _as_subclass,
 }  # fmt: skip
 PROPERTIES = {
     "itemsize": _element_size,
@@ -351,3 +393,4 @@ OPERATORS: dict[str, Any] = {}
 
 def _no_complex() -> Any:
     raise RuntimeError("imag is not implemented for tensors with non-complex dtypes.")
+FUNCTIONS_ONLY = ("detach", "detach_", "is_storage", "is_tensor", "swap_tensors", "typename")

@@ -188,4 +188,4 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
 IN_PLACE: tuple[str, ...] = ()
 METHODS: dict[str, Any] = {}
 OPERATORS: dict[str, Any] = {}
-FUNCTIONS_ONLY = ("bilinear", "einsum", "inner", "tensordot")
+FUNCTIONS_ONLY = ("bilinear", "einsum", "tensordot")

@@ -11,7 +11,10 @@ from fastnn.ops.core import as_floating, check_tensor, dimension, named, refuse
 from fastnn.ops.products import matmul
 from fastnn.tensor import Tensor
 
-__all__ = ["cdist", "corrcoef", "cov", "cross", "diff", "kron", "trace", "trapezoid", "trapz"]
+__all__ = [
+    "cdist", "corrcoef", "cov", "cross", "cumulative_trapezoid", "diff", "kron", "renorm", "trace", "trapezoid",
+    "trapz",
+]  # fmt: skip
 
 
 @named
@@ -93,22 +96,47 @@ def diff(
     return x
 
 
+def _middles(y: Tensor, axis: int) -> Tensor:
+    size = y._data.shape[axis]
+    return (y.narrow(axis, 1, size - 1) + y.narrow(axis, 0, size - 1)) / 2
+
+
+def _widths(x: Any, dx: Any, y: Tensor, axis: int) -> Any:
+    if x is None:
+        return dx
+    steps = diff(x, dim=axis if x._data.ndim == y._data.ndim else -1)
+    return steps.reshape([-1 if d == axis else 1 for d in range(y._data.ndim)]) if steps._data.ndim == 1 else steps
+
+
 @named
 def trapezoid(y: Tensor, x: Any = None, *, dx: Any = 1, dim: int = -1) -> Tensor:
     """The area below a line through the points, along a dimension."""
     refuse("trapezoid", y, "b")
     axis = dimension(dim, y._data.ndim)
-    size = y._data.shape[axis]
-    middle = (y.narrow(axis, 1, size - 1) + y.narrow(axis, 0, size - 1)) / 2
-    if x is None:
-        return (middle * dx).sum(axis)
-    steps = diff(x, dim=axis if x._data.ndim == y._data.ndim else -1)
-    if steps._data.ndim == 1:
-        steps = steps.reshape([-1 if d == axis else 1 for d in range(y._data.ndim)])
-    return (middle * steps).sum(axis)
+    return (_middles(y, axis) * _widths(x, dx, y, axis)).sum(axis)
 
 
 trapz = trapezoid
+
+
+@named
+def cumulative_trapezoid(y: Tensor, x: Any = None, *, dx: Any = 1, dim: int = -1) -> Tensor:
+    """The areas of ``trapezoid`` up to each point but the first."""
+    refuse("cumulative_trapezoid", y, "b")
+    axis = dimension(dim, y._data.ndim)
+    return (_middles(y, axis) * _widths(x, dx, y, axis)).cumsum(axis)
+
+
+@named
+def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
+    """With the slices along ``dim`` scaled down to a norm of ``maxnorm`` where theirs is larger."""
+    from fastnn.ops.norms import vector_norm
+
+    check_tensor("input", input)
+    axis = dimension(dim, input._data.ndim)
+    others = [d for d in range(input._data.ndim) if d != axis]
+    size = vector_norm(input, p, others, True)
+    return input * (maxnorm / (size + 1e-7)).masked_fill(size <= maxnorm, 1)
 
 
 @named

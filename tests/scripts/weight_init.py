@@ -7,6 +7,8 @@ import torch
 import torch.nn as nn
 import torch.nn.init as init
 
+torch.manual_seed(0)
+
 
 class Residual(nn.Module):
     def __init__(self, width):
