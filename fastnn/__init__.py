@@ -106,8 +106,8 @@ globals().update(_LEGACY)
 
 # Imported on first use: most scripts need few of them, and every import takes time.
 _ON_USE = (
-    "accelerator", "amp", "backends", "cuda", "distributions", "jit", "mps", "serialization", "torchvision", "version",
-    "xpu",
+    "accelerator", "amp", "backends", "convert", "cuda", "distributions", "jit", "mps", "serialization",
+    "torchvision", "version", "xpu",
 )  # fmt: skip
 
 
