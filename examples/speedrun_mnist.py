@@ -88,7 +88,8 @@ def accuracy(model: nn.Module, train_images: np.ndarray, images: np.ndarray, lab
     right = 0
     with torch.no_grad():
         for first in range(0, len(images), 2000):
-            part = images[first : first + 2000].astype(np.float32) * np.float32(1 / (255 * std)) - np.float32(mean / std)
+            part = images[first : first + 2000].astype(np.float32) * np.float32(1 / (255 * std))
+            part -= np.float32(mean / std)
             right += int((model(torch.from_numpy(part)).argmax(1).numpy() == labels[first : first + 2000]).sum())
     return right / len(images)
 
@@ -119,10 +120,12 @@ def main(arguments: list[str] | None = None) -> int:
     model, _ = train(warm, images[: 4 * recipe.batch_size], labels[: 4 * recipe.batch_size], 0, False)
     accuracy(model, images, test_images[:10], test_labels[:10])
     compiled = sum(seconds for _, seconds in jit.compilations)
-    print(f"compiled {len(jit.compilations)} kernels in {compiled:.1f} s, warm after {time.perf_counter() - start:.1f} s")
+    seconds = time.perf_counter() - start
+    print(f"compiled {len(jit.compilations)} kernels in {compiled:.1f} s, warm after {seconds:.1f} s")
     times, accuracies = [], []
     for seed in range(seeds):
-        model, seconds = train(recipe, images, labels, seed, progress=options.recipe == "accuracy" and sys.stderr.isatty())
+        progress = options.recipe == "accuracy" and sys.stderr.isatty()
+        model, seconds = train(recipe, images, labels, seed, progress)
         times.append(seconds)
         accuracies.append(accuracy(model, images, test_images, test_labels))
         print(f"seed {seed}: {seconds:7.3f} s  {accuracies[-1]:.2%}", flush=True)

@@ -4,6 +4,9 @@
 autograd and state are here, arithmetic is there.
 """
 
+# ruff: noqa: F403  The names in here are those of the package.
+
+import math as _math
 from importlib import import_module as _import_module
 from pathlib import Path as _Path
 
@@ -17,6 +20,7 @@ from fastnn import autograd, linalg, nn, optim, return_types, utils
 from fastnn.autograd import (
     enable_grad,
     inference_mode,
+    is_anomaly_enabled,
     is_grad_enabled,
     is_inference_mode_enabled,
     no_grad,
@@ -53,23 +57,35 @@ from fastnn.dtypes import (
 )
 from fastnn.dtypes import bool_ as bool
 from fastnn.errors import DTypeError, ShapeError
-from fastnn.functions import *  # noqa: F403
-from fastnn.functions import LEGACY as _LEGACY
+from fastnn.functions import *
+from fastnn.legacy import LEGACY as _LEGACY
 from fastnn.kernels.jit import get_num_threads, set_num_threads
 from fastnn.linalg import det, inverse, inv_ex, logdet, matrix_power, pinv as pinverse, qr, slogdet
 from fastnn.linalg import svd_classic as svd, cholesky
-from fastnn.ops.activation import *  # noqa: F403
-from fastnn.ops.arithmetic import *  # noqa: F403
-from fastnn.ops.comparison import *  # noqa: F403
-from fastnn.ops.conversion import *  # noqa: F403
-from fastnn.ops.elementwise import *  # noqa: F403
-from fastnn.ops.indexing import *  # noqa: F403
-from fastnn.ops.joining import *  # noqa: F403
-from fastnn.ops.ordering import *  # noqa: F403
-from fastnn.ops.products import *  # noqa: F403
-from fastnn.ops.reductions import *  # noqa: F403
-from fastnn.ops.shapes import *  # noqa: F403
+from fastnn.ops.activation import *
+from fastnn.ops.arithmetic import *
+from fastnn.ops.comparison import *
+from fastnn.ops.conversion import *
+from fastnn.ops.counting import *
+from fastnn.ops.einsum import *
+from fastnn.ops.elementwise import *
+from fastnn.ops.indexing import *
+from fastnn.ops.joining import *
+from fastnn.ops.norms import *
+from fastnn.ops.ordering import *
+from fastnn.ops.orders import *
+from fastnn.ops.pairs import *
+from fastnn.ops.parts import *
+from fastnn.ops.powers import *
+from fastnn.ops.products import *
+from fastnn.ops.reductions import *
+from fastnn.ops.scatter import *
+from fastnn.ops.selection import *
+from fastnn.ops.shapes import *
+from fastnn.ops.sorting import *
+from fastnn.ops.vectors import *
 from fastnn.printing import set_printoptions
+from fastnn.profiling import profile
 from fastnn.random import Generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
 from fastnn.sampling import (
     bernoulli,
@@ -94,7 +110,8 @@ from fastnn.settings import (
     set_num_interop_threads,
     use_deterministic_algorithms,
 )
-from fastnn.tensor import Size, Tensor
+from fastnn.size import Size
+from fastnn.tensor import Tensor
 from fastnn.training import Epoch, History, fit
 
 __version__ = "0.1.0"
@@ -103,11 +120,15 @@ float, double, half = float32, float64, float16
 long, int, short = int64, int32, int16
 cfloat, cdouble = complex64, complex128
 globals().update(_LEGACY)
+globals().update({f"{_name}_": getattr(Tensor, f"{_name}_") for _name in _ops.elementwise.IN_PLACE})
+globals().update({_name: getattr(Tensor, _name) for _name in ("zero_", "fill_", "index_put_")})
+inf, nan, pi, e = _math.inf, _math.nan, _math.pi, _math.e
+newaxis = None
 
 # Imported on first use: most scripts need few of them, and every import takes time.
 _ON_USE = (
-    "accelerator", "amp", "backends", "convert", "cuda", "distributions", "jit", "mps", "serialization",
-    "torchvision", "version", "xpu",
+    "accelerator", "amp", "backends", "classic", "convert", "cuda", "distributions", "jit", "mps", "serialization",
+    "special", "testing", "torchvision", "version", "xpu",
 )  # fmt: skip
 
 

@@ -9,9 +9,9 @@ from typing import Any
 import numpy as np
 
 from fastnn.devices import check_device
-from fastnn.dtypes import BY_LEGACY_NAME, as_numpy_dtype, default_numpy, dtype, from_numpy_dtype
+from fastnn.dtypes import as_numpy_dtype, default_numpy, dtype, from_numpy_dtype
 from fastnn.errors import ShapeError
-from fastnn.tensor import Tensor, _legacy_data, _wrap
+from fastnn.tensor import Tensor, _wrap
 
 __all__ = [
     "arange", "as_tensor", "asarray", "empty", "empty_like", "eye", "from_dlpack", "from_numpy", "frombuffer", "full",
@@ -31,6 +31,8 @@ def _array_of(data: Any, kind: Any) -> np.ndarray:
     if isinstance(source, (list, tuple)):
         source = _plain(source)
     array = np.array(source)
+    if array.dtype == object and not isinstance(source, (np.ndarray, np.generic)):
+        raise RuntimeError(f"Could not infer dtype of {type(source).__name__}")
     if kind is not None:
         if array.dtype.kind not in "fiub":
             from_numpy_dtype(array.dtype)
@@ -125,7 +127,7 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
     if any(s < 0 for s in ndarray.strides):
         raise ValueError(
             "At least one stride in the given numpy array is negative, and tensors with negative strides are not "
-            "currently supported. (You can probably work around this by making a copy of your array  with array.copy().)"
+            "currently supported. (You can probably work around this by making a copy of your array with array.copy().)"
         )
     return _wrap(ndarray if type(ndarray) is np.ndarray else np.asarray(ndarray))
 
@@ -412,38 +414,7 @@ def _new_tensor(
     return _made(_array_of(data, as_numpy_dtype(dtype, self._data.dtype)), requires_grad, device)
 
 
-def _new_legacy(self: Tensor, *args: Any) -> Tensor:
-    """A tensor of this dtype with the data or the sizes given."""
-    return _wrap(_legacy_data(args, self._data.dtype))
-
-
 METHODS = {
     "new_zeros": _new(np.zeros), "new_empty": _new(np.zeros), "new_ones": _new(np.ones), "new_full": _new_full,
-    "new_tensor": _new_tensor, "new": _new_legacy,
+    "new_tensor": _new_tensor,
 }  # fmt: skip
-
-
-# -- Legacy constructors -------------------------------------------------------------------------
-
-
-class _LegacyMeta(type):
-    """Tensors of the dtype are instances of the class, as in PyTorch."""
-
-    dtype: dtype
-
-    def __instancecheck__(cls, instance: Any) -> bool:
-        return isinstance(instance, Tensor) and instance._data.dtype == cls.dtype.numpy
-
-    def __call__(cls, *args: Any, device: Any = None, dtype: Any = None) -> Tensor:
-        return _made(_legacy_data(args, cls.dtype.numpy), False, device)
-
-    def __repr__(cls) -> str:
-        return f"<class 'torch.{cls.__name__}'>"
-
-
-LEGACY = {
-    f"{name}Tensor": _LegacyMeta(
-        f"{name}Tensor", (), {"dtype": d, "__doc__": f"Tensors of {d.name}: of the sizes, or with the data given."}
-    )
-    for name, d in BY_LEGACY_NAME.items()
-}

@@ -15,9 +15,10 @@ from fastnn import return_types
 from fastnn.autograd.engine import Node, Parts, ResultNode, part_node
 from fastnn.errors import ShapeError
 from fastnn.ops.core import check_tensor, dimension, named, quiet
-from fastnn.ops.products import cross, matmul
-from fastnn.ops.reductions import vector_norm
-from fastnn.ops.shapes import diagonal
+from fastnn.ops.norms import vector_norm
+from fastnn.ops.parts import diagonal
+from fastnn.ops.products import matmul
+from fastnn.ops.vectors import cross
 from fastnn.tensor import Tensor, _recorded, _unbroadcast, _wrap
 
 __all__ = [
@@ -56,7 +57,9 @@ def _t(x: Tensor) -> Tensor:
     return x.transpose(-2, -1)
 
 
-def _of_result(name: str, a: Tensor, result: np.ndarray, run: Callable[[Tensor, Tensor], Tensor], *saved: Tensor) -> Tensor:
+def _of_result(
+    name: str, a: Tensor, result: np.ndarray, run: Callable[[Tensor, Tensor], Tensor], *saved: Tensor
+) -> Tensor:
     """A tensor over ``result``, whose derivative reads it and ``saved``."""
     result = np.asarray(result, a._data.dtype)
     if not _recorded(a):
@@ -102,7 +105,10 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
         return _t(solve(_t(a), _t(B)))
     b = B.unsqueeze(-1) if vector else B
     if b._data.shape[-2] != n:
-        raise ShapeError(f"linalg.solve: Incompatible shapes of A and B for the equation AX = B: {list(a.shape)} and {list(B.shape)}")
+        raise ShapeError(
+            f"linalg.solve: Incompatible shapes of A and B for the equation AX = B: {list(a.shape)} and "
+            f"{list(B.shape)}"
+        )
     x = _solve(a, b)
     return x.squeeze(-1) if vector else x
 
@@ -138,7 +144,9 @@ def solve_triangular(
 
 
 @named
-def pinv(A: Tensor, rcond: float | None = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None) -> Tensor:
+def pinv(
+    A: Tensor, rcond: float | None = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None
+) -> Tensor:
     """The pseudoinverse, by the singular values that are not close to 0."""
     u, s, vh = svd(_matrix("pinv", A, square=False), full_matrices=False)
     limit = rcond if rcond is not None else rtol
@@ -208,7 +216,9 @@ def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     return _t(lower) if upper else lower
 
 
-def _joint(name: str, a: Tensor, results: tuple[np.ndarray, ...], run: Callable[[list[Any], list[Tensor]], Tensor]) -> list[Tensor]:
+def _joint(
+    name: str, a: Tensor, results: tuple[np.ndarray, ...], run: Callable[[list[Any], list[Tensor]], Tensor]
+) -> list[Tensor]:
     """Several results of one operation; ``run`` takes the gradients (None for some) and the results."""
     if not _recorded(a):
         return [_wrap(r) for r in results]
@@ -274,9 +284,10 @@ def qr(A: Tensor, mode: str = "reduced") -> Any:
     if mode not in ("reduced", "complete", "r"):
         raise RuntimeError(f"qr received unrecognized mode '{mode}' but expected one of 'reduced', 'r', or 'complete'")
     if mode == "r":
-        r = np.linalg.qr(a._data, "r")
+        r: Any = np.linalg.qr(a._data, "r")
         return return_types.linalg_qr(_wrap(np.empty(0, r.dtype)), _wrap(np.asarray(r)))
-    q, r = np.linalg.qr(a._data, mode)
+    factorize: Any = np.linalg.qr
+    q, r = factorize(a._data, mode)
 
     def run(grads: list[Any], results: list[Tensor]) -> Tensor:
         _first_order(grads, "qr")
@@ -365,7 +376,9 @@ def matrix_rank(A: Tensor, tol: Any = None, hermitian: bool = False, *, atol: An
 
 
 @named
-def matrix_norm(A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: Any = None) -> Tensor:
+def matrix_norm(
+    A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: Any = None
+) -> Tensor:
     """The norm of each matrix: 'fro', 'nuc', 1, -1, 2, -2, or plus or minus infinity."""
     check_tensor("A", A)
     if A._data.ndim < 2:
@@ -468,7 +481,8 @@ def vander(x: Tensor, N: int | None = None) -> Tensor:
 inverse = inv
 METHODS = {
     "det": det, "inverse": inv, "pinverse": pinv, "slogdet": slogdet, "logdet": logdet, "matrix_power": matrix_power,
-    "cholesky": lambda self, upper=False: cholesky(self, upper=upper), "svd": lambda self, some=True: svd_classic(self, some),
+    "cholesky": lambda self, upper=False: cholesky(self, upper=upper),
+    "svd": lambda self, some=True: svd_classic(self, some),
     "qr": lambda self, some=True: qr(self, "reduced" if some else "complete"),
 }  # fmt: skip
 

@@ -89,7 +89,6 @@ class _Formatter:
         values = array.reshape(-1)
         finite = values[np.isfinite(values) & (values != 0)]
         if not finite.size:
-            self.width = max([self.width, *[len(self._special(v)) for v in values.tolist()]])
             return
         sizes = np.abs(finite.astype(np.float64))
         smallest, largest = float(sizes.min()), float(sizes.max())
@@ -101,16 +100,11 @@ class _Formatter:
         if self.scientific:
             texts = [f"{{:.{_options.precision}e}}".format(v) for v in finite.tolist()]
         elif self.integral:
-            # The point is counted where all are finite or not: "1." beside "inf".
             texts = [f"{v:.0f}" for v in finite.tolist()]
         else:
             texts = [f"{{:.{_options.precision}f}}".format(v) for v in finite.tolist()]
+        # What is not finite does not count, and may stand out.
         self.width = max(1, *[len(t) + (self.integral and not self.scientific) for t in texts])
-        others = [self._special(v) for v in values[~np.isfinite(values)].tolist()]
-        self.width = max([self.width, *[len(t) for t in others]])
-
-    def _special(self, value: float) -> str:
-        return "nan" if math.isnan(value) else "inf" if value == math.inf else "-inf" if value == -math.inf else "0."
 
     def __call__(self, value: Any) -> str:
         if not self.floating:
@@ -140,7 +134,8 @@ def _vector_text(array: np.ndarray, indent: int, summarize: bool, formatter: _Fo
     if summarize and not edge:
         parts = ["..."]
     elif summarize and array.shape[0] > 2 * edge:
-        parts = [formatter(v) for v in array[:edge].tolist()] + [" ..."] + [formatter(v) for v in array[-edge:].tolist()]
+        first, last = [[formatter(v) for v in part.tolist()] for part in (array[:edge], array[-edge:])]
+        parts = [*first, " ...", *last]
     else:
         parts = [formatter(v) for v in array.tolist()]
     lines = [", ".join(parts[i : i + per_line]) for i in range(0, len(parts), per_line)]

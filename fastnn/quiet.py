@@ -9,7 +9,7 @@ import numpy as np
 
 try:
     # What np.errstate sets, in an eighth of its 0.7 us: more than an operation on a small array takes.
-    from numpy._core.umath import _extobj_contextvar, _make_extobj  # type: ignore[attr-defined]
+    from numpy._core.umath import _extobj_contextvar, _make_extobj
 
     _IGNORE = _make_extobj(all="ignore")
     _set, _reset = _extobj_contextvar.set, _extobj_contextvar.reset

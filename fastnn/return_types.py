@@ -2,19 +2,36 @@
 
 from __future__ import annotations
 
-from collections import namedtuple
+from operator import itemgetter
 from typing import Any
 
 
-def _named(name: str, fields: str) -> Any:
-    base: Any = namedtuple(name, fields)
+class _Results(tuple[Any, ...]):
+    """Base of them all: made of the results, one by one or as one sequence."""
 
-    def text(self: Any) -> str:
+    __slots__ = ()
+
+    _fields: tuple[str, ...] = ()
+
+    def __new__(cls, *values: Any) -> Any:
+        given = tuple(values[0]) if len(values) == 1 and len(cls._fields) > 1 else values
+        if len(given) != len(cls._fields):
+            raise TypeError(f"{cls.__name__}() takes {len(cls._fields)} results, found {len(given)}")
+        return tuple.__new__(cls, given)
+
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        return tuple(self)
+
+    def __repr__(self) -> str:
         lines = ",\n".join(f"{field}={value!r}" for field, value in zip(self._fields, self, strict=True))
-        return f"torch.return_types.{name}(\n{lines})"
+        return f"torch.return_types.{type(self).__name__}(\n{lines})"
 
-    # The module's own name, so that pickle finds the class.
-    return type(name, (base,), {"__slots__": (), "__repr__": text, "__module__": __name__, "__doc__": base.__doc__})
+
+def _named(name: str, fields: str) -> Any:
+    # Not collections.namedtuple: that compiles a function for each, and half a millisecond of every import.
+    names = tuple(fields.split())
+    members = {field: property(itemgetter(i), doc=f"Result number {i}.") for i, field in enumerate(names)}
+    return type(name, (_Results,), {"__slots__": (), "_fields": names, "__module__": __name__, **members})
 
 
 max, min, sort, topk, median, nanmedian, mode, kthvalue, cummax, cummin = [
@@ -22,11 +39,10 @@ max, min, sort, topk, median, nanmedian, mode, kthvalue, cummax, cummin = [
     for name in ("max", "min", "sort", "topk", "median", "nanmedian", "mode", "kthvalue", "cummax", "cummin")
 ]
 aminmax = _named("aminmax", "min max")
-linalg_eigh, linalg_eig = _named("linalg_eigh", "eigenvalues eigenvectors"), _named("linalg_eig", "eigenvalues eigenvectors")
+linalg_eigh = _named("linalg_eigh", "eigenvalues eigenvectors")
 linalg_qr, linalg_svd = _named("linalg_qr", "Q R"), _named("linalg_svd", "U S Vh")
 linalg_slogdet, linalg_lstsq = (
     _named("linalg_slogdet", "sign logabsdet"),
     _named("linalg_lstsq", "solution residuals rank singular_values"),
 )
-svd, qr, slogdet = _named("svd", "U S V"), _named("qr", "Q R"), _named("slogdet", "sign logabsdet")
-histogram = _named("histogram", "hist bin_edges")
+svd = _named("svd", "U S V")

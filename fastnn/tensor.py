@@ -7,19 +7,19 @@ The class itself: its memory, its history and the protocols of Python and NumPy.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastnn import tracing
-from fastnn.autograd import Alias, Memory, Node, backward
-from fastnn.autograd.engine import RemovableHandle, _hooks_of, run_backward
+from fastnn.autograd import Alias, Memory, Node
 from fastnn.autograd.modes import _mode
 from fastnn.devices import CPU, check_device, device
-from fastnn.dtypes import as_numpy_dtype, default_numpy, dtype, from_numpy_dtype
+from fastnn.dtypes import default_numpy, dtype, from_numpy_dtype
 from fastnn.errors import DTypeError, ShapeError
+from fastnn.gradients import Differentiable
+from fastnn.size import Size
 
 Scalar = bool | int | float
 # Tensor has methods of these names, which hide the types in the annotations of its body.
@@ -31,36 +31,6 @@ _int = int
 _new = object.__new__
 # A step from a tensor to a view of it: a name, from the array to its part, and the transpose of that map.
 Step = tuple[str, Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]
-
-
-class Size(tuple[int, ...]):
-    """The shape of a tensor.
-
-    >>> import fastnn
-    >>> fastnn.zeros(2, 3).shape
-    torch.Size([2, 3])
-    """
-
-    __slots__ = ()
-
-    def numel(self) -> int:
-        """The number of elements of a tensor of this shape."""
-        return math.prod(self)
-
-    def __getitem__(self, index: Any) -> Any:
-        found = tuple.__getitem__(self, index)
-        return Size(found) if isinstance(index, slice) else found
-
-    def __add__(self, other: Any) -> Any:
-        return Size(tuple.__add__(self, other))
-
-    def __mul__(self, times: Any) -> Any:
-        return Size(tuple.__mul__(self, times))
-
-    __rmul__ = __mul__
-
-    def __repr__(self) -> str:
-        return f"torch.Size({list(self)})"
 
 
 def _wrap(array: np.ndarray, node: Node | None = None) -> Tensor:
@@ -123,7 +93,7 @@ def _unbroadcast(grad: Tensor, shape: tuple[int, ...]) -> Tensor:
     )  # fmt: skip
 
 
-class Tensor:
+class Tensor(Differentiable):
     """An n-dimensional array of numbers of one type, with a gradient where one is asked for.
 
     Args:
@@ -157,9 +127,17 @@ class Tensor:
 
     def __init__(self, *data: Any, device: Any = None) -> None:
         check_device(device)
-        self._data = _legacy_data(data, default_numpy())
+        from fastnn.legacy import numbers_of
+
+        self._data = numbers_of(data, default_numpy())
         self._node, self._grad, self._requires_grad = None, None, False
         self._memory, self._history = Memory(), 0
+
+    # For the base class, which does not know this one.
+    _over = staticmethod(_wrap)
+
+    def _renewed(self) -> None:
+        _renew(self)
 
     @classmethod
     def _remade(cls, array: np.ndarray, memory: Memory, node: Node | None) -> Tensor:
@@ -227,7 +205,9 @@ class Tensor:
 
     def __contains__(self, element: Any) -> bool:
         if not isinstance(element, (Tensor, bool, int, float, np.number, np.bool_)):
-            raise RuntimeError(f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}.")
+            raise RuntimeError(
+                f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}."
+            )
         return bool((self == element).any())
 
     def __bool__(self) -> bool:
@@ -257,7 +237,7 @@ class Tensor:
     # Tensors compare elementwise, so a dictionary has to tell them apart by identity.
     __hash__ = object.__hash__
 
-    def __repr__(self, *, tensor_contents: str | None = None) -> str:
+    def __repr__(self) -> str:
         from fastnn.printing import tensor_text
 
         return tensor_text(self)
@@ -311,7 +291,7 @@ class Tensor:
         tracing.stop("numbers are read in Python")
         return self._data.tolist()
 
-    # -- Gradients ----------------------------------------------------------------------------
+    # -- The same memory ------------------------------------------------------------------------
 
     def detach(self) -> Tensor:
         """The same numbers in the same memory, without a history."""
@@ -339,114 +319,6 @@ class Tensor:
         if not isinstance(value, Tensor):
             raise TypeError(f"data must be a Tensor, found {type(value).__name__}")
         self._data = value._data
-
-    @property
-    def grad(self) -> Tensor | None:
-        """The gradient accumulated by ``backward``, or None."""
-        return self._grad
-
-    @grad.setter
-    def grad(self, value: Tensor | None) -> None:
-        if value is not None:
-            if not isinstance(value, Tensor):
-                raise TypeError(f"grad must be a Tensor or None, found {type(value).__name__}")
-            if value is self:
-                raise RuntimeError("can't assign Variable as its own grad")
-            if value._data.shape != self._data.shape:
-                raise ShapeError(f"grad must have shape {tuple(self.shape)}, found {tuple(value.shape)}")
-            if value._data.dtype != self._data.dtype:
-                raise DTypeError(f"grad must have dtype {self.dtype}, found {value.dtype}")
-        self._grad = value
-
-    @grad.deleter
-    def grad(self) -> None:
-        self._grad = None
-
-    @property
-    def requires_grad(self) -> _bool:
-        """Whether ``backward`` computes a gradient of this tensor; may be assigned to a leaf."""
-        if self._history != self._memory.history:
-            _renew(self)
-        return self._requires_grad
-
-    @requires_grad.setter
-    def requires_grad(self, value: Any) -> None:
-        if self._node is not None:
-            raise RuntimeError("you can only change requires_grad flags of leaf variables.")
-        self.requires_grad_(value)
-
-    def requires_grad_(self, requires_grad: Any = True) -> Tensor:
-        """Ask for a gradient of this tensor, or no longer."""
-        if self._node is not None and not requires_grad:
-            raise RuntimeError("you can only change requires_grad flags of leaf variables.")
-        if requires_grad and self._data.dtype.kind != "f":
-            raise RuntimeError(f"only Tensors of floating point dtype can require gradients, found {self.dtype}")
-        self._requires_grad = bool(requires_grad)
-        return self
-
-    def backward(
-        self,
-        gradient: Tensor | None = None,
-        retain_graph: _bool | None = None,
-        create_graph: _bool = False,
-        inputs: Any = None,
-    ) -> None:
-        """Accumulate into ``grad`` of the leaves the gradient of this tensor.
-
-        Args:
-            gradient: the gradient of the final result with respect to this tensor; may be left out
-                for a tensor of one element, where it is 1.
-            retain_graph: keep what the operations saved, to walk back a second time.
-            create_graph: record the computation of the gradients, so that they can be differentiated.
-            inputs: accumulate into these only.
-        """
-        if gradient is None and not create_graph and inputs is None and self._data.size == 1 and self.requires_grad:
-            run_backward((self,), (_wrap(np.ones_like(self._data)),), bool(retain_graph))
-        else:
-            if gradient is not None and not isinstance(gradient, Tensor):
-                raise TypeError(f"gradient must be a Tensor or None, found {type(gradient).__name__}")
-            backward(self, gradient, retain_graph, create_graph, None, inputs)
-
-    @property
-    def retains_grad(self) -> _bool:
-        """Whether this result keeps its gradient."""
-        hooks = None if self._node is None else self._node.hooks
-        return hooks is not None and hooks.retain is not None and hooks.retain() is self
-
-    def retain_grad(self) -> None:
-        """Have ``backward`` leave this result's gradient in ``grad``, as it does for a leaf."""
-        import weakref
-
-        if not self.requires_grad:
-            raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
-        if self._node is not None:
-            _hooks_of(self._node).retain = weakref.ref(self)
-
-    def register_hook(self, hook: Callable[[Tensor], Any]) -> RemovableHandle:
-        """Call ``hook(grad)`` when the gradient of this tensor is known; what it returns replaces the gradient."""
-        if not self.requires_grad:
-            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
-        return _hooks_of(self._node or self).before.add(hook)
-
-    def register_post_accumulate_grad_hook(self, hook: Callable[[Tensor], Any]) -> RemovableHandle:
-        """Call ``hook(tensor)`` after a gradient was added to that of this leaf."""
-        if not self.requires_grad:
-            raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
-        if self._node is not None:
-            raise RuntimeError("post accumulate grad hooks cannot be registered on non-leaf tensors")
-        return _hooks_of(self).after.add(hook)
-
-    def _accumulate_grad(self, grad: Tensor) -> None:
-        """Add to the gradient of this tensor."""
-        if _mode.enabled:
-            # Under create_graph the gradient has a history, too.
-            self._grad = grad.clone() if self._grad is None else self._grad + grad
-        elif self._grad is None:
-            # A copy: the same array may be the gradient of several tensors.
-            self._grad = _wrap(np.array(grad._data, dtype=self._data.dtype))
-        else:
-            self._grad._data += grad._data
-            self._grad._memory.version += 1
 
     # -- In place -----------------------------------------------------------------------------
 
@@ -522,7 +394,8 @@ class Tensor:
     def __deepcopy__(self, memo: dict[_int, Any]) -> Tensor:
         if self.grad_fn is not None:
             raise RuntimeError(
-                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the moment."
+                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the "
+                "moment."
             )
         if id(self) in memo:
             return memo[id(self)]
@@ -574,31 +447,3 @@ def _restored(array: np.ndarray, requires_grad: bool) -> Tensor:
 def _sizes(args: tuple[Any, ...]) -> tuple[int, ...]:
     """Sizes or dimensions given one by one, or as one sequence."""
     return tuple(args[0]) if len(args) == 1 and isinstance(args[0], (tuple, list)) else args
-
-
-def _legacy_data(data: tuple[Any, ...], kind: np.dtype) -> np.ndarray:
-    """What ``Tensor(...)`` and ``FloatTensor(...)`` hold: numbers given, or room of a size."""
-    if len(data) == 1 and not isinstance(data[0], (int, np.integer, Size)):
-        source = data[0]
-        if isinstance(source, Tensor):
-            return np.array(source._data, dtype=kind)
-        if isinstance(source, (np.ndarray, list, tuple, range)):
-            from fastnn.functions import tensor
-
-            with np.errstate(all="ignore"):
-                return tensor(source)._data.astype(kind)
-        raise TypeError(f"new(): data must be a sequence or sizes (got {type(source).__name__})")
-    shape = tuple(data[0]) if len(data) == 1 and isinstance(data[0], Size) else data
-    if not data:
-        return np.empty(0, kind)
-    for n in shape:
-        if not isinstance(n, (int, np.integer)):
-            raise TypeError(f"new(): sizes must be integers, found {n!r}")
-        if n < 0:
-            raise ShapeError(f"Trying to create tensor with negative dimension {n}: {list(shape)}")
-    return np.zeros(shape, kind)
-
-
-def _number_dtype(value: Any) -> np.dtype:
-    """The dtype of a tensor of this dtype argument, the default for None."""
-    return as_numpy_dtype(value, default_numpy())

@@ -5,6 +5,7 @@ May import ``capture``, ``nn``, ``optim``, ``random`` and ``fastnn.kernels``.
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -81,7 +82,7 @@ class Rows:
             self.data = self.data.astype(np.float32)
         if self.targets.dtype.kind in "iu":
             self.targets = self.targets.astype(np.int64, copy=False)
-        self.flat = np.ascontiguousarray(self.data.reshape(len(self.data), -1))
+        self.flat = np.ascontiguousarray(self.data.reshape(len(self.data), math.prod(self.data.shape[1:])))
         self.scale = (1 / 255 if self.data.dtype == np.uint8 else 1.0) if scale is None else float(scale)
         self.shift = float(shift)
         self._buffers: dict[int, tuple[Tensor, Tensor]] = {}
@@ -97,7 +98,7 @@ class Rows:
             y = np.empty((size, *self.targets.shape[1:]), self.targets.dtype)
             self._buffers[size] = _wrap(x.reshape(size, *self.data.shape[1:])), _wrap(y)
         x_batch, y_batch = self._buffers[size]
-        kernels.gather(x_batch._data.reshape(size, -1), self.flat, indices, self.scale, self.shift)
+        kernels.gather(x_batch._data.reshape(size, self.flat.shape[1]), self.flat, indices, self.scale, self.shift)
         np.take(self.targets, indices, axis=0, out=y_batch._data)
         return x_batch, y_batch
 
@@ -154,7 +155,8 @@ def fit(
     >>> _ = fastnn.manual_seed(0)
     >>> x = np.random.default_rng(0).standard_normal((256, 2)).astype(np.float32)
     >>> model = fastnn.nn.Sequential(fastnn.nn.Linear(2, 16), fastnn.nn.ReLU(), fastnn.nn.Linear(16, 2))
-    >>> history = fastnn.fit(model, x, (x[:, 0] > x[:, 1]).astype(int), epochs=20)
+    >>> adam = fastnn.optim.Adam(model.parameters(), lr=0.01)
+    >>> history = fastnn.fit(model, x, (x[:, 0] > x[:, 1]).astype(int), epochs=20, optimizer=adam)
     >>> len(history), history["loss"][-1] < 0.5 * history["loss"][0]
     (20, True)
     """
@@ -192,7 +194,8 @@ def fit(
             history.epochs.append(epoch)
             if scheduler is not None:
                 scheduler.step()
-            if any([callback(epoch) is True for callback in callbacks]):
+            # All are called, whatever the first says.
+            if any([callback(epoch) is True for callback in callbacks]):  # noqa: C419
                 break
     finally:
         if bar is not None:

@@ -2,33 +2,25 @@
 
 The arithmetic is in ``batch_norm_slices``; here arrays are checked and launches cut.
 
-May import ``jit``, ``activations``, ``batch_norm_slices``, ``column_statistics`` and ``dropout``.
+May import ``jit``, ``activations``, ``batch_norm_slices``, ``column_statistics`` and ``normalization``.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from fastnn.kernels.activations import COSTS, activation_code, saves_input
+from fastnn.kernels.activations import COSTS, activation_code
 from fastnn.kernels.batch_norm_slices import (
-    ADD_BIAS,
-    ADD_WEIGHT,
     APPLY,
-    BIAS,
     COUNTER,
-    DROP,
-    DX,
-    NEEDS_INPUT,
     RUNNING,
     SOLVE,
     SUM,
     TRAINING,
-    WEIGHT,
     backward_slice,
     forward_slice,
 )
 from fastnn.kernels.column_statistics import COLUMNS, ROWS
-from fastnn.kernels.dropout import check_drop
 from fastnn.kernels.jit import (
     Kernel,
     by_dtype,
@@ -39,6 +31,7 @@ from fastnn.kernels.jit import (
     matrix_shape,
     parts_for,
 )
+from fastnn.kernels.normalization import check_affine, check_behind, check_gradients
 
 _ALL = SUM | SOLVE | APPLY
 _COUNT = np.dtype(np.int64)
@@ -122,13 +115,7 @@ def batch_norm_forward(
     check("x", x, dtype, shape)
     check_output("out", out, dtype, shape)
     check_output("saved", saved, dtype, (5, columns))
-    flags = TRAINING if training else 0
-    if weight is not None:
-        check("weight", weight, dtype, (columns,))
-        flags |= WEIGHT
-    if bias is not None:
-        check("bias", bias, dtype, (columns,))
-        flags |= BIAS
+    flags = check_affine(weight, bias, dtype, columns) | (TRAINING if training else 0)
     if running_mean is not None and running_var is not None:
         (check_output if training else check)("running_mean", running_mean, dtype, (columns,))
         (check_output if training else check)("running_var", running_var, dtype, (columns,))
@@ -138,9 +125,7 @@ def batch_norm_forward(
     if counter is not None:
         check_output("counter", counter, _COUNT, counter.shape if getattr(counter, "size", 0) == 1 else (1,))
         flags |= COUNTER
-    if p:
-        check_drop(p, state)
-        flags |= DROP
+    flags |= check_behind(activation, p, state)
     if training and batch < 2:
         raise ValueError(f"x must have more than one row in training, found shape {shape}")
     phases = _ALL if training and sums is None else SOLVE | APPLY
@@ -197,21 +182,8 @@ def batch_norm_backward(
     check("x", x, dtype, shape)
     check("dy", dy, dtype, shape)
     check("saved", saved, dtype, (5, columns))
-    flags = TRAINING if training else 0
-    if dx is not None:
-        check_output("dx", dx, dtype, shape)
-        flags |= DX
-    if dweight is not None:
-        check_output("dweight", dweight, dtype, (columns,))
-        flags |= WEIGHT | (ADD_WEIGHT if accumulate_weight else 0)
-    if dbias is not None:
-        check_output("dbias", dbias, dtype, (columns,))
-        flags |= BIAS | (ADD_BIAS if accumulate_bias else 0)
-    if p:
-        check_drop(p, state)
-        flags |= DROP
-    if smooth and (saves_input(activation) or activation == "leaky_relu"):
-        flags |= NEEDS_INPUT
+    flags = check_gradients(dx, dweight, dbias, x, accumulate_weight, accumulate_bias)
+    flags |= check_behind(activation, p, state, backward=True) | (TRAINING if training else 0)
     chunks = -(-batch // ROWS)
     if not chunks or not columns:
         for gradient, accumulate in ((dweight, accumulate_weight), (dbias, accumulate_bias)):

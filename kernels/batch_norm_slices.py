@@ -7,7 +7,7 @@ so is the value before the activation: beside the input, only numbers per column
 
 The mean is kept as two numbers of the input's type, and always subtracted before anything is multiplied.
 
-May import ``jit``, ``simd``, ``activations``, ``column_statistics``, ``dropout`` and ``random``.
+May import ``jit``, ``simd``, ``activations``, ``column_statistics``, ``dropout``, ``normalization`` and ``random``.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from fastnn.kernels.activations import NONE, activate, differentiate
 from fastnn.kernels.column_statistics import COLUMNS, ROWS, copy, fill, moments, sum_chunk, widen
 from fastnn.kernels.dropout import drop, drop_factor
 from fastnn.kernels.jit import array, inline, integer, part, real, stack_array
+from fastnn.kernels.normalization import ADD_BIAS, ADD_WEIGHT, BIAS, DROP, DX, NEEDS_INPUT, OWN, WEIGHT
 from fastnn.kernels.random import random_bits, random_keys, random_threshold
 from fastnn.kernels.simd import sqrt
 
@@ -25,8 +26,8 @@ from fastnn.kernels.simd import sqrt
 SUM, SOLVE, APPLY = 1, 2, 4
 # Rows of `saved`.
 MEAN, REST, INVERSE, SCALE, SHIFT = range(5)
-# Bits of `flags`: what there is and what is wanted.
-TRAINING, WEIGHT, BIAS, RUNNING, COUNTER, DROP, NEEDS_INPUT, DX, ADD_WEIGHT, ADD_BIAS = (1 << bit for bit in range(10))
+# Bits of `flags`, beside those of every normalisation.
+TRAINING, RUNNING, COUNTER = OWN, 2 * OWN, 4 * OWN
 
 
 @inline

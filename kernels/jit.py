@@ -318,13 +318,25 @@ def launch(kernel: Kernel, parts: int, arrays: tuple[np.ndarray, ...], *scalars:
     The caller has checked the arrays with :func:`check` or :func:`check_strided`; nothing here
     or below looks at them again.
     """
-    address = kernel.address or kernel.compile()
+    if _recorder is not None:
+        _pack(kernel, arrays, scalars)
+        if _recorder(kernel, parts, arrays, scalars):
+            return
+    launch_unwatched(kernel, parts, arrays, *scalars)
+
+
+def _pack(kernel: Kernel, arrays: tuple[np.ndarray, ...], scalars: tuple[float, ...]) -> bytes:
+    """The block of a launch, with the arrays by their ids."""
     try:
-        block = kernel.pack(*map(id, arrays), *scalars)
+        return kernel.pack(*map(id, arrays), *scalars)
     except struct.error as error:
         raise TypeError(f"a scalar argument of {kernel.name} does not fit: {error}, found {scalars}") from None
-    if _recorder is not None and _recorder(kernel, parts, arrays, scalars):
-        return
+
+
+def launch_unwatched(kernel: Kernel, parts: int, arrays: tuple[np.ndarray, ...], *scalars: float) -> None:
+    """As :func:`launch`, for who watches launches and runs them."""
+    address = kernel.address or kernel.compile()
+    block = _pack(kernel, arrays, scalars)
     if parts == 1 or _forked:
         _serial(address, id(block), kernel.words, kernel.arrays, parts)
         return
@@ -343,8 +355,22 @@ def is_watched() -> bool:
     return _recorder is not None
 
 
+def show(launches: list[Launch]) -> bool:
+    """Launch one by one where somebody watches; whether that is so."""
+    if _recorder is None:
+        return False
+    for kernel, parts, arrays, scalars, _ in launches:
+        launch(kernel, parts, arrays, *scalars)
+    return True
+
+
 _guards: list[Guard] | None = None
 _guarding = 0
+
+
+def is_dry() -> bool:
+    """Whether launches are recorded here and do not run, so that no output means anything."""
+    return _guards is not None and _guarding == threading.get_ident()
 
 
 def rely(array: np.ndarray, holds: Callable[[np.ndarray], bool]) -> bool:
@@ -352,7 +378,7 @@ def rely(array: np.ndarray, holds: Callable[[np.ndarray], bool]) -> bool:
 
     For what a kernel finds out about the contents of an array, which Python looks at after the launch.
     """
-    if _guards is None or _guarding != threading.get_ident():
+    if _guards is None or not is_dry():
         return False
     _guards.append((array, holds))
     return True
@@ -372,7 +398,7 @@ def guarding(guards: list[Guard]) -> Iterator[None]:
 
 def together() -> None:
     """Say that the next launch does not read what the one before it writes."""
-    if _recorder is not None:
+    if _recorder is not None and _guards is not None:
         _recorder(None, 0, (), ())
 
 

@@ -13,8 +13,11 @@ import operator
 
 import numpy as np
 
-from fastnn.kernels.jit import STRICT, check, inline, rely
-from fastnn.kernels.reductions import COUNTED, DIVISOR, WRONG
+from fastnn.kernels.jit import STRICT, check, check_output, inline, rely
+from fastnn.kernels.reductions import COUNTED, DIVISOR, WRONG, check_scalar
+
+# Bits of `wanted`: which outputs and inputs there are.
+OUT, LOSSES, GRADIENT, WEIGHT, MEAN = 1, 2, 4, 8, 16
 
 
 @inline
@@ -87,6 +90,27 @@ def check_classes(
     check(name, labels, np.dtype(np.int64), (batch,))
     if weight is not None:
         check("weight", weight, dtype, (classes,))
+
+
+def check_outputs(
+    out: np.ndarray | None, losses: np.ndarray | None, name: str, gradient: np.ndarray | None, x: np.ndarray
+) -> tuple[list[np.ndarray], int]:
+    """What a loss of the rows of ``x`` writes, ``x`` itself for what is not wanted; and the bits of what is."""
+    # An array that is not wanted is not looked at; any address will do.
+    outputs, wanted = [x, x, x], 0
+    if out is not None:
+        check_scalar("out", out, x.dtype)
+        outputs[0] = out
+        wanted |= OUT
+    if losses is not None:
+        check_output("losses", losses, x.dtype, x.shape[:1])
+        outputs[1] = losses
+        wanted |= LOSSES
+    if gradient is not None:
+        check_output(name, gradient, x.dtype, x.shape)
+        outputs[2] = gradient
+        wanted |= GRADIENT
+    return outputs, wanted
 
 
 def as_label(ignore_index: int) -> int:

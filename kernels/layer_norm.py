@@ -7,7 +7,8 @@ type is kept as an offset of the normalised numbers. The backward computes the v
 and the mask of the dropout again; the gradients of weight and bias are sums over chunks of rows, added in
 their order.
 
-May import ``jit``, ``simd``, ``activations``, ``column_statistics``, ``dropout`` and ``random``.
+May import ``jit``, ``simd``, ``activations``, ``column_statistics``, ``dropout``, ``normalization`` and
+``random``.
 """
 
 from __future__ import annotations
@@ -17,9 +18,9 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.kernels.activations import COSTS, NONE, activate, activation_code, differentiate, saves_input
+from fastnn.kernels.activations import COSTS, NONE, activate, activation_code, differentiate
 from fastnn.kernels.column_statistics import copy
-from fastnn.kernels.dropout import check_drop, drop, drop_factor
+from fastnn.kernels.dropout import drop, drop_factor
 from fastnn.kernels.jit import (
     Kernel,
     array,
@@ -35,14 +36,27 @@ from fastnn.kernels.jit import (
     parts_for,
     real,
 )
+from fastnn.kernels.normalization import (
+    ADD_BIAS,
+    ADD_WEIGHT,
+    BIAS,
+    DROP,
+    DX,
+    NEEDS_INPUT,
+    OWN,
+    WEIGHT,
+    check_affine,
+    check_behind,
+    check_gradients,
+)
 from fastnn.kernels.random import random_keys, random_threshold
 from fastnn.kernels.simd import sqrt
 
 # Rows whose gradients of weight and bias are summed as one number.
 ROWS = 64
 _SUM, _SOLVE = 1, 2
-# Bits of `flags`: what there is and what is wanted.
-_CENTRED, _WEIGHT, _BIAS, _DROP, _NEEDS_INPUT, _DX, _ADD_WEIGHT, _ADD_BIAS = (1 << bit for bit in range(8))
+# A bit of `flags`, beside those of every normalisation.
+_CENTRED = OWN
 # Floating-point operations per number, beside those of the activation.
 _COST = 15
 
@@ -94,9 +108,9 @@ def _rectify(out, x):
 @inline
 def _before_activation(out, x, mean, offset, inverse, weight, bias, flags):
     _normalise(out, x, mean, offset, inverse)
-    if flags & _WEIGHT:
+    if flags & WEIGHT:
         _times(out, out, weight)
-    if flags & _BIAS:
+    if flags & BIAS:
         _plus(out, out, bias)
 
 
@@ -111,7 +125,7 @@ def _forward(dtype, smooth):
         saved = array(args, 4, (rows * groups, 3), dtype)
         key0, key1 = np.uint32(0), np.uint32(0)
         threshold, factor = random_threshold(real(args, 12)), dtype(0)
-        if flags & _DROP:
+        if flags & DROP:
             key0, key1 = random_keys(array(args, 5, (2,), np.int64))
             factor = drop_factor(keep)
         size = columns // groups
@@ -145,7 +159,7 @@ def _forward(dtype, smooth):
                 activate(to, to, code, slope)
             elif code != NONE:
                 _rectify(to, to)
-            if flags & _DROP:
+            if flags & DROP:
                 drop(to, to, row * columns + lo, key0, key1, threshold, factor)
 
     return layer_norm_forward_slice
@@ -209,7 +223,7 @@ def _backward(dtype, smooth):
         scratch = array(args, 9, (chunks, columns), dtype)
         key0, key1 = np.uint32(0), np.uint32(0)
         threshold, factor = random_threshold(real(args, 20)), dtype(0)
-        if flags & _DROP:
+        if flags & DROP:
             key0, key1 = random_keys(array(args, 10, (2,), np.int64))
             factor = drop_factor(keep)
         size = columns // groups
@@ -222,30 +236,30 @@ def _backward(dtype, smooth):
                     hi = lo + size
                     source, to, z = x[row, lo:hi], dx[row, lo:hi], scratch[chunk, lo:hi]
                     mean, offset, inverse = saved[i, 0], saved[i, 1], saved[i, 2]
-                    if flags & _DROP:
+                    if flags & DROP:
                         drop(to, dy[row, lo:hi], row * columns + lo, key0, key1, threshold, factor)
                     else:
                         copy(to, dy[row, lo:hi])
                     if smooth or code != NONE:
                         _before_activation(z, source, mean, offset, inverse, weight[lo:hi], bias[lo:hi], flags)
                         if smooth:
-                            if not flags & _NEEDS_INPUT:
+                            if not flags & NEEDS_INPUT:
                                 activate(z, z, code, slope)
                             differentiate(to, to, z, code, slope)
                         else:
                             _rectified(to, to, z)
                     _add_to(sums[chunk, 0, lo:hi], sums[chunk, 1, lo:hi], to, source, mean, offset, inverse)
-                    if wanted & _DX:
-                        if flags & _WEIGHT:
+                    if wanted & DX:
+                        if flags & WEIGHT:
                             _times(to, to, weight[lo:hi])
                         total, product = _projections(to, source, mean, offset, inverse)
                         level = total / dtype(size) if flags & _CENTRED else dtype(0)
                         _input_gradient(to, source, mean, offset, inverse, level, product / dtype(size))
         if phases & _SOLVE:
-            if wanted & _WEIGHT:
-                _add_chunks(dweight, sums, 1, wanted & _ADD_WEIGHT)
-            if wanted & _BIAS:
-                _add_chunks(dbias, sums, 0, wanted & _ADD_BIAS)
+            if wanted & WEIGHT:
+                _add_chunks(dweight, sums, 1, wanted & ADD_WEIGHT)
+            if wanted & BIAS:
+                _add_chunks(dbias, sums, 0, wanted & ADD_BIAS)
 
     return layer_norm_backward_slice
 
@@ -262,17 +276,6 @@ _FORWARD = _kernels("layer_norm_forward", _forward, False, 6, 5, 3)
 _FORWARD_SMOOTH = _kernels("layer_norm_smooth_forward", _forward, True, 6, 5, 3)
 _BACKWARD = _kernels("layer_norm_backward", _backward, False, 11, 8, 2)
 _BACKWARD_SMOOTH = _kernels("layer_norm_smooth_backward", _backward, True, 11, 8, 2)
-
-
-def _check_affine(weight: np.ndarray | None, bias: np.ndarray | None, dtype: np.dtype, columns: int) -> int:
-    flags = 0
-    if weight is not None:
-        check("weight", weight, dtype, (columns,))
-        flags |= _WEIGHT
-    if bias is not None:
-        check("bias", bias, dtype, (columns,))
-        flags |= _BIAS
-    return flags
 
 
 def layer_norm_forward(
@@ -312,10 +315,8 @@ def layer_norm_forward(
     check_output("out", out, dtype, shape)
     _check_groups(columns, groups)
     check_output("saved", saved, dtype, (rows * groups, 3))
-    flags = _check_affine(weight, bias, dtype, columns) | (_CENTRED if centred else 0)
-    if p:
-        check_drop(p, state)
-        flags |= _DROP
+    flags = check_affine(weight, bias, dtype, columns) | (_CENTRED if centred else 0)
+    flags |= check_behind(activation, p, state)
     if not x.size:
         return
     parts = min(parts_for(x.size * (_COST + COSTS[code])), rows * groups)
@@ -371,22 +372,9 @@ def layer_norm_backward(
     check("dy", dy, dtype, shape)
     _check_groups(columns, groups)
     check("saved", saved, dtype, (rows * groups, 3))
-    flags = _check_affine(weight, bias, dtype, columns) | (_CENTRED if centred else 0)
-    wanted = 0
-    if dx is not None:
-        check_output("dx", dx, dtype, shape)
-        wanted |= _DX
-    if dweight is not None:
-        check_output("dweight", dweight, dtype, (columns,))
-        wanted |= _WEIGHT | (_ADD_WEIGHT if accumulate_weight else 0)
-    if dbias is not None:
-        check_output("dbias", dbias, dtype, (columns,))
-        wanted |= _BIAS | (_ADD_BIAS if accumulate_bias else 0)
-    if p:
-        check_drop(p, state)
-        flags |= _DROP
-    if smooth and (saves_input(activation) or activation == "leaky_relu"):
-        flags |= _NEEDS_INPUT
+    flags = check_affine(weight, bias, dtype, columns) | (_CENTRED if centred else 0)
+    wanted = check_gradients(dx, dweight, dbias, x, accumulate_weight, accumulate_bias)
+    flags |= check_behind(activation, p, state, backward=True)
     chunks = -(-rows // ROWS)
     arrays = (
         np.empty_like(x) if dx is None else dx, saved if dweight is None else dweight,

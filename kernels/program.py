@@ -361,8 +361,9 @@ class Program:
         self._blocks[launch, word] = value
 
     def replay(self) -> None:
-        """Run all launches, in order."""
-        _replay(self._table, self.threads)
+        """Run all launches, in order; one by one where somebody watches."""
+        if not jit.show(self.launches):
+            _replay(self._table, self.threads)
 
 
 def _replay(table: np.ndarray, threads: int) -> None:

@@ -1,5 +1,7 @@
 """Functions and methods of tensors, as operations of the registry."""
 
+# ruff: noqa: E501  A line to each operation reads better than three.
+
 from __future__ import annotations
 
 from collections.abc import Callable
@@ -37,7 +39,7 @@ UNARY: dict[str, tuple[tuple[float, float], float]] = {
     "round": ((-2, 2), 0), "neg": ((-2, 2), 0), "negative": ((-2, 2), 0), "positive": ((-2, 2), 0),
     "absolute": ((-2, 2), 0), "fix": ((-2, 2), 0), "arccos": (ONE, 8), "logit": ((0.1, 0.9), 32),
     "nan_to_num": ((-2, 2), 0), "clone": ((-2, 2), 0), "abs": ((-2, 2), 0), "exp": ((-2, 2), 4), "sqrt": (POSITIVE, 4),
-}  # fmt: skip
+}
 _WIDE_ERROR = ("lgamma", "digamma", "log10", "log2", "log1p", "logit", "erfc", "expm1", "sinc", "acos", "acosh", "arccos")
 
 OPERATIONS_CORE: list[Operation] = [
@@ -49,7 +51,8 @@ OPERATIONS_CORE: list[Operation] = [
     *[
         _op(f"m_{name}_", lambda lib, x, name=name: getattr(x * 1, f"{name}_")(), [((2, 3),)], domain=domain,
             roundings=roundings, terms=name in _WIDE_ERROR)
-        for name, (domain, roundings) in UNARY.items() if name not in ("positive", "clone", "i0", "fix", "acosh", "asinh", "atanh")
+        for name, (domain, roundings) in UNARY.items() if name not in ("positive", "clone", "i0", "fix", "acosh",
+            "asinh", "atanh")
     ],
     # Arithmetic of functions
     _op("f_add", lambda lib, x, y: lib.add(x, y), PAIRS),
@@ -128,27 +131,34 @@ OPERATIONS_CORE: list[Operation] = [
     _op("f_std", lambda lib, x: lib.std(x), [((5,),), ((2, 3),)], roundings=16, terms=True),
     _op("f_std_dim", lambda lib, x: x.std(-1), [((5,),), ((2, 3),), ((4, 1, 3),)], roundings=32, terms=True),
     _op("f_std_biased", lambda lib, x: x.std(0, unbiased=False), [((5,),), ((4, 3),)], roundings=32, terms=True),
-    _op("f_std_correction", lambda lib, x: x.std(dim=0, correction=0, keepdim=True), [((4, 3),)], roundings=32, terms=True),
+    _op("f_std_correction", lambda lib, x: x.std(dim=0, correction=0, keepdim=True), [((4, 3),)], roundings=32,
+        terms=True),
     _op("f_var", lambda lib, x: lib.var(x), [((5,),), ((2, 3),)], roundings=16, terms=True),
     _op("f_var_flag", lambda lib, x: x.var(False), [((5,),), ((2, 3),)], roundings=16, terms=True),
     _op("f_var_dims", lambda lib, x: x.var((0, 1), keepdim=True), [((2, 3),), ((2, 1, 4),)], roundings=16, terms=True),
-    _op("f_var_mean", lambda lib, x: lib.var_mean(x, 0)[0] + lib.var_mean(x, 0)[1], [((4, 3),)], roundings=16, terms=True),
+    _op("f_var_mean", lambda lib, x: lib.var_mean(x, 0)[0] + lib.var_mean(x, 0)[1], [((4, 3),)], roundings=16,
+        terms=True),
     _op("f_std_mean", lambda lib, x: lib.std_mean(x)[1], [((4, 3),)], roundings=16, terms=True),
     _op("f_prod", lambda lib, x: lib.prod(x), SOME, roundings=16, terms=True),
     _op("f_prod_dim", lambda lib, x: x.prod(-1), SOME, roundings=16, terms=True),
     _op("f_prod_kept", lambda lib, x: x.prod(0, keepdim=True), VECTOR, roundings=16, terms=True),
-    _op("f_prod_zero", lambda lib, x: (x * _index(lib, [0.0, 1.0, 1.0])).prod(-1), [((3,),), ((2, 3),)], roundings=16, terms=True),
+    _op("f_prod_zero", lambda lib, x: (x * _index(lib, [0.0, 1.0, 1.0])).prod(-1), [((3,),), ((2, 3),)], roundings=16,
+        terms=True),
     _op("f_cumsum", lambda lib, x: x.cumsum(-1), SOME, roundings=8, terms=True),
     _op("f_cumsum_0", lambda lib, x: lib.cumsum(x, 0), SOME, roundings=8, terms=True),
     _op("f_cumprod", lambda lib, x: x.cumprod(-1), SOME, roundings=32, terms=True),
-    _op("f_cumprod_zero", lambda lib, x: (x * _index(lib, [1.0, 0.0, 1.0])).cumprod(-1), [((3,),), ((2, 3),)], roundings=32, terms=True),
+    _op("f_cumprod_zero", lambda lib, x: (x * _index(lib, [1.0, 0.0, 1.0])).cumprod(-1), [((3,),), ((2, 3),)],
+        roundings=32, terms=True),
     _op("f_logcumsumexp", lambda lib, x: x.logcumsumexp(-1), SOME, roundings=32, terms=True),
-    _op("f_logsumexp", lambda lib, x: x.logsumexp(-1), [((5,),), ((2, 3),), ((),), ((3, 2, 2),)], roundings=16, terms=True),
-    _op("f_logsumexp_dims", lambda lib, x: lib.logsumexp(x, (0, 1), keepdim=True), MATRIX[:3], roundings=16, terms=True),
+    _op("f_logsumexp", lambda lib, x: x.logsumexp(-1), [((5,),), ((2, 3),), ((),), ((3, 2, 2),)], roundings=16,
+        terms=True),
+    _op("f_logsumexp_dims", lambda lib, x: lib.logsumexp(x, (0, 1), keepdim=True), MATRIX[:3], roundings=16,
+        terms=True),
     _op("f_softmax", lambda lib, x: lib.softmax(x, -1), [((5,),), ((2, 3),)], roundings=16, terms=True),
     _op("f_log_softmax", lambda lib, x: x.log_softmax(0), [((5,),), ((2, 3),)], roundings=16, terms=True),
     *[
-        _op(f"f_norm_{p}", lambda lib, x, p=p: lib.norm(x, p), [((5,),), ((2, 3),), ((),)], roundings=32, terms=True, smooth=p != 0)
+        _op(f"f_norm_{p}", lambda lib, x, p=p: lib.norm(x, p), [((5,),), ((2, 3),), ((),)], roundings=32, terms=True,
+            smooth=p != 0)
         for p in (1, 2, 3, 0.5, float("inf"), float("-inf"), 0)
     ],
     _op("f_norm", lambda lib, x: x.norm(), [((5,),), ((2, 3),), ((0,),)], roundings=16, terms=True),
@@ -173,9 +183,11 @@ OPERATIONS_CORE: list[Operation] = [
     _op("f_nanmedian", lambda lib, x: lib.nanmedian(x), FULL),
     _op("f_mode", lambda lib, x: lib.mode(x, -1).values, VECTOR),
     _op("f_quantile", lambda lib, x: x.quantile(0.3), VECTOR, roundings=8, terms=True),
-    _op("f_quantile_dim", lambda lib, x: lib.quantile(x, lib.tensor([0.2, 0.7], dtype=x.dtype), 0, keepdim=True), [((5,),), ((4, 3),)], roundings=16, terms=True),
+    _op("f_quantile_dim", lambda lib, x: lib.quantile(x, lib.tensor([0.2, 0.7], dtype=x.dtype), 0, keepdim=True),
+        [((5,),), ((4, 3),)], roundings=16, terms=True),
     *[
-        _op(f"f_quantile_{how}", lambda lib, x, how=how: x.quantile(0.6, -1, interpolation=how), [((5,),), ((2, 4),)], roundings=8, terms=True)
+        _op(f"f_quantile_{how}", lambda lib, x, how=how: x.quantile(0.6, -1, interpolation=how), [((5,),), ((2, 4),)],
+            roundings=8, terms=True)
         for how in ("lower", "higher", "midpoint", "nearest")
     ],
     _op("f_nanquantile", lambda lib, x: x.nanquantile(0.5, 0), VECTOR, roundings=8),
@@ -186,14 +198,16 @@ OPERATIONS_CORE: list[Operation] = [
     _op("view_as", lambda lib, x, y: x.view_as(y) + y, [((6,), (2, 3))]),
     _op("reshape_as", lambda lib, x, y: x.reshape_as(y) + y, [((6,), (2, 3))]),
     _op("expand", lambda lib, x: x.expand(4, -1, 3), [((2, 1),), ((2, 3),)], terms=True, roundings=4),
-    _op("expand_as", lambda lib, x, y: x.expand_as(y) + y, [((3,), (2, 3)), ((), (2, 2)), ((1,), (0,))], terms=True, roundings=4),
+    _op("expand_as", lambda lib, x, y: x.expand_as(y) + y, [((3,), (2, 3)), ((), (2, 2)), ((1,), (0,))], terms=True,
+        roundings=4),
     _op("broadcast_to", lambda lib, x: lib.broadcast_to(x, (2, 2, 3)), [((3,),), ((2, 1),)], terms=True, roundings=4),
     _op("broadcast_tensors", lambda lib, x, y: sum(lib.broadcast_tensors(x, y)), FEW, terms=True),
     _op("repeat", lambda lib, x: x.repeat(2, 1, 3), [((2,),), ((2, 3),), ((),)], terms=True, roundings=4),
     _op("tile", lambda lib, x: lib.tile(x, (2,)), [((2,),), ((2, 3),), ((),)], terms=True),
     _op("tile_method", lambda lib, x: x.tile(2, 2), [((2,),), ((1, 2, 3),)], terms=True, roundings=4),
     _op("repeat_interleave", lambda lib, x: x.repeat_interleave(2), SOME, terms=True),
-    _op("repeat_interleave_dim", lambda lib, x: lib.repeat_interleave(x, _index(lib, [1, 0, 2]), 0), [((3,),), ((3, 2),)], terms=True),
+    _op("repeat_interleave_dim", lambda lib, x: lib.repeat_interleave(x, _index(lib, [1, 0, 2]), 0),
+        [((3,),), ((3, 2),)], terms=True),
     _op("f_squeeze", lambda lib, x: lib.squeeze(x, 1), [((2, 1),), ((2, 3),), ((2, 1, 1),)]),
     _op("f_unsqueeze", lambda lib, x: lib.unsqueeze(x, 1), [((2,),), ((2, 3),)]),
     _op("f_transpose", lambda lib, x: lib.transpose(x, 0, 1), MATRIX),
@@ -243,8 +257,10 @@ OPERATIONS_CORE: list[Operation] = [
     _op("tensor_split_at", lambda lib, x: x.tensor_split((1, 4))[1], [((5,),), ((7, 2),)]),
     _op("hsplit", lambda lib, x: lib.hsplit(x, 2)[1], [((4,),), ((2, 4),)]),
     _op("unbind", lambda lib, x: [r * (i + 1) for i, r in enumerate(x.unbind(-1))][-1], VECTOR),
-    _op("meshgrid", lambda lib, x, y: lib.meshgrid(x, y, indexing="ij")[0] * lib.meshgrid(x, y, indexing="ij")[1], [((2,), (3,))], terms=True, roundings=8),
-    _op("meshgrid_xy", lambda lib, x, y: lib.meshgrid([x, y], indexing="xy")[0] + lib.meshgrid([x, y], indexing="xy")[1], [((2,), (3,))], terms=True, roundings=8),
+    _op("meshgrid", lambda lib, x, y: lib.meshgrid(x, y, indexing="ij")[0] * lib.meshgrid(x, y, indexing="ij")[1],
+        [((2,), (3,))], terms=True, roundings=8),
+    _op("meshgrid_xy", lambda lib, x, y: lib.add(*lib.meshgrid([x, y], indexing="xy")), [((2,), (3,))],
+        terms=True, roundings=8),
     _op("cartesian_prod", lambda lib, x, y: lib.cartesian_prod(x, y), [((2,), (3,))], terms=True, roundings=8),
     _op("combinations", lambda lib, x: lib.combinations(x), [((4,),)], terms=True),
     # Elements
@@ -254,21 +270,30 @@ OPERATIONS_CORE: list[Operation] = [
     _op("scatter", lambda lib, x, y: x.scatter(1, _index(lib, [[0, 2], [1, 0]]), y), [((2, 3), (2, 2))]),
     _op("scatter_number", lambda lib, x: x.scatter(0, _index(lib, [[1, 0, 1]]), 2.5), [((2, 3),)]),
     _op("scatter_value", lambda lib, x: lib.scatter(x, 0, _index(lib, [[1, 0, 1]]), value=1), [((2, 3),)]),
-    _op("scatter_add", lambda lib, x, y: x.scatter_add(1, _index(lib, [[0, 2], [1, 1]]), y), [((2, 3), (2, 2))], terms=True),
-    _op("scatter_add_", lambda lib, x, y: (x * 1).scatter_add_(0, _index(lib, [0, 0, 1]), y), [((2,), (3,))], terms=True),
+    _op("scatter_add", lambda lib, x, y: x.scatter_add(1, _index(lib, [[0, 2], [1, 1]]), y), [((2, 3), (2, 2))],
+        terms=True),
+    _op("scatter_add_", lambda lib, x, y: (x * 1).scatter_add_(0, _index(lib, [0, 0, 1]), y), [((2,), (3,))],
+        terms=True),
     *[
-        _op(f"scatter_reduce_{how}", lambda lib, x, y, how=how: x.scatter_reduce(0, _index(lib, [0, 0, 1]), y, how), [((3,), (3,))], terms=True, roundings=16)
+        _op(f"scatter_reduce_{how}", lambda lib, x, y, how=how: x.scatter_reduce(0, _index(lib, [0, 0, 1]), y, how),
+            [((3,), (3,))], terms=True, roundings=16)
         for how in ("sum", "prod", "mean", "amax", "amin")
     ],
-    _op("scatter_reduce_without", lambda lib, x, y: x.scatter_reduce(0, _index(lib, [0, 0, 1]), y, "mean", include_self=False), [((3,), (3,))], terms=True),
+    _op("scatter_reduce_without",
+        lambda lib, x, y: x.scatter_reduce(0, _index(lib, [0, 0, 1]), y, "mean", include_self=False),
+        [((3,), (3,))], terms=True),
     _op("index_select", lambda lib, x: x.index_select(0, _index(lib, [1, 1, 0])), [((2,),), ((2, 3),)], terms=True),
     _op("index_select_1", lambda lib, x: lib.index_select(x, 1, _index(lib, [2, 0])), [((2, 3),)]),
-    _op("index_add", lambda lib, x, y: x.index_add(0, _index(lib, [1, 1]), y), [((3,), (2,)), ((3, 2), (2, 2))], terms=True),
-    _op("index_add_alpha", lambda lib, x, y: lib.index_add(x, 1, _index(lib, [1, 0]), y, alpha=2), [((3, 2), (3, 2))], terms=True),
+    _op("index_add", lambda lib, x, y: x.index_add(0, _index(lib, [1, 1]), y), [((3,), (2,)), ((3, 2), (2, 2))],
+        terms=True),
+    _op("index_add_alpha", lambda lib, x, y: lib.index_add(x, 1, _index(lib, [1, 0]), y, alpha=2), [((3, 2), (3, 2))],
+        terms=True),
     _op("index_copy", lambda lib, x, y: x.index_copy(0, _index(lib, [2, 0]), y), [((3,), (2,)), ((3, 2), (2, 2))]),
     _op("index_fill", lambda lib, x: x.index_fill(0, _index(lib, [2, 0]), 1.5), [((3,),), ((3, 2),)]),
-    _op("index_put", lambda lib, x, y: x.index_put((_index(lib, [1, 0]),), y), [((3,), (2,)), ((3, 2), (2,))], terms=True),
-    _op("index_put_add", lambda lib, x, y: x.index_put((_index(lib, [1, 1]),), y, accumulate=True), [((3,), (2,)), ((3, 2), (2,))], terms=True),
+    _op("index_put", lambda lib, x, y: x.index_put((_index(lib, [1, 0]),), y), [((3,), (2,)), ((3, 2), (2,))],
+        terms=True),
+    _op("index_put_add", lambda lib, x, y: x.index_put((_index(lib, [1, 1]),), y, accumulate=True),
+        [((3,), (2,)), ((3, 2), (2,))], terms=True),
     _op("take", lambda lib, x: x.take(_index(lib, [[0, 3], [3, 1]])), [((4,),), ((2, 3),)], terms=True),
     _op("put", lambda lib, x, y: x.put(_index(lib, [0, 3]), y), [((4,), (2,)), ((2, 3), (2,))]),
     _op("take_along_dim", lambda lib, x: lib.take_along_dim(x, _index(lib, [[1, 0]]), 1), [((2, 3),)]),
@@ -276,58 +301,78 @@ OPERATIONS_CORE: list[Operation] = [
     _op("slice_scatter", lambda lib, x, y: x.slice_scatter(y, 0, 1, 3), [((4,), (2,))]),
     _op("diagonal_scatter", lambda lib, x, y: x.diagonal_scatter(y), [((3, 3), (3,))]),
     # Products
-    _op("mm", lambda lib, x, y: lib.mm(x, y), [((2, 3), (3, 4)), ((0, 3), (3, 2)), ((2, 0), (0, 3))], roundings=4, terms=True),
+    _op("mm", lambda lib, x, y: lib.mm(x, y), [((2, 3), (3, 4)), ((0, 3), (3, 2)), ((2, 0), (0, 3))], roundings=4,
+        terms=True),
     _op("mv", lambda lib, x, y: x.mv(y), [((2, 3), (3,)), ((0, 3), (3,))], roundings=4, terms=True),
     _op("dot", lambda lib, x, y: lib.dot(x, y), [((3,), (3,)), ((0,), (0,))], roundings=4, terms=True),
     _op("outer", lambda lib, x, y: lib.outer(x, y), [((3,), (2,)), ((0,), (2,))], roundings=4, terms=True),
     _op("inner", lambda lib, x, y: lib.inner(x, y), [((3,), (3,)), ((2, 3), (4, 3))], roundings=4, terms=True),
-    _op("bmm", lambda lib, x, y: lib.bmm(x, y), [((2, 3, 4), (2, 4, 1)), ((0, 2, 2), (0, 2, 2))], roundings=4, terms=True),
-    _op("matmul_batches", lambda lib, x, y: x @ y, [((2, 1, 3, 4), (5, 4, 2)), ((2, 3, 4), (4, 2)), ((3, 4), (2, 4, 1)), ((4,), (2, 4, 3)), ((2, 3, 4), (4,)), ((0, 2, 3), (3, 2))], roundings=8, terms=True),
-    _op("addmm", lambda lib, b, x, y: lib.addmm(b, x, y), [((4,), (2, 3), (3, 4)), ((2, 4), (2, 3), (3, 4)), ((), (2, 3), (3, 4)), ((2, 1), (2, 3), (3, 4))], roundings=8, terms=True),
-    _op("addmm_factors", lambda lib, b, x, y: b.addmm(x, y, beta=0.5, alpha=2), [((4,), (2, 3), (3, 4))], roundings=8, terms=True),
+    _op("bmm", lambda lib, x, y: lib.bmm(x, y), [((2, 3, 4), (2, 4, 1)), ((0, 2, 2), (0, 2, 2))], roundings=4,
+        terms=True),
+    _op("matmul_batches", lambda lib, x, y: x @ y,
+        [((2, 1, 3, 4), (5, 4, 2)), ((2, 3, 4), (4, 2)), ((3, 4), (2, 4, 1)), ((4,), (2, 4, 3)), ((2, 3, 4), (4,)),
+        ((0, 2, 3), (3, 2))], roundings=8, terms=True),
+    _op("addmm", lambda lib, b, x, y: lib.addmm(b, x, y),
+        [((4,), (2, 3), (3, 4)), ((2, 4), (2, 3), (3, 4)), ((), (2, 3), (3, 4)), ((2, 1), (2, 3), (3, 4))],
+        roundings=8, terms=True),
+    _op("addmm_factors", lambda lib, b, x, y: b.addmm(x, y, beta=0.5, alpha=2), [((4,), (2, 3), (3, 4))], roundings=8,
+        terms=True),
     _op("addmv", lambda lib, b, x, y: lib.addmv(b, x, y, alpha=2), [((2,), (2, 3), (3,))], roundings=8, terms=True),
     _op("addr", lambda lib, b, x, y: lib.addr(b, x, y), [((2, 3), (2,), (3,))], roundings=8, terms=True),
-    _op("baddbmm", lambda lib, b, x, y: lib.baddbmm(b, x, y), [((2, 2, 4), (2, 2, 3), (2, 3, 4)), ((1, 4), (2, 2, 3), (2, 3, 4))], roundings=8, terms=True),
+    _op("baddbmm", lambda lib, b, x, y: lib.baddbmm(b, x, y),
+        [((2, 2, 4), (2, 2, 3), (2, 3, 4)), ((1, 4), (2, 2, 3), (2, 3, 4))], roundings=8, terms=True),
     _op("addbmm", lambda lib, b, x, y: lib.addbmm(b, x, y), [((2, 4), (2, 2, 3), (2, 3, 4))], roundings=8, terms=True),
     *[
-        _op(f"einsum_{equation}", lambda lib, *t, equation=equation: lib.einsum(equation, *t), [shapes], roundings=16, terms=True)
+        _op(f"einsum_{equation}", lambda lib, *t, equation=equation: lib.einsum(equation, *t), [shapes], roundings=16,
+            terms=True)
         for equation, shapes in {
             "ij,jk->ik": ((2, 3), (3, 4)), "ij,jk": ((2, 3), (3, 4)), "ij->ji": ((2, 3),), "ii": ((3, 3),),
             "ii->i": ((3, 3),), "ij->": ((2, 3),), "i,j->ij": ((2,), (3,)), "bij,bjk->bik": ((2, 2, 3), (2, 3, 2)),
             "bi,bi->b": ((2, 3), (2, 3)), "...i,...i->...": ((2, 2, 3), (2, 3)), "ij,j": ((2, 3), (3,)),
             "bij,kj->bik": ((2, 2, 3), (4, 3)), "i,ij,j->": ((2,), (2, 3), (3,)), "ij,ij->ij": ((2, 3), (2, 3)),
         }.items()
-    ],  # fmt: skip
+    ],
     _op("tensordot", lambda lib, x, y: lib.tensordot(x, y, 1), [((2, 3), (3, 4)), ((2, 2, 3), (3,))], roundings=8, terms=True),
     _op("tensordot_dims", lambda lib, x, y: lib.tensordot(x, y, dims=([0, 1], [1, 0])), [((2, 3, 2), (3, 2))], roundings=8, terms=True),
     _op("kron", lambda lib, x, y: lib.kron(x.contiguous(), y.contiguous()), [((2, 2), (1, 3)), ((2,), (3,))], roundings=8, terms=True),
     _op("cross", lambda lib, x, y: lib.cross(x, y, dim=-1), [((3,), (3,)), ((2, 3), (2, 3))], roundings=8, terms=True),
     _op("trace", lambda lib, x: x.trace(), [((3, 3),), ((2, 4),)], terms=True),
-    _op("cdist", lambda lib, x, y: lib.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist"), [((2, 3), (4, 3)), ((2, 2, 3), (2, 1, 3))], roundings=32, terms=True),
+    _op("cdist", lambda lib, x, y: lib.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist"),
+        [((2, 3), (4, 3)), ((2, 2, 3), (2, 1, 3))], roundings=32, terms=True),
     _op("cdist_1", lambda lib, x, y: lib.cdist(x, y, 1.0), [((2, 3), (4, 3))], roundings=16, terms=True),
     _op("diff", lambda lib, x: lib.diff(x), VECTOR, terms=True),
     _op("diff_2", lambda lib, x: x.diff(2, 0), [((5,),), ((3, 2),)], terms=True),
     _op("trapezoid", lambda lib, x: lib.trapezoid(x, dx=0.5), VECTOR, terms=True, roundings=8),
     _op("cov", lambda lib, x: lib.cov(x), [((5,),), ((2, 4),)], roundings=32, terms=True),
-    _op("f_bilinear", lambda lib, x, y, w, b: lib.bilinear(x, y, w, b), [((2, 3), (2, 4), (5, 3, 4), (5,))], roundings=32, terms=True),
+    _op("f_bilinear", lambda lib, x, y, w, b: lib.bilinear(x, y, w, b), [((2, 3), (2, 4), (5, 3, 4), (5,))],
+        roundings=32, terms=True),
     # Matrices
-    _op("inverse", lambda lib, x: lib.inverse(x + 3 * lib.eye(x.shape[-1], dtype=x.dtype)), SQUARE, roundings=128, terms=True),
+    _op("inverse", lambda lib, x: lib.inverse(x + 3 * lib.eye(x.shape[-1], dtype=x.dtype)), SQUARE, roundings=128,
+        terms=True),
     _op("det", lambda lib, x: x.det(), SQUARE, roundings=128, terms=True),
-    _op("slogdet", lambda lib, x: lib.slogdet(x + 3 * lib.eye(x.shape[-1], dtype=x.dtype))[1], SQUARE, roundings=128, terms=True),
-    _op("solve", lambda lib, x, y: lib.linalg.solve(x + 3 * lib.eye(x.shape[-1], dtype=x.dtype), y), [((3, 3), (3, 2)), ((3, 3), (3,))], roundings=256, terms=True),
-    _op("cholesky", lambda lib, x: lib.linalg.cholesky(x @ x.mT + lib.eye(x.shape[-1], dtype=x.dtype)), SQUARE, roundings=256, terms=True),
+    _op("slogdet", lambda lib, x: lib.slogdet(x + 3 * lib.eye(x.shape[-1], dtype=x.dtype))[1], SQUARE, roundings=128,
+        terms=True),
+    _op("solve", lambda lib, x, y: lib.linalg.solve(x + 3 * lib.eye(x.shape[-1], dtype=x.dtype), y),
+        [((3, 3), (3, 2)), ((3, 3), (3,))], roundings=256, terms=True),
+    _op("cholesky", lambda lib, x: lib.linalg.cholesky(x @ x.mT + lib.eye(x.shape[-1], dtype=x.dtype)), SQUARE,
+        roundings=256, terms=True),
     _op("eigvalsh", lambda lib, x: lib.linalg.eigvalsh(x + x.mT), [((3, 3),)], roundings=256, terms=True),
     _op("svdvals", lambda lib, x: lib.linalg.svdvals(x), [((3, 3),), ((2, 4),)], roundings=256, terms=True),
-    _op("svd_product", lambda lib, x: (lambda u, s, v: u @ (s * s).diag_embed() @ v)(*lib.linalg.svd(x, full_matrices=False)), [((3, 3),), ((4, 2),)], roundings=512, terms=True),
+    _op("svd_product",
+        lambda lib, x: (lambda u, s, v: u @ (s * s).diag_embed() @ v)(*lib.linalg.svd(x, full_matrices=False)),
+        [((3, 3),), ((4, 2),)], roundings=512, terms=True),
     _op("qr", lambda lib, x: lib.linalg.qr(x).R.abs(), [((3, 3),), ((4, 2),)], roundings=512, terms=True),
     _op("pinv", lambda lib, x: lib.linalg.pinv(x), [((4, 2),)], roundings=1024, terms=True),
     _op("matrix_power", lambda lib, x: lib.linalg.matrix_power(x, 3), SQUARE, roundings=32, terms=True),
     _op("matrix_norm", lambda lib, x: lib.linalg.norm(x, "fro"), [((3, 3),), ((2, 4),)], roundings=32, terms=True),
     _op("matrix_norm_1", lambda lib, x: lib.linalg.matrix_norm(x, 1), [((3, 3),), ((2, 4),)], roundings=32, terms=True),
-    _op("matrix_norm_2", lambda lib, x: lib.linalg.matrix_norm(x, 2), [((3, 3),), ((2, 4),)], roundings=256, terms=True),
+    _op("matrix_norm_2", lambda lib, x: lib.linalg.matrix_norm(x, 2), [((3, 3),), ((2, 4),)], roundings=256,
+        terms=True),
     _op("linalg_norm", lambda lib, x: lib.linalg.norm(x, dim=-1), [((3,),), ((2, 4),)], roundings=32, terms=True),
-    _op("linalg_vector_norm", lambda lib, x: lib.linalg.vector_norm(x, 3, dim=0), [((3,),), ((2, 4),)], roundings=64, terms=True),
-    _op("multi_dot", lambda lib, x, y, z: lib.linalg.multi_dot([x, y, z]), [((2, 3), (3, 4), (4, 2))], roundings=32, terms=True),
+    _op("linalg_vector_norm", lambda lib, x: lib.linalg.vector_norm(x, 3, dim=0), [((3,),), ((2, 4),)], roundings=64,
+        terms=True),
+    _op("multi_dot", lambda lib, x, y, z: lib.linalg.multi_dot([x, y, z]), [((2, 3), (3, 4), (4, 2))], roundings=32,
+        terms=True),
     # Making
     _op("zeros_like", lambda lib, x: lib.zeros_like(x) + x),
     _op("ones_like", lambda lib, x: lib.ones_like(x) * x),
@@ -342,25 +387,30 @@ OPERATIONS_CORE: list[Operation] = [
     _op("cpu", lambda lib, x: x.cpu()),
     # In place, on views
     _op("row_in_place", lambda lib, x: (lambda y: (y[0].mul_(3), y)[1])(x * 1), [((2, 3),), ((3,),)], terms=True),
-    _op("column_in_place", lambda lib, x, y: (lambda z: (z[:, 0].add_(y), z * z)[1])(x * 1), [((2, 3), (2,))], terms=True),
+    _op("column_in_place", lambda lib, x, y: (lambda z: (z[:, 0].add_(y), z * z)[1])(x * 1), [((2, 3), (2,))],
+        terms=True),
     _op("transposed_in_place", lambda lib, x: (lambda y: (y.t()[1].exp_(), y)[1])(x * 1), [((2, 3),)], roundings=8),
     _op("setitem_mask", lambda lib, x: (lambda y: (y.__setitem__(y > 0, 0), y * 2)[1])(x * 1)),
-    _op("setitem_row", lambda lib, x, y: (lambda z: (z.__setitem__(0, y), z * z)[1])(x * 1), [((2, 3), (3,)), ((2, 3), ())], terms=True),
-    _op("setitem_indices", lambda lib, x, y: (lambda z: (z.__setitem__(_index(lib, [2, 0]), y), z * z)[1])(x * 1), [((3,), (2,)), ((3, 2), (2,))], terms=True),
+    _op("setitem_row", lambda lib, x, y: (lambda z: (z.__setitem__(0, y), z * z)[1])(x * 1),
+        [((2, 3), (3,)), ((2, 3), ())], terms=True),
+    _op("setitem_indices", lambda lib, x, y: (lambda z: (z.__setitem__(_index(lib, [2, 0]), y), z * z)[1])(x * 1),
+        [((3,), (2,)), ((3, 2), (2,))], terms=True),
     _op("squeeze_", lambda lib, x: (x * 1).squeeze_(), [((2, 1),)]),
     _op("unsqueeze_", lambda lib, x: (x * 1).unsqueeze_(0) * 2, [((2, 1),)]),
     _op("detach_and_add", lambda lib, x: x.detach() + x, smooth=False),
-]  # fmt: skip
+]
 
 # Without a gradient.
 PLAIN_CORE: list[Operation] = [
     *[
         _op(f"p_{name}", lambda lib, x, name=name: getattr(lib, name)(x), SOME)
-        for name in ("isnan", "isinf", "isfinite", "isposinf", "isneginf", "isreal", "signbit", "logical_not", "argwhere", "nonzero")
+        for name in ("isnan", "isinf", "isfinite", "isposinf", "isneginf", "isreal", "signbit", "logical_not",
+            "argwhere", "nonzero")
     ],
     *[
         _op(f"p_{name}", lambda lib, x, y, name=name: getattr(lib, name)(x, y), FEW)
-        for name in ("eq", "ne", "lt", "le", "gt", "ge", "not_equal", "less", "greater_equal", "logical_and", "logical_or", "logical_xor", "isclose")
+        for name in ("eq", "ne", "lt", "le", "gt", "ge", "not_equal", "less", "greater_equal", "logical_and",
+            "logical_or", "logical_xor", "isclose")
     ],
     _op("p_eq_method", lambda lib, x, y: x.eq(y), FEW),
     _op("p_ge_", lambda lib, x, y: x.clone().detach().ge_(y.detach()), [((2, 3), (3,))]),
@@ -389,7 +439,8 @@ PLAIN_CORE: list[Operation] = [
     _op("p_bincount", lambda lib, x: lib.bincount(x.abs().long().flatten(), minlength=3)),
     _op("p_histc", lambda lib, x: lib.histc(x.detach().double(), 4, -2, 2)),
     _op("p_searchsorted", lambda lib, x: lib.searchsorted(x.detach().flatten().sort()[0], x.contiguous())),
-    _op("p_searchsorted_rows", lambda lib, x: lib.searchsorted(x.sort(-1)[0].contiguous(), x.contiguous(), right=True), VECTOR),
+    _op("p_searchsorted_rows", lambda lib, x: lib.searchsorted(x.sort(-1)[0].contiguous(), x.contiguous(), right=True),
+        VECTOR),
     _op("p_bucketize", lambda lib, x: lib.bucketize(x.contiguous(), lib.tensor([-1.0, 0.0, 1.0]).to(x.dtype))),
     _op("p_where_indices", lambda lib, x: lib.stack(lib.where(x > 0)), VECTOR),
     _op("p_nonzero_tuple", lambda lib, x: lib.nonzero(x > 0, as_tuple=True)[0], VECTOR),
@@ -404,4 +455,4 @@ PLAIN_CORE: list[Operation] = [
     _op("p_numel", lambda lib, x: lib.tensor([x.numel(), x.nelement(), lib.numel(x), x.element_size(), x.dim()])),
     _op("p_contains", lambda lib, x: lib.tensor([0.5 in x, 100 in x])),
     _op("p_reversed", lambda lib, x: reversed(x.detach()), VECTOR),
-]  # fmt: skip
+]

@@ -39,7 +39,7 @@ OPTIMIZERS = {
 }  # fmt: skip
 TABLES = [
     activations._FORWARD, activations._BACKWARD, gather._GATHER, gemm.GEMM, linear._ACTIVATION_BIAS_BACKWARD,
-    *OPTIMIZERS.values(), reductions._TOTAL, softmax_cross_entropy._PLAIN, softmax_cross_entropy._SOFT,
+    *OPTIMIZERS.values(), reductions._TOTAL, softmax_cross_entropy._KERNEL, softmax_cross_entropy._SOFT,
 ]  # fmt: skip
 KERNELS = [kernel for table in TABLES for kernel in table.values()]
 
@@ -344,7 +344,7 @@ def test_gemm_tiles_are_vector_code(dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_softmax_cross_entropy_is_vector_code(dtype):
     register = loop_register()
-    assembly = assembly_of(softmax_cross_entropy._PLAIN[np.dtype(dtype)])
+    assembly = assembly_of(softmax_cross_entropy._KERNEL[np.dtype(dtype)])
     # Two loops of exponentials, a search for the largest logit, a product with 1 / sum.
     assert count_packed(assembly, "fmadd|mul", dtype, register) >= 2 * 7
     assert count_packed(assembly, "max", dtype, register) >= 1

@@ -188,6 +188,12 @@ def test_statistics_without_tracking(lib):
     np.testing.assert_allclose(as_array(out).std(0), 1, rtol=1e-4)
 
 
+def test_import_paths(lib):
+    for path, name in (("batchnorm", "BatchNorm1d"), ("dropout", "AlphaDropout"), ("normalization", "LayerNorm"),
+                       ("instancenorm", "InstanceNorm1d")):  # fmt: skip
+        assert getattr(getattr(lib.nn.modules, path), name) is getattr(lib.nn, name)
+
+
 # -- What fastnn does with it -----------------------------------------------------------------
 
 

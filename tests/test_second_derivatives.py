@@ -17,7 +17,9 @@ from fastnn import nn
 ONCE = {"eigvalsh", "svdvals", "svd_product", "qr", "pinv", "matrix_norm_2"}
 
 
-def first_derivative(function: Callable[..., Any], arrays: list[np.ndarray], weights: np.ndarray, rs: list[np.ndarray]) -> Any:
+def first_derivative(
+    function: Callable[..., Any], arrays: list[np.ndarray], weights: np.ndarray, rs: list[np.ndarray]
+) -> Any:
     """``sum(r * gradient)`` over the operands, for the result weighted; and what it can be differentiated by."""
     tensors = [fastnn.tensor(a, requires_grad=True) for a in arrays]
     w = fastnn.tensor(weights, requires_grad=True)

@@ -13,21 +13,17 @@ from fastnn.autograd.engine import (
     AccumulateGrad,
     Alias,
     Edge,
-    HookList,
-    Hooks,
     Memory,
     Node,
     Parts,
-    RemovableHandle,
     ResultNode,
-    _hooks_of,
     anomaly,
     part_node,
     run_backward,
 )
 from fastnn.autograd.function import Function, once_differentiable
+from fastnn.autograd.hooks import HookList, Hooks, RemovableHandle
 from fastnn.autograd.modes import (
-    _mode,
     enable_grad,
     inference_mode,
     is_grad_enabled,
@@ -60,6 +56,7 @@ __all__ = [
     "gradcheck",
     "gradgradcheck",
     "inference_mode",
+    "is_anomaly_enabled",
     "is_grad_enabled",
     "is_inference_mode_enabled",
     "no_grad",
@@ -268,6 +265,11 @@ class detect_anomaly(set_detect_anomaly):
         anomaly.update(enabled=True, check_nan=self.check_nan)
 
 
+def is_anomaly_enabled() -> bool:
+    """Whether a backward pass looks for NaN."""
+    return anomaly["enabled"]
+
+
 def gradcheck(func: Callable[..., Any], inputs: Any, **options: Any) -> bool:
     """Compare the gradient of ``func`` with finite differences; see :func:`fastnn.autograd.checks.gradcheck`."""
     from fastnn.autograd import checks
@@ -284,7 +286,7 @@ def gradgradcheck(func: Callable[..., Any], inputs: Any, grad_outputs: Any = Non
 
 def __getattr__(name: str) -> Any:
     # Read when it is used: few programs do.
-    if name in ("functional", "checks"):
+    if name in ("functional", "checks", "grad_mode", "profiler", "variable"):
         import importlib
 
         return importlib.import_module(f"fastnn.autograd.{name}")

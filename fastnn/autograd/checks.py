@@ -54,7 +54,10 @@ def gradcheck(
     given = _as_tuple(inputs)
     wanted = [t for t in given if isinstance(t, Tensor) and t.requires_grad]
     if not wanted:
-        raise ValueError("gradcheck expects at least one input tensor to require gradient, but none of the them have requires_grad=True.")
+        raise ValueError(
+            "gradcheck expects at least one input tensor to require gradient, but none of the them have "
+            "requires_grad=True."
+        )
     try:
         _check(func, given, wanted, eps, atol, rtol)
     except GradcheckError:
@@ -69,7 +72,9 @@ def _outputs(func: Callable[..., Any], given: tuple[Any, ...]) -> list[Tensor]:
     return [t for t in found if isinstance(t, Tensor) and t._data.dtype.kind == "f"]
 
 
-def _check(func: Callable[..., Any], given: tuple[Any, ...], wanted: list[Tensor], eps: float, atol: float, rtol: float) -> None:
+def _check(
+    func: Callable[..., Any], given: tuple[Any, ...], wanted: list[Tensor], eps: float, atol: float, rtol: float
+) -> None:
     with enable_grad():
         outputs = _outputs(func, given)
     for i, out in enumerate(outputs):
@@ -91,7 +96,9 @@ def _check(func: Callable[..., Any], given: tuple[Any, ...], wanted: list[Tensor
                 )
 
 
-def _differences(func: Callable[..., Any], given: tuple[Any, ...], t: Tensor, output: int, size: int, eps: float) -> np.ndarray:
+def _differences(
+    func: Callable[..., Any], given: tuple[Any, ...], t: Tensor, output: int, size: int, eps: float
+) -> np.ndarray:
     """The Jacobian of one output by one input: a row for each number of the input."""
     numbers = t._data
     rows = np.zeros((numbers.size, size))

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn.autograd.hooks import Hooks, RemovableHandle
 from fastnn.autograd.modes import _mode
 from fastnn.quiet import quiet
 
@@ -50,7 +51,7 @@ class Alias(Memory):
         self.shared: Memory = memory.shared if isinstance(memory, Alias) else memory
 
     @property
-    def version(self) -> int:  # type: ignore[override]
+    def version(self) -> int:
         return self.shared.version
 
     @version.setter
@@ -152,6 +153,7 @@ class Node:
         return self.run(grad)
 
     def _backward_again(self, again: _Again, grad: Tensor) -> tuple[Tensor | None, ...]:
+        assert self.read is not None
         operands, versions = self.read
         self.check([(t._memory, v, t._data.shape) for t, v in zip(operands, versions, strict=True)])
         result = again()
@@ -176,10 +178,12 @@ class ResultNode(Node):
 
     __slots__ = ("result",)
 
+    result: Any
+
     def attach(self, result: Tensor) -> Tensor:
         """Remember the result of the operation, and that it must not change; return it."""
         # Without the tensor, which holds this node: a cycle would outlive its last user.
-        self.result = (type(result), result._data, result._memory)
+        self.result: Any = (type(result), result._data, result._memory)
         return self.guard(result)
 
     def backward(self, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -246,65 +250,11 @@ class _Joint:
 def part_node(node: Node, position: int) -> Node:
     """The node of result number ``position`` of an operation whose ``run`` takes a tuple of gradients."""
     joint: Any = _Joint(node)
-    return Node(node.title, (joint,), lambda grad: (Parts({position: grad}),))  # type: ignore[return-value]
+    run: Any = lambda grad: (Parts({position: grad}),)  # noqa: E731
+    return Node(node.title, (joint,), run)
 
 
-# -- Hooks -----------------------------------------------------------------------------------
-
-
-class RemovableHandle:
-    """Takes a hook out again: by ``remove()``, or at the end of a ``with`` block."""
-
-    _next = itertools.count()
-
-    def __init__(self, hooks: dict[int, Any]) -> None:
-        self.id = next(self._next)
-        self._hooks = hooks
-
-    def remove(self) -> None:
-        """Take the hook out; harmless if it is out."""
-        self._hooks.pop(self.id, None)
-
-    def __enter__(self) -> RemovableHandle:
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        self.remove()
-
-
-class HookList(dict[int, Any]):
-    """Hooks by their number, in the order in which they were added."""
-
-    def add(self, hook: Any) -> RemovableHandle:
-        """Add a hook, and return what takes it out."""
-        handle = RemovableHandle(self)
-        self[handle.id] = hook
-        return handle
-
-    def apply(self, grad: Any) -> Any:
-        """The gradient as the hooks leave it."""
-        for hook in list(self.values()):
-            replaced = hook(grad)
-            if replaced is not None:
-                if replaced._data.shape != grad._data.shape:
-                    raise RuntimeError(
-                        f"hook has changed the size of value: shape {tuple(grad.shape)} became {tuple(replaced.shape)}"
-                    )
-                grad = replaced
-        return grad
-
-
-class Hooks:
-    """What is called with the gradient of a result, or of a leaf."""
-
-    __slots__ = ("after", "before", "retain")
-
-    def __init__(self) -> None:
-        # With the gradient before it is used; with all gradients of the operation afterwards.
-        self.before, self.after = HookList(), HookList()
-        # A weak reference to the result, where it keeps its gradient.
-        self.retain: Any = None
-
+# -- The walk ----------------------------------------------------------------------------------
 
 def _hooks_of(owner: Any) -> Hooks:
     """The hooks of a node or a leaf, made at first use."""
@@ -316,8 +266,6 @@ def _hooks_of(owner: Any) -> Hooks:
         owner._hooks = Hooks()
     return owner._hooks
 
-
-# -- The walk ----------------------------------------------------------------------------------
 
 # Switched by `detect_anomaly`.
 anomaly = {"enabled": False, "check_nan": True}
@@ -366,8 +314,9 @@ def _walk(
     found: dict[Edge, Any] = {}
     needed = None if wanted is None else _on_the_way(roots, wanted)
     waiting: dict[Edge, Any] = {}
-    queue: list[tuple[int, Node]] = []
+    queue: list[tuple[int, Any]] = []
     leaves: dict[Any, Any] = {}
+    edge: Any
     for root, g in zip(roots, grads, strict=True):
         edge = root._node
         if edge is None:
@@ -407,7 +356,7 @@ def _walk(
                         _leaf(edge, g, leaves, wanted)
             elif edge in waiting:
                 waiting[edge] = waiting[edge] + g
-            elif needed is None or edge in needed or edge in wanted:  # type: ignore[operator]
+            elif needed is None or wanted is None or edge in needed or edge in wanted:
                 waiting[edge] = g
                 heapq.heappush(queue, (-edge.sequence, edge))
         if not retain_graph:

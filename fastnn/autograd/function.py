@@ -27,7 +27,9 @@ class Context:
         """Keep operands or results (or None) for ``saved_tensors``; they must not change until then."""
         for t in tensors:
             if t is not None and not hasattr(t, "_data"):
-                raise TypeError(f"save_for_backward can only save variables, but argument is of type {type(t).__name__}")
+                raise TypeError(
+                    f"save_for_backward can only save variables, but argument is of type {type(t).__name__}"
+                )
         self._to_save = tensors
 
     save_for_forward = save_for_backward
@@ -63,6 +65,8 @@ class _FunctionNode(Node):
     """Holds the context, and lets go of what it saved with the rest of the graph."""
 
     __slots__ = ("context",)
+
+    context: Context
 
     def backward(self, grad: Any) -> tuple[Any, ...]:
         self.context._node = self
@@ -191,19 +195,26 @@ def _saver(tensor: Any, outputs: list[Any], made: list[Any]) -> Callable[[Node |
     for i, (before, after) in enumerate(zip(outputs, made, strict=True)):
         if tensor is before and after._node is not None:
             # Not the result itself, whose node holds this: a cycle would outlive its last user.
-            kind, data, joint, position = type(after), after._data, len(outputs) > 1, i
-
-            def remade(node: Node | None) -> Any:
-                check()
-                return kind._remade(data, memory, part_node(node, position) if node and joint else node)
-
-            return remade
+            return _remaker(check, type(after), after._data, memory, i if len(outputs) > 1 else None)
 
     def itself(node: Node | None) -> Any:
         check()
         return tensor
 
     return itself
+
+
+def _remaker(
+    check: Callable[[], None], kind: Any, data: Any, memory: Any, position: int | None
+) -> Callable[[Node | None], Any]:
+    """What makes a saved result anew, with the node that it had."""
+
+    def remade(node: Node | None) -> Any:
+        check()
+        mine = node if node is None or position is None else part_node(node, position)
+        return kind._remade(data, memory, mine)
+
+    return remade
 
 
 def _runner(cls: Any, ctx: Context, args: tuple[Any, ...], outputs: list[Any]) -> Callable[[Any], Any]:

@@ -1,4 +1,7 @@
-"""Derivatives of functions, rather than of tensors: ``torch.autograd.functional``. May import ``tensor`` and ``autograd``."""
+"""Derivatives of functions, rather than of tensors: ``torch.autograd.functional``.
+
+May import ``tensor`` and ``autograd``.
+"""
 
 from __future__ import annotations
 
@@ -21,8 +24,8 @@ def _prepared(name: str, inputs: Any, create_graph: bool) -> tuple[tuple[Tensor,
     for t in given:
         if not isinstance(t, Tensor):
             raise TypeError(
-                f"The inputs given to {name} must be either a Tensor or a tuple of Tensors but the given inputs contain "
-                f"{type(t).__name__}"
+                f"The inputs given to {name} must be either a Tensor or a tuple of Tensors but the given inputs "
+                f"contain {type(t).__name__}"
             )
     made = [t.view_as(t) if create_graph and t.requires_grad else t.detach().requires_grad_() for t in given]
     return tuple(made), isinstance(inputs, Tensor)
@@ -47,7 +50,9 @@ def _one_or_all(values: Any, one: bool) -> Any:
 def _seeds(name: str, v: Any, like: tuple[Tensor, ...], what: str) -> tuple[Tensor, ...]:
     if v is None:
         if len(like) != 1 or like[0]._data.size != 1:
-            raise RuntimeError(f"The vector v can only be None if the user-provided function's {what} is a single number")
+            raise RuntimeError(
+                f"The vector v can only be None if the user-provided function's {what} is a single number"
+            )
         return (_wrap(np.ones_like(like[0]._data)),)
     given = _as_tuple(v)
     if len(given) != len(like):
@@ -66,7 +71,10 @@ def _gradients(
     """``grad``, with zeros for what an output does not depend on."""
     pairs = [(o, s) for o, s in zip(outputs, seeds, strict=True) if o.requires_grad]
     if strict and len(pairs) < len(outputs):
-        raise RuntimeError("The output of the user-provided function is independent of the input. This is not allowed in strict mode.")
+        raise RuntimeError(
+            "The output of the user-provided function is independent of the input. This is not allowed in strict "
+            "mode."
+        )
     if not pairs:
         return [_wrap(np.zeros_like(t._data)) for t in inputs]
     found = grad(
@@ -74,7 +82,9 @@ def _gradients(
         create_graph=create_graph, allow_unused=True,
     )  # fmt: skip
     if strict and any(g is None for g in found):
-        raise RuntimeError("The output of the user-provided function is independent of an input. This is not allowed in strict mode.")
+        raise RuntimeError(
+            "The output of the user-provided function is independent of an input. This is not allowed in strict mode."
+        )
     return [_wrap(np.zeros_like(t._data)) if g is None else g for g, t in zip(found, inputs, strict=True)]
 
 
@@ -182,7 +192,9 @@ def _scalar(func: Callable[..., Any]) -> Callable[..., Tensor]:
     return checked
 
 
-def vhp(func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False) -> tuple[Any, Any]:
+def vhp(
+    func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False
+) -> tuple[Any, Any]:
     """The result of ``func``, and ``v`` times its second derivatives."""
     x, one = _prepared("vhp", inputs, create_graph)
     weights = _seeds("vhp", v, x, "input")

@@ -92,7 +92,7 @@ class SGDMomentum:
         lr, momentum = number("lr", self.lr), number("momentum", self.momentum)
         # The kernel's velocity is of gradients and is subtracted; this one is of steps and is added.
         step = np.multiply(g, -lr, dtype=p.dtype)
-        kernels.sgd_momentum(p.reshape(-1), step.reshape(-1), v.reshape(-1), lr=-1.0, momentum=momentum)
+        kernels.sgd_momentum(p.reshape(-1), step.reshape(-1), v.reshape(-1), step=1, lr=-1.0, momentum=momentum)
         self.velocity = v
         return _result(p)
 

@@ -15,6 +15,7 @@ from fastnn.errors import DTypeError, ShapeError
 from fastnn.kernels.activations import saves_input
 from fastnn.nn.checks import _check_tensor, _contiguous
 from fastnn.nn.functional_activations import (
+    GRAD_NAMES,
     _activation,
     _fused_again,
     celu,
@@ -185,7 +186,8 @@ def linear_activation(
 
     # Each factor is read for the gradient of the other.
     read = tuple([t for t, other in ((input, weight), (weight, input)) if other._requires_grad])
-    node = Node("Linear", operands, run, read, again=again)
+    name = GRAD_NAMES.get(activation) or ("View" if len(lead) > 1 else "Addmm" if bias is not None else "Mm")
+    node = Node(name, operands, run, read, again=again)
     return _wrap(result, node) if activation == "none" else node.guard(_wrap(result, node))
 
 

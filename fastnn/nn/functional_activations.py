@@ -112,6 +112,13 @@ def _tail_again(x: Tensor, name: str, a: float, b: float, c: float) -> Tensor:
 # -- The activations that the linear kernel can apply to its result --------------------------------
 
 
+# What PyTorch calls the node of an activation.
+GRAD_NAMES = {
+    "relu": "Relu", "leaky_relu": "LeakyRelu", "sigmoid": "Sigmoid", "tanh": "Tanh", "gelu": "Gelu",
+    "gelu_tanh": "Gelu",
+}  # fmt: skip
+
+
 def _before(input: Tensor, values: np.ndarray) -> Tensor:
     """What ``input`` was before it is changed in place: these values, with its history."""
     if input._node is None:
@@ -135,7 +142,7 @@ def _activation(input: Tensor, activation: str, slope: float = 0.01, inplace: bo
             kernels.activation_backward(dz, _contiguous(grad._data), saved, activation, slope)
             return (_wrap(dz),)
 
-        name = activation.title().replace("_", "")
+        name = GRAD_NAMES[activation]
         # In place the operand is gone; only ReLU and its kin, whose sign stays, can tell its slope from the result.
         before = _before(input, saved if needs_input else out) if inplace else input
         node = Node(

@@ -71,8 +71,11 @@ def _class_rows(input: Tensor, target: Tensor, probabilities: bool) -> tuple[Ten
     if not probabilities and target._data.shape != lead and not (len(shape) == 1 and target._data.shape == (1,)):
         if len(shape) > 1 and target._data.shape[:1] != shape[:1]:
             found = target._data.shape[0] if target._data.ndim else 0
-            raise ShapeError(f"Expected input batch_size ({shape[0]}) to match target batch_size ({found}).")
-        raise ShapeError(f"target must have shape {lead}, found {tuple(target.shape)}")
+            raise ShapeError(
+                f"Expected input batch_size ({shape[0]}) to match target batch_size ({found}): for input of shape "
+                f"{shape} target must have shape {lead}, found {target._data.shape}"
+            )
+        raise ShapeError(f"for input of shape {shape} target must have shape {lead}, found {target._data.shape}")
     if len(shape) == 2:
         return input, target, lead
     if len(shape) == 1:

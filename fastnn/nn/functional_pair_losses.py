@@ -10,7 +10,7 @@ from collections.abc import Callable
 from fastnn.errors import ShapeError
 from fastnn.nn.functional_losses import _check_tensors, _kept, _reduced_by, _reduction
 from fastnn.nn.functional_vectors import pairwise_distance
-from fastnn.ops.arithmetic import minimum
+from fastnn.ops.pairs import minimum
 from fastnn.ops.shapes import broadcast_tensors
 from fastnn.tensor import Tensor
 

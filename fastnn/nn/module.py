@@ -116,9 +116,12 @@ class Module(Hooked, Stateful):
         # Called only where normal lookup has failed.
         held = self.__dict__
         if "_parameters" in held:
-            for registry in (held["_parameters"], held["_modules"], held["_buffers"]):
-                if name in registry:
-                    return registry[name]
+            if name in held["_parameters"]:
+                return held["_parameters"][name]
+            if name in held["_modules"]:
+                return held["_modules"][name]
+            if name in held["_buffers"]:
+                return held["_buffers"][name]
         raise AttributeError(f"'{type(self).__name__}' object has no attribute '{name}'")
 
     def __delattr__(self, name: str) -> None:

@@ -143,7 +143,7 @@ class Parameter(Tensor):
             self._place(Slot(value._data.shape, value._data.dtype, transposed))
         self._data[...] = value._data
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
+    def __repr__(self) -> str:
         return f"Parameter containing:\n{super().__repr__()}"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
@@ -200,7 +200,7 @@ class UninitializedParameter(Parameter):
         """Itself, for ``state_dict``."""
         return self
 
-    def __repr__(self, *, tensor_contents: Any = None) -> str:
+    def __repr__(self) -> str:
         return f"<{type(self).__name__}>"
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Any:

@@ -12,24 +12,36 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from fastnn import functions, linalg
+from fastnn import functions, legacy, linalg
 from fastnn.ops import (
     arithmetic,
     comparison,
     conversion,
+    counting,
+    einsum,
     elementwise,
     indexing,
     joining,
+    norms,
     ordering,
+    orders,
+    pairs,
+    parts,
+    powers,
     products,
     reductions,
+    scatter,
+    selection,
     shapes,
+    sorting,
+    vectors,
 )
 from fastnn.ops.core import original
 from fastnn.tensor import Tensor
 
 FAMILIES = (
-    arithmetic, comparison, conversion, elementwise, indexing, joining, ordering, products, reductions, shapes,
+    arithmetic, comparison, conversion, counting, einsum, elementwise, indexing, joining, norms, ordering, orders,
+    pairs, parts, powers, products, reductions, scatter, selection, shapes, sorting, vectors,
 )  # fmt: skip
 # A method's first argument has one of these names.
 _FIRST = ("input", "tensor", "sorted_sequence", "elements")
@@ -81,10 +93,11 @@ def _attach() -> None:
                 setattr(Tensor, name, function)
         for name, function in getattr(family, "PROPERTIES", {}).items():
             setattr(Tensor, name, property(function))
-    for name, function in {**linalg.METHODS, **functions.METHODS}.items():
+    for name, function in {**linalg.METHODS, **functions.METHODS, **legacy.METHODS}.items():
         setattr(Tensor, name, function)
-    for name in shapes.RESHAPES:
-        setattr(Tensor, f"{name}_", _reshaping_form(getattr(shapes, name), name))
+    for family in (shapes, orders):
+        for name in family.RESHAPES:
+            setattr(Tensor, f"{name}_", _reshaping_form(getattr(family, name), name))
 
 
 _attach()

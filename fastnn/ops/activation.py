@@ -14,8 +14,9 @@ from fastnn.ops.core import as_floating, check_tensor, named
 from fastnn.tensor import Tensor, _wrap
 
 __all__ = [
-    "celu", "celu_", "dropout", "log_softmax", "prelu", "relu", "relu_", "rrelu", "selu", "selu_", "sigmoid",
-    "sigmoid_", "softmax", "tanh", "tanh_",
+    "celu", "celu_", "cosine_similarity", "dropout", "hardshrink", "log_softmax", "pairwise_distance", "pdist",
+    "prelu", "relu", "relu_", "rrelu", "rrelu_", "selu", "selu_", "sigmoid", "sigmoid_", "softmax", "tanh", "tanh_",
+    "threshold", "threshold_",
 ]  # fmt: skip
 
 
@@ -78,13 +79,27 @@ def log_softmax(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
 
 
 celu, celu_, selu, selu_ = functional.celu, functional.celu_, functional.selu, functional.selu_
-prelu, rrelu = functional.prelu, functional.rrelu
+prelu, rrelu, rrelu_, hardshrink = functional.prelu, functional.rrelu, functional.rrelu_, functional.hardshrink
+threshold, threshold_ = functional.threshold, functional.threshold_
+cosine_similarity, pairwise_distance, pdist = (
+    functional.cosine_similarity, functional.pairwise_distance, functional.pdist,
+)  # fmt: skip
 
 
 def dropout(input: Tensor, p: float, train: bool) -> Tensor:
     """Elements set to 0 with probability p, the others divided by ``1 - p``; in training only."""
-    return functional.dropout(input, p, train)  # type: ignore[attr-defined]
+    return functional.dropout(input, p, train)
 
 
-for _name in ("log_softmax", "prelu", "relu", "relu_", "sigmoid", "sigmoid_", "softmax", "tanh", "tanh_"):
+# Functions of `nn.functional` that `torch` has as well.
+for _name in (
+    "alpha_dropout", "binary_cross_entropy_with_logits", "cosine_embedding_loss", "embedding", "embedding_bag",
+    "hinge_embedding_loss", "kl_div", "layer_norm", "margin_ranking_loss", "poisson_nll_loss", "rms_norm",
+    "triplet_margin_loss",
+):  # fmt: skip
+    if hasattr(functional, _name):
+        globals()[_name] = getattr(functional, _name)
+        __all__.append(_name)
+
+for _name in ("hardshrink", "log_softmax", "prelu", "relu", "relu_", "sigmoid", "sigmoid_", "softmax", "tanh", "tanh_"):
     setattr(Tensor, _name, globals()[_name])

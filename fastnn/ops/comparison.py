@@ -158,7 +158,9 @@ def signbit(input: Tensor) -> Tensor:
     """Where elements are negative, or -0."""
     check_tensor("input", input)
     a = input._data
-    return _wrap(np.asarray(np.signbit(a) if a.dtype.kind == "f" else np.less(a, 0) if a.dtype.kind != "b" else a & False))
+    if a.dtype.kind == "b":
+        return _wrap(np.zeros(a.shape, bool))
+    return _wrap(np.asarray(np.signbit(a) if a.dtype.kind == "f" else np.less(a, 0)))
 
 
 def is_floating_point(input: Tensor) -> bool:
@@ -282,11 +284,13 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     if not isinstance(condition, Tensor):
         raise TypeError(f"where(): condition must be a Tensor, found {type(condition).__name__}")
     if input is None and other is None:
-        from fastnn.ops.indexing import nonzero
+        from fastnn.ops.selection import nonzero
 
         return nonzero(condition, as_tuple=True)
     if condition._data.dtype not in (np.bool_, np.uint8):
-        raise RuntimeError(f"where expected condition to be a boolean tensor, but got a tensor with dtype {condition.dtype}")
+        raise RuntimeError(
+            f"where expected condition to be a boolean tensor, but got a tensor with dtype {condition.dtype}"
+        )
     for value in (input, other):
         if not isinstance(value, (Tensor, *NUMBERS)):
             raise TypeError(f"where(): input and other must be Tensors or numbers, found {type(value).__name__}")
@@ -347,7 +351,8 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     if isinstance(value, Tensor):
         if value._data.ndim:
             raise RuntimeError(
-                f"masked_fill only supports a 0-dimensional value tensor, but got tensor with {value.ndim} dimension(s)."
+                "masked_fill only supports a 0-dimensional value tensor, but got tensor with "
+                f"{value._data.ndim} dimension(s)."
             )
         if promoted(input._data.dtype, value._data.dtype) != input._data.dtype and value._data.dtype.kind == "f" and (
             input._data.dtype.kind != "f"
@@ -358,9 +363,8 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
         raise TypeError(f"masked_fill(): value must be a number, found {type(value).__name__}")
     else:
         kind = input._data.dtype
-        if kind.kind in "iu" and isinstance(value, float) and value != int(value if np.isfinite(value) else 0):
-            if not np.isfinite(value):
-                raise RuntimeError(f"value cannot be converted to type {from_numpy_dtype(kind)} without overflow")
+        if kind.kind in "iu" and isinstance(value, float) and not np.isfinite(value):
+            raise RuntimeError(f"value cannot be converted to type {from_numpy_dtype(kind)} without overflow")
         value = _wrap(np.asarray(quiet(np.asarray(value).astype, kind)))
     return where(mask, value, input)
 

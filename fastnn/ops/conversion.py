@@ -23,13 +23,17 @@ from fastnn.dtypes import (
     int32,
     int64,
     promoted,
+    strided,
     uint8,
 )
 from fastnn.errors import ShapeError
 from fastnn.ops.core import NUMBERS, as_operand, check_tensor, common_dtype, mapped, named, quiet
 from fastnn.tensor import Tensor, _recorded, _sizes, _unbroadcast, _wrap
 
-__all__ = ["is_conj", "is_inference", "is_neg", "is_signed", "numel", "result_type", "swap_tensors", "typename"]
+__all__ = [
+    "detach", "detach_", "fill", "is_conj", "is_inference", "is_neg", "is_signed", "is_storage", "is_tensor",
+    "numel", "result_type", "swap_tensors", "typename",
+]  # fmt: skip
 
 
 def _converted(self: Tensor, target: dtype, copy: bool = False) -> Tensor:
@@ -54,23 +58,21 @@ def _to(
     The arguments are a dtype, a device, a device and a dtype, or a tensor, each followed by
     ``non_blocking`` and ``copy``.
     """
-    if len(args) == 1 and dtype is None and device is None and isinstance(args[0], _dtype):
-        return _converted(self, args[0], copy)
-    positional = list(args)
-    if positional and isinstance(positional[0], Tensor):
-        other = positional.pop(0)
-    elif positional and not isinstance(positional[0], (_dtype, bool)) and positional[0] is not None and positional[0] not in (float, int):
-        device = positional.pop(0)
-        if not isinstance(device, (str, _device, int)):
-            raise TypeError(f"to() takes a dtype, a device or a Tensor, found {device!r}")
-    elif positional and positional[0] is None:
-        positional.pop(0)
-    if positional and (isinstance(positional[0], _dtype) or positional[0] in (float, int) or positional[0] is None):
-        dtype = positional.pop(0)
-    if positional:
-        positional.pop(0)
-    if positional:
-        copy = bool(positional.pop(0))
+    first = args[0] if args else None
+    if isinstance(first, _dtype) and len(args) == 1:
+        return _converted(self, first, copy)
+    rest = list(args)
+    if isinstance(first, Tensor):
+        other = rest.pop(0)
+    elif isinstance(first, (str, _device)) or type(first) is int:
+        device = rest.pop(0)
+    elif first is None and len(args) > 1 and not isinstance(args[1], bool):
+        rest.pop(0)
+    if rest and other is None and (rest[0] is None or isinstance(rest[0], _dtype) or rest[0] in (float, int)):
+        dtype = rest.pop(0)
+    if len(rest) > 2 or not all(isinstance(flag, bool) for flag in rest):
+        raise TypeError(f"to() takes a dtype, a device, both, or a Tensor, then two flags; found {args!r}")
+    copy = rest[1] if len(rest) > 1 else copy
     if other is not None:
         check_tensor("other", other)
         dtype = from_numpy_dtype(other._data.dtype)
@@ -78,7 +80,7 @@ def _to(
         check_device(device)
     if dtype is None:
         return self.clone() if copy else self
-    return _converted(self, from_numpy_dtype(as_numpy_dtype(dtype)) if dtype is not bfloat16 else bfloat16, copy)
+    return _converted(self, dtype if isinstance(dtype, _dtype) else from_numpy_dtype(as_numpy_dtype(dtype)), copy)
 
 
 _dtype, _device = dtype, device
@@ -158,6 +160,33 @@ def is_conj(input: Tensor) -> bool:
 
 
 is_neg = is_conj
+
+
+def detach(input: Tensor) -> Tensor:
+    """The same numbers in the same memory, without a history."""
+    return Tensor.detach(input)
+
+
+def detach_(input: Tensor) -> Tensor:
+    """Forget the history in place."""
+    return Tensor.detach_(input)
+
+
+@named
+def fill(input: Tensor, value: Any) -> Tensor:
+    """A tensor of this shape and dtype with ``value`` everywhere."""
+    check_tensor("input", input)
+    return _fill_(input.clone(), value)
+
+
+def is_tensor(obj: Any) -> bool:
+    """Whether an object is a tensor."""
+    return isinstance(obj, Tensor)
+
+
+def is_storage(obj: Any) -> bool:
+    """False: tensors of fastnn have arrays, not storages."""
+    return False
 
 
 def typename(obj: Any) -> str:
@@ -308,6 +337,31 @@ def _apply_(self: Tensor, callable: Any) -> Tensor:
     return self
 
 
+def _resize_as_(self: Tensor, the_template: Tensor, memory_format: Any = None) -> Tensor:
+    """The size of another tensor in place."""
+    return _resize_(self, the_template._data.shape)
+
+
+def _sum_to_size(self: Tensor, *size: Any) -> Tensor:
+    """Summed over the dimensions along which a tensor of that size would be repeated."""
+    shape = tuple(_sizes(size))
+    try:
+        fits = np.broadcast_shapes(shape, self._data.shape) == self._data.shape
+    except ValueError:
+        fits = False
+    if not fits:
+        raise ShapeError(f"size {list(shape)} is not expandable to size {list(self._data.shape)}.")
+    return _unbroadcast(self, shape)
+
+
+def _as_subclass(self: Tensor, cls: Any) -> Any:
+    """Over the same memory, as an instance of a subclass."""
+    made = cls.__new__(cls)
+    for name in ("_data", "_node", "_requires_grad", "_grad", "_memory", "_history"):
+        setattr(made, name, getattr(self, name))
+    return made
+
+
 def _share_memory_(self: Tensor) -> Tensor:
     """The tensor itself: processes of fastnn share nothing."""
     return self
@@ -320,13 +374,15 @@ METHODS = {
     "is_pinned": is_inference, "is_shared": is_inference, "share_memory_": _share_memory_, "nelement": numel,
     "element_size": _element_size, "dim": _dim, "ndimension": _dim, "get_device": _get_device, "copy_": _copy_,
     "fill_": _fill_, "zero_": _zero_, "fill_diagonal_": _fill_diagonal_, "set_": _set_, "resize_": _resize_,
-    "apply_": _apply_,
+    "apply_": _apply_, "resize_as_": _resize_as_, "sum_to_size": _sum_to_size, "as_subclass": _as_subclass,
 }  # fmt: skip
 PROPERTIES = {
     "itemsize": _element_size,
     "nbytes": lambda self: self._data.nbytes,
     **{f"is_{name}": is_inference for name in ("cuda", "mps", "sparse", "quantized", "meta", "xpu", "mkldnn")},
     "is_cpu": lambda self: True,
+    "layout": lambda self: strided,
+    "real": lambda self: self,
     "names": lambda self: (None,) * self._data.ndim,
     "output_nr": lambda self: 0,
     "imag": lambda self: _no_complex(),
@@ -337,3 +393,4 @@ OPERATORS: dict[str, Any] = {}
 
 def _no_complex() -> Any:
     raise RuntimeError("imag is not implemented for tensors with non-complex dtypes.")
+FUNCTIONS_ONLY = ("detach", "detach_", "is_storage", "is_tensor", "swap_tensors", "typename")

@@ -77,6 +77,23 @@ def check_tensor(name: str, value: Any) -> None:
         raise TypeError(f"{name} must be a Tensor, found {type(value).__name__}")
 
 
+def check_operands(input: Any, other: Any) -> None:
+    """TypeError unless one is a tensor and the other a tensor, a number or an array."""
+    if not isinstance(input, (Tensor, *NUMBERS)):
+        check_tensor("input", input)
+    if not isinstance(input, Tensor) and not isinstance(other, Tensor):
+        raise TypeError(f"one operand must be a Tensor, found {type(input).__name__} and {type(other).__name__}")
+    if not isinstance(other, (Tensor, *NUMBERS, np.ndarray)):
+        raise TypeError(f"other must be a Tensor or a number, found {type(other).__name__}")
+
+
+def check_tensors(name: str, input: Any, other: Any) -> None:
+    """TypeError unless both are tensors."""
+    for label, t in (("input", input), ("other", other)):
+        if not isinstance(t, Tensor):
+            raise TypeError(f"{name}(): {label} must be a Tensor, found {type(t).__name__}")
+
+
 def refuse(name: str, x: Tensor, kinds: str) -> None:
     """RuntimeError, as PyTorch's, for a tensor whose dtype is of these kinds, by NumPy's letters."""
     if x._data.dtype.kind in kinds:

@@ -93,8 +93,6 @@ __all__ = [
     "trunc",
 ]  # fmt: skip
 
-_python_abs = abs
-
 
 def _special(name: str) -> ArrayMap:
     """A function of ``scipy.special``, imported at the first call."""
@@ -193,8 +191,13 @@ erfinv = _floating(
 )
 lgamma = _floating("lgamma", "``log(abs(gamma(x)))``.", _special("gammaln"), lambda g, x: g * x.digamma())
 digamma = _floating("digamma", "The derivative of ``lgamma``.", _special("psi"), lambda g, x: g * polygamma(1, x))
-i0 = _floating("i0", "The modified Bessel function of order 0.", _special("i0"), lambda g, x: g * _i1(x))
-_i1 = _floating("i1", "The modified Bessel function of order 1.", _special("i1"), lambda g, x: g * (i0(x) - _i1(x) / x))
+def _i1_slope(grad: Tensor, x: Tensor) -> Tensor:
+    zero = x == 0
+    return grad * (i0(x) - (_i1(x) / x.masked_fill(zero, 1)).masked_fill(zero, 0.5))
+
+
+_i1: Any = _floating("i1", "The modified Bessel function of order 1.", _special("i1"), _i1_slope)
+i0: Any = _floating("i0", "The modified Bessel function of order 0.", _special("i0"), lambda g, x: g * _i1(x))
 deg2rad = _floating("deg2rad", "Degrees in radians.", lambda a: a * (math.pi / 180), lambda g, x: g * (math.pi / 180))
 rad2deg = _floating("rad2deg", "Radians in degrees.", lambda a: a * (180 / math.pi), lambda g, x: g * (180 / math.pi))
 
@@ -224,10 +227,11 @@ sgn = _stepwise("sgn", "As ``sign``.", _sign)
 
 
 @named
-def polygamma(n: int, input: Tensor) -> Tensor:
+def polygamma(n: Any, input: Any) -> Tensor:
     """The n-th derivative of ``digamma``."""
     if isinstance(n, Tensor):
-        n, input = input, n  # type: ignore[assignment]
+        # As a method: x.polygamma(n).
+        n, input = input, n
     check_tensor("input", input)
     if n < 0:
         raise RuntimeError("polygamma(n, x) does not support negative n.")
@@ -277,7 +281,7 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
         return input.clone()
     array = input._data
     if decimals:
-        scale = array.dtype.type(10.0 ** _python_abs(decimals))
+        scale = array.dtype.type(math.pow(10.0, decimals if decimals > 0 else -decimals))
         result = np.rint(array * scale) / scale if decimals > 0 else np.rint(array / scale) * scale
     else:
         result = np.rint(array)
@@ -375,7 +379,7 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
             inside *= x._data <= max
         return grad * _wrap(inside)
 
-    return of_operand("Clamp", input, limit, slope)
+    return of_operand("ClampBackward1", input, limit, slope)
 
 
 def _clamp_by_tensors(input: Tensor, min: Any, max: Any) -> Tensor:
@@ -422,5 +426,6 @@ arccos, arccosh, arcsin, arcsinh, arctan, arctanh = acos, acosh, asin, asinh, at
 clip = clamp
 
 IN_PLACE = tuple([n for n in __all__ if n not in ("clone", "conj", "positive", "real", "resolve_conj", "polygamma")])
+FUNCTIONS_ONLY = ("real",)
 OPERATORS = {"__neg__": neg, "__abs__": abs, "__pos__": positive}
-METHODS: dict[str, Any] = {}
+METHODS: dict[str, Any] = {"polygamma": polygamma}

@@ -10,7 +10,7 @@ from fastnn.autograd.engine import Node
 from fastnn.dtypes import from_numpy_dtype, promoted
 from fastnn.errors import ShapeError
 from fastnn.ops.core import check_tensor, dimension, linear_map, named
-from fastnn.ops.shapes import select, sliced
+from fastnn.ops.parts import select, sliced
 from fastnn.tensor import Tensor, _recorded, _wrap
 
 __all__ = [
@@ -56,7 +56,7 @@ def cat(tensors: Any, dim: int = 0) -> Tensor:
     """
     parts = _tensors("cat", tensors)
     if not parts:
-        raise RuntimeError("torch.cat(): expected a non-empty list of Tensors")
+        raise ShapeError("torch.cat(): expected a non-empty list of Tensors")
     for i, t in enumerate(parts):
         if not t._data.ndim:
             raise RuntimeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")
@@ -67,20 +67,18 @@ def cat(tensors: Any, dim: int = 0) -> Tensor:
     try:
         result = np.concatenate([t._data for t in kept], axis)
     except ValueError:
-        shapes = [list(t._data.shape) for t in kept]
-        raise ShapeError(
-            f"Sizes of tensors must match except in dimension {axis}: found {shapes}"
-        ) from None
+        found = [list(t._data.shape) for t in kept]
+        raise ShapeError(f"Sizes of tensors must match except in dimension {axis}: found {found}") from None
     if not _recorded(*parts):
         return _wrap(result)
     sizes = [0 if t._data.shape == (0,) and result.shape != (0,) else t._data.shape[axis] for t in parts]
     ends = np.cumsum(sizes).tolist()
-    spans = [(end - n, end) for n, end in zip(sizes, ends, strict=True)]
+    spans: list[tuple[Any, Any]] = [(end - n, end) for n, end in zip(sizes, ends, strict=True)]
     front = (slice(None),) * axis
     wants = [t._requires_grad for t in parts]
     shapes, shape = [t._data.shape for t in parts], result.shape
 
-    def part(grad: Tensor, span: tuple[int, int], part_shape: tuple[int, ...]) -> Tensor:
+    def part(grad: Tensor, span: tuple[Any, Any], part_shape: tuple[int, ...]) -> Tensor:
         key = (*front, slice(*span))
 
         def put(g: np.ndarray) -> np.ndarray:
@@ -320,7 +318,7 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """The slices along a dimension, sharing memory."""
     check_tensor("input", input)
     if not input._data.ndim:
-        raise RuntimeError("Dimension specified as 0 but tensor has no dimensions")
+        raise IndexError("Dimension specified as 0 but tensor has no dimensions")
     axis = dimension(dim, input._data.ndim)
     front = (slice(None),) * axis
     return tuple([sliced(input, (*front, i, ...), "Unbind") for i in range(input._data.shape[axis])])
@@ -350,7 +348,9 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
     swap = indexing == "xy" and count > 1
     ordered = [parts[1], parts[0], *parts[2:]] if swap else parts
     shape = [t._data.size for t in ordered]
-    grids = [t.reshape([t._data.size if d == i else 1 for d in range(count)]).expand(shape) for i, t in enumerate(ordered)]
+    grids = [
+        t.reshape([t._data.size if d == i else 1 for d in range(count)]).expand(shape) for i, t in enumerate(ordered)
+    ]
     if swap:
         # Their order is that of the arguments again; the first runs along dimension 1.
         grids[:2] = grids[1::-1]

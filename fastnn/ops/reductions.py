@@ -10,22 +10,17 @@ import numpy as np
 from fastnn.autograd.engine import Node, ResultNode
 from fastnn.autograd.modes import _mode
 from fastnn.dtypes import as_numpy_dtype, from_numpy_dtype
-from fastnn.ops.core import (
-    as_floating,
-    check_tensor,
-    dimension,
-    linear_map,
-    named,
-    quiet,
-    reduced,
-    refuse,
-)
+from fastnn.ops.core import check_tensor, dimension, linear_map, named, quiet, reduced, refuse
 from fastnn.tensor import Tensor, _recorded, _wrap
 
 __all__ = [
-    "all", "any", "count_nonzero", "cumprod", "cumsum", "dist", "logcumsumexp", "logsumexp", "mean",
-    "nanmean", "nansum", "norm", "prod", "std", "std_mean", "sum", "var", "var_mean",
+    "all", "any", "count_nonzero", "cumprod", "cumsum", "logcumsumexp", "mean", "nanmean", "nansum", "prod", "std",
+    "std_mean", "sum", "var", "var_mean",
 ]  # fmt: skip
+
+# NumPy's stubs know `keepdims` as a literal only.
+_ADD: Any = np.add.reduce
+_MULTIPLY: Any = np.multiply.reduce
 
 
 def _kept_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
@@ -65,7 +60,7 @@ def _total(
 
 
 def _add_up(a: np.ndarray, axes: tuple[int, ...] | None, kind: Any, keepdim: bool, count: int) -> np.ndarray:
-    total = np.add.reduce(a, axes, kind, None, keepdim)
+    total: Any = _ADD(a, axes, kind, None, keepdim)
     return np.asarray(total if count == 1 else total / count)
 
 
@@ -145,7 +140,7 @@ def _variance(name: str, input: Tensor, dim: Any, keepdim: bool, correction: Any
             return np.full([n for d, n in enumerate(kept) if keepdim or d not in axes], np.nan, a.dtype)
         # In float64, as PyTorch adds up: deviations are small beside the mean.
         deviation = a - a.mean(axis=axes, keepdims=True, dtype=np.float64)
-        total = np.add.reduce(deviation * deviation, axis=axes, keepdims=bool(keepdim))
+        total = _ADD(deviation * deviation, axis=axes, keepdims=bool(keepdim))
         v = np.true_divide(total, divisor)
         return np.asarray(np.sqrt(v) if root else v).astype(a.dtype)
 
@@ -226,7 +221,7 @@ def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype:
     if not x._data.ndim:
         return x.clone() if x._data.dtype.kind == "f" or dtype is not None else x.long()
     kind = _kind(x, dtype)
-    result = np.asarray(quiet(lambda a: np.multiply.reduce(a, axis=axis, dtype=kind, keepdims=bool(keepdim)), x._data))
+    result = np.asarray(quiet(lambda a: _MULTIPLY(a, axis=axis, dtype=kind, keepdims=bool(keepdim)), x._data))
     if not _recorded(x):
         return _wrap(result)
 
@@ -311,122 +306,6 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     return node.attach(_wrap(result, node))
 
 
-# -- Exponentials -----------------------------------------------------------------------------------
-
-
-@named
-def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
-    """``log(sum(exp(input)))``, without overflow."""
-    check_tensor("input", input)
-    x = as_floating(input)
-    axes = reduced(dim, x._data.ndim)
-    shape = x._data.shape
-    kept = _kept_shape(shape, axes)
-
-    def forward(a: np.ndarray) -> np.ndarray:
-        if not a.size:
-            return np.log(np.add.reduce(np.exp(a), axis=axes, keepdims=bool(keepdim)))
-        top = a.max(axis=axes, keepdims=True)
-        top = np.where(np.isfinite(top), top, top.dtype.type(0))
-        total = np.log(np.add.reduce(np.exp(a - top), axis=axes, keepdims=True)) + top
-        return total if keepdim else total.reshape([n for d, n in enumerate(shape) if d not in axes])
-
-    result = np.asarray(quiet(forward, x._data))
-    if not _recorded(x):
-        return _wrap(result)
-
-    def run(grad: Tensor, y: Tensor) -> tuple[Tensor]:
-        return (grad.reshape(kept) * (x - y.reshape(kept)).exp(),)
-
-    node = ResultNode("Logsumexp", (x,), run, (x,))  # type: ignore[arg-type]
-    return node.attach(_wrap(result, node))
-
-
-# -- Norms -------------------------------------------------------------------------------------
-
-
-def vector_norm(input: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Tensor:
-    """``sum(abs(x)**ord)**(1/ord)``, with the largest for infinity and the number of non-zeros for 0."""
-    x = _cast(input, dtype)
-    if x._data.dtype.kind != "f":
-        raise RuntimeError(
-            f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {x.dtype}"
-        )
-    order = float(ord)
-    axes = reduced(dim, x._data.ndim)
-    shape = x._data.shape
-    kept = _kept_shape(shape, axes)
-    count = math.prod([shape[d] for d in axes])
-    if not count and (order < 0 or order == math.inf):
-        raise RuntimeError(
-            f"linalg.vector_norm cannot compute the {ord} norm on an empty tensor because the operation does not have "
-            "an identity"
-        )
-
-    def forward(a: np.ndarray) -> np.ndarray:
-        a = np.abs(a)
-        if math.isinf(order):
-            return (np.max if order > 0 else np.min)(a, axis=axes, keepdims=bool(keepdim))
-        if order == 0:
-            return np.add.reduce((a != 0).astype(a.dtype), axis=axes, keepdims=bool(keepdim))
-        if order == 1:
-            return np.add.reduce(a, axis=axes, keepdims=bool(keepdim))
-        if order == 2:
-            return np.sqrt(np.add.reduce(a * a, axis=axes, keepdims=bool(keepdim)))
-        return np.add.reduce(a**order, axis=axes, keepdims=bool(keepdim)) ** (1 / order)
-
-    result = np.asarray(quiet(forward, x._data), x._data.dtype)
-    if not _recorded(x):
-        return _wrap(result)
-
-    def run(grad: Tensor, y: Tensor) -> tuple[Tensor | None]:
-        grad, y = grad.reshape(kept), y.reshape(kept)
-        if order == 0:
-            return (None,)
-        if order == 1:
-            return (grad * x.sgn(),)
-        if math.isinf(order):
-            among = x.abs() == y
-            return (grad * x.sgn() * (among / among.sum(axes, True)),)
-        zero = y == 0
-        if order == 2:
-            # Where all are zero the slope is taken to be 0.
-            return (x * (grad / y).masked_fill(zero, 0),)
-        size = x.abs()
-        scaled = x.sgn() * (size ** (order - 1)).masked_fill(size == 0, 0) if order < 2 else x * size ** (order - 2)
-        return (scaled * (grad / y ** (order - 1)).masked_fill(zero, 0),)
-
-    node = ResultNode("LinalgVectorNorm", (x,), run, (x,))  # type: ignore[arg-type]
-    return node.attach(_wrap(result, node))
-
-
-@named
-def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Tensor:
-    """The norm of all elements as one vector, or over the dimensions ``dim``.
-
-    Args:
-        p: the order, a number; 'fro' for 2; 'nuc' for the sum of singular values.
-
-    >>> import fastnn
-    >>> fastnn.norm(fastnn.tensor([3.0, 4.0]))
-    tensor(5.)
-    """
-    check_tensor("input", input)
-    if p == "nuc":
-        from fastnn.linalg import matrix_norm
-
-        return matrix_norm(input, "nuc", (0, 1) if dim is None else dim, keepdim)
-    if isinstance(p, str) and p != "fro":
-        raise RuntimeError(f"unknown norm order {p!r}; the order is a number, 'fro' or 'nuc'")
-    return vector_norm(input, 2 if p in ("fro", None) else p, dim, keepdim, dtype)
-
-
-@named
-def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
-    """The norm of ``input - other``."""
-    return norm(input - other, p)
-
-
 # -- Counts ------------------------------------------------------------------------------------
 
 
@@ -456,7 +335,7 @@ def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
     """How many elements are not zero."""
     check_tensor("input", input)
     axes = reduced(dim, input._data.ndim)
-    return _wrap(np.asarray(np.add.reduce(input._data != 0, axis=axes, dtype=np.int64), np.int64))
+    return _wrap(np.asarray(_ADD(input._data != 0, axis=axes, dtype=np.int64), np.int64))
 
 
 IN_PLACE = ("cumprod", "cumsum")

@@ -2,7 +2,8 @@
 
 Run it where PyTorch 2.13.0 is installed, after a case was added or changed:
 
-    python tests/golden/make_golden.py [group ...]
+    python tests/golden/make_golden.py            # everything
+    python tests/golden/make_golden.py losses     # these groups
 """
 
 from __future__ import annotations
@@ -35,9 +36,8 @@ def main() -> None:
     if version != TORCH_VERSION:
         sys.exit(f"the recorded values are those of PyTorch {TORCH_VERSION}, this is {version}")
     torch.set_num_threads(1)
-    wanted = sys.argv[1:]
     for group, cases in itertools.groupby(sorted(CASES, key=lambda case: case.group), key=lambda case: case.group):
-        if wanted and group not in wanted:
+        if sys.argv[1:] and group not in sys.argv[1:]:
             continue
         arrays = {"torch": np.array(version), "numpy": np.array(np.__version__)}
         for case in cases:

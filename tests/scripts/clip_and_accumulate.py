@@ -50,6 +50,6 @@ print(f"{norms[0]:.2f} {norms[-1]:.2f}")
 nn.functional.l1_loss(model(x), y, reduction="sum").backward()
 clip_grad_value_(model.parameters(), clip_value=0.5)
 for name, p in model.named_parameters():
-    print(f"{name:13s} {str(tuple(p.shape)):9s} {p.grad.abs().max().item():.2f}")
+    print(f"{name:13s} {tuple(p.shape)!s:9s} {p.grad.abs().max().item():.2f}")
 total_norm = torch.norm(torch.stack([p.grad.detach().norm(2) for p in model.parameters()]), 2)
 print(f"{total_norm.item():.3f}")

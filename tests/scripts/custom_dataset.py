@@ -39,7 +39,7 @@ def halve(sample):
 
 
 data = ConcatDataset([Sequences(90, seed=1), Sequences(60, seed=2, transform=halve)])
-train, test = Subset(data, range(0, 120)), Subset(data, range(120, 150))
+train, test = Subset(data, range(120)), Subset(data, range(120, 150))
 loader = DataLoader(train, batch_size=16, collate_fn=collate)
 print(len(data), len(train), len(test), len(loader), loader.batch_size)
 plain = DataLoader(Sequences(6, seed=3), batch_sampler=BatchSampler(SequentialSampler(range(6)), 3, drop_last=False),

@@ -19,7 +19,7 @@ for k in range(K):
 
 class Net(nn.Module):
     def __init__(self, n_hidden):
-        super(Net, self).__init__()
+        super().__init__()
         self.fc1 = nn.Linear(2, n_hidden)
         self.fc2 = nn.Linear(n_hidden, n_hidden)
         self.out = nn.Linear(n_hidden, K)
@@ -47,7 +47,7 @@ for epoch in range(150):
     if (epoch + 1) % 30 == 0:
         _, predicted = torch.max(outputs.data, 1)
         correct = (predicted == labels).sum().item()
-        print("Epoch [{}/{}], Loss: {:.3f}, Accuracy: {:.1f}%".format(epoch + 1, 150, loss.item(), 100 * correct / len(y)))
+        print(f"Epoch [{epoch + 1}/{150}], Loss: {loss.item():.3f}, Accuracy: {100 * correct / len(y):.1f}%")
 
 with torch.no_grad():
     probabilities = F.softmax(net(torch.Tensor([[0.0, 0.0], [0.5, -0.5]])), dim=1)

@@ -10,7 +10,7 @@ rng = np.random.default_rng(7)
 
 class VAE(nn.Module):
     def __init__(self):
-        super(VAE, self).__init__()
+        super().__init__()
         self.fc1 = nn.Linear(16, 12)
         self.fc21 = nn.Linear(12, 2)
         self.fc22 = nn.Linear(12, 2)
@@ -62,7 +62,7 @@ for epoch in range(1, 16):
         train_loss += loss.item()
         optimizer.step()
     if epoch % 5 == 0:
-        print("====> Epoch: {} Average loss: {:.3f}".format(epoch, train_loss / len(train_data)))
+        print(f"====> Epoch: {epoch} Average loss: {train_loss / len(train_data):.3f}")
 
 with torch.no_grad():
     sample = model.decode(torch.zeros(1, 2)).cpu()

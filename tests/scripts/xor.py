@@ -26,7 +26,7 @@ for epoch in range(301):
     loss.backward()
     optimizer.step()
     if epoch % 100 == 0:
-        print("Epoch {0} loss {1:.4f}".format(epoch, loss.data.item()))
+        print(f"Epoch {epoch} loss {loss.data.item():.4f}")
 
 for i in range(len(inputs)):
     out = model(Variable(torch.Tensor(inputs[i])))

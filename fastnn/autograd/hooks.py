@@ -1,0 +1,60 @@
+"""Functions that are called with gradients, and how they are taken out again. Imports nothing of fastnn."""
+
+from __future__ import annotations
+
+import itertools
+from typing import Any
+
+
+class RemovableHandle:
+    """Takes a hook out again: by ``remove()``, or at the end of a ``with`` block."""
+
+    _next = itertools.count()
+
+    def __init__(self, hooks: dict[int, Any]) -> None:
+        self.id = next(self._next)
+        self._hooks = hooks
+
+    def remove(self) -> None:
+        """Take the hook out; harmless if it is out."""
+        self._hooks.pop(self.id, None)
+
+    def __enter__(self) -> RemovableHandle:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self.remove()
+
+
+class HookList(dict[int, Any]):
+    """Hooks by their number, in the order in which they were added."""
+
+    def add(self, hook: Any) -> RemovableHandle:
+        """Add a hook, and return what takes it out."""
+        handle = RemovableHandle(self)
+        self[handle.id] = hook
+        return handle
+
+    def apply(self, grad: Any) -> Any:
+        """The gradient as the hooks leave it."""
+        for hook in list(self.values()):
+            replaced = hook(grad)
+            if replaced is not None:
+                if replaced._data.shape != grad._data.shape:
+                    raise RuntimeError(
+                        f"hook has changed the size of value: shape {tuple(grad.shape)} became {tuple(replaced.shape)}"
+                    )
+                grad = replaced
+        return grad
+
+
+class Hooks:
+    """What is called with the gradient of a result, or of a leaf."""
+
+    __slots__ = ("after", "before", "retain")
+
+    def __init__(self) -> None:
+        # With the gradient before it is used; with all gradients of the operation afterwards.
+        self.before, self.after = HookList(), HookList()
+        # A weak reference to the result, where it keeps its gradient.
+        self.retain: Any = None

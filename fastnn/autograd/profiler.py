@@ -1,0 +1,84 @@
+"""``torch.autograd.profiler``: which kernels a block launches, and how long the block takes. May import ``kernels``."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from contextlib import ExitStack
+from types import SimpleNamespace
+from typing import Any
+
+from fastnn.kernels import jit
+
+
+class Averages(list[Any]):
+    """A row for each kernel: ``key`` and ``count``."""
+
+    def table(self, sort_by: str | None = None, row_limit: int = 100, **options: Any) -> str:
+        """The rows as text."""
+        rows = [f"{row.key:48s} {row.count:>12d}" for row in self[:row_limit]]
+        return "\n".join([f"{'Name':48s} {'# of Calls':>12s}", *rows])
+
+    __str__ = table
+
+
+class profile:
+    """A block whose kernel launches are counted.
+
+    Args:
+        enabled: False for a block of which nothing is taken down.
+
+    The other arguments are PyTorch's, and have no effect.
+
+    >>> import fastnn
+    >>> with fastnn.autograd.profiler.profile() as prof:
+    ...     _ = fastnn.ones(2, 2) @ fastnn.ones(2, 2)
+    >>> [(row.key, row.count) for row in prof.key_averages()]
+    [('gemm.float32', 1)]
+    """
+
+    def __init__(self, enabled: bool = True, **options: Any) -> None:
+        self.enabled = enabled
+        self.launches: Counter[str] = Counter()
+        self.self_cpu_time_total = 0.0
+
+    def __enter__(self) -> profile:
+        self._stack, self._start = ExitStack(), time.perf_counter()
+        if self.enabled:
+            self._stack.enter_context(jit.recording(lambda kernel, *_: self.launches.update([kernel.name])))
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        self._stack.close()
+        self.self_cpu_time_total = 1e6 * (time.perf_counter() - self._start)
+
+    def key_averages(self, group_by_input_shape: bool = False, group_by_stack_n: int = 0) -> Averages:
+        """How often each kernel was launched, the most frequent first."""
+        return Averages([SimpleNamespace(key=k, count=n) for k, n in self.launches.most_common()])
+
+    def table(self, **options: Any) -> str:
+        """The same as text."""
+        return self.key_averages().table(**options)
+
+    def export_chrome_trace(self, path: str) -> None:
+        """Write the counts in the format of Chrome's tracing page."""
+        events = [{"name": k, "ph": "C", "ts": 0, "pid": 0, "args": {"count": n}} for k, n in self.launches.items()]
+        with open(path, "w") as file:
+            json.dump({"traceEvents": events}, file)
+
+    def __str__(self) -> str:
+        return self.table()
+
+
+class record_function:
+    """A named block; the name is not kept."""
+
+    def __init__(self, name: str, args: str | None = None) -> None:
+        self.name = name
+
+    def __enter__(self) -> record_function:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        pass

@@ -1,0 +1,5 @@
+"""``Variable`` under the name of PyTorch's module."""
+
+from fastnn.autograd import Variable
+
+__all__ = ["Variable"]

@@ -1,0 +1,74 @@
+"""Constructors of early PyTorch: ``FloatTensor`` and its kin, and ``Tensor.new``.
+
+May import ``tensor``, ``functions``, ``devices``, ``dtypes`` and ``errors``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastnn.devices import check_device
+from fastnn.dtypes import BY_LEGACY_NAME, dtype
+from fastnn.errors import ShapeError
+from fastnn.functions import tensor
+from fastnn.size import Size
+from fastnn.tensor import Tensor, _wrap
+
+
+def numbers_of(data: tuple[Any, ...], kind: np.dtype) -> np.ndarray:
+    """What ``Tensor(...)`` and ``FloatTensor(...)`` hold: numbers given, or room of a size."""
+    if len(data) == 1 and not isinstance(data[0], (int, np.integer, Size)):
+        source = data[0]
+        if isinstance(source, Tensor):
+            return np.array(source._data, dtype=kind)
+        if isinstance(source, (np.ndarray, list, tuple, range)):
+            with np.errstate(all="ignore"):
+                return tensor(source)._data.astype(kind)
+        raise TypeError(f"new(): data must be a sequence or sizes (got {type(source).__name__})")
+    shape = tuple(data[0]) if len(data) == 1 and isinstance(data[0], Size) else data
+    if not data:
+        return np.empty(0, kind)
+    for n in shape:
+        if not isinstance(n, (int, np.integer)):
+            raise TypeError(f"new(): sizes must be integers, found {n!r}")
+        if n < 0:
+            raise ShapeError(f"Trying to create tensor with negative dimension {n}: {list(shape)}")
+    return np.zeros(shape, kind)
+
+
+def _new_legacy(self: Tensor, *args: Any) -> Tensor:
+    """A tensor of this dtype with the data or the sizes given."""
+    return _wrap(numbers_of(args, self._data.dtype))
+
+
+METHODS = {"new": _new_legacy}
+
+
+def _of_kind(args: tuple[Any, ...], kind: dtype, device: Any) -> Tensor:
+    check_device(device)
+    return _wrap(numbers_of(args, kind.numpy))
+
+
+class _LegacyMeta(type):
+    """Tensors of the dtype are instances of the class, as in PyTorch."""
+
+    dtype: dtype
+
+    def __instancecheck__(cls, instance: Any) -> bool:
+        return isinstance(instance, Tensor) and instance._data.dtype == cls.dtype.numpy
+
+    def __call__(cls, *args: Any, device: Any = None, dtype: Any = None) -> Tensor:
+        return _of_kind(args, cls.dtype, device)
+
+    def __repr__(cls) -> str:
+        return f"<class 'torch.{cls.__name__}'>"
+
+
+LEGACY = {
+    f"{name}Tensor": _LegacyMeta(
+        f"{name}Tensor", (), {"dtype": d, "__doc__": f"Tensors of {d.name}: of the sizes, or with the data given."}
+    )
+    for name, d in BY_LEGACY_NAME.items()
+}

@@ -1,0 +1,136 @@
+"""Norms, and sums of exponentials without overflow. May import ``core`` and ``reductions``."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import numpy as np
+
+from fastnn.autograd.engine import ResultNode
+from fastnn.ops.core import as_floating, check_tensor, named, quiet, reduced
+from fastnn.ops.reductions import _ADD, _cast, _kept_shape
+from fastnn.tensor import Tensor, _recorded, _wrap
+
+__all__ = ["dist", "logsumexp", "norm"]
+
+
+# -- Exponentials -----------------------------------------------------------------------------------
+
+
+@named
+def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
+    """``log(sum(exp(input)))``, without overflow."""
+    check_tensor("input", input)
+    x = as_floating(input)
+    axes = reduced(dim, x._data.ndim)
+    shape = x._data.shape
+    kept = _kept_shape(shape, axes)
+
+    def forward(a: np.ndarray) -> np.ndarray:
+        if not a.size:
+            return np.log(_ADD(np.exp(a), axis=axes, keepdims=bool(keepdim)))
+        top = a.max(axis=axes, keepdims=True)
+        top = np.where(np.isfinite(top), top, top.dtype.type(0))
+        total = np.log(_ADD(np.exp(a - top), axis=axes, keepdims=True)) + top
+        return total if keepdim else total.reshape([n for d, n in enumerate(shape) if d not in axes])
+
+    result = np.asarray(quiet(forward, x._data))
+    if not _recorded(x):
+        return _wrap(result)
+
+    def run(grad: Tensor, y: Tensor) -> tuple[Tensor]:
+        return (grad.reshape(kept) * (x - y.reshape(kept)).exp(),)
+
+    node = ResultNode("Logsumexp", (x,), run, (x,))  # type: ignore[arg-type]
+    return node.attach(_wrap(result, node))
+
+
+# -- Norms -------------------------------------------------------------------------------------
+
+
+def vector_norm(input: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Tensor:
+    """``sum(abs(x)**ord)**(1/ord)``, with the largest for infinity and the number of non-zeros for 0."""
+    x = _cast(input, dtype)
+    if x._data.dtype.kind != "f":
+        raise RuntimeError(
+            f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {x.dtype}"
+        )
+    order = float(ord)
+    axes = reduced(dim, x._data.ndim)
+    shape = x._data.shape
+    kept = _kept_shape(shape, axes)
+    count = math.prod([shape[d] for d in axes])
+    if not count and (order < 0 or order == math.inf):
+        raise RuntimeError(
+            f"linalg.vector_norm cannot compute the {ord} norm on an empty tensor because the operation does not have "
+            "an identity"
+        )
+
+    def forward(a: np.ndarray) -> np.ndarray:
+        a = np.abs(a)
+        if math.isinf(order):
+            return (np.max if order > 0 else np.min)(a, axis=axes, keepdims=bool(keepdim))
+        if order == 0:
+            return _ADD((a != 0).astype(a.dtype), axis=axes, keepdims=bool(keepdim))
+        if order == 1:
+            return _ADD(a, axis=axes, keepdims=bool(keepdim))
+        if order == 2:
+            return np.sqrt(_ADD(a * a, axis=axes, keepdims=bool(keepdim)))
+        return _ADD(a**order, axis=axes, keepdims=bool(keepdim)) ** (1 / order)
+
+    result = np.asarray(quiet(forward, x._data), x._data.dtype)
+    if not _recorded(x):
+        return _wrap(result)
+
+    def run(grad: Tensor, y: Tensor) -> tuple[Tensor | None]:
+        grad, y = grad.reshape(kept), y.reshape(kept)
+        if order == 0:
+            return (None,)
+        if order == 1:
+            return (grad * x.sgn(),)
+        if math.isinf(order):
+            among = x.abs() == y
+            return (grad * x.sgn() * (among / among.sum(axes, True)),)
+        zero = y == 0
+        if order == 2:
+            # Where all are zero the slope is taken to be 0.
+            return (x * (grad / y).masked_fill(zero, 0),)
+        size = x.abs()
+        scaled = x.sgn() * (size ** (order - 1)).masked_fill(size == 0, 0) if order < 2 else x * size ** (order - 2)
+        return (scaled * (grad / y ** (order - 1)).masked_fill(zero, 0),)
+
+    node = ResultNode("LinalgVectorNorm", (x,), run, (x,))  # type: ignore[arg-type]
+    return node.attach(_wrap(result, node))
+
+
+@named
+def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Tensor:
+    """The norm of all elements as one vector, or over the dimensions ``dim``.
+
+    Args:
+        p: the order, a number; 'fro' for 2; 'nuc' for the sum of singular values.
+
+    >>> import fastnn
+    >>> fastnn.norm(fastnn.tensor([3.0, 4.0]))
+    tensor(5.)
+    """
+    check_tensor("input", input)
+    if p == "nuc":
+        from fastnn.linalg import matrix_norm
+
+        return matrix_norm(input, "nuc", (0, 1) if dim is None else dim, keepdim)
+    if isinstance(p, str) and p != "fro":
+        raise RuntimeError(f"unknown norm order {p!r}; the order is a number, 'fro' or 'nuc'")
+    return vector_norm(input, 2 if p in ("fro", None) else p, dim, keepdim, dtype)
+
+
+@named
+def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
+    """The norm of ``input - other``."""
+    return norm(input - other, p)
+
+
+IN_PLACE: tuple[str, ...] = ()
+METHODS: dict[str, Any] = {}
+OPERATORS: dict[str, Any] = {}

@@ -1,0 +1,128 @@
+"""Powers of tensors and numbers. May import ``core``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastnn.ops.core import NUMBERS, Partial, as_operand, binary, check_tensor, named, no_gradient, of_operand
+from fastnn.tensor import Tensor, _wrap
+
+__all__ = ["float_power", "pow", "square"]
+
+
+def _power_of_number(input: Tensor, exponent: Any) -> Tensor:
+    kind = input._data.dtype.kind
+    if kind == "f" and type(exponent) in (int, float):
+        return of_operand("Pow", input, lambda a: _raise(a, exponent), lambda g, x: _power_slope(g, x, exponent))
+    if isinstance(exponent, (int, np.integer)) and exponent < 0 and kind in "iub":
+        raise RuntimeError("Integers to negative integer powers are not allowed.")
+    common = as_operand(input, exponent)
+    # The result's type first: 200**2 is 64 in uint8, and a power of float32 is float32.
+    target = input._data.dtype if kind == "f" else common._data.dtype  # type: ignore[union-attr]
+    if target == np.bool_:
+        target = np.dtype(np.int64) if not isinstance(exponent, (bool, np.bool_)) else target
+
+    return of_operand(
+        "Pow", input, lambda a: _raise(a.astype(target, copy=False), exponent),
+        lambda g, x: _power_slope(g, x, exponent),
+    )  # fmt: skip
+
+
+def _power_slope(grad: Tensor, x: Tensor, exponent: Any) -> Tensor:
+    if exponent == 2:
+        return grad * (x * exponent)
+    # The derivative of x**0 is 0 at x = 0 as well.
+    return no_gradient(grad, x, None) if exponent == 0 else grad * (x ** (exponent - 1) * exponent)
+
+
+def _raise(x: np.ndarray, exponent: Any) -> Any:
+    if x.dtype == np.bool_:
+        return x | (not exponent)
+    if x.dtype.kind == "f" and type(exponent) is int and abs(exponent) > 2**53:
+        exponent = float(exponent)
+    return x**exponent
+
+
+def _powers(x: Any, y: Any) -> Any:
+    if type(x) in (int, float) or type(y) in (int, float):
+        # Beside a number the array is floating point, and so is the result.
+        return np.power(float(x) if type(x) is int else x, y)
+    x, y = np.asarray(x), np.asarray(y)
+    kind = np.result_type(x, y)
+    if kind == np.bool_:
+        raise RuntimeError('"pow" not implemented for Bool')
+    if kind.kind == "f":
+        return np.power(x, y)
+    if kind.kind == "u":
+        return np.power(x, y)
+    # PyTorch gives 0 for a negative power of an integer other than 1 and -1.
+    negative = y < 0
+    plain = np.power(x, np.where(negative, 0, y))
+    odd = np.where(y % 2 == 0, 1, -1)
+    return np.where(negative, np.where(x == 1, 1, np.where(x == -1, odd, 0)), plain).astype(kind)
+
+
+def _base_gradient(grad: Tensor, x: Any, y: Any) -> Tensor:
+    slope = y * x ** (y - 1)
+    return grad * slope.masked_fill(y == 0, 0) if isinstance(y, Tensor) else grad * slope
+
+
+def _exponent_gradient(grad: Tensor, x: Any, y: Any) -> Tensor:
+    from fastnn.ops.comparison import where
+
+    if not isinstance(x, Tensor):
+        x = _wrap(np.asarray(x, y._data.dtype))
+    # 0**y is flat for y >= 0: log(0) must not enter.
+    zero = ((x == 0) & (y >= 0)).detach()
+    safe = where(zero, 1, x)
+    return where(zero, 0, grad * (x**y * safe.log()))
+
+
+_POWER_X, _POWER_Y = Partial("xy", _base_gradient), Partial("xy", _exponent_gradient)
+
+
+@named
+def pow(input: Any, exponent: Any) -> Tensor:
+    """``input ** exponent``, of tensors and numbers.
+
+    >>> import fastnn
+    >>> fastnn.pow(2, fastnn.tensor([1.0, 0.5, -1.0]))
+    tensor([2.0000, 1.4142, 0.5000])
+    """
+    found = _pow(input, exponent)
+    if found is NotImplemented:
+        raise TypeError(f"pow() takes tensors and numbers, found {type(input).__name__} and {type(exponent).__name__}")
+    return found
+
+
+def _pow(input: Any, exponent: Any) -> Any:
+    if isinstance(input, Tensor) and type(exponent) in (int, float):
+        return _power_of_number(input, exponent)
+    if not isinstance(exponent, (Tensor, *NUMBERS, np.ndarray)) or not isinstance(input, (Tensor, *NUMBERS)):
+        return NotImplemented
+    if isinstance(exponent, (Tensor, np.ndarray)):
+        return binary("PowBackward1", input, exponent, _powers, _POWER_X, _POWER_Y)
+    if not isinstance(input, Tensor):
+        raise TypeError(f"input must be a Tensor, found {type(input).__name__}")
+    return _power_of_number(input, exponent)
+
+
+@named
+def float_power(input: Any, exponent: Any) -> Tensor:
+    """``input ** exponent`` in float64."""
+    values = [t.double() if isinstance(t, Tensor) else t for t in (input, exponent)]
+    return pow(*values)
+
+
+@named
+def square(input: Tensor) -> Tensor:
+    """``input ** 2``."""
+    check_tensor("input", input)
+    return _power_of_number(input, 2)
+
+
+IN_PLACE = ("float_power", "pow", "square")
+METHODS: dict[str, Any] = {}
+OPERATORS = {"__pow__": _pow, "__rpow__": lambda self, other: _pow(other, self)}

@@ -1,0 +1,294 @@
+"""Gathering and scattering along a dimension. May import ``core``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastnn.autograd.engine import Node
+from fastnn.errors import ShapeError
+from fastnn.ops.core import check_tensor, dimension, linear_map, named, quiet, refuse
+from fastnn.tensor import Tensor, _recorded, _wrap
+
+__all__ = ["gather", "scatter", "scatter_add", "scatter_reduce"]
+
+
+def _check_index(name: str, index: Any, kinds: tuple[Any, ...] = (np.int64, np.int32)) -> None:
+    check_tensor("index", index)
+    if index._data.dtype not in kinds:
+        raise RuntimeError(f"{name}(): Expected dtype int32/int64 for index, found {index.dtype}")
+
+
+def _check_range(
+    name: str, index: np.ndarray, size: int, negative: bool = False, error: type[Exception] = IndexError
+) -> None:
+    low = -size if negative else 0
+    if index.size and (index.min() < low or index.max() >= size):
+        bad = index.min() if index.min() < low else index.max()
+        raise error(f"{name}(): index {bad} is out of bounds for dimension with size {size}")
+
+
+def _places(name: str, input: Tensor, dim: Any, index: Tensor) -> tuple[tuple[Any, ...], int]:
+    """The places in ``input`` that ``index`` names along ``dim``: an index of NumPy's of the shape of ``index``."""
+    check_tensor("input", input)
+    _check_index(name, index)
+    axis = dimension(dim, input._data.ndim)
+    a, i = input._data, index._data
+    if a.ndim == 0 or i.ndim == 0:
+        if max(a.ndim, i.ndim) > 1:
+            raise ShapeError(
+                "Index tensor must have the same number of dimensions as input tensor, found "
+                f"{list(i.shape)} and {list(a.shape)}"
+            )
+        size = a.size
+        _check_range(name, i, size, error=RuntimeError)
+        return (i,) if a.ndim else (np.zeros(i.shape, np.int64),), 0
+    if a.ndim != i.ndim:
+        raise ShapeError(
+            f"Index tensor must have the same number of dimensions as input tensor, found {list(i.shape)} and "
+            f"{list(a.shape)}"
+        )
+    for d in range(a.ndim):
+        if d != axis and i.shape[d] > a.shape[d]:
+            raise ShapeError(
+                f"Size does not match at dimension {d} expected index {list(i.shape)} to be no larger than self "
+                f"{list(a.shape)} apart from dimension {axis}"
+            )
+    _check_range(name, i, a.shape[axis], error=RuntimeError)
+    grid: list[Any] = list(np.ogrid[tuple([slice(n) for n in i.shape])])
+    grid[axis] = i
+    return tuple(grid), axis
+
+
+def _flat(a: np.ndarray, ndim: int) -> np.ndarray:
+    """The array itself, a number as a vector where places are of one."""
+    return a if a.ndim or not ndim else a.reshape(1)
+
+
+@named
+def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False) -> Tensor:
+    """``out[i][j] = input[index[i][j]][j]`` for ``dim=0``, and so on for others.
+
+    >>> import fastnn
+    >>> fastnn.gather(fastnn.tensor([[1, 2], [3, 4]]), 1, fastnn.tensor([[0], [1]]))
+    tensor([[1],
+            [4]])
+    """
+    places, _ = _places("gather", input, dim, index)
+    shape = input._data.shape
+
+    def take(a: np.ndarray) -> np.ndarray:
+        return np.asarray(_flat(a, 1)[places])
+
+    def put(g: np.ndarray) -> np.ndarray:
+        full = np.zeros(shape or (1,), g.dtype)
+        np.add.at(full, places, g)
+        return full.reshape(shape)
+
+    return linear_map("Gather", input, take, put, (index,))
+
+
+def _source(name: str, src: Any, input: Tensor, index: Tensor) -> Tensor:
+    check_tensor("src", src)
+    if src._data.dtype != input._data.dtype:
+        raise RuntimeError(f"{name}(): Expected self.dtype to be equal to src.dtype")
+    if src._data.ndim != index._data.ndim and max(src._data.ndim, index._data.ndim) > 1:
+        raise ShapeError("Index tensor must have the same number of dimensions as src tensor")
+    if any(n > m for n, m in zip(index._data.shape, src._data.shape, strict=False)):
+        raise ShapeError(
+            f"Expected index {list(index._data.shape)} to be no larger than src {list(src._data.shape)}"
+        )
+    return src
+
+
+def _top(src: np.ndarray, index: np.ndarray) -> Any:
+    """The part of ``src`` that lies over ``index``."""
+    if not src.ndim or not index.ndim:
+        return src.reshape(index.shape) if src.size == index.size else src
+    return src[tuple([slice(n) for n in index.shape])]
+
+
+@named
+def scatter(
+    input: Tensor, dim: int, index: Tensor, src: Any = None, value: Any = None, *, reduce: str | None = None
+) -> Tensor:
+    """A copy of ``input`` with ``src``, or a number, at the places that ``gather`` would read."""
+    if src is not None and not isinstance(src, Tensor):
+        src, value = None, src
+    if isinstance(value, Tensor) and value._data.ndim == 0:
+        value = value.item()
+    if src is None and value is None:
+        raise TypeError("scatter() takes src, a Tensor, or value, a number")
+    if reduce not in (None, "add", "multiply"):
+        raise RuntimeError("reduce argument must be either add or multiply.")
+    places, _ = _places("scatter", input, dim, index)
+    if src is None:
+        return _scatter_number(input, places, index, value, reduce)
+    src = _source("scatter", src, input, index)
+    if reduce is not None:
+        return scatter_reduce(input, dim, index, src, "sum" if reduce == "add" else "prod")
+    result = input._data.copy()
+    _flat_view(result)[places] = _top(src._data, index._data)
+    if not _recorded(input, src):
+        return _wrap(result)
+    wants = input._requires_grad, src._requires_grad
+
+    def run(grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        return (
+            _cleared(grad, places) if wants[0] else None,
+            _taken(grad, places, src._data.shape, index._data.shape) if wants[1] else None,
+        )
+
+    return _wrap(result, Node("Scatter", (input, src), run, (index,)))
+
+
+def _flat_view(a: np.ndarray) -> np.ndarray:
+    return a if a.ndim else a.reshape(1)
+
+
+def _scatter_number(input: Tensor, places: Any, index: Tensor, value: Any, reduce: str | None) -> Tensor:
+    operate = {"add": np.add.at, "multiply": np.multiply.at}.get(reduce or "")
+    result = input._data.copy()
+    number = quiet(np.asarray(value).astype, result.dtype)
+    if operate is None:
+        _flat_view(result)[places] = number
+        if not _recorded(input):
+            return _wrap(result)
+        return _wrap(result, Node("Scatter", (input,), lambda grad: (_cleared(grad, places),), (index,)))
+    operate(_flat_view(result), places, number)
+    if reduce == "add":
+        return linear_map("Scatter", input, lambda a: result, lambda g: g)
+    factor = np.ones_like(result)
+    np.multiply.at(_flat_view(factor), places, number)
+    return input * _wrap(factor)
+
+
+def _cleared(grad: Tensor, places: Any) -> Tensor:
+    def clear(a: np.ndarray) -> np.ndarray:
+        rest = a.copy()
+        _flat_view(rest)[places] = 0
+        return rest
+
+    return linear_map("Scatter", grad, clear, clear)
+
+
+def _taken(grad: Tensor, places: Any, shape: tuple[int, ...], index_shape: tuple[int, ...]) -> Tensor:
+    """``grad`` at the places, in the top part of zeros of ``shape``."""
+    whole = grad._data.shape
+
+    def take(a: np.ndarray) -> np.ndarray:
+        full = np.zeros(shape, a.dtype)
+        part = _flat_view(a)[places]
+        if full.ndim and full.ndim == part.ndim:
+            full[tuple([slice(n) for n in index_shape])] = part
+        else:
+            full[...] = part.reshape(full.shape)
+        return full
+
+    def put(a: np.ndarray) -> np.ndarray:
+        full = np.zeros(whole, a.dtype)
+        np.add.at(_flat_view(full), places, _top(a, np.empty(index_shape)))
+        return full
+
+    return linear_map("Gather", grad, take, put)
+
+
+@named
+def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
+    """A copy of ``input`` with ``src`` added at the places that ``gather`` would read."""
+    places, _ = _places("scatter_add", input, dim, index)
+    src = _source("scatter_add", src, input, index)
+    result = input._data.copy()
+    np.add.at(_flat_view(result), places, _top(src._data, index._data))
+    if not _recorded(input, src):
+        return _wrap(result)
+    wants = input._requires_grad, src._requires_grad
+
+    def run(grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        return (
+            grad if wants[0] else None,
+            _taken(grad, places, src._data.shape, index._data.shape) if wants[1] else None,
+        )
+
+    return _wrap(result, Node("ScatterAdd", (input, src), run, (index,)))
+
+
+_REDUCTIONS: dict[str, tuple[Any, Callable[[np.dtype], Any]]] = {
+    "sum": (np.add, lambda d: 0),
+    "mean": (np.add, lambda d: 0),
+    "prod": (np.multiply, lambda d: 1),
+    "amax": (np.maximum, lambda d: -np.inf if d.kind == "f" else np.iinfo(d).min),
+    "amin": (np.minimum, lambda d: np.inf if d.kind == "f" else np.iinfo(d).max),
+}
+
+
+@named
+def scatter_reduce(
+    input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True
+) -> Tensor:
+    """As ``scatter_add``, with 'sum', 'prod', 'mean', 'amax' or 'amin' of what meets at a place.
+
+    Args:
+        include_self: whether the elements of ``input`` take part.
+    """
+    if reduce not in _REDUCTIONS:
+        raise RuntimeError(f"reduce argument must be either sum, prod, mean, amax or amin, got {reduce}.")
+    places, _ = _places("scatter_reduce", input, dim, index)
+    src = _source("scatter_reduce", src, input, index)
+    if reduce == "mean":
+        refuse("scatter_gather_tensor_cpu_reduce_mean", input, "b")
+    base = input._data.copy()
+    operate, identity = _REDUCTIONS[reduce]
+    part = _top(src._data, index._data)
+    if not include_self:
+        _flat_view(base)[places] = identity(base.dtype)
+    result = base.copy()
+    operate.at(_flat_view(result), places, part)
+    counts = np.zeros(base.shape, np.int64)
+    np.add.at(_flat_view(counts), places, 1)
+    untouched = counts == 0
+    counts = counts + (1 if include_self else untouched)
+    if reduce == "mean":
+        result = result / counts if base.dtype.kind == "f" else np.floor_divide(result, counts)
+        result = np.asarray(result, base.dtype)
+    if not _recorded(input, src):
+        return _wrap(result)
+    wants = input._requires_grad, src._requires_grad
+    kept = np.ones(base.shape, base.dtype) if include_self else untouched.astype(base.dtype)
+
+    def run(grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        def spread(g: Tensor) -> Tensor:
+            return _taken(g, places, src._data.shape, index._data.shape)
+
+        if reduce in ("sum", "mean"):
+            shared = grad if reduce == "sum" else grad / _wrap(counts.astype(base.dtype))
+            return shared * _wrap(kept) if wants[0] else None, spread(shared) if wants[1] else None
+        if reduce == "prod":
+            total = scatter_reduce(input, dim, index, src, reduce, include_self=include_self)
+            mine = grad * total / input * _wrap(kept) if wants[0] else None
+            return mine, spread(grad * total) / src if wants[1] else None
+        winners = result == base
+        if not include_self:
+            winners &= untouched
+        src_wins = part == _flat_view(result)[places]
+        ties = winners.astype(base.dtype)
+        np.add.at(_flat_view(ties), places, src_wins.astype(base.dtype))
+        shared = grad / _wrap(ties)
+        mask = np.zeros(src._data.shape, base.dtype)
+        if mask.ndim == src_wins.ndim and mask.ndim:
+            mask[tuple([slice(n) for n in index._data.shape])] = src_wins
+        else:
+            mask[...] = src_wins.reshape(mask.shape)
+        return (
+            shared * _wrap(winners.astype(base.dtype)) if wants[0] else None,
+            spread(shared) * _wrap(mask) if wants[1] else None,
+        )
+
+    return _wrap(result, Node("ScatterReduce", (input, src), run, (input, src, index)))
+
+
+IN_PLACE = ("scatter", "scatter_add", "scatter_reduce")
+METHODS: dict[str, Any] = {}
+OPERATORS: dict[str, Any] = {}

@@ -1,0 +1,322 @@
+"""Elements by rows, numbers and masks, and copies with some of them replaced.
+
+May import ``core``, ``indexing`` and ``scatter``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastnn.autograd.engine import Node
+from fastnn.errors import ShapeError
+from fastnn.ops.core import check_tensor, dimension, linear_map, named
+from fastnn.ops.indexing import _getitem, _numpy_key, _setitem
+from fastnn.ops.scatter import _check_index, _check_range, _flat_view, gather, scatter_reduce
+from fastnn.ops.shapes import _expanded
+from fastnn.tensor import Tensor, _recorded, _wrap
+
+__all__ = [
+    "argwhere", "diagonal_scatter", "index_add", "index_copy", "index_fill", "index_put", "index_reduce",
+    "index_select", "masked_scatter", "masked_select", "nonzero", "nonzero_static", "put", "select_scatter",
+    "slice_scatter", "take", "take_along_dim",
+]  # fmt: skip
+
+
+# -- Rows by number ------------------------------------------------------------------------------
+
+
+def _row_index(name: str, input: Tensor, dim: Any, index: Tensor) -> tuple[int, np.ndarray]:
+    check_tensor("input", input)
+    _check_index(name, index)
+    axis = dimension(dim, input._data.ndim)
+    if index._data.ndim > 1:
+        raise IndexError(f"{name}(): Index is supposed to be a vector, but got dim: {index._data.ndim}")
+    rows = index._data.reshape(-1)
+    _check_range(name, rows, input._data.shape[axis] if input._data.ndim else 1)
+    return axis, rows
+
+
+@named
+def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
+    """The elements along ``dim`` with these numbers, a copy."""
+    axis, rows = _row_index("index_select", input, dim, index)
+    shape = input._data.shape
+    if not shape:
+        return input.clone()
+
+    def put(g: np.ndarray) -> np.ndarray:
+        full = np.zeros(shape, g.dtype)
+        np.add.at(np.moveaxis(full, axis, 0), rows, np.moveaxis(g, axis, 0))
+        return full
+
+    return linear_map("IndexSelect", input, lambda a: np.take(a, rows, axis), put, (index,))
+
+
+def _key(axis: int, rows: np.ndarray) -> tuple[Any, ...]:
+    return (*(slice(None),) * axis, rows)
+
+
+@named
+def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
+    """A copy of ``input`` with ``alpha * source`` added to the elements along ``dim`` with these numbers."""
+    axis, rows = _row_index("index_add", input, dim, index)
+    check_tensor("source", source)
+    if source._data.dtype != input._data.dtype:
+        raise RuntimeError("index_add_(): self and source expected to have the same scalar type")
+    _check_rows("index_add", input, axis, rows, source)
+    source = source if alpha == 1 else source * alpha
+    shape = input._data.shape
+    source_shape = source._data.shape
+
+    def put(a: np.ndarray) -> np.ndarray:
+        full = np.zeros(shape, a.dtype)
+        np.add.at(np.moveaxis(_flat_view(full), axis, 0), rows, np.moveaxis(_flat_view(a), axis, 0))
+        return full
+
+    def take(a: np.ndarray) -> np.ndarray:
+        return np.take(_flat_view(a), rows, axis).reshape(source_shape)
+
+    result = input._data.copy()
+    np.add.at(np.moveaxis(_flat_view(result), axis, 0), rows, np.moveaxis(_flat_view(source._data), axis, 0))
+    if not _recorded(input, source):
+        return _wrap(result)
+    wants = source._requires_grad
+
+    def run(grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        return grad, linear_map("IndexSelect", grad, take, put) if wants else None
+
+    return _wrap(result, Node("IndexAdd", (input, source), run, (index,)))
+
+
+def _check_rows(name: str, input: Tensor, axis: int, rows: np.ndarray, source: Tensor) -> None:
+    shape = list(input._data.shape or (1,))
+    shape[axis] = rows.size
+    if list(source._data.shape or (1,)) != shape:
+        raise (IndexError if name == "index_copy" else ShapeError)(
+            f"{name}_(): source must have shape {shape}, found {list(source._data.shape)}"
+        )
+
+
+@named
+def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
+    """A copy of ``input`` with ``source`` in place of the elements along ``dim`` with these numbers."""
+    axis, rows = _row_index("index_copy", input, dim, index)
+    check_tensor("source", source)
+    if source._data.dtype != input._data.dtype:
+        raise RuntimeError("index_copy_(): self and source expected to have the same dtype")
+    _check_rows("index_copy", input, axis, rows, source)
+    result = input.clone()
+    if result._data.ndim:
+        _setitem(result, _key(axis, rows), source)
+    else:
+        _setitem(result, ..., source.reshape(()))
+    return result
+
+
+@named
+def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
+    """A copy of ``input`` with a number in place of the elements along ``dim`` with these numbers."""
+    check_tensor("input", input)
+    _check_index("index_fill", index, (np.int64,))
+    axis = dimension(dim, input._data.ndim)
+    rows = index._data.reshape(-1)
+    size = input._data.shape[axis] if input._data.ndim else 1
+    _check_range("index_fill", rows, size, negative=True)
+    if isinstance(value, Tensor) and value._data.ndim:
+        raise RuntimeError(
+            "index_fill_ only supports a 0-dimensional value tensor, but got tensor with "
+            f"{value._data.ndim} dimension(s)."
+        )
+    result = input.clone()
+    _setitem(result, _key(axis, rows) if result._data.ndim else ..., value)
+    return result
+
+
+@named
+def index_put(input: Tensor, indices: Any, values: Tensor, accumulate: bool = False) -> Tensor:
+    """A copy of ``input`` with ``values`` at ``input[indices]``, or added there."""
+    result = input.clone()
+    return _index_put_(result, indices, values, accumulate)
+
+
+def _index_put_(self: Tensor, indices: Any, values: Tensor, accumulate: bool = False) -> Tensor:
+    """Put ``values`` at ``self[indices]``, or add them there."""
+    key = tuple([slice(None) if i is None else i for i in indices])
+    if not accumulate:
+        _setitem(self, key, values)
+        return self
+    parts = _numpy_key(key, [])
+    shape = self._data.shape
+    value_shape = values._data.shape
+    part_shape = self._data[parts].shape
+
+    def put(a: np.ndarray) -> np.ndarray:
+        full = np.zeros(shape, a.dtype)
+        np.add.at(full, parts, a)
+        return full
+
+    return self._in_place(
+        self + linear_map("IndexPut", _expanded(values, part_shape) if value_shape != part_shape else values, put,
+                          lambda g: g[parts])
+    )  # fmt: skip
+
+
+@named
+def index_reduce(
+    input: Tensor, dim: int, index: Tensor, source: Tensor, reduce: str, *, include_self: bool = True
+) -> Tensor:
+    """As ``index_add``, with 'prod', 'mean', 'amax' or 'amin'."""
+    axis, rows = _row_index("index_reduce", input, dim, index)
+    shape = [1] * input._data.ndim
+    shape[axis] = rows.size
+    wide = _wrap(np.ascontiguousarray(np.broadcast_to(rows.reshape(shape), source._data.shape)))
+    return scatter_reduce(input, dim, wide, source, reduce, include_self=include_self)
+
+
+@named
+def take(input: Tensor, index: Tensor) -> Tensor:
+    """The elements with these numbers, counted through all dimensions."""
+    check_tensor("input", input)
+    _check_index("take", index, (np.int64,))
+    _check_range("take", index._data, input._data.size, negative=True)
+    flat = input.reshape(-1) if input._data.size or input._data.ndim == 1 else input.reshape(0)
+    return _getitem(flat, _wrap(np.atleast_1d(index._data))).reshape(index._data.shape)
+
+
+@named
+def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
+    """A copy of ``input`` with ``source`` at the elements with these numbers, counted through all dimensions."""
+    check_tensor("input", input)
+    _check_range("put_", index._data, input._data.size, negative=True)
+    flat = input.reshape(-1).clone()
+    _index_put_(flat, (index.reshape(-1),), source.reshape(-1), accumulate)
+    return flat.reshape(input._data.shape)
+
+
+@named
+def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
+    """As ``gather``, with broadcasting of the other dimensions; of all elements in one row for None."""
+    check_tensor("input", input)
+    _check_index("take_along_dim", indices, (np.int64,))
+    if dim is None:
+        return gather(input.reshape(-1), 0, indices.reshape(-1))
+    axis = dimension(dim, input._data.ndim)
+    if input._data.ndim != indices._data.ndim:
+        raise ShapeError(
+            "torch.take_along_dim(): input and indices should have the same number of dimensions, but got "
+            f"{input._data.ndim} dimensions for input, and {indices._data.ndim} dimensions for indices"
+        )
+    shapes = [tuple([1 if d == axis else n for d, n in enumerate(t._data.shape)]) for t in (input, indices)]
+    common = list(np.broadcast_shapes(*shapes))
+    wide = [
+        _expanded(t, tuple([t._data.shape[axis] if d == axis else n for d, n in enumerate(common)]))
+        for t in (input, indices)
+    ]
+    return gather(wide[0], axis, wide[1])
+
+
+# -- Masks -------------------------------------------------------------------------------------
+
+
+@named
+def masked_select(input: Tensor, mask: Tensor) -> Tensor:
+    """The elements where the mask holds, in one dimension."""
+    check_tensor("input", input)
+    check_tensor("mask", mask)
+    if mask._data.dtype != np.bool_:
+        raise RuntimeError(f"masked_select: expected BoolTensor for mask, found {mask.dtype}")
+    shape = np.broadcast_shapes(input._data.shape, mask._data.shape) if _fits(input, mask) else None
+    if shape is None:
+        raise ShapeError(f"The shapes {list(input.shape)} and {list(mask.shape)} cannot be broadcast together")
+    x = input if input._data.shape == shape else _expanded(input, shape)
+    return _getitem(x, _wrap(np.broadcast_to(mask._data, shape)))
+
+
+def _fits(a: Tensor, b: Tensor) -> bool:
+    try:
+        np.broadcast_shapes(a._data.shape, b._data.shape)
+    except ValueError:
+        return False
+    return True
+
+
+@named
+def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
+    """A copy of ``input`` with the elements of ``source``, in their order, where the mask holds."""
+    check_tensor("source", source)
+    if source._data.dtype != input._data.dtype:
+        raise RuntimeError(
+            f"masked_scatter: expected self and source to have same dtypes but got {input.dtype} and {source.dtype}"
+        )
+    result = _expanded(input, np.broadcast_shapes(input._data.shape, mask._data.shape)).clone()
+    wide = _wrap(np.broadcast_to(mask._data, result._data.shape))
+    count = int(wide._data.sum())
+    if count > source._data.size:
+        raise RuntimeError("masked_scatter: expected self and source to have enough elements for the mask")
+    _setitem(result, wide, source.reshape(-1)[:count])
+    return result
+
+
+@named
+def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
+    """The indices of the elements that are not zero: a row for each, or a tensor for each dimension."""
+    check_tensor("input", input)
+    array = input._data if input._data.ndim or not as_tuple else input._data.reshape(1)
+    found = np.argwhere(array).astype(np.int64)
+    if as_tuple:
+        return tuple([_wrap(np.ascontiguousarray(found[:, d])) for d in range(array.ndim)])
+    return _wrap(found)
+
+
+@named
+def argwhere(input: Tensor) -> Tensor:
+    """The indices of the elements that are not zero, a row for each."""
+    return nonzero(input)
+
+
+def nonzero_static(input: Tensor, *, size: int, fill_value: int = -1) -> Tensor:
+    """As ``nonzero``, with exactly ``size`` rows."""
+    found = nonzero(input)._data[:size]
+    result = np.full((size, found.shape[1]), fill_value, np.int64)
+    result[: len(found)] = found
+    return _wrap(result)
+
+
+# -- Parts replaced ------------------------------------------------------------------------------
+
+
+def _replaced(input: Tensor, src: Tensor, part: Callable[[Tensor], Tensor]) -> Tensor:
+    result = input.clone()
+    target = part(result)
+    if target._data.shape != src._data.shape:
+        raise ShapeError(
+            f"expected src to have a size equal to the slice of self, {list(target.shape)}, found {list(src.shape)}"
+        )
+    target.copy_(src)
+    return result
+
+
+def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
+    """A copy of ``input`` with ``src`` as element ``index`` along ``dim``."""
+    return _replaced(input, src, lambda t: t.select(dim, index))
+
+
+def slice_scatter(
+    input: Tensor, src: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
+) -> Tensor:
+    """A copy of ``input`` with ``src`` in place of a slice along ``dim``."""
+    axis = dimension(dim, input._data.ndim)
+    return _replaced(input, src, lambda t: t[(*(slice(None),) * axis, slice(start, end, step))])
+
+
+def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """A copy of ``input`` with ``src`` as a diagonal."""
+    return _replaced(input, src, lambda t: t.diagonal(offset, dim1, dim2))
+
+
+IN_PLACE = ("index_add", "index_copy", "index_fill", "index_reduce", "masked_scatter", "put")
+METHODS = {"index_put_": _index_put_}
+OPERATORS: dict[str, Any] = {}

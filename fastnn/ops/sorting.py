@@ -1,0 +1,261 @@
+"""Sorted elements, and what is found by sorting. May import ``core``, ``ordering`` and ``return_types``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastnn import return_types
+from fastnn.ops.core import check_tensor, dimension, linear_map, named, refuse
+from fastnn.ops.ordering import _along, chosen
+from fastnn.tensor import Tensor, _wrap
+
+__all__ = [
+    "argsort", "cummax", "cummin", "kthvalue", "median", "mode", "msort", "nanmedian", "nanquantile", "quantile",
+    "sort", "topk",
+]  # fmt: skip
+
+
+# -- Sorting -----------------------------------------------------------------------------------
+
+
+def order(a: np.ndarray, axis: int, descending: bool = False) -> np.ndarray:
+    """The indices that sort, equal elements in their order; NaN counts as the largest."""
+    if not descending:
+        return np.argsort(a, axis=axis, kind="stable")
+    backwards = np.argsort(np.flip(a, axis), axis=axis, kind="stable")
+    return a.shape[axis] - 1 - np.flip(backwards, axis)
+
+
+@named
+def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = True) -> Any:
+    """The elements in order along ``dim``, and their indices: ``(values, indices)``.
+
+    >>> import fastnn
+    >>> fastnn.tensor([3.0, 1.0, 2.0]).sort().values
+    tensor([1., 2., 3.])
+    """
+    check_tensor("input", input)
+    axis = dimension(dim, input._data.ndim)
+    if not input._data.ndim:
+        return return_types.sort(input.clone(), _wrap(np.zeros((), np.int64)))
+    indices = order(input._data, axis, descending)
+    return return_types.sort(chosen("Sort", input, indices, axis), _wrap(indices.copy()))
+
+
+@named
+def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = True) -> Tensor:
+    """The indices that sort along ``dim``."""
+    return sort(input.detach(), dim, descending).indices
+
+
+@named
+def msort(input: Tensor) -> Tensor:
+    """Sorted along the first dimension."""
+    return sort(input, 0).values
+
+
+@named
+def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: bool = True) -> Any:
+    """The k largest or smallest elements along ``dim``, in order: ``(values, indices)``."""
+    check_tensor("input", input)
+    refuse("topk", input, "b")
+    axis = dimension(dim, input._data.ndim)
+    size = input._data.shape[axis] if input._data.ndim else 1
+    if not 0 <= k <= size:
+        raise RuntimeError("selected index k out of range")
+    if not input._data.ndim:
+        return return_types.topk(input.clone(), _wrap(np.zeros((), np.int64)))
+    indices = order(input._data, axis, largest).take(range(k), axis)
+    return return_types.topk(chosen("Topk", input, indices, axis), _wrap(indices.copy()))
+
+
+@named
+def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any:
+    """The k-th smallest element along ``dim``, counted from 1: ``(values, indices)``."""
+    check_tensor("input", input)
+    refuse("kthvalue_cpu", input, "b")
+    axis = dimension(dim, input._data.ndim)
+    size = input._data.shape[axis] if input._data.ndim else 1
+    if not 1 <= k <= size:
+        raise RuntimeError("kthvalue(): selected number k out of range for dimension " + str(dim))
+    return _along("kthvalue", return_types.kthvalue, input, dim, keepdim,
+                  lambda a, axis: order(a, axis).take([k - 1], axis))  # fmt: skip
+
+
+def _middle(a: np.ndarray, axis: int, ignore_nan: bool) -> np.ndarray:
+    """Where the lower median is: a NaN counts as the median, or not at all."""
+    indices = order(a, axis)
+    n = a.shape[axis]
+    missing = (a != a).sum(axis=axis, keepdims=True)
+    if ignore_nan:
+        return np.take_along_axis(indices, np.maximum(n - missing - 1, 0) // 2, axis)
+    # The first NaN stands right behind the numbers.
+    return np.take_along_axis(indices, np.where(missing > 0, n - missing, (n - 1) // 2), axis)
+
+
+def _median(name: str, input: Tensor, dim: Any, keepdim: bool, ignore_nan: bool) -> Any:
+    check_tensor("input", input)
+    refuse("median_cpu", input, "b")
+    if dim is None:
+        if not input._data.size:
+            return input.new_tensor(float("nan")) if input._data.dtype.kind == "f" else _wrap(
+                np.asarray(np.iinfo(input._data.dtype).min, input._data.dtype)
+            )
+        return _median(name, input.reshape(-1), 0, False, ignore_nan).values
+    return _along(name, getattr(return_types, name), input, dim, keepdim, lambda a, axis: _middle(a, axis, ignore_nan))
+
+
+@named
+def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
+    """The middle element, the lower of two; along ``dim`` the pair ``(values, indices)``."""
+    return _median("median", input, dim, keepdim, False)
+
+
+@named
+def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
+    """The middle one of the elements that are not NaN."""
+    return _median("nanmedian", input, dim, keepdim, True)
+
+
+def _commonest(a: np.ndarray, axis: int) -> np.ndarray:
+    """The last index of the most frequent value, the smallest of several."""
+    indices = order(a, axis)
+    ordered = np.moveaxis(np.take_along_axis(a, indices, axis), axis, -1)
+    indices = np.moveaxis(indices, axis, -1)
+    n = ordered.shape[-1]
+    counts = (ordered[..., :, None] == ordered[..., None, :]).sum(-1)
+    first = counts.argmax(-1)
+    last = first + np.take_along_axis(counts, first[..., None], -1)[..., 0] - 1
+    found = np.take_along_axis(indices, np.clip(last, 0, n - 1)[..., None], -1)
+    return np.moveaxis(found, -1, axis)
+
+
+@named
+def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
+    """The most frequent element along ``dim``, the smallest of several: ``(values, indices)``."""
+    return _along("mode", return_types.mode, input, dim, keepdim, _commonest)
+
+
+def _running(name: str, input: Tensor, dim: int, better: Any) -> Any:
+    check_tensor("input", input)
+    axis = dimension(dim, input._data.ndim)
+    kind = getattr(return_types, name)
+    if not input._data.ndim:
+        return kind(input.clone(), _wrap(np.zeros((), np.int64)))
+    array = input._data
+    indices = np.zeros(array.shape, np.int64)
+    if array.size:
+        best = better.accumulate(array, axis=axis)
+        n = array.shape[axis]
+        positions = np.arange(n).reshape([n if d == axis else 1 for d in range(array.ndim)])
+        # An element that is as good as all before it holds the record; a NaN does from then on.
+        record = (array == best) | np.isnan(array)
+        indices = np.maximum.accumulate(np.where(record, positions, 0), axis=axis)
+
+    def take(a: np.ndarray) -> np.ndarray:
+        return np.take_along_axis(a, indices, axis)
+
+    def put(g: np.ndarray) -> np.ndarray:
+        full = np.zeros(array.shape, g.dtype)
+        where: list[Any] = list(np.indices(array.shape))
+        where[axis] = indices
+        np.add.at(full, tuple(where), g)
+        return full
+
+    return kind(linear_map(name.title(), input, take, put, keeps=True), _wrap(indices.copy()))
+
+
+@named
+def cummax(input: Tensor, dim: int) -> Any:
+    """The largest of the elements along ``dim`` up to each of them: ``(values, indices)``."""
+    return _running("cummax", input, dim, np.maximum)
+
+
+@named
+def cummin(input: Tensor, dim: int) -> Any:
+    """The smallest of the elements along ``dim`` up to each of them: ``(values, indices)``."""
+    return _running("cummin", input, dim, np.minimum)
+
+
+# -- Quantiles ---------------------------------------------------------------------------------
+
+_INTERPOLATIONS = ("linear", "lower", "higher", "midpoint", "nearest")
+
+
+def _quantile(name: str, input: Tensor, q: Any, dim: Any, keepdim: bool, interpolation: str, skip_nan: bool) -> Tensor:
+    check_tensor("input", input)
+    if input._data.dtype.kind != "f":
+        raise RuntimeError(f"{name}() input tensor must be either float or double dtype")
+    if interpolation not in _INTERPOLATIONS:
+        raise RuntimeError(
+            f"{name}() interpolation must be one of {', '.join(_INTERPOLATIONS)}, but got {interpolation}"
+        )
+    values = q if isinstance(q, Tensor) else _wrap(np.asarray(q, input._data.dtype))
+    if values._data.dtype != input._data.dtype:
+        raise RuntimeError(f"{name}() q tensor must be same dtype as the input tensor")
+    if values._data.ndim > 1:
+        raise RuntimeError(f"{name}() q must be a scalar or 1D tensor")
+    probabilities = values._data
+    if ((probabilities < 0) | (probabilities > 1)).any():
+        raise RuntimeError(f"{name}() q values must be in the range [0, 1]")
+    x = input
+    if dim is None:
+        shape_kept = (1,) * x._data.ndim
+        x, axis = x.reshape(-1), 0
+    else:
+        axis = dimension(dim, x._data.ndim)
+        x = x.reshape(1) if not x._data.ndim else x
+        shape_kept = tuple([1 if d == axis else n for d, n in enumerate(x._data.shape)])
+    n = x._data.shape[axis]
+    if not n:
+        raise RuntimeError(f"{name}() input tensor must be non-empty")
+    ordered = sort(x, axis).values.movedim(axis, -1)
+    missing = np.isnan(x._data).sum(axis=axis)[..., None]
+    count = n - missing if skip_nan else np.full_like(missing, n)
+    rank = probabilities.reshape(-1) * np.maximum(count - 1, 0)
+    if not skip_nan:
+        # A NaN stands at the end, and is the answer.
+        rank = np.where(missing > 0, n - 1.0, rank)
+    low = np.floor(rank)
+    high = np.ceil(rank)
+    fraction = (rank - low).astype(x._data.dtype)
+    if interpolation == "lower":
+        high, fraction = low, fraction * 0
+    elif interpolation == "higher":
+        low, fraction = high, fraction * 0
+    elif interpolation == "nearest":
+        low = high = np.rint(rank)
+        fraction = fraction * 0
+    elif interpolation == "midpoint":
+        fraction = np.full_like(fraction, 0.5)
+    lower = chosen("Quantile", ordered, low.astype(np.int64), ordered._data.ndim - 1)
+    upper = chosen("Quantile", ordered, high.astype(np.int64), ordered._data.ndim - 1)
+    found = lower.lerp(upper, _wrap(fraction)).movedim(-1, 0)
+    if keepdim:
+        found = found.reshape(found._data.shape[:1] + (shape_kept if input._data.ndim else ()))
+    elif not input._data.ndim:
+        found = found.reshape(found._data.shape[:1])
+    return found if probabilities.ndim else found.squeeze(0)
+
+
+@named
+def quantile(
+    input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
+) -> Tensor:
+    """The numbers below which a share ``q`` of the elements lies, of all or along ``dim``."""
+    return _quantile("quantile", input, q, dim, keepdim, interpolation, False)
+
+
+@named
+def nanquantile(
+    input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
+) -> Tensor:
+    """As ``quantile``, of the elements that are not NaN."""
+    return _quantile("nanquantile", input, q, dim, keepdim, interpolation, True)
+
+
+IN_PLACE: tuple[str, ...] = ()
+METHODS: dict[str, Any] = {}
+OPERATORS: dict[str, Any] = {}

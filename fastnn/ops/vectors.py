@@ -1,0 +1,182 @@
+"""Functions of vectors: differences, distances, covariances. May import ``core`` and ``products``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastnn.errors import ShapeError
+from fastnn.ops.core import as_floating, check_tensor, dimension, named, refuse
+from fastnn.ops.products import matmul
+from fastnn.tensor import Tensor
+
+__all__ = [
+    "cdist", "corrcoef", "cov", "cross", "cumulative_trapezoid", "diff", "kron", "renorm", "trace", "trapezoid",
+    "trapz",
+]  # fmt: skip
+
+
+@named
+def trace(input: Tensor) -> Tensor:
+    """The sum of the diagonal of a matrix."""
+    check_tensor("input", input)
+    if input._data.ndim != 2:
+        raise RuntimeError(f"trace: expected a matrix, but got tensor with dim {input._data.ndim}")
+    refuse("trace", input, "b")
+    return input.diagonal().sum()
+
+
+@named
+def kron(input: Tensor, other: Tensor) -> Tensor:
+    """The matrix of all products, ``input[i, j] * other`` as its blocks."""
+    check_tensor("input", input)
+    check_tensor("other", other)
+    ndim = max(input._data.ndim, other._data.ndim)
+    x, y = [(1,) * (ndim - t._data.ndim) + t._data.shape for t in (input, other)]
+    a = input.reshape([n for size in x for n in (size, 1)])
+    b = other.reshape([n for size in y for n in (1, size)])
+    return (a * b).reshape([n * m for n, m in zip(x, y, strict=True)])
+
+
+@named
+def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
+    """The vector product, of vectors of 3 along a dimension: the first of that size if None."""
+    check_tensor("input", input)
+    check_tensor("other", other)
+    if dim is None:
+        fitting = [d for d, n in enumerate(input._data.shape) if n == 3]
+        if not fitting:
+            raise RuntimeError("no dimension of size 3 in input")
+        dim = fitting[0] - input._data.ndim
+    a, b = [t.movedim(dim, -1) for t in (input, other)]
+    if a._data.shape[-1] != 3 or b._data.shape[-1] != 3:
+        raise ShapeError(f"linalg.cross: inputs dimension {dim} must have length 3, found {list(input.shape)}")
+    product = a.roll(-1, -1) * b.roll(-2, -1) - a.roll(-2, -1) * b.roll(-1, -1)
+    return product.movedim(-1, dim)
+
+
+@named
+def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: Any = None) -> Tensor:
+    """The distances, by the norm of order p, of each row of the one to each row of the other."""
+    check_tensor("x1", x1)
+    check_tensor("x2", x2)
+    refuse("cdist", x1, "biu")
+    refuse("cdist", x2, "biu")
+    if x1._data.ndim < 2 or x2._data.ndim < 2:
+        raise ShapeError(f"cdist only supports at least 2D tensors, found {x1._data.ndim}D and {x2._data.ndim}D")
+    if x1._data.shape[-1] != x2._data.shape[-1]:
+        raise ShapeError(
+            f"X1 and X2 must have the same number of columns. X1: {x1._data.shape[-1]} X2: {x2._data.shape[-1]}"
+        )
+    if p < 0:
+        raise RuntimeError("cdist only supports non-negative p values")
+    from fastnn.ops.norms import vector_norm
+
+    return vector_norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1)
+
+
+@named
+def diff(
+    input: Tensor, n: int = 1, dim: int = -1, prepend: Tensor | None = None, append: Tensor | None = None
+) -> Tensor:
+    """The n-th differences of neighbours along a dimension."""
+    from fastnn.ops.joining import cat
+
+    check_tensor("input", input)
+    axis = dimension(dim, input._data.ndim)
+    if not input._data.ndim:
+        raise RuntimeError("diff expects input to be at least one-dimensional")
+    parts = [t for t in (prepend, input, append) if t is not None]
+    x = cat(parts, axis) if len(parts) > 1 else input
+    for _ in range(min(n, x._data.shape[axis])):
+        size = x._data.shape[axis]
+        later, earlier = x.narrow(axis, 1, size - 1), x.narrow(axis, 0, size - 1)
+        x = later != earlier if x._data.dtype == np.bool_ else later - earlier
+    return x
+
+
+def _middles(y: Tensor, axis: int) -> Tensor:
+    size = y._data.shape[axis]
+    return (y.narrow(axis, 1, size - 1) + y.narrow(axis, 0, size - 1)) / 2
+
+
+def _widths(x: Any, dx: Any, y: Tensor, axis: int) -> Any:
+    if x is None:
+        return dx
+    steps = diff(x, dim=axis if x._data.ndim == y._data.ndim else -1)
+    return steps.reshape([-1 if d == axis else 1 for d in range(y._data.ndim)]) if steps._data.ndim == 1 else steps
+
+
+@named
+def trapezoid(y: Tensor, x: Any = None, *, dx: Any = 1, dim: int = -1) -> Tensor:
+    """The area below a line through the points, along a dimension."""
+    refuse("trapezoid", y, "b")
+    axis = dimension(dim, y._data.ndim)
+    return (_middles(y, axis) * _widths(x, dx, y, axis)).sum(axis)
+
+
+trapz = trapezoid
+
+
+@named
+def cumulative_trapezoid(y: Tensor, x: Any = None, *, dx: Any = 1, dim: int = -1) -> Tensor:
+    """The areas of ``trapezoid`` up to each point but the first."""
+    refuse("cumulative_trapezoid", y, "b")
+    axis = dimension(dim, y._data.ndim)
+    return (_middles(y, axis) * _widths(x, dx, y, axis)).cumsum(axis)
+
+
+@named
+def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
+    """With the slices along ``dim`` scaled down to a norm of ``maxnorm`` where theirs is larger."""
+    from fastnn.ops.norms import vector_norm
+
+    check_tensor("input", input)
+    axis = dimension(dim, input._data.ndim)
+    others = [d for d in range(input._data.ndim) if d != axis]
+    size = vector_norm(input, p, others, True)
+    return input * (maxnorm / (size + 1e-7)).masked_fill(size <= maxnorm, 1)
+
+
+@named
+def cov(input: Tensor, *, correction: int = 1, fweights: Any = None, aweights: Any = None) -> Tensor:
+    """The covariances of the rows."""
+    check_tensor("input", input)
+    if input._data.ndim > 2:
+        raise RuntimeError(
+            f"cov(): expected input to have two or fewer dimensions but got an input with {input._data.ndim} "
+            "dimensions"
+        )
+    if fweights is not None or aweights is not None:
+        raise RuntimeError("cov(): fastnn takes no weights")
+    refuse("cov", input, "b")
+    x = as_floating(input).reshape(1, -1) if input._data.ndim < 2 else as_floating(input)
+    count = x._data.shape[1]
+    deviation = x - x.mean(1, True)
+    result = matmul(deviation, deviation.t()) / max(count - correction, 0)
+    return result if input._data.ndim == 2 else result.reshape(())
+
+
+@named
+def corrcoef(input: Tensor) -> Tensor:
+    """The correlations of the rows."""
+    c = cov(input)
+    if not c._data.ndim:
+        return c / c
+    root = c.diagonal().sqrt()
+    return (c / root.unsqueeze(1) / root).clamp(-1, 1)
+
+
+def _matmul(self: Tensor, other: Any) -> Any:
+    return matmul(self, other) if isinstance(other, Tensor) else NotImplemented
+
+
+def _imatmul(self: Tensor, other: Any) -> Any:
+    return self._in_place(matmul(self, other)) if isinstance(other, Tensor) else NotImplemented
+
+
+IN_PLACE: tuple[str, ...] = ()
+METHODS: dict[str, Any] = {}
+OPERATORS = {"__matmul__": _matmul, "__imatmul__": _imatmul}
+FUNCTIONS_ONLY = ("cdist", "trapezoid", "trapz")

@@ -1,0 +1,73 @@
+"""``torch.special``: mathematical functions, some of them under a second name. May import ``ops`` and ``linalg``."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+from fastnn.ops.activation import log_softmax, sigmoid, softmax
+from fastnn.ops.core import as_floating, check_tensor, named
+from fastnn.ops.elementwise import (
+    _floating,
+    _i1,
+    _special,
+    digamma,
+    erf,
+    erfc,
+    erfinv,
+    exp2,
+    expm1,
+    i0,
+    lgamma,
+    log1p,
+    logit,
+    mvlgamma,
+    polygamma,
+    round,
+    sinc,
+)
+from fastnn.ops.norms import logsumexp
+from fastnn.ops.pairs import xlogy
+from fastnn.tensor import Tensor
+
+__all__ = [
+    "digamma", "entr", "erf", "erfc", "erfcx", "erfinv", "exp2", "expit", "expm1", "gammaln", "i0", "i0e", "i1", "i1e",
+    "log1p", "log_ndtr", "log_softmax", "logit", "logsumexp", "multigammaln", "ndtr", "ndtri", "polygamma", "psi",
+    "round", "sinc", "softmax", "xlog1py", "xlogy",
+]  # fmt: skip
+
+expit, gammaln, psi, multigammaln, i1 = sigmoid, lgamma, digamma, mvlgamma, _i1
+_ROOT_2_PI = math.sqrt(2 * math.pi)
+
+
+def _density(x: Tensor) -> Tensor:
+    return (x * x * -0.5).exp() / _ROOT_2_PI
+
+
+ndtr = _floating("ndtr", "The normal distribution function.", _special("ndtr"), lambda g, x: g * _density(x))
+ndtri = _floating("ndtri", "The inverse of ``ndtr``.", _special("ndtri"), lambda g, y: g / _density(y), "y")
+log_ndtr: Callable[..., Tensor] = _floating(
+    "log_ndtr", "``log(ndtr(x))``.", _special("log_ndtr"), lambda g, x: g * (_density(x) / log_ndtr(x).exp())
+)
+erfcx: Callable[..., Tensor] = _floating(
+    "erfcx", "``exp(x**2) * erfc(x)``.", _special("erfcx"),
+    lambda g, x: g * (2 * x * erfcx(x) - 2 / math.sqrt(math.pi)),
+)  # fmt: skip
+entr = _floating("entr", "``-x * log(x)``.", _special("entr"), lambda g, x: g * (-x.log() - 1))
+i0e: Callable[..., Tensor] = _floating(
+    "i0e", "``exp(-abs(x)) * i0(x)``.", _special("i0e"), lambda g, x: g * (i1e(x) - x.sgn() * i0e(x))
+)
+i1e: Callable[..., Tensor] = _floating(
+    "i1e", "``exp(-abs(x)) * i1(x)``.", _special("i1e"),
+    lambda g, x: g * (i0e(x) - i1e(x) * (x.sgn() + 1 / x)),
+)  # fmt: skip
+
+
+@named
+def xlog1py(input: Any, other: Any) -> Tensor:
+    """``input * log1p(other)``, and 0 where ``input`` is 0."""
+    if isinstance(other, Tensor):
+        return xlogy(input, as_floating(other) + 1)
+    check_tensor("input", input)
+    return xlogy(input, other + 1)
