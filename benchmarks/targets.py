@@ -1,8 +1,8 @@
 """The targets as data: what fastnn has to reach against its peers, against the machine and in itself.
 
 Each target draws its verdicts from the results. A target whose work fastnn cannot do yet is 'not
-yet', one whose peer is not installed 'not measured': neither counts as met. May import ``results``
-and ``registry``.
+yet', one whose peer is not installed 'not measured': neither counts as met. May import ``results``,
+``registry`` and, for names of cases, ``work``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from benchmarks.registry import all_works
 from benchmarks.results import Results, Row
+from benchmarks.work.classic import FORMULAS, LARGE, SMALL
 
 MET, MISSED, NOT_YET, NOT_MEASURED = "met", "missed", "not yet", "not measured"
 
@@ -211,7 +212,8 @@ class AtMost(Target):
         figure = max(
             row.median(self._subject(row)) - (row.median(self.beyond) if self.beyond else 0.0) for row in rows
         )  # fmt: skip
-        return [Verdict(self._judged(figure <= self.most, gaps), f"{figure:.2f} s", demand, _reasons(gaps))]
+        text = f"{figure:.2f} s" if self.most >= 0.01 else f"{figure * 1e6:.2f} us"
+        return [Verdict(self._judged(figure <= self.most, gaps), text, demand, _reasons(gaps))]
 
 
 # The captured step where it exists, the plain loop until then.
@@ -239,6 +241,9 @@ TARGETS: tuple[Target, ...] = (
     AtMost("cold_start", ("T",), most=25.0),
     Faster("peak_memory", ("T",), peers=("torch",), least=2.0),
     Faster("threads", peers=("fastnn@1",), least=1.85),
+    Faster("classic_train", peers=("numpy",), least=5.0),
+    Faster("classic_functions", tuple(f"{name} {LARGE}" for name in FORMULAS), peers=("numpy",), least=2.0),
+    AtMost("classic_functions", tuple(f"{name} {SMALL}" for name in FORMULAS), beyond="numpy", most=3e-6),
     AtMost("speedrun", most=1.0),
     Faster("speedrun", peers=("torch",), least=3.0),
 )

@@ -4,7 +4,7 @@
 autograd and state are here, arithmetic is there.
 """
 
-# ruff: noqa: F401, F403  The names in here are those of the package.
+# ruff: noqa: F403  The names in here are those of the package.
 
 import math as _math
 from importlib import import_module as _import_module
@@ -26,6 +26,7 @@ from fastnn.autograd import (
     no_grad,
     set_grad_enabled,
 )
+from fastnn.capture import CompiledStep, compile_step
 from fastnn.devices import device, get_default_device, set_default_device
 from fastnn.dtypes import (
     bfloat16,
@@ -84,6 +85,7 @@ from fastnn.ops.shapes import *
 from fastnn.ops.sorting import *
 from fastnn.ops.vectors import *
 from fastnn.printing import set_printoptions
+from fastnn.profiling import profile
 from fastnn.random import Generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
 from fastnn.sampling import (
     bernoulli,
@@ -98,7 +100,6 @@ from fastnn.sampling import (
     randn_like,
     randperm,
 )
-from fastnn.serialization import load, save
 from fastnn.settings import (
     are_deterministic_algorithms_enabled,
     compile,
@@ -111,6 +112,7 @@ from fastnn.settings import (
 )
 from fastnn.size import Size
 from fastnn.tensor import Tensor
+from fastnn.training import Epoch, History, fit
 
 __version__ = "0.1.0"
 
@@ -125,7 +127,7 @@ newaxis = None
 
 # Imported on first use: most scripts need few of them, and every import takes time.
 _ON_USE = (
-    "accelerator", "amp", "backends", "cuda", "distributions", "jit", "mps", "serialization", "special",
+    "accelerator", "amp", "backends", "classic", "cuda", "distributions", "jit", "mps", "serialization", "special",
     "testing", "torchvision", "version", "xpu",
 )  # fmt: skip
 
@@ -133,6 +135,8 @@ _ON_USE = (
 def __getattr__(name: str) -> object:
     if name in _ON_USE:
         return _import_module(f"fastnn.{name}")
+    if name in ("load", "save"):
+        return getattr(_import_module("fastnn.serialization"), name)
     if name == "autocast":
         return _import_module("fastnn.amp").autocast
     if name == "default_generator":

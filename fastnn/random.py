@@ -13,14 +13,16 @@ from typing import Any
 
 import numpy as np
 
+from fastnn import tracing
 from fastnn.devices import CPU, as_device, device
 from fastnn.tensor import Tensor, _wrap
 
 _SEED_LIMIT = 2**64
 # A generator's state as 64-bit words: a mark, the seed, then Philox's counter, key and buffer, the position in
-# the buffer, and the half of a word that is kept for the next 32-bit draw, with a flag before it.
-_MARK = 0x66617374_6E6E0001
-_WORDS = 15
+# the buffer, the half of a word that is kept for the next 32-bit draw, with a flag before it, and the number of
+# draws left to kernels.
+_MARK = 0x66617374_6E6E0002
+_WORDS = 16
 
 
 class Generator:
@@ -49,6 +51,7 @@ class Generator:
             raise ValueError(f"seed must be in [-2**63, 2**64), found {seed}")
         self._seed = int(seed)
         self.numpy = np.random.Generator(np.random.Philox(key=self._seed % _SEED_LIMIT))
+        self._draw = np.array([self._seed % _SEED_LIMIT, 0], np.uint64).view(np.int64)
         return self
 
     def seed(self) -> int:
@@ -64,6 +67,14 @@ class Generator:
         """The integers 0 to n - 1 in random order, int64."""
         return self.numpy.permutation(n)
 
+    def kernel_state(self) -> np.ndarray:
+        """Names a draw to a kernel that makes its own random numbers: (seed, number of this draw), int64."""
+        if tracing.active is not None and tracing.is_mine():
+            # Each replay will name a draw of its own.
+            return tracing.drawn(self._draw.copy(), self.kernel_state)
+        self._draw[1] += 1
+        return self._draw.copy()
+
     def get_state(self) -> Tensor:
         """Where the stream stands, as a uint8 tensor for ``set_state``.
 
@@ -76,7 +87,7 @@ class Generator:
         """
         s: Any = self.numpy.bit_generator.state
         words = [_MARK, self._seed % _SEED_LIMIT, *s["state"]["counter"], *s["state"]["key"], *s["buffer"]]
-        words += [s["buffer_pos"], s["has_uint32"], s["uinteger"]]
+        words += [s["buffer_pos"], s["has_uint32"], s["uinteger"], int(self._draw[1])]
         return _wrap(np.array(words, np.uint64).view(np.uint8))
 
     def set_state(self, new_state: Tensor) -> Generator:
@@ -100,6 +111,7 @@ class Generator:
             "has_uint32": words[13],
             "uinteger": words[14],
         }
+        self._draw[1] = words[15]
         return self
 
     def clone_state(self) -> Generator:

@@ -1,7 +1,7 @@
 """``save`` and ``load``: checkpoints in PyTorch's file format, without PyTorch.
 
 A checkpoint is a zip archive with one pickle (``data.pkl``) and the memory of each tensor (``data/0``, ``data/1``,
-...). May import ``pickles``.
+...). May import ``pickles`` and ``pickle_writer``.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ import numpy as np
 
 from fastnn import pickles
 from fastnn.devices import check_device
+from fastnn.pickle_writer import Writer
 
 # Where a record begins, as PyTorch lays them, so that it can map them into memory.
 _ALIGNMENT = 64
@@ -87,7 +88,7 @@ def save(
     {'w': tensor([1., 1.]), 'epoch': 3}
     """
     data = io.BytesIO()
-    writer = pickles.Writer(data, pickle_protocol)
+    writer = Writer(data, pickle_protocol)
     writer.dump(obj)
     name = Path(f).stem if isinstance(f, (str, os.PathLike)) else "archive"
     with _opened(f, "wb") as file, zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:

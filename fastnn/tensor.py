@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn import tracing
 from fastnn.autograd import Alias, Memory, Node
 from fastnn.autograd.modes import _mode
 from fastnn.devices import CPU, check_device, device
@@ -215,6 +216,7 @@ class Tensor(Differentiable):
         if self._data.size != 1:
             count = "no values" if self._data.size == 0 else "more than one value"
             raise RuntimeError(f"Boolean value of Tensor with {count} is ambiguous")
+        tracing.stop("a number is read in Python")
         return bool(self._data.item())
 
     def __float__(self) -> _float:
@@ -250,6 +252,7 @@ class Tensor(Differentiable):
         Args:
             force: for a tensor that needs a gradient as well, rather than a RuntimeError.
         """
+        tracing.stop("a tensor is read as an array")
         if self.requires_grad and not force:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         return self._data
@@ -268,6 +271,7 @@ class Tensor(Differentiable):
 
     def __dlpack__(self, *, stream: Any = None, **options: Any) -> Any:
         """A capsule over the same memory, for other libraries' ``from_dlpack``."""
+        tracing.stop("a tensor is read as an array")
         if self.requires_grad:
             raise RuntimeError("Can't export tensors that require gradient, use tensor.detach()")
         if stream not in (None, -1):
@@ -281,10 +285,12 @@ class Tensor(Differentiable):
         """The only element, as a Python number."""
         if self._data.size != 1:
             raise ShapeError(f"a Tensor with {self._data.size} elements cannot be converted to Scalar")
+        tracing.stop("a number is read in Python")
         return self._data.item()
 
     def tolist(self) -> Any:
         """Nested lists of Python numbers."""
+        tracing.stop("numbers are read in Python")
         return self._data.tolist()
 
     # -- The same memory ------------------------------------------------------------------------
@@ -352,6 +358,7 @@ class Tensor(Differentiable):
         return self
 
     def _write(self, key: Any, values: Any) -> None:
+        tracing.stop("a tensor is written to outside the kernels")
         try:
             quiet(setitem, self._data, key, values)
         except ValueError as error:

@@ -1,29 +1,13 @@
-"""``torch.xpu``: not available. May import ``devices``."""
+"""``torch.xpu``: not available. May import ``devices`` and ``mps``."""
 
 from __future__ import annotations
 
 from typing import Any, NoReturn
 
 from fastnn.devices import check_device
+from fastnn.mps import device_count, empty_cache, is_available, manual_seed
 
-
-def is_available() -> bool:
-    """False."""
-    return False
-
-
-def device_count() -> int:
-    """0."""
-    return 0
-
-
-def manual_seed(seed: int) -> None:
-    """Nothing: there is no generator to seed."""
-    int(seed)
-
-
-def empty_cache() -> None:
-    """Nothing: there is no cache."""
+__all__ = ["device_count", "empty_cache", "is_available", "manual_seed", "synchronize"]
 
 
 def synchronize(*args: Any) -> NoReturn:

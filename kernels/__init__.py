@@ -5,45 +5,86 @@ name; ``jit`` owns compilation, caching and threads. Arguments are outputs, then
 the forward saved; a gradient is ``d`` and the name.
 """
 
+from fastnn.kernels.activation_derivative import activation_derivative
 from fastnn.kernels.activations import activation_backward, activation_forward
+from fastnn.kernels.adadelta import adadelta
+from fastnn.kernels.adagrad import adagrad
+from fastnn.kernels.adam import adam
+from fastnn.kernels.adamax import adamax
+from fastnn.kernels.asgd import asgd
+from fastnn.kernels.batch_norm import batch_norm_backward, batch_norm_forward
+from fastnn.kernels.dropout import alpha_dropout_backward, alpha_dropout_forward, dropout_backward, dropout_forward
 from fastnn.kernels.elementwise_activations import elementwise_backward, elementwise_forward
 from fastnn.kernels.embedding import embedding_backward, embedding_forward
 from fastnn.kernels.gather import gather
 from fastnn.kernels.gemm import gemm
+from fastnn.kernels.layer_norm import layer_norm_backward, layer_norm_forward
 from fastnn.kernels.linear import linear_backward, linear_forward
 from fastnn.kernels.losses import pointwise_loss
 from fastnn.kernels.multilabel_margin import multilabel_margin
+from fastnn.kernels.nadam import nadam
 from fastnn.kernels.nll_loss import nll_loss
 from fastnn.kernels.norms import power_sum, scale
-from fastnn.kernels.optimizers import adam, sgd, sgd_momentum
+from fastnn.kernels.paired_losses import paired_loss, paired_loss_gradient
+from fastnn.kernels.perceptron import perceptron_predict, perceptron_train
 from fastnn.kernels.prelu import prelu_backward, prelu_forward
+from fastnn.kernels.probabilities import probabilities, probabilities_and_error
+from fastnn.kernels.radam import radam
 from fastnn.kernels.reductions import total
+from fastnn.kernels.rmsprop import rmsprop
+from fastnn.kernels.rprop import rprop
+from fastnn.kernels.sgd import sgd, sgd_momentum
 from fastnn.kernels.softmax import softmax_backward, softmax_forward
 from fastnn.kernels.softmax_cross_entropy import softmax_cross_entropy
+from fastnn.kernels.take_rows import take_rows
 
 __all__ = [
     "activation_backward",
+    "activation_derivative",
     "activation_forward",
+    "adadelta",
+    "adagrad",
     "adam",
+    "adamax",
+    "alpha_dropout_backward",
+    "alpha_dropout_forward",
+    "asgd",
+    "batch_norm_backward",
+    "batch_norm_forward",
+    "dropout_backward",
+    "dropout_forward",
     "elementwise_backward",
     "elementwise_forward",
     "embedding_backward",
     "embedding_forward",
     "gather",
     "gemm",
+    "layer_norm_backward",
+    "layer_norm_forward",
     "linear_backward",
     "linear_forward",
     "multilabel_margin",
+    "nadam",
     "nll_loss",
+    "paired_loss",
+    "paired_loss_gradient",
+    "perceptron_predict",
+    "perceptron_train",
     "pointwise_loss",
     "power_sum",
     "prelu_backward",
     "prelu_forward",
+    "probabilities",
+    "probabilities_and_error",
+    "radam",
+    "rmsprop",
+    "rprop",
     "scale",
     "sgd",
     "sgd_momentum",
     "softmax_backward",
     "softmax_cross_entropy",
     "softmax_forward",
+    "take_rows",
     "total",
 ]

@@ -33,13 +33,13 @@ CODES = {
     "gelu": GELU, "gelu_tanh": GELU_TANH,
 }  # fmt: skip
 # What one number costs by code, in floating-point operations, to choose a thread count by.
-_COSTS = (1, 1, 2, 25, 30, 50, 40)
+COSTS = (1, 1, 2, 25, 30, 50, 40)
 
 
 @both
 def cost(code: int) -> int:
     """What one number costs, in Python and in compiled code."""
-    return _COSTS[code]
+    return COSTS[code]
 
 
 def activation_code(activation: str) -> int:
@@ -151,8 +151,8 @@ def _backward(dtype):
     return activation_backward_slice
 
 
-_FORWARD = by_dtype("activation_forward", _forward, arrays=2, integers=2, reals=1)
-_BACKWARD = by_dtype("activation_backward", _backward, arrays=3, integers=2, reals=1)
+_FORWARD = by_dtype("activation_forward", _forward, arrays=2, integers=2, reals=1, outputs=(0,))
+_BACKWARD = by_dtype("activation_backward", _backward, arrays=3, integers=2, reals=1, outputs=(0,))
 
 
 def activation_forward(out: np.ndarray, z: np.ndarray, activation: str, slope: float = 0.01) -> None:

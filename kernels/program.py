@@ -18,6 +18,9 @@ import ctypes
 import os
 import sys
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -128,12 +131,16 @@ def start() -> None:
     Under workqueue two Python threads must not launch at once, and only Python can see to that; in a
     forked child nothing may be launched.
     """
+    if not _context[RUNNER] and jit.threading_layer() in ("omp", "tbb"):
+        _context[RUNNER] = _any_runner()
+
+
+def _any_runner() -> int:
+    """The address of the runner, under any layer."""
     global _runner
-    if _context[RUNNER] or jit.threading_layer() not in ("omp", "tbb"):
-        return
     if _runner is None:
         _runner = jit.compile_callback(_run, types.void(*[types.int64] * 4), parallel=True)
-    _context[RUNNER] = int(_runner.address or 0)
+    return int(_runner.address or 0)
 
 
 def _after_fork_in_child() -> None:
@@ -155,6 +162,15 @@ def _call_runner(typingctx, runner, table, count, threads, yield_processor):
 
 
 @jit.inline
+def _run_rows(table, count):
+    for row in range(count):
+        at = table + row * ROW * 8
+        parts = integer(at, PARTS)
+        for t in range(parts):
+            call_slice(integer(at, SLICE), integer(at, BLOCK), t, parts)
+
+
+@jit.inline
 def can_run(context, threads):
     """Whether :func:`run` may be given so many threads."""
     return threads == 1 or (threads <= MOST_PARTS and integer(context, RUNNER) != 0)
@@ -164,11 +180,7 @@ def can_run(context, threads):
 def run(context, table, count, threads):
     """Run the first ``count`` rows of a table on so many threads; on one, in order, without any claims."""
     if threads == 1:
-        for row in range(count):
-            at = table + row * ROW * 8
-            parts = integer(at, PARTS)
-            for t in range(parts):
-                call_slice(integer(at, SLICE), integer(at, BLOCK), t, parts)
+        _run_rows(table, count)
     else:
         _call_runner(integer(context, RUNNER), table, count, threads, integer(context, YIELD))
 
@@ -270,3 +282,98 @@ def grow_scratch(size: int) -> None:
     raw = np.empty(size + 4096 + 64, np.uint8)
     start = -raw.ctypes.data % 64
     _scratch.array = raw[start : start + size + 4096]
+
+
+# --------------------------------------------------------------------------------------------
+# A program that Python records, and replays
+
+
+def _replay_program(runner, table, count, threads, yield_processor):
+    if threads == 1:
+        _run_rows(table, count)
+    else:
+        _call_runner(runner, table, count, threads, yield_processor)
+
+
+_REPLAY = jit.Entry(_replay_program, [types.int64] * 5, types.void)
+
+
+class Program:
+    """Launches over fixed arrays, recorded once and replayed in one call.
+
+    Inside ``with program.recording():`` kernels are called as usual but do not run. ``replay()`` then
+    runs them all, as often as it is called; what the arrays hold may change in between, and so may
+    single words of a block, by ``set_integer`` and ``set_address``.
+    """
+
+    def __init__(self) -> None:
+        self.launches: list[jit.Launch] = []
+        self.guards: list[jit.Guard] = []
+        self._table: np.ndarray = np.zeros((0, ROW), np.int64)
+        self._blocks: np.ndarray = np.zeros((0, jit.MAX_WORDS), np.int64)
+        self._waits, self._owner, self.threads = True, 0, 1
+
+    def __len__(self) -> int:
+        return len(self.launches)
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Record the launches of this thread inside the block, which do not run."""
+        self._owner = threading.get_ident()
+        with jit.recording(self._watch), jit.guarding(self.guards):
+            yield
+        self.build()
+
+    def _watch(self, kernel: jit.Kernel | None, parts: int, arrays: tuple[np.ndarray, ...], scalars: Any) -> bool:
+        if threading.get_ident() != self._owner:
+            return False
+        if kernel is None:
+            self._waits = False
+        else:
+            self.launches.append((kernel, parts, arrays, scalars, self._waits))
+            self._waits = True
+        return True
+
+    def build(self) -> None:
+        """Lay the launches out as a table and blocks, aligned to cache lines."""
+        count = len(self.launches)
+        raw = np.zeros(count * (ROW + jit.MAX_WORDS) + 16, np.int64)
+        start = -raw.ctypes.data % 128 // 8
+        self._table = raw[start : start + count * ROW].reshape(count, ROW)
+        self._blocks = raw[start + count * ROW : start + count * (ROW + jit.MAX_WORDS)].reshape(count, jit.MAX_WORDS)
+        for i, (kernel, parts, arrays, scalars, waits) in enumerate(self.launches):
+            block = self._blocks[i]
+            block[: kernel.words] = np.frombuffer(kernel.pack(*map(id, arrays), *scalars), np.int64)
+            for word, array in enumerate(arrays):
+                block[word] = array.ctypes.data
+            cut = min(parts, MOST_PARTS)
+            if cut != parts:
+                raise ValueError(f"a launch of {kernel} has {parts} parts, a program takes {MOST_PARTS}")
+            self._table[i, [SLICE, BLOCK, PARTS, WAIT]] = kernel.compile(), block.ctypes.data, parts, waits
+            self.threads = max(self.threads, parts)
+
+    def set_address(self, launch: int, word: int, address: int) -> None:
+        """Let a launch use another array of the same shape, strides and dtype; the caller keeps it alive."""
+        self._blocks[launch, word] = address
+
+    def set_integer(self, launch: int, word: int, value: int) -> None:
+        """Set a scalar of a launch, counted from the first array."""
+        self._blocks[launch, word] = value
+
+    def replay(self) -> None:
+        """Run all launches, in order; one by one where somebody watches."""
+        if not jit.show(self.launches):
+            _replay(self._table, self.threads)
+
+
+def _replay(table: np.ndarray, threads: int) -> None:
+    address, count = table.ctypes.data, len(table)
+    if threads == 1 or jit.threading_layer() == "serial":
+        _REPLAY.call(0, address, count, 1, 0)
+        return
+    start()
+    if _context[RUNNER]:
+        _REPLAY.call(_context[RUNNER], address, count, threads, _context[YIELD])
+    else:
+        with jit.exclusively():
+            _REPLAY.call(_any_runner(), address, count, threads, _context[YIELD])

@@ -46,7 +46,7 @@ def _total(dtype):
     return total_slice
 
 
-_TOTAL = by_dtype("total", _total, arrays=2, integers=1, reals=1)
+_TOTAL = by_dtype("total", _total, arrays=2, integers=1, reals=1, outputs=(0,))
 
 
 def total(out: np.ndarray, x: np.ndarray, scale: float = 1.0) -> None:

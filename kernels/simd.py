@@ -190,6 +190,22 @@ def times_power_of_two(typingctx, x, shifted):
 
 
 @intrinsic
+def power_of_two(typingctx, shifted):
+    """``2**k`` for the integer ``k`` in the low bits of ``shifted``, as above; ``k`` must give a normal number."""
+    if shifted not in _FORMATS:
+        return None
+    width, significand, bias = _FORMATS[shifted]
+
+    def codegen(context, builder, signature, values):
+        integer, kind = ir.IntType(width), values[0].type
+        one_and_a_half = builder.bitcast(kind(1.5 * 2.0**significand), integer)
+        k = builder.sub(builder.bitcast(values[0], integer), one_and_a_half)
+        return builder.bitcast(builder.shl(builder.add(k, integer(bias)), integer(significand)), kind)
+
+    return shifted(shifted), codegen
+
+
+@intrinsic
 def significand_of(typingctx, x):
     """The ``m`` of ``x = m * 2**e`` with ``sqrt(1/2) <= m < sqrt(2)``, for positive normal ``x``."""
     if x not in _FORMATS:

@@ -13,7 +13,6 @@ from fastnn.kernels.jit import (
     array_at,
     by_dtype,
     check,
-    check_output,
     inline,
     integer,
     kernel_for,
@@ -23,9 +22,20 @@ from fastnn.kernels.jit import (
     parts_for,
     real,
 )
-from fastnn.kernels.labels import as_label, check_classes, counted_labels, scan_labels
+from fastnn.kernels.labels import (
+    GRADIENT,
+    LOSSES,
+    MEAN,
+    OUT,
+    WEIGHT,
+    as_label,
+    check_classes,
+    check_outputs,
+    counted_labels,
+    scan_labels,
+)
 from fastnn.kernels.math import log
-from fastnn.kernels.reductions import COUNTED, DIVISOR, HEAD, WRONG, check_scalar, finish, finish_parts, new_work
+from fastnn.kernels.reductions import COUNTED, DIVISOR, HEAD, WRONG, finish, finish_parts, new_work
 from fastnn.kernels.rows import lanes, row_exp, row_max, row_scale, scratch, short_row
 
 # Floating-point operations per logit: what 0.2 ns are to the machine for which parts_for was tuned.
@@ -33,8 +43,8 @@ _COST = 12
 # Rows whose logarithms are taken together, a vector at a time; the unit in which the batch is cut.
 _BLOCK = 16
 
-# Bits of `wanted`: which outputs and inputs there are.
-_OUT, _LOSSES, _GRADIENT, _WEIGHT, _MEAN, _PROBABILITIES = 1, 2, 4, 8, 16, 32
+# A bit of `wanted`, beside those of `labels`.
+_PROBABILITIES = 32
 
 
 @inline
@@ -55,9 +65,9 @@ def _softmax_cross_entropy(dtype):
         labels = array(args, 4, (batch,), np.int64)
         weight = array(args, 5, (classes,), dtype)
         work = array(args, 6, (HEAD + blocks,), np.float64)
-        weighted = wanted & _WEIGHT != 0
-        with_losses, with_gradient = wanted & _LOSSES != 0, wanted & _GRADIENT != 0
-        if not scan_labels(work, labels, classes, ignored, weight, weighted, wanted & _MEAN != 0):
+        weighted = wanted & WEIGHT != 0
+        with_losses, with_gradient = wanted & LOSSES != 0, wanted & GRADIENT != 0
+        if not scan_labels(work, labels, classes, ignored, weight, weighted, wanted & MEAN != 0):
             return
         scale = dtype(1.0 / work[DIVISOR])
         totals = array_at(scratch(_BLOCK, dtype(0)), (_BLOCK,), dtype)
@@ -101,7 +111,7 @@ def _softmax_cross_entropy(dtype):
                 if with_losses:
                     losses[start + i] = loss
             work[HEAD + block] = total
-        if n == 1 and wanted & _OUT:
+        if n == 1 and wanted & OUT:
             array(args, 0, (1,), dtype)[0] = dtype(finish(work, blocks))
 
     return softmax_cross_entropy_slice
@@ -149,13 +159,13 @@ def _soft_cross_entropy(dtype):
         labels = array(args, 4, (batch,), np.int64)
         weight = array(args, 5, (classes,), dtype)
         work = array(args, 6, (HEAD + blocks,), np.float64)
-        with_losses, with_gradient = wanted & _LOSSES != 0, wanted & _GRADIENT != 0
+        with_losses, with_gradient = wanted & LOSSES != 0, wanted & GRADIENT != 0
         with_labels = wanted & _PROBABILITIES == 0
         if with_labels:
-            if not scan_labels(work, labels, classes, ignored, weight, wanted & _WEIGHT != 0, wanted & _MEAN != 0):
+            if not scan_labels(work, labels, classes, ignored, weight, wanted & WEIGHT != 0, wanted & MEAN != 0):
                 return
         else:
-            work[WRONG], work[COUNTED], work[DIVISOR] = -1.0, batch, batch if wanted & _MEAN else 1.0
+            work[WRONG], work[COUNTED], work[DIVISOR] = -1.0, batch, batch if wanted & MEAN else 1.0
         scale = dtype(1.0 / work[DIVISOR])
         first, last = part(blocks, t, n)
         for block in range(first, last):
@@ -193,14 +203,14 @@ def _soft_cross_entropy(dtype):
                 if with_losses:
                     losses[row] = loss
             work[HEAD + block] = block_total
-        if n == 1 and wanted & _OUT:
+        if n == 1 and wanted & OUT:
             array(args, 0, (1,), dtype)[0] = dtype(finish(work, blocks))
 
     return soft_cross_entropy_slice
 
 
-_KERNEL = by_dtype("softmax_cross_entropy", _softmax_cross_entropy, arrays=7, integers=4)
-_SOFT = by_dtype("soft_cross_entropy", _soft_cross_entropy, arrays=7, integers=4, reals=1)
+_KERNEL = by_dtype("softmax_cross_entropy", _softmax_cross_entropy, arrays=7, integers=4, outputs=(0, 1, 2, 6))
+_SOFT = by_dtype("soft_cross_entropy", _soft_cross_entropy, arrays=7, integers=4, reals=1, outputs=(0, 1, 2, 6))
 
 
 def softmax_cross_entropy(
@@ -246,28 +256,14 @@ def softmax_cross_entropy(
     check("logits", logits, dtype, (batch, classes))
     if with_labels:
         check_classes("target", target, batch, weight, classes, dtype)
-        wanted = _MEAN if mean else 0
     else:
         check("target", target, dtype, (batch, classes))
         if weight is not None:
             check("weight", weight, dtype, (classes,))
-        wanted = _PROBABILITIES | (_MEAN if mean else 0)
-    # An array that is not wanted is not looked at; any address will do.
-    outputs = [logits, logits, logits]
-    if out is not None:
-        check_scalar("out", out, dtype)
-        outputs[0] = out
-        wanted |= _OUT
-    if losses is not None:
-        check_output("losses", losses, dtype, (batch,))
-        outputs[1] = losses
-        wanted |= _LOSSES
-    if dlogits is not None:
-        check_output("dlogits", dlogits, dtype, (batch, classes))
-        outputs[2] = dlogits
-        wanted |= _GRADIENT
+    outputs, wanted = check_outputs(out, losses, "dlogits", dlogits, logits)
+    wanted |= (MEAN if mean else 0) | (0 if with_labels else _PROBABILITIES)
     if weight is not None:
-        wanted |= _WEIGHT
+        wanted |= WEIGHT
     elif soft:
         weight = np.ones(classes, dtype)
     else:
@@ -280,7 +276,7 @@ def softmax_cross_entropy(
         launch(kernel, parts, arrays, batch, classes, ignored, wanted, float(label_smoothing))
     else:
         launch(kernel, parts, arrays, batch, classes, ignored, wanted)
-    counted = batch if wanted & _PROBABILITIES else counted_labels(target, work, classes)
+    counted = batch if wanted & _PROBABILITIES else counted_labels(target, work, classes, ignored)
     if out is not None and parts > 1:
         finish_parts(out, work, blocks)
     return counted

@@ -409,3 +409,5 @@ for _one in OPERATIONS:
 # More of the registry, a file for each family: the cases enter themselves.
 import cases_losses  # noqa: E402, F401
 import cases_nn  # noqa: E402, F401
+import cases_normalization  # noqa: E402, F401
+import cases_optim  # noqa: E402, F401

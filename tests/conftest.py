@@ -12,6 +12,9 @@ import pytest
 
 import fastnn
 
+# Programs, not tests: test_scripts.py runs them.
+collect_ignore = ["scripts"]
+
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 
 

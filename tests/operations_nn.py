@@ -100,8 +100,8 @@ OPERATIONS_NN: list[Operation] = [
     _one("embedding_padding", lambda lib, w: lib.nn.functional.embedding(_labels(lib, [0, 2, 2, 1]), w, padding_idx=-1),
          [((3, 4),)], roundings=4, terms=True, smooth=False),
     _one("embedding_freq", lambda lib, w: lib.nn.functional.embedding(
-         _labels(lib, [0, 2, 2, 1, 2]), w, scale_grad_by_freq=True), [((3, 4),)],
-         roundings=8, terms=True, smooth=False),
+         _labels(lib, [0, 2, 2, 1, 2]), w, scale_grad_by_freq=True), [((3, 4),)], roundings=8, terms=True,
+         smooth=False),
     _one("embedding_0d", lambda lib, w: lib.nn.functional.embedding(_labels(lib, 1), w), [((3, 4),)]),
     _one("embedding_none", lambda lib, w: lib.nn.functional.embedding(
          _labels(lib, np.zeros((0, 2), np.int64)), w), [((3, 4),)]),

@@ -7,7 +7,7 @@ import importlib
 import pickle
 import sys
 import warnings
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -286,6 +286,46 @@ def test_summary_writer(monkeypatch):
     assert calls[-1][0] == "close"
     with pytest.raises(AttributeError):
         writer._missing  # noqa: B018
+
+
+def test_summary_writer_of_tensorboard_alone(monkeypatch):
+    events: list[Any] = []
+
+    def record(**fields: Any) -> SimpleNamespace:
+        return SimpleNamespace(**fields)
+
+    summary = SimpleNamespace(Value=record)
+    writer = SimpleNamespace(add_event=events.append, flush=lambda: None, close=lambda: events.append("closed"))
+    for name, members in {
+        "tensorboard": {}, "tensorboard.compat": {}, "tensorboard.summary": {}, "tensorboard.summary.writer": {},
+        "tensorboard.compat.proto": {
+            "event_pb2": SimpleNamespace(Event=record),
+            "summary_pb2": SimpleNamespace(Summary=type("Summary", (SimpleNamespace,), {"Value": summary.Value})),
+        },
+        "tensorboard.summary.writer.event_file_writer": {"EventFileWriter": lambda folder: writer},
+        "tensorboard.plugins": {}, "tensorboard.plugins.text": {},
+        "tensorboard.plugins.text.summary": {
+            "text_pb": lambda tag, text: SimpleNamespace(value=[record(metadata="m", tensor=text)])
+        },
+    }.items():  # fmt: skip
+        module = ModuleType(name)
+        vars(module).update(members)
+        monkeypatch.setitem(sys.modules, name, module)
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with fastnn.utils.tensorboard.SummaryWriter("runs/x") as w:
+        w.add_scalar("loss", fastnn.tensor(2.0), 3)
+        w.add_scalars("m", {"a": fastnn.tensor(1.0), "b": 2})
+        w.add_text("t", "hello", 1)
+        w.add_histogram("w", fastnn.tensor([0.0, 1.0, 1.0]), bins=2)
+        w.flush()
+        assert w.log_dir == "runs/x"
+    assert events.pop() == "closed"
+    values = [e.summary.value[0] for e in events]
+    assert [v.tag for v in values] == ["loss", "m/a", "m/b", "t/text_summary", "w"]
+    assert [e.step for e in events] == [3, 0, 0, 1, 0]
+    assert (values[0].simple_value, values[3].tensor) == (2.0, "hello")
+    assert values[4].histo["bucket"] == [1, 2]
+    assert (values[4].histo["num"], values[4].histo["sum"], values[4].histo["sum_squares"]) == (3, 2.0, 2.0)
 
 
 def test_versions():

@@ -22,7 +22,7 @@ from helpers import (
 from numba.core import event
 
 from fastnn import kernels
-from fastnn.kernels import activations, cache, jit, micro_kernel, optimizers, reductions, simd
+from fastnn.kernels import activations, cache, jit, micro_kernel, reductions, simd
 from fastnn.kernels.jit import FLOAT32, FLOAT64, Kernel, array, integer, launch, part, real
 
 # As attributes of the package these three names are the functions.
@@ -30,9 +30,16 @@ gather, gemm, softmax_cross_entropy = (
     sys.modules[f"fastnn.kernels.{name}"] for name in ("gather", "gemm", "softmax_cross_entropy")
 )
 linear = sys.modules["fastnn.kernels.linear"]
+# One table for each optimizer, two for SGD's.
+OPTIMIZERS = {
+    name: getattr(sys.modules[f"fastnn.kernels.{name.removesuffix('_momentum')}"], f"_{name.upper()}")
+    for name in (
+        "sgd", "sgd_momentum", "adam", "adamax", "nadam", "radam", "adagrad", "adadelta", "rmsprop", "rprop", "asgd",
+    )
+}  # fmt: skip
 TABLES = [
     activations._FORWARD, activations._BACKWARD, gather._GATHER, gemm.GEMM, linear._ACTIVATION_BIAS_BACKWARD,
-    optimizers._SGD, optimizers._SGD_MOMENTUM, optimizers._ADAM, reductions._TOTAL, softmax_cross_entropy._KERNEL,
+    *OPTIMIZERS.values(), reductions._TOTAL, softmax_cross_entropy._KERNEL, softmax_cross_entropy._SOFT,
 ]  # fmt: skip
 KERNELS = [kernel for table in TABLES for kernel in table.values()]
 
@@ -248,10 +255,20 @@ def call_everything(dtype, size):
     kernels.gemm(a.copy(), a, a.T, accumulate=True)
     kernels.softmax_cross_entropy(v.copy(), a.copy(), a, labels)
     kernels.softmax_cross_entropy(v.copy(), None, a, labels)
+    kernels.softmax_cross_entropy(v.copy(), a.copy(), a, labels, label_smoothing=0.1)
+    kernels.softmax_cross_entropy(v.copy(), a.copy(), a, a)
     kernels.sgd(v.copy(), v, lr=0.1)
-    kernels.sgd_momentum(v.copy(), v, v.copy(), lr=0.1, momentum=0.9)
+    kernels.sgd_momentum(v.copy(), v, v.copy(), step=1, lr=0.1, momentum=0.9)
     kernels.adam(v.copy(), v, v.copy(), v.copy(), step=1, lr=0.1)
     kernels.adam(v.copy(), v, v.copy(), v.copy(), v.copy(), step=1, lr=0.1)
+    for kernel in (kernels.adamax, kernels.radam):
+        kernel(v.copy(), v, v.copy(), v.copy(), step=1, lr=0.1)
+    kernels.nadam(v.copy(), v, v.copy(), v.copy(), step=1, lr=0.1, mu_product=0.5)
+    kernels.adagrad(v.copy(), v, v.copy(), step=1, lr=0.1)
+    for kernel in (kernels.adadelta, kernels.rprop):
+        kernel(v.copy(), v, v.copy(), v.copy())
+    kernels.rmsprop(v.copy(), v, v.copy(), v.copy(), v.copy())
+    kernels.asgd(v.copy(), v, v.copy(), eta=0.1, mu=0.5)
     kernels.total(np.empty(1, dtype), v)
     for data in (np.uint8, np.float32):
         kernels.gather(np.empty((size, size), np.float32), np.ones((size, size), data), labels)
@@ -338,16 +355,16 @@ def test_adam_is_vector_code(dtype):
     register = loop_register()
     if simd.vector_bytes() == 16:
         pytest.skip("LLVM finds square roots in vectors of 16 bytes no faster than one by one")
-    assembly = assembly_of(optimizers._ADAM[np.dtype(dtype)])
+    assembly = assembly_of(OPTIMIZERS["adam"][np.dtype(dtype)])
     # Adam and AMSGrad.
     assert count_packed(assembly, "sqrt", dtype, register) >= 2
     assert count_packed(assembly, "div", dtype, register) >= 2
 
 
-def test_sgd_is_vector_code():
-    register = loop_register()
-    for table in (optimizers._SGD, optimizers._SGD_MOMENTUM):
-        assert count_packed(assembly_of(table[FLOAT32]), "fn?madd|mul", np.float32, register) >= 2
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_optimizers_are_vector_code(name):
+    assembly = assembly_of(OPTIMIZERS[name][FLOAT32])
+    assert count_packed(assembly, "fn?madd|fmadd|mul", np.float32, loop_register()) >= 2
 
 
 def test_gather_is_vector_code():

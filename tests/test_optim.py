@@ -494,22 +494,6 @@ def test_state_shares_memory(lib):
     assert p.tolist() == [-2.0, -2.0]
 
 
-def test_state_cannot_be_replaced_unnoticed():
-    """PyTorch's state is the dictionary itself, fastnn's is made when asked for: writing to it must not be lost."""
-    p = fastnn.nn.Parameter(fastnn.zeros(2))
-    optimizer = fastnn.optim.SGD([p], lr=1.0, momentum=0.5)
-    p.grad = fastnn.ones(2)
-    optimizer.step()
-    with pytest.raises(TypeError):
-        optimizer.state[p]["momentum_buffer"] = fastnn.zeros(2)
-    with pytest.raises(TypeError):
-        optimizer.state[p] = {}
-    with pytest.raises(AttributeError):
-        optimizer.state = {}
-    with pytest.raises(AttributeError):
-        optimizer.state.clear()
-
-
 def test_state_of_another_shape_is_refused_before_anything_changes():
     params = parameters(fastnn)
     optimizer = make(fastnn, "adam", params)
@@ -596,38 +580,21 @@ def test_unknown_option(lib):
         lib.optim.SGD([lib.nn.Parameter(lib.ones(1))], learning_rate=0.1)
 
 
-def test_the_same_parameter_twice_is_refused():
-    """PyTorch warns, and takes two steps."""
-    p = fastnn.nn.Parameter(fastnn.ones(1))
-    with pytest.raises(ValueError, match="twice"):
-        fastnn.optim.SGD([p, p])
+def test_the_same_parameter_twice(lib):
+    """A warning, and two steps."""
+    p = lib.nn.Parameter(lib.ones(1))
+    with pytest.warns(UserWarning, match="duplicate parameters"):
+        optimizer = lib.optim.Adam([p, p], lr=0.25, eps=0.0)
+    p.grad = lib.ones(1)
+    optimizer.step()
+    assert p.item() == pytest.approx(0.5, abs=1e-6)
+    assert optimizer.state[p]["step"].item() == 2
+    assert optimizer.state_dict()["param_groups"][0]["params"] == [1, 1]
 
 
 def test_integers_cannot_be_optimized():
     with pytest.raises(TypeError, match="floating point"):
         fastnn.optim.SGD([fastnn.tensor([1])])
-
-
-def test_an_optimizer_of_ones_own():
-    """A subclass writes ``_update`` and the names of its state."""
-
-    class Signs(fastnn.optim.Optimizer):
-        _state_names = ("count",)
-
-        def __init__(self, params: Any, lr: float) -> None:
-            super().__init__(params, {"lr": lr})
-
-        def _update(self, values: Any, grads: Any, state: Any, step: int, group: Any) -> None:
-            state[0] += step
-            values -= group["lr"] * np.sign(grads)
-
-    p, q = fastnn.nn.Parameter(fastnn.zeros(2)), fastnn.tensor([[0.0]], requires_grad=True)
-    optimizer = Signs([p, q], lr=0.5)
-    for _ in range(2):
-        p.grad, q.grad = fastnn.tensor([2.0, -2.0]), fastnn.tensor([[7.0]])
-        optimizer.step()
-    assert (p.tolist(), q.tolist()) == ([-1.0, 1.0], [[-1.0]])
-    assert optimizer.state[p]["count"].tolist() == [3.0, 3.0]
 
 
 def test_nothing_is_compiled_twice():

@@ -2,7 +2,7 @@
 
 import itertools
 
-import naive
+import naive_optimizers
 import numpy as np
 import pytest
 from helpers import (
@@ -18,7 +18,9 @@ from helpers import (
     no_launch,
 )
 
-from fastnn.kernels import adam, sgd, sgd_momentum
+from fastnn import kernels
+from fastnn.kernels import adam, jit
+from fastnn.kernels.optimizers import HYPER, LR, STEP
 
 
 def buffers(size, dtype, count, seed=0):
@@ -28,74 +30,121 @@ def buffers(size, dtype, count, seed=0):
     return arrays + [rng.random(size).astype(dtype) for _ in range(count - 2)]
 
 
-SGD = [
-    {"lr": lr, "weight_decay": decay, "maximize": maximize}
-    for lr, decay, maximize in itertools.product([0.1, 0.0], [0.0, 0.3], [False, True])
-]
-MOMENTUM = [
-    {"lr": 0.1, "momentum": momentum, "dampening": dampening, "weight_decay": decay, "nesterov": nesterov,
-     "maximize": maximize}
-    for momentum, dampening, decay, nesterov, maximize in itertools.product(
-        [0.9, 0.0], [0.0, 0.4], [0.0, 0.3], [False, True], [False, True]
-    )
-]  # fmt: skip
-ADAM = [
-    {"lr": 0.01, "step": step, "betas": betas, "eps": eps, "weight_decay": decay, "maximize": maximize}
-    for step, betas, (eps, decay, maximize) in itertools.product(
-        [1, 2, 1000], [(0.9, 0.999), (0.0, 0.0), (0.5, 0.9999)], [(1e-8, 0.0, False), (1e-3, 0.3, True)]
-    )
-]  # fmt: skip
+def choices(**options):
+    """Every combination of options of which each has several values."""
+    return [dict(zip(options, values, strict=True)) for values in itertools.product(*options.values())]
+
+
+COMMON = {"weight_decay": [0.0, 0.3], "maximize": [False, True]}
+STEPPED = {"lr": [0.01], "step": [1, 2, 1000], "betas": [(0.9, 0.999), (0.0, 0.0), (0.5, 0.9999)]}
+MIXED = [{"eps": 1e-8, "weight_decay": 0.0, "maximize": False}, {"eps": 1e-3, "weight_decay": 0.3, "maximize": True}]
+ADAM = [a | b for a in choices(**STEPPED) for b in MIXED]
+DECOUPLED = [a | b | {"decoupled": True} for a in choices(**STEPPED) for b in MIXED]
+
+
+def rmsprop_with(*names):
+    """The kernel with these state arrays beside the squares."""
+
+    def rmsprop(parameters, gradients, square_avg, *others, **options):
+        return kernels.rmsprop(parameters, gradients, square_avg, **dict(zip(names, others, strict=True)), **options)
+
+    def reference(*arrays, **options):
+        return naive_optimizers.rmsprop(*arrays, centered="grad_avg" in names, **options)
+
+    return rmsprop, reference
+
+
+RMSPROP = choices(lr=[0.1], alpha=[0.99, 0.5], eps=[1e-3], **COMMON)
+RMSPROP_MOMENTUM = choices(lr=[0.1], alpha=[0.9], eps=[1e-3], momentum=[0.9], **COMMON)
 # Kernel, reference, arrays, options; the second array is the gradient, which stays as it is.
 CASES = {
-    "sgd": (sgd, naive.sgd, 2, SGD),
-    "sgd_momentum": (sgd_momentum, naive.sgd_momentum, 3, MOMENTUM),
-    "adam": (adam, naive.adam, 4, ADAM),
-    "amsgrad": (adam, naive.adam, 5, ADAM),
-}
+    "sgd": (kernels.sgd, naive_optimizers.sgd, 2, choices(lr=[0.1, 0.0], **COMMON)),
+    "sgd_momentum": (
+        kernels.sgd_momentum, naive_optimizers.sgd_momentum, 3,
+        choices(lr=[0.1], step=[1, 2], momentum=[0.9, 0.0], dampening=[0.0, 0.4], nesterov=[False, True], **COMMON),
+    ),
+    "adam": (adam, naive_optimizers.adam, 4, ADAM + DECOUPLED),
+    "amsgrad": (adam, naive_optimizers.adam, 5, ADAM),
+    "adamax": (kernels.adamax, naive_optimizers.adamax, 4, ADAM),
+    "nadam": (
+        kernels.nadam, naive_optimizers.nadam, 4,
+        [o | {"mu_product": 0.9 ** o["step"], "momentum_decay": 0.1} for o in ADAM + DECOUPLED],
+    ),
+    "radam": (kernels.radam, naive_optimizers.radam, 4, ADAM + DECOUPLED),
+    "adagrad": (
+        kernels.adagrad, naive_optimizers.adagrad, 3,
+        choices(lr=[0.1], step=[1, 5], lr_decay=[0.0, 0.2], eps=[1e-10, 1e-3], **COMMON),
+    ),
+    "adadelta": (
+        kernels.adadelta, naive_optimizers.adadelta, 4, choices(lr=[1.0], rho=[0.9, 0.0], eps=[1e-6, 1e-2], **COMMON)
+    ),
+    "rmsprop": (*rmsprop_with(), 3, RMSPROP),
+    "rmsprop_momentum": (*rmsprop_with("momentum_buffer"), 4, RMSPROP_MOMENTUM),
+    "rmsprop_centered": (*rmsprop_with("grad_avg"), 4, RMSPROP),
+    "rmsprop_both": (*rmsprop_with("momentum_buffer", "grad_avg"), 5, RMSPROP_MOMENTUM),
+    "rprop": (
+        kernels.rprop, naive_optimizers.rprop, 4,
+        choices(etas=[(0.5, 1.2), (0.3, 2.0)], step_sizes=[(1e-6, 50.0), (0.2, 0.6)], maximize=[False, True]),
+    ),
+    "asgd": (
+        kernels.asgd, naive_optimizers.asgd, 3, choices(eta=[0.1], mu=[1.0, 0.25], lambd=[1e-4, 0.2], **COMMON)
+    ),
+}  # fmt: skip
 
 
-def assert_step(kernel, reference, arrays, options, roundings=8):
-    """One step in place: new values, an untouched gradient."""
-    dtype = arrays[0].dtype.type
+def for_case(name, arrays):
+    """Arrays that the rule may have: a mean gradient whose square is below the mean of the squares."""
+    if name in ("rmsprop_centered", "rmsprop_both"):
+        arrays[2] += 1
+        arrays[-1] *= 0.5
+    return arrays
+
+
+def made(name, size, dtype, seed=0):
+    """Arrays for a case."""
+    return for_case(name, buffers(size, dtype, CASES[name][2], seed))
+
+
+def assert_step(name, arrays, options, roundings=8):
+    """One step in place: new values, an untouched gradient.
+
+    A rounding of an operand counts as much as the operand sways the result, which a small change of it tells.
+    """
+    kernel, reference, *_ = CASES[name]
     before = [a.copy() for a in arrays]
     expected = reference(*before, **options)
-    expected = expected if isinstance(expected, tuple) else (expected,)
     kernel(*arrays, **options)
     assert_same_bits(arrays[1], before[1])
-    p, _, *state = arrays
-    size = np.abs(before[1]).astype(np.float64) + options.get("weight_decay", 0) * np.abs(before[0])
-    # A moment is a sum of the old one and the gradient, or its square.
-    for number, (new, old, right) in enumerate(zip(state, before[2:], expected[1:], strict=False)):
-        size_here = size**2 if number else size
-        assert_close(new, right, dtype, roundings=roundings, magnitude=np.abs(old) + np.abs(right) + size_here)
-    if reference is naive.adam:
-        # A cancelled first moment has the absolute error of its terms.
-        beta1, beta2 = (beta ** options["step"] for beta in options["betas"])
-        largest = expected[2] if expected[3] is None else expected[3]
-        step = options["lr"] * (before[2] + size) / (1 - beta1) / (np.sqrt(largest / (1 - beta2)) + options["eps"])
-    else:
-        step = options["lr"] * (2 * size + sum(np.abs(a).astype(np.float64) for a in before[2:]))
-    assert_close(p, expected[0], dtype, roundings=roundings, magnitude=np.abs(before[0]) + step)
+    exact = [a.astype(np.float64) for a in before]
+    sizes = [np.abs(a) for a in exact]
+    sizes[1] = sizes[1] + options.get("weight_decay", 0) * sizes[0] / options.get("grad_scale", [1.0])[0]
+    magnitudes = [np.abs(old) + np.abs(new) for old, new in zip([exact[0], *exact[2:]], expected, strict=True)]
+    change = 1e-3
+    for which in range(1, len(exact)):
+        moved = [a + change * sizes[i] if i == which else a for i, a in enumerate(exact)]
+        for magnitude, new, other in zip(magnitudes, expected, reference(*moved, **options), strict=True):
+            magnitude += np.abs(other - new) / change
+    for found, right, magnitude in zip([arrays[0], *arrays[2:]], expected, magnitudes, strict=True):
+        assert_close(found, right, found.dtype.type, roundings=roundings, magnitude=magnitude)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", CASES)
 def test_options(dtype, name):
-    kernel, reference, count, options = CASES[name]
-    for choice in options:
-        assert_step(kernel, reference, buffers(67, dtype, count), choice)
+    for choice in CASES[name][3]:
+        assert_step(name, made(name, 67, dtype), choice)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("size", SIZES)
 def test_sizes_and_the_bytes_around(dtype, name, size):
-    kernel, reference, count, options = CASES[name]
+    *_, count, options = CASES[name]
     canaries = [Canary((size,), dtype) for _ in range(count)]
-    for canary, values in zip(canaries, buffers(size, dtype, count), strict=True):
+    for canary, values in zip(canaries, made(name, size, dtype), strict=True):
         canary.array[...] = values
     with cut_in(3):
-        assert_step(kernel, reference, [canary.array for canary in canaries], options[-1])
+        assert_step(name, [canary.array for canary in canaries], options[-1])
     for canary in canaries:
         canary.check()
 
@@ -103,14 +152,14 @@ def test_sizes_and_the_bytes_around(dtype, name, size):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", CASES)
 def test_ten_steps_from_zero(dtype, name):
-    kernel, reference, count, options = CASES[name]
+    *_, count, options = CASES[name]
     arrays = buffers(33, dtype, count)
     for a in arrays[2:]:
         a[...] = 0
     for step in range(1, 11):
         arrays[1][...] = np.random.default_rng(step).standard_normal(33)
         choice = options[0] | ({"step": step} if "step" in options[0] else {})
-        assert_step(kernel, reference, arrays, choice)
+        assert_step(name, arrays, choice)
 
 
 def test_first_step_of_adam_is_the_learning_rate():
@@ -127,20 +176,20 @@ def test_nan_and_infinity_come_out(dtype, name):
     values = np.array([np.nan, np.inf, -np.inf, 1.0, -2.0], dtype)
     options = [options[0], options[-1]]
     for which, choice in itertools.product(range(count), options):
-        arrays = buffers(55, dtype, count)
+        arrays = made(name, 55, dtype)
         arrays[which][:50] = np.repeat(values if which < 2 else np.abs(values), 10)
         before = [a.copy() for a in arrays]
         with np.errstate(invalid="ignore", over="ignore"):
             expected = reference(*before, **choice)
-        expected = expected if isinstance(expected, tuple) else (expected,)
         kernel(*arrays, **choice)
-        for found, right in zip([arrays[0], *arrays[2:]], expected, strict=False):
+        for found, right in zip([arrays[0], *arrays[2:]], expected, strict=True):
             np.testing.assert_array_equal(np.isnan(found), np.isnan(right))
             np.testing.assert_array_equal(found[np.isinf(right)], right[np.isinf(right)])
 
 
-@pytest.mark.parametrize("name", CASES)
-def test_a_gradient_whose_square_overflows_stops_adam_without_nan(name):
+# A centred variance is a difference of infinities then, in PyTorch as well.
+@pytest.mark.parametrize("name", [name for name in CASES if name not in ("rmsprop_centered", "rmsprop_both")])
+def test_a_gradient_whose_square_overflows_makes_no_nan(name):
     kernel, _, count, options = CASES[name]
     arrays = [np.full(67, value, np.float32) for value in (1.0, 1e30, 0.0, 0.0, 0.0)[:count]]
     kernel(*arrays, **options[0])
@@ -167,10 +216,9 @@ def test_zero_gradient_of_adam_moves_nothing(dtype):
 @pytest.mark.parametrize("name", CASES)
 @pytest.mark.parametrize("side", ["start", "end"])
 def test_nothing_outside_the_arrays_is_touched(dtype, name, side):
-    kernel, reference, count, options = CASES[name]
     for size in (1, 16, 67):
         with cut_in(2):
-            assert_step(kernel, reference, [guarded(a, side) for a in buffers(size, dtype, count)], options[0])
+            assert_step(name, [guarded(a, side) for a in made(name, size, dtype)], CASES[name][3][0])
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -187,16 +235,63 @@ def test_same_bits_in_any_parts(dtype, name):
     assert_same_bits_in_any_parts(run)
 
 
-ARGUMENTS = ["parameters", "gradients", "velocity", "exp_avg", "exp_avg_sq", "max_exp_avg_sq"]
-TAKEN = {"sgd": [0, 1], "sgd_momentum": [0, 1, 2], "adam": [0, 1, 3, 4], "amsgrad": [0, 1, 3, 4, 5]}
+STATE = {
+    "sgd": [], "sgd_momentum": ["velocity"], "adam": ["exp_avg", "exp_avg_sq"],
+    "amsgrad": ["exp_avg", "exp_avg_sq", "max_exp_avg_sq"], "adamax": ["exp_avg", "exp_inf"],
+    "nadam": ["exp_avg", "exp_avg_sq"], "radam": ["exp_avg", "exp_avg_sq"], "adagrad": ["sum_of_squares"],
+    "adadelta": ["square_avg", "acc_delta"], "rmsprop": ["square_avg"], "rprop": ["previous", "step_size"],
+    "rmsprop_both": ["square_avg", "momentum_buffer", "grad_avg"], "asgd": ["average"],
+}  # fmt: skip
+KERNELS = {name: kernels.rmsprop if name.startswith("rmsprop") else CASES[name][0] for name in STATE}
+
+
+def arguments(name, dtype=np.float32):
+    """Good arguments of a kernel by name."""
+    names = ["parameters", "gradients", *STATE[name]]
+    return dict(zip(names, buffers(5, dtype, len(names)), strict=True)) | CASES[name][3][0]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize(("name", "which"), [(name, which) for name in CASES for which in TAKEN[name]])
+@pytest.mark.parametrize(
+    ("name", "which"), [(name, which) for name in STATE for which in ["parameters", "gradients", *STATE[name]]]
+)
 def test_wrong_arrays_are_refused(dtype, name, which):
-    kernel, _, count, options = CASES[name]
-    arrays = dict(zip([ARGUMENTS[i] for i in TAKEN[name]], buffers(5, dtype, count), strict=True))
-    assert_refuses(kernel, arrays | options[0], ARGUMENTS[which], output=which != 1)
+    assert_refuses(KERNELS[name], arguments(name, dtype), which, output=which != "gradients")
+
+
+@pytest.mark.parametrize("name", STATE)
+def test_wrong_arrays_of_scalars_are_refused(name):
+    good = arguments(name) | {"hyper": np.zeros(HYPER), "grad_scale": np.ones(1)}
+    assert_refuses(KERNELS[name], good, "hyper", output=True)
+    assert_refuses(KERNELS[name], good, "grad_scale", except_for=("every other row", "reversed", "broadcast"))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("name", CASES)
+def test_gradients_are_scaled(dtype, name):
+    """By what stands in an array of one number, as clipping by the norm leaves it there."""
+    for choice in CASES[name][3][:: max(1, len(CASES[name][3]) // 3)]:
+        assert_step(name, made(name, 35, dtype), choice | {"grad_scale": np.array([0.37])})
+
+
+@pytest.mark.parametrize("name", ["sgd_momentum", "adam", "amsgrad", "adamax", "radam", "adagrad"])
+def test_a_launch_is_replayed_with_other_scalars(name):
+    """The learning rate and the count of steps are read from the array ``hyper`` at each launch."""
+    kernel, *_, options = CASES[name]
+    seen, hyper = [], np.zeros(HYPER)
+    choice = options[-1] | {"step": 1, "lr": 0.01}
+    first, second = made(name, 20, np.float32), made(name, 20, np.float32)
+    with jit.recording(lambda *launched: seen.append(launched)):
+        kernel(*first, **choice, hyper=hyper)
+    [(launched, parts, arrays, scalars)] = seen
+    assert (hyper[LR], hyper[STEP]) == (0.01, 1)
+    for step in (2, 3):
+        hyper[LR], hyper[STEP] = 0.01 / step, step
+        jit.launch(launched, parts, arrays, *scalars)
+    for step in (1, 2, 3):
+        kernel(*second, **choice | {"step": step, "lr": 0.01 / step})
+    for a, b in zip(first, second, strict=True):
+        assert_same_bits(a, b)
 
 
 def test_a_read_only_gradient_is_fine():
@@ -217,13 +312,16 @@ def test_a_read_only_gradient_is_fine():
         ("adam", {"betas": (0.9, -0.1)}, ValueError, "betas must be"),
         ("adam", {"betas": (0.9, float("nan"))}, ValueError, "betas must be"),
         ("adam", {"eps": "small"}, TypeError, "scalar argument"),
+        *[(name, {"step": 0}, ValueError, "step must be") for name in ("sgd_momentum", "nadam", "radam", "adagrad")],
+        *[(name, {"betas": (0.9, 1.0)}, ValueError, "betas must be") for name in ("adamax", "nadam", "radam")],
+        ("rprop", {"etas": (0.5, None)}, TypeError, "scalar argument of rprop.float32"),
     ],
 )
 def test_wrong_options_are_refused(name, options, exception, message):
-    kernel, _, count, choices = CASES[name]
+    kernel, _, count, good = CASES[name]
     arrays = buffers(5, np.float32, count)
     before = [a.copy() for a in arrays]
     with no_launch(), pytest.raises(exception, match=message):
-        kernel(*arrays, **choices[0] | options)
+        kernel(*arrays, **good[0] | options)
     for a, b in zip(arrays, before, strict=True):
         assert_same_bits(a, b)

@@ -17,7 +17,7 @@ def test_there_are_examples():
 def test_example_runs(block, capsys):
     exec(compile(block, "README.md", "exec"), {})
     printed = capsys.readouterr().out
-    if "print(" in block:
+    if "print(f" in block:
         accuracy = float(printed.rstrip("%\n"))
         assert accuracy > 94
 

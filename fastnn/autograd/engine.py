@@ -178,6 +178,8 @@ class ResultNode(Node):
 
     __slots__ = ("result",)
 
+    result: Any
+
     def attach(self, result: Tensor) -> Tensor:
         """Remember the result of the operation, and that it must not change; return it."""
         # Without the tensor, which holds this node: a cycle would outlive its last user.

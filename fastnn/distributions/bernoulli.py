@@ -29,7 +29,7 @@ class Bernoulli(Distribution):
     arg_constraints: ClassVar[dict[str, Constraint]] = {
         "probs": constraints.unit_interval, "logits": constraints.real,
     }  # fmt: skip
-    support = constraints.boolean
+    support: Constraint = constraints.boolean
     has_enumerate_support = True
 
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
@@ -82,8 +82,8 @@ class Bernoulli(Distribution):
         return _softplus(self.logits) - self.logits * self.probs
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
-        kind = (self.__dict__.get("probs", self.__dict__.get("logits"))).dtype
-        values = fastnn.arange(2, dtype=kind).reshape(2, *[1] * len(self._batch_shape))
+        given = self.__dict__["probs" if "probs" in self.__dict__ else "logits"]
+        values = fastnn.arange(2, dtype=given.dtype).reshape(2, *[1] * len(self._batch_shape))
         return values.expand(2, *self._batch_shape) if expand else values
 
 

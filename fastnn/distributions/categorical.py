@@ -62,7 +62,7 @@ class Categorical(Distribution):
         return fastnn.Size((*self._batch_shape, self._num_events))
 
     @property
-    def support(self) -> Constraint:
+    def support(self) -> Constraint:  # type: ignore[override]  # read, never set
         return constraints.integer_interval(0, self._num_events - 1)
 
     @property

@@ -31,7 +31,7 @@ class Dirichlet(Distribution):
     arg_constraints: ClassVar[dict[str, Constraint]] = {
         "concentration": constraints.independent(constraints.positive, 1)
     }
-    support = constraints.simplex
+    support: Constraint = constraints.simplex
 
     def __init__(self, concentration: Tensor, validate_args: bool | None = None) -> None:
         if concentration.dim() < 1:
@@ -47,7 +47,7 @@ class Dirichlet(Distribution):
     def mode(self) -> Tensor:
         above = (self.concentration - 1).clamp(min=0)
         mode = above / above.sum(-1, keepdim=True)
-        flat = (self.concentration < 1)._data.all(-1)
+        flat = np.asarray((self.concentration._data < 1).all(-1))
         # Without a peak inside, the corner of the largest exponent.
         corners = np.eye(self._event_shape[0], dtype=mode._data.dtype)[self.concentration._data.argmax(-1)]
         return _wrap(np.where(flat[..., None], corners, mode.detach()._data)) if flat.any() else mode

@@ -48,6 +48,8 @@ class Distribution:
     has_rsample = False
     has_enumerate_support = False
     arg_constraints: ClassVar[dict[str, Constraint]] = {}
+    # The values that can be drawn; a property where that depends on the parameters.
+    support: Constraint
     _validate_args: bool = __debug__
 
     def __init__(
@@ -85,11 +87,6 @@ class Distribution:
     def event_shape(self) -> Size:
         """The shape of what one distribution draws."""
         return self._event_shape
-
-    @property
-    def support(self) -> Constraint:
-        """The values that can be drawn."""
-        raise NotImplementedError
 
     @property
     def mean(self) -> Tensor:

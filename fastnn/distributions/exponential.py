@@ -22,7 +22,7 @@ class Exponential(Distribution):
     """
 
     arg_constraints: ClassVar[dict[str, Constraint]] = {"rate": constraints.positive}
-    support = constraints.nonnegative
+    support: Constraint = constraints.nonnegative
     has_rsample = True
 
     def __init__(self, rate: Any, validate_args: bool | None = None) -> None:

@@ -37,7 +37,7 @@ class Gamma(Distribution):
     arg_constraints: ClassVar[dict[str, Constraint]] = {
         "concentration": constraints.positive, "rate": constraints.positive,
     }  # fmt: skip
-    support = constraints.nonnegative
+    support: Constraint = constraints.nonnegative
 
     def __init__(self, concentration: Any, rate: Any, validate_args: bool | None = None) -> None:
         self.concentration, self.rate = broadcast_all(concentration, rate)

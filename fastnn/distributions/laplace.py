@@ -1,17 +1,16 @@
-"""The Laplace distribution. May import ``distribution``."""
+"""The Laplace distribution. May import ``distribution`` and ``symmetric``."""
 
 from __future__ import annotations
 
 import math
-from typing import Any, ClassVar
+from typing import Any
 
-from fastnn.distributions import constraints
-from fastnn.distributions.constraints import Constraint
-from fastnn.distributions.distribution import Distribution, broadcast_all, draw
+from fastnn.distributions.distribution import draw
+from fastnn.distributions.symmetric import Symmetric
 from fastnn.tensor import Tensor
 
 
-class Laplace(Distribution):
+class Laplace(Symmetric):
     """Numbers with density ``exp(-|x - loc| / scale) / (2 scale)``.
 
     Args:
@@ -22,22 +21,6 @@ class Laplace(Distribution):
     >>> Laplace(0.0, 1.0).variance
     tensor(2.)
     """
-
-    arg_constraints: ClassVar[dict[str, Constraint]] = {"loc": constraints.real, "scale": constraints.positive}
-    support = constraints.real
-    has_rsample = True
-
-    def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
-        self.loc, self.scale = broadcast_all(loc, scale)
-        super().__init__(self.loc.shape, validate_args=validate_args)
-
-    @property
-    def mean(self) -> Tensor:
-        return self.loc
-
-    @property
-    def mode(self) -> Tensor:
-        return self.loc
 
     @property
     def variance(self) -> Tensor:

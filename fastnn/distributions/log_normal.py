@@ -23,7 +23,7 @@ class LogNormal(Normal):
     """
 
     arg_constraints: ClassVar[dict[str, Constraint]] = {"loc": constraints.real, "scale": constraints.positive}
-    support = constraints.positive
+    support: Constraint = constraints.positive
 
     @property
     def base_dist(self) -> Normal:

@@ -27,7 +27,7 @@ class OneHotCategorical(Distribution):
     """
 
     arg_constraints: ClassVar[dict[str, Constraint]] = {"probs": constraints.simplex, "logits": constraints.real_vector}
-    support = constraints.one_hot
+    support: Constraint = constraints.one_hot
     has_enumerate_support = True
 
     def __init__(

@@ -24,7 +24,7 @@ class Poisson(Distribution):
     """
 
     arg_constraints: ClassVar[dict[str, Constraint]] = {"rate": constraints.nonnegative}
-    support = constraints.nonnegative_integer
+    support: Constraint = constraints.nonnegative_integer
 
     def __init__(self, rate: Any, validate_args: bool | None = None) -> None:
         (self.rate,) = broadcast_all(rate)

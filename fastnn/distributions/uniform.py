@@ -32,7 +32,7 @@ class Uniform(Distribution):
             raise ValueError(f"Uniform is not defined when low>= high, found low {self.low} and high {self.high}")
 
     @property
-    def support(self) -> Constraint:
+    def support(self) -> Constraint:  # type: ignore[override]  # read, never set
         return constraints.interval(self.low, self.high)
 
     @property

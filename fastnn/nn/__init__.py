@@ -5,6 +5,7 @@ from fastnn.nn.activation import GELU, LeakyReLU, ReLU, Sigmoid, Tanh
 from fastnn.nn.container import ModuleDict, ModuleList, Sequential
 from fastnn.nn.data_parallel import DataParallel
 from fastnn.nn.distance import CosineSimilarity, PairwiseDistance
+from fastnn.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout
 from fastnn.nn.elementwise_activations import (
     CELU,
     ELU,
@@ -56,6 +57,7 @@ from fastnn.nn.loss_pairs import (
     TripletMarginWithDistanceLoss,
 )
 from fastnn.nn.module import Module
+from fastnn.nn.normalization import BatchNorm1d, GroupNorm, InstanceNorm1d, LayerNorm, RMSNorm
 from fastnn.nn.parameter import Buffer, Parameter, UninitializedParameter
 from fastnn.nn.parameter_container import ParameterDict, ParameterList
 from fastnn.nn.softmax import LogSoftmax, Softmax, Softmax2d, Softmin
@@ -66,18 +68,26 @@ __all__ = [
     "GELU",
     "GLU",
     "SELU",
+    "AlphaDropout",
     "BCELoss",
     "BCEWithLogitsLoss",
+    "BatchNorm1d",
     "Bilinear",
     "Buffer",
     "CosineEmbeddingLoss",
     "CosineSimilarity",
     "CrossEntropyLoss",
     "DataParallel",
+    "Dropout",
+    "Dropout1d",
+    "Dropout2d",
+    "Dropout3d",
     "Embedding",
     "EmbeddingBag",
+    "FeatureAlphaDropout",
     "Flatten",
     "GaussianNLLLoss",
+    "GroupNorm",
     "Hardshrink",
     "Hardsigmoid",
     "Hardswish",
@@ -85,8 +95,10 @@ __all__ = [
     "HingeEmbeddingLoss",
     "HuberLoss",
     "Identity",
+    "InstanceNorm1d",
     "KLDivLoss",
     "L1Loss",
+    "LayerNorm",
     "LazyLinear",
     "LeakyReLU",
     "Linear",
@@ -108,6 +120,7 @@ __all__ = [
     "ParameterDict",
     "ParameterList",
     "PoissonNLLLoss",
+    "RMSNorm",
     "RReLU",
     "ReLU",
     "ReLU6",

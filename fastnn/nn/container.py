@@ -1,7 +1,7 @@
-"""Sequential: modules one after the other, each linear layer fused with the activation behind it.
+"""Sequential: modules one after the other, linear layers and normalisations fused with what stands behind them.
 
-Beside it are the list and the dictionary of modules. May import ``activation``, ``functional``, ``hooks``,
-``linear`` and ``module``.
+Beside it are the list and the dictionary of modules. May import ``activation``, ``dropout``, ``functional``,
+``hooks``, ``linear``, ``normalization`` and ``module``.
 """
 
 from __future__ import annotations
@@ -14,9 +14,12 @@ from typing import Any, overload
 
 from fastnn.nn import functional
 from fastnn.nn.activation import _Activation
+from fastnn.nn.dropout import Dropout
 from fastnn.nn.hooks import EVERYWHERE
 from fastnn.nn.linear import Linear
 from fastnn.nn.module import Module
+from fastnn.nn.normalization import BatchNorm1d, LayerNorm
+from fastnn.tensor import Tensor
 
 
 class Sequential(Module):
@@ -53,6 +56,8 @@ class Sequential(Module):
             ):
                 input = functional.linear_activation(input, module.weight, module.bias, *follower.fused())
                 position += 2
+            elif follower is not None and isinstance(module, _NORMS) and _runs(module, *_NORMS_RUN):
+                input, position = _normalized(module, input, modules, position + 1)
             else:
                 input = module(input)  # type: ignore[misc]  # a None in here is the user's, and fails as in PyTorch
                 position += 1
@@ -152,11 +157,33 @@ def _renumber(holder: Module, modules: Iterable[Module | None]) -> None:
     holder._modules = dict(zip(map(str, range(1 << 62)), modules, strict=False))
 
 
-def _runs(module: Module, forward: Callable[..., Any]) -> bool:
-    """Whether calling the module runs this function, and none that the user has put in its place."""
+def _normalized(norm: Any, input: Any, modules: list[Any], position: int) -> tuple[Any, int]:
+    """A normalisation with the activation and the dropout that stand from ``position`` on; where those end."""
+    activation, slope, p = "none", 0.01, 0.0
+    follower = modules[position]
+    if isinstance(follower, _Activation) and _runs(follower, _ACTIVATION):
+        activation, slope = follower.fused()
+        position += 1
+        follower = modules[position] if position < len(modules) else None
+    if (
+        type(follower) is Dropout
+        and _runs(follower, _DROPOUT)
+        and isinstance(input, Tensor)
+        # In more dimensions the channels of batch normalisation are moved, and with them would be the mask.
+        and (input._data.ndim == 2 or isinstance(norm, LayerNorm))
+    ):
+        p = follower.p if follower.training else 0.0
+        position += 1
+    if activation == "none" and not p:
+        return norm(input), position
+    return norm._fused(input, activation, slope, p), position
+
+
+def _runs(module: Module, *forward: Callable[..., Any]) -> bool:
+    """Whether calling the module runs one of these functions, and none that the user has put in its place."""
     kind = type(module)
     return (
-        kind.forward is forward
+        kind.forward in forward
         and kind.__call__ is _CALL
         and "forward" not in module.__dict__
         and not module._hooked
@@ -165,7 +192,9 @@ def _runs(module: Module, forward: Callable[..., Any]) -> bool:
 
 
 # Taken down at import: a program may replace those of a class later.
-_CALL, _LINEAR, _ACTIVATION = Module.__call__, Linear.forward, _Activation.forward
+_CALL, _LINEAR, _ACTIVATION, _DROPOUT = Module.__call__, Linear.forward, _Activation.forward, Dropout.forward
+_NORMS = (BatchNorm1d, LayerNorm)
+_NORMS_RUN = BatchNorm1d.forward, LayerNorm.forward
 
 
 class ModuleList(Module):

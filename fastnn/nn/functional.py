@@ -59,6 +59,7 @@ from fastnn.nn.functional_class_losses import (
     multilabel_soft_margin_loss,
     nll_loss,
 )
+from fastnn.nn.functional_dropout import alpha_dropout, dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
 from fastnn.nn.functional_embedding import embedding, embedding_bag, one_hot
 from fastnn.nn.functional_losses import (
     binary_cross_entropy,
@@ -73,6 +74,7 @@ from fastnn.nn.functional_losses import (
     smooth_l1_loss,
     soft_margin_loss,
 )
+from fastnn.nn.functional_normalization import batch_norm, group_norm, instance_norm, layer_norm, rms_norm
 from fastnn.nn.functional_pair_losses import (
     cosine_embedding_loss,
     margin_ranking_loss,
@@ -81,7 +83,7 @@ from fastnn.nn.functional_pair_losses import (
 )
 from fastnn.nn.functional_softmax import gumbel_softmax, log_softmax, softmax, softmin
 from fastnn.nn.functional_vectors import cosine_similarity, normalize, pad, pairwise_distance, pdist
-from fastnn.nn.parameter import Parameter
+from fastnn.nn.gradients import _finish_gradient, _gradient_place
 from fastnn.ops.products import matmul
 from fastnn.tensor import Tensor, _recorded, _wrap
 
@@ -189,33 +191,6 @@ def linear_activation(
     return _wrap(result, node) if activation == "none" else node.guard(_wrap(result, node))
 
 
-def _gradient_place(tensor: Tensor, shape: tuple[int, ...]) -> tuple[np.ndarray | None, bool, bool]:
-    """Where a kernel is to write the gradient of ``tensor``, whether to add to it, and whether it belongs there.
-
-    The place in the flat buffer where that lies as the kernel writes, otherwise a new array. For a
-    matrix the kernel's view is the transpose. None where no gradient is wanted.
-    """
-    if not tensor._requires_grad:
-        return None, False, False
-    if isinstance(tensor, Parameter):
-        target = tensor._grad_target()
-        if target is not None:
-            array, accumulate = target
-            view = array.T
-            if view.ndim == 1 or view.strides[1] == view.itemsize:
-                return view, accumulate, True
-    return np.empty(shape, tensor._data.dtype), False, False
-
-
-def _finish_gradient(tensor: Tensor, array: np.ndarray | None, in_place: bool) -> Tensor | None:
-    """The gradient to hand on, or None where the kernel has written it into its place."""
-    if array is None:
-        return None
-    if in_place:
-        assert isinstance(tensor, Parameter)
-        tensor._grad_written()
-        return None
-    return _wrap(array)
 
 
 # -- Bilinear --------------------------------------------------------------------------------

@@ -18,6 +18,10 @@ __all__ = ["IncompatibleKeys", "Module"]
 Self = TypeVar("Self", bound="Module")
 
 
+# Counts assignments to attributes of modules, so that whoever relies on them knows when to look again.
+changes = [0]
+
+
 class Module(Hooked, Stateful):
     """A part of a model: parameters, buffers and other modules, and a ``forward`` that uses them.
 
@@ -66,6 +70,7 @@ class Module(Hooked, Stateful):
     # -- Attributes ---------------------------------------------------------------------------
 
     def __setattr__(self, name: str, value: Any) -> None:
+        changes[0] += 1
         registries = self.__dict__
         if "_parameters" not in registries:
             for kind, label in ((Parameter, "parameters"), (Module, "module"), (Buffer, "buffer")):

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn import tracing
 from fastnn.autograd import Memory
 from fastnn.autograd.modes import _mode
 from fastnn.devices import check_device
@@ -96,6 +97,16 @@ class Parameter(Tensor):
             return None
         return self._grad_place, False
 
+    def _grad_is_free(self) -> bool:
+        """Whether the gradient's place may be written over at once: nobody else holds what lies there."""
+        place, grad = self._grad_place, self._grad
+        if place is None:
+            return False
+        # `place` is one reference more.
+        if grad is None:
+            return _references(self) == _UNSHARED + 1
+        return grad._data is place and sys.getrefcount(grad) == _OWN and _references(self) == _UNSHARED + 2
+
     def _grad_written(self) -> None:
         if self._grad is None:
             assert self._grad_place is not None
@@ -109,6 +120,7 @@ class Parameter(Tensor):
             super()._accumulate_grad(grad)
             return
         array, accumulate = target
+        tracing.stop("a gradient is added up outside the kernels")
         if accumulate:
             array += grad._data
         else:
@@ -251,3 +263,12 @@ def _references(holder: Any) -> int:
 
 # Counted, not known: how many references the call itself adds depends on the version of Python.
 _UNSHARED = _references(SimpleNamespace(_grad_place=np.zeros(1)))
+
+
+def _own_references(holder: Any) -> int:
+    grad = holder._grad
+    return sys.getrefcount(grad)
+
+
+# The same for the gradient's tensor, as `_grad_is_free` counts them.
+_OWN = _own_references(SimpleNamespace(_grad=SimpleNamespace()))

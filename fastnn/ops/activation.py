@@ -88,10 +88,10 @@ cosine_similarity, pairwise_distance, pdist = (
 
 def dropout(input: Tensor, p: float, train: bool) -> Tensor:
     """Elements set to 0 with probability p, the others divided by ``1 - p``; in training only."""
-    return functional.dropout(input, p, train)  # type: ignore[attr-defined]
+    return functional.dropout(input, p, train)
 
 
-# Losses and layers that `torch` has under their own names as well.
+# Functions of `nn.functional` that `torch` has as well.
 for _name in (
     "alpha_dropout", "binary_cross_entropy_with_logits", "cosine_embedding_loss", "embedding", "embedding_bag",
     "hinge_embedding_loss", "kl_div", "layer_norm", "margin_ranking_loss", "poisson_nll_loss", "rms_norm",

@@ -18,8 +18,7 @@ __all__ = [
     "std_mean", "sum", "var", "var_mean",
 ]  # fmt: skip
 
-
-# NumPy's own annotation knows too few of its forms.
+# NumPy's stubs know `keepdims` as a literal only.
 _ADD: Any = np.add.reduce
 _MULTIPLY: Any = np.multiply.reduce
 
@@ -336,7 +335,7 @@ def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
     """How many elements are not zero."""
     check_tensor("input", input)
     axes = reduced(dim, input._data.ndim)
-    return _wrap(np.asarray(np.add.reduce(input._data != 0, axis=axes, dtype=np.int64), np.int64))
+    return _wrap(np.asarray(_ADD(input._data != 0, axis=axes, dtype=np.int64), np.int64))
 
 
 IN_PLACE = ("cumprod", "cumsum")

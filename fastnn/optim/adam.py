@@ -1,4 +1,4 @@
-"""Adam. May import ``optimizer`` and ``fastnn.kernels``."""
+"""Adam. May import ``elementwise`` and ``fastnn.kernels``."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 
 from fastnn import kernels
-from fastnn.optim.optimizer import Optimizer
+from fastnn.optim.elementwise import Elementwise
+from fastnn.tensor import Tensor
 
 
-class Adam(Optimizer):
+class Adam(Elementwise):
     """Adam (D. P. Kingma and J. Ba, arXiv:1412.6980), with PyTorch's defaults.
 
     ``m += (1 - beta1) (g - m)``, ``v = beta2 v + (1 - beta2) g**2``,
@@ -25,6 +26,10 @@ class Adam(Optimizer):
         weight_decay: added to the gradient, times the parameter.
         amsgrad: divide by the largest second moment so far (S. J. Reddi et al., ICLR 2018).
         maximize: climb instead of descend.
+        decoupled_weight_decay: shrink the parameter instead, as :class:`AdamW` does.
+        foreach, capturable, fused: accepted, and without effect: there is one way to do it here.
+
+    Raises: ValueError for options that make no sense, also for ``differentiable=True``.
 
     >>> import fastnn
     >>> w = fastnn.nn.Parameter(fastnn.ones(1))
@@ -37,10 +42,10 @@ class Adam(Optimizer):
     def __init__(
         self,
         params: Iterable[Any],
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.9, 0.999),
+        lr: float | Tensor = 1e-3,
+        betas: tuple[float | Tensor, float | Tensor] = (0.9, 0.999),
         eps: float = 1e-8,
-        weight_decay: float = 0.0,
+        weight_decay: float = 0,
         amsgrad: bool = False,
         *,
         foreach: bool | None = None,
@@ -48,35 +53,30 @@ class Adam(Optimizer):
         capturable: bool = False,
         differentiable: bool = False,
         fused: bool | None = None,
+        decoupled_weight_decay: bool = False,
     ) -> None:
-        if differentiable:
-            raise ValueError("fastnn's optimizers are not differentiable")
-        super().__init__(
-            params,
-            {
-                "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad,
-                "maximize": maximize, "foreach": foreach, "capturable": capturable, "differentiable": False,
-                "fused": fused,
-            },
-        )  # fmt: skip
+        defaults: dict[str, Any] = {
+            "lr": lr, "betas": betas, "eps": eps, "weight_decay": weight_decay, "amsgrad": amsgrad,
+            "maximize": maximize, "foreach": foreach, "capturable": capturable, "differentiable": differentiable,
+            "fused": fused, "decoupled_weight_decay": decoupled_weight_decay,
+        }  # fmt: skip
+        self._check(defaults)
+        if isinstance(lr, Tensor) and foreach and not capturable:
+            raise ValueError("lr as a Tensor is not supported for capturable=False and foreach=True")
+        if not (all(isinstance(beta, float) for beta in betas) or all(isinstance(beta, Tensor) for beta in betas)):
+            raise ValueError("betas must be either both floats or both Tensors")
+        defaults["betas"] = tuple(map(float, betas))
+        super().__init__(params, defaults)
 
-    def _check(self, group: dict[str, Any]) -> None:
-        super()._check(group)
-        betas = group["betas"]
-        is_pair = isinstance(betas, (tuple, list)) and len(betas) == 2
-        if not is_pair or not all(hasattr(beta, "__float__") for beta in betas):
-            raise TypeError(f"betas must be two numbers, found {betas!r}")
-        for i, beta in enumerate(betas):
-            if not 0.0 <= beta < 1.0:
-                raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
-
-    def _names(self, group: dict[str, Any]) -> tuple[str, ...]:
+    def _array_names(self, group: dict[str, Any]) -> tuple[str, ...]:
         return ("exp_avg", "exp_avg_sq", "max_exp_avg_sq") if group["amsgrad"] else ("exp_avg", "exp_avg_sq")
 
     def _update(
-        self, values: np.ndarray, grads: np.ndarray, state: list[np.ndarray], step: int, group: dict[str, Any]
-    ) -> None:
+        self, values: np.ndarray, grads: np.ndarray, state: list[np.ndarray], numbers: np.ndarray, hyper: np.ndarray,
+        group: dict[str, Any],
+    ) -> None:  # fmt: skip
         kernels.adam(
-            values, grads, *state, step=step, lr=group["lr"], betas=group["betas"], eps=group["eps"],
-            weight_decay=group["weight_decay"], maximize=group["maximize"],
+            values, grads, *state, step=numbers.item(0), lr=group["lr"], betas=group["betas"], eps=group["eps"],
+            weight_decay=group["weight_decay"], decoupled=group["decoupled_weight_decay"],
+            maximize=group["maximize"], hyper=hyper,
         )  # fmt: skip

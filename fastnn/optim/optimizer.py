@@ -1,113 +1,115 @@
-"""Optimizer: parameter groups, state, and runs of neighbouring parameters.
+"""Optimizer: parameter groups, state by parameter, hooks, and their way to a dictionary and back.
 
-A *run* is a stretch of parameters that lie side by side in a flat buffer (see :mod:`fastnn.flat`).
-A subclass writes ``_update`` for flat arrays; it is called once per run and step, which for a
-model made in one go means once per step. May import ``tensor``, ``parameter``, ``flat``.
+What is common to all optimizers, a user's own among them; the numbers are updated by ``step`` of a
+subclass. May import ``autograd`` and ``tensor``.
 """
 
 from __future__ import annotations
 
-import operator
-from collections.abc import Callable, Iterable, Mapping
-from types import MappingProxyType
+import copy
+import functools
+import warnings
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any
 
-import numpy as np
-
-from fastnn.autograd import enable_grad, no_grad
-from fastnn.errors import DTypeError
-from fastnn.flat import Slot
-from fastnn.nn.parameter import Parameter
+from fastnn.autograd import HookList, RemovableHandle
 from fastnn.tensor import Tensor, _wrap
 
-
-class Run:
-    """Parameters side by side, with flat arrays over their numbers, their gradients and their state.
-
-    A tensor outside the flat buffers is a run of its own.
-    """
-
-    __slots__ = ("arrays", "bounds", "copied", "grads", "params", "slots", "state", "steps", "values")
-
-    def __init__(self, params: list[Tensor]) -> None:
-        self.params = params
-        self.arrays = [p._data for p in params]
-        self.slots: list[Slot | None] = [_slot(p) for p in params]
-        first, last = self.slots[0], self.slots[-1]
-        if first is not None and last is not None:
-            start = first.start
-            self.values = first.chunk.values[start : last.stop]
-            self.grads = first.chunk.grads[start : last.stop]
-            self.bounds = [(s.start - start, s.stop - start) for s in self.slots if s is not None]
-        else:
-            # Not one of ours: a flat view if it has one, otherwise flat copies at every step.
-            data = params[0]._data
-            self.values = data.reshape(-1)
-            self.grads = self.values
-            self.bounds = [(0, data.size)]
-        self.copied = first is None and not np.may_share_memory(self.values, self.arrays[0])
-        self.state: dict[str, np.ndarray] = {}
-        self.steps = [0] * len(params)
-
-    def buffer(self, name: str) -> np.ndarray:
-        """A flat array of state, of zeros at first."""
-        if name not in self.state:
-            self.state[name] = np.zeros(self.values.size, self.values.dtype)
-        return self.state[name]
-
-    def view(self, name: str, i: int) -> np.ndarray:
-        """The state of parameter ``i`` in its shape, sharing memory."""
-        lo, hi = self.bounds[i]
-        flat, slot = self.state[name][lo:hi], self.slots[i]
-        return flat.reshape(self.arrays[i].shape) if slot is None else slot.over(flat)
-
-    def collect_grads(self) -> np.ndarray:
-        """The gradients side by side; what stands in the place of one that is None is of no meaning.
-
-        The flat buffer if they all lie there. Otherwise copies: the buffer's memory may be that of a
-        gradient which the user still holds.
-        """
-        in_place = True
-        for p, slot in zip(self.params, self.slots, strict=True):
-            if p._grad is not None and (slot is None or p._grad._data is not p._grad_place):  # type: ignore[attr-defined]
-                in_place = False
-        if in_place:
-            return self.grads
-        flat = np.zeros(self.values.size, self.values.dtype)
-        for p, slot, (lo, hi) in zip(self.params, self.slots, self.bounds, strict=True):
-            if p._grad is not None:
-                place = flat[lo:hi].reshape(p._data.shape) if slot is None else slot.over(flat[lo:hi])
-                place[...] = p._grad._data
-        return flat
+# Of all optimizers, in the order in which they were registered.
+_before_all, _after_all = HookList(), HookList()
 
 
-def _slot(p: Tensor) -> Slot | None:
-    return p._slot if isinstance(p, Parameter) and p._slot.array is p._data else None
+class _Required:
+    """The default of an option that every group has to give."""
+
+    def __repr__(self) -> str:
+        return "<required parameter>"
 
 
-def _runs(params: list[Tensor]) -> list[Run]:
-    runs: list[list[Tensor]] = []
-    for p in params:
-        slot, before = _slot(p), _slot(runs[-1][-1]) if runs else None
-        if slot is not None and before is not None and before.chunk is slot.chunk and before.stop == slot.start:
-            runs[-1].append(p)
-        else:
-            runs.append([p])
-    return [Run(group) for group in runs]
+required = _Required()
+
+
+def register_optimizer_step_pre_hook(hook: Callable[..., Any]) -> RemovableHandle:
+    """Call ``hook(optimizer, args, kwargs)`` before each step of any optimizer; see ``Optimizer``'s own."""
+    return _before_all.add(hook)
+
+
+def register_optimizer_step_post_hook(hook: Callable[..., None]) -> RemovableHandle:
+    """Call ``hook(optimizer, args, kwargs)`` after each step of any optimizer."""
+    return _after_all.add(hook)
+
+
+def _hooked(step: Callable[..., Any]) -> Callable[..., Any]:
+    """The ``step`` of a class, with the hooks called around it."""
+
+    @functools.wraps(step)
+    def hooked(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
+        if type(self).step is not hooked:
+            # Called by the step of a subclass, as part of it.
+            return step(self, *args, **kwargs)
+        self._opt_called = True
+        before, after = self._optimizer_step_pre_hooks, self._optimizer_step_post_hooks
+        if not (before or after or _before_all or _after_all):
+            return step(self, *args, **kwargs)
+        # As in PyTorch, the arguments begin with the optimizer.
+        given: tuple[Any, ...] = (self, *args)
+        for hook in [*_before_all.values(), *before.values()]:
+            changed = hook(self, given, kwargs)
+            if changed is None:
+                continue
+            if not isinstance(changed, tuple) or len(changed) != 2:
+                raise RuntimeError(
+                    f"a hook before step must return None or a tuple of (new_args, new_kwargs), but got {changed}."
+                )
+            given, kwargs = changed
+        result = step(*given, **kwargs)
+        for hook in [*after.values(), *_after_all.values()]:
+            hook(self, given, kwargs)
+        return result
+
+    return hooked
 
 
 class Optimizer:
-    """Base of the optimizers.
+    """Base of the optimizers, those of a user among them.
+
+    A subclass writes ``__init__``, which calls this one, and ``step``. It finds its parameters in
+    ``param_groups`` and keeps what it has to remember of each in ``state[parameter]``, a dictionary.
 
     Args:
-        params: tensors, or dictionaries with a key 'params' and options of their own.
+        params: tensors, pairs of name and tensor, or dictionaries with a key 'params' and options of their own.
         defaults: options of groups that give none.
+
+    Raises: TypeError and ValueError for what is no such thing.
+
+    >>> import fastnn
+    >>> class Signs(fastnn.optim.Optimizer):
+    ...     def step(self):
+    ...         for group in self.param_groups:
+    ...             for p in group["params"]:
+    ...                 seen = self.state[p]
+    ...                 seen["steps"] = seen.get("steps", 0) + 1
+    ...                 p.data -= group["lr"] * (p.grad > 0)
+    >>> w = fastnn.nn.Parameter(fastnn.ones(2))
+    >>> optimizer = Signs([w], {"lr": 0.5})
+    >>> (3 * w).sum().backward()
+    >>> optimizer.step()
+    >>> w.tolist(), optimizer.state[w]
+    ([0.5, 0.5], {'steps': 1})
     """
 
-    # Names of a parameter's state arrays, in the order of `_update`'s arguments.
-    _state_names: tuple[str, ...] = ()
-    # Whether a parameter's state includes the number of its steps.
-    _shows_step = True
+    # Whether a step was taken since the first schedule of the learning rate was made (see `lr_scheduler`).
+    _opt_called = False
+
+    state: dict[Any, Any]
+    param_groups: list[dict[str, Any]]
+    defaults: dict[str, Any]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "step" in cls.__dict__:
+            cls.step = _hooked(cls.__dict__["step"])  # type: ignore[method-assign]
 
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         if isinstance(params, (Tensor, dict)):
@@ -116,8 +118,9 @@ class Optimizer:
                 f"{type(params).__name__}"
             )
         self.defaults = defaults
-        self.param_groups: list[dict[str, Any]] = []
-        self._group_runs: list[list[Run]] = []
+        self._make_hooks()
+        self.state = self._make_state()
+        self.param_groups = []
         groups = list(params)
         if not groups:
             raise ValueError("optimizer got an empty parameter list")
@@ -126,39 +129,53 @@ class Optimizer:
         for group in groups:
             self.add_param_group(group)
 
+    def _make_state(self) -> dict[Any, Any]:
+        return defaultdict(dict)
+
+    # -- Groups ---------------------------------------------------------------------------------
+
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add parameters, with options of their own."""
+        """Add parameters, with options of their own.
+
+        Raises: TypeError and ValueError, before anything is changed.
+        """
         if not isinstance(param_group, dict):
             raise TypeError(f"param_group must be a dict, but got {type(param_group).__name__}")
         # The dictionary itself, as in PyTorch: who keeps it may change options through it.
         group = param_group
-        params = [group["params"]] if isinstance(group["params"], Tensor) else list(group["params"])
-        known = {id(p) for g in self.param_groups for p in g["params"]}
+        params, names = _params_of(group)
         for p in params:
-            if not isinstance(p, Tensor):
-                raise TypeError(f"optimizer can only optimize Tensors, but one of the params is {type(p).__name__}")
-            if p._node is not None:
-                raise ValueError("can't optimize a non-leaf Tensor")
-            if p._data.dtype.kind != "f":
-                raise DTypeError(f"optimizer can only optimize floating point Tensors, found {p.dtype}")
-            if id(p) in known:
-                raise ValueError("some parameters appear in more than one parameter group, or twice in one")
-            known.add(id(p))
+            self._check_param(p)
+        for name, value in self.defaults.items():
+            if value is required and name not in group:
+                raise ValueError(f"parameter group didn't specify a value of required optimization parameter {name}")
+        for other in self.param_groups:
+            if ("param_names" in other) != bool(names):
+                raise ValueError(
+                    "all optimizer param groups should be with/without names. cannot add param group "
+                    f"{'with' if names else 'without'} names to the optimizer"
+                )
+        known = {id(p) for other in self.param_groups for p in other["params"]}
+        if any(id(p) in known for p in params):
+            raise ValueError("some parameters appear in more than one parameter group")
+        if len({id(p) for p in params}) != len(params):
+            warnings.warn(
+                "optimizer contains a parameter group with duplicate parameters, of which each takes a step as "
+                "often as it is there",
+                stacklevel=3,
+            )
         group["params"] = params
+        if names:
+            group["param_names"] = names
         for name, value in self.defaults.items():
             group.setdefault(name, value)
-        self._check(group)
         self.param_groups.append(group)
-        self._group_runs.append(_runs(params))
 
-    def _check(self, group: dict[str, Any]) -> None:
-        """Raise ValueError for an option of the group that makes no sense."""
-        for name in ("lr", "momentum", "dampening", "weight_decay", "eps"):
-            if name in group and not hasattr(group[name], "__float__"):
-                raise TypeError(f"{name} must be a number, found {group[name]!r}")
-            if name in group and name != "dampening" and not group[name] >= 0.0:
-                label = {"lr": "learning rate", "eps": "epsilon value"}.get(name, f"{name} value")
-                raise ValueError(f"Invalid {label}: {group[name]}")
+    def _check_param(self, p: Any) -> None:
+        if not isinstance(p, Tensor):
+            raise TypeError(f"optimizer can only optimize Tensors, but one of the params is {type(p).__name__}")
+        if not (p.is_leaf or getattr(p, "retains_grad", False)):
+            raise ValueError("can't optimize a non-leaf Tensor")
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Forget the gradients of all parameters (which costs nothing), or set them to zero."""
@@ -167,160 +184,175 @@ class Optimizer:
                 if set_to_none:
                     p._grad = None
                 elif p._grad is not None:
+                    if p._grad._requires_grad:
+                        p._grad = p._grad.detach()
                     p._grad.zero_()
 
+    def _is_capturable(self) -> bool:
+        """Whether ``step()`` updates by launches alone, so that they can be recorded."""
+        return False
+
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
-        """Update every parameter that has a gradient.
+        """Update the parameters.
 
         Args:
             closure: computes the loss anew and returns it.
         """
-        loss = None
-        if closure is not None:
-            with enable_grad():
-                loss = closure()
-        with no_grad():
-            for i, group in enumerate(self.param_groups):
-                for run in self._current_runs(i):
-                    self._step_run(run, group)
-        return loss
-
-    def _current_runs(self, i: int) -> list[Run]:
-        runs, params = self._group_runs[i], self.param_groups[i]["params"]
-        known = [p for run in runs for p in run.params]
-        arrays = [a for run in runs for a in run.arrays]
-        same = len(known) == len(params) and all(map(operator.is_, known, params))
-        if not (same and all(map(operator.is_, [p._data for p in params], arrays))):
-            # Memory was replaced, by `p.data = ...`, or the list was changed: find the neighbours anew.
-            states = {id(p): s for p, s in self._states(runs)}
-            runs = self._group_runs[i] = _runs(params)
-            for run in runs:
-                for k, p in enumerate(run.params):
-                    self._restore(run, k, states.get(id(p), {}))
-        return runs
-
-    def _step_run(self, run: Run, group: dict[str, Any]) -> None:
-        grads, names = run.collect_grads(), self._names(group)
-        first, count = 0, len(run.params)
-        if run.copied:
-            run.values[...] = run.arrays[0].reshape(-1)
-        while first < count:
-            if run.params[first]._grad is None:
-                first += 1
-                continue
-            # A stretch of parameters that have a gradient and are equally old.
-            last = first + 1
-            while last < count and run.params[last]._grad is not None and run.steps[last] == run.steps[first]:
-                last += 1
-            lo, hi = run.bounds[first][0], run.bounds[last - 1][1]
-            step = run.steps[first] + 1
-            state = [run.buffer(name)[lo:hi] for name in names]
-            self._update(run.values[lo:hi], grads[lo:hi], state, step, group)
-            for i in range(first, last):
-                if names:
-                    run.steps[i] = step
-                run.params[i]._memory.version += 1
-            first = last
-        if run.copied:
-            run.arrays[0][...] = run.values.reshape(run.arrays[0].shape)
-
-    def _names(self, group: dict[str, Any]) -> tuple[str, ...]:
-        """Names of the state arrays that a group with these options has."""
-        return self._state_names
-
-    def _update(
-        self, values: np.ndarray, grads: np.ndarray, state: list[np.ndarray], step: int, group: dict[str, Any]
-    ) -> None:
-        """Update ``values`` in place; all arrays are flat and of one size; ``step`` counts from 1."""
         raise NotImplementedError
 
-    # -- State --------------------------------------------------------------------------------
+    # -- Hooks ----------------------------------------------------------------------------------
 
-    def _states(self, runs: list[Run]) -> list[tuple[Tensor, dict[str, Any]]]:
-        result = []
-        for run in runs:
-            for i, p in enumerate(run.params):
-                if run.steps[i]:
-                    state = {name: _wrap(run.view(name, i)) for name in run.state}
-                    step = {"step": _wrap(np.array(run.steps[i], np.float32))} if self._shows_step else {}
-                    result.append((p, {**step, **state}))
-        return result
+    def _make_hooks(self) -> None:
+        self._optimizer_step_pre_hooks, self._optimizer_step_post_hooks = HookList(), HookList()
+        self._optimizer_state_dict_pre_hooks, self._optimizer_state_dict_post_hooks = HookList(), HookList()
+        self._optimizer_load_state_dict_pre_hooks = HookList()
+        self._optimizer_load_state_dict_post_hooks = HookList()
 
-    @property
-    def state(self) -> Mapping[Tensor, Mapping[str, Any]]:
-        """The state of each parameter, in its shape; the arrays share memory with the optimizer.
+    def register_step_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call ``hook(optimizer, args, kwargs)`` before each step; it may return new ``(args, kwargs)``.
 
-        Made anew at each call and read-only: change the arrays in place, or use ``load_state_dict``.
+        ``args`` begins with the optimizer itself.
         """
-        return MappingProxyType(
-            {p: MappingProxyType(s) for runs in self._group_runs for p, s in self._states(runs)}
-        )
+        return self._optimizer_step_pre_hooks.add(hook)
 
-    def _restore(self, run: Run, i: int, state: Mapping[str, Any]) -> None:
-        run.steps[i] = int(state["step"]) if "step" in state else int(bool(state))
-        for name, value in state.items():
-            if isinstance(value, Tensor) and name != "step":
-                run.buffer(name)
-                run.view(name, i)[...] = value._data
+    def register_step_post_hook(self, hook: Callable[..., None]) -> RemovableHandle:
+        """Call ``hook(optimizer, args, kwargs)`` after each step."""
+        return self._optimizer_step_post_hooks.add(hook)
+
+    def register_state_dict_pre_hook(self, hook: Callable[..., None], prepend: bool = False) -> RemovableHandle:
+        """Call ``hook(optimizer)`` before ``state_dict`` is made; before the other hooks if ``prepend``."""
+        return _add(self._optimizer_state_dict_pre_hooks, hook, prepend)
+
+    def register_state_dict_post_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Call ``hook(optimizer, state_dict)`` when it is made; the hook may return another."""
+        return _add(self._optimizer_state_dict_post_hooks, hook, prepend)
+
+    def register_load_state_dict_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
+        """Call ``hook(optimizer, state_dict)`` before one is loaded; the hook may return another."""
+        return _add(self._optimizer_load_state_dict_pre_hooks, hook, prepend)
+
+    def register_load_state_dict_post_hook(self, hook: Callable[..., None], prepend: bool = False) -> RemovableHandle:
+        """Call ``hook(optimizer)`` when a state was loaded."""
+        return _add(self._optimizer_load_state_dict_post_hooks, hook, prepend)
+
+    # -- State ----------------------------------------------------------------------------------
 
     def __getstate__(self) -> dict[str, Any]:
-        """For ``pickle`` and ``copy``: the runs are left out, for they lie over other memory in the copy."""
-        state = {name: value for name, value in self.__dict__.items() if name != "_group_runs"}
-        return {**state, "state": [self._states(runs) for runs in self._group_runs]}
+        """For ``pickle`` and ``copy``: without the hooks, and without a ``step`` that was put over the class's."""
+        left_out = ("step", "_opt_called", "_scheduled_step")
+        return {n: v for n, v in self.__dict__.items() if n not in left_out and not isinstance(v, HookList)}
 
     def __setstate__(self, state: dict[str, Any]) -> None:
-        states = state.pop("state")
         self.__dict__.update(state)
-        self._group_runs = [_runs(group["params"]) for group in self.param_groups]
-        for runs, old in zip(self._group_runs, states, strict=True):
-            by_parameter = {id(p): s for p, s in old}
-            for run in runs:
-                for i, p in enumerate(run.params):
-                    self._restore(run, i, by_parameter.get(id(p), {}))
+        if "_optimizer_step_pre_hooks" not in self.__dict__:
+            self._make_hooks()
 
     def state_dict(self) -> dict[str, Any]:
-        """Options and state, with parameters as numbers in the order of the groups."""
-        numbers = {id(p): n for n, p in enumerate(p for g in self.param_groups for p in g["params"])}
-        groups = [
-            {**{k: v for k, v in g.items() if k != "params"}, "params": [numbers[id(p)] for p in g["params"]]}
-            for g in self.param_groups
-        ]
-        state = {numbers[id(p)]: s for runs in self._group_runs for p, s in self._states(runs)}
-        return {"state": state, "param_groups": groups}
+        """Options and state, in PyTorch's layout: parameters are numbers, in the order of the groups."""
+        for hook in list(self._optimizer_state_dict_pre_hooks.values()):
+            hook(self)
+        number_of: dict[int, int] = {}
+        groups, start = [], 0
+        for group in self.param_groups:
+            for i, p in enumerate(group["params"], start):
+                number_of[id(p)] = i
+            start += len(group["params"])
+            packed = {name: value for name, value in group.items() if name != "params"}
+            groups.append({**packed, "params": [number_of[id(p)] for p in group["params"]]})
+        state = {
+            number_of[id(key)] if isinstance(key, Tensor) else key: dict(entry) if isinstance(entry, dict) else entry
+            for key, entry in self.state.items()
+        }
+        result: dict[str, Any] = {"state": state, "param_groups": groups}
+        for hook in list(self._optimizer_state_dict_post_hooks.values()):
+            replaced = hook(self, result)
+            result = result if replaced is None else replaced
+        return result
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over options and state from ``state_dict()`` of an optimizer with the same groups.
+        """Take over options and copies of the state from ``state_dict()`` of an optimizer with the same groups.
 
-        Raises: ValueError where groups or shapes differ, before anything is changed.
+        Raises: ValueError where the groups differ, before anything is changed.
         """
-        saved = state_dict["param_groups"]
+        state_dict = dict(state_dict)
+        for hook in list(self._optimizer_load_state_dict_pre_hooks.values()):
+            replaced = hook(self, state_dict)
+            state_dict = state_dict if replaced is None else replaced
+        saved = copy.deepcopy(state_dict["param_groups"])
         if len(saved) != len(self.param_groups):
             raise ValueError(
                 f"loaded state dict has {len(saved)} parameter groups, this optimizer has {len(self.param_groups)}"
             )
+        param_of: dict[Any, Tensor] = {}
         for theirs, ours in zip(saved, self.param_groups, strict=True):
             if len(theirs["params"]) != len(ours["params"]):
                 raise ValueError(
                     "loaded state dict contains a parameter group that doesn't match the size of optimizer's group"
                 )
-            for number, p in zip(theirs["params"], ours["params"], strict=True):
-                for name, value in state_dict["state"].get(number, {}).items():
-                    if isinstance(value, Tensor) and name != "step" and value._data.shape != p._data.shape:
-                        raise ValueError(
-                            f"state {name} of parameter {number} must have shape {tuple(p.shape)}, "
-                            f"found {tuple(value.shape)}"
-                        )
-        for i, (theirs, ours) in enumerate(zip(saved, self.param_groups, strict=True)):
-            ours.update({k: v for k, v in theirs.items() if k != "params"})
-            number_of = {id(p): n for n, p in zip(theirs["params"], ours["params"], strict=True)}
-            self._group_runs[i] = _runs(ours["params"])
-            for run in self._group_runs[i]:
-                for k, p in enumerate(run.params):
-                    self._restore(run, k, state_dict["state"].get(number_of[id(p)], {}))
+            param_of.update(zip(theirs["params"], ours["params"], strict=True))
+            theirs["params"] = ours["params"]
+            if "param_names" in ours:
+                theirs.setdefault("param_names", ours["param_names"])
+        entries = state_dict["state"]
+        for number, entry in entries.items():
+            if number in param_of:
+                self._check_saved(number, param_of[number], entry)
+        state = self._make_state()
+        for number, entry in entries.items():
+            if number in param_of:
+                state[param_of[number]] = _copied(entry, param_of[number])
+            else:
+                state[number] = entry
+        self.__setstate__({"state": state, "param_groups": saved})
+        for hook in list(self._optimizer_load_state_dict_post_hooks.values()):
+            hook(self)
+
+    def _check_saved(self, number: Hashable, p: Tensor, entry: Any) -> None:
+        """Raise ValueError where the saved state of a parameter cannot be its state."""
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]
         for i, group in enumerate(self.param_groups):
             lines.append(f"Parameter Group {i}")
-            lines += [f"    {k}: {v}" for k, v in sorted(group.items()) if k != "params"]
+            lines += [f"    {name}: {group[name]}" for name in sorted(group) if name != "params"]
         return "\n".join([*lines, ")"])
+
+
+def _add(hooks: HookList, hook: Callable[..., Any], first: bool) -> RemovableHandle:
+    others = dict(hooks) if first else {}
+    for key in others:
+        del hooks[key]
+    handle = hooks.add(hook)
+    hooks.update(others)
+    return handle
+
+
+def _params_of(group: dict[str, Any]) -> tuple[list[Any], list[str]]:
+    """The tensors of a group, and their names where they come with names."""
+    given = group["params"]
+    if isinstance(given, Tensor):
+        return [given], []
+    if isinstance(given, set):
+        raise TypeError(
+            "optimizer parameters need to be organized in ordered collections, but the ordering of tensors in sets "
+            "will change between runs. Please use a list instead."
+        )
+    given = list(given)
+    named = [pair for pair in given if isinstance(pair, tuple)]
+    if not named:
+        return given, []
+    if len(named) != len(given):
+        raise ValueError("all optimizer params should be with/without names. Some param names are missing")
+    return [p for _, p in named], [name for name, _ in named]
+
+
+def _copied(value: Any, p: Tensor, key: Hashable = None) -> Any:
+    """A copy of a value of saved state; its tensors, but for the count of steps, in the parameter's dtype."""
+    if isinstance(value, Tensor):
+        as_it_is = key == "step" or p._data.dtype.kind != "f"
+        return _wrap(value._data.astype(value._data.dtype if as_it_is else p._data.dtype))
+    if isinstance(value, Mapping):
+        return {name: _copied(v, p, name) for name, v in value.items()}
+    if isinstance(value, (list, tuple)):
+        return type(value)(_copied(v, p) for v in value)
+    return copy.copy(value)

@@ -1,17 +1,18 @@
-"""SGD. May import ``optimizer`` and ``fastnn.kernels``."""
+"""SGD. May import ``elementwise`` and ``fastnn.kernels``."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import numpy as np
 
 from fastnn import kernels
-from fastnn.optim.optimizer import Optimizer
+from fastnn.optim.elementwise import Elementwise
+from fastnn.tensor import Tensor
 
 
-class SGD(Optimizer):
+class SGD(Elementwise):
     """Stochastic gradient descent, with momentum as PyTorch defines it.
 
     With ``g' = g + weight_decay * p`` and ``v = momentum * v + (1 - dampening) * g'`` (``v = g'`` in
@@ -22,6 +23,9 @@ class SGD(Optimizer):
         lr: learning rate.
         momentum, dampening, weight_decay, nesterov: as above.
         maximize: climb instead of descend.
+        foreach, fused: accepted, and without effect: there is one way to do it here.
+
+    Raises: ValueError for options that make no sense, also for ``differentiable=True``.
 
     >>> import fastnn
     >>> w = fastnn.nn.Parameter(fastnn.ones(1))
@@ -32,15 +36,15 @@ class SGD(Optimizer):
     """
 
     # As in PyTorch, where the velocity that is there or not tells the first step from the others.
-    _shows_step = False
+    _shows_numbers = False
 
     def __init__(
         self,
         params: Iterable[Any],
-        lr: float = 1e-3,
-        momentum: float = 0.0,
-        dampening: float = 0.0,
-        weight_decay: float = 0.0,
+        lr: float | Tensor = 1e-3,
+        momentum: float = 0,
+        dampening: float = 0,
+        weight_decay: float | Tensor = 0,
         nesterov: bool = False,
         *,
         maximize: bool = False,
@@ -48,33 +52,36 @@ class SGD(Optimizer):
         differentiable: bool = False,
         fused: bool | None = None,
     ) -> None:
-        if differentiable:
-            raise ValueError("fastnn's optimizers are not differentiable")
-        super().__init__(
-            params,
-            {
-                "lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay,
-                "nesterov": nesterov, "maximize": maximize, "foreach": foreach, "differentiable": False,
-                "fused": fused,
-            },
-        )  # fmt: skip
+        defaults = {
+            "lr": lr, "momentum": momentum, "dampening": dampening, "weight_decay": weight_decay,
+            "nesterov": nesterov, "maximize": maximize, "foreach": foreach, "differentiable": differentiable,
+            "fused": fused,
+        }  # fmt: skip
+        super().__init__(params, defaults)
 
     def _check(self, group: dict[str, Any]) -> None:
         super()._check(group)
         if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
             raise ValueError("Nesterov momentum requires a momentum and zero dampening")
 
-    def _names(self, group: dict[str, Any]) -> tuple[str, ...]:
+    def _array_names(self, group: dict[str, Any]) -> tuple[str, ...]:
         return ("momentum_buffer",) if group["momentum"] else ()
 
+    def _number(self, name: str, group: dict[str, Any], saved: Mapping[str, Any]) -> float:
+        return 0.0 if saved.get("momentum_buffer") is None else 1.0
+
     def _update(
-        self, values: np.ndarray, grads: np.ndarray, state: list[np.ndarray], step: int, group: dict[str, Any]
-    ) -> None:
-        common = {"lr": group["lr"], "weight_decay": group["weight_decay"], "maximize": group["maximize"]}
+        self, values: np.ndarray, grads: np.ndarray, state: list[np.ndarray], numbers: np.ndarray, hyper: np.ndarray,
+        group: dict[str, Any],
+    ) -> None:  # fmt: skip
         if not state:
-            kernels.sgd(values, grads, **common)
+            kernels.sgd(
+                values, grads, lr=group["lr"], weight_decay=group["weight_decay"], maximize=group["maximize"],
+                hyper=hyper,
+            )  # fmt: skip
             return
         kernels.sgd_momentum(
-            values, grads, state[0], momentum=group["momentum"], nesterov=group["nesterov"],
-            dampening=0.0 if step == 1 else group["dampening"], **common,
+            values, grads, state[0], step=numbers.item(0), lr=group["lr"], momentum=group["momentum"],
+            dampening=group["dampening"], weight_decay=group["weight_decay"], nesterov=group["nesterov"],
+            maximize=group["maximize"], hyper=hyper,
         )  # fmt: skip

@@ -1,16 +1,12 @@
-"""Tools around training, under PyTorch's names."""
+"""Tools around training, under PyTorch's names; each is imported on first use."""
 
+from importlib import import_module
 from typing import Any
 
-from fastnn.utils import data
-
-__all__ = ["data"]
+_ON_USE = ("checkpoint", "data", "tensorboard")
 
 
 def __getattr__(name: str) -> Any:
-    # Not needed by most programs, so imported on first use.
-    if name in ("checkpoint", "tensorboard"):
-        from importlib import import_module
-
+    if name in _ON_USE:
         return import_module(f"fastnn.utils.{name}")
     raise AttributeError(f"module 'fastnn.utils' has no attribute {name!r}")

@@ -62,7 +62,7 @@ class _FileWriter:
         from tensorboard.plugins.text.summary import text_pb
 
         made = text_pb(tag, text_string).value[0]
-        self._write(made.tag, global_step, walltime, metadata=made.metadata, tensor=made.tensor)
+        self._write(f"{tag}/text_summary", global_step, walltime, metadata=made.metadata, tensor=made.tensor)
 
     def add_histogram(
         self, tag: str, values: Any, global_step: int | None = None, bins: Any = 64, walltime: float | None = None,

@@ -13,12 +13,16 @@ from typing import Any
 # PyTorch's file: the files of `fastnn.nn` that hold what is in it.
 _FILES = {
     "activation": ("activation", "elementwise_activations", "softmax"),
+    "batchnorm": ("normalization",),
     "container": ("container", "parameter_container"),
     "distance": ("distance",),
+    "dropout": ("dropout",),
     "flatten": ("flatten",),
+    "instancenorm": ("normalization",),
     "linear": ("linear",),
     "loss": ("loss", "loss_classes", "loss_pairs"),
     "module": ("module", "hooks", "state"),
+    "normalization": ("normalization",),
     "sparse": ("embedding",),
 }
 

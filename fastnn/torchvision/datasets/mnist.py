@@ -130,7 +130,10 @@ class MNIST(VisionDataset):
         if fast is not None:
             position = _positions([index], len(self.data))
             return _wrap(self._read(position, *fast)._data[0]), label
-        image = as_image(np.asarray(self.data[index]))
+        pixels = np.asarray(self.data[index])
+        if pixels.dtype != np.uint8:
+            raise TypeError(f"data must be uint8 to be images, found {pixels.dtype}; they are scaled by transforms")
+        image = as_image(pixels)
         if self.transform is not None:
             image = self.transform(image)
         if self.target_transform is not None:

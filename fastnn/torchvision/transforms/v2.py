@@ -10,60 +10,12 @@ from fastnn.dtypes import dtype as _dtype
 from fastnn.dtypes import float32
 from fastnn.nn.module import Module
 from fastnn.tensor import Tensor, _wrap
+from fastnn.torchvision import transforms as _older
 from fastnn.torchvision.image import is_image
-from fastnn.torchvision.transforms import (
-    CenterCrop,
-    Compose,
-    ConvertImageDtype,
-    Grayscale,
-    InterpolationMode,
-    Lambda,
-    Normalize,
-    Pad,
-    PILToTensor,
-    RandomAffine,
-    RandomApply,
-    RandomChoice,
-    RandomCrop,
-    RandomErasing,
-    RandomHorizontalFlip,
-    RandomOrder,
-    RandomRotation,
-    RandomVerticalFlip,
-    Resize,
-    ToPILImage,
-    ToTensor,
-    functional,
-)
+from fastnn.torchvision.transforms import *  # noqa: F403 (one object under both names)
 from fastnn.torchvision.transforms.functional import _channels_first, convert_image_dtype
 
-__all__ = [
-    "CenterCrop",
-    "Compose",
-    "ConvertImageDtype",
-    "Grayscale",
-    "Identity",
-    "InterpolationMode",
-    "Lambda",
-    "Normalize",
-    "PILToTensor",
-    "Pad",
-    "RandomAffine",
-    "RandomApply",
-    "RandomChoice",
-    "RandomCrop",
-    "RandomErasing",
-    "RandomHorizontalFlip",
-    "RandomOrder",
-    "RandomRotation",
-    "RandomVerticalFlip",
-    "Resize",
-    "ToDtype",
-    "ToImage",
-    "ToPILImage",
-    "ToTensor",
-    "functional",
-]
+__all__ = [*_older.__all__, "Identity", "ToDtype", "ToImage"]
 
 
 class ToImage(Module):

@@ -355,8 +355,11 @@ def as_numbers(indices: Any) -> np.ndarray | None:
 
 def _positions(indices: Sequence[int] | np.ndarray, count: int) -> np.ndarray:
     """Indices as int64, with those from the end counted from the start; IndexError for one out of range."""
-    result = np.array(indices, dtype=np.int64)
-    result[result < 0] += count
+    result = np.asarray(indices, dtype=np.int64)
+    # As unsigned numbers the negative ones are large: one look at an order that is in range.
+    if not result.size or int(result.view(np.uint64).max()) < count:
+        return result
+    result = np.where(result < 0, result + count, result)
     if result.size and not 0 <= result.min() <= result.max() < count:
         raise IndexError(f"indices must be in [{-count}, {count}), found {indices}")
     return result

@@ -1,0 +1,466 @@
+"""Normalisations as functions of tensors, fused with what stands behind them. Public under ``fastnn.nn.functional``.
+
+May import ``tensor``, ``autograd``, ``errors``, ``random``, ``checks``, ``gradients`` and ``fastnn.kernels``.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from fastnn import kernels
+from fastnn.autograd import Node
+from fastnn.errors import DTypeError, ShapeError
+from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous
+from fastnn.nn.gradients import _finish_gradient, _gradient_place
+from fastnn.random import default_generator
+from fastnn.tensor import Tensor, _recorded, _wrap
+
+# What stands behind a normalisation: activation, its slope, probability of dropout.
+_NOTHING = ("none", 0.01, 0.0)
+
+
+def _check_vector(name: str, value: Any, like: np.ndarray, size: int) -> None:
+    _check_tensor(name, value)
+    if value._data.shape != (size,):
+        raise ShapeError(f"{name} should contain {size} elements not {tuple(value.shape)}")
+    if value._data.dtype != like.dtype:
+        raise DTypeError(f"{name} must have the dtype of the input, {like.dtype}, found {value.dtype}")
+
+
+def _again_behind(z: Tensor, activation: str, slope: float, p: float, state: np.ndarray | None) -> Tensor:
+    """Activation and dropout once more, by recorded operations."""
+    from fastnn.nn.functional import _activation
+
+    if activation != "none":
+        z = _activation(z, activation, slope)
+    if not p:
+        return z
+    assert state is not None
+    factors = np.ones(z._data.shape, z._data.dtype)
+    kernels.dropout_forward(factors, factors, state, p)
+    return z * _wrap(factors)
+
+
+# -- Batch normalisation ---------------------------------------------------------------------
+
+
+def batch_norm(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    training: bool = False,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """``(input - mean) / sqrt(var + eps) * weight + bias`` for each channel, over batch and positions.
+
+    In training mean and (biased) variance are the input's, and ``running_mean`` and ``running_var``, where given,
+    follow by ``running += momentum * (new - running)``, with the unbiased variance; otherwise those are used.
+
+    Args:
+        input: (batch, channels) or (batch, channels, ...), float32 or float64.
+        running_mean, running_var, weight, bias: (channels,) of the same dtype, or None.
+
+    Source: S. Ioffe and C. Szegedy, arXiv:1502.03167. Raises: ValueError for one value per channel in training.
+
+    >>> import fastnn
+    >>> x = fastnn.tensor([[1.0, 5.0], [3.0, 9.0]])
+    >>> fastnn.nn.functional.batch_norm(x, None, None, training=True, eps=1e-9)
+    tensor([[-1., -1.],
+            [ 1.,  1.]])
+    """
+    return batch_norm_activation(input, running_mean, running_var, weight, bias, training, momentum, eps)
+
+
+def batch_norm_activation(
+    input: Tensor,
+    running_mean: Tensor | None,
+    running_var: Tensor | None,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    training: bool,
+    momentum: float,
+    eps: float,
+    activation: str = "none",
+    slope: float = 0.01,
+    p: float = 0.0,
+    counter: Tensor | None = None,
+) -> Tensor:
+    """``dropout(activation(batch_norm(input, ...)), p)`` in one kernel.
+
+    Args:
+        activation, slope: see :mod:`fastnn.kernels.activations`.
+        p: probability of dropout; for two dimensions only.
+        counter: () int64, increased by one in training.
+    """
+    _check_tensor("input", input)
+    x = input._data
+    if x.dtype.kind != "f":
+        _check_floating("batch_norm", input)
+    if x.ndim != 2:
+        return _batch_norm_channels(
+            input, training, p, running_mean, running_var, weight, bias, training, momentum, eps, activation, slope,
+            0.0, counter,
+        )  # fmt: skip
+    batch, columns = x.shape
+    if training:
+        if batch == 1:
+            raise ValueError(f"Expected more than 1 value per channel when training, got input size {input.shape}")
+        if eps <= 0:
+            raise ValueError(f"batch_norm eps must be positive during training, but got {eps}")
+    elif eps < 0:
+        raise ValueError(f"batch_norm eps must be non-negative, but got {eps}")
+    if running_mean is not None:
+        _check_vector("running_mean", running_mean, x, columns)
+    if running_var is not None:
+        _check_vector("running_var", running_var, x, columns)
+    if (running_mean is None) != (running_var is None) or (running_mean is None and not training):
+        raise RuntimeError("running_mean and running_var must be defined in evaluation mode, and always both or none")
+    operands: tuple[Tensor, ...] = (input,)
+    if weight is not None:
+        _check_vector("weight", weight, x, columns)
+        operands += (weight,)
+    if bias is not None:
+        _check_vector("bias", bias, x, columns)
+        operands += (bias,)
+    x = _contiguous(x)
+    out, saved = np.empty_like(x), np.empty((5, columns), x.dtype)
+    state = default_generator().kernel_state() if p else None
+    if training and not batch:
+        _no_rows(running_mean, running_var, momentum, counter)
+    else:
+        kernels.batch_norm_forward(
+            out, saved, x, None if weight is None else _contiguous(weight._data),
+            None if bias is None else _contiguous(bias._data),
+            None if running_mean is None else running_mean._data, None if running_var is None else running_var._data,
+            None if counter is None else counter._data, training=training, momentum=momentum, eps=eps,
+            activation=activation, slope=slope, p=p, state=state,
+        )  # fmt: skip
+        if training:
+            for buffer in (running_mean, running_var, counter):
+                if buffer is not None:
+                    buffer._memory.version += 1
+    if not _recorded(*operands):
+        return _wrap(out)
+    wants_dx = input._requires_grad
+
+    def run(grad: Tensor) -> tuple[Tensor | None, ...]:
+        dx = np.empty_like(x) if wants_dx else None
+        dw, add_w, w_in_place = (None, False, False) if weight is None else _gradient_place(weight, (columns,))
+        db, add_b, b_in_place = (None, False, False) if bias is None else _gradient_place(bias, (columns,))
+        kernels.batch_norm_backward(
+            dx, dw, db, _contiguous(grad._data), x, saved, training=training, activation=activation, slope=slope, p=p,
+            state=state, accumulate_weight=add_w, accumulate_bias=add_b,
+        )  # fmt: skip
+        grads = [None if dx is None else _wrap(dx)]
+        if weight is not None:
+            grads.append(_finish_gradient(weight, dw, w_in_place))
+        if bias is not None:
+            grads.append(_finish_gradient(bias, db, b_in_place))
+        return tuple(grads)
+
+    def again() -> Tensor:
+        if training:
+            centred = input - input.mean(0)
+            z = centred / ((centred * centred).mean(0) + eps).sqrt()
+        else:
+            z = (input - _wrap(saved[0])) * _wrap(saved[2])
+        z = z if weight is None else z * weight
+        return _again_behind(z if bias is None else z + bias, activation, slope, p, state)
+
+    read = (input,) if weight is None else (input, weight)
+    return _wrap(out, Node("NativeBatchNorm", operands, run, read, keeps=True, again=again))
+
+
+def _no_rows(
+    running_mean: Tensor | None, running_var: Tensor | None, momentum: float, counter: Tensor | None
+) -> None:
+    """What PyTorch makes of an empty batch in training: statistics that are not numbers."""
+    for running in (running_mean, running_var):
+        if running is not None and momentum:
+            running._data[...] = np.nan
+            running._memory.version += 1
+    if counter is not None:
+        counter._data[...] += 1
+
+
+def _batch_norm_channels(input: Tensor, training: bool, p: float, *arguments: Any) -> Tensor:
+    """Batch normalisation of (batch, channels, ...): the same with the channels last."""
+    shape, ndim = input._data.shape, input._data.ndim
+    if ndim < 2:
+        raise ShapeError(f"Expected input with at least 2 dimensions, found shape {tuple(shape)}")
+    if p:
+        raise ValueError("dropout is fused with batch normalisation for two dimensions only")
+    if training and shape[0] * math.prod(shape[2:]) == 1:
+        raise ValueError(f"Expected more than 1 value per channel when training, got input size {input.shape}")
+    moved = input.permute(0, *range(2, ndim), 1)
+    rows = moved.reshape(math.prod(moved._data.shape[:-1]), shape[1])
+    out = batch_norm_activation(rows, *arguments)
+    return out.reshape(*moved._data.shape).permute(0, ndim - 1, *range(1, ndim - 1)).contiguous()
+
+
+# -- Layer, root-mean-square, group and instance normalisation ----------------------------------
+
+
+def layer_norm(
+    input: Tensor,
+    normalized_shape: int | Sequence[int],
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """``(input - mean) / sqrt(var + eps) * weight + bias``, mean and var over the last dimensions.
+
+    Args:
+        input: (..., *normalized_shape), float32 or float64.
+        weight, bias: of shape ``normalized_shape``, or None.
+
+    Source: J. L. Ba et al., arXiv:1607.06450. Raises: ShapeError for shapes that do not fit.
+
+    >>> import fastnn
+    >>> fastnn.nn.functional.layer_norm(fastnn.tensor([[1.0, 3.0], [0.0, 8.0]]), (2,), eps=1e-9)
+    tensor([[-1.,  1.],
+            [-1.,  1.]])
+    """
+    return layer_norm_activation(input, normalized_shape, weight, bias, eps)
+
+
+def layer_norm_activation(
+    input: Tensor,
+    normalized_shape: int | Sequence[int],
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: float,
+    activation: str = "none",
+    slope: float = 0.01,
+    p: float = 0.0,
+) -> Tensor:
+    """``dropout(activation(layer_norm(input, ...)), p)`` in one kernel."""
+    shape = _normalized(normalized_shape)
+    _check_rows("layer_norm", input, shape, weight, bias)
+    return _normalise_rows("NativeLayerNorm", input, math.prod(shape), 1, True, weight, bias, eps, activation, slope, p)
+
+
+def rms_norm(
+    input: Tensor, normalized_shape: int | Sequence[int], weight: Tensor | None = None, eps: float | None = None
+) -> Tensor:
+    """``input / sqrt(mean(input**2) + eps) * weight``, the mean over the last dimensions.
+
+    Args:
+        input: (..., *normalized_shape), float32 or float64.
+        weight: of shape ``normalized_shape``, or None.
+        eps: None for the distance from 1 to the next number of the dtype.
+
+    Source: B. Zhang and R. Sennrich, arXiv:1910.07467.
+
+    >>> import fastnn
+    >>> fastnn.nn.functional.rms_norm(fastnn.tensor([[1.0, 7.0]]), (2,))
+    tensor([[0.2000, 1.4000]])
+    """
+    shape = _normalized(normalized_shape)
+    _check_rows("rms_norm", input, shape, weight, None)
+    small = float(np.finfo(input._data.dtype).eps) if eps is None else eps
+    return _normalise_rows("RmsNorm", input, math.prod(shape), 1, False, weight, None, small, *_NOTHING)
+
+
+def group_norm(
+    input: Tensor,
+    num_groups: int,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    eps: float = 1e-5,
+) -> Tensor:
+    """``(input - mean) / sqrt(var + eps) * weight + bias``, mean and var over each group of channels of a sample.
+
+    Args:
+        input: (batch, channels, ...), float32 or float64.
+        num_groups: divides channels.
+        weight, bias: (channels,), or None.
+
+    Source: Y. Wu and K. He, arXiv:1803.08494.
+
+    >>> import fastnn
+    >>> fastnn.nn.functional.group_norm(fastnn.tensor([[1.0, 3.0, 0.0, 8.0], [1.0, 3.0, 0.0, 8.0]]), 2, eps=1e-9)
+    tensor([[-1.,  1., -1.,  1.],
+            [-1.,  1., -1.,  1.]])
+    """
+    _check_floating("group_norm", input)
+    shape = input._data.shape
+    if len(shape) < 2:
+        raise RuntimeError(f"Expected at least 2 dimensions for input tensor but received {len(shape)}")
+    if num_groups < 1 or shape[1] % num_groups:
+        raise ShapeError(
+            f"Expected number of channels in input to be divisible by num_groups, but got input of shape "
+            f"{list(shape)} and num_groups={num_groups}"
+        )
+    if shape[0] * (shape[1] // num_groups) * math.prod(shape[2:]) == 1:
+        raise ValueError(f"Expected more than 1 value per channel when training, got input size {list(shape)}")
+    for name, value in (("weight", weight), ("bias", bias)):
+        if value is not None:
+            _check_vector(name, value, input._data, shape[1])
+    columns = math.prod(shape[1:])
+    if len(shape) == 2:
+        return _normalise_rows("NativeGroupNorm", input, columns, num_groups, True, weight, bias, eps, *_NOTHING)
+    # Behind a channel's numbers follow the next channel's: scale and shift are left to plain operations.
+    out = _normalise_rows("NativeGroupNorm", input, columns, num_groups, True, None, None, eps, *_NOTHING)
+    return _per_channel(out, weight, bias)
+
+
+def _per_channel(out: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:
+    column = (-1, *(1,) * (out._data.ndim - 2))
+    out = out if weight is None else out * weight.reshape(*column)
+    return out if bias is None else out + bias.reshape(*column)
+
+
+def instance_norm(
+    input: Tensor,
+    running_mean: Tensor | None = None,
+    running_var: Tensor | None = None,
+    weight: Tensor | None = None,
+    bias: Tensor | None = None,
+    use_input_stats: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+) -> Tensor:
+    """:func:`batch_norm` of each sample by itself.
+
+    Args:
+        input: (batch, channels, length, ...), float32 or float64.
+        running_mean, running_var: (channels,), follow the means over the batch of the samples' statistics; used in
+            place of those where not ``use_input_stats``.
+        weight, bias: (channels,), or None.
+
+    Raises: ValueError for a single position. Source: D. Ulyanov et al., arXiv:1607.08022.
+    """
+    _check_floating("instance_norm", input)
+    shape = input._data.shape
+    if not use_input_stats:
+        if running_mean is None or running_var is None:
+            raise RuntimeError("Expected running_mean and running_var to be defined when use_input_stats is false")
+        return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
+    positions = math.prod(shape[2:])
+    if positions == 1:
+        raise ValueError(f"Expected more than 1 spatial element when training, got input size {list(shape)}")
+    vectors = {"running_mean": running_mean, "running_var": running_var, "weight": weight, "bias": bias}
+    for name, value in vectors.items():
+        if value is not None:
+            _check_vector(name, value, input._data, shape[1])
+    out = _normalise_rows("NativeBatchNorm", input, shape[1] * positions, shape[1], True, None, None, eps, *_NOTHING)
+    if shape[0] and positions:
+        over = tuple(range(2, len(shape)))
+        for running, sample in ((running_mean, np.mean), (running_var, _unbiased)):
+            if running is not None:
+                new = sample(input._data.astype(np.float64), axis=over).mean(0)
+                running._data[...] += (momentum * (new - running._data)).astype(running._data.dtype)
+                running._memory.version += 1
+    return _per_channel(out, weight, bias)
+
+
+def _unbiased(x: np.ndarray, axis: tuple[int, ...]) -> np.ndarray:
+    return np.var(x, axis=axis, ddof=1)
+
+
+def _normalized(shape: int | Sequence[int]) -> tuple[int, ...]:
+    return (int(shape),) if isinstance(shape, (int, np.integer)) else tuple(shape)
+
+
+def _check_rows(
+    function: str, input: Tensor, shape: tuple[int, ...], weight: Tensor | None, bias: Tensor | None
+) -> None:
+    _check_floating(function, input)
+    if not shape:
+        raise ShapeError("Expected normalized_shape to be at least 1-dimensional, but got normalized_shape = []")
+    found = input._data.shape
+    if found[len(found) - len(shape) :] != shape or len(found) < len(shape):
+        raise ShapeError(
+            f"Given normalized_shape={list(shape)}, expected input with shape [*, {', '.join(map(str, shape))}], but "
+            f"got input of size{list(found)}"
+        )
+    for name, value in (("weight", weight), ("bias", bias)):
+        if value is None:
+            continue
+        _check_tensor(name, value)
+        if value._data.shape != shape:
+            raise ShapeError(
+                f"Expected {name} to be of same shape as normalized_shape, but got {name} of shape "
+                f"{list(value.shape)} and normalized_shape = {list(shape)}"
+            )
+        if value._data.dtype != input._data.dtype:
+            raise DTypeError(f"{name} must have the dtype of the input, {input.dtype}, found {value.dtype}")
+
+
+def _flat(value: Tensor | None) -> np.ndarray | None:
+    return None if value is None else _contiguous(value._data).reshape(-1)
+
+
+def _normalise_rows(
+    name: str,
+    input: Tensor,
+    columns: int,
+    groups: int,
+    centred: bool,
+    weight: Tensor | None,
+    bias: Tensor | None,
+    eps: float,
+    activation: str,
+    slope: float,
+    p: float,
+) -> Tensor:
+    """The row kernel over ``input`` as a matrix of so many columns; weight and bias as rows of it."""
+    shape = input._data.shape
+    rows = math.prod(shape) // columns if columns else 0
+    x = _contiguous(input._data).reshape(rows, columns)
+    out, saved = np.empty_like(x), np.empty((rows * groups, 3), x.dtype)
+    w, b = _flat(weight), _flat(bias)
+    state = default_generator().kernel_state() if p else None
+    options: dict[str, Any] = {
+        "groups": groups, "centred": centred, "activation": activation, "slope": slope, "p": p, "state": state,
+    }  # fmt: skip
+    kernels.layer_norm_forward(out, saved, x, w, b, eps=eps, **options)
+    result = out.reshape(shape)
+    operands = (input, *[t for t in (weight, bias) if t is not None])
+    if not _recorded(*operands):
+        return _wrap(result)
+    wants_dx = input._requires_grad
+
+    def place(t: Tensor | None) -> tuple[np.ndarray | None, bool, bool]:
+        if t is None or not t._requires_grad:
+            return None, False, False
+        if t._data.ndim == 1:
+            return _gradient_place(t, (columns,))
+        return np.empty(columns, t._data.dtype), False, False
+
+    def run(grad: Tensor) -> tuple[Tensor | None, ...]:
+        dy = _contiguous(grad._data).reshape(rows, columns)
+        dx = np.empty_like(x) if wants_dx else None
+        places = place(weight), place(bias)
+        (dw, add_w, _), (db, add_b, _) = places
+        kernels.layer_norm_backward(
+            dx, dw, db, dy, x, w, b, saved, accumulate_weight=add_w, accumulate_bias=add_b, **options
+        )  # fmt: skip
+        grads = [None if dx is None else _wrap(dx.reshape(shape))]
+        for t, (array, _, in_place) in zip((weight, bias), places, strict=True):
+            if t is not None:
+                grads.append(
+                    _finish_gradient(t, array if array is None else array.reshape(t._data.shape), in_place)
+                )
+        return tuple(grads)
+
+    def again() -> Tensor:
+        grouped = input.reshape(rows, groups, columns // groups if groups else 0)
+        if centred:
+            grouped = grouped - grouped.mean(-1, keepdim=True)
+        grouped = grouped / ((grouped * grouped).mean(-1, keepdim=True) + eps).sqrt()
+        z = grouped.reshape(rows, columns)
+        z = z if weight is None else z * weight.reshape(columns)
+        z = z if bias is None else z + bias.reshape(columns)
+        return _again_behind(z, activation, slope, p, state).reshape(*shape)
+
+    read = tuple([t for t in (input, weight, bias if activation != "none" else None) if t is not None])
+    return _wrap(result, Node(name, operands, run, read, keeps=True, again=again))

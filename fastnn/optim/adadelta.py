@@ -1,0 +1,73 @@
+"""Adadelta. May import ``elementwise`` and ``fastnn.kernels``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from fastnn import kernels
+from fastnn.optim.elementwise import Elementwise
+from fastnn.tensor import Tensor
+
+
+class Adadelta(Elementwise):
+    """Adadelta (M. D. Zeiler, arXiv:1212.5701), with PyTorch's defaults.
+
+    ``s = rho s + (1 - rho) g**2``, ``delta = sqrt(d + eps) / sqrt(s + eps) * g``,
+    ``d = rho d + (1 - rho) delta**2``, ``p -= lr * delta``.
+
+    Args:
+        params: tensors or parameter groups.
+        lr: the factor of the step.
+        rho: decay rate of the two means, in [0, 1].
+        eps: added under the roots.
+        weight_decay: added to the gradient, times the parameter.
+        maximize: climb instead of descend.
+        foreach, capturable: accepted, and without effect: there is one way to do it here.
+
+    Raises: ValueError for options that make no sense, also for ``differentiable=True``.
+
+    >>> import fastnn
+    >>> w = fastnn.nn.Parameter(fastnn.ones(1))
+    >>> (3 * w).sum().backward()
+    >>> fastnn.optim.Adadelta([w]).step()
+    >>> round(w.item(), 6)
+    0.996838
+    """
+
+    _arrays = "square_avg", "acc_delta"
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float | Tensor = 1.0,
+        rho: float = 0.9,
+        eps: float = 1e-6,
+        weight_decay: float = 0,
+        foreach: bool | None = None,
+        *,
+        capturable: bool = False,
+        maximize: bool = False,
+        differentiable: bool = False,
+    ) -> None:
+        defaults = {
+            "lr": lr, "rho": rho, "eps": eps, "weight_decay": weight_decay, "maximize": maximize,
+            "capturable": capturable, "foreach": foreach, "differentiable": differentiable,
+        }  # fmt: skip
+        super().__init__(params, defaults)
+
+    def _check(self, group: dict[str, Any]) -> None:
+        super()._check(group)
+        if not 0.0 <= group["rho"] <= 1.0:
+            raise ValueError(f"Invalid rho value: {group['rho']}")
+
+    def _update(
+        self, values: np.ndarray, grads: np.ndarray, state: list[np.ndarray], numbers: np.ndarray, hyper: np.ndarray,
+        group: dict[str, Any],
+    ) -> None:  # fmt: skip
+        kernels.adadelta(
+            values, grads, *state, lr=group["lr"], rho=group["rho"], eps=group["eps"],
+            weight_decay=group["weight_decay"], maximize=group["maximize"], hyper=hyper,
+        )  # fmt: skip

@@ -1,0 +1,78 @@
+"""Adagrad. May import ``elementwise`` and ``fastnn.kernels``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from fastnn import kernels
+from fastnn.optim.elementwise import Elementwise
+from fastnn.tensor import Tensor
+
+
+class Adagrad(Elementwise):
+    """Adagrad (J. Duchi, E. Hazan and Y. Singer, JMLR 12, 2011), with PyTorch's defaults.
+
+    ``s += g**2``, ``p -= lr / (1 + (t - 1) lr_decay) * g / (sqrt(s) + eps)``.
+
+    Args:
+        params: tensors or parameter groups.
+        lr: learning rate.
+        lr_decay: as above.
+        weight_decay: added to the gradient, times the parameter.
+        initial_accumulator_value: what ``s`` begins with.
+        eps: added to the denominator.
+        maximize: climb instead of descend.
+        foreach, fused: accepted, and without effect: there is one way to do it here.
+
+    Raises: ValueError for options that make no sense, also for ``differentiable=True``.
+
+    >>> import fastnn
+    >>> w = fastnn.nn.Parameter(fastnn.ones(1))
+    >>> (3 * w).sum().backward()
+    >>> fastnn.optim.Adagrad([w], lr=0.1).step()
+    >>> round(w.item(), 6)
+    0.9
+    """
+
+    _arrays = ("sum",)
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float | Tensor = 1e-2,
+        lr_decay: float = 0,
+        weight_decay: float = 0,
+        initial_accumulator_value: float = 0,
+        eps: float = 1e-10,
+        foreach: bool | None = None,
+        *,
+        maximize: bool = False,
+        differentiable: bool = False,
+        fused: bool | None = None,
+    ) -> None:
+        defaults = {
+            "lr": lr, "lr_decay": lr_decay, "eps": eps, "weight_decay": weight_decay,
+            "initial_accumulator_value": initial_accumulator_value, "foreach": foreach, "maximize": maximize,
+            "differentiable": differentiable, "fused": fused,
+        }  # fmt: skip
+        super().__init__(params, defaults)
+        # As in PyTorch, which has the state of this one from the start.
+        for group, layout in zip(self.param_groups, self._layouts, strict=True):
+            for run in layout.runs:
+                for i in range(len(run.params)):
+                    self._begin(run, i, group, {})
+
+    def _first(self, name: str, group: dict[str, Any]) -> float:
+        return self.defaults["initial_accumulator_value"] if name == "sum" else 0.0
+
+    def _update(
+        self, values: np.ndarray, grads: np.ndarray, state: list[np.ndarray], numbers: np.ndarray, hyper: np.ndarray,
+        group: dict[str, Any],
+    ) -> None:  # fmt: skip
+        kernels.adagrad(
+            values, grads, *state, step=numbers.item(0), lr=group["lr"], lr_decay=group["lr_decay"],
+            eps=group["eps"], weight_decay=group["weight_decay"], maximize=group["maximize"], hyper=hyper,
+        )  # fmt: skip

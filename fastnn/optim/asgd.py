@@ -1,0 +1,77 @@
+"""ASGD. May import ``elementwise`` and ``fastnn.kernels``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from fastnn import kernels
+from fastnn.optim.elementwise import Elementwise
+from fastnn.tensor import Tensor
+
+
+class ASGD(Elementwise):
+    """Averaged stochastic gradient descent (B. T. Polyak and A. B. Juditsky, 1992), with PyTorch's defaults.
+
+    ``p = (1 - lambd * eta) p - eta * g``, ``ax += mu (p - ax)``; then ``eta = lr / (1 + lambd lr t)**alpha``
+    and ``mu = 1 / max(1, t - t0)``. The average is in ``state[p]['ax']``.
+
+    Args:
+        params: tensors or parameter groups.
+        lr: learning rate.
+        lambd, alpha: of the decay of the learning rate.
+        t0: the step at which the average begins.
+        weight_decay: added to the gradient, times the parameter.
+        maximize: climb instead of descend.
+        foreach, capturable: accepted, and without effect: there is one way to do it here.
+
+    Raises: ValueError for options that make no sense, also for ``differentiable=True``.
+
+    >>> import fastnn
+    >>> w = fastnn.nn.Parameter(fastnn.ones(1))
+    >>> (3 * w).sum().backward()
+    >>> fastnn.optim.ASGD([w], lr=0.1).step()
+    >>> round(w.item(), 6)
+    0.69999
+    """
+
+    _numbers = "step", "eta", "mu"
+    _arrays = ("ax",)
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float | Tensor = 1e-2,
+        lambd: float = 1e-4,
+        alpha: float = 0.75,
+        t0: float = 1e6,
+        weight_decay: float = 0,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        differentiable: bool = False,
+        capturable: bool = False,
+    ) -> None:
+        defaults = {
+            "lr": lr, "lambd": lambd, "alpha": alpha, "t0": t0, "weight_decay": weight_decay, "foreach": foreach,
+            "maximize": maximize, "differentiable": differentiable, "capturable": capturable,
+        }  # fmt: skip
+        super().__init__(params, defaults)
+
+    def _first(self, name: str, group: dict[str, Any]) -> float:
+        return {"eta": float(group["lr"]), "mu": 1.0}.get(name, 0.0)
+
+    def _update(
+        self, values: np.ndarray, grads: np.ndarray, state: list[np.ndarray], numbers: np.ndarray, hyper: np.ndarray,
+        group: dict[str, Any],
+    ) -> None:  # fmt: skip
+        # In float32, as PyTorch keeps them.
+        step, eta, mu = (numbers.item(row, 0) for row in range(3))
+        kernels.asgd(
+            values, grads, *state, eta=eta, mu=mu, lambd=group["lambd"], weight_decay=group["weight_decay"],
+            maximize=group["maximize"], hyper=hyper,
+        )  # fmt: skip
+        lr = float(group["lr"])
+        numbers[1] = lr / (1 + group["lambd"] * lr * step) ** group["alpha"]
+        numbers[2] = 1 / max(1.0, step - group["t0"])

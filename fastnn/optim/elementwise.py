@@ -1,0 +1,284 @@
+"""Elementwise: base of the optimizers that update each number by itself, by a kernel over flat arrays.
+
+A subclass names its state and writes ``_update`` for flat arrays, which is called once per run of
+neighbouring parameters and step; for a model made in one go that is once per step. May import ``runs``,
+``optimizer``, ``tensor``, ``autograd``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from fastnn.autograd import enable_grad
+from fastnn.errors import DTypeError
+from fastnn.optim.optimizer import Optimizer
+from fastnn.optim.runs import Entry, Flag, Layout, Run, State
+from fastnn.tensor import Tensor, _wrap
+
+# Options that must not be negative, as PyTorch names them in its errors.
+_LABELS = {
+    "lr": "learning rate", "eps": "epsilon value", "weight_decay": "weight_decay value", "momentum": "momentum value",
+    "lr_decay": "lr_decay value", "momentum_decay": "momentum_decay value",
+    "initial_accumulator_value": "initial_accumulator_value value",
+}  # fmt: skip
+
+
+class Elementwise(Optimizer):
+    """Base of the optimizers that update each number by itself.
+
+    Args:
+        params, defaults: as for :class:`Optimizer`.
+
+    Raises: ValueError for options that make no sense, also for ``differentiable=True``; RuntimeError for
+        ``fused`` and ``foreach`` together.
+    """
+
+    # Numbers that are kept of each parameter, in PyTorch's order; the first counts the steps.
+    _numbers: tuple[str, ...] = ("step",)
+    # Whether they are in the state that a user sees.
+    _shows_numbers = True
+    # Names of a parameter's state arrays, in the order of `_update`'s arguments.
+    _arrays: tuple[str, ...] = ()
+
+    def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
+        self._flag = Flag()
+        self._layouts: list[Layout] = []
+        self._check(defaults)
+        if defaults.get("fused") and defaults.get("foreach"):
+            raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
+        super().__init__(params, defaults)
+
+    # -- What a subclass writes -----------------------------------------------------------------
+
+    def _array_names(self, group: dict[str, Any]) -> tuple[str, ...]:
+        """Names of the state arrays that a group with these options has."""
+        return self._arrays
+
+    def _first(self, name: str, group: dict[str, Any]) -> float:
+        """What a number or a state array begins with."""
+        return 0.0
+
+    def _update(
+        self, values: np.ndarray, grads: np.ndarray, state: list[np.ndarray], numbers: np.ndarray, hyper: np.ndarray,
+        group: dict[str, Any],
+    ) -> None:  # fmt: skip
+        """Update ``values`` in place.
+
+        Args:
+            values, grads, state: flat, of one size.
+            numbers: one row for each of ``_numbers``, all columns alike; the count of steps is this step's.
+            hyper: for the kernel's scalars.
+        """
+        raise NotImplementedError
+
+    def _check(self, group: dict[str, Any]) -> None:
+        """Raise for an option that makes no sense."""
+        lr = group.get("lr")
+        if isinstance(lr, Tensor) and lr.numel() != 1:
+            raise ValueError("Tensor lr must be 1-element")
+        for name, label in _LABELS.items():
+            if name in group:
+                value = group[name]
+                if not hasattr(value, "__float__"):
+                    raise TypeError(f"{name} must be a number, found {value!r}")
+                if not value >= 0.0:
+                    raise ValueError(f"Invalid {label}: {value}")
+        if "betas" in group:
+            betas = group["betas"]
+            is_pair = isinstance(betas, (tuple, list)) and len(betas) == 2
+            if not is_pair or not all(hasattr(beta, "__float__") for beta in betas):
+                raise TypeError(f"betas must be two numbers, found {betas!r}")
+            for i, beta in enumerate(betas):
+                if not 0.0 <= beta < 1.0:
+                    raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
+        if group.get("differentiable"):
+            raise ValueError("fastnn's optimizers are not differentiable")
+
+    # -- Groups ---------------------------------------------------------------------------------
+
+    def add_param_group(self, param_group: dict[str, Any]) -> None:
+        """Add parameters, with options of their own.
+
+        Raises: TypeError and ValueError, before anything is changed.
+        """
+        if isinstance(param_group, dict):
+            self._check({**self.defaults, **param_group})
+        super().add_param_group(param_group)
+        self._layouts.append(Layout(self.param_groups[-1]["params"], len(self._numbers)))
+
+    def _check_param(self, p: Any) -> None:
+        super()._check_param(p)
+        if p._data.dtype.kind != "f":
+            raise DTypeError(f"optimizer can only optimize floating point Tensors, found {p.dtype}")
+
+    @property
+    def _group_runs(self) -> list[list[Run]]:
+        return [layout.runs for layout in self._layouts]
+
+    def _layout(self, i: int) -> Layout:
+        """The runs of group ``i``, found anew where memory was replaced or the list was changed."""
+        group = self.param_groups[i]
+        if i < len(self._layouts) and self._layouts[i].holds(group["params"]):
+            return self._layouts[i]
+        layout = Layout(group["params"], len(self._numbers))
+        self._layouts[i : i + 1] = [layout]
+        self._take_over(layout, group)
+        return layout
+
+    # -- State ----------------------------------------------------------------------------------
+
+    def _make_state(self) -> State:
+        return State(self._flag)
+
+    def _take_over(self, layout: Layout, group: dict[str, Any]) -> None:
+        """Move what the state holds of these parameters into their runs."""
+        for run in layout.runs:
+            run.ready, run.entries = None, [None] * len(run.params)
+            for i, p in enumerate(run.params):
+                saved = self.state.get(p)
+                if saved:
+                    self._begin(run, i, group, saved)
+
+    def _look_at_state(self) -> None:
+        """Take notice of what a user, or ``load_state_dict``, has put into the state."""
+        if not isinstance(self.state, State) or self.state.flag is not self._flag:
+            given, self.state = self.state, self._make_state()
+            for key, entry in given.items():
+                dict.__setitem__(self.state, key, entry)
+        del self._layouts[len(self.param_groups) :]
+        self._flag.raised = False
+        for i, group in enumerate(self.param_groups):
+            self._take_over(self._layout(i), group)
+
+    def _number(self, name: str, group: dict[str, Any], saved: Mapping[str, Any]) -> float:
+        return self._first(name, group) if saved.get(name) is None else float(saved[name])
+
+    def _begin(self, run: Run, i: int, group: dict[str, Any], saved: Mapping[str, Any]) -> None:
+        """Lay the state of a parameter into its run: what was saved of it, and first values of the rest."""
+        p = run.params[i]
+        tensors = dict(saved)
+        for row, name in enumerate(self._numbers):
+            run.numbers[row, i] = self._number(name, group, saved)
+            if self._shows_numbers:
+                tensors[name] = _wrap(run.number(row, i))
+        for name in dict.fromkeys((*self._array_names(group), *run.state)):
+            value = saved.get(name)
+            if value is None and name not in self._array_names(group):
+                continue
+            view = run.view(name, i)
+            if value is None:
+                view[...] = self._first(name, group)
+            elif value._data.shape != view.shape:
+                raise RuntimeError(f"state {name} has shape {value._data.shape}, its parameter {view.shape}")
+            elif value._data is not view:
+                view[...] = value._data
+            tensors[name] = _wrap(view)
+        entry = self.state.get(p)
+        if not isinstance(entry, Entry) or entry.flag is not self._flag:
+            entry = Entry(self._flag)
+            dict.__setitem__(self.state, p, entry)
+        dict.clear(entry)
+        dict.update(entry, tensors)
+        run.entries[i] = entry
+
+    def __getstate__(self) -> dict[str, Any]:
+        """For ``pickle`` and ``copy``: the runs are left out, for they lie over other memory in the copy."""
+        state = super().__getstate__()
+        return {name: value for name, value in state.items() if name not in ("_flag", "_layouts")}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        self.__dict__.setdefault("_flag", Flag())
+        self.__dict__.setdefault("_layouts", [])
+        for group in self.param_groups:
+            # Options that an older version did not have.
+            for name, value in self.defaults.items():
+                group.setdefault(name, value)
+        self._look_at_state()
+
+    def _check_saved(self, number: Hashable, p: Tensor, entry: Any) -> None:
+        for name, value in entry.items():
+            if isinstance(value, Tensor) and name not in self._numbers and value._data.shape != p._data.shape:
+                raise ValueError(
+                    f"state {name} of parameter {number} must have shape {tuple(p.shape)}, found {tuple(value.shape)}"
+                )
+
+    def _is_capturable(self) -> bool:
+        return all(run.flat for layout in self._layouts for run in layout.runs)
+
+    # -- Steps ----------------------------------------------------------------------------------
+
+    def step(self, closure: Callable[[], Any] | None = None) -> Any:
+        """Update every parameter that has a gradient.
+
+        Args:
+            closure: computes the loss anew and returns it.
+        """
+        loss = None
+        if closure is not None:
+            with enable_grad():
+                loss = closure()
+        if self._flag.raised or getattr(self.state, "flag", None) is not self._flag:
+            self._look_at_state()
+        for i, group in enumerate(self.param_groups):
+            layout, names = self._layout(i), self._array_names(group)
+            for run in layout.runs:
+                self._step_run(run, group, names)
+            for run, k in layout.repeated:
+                if run.params[k]._grad is not None:
+                    self._step_stretch(run, k, k + 1, run.collect_grads(), names, group)
+        return loss
+
+    def _step_run(self, run: Run, group: dict[str, Any], names: tuple[str, ...]) -> None:
+        count = len(run.params)
+        if run.is_whole():
+            if run.ready != names:
+                self._begin_all(run, group, names)
+            if run.ready == names and (not names or count == 1 or run.is_even()):
+                self._step_stretch(run, 0, count, run.grads, names, group)
+                return
+        self._begin_all(run, group, names)
+        grads, columns, first = run.collect_grads(), run.columns(), 0
+        while first < count:
+            if run.params[first]._grad is None:
+                first += 1
+                continue
+            # A stretch of parameters that have a gradient and are equally old.
+            last = first + 1
+            while last < count and run.params[last]._grad is not None and columns[last] == columns[first]:
+                last += 1
+            self._step_stretch(run, first, last, grads, names, group)
+            first = last
+
+    def _begin_all(self, run: Run, group: dict[str, Any], names: tuple[str, ...]) -> None:
+        """Make the state of the parameters that have a gradient and that lack some of it."""
+        if not names:
+            run.ready = names
+            return
+        missing = any(name not in run.state for name in names)
+        for i, p in enumerate(run.params):
+            entry = run.entries[i]
+            lacks = missing or entry is None or any(name not in entry for name in names)
+            if lacks and (p._grad is not None or entry is not None):
+                self._begin(run, i, group, self.state.get(p) or {})
+        complete = all(entry is not None and all(name in entry for name in names) for entry in run.entries)
+        run.ready = names if complete else None
+
+    def _step_stretch(
+        self, run: Run, first: int, last: int, grads: np.ndarray, names: tuple[str, ...], group: dict[str, Any]
+    ) -> None:
+        cut = run.cut(first, last, names)
+        if run.copied:
+            run.values[...] = run.arrays[0].reshape(-1)
+        grads = cut.grads if grads is run.grads else grads[run.bounds[first][0] : run.bounds[last - 1][1]]
+        if names:
+            # All alike; to add would take 0.8 us.
+            cut.steps.fill(cut.steps.item(0) + 1)
+        self._update(cut.values, grads, cut.state, cut.numbers, cut.hyper, group)
+        for p in run.params[first:last]:
+            p._memory.version += 1
+        if run.copied:
+            run.arrays[0][...] = run.values.reshape(run.arrays[0].shape)

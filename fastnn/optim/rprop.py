@@ -1,0 +1,76 @@
+"""Rprop. May import ``elementwise`` and ``fastnn.kernels``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+
+from fastnn import kernels
+from fastnn.optim.elementwise import Elementwise
+from fastnn.tensor import Tensor
+
+
+class Rprop(Elementwise):
+    """Resilient propagation (M. Riedmiller and H. Braun, 1993), with PyTorch's defaults.
+
+    Each number has a step size, at first ``lr``. It grows by ``etas[1]`` where the gradient keeps its sign
+    and shrinks by ``etas[0]`` where the sign changes, inside ``step_sizes``; ``p -= sign(g) * step size``, but
+    where the sign has changed ``p`` stays and the gradient counts as 0.
+
+    Args:
+        params: tensors or parameter groups.
+        lr: the first step size.
+        etas: the two factors, around 1.
+        step_sizes: the smallest and the largest.
+        maximize: climb instead of descend.
+        foreach, capturable: accepted, and without effect: there is one way to do it here.
+
+    Raises: ValueError for options that make no sense, also for ``differentiable=True``.
+
+    >>> import fastnn
+    >>> w = fastnn.nn.Parameter(fastnn.ones(1))
+    >>> (3 * w).sum().backward()
+    >>> fastnn.optim.Rprop([w], lr=0.1).step()
+    >>> round(w.item(), 6)
+    0.9
+    """
+
+    _arrays = "prev", "step_size"
+
+    def __init__(
+        self,
+        params: Iterable[Any],
+        lr: float | Tensor = 1e-2,
+        etas: tuple[float, float] = (0.5, 1.2),
+        step_sizes: tuple[float, float] = (1e-6, 50),
+        *,
+        capturable: bool = False,
+        foreach: bool | None = None,
+        maximize: bool = False,
+        differentiable: bool = False,
+    ) -> None:
+        defaults = {
+            "lr": lr, "etas": etas, "step_sizes": step_sizes, "foreach": foreach, "maximize": maximize,
+            "differentiable": differentiable, "capturable": capturable,
+        }  # fmt: skip
+        super().__init__(params, defaults)
+
+    def _check(self, group: dict[str, Any]) -> None:
+        super()._check(group)
+        shrink, grow = group["etas"]
+        if not 0.0 < shrink < 1.0 < grow:
+            raise ValueError(f"Invalid eta values: {shrink}, {grow}")
+
+    def _first(self, name: str, group: dict[str, Any]) -> float:
+        return float(group["lr"]) if name == "step_size" else 0.0
+
+    def _update(
+        self, values: np.ndarray, grads: np.ndarray, state: list[np.ndarray], numbers: np.ndarray, hyper: np.ndarray,
+        group: dict[str, Any],
+    ) -> None:  # fmt: skip
+        kernels.rprop(
+            values, grads, *state, etas=group["etas"], step_sizes=group["step_sizes"], maximize=group["maximize"],
+            hyper=hyper,
+        )  # fmt: skip

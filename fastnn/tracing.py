@@ -1,0 +1,61 @@
+"""What a trace watches: the hooks by which the rest of fastnn tells a capture what it cannot see in launches.
+
+A *trace* (see :mod:`fastnn.capture`) runs a step whose kernels do not run, and records them. The numbers
+in memory mean nothing meanwhile, so whoever would read one in Python, or compute outside the kernels in
+place, says so here and the trace ends. Imports nothing of fastnn.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+
+class Uncapturable(Exception):
+    """The reason why a computation cannot be recorded."""
+
+
+class Watch:
+    """What a trace has been told."""
+
+    def __init__(self) -> None:
+        self.owner = threading.get_ident()
+        # States of random draws, each with the function that gives the next one.
+        self.draws: list[tuple[np.ndarray, Callable[[], np.ndarray]]] = []
+
+
+# Read by others as `tracing.active`: None but in a trace.
+active: Watch | None = None
+
+
+def _watch() -> Watch | None:
+    return active if active is not None and active.owner == threading.get_ident() else None
+
+
+def is_mine() -> bool:
+    """Whether this thread is being traced."""
+    return _watch() is not None
+
+
+def stop(reason: str) -> None:
+    """End a trace, if there is one: what follows cannot be replayed."""
+    if _watch() is not None:
+        raise Uncapturable(reason)
+
+
+def drawn(state: np.ndarray, draw: Callable[[], np.ndarray]) -> np.ndarray:
+    """Note that ``state`` names a random draw, and that ``draw()`` will name the next; return it."""
+    watch = _watch()
+    if watch is not None:
+        watch.draws.append((state, draw))
+    return state
+
+
+def swap(watch: Any) -> Watch | None:
+    """Set the watch of a trace; return the one before."""
+    global active
+    before, active = active, watch
+    return before

@@ -1,0 +1,349 @@
+"""The slices of batch normalisation with the activation and the dropout behind it, forward and backward.
+
+A launch goes through *phases*: sums, what follows from them for each column, the pass that uses it. A part that
+owns whole columns runs all three, while the columns are in its cache; a matrix of few columns is cut by rows,
+with a launch for each phase. The mask of the dropout is computed from its position again in the backward, and
+so is the value before the activation: beside the input, only numbers per column are saved.
+
+The mean is kept as two numbers of the input's type, and always subtracted before anything is multiplied.
+
+May import ``jit``, ``simd``, ``activations``, ``column_statistics``, ``dropout``, ``normalization`` and ``random``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastnn.kernels.activations import NONE, activate, differentiate
+from fastnn.kernels.column_statistics import COLUMNS, ROWS, copy, fill, moments, sum_chunk, widen
+from fastnn.kernels.dropout import drop, drop_factor
+from fastnn.kernels.jit import array, inline, integer, part, real, stack_array
+from fastnn.kernels.normalization import ADD_BIAS, ADD_WEIGHT, BIAS, DROP, DX, NEEDS_INPUT, OWN, WEIGHT
+from fastnn.kernels.random import random_bits, random_keys, random_threshold
+from fastnn.kernels.simd import sqrt
+
+# The phases of a launch.
+SUM, SOLVE, APPLY = 1, 2, 4
+# Rows of `saved`.
+MEAN, REST, INVERSE, SCALE, SHIFT = range(5)
+# Bits of `flags`, beside those of every normalisation.
+TRAINING, RUNNING, COUNTER = OWN, 2 * OWN, 4 * OWN
+
+
+@inline
+def _solve_forward(near, rest, inverse, scale, shift, mean, variance, weight, bias, eps):
+    # All on the stack: with arrays of the caller's, which might overlap, no such loop is vectorised.
+    kind = near.dtype.type
+    for j in range(mean.size):
+        root = kind(1) / sqrt(kind(variance[j] + eps))
+        slope = float(root) * float(weight[j])
+        near[j] = kind(mean[j])
+        # An infinite mean leaves no rest, not NaN.
+        left = mean[j] - float(near[j]) if mean[j] - mean[j] == 0.0 else 0.0
+        rest[j], inverse[j], scale[j] = kind(left), root, kind(slope)
+        shift[j] = kind(float(bias[j]) - left * slope)
+
+
+@inline
+def _follow(running, value, momentum, share):
+    kind = running.dtype.type
+    for j in range(running.size):
+        running[j] = kind(float(running[j]) * (1.0 - momentum) + value[j] * share)
+
+
+@inline
+def _scale(to, factor):
+    for j in range(to.size):
+        to[j] *= factor
+
+
+@inline
+def _normalise(out, x, mean, scale, shift):
+    for j in range(x.size):
+        out[j] = (x[j] - mean[j]) * scale[j] + shift[j]
+
+
+@inline
+def _normalise_relu(out, x, mean, scale, shift):
+    zero = x.dtype.type(0)
+    for j in range(x.size):
+        z = (x[j] - mean[j]) * scale[j] + shift[j]
+        out[j] = zero if z <= zero else z
+
+
+@inline
+def _normalise_relu_drop(out, x, mean, scale, shift, position, key0, key1, threshold, factor):
+    zero = x.dtype.type(0)
+    for j in range(x.size):
+        z = (x[j] - mean[j]) * scale[j] + shift[j]
+        kept = factor if random_bits(position + j, key0, key1) < threshold else zero
+        out[j] = (zero if z <= zero else z) * kept
+
+
+def forward_slice(dtype, smooth):
+    def batch_norm_forward_slice(args, t, n):
+        # out, x[batch, columns]; weight, bias, running_mean, running_var[columns]; counter[1]; saved[5, columns];
+        # sums[chunks, 3, columns]; state[2]
+        batch, columns, chunks = integer(args, 10), integer(args, 11), integer(args, 12)
+        phases, by_rows, width = integer(args, 13), integer(args, 14), integer(args, 15)
+        flags, code = integer(args, 16), integer(args, 17)
+        slope, keep = dtype(real(args, 18)), dtype(real(args, 19))
+        momentum, eps = real(args, 20), real(args, 21)
+        out, x = array(args, 0, (batch, columns), dtype), array(args, 1, (batch, columns), dtype)
+        weight, bias = array(args, 2, (columns,), dtype), array(args, 3, (columns,), dtype)
+        running_mean, running_var = array(args, 4, (columns,), dtype), array(args, 5, (columns,), dtype)
+        counter = array(args, 6, (1,), np.int64)
+        saved = array(args, 7, (5, columns), dtype)
+        sums = array(args, 8, (chunks, 3, columns), dtype)
+        centres, variances = stack_array(COLUMNS, 0.0), stack_array(COLUMNS, 0.0)
+        zero = dtype(0)
+        near, scale, shift = stack_array(COLUMNS, zero), stack_array(COLUMNS, zero), stack_array(COLUMNS, zero)
+        rest, inverse = stack_array(COLUMNS, zero), stack_array(COLUMNS, zero)
+        key0, key1 = np.uint32(0), np.uint32(0)
+        threshold, factor = random_threshold(real(args, 19)), dtype(0)
+        if flags & DROP:
+            key0, key1 = random_keys(array(args, 9, (2,), np.int64))
+            factor = drop_factor(keep)
+        blocks = -(-columns // width)
+        first_block, last_block, first_chunk, last_chunk, span = 0, blocks, 0, chunks, chunks
+        if by_rows:
+            first_chunk, last_chunk = part(chunks, t, n)
+            span = 1
+        else:
+            first_block, last_block = part(blocks, t, n)
+        for span_first in range(first_chunk, last_chunk, span):
+            span_last = min(last_chunk, span_first + span)
+            for block in range(first_block, last_block):
+                lo, hi = block * width, min(columns, (block + 1) * width)
+                count = hi - lo
+                m, s, b = near[:count], scale[:count], shift[:count]
+                centre, variance = centres[:count], variances[:count]
+                if phases & SUM:
+                    for chunk in range(span_first, span_last):
+                        sum_chunk(sums[chunk], x, chunk * ROWS, min(batch, (chunk + 1) * ROWS), lo, hi)
+                if phases & SOLVE and span_first == first_chunk:
+                    if flags & TRAINING:
+                        moments(centre, variance, sums, batch, lo, hi)
+                        if flags & RUNNING:
+                            _follow(running_mean[lo:hi], centre, momentum, momentum)
+                            _follow(running_var[lo:hi], variance, momentum, momentum / float(batch - 1))
+                        _scale(variance, 1.0 / float(batch))
+                        if block == 0 and flags & COUNTER:
+                            counter[0] += 1
+                    else:
+                        widen(centre, running_mean[lo:hi])
+                        widen(variance, running_var[lo:hi])
+                    if flags & WEIGHT:
+                        copy(scale[:count], weight[lo:hi])
+                    else:
+                        fill(scale[:count], dtype(1))
+                    if flags & BIAS:
+                        copy(shift[:count], bias[lo:hi])
+                    else:
+                        fill(shift[:count], dtype(0))
+                    _solve_forward(m, rest[:count], inverse[:count], s, b, centre, variance, s, b, eps)
+                    copy(saved[MEAN, lo:hi], m)
+                    copy(saved[REST, lo:hi], rest[:count])
+                    copy(saved[INVERSE, lo:hi], inverse[:count])
+                    copy(saved[SCALE, lo:hi], s)
+                    copy(saved[SHIFT, lo:hi], b)
+                elif phases & APPLY:
+                    copy(m, saved[MEAN, lo:hi])
+                    copy(s, saved[SCALE, lo:hi])
+                    copy(b, saved[SHIFT, lo:hi])
+                if phases & APPLY:
+                    for i in range(span_first * ROWS, min(batch, span_last * ROWS)):
+                        to, row, position = out[i, lo:hi], x[i, lo:hi], i * columns + lo
+                        if smooth or code == NONE:
+                            _normalise(to, row, m, s, b)
+                            if smooth:
+                                activate(to, to, code, slope)
+                            if flags & DROP:
+                                drop(to, to, position, key0, key1, threshold, factor)
+                        elif flags & DROP:
+                            _normalise_relu_drop(to, row, m, s, b, position, key0, key1, threshold, factor)
+                        else:
+                            _normalise_relu(to, row, m, s, b)
+
+    return batch_norm_forward_slice
+
+
+@inline
+def _add_gradient(total, product, dz, x, mean):
+    for j in range(x.size):
+        total[j] += dz[j]
+        product[j] += dz[j] * (x[j] - mean[j])
+
+
+@inline
+def _add_gradient_relu(dz, total, product, dy, x, mean, scale, shift):
+    zero = x.dtype.type(0)
+    for j in range(x.size):
+        centred, gradient = x[j] - mean[j], dy[j]
+        d = zero if centred * scale[j] + shift[j] <= zero else gradient
+        dz[j] = d
+        total[j] += d
+        product[j] += d * centred
+
+
+@inline
+def _add_gradient_relu_drop(dz, total, product, dy, x, mean, scale, shift, position, key0, key1, threshold, factor):
+    zero = x.dtype.type(0)
+    for j in range(x.size):
+        centred = x[j] - mean[j]
+        kept = dy[j] * (factor if random_bits(position + j, key0, key1) < threshold else zero)
+        d = zero if centred * scale[j] + shift[j] <= zero else kept
+        dz[j] = d
+        total[j] += d
+        product[j] += d * centred
+
+
+@inline
+def _add_chunk(total, product, sums, other):
+    for j in range(total.size):
+        total[j] += float(sums[j])
+        product[j] += float(other[j])
+
+
+@inline
+def _solve_backward(gradient, slope, offset, total, product, rest, inverse, scale, batch):
+    """The gradient of the weight, and the statistics' share of ``dx``: ``offset - (x - mean) * slope``."""
+    kind = slope.dtype.type
+    for j in range(gradient.size):
+        root, steep, left = float(inverse[j]), float(scale[j]), float(rest[j])
+        g = (product[j] - left * total[j]) * root
+        bend = steep * root * g / batch
+        gradient[j], slope[j], offset[j] = kind(g), kind(bend), kind(left * bend - steep * total[j] / batch)
+
+
+@inline
+def _put(to, value, accumulate):
+    if accumulate:
+        for j in range(to.size):
+            to[j] += value[j]
+    else:
+        for j in range(to.size):
+            to[j] = value[j]
+
+
+@inline
+def _narrow(to, row):
+    kind = to.dtype.type
+    for j in range(row.size):
+        to[j] = kind(row[j])
+
+
+@inline
+def _input_gradient(dx, dz, x, mean, scale, slope, offset):
+    for j in range(x.size):
+        dx[j] = dz[j] * scale[j] + (offset[j] - (x[j] - mean[j]) * slope[j])
+
+
+@inline
+def _scaled(dx, dz, scale):
+    for j in range(dz.size):
+        dx[j] = dz[j] * scale[j]
+
+
+def backward_slice(dtype, smooth):
+    def batch_norm_backward_slice(args, t, n):
+        # dx[batch, columns]; dweight, dbias[columns]; dy, x[batch, columns]; saved[5, columns];
+        # sums[chunks, 2, columns]; correction[2, columns]; state[2]
+        batch, columns, chunks = integer(args, 9), integer(args, 10), integer(args, 11)
+        phases, by_rows, width = integer(args, 12), integer(args, 13), integer(args, 14)
+        flags, code = integer(args, 15), integer(args, 16)
+        slope, keep = dtype(real(args, 17)), dtype(real(args, 18))
+        dx = array(args, 0, (batch, columns), dtype)
+        dweight, dbias = array(args, 1, (columns,), dtype), array(args, 2, (columns,), dtype)
+        dy, x = array(args, 3, (batch, columns), dtype), array(args, 4, (batch, columns), dtype)
+        saved = array(args, 5, (5, columns), dtype)
+        sums = array(args, 6, (chunks, 2, columns), dtype)
+        correction = array(args, 7, (2, columns), dtype)
+        zero = dtype(0)
+        near, scale, shift = stack_array(COLUMNS, zero), stack_array(COLUMNS, zero), stack_array(COLUMNS, zero)
+        total, product = stack_array(COLUMNS, zero), stack_array(COLUMNS, zero)
+        z, dropped = stack_array(COLUMNS, zero), stack_array(COLUMNS, zero)
+        totals, products = stack_array(COLUMNS, 0.0), stack_array(COLUMNS, 0.0)
+        key0, key1 = np.uint32(0), np.uint32(0)
+        threshold, factor = random_threshold(real(args, 18)), zero
+        if flags & DROP:
+            key0, key1 = random_keys(array(args, 8, (2,), np.int64))
+            factor = drop_factor(keep)
+        # Without activation and dropout dz is dy, and not written to dx before the last phase.
+        plain = not smooth and code == NONE and not flags & DROP
+        blocks = -(-columns // width)
+        first_block, last_block, first_chunk, last_chunk = 0, blocks, 0, chunks
+        if by_rows:
+            first_chunk, last_chunk = part(chunks, t, n)
+        else:
+            first_block, last_block = part(blocks, t, n)
+        for block in range(first_block, last_block):
+            lo, hi = block * width, min(columns, (block + 1) * width)
+            count = hi - lo
+            m, s, b = near[:count], scale[:count], shift[:count]
+            copy(m, saved[MEAN, lo:hi])
+            copy(s, saved[SCALE, lo:hi])
+            copy(b, saved[SHIFT, lo:hi])
+            if phases & SUM:
+                first, second = total[:count], product[:count]
+                for chunk in range(first_chunk, last_chunk):
+                    fill(first, zero)
+                    fill(second, zero)
+                    for i in range(chunk * ROWS, min(batch, (chunk + 1) * ROWS)):
+                        to, gradient, row, position = dx[i, lo:hi], dy[i, lo:hi], x[i, lo:hi], i * columns + lo
+                        if plain:
+                            _add_gradient(first, second, gradient, row, m)
+                        elif smooth or code == NONE:
+                            if flags & DROP:
+                                drop(dropped[:count], gradient, position, key0, key1, threshold, factor)
+                            else:
+                                copy(dropped[:count], gradient)
+                            if smooth:
+                                _normalise(z[:count], row, m, s, b)
+                                if not flags & NEEDS_INPUT:
+                                    activate(z[:count], z[:count], code, slope)
+                                differentiate(dropped[:count], dropped[:count], z[:count], code, slope)
+                            _add_gradient(first, second, dropped[:count], row, m)
+                            copy(to, dropped[:count])
+                        elif flags & DROP:
+                            _add_gradient_relu_drop(
+                                to, first, second, gradient, row, m, s, b, position, key0, key1, threshold, factor
+                            )
+                        else:
+                            _add_gradient_relu(to, first, second, gradient, row, m, s, b)
+                    copy(sums[chunk, 0, lo:hi], first)
+                    copy(sums[chunk, 1, lo:hi], second)
+            if phases & SOLVE:
+                fill(totals[:count], 0.0)
+                fill(products[:count], 0.0)
+                for chunk in range(chunks):
+                    _add_chunk(totals[:count], products[:count], sums[chunk, 0, lo:hi], sums[chunk, 1, lo:hi])
+                copy(z[:count], saved[REST, lo:hi])
+                copy(dropped[:count], saved[INVERSE, lo:hi])
+                _solve_backward(
+                    z[:count], total[:count], product[:count], totals[:count], products[:count],
+                    z[:count], dropped[:count], s, float(batch),
+                )
+                copy(correction[0, lo:hi], total[:count])
+                copy(correction[1, lo:hi], product[:count])
+                if flags & WEIGHT:
+                    _put(dweight[lo:hi], z[:count], flags & ADD_WEIGHT)
+                if flags & BIAS:
+                    _narrow(z[:count], totals[:count])
+                    _put(dbias[lo:hi], z[:count], flags & ADD_BIAS)
+            elif phases & APPLY:
+                copy(total[:count], correction[0, lo:hi])
+                copy(product[:count], correction[1, lo:hi])
+            if phases & APPLY and flags & DX:
+                slopes, offsets = total[:count], product[:count]
+                for i in range(first_chunk * ROWS, min(batch, last_chunk * ROWS)):
+                    to, row = dx[i, lo:hi], x[i, lo:hi]
+                    # Onto the stack first: with dy or dx as its source, which may be its target, no loop is vectorised.
+                    source = dropped[:count]
+                    copy(source, dy[i, lo:hi] if plain else to)
+                    if flags & TRAINING:
+                        _input_gradient(to, source, row, m, s, slopes, offsets)
+                    else:
+                        _scaled(to, source, s)
+
+    return batch_norm_backward_slice

@@ -1,0 +1,367 @@
+"""A captured step gives the bits of the eager one, in every situation; what cannot be captured says why."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import cut_in
+
+import fastnn
+from fastnn import nn
+
+Step = Callable[..., Any]
+
+
+class Twin:
+    """The same model twice: one trained by a captured step, one by the lines that it stands for."""
+
+    def __init__(self, make: Callable[[], nn.Module], optimizer: Callable[..., Any], criterion: Any = None) -> None:
+        self.models, self.optimizers = [], []
+        self.criterion = criterion or nn.CrossEntropyLoss()
+        for _ in range(2):
+            fastnn.manual_seed(3)
+            model = make()
+            self.models.append(model)
+            self.optimizers.append(optimizer([p for p in model.parameters() if p.requires_grad]))
+        self.step = fastnn.compile_step(self.models[0], self.criterion, self.optimizers[0])
+        self.states = [fastnn.get_rng_state()] * 2
+
+    def both(self, *batch: Any) -> float:
+        """One step of each from the same random state; the loss. All bits must agree."""
+        losses = []
+        for which, run in enumerate((self.step, self.eager)):
+            fastnn.set_rng_state(self.states[which])
+            losses.append(run(*batch).item())
+            self.states[which] = fastnn.get_rng_state()
+        assert losses[0] == losses[1] or np.isnan(losses).all()
+        self.compare()
+        return losses[0]
+
+    def eager(self, *batch: Any) -> Any:
+        """The lines that a step stands for."""
+        self.optimizers[1].zero_grad()
+        loss = self.criterion(self.models[1](*batch[:-1]), batch[-1])
+        loss.backward()
+        self.optimizers[1].step()
+        return loss
+
+    def compare(self) -> None:
+        """Parameters, buffers, gradients and the optimizers' states are the same bits."""
+        a, b = (m.state_dict() for m in self.models)
+        assert a.keys() == b.keys()
+        for name in a:
+            assert bits(a[name]) == bits(b[name]), name
+        for p, q in zip(self.models[0].parameters(), self.models[1].parameters(), strict=True):
+            assert (p.grad is None) == (q.grad is None)
+            if p.grad is not None:
+                assert bits(p.grad) == bits(q.grad)
+        s, t = (o.state_dict()["state"] for o in self.optimizers)
+        assert s.keys() == t.keys()
+        for key in s:
+            assert {n: bits(v) for n, v in s[key].items()} == {n: bits(v) for n, v in t[key].items()}
+
+
+def bits(t: Any) -> bytes:
+    """The bytes of a tensor's numbers."""
+    return np.ascontiguousarray(t.detach().numpy()).tobytes()
+
+
+def batches(count: int, size: int, features: int = 12, classes: int = 5, seed: int = 0) -> list[tuple[Any, Any]]:
+    """Random inputs and labels."""
+    rng = np.random.default_rng(seed)
+    return [
+        (
+            fastnn.tensor(rng.standard_normal((size, features)).astype(np.float32)),
+            fastnn.tensor(rng.integers(0, classes, size)),
+        )
+        for _ in range(count)
+    ]
+
+
+def plain() -> nn.Module:
+    return nn.Sequential(nn.Linear(12, 20), nn.ReLU(), nn.Linear(20, 9), nn.Tanh(), nn.Linear(9, 5))
+
+
+def normalised() -> nn.Module:
+    return nn.Sequential(
+        nn.Linear(12, 20), nn.BatchNorm1d(20), nn.ReLU(), nn.Dropout(0.3),
+        nn.Linear(20, 9), nn.LayerNorm(9), nn.GELU(), nn.Dropout(0.2), nn.Linear(9, 5),
+    )  # fmt: skip
+
+
+def adam(params: Any) -> Any:
+    return fastnn.optim.Adam(params, lr=0.01)
+
+
+OPTIMIZERS = {
+    "sgd": lambda p: fastnn.optim.SGD(p, lr=0.1),
+    "momentum": lambda p: fastnn.optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True, weight_decay=0.01),
+    "adam": adam,
+    "adamw": lambda p: fastnn.optim.AdamW(p, lr=0.01, amsgrad=True),
+    "rmsprop": lambda p: fastnn.optim.RMSprop(p, lr=0.01),
+    "adagrad": lambda p: fastnn.optim.Adagrad(p, lr=0.1),
+}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize("make", [plain, normalised])
+def test_same_bits_as_the_eager_step(make: Callable[[], nn.Module], optimizer: str) -> None:
+    twin = Twin(make, OPTIMIZERS[optimizer])
+    for x, y in batches(8, 16):
+        twin.both(x, y)
+    assert twin.step.explain() == "captured: 1 program"
+
+
+@pytest.mark.parametrize("parts", [1, 2, 3, 8])
+def test_same_bits_at_any_thread_count(parts: int) -> None:
+    def weights() -> list[bytes]:
+        fastnn.manual_seed(1)
+        model = normalised()
+        step = fastnn.compile_step(model, nn.CrossEntropyLoss(), adam(model.parameters()))
+        for x, y in batches(20, 64):
+            step(x, y)
+        assert step.explain() == "captured: 1 program"
+        return [bits(p) for p in model.parameters()]
+
+    expected = weights()
+    with cut_in(parts):
+        assert weights() == expected
+
+
+def test_batch_sizes_come_and_go() -> None:
+    twin = Twin(normalised, adam)
+    for size in (16, 7, 16, 16, 7, 16, 7, 2, 2, 2, 7):
+        twin.both(*batches(1, size, seed=size)[0])
+    assert twin.step.explain() == "captured: 3 programs"
+
+
+def test_layouts_and_copies() -> None:
+    twin = Twin(plain, adam)
+    rng = np.random.default_rng(0)
+    wide = rng.standard_normal((16, 24)).astype(np.float32)
+    y = fastnn.tensor(rng.integers(0, 5, 16))
+    layouts = [wide[:, :12], wide[:, 12:], wide[:, ::2], np.asfortranarray(wide[:, :12]), wide[:, :12].copy()]
+    for layout in layouts * 2:
+        twin.both(fastnn.from_numpy(layout), y)
+        twin.both(fastnn.from_numpy(layout), y.flip(0))
+
+
+def test_modes_and_frozen_parameters_and_replaced_ones() -> None:
+    twin = Twin(normalised, adam)
+    data = batches(4, 16)
+
+    def train(times: int = 4) -> None:
+        for x, y in data[:times]:
+            twin.both(x, y)
+
+    train()
+    for model in twin.models:
+        model.eval()
+    train()
+    for model in twin.models:
+        model.train()
+        model[1].eval()
+    train()
+    for model in twin.models:
+        model[3].p = 0.9
+    train()
+    for model in twin.models:
+        model[0].weight.requires_grad_(False)
+        model[0].weight.grad = None
+    train()
+    for model in twin.models:
+        model[4].weight.data = model[4].weight.data * 0.5
+    train()
+    for model in twin.models:
+        model[2] = nn.Sigmoid()
+    train()
+
+
+def test_learning_rate_and_parameters_changed_by_hand() -> None:
+    twin = Twin(plain, OPTIMIZERS["momentum"])
+    schedules = [fastnn.optim.lr_scheduler.StepLR(o, 2, 0.5) for o in twin.optimizers]
+    for i, (x, y) in enumerate(batches(9, 16)):
+        twin.both(x, y)
+        for schedule in schedules:
+            schedule.step()
+        if i % 3 == 0:
+            with fastnn.no_grad():
+                for model in twin.models:
+                    model[0].weight.mul_(0.9)
+                    model[0].bias[1:3] = 0.25
+    assert twin.optimizers[0].param_groups[0]["lr"] == pytest.approx(0.1 * 0.5**4)
+
+
+def test_gradients_that_are_kept_stay() -> None:
+    twin = Twin(plain, adam)
+    kept: list[tuple[Any, bytes]] = []
+    for x, y in batches(8, 16):
+        twin.both(x, y)
+        grad = twin.models[0][0].weight.grad
+        kept.append((grad, bits(grad)))
+    assert "still held" in twin.step.explain()
+    for grad, expected in kept:
+        assert bits(grad) == expected
+    del kept, grad
+    twin.both(*batches(1, 16)[0])
+
+
+def test_losses_that_are_kept_stay() -> None:
+    twin = Twin(plain, adam)
+    losses = [twin.step(x, y) for x, y in batches(6, 16)]
+    again = Twin(plain, adam)
+    assert [loss.item() for loss in losses] == [again.eager(x, y).item() for x, y in batches(6, 16)]
+    assert not any(loss.requires_grad for loss in losses)
+
+
+def test_a_wrong_label_changes_nothing() -> None:
+    twin = Twin(plain, adam)
+    (x, y), *_ = batches(1, 16)
+    for _ in range(4):
+        twin.both(x, y)
+    before = [bits(p) for p in twin.models[0].parameters()]
+    wrong = y.clone()
+    wrong[3] = 5
+    with pytest.raises(IndexError, match="Target 5 is out of bounds"):
+        twin.step(x, wrong)
+    assert [bits(p) for p in twin.models[0].parameters()] == before
+    ignored = y.clone()
+    ignored[3] = -100
+    for label in (ignored, y, ignored):
+        twin.both(x, label)
+    assert twin.step.explain().startswith("captured: 1 program")
+
+
+class Branches(nn.Module):
+    """Reads a number in Python."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(12, 5)
+
+    def forward(self, x: Any) -> Any:
+        out = self.layer(x)
+        return out if out.sum() > 0 else self.layer(-x)
+
+
+class Outside(Branches):
+    """Computes outside the kernels."""
+
+    def forward(self, x: Any) -> Any:
+        return self.layer(x * 2.0) + 1.0
+
+
+class Changing(Branches):
+    """Another computation at each call."""
+
+    calls = 0
+
+    def forward(self, x: Any) -> Any:
+        self.calls += 1
+        out = self.layer(x)
+        return nn.functional.relu(out) if self.calls % 2 else nn.functional.tanh(out)
+
+
+class Straight(Branches):
+    """Straight-line, with a layer that is used twice."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.middle = nn.Linear(12, 16), nn.Linear(16, 16)
+        self.last = nn.Linear(16, 5)
+
+    def forward(self, x: Any) -> Any:
+        x = nn.functional.relu(self.first(x.flatten(1)))
+        x = nn.functional.dropout(nn.functional.relu(self.middle(x)), 0.1, self.training)
+        return self.last(x)
+
+
+def test_straight_line_modules_are_captured() -> None:
+    twin = Twin(Straight, adam)
+    for model in twin.models:
+        del model.layer
+    twin = Twin(lambda: _without(Straight(), "layer"), adam)
+    for x, y in batches(6, 16):
+        twin.both(x, y)
+    assert twin.step.explain() == "captured: 1 program"
+
+
+def _without(module: nn.Module, name: str) -> nn.Module:
+    delattr(module, name)
+    return module
+
+
+@pytest.mark.parametrize(
+    ("kind", "reason"),
+    [(Branches, "read in Python"), (Outside, "outside the kernels"), (Changing, "different kernels")],
+)
+def test_what_cannot_be_captured_runs_eagerly_and_says_why(kind: type[nn.Module], reason: str) -> None:
+    if kind is Changing:
+        # Its two traces see one call each.
+        model = kind()
+        step = fastnn.compile_step(model, nn.CrossEntropyLoss(), adam(model.parameters()))
+        for x, y in batches(4, 16):
+            step(x, y)
+    else:
+        twin = Twin(kind, adam)
+        for x, y in batches(5, 16):
+            twin.both(x, y)
+        step = twin.step
+    assert step.explain().startswith("captured: 0 programs\neager for float32 of shape (16, 12)")
+    assert reason in step.explain()
+
+
+def test_regression_with_float64() -> None:
+    def make() -> nn.Module:
+        return nn.Sequential(nn.Linear(3, 8), nn.Tanh(), nn.Linear(8, 1)).double()
+
+    twin = Twin(make, adam, nn.MSELoss())
+    rng = np.random.default_rng(0)
+    for _ in range(6):
+        x = fastnn.tensor(rng.standard_normal((10, 3)))
+        twin.both(x, (x * x).sum(1, keepdim=True))
+    assert twin.step.explain() == "captured: 1 program"
+
+
+def test_an_error_in_the_model_leaves_the_step_usable() -> None:
+    twin = Twin(plain, adam)
+    (x, y), *_ = batches(1, 16)
+    for _ in range(3):
+        twin.both(x, y)
+    with pytest.raises(RuntimeError, match="shapes cannot be multiplied"):
+        twin.step(x[:, :3], y)
+    with pytest.raises(ValueError, match="batch_size"):
+        twin.step(x, y[:3])
+    twin.both(x, y)
+
+
+def test_a_model_is_freed_with_its_step() -> None:
+    import gc
+    import weakref
+
+    twin = Twin(plain, adam)
+    for x, y in batches(4, 16):
+        twin.both(x, y)
+    gone = weakref.ref(twin.models[0])
+    del twin, x, y
+    gc.collect()
+    assert gone() is None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "kind"),
+    [((3, len, None), "model"), ((plain(), 3, None), "criterion"), ((plain(), len, None), "optimizer")],
+)
+def test_wrong_arguments(arguments: tuple[Any, ...], kind: str) -> None:
+    with pytest.raises(TypeError, match=kind):
+        fastnn.compile_step(*arguments)
+
+
+def test_a_batch_of_something_else() -> None:
+    model = plain()
+    step = fastnn.compile_step(model, nn.CrossEntropyLoss(), adam(model.parameters()))
+    with pytest.raises(TypeError, match="takes tensors or arrays, found list"):
+        step([1.0], [1])
