@@ -14,7 +14,9 @@ step, so the results are the same bits. May import ``tensor``, ``autograd``, ``n
 
 from __future__ import annotations
 
+import itertools
 import operator
+import types
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pickle import PickleBuffer
@@ -24,9 +26,11 @@ import numpy as np
 
 from fastnn import tracing
 from fastnn.autograd import enable_grad
+from fastnn.dtypes import dtype
 from fastnn.functions import from_numpy
 from fastnn.kernels import jit
 from fastnn.kernels.program import Program
+from fastnn.nn.hooks import EVERYWHERE
 from fastnn.nn.module import Module, changes
 from fastnn.nn.parameter import Parameter
 from fastnn.optim.optimizer import Optimizer
@@ -37,7 +41,18 @@ from fastnn.tracing import Uncapturable
 # Programs kept per step, one for each shape and mode; the oldest is dropped.
 _MOST_PROGRAMS = 16
 
-_PLAIN = (bool, int, float, str, tuple, type(None))
+# What cannot change without an assignment to the attribute. Functions are compared by identity.
+_PLAIN = (
+    bool, int, float, complex, str, bytes, tuple, type(None), np.generic, np.dtype, dtype, type, types.FunctionType,
+    types.BuiltinFunctionType, types.MethodType,
+)  # fmt: skip
+# Which output of a kernel stands in the place of an input that is not given, and is not read there.
+_STAND_INS = {
+    "gemm": 0, "batch_norm_forward": 7, "batch_norm_smooth_forward": 7, "layer_norm_forward": 4,
+    "layer_norm_smooth_forward": 4,
+}  # fmt: skip
+# The attributes that every module has, and that are watched otherwise.
+_MACHINERY = frozenset(Module().__dict__) - {"training"}
 
 _data_of = operator.attrgetter("_data")
 _training_of = operator.attrgetter("training")
@@ -48,12 +63,8 @@ _requires_grad_of = operator.attrgetter("_requires_grad")
 def tracing_into(program: Program) -> Iterator[tracing.Watch]:
     """A block whose launches are recorded by ``program`` and do not run."""
     watch = tracing.Watch()
-    before = tracing.swap(watch)
-    try:
-        with program.recording():
-            yield watch
-    finally:
-        tracing.swap(before)
+    with tracing.watching(watch), program.recording():
+        yield watch
 
 
 def _span(array: np.ndarray) -> tuple[int, int]:
@@ -84,11 +95,13 @@ class Spans:
 def check_complete(program: Program, known: Spans) -> None:
     """Raise Uncapturable unless every array that a launch reads is known, or written by a launch before it."""
     for kernel, _, arrays, _, _ in program.launches:
-        outputs = range(len(arrays)) if kernel.outputs is None else kernel.outputs
+        outputs = kernel.outputs
+        if outputs is None:
+            raise Uncapturable(f"what {kernel.name} writes is not known")
         written = [arrays[i] for i in outputs]
         for array in [a for i, a in enumerate(arrays) if i not in outputs]:
-            # An output stands in the place of an input that is not given.
-            if not known.holds(array) and not any(_same_array(array, output) for output in written):
+            stand_in = _STAND_INS.get(kernel.name.partition(".")[0])
+            if not known.holds(array) and (stand_in is None or not _same_array(array, arrays[stand_in])):
                 raise Uncapturable(
                     f"{kernel.name} reads an array of shape {array.shape} that was computed outside the kernels"
                 )
@@ -131,11 +144,11 @@ class Inputs:
 
     def put(self, inputs: list[np.ndarray]) -> None:
         """Let the program read these arrays, of the same shapes and dtypes."""
-        for k, (array, (shape, dtype, strides)) in enumerate(zip(inputs, self.layouts, strict=True)):
+        for k, (array, (shape, kind, strides)) in enumerate(zip(inputs, self.layouts, strict=True)):
             if array is self.arrays[k]:
                 continue
             if array.strides != strides or not array.flags.aligned:
-                laid = np.lib.stride_tricks.as_strided(np.empty(_extent(shape, strides, dtype), dtype), shape, strides)
+                laid = np.lib.stride_tricks.as_strided(np.empty(_extent(shape, strides, kind), kind), shape, strides)
                 laid[...] = array
                 array = laid
             self.arrays[k] = array
@@ -169,9 +182,12 @@ class Situation:
         self.members = [(*p.values(), *b.values(), *c.values()) for p, b, c in self.structure]
         self.attributes = [_attributes(m) for m in self.modules]
         self.seen = changes[0]
+        self.unwatched = next(filter(None, map(_unwatched, self.modules)), "")
 
     def same(self) -> bool:
         """Whether all is as it was."""
+        if self.reason_against():
+            return False
         if list(map(_training_of, self.modules)) != self.modes:
             return False
         if not all(map(operator.is_, map(_data_of, self.tensors), self.arrays)):
@@ -190,13 +206,15 @@ class Situation:
 
     def reason_against(self) -> str:
         """Why a model in this situation is not captured; empty if nothing is against it."""
+        if EVERYWHERE:
+            return "all modules have hooks"
         for m in self.modules:
-            if getattr(m, "_hooked", False):
+            if m._hooked:
                 return f"{type(m).__name__} has hooks"
         for p in self.parameters:
-            if getattr(p, "_hooks", None) is not None:
+            if p._hooks is not None:
                 return "a parameter has hooks"
-        return ""
+        return self.unwatched
 
 
 class Captured:
@@ -221,8 +239,17 @@ class Captured:
 
 
 def _attributes(module: Module) -> dict[str, Any]:
-    """A module's options: the attributes that are plain values, like the probability of a Dropout."""
-    return {name: value for name, value in module.__dict__.items() if isinstance(value, _PLAIN)}
+    """A module's own attributes, like the probability of a Dropout or a function that it was given."""
+    return {name: value for name, value in module.__dict__.items() if name not in _MACHINERY}
+
+
+def _unwatched(module: Module) -> str:
+    """Why a change of an attribute would go unnoticed: it can change inside; empty if none can."""
+    for name, value in _attributes(module).items():
+        values = value if isinstance(value, tuple) else (value,)
+        if not all(isinstance(v, _PLAIN) for v in values):
+            return f"{type(module).__name__}.{name} is of type {type(value).__name__}, which may change inside"
+    return ""
 
 
 def _let_go(program: Program, parameters: list[Parameter]) -> None:
@@ -382,6 +409,9 @@ class CompiledStep:
         updated = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
         if any(t._requires_grad for t in tensors):
             return "an input requires a gradient"
+        spans = sorted(_span(t._data) for t in tensors if t._data.size)
+        if any(after[0] < before[1] for before, after in itertools.pairwise(spans)):
+            return "two inputs share memory"
         if any(p._requires_grad and id(p) not in updated for p in situation.parameters):
             return "a parameter that needs a gradient is not the optimizer's"
         if not self.optimizer._is_capturable():
@@ -394,7 +424,10 @@ class CompiledStep:
         program = Program()
         trained = [p for p in situation.parameters if p._requires_grad]
         generator = default_generator()
-        state = generator.get_state()
+        state, before = generator.get_state(), changes[0]
+        # What the trace changes by itself, not by launches, is put back: it is to leave nothing behind.
+        buffers = [(b._data, b._data.copy()) for b in situation.buffers]
+        held = [(m, dict(m.__dict__), dict(m._buffers)) for m in situation.modules]
         try:
             for p in trained:
                 p._grad = None
@@ -404,10 +437,19 @@ class CompiledStep:
                     raise Uncapturable("the criterion does not return a loss of one element that needs a gradient")
                 array = loss._data
                 loss.backward()
+                if changes[0] != before:
+                    raise Uncapturable("an attribute of a module is assigned in the step")
                 if any(p._grad is None or p._grad._data is not p._grad_place for p in trained):
                     raise Uncapturable("the gradient of a parameter does not go into its place")
         finally:
             generator.set_state(state)
+            for buffer, values in buffers:
+                buffer[...] = values
+            for m, attributes, registered in held:
+                m.__dict__.clear()
+                m.__dict__.update(attributes)
+                m._buffers.clear()
+                m._buffers.update(registered)
             for p in trained:
                 p._grad = None
         _let_go(program, trained)
@@ -417,6 +459,9 @@ class CompiledStep:
 
     def _is_ready(self, captured: Captured, tensors: list[Tensor]) -> bool:
         """Whether this batch may be replayed: nothing is held that would be written over, and its contents will do."""
+        if not self.optimizer._is_capturable():
+            self._last = f"{type(self.optimizer).__name__} does not update by launches alone"
+            return False
         if not _grads_are_free(captured.situation.parameters):
             self._last = "a gradient of an earlier step is still held"
             return False
@@ -424,9 +469,8 @@ class CompiledStep:
 
     def _replay(self, captured: Captured, tensors: list[Tensor]) -> Tensor:
         inputs = captured.inputs
-        inputs.put([t._data for t in tensors])
         for k, holds in captured.guards:
-            if not holds(inputs.arrays[k]):
+            if not holds(np.ascontiguousarray(tensors[k]._data)):
                 # Where an error is to be raised the eager step raises it.
                 self._last = "a check of the batch's contents failed"
                 return self._eager(tensors)
@@ -443,6 +487,7 @@ class CompiledStep:
         replayed = False
         try:
             captured.append_update(launches)
+            inputs.put([t._data for t in tensors])
             for state, draw in captured.watch.draws:
                 state[...] = draw()
             replayed = True
@@ -450,6 +495,7 @@ class CompiledStep:
         except KeyboardInterrupt:
             # The optimizer has counted this step: finish it.
             if not replayed:
+                inputs.put([t._data for t in tensors])
                 captured.program.replay()
             raise
         for buffer in captured.situation.buffers:

@@ -69,7 +69,7 @@ class Generator:
 
     def kernel_state(self) -> np.ndarray:
         """Names a draw to a kernel that makes its own random numbers: (seed, number of this draw), int64."""
-        if tracing.active is not None and tracing.is_mine():
+        if tracing.active and tracing.is_mine():
             # Each replay will name a draw of its own.
             return tracing.drawn(self._draw.copy(), self.kernel_state)
         self._draw[1] += 1

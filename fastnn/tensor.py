@@ -342,6 +342,7 @@ class Tensor(Differentiable):
         if result is NotImplemented:
             return result
         self._check_in_place()
+        tracing.stop("a tensor is changed in place outside the kernels")
         if result._data.shape != self._data.shape:
             raise ShapeError(
                 f"output with shape {list(self._data.shape)} doesn't match the broadcast shape "

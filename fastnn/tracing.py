@@ -8,8 +8,8 @@ place, says so here and the trace ends. Imports nothing of fastnn.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import numpy as np
 
@@ -22,17 +22,16 @@ class Watch:
     """What a trace has been told."""
 
     def __init__(self) -> None:
-        self.owner = threading.get_ident()
         # States of random draws, each with the function that gives the next one.
         self.draws: list[tuple[np.ndarray, Callable[[], np.ndarray]]] = []
 
 
-# Read by others as `tracing.active`: None but in a trace.
-active: Watch | None = None
+# By thread; empty but in a trace.
+active: dict[int, Watch] = {}
 
 
 def _watch() -> Watch | None:
-    return active if active is not None and active.owner == threading.get_ident() else None
+    return active.get(threading.get_ident()) if active else None
 
 
 def is_mine() -> bool:
@@ -54,8 +53,12 @@ def drawn(state: np.ndarray, draw: Callable[[], np.ndarray]) -> np.ndarray:
     return state
 
 
-def swap(watch: Any) -> Watch | None:
-    """Set the watch of a trace; return the one before."""
-    global active
-    before, active = active, watch
-    return before
+@contextmanager
+def watching(watch: Watch) -> Iterator[None]:
+    """A block of this thread that is a trace."""
+    thread = threading.get_ident()
+    active[thread] = watch
+    try:
+        yield
+    finally:
+        del active[thread]

@@ -7,6 +7,8 @@ May import ``jit``, ``activations``, ``batch_norm_slices``, ``column_statistics`
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from fastnn.kernels.activations import COSTS, activation_code
@@ -41,13 +43,13 @@ _FEWEST = 64
 _COST = 12
 
 # Activations other than ReLU are kernels of their own, compiled where they are used.
-_FORWARD = by_dtype("batch_norm_forward", lambda dtype: forward_slice(dtype, False), arrays=10, integers=8, reals=4)
-_FORWARD_SMOOTH = by_dtype(
-    "batch_norm_smooth_forward", lambda dtype: forward_slice(dtype, True), arrays=10, integers=8, reals=4
-)
-_BACKWARD = by_dtype("batch_norm_backward", lambda dtype: backward_slice(dtype, False), arrays=9, integers=8, reals=2)
+_FORWARD_LAYOUT: dict[str, Any] = {"arrays": 10, "integers": 8, "reals": 4, "outputs": (0, 7, 8)}
+_BACKWARD_LAYOUT: dict[str, Any] = {"arrays": 9, "integers": 8, "reals": 2, "outputs": (0, 1, 2, 6, 7)}
+_FORWARD = by_dtype("batch_norm_forward", lambda dtype: forward_slice(dtype, False), **_FORWARD_LAYOUT)
+_FORWARD_SMOOTH = by_dtype("batch_norm_smooth_forward", lambda dtype: forward_slice(dtype, True), **_FORWARD_LAYOUT)
+_BACKWARD = by_dtype("batch_norm_backward", lambda dtype: backward_slice(dtype, False), **_BACKWARD_LAYOUT)
 _BACKWARD_SMOOTH = by_dtype(
-    "batch_norm_smooth_backward", lambda dtype: backward_slice(dtype, True), arrays=9, integers=8, reals=2
+    "batch_norm_smooth_backward", lambda dtype: backward_slice(dtype, True), **_BACKWARD_LAYOUT
 )
 
 

@@ -88,7 +88,7 @@ def _dropout(dtype):
     return dropout_slice
 
 
-_DROPOUT = by_dtype("dropout", _dropout, arrays=3, integers=3, reals=4)
+_DROPOUT = by_dtype("dropout", _dropout, arrays=3, integers=3, reals=4, outputs=(0,))
 # What the two arrays are called in messages.
 _FORWARD, _BACKWARD = ("out", "x"), ("dx", "dy")
 

@@ -308,7 +308,9 @@ Launch = tuple[Kernel, int, tuple[np.ndarray, ...], tuple[float, ...], bool]
 # An array whose contents a recording relies on, and what must hold for them.
 Guard = tuple[np.ndarray, Callable[[np.ndarray], bool]]
 
-_recorder: Callable[..., Any] | None = None
+# By thread: one thread's launches are no business of another's recording.
+_recorders: dict[int, Callable[..., Any]] = {}
+_guards: dict[int, list[Guard]] = {}
 _workqueue_lock = threading.Lock()
 
 
@@ -318,10 +320,12 @@ def launch(kernel: Kernel, parts: int, arrays: tuple[np.ndarray, ...], *scalars:
     The caller has checked the arrays with :func:`check` or :func:`check_strided`; nothing here
     or below looks at them again.
     """
-    if _recorder is not None:
-        _pack(kernel, arrays, scalars)
-        if _recorder(kernel, parts, arrays, scalars):
-            return
+    if _recorders:
+        recorder = _recorders.get(threading.get_ident())
+        if recorder is not None:
+            _pack(kernel, arrays, scalars)
+            if recorder(kernel, parts, arrays, scalars):
+                return
     launch_unwatched(kernel, parts, arrays, *scalars)
 
 
@@ -352,25 +356,21 @@ def launch_unwatched(kernel: Kernel, parts: int, arrays: tuple[np.ndarray, ...],
 
 def is_watched() -> bool:
     """Whether somebody records the launches, so that each has to go through :func:`launch`."""
-    return _recorder is not None
+    return bool(_recorders) and threading.get_ident() in _recorders
 
 
 def show(launches: list[Launch]) -> bool:
     """Launch one by one where somebody watches; whether that is so."""
-    if _recorder is None:
+    if not is_watched():
         return False
     for kernel, parts, arrays, scalars, _ in launches:
         launch(kernel, parts, arrays, *scalars)
     return True
 
 
-_guards: list[Guard] | None = None
-_guarding = 0
-
-
 def is_dry() -> bool:
     """Whether launches are recorded here and do not run, so that no output means anything."""
-    return _guards is not None and _guarding == threading.get_ident()
+    return bool(_guards) and threading.get_ident() in _guards
 
 
 def rely(array: np.ndarray, holds: Callable[[np.ndarray], bool]) -> bool:
@@ -378,39 +378,45 @@ def rely(array: np.ndarray, holds: Callable[[np.ndarray], bool]) -> bool:
 
     For what a kernel finds out about the contents of an array, which Python looks at after the launch.
     """
-    if _guards is None or not is_dry():
+    if not is_dry():
         return False
-    _guards.append((array, holds))
+    _guards[threading.get_ident()].append((array, holds))
     return True
 
 
 @contextmanager
 def guarding(guards: list[Guard]) -> Iterator[None]:
     """Collect what the launches of this thread rely on."""
-    global _guards, _guarding
-    before = _guards, _guarding
-    _guards, _guarding = guards, threading.get_ident()
+    with _set(_guards, guards):
+        yield
+
+
+@contextmanager
+def _set(table: dict[int, Any], value: Any) -> Iterator[None]:
+    """This thread's entry in a table, for a while."""
+    thread = threading.get_ident()
+    before = table.get(thread)
+    table[thread] = value
     try:
         yield
     finally:
-        _guards, _guarding = before
+        if before is None:
+            del table[thread]
+        else:
+            table[thread] = before
 
 
 def together() -> None:
     """Say that the next launch does not read what the one before it writes."""
-    if _recorder is not None and _guards is not None:
-        _recorder(None, 0, (), ())
+    if is_dry():
+        _recorders[threading.get_ident()](None, 0, (), ())
 
 
 @contextmanager
 def recording(watch: Callable[..., Any]) -> Iterator[None]:
-    """Call ``watch(kernel, parts, arrays, scalars)`` at every launch inside; where it returns true, nothing runs."""
-    global _recorder
-    before, _recorder = _recorder, watch
-    try:
+    """Call ``watch(kernel, parts, arrays, scalars)`` at this thread's launches; where it returns true, nothing runs."""
+    with _set(_recorders, watch):
         yield
-    finally:
-        _recorder = before
 
 
 # --------------------------------------------------------------------------------------------
@@ -514,7 +520,7 @@ def get_num_threads() -> int:
 def parts_for(operations: float) -> int:
     """Into how many parts to cut a launch of this many floating-point operations."""
     serial = SERIAL_OPERATIONS
-    if _guards is not None and serial:
+    if serial and is_dry():
         serial = SERIAL_IN_PROGRAM
     if operations < serial:
         return 1

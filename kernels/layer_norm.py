@@ -266,16 +266,17 @@ def _backward(dtype, smooth):
 
 
 def _kernels(
-    name: str, build: Callable[..., Any], smooth: bool, arrays: int, integers: int, reals: int
+    name: str, build: Callable[..., Any], smooth: bool, arrays: int, integers: int, reals: int,
+    outputs: tuple[int, ...],
 ) -> dict[np.dtype, Kernel]:
-    return by_dtype(name, lambda dtype: build(dtype, smooth), arrays, integers, reals)
+    return by_dtype(name, lambda dtype: build(dtype, smooth), arrays, integers, reals, outputs=outputs)
 
 
 # Activations other than ReLU are kernels of their own, compiled where they are used.
-_FORWARD = _kernels("layer_norm_forward", _forward, False, 6, 5, 3)
-_FORWARD_SMOOTH = _kernels("layer_norm_smooth_forward", _forward, True, 6, 5, 3)
-_BACKWARD = _kernels("layer_norm_backward", _backward, False, 11, 8, 2)
-_BACKWARD_SMOOTH = _kernels("layer_norm_smooth_backward", _backward, True, 11, 8, 2)
+_FORWARD = _kernels("layer_norm_forward", _forward, False, 6, 5, 3, (0, 4))
+_FORWARD_SMOOTH = _kernels("layer_norm_smooth_forward", _forward, True, 6, 5, 3, (0, 4))
+_BACKWARD = _kernels("layer_norm_backward", _backward, False, 11, 8, 2, (0, 1, 2, 8, 9))
+_BACKWARD_SMOOTH = _kernels("layer_norm_smooth_backward", _backward, True, 11, 8, 2, (0, 1, 2, 8, 9))
 
 
 def layer_norm_forward(

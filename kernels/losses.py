@@ -331,9 +331,13 @@ for _loss, _cost in _COSTS.items():
     _name = _loss.py_func.__name__
     _COST_OF[_name] = _cost
     if _loss in _THREE:
-        _KERNELS[_name] = by_dtype(f"{_name}_loss", _of_three(_loss), arrays=8, integers=2, reals=1)
+        _KERNELS[_name] = by_dtype(
+            f"{_name}_loss", _of_three(_loss), arrays=8, integers=2, reals=1, outputs=(0, 1, 2, 3, 7)
+        )
     else:
-        _KERNELS[_name] = by_dtype(f"{_name}_loss", _of_two(_loss, _loss is bce), arrays=6, integers=2, reals=1)
+        _KERNELS[_name] = by_dtype(
+            f"{_name}_loss", _of_two(_loss, _loss is bce), arrays=6, integers=2, reals=1, outputs=(0, 1, 2, 5)
+        )
 
 LOSSES = tuple(_KERNELS)
 THREE_ARRAYS = tuple([loss.py_func.__name__ for loss in _THREE])

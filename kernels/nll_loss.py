@@ -75,7 +75,7 @@ def _nll_loss(dtype):
     return nll_loss_slice
 
 
-_KERNEL = by_dtype("nll_loss", _nll_loss, arrays=7, integers=4)
+_KERNEL = by_dtype("nll_loss", _nll_loss, arrays=7, integers=4, outputs=(0, 1, 2, 6))
 
 
 def nll_loss(

@@ -80,7 +80,7 @@ def _finish(dtype):
     return finish_slice
 
 
-_FINISH = by_dtype("finish", _finish, arrays=2, integers=1)
+_FINISH = by_dtype("finish", _finish, arrays=2, integers=1, outputs=(0,))
 
 
 def finish_parts(out: np.ndarray, work: np.ndarray, blocks: int) -> None:

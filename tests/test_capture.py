@@ -296,7 +296,7 @@ def _without(module: nn.Module, name: str) -> nn.Module:
 
 @pytest.mark.parametrize(
     ("kind", "reason"),
-    [(Branches, "read in Python"), (Outside, "outside the kernels"), (Changing, "different kernels")],
+    [(Branches, "read in Python"), (Outside, "outside the kernels"), (Changing, "assigned in the step")],
 )
 def test_what_cannot_be_captured_runs_eagerly_and_says_why(kind: type[nn.Module], reason: str) -> None:
     if kind is Changing:
@@ -365,3 +365,140 @@ def test_a_batch_of_something_else() -> None:
     step = fastnn.compile_step(model, nn.CrossEntropyLoss(), adam(model.parameters()))
     with pytest.raises(TypeError, match="takes tensors or arrays, found list"):
         step([1.0], [1])
+
+
+class Scaled(Branches):
+    """Arithmetic between the last layer and the loss."""
+
+    def forward(self, x: Any) -> Any:
+        return self.layer(x) * 2.0
+
+
+class Follows(Branches):
+    """A buffer that follows the input."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("mean", fastnn.zeros(12))
+
+    def forward(self, x: Any) -> Any:
+        with fastnn.no_grad():
+            self.mean.mul_(0.9).add_(x.mean(0) * 0.1)
+        return self.layer(x)
+
+
+class Assigns(Follows):
+    """The same by assignment."""
+
+    def forward(self, x: Any) -> Any:
+        self.mean = (self.mean * 0.9 + x.mean(0) * 0.1).detach()
+        return self.layer(x)
+
+
+class Configured(Branches):
+    """Reads an option where nobody looks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.options = {"slope": 0.1}
+
+    def forward(self, x: Any) -> Any:
+        return nn.functional.leaky_relu(self.layer(x), self.options["slope"])
+
+
+def cumulative() -> nn.Module:
+    return nn.Sequential(nn.Linear(12, 8), nn.BatchNorm1d(8, momentum=None), nn.ReLU(), nn.Linear(8, 5))
+
+
+@pytest.mark.parametrize("make", [Scaled, Follows, Assigns, Configured, cumulative])
+@pytest.mark.parametrize("criterion", [nn.MSELoss, nn.SmoothL1Loss])
+def test_what_only_looks_captured_stays_eager(make: Any, criterion: Any) -> None:
+    twin = Twin(make, OPTIMIZERS["momentum"], criterion())
+    for x, _ in batches(6, 16):
+        twin.both(x, x[:, :5] * 0.5)
+    assert twin.step.explain().startswith("captured: 0 programs")
+
+
+def test_embeddings_read_the_indices_of_each_batch() -> None:
+    twin = Twin(lambda: nn.Sequential(nn.Embedding(7, 4), nn.Flatten(), nn.Linear(8, 5)), adam)
+    rng = np.random.default_rng(0)
+    for _ in range(6):
+        twin.both(fastnn.tensor(rng.integers(0, 7, (6, 2))), fastnn.tensor(rng.integers(0, 5, 6)))
+
+
+def test_inputs_that_share_memory_and_then_do_not() -> None:
+    twin = Twin(lambda: nn.Linear(5, 5), adam, nn.MSELoss())
+    (a, _), (b, _) = batches(2, 9, features=5)
+    for x, y in ((a, a), (a, a), (a, a), (a, b), (a[1:], b[1:]), (a[1:], a[:-1]), (a[1:], a[:-1]), (b[1:], a[:-1])):
+        twin.both(x, y)
+
+
+def test_hooks_and_functions_that_come_later() -> None:
+    twin = Twin(plain, OPTIMIZERS["sgd"])
+    data = batches(3, 16)
+
+    def train() -> None:
+        for x, y in data:
+            twin.both(x, y)
+
+    train()
+    handles = [m[0].register_forward_hook(lambda module, args, out: out * 2) for m in twin.models]
+    train()
+    for handle in handles:
+        handle.remove()
+    train()
+    handles = [m[0].weight.register_hook(lambda grad: grad * 0.5) for m in twin.models]
+    train()
+    for handle in handles:
+        handle.remove()
+    for optimizer in twin.optimizers:
+        parameters = optimizer.param_groups[0]["params"]
+
+        def double(*arguments: Any, parameters: list[Any] = parameters) -> None:
+            for p in parameters:
+                p.grad.mul_(2)
+
+        optimizer.register_step_pre_hook(double)
+    train()
+    for model in twin.models:
+        model[1].forward = nn.functional.tanh
+    train()
+
+
+def test_momentum_switched_on_later() -> None:
+    twin = Twin(plain, OPTIMIZERS["sgd"])
+    for i, (x, y) in enumerate(batches(9, 16)):
+        if i == 5:
+            for optimizer in twin.optimizers:
+                optimizer.param_groups[0]["momentum"] = 0.9
+        twin.both(x, y)
+
+
+def test_steps_in_several_threads() -> None:
+    import threading
+
+    def train(seed: int) -> list[bytes]:
+        model = fastnn.nn.Linear(12, 5)
+        with fastnn.no_grad():
+            for p in model.parameters():
+                p.copy_(fastnn.from_numpy(np.random.default_rng(seed).standard_normal(tuple(p.shape)).astype(np.float32)))
+        step = fastnn.compile_step(model, nn.CrossEntropyLoss(), adam(model.parameters()))
+        for x, y in batches(40, 16, seed=seed):
+            step(x, y)
+        return [bits(p) for p in model.parameters()]
+
+    expected = [train(seed) for seed in range(4)]
+    found: dict[int, Any] = {}
+
+    def work(seed: int) -> None:
+        try:
+            found[seed] = train(seed)
+        except BaseException as error:
+            found[seed] = error
+
+    threads = [threading.Thread(target=work, args=(seed,)) for seed in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert [found[seed] for seed in range(4)] == expected

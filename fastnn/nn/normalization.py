@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn import tracing
 from fastnn.devices import check_device
 from fastnn.dtypes import dtype as _dtype
 from fastnn.dtypes import float32
@@ -157,6 +158,7 @@ class BatchNorm1d(_RunningNorm):
             else:
                 counter = buffers["num_batches_tracked"]
                 if counter is not None and self.momentum is None:
+                    tracing.stop("the factor of a cumulative average changes with every batch")
                     momentum = 1.0 / (int(counter._data) + 1)
         return batch_norm_activation(
             input, running_mean, running_var, parameters["weight"], parameters["bias"], training, momentum, self.eps,

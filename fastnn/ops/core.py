@@ -15,6 +15,7 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
+from fastnn import tracing
 from fastnn.autograd.engine import Alias, Node, ResultNode
 from fastnn.autograd.modes import _mode
 from fastnn.dtypes import RANK, default_numpy, from_numpy_dtype
@@ -436,6 +437,7 @@ def original(x: Tensor, *others: Any) -> Tensor:
 
 def in_place(x: Tensor, other: Any, operate: Any, otherwise: Callable[[Any, Any], Tensor]) -> Tensor:
     """``x = operate(x, other)`` in the memory of x, by ``otherwise`` where it is recorded."""
+    tracing.stop("a tensor is changed in place outside the kernels")
     operand = in_place_operand(x, other)
     if operand is None or not x._data.flags.writeable:
         return x._in_place(otherwise(original(x, other), other))

@@ -207,6 +207,8 @@ class Elementwise(Optimizer):
                 )
 
     def _is_capturable(self) -> bool:
+        if self._optimizer_step_pre_hooks or self._optimizer_step_post_hooks:
+            return False
         return all(run.flat for layout in self._layouts for run in layout.runs)
 
     # -- Steps ----------------------------------------------------------------------------------
