@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 from fastnn.ops.activation import log_softmax, sigmoid, softmax
@@ -46,18 +47,18 @@ def _density(x: Tensor) -> Tensor:
 
 ndtr = _floating("ndtr", "The normal distribution function.", _special("ndtr"), lambda g, x: g * _density(x))
 ndtri = _floating("ndtri", "The inverse of ``ndtr``.", _special("ndtri"), lambda g, y: g / _density(y), "y")
-log_ndtr: Any = _floating(
+log_ndtr: Callable[..., Tensor] = _floating(
     "log_ndtr", "``log(ndtr(x))``.", _special("log_ndtr"), lambda g, x: g * (_density(x) / log_ndtr(x).exp())
 )
-erfcx: Any = _floating(
+erfcx: Callable[..., Tensor] = _floating(
     "erfcx", "``exp(x**2) * erfc(x)``.", _special("erfcx"),
     lambda g, x: g * (2 * x * erfcx(x) - 2 / math.sqrt(math.pi)),
 )  # fmt: skip
 entr = _floating("entr", "``-x * log(x)``.", _special("entr"), lambda g, x: g * (-x.log() - 1))
-i0e: Any = _floating(
+i0e: Callable[..., Tensor] = _floating(
     "i0e", "``exp(-abs(x)) * i0(x)``.", _special("i0e"), lambda g, x: g * (i1e(x) - x.sgn() * i0e(x))
 )
-i1e: Any = _floating(
+i1e: Callable[..., Tensor] = _floating(
     "i1e", "``exp(-abs(x)) * i1(x)``.", _special("i1e"),
     lambda g, x: g * (i0e(x) - i1e(x) * (x.sgn() + 1 / x)),
 )  # fmt: skip
