@@ -38,7 +38,7 @@ NOTES = {
         (
             "torch.bernoulli", "torch.manual_seed", "torch.multinomial", "torch.normal", "torch.poisson", "torch.rand",
             "torch.rand_like", "torch.randint", "torch.randint_like", "torch.randn", "torch.randn_like",
-            "torch.randperm", "torch.seed", "torch.Generator", "torch.dropout", "torch.alpha_dropout", "torch.rrelu",
+            "torch.randperm", "torch.seed", "torch.dropout", "torch.alpha_dropout", "torch.rrelu",
             "torch.Tensor.bernoulli", "torch.Tensor.bernoulli_", "torch.Tensor.cauchy_", "torch.Tensor.exponential_",
             "torch.Tensor.geometric_", "torch.Tensor.log_normal_", "torch.Tensor.multinomial", "torch.Tensor.normal_",
             "torch.Tensor.random_", "torch.Tensor.uniform_", "torch.nn.Dropout", "torch.nn.AlphaDropout",
@@ -49,17 +49,31 @@ NOTES = {
         ),
         _STREAM,
     ),
-    "torch.compile": "gives the module back: its kernels are compiled already",
+    "torch.Generator": f"on the CPU; {_STREAM}",
     "torch.bfloat16": "a name to compare with; no tensor has it",
     "torch.complex64": "a name to compare with; no tensor has it",
     "torch.complex128": "a name to compare with; no tensor has it",
+    "torch.compile": "gives the module back: its kernels are compiled already; see `fastnn.compile_step`",
     "torch.load": "runs no code of the file and imports nothing, with `weights_only=False` neither",
+    "torch.save": "writes what `torch.load(weights_only=True)` reads; whole modules for fastnn only",
     "torch.set_num_threads": "the results are the same bits for any number",
     "torch.set_num_interop_threads": "accepted; operations run one after the other",
     "torch.use_deterministic_algorithms": "accepted; all results are deterministic",
     "torch.set_float32_matmul_precision": "accepted; products are computed in float32 always",
     "torch.Tensor.cuda": "raises, as PyTorch without CUDA does",
+    "torch.Tensor.view": "of memory in another order it is a copy that cannot be written",
+    "torch.nn.Module.compile": "accepted, without effect",
+    "torch.nn.Module.cuda": "raises, as PyTorch without CUDA does",
+    "torch.nn.Module.share_memory": "warns: there are no worker processes",
+    "torch.nn.Embedding": "`sparse=True` gives a dense gradient",
+    "torch.nn.DataParallel": "calls the module",
     "torch.utils.data.DataLoader": "workers are accepted; batches are made in the process itself",
+    "torch.utils.data.get_worker_info": "None: there are no workers",
+    "torch.distributions.Beta": "`rsample` has no gradient",
+    "torch.distributions.Dirichlet": "`rsample` has no gradient",
+    "torch.distributions.Gamma": "`rsample` has no gradient",
+    "torch.cuda.is_available": "False",
+    "torch.cuda.device_count": "0",
     "torch.jit.script": "gives the function or module back",
     "torch.jit.trace": "gives the function or module back",
 }  # fmt: skip
@@ -258,6 +272,8 @@ def _by_difference(answers: dict[str, str], names: list[str]) -> list[str]:
 
 
 def main() -> None:
+    # The fastnn beside this folder.
+    sys.path.insert(0, str(FOLDER.parent))
     if sys.argv[1:] == ["--names"]:
         record_names()
     elif sys.argv[1:]:

@@ -120,8 +120,8 @@ float, double, half = float32, float64, float16
 long, int, short = int64, int32, int16
 cfloat, cdouble = complex64, complex128
 globals().update(_LEGACY)
-globals().update({f"{_name}_": getattr(Tensor, f"{_name}_") for _name in _ops.elementwise.IN_PLACE})
-globals().update({_name: getattr(Tensor, _name) for _name in ("zero_", "fill_", "index_put_")})
+for _name in (*_ops.elementwise.IN_PLACE, "fill", "index_put", "squeeze", "unsqueeze", "zero"):
+    globals()[f"{_name}_"] = getattr(Tensor, f"{_name}_")
 inf, nan, pi, e = _math.inf, _math.nan, _math.pi, _math.e
 newaxis = None
 

@@ -158,6 +158,8 @@ def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None, requires_gra
 def _shape_of(size: tuple[Any, ...], given: Any = None) -> tuple[int, ...]:
     if given is not None:
         size = (given,)
+    elif not size:
+        raise TypeError("missing 1 required positional argument: size")
     if len(size) == 1 and isinstance(size[0], (tuple, list)):
         size = tuple(size[0])
     try:

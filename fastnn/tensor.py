@@ -8,6 +8,7 @@ The class itself: its memory, its history and the protocols of Python and NumPy.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from operator import setitem
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from fastnn.devices import CPU, check_device, device
 from fastnn.dtypes import default_numpy, dtype, from_numpy_dtype
 from fastnn.errors import DTypeError, ShapeError
 from fastnn.gradients import Differentiable
+from fastnn.quiet import quiet
 from fastnn.size import Size
 
 Scalar = bool | int | float
@@ -358,8 +360,7 @@ class Tensor(Differentiable):
     def _write(self, key: Any, values: Any) -> None:
         tracing.stop("a tensor is written to outside the kernels")
         try:
-            with np.errstate(all="ignore"):
-                self._data[key] = values
+            quiet(setitem, self._data, key, values)
         except ValueError as error:
             if not self._data.flags.writeable:
                 raise RuntimeError(

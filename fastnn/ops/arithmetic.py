@@ -184,17 +184,18 @@ def _fmod(x: Any, y: Any) -> Any:
     return np.fmod(x, y)
 
 
-def _steps(round_down: Any) -> Partial:
+def _steps(times: Any) -> Partial:
     """The derivative of a remainder by the divisor: minus the number of times that it was taken off."""
 
     def run(grad: Tensor, x: Any, y: Any) -> Tensor:
         a, b = [t._data if isinstance(t, Tensor) else t for t in (x, y)]
-        return grad * _wrap(np.asarray(-quiet(round_down, np.true_divide(a, b)), grad._data.dtype))
+        return grad * _wrap(np.asarray(-quiet(times, a, b), grad._data.dtype))
 
     return Partial("xy", run)
 
 
-_FLOOR_STEPS, _TRUNCATED_STEPS = _steps(np.floor), _steps(np.trunc)
+_FLOOR_STEPS = _steps(np.floor_divide)
+_TRUNCATED_STEPS = _steps(lambda a, b: np.trunc(np.true_divide(a, b)))
 
 
 @named

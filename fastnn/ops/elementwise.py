@@ -189,7 +189,15 @@ erfc = _floating(
 erfinv = _floating(
     "erfinv", "The inverse of ``erf``.", _special("erfinv"), lambda g, y: g * ((y * y).exp() / _TWO_OVER_ROOT_PI), "y"
 )
-lgamma = _floating("lgamma", "``log(abs(gamma(x)))``.", _special("gammaln"), lambda g, x: g * x.digamma())
+
+
+def _log_gamma(a: np.ndarray) -> np.ndarray:
+    # SciPy has -inf at -inf.
+    return np.where(np.isneginf(a), a.dtype.type(np.inf), _gammaln(a))
+
+
+_gammaln = _special("gammaln")
+lgamma = _floating("lgamma", "``log(abs(gamma(x)))``.", _log_gamma, lambda g, x: g * x.digamma())
 digamma = _floating("digamma", "The derivative of ``lgamma``.", _special("psi"), lambda g, x: g * polygamma(1, x))
 def _i1_slope(grad: Tensor, x: Tensor) -> Tensor:
     zero = x == 0
@@ -203,12 +211,12 @@ rad2deg = _floating("rad2deg", "Radians in degrees.", lambda a: a * (180 / math.
 
 
 def _sinc_slope(grad: Tensor, x: Tensor) -> Tensor:
-    z = x * math.pi
-    slope = (z * z.cos() - z.sin()) / (z * x)
+    # In this form it is 0 for the smallest x as well.
+    slope = ((x * math.pi).cos() - sinc(x)) / x
     return grad * slope.masked_fill(x == 0, 0)
 
 
-sinc = _floating("sinc", "``sin(pi x) / (pi x)``, and 1 at 0.", np.sinc, _sinc_slope)
+sinc: Any = _floating("sinc", "``sin(pi x) / (pi x)``, and 1 at 0.", np.sinc, _sinc_slope)
 
 ceil = _stepwise("ceil", "The smallest integer that is not below x.", np.ceil)
 floor = _stepwise("floor", "The largest integer that is not above x.", np.floor)

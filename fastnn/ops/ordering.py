@@ -58,10 +58,10 @@ def _extreme(name: str, input: Tensor, operate: Any) -> Tensor:
             f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with "
             "the 'dim' argument."
         )
-    return _shared(f"{name.title()}Backward1", input, tuple(range(array.ndim)), False, operate)
+    return shared(f"{name.title()}Backward1", input, tuple(range(array.ndim)), False, operate)
 
 
-def _shared(name: str, input: Tensor, axes: tuple[int, ...], keepdim: bool, operate: Any) -> Tensor:
+def shared(name: str, input: Tensor, axes: tuple[int, ...], keepdim: bool, operate: Any) -> Tensor:
     array = input._data
     result = np.asarray(operate(array, axis=axes, keepdims=bool(keepdim)))
     kept = tuple([1 if d in axes else n for d, n in enumerate(array.shape)])
@@ -121,13 +121,13 @@ def _all_axes(name: str, input: Tensor, dim: Any) -> tuple[int, ...]:
 @named
 def amax(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """The largest element over the dimensions ``dim``; equal ones share the gradient."""
-    return _shared("Amax", input, _all_axes("amax", input, dim), keepdim, np.max)
+    return shared("Amax", input, _all_axes("amax", input, dim), keepdim, np.max)
 
 
 @named
 def amin(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """The smallest element over the dimensions ``dim``; equal ones share the gradient."""
-    return _shared("Amin", input, _all_axes("amin", input, dim), keepdim, np.min)
+    return shared("Amin", input, _all_axes("amin", input, dim), keepdim, np.min)
 
 
 @named

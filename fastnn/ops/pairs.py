@@ -103,13 +103,19 @@ def _floating(name: str, input: Any, other: Any, operate: Any, dx: Partial, dy: 
     return binary(name, input, y, operate, dx, dy)
 
 
+def _inverse_square(x: Tensor, y: Tensor) -> Tensor:
+    """``1 / (x**2 + y**2)``, and 0 where both are 0."""
+    square = x * x + y * y
+    return (1 / square).masked_fill(square == 0, 0)
+
+
 @named
 def atan2(input: Tensor, other: Tensor) -> Tensor:
     """The angle of the point (other, input) from the first axis, in (-pi, pi]."""
     return _floating(
         "Atan2", input, other, np.arctan2,
-        Partial("xy", lambda grad, x, y: grad * (y / (x * x + y * y))),
-        Partial("xy", lambda grad, x, y: grad * (-x / (x * x + y * y))),
+        Partial("xy", lambda grad, x, y: grad * (y * _inverse_square(x, y))),
+        Partial("xy", lambda grad, x, y: grad * (-x * _inverse_square(x, y))),
     )  # fmt: skip
 
 

@@ -254,8 +254,8 @@ def cumprod(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
             # How number k of the result depends on number i: the product up to k without i.
             others = cumprod(_without_each(x, axis), axis).movedim(axis, -1)
             n = x._data.shape[axis]
-            upper = _wrap(np.triu(np.ones((n, n), x._data.dtype)))
-            return ((grad.movedim(axis, -1).unsqueeze(-2) * (others * upper)).sum(-1).movedim(-1, axis),)
+            lower = _wrap(np.tri(n, n, -1, dtype=bool))
+            return ((grad.movedim(axis, -1).unsqueeze(-2) * others.masked_fill(lower, 0)).sum(-1).movedim(-1, axis),)
         return (cumsum((grad * y).flip(axis), axis).flip(axis) / x,)
 
     node = ResultNode("Cumprod", (x,), run, (x,))  # type: ignore[arg-type]

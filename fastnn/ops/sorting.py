@@ -8,7 +8,7 @@ import numpy as np
 
 from fastnn import return_types
 from fastnn.ops.core import check_tensor, dimension, linear_map, named, refuse
-from fastnn.ops.ordering import _along, chosen
+from fastnn.ops.ordering import _along, chosen, shared
 from fastnn.tensor import Tensor, _wrap
 
 __all__ = [
@@ -95,6 +95,11 @@ def _middle(a: np.ndarray, axis: int, ignore_nan: bool) -> np.ndarray:
     return np.take_along_axis(indices, np.where(missing > 0, n - missing, (n - 1) // 2), axis)
 
 
+def _value_of_median(a: np.ndarray, ignore_nan: bool) -> Any:
+    flat = a.reshape(-1)
+    return flat[_middle(flat, 0, ignore_nan)[0]]
+
+
 def _median(name: str, input: Tensor, dim: Any, keepdim: bool, ignore_nan: bool) -> Any:
     check_tensor("input", input)
     refuse("median_cpu", input, "b")
@@ -103,7 +108,8 @@ def _median(name: str, input: Tensor, dim: Any, keepdim: bool, ignore_nan: bool)
             return input.new_tensor(float("nan")) if input._data.dtype.kind == "f" else _wrap(
                 np.asarray(np.iinfo(input._data.dtype).min, input._data.dtype)
             )
-        return _median(name, input.reshape(-1), 0, False, ignore_nan).values
+        value = np.asarray(_value_of_median(input._data, ignore_nan))
+        return shared(f"{name.title()}", input, tuple(range(input._data.ndim)), False, lambda a, axis, keepdims: value)
     return _along(name, getattr(return_types, name), input, dim, keepdim, lambda a, axis: _middle(a, axis, ignore_nan))
 
 
