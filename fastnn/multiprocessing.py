@@ -8,7 +8,7 @@ from multiprocessing import *  # noqa: F403
 from typing import Any
 
 __all__ = [
-    *multiprocessing.__all__,  # type: ignore[attr-defined]
+    *multiprocessing.__all__,
     "get_all_sharing_strategies",
     "get_sharing_strategy",
     "set_sharing_strategy",
@@ -55,7 +55,7 @@ def spawn(
     Raises: RuntimeError if ``join`` and a process ended with another status than 0.
     """
     context = multiprocessing.get_context(start_method)
-    made: list[Any] = [context.Process(target=fn, args=(i, *args), daemon=daemon) for i in range(nprocs)]  # type: ignore[attr-defined]
+    made: list[Any] = [context.Process(target=fn, args=(i, *args), daemon=daemon) for i in range(nprocs)]
     for process in made:
         process.start()
     if not join:
