@@ -1,133 +1,285 @@
-"""Writes docs/torch-api.md: PyTorch's names, and for each whether fastnn has it.
+"""Write ``docs/torch-api.md``: which of PyTorch's public names fastnn has.
 
-    python docs/make_torch_api.py            writes the page from the recorded names
-    python docs/make_torch_api.py --record   records PyTorch's names first, where PyTorch 2.13.0 is installed
+    python docs/make_torch_api.py              the page, from docs/torch_names.txt and fastnn itself
+    python docs/make_torch_api.py --names      first the names, where PyTorch 2.13.0 is installed
 
-The names are recorded in docs/torch_names.txt, one module a line. What fastnn has is looked up in fastnn
-itself; how it differs is said here, in DIFFERS.
+A name is there if fastnn has an attribute of that name. What is different about it is found in two ways: arguments
+that PyTorch's has and fastnn's has not, and the notes below.
 """
 
 from __future__ import annotations
 
 import importlib
+import inspect
+import re
 import sys
 import types
 from pathlib import Path
 from typing import Any
 
-FOLDER = Path(__file__).parent
-PAGE, NAMES = FOLDER / "torch-api.md", FOLDER / "torch_names.txt"
-VERSION = "2.13.0"
-# A module, or a class whose attributes are listed.
-MODULES = (
-    "torch", "torch.Tensor", "torch.nn", "torch.nn.functional", "torch.nn.init", "torch.nn.utils",
-    "torch.nn.Module", "torch.optim", "torch.optim.lr_scheduler", "torch.utils.data", "torch.autograd",
-    "torch.distributions", "torch.linalg", "torch.random", "torch.cuda",
-)  # fmt: skip
-# torchvision is not installed where the names are recorded: these are the ones that MNIST scripts use.
-TORCHVISION = {
-    "torchvision.datasets": "EMNIST FakeData FashionMNIST ImageFolder KMNIST MNIST VisionDataset",
-    "torchvision.transforms": (
-        "CenterCrop Compose ConvertImageDtype GaussianBlur Grayscale Lambda Normalize PILToTensor Pad RandomAffine "
-        "RandomApply RandomCrop RandomErasing RandomHorizontalFlip RandomRotation RandomVerticalFlip Resize "
-        "ToPILImage ToTensor"
-    ),
-    "torchvision.utils": "draw_bounding_boxes make_grid save_image",
-}
+FOLDER = Path(__file__).resolve().parent
+NAMES = FOLDER / "torch_names.txt"
+PAGE = FOLDER / "torch-api.md"
+TORCH_VERSION = "2.13.0"
 
-DIFFERS = {
-    "torch.manual_seed": "the numbers are reproducible, and not PyTorch's",
-    "torch.Generator": "on the CPU; its numbers are not PyTorch's",
-    "torch.compile": "returns what it is given; see `fastnn.compile_step`",
-    "torch.load": "runs no code of the file's choosing, with `weights_only=False` neither",
-    "torch.save": "writes what `torch.load(weights_only=True)` reads; modules only for fastnn",
+SECTIONS = (
+    "torch", "torch.Tensor", "torch.nn", "torch.nn.Module", "torch.nn.functional", "torch.nn.init", "torch.nn.utils",
+    "torch.nn.utils.parametrize", "torch.nn.utils.parametrizations", "torch.optim", "torch.optim.Optimizer",
+    "torch.optim.lr_scheduler", "torch.optim.swa_utils", "torch.utils.data", "torch.autograd",
+    "torch.autograd.functional", "torch.distributions", "torch.linalg", "torch.special", "torch.random",
+    "torch.serialization", "torch.cuda", "torch.jit", "torchvision.datasets", "torchvision.transforms",
+    "torchvision.utils",
+)  # fmt: skip
+
+_STREAM = "reproducible by its seed, but another stream of random numbers than PyTorch's"
+# What no comparison of arguments finds.
+NOTES = {
+    **dict.fromkeys(
+        (
+            "torch.bernoulli", "torch.manual_seed", "torch.multinomial", "torch.normal", "torch.poisson", "torch.rand",
+            "torch.rand_like", "torch.randint", "torch.randint_like", "torch.randn", "torch.randn_like",
+            "torch.randperm", "torch.seed", "torch.dropout", "torch.alpha_dropout", "torch.rrelu",
+            "torch.Tensor.bernoulli", "torch.Tensor.bernoulli_", "torch.Tensor.cauchy_", "torch.Tensor.exponential_",
+            "torch.Tensor.geometric_", "torch.Tensor.log_normal_", "torch.Tensor.multinomial", "torch.Tensor.normal_",
+            "torch.Tensor.random_", "torch.Tensor.uniform_", "torch.nn.Dropout", "torch.nn.AlphaDropout",
+            "torch.nn.RReLU", "torch.nn.functional.dropout", "torch.nn.functional.alpha_dropout",
+            "torch.nn.functional.rrelu", "torch.nn.functional.gumbel_softmax", "torch.random.manual_seed",
+            "torch.utils.data.random_split", "torch.utils.data.RandomSampler",
+            "torch.utils.data.SubsetRandomSampler", "torch.utils.data.WeightedRandomSampler",
+        ),
+        _STREAM,
+    ),
+    "torch.Generator": f"on the CPU; {_STREAM}",
+    "torch.bfloat16": "a name to compare with; no tensor has it",
+    "torch.complex64": "a name to compare with; no tensor has it",
+    "torch.complex128": "a name to compare with; no tensor has it",
+    "torch.compile": "gives the module back: its kernels are compiled already; see `fastnn.compile_step`",
+    "torch.load": "runs no code of the file and imports nothing, with `weights_only=False` neither",
+    "torch.save": "writes what `torch.load(weights_only=True)` reads; whole modules for fastnn only",
     "torch.set_num_threads": "the results are the same bits for any number",
-    "torch.use_deterministic_algorithms": "accepted; fastnn is deterministic",
-    "torch.Tensor.cuda": "raises: there is the CPU only",
-    "torch.Tensor.view": "of memory in another order a copy that cannot be written",
-    "torch.nn.Module.cuda": "raises: there is the CPU only",
+    "torch.set_num_interop_threads": "accepted; operations run one after the other",
+    "torch.use_deterministic_algorithms": "accepted; all results are deterministic",
+    "torch.set_float32_matmul_precision": "accepted; products are computed in float32 always",
+    "torch.Tensor.cuda": "raises, as PyTorch without CUDA does",
+    "torch.Tensor.view": "of memory in another order it is a copy that cannot be written",
     "torch.nn.Module.compile": "accepted, without effect",
+    "torch.nn.Module.cuda": "raises, as PyTorch without CUDA does",
     "torch.nn.Module.share_memory": "warns: there are no worker processes",
     "torch.nn.Embedding": "`sparse=True` gives a dense gradient",
     "torch.nn.DataParallel": "calls the module",
-    "torch.utils.data.DataLoader": "`num_workers` starts no processes",
+    "torch.utils.data.DataLoader": "workers are accepted; batches are made in the process itself",
     "torch.utils.data.get_worker_info": "None: there are no workers",
-    "torch.distributions.Gamma": "`rsample` has no gradient",
     "torch.distributions.Beta": "`rsample` has no gradient",
     "torch.distributions.Dirichlet": "`rsample` has no gradient",
+    "torch.distributions.Gamma": "`rsample` has no gradient",
     "torch.cuda.is_available": "False",
     "torch.cuda.device_count": "0",
-}
+    "torch.jit.script": "gives the function or module back",
+    "torch.jit.trace": "gives the function or module back",
+}  # fmt: skip
 
 
-def public_names(owner: Any) -> list[str]:
-    """The public names of a module or class that are its own: no modules, and nothing of typing."""
-    found = []
-    for name in dir(owner):
-        value = getattr(owner, name, None)
-        if name.startswith("_") or isinstance(value, types.ModuleType):
-            continue
-        if getattr(value, "__module__", "torch") in ("typing", "collections", "types", "abc", "functools", "enum"):
-            continue
-        found.append(name)
+# --------------------------------------------------------------------------------------------
+# PyTorch's names
+
+
+def _object(name: str, packages: dict[str, str] | None = None) -> Any:
+    """The module or class called ``name``; ``packages`` says what its first part stands for."""
+    first, _, rest = name.partition(".")
+    found = importlib.import_module((packages or {}).get(first, first))
+    for part in rest.split(".") if rest else ():
+        found = getattr(found, part, None) or importlib.import_module(f"{found.__name__}.{part}")
     return found
 
 
-def record() -> None:
-    """Write PyTorch's names."""
+# Parts of PyTorch's own machinery that no program calls.
+_MACHINERY = re.compile(r"(cudnn|miopen|mkldnn|fbgemm|quantized|autocast|native|sym)_|.*_backward|.*torch_function")
+_TYPES = {"Generator", "Size", "Tensor", "device", "dtype", "finfo", "iinfo", "layout", "memory_format"}
+
+
+def public_names(owner: Any) -> dict[str, Any]:
+    """The public names of a module or class of PyTorch, with what they stand for."""
+    found = {}
+    listed = getattr(owner, "__all__", None)
+    for name in dir(owner):
+        value = getattr(owner, name, None)
+        if name.startswith("_") or isinstance(value, types.ModuleType) or _MACHINERY.match(name):
+            continue
+        # Constants of Python's types, but for numbers as pi, are not meant for programs.
+        plain = not callable(value) and not isinstance(value, float) and type(value).__module__ != "torch"
+        if plain and not isinstance(owner, type):
+            continue
+        home = getattr(value, "__module__", None) or "torch"
+        if isinstance(owner, types.ModuleType) and home.partition(".")[0] not in ("torch", "torchvision"):
+            continue
+        if owner.__name__ != "torch" and listed is not None and name not in listed:
+            continue
+        # Classes of the C++ side; those that programs use are named above, or are constructors as FloatTensor.
+        bare = isinstance(value, type) and not value.__doc__
+        if bare and name not in _TYPES and not re.fullmatch(r"[A-Z][a-z0-9]+Tensor", name):
+            continue
+        found[name] = value
+    return found
+
+
+def arguments(name: str, value: Any) -> list[str]:
+    """The names of its arguments, from its signature; empty if nothing tells them.
+
+    Where there is only documentation, those that must be named or have a default: of the others it gives
+    names, as ``tensor2``, that PyTorch itself does not take.
+    """
+    try:
+        parameters = inspect.signature(value).parameters.values()
+        names = [p.name for p in parameters if p.kind not in _VARIABLE]
+        return [name for name in names if name != "self" and not name.startswith("_")]
+    except (TypeError, ValueError):
+        pass
+    found: dict[str, None] = {}
+    doc = getattr(value, "__doc__", None)
+    for line in doc.splitlines() if isinstance(doc, str) else ():
+        call = re.match(rf"(?:\.\. (?:function|method):: )?{re.escape(name)}\((.*)\)\s*(?:->|$)", line.strip())
+        optional = False
+        for part in re.sub(r"[\[(][^\])]*[\])]", "", call[1]).split(",") if call else ():
+            argument, has_default, _ = part.strip().partition("=")
+            optional = optional or argument == "*"
+            if re.fullmatch(r"[a-z]\w*", argument) and (optional or has_default):
+                found[argument] = None
+    return list(found)
+
+
+_VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
+
+
+def record_names() -> None:
+    """Write the names that PyTorch has; where torchvision is missing, keep its names."""
     import torch
 
-    if torch.__version__.split("+")[0] != VERSION:
-        sys.exit(f"the names are those of PyTorch {VERSION}, this is {torch.__version__}")
-    lines = [f"{module}: {' '.join(public_names(resolve(module, 'torch')))}\n" for module in MODULES]
-    lines += [f"{module}: {names}\n" for module, names in TORCHVISION.items()]
-    NAMES.write_text("".join(lines), encoding="utf-8")
+    version = torch.__version__.partition("+")[0]
+    if version != TORCH_VERSION:
+        sys.exit(f"the page is about PyTorch {TORCH_VERSION}, this is {version}")
+    before = read_names() if NAMES.exists() else {}
+    text = [f"# Public names of PyTorch {TORCH_VERSION} and their arguments, by docs/make_torch_api.py --names"]
+    for section in SECTIONS:
+        text.append(f"[{section}]")
+        try:
+            names = {name: arguments(name, value) for name, value in public_names(_object(section)).items()}
+        except ImportError:
+            names = before.get(section, {})
+        text += [" ".join([name, *names[name]]) for name in sorted(names)]
+    NAMES.write_text("\n".join(text) + "\n", encoding="utf-8")
 
 
-def resolve(path: str, package: str) -> Any:
-    """What stands at a dotted path whose first word is replaced by ``package``; None for nothing."""
-    first, *rest = path.split(".")
-    module = f"{package}.torchvision" if first == "torchvision" else package
-    owner: Any = importlib.import_module(module)
-    for name in rest:
-        found = getattr(owner, name, None)
-        if found is None:
-            try:
-                found = importlib.import_module(f"{owner.__name__}.{name}")
-            except (ImportError, AttributeError):
-                return None
-        owner = found
-    return owner
+def read_names() -> dict[str, dict[str, list[str]]]:
+    """What :func:`record_names` wrote: sections, names, arguments."""
+    sections: dict[str, dict[str, list[str]]] = {}
+    for line in NAMES.read_text(encoding="utf-8").splitlines():
+        if line.startswith("["):
+            names = sections.setdefault(line.strip("[]"), {})
+        elif line and not line.startswith("#"):
+            name, *rest = line.split()
+            names[name] = rest
+    return sections
+
+
+# --------------------------------------------------------------------------------------------
+# fastnn's
+
+
+def missing_arguments(value: Any, expected: list[str]) -> list[str]:
+    """Which of the arguments it does not take."""
+    try:
+        parameters = inspect.signature(value).parameters
+    except (TypeError, ValueError):
+        return []
+    kinds = {p.kind for p in parameters.values()}
+    if inspect.Parameter.VAR_KEYWORD in kinds:
+        return []
+    # `*dims` takes what PyTorch calls by several names, and most functions take `out` by their decorator.
+    wrapper = inspect.signature(value, follow_wrapped=False).parameters.values()
+    if inspect.Parameter.VAR_POSITIONAL in kinds:
+        return []
+    decorated = any(p.kind is inspect.Parameter.VAR_KEYWORD for p in wrapper)
+    return [name for name in expected if name not in parameters and not (decorated and name == "out")]
+
+
+def compare() -> dict[str, dict[str, str]]:
+    """By section, each name with "yes", "no", or how it differs."""
+    from fastnn.run import PACKAGES
+
+    found: dict[str, dict[str, str]] = {}
+    for section, names in read_names().items():
+        owner = _object(section, PACKAGES)
+        row = found[section] = {}
+        for name, expected in names.items():
+            if not hasattr(owner, name):
+                row[name] = "no"
+                continue
+            value = getattr(owner, name)
+            lacking = missing_arguments(value, expected) if callable(value) else []
+            differs = [f"without {', '.join(f'`{a}`' for a in lacking)}"] if lacking else []
+            if note := NOTES.get(f"{section}.{name}"):
+                differs.append(note)
+            row[name] = "; ".join(differs) or "yes"
+    return found
 
 
 def page() -> str:
-    """The text of the page."""
-    text = [
-        "# PyTorch's names in fastnn\n\n",
-        "Written by `docs/make_torch_api.py` from the names of PyTorch ", VERSION, " and from fastnn itself.\n",
-        "What concerns other devices, sparse, quantized and complex tensors, convolution, recurrence, attention and\n",
-        "exporting is not there. Random numbers are reproducible, and not PyTorch's.\n",
-    ]  # fmt: skip
-    for line in NAMES.read_text(encoding="utf-8").splitlines():
-        module, _, names = line.partition(": ")
-        owner = resolve(module, "fastnn")
-        has = [name for name in names.split() if owner is not None and hasattr(owner, name)]
-        lacks = [name for name in names.split() if name not in has]
-        text.append(f"\n## {module}\n\n{len(has)} of {len(has) + len(lacks)} names.\n")
-        differs = [name for name in has if f"{module}.{name}" in DIFFERS]
-        yes = [name for name in has if name not in differs]
-        text.append(f"\n**Yes**: {', '.join(f'`{name}`' for name in yes) or 'none'}\n")
-        if differs:
-            text.append("\n**Differs**:\n\n")
-            text += [f"- `{name}`: {DIFFERS[f'{module}.{name}']}\n" for name in differs]
-        if lacks:
-            text.append(f"\n**No**: {', '.join(f'`{name}`' for name in lacks)}\n")
-    return "".join(text)
+    """The text of ``docs/torch-api.md``."""
+    found = compare()
+    counts = dict.fromkeys(("yes", "differs", "no"), 0)
+    body = []
+    for section, names in found.items():
+        groups: dict[str, list[str]] = {"yes": [], "differs": [], "no": []}
+        for name, answer in names.items():
+            groups[answer if answer in ("yes", "no") else "differs"].append(name)
+        for kind, group in groups.items():
+            counts[kind] += len(group)
+        body.append(f"\n## {section}\n")
+        for kind in ("yes", "no"):
+            if groups[kind]:
+                body.append(f"**{kind.capitalize()}** ({len(groups[kind])}): {_list(groups[kind])}\n")
+            if kind == "yes" and groups["differs"]:
+                body.append(f"**Differs** ({len(groups['differs'])}):\n")
+                body += [f"- {text}" for text in _by_difference(names, groups["differs"])]
+                body.append("")
+    head = f"""# PyTorch's names in fastnn
+
+For each public name of PyTorch {TORCH_VERSION} in the modules below: whether fastnn has it, and what is different
+about it. {counts["yes"]} are there, {counts["differs"]} are there and differ, {counts["no"]} are not there: above all
+convolutions, recurrent and attention layers, complex, sparse and quantised tensors, and other devices than the CPU.
+A name that is not there raises AttributeError or ImportError, as any name does.
+
+`python docs/make_torch_api.py` writes this page from the code; do not edit it. "Without `out`" says that fastnn's
+function does not take that argument. What holds everywhere:
+
+- Random numbers are reproducible by `manual_seed`, but are not PyTorch's stream.
+- Tensors are float64, float32, float16, integers or bool, dense, and in the memory of the CPU.
+- `torch.__version__` is fastnn's; under `fastnn run` it begins with {TORCH_VERSION}.
+"""
+    return head + "\n".join(body).rstrip() + "\n"
+
+
+def _list(names: list[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+def _by_difference(answers: dict[str, str], names: list[str]) -> list[str]:
+    """A line for each difference, with all names that have it."""
+    alike: dict[str, list[str]] = {}
+    for name in names:
+        alike.setdefault(answers[name], []).append(name)
+    return [f"{_list(group)}: {difference}" for difference, group in alike.items()]
+
+
+def main() -> None:
+    # The fastnn beside this folder.
+    sys.path.insert(0, str(FOLDER.parent))
+    if sys.argv[1:] == ["--names"]:
+        record_names()
+    elif sys.argv[1:]:
+        sys.exit(__doc__)
+    PAGE.write_text(page(), encoding="utf-8")
 
 
 if __name__ == "__main__":
-    if "--record" in sys.argv[1:]:
-        record()
-    sys.path.insert(0, str(FOLDER.parent))
-    PAGE.write_text(page(), encoding="utf-8")
-    print(f"wrote {PAGE}")
+    main()

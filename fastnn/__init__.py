@@ -127,8 +127,8 @@ newaxis = None
 
 # Imported on first use: most scripts need few of them, and every import takes time.
 _ON_USE = (
-    "accelerator", "amp", "backends", "classic", "convert", "cuda", "distributions", "jit", "mps", "serialization",
-    "special", "testing", "torchvision", "version", "xpu",
+    "accelerator", "amp", "backends", "classic", "convert", "cuda", "distributions", "jit", "mps",
+    "multiprocessing", "serialization", "special", "testing", "torchvision", "version", "xpu",
 )  # fmt: skip
 
 
