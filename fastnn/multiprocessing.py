@@ -54,7 +54,7 @@ def spawn(
 
     Raises: RuntimeError if ``join`` and a process ended with another status than 0.
     """
-    context = multiprocessing.get_context(start_method)
+    context: Any = multiprocessing.get_context(start_method)
     made: list[Any] = [context.Process(target=fn, args=(i, *args), daemon=daemon) for i in range(nprocs)]
     for process in made:
         process.start()
