@@ -18,7 +18,7 @@ import ctypes
 import os
 import sys
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -288,14 +288,19 @@ def grow_scratch(size: int) -> None:
 # A program that Python records, and replays
 
 
-def _replay_program(runner, table, count, threads, yield_processor):
-    if threads == 1:
-        _run_rows(table, count)
-    else:
-        _call_runner(runner, table, count, threads, yield_processor)
+def _replay_program(runner, table, count, threads, yield_processor, moves, moving, times):
+    for _ in range(times):
+        if threads == 1:
+            _run_rows(table, count)
+        else:
+            _call_runner(runner, table, count, threads, yield_processor)
+        for i in range(moving):
+            at = integer(moves, 2 * i)
+            put_integer(at, 0, integer(at, 0) + integer(moves, 2 * i + 1))
 
 
-_REPLAY = jit.Entry(_replay_program, [types.int64] * 5, types.void)
+_REPLAY = jit.Entry(_replay_program, [types.int64] * 8, types.void)
+_NO_MOVES = np.zeros((0, 2), np.int64)
 
 
 class Program:
@@ -330,7 +335,7 @@ class Program:
         if kernel is None:
             self._waits = False
         else:
-            self.launches.append((kernel, parts, arrays, scalars, self._waits))
+            self.launches.append((kernel, min(parts, MOST_PARTS), arrays, scalars, self._waits))
             self._waits = True
         return True
 
@@ -346,9 +351,6 @@ class Program:
             block[: kernel.words] = np.frombuffer(kernel.pack(*map(id, arrays), *scalars), np.int64)
             for word, array in enumerate(arrays):
                 block[word] = array.ctypes.data
-            cut = min(parts, MOST_PARTS)
-            if cut != parts:
-                raise ValueError(f"a launch of {kernel} has {parts} parts, a program takes {MOST_PARTS}")
             self._table[i, [SLICE, BLOCK, PARTS, WAIT]] = kernel.compile(), block.ctypes.data, parts, waits
             self.threads = max(self.threads, parts)
 
@@ -365,15 +367,67 @@ class Program:
         if not jit.show(self.launches):
             _replay(self._table, self.threads)
 
+    def replay_over(self, batches: Sequence[tuple[np.ndarray, np.ndarray]], times: int) -> None:
+        """Replay so many times in one call: the i-th time with part ``i`` of some arrays.
 
-def _replay(table: np.ndarray, threads: int) -> None:
-    address, count = table.ctypes.data, len(table)
+        Args:
+            batches: pairs of an array that was recorded and one that stands in for it: C-contiguous, of
+                the same dtype and ``times`` as many numbers, of which each replay takes the next part.
+        """
+        for part, whole in batches:
+            if whole.dtype != part.dtype or whole.size != times * part.size or not whole.flags.carray:
+                raise ValueError(
+                    f"for {times} replays an array must be C-contiguous, of {times * part.size} numbers of "
+                    f"{part.dtype}, found {whole.size} of {whole.dtype}"
+                )
+        if jit.is_watched():
+            self._show_over(batches, times)
+            return
+        places, moves, starts = [], [], []
+        for part, whole in batches:
+            at = part.ctypes.data
+            for i, (kernel, _, arrays, _, _) in enumerate(self.launches):
+                for word, array in enumerate(arrays):
+                    if array.ctypes.data == at:
+                        if array.nbytes > part.nbytes:
+                            raise ValueError(f"{kernel} was recorded with more than the array that is replaced")
+                        places.append((i, word, at))
+                        moves.append((self._blocks[i, word:].ctypes.data, part.nbytes))
+                        starts.append(whole.ctypes.data)
+        try:
+            for (i, word, _), start in zip(places, starts, strict=True):
+                self.set_address(i, word, start)
+            _replay(self._table, self.threads, np.array(moves, np.int64).reshape(-1, 2), times)
+        finally:
+            for place in places:
+                self.set_address(*place)
+
+    def _show_over(self, batches: Sequence[tuple[np.ndarray, np.ndarray]], times: int) -> None:
+        for time in range(times):
+            parts = {
+                part.ctypes.data: whole.reshape(-1)[time * part.size : (time + 1) * part.size]
+                for part, whole in batches
+            }
+
+            def moved(array: np.ndarray, parts: dict[int, np.ndarray] = parts) -> np.ndarray:
+                part = parts.get(array.ctypes.data)
+                return array if part is None else np.ndarray(array.shape, array.dtype, part, 0, array.strides)
+
+            jit.show([
+                (kernel, count, tuple(map(moved, arrays)), scalars, waits)
+                for kernel, count, arrays, scalars, waits in self.launches
+            ])  # fmt: skip
+
+
+def _replay(table: np.ndarray, threads: int, moves: np.ndarray = _NO_MOVES, times: int = 1) -> None:
+    rows = table.ctypes.data, len(table)
+    over = moves.ctypes.data, len(moves), times
     if threads == 1 or jit.threading_layer() == "serial":
-        _REPLAY.call(0, address, count, 1, 0)
+        _REPLAY.call(0, *rows, 1, 0, *over)
         return
     start()
     if _context[RUNNER]:
-        _REPLAY.call(_context[RUNNER], address, count, threads, _context[YIELD])
+        _REPLAY.call(_context[RUNNER], *rows, threads, _context[YIELD], *over)
     else:
         with jit.exclusively():
-            _REPLAY.call(_any_runner(), address, count, threads, _context[YIELD])
+            _REPLAY.call(_any_runner(), *rows, threads, _context[YIELD], *over)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn.kernels.gather import check_indices
+from fastnn.kernels.gather import ask_for, check_indices
 from fastnn.kernels.jit import (
     FLOAT32,
     FLOAT64,
@@ -48,8 +48,11 @@ def _take_rows(kind, source):
         data = array(args, 1, (rows, features), source)
         indices = array(args, 2, (batch,), np.int64)
         first, last = part(batch, t, n)
+        size = features * data.itemsize
         for i in range(first, last):
             index = indices[i]
+            if i + 1 < last:
+                ask_for(integer(args, 1) + indices[i + 1] * size, size)
             # Checked before the launch, and here once more: an output that overlaps the indices writes over them.
             if 0 <= index < rows:
                 _convert(out[i], data[index])

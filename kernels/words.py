@@ -108,6 +108,22 @@ def number_at(typingctx, address, like):
 
 
 @intrinsic
+def prefetch(typingctx, address):
+    """Ask for the cache line at ``address``, which may be any: nothing happens where there is no memory."""
+
+    def codegen(context, builder, signature, values):
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        function = cgutils.get_or_insert_function(
+            builder.module, ir.FunctionType(ir.VoidType(), [byte, number, number, number]), "llvm.prefetch.p0"
+        )
+        # To be read, into all caches, data.
+        builder.call(function, [builder.inttoptr(values[0], byte), number(0), number(3), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(types.int64), codegen
+
+
+@intrinsic
 def call_slice(typingctx, address, args, t, n):
     """Call the slice at ``address``: ``f(args, t, n)``."""
 

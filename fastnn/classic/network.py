@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import time
 from collections.abc import Iterator, Sequence
 from typing import Any
 
@@ -23,12 +24,15 @@ from fastnn import kernels
 from fastnn.classic.activations import relu, relu_derivative, softmax
 from fastnn.classic.arrays import as_dtype, class_labels, number, random_state, real_array, whole
 from fastnn.classic.layers import float_dtype
+from fastnn.kernels.jit import together
 from fastnn.kernels.linear import activation_bias_backward
-from fastnn.kernels.recorded import Recorded, recorded
+from fastnn.kernels.program import Program
 from fastnn.kernels.take_rows import SOURCES
 
 # Rows of a prediction that are worked on at a time: no copy of a whole data set is made.
 _CHUNK = 2048
+# Seconds between two moments at which Ctrl-C is heard, about.
+_PATIENCE = 0.05
 
 
 class NeuralNetwork:
@@ -189,11 +193,10 @@ class NeuralNetwork:
         with _bar(epochs * -(-samples // batch_size), progress) as (advance, say):
             for epoch in range(epochs):
                 order = self._draws().permutation(samples).astype(np.int64, copy=False)
-                for start in range(0, samples, batch_size):
-                    chosen = order[start : start + batch_size]
-                    batch = batches[len(chosen)]
-                    batch.step(chosen, losses[start : start + len(chosen)])
-                    advance(1)
+                for first, last, count in _runs(samples, batch_size):
+                    batch = batches[(last - first) // count]
+                    batch.steps(order[first:last], losses[first:last])
+                    advance(count)
                 history.append(float(losses.mean()))
                 self.activations, self.z_values = batch.activations, batch.z_values
                 if verbose and epoch % 10 == 0:
@@ -314,7 +317,7 @@ class _Places:
 
 
 class _Minibatch(_Places):
-    """A step of training on batches of one size: the first is recorded, the others are replayed.
+    """A step of training on batches of one size: recorded once, then replayed for a row of batches in one call.
 
     Args:
         layers, samples: as above.
@@ -326,31 +329,34 @@ class _Minibatch(_Places):
         self, layers: list[tuple[np.ndarray, np.ndarray]], samples: int, X: np.ndarray, y: np.ndarray, lr: float
     ) -> None:
         super().__init__(layers, samples)
-        self._X, self._y, self._scale = X, y, -lr / samples
-        self._chosen, self._losses = np.empty(samples, np.int64), np.empty(samples)
-        self._targets = np.empty((samples, *y.shape[1:]), y.dtype)
-        self._errors = [np.empty_like(z) for z in self.z_values]
-        self._recorded: Recorded | None = None
+        self._chosen, self._losses = np.zeros(samples, np.int64), np.empty(samples)
+        errors = [np.empty_like(z) for z in self.z_values]
+        targets = np.empty((samples, *y.shape[1:]), y.dtype)
+        self._program = Program()
+        with self._program.recording():
+            kernels.take_rows(self.activations[0], X, self._chosen)
+            together()
+            kernels.take_rows(_as_floats(targets), _as_floats(y), self._chosen)
+            self.forward(with_probabilities=False)
+            kernels.probabilities_and_error(
+                self.activations[-1], errors[-1], self._losses, self.z_values[-1], targets, -lr / samples
+            )
+            _descend(layers, self.activations, errors[:-1], errors[-1])
 
-    def step(self, chosen: np.ndarray, losses: np.ndarray) -> None:
-        """Gather the chosen rows, compute their losses, and move the weights."""
-        self._chosen[...] = chosen
-        # In 'raise' mode NumPy would take the long way, by a buffer; a permutation is always in range.
-        self._y.take(chosen, 0, self._targets, "clip")
-        if self._recorded is None:
-            with recorded() as self._recorded:
-                self._launch()
-        else:
-            self._recorded.replay()
-        losses[...] = self._losses
+    def steps(self, chosen: np.ndarray, losses: np.ndarray) -> None:
+        """For each batch: gather the chosen rows, compute their losses, and move the weights.
 
-    def _launch(self) -> None:
-        kernels.take_rows(self.activations[0], self._X, self._chosen)
-        self.forward(with_probabilities=False)
-        kernels.probabilities_and_error(
-            self.activations[-1], self._errors[-1], self._losses, self.z_values[-1], self._targets, self._scale
-        )
-        _descend(self.layers, self.activations, self._errors[:-1], self._errors[-1])
+        Args:
+            chosen: numbers of rows, batch after batch.
+            losses: as many, written.
+        """
+        batches = ((self._chosen, chosen), (self._losses, losses))
+        self._program.replay_over(batches, len(chosen) // self.samples)
+
+
+def _as_floats(y: np.ndarray) -> np.ndarray:
+    """Labels or targets as a matrix of floating-point numbers with the same bits, for a kernel that copies them."""
+    return y if y.ndim == 2 else y.view(np.float64).reshape(-1, 1)
 
 
 def _descend(
@@ -372,11 +378,31 @@ def _descend(
             # Before the weight moves.
             found = errors[i - 1]
             before = np.empty_like(x) if found is None else found
+            if i == len(layers) - 1:
+                together()
             kernels.gemm(before, error, weight.T)
         kernels.gemm(weight, x.T, error, accumulate=True)
         if i:
+            together()
             activation_bias_backward(before, layers[i - 1][1], before, x, "relu", accumulate=True)
             error = before
+
+
+def _runs(samples: int, size: int) -> Iterator[tuple[int, int, int]]:
+    """The batches of an epoch, many at a time: first and last sample, and how many batches; what is left comes alone.
+
+    Between them Ctrl-C is heard, and a bar moves: so not all at once, but the more the quicker they are.
+    """
+    first, count, full = 0, 1, samples - samples % size
+    while first < full:
+        start = time.perf_counter()
+        last = min(first + count * size, full)
+        yield first, last, (last - first) // size
+        first = last
+        if time.perf_counter() - start < _PATIENCE / 2:
+            count *= 2
+    if full < samples:
+        yield full, samples, 1
 
 
 @contextlib.contextmanager

@@ -1,7 +1,8 @@
-"""Recorded launches: the same bits as the launches themselves, on any number of threads and in any process."""
+"""Recorded programs: the same bits as the launches themselves, on any number of threads and in any process."""
 
 import sys
 import threading
+from contextlib import nullcontext
 
 import numpy as np
 import pytest
@@ -9,7 +10,7 @@ from helpers import assert_same_bits, cut_in, run_python
 
 from fastnn import kernels
 from fastnn.kernels import jit
-from fastnn.kernels.recorded import recorded
+from fastnn.kernels.program import Program
 
 
 def work(arrays):
@@ -25,14 +26,21 @@ def arrays():
     return [rng.standard_normal(shape) for shape in ((32, 40), (40, 24), (32, 24), (24,))]
 
 
+def recorded(*given):
+    """A program of :func:`work`."""
+    step = Program()
+    with step.recording():
+        work(*given)
+    return step
+
+
 @pytest.mark.parametrize("threads", [1, 2, 3, 8, 100])
 def test_replays_have_the_bits_of_the_launches(threads):
     expected, found = arrays(), arrays()
-    for _ in range(6):
-        work(expected)
     with cut_in(threads):
-        with recorded() as step:
-            work(found)
+        for _ in range(5):
+            work(expected)
+        step = recorded(found)
         for _ in range(5):
             step.replay()
     for a, b in zip(found, expected, strict=True):
@@ -40,8 +48,7 @@ def test_replays_have_the_bits_of_the_launches(threads):
 
 
 def test_a_replay_under_a_watcher_is_seen():
-    with recorded() as step:
-        work(arrays())
+    step = recorded(arrays())
     seen = []
     with jit.recording(lambda kernel, *_: seen.append(kernel)):
         step.replay()
@@ -51,20 +58,66 @@ def test_a_replay_under_a_watcher_is_seen():
 
 def test_launches_of_other_threads_are_not_recorded():
     other = np.zeros(3), np.ones(3)
-    with recorded() as step:
+    step = Program()
+    with step.recording():
         thread = threading.Thread(target=lambda: kernels.sgd(*other, lr=1.0))
         thread.start()
         thread.join()
         work(arrays())
-    assert len(step.launches) == 3
+    assert len(step) == 3
     step.replay()
     assert other[0].tolist() == [-1, -1, -1]
 
 
 def test_nothing_recorded_is_nothing_done():
-    with recorded() as step:
+    step = Program()
+    with step.recording():
         pass
     step.replay()
+    assert len(step) == 0
+
+
+@pytest.mark.parametrize("threads", [1, 2, 8])
+@pytest.mark.parametrize("watched", [False, True])
+def test_replays_over_parts_of_arrays(threads, watched):
+    """Each replay takes the next part, of what is read and of what is written."""
+    whole = np.random.default_rng(1).standard_normal((7 * 32, 40))
+    found, expected = np.zeros((7 * 32, 24)), np.zeros((7, 32, 24))
+    x, weight, out, bias = arrays()
+    with cut_in(threads):
+        step = recorded((x, weight, out, bias))
+        other, x_before = weight.copy(), x.copy()
+        for i in range(7):
+            work((whole[32 * i : 32 * i + 32], other, expected[i], bias))
+        seen = []
+        with jit.recording(lambda kernel, *_: seen.append(kernel)) if watched else nullcontext():
+            step.replay_over([(x, whole), (out, found)], 7)
+    assert len(seen) == 21 * watched
+    assert_same_bits(found, expected.reshape(-1, 24))
+    assert_same_bits(weight, other)
+    # Afterwards it is again over what was recorded.
+    step.replay()
+    assert_same_bits(x, x_before)
+    work((x, other, expected[0], bias))
+    assert_same_bits(out, expected[0])
+    assert_same_bits(weight, other)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        np.zeros((6 * 32, 40)), np.zeros((7 * 32, 40), np.float32), np.zeros((40, 7 * 32)).T,
+        np.zeros((7 * 32, 80))[:, ::2],
+    ],
+    ids=["short", "float32", "transposed", "strided"],
+)  # fmt: skip
+def test_replays_over_arrays_that_do_not_fit_are_refused(wrong):
+    given = arrays()
+    step, before = recorded(given), [a.copy() for a in given]
+    with pytest.raises(ValueError, match="for 7 replays an array must be C-contiguous, of 8960 numbers of float64"):
+        step.replay_over([(given[0], wrong)], 7)
+    for a, b in zip(given, before, strict=True):
+        assert_same_bits(a, b)
 
 
 CODE = """
@@ -72,12 +125,14 @@ import os
 import numpy as np
 from fastnn import kernels
 from fastnn.kernels import jit
-from fastnn.kernels.recorded import recorded
+from fastnn.kernels.program import Program
 jit.SERIAL_OPERATIONS = 0
 jit.set_num_threads(2)
 p, g = np.zeros(100), np.ones(100)
-with recorded() as step:
+step = Program()
+with step.recording():
     kernels.sgd(p, g, lr=1.0)
+step.replay()
 step.replay()
 if FORK:
     read, write = os.pipe()
