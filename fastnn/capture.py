@@ -1,23 +1,22 @@
-"""Capture: a training step recorded once as a list of launches, then replayed without Python in between.
+"""Capture: a computation recorded once as a list of launches, then replayed without Python in between.
 
-A step is *traced*: the model, the loss, the backward pass and the optimizer run as usual, except that
-their kernels are noted down instead of run (see :class:`fastnn.kernels.program.Program`). What was noted
-is checked to be all there is: each array that a launch reads must be an input, a parameter or a buffer,
-or have been written by a launch before it, and nobody may have read a number in Python. The arrays
-allocated on the way are kept, and become the step's fixed buffers.
+A computation is *traced*: it runs as usual, except that its kernels are noted down instead of run (see
+:class:`fastnn.kernels.program.Program`). What was noted is checked to be all there is: each array that a
+launch reads must be an input, a parameter or a buffer, or have been written by a launch before it, and
+nobody may have read a number in Python. The arrays allocated on the way are kept, and become fixed
+buffers. The kernels, their arguments and their order are those of the eager computation, so the results
+are the same bits.
 
-A replay puts the addresses of the new batch into the blocks, names the random draws, lets the optimizer
-write its scalars, and runs the list. The kernels, their arguments and their order are those of the eager
-step, so the results are the same bits. May import ``tensor``, ``autograd``, ``nn``, ``optim``,
-``tracing`` and ``fastnn.kernels``.
+This file is what the two users share: ``steps``, whole training steps, and ``forwards``, the forward and
+backward passes of modules. May import ``tensor``, ``autograd``, ``nn``, ``random``, ``tracing`` and
+``fastnn.kernels``.
 """
 
 from __future__ import annotations
 
-import itertools
 import operator
 import types
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from contextlib import contextmanager
 from pickle import PickleBuffer
 from typing import Any
@@ -25,21 +24,18 @@ from typing import Any
 import numpy as np
 
 from fastnn import tracing
-from fastnn.autograd import enable_grad
 from fastnn.dtypes import dtype
-from fastnn.functions import from_numpy
 from fastnn.kernels import jit
 from fastnn.kernels.program import Program
 from fastnn.nn.hooks import EVERYWHERE
 from fastnn.nn.module import Module, changes
 from fastnn.nn.parameter import Parameter
-from fastnn.optim.optimizer import Optimizer
 from fastnn.random import default_generator
-from fastnn.tensor import Tensor, _wrap
+from fastnn.tensor import Tensor
 from fastnn.tracing import Uncapturable
 
 # Programs kept per step, one for each shape and mode; the oldest is dropped.
-_MOST_PROGRAMS = 16
+MOST_PROGRAMS = 16
 
 # What cannot change without an assignment to the attribute. Functions are compared by identity.
 _PLAIN = (
@@ -67,7 +63,7 @@ def tracing_into(program: Program) -> Iterator[tracing.Watch]:
         yield watch
 
 
-def _span(array: np.ndarray) -> tuple[int, int]:
+def span(array: np.ndarray) -> tuple[int, int]:
     """First and last address of an array's numbers, as a half-open range."""
     low, high = np.lib.array_utils.byte_bounds(array)
     return low, high
@@ -82,13 +78,13 @@ class Spans:
     def add(self, array: np.ndarray) -> None:
         """Count an array's memory in."""
         if array.size:
-            self.spans.append(_span(array))
+            self.spans.append(span(array))
 
     def holds(self, array: np.ndarray) -> bool:
         """Whether all of an array lies in one of the ranges."""
         if not array.size:
             return True
-        low, high = _span(array)
+        low, high = span(array)
         return any(a <= low and high <= b for a, b in self.spans)
 
 
@@ -124,7 +120,7 @@ class Inputs:
         self.arrays = list(self.traced)
         self.words: list[list[tuple[int, int, int]]] = []
         for a in self.traced:
-            low, high = _span(a)
+            low, high = span(a)
             found = []
             for i, (_, _, arrays, _, _) in enumerate(self.program.launches):
                 for word, array in enumerate(arrays):
@@ -135,9 +131,9 @@ class Inputs:
 
     def number_of(self, array: np.ndarray) -> int:
         """Which input an array is, or is a view of; Uncapturable for none."""
-        low, high = _span(array)
+        low, high = span(array)
         for k, a in enumerate(self.traced):
-            start, stop = _span(a)
+            start, stop = span(a)
             if start <= low and high <= stop:
                 return k
         raise Uncapturable("the contents of an array that is no input are checked")
@@ -217,27 +213,6 @@ class Situation:
         return self.unwatched
 
 
-class Captured:
-    """A traced step for one shape and mode."""
-
-    def __init__(
-        self, program: Program, watch: tracing.Watch, inputs: Inputs, loss: np.ndarray, situation: Situation
-    ) -> None:
-        self.program, self.watch, self.inputs, self.loss, self.situation = program, watch, inputs, loss, situation
-        self.guards = [(inputs.number_of(array), holds) for array, holds in program.guards]
-        # Launches of the forward and backward passes; those of the optimizer come behind them.
-        self.head = len(program)
-        self.trained = [p for p in situation.parameters if p._requires_grad]
-
-    def append_update(self, launches: list[jit.Launch]) -> None:
-        """Put the optimizer's launches behind the others, unless they are there already."""
-        known = self.program.launches[self.head :]
-        if len(known) != len(launches) or not all(map(_same_launch, known, launches)):
-            self.program.launches[self.head :] = launches
-            self.program.build()
-            self.inputs.find()
-
-
 def _attributes(module: Module) -> dict[str, Any]:
     """A module's own attributes, like the probability of a Dropout or a function that it was given."""
     return {name: value for name, value in module.__dict__.items() if name not in _MACHINERY}
@@ -252,10 +227,10 @@ def _unwatched(module: Module) -> str:
     return ""
 
 
-def _let_go(program: Program, parameters: list[Parameter]) -> None:
+def let_go(program: Program, parameters: list[Parameter]) -> None:
     """Refer to gradients by their flat buffers, not by their places: who holds a place keeps others out."""
     chunks = {id(p._slot.chunk): p._slot.chunk.grads for p in parameters}
-    spans: list[tuple[int, int, Any]] = [(*_span(flat), PickleBuffer(flat.data)) for flat in chunks.values()]
+    spans: list[tuple[int, int, Any]] = [(*span(flat), PickleBuffer(flat.data)) for flat in chunks.values()]
 
     def elsewhere(array: np.ndarray) -> np.ndarray:
         at = array.ctypes.data
@@ -268,7 +243,7 @@ def _let_go(program: Program, parameters: list[Parameter]) -> None:
         program.launches[i] = kernel, parts, tuple([elsewhere(a) for a in arrays]), scalars, waits
 
 
-def _same_launch(a: jit.Launch, b: jit.Launch) -> bool:
+def same_launch(a: jit.Launch, b: jit.Launch) -> bool:
     same_arrays = len(a[2]) == len(b[2]) and all(map(_same_array, a[2], b[2]))
     return a[0] is b[0] and a[1] == b[1] and same_arrays and a[3] == b[3]
 
@@ -277,7 +252,7 @@ def _same_array(a: np.ndarray, b: np.ndarray) -> bool:
     return a is b or (a.ctypes.data == b.ctypes.data and a.shape == b.shape and a.strides == b.strides)
 
 
-def _outline(program: Program) -> list[tuple[Any, ...]]:
+def outline(program: Program) -> list[tuple[Any, ...]]:
     """What two traces of one step have in common: everything but the addresses of what was allocated."""
     return [
         (kernel, parts, scalars, waits, [(a.shape, a.strides) for a in arrays])
@@ -285,237 +260,32 @@ def _outline(program: Program) -> list[tuple[Any, ...]]:
     ]
 
 
-def _as_tensor(value: Any) -> Tensor:
-    if not isinstance(value, np.ndarray):
-        raise TypeError(f"a step takes tensors or arrays, found {type(value).__name__}")
-    return from_numpy(value)
-
-
-def _readable(key: tuple[Any, ...]) -> str:
-    return ", ".join(f"{dtype} of shape {shape}" for shape, dtype, _ in key[1:])
-
-
-class CompiledStep:
-    """A training step of a model: forward, loss, backward and update, captured for each shape and mode.
-
-    Args:
-        model: called on the inputs.
-        criterion: ``criterion(model(*inputs), target)`` is the loss.
-        optimizer: updates the parameters.
-
-    Calling it with ``(*inputs, target)`` does what these lines do, and gives the same numbers::
-
-        optimizer.zero_grad()
-        loss = criterion(model(*inputs), target)
-        loss.backward()
-        optimizer.step()
-        return loss.detach()
-
-    Where the step cannot be captured these lines are what runs; :meth:`explain` says why.
-
-    >>> import fastnn
-    >>> _ = fastnn.manual_seed(0)
-    >>> model = fastnn.nn.Sequential(fastnn.nn.Linear(2, 8), fastnn.nn.ReLU(), fastnn.nn.Linear(8, 2))
-    >>> step = fastnn.compile_step(
-    ...     model, fastnn.nn.CrossEntropyLoss(), fastnn.optim.Adam(model.parameters(), lr=0.05)
-    ... )
-    >>> x, y = fastnn.tensor([[0.0, 1.0], [1.0, 0.0]]), fastnn.tensor([0, 1])
-    >>> losses = [step(x, y).item() for _ in range(50)]
-    >>> losses[-1] < 0.01 * losses[0]
-    True
-    >>> step.explain()
-    'captured: 1 program'
-    """
-
-    def __init__(self, model: Module, criterion: Callable[..., Tensor], optimizer: Optimizer) -> None:
-        if not isinstance(model, Module):
-            raise TypeError(f"model must be a Module, found {type(model).__name__}")
-        if not callable(criterion):
-            raise TypeError(f"criterion must be callable, found {type(criterion).__name__}")
-        if not isinstance(optimizer, Optimizer):
-            raise TypeError(f"optimizer must be an Optimizer, found {type(optimizer).__name__}")
-        self.model, self.criterion, self.optimizer = model, criterion, optimizer
-        self._programs: dict[tuple[Any, ...], Captured] = {}
-        # Shapes and modes that run eagerly, and why.
-        self._refused: dict[tuple[Any, ...], str] = {}
-        self._warmed: set[tuple[Any, ...]] = set()
-        self._last = ""
-
-    def explain(self) -> str:
-        """What runs captured, and why something does not."""
-        count = len(self._programs)
-        lines = [f"captured: {count} program{'s' * (count != 1)}"]
-        for key, reason in self._refused.items():
-            lines.append(f"eager for {_readable(key)}: {reason}")
-        if self._last:
-            lines.append(f"the last step ran eagerly: {self._last}")
-        return "\n".join(lines)
-
-    def __call__(self, *batch: Any) -> Tensor:
-        """One step on ``(*inputs, target)``; the loss, without a gradient."""
-        tensors = [t if isinstance(t, Tensor) else _as_tensor(t) for t in batch]
-        key = (jit._threads, *[(t._data.shape, t._data.dtype, t._requires_grad) for t in tensors])
-        captured = self._programs.get(key)
-        self._last = ""
-        if captured is not None:
-            if not captured.situation.same():
-                self._programs.clear()
-                self._refused.clear()
-            elif self._is_ready(captured, tensors):
-                return self._replay(captured, tensors)
-            return self._eager(tensors)
-        if key in self._refused or key not in self._warmed:
-            # The first step of a kind is eager: it makes what is made once (state, gradients, machine code).
-            self._warmed.add(key)
-            return self._eager(tensors)
-        try:
-            captured = self._capture(tensors)
-        except Uncapturable as reason:
-            self._refused[key] = str(reason)
-            return self._eager(tensors)
-        while len(self._programs) >= _MOST_PROGRAMS:
-            del self._programs[next(iter(self._programs))]
-        self._programs[key] = captured
-        return self._replay(captured, tensors)
-
-    def _eager(self, tensors: list[Tensor]) -> Tensor:
-        self.optimizer.zero_grad()
-        with enable_grad():
-            loss = self.criterion(self.model(*tensors[:-1]), tensors[-1])
-        loss.backward()
-        self.optimizer.step()
-        return loss.detach()
-
-    # -- Tracing ------------------------------------------------------------------------------
-
-    def _capture(self, tensors: list[Tensor]) -> Captured:
-        situation = Situation(self.model, self.criterion)
-        reason = situation.reason_against() or self._reason_against(situation, tensors)
-        if reason:
-            raise Uncapturable(reason)
-        first, watch, loss = self._trace(tensors, situation)
-        second, _, _ = self._trace(tensors, situation)
-        if _outline(first) != _outline(second):
-            raise Uncapturable("two runs of the same step launched different kernels")
-        known = Spans()
-        for array in (*situation.arrays, *[t._data for t in tensors], *[state for state, _ in watch.draws]):
-            known.add(array)
-        check_complete(first, known)
-        if not known.holds(loss):
-            raise Uncapturable("the loss was computed outside the kernels")
-        return Captured(first, watch, Inputs(first, [t._data for t in tensors]), loss, situation)
-
-    def _reason_against(self, situation: Situation, tensors: list[Tensor]) -> str:
-        updated = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
-        if any(t._requires_grad for t in tensors):
-            return "an input requires a gradient"
-        spans = sorted(_span(t._data) for t in tensors if t._data.size)
-        if any(after[0] < before[1] for before, after in itertools.pairwise(spans)):
-            return "two inputs share memory"
-        if any(p._requires_grad and id(p) not in updated for p in situation.parameters):
-            return "a parameter that needs a gradient is not the optimizer's"
-        if not self.optimizer._is_capturable():
-            return f"{type(self.optimizer).__name__} does not update by launches alone"
-        if not _grads_are_free(situation.parameters):
-            return "a gradient of an earlier step is still held"
-        return ""
-
-    def _trace(self, tensors: list[Tensor], situation: Situation) -> tuple[Program, tracing.Watch, np.ndarray]:
-        program = Program()
-        trained = [p for p in situation.parameters if p._requires_grad]
-        generator = default_generator()
-        state, before = generator.get_state(), changes[0]
-        # What the trace changes by itself, not by launches, is put back: it is to leave nothing behind.
-        buffers = [(b._data, b._data.copy()) for b in situation.buffers]
-        held = [(m, dict(m.__dict__), dict(m._buffers)) for m in situation.modules]
-        try:
-            for p in trained:
-                p._grad = None
-            with tracing_into(program) as watch, enable_grad():
-                loss = self.criterion(self.model(*tensors[:-1]), tensors[-1])
-                if not isinstance(loss, Tensor) or loss._data.size != 1 or not loss._requires_grad:
-                    raise Uncapturable("the criterion does not return a loss of one element that needs a gradient")
-                array = loss._data
-                loss.backward()
-                if changes[0] != before:
-                    raise Uncapturable("an attribute of a module is assigned in the step")
-                if any(p._grad is None or p._grad._data is not p._grad_place for p in trained):
-                    raise Uncapturable("the gradient of a parameter does not go into its place")
-        finally:
-            generator.set_state(state)
-            for buffer, values in buffers:
-                buffer[...] = values
-            for m, attributes, registered in held:
-                m.__dict__.clear()
-                m.__dict__.update(attributes)
-                m._buffers.clear()
-                m._buffers.update(registered)
-            for p in trained:
-                p._grad = None
-        _let_go(program, trained)
-        return program, watch, array
-
-    # -- Replaying ----------------------------------------------------------------------------
-
-    def _is_ready(self, captured: Captured, tensors: list[Tensor]) -> bool:
-        """Whether this batch may be replayed: nothing is held that would be written over, and its contents will do."""
-        if not self.optimizer._is_capturable():
-            self._last = f"{type(self.optimizer).__name__} does not update by launches alone"
-            return False
-        if not _grads_are_free(captured.situation.parameters):
-            self._last = "a gradient of an earlier step is still held"
-            return False
-        return True
-
-    def _replay(self, captured: Captured, tensors: list[Tensor]) -> Tensor:
-        inputs = captured.inputs
-        for k, holds in captured.guards:
-            if not holds(np.ascontiguousarray(tensors[k]._data)):
-                # Where an error is to be raised the eager step raises it.
-                self._last = "a check of the batch's contents failed"
-                return self._eager(tensors)
-        for p in captured.trained:
-            p._grad_written()
-        launches: list[jit.Launch] = []
-
-        def keep(*launch: Any) -> bool:
-            launches.append((*launch, True))
-            return True
-
-        with jit.recording(keep):
-            self.optimizer.step()
-        replayed = False
-        try:
-            captured.append_update(launches)
-            inputs.put([t._data for t in tensors])
-            for state, draw in captured.watch.draws:
-                state[...] = draw()
-            replayed = True
-            captured.program.replay()
-        except KeyboardInterrupt:
-            # The optimizer has counted this step: finish it.
-            if not replayed:
-                inputs.put([t._data for t in tensors])
-                captured.program.replay()
-            raise
-        for buffer in captured.situation.buffers:
-            buffer._memory.version += 1
-        return _wrap(captured.loss.copy())
-
-
-def _grads_are_free(parameters: list[Parameter]) -> bool:
+def grads_are_free(parameters: list[Parameter]) -> bool:
     """Whether a backward pass may write every gradient into its place: nobody else holds the one that lies there."""
     # A list, as a generator takes twice the time, in every step.
     return all([p._grad_is_free() for p in parameters if p._requires_grad])  # noqa: C419
 
 
-def compile_step(model: Module, criterion: Callable[..., Tensor], optimizer: Optimizer) -> CompiledStep:
-    """A function of ``(*inputs, target)`` that does one training step: see :class:`CompiledStep`.
-
-    >>> import fastnn
-    >>> model = fastnn.nn.Linear(3, 2)
-    >>> step = fastnn.compile_step(model, fastnn.nn.CrossEntropyLoss(), fastnn.optim.SGD(model.parameters(), lr=0.1))
-    >>> step(fastnn.zeros(4, 3), fastnn.tensor([0, 1, 0, 1])).shape
-    torch.Size([])
-    """
-    return CompiledStep(model, criterion, optimizer)
+@contextmanager
+def undone(situation: Situation) -> Iterator[None]:
+    """A block for a trace: what it changes by itself, not by launches, is put back."""
+    generator = default_generator()
+    state = generator.get_state()
+    trained = [p for p in situation.parameters if p._requires_grad]
+    buffers = [(b._data, b._data.copy()) for b in situation.buffers]
+    held = [(m, dict(m.__dict__), dict(m._buffers)) for m in situation.modules]
+    try:
+        for p in trained:
+            p._grad = None
+        yield
+    finally:
+        generator.set_state(state)
+        for buffer, values in buffers:
+            buffer[...] = values
+        for m, attributes, registered in held:
+            m.__dict__.clear()
+            m.__dict__.update(attributes)
+            m._buffers.clear()
+            m._buffers.update(registered)
+        for p in trained:
+            p._grad = None

@@ -1,6 +1,6 @@
 """fit: epochs over a data set that is in memory, each batch one captured step.
 
-May import ``capture``, ``nn``, ``optim``, ``random`` and ``fastnn.kernels``.
+May import ``steps``, ``nn``, ``optim``, ``random`` and ``fastnn.kernels``.
 """
 
 from __future__ import annotations
@@ -15,12 +15,12 @@ import numpy as np
 
 from fastnn import kernels
 from fastnn.autograd import no_grad
-from fastnn.capture import CompiledStep
 from fastnn.nn.loss_classes import CrossEntropyLoss
 from fastnn.nn.module import Module
 from fastnn.optim.adam import Adam
 from fastnn.optim.optimizer import Optimizer
 from fastnn.random import Generator, default_generator
+from fastnn.steps import CompiledStep
 from fastnn.tensor import Tensor, _wrap
 
 # Rows that are evaluated at a time.
