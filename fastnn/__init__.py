@@ -26,6 +26,7 @@ from fastnn.autograd import (
     no_grad,
     set_grad_enabled,
 )
+from fastnn.forwards import explain, set_capture
 from fastnn.steps import CompiledStep, compile_step
 from fastnn.devices import device, get_default_device, set_default_device
 from fastnn.dtypes import (

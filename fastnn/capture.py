@@ -16,7 +16,8 @@ from __future__ import annotations
 
 import operator
 import types
-from collections.abc import Iterator
+import weakref
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pickle import PickleBuffer
 from typing import Any
@@ -48,7 +49,7 @@ _STAND_INS = {
     "layer_norm_smooth_forward": 4,
 }  # fmt: skip
 # The attributes that every module has, and that are watched otherwise.
-_MACHINERY = frozenset(Module().__dict__) - {"training"}
+_MACHINERY = frozenset(Module().__dict__) - {"training"} | {"_replays"}
 
 _data_of = operator.attrgetter("_data")
 _training_of = operator.attrgetter("training")
@@ -164,10 +165,16 @@ class Situation:
 
     Args:
         model: a module; ``others``: further modules whose modes count (a criterion).
+        is_held: whether the model is kept alive; not by what the model itself keeps.
     """
 
-    def __init__(self, model: Module, *others: Any) -> None:
+    def __init__(self, model: Module, *others: Any, is_held: bool = True) -> None:
         self.modules = [m for top in (model, *others) if isinstance(top, Module) for m in top.modules()]
+        self.kinds = [(m, type(m).forward) for m in self.modules if not is_ours(type(m).forward)]
+        if not is_held:
+            held: Any = weakref.proxy(model)
+            self.modules[0] = held
+            self.kinds = [(held if m is model else m, forward) for m, forward in self.kinds]
         self.parameters = [p for m in self.modules for p in m._parameters.values() if p is not None]
         self.buffers = [b for m in self.modules for b in m._buffers.values() if b is not None]
         self.tensors: list[Tensor] = [*self.parameters, *self.buffers]
@@ -178,7 +185,8 @@ class Situation:
         self.members = [(*p.values(), *b.values(), *c.values()) for p, b, c in self.structure]
         self.attributes = [_attributes(m) for m in self.modules]
         self.seen = changes[0]
-        self.unwatched = next(filter(None, map(_unwatched, self.modules)), "")
+        # Of those that come with fastnn it is known what they read.
+        self.unwatched = "" if not is_held else next(filter(None, map(_unwatched, self.modules)), "")
 
     def same(self) -> bool:
         """Whether all is as it was."""
@@ -187,6 +195,8 @@ class Situation:
         if list(map(_training_of, self.modules)) != self.modes:
             return False
         if not all(map(operator.is_, map(_data_of, self.tensors), self.arrays)):
+            return False
+        if any(m.__class__.forward is not forward for m, forward in self.kinds):
             return False
         if list(map(_requires_grad_of, self.parameters)) != self.flags:
             return False
@@ -206,29 +216,45 @@ class Situation:
             return "all modules have hooks"
         for m in self.modules:
             if m._hooked:
-                return f"{type(m).__name__} has hooks"
+                return f"{m.__class__.__name__} has hooks"
         for p in self.parameters:
             if p._hooks is not None:
                 return "a parameter has hooks"
         return self.unwatched
 
 
+def is_ours(function: Any) -> bool:
+    """Whether a function comes with fastnn, so that it is known what it does."""
+    return str(getattr(function, "__module__", "")).partition(".")[0] == "fastnn"
+
+
 def _attributes(module: Module) -> dict[str, Any]:
-    """A module's own attributes, like the probability of a Dropout or a function that it was given."""
-    return {name: value for name, value in module.__dict__.items() if name not in _MACHINERY}
+    """A module's own attributes, like the probability of a Dropout or a function that it was given.
+
+    Of what can change inside only which object it is: arrays cannot be compared as a whole.
+    """
+    return {
+        name: value if isinstance(value, _PLAIN) else id(value)
+        for name, value in module.__dict__.items()
+        if name not in _MACHINERY
+    }
 
 
 def _unwatched(module: Module) -> str:
     """Why a change of an attribute would go unnoticed: it can change inside; empty if none can."""
-    for name, value in _attributes(module).items():
+    for name in _attributes(module):
+        value = module.__dict__[name]
         values = value if isinstance(value, tuple) else (value,)
         if not all(isinstance(v, _PLAIN) for v in values):
             return f"{type(module).__name__}.{name} is of type {type(value).__name__}, which may change inside"
     return ""
 
 
-def let_go(program: Program, parameters: list[Parameter]) -> None:
-    """Refer to gradients by their flat buffers, not by their places: who holds a place keeps others out."""
+def let_go(program: Program, parameters: list[Parameter]) -> Callable[[np.ndarray], np.ndarray]:
+    """Refer to gradients by their flat buffers, not by their places: who holds a place keeps others out.
+
+    Returns: the function from a place to an array that may be held.
+    """
     chunks = {id(p._slot.chunk): p._slot.chunk.grads for p in parameters}
     spans: list[tuple[int, int, Any]] = [(*span(flat), PickleBuffer(flat.data)) for flat in chunks.values()]
 
@@ -241,6 +267,7 @@ def let_go(program: Program, parameters: list[Parameter]) -> None:
 
     for i, (kernel, parts, arrays, scalars, waits) in enumerate(program.launches):
         program.launches[i] = kernel, parts, tuple([elsewhere(a) for a in arrays]), scalars, waits
+    return elsewhere
 
 
 def same_launch(a: jit.Launch, b: jit.Launch) -> bool:
@@ -271,11 +298,11 @@ def undone(situation: Situation) -> Iterator[None]:
     """A block for a trace: what it changes by itself, not by launches, is put back."""
     generator = default_generator()
     state = generator.get_state()
-    trained = [p for p in situation.parameters if p._requires_grad]
+    grads = [(p, p._grad) for p in situation.parameters if p._requires_grad]
     buffers = [(b._data, b._data.copy()) for b in situation.buffers]
     held = [(m, dict(m.__dict__), dict(m._buffers)) for m in situation.modules]
     try:
-        for p in trained:
+        for p, _ in grads:
             p._grad = None
         yield
     finally:
@@ -287,5 +314,5 @@ def undone(situation: Situation) -> Iterator[None]:
             m.__dict__.update(attributes)
             m._buffers.clear()
             m._buffers.update(registered)
-        for p in trained:
-            p._grad = None
+        for p, grad in grads:
+            p._grad = grad

@@ -72,6 +72,8 @@ class Generator:
         if tracing.active and tracing.is_mine():
             # Each replay will name a draw of its own.
             return tracing.drawn(self._draw.copy(), self.kernel_state)
+        if tracing.repeated and (again := tracing.draw_again()) is not None:
+            return again
         self._draw[1] += 1
         return self._draw.copy()
 

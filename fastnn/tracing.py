@@ -45,6 +45,27 @@ def stop(reason: str) -> None:
         raise Uncapturable(reason)
 
 
+# By thread: the random draws that a computation is repeated with.
+repeated: dict[int, Iterator[np.ndarray]] = {}
+
+
+def draw_again() -> np.ndarray | None:
+    """The draw of the computation that is repeated, or None if none is."""
+    draws = repeated.get(threading.get_ident())
+    return None if draws is None else next(draws)
+
+
+@contextmanager
+def repeating(states: list[np.ndarray]) -> Iterator[None]:
+    """A block of this thread whose random draws are those that a computation had before."""
+    thread = threading.get_ident()
+    repeated[thread] = iter(states)
+    try:
+        yield
+    finally:
+        del repeated[thread]
+
+
 def drawn(state: np.ndarray, draw: Callable[[], np.ndarray]) -> np.ndarray:
     """Note that ``state`` names a random draw, and that ``draw()`` will name the next; return it."""
     watch = _watch()

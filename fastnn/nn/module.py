@@ -18,6 +18,8 @@ __all__ = ["IncompatibleKeys", "Module"]
 Self = TypeVar("Self", bound="Module")
 
 
+# Calls a module that has parts; set by who can replay them.
+runner: list[Callable[[Any, tuple[Any, ...]], Any]] = []
 # Counts assignments to attributes of modules, so that whoever relies on them knows when to look again.
 changes = [0]
 
@@ -65,6 +67,8 @@ class Module(Hooked, Stateful):
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         if self._hooked or EVERYWHERE:
             return call_hooked(self, args, kwargs)
+        if self._modules and runner and not kwargs:
+            return runner[0](self, args)
         return self.forward(*args, **kwargs)
 
     # -- Attributes ---------------------------------------------------------------------------

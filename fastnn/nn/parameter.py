@@ -93,7 +93,8 @@ class Parameter(Tensor):
             return (self._grad._data, True) if self._grad._data is self._grad_place else None
         if self._grad_place is None:
             self._grad_place = self._slot.grad_array
-        elif _references(self) != _UNSHARED:
+        elif _references(self) != _UNSHARED and not tracing.is_mine():
+            # In a trace nothing is written, and what is recorded writes where it may at that time.
             return None
         return self._grad_place, False
 
