@@ -14,6 +14,7 @@ backward passes of modules. May import ``tensor``, ``autograd``, ``nn``, ``rando
 
 from __future__ import annotations
 
+import itertools
 import operator
 import types
 import weakref
@@ -27,10 +28,11 @@ import numpy as np
 from fastnn import tracing
 from fastnn.dtypes import dtype
 from fastnn.kernels import jit
-from fastnn.kernels.program import Program
+from fastnn.kernels.program import Places, Program
 from fastnn.nn.hooks import EVERYWHERE
-from fastnn.nn.module import Module, changes
+from fastnn.nn.module import Module
 from fastnn.nn.parameter import Parameter
+from fastnn.nn.registry import Registry, changes
 from fastnn.random import default_generator
 from fastnn.tensor import Tensor
 from fastnn.tracing import Uncapturable
@@ -52,6 +54,8 @@ _STAND_INS = {
 _MACHINERY = frozenset(Module().__dict__) - {"training"} | {"_replays"}
 
 _data_of = operator.attrgetter("_data")
+_hooked_of = operator.attrgetter("_hooked")
+_hooks_of = operator.attrgetter("_hooks")
 _training_of = operator.attrgetter("training")
 _requires_grad_of = operator.attrgetter("_requires_grad")
 
@@ -119,7 +123,7 @@ class Inputs:
         """Look for the inputs among the arrays of the program, which was built anew."""
         # The arrays that stand there last are kept alive, as the program holds their addresses only.
         self.arrays = list(self.traced)
-        self.words: list[list[tuple[int, int, int]]] = []
+        words: list[list[tuple[int, int, int]]] = []
         for a in self.traced:
             low, high = span(a)
             found = []
@@ -128,7 +132,8 @@ class Inputs:
                     at = array.ctypes.data
                     if a.size and array.size and low <= at < high:
                         found.append((i, word, at - a.ctypes.data))
-            self.words.append(found)
+            words.append(found)
+        self._places = Places(self.program, words)
 
     def number_of(self, array: np.ndarray) -> int:
         """Which input an array is, or is a view of; Uncapturable for none."""
@@ -141,17 +146,22 @@ class Inputs:
 
     def put(self, inputs: list[np.ndarray]) -> None:
         """Let the program read these arrays, of the same shapes and dtypes."""
-        for k, (array, (shape, kind, strides)) in enumerate(zip(inputs, self.layouts, strict=True)):
-            if array is self.arrays[k]:
-                continue
-            if array.strides != strides or not array.flags.aligned:
-                laid = np.lib.stride_tricks.as_strided(np.empty(_extent(shape, strides, kind), kind), shape, strides)
-                laid[...] = array
-                array = laid
-            self.arrays[k] = array
-            address = array.ctypes.data
-            for launch, word, offset in self.words[k]:
-                self.program.set_address(launch, word, address + offset)
+        arrays = self.arrays
+        for k, array in enumerate(inputs):
+            if array is not arrays[k]:
+                if array.strides != self.layouts[k][2] or not array.flags.aligned:
+                    array = _laid_out(array, *self.layouts[k])
+                arrays[k] = array
+        self._places.put(arrays)
+
+
+def _laid_out(
+    array: np.ndarray, shape: tuple[int, ...], dtype: np.dtype, strides: tuple[int, ...]
+) -> np.ndarray:
+    """A copy with these strides."""
+    laid = np.lib.stride_tricks.as_strided(np.empty(_extent(shape, strides, dtype), dtype), shape, strides)
+    laid[...] = array
+    return laid
 
 
 def _extent(shape: tuple[int, ...], strides: tuple[int, ...], dtype: np.dtype) -> int:
@@ -181,8 +191,13 @@ class Situation:
         self.arrays = [t._data for t in self.tensors]
         self.modes = list(map(_training_of, self.modules))
         self.flags = list(map(_requires_grad_of, self.parameters))
-        self.structure = [(m._parameters, m._buffers, m._modules) for m in self.modules]
-        self.members = [(*p.values(), *b.values(), *c.values()) for p, b, c in self.structure]
+        self.registries: list[dict[str, Any]] = [
+            r for m in self.modules for r in (m._parameters, m._buffers, m._modules)
+        ]
+        # Those of a module that was read from a pickle are ordinary dictionaries.
+        self.is_counted = all(type(r) is Registry for r in self.registries)
+        self.counts = list(map(len, self.registries))
+        self.members = [member for r in self.registries for member in r.values()]
         self.attributes = [_attributes(m) for m in self.modules]
         self.seen = changes[0]
         # Of those that come with fastnn it is known what they read.
@@ -190,36 +205,39 @@ class Situation:
 
     def same(self) -> bool:
         """Whether all is as it was."""
-        if self.reason_against():
-            return False
-        if list(map(_training_of, self.modules)) != self.modes:
+        if EVERYWHERE or any(map(_hooks_of, self.parameters)):
             return False
         if not all(map(operator.is_, map(_data_of, self.tensors), self.arrays)):
             return False
-        if any(m.__class__.forward is not forward for m, forward in self.kinds):
-            return False
         if list(map(_requires_grad_of, self.parameters)) != self.flags:
             return False
-        for (p, b, c), members in zip(self.structure, self.members, strict=True):
-            found = (*p.values(), *b.values(), *c.values())
-            if len(found) != len(members) or not all(map(operator.is_, found, members)):
-                return False
-        if self.seen != changes[0]:
-            if [_attributes(m) for m in self.modules] != self.attributes:
+        if any([m.__class__.forward is not forward for m, forward in self.kinds]):  # noqa: C419  # twice as fast
+            return False
+        if self.seen != changes[0] or not self.is_counted:
+            if not self._looks_the_same():
                 return False
             self.seen = changes[0]
         return True
+
+    def _looks_the_same(self) -> bool:
+        """Whether the modules, with what they are made of, are as they were."""
+        if self.reason_against() or list(map(_training_of, self.modules)) != self.modes:
+            return False
+        if list(map(len, self.registries)) != self.counts:
+            return False
+        found = itertools.chain.from_iterable([r.values() for r in self.registries if r])
+        if not all(map(operator.is_, found, self.members)):
+            return False
+        return [_attributes(m) for m in self.modules] == self.attributes
 
     def reason_against(self) -> str:
         """Why a model in this situation is not captured; empty if nothing is against it."""
         if EVERYWHERE:
             return "all modules have hooks"
-        for m in self.modules:
-            if m._hooked:
-                return f"{m.__class__.__name__} has hooks"
-        for p in self.parameters:
-            if p._hooks is not None:
-                return "a parameter has hooks"
+        if any(map(_hooked_of, self.modules)):
+            return "a module has hooks"
+        if any(map(_hooks_of, self.parameters)):
+            return "a parameter has hooks"
         return self.unwatched
 
 

@@ -40,7 +40,8 @@ from fastnn.capture import (
 from fastnn.kernels import jit
 from fastnn.kernels.program import Program
 from fastnn.nn import module as modules
-from fastnn.nn.module import Module, changes
+from fastnn.nn.module import Module
+from fastnn.nn.registry import changes
 from fastnn.straight import bend
 from fastnn.tensor import Tensor, _wrap
 from fastnn.tracing import Uncapturable
@@ -145,6 +146,8 @@ class _Lane:
                 result = model.forward(*[_stand_in(t, i, self._found) for i, t in enumerate(inputs)])
             if not isinstance(result, Tensor):
                 raise Uncapturable(f"the forward returns a {type(result).__name__}, not one tensor")
+            if changes[0] != before:
+                raise Uncapturable("an attribute of a module is assigned in the forward")
             self._result, out = result, result._data
             for state, _ in self.watch.draws:
                 known.add(state)
@@ -165,8 +168,6 @@ class _Lane:
                 check_complete(self.backward, known)
                 if not all(known.holds(array) for array in self._found.values()):
                     raise Uncapturable("the gradient of an input was computed outside the kernels")
-        if changes[0] != before:
-            raise Uncapturable("an attribute of a module is assigned in the forward")
         if self._size(out) > _MOST_BYTES:
             raise Uncapturable("what lies between input and output is too large to be kept")
         self.shape, self.dtype, self.inputs = out.shape, out.dtype, arrays

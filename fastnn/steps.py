@@ -32,7 +32,8 @@ from fastnn.capture import (
 from fastnn.functions import from_numpy
 from fastnn.kernels import jit
 from fastnn.kernels.program import Program
-from fastnn.nn.module import Module, changes
+from fastnn.nn.module import Module
+from fastnn.nn.registry import changes
 from fastnn.optim.optimizer import Optimizer
 from fastnn.tensor import Tensor, _wrap
 from fastnn.tracing import Uncapturable

@@ -35,6 +35,7 @@ from fastnn.kernels.words import (
     atomic_or,
     call_plain,
     call_slice,
+    data_of,
     descriptor_of,
     dimension_of,
     flags_of,
@@ -105,7 +106,7 @@ def _run(table, count, threads, yield_processor):
 # --------------------------------------------------------------------------------------------
 # What compiled code needs to know of this process: words at an address
 
-ARRAY_TYPE, FLOAT32, FLOAT64, RUNNER, YIELD = range(5)
+ARRAY_TYPE, FLOAT32, FLOAT64, RUNNER, YIELD, INT64 = range(6)
 
 
 def _yield_address() -> int:
@@ -120,7 +121,10 @@ def _yield_address() -> int:
         return 0
 
 
-_context = np.array([id(np.ndarray), id(jit.FLOAT32), id(jit.FLOAT64), 0, _yield_address()], np.int64)
+_INT64 = np.dtype(np.int64)
+_context = np.array(
+    [id(np.ndarray), id(jit.FLOAT32), id(jit.FLOAT64), 0, _yield_address(), id(_INT64)], np.int64
+)
 context: int = _context.ctypes.data
 _runner: CFunc | None = None
 
@@ -245,6 +249,25 @@ def is_vector(context, array, size, count):
 
 
 @jit.inline
+def is_labels(context, array, count):
+    """Whether this is a contiguous vector of so many int64."""
+    return (
+        type_of(array) == integer(context, ARRAY_TYPE)
+        and descriptor_of(array) == integer(context, INT64)
+        and flags_of(array) & _ALIGNED != 0
+        and ndim_of(array) == 1
+        and dimension_of(array, 0) == count
+        and (count == 1 or stride_of(array, 0) == 8)
+    )
+
+
+@jit.inline
+def is_number(context, array, size):
+    """Whether this is an array of no dimensions, writeable."""
+    return number_size(context, array) == size and ndim_of(array) == 0 and flags_of(array) & _WRITEABLE != 0
+
+
+@jit.inline
 def is_writeable(array):
     """Whether an array object may be written."""
     return flags_of(array) & _WRITEABLE != 0
@@ -300,7 +323,38 @@ def _replay_program(runner, table, count, threads, yield_processor, moves, movin
 
 
 _REPLAY = jit.Entry(_replay_program, [types.int64] * 8, types.void)
-_NO_MOVES = np.zeros((0, 2), np.int64)
+
+
+def _put_addresses(places, count, arrays):
+    for i in range(count):
+        at = places + 24 * i
+        put_integer(integer(at, 0), 0, data_of(integer(arrays, integer(at, 1))) + integer(at, 2))
+
+
+_PUT = jit.Entry(_put_addresses, [types.int64] * 3, types.void)
+
+
+class Places:
+    """Where in its blocks a program has the addresses of some arrays, to put those of others there in one call.
+
+    Args:
+        program: built; after it is built anew this has to be made anew.
+        words: for each array a list of ``(launch, word, offset in bytes)``.
+    """
+
+    def __init__(self, program: Program, words: list[list[tuple[int, int, int]]]) -> None:
+        rows = [
+            (program._blocks[launch, word:].ctypes.data, k, offset)
+            for k, found in enumerate(words) for launch, word, offset in found
+        ]  # fmt: skip
+        self._program = program
+        self._rows, self._ids = np.array(rows, np.int64).reshape(-1, 3), np.zeros(len(words), np.int64)
+        self._args = self._rows.ctypes.data, len(rows), self._ids.ctypes.data
+
+    def put(self, arrays: list[np.ndarray]) -> None:
+        """Let the program use these arrays, of the shapes, strides and dtypes recorded; the caller keeps them alive."""
+        self._ids[:] = list(map(id, arrays))
+        _PUT.call(*self._args)
 
 
 class Program:
@@ -316,6 +370,7 @@ class Program:
         self.guards: list[jit.Guard] = []
         self._table: np.ndarray = np.zeros((0, ROW), np.int64)
         self._blocks: np.ndarray = np.zeros((0, jit.MAX_WORDS), np.int64)
+        self._rows = self._table.ctypes.data, 0
         self._waits, self._owner, self.threads = True, 0, 1
 
     def __len__(self) -> int:
@@ -346,6 +401,7 @@ class Program:
         start = -raw.ctypes.data % 128 // 8
         self._table = raw[start : start + count * ROW].reshape(count, ROW)
         self._blocks = raw[start + count * ROW : start + count * (ROW + jit.MAX_WORDS)].reshape(count, jit.MAX_WORDS)
+        self._rows = self._table.ctypes.data, count
         for i, (kernel, parts, arrays, scalars, waits) in enumerate(self.launches):
             block = self._blocks[i]
             block[: kernel.words] = np.frombuffer(kernel.pack(*map(id, arrays), *scalars), np.int64)
@@ -365,7 +421,7 @@ class Program:
     def replay(self) -> None:
         """Run all launches, in order; one by one where somebody watches."""
         if not jit.show(self.launches):
-            _replay(self._table, self.threads)
+            _replay(self._rows, self.threads)
 
     def replay_over(self, batches: Sequence[tuple[np.ndarray, np.ndarray]], times: int) -> None:
         """Replay so many times in one call: the i-th time with part ``i`` of some arrays.
@@ -397,7 +453,7 @@ class Program:
         try:
             for (i, word, _), start in zip(places, starts, strict=True):
                 self.set_address(i, word, start)
-            _replay(self._table, self.threads, np.array(moves, np.int64).reshape(-1, 2), times)
+            _replay(self._rows, self.threads, np.array(moves, np.int64).reshape(-1, 2), times)
         finally:
             for place in places:
                 self.set_address(*place)
@@ -419,9 +475,8 @@ class Program:
             ])  # fmt: skip
 
 
-def _replay(table: np.ndarray, threads: int, moves: np.ndarray = _NO_MOVES, times: int = 1) -> None:
-    rows = table.ctypes.data, len(table)
-    over = moves.ctypes.data, len(moves), times
+def _replay(rows: tuple[int, int], threads: int, moves: np.ndarray | None = None, times: int = 1) -> None:
+    over = (0, 0, times) if moves is None else (moves.ctypes.data, len(moves), times)
     if threads == 1 or jit.threading_layer() == "serial":
         _REPLAY.call(0, *rows, 1, 0, *over)
         return

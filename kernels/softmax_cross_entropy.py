@@ -1,14 +1,18 @@
 """Softmax cross-entropy of logits against class labels or probabilities: loss and gradient in one pass.
 
-May import ``jit``, ``simd``, ``math``, ``rows``, ``labels`` and ``reductions``.
+May import ``jit``, ``simd``, ``math``, ``rows``, ``labels``, ``reductions``, ``program``
+and ``words``.
 """
 
 from __future__ import annotations
 
 import numpy as np
+from numba import types
 
+from fastnn.kernels import jit, program
 from fastnn.kernels.jit import (
     STRICT,
+    Entry,
     array,
     array_at,
     by_dtype,
@@ -35,8 +39,10 @@ from fastnn.kernels.labels import (
     scan_labels,
 )
 from fastnn.kernels.math import log
+from fastnn.kernels.program import is_dense, is_labels, is_number, is_writeable, number_size
 from fastnn.kernels.reductions import COUNTED, DIVISOR, HEAD, WRONG, finish, finish_parts, new_work
 from fastnn.kernels.rows import lanes, row_exp, row_max, row_scale, scratch, short_row
+from fastnn.kernels.words import call_slice, data_of, dimension_of, ndim_of, put_integer, stack_words
 
 # Floating-point operations per logit: what 0.2 ns are to the machine for which parts_for was tuned.
 _COST = 12
@@ -213,6 +219,53 @@ _KERNEL = by_dtype("softmax_cross_entropy", _softmax_cross_entropy, arrays=7, in
 _SOFT = by_dtype("soft_cross_entropy", _soft_cross_entropy, arrays=7, integers=4, reals=1, outputs=(0, 1, 2, 6))
 
 
+_WORDS = 11
+_block = stack_words(_WORDS)
+
+
+def _enter_softmax_cross_entropy(
+    context, kernel, size, out, gradient, no_gradient, logits, labels, mean, ignored, room, threads, serial
+):
+    """The loss of a batch for which one thread will do, and its gradient: how many rows counted.
+
+    -1 for what is not accepted, and for a label out of range: Python then looks at everything again and explains.
+    """
+    if number_size(context, logits) != size or ndim_of(logits) != 2:
+        return -1
+    batch, classes = dimension_of(logits, 0), dimension_of(logits, 1)
+    blocks = (batch + _BLOCK - 1) // _BLOCK
+    if (
+        batch == 0 or classes == 0 or 8 * (HEAD + blocks) > dimension_of(room, 0)
+        or (threads > 1 and _COST * batch * classes >= serial)
+        or not is_dense(context, logits, size, batch, classes) or not is_labels(context, labels, batch)
+        or not is_number(context, out, size)
+    ):  # fmt: skip
+        return -1
+    with_gradient = gradient != no_gradient
+    if with_gradient and not (is_dense(context, gradient, size, batch, classes) and is_writeable(gradient)):
+        return -1
+    block, work, x = _block(), data_of(room), data_of(logits)
+    put_integer(block, 0, data_of(out))
+    put_integer(block, 1, x)
+    put_integer(block, 2, data_of(gradient) if with_gradient else x)
+    put_integer(block, 3, x)
+    put_integer(block, 4, data_of(labels))
+    put_integer(block, 5, x)
+    put_integer(block, 6, work)
+    put_integer(block, 7, batch)
+    put_integer(block, 8, classes)
+    put_integer(block, 9, ignored)
+    put_integer(block, 10, OUT | (GRADIENT if with_gradient else 0) | (MEAN if mean else 0))
+    call_slice(kernel, block, 0, 1)
+    return -1 if real(work, WRONG) >= 0 else int(real(work, COUNTED))
+
+
+_ENTER = Entry(_enter_softmax_cross_entropy, [types.int64] * 13, types.int64)
+_NONE = id(None)
+# Bytes that this needs at most, as SERIAL_OPERATIONS are to what one thread does: a number for each block of rows.
+_ROOM = 8 * (HEAD + jit.SERIAL_OPERATIONS // (_COST * _BLOCK) + 1)
+
+
 def softmax_cross_entropy(
     losses: np.ndarray | None,
     dlogits: np.ndarray | None,
@@ -249,6 +302,10 @@ def softmax_cross_entropy(
     """
     with_labels = type(target) is not np.ndarray or target.ndim != 2 or target.dtype.kind != "f"
     soft = label_smoothing != 0.0 or not with_labels
+    if with_labels and not soft and losses is None and weight is None and out is not None and not jit.is_watched():
+        counted = _one_call(dlogits, logits, target, mean, as_label(ignore_index), out)
+        if counted >= 0:
+            return counted
     kernel = kernel_for(_SOFT if soft else _KERNEL, "logits", logits)
     ignored = as_label(ignore_index)
     batch, classes = matrix_shape("logits", logits)
@@ -280,3 +337,17 @@ def softmax_cross_entropy(
     if out is not None and parts > 1:
         finish_parts(out, work, blocks)
     return counted
+
+
+def _one_call(
+    dlogits: np.ndarray | None, logits: np.ndarray, labels: np.ndarray, mean: bool, ignored: int, out: np.ndarray
+) -> int:
+    """Everything in one call of compiled code, checks included; -1 for what that does not accept."""
+    kernel, room = kernel_for(_KERNEL, "logits", logits), program.scratch()
+    if not room.size:
+        program.grow_scratch(_ROOM)
+        room = program.scratch()
+    return _ENTER.call(
+        program.context, kernel.address or kernel.compile(), logits.itemsize, id(out), id(dlogits), _NONE, id(logits),
+        id(labels), bool(mean), ignored, id(room), jit._threads, jit.SERIAL_OPERATIONS,
+    )  # fmt: skip

@@ -128,7 +128,7 @@ def _row_loss(
         g = grad._data
         if g.ndim:
             return (_given(x, gradient * g[:, None]),)
-        return (_given(x, gradient if g == 1 else gradient * g),)
+        return (_given(x, gradient if g.item() == 1.0 else gradient * g),)
 
     return _wrap(out, Node(name, (x,), run, (), True, again))
 

@@ -11,6 +11,7 @@ from typing import Any
 
 from fastnn.autograd import Function
 from fastnn.autograd.engine import RemovableHandle
+from fastnn.nn.registry import changes
 from fastnn.tensor import Tensor
 
 Hook = Callable[..., Any]
@@ -100,6 +101,7 @@ class Hooked:
         table.update(before)
         self._hook_options[handle.id] = with_kwargs, always_call
         object.__setattr__(self, "_hooked", True)
+        changes[0] += 1
         return handle
 
     def register_forward_pre_hook(

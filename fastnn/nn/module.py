@@ -10,6 +10,7 @@ from fastnn.devices import as_device, check_device, device
 from fastnn.dtypes import as_numpy_dtype, dtype, from_numpy_dtype
 from fastnn.nn.hooks import EVERYWHERE, Hooked, call_hooked, registered
 from fastnn.nn.parameter import Buffer, Parameter
+from fastnn.nn.registry import Registry, changes
 from fastnn.nn.state import IncompatibleKeys, Stateful
 from fastnn.tensor import Tensor
 
@@ -20,9 +21,6 @@ Self = TypeVar("Self", bound="Module")
 
 # Calls a module that has parts; set by who can replay them.
 runner: list[Callable[[Any, tuple[Any, ...]], Any]] = []
-# Counts assignments to attributes of modules, so that whoever relies on them knows when to look again.
-changes = [0]
-
 
 class Module(Hooked, Stateful):
     """A part of a model: parameters, buffers and other modules, and a ``forward`` that uses them.
@@ -48,9 +46,9 @@ class Module(Hooked, Stateful):
     def __init__(self) -> None:
         # Past __setattr__, which needs these to exist.
         self.__dict__.update(
-            _parameters={},
-            _buffers={},
-            _modules={},
+            _parameters=Registry(),
+            _buffers=Registry(),
+            _modules=Registry(),
             _non_persistent_buffers_set=set(),
             _forward_pre_hooks={},
             _forward_hooks={},
