@@ -9,7 +9,7 @@ renamed, and its contents are checked before they are used. May be imported by `
 What is loaded is machine code and nothing else. Numba's own way back from the disk first gets ready
 to compile: it imports all that it can compile (SciPy's linear algebra among it), compiles its
 allocator, and parses each kernel a second time as LLVM's bitcode. A process that did one step of an
-MLP took 0.82 s and 185 MB that way; it takes 0.34 s and 119 MB, of which ``import fastnn`` is 105.
+MLP took 0.8 s and 185 MB that way; it takes 0.4 s and 119 MB, of which ``import fastnn`` is 105.
 """
 
 from __future__ import annotations
