@@ -1,17 +1,20 @@
 """What this CPU's vectors are, and the few operations that Numba has no spelling for.
 
-May import ``jit``; knows nothing of matrices or layers.
+May import ``jit`` and ``cache``; knows nothing of matrices or layers.
 """
 
 from __future__ import annotations
 
 import functools
+from typing import Any
 
 import llvmlite.binding as llvm
 from llvmlite import ir
 from numba import types
 from numba.core import registry
 from numba.extending import intrinsic
+
+from fastnn.kernels.cache import remembered
 
 _PROBE = """
 declare <16 x float> @llvm.fma.v16f32(<16 x float>, <16 x float>, <16 x float>)
@@ -34,27 +37,33 @@ def vector_bytes() -> int:
     bytes is compiled and the registers it uses are read from the assembly. AVX without fused
     multiply-add counts as 16.
     """
-    assembly = _probe_assembly()
-    if "zmm" in assembly:
-        return 64
-    return 32 if "ymm" in assembly and "vfmadd" in assembly else 16
+    return _probe()[0]
 
 
 @functools.cache
 def has_fma() -> bool:
     """Whether that CPU fuses multiply and add."""
-    assembly = _probe_assembly()
-    return "vfmadd" in assembly or "fmla" in assembly
+    return _probe()[1]
 
 
 @functools.cache
-def _probe_assembly() -> str:
-    context = registry.cpu_target.target_context
-    context.refresh()
-    codegen = context.codegen()
+def _probe() -> tuple[int, bool]:
+    """Asked once for all: LLVM's code generator takes 13 MB that a process with a warm cache needs for nothing else."""
+    codegen = registry.cpu_target.target_context.codegen()
+    return remembered("vectors", codegen, lambda: _read_vectors(_assembly(codegen)))
+
+
+def _assembly(codegen: Any) -> str:
     module = llvm.parse_assembly(_PROBE.replace("<16 x float>*", "ptr"))
     module.triple = codegen._tm.triple
-    return codegen._tm.emit_assembly(module)
+    return str(codegen._tm.emit_assembly(module))
+
+
+def _read_vectors(assembly: str) -> tuple[int, bool]:
+    fused = "vfmadd" in assembly or "fmla" in assembly
+    if "zmm" in assembly:
+        return 64, fused
+    return 32 if "ymm" in assembly and "vfmadd" in assembly else 16, fused
 
 
 def lanes(itemsize: int) -> int:

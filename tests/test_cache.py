@@ -3,17 +3,21 @@
 import ctypes
 import hashlib
 import os
+import pickle
 import shutil
 import time
 from pathlib import Path
 
+import llvmlite.binding as llvm
 import numpy as np
 import pytest
 from helpers import output_of, start_python
+from numba import prange, types
 from numba.core import registry
 
 from fastnn.kernels import cache, jit, total
 from fastnn.kernels.jit import Kernel, array, integer, launch
+from fastnn.kernels.words import put_integer
 
 
 def fill_slice(args, t, n):
@@ -138,6 +142,88 @@ def test_the_file_name_depends_on_the_cpu(folder, monkeypatch):
         assert run_fill()
         assert not run_fill()
     assert len(list(folder.iterdir())) == 4
+
+
+# --------------------------------------------------------------------------------------------
+# What is loaded
+
+
+def add_and_scale(a, b, factor):
+    return (a + b) * factor
+
+
+def test_a_function_for_python_is_loaded_with_its_wrapper(folder):
+    arguments = [types.int64, types.int64, types.float64]
+    compiled = len(jit.compilations)
+    for _ in range(2):
+        entry = jit.Entry(add_and_scale, arguments, types.float64)
+        # The first call compiles or loads, the second does not.
+        assert [entry.call(2, -5, 0.5), entry.call(np.int64(7), 2**40, 1.0)] == [-1.5, 7.0 + 2**40]
+        with pytest.raises(TypeError):
+            entry.call(1)
+    assert len(jit.compilations) == compiled + 1
+
+
+def test_parallel_code_is_loaded(folder):
+    def double(address, count):
+        for i in prange(count):
+            put_integer(address, i, 2 * integer(address, i))
+
+    values = np.arange(100)
+    compiled = len(jit.compilations)
+    for factor in (2, 4):
+        code = jit.compile_callback(double, types.void(types.int64, types.int64), parallel=True)
+        ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64)(code.address)(values.ctypes.data, values.size)
+        assert (values == factor * np.arange(100)).all()
+    assert len(jit.compilations) == compiled + 1
+
+
+def test_code_that_needs_what_only_the_compiler_brings(folder, monkeypatch):
+    def externals(*names):
+        monkeypatch.setattr(cache, "_content", lambda data: (content(data)[0], names, *content(data)[2:]))
+
+    content, refreshed = cache._content, []
+    monkeypatch.setattr(type(registry.cpu_target.target_context), "refresh", lambda self: refreshed.append(self))
+    # Of Numba's allocator, which every process that compiles has compiled.
+    externals("NRT_incref")
+    assert run_fill()
+    refreshed.clear()
+    assert not run_fill()
+    assert not refreshed
+    # Nobody has this: compiled again, where LLVM would end the process.
+    externals("fastnn_nobody_has_this")
+    assert run_fill("test.other")
+    refreshed.clear()
+    assert run_fill("test.other")
+    assert refreshed
+
+
+def test_externals_are_names_that_can_be_found(folder):
+    assert run_fill()
+    [path] = folder.iterdir()
+    code, externals, functions, _, environment, _ = pickle.loads(path.read_bytes()[32:])
+    assert code[:4] in (b"\x7fELF", b"\xcf\xfa\xed\xfe") or os.name == "nt"
+    assert all(llvm.address_of_symbol(name) is not None for name in externals)
+    assert (functions, environment) == ([], None)
+
+
+def test_what_is_remembered_is_asked_once(folder, monkeypatch):
+    codegen, asked = registry.cpu_target.target_context.codegen(), []
+
+    def find():
+        asked.append(True)
+        return 64, True
+
+    for _ in range(2):
+        assert cache.remembered("test.vectors", codegen, find) == (64, True)
+    assert len(asked) == 1
+    [path] = folder.iterdir()
+    path.write_bytes(path.read_bytes()[:-1])
+    assert cache.remembered("test.vectors", codegen, find) == (64, True)
+    assert len(asked) == 2
+    monkeypatch.setattr(cache, "cache_folder", lambda: None)
+    assert cache.remembered("test.vectors", codegen, find) == (64, True)
+    assert len(asked) == 3
 
 
 # --------------------------------------------------------------------------------------------
@@ -277,6 +363,27 @@ def test_processes_side_by_side_and_one_after_the_other(tmp_path):
     [folder] = tmp_path.iterdir()
     assert sorted(path.name.split("-")[0] for path in folder.iterdir()) == ["_run_serial", "sgd.float64"]
     assert output_of(start_python(TOTAL, **variables)).split() == []
+
+
+PARTS = """
+import sys
+import numpy as np
+from fastnn.kernels import jit, sgd
+for dtype in DTYPES:
+    p = np.ones(3, dtype)
+    sgd(p, np.full(3, 2, dtype), lr=0.25)
+    assert (p == 0.5).all()
+# Numba imports this when it gets ready to compile.
+print(len(jit.compilations), "numba.np.linalg" in sys.modules)
+"""
+
+
+def test_kernels_of_several_processes_are_loaded_into_one_that_imports_no_compiler(tmp_path):
+    variables = {"FASTNN_CACHE_DIR": str(tmp_path)}
+    # Numba counts functions in names of code: the same count in two processes may be of two kernels.
+    for dtypes, expected in [(["float32"], "2 True"), (["float64"], "1 True"), (["float32", "float64"], "0 False")]:
+        code = PARTS.replace("DTYPES", repr(dtypes))
+        assert output_of(start_python(code, **variables)).strip() == expected
 
 
 def test_a_process_that_can_write_nowhere_works_and_says_so(tmp_path):

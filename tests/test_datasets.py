@@ -3,8 +3,10 @@
 import gzip
 import hashlib
 import itertools
+import os
 import re
 import struct
+import threading
 import tracemalloc
 from pathlib import Path
 
@@ -219,6 +221,34 @@ def test_huge_header_reserves_no_memory(tmp_path):
     finally:
         tracemalloc.stop()
     assert peak < 1 << 20
+
+
+@pytest.mark.parametrize("compress", [False, True], ids=["plain", "gzip"])
+def test_no_memory_beside_the_array(tmp_path, compress):
+    # Numbers that do not compress: the file is as large as the array.
+    array = np.random.default_rng(0).integers(-(2**31), 2**31, (1 << 20,), dtype=np.int32)
+    content = idx_bytes(array)
+    path = write(tmp_path, gzip.compress(content, 1) if compress else content)
+    digest = hashlib.sha256(path.read_bytes()).hexdigest()
+    tracemalloc.start()
+    try:
+        found = read_idx(path, sha256=digest)
+        _, peak = tracemalloc.get_traced_memory()
+    finally:
+        tracemalloc.stop()
+    assert_same_bits(found, array)
+    assert array.nbytes <= peak < 1.2 * array.nbytes
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+@pytest.mark.parametrize("compress", [False, True], ids=["plain", "gzip"])
+def test_a_pipe_is_read(tmp_path, compress):
+    content = idx_bytes(SMALL)
+    os.mkfifo(tmp_path / "pipe")
+    writer = threading.Thread(target=write, args=(tmp_path, gzip.compress(content) if compress else content, "pipe"))
+    writer.start()
+    assert_same_bits(read_idx(tmp_path / "pipe"), SMALL)
+    writer.join()
 
 
 def gzip_damage() -> dict[str, tuple[bytes, str]]:

@@ -282,6 +282,10 @@ def test_the_second_call_compiles_nothing():
             with cut_in(2):
                 call_everything(dtype, 3)
     assert used == set(KERNELS)
+    for parts in (1, 3):
+        # A recording calls neither the launchers nor the functions that Python enters compiled code by.
+        with cut_in(parts):
+            call_everything(DTYPES[0], 5)
     addresses, compiled = [kernel.address for kernel in KERNELS], len(jit.compilations)
     with event.install_recorder("numba:compile") as recorder:
         for dtype in DTYPES:
