@@ -18,7 +18,7 @@ import itertools
 import operator
 import types
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pickle import PickleBuffer
 from typing import Any
@@ -111,10 +111,17 @@ def check_complete(program: Program, known: Spans) -> None:
 
 
 class Inputs:
-    """Where a program reads its inputs, so that others can be put in their place."""
+    """Where a program reads its inputs, so that others can be put in their place.
 
-    def __init__(self, program: Program, inputs: list[np.ndarray]) -> None:
-        self.program = program
+    Args:
+        program: the launches.
+        inputs: the arrays that it was recorded with.
+        outputs: arrays that it writes, likewise. What is put in place of one has to be as dense, in the same order.
+    """
+
+    def __init__(self, program: Program, inputs: list[np.ndarray], outputs: Sequence[np.ndarray] = ()) -> None:
+        self.program, self.count = program, len(inputs)
+        inputs = [*inputs, *outputs]
         self.traced = inputs
         self.layouts = [(a.shape, a.dtype, a.strides) for a in inputs]
         self.find()
@@ -149,7 +156,8 @@ class Inputs:
         arrays = self.arrays
         for k, array in enumerate(inputs):
             if array is not arrays[k]:
-                if array.strides != self.layouts[k][2] or not array.flags.aligned:
+                # A copy of an output would be written, and lost. Strides of a single row may differ, and are not used.
+                if k < self.count and (array.strides != self.layouts[k][2] or not array.flags.aligned):
                     array = _laid_out(array, *self.layouts[k])
                 arrays[k] = array
         self._places.put(arrays)

@@ -23,7 +23,7 @@ import numpy as np
 
 from fastnn import tracing
 from fastnn.autograd import Node
-from fastnn.autograd.engine import anomaly, run_backward
+from fastnn.autograd.engine import anomaly, differentiated, run_backward
 from fastnn.autograd.modes import _mode
 from fastnn.capture import (
     MOST_PROGRAMS,
@@ -53,6 +53,9 @@ _MOST_LANES = 4
 # Bytes between input and output beyond which nothing is recorded: the arrays would be kept, and Python
 # is no part of the time worth mentioning.
 _MOST_BYTES = 16 * 2**20
+
+# Only the eager operations can be differentiated twice.
+_AGAIN = "backward passes are differentiated again"
 
 _switch = {"on": True}
 
@@ -172,10 +175,12 @@ class _Lane:
             raise Uncapturable("what lies between input and output is too large to be kept")
         self.shape, self.dtype, self.inputs = out.shape, out.dtype, arrays
         self.guards = [(self._number_of(array), holds) for array, holds in self.forward.guards]
-        written = _written(self.forward)
-        self.touched = [b for b in situation.buffers if b._data.size and _overlaps(b._data, written)]
+        # Running statistics, which a kernel reads and writes.
+        used = [array for _, _, arrays, _, _ in self.forward.launches for array in arrays]
+        moves = any(m.training for m in situation.modules)
+        self.touched = [b for b in situation.buffers if moves and b._data.size and _overlaps(b._data, used)]
         _alone(out, self.forward, self.backward)
-        self.first = Inputs(self.forward, [*arrays, out])
+        self.first = Inputs(self.forward, arrays, [out])
         if self.backward is not None:
             assert result._node is not None
             self.title = result._node.title
@@ -214,8 +219,8 @@ class _Lane:
         hold = let_go(self.backward, self.trained)
         self.places = [hold(p._slot.grad_array) for p in self.trained]
         self.backward.build()
-        self.second = Inputs(self.backward, [*self.inputs, out, self.dy, *dxs])
-        self.third = Inputs(self.backward, self.places)
+        self.second = Inputs(self.backward, [*self.inputs, out, self.dy], dxs)
+        self.third = Inputs(self.backward, [], self.places)
         read = [
             array for kernel, _, arrays, _, _ in self.backward.launches
             for i, array in enumerate(arrays) if i not in (kernel.outputs or ()) and array.size
@@ -242,7 +247,8 @@ class _Lane:
             let_go(program, self.trained)
             program.build()
             self._adding = program
-            self.fourth = Inputs(program, [*self.inputs, self._result._data, self.dy, *self._found.values()])
+            before = [*self.inputs, self._result._data, self.dy]
+            self.fourth = Inputs(program, before, list(self._found.values()))
         return self._adding
 
     # -- Replays ------------------------------------------------------------------------------
@@ -311,6 +317,7 @@ class _Kind:
 
     def __init__(self) -> None:
         self.calls, self.retry, self.reason = 0, _EAGER_CALLS + 1, ""
+        self.differentiated = differentiated[0]
         self.situation: Situation | None = None
         self.free: list[_Lane] = []
         self.made = 0
@@ -323,7 +330,8 @@ class _Kind:
                 return None
             # What stands against it may go away: but each attempt costs as much as some calls.
             self.retry = 8 * self.calls
-            self.reason = bend(model)
+            before, self.differentiated = self.differentiated, differentiated[0]
+            self.reason = bend(model) if before == differentiated[0] else _AGAIN
             if self.reason:
                 return None
             situation = Situation(model, is_held=False)
@@ -433,8 +441,7 @@ def _recorded(model: Module, args: tuple[Tensor, ...], lease: _Lease, kind: _Kin
         return lease.lane.run_back(arrays, out, grad)
 
     def again() -> Tensor:
-        # The pass is to be differentiated itself, which only the eager operations can.
-        kind.give_up("its backward pass is differentiated again")
+        kind.give_up(_AGAIN)
         states = [state.copy() for state, _ in lease.lane.watch.draws]
         buffers = [(b._data, b._data.copy()) for b in lease.lane.touched]
         with tracing.repeating(states):

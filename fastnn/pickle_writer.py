@@ -17,6 +17,7 @@ from fastnn.devices import device
 from fastnn.dtypes import dtype
 from fastnn.flat import is_place
 from fastnn.nn.parameter import Parameter
+from fastnn.nn.registry import Registry
 from fastnn.tensor import Size, Tensor, _wrap
 
 # PyTorch's classes of storages, and NumPy's names for what is in them.
@@ -91,6 +92,8 @@ class Writer(pickle._Pickler):
 
     dispatch[_Global] = _save_global
     dispatch[dtype] = _save_dtype
+    # In a file an ordinary dictionary, as PyTorch has it.
+    dispatch[Registry] = pickle._Pickler.save_dict  # type: ignore[attr-defined]
 
     def _place_of(self, array: np.ndarray) -> tuple[Storage, int, tuple[int, ...]]:
         """The storage that an array lies in, with offset and strides there, in elements."""

@@ -30,6 +30,8 @@ Edge = Any
 _Again = Callable[[], "Tensor"]
 
 _sequence = itertools.count()
+# Counts the operations whose backward pass was recorded to be differentiated again.
+differentiated = [0]
 
 
 class Memory:
@@ -154,6 +156,7 @@ class Node:
 
     def _backward_again(self, again: _Again, grad: Tensor) -> tuple[Tensor | None, ...]:
         assert self.read is not None
+        differentiated[0] += 1
         operands, versions = self.read
         self.check([(t._memory, v, t._data.shape) for t, v in zip(operands, versions, strict=True)])
         result = again()

@@ -158,7 +158,7 @@ class Parameter(Tensor):
 
     def __reduce__(self) -> Any:
         array = np.ascontiguousarray(self._data).reshape(self._data.shape)
-        return _restored, (type(self), array, self._requires_grad)
+        return _restored, (type(self), array, self._requires_grad, self._is_transposed())
 
 
 class UninitializedParameter(Parameter):
@@ -246,8 +246,15 @@ class Buffer(Tensor):
         self.persistent = persistent
 
 
-def _restored(kind: type[Parameter], array: np.ndarray, requires_grad: bool) -> Parameter:
-    return kind(_wrap(array), requires_grad)
+def _restored(
+    kind: type[Parameter], array: np.ndarray, requires_grad: bool, transposed: bool = False
+) -> Parameter:
+    made = kind(_wrap(array), requires_grad)
+    if transposed:
+        # As the kernels want it.
+        made._place(Slot(array.shape, array.dtype, True))
+        made._data[...] = array
+    return made
 
 
 def _uninitialized(kind: type[UninitializedParameter], requires_grad: bool, dtype: str) -> UninitializedParameter:
