@@ -1,6 +1,6 @@
 """Losses of rows of scores against class labels, as functions of tensors.
 
-May import ``functional_losses``, ``tensor``, ``autograd``, ``errors`` and ``fastnn.kernels``.
+May import ``loss_core``, ``functional_losses``, ``tensor``, ``autograd``, ``errors`` and ``fastnn.kernels``.
 """
 
 from __future__ import annotations
@@ -14,17 +14,9 @@ from fastnn import kernels
 from fastnn.autograd import Node
 from fastnn.errors import DTypeError, ShapeError
 from fastnn.nn.checks import _contiguous
-from fastnn.nn.functional_losses import (
-    _check_tensors,
-    _constant,
-    _given,
-    _kept,
-    _reduced_by,
-    _reduction,
-    _weighted,
-    binary_cross_entropy_with_logits,
-)
+from fastnn.nn.functional_losses import _weighted, binary_cross_entropy_with_logits
 from fastnn.nn.functional_softmax import log_softmax
+from fastnn.nn.loss_core import _check_tensors, _constant, _given, _kept, _reduced_by, _reduction
 from fastnn.ops.core import promote
 from fastnn.tensor import Tensor, _recorded, _wrap
 

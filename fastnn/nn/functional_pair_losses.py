@@ -1,6 +1,6 @@
 """Losses that compare tensors with each other, rows of embeddings or scores: compositions of tensor operations.
 
-May import ``functional_losses``, ``functional_vectors``, ``ops``, ``tensor`` and ``errors``.
+May import ``loss_core``, ``functional_vectors``, ``ops``, ``tensor`` and ``errors``.
 """
 
 from __future__ import annotations
@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fastnn.errors import ShapeError
-from fastnn.nn.functional_losses import _check_tensors, _kept, _reduced_by, _reduction
 from fastnn.nn.functional_vectors import pairwise_distance
+from fastnn.nn.loss_core import _check_tensors, _kept, _reduced_by, _reduction
 from fastnn.ops.pairs import minimum
 from fastnn.ops.shapes import broadcast_tensors
 from fastnn.tensor import Tensor

@@ -14,7 +14,8 @@ from fastnn.dtypes import dtype as _dtype
 from fastnn.dtypes import float32
 from fastnn.errors import DTypeError
 from fastnn.nn import functional
-from fastnn.nn.functional_normalization import _normalized, batch_norm_activation, layer_norm_activation
+from fastnn.nn.functional_batch_norm import batch_norm_activation
+from fastnn.nn.functional_normalization import _normalized, layer_norm_activation
 from fastnn.nn.module import Module
 from fastnn.nn.parameter import Parameter
 from fastnn.tensor import Tensor, _wrap
