@@ -54,10 +54,10 @@ def build(regularized: bool) -> nn.Sequential:
     for m, n in itertools.pairwise(WIDTHS[:-1]):
         layers.append(nn.Linear(m, n))
         if regularized:
-            layers.append(nn.BatchNorm1d(n))  # type: ignore[attr-defined]  # it may not exist yet
+            layers.append(nn.BatchNorm1d(n))
         layers.append(nn.ReLU())
         if regularized:
-            layers.append(nn.Dropout(0.3))  # type: ignore[attr-defined]
+            layers.append(nn.Dropout(0.3))
     return nn.Sequential(*layers, nn.Linear(*WIDTHS[-2:]))
 
 

@@ -226,6 +226,18 @@ def overwritten(base: Tensor, part: Tensor, steps: tuple[Step, ...]) -> Node:
     return Node("CopySlices", (base, part), run)
 
 
+def recorded_result(
+    name: str,
+    operands: tuple[Tensor, ...],
+    result: np.ndarray,
+    run: Callable[[Tensor, Tensor], tuple[Tensor | None, ...]],
+    saved: tuple[Tensor, ...] = (),
+) -> Tensor:
+    """A tensor over ``result``, recorded as an operation whose ``run`` gets the gradient and the result."""
+    node = ResultNode(name, operands, run, saved)  # type: ignore[arg-type]  # other nodes' `run` gets the gradient only
+    return node.attach(_wrap(result, node))
+
+
 # -- Elementwise functions of one tensor --------------------------------------------------------
 
 # From the gradient of the result, and x or the result, to the gradient of x.
@@ -249,8 +261,7 @@ def of_result(name: str, x: Tensor, function: ArrayMap, derivative: Derivative) 
         result = np.asarray(result)
     if not _recorded(x):
         return _wrap(result)
-    node = ResultNode(name, (x,), lambda grad, y: (derivative(grad, y),))  # type: ignore[arg-type,misc]
-    return node.attach(_wrap(result, node))
+    return recorded_result(name, (x,), result, lambda grad, y: (derivative(grad, y),))
 
 
 # -- Elementwise functions of two ----------------------------------------------------------------

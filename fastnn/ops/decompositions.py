@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from fastnn import return_types
-from fastnn.autograd.engine import Node, Parts, ResultNode, part_node
+from fastnn.autograd.engine import Node, Parts, part_node
 from fastnn.autograd.modes import is_grad_enabled
 from fastnn.errors import LinAlgError, ShapeError
-from fastnn.ops.core import check_tensor, named, quiet
+from fastnn.ops.core import check_tensor, named, quiet, recorded_result
 from fastnn.tensor import Tensor, _recorded, _unbroadcast, _wrap
 
 
@@ -51,8 +51,7 @@ def _of_result(
     result = np.asarray(result, a._data.dtype)
     if not _recorded(a):
         return _wrap(result)
-    node = ResultNode(name, (a,), lambda grad, y: (run(grad, y),), saved)  # type: ignore[arg-type,misc]
-    return node.attach(_wrap(result, node))
+    return recorded_result(name, (a,), result, lambda grad, y: (run(grad, y),), saved)
 
 
 # -- Inverses ----------------------------------------------------------------------------------
@@ -113,8 +112,7 @@ def _solve(a: Tensor, b: Tensor) -> Tensor:
             _unbroadcast(back, b._data.shape) if wants[1] else None,
         )
 
-    node = ResultNode("LinalgSolveEx", (a, b), run, (a,))  # type: ignore[arg-type]
-    return node.attach(_wrap(result, node))
+    return recorded_result("LinalgSolveEx", (a, b), result, run, (a,))
 
 
 @named

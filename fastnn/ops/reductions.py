@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.autograd.engine import Node, ResultNode
+from fastnn.autograd.engine import Node
 from fastnn.autograd.modes import _mode
 from fastnn.dtypes import as_numpy_dtype, from_numpy_dtype
-from fastnn.ops.core import check_tensor, dimension, linear_map, named, quiet, reduced, refuse
+from fastnn.ops.core import check_tensor, dimension, linear_map, named, quiet, recorded_result, reduced, refuse
 from fastnn.tensor import Tensor, _recorded, _wrap
 
 __all__ = [
@@ -156,8 +156,7 @@ def _variance(name: str, input: Tensor, dim: Any, keepdim: bool, correction: Any
         factor = 2.0 / divisor if divisor else math.nan if count else 0.0
         return ((factor * grad).reshape(kept) * deviation,)
 
-    node = ResultNode(name, (input,), run, (input,))  # type: ignore[arg-type]
-    return node.attach(_wrap(result, node))
+    return recorded_result(name, (input,), result, run, (input,))
 
 
 @named
@@ -233,8 +232,7 @@ def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype:
             return (grad * others,)
         return (grad * y / x,)
 
-    node = ResultNode("Prod", (x,), run, (x,))  # type: ignore[arg-type]
-    return node.attach(_wrap(result, node))
+    return recorded_result("Prod", (x,), result, run, (x,))
 
 
 @named
@@ -258,8 +256,7 @@ def cumprod(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
             return ((grad.movedim(axis, -1).unsqueeze(-2) * others.masked_fill(lower, 0)).sum(-1).movedim(-1, axis),)
         return (cumsum((grad * y).flip(axis), axis).flip(axis) / x,)
 
-    node = ResultNode("Cumprod", (x,), run, (x,))  # type: ignore[arg-type]
-    return node.attach(_wrap(result, node))
+    return recorded_result("Cumprod", (x,), result, run, (x,))
 
 
 @named
@@ -302,8 +299,7 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:
         weight = weight.masked_fill(~upper, 0)
         return ((grad.movedim(axis, -1).unsqueeze(-2) * weight).sum(-1).movedim(-1, axis),)
 
-    node = ResultNode("Logcumsumexp", (x,), run, (x,))  # type: ignore[arg-type]
-    return node.attach(_wrap(result, node))
+    return recorded_result("Logcumsumexp", (x,), result, run, (x,))
 
 
 # -- Counts ------------------------------------------------------------------------------------

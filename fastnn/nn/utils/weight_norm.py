@@ -138,9 +138,9 @@ def _same_layout(weight: Tensor) -> Parameter:
     return weight._like(weight._data) if isinstance(weight, Parameter) else Parameter(weight.detach())
 
 
-def _take_out(module: Module, kind: type, name: str) -> Any:
+def _take_out(module: Module, kind: type[WeightNorm] | type[SpectralNorm], name: str) -> Any:
     for number, hook in list(module._forward_pre_hooks.items()):
-        if isinstance(hook, kind) and hook.name == name:  # type: ignore[attr-defined]
+        if isinstance(hook, kind) and hook.name == name:
             del module._forward_pre_hooks[number]
             return hook
     return None
