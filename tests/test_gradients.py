@@ -58,7 +58,7 @@ def test_gradients_lie_in_the_flat_buffer_again_and_again():
     """The fast path of the optimizer: no copy, in every step of an ordinary loop, until somebody holds a gradient."""
     model = fastnn.nn.Sequential(fastnn.nn.Linear(2, 256), fastnn.nn.ReLU(), fastnn.nn.Linear(256, 2, bias=False))
     optimizer = fastnn.optim.Adam(model.parameters())
-    (run,) = optimizer._group_runs[0]
+    (run,) = optimizer._layouts[0].runs
 
     def in_place() -> list[bool]:
         return [np.shares_memory(p.grad.numpy(), run.grads) for p in model.parameters()]

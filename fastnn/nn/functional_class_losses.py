@@ -97,9 +97,7 @@ def _onehot(labels: np.ndarray, like: Tensor, ignore_index: int) -> np.ndarray:
     return onehot
 
 
-def _row_loss(
-    name: str, x: Tensor, launch: Any, reduction: str, again: Any, recorded: bool, shape: tuple[int, ...] | None = None
-) -> Tensor:
+def _row_loss(name: str, x: Tensor, launch: Any, reduction: str, again: Any, recorded: bool) -> Tensor:
     """Run a kernel that gives the losses of rows or their sum or mean, and the gradient of that by x.
 
     ``launch(out, losses, dx)`` gets None for what is not wanted.

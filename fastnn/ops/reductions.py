@@ -113,7 +113,7 @@ def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any
 # -- Variance ----------------------------------------------------------------------------------
 
 
-def _variance_arguments(dim: Any, unbiased: Any, keepdim: bool, correction: Any) -> tuple[Any, Any]:
+def _variance_arguments(dim: Any, unbiased: Any, correction: Any) -> tuple[Any, Any]:
     """The dimensions and the correction, also where the first argument is ``unbiased``."""
     if isinstance(dim, bool):
         dim, unbiased = None, dim
@@ -164,7 +164,7 @@ def var(
     input: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
 ) -> Tensor:
     """The variance: squared deviations from the mean over ``n - correction``, which is 1 if not given."""
-    dim, correction = _variance_arguments(dim, unbiased, keepdim, correction)
+    dim, correction = _variance_arguments(dim, unbiased, correction)
     return _variance("Var", input, dim, keepdim, correction, False)
 
 
@@ -178,7 +178,7 @@ def std(
     >>> fastnn.tensor([1.0, 2.0, 3.0]).std()
     tensor(1.)
     """
-    dim, correction = _variance_arguments(dim, unbiased, keepdim, correction)
+    dim, correction = _variance_arguments(dim, unbiased, correction)
     return _variance("Std", input, dim, keepdim, correction, True)
 
 
@@ -305,7 +305,7 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:
 # -- Counts ------------------------------------------------------------------------------------
 
 
-def _truth(name: str, input: Tensor, dim: Any, keepdim: bool, operate: Any) -> Tensor:
+def _truth(input: Tensor, dim: Any, keepdim: bool, operate: Any) -> Tensor:
     check_tensor("input", input)
     axes = reduced(dim, input._data.ndim)
     if dim == () and input._data.ndim:
@@ -317,13 +317,13 @@ def _truth(name: str, input: Tensor, dim: Any, keepdim: bool, operate: Any) -> T
 @named
 def all(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Whether all elements are not zero."""
-    return _truth("all", input, dim, keepdim, np.all)
+    return _truth(input, dim, keepdim, np.all)
 
 
 @named
 def any(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Whether one element is not zero."""
-    return _truth("any", input, dim, keepdim, np.any)
+    return _truth(input, dim, keepdim, np.any)
 
 
 @named

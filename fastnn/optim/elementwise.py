@@ -110,10 +110,6 @@ class Elementwise(Optimizer):
         if p._data.dtype.kind != "f":
             raise DTypeError(f"optimizer can only optimize floating point Tensors, found {p.dtype}")
 
-    @property
-    def _group_runs(self) -> list[list[Run]]:
-        return [layout.runs for layout in self._layouts]
-
     def _layout(self, i: int) -> Layout:
         """The runs of group ``i``, found anew where memory was replaced or the list was changed."""
         group = self.param_groups[i]
