@@ -139,7 +139,7 @@ def _same_layout(weight: Tensor) -> Parameter:
 
 
 def _remove(
-    module: AnyModule, kind: type, label: str, name: str, original: str, *others: str, **options: Any
+    module: AnyModule, kind: Any, label: str, name: str, original: str, *others: str, **options: Any
 ) -> AnyModule:
     """Take the hook out, and make what it computes an ordinary parameter, as ``original`` was one."""
     hooks: Any = module._forward_pre_hooks
