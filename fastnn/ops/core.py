@@ -54,6 +54,13 @@ def named(function: Function) -> Function:
     return cast(Function, wrapped)
 
 
+def titled(function: Function, name: str, text: str) -> Function:
+    """The function itself, with this name and this docstring."""
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = text
+    return function
+
+
 def into(out: Any, result: Any) -> Any:
     """Write a result, or a tuple of them, where ``out=`` asks for it, and return that."""
     if isinstance(result, tuple):

@@ -185,7 +185,4 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     return result if bias is None else result + bias
 
 
-IN_PLACE: tuple[str, ...] = ()
-METHODS: dict[str, Any] = {}
-OPERATORS: dict[str, Any] = {}
 FUNCTIONS_ONLY = ("bilinear", "einsum", "tensordot")

@@ -374,8 +374,3 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
     pick = itertools.combinations_with_replacement if with_replacement else itertools.combinations
     rows = np.array(list(pick(range(input._data.size), r)), np.int64).reshape(-1, r)
     return input[_wrap(rows)]
-
-
-METHODS: dict[str, Any] = {}
-IN_PLACE: tuple[str, ...] = ()
-OPERATORS: dict[str, Any] = {}

@@ -126,8 +126,3 @@ def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, 
 def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     """The norm of ``input - other``."""
     return norm(input - other, p)
-
-
-IN_PLACE: tuple[str, ...] = ()
-METHODS: dict[str, Any] = {}
-OPERATORS: dict[str, Any] = {}

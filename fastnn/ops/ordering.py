@@ -168,8 +168,3 @@ def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tens
 def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """The index of the smallest element, of all or along ``dim``; the first among equals."""
     return _position("argmin", input, dim, keepdim)
-
-
-IN_PLACE: tuple[str, ...] = ()
-METHODS: dict[str, Any] = {}
-OPERATORS: dict[str, Any] = {}

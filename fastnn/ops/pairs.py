@@ -236,5 +236,3 @@ def lcm(input: Tensor, other: Tensor) -> Tensor:
 
 arctan2 = atan2
 IN_PLACE = ("arctan2", "atan2", "copysign", "gcd", "heaviside", "hypot", "lcm", "ldexp", "nextafter", "xlogy")
-METHODS: dict[str, Any] = {}
-OPERATORS: dict[str, Any] = {}

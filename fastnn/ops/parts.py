@@ -205,4 +205,3 @@ def unfold_copy(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
 
 IN_PLACE = ("tril", "triu")
 METHODS = {"unfold": _unfold}
-OPERATORS: dict[str, Any] = {}

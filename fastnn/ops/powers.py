@@ -122,5 +122,4 @@ def square(input: Tensor) -> Tensor:
 
 
 IN_PLACE = ("float_power", "pow", "square")
-METHODS: dict[str, Any] = {}
 OPERATORS = {"__pow__": _pow, "__rpow__": lambda self, other: _pow(other, self)}

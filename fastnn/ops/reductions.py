@@ -1,4 +1,4 @@
-"""Sums, means, products, norms and running sums. May import ``core``."""
+"""Sums, means, variances, products and running sums, and whether all or any are true. May import ``core``."""
 
 from __future__ import annotations
 
@@ -335,5 +335,3 @@ def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
 
 
 IN_PLACE = ("cumprod", "cumsum")
-METHODS: dict[str, Any] = {}
-OPERATORS: dict[str, Any] = {}

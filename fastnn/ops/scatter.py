@@ -290,5 +290,3 @@ def scatter_reduce(
 
 
 IN_PLACE = ("scatter", "scatter_add", "scatter_reduce")
-METHODS: dict[str, Any] = {}
-OPERATORS: dict[str, Any] = {}

@@ -319,4 +319,3 @@ def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0,
 
 IN_PLACE = ("index_add", "index_copy", "index_fill", "index_reduce", "masked_scatter", "put")
 METHODS = {"index_put_": _index_put_}
-OPERATORS: dict[str, Any] = {}

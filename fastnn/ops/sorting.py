@@ -260,8 +260,3 @@ def nanquantile(
 ) -> Tensor:
     """As ``quantile``, of the elements that are not NaN."""
     return _quantile("nanquantile", input, q, dim, keepdim, interpolation, True)
-
-
-IN_PLACE: tuple[str, ...] = ()
-METHODS: dict[str, Any] = {}
-OPERATORS: dict[str, Any] = {}
