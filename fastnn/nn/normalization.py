@@ -1,4 +1,4 @@
-"""Normalisation layers. May import ``functional``, ``module`` and ``parameter``."""
+"""Normalisation layers. May import ``functional``, ``linear``, ``module`` and ``parameter``."""
 
 from __future__ import annotations
 
@@ -9,24 +9,14 @@ from typing import Any
 import numpy as np
 
 from fastnn import tracing
-from fastnn.devices import check_device
 from fastnn.dtypes import dtype as _dtype
-from fastnn.dtypes import float32
-from fastnn.errors import DTypeError
 from fastnn.nn import functional
 from fastnn.nn.functional_batch_norm import batch_norm_activation
 from fastnn.nn.functional_normalization import _normalized, layer_norm_activation
+from fastnn.nn.linear import _kind
 from fastnn.nn.module import Module
 from fastnn.nn.parameter import Parameter
 from fastnn.tensor import Tensor, _wrap
-
-
-def _kind(device: Any, dtype: _dtype | None) -> np.dtype:
-    check_device(device)
-    kind = (dtype or float32).numpy
-    if kind.kind != "f":
-        raise DTypeError(f"dtype must be float32 or float64, found {dtype}")
-    return kind
 
 
 class _Affine(Module):
@@ -67,7 +57,7 @@ class _RunningNorm(_Affine):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        kind = _kind(device, dtype)
+        kind = _kind(dtype, device)
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
         self._register_affine((num_features,), kind, affine, affine and bias)
@@ -233,7 +223,7 @@ class LayerNorm(_Affine):
         dtype: _dtype | None = None,
     ) -> None:
         super().__init__()
-        kind = _kind(device, dtype)
+        kind = _kind(dtype, device)
         self.normalized_shape = _normalized(normalized_shape)
         self.eps, self.elementwise_affine = eps, elementwise_affine
         self._register_affine(self.normalized_shape, kind, elementwise_affine, elementwise_affine and bias)
@@ -285,7 +275,7 @@ class RMSNorm(_Affine):
         dtype: _dtype | None = None,
     ) -> None:
         super().__init__()
-        kind = _kind(device, dtype)
+        kind = _kind(dtype, device)
         self.normalized_shape = _normalized(normalized_shape)
         self.eps, self.elementwise_affine = eps, elementwise_affine
         self.register_parameter("weight", Parameter._empty(self.normalized_shape, kind) if elementwise_affine else None)
@@ -334,7 +324,7 @@ class GroupNorm(_Affine):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        kind = _kind(device, dtype)
+        kind = _kind(dtype, device)
         if num_channels % num_groups:
             raise ValueError(f"num_channels ({num_channels}) must be divisible by num_groups ({num_groups})")
         self.num_groups, self.num_channels, self.eps, self.affine = num_groups, num_channels, eps, affine
