@@ -353,13 +353,14 @@ def broadcast(operate: Callable[..., Any], a: Any, b: Any) -> np.ndarray:
     try:
         result = quiet(operate, a, b)
     except ValueError:
-        if not _fit(np.shape(a), np.shape(b)):
+        if not fit(np.shape(a), np.shape(b)):
             raise shape_error(np.shape(a), np.shape(b)) from None
         raise
     return result if type(result) is _ndarray else np.asarray(result)
 
 
-def _fit(*shapes: tuple[int, ...]) -> bool:
+def fit(*shapes: tuple[int, ...]) -> bool:
+    """Whether shapes can be broadcast together."""
     try:
         np.broadcast_shapes(*shapes)
     except ValueError:
