@@ -15,11 +15,11 @@ from fastnn.nn.loss_core import (
     _check_tensors,
     _constant,
     _difference_loss,
-    _kept,
     _pointwise,
     _reduced_by,
     _reduction,
 )
+from fastnn.ops.comparison import keep_where
 from fastnn.ops.shapes import broadcast_tensors
 from fastnn.tensor import Tensor, _wrap
 
@@ -240,8 +240,8 @@ def poisson_nll_loss(
     if not full:
         return _pointwise(loss, input, target, reduction, float(eps))
     mask = target._data > 1
-    above = _kept(target, mask) + _constant(~mask, target)
-    stirling = _kept(above * above.log() - above + (above * (2 * math.pi)).log() * 0.5, mask)
+    above = keep_where(target, mask) + _constant(~mask, target)
+    stirling = keep_where(above * above.log() - above + (above * (2 * math.pi)).log() * 0.5, mask)
     return _reduced_by(_pointwise(loss, input, target, "none", float(eps)) + stirling, reduction)
 
 

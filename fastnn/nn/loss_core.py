@@ -19,7 +19,8 @@ from fastnn.autograd.modes import _mode
 from fastnn.errors import DTypeError, ShapeError
 from fastnn.nn.checks import _contiguous
 from fastnn.nn.functional_activations import logsigmoid, sigmoid
-from fastnn.ops.core import linear_map, promote
+from fastnn.ops.comparison import keep_where
+from fastnn.ops.core import check_tensor, promote
 from fastnn.ops.shapes import broadcast_tensors
 from fastnn.tensor import Tensor, _recorded, _wrap
 
@@ -44,8 +45,7 @@ def _reduction(reduction: str, size_average: bool | None, reduce: bool | None, s
 
 def _check_tensors(**tensors: Any) -> None:
     for name, value in tensors.items():
-        if not isinstance(value, Tensor):
-            raise TypeError(f"{name} must be a Tensor, found {type(value).__name__}")
+        check_tensor(name, value)
 
 
 def _reduced_by(losses: Tensor, reduction: str) -> Tensor:
@@ -72,15 +72,6 @@ def _given(x: Tensor, gradient: np.ndarray) -> Tensor | None:
     return _wrap(gradient)
 
 
-def _kept(x: Tensor, mask: np.ndarray) -> Tensor:
-    """``x`` where ``mask`` is set, 0 elsewhere, also in place of infinity and NaN."""
-
-    def keep(array: np.ndarray) -> np.ndarray:
-        return np.where(mask, array, array.dtype.type(0))
-
-    return linear_map("Where", x, keep, keep)
-
-
 # -- Slopes: from (x, y, a) or (x, y, z, a), tensors and the loss's parameter, to the derivatives by each ------------
 
 
@@ -102,7 +93,7 @@ def _clipped(x: Tensor, y: Tensor, a: float, inside: float) -> tuple[Tensor, Ten
     """``x - y`` as far as it is in [-a, a], and the nearer of these elsewhere; times ``inside``."""
     d = x - y
     near = np.abs(d._data) <= a
-    slope = (_kept(d, near) + a * _sign(d) * _constant(~near, d)) * inside
+    slope = (keep_where(d, near) + a * _sign(d) * _constant(~near, d)) * inside
     return slope, -slope
 
 

@@ -294,25 +294,25 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
         raise shape_error(mask.shape, x._data.shape, y._data.shape) from None
     if not _recorded(x, y):
         return _wrap(result)
-    shape, x_shape, y_shape = result.shape, x._data.shape, y._data.shape
+    x_shape, y_shape = x._data.shape, y._data.shape
     wants_x, wants_y = x._requires_grad, y._requires_grad
 
     def run(grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         return (
-            _unbroadcast(keep_where(grad, mask, shape), x_shape) if wants_x else None,
-            _unbroadcast(keep_where(grad, ~mask, shape), y_shape) if wants_y else None,
+            _unbroadcast(keep_where(grad, mask), x_shape) if wants_x else None,
+            _unbroadcast(keep_where(grad, ~mask), y_shape) if wants_y else None,
         )
 
     return _wrap(result, Node("Where", (x, y), run, (condition,), keeps=True))
 
 
-def keep_where(grad: Tensor, mask: np.ndarray, shape: tuple[int, ...]) -> Tensor:
-    """``grad`` where the mask holds, and 0 elsewhere."""
+def keep_where(x: Tensor, mask: np.ndarray) -> Tensor:
+    """``x`` where the mask holds, and 0 elsewhere, also in place of infinity and NaN."""
 
     def keep(a: np.ndarray) -> np.ndarray:
         return np.where(mask, a, a.dtype.type(0))
 
-    return linear_map("Where", grad, keep, keep)
+    return linear_map("Where", x, keep, keep)
 
 
 def _wrapped_pair(input: Any, other: Any) -> tuple[Tensor, Tensor]:
