@@ -161,7 +161,7 @@ def _pair(a: Tensor, of_a: list[str], b: Tensor, of_b: list[str], later: set[str
     if not inside:
         a, b = [
             _permuted(t, tuple([names.index(c) for c in batch + only])).reshape(
-                [n for c, n in zip(batch, [t._data.shape[names.index(c)] for c in batch], strict=True)] + rest
+                [t._data.shape[names.index(c)] for c in batch] + rest
             )
             for t, names, only, rest in (
                 (a, of_a, only_a, [sizes[c] for c in only_a] + [1] * len(only_b)),

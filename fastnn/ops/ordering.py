@@ -1,4 +1,4 @@
-"""The largest, the smallest, and everything that sorts or counts. May import ``core`` and ``return_types``."""
+"""The largest and the smallest elements, and where they are. May import ``core``, ``pairs`` and ``return_types``."""
 
 from __future__ import annotations
 
