@@ -53,7 +53,7 @@ class _Missing(dtype):
         self.is_floating_point, self.is_complex, self.is_signed = floating, not floating, True
 
     @property
-    def numpy(self) -> np.dtype:  # type: ignore[override]
+    def numpy(self) -> np.dtype:  # type: ignore[override]  # there is none
         raise TypeError(f"fastnn has no tensors of dtype {self}; use float32, float64 or float16")
 
 

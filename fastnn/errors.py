@@ -1,10 +1,12 @@
-"""The two errors of tensors that are both what NumPy and what PyTorch users expect.
+"""The errors of tensors that are both what NumPy and what PyTorch users expect.
 
 PyTorch raises RuntimeError for operands that do not fit; ValueError and TypeError say it better.
-These are both, so either ``except`` catches them. Imports nothing.
+These are both, so either ``except`` catches them. Imports NumPy alone.
 """
 
 from __future__ import annotations
+
+import numpy as np
 
 
 class ShapeError(ValueError, RuntimeError):
@@ -13,3 +15,7 @@ class ShapeError(ValueError, RuntimeError):
 
 class DTypeError(TypeError, RuntimeError):
     """Dtypes of operands that do not go together; names what was found and what was expected."""
+
+
+class LinAlgError(RuntimeError, np.linalg.LinAlgError):
+    """A matrix that is singular, or for which a decomposition does not converge."""

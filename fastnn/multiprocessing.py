@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import multiprocessing
 from collections.abc import Callable, Iterable
-from multiprocessing import *  # noqa: F403
+from multiprocessing import *  # noqa: F403  # all of it under this name as well
 from typing import Any
 
 __all__ = [

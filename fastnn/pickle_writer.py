@@ -51,10 +51,14 @@ class _Global:
 _global = functools.cache(_Global)
 
 
-class Writer(pickle._Pickler):
+# The methods that it writes with are in no stub.
+_Pickler: Any = pickle._Pickler
+
+
+class Writer(_Pickler):
     """Pickles an object; tensors are written as references to ``storages``, which the caller stores."""
 
-    dispatch: ClassVar[dict[Any, Any]] = dict(pickle._Pickler.dispatch)
+    dispatch: ClassVar[dict[Any, Any]] = dict(_Pickler.dispatch)
 
     def __init__(self, file: IO[bytes], protocol: int) -> None:
         super().__init__(file, protocol)
@@ -84,11 +88,11 @@ class Writer(pickle._Pickler):
         return NotImplemented
 
     def _save_global(self, obj: _Global) -> None:
-        self.write(obj.line)  # type: ignore[attr-defined]
-        self.memoize(obj)  # type: ignore[attr-defined]
+        self.write(obj.line)
+        self.memoize(obj)
 
     def _save_dtype(self, obj: dtype) -> None:
-        self.save(_global("torch", obj.name))  # type: ignore[attr-defined]
+        self.save(_global("torch", obj.name))
 
     dispatch[_Global] = _save_global
     dispatch[dtype] = _save_dtype

@@ -174,7 +174,11 @@ _INSTRUCTIONS = """
 _CODES = [getattr(pickle, name)[0] for name in re.findall(r"\w+", _INSTRUCTIONS)]
 
 
-class Reader(pickle._Unpickler):
+# Its stacks and its methods for instructions are in no stub.
+_Unpickler: Any = pickle._Unpickler
+
+
+class Reader(_Unpickler):
     """Runs a pickle with instructions that make data, and calls only what is allowed.
 
     Args:
@@ -184,7 +188,7 @@ class Reader(pickle._Unpickler):
             fastnn, and of classes that are defined in ``__main__``. Nothing is ever imported.
     """
 
-    dispatch: ClassVar[dict[int, Any]] = {code: pickle._Unpickler.dispatch[code] for code in _CODES}
+    dispatch: ClassVar[dict[int, Any]] = {code: _Unpickler.dispatch[code] for code in _CODES}
 
     def __init__(
         self, file: IO[bytes], storage: Callable[[np.dtype, str, int], np.ndarray], trusted: bool, encoding: str
@@ -259,25 +263,25 @@ class Reader(pickle._Unpickler):
         return isinstance(found, enum.EnumMeta) and found in self._found_classes
 
     def load_reduce(self) -> None:
-        args, function = self.stack.pop(), self.stack[-1]  # type: ignore[attr-defined]
+        args, function = self.stack.pop(), self.stack[-1]
         if not (self._allows(function) or self._is_enum(function)):
             raise UnpicklingError(f"the pickle calls {function}, which is not allowed")
-        self.stack[-1] = function(*args)  # type: ignore[attr-defined]
+        self.stack[-1] = function(*args)
 
     def load_newobj(self) -> None:
-        args, kind = self.stack.pop(), self.stack.pop()  # type: ignore[attr-defined]
+        args, kind = self.stack.pop(), self.stack.pop()
         if kind in (dict, list, set) or not (self._allows(kind) or kind in self._found_classes):
             raise UnpicklingError(f"the pickle makes an object of {kind}, which is not allowed")
-        self.append(kind.__new__(kind, *args))  # type: ignore[attr-defined]
+        self.append(kind.__new__(kind, *args))
 
     def load_build(self) -> None:
-        state, made = self.stack[-1], self.stack[-2]  # type: ignore[attr-defined]
+        state, made = self.stack[-1], self.stack[-2]
         kind = type(made)
         if kind is collections.OrderedDict:
-            self.stack.pop()  # type: ignore[attr-defined]
+            self.stack.pop()
             made.__dict__.update(_checked(state, dict))
         elif kind in self._found_classes or self._allows(kind) or (self._trusted and isinstance(made, _NUMPY)):
-            super().load_build()  # type: ignore[misc]
+            super().load_build()
         else:
             raise UnpicklingError(f"the pickle changes an object of {kind}, which is not allowed")
 
@@ -286,24 +290,24 @@ class Reader(pickle._Unpickler):
             raise UnpicklingError(f"the pickle puts items into an object of {type(target)}, which is not allowed")
 
     def load_append(self) -> None:
-        self._check_target(self.stack[-2], list)  # type: ignore[attr-defined]
-        super().load_append()  # type: ignore[misc]
+        self._check_target(self.stack[-2], list)
+        super().load_append()
 
     def load_appends(self) -> None:
-        self._check_target(self.metastack[-1][-1], list)  # type: ignore[attr-defined]
-        super().load_appends()  # type: ignore[misc]
+        self._check_target(self.metastack[-1][-1], list)
+        super().load_appends()
 
     def load_setitem(self) -> None:
-        self._check_target(self.stack[-3], dict)  # type: ignore[attr-defined]
-        super().load_setitem()  # type: ignore[misc]
+        self._check_target(self.stack[-3], dict)
+        super().load_setitem()
 
     def load_setitems(self) -> None:
-        self._check_target(self.metastack[-1][-1], dict)  # type: ignore[attr-defined]
-        super().load_setitems()  # type: ignore[misc]
+        self._check_target(self.metastack[-1][-1], dict)
+        super().load_setitems()
 
     def load_additems(self) -> None:
-        self._check_target(self.metastack[-1][-1], set)  # type: ignore[attr-defined]
-        super().load_additems()  # type: ignore[misc]
+        self._check_target(self.metastack[-1][-1], set)
+        super().load_additems()
 
     dispatch |= {
         pickle.REDUCE[0]: load_reduce,

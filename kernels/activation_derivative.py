@@ -9,20 +9,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn.kernels.activations import LEAKY_RELU, RELU, SIGMOID, TANH, activation_code
-from fastnn.kernels.jit import (
-    array,
-    by_dtype,
-    check,
-    check_output,
-    inline,
-    integer,
-    kernel_for,
-    launch,
-    part,
-    parts_for,
-    real,
-)
+from fastnn.kernels.activations import LEAKY_RELU, RELU, SIGMOID, TANH, activation_code, forward_slice
+from fastnn.kernels.jit import by_dtype, check, check_output, inline, kernel_for, launch, parts_for
 from fastnn.kernels.math import exp
 from fastnn.kernels.simd import fabs
 
@@ -58,19 +46,7 @@ def _derivative(out, x, code, slope):
             out[i] = four * _sigmoid_derivative(two * x[i])
 
 
-def _activation_derivative(dtype):
-    def activation_derivative_slice(args, t, n):
-        # out[size], x[size]; size, code; slope
-        size, code = integer(args, 2), integer(args, 3)
-        first, last = part(size, t, n)
-        out = array(args, 0, (size,), dtype)[first:last]
-        x = array(args, 1, (size,), dtype)[first:last]
-        _derivative(out, x, code, dtype(real(args, 4)))
-
-    return activation_derivative_slice
-
-
-_KERNEL = by_dtype("activation_derivative", _activation_derivative, arrays=2, integers=2, reals=1)
+_KERNEL = by_dtype("activation_derivative", forward_slice(_derivative), arrays=2, integers=2, reals=1)
 
 
 def activation_derivative(out: np.ndarray, x: np.ndarray, activation: str, slope: float = 0.01) -> None:

@@ -126,16 +126,21 @@ def differentiate(dz, dy, saved, code, slope):
             dz[i] = dy[i]
 
 
-def _forward(dtype):
-    def activation_forward_slice(args, t, n):
-        # out[size], z[size]; size, code, slope
-        size, code = integer(args, 2), integer(args, 3)
-        first, last = part(size, t, n)
-        out = array(args, 0, (size,), dtype)[first:last]
-        z = array(args, 1, (size,), dtype)[first:last]
-        activate(out, z, code, dtype(real(args, 4)))
+def forward_slice(function):
+    """The slice of a ``function(out, z, code, slope)`` of flat arrays."""
 
-    return activation_forward_slice
+    def build(dtype):
+        def activation_forward_slice(args, t, n):
+            # out[size], z[size]; size, code, slope
+            size, code = integer(args, 2), integer(args, 3)
+            first, last = part(size, t, n)
+            out = array(args, 0, (size,), dtype)[first:last]
+            z = array(args, 1, (size,), dtype)[first:last]
+            function(out, z, code, dtype(real(args, 4)))
+
+        return activation_forward_slice
+
+    return build
 
 
 def _backward(dtype):
@@ -151,7 +156,7 @@ def _backward(dtype):
     return activation_backward_slice
 
 
-_FORWARD = by_dtype("activation_forward", _forward, arrays=2, integers=2, reals=1, outputs=(0,))
+_FORWARD = by_dtype("activation_forward", forward_slice(activate), arrays=2, integers=2, reals=1, outputs=(0,))
 _BACKWARD = by_dtype("activation_backward", _backward, arrays=3, integers=2, reals=1, outputs=(0,))
 
 

@@ -7,11 +7,9 @@ May import ``jit``, ``activations``, ``batch_norm_slices``, ``column_statistics`
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
 
-from fastnn.kernels.activations import COSTS, activation_code
+from fastnn.kernels.activations import COSTS
 from fastnn.kernels.batch_norm_slices import (
     APPLY,
     COUNTER,
@@ -23,17 +21,14 @@ from fastnn.kernels.batch_norm_slices import (
     forward_slice,
 )
 from fastnn.kernels.column_statistics import COLUMNS, ROWS
-from fastnn.kernels.jit import (
-    Kernel,
-    by_dtype,
-    check,
-    check_output,
-    kernel_for,
-    launch,
-    matrix_shape,
-    parts_for,
+from fastnn.kernels.jit import Kernel, check, check_output, launch, matrix_shape, parts_for
+from fastnn.kernels.normalization import (
+    check_affine,
+    check_behind,
+    check_gradients,
+    kernel_and_code,
+    kernels_of,
 )
-from fastnn.kernels.normalization import check_affine, check_behind, check_gradients
 
 _ALL = SUM | SOLVE | APPLY
 _COUNT = np.dtype(np.int64)
@@ -42,15 +37,8 @@ _FEWEST = 64
 # Floating-point operations per number, beside those of the activation.
 _COST = 12
 
-# Activations other than ReLU are kernels of their own, compiled where they are used.
-_FORWARD_LAYOUT: dict[str, Any] = {"arrays": 10, "integers": 8, "reals": 4, "outputs": (0, 7, 8)}
-_BACKWARD_LAYOUT: dict[str, Any] = {"arrays": 9, "integers": 8, "reals": 2, "outputs": (0, 1, 2, 6, 7)}
-_FORWARD = by_dtype("batch_norm_forward", lambda dtype: forward_slice(dtype, False), **_FORWARD_LAYOUT)
-_FORWARD_SMOOTH = by_dtype("batch_norm_smooth_forward", lambda dtype: forward_slice(dtype, True), **_FORWARD_LAYOUT)
-_BACKWARD = by_dtype("batch_norm_backward", lambda dtype: backward_slice(dtype, False), **_BACKWARD_LAYOUT)
-_BACKWARD_SMOOTH = by_dtype(
-    "batch_norm_smooth_backward", lambda dtype: backward_slice(dtype, True), **_BACKWARD_LAYOUT
-)
+_FORWARD = kernels_of("batch_norm", "forward", forward_slice, arrays=10, integers=8, reals=4, outputs=(0, 7, 8))
+_BACKWARD = kernels_of("batch_norm", "backward", backward_slice, arrays=9, integers=8, reals=2, outputs=(0, 1, 2, 6, 7))
 
 
 def _launch_phases(
@@ -110,9 +98,8 @@ def batch_norm_forward(
         sums: (chunks of ROWS rows, 3, columns): a guess of each chunk's mean, and the sums of ``x - guess`` and of
             its square, where somebody has taken them already.
     """
-    smooth = activation not in ("none", "relu")
-    kernel = kernel_for(_FORWARD_SMOOTH if smooth else _FORWARD, "x", x)
-    code, dtype = activation_code(activation), x.dtype
+    kernel, code = kernel_and_code(_FORWARD, activation, x)
+    dtype = x.dtype
     shape = batch, columns = matrix_shape("x", x)
     check("x", x, dtype, shape)
     check_output("out", out, dtype, shape)
@@ -177,9 +164,8 @@ def batch_norm_backward(
         training, activation, slope, p, state: as in the forward.
         accumulate_weight, accumulate_bias: add to what ``dweight``, ``dbias`` hold.
     """
-    smooth = activation not in ("none", "relu")
-    kernel = kernel_for(_BACKWARD_SMOOTH if smooth else _BACKWARD, "x", x)
-    code, dtype = activation_code(activation), x.dtype
+    kernel, code = kernel_and_code(_BACKWARD, activation, x)
+    dtype = x.dtype
     shape = batch, columns = matrix_shape("x", x)
     check("x", x, dtype, shape)
     check("dy", dy, dtype, shape)

@@ -1,6 +1,6 @@
 """Rows of a table by their numbers, and the gradient of the table.
 
-May import ``jit``.
+May import ``jit`` and ``take_rows``.
 """
 
 from __future__ import annotations
@@ -20,37 +20,15 @@ from fastnn.kernels.jit import (
     part,
     parts_for,
 )
+from fastnn.kernels.take_rows import rows_slice
 
 _INDEX = np.dtype(np.int64)
-
-
-@inline
-def _copy(out, row):
-    for j in range(out.size):
-        out[j] = row[j]
 
 
 @inline
 def _add(total, row):
     for j in range(total.size):
         total[j] += row[j]
-
-
-def _forward(dtype):
-    def embedding_forward_slice(args, t, n):
-        # out[count, columns], weight[rows, columns], indices[count]; count, rows, columns
-        count, rows, columns = integer(args, 3), integer(args, 4), integer(args, 5)
-        out = array(args, 0, (count, columns), dtype)
-        weight = array(args, 1, (rows, columns), dtype)
-        indices = array(args, 2, (count,), np.int64)
-        first, last = part(count, t, n)
-        for i in range(first, last):
-            index = indices[i]
-            # Checked before the launch, and here once more: an output that overlaps the indices writes over them.
-            if 0 <= index < rows:
-                _copy(out[i], weight[index])
-
-    return embedding_forward_slice
 
 
 def _backward(dtype):
@@ -73,7 +51,7 @@ def _backward(dtype):
     return embedding_backward_slice
 
 
-_FORWARD = by_dtype("embedding_forward", _forward, arrays=3, integers=3)
+_FORWARD = by_dtype("embedding_forward", lambda dtype: rows_slice(dtype, dtype), arrays=3, integers=3)
 _BACKWARD = by_dtype("embedding_backward", _backward, arrays=3, integers=5)
 
 

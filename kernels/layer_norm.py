@@ -13,23 +13,17 @@ May import ``jit``, ``simd``, ``activations``, ``column_statistics``, ``dropout`
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any
-
 import numpy as np
 
-from fastnn.kernels.activations import COSTS, NONE, activate, activation_code, differentiate
+from fastnn.kernels.activations import COSTS, NONE, activate, differentiate
 from fastnn.kernels.column_statistics import copy
 from fastnn.kernels.dropout import drop, drop_factor
 from fastnn.kernels.jit import (
-    Kernel,
     array,
-    by_dtype,
     check,
     check_output,
     inline,
     integer,
-    kernel_for,
     launch,
     matrix_shape,
     part,
@@ -48,6 +42,8 @@ from fastnn.kernels.normalization import (
     check_affine,
     check_behind,
     check_gradients,
+    kernel_and_code,
+    kernels_of,
 )
 from fastnn.kernels.random import random_keys, random_threshold
 from fastnn.kernels.simd import sqrt
@@ -264,19 +260,8 @@ def _backward(dtype, smooth):
     return layer_norm_backward_slice
 
 
-
-def _kernels(
-    name: str, build: Callable[..., Any], smooth: bool, arrays: int, integers: int, reals: int,
-    outputs: tuple[int, ...],
-) -> dict[np.dtype, Kernel]:
-    return by_dtype(name, lambda dtype: build(dtype, smooth), arrays, integers, reals, outputs=outputs)
-
-
-# Activations other than ReLU are kernels of their own, compiled where they are used.
-_FORWARD = _kernels("layer_norm_forward", _forward, False, 6, 5, 3, (0, 4))
-_FORWARD_SMOOTH = _kernels("layer_norm_smooth_forward", _forward, True, 6, 5, 3, (0, 4))
-_BACKWARD = _kernels("layer_norm_backward", _backward, False, 11, 8, 2, (0, 1, 2, 8, 9))
-_BACKWARD_SMOOTH = _kernels("layer_norm_smooth_backward", _backward, True, 11, 8, 2, (0, 1, 2, 8, 9))
+_FORWARD = kernels_of("layer_norm", "forward", _forward, arrays=6, integers=5, reals=3, outputs=(0, 4))
+_BACKWARD = kernels_of("layer_norm", "backward", _backward, arrays=11, integers=8, reals=2, outputs=(0, 1, 2, 8, 9))
 
 
 def layer_norm_forward(
@@ -308,9 +293,8 @@ def layer_norm_forward(
         activation, slope: see :mod:`fastnn.kernels.activations`.
         p, state: probability of zeroing a number, and the draw (seed, call), needed where ``p`` > 0.
     """
-    smooth = activation not in ("none", "relu")
-    kernel = kernel_for(_FORWARD_SMOOTH if smooth else _FORWARD, "x", x)
-    code, dtype = activation_code(activation), x.dtype
+    kernel, code = kernel_and_code(_FORWARD, activation, x)
+    dtype = x.dtype
     shape = rows, columns = matrix_shape("x", x)
     check("x", x, dtype, shape)
     check_output("out", out, dtype, shape)
@@ -365,9 +349,8 @@ def layer_norm_backward(
         dy, x, weight, bias, saved, groups, centred, activation, slope, p, state: as in the forward.
         accumulate_weight, accumulate_bias: add to what ``dweight``, ``dbias`` hold.
     """
-    smooth = activation not in ("none", "relu")
-    kernel = kernel_for(_BACKWARD_SMOOTH if smooth else _BACKWARD, "x", x)
-    code, dtype = activation_code(activation), x.dtype
+    kernel, code = kernel_and_code(_BACKWARD, activation, x)
+    dtype = x.dtype
     shape = rows, columns = matrix_shape("x", x)
     check("x", x, dtype, shape)
     check("dy", dy, dtype, shape)

@@ -1,18 +1,37 @@
-"""What the normalisations have in common before a launch: bits of flags, and checks of what is optional.
+"""What the normalisations have in common before a launch: their kernels, bits of flags, checks of what is optional.
 
 May import ``jit``, ``activations`` and ``dropout``.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from typing import Any
+
 import numpy as np
 
-from fastnn.kernels.activations import saves_input
+from fastnn.kernels.activations import activation_code, saves_input
 from fastnn.kernels.dropout import check_drop
-from fastnn.kernels.jit import check, check_output
+from fastnn.kernels.jit import Kernel, by_dtype, check, check_output, kernel_for
 
 # Bits of `flags` and `wanted`: what there is and what is wanted. Each kind of normalisation has more, from OWN on.
 WEIGHT, BIAS, DROP, NEEDS_INPUT, DX, ADD_WEIGHT, ADD_BIAS, OWN = (1 << bit for bit in range(8))
+
+# By dtype: the kernels for no activation and ReLU, and those for the others, compiled where they are used.
+Kernels = tuple[dict[np.dtype, Kernel], dict[np.dtype, Kernel]]
+
+
+def kernels_of(name: str, direction: str, build: Callable[[Any, bool], Callable[..., None]], **layout: Any) -> Kernels:
+    """The kernels of the slices ``build(dtype, smooth)``."""
+    return (
+        by_dtype(f"{name}_{direction}", lambda dtype: build(dtype, False), **layout),
+        by_dtype(f"{name}_smooth_{direction}", lambda dtype: build(dtype, True), **layout),
+    )
+
+
+def kernel_and_code(kernels: Kernels, activation: str, x: np.ndarray) -> tuple[Kernel, int]:
+    """The kernel for ``x`` with this activation behind it, and the activation's number."""
+    return kernel_for(kernels[activation not in ("none", "relu")], "x", x), activation_code(activation)
 
 
 def check_affine(weight: np.ndarray | None, bias: np.ndarray | None, dtype: np.dtype, columns: int) -> int:

@@ -114,7 +114,7 @@ def update(
         check_output("hyper", hyper, FLOAT64, (HYPER,))
     try:
         # In a tenth of the time of an assignment from a tuple.
-        _WRITE[len(scalars)](hyper, 0, *scalars)  # type: ignore[arg-type]
+        _WRITE[len(scalars)](hyper, 0, *scalars)  # type: ignore[arg-type]  # arrays are buffers
     except struct.error as error:
         raise TypeError(f"a scalar argument of {kernel.name} does not fit: {error}, found {scalars}") from None
     size = parameters.size

@@ -40,7 +40,9 @@ def _convert(out, row):
         out[j] = kind(row[j])
 
 
-def _take_rows(kind, source):
+def rows_slice(kind, source):
+    """The slice that takes rows of ``source`` as rows of ``kind``."""
+
     def take_rows_slice(args, t, n):
         # out[batch, features], data[rows, features], indices[batch]; batch, rows, features
         batch, rows, features = integer(args, 3), integer(args, 4), integer(args, 5)
@@ -63,7 +65,7 @@ def _take_rows(kind, source):
 _KERNELS = {
     source: {
         kind: Kernel(
-            f"take_rows.{source.name}.{kind.name}", _take_rows(kind.type, source.type), arrays=3, integers=3
+            f"take_rows.{source.name}.{kind.name}", rows_slice(kind.type, source.type), arrays=3, integers=3
         )
         for kind in (FLOAT32, FLOAT64)
     }

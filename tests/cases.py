@@ -406,7 +406,7 @@ for _one in OPERATIONS:
         _operation(_one)
 
 
-# More of the registry, a file for each family: the cases enter themselves.
+# More of the registry, a file for each family. They enter their cases by the functions above, so they come last.
 import cases_losses  # noqa: E402, F401
 import cases_nn  # noqa: E402, F401
 import cases_normalization  # noqa: E402, F401

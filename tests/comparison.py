@@ -1,4 +1,4 @@
-"""How the tests of the upper floor compare numbers: with each other, with PyTorch, with finite differences."""
+"""How the tests of the upper floor make and compare numbers: with each other, PyTorch, finite differences."""
 
 from __future__ import annotations
 
@@ -45,6 +45,11 @@ def relative_error(found: Sequence[np.ndarray], expected: Sequence[np.ndarray]) 
     """Of all these numbers as one vector: the length of the difference over that of the expected."""
     f, e = (np.concatenate([np.ravel(a).astype(np.float64) for a in arrays]) for arrays in (found, expected))
     return float(np.linalg.norm(f - e) / np.linalg.norm(e))
+
+
+def leaf(lib: Any, *values: float) -> Any:
+    """A vector of fastnn or PyTorch that asks for its gradient."""
+    return lib.tensor(values, requires_grad=True)
 
 
 def as_array(tensor: Any) -> np.ndarray:

@@ -334,7 +334,7 @@ def assert_refuses(call: Callable[..., Any], good: dict[str, Any], name: str, ex
                 call(**arguments)
             except exception as error:
                 # The message names an argument, mostly this one; a wrong shape may make another look wrong.
-                assert any(key in str(error) for key in good) or "rows" in str(error), (label, error)  # noqa: PT017
+                assert any(key in str(error) for key in good) or "rows" in str(error), (label, error)  # noqa: PT017  # names the version
             else:
                 raise AssertionError(f"{name}: {label} was accepted")
         assert {key: arguments[key].tobytes() for key in before} == before, f"{name}: {label}: something was written"

@@ -237,7 +237,7 @@ def everything(operation: Operation, arrays: list[np.ndarray], grad: bool, layou
     return run
 
 
-# More of the registry, a file for each family.
+# More of the registry, a file for each family, which are made of the classes above.
 from operations_core import OPERATIONS_CORE, PLAIN_CORE  # noqa: E402
 from operations_nn import OPERATIONS_NN  # noqa: E402
 

@@ -8,14 +8,9 @@ from typing import Any
 
 import numpy as np
 import pytest
-from comparison import as_array
+from comparison import as_array, leaf
 
 import fastnn
-
-
-def leaf(lib: Any, *values: float) -> Any:
-    return lib.tensor(values, requires_grad=True)
-
 
 # -- grad ---------------------------------------------------------------------------------------
 

@@ -42,7 +42,7 @@ def test_no_device(lib, value):
     with pytest.raises((RuntimeError, TypeError)) as caught:
         lib.device(value)
     if lib is not fastnn:
-        with pytest.raises(Exception) as ours:  # noqa: PT011
+        with pytest.raises(Exception) as ours:  # noqa: PT011  # of whichever kind PyTorch's is
             fastnn.device(value)
         assert same_kind_of_error(ours.value, caught.value)
 
@@ -271,7 +271,7 @@ def test_summary_writer(monkeypatch):
             return lambda *args, **kwargs: calls.append((name, args, kwargs))
 
     module = ModuleType("tensorboardX")
-    module.SummaryWriter = Recorder  # type: ignore[attr-defined]
+    module.SummaryWriter = Recorder
     monkeypatch.setitem(sys.modules, "tensorboardX", module)
     with fastnn.utils.tensorboard.SummaryWriter("runs/x", comment="c") as writer:
         writer.add_scalar("loss", fastnn.tensor(2.0, requires_grad=True), 3)
@@ -285,7 +285,7 @@ def test_summary_writer(monkeypatch):
     assert calls[3][1][1].tolist() == [1.0, 2.0]
     assert calls[-1][0] == "close"
     with pytest.raises(AttributeError):
-        writer._missing  # noqa: B018
+        writer._missing  # noqa: B018  # the access raises
 
 
 def test_summary_writer_of_tensorboard_alone(monkeypatch):
@@ -334,6 +334,6 @@ def test_versions():
     for name in ("cuda", "backends", "torchvision", "serialization"):
         assert getattr(fastnn, name).__name__ == f"fastnn.{name}"
     with pytest.raises(AttributeError, match="hub"):
-        fastnn.hub  # noqa: B018
+        fastnn.hub  # noqa: B018  # the access raises
     with pytest.raises(AttributeError, match="nothing"):
-        fastnn.utils.nothing  # noqa: B018
+        fastnn.utils.nothing  # noqa: B018  # the access raises

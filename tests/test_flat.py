@@ -134,7 +134,7 @@ def test_a_model_over_several_chunks(kind, monkeypatch):
 
     model = make()
     whole = optimizer(model)
-    assert len(whole._group_runs[0]) == 1
+    assert len(whole._layouts[0].runs) == 1
     expected = train(model, whole, 5)
     monkeypatch.setattr(flat, "_CHUNK", 512)
     monkeypatch.setattr(flat, "_chunks", {})
@@ -143,7 +143,7 @@ def test_a_model_over_several_chunks(kind, monkeypatch):
     # The middle weight is larger than half a chunk; the last bias no longer fits into the first.
     chunks = [p._slot.chunk for p in model.parameters()]
     assert [chunks.index(c) for c in chunks] == [0, 0, 2, 0, 0, 5]
-    assert [len(run.params) for run in parts._group_runs[0]] == [2, 1, 2, 1]
+    assert [len(run.params) for run in parts._layouts[0].runs] == [2, 1, 2, 1]
     twin, other = copy.deepcopy((model, parts))
     for m, o in ((model, parts), (twin, other)):
         for found, e in zip(train(m, o, 5), expected, strict=True):

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 pytest.importorskip("torch", reason="PyTorch is not installed: the values in tests/golden stand in for it")
-from test_torch_live import assert_same_outcome, one_thread  # noqa: F401
+from test_torch_live import assert_same_outcome, one_thread  # noqa: F401  # a fixture
 
 pytestmark = pytest.mark.torch
 

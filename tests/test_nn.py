@@ -305,7 +305,7 @@ def test_duplicates_lie_side_by_side():
     model = fastnn.nn.Sequential(fastnn.nn.Linear(3, 256), fastnn.nn.ReLU(), fastnn.nn.Linear(256, 2))
     for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         optimizer = fastnn.optim.SGD(twin.parameters(), lr=0.1)
-        assert len(optimizer._group_runs[0]) == 1
+        assert len(optimizer._layouts[0].runs) == 1
     assert copy.deepcopy(model)[0].weight._slot.strides == model[0].weight._slot.strides
 
 

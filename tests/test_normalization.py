@@ -434,3 +434,15 @@ def test_two_and_three_dimensions_warn_as_pytorch_does(lib):
         lib.nn.functional.dropout3d(lib.ones(2, 3))
     assert lib.nn.Dropout2d(0.5)(lib.ones(2, 3, 4, 4)).shape == (2, 3, 4, 4)
     assert lib.nn.Dropout3d(0.5)(lib.ones(3, 2, 4, 4)).shape == (3, 2, 4, 4)
+
+
+def test_parameters_and_statistics_have_the_default_dtype(lib):
+    before = lib.get_default_dtype()
+    lib.set_default_dtype(lib.float64)
+    try:
+        layers = [lib.nn.BatchNorm1d(2), lib.nn.LayerNorm(2), lib.nn.RMSNorm(2), lib.nn.GroupNorm(1, 2)]
+    finally:
+        lib.set_default_dtype(before)
+    for layer in layers:
+        assert all(p.dtype == lib.float64 for p in layer.parameters())
+    assert layers[0].running_mean.dtype == lib.float64

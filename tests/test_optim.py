@@ -398,7 +398,7 @@ def test_padding_stays_zero():
         optimizer.zero_grad()
         model(fastnn.ones(2, 3)).sum().backward()
         optimizer.step()
-    (flat,) = optimizer._group_runs[0]
+    (flat,) = optimizer._layouts[0].runs
     for array in (flat.values, flat.grads, *flat.state.values()):
         rows = array[: 3 * 272].reshape(3, 272)
         assert not rows[:, 256:].any()

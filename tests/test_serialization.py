@@ -359,7 +359,7 @@ def test_classes_of_the_main_program(monkeypatch):
         setattr(main, kind.__name__, kind)
     monkeypatch.setitem(sys.modules, "__main__", main)
     slotted = Slotted()
-    slotted.a = 3  # type: ignore[attr-defined]
+    slotted.a = 3
     settings, colour, found = again([Settings(), Colour.RED, slotted], weights_only=False)
     assert (settings.rate, colour, found.a) == (0.1, Colour.RED, 3)
     with pytest.raises(pickle.UnpicklingError, match="not allowed"):

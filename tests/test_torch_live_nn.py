@@ -87,6 +87,9 @@ EDGES: dict[str, Callable[[Any], Any]] = {
     "embedding_pretrained_trained": lambda lib: lib.nn.Embedding.from_pretrained(
         table(lib), freeze=False)(ids(lib, [1])).requires_grad,
     "bag_mode": lambda lib: lib.nn.functional.embedding_bag(ids(lib, [[1]]), table(lib), mode="middle"),
+    "bag_max_by_frequency": lambda lib: lib.nn.functional.embedding_bag(
+        ids(lib, [[1]]), table(lib), mode="max", scale_grad_by_freq=True),
+    "bag_max_sparse": lambda lib: lib.nn.functional.embedding_bag(ids(lib, [[1]]), table(lib), mode="max", sparse=True),
     "bag_2d_offsets": lambda lib: lib.nn.functional.embedding_bag(ids(lib, [[1]]), table(lib), ids(lib, [0])),
     "bag_1d": lambda lib: lib.nn.functional.embedding_bag(ids(lib, [1]), table(lib)),
     "bag_3d": lambda lib: lib.nn.functional.embedding_bag(ids(lib, [[[1]]]), table(lib)),

@@ -530,7 +530,7 @@ def test_names_of_v2():
     assert F.get_image_size(fastnn.ones(3, 4, 5)) == [5, 4]
     assert F.get_dimensions(fastnn.ones(4, 5)) == [1, 4, 5]
     with pytest.raises(AttributeError):
-        transforms.v3  # noqa: B018
+        transforms.v3  # noqa: B018  # the access raises
 
 
 # -- Pictures ---------------------------------------------------------------------------------

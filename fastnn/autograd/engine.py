@@ -194,7 +194,7 @@ class ResultNode(Node):
             self.check(self.saved)
             kind, array, memory = self.result
             result = kind._remade(array, memory, self if _mode.enabled else None)
-            return self.run(grad, result)  # type: ignore[call-arg]
+            return self.run(grad, result)  # type: ignore[call-arg]  # that of this class reads it
         return super().backward(grad)
 
     def release(self) -> None:
@@ -253,7 +253,7 @@ class _Joint:
 def part_node(node: Node, position: int) -> Node:
     """The node of result number ``position`` of an operation whose ``run`` takes a tuple of gradients."""
     joint: Any = _Joint(node)
-    run: Any = lambda grad: (Parts({position: grad}),)  # noqa: E731
+    run: Any = lambda grad: (Parts({position: grad}),)  # noqa: E731  # a def has no type Any
     return Node(node.title, (joint,), run)
 
 

@@ -43,7 +43,7 @@ class Independent(Distribution):
         super().__init__(shape[:kept], shape[kept:], validate_args)
 
     @property
-    def has_rsample(self) -> bool:  # type: ignore[override]
+    def has_rsample(self) -> bool:  # type: ignore[override]  # read, never set
         """Whether gradients pass through what is drawn."""
         return self.base_dist.has_rsample
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 import fastnn
-from fastnn.distributions.bernoulli import Bernoulli
+from fastnn.distributions.bernoulli import Bernoulli, _softplus
 from fastnn.distributions.beta import Beta
 from fastnn.distributions.categorical import Categorical
 from fastnn.distributions.dirichlet import Dirichlet
@@ -58,9 +58,7 @@ def kl_divergence(p: Distribution, q: Distribution) -> Tensor:
         for kind_q in type(q).__mro__:
             if (kind_p, kind_q) in _FORMULAS:
                 return _FORMULAS[kind_p, kind_q](p, q)
-    raise NotImplementedError(
-        f"No KL(p || q) is implemented for p type {type(p).__name__} and q type {type(q).__name__}"
-    )
+    return _no_formula(p, q)
 
 
 def _where(condition: np.ndarray, value: float, other: Tensor) -> Tensor:
@@ -97,10 +95,6 @@ def _bernoulli(p: Bernoulli, q: Bernoulli) -> Tensor:
     first = _where(p0, 0.0, _where(q0 & ~p0, math.inf, first))
     second = _where(p1, 0.0, _where(q1 & ~p1, math.inf, second))
     return first + second
-
-
-def _softplus(x: Tensor) -> Tensor:
-    return x.clamp(min=0) + (-x.abs()).exp().log1p()
 
 
 @register_kl(Categorical, Categorical)

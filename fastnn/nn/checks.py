@@ -1,18 +1,12 @@
-"""What functions of tensors check first. May import ``errors`` and ``tensor``."""
+"""What functions of tensors check first. May import ``errors``, ``ops.core`` and ``tensor``."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import numpy as np
 
 from fastnn.errors import DTypeError
+from fastnn.ops.core import check_tensor as _check_tensor
 from fastnn.tensor import Tensor
-
-
-def _check_tensor(name: str, value: Any) -> None:
-    if not isinstance(value, Tensor):
-        raise TypeError(f"{name} must be a Tensor, found {type(value).__name__}")
 
 
 def _check_floating(function: str, *tensors: Tensor) -> None:

@@ -25,6 +25,25 @@ class _Elementwise(Module):
         return ", ".join([*parts, "inplace=True"] if self.inplace else parts)
 
 
+class _Inplace(_Elementwise):
+    """A function without constants that may write into its input."""
+
+    def __init__(self, inplace: bool = False) -> None:
+        super().__init__()
+        self.inplace = inplace
+
+
+class _Shrink(_Elementwise):
+    """A function that is 0 where ``|x| <= lambd``."""
+
+    def __init__(self, lambd: float = 0.5) -> None:
+        super().__init__()
+        self.lambd = lambd
+
+    def extra_repr(self) -> str:
+        return f"{self.lambd}"
+
+
 class ELU(_Elementwise):
     """``x`` where positive, ``alpha * (exp(x) - 1)`` elsewhere (arXiv:1511.07289).
 
@@ -44,12 +63,8 @@ class ELU(_Elementwise):
         return functional.elu(input, self.alpha, self.inplace)
 
 
-class SELU(_Elementwise):
+class SELU(_Inplace):
     """``scale * elu(x, alpha)`` with the constants that keep mean 0 and variance 1 (arXiv:1706.02515)."""
-
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__()
-        self.inplace = inplace
 
     def forward(self, input: Tensor) -> Tensor:
         """Elementwise, any shape."""
@@ -70,42 +85,24 @@ class CELU(_Elementwise):
         return functional.celu(input, self.alpha, self.inplace)
 
 
-class Hardshrink(_Elementwise):
+class Hardshrink(_Shrink):
     """0 where ``|x| <= lambd``, ``x`` elsewhere."""
-
-    def __init__(self, lambd: float = 0.5) -> None:
-        super().__init__()
-        self.lambd = lambd
 
     def forward(self, input: Tensor) -> Tensor:
         """Elementwise, any shape."""
         return functional.hardshrink(input, self.lambd)
 
-    def extra_repr(self) -> str:
-        return f"{self.lambd}"
 
-
-class Softshrink(_Elementwise):
+class Softshrink(_Shrink):
     """``x`` moved towards 0 by ``lambd``, and 0 where it is nearer than that."""
-
-    def __init__(self, lambd: float = 0.5) -> None:
-        super().__init__()
-        self.lambd = lambd
 
     def forward(self, input: Tensor) -> Tensor:
         """Elementwise, any shape."""
         return functional.softshrink(input, self.lambd)
 
-    def extra_repr(self) -> str:
-        return f"{self.lambd}"
 
-
-class Hardsigmoid(_Elementwise):
+class Hardsigmoid(_Inplace):
     """``x / 6 + 1 / 2``, no less than 0 and no more than 1."""
-
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__()
-        self.inplace = inplace
 
     def forward(self, input: Tensor) -> Tensor:
         """Elementwise, any shape."""
@@ -115,12 +112,8 @@ class Hardsigmoid(_Elementwise):
         return ""
 
 
-class Hardswish(_Elementwise):
+class Hardswish(_Inplace):
     """``x * hardsigmoid(x)`` (arXiv:1905.02244)."""
-
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__()
-        self.inplace = inplace
 
     def forward(self, input: Tensor) -> Tensor:
         """Elementwise, any shape."""
@@ -168,24 +161,16 @@ class LogSigmoid(_Elementwise):
         return functional.logsigmoid(input)
 
 
-class SiLU(_Elementwise):
+class SiLU(_Inplace):
     """``x * sigmoid(x)`` (arXiv:1702.03118), also called swish."""
-
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__()
-        self.inplace = inplace
 
     def forward(self, input: Tensor) -> Tensor:
         """Elementwise, any shape."""
         return functional.silu(input, self.inplace)
 
 
-class Mish(_Elementwise):
+class Mish(_Inplace):
     """``x * tanh(softplus(x))`` (arXiv:1908.08681)."""
-
-    def __init__(self, inplace: bool = False) -> None:
-        super().__init__()
-        self.inplace = inplace
 
     def forward(self, input: Tensor) -> Tensor:
         """Elementwise, any shape."""

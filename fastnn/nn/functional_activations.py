@@ -1,11 +1,10 @@
 """Activations as functions of tensors. Public under ``fastnn.nn.functional``.
 
-May import ``tensor``, ``autograd``, ``errors``, ``random``, ``checks`` and ``fastnn.kernels``.
+May import ``tensor``, ``autograd``, ``errors``, ``random``, ``checks``, ``activation_formulas`` and ``fastnn.kernels``.
 """
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any
 
@@ -15,99 +14,10 @@ from fastnn import kernels
 from fastnn.autograd import Node
 from fastnn.errors import DTypeError, ShapeError
 from fastnn.kernels.activations import saves_input
+from fastnn.nn.activation_formulas import _fused_again, _mask, _tail_again
 from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous
 from fastnn.random import default_generator
 from fastnn.tensor import Tensor, _recorded, _wrap
-
-# -- Plain formulas: what is differentiated a second time in place of a kernel ------------------------
-
-
-def _mask(x: Tensor, condition: Any) -> Tensor:
-    return _wrap(np.asarray(condition, x._data.dtype))
-
-
-def _sigmoid_again(x: Tensor) -> Tensor:
-    # With exp(-|x|), which does not overflow. Not abs(): its derivative at 0 is 0, and here it is that of x.
-    right = x._data >= 0
-    e = (x * _mask(x, np.where(right, -1, 1))).exp()
-    return (_mask(x, right) + e * _mask(x, ~right)) / (e + 1)
-
-
-def _softplus_again(x: Tensor) -> Tensor:
-    right = x._data >= 0
-    e = (x * _mask(x, np.where(right, -1, 1))).exp()
-    return x * _mask(x, right) + (e + 1).log()
-
-
-def _tanh_again(x: Tensor) -> Tensor:
-    return _sigmoid_again(x * 2) * 2 - 1
-
-
-def _erf_slope(x: Tensor) -> Tensor:
-    """A tensor whose derivative is the density of the normal distribution, and whose value is that of Phi."""
-    value = np.empty_like(_contiguous(x._data))
-    one = _contiguous(np.where(x._data == 0, 1, x._data).astype(x._data.dtype))
-    kernels.activation_forward(value, one, "gelu")
-    phi = np.where(x._data == 0, 0.5, value / one).astype(x._data.dtype)
-
-    def run(grad: Tensor) -> tuple[Tensor]:
-        return (grad * ((x * x) * -0.5).exp() * (1 / math.sqrt(2 * math.pi)),)
-
-    return _wrap(phi, Node("NormalCdf", (x,), run, (x,)) if _recorded(x) else None)
-
-
-def _fused_again(x: Tensor, activation: str, slope: float) -> Tensor:
-    if activation == "relu":
-        return x * _mask(x, x._data > 0)
-    if activation == "leaky_relu":
-        return x * _mask(x, np.where(x._data > 0, 1, slope))
-    if activation == "sigmoid":
-        return _sigmoid_again(x)
-    if activation == "tanh":
-        return _tanh_again(x)
-    if activation == "gelu":
-        return x * _erf_slope(x)
-    if activation == "gelu_tanh":
-        return x * _sigmoid_again((x + x * x * x * 0.044715) * (2 * math.sqrt(2 / math.pi)))
-    return x
-
-
-def _linear_piece(x: Tensor, condition: np.ndarray, slope: float = 1.0) -> Tensor:
-    """``slope * x`` where the condition holds and 0 elsewhere, also where x is infinite there."""
-    inside = _wrap(np.where(condition, x._data, 0).astype(x._data.dtype))
-    kept = _mask(x, condition)
-    node = Node("Piece", (x,), lambda grad: (grad * kept,)) if _recorded(x) else None
-    return _wrap(inside._data, node) * slope
-
-
-def _tail_again(x: Tensor, name: str, a: float, b: float, c: float) -> Tensor:
-    d = x._data
-    if name == "elu":
-        return _linear_piece(x, d > 0, b) + (_linear_piece(x, ~(d > 0), c).exp() - 1) * a
-    if name in ("hardshrink", "softshrink"):
-        return _linear_piece(x, (d > a) | (d < -a))
-    if name == "hardsigmoid":
-        return _linear_piece(x, (d > -3) & (d < 3), 1 / 6)
-    if name == "hardswish":
-        middle = _linear_piece(x, (d > -3) & (d < 3))
-        return _linear_piece(x, d >= 3) + middle * (middle + 3) * (1 / 6)
-    if name == "hardtanh":
-        return _linear_piece(x, (a < d) & (d < b))
-    if name == "logsigmoid":
-        return -_softplus_again(-x)
-    if name == "mish":
-        return x * _tanh_again(_softplus_again(x))
-    if name == "silu":
-        return x * _sigmoid_again(x)
-    if name == "softplus":
-        right = a * d > b
-        return _linear_piece(x, right) + _softplus_again(_linear_piece(x, ~right, a)) * (1 / a)
-    if name == "softsign":
-        return x / (x * _mask(x, np.where(d >= 0, 1, -1)) + 1)
-    if name == "tanhshrink":
-        return x - _tanh_again(x)
-    return _linear_piece(x, ~(d <= a))  # threshold
-
 
 # -- The activations that the linear kernel can apply to its result --------------------------------
 

@@ -1,6 +1,6 @@
 """Losses of rows of scores against class labels, as functions of tensors.
 
-May import ``functional_losses``, ``tensor``, ``autograd``, ``errors`` and ``fastnn.kernels``.
+May import ``loss_core``, ``functional_losses``, ``ops``, ``tensor``, ``autograd``, ``errors`` and ``fastnn.kernels``.
 """
 
 from __future__ import annotations
@@ -14,17 +14,10 @@ from fastnn import kernels
 from fastnn.autograd import Node
 from fastnn.errors import DTypeError, ShapeError
 from fastnn.nn.checks import _contiguous
-from fastnn.nn.functional_losses import (
-    _check_tensors,
-    _constant,
-    _given,
-    _kept,
-    _reduced_by,
-    _reduction,
-    _weighted,
-    binary_cross_entropy_with_logits,
-)
+from fastnn.nn.functional_losses import _weighted, binary_cross_entropy_with_logits
 from fastnn.nn.functional_softmax import log_softmax
+from fastnn.nn.loss_core import _check_tensors, _constant, _given, _reduced_by, _reduction
+from fastnn.ops.comparison import keep_where
 from fastnn.ops.core import promote
 from fastnn.tensor import Tensor, _recorded, _wrap
 
@@ -105,9 +98,7 @@ def _onehot(labels: np.ndarray, like: Tensor, ignore_index: int) -> np.ndarray:
     return onehot
 
 
-def _row_loss(
-    name: str, x: Tensor, launch: Any, reduction: str, again: Any, recorded: bool, shape: tuple[int, ...] | None = None
-) -> Tensor:
+def _row_loss(name: str, x: Tensor, launch: Any, reduction: str, again: Any, recorded: bool) -> Tensor:
     """Run a kernel that gives the losses of rows or their sum or mean, and the gradient of that by x.
 
     ``launch(out, losses, dx)`` gets None for what is not wanted.
@@ -339,7 +330,7 @@ def multi_margin_loss(
     right = rows[np.arange(count), labels].unsqueeze(1)
     gaps = rows - right + margin
     # Also NaN; no gradient at 0, as in PyTorch.
-    gaps = _kept(gaps, ~(gaps._data <= 0))
+    gaps = keep_where(gaps, ~(gaps._data <= 0))
     losses = gaps if p == 1 else gaps * gaps
     factors = np.full((count, classes), 1 / classes, rows._data.dtype)
     if weight is not None:

@@ -180,8 +180,10 @@ def embedding_bag(
                 f"embedding_bag: If per_sample_weights ({tuple(per_sample_weights.shape)}) is not None, then it must "
                 f"have the same shape as the input ({tuple(input.shape)})"
             )
-    if max_norm is not None and scale_grad_by_freq and mode == "max":
+    if mode == "max" and scale_grad_by_freq:
         raise ValueError("max mode does not support scaling the gradient by the frequency")
+    if mode == "max" and sparse:
+        raise ValueError("max mode does not support sparse weights")
     positions, counted = _bags(input, offsets, include_last_offset)
     rows = weight._data.shape[0]
     padding = _padding_row(padding_idx, rows)

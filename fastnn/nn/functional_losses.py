@@ -1,282 +1,27 @@
-"""Losses of a number against a number, as functions of tensors.
+"""Losses of a number against a number, as functions of tensors. Public under ``fastnn.nn.functional``.
 
-A loss and its gradient are one kernel. What the kernel does not give, the gradient of a target or a
-second derivative, is written in tensor operations: each loss names its slopes. May import ``checks``,
-``functional_activations``, ``ops``, ``tensor``, ``autograd``, ``errors`` and ``fastnn.kernels``.
+May import ``loss_core``, ``ops``, ``tensor`` and ``errors``.
 """
 
 from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable
-from typing import Any
 
 import numpy as np
 
-from fastnn import kernels
-from fastnn.autograd import Node, anomaly
-from fastnn.autograd.modes import _mode
 from fastnn.errors import DTypeError, ShapeError
-from fastnn.nn.checks import _contiguous
-from fastnn.nn.functional_activations import logsigmoid, sigmoid
-from fastnn.ops.core import linear_map, promote
+from fastnn.nn.loss_core import (
+    _check_tensors,
+    _constant,
+    _difference_loss,
+    _pointwise,
+    _reduced_by,
+    _reduction,
+)
+from fastnn.ops.comparison import keep_where
 from fastnn.ops.shapes import broadcast_tensors
-from fastnn.tensor import Tensor, _recorded, _wrap
-
-# -- What all losses share ---------------------------------------------------------------------
-
-_REDUCTIONS = ("none", "mean", "sum")
-
-
-def _reduction(reduction: str, size_average: bool | None, reduce: bool | None, stacklevel: int = 3) -> str:
-    """The reduction that the arguments name; ``size_average`` and ``reduce`` are how PyTorch 0.3 said it."""
-    if size_average is not None or reduce is not None:
-        averaged = "sum" if size_average is not None and not size_average else "mean"
-        reduction = averaged if reduce is None or reduce else "none"
-        warnings.warn(
-            f"size_average and reduce args will be deprecated, please use reduction='{reduction}' instead.",
-            stacklevel=stacklevel,
-        )
-    if reduction not in _REDUCTIONS:
-        raise ValueError(f"{reduction} is not a valid value for reduction: must be 'none', 'mean' or 'sum'")
-    return reduction
-
-
-def _check_tensors(**tensors: Any) -> None:
-    for name, value in tensors.items():
-        if not isinstance(value, Tensor):
-            raise TypeError(f"{name} must be a Tensor, found {type(value).__name__}")
-
-
-def _reduced_by(losses: Tensor, reduction: str) -> Tensor:
-    if reduction == "none":
-        return losses
-    return losses.mean() if reduction == "mean" else losses.sum()
-
-
-def _constant(array: np.ndarray, like: Tensor) -> Tensor:
-    return _wrap(np.asarray(array, like._data.dtype))
-
-
-def _given(x: Tensor, gradient: np.ndarray) -> Tensor | None:
-    """An operation's own array as the gradient of ``x``; None where x is a leaf and has taken it.
-
-    The copy that a leaf makes of a gradient costs as much as computing this one: 41 us for 512x1000.
-    """
-    if (
-        x._node is None and x._grad is None and x._requires_grad and type(x) is Tensor and x._hooks is None
-        and _mode.direct and not _mode.retain and not anomaly["enabled"]
-    ):  # fmt: skip
-        x._grad = _wrap(gradient)
-        return None
-    return _wrap(gradient)
-
-
-def _kept(x: Tensor, mask: np.ndarray) -> Tensor:
-    """``x`` where ``mask`` is set, 0 elsewhere, also in place of infinity and NaN."""
-
-    def keep(array: np.ndarray) -> np.ndarray:
-        return np.where(mask, array, array.dtype.type(0))
-
-    return linear_map("Where", x, keep, keep)
-
-
-# -- The common path ---------------------------------------------------------------------------
-
-Slopes = Callable[..., tuple[Any, ...]]
-
-
-class _Loss:
-    """A loss of the kernels, and its slopes in tensor operations.
-
-    Args:
-        name: the kernels' name.
-        slopes: from (x, y, a) or (x, y, z, a), tensors and the parameter, to the derivatives by each.
-        symmetric: whether the derivative by y is the opposite of that by x.
-    """
-
-    __slots__ = ("name", "slopes", "symmetric")
-
-    def __init__(self, name: str, slopes: Slopes, symmetric: bool = False) -> None:
-        self.name, self.slopes, self.symmetric = name, slopes, symmetric
-
-
-def _sign(d: Tensor) -> Tensor:
-    return _constant(np.subtract(d._data > 0, d._data < 0, dtype=d._data.dtype), d)
-
-
-def _mse_slopes(x: Tensor, y: Tensor, a: float) -> tuple[Tensor, Tensor]:
-    d = (x - y) * 2
-    return d, -d
-
-
-def _l1_slopes(x: Tensor, y: Tensor, a: float) -> tuple[Tensor, Tensor]:
-    d = _sign(x - y)
-    return d, -d
-
-
-def _clipped(x: Tensor, y: Tensor, a: float, inside: float) -> tuple[Tensor, Tensor]:
-    """``x - y`` as far as it is in [-a, a], and the nearer of these elsewhere; times ``inside``."""
-    d = x - y
-    near = np.abs(d._data) <= a
-    slope = (_kept(d, near) + a * _sign(d) * _constant(~near, d)) * inside
-    return slope, -slope
-
-
-def _bce_slopes(x: Tensor, y: Tensor, a: float) -> tuple[Tensor, Tensor]:
-    return (x - y) / ((1 - x) * x).clamp_min(1e-12), (1 - x).log() - x.log()
-
-
-def _kl_div_log_slopes(x: Tensor, y: Tensor, a: float) -> tuple[Tensor, Tensor]:
-    e = y.exp()
-    return -e, e * (y - x + 1)
-
-
-def _soft_margin_slopes(x: Tensor, y: Tensor, a: float) -> tuple[Tensor, Tensor]:
-    p = sigmoid(-(x * y))
-    return -y * p, -x * p
-
-
-def _hinge_embedding_slopes(x: Tensor, y: Tensor, a: float) -> tuple[Tensor, None]:
-    data, label = x._data, y._data
-    return _constant(1.0 * (label != -1) - ((label != 1) & (a - data >= 0)), x), None
-
-
-def _pos_weight_slopes(x: Tensor, y: Tensor, z: Tensor, a: float) -> tuple[Tensor, ...]:
-    softplus, p = -logsigmoid(x), sigmoid(x)
-    return (1 - y) * p - z * y * (1 - p), (z - 1) * softplus - x, y * softplus
-
-
-def _gaussian_nll_slopes(x: Tensor, y: Tensor, z: Tensor, a: float) -> tuple[Tensor, ...]:
-    # Clamped from below without the gradient's noticing.
-    v = z + _constant(np.maximum(z._data, z._data.dtype.type(a)) - z._data, z)
-    quotient = (x - y) / v
-    return quotient, -quotient, (1 - (x - y) * quotient) / v * 0.5
-
-
-_MSE = _Loss("mse", _mse_slopes, True)
-_L1 = _Loss("l1", _l1_slopes, True)
-_SMOOTH_L1 = _Loss("smooth_l1", lambda x, y, a: _clipped(x, y, a, 1 / a), True)
-_HUBER = _Loss("huber", lambda x, y, a: _clipped(x, y, a, 1.0), True)
-_BCE = _Loss("bce", _bce_slopes)
-_BCE_WITH_LOGITS = _Loss("bce_with_logits", lambda x, y, a: (sigmoid(x) - y, -x))
-_POS_WEIGHT = _Loss("bce_with_logits_pos_weight", _pos_weight_slopes)
-_KL_DIV = _Loss("kl_div", lambda x, y, a: (-y, y.log() + 1 - x))
-_KL_DIV_LOG = _Loss("kl_div_log", _kl_div_log_slopes)
-_POISSON_NLL = _Loss("poisson_nll", lambda x, y, a: (1 - y / (x + a), -(x + a).log()))
-_POISSON_NLL_LOG = _Loss("poisson_nll_log", lambda x, y, a: (x.exp() - y, -x))
-_SOFT_MARGIN = _Loss("soft_margin", _soft_margin_slopes)
-_HINGE_EMBEDDING = _Loss("hinge_embedding", _hinge_embedding_slopes)
-_GAUSSIAN_NLL = _Loss("gaussian_nll", _gaussian_nll_slopes)
-
-
-def _pointwise(
-    loss: _Loss, x: Tensor, y: Tensor, reduction: str, a: float = 0.0, z: Tensor | None = None,
-    differentiable: bool = False,
-) -> Tensor:
-    """A loss of two tensors (three with ``z``) of one shape.
-
-    ``differentiable``: with a gradient in tensor operations, for all operands.
-    """
-    x_data, y_data = x._data, y._data
-    if x_data.dtype != y_data.dtype or (z is not None and z._data.dtype != x_data.dtype):
-        x, y, z = _one_dtype(x, y, z)
-        return _pointwise(loss, x, y, reduction, a, z, differentiable)
-    if x_data.dtype.kind != "f":
-        raise DTypeError(f"{loss.name} loss is for float32 and float64, found {x.dtype}")
-    if not x_data.flags.c_contiguous:
-        x_data = np.ascontiguousarray(x_data)
-    if not y_data.flags.c_contiguous:
-        y_data = np.ascontiguousarray(y_data)
-    operands = (x, y) if z is None else (x, y, z)
-    recorded = _recorded(*operands)
-    by_formula = recorded and (differentiable or (y._requires_grad and not loss.symmetric))
-    dx = np.empty(x_data.shape, x_data.dtype) if recorded and not by_formula else None
-    dz = None if z is None or dx is None else np.empty(x_data.shape, x_data.dtype)
-    mean, none = reduction == "mean", reduction == "none"
-    out = np.empty(x_data.shape if none else (), x_data.dtype)
-    good = kernels.pointwise_loss(
-        loss.name, None if none else out, out if none else None, dx, x_data, y_data, mean, a,
-        None if z is None else _contiguous(z._data), dz,
-    )  # fmt: skip
-    if not good:
-        raise RuntimeError(
-            "all elements of input should be between 0 and 1, and so should all elements of target: "
-            f"found input from {x_data.min()} to {x_data.max()}, target from {y_data.min()} to {y_data.max()}"
-        )
-    if not recorded:
-        return _wrap(out)
-    if by_formula:
-        return _wrap(out, _formula_node(loss, operands, reduction, a))
-
-    def run(grad: Tensor) -> tuple[Tensor | None, ...]:
-        g = grad._data
-        assert dx is not None
-        # Mostly 1: the loss itself is what `backward` was called on.
-        alone = not none and g == 1
-        first = dx if alone else np.asarray(dx * g)
-        minus = _wrap(np.asarray(-first)) if y._requires_grad else None
-        if z is None:
-            return (_given(x, first), minus)
-        return (_given(x, first), minus, None if dz is None else _wrap(dz if alone else np.asarray(dz * g)))
-
-    return _wrap(
-        out,
-        Node(loss.name, operands, run, (), True, lambda: _pointwise(loss, x, y, reduction, a, z, differentiable=True)),
-    )
-
-
-def _formula_node(loss: _Loss, operands: tuple[Tensor, ...], reduction: str, a: float) -> Node:
-    def run(grad: Tensor) -> tuple[Tensor | None, ...]:
-        g = grad / operands[0]._data.size if reduction == "mean" else grad
-        slopes = loss.slopes(*operands, a)
-        return tuple([
-            None if slope is None or not t._requires_grad else g * slope
-            for t, slope in zip(operands, slopes, strict=True)
-        ])
-
-    return Node(loss.name, operands, run, operands)
-
-
-def _one_dtype(x: Tensor, y: Tensor, z: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-    x, y = promote(x, y)
-    if z is not None:
-        x, z = promote(x, z)
-        x, y = promote(x, y)
-    return x, y, z
-
-
-def _same_shape(input: Tensor, target: Tensor, stacklevel: int = 4) -> Any:
-    """Both broadcast together, with PyTorch's warning; ShapeError where that cannot be."""
-    warnings.warn(
-        f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). This will likely "
-        "lead to incorrect results due to broadcasting. Please ensure they have the same size.",
-        stacklevel=stacklevel,
-    )
-    return broadcast_tensors(input, target)
-
-
-def _difference_loss(
-    loss: _Loss, input: Tensor, target: Tensor, reduction: str, a: float, weight: Tensor | None, over_weight: bool
-) -> Tensor:
-    """A loss of ``input - target`` with PyTorch's ``weight``; ``over_weight``: the mean is over the weights."""
-    _check_tensors(input=input, target=target)
-    size = input._data.shape
-    if size != target._data.shape:
-        input, target = _same_shape(input, target, 4)
-    if weight is None:
-        return _pointwise(loss, input, target, reduction, a)
-    _check_tensors(weight=weight)
-    if weight._data.shape != size:
-        raise ShapeError(f"Weights and input must have the same size: found {tuple(weight.shape)} and {size}")
-    losses = _pointwise(loss, input, target, "none", a) * weight
-    if reduction == "mean" and over_weight:
-        return losses.sum() / weight.sum()
-    return _reduced_by(losses, reduction)
-
-
-# -- The functions -------------------------------------------------------------------------------
+from fastnn.tensor import Tensor, _wrap
 
 
 def mse_loss(
@@ -296,7 +41,7 @@ def mse_loss(
     2.5
     """
     reduction = _reduction(reduction, size_average, reduce)
-    return _difference_loss(_MSE, input, target, reduction, 0.0, weight, True)
+    return _difference_loss("mse", input, target, reduction, 0.0, weight, True)
 
 
 def l1_loss(
@@ -310,7 +55,7 @@ def l1_loss(
     1.5
     """
     reduction = _reduction(reduction, size_average, reduce)
-    return _difference_loss(_L1, input, target, reduction, 0.0, weight, True)
+    return _difference_loss("l1", input, target, reduction, 0.0, weight, True)
 
 
 def smooth_l1_loss(
@@ -332,7 +77,7 @@ def smooth_l1_loss(
     reduction = _reduction(reduction, size_average, reduce)
     if beta < 0:
         raise RuntimeError(f"smooth_l1_loss does not support negative values for beta, found {beta}")
-    return _difference_loss(_SMOOTH_L1 if beta else _L1, input, target, reduction, float(beta), None, False)
+    return _difference_loss("smooth_l1" if beta else "l1", input, target, reduction, float(beta), None, False)
 
 
 def huber_loss(
@@ -352,7 +97,7 @@ def huber_loss(
     reduction = _reduction(reduction, None, None)
     if delta <= 0:
         raise RuntimeError(f"huber_loss does not support non-positive values for delta, found {delta}")
-    return _difference_loss(_HUBER, input, target, reduction, float(delta), weight, False)
+    return _difference_loss("huber", input, target, reduction, float(delta), weight, False)
 
 
 def binary_cross_entropy(
@@ -381,8 +126,8 @@ def binary_cross_entropy(
         )
     _check_same_dtype(input, target, weight)
     if weight is None:
-        return _pointwise(_BCE, input, target, reduction)
-    return _weighted(_pointwise(_BCE, input, target, "none"), weight, reduction)
+        return _pointwise("bce", input, target, reduction)
+    return _weighted(_pointwise("bce", input, target, "none"), weight, reduction)
 
 
 def _check_same_dtype(input: Tensor, target: Tensor, weight: Tensor | None) -> None:
@@ -422,13 +167,13 @@ def binary_cross_entropy_with_logits(
     _check_tensors(input=input, target=target)
     if input._data.shape != target._data.shape:
         raise ShapeError(f"Target size ({target.shape}) must be the same as input size ({input.shape})")
-    loss, z = _BCE_WITH_LOGITS, None
+    loss, z = "bce_with_logits", None
     if pos_weight is not None:
         _check_tensors(pos_weight=pos_weight)
         _, z = broadcast_tensors(input, pos_weight)
         if z._data.shape != input._data.shape:
             raise ShapeError(f"pos_weight of shape {tuple(pos_weight.shape)} does not fit input {tuple(input.shape)}")
-        loss = _POS_WEIGHT
+        loss = "bce_with_logits_pos_weight"
     if weight is None:
         return _pointwise(loss, input, target, reduction, 0.0, z)
     _check_tensors(weight=weight)
@@ -468,7 +213,7 @@ def kl_div(
     rows = input._data.shape[0] if input._data.ndim else 1
     if input._data.shape != target._data.shape:
         input, target = broadcast_tensors(input, target)
-    result = _pointwise(_KL_DIV_LOG if log_target else _KL_DIV, input, target, kind)
+    result = _pointwise("kl_div_log" if log_target else "kl_div", input, target, kind)
     return result / rows if reduction == "batchmean" else result
 
 
@@ -491,12 +236,12 @@ def poisson_nll_loss(
     _check_tensors(input=input, target=target)
     if input._data.shape != target._data.shape:
         input, target = broadcast_tensors(input, target)
-    loss = _POISSON_NLL_LOG if log_input else _POISSON_NLL
+    loss = "poisson_nll_log" if log_input else "poisson_nll"
     if not full:
         return _pointwise(loss, input, target, reduction, float(eps))
     mask = target._data > 1
-    above = _kept(target, mask) + _constant(~mask, target)
-    stirling = _kept(above * above.log() - above + (above * (2 * math.pi)).log() * 0.5, mask)
+    above = keep_where(target, mask) + _constant(~mask, target)
+    stirling = keep_where(above * above.log() - above + (above * (2 * math.pi)).log() * 0.5, mask)
     return _reduced_by(_pointwise(loss, input, target, "none", float(eps)) + stirling, reduction)
 
 
@@ -540,7 +285,7 @@ def gaussian_nll_loss(
     reduction = _reduction(reduction, None, None)
     if not input._data.shape == target._data.shape == spread._data.shape:
         input, target, spread = broadcast_tensors(input, target, spread)
-    result = _pointwise(_GAUSSIAN_NLL, input, target, reduction, float(eps), spread)
+    result = _pointwise("gaussian_nll", input, target, reduction, float(eps), spread)
     if full:
         constant = 0.5 * math.log(2 * math.pi)
         result = result + (constant * input._data.size if reduction == "sum" else constant)
@@ -560,7 +305,7 @@ def soft_margin_loss(
     _check_tensors(input=input, target=target)
     if input._data.shape != target._data.shape:
         input, target = broadcast_tensors(input, target)
-    return _pointwise(_SOFT_MARGIN, input, target, reduction)
+    return _pointwise("soft_margin", input, target, reduction)
 
 
 def hinge_embedding_loss(
@@ -584,4 +329,4 @@ def hinge_embedding_loss(
     target = target.detach()
     if input._data.shape != target._data.shape:
         input, target = broadcast_tensors(input, target)
-    return _pointwise(_HINGE_EMBEDDING, input, target, reduction, float(margin))
+    return _pointwise("hinge_embedding", input, target, reduction, float(margin))

@@ -1,6 +1,6 @@
 """Losses that compare tensors with each other, rows of embeddings or scores: compositions of tensor operations.
 
-May import ``functional_losses``, ``functional_vectors``, ``ops``, ``tensor`` and ``errors``.
+May import ``loss_core``, ``functional_vectors``, ``ops``, ``tensor`` and ``errors``.
 """
 
 from __future__ import annotations
@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from fastnn.errors import ShapeError
-from fastnn.nn.functional_losses import _check_tensors, _kept, _reduced_by, _reduction
 from fastnn.nn.functional_vectors import pairwise_distance
+from fastnn.nn.loss_core import _check_tensors, _reduced_by, _reduction
+from fastnn.ops.comparison import keep_where
 from fastnn.ops.pairs import minimum
 from fastnn.ops.shapes import broadcast_tensors
 from fastnn.tensor import Tensor
@@ -71,7 +72,7 @@ def cosine_embedding_loss(
     squares = ((input1 * input1).sum(-1) + epsilon) * ((input2 * input2).sum(-1) + epsilon)
     cosine = (input1 * input2).sum(-1) / squares.sqrt()
     cosine, target = broadcast_tensors(cosine, target)
-    losses = _kept(1 - cosine, target._data == 1) + _kept((cosine - margin).clamp_min(0), target._data == -1)
+    losses = keep_where(1 - cosine, target._data == 1) + keep_where((cosine - margin).clamp_min(0), target._data == -1)
     return _reduced_by(losses, reduction)
 
 

@@ -1,12 +1,12 @@
 """Losses of a number against a number, as modules.
 
-May import ``functional_losses`` and ``module``.
+May import ``functional_losses``, ``loss_core`` and ``module``.
 """
 
 from __future__ import annotations
 
 from fastnn.nn import functional_losses as functional
-from fastnn.nn.functional_losses import _reduction
+from fastnn.nn.loss_core import _reduction
 from fastnn.nn.module import Module
 from fastnn.tensor import Tensor
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from fastnn.nn import functional_class_losses as functional
-from fastnn.nn.functional_class_losses import _check_tensors, _index
+from fastnn.nn.functional_class_losses import _index
 from fastnn.nn.loss import _Loss, _WeightedLoss
+from fastnn.nn.loss_core import _check_tensors
 from fastnn.tensor import Tensor
 
 

@@ -1,4 +1,4 @@
-"""Normalisation layers. May import ``functional``, ``module`` and ``parameter``."""
+"""Normalisation layers. May import ``functional``, ``linear``, ``module`` and ``parameter``."""
 
 from __future__ import annotations
 
@@ -9,23 +9,14 @@ from typing import Any
 import numpy as np
 
 from fastnn import tracing
-from fastnn.devices import check_device
 from fastnn.dtypes import dtype as _dtype
-from fastnn.dtypes import float32
-from fastnn.errors import DTypeError
 from fastnn.nn import functional
-from fastnn.nn.functional_normalization import batch_norm_activation, layer_norm_activation
+from fastnn.nn.functional_batch_norm import batch_norm_activation
+from fastnn.nn.functional_normalization import _normalized, layer_norm_activation
+from fastnn.nn.linear import _kind
 from fastnn.nn.module import Module
 from fastnn.nn.parameter import Parameter
 from fastnn.tensor import Tensor, _wrap
-
-
-def _kind(device: Any, dtype: _dtype | None) -> np.dtype:
-    check_device(device)
-    kind = (dtype or float32).numpy
-    if kind.kind != "f":
-        raise DTypeError(f"dtype must be float32 or float64, found {dtype}")
-    return kind
 
 
 class _Affine(Module):
@@ -47,17 +38,7 @@ class _Affine(Module):
 
 
 class _RunningNorm(_Affine):
-    """Base of the layers with running statistics.
-
-    Args:
-        num_features: the number of channels.
-        eps: added to the variance.
-        momentum: the weight of a new batch in the running statistics; None for the mean over all batches.
-        affine: whether there are a weight and, where ``bias``, a bias for each channel.
-        track_running_stats: whether there are running statistics; without them each batch's own are used.
-        device: None or 'cpu'.
-        dtype: float32 (the default) or float64.
-    """
+    """Base of the layers with running statistics; its arguments are those of :class:`BatchNorm1d`."""
 
     num_batches_tracked: Tensor | None
     running_mean: Tensor | None
@@ -76,7 +57,7 @@ class _RunningNorm(_Affine):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        kind = _kind(device, dtype)
+        kind = _kind(dtype, device)
         self.num_features, self.eps, self.momentum = num_features, eps, momentum
         self.affine, self.track_running_stats = affine, track_running_stats
         self._register_affine((num_features,), kind, affine, affine and bias)
@@ -99,7 +80,8 @@ class _RunningNorm(_Affine):
         super().reset_parameters()
 
     def _check_input_dim(self, input: Any) -> None:
-        raise NotImplementedError
+        if isinstance(input, Tensor) and input._data.ndim not in (2, 3):
+            raise ValueError(f"expected 2D or 3D input (got {input._data.ndim}D input)")
 
     def extra_repr(self) -> str:
         return (
@@ -134,10 +116,6 @@ class BatchNorm1d(_RunningNorm):
     >>> layer.running_mean
     tensor([0.2000, 0.7000])
     """
-
-    def _check_input_dim(self, input: Any) -> None:
-        if isinstance(input, Tensor) and input._data.ndim not in (2, 3):
-            raise ValueError(f"expected 2D or 3D input (got {input._data.ndim}D input)")
 
     def forward(self, input: Tensor) -> Tensor:
         """The shape of the input."""
@@ -195,10 +173,6 @@ class InstanceNorm1d(_RunningNorm):
     ) -> None:
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
 
-    def _check_input_dim(self, input: Any) -> None:
-        if isinstance(input, Tensor) and input._data.ndim not in (2, 3):
-            raise ValueError(f"expected 2D or 3D input (got {input._data.ndim}D input)")
-
     def forward(self, input: Tensor) -> Tensor:
         """The shape of the input."""
         self._check_input_dim(input)
@@ -249,8 +223,8 @@ class LayerNorm(_Affine):
         dtype: _dtype | None = None,
     ) -> None:
         super().__init__()
-        kind = _kind(device, dtype)
-        self.normalized_shape = _shape(normalized_shape)
+        kind = _kind(dtype, device)
+        self.normalized_shape = _normalized(normalized_shape)
         self.eps, self.elementwise_affine = eps, elementwise_affine
         self._register_affine(self.normalized_shape, kind, elementwise_affine, elementwise_affine and bias)
         self.reset_parameters()
@@ -271,12 +245,6 @@ class LayerNorm(_Affine):
             f"{self.normalized_shape}, eps={self.eps}, elementwise_affine={self.elementwise_affine}, "
             f"bias={self.bias is not None}"
         )
-
-
-def _shape(normalized_shape: int | Sequence[int]) -> tuple[int, ...]:
-    if isinstance(normalized_shape, (int, np.integer)):
-        return (int(normalized_shape),)
-    return tuple(normalized_shape)
 
 
 class RMSNorm(_Affine):
@@ -307,12 +275,10 @@ class RMSNorm(_Affine):
         dtype: _dtype | None = None,
     ) -> None:
         super().__init__()
-        kind = _kind(device, dtype)
-        self.normalized_shape = _shape(normalized_shape)
+        kind = _kind(dtype, device)
+        self.normalized_shape = _normalized(normalized_shape)
         self.eps, self.elementwise_affine = eps, elementwise_affine
-        self.register_parameter(
-            "weight", Parameter._empty(self.normalized_shape, kind) if elementwise_affine else None
-        )  # fmt: skip
+        self.register_parameter("weight", Parameter._empty(self.normalized_shape, kind) if elementwise_affine else None)
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
@@ -358,11 +324,9 @@ class GroupNorm(_Affine):
         bias: bool = True,
     ) -> None:
         super().__init__()
-        kind = _kind(device, dtype)
+        kind = _kind(dtype, device)
         if num_channels % num_groups:
-            raise ValueError(
-                f"num_channels ({num_channels}) must be divisible by num_groups ({num_groups})"
-            )  # fmt: skip
+            raise ValueError(f"num_channels ({num_channels}) must be divisible by num_groups ({num_groups})")
         self.num_groups, self.num_channels, self.eps, self.affine = num_groups, num_channels, eps, affine
         self._register_affine((num_channels,), kind, affine, affine and bias)
         self.reset_parameters()

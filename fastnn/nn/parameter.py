@@ -186,7 +186,7 @@ class UninitializedParameter(Parameter):
         requires_grad = self._requires_grad
         self._place(Slot(tuple(shape), kind, transposed=len(shape) == 2))
         self._requires_grad = requires_grad
-        self.__class__ = self.cls_to_become  # type: ignore[assignment]
+        self.__class__ = self.cls_to_become  # type: ignore[assignment]  # of the same layout
 
     @property
     def shape(self) -> Any:

@@ -1,9 +1,9 @@
 """Operations of tensors, by family; each is a function of ``fastnn`` and a method of ``Tensor``.
 
-A family lists what it exports in ``__all__``; what takes ``input`` first becomes a method as well. Its
-``IN_PLACE`` names the operations that have a form ``name_`` in place, ``OPERATORS`` the methods behind
-Python's operators, ``METHODS`` those whose arguments differ from the function's, ``PROPERTIES`` the
-attributes. Importing this module attaches them all.
+A family lists what it exports in ``__all__``; what takes ``input`` first becomes a method as well, but for
+those in ``FUNCTIONS_ONLY``. Its ``IN_PLACE`` names the operations that have a form ``name_`` in place,
+``OPERATORS`` the methods behind Python's operators, ``METHODS`` those whose arguments differ from the
+function's, ``PROPERTIES`` the attributes. Importing this module attaches them all.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from fastnn.ops import (
     sorting,
     vectors,
 )
-from fastnn.ops.core import original
+from fastnn.ops.core import original, titled
 from fastnn.tensor import Tensor
 
 FAMILIES = (
@@ -59,9 +59,7 @@ def _in_place_form(function: Callable[..., Any], name: str) -> Callable[..., Any
     def changed(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         return self._in_place(function(original(self, *args), *args, **kwargs))
 
-    changed.__name__ = changed.__qualname__ = f"{name}_"
-    changed.__doc__ = f"``{name}`` in place."
-    return changed
+    return titled(changed, f"{name}_", f"``{name}`` in place.")
 
 
 def _reshaping_form(function: Callable[..., Any], name: str) -> Callable[..., Any]:
@@ -74,9 +72,7 @@ def _reshaping_form(function: Callable[..., Any], name: str) -> Callable[..., An
         self._data, self._node, self._requires_grad = result._data, result._node, result._requires_grad
         return self
 
-    changed.__name__ = changed.__qualname__ = f"{name}_"
-    changed.__doc__ = f"``{name}`` in place."
-    return changed
+    return titled(changed, f"{name}_", f"``{name}`` in place.")
 
 
 def _attach() -> None:
@@ -86,10 +82,10 @@ def _attach() -> None:
             function = getattr(family, name)
             if name not in only_functions and _first_argument(function) in _FIRST:
                 setattr(Tensor, name, function)
-        for name in family.IN_PLACE:
+        for name in getattr(family, "IN_PLACE", ()):
             setattr(Tensor, f"{name}_", _in_place_form(getattr(family, name), name))
-        for table in (family.METHODS, family.OPERATORS):
-            for name, function in table.items():
+        for table in ("METHODS", "OPERATORS"):
+            for name, function in getattr(family, table, {}).items():
                 setattr(Tensor, name, function)
         for name, function in getattr(family, "PROPERTIES", {}).items():
             setattr(Tensor, name, property(function))

@@ -233,15 +233,11 @@ def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
     return input + weight * (end - input)
 
 
-def _check_value(name: str, value: Any, *tensors: Tensor) -> None:
-    for t in tensors:
-        check_tensor(name, t)
-
-
 @named
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """``input + value * tensor1 * tensor2``."""
-    _check_value("addcmul operand", value, input, tensor1, tensor2)
+    for t in (input, tensor1, tensor2):
+        check_tensor("addcmul operand", t)
     kinds = {t._data.dtype.kind for t in (input, tensor1, tensor2)}
     if kinds == {"b"}:
         raise RuntimeError('"addcmul_cpu_out" not implemented for Bool')
@@ -253,7 +249,8 @@ def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
 @named
 def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """``input + value * tensor1 / tensor2``; for floating point only."""
-    _check_value("addcdiv operand", value, input, tensor1, tensor2)
+    for t in (input, tensor1, tensor2):
+        check_tensor("addcdiv operand", t)
     if tensor1._data.dtype.kind != "f" and tensor2._data.dtype.kind != "f":
         raise RuntimeError("Integer division with addcdiv is no longer supported; convert the operands first.")
     return input + _scaled(tensor1, value) / tensor2

@@ -20,6 +20,7 @@ from fastnn.ops.core import (
     promote,
     quiet,
     shape_error,
+    titled,
 )
 from fastnn.tensor import Tensor, _recorded, _unbroadcast, _wrap
 
@@ -60,13 +61,10 @@ def _comparison(name: str, text: str, operate: Callable[..., Any]) -> tuple[Any,
             raise TypeError(f"{name}(): other must be a Tensor or a number, found {type(other).__name__}")
         return found
 
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = text
-
     def method(self: Tensor, other: Any) -> Any:
         return _compare(self, other, operate)
 
-    return named(function), method
+    return named(titled(function, name, text)), method
 
 
 eq, _eq = _comparison("eq", "Whether the elements are equal, one by one.", np.equal)
@@ -140,15 +138,13 @@ def _question(name: str, text: str, function: Callable[[np.ndarray], Any], of_in
             return _wrap(np.asarray(function(input._data)))
         return _wrap(np.full(input._data.shape, of_integers))
 
-    asked.__name__ = asked.__qualname__ = name
-    asked.__doc__ = text
-    return named(asked)
+    return named(titled(asked, name, text))
 
 
 isnan = _question("isnan", "Where elements are NaN.", np.isnan, False)
 isinf = _question("isinf", "Where elements are infinite.", np.isinf, False)
 isfinite = _question("isfinite", "Where elements are neither infinite nor NaN.", np.isfinite, True)
-isposinf = _question("isposinf", "Where elements are infinite.", np.isposinf, False)
+isposinf = _question("isposinf", "Where elements are plus infinity.", np.isposinf, False)
 isneginf = _question("isneginf", "Where elements are minus infinity.", np.isneginf, False)
 isreal = _question("isreal", "True for every element.", np.isreal, True)
 
@@ -197,9 +193,7 @@ def _logical(name: str, text: str, operate: Callable[..., Any]) -> Any:
         check_tensor("other", other)
         return _wrap(broadcast(operate, input._data, other._data))
 
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = text
-    return named(function)
+    return named(titled(function, name, text))
 
 
 logical_and = _logical("logical_and", "Where both are not zero.", np.logical_and)
@@ -237,9 +231,7 @@ def _bits(name: str, text: str, operate: Callable[..., Any], bools: bool = True)
             raise TypeError(f"{name}(): operands must be Tensors or numbers, found {type(other).__name__}")
         return found
 
-    function.__name__ = function.__qualname__ = name
-    function.__doc__ = text
-    return named(function), calculate
+    return named(titled(function, name, text)), calculate
 
 
 def _shift(operate: Callable[..., Any]) -> Callable[..., Any]:
@@ -302,25 +294,25 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
         raise shape_error(mask.shape, x._data.shape, y._data.shape) from None
     if not _recorded(x, y):
         return _wrap(result)
-    shape, x_shape, y_shape = result.shape, x._data.shape, y._data.shape
+    x_shape, y_shape = x._data.shape, y._data.shape
     wants_x, wants_y = x._requires_grad, y._requires_grad
 
     def run(grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         return (
-            _unbroadcast(keep_where(grad, mask, shape), x_shape) if wants_x else None,
-            _unbroadcast(keep_where(grad, ~mask, shape), y_shape) if wants_y else None,
+            _unbroadcast(keep_where(grad, mask), x_shape) if wants_x else None,
+            _unbroadcast(keep_where(grad, ~mask), y_shape) if wants_y else None,
         )
 
     return _wrap(result, Node("Where", (x, y), run, (condition,), keeps=True))
 
 
-def keep_where(grad: Tensor, mask: np.ndarray, shape: tuple[int, ...]) -> Tensor:
-    """``grad`` where the mask holds, and 0 elsewhere."""
+def keep_where(x: Tensor, mask: np.ndarray) -> Tensor:
+    """``x`` where the mask holds, and 0 elsewhere, also in place of infinity and NaN."""
 
     def keep(a: np.ndarray) -> np.ndarray:
         return np.where(mask, a, a.dtype.type(0))
 
-    return linear_map("Where", grad, keep, keep)
+    return linear_map("Where", x, keep, keep)
 
 
 def _wrapped_pair(input: Any, other: Any) -> tuple[Tensor, Tensor]:

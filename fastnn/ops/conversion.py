@@ -27,7 +27,7 @@ from fastnn.dtypes import (
     uint8,
 )
 from fastnn.errors import ShapeError
-from fastnn.ops.core import NUMBERS, as_operand, check_tensor, common_dtype, mapped, named, quiet
+from fastnn.ops.core import NUMBERS, as_operand, check_tensor, common_dtype, mapped, named, quiet, titled
 from fastnn.tensor import Tensor, _recorded, _sizes, _unbroadcast, _wrap
 
 __all__ = [
@@ -90,9 +90,7 @@ def _as(target: dtype) -> Any:
     def convert(self: Tensor, memory_format: Any = None) -> Tensor:
         return _converted(self, target)
 
-    convert.__name__ = convert.__qualname__ = target.name
-    convert.__doc__ = f"As {target.name}."
-    return convert
+    return titled(convert, target.name, f"As {target.name}.")
 
 
 def _type(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
@@ -387,8 +385,6 @@ PROPERTIES = {
     "output_nr": lambda self: 0,
     "imag": lambda self: _no_complex(),
 }
-IN_PLACE: tuple[str, ...] = ()
-OPERATORS: dict[str, Any] = {}
 
 
 def _no_complex() -> Any:

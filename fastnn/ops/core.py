@@ -54,6 +54,13 @@ def named(function: Function) -> Function:
     return cast(Function, wrapped)
 
 
+def titled(function: Function, name: str, text: str) -> Function:
+    """The function itself, with this name and this docstring."""
+    function.__name__ = function.__qualname__ = name
+    function.__doc__ = text
+    return function
+
+
 def into(out: Any, result: Any) -> Any:
     """Write a result, or a tuple of them, where ``out=`` asks for it, and return that."""
     if isinstance(result, tuple):
@@ -226,6 +233,18 @@ def overwritten(base: Tensor, part: Tensor, steps: tuple[Step, ...]) -> Node:
     return Node("CopySlices", (base, part), run)
 
 
+def recorded_result(
+    name: str,
+    operands: tuple[Tensor, ...],
+    result: np.ndarray,
+    run: Callable[[Tensor, Tensor], tuple[Tensor | None, ...]],
+    saved: tuple[Tensor, ...] = (),
+) -> Tensor:
+    """A tensor over ``result``, recorded as an operation whose ``run`` gets the gradient and the result."""
+    node = ResultNode(name, operands, run, saved)  # type: ignore[arg-type]  # other nodes' `run` gets the gradient only
+    return node.attach(_wrap(result, node))
+
+
 # -- Elementwise functions of one tensor --------------------------------------------------------
 
 # From the gradient of the result, and x or the result, to the gradient of x.
@@ -249,8 +268,7 @@ def of_result(name: str, x: Tensor, function: ArrayMap, derivative: Derivative) 
         result = np.asarray(result)
     if not _recorded(x):
         return _wrap(result)
-    node = ResultNode(name, (x,), lambda grad, y: (derivative(grad, y),))  # type: ignore[arg-type,misc]
-    return node.attach(_wrap(result, node))
+    return recorded_result(name, (x,), result, lambda grad, y: (derivative(grad, y),))
 
 
 # -- Elementwise functions of two ----------------------------------------------------------------
@@ -335,13 +353,14 @@ def broadcast(operate: Callable[..., Any], a: Any, b: Any) -> np.ndarray:
     try:
         result = quiet(operate, a, b)
     except ValueError:
-        if not _fit(np.shape(a), np.shape(b)):
+        if not fit(np.shape(a), np.shape(b)):
             raise shape_error(np.shape(a), np.shape(b)) from None
         raise
     return result if type(result) is _ndarray else np.asarray(result)
 
 
-def _fit(*shapes: tuple[int, ...]) -> bool:
+def fit(*shapes: tuple[int, ...]) -> bool:
+    """Whether shapes can be broadcast together."""
     try:
         np.broadcast_shapes(*shapes)
     except ValueError:

@@ -161,7 +161,7 @@ def _pair(a: Tensor, of_a: list[str], b: Tensor, of_b: list[str], later: set[str
     if not inside:
         a, b = [
             _permuted(t, tuple([names.index(c) for c in batch + only])).reshape(
-                [n for c, n in zip(batch, [t._data.shape[names.index(c)] for c in batch], strict=True)] + rest
+                [t._data.shape[names.index(c)] for c in batch] + rest
             )
             for t, names, only, rest in (
                 (a, of_a, only_a, [sizes[c] for c in only_a] + [1] * len(only_b)),
@@ -185,7 +185,4 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     return result if bias is None else result + bias
 
 
-IN_PLACE: tuple[str, ...] = ()
-METHODS: dict[str, Any] = {}
-OPERATORS: dict[str, Any] = {}
 FUNCTIONS_ONLY = ("bilinear", "einsum", "tensordot")

@@ -6,7 +6,6 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -25,6 +24,7 @@ from fastnn.ops.core import (
     of_result,
     refuse,
     scalar_dtype,
+    titled,
 )
 from fastnn.quiet import quiet
 from fastnn.tensor import Tensor, _recorded, _wrap
@@ -117,7 +117,7 @@ def _floating(name: str, text: str, function: ArrayMap, derivative: Derivative, 
             check_tensor("input", input)
         return make(title, input if input._data.dtype.kind == "f" else as_floating(input), function, derivative)
 
-    return _signed(operation, name, text)
+    return named(titled(operation, name, text))
 
 
 def _stepwise(name: str, text: str, function: ArrayMap) -> Any:
@@ -132,13 +132,7 @@ def _stepwise(name: str, text: str, function: ArrayMap) -> Any:
             return input.clone()
         return mapped(title, input, np.asarray(function(input._data)), lambda grad: no_gradient(grad, None, None))
 
-    return _signed(operation, name, text)
-
-
-def _signed(operation: Callable[..., Any], name: str, text: str) -> Any:
-    operation.__name__ = operation.__qualname__ = name
-    operation.__doc__ = text
-    return named(operation)
+    return named(titled(operation, name, text))
 
 
 _TWO_OVER_ROOT_PI = 2 / math.sqrt(math.pi)
@@ -199,6 +193,8 @@ def _log_gamma(a: np.ndarray) -> np.ndarray:
 _gammaln = _special("gammaln")
 lgamma = _floating("lgamma", "``log(abs(gamma(x)))``.", _log_gamma, lambda g, x: g * x.digamma())
 digamma = _floating("digamma", "The derivative of ``lgamma``.", _special("psi"), lambda g, x: g * polygamma(1, x))
+
+
 def _i1_slope(grad: Tensor, x: Tensor) -> Tensor:
     zero = x == 0
     return grad * (i0(x) - (_i1(x) / x.masked_fill(zero, 1)).masked_fill(zero, 0.5))

@@ -194,6 +194,4 @@ def _assignment(
     return Node("IndexPut", (target, source), run, indices)
 
 
-IN_PLACE: tuple[str, ...] = ()
-METHODS: dict[str, Any] = {}
 OPERATORS = {"__getitem__": _getitem, "__setitem__": _setitem}

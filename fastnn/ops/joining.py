@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from typing import Any
 
 import numpy as np
@@ -366,16 +367,9 @@ def cartesian_prod(*tensors: Tensor) -> Tensor:
 
 def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
     """All selections of r elements of a vector, as rows."""
-    import itertools
-
     check_tensor("input", input)
     if input._data.ndim != 1:
         raise RuntimeError(f"Expect a 1D vector, but got shape {list(input.shape)}")
     pick = itertools.combinations_with_replacement if with_replacement else itertools.combinations
     rows = np.array(list(pick(range(input._data.size), r)), np.int64).reshape(-1, r)
     return input[_wrap(rows)]
-
-
-METHODS: dict[str, Any] = {}
-IN_PLACE: tuple[str, ...] = ()
-OPERATORS: dict[str, Any] = {}

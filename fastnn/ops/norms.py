@@ -7,8 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.autograd.engine import ResultNode
-from fastnn.ops.core import as_floating, check_tensor, named, quiet, reduced
+from fastnn.ops.core import as_floating, check_tensor, named, quiet, recorded_result, reduced
 from fastnn.ops.reductions import _ADD, _cast, _kept_shape
 from fastnn.tensor import Tensor, _recorded, _wrap
 
@@ -42,8 +41,7 @@ def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     def run(grad: Tensor, y: Tensor) -> tuple[Tensor]:
         return (grad.reshape(kept) * (x - y.reshape(kept)).exp(),)
 
-    node = ResultNode("Logsumexp", (x,), run, (x,))  # type: ignore[arg-type]
-    return node.attach(_wrap(result, node))
+    return recorded_result("Logsumexp", (x,), result, run, (x,))
 
 
 # -- Norms -------------------------------------------------------------------------------------
@@ -100,8 +98,7 @@ def vector_norm(input: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = Fa
         scaled = x.sgn() * (size ** (order - 1)).masked_fill(size == 0, 0) if order < 2 else x * size ** (order - 2)
         return (scaled * (grad / y ** (order - 1)).masked_fill(zero, 0),)
 
-    node = ResultNode("LinalgVectorNorm", (x,), run, (x,))  # type: ignore[arg-type]
-    return node.attach(_wrap(result, node))
+    return recorded_result("LinalgVectorNorm", (x,), result, run, (x,))
 
 
 @named
@@ -129,8 +126,3 @@ def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, 
 def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     """The norm of ``input - other``."""
     return norm(input - other, p)
-
-
-IN_PLACE: tuple[str, ...] = ()
-METHODS: dict[str, Any] = {}
-OPERATORS: dict[str, Any] = {}

@@ -1,4 +1,4 @@
-"""The largest, the smallest, and everything that sorts or counts. May import ``core`` and ``return_types``."""
+"""The largest and the smallest elements, and where they are. May import ``core``, ``pairs`` and ``return_types``."""
 
 from __future__ import annotations
 
@@ -168,8 +168,3 @@ def argmax(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tens
 def argmin(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Tensor:
     """The index of the smallest element, of all or along ``dim``; the first among equals."""
     return _position("argmin", input, dim, keepdim)
-
-
-IN_PLACE: tuple[str, ...] = ()
-METHODS: dict[str, Any] = {}
-OPERATORS: dict[str, Any] = {}

@@ -152,9 +152,7 @@ def rot90(input: Tensor, k: int = 1, dims: Any = (0, 1)) -> Tensor:
     )
 
 
-IN_PLACE: tuple[str, ...] = ()
 METHODS = {"permute": _permute}
-OPERATORS: dict[str, Any] = {}
 PROPERTIES = {"T": _T, "mT": _mT, "H": _mT, "mH": _mT}
 # These change what the tensor itself looks like, not its elements.
 RESHAPES = ("swapaxes", "swapdims", "t", "transpose")

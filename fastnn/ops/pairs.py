@@ -1,6 +1,6 @@
 """Functions of two tensors, elementwise: the larger and the smaller, angles, logarithms of sums.
 
-May import ``core``, ``arithmetic`` and ``powers``.
+May import ``core``, ``arithmetic``, ``elementwise`` and ``powers``.
 """
 
 from __future__ import annotations
@@ -23,6 +23,7 @@ from fastnn.ops.core import (
     promote,
     refuse,
 )
+from fastnn.ops.elementwise import exp, exp2
 from fastnn.ops.powers import pow
 from fastnn.tensor import Tensor, _wrap
 
@@ -47,19 +48,22 @@ def _choice(loses: Any) -> tuple[Partial, Partial]:
 
 
 _MAXIMUM, _MINIMUM = _choice(np.less), _choice(np.greater)
-# NaN wins in maximum and minimum, and loses in fmax and fmin.
-_FMAX = (
-    Partial("xy", lambda grad, x, y: _masked(grad, x, y, lambda a, b: (a >= b) | np.isnan(b))),
-    Partial("xy", lambda grad, x, y: _masked(grad, x, y, lambda a, b: ~((a >= b) | np.isnan(b)))),
-)
-_FMIN = (
-    Partial("xy", lambda grad, x, y: _masked(grad, x, y, lambda a, b: (a <= b) | np.isnan(b))),
-    Partial("xy", lambda grad, x, y: _masked(grad, x, y, lambda a, b: ~((a <= b) | np.isnan(b)))),
-)
 
 
-def _masked(grad: Tensor, x: Tensor, y: Tensor, chosen: Any) -> Tensor:
-    return grad * _wrap(np.asarray(chosen(x._data, y._data), grad._data.dtype))
+def _choice_of_numbers(wins: Any) -> tuple[Partial, Partial]:
+    """Derivatives of a choice in which NaN loses: the gradient is x's where x wins or y is NaN, and else y's."""
+
+    def masked(grad: Tensor, x: Tensor, y: Tensor, by_x: bool) -> Tensor:
+        is_x = wins(x._data, y._data) | np.isnan(y._data)
+        return grad * _wrap(np.asarray(is_x == by_x, grad._data.dtype))
+
+    return (
+        Partial("xy", lambda grad, x, y: masked(grad, x, y, True)),
+        Partial("xy", lambda grad, x, y: masked(grad, x, y, False)),
+    )
+
+
+_FMAX, _FMIN = _choice_of_numbers(np.greater_equal), _choice_of_numbers(np.less_equal)
 
 
 @named
@@ -165,28 +169,27 @@ def heaviside(input: Tensor, values: Tensor) -> Tensor:
     return binary("Heaviside", input.detach(), values.detach(), step, ZERO, ZERO)
 
 
+def _log_of_sum(input: Tensor, other: Tensor, operate: Any, power: Any) -> Tensor:
+    name = operate.__name__
+    check_tensors(name, input, other)
+    refuse(f"{name}_cpu", promote(input, other)[0], "biu")
+    return binary(
+        name.capitalize(), input, other, operate,
+        Partial("xy", lambda grad, x, y: grad / (1 + power(y - x))),
+        Partial("xy", lambda grad, x, y: grad / (1 + power(x - y))),
+    )  # fmt: skip
+
+
 @named
 def logaddexp(input: Tensor, other: Tensor) -> Tensor:
     """``log(exp(input) + exp(other))``, without overflow."""
-    check_tensors("logaddexp", input, other)
-    refuse("logaddexp_cpu", promote(input, other)[0], "biu")
-    return binary(
-        "Logaddexp", input, other, np.logaddexp,
-        Partial("xy", lambda grad, x, y: grad / (1 + (y - x).exp())),
-        Partial("xy", lambda grad, x, y: grad / (1 + (x - y).exp())),
-    )  # fmt: skip
+    return _log_of_sum(input, other, np.logaddexp, exp)
 
 
 @named
 def logaddexp2(input: Tensor, other: Tensor) -> Tensor:
     """``log2(2**input + 2**other)``, without overflow."""
-    check_tensors("logaddexp2", input, other)
-    refuse("logaddexp2_cpu", promote(input, other)[0], "biu")
-    return binary(
-        "Logaddexp2", input, other, np.logaddexp2,
-        Partial("xy", lambda grad, x, y: grad / (1 + (y - x).exp2())),
-        Partial("xy", lambda grad, x, y: grad / (1 + (x - y).exp2())),
-    )  # fmt: skip
+    return _log_of_sum(input, other, np.logaddexp2, exp2)
 
 
 @named
@@ -233,5 +236,3 @@ def lcm(input: Tensor, other: Tensor) -> Tensor:
 
 arctan2 = atan2
 IN_PLACE = ("arctan2", "atan2", "copysign", "gcd", "heaviside", "hypot", "lcm", "ldexp", "nextafter", "xlogy")
-METHODS: dict[str, Any] = {}
-OPERATORS: dict[str, Any] = {}

@@ -21,7 +21,7 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
     check_tensor("input", input)
     if not input._data.ndim:
         raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
-    axis, size = dimension(dim, input._data.ndim), 0
+    axis = dimension(dim, input._data.ndim)
     size = input._data.shape[axis]
     first = int(start)
     if not -size <= first <= size:
@@ -205,4 +205,3 @@ def unfold_copy(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
 
 IN_PLACE = ("tril", "triu")
 METHODS = {"unfold": _unfold}
-OPERATORS: dict[str, Any] = {}

@@ -20,7 +20,7 @@ def _power_of_number(input: Tensor, exponent: Any) -> Tensor:
         raise RuntimeError("Integers to negative integer powers are not allowed.")
     common = as_operand(input, exponent)
     # The result's type first: 200**2 is 64 in uint8, and a power of float32 is float32.
-    target = input._data.dtype if kind == "f" else common._data.dtype  # type: ignore[union-attr]
+    target = input._data.dtype if kind == "f" else common._data.dtype  # type: ignore[union-attr]  # a number's
     if target == np.bool_:
         target = np.dtype(np.int64) if not isinstance(exponent, (bool, np.bool_)) else target
 
@@ -53,9 +53,7 @@ def _powers(x: Any, y: Any) -> Any:
     kind = np.result_type(x, y)
     if kind == np.bool_:
         raise RuntimeError('"pow" not implemented for Bool')
-    if kind.kind == "f":
-        return np.power(x, y)
-    if kind.kind == "u":
+    if kind.kind in "fu":
         return np.power(x, y)
     # PyTorch gives 0 for a negative power of an integer other than 1 and -1.
     negative = y < 0
@@ -124,5 +122,4 @@ def square(input: Tensor) -> Tensor:
 
 
 IN_PLACE = ("float_power", "pow", "square")
-METHODS: dict[str, Any] = {}
 OPERATORS = {"__pow__": _pow, "__rpow__": lambda self, other: _pow(other, self)}

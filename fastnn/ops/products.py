@@ -284,6 +284,4 @@ def chain_matmul(*matrices: Tensor) -> Tensor:
 
 
 IN_PLACE = ("addbmm", "addmm", "addmv", "addr", "baddbmm")
-METHODS: dict[str, Any] = {}
-OPERATORS: dict[str, Any] = {}
 FUNCTIONS_ONLY = ("chain_matmul",)

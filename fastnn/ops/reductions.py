@@ -1,4 +1,4 @@
-"""Sums, means, products, norms and running sums. May import ``core``."""
+"""Sums, means, variances, products and running sums, and whether all or any are true. May import ``core``."""
 
 from __future__ import annotations
 
@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.autograd.engine import Node, ResultNode
+from fastnn.autograd.engine import Node
 from fastnn.autograd.modes import _mode
 from fastnn.dtypes import as_numpy_dtype, from_numpy_dtype
-from fastnn.ops.core import check_tensor, dimension, linear_map, named, quiet, reduced, refuse
+from fastnn.ops.core import check_tensor, dimension, linear_map, named, quiet, recorded_result, reduced, refuse
 from fastnn.tensor import Tensor, _recorded, _wrap
 
 __all__ = [
@@ -113,7 +113,7 @@ def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any
 # -- Variance ----------------------------------------------------------------------------------
 
 
-def _variance_arguments(dim: Any, unbiased: Any, keepdim: bool, correction: Any) -> tuple[Any, Any]:
+def _variance_arguments(dim: Any, unbiased: Any, correction: Any) -> tuple[Any, Any]:
     """The dimensions and the correction, also where the first argument is ``unbiased``."""
     if isinstance(dim, bool):
         dim, unbiased = None, dim
@@ -156,8 +156,7 @@ def _variance(name: str, input: Tensor, dim: Any, keepdim: bool, correction: Any
         factor = 2.0 / divisor if divisor else math.nan if count else 0.0
         return ((factor * grad).reshape(kept) * deviation,)
 
-    node = ResultNode(name, (input,), run, (input,))  # type: ignore[arg-type]
-    return node.attach(_wrap(result, node))
+    return recorded_result(name, (input,), result, run, (input,))
 
 
 @named
@@ -165,7 +164,7 @@ def var(
     input: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
 ) -> Tensor:
     """The variance: squared deviations from the mean over ``n - correction``, which is 1 if not given."""
-    dim, correction = _variance_arguments(dim, unbiased, keepdim, correction)
+    dim, correction = _variance_arguments(dim, unbiased, correction)
     return _variance("Var", input, dim, keepdim, correction, False)
 
 
@@ -179,7 +178,7 @@ def std(
     >>> fastnn.tensor([1.0, 2.0, 3.0]).std()
     tensor(1.)
     """
-    dim, correction = _variance_arguments(dim, unbiased, keepdim, correction)
+    dim, correction = _variance_arguments(dim, unbiased, correction)
     return _variance("Std", input, dim, keepdim, correction, True)
 
 
@@ -233,8 +232,7 @@ def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype:
             return (grad * others,)
         return (grad * y / x,)
 
-    node = ResultNode("Prod", (x,), run, (x,))  # type: ignore[arg-type]
-    return node.attach(_wrap(result, node))
+    return recorded_result("Prod", (x,), result, run, (x,))
 
 
 @named
@@ -258,8 +256,7 @@ def cumprod(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
             return ((grad.movedim(axis, -1).unsqueeze(-2) * others.masked_fill(lower, 0)).sum(-1).movedim(-1, axis),)
         return (cumsum((grad * y).flip(axis), axis).flip(axis) / x,)
 
-    node = ResultNode("Cumprod", (x,), run, (x,))  # type: ignore[arg-type]
-    return node.attach(_wrap(result, node))
+    return recorded_result("Cumprod", (x,), result, run, (x,))
 
 
 @named
@@ -302,14 +299,13 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:
         weight = weight.masked_fill(~upper, 0)
         return ((grad.movedim(axis, -1).unsqueeze(-2) * weight).sum(-1).movedim(-1, axis),)
 
-    node = ResultNode("Logcumsumexp", (x,), run, (x,))  # type: ignore[arg-type]
-    return node.attach(_wrap(result, node))
+    return recorded_result("Logcumsumexp", (x,), result, run, (x,))
 
 
 # -- Counts ------------------------------------------------------------------------------------
 
 
-def _truth(name: str, input: Tensor, dim: Any, keepdim: bool, operate: Any) -> Tensor:
+def _truth(input: Tensor, dim: Any, keepdim: bool, operate: Any) -> Tensor:
     check_tensor("input", input)
     axes = reduced(dim, input._data.ndim)
     if dim == () and input._data.ndim:
@@ -321,13 +317,13 @@ def _truth(name: str, input: Tensor, dim: Any, keepdim: bool, operate: Any) -> T
 @named
 def all(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Whether all elements are not zero."""
-    return _truth("all", input, dim, keepdim, np.all)
+    return _truth(input, dim, keepdim, np.all)
 
 
 @named
 def any(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Whether one element is not zero."""
-    return _truth("any", input, dim, keepdim, np.any)
+    return _truth(input, dim, keepdim, np.any)
 
 
 @named
@@ -339,5 +335,3 @@ def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
 
 
 IN_PLACE = ("cumprod", "cumsum")
-METHODS: dict[str, Any] = {}
-OPERATORS: dict[str, Any] = {}

@@ -62,9 +62,9 @@ def _places(name: str, input: Tensor, dim: Any, index: Tensor) -> tuple[tuple[An
     return tuple(grid), axis
 
 
-def _flat(a: np.ndarray, ndim: int) -> np.ndarray:
-    """The array itself, a number as a vector where places are of one."""
-    return a if a.ndim or not ndim else a.reshape(1)
+def _flat_view(a: np.ndarray) -> np.ndarray:
+    """The array itself; a number as a vector of one."""
+    return a if a.ndim else a.reshape(1)
 
 
 @named
@@ -80,7 +80,7 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     shape = input._data.shape
 
     def take(a: np.ndarray) -> np.ndarray:
-        return np.asarray(_flat(a, 1)[places])
+        return np.asarray(_flat_view(a)[places])
 
     def put(g: np.ndarray) -> np.ndarray:
         full = np.zeros(shape or (1,), g.dtype)
@@ -142,10 +142,6 @@ def scatter(
         )
 
     return _wrap(result, Node("Scatter", (input, src), run, (index,)))
-
-
-def _flat_view(a: np.ndarray) -> np.ndarray:
-    return a if a.ndim else a.reshape(1)
 
 
 def _scatter_number(input: Tensor, places: Any, index: Tensor, value: Any, reduce: str | None) -> Tensor:
@@ -290,5 +286,3 @@ def scatter_reduce(
 
 
 IN_PLACE = ("scatter", "scatter_add", "scatter_reduce")
-METHODS: dict[str, Any] = {}
-OPERATORS: dict[str, Any] = {}

@@ -12,7 +12,7 @@ import numpy as np
 
 from fastnn.autograd.engine import Node
 from fastnn.errors import ShapeError
-from fastnn.ops.core import check_tensor, dimension, linear_map, named
+from fastnn.ops.core import check_tensor, dimension, fit, linear_map, named
 from fastnn.ops.indexing import _getitem, _numpy_key, _setitem
 from fastnn.ops.scatter import _check_index, _check_range, _flat_view, gather, scatter_reduce
 from fastnn.ops.shapes import _expanded
@@ -228,19 +228,11 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
     check_tensor("mask", mask)
     if mask._data.dtype != np.bool_:
         raise RuntimeError(f"masked_select: expected BoolTensor for mask, found {mask.dtype}")
-    shape = np.broadcast_shapes(input._data.shape, mask._data.shape) if _fits(input, mask) else None
-    if shape is None:
+    if not fit(input._data.shape, mask._data.shape):
         raise ShapeError(f"The shapes {list(input.shape)} and {list(mask.shape)} cannot be broadcast together")
+    shape = np.broadcast_shapes(input._data.shape, mask._data.shape)
     x = input if input._data.shape == shape else _expanded(input, shape)
     return _getitem(x, _wrap(np.broadcast_to(mask._data, shape)))
-
-
-def _fits(a: Tensor, b: Tensor) -> bool:
-    try:
-        np.broadcast_shapes(a._data.shape, b._data.shape)
-    except ValueError:
-        return False
-    return True
 
 
 @named
@@ -319,4 +311,3 @@ def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0,
 
 IN_PLACE = ("index_add", "index_copy", "index_fill", "index_reduce", "masked_scatter", "put")
 METHODS = {"index_put_": _index_put_}
-OPERATORS: dict[str, Any] = {}

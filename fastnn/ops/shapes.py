@@ -337,10 +337,8 @@ def _size(self: Tensor, dim: int | None = None) -> Any:
 RESHAPES = ("squeeze", "unsqueeze")
 
 
-IN_PLACE: tuple[str, ...] = ()
 METHODS = {
     "reshape": _method_reshape, "view": _view, "view_as": _view_as, "reshape_as": _reshape_as, "expand": _expand,
     "expand_as": _expand_as, "repeat": _repeat, "contiguous": _contiguous, "is_contiguous": _is_contiguous,
     "stride": _stride, "storage_offset": _storage_offset, "data_ptr": _data_ptr, "size": _size,
 }  # fmt: skip
-OPERATORS: dict[str, Any] = {}

@@ -109,7 +109,7 @@ def _median(name: str, input: Tensor, dim: Any, keepdim: bool, ignore_nan: bool)
                 np.asarray(np.iinfo(input._data.dtype).min, input._data.dtype)
             )
         value = np.asarray(_value_of_median(input._data, ignore_nan))
-        return shared(f"{name.title()}", input, tuple(range(input._data.ndim)), False, lambda a, axis, keepdims: value)
+        return shared(name.title(), input, tuple(range(input._data.ndim)), False, lambda a, axis, keepdims: value)
     return _along(name, getattr(return_types, name), input, dim, keepdim, lambda a, axis: _middle(a, axis, ignore_nan))
 
 
@@ -260,8 +260,3 @@ def nanquantile(
 ) -> Tensor:
     """As ``quantile``, of the elements that are not NaN."""
     return _quantile("nanquantile", input, q, dim, keepdim, interpolation, True)
-
-
-IN_PLACE: tuple[str, ...] = ()
-METHODS: dict[str, Any] = {}
-OPERATORS: dict[str, Any] = {}

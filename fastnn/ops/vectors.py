@@ -176,7 +176,5 @@ def _imatmul(self: Tensor, other: Any) -> Any:
     return self._in_place(matmul(self, other)) if isinstance(other, Tensor) else NotImplemented
 
 
-IN_PLACE: tuple[str, ...] = ()
-METHODS: dict[str, Any] = {}
 OPERATORS = {"__matmul__": _matmul, "__imatmul__": _imatmul}
 FUNCTIONS_ONLY = ("cdist", "trapezoid", "trapz")

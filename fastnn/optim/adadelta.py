@@ -1,4 +1,4 @@
-"""Adadelta. May import ``elementwise`` and ``fastnn.kernels``."""
+"""Adadelta. May import ``elementwise``, ``runs`` and ``fastnn.kernels``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from fastnn import kernels
 from fastnn.optim.elementwise import Elementwise
+from fastnn.optim.runs import Cut
 from fastnn.tensor import Tensor
 
 
@@ -63,11 +64,8 @@ class Adadelta(Elementwise):
         if not 0.0 <= group["rho"] <= 1.0:
             raise ValueError(f"Invalid rho value: {group['rho']}")
 
-    def _update(
-        self, values: np.ndarray, grads: np.ndarray, state: list[np.ndarray], numbers: np.ndarray, hyper: np.ndarray,
-        group: dict[str, Any],
-    ) -> None:  # fmt: skip
+    def _update(self, cut: Cut, grads: np.ndarray, group: dict[str, Any]) -> None:
         kernels.adadelta(
-            values, grads, *state, lr=group["lr"], rho=group["rho"], eps=group["eps"],
-            weight_decay=group["weight_decay"], maximize=group["maximize"], hyper=hyper,
+            cut.values, grads, *cut.state, lr=group["lr"], rho=group["rho"], eps=group["eps"],
+            weight_decay=group["weight_decay"], maximize=group["maximize"], hyper=cut.hyper,
         )  # fmt: skip

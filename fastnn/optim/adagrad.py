@@ -1,4 +1,4 @@
-"""Adagrad. May import ``elementwise`` and ``fastnn.kernels``."""
+"""Adagrad. May import ``elementwise``, ``runs`` and ``fastnn.kernels``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from fastnn import kernels
 from fastnn.optim.elementwise import Elementwise
+from fastnn.optim.runs import Cut
 from fastnn.tensor import Tensor
 
 
@@ -68,11 +69,8 @@ class Adagrad(Elementwise):
     def _first(self, name: str, group: dict[str, Any]) -> float:
         return self.defaults["initial_accumulator_value"] if name == "sum" else 0.0
 
-    def _update(
-        self, values: np.ndarray, grads: np.ndarray, state: list[np.ndarray], numbers: np.ndarray, hyper: np.ndarray,
-        group: dict[str, Any],
-    ) -> None:  # fmt: skip
+    def _update(self, cut: Cut, grads: np.ndarray, group: dict[str, Any]) -> None:
         kernels.adagrad(
-            values, grads, *state, step=numbers.item(0), lr=group["lr"], lr_decay=group["lr_decay"],
-            eps=group["eps"], weight_decay=group["weight_decay"], maximize=group["maximize"], hyper=hyper,
+            cut.values, grads, *cut.state, step=cut.numbers.item(0), lr=group["lr"], lr_decay=group["lr_decay"],
+            eps=group["eps"], weight_decay=group["weight_decay"], maximize=group["maximize"], hyper=cut.hyper,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Adamax. May import ``elementwise`` and ``fastnn.kernels``."""
+"""Adamax. May import ``elementwise``, ``runs`` and ``fastnn.kernels``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from fastnn import kernels
 from fastnn.optim.elementwise import Elementwise
+from fastnn.optim.runs import Cut
 from fastnn.tensor import Tensor
 
 
@@ -57,11 +58,8 @@ class Adamax(Elementwise):
         }  # fmt: skip
         super().__init__(params, defaults)
 
-    def _update(
-        self, values: np.ndarray, grads: np.ndarray, state: list[np.ndarray], numbers: np.ndarray, hyper: np.ndarray,
-        group: dict[str, Any],
-    ) -> None:  # fmt: skip
+    def _update(self, cut: Cut, grads: np.ndarray, group: dict[str, Any]) -> None:
         kernels.adamax(
-            values, grads, *state, step=numbers.item(0), lr=group["lr"], betas=group["betas"], eps=group["eps"],
-            weight_decay=group["weight_decay"], maximize=group["maximize"], hyper=hyper,
+            cut.values, grads, *cut.state, step=cut.numbers.item(0), lr=group["lr"], betas=group["betas"],
+            eps=group["eps"], weight_decay=group["weight_decay"], maximize=group["maximize"], hyper=cut.hyper,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""ASGD. May import ``elementwise`` and ``fastnn.kernels``."""
+"""ASGD. May import ``elementwise``, ``runs`` and ``fastnn.kernels``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from fastnn import kernels
 from fastnn.optim.elementwise import Elementwise
+from fastnn.optim.runs import Cut
 from fastnn.tensor import Tensor
 
 
@@ -62,16 +63,13 @@ class ASGD(Elementwise):
     def _first(self, name: str, group: dict[str, Any]) -> float:
         return {"eta": float(group["lr"]), "mu": 1.0}.get(name, 0.0)
 
-    def _update(
-        self, values: np.ndarray, grads: np.ndarray, state: list[np.ndarray], numbers: np.ndarray, hyper: np.ndarray,
-        group: dict[str, Any],
-    ) -> None:  # fmt: skip
+    def _update(self, cut: Cut, grads: np.ndarray, group: dict[str, Any]) -> None:
         # In float32, as PyTorch keeps them.
-        step, eta, mu = (numbers.item(row, 0) for row in range(3))
+        step, eta, mu = (cut.numbers.item(row, 0) for row in range(3))
         kernels.asgd(
-            values, grads, *state, eta=eta, mu=mu, lambd=group["lambd"], weight_decay=group["weight_decay"],
-            maximize=group["maximize"], hyper=hyper,
+            cut.values, grads, *cut.state, eta=eta, mu=mu, lambd=group["lambd"], weight_decay=group["weight_decay"],
+            maximize=group["maximize"], hyper=cut.hyper,
         )  # fmt: skip
         lr = float(group["lr"])
-        numbers[1] = lr / (1 + group["lambd"] * lr * step) ** group["alpha"]
-        numbers[2] = 1 / max(1.0, step - group["t0"])
+        cut.numbers[1] = lr / (1 + group["lambd"] * lr * step) ** group["alpha"]
+        cut.numbers[2] = 1 / max(1.0, step - group["t0"])

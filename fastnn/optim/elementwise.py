@@ -15,7 +15,7 @@ import numpy as np
 from fastnn.autograd import enable_grad
 from fastnn.errors import DTypeError
 from fastnn.optim.optimizer import Optimizer
-from fastnn.optim.runs import Entry, Flag, Layout, Run, State
+from fastnn.optim.runs import Cut, Entry, Flag, Layout, Run, State
 from fastnn.tensor import Tensor, _wrap
 
 # Options that must not be negative, as PyTorch names them in its errors.
@@ -61,16 +61,12 @@ class Elementwise(Optimizer):
         """What a number or a state array begins with."""
         return 0.0
 
-    def _update(
-        self, values: np.ndarray, grads: np.ndarray, state: list[np.ndarray], numbers: np.ndarray, hyper: np.ndarray,
-        group: dict[str, Any],
-    ) -> None:  # fmt: skip
-        """Update ``values`` in place.
+    def _update(self, cut: Cut, grads: np.ndarray, group: dict[str, Any]) -> None:
+        """Update ``cut.values`` in place.
 
         Args:
-            values, grads, state: flat, of one size.
-            numbers: one row for each of ``_numbers``, all columns alike; the count of steps is this step's.
-            hyper: for the kernel's scalars.
+            cut: parameters that have the same numbers; the count of steps is this step's already.
+            grads: the gradients, flat; copies where they do not lie in ``cut.grads``.
         """
         raise NotImplementedError
 
@@ -113,10 +109,6 @@ class Elementwise(Optimizer):
         super()._check_param(p)
         if p._data.dtype.kind != "f":
             raise DTypeError(f"optimizer can only optimize floating point Tensors, found {p.dtype}")
-
-    @property
-    def _group_runs(self) -> list[list[Run]]:
-        return [layout.runs for layout in self._layouts]
 
     def _layout(self, i: int) -> Layout:
         """The runs of group ``i``, found anew where memory was replaced or the list was changed."""
@@ -279,7 +271,7 @@ class Elementwise(Optimizer):
         if names:
             # All alike; to add would take 0.8 us.
             cut.steps.fill(cut.steps.item(0) + 1)
-        self._update(cut.values, grads, cut.state, cut.numbers, cut.hyper, group)
+        self._update(cut, grads, group)
         for p in run.params[first:last]:
             p._memory.version += 1
         if run.copied:

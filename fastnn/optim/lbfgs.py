@@ -86,7 +86,7 @@ class LBFGS(Optimizer):
             p._memory.version += 1
             start = stop
 
-    def step(self, closure: Callable[[], Any]) -> Any:  # type: ignore[override]
+    def step(self, closure: Callable[[], Any]) -> Any:  # type: ignore[override]  # the closure is required
         """Up to ``max_iter`` iterations.
 
         Args:

@@ -1,4 +1,4 @@
-"""NAdam. May import ``elementwise`` and ``fastnn.kernels``."""
+"""NAdam. May import ``elementwise``, ``runs`` and ``fastnn.kernels``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from fastnn import kernels
 from fastnn.optim.elementwise import Elementwise
+from fastnn.optim.runs import Cut
 from fastnn.tensor import Tensor
 
 
@@ -68,16 +69,13 @@ class NAdam(Elementwise):
     def _first(self, name: str, group: dict[str, Any]) -> float:
         return 1.0 if name == "mu_product" else 0.0
 
-    def _update(
-        self, values: np.ndarray, grads: np.ndarray, state: list[np.ndarray], numbers: np.ndarray, hyper: np.ndarray,
-        group: dict[str, Any],
-    ) -> None:  # fmt: skip
-        step = numbers.item(0, 0)
+    def _update(self, cut: Cut, grads: np.ndarray, group: dict[str, Any]) -> None:
+        step = cut.numbers.item(0, 0)
         # In float32, as PyTorch keeps it.
-        products = numbers[1]
+        products = cut.numbers[1]
         products *= group["betas"][0] * (1.0 - 0.5 * 0.96 ** (step * group["momentum_decay"]))
         kernels.nadam(
-            values, grads, *state, step=step, mu_product=products.item(0), lr=group["lr"], betas=group["betas"],
+            cut.values, grads, *cut.state, step=step, mu_product=products.item(0), lr=group["lr"], betas=group["betas"],
             eps=group["eps"], weight_decay=group["weight_decay"], momentum_decay=group["momentum_decay"],
-            decoupled=group["decoupled_weight_decay"], maximize=group["maximize"], hyper=hyper,
+            decoupled=group["decoupled_weight_decay"], maximize=group["maximize"], hyper=cut.hyper,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""RMSprop. May import ``elementwise`` and ``fastnn.kernels``."""
+"""RMSprop. May import ``elementwise``, ``runs`` and ``fastnn.kernels``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from fastnn import kernels
 from fastnn.optim.elementwise import Elementwise
+from fastnn.optim.runs import Cut
 from fastnn.tensor import Tensor
 
 
@@ -69,13 +70,10 @@ class RMSprop(Elementwise):
         momentum = ("momentum_buffer",) if group["momentum"] > 0 else ()
         return ("square_avg", *momentum, "grad_avg") if group["centered"] else ("square_avg", *momentum)
 
-    def _update(
-        self, values: np.ndarray, grads: np.ndarray, state: list[np.ndarray], numbers: np.ndarray, hyper: np.ndarray,
-        group: dict[str, Any],
-    ) -> None:  # fmt: skip
-        with_momentum = group["momentum"] > 0
+    def _update(self, cut: Cut, grads: np.ndarray, group: dict[str, Any]) -> None:
+        state, with_momentum, centered = cut.state, group["momentum"] > 0, group["centered"]
         kernels.rmsprop(
-            values, grads, state[0], state[1] if with_momentum else None, state[-1] if group["centered"] else None,
+            cut.values, grads, state[0], state[1] if with_momentum else None, state[-1] if centered else None,
             lr=group["lr"], alpha=group["alpha"], eps=group["eps"], weight_decay=group["weight_decay"],
-            momentum=group["momentum"], maximize=group["maximize"], hyper=hyper,
+            momentum=group["momentum"], maximize=group["maximize"], hyper=cut.hyper,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Rprop. May import ``elementwise`` and ``fastnn.kernels``."""
+"""Rprop. May import ``elementwise``, ``runs`` and ``fastnn.kernels``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from fastnn import kernels
 from fastnn.optim.elementwise import Elementwise
+from fastnn.optim.runs import Cut
 from fastnn.tensor import Tensor
 
 
@@ -66,11 +67,8 @@ class Rprop(Elementwise):
     def _first(self, name: str, group: dict[str, Any]) -> float:
         return float(group["lr"]) if name == "step_size" else 0.0
 
-    def _update(
-        self, values: np.ndarray, grads: np.ndarray, state: list[np.ndarray], numbers: np.ndarray, hyper: np.ndarray,
-        group: dict[str, Any],
-    ) -> None:  # fmt: skip
+    def _update(self, cut: Cut, grads: np.ndarray, group: dict[str, Any]) -> None:
         kernels.rprop(
-            values, grads, *state, etas=group["etas"], step_sizes=group["step_sizes"], maximize=group["maximize"],
-            hyper=hyper,
+            cut.values, grads, *cut.state, etas=group["etas"], step_sizes=group["step_sizes"],
+            maximize=group["maximize"], hyper=cut.hyper,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""SGD. May import ``elementwise`` and ``fastnn.kernels``."""
+"""SGD. May import ``elementwise``, ``runs`` and ``fastnn.kernels``."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ import numpy as np
 
 from fastnn import kernels
 from fastnn.optim.elementwise import Elementwise
+from fastnn.optim.runs import Cut
 from fastnn.tensor import Tensor
 
 
@@ -70,18 +71,15 @@ class SGD(Elementwise):
     def _number(self, name: str, group: dict[str, Any], saved: Mapping[str, Any]) -> float:
         return 0.0 if saved.get("momentum_buffer") is None else 1.0
 
-    def _update(
-        self, values: np.ndarray, grads: np.ndarray, state: list[np.ndarray], numbers: np.ndarray, hyper: np.ndarray,
-        group: dict[str, Any],
-    ) -> None:  # fmt: skip
-        if not state:
+    def _update(self, cut: Cut, grads: np.ndarray, group: dict[str, Any]) -> None:
+        if not cut.state:
             kernels.sgd(
-                values, grads, lr=group["lr"], weight_decay=group["weight_decay"], maximize=group["maximize"],
-                hyper=hyper,
+                cut.values, grads, lr=group["lr"], weight_decay=group["weight_decay"], maximize=group["maximize"],
+                hyper=cut.hyper,
             )  # fmt: skip
             return
         kernels.sgd_momentum(
-            values, grads, state[0], step=numbers.item(0), lr=group["lr"], momentum=group["momentum"],
+            cut.values, grads, cut.state[0], step=cut.numbers.item(0), lr=group["lr"], momentum=group["momentum"],
             dampening=group["dampening"], weight_decay=group["weight_decay"], nesterov=group["nesterov"],
-            maximize=group["maximize"], hyper=hyper,
+            maximize=group["maximize"], hyper=cut.hyper,
         )  # fmt: skip

@@ -1,4 +1,4 @@
-"""Record what PyTorch prints for every expression of ``tests/expressions.py`` in ``tests/golden/expressions.json``.
+"""Record what PyTorch prints for every expression of ``tests/expressions`` in ``tests/golden/expressions.json``.
 
     python tests/golden/make_expressions.py
 """

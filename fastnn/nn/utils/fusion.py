@@ -19,9 +19,8 @@ def fuse_linear_bn_weights(
     bias = 0 if linear_b is None else linear_b._data
     weight = linear_w._data * scale[:, None]
     made = linear_w._like(weight) if isinstance(linear_w, Parameter) else Parameter(_wrap(weight))
-    return made.requires_grad_(linear_w.requires_grad), Parameter(  # type: ignore[return-value]
-        _wrap((bias - bn_rm._data) * scale + bn_b._data), linear_w.requires_grad
-    )
+    made.requires_grad_(linear_w.requires_grad)
+    return made, Parameter(_wrap((bias - bn_rm._data) * scale + bn_b._data), linear_w.requires_grad)
 
 
 def fuse_linear_bn_eval(linear: Any, bn: Any) -> Any:

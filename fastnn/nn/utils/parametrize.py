@@ -247,10 +247,12 @@ def remove_parametrizations(module: Module, tensor_name: str, leave_parametrized
         module.register_buffer(tensor_name, tensor)
     if not len(held):
         delattr(module, "parametrizations")
-        module.__class__ = type(module)._parametrized  # type: ignore[attr-defined]
+        kind: Any = type(module)
+        module.__class__ = kind._parametrized
     return module
 
 
 def type_before_parametrizations(module: Module) -> type:
     """The class that the module had before its first parametrisation."""
-    return type(module)._parametrized if is_parametrized(module) else type(module)  # type: ignore[attr-defined]
+    kind: Any = type(module)
+    return kind._parametrized if is_parametrized(module) else kind

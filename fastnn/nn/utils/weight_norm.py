@@ -138,26 +138,26 @@ def _same_layout(weight: Tensor) -> Parameter:
     return weight._like(weight._data) if isinstance(weight, Parameter) else Parameter(weight.detach())
 
 
-def _take_out(module: Module, kind: type, name: str) -> Any:
-    for number, hook in list(module._forward_pre_hooks.items()):
-        if isinstance(hook, kind) and hook.name == name:  # type: ignore[attr-defined]
-            del module._forward_pre_hooks[number]
-            return hook
-    return None
+def _remove(
+    module: AnyModule, kind: Any, label: str, name: str, original: str, *others: str, **options: Any
+) -> AnyModule:
+    """Take the hook out, and make what it computes an ordinary parameter, as ``original`` was one."""
+    hooks: Any = module._forward_pre_hooks
+    found = [number for number, hook in hooks.items() if isinstance(hook, kind) and hook.name == name]
+    if not found:
+        raise ValueError(f"{label} of '{name}' not found in {module}")
+    with no_grad():
+        weight = hooks.pop(found[0]).compute_weight(module, **options)
+    old = getattr(module, original)
+    for part in (name, original, *others):
+        delattr(module, part)
+    setattr(module, name, old._like(weight._data))
+    return module
 
 
 def remove_weight_norm(module: AnyModule, name: str = "weight") -> AnyModule:
     """Make the weight an ordinary parameter again."""
-    hook = _take_out(module, WeightNorm, name)
-    if hook is None:
-        raise ValueError(f"weight_norm of '{name}' not found in {module}")
-    with no_grad():
-        weight = hook.compute_weight(module)
-    old = getattr(module, f"{name}_v")
-    for part in (name, f"{name}_g", f"{name}_v"):
-        delattr(module, part)
-    setattr(module, name, old._like(weight._data))
-    return module
+    return _remove(module, WeightNorm, "weight_norm", name, f"{name}_v", f"{name}_g")
 
 
 def spectral_norm(
@@ -196,13 +196,5 @@ def spectral_norm(
 
 def remove_spectral_norm(module: AnyModule, name: str = "weight") -> AnyModule:
     """Make the weight an ordinary parameter again."""
-    hook = _take_out(module, SpectralNorm, name)
-    if hook is None:
-        raise ValueError(f"spectral_norm of '{name}' not found in {module}")
-    with no_grad():
-        weight = hook.compute_weight(module, do_power_iteration=False)
-    old = getattr(module, f"{name}_orig")
-    for part in (name, f"{name}_orig", f"{name}_u", f"{name}_v"):
-        delattr(module, part)
-    setattr(module, name, old._like(weight._data))
-    return module
+    parts = f"{name}_orig", f"{name}_u", f"{name}_v"
+    return _remove(module, SpectralNorm, "spectral_norm", name, *parts, do_power_iteration=False)

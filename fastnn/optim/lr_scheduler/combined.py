@@ -61,7 +61,7 @@ class ChainedScheduler(_OfSchedules):
         self._schedulers, self.optimizer = schedulers, optimizer
         self._last_lr = values(optimizer, "lr")
 
-    def step(self) -> None:  # type: ignore[override]
+    def step(self) -> None:  # type: ignore[override]  # takes no epoch
         """A step of each schedule."""
         for scheduler in self._schedulers:
             scheduler.step()
@@ -110,7 +110,7 @@ class SequentialLR(_OfSchedules):
         elif hasattr(sched, "last_epoch"):
             sched.last_epoch -= 1
 
-    def step(self) -> None:  # type: ignore[override]
+    def step(self) -> None:  # type: ignore[override]  # takes no epoch
         """A step of the schedule whose turn it is."""
         self.last_epoch += 1
         turn = bisect_right(self._milestones, self.last_epoch)

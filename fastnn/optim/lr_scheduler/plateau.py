@@ -86,7 +86,7 @@ class ReduceLROnPlateau(LRScheduler):
         limit = best * (1.0 + sign * self.threshold) if self.threshold_mode == "rel" else best + sign * self.threshold
         return a < limit if self.mode == "min" else a > limit
 
-    def step(self, metrics: Any, epoch: int | None = None) -> None:  # type: ignore[override]
+    def step(self, metrics: Any, epoch: int | None = None) -> None:  # type: ignore[override]  # takes a metric
         """Take notice of the metric of an epoch, a number or a tensor of one."""
         current = float(metrics)
         if epoch is None:

@@ -230,7 +230,7 @@ def pad(img: Any, padding: int | Sequence[int], fill: float = 0, padding_mode: s
             # A negative border cuts off.
             a = a[..., max(-top, 0) : a.shape[-2] - max(-bottom, 0), max(-left, 0) : a.shape[-1] - max(-right, 0)]
         widths = [(0, 0)] * (a.ndim - 2) + [(max(top, 0), max(bottom, 0)), (max(left, 0), max(right, 0))]
-        return np.pad(a, widths, padding_mode, **options)  # type: ignore[call-overload]
+        return np.pad(a, widths, padding_mode, **options)  # type: ignore[call-overload]  # the mode is checked above
 
     return _mapped(img, change)
 

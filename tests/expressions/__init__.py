@@ -1,0 +1,40 @@
+"""Expressions whose value fastnn prints as PyTorch does, or for which it raises an error of the same kind.
+
+They stand in the text files, one a line. ``test_expressions.py`` compares with PyTorch live, and with what it
+answered in ``golden/expressions.json`` (written by ``golden/make_expressions.py``). ``torch`` is the library,
+``np`` NumPy.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+GROUPS = (
+    "creation", "printing", "attributes", "dtypes", "shapes", "indexing", "reductions", "products", "maths", "autograd",
+)  # fmt: skip
+EXPRESSIONS = [
+    (group, line) for group in GROUPS for line in (Path(__file__).parent / f"{group}.txt").read_text().splitlines()
+]
+
+
+def outcome(lib: Any, expression: str) -> Any:
+    """The value of an expression, or the exception."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        try:
+            return eval(expression, {"torch": lib, "np": np, "math": math})
+        except Exception as error:
+            return error
+
+
+def described(value: Any) -> str:
+    """The value as it is printed; of an exception the classes that ``except`` may name."""
+    if isinstance(value, Exception):
+        kinds = [c.__name__ for c in type(value).__mro__ if issubclass(c, Exception) and c is not Exception]
+        return "!" + " ".join(kinds)
+    return repr(value)

@@ -1,0 +1,343 @@
+"""Operations in place, on leaves, views and what a backward reads. Also with PyTorch where it is installed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+from comparison import as_array, leaf
+
+import fastnn
+
+READERS = {
+    "mul": lambda lib, y: y * y,
+    "div": lambda lib, y: lib.ones(1, 2) / y,
+    "pow": lambda lib, y: y**3,
+    "abs": lambda lib, y: y.abs(),
+    "log": lambda lib, y: y.log(),
+    "mm": lambda lib, y: y @ lib.tensor([[1.0], [2.0]], requires_grad=True),
+    "max": lambda lib, y: y.max(),
+    "gelu": lambda lib, y: lib.nn.functional.gelu(y),
+    "linear": lambda lib, y: lib.nn.functional.linear(y, lib.tensor([[1.0, 2.0]], requires_grad=True)),
+}
+
+
+def modify(lib: Any, y: Any) -> None:
+    y += 1
+
+
+@pytest.mark.parametrize("name", READERS)
+@pytest.mark.parametrize(
+    "change",
+    [
+        modify,
+        lambda lib, y: y.zero_(),
+        lambda lib, y: y.mul_(2),
+        lambda lib, y: y.copy_(lib.tensor([[1.0, 2.0]])),
+        lambda lib, y: y.detach().fill_(3),
+    ],
+    ids=["add", "zero", "mul", "copy", "detached"],
+)
+def test_saved_operand_modified_in_place(lib, name, change):
+    x = lib.tensor([[2.0, 3.0]], requires_grad=True)
+    y = x * 1
+    z = READERS[name](lib, y)
+    change(lib, y)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        z.sum().backward()
+    assert x.grad is None
+
+
+@pytest.mark.parametrize(
+    "function",
+    [
+        lambda lib, y: lib.relu(y),
+        lambda lib, y: lib.sigmoid(y),
+        lambda lib, y: lib.tanh(y),
+        lambda lib, y: y.exp(),
+        lambda lib, y: y.sqrt(),
+        lambda lib, y: lib.nn.Sequential(lib.nn.Linear(2, 2), lib.nn.Tanh())(y),
+    ],
+    ids=["relu", "sigmoid", "tanh", "exp", "sqrt", "linear_tanh"],
+)
+@pytest.mark.parametrize("change", [lambda y: y, lambda y: y.view(-1), lambda y: y[0], lambda y: y.detach()])
+def test_saved_result_modified_in_place(lib, function, change):
+    z = function(lib, lib.tensor([[2.0, 3.0]], requires_grad=True))
+    target = change(z)
+    with lib.no_grad():
+        target += 1
+    # The view may outlive the result: what is saved is the memory.
+    total = z.sum()
+    del z
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        total.backward()
+
+
+def test_in_place_change_of_what_nobody_reads(lib):
+    x = leaf(lib, 2.0, 3.0)
+    y = x * 4
+    z = y + 1
+    y *= 3
+    z += 10
+    (y.sum() + z.sum()).backward()
+    assert x.grad.tolist() == [16.0, 16.0]
+
+
+def test_operand_read_only_for_another_that_needs_no_gradient(lib):
+    """``w`` is read for the gradient of ``x`` only."""
+    x, w = lib.tensor([2.0, 3.0]), leaf(lib, 5.0, 7.0)
+    y = x * w
+    with lib.no_grad():
+        w += 1
+    y.sum().backward()
+    assert w.grad.tolist() == [2.0, 3.0]
+
+
+def test_in_place_operations_are_recorded(lib):
+    x, w = leaf(lib, 2.0, 3.0), leaf(lib, 5.0, 7.0)
+    y = x * 1
+    y *= 3
+    y += w
+    y -= 1
+    y /= 2
+    assert y.tolist() == [5.0, 7.5]
+    y.sum().backward()
+    assert (x.grad.tolist(), w.grad.tolist()) == ([1.5, 1.5], [0.5, 0.5])
+
+
+def test_in_place_gives_a_history_to_a_plain_tensor(lib):
+    total, w = lib.zeros(2), leaf(lib, 5.0, 7.0)
+    for i in range(3):
+        total += w * i
+    assert total.requires_grad
+    total.sum().backward()
+    assert w.grad.tolist() == [3.0, 3.0]
+
+
+@pytest.mark.parametrize("change", [lambda y: y.zero_(), lambda y: y.fill_(4), lambda y: y.mul_(0)])
+def test_overwritten_numbers_pass_no_gradient_on(lib, change):
+    x = leaf(lib, 2.0, 3.0)
+    y = x * 2
+    change(y)
+    assert y.requires_grad
+    y.sum().backward()
+    assert x.grad.tolist() == [0.0, 0.0]
+
+
+def test_copy_passes_the_gradient_to_the_source(lib):
+    x, w = leaf(lib, 2.0, 3.0), leaf(lib, 5.0)
+    y = x * 2
+    y.copy_(w)
+    assert y.tolist() == [5.0, 5.0]
+    (y * lib.tensor([10.0, 100.0])).sum().backward()
+    assert (x.grad.tolist(), w.grad.tolist()) == ([0.0, 0.0], [110.0])
+
+
+def test_unrecorded_change_keeps_the_history(lib):
+    x = leaf(lib, 2.0, 3.0)
+    y = x * 2
+    with lib.no_grad():
+        y.zero_()
+    y.sum().backward()
+    assert x.grad.tolist() == [2.0, 2.0]
+
+
+LEAF_CHANGES = {
+    "add": lambda x: x.add_(1),
+    "sub": lambda x: x.sub_(1),
+    "mul": lambda x: x.mul_(2),
+    "zero": lambda x: x.zero_(),
+    "fill": lambda x: x.fill_(1),
+    "copy": lambda x: x.copy_(x.detach() * 2),
+    "iadd": lambda x: x.__iadd__(1),
+    "itruediv": lambda x: x.__itruediv__(2),
+    "view": lambda x: x.view(-1).mul_(2),
+    "row": lambda x: x[0].zero_(),
+    "setitem": lambda x: x.__setitem__(0, 5.0),
+}
+
+
+@pytest.mark.parametrize("name", LEAF_CHANGES)
+@pytest.mark.parametrize("parameter", [False, True])
+def test_leaf_in_place(lib, name, parameter):
+    x = leaf(lib, 2.0, 3.0)
+    if parameter:
+        x = lib.nn.Parameter(x)
+    with pytest.raises(RuntimeError):
+        LEAF_CHANGES[name](x)
+    assert x.tolist() == [2.0, 3.0]
+    with lib.no_grad():
+        LEAF_CHANGES[name](x)
+    assert x.requires_grad
+    assert x.is_leaf
+    assert x.tolist() != [2.0, 3.0]
+
+
+def test_inplace_activation_of_a_leaf(lib):
+    x = leaf(lib, -2.0, 3.0)
+    with pytest.raises(RuntimeError):
+        lib.nn.ReLU(inplace=True)(x)
+    assert x.tolist() == [-2.0, 3.0]
+
+
+def test_optimizer_step_between_forward_and_backward(lib):
+    model = lib.nn.Sequential(lib.nn.Linear(2, 2), lib.nn.Linear(2, 2))
+    optimizer = lib.optim.SGD(model.parameters(), lr=0.1)
+    x = lib.tensor([[1.0, 2.0]])
+    model(x).sum().backward()
+    loss = model(x).sum()
+    optimizer.step()
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_optimizer_step_between_is_harmless_where_the_weight_is_not_read(lib):
+    """One layer and an input without gradient: the backward pass does not read the weight."""
+    layer = lib.nn.Linear(2, 2)
+    optimizer = lib.optim.SGD(layer.parameters(), lr=0.1)
+    x = lib.tensor([[1.0, 2.0]])
+    layer(x).sum().backward()
+    loss = layer(x).sum()
+    optimizer.step()
+    optimizer.zero_grad()
+    loss.backward()
+    assert layer.weight.grad.tolist() == [[1.0, 2.0]] * 2
+
+
+def test_load_state_dict_between_forward_and_backward(lib):
+    model = lib.nn.Sequential(lib.nn.Linear(2, 2), lib.nn.Linear(2, 2))
+    loss = model(lib.tensor([[1.0, 2.0]])).sum()
+    model.load_state_dict(model.state_dict())
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()
+
+
+def test_in_place_on_a_view_changes_the_base(lib):
+    x = leaf(lib, 1.0, 2.0, 3.0)
+    y = x * 2
+    v = y[1:]
+    v *= 10
+    assert y.tolist() == [2.0, 40.0, 60.0]
+    v.sum().backward()
+    assert x.grad.tolist() == [0.0, 20.0, 20.0]
+
+
+@pytest.mark.parametrize("through", [lambda y: y.view(-1), lambda y: y[0], lambda y: y.T, lambda y: y.unsqueeze(0)])
+def test_in_place_on_a_view_gives_its_base_and_other_views_the_history(lib, through):
+    x = lib.tensor([[1.0, 2.0]], requires_grad=True)
+    w = lib.tensor(3.0, requires_grad=True)
+    y = x * 2
+    other, v = y.view(2), through(y)
+    v += w
+    assert y.tolist() == [[5.0, 7.0]]
+    (y.sum() + (other * 10).sum() + (v * 100).sum()).backward()
+    assert w.grad.item() == 222.0
+    assert x.grad.tolist() == [[222.0, 222.0]]
+
+
+def test_views_of_a_base_that_was_changed(lib):
+    x = leaf(lib, 1.0, 2.0)
+    y = x * 2
+    v, d = y.view(2, 1), y.detach()
+    y *= 3
+    assert (d * 1).tolist() == [6.0, 12.0]
+    v.sum().backward()
+    assert x.grad.tolist() == [6.0, 6.0]
+    assert not d.requires_grad
+
+
+def test_in_place_on_a_view_of_a_plain_tensor(lib):
+    """As a running total in part of a tensor of zeros."""
+    total, w = lib.zeros(3), leaf(lib, 5.0, 7.0)
+    early = total[:2]
+    total[1:] += w
+    total[0] = w.sum() * 10
+    assert (total.requires_grad, early.requires_grad) == (True, True)
+    assert (total.is_leaf, early.is_leaf) == (False, False)
+    (total.sum() + early.sum()).backward()
+    assert w.grad.tolist() == [22.0, 21.0]
+
+
+def test_a_view_of_a_view_changed_in_place(lib):
+    x = lib.tensor(np.arange(6.0).reshape(2, 3), requires_grad=True)
+    y = x * 1
+    y.t()[1:][0] *= 5
+    (y * y).sum().backward()
+    assert x.grad.tolist() == [[0.0, 50.0, 4.0], [6.0, 200.0, 10.0]]
+
+
+def test_a_view_made_before_an_unrecorded_change(lib):
+    x = leaf(lib, 1.0, 2.0)
+    y = x * 2
+    v = y[0]
+    with lib.no_grad():
+        v.zero_()
+    y.sum().backward()
+    assert x.grad.tolist() == [2.0, 2.0]
+
+
+def test_an_alias_changed_in_place_leaves_the_other_alone(lib):
+    x, w = leaf(lib, 1.0, 2.0), leaf(lib, 3.0, 4.0)
+    y = x * 2
+    d = y.detach()
+    d += w
+    assert (d.requires_grad, y.tolist()) == (True, [5.0, 8.0])
+    y.sum().backward()
+    d.sum().backward()
+    assert (x.grad.tolist(), w.grad.tolist()) == ([2.0, 2.0], [1.0, 1.0])
+
+
+def test_assignment_to_elements(lib):
+    x = lib.zeros(2, 3)
+    x[0] = 1
+    x[1, 1:] = lib.tensor([5.0, 6.0])
+    x[:, 0] = -1.0
+    x[x == 5] = 50.0
+    assert x.tolist() == [[-1.0, 1.0, 1.0], [-1.0, 50.0, 6.0]]
+
+
+ASSIGNMENTS = {
+    "number": lambda lib, y, w: y.__setitem__(0, 5.0),
+    "row": lambda lib, y, w: y.__setitem__(1, w),
+    "column": lambda lib, y, w: y.__setitem__((slice(None), 0), w[:2]),
+    "broadcast": lambda lib, y, w: y.__setitem__(slice(None), w[0]),
+    "leading_ones": lambda lib, y, w: y.__setitem__(0, w.reshape(1, 3)),
+    "mask": lambda lib, y, w: y.__setitem__(y > 2, 0),
+    "mask_of_values": lambda lib, y, w: y.__setitem__(y.detach() > 2, w),
+    "list": lambda lib, y, w: y.__setitem__((slice(None), [0, 2]), w[:2]),
+    "indices": lambda lib, y, w: y.__setitem__((lib.tensor([0, 1]), lib.tensor([2, 0])), w[1:]),
+    "ellipsis": lambda lib, y, w: y.__setitem__(..., w),
+    "double": lambda lib, y, w: y.__setitem__(0, w.double()),
+    "itself": lambda lib, y, w: y.__setitem__(0, y[1] + w),
+}
+
+
+@pytest.mark.parametrize("name", ASSIGNMENTS)
+@pytest.mark.parametrize("recorded", [(True, True), (True, False), (False, True)], ids=str)
+def test_assignment_to_elements_is_recorded(name, recorded):
+    """Against the same numbers put together with a mask."""
+    rng = np.random.default_rng(0)
+    start, row, weights = rng.uniform(0, 4, (2, 3)), rng.uniform(5, 6, 3), rng.standard_normal((2, 3))
+    x, w = (fastnn.tensor(a, requires_grad=r) for a, r in zip((start, row), recorded, strict=True))
+
+    def function(x, w):
+        y = x * 1
+        ASSIGNMENTS[name](fastnn, y, w)
+        return y * y
+
+    y = function(x, w)
+    if not y.requires_grad:
+        return
+    (y * fastnn.tensor(weights)).sum().backward()
+    step = 1e-6
+    for t, a, other in ((x, start, row), (w, row, start)):
+        if not t.requires_grad or t.grad is None:
+            continue
+        direction = rng.standard_normal(a.shape)
+        values = []
+        for sign in (1, -1):
+            moved = a + sign * step * direction
+            pair = (moved, other) if t is x else (other, moved)
+            values.append((as_array(function(*map(fastnn.tensor, pair))) * weights).sum())
+        assert abs((values[0] - values[1]) / (2 * step) - (as_array(t.grad) * direction).sum()) < 1e-7
