@@ -336,9 +336,10 @@ def undone(situation: Situation) -> Iterator[None]:
         for buffer, values in buffers:
             buffer[...] = values
         for m, attributes, registered in held:
-            m.__dict__.clear()
-            m.__dict__.update(attributes)
-            m._buffers.clear()
-            m._buffers.update(registered)
+            for now, before in ((m.__dict__, attributes), (m._buffers, registered)):
+                # Left alone where nothing changed: another thread may be calling the module.
+                if len(now) != len(before) or any(now.get(name, now) is not value for name, value in before.items()):
+                    now.clear()
+                    now.update(before)
         for p, grad in grads:
             p._grad = grad

@@ -253,8 +253,11 @@ class _Lane:
 
     # -- Replays ------------------------------------------------------------------------------
 
-    def run(self, inputs: tuple[Tensor, ...]) -> np.ndarray:
-        """The output for other inputs, a new array."""
+    def run(self, inputs: tuple[Tensor, ...]) -> np.ndarray | None:
+        """The output for other inputs, a new array; None if these will not do, and the eager call is to say why."""
+        for k, holds in self.guards:
+            if not holds(np.ascontiguousarray(inputs[k]._data)):
+                return None
         out = np.empty(self.shape, self.dtype)
         self.first.put([*[t._data for t in inputs], out])
         for state, draw in self.watch.draws:
@@ -300,6 +303,10 @@ class _Lane:
         return (*found, *grads)
 
 
+# Recordings change modules for a moment: one at a time.
+_recording = threading.Lock()
+
+
 class _Lease:
     """A lane in use: it is free again when the last who may need its arrays has gone."""
 
@@ -324,40 +331,42 @@ class _Kind:
 
     def lane(self, model: Module, inputs: tuple[Tensor, ...]) -> _Lane | None:
         """A free recording, or a new one; None if this call is to run eagerly."""
-        if self.situation is None:
-            self.calls += 1
-            if self.calls < self.retry:
-                return None
-            # What stands against it may go away: but each attempt costs as much as some calls.
-            self.retry = 8 * self.calls
-            before, self.differentiated = self.differentiated, differentiated[0]
-            self.reason = bend(model) if before == differentiated[0] else _AGAIN
-            if self.reason:
-                return None
+        situation = self.situation
+        if situation is not None:
+            if situation.same():
+                try:
+                    return self.free.pop()
+                except IndexError:
+                    return self._record(model, situation, inputs) if self.made < _MOST_LANES else None
+            self.__init__()  # type: ignore[misc]  # it starts anew
+            return None
+        self.calls += 1
+        if self.calls < self.retry:
+            return None
+        # What stands against it may go away: but each attempt costs as much as some calls.
+        self.retry = 8 * self.calls
+        before, self.differentiated = self.differentiated, differentiated[0]
+        self.reason = bend(model) if before == differentiated[0] else _AGAIN
+        if not self.reason:
             situation = Situation(model, is_held=False)
             self.reason = situation.reason_against()
             if not self.reason:
-                self._make(model, situation, inputs)
-        elif not self.situation.same():
-            self.__init__()  # type: ignore[misc]  # it starts anew
-            return None
-        try:
-            return self.free.pop()
-        except IndexError:
-            if self.situation is None or self.made >= _MOST_LANES:
-                return None
-        self._make(model, self.situation, inputs)
-        return self.free.pop() if self.free else None
+                return self._record(model, situation, inputs)
+        return None
 
-    def _make(self, model: Module, situation: Situation, inputs: tuple[Tensor, ...]) -> None:
-        self.made += 1
+    def _record(self, model: Module, situation: Situation, inputs: tuple[Tensor, ...]) -> _Lane | None:
+        """A new recording; None where another thread makes one, or where it cannot be made."""
+        if not _recording.acquire(blocking=False):
+            return None
         try:
             lane = _Lane(model, situation, inputs)
         except Uncapturable as reason:
             self.reason, self.situation = str(reason), None
-            return
-        self.situation = situation
-        self.free.append(lane)
+            return None
+        finally:
+            _recording.release()
+        self.made, self.situation = self.made + 1, situation
+        return lane
 
     def give_up(self, reason: str) -> None:
         """Run eagerly from now on."""
@@ -371,7 +380,6 @@ class _Replays:
     def __init__(self, model: Module) -> None:
         self.owner = weakref.ref(model)
         self.kinds: dict[tuple[Any, ...], _Kind] = {}
-        self.lock = threading.Lock()
 
     def __deepcopy__(self, memo: dict[int, Any]) -> None:
         return None
@@ -414,23 +422,20 @@ def call(model: Module, args: tuple[Any, ...]) -> Any:
     kept = model.__dict__.get("_replays")
     if kept is None or kept.owner() is not model:
         kept = model.__dict__["_replays"] = _Replays(model)
-    kind = kept.kind((jit._threads, _mode.enabled, model.training, *kinds))
-    if not kept.lock.acquire(blocking=False):
-        # Another thread records, or is about to.
-        return model.forward(*args)
-    try:
-        lane = kind.lane(model, args)
-    finally:
-        kept.lock.release()
+    key = (jit._threads, _mode.enabled, model.training, *kinds)
+    kind = kept.kinds.get(key) or kept.kind(key)
+    lane = kind.lane(model, args)
     if lane is None:
         return model.forward(*args)
-    lease = _Lease(lane, kind.free)
-    for k, holds in lane.guards:
-        if not holds(np.ascontiguousarray(args[k]._data)):
-            # Where an error is to be raised the eager call raises it.
-            return model.forward(*args)
-    out = lane.run(args)
-    return _wrap(out) if lane.backward is None else _recorded(model, args, lease, kind, out)
+    if lane.backward is not None:
+        lease = _Lease(lane, kind.free)
+        out = lane.run(args)
+        return model.forward(*args) if out is None else _recorded(model, args, lease, kind, out)
+    try:
+        out = lane.run(args)
+    finally:
+        kind.free.append(lane)
+    return model.forward(*args) if out is None else _wrap(out)
 
 
 def _recorded(model: Module, args: tuple[Tensor, ...], lease: _Lease, kind: _Kind, out: np.ndarray) -> Tensor:

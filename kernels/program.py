@@ -126,17 +126,22 @@ _context = np.array(
     [id(np.ndarray), id(jit.FLOAT32), id(jit.FLOAT64), 0, _yield_address(), id(_INT64)], np.int64
 )
 context: int = _context.ctypes.data
+_YIELD = int(_context[YIELD])
+# The runner's address, where it may be used.
+_started = 0
 _runner: CFunc | None = None
 
 
-def start() -> None:
-    """Let compiled code run programs on several threads, where the threading layer allows it.
+def start() -> bool:
+    """Let compiled code run programs on several threads, where the threading layer allows it; whether it does.
 
     Under workqueue two Python threads must not launch at once, and only Python can see to that; in a
     forked child nothing may be launched.
     """
-    if not _context[RUNNER] and jit.threading_layer() in ("omp", "tbb"):
-        _context[RUNNER] = _any_runner()
+    global _started
+    if not _started and jit.threading_layer() in ("omp", "tbb"):
+        _context[RUNNER] = _started = _any_runner()
+    return bool(_started)
 
 
 def _any_runner() -> int:
@@ -148,7 +153,8 @@ def _any_runner() -> int:
 
 
 def _after_fork_in_child() -> None:
-    _context[RUNNER] = 0
+    global _started
+    _context[RUNNER] = _started = 0
 
 
 if hasattr(os, "register_at_fork"):
@@ -311,6 +317,15 @@ def grow_scratch(size: int) -> None:
 # A program that Python records, and replays
 
 
+def _put_addresses(places, count, arrays):
+    for i in range(count):
+        at = places + 24 * i
+        put_integer(integer(at, 0), 0, data_of(integer(arrays, integer(at, 1))) + integer(at, 2))
+
+
+_PUT = jit.Entry(_put_addresses, [types.int64] * 3, types.void)
+
+
 def _replay_program(runner, table, count, threads, yield_processor, moves, moving, times):
     for _ in range(times):
         if threads == 1:
@@ -323,15 +338,6 @@ def _replay_program(runner, table, count, threads, yield_processor, moves, movin
 
 
 _REPLAY = jit.Entry(_replay_program, [types.int64] * 8, types.void)
-
-
-def _put_addresses(places, count, arrays):
-    for i in range(count):
-        at = places + 24 * i
-        put_integer(integer(at, 0), 0, data_of(integer(arrays, integer(at, 1))) + integer(at, 2))
-
-
-_PUT = jit.Entry(_put_addresses, [types.int64] * 3, types.void)
 
 
 class Places:
@@ -420,8 +426,9 @@ class Program:
 
     def replay(self) -> None:
         """Run all launches, in order; one by one where somebody watches."""
-        if not jit.show(self.launches):
-            _replay(self._rows, self.threads)
+        if jit._recorders and jit.show(self.launches):
+            return
+        _replay(self._rows, self.threads)
 
     def replay_over(self, batches: Sequence[tuple[np.ndarray, np.ndarray]], times: int) -> None:
         """Replay so many times in one call: the i-th time with part ``i`` of some arrays.
@@ -477,12 +484,12 @@ class Program:
 
 def _replay(rows: tuple[int, int], threads: int, moves: np.ndarray | None = None, times: int = 1) -> None:
     over = (0, 0, times) if moves is None else (moves.ctypes.data, len(moves), times)
-    if threads == 1 or jit.threading_layer() == "serial":
+    if threads > 1 and _started:
+        _REPLAY.call(_started, *rows, threads, _YIELD, *over)
+    elif threads == 1 or jit.threading_layer() == "serial":
         _REPLAY.call(0, *rows, 1, 0, *over)
-        return
-    start()
-    if _context[RUNNER]:
-        _REPLAY.call(_context[RUNNER], *rows, threads, _context[YIELD], *over)
+    elif start():
+        _REPLAY.call(_started, *rows, threads, _YIELD, *over)
     else:
         with jit.exclusively():
-            _REPLAY.call(_any_runner(), *rows, threads, _context[YIELD], *over)
+            _REPLAY.call(_any_runner(), *rows, threads, _YIELD, *over)
