@@ -116,7 +116,7 @@ class Inputs:
     Args:
         program: the launches.
         inputs: the arrays that it was recorded with.
-        outputs: arrays that it writes, likewise. What is put in place of one has to be as dense, in the same order.
+        outputs: arrays that it writes, likewise; in place of one only :func:`room_like` it is put.
     """
 
     def __init__(self, program: Program, inputs: list[np.ndarray], outputs: Sequence[np.ndarray] = ()) -> None:
@@ -156,20 +156,35 @@ class Inputs:
         arrays = self.arrays
         for k, array in enumerate(inputs):
             if array is not arrays[k]:
-                # A copy of an output would be written, and lost. Strides of a single row may differ, and are not used.
-                if k < self.count and (array.strides != self.layouts[k][2] or not array.flags.aligned):
-                    array = _laid_out(array, *self.layouts[k])
+                if array.strides != self.layouts[k][2] or not array.flags.aligned:
+                    array = self._fitted(k, array)
                 arrays[k] = array
         self._places.put(arrays)
 
 
-def _laid_out(
-    array: np.ndarray, shape: tuple[int, ...], dtype: np.dtype, strides: tuple[int, ...]
-) -> np.ndarray:
-    """A copy with these strides."""
-    laid = np.lib.stride_tricks.as_strided(np.empty(_extent(shape, strides, dtype), dtype), shape, strides)
-    laid[...] = array
-    return laid
+    def _fitted(self, k: int, array: np.ndarray) -> np.ndarray:
+        """An array that lies as the launches expect it: a copy of an input."""
+        shape, dtype, strides = self.layouts[k]
+        if k < self.count:
+            laid = _room(shape, dtype, strides)
+            laid[...] = array
+            return laid
+        # What is written cannot be a copy. Strides along a single element may differ, and are not used.
+        differ = [n > 1 and found != expected for n, found, expected in zip(shape, array.strides, strides, strict=True)]
+        if any(differ) or not array.flags.aligned:
+            raise ValueError(f"an output must have strides {strides}, found {array.strides}")
+        return array
+
+
+def _room(shape: tuple[int, ...], dtype: np.dtype, strides: tuple[int, ...]) -> np.ndarray:
+    return np.lib.stride_tricks.as_strided(np.empty(_extent(shape, strides, dtype), dtype), shape, strides)
+
+
+def room_like(array: np.ndarray) -> np.ndarray:
+    """A new array of the same shape, dtype and strides: rows may have room between them."""
+    if array.flags.c_contiguous:
+        return np.empty(array.shape, array.dtype)
+    return _room(array.shape, array.dtype, array.strides)
 
 
 def _extent(shape: tuple[int, ...], strides: tuple[int, ...], dtype: np.dtype) -> int:

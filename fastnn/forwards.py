@@ -33,6 +33,7 @@ from fastnn.capture import (
     check_complete,
     grads_are_free,
     let_go,
+    room_like,
     span,
     tracing_into,
     undone,
@@ -271,7 +272,7 @@ class _Lane:
         """Gradients of the inputs, and of the parameters unless they went into their places."""
         assert self.backward is not None
         dy = grad._data if grad._data.flags.c_contiguous else np.ascontiguousarray(grad._data)
-        dxs = [np.empty(dx.shape, dx.dtype) for dx in self._found.values()]
+        dxs = [room_like(dx) for dx in self._found.values()]
         arrays, trained = [*inputs, out, dy, *dxs], self.trained
         grads: list[Tensor | None] = [None] * len(trained)
         adding = None
@@ -291,11 +292,13 @@ class _Lane:
             self.fourth.put(arrays)
             adding.replay()
         else:
-            fresh = [np.empty_like(place) for place in self.places]
+            fresh = [room_like(place) for place in self.places]
             self.second.put(arrays)
             self.third.put(fresh)
-            self.backward.replay()
-            self.third.put(self.places)
+            try:
+                self.backward.replay()
+            finally:
+                self.third.put(self.places)
             grads = [_wrap(array) for array in fresh]
         found: list[Tensor | None] = [None] * len(inputs)
         for i, dx in zip(self._found, dxs, strict=True):

@@ -77,7 +77,14 @@ class Tied(nn.Module):
 
 
 torch_relu = fastnn.relu
-MODELS = {"plain": plain, "regularized": regularized, "written": Written}
+
+
+def wide() -> nn.Module:
+    """Rows of the first weight have room between them, to spread them over the cache."""
+    return nn.Sequential(nn.Linear(12, 256), nn.ReLU(), nn.Linear(256, 3))
+
+
+MODELS = {"plain": plain, "wide": wide, "regularized": regularized, "written": Written}
 
 
 def batch(rows: int = 16, seed: int = 0) -> tuple[Any, Any]:
@@ -188,9 +195,10 @@ def test_more_forwards_than_are_kept() -> None:
     twice(work)
 
 
-def test_gradients_of_inputs_and_of_chosen_parameters() -> None:
+@pytest.mark.parametrize("make", [plain, wide])
+def test_gradients_of_inputs_and_of_chosen_parameters(make: Callable[[], nn.Module]) -> None:
     def work() -> Any:
-        model, found = plain(), []
+        model, found = make(), []
         for seed in range(5):
             x = batch(seed=seed)[0].requires_grad_()
             found += fastnn.autograd.grad(model(x).sum(), [x, next(model.parameters())])
@@ -338,8 +346,9 @@ def test_the_output_is_the_callers() -> None:
         assert model(batch(seed=1)[0]).tolist() == kept.tolist()
 
 
-def test_gradients_that_are_held_are_not_written_over() -> None:
-    model = plain()
+@pytest.mark.parametrize("make", [plain, wide])
+def test_gradients_that_are_held_are_not_written_over(make: Callable[[], nn.Module]) -> None:
+    model = make()
     train(model)
     held = [p.grad for p in model.parameters()]
     before = [g.clone() for g in held]
