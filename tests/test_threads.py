@@ -62,17 +62,67 @@ assert work() == expected
 )
 
 
+TRAINING = """
+import hashlib
+import numpy as np
+import fastnn
+from fastnn import nn
+from fastnn.kernels import jit
+from fastnn.utils.data import DataLoader, TensorDataset
+
+rng = np.random.default_rng(0)
+x = fastnn.from_numpy(rng.standard_normal((640, 784), dtype=np.float32))
+y = fastnn.from_numpy(rng.integers(0, 10, 640))
+
+def train(threads, fit):
+    # T of the targets, 200 steps.
+    fastnn.set_num_threads(threads)
+    fastnn.manual_seed(1)
+    widths, layers = (784, 256, 128, 64), []
+    for m, n in zip(widths, widths[1:]):
+        layers += [nn.Linear(m, n), nn.BatchNorm1d(n), nn.ReLU(), nn.Dropout(0.3)]
+    model, criterion = nn.Sequential(*layers, nn.Linear(64, 10)), nn.CrossEntropyLoss()
+    optimizer = fastnn.optim.Adam(model.parameters())
+    if fit:
+        fastnn.fit(model, x, y, epochs=20, batch_size=64, optimizer=optimizer, criterion=criterion)
+    else:
+        loader = DataLoader(TensorDataset(x, y), batch_size=64, shuffle=True)
+        for _ in range(20):
+            for a, b in loader:
+                optimizer.zero_grad()
+                criterion(model(a), b).backward()
+                optimizer.step()
+    return hashlib.sha256(b"".join(t.numpy().tobytes() for t in model.state_dict().values())).hexdigest()
+
+for fit in (True, False):
+    assert len({train(threads, fit) for threads in (1, 2, 3, 8)}) == 1
+fastnn.set_capture(False)
+captured = train(2, False)
+fastnn.set_capture(True)
+assert captured == train(3, False)
+print(jit.threading_layer())
+"""
+
+
 def has_tbb():
     """The package tbb is installed beside this Python (it is a dependency wherever it has wheels)."""
     return any((Path(sys.prefix) / "lib").glob("libtbb.*")) or (Path(sys.prefix) / "Library/bin/tbb12.dll").exists()
 
 
-@pytest.mark.parametrize("layer", ["omp", "tbb", "workqueue"])
-def test_layers(layer):
-    if layer == "tbb" and not has_tbb():
+@pytest.fixture(params=["omp", "tbb", "workqueue"])
+def layer(request):
+    if request.param == "tbb" and not has_tbb():
         pytest.skip("no TBB in this environment: its package has no wheel for this platform")
-    if layer == "omp" and importlib.util.find_spec("numba.np.ufunc.omppool") is None:
+    if request.param == "omp" and importlib.util.find_spec("numba.np.ufunc.omppool") is None:
         pytest.skip("this build of Numba has no OpenMP layer")
+    return request.param
+
+
+def test_training_gives_the_same_bits_in_every_layer_on_any_number_of_threads(layer):
+    assert run_python(TRAINING, NUMBA_THREADING_LAYER=layer).split() == [layer]
+
+
+def test_layers(layer):
     # Who asks for workqueue is not warned of it.
     printed = run_python(LAYER, "-W", "error::RuntimeWarning", NUMBA_THREADING_LAYER=layer)
     # Numba's TBB layer also prints that a fork under it is unwise.
