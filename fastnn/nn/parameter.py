@@ -249,11 +249,11 @@ class Buffer(Tensor):
 def _restored(
     kind: type[Parameter], array: np.ndarray, requires_grad: bool, transposed: bool = False
 ) -> Parameter:
-    made = kind(_wrap(array), requires_grad)
-    if transposed:
-        # As the kernels want it.
-        made._place(Slot(array.shape, array.dtype, True))
-        made._data[...] = array
+    if not transposed:
+        return kind(_wrap(array), requires_grad)
+    made = kind._empty(array.shape, array.dtype, transposed=True)
+    made._data[...] = array
+    made._requires_grad = requires_grad
     return made
 
 
