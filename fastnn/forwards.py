@@ -58,6 +58,11 @@ _MOST_BYTES = 16 * 2**20
 # Only the eager operations can be differentiated twice.
 _AGAIN = "backward passes are differentiated again"
 
+# Kernels whose every row depends on the same row of what the batch was computed to, by the word of their other
+# factors; rows in a piece of a large batch, whose arrays stay in the caches; and in the smallest batch that is cut.
+_BY_ROWS = {"gemm": (4, 5), "activation_forward": (), "elementwise_forward": (), "layer_norm_forward": (2, 3)}
+_PIECE, _LARGE = 512, 2048
+
 _switch = {"on": True}
 
 
@@ -268,6 +273,29 @@ class _Lane:
         self.forward.replay()
         return out
 
+    def is_by_rows(self) -> bool:
+        """Whether each row of the output depends on the same row of the only input alone."""
+        if len(self.inputs) != 1 or self.watch.draws or self.guards or self.shape[:1] != self.inputs[0].shape[:1]:
+            return False
+        known, rows = self.inputs[:], self.shape[0]
+        for kernel, _, arrays, _, _ in self.forward.launches:
+            others = _BY_ROWS.get(kernel.name.partition(".")[0])
+            if others is None or kernel.outputs is None:
+                return False
+            for i, array in enumerate(arrays):
+                if i in kernel.outputs:
+                    known.append(array)
+                elif array.shape[:1] != (rows,) or not _overlaps(array, known):
+                    if i not in others:
+                        return False
+                elif i in others:
+                    return False
+        return True
+
+    def run_over(self, x: np.ndarray, out: np.ndarray, times: int) -> None:
+        """The outputs for so many batches, one behind the other."""
+        self.forward.replay_over([(self.inputs[0], x), (self._result._data, out)], times)
+
     def run_back(self, inputs: list[np.ndarray], out: np.ndarray, grad: Tensor) -> tuple[Tensor | None, ...]:
         """Gradients of the inputs, and of the parameters unless they went into their places."""
         assert self.backward is not None
@@ -425,6 +453,8 @@ def call(model: Module, args: tuple[Any, ...]) -> Any:
     kept = model.__dict__.get("_replays")
     if kept is None or kept.owner() is not model:
         kept = model.__dict__["_replays"] = _Replays(model)
+    if len(args) == 1 and not _mode.enabled and not model.training and len(args[0]._data) >= _LARGE:
+        return _in_pieces(model, args[0], kept)
     key = (jit._threads, _mode.enabled, model.training, *kinds)
     kind = kept.kinds.get(key) or kept.kind(key)
     lane = kind.lane(model, args)
@@ -439,6 +469,33 @@ def call(model: Module, args: tuple[Any, ...]) -> Any:
     finally:
         kind.free.append(lane)
     return model.forward(*args) if out is None else _wrap(out)
+
+
+def _in_pieces(model: Module, input: Tensor, kept: _Replays) -> Any:
+    """The output for a large batch, computed some rows at a time where that is the same.
+
+    What lies between the layers then stays in the caches, and is not allocated: 10,000 rows through
+    784-256-128-64-10 take 0.9 of the time.
+    """
+    x = input._data
+    piece = x[:_PIECE]
+    lane = None
+    if x.flags.c_contiguous and x.flags.aligned and x.ndim == 2:
+        kind = kept.kind((jit._threads, False, False, (piece.shape, x.dtype, False)))
+        lane = kind.lane(model, (_wrap(piece),))
+    if lane is None:
+        return model.forward(input)
+    try:
+        if not lane.is_by_rows():
+            return model.forward(input)
+        times = len(x) // _PIECE
+        out, end = np.empty((len(x), *lane.shape[1:]), lane.dtype), times * _PIECE
+        lane.run_over(x[:end], out[:end], times)
+    finally:
+        kind.free.append(lane)
+    if end < len(x):
+        out[end:] = call(model, (_wrap(x[end:]),))._data
+    return _wrap(out)
 
 
 def _recorded(model: Module, args: tuple[Tensor, ...], lease: _Lease, kind: _Kind, out: np.ndarray) -> Tensor:

@@ -39,15 +39,18 @@ _MORE = frozenset({
     "register_post_accumulate_grad_hook", "requires_grad_", "retain_grad", "share_memory_", "tolist", "new_tensor",
     "data_ptr", "bernoulli", "multinomial",
 })  # fmt: skip
-_METHODS = frozenset(
-    name for name in dir(Tensor)
-    if callable(getattr(Tensor, name)) and not name.startswith("_") and not name.endswith("_") and name not in _MORE
-)  # fmt: skip
 # Attributes of tensors that are a matter of shape.
 _READ = frozenset({"shape", "ndim", "dtype", "device", "T", "mT"})
 _SHAPE = frozenset({"dim", "size", "numel", "ndimension", "nelement"})
 _PLAIN = (bool, int, float, str, type(None), dtype)
 _DEEPEST = 8
+
+
+def _only_computes(name: str) -> bool:
+    """Whether a tensor's method of this name does nothing but compute."""
+    # Asked at that time: some methods are added when they are first needed.
+    is_plain = not name.startswith("_") and not name.endswith("_") and name not in _MORE
+    return is_plain and callable(getattr(Tensor, name, None))
 
 
 class _Bent(Exception):
@@ -264,7 +267,7 @@ class _Reader:
             return
         if isinstance(function, ast.Attribute):
             if self.is_value(function.value):
-                if function.attr not in _METHODS:
+                if not _only_computes(function.attr):
                     raise self.bent(f"calls {function.attr!r} of a tensor")
                 self.expression(function.value)
                 return
@@ -289,7 +292,7 @@ class _Reader:
             return True
         if not isinstance(function, types.FunctionType) or not is_ours(function) or name.endswith("_"):
             return False
-        return name in _METHODS or name in _COMPUTE or getattr(functional, name, None) is function
+        return _only_computes(name) or name in _COMPUTE or getattr(functional, name, None) is function
 
     def is_value(self, node: ast.expr) -> bool:
         """Whether an expression is something computed, not a part of the module or a name from outside."""

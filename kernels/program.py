@@ -436,9 +436,12 @@ class Program:
         Args:
             batches: pairs of an array that was recorded and one that stands in for it: C-contiguous, of
                 the same dtype and ``times`` as many numbers, of which each replay takes the next part.
+                Writeable, unless no launch writes it.
         """
         for part, whole in batches:
-            if whole.dtype != part.dtype or whole.size != times * part.size or not whole.flags.carray:
+            layout = whole.flags
+            fits = layout.c_contiguous and layout.aligned
+            if whole.dtype != part.dtype or whole.size != times * part.size or not fits:
                 raise ValueError(
                     f"for {times} replays an array must be C-contiguous, of {times * part.size} numbers of "
                     f"{part.dtype}, found {whole.size} of {whole.dtype}"
@@ -454,6 +457,8 @@ class Program:
                     if array.ctypes.data == at:
                         if array.nbytes > part.nbytes:
                             raise ValueError(f"{kernel} was recorded with more than the array that is replaced")
+                        if not whole.flags.writeable and (kernel.outputs is None or word in kernel.outputs):
+                            raise ValueError(f"{kernel} may write an array in whose place there is a read-only one")
                         places.append((i, word, at))
                         moves.append((self._blocks[i, word:].ctypes.data, part.nbytes))
                         starts.append(whole.ctypes.data)

@@ -441,6 +441,42 @@ def test_an_exact_layout_of_float64() -> None:
     twice(work, "captured for float64 of shape (16, 12)")
 
 
+@pytest.mark.parametrize("rows", [2048, 2049, 2500, 3071])
+@pytest.mark.parametrize("make", [plain, wide, regularized, Tied])
+def test_a_large_batch_in_pieces(make: Callable[[], nn.Module], rows: int) -> None:
+    def work() -> Any:
+        model, found = make().eval(), []
+        with fastnn.no_grad():
+            for seed in range(4):
+                x = batch(rows, seed)[0]
+                x.numpy().flags.writeable = seed % 2 == 0
+                found += [model(x), model(fastnn.tensor(x.numpy().T.copy()).T)]
+        return model, *found
+
+    twice(work)
+
+
+class Rows(nn.Module):
+    """Rows that depend on others: nothing of this may be cut."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.Linear(12, 12)
+
+    def forward(self, x: Any) -> Any:
+        h = self.layer(x)
+        return fastnn.mm(h, fastnn.mm(h.t(), x))
+
+
+def test_rows_that_depend_on_each_other_stay_together() -> None:
+    def work() -> Any:
+        model = Rows().eval()
+        with fastnn.no_grad():
+            return model, *[model(batch(2048, seed)[0]) for seed in range(5)]
+
+    twice(work, None)
+
+
 def test_a_large_batch_is_left_alone() -> None:
     model = nn.Sequential(nn.Linear(2, 2048), nn.ReLU(), nn.Linear(2048, 1))
     with fastnn.no_grad():

@@ -163,3 +163,12 @@ def test_every_threading_layer(layer):
 @pytest.mark.skipif(sys.platform == "win32", reason="Windows has no fork")
 def test_a_forked_child_replays():
     assert run_python(CODE.replace("FORK", "True")).split() == ["-300"]
+
+
+def test_what_is_written_is_not_read_only():
+    given = arrays()
+    step, out = recorded(given), np.zeros((7 * 32, 24))
+    out.flags.writeable = False
+    with pytest.raises(ValueError, match="may write an array in whose place there is a read-only one"):
+        step.replay_over([(given[2], out)], 7)
+    assert not out.any()
