@@ -61,7 +61,7 @@ _AGAIN = "backward passes are differentiated again"
 # Kernels whose every row depends on the same row of what the batch was computed to, by the word of their other
 # factors; rows in a piece of a large batch, whose arrays stay in the caches; and in the smallest batch that is cut.
 _BY_ROWS = {"gemm": (4, 5), "activation_forward": (), "elementwise_forward": (), "layer_norm_forward": (2, 3)}
-_PIECE, _LARGE = 512, 2048
+_PIECE, _LARGE = 2048, 4096
 
 _switch = {"on": True}
 
@@ -474,8 +474,8 @@ def call(model: Module, args: tuple[Any, ...]) -> Any:
 def _in_pieces(model: Module, input: Tensor, kept: _Replays) -> Any:
     """The output for a large batch, computed some rows at a time where that is the same.
 
-    What lies between the layers then stays in the caches, and is not allocated: 10,000 rows through
-    784-256-128-64-10 take 0.9 of the time.
+    What lies between the layers is then not allocated, and stays in the caches: 10,000 rows through
+    784-256-128-64-10 take 0.9 of the time (13.3 ms and 12.0; 512 at a time 12.9).
     """
     x = input._data
     piece = x[:_PIECE]

@@ -441,7 +441,7 @@ def test_an_exact_layout_of_float64() -> None:
     twice(work, "captured for float64 of shape (16, 12)")
 
 
-@pytest.mark.parametrize("rows", [2048, 2049, 2500, 3071])
+@pytest.mark.parametrize("rows", [4096, 4097, 5000, 6143])
 @pytest.mark.parametrize("make", [plain, wide, regularized, Tied])
 def test_a_large_batch_in_pieces(make: Callable[[], nn.Module], rows: int) -> None:
     def work() -> Any:
@@ -472,7 +472,7 @@ def test_rows_that_depend_on_each_other_stay_together() -> None:
     def work() -> Any:
         model = Rows().eval()
         with fastnn.no_grad():
-            return model, *[model(batch(2048, seed)[0]) for seed in range(5)]
+            return model, *[model(batch(4096, seed)[0]) for seed in range(5)]
 
     twice(work, None)
 
