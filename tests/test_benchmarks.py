@@ -215,11 +215,18 @@ def test_noise_on_standard_output_does_not_reach_the_answers(tmp_path: Path) -> 
 
 
 def test_the_environment_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in libraries.UNSET:
+    """What a user's shell forces upon a library stays out, what only names a place stays in."""
+    forced = (
+        "OPENBLAS_CORETYPE", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "NUMBA_THREADING_LAYER",
+        "NUMBA_DISABLE_JIT", "MKL_CBWR", "XLA_FLAGS", "TORCH_LOGS", "FASTNN_QUIET", "PYTHONDONTWRITEBYTECODE",
+    )  # fmt: skip
+    for name in (*forced, *libraries.KEPT, "PYTHONPATH"):
         monkeypatch.setenv(name, "1")
     found = libraries.environment(3)
-    assert not set(libraries.UNSET) & set(found)
-    assert found["OMP_NUM_THREADS"] == found["OPENBLAS_NUM_THREADS"] == "3"
+    assert not set(forced) & set(found)
+    assert {*libraries.KEPT, "PYTHONPATH", "PATH"} <= set(found)
+    assert found["OMP_NUM_THREADS"] == found["OPENBLAS_NUM_THREADS"] == found["NUMBA_NUM_THREADS"] == "3"
+    assert found["JAX_PLATFORMS"] == "cpu"
     assert os.environ["OPENBLAS_CORETYPE"] == "1"
 
 
