@@ -19,6 +19,8 @@ MODULES = {
     "torch": ("torch",),
     "torch_compile": ("torch",),
     "jax": ("jax", "optax"),
+    # The same, with calls that wait: see ``registry.Work.worker_of``.
+    "jax_waiting": ("jax", "optax"),
     "sklearn": ("sklearn",),
     "onnxruntime": ("onnxruntime", "onnx"),
     # Not measured: a worker that measures how far apart two cores are.
@@ -107,7 +109,7 @@ def start(name: str, threads: int) -> dict[str, Any]:
         except ModuleNotFoundError as error:
             raise MissingLibrary(error.name or module) from None
     described = {module: str(importlib.import_module(module).__version__) for module in modules}
-    count, blas = _START.get(modules[0], _unknown)(threads)
+    count, blas = _START.get(name, _START.get(modules[0], _unknown))(threads)
     return {"versions": described, "threads": count, "blas": blas}
 
 
@@ -163,6 +165,15 @@ def _jax(threads: int) -> tuple[int, str]:
     return count, "XLA's own (Eigen)"
 
 
+def _jax_waiting(threads: int) -> tuple[int, str]:
+    import jax
+
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
+    count, blas = _jax(threads)
+    return count, f"{blas}, calls that wait"
+
+
 _START: dict[str, Callable[[int], tuple[int, str]]] = {
-    "fastnn": _fastnn, "numpy": _numpy, "torch": _torch, "jax": _jax, "sklearn": _numpy,
+    "fastnn": _fastnn, "numpy": _numpy, "torch": _torch, "jax": _jax, "jax_waiting": _jax_waiting,
+    "sklearn": _numpy,
 }  # fmt: skip

@@ -24,6 +24,15 @@ _FILES = (
 )  # fmt: skip
 
 
+# The worker of JAX whose calls return when the work is done.
+WAITING = "jax_waiting"
+
+
+def row_of(worker: str) -> str:
+    """The library that a worker measures."""
+    return "jax" if worker == WAITING else worker
+
+
 class Unavailable(Exception):
     """A library cannot do a piece of work; the message is what its row says instead of a figure."""
 
@@ -94,8 +103,9 @@ class Work:
         limit: what the machine's share is counted of, 'arithmetic' or 'copy'.
         check_calls: units of work whose results are compared.
         check_sizes: sizes that differ where results are compared (dropout off, one batch).
-        chained: each unit needs the one before, so only the last one is waited for.
+        chained: each unit needs the one before, so only the last one is waited for (see ``worker_of``).
         extras: libraries left out of ``--quick``.
+        brief: a quick run takes a quarter of the time for a figure: many cases of one kind.
     """
 
     name: str
@@ -108,11 +118,22 @@ class Work:
     check_sizes: Mapping[str, Any] = field(default_factory=dict)
     chained: bool = False
     extras: tuple[str, ...] = ()
+    brief: bool = False
     unit = "s"
 
     def case(self, name: str) -> Case:
         """The case of that name."""
         return next(case for case in self.cases if case.name == name)
+
+    def worker_of(self, library: str) -> str:
+        """The worker that measures a library.
+
+        JAX has two. By its default a call returns at once and its thread does the work, which is right for a
+        chain of calls. Where each result is waited for, that costs two changes of threads, and their price of
+        1 or of 25 us is the system's mood: calls that wait were measured 1.1 to 5 times as fast, and the same
+        in every round.
+        """
+        return WAITING if library == "jax" and not self.chained else library
 
     def prepare(self, library: str, case: Case) -> Job:
         """Set up a library for a case; raises :class:`Unavailable`."""
