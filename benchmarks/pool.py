@@ -171,11 +171,12 @@ class Pool:
 
 @dataclass(frozen=True)
 class Child:
-    """What a child process gave: its own figure, the seconds until it gave it, and its messages."""
+    """What a child process gave: its own figure, the seconds until it gave it, its messages, and a score."""
 
     value: float
     seconds: float
     messages: str
+    score: float | None = None
 
 
 def run_child(
@@ -212,4 +213,4 @@ def run_child(
         if "status" in answer:
             raise Unavailable(answer["status"])
         log.seek(0)
-        return Child(float(answer["value"]), seconds, log.read())
+        return Child(float(answer["value"]), seconds, log.read(), answer.get("score"))

@@ -9,6 +9,7 @@ round. May import ``registry`` and ``machine``.
 from __future__ import annotations
 
 import math
+import statistics
 import tempfile
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -244,13 +245,20 @@ def measure(
 def measure_processes(work: ProcessWork, case: Case, names: Iterable[str], threads: int, plan: Plan) -> Figures:
     """The same for whole processes, one after the other in alternating rounds."""
     figures: Figures = {name: {"values": []} for name in names}
-    for _ in range(plan.slow_rounds if work.slow else plan.process_rounds):
+    for number in range(plan.slow_rounds if work.slow else plan.process_rounds):
         for name, figure in figures.items():
             # A peer's figure by itself says nothing, and takes long.
             if "status" in figure or ("status" in figures["fastnn"] and name != "fastnn"):
                 continue
             try:
-                figure["values"].append(work.measure(name, case, threads))
+                found = work.measure(name, case, threads, number)
+                figure["values"].append(found.value)
+                if found.score is not None:
+                    figure.setdefault("scores", []).append(found.score)
             except Unavailable as error:
                 figures[name] = {"status": str(error)}
+    for figure in figures.values():
+        reached = statistics.median(figure["scores"]) if figure.get("scores") else work.goal
+        if reached < work.goal:
+            figure["status"] = f"reached {reached:.2%} only, not {work.goal:.1%}"
     return {name: figure if any(figure.values()) else {"status": "not measured"} for name, figure in figures.items()}

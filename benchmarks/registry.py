@@ -11,7 +11,7 @@ import functools
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,7 +20,7 @@ Inputs = dict[str, np.ndarray]
 # The files of benchmarks/work, in the order of the tables.
 _FILES = (
     "linear", "softmax_cross_entropy", "optimizers", "batch_norm", "gather", "training_step", "inference",
-    "classic", "whole_process",
+    "classic", "whole_process", "speedrun",
 )  # fmt: skip
 
 
@@ -148,6 +148,13 @@ class Work:
         return [array for _ in range(self.check_calls) for array in job.read(job.run())]
 
 
+class Figure(NamedTuple):
+    """What one process gave: seconds or bytes, and how good its result was, where that can differ."""
+
+    value: float
+    score: float | None = None
+
+
 @dataclass(frozen=True)
 class ProcessWork:
     """A measure of a whole process, started anew for each figure.
@@ -156,18 +163,20 @@ class ProcessWork:
         name: as in tables and targets.
         cases: its variants.
         libraries: who is measured.
-        measure: ``measure(library, case, threads)`` runs one process and returns the figure;
+        measure: ``measure(library, case, threads, round)`` runs one process and returns the figure;
             raises :class:`Unavailable`.
         unit: 's' or 'bytes'.
         slow: one round is enough, as each takes many seconds.
+        goal: what the median score has to be at least; a library that misses it has no figure.
     """
 
     name: str
     cases: tuple[Case, ...]
     libraries: tuple[str, ...]
-    measure: Callable[[str, Case, int], float]
+    measure: Callable[[str, Case, int, int], Figure]
     unit: str = "s"
     slow: bool = False
+    goal: float = 0.0
     extras: tuple[str, ...] = ()
 
     def case(self, name: str) -> Case:

@@ -26,7 +26,7 @@ sys.path.append(str(ROOT))
 
 from benchmarks import libraries, machine, protocol, registry, worker  # noqa: E402
 from benchmarks.pool import Client, Pool, WorkerLost, run_child  # noqa: E402
-from benchmarks.registry import Case, Job, NotYet, ProcessWork, Unavailable, Work, all_works  # noqa: E402
+from benchmarks.registry import Case, Figure, Job, NotYet, ProcessWork, Unavailable, Work, all_works  # noqa: E402
 from benchmarks.suite import Runner, VirtualClock  # noqa: E402
 
 REPEATED = [work for work in all_works().values() if isinstance(work, Work)]
@@ -270,7 +270,7 @@ def test_processes_that_are_measured_as_a_whole() -> None:
 
 
 def test_peers_of_what_cannot_be_done_yet_are_not_measured() -> None:
-    def measure(library: str, case: Case, threads: int) -> float:
+    def measure(library: str, case: Case, threads: int, number: int) -> Figure:
         if library == "fastnn":
             raise NotYet("nn.Thing")
         raise AssertionError(library)
@@ -278,6 +278,23 @@ def test_peers_of_what_cannot_be_done_yet_are_not_measured() -> None:
     work = ProcessWork("start", (Case("T", {}),), ("fastnn", "torch"), measure)
     figures = protocol.measure_processes(work, work.cases[0], ("fastnn", "torch"), 1, protocol.QUICK)
     assert figures == {"fastnn": {"status": "not yet: nn.Thing"}, "torch": {"status": "not measured"}}
+
+
+def test_a_score_below_the_goal_takes_the_figure_away() -> None:
+    asked: list[tuple[str, int]] = []
+    scores = {"fastnn": [0.99, 0.97, 0.98], "torch": [0.979, 0.99, 0.9796]}
+
+    def measure(library: str, case: Case, threads: int, number: int) -> Figure:
+        asked.append((library, number))
+        return Figure(1.0 + number, scores[library][number])
+
+    work = ProcessWork("run", (Case("T", {}),), ("fastnn", "torch"), measure, goal=0.98)
+    plan = replace(PLAN, process_rounds=3)
+    figures = protocol.measure_processes(work, work.cases[0], work.libraries, 1, plan)
+    # Each round has a number, the same for both.
+    assert asked == [(library, number) for number in range(3) for library in ("fastnn", "torch")]
+    assert figures["fastnn"] == {"values": [1.0, 2.0, 3.0], "scores": [0.99, 0.97, 0.98]}
+    assert figures["torch"]["status"] == "reached 97.96% only, not 98.0%"
 
 
 def test_rounds_alternate() -> None:
