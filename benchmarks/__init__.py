@@ -1,7 +1,8 @@
 """The measuring room: benchmarks of fastnn against other libraries, and the targets they are held to.
 
 Everything here may import the standard library and NumPy; a library that is measured is imported
-in a process of its own only (``worker``, ``child``, ``limits``). Nothing of fastnn imports this.
+in a process of its own only (``worker``, ``child``, ``limits``). Nothing of fastnn imports this but
+its command line, for ``fastnn bench``.
 
     registry    what is measured, and who can do it: the files of ``work/``
     worker      one process per library; ``pool`` is its other end

@@ -36,9 +36,9 @@ def _threads(text: str) -> int:
 _threads.__name__ = "number of threads"
 
 
-def parse(argv: Sequence[str] | None) -> argparse.Namespace:
+def parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     """The options; exits with status 2 and one line for a wrong one."""
-    parser = Parser(prog="python -m benchmarks", description="Measure fastnn beside other libraries.")
+    parser = Parser(prog=prog, description="Measure fastnn beside other libraries.")
     parser.add_argument("--quick", action="store_true", help="short rounds, the targets' work only: about 3 minutes")
     parser.add_argument("--check", action="store_true", help="print each target as met or missed; exit 1 on a miss")
     parser.add_argument("--readme", action="store_true", help="write the tables into README.md and docs/benchmarks.md")
@@ -102,9 +102,14 @@ def write_files(results: Results) -> None:
         print(f"no charts: {error.name} is not installed")
 
 
-def main(argv: Sequence[str] | None = None) -> int:
-    """The exit status: 0, 1 for a missed target, 2 for a wrong option, 130 after Ctrl-C."""
-    options = parse(argv)
+def main(argv: Sequence[str] | None = None, prog: str = "python -m benchmarks") -> int:
+    """The exit status: 0, 1 for a missed target, 2 for a wrong option, 130 after Ctrl-C.
+
+    Args:
+        argv: the arguments, those of the process if not given.
+        prog: what stands before a message about them.
+    """
+    options = parse(argv, prog)
     if options.list:
         print_list()
         return 0

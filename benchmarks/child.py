@@ -1,8 +1,9 @@
 """One process that is measured as a whole. ``python -m benchmarks.child TASK LIBRARY [MODEL]``.
 
 Tasks: ``import`` (seconds of the import), ``first-step`` (until one training step is done; the
-parent holds the clock), ``epoch`` (one epoch of MNIST; peak memory in bytes). Prints one line of
-JSON. May import only the standard library at the top: the rest is part of what is measured.
+parent holds the clock), ``epoch`` (one epoch of MNIST; peak memory in bytes), ``speedrun`` (a seed
+instead of a model; seconds of a training, and its score). Prints one line of JSON. May import only
+the standard library at the top: the rest is part of what is measured.
 """
 
 import importlib
@@ -13,7 +14,7 @@ from collections.abc import Callable, Iterable
 from time import perf_counter
 from typing import Any
 
-from benchmarks import ROOT, libraries
+from benchmarks import libraries
 
 
 def time_import(library: str) -> float:
@@ -71,19 +72,21 @@ def _fastnn_batches(size: int) -> Iterable[Any]:
 
 
 def _torch_batches(size: int) -> Iterable[Any]:
-    import gzip
-
-    import numpy as np
     import torch
 
-    def read(name: str, header: int) -> Any:
-        with gzip.open(ROOT / "fastnn" / "datasets" / name) as file:
-            return torch.from_numpy(np.frombuffer(bytearray(file.read()[header:]), np.uint8))
+    from benchmarks.work.speedrun import mnist
 
-    images = read("train-images-idx3-ubyte.gz", 16).view(-1, 784)
-    labels = read("train-labels-idx1-ubyte.gz", 8).long()
+    images, labels = torch.from_numpy(mnist("train-images")), torch.from_numpy(mnist("train-labels")).long()
     for indices in torch.randperm(len(images)).split(size):
         yield images[indices].float().div_(255), labels[indices]
+
+
+def speedrun(library: str, seed: str) -> dict[str, float]:
+    """Seconds of a training on MNIST, and the share of the test images that it knows then."""
+    from benchmarks.work.speedrun import trained
+
+    seconds, score = trained(library, int(seed))
+    return {"value": seconds, "score": score}
 
 
 def peak_memory() -> int:
@@ -103,8 +106,11 @@ def main(task: str, library: str, *model: str) -> None:
     """Do the task and print its figure, or why there is none."""
     libraries.pin(int(os.environ["OMP_NUM_THREADS"]))
     try:
-        tasks: dict[str, Callable[..., float]] = {"import": time_import, "first-step": first_step, "epoch": epoch}
-        answer: dict[str, Any] = {"value": tasks[task](library, *model)}
+        tasks: dict[str, Callable[..., Any]] = {
+            "import": time_import, "first-step": first_step, "epoch": epoch, "speedrun": speedrun,
+        }  # fmt: skip
+        found = tasks[task](library, *model)
+        answer: dict[str, Any] = found if isinstance(found, dict) else {"value": found}
     except ModuleNotFoundError as error:
         answer = {"status": f"missing: {error.name}"}
     except Exception as error:

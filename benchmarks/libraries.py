@@ -19,14 +19,50 @@ MODULES = {
     "torch": ("torch",),
     "torch_compile": ("torch",),
     "jax": ("jax", "optax"),
+    # The same, with calls that wait: see ``registry.Work.worker_of``.
+    "jax_waiting": ("jax", "optax"),
     "sklearn": ("sklearn",),
     "onnxruntime": ("onnxruntime", "onnx"),
     # Not measured: a worker that measures how far apart two cores are.
     "pulse": ("numba",),
 }
 
-# What is set only where a user forces NumPy's BLAS to a kernel or a cache size: it has to choose freely.
-UNSET = ("OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE")
+# What a process that measures does not inherit: each library has to choose for itself, as it does for a user
+# who has set nothing. A prefix, and why.
+UNSET = {
+    # How threads wait (spinning or asleep), where they are bound, how many there are.
+    "OMP_": "OpenMP",
+    "GOMP_": "GNU's",
+    "KMP_": "LLVM's and Intel's",
+    # A kernel or a cache size forced upon a BLAS, its threads' patience.
+    "OPENBLAS_": "NumPy",
+    "GOTO_": "NumPy, an old name of OpenBLAS",
+    "MKL_": "PyTorch",
+    "DNNL_": "PyTorch",
+    "ONEDNN_": "PyTorch",
+    "ATEN_": "PyTorch",
+    "TORCH": "PyTorch: debugging, and how it compiles",
+    "XLA_": "JAX",
+    "JAX_": "JAX: debugging, other devices, float64",
+    # The threading layer, the compiler's optimisation and its CPU, debugging.
+    "NUMBA_": "fastnn",
+    # The shape of its kernels, and no message at the first compilation, which a target asks for.
+    "FASTNN_": "fastnn",
+    # Checks and fills each block of memory.
+    "MALLOC_": "the C library",
+    # Compile every module anew at each import, or run slower to find errors.
+    "PYTHONDONTWRITEBYTECODE": "Python",
+    "PYTHONDEVMODE": "Python",
+    "PYTHONMALLOC": "Python",
+    "PYTHONTRACEMALLOC": "Python",
+    "PYTHONPROFILEIMPORTTIME": "Python",
+    "PYTHONOPTIMIZE": "Python: without assertions, which others would run",
+}
+# These only say where files are. FASTNN_DATA is not among them: both libraries train on the bundled MNIST.
+KEPT = (
+    "FASTNN_CACHE_DIR", "NUMBA_CACHE_DIR", "TORCH_HOME", "TORCHINDUCTOR_CACHE_DIR",
+    "JAX_COMPILATION_CACHE_DIR",
+)  # fmt: skip
 _THREAD_VARIABLES = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "NUMBA_NUM_THREADS")
 
 
@@ -36,7 +72,7 @@ class MissingLibrary(Exception):
 
 def environment(threads: int) -> dict[str, str]:
     """The environment of a process that measures with this many threads."""
-    env = {name: value for name, value in os.environ.items() if name not in UNSET}
+    env = {name: value for name, value in os.environ.items() if name in KEPT or not name.startswith(tuple(UNSET))}
     return {**env, **dict.fromkeys(_THREAD_VARIABLES, str(threads)), "JAX_PLATFORMS": "cpu", "PYTHONUNBUFFERED": "1"}
 
 
@@ -73,7 +109,7 @@ def start(name: str, threads: int) -> dict[str, Any]:
         except ModuleNotFoundError as error:
             raise MissingLibrary(error.name or module) from None
     described = {module: str(importlib.import_module(module).__version__) for module in modules}
-    count, blas = _START.get(modules[0], _unknown)(threads)
+    count, blas = _START.get(name, _START.get(modules[0], _unknown))(threads)
     return {"versions": described, "threads": count, "blas": blas}
 
 
@@ -129,6 +165,15 @@ def _jax(threads: int) -> tuple[int, str]:
     return count, "XLA's own (Eigen)"
 
 
+def _jax_waiting(threads: int) -> tuple[int, str]:
+    import jax
+
+    jax.config.update("jax_cpu_enable_async_dispatch", False)
+    count, blas = _jax(threads)
+    return count, f"{blas}, calls that wait"
+
+
 _START: dict[str, Callable[[int], tuple[int, str]]] = {
-    "fastnn": _fastnn, "numpy": _numpy, "torch": _torch, "jax": _jax, "sklearn": _numpy,
+    "fastnn": _fastnn, "numpy": _numpy, "torch": _torch, "jax": _jax, "jax_waiting": _jax_waiting,
+    "sklearn": _numpy,
 }  # fmt: skip

@@ -14,6 +14,8 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
 from typing import IO, Any
@@ -111,6 +113,7 @@ class Pool:
         self.threads, self.timeout = threads, timeout
         self.descriptions: dict[str, dict[str, Any]] = {}
         self._clients: dict[str, Client] = {}
+        self._cpu: dict[str, float] = {}
 
     def __enter__(self) -> Pool:
         return self
@@ -126,46 +129,54 @@ class Pool:
                 if description.get("status", "").startswith("missing"):
                     return description
                 self._clients[name] = self._start(name)
-                self.descriptions[name] = self._clients[name].ask(self.timeout, do="hello")
+                self.descriptions[name] = self._answer(name, do="hello")
             if "status" in self.descriptions[name]:
                 return self.descriptions[name]
-            return self._clients[name].ask(self.timeout, **request)
+            return self._answer(name, **request)
         except WorkerLost as lost:
             self._clients.pop(name, None)
+            # From now on it is one of the ended children.
+            self._cpu.pop(name, None)
             return {"status": str(lost)}
+
+    def _answer(self, name: str, **request: Any) -> dict[str, Any]:
+        answer = self._clients[name].ask(self.timeout, **request)
+        self._cpu[name] = answer.pop("cpu", 0.0)
+        return answer
 
     def _start(self, name: str) -> Client:
         return Client(name, self.threads)
 
+    def start(self, names: Iterable[str]) -> None:
+        """Start these workers at the same time, as each needs a second for its imports."""
+        with ThreadPoolExecutor() as threads:
+            list(threads.map(lambda name: self.ask(name, do="forget"), dict.fromkeys(names)))
+
     def cpu_seconds(self) -> float:
-        """Processor seconds that this process, its workers and its ended children have used."""
-        return machine.own_seconds() + sum(self.ask(name, do="cpu").get("seconds", 0.0) for name in list(self._clients))
+        """Processor seconds of this process, of its workers until their last answers, and of its ended children."""
+        return machine.own_seconds() + sum(self._cpu.values())
 
     def forget(self) -> None:
         """Have every worker drop what it has set up."""
         for name in list(self._clients):
             self.ask(name, do="forget")
 
-    def end(self, name: str) -> None:
-        """End one worker, if it is there."""
-        client = self._clients.pop(name, None)
-        if client is not None:
-            client.close()
-
     def close(self) -> None:
         """End all workers."""
         for client in self._clients.values():
             client.close()
         self._clients.clear()
+        self._cpu.clear()
 
 
 @dataclass(frozen=True)
 class Child:
-    """What a child process gave: its own figure, the seconds until it gave it, and its messages."""
+    """What a child process gave: its own figure, the seconds until it gave it, its messages, and a score."""
 
     value: float
     seconds: float
     messages: str
+    score: float | None = None
 
 
 def run_child(
@@ -202,4 +213,4 @@ def run_child(
         if "status" in answer:
             raise Unavailable(answer["status"])
         log.seek(0)
-        return Child(float(answer["value"]), seconds, log.read())
+        return Child(float(answer["value"]), seconds, log.read(), answer.get("score"))

@@ -71,10 +71,11 @@ def rounds(
 ) -> list[tuple[float, float]] | str:
     """Seconds per call by the worker and alone, in rounds that other programs left in peace; or why not."""
     found: list[tuple[float, float]] = []
+    found_work = repeated_work(work)
     for _ in range(TRIES):
-        pool.ask(before, do="time", work=work, case=case, seconds=0.03, warm=0.01)
+        pool.ask(found_work.worker_of(before), do="time", work=work, case=case, seconds=0.03, warm=0.01)
         others.share()
-        answer = pool.ask(name, do="time", work=work, case=case, seconds=0.1, warm=0.02)
+        answer = pool.ask(found_work.worker_of(name), do="time", work=work, case=case, seconds=0.1, warm=0.02)
         if "status" in answer:
             return str(answer["status"])
         seconds = _process(pool.threads, "alone", name, work, case)
@@ -90,7 +91,7 @@ def main(argv: list[str]) -> int:
     if argv:
         out, threads = private_stdout(), int(argv[0])
         libraries.pin(threads)
-        for name in argv[2:3] if argv[1] == "alone" else ("fastnn", "torch"):
+        for name in (repeated_work(argv[3]).worker_of(argv[2]),) if argv[1] == "alone" else ("fastnn", "torch"):
             libraries.start(name, threads)
         out.write(json.dumps(alone(*argv[2:]) if argv[1] == "alone" else together(*argv[2:])))
         out.close()

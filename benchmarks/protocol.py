@@ -8,7 +8,10 @@ round. May import ``registry`` and ``machine``.
 
 from __future__ import annotations
 
+import math
+import statistics
 import tempfile
+import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -42,20 +45,33 @@ class Plan:
     Args:
         rounds: of each library, alternating.
         seconds: of one figure, about; ``warm``: before it.
+        brief: both are multiplied by it for works that are brief.
         process_rounds, slow_rounds: of measures of whole processes.
         more_rounds: at most, in place of those with other programs at work or cores far apart.
+        more_seconds: when they have taken so long, the last of them has begun.
     """
 
     rounds: int
     seconds: float
     warm: float
+    brief: float
     process_rounds: int
     slow_rounds: int
     more_rounds: int
+    more_seconds: float
+
+    def lengths(self, work: Work) -> dict[str, float]:
+        """Seconds of a figure and of its warm-up."""
+        factor = self.brief if work.brief else 1.0
+        return {"seconds": self.seconds * factor, "warm": self.warm * factor}
 
 
-QUICK = Plan(rounds=5, seconds=0.03, warm=0.01, process_rounds=5, slow_rounds=1, more_rounds=5)
-FULL = Plan(rounds=9, seconds=0.1, warm=0.02, process_rounds=9, slow_rounds=3, more_rounds=4)
+QUICK = Plan(
+    rounds=5, seconds=0.03, warm=0.01, brief=0.25, process_rounds=3, slow_rounds=1, more_rounds=5, more_seconds=12.0
+)
+FULL = Plan(
+    rounds=9, seconds=0.1, warm=0.02, brief=1.0, process_rounds=9, slow_rounds=3, more_rounds=4, more_seconds=120.0
+)
 
 
 def difference(results: list[np.ndarray], reference: list[np.ndarray]) -> float:
@@ -98,7 +114,9 @@ class Comparison:
     def _results(self, work: Work, case: Case, name: str) -> list[np.ndarray] | str:
         with tempfile.TemporaryDirectory(prefix="fastnn-bench-") as folder:
             file = Path(folder) / "results.npz"
-            answer = self.pool.ask(name, do="check", work=work.name, case=case.name, file=str(file))
+            answer = self.pool.ask(
+                work.worker_of(name), do="check", work=work.name, case=case.name, file=str(file)
+            )  # fmt: skip
             if "status" in answer:
                 return str(answer["status"])
             with np.load(file) as arrays:
@@ -173,7 +191,8 @@ def play_round(pool: Asks, entry: Entry, plan: Plan) -> None:
         if "status" in figure:
             continue
         answer = pool.ask(
-            name, do="time", work=entry.work.name, case=entry.case.name, seconds=plan.seconds, warm=plan.warm
+            entry.work.worker_of(name), do="time", work=entry.work.name, case=entry.case.name,
+            **plan.lengths(entry.work),
         )  # fmt: skip
         if "status" in answer:
             entry.figures[name] = {"status": answer["status"]}
@@ -187,6 +206,7 @@ def measure(
     plan: Plan,
     watch: Callable[[], Conditions],
     say: Callable[[str], None] = lambda message: None,
+    clock: Callable[[], float] = time.monotonic,
 ) -> float:
     """Round after round through all entries, and again for those whose rounds were not all of the best kind.
 
@@ -195,21 +215,27 @@ def measure(
     Args:
         watch: the conditions since it was last called.
         say: is told what is going on.
+        clock: of the time for more rounds.
 
     Returns: seconds of a round trip between two cores while they are near; 0 if unknown.
     """
     live = [entry for entry in entries if entry.is_live()]
-    near, trips = 0.0, list[float]()
+    near, trips, before = 0.0, list[float](), watch()
+    end = math.inf
     for number in range(plan.rounds + plan.more_rounds):
+        if number == plan.rounds:
+            end = clock() + plan.more_seconds
+        if clock() > end:
+            break
         waiting = [entry for entry in live if len(entry.best_rounds(near)) < plan.rounds]
         for i, entry in enumerate(waiting):
             if i == 0 or entry.work is not waiting[i - 1].work:
                 say(f"round {number + 1}: {entry.work.name}")
-            before = watch()
             play_round(pool, entry, plan)
             after = watch()
             entry.conditions.append(Conditions(after.busy, max(before.apart, after.apart)))
-            trips += [trip for trip in (before.apart, after.apart) if trip]
+            before = after
+            trips += [after.apart] if after.apart else []
             near = float(np.quantile(trips, NEAR_QUANTILE)) if trips else 0.0
     for entry in live:
         entry.settle(near)
@@ -219,13 +245,20 @@ def measure(
 def measure_processes(work: ProcessWork, case: Case, names: Iterable[str], threads: int, plan: Plan) -> Figures:
     """The same for whole processes, one after the other in alternating rounds."""
     figures: Figures = {name: {"values": []} for name in names}
-    for _ in range(plan.slow_rounds if work.slow else plan.process_rounds):
+    for number in range(plan.slow_rounds if work.slow else plan.process_rounds):
         for name, figure in figures.items():
             # A peer's figure by itself says nothing, and takes long.
             if "status" in figure or ("status" in figures["fastnn"] and name != "fastnn"):
                 continue
             try:
-                figure["values"].append(work.measure(name, case, threads))
+                found = work.measure(name, case, threads, number)
+                figure["values"].append(found.value)
+                if found.score is not None:
+                    figure.setdefault("scores", []).append(found.score)
             except Unavailable as error:
                 figures[name] = {"status": str(error)}
+    for figure in figures.values():
+        reached = statistics.median(figure["scores"]) if figure.get("scores") else work.goal
+        if reached < work.goal:
+            figure["status"] = f"reached {reached:.2%} only, not {work.goal:.1%}"
     return {name: figure if any(figure.values()) else {"status": "not measured"} for name, figure in figures.items()}

@@ -11,7 +11,7 @@ import functools
 import importlib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -20,8 +20,17 @@ Inputs = dict[str, np.ndarray]
 # The files of benchmarks/work, in the order of the tables.
 _FILES = (
     "linear", "softmax_cross_entropy", "optimizers", "batch_norm", "gather", "training_step", "inference",
-    "classic", "whole_process",
+    "classic", "whole_process", "speedrun",
 )  # fmt: skip
+
+
+# The worker of JAX whose calls return when the work is done.
+WAITING = "jax_waiting"
+
+
+def row_of(worker: str) -> str:
+    """The library that a worker measures."""
+    return "jax" if worker == WAITING else worker
 
 
 class Unavailable(Exception):
@@ -94,8 +103,9 @@ class Work:
         limit: what the machine's share is counted of, 'arithmetic' or 'copy'.
         check_calls: units of work whose results are compared.
         check_sizes: sizes that differ where results are compared (dropout off, one batch).
-        chained: each unit needs the one before, so only the last one is waited for.
+        chained: each unit needs the one before, so only the last one is waited for (see ``worker_of``).
         extras: libraries left out of ``--quick``.
+        brief: a quick run takes a quarter of the time for a figure: many cases of one kind.
     """
 
     name: str
@@ -108,11 +118,22 @@ class Work:
     check_sizes: Mapping[str, Any] = field(default_factory=dict)
     chained: bool = False
     extras: tuple[str, ...] = ()
+    brief: bool = False
     unit = "s"
 
     def case(self, name: str) -> Case:
         """The case of that name."""
         return next(case for case in self.cases if case.name == name)
+
+    def worker_of(self, library: str) -> str:
+        """The worker that measures a library.
+
+        JAX has two. By its default a call returns at once and its thread does the work, which is right for a
+        chain of calls. Where each result is waited for, that costs two changes of threads, and their price of
+        1 or of 25 us is the system's mood: calls that wait were measured 1.1 to 5 times as fast, and the same
+        in every round.
+        """
+        return WAITING if library == "jax" and not self.chained else library
 
     def prepare(self, library: str, case: Case) -> Job:
         """Set up a library for a case; raises :class:`Unavailable`."""
@@ -127,6 +148,13 @@ class Work:
         return [array for _ in range(self.check_calls) for array in job.read(job.run())]
 
 
+class Figure(NamedTuple):
+    """What one process gave: seconds or bytes, and how good its result was, where that can differ."""
+
+    value: float
+    score: float | None = None
+
+
 @dataclass(frozen=True)
 class ProcessWork:
     """A measure of a whole process, started anew for each figure.
@@ -135,18 +163,20 @@ class ProcessWork:
         name: as in tables and targets.
         cases: its variants.
         libraries: who is measured.
-        measure: ``measure(library, case, threads)`` runs one process and returns the figure;
+        measure: ``measure(library, case, threads, round)`` runs one process and returns the figure;
             raises :class:`Unavailable`.
         unit: 's' or 'bytes'.
         slow: one round is enough, as each takes many seconds.
+        goal: what the median score has to be at least; a library that misses it has no figure.
     """
 
     name: str
     cases: tuple[Case, ...]
     libraries: tuple[str, ...]
-    measure: Callable[[str, Case, int], float]
+    measure: Callable[[str, Case, int, int], Figure]
     unit: str = "s"
     slow: bool = False
+    goal: float = 0.0
     extras: tuple[str, ...] = ()
 
     def case(self, name: str) -> Case:

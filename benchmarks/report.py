@@ -71,8 +71,13 @@ def _cells(results: Results, row: Row, name: str) -> tuple[str, str, str]:
     if name != "fastnn" and row.is_live("fastnn"):
         found = row.ratio(name)
         ratio = f"{found.median:.2f}x ({found.low:.2f} to {found.high:.2f})"
-    share = results.share(row, name)
-    return amount(row.median(name), row.unit), ratio, "" if share is None else f"{share:.0%}"
+    return amount(row.median(name), row.unit), ratio, _last_cell(results, row, name)
+
+
+def _last_cell(results: Results, row: Row, name: str) -> str:
+    """The share of the limit or the score, as :func:`_limit_name` says."""
+    share, score = results.share(row, name), row.score(name)
+    return f"{score:.2%}" if score is not None else "" if share is None else f"{share:.0%}"
 
 
 def _case_name(results: Results, row: Row) -> str:
@@ -83,6 +88,8 @@ def _case_name(results: Results, row: Row) -> str:
 
 
 def _limit_name(row: Row) -> str:
+    if any("scores" in library for library in row.libraries.values()):
+        return "reached"
     return {"arithmetic": "of multiply-adds", "copy": "of copying"}.get(row.limit, "")
 
 
@@ -97,7 +104,7 @@ def screen(results: Results) -> str:
                 figure, ratio, share = _cells(results, row, name)
                 label = f"  {_case_name(results, row) if i == 0 else '':28}{name:16}"
                 figure = f"{figure:>10}" if row.is_live(name) else f"  {figure}"
-                lines.append(f"{label}{figure}  {ratio:24}{share:>5}".rstrip())
+                lines.append(f"{label}{figure}  {ratio:24}{share:>6}".rstrip())
     return "\n".join(lines)
 
 
@@ -126,9 +133,9 @@ def readme_tables(results: Results) -> str:
         peers = [name for name in dict.fromkeys(n for row in rows for n in row.libraries) if name != "fastnn"]
         table = []
         for row in rows:
-            share = results.share(row, "fastnn")
+            last = _last_cell(results, row, "fastnn") if row.is_live("fastnn") else ""
             table.append(
-                [_case_name(results, row), _summary_cell(row, "fastnn"), "" if share is None else f"{share:.0%}"]
+                [_case_name(results, row), _summary_cell(row, "fastnn"), last]
                 + [_summary_cell(row, peer) for peer in peers]
             )
         lines += [*_markdown([work, "fastnn", _limit_name(rows[0]) or "-", *peers], table), ""]

@@ -54,6 +54,11 @@ class Row:
         """The median over the rounds, in seconds or bytes."""
         return statistics.median(self.values(name))
 
+    def score(self, name: str) -> float | None:
+        """The median of what its results were worth, where that was measured."""
+        scores = self.libraries[name].get("scores")
+        return statistics.median(scores) if scores else None
+
     def ratio(self, peer: str, subject: str = "fastnn") -> Ratio:
         """The peer's figure over the subject's, round by round."""
         rounds = [theirs / ours for theirs, ours in zip(self.values(peer), self.values(subject), strict=False)]

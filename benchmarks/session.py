@@ -5,6 +5,7 @@ May import ``registry``, ``pool``, ``protocol``, ``results``, ``libraries`` and 
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import platform
@@ -98,8 +99,10 @@ class Session:
             entries.append(protocol.compare(comparison, work, case, chosen(work, self.quick)))
             return entries[-1].figures
 
+        self.say("imports of the libraries")
+        pool.start(work.worker_of(name) for work in works for name in chosen(work, self.quick))
         for work in works:
-            self._cases(work, lambda case, work=work: compare(work, case))  # type: ignore[misc]
+            self._cases(work, functools.partial(compare, work))
         pool.ask("pulse", do="pulse")  # compiles
         others = machine.Others(pool.cpu_seconds)
 

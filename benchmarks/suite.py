@@ -53,17 +53,16 @@ class Runner:
             pytest.skip(status)
         fixture: Any = benchmark()
         fixture.group = f"{work.name} {case.name}"
+        worker = work.worker_of(library)
 
         def target() -> None:
-            answer = self.pool.ask(
-                library, do="time", work=work.name, case=case.name, seconds=SECONDS, warm=WARM
-            )  # fmt: skip
+            answer = self.pool.ask(worker, do="time", work=work.name, case=case.name, seconds=SECONDS, warm=WARM)
             if "status" in answer:
                 pytest.fail(f"{library}: {answer['status']}", pytrace=False)
             clock.advance(answer["seconds"])
 
         fixture.pedantic(target, rounds=ROUNDS)
-        self.pool.ask(library, do="forget")
+        self.pool.ask(worker, do="forget")
 
 
 def rows(work: Work, libraries: Sequence[str] = LIBRARIES) -> list[Any]:

@@ -9,8 +9,9 @@ over in a file. Between requests the process sleeps in a read.
     {"do": "check", "work": w, "case": c, "file": f}      the results of w, written to f (.npz)
     {"do": "time", "work": w, "case": c, "seconds": s, "warm": s}   seconds per call
     {"do": "forget"}                                      drop what was set up
-    {"do": "cpu"}                                         processor seconds used so far
     {"do": "pulse"}                                       seconds of a round trip between two cores
+
+Each answer also has "cpu", the processor seconds that the process has used so far.
 
 May import ``registry``, ``libraries`` and, through them, the library it is named after.
 """
@@ -24,7 +25,8 @@ import os
 import sys
 from collections.abc import Callable
 from itertools import repeat
-from time import perf_counter_ns, process_time, sleep
+from threading import get_native_id
+from time import perf_counter, perf_counter_ns, process_time, sleep
 from typing import Any, TextIO
 
 import numpy as np
@@ -34,9 +36,8 @@ from benchmarks import libraries, registry
 # A figure is the median of blocks of calls: a stolen moment of the machine spoils one block only.
 _BLOCKS, _FEWEST_BLOCKS = 7, 3
 # Seconds more of warm-up for a job that was never timed: its memory is cold, its clock may be low.
-_FIRST_WARM = 0.05
-# Naps of 6 ms.
-_LONGEST_REST = 100
+_FIRST_WARM = 0.02
+_LONGEST_REST = 0.6  # seconds
 
 
 def timed(job: registry.Job, chained: bool) -> Callable[[int], float]:
@@ -71,8 +72,7 @@ def timed(job: registry.Job, chained: bool) -> Callable[[int], float]:
 def measure(loop: Callable[[int], float], seconds: float, warm: float) -> float:
     """Seconds per call: run for ``warm`` seconds, then time blocks for about ``seconds``; their median."""
     calls, spent, per_call = 1, 0.0, 0.0
-    # At least twice: the first call of all compiles and allocates.
-    while spent < warm or calls < 4:
+    while spent < warm or calls == 1:
         elapsed = loop(calls)
         spent += elapsed
         per_call = elapsed / calls
@@ -88,16 +88,36 @@ def rest() -> None:
     """Sleep until the library's threads sleep too.
 
     Threads that wait for more work spin, and would take a processor from whoever is measured next:
-    after their last product, GNU OpenMP's for 10 ms, ONNX Runtime's for 35 and OpenBLAS's for 100
-    (measured). So an answer goes out only when two ticks have passed without any work.
+    after their last product, GNU OpenMP's for 10 ms, ONNX Runtime's for 35 to 75 and OpenBLAS's for
+    100 (measured). So an answer goes out only when none of them was running, twice.
     """
-    quiet = 0
-    for _ in range(_LONGEST_REST):
+    quiet, end = 0, perf_counter() + _LONGEST_REST
+    while quiet < 2 and perf_counter() < end:
+        quiet = 0 if _others_run() else quiet + 1
+        sleep(0.001)
+
+
+def _others_run() -> bool:
+    """Whether another thread of this process is running or waits for a processor."""
+    own = str(get_native_id())
+    try:
+        threads = [name for name in os.listdir("/proc/self/task") if name != own]
+    except OSError:
+        # The processor time of other threads is counted in ticks of up to 4 ms.
         before = process_time()
         sleep(0.006)
-        quiet = quiet + 1 if process_time() - before < 0.001 else 0
-        if quiet == 2:
-            return
+        return process_time() - before > 0.001
+    return any(_state(name) == "R" for name in threads)
+
+
+def _state(thread: str) -> str:
+    """The letter that the system has for what a thread of this process does; empty if it has ended."""
+    try:
+        with open(f"/proc/self/task/{thread}/stat") as file:
+            # Behind the name in parentheses, which may hold anything.
+            return file.read().rpartition(")")[2].split(maxsplit=1)[0]
+    except OSError:
+        return ""
 
 
 class Worker:
@@ -105,6 +125,8 @@ class Worker:
 
     def __init__(self, name: str, threads: int) -> None:
         self.name, self.threads = name, threads
+        # Under which name the registry has what it does.
+        self.row = registry.row_of(name)
         self.loops: dict[tuple[str, str], Callable[[int], float]] = {}
         self.timed: set[tuple[str, str]] = set()
 
@@ -125,7 +147,7 @@ class Worker:
 
     def do_check(self, work: str, case: str, file: str) -> dict[str, Any]:
         found = registry.repeated_work(work)
-        job = found.prepare(self.name, found.checked(found.case(case)))
+        job = found.prepare(self.row, found.checked(found.case(case)))
         np.savez(file, *found.results(job))
         if not found.check_sizes:
             self._keep(found, case, job)
@@ -135,12 +157,15 @@ class Worker:
     def do_time(self, work: str, case: str, seconds: float, warm: float) -> dict[str, Any]:
         found = registry.repeated_work(work)
         if (work, case) not in self.loops:
-            self._keep(found, case, found.prepare(self.name, found.case(case)))
+            self._keep(found, case, found.prepare(self.row, found.case(case)))
             # The inputs may have been made with NumPy's products, whose threads still spin.
             rest()
-        loop, is_new = self.loops[work, case], (work, case) not in self.timed
-        self.timed.add((work, case))
-        answer = {"seconds": measure(loop, seconds, warm + _FIRST_WARM * is_new)}
+        loop = self.loops[work, case]
+        if (work, case) not in self.timed:
+            self.timed.add((work, case))
+            loop(1)  # compiles and allocates
+            warm += _FIRST_WARM
+        answer = {"seconds": measure(loop, seconds, warm)}
         rest()
         return answer
 
@@ -162,9 +187,6 @@ class Worker:
 
         return {"seconds": pulse.round_trip()}
 
-    def do_cpu(self) -> dict[str, Any]:
-        return {"seconds": process_time()}
-
 
 def private_stdout() -> TextIO:
     """Standard output for the answers alone: what a library prints goes to standard error instead."""
@@ -180,7 +202,7 @@ def main(argv: list[str]) -> int:
     libraries.pin(threads)
     worker = Worker(name, threads)
     for line in sys.stdin:
-        answer = worker.answer(json.loads(line))
+        answer = {**worker.answer(json.loads(line)), "cpu": process_time()}
         with contextlib.suppress(BrokenPipeError):
             answers.write(json.dumps(answer) + "\n")
             answers.flush()

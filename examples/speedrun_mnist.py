@@ -14,10 +14,11 @@ import argparse
 import statistics
 import sys
 import time
-from dataclasses import dataclass
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from mnist_recipes import RECIPES, Recipe, build, optimization, standard
 
 import fastnn as torch
 from fastnn import nn
@@ -25,54 +26,13 @@ from fastnn.datasets import load_mnist
 from fastnn.kernels import jit
 
 
-@dataclass(frozen=True)
-class Recipe:
-    """A model and its training: linear layers with batch normalisation, ReLU and dropout between, one cycle of lr."""
-
-    widths: tuple[int, ...]
-    epochs: int
-    batch_size: int
-    lr: float
-    dropout: float = 0.0
-    label_smoothing: float = 0.0
-    weight_decay: float = 0.0
-    seeds: int = 10
-    goal: float = 0.98
-
-
-RECIPES = {
-    "speed": Recipe(widths=(256, 128), epochs=2, batch_size=256, lr=8e-3),
-    "accuracy": Recipe(
-        widths=(1024, 1024, 1024), epochs=100, batch_size=256, lr=2e-3, dropout=0.5, label_smoothing=0.1,
-        weight_decay=0.1, seeds=1, goal=0.99,
-    ),
-}  # fmt: skip
-
-
-def build(recipe: Recipe) -> nn.Module:
-    """The model of a recipe, with random weights."""
-    layers: list[nn.Module] = [nn.Flatten()]
-    before = 784
-    for width in recipe.widths:
-        layers += [nn.Linear(before, width), nn.BatchNorm1d(width), nn.ReLU()]
-        if recipe.dropout:
-            layers.append(nn.Dropout(recipe.dropout))
-        before = width
-    return nn.Sequential(*layers, nn.Linear(before, 10))
-
-
 def train(recipe: Recipe, images: np.ndarray, labels: np.ndarray, seed: int, progress: bool) -> tuple[nn.Module, float]:
     """A trained model, and the seconds it took from making its random weights."""
-    mean, std = float(images.mean()) / 255, float(images.std()) / 255
+    mean, std = standard(images)
     start = time.perf_counter()
     torch.manual_seed(seed)
-    model = build(recipe)
-    optimizer = torch.optim.AdamW(model.parameters(), lr=recipe.lr, weight_decay=recipe.weight_decay)
-    steps = recipe.epochs * (len(images) // recipe.batch_size)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(
-        optimizer, recipe.lr, total_steps=steps + 1, pct_start=0.3, div_factor=10, final_div_factor=1000,
-        cycle_momentum=False,
-    )  # fmt: skip
+    model = build(nn, recipe)
+    optimizer, schedule = optimization(torch.optim, model.parameters(), recipe, len(images))
     torch.fit(
         model, images, labels, epochs=recipe.epochs, batch_size=recipe.batch_size, optimizer=optimizer,
         criterion=nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing), step_scheduler=schedule, drop_last=True,
@@ -83,7 +43,7 @@ def train(recipe: Recipe, images: np.ndarray, labels: np.ndarray, seed: int, pro
 
 def accuracy(model: nn.Module, train_images: np.ndarray, images: np.ndarray, labels: np.ndarray) -> float:
     """The share of right answers of a model in evaluation mode."""
-    mean, std = float(train_images.mean()) / 255, float(train_images.std()) / 255
+    mean, std = standard(train_images)
     model.eval()
     right = 0
     with torch.no_grad():
@@ -92,6 +52,13 @@ def accuracy(model: nn.Module, train_images: np.ndarray, images: np.ndarray, lab
             part -= np.float32(mean / std)
             right += int((model(torch.from_numpy(part)).argmax(1).numpy() == labels[first : first + 2000]).sum())
     return right / len(images)
+
+
+def warm_up(recipe: Recipe, images: np.ndarray, labels: np.ndarray) -> None:
+    """Train a throw-away model for four batches, for which the kernels are compiled."""
+    some = slice(4 * recipe.batch_size)
+    model, _ = train(replace(recipe, epochs=1), images[some], labels[some], seed=0, progress=False)
+    accuracy(model, images, images[:10], labels[:10])
 
 
 def main(arguments: list[str] | None = None) -> int:
@@ -107,7 +74,7 @@ def main(arguments: list[str] | None = None) -> int:
     epochs = recipe.epochs if options.epochs is None else options.epochs
     if seeds < 1 or epochs < 1:
         parser.error("--seeds and --epochs must be positive")
-    recipe = Recipe(**{**vars(recipe), "epochs": epochs})
+    recipe = replace(recipe, epochs=epochs)
     try:
         data = load_mnist(options.data) if options.data else load_mnist()
     except (OSError, ValueError) as error:
@@ -116,9 +83,7 @@ def main(arguments: list[str] | None = None) -> int:
     test_images, test_labels = np.asarray(data.test_images), np.asarray(data.test_labels)
 
     start = time.perf_counter()
-    warm = Recipe(**{**vars(recipe), "epochs": 1})
-    model, _ = train(warm, images[: 4 * recipe.batch_size], labels[: 4 * recipe.batch_size], 0, False)
-    accuracy(model, images, test_images[:10], test_labels[:10])
+    warm_up(recipe, images, labels)
     compiled = sum(seconds for _, seconds in jit.compilations)
     seconds = time.perf_counter() - start
     print(f"compiled {len(jit.compilations)} kernels in {compiled:.1f} s, warm after {seconds:.1f} s")

@@ -8,6 +8,8 @@ they need themselves, so that no command waits for what another one needs.
 from __future__ import annotations
 
 import argparse
+import importlib
+import importlib.util
 import os
 import sys
 from collections.abc import Callable, Sequence
@@ -36,12 +38,14 @@ class Command(NamedTuple):
         summary: one line for ``--help``.
         add_arguments: adds its options to a parser.
         run: does it, given the parsed options; returns the exit status. May raise :class:`Failure` and OSError.
+        own: how many of its arguments are its own, for a command that hands the others on, as ``options.rest``.
     """
 
     name: str
     summary: str
     add_arguments: Callable[[argparse.ArgumentParser], None]
     run: Callable[[argparse.Namespace], int]
+    own: Callable[[Sequence[str]], int] = len
 
 
 # --------------------------------------------------------------------------------------------
@@ -68,38 +72,118 @@ def _plot(options: argparse.Namespace) -> int:
 
 
 # --------------------------------------------------------------------------------------------
-# run
+# run and profile
+
+
+def _program_arguments(parser: argparse.ArgumentParser) -> None:
+    what = parser.add_mutually_exclusive_group(required=True)
+    what.add_argument("script", nargs="?", help="a Python program that imports torch; its arguments follow")
+    what.add_argument("-m", dest="module", metavar="module", help="a module or package, as after python -m")
+    # A shortened option could not be told from one without a value.
+    parser.allow_abbrev = False
+
+
+def _until_program(argv: Sequence[str], valued: Sequence[str] = ()) -> int:
+    """Arguments up to the script, or the module behind ``-m``; ``valued``: options with a value behind them."""
+    i = 0
+    while i < len(argv):
+        if argv[i] in valued:
+            i += 2
+        elif argv[i] == "-m":
+            return i + 2
+        elif argv[i].startswith("-") and not argv[i].startswith("-m") and argv[i] != "-":
+            i += 1
+        else:
+            return i + 1
+    return i
+
+
+def _is_missing(options: argparse.Namespace) -> bool:
+    """Whether the script is not there, which is then said."""
+    if options.script is None or Path(options.script).is_file():
+        return False
+    what = "is a directory" if Path(options.script).is_dir() else "no such file"
+    print(f"fastnn {options.command}: {options.script}: {what}", file=sys.stderr)
+    return True
 
 
 def _run_arguments(parser: argparse.ArgumentParser) -> None:
     parser.usage = "%(prog)s [-h] (script | -m module) [arguments ...]"
-    what = parser.add_mutually_exclusive_group(required=True)
-    what.add_argument("script", nargs="?", help="a Python program that imports torch; its arguments follow")
-    what.add_argument("-m", dest="module", metavar="module", help="a module or package, as after python -m")
+    _program_arguments(parser)
 
 
 def _run(options: argparse.Namespace) -> int:
-    if options.script is not None:
-        path = Path(options.script)
-        if not path.is_file():
-            what = "is a directory" if path.is_dir() else "no such file"
-            print(f"fastnn run: {options.script}: {what}", file=sys.stderr)
-            return 2
+    if _is_missing(options):
+        return 2
     from fastnn.run import run
 
     return run(options.script, options.module, options.rest)
 
 
-def _split(argv: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
-    """What is for the command line itself, and what is for the program that ``run`` runs: all after its name."""
-    if not argv or argv[0] != "run":
-        return argv, ()
-    end = 3 if argv[1:2] == ["-m"] else 2
-    return argv[:end], argv[end:]
+_PICTURES = (".png", ".svg", ".pdf")
+
+
+def _picture(text: str) -> Path:
+    """A file that a picture can be written to, found out before a program runs for hours."""
+    path = Path(text).absolute()  # The program may change the folder.
+    if path.suffix.lower() not in _PICTURES:
+        raise argparse.ArgumentTypeError(f"must end in {', '.join(_PICTURES)}, found {text}")
+    if path.is_dir() or not path.parent.is_dir():
+        raise argparse.ArgumentTypeError(f"cannot write {text}")
+    return path
+
+
+def _profile_arguments(parser: argparse.ArgumentParser) -> None:
+    parser.usage = "%(prog)s [-h] [-o FILE] (script | -m module) [arguments ...]"
+    parser.add_argument(
+        "-o", "--output", metavar="FILE", type=_picture, help=f"draw it as well: {', '.join(_PICTURES)} (extra plot)"
+    )
+    _program_arguments(parser)
+
+
+def _profile(options: argparse.Namespace) -> int:
+    if _is_missing(options):
+        return 2
+    if options.output is not None and importlib.util.find_spec("matplotlib") is None:
+        raise Failure("a picture needs matplotlib: pip install 'fastnn[plot]'")
+    from fastnn.profiling import profile
+    from fastnn.run import run
+
+    prof = profile()
+    try:
+        return run(options.script, options.module, options.rest, command="profile", around=prof)
+    finally:
+        # Also of a program that fails or ends itself by sys.exit(), but not of one that is not there.
+        if prof.seconds:
+            print(f"\n{options.script or options.module}: {prof.seconds:.3g} s\n{prof.table()}")
+            if options.output is not None:
+                prof.plot(options.output)
+                print(f"wrote {options.output}")
+
+
+# --------------------------------------------------------------------------------------------
+# bench
+
+
+def _bench(options: argparse.Namespace) -> int:
+    import fastnn
+
+    root = Path(fastnn.__file__).resolve().parent.parent
+    # Beside an installed package there may be another project's folder of that name, but not its pyproject.toml.
+    if not (root / "benchmarks" / "registry.py").is_file() or not (root / "pyproject.toml").is_file():
+        print("fastnn bench: the benchmarks are part of the repository, not of the installed package", file=sys.stderr)
+        return 2
+    sys.path.insert(0, str(root))
+    return importlib.import_module("benchmarks.__main__").main(options.rest, prog="fastnn bench")
 
 
 COMMANDS: tuple[Command, ...] = (
-    Command("run", "run a PyTorch script on fastnn, unchanged", _run_arguments, _run),
+    Command("run", "run a PyTorch script on fastnn, unchanged", _run_arguments, _run, _until_program),
+    Command(
+        "profile", "run it and print where the time goes, kernel by kernel", _profile_arguments, _profile,
+        lambda argv: _until_program(argv, ("-o", "--output")),
+    ),
+    Command("bench", "measure fastnn beside other libraries (in a checkout)", lambda parser: None, _bench, lambda _: 0),
     Command("plot", "draw a picture", _plot_arguments, _plot),
 )  # fmt: skip
 
@@ -121,8 +205,10 @@ def _parser() -> Parser:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line and return the exit status: 0, 1 if it failed, 2 for wrong arguments, 130 after Ctrl-C."""
     parser = _parser()
-    own, rest = _split(sys.argv[1:] if argv is None else list(argv))
-    options = parser.parse_args(own, argparse.Namespace(rest=rest))
+    argv = sys.argv[1:] if argv is None else list(argv)
+    command = next((command for command in COMMANDS if argv[:1] == [command.name]), None)
+    end = 1 + command.own(argv[1:]) if command else len(argv)
+    options = parser.parse_args(argv[:end], argparse.Namespace(rest=argv[end:]))
     try:
         if options.version:
             from fastnn import __version__

@@ -62,8 +62,9 @@ def _seconds(run: Any) -> float:
 class profile:
     """Times the kernels that are launched inside a ``with`` block.
 
-    ``seconds`` is the time of the whole block: what is not in a kernel is Python. Each launch costs a few
-    microseconds more than without the profile.
+    ``seconds`` is the time of the whole block: what is not in a kernel is Python, or ``starting``, which is done
+    once in a process: compiling kernels or loading them, and starting threads. Each launch costs a few
+    microseconds more than without the profile. Launches of other Python threads are not seen.
 
     >>> import fastnn
     >>> model = fastnn.nn.Linear(8, 4)
@@ -75,7 +76,7 @@ class profile:
 
     def __init__(self) -> None:
         self._lines: dict[str, Line] = {}
-        self.seconds = 0.0
+        self.seconds = self.starting = 0.0
 
     def __enter__(self) -> profile:
         self._recording = jit.recording(self._watch)
@@ -94,6 +95,13 @@ class profile:
             return False
         line = self._lines.setdefault(kernel.name, Line(kernel.name))
         start = time.perf_counter()
+        if not kernel.address:
+            kernel.compile()
+            if parts > 1:
+                jit.threading_layer()
+            ready = time.perf_counter()
+            self.starting += ready - start
+            start = ready
         jit.launch_unwatched(kernel, parts, arrays, *scalars)
         line.seconds += time.perf_counter() - start
         line.calls += 1
@@ -108,26 +116,36 @@ class profile:
         return sorted(self._lines.values(), key=lambda line: -line.seconds)
 
     def table(self, limits: Limits | None = None) -> str:
-        """Kernel, launches, microseconds, share of the block, and share of the machine's limit.
+        """Kernel, launches, time, share of the block, and share of the machine's limit.
 
         Args:
             limits: of the machine; measured where not given.
         """
         limits = measure_limits() if limits is None else limits
-        rows = [("kernel", "launches", "us", "of all", "of limit")]
-        for line in self.lines():
-            rows.append((
-                line.kernel, str(line.calls), f"{line.seconds * 1e6:.1f}", f"{line.seconds / self.seconds:.0%}",
-                _share(line, limits),
-            ))  # fmt: skip
-        rest = self.seconds - sum(line.seconds for line in self.lines())
-        rows.append(("Python", "", f"{rest * 1e6:.1f}", f"{rest / self.seconds:.0%}" if self.seconds else "", ""))
+        unit, scale = self._unit()
+        rows = [("kernel", "launches", unit, "of all", "of limit")]
+        shares = {line.kernel: (str(line.calls), _share(line, limits)) for line in self.lines()}
+        for name, seconds in self._bars():
+            calls, of_limit = shares.get(name, ("", ""))
+            of_all = f"{seconds / self.seconds:.0%}" if self.seconds else ""
+            rows.append((name, calls, f"{seconds * scale:.1f}", of_all, of_limit))
         widths = [max(len(row[i]) for row in rows) for i in range(5)]
         texts = []
         for row in rows:
             cells = [cell.rjust(width) for cell, width in zip(row, widths, strict=True)]
-            texts.append("  ".join([row[0].ljust(widths[0]), *cells[1:]]))
+            texts.append("  ".join([row[0].ljust(widths[0]), *cells[1:]]).rstrip())
         return "\n".join(texts)
+
+    def _unit(self) -> tuple[str, float]:
+        """Of times: its name, and how many there are in a second."""
+        return ("us", 1e6) if self.seconds < 0.1 else ("ms", 1e3)
+
+    def _bars(self) -> list[tuple[str, float]]:
+        """What the seconds of the block went to: the kernels, starting if there was any, and Python."""
+        bars = [(line.kernel, line.seconds) for line in self.lines()]
+        if self.starting:
+            bars.append(("starting", self.starting))
+        return [*bars, ("Python", self.seconds - sum(seconds for _, seconds in bars))]
 
     def plot(self, path: str | Path) -> None:
         """A bar for each kernel, written as a picture by matplotlib (extra ``plot``)."""
@@ -135,14 +153,12 @@ class profile:
             from matplotlib.figure import Figure
         except ImportError:
             raise ModuleNotFoundError("a picture needs matplotlib: pip install 'fastnn[plot]'") from None
-        lines = self.lines()
-        names = [line.kernel for line in lines] + ["Python"]
-        times = [line.seconds * 1e6 for line in lines]
-        times.append(self.seconds * 1e6 - sum(times))
-        figure = Figure(figsize=(8, 0.4 * len(names) + 1.2), layout="constrained")
+        bars = self._bars()[::-1]
+        unit, scale = self._unit()
+        figure = Figure(figsize=(8, 0.4 * len(bars) + 1.2), layout="constrained")
         axes = figure.subplots()
-        axes.barh(names[::-1], times[::-1])
-        axes.set_xlabel("microseconds")
+        axes.barh([name for name, _ in bars], [seconds * scale for _, seconds in bars])
+        axes.set_xlabel({"us": "microseconds", "ms": "milliseconds"}[unit])
         figure.savefig(path)
 
 

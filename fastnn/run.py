@@ -8,6 +8,7 @@ so that what is an instance of ``fastnn.Tensor`` is one of ``torch.Tensor``. The
 from __future__ import annotations
 
 import builtins
+import contextlib
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -203,13 +204,18 @@ def _start(path: str) -> None:
     exec(compile(source, path, "exec", dont_inherit=True), main.__dict__)
 
 
-def run(script: str | None, module: str | None, arguments: Sequence[str]) -> int:
+def run(
+    script: str | None, module: str | None, arguments: Sequence[str], command: str = "run",
+    around: contextlib.AbstractContextManager[Any] | None = None,
+) -> int:
     """Run a PyTorch script, or a module as ``python -m`` does, on fastnn; the exit status is 1 if it fails.
 
     Args:
         script: path of a file.
         module: name of a module or package, instead of ``script``.
         arguments: what stands in ``sys.argv`` after its name.
+        command: of ``fastnn``, for a message.
+        around: is entered before the program's first line, and left when it ends.
 
     Raises: SystemExit if the script does.
     """
@@ -226,12 +232,14 @@ def run(script: str | None, module: str | None, arguments: Sequence[str]) -> int
             except ModuleNotFoundError:
                 found = False
             if not found:
-                print(f"fastnn run: No module named {module}", file=sys.stderr)
+                print(f"fastnn {command}: No module named {module}", file=sys.stderr)
                 return 1
-            runpy.run_module(module, run_name="__main__", alter_sys=True)
+            with around or contextlib.nullcontext():
+                runpy.run_module(module, run_name="__main__", alter_sys=True)
         else:
             assert script is not None
-            _start(script)
+            with around or contextlib.nullcontext():
+                _start(script)
     except SystemExit:
         raise
     except KeyboardInterrupt as stop:

@@ -1,12 +1,17 @@
 """The command line: what it does, and that it never answers a mistake with a traceback."""
 
+import importlib.util
+import os
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from fastnn import __version__, cli
+
+ROOT = Path(__file__).resolve().parent.parent
 
 
 def run(capsys, *argv):
@@ -24,6 +29,10 @@ def run(capsys, *argv):
     [
         (), ("--nonesuch",), ("nonesuch",), ("plot",), ("plot", "nonesuch", "-o", "a.png"), ("plot", "activations"),
         ("plot", "activations", "-o"), ("plot", "activations", "-o", "a.png", "more"),
+        ("profile",), ("profile", "-o"), ("profile", "-o", "a.png"), ("profile", "nonesuch.py"), ("profile", "tests"),
+        ("profile", "-o", "a.txt", "x.py"), ("profile", "-o", "/nonesuch/a.png", "x.py"), ("profile", "-m"),
+        ("profile", "-q", "x.py"), ("profile", "--out", "a.png", "x.py"), ("profile", "-o", "a.png", "nonesuch.py"),
+        ("run",), ("run", "-m"), ("run", "-"), ("bench", "--nonesuch"), ("bench", "--only", "nonesuch"),
     ],
 )  # fmt: skip
 def test_wrong_arguments_give_one_line(capsys, argv):
@@ -105,3 +114,93 @@ def test_plot_activations(capsys, tmp_path):
 def test_as_a_module():
     done = subprocess.run([sys.executable, "-m", "fastnn", "--version"], capture_output=True, text=True, check=False)
     assert (done.returncode, done.stdout, done.stderr) == (0, f"{__version__}\n", "")
+
+
+@pytest.mark.parametrize(
+    ("argv", "own"),
+    [
+        ("a.py -o b -m c", "a.py"), ("-m a -o b", "-m a"), ("-ma b", "-ma"), ("-o p.png a.py -o b", "-o p.png a.py"),
+        ("--output p.png -m a b", "--output p.png -m a"), ("--output=p.png a.py b", "--output=p.png a.py"),
+        ("-op.png a.py b", "-op.png a.py"), ("- a", "-"), ("-h a.py b", "-h a.py"), ("-o p.png", "-o p.png"), ("", ""),
+    ],
+)  # fmt: skip
+def test_what_is_behind_the_program_is_its_own(argv, own):
+    (command,) = (command for command in cli.COMMANDS if command.name == "profile")
+    words = argv.split()
+    assert words[: command.own(words)] == own.split()
+
+
+# Two products forward and two weight gradients, with both biases, a step.
+SCRIPT = """
+import sys, torch
+from torch import nn
+model = nn.Sequential(nn.Linear(784, 256), nn.ReLU(), nn.Linear(256, 10))
+for _ in range(5):
+    nn.functional.cross_entropy(model(torch.ones(64, 784)), torch.zeros(64).long()).backward()
+print(sys.argv[1:])
+if sys.argv[1:] == ["exit"]:
+    sys.exit(3)
+if sys.argv[1:] == ["fail"]:
+    1 / 0
+"""
+
+
+def profiled(tmp_path, *argv):
+    """Exit status, standard output and standard error of ``fastnn profile`` in a process of its own."""
+    paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
+    done = subprocess.run(
+        [sys.executable, "-m", "fastnn", "profile", *argv], capture_output=True, text=True, check=False, cwd=tmp_path,
+        env={**os.environ, "FASTNN_QUIET": "1", "PYTHONPATH": paths},
+    )  # fmt: skip
+    return done.returncode, done.stdout, done.stderr
+
+
+def test_profile_prints_where_the_time_goes(tmp_path):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    argv, last = ["script.py", "-o", "x"], ""
+    if importlib.util.find_spec("matplotlib") is not None:
+        argv, last = ["-o", "picture.svg", *argv], f"wrote {tmp_path / 'picture.svg'}\n"
+    status, out, err = profiled(tmp_path, *argv)
+    assert (status, err) == (0, "")
+    assert out.startswith("['-o', 'x']\n\nscript.py: ")
+    assert out.endswith(last)
+    table = {line.split()[0]: line.split()[1] for line in out.splitlines() if line}
+    # Of the second layer also the gradient of its input.
+    assert table["gemm.float32"] == "25"
+    assert table["softmax_cross_entropy.float32"] == "5"
+    assert {"kernel", "starting", "Python"} <= table.keys()
+    assert not last or "gemm.float32" in (tmp_path / "picture.svg").read_text()
+
+
+@pytest.mark.parametrize(("argument", "expected", "error"), [("exit", 3, ""), ("fail", 1, "ZeroDivisionError")])
+def test_profile_of_a_program_that_ends_otherwise(tmp_path, argument, expected, error):
+    (tmp_path / "script.py").write_text(SCRIPT)
+    status, out, err = profiled(tmp_path, "-m", "script", argument)
+    assert status == expected
+    assert "gemm.float32" in out
+    frames = [line for line in err.splitlines() if line.startswith("  File")]
+    assert [f'"{tmp_path / "script.py"}"' in frame for frame in frames] == [True] * bool(error)
+    assert error in err
+
+
+def test_profile_of_a_module_that_is_not_there(tmp_path):
+    assert profiled(tmp_path, "-m", "nonesuch") == (1, "", "fastnn profile: No module named nonesuch\n")
+
+
+def test_bench_is_the_benchmarks_of_the_checkout(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "path", sys.path[:])
+    status, out, err = run(capsys, "bench", "--list")
+    assert (status, err) == (0, "")
+    assert "training_step: fastnn, fastnn_step, numpy, torch" in out
+    status, out, err = run(capsys, "bench", "--quick", "--threads", "0")
+    assert (status, out) == (2, "")
+    assert err.startswith("fastnn bench: argument --threads: ")
+
+
+def test_bench_without_a_checkout(capsys, monkeypatch, tmp_path):
+    # Another project's folder of that name is not ours.
+    (tmp_path / "benchmarks").mkdir()
+    (tmp_path / "benchmarks" / "__main__.py").write_text("raise AssertionError")
+    monkeypatch.setattr("fastnn.__file__", str(tmp_path / "fastnn" / "__init__.py"))
+    message = "fastnn bench: the benchmarks are part of the repository, not of the installed package\n"
+    assert run(capsys, "bench", "--quick") == (2, "", message)

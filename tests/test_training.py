@@ -138,6 +138,7 @@ def test_profile_counts_what_is_launched() -> None:
     products = next(line for line in eager.lines() if line.kernel == "gemm.float32")
     assert products.flops == 2.0 * 64 * (2 * 12 * 16 + 3 * 16 * 2)
     assert 0 < sum(line.seconds for line in eager.lines()) < eager.seconds
+    eager.seconds = 0.05
     table = eager.table(Limits(1e9, 1e9))
     assert table.splitlines()[0].split() == ["kernel", "launches", "us", "of", "all", "of", "limit"]
     assert "of multiply-adds" in table
@@ -147,6 +148,13 @@ def test_profile_counts_what_is_launched() -> None:
     found = {line.kernel: line.calls for line in replayed.lines()}
     assert found["gemm.float32"] == 5
     assert found["adam.float32"] == 1
+    # Both profiles met kernels that were loaded; what is done once is a line of its own.
+    assert replayed.starting == 0.0
+    replayed.seconds, replayed.starting = 2.0, 0.5
+    lines = [line.split() for line in replayed.table(Limits(1e9, 1e9)).splitlines()]
+    assert lines[0][2] == "ms"
+    assert ["starting", "500.0", "25%"] in lines
+    assert lines[-1][0] == "Python"
 
 
 def test_profile_plots(tmp_path: Any) -> None:

@@ -169,6 +169,6 @@ WORKS = (
     Work(
         "classic_functions", tuple(_function_case(name, size) for size in (LARGE, SMALL) for name in FORMULAS),
         _function_inputs, tolerance=4e-15, limit="copy",
-        setups={"fastnn": _fastnn_function, "numpy": _numpy_function},
+        setups={"fastnn": _fastnn_function, "numpy": _numpy_function}, brief=True,
     ),
 )  # fmt: skip

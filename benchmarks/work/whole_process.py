@@ -10,7 +10,7 @@ import shutil
 import tempfile
 
 from benchmarks.pool import run_child
-from benchmarks.registry import Case, ProcessWork, Unavailable
+from benchmarks.registry import Case, Figure, ProcessWork, Unavailable
 
 _MODELS = tuple(
     # T plain stands in for T until fastnn has its layers; no target speaks of it.
@@ -19,15 +19,15 @@ _MODELS = tuple(
 )
 
 
-def _import(library: str, case: Case, threads: int) -> float:
-    return run_child(["import", library], threads).value
+def _import(library: str, case: Case, threads: int, number: int) -> Figure:
+    return Figure(run_child(["import", library], threads).value)
 
 
-def _first_step(library: str, case: Case, threads: int) -> float:
-    return run_child(["first-step", library, case["model"]], threads).seconds
+def _first_step(library: str, case: Case, threads: int, number: int) -> Figure:
+    return Figure(run_child(["first-step", library, case["model"]], threads).seconds)
 
 
-def _cold_start(library: str, case: Case, threads: int) -> float:
+def _cold_start(library: str, case: Case, threads: int, number: int) -> Figure:
     folder = tempfile.mkdtemp(prefix="fastnn-cold-")
     try:
         child = run_child(["first-step", library, case["model"]], threads, {"FASTNN_CACHE_DIR": folder})
@@ -35,11 +35,11 @@ def _cold_start(library: str, case: Case, threads: int) -> float:
         shutil.rmtree(folder, ignore_errors=True)
     if "once" not in child.messages:
         raise Unavailable(f"silent: took {child.seconds:.1f} s and did not say that it happens once")
-    return child.seconds
+    return Figure(child.seconds)
 
 
-def _peak_memory(library: str, case: Case, threads: int) -> float:
-    return run_child(["epoch", library, case["model"]], threads).value
+def _peak_memory(library: str, case: Case, threads: int, number: int) -> Figure:
+    return Figure(run_child(["epoch", library, case["model"]], threads).value)
 
 
 WORKS = (

@@ -1,0 +1,67 @@
+"""Recipes for MNIST: a model and how it is trained, in names that fastnn and PyTorch share.
+
+``speedrun_mnist.py`` trains by them; the benchmarks train PyTorch by the same lines. Imports neither.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A model and its training: linear layers with batch normalisation, ReLU and dropout between, one cycle of lr."""
+
+    widths: tuple[int, ...]
+    epochs: int
+    batch_size: int
+    lr: float
+    dropout: float = 0.0
+    label_smoothing: float = 0.0
+    weight_decay: float = 0.0
+    seeds: int = 10
+    goal: float = 0.98
+
+
+RECIPES = {
+    "speed": Recipe(widths=(256, 128), epochs=2, batch_size=256, lr=8e-3),
+    "accuracy": Recipe(
+        widths=(1024, 1024, 1024), epochs=100, batch_size=256, lr=2e-3, dropout=0.5, label_smoothing=0.1,
+        weight_decay=0.1, seeds=1, goal=0.99,
+    ),
+}  # fmt: skip
+
+
+def build(nn: Any, recipe: Recipe) -> Any:
+    """The model of a recipe, with random weights; ``nn`` is fastnn's or PyTorch's."""
+    layers: list[Any] = [nn.Flatten()]
+    before = 784
+    for width in recipe.widths:
+        layers += [nn.Linear(before, width), nn.BatchNorm1d(width), nn.ReLU()]
+        if recipe.dropout:
+            layers.append(nn.Dropout(recipe.dropout))
+        before = width
+    return nn.Sequential(*layers, nn.Linear(before, 10))
+
+
+def optimization(optim: Any, parameters: Iterable[Any], recipe: Recipe, images: int, **options: Any) -> tuple[Any, Any]:
+    """The optimizer of a recipe and its schedule, which steps after each batch of so many images' epochs.
+
+    Args:
+        optim: fastnn's or PyTorch's.
+        options: more of the optimizer's arguments.
+    """
+    optimizer = optim.AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay, **options)
+    steps = recipe.epochs * (images // recipe.batch_size)
+    schedule = optim.lr_scheduler.OneCycleLR(
+        optimizer, recipe.lr, total_steps=steps + 1, pct_start=0.3, div_factor=10, final_div_factor=1000,
+        cycle_momentum=False,
+    )  # fmt: skip
+    return optimizer, schedule
+
+
+def standard(images: Any) -> tuple[float, float]:
+    """Mean and standard deviation of the pixels of these images, as numbers from 0 to 1."""
+    return float(images.mean()) / 255, float(images.std()) / 255
