@@ -306,11 +306,15 @@ def backward_slice(dtype, smooth):
                             _add_gradient(first, second, dropped[:count], row, m)
                             copy(to, dropped[:count])
                         elif flags & DROP:
+                            # Onto the stack first, as below: 256x256 takes 0.9 of the time.
                             _add_gradient_relu_drop(
-                                to, first, second, gradient, row, m, s, b, position, key0, key1, threshold, factor
-                            )
+                                dropped[:count], first, second, gradient, row, m, s, b, position, key0, key1,
+                                threshold, factor,
+                            )  # fmt: skip
+                            copy(to, dropped[:count])
                         else:
-                            _add_gradient_relu(to, first, second, gradient, row, m, s, b)
+                            _add_gradient_relu(dropped[:count], first, second, gradient, row, m, s, b)
+                            copy(to, dropped[:count])
                     copy(sums[chunk, 0, lo:hi], first)
                     copy(sums[chunk, 1, lo:hi], second)
             if phases & SOLVE:
