@@ -39,7 +39,7 @@ _threads.__name__ = "number of threads"
 def parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     """The options; exits with status 2 and one line for a wrong one."""
     parser = Parser(prog=prog, description="Measure fastnn beside other libraries.")
-    parser.add_argument("--quick", action="store_true", help="short rounds, the targets' work only: about 3 minutes")
+    parser.add_argument("--quick", action="store_true", help="short rounds, the targets' work only: under 3 minutes")
     parser.add_argument("--check", action="store_true", help="print each target as met or missed; exit 1 on a miss")
     parser.add_argument("--readme", action="store_true", help="write the tables into README.md and docs/benchmarks.md")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write all figures to this file")

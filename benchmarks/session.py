@@ -91,6 +91,8 @@ class Session:
                     measure(case)
 
     def _repeated(self, pool: Pool, works: Sequence[Work]) -> list[Row]:
+        if not works:
+            return []
         comparison = protocol.Comparison(pool)
         entries: list[Entry] = []
 

@@ -8,6 +8,7 @@ yet', one whose peer is not installed 'not measured': neither counts as met. May
 from __future__ import annotations
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
@@ -37,7 +38,7 @@ class Gap(NamedTuple):
 
 
 @dataclass(frozen=True)
-class Target:
+class Target(ABC):
     """A demand on one piece of work.
 
     Args:
@@ -50,9 +51,9 @@ class Target:
     cases: tuple[str, ...] = ()
     subjects: tuple[str, ...] = ("fastnn",)
 
+    @abstractmethod
     def verdicts(self, results: Results) -> list[Verdict]:
         """What became of it."""
-        raise NotImplementedError
 
     def _names(self) -> tuple[str, ...]:
         work = all_works().get(self.work)

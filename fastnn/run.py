@@ -205,7 +205,10 @@ def _start(path: str) -> None:
 
 
 def run(
-    script: str | None, module: str | None, arguments: Sequence[str], command: str = "run",
+    script: str | None,
+    module: str | None,
+    arguments: Sequence[str],
+    command: str = "run",
     around: contextlib.AbstractContextManager[Any] | None = None,
 ) -> int:
     """Run a PyTorch script, or a module as ``python -m`` does, on fastnn; the exit status is 1 if it fails.

@@ -21,7 +21,8 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-# The folder is no package of the distribution: people who measure have the checkout.
+# The folder is no package of the distribution: people who measure have the checkout. Its imports come behind this
+# line (E402), which finds it.
 sys.path.append(str(ROOT))
 
 from benchmarks import libraries, machine, protocol, registry, worker  # noqa: E402

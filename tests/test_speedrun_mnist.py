@@ -12,10 +12,10 @@ import fastnn
 from fastnn.datasets import load_mnist
 
 ROOT = Path(__file__).resolve().parent.parent
-# Neither folder is a package of the distribution.
+# Neither folder is a package of the distribution: their imports come behind this line (E402), which finds them.
 sys.path += [str(ROOT), str(ROOT / "examples")]
 
-import mnist_recipes  # noqa: E402  # found by the line above
+import mnist_recipes  # noqa: E402
 import speedrun_mnist  # noqa: E402
 
 from benchmarks.work import speedrun  # noqa: E402

@@ -43,8 +43,7 @@ class TextbookNetwork:
     """The network as a beginner is taught to write it."""
 
     def __init__(self) -> None:
-        # Both sides draw from NumPy's global numbers.
-        np.random.seed(0)  # noqa: NPY002
+        np.random.seed(0)  # noqa: NPY002  # what the textbook and fastnn.classic draw from
         draw: Callable[..., Any] = np.random.randn
         self.weights = [draw(m, n) * np.sqrt(2 / m) for m, n in itertools.pairwise(SIZES)]
         self.offsets = [np.zeros((1, n)) for n in SIZES[1:]]
@@ -63,7 +62,8 @@ class TextbookNetwork:
         return self.outputs[-1]
 
     def backward(self, y: np.ndarray) -> None:
-        count, error, gradients = len(y), self.outputs[-1] - y, []
+        count, error = len(y), self.outputs[-1] - y
+        gradients: list[tuple[np.ndarray, np.ndarray]] = []
         for i in reversed(range(len(self.weights))):
             weight_gradient = np.dot(self.outputs[i].T, error) / count
             gradients.insert(0, (weight_gradient, np.sum(error, axis=0, keepdims=True) / count))
@@ -74,7 +74,7 @@ class TextbookNetwork:
             self.offsets[i] -= LR * db
 
     def epoch(self, x: np.ndarray, y: np.ndarray) -> float:
-        order = np.random.permutation(len(x))  # noqa: NPY002
+        order = np.random.permutation(len(x))  # noqa: NPY002  # as above
         x, y, total = x[order], y[order], 0.0
         for start in range(0, len(x), BATCH):
             truth = y[start : start + BATCH]

@@ -68,7 +68,7 @@ def _fastnn_step(inputs: Inputs, case: Case) -> Job:
 
     need(fastnn, "compile_step")
     parts, pairs = _fastnn_parts(inputs, case)
-    step = fastnn.compile_step(*parts)  # type: ignore[attr-defined]  # it may not exist yet
+    step = fastnn.compile_step(*parts)
     return Job(lambda: step(*next(pairs)), read=lambda loss: [np.array(float(loss))])
 
 
