@@ -22,7 +22,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import tracing
-from fastnn.autograd import Node
+from fastnn.autograd import Alias, Memory, Node
 from fastnn.autograd.engine import anomaly, differentiated, run_backward
 from fastnn.autograd.modes import _mode
 from fastnn.capture import (
@@ -120,6 +120,20 @@ def _overlaps(array: np.ndarray, others: list[np.ndarray]) -> bool:
     return any(a.size and span(a)[0] < high and low < span(a)[1] for a in others)
 
 
+def _saved(result: Tensor) -> set[Memory]:
+    """The memory that the history of a result relies on."""
+    found: set[Memory] = set()
+    seen: set[Node] = set()
+    stack: list[Any] = [result._node]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, Node) and node not in seen:
+            seen.add(node)
+            stack += node.edges
+            found.update([memory.shared if isinstance(memory, Alias) else memory for memory, _, _ in node.saved])
+    return found
+
+
 def _written(program: Program) -> list[np.ndarray]:
     """The arrays that a program writes."""
     return [arrays[i] for kernel, _, arrays, _, _ in program.launches for i in kernel.outputs or ()]
@@ -137,7 +151,8 @@ class _Lane:
     def __init__(self, model: Module, situation: Situation, inputs: tuple[Tensor, ...]) -> None:
         self.forward = Program()
         self.backward: Program | None = None
-        self._adding: Program | None = None
+        # Other backward passes, by which parameters they add to.
+        self._others: dict[tuple[bool, ...], tuple[Program, Inputs]] = {}
         self._found: dict[int, np.ndarray] = {}
         self.trained = [p for p in situation.parameters if p._requires_grad] if _mode.enabled else []
         arrays = [t._data for t in inputs]
@@ -147,7 +162,8 @@ class _Lane:
         before = changes[0]
         with undone(situation):
             with tracing_into(self.forward) as self.watch:
-                result = model.forward(*[_stand_in(t, i, self._found) for i, t in enumerate(inputs)])
+                stand_ins = [_stand_in(t, i, self._found) for i, t in enumerate(inputs)]
+                result = model.forward(*stand_ins)
             if not isinstance(result, Tensor):
                 raise Uncapturable(f"the forward returns a {type(result).__name__}, not one tensor")
             if changes[0] != before:
@@ -165,10 +181,14 @@ class _Lane:
             if not known.holds(out):
                 raise Uncapturable("the output was computed outside the kernels")
             if result._requires_grad:
+                saved = _saved(result)
                 self.dy = np.empty(out.shape, out.dtype)
                 known.add(self.dy)
                 self.backward = self._trace_back()
                 self.trained = [p for p in self.trained if p._grad is not None]
+                if any(p._grad is not None and p._grad._memory.version for p in self.trained):
+                    # The kernels add the second gradient to the first; outside its place they are summed otherwise.
+                    raise Uncapturable("a parameter is used more than once")
                 check_complete(self.backward, known)
                 if not all(known.holds(array) for array in self._found.values()):
                     raise Uncapturable("the gradient of an input was computed outside the kernels")
@@ -185,6 +205,10 @@ class _Lane:
         if self.backward is not None:
             assert result._node is not None
             self.title = result._node.title
+            # What must not change between the two passes: as if the operations were there one by one.
+            self.read_inputs = [i for i, t in enumerate(stand_ins) if t._memory in saved]
+            self.read_tensors = tuple([t for t in situation.tensors if t._memory in saved])
+            self.reads_output = result._memory in saved
             self._prepare_back(situation, out)
 
     def _size(self, out: np.ndarray) -> int:
@@ -198,59 +222,54 @@ class _Lane:
     # -- The backward pass --------------------------------------------------------------------
 
     def _trace_back(self) -> Program:
-        """Record the backward pass, which goes into the gradients' places: to write them, or to add to them."""
-        program, adds = Program(), any(p._grad is not None for p in self.trained)
+        """Record the backward pass, which goes into the gradients' places: to write, or to add to what is there."""
+        program = Program()
         with tracing_into(program) as watch:
             # What the operations saved is kept: a pass may be repeated, and this trace is.
             run_backward((self._result,), (_wrap(self.dy),), True)
         if watch.draws or program.guards:
             raise Uncapturable("the backward pass draws random numbers, or depends on what an array holds")
-        for p in self.trained:
-            if p._grad is not None and p._grad._data is not p._grad_place and not adds:
-                raise Uncapturable("the gradient of a parameter does not go into its place")
+        if any(p._grad is not None and p._grad._data is not p._grad_place for p in self.trained):
+            raise Uncapturable("the gradient of a parameter does not go into its place")
         return program
 
     def _prepare_back(self, situation: Situation, out: np.ndarray) -> None:
         assert self.backward is not None
         dxs = list(self._found.values())
-        for dx in dxs:
-            if not dx.size or _overlaps(dx, [self.dy, out, *self.inputs, *situation.arrays]):
-                raise Uncapturable("the gradient of an input is empty, or that of the output")
+        kept = [self.dy, out, *self.inputs, *situation.arrays]
+        for i, dx in enumerate(dxs):
+            if not dx.size or _overlaps(dx, [*kept, *dxs[:i]]):
+                raise Uncapturable("the gradient of an input is empty, or that of the output or of another input")
             _alone(dx, self.forward, self.backward)
         hold = let_go(self.backward, self.trained)
         self.places = [hold(p._slot.grad_array) for p in self.trained]
         self.backward.build()
         self.second = Inputs(self.backward, [*self.inputs, out, self.dy], dxs)
-        self.third = Inputs(self.backward, [], self.places)
-        read = [
-            array for kernel, _, arrays, _, _ in self.backward.launches
-            for i, array in enumerate(arrays) if i not in (kernel.outputs or ()) and array.size
-        ]  # fmt: skip
-        # What must not change between the two passes: inputs by number, parameters and buffers, the output.
-        self.read_inputs = [i for i, a in enumerate(self.inputs) if a.size and _overlaps(a, read)]
-        self.read_tensors = tuple([t for t in situation.parameters if t._data.size and _overlaps(t._data, read)])
-        self.reads_output = _overlaps(out, read)
 
-    def _adds(self) -> Program | None:
-        """The backward pass that adds to the gradients that lie in their places; None where it cannot be recorded.
+    def _other(self, adds: tuple[bool, ...]) -> tuple[Program, Inputs]:
+        """The backward pass that adds to some gradients in their places; the others go to arrays that it is given.
 
-        It is recorded when it is first needed: kernels that add round differently from a sum of two gradients.
+        It is made when it is first needed. It has launches of its own: kernels that
+        add round differently from a sum of two gradients.
         """
-        if self._adding is None:
+        if adds not in self._others:
+            assert self.backward is not None
             grads = [(p, p._grad) for p in self.trained]
+            program = Program()
             try:
-                program = self._trace_back()
-            except Uncapturable:
-                return None
+                for (p, _), there in zip(grads, adds, strict=True):
+                    if not there:
+                        p._grad = None
+                program.launches = self._trace_back().launches if any(adds) else list(self.backward.launches)
             finally:
                 for p, grad in grads:
                     p._grad = grad
             let_go(program, self.trained)
             program.build()
-            self._adding = program
+            fresh = [place for place, there in zip(self.places, adds, strict=True) if not there]
             before = [*self.inputs, self._result._data, self.dy]
-            self.fourth = Inputs(program, before, list(self._found.values()))
-        return self._adding
+            self._others[adds] = program, Inputs(program, before, [*self._found.values(), *fresh])
+        return self._others[adds]
 
     # -- Replays ------------------------------------------------------------------------------
 
@@ -275,31 +294,27 @@ class _Lane:
         dxs = [room_like(dx) for dx in self._found.values()]
         arrays, trained = [*inputs, out, dy, *dxs], self.trained
         grads: list[Tensor | None] = [None] * len(trained)
-        adding = None
         # Lists, as generators take twice the time.
         direct = _mode.direct and all([p._hooks is None and p._requires_grad for p in trained])  # noqa: C419
-        is_new = direct and all([p._grad is None for p in trained]) and grads_are_free(trained)  # noqa: C419
-        if direct and not is_new and all([p._grad is not None and p._grad._data is p._grad_place for p in trained]):  # noqa: C419
-            adding = self._adds()
-        if is_new:
+        if direct and all([p._grad is None for p in trained]) and grads_are_free(trained):  # noqa: C419
             for p in trained:
                 p._grad_written()
             self.second.put(arrays)
             self.backward.replay()
-        elif adding is not None:
-            for p in trained:
-                p._grad_written()
-            self.fourth.put(arrays)
-            adding.replay()
         else:
-            fresh = [room_like(place) for place in self.places]
-            self.second.put(arrays)
-            self.third.put(fresh)
-            try:
-                self.backward.replay()
-            finally:
-                self.third.put(self.places)
-            grads = [_wrap(array) for array in fresh]
+            adds = tuple([direct and p._grad is not None and p._grad._data is p._grad_place for p in trained])
+            program, given = self._other(adds)
+            for i, p in enumerate(trained):
+                if adds[i]:
+                    p._grad_written()
+                elif direct and p._grad is None and p._grad_is_free():
+                    p._grad_written()
+                    arrays.append(self.places[i])
+                else:
+                    arrays.append(room_like(self.places[i]))
+                    grads[i] = _wrap(arrays[-1])
+            given.put(arrays)
+            program.replay()
         found: list[Tensor | None] = [None] * len(inputs)
         for i, dx in zip(self._found, dxs, strict=True):
             found[i] = _wrap(dx)
@@ -349,9 +364,9 @@ class _Kind:
         # What stands against it may go away: but each attempt costs as much as some calls.
         self.retry = 8 * self.calls
         before, self.differentiated = self.differentiated, differentiated[0]
-        self.reason = bend(model) if before == differentiated[0] else _AGAIN
+        self.reason, names = bend(model) if before == differentiated[0] else (_AGAIN, [])
         if not self.reason:
-            situation = Situation(model, is_held=False)
+            situation = Situation(model, is_held=False, names=names)
             self.reason = situation.reason_against()
             if not self.reason:
                 return self._record(model, situation, inputs)
