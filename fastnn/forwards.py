@@ -195,6 +195,7 @@ class _Lane:
         if self._size(out) > _MOST_BYTES:
             raise Uncapturable("what lies between input and output is too large to be kept")
         self.shape, self.dtype, self.inputs = out.shape, out.dtype, arrays
+        self.modules, self.modes = situation.modules, situation.modes
         self.guards = [(self._number_of(array), holds) for array, holds in self.forward.guards]
         # Running statistics, which a kernel reads and writes.
         used = [array for _, _, arrays, _, _ in self.forward.launches for array in arrays]
@@ -254,21 +255,21 @@ class _Lane:
         """
         if adds not in self._others:
             assert self.backward is not None
-            grads = [(p, p._grad) for p in self.trained]
+            before = [(p, p._grad, p._requires_grad, p._hooks) for p in self.trained]
             program = Program()
             try:
-                for (p, _), there in zip(grads, adds, strict=True):
-                    if not there:
-                        p._grad = None
+                for p, there in zip(self.trained, adds, strict=True):
+                    # Frozen, or with hooks, it may be this time alone.
+                    p._grad, p._requires_grad, p._hooks = p._grad if there else None, True, None
                 program.launches = self._trace_back().launches if any(adds) else list(self.backward.launches)
             finally:
-                for p, grad in grads:
-                    p._grad = grad
+                for p, *was in before:
+                    p._grad, p._requires_grad, p._hooks = was
             let_go(program, self.trained)
             program.build()
             fresh = [place for place, there in zip(self.places, adds, strict=True) if not there]
-            before = [*self.inputs, self._result._data, self.dy]
-            self._others[adds] = program, Inputs(program, before, [*self._found.values(), *fresh])
+            read = [*self.inputs, self._result._data, self.dy]
+            self._others[adds] = program, Inputs(program, read, [*self._found.values(), *fresh])
         return self._others[adds]
 
     # -- Replays ------------------------------------------------------------------------------
@@ -295,19 +296,22 @@ class _Lane:
         arrays, trained = [*inputs, out, dy, *dxs], self.trained
         grads: list[Tensor | None] = [None] * len(trained)
         # Lists, as generators take twice the time.
-        direct = _mode.direct and all([p._hooks is None and p._requires_grad for p in trained])  # noqa: C419
-        if direct and all([p._grad is None for p in trained]) and grads_are_free(trained):  # noqa: C419
+        direct = [p._hooks is None and p._requires_grad for p in trained] if _mode.direct else [False] * len(trained)
+        if _mode.direct and all(direct) and all([p._grad is None for p in trained]) and grads_are_free(trained):  # noqa: C419
             for p in trained:
                 p._grad_written()
             self.second.put(arrays)
             self.backward.replay()
         else:
-            adds = tuple([direct and p._grad is not None and p._grad._data is p._grad_place for p in trained])
+            adds = tuple([
+                there and p._grad is not None and p._grad._data is p._grad_place
+                for p, there in zip(trained, direct, strict=True)
+            ])  # fmt: skip
             program, given = self._other(adds)
             for i, p in enumerate(trained):
                 if adds[i]:
                     p._grad_written()
-                elif direct and p._grad is None and p._grad_is_free():
+                elif direct[i] and p._grad is None and p._grad_is_free():
                     p._grad_written()
                     arrays.append(self.places[i])
                 else:
@@ -467,11 +471,19 @@ def _recorded(model: Module, args: tuple[Tensor, ...], lease: _Lease, kind: _Kin
         kind.give_up(_AGAIN)
         states = [state.copy() for state, _ in lease.lane.watch.draws]
         buffers = [(b._data, b._data.copy()) for b in lease.lane.touched]
-        with tracing.repeating(states):
-            result = model.forward(*args)
-        for array, values in buffers:
-            array[...] = values
-        return result
+        modules, then = lease.lane.modules, lease.lane.modes
+        now = [m.training for m in modules]
+        try:
+            # In the modes of that call.
+            for m, mode in zip(modules, then, strict=True):
+                m.__dict__["training"] = mode
+            with tracing.repeating(states):
+                return model.forward(*args)
+        finally:
+            for m, mode in zip(modules, now, strict=True):
+                m.__dict__["training"] = mode
+            for array, values in buffers:
+                array[...] = values
 
     saved = (*[args[i] for i in lane.read_inputs], *lane.read_tensors)
     node = Node(lane.title, (*args, *lane.trained), run, saved, True, again)

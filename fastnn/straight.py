@@ -283,8 +283,11 @@ class _Reader:
             # An array of indices or of truth values would decide on the shape.
             if isinstance(place, ast.Slice):
                 self.each(place.lower, place.upper, place.step)
-            else:
-                self.fixed(place, "an index")
+                continue
+            try:
+                self.fixed(place)
+            except _Bent:
+                raise self.bent(f"has the index {ast.unparse(place)!r}") from None
         self.expression(node.value)
 
     def of_Attribute(self, node: ast.Attribute) -> None:
@@ -346,7 +349,7 @@ class _Reader:
             return self.is_value(root)
         return isinstance(node, (ast.Call, ast.BinOp, ast.Subscript, ast.UnaryOp))
 
-    def fixed(self, node: ast.expr, use: str = "a branch on") -> None:
+    def fixed(self, node: ast.expr) -> None:
         """A test, or an index: of constants, of the module's attributes, of shapes."""
         if isinstance(node, ast.BoolOp):
             for value in node.values:
@@ -379,7 +382,7 @@ class _Reader:
         ):
             self.expression(node)
         elif not isinstance(node, ast.Constant) and not self.is_own_plain(node):
-            raise self.bent(f"has {use} {ast.unparse(node)!r}")
+            raise self.bent(f"has a branch on {ast.unparse(node)!r}")
 
     def fixed_slice(self, node: ast.Slice) -> None:
         for bound in (node.lower, node.upper, node.step):

@@ -210,7 +210,7 @@ class Plainly(Layer):
 
 REFUSED = {
     Sized: "calls 'nonzero' of a tensor",
-    Masked: "an index 'x'",
+    Masked: "the index 'x > 0'",
     Same: "a branch on 'x'",
     Watched: "a __getattribute__ of its own",
     Reversed: "a loop over something that is no list of its own parts",
@@ -281,6 +281,40 @@ def test_gradients_of_some_parameters_accumulate(how: str) -> None:
         return model, *found, *held
 
     twice(work)
+
+
+def test_parameters_frozen_between_forward_and_backward() -> None:
+    def work() -> Any:
+        model, found = plain(), list[Any]()
+        for seed in range(20):
+            out = model(batch(seed=seed)[0])
+            model[0].weight.requires_grad_(seed % 4 != 1)
+            out.sum().backward()
+            model[0].weight.requires_grad_(True)
+            found += [p.grad.clone() for p in model.parameters() if p.grad is not None]
+            if seed % 5 == 0:
+                model.zero_grad()
+        return model, *found
+
+    twice(work)
+
+
+def test_a_mode_that_changes_before_a_second_derivative() -> None:
+    def work() -> Any:
+        model = nn.Sequential(nn.Linear(12, 12), nn.BatchNorm1d(12), nn.Dropout(0.4), nn.Tanh(), nn.Linear(12, 2))
+        for seed in range(5):
+            x = batch(seed=seed)[0].requires_grad_()
+            out = model.train()(x)
+            model.eval()
+            out.sum().backward()
+        out = model.train()(x)
+        model.eval()
+        (dx,) = fastnn.autograd.grad(out.sum(), x, create_graph=True)
+        dx.pow(2).sum().backward()
+        assert not any(m.training for m in model.modules())
+        return model, dx, x.grad
+
+    twice(work, None)
 
 
 def test_the_output_of_a_linear_layer_may_be_changed() -> None:
