@@ -8,6 +8,7 @@ refused that is not known to be harmless. What passes is:
 * calls of the module's own parts, of its own methods (which are read in turn), of functions of
   ``fastnn`` and ``fastnn.nn.functional``, and of tensors' methods that only compute;
 * assignments to local names, arithmetic, indexing, shapes;
+* constants of the class;
 * branches on the module's own attributes and on shapes, loops over the module's own parts: these are
   watched, or are part of what a recording is chosen by.
 
