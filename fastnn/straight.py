@@ -12,16 +12,14 @@ refused that is not known to be harmless. What passes is:
 * branches on the module's own attributes and on shapes, loops over the module's own parts: these are
   watched, or are part of what a recording is chosen by.
 
-May import ``capture``, ``nn``, ``tensor`` and ``dtypes``.
+May import ``capture``, ``sources``, ``nn``, ``tensor`` and ``dtypes``.
 """
 
 from __future__ import annotations
 
 import ast
 import builtins
-import functools
 import inspect
-import linecache
 import sys
 import types
 from typing import Any
@@ -31,6 +29,7 @@ from fastnn.dtypes import dtype
 from fastnn.nn import functional
 from fastnn.nn.container import ModuleDict, ModuleList, Sequential
 from fastnn.nn.module import Module
+from fastnn.sources import parsed
 from fastnn.tensor import Tensor
 
 # Functions of the top level that are no methods of tensors, and only compute.
@@ -85,45 +84,6 @@ def _look_at(module: Module, names: dict[tuple[int, str], Name]) -> None:
         _Reader(module, kind.forward, (), names).read()
 
 
-@functools.lru_cache(maxsize=256)
-def _parsed(code: types.CodeType) -> ast.FunctionDef | None:
-    """The syntax tree of a function, or None if its source is not to be had."""
-    source = "".join(linecache.getlines(code.co_filename))
-    try:
-        trees, codes = _functions(source)
-    except (SyntaxError, ValueError):
-        return None
-    place = code.co_name, code.co_firstlineno
-    # A file may have been changed since it was imported, and a function made of another one.
-    return trees[place] if any(_essence(found) == _essence(code) for found in codes.get(place, ())) else None
-
-
-_Place = tuple[str, int]
-
-
-@functools.lru_cache(maxsize=8)
-def _functions(source: str) -> tuple[dict[_Place, ast.FunctionDef], dict[_Place, list[types.CodeType]]]:
-    """The functions of a file by name and first line: their trees and their code."""
-    whole = ast.parse(source)
-    trees = {
-        (node.name, min([node.lineno, *[d.lineno for d in node.decorator_list]])): node
-        for node in ast.walk(whole) if isinstance(node, ast.FunctionDef)
-    }  # fmt: skip
-    codes: dict[_Place, list[types.CodeType]] = {}
-    stack = [compile(whole, "", "exec", dont_inherit=True)]
-    while stack:
-        code = stack.pop()
-        codes.setdefault((code.co_name, code.co_firstlineno), []).append(code)
-        stack += [constant for constant in code.co_consts if isinstance(constant, types.CodeType)]
-    return trees, {place: found for place, found in codes.items() if place in trees}
-
-
-def _essence(code: types.CodeType) -> tuple[Any, ...]:
-    """What code does, without where it is written."""
-    constants = [_essence(c) if isinstance(c, types.CodeType) else repr(c) for c in code.co_consts]
-    return code.co_code, code.co_names, code.co_varnames, code.co_freevars, constants
-
-
 _NOTHING = object()
 # What a local name stands for.
 _VALUE, _PART = "value", "part"
@@ -151,7 +111,7 @@ class _Reader:
         """Raise _Bent for anything that is not known to be harmless."""
         if not isinstance(self.function, types.FunctionType) or len(self.above) > _DEEPEST:
             raise self.bent("is no plain function")
-        tree = _parsed(self.function.__code__)
+        tree = parsed(self.function.__code__)
         if tree is None:
             raise self.bent("has no source that can be read")
         if tree.decorator_list:
