@@ -58,6 +58,9 @@ _hooked_of = operator.attrgetter("_hooked")
 _hooks_of = operator.attrgetter("_hooks")
 _training_of = operator.attrgetter("training")
 _requires_grad_of = operator.attrgetter("_requires_grad")
+# Through a weakref.proxy too.
+_class_of = operator.attrgetter("__class__")
+_CALL = Module.__call__
 
 
 @contextmanager
@@ -121,6 +124,8 @@ class Inputs:
 
     def __init__(self, program: Program, inputs: list[np.ndarray], outputs: Sequence[np.ndarray] = ()) -> None:
         self.program, self.count = program, len(inputs)
+        if not all(map(_is_roomy, inputs)):
+            raise Uncapturable("an input with strides that are negative, or along which it overlaps itself")
         inputs = [*inputs, *outputs]
         self.traced = inputs
         self.layouts = [(a.shape, a.dtype, a.strides) for a in inputs]
@@ -177,7 +182,8 @@ class Inputs:
 
 
 def _room(shape: tuple[int, ...], dtype: np.dtype, strides: tuple[int, ...]) -> np.ndarray:
-    return np.lib.stride_tricks.as_strided(np.empty(_extent(shape, strides, dtype), dtype), shape, strides)
+    extent = 1 + sum((n - 1) * s for n, s in zip(shape, strides, strict=True) if n) // dtype.itemsize
+    return np.lib.stride_tricks.as_strided(np.empty(extent, dtype), shape, strides)
 
 
 def room_like(array: np.ndarray) -> np.ndarray:
@@ -187,10 +193,19 @@ def room_like(array: np.ndarray) -> np.ndarray:
     return _room(array.shape, array.dtype, array.strides)
 
 
-def _extent(shape: tuple[int, ...], strides: tuple[int, ...], dtype: np.dtype) -> int:
-    if any(s < 0 for s in strides):
-        raise Uncapturable("an input with negative strides")
-    return 1 + sum((n - 1) * s for n, s in zip(shape, strides, strict=True) if n) // dtype.itemsize
+def _is_roomy(array: np.ndarray) -> bool:
+    """Whether other numbers can be laid as these are: each has a place of its own, behind the first."""
+    end = array.itemsize
+    for stride, n in sorted(zip(array.strides, array.shape, strict=True)):
+        if n > 1 and array.size:
+            if stride < end:
+                return False
+            end = n * stride
+    return True
+
+
+# An owner of attributes (a module, a class, the cell of a closure), a name, and what was found there.
+Name = tuple[Any, str, Any]
 
 
 class Situation:
@@ -199,15 +214,17 @@ class Situation:
     Args:
         model: a module; ``others``: further modules whose modes count (a criterion).
         is_held: whether the model is kept alive; not by what the model itself keeps.
+        names: what stands behind names that are looked up anew in each call, as ``(owner, name, value)``.
     """
 
-    def __init__(self, model: Module, *others: Any, is_held: bool = True) -> None:
+    def __init__(self, model: Module, *others: Any, is_held: bool = True, names: Sequence[Name] = ()) -> None:
         self.modules = [m for top in (model, *others) if isinstance(top, Module) for m in top.modules()]
-        self.kinds = [(m, type(m).forward) for m in self.modules if not is_ours(type(m).forward)]
+        self.classes = list(map(_class_of, self.modules))
+        self.forwards = [(kind, kind.forward) for kind in dict.fromkeys(self.classes)]
+        self.names = names
         if not is_held:
             held: Any = weakref.proxy(model)
             self.modules[0] = held
-            self.kinds = [(held if m is model else m, forward) for m, forward in self.kinds]
         self.parameters = [p for m in self.modules for p in m._parameters.values() if p is not None]
         self.buffers = [b for m in self.modules for b in m._buffers.values() if b is not None]
         self.tensors: list[Tensor] = [*self.parameters, *self.buffers]
@@ -223,8 +240,10 @@ class Situation:
         self.members = [member for r in self.registries for member in r.values()]
         self.attributes = [_attributes(m) for m in self.modules]
         self.seen = changes[0]
-        # Of those that come with fastnn it is known what they read.
+        # Where the model is not held the source says what is read, and what can change inside is not.
         self.unwatched = "" if not is_held else next(filter(None, map(_unwatched, self.modules)), "")
+        if any(type(p) is not Parameter for p in self.parameters):
+            self.unwatched = "a parameter is a plain tensor, or of a class of its own"
 
     def same(self) -> bool:
         """Whether all is as it was."""
@@ -234,7 +253,10 @@ class Situation:
             return False
         if list(map(_requires_grad_of, self.parameters)) != self.flags:
             return False
-        if any([m.__class__.forward is not forward for m, forward in self.kinds]):  # noqa: C419  # twice as fast
+        # Lists, as generators take twice the time.
+        if any([kind.forward is not forward for kind, forward in self.forwards]) or Module.__call__ is not _CALL:  # noqa: C419
+            return False
+        if self.names and any([getattr(owner, name, None) is not value for owner, name, value in self.names]):  # noqa: C419
             return False
         if self.seen != changes[0] or not self.is_counted:
             if not self._looks_the_same():
@@ -245,6 +267,8 @@ class Situation:
     def _looks_the_same(self) -> bool:
         """Whether the modules, with what they are made of, are as they were."""
         if self.reason_against() or list(map(_training_of, self.modules)) != self.modes:
+            return False
+        if list(map(_class_of, self.modules)) != self.classes:
             return False
         if list(map(len, self.registries)) != self.counts:
             return False
@@ -261,6 +285,8 @@ class Situation:
             return "a module has hooks"
         if any(map(_hooks_of, self.parameters)):
             return "a parameter has hooks"
+        if Module.__call__ is not _CALL:
+            return "Module.__call__ was replaced"
         return self.unwatched
 
 

@@ -4,13 +4,13 @@ A module that has parts is watched when it is called. From the third call of a k
 and dtypes, the same mode) its forward is recorded, and its backward with it; both are then replayed. This
 happens by itself where it cannot be noticed: the forward has to be straight-line (see ``straight``), and
 the trace has to be complete (see ``capture``). Everything else runs as it is written; :func:`explain` says
-why.
+why. What is written past ``__setattr__``, into ``module.__dict__`` itself, goes unnoticed.
 
 A recording owns the arrays of what lies between input and output. Whoever calls the model again before
 the backward pass gets another recording, with arrays of its own; there are at most ``_MOST_LANES``, and
 calls beyond that run eagerly. The output is a new array each time, and so are the gradients of inputs.
 
-May import ``capture``, ``straight``, ``nn``, ``tensor``, ``autograd``, ``random`` and ``fastnn.kernels``.
+May import ``capture``, ``lanes``, ``straight``, ``nn``, ``tensor``, ``autograd``, ``random`` and ``fastnn.kernels``.
 """
 
 from __future__ import annotations
@@ -23,44 +23,26 @@ import numpy as np
 
 from fastnn import tracing
 from fastnn.autograd import Node
-from fastnn.autograd.engine import anomaly, differentiated, run_backward
+from fastnn.autograd.engine import anomaly, differentiated
 from fastnn.autograd.modes import _mode
-from fastnn.capture import (
-    MOST_PROGRAMS,
-    Inputs,
-    Situation,
-    Spans,
-    check_complete,
-    grads_are_free,
-    let_go,
-    room_like,
-    span,
-    tracing_into,
-    undone,
-)
+from fastnn.capture import MOST_PROGRAMS, Situation
 from fastnn.kernels import jit
-from fastnn.kernels.program import Program
+from fastnn.lanes import MOST_BYTES, Lane
 from fastnn.nn import module as modules
 from fastnn.nn.module import Module
-from fastnn.nn.registry import changes
 from fastnn.straight import bend
 from fastnn.tensor import Tensor, _wrap
 from fastnn.tracing import Uncapturable
 
 # Calls of a kind that run eagerly before the next one is recorded.
 _EAGER_CALLS = 2
-# Recordings of one kind, for outputs whose backward is still to come.
+# Recordings of one kind, for outputs whose backward is still to come; fewer where they are large.
 _MOST_LANES = 4
-# Bytes between input and output beyond which nothing is recorded: the arrays would be kept, and Python
-# is no part of the time worth mentioning.
-_MOST_BYTES = 16 * 2**20
 
 # Only the eager operations can be differentiated twice.
 _AGAIN = "backward passes are differentiated again"
 
-# Kernels whose every row depends on the same row of what the batch was computed to, by the word of their other
-# factors; rows in a piece of a large batch, whose arrays stay in the caches; and in the smallest batch that is cut.
-_BY_ROWS = {"gemm": (4, 5), "activation_forward": (), "elementwise_forward": (), "layer_norm_forward": (2, 3)}
+# Rows in a piece of a large batch without gradients, and in the smallest batch that is cut.
 _PIECE, _LARGE = 2048, 4096
 
 _switch = {"on": True}
@@ -97,243 +79,6 @@ def explain(model: Module) -> str:
     return "\n".join(lines) or f"nothing captured: fewer than {_EAGER_CALLS + 1} calls of a kind"
 
 
-def _stand_in(tensor: Tensor, i: int, found: dict[int, np.ndarray]) -> Tensor:
-    """A tensor over the same numbers without a history, whose gradient goes to ``found[i]``."""
-    if not (tensor._requires_grad and _mode.enabled):
-        return _wrap(tensor._data)
-
-    def run(grad: Tensor) -> tuple[()]:
-        found[i] = grad._data
-        return ()
-
-    return _wrap(tensor._data, Node("Input", (), run))
-
-
-def _alone(array: np.ndarray, *programs: Program | None) -> None:
-    """Raise Uncapturable unless an array can be replaced: no launch uses memory that lies across its border."""
-    low, high = span(array)
-    for program in programs:
-        for _, _, arrays, _, _ in program.launches if program else ():
-            for other in arrays:
-                first, last = span(other) if other.size else (low, low)
-                if first < high and low < last and not (low <= first and last <= high):
-                    raise Uncapturable("the output, or the gradient of an input, is part of a larger array")
-
-
-def _overlaps(array: np.ndarray, others: list[np.ndarray]) -> bool:
-    low, high = span(array)
-    return any(a.size and span(a)[0] < high and low < span(a)[1] for a in others)
-
-
-def _written(program: Program) -> list[np.ndarray]:
-    """The arrays that a program writes."""
-    return [arrays[i] for kernel, _, arrays, _, _ in program.launches for i in kernel.outputs or ()]
-
-
-class _Lane:
-    """One recording of a forward and its backward, over arrays of its own.
-
-    Args:
-        model: what is called.
-        situation: what it relies on.
-        inputs: the tensors of the call that it is made in.
-    """
-
-    def __init__(self, model: Module, situation: Situation, inputs: tuple[Tensor, ...]) -> None:
-        self.forward = Program()
-        self.backward: Program | None = None
-        self._adding: Program | None = None
-        self._found: dict[int, np.ndarray] = {}
-        self.trained = [p for p in situation.parameters if p._requires_grad] if _mode.enabled else []
-        arrays = [t._data for t in inputs]
-        known = Spans()
-        for array in (*situation.arrays, *arrays):
-            known.add(array)
-        before = changes[0]
-        with undone(situation):
-            with tracing_into(self.forward) as self.watch:
-                result = model.forward(*[_stand_in(t, i, self._found) for i, t in enumerate(inputs)])
-            if not isinstance(result, Tensor):
-                raise Uncapturable(f"the forward returns a {type(result).__name__}, not one tensor")
-            if changes[0] != before:
-                raise Uncapturable("an attribute of a module is assigned in the forward")
-            self._result, out = result, result._data
-            for state, _ in self.watch.draws:
-                known.add(state)
-            if not out.size or not out.flags.c_contiguous or _overlaps(out, [*situation.arrays, *arrays]):
-                raise Uncapturable("the output is empty, not contiguous, or an input")
-            if any(_overlaps(a, [*situation.arrays, *arrays[:i]]) for i, a in enumerate(arrays) if a.size):
-                raise Uncapturable("an input shares memory with another one, or with the model")
-            if any(_overlaps(a, _written(self.forward)) for a in arrays if a.size):
-                raise Uncapturable("an input is changed in place")
-            check_complete(self.forward, known)
-            if not known.holds(out):
-                raise Uncapturable("the output was computed outside the kernels")
-            if result._requires_grad:
-                self.dy = np.empty(out.shape, out.dtype)
-                known.add(self.dy)
-                self.backward = self._trace_back()
-                self.trained = [p for p in self.trained if p._grad is not None]
-                check_complete(self.backward, known)
-                if not all(known.holds(array) for array in self._found.values()):
-                    raise Uncapturable("the gradient of an input was computed outside the kernels")
-        if self._size(out) > _MOST_BYTES:
-            raise Uncapturable("what lies between input and output is too large to be kept")
-        self.shape, self.dtype, self.inputs = out.shape, out.dtype, arrays
-        self.guards = [(self._number_of(array), holds) for array, holds in self.forward.guards]
-        # Running statistics, which a kernel reads and writes.
-        used = [array for _, _, arrays, _, _ in self.forward.launches for array in arrays]
-        moves = any(m.training for m in situation.modules)
-        self.touched = [b for b in situation.buffers if moves and b._data.size and _overlaps(b._data, used)]
-        _alone(out, self.forward, self.backward)
-        self.first = Inputs(self.forward, arrays, [out])
-        if self.backward is not None:
-            assert result._node is not None
-            self.title = result._node.title
-            self._prepare_back(situation, out)
-
-    def _size(self, out: np.ndarray) -> int:
-        """Bytes of the arrays that the recordings keep."""
-        written = _written(self.forward) + (_written(self.backward) if self.backward else [])
-        return sum({array.ctypes.data: array.nbytes for array in written}.values()) - out.nbytes
-
-    def _number_of(self, array: np.ndarray) -> int:
-        return Inputs(self.forward, self.inputs).number_of(array)
-
-    # -- The backward pass --------------------------------------------------------------------
-
-    def _trace_back(self) -> Program:
-        """Record the backward pass, which goes into the gradients' places: to write them, or to add to them."""
-        program, adds = Program(), any(p._grad is not None for p in self.trained)
-        with tracing_into(program) as watch:
-            # What the operations saved is kept: a pass may be repeated, and this trace is.
-            run_backward((self._result,), (_wrap(self.dy),), True)
-        if watch.draws or program.guards:
-            raise Uncapturable("the backward pass draws random numbers, or depends on what an array holds")
-        for p in self.trained:
-            if p._grad is not None and p._grad._data is not p._grad_place and not adds:
-                raise Uncapturable("the gradient of a parameter does not go into its place")
-        return program
-
-    def _prepare_back(self, situation: Situation, out: np.ndarray) -> None:
-        assert self.backward is not None
-        dxs = list(self._found.values())
-        for dx in dxs:
-            if not dx.size or _overlaps(dx, [self.dy, out, *self.inputs, *situation.arrays]):
-                raise Uncapturable("the gradient of an input is empty, or that of the output")
-            _alone(dx, self.forward, self.backward)
-        hold = let_go(self.backward, self.trained)
-        self.places = [hold(p._slot.grad_array) for p in self.trained]
-        self.backward.build()
-        self.second = Inputs(self.backward, [*self.inputs, out, self.dy], dxs)
-        self.third = Inputs(self.backward, [], self.places)
-        read = [
-            array for kernel, _, arrays, _, _ in self.backward.launches
-            for i, array in enumerate(arrays) if i not in (kernel.outputs or ()) and array.size
-        ]  # fmt: skip
-        # What must not change between the two passes: inputs by number, parameters and buffers, the output.
-        self.read_inputs = [i for i, a in enumerate(self.inputs) if a.size and _overlaps(a, read)]
-        self.read_tensors = tuple([t for t in situation.parameters if t._data.size and _overlaps(t._data, read)])
-        self.reads_output = _overlaps(out, read)
-
-    def _adds(self) -> Program | None:
-        """The backward pass that adds to the gradients that lie in their places; None where it cannot be recorded.
-
-        It is recorded when it is first needed: kernels that add round differently from a sum of two gradients.
-        """
-        if self._adding is None:
-            grads = [(p, p._grad) for p in self.trained]
-            try:
-                program = self._trace_back()
-            except Uncapturable:
-                return None
-            finally:
-                for p, grad in grads:
-                    p._grad = grad
-            let_go(program, self.trained)
-            program.build()
-            self._adding = program
-            before = [*self.inputs, self._result._data, self.dy]
-            self.fourth = Inputs(program, before, list(self._found.values()))
-        return self._adding
-
-    # -- Replays ------------------------------------------------------------------------------
-
-    def run(self, inputs: tuple[Tensor, ...]) -> np.ndarray | None:
-        """The output for other inputs, a new array; None if these will not do, and the eager call is to say why."""
-        for k, holds in self.guards:
-            if not holds(np.ascontiguousarray(inputs[k]._data)):
-                return None
-        out = np.empty(self.shape, self.dtype)
-        self.first.put([*[t._data for t in inputs], out])
-        for state, draw in self.watch.draws:
-            state[...] = draw()
-        for buffer in self.touched:
-            buffer._memory.version += 1
-        self.forward.replay()
-        return out
-
-    def is_by_rows(self) -> bool:
-        """Whether each row of the output depends on the same row of the only input alone."""
-        if len(self.inputs) != 1 or self.watch.draws or self.guards or self.shape[:1] != self.inputs[0].shape[:1]:
-            return False
-        known, rows = self.inputs[:], self.shape[0]
-        for kernel, _, arrays, _, _ in self.forward.launches:
-            others = _BY_ROWS.get(kernel.name.partition(".")[0])
-            if others is None or kernel.outputs is None:
-                return False
-            for i, array in enumerate(arrays):
-                if i in kernel.outputs:
-                    known.append(array)
-                elif array.shape[:1] != (rows,) or not _overlaps(array, known):
-                    if i not in others:
-                        return False
-                elif i in others:
-                    return False
-        return True
-
-    def run_over(self, x: np.ndarray, out: np.ndarray, times: int) -> None:
-        """The outputs for so many batches, one behind the other."""
-        self.forward.replay_over([(self.inputs[0], x), (self._result._data, out)], times)
-
-    def run_back(self, inputs: list[np.ndarray], out: np.ndarray, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of the inputs, and of the parameters unless they went into their places."""
-        assert self.backward is not None
-        dy = grad._data if grad._data.flags.c_contiguous else np.ascontiguousarray(grad._data)
-        dxs = [room_like(dx) for dx in self._found.values()]
-        arrays, trained = [*inputs, out, dy, *dxs], self.trained
-        grads: list[Tensor | None] = [None] * len(trained)
-        adding = None
-        # Lists, as generators take twice the time.
-        direct = _mode.direct and all([p._hooks is None and p._requires_grad for p in trained])  # noqa: C419
-        is_new = direct and all([p._grad is None for p in trained]) and grads_are_free(trained)  # noqa: C419
-        if direct and not is_new and all([p._grad is not None and p._grad._data is p._grad_place for p in trained]):  # noqa: C419
-            adding = self._adds()
-        if is_new:
-            for p in trained:
-                p._grad_written()
-            self.second.put(arrays)
-            self.backward.replay()
-        elif adding is not None:
-            for p in trained:
-                p._grad_written()
-            self.fourth.put(arrays)
-            adding.replay()
-        else:
-            fresh = [room_like(place) for place in self.places]
-            self.second.put(arrays)
-            self.third.put(fresh)
-            try:
-                self.backward.replay()
-            finally:
-                self.third.put(self.places)
-            grads = [_wrap(array) for array in fresh]
-        found: list[Tensor | None] = [None] * len(inputs)
-        for i, dx in zip(self._found, dxs, strict=True):
-            found[i] = _wrap(dx)
-        return (*found, *grads)
-
-
 # Recordings change modules for a moment: one at a time.
 _recording = threading.Lock()
 
@@ -343,7 +88,7 @@ class _Lease:
 
     __slots__ = ("free", "lane")
 
-    def __init__(self, lane: _Lane, free: list[_Lane]) -> None:
+    def __init__(self, lane: Lane, free: list[Lane]) -> None:
         self.lane, self.free = lane, free
 
     def __del__(self) -> None:
@@ -357,10 +102,10 @@ class _Kind:
         self.calls, self.retry, self.reason = 0, _EAGER_CALLS + 1, ""
         self.differentiated = differentiated[0]
         self.situation: Situation | None = None
-        self.free: list[_Lane] = []
-        self.made = 0
+        self.free: list[Lane] = []
+        self.made, self.most = 0, _MOST_LANES
 
-    def lane(self, model: Module, inputs: tuple[Tensor, ...]) -> _Lane | None:
+    def lane(self, model: Module, inputs: tuple[Tensor, ...]) -> Lane | None:
         """A free recording, or a new one; None if this call is to run eagerly."""
         situation = self.situation
         if situation is not None:
@@ -368,7 +113,7 @@ class _Kind:
                 try:
                     return self.free.pop()
                 except IndexError:
-                    return self._record(model, situation, inputs) if self.made < _MOST_LANES else None
+                    return self._record(model, situation, inputs) if self.made < self.most else None
             self.__init__()  # type: ignore[misc]  # it starts anew
             return None
         self.calls += 1
@@ -377,26 +122,27 @@ class _Kind:
         # What stands against it may go away: but each attempt costs as much as some calls.
         self.retry = 8 * self.calls
         before, self.differentiated = self.differentiated, differentiated[0]
-        self.reason = bend(model) if before == differentiated[0] else _AGAIN
+        self.reason, names = bend(model) if before == differentiated[0] else (_AGAIN, [])
         if not self.reason:
-            situation = Situation(model, is_held=False)
+            situation = Situation(model, is_held=False, names=names)
             self.reason = situation.reason_against()
             if not self.reason:
                 return self._record(model, situation, inputs)
         return None
 
-    def _record(self, model: Module, situation: Situation, inputs: tuple[Tensor, ...]) -> _Lane | None:
+    def _record(self, model: Module, situation: Situation, inputs: tuple[Tensor, ...]) -> Lane | None:
         """A new recording; None where another thread makes one, or where it cannot be made."""
         if not _recording.acquire(blocking=False):
             return None
         try:
-            lane = _Lane(model, situation, inputs)
+            lane = Lane(model, situation, inputs)
         except Uncapturable as reason:
             self.reason, self.situation = str(reason), None
             return None
         finally:
             _recording.release()
         self.made, self.situation = self.made + 1, situation
+        self.most = max(1, min(_MOST_LANES, MOST_BYTES // max(1, lane.bytes)))
         return lane
 
     def give_up(self, reason: str) -> None:
@@ -509,11 +255,19 @@ def _recorded(model: Module, args: tuple[Tensor, ...], lease: _Lease, kind: _Kin
         kind.give_up(_AGAIN)
         states = [state.copy() for state, _ in lease.lane.watch.draws]
         buffers = [(b._data, b._data.copy()) for b in lease.lane.touched]
-        with tracing.repeating(states):
-            result = model.forward(*args)
-        for array, values in buffers:
-            array[...] = values
-        return result
+        modules, then = lease.lane.modules, lease.lane.modes
+        now = [m.training for m in modules]
+        try:
+            # In the modes of that call.
+            for m, mode in zip(modules, then, strict=True):
+                m.__dict__["training"] = mode
+            with tracing.repeating(states):
+                return model.forward(*args)
+        finally:
+            for m, mode in zip(modules, now, strict=True):
+                m.__dict__["training"] = mode
+            for array, values in buffers:
+                array[...] = values
 
     saved = (*[args[i] for i in lane.read_inputs], *lane.read_tensors)
     node = Node(lane.title, (*args, *lane.trained), run, saved, True, again)

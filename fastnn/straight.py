@@ -8,27 +8,28 @@ refused that is not known to be harmless. What passes is:
 * calls of the module's own parts, of its own methods (which are read in turn), of functions of
   ``fastnn`` and ``fastnn.nn.functional``, and of tensors' methods that only compute;
 * assignments to local names, arithmetic, indexing, shapes;
+* constants of the class;
 * branches on the module's own attributes and on shapes, loops over the module's own parts: these are
   watched, or are part of what a recording is chosen by.
 
-May import ``capture``, ``nn``, ``tensor`` and ``dtypes``.
+May import ``capture``, ``sources``, ``nn``, ``tensor`` and ``dtypes``.
 """
 
 from __future__ import annotations
 
 import ast
 import builtins
-import functools
 import inspect
-import textwrap
+import sys
 import types
 from typing import Any
 
-from fastnn.capture import is_ours
+from fastnn.capture import Name, is_ours
 from fastnn.dtypes import dtype
 from fastnn.nn import functional
 from fastnn.nn.container import ModuleDict, ModuleList, Sequential
 from fastnn.nn.module import Module
+from fastnn.sources import parsed
 from fastnn.tensor import Tensor
 
 # Functions of the top level that are no methods of tensors, and only compute.
@@ -38,6 +39,9 @@ _MORE = frozenset({
     "apply_", "backward", "item", "map_", "map2_", "numpy", "register_hook",
     "register_post_accumulate_grad_hook", "requires_grad_", "retain_grad", "share_memory_", "tolist", "new_tensor",
     "data_ptr", "bernoulli", "multinomial",
+    # The numbers decide on the shape of the result, or it is a number of Python.
+    "nonzero", "argwhere", "unique", "unique_consecutive", "masked_select", "bincount", "repeat_interleave", "equal",
+    "allclose", "is_nonzero", "storage_offset", "stride", "is_contiguous", "is_set_to", "is_shared",
 })  # fmt: skip
 # Attributes of tensors that are a matter of shape.
 _READ = frozenset({"shape", "ndim", "dtype", "device", "T", "mT"})
@@ -57,41 +61,33 @@ class _Bent(Exception):
     """Why a function is not straight-line."""
 
 
-def bend(model: Module) -> str:
-    """The reason why the forward of a module may do more than launch, or not the same each time; empty for none."""
+def bend(model: Module) -> tuple[str, list[Name]]:
+    """The reason why the forward of a module may do more than launch, or not the same each time; empty for none.
+
+    Beside it is what was found behind names that are looked up anew in each call: functions, methods, constants
+    of classes. It holds for as long as they are the same.
+    """
+    names: dict[tuple[int, str], Name] = {}
     try:
         for module in model.modules():
-            _look_at(module)
+            _look_at(module, names)
     except _Bent as reason:
-        return str(reason)
-    return ""
+        return str(reason), []
+    return "", list(names.values())
 
 
-def _look_at(module: Module) -> None:
+def _look_at(module: Module, names: dict[tuple[int, str], Name]) -> None:
     kind = type(module)
-    if kind.__call__ is not Module.__call__ or kind.__getattr__ is not Module.__getattr__:
-        raise _Bent(f"{kind.__name__} has a __call__ or __getattr__ of its own")
+    for name in ("__call__", "__getattr__", "__getattribute__"):
+        if getattr(kind, name) is not getattr(Module, name):
+            raise _Bent(f"{kind.__name__} has a {name} of its own")
     if "forward" in module.__dict__:
         raise _Bent(f"a {kind.__name__} was given another forward")
     if not is_ours(kind.forward):
-        _Reader(module, kind.forward, ()).read()
+        _Reader(module, kind.forward, (), names).read()
 
 
-@functools.lru_cache(maxsize=256)
-def _parsed(code: types.CodeType, function: Any) -> ast.FunctionDef | None:
-    """The syntax tree of a function, or None if its source is not to be had."""
-    try:
-        tree = ast.parse(textwrap.dedent(inspect.getsource(function))).body[0]
-    except (OSError, TypeError, SyntaxError, IndexError):
-        return None
-    if not isinstance(tree, ast.FunctionDef) or tree.name != code.co_name:
-        return None
-    # A file that was changed since it was imported has other names in it, as a rule.
-    names = {n.id for n in ast.walk(tree) if isinstance(n, ast.Name)}
-    names |= {n.attr for n in ast.walk(tree) if isinstance(n, ast.Attribute)}
-    return tree if names.issuperset(code.co_names) else None
-
-
+_NOTHING = object()
 # What a local name stands for.
 _VALUE, _PART = "value", "part"
 
@@ -103,10 +99,13 @@ class _Reader:
         module: what ``self`` is.
         function: a function of its class.
         above: the functions that called it.
+        names: where to note what is found behind names.
     """
 
-    def __init__(self, module: Module, function: Any, above: tuple[Any, ...]) -> None:
-        self.module, self.function, self.above = module, function, (*above, function)
+    def __init__(
+        self, module: Module, function: Any, above: tuple[Any, ...], names: dict[tuple[int, str], Name]
+    ) -> None:
+        self.module, self.function, self.above, self.names = module, function, (*above, function), names
         self.where = f"{type(module).__name__}.{getattr(function, '__name__', 'forward')}"
         self.locals: dict[str, str] = {}
         self.me = ""
@@ -115,7 +114,7 @@ class _Reader:
         """Raise _Bent for anything that is not known to be harmless."""
         if not isinstance(self.function, types.FunctionType) or len(self.above) > _DEEPEST:
             raise self.bent("is no plain function")
-        tree = _parsed(self.function.__code__, self.function)
+        tree = parsed(self.function.__code__)
         if tree is None:
             raise self.bent("has no source that can be read")
         if tree.decorator_list:
@@ -193,7 +192,7 @@ class _Reader:
         elif isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Slice):
             self.fixed_slice(node.slice)
             return self.parts(node.value)
-        elif isinstance(self.own(node), (ModuleList, Sequential)):
+        elif (found := self.own(node)) is not None and type(found) in (ModuleList, Sequential):
             return _PART
         raise self.bent("has a loop over something that is no list of its own parts")
 
@@ -243,10 +242,17 @@ class _Reader:
     def of_Subscript(self, node: ast.Subscript) -> None:
         if isinstance(self.own(node.value, quiet=True), (ModuleList, Sequential, ModuleDict)):
             raise self.bent("chooses one of its parts by an index")
-        self.each(node.value, node.slice)
-
-    def of_Slice(self, node: ast.Slice) -> None:
-        self.each(node.lower, node.upper, node.step)
+        places = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
+        for place in places:
+            # An array of indices or of truth values would decide on the shape.
+            if isinstance(place, ast.Slice):
+                self.each(place.lower, place.upper, place.step)
+                continue
+            try:
+                self.fixed(place)
+            except _Bent:
+                raise self.bent(f"has the index {ast.unparse(place)!r}") from None
+        self.expression(node.value)
 
     def of_Attribute(self, node: ast.Attribute) -> None:
         if self.is_value(node.value):
@@ -272,8 +278,8 @@ class _Reader:
                 self.expression(function.value)
                 return
             part = self.own(function, quiet=True)
-            if isinstance(part, types.FunctionType) and not is_ours(part):
-                _Reader(self.module, part, self.above).read()
+            if isinstance(part, types.FunctionType) and not is_ours(part) and function.attr not in self.module.__dict__:
+                _Reader(self.module, part, self.above, self.names).read()
                 return
             if isinstance(part, Module):
                 return
@@ -308,7 +314,7 @@ class _Reader:
         return isinstance(node, (ast.Call, ast.BinOp, ast.Subscript, ast.UnaryOp))
 
     def fixed(self, node: ast.expr) -> None:
-        """A test: of constants, of the module's attributes, of shapes."""
+        """A test, or an index: of constants, of the module's attributes, of shapes."""
         if isinstance(node, ast.BoolOp):
             for value in node.values:
                 self.fixed(value)
@@ -320,7 +326,9 @@ class _Reader:
         elif isinstance(node, ast.Compare):
             for value in (node.left, *node.comparators):
                 # Whether something is None at all is settled by which arguments are given.
-                is_none = all(isinstance(operator, (ast.Is, ast.IsNot)) for operator in node.ops)
+                others = (node.left, *node.comparators)
+                is_none = any(isinstance(other, ast.Constant) and other.value is None for other in others)
+                is_none = is_none and all(isinstance(operation, (ast.Is, ast.IsNot)) for operation in node.ops)
                 if not (is_none and isinstance(value, ast.Name) and value.id in self.locals):
                     self.fixed(value)
         elif isinstance(node, (ast.Tuple, ast.List)):
@@ -361,15 +369,35 @@ class _Reader:
         elif isinstance(node, ast.Attribute):
             owner = self.own(node.value, quiet=quiet, missing=missing)
             if isinstance(owner, Module):
-                for held in (owner._modules, owner._parameters, owner._buffers, owner.__dict__):
-                    if node.attr in held:
-                        return held[node.attr]
-                found = inspect.getattr_static(type(owner), node.attr, missing)
-                if owner is self.module or not isinstance(found, types.FunctionType):
-                    return found
+                return self.member(owner, node.attr, missing)
         if quiet:
             return missing
         raise self.bent("has a loop over something that is no list of its own parts")
+
+    def member(self, owner: Module, name: str, missing: Any) -> Any:
+        """An attribute, where Python would find it."""
+        kind = type(owner)
+        found = inspect.getattr_static(kind, name, _NOTHING)
+        if found is _NOTHING or (name in owner.__dict__ and isinstance(found, _PLAIN)):
+            for held in (owner.__dict__, owner._parameters, owner._modules, owner._buffers):
+                if name in held:
+                    return held[name]
+            return missing
+        if isinstance(found, types.FunctionType):
+            if name in owner.__dict__:
+                return owner.__dict__[name]
+            if owner is not self.module:
+                return missing
+        elif not isinstance(found, _PLAIN):
+            # A property, or a module that all of a class share and nobody watches.
+            raise self.bent(f"reads {name!r}, which belongs to the class {kind.__name__}")
+        self.note(kind, name, found)
+        return found
+
+    def note(self, owner: Any, name: str, value: Any) -> Any:
+        """Remember what was found behind a name; return it."""
+        self.names[id(owner), name] = owner, name, value
+        return value
 
     def outside(self, node: ast.expr) -> Any:
         """What a global name, or an attribute of a module of ours, stands for."""
@@ -379,13 +407,18 @@ class _Reader:
                 if node.id in code.co_freevars:
                     cell = self.function.__closure__[code.co_freevars.index(node.id)]
                     try:
-                        return cell.cell_contents
+                        return self.note(cell, "cell_contents", cell.cell_contents)
                     except ValueError:
                         raise self.bent(f"uses {node.id!r}, which has no value") from None
                 scope = self.function.__globals__
-                return scope.get(node.id, getattr(builtins, node.id, None))
+                owner = sys.modules.get(scope.get("__name__", ""))
+                if owner is None or vars(owner) is not scope:
+                    raise self.bent("is of no module")
+                if self.note(owner, node.id, scope.get(node.id)) is None:
+                    return self.note(builtins, node.id, getattr(builtins, node.id, None))
+                return scope[node.id]
         elif isinstance(node, ast.Attribute):
             owner = self.outside(node.value)
             if isinstance(owner, types.ModuleType) and owner.__name__.partition(".")[0] in ("fastnn", "torch"):
-                return getattr(owner, node.attr, None)
+                return self.note(owner, node.attr, getattr(owner, node.attr, None))
         raise self.bent(f"uses {ast.unparse(node)!r}")

@@ -426,9 +426,21 @@ class Program:
 
     def replay(self) -> None:
         """Run all launches, in order; one by one where somebody watches."""
-        if jit._recorders and jit.show(self.launches):
+        if jit._recorders and jit.is_watched():
+            jit.show([self._now(i) for i in range(len(self.launches))])
             return
         _replay(self._rows, self.threads)
+
+    def _now(self, i: int) -> jit.Launch:
+        """A launch with the arrays that it uses now, whose addresses may have been put in place of those recorded."""
+        kernel, parts, arrays, scalars, waits = self.launches[i]
+        found = []
+        for array, address in zip(arrays, self._blocks[i].tolist(), strict=False):
+            if array.ctypes.data != address:
+                memory: Any = (ctypes.c_char * _extent(array)).from_address(address)
+                array = np.ndarray(array.shape, array.dtype, memory, 0, array.strides)
+            found.append(array)
+        return kernel, parts, tuple(found), scalars, waits
 
     def replay_over(self, batches: Sequence[tuple[np.ndarray, np.ndarray]], times: int) -> None:
         """Replay so many times in one call: the i-th time with part ``i`` of some arrays.
@@ -485,6 +497,13 @@ class Program:
                 (kernel, count, tuple(map(moved, arrays)), scalars, waits)
                 for kernel, count, arrays, scalars, waits in self.launches
             ])  # fmt: skip
+
+
+def _extent(array: np.ndarray) -> int:
+    """Bytes from the first number of an array to behind its last; strides are not negative."""
+    if not array.size:
+        return 0
+    return array.itemsize + sum((n - 1) * s for n, s in zip(array.shape, array.strides, strict=True))
 
 
 def _replay(rows: tuple[int, int], threads: int, moves: np.ndarray | None = None, times: int = 1) -> None:

@@ -592,7 +592,7 @@ REFUSED = {
     Draws: "calls 'np.random.random'|uses 'np.random",
     Reads: "calls 'item' of a tensor",
     Tries: "a statement of the kind Try",
-    Wraps: "has no source that can be read",
+    Wraps: "has decorators",
     Stars: "takes arguments by",
     Listed: "an expression of the kind ListComp",
     Pairs: "the forward returns a tuple",

@@ -22,6 +22,7 @@ Self = TypeVar("Self", bound="Module")
 # Calls a module that has parts; set by who can replay them.
 runner: list[Callable[[Any, tuple[Any, ...]], Any]] = []
 
+
 class Module(Hooked, Stateful):
     """A part of a model: parameters, buffers and other modules, and a ``forward`` that uses them.
 
@@ -72,13 +73,13 @@ class Module(Hooked, Stateful):
     # -- Attributes ---------------------------------------------------------------------------
 
     def __setattr__(self, name: str, value: Any) -> None:
-        changes[0] += 1
         registries = self.__dict__
         if "_parameters" not in registries:
             for kind, label in ((Parameter, "parameters"), (Module, "module"), (Buffer, "buffer")):
                 if isinstance(value, kind):
                     raise AttributeError(f"cannot assign {label} before Module.__init__() call")
             object.__setattr__(self, name, value)
+            changes[0] += 1
         elif isinstance(value, Parameter):
             if name not in registries["_parameters"] and hasattr(type(self), name):
                 # It would be hidden behind what the class has, a property for instance.
@@ -113,6 +114,7 @@ class Module(Hooked, Stateful):
             self._buffers[name] = registered("buffer", self, name, value) if EVERYWHERE else value
         else:
             object.__setattr__(self, name, value)
+            changes[0] += 1
 
     def __getattr__(self, name: str) -> Any:
         # Called only where normal lookup has failed.
@@ -131,6 +133,7 @@ class Module(Hooked, Stateful):
             self._forget(name)
         else:
             object.__delattr__(self, name)
+            changes[0] += 1
 
     def __dir__(self) -> list[str]:
         names = {*super().__dir__(), *self._parameters, *self._modules, *self._buffers}

@@ -12,8 +12,11 @@ changes = [0]
 
 def _counted(method: Callable[..., Any]) -> Callable[..., Any]:
     def change(self: Registry, *args: Any, **kwargs: Any) -> Any:
-        changes[0] += 1
-        return method(self, *args, **kwargs)
+        try:
+            return method(self, *args, **kwargs)
+        finally:
+            # Behind the change: another thread that looks before it has nothing to see yet.
+            changes[0] += 1
 
     change.__name__ = change.__qualname__ = method.__name__
     return change

@@ -1,0 +1,296 @@
+"""Lanes: a module's forward recorded together with its backward, over arrays of their own.
+
+Who calls them, and when they are made, is in ``forwards``. May import ``capture``, ``nn``, ``tensor``,
+``autograd``, ``tracing`` and ``fastnn.kernels``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastnn.autograd import Alias, Memory, Node
+from fastnn.autograd.engine import run_backward
+from fastnn.autograd.modes import _mode
+from fastnn.capture import (
+    Inputs,
+    Situation,
+    Spans,
+    check_complete,
+    grads_are_free,
+    let_go,
+    room_like,
+    span,
+    tracing_into,
+    undone,
+)
+from fastnn.kernels.program import Program
+from fastnn.nn.module import Module
+from fastnn.nn.registry import changes
+from fastnn.tensor import Tensor, _wrap
+from fastnn.tracing import Uncapturable
+
+# Bytes between input and output beyond which nothing is recorded: the arrays would be kept, and Python
+# is no part of the time worth mentioning.
+MOST_BYTES = 16 * 2**20
+# Kernels whose every row depends on the same row of what the batch was computed to, by the words of their other
+# factors.
+_BY_ROWS = {"gemm": (4, 5), "activation_forward": (), "elementwise_forward": (), "layer_norm_forward": (2, 3)}
+
+
+def _stand_in(tensor: Tensor, i: int, found: dict[int, np.ndarray]) -> Tensor:
+    """A tensor over the same numbers without a history, whose gradient goes to ``found[i]``."""
+    if not (tensor._requires_grad and _mode.enabled):
+        return _wrap(tensor._data)
+
+    def run(grad: Tensor) -> tuple[()]:
+        found[i] = grad._data
+        return ()
+
+    return _wrap(tensor._data, Node("Input", (), run))
+
+
+def _alone(array: np.ndarray, *programs: Program | None) -> None:
+    """Raise Uncapturable unless an array can be replaced: no launch uses memory that lies across its border."""
+    low, high = span(array)
+    for program in programs:
+        for _, _, arrays, _, _ in program.launches if program else ():
+            for other in arrays:
+                first, last = span(other) if other.size else (low, low)
+                if first < high and low < last and not (low <= first and last <= high):
+                    raise Uncapturable("the output, or the gradient of an input, is part of a larger array")
+
+
+def _overlaps(array: np.ndarray, others: list[np.ndarray]) -> bool:
+    low, high = span(array)
+    return any(a.size and span(a)[0] < high and low < span(a)[1] for a in others)
+
+
+def _saved(result: Tensor) -> set[Memory]:
+    """The memory that the history of a result relies on."""
+    found: set[Memory] = set()
+    seen: set[Node] = set()
+    stack: list[Any] = [result._node]
+    while stack:
+        node = stack.pop()
+        if isinstance(node, Node) and node not in seen:
+            seen.add(node)
+            stack += node.edges
+            found.update([memory.shared if isinstance(memory, Alias) else memory for memory, _, _ in node.saved])
+    return found
+
+
+def _written(program: Program) -> list[np.ndarray]:
+    """The arrays that a program writes."""
+    return [arrays[i] for kernel, _, arrays, _, _ in program.launches for i in kernel.outputs or ()]
+
+
+class Lane:
+    """One recording of a forward and its backward, over arrays of its own.
+
+    Args:
+        model: what is called.
+        situation: what it relies on.
+        inputs: the tensors of the call that it is made in.
+    """
+
+    def __init__(self, model: Module, situation: Situation, inputs: tuple[Tensor, ...]) -> None:
+        self.forward = Program()
+        self.backward: Program | None = None
+        # Other backward passes, by which parameters they add to.
+        self._others: dict[tuple[bool, ...], tuple[Program, Inputs]] = {}
+        self._found: dict[int, np.ndarray] = {}
+        self.trained = [p for p in situation.parameters if p._requires_grad] if _mode.enabled else []
+        arrays = [t._data for t in inputs]
+        known = Spans()
+        for array in (*situation.arrays, *arrays):
+            known.add(array)
+        before = changes[0]
+        with undone(situation):
+            with tracing_into(self.forward) as self.watch:
+                stand_ins = [_stand_in(t, i, self._found) for i, t in enumerate(inputs)]
+                result = model.forward(*stand_ins)
+            if not isinstance(result, Tensor):
+                raise Uncapturable(f"the forward returns a {type(result).__name__}, not one tensor")
+            if changes[0] != before:
+                raise Uncapturable("an attribute of a module is assigned in the forward")
+            self._result, out = result, result._data
+            for state, _ in self.watch.draws:
+                known.add(state)
+            if not out.size or not out.flags.c_contiguous or _overlaps(out, [*situation.arrays, *arrays]):
+                raise Uncapturable("the output is empty, not contiguous, or an input")
+            if any(_overlaps(a, [*situation.arrays, *arrays[:i]]) for i, a in enumerate(arrays) if a.size):
+                raise Uncapturable("an input shares memory with another one, or with the model")
+            if any(_overlaps(a, _written(self.forward)) for a in arrays if a.size):
+                raise Uncapturable("an input is changed in place")
+            check_complete(self.forward, known)
+            if not known.holds(out):
+                raise Uncapturable("the output was computed outside the kernels")
+            if result._requires_grad:
+                saved = _saved(result)
+                self.dy = np.empty(out.shape, out.dtype)
+                known.add(self.dy)
+                self.backward = self._trace_back()
+                self.trained = [p for p in self.trained if p._grad is not None]
+                if any(p._grad is not None and p._grad._memory.version for p in self.trained):
+                    # The kernels add the second gradient to the first; outside its place they are summed otherwise.
+                    raise Uncapturable("a parameter is used more than once")
+                check_complete(self.backward, known)
+                if not all(known.holds(array) for array in self._found.values()):
+                    raise Uncapturable("the gradient of an input was computed outside the kernels")
+        self.bytes = self._size(out)
+        if self.bytes > MOST_BYTES:
+            raise Uncapturable("what lies between input and output is too large to be kept")
+        self.shape, self.dtype, self.inputs = out.shape, out.dtype, arrays
+        self.modules, self.modes = situation.modules, situation.modes
+        self.guards = [(self._number_of(array), holds) for array, holds in self.forward.guards]
+        # Running statistics, which a kernel reads and writes.
+        used = [array for _, _, arrays, _, _ in self.forward.launches for array in arrays]
+        moves = any(m.training for m in situation.modules)
+        self.touched = [b for b in situation.buffers if moves and b._data.size and _overlaps(b._data, used)]
+        _alone(out, self.forward, self.backward)
+        self.first = Inputs(self.forward, arrays, [out])
+        if self.backward is not None:
+            assert result._node is not None
+            self.title = result._node.title
+            # What must not change between the two passes: as if the operations were there one by one.
+            self.read_inputs = [i for i, t in enumerate(stand_ins) if t._memory in saved]
+            self.read_tensors = tuple([t for t in situation.tensors if t._memory in saved])
+            self.reads_output = result._memory in saved
+            self._prepare_back(situation, out)
+
+    def _size(self, out: np.ndarray) -> int:
+        """Bytes of the arrays that the recordings keep."""
+        written = _written(self.forward) + (_written(self.backward) if self.backward else [])
+        return sum({array.ctypes.data: array.nbytes for array in written}.values()) - out.nbytes
+
+    def _number_of(self, array: np.ndarray) -> int:
+        return Inputs(self.forward, self.inputs).number_of(array)
+
+    # -- The backward pass --------------------------------------------------------------------
+
+    def _trace_back(self) -> Program:
+        """Record the backward pass, which goes into the gradients' places: to write, or to add to what is there."""
+        program = Program()
+        with tracing_into(program) as watch:
+            # What the operations saved is kept: a pass may be repeated, and this trace is.
+            run_backward((self._result,), (_wrap(self.dy),), True)
+        if watch.draws or program.guards:
+            raise Uncapturable("the backward pass draws random numbers, or depends on what an array holds")
+        if any(p._grad is not None and p._grad._data is not p._grad_place for p in self.trained):
+            raise Uncapturable("the gradient of a parameter does not go into its place")
+        return program
+
+    def _prepare_back(self, situation: Situation, out: np.ndarray) -> None:
+        assert self.backward is not None
+        dxs = list(self._found.values())
+        kept = [self.dy, out, *self.inputs, *situation.arrays]
+        for i, dx in enumerate(dxs):
+            if not dx.size or _overlaps(dx, [*kept, *dxs[:i]]):
+                raise Uncapturable("the gradient of an input is empty, or that of the output or of another input")
+            _alone(dx, self.forward, self.backward)
+        hold = let_go(self.backward, self.trained)
+        self.places = [hold(p._slot.grad_array) for p in self.trained]
+        self.backward.build()
+        self.second = Inputs(self.backward, [*self.inputs, out, self.dy], dxs)
+
+    def _other(self, adds: tuple[bool, ...]) -> tuple[Program, Inputs]:
+        """The backward pass that adds to some gradients in their places; the others go to arrays that it is given.
+
+        It is made when it is first needed. It has launches of its own: kernels that
+        add round differently from a sum of two gradients.
+        """
+        if adds not in self._others:
+            assert self.backward is not None
+            before = [(p, p._grad, p._requires_grad, p._hooks) for p in self.trained]
+            program = Program()
+            try:
+                for p, there in zip(self.trained, adds, strict=True):
+                    # Frozen, or with hooks, it may be this time alone.
+                    p._grad, p._requires_grad, p._hooks = p._grad if there else None, True, None
+                program.launches = self._trace_back().launches if any(adds) else list(self.backward.launches)
+            finally:
+                for p, *was in before:
+                    p._grad, p._requires_grad, p._hooks = was
+            let_go(program, self.trained)
+            program.build()
+            fresh = [place for place, there in zip(self.places, adds, strict=True) if not there]
+            read = [*self.inputs, self._result._data, self.dy]
+            self._others[adds] = program, Inputs(program, read, [*self._found.values(), *fresh])
+        return self._others[adds]
+
+    # -- Replays ------------------------------------------------------------------------------
+
+    def run(self, inputs: tuple[Tensor, ...]) -> np.ndarray | None:
+        """The output for other inputs, a new array; None if these will not do, and the eager call is to say why."""
+        for k, holds in self.guards:
+            if not holds(np.ascontiguousarray(inputs[k]._data)):
+                return None
+        out = np.empty(self.shape, self.dtype)
+        self.first.put([*[t._data for t in inputs], out])
+        for state, draw in self.watch.draws:
+            state[...] = draw()
+        for buffer in self.touched:
+            buffer._memory.version += 1
+        self.forward.replay()
+        return out
+
+    def is_by_rows(self) -> bool:
+        """Whether each row of the output depends on the same row of the only input alone."""
+        if len(self.inputs) != 1 or self.watch.draws or self.guards or self.shape[:1] != self.inputs[0].shape[:1]:
+            return False
+        known, rows = self.inputs[:], self.shape[0]
+        for kernel, _, arrays, _, _ in self.forward.launches:
+            others = _BY_ROWS.get(kernel.name.partition(".")[0])
+            if others is None or kernel.outputs is None:
+                return False
+            for i, array in enumerate(arrays):
+                if i in kernel.outputs:
+                    known.append(array)
+                elif array.shape[:1] != (rows,) or not _overlaps(array, known):
+                    if i not in others:
+                        return False
+                elif i in others:
+                    return False
+        return True
+
+    def run_over(self, x: np.ndarray, out: np.ndarray, times: int) -> None:
+        """The outputs for so many batches, one behind the other."""
+        self.forward.replay_over([(self.inputs[0], x), (self._result._data, out)], times)
+
+    def run_back(self, inputs: list[np.ndarray], out: np.ndarray, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """Gradients of the inputs, and of the parameters unless they went into their places."""
+        assert self.backward is not None
+        dy = grad._data if grad._data.flags.c_contiguous else np.ascontiguousarray(grad._data)
+        dxs = [room_like(dx) for dx in self._found.values()]
+        arrays, trained = [*inputs, out, dy, *dxs], self.trained
+        grads: list[Tensor | None] = [None] * len(trained)
+        # Lists, as generators take twice the time.
+        direct = [p._hooks is None and p._requires_grad for p in trained] if _mode.direct else [False] * len(trained)
+        if _mode.direct and all(direct) and all([p._grad is None for p in trained]) and grads_are_free(trained):  # noqa: C419
+            for p in trained:
+                p._grad_written()
+            self.second.put(arrays)
+            self.backward.replay()
+        else:
+            adds = tuple([
+                there and p._grad is not None and p._grad._data is p._grad_place
+                for p, there in zip(trained, direct, strict=True)
+            ])  # fmt: skip
+            program, given = self._other(adds)
+            for i, p in enumerate(trained):
+                if adds[i]:
+                    p._grad_written()
+                elif direct[i] and p._grad is None and p._grad_is_free():
+                    p._grad_written()
+                    arrays.append(self.places[i])
+                else:
+                    arrays.append(room_like(self.places[i]))
+                    grads[i] = _wrap(arrays[-1])
+            given.put(arrays)
+            program.replay()
+        found: list[Tensor | None] = [None] * len(inputs)
+        for i, dx in zip(self._found, dxs, strict=True):
+            found[i] = _wrap(dx)
+        return (*found, *grads)
