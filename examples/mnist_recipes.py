@@ -12,13 +12,19 @@ from typing import Any
 
 @dataclass(frozen=True)
 class Recipe:
-    """A model and its training: linear layers with batch normalisation, ReLU and dropout between, one cycle of lr."""
+    """A model and its training: linear layers with batch normalisation, ReLU and dropout between, one cycle of lr.
+
+    ``noise`` and ``input_noise`` are standard deviations of what is added while training, to each normalised number
+    before the ReLU and to each standardised pixel.
+    """
 
     widths: tuple[int, ...]
     epochs: int
     batch_size: int
     lr: float
     dropout: float = 0.0
+    input_noise: float = 0.0
+    noise: float = 0.0
     label_smoothing: float = 0.0
     weight_decay: float = 0.0
     seeds: int = 10
@@ -28,18 +34,33 @@ class Recipe:
 RECIPES = {
     "speed": Recipe(widths=(256, 128), epochs=2, batch_size=256, lr=8e-3),
     "accuracy": Recipe(
-        widths=(1024, 1024, 1024), epochs=100, batch_size=256, lr=2e-3, dropout=0.5, label_smoothing=0.1,
-        weight_decay=0.1, seeds=1, goal=0.99,
+        widths=(1000, 500, 250, 250, 250), epochs=80, batch_size=256, lr=2e-3, input_noise=1.0, noise=0.3,
+        label_smoothing=0.1, weight_decay=0.05, seeds=1, goal=0.99,
     ),
 }  # fmt: skip
+
+
+def gaussian_noise(nn: Any, std: float) -> Any:
+    """A layer that adds independent normal numbers while training (A. Rasmus et al., arXiv:1507.02672, section 3)."""
+
+    class GaussianNoise(nn.Module):
+        def forward(self, input: Any) -> Any:
+            return input + input.new_empty(input.shape).normal_(0.0, std) if self.training else input
+
+    return GaussianNoise()
 
 
 def build(nn: Any, recipe: Recipe) -> Any:
     """The model of a recipe, with random weights; ``nn`` is fastnn's or PyTorch's."""
     layers: list[Any] = [nn.Flatten()]
+    if recipe.input_noise:
+        layers.append(gaussian_noise(nn, recipe.input_noise))
     before = 784
     for width in recipe.widths:
-        layers += [nn.Linear(before, width), nn.BatchNorm1d(width), nn.ReLU()]
+        layers += [nn.Linear(before, width), nn.BatchNorm1d(width)]
+        if recipe.noise:
+            layers.append(gaussian_noise(nn, recipe.noise))
+        layers.append(nn.ReLU())
         if recipe.dropout:
             layers.append(nn.Dropout(recipe.dropout))
         before = width

@@ -51,6 +51,21 @@ def test_the_program(part, capsys, monkeypatch):
     assert stopped.value.code == 2
 
 
+def test_noise_is_added_while_training():
+    recipe = replace(SPEED, widths=(8,), input_noise=1.0, noise=0.3)
+    fastnn.manual_seed(0)
+    model = mnist_recipes.build(fastnn.nn, recipe)
+    assert [type(layer).__name__ for layer in model] == [
+        "Flatten", "GaussianNoise", "Linear", "BatchNorm1d", "GaussianNoise", "ReLU", "Linear"
+    ]  # fmt: skip
+    zeros = fastnn.zeros(400, 784)
+    added = model[1](zeros).numpy()
+    assert abs(added.mean()) < 0.01
+    assert abs(added.std() - 1) < 0.01
+    assert abs(model[4](zeros).numpy().std() - 0.3) < 0.01
+    assert not model.eval()[1](zeros).numpy().any()
+
+
 def test_the_schedule_covers_the_epochs():
     model = mnist_recipes.build(fastnn.nn, replace(SPEED, dropout=0.5))
     assert [type(layer).__name__ for layer in model] == [
