@@ -105,7 +105,9 @@ def check_complete(program: Program, known: Spans) -> None:
         written = [arrays[i] for i in outputs]
         for array in [a for i, a in enumerate(arrays) if i not in outputs]:
             stand_in = _STAND_INS.get(kernel.name.partition(".")[0])
-            if not known.holds(array) and (stand_in is None or not _same_array(array, arrays[stand_in])):
+            if known.holds(array) or jit.is_constant(array):
+                continue
+            if stand_in is None or not _same_array(array, arrays[stand_in]):
                 raise Uncapturable(
                     f"{kernel.name} reads an array of shape {array.shape} that was computed outside the kernels"
                 )

@@ -302,6 +302,26 @@ def kernel_for(kernels: dict[np.dtype, Kernel], name: str, a: np.ndarray) -> Ker
         raise TypeError(f"{name} must have dtype float32 or float64, found {found}") from None
 
 
+_ones: dict[tuple[int, np.dtype], np.ndarray] = {}
+
+
+def ones(count: int, dtype: np.dtype) -> np.ndarray:
+    """A read-only vector of ones, the same one each time: a constant that a recording may rely on."""
+    found = _ones.get((count, dtype))
+    if found is None:
+        found = np.ones(count, dtype)
+        found.flags.writeable = False
+        # Kept as long as the process for the sizes that come first; nobody has so many kinds of classes.
+        if len(_ones) < 256:
+            _ones[count, dtype] = found
+    return found
+
+
+def is_constant(array: np.ndarray) -> bool:
+    """Whether an array is one of :func:`ones`."""
+    return array.ndim == 1 and _ones.get((array.size, array.dtype)) is array
+
+
 # A recorded launch: kernel, parts, arrays, scalars, and whether it waits for those before it.
 Launch = tuple[Kernel, int, tuple[np.ndarray, ...], tuple[float, ...], bool]
 

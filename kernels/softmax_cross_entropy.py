@@ -322,7 +322,7 @@ def softmax_cross_entropy(
     if weight is not None:
         wanted |= WEIGHT
     elif soft:
-        weight = np.ones(classes, dtype)
+        weight = jit.ones(classes, dtype)
     else:
         weight = logits
     blocks = (batch + _BLOCK - 1) // _BLOCK

@@ -106,6 +106,14 @@ OPTIMIZERS = {
 }
 
 
+@pytest.mark.parametrize("size", [16, 600])
+def test_smoothed_labels(size: int) -> None:
+    twin = Twin(plain, adam, nn.CrossEntropyLoss(label_smoothing=0.1))
+    for batch in batches(5, size):
+        twin.both(*batch)
+    assert twin.step.explain() == "captured: 1 program"
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("make", [plain, normalised])
 def test_same_bits_as_the_eager_step(make: Callable[[], nn.Module], optimizer: str) -> None:
