@@ -456,6 +456,17 @@ def test_a_large_batch_in_pieces(make: Callable[[], nn.Module], rows: int) -> No
     twice(work)
 
 
+def test_a_rest_of_few_rows() -> None:
+    def work() -> Any:
+        model, found = plain().eval(), []
+        # Stored the other way round, where up to four rows are dot products.
+        model[0].weight = nn.Parameter(fastnn.tensor(model[0].weight.detach().numpy().copy()))
+        with fastnn.no_grad():
+            return model, *[model(batch(rows, rows)[0]) for rows in (4097, 4097, 4097, 4098, 4100, 4101, 4160)]
+
+    twice(work)
+
+
 class Rows(nn.Module):
     """Rows that depend on others: nothing of this may be cut."""
 
