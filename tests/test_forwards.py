@@ -458,7 +458,7 @@ def test_a_large_batch_in_pieces(make: Callable[[], nn.Module], rows: int) -> No
 
 def test_a_rest_of_few_rows() -> None:
     def work() -> Any:
-        model, found = plain().eval(), []
+        model = plain().eval()
         # Stored the other way round, where up to four rows are dot products.
         model[0].weight = nn.Parameter(fastnn.tensor(model[0].weight.detach().numpy().copy()))
         with fastnn.no_grad():
