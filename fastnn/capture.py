@@ -256,6 +256,7 @@ class Situation:
         if list(map(_requires_grad_of, self.parameters)) != self.flags:
             return False
         # Lists, as generators take twice the time.
+        # Lists in here, as generators take twice the time, in every call.
         if any([kind.forward is not forward for kind, forward in self.forwards]) or Module.__call__ is not _CALL:  # noqa: C419
             return False
         if self.names and any([getattr(owner, name, None) is not value for owner, name, value in self.names]):  # noqa: C419

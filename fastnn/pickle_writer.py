@@ -97,7 +97,7 @@ class Writer(_Pickler):
     dispatch[_Global] = _save_global
     dispatch[dtype] = _save_dtype
     # In a file an ordinary dictionary, as PyTorch has it.
-    dispatch[Registry] = pickle._Pickler.save_dict  # type: ignore[attr-defined]
+    dispatch[Registry] = pickle._Pickler.save_dict  # type: ignore[attr-defined]  # private
 
     def _place_of(self, array: np.ndarray) -> tuple[Storage, int, tuple[int, ...]]:
         """The storage that an array lies in, with offset and strides there, in elements."""

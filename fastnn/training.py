@@ -195,7 +195,7 @@ def fit(
             if scheduler is not None:
                 scheduler.step()
             # All are called, whatever the first says.
-            if any([callback(epoch) is True for callback in callbacks]):  # noqa: C419
+            if any([callback(epoch) is True for callback in callbacks]):  # noqa: C419  # each is called
                 break
     finally:
         if bar is not None:

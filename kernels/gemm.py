@@ -361,8 +361,6 @@ def _empty_sum(y, z, bias, activation, slope, accumulate):
 # --------------------------------------------------------------------------------------------
 # The same decisions in compiled code: a product costs Python one call
 
-
-
 _block, _table = stack_words(WORDS), stack_words(program.ROW)
 
 

@@ -368,7 +368,7 @@ class Program:
 
     Inside ``with program.recording():`` kernels are called as usual but do not run. ``replay()`` then
     runs them all, as often as it is called; what the arrays hold may change in between, and so may
-    single words of a block, by ``set_integer`` and ``set_address``.
+    addresses of arrays, by ``set_address`` and :class:`Places`.
     """
 
     def __init__(self) -> None:
@@ -419,10 +419,6 @@ class Program:
     def set_address(self, launch: int, word: int, address: int) -> None:
         """Let a launch use another array of the same shape, strides and dtype; the caller keeps it alive."""
         self._blocks[launch, word] = address
-
-    def set_integer(self, launch: int, word: int, value: int) -> None:
-        """Set a scalar of a launch, counted from the first array."""
-        self._blocks[launch, word] = value
 
     def replay(self) -> None:
         """Run all launches, in order; one by one where somebody watches."""

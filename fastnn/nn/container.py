@@ -67,7 +67,7 @@ class Sequential(Module):
         return len(self._modules)
 
     def __iter__(self) -> Iterator[Module]:
-        return iter(self._modules.values())  # type: ignore[arg-type]
+        return iter(self._modules.values())  # type: ignore[arg-type]  # a None is the user's
 
     @overload
     def __getitem__(self, index: int) -> Module: ...
@@ -223,7 +223,7 @@ class ModuleList(Module):
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return type(self)(list(self._modules.values())[index])  # type: ignore[arg-type]
+            return type(self)(list(self._modules.values())[index])  # type: ignore[arg-type]  # a None is the user's
         return self._modules[_key(self, index)]
 
     def __setitem__(self, index: int, module: Module) -> None:
@@ -239,7 +239,7 @@ class ModuleList(Module):
         return len(self._modules)
 
     def __iter__(self) -> Iterator[Module]:
-        return iter(self._modules.values())  # type: ignore[arg-type]
+        return iter(self._modules.values())  # type: ignore[arg-type]  # a None is the user's
 
     def __contains__(self, module: Any) -> bool:
         return any(m is module for m in self._modules.values())
@@ -308,7 +308,7 @@ class ModuleDict(Module):
             self.update(modules)
 
     def __getitem__(self, key: str) -> Module:
-        return self._modules[key]  # type: ignore[return-value]
+        return self._modules[key]  # type: ignore[return-value]  # likewise
 
     def __setitem__(self, key: str, module: Module) -> None:
         self.add_module(key, module)
@@ -331,7 +331,7 @@ class ModuleDict(Module):
 
     def pop(self, key: str) -> Module:
         """Remove a module and return it."""
-        return self._modules.pop(key)  # type: ignore[return-value]
+        return self._modules.pop(key)  # type: ignore[return-value]  # likewise
 
     def keys(self) -> Iterable[str]:
         """The names."""
@@ -339,11 +339,11 @@ class ModuleDict(Module):
 
     def items(self) -> Iterable[tuple[str, Module]]:
         """Names and modules."""
-        return self._modules.items()  # type: ignore[return-value]
+        return self._modules.items()  # type: ignore[return-value]  # likewise
 
     def values(self) -> Iterable[Module]:
         """The modules."""
-        return self._modules.values()  # type: ignore[return-value]
+        return self._modules.values()  # type: ignore[return-value]  # likewise
 
     def update(self, modules: Mapping[str, Module] | Iterable[tuple[str, Module]]) -> None:
         """Add modules, or replace those of the same names."""

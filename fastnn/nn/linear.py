@@ -154,7 +154,7 @@ class LazyLinear(Linear):
             raise IndexError("the first input of a LazyLinear must have a dimension of features, found a scalar")
         self.initialize_parameters(input)
         self.in_features = self.weight.shape[-1]
-        self.__class__ = self.cls_to_become  # type: ignore[assignment]
+        self.__class__ = self.cls_to_become  # type: ignore[assignment]  # what it stands for
         return self.forward(input)
 
 

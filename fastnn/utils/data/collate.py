@@ -110,7 +110,7 @@ def _sequence(like: Sequence[Any], values: list[Any]) -> Any:
             for i, value in enumerate(values):
                 clone[i] = value
             return clone
-        return type(like)(values)  # type: ignore[call-arg]
+        return type(like)(values)  # type: ignore[call-arg]  # a sequence's own class takes what it holds
     except TypeError:
         return values
 
