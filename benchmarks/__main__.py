@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -59,6 +60,8 @@ def parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     if options.source is not None:
         try:
             options.results = Results.from_json(json.loads(options.source.read_text(encoding="utf-8")))
+            # Whatever is missing in there is found now.
+            report.screen(options.results)
         except (OSError, ValueError, KeyError, TypeError) as error:
             parser.error(f"argument --from: {options.source} cannot be read: {error}")
     return options
@@ -110,10 +113,11 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m benchmarks") 
         prog: what stands before a message about them.
     """
     options = parse(argv, prog)
-    if options.list:
-        print_list()
-        return 0
     try:
+        if options.list:
+            print_list()
+            sys.stdout.flush()
+            return 0
         if options.source is not None:
             results = options.results
         else:
@@ -133,6 +137,13 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m benchmarks") 
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return INTERRUPTED
+    except BrokenPipeError:
+        # The reader has gone; Python must not complain about it again when it flushes at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except OSError as error:
+        print(f"python -m benchmarks: {error.filename}: {error.strerror}", file=sys.stderr)
+        return 1
     return 0
 
 

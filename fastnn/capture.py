@@ -8,7 +8,7 @@ buffers. The kernels, their arguments and their order are those of the eager com
 are the same bits.
 
 This file is what the two users share: ``steps``, whole training steps, and ``forwards``, the forward and
-backward passes of modules. May import ``tensor``, ``autograd``, ``nn``, ``random``, ``tracing`` and
+backward passes of modules. May import ``tensor``, ``autograd``, ``dtypes``, ``nn``, ``random``, ``tracing`` and
 ``fastnn.kernels``.
 """
 
@@ -255,7 +255,6 @@ class Situation:
             return False
         if list(map(_requires_grad_of, self.parameters)) != self.flags:
             return False
-        # Lists, as generators take twice the time.
         # Lists in here, as generators take twice the time, in every call.
         if any([kind.forward is not forward for kind, forward in self.forwards]) or Module.__call__ is not _CALL:  # noqa: C419
             return False

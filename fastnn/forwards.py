@@ -10,7 +10,7 @@ A recording owns the arrays of what lies between input and output. Whoever calls
 the backward pass gets another recording, with arrays of its own; there are at most ``_MOST_LANES``, and
 calls beyond that run eagerly. The output is a new array each time, and so are the gradients of inputs.
 
-May import ``capture``, ``lanes``, ``straight``, ``nn``, ``tensor``, ``autograd``, ``random`` and ``fastnn.kernels``.
+May import ``capture``, ``lanes``, ``straight``, ``nn``, ``tensor``, ``autograd``, ``tracing`` and ``fastnn.kernels``.
 """
 
 from __future__ import annotations
@@ -157,6 +157,8 @@ class _Replays:
     def __init__(self, model: Module) -> None:
         self.owner = weakref.ref(model)
         self.kinds: dict[tuple[Any, ...], _Kind] = {}
+        # Of the pieces of large batches.
+        self.pieces: dict[tuple[Any, ...], _Kind] = {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> None:
         return None
@@ -167,7 +169,7 @@ class _Replays:
     def lines(self) -> list[str]:
         """One for each kind of call that was recorded or refused."""
         found = []
-        for (_, records, training, *inputs), kind in self.kinds.items():
+        for (_, records, training, *inputs), kind in (*self.kinds.items(), *self.pieces.items()):
             shapes = ", ".join(f"{dtype} of shape {shape}" for shape, dtype, _ in inputs)
             mode = ("" if training else " in evaluation mode") + ("" if records else " without gradients")
             if kind.situation is not None:
@@ -227,12 +229,14 @@ def _in_pieces(model: Module, input: Tensor, kept: _Replays) -> Any:
     piece = x[:_PIECE]
     lane = None
     if x.flags.c_contiguous and x.flags.aligned and x.ndim == 2:
-        kind = kept.kind((jit._threads, False, False, (piece.shape, x.dtype, False)))
+        key = jit._threads, False, False, (piece.shape, x.dtype, False)
+        kind = kept.pieces.get(key) or kept.pieces.setdefault(key, _Kind())
         lane = kind.lane(model, (_wrap(piece),))
     if lane is None:
         return model.forward(input)
     try:
         if not lane.is_by_rows():
+            kind.give_up("rows of a large batch may depend on each other")
             return model.forward(input)
         times = len(x) // _PIECE
         out, end = np.empty((len(x), *lane.shape[1:]), lane.dtype), times * _PIECE

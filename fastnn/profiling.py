@@ -63,7 +63,7 @@ class profile:
     """Times the kernels that are launched inside a ``with`` block.
 
     ``seconds`` is the time of the whole block: what is not in a kernel is Python, or ``starting``, which is done
-    once in a process: compiling kernels or loading them, and starting threads. Each launch costs a few
+    once in a process: compiling or loading a kernel that is launched, and starting threads. Each launch costs a few
     microseconds more than without the profile. Launches of other Python threads are not seen.
 
     >>> import fastnn

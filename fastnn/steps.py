@@ -1,8 +1,8 @@
 """The captured training step: forward, loss, backward and update as one list of launches.
 
 A replay puts the addresses of the new batch into the blocks, names the random draws, lets the optimizer
-write its scalars, and runs the list. May import ``capture``, ``nn``, ``optim``, ``tensor``, ``autograd``
-and ``fastnn.kernels``.
+write its scalars, and runs the list. May import ``capture``, ``nn``, ``optim``, ``tensor``, ``autograd``,
+``functions``, ``tracing`` and ``fastnn.kernels``.
 """
 
 from __future__ import annotations
@@ -136,7 +136,7 @@ class CompiledStep:
             if not captured.situation.same():
                 self._programs.clear()
                 self._refused.clear()
-            elif self._is_ready(captured, tensors):
+            elif self._is_ready(captured):
                 return self._replay(captured, tensors)
             return self._eager(tensors)
         if key in self._refused or key not in self._warmed:
@@ -214,8 +214,8 @@ class CompiledStep:
 
     # -- Replaying ----------------------------------------------------------------------------
 
-    def _is_ready(self, captured: Captured, tensors: list[Tensor]) -> bool:
-        """Whether this batch may be replayed: nothing is held that would be written over, and its contents will do."""
+    def _is_ready(self, captured: Captured) -> bool:
+        """Whether a replay may begin: the optimizer launches only, and nothing is held that would be written over."""
         if not self.optimizer._is_capturable():
             self._last = f"{type(self.optimizer).__name__} does not update by launches alone"
             return False

@@ -1,6 +1,6 @@
 """fit: epochs over a data set that is in memory, each batch one captured step.
 
-May import ``steps``, ``nn``, ``optim``, ``random`` and ``fastnn.kernels``.
+May import ``autograd``, ``steps``, ``tensor``, ``nn``, ``optim``, ``random`` and ``fastnn.kernels``.
 """
 
 from __future__ import annotations
@@ -142,6 +142,7 @@ def fit(
         validation: data and targets to be evaluated after each epoch.
         scheduler, step_scheduler: schedules of the learning rate, stepped after each epoch, after each batch.
         callbacks: called with the :class:`Epoch` after each; training ends where one returns True.
+            The model is set to training mode before each epoch, with all its parts.
         shuffle: a new order in each epoch, drawn from ``generator`` or the default one.
         drop_last: leave out a last batch with fewer rows.
         scale, shift: ``data * scale + shift`` is what the model sees.
@@ -160,11 +161,23 @@ def fit(
     >>> len(history), history["loss"][-1] < 0.5 * history["loss"][0]
     (20, True)
     """
+    if not isinstance(model, Module):
+        raise TypeError(f"model must be a Module, found {type(model).__name__}")
     for name, value in (("epochs", epochs), ("batch_size", batch_size)):
         if isinstance(value, bool) or not isinstance(value, (int, np.integer)):
             raise TypeError(f"{name} must be an integer, found {value!r}")
-        if value < (name == "batch_size"):
-            raise ValueError(f"{name} must be positive, found {value}")
+        least = int(name == "batch_size")
+        if value < least:
+            raise ValueError(f"{name} must {'be positive' if least else 'not be negative'}, found {value}")
+    for name, schedule in (("scheduler", scheduler), ("step_scheduler", step_scheduler)):
+        if schedule is not None and not hasattr(schedule, "step"):
+            raise TypeError(f"{name} must have a method step, found {type(schedule).__name__}")
+    # Once: an iterator would be used up after the first epoch.
+    callbacks = tuple(callbacks)
+    if not all(map(callable, callbacks)):
+        raise TypeError(f"callbacks must be callable, found {[type(c).__name__ for c in callbacks if not callable(c)]}")
+    if validation is not None and not (isinstance(validation, (tuple, list)) and len(validation) == 2):
+        raise TypeError(f"validation must be a pair of data and targets, found {type(validation).__name__}")
     rows = Rows(data, targets, scale, shift)
     held_out = None if validation is None else Rows(*validation, scale, shift)
     criterion = CrossEntropyLoss() if criterion is None else criterion
@@ -194,8 +207,7 @@ def fit(
             history.epochs.append(epoch)
             if scheduler is not None:
                 scheduler.step()
-            # All are called, whatever the first says.
-            if any([callback(epoch) is True for callback in callbacks]):  # noqa: C419  # each is called
+            if any([callback(epoch) is True for callback in callbacks]):  # noqa: C419  # all are called
                 break
     finally:
         if bar is not None:

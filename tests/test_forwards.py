@@ -453,7 +453,8 @@ def test_a_large_batch_in_pieces(make: Callable[[], nn.Module], rows: int) -> No
                 found += [model(x), model(fastnn.tensor(x.numpy().T.copy()).T)]
         return model, *found
 
-    twice(work)
+    # The statistics of a BatchNorm are its own affair: what it computes is not looked into.
+    twice(work, "may depend on each other" if make is regularized else "captured for float32 of shape (2048, 12)")
 
 
 def test_a_rest_of_few_rows() -> None:

@@ -91,10 +91,17 @@ def test_regression_tensors_and_a_schedule_per_batch() -> None:
     assert history["validation_loss"][1] < history["validation_loss"][0]
 
 
+def test_callbacks_of_an_iterator_are_called_after_each_epoch() -> None:
+    x, y = data()
+    seen: list[int] = []
+    fastnn.fit(model(), x, y, epochs=3, callbacks=(call for call in [lambda epoch: seen.append(epoch.number)]))
+    assert seen == [1, 2, 3]
+
+
 @pytest.mark.parametrize(
     ("change", "error", "message"),
     [
-        ({"epochs": -1}, ValueError, "epochs must be positive"),
+        ({"epochs": -1}, ValueError, "epochs must not be negative, found -1"),
         ({"epochs": 1.5}, TypeError, "epochs must be an integer"),
         ({"batch_size": 0}, ValueError, "batch_size must be positive, found 0"),
         ({"data": [1, 2]}, TypeError, "data must be a tensor or an array of rows, found list"),
@@ -102,7 +109,11 @@ def test_regression_tensors_and_a_schedule_per_batch() -> None:
         ({"targets": np.zeros(99, np.int64)}, ValueError, "a row for each of data, 100, found shape \\(99,\\)"),
         ({"validation": (np.zeros((2, 3, 4)), np.zeros(3))}, ValueError, "a row for each of data, 2"),
         ({"optimizer": 3}, TypeError, "optimizer must be an Optimizer"),
-        ({"model": len}, (TypeError, AttributeError), "Module|parameters"),
+        ({"model": len}, TypeError, "model must be a Module, found builtin_function_or_method"),
+        ({"callbacks": [3]}, TypeError, "callbacks must be callable, found \\['int'\\]"),
+        ({"scheduler": 3}, TypeError, "scheduler must have a method step, found int"),
+        ({"step_scheduler": 3}, TypeError, "step_scheduler must have a method step, found int"),
+        ({"validation": 3}, TypeError, "validation must be a pair of data and targets, found int"),
     ],
 )
 def test_wrong_arguments_change_nothing(change: dict[str, Any], error: Any, message: str) -> None:
