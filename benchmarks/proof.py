@@ -8,6 +8,7 @@ process where fastnn's takes turns with it. May import what a worker may.
 
 from __future__ import annotations
 
+import argparse
 import json
 import statistics
 import subprocess
@@ -21,6 +22,8 @@ from benchmarks.registry import repeated_work
 from benchmarks.session import default_threads
 from benchmarks.worker import private_stdout
 
+# The first argument of its own processes.
+CHILD = "--child"
 # Of each row; a round in which other programs were at work is tried again.
 ROUNDS, TRIES = 5, 25
 ROWS = (
@@ -59,7 +62,7 @@ def together(other: str) -> float:
 
 
 def _process(threads: int, *arguments: str) -> float:
-    command = [sys.executable, "-m", "benchmarks.proof", str(threads), *arguments]
+    command = [sys.executable, "-m", "benchmarks.proof", CHILD, str(threads), *arguments]
     run = subprocess.run(
         command, cwd=ROOT, env=libraries.environment(threads), stdout=subprocess.PIPE, check=True, text=True
     )  # fmt: skip
@@ -87,15 +90,21 @@ def rounds(
 
 
 def main(argv: list[str]) -> int:
-    """Print the comparison; with arguments, be one of its processes."""
-    if argv:
-        out, threads = private_stdout(), int(argv[0])
+    """Print the comparison, or be one of its processes."""
+    if argv[:1] == [CHILD]:
+        _, count, what, *names = argv
+        out, threads = private_stdout(), int(count)
         libraries.pin(threads)
-        for name in (repeated_work(argv[3]).worker_of(argv[2]),) if argv[1] == "alone" else ("fastnn", "torch"):
+        for name in (repeated_work(names[1]).worker_of(names[0]),) if what == "alone" else ("fastnn", "torch"):
             libraries.start(name, threads)
-        out.write(json.dumps(alone(*argv[2:]) if argv[1] == "alone" else together(*argv[2:])))
+        out.write(json.dumps(alone(*names) if what == "alone" else together(*names)))
         out.close()
         return 0
+    # Knows --help, and says in a line what is wrong with anything else.
+    argparse.ArgumentParser(
+        prog="python -m benchmarks.proof",
+        description="Compare what a worker measures with a process of its own; takes two minutes.",
+    ).parse_args(argv)
     threads = default_threads()
     print(f"{'work':36}{'library':14}{'worker':>10}{'alone':>12}   worker over alone (range of {ROUNDS} rounds)")
     with Pool(threads) as pool:

@@ -23,12 +23,23 @@ from benchmarks.machine import DISTURBED
 from benchmarks.registry import Case, ProcessWork, Unavailable, Work
 
 Figures = dict[str, dict[str, Any]]
-REFERENCE = "numpy"
+REFERENCE, SUBJECT = "numpy", "fastnn"
 FEWEST_ROUNDS = 5
 # Cores are far apart where a round trip takes so many times the usual one while they are near. That is the
 # lower tenth of a run's, not its least: among moods of 120 to 180 and of 450 to 500 ns, 67 were seen once.
 FAR = 2.0
 NEAR_QUANTILE = 0.1
+# A ratio is known well enough when its median has a standard error below this: two runs then differ by less than a
+# tenth in 99 of 100 rows. Of a normal distribution it is 1.253 sigma / sqrt(n), and sigma the distance between the
+# quartiles over 1.349.
+UNCERTAIN = 0.02
+_ERROR_OF_MEDIAN = 1.253 / 1.349
+
+
+def uncertainty(ratios: Sequence[float]) -> float:
+    """The standard error of the median of some ratios, as a share of it."""
+    low, middle, high = np.quantile(ratios, (0.25, 0.5, 0.75))
+    return float(_ERROR_OF_MEDIAN * (high - low) / math.sqrt(len(ratios)) / middle)
 
 
 class Asks(Protocol):
@@ -47,8 +58,9 @@ class Plan:
         seconds: of one figure, about; ``warm``: before it.
         brief: both are multiplied by it for works that are brief.
         process_rounds, slow_rounds: of measures of whole processes.
-        more_rounds: at most, in place of those with other programs at work or cores far apart.
+        more_rounds: at most, for rows that are not settled (see ``Entry.is_settled``).
         more_seconds: when they have taken so long, the last of them has begun.
+        most_seconds: the same, counted from the start of the run.
     """
 
     rounds: int
@@ -59,6 +71,7 @@ class Plan:
     slow_rounds: int
     more_rounds: int
     more_seconds: float
+    most_seconds: float
 
     def lengths(self, work: Work) -> dict[str, float]:
         """Seconds of a figure and of its warm-up."""
@@ -67,11 +80,14 @@ class Plan:
 
 
 QUICK = Plan(
-    rounds=5, seconds=0.03, warm=0.01, brief=0.25, process_rounds=3, slow_rounds=1, more_rounds=5, more_seconds=12.0
-)
+    rounds=5, seconds=0.03, warm=0.01, brief=0.25, process_rounds=3, slow_rounds=1, more_rounds=20, more_seconds=40.0,
+    # What comes after the rounds takes 45 to 57 s.
+    most_seconds=112.0,
+)  # fmt: skip
 FULL = Plan(
-    rounds=9, seconds=0.1, warm=0.02, brief=1.0, process_rounds=9, slow_rounds=3, more_rounds=4, more_seconds=120.0
-)
+    rounds=9, seconds=0.1, warm=0.02, brief=1.0, process_rounds=9, slow_rounds=3, more_rounds=12, more_seconds=120.0,
+    most_seconds=900.0,
+)  # fmt: skip
 
 
 def difference(results: list[np.ndarray], reference: list[np.ndarray]) -> float:
@@ -165,6 +181,18 @@ class Entry:
         """Rounds that other programs left in peace, with the cores near each other."""
         return [i for i, c in enumerate(self.conditions) if c.is_quiet() and c.is_near(near)]
 
+    def is_settled(self, near: float, rounds: int) -> bool:
+        """Whether there are so many of the best rounds, and the ratios in them agree with each other."""
+        best = self.best_rounds(near)
+        if len(best) < rounds:
+            return False
+        live = {name: figure["values"] for name, figure in self.figures.items() if "values" in figure}
+        ours = live.get(SUBJECT)
+        return ours is None or all(
+            uncertainty([theirs[i] / ours[i] for i in best]) <= UNCERTAIN
+            for name, theirs in live.items() if name != SUBJECT
+        )  # fmt: skip
+
     def settle(self, near: float) -> None:
         """Keep rounds of one kind, if there are enough of it: the best, or those with the cores far apart."""
         quiet = [i for i, c in enumerate(self.conditions) if c.is_quiet()]
@@ -207,27 +235,28 @@ def measure(
     watch: Callable[[], Conditions],
     say: Callable[[str], None] = lambda message: None,
     clock: Callable[[], float] = time.monotonic,
+    started: float | None = None,
 ) -> float:
-    """Round after round through all entries, and again for those whose rounds were not all of the best kind.
+    """Round after round through all entries, and again through those that are not settled.
 
     The rounds of an entry are far apart in time on purpose: the moods of a shared machine last.
 
     Args:
         watch: the conditions since it was last called.
         say: is told what is going on.
-        clock: of the time for more rounds.
+        clock: of the time for more rounds; ``started``: when by it the run began, now if not given.
 
     Returns: seconds of a round trip between two cores while they are near; 0 if unknown.
     """
     live = [entry for entry in entries if entry.is_live()]
     near, trips, before = 0.0, list[float](), watch()
-    end = math.inf
+    started, end = clock() if started is None else started, math.inf
     for number in range(plan.rounds + plan.more_rounds):
         if number == plan.rounds:
-            end = clock() + plan.more_seconds
+            end = min(clock() + plan.more_seconds, started + plan.most_seconds)
         if clock() > end:
             break
-        waiting = [entry for entry in live if len(entry.best_rounds(near)) < plan.rounds]
+        waiting = [entry for entry in live if not entry.is_settled(near, plan.rounds)]
         for i, entry in enumerate(waiting):
             if i == 0 or entry.work is not waiting[i - 1].work:
                 say(f"round {number + 1}: {entry.work.name}")

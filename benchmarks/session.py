@@ -111,7 +111,7 @@ class Session:
         def watch() -> Conditions:
             return Conditions(others.share(), pool.ask("pulse", do="pulse").get("seconds", 0.0))
 
-        self.near = protocol.measure(pool, entries, self.plan, watch, self.say)
+        self.near = protocol.measure(pool, entries, self.plan, watch, self.say, started=self.started)
         return [_row(e.work, e.case, e.work.limit, e.figures, e.conditions) for e in entries]
 
     def _processes(self, work: ProcessWork) -> list[Row]:

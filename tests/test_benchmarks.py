@@ -90,8 +90,9 @@ def test_difference() -> None:
 
 
 PLAN = protocol.Plan(
-    rounds=2, seconds=1e-4, warm=1e-4, brief=0.5, process_rounds=1, slow_rounds=1, more_rounds=1, more_seconds=60.0
-)
+    rounds=2, seconds=1e-4, warm=1e-4, brief=0.5, process_rounds=1, slow_rounds=1, more_rounds=0, more_seconds=60.0,
+    most_seconds=300.0,
+)  # fmt: skip
 
 
 def repeated(name: str) -> Work:
@@ -342,6 +343,24 @@ def test_the_best_rounds_count() -> None:
     # The time for more rounds is over when one of them has been played.
     assert kept(*[noisy] * 8, seconds=plan.more_seconds * 0.6) == [0, 1, 2, 3, 4, 5]
     assert kept(*[noisy] * 8, seconds=plan.more_seconds * 2) == [0, 1, 2, 3, 4]
+
+
+def test_rounds_that_disagree_are_followed_by_more() -> None:
+    work, plan = repeated("gather"), replace(PLAN, rounds=5, more_rounds=6)
+
+    def played(ratios: list[float], started: float = 0.0) -> int:
+        entry = protocol.Entry(work, work.cases[0], {"fastnn": {"values": []}, "numpy": {"values": []}})
+        answers = Answers(fastnn={"seconds": 1.0}, numpy=ratios.copy())
+        protocol.measure(answers, [entry], plan, protocol.Conditions, clock=lambda: 0.0, started=started)
+        return len(entry.conditions)
+
+    assert played([2.0, 2.0, 2.1, 2.0, 1.9]) == 5
+    assert protocol.uncertainty([2.0, 3.0, 2.5, 1.0, 4.0]) == pytest.approx(1.253 / 1.349 / 5**0.5 / 2.5)
+    # Two at 2 and two at 3; a quarter of ten are no longer at 2.
+    assert played([2.0, 3.0, 2.0, 3.0, 3.0, 3.0, 3.0, 3.0, 3.0, 3.0, 3.0]) == 9
+    # No row goes on for ever, nor beyond the time of the run.
+    assert played([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0]) == 11
+    assert played([1.0, 2.0, 3.0, 4.0, 5.0], started=-plan.most_seconds - 1) == 5
 
 
 def test_brief_works_take_less_time() -> None:

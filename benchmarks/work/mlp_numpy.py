@@ -13,7 +13,7 @@ import numpy as np
 from benchmarks.registry import Case, Inputs, Job
 from benchmarks.work import mlp
 from benchmarks.work.batch_norm import EPS, MOMENTUM
-from benchmarks.work.optimizers import adam_update
+from benchmarks.work.update_rules import adam_update
 
 
 class _Flat:
