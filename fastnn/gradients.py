@@ -107,7 +107,8 @@ class Differentiable:
         if gradient is None and not create_graph and inputs is None and self._data.size == 1 and self.requires_grad:
             root: Any = self
             one = _ONE[self._data.dtype].copy()
-            run_backward((root,), (self._over(one.reshape(self._data.shape)),), bool(retain_graph))
+            shape = self._data.shape
+            run_backward((root,), (self._over(one.reshape(shape) if shape else one),), bool(retain_graph))
         else:
             if gradient is not None and not hasattr(gradient, "_data"):
                 raise TypeError(f"gradient must be a Tensor or None, found {type(gradient).__name__}")

@@ -282,6 +282,23 @@ def transpose_block(typingctx, like, target, target_row, source, source_row, row
     return types.void(like, *[types.int64] * 6), codegen
 
 
+def transpose_registers(b: ir.IRBuilder, block: list[ir.Value]) -> None:
+    """Transpose a square of numbers, a vector in each of as many registers as it has lanes."""
+    # Exchange bit by bit: after the step for `distance`, lane and register numbers have
+    # swapped that bit; after all of them the block is transposed.
+    lanes, distance = len(block), 1
+    while distance < lanes:
+        keep = [lane if not lane & distance else lanes + lane - distance for lane in range(lanes)]
+        swap = [lane + distance if not lane & distance else lanes + lane for lane in range(lanes)]
+        low, high = (ir.Constant(ir.VectorType(_INT32, lanes), order) for order in (keep, swap))
+        for i in range(lanes):
+            if not i & distance:
+                first, second = block[i], block[i + distance]
+                block[i] = b.shuffle_vector(first, second, low)
+                block[i + distance] = b.shuffle_vector(first, second, high)
+        distance *= 2
+
+
 def _write_transpose(module: ir.Module, name: str, number: ir.Type, lanes: int) -> ir.Function:
     function = ir.Function(module, ir.FunctionType(ir.VoidType(), [_INT] * 6), name)
     function.linkage = "internal"
@@ -306,19 +323,7 @@ def _write_transpose(module: ir.Module, name: str, number: ir.Type, lanes: int) 
             if in_row is not None:
                 mask = b.and_(in_row, _splat(b, b.icmp_signed("<", _INT(i), rows), lanes))
             block.append(_load(b, place(b, source, source_row, i), vector, mask))
-        # Exchange bit by bit: after the step for `distance`, lane and register numbers have
-        # swapped that bit; after all of them the block is transposed.
-        distance = 1
-        while distance < lanes:
-            keep = [lane if not lane & distance else lanes + lane - distance for lane in range(lanes)]
-            swap = [lane + distance if not lane & distance else lanes + lane for lane in range(lanes)]
-            low, high = (ir.Constant(ir.VectorType(_INT32, lanes), order) for order in (keep, swap))
-            for i in range(lanes):
-                if not i & distance:
-                    first, second = block[i], block[i + distance]
-                    block[i] = b.shuffle_vector(first, second, low)
-                    block[i + distance] = b.shuffle_vector(first, second, high)
-            distance *= 2
+        transpose_registers(b, block)
         for j in range(lanes):
             mask = _splat(b, b.icmp_signed("<", _INT(j), columns), lanes) if masked else None
             _store(b, block[j], place(b, target, target_row, j), mask)

@@ -41,7 +41,16 @@ from fastnn.kernels.labels import (
 from fastnn.kernels.math import log
 from fastnn.kernels.program import is_dense, is_labels, is_number, is_writeable, number_size
 from fastnn.kernels.reductions import COUNTED, DIVISOR, HEAD, WRONG, finish, finish_parts, new_work
-from fastnn.kernels.rows import lanes, row_exp, row_max, row_scale, scratch, short_row
+from fastnn.kernels.rows import (
+    fence,
+    lanes,
+    row_exp,
+    row_max,
+    row_scale,
+    row_scale_past_caches,
+    scratch,
+    short_rows,
+)
 from fastnn.kernels.words import call_slice, data_of, dimension_of, ndim_of, put_integer, stack_words
 
 # Floating-point operations per logit: what 0.2 ns are to the machine for which parts_for was tuned.
@@ -49,13 +58,17 @@ _COST = 12
 # Rows whose logarithms are taken together, a vector at a time; the unit in which the batch is cut.
 _BLOCK = 16
 
+# A gradient of so many bytes does not stay in the caches, beside the logits that were read for it; it is written past
+# them where a row of it has room on the stack.
+_PAST_CACHES = 8 * 2**20
+_WIDEST = 2048
 # A bit of `wanted`, beside those of `labels`.
 _PROBABILITIES = 32
 
 
 @inline
-def _logarithms(totals):
-    for i in range(_BLOCK):
+def _logarithms(totals, count):
+    for i in range(count):
         totals[i] = log(totals[i])
 
 
@@ -76,40 +89,57 @@ def _softmax_cross_entropy(dtype):
         if not scan_labels(work, labels, classes, ignored, weight, weighted, wanted & MEAN != 0):
             return
         scale = dtype(1.0 / work[DIVISOR])
-        totals = array_at(scratch(_BLOCK, dtype(0)), (_BLOCK,), dtype)
-        below_top = array_at(scratch(_BLOCK, dtype(0)), (_BLOCK,), dtype)
-        weights = array_at(scratch(_BLOCK, dtype(0)), (_BLOCK,), dtype)
+        totals_at, below_top_at = scratch(_BLOCK, dtype(0)), scratch(_BLOCK, dtype(0))
+        weights_at = scratch(_BLOCK, dtype(0))
+        totals, below_top = array_at(totals_at, (_BLOCK,), dtype), array_at(below_top_at, (_BLOCK,), dtype)
+        weights = array_at(weights_at, (_BLOCK,), dtype)
+        step = lanes(dtype(0))
+        room = scratch(_WIDEST, dtype(0))
+        past_caches = with_gradient and classes <= _WIDEST and batch * classes * size_of >= _PAST_CACHES
         first, last = part(blocks, t, n)
+        for i in range(_BLOCK):
+            totals[i], below_top[i], weights[i] = dtype(1), dtype(0), dtype(1)
         for block in range(first, last):
             start = block * _BLOCK
             count = min(_BLOCK, batch - start)
-            for i in range(_BLOCK):
-                totals[i], below_top[i], weights[i] = dtype(1), dtype(0), dtype(0)
-            for i in range(count):
-                row = start + i
-                label = labels[row]
-                x = integer(args, 3) + row * classes * size_of
-                d = integer(args, 2) + row * classes * size_of if with_gradient else 0
-                # Scanned above, and looked at here once more: an output that overlaps the labels writes over them.
-                if label == ignored or label < 0 or label >= classes:
-                    if with_gradient:
-                        array_at(d, (classes,), dtype)[:] = dtype(0)
-                    continue
-                # Now, as the gradient may overwrite the logits.
-                right = array_at(x, (classes,), dtype)[label]
-                w = weight[label] if weighted else dtype(1)
-                weights[i] = w
-                if classes <= lanes(dtype(0)):
-                    top, totals[i] = short_row(scale * w, d, x, classes, label)
+            if weighted:
+                for i in range(count):
+                    label = labels[start + i]
+                    if label != ignored and 0 <= label < classes:
+                        weights[i] = weight[label]
+            x = integer(args, 3) + start * classes * size_of
+            d = integer(args, 2) + start * classes * size_of if with_gradient else 0
+            if classes <= step:
+                for i in range(0, count, step):
+                    at, there = i * classes * size_of, i * size_of
+                    short_rows(
+                        scale, d + at if with_gradient else 0, x + at, integer(args, 4) + (start + i) * 8,
+                        weights_at + there, totals_at + there, below_top_at + there, classes, ignored,
+                        min(step, count - i),
+                    )  # fmt: skip
+            else:
+                for i in range(count):
+                    label, at = labels[start + i], i * classes * size_of
+                    # Scanned above, and looked at here once more: an output that overlaps the labels writes over them.
+                    if label == ignored or label < 0 or label >= classes:
+                        totals[i], below_top[i] = dtype(1), dtype(0)
+                        if with_gradient:
+                            array_at(d + at, (classes,), dtype)[:] = dtype(0)
+                        continue
+                    # Now, as the gradient may overwrite the logits.
+                    right = array_at(x + at, (classes,), dtype)[label]
+                    top = row_max(dtype(0), x + at, classes)
                     below_top[i] = right - top
-                    continue
-                top = row_max(dtype(0), x, classes)
-                below_top[i] = right - top
-                totals[i] = row_exp(top, d, x, classes)
-                if with_gradient:
-                    row_scale(scale * w / totals[i], d, classes)
-                    array_at(d, (classes,), dtype)[label] -= scale * w
-            _logarithms(totals)
+                    e = room if past_caches else d + at
+                    totals[i] = row_exp(top, e if with_gradient else 0, x + at, classes)
+                    factor = scale * weights[i] / totals[i]
+                    if past_caches:
+                        array_at(e, (classes,), dtype)[label] -= totals[i]
+                        row_scale_past_caches(factor, d + at, e, classes)
+                    elif with_gradient:
+                        row_scale(factor, e, classes)
+                        array_at(e, (classes,), dtype)[label] -= scale * weights[i]
+            _logarithms(totals, count)
             total = 0.0
             for i in range(count):
                 loss = weights[i] * (totals[i] - below_top[i])
@@ -117,6 +147,8 @@ def _softmax_cross_entropy(dtype):
                 if with_losses:
                     losses[start + i] = loss
             work[HEAD + block] = total
+        if past_caches:
+            fence()
         if n == 1 and wanted & OUT:
             array(args, 0, (1,), dtype)[0] = dtype(finish(work, blocks))
 
@@ -264,6 +296,8 @@ _ENTER = Entry(_enter_softmax_cross_entropy, [types.int64] * 13, types.int64)
 _NONE = id(None)
 # Bytes that this needs at most, as SERIAL_OPERATIONS are to what one thread does: a number for each block of rows.
 _ROOM = 8 * (HEAD + jit.SERIAL_OPERATIONS // (_COST * _BLOCK) + 1)
+# Logits, at which there is more than one call to make if there is more than one thread.
+MOST_IN_ONE_CALL = jit.SERIAL_OPERATIONS // _COST
 
 
 def softmax_cross_entropy(
@@ -302,12 +336,12 @@ def softmax_cross_entropy(
     """
     with_labels = type(target) is not np.ndarray or target.ndim != 2 or target.dtype.kind != "f"
     soft = label_smoothing != 0.0 or not with_labels
-    if with_labels and not soft and losses is None and weight is None and out is not None and not jit.is_watched():
-        counted = _one_call(dlogits, logits, target, mean, as_label(ignore_index), out)
-        if counted >= 0:
-            return counted
     kernel = kernel_for(_SOFT if soft else _KERNEL, "logits", logits)
     ignored = as_label(ignore_index)
+    if with_labels and not soft and losses is None and weight is None and out is not None:
+        counted = softmax_cross_entropy_in_one_call(dlogits, logits, target, bool(mean), ignored, out)
+        if counted >= 0:
+            return counted
     batch, classes = matrix_shape("logits", logits)
     dtype = logits.dtype
     check("logits", logits, dtype, (batch, classes))
@@ -339,15 +373,25 @@ def softmax_cross_entropy(
     return counted
 
 
-def _one_call(
-    dlogits: np.ndarray | None, logits: np.ndarray, labels: np.ndarray, mean: bool, ignored: int, out: np.ndarray
+def softmax_cross_entropy_in_one_call(
+    dlogits: np.ndarray | None, logits: np.ndarray, labels: np.ndarray, mean: bool, ignore_index: int, out: np.ndarray
 ) -> int:
-    """Everything in one call of compiled code, checks included; -1 for what that does not accept."""
-    kernel, room = kernel_for(_KERNEL, "logits", logits), program.scratch()
+    """:func:`softmax_cross_entropy` of a small batch and plain labels in one call of compiled code, checks included.
+
+    Returns: how many rows counted; -1, with nothing changed, for whatever it does not accept (another dtype or layout,
+    a batch for several threads, a label out of range, somebody who watches launches): the other then does it or explains.
+
+    Args:
+        ignore_index: fits in int64.
+        dlogits, logits, labels, mean, out: as there.
+    """
+    kernel, room = _KERNEL.get(logits.dtype), program.scratch()
+    if kernel is None or jit.is_watched():
+        return -1
     if not room.size:
         program.grow_scratch(_ROOM)
         room = program.scratch()
     return _ENTER.call(
         program.context, kernel.address or kernel.compile(), logits.itemsize, id(out), id(dlogits), _NONE, id(logits),
-        id(labels), bool(mean), ignored, id(room), jit._threads, jit.SERIAL_OPERATIONS,
+        id(labels), mean, ignore_index, id(room), jit._threads, jit.SERIAL_OPERATIONS,
     )  # fmt: skip

@@ -13,6 +13,7 @@ import numpy as np
 from fastnn import kernels
 from fastnn.autograd import Node
 from fastnn.errors import DTypeError, ShapeError
+from fastnn.kernels.softmax_cross_entropy import MOST_IN_ONE_CALL, softmax_cross_entropy_in_one_call
 from fastnn.nn.checks import _contiguous
 from fastnn.nn.functional_losses import _weighted, binary_cross_entropy_with_logits
 from fastnn.nn.functional_softmax import log_softmax
@@ -21,6 +22,8 @@ from fastnn.ops.comparison import keep_where
 from fastnn.ops.core import promote
 from fastnn.tensor import Tensor, _recorded, _wrap
 
+# Fits in int64 with room to spare.
+_FAR = 2**31
 _INT64, _UINT8 = np.dtype(np.int64), np.dtype(np.uint8)
 
 
@@ -111,9 +114,11 @@ def _row_loss(name: str, x: Tensor, launch: Any, reduction: str, again: Any, rec
     else:
         out = np.empty((), data.dtype)
         launch(out, None, dx)
-    if dx is None:
-        return _wrap(out)
-    gradient = dx
+    return _wrap(out) if dx is None else _with_gradient(name, x, out, dx, again)
+
+
+def _with_gradient(name: str, x: Tensor, out: np.ndarray, gradient: np.ndarray, again: Any) -> Tensor:
+    """The losses ``out`` as a tensor whose gradient by ``x`` is known; ``again`` as of :class:`Node`."""
 
     def run(grad: Tensor) -> tuple[Tensor | None]:
         g = grad._data
@@ -152,6 +157,10 @@ def cross_entropy(
     >>> fastnn.nn.functional.cross_entropy(fastnn.tensor([[0.0, 0.0]]), fastnn.tensor([1])).item()
     0.6931471824645996
     """
+    if weight is None and not label_smoothing and type(input) is Tensor and type(target) is Tensor:
+        result = _plain_cross_entropy(input, target, size_average, ignore_index, reduce, reduction)
+        if result is not None:
+            return result
     if size_average is not None or reduce is not None or reduction not in ("mean", "sum", "none"):
         reduction = _reduction(reduction, size_average, reduce)
     _check_scores(input, target)
@@ -181,17 +190,50 @@ def cross_entropy(
         )
 
     def again() -> Tensor:
-        onehot = _onehot(labels, x, ignore_index)
-        coefficients = (1 - label_smoothing) * onehot + label_smoothing / max(1, onehot.shape[1])
-        coefficients *= (labels != ignore_index)[:, None]
-        if weights is not None:
-            onehot *= weights
-            coefficients = coefficients * weights
-        losses = -(_constant(coefficients, x) * log_softmax(x, 1)).sum(1)
-        return losses.sum() / (float(onehot.sum()) or 1.0) if reduction == "mean" else _reduced_by(losses, reduction)
+        return _composed_cross_entropy(x, labels, weights, ignore_index, reduction, label_smoothing)
 
     result = _row_loss("NllLoss", x, launch, reduction, again, recorded)
     return result if lead is None or reduction != "none" else result.reshape(lead)
+
+
+def _composed_cross_entropy(
+    x: Tensor, labels: np.ndarray, weights: np.ndarray | None, ignore_index: int, reduction: str, label_smoothing: float
+) -> Tensor:
+    """Of labels, in recorded operations."""
+    onehot = _onehot(labels, x, ignore_index)
+    coefficients = (1 - label_smoothing) * onehot + label_smoothing / max(1, onehot.shape[1])
+    coefficients *= (labels != ignore_index)[:, None]
+    if weights is not None:
+        onehot *= weights
+        coefficients = coefficients * weights
+    losses = -(_constant(coefficients, x) * log_softmax(x, 1)).sum(1)
+    return losses.sum() / (float(onehot.sum()) or 1.0) if reduction == "mean" else _reduced_by(losses, reduction)
+
+
+def _plain_cross_entropy(
+    x: Tensor, target: Tensor, size_average: Any, ignore_index: int, reduce: Any, reduction: str
+) -> Tensor | None:
+    """A small batch of logits and labels, nothing else given: checked and computed by one call; None for all others.
+
+    The general way takes 2.6 us of Python where this takes XXX, and the kernel 1.6 for 64x10.
+    """
+    if (
+        size_average is not None or reduce is not None or reduction not in ("mean", "sum")
+        or type(ignore_index) is not int or not -_FAR <= ignore_index <= _FAR or x._data.size > MOST_IN_ONE_CALL
+    ):  # fmt: skip
+        return None
+    logits, labels = x._data, target._data
+    dx = np.empty(logits.shape, logits.dtype) if _recorded(x) else None
+    out = np.empty((), logits.dtype)
+    if softmax_cross_entropy_in_one_call(dx, logits, labels, reduction == "mean", ignore_index, out) < 0:
+        return None
+    if dx is None:
+        return _wrap(out)
+
+    def again() -> Tensor:
+        return _composed_cross_entropy(x, labels, None, ignore_index, reduction, 0.0)
+
+    return _with_gradient("NllLoss", x, out, dx, again)
 
 
 def _recorded_with_weight(x: Tensor, weight: Tensor) -> bool:
