@@ -80,7 +80,7 @@ class Plan:
 
 
 QUICK = Plan(
-    rounds=5, seconds=0.03, warm=0.01, brief=0.25, process_rounds=3, slow_rounds=1, more_rounds=20, more_seconds=40.0,
+    rounds=5, seconds=0.03, warm=0.01, brief=0.5, process_rounds=3, slow_rounds=1, more_rounds=20, more_seconds=40.0,
     # What comes after the rounds takes 45 to 57 s.
     most_seconds=112.0,
 )  # fmt: skip

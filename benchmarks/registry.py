@@ -105,7 +105,7 @@ class Work:
         check_sizes: sizes that differ where results are compared (dropout off, one batch).
         chained: each unit needs the one before, so only the last one is waited for (see ``worker_of``).
         extras: libraries left out of ``--quick``.
-        brief: a quick run takes a quarter of the time for a figure: many cases of one kind.
+        brief: a quick run takes half of the time for a figure: many cases of one kind.
     """
 
     name: str
