@@ -14,7 +14,6 @@ from fastnn.kernels.batch_norm_slices import (
     APPLY,
     COUNTER,
     RUNNING,
-    SOLVE,
     SUM,
     TRAINING,
     backward_slice,
@@ -30,7 +29,7 @@ from fastnn.kernels.normalization import (
     kernels_of,
 )
 
-_ALL = SUM | SOLVE | APPLY
+_ALL = SUM | APPLY
 _COUNT = np.dtype(np.int64)
 # Columns of a part at least, where a launch is cut by columns.
 _FEWEST = 64
@@ -38,14 +37,14 @@ _FEWEST = 64
 _COST = 12
 
 _FORWARD = kernels_of("batch_norm", "forward", forward_slice, arrays=10, integers=8, reals=4, outputs=(0, 7, 8))
-_BACKWARD = kernels_of("batch_norm", "backward", backward_slice, arrays=9, integers=8, reals=2, outputs=(0, 1, 2, 6, 7))
+_BACKWARD = kernels_of("batch_norm", "backward", backward_slice, arrays=8, integers=8, reals=2, outputs=(0, 1, 2, 6))
 
 
 def _launch_phases(
     kernel: Kernel, phases: int, operations: float, batch: int, columns: int, arrays: tuple[np.ndarray, ...],
     flags: int, code: int, *reals: float,
 ) -> None:  # fmt: skip
-    """One launch with all phases, cut by columns, or one for each phase, cut by rows where columns are too few."""
+    """One launch with both phases, cut by columns, or one for each phase, cut by rows where columns are too few."""
     chunks, parts = -(-batch // ROWS), parts_for(operations)
     # A number's value does not depend on the width that it is computed in.
     width = min(columns, COLUMNS)
@@ -55,10 +54,11 @@ def _launch_phases(
         parts = min(parts, -(-columns // width))
         launch(kernel, parts, arrays, batch, columns, chunks, phases, False, width, flags, code, *reals)
         return
-    for phase in (SUM, SOLVE, APPLY):
+    for phase in (SUM, APPLY):
         if phases & phase:
-            cut = 1 if phase == SOLVE else min(parts, chunks)
-            launch(kernel, cut, arrays, batch, columns, chunks, phase, phase != SOLVE, width, flags, code, *reals)
+            launch(
+                kernel, min(parts, chunks), arrays, batch, columns, chunks, phase, True, width, flags, code, *reals
+            )  # fmt: skip
 
 
 def batch_norm_forward(
@@ -117,7 +117,7 @@ def batch_norm_forward(
     flags |= check_behind(activation, p, state)
     if training and batch < 2:
         raise ValueError(f"x must have more than one row in training, found shape {shape}")
-    phases = _ALL if training and sums is None else SOLVE | APPLY
+    phases = _ALL if training and sums is None else APPLY
     chunks = -(-batch // ROWS)
     if sums is None:
         sums = np.empty((chunks if training else 0, 3, columns), dtype)
@@ -178,10 +178,10 @@ def batch_norm_backward(
             if gradient is not None and not accumulate:
                 gradient[...] = 0
         return
-    sums = np.empty((chunks + 1, 2, columns), dtype)
+    sums = np.empty((chunks, 2, columns), dtype)
     _launch_phases(
         kernel, _ALL, x.size * (_COST + COSTS[code]), batch, columns,
         (np.empty_like(x) if dx is None else dx, saved if dweight is None else dweight,
-         saved if dbias is None else dbias, dy, x, saved, sums, sums[chunks], saved if state is None else state),
+         saved if dbias is None else dbias, dy, x, saved, sums, saved if state is None else state),
         flags, code, slope, 1.0 - p,
     )  # fmt: skip

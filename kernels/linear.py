@@ -262,7 +262,10 @@ def _enter_linear_backward(
     """Check the arrays, whose ids are given, and compute: 1 if done, 0 if Python must look, else bytes of scratch."""
     size = number_size(context, dy)
     bias_kernel, product = (bias64, gemm64) if size == 8 else (bias32, gemm32)
-    if size == 0 or bias_kernel == 0 or product == 0 or number_size(context, weight) != size:
+    # Without an activation the sums are taken by the product that reads dz.
+    joined = code == NONE and dbias != none and dweight != none
+    has_bias_row = code != NONE or (dbias != none and not joined)
+    if size == 0 or (has_bias_row and bias_kernel == 0) or product == 0 or number_size(context, weight) != size:
         return 0
     if ndim_of(dy) != 2 or ndim_of(weight) != 2:
         return 0
@@ -284,9 +287,7 @@ def _enter_linear_backward(
     dz = data_of(dy)
     if code != NONE:
         dz, room = room, room + -(-batch * columns * size // 64) * 64
-    # Without an activation the sums are taken by the product that reads dz.
-    joined = code == NONE and dbias != none and dweight != none
-    if code != NONE or (dbias != none and not joined):
+    if has_bias_row:
         total = room
         if dbias == none:
             room += -(-columns * size // 64) * 64
