@@ -19,7 +19,7 @@ from fastnn.kernels.batch_norm_slices import (
     backward_slice,
     forward_slice,
 )
-from fastnn.kernels.column_statistics import COLUMNS, ROWS
+from fastnn.kernels.column_statistics import COLUMNS, rows_of_chunk
 from fastnn.kernels.jit import Kernel, check, check_output, launch, matrix_shape, parts_for
 from fastnn.kernels.normalization import (
     check_affine,
@@ -36,28 +36,34 @@ _FEWEST = 64
 # Floating-point operations per number, beside those of the activation.
 _COST = 12
 
-_FORWARD = kernels_of("batch_norm", "forward", forward_slice, arrays=10, integers=8, reals=4, outputs=(0, 7, 8))
-_BACKWARD = kernels_of("batch_norm", "backward", backward_slice, arrays=8, integers=8, reals=2, outputs=(0, 1, 2, 6))
+_FORWARD = kernels_of("batch_norm", "forward", forward_slice, arrays=10, integers=9, reals=4, outputs=(0, 7, 8))
+_BACKWARD = kernels_of("batch_norm", "backward", backward_slice, arrays=8, integers=9, reals=2, outputs=(0, 1, 2, 6))
 
 
 def _launch_phases(
     kernel: Kernel, phases: int, operations: float, batch: int, columns: int, arrays: tuple[np.ndarray, ...],
     flags: int, code: int, *reals: float,
 ) -> None:  # fmt: skip
-    """One launch with both phases, cut by columns, or one for each phase, cut by rows where columns are too few."""
-    chunks, parts = -(-batch // ROWS), parts_for(operations)
+    """A launch for each phase, cut by rows, or one with both, cut by columns, where there are too few rows for that.
+
+    Cut by columns two parts have neighbouring cache lines in every row, and a part's lines lie on few sets of its
+    caches: 256x256 in the captured step takes three times as long forward and backward where the cores are far from
+    each other, and T of ``benchmarks`` 2 to 4% longer for a step where they are not.
+    """
+    rows, parts = rows_of_chunk(batch), parts_for(operations)
+    chunks = -(-batch // rows)
     # A number's value does not depend on the width that it is computed in.
     width = min(columns, COLUMNS)
-    if parts == 1 or (phases & SUM and columns >= min(parts, chunks) * _FEWEST):
+    if parts == 1 or chunks == 1 or (phases & SUM and chunks < parts and columns >= chunks * _FEWEST):
         if parts > 1:
             width = min(width, max(_FEWEST, -(-columns // (16 * parts)) * 16))
         parts = min(parts, -(-columns // width))
-        launch(kernel, parts, arrays, batch, columns, chunks, phases, False, width, flags, code, *reals)
+        launch(kernel, parts, arrays, batch, columns, chunks, rows, phases, False, width, flags, code, *reals)
         return
     for phase in (SUM, APPLY):
         if phases & phase:
             launch(
-                kernel, min(parts, chunks), arrays, batch, columns, chunks, phase, True, width, flags, code, *reals
+                kernel, min(parts, chunks), arrays, batch, columns, chunks, rows, phase, True, width, flags, code, *reals
             )  # fmt: skip
 
 
@@ -78,7 +84,6 @@ def batch_norm_forward(
     slope: float = 0.01,
     p: float = 0.0,
     state: np.ndarray | None = None,
-    sums: np.ndarray | None = None,
 ) -> None:
     """``out = dropout(activation((x - mean) / sqrt(var + eps) * weight + bias))`` over the columns of ``x``.
 
@@ -95,8 +100,6 @@ def batch_norm_forward(
         counter: (1,) or () int64, increased by one in training, or None.
         activation, slope: see :mod:`fastnn.kernels.activations`.
         p, state: probability of zeroing a number, and the draw (seed, call), needed where ``p`` > 0.
-        sums: (chunks of ROWS rows, 3, columns): a guess of each chunk's mean, and the sums of ``x - guess`` and of
-            its square, where somebody has taken them already.
     """
     kernel, code = kernel_and_code(_FORWARD, activation, x)
     dtype = x.dtype
@@ -117,16 +120,11 @@ def batch_norm_forward(
     flags |= check_behind(activation, p, state)
     if training and batch < 2:
         raise ValueError(f"x must have more than one row in training, found shape {shape}")
-    phases = _ALL if training and sums is None else APPLY
-    chunks = -(-batch // ROWS)
-    if sums is None:
-        sums = np.empty((chunks if training else 0, 3, columns), dtype)
-    else:
-        check("sums", sums, dtype, (chunks, 3, columns))
+    sums = np.empty((-(-batch // rows_of_chunk(batch)) if training else 0, 3, columns), dtype)
     if not batch or not columns:
         return
     _launch_phases(
-        kernel, phases, x.size * (_COST + COSTS[code]), batch, columns,
+        kernel, _ALL if training else APPLY, x.size * (_COST + COSTS[code]), batch, columns,
         (out, x, saved if weight is None else weight, saved if bias is None else bias,
          saved if running_mean is None else running_mean, saved if running_var is None else running_var,
          saved if counter is None else counter, saved, sums, saved if state is None else state),
@@ -172,7 +170,7 @@ def batch_norm_backward(
     check("saved", saved, dtype, (5, columns))
     flags = check_gradients(dx, dweight, dbias, x, accumulate_weight, accumulate_bias)
     flags |= check_behind(activation, p, state, backward=True) | (TRAINING if training else 0)
-    chunks = -(-batch // ROWS)
+    chunks = -(-batch // rows_of_chunk(batch))
     if not chunks or not columns:
         for gradient, accumulate in ((dweight, accumulate_weight), (dbias, accumulate_bias)):
             if gradient is not None and not accumulate:

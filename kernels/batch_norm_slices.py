@@ -1,8 +1,8 @@
 """The slices of batch normalisation with the activation and the dropout behind it, forward and backward.
 
-A launch goes through *phases*: sums, then what follows from them for each column and the pass that uses it. A part
-that owns whole columns runs both, while the columns are in its cache; a matrix of few columns is cut by rows, with
-a launch for each phase, and in the second every part finds out for itself what follows from the sums. The mask of the dropout is computed from its position again in the backward, and
+A launch goes through *phases*: sums, then what follows from them for each column and the pass that uses it. Cut by
+rows there is a launch for each phase, and in the second every part finds out for itself what follows from the sums;
+a part that owns whole columns runs both. The mask of the dropout is computed from its position again in the backward, and
 so is the value before the activation: beside the input, only numbers per column are saved.
 
 The mean is kept as two numbers of the input's type, and always subtracted before anything is multiplied.
@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.kernels.activations import NONE, activate, differentiate
-from fastnn.kernels.column_statistics import COLUMNS, ROWS, copy, fill, moments, sum_chunk, widen
+from fastnn.kernels.column_statistics import ROOM, copy, fill, moments, sum_chunk, widen
 from fastnn.kernels.dropout import drop, drop_factor
 from fastnn.kernels.jit import array, inline, integer, part, real, stack_array
 from fastnn.kernels.normalization import ADD_BIAS, ADD_WEIGHT, BIAS, DROP, DX, NEEDS_INPUT, OWN, WEIGHT
@@ -85,22 +85,22 @@ def forward_slice(dtype, smooth):
         # out, x[batch, columns]; weight, bias, running_mean, running_var[columns]; counter[1]; saved[5, columns];
         # sums[chunks, 3, columns]; state[2]
         batch, columns, chunks = integer(args, 10), integer(args, 11), integer(args, 12)
-        phases, by_rows, width = integer(args, 13), integer(args, 14), integer(args, 15)
-        flags, code = integer(args, 16), integer(args, 17)
-        slope, keep = dtype(real(args, 18)), dtype(real(args, 19))
-        momentum, eps = real(args, 20), real(args, 21)
+        rows, phases, by_rows, width = integer(args, 13), integer(args, 14), integer(args, 15), integer(args, 16)
+        flags, code = integer(args, 17), integer(args, 18)
+        slope, keep = dtype(real(args, 19)), dtype(real(args, 20))
+        momentum, eps = real(args, 21), real(args, 22)
         out, x = array(args, 0, (batch, columns), dtype), array(args, 1, (batch, columns), dtype)
         weight, bias = array(args, 2, (columns,), dtype), array(args, 3, (columns,), dtype)
         running_mean, running_var = array(args, 4, (columns,), dtype), array(args, 5, (columns,), dtype)
         counter = array(args, 6, (1,), np.int64)
         saved = array(args, 7, (5, columns), dtype)
         sums = array(args, 8, (chunks, 3, columns), dtype)
-        centres, variances = stack_array(COLUMNS, 0.0), stack_array(COLUMNS, 0.0)
+        centres, variances = stack_array(ROOM, 0.0), stack_array(ROOM, 0.0)
         zero = dtype(0)
-        near, scale, shift = stack_array(COLUMNS, zero), stack_array(COLUMNS, zero), stack_array(COLUMNS, zero)
-        rest, inverse = stack_array(COLUMNS, zero), stack_array(COLUMNS, zero)
+        near, scale, shift = stack_array(ROOM, zero), stack_array(ROOM, zero), stack_array(ROOM, zero)
+        rest, inverse = stack_array(ROOM, zero), stack_array(ROOM, zero)
         key0, key1 = np.uint32(0), np.uint32(0)
-        threshold, factor = random_threshold(real(args, 19)), dtype(0)
+        threshold, factor = random_threshold(real(args, 20)), dtype(0)
         if flags & DROP:
             key0, key1 = random_keys(array(args, 9, (2,), np.int64))
             factor = drop_factor(keep)
@@ -119,10 +119,10 @@ def forward_slice(dtype, smooth):
             centre, variance = centres[:count], variances[:count]
             if phases & SUM:
                 for chunk in range(first_chunk, last_chunk):
-                    sum_chunk(sums[chunk], x, chunk * ROWS, min(batch, (chunk + 1) * ROWS), lo, hi)
+                    sum_chunk(sums[chunk], x, chunk * rows, min(batch, (chunk + 1) * rows), lo, hi)
             if phases & APPLY:
                 if flags & TRAINING:
-                    moments(centre, variance, sums, batch, lo, hi)
+                    moments(centre, variance, sums, batch, rows, lo, hi)
                     if flags & RUNNING and writes:
                         _follow(running_mean[lo:hi], centre, momentum, momentum)
                         _follow(running_var[lo:hi], variance, momentum, momentum / float(batch - 1))
@@ -147,7 +147,7 @@ def forward_slice(dtype, smooth):
                     copy(saved[INVERSE, lo:hi], inverse[:count])
                     copy(saved[SCALE, lo:hi], s)
                     copy(saved[SHIFT, lo:hi], b)
-                for i in range(first_chunk * ROWS, min(batch, last_chunk * ROWS)):
+                for i in range(first_chunk * rows, min(batch, last_chunk * rows)):
                     to, row, position = out[i, lo:hi], x[i, lo:hi], i * columns + lo
                     if smooth or code == NONE:
                         _normalise(to, row, m, s, b)
@@ -245,21 +245,21 @@ def backward_slice(dtype, smooth):
         # dx[batch, columns]; dweight, dbias[columns]; dy, x[batch, columns]; saved[5, columns];
         # sums[chunks, 2, columns]; state[2]
         batch, columns, chunks = integer(args, 8), integer(args, 9), integer(args, 10)
-        phases, by_rows, width = integer(args, 11), integer(args, 12), integer(args, 13)
-        flags, code = integer(args, 14), integer(args, 15)
-        slope, keep = dtype(real(args, 16)), dtype(real(args, 17))
+        rows, phases, by_rows, width = integer(args, 11), integer(args, 12), integer(args, 13), integer(args, 14)
+        flags, code = integer(args, 15), integer(args, 16)
+        slope, keep = dtype(real(args, 17)), dtype(real(args, 18))
         dx = array(args, 0, (batch, columns), dtype)
         dweight, dbias = array(args, 1, (columns,), dtype), array(args, 2, (columns,), dtype)
         dy, x = array(args, 3, (batch, columns), dtype), array(args, 4, (batch, columns), dtype)
         saved = array(args, 5, (5, columns), dtype)
         sums = array(args, 6, (chunks, 2, columns), dtype)
         zero = dtype(0)
-        near, scale, shift = stack_array(COLUMNS, zero), stack_array(COLUMNS, zero), stack_array(COLUMNS, zero)
-        total, product = stack_array(COLUMNS, zero), stack_array(COLUMNS, zero)
-        z, dropped = stack_array(COLUMNS, zero), stack_array(COLUMNS, zero)
-        totals, products = stack_array(COLUMNS, 0.0), stack_array(COLUMNS, 0.0)
+        near, scale, shift = stack_array(ROOM, zero), stack_array(ROOM, zero), stack_array(ROOM, zero)
+        total, product = stack_array(ROOM, zero), stack_array(ROOM, zero)
+        z, dropped = stack_array(ROOM, zero), stack_array(ROOM, zero)
+        totals, products = stack_array(ROOM, 0.0), stack_array(ROOM, 0.0)
         key0, key1 = np.uint32(0), np.uint32(0)
-        threshold, factor = random_threshold(real(args, 17)), zero
+        threshold, factor = random_threshold(real(args, 18)), zero
         if flags & DROP:
             key0, key1 = random_keys(array(args, 7, (2,), np.int64))
             factor = drop_factor(keep)
@@ -284,7 +284,7 @@ def backward_slice(dtype, smooth):
                 for chunk in range(first_chunk, last_chunk):
                     fill(first, zero)
                     fill(second, zero)
-                    for i in range(chunk * ROWS, min(batch, (chunk + 1) * ROWS)):
+                    for i in range(chunk * rows, min(batch, (chunk + 1) * rows)):
                         to, gradient, row, position = dx[i, lo:hi], dy[i, lo:hi], x[i, lo:hi], i * columns + lo
                         if plain:
                             _add_gradient(first, second, gradient, row, m)
@@ -330,7 +330,7 @@ def backward_slice(dtype, smooth):
                     _put(dbias[lo:hi], z[:count], flags & ADD_BIAS)
             if phases & APPLY and flags & DX:
                 slopes, offsets = total[:count], product[:count]
-                for i in range(first_chunk * ROWS, min(batch, last_chunk * ROWS)):
+                for i in range(first_chunk * rows, min(batch, last_chunk * rows)):
                     to, row = dx[i, lo:hi], x[i, lo:hi]
                     # Onto the stack first: with dy or dx as its source, which may be its target, no loop is vectorised.
                     source = dropped[:count]

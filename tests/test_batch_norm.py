@@ -22,11 +22,14 @@ from helpers import (
 
 from fastnn.kernels import batch_norm_backward, batch_norm_forward, dropout_forward
 from fastnn.kernels.activations import CODES
-from fastnn.kernels.column_statistics import COLUMNS, ROWS
+from fastnn.kernels.column_statistics import COLUMNS, rows_of_chunk
 
 STATE = np.array([7, 3])
-# Around vector lengths, blocks of columns and chunks of rows.
-SHAPES = [(2, 1), (3, 7), (64, 16), (5, 33), (13, COLUMNS + 1), (ROWS, 3), (ROWS + 1, 5), (3 * ROWS + 2, 130)]
+# Around vector lengths, blocks of columns and chunks of rows: the shortest and the longest of these.
+FEW, ROWS = rows_of_chunk(2), rows_of_chunk(9999)
+SHAPES = [
+    (2, 1), (3, 7), (2 * FEW, 16), (5, 33), (13, COLUMNS + 1), (FEW, 3), (FEW + 1, 5), (5 * ROWS + 2, 130),
+]  # fmt: skip
 EPS = 1e-5
 
 
@@ -79,7 +82,7 @@ def assert_right(a: dict[str, np.ndarray], *, training: bool = True, momentum: f
         # The reference rounds its mean, too; in float32 the mean is kept as two numbers.
         magnitude = magnitude + np.abs(mean * weight) / np.sqrt(var + EPS)
     # A sum over a chunk, four rows at a time; the variance's share counts half, as its root is taken.
-    length = 8 + min(batch, ROWS) / 8
+    length = 8 + min(batch, rows_of_chunk(batch)) / 8
     assert_close(found["out"], naive.behind(z, activation, slope, factors), dtype, roundings=length,
                  magnitude=magnitude * (1 + factors))  # fmt: skip
     for name, new in (("running_mean", mean), ("running_var", var * batch / max(batch - 1, 1))):
@@ -96,7 +99,7 @@ def assert_right(a: dict[str, np.ndarray], *, training: bool = True, momentum: f
         # Rounding of z goes through the second derivative; the kernels' functions cost some roundings of their own.
         length += 10 + np.abs(z).max(initial=0) ** 2
         total = total + (np.abs(a["dy"]) * factors * (1 + magnitude)).sum(0)
-    length += 4 + min(batch, ROWS)
+    length += 4 + min(batch, rows_of_chunk(batch))
     assert_close(found["dbias"][clear], dz.sum(0)[clear], dtype, roundings=length, magnitude=total[clear])
     product = total * (1 + np.abs(xhat).max(0, initial=0))
     assert_close(
@@ -207,15 +210,11 @@ def test_accumulation_and_counter():
     assert counter == 42
 
 
-def test_sums_that_are_given():
-    a = batch_of(ROWS + 44, 70, np.float32)
-    x = a["x"].astype(np.float64)
-    chunks = [x[:ROWS], x[ROWS:]]
-    guess = [np.round(c.mean(0), 1) for c in chunks]
-    sums = np.float32([[g, (c - g).sum(0), ((c - g) ** 2).sum(0)] for c, g in zip(chunks, guess, strict=True)])
-    out, saved = np.empty_like(a["x"]), np.empty((5, 70), np.float32)
-    batch_norm_forward(out, saved, a["x"], a["weight"], a["bias"], sums=sums)
-    np.testing.assert_allclose(out, run(a)["out"], rtol=0, atol=2e-6)
+def test_chunks_of_rows():
+    lengths = [rows_of_chunk(batch) for batch in range(1, 2000)]
+    assert lengths == sorted(lengths)
+    # Enough for two threads wherever there is work for two.
+    assert all(batch > length for batch, length in enumerate(lengths, 1) if batch > FEW)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -246,7 +245,7 @@ def test_infinity_in_evaluation(dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", [(300, 5), (2 * ROWS + 1, COLUMNS + 200)])
+@pytest.mark.parametrize("shape", [(300, 5), (FEW + 9, 150), (5 * ROWS + 1, COLUMNS + 200)])
 @pytest.mark.parametrize("activation", ["none", "relu", "gelu"])
 def test_same_bits_in_any_parts(dtype, shape, activation):
     a = batch_of(*shape, dtype)
