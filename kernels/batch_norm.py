@@ -20,12 +20,12 @@ from fastnn.kernels.batch_norm_slices import (
     forward_slice,
 )
 from fastnn.kernels.column_statistics import COLUMNS, rows_of_chunk
-from fastnn.kernels.jit import Kernel, check, check_output, launch, matrix_shape, parts_for
+from fastnn.kernels.jit import Kernel, check, check_output, launch, parts_for
 from fastnn.kernels.normalization import (
     check_affine,
     check_behind,
     check_gradients,
-    kernel_and_code,
+    check_input,
     kernels_of,
 )
 
@@ -62,9 +62,8 @@ def _launch_phases(
         return
     for phase in (SUM, APPLY):
         if phases & phase:
-            launch(
-                kernel, min(parts, chunks), arrays, batch, columns, chunks, rows, phase, True, width, flags, code, *reals
-            )  # fmt: skip
+            cut = min(parts, chunks)
+            launch(kernel, cut, arrays, batch, columns, chunks, rows, phase, True, width, flags, code, *reals)
 
 
 def batch_norm_forward(
@@ -101,11 +100,9 @@ def batch_norm_forward(
         activation, slope: see :mod:`fastnn.kernels.activations`.
         p, state: probability of zeroing a number, and the draw (seed, call), needed where ``p`` > 0.
     """
-    kernel, code = kernel_and_code(_FORWARD, activation, x)
+    kernel, code, batch, columns = check_input(_FORWARD, activation, x)
     dtype = x.dtype
-    shape = batch, columns = matrix_shape("x", x)
-    check("x", x, dtype, shape)
-    check_output("out", out, dtype, shape)
+    check_output("out", out, dtype, x.shape)
     check_output("saved", saved, dtype, (5, columns))
     flags = check_affine(weight, bias, dtype, columns) | (TRAINING if training else 0)
     if running_mean is not None and running_var is not None:
@@ -119,7 +116,7 @@ def batch_norm_forward(
         flags |= COUNTER
     flags |= check_behind(activation, p, state)
     if training and batch < 2:
-        raise ValueError(f"x must have more than one row in training, found shape {shape}")
+        raise ValueError(f"x must have more than one row in training, found shape {x.shape}")
     sums = np.empty((-(-batch // rows_of_chunk(batch)) if training else 0, 3, columns), dtype)
     if not batch or not columns:
         return
@@ -162,11 +159,9 @@ def batch_norm_backward(
         training, activation, slope, p, state: as in the forward.
         accumulate_weight, accumulate_bias: add to what ``dweight``, ``dbias`` hold.
     """
-    kernel, code = kernel_and_code(_BACKWARD, activation, x)
+    kernel, code, batch, columns = check_input(_BACKWARD, activation, x)
     dtype = x.dtype
-    shape = batch, columns = matrix_shape("x", x)
-    check("x", x, dtype, shape)
-    check("dy", dy, dtype, shape)
+    check("dy", dy, dtype, x.shape)
     check("saved", saved, dtype, (5, columns))
     flags = check_gradients(dx, dweight, dbias, x, accumulate_weight, accumulate_bias)
     flags |= check_behind(activation, p, state, backward=True) | (TRAINING if training else 0)

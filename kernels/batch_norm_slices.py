@@ -2,8 +2,8 @@
 
 A launch goes through *phases*: sums, then what follows from them for each column and the pass that uses it. Cut by
 rows there is a launch for each phase, and in the second every part finds out for itself what follows from the sums;
-a part that owns whole columns runs both. The mask of the dropout is computed from its position again in the backward, and
-so is the value before the activation: beside the input, only numbers per column are saved.
+a part that owns whole columns runs both. The mask of the dropout is computed from its position again in the backward,
+and so is the value before the activation: beside the input, only numbers per column are saved.
 
 The mean is kept as two numbers of the input's type, and always subtracted before anything is multiplied.
 

@@ -10,7 +10,7 @@ Loops are over short arrays on the stack of the slice. May import ``jit``.
 
 from __future__ import annotations
 
-from fastnn.kernels.jit import inline, stack_array
+from fastnn.kernels.jit import array_at, inline, stack_array
 
 # Columns that are walked down together at most, as their sums lie on the stack. The room for them there is a cache
 # line more: arrays 4 KB apart would share their sets of the first-level cache.
@@ -42,6 +42,26 @@ def widen(to, row):
 def fill(to, value):
     for j in range(to.size):
         to[j] = value
+
+
+@inline
+def _add_row(total, row):
+    for j in range(total.size):
+        total[j] += row[j]
+
+
+@inline
+def sum_rows(sums, rows, distance, count, anew):
+    """The sums of so many rows, in their order; ``rows`` is an address, ``distance`` counts numbers."""
+    kind = sums.dtype.type
+    total = stack_array(ROOM, kind(0))[: sums.size]
+    if anew:
+        fill(total, kind(0))
+    else:
+        copy(total, sums)
+    for i in range(count):
+        _add_row(total, array_at(rows + i * distance * sums.itemsize, (total.size,), kind))
+    copy(sums, total)
 
 
 @inline

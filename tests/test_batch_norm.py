@@ -14,17 +14,16 @@ from helpers import (
     assert_refuses,
     assert_same_bits,
     assert_same_bits_in_any_parts,
-    check_gradient,
     cut_in,
     guarded,
     no_launch,
 )
+from normalization_helpers import STATE, assert_gradients, factors_of
 
-from fastnn.kernels import batch_norm_backward, batch_norm_forward, dropout_forward
+from fastnn.kernels import batch_norm_backward, batch_norm_forward
 from fastnn.kernels.activations import CODES
 from fastnn.kernels.column_statistics import COLUMNS, rows_of_chunk
 
-STATE = np.array([7, 3])
 # Around vector lengths, blocks of columns and chunks of rows: the shortest and the longest of these.
 FEW, ROWS = rows_of_chunk(2), rows_of_chunk(9999)
 SHAPES = [
@@ -44,13 +43,6 @@ def batch_of(batch: int, columns: int, dtype: type, mean: float = 0.5, seed: int
         "running_var": rng.uniform(0.1, 3, columns),
     }
     return {name: a.astype(dtype) for name, a in made.items()}
-
-
-def factors_of(x: np.ndarray, p: float) -> Any:
-    factors = np.ones_like(x)
-    if p:
-        dropout_forward(factors, factors, STATE, p)
-    return factors
 
 
 def run(a: dict[str, np.ndarray], backward: bool = True, **options: Any) -> dict[str, np.ndarray]:
@@ -144,7 +136,7 @@ def test_a_mean_far_larger_than_the_deviations(shape, mean):
 
 
 def test_outliers_where_the_guess_comes_from():
-    a = batch_of(512, 9, np.float32)
+    a = batch_of(8 * ROWS, 9, np.float32)
     a["x"][:8] += 1e4
     a["x"][128:132, ::2] = -1e6
     x, found = a["x"], run(a)
@@ -167,14 +159,7 @@ def test_constant_columns(dtype):
 @pytest.mark.parametrize("p", [0.0, 0.4])
 def test_gradients_against_finite_differences(training, activation, p):
     a = batch_of(9, 5, np.float64)
-    options = {"training": training, "activation": activation, "p": p, "state": STATE}
-    found = run(a, **options)
-    for name in ("x", "weight", "bias"):
-
-        def loss(value: np.ndarray, name: str = name) -> float:
-            return float((run({**a, name: value}, backward=False, **options)["out"] * a["dy"]).sum())
-
-        check_gradient(loss, found[f"d{name}"], a[name])
+    assert_gradients(run, a, training=training, activation=activation, p=p)
 
 
 @pytest.mark.parametrize("training", [True, False])
