@@ -1,9 +1,9 @@
 """The slices of batch normalisation with the activation and the dropout behind it, forward and backward.
 
-A launch goes through *phases*: sums, what follows from them for each column, the pass that uses it. A part that
-owns whole columns runs all three, while the columns are in its cache; a matrix of few columns is cut by rows,
-with a launch for each phase. The mask of the dropout is computed from its position again in the backward, and
-so is the value before the activation: beside the input, only numbers per column are saved.
+A launch goes through *phases*: sums, then what follows from them for each column and the pass that uses it. Cut by
+rows there is a launch for each phase, and in the second every part finds out for itself what follows from the sums;
+a part that owns whole columns runs both. The mask of the dropout is computed from its position again in the backward,
+and so is the value before the activation: beside the input, only numbers per column are saved.
 
 The mean is kept as two numbers of the input's type, and always subtracted before anything is multiplied.
 
@@ -15,7 +15,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.kernels.activations import NONE, activate, differentiate
-from fastnn.kernels.column_statistics import COLUMNS, ROWS, copy, fill, moments, sum_chunk, widen
+from fastnn.kernels.column_statistics import ROOM, copy, fill, moments, sum_chunk, widen
 from fastnn.kernels.dropout import drop, drop_factor
 from fastnn.kernels.jit import array, inline, integer, part, real, stack_array
 from fastnn.kernels.normalization import ADD_BIAS, ADD_WEIGHT, BIAS, DROP, DX, NEEDS_INPUT, OWN, WEIGHT
@@ -23,7 +23,7 @@ from fastnn.kernels.random import random_bits, random_keys, random_threshold
 from fastnn.kernels.simd import sqrt
 
 # The phases of a launch.
-SUM, SOLVE, APPLY = 1, 2, 4
+SUM, APPLY = 1, 2
 # Rows of `saved`.
 MEAN, REST, INVERSE, SCALE, SHIFT = range(5)
 # Bits of `flags`, beside those of every normalisation.
@@ -85,85 +85,80 @@ def forward_slice(dtype, smooth):
         # out, x[batch, columns]; weight, bias, running_mean, running_var[columns]; counter[1]; saved[5, columns];
         # sums[chunks, 3, columns]; state[2]
         batch, columns, chunks = integer(args, 10), integer(args, 11), integer(args, 12)
-        phases, by_rows, width = integer(args, 13), integer(args, 14), integer(args, 15)
-        flags, code = integer(args, 16), integer(args, 17)
-        slope, keep = dtype(real(args, 18)), dtype(real(args, 19))
-        momentum, eps = real(args, 20), real(args, 21)
+        rows, phases, by_rows, width = integer(args, 13), integer(args, 14), integer(args, 15), integer(args, 16)
+        flags, code = integer(args, 17), integer(args, 18)
+        slope, keep = dtype(real(args, 19)), dtype(real(args, 20))
+        momentum, eps = real(args, 21), real(args, 22)
         out, x = array(args, 0, (batch, columns), dtype), array(args, 1, (batch, columns), dtype)
         weight, bias = array(args, 2, (columns,), dtype), array(args, 3, (columns,), dtype)
         running_mean, running_var = array(args, 4, (columns,), dtype), array(args, 5, (columns,), dtype)
         counter = array(args, 6, (1,), np.int64)
         saved = array(args, 7, (5, columns), dtype)
         sums = array(args, 8, (chunks, 3, columns), dtype)
-        centres, variances = stack_array(COLUMNS, 0.0), stack_array(COLUMNS, 0.0)
+        centres, variances = stack_array(ROOM, 0.0), stack_array(ROOM, 0.0)
         zero = dtype(0)
-        near, scale, shift = stack_array(COLUMNS, zero), stack_array(COLUMNS, zero), stack_array(COLUMNS, zero)
-        rest, inverse = stack_array(COLUMNS, zero), stack_array(COLUMNS, zero)
+        near, scale, shift = stack_array(ROOM, zero), stack_array(ROOM, zero), stack_array(ROOM, zero)
+        rest, inverse = stack_array(ROOM, zero), stack_array(ROOM, zero)
         key0, key1 = np.uint32(0), np.uint32(0)
-        threshold, factor = random_threshold(real(args, 19)), dtype(0)
+        threshold, factor = random_threshold(real(args, 20)), dtype(0)
         if flags & DROP:
             key0, key1 = random_keys(array(args, 9, (2,), np.int64))
             factor = drop_factor(keep)
         blocks = -(-columns // width)
-        first_block, last_block, first_chunk, last_chunk, span = 0, blocks, 0, chunks, chunks
+        first_block, last_block, first_chunk, last_chunk = 0, blocks, 0, chunks
         if by_rows:
             first_chunk, last_chunk = part(chunks, t, n)
-            span = 1
         else:
             first_block, last_block = part(blocks, t, n)
-        for span_first in range(first_chunk, last_chunk, span):
-            span_last = min(last_chunk, span_first + span)
-            for block in range(first_block, last_block):
-                lo, hi = block * width, min(columns, (block + 1) * width)
-                count = hi - lo
-                m, s, b = near[:count], scale[:count], shift[:count]
-                centre, variance = centres[:count], variances[:count]
-                if phases & SUM:
-                    for chunk in range(span_first, span_last):
-                        sum_chunk(sums[chunk], x, chunk * ROWS, min(batch, (chunk + 1) * ROWS), lo, hi)
-                if phases & SOLVE and span_first == first_chunk:
-                    if flags & TRAINING:
-                        moments(centre, variance, sums, batch, lo, hi)
-                        if flags & RUNNING:
-                            _follow(running_mean[lo:hi], centre, momentum, momentum)
-                            _follow(running_var[lo:hi], variance, momentum, momentum / float(batch - 1))
-                        _scale(variance, 1.0 / float(batch))
-                        if block == 0 and flags & COUNTER:
-                            counter[0] += 1
-                    else:
-                        widen(centre, running_mean[lo:hi])
-                        widen(variance, running_var[lo:hi])
-                    if flags & WEIGHT:
-                        copy(scale[:count], weight[lo:hi])
-                    else:
-                        fill(scale[:count], dtype(1))
-                    if flags & BIAS:
-                        copy(shift[:count], bias[lo:hi])
-                    else:
-                        fill(shift[:count], dtype(0))
-                    _solve_forward(m, rest[:count], inverse[:count], s, b, centre, variance, s, b, eps)
+        # What all parts of a launch cut by rows find out is written by one of them.
+        writes = not by_rows or t == 0
+        for block in range(first_block, last_block):
+            lo, hi = block * width, min(columns, (block + 1) * width)
+            count = hi - lo
+            m, s, b = near[:count], scale[:count], shift[:count]
+            centre, variance = centres[:count], variances[:count]
+            if phases & SUM:
+                for chunk in range(first_chunk, last_chunk):
+                    sum_chunk(sums[chunk], x, chunk * rows, min(batch, (chunk + 1) * rows), lo, hi)
+            if phases & APPLY:
+                if flags & TRAINING:
+                    moments(centre, variance, sums, batch, rows, lo, hi)
+                    if flags & RUNNING and writes:
+                        _follow(running_mean[lo:hi], centre, momentum, momentum)
+                        _follow(running_var[lo:hi], variance, momentum, momentum / float(batch - 1))
+                    _scale(variance, 1.0 / float(batch))
+                    if block == 0 and flags & COUNTER and writes:
+                        counter[0] += 1
+                else:
+                    widen(centre, running_mean[lo:hi])
+                    widen(variance, running_var[lo:hi])
+                if flags & WEIGHT:
+                    copy(s, weight[lo:hi])
+                else:
+                    fill(s, dtype(1))
+                if flags & BIAS:
+                    copy(b, bias[lo:hi])
+                else:
+                    fill(b, dtype(0))
+                _solve_forward(m, rest[:count], inverse[:count], s, b, centre, variance, s, b, eps)
+                if writes:
                     copy(saved[MEAN, lo:hi], m)
                     copy(saved[REST, lo:hi], rest[:count])
                     copy(saved[INVERSE, lo:hi], inverse[:count])
                     copy(saved[SCALE, lo:hi], s)
                     copy(saved[SHIFT, lo:hi], b)
-                elif phases & APPLY:
-                    copy(m, saved[MEAN, lo:hi])
-                    copy(s, saved[SCALE, lo:hi])
-                    copy(b, saved[SHIFT, lo:hi])
-                if phases & APPLY:
-                    for i in range(span_first * ROWS, min(batch, span_last * ROWS)):
-                        to, row, position = out[i, lo:hi], x[i, lo:hi], i * columns + lo
-                        if smooth or code == NONE:
-                            _normalise(to, row, m, s, b)
-                            if smooth:
-                                activate(to, to, code, slope)
-                            if flags & DROP:
-                                drop(to, to, position, key0, key1, threshold, factor)
-                        elif flags & DROP:
-                            _normalise_relu_drop(to, row, m, s, b, position, key0, key1, threshold, factor)
-                        else:
-                            _normalise_relu(to, row, m, s, b)
+                for i in range(first_chunk * rows, min(batch, last_chunk * rows)):
+                    to, row, position = out[i, lo:hi], x[i, lo:hi], i * columns + lo
+                    if smooth or code == NONE:
+                        _normalise(to, row, m, s, b)
+                        if smooth:
+                            activate(to, to, code, slope)
+                        if flags & DROP:
+                            drop(to, to, position, key0, key1, threshold, factor)
+                    elif flags & DROP:
+                        _normalise_relu_drop(to, row, m, s, b, position, key0, key1, threshold, factor)
+                    else:
+                        _normalise_relu(to, row, m, s, b)
 
     return batch_norm_forward_slice
 
@@ -248,9 +243,9 @@ def _scaled(dx, dz, scale):
 def backward_slice(dtype, smooth):
     def batch_norm_backward_slice(args, t, n):
         # dx[batch, columns]; dweight, dbias[columns]; dy, x[batch, columns]; saved[5, columns];
-        # sums[chunks, 2, columns]; correction[2, columns]; state[2]
-        batch, columns, chunks = integer(args, 9), integer(args, 10), integer(args, 11)
-        phases, by_rows, width = integer(args, 12), integer(args, 13), integer(args, 14)
+        # sums[chunks, 2, columns]; state[2]
+        batch, columns, chunks = integer(args, 8), integer(args, 9), integer(args, 10)
+        rows, phases, by_rows, width = integer(args, 11), integer(args, 12), integer(args, 13), integer(args, 14)
         flags, code = integer(args, 15), integer(args, 16)
         slope, keep = dtype(real(args, 17)), dtype(real(args, 18))
         dx = array(args, 0, (batch, columns), dtype)
@@ -258,16 +253,15 @@ def backward_slice(dtype, smooth):
         dy, x = array(args, 3, (batch, columns), dtype), array(args, 4, (batch, columns), dtype)
         saved = array(args, 5, (5, columns), dtype)
         sums = array(args, 6, (chunks, 2, columns), dtype)
-        correction = array(args, 7, (2, columns), dtype)
         zero = dtype(0)
-        near, scale, shift = stack_array(COLUMNS, zero), stack_array(COLUMNS, zero), stack_array(COLUMNS, zero)
-        total, product = stack_array(COLUMNS, zero), stack_array(COLUMNS, zero)
-        z, dropped = stack_array(COLUMNS, zero), stack_array(COLUMNS, zero)
-        totals, products = stack_array(COLUMNS, 0.0), stack_array(COLUMNS, 0.0)
+        near, scale, shift = stack_array(ROOM, zero), stack_array(ROOM, zero), stack_array(ROOM, zero)
+        total, product = stack_array(ROOM, zero), stack_array(ROOM, zero)
+        z, dropped = stack_array(ROOM, zero), stack_array(ROOM, zero)
+        totals, products = stack_array(ROOM, 0.0), stack_array(ROOM, 0.0)
         key0, key1 = np.uint32(0), np.uint32(0)
         threshold, factor = random_threshold(real(args, 18)), zero
         if flags & DROP:
-            key0, key1 = random_keys(array(args, 8, (2,), np.int64))
+            key0, key1 = random_keys(array(args, 7, (2,), np.int64))
             factor = drop_factor(keep)
         # Without activation and dropout dz is dy, and not written to dx before the last phase.
         plain = not smooth and code == NONE and not flags & DROP
@@ -277,6 +271,7 @@ def backward_slice(dtype, smooth):
             first_chunk, last_chunk = part(chunks, t, n)
         else:
             first_block, last_block = part(blocks, t, n)
+        writes = not by_rows or t == 0
         for block in range(first_block, last_block):
             lo, hi = block * width, min(columns, (block + 1) * width)
             count = hi - lo
@@ -289,7 +284,7 @@ def backward_slice(dtype, smooth):
                 for chunk in range(first_chunk, last_chunk):
                     fill(first, zero)
                     fill(second, zero)
-                    for i in range(chunk * ROWS, min(batch, (chunk + 1) * ROWS)):
+                    for i in range(chunk * rows, min(batch, (chunk + 1) * rows)):
                         to, gradient, row, position = dx[i, lo:hi], dy[i, lo:hi], x[i, lo:hi], i * columns + lo
                         if plain:
                             _add_gradient(first, second, gradient, row, m)
@@ -317,7 +312,7 @@ def backward_slice(dtype, smooth):
                             copy(to, dropped[:count])
                     copy(sums[chunk, 0, lo:hi], first)
                     copy(sums[chunk, 1, lo:hi], second)
-            if phases & SOLVE:
+            if phases & APPLY:
                 fill(totals[:count], 0.0)
                 fill(products[:count], 0.0)
                 for chunk in range(chunks):
@@ -328,19 +323,14 @@ def backward_slice(dtype, smooth):
                     z[:count], total[:count], product[:count], totals[:count], products[:count],
                     z[:count], dropped[:count], s, float(batch),
                 )
-                copy(correction[0, lo:hi], total[:count])
-                copy(correction[1, lo:hi], product[:count])
-                if flags & WEIGHT:
+                if flags & WEIGHT and writes:
                     _put(dweight[lo:hi], z[:count], flags & ADD_WEIGHT)
-                if flags & BIAS:
+                if flags & BIAS and writes:
                     _narrow(z[:count], totals[:count])
                     _put(dbias[lo:hi], z[:count], flags & ADD_BIAS)
-            elif phases & APPLY:
-                copy(total[:count], correction[0, lo:hi])
-                copy(product[:count], correction[1, lo:hi])
             if phases & APPLY and flags & DX:
                 slopes, offsets = total[:count], product[:count]
-                for i in range(first_chunk * ROWS, min(batch, last_chunk * ROWS)):
+                for i in range(first_chunk * rows, min(batch, last_chunk * rows)):
                     to, row = dx[i, lo:hi], x[i, lo:hi]
                     # Onto the stack first: with dy or dx as its source, which may be its target, no loop is vectorised.
                     source = dropped[:count]

@@ -10,13 +10,20 @@ Loops are over short arrays on the stack of the slice. May import ``jit``.
 
 from __future__ import annotations
 
-from fastnn.kernels.jit import inline, stack_array
+from fastnn.kernels.jit import array_at, inline, stack_array
 
-# Columns that are walked down together at most, as their sums lie on the stack; rows whose sums are one number.
-COLUMNS, ROWS = 1024, 128
+# Columns that are walked down together at most, as their sums lie on the stack. The room for them there is a cache
+# line more: arrays 4 KB apart would share their sets of the first-level cache.
+COLUMNS = 1024
+ROOM = COLUMNS + 16
 # Rows that the guess of a chunk's mean is taken from. If these are outliers, the variance loses up to
-# ROWS / _GUESS of its precision, never more.
+# 128 / _GUESS of its precision, never more.
 _GUESS = 8
+
+
+def rows_of_chunk(batch: int) -> int:
+    """Rows whose sums are one number: so many that there are chunks for several threads, but not many more."""
+    return 32 if batch <= 256 else 64 if batch <= 512 else 128
 
 
 @inline
@@ -35,6 +42,26 @@ def widen(to, row):
 def fill(to, value):
     for j in range(to.size):
         to[j] = value
+
+
+@inline
+def _add_row(total, row):
+    for j in range(total.size):
+        total[j] += row[j]
+
+
+@inline
+def sum_rows(sums, rows, distance, count, anew):
+    """The sums of so many rows, in their order; ``rows`` is an address, ``distance`` counts numbers."""
+    kind = sums.dtype.type
+    total = stack_array(ROOM, kind(0))[: sums.size]
+    if anew:
+        fill(total, kind(0))
+    else:
+        copy(total, sums)
+    for i in range(count):
+        _add_row(total, array_at(rows + i * distance * sums.itemsize, (total.size,), kind))
+    copy(sums, total)
 
 
 @inline
@@ -64,9 +91,9 @@ def sum_chunk(sums, x, first, last, lo, hi):
     """``guess``, ``sum(x - guess)`` and ``sum((x - guess)**2)`` of rows first to last, columns lo to hi."""
     kind = x.dtype.type
     width = hi - lo
-    guess = stack_array(COLUMNS, kind(0))[:width]
-    total = stack_array(COLUMNS, kind(0))[:width]
-    square = stack_array(COLUMNS, kind(0))[:width]
+    guess = stack_array(ROOM, kind(0))[:width]
+    total = stack_array(ROOM, kind(0))[:width]
+    square = stack_array(ROOM, kind(0))[:width]
     copy(guess, x[first, lo:hi])
     copy(total, guess)
     guessed = min(last, first + _GUESS)
@@ -108,15 +135,15 @@ def _add_squares(square, mean, guesses, totals, squares, rows, per_row):
 
 
 @inline
-def moments(mean, square, sums, batch, lo, hi):
-    """Mean and sum of squared deviations, float64, from the sums of all chunks."""
+def moments(mean, square, sums, batch, chunk_rows, lo, hi):
+    """Mean and sum of squared deviations, float64, from the sums of all chunks of so many rows."""
     base = sums[0, 0, lo:hi]
     widen(mean, base)
     fill(square, 0.0)
     for chunk in range(sums.shape[0]):
-        rows = float(min(batch - chunk * ROWS, ROWS))
+        rows = float(min(batch - chunk * chunk_rows, chunk_rows))
         _add_means(mean, sums[chunk, 0, lo:hi], sums[chunk, 1, lo:hi], base, 1.0 / rows, rows / float(batch))
     for chunk in range(sums.shape[0]):
-        rows = float(min(batch - chunk * ROWS, ROWS))
+        rows = float(min(batch - chunk * chunk_rows, chunk_rows))
         guesses, totals, squares = sums[chunk, 0, lo:hi], sums[chunk, 1, lo:hi], sums[chunk, 2, lo:hi]
         _add_squares(square, mean, guesses, totals, squares, rows, 1.0 / rows)

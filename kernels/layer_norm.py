@@ -25,7 +25,6 @@ from fastnn.kernels.jit import (
     inline,
     integer,
     launch,
-    matrix_shape,
     part,
     parts_for,
     real,
@@ -42,7 +41,7 @@ from fastnn.kernels.normalization import (
     check_affine,
     check_behind,
     check_gradients,
-    kernel_and_code,
+    check_input,
     kernels_of,
 )
 from fastnn.kernels.random import random_keys, random_threshold
@@ -293,11 +292,9 @@ def layer_norm_forward(
         activation, slope: see :mod:`fastnn.kernels.activations`.
         p, state: probability of zeroing a number, and the draw (seed, call), needed where ``p`` > 0.
     """
-    kernel, code = kernel_and_code(_FORWARD, activation, x)
+    kernel, code, rows, columns = check_input(_FORWARD, activation, x)
     dtype = x.dtype
-    shape = rows, columns = matrix_shape("x", x)
-    check("x", x, dtype, shape)
-    check_output("out", out, dtype, shape)
+    check_output("out", out, dtype, x.shape)
     _check_groups(columns, groups)
     check_output("saved", saved, dtype, (rows * groups, 3))
     flags = check_affine(weight, bias, dtype, columns) | (_CENTRED if centred else 0)
@@ -349,11 +346,9 @@ def layer_norm_backward(
         dy, x, weight, bias, saved, groups, centred, activation, slope, p, state: as in the forward.
         accumulate_weight, accumulate_bias: add to what ``dweight``, ``dbias`` hold.
     """
-    kernel, code = kernel_and_code(_BACKWARD, activation, x)
+    kernel, code, rows, columns = check_input(_BACKWARD, activation, x)
     dtype = x.dtype
-    shape = rows, columns = matrix_shape("x", x)
-    check("x", x, dtype, shape)
-    check("dy", dy, dtype, shape)
+    check("dy", dy, dtype, x.shape)
     _check_groups(columns, groups)
     check("saved", saved, dtype, (rows * groups, 3))
     flags = check_affine(weight, bias, dtype, columns) | (_CENTRED if centred else 0)

@@ -13,7 +13,7 @@ from numba import types
 
 from fastnn.kernels import jit, program
 from fastnn.kernels.activations import NONE, activation_code, cost, differentiate
-from fastnn.kernels.gemm import GEMM, WORDS, fill_block, gemm
+from fastnn.kernels.gemm import ADD_SUM_B, GEMM, SUM_B, WORDS, fill_block, gemm, gemm_checked
 from fastnn.kernels.jit import (
     Entry,
     array,
@@ -222,17 +222,26 @@ def _backward_checked(
         check_rows("dx", dx, dtype, (batch, in_features), output=True)
     if dweight is not None:
         check_rows("dweight", dweight, dtype, (in_features, out_features), output=True)
+    if dbias is not None:
+        check_output("dbias", dbias, dtype, (out_features,))
+    if saved is not None:
+        check("saved", saved, dtype, (batch, out_features))
     dz = dy
     if activation != "none":
         if saved is None:
             raise ValueError(f"saved must be given for activation {activation!r}")
         dz = np.empty_like(dy)
-    if dbias is not None or activation != "none":
+    # Without an activation the sums are taken by the product that reads dz.
+    joined = activation == "none" and dbias is not None and dweight is not None and bool(batch and in_features)
+    if activation != "none" or (dbias is not None and not joined):
         total = np.empty(dy.shape[1], dy.dtype) if dbias is None else dbias
         source = dy if saved is None else saved
         activation_bias_backward(dz, total, dy, source, activation, slope, accumulate_bias and dbias is not None)
     if dweight is not None:
-        gemm(dweight, x.T, dz, accumulate=accumulate_weight)
+        gemm_checked(
+            dweight, x.T, dz, None, NONE, "none", slope, None, accumulate_weight, dbias if joined else None,
+            accumulate_bias,
+        )  # fmt: skip
     if dx is not None:
         if dweight is not None:
             jit.together()
@@ -253,7 +262,10 @@ def _enter_linear_backward(
     """Check the arrays, whose ids are given, and compute: 1 if done, 0 if Python must look, else bytes of scratch."""
     size = number_size(context, dy)
     bias_kernel, product = (bias64, gemm64) if size == 8 else (bias32, gemm32)
-    if size == 0 or bias_kernel == 0 or product == 0 or number_size(context, weight) != size:
+    # Without an activation the sums are taken by the product that reads dz.
+    joined = code == NONE and dbias != none and dweight != none
+    has_bias_row = code != NONE or (dbias != none and not joined)
+    if size == 0 or (has_bias_row and bias_kernel == 0) or product == 0 or number_size(context, weight) != size:
         return 0
     if ndim_of(dy) != 2 or ndim_of(weight) != 2:
         return 0
@@ -275,7 +287,7 @@ def _enter_linear_backward(
     dz = data_of(dy)
     if code != NONE:
         dz, room = room, room + -(-batch * columns * size // 64) * 64
-    if code != NONE or dbias != none:
+    if has_bias_row:
         total = room
         if dbias == none:
             room += -(-columns * size // 64) * 64
@@ -300,10 +312,14 @@ def _enter_linear_backward(
     x_row, x_column = stride_of(x, 0) // size, stride_of(x, 1) // size
     if dweight != none:
         block = _weight_block()
+        mode, sums = ACCUMULATE if accumulate_weight else 0, data_of(dweight)
+        if joined:
+            mode |= SUM_B | (ADD_SUM_B if accumulate_bias else 0)
+            sums = data_of(dbias)
         parts, packed = fill_block(
-            block, data_of(dweight), data_of(dweight), data_of(x), dz, dz, room, depth, columns, batch,
+            block, data_of(dweight), sums, data_of(x), dz, dz, room, depth, columns, batch,
             x_column, x_row, columns, 1, stride_of(dweight, 0) // size, stride_of(dweight, 0) // size,
-            ACCUMULATE if accumulate_weight else 0, NONE, slope, size, threads, serial,
+            mode, NONE, slope, size, threads, serial,
         )  # fmt: skip
         put_row(table, rows, product, block, parts, wait)
         rows, most, room, wait = rows + 1, max(most, parts), room + -(-packed // 64) * 64, 0

@@ -12,7 +12,7 @@ import numpy as np
 
 from fastnn.kernels.activations import activation_code, saves_input
 from fastnn.kernels.dropout import check_drop
-from fastnn.kernels.jit import Kernel, by_dtype, check, check_output, kernel_for
+from fastnn.kernels.jit import Kernel, by_dtype, check, check_output, kernel_for, matrix_shape
 
 # Bits of `flags` and `wanted`: what there is and what is wanted. Each kind of normalisation has more, from OWN on.
 WEIGHT, BIAS, DROP, NEEDS_INPUT, DX, ADD_WEIGHT, ADD_BIAS, OWN = (1 << bit for bit in range(8))
@@ -29,9 +29,13 @@ def kernels_of(name: str, direction: str, build: Callable[[Any, bool], Callable[
     )
 
 
-def kernel_and_code(kernels: Kernels, activation: str, x: np.ndarray) -> tuple[Kernel, int]:
-    """The kernel for ``x`` with this activation behind it, and the activation's number."""
-    return kernel_for(kernels[activation not in ("none", "relu")], "x", x), activation_code(activation)
+def check_input(kernels: Kernels, activation: str, x: np.ndarray) -> tuple[Kernel, int, int, int]:
+    """The kernel for a matrix ``x`` with this activation behind it, the activation's number, and the shape."""
+    kernel = kernel_for(kernels[activation not in ("none", "relu")], "x", x)
+    code = activation_code(activation)
+    rows, columns = matrix_shape("x", x)
+    check("x", x, x.dtype, (rows, columns))
+    return kernel, code, rows, columns
 
 
 def check_affine(weight: np.ndarray | None, bias: np.ndarray | None, dtype: np.dtype, columns: int) -> int:

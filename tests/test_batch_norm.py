@@ -14,19 +14,21 @@ from helpers import (
     assert_refuses,
     assert_same_bits,
     assert_same_bits_in_any_parts,
-    check_gradient,
     cut_in,
     guarded,
     no_launch,
 )
+from normalization_helpers import STATE, assert_gradients, factors_of
 
-from fastnn.kernels import batch_norm_backward, batch_norm_forward, dropout_forward
+from fastnn.kernels import batch_norm_backward, batch_norm_forward
 from fastnn.kernels.activations import CODES
-from fastnn.kernels.column_statistics import COLUMNS, ROWS
+from fastnn.kernels.column_statistics import COLUMNS, rows_of_chunk
 
-STATE = np.array([7, 3])
-# Around vector lengths, blocks of columns and chunks of rows.
-SHAPES = [(2, 1), (3, 7), (64, 16), (5, 33), (13, COLUMNS + 1), (ROWS, 3), (ROWS + 1, 5), (3 * ROWS + 2, 130)]
+# Around vector lengths, blocks of columns and chunks of rows: the shortest and the longest of these.
+FEW, ROWS = rows_of_chunk(2), rows_of_chunk(9999)
+SHAPES = [
+    (2, 1), (3, 7), (2 * FEW, 16), (5, 33), (13, COLUMNS + 1), (FEW, 3), (FEW + 1, 5), (5 * ROWS + 2, 130),
+]  # fmt: skip
 EPS = 1e-5
 
 
@@ -41,13 +43,6 @@ def batch_of(batch: int, columns: int, dtype: type, mean: float = 0.5, seed: int
         "running_var": rng.uniform(0.1, 3, columns),
     }
     return {name: a.astype(dtype) for name, a in made.items()}
-
-
-def factors_of(x: np.ndarray, p: float) -> Any:
-    factors = np.ones_like(x)
-    if p:
-        dropout_forward(factors, factors, STATE, p)
-    return factors
 
 
 def run(a: dict[str, np.ndarray], backward: bool = True, **options: Any) -> dict[str, np.ndarray]:
@@ -79,7 +74,7 @@ def assert_right(a: dict[str, np.ndarray], *, training: bool = True, momentum: f
         # The reference rounds its mean, too; in float32 the mean is kept as two numbers.
         magnitude = magnitude + np.abs(mean * weight) / np.sqrt(var + EPS)
     # A sum over a chunk, four rows at a time; the variance's share counts half, as its root is taken.
-    length = 8 + min(batch, ROWS) / 8
+    length = 8 + min(batch, rows_of_chunk(batch)) / 8
     assert_close(found["out"], naive.behind(z, activation, slope, factors), dtype, roundings=length,
                  magnitude=magnitude * (1 + factors))  # fmt: skip
     for name, new in (("running_mean", mean), ("running_var", var * batch / max(batch - 1, 1))):
@@ -96,7 +91,7 @@ def assert_right(a: dict[str, np.ndarray], *, training: bool = True, momentum: f
         # Rounding of z goes through the second derivative; the kernels' functions cost some roundings of their own.
         length += 10 + np.abs(z).max(initial=0) ** 2
         total = total + (np.abs(a["dy"]) * factors * (1 + magnitude)).sum(0)
-    length += 4 + min(batch, ROWS)
+    length += 4 + min(batch, rows_of_chunk(batch))
     assert_close(found["dbias"][clear], dz.sum(0)[clear], dtype, roundings=length, magnitude=total[clear])
     product = total * (1 + np.abs(xhat).max(0, initial=0))
     assert_close(
@@ -141,7 +136,7 @@ def test_a_mean_far_larger_than_the_deviations(shape, mean):
 
 
 def test_outliers_where_the_guess_comes_from():
-    a = batch_of(512, 9, np.float32)
+    a = batch_of(8 * ROWS, 9, np.float32)
     a["x"][:8] += 1e4
     a["x"][128:132, ::2] = -1e6
     x, found = a["x"], run(a)
@@ -164,14 +159,7 @@ def test_constant_columns(dtype):
 @pytest.mark.parametrize("p", [0.0, 0.4])
 def test_gradients_against_finite_differences(training, activation, p):
     a = batch_of(9, 5, np.float64)
-    options = {"training": training, "activation": activation, "p": p, "state": STATE}
-    found = run(a, **options)
-    for name in ("x", "weight", "bias"):
-
-        def loss(value: np.ndarray, name: str = name) -> float:
-            return float((run({**a, name: value}, backward=False, **options)["out"] * a["dy"]).sum())
-
-        check_gradient(loss, found[f"d{name}"], a[name])
+    assert_gradients(run, a, training=training, activation=activation, p=p)
 
 
 @pytest.mark.parametrize("training", [True, False])
@@ -207,15 +195,11 @@ def test_accumulation_and_counter():
     assert counter == 42
 
 
-def test_sums_that_are_given():
-    a = batch_of(ROWS + 44, 70, np.float32)
-    x = a["x"].astype(np.float64)
-    chunks = [x[:ROWS], x[ROWS:]]
-    guess = [np.round(c.mean(0), 1) for c in chunks]
-    sums = np.float32([[g, (c - g).sum(0), ((c - g) ** 2).sum(0)] for c, g in zip(chunks, guess, strict=True)])
-    out, saved = np.empty_like(a["x"]), np.empty((5, 70), np.float32)
-    batch_norm_forward(out, saved, a["x"], a["weight"], a["bias"], sums=sums)
-    np.testing.assert_allclose(out, run(a)["out"], rtol=0, atol=2e-6)
+def test_chunks_of_rows():
+    lengths = [rows_of_chunk(batch) for batch in range(1, 2000)]
+    assert lengths == sorted(lengths)
+    # Enough for two threads wherever there is work for two.
+    assert all(batch > length for batch, length in enumerate(lengths, 1) if batch > FEW)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -246,7 +230,7 @@ def test_infinity_in_evaluation(dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("shape", [(300, 5), (2 * ROWS + 1, COLUMNS + 200)])
+@pytest.mark.parametrize("shape", [(300, 5), (FEW + 9, 150), (5 * ROWS + 1, COLUMNS + 200)])
 @pytest.mark.parametrize("activation", ["none", "relu", "gelu"])
 def test_same_bits_in_any_parts(dtype, shape, activation):
     a = batch_of(*shape, dtype)

@@ -14,12 +14,11 @@ from helpers import (
     assert_refuses,
     assert_same_bits,
     assert_same_bits_in_any_parts,
-    check_gradient,
     cut_in,
     guarded,
     no_launch,
 )
-from test_batch_norm import STATE, factors_of
+from normalization_helpers import STATE, assert_gradients, factors_of
 
 from fastnn.kernels import layer_norm_backward, layer_norm_forward
 from fastnn.kernels.activations import CODES
@@ -133,14 +132,7 @@ def test_constant_rows(dtype):
 @pytest.mark.parametrize("p", [0.0, 0.4])
 def test_gradients_against_finite_differences(centred, activation, p):
     a = batch_of(5, 8, np.float64)
-    options = {"centred": centred, "activation": activation, "p": p, "state": STATE, "groups": 2}
-    found = run(a, **options)
-    for name in ("x", "weight", "bias"):
-
-        def loss(value: np.ndarray, name: str = name) -> float:
-            return float((run({**a, name: value}, backward=False, **options)["out"] * a["dy"]).sum())
-
-        check_gradient(loss, found[f"d{name}"], a[name])
+    assert_gradients(run, a, centred=centred, activation=activation, p=p, groups=2)
 
 
 def test_without_weight_and_bias():

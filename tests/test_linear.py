@@ -19,6 +19,7 @@ from helpers import (
 from fastnn.kernels import linear_backward, linear_forward
 from fastnn.kernels.activations import CODES, saves_input
 from fastnn.kernels.linear import activation_bias_backward
+from fastnn.kernels.program import Program
 
 # batch, in_features, out_features: around the 64 columns that one part of the bias gradient takes.
 SHAPES = [(1, 1, 1), (5, 3, 7), (17, 31, 63), (3, 33, 64), (13, 16, 65), (67, 129, 130), (2, 7, 1023), (1023, 2, 3)]
@@ -201,6 +202,29 @@ def test_nothing_outside_the_arrays_is_touched(dtype, side, activation):
             assert_same_bits(found, out)
             for a, b in zip(gradients, expected, strict=True):
                 assert_same_bits(a, b)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+# One row, more rows than a panel of the product holds at a time, and a panel that is packed.
+@pytest.mark.parametrize("shape", [(1, 1, 1), (13, 5, 67), (2500, 13, 40), (200, 40, 256)])
+def test_the_bias_gradient_is_that_of_its_own_kernel(dtype, shape):
+    x, weight, bias, dy = layer(*shape, dtype)
+    dweight = np.empty_like(weight)
+    for accumulate in (False, True):
+        expected = bias.copy()
+        activation_bias_backward(dy, expected, dy, dy, "none", accumulate=accumulate)
+        options = {"accumulate_weight": False, "accumulate_bias": accumulate}
+        for parts in (1, 3):
+            with cut_in(parts):
+                found, recorded = bias.copy(), bias.copy()
+                linear_backward(None, dweight, found, dy, x, weight, **options)
+                program = Program()
+                with program.recording():
+                    linear_backward(None, dweight, recorded, dy, x, weight, **options)
+                assert len(program) == 1
+                program.replay()
+            assert_same_bits(found, expected)
+            assert_same_bits(recorded, expected)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
