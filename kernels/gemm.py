@@ -87,6 +87,9 @@ _COLLIDING_DEPTH_BYTES = 1024
 # Bytes of A that a pass over all panels reads; more of it is taken in blocks, which stay in the
 # third-level cache.
 _BLOCK_BYTES = 8 * 2**20
+# More of A than this is not expected to stay in a second-level cache beside a panel. Then so many panels at most, and of so
+# many bytes, are taken together.
+_NEAR_BYTES, _MOST_TOGETHER, _GROUP_BYTES = 256 * 2**10, 8, 512 * 2**10
 # Rows of B this many bytes apart, or a multiple, fall on the same few sets of the caches.
 _CONFLICT = 1024
 # Packing costs as much as computing about this many rows of C.
@@ -98,7 +101,7 @@ _DOT_ROWS = 4
 # Bits of `mode` above those of the micro-kernel: such dot products; `z` receives the sums of B's columns, or has them
 # added, B's rows being contiguous.
 _DOTS, SUM_B, ADD_SUM_B = 8, 16, 32
-WORDS = 23
+WORDS = 24
 
 
 def _gemm(dtype):
@@ -117,7 +120,7 @@ def _gemm(dtype):
         row_tiles, panels, row_block, depth_block = (
             integer(args, 17), integer(args, 18), integer(args, 19), integer(args, 20),
         )  # fmt: skip
-        width, slope = integer(args, 21), dtype(real(args, 22))
+        width, group, slope = integer(args, 21), integer(args, 22), dtype(real(args, 23))
 
         if mode & _DOTS:
             first, end = part(columns, t, n)
@@ -132,7 +135,7 @@ def _gemm(dtype):
             z, z_row = y, y_row
         like, step = dtype(0), lanes(dtype(0))
         vectors = -(-columns // step)
-        packed += t * depth_block * width * size
+        packed += t * group * depth_block * width * size
         # Tiles are numbered block by block, in a block panel by panel, in a panel from top to bottom.
         position, last = part(row_tiles * panels, t, n)
         while position < last:
@@ -141,20 +144,26 @@ def _gemm(dtype):
             panel = (position - top * panels) // rows_here
             first_tile = position - top * panels - panel * rows_here + top
             last_tile = min(top + rows_here, first_tile + last - position)
-            position += last_tile - first_tile
-            # Panels share the vectors of a row evenly, and tiles the rows: none is left with very few.
-            j = vectors * panel // panels * step
-            panel_columns = min(vectors * (panel + 1) // panels * step, columns) - j
+            # Whole panels are taken together: each reads the rows of A while they are near from the one before.
+            together = 1
+            if last_tile - first_tile == rows_here:
+                together = min(group, panels - panel, (last - position) // rows_here)
+            position += together * (last_tile - first_tile)
             for k in range(0, depth, depth_block):
                 panel_depth = min(depth_block, depth - k)
-                b_panel, b_panel_row = b + (k * b_row + j * b_column) * size, b_row
-                if width:
-                    _pack(like, size, packed, width, b_panel, b_row, b_column, panel_depth, panel_columns)
-                    b_panel, b_panel_row = packed, width
-                if mode & SUM_B and first_tile == 0:
-                    # The panel is about to be read by a tile in any case.
-                    total = array_at(sums + j * size, (panel_columns,), dtype)
-                    sum_rows(total, b_panel, b_panel_row, panel_depth, k == 0 and not mode & ADD_SUM_B)
+                # Panels share the vectors of a row evenly, and tiles the rows: none is left with very few.
+                for p in range(panel, panel + together):
+                    j = vectors * p // panels * step
+                    panel_columns = min(vectors * (p + 1) // panels * step, columns) - j
+                    b_panel, b_panel_row = b + (k * b_row + j * b_column) * size, b_row
+                    if width:
+                        target = packed + (p - panel) * depth_block * width * size
+                        _pack(like, size, target, width, b_panel, b_row, b_column, panel_depth, panel_columns)
+                        b_panel, b_panel_row = target, width
+                    if mode & SUM_B and first_tile == 0:
+                        # The panel is about to be read by a tile in any case.
+                        total = array_at(sums + j * size, (panel_columns,), dtype)
+                        sum_rows(total, b_panel, b_panel_row, panel_depth, k == 0 and not mode & ADD_SUM_B)
                 is_last = k + depth_block >= depth
                 mode_here = mode if k == 0 else mode & RELU_FLOOR | ACCUMULATE
                 if not is_last:
@@ -162,16 +171,23 @@ def _gemm(dtype):
                 for tile_row in range(first_tile, last_tile):
                     i = m * tile_row // row_tiles
                     rows = m * (tile_row + 1) // row_tiles - i
-                    tile(
-                        like, rows, panel_columns, panel_depth, a + (i * a_row + k * a_column) * size, a_row, a_column,
-                        b_panel, b_panel_row, z + (i * z_row + j) * size, z_row, bias + j * size, mode_here,
-                    )  # fmt: skip
-                    if is_last and (code != NONE or z != y):
-                        # The tile is still in the first-level cache.
-                        for row in range(i, i + rows):
-                            source = array_at(z + (row * z_row + j) * size, (panel_columns,), dtype)
-                            target = array_at(y + (row * y_row + j) * size, (panel_columns,), dtype)
-                            activate(target, source, code, slope)
+                    for p in range(panel, panel + together):
+                        j = vectors * p // panels * step
+                        panel_columns = min(vectors * (p + 1) // panels * step, columns) - j
+                        b_panel, b_panel_row = b + (k * b_row + j * b_column) * size, b_row
+                        if width:
+                            b_panel, b_panel_row = packed + (p - panel) * depth_block * width * size, width
+                        tile(
+                            like, rows, panel_columns, panel_depth, a + (i * a_row + k * a_column) * size, a_row,
+                            a_column, b_panel, b_panel_row, z + (i * z_row + j) * size, z_row, bias + j * size,
+                            mode_here,
+                        )  # fmt: skip
+                        if is_last and (code != NONE or z != y):
+                            # The tile is still in the first-level cache.
+                            for row in range(i, i + rows):
+                                source = array_at(z + (row * z_row + j) * size, (panel_columns,), dtype)
+                                target = array_at(y + (row * y_row + j) * size, (panel_columns,), dtype)
+                                activate(target, source, code, slope)
 
     return gemm_slice
 
@@ -221,7 +237,7 @@ def _pack(like, size, packed, width, b, b_row, b_column, depth, columns):
             row[columns:] = type(like)(0)
 
 
-GEMM = by_dtype("gemm", _gemm, arrays=6, integers=16, reals=1, outputs=(0, 1, 2))
+GEMM = by_dtype("gemm", _gemm, arrays=6, integers=17, reals=1, outputs=(0, 1, 2))
 
 
 def gemm(
@@ -304,15 +320,15 @@ def gemm_checked(
         return
     program.start()
     size = dtype.itemsize
-    parts, mode, code, b_row, b_column, row_tiles, panels, row_block, depth_block, width = _cut(
+    parts, mode, code, b_row, b_column, row_tiles, panels, row_block, depth_block, width, group = _cut(
         m, columns, depth, size, parts_for(2.0 * m * columns * depth), mode, code, z is y,
         a_row, a_column, b_row, b_column, limits(),
     )  # fmt: skip
-    packed = np.empty(parts * depth_block * width, dtype) if width else y
+    packed = np.empty(parts * group * depth_block * width, dtype) if width else y
     launch(
         kernel, parts, (y, z, packed, a, b, y if bias is None else bias),
         m, columns, depth, a_row, a_column, b_row, b_column, y_row, z_row, mode, code,
-        row_tiles, panels, row_block, depth_block, width, slope,
+        row_tiles, panels, row_block, depth_block, width, group, slope,
     )  # fmt: skip
 
 
@@ -320,8 +336,9 @@ def gemm_checked(
 def _plan(
     m: int, columns: int, depth: int, size: int, parts: int, collides: bool,
     limits: tuple[int, int, int, int],
-) -> tuple[int, int, int, int, int, int]:
-    """How a product is cut: parts, tiles in a column, panels, tiles in a block, depth of a block, panel width.
+) -> tuple[int, int, int, int, int, int, int]:
+    """How a product is cut: parts, tiles in a column, panels, tiles in a block, depth of a block, panel width and
+    panels that are taken together.
 
     ``collides``: the columns of A are rows of another matrix that fall on the same cache sets. In
     Python and in compiled code alike.
@@ -335,18 +352,22 @@ def _plan(
     depth_block = -(-depth // -(-2 * depth * size // (3 * depth_bytes)))
     row_block = -(-row_tiles // -(-m * depth * size // _BLOCK_BYTES))
     width = min(nv, -(-columns // step)) * step
-    return min(parts, row_tiles * panels), row_tiles, panels, row_block, depth_block, width
+    # Rows of A that do not stay in a second-level cache are read from further away once for each group of panels.
+    group = 1
+    if m * depth * size > _NEAR_BYTES:
+        group = max(1, min(_MOST_TOGETHER, _GROUP_BYTES // (depth_block * width * size)))
+    return min(parts, row_tiles * panels), row_tiles, panels, row_block, depth_block, width, group
 
 
 @both
 def _cut(
     m: int, columns: int, depth: int, size: int, parts: int, mode: int, code: int, z_is_y: bool,
     a_row: int, a_column: int, b_row: int, b_column: int, limits: tuple[int, int, int, int],
-) -> tuple[int, int, int, int, int, int, int, int, int, int]:
+) -> tuple[int, int, int, int, int, int, int, int, int, int, int]:
     """Everything that is decided before a product runs, in Python and in compiled code alike.
 
-    Returns: parts, mode, code, b_row, b_column, row_tiles, panels, row_block, depth_block and width;
-        0 for the width of a panel that is not packed.
+    Returns: parts, mode, code, b_row, b_column, row_tiles, panels, row_block, depth_block, width, 0
+        for that of a panel that is not packed, and panels that are taken together.
     """
     if code == RELU and z_is_y:
         mode, code = mode | RELU_FLOOR, NONE
@@ -355,15 +376,15 @@ def _cut(
     if depth == 1:
         b_row = 1
     if m <= _DOT_ROWS and b_row == 1 and b_column != 1 and (a_column == 1 or depth == 1):
-        return min(parts, columns), mode | _DOTS, code, b_row, b_column, 1, 1, 1, depth, 0
+        return min(parts, columns), mode | _DOTS, code, b_row, b_column, 1, 1, 1, depth, 0, 1
     collides = a_row == 1 and a_column * size % _CONFLICT == 0
-    parts, row_tiles, panels, row_block, depth_block, width = _plan(
+    parts, row_tiles, panels, row_block, depth_block, width, group = _plan(
         m, columns, depth, size, parts, collides, limits
     )
     rows_collide = b_row * size % _CONFLICT == 0 and depth >= _DEPTH_WORTH_PACKING and m >= _ROWS_WORTH_PACKING
     if b_column == 1 and not rows_collide:
         width = 0
-    return parts, mode, code, b_row, b_column, row_tiles, panels, row_block, depth_block, width
+    return parts, mode, code, b_row, b_column, row_tiles, panels, row_block, depth_block, width, group
 
 
 def _empty_sum(y, z, bias, activation, slope, accumulate):
@@ -393,17 +414,17 @@ def fill_block(
     """Write the block of a product; return its parts and the bytes of ``packed`` that they need."""
     limits = row_limit(), register_count(), vector_limit(), register_bytes()
     parts = parts_of(2.0 * m * columns * depth, threads, serial)
-    parts, mode, code, b_row, b_column, row_tiles, panels, row_block, depth_block, width = _cut(
+    parts, mode, code, b_row, b_column, row_tiles, panels, row_block, depth_block, width, group = _cut(
         m, columns, depth, size, parts, mode, code, z == y, a_row, a_column, b_row, b_column, limits
     )
     words = (
         y, z, packed, a, b, bias, m, columns, depth, a_row, a_column, b_row, b_column, y_row, z_row, mode, code,
-        row_tiles, panels, row_block, depth_block, width,
+        row_tiles, panels, row_block, depth_block, width, group,
     )  # fmt: skip
     for i in range(len(words)):
         put_integer(block, i, words[i])
     put_real(block, len(words), slope)
-    return parts, parts * depth_block * width * size
+    return parts, parts * group * depth_block * width * size
 
 
 def _enter_gemm(
