@@ -24,6 +24,10 @@ What was tried and rejected, and what stands in its place (two cores of an AMD Z
 | packing W for the input gradient of 1 row | 37 us, backward of 1x784x256 | dot products along its rows | 13 us |
 | checking and cutting in Python | 3.1 us, forward of 7x33x17 | in compiled code | 1.05 us |
 | three launches for a backward | 19 us, 64x128x64 | one program of three rows | 8.4 us |
+| large A past one panel after the other | 478 GFLOP/s at 512x784x256 | past groups of panels | 493 |
+| the same for A.T whose rows are 4 KB apart | 403, weight gradient of 2048x1024x1024 | one panel at a time | 431 |
+| and with a tile's rows of A copied together first | 358 | the same | 441 |
+| asking for the rows of the next tile ahead | 435 at 512x1024x1024 | nothing | 475 |
 | BatchNorm's statistics, panel by panel | 493 us, 512x784x256 and BatchNorm | a pass of BatchNorm's own | 487 |
 """
 
@@ -87,8 +91,8 @@ _COLLIDING_DEPTH_BYTES = 1024
 # Bytes of A that a pass over all panels reads; more of it is taken in blocks, which stay in the
 # third-level cache.
 _BLOCK_BYTES = 8 * 2**20
-# More of A than this is not expected to stay in a second-level cache beside a panel. Then so many panels at most, and of so
-# many bytes, are taken together.
+# More of A than this is not expected to stay in a second-level cache beside a panel. Then so many panels at most,
+# and of so many bytes, are taken together.
 _NEAR_BYTES, _MOST_TOGETHER, _GROUP_BYTES = 256 * 2**10, 8, 512 * 2**10
 # Rows of B this many bytes apart, or a multiple, fall on the same few sets of the caches.
 _CONFLICT = 1024
@@ -354,7 +358,7 @@ def _plan(
     width = min(nv, -(-columns // step)) * step
     # Rows of A that do not stay in a second-level cache are read from further away once for each group of panels.
     group = 1
-    if m * depth * size > _NEAR_BYTES:
+    if m * depth * size > _NEAR_BYTES and not collides:
         group = max(1, min(_MOST_TOGETHER, _GROUP_BYTES // (depth_block * width * size)))
     return min(parts, row_tiles * panels), row_tiles, panels, row_block, depth_block, width, group
 

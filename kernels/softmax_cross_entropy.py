@@ -378,8 +378,9 @@ def softmax_cross_entropy_in_one_call(
 ) -> int:
     """:func:`softmax_cross_entropy` of a small batch and plain labels in one call of compiled code, checks included.
 
-    Returns: how many rows counted; -1, with nothing changed, for whatever it does not accept (another dtype or layout,
-    a batch for several threads, a label out of range, somebody who watches launches): the other then does it or explains.
+    Returns: how many rows counted; -1, with nothing changed, for whatever it does not accept (another dtype or
+    layout, a batch for several threads, a label out of range, somebody who watches launches): the other then
+    does it, or explains.
 
     Args:
         ignore_index: fits in int64.
