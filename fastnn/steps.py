@@ -34,6 +34,8 @@ from fastnn.kernels import jit
 from fastnn.kernels.program import Program
 from fastnn.nn.module import Module
 from fastnn.nn.registry import changes
+from fastnn.nn.utils.clip_grad import clip_grad_norm_
+from fastnn.optim.clip import Clip
 from fastnn.optim.optimizer import Optimizer
 from fastnn.tensor import Tensor, _wrap
 from fastnn.tracing import Uncapturable
@@ -77,14 +79,23 @@ class CompiledStep:
         model: called on the inputs.
         criterion: ``criterion(model(*inputs), target)`` is the loss.
         optimizer: updates the parameters.
+        max_grad_norm: if given, the limit of the norm of all gradients of the optimizer's parameters together;
+            not negative.
+        norm_type: which norm: 1, 2 or infinity.
 
     Calling it with ``(*inputs, target)`` does what these lines do, and gives the same numbers::
 
         optimizer.zero_grad()
         loss = criterion(model(*inputs), target)
         loss.backward()
+        clip_grad_norm_(parameters, max_grad_norm, norm_type)  # if there is a limit
         optimizer.step()
         return loss.detach()
+
+    The gradients are clipped as the optimizer's kernels read them: the kernels multiply by
+    ``min(1, max_grad_norm / (norm + 1e-6))``, and what ``p.grad`` holds after the step is not scaled. (Only an
+    optimizer with a ``step`` of a user's own gets gradients that ``clip_grad_norm_`` has scaled.) As there, a
+    norm that is NaN makes every parameter NaN. :attr:`grad_norm` is the norm, before clipping.
 
     Where the step cannot be captured these lines are what runs; :meth:`explain` says why.
 
@@ -102,7 +113,10 @@ class CompiledStep:
     'captured: 1 program'
     """
 
-    def __init__(self, model: Module, criterion: Callable[..., Tensor], optimizer: Optimizer) -> None:
+    def __init__(
+        self, model: Module, criterion: Callable[..., Tensor], optimizer: Optimizer, *,
+        max_grad_norm: float | None = None, norm_type: float = 2.0,
+    ) -> None:  # fmt: skip
         if not isinstance(model, Module):
             raise TypeError(f"model must be a Module, found {type(model).__name__}")
         if not callable(criterion):
@@ -110,6 +124,8 @@ class CompiledStep:
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"optimizer must be an Optimizer, found {type(optimizer).__name__}")
         self.model, self.criterion, self.optimizer = model, criterion, optimizer
+        self._clip = None if max_grad_norm is None else Clip(max_grad_norm, norm_type)
+        self._has_norm = False
         self._programs: dict[tuple[Any, ...], Captured] = {}
         # Shapes and modes that run eagerly, and why.
         self._refused: dict[tuple[Any, ...], str] = {}
@@ -125,6 +141,21 @@ class CompiledStep:
         if self._last:
             lines.append(f"the last step ran eagerly: {self._last}")
         return "\n".join(lines)
+
+    @property
+    def grad_norm(self) -> Tensor | None:
+        """The norm of the last step's gradients before they were clipped; None without a limit or a step.
+
+        >>> import fastnn
+        >>> model = fastnn.nn.Linear(1, 1, bias=False)
+        >>> sgd = fastnn.optim.SGD(model.parameters(), lr=0.1)
+        >>> step = fastnn.compile_step(model, lambda out, target: (out * target).sum(), sgd, max_grad_norm=1.0)
+        >>> before = model.weight.item()
+        >>> _ = step(fastnn.tensor([[3.0]]), fastnn.tensor([[4.0]]))
+        >>> step.grad_norm, round(before - model.weight.item(), 6)
+        (tensor(12.), 0.1)
+        """
+        return _wrap(self._clip.norm[0, ...].copy()) if self._clip is not None and self._has_norm else None
 
     def __call__(self, *batch: Any) -> Tensor:
         """One step on ``(*inputs, target)``; the loss, without a gradient."""
@@ -158,8 +189,26 @@ class CompiledStep:
         with enable_grad():
             loss = self.criterion(self.model(*tensors[:-1]), tensors[-1])
         loss.backward()
-        self.optimizer.step()
+        self._update()
         return loss.detach()
+
+    def _update(self) -> None:
+        """The optimizer's step, with gradients that are clipped if they are to be."""
+        clip, optimizer = self._clip, self.optimizer
+        if clip is None:
+            optimizer.step()
+            return
+        self._has_norm = True
+        if not optimizer._takes_clip():
+            parameters = {id(p): p for group in optimizer.param_groups for p in group["params"]}
+            clip.norm = clip_grad_norm_(parameters.values(), clip.max_norm, clip.norm_type)._data.reshape(1)
+            optimizer.step()
+            return
+        try:
+            optimizer._clip = clip
+            optimizer.step()
+        finally:
+            del optimizer._clip
 
     # -- Tracing ------------------------------------------------------------------------------
 
@@ -240,7 +289,7 @@ class CompiledStep:
             return True
 
         with jit.recording(keep):
-            self.optimizer.step()
+            self._update()
         replayed = False
         try:
             captured.append_update(launches)
@@ -260,8 +309,17 @@ class CompiledStep:
         return _wrap(captured.loss.copy())
 
 
-def compile_step(model: Module, criterion: Callable[..., Tensor], optimizer: Optimizer) -> CompiledStep:
+def compile_step(
+    model: Module, criterion: Callable[..., Tensor], optimizer: Optimizer, *, max_grad_norm: float | None = None,
+    norm_type: float = 2.0,
+) -> CompiledStep:  # fmt: skip
     """A function of ``(*inputs, target)`` that does one training step: see :class:`CompiledStep`.
+
+    Args:
+        model, criterion, optimizer: of the step.
+        max_grad_norm, norm_type: if given, limit the norm of all gradients together, as ``clip_grad_norm_`` does.
+
+    Raises: TypeError and ValueError for what will not do.
 
     >>> import fastnn
     >>> model = fastnn.nn.Linear(3, 2)
@@ -269,4 +327,4 @@ def compile_step(model: Module, criterion: Callable[..., Tensor], optimizer: Opt
     >>> step(fastnn.zeros(4, 3), fastnn.tensor([0, 1, 0, 1])).shape
     torch.Size([])
     """
-    return CompiledStep(model, criterion, optimizer)
+    return CompiledStep(model, criterion, optimizer, max_grad_norm=max_grad_norm, norm_type=norm_type)

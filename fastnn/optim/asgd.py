@@ -68,7 +68,7 @@ class ASGD(Elementwise):
         step, eta, mu = (cut.numbers.item(row, 0) for row in range(3))
         kernels.asgd(
             cut.values, grads, *cut.state, eta=eta, mu=mu, lambd=group["lambd"], weight_decay=group["weight_decay"],
-            maximize=group["maximize"], hyper=cut.hyper,
+            maximize=group["maximize"], hyper=cut.hyper, grad_scale=cut.grad_scale,
         )  # fmt: skip
         lr = float(group["lr"])
         cut.numbers[1] = lr / (1 + group["lambd"] * lr * step) ** group["alpha"]

@@ -198,8 +198,12 @@ class Elementwise(Optimizer):
                     f"state {name} of parameter {number} must have shape {tuple(p.shape)}, found {tuple(value.shape)}"
                 )
 
+    def _takes_clip(self) -> bool:
+        # What the step of a user's subclass does with the gradients is not known.
+        return type(self).step is Elementwise.step
+
     def _is_capturable(self) -> bool:
-        if self._optimizer_step_pre_hooks or self._optimizer_step_post_hooks:
+        if self._has_step_hooks() or not self._takes_clip():
             return False
         return all(run.flat for layout in self._layouts for run in layout.runs)
 
@@ -217,6 +221,8 @@ class Elementwise(Optimizer):
                 loss = closure()
         if self._flag.raised or getattr(self.state, "flag", None) is not self._flag:
             self._look_at_state()
+        if self._clip is not None:
+            self._clip.measure(self._gradients())
         for i, group in enumerate(self.param_groups):
             layout, names = self._layout(i), self._array_names(group)
             for run in layout.runs:
@@ -225,6 +231,11 @@ class Elementwise(Optimizer):
                 if run.params[k]._grad is not None:
                     self._step_stretch(run, k, k + 1, run.collect_grads(), names, group)
         return loss
+
+    def _gradients(self) -> list[np.ndarray]:
+        """All gradients, flat, each once: one array for neighbours."""
+        groups = range(len(self.param_groups))
+        return [stretch for i in groups for run in self._layout(i).runs for stretch in run.stretches()]
 
     def _step_run(self, run: Run, group: dict[str, Any], names: tuple[str, ...]) -> None:
         count = len(run.params)
@@ -265,6 +276,7 @@ class Elementwise(Optimizer):
         self, run: Run, first: int, last: int, grads: np.ndarray, names: tuple[str, ...], group: dict[str, Any]
     ) -> None:
         cut = run.cut(first, last, names)
+        cut.grad_scale = None if self._clip is None else self._clip.factor
         if run.copied:
             run.values[...] = run.arrays[0].reshape(-1)
         grads = cut.grads if grads is run.grads else grads[run.bounds[first][0] : run.bounds[last - 1][1]]

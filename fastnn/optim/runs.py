@@ -93,9 +93,10 @@ class Cut:
     Args:
         hyper: the kernel's scalars, in an array of this stretch's own (see ``fastnn.kernels.optimizers``).
         numbers: the numbers of each parameter, one row per name, one column per parameter.
+        grad_scale: an array of one number by which the kernel multiplies the gradients, or None.
     """
 
-    __slots__ = ("grads", "hyper", "numbers", "state", "steps", "values")
+    __slots__ = ("grad_scale", "grads", "hyper", "numbers", "state", "steps", "values")
 
     def __init__(self, run: Run, first: int, last: int, names: tuple[str, ...]) -> None:
         lo, hi = run.bounds[first][0], run.bounds[last - 1][1]
@@ -104,6 +105,7 @@ class Cut:
         self.numbers = run.numbers[:, first:last]
         self.steps = self.numbers[0]
         self.hyper = np.zeros(HYPER)
+        self.grad_scale: np.ndarray | None = None
 
 
 class Run:
@@ -193,6 +195,18 @@ class Run:
                 place = flat[lo:hi].reshape(p._data.shape) if slot is None else slot.over(flat[lo:hi])
                 place[...] = p._grad._data
         return flat
+
+    def stretches(self) -> list[np.ndarray]:
+        """The gradients, flat, cut where a parameter has none."""
+        if self.is_whole():
+            return [self.grads]
+        grads, found, first = self.collect_grads(), [], 0
+        for i, p in enumerate(self.params):
+            if p._grad is None:
+                first = i + 1
+            elif i + 1 == len(self.params) or self.params[i + 1]._grad is None:
+                found.append(grads[self.bounds[first][0] : self.bounds[i][1]])
+        return found
 
     def is_even(self) -> bool:
         """Whether all parameters have the same numbers."""
