@@ -52,6 +52,9 @@ class Captured:
         # Launches of the forward and backward passes; those of the optimizer come behind them.
         self.head = len(program)
         self.trained = [p for p in situation.parameters if p._requires_grad]
+        # Whose next draws the replays name: methods of generators.
+        draws: list[Any] = [draw for _, draw in watch.draws]
+        self.generators = list({id(draw.__self__): draw.__self__ for draw in draws}.values())
 
     def append_update(self, launches: list[jit.Launch]) -> None:
         """Put the optimizer's launches behind the others, unless they are there already."""
@@ -98,6 +101,11 @@ class CompiledStep:
     norm that is NaN makes every parameter NaN. :attr:`grad_norm` is the norm, before clipping.
 
     Where the step cannot be captured these lines are what runs; :meth:`explain` says why.
+
+    Ctrl-C, or another exception, in the middle of a captured step leaves parameters, buffers, the optimizer's state
+    and the random draws as they were before the step or as they are after it; before it, gradients are None. (Under
+    ``fastnn.profile``, and in a step that runs eagerly, it may fall between two of the lines above, or between the
+    updates of two groups; each group's count of steps goes with its parameters there, too.)
 
     >>> import fastnn
     >>> _ = fastnn.manual_seed(0)
@@ -207,8 +215,10 @@ class CompiledStep:
         try:
             optimizer._clip = clip
             optimizer.step()
-        finally:
             del optimizer._clip
+        except BaseException:
+            vars(optimizer).pop("_clip", None)
+            raise
 
     # -- Tracing ------------------------------------------------------------------------------
 
@@ -247,19 +257,24 @@ class CompiledStep:
     def _trace(self, tensors: list[Tensor], situation: Situation) -> tuple[Program, tracing.Watch, np.ndarray]:
         program = Program()
         trained = [p for p in situation.parameters if p._requires_grad]
-        before = changes[0]
-        with undone(situation), tracing_into(program) as watch, enable_grad():
-            loss = self.criterion(self.model(*tensors[:-1]), tensors[-1])
-            if not isinstance(loss, Tensor) or loss._data.size != 1 or not loss._requires_grad:
-                raise Uncapturable("the criterion does not return a loss of one element that needs a gradient")
-            array = loss._data
-            loss.backward()
-            if changes[0] != before:
-                raise Uncapturable("an attribute of a module is assigned in the step")
-            if any(p._grad is None or p._grad._data is not p._grad_place for p in trained):
-                raise Uncapturable("the gradient of a parameter does not go into its place")
+
+        def trace() -> tuple[tracing.Watch, np.ndarray]:
+            before = changes[0]
+            with tracing_into(program) as watch, enable_grad():
+                loss = self.criterion(self.model(*tensors[:-1]), tensors[-1])
+                if not isinstance(loss, Tensor) or loss._data.size != 1 or not loss._requires_grad:
+                    raise Uncapturable("the criterion does not return a loss of one element that needs a gradient")
+                array = loss._data
+                loss.backward()
+                if changes[0] != before:
+                    raise Uncapturable("an attribute of a module is assigned in the step")
+                if any(p._grad is None or p._grad._data is not p._grad_place for p in trained):
+                    raise Uncapturable("the gradient of a parameter does not go into its place")
+            return watch, array
+
+        watch, loss = undone(situation, trace)
         let_go(program, trained)
-        return program, watch, array
+        return program, watch, loss
 
     # -- Replaying ----------------------------------------------------------------------------
 
@@ -280,32 +295,39 @@ class CompiledStep:
                 # Where an error is to be raised the eager step raises it.
                 self._last = "a check of the batch's contents failed"
                 return self._eager(tensors)
-        for p in captured.trained:
-            p._grad_written()
         launches: list[jit.Launch] = []
 
         def keep(*launch: Any) -> bool:
             launches.append((*launch, True))
             return True
 
-        with jit.recording(keep):
-            self._update()
-        replayed = False
+        watcher, replaying = jit.watcher(), False
+        draws = [(g._draw, g._draw.copy()) for g in captured.generators]
         try:
+            for p in captured.trained:
+                p._grad_written()
+            jit.watch(keep)
+            self._update()
+            jit.watch(watcher)
             captured.append_update(launches)
             inputs.put([t._data for t in tensors])
             for state, draw in captured.watch.draws:
                 state[...] = draw()
-            replayed = True
+            for buffer in captured.situation.buffers:
+                buffer._memory.version += 1
+            replaying = True
             captured.program.replay()
-        except KeyboardInterrupt:
-            # The optimizer has counted this step: finish it.
-            if not replayed:
-                inputs.put([t._data for t in tensors])
-                captured.program.replay()
+        except BaseException:
+            # Ctrl-C may come between any two lines. The replay itself is one call, which it does not interrupt.
+            jit.watch(watcher)
+            vars(self.optimizer).pop("_clip", None)
+            if self.optimizer._take_back() or not replaying:
+                del captured.program.launches[captured.head :]
+                for p in captured.trained:
+                    p._grad = None
+                for counter, values in draws:
+                    counter[...] = values
             raise
-        for buffer in captured.situation.buffers:
-            buffer._memory.version += 1
         return _wrap(captured.loss.copy())
 
 

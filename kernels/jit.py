@@ -416,20 +416,42 @@ def _set(table: dict[int, Any], value: Any) -> Iterator[None]:
     """This thread's entry in a table, for a while."""
     thread = threading.get_ident()
     before = table.get(thread)
-    table[thread] = value
     try:
+        table[thread] = value
         yield
     finally:
-        if before is None:
-            del table[thread]
-        else:
-            table[thread] = before
+        # Not where somebody else has put that in order already: an interrupted block may end late.
+        if table.get(thread) is value:
+            _put(table, before)
+
+
+def _put(table: dict[int, Any], value: Any) -> None:
+    if value is None:
+        table.pop(threading.get_ident(), None)
+    else:
+        table[threading.get_ident()] = value
 
 
 def together() -> None:
     """Say that the next launch does not read what the one before it writes."""
     if is_dry():
         _recorders[threading.get_ident()](None, 0, (), ())
+
+
+def watcher() -> Callable[..., Any] | None:
+    """Who watches this thread's launches."""
+    return _recorders.get(threading.get_ident()) if _recorders else None
+
+
+def watch(watcher: Callable[..., Any] | None) -> None:
+    """Let somebody, or nobody, watch this thread's launches: as :func:`recording`, without a block."""
+    _put(_recorders, watcher)
+
+
+def end_trace(watcher: Callable[..., Any] | None) -> None:
+    """Put in order what a trace that was interrupted may have left: launches of this thread run again."""
+    _put(_guards, None)
+    _put(_recorders, watcher)
 
 
 @contextmanager

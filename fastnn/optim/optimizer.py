@@ -200,6 +200,10 @@ class Optimizer:
             self._optimizer_step_pre_hooks or self._optimizer_step_post_hooks or _before_all or _after_all
         )
 
+    def _take_back(self) -> bool:
+        """Count no step for parameters whose update was begun and has not run; whether there were any."""
+        return False
+
     def _is_capturable(self) -> bool:
         """Whether ``step()`` updates by launches alone, so that they can be recorded."""
         return False
