@@ -282,15 +282,27 @@ class Situation:
 
     def reason_against(self) -> str:
         """Why a model in this situation is not captured; empty if nothing is against it."""
+        return self.obstacle() or self.unwatched
+
+    def obstacle(self) -> str:
+        """What stands against it from outside, and may go away again; empty if nothing does."""
         if EVERYWHERE:
             return "all modules have hooks"
-        if any(map(_hooked_of, self.modules)):
+        if any(map(_hooked_of, self.modules)) and any([m._has_hooks() for m in self.modules]):  # noqa: C419
             return "a module has hooks"
-        if any(map(_hooks_of, self.parameters)):
+        if any(map(_hooks_of, self.parameters)) and any([_has_hooks(p) for p in self.parameters]):  # noqa: C419
             return "a parameter has hooks"
         if Module.__call__ is not _CALL:
             return "Module.__call__ was replaced"
-        return self.unwatched
+        return ""
+
+
+def _has_hooks(parameter: Parameter) -> bool:
+    hooks: Any = parameter._hooks
+    if hooks is not None and not (hooks.before or hooks.after or hooks.retain):
+        # All were taken out again.
+        parameter._hooks = hooks = None
+    return hooks is not None
 
 
 def is_ours(function: Any) -> bool:

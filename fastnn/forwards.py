@@ -29,6 +29,7 @@ from fastnn.kernels import jit
 from fastnn.lanes import MOST_BYTES, Lane
 from fastnn.nn import module as modules
 from fastnn.nn.module import Module
+from fastnn.nn.registry import changes
 from fastnn.straight import bend
 from fastnn.tensor import Tensor, _wrap
 from fastnn.tracing import Uncapturable
@@ -105,6 +106,8 @@ class _Kind:
         self.calls, self.retry, self.reason = 0, _EAGER_CALLS + 1, ""
         self.differentiated = differentiated[0]
         self.situation: Situation | None = None
+        # One in which hooks, or the like, stand against a recording.
+        self.blocked: Situation | None = None
         self.free: list[Lane] = []
         # Those that were made; one that was lost, in a call that Ctrl-C ended, makes room for another.
         self.made: list[weakref.ref[Lane]] = []
@@ -123,7 +126,13 @@ class _Kind:
             self.__init__()  # type: ignore[misc]  # it starts anew
             return None
         self.calls += 1
-        if self.calls < self.retry:
+        if self.blocked is not None:
+            if self.blocked.seen != changes[0]:
+                self.blocked = Situation(model, is_held=False)
+            if self.blocked.obstacle():
+                return None
+            self.blocked = None
+        elif self.calls < self.retry:
             return None
         # What stands against it may go away: but each attempt costs as much as some calls.
         self.retry = 8 * self.calls
@@ -134,6 +143,7 @@ class _Kind:
             self.reason = situation.reason_against()
             if not self.reason:
                 return self._record(model, situation, inputs)
+            self.blocked = situation if situation.obstacle() else None
         return None
 
     def _record(self, model: Module, situation: Situation, inputs: tuple[Tensor, ...]) -> Lane | None:

@@ -75,6 +75,13 @@ def _readable(key: tuple[Any, ...]) -> str:
     return ", ".join(f"{dtype} of shape {shape}" for shape, dtype, _ in key[1:])
 
 
+class Refusal:
+    """Why steps of a kind run eagerly: for the step's own sake, or in a situation that may change."""
+
+    def __init__(self, reason: str, situation: Situation | None = None) -> None:
+        self.reason, self.situation = reason, situation
+
+
 class CompiledStep:
     """A training step of a model: forward, loss, backward and update, captured for each shape and mode.
 
@@ -136,7 +143,7 @@ class CompiledStep:
         self._has_norm = False
         self._programs: dict[tuple[Any, ...], Captured] = {}
         # Shapes and modes that run eagerly, and why.
-        self._refused: dict[tuple[Any, ...], str] = {}
+        self._refused: dict[tuple[Any, ...], Refusal] = {}
         self._warmed: set[tuple[Any, ...]] = set()
         self._last = ""
 
@@ -144,8 +151,8 @@ class CompiledStep:
         """What runs captured, and why something does not."""
         count = len(self._programs)
         lines = [f"captured: {count} program{'s' * (count != 1)}"]
-        for key, reason in self._refused.items():
-            lines.append(f"eager for {_readable(key)}: {reason}")
+        for key, refusal in self._refused.items():
+            lines.append(f"eager for {_readable(key)}: {refusal.reason}")
         if self._last:
             lines.append(f"the last step ran eagerly: {self._last}")
         return "\n".join(lines)
@@ -178,15 +185,22 @@ class CompiledStep:
             elif self._is_ready(captured):
                 return self._replay(captured, tensors)
             return self._eager(tensors)
-        if key in self._refused or key not in self._warmed:
+        refusal = self._refused.get(key)
+        if key not in self._warmed or (refusal is not None and not self._is_over(refusal, tensors)):
             # The first step of a kind is eager: it makes what is made once (state, gradients, machine code).
             self._warmed.add(key)
             return self._eager(tensors)
-        try:
-            captured = self._capture(tensors)
-        except Uncapturable as reason:
-            self._refused[key] = str(reason)
+        situation = Situation(self.model, self.criterion)
+        reason = self._reason_against(situation, tensors)
+        if reason:
+            self._refused[key] = Refusal(reason, situation)
             return self._eager(tensors)
+        try:
+            captured = self._capture(tensors, situation)
+        except Uncapturable as error:
+            self._refused[key] = Refusal(str(error))
+            return self._eager(tensors)
+        self._refused.pop(key, None)
         while len(self._programs) >= MOST_PROGRAMS:
             del self._programs[next(iter(self._programs))]
         self._programs[key] = captured
@@ -222,11 +236,7 @@ class CompiledStep:
 
     # -- Tracing ------------------------------------------------------------------------------
 
-    def _capture(self, tensors: list[Tensor]) -> Captured:
-        situation = Situation(self.model, self.criterion)
-        reason = situation.reason_against() or self._reason_against(situation, tensors)
-        if reason:
-            raise Uncapturable(reason)
+    def _capture(self, tensors: list[Tensor], situation: Situation) -> Captured:
         first, watch, loss = self._trace(tensors, situation)
         second, _, _ = self._trace(tensors, situation)
         if outline(first) != outline(second):
@@ -239,7 +249,20 @@ class CompiledStep:
             raise Uncapturable("the loss was computed outside the kernels")
         return Captured(first, watch, Inputs(first, [t._data for t in tensors]), loss, situation)
 
+    def _is_over(self, refusal: Refusal, tensors: list[Tensor]) -> bool:
+        """Whether the situation that stood against a capture has changed."""
+        if refusal.situation is None:
+            return False
+        if refusal.situation.seen != changes[0]:
+            refusal.situation = Situation(self.model, self.criterion)
+        reason = self._reason_against(refusal.situation, tensors)
+        refusal.reason = reason or refusal.reason
+        return not reason
+
     def _reason_against(self, situation: Situation, tensors: list[Tensor]) -> str:
+        found = situation.reason_against()
+        if found:
+            return found
         updated = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
         if any(t._requires_grad for t in tensors):
             return "an input requires a gradient"
