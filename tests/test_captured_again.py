@@ -99,8 +99,10 @@ def trained(captured: bool, whole: bool, obstacle: Callable[[Any], Undo], early:
         undo = obstacle(model)
         try:
             run(calls)
-            assert not captured or "eager for float32" in said()
-            assert not captured or "hooks" in said() or "replaced" in said()
+            # A module with hooks of its own, as all have then, does not even look for a recording.
+            if captured and (whole or obstacle is not hook_of_all):
+                assert "eager for float32" in said()
+                assert "hooks" in said() or "replaced" in said()
         finally:
             undo()
         run(3)
@@ -115,8 +117,6 @@ def trained(captured: bool, whole: bool, obstacle: Callable[[Any], Undo], early:
 @pytest.mark.parametrize("whole", [False, True], ids=["plain loop", "compile_step"])
 @pytest.mark.parametrize("obstacle", OBSTACLES)
 def test_captured_again(obstacle: Callable[[Any], Undo], whole: bool, early: bool) -> None:
-    if not whole and obstacle is own_call:
-        pytest.xfail("the call that stands in its place is known for a trace of the step alone")
     assert trained(True, whole, obstacle, early, 30) == trained(False, whole, obstacle, early, 30)
 
 
