@@ -17,6 +17,7 @@ import signal
 import struct
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -157,10 +158,35 @@ _LAUNCH_SIGNATURE = types.void(*[types.int64] * 5)
 _compile_lock = threading.RLock()
 
 
+class _Starting(threading.local):
+    seconds, depth = 0.0, 0
+
+
+_starting = _Starting()
+
+
+def starting_seconds() -> float:
+    """How long this thread has compiled or loaded code and started threads so far: what is done once in a process."""
+    return _starting.seconds
+
+
+@contextmanager
+def _once() -> Iterator[None]:
+    """A block that counts as starting."""
+    start = time.perf_counter()
+    _starting.depth += 1
+    try:
+        yield
+    finally:
+        _starting.depth -= 1
+        if not _starting.depth:
+            _starting.seconds += time.perf_counter() - start
+
+
 @contextmanager
 def _compiling() -> Iterator[None]:
     """One compilation at a time, and none cut in two by Ctrl-C: LLVM's callbacks would swallow it or break."""
-    with _compile_lock:
+    with _once(), _compile_lock:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -590,18 +616,19 @@ def exclusively() -> Iterator[None]:
 def _start_threads() -> None:
     """Choose Numba's threading layer, unless the user or other code in this process has."""
     global _layer
-    from numba.np.ufunc import parallel
+    with _once():
+        from numba.np.ufunc import parallel
 
-    ours = not parallel._is_initialized and str(config.THREADING_LAYER).lower() == "default"
-    if ours:
-        if "NUMBA_THREADING_LAYER_PRIORITY" not in os.environ:
-            config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
-        if not _loads("numba.np.ufunc.omppool"):
+        ours = not parallel._is_initialized and str(config.THREADING_LAYER).lower() == "default"
+        if ours:
+            if "NUMBA_THREADING_LAYER_PRIORITY" not in os.environ:
+                config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
+            if not _loads("numba.np.ufunc.omppool"):
+                _preload_tbb()
+        elif str(config.THREADING_LAYER).lower() == "tbb":
             _preload_tbb()
-    elif str(config.THREADING_LAYER).lower() == "tbb":
-        _preload_tbb()
-    parallel._launch_threads()
-    _layer = numba.threading_layer()
+        parallel._launch_threads()
+        _layer = numba.threading_layer()
     if ours and _layer == "workqueue":
         warnings.warn(
             "fastnn: neither OpenMP nor TBB could be loaded; Numba's workqueue layer is used, whose launches "
