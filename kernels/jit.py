@@ -294,6 +294,8 @@ class Kernel:
 
     def compile(self) -> int:
         """Compile the slice, or load it from the disk cache, and return its address."""
+        if self.address:
+            return self.address
         with _compiling():
             if not self.address:
                 code: Any = self.build()
