@@ -21,7 +21,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pickle import PickleBuffer
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -206,6 +206,7 @@ def _is_roomy(array: np.ndarray) -> bool:
     return True
 
 
+Result = TypeVar("Result")
 # An owner of attributes (a module, a class, the cell of a closure), a name, and what was found there.
 Name = tuple[Any, str, Any]
 
@@ -281,15 +282,27 @@ class Situation:
 
     def reason_against(self) -> str:
         """Why a model in this situation is not captured; empty if nothing is against it."""
+        return self.obstacle() or self.unwatched
+
+    def obstacle(self) -> str:
+        """What stands against it from outside, and may go away again; empty if nothing does."""
         if EVERYWHERE:
             return "all modules have hooks"
-        if any(map(_hooked_of, self.modules)):
+        if any(map(_hooked_of, self.modules)) and any([m._has_hooks() for m in self.modules]):  # noqa: C419
             return "a module has hooks"
-        if any(map(_hooks_of, self.parameters)):
+        if any(map(_hooks_of, self.parameters)) and any([_has_hooks(p) for p in self.parameters]):  # noqa: C419
             return "a parameter has hooks"
         if Module.__call__ is not _CALL:
             return "Module.__call__ was replaced"
-        return self.unwatched
+        return ""
+
+
+def _has_hooks(parameter: Parameter) -> bool:
+    hooks: Any = parameter._hooks
+    if hooks is not None and not (hooks.before or hooks.after or hooks.retain):
+        # All were taken out again.
+        parameter._hooks = hooks = None
+    return hooks is not None
 
 
 def is_ours(function: Any) -> bool:
@@ -362,19 +375,17 @@ def grads_are_free(parameters: list[Parameter]) -> bool:
     return all([p._grad_is_free() for p in parameters if p._requires_grad])  # noqa: C419
 
 
-@contextmanager
-def undone(situation: Situation) -> Iterator[None]:
-    """A block for a trace: what it changes by itself, not by launches, is put back."""
-    generator = default_generator()
+def undone(situation: Situation, trace: Callable[[], Result]) -> Result:
+    """``trace()``, after which what it changes by itself, not by launches, is put back, Ctrl-C or not."""
+    generator, watcher = default_generator(), jit.watcher()
     state = generator.get_state()
     grads = [(p, p._grad) for p in situation.parameters if p._requires_grad]
     buffers = [(b._data, b._data.copy()) for b in situation.buffers]
     held = [(m, dict(m.__dict__), dict(m._buffers)) for m in situation.modules]
-    try:
-        for p, _ in grads:
-            p._grad = None
-        yield
-    finally:
+
+    def put_back() -> None:
+        jit.end_trace(watcher)
+        tracing.end()
         generator.set_state(state)
         for buffer, values in buffers:
             buffer[...] = values
@@ -386,3 +397,14 @@ def undone(situation: Situation) -> Iterator[None]:
                     now.update(before)
         for p, grad in grads:
             p._grad = grad
+
+    try:
+        for p, _ in grads:
+            p._grad = None
+        result = trace()
+        put_back()
+    except BaseException:
+        # Once more, if Ctrl-C came in the middle of it. A `finally` could be cut short.
+        put_back()
+        raise
+    return result

@@ -99,11 +99,18 @@ def _until_program(argv: Sequence[str], valued: Sequence[str] = ()) -> int:
 
 
 def _is_missing(options: argparse.Namespace) -> bool:
-    """Whether the script is not there, which is then said."""
-    if options.script is None or Path(options.script).is_file():
+    """Whether the script is not there, or the module has no name that there could be; which is then said."""
+    if options.script is None:
+        if all(options.module.split(".")):
+            return False
+        message = f"-m takes the name of a module, as in package.module, found {options.module!r}"
+    elif Path(options.script).is_file():
         return False
-    what = "is a directory" if Path(options.script).is_dir() else "no such file"
-    print(f"fastnn {options.command}: {options.script}: {what}", file=sys.stderr)
+    elif not options.script:
+        message = "the name of the script is empty"
+    else:
+        message = f"{options.script}: {'is a directory' if Path(options.script).is_dir() else 'no such file'}"
+    print(f"fastnn {options.command}: {message}", file=sys.stderr)
     return True
 
 

@@ -15,7 +15,6 @@ May import ``capture``, ``lanes``, ``straight``, ``nn``, ``tensor``, ``autograd`
 
 from __future__ import annotations
 
-import threading
 import weakref
 from typing import Any
 
@@ -30,6 +29,7 @@ from fastnn.kernels import jit
 from fastnn.lanes import MOST_BYTES, Lane
 from fastnn.nn import module as modules
 from fastnn.nn.module import Module
+from fastnn.nn.registry import changes
 from fastnn.straight import bend
 from fastnn.tensor import Tensor, _wrap
 from fastnn.tracing import Uncapturable
@@ -79,8 +79,9 @@ def explain(model: Module) -> str:
     return "\n".join(lines) or f"nothing captured: fewer than {_EAGER_CALLS + 1} calls of a kind"
 
 
-# Recordings change modules for a moment: one at a time.
-_recording = threading.Lock()
+# Recordings change modules for a moment: one at a time. Who is at it puts a mark of its own here, and not a lock,
+# of which one who is interrupted could not say whether it had been taken.
+_recording: dict[str, object] = {}
 
 
 class _Lease:
@@ -89,10 +90,13 @@ class _Lease:
     __slots__ = ("free", "lane")
 
     def __init__(self, lane: Lane, free: list[Lane]) -> None:
-        self.lane, self.free = lane, free
+        self.free = free
+        self.lane = lane
 
     def __del__(self) -> None:
-        self.free.append(self.lane)
+        # Ctrl-C may have come before it had one.
+        if hasattr(self, "lane"):
+            self.free.append(self.lane)
 
 
 class _Kind:
@@ -102,8 +106,12 @@ class _Kind:
         self.calls, self.retry, self.reason = 0, _EAGER_CALLS + 1, ""
         self.differentiated = differentiated[0]
         self.situation: Situation | None = None
+        # One in which hooks, or the like, stand against a recording.
+        self.blocked: Situation | None = None
         self.free: list[Lane] = []
-        self.made, self.most = 0, _MOST_LANES
+        # Those that were made; one that was lost, in a call that Ctrl-C ended, makes room for another.
+        self.made: list[weakref.ref[Lane]] = []
+        self.most = _MOST_LANES
 
     def lane(self, model: Module, inputs: tuple[Tensor, ...]) -> Lane | None:
         """A free recording, or a new one; None if this call is to run eagerly."""
@@ -113,11 +121,18 @@ class _Kind:
                 try:
                     return self.free.pop()
                 except IndexError:
-                    return self._record(model, situation, inputs) if self.made < self.most else None
+                    self.made = [lane for lane in self.made if lane() is not None]
+                    return self._record(model, situation, inputs) if len(self.made) < self.most else None
             self.__init__()  # type: ignore[misc]  # it starts anew
             return None
         self.calls += 1
-        if self.calls < self.retry:
+        if self.blocked is not None:
+            if self.blocked.seen != changes[0]:
+                self.blocked = Situation(model, is_held=False)
+            if self.blocked.obstacle():
+                return None
+            self.blocked = None
+        elif self.calls < self.retry:
             return None
         # What stands against it may go away: but each attempt costs as much as some calls.
         self.retry = 8 * self.calls
@@ -128,21 +143,27 @@ class _Kind:
             self.reason = situation.reason_against()
             if not self.reason:
                 return self._record(model, situation, inputs)
+            self.blocked = situation if situation.obstacle() else None
         return None
 
     def _record(self, model: Module, situation: Situation, inputs: tuple[Tensor, ...]) -> Lane | None:
         """A new recording; None where another thread makes one, or where it cannot be made."""
-        if not _recording.acquire(blocking=False):
-            return None
+        mark = object()
         try:
+            if _recording.setdefault("by", mark) is not mark:
+                return None
             lane = Lane(model, situation, inputs)
-        except Uncapturable as reason:
-            self.reason, self.situation = str(reason), None
+            del _recording["by"]
+        except BaseException as error:
+            if _recording.get("by") is mark:
+                del _recording["by"]
+            if not isinstance(error, Uncapturable):
+                raise
+            self.reason, self.situation = str(error), None
             return None
-        finally:
-            _recording.release()
-        self.made, self.situation = self.made + 1, situation
+        self.made.append(weakref.ref(lane))
         self.most = max(1, min(_MOST_LANES, MOST_BYTES // max(1, lane.bytes)))
+        self.situation = situation
         return lane
 
     def give_up(self, reason: str) -> None:

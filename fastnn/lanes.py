@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn import tracing
 from fastnn.autograd import Alias, Memory, Node
 from fastnn.autograd.engine import run_backward
 from fastnn.autograd.modes import _mode
@@ -25,6 +26,7 @@ from fastnn.capture import (
     tracing_into,
     undone,
 )
+from fastnn.kernels import jit
 from fastnn.kernels.program import Program
 from fastnn.nn.module import Module
 from fastnn.nn.registry import changes
@@ -95,6 +97,11 @@ class Lane:
         inputs: the tensors of the call that it is made in.
     """
 
+    title: str
+    read_inputs: list[int]
+    read_tensors: tuple[Tensor, ...]
+    reads_output: bool
+
     def __init__(self, model: Module, situation: Situation, inputs: tuple[Tensor, ...]) -> None:
         self.forward = Program()
         self.backward: Program | None = None
@@ -106,39 +113,8 @@ class Lane:
         known = Spans()
         for array in (*situation.arrays, *arrays):
             known.add(array)
-        before = changes[0]
-        with undone(situation):
-            with tracing_into(self.forward) as self.watch:
-                stand_ins = [_stand_in(t, i, self._found) for i, t in enumerate(inputs)]
-                result = model.forward(*stand_ins)
-            if not isinstance(result, Tensor):
-                raise Uncapturable(f"the forward returns a {type(result).__name__}, not one tensor")
-            if changes[0] != before:
-                raise Uncapturable("an attribute of a module is assigned in the forward")
-            self._result, out = result, result._data
-            for state, _ in self.watch.draws:
-                known.add(state)
-            if not out.size or not out.flags.c_contiguous or _overlaps(out, [*situation.arrays, *arrays]):
-                raise Uncapturable("the output is empty, not contiguous, or an input")
-            if any(_overlaps(a, [*situation.arrays, *arrays[:i]]) for i, a in enumerate(arrays) if a.size):
-                raise Uncapturable("an input shares memory with another one, or with the model")
-            if any(_overlaps(a, _written(self.forward)) for a in arrays if a.size):
-                raise Uncapturable("an input is changed in place")
-            check_complete(self.forward, known)
-            if not known.holds(out):
-                raise Uncapturable("the output was computed outside the kernels")
-            if result._requires_grad:
-                saved = _saved(result)
-                self.dy = np.empty(out.shape, out.dtype)
-                known.add(self.dy)
-                self.backward = self._trace_back()
-                self.trained = [p for p in self.trained if p._grad is not None]
-                if any(p._grad is not None and p._grad._memory.version for p in self.trained):
-                    # The kernels add the second gradient to the first; outside its place they are summed otherwise.
-                    raise Uncapturable("a parameter is used more than once")
-                check_complete(self.backward, known)
-                if not all(known.holds(array) for array in self._found.values()):
-                    raise Uncapturable("the gradient of an input was computed outside the kernels")
+        result, stand_ins, saved = undone(situation, lambda: self._trace(model, situation, inputs, known))
+        out = result._data
         self.bytes = self._size(out)
         if self.bytes > MOST_BYTES:
             raise Uncapturable("what lies between input and output is too large to be kept")
@@ -159,6 +135,44 @@ class Lane:
             self.read_tensors = tuple([t for t in situation.tensors if t._memory in saved])
             self.reads_output = result._memory in saved
             self._prepare_back(situation, out)
+
+    def _trace(
+        self, model: Module, situation: Situation, inputs: tuple[Tensor, ...], known: Spans
+    ) -> tuple[Tensor, list[Tensor], set[Memory]]:
+        """Record both passes; the output, what stands for the inputs, and the memory that the backward pass needs."""
+        arrays, before = [t._data for t in inputs], changes[0]
+        with tracing_into(self.forward) as self.watch:
+            stand_ins = [_stand_in(t, i, self._found) for i, t in enumerate(inputs)]
+            result = model.forward(*stand_ins)
+        if not isinstance(result, Tensor):
+            raise Uncapturable(f"the forward returns a {type(result).__name__}, not one tensor")
+        if changes[0] != before:
+            raise Uncapturable("an attribute of a module is assigned in the forward")
+        self._result, out = result, result._data
+        for state, _ in self.watch.draws:
+            known.add(state)
+        if not out.size or not out.flags.c_contiguous or _overlaps(out, [*situation.arrays, *arrays]):
+            raise Uncapturable("the output is empty, not contiguous, or an input")
+        if any(_overlaps(a, [*situation.arrays, *arrays[:i]]) for i, a in enumerate(arrays) if a.size):
+            raise Uncapturable("an input shares memory with another one, or with the model")
+        if any(_overlaps(a, _written(self.forward)) for a in arrays if a.size):
+            raise Uncapturable("an input is changed in place")
+        check_complete(self.forward, known)
+        if not known.holds(out):
+            raise Uncapturable("the output was computed outside the kernels")
+        saved = _saved(result)
+        if result._requires_grad:
+            self.dy = np.empty(out.shape, out.dtype)
+            known.add(self.dy)
+            self.backward = self._trace_back()
+            self.trained = [p for p in self.trained if p._grad is not None]
+            if any(p._grad is not None and p._grad._memory.version for p in self.trained):
+                # The kernels add the second gradient to the first; outside its place they are summed otherwise.
+                raise Uncapturable("a parameter is used more than once")
+            check_complete(self.backward, known)
+            if not all(known.holds(array) for array in self._found.values()):
+                raise Uncapturable("the gradient of an input was computed outside the kernels")
+        return result, stand_ins, saved
 
     def _size(self, out: np.ndarray) -> int:
         """Bytes of the arrays that the recordings keep."""
@@ -204,15 +218,24 @@ class Lane:
         if adds not in self._others:
             assert self.backward is not None
             before = [(p, p._grad, p._requires_grad, p._hooks) for p in self.trained]
-            program = Program()
+            program, watcher = Program(), jit.watcher()
+
+            def put_back() -> None:
+                jit.end_trace(watcher)
+                tracing.end()
+                for p, *was in before:
+                    p._grad, p._requires_grad, p._hooks = was
+
             try:
                 for p, there in zip(self.trained, adds, strict=True):
                     # Frozen, or with hooks, it may be this time alone.
                     p._grad, p._requires_grad, p._hooks = p._grad if there else None, True, None
                 program.launches = self._trace_back().launches if any(adds) else list(self.backward.launches)
-            finally:
-                for p, *was in before:
-                    p._grad, p._requires_grad, p._hooks = was
+                put_back()
+            except BaseException:
+                # Once more, if Ctrl-C came in the middle of it.
+                put_back()
+                raise
             let_go(program, self.trained)
             program.build()
             fresh = [place for place, there in zip(self.places, adds, strict=True) if not there]
@@ -269,27 +292,39 @@ class Lane:
         # Lists, as generators take twice the time.
         direct = [p._hooks is None and p._requires_grad for p in trained] if _mode.direct else [False] * len(trained)
         if _mode.direct and all(direct) and all([p._grad is None for p in trained]) and grads_are_free(trained):  # noqa: C419
-            for p in trained:
-                p._grad_written()
-            self.second.put(arrays)
-            self.backward.replay()
+            try:
+                for p in trained:
+                    p._grad_written()
+                self.second.put(arrays)
+                self.backward.replay()
+            except BaseException:
+                # Ctrl-C: what lies in the places may be no gradient.
+                for p in trained:
+                    p._grad = None
+                raise
         else:
             adds = tuple([
                 there and p._grad is not None and p._grad._data is p._grad_place
                 for p, there in zip(trained, direct, strict=True)
             ])  # fmt: skip
             program, given = self._other(adds)
-            for i, p in enumerate(trained):
-                if adds[i]:
-                    p._grad_written()
-                elif direct[i] and p._grad is None and p._grad_is_free():
-                    p._grad_written()
-                    arrays.append(self.places[i])
-                else:
-                    arrays.append(room_like(self.places[i]))
-                    grads[i] = _wrap(arrays[-1])
-            given.put(arrays)
-            program.replay()
+            before = [p._grad for p in trained]
+            try:
+                for i, p in enumerate(trained):
+                    if adds[i]:
+                        p._grad_written()
+                    elif direct[i] and p._grad is None and p._grad_is_free():
+                        p._grad_written()
+                        arrays.append(self.places[i])
+                    else:
+                        arrays.append(room_like(self.places[i]))
+                        grads[i] = _wrap(arrays[-1])
+                given.put(arrays)
+                program.replay()
+            except BaseException:
+                for p, was in zip(trained, before, strict=True):
+                    p._grad = was
+                raise
         found: list[Tensor | None] = [None] * len(inputs)
         for i, dx in zip(self._found, dxs, strict=True):
             found[i] = _wrap(dx)

@@ -63,8 +63,8 @@ class profile:
     """Times the kernels that are launched inside a ``with`` block.
 
     ``seconds`` is the time of the whole block: what is not in a kernel is Python, or ``starting``, which is done
-    once in a process: compiling or loading a kernel that is launched, and starting threads. Each launch costs a few
-    microseconds more than without the profile. Launches of other Python threads are not seen.
+    once in a process: compiling or loading kernels and the other compiled code, and starting threads. Each launch
+    costs a few microseconds more than without the profile. Launches of other Python threads are not seen.
 
     >>> import fastnn
     >>> model = fastnn.nn.Linear(8, 4)
@@ -81,29 +81,23 @@ class profile:
     def __enter__(self) -> profile:
         self._recording = jit.recording(self._watch)
         self._recording.__enter__()
-        self._start = time.perf_counter()
+        self._start, self._started = time.perf_counter(), jit.starting_seconds()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.seconds += time.perf_counter() - self._start
+        self.starting += jit.starting_seconds() - self._started
         self._recording.__exit__(kind, error, trace)
 
     def _watch(self, kernel: Any, parts: int, arrays: tuple[np.ndarray, ...], scalars: tuple[float, ...]) -> bool:
         if kernel is None:
             return False
         line = self._lines.setdefault(kernel.name, Line(kernel.name))
-        start = time.perf_counter()
-        if not kernel.address:
-            kernel.compile()
-            if parts > 1:
-                jit.threading_layer()
-            ready = time.perf_counter()
-            self.starting += ready - start
-            start = ready
+        start = time.perf_counter() - jit.starting_seconds()
         jit.launch_unwatched(kernel, parts, arrays, *scalars)
-        line.seconds += time.perf_counter() - start
+        line.seconds += time.perf_counter() - jit.starting_seconds() - start
         line.calls += 1
         line.bytes += sum(_once(arrays))
         if kernel.name.startswith("gemm."):
@@ -147,8 +141,13 @@ class profile:
             bars.append(("starting", self.starting))
         return [*bars, ("Python", self.seconds - sum(seconds for _, seconds in bars))]
 
-    def plot(self, path: str | Path) -> None:
-        """A bar for each kernel, written as a picture by matplotlib (extra ``plot``)."""
+    def plot(self, path: str | Path, limits: Limits | None = None) -> None:
+        """A bar for each kernel, its share of the machine's limit behind it; a picture by matplotlib (extra ``plot``).
+
+        Args:
+            path: of the picture.
+            limits: of the machine; measured where not given.
+        """
         try:
             from matplotlib.figure import Figure
         except ImportError:
@@ -157,7 +156,12 @@ class profile:
         unit, scale = self._unit()
         figure = Figure(figsize=(8, 0.4 * len(bars) + 1.2), layout="constrained")
         axes = figure.subplots()
-        axes.barh([name for name, _ in bars], [seconds * scale for _, seconds in bars])
+        drawn = axes.barh([name for name, _ in bars], [seconds * scale for _, seconds in bars])
+        limits = measure_limits() if limits is None else limits
+        shares = {line.kernel: _share(line, limits) for line in self._lines.values()}
+        axes.bar_label(drawn, [shares.get(name, "") for name, _ in bars], padding=3)
+        # Room for the text behind the longest bar.
+        axes.margins(x=0.4)
         axes.set_xlabel({"us": "microseconds", "ms": "milliseconds"}[unit])
         figure.savefig(path)
 

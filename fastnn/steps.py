@@ -34,6 +34,8 @@ from fastnn.kernels import jit
 from fastnn.kernels.program import Program
 from fastnn.nn.module import Module
 from fastnn.nn.registry import changes
+from fastnn.nn.utils.clip_grad import clip_grad_norm_
+from fastnn.optim.clip import Clip
 from fastnn.optim.optimizer import Optimizer
 from fastnn.tensor import Tensor, _wrap
 from fastnn.tracing import Uncapturable
@@ -50,6 +52,9 @@ class Captured:
         # Launches of the forward and backward passes; those of the optimizer come behind them.
         self.head = len(program)
         self.trained = [p for p in situation.parameters if p._requires_grad]
+        # Whose next draws the replays name: methods of generators.
+        draws: list[Any] = [draw for _, draw in watch.draws]
+        self.generators = list({id(draw.__self__): draw.__self__ for draw in draws}.values())
 
     def append_update(self, launches: list[jit.Launch]) -> None:
         """Put the optimizer's launches behind the others, unless they are there already."""
@@ -70,6 +75,13 @@ def _readable(key: tuple[Any, ...]) -> str:
     return ", ".join(f"{dtype} of shape {shape}" for shape, dtype, _ in key[1:])
 
 
+class Refusal:
+    """Why steps of a kind run eagerly: for the step's own sake, or in a situation that may change."""
+
+    def __init__(self, reason: str, situation: Situation | None = None) -> None:
+        self.reason, self.situation = reason, situation
+
+
 class CompiledStep:
     """A training step of a model: forward, loss, backward and update, captured for each shape and mode.
 
@@ -77,16 +89,30 @@ class CompiledStep:
         model: called on the inputs.
         criterion: ``criterion(model(*inputs), target)`` is the loss.
         optimizer: updates the parameters.
+        max_grad_norm: if given, the limit of the norm of all gradients of the optimizer's parameters together;
+            not negative.
+        norm_type: which norm: 1, 2 or infinity.
 
     Calling it with ``(*inputs, target)`` does what these lines do, and gives the same numbers::
 
         optimizer.zero_grad()
         loss = criterion(model(*inputs), target)
         loss.backward()
+        clip_grad_norm_(parameters, max_grad_norm, norm_type)  # if there is a limit
         optimizer.step()
         return loss.detach()
 
+    The gradients are clipped as the optimizer's kernels read them: the kernels multiply by
+    ``min(1, max_grad_norm / (norm + 1e-6))``, and what ``p.grad`` holds after the step is not scaled. (Only an
+    optimizer with a ``step`` of a user's own gets gradients that ``clip_grad_norm_`` has scaled.) As there, a
+    norm that is NaN makes every parameter NaN. :attr:`grad_norm` is the norm, before clipping.
+
     Where the step cannot be captured these lines are what runs; :meth:`explain` says why.
+
+    Ctrl-C, or another exception, in the middle of a captured step leaves parameters, buffers, the optimizer's state
+    and the random draws as they were before the step or as they are after it; before it, gradients are None. (Under
+    ``fastnn.profile``, and in a step that runs eagerly, it may fall between two of the lines above, or between the
+    updates of two groups; each group's count of steps goes with its parameters there, too.)
 
     >>> import fastnn
     >>> _ = fastnn.manual_seed(0)
@@ -102,7 +128,10 @@ class CompiledStep:
     'captured: 1 program'
     """
 
-    def __init__(self, model: Module, criterion: Callable[..., Tensor], optimizer: Optimizer) -> None:
+    def __init__(
+        self, model: Module, criterion: Callable[..., Tensor], optimizer: Optimizer, *,
+        max_grad_norm: float | None = None, norm_type: float = 2.0,
+    ) -> None:  # fmt: skip
         if not isinstance(model, Module):
             raise TypeError(f"model must be a Module, found {type(model).__name__}")
         if not callable(criterion):
@@ -110,9 +139,11 @@ class CompiledStep:
         if not isinstance(optimizer, Optimizer):
             raise TypeError(f"optimizer must be an Optimizer, found {type(optimizer).__name__}")
         self.model, self.criterion, self.optimizer = model, criterion, optimizer
+        self._clip = None if max_grad_norm is None else Clip(max_grad_norm, norm_type)
+        self._has_norm = False
         self._programs: dict[tuple[Any, ...], Captured] = {}
         # Shapes and modes that run eagerly, and why.
-        self._refused: dict[tuple[Any, ...], str] = {}
+        self._refused: dict[tuple[Any, ...], Refusal] = {}
         self._warmed: set[tuple[Any, ...]] = set()
         self._last = ""
 
@@ -120,11 +151,26 @@ class CompiledStep:
         """What runs captured, and why something does not."""
         count = len(self._programs)
         lines = [f"captured: {count} program{'s' * (count != 1)}"]
-        for key, reason in self._refused.items():
-            lines.append(f"eager for {_readable(key)}: {reason}")
+        for key, refusal in self._refused.items():
+            lines.append(f"eager for {_readable(key)}: {refusal.reason}")
         if self._last:
             lines.append(f"the last step ran eagerly: {self._last}")
         return "\n".join(lines)
+
+    @property
+    def grad_norm(self) -> Tensor | None:
+        """The norm of the last step's gradients before they were clipped; None without a limit or a step.
+
+        >>> import fastnn
+        >>> model = fastnn.nn.Linear(1, 1, bias=False)
+        >>> sgd = fastnn.optim.SGD(model.parameters(), lr=0.1)
+        >>> step = fastnn.compile_step(model, lambda out, target: (out * target).sum(), sgd, max_grad_norm=1.0)
+        >>> before = model.weight.item()
+        >>> _ = step(fastnn.tensor([[3.0]]), fastnn.tensor([[4.0]]))
+        >>> step.grad_norm, round(before - model.weight.item(), 6)
+        (tensor(12.), 0.1)
+        """
+        return _wrap(self._clip.norm[0, ...].copy()) if self._clip is not None and self._has_norm else None
 
     def __call__(self, *batch: Any) -> Tensor:
         """One step on ``(*inputs, target)``; the loss, without a gradient."""
@@ -139,15 +185,22 @@ class CompiledStep:
             elif self._is_ready(captured):
                 return self._replay(captured, tensors)
             return self._eager(tensors)
-        if key in self._refused or key not in self._warmed:
+        refusal = self._refused.get(key)
+        if key not in self._warmed or (refusal is not None and not self._is_over(refusal, tensors)):
             # The first step of a kind is eager: it makes what is made once (state, gradients, machine code).
             self._warmed.add(key)
             return self._eager(tensors)
-        try:
-            captured = self._capture(tensors)
-        except Uncapturable as reason:
-            self._refused[key] = str(reason)
+        situation = Situation(self.model, self.criterion)
+        reason = self._reason_against(situation, tensors)
+        if reason:
+            self._refused[key] = Refusal(reason, situation)
             return self._eager(tensors)
+        try:
+            captured = self._capture(tensors, situation)
+        except Uncapturable as error:
+            self._refused[key] = Refusal(str(error))
+            return self._eager(tensors)
+        self._refused.pop(key, None)
         while len(self._programs) >= MOST_PROGRAMS:
             del self._programs[next(iter(self._programs))]
         self._programs[key] = captured
@@ -158,16 +211,32 @@ class CompiledStep:
         with enable_grad():
             loss = self.criterion(self.model(*tensors[:-1]), tensors[-1])
         loss.backward()
-        self.optimizer.step()
+        self._update()
         return loss.detach()
+
+    def _update(self) -> None:
+        """The optimizer's step, with gradients that are clipped if they are to be."""
+        clip, optimizer = self._clip, self.optimizer
+        if clip is None:
+            optimizer.step()
+            return
+        self._has_norm = True
+        if not optimizer._takes_clip():
+            parameters = {id(p): p for group in optimizer.param_groups for p in group["params"]}
+            clip.norm = clip_grad_norm_(parameters.values(), clip.max_norm, clip.norm_type)._data.reshape(1)
+            optimizer.step()
+            return
+        try:
+            optimizer._clip = clip
+            optimizer.step()
+            del optimizer._clip
+        except BaseException:
+            vars(optimizer).pop("_clip", None)
+            raise
 
     # -- Tracing ------------------------------------------------------------------------------
 
-    def _capture(self, tensors: list[Tensor]) -> Captured:
-        situation = Situation(self.model, self.criterion)
-        reason = situation.reason_against() or self._reason_against(situation, tensors)
-        if reason:
-            raise Uncapturable(reason)
+    def _capture(self, tensors: list[Tensor], situation: Situation) -> Captured:
         first, watch, loss = self._trace(tensors, situation)
         second, _, _ = self._trace(tensors, situation)
         if outline(first) != outline(second):
@@ -180,7 +249,20 @@ class CompiledStep:
             raise Uncapturable("the loss was computed outside the kernels")
         return Captured(first, watch, Inputs(first, [t._data for t in tensors]), loss, situation)
 
+    def _is_over(self, refusal: Refusal, tensors: list[Tensor]) -> bool:
+        """Whether the situation that stood against a capture has changed."""
+        if refusal.situation is None:
+            return False
+        if refusal.situation.seen != changes[0]:
+            refusal.situation = Situation(self.model, self.criterion)
+        reason = self._reason_against(refusal.situation, tensors)
+        refusal.reason = reason or refusal.reason
+        return not reason
+
     def _reason_against(self, situation: Situation, tensors: list[Tensor]) -> str:
+        found = situation.reason_against()
+        if found:
+            return found
         updated = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
         if any(t._requires_grad for t in tensors):
             return "an input requires a gradient"
@@ -198,19 +280,24 @@ class CompiledStep:
     def _trace(self, tensors: list[Tensor], situation: Situation) -> tuple[Program, tracing.Watch, np.ndarray]:
         program = Program()
         trained = [p for p in situation.parameters if p._requires_grad]
-        before = changes[0]
-        with undone(situation), tracing_into(program) as watch, enable_grad():
-            loss = self.criterion(self.model(*tensors[:-1]), tensors[-1])
-            if not isinstance(loss, Tensor) or loss._data.size != 1 or not loss._requires_grad:
-                raise Uncapturable("the criterion does not return a loss of one element that needs a gradient")
-            array = loss._data
-            loss.backward()
-            if changes[0] != before:
-                raise Uncapturable("an attribute of a module is assigned in the step")
-            if any(p._grad is None or p._grad._data is not p._grad_place for p in trained):
-                raise Uncapturable("the gradient of a parameter does not go into its place")
+
+        def trace() -> tuple[tracing.Watch, np.ndarray]:
+            before = changes[0]
+            with tracing_into(program) as watch, enable_grad():
+                loss = self.criterion(self.model(*tensors[:-1]), tensors[-1])
+                if not isinstance(loss, Tensor) or loss._data.size != 1 or not loss._requires_grad:
+                    raise Uncapturable("the criterion does not return a loss of one element that needs a gradient")
+                array = loss._data
+                loss.backward()
+                if changes[0] != before:
+                    raise Uncapturable("an attribute of a module is assigned in the step")
+                if any(p._grad is None or p._grad._data is not p._grad_place for p in trained):
+                    raise Uncapturable("the gradient of a parameter does not go into its place")
+            return watch, array
+
+        watch, loss = undone(situation, trace)
         let_go(program, trained)
-        return program, watch, array
+        return program, watch, loss
 
     # -- Replaying ----------------------------------------------------------------------------
 
@@ -231,37 +318,53 @@ class CompiledStep:
                 # Where an error is to be raised the eager step raises it.
                 self._last = "a check of the batch's contents failed"
                 return self._eager(tensors)
-        for p in captured.trained:
-            p._grad_written()
         launches: list[jit.Launch] = []
 
         def keep(*launch: Any) -> bool:
             launches.append((*launch, True))
             return True
 
-        with jit.recording(keep):
-            self.optimizer.step()
-        replayed = False
+        watcher, replaying = jit.watcher(), False
+        draws = [(g._draw, g._draw.copy()) for g in captured.generators]
         try:
+            for p in captured.trained:
+                p._grad_written()
+            jit.watch(keep)
+            self._update()
+            jit.watch(watcher)
             captured.append_update(launches)
             inputs.put([t._data for t in tensors])
             for state, draw in captured.watch.draws:
                 state[...] = draw()
-            replayed = True
+            for buffer in captured.situation.buffers:
+                buffer._memory.version += 1
+            replaying = True
             captured.program.replay()
-        except KeyboardInterrupt:
-            # The optimizer has counted this step: finish it.
-            if not replayed:
-                inputs.put([t._data for t in tensors])
-                captured.program.replay()
+        except BaseException:
+            # Ctrl-C may come between any two lines. The replay itself is one call, which it does not interrupt.
+            jit.watch(watcher)
+            vars(self.optimizer).pop("_clip", None)
+            if self.optimizer._take_back() or not replaying:
+                del captured.program.launches[captured.head :]
+                for p in captured.trained:
+                    p._grad = None
+                for counter, values in draws:
+                    counter[...] = values
             raise
-        for buffer in captured.situation.buffers:
-            buffer._memory.version += 1
         return _wrap(captured.loss.copy())
 
 
-def compile_step(model: Module, criterion: Callable[..., Tensor], optimizer: Optimizer) -> CompiledStep:
+def compile_step(
+    model: Module, criterion: Callable[..., Tensor], optimizer: Optimizer, *, max_grad_norm: float | None = None,
+    norm_type: float = 2.0,
+) -> CompiledStep:  # fmt: skip
     """A function of ``(*inputs, target)`` that does one training step: see :class:`CompiledStep`.
+
+    Args:
+        model, criterion, optimizer: of the step.
+        max_grad_norm, norm_type: if given, limit the norm of all gradients together, as ``clip_grad_norm_`` does.
+
+    Raises: TypeError and ValueError for what will not do.
 
     >>> import fastnn
     >>> model = fastnn.nn.Linear(3, 2)
@@ -269,4 +372,4 @@ def compile_step(model: Module, criterion: Callable[..., Tensor], optimizer: Opt
     >>> step(fastnn.zeros(4, 3), fastnn.tensor([0, 1, 0, 1])).shape
     torch.Size([])
     """
-    return CompiledStep(model, criterion, optimizer)
+    return CompiledStep(model, criterion, optimizer, max_grad_norm=max_grad_norm, norm_type=norm_type)

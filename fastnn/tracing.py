@@ -58,12 +58,13 @@ def draw_again() -> np.ndarray | None:
 @contextmanager
 def repeating(states: list[np.ndarray]) -> Iterator[None]:
     """A block of this thread whose random draws are those that a computation had before."""
-    thread = threading.get_ident()
-    repeated[thread] = iter(states)
+    thread, draws = threading.get_ident(), iter(states)
     try:
+        repeated[thread] = draws
         yield
     finally:
-        del repeated[thread]
+        if repeated.get(thread) is draws:
+            del repeated[thread]
 
 
 def drawn(state: np.ndarray, draw: Callable[[], np.ndarray]) -> np.ndarray:
@@ -78,8 +79,15 @@ def drawn(state: np.ndarray, draw: Callable[[], np.ndarray]) -> np.ndarray:
 def watching(watch: Watch) -> Iterator[None]:
     """A block of this thread that is a trace."""
     thread = threading.get_ident()
-    active[thread] = watch
     try:
+        active[thread] = watch
         yield
     finally:
-        del active[thread]
+        # Not where `end` came first: an interrupted block may end late.
+        if active.get(thread) is watch:
+            del active[thread]
+
+
+def end() -> None:
+    """Let this thread be traced no longer, where a trace was interrupted."""
+    active.pop(threading.get_ident(), None)

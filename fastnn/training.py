@@ -119,6 +119,7 @@ def fit(
     batch_size: int = 64,
     criterion: Callable[..., Tensor] | None = None,
     optimizer: Optimizer | None = None,
+    max_grad_norm: float | None = None,
     validation: tuple[Any, Any] | None = None,
     scheduler: Any = None,
     step_scheduler: Any = None,
@@ -139,6 +140,8 @@ def fit(
         epochs, batch_size: of training.
         criterion: of the model's result and the targets; cross-entropy by default.
         optimizer: Adam with its defaults, unless given.
+        max_grad_norm: if given, the 2-norm of all gradients of a batch together is limited to it, as by
+            ``clip_grad_norm_`` (see :func:`fastnn.compile_step`).
         validation: data and targets to be evaluated after each epoch.
         scheduler, step_scheduler: schedules of the learning rate, stepped after each epoch, after each batch.
         callbacks: called with the :class:`Epoch` after each; training ends where one returns True.
@@ -182,7 +185,7 @@ def fit(
     held_out = None if validation is None else Rows(*validation, scale, shift)
     criterion = CrossEntropyLoss() if criterion is None else criterion
     optimizer = Adam(model.parameters()) if optimizer is None else optimizer
-    step = CompiledStep(model, criterion, optimizer)
+    step = CompiledStep(model, criterion, optimizer, max_grad_norm=max_grad_norm)
     source = generator or default_generator()
     stop = len(rows) // batch_size * batch_size if drop_last else len(rows)
     history = History()

@@ -24,7 +24,7 @@ from fastnn.kernels.losses import pointwise_loss
 from fastnn.kernels.multilabel_margin import multilabel_margin
 from fastnn.kernels.nadam import nadam
 from fastnn.kernels.nll_loss import nll_loss
-from fastnn.kernels.norms import power_sum, scale
+from fastnn.kernels.norms import block_norms, clip_factor, power_sum, scale
 from fastnn.kernels.paired_losses import paired_loss, paired_loss_gradient
 from fastnn.kernels.perceptron import perceptron_predict, perceptron_train
 from fastnn.kernels.prelu import prelu_backward, prelu_forward
@@ -51,6 +51,8 @@ __all__ = [
     "asgd",
     "batch_norm_backward",
     "batch_norm_forward",
+    "block_norms",
+    "clip_factor",
     "dropout_backward",
     "dropout_forward",
     "elementwise_backward",

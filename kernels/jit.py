@@ -17,6 +17,7 @@ import signal
 import struct
 import sys
 import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -157,10 +158,35 @@ _LAUNCH_SIGNATURE = types.void(*[types.int64] * 5)
 _compile_lock = threading.RLock()
 
 
+class _Starting(threading.local):
+    seconds, depth = 0.0, 0
+
+
+_starting = _Starting()
+
+
+def starting_seconds() -> float:
+    """How long this thread has compiled or loaded code and started threads so far: what is done once in a process."""
+    return _starting.seconds
+
+
+@contextmanager
+def _once() -> Iterator[None]:
+    """A block that counts as starting."""
+    start = time.perf_counter()
+    _starting.depth += 1
+    try:
+        yield
+    finally:
+        _starting.depth -= 1
+        if not _starting.depth:
+            _starting.seconds += time.perf_counter() - start
+
+
 @contextmanager
 def _compiling() -> Iterator[None]:
     """One compilation at a time, and none cut in two by Ctrl-C: LLVM's callbacks would swallow it or break."""
-    with _compile_lock:
+    with _once(), _compile_lock:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
@@ -268,6 +294,8 @@ class Kernel:
 
     def compile(self) -> int:
         """Compile the slice, or load it from the disk cache, and return its address."""
+        if self.address:
+            return self.address
         with _compiling():
             if not self.address:
                 code: Any = self.build()
@@ -416,20 +444,42 @@ def _set(table: dict[int, Any], value: Any) -> Iterator[None]:
     """This thread's entry in a table, for a while."""
     thread = threading.get_ident()
     before = table.get(thread)
-    table[thread] = value
     try:
+        table[thread] = value
         yield
     finally:
-        if before is None:
-            del table[thread]
-        else:
-            table[thread] = before
+        # Not where somebody else has put that in order already: an interrupted block may end late.
+        if table.get(thread) is value:
+            _put(table, before)
+
+
+def _put(table: dict[int, Any], value: Any) -> None:
+    if value is None:
+        table.pop(threading.get_ident(), None)
+    else:
+        table[threading.get_ident()] = value
 
 
 def together() -> None:
     """Say that the next launch does not read what the one before it writes."""
     if is_dry():
         _recorders[threading.get_ident()](None, 0, (), ())
+
+
+def watcher() -> Callable[..., Any] | None:
+    """Who watches this thread's launches."""
+    return _recorders.get(threading.get_ident()) if _recorders else None
+
+
+def watch(watcher: Callable[..., Any] | None) -> None:
+    """Let somebody, or nobody, watch this thread's launches: as :func:`recording`, without a block."""
+    _put(_recorders, watcher)
+
+
+def end_trace(watcher: Callable[..., Any] | None) -> None:
+    """Put in order what a trace that was interrupted may have left: launches of this thread run again."""
+    _put(_guards, None)
+    _put(_recorders, watcher)
 
 
 @contextmanager
@@ -568,18 +618,19 @@ def exclusively() -> Iterator[None]:
 def _start_threads() -> None:
     """Choose Numba's threading layer, unless the user or other code in this process has."""
     global _layer
-    from numba.np.ufunc import parallel
+    with _once():
+        from numba.np.ufunc import parallel
 
-    ours = not parallel._is_initialized and str(config.THREADING_LAYER).lower() == "default"
-    if ours:
-        if "NUMBA_THREADING_LAYER_PRIORITY" not in os.environ:
-            config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
-        if not _loads("numba.np.ufunc.omppool"):
+        ours = not parallel._is_initialized and str(config.THREADING_LAYER).lower() == "default"
+        if ours:
+            if "NUMBA_THREADING_LAYER_PRIORITY" not in os.environ:
+                config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
+            if not _loads("numba.np.ufunc.omppool"):
+                _preload_tbb()
+        elif str(config.THREADING_LAYER).lower() == "tbb":
             _preload_tbb()
-    elif str(config.THREADING_LAYER).lower() == "tbb":
-        _preload_tbb()
-    parallel._launch_threads()
-    _layer = numba.threading_layer()
+        parallel._launch_threads()
+        _layer = numba.threading_layer()
     if ours and _layer == "workqueue":
         warnings.warn(
             "fastnn: neither OpenMP nor TBB could be loaded; Numba's workqueue layer is used, whose launches "

@@ -1,5 +1,8 @@
 """Norms of flat buffers, and buffers times a number: what clipping gradients is made of.
 
+Gradients are clipped either where they lie, by `power_sum` and `scale`, or as an optimizer's kernel reads
+them, by `block_norms` and `clip_factor`, which need nobody to read the norm in between.
+
 May import ``jit`` and ``simd``.
 """
 
@@ -23,7 +26,7 @@ from fastnn.kernels.jit import (
     parts_for,
     real,
 )
-from fastnn.kernels.simd import fabs, maximum
+from fastnn.kernels.simd import fabs, maximum, sqrt
 
 # Numbers that one partial sum runs over, whatever the number of threads.
 _BLOCK = 4096
@@ -92,8 +95,72 @@ def _scale(dtype):
     return scale_slice
 
 
-_BLOCK_NORMS = by_dtype("block_norms", _block_norms, arrays=2, integers=3)
-_SCALE = by_dtype("scale", _scale, arrays=1, integers=1, reals=1)
+def _clip_factor(dtype):
+    def clip_factor_slice(args, t, n):
+        # factor[1], norm[1], sums[size]; size, kind; max_norm
+        if t > 0:
+            return
+        size, kind = integer(args, 3), integer(args, 4)
+        factor, norm = array(args, 0, (1,), np.float64), array(args, 1, (1,), dtype)
+        sums = array(args, 2, (size,), np.float64)
+        total = _largest(sums) if kind == _LARGEST else _sum_of_sizes(sums)
+        norm[0] = sqrt(total) if kind == _TWO else total
+        quotient = dtype(real(args, 5)) / (norm[0] + dtype(1e-6))
+        # NaN stays NaN.
+        factor[0] = 1.0 if quotient > dtype(1) else np.float64(quotient)
+
+    return clip_factor_slice
+
+
+_BLOCK_NORMS = by_dtype("block_norms", _block_norms, arrays=2, integers=3, outputs=(0,))
+_SCALE = by_dtype("scale", _scale, arrays=1, integers=1, reals=1, outputs=(0,))
+_CLIP_FACTOR = by_dtype("clip_factor", _clip_factor, arrays=3, integers=2, reals=1, outputs=(0, 1))
+
+
+def blocks_of(size: int) -> int:
+    """How many partial sums :func:`block_norms` makes of so many numbers."""
+    return -(-size // _BLOCK)
+
+
+def block_norms(sums: np.ndarray, x: np.ndarray, p: float) -> None:
+    """What the norm of ``x`` is made of: :func:`power_sum` of each block of it, the same for any number of threads.
+
+    Args:
+        sums: float64, of :func:`blocks_of` its size.
+        x: C-contiguous, float32 or float64.
+        p: 1, 2 or infinity.
+    """
+    kernel = kernel_for(_BLOCK_NORMS, "x", x)
+    kind = _kind_of(p)
+    check("x", x, x.dtype, x.shape)
+    blocks = blocks_of(x.size)
+    check_output("sums", sums, FLOAT64, (blocks,))
+    if blocks:
+        launch(kernel, min(parts_for(4 * x.size), blocks), (sums, x), x.size, blocks, kind)
+
+
+def clip_factor(factor: np.ndarray, norm: np.ndarray, sums: np.ndarray, p: float, max_norm: float) -> None:
+    """``factor = min(1, max_norm / (norm + 1e-6))``, with the norm of which ``sums`` has the parts.
+
+    Args:
+        factor: one float64, what an optimizer's kernel takes as ``grad_scale``; NaN where the norm is.
+        norm: one number; float32 or float64, in which the quotient is computed, as by ``clip_grad_norm_``.
+        sums: float64, flat, all that :func:`block_norms` found.
+        p: 1, 2 or infinity.
+        max_norm: the limit.
+    """
+    kernel = kernel_for(_CLIP_FACTOR, "norm", norm)
+    kind = _kind_of(p)
+    check_output("factor", factor, FLOAT64, (1,))
+    check_output("norm", norm, norm.dtype, (1,))
+    check("sums", sums, FLOAT64, (sums.size,) if isinstance(sums, np.ndarray) else (0,))
+    launch(kernel, 1, (factor, norm, sums), sums.size, kind, max_norm)
+
+
+def _kind_of(p: float) -> int:
+    if p not in _KINDS:
+        raise ValueError(f"p must be 1, 2 or infinity, found {p!r}")
+    return _KINDS[p]
 
 
 def power_sum(x: np.ndarray, p: float) -> float:
@@ -104,15 +171,11 @@ def power_sum(x: np.ndarray, p: float) -> float:
     Args:
         x: C-contiguous, float32 or float64.
     """
-    kernel = kernel_for(_BLOCK_NORMS, "x", x)
-    if p not in _KINDS:
-        raise ValueError(f"p must be 1, 2 or infinity, found {p!r}")
-    check("x", x, x.dtype, x.shape)
-    blocks = -(-x.size // _BLOCK)
-    if not blocks:
+    kernel_for(_BLOCK_NORMS, "x", x)
+    sums = np.empty(blocks_of(x.size), FLOAT64)
+    block_norms(sums, x, p)
+    if not sums.size:
         return 0.0
-    sums = np.empty(blocks, FLOAT64)
-    launch(kernel, min(parts_for(2 * x.size), blocks), (sums, x), x.size, blocks, _KINDS[p])
     return float(sums.max() if math.isinf(p) else sums.sum())
 
 

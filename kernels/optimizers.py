@@ -5,7 +5,8 @@ slices of the arrays: written straight into the parallel body LLVM does not vect
 against 10 for Adam on 1e5 parameters). Its scalars stand in an array, ``hyper``, and not in the launch's
 block of words: whoever replays a launch changes the learning rate and counts the steps by writing there.
 ``hyper[LR]`` is the learning rate and ``hyper[STEP]`` the number of the step, from 1, in every kernel that
-has them; what follows from them (bias corrections) each part computes for itself, in float64.
+has them; what follows from them (bias corrections) each part computes for itself, in float64. Each kernel
+sets ``hyper[DONE]`` to 1, so that whoever is interrupted can tell whether it has run.
 
 ``1 - beta``, too, is computed in float64: in float32 it is off by 1e-5 of itself for 0.999, and LLVM would
 turn ``beta * v + (1 - beta) * x`` into ``x + beta * (v - x)``, NaN where ``x`` is infinite.
@@ -39,11 +40,11 @@ from fastnn.kernels.jit import (
 
 # Numbers in the array `hyper`, of which a kernel reads the first few.
 HYPER = 12
-LR, STEP = 0, 1
+LR, STEP, DONE = 0, 1, HYPER - 1
 
 # Parts begin at multiples of a cache line, so that no two threads write to the same one.
 _LINE = 16
-_WRITE = [struct.Struct(f"={count}d").pack_into for count in range(HYPER + 1)]
+_WRITE = [struct.Struct(f"={count}d").pack_into for count in range(HYPER)]
 _UNSCALED = np.ones(1)
 _UNSCALED.flags.writeable = False
 
@@ -57,8 +58,10 @@ def bounds(size, t, n):
 
 @inline
 def numbers(args, index):
-    """The array ``hyper`` in word ``index`` of the block."""
-    return array(args, index, (HYPER,), np.float64)
+    """The array ``hyper`` in word ``index`` of the block; it is noted there that the kernel runs."""
+    hyper = array(args, index, (HYPER,), np.float64)
+    hyper[DONE] = 1.0
+    return hyper
 
 
 @inline

@@ -407,6 +407,7 @@ for _one in OPERATIONS:
 
 
 # More of the registry, a file for each family. They enter their cases by the functions above, so they come last.
+import cases_clip  # noqa: E402, F401
 import cases_losses  # noqa: E402, F401
 import cases_nn  # noqa: E402, F401
 import cases_normalization  # noqa: E402, F401

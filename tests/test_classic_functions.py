@@ -95,6 +95,22 @@ def test_softmax_derivative(shape):
         np.testing.assert_allclose(found[..., i], difference, atol=1e-9)
 
 
+@pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
+def test_softmax_derivative_of_a_single_number(dtype):
+    """As of a row of one number, but without axes, as the other functions give it."""
+    for x in (dtype(3), np.array(-2, dtype)):
+        found = classic.softmax_derivative(x)
+        assert type(found) is dtype
+        assert found == 0
+    assert type(classic.softmax_derivative(3)) is np.float64
+    assert np.isnan(classic.softmax_derivative(dtype(np.nan)))
+    out = np.ones((), dtype)
+    assert classic.softmax_derivative(dtype(1), out=out) is out
+    assert out == 0
+    with pytest.raises(ValueError, match="out must have shape"):
+        classic.softmax_derivative(dtype(1), out=np.ones((1, 1), dtype))
+
+
 # -- Shapes, dtypes, out ---------------------------------------------------------------------
 
 

@@ -169,7 +169,11 @@ def test_other_missing_names_are_the_users():
     [
         ((), "one of the arguments script -m is required"), (("-x",), "one of the arguments script -m is required"),
         (("nonesuch.py",), "nonesuch.py: no such file"), ((".",), ".: is a directory"),
-        (("-m",), "argument -m: expected one argument"),
+        (("-m",), "argument -m: expected one argument"), (("",), "the name of the script is empty"),
+        (("-m", ".."), "-m takes the name of a module, as in package.module, found '..'"),
+        (("-m", ""), "-m takes the name of a module, as in package.module, found ''"),
+        (("-m", ".a"), "-m takes the name of a module, as in package.module, found '.a'"),
+        (("-m", "a."), "-m takes the name of a module, as in package.module, found 'a.'"),
     ],
 )  # fmt: skip
 def test_wrong_arguments_take_one_line(argv, message, capsys):

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+import time
 from typing import Any
 
 import numpy as np
@@ -9,6 +11,7 @@ import pytest
 
 import fastnn
 from fastnn import nn
+from fastnn.kernels import jit
 from fastnn.profiling import Limits
 
 
@@ -154,12 +157,13 @@ def test_profile_counts_what_is_launched() -> None:
     assert table.splitlines()[0].split() == ["kernel", "launches", "us", "of", "all", "of", "limit"]
     assert "of multiply-adds" in table
     assert table.splitlines()[-1].startswith("Python")
-    with fastnn.profile() as replayed:
-        step(x, y)
+    for _ in range(2):
+        with fastnn.profile() as replayed:
+            step(x, y)
     found = {line.kernel: line.calls for line in replayed.lines()}
     assert found["gemm.float32"] == 5
     assert found["adam.float32"] == 1
-    # Both profiles met kernels that were loaded; what is done once is a line of its own.
+    # The second one met all that is needed; what is done once is a line of its own.
     assert replayed.starting == 0.0
     replayed.seconds, replayed.starting = 2.0, 0.5
     lines = [line.split() for line in replayed.table(Limits(1e9, 1e9)).splitlines()]
@@ -169,8 +173,53 @@ def test_profile_counts_what_is_launched() -> None:
 
 
 def test_profile_plots(tmp_path: Any) -> None:
-    pytest.importorskip("matplotlib")
+    matplotlib = pytest.importorskip("matplotlib")
     with fastnn.profile() as prof:
         nn.Linear(4, 3)(fastnn.zeros(2, 4))
-    prof.plot(tmp_path / "profile.png")
+    prof.plot(tmp_path / "profile.png", Limits(1e9, 1e9))
     assert (tmp_path / "profile.png").read_bytes().startswith(b"\x89PNG")
+    # Text that is text.
+    with matplotlib.rc_context({"svg.fonttype": "none"}):
+        prof.plot(tmp_path / "profile.svg")
+    picture = (tmp_path / "profile.svg").read_text(encoding="utf-8")
+    assert re.search(r">\d+% of multiply-adds</text>", picture)
+    assert ">gemm.float32</text>" in picture
+
+
+def test_profile_counts_all_starting(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also of what is compiled beside the kernels: it is not Python's time."""
+    now = [0.0]
+    monkeypatch.setattr(time, "perf_counter", lambda: now[0])
+    kernel = next(iter(jit.by_dtype("nothing", lambda dtype: _nothing, arrays=1, outputs=()).values()))
+
+    def compile_for_five_seconds() -> int:
+        with jit._compiling():
+            with jit._once():
+                now[0] += 5
+            return address
+
+    address, kernel.address = kernel.compile(), 0
+    monkeypatch.setattr(kernel, "compile", compile_for_five_seconds)
+    with fastnn.profile() as prof:
+        now[0] += 1
+        with jit._compiling():
+            now[0] += 2
+        jit.launch(kernel, 1, (np.zeros(1, np.float32),))
+        now[0] += 3
+    assert (prof.seconds, prof.starting) == (11, 7)
+    [line] = prof.lines()
+    assert line.seconds == 0
+    assert prof._bars()[-2:] == [("starting", 7.0), ("Python", 4.0)]
+    entry = jit.Entry(_nothing_at_all, [], jit.types.void)
+    monkeypatch.undo()
+    before = jit.starting_seconds()
+    entry.call()
+    assert jit.starting_seconds() > before
+
+
+def _nothing(args: int, t: int, n: int) -> None:
+    pass
+
+
+def _nothing_at_all() -> None:
+    pass

@@ -298,12 +298,16 @@ def run_backward(
         stop: do not walk on beyond what is wanted.
     """
     before = _mode.enabled, _mode.direct, _mode.retain
-    _mode.enabled, _mode.direct, _mode.retain = create_graph, wanted is None and not create_graph, retain_graph
     try:
+        _mode.enabled, _mode.direct, _mode.retain = create_graph, wanted is None and not create_graph, retain_graph
         # Overflow and division by zero show in the numbers, as in the kernels, not as warnings.
-        return quiet(_walk, roots, grads, retain_graph, wanted, accumulate, stop)
-    finally:
+        found = quiet(_walk, roots, grads, retain_graph, wanted, accumulate, stop)
         _mode.enabled, _mode.direct, _mode.retain = before
+        return found
+    except BaseException:
+        # Here, not in a `finally`, for what is undone must not be cut short by Ctrl-C either.
+        _mode.enabled, _mode.direct, _mode.retain = before
+        raise
 
 
 def _walk(

@@ -146,11 +146,13 @@ def leaky_relu_derivative(x: Any, alpha: float = 0.01, out: np.ndarray | None = 
 def softmax_derivative(x: Any, out: np.ndarray | None = None) -> Any:
     """The Jacobian matrix of softmax: ``J[..., i, j] = s[i] * ((i == j) - s[j])`` with ``s = softmax(x)``.
 
-    Args:
-        x: array of shape (..., n).
-        out: array of shape (..., n, n), or None.
+    Of a single number, which softmax makes 1 whatever it is, the derivative is a single number as well: 0.
 
-    Raises: ValueError for an array without axes; otherwise as :func:`sigmoid`.
+    Args:
+        x: array of shape (..., n), or without axes.
+        out: array of shape (..., n, n), without axes for such an ``x``, or None.
+
+    Raises: as :func:`sigmoid`.
 
     >>> import numpy as np
     >>> from fastnn.classic import softmax_derivative
@@ -158,14 +160,16 @@ def softmax_derivative(x: Any, out: np.ndarray | None = None) -> Any:
     array([[ 0.25, -0.25],
            [-0.25,  0.25]])
     """
-    s = softmax(x)
-    if np.ndim(s) == 0:
-        raise ValueError("x must have at least one axis, found a single number")
-    jacobian = -s[..., :, None] * s[..., None, :]
-    n = s.shape[-1]
-    jacobian[..., np.arange(n), np.arange(n)] += s
+    s = np.asarray(softmax(x))
+    single = not s.ndim
+    rows = s[None] if single else s
+    jacobian = -rows[..., :, None] * rows[..., None, :]
+    n = rows.shape[-1]
+    jacobian[..., np.arange(n), np.arange(n)] += rows
+    if single:
+        jacobian = jacobian.reshape(())
     if out is None:
-        return jacobian
+        return jacobian[()] if single else jacobian
     place_for(out, jacobian, jacobian.dtype)
     np.copyto(out, jacobian, casting="same_kind")
     return out

@@ -186,7 +186,7 @@ def _runs(module: Module, *forward: Callable[..., Any]) -> bool:
         kind.forward in forward
         and kind.__call__ is _CALL
         and "forward" not in module.__dict__
-        and not module._hooked
+        and not module._has_hooks()
         and not EVERYWHERE
     )
 

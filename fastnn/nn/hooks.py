@@ -78,7 +78,8 @@ def registered(kind: str, module: Any, name: str, value: Any) -> Any:
 class Hooked:
     """What :class:`Module` has for hooks.
 
-    ``_hooked`` is False until a first hook is registered: a call looks no further.
+    ``_hooked`` is False until a first hook is registered: a call looks no further. It is False again when somebody
+    has looked after the last one was taken out.
     """
 
     _hooked = False
@@ -103,6 +104,13 @@ class Hooked:
         object.__setattr__(self, "_hooked", True)
         changes[0] += 1
         return handle
+
+    def _has_hooks(self) -> bool:
+        if self._hooked and not (
+            self._forward_pre_hooks or self._forward_hooks or self._backward_pre_hooks or self._backward_hooks
+        ):
+            self.__dict__.pop("_hooked", None)
+        return self._hooked
 
     def register_forward_pre_hook(
         self, hook: Hook, *, prepend: bool = False, with_kwargs: bool = False

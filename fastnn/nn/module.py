@@ -64,7 +64,7 @@ class Module(Hooked, Stateful):
         raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        if self._hooked or EVERYWHERE:
+        if EVERYWHERE or (self._hooked and self._has_hooks()):
             return call_hooked(self, args, kwargs)
         if self._modules and runner and not kwargs:
             return runner[0](self, args)

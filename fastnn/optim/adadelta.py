@@ -67,5 +67,5 @@ class Adadelta(Elementwise):
     def _update(self, cut: Cut, grads: np.ndarray, group: dict[str, Any]) -> None:
         kernels.adadelta(
             cut.values, grads, *cut.state, lr=group["lr"], rho=group["rho"], eps=group["eps"],
-            weight_decay=group["weight_decay"], maximize=group["maximize"], hyper=cut.hyper,
+            weight_decay=group["weight_decay"], maximize=group["maximize"], hyper=cut.hyper, grad_scale=cut.grad_scale,
         )  # fmt: skip

@@ -72,5 +72,6 @@ class Adagrad(Elementwise):
     def _update(self, cut: Cut, grads: np.ndarray, group: dict[str, Any]) -> None:
         kernels.adagrad(
             cut.values, grads, *cut.state, step=cut.numbers.item(0), lr=group["lr"], lr_decay=group["lr_decay"],
-            eps=group["eps"], weight_decay=group["weight_decay"], maximize=group["maximize"], hyper=cut.hyper,
+            eps=group["eps"], weight_decay=group["weight_decay"], maximize=group["maximize"],
+            hyper=cut.hyper, grad_scale=cut.grad_scale,
         )  # fmt: skip

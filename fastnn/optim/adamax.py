@@ -61,5 +61,6 @@ class Adamax(Elementwise):
     def _update(self, cut: Cut, grads: np.ndarray, group: dict[str, Any]) -> None:
         kernels.adamax(
             cut.values, grads, *cut.state, step=cut.numbers.item(0), lr=group["lr"], betas=group["betas"],
-            eps=group["eps"], weight_decay=group["weight_decay"], maximize=group["maximize"], hyper=cut.hyper,
+            eps=group["eps"], weight_decay=group["weight_decay"], maximize=group["maximize"],
+            hyper=cut.hyper, grad_scale=cut.grad_scale,
         )  # fmt: skip

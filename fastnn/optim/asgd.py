@@ -66,10 +66,11 @@ class ASGD(Elementwise):
     def _update(self, cut: Cut, grads: np.ndarray, group: dict[str, Any]) -> None:
         # In float32, as PyTorch keeps them.
         step, eta, mu = (cut.numbers.item(row, 0) for row in range(3))
-        kernels.asgd(
-            cut.values, grads, *cut.state, eta=eta, mu=mu, lambd=group["lambd"], weight_decay=group["weight_decay"],
-            maximize=group["maximize"], hyper=cut.hyper,
-        )  # fmt: skip
+        # Beforehand: what is interrupted is taken back with the count of steps, or has all of it.
         lr = float(group["lr"])
         cut.numbers[1] = lr / (1 + group["lambd"] * lr * step) ** group["alpha"]
         cut.numbers[2] = 1 / max(1.0, step - group["t0"])
+        kernels.asgd(
+            cut.values, grads, *cut.state, eta=eta, mu=mu, lambd=group["lambd"], weight_decay=group["weight_decay"],
+            maximize=group["maximize"], hyper=cut.hyper, grad_scale=cut.grad_scale,
+        )  # fmt: skip

@@ -116,8 +116,8 @@ class Elementwise(Optimizer):
         if i < len(self._layouts) and self._layouts[i].holds(group["params"]):
             return self._layouts[i]
         layout = Layout(group["params"], len(self._numbers))
-        self._layouts[i : i + 1] = [layout]
         self._take_over(layout, group)
+        self._layouts[i : i + 1] = [layout]
         return layout
 
     # -- State ----------------------------------------------------------------------------------
@@ -137,13 +137,14 @@ class Elementwise(Optimizer):
     def _look_at_state(self) -> None:
         """Take notice of what a user, or ``load_state_dict``, has put into the state."""
         if not isinstance(self.state, State) or self.state.flag is not self._flag:
-            given, self.state = self.state, self._make_state()
-            for key, entry in given.items():
-                dict.__setitem__(self.state, key, entry)
+            state = self._make_state()
+            for key, entry in self.state.items():
+                dict.__setitem__(state, key, entry)
+            self.state = state
         del self._layouts[len(self.param_groups) :]
-        self._flag.raised = False
         for i, group in enumerate(self.param_groups):
             self._take_over(self._layout(i), group)
+        self._flag.raised = False
 
     def _number(self, name: str, group: dict[str, Any], saved: Mapping[str, Any]) -> float:
         return self._first(name, group) if saved.get(name) is None else float(saved[name])
@@ -171,8 +172,9 @@ class Elementwise(Optimizer):
         entry = self.state.get(p)
         if not isinstance(entry, Entry) or entry.flag is not self._flag:
             entry = Entry(self._flag)
+            dict.update(entry, tensors)
             dict.__setitem__(self.state, p, entry)
-        dict.clear(entry)
+        # What was saved is in it already: nothing is lost if this is as far as it gets.
         dict.update(entry, tensors)
         run.entries[i] = entry
 
@@ -198,8 +200,12 @@ class Elementwise(Optimizer):
                     f"state {name} of parameter {number} must have shape {tuple(p.shape)}, found {tuple(value.shape)}"
                 )
 
+    def _takes_clip(self) -> bool:
+        # What the step of a user's subclass does with the gradients is not known.
+        return type(self).step is Elementwise.step
+
     def _is_capturable(self) -> bool:
-        if self._optimizer_step_pre_hooks or self._optimizer_step_post_hooks:
+        if self._has_step_hooks() or not self._takes_clip():
             return False
         return all(run.flat for layout in self._layouts for run in layout.runs)
 
@@ -217,14 +223,30 @@ class Elementwise(Optimizer):
                 loss = closure()
         if self._flag.raised or getattr(self.state, "flag", None) is not self._flag:
             self._look_at_state()
-        for i, group in enumerate(self.param_groups):
-            layout, names = self._layout(i), self._array_names(group)
-            for run in layout.runs:
-                self._step_run(run, group, names)
-            for run, k in layout.repeated:
-                if run.params[k]._grad is not None:
-                    self._step_stretch(run, k, k + 1, run.collect_grads(), names, group)
+        try:
+            if self._clip is not None:
+                self._clip.measure(self._gradients())
+            for i, group in enumerate(self.param_groups):
+                layout, names = self._layout(i), self._array_names(group)
+                for run in layout.runs:
+                    self._step_run(run, group, names)
+                for run, k in layout.repeated:
+                    if run.params[k]._grad is not None:
+                        self._step_stretch(run, k, k + 1, run.collect_grads(), names, group)
+        except BaseException:
+            # Ctrl-C, or an option that the kernel refuses.
+            self._take_back()
+            raise
         return loss
+
+    def _take_back(self) -> bool:
+        cuts = [cut for layout in self._layouts for run in layout.runs for cut in run.cuts.values()]
+        return any([cut.take_back() for cut in cuts])  # noqa: C419  # all are
+
+    def _gradients(self) -> list[np.ndarray]:
+        """All gradients, flat, each once: one array for neighbours."""
+        groups = range(len(self.param_groups))
+        return [stretch for i in groups for run in self._layout(i).runs for stretch in run.stretches()]
 
     def _step_run(self, run: Run, group: dict[str, Any], names: tuple[str, ...]) -> None:
         count = len(run.params)
@@ -265,14 +287,16 @@ class Elementwise(Optimizer):
         self, run: Run, first: int, last: int, grads: np.ndarray, names: tuple[str, ...], group: dict[str, Any]
     ) -> None:
         cut = run.cut(first, last, names)
+        cut.grad_scale = None if self._clip is None else self._clip.factor
         if run.copied:
             run.values[...] = run.arrays[0].reshape(-1)
         grads = cut.grads if grads is run.grads else grads[run.bounds[first][0] : run.bounds[last - 1][1]]
+        for p in run.params[first:last]:
+            p._memory.version += 1
+        cut.begin()
         if names:
             # All alike; to add would take 0.8 us.
             cut.steps.fill(cut.steps.item(0) + 1)
         self._update(cut, grads, group)
-        for p in run.params[first:last]:
-            p._memory.version += 1
         if run.copied:
             run.arrays[0][...] = run.values.reshape(run.arrays[0].shape)

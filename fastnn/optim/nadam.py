@@ -77,5 +77,6 @@ class NAdam(Elementwise):
         kernels.nadam(
             cut.values, grads, *cut.state, step=step, mu_product=products.item(0), lr=group["lr"], betas=group["betas"],
             eps=group["eps"], weight_decay=group["weight_decay"], momentum_decay=group["momentum_decay"],
-            decoupled=group["decoupled_weight_decay"], maximize=group["maximize"], hyper=cut.hyper,
+            decoupled=group["decoupled_weight_decay"], maximize=group["maximize"],
+            hyper=cut.hyper, grad_scale=cut.grad_scale,
         )  # fmt: skip

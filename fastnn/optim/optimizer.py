@@ -1,7 +1,7 @@
 """Optimizer: parameter groups, state by parameter, hooks, and their way to a dictionary and back.
 
 What is common to all optimizers, a user's own among them; the numbers are updated by ``step`` of a
-subclass. May import ``autograd`` and ``tensor``.
+subclass. May import ``clip``, ``autograd`` and ``tensor``.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any
 
 from fastnn.autograd import HookList, RemovableHandle
+from fastnn.optim.clip import Clip
 from fastnn.tensor import Tensor, _wrap
 
 # Of all optimizers, in the order in which they were registered.
@@ -101,6 +102,8 @@ class Optimizer:
 
     # Whether a step was taken since the first schedule of the learning rate was made (see `lr_scheduler`).
     _opt_called = False
+    # What limits the norm of the gradients in this step, where :meth:`_takes_clip`.
+    _clip: Clip | None = None
 
     state: dict[Any, Any]
     param_groups: list[dict[str, Any]]
@@ -187,6 +190,19 @@ class Optimizer:
                     if p._grad._requires_grad:
                         p._grad = p._grad.detach()
                     p._grad.zero_()
+
+    def _takes_clip(self) -> bool:
+        """Whether ``step()`` multiplies the gradients by the factor of ``_clip``."""
+        return False
+
+    def _has_step_hooks(self) -> bool:
+        return bool(
+            self._optimizer_step_pre_hooks or self._optimizer_step_post_hooks or _before_all or _after_all
+        )
+
+    def _take_back(self) -> bool:
+        """Count no step for parameters whose update was begun and has not run; whether there were any."""
+        return False
 
     def _is_capturable(self) -> bool:
         """Whether ``step()`` updates by launches alone, so that they can be recorded."""

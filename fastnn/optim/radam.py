@@ -67,5 +67,5 @@ class RAdam(Elementwise):
         kernels.radam(
             cut.values, grads, *cut.state, step=cut.numbers.item(0), lr=group["lr"], betas=group["betas"],
             eps=group["eps"], weight_decay=group["weight_decay"], decoupled=group["decoupled_weight_decay"],
-            maximize=group["maximize"], hyper=cut.hyper,
+            maximize=group["maximize"], hyper=cut.hyper, grad_scale=cut.grad_scale,
         )  # fmt: skip

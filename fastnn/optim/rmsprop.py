@@ -75,5 +75,5 @@ class RMSprop(Elementwise):
         kernels.rmsprop(
             cut.values, grads, state[0], state[1] if with_momentum else None, state[-1] if centered else None,
             lr=group["lr"], alpha=group["alpha"], eps=group["eps"], weight_decay=group["weight_decay"],
-            momentum=group["momentum"], maximize=group["maximize"], hyper=cut.hyper,
+            momentum=group["momentum"], maximize=group["maximize"], hyper=cut.hyper, grad_scale=cut.grad_scale,
         )  # fmt: skip

@@ -70,5 +70,5 @@ class Rprop(Elementwise):
     def _update(self, cut: Cut, grads: np.ndarray, group: dict[str, Any]) -> None:
         kernels.rprop(
             cut.values, grads, *cut.state, etas=group["etas"], step_sizes=group["step_sizes"],
-            maximize=group["maximize"], hyper=cut.hyper,
+            maximize=group["maximize"], hyper=cut.hyper, grad_scale=cut.grad_scale,
         )  # fmt: skip

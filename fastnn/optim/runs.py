@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.flat import Slot
-from fastnn.kernels.optimizers import HYPER
+from fastnn.kernels.optimizers import DONE, HYPER
 from fastnn.nn.parameter import Parameter
 from fastnn.tensor import Tensor
 
@@ -93,9 +93,11 @@ class Cut:
     Args:
         hyper: the kernel's scalars, in an array of this stretch's own (see ``fastnn.kernels.optimizers``).
         numbers: the numbers of each parameter, one row per name, one column per parameter.
+        before: the numbers before this step; ``hyper`` tells whether the kernel has run since.
+        grad_scale: an array of one number by which the kernel multiplies the gradients, or None.
     """
 
-    __slots__ = ("grads", "hyper", "numbers", "state", "steps", "values")
+    __slots__ = ("before", "grad_scale", "grads", "hyper", "numbers", "state", "steps", "values")
 
     def __init__(self, run: Run, first: int, last: int, names: tuple[str, ...]) -> None:
         lo, hi = run.bounds[first][0], run.bounds[last - 1][1]
@@ -104,6 +106,21 @@ class Cut:
         self.numbers = run.numbers[:, first:last]
         self.steps = self.numbers[0]
         self.hyper = np.zeros(HYPER)
+        self.grad_scale: np.ndarray | None = None
+        self.before: np.ndarray | None = None
+
+    def begin(self) -> None:
+        """Remember the numbers as they are before a step, in case it is taken back."""
+        self.before = self.numbers.copy()
+        self.hyper[DONE] = 0.0
+
+    def take_back(self) -> bool:
+        """Set the numbers back if a step was begun and its kernel has not run; whether that was so."""
+        if self.before is None or self.hyper[DONE]:
+            return False
+        self.numbers[...] = self.before
+        self.before = None
+        return True
 
 
 class Run:
@@ -193,6 +210,18 @@ class Run:
                 place = flat[lo:hi].reshape(p._data.shape) if slot is None else slot.over(flat[lo:hi])
                 place[...] = p._grad._data
         return flat
+
+    def stretches(self) -> list[np.ndarray]:
+        """The gradients, flat, cut where a parameter has none."""
+        if self.is_whole():
+            return [self.grads]
+        grads, found, first = self.collect_grads(), [], 0
+        for i, p in enumerate(self.params):
+            if p._grad is None:
+                first = i + 1
+            elif i + 1 == len(self.params) or self.params[i + 1]._grad is None:
+                found.append(grads[self.bounds[first][0] : self.bounds[i][1]])
+        return found
 
     def is_even(self) -> bool:
         """Whether all parameters have the same numbers."""

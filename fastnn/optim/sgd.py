@@ -75,11 +75,11 @@ class SGD(Elementwise):
         if not cut.state:
             kernels.sgd(
                 cut.values, grads, lr=group["lr"], weight_decay=group["weight_decay"], maximize=group["maximize"],
-                hyper=cut.hyper,
+                hyper=cut.hyper, grad_scale=cut.grad_scale,
             )  # fmt: skip
             return
         kernels.sgd_momentum(
             cut.values, grads, cut.state[0], step=cut.numbers.item(0), lr=group["lr"], momentum=group["momentum"],
             dampening=group["dampening"], weight_decay=group["weight_decay"], nesterov=group["nesterov"],
-            maximize=group["maximize"], hyper=cut.hyper,
+            maximize=group["maximize"], hyper=cut.hyper, grad_scale=cut.grad_scale,
         )  # fmt: skip
