@@ -36,6 +36,7 @@ from fastnn.kernels.rprop import rprop
 from fastnn.kernels.sgd import sgd, sgd_momentum
 from fastnn.kernels.softmax import softmax_backward, softmax_forward
 from fastnn.kernels.softmax_cross_entropy import softmax_cross_entropy
+from fastnn.kernels.sparse_rows import compress_rows, sort_columns, sparse_forward, sparse_update
 from fastnn.kernels.take_rows import take_rows
 
 __all__ = [
@@ -51,6 +52,7 @@ __all__ = [
     "asgd",
     "batch_norm_backward",
     "batch_norm_forward",
+    "compress_rows",
     "dropout_backward",
     "dropout_forward",
     "elementwise_backward",
@@ -85,6 +87,9 @@ __all__ = [
     "softmax_backward",
     "softmax_cross_entropy",
     "softmax_forward",
+    "sort_columns",
+    "sparse_forward",
+    "sparse_update",
     "take_rows",
     "total",
 ]

@@ -1,0 +1,202 @@
+"""One step of training the textbook's network: arrays that are made once, and a program of launches over them.
+
+A batch's rows are gathered, each layer is one product with its bias and ReLU, softmax gives the loss and the
+error together, and the products of the backward pass add the step straight to the weights, as
+``w -= lr * (x.T @ delta) / m`` is ``w += x.T @ (-lr / m * delta)``. The launches of the first batch are
+recorded, and replayed for all others in one call each.
+
+Data that are mostly zeros, such as images of digits, are compressed once, and the first layer skips the zeros:
+they would add nothing, so every number has the same bits but for the sign of a zero.
+
+May import ``fastnn.kernels``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+
+import numpy as np
+
+from fastnn import kernels
+from fastnn.kernels.jit import together
+from fastnn.kernels.linear import activation_bias_backward
+from fastnn.kernels.program import Program
+from fastnn.kernels.sparse_rows import CompressedRows, batch_of, compress_rows
+
+Layers = list[tuple[np.ndarray, np.ndarray]]
+
+# Up to this share of pairs of columns that are not zero (MNIST: 0.22), and from so many weights in the first layer and
+# up to so many rows in a batch on, skipping the zeros was faster.
+_SHARE = 0.4
+_LEAST_WEIGHTS = 2**13
+_MOST_ROWS = 512
+
+
+def aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """A new array that begins at a cache line: no vector of a row of whole lines lies in two of them."""
+    size = int(np.prod(shape)) * dtype.itemsize
+    room = np.empty(size + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    return room[start : start + size].view(dtype).reshape(shape)
+
+
+class Places:
+    """Where one batch is worked on: arrays for the input, and for what each layer computes.
+
+    Args:
+        layers: weights and biases.
+        samples: rows of the batch.
+        x: (samples, inputs), the batch; None for a new array.
+    """
+
+    def __init__(self, layers: Layers, samples: int, x: np.ndarray | None = None) -> None:
+        dtype = layers[0][0].dtype
+        self.layers, self.samples = layers, samples
+        first = np.empty((samples, layers[0][0].shape[0]), dtype) if x is None else x
+        self.z_values = [aligned((samples, weight.shape[1]), dtype) for weight, _ in layers]
+        self.activations = [first, *(aligned(z.shape, dtype) for z in self.z_values)]
+
+    def forward(self, with_probabilities: bool = True) -> None:
+        """Everything from ``activations[0]`` on."""
+        last = len(self.layers) - 1
+        for i in range(last):
+            self._layer(i, self.activations[i + 1], "relu", self.z_values[i])
+        self._layer(last, self.z_values[last], "none", None)
+        if with_probabilities:
+            kernels.probabilities(self.activations[-1], self.z_values[last])
+
+    def _layer(self, i: int, out: np.ndarray, activation: str, z: np.ndarray | None) -> None:
+        kernels.linear_forward(out, self.activations[i], *self.layers[i], activation, z=z)
+
+
+class Minibatch(Places):
+    """A step of training on batches of one size: recorded once, then replayed for a row of batches in one call.
+
+    Args:
+        layers, samples: as above.
+        X, y: the data set.
+        lr: learning rate.
+    """
+
+    def __init__(self, layers: Layers, samples: int, X: np.ndarray, y: np.ndarray, lr: float) -> None:
+        super().__init__(layers, samples)
+        self._X, self._chosen, self._losses = X, np.zeros(samples, np.int64), np.empty(samples)
+        errors = [aligned(z.shape, z.dtype) for z in self.z_values]
+        targets = np.empty((samples, *y.shape[1:]), y.dtype)
+        self._program = Program()
+        with self._program.recording():
+            self._take()
+            together()
+            kernels.take_rows(_as_floats(targets), _as_floats(y), self._chosen)
+            self.forward(with_probabilities=False)
+            kernels.probabilities_and_error(
+                self.activations[-1], errors[-1], self._losses, self.z_values[-1], targets, -lr / samples
+            )
+            descend(layers, self.activations, errors[:-1], errors[-1], self._descend_first)
+
+    def _take(self) -> None:
+        kernels.take_rows(self.activations[0], self._X, self._chosen)
+
+    def _descend_first(self, error: np.ndarray) -> None:
+        kernels.gemm(self.layers[0][0], self.activations[0].T, error, accumulate=True)
+
+    def steps(self, chosen: np.ndarray, losses: np.ndarray) -> None:
+        """For each batch: gather the chosen rows, compute their losses, and move the weights.
+
+        Args:
+            chosen: numbers of rows, batch after batch.
+            losses: as many, written.
+        """
+        batches = ((self._chosen, chosen), (self._losses, losses))
+        self._program.replay_over(batches, len(chosen) // self.samples)
+
+    def finish(self, chosen: np.ndarray) -> None:
+        """Leave ``activations`` and weights as the plain formulas do, after the steps over ``chosen``."""
+
+
+class SparseMinibatch(Minibatch):
+    """The same for data that are mostly zeros.
+
+    A weight that is no longer finite makes zeros count: 0 * inf is NaN. From there on the loss is NaN, as in the
+    plain program, and :meth:`finish` makes the columns of such weights NaN.
+
+    Args:
+        rows: ``X`` without its zeros.
+    """
+
+    def __init__(
+        self, layers: Layers, samples: int, X: np.ndarray, y: np.ndarray, lr: float, rows: CompressedRows
+    ) -> None:
+        self._rows, self._sorted = rows, batch_of(rows, samples, layers[0][0].dtype)
+        self._spoiled = np.zeros(1, layers[0][0].dtype)
+        super().__init__(layers, samples, X, y, lr)
+
+    def _take(self) -> None:
+        kernels.sort_columns(self._sorted, self._rows, self._chosen)
+
+    def _layer(self, i: int, out: np.ndarray, activation: str, z: np.ndarray | None) -> None:
+        if i:
+            super()._layer(i, out, activation, z)
+        else:
+            kernels.sparse_forward(out, self._sorted, *self.layers[0], self._spoiled, activation, z=z)
+
+    def _descend_first(self, error: np.ndarray) -> None:
+        kernels.sparse_update(self.layers[0][0], self._spoiled, self._sorted, error)
+
+    def finish(self, chosen: np.ndarray) -> None:
+        kernels.take_rows(self.activations[0], self._X, chosen[-self.samples :])
+        if self._spoiled[0] != 0:
+            weight = self.layers[0][0]
+            weight[:, ~np.isfinite(weight).all(0)] = np.nan
+
+
+def minibatches(
+    layers: Layers, sizes: Iterable[int], X: np.ndarray, y: np.ndarray, lr: float
+) -> dict[int, Minibatch]:
+    """A step for each of these sizes of batches, by size."""
+    sizes, weight = set(sizes), layers[0][0]
+    rows = None
+    if sizes and max(sizes) <= _MOST_ROWS and weight.size >= _LEAST_WEIGHTS and np.isfinite(weight).all():
+        rows = compress_rows(X, _SHARE)
+    if rows is None:
+        return {size: Minibatch(layers, size, X, y, lr) for size in sizes}
+    return {size: SparseMinibatch(layers, size, X, y, lr, rows) for size in sizes}
+
+
+def _as_floats(y: np.ndarray) -> np.ndarray:
+    """Labels or targets as a matrix of floating-point numbers with the same bits, for a kernel that copies them."""
+    return y if y.ndim == 2 else y.view(np.float64).reshape(-1, 1)
+
+
+def descend(
+    layers: Layers,
+    activations: list[np.ndarray],
+    errors: Sequence[np.ndarray | None],
+    error: np.ndarray,
+    first: Callable[[np.ndarray], None] | None = None,
+) -> None:
+    """Add the step to weights and biases.
+
+    Args:
+        errors: arrays for the errors of the layers but the last, or None for new ones.
+        error: that of the last layer, times ``-learning_rate / samples``: the gradients are linear in it.
+        first: adds the step to the first layer's weight, given its error; None for the plain product.
+    """
+    activation_bias_backward(error, layers[-1][1], error, error, "none", accumulate=True)
+    for i in reversed(range(len(layers))):
+        weight, x = layers[i][0], activations[i]
+        if i:
+            # Before the weight moves.
+            found = errors[i - 1]
+            before = np.empty_like(x) if found is None else found
+            if i == len(layers) - 1:
+                together()
+            kernels.gemm(before, error, weight.T)
+        if i or first is None:
+            kernels.gemm(weight, x.T, error, accumulate=True)
+        else:
+            first(error)
+        if i:
+            together()
+            activation_bias_backward(before, layers[i - 1][1], before, x, "relu", accumulate=True)
+            error = before
