@@ -36,7 +36,8 @@ from fastnn.kernels.rprop import rprop
 from fastnn.kernels.sgd import sgd, sgd_momentum
 from fastnn.kernels.softmax import softmax_backward, softmax_forward
 from fastnn.kernels.softmax_cross_entropy import softmax_cross_entropy
-from fastnn.kernels.sparse_rows import compress_rows, sort_columns, sparse_forward, sparse_update
+from fastnn.kernels.sparse_linear import sparse_forward, sparse_update
+from fastnn.kernels.sparse_rows import compress_rows, sort_columns
 from fastnn.kernels.take_rows import take_rows
 
 __all__ = [

@@ -1,0 +1,165 @@
+"""A linear layer over a batch that is mostly zeros, which it skips.
+
+    z[i, :] = bias + sum_k x[i, k] * weight[k, :]        weight[k, :] += sum_i x[i, k] * error[i, :]
+
+The batch is sorted by column (``sparse_rows``), so that each row of the weight is read once for all samples that
+have a number there. Each number is one chain of multiply-adds in order of ``k``, or of ``i``, as in ``gemm``: what
+is left out adds nothing, so the bits are the same, but for the sign of a zero, as long as the weights are finite.
+``spoiled`` tells when they no longer are: 0 * inf is NaN.
+
+May import ``jit``, ``activations``, ``micro_kernel``, ``sparse_rows`` and ``sparse_tile``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastnn.kernels.activations import activate, activation_code
+from fastnn.kernels.jit import (
+    array,
+    by_dtype,
+    check,
+    check_output,
+    inline,
+    integer,
+    kernel_for,
+    launch,
+    matrix_shape,
+    part,
+    parts_for,
+    real,
+)
+from fastnn.kernels.micro_kernel import lanes
+from fastnn.kernels.sparse_rows import SortedBatch, check_batch
+from fastnn.kernels.sparse_tile import MOST_VECTORS, add_products, add_to_rows
+
+
+@inline
+def _start(z, bias, spoiled):
+    for j in range(z.size):
+        z[j] = bias[j] + spoiled
+
+
+def _forward(dtype):
+    size = np.dtype(dtype).itemsize
+
+    def sparse_forward_slice(args, t, n):
+        # out[batch, columns], z[batch, columns], ends[pairs], samples[room], values[room, 2],
+        # weight[features, columns], bias[columns], spoiled[1]; batch, columns, features, room, code; slope
+        batch, columns, features, room = integer(args, 8), integer(args, 9), integer(args, 10), integer(args, 11)
+        code, slope = integer(args, 12), dtype(real(args, 13))
+        out, z = array(args, 0, (batch, columns), dtype), array(args, 1, (batch, columns), dtype)
+        bias, spoiled = array(args, 6, (columns,), dtype), array(args, 7, (1,), dtype)[0]
+        like, step = dtype(0), lanes(dtype(0))
+        first, last = part(-(-columns // step), t, n)
+        blocks = -(-(last - first) // MOST_VECTORS)
+        for block in range(blocks):
+            j = (first + (last - first) * block // blocks) * step
+            end = min((first + (last - first) * (block + 1) // blocks) * step, columns)
+            for i in range(batch):
+                _start(z[i, j:end], bias[j:end], spoiled)
+            add_products(
+                like, integer(args, 1) + j * size, integer(args, 2), integer(args, 3), integer(args, 4),
+                integer(args, 5) + j * size, columns, end - j, features, room, batch,
+            )  # fmt: skip
+            if code:
+                for i in range(batch):
+                    activate(out[i, j:end], z[i, j:end], code, slope)
+
+    return sparse_forward_slice
+
+
+_FORWARD = by_dtype("sparse_forward", _forward, arrays=8, integers=5, reals=1, outputs=(0, 1))
+
+
+def sparse_forward(
+    out: np.ndarray,
+    x: SortedBatch,
+    weight: np.ndarray,
+    bias: np.ndarray,
+    spoiled: np.ndarray,
+    activation: str = "none",
+    slope: float = 0.01,
+    z: np.ndarray | None = None,
+) -> None:
+    """``out = activation(x @ weight + bias + spoiled)``.
+
+    Args:
+        out: (batch, out_features), C-contiguous.
+        x: as ``sort_columns`` leaves it.
+        weight: (in_features, out_features), C-contiguous.
+        bias: (out_features,), contiguous.
+        spoiled: (1,), 0 while the weights are finite, else NaN.
+        activation, slope: see :mod:`fastnn.kernels.activations`.
+        z: (batch, out_features), C-contiguous: receives the value before the activation; must be given with one.
+    """
+    kernel = kernel_for(_FORWARD, "weight", weight)
+    code, dtype = activation_code(activation), weight.dtype
+    features, columns = matrix_shape("weight", weight)
+    check("weight", weight, dtype, (features, columns))
+    check("bias", bias, dtype, (columns,))
+    check("spoiled", spoiled, dtype, (1,))
+    room = check_batch(x, features, dtype)
+    check_output("out", out, dtype, (x.batch, columns))
+    if z is None:
+        if code:
+            raise ValueError("z must be given with an activation")
+        z = out
+    else:
+        check_output("z", z, dtype, (x.batch, columns))
+        if not code:
+            raise ValueError("z must not be given without an activation")
+    arrays = out, z, x.ends, x.samples, x.values, weight, bias, spoiled
+    launch(kernel, _parts(room, columns, dtype), arrays, x.batch, columns, features, room, code, slope)
+
+
+def _parts(room: int, columns: int, dtype: np.dtype) -> int:
+    return max(1, min(parts_for(2.0 * room * columns), -(-columns * dtype.itemsize // 64)))
+
+
+def _update(dtype):
+    size = np.dtype(dtype).itemsize
+
+    def sparse_update_slice(args, t, n):
+        # weight[features, columns], spoiled[1], ends[pairs], samples[room], values[room, 2], error[batch, columns];
+        # batch, columns, features, room
+        batch, columns, features, room = integer(args, 6), integer(args, 7), integer(args, 8), integer(args, 9)
+        like, step = dtype(0), lanes(dtype(0))
+        spoiled = array(args, 1, (1,), dtype)
+        # Parts are cut as in the forward: each reads from its own cache the weights that it has written.
+        first, last = part(-(-columns // step), t, n)
+        blocks = -(-(last - first) // MOST_VECTORS)
+        for block in range(blocks):
+            j = (first + (last - first) * block // blocks) * step
+            end = min((first + (last - first) * (block + 1) // blocks) * step, columns)
+            found = add_to_rows(
+                like, integer(args, 5) + j * size, integer(args, 2), integer(args, 3), integer(args, 4),
+                integer(args, 0) + j * size, columns, end - j, features, room, batch,
+            )  # fmt: skip
+            if found:
+                # Whoever writes, writes the same.
+                spoiled[0] = np.nan
+
+    return sparse_update_slice
+
+
+_UPDATE = by_dtype("sparse_update", _update, arrays=6, integers=4, outputs=(0, 1))
+
+
+def sparse_update(weight: np.ndarray, spoiled: np.ndarray, x: SortedBatch, error: np.ndarray) -> None:
+    """``weight += x.T @ error``, in the rows of the weight that have a number in the batch.
+
+    Args:
+        weight: (in_features, out_features), C-contiguous.
+        spoiled: (1,); set to NaN if a weight has become NaN or infinite.
+        x: as ``sort_columns`` leaves it.
+        error: (batch, out_features), C-contiguous.
+    """
+    kernel, dtype = kernel_for(_UPDATE, "weight", weight), weight.dtype
+    features, columns = matrix_shape("weight", weight)
+    check_output("weight", weight, dtype, (features, columns))
+    check_output("spoiled", spoiled, dtype, (1,))
+    room = check_batch(x, features, dtype)
+    check("error", error, dtype, (x.batch, columns))
+    arrays = weight, spoiled, x.ends, x.samples, x.values, error
+    launch(kernel, _parts(room, columns, dtype), arrays, x.batch, columns, features, room)
