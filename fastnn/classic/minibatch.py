@@ -81,7 +81,8 @@ class Minibatch(Places):
     def __init__(self, layers: Layers, samples: int, X: np.ndarray, y: np.ndarray, lr: float) -> None:
         super().__init__(layers, samples)
         self._X, self._chosen, self._losses = X, np.zeros(samples, np.int64), np.empty(samples)
-        errors = [aligned(z.shape, z.dtype) for z in self.z_values]
+        last = aligned(self.z_values[-1].shape, self.z_values[-1].dtype)
+        errors = [(aligned(z.shape, z.dtype), aligned(z.shape, z.dtype)) for z in self.z_values[:-1]]
         targets = np.empty((samples, *y.shape[1:]), y.dtype)
         self._program = Program()
         with self._program.recording():
@@ -90,9 +91,9 @@ class Minibatch(Places):
             kernels.take_rows(_as_floats(targets), _as_floats(y), self._chosen)
             self.forward(with_probabilities=False)
             kernels.probabilities_and_error(
-                self.activations[-1], errors[-1], self._losses, self.z_values[-1], targets, -lr / samples
+                self.activations[-1], last, self._losses, self.z_values[-1], targets, -lr / samples
             )
-            descend(layers, self.activations, errors[:-1], errors[-1], self._descend_first)
+            descend(layers, self.activations, errors, last, self._descend_first)
 
     def _take(self) -> None:
         kernels.take_rows(self.activations[0], self._X, self._chosen)
@@ -171,14 +172,15 @@ def _as_floats(y: np.ndarray) -> np.ndarray:
 def descend(
     layers: Layers,
     activations: list[np.ndarray],
-    errors: Sequence[np.ndarray | None],
+    errors: Sequence[tuple[np.ndarray, np.ndarray] | None],
     error: np.ndarray,
     first: Callable[[np.ndarray], None] | None = None,
 ) -> None:
     """Add the step to weights and biases.
 
     Args:
-        errors: arrays for the errors of the layers but the last, or None for new ones.
+        errors: arrays for the errors of the layers but the last, behind their ReLU and before it; None for new ones.
+            In one and the same array the derivative of ReLU took 15.5 us of 32 x 128 numbers, as no vector could be used.
         error: that of the last layer, times ``-learning_rate / samples``: the gradients are linear in it.
         first: adds the step to the first layer's weight, given its error; None for the plain product.
     """
@@ -187,16 +189,15 @@ def descend(
         weight, x = layers[i][0], activations[i]
         if i:
             # Before the weight moves.
-            found = errors[i - 1]
-            before = np.empty_like(x) if found is None else found
+            after, before = errors[i - 1] or (np.empty_like(x), np.empty_like(x))
             if i == len(layers) - 1:
                 together()
-            kernels.gemm(before, error, weight.T)
+            kernels.gemm(after, error, weight.T)
         if i or first is None:
             kernels.gemm(weight, x.T, error, accumulate=True)
         else:
             first(error)
         if i:
             together()
-            activation_bias_backward(before, layers[i - 1][1], before, x, "relu", accumulate=True)
+            activation_bias_backward(before, layers[i - 1][1], after, x, "relu", accumulate=True)
             error = before
