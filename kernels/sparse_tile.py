@@ -29,11 +29,11 @@ from fastnn.kernels.micro_kernel import _first_lanes, _load, _splat, _store
 _INT, _INT32 = ir.IntType(64), ir.IntType(32)
 # Columns of the sparse matrix in a pair, and vectors of the weight's columns: 16 registers of numbers.
 PAIR, MOST_VECTORS = 2, 8
-_ARGUMENTS = ("c", "ends", "samples", "values", "w", "row", "columns", "features", "room", "batch")
+_ARGUMENTS = ("c", "c_row", "w", "w_row", "columns", "ends", "samples", "values", "features", "room", "batch")
 
 
 def _intrinsic(name: str, updates: bool, documentation: str):
-    def call(typingctx, like, c, ends, samples, values, w, row, columns, features, room, batch):
+    def call(typingctx, like, c, c_row, w, w_row, columns, ends, samples, values, features, room, batch):
         if not isinstance(like, types.Float):
             return None
 
@@ -87,7 +87,7 @@ class _Writer:
     def _row(self, b: ir.IRBuilder, base: str, number: ir.Value) -> list[ir.Value]:
         """Pointers to the vectors of a row of ``c`` or ``w``."""
         start = b.inttoptr(self.at[base], self.number.as_pointer())
-        start = b.gep(start, [b.mul(number, self.at["row"])])
+        start = b.gep(start, [b.mul(number, self.at[f"{base}_row"])])
         return [b.gep(start, [_INT(v * self.lanes)]) for v in range(self.count)]
 
     def _at(self, b: ir.IRBuilder, base: str, kind: ir.Type, index: ir.Value) -> ir.Value:

@@ -66,7 +66,7 @@ def test_compression(shape, source):
             assert len(c.values) == len(c.pairs) == c.counts.sum()
         whole = np.zeros((shape[0], -(-shape[1] // PAIR) * PAIR), bool)
         whole[:, : shape[1]] = x != 0
-        assert len(c.values) == whole.reshape(shape[0], -1, PAIR).any(2).sum()
+        assert len(c.values) == whole.reshape(-1, PAIR).any(1).sum()
 
 
 def test_compression_keeps_nan_and_infinity_and_drops_negative_zero():

@@ -18,7 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from fastnn import kernels
-from fastnn.kernels.jit import together
+from fastnn.kernels.jit import aligned, together
 from fastnn.kernels.linear import activation_bias_backward
 from fastnn.kernels.program import Program
 from fastnn.kernels.sparse_rows import CompressedRows, batch_of, compress_rows
@@ -30,14 +30,6 @@ Layers = list[tuple[np.ndarray, np.ndarray]]
 _SHARE = 0.4
 _LEAST_WEIGHTS = 2**13
 _MOST_ROWS = 512
-
-
-def aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """A new array that begins at a cache line: no vector of a row of whole lines lies in two of them."""
-    size = int(np.prod(shape)) * dtype.itemsize
-    room = np.empty(size + 64, np.uint8)
-    start = -room.ctypes.data % 64
-    return room[start : start + size].view(dtype).reshape(shape)
 
 
 class Places:
@@ -180,7 +172,7 @@ def descend(
 
     Args:
         errors: arrays for the errors of the layers but the last, behind their ReLU and before it; None for new ones.
-            In one and the same array the derivative of ReLU took 15.5 us of 32 x 128 numbers, as no vector could be used.
+            In one array the derivative of ReLU took 15.5 us for 32 x 128 numbers: no vector could be used.
         error: that of the last layer, times ``-learning_rate / samples``: the gradients are linear in it.
         first: adds the step to the first layer's weight, given its error; None for the plain product.
     """
