@@ -44,7 +44,7 @@ def dense(c, rows):
 def batch(x, dtype, chosen=None):
     """Rows of ``x``, compressed and sorted."""
     c = compress_rows(x, 1.0)
-    chosen = np.arange(len(x)) if chosen is None else np.asarray(chosen, np.int64)
+    chosen = np.arange(len(x)) if chosen is None else np.array(chosen, np.int64)
     out = batch_of(c, len(chosen), np.dtype(dtype))
     sort_columns(out, c, chosen)
     return out
@@ -279,7 +279,9 @@ def test_wrong_arrays_are_refused():
 
 @pytest.fixture(autouse=True)
 def small_networks_too(monkeypatch):
-    monkeypatch.setattr(minibatch, "_LEAST_WEIGHTS", 1)
+    monkeypatch.setattr(minibatch, "_LEAST_LAYER", 1)
+    monkeypatch.setattr(minibatch, "_LEAST_ROW", 1)
+    monkeypatch.setattr(minibatch, "_SHARE", dict.fromkeys(minibatch._SHARE, 0.5))
 
 
 def launched(run):
@@ -295,7 +297,7 @@ def trained(x, y, sizes, monkeypatch, skip=True, **options):
     network = NeuralNetwork(list(sizes), seed=1, dtype=options.pop("dtype", np.float64))
     with monkeypatch.context() as patch:
         if not skip:
-            patch.setattr(minibatch, "_MOST_ROWS", 0)
+            patch.setattr(minibatch, "_MOST_SAMPLES", 0)
         losses: list[float] = []
         names = launched(lambda: losses.extend(network.train(x, y, options.pop("epochs", 2), verbose=False, **options)))
     assert ("sparse_forward" in names) == skip
@@ -344,7 +346,7 @@ def test_training_on_any_number_of_threads(monkeypatch):
 def test_dense_and_wide_data_and_large_batches_take_the_dense_path(monkeypatch):
     labels = np.arange(60) % 3
     x, empty = sparse(60, 20, density=0.9), sparse(60, 20, density=0.05)
-    for data, change in ((x, {}), (empty, {"_MOST_ROWS": 31}), (empty, {"_LEAST_WEIGHTS": 1000}), (empty, {})):
+    for data, change in ((x, {}), (empty, {"_MOST_SAMPLES": 31}), (empty, {"_LEAST_LAYER": 10_000}), (empty, {"_LEAST_ROW": 100}), (empty, {})):
         with monkeypatch.context() as patch:
             for name, value in change.items():
                 patch.setattr(minibatch, name, value)

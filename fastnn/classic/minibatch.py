@@ -18,18 +18,20 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from fastnn import kernels
-from fastnn.kernels.jit import aligned, together
+from fastnn.kernels.jit import FLOAT32, FLOAT64, aligned, together
 from fastnn.kernels.linear import activation_bias_backward
 from fastnn.kernels.program import Program
 from fastnn.kernels.sparse_rows import CompressedRows, batch_of, compress_rows
 
 Layers = list[tuple[np.ndarray, np.ndarray]]
 
-# Up to this share of pairs of columns that are not zero (MNIST: 0.22), and from so many weights in the first layer and
-# up to so many rows in a batch on, skipping the zeros was faster.
-_SHARE = 0.4
-_LEAST_WEIGHTS = 2**13
-_MOST_ROWS = 512
+# Where skipping zeros is faster, the compression included in one epoch: up to this share of pairs of columns that are
+# not zero (MNIST: 0.22), in rows of at least so many bytes and layers of at least so many, up to so many samples.
+# 784-128-64-10 on MNIST, batch 32: 65 us a step instead of 95 in float64, 51 instead of 54 in float32; on random
+# places 86 instead of 96 in float64 at a share of 0.4, 97 at 0.5; in float32 58 instead of 53 at 0.3.
+_SHARE = {FLOAT32: 0.25, FLOAT64: 0.4}
+_LEAST_ROW, _LEAST_LAYER = 512, 2**18
+_MOST_SAMPLES = 512
 
 
 class Places:
@@ -149,8 +151,11 @@ def minibatches(
     """A step for each of these sizes of batches, by size."""
     sizes, weight = set(sizes), layers[0][0]
     rows = None
-    if sizes and max(sizes) <= _MOST_ROWS and weight.size >= _LEAST_WEIGHTS and np.isfinite(weight).all():
-        rows = compress_rows(X, _SHARE)
+    if (
+        sizes and max(sizes) <= _MOST_SAMPLES and weight.nbytes >= max(_LEAST_LAYER, _LEAST_ROW * len(weight))
+        and np.isfinite(weight).all()
+    ):  # fmt: skip
+        rows = compress_rows(X, _SHARE[weight.dtype])
     if rows is None:
         return {size: Minibatch(layers, size, X, y, lr) for size in sizes}
     return {size: SparseMinibatch(layers, size, X, y, lr, rows) for size in sizes}
