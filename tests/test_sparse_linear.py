@@ -14,6 +14,7 @@ from helpers import (
 from fastnn import kernels
 from fastnn.classic import NeuralNetwork, minibatch
 from fastnn.kernels import jit
+from fastnn.kernels.sparse_linear import join_columns, split_columns
 from fastnn.kernels.sparse_rows import CompressedRows, SortedBatch, batch_of, compress_rows, sort_columns
 from fastnn.kernels.sparse_tile import PAIR
 
@@ -121,19 +122,21 @@ def test_forward_and_update_have_the_bits_of_the_dense_product(shape, dtype):
     error, spoiled = rng.standard_normal((samples, columns)).astype(dtype), np.zeros(1, dtype)
     s = batch(x, dtype)
     out, z, expected, z_expected = (np.empty((samples, columns), dtype) for _ in range(4))
-    kernels.sparse_forward(out, s, weight, bias, spoiled, "relu", z=z)
+    panels = split_columns(weight)
+    kernels.sparse_forward(out, s, panels, bias, spoiled, "relu", z=z)
     kernels.linear_forward(expected, x, weight, bias, "relu", z=z_expected)
     np.testing.assert_array_equal(z, z_expected)
     np.testing.assert_array_equal(out, expected)
-    kernels.sparse_forward(out, s, weight, bias, spoiled)
+    kernels.sparse_forward(out, s, panels, bias, spoiled)
     np.testing.assert_array_equal(out, z_expected)
     wide = [a.astype(np.longdouble) for a in (x, weight, bias, error)]
     magnitude = np.abs(wide[0]) @ np.abs(wide[1]) + np.abs(wide[2])
     assert_close(z, wide[0] @ wide[1] + wide[2], dtype, roundings=features + 1, magnitude=magnitude)
 
-    moved, found = weight.copy(), weight.copy()
+    moved, found = weight.copy(), np.empty_like(weight)
     kernels.gemm(moved, x.T, error, accumulate=True)
-    kernels.sparse_update(found, spoiled, s, error)
+    kernels.sparse_update(panels, spoiled, s, error)
+    join_columns(found, panels)
     np.testing.assert_array_equal(found, moved)
     magnitude = np.abs(wide[1]) + np.abs(wide[0]).T @ np.abs(wide[3])
     assert_close(found, wide[1] + wide[0].T @ wide[3], dtype, roundings=samples + 1, magnitude=magnitude)
@@ -146,10 +149,12 @@ def test_same_bits_in_any_parts(dtype):
     weight, bias = rng.standard_normal((300, 129)).astype(dtype), rng.standard_normal(129).astype(dtype)
 
     def run():
-        moved, spoiled, s = weight.copy(), np.zeros(1, dtype), batch(x, dtype, np.arange(40)[::-1])
+        panels, moved = split_columns(weight), np.empty_like(weight)
+        spoiled, s = np.zeros(1, dtype), batch(x, dtype, np.arange(40)[::-1])
         out, z = np.empty((40, 129), dtype), np.empty((40, 129), dtype)
-        kernels.sparse_forward(out, s, weight, bias, spoiled, "tanh", z=z)
-        kernels.sparse_update(moved, spoiled, s, z)
+        kernels.sparse_forward(out, s, panels, bias, spoiled, "tanh", z=z)
+        kernels.sparse_update(panels, spoiled, s, z)
+        join_columns(moved, panels)
         used = s.ends[-1]
         return out, z, moved, s.ends, s.samples[:used], s.values[:used]
 
@@ -164,13 +169,14 @@ def test_update_tells_when_a_weight_is_not_finite(dtype):
         for columns in (1, 8, 35):
             for place in ((1, 0), (4, columns - 1)):
                 weight, spoiled = np.ones((5, columns), dtype), np.zeros(1, dtype)
-                kernels.sparse_update(weight, spoiled, batch(x, dtype), np.ones((2, columns), dtype))
+                kernels.sparse_update(split_columns(weight), spoiled, batch(x, dtype), np.ones((2, columns), dtype))
                 assert spoiled[0] == 0
                 weight[place] = bad
-                kernels.sparse_update(weight, spoiled, batch(x, dtype), np.ones((2, columns), dtype))
+                kernels.sparse_update(split_columns(weight), spoiled, batch(x, dtype), np.ones((2, columns), dtype))
                 assert np.isnan(spoiled[0])
     out = np.empty((2, 3), dtype)
-    kernels.sparse_forward(out, batch(x, dtype), np.ones((5, 3), dtype), np.zeros(3, dtype), np.array([NAN], dtype))
+    panels = split_columns(np.ones((5, 3), dtype))
+    kernels.sparse_forward(out, batch(x, dtype), panels, np.zeros(3, dtype), np.array([NAN], dtype))
     assert np.isnan(out).all()
 
 
@@ -188,10 +194,10 @@ def test_nothing_outside_the_arrays_is_touched(shape, dtype, side):
         c = fenced(compress_rows(x, 1.0), side)
         s = fenced(batch_of(c, samples, np.dtype(dtype)), side)
         sort_columns(s, c, guarded(np.arange(samples), side))
-        weight, error = guarded(np.ones((features, columns), dtype), side), guarded(np.ones((samples, columns)), side)
-        error, spoiled = guarded(error.astype(dtype), side), guarded(np.zeros(1, dtype), side)
+        weight = guarded(split_columns(np.ones((features, columns), dtype)), side)
+        error, spoiled = guarded(np.ones((samples, columns), dtype), side), guarded(np.zeros(1, dtype), side)
         out, z = guarded(error, side), guarded(error, side)
-        kernels.sparse_forward(out, s, weight, guarded(weight[0], side), spoiled, "relu", z=z)
+        kernels.sparse_forward(out, s, weight, guarded(error[0], side), spoiled, "relu", z=z)
         kernels.sparse_update(weight, spoiled, s, error)
 
 
@@ -205,7 +211,7 @@ def test_corrupted_entries_touch_nothing_outside(side):
     def spoil(a, name):
         return guarded(wild[name][: a.size].astype(a.dtype), side)
 
-    weight, spoiled = guarded(np.ones((35, 70)), side), guarded(np.zeros(1), side)
+    weight, spoiled = guarded(split_columns(np.ones((35, 70))), side), guarded(np.zeros(1), side)
     error, out = guarded(np.ones((9, 70)), side), guarded(np.ones((9, 70)), side)
     for names in (["ends"], ["samples"], ["ends", "samples"]):
         bad = fenced(s._replace(**{name: spoil(getattr(s, name), name) for name in names}), side)
@@ -221,7 +227,7 @@ def test_corrupted_entries_touch_nothing_outside(side):
 def test_wrong_arrays_are_refused():
     x = sparse(6, 20)
     c, s = compress_rows(x, 1.0), batch(x, np.float64)
-    weight, bias, spoiled, error = np.ones((20, 7)), np.ones(7), np.zeros(1), np.ones((6, 7))
+    weight, bias, spoiled, error = split_columns(np.ones((20, 7))), np.ones(7), np.zeros(1), np.ones((6, 7))
     read_only = weight.copy()
     read_only.flags.writeable = False
 
@@ -250,9 +256,11 @@ def test_wrong_arrays_are_refused():
         (ValueError, lambda: sort(rows=c._replace(counts=c.counts[1:]))),
         (TypeError, lambda: sort(rows=c._replace(starts=c.starts.astype(np.int32)))),
         (ValueError, lambda: sort(rows=c._replace(features=24))),
+        (ValueError, lambda: forward(weight=weight[0])), (ValueError, lambda: update(weight=np.ones((2, 20, 8)))),
         (ValueError, lambda: forward(out=error[1:])), (TypeError, lambda: forward(out=error.astype(np.float32))),
-        (ValueError, lambda: forward(weight=weight[:-3])), (TypeError, lambda: forward(weight=weight.astype(int))),
-        (ValueError, lambda: forward(weight=np.asfortranarray(weight))), (ValueError, lambda: forward(bias=bias[1:])),
+        (ValueError, lambda: forward(weight=weight[:, :-3].copy())),
+        (TypeError, lambda: forward(weight=weight.astype(int))),
+        (ValueError, lambda: forward(weight=weight[:, ::2])), (ValueError, lambda: forward(bias=bias[1:])),
         (ValueError, lambda: forward(spoiled=np.zeros(2))), (ValueError, lambda: forward(activation="relu")),
         (ValueError, lambda: forward(activation="sine", z=error)), (ValueError, lambda: forward(z=error.copy())),
         (ValueError, lambda: forward(activation="relu", z=error[1:])),
@@ -261,7 +269,7 @@ def test_wrong_arrays_are_refused():
         (ValueError, lambda: forward(s=s._replace(samples=s.samples[1:]))),
         (ValueError, lambda: forward(s=s._replace(ends=s.ends[1:]))),
         (ValueError, lambda: update(weight=read_only)), (ValueError, lambda: update(error=error[1:])),
-        (ValueError, lambda: update(weight=weight[:-3])), (ValueError, lambda: update(spoiled=np.zeros(2))),
+        (ValueError, lambda: update(weight=weight[:, :-3].copy())), (ValueError, lambda: update(spoiled=np.zeros(2))),
         (TypeError, lambda: update(error=error.astype(np.float32))),
         (ValueError, lambda: update(s=s._replace(ends=s.ends[1:]))),
     ]:  # fmt: skip
@@ -346,7 +354,8 @@ def test_training_on_any_number_of_threads(monkeypatch):
 def test_dense_and_wide_data_and_large_batches_take_the_dense_path(monkeypatch):
     labels = np.arange(60) % 3
     x, empty = sparse(60, 20, density=0.9), sparse(60, 20, density=0.05)
-    for data, change in ((x, {}), (empty, {"_MOST_SAMPLES": 31}), (empty, {"_LEAST_LAYER": 10_000}), (empty, {"_LEAST_ROW": 100}), (empty, {})):
+    changes = [{"_MOST_SAMPLES": 31}, {"_LEAST_LAYER": 10_000}, {"_LEAST_ROW": 100}, {}]
+    for data, change in [(x, {}), *((empty, change) for change in changes)]:
         with monkeypatch.context() as patch:
             for name, value in change.items():
                 patch.setattr(minibatch, name, value)

@@ -14,6 +14,7 @@ May import ``fastnn.kernels``.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -21,6 +22,7 @@ from fastnn import kernels
 from fastnn.kernels.jit import FLOAT32, FLOAT64, aligned, together
 from fastnn.kernels.linear import activation_bias_backward
 from fastnn.kernels.program import Program
+from fastnn.kernels.sparse_linear import join_columns, split_columns
 from fastnn.kernels.sparse_rows import CompressedRows, batch_of, compress_rows
 
 Layers = list[tuple[np.ndarray, np.ndarray]]
@@ -106,42 +108,62 @@ class Minibatch(Places):
         self._program.replay_over(batches, len(chosen) // self.samples)
 
     def finish(self, chosen: np.ndarray) -> None:
-        """Leave ``activations`` and weights as the plain formulas do, after the steps over ``chosen``."""
+        """After the steps over ``chosen``, leave in ``activations`` what the plain formulas do."""
+
+    def settle(self) -> None:
+        """When training ends, however it does, leave the weights where they are looked for."""
+
+
+class FirstLayer(NamedTuple):
+    """What the first layer works on where zeros are skipped.
+
+    Attributes:
+        rows: the data set without its zeros.
+        panels: a copy of the weight, which moves in its place.
+        spoiled: (1,), 0 while the weight is finite.
+    """
+
+    rows: CompressedRows
+    panels: np.ndarray
+    spoiled: np.ndarray
 
 
 class SparseMinibatch(Minibatch):
     """The same for data that are mostly zeros.
 
     A weight that is no longer finite makes zeros count: 0 * inf is NaN. From there on the loss is NaN, as in the
-    plain program, and :meth:`finish` makes the columns of such weights NaN.
+    plain program, and :meth:`settle` makes the columns of such weights NaN.
 
     Args:
-        rows: ``X`` without its zeros.
+        first: what batches of all sizes share.
     """
 
     def __init__(
-        self, layers: Layers, samples: int, X: np.ndarray, y: np.ndarray, lr: float, rows: CompressedRows
+        self, layers: Layers, samples: int, X: np.ndarray, y: np.ndarray, lr: float, first: FirstLayer
     ) -> None:
-        self._rows, self._sorted = rows, batch_of(rows, samples, layers[0][0].dtype)
-        self._spoiled = np.zeros(1, layers[0][0].dtype)
+        self._first, self._sorted = first, batch_of(first.rows, samples, first.panels.dtype)
         super().__init__(layers, samples, X, y, lr)
 
     def _take(self) -> None:
-        kernels.sort_columns(self._sorted, self._rows, self._chosen)
+        kernels.sort_columns(self._sorted, self._first.rows, self._chosen)
 
     def _layer(self, i: int, out: np.ndarray, activation: str, z: np.ndarray | None) -> None:
         if i:
             super()._layer(i, out, activation, z)
         else:
-            kernels.sparse_forward(out, self._sorted, *self.layers[0], self._spoiled, activation, z=z)
+            _, panels, spoiled = self._first
+            kernels.sparse_forward(out, self._sorted, panels, self.layers[0][1], spoiled, activation, z=z)
 
     def _descend_first(self, error: np.ndarray) -> None:
-        kernels.sparse_update(self.layers[0][0], self._spoiled, self._sorted, error)
+        kernels.sparse_update(self._first.panels, self._first.spoiled, self._sorted, error)
 
     def finish(self, chosen: np.ndarray) -> None:
         kernels.take_rows(self.activations[0], self._X, chosen[-self.samples :])
-        if self._spoiled[0] != 0:
-            weight = self.layers[0][0]
+
+    def settle(self) -> None:
+        weight = self.layers[0][0]
+        join_columns(weight, self._first.panels)
+        if self._first.spoiled[0] != 0:
             weight[:, ~np.isfinite(weight).all(0)] = np.nan
 
 
@@ -158,7 +180,8 @@ def minibatches(
         rows = compress_rows(X, _SHARE[weight.dtype])
     if rows is None:
         return {size: Minibatch(layers, size, X, y, lr) for size in sizes}
-    return {size: SparseMinibatch(layers, size, X, y, lr, rows) for size in sizes}
+    first = FirstLayer(rows, split_columns(weight), np.zeros(1, weight.dtype))
+    return {size: SparseMinibatch(layers, size, X, y, lr, first) for size in sizes}
 
 
 def _as_floats(y: np.ndarray) -> np.ndarray:

@@ -185,18 +185,22 @@ class NeuralNetwork:
         sizes = {batch_size, samples % batch_size or batch_size}
         batches = minibatches(layers, sizes if epochs else set(), X, y, lr)
         losses, history = np.empty(samples), []
-        with _bar(epochs * -(-samples // batch_size), progress) as (advance, say):
-            for epoch in range(epochs):
-                order = self._draws().permutation(samples).astype(np.int64, copy=False)
-                for first, last, count in _runs(samples, batch_size):
-                    batch = batches[(last - first) // count]
-                    batch.steps(order[first:last], losses[first:last])
-                    advance(count)
-                history.append(float(losses.mean()))
-                batch.finish(order)
-                self.activations, self.z_values = batch.activations, batch.z_values
-                if verbose and epoch % 10 == 0:
-                    say(f"Epoch {epoch}, Loss: {history[-1]:.4f}")
+        try:
+            with _bar(epochs * -(-samples // batch_size), progress) as (advance, say):
+                for epoch in range(epochs):
+                    order = self._draws().permutation(samples).astype(np.int64, copy=False)
+                    for first, last, count in _runs(samples, batch_size):
+                        batch = batches[(last - first) // count]
+                        batch.steps(order[first:last], losses[first:last])
+                        advance(count)
+                    history.append(float(losses.mean()))
+                    batch.finish(order)
+                    self.activations, self.z_values = batch.activations, batch.z_values
+                    if verbose and epoch % 10 == 0:
+                        say(f"Epoch {epoch}, Loss: {history[-1]:.4f}")
+        finally:
+            for batch in batches.values():
+                batch.settle()
         return history
 
     def predict_proba(self, X: Any) -> np.ndarray:
