@@ -404,6 +404,29 @@ def test_training_that_diverges_says_so(dtype, monkeypatch):
             assert np.isnan(plain.layers[0]).any()
 
 
+def test_an_interrupt_leaves_the_weights_where_they_are_looked_for(monkeypatch):
+    x, labels, steps = sparse(64, 20, density=0.1), np.arange(64) % 3, minibatch.Minibatch.steps
+    found = []
+    for most in (512, 0):
+        calls = []
+
+        def interrupted(self, *arguments, calls=calls):
+            if len(calls) == 2:
+                raise KeyboardInterrupt
+            calls.append(steps(self, *arguments))
+
+        network = NeuralNetwork([20, 8, 3], seed=0)
+        before = network.layers[0].copy()
+        monkeypatch.setattr(minibatch, "_MOST_SAMPLES", most)
+        monkeypatch.setattr(minibatch.Minibatch, "steps", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            network.train(x, labels, 5, 0.1, 16, verbose=False)
+        assert (network.layers[0] != before).any()
+        found.append(network.layers)
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
 def test_errors_and_the_bar(monkeypatch, capsys):
     x, labels = sparse(64, 20, density=0.1), np.arange(64) % 3
     network = NeuralNetwork([20, 8, 3], seed=0)
