@@ -32,7 +32,7 @@ class Recipe:
 
 
 RECIPES = {
-    "speed": Recipe(widths=(256, 128), epochs=2, batch_size=256, lr=8e-3),
+    "speed": Recipe(widths=(160, 96), epochs=2, batch_size=128, lr=6e-3),
     "accuracy": Recipe(
         widths=(1000, 500, 250, 250, 250), epochs=80, batch_size=256, lr=2e-3, input_noise=1.0, noise=0.3,
         label_smoothing=0.1, weight_decay=0.05, seeds=1, goal=0.99,

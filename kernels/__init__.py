@@ -36,6 +36,8 @@ from fastnn.kernels.rprop import rprop
 from fastnn.kernels.sgd import sgd, sgd_momentum
 from fastnn.kernels.softmax import softmax_backward, softmax_forward
 from fastnn.kernels.softmax_cross_entropy import softmax_cross_entropy
+from fastnn.kernels.sparse_linear import sparse_forward, sparse_update
+from fastnn.kernels.sparse_rows import compress_rows, sort_columns
 from fastnn.kernels.take_rows import take_rows
 
 __all__ = [
@@ -53,6 +55,7 @@ __all__ = [
     "batch_norm_forward",
     "block_norms",
     "clip_factor",
+    "compress_rows",
     "dropout_backward",
     "dropout_forward",
     "elementwise_backward",
@@ -87,6 +90,9 @@ __all__ = [
     "softmax_backward",
     "softmax_cross_entropy",
     "softmax_forward",
+    "sort_columns",
+    "sparse_forward",
+    "sparse_update",
     "take_rows",
     "total",
 ]

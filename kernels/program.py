@@ -377,6 +377,8 @@ class Program:
         self._table: np.ndarray = np.zeros((0, ROW), np.int64)
         self._blocks: np.ndarray = np.zeros((0, jit.MAX_WORDS), np.int64)
         self._rows = self._table.ctypes.data, 0
+        # Where each array stands that was recorded, by its address: launch and word.
+        self._places: dict[int, list[tuple[int, int]]] = {}
         self._waits, self._owner, self.threads = True, 0, 1
 
     def __len__(self) -> int:
@@ -407,13 +409,15 @@ class Program:
         start = -raw.ctypes.data % 128 // 8
         self._table = raw[start : start + count * ROW].reshape(count, ROW)
         self._blocks = raw[start + count * ROW : start + count * (ROW + jit.MAX_WORDS)].reshape(count, jit.MAX_WORDS)
-        self._rows = self._table.ctypes.data, count
+        self._rows, self._places = (self._table.ctypes.data, count), {}
         for i, (kernel, parts, arrays, scalars, waits) in enumerate(self.launches):
             block = self._blocks[i]
             block[: kernel.words] = np.frombuffer(kernel.pack(*map(id, arrays), *scalars), np.int64)
             for word, array in enumerate(arrays):
-                block[word] = array.ctypes.data
-            self._table[i, [SLICE, BLOCK, PARTS, WAIT]] = kernel.compile(), block.ctypes.data, parts, waits
+                block[word] = at = array.ctypes.data
+                self._places.setdefault(at, []).append((i, word))
+            address = kernel.address or kernel.compile()
+            self._table[i, [SLICE, BLOCK, PARTS, WAIT]] = address, block.ctypes.data, parts, waits
             self.threads = max(self.threads, parts)
 
     def set_address(self, launch: int, word: int, address: int) -> None:
@@ -460,16 +464,15 @@ class Program:
         places, moves, starts = [], [], []
         for part, whole in batches:
             at = part.ctypes.data
-            for i, (kernel, _, arrays, _, _) in enumerate(self.launches):
-                for word, array in enumerate(arrays):
-                    if array.ctypes.data == at:
-                        if array.nbytes > part.nbytes:
-                            raise ValueError(f"{kernel} was recorded with more than the array that is replaced")
-                        if not whole.flags.writeable and (kernel.outputs is None or word in kernel.outputs):
-                            raise ValueError(f"{kernel} may write an array in whose place there is a read-only one")
-                        places.append((i, word, at))
-                        moves.append((self._blocks[i, word:].ctypes.data, part.nbytes))
-                        starts.append(whole.ctypes.data)
+            for i, word in self._places.get(at, ()):
+                kernel, _, arrays, _, _ = self.launches[i]
+                if arrays[word].nbytes > part.nbytes:
+                    raise ValueError(f"{kernel} was recorded with more than the array that is replaced")
+                if not whole.flags.writeable and (kernel.outputs is None or word in kernel.outputs):
+                    raise ValueError(f"{kernel} may write an array in whose place there is a read-only one")
+                places.append((i, word, at))
+                moves.append((self._blocks[i, word:].ctypes.data, part.nbytes))
+                starts.append(whole.ctypes.data)
         try:
             for (i, word, _), start in zip(places, starts, strict=True):
                 self.set_address(i, word, start)

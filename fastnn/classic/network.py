@@ -1,12 +1,7 @@
 """The multi-layer perceptron of the textbook: ReLU between the layers, softmax at the end, plain SGD.
 
-A minibatch is a handful of kernels over arrays that are made once: its rows are gathered, each layer
-is one product with its bias and ReLU, softmax gives the loss and the error together, and the
-products of the backward pass add the step straight to the weights, as
-``w -= lr * (x.T @ delta) / m`` is ``w += x.T @ (-lr / m * delta)``. The launches of the first batch are
-recorded, and replayed for all others in one call each.
-
-May import ``arrays``, ``activations``, ``layers`` and ``fastnn.kernels``.
+What a step of it does stands in ``minibatch``. May import ``arrays``, ``activations``, ``layers``, ``minibatch``
+and ``fastnn.kernels``.
 """
 
 from __future__ import annotations
@@ -24,9 +19,8 @@ from fastnn import kernels
 from fastnn.classic.activations import relu, relu_derivative, softmax
 from fastnn.classic.arrays import as_dtype, class_labels, number, random_state, real_array, whole
 from fastnn.classic.layers import float_dtype
-from fastnn.kernels.jit import together
-from fastnn.kernels.linear import activation_bias_backward
-from fastnn.kernels.program import Program
+from fastnn.classic.minibatch import Places, descend, minibatches
+from fastnn.kernels.jit import aligned
 from fastnn.kernels.take_rows import SOURCES
 
 # Rows of a prediction that are worked on at a time: no copy of a whole data set is made.
@@ -77,7 +71,8 @@ class NeuralNetwork:
         for inputs, outputs in itertools.pairwise(sizes):
             weight = self._draws().randn(inputs, outputs) * np.sqrt(2 / inputs)
             # Room between rows of 1024 bytes, to spread them over the cache, does not make a step faster (190 us both).
-            self.layers.append(weight.astype(self.dtype, copy=False))
+            self.layers.append(aligned(weight.shape, self.dtype))
+            self.layers[-1][...] = weight
             self.biases.append(np.zeros((1, outputs), self.dtype))
         self.activations: list[np.ndarray] = []
         self.z_values: list[np.ndarray] = []
@@ -112,7 +107,7 @@ class NeuralNetwork:
         """
         layers = self._layers()
         x = as_dtype("X", self._matrix(X), self.dtype)
-        places = _Places(layers, len(x), x)
+        places = Places(layers, len(x), x)
         places.forward()
         # New lists with arrays of their own: what a caller kept of the last forward stays as it was.
         self.activations, self.z_values = places.activations, places.z_values
@@ -147,7 +142,7 @@ class NeuralNetwork:
         else:
             error -= y
         error *= -lr / samples
-        _descend(layers, activations, [None] * len(layers), error)
+        descend(layers, activations, [None] * len(layers), error)
 
     def train(
         self,
@@ -188,19 +183,24 @@ class NeuralNetwork:
             raise ValueError(f"X must have at least one row, found shape {X.shape}")
         batch_size = min(batch_size, samples)
         sizes = {batch_size, samples % batch_size or batch_size}
-        batches = {size: _Minibatch(layers, size, X, y, lr) for size in sizes}
+        batches = minibatches(layers, sizes if epochs else set(), X, y, lr)
         losses, history = np.empty(samples), []
-        with _bar(epochs * -(-samples // batch_size), progress) as (advance, say):
-            for epoch in range(epochs):
-                order = self._draws().permutation(samples).astype(np.int64, copy=False)
-                for first, last, count in _runs(samples, batch_size):
-                    batch = batches[(last - first) // count]
-                    batch.steps(order[first:last], losses[first:last])
-                    advance(count)
-                history.append(float(losses.mean()))
-                self.activations, self.z_values = batch.activations, batch.z_values
-                if verbose and epoch % 10 == 0:
-                    say(f"Epoch {epoch}, Loss: {history[-1]:.4f}")
+        try:
+            with _bar(epochs * -(-samples // batch_size), progress) as (advance, say):
+                for epoch in range(epochs):
+                    order = self._draws().permutation(samples).astype(np.int64, copy=False)
+                    for first, last, count in _runs(samples, batch_size):
+                        batch = batches[(last - first) // count]
+                        batch.steps(order[first:last], losses[first:last])
+                        advance(count)
+                    history.append(float(losses.mean()))
+                    batch.finish(order)
+                    self.activations, self.z_values = batch.activations, batch.z_values
+                    if verbose and epoch % 10 == 0:
+                        say(f"Epoch {epoch}, Loss: {history[-1]:.4f}")
+        finally:
+            for batch in batches.values():
+                batch.settle()
         return history
 
     def predict_proba(self, X: Any) -> np.ndarray:
@@ -286,106 +286,6 @@ class NeuralNetwork:
         expected = [(samples, width) for width in widths]
         if [a.shape for a in activations] != expected:
             raise ValueError(f"activations must have shapes {expected}, found {[a.shape for a in activations]}")
-
-
-
-class _Places:
-    """Where one batch is worked on: arrays for the input, and for what each layer computes.
-
-    Args:
-        layers: weights and biases.
-        samples: rows of the batch.
-        x: (samples, inputs), the batch; None for a new array.
-    """
-
-    def __init__(self, layers: list[tuple[np.ndarray, np.ndarray]], samples: int, x: np.ndarray | None = None) -> None:
-        dtype = layers[0][0].dtype
-        self.layers, self.samples = layers, samples
-        first = np.empty((samples, layers[0][0].shape[0]), dtype) if x is None else x
-        self.z_values = [np.empty((samples, weight.shape[1]), dtype) for weight, _ in layers]
-        self.activations = [first, *map(np.empty_like, self.z_values)]
-
-    def forward(self, with_probabilities: bool = True) -> None:
-        """Everything from ``activations[0]`` on."""
-        last = len(self.layers) - 1
-        for i, (weight, bias) in enumerate(self.layers[:-1]):
-            x, out = self.activations[i : i + 2]
-            kernels.linear_forward(out, x, weight, bias, "relu", z=self.z_values[i])
-        kernels.linear_forward(self.z_values[last], self.activations[last], *self.layers[last])
-        if with_probabilities:
-            kernels.probabilities(self.activations[-1], self.z_values[last])
-
-
-class _Minibatch(_Places):
-    """A step of training on batches of one size: recorded once, then replayed for a row of batches in one call.
-
-    Args:
-        layers, samples: as above.
-        X, y: the data set.
-        lr: learning rate.
-    """
-
-    def __init__(
-        self, layers: list[tuple[np.ndarray, np.ndarray]], samples: int, X: np.ndarray, y: np.ndarray, lr: float
-    ) -> None:
-        super().__init__(layers, samples)
-        self._chosen, self._losses = np.zeros(samples, np.int64), np.empty(samples)
-        errors = [np.empty_like(z) for z in self.z_values]
-        targets = np.empty((samples, *y.shape[1:]), y.dtype)
-        self._program = Program()
-        with self._program.recording():
-            kernels.take_rows(self.activations[0], X, self._chosen)
-            together()
-            kernels.take_rows(_as_floats(targets), _as_floats(y), self._chosen)
-            self.forward(with_probabilities=False)
-            kernels.probabilities_and_error(
-                self.activations[-1], errors[-1], self._losses, self.z_values[-1], targets, -lr / samples
-            )
-            _descend(layers, self.activations, errors[:-1], errors[-1])
-
-    def steps(self, chosen: np.ndarray, losses: np.ndarray) -> None:
-        """For each batch: gather the chosen rows, compute their losses, and move the weights.
-
-        Args:
-            chosen: numbers of rows, batch after batch.
-            losses: as many, written.
-        """
-        batches = ((self._chosen, chosen), (self._losses, losses))
-        self._program.replay_over(batches, len(chosen) // self.samples)
-
-
-def _as_floats(y: np.ndarray) -> np.ndarray:
-    """Labels or targets as a matrix of floating-point numbers with the same bits, for a kernel that copies them."""
-    return y if y.ndim == 2 else y.view(np.float64).reshape(-1, 1)
-
-
-def _descend(
-    layers: list[tuple[np.ndarray, np.ndarray]],
-    activations: list[np.ndarray],
-    errors: Sequence[np.ndarray | None],
-    error: np.ndarray,
-) -> None:
-    """Add the step to weights and biases.
-
-    Args:
-        errors: arrays for the errors of the layers but the last, or None for new ones.
-        error: that of the last layer, times ``-learning_rate / samples``: the gradients are linear in it.
-    """
-    activation_bias_backward(error, layers[-1][1], error, error, "none", accumulate=True)
-    for i in reversed(range(len(layers))):
-        weight, x = layers[i][0], activations[i]
-        if i:
-            # Before the weight moves.
-            found = errors[i - 1]
-            before = np.empty_like(x) if found is None else found
-            if i == len(layers) - 1:
-                together()
-            kernels.gemm(before, error, weight.T)
-        kernels.gemm(weight, x.T, error, accumulate=True)
-        if i:
-            together()
-            activation_bias_backward(before, layers[i - 1][1], before, x, "relu", accumulate=True)
-            error = before
 
 
 def _runs(samples: int, size: int) -> Iterator[tuple[int, int, int]]:
