@@ -84,19 +84,33 @@ def explain(model: Module) -> str:
 _recording: dict[str, object] = {}
 
 
+class _Return(weakref.ref):
+    """Puts itself, with a lane, into a list when a lease has gone.
+
+    All of that happens in C: Ctrl-C that comes while a finalizer of Python runs is lost.
+    """
+
+    __slots__ = ("lane",)
+
+    lane: Lane
+
+    def __new__(cls, lease: _Lease, free: list[Any], lane: Lane) -> _Return:
+        made = super().__new__(cls, lease, free.append)
+        made.lane = lane
+        return made
+
+    def __init__(self, lease: _Lease, free: list[Any], lane: Lane) -> None:
+        super().__init__(lease, free.append)  # type: ignore[call-arg]  # object's, to the type checker
+
+
 class _Lease:
     """A lane in use: it is free again when the last who may need its arrays has gone."""
 
-    __slots__ = ("free", "lane")
+    __slots__ = ("__weakref__", "_return", "lane")
 
-    def __init__(self, lane: Lane, free: list[Lane]) -> None:
-        self.free = free
+    def __init__(self, lane: Lane, free: list[Any]) -> None:
         self.lane = lane
-
-    def __del__(self) -> None:
-        # Ctrl-C may have come before it had one.
-        if hasattr(self, "lane"):
-            self.free.append(self.lane)
+        self._return = _Return(self, free, lane)
 
 
 class _Kind:
@@ -108,7 +122,7 @@ class _Kind:
         self.situation: Situation | None = None
         # One in which hooks, or the like, stand against a recording.
         self.blocked: Situation | None = None
-        self.free: list[Lane] = []
+        self.free: list[Lane | _Return] = []
         # Those that were made; one that was lost, in a call that Ctrl-C ended, makes room for another.
         self.made: list[weakref.ref[Lane]] = []
         self.most = _MOST_LANES
@@ -119,7 +133,8 @@ class _Kind:
         if situation is not None:
             if situation.same():
                 try:
-                    return self.free.pop()
+                    found = self.free.pop()
+                    return found.lane if isinstance(found, _Return) else found
                 except IndexError:
                     self.made = [lane for lane in self.made if lane() is not None]
                     return self._record(model, situation, inputs) if len(self.made) < self.most else None

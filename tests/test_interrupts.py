@@ -347,3 +347,11 @@ def test_an_option_that_the_kernel_refuses_is_no_step(rule: str) -> None:
     assert all((p == was).all().item() for p, was in zip(training.model[4].parameters(), before, strict=True))
     found = [entry["step"].item() for entry in training.optimizer.state.values() if "step" in entry]
     assert found == [s + (i < 6) for i, s in enumerate(steps)]
+
+
+def test_no_finalizer_is_written_in_python() -> None:
+    # Ctrl-C that comes while one runs is printed and lost.
+    folder = Path(fastnn.__file__).parent
+    files = [*folder.rglob("*.py"), *Path(kernels.__file__).parent.rglob("*.py")]
+    assert len(files) > 100
+    assert [file.name for file in files if "def __del__" in file.read_text(encoding="utf-8")] == []

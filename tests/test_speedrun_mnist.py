@@ -71,7 +71,7 @@ def test_the_schedule_covers_the_epochs():
     assert [type(layer).__name__ for layer in model] == [
         "Flatten", *["Linear", "BatchNorm1d", "ReLU", "Dropout"] * 2, "Linear"
     ]  # fmt: skip
-    optimizer, schedule = mnist_recipes.optimization(fastnn.optim, model.parameters(), SPEED, 1024)
+    optimizer, schedule = mnist_recipes.optimization(fastnn.optim, model.parameters(), SPEED, 4 * SPEED.batch_size)
     rates = []
     for _ in range(8):
         rates.append(optimizer.param_groups[0]["lr"])
