@@ -332,13 +332,9 @@ def kernel_for(kernels: dict[np.dtype, Kernel], name: str, a: np.ndarray) -> Ker
 
 
 def aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """A new array that begins at a cache line: no vector of a row of whole lines lies in two of them.
-
-    No other one begins in the 512 bytes behind it. A compiled loop that reads one array and writes another takes
-    vectors only where the two begin further apart, and without vectors ``exp`` may differ in its last bit.
-    """
+    """A new array that begins at a cache line: no vector of a row of whole lines lies in two of them."""
     size = math.prod(shape) * dtype.itemsize
-    room = np.empty(size + 64 + 512, np.uint8)
+    room = np.empty(size + 64, np.uint8)
     start = -room.ctypes.data % 64
     return room[start : start + size].view(dtype).reshape(shape)
 

@@ -42,9 +42,12 @@ def _largest(x):
 
 @inline
 def _exponentials(out, x, top):
-    total = x.dtype.type(0)
+    # Two loops: one that reads, writes and sums takes vectors only where its arrays lie far enough apart, and the order
+    # of a sum, and so its last bit, would depend on addresses.
     for j in range(x.size):
         out[j] = exp(x[j] - top)
+    total = x.dtype.type(0)
+    for j in range(x.size):
         total += out[j]
     return total
 

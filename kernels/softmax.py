@@ -46,9 +46,12 @@ def _largest(x):
 @inline
 def _softmax_row(out, x):
     top = _largest(x)
-    total = x.dtype.type(0)
+    # Two loops: one that reads, writes and sums takes vectors only where its arrays lie far enough apart, and the order
+    # of a sum, and so its last bit, would depend on addresses.
     for j in range(x.size):
         out[j] = exp(_below(x[j], top))
+    total = x.dtype.type(0)
+    for j in range(x.size):
         total += out[j]
     factor = x.dtype.type(1) / total
     for j in range(x.size):

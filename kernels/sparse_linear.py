@@ -47,11 +47,17 @@ def split_columns(weight: np.ndarray) -> np.ndarray:
     vectors = max(1, -(-columns // lanes))
     width = -(-vectors // max(-(-vectors // MOST_VECTORS), min(get_num_threads(), vectors))) * lanes
     panels = aligned((-(-columns // width), features, width), weight.dtype)
+    panels[-1] = 0
+    copy_columns(panels, weight)
+    return panels
+
+
+def copy_columns(panels: np.ndarray, weight: np.ndarray) -> None:
+    """Write a weight into panels that were made of it."""
+    width = panels.shape[2]
     for i, panel in enumerate(panels):
         here = weight[:, i * width : (i + 1) * width]
         panel[:, : here.shape[1]] = here
-        panel[:, here.shape[1] :] = 0
-    return panels
 
 
 def join_columns(weight: np.ndarray, panels: np.ndarray) -> None:

@@ -427,6 +427,37 @@ def test_an_interrupt_leaves_the_weights_where_they_are_looked_for(monkeypatch):
         np.testing.assert_array_equal(a, b)
 
 
+def test_weights_are_where_they_are_looked_for_when_a_loss_is_printed(monkeypatch):
+    x, labels = sparse(64, 20, density=0.1), np.arange(64) % 3
+    found = []
+    for most in (512, 0):
+        network, seen = NeuralNetwork([20, 8, 3], seed=0), []
+
+        def look(line, network=network, seen=seen):
+            seen.append(network.layers[0].copy())
+            network.layers[0][:, :3] *= 0.5
+
+        monkeypatch.setattr(minibatch, "_MOST_SAMPLES", most)
+        monkeypatch.setattr("builtins.print", look)
+        network.train(x, labels, 21, 0.1, 16)
+        assert len(seen) == 3
+        found.append([*seen, *network.layers])
+    for a, b in zip(*found, strict=True):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_layers_that_share_memory(monkeypatch):
+    x, labels = sparse(64, 12, density=0.1), np.arange(64) % 12
+    found = []
+    for most in (512, 0):
+        network = NeuralNetwork([12, 12, 12], seed=0)
+        network.layers[1] = network.layers[0]
+        monkeypatch.setattr(minibatch, "_MOST_SAMPLES", most)
+        network.train(x, labels, 2, 0.1, 16, verbose=False)
+        found.append(network.layers[0])
+    np.testing.assert_array_equal(*found)
+
+
 def test_errors_and_the_bar(monkeypatch, capsys):
     x, labels = sparse(64, 20, density=0.1), np.arange(64) % 3
     network = NeuralNetwork([20, 8, 3], seed=0)

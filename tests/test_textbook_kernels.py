@@ -121,3 +121,23 @@ def test_unknown_names_are_refused():
     for call in (lambda: kernels.paired_loss(a, a, "hinge"), lambda: kernels.paired_loss_gradient(a, a, a, "hinge")):
         with no_launch(), pytest.raises(ValueError, match="kind must be one of squared_error"):
             call()
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("columns", [8, 10, 17, 33])
+@pytest.mark.parametrize("softmax", [kernels.probabilities, kernels.softmax_forward])
+def test_same_bits_wherever_the_arrays_lie(softmax, columns, dtype):
+    """In place, one right behind the other, and far from each other: a compiler may test for that at run time."""
+    room = np.empty(1 << 15, np.uint8)
+    room = room[-room.ctypes.data % 64 :]
+    size = columns * np.dtype(dtype).itemsize
+    for logits in np.random.default_rng(columns).standard_normal((20, 1, columns)).astype(dtype):
+        found = set()
+        for gap in (0, size, -(-size // 64) * 64, 256, 512, 8192):
+            if 0 < gap < size:
+                continue
+            x, out = (room[at : at + size].view(dtype).reshape(1, columns) for at in (0, gap))
+            x[...] = logits
+            softmax(out, x)
+            found.add(out.tobytes())
+        assert len(found) == 1

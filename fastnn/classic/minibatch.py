@@ -22,7 +22,7 @@ from fastnn import kernels
 from fastnn.kernels.jit import FLOAT32, FLOAT64, aligned, together
 from fastnn.kernels.linear import activation_bias_backward
 from fastnn.kernels.program import Program
-from fastnn.kernels.sparse_linear import join_columns, split_columns
+from fastnn.kernels.sparse_linear import copy_columns, join_columns, split_columns
 from fastnn.kernels.sparse_rows import CompressedRows, batch_of, compress_rows
 
 Layers = list[tuple[np.ndarray, np.ndarray]]
@@ -111,7 +111,10 @@ class Minibatch(Places):
         """After the steps over ``chosen``, leave in ``activations`` what the plain formulas do."""
 
     def settle(self) -> None:
-        """When training ends, however it does, leave the weights where they are looked for."""
+        """Where somebody may look, and when training ends, however it does: the weights where they are looked for."""
+
+    def resume(self) -> None:
+        """Go on with the weights as they stand there now, whatever has been written in them."""
 
 
 class FirstLayer(NamedTuple):
@@ -166,6 +169,11 @@ class SparseMinibatch(Minibatch):
         if self._first.spoiled[0] != 0:
             weight[:, ~np.isfinite(weight).all(0)] = np.nan
 
+    def resume(self) -> None:
+        weight = self.layers[0][0]
+        copy_columns(self._first.panels, weight)
+        self._first.spoiled[0] = 0 if np.isfinite(weight).all() else np.nan
+
 
 def minibatches(
     layers: Layers, sizes: Iterable[int], X: np.ndarray, y: np.ndarray, lr: float
@@ -175,13 +183,19 @@ def minibatches(
     rows = None
     if (
         sizes and max(sizes) <= _MOST_SAMPLES and weight.nbytes >= max(_LEAST_LAYER, _LEAST_ROW * len(weight))
-        and np.isfinite(weight).all()
+        and np.isfinite(weight).all() and not _is_shared(layers)
     ):  # fmt: skip
         rows = compress_rows(X, _SHARE[weight.dtype])
     if rows is None:
         return {size: Minibatch(layers, size, X, y, lr) for size in sizes}
     first = FirstLayer(rows, split_columns(weight), np.zeros(1, weight.dtype))
     return {size: SparseMinibatch(layers, size, X, y, lr, first) for size in sizes}
+
+
+def _is_shared(layers: Layers) -> bool:
+    """Whether the first weight, which moves in panels, has memory in common with an array that moves in its place."""
+    weight, others = layers[0][0], [array for layer in layers for array in layer][1:]
+    return any(np.may_share_memory(weight, other) for other in others)
 
 
 def _as_floats(y: np.ndarray) -> np.ndarray:

@@ -197,7 +197,10 @@ class NeuralNetwork:
                     batch.finish(order)
                     self.activations, self.z_values = batch.activations, batch.z_values
                     if verbose and epoch % 10 == 0:
+                        # Whoever prints may look at the weights, and write in them.
+                        batch.settle()
                         say(f"Epoch {epoch}, Loss: {history[-1]:.4f}")
+                        batch.resume()
         finally:
             for batch in batches.values():
                 batch.settle()
