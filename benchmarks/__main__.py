@@ -37,6 +37,20 @@ def _threads(text: str) -> int:
 _threads.__name__ = "number of threads"
 
 
+def _is_writable(path: Path) -> bool:
+    """Whether a file can be written there; tried, as no permission tells for sure."""
+    existed = path.exists()
+    if existed and not path.is_file() and not path.is_dir():
+        return True  # A pipe or a device: its reader would take an attempt for the end.
+    try:
+        path.open("a").close()
+    except OSError:
+        return False
+    if not existed:
+        path.unlink()
+    return True
+
+
 def parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     """The options; exits with status 2 and one line for a wrong one."""
     parser = Parser(prog=prog, description="Measure fastnn beside other libraries.")
@@ -53,7 +67,7 @@ def parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     if unknown:
         parser.error(f"argument --only: no work {unknown[0]!r}; there are {', '.join(all_works())}")
     # Found out now, not after the measurement.
-    if options.json is not None and (options.json.is_dir() or not options.json.absolute().parent.is_dir()):
+    if options.json is not None and not _is_writable(options.json):
         parser.error(f"argument --json: cannot write {options.json}")
     if options.readme and options.only and options.source is None:
         parser.error("argument --readme: goes without --only, as it replaces whole tables")
@@ -61,9 +75,11 @@ def parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
         try:
             options.results = Results.from_json(json.loads(options.source.read_text(encoding="utf-8")))
             # Whatever is missing in there is found now.
-            report.screen(options.results)
-        except (OSError, ValueError, KeyError, TypeError) as error:
-            parser.error(f"argument --from: {options.source} cannot be read: {error}")
+            report.screen(options.results), report.docs_tables(options.results)
+        except OSError as error:
+            parser.error(f"argument --from: {options.source} cannot be read: {error.strerror}")
+        except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
+            parser.error(f"argument --from: {options.source} is no file of results: {error}")
     return options
 
 
@@ -82,7 +98,15 @@ def _works(options: argparse.Namespace) -> list[str]:
     return [name for name, work in all_works().items() if not options.quick or any(c.target for c in work.cases)]
 
 
+def _flush() -> None:
+    """Find out here, not at exit, that the reader has gone."""
+    if sys.stdout is not None:
+        sys.stdout.flush()
+
+
 def _progress(message: str) -> None:
+    if sys.stderr is None:
+        return
     if sys.stderr.isatty():
         print(f"\r\033[K{message}", end="", file=sys.stderr, flush=True)
     else:
@@ -116,24 +140,27 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m benchmarks") 
     try:
         if options.list:
             print_list()
-            sys.stdout.flush()
+            _flush()
             return 0
         if options.source is not None:
             results = options.results
         else:
             threads = options.threads or session.default_threads()
             results = session.Session(options.quick, threads, _progress).run(_works(options))
-            if sys.stderr.isatty():
+            if sys.stderr is not None and sys.stderr.isatty():
                 _progress("")
-        print(report.screen(results))
+        # First, so that a screen whose reader has gone does not take the figures with it.
         if options.json is not None:
             options.json.write_text(json.dumps(results.as_json(), indent=1) + "\n", encoding="utf-8")
+        print(report.screen(results))
         if options.readme:
             write_files(results)
         if options.check:
             found = check.verdicts(results, options.only)
             print("\n" + "\n".join(check.lines(found)))
+            _flush()
             return check.exit_status(found)
+        _flush()
     except KeyboardInterrupt:
         print("\ninterrupted", file=sys.stderr)
         return INTERRUPTED
@@ -142,7 +169,8 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m benchmarks") 
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:
-        print(f"python -m benchmarks: {error.filename}: {error.strerror}", file=sys.stderr)
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"{prog}: {where}{error.strerror}", file=sys.stderr)
         return 1
     return 0
 

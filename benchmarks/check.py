@@ -27,7 +27,7 @@ def lines(found: Sequence[Verdict]) -> list[str]:
     counts: dict[str, int] = {}
     for verdict in found:
         counts[verdict.state] = counts.get(verdict.state, 0) + 1
-    text.append("targets: " + ", ".join(f"{count} {state}" for state, count in sorted(counts.items())))
+    text.append("targets: " + (", ".join(f"{count} {state}" for state, count in sorted(counts.items())) or "none"))
     return text
 
 

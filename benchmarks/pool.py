@@ -197,6 +197,9 @@ def run_child(
             line = child.stdout.readline()
             seconds = time.perf_counter() - start
             child.stdout.read()
+        except BaseException:
+            child.kill()  # Ctrl-C: nobody waits for its figure any more.
+            raise
         finally:
             killer.cancel()
             if child.poll() is None:

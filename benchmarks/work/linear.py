@@ -110,9 +110,11 @@ def _backward_fastnn(inputs: Inputs, case: Case) -> Job:
 def _backward_numpy(inputs: Inputs, case: Case) -> Job:
     x, weight, out, dout = inputs["x"], inputs["weight"], inputs["out"], inputs["dout"]
     dx, dweight, dbias = np.empty_like(x), np.empty_like(weight), np.empty_like(inputs["bias"])
+    dz, mask = np.empty_like(dout), np.empty(dout.shape, bool)
 
     def run() -> tuple[np.ndarray, ...]:
-        dz = dout * (out > 0)
+        np.greater(out, 0, out=mask)
+        np.multiply(dout, mask, out=dz)
         return np.matmul(dz, weight.T, out=dx), np.matmul(x.T, dz, out=dweight), np.sum(dz, 0, out=dbias)
 
     return Job(run)

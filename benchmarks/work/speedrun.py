@@ -94,8 +94,11 @@ def mnist(name: str) -> Any:
     import numpy as np
 
     has_images = name.endswith("images")
+    # A bytearray, as PyTorch warns of memory that cannot be written; filled piece by piece, as a second copy of the
+    # images would be the peak of the process whose memory is measured.
+    content = bytearray()
     with gzip.open(ROOT / "fastnn" / "datasets" / f"{name}-idx{3 if has_images else 1}-ubyte.gz") as file:
-        # A bytearray, as PyTorch warns of memory that cannot be written.
-        content = bytearray(file.read())
+        while piece := file.read(2**16):
+            content += piece
     numbers = np.frombuffer(content, np.uint8, offset=16 if has_images else 8)
     return numbers.reshape(-1, 784) if has_images else numbers
