@@ -104,7 +104,8 @@ class CompiledStep:
 
     The gradients are clipped as the optimizer's kernels read them: the kernels multiply by
     ``min(1, max_grad_norm / (norm + 1e-6))``, and what ``p.grad`` holds after the step is not scaled. (Only an
-    optimizer with a ``step`` of a user's own gets gradients that ``clip_grad_norm_`` has scaled.) As there, a
+    optimizer with a ``step`` of a user's own, or with hooks of its steps, gets gradients that ``clip_grad_norm_`` has
+    scaled.) As there, a
     norm that is NaN makes every parameter NaN. :attr:`grad_norm` is the norm, before clipping.
 
     Where the step cannot be captured these lines are what runs; :meth:`explain` says why.

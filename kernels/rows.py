@@ -432,7 +432,7 @@ def row_scale(factor, x, size):
 def row_scale_past_caches(factor, d, e, size):
     """``d = factor * e`` for ``size`` numbers at addresses; whole vectors of ``d`` go straight to memory.
 
-    So the line that is written is not read before, a third of the traffic of a large gradient: 4096x1000 from 520
-    to XXX us. A :func:`fence` has to follow in the same thread.
+    So the line that is written is not read before, a third of the traffic of a large gradient. A :func:`fence` has to
+    follow in the same thread.
     """
     _row_scale_past_caches(factor, d, e, size)

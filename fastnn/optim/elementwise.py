@@ -201,11 +201,11 @@ class Elementwise(Optimizer):
                 )
 
     def _takes_clip(self) -> bool:
-        # What the step of a user's subclass does with the gradients is not known.
-        return type(self).step is Elementwise.step
+        # What a step of a user's own, of the class or of this object, or a hook does with the gradients is not known.
+        return type(self).step is Elementwise.step and "step" not in self.__dict__ and not self._has_step_hooks()
 
     def _is_capturable(self) -> bool:
-        if self._has_step_hooks() or not self._takes_clip():
+        if not self._takes_clip():
             return False
         return all(run.flat for layout in self._layouts for run in layout.runs)
 
