@@ -33,7 +33,8 @@ def header(results: Results) -> list[str]:
     about, limits = results.header, results.limits
     lines = [
         f"{about['cpu']}, {about['cores']} cores, {about['threads']} threads; {about['system']}",
-        f"{about['date']}, {'quick' if about['quick'] else 'full'} run, {about['rounds']} alternating rounds",
+        f"{about['date']}, {'quick' if about['quick'] else 'full'} run, {about['rounds']} alternating rounds, "
+        "more where they disagree",
     ]
     if limits:
         lines.append(

@@ -201,3 +201,37 @@ def test_wrong_limits_are_refused(wrong: dict[str, Any], kind: type[Exception], 
     if "norm_type" not in wrong:
         with pytest.raises(kind, match=text):
             fastnn.fit(model, np.zeros((4, 2)), np.zeros((4, 2)), criterion=nn.MSELoss(), **wrong)
+
+
+@pytest.mark.parametrize("limit", [None, 1.0])
+@pytest.mark.parametrize("name", ["step", "zero_grad"])
+def test_what_a_user_has_put_in_place_of_a_method_runs(name: str, limit: float | None) -> None:
+    def train(compiled: bool) -> list[np.ndarray]:
+        fastnn.manual_seed(0)
+        model = nn.Sequential(nn.Linear(2, 3), nn.ReLU(), nn.Linear(3, 1))
+        optimizer = fastnn.optim.SGD(model.parameters(), lr=0.1)
+        original = getattr(optimizer, name)
+
+        def mine(*args: Any, **options: Any) -> Any:
+            for p in model.parameters():
+                if p.grad is not None:
+                    p.data.sub_(p.grad, alpha=0.01)
+            return original(*args, **options)
+
+        setattr(optimizer, name, mine)
+        criterion = nn.MSELoss()
+        step = fastnn.compile_step(model, criterion, optimizer, max_grad_norm=limit)
+        x, y = fastnn.ones(4, 2), fastnn.ones(4, 1)
+        for _ in range(6):
+            if compiled:
+                step(x, y)
+                continue
+            optimizer.zero_grad()
+            criterion(model(x), y).backward()
+            if limit is not None:
+                nn.utils.clip_grad_norm_(model.parameters(), limit)
+            optimizer.step()
+        return [p.detach().numpy().copy() for p in model.parameters()]
+
+    for found, expected in zip(train(True), train(False), strict=True):
+        np.testing.assert_array_equal(found, expected)

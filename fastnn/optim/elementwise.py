@@ -201,8 +201,11 @@ class Elementwise(Optimizer):
                 )
 
     def _takes_clip(self) -> bool:
-        # What a step of a user's own, of the class or of this object, or a hook does with the gradients is not known.
-        return type(self).step is Elementwise.step and "step" not in self.__dict__ and not self._has_step_hooks()
+        # What a method of a user's own, of the class or of this object, or a hook does with the gradients is not known.
+        kind = type(self)
+        if kind.step is not Elementwise.step or kind.zero_grad is not Optimizer.zero_grad:
+            return False
+        return not ("step" in self.__dict__ or "zero_grad" in self.__dict__ or self._has_step_hooks())
 
     def _is_capturable(self) -> bool:
         if not self._takes_clip():
