@@ -257,9 +257,9 @@ class Situation:
         if list(map(_requires_grad_of, self.parameters)) != self.flags:
             return False
         # Lists in here, as generators take twice the time, in every call.
-        if any([kind.forward is not forward for kind, forward in self.forwards]) or Module.__call__ is not _CALL:  # noqa: C419
+        if any([kind.forward is not forward for kind, forward in self.forwards]) or Module.__call__ is not _CALL:  # noqa: C419  # as said
             return False
-        if self.names and any([getattr(owner, name, None) is not value for owner, name, value in self.names]):  # noqa: C419
+        if self.names and any([getattr(owner, name, None) is not value for owner, name, value in self.names]):  # noqa: C419  # as said
             return False
         if self.seen != changes[0] or not self.is_counted:
             if not self._looks_the_same():
@@ -288,9 +288,9 @@ class Situation:
         """What stands against it from outside, and may go away again; empty if nothing does."""
         if EVERYWHERE:
             return "all modules have hooks"
-        if any(map(_hooked_of, self.modules)) and any([m._has_hooks() for m in self.modules]):  # noqa: C419
+        if any(map(_hooked_of, self.modules)) and any(m._has_hooks() for m in self.modules):
             return "a module has hooks"
-        if any(map(_hooks_of, self.parameters)) and any([_has_hooks(p) for p in self.parameters]):  # noqa: C419
+        if any(map(_hooks_of, self.parameters)) and any(_has_hooks(p) for p in self.parameters):
             return "a parameter has hooks"
         if Module.__call__ is not _CALL:
             return "Module.__call__ was replaced"
@@ -372,7 +372,7 @@ def outline(program: Program) -> list[tuple[Any, ...]]:
 def grads_are_free(parameters: list[Parameter]) -> bool:
     """Whether a backward pass may write every gradient into its place: nobody else holds the one that lies there."""
     # A list, as a generator takes twice the time, in every step.
-    return all([p._grad_is_free() for p in parameters if p._requires_grad])  # noqa: C419
+    return all([p._grad_is_free() for p in parameters if p._requires_grad])  # noqa: C419  # as said
 
 
 def undone(situation: Situation, trace: Callable[[], Result]) -> Result:

@@ -291,7 +291,7 @@ class Lane:
         grads: list[Tensor | None] = [None] * len(trained)
         # Lists, as generators take twice the time.
         direct = [p._hooks is None and p._requires_grad for p in trained] if _mode.direct else [False] * len(trained)
-        if _mode.direct and all(direct) and all([p._grad is None for p in trained]) and grads_are_free(trained):  # noqa: C419
+        if _mode.direct and all(direct) and all([p._grad is None for p in trained]) and grads_are_free(trained):  # noqa: C419  # as said
             try:
                 for p in trained:
                     p._grad_written()

@@ -40,12 +40,8 @@ class Rule:
     lr: float = LR
 
 
-def adam_update(
-    p: np.ndarray, g: np.ndarray, m: np.ndarray, v: np.ndarray, t: int, a: np.ndarray, decay: float = 0.0
-) -> None:
-    """Adam (or AdamW, by ``decay``) in place, without new arrays; ``a`` is scratch of the same size."""
-    if decay:
-        p *= 1 - LR * decay
+def _moments(g: np.ndarray, m: np.ndarray, v: np.ndarray, a: np.ndarray) -> None:
+    """The averages of the gradient and of its square, by 0.9 and 0.999, in place."""
     np.subtract(g, m, out=a)
     a *= 0.1
     m += a
@@ -53,6 +49,15 @@ def adam_update(
     np.multiply(g, g, out=a)
     a *= 0.001
     v += a
+
+
+def adam_update(
+    p: np.ndarray, g: np.ndarray, m: np.ndarray, v: np.ndarray, t: int, a: np.ndarray, decay: float = 0.0
+) -> None:
+    """Adam (or AdamW, by ``decay``) in place, without new arrays; ``a`` is scratch of the same size."""
+    if decay:
+        p *= 1 - LR * decay
+    _moments(g, m, v, a)
     np.sqrt(v, out=a)
     a *= (1 - 0.999**t) ** -0.5
     a += 1e-8
@@ -123,13 +128,7 @@ def _nadam_product(t: int) -> float:
 
 
 def _nadam_update(p: np.ndarray, g: np.ndarray, m: np.ndarray, v: np.ndarray, t: int, a: np.ndarray) -> None:
-    np.subtract(g, m, out=a)
-    a *= 0.1
-    m += a
-    v *= 0.999
-    np.multiply(g, g, out=a)
-    a *= 0.001
-    v += a
+    _moments(g, m, v, a)
     np.sqrt(v, out=a)
     a *= (1 - 0.999**t) ** -0.5
     a += 1e-8
@@ -139,13 +138,7 @@ def _nadam_update(p: np.ndarray, g: np.ndarray, m: np.ndarray, v: np.ndarray, t:
 
 
 def _radam_update(p: np.ndarray, g: np.ndarray, m: np.ndarray, v: np.ndarray, t: int, a: np.ndarray) -> None:
-    np.subtract(g, m, out=a)
-    a *= 0.1
-    m += a
-    v *= 0.999
-    np.multiply(g, g, out=a)
-    a *= 0.001
-    v += a
+    _moments(g, m, v, a)
     longest = 2 / (1 - 0.999) - 1
     rho = longest - 2 * t * 0.999**t / (1 - 0.999**t)
     if rho > 5:
