@@ -158,16 +158,15 @@ class Inputs:
                 return k
         raise Uncapturable("the contents of an array that is no input are checked")
 
-    def put(self, inputs: list[np.ndarray]) -> None:
-        """Let the program read these arrays, of the same shapes and dtypes."""
+    def replay(self, inputs: list[np.ndarray]) -> None:
+        """Replay the program over these arrays, of the same shapes and dtypes."""
         arrays = self.arrays
         for k, array in enumerate(inputs):
             if array is not arrays[k]:
                 if array.strides != self.layouts[k][2] or not array.flags.aligned:
                     array = self._fitted(k, array)
                 arrays[k] = array
-        self._places.put(arrays)
-
+        self._places.replay(arrays)
 
     def _fitted(self, k: int, array: np.ndarray) -> np.ndarray:
         """An array that lies as the launches expect it: a copy of an input."""
@@ -254,13 +253,15 @@ class Situation:
             return False
         if not all(map(operator.is_, map(_data_of, self.tensors), self.arrays)):
             return False
-        if list(map(_requires_grad_of, self.parameters)) != self.flags:
+        if list(map(_requires_grad_of, self.parameters)) != self.flags or Module.__call__ is not _CALL:
             return False
-        # Lists in here, as generators take twice the time, in every call.
-        if any([kind.forward is not forward for kind, forward in self.forwards]) or Module.__call__ is not _CALL:  # noqa: C419  # as said
-            return False
-        if self.names and any([getattr(owner, name, None) is not value for owner, name, value in self.names]):  # noqa: C419  # as said
-            return False
+        # Loops that are written out: a generator takes twice the time, in every call.
+        for kind, forward in self.forwards:
+            if kind.forward is not forward:
+                return False
+        for owner, name, value in self.names:
+            if getattr(owner, name, None) is not value:
+                return False
         if self.seen != changes[0] or not self.is_counted:
             if not self._looks_the_same():
                 return False
@@ -353,7 +354,7 @@ def let_go(program: Program, parameters: list[Parameter]) -> Callable[[np.ndarra
 
 
 def same_launch(a: jit.Launch, b: jit.Launch) -> bool:
-    same_arrays = len(a[2]) == len(b[2]) and all(map(_same_array, a[2], b[2]))
+    same_arrays = a[2] is b[2] or (len(a[2]) == len(b[2]) and all(map(_same_array, a[2], b[2])))
     return a[0] is b[0] and a[1] == b[1] and same_arrays and a[3] == b[3]
 
 

@@ -106,7 +106,7 @@ class Lane:
         self.forward = Program()
         self.backward: Program | None = None
         # Other backward passes, by which parameters they add to.
-        self._others: dict[tuple[bool, ...], tuple[Program, Inputs]] = {}
+        self._others: dict[tuple[bool, ...], Inputs] = {}
         self._found: dict[int, np.ndarray] = {}
         self.trained = [p for p in situation.parameters if p._requires_grad] if _mode.enabled else []
         arrays = [t._data for t in inputs]
@@ -209,7 +209,7 @@ class Lane:
         self.backward.build()
         self.second = Inputs(self.backward, [*self.inputs, out, self.dy], dxs)
 
-    def _other(self, adds: tuple[bool, ...]) -> tuple[Program, Inputs]:
+    def _other(self, adds: tuple[bool, ...]) -> Inputs:
         """The backward pass that adds to some gradients in their places; the others go to arrays that it is given.
 
         It is made when it is first needed. It has launches of its own: kernels that
@@ -240,7 +240,7 @@ class Lane:
             program.build()
             fresh = [place for place, there in zip(self.places, adds, strict=True) if not there]
             read = [*self.inputs, self._result._data, self.dy]
-            self._others[adds] = program, Inputs(program, read, [*self._found.values(), *fresh])
+            self._others[adds] = Inputs(program, read, [*self._found.values(), *fresh])
         return self._others[adds]
 
     # -- Replays ------------------------------------------------------------------------------
@@ -251,12 +251,11 @@ class Lane:
             if not holds(np.ascontiguousarray(inputs[k]._data)):
                 return None
         out = np.empty(self.shape, self.dtype)
-        self.first.put([*[t._data for t in inputs], out])
         for state, draw in self.watch.draws:
             state[...] = draw()
         for buffer in self.touched:
             buffer._memory.version += 1
-        self.forward.replay()
+        self.first.replay([*[t._data for t in inputs], out])
         return out
 
     def is_by_rows(self) -> bool:
@@ -295,8 +294,7 @@ class Lane:
             try:
                 for p in trained:
                     p._grad_written()
-                self.second.put(arrays)
-                self.backward.replay()
+                self.second.replay(arrays)
             except BaseException:
                 # Ctrl-C: what lies in the places may be no gradient.
                 for p in trained:
@@ -307,7 +305,7 @@ class Lane:
                 there and p._grad is not None and p._grad._data is p._grad_place
                 for p, there in zip(trained, direct, strict=True)
             ])  # fmt: skip
-            program, given = self._other(adds)
+            given = self._other(adds)
             before = [p._grad for p in trained]
             try:
                 for i, p in enumerate(trained):
@@ -319,8 +317,7 @@ class Lane:
                     else:
                         arrays.append(room_like(self.places[i]))
                         grads[i] = _wrap(arrays[-1])
-                given.put(arrays)
-                program.replay()
+                given.replay(arrays)
             except BaseException:
                 for p, was in zip(trained, before, strict=True):
                     p._grad = was

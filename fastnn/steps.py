@@ -334,13 +334,12 @@ class CompiledStep:
             self._update()
             jit.watch(watcher)
             captured.append_update(launches)
-            inputs.put([t._data for t in tensors])
             for state, draw in captured.watch.draws:
                 state[...] = draw()
             for buffer in captured.situation.buffers:
                 buffer._memory.version += 1
             replaying = True
-            captured.program.replay()
+            inputs.replay([t._data for t in tensors])
         except BaseException:
             # Ctrl-C may come between any two lines. The replay itself is one call, which it does not interrupt.
             jit.watch(watcher)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.kernels.jit import FUSED, array, by_dtype, inline, integer
-from fastnn.kernels.optimizers import bounds, factor, gradient, numbers, sign_of, update
+from fastnn.kernels.optimizers import Again, bounds, factor, gradient, numbers, sign_of, update
 from fastnn.kernels.simd import sqrt
 
 
@@ -50,7 +50,7 @@ def adadelta(
     maximize: bool = False,
     grad_scale: np.ndarray | None = None,
     hyper: np.ndarray | None = None,
-) -> None:
+) -> Again:
     """Adadelta (M. D. Zeiler, arXiv:1212.5701), in place.
 
     With ``g' = g + weight_decay * p``: ``s = rho s + (1 - rho) g'**2``,
@@ -62,4 +62,4 @@ def adadelta(
     """
     scalars = lr, 0.0, eps, weight_decay, sign_of(maximize), rho
     arrays = parameters, gradients, square_avg, acc_delta
-    update(_ADADELTA, 30, _NAMES, arrays, (), scalars, grad_scale, hyper)
+    return update(_ADADELTA, 30, _NAMES, arrays, (), scalars, grad_scale, hyper)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.kernels.jit import array, by_dtype, inline, integer
-from fastnn.kernels.optimizers import bounds, check_step, factor, gradient, numbers, sign_of, update
+from fastnn.kernels.optimizers import Again, bounds, check_step, factor, gradient, numbers, sign_of, update
 from fastnn.kernels.simd import sqrt
 
 
@@ -47,7 +47,7 @@ def adagrad(
     maximize: bool = False,
     grad_scale: np.ndarray | None = None,
     hyper: np.ndarray | None = None,
-) -> None:
+) -> Again:
     """Adagrad (J. Duchi, E. Hazan and Y. Singer, JMLR 12, 2011), in place.
 
     With ``g' = g + weight_decay * p``: ``s += g'**2``,
@@ -61,4 +61,4 @@ def adagrad(
     check_step(step)
     scalars = lr, step, eps, weight_decay, sign_of(maximize), lr_decay
     arrays = parameters, gradients, sum_of_squares
-    update(_ADAGRAD, 15, _NAMES, arrays, (), scalars, grad_scale, hyper)
+    return update(_ADAGRAD, 15, _NAMES, arrays, (), scalars, grad_scale, hyper)

@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.kernels.jit import STRICT, array, by_dtype, inline, integer
-from fastnn.kernels.optimizers import bounds, check_betas, check_step, factor, gradient, numbers, sign_of, update
+from fastnn.kernels.optimizers import Again, bounds, check_betas, check_step, factor, gradient, numbers, sign_of, update
 from fastnn.kernels.simd import maximum, sqrt
 
 
@@ -84,7 +84,7 @@ def adam(
     maximize: bool = False,
     grad_scale: np.ndarray | None = None,
     hyper: np.ndarray | None = None,
-) -> None:
+) -> Again:
     """Adam (D. P. Kingma and J. Ba, arXiv:1412.6980), in place; AMSGrad where ``max_exp_avg_sq`` is given.
 
     With ``g' = g + weight_decay * p``: ``m += (1 - beta1) (g' - m)``, ``v = beta2 v + (1 - beta2) g'**2``,
@@ -102,4 +102,4 @@ def adam(
     largest = exp_avg_sq if max_exp_avg_sq is None else max_exp_avg_sq
     scalars = lr, step, *betas, eps, weight_decay, sign_of(maximize)
     arrays = parameters, gradients, exp_avg, exp_avg_sq, largest
-    update(_ADAM, 25, _NAMES, arrays, (amsgrad, bool(decoupled)), scalars, grad_scale, hyper)
+    return update(_ADAM, 25, _NAMES, arrays, (amsgrad, bool(decoupled)), scalars, grad_scale, hyper)

@@ -6,7 +6,7 @@ import numpy as np
 
 from fastnn.kernels.adam import bias_correction
 from fastnn.kernels.jit import array, by_dtype, inline, integer
-from fastnn.kernels.optimizers import bounds, check_betas, check_step, factor, gradient, numbers, sign_of, update
+from fastnn.kernels.optimizers import Again, bounds, check_betas, check_step, factor, gradient, numbers, sign_of, update
 from fastnn.kernels.simd import fabs, maximum
 
 
@@ -52,7 +52,7 @@ def adamax(
     maximize: bool = False,
     grad_scale: np.ndarray | None = None,
     hyper: np.ndarray | None = None,
-) -> None:
+) -> Again:
     """Adamax (D. P. Kingma and J. Ba, arXiv:1412.6980, section 7.1), in place.
 
     With ``g' = g + weight_decay * p``: ``m += (1 - beta1) (g' - m)``, ``u = max(beta2 u, |g'| + eps)``,
@@ -67,4 +67,4 @@ def adamax(
     check_betas(betas)
     scalars = lr, step, *betas, eps, weight_decay, sign_of(maximize)
     arrays = parameters, gradients, exp_avg, exp_inf
-    update(_ADAMAX, 20, _NAMES, arrays, (), scalars, grad_scale, hyper)
+    return update(_ADAMAX, 20, _NAMES, arrays, (), scalars, grad_scale, hyper)

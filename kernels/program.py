@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import ctypes
 import os
+import struct
 import sys
 import threading
 from collections.abc import Iterator, Sequence
@@ -317,13 +318,24 @@ def grow_scratch(size: int) -> None:
 # A program that Python records, and replays
 
 
+@jit.inline
 def _put_addresses(places, count, arrays):
     for i in range(count):
         at = places + 24 * i
         put_integer(integer(at, 0), 0, data_of(integer(arrays, integer(at, 1))) + integer(at, 2))
 
 
-_PUT = jit.Entry(_put_addresses, [types.int64] * 3, types.void)
+def _play_program(words, runner):
+    # places, their count, arrays; table, its rows, threads, yield: one word instead of seven saves 0.3 us
+    _put_addresses(integer(words, 0), integer(words, 1), integer(words, 2))
+    table, count, threads = integer(words, 3), integer(words, 4), integer(words, 5)
+    if threads == 1:
+        _run_rows(table, count)
+    elif threads > 1:
+        _call_runner(runner, table, count, threads, integer(words, 6))
+
+
+_PLAY = jit.Entry(_play_program, [types.int64] * 2, types.void)
 
 
 def _replay_program(runner, table, count, threads, yield_processor, moves, moving, times):
@@ -355,12 +367,20 @@ class Places:
         ]  # fmt: skip
         self._program = program
         self._rows, self._ids = np.array(rows, np.int64).reshape(-1, 3), np.zeros(len(words), np.int64)
-        self._args = self._rows.ctypes.data, len(rows), self._ids.ctypes.data
+        # In a third of the time of an assignment from a list.
+        self._write = struct.Struct(f"={len(words)}q").pack_into
+        places = self._rows.ctypes.data, len(rows), self._ids.ctypes.data
+        self._words = np.array([[*places, *program._rows, program.threads, _YIELD], [*places, 0, 0, 0, 0]], np.int64)
+        self._run, self._put = self._words[0].ctypes.data, self._words[1].ctypes.data
 
-    def put(self, arrays: list[np.ndarray]) -> None:
-        """Let the program use these arrays, of the shapes, strides and dtypes recorded; the caller keeps them alive."""
-        self._ids[:] = list(map(id, arrays))
-        _PUT.call(*self._args)
+    def replay(self, arrays: list[np.ndarray]) -> None:
+        """Replay the program over these arrays, of the shapes, strides and dtypes recorded, which the caller keeps."""
+        self._write(self._ids, 0, *map(id, arrays))  # type: ignore[arg-type]  # arrays are buffers
+        if (not _started and self._program.threads > 1) or (jit._recorders and jit.is_watched()):
+            _PLAY.call(self._put, 0)
+            self._program.replay()
+        else:
+            _PLAY.call(self._run, _started)
 
 
 class Program:

@@ -6,7 +6,7 @@ import numpy as np
 
 from fastnn.kernels.adam import bias_correction
 from fastnn.kernels.jit import STRICT, array, by_dtype, inline, integer
-from fastnn.kernels.optimizers import bounds, check_betas, check_step, factor, gradient, numbers, sign_of, update
+from fastnn.kernels.optimizers import Again, bounds, check_betas, check_step, factor, gradient, numbers, sign_of, update
 from fastnn.kernels.simd import sqrt
 
 
@@ -82,7 +82,7 @@ def radam(
     maximize: bool = False,
     grad_scale: np.ndarray | None = None,
     hyper: np.ndarray | None = None,
-) -> None:
+) -> Again:
     """RAdam (L. Liu et al., On the variance of the adaptive learning rate, arXiv:1908.03265), in place.
 
     With Adam's moments, ``R = 2 / (1 - beta2) - 1`` and ``r = R - 2 step beta2**step / (1 - beta2**step)``:
@@ -98,4 +98,4 @@ def radam(
     check_betas(betas)
     scalars = lr, step, *betas, eps, weight_decay, sign_of(maximize)
     arrays = parameters, gradients, exp_avg, exp_avg_sq
-    update(_RADAM, 25, _NAMES, arrays, (bool(decoupled),), scalars, grad_scale, hyper)
+    return update(_RADAM, 25, _NAMES, arrays, (bool(decoupled),), scalars, grad_scale, hyper)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.kernels.jit import array, by_dtype, inline, integer
-from fastnn.kernels.optimizers import bounds, factor, gradient, numbers, sign_of, update
+from fastnn.kernels.optimizers import Again, bounds, factor, gradient, numbers, sign_of, update
 from fastnn.kernels.simd import maximum, sqrt
 
 
@@ -73,7 +73,7 @@ def rmsprop(
     maximize: bool = False,
     grad_scale: np.ndarray | None = None,
     hyper: np.ndarray | None = None,
-) -> None:
+) -> Again:
     """RMSprop (T. Tieleman and G. Hinton, 2012; centred: A. Graves, arXiv:1308.0850), in place.
 
     With ``g' = g + weight_decay * p``: ``s = alpha s + (1 - alpha) g'**2``, ``delta = g' / (sqrt(s) + eps)``,
@@ -90,4 +90,4 @@ def rmsprop(
     average = square_avg if grad_avg is None else grad_avg
     flags = grad_avg is not None, momentum_buffer is not None
     arrays = parameters, gradients, square_avg, buffer, average
-    update(_RMSPROP, 25, _NAMES, arrays, flags, scalars, grad_scale, hyper)
+    return update(_RMSPROP, 25, _NAMES, arrays, flags, scalars, grad_scale, hyper)

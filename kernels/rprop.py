@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.kernels.jit import array, by_dtype, inline, integer
-from fastnn.kernels.optimizers import bounds, factor, numbers, sign_of, update
+from fastnn.kernels.optimizers import Again, bounds, factor, numbers, sign_of, update
 
 
 @inline
@@ -52,7 +52,7 @@ def rprop(
     maximize: bool = False,
     grad_scale: np.ndarray | None = None,
     hyper: np.ndarray | None = None,
-) -> None:
+) -> Again:
     """Rprop (M. Riedmiller and H. Braun, IEEE Int. Conf. on Neural Networks 1993), in place.
 
     ``step_size`` is multiplied by ``etas[1]`` where the gradient has the sign of the previous one and by
@@ -65,4 +65,4 @@ def rprop(
     """
     scalars = 0.0, 0.0, sign_of(maximize), *etas, *step_sizes
     arrays = parameters, gradients, previous, step_size
-    update(_RPROP, 15, _NAMES, arrays, (), scalars, grad_scale, hyper)
+    return update(_RPROP, 15, _NAMES, arrays, (), scalars, grad_scale, hyper)

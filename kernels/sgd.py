@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.kernels.jit import array, by_dtype, inline, integer
-from fastnn.kernels.optimizers import bounds, check_step, factor, gradient, numbers, sign_of, update
+from fastnn.kernels.optimizers import Again, bounds, check_step, factor, gradient, numbers, sign_of, update
 
 
 @inline
@@ -61,7 +61,7 @@ def sgd(
     maximize: bool = False,
     grad_scale: np.ndarray | None = None,
     hyper: np.ndarray | None = None,
-) -> None:
+) -> Again:
     """``p -= lr * (g + weight_decay * p)`` in place, with ``-g`` for ``maximize``.
 
     Args:
@@ -69,7 +69,7 @@ def sgd(
         grad_scale, hyper: see :func:`fastnn.kernels.optimizers.update`.
     """
     scalars = lr, 0.0, weight_decay, sign_of(maximize)
-    update(_SGD, 6, _NAMES[:2], (parameters, gradients), (), scalars, grad_scale, hyper)
+    return update(_SGD, 6, _NAMES[:2], (parameters, gradients), (), scalars, grad_scale, hyper)
 
 
 def sgd_momentum(
@@ -86,7 +86,7 @@ def sgd_momentum(
     maximize: bool = False,
     grad_scale: np.ndarray | None = None,
     hyper: np.ndarray | None = None,
-) -> None:
+) -> Again:
     """SGD with momentum, as PyTorch defines it, in place.
 
     With ``g' = g + weight_decay * p``: ``v = momentum * v + (1 - dampening) * g'``, undamped in the first
@@ -100,4 +100,4 @@ def sgd_momentum(
     check_step(step)
     scalars = lr, step, weight_decay, sign_of(maximize), momentum, dampening
     arrays = parameters, gradients, velocity
-    update(_SGD_MOMENTUM, 10, _NAMES, arrays, (bool(nesterov),), scalars, grad_scale, hyper)
+    return update(_SGD_MOMENTUM, 10, _NAMES, arrays, (bool(nesterov),), scalars, grad_scale, hyper)

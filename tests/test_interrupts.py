@@ -21,7 +21,7 @@ import fastnn
 from fastnn import kernels, nn, tracing
 from fastnn.capture import Inputs
 from fastnn.kernels import jit
-from fastnn.kernels.program import Program
+from fastnn.kernels.program import Places, Program
 
 FOLDERS = tuple(str(Path(module.__file__).parent) for module in (fastnn, kernels))
 CONTEXTLIB = contextlib.__file__
@@ -300,7 +300,7 @@ class Broken(Exception):
     pass
 
 
-@pytest.mark.parametrize("where", ["put", "replay", "draw", "build"])
+@pytest.mark.parametrize("where", ["inputs", "places", "draw", "build"])
 def test_any_exception_leaves_the_step_undone(where: str, monkeypatch: pytest.MonkeyPatch) -> None:
     training = Training("Adam")
     step = fastnn.compile_step(training.model, training.criterion, training.optimizer)
@@ -320,7 +320,8 @@ def test_any_exception_leaves_the_step_undone(where: str, monkeypatch: pytest.Mo
         else:
             if where == "build":
                 training.optimizer.param_groups[0]["amsgrad"] = True
-            patched.setattr(Inputs if where == "put" else Program, where, breaks)
+            kind = {"inputs": Inputs, "places": Places, "build": Program}[where]
+            patched.setattr(kind, "build" if where == "build" else "replay", breaks)
         with pytest.raises(Broken):
             step(*last)
     # What an option that is new asks for is there, and of no effect yet.

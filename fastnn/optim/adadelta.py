@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import kernels
+from fastnn.kernels.optimizers import Again
 from fastnn.optim.elementwise import Elementwise
 from fastnn.optim.runs import Cut
 from fastnn.tensor import Tensor
@@ -64,8 +65,8 @@ class Adadelta(Elementwise):
         if not 0.0 <= group["rho"] <= 1.0:
             raise ValueError(f"Invalid rho value: {group['rho']}")
 
-    def _update(self, cut: Cut, grads: np.ndarray, group: dict[str, Any]) -> None:
-        kernels.adadelta(
+    def _update(self, cut: Cut, grads: np.ndarray, group: dict[str, Any]) -> Again:
+        return kernels.adadelta(
             cut.values, grads, *cut.state, lr=group["lr"], rho=group["rho"], eps=group["eps"],
             weight_decay=group["weight_decay"], maximize=group["maximize"], hyper=cut.hyper, grad_scale=cut.grad_scale,
         )  # fmt: skip

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import kernels
+from fastnn.kernels.optimizers import Again
 from fastnn.optim.elementwise import Elementwise
 from fastnn.optim.runs import Cut
 from fastnn.tensor import Tensor
@@ -69,8 +70,8 @@ class Adagrad(Elementwise):
     def _first(self, name: str, group: dict[str, Any]) -> float:
         return self.defaults["initial_accumulator_value"] if name == "sum" else 0.0
 
-    def _update(self, cut: Cut, grads: np.ndarray, group: dict[str, Any]) -> None:
-        kernels.adagrad(
+    def _update(self, cut: Cut, grads: np.ndarray, group: dict[str, Any]) -> Again:
+        return kernels.adagrad(
             cut.values, grads, *cut.state, step=cut.numbers.item(0), lr=group["lr"], lr_decay=group["lr_decay"],
             eps=group["eps"], weight_decay=group["weight_decay"], maximize=group["maximize"],
             hyper=cut.hyper, grad_scale=cut.grad_scale,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import kernels
+from fastnn.kernels.optimizers import Again
 from fastnn.optim.elementwise import Elementwise
 from fastnn.optim.runs import Cut
 from fastnn.tensor import Tensor
@@ -72,8 +73,8 @@ class Adam(Elementwise):
     def _array_names(self, group: dict[str, Any]) -> tuple[str, ...]:
         return ("exp_avg", "exp_avg_sq", "max_exp_avg_sq") if group["amsgrad"] else ("exp_avg", "exp_avg_sq")
 
-    def _update(self, cut: Cut, grads: np.ndarray, group: dict[str, Any]) -> None:
-        kernels.adam(
+    def _update(self, cut: Cut, grads: np.ndarray, group: dict[str, Any]) -> Again:
+        return kernels.adam(
             cut.values, grads, *cut.state, step=cut.numbers.item(0), lr=group["lr"], betas=group["betas"],
             eps=group["eps"], weight_decay=group["weight_decay"], decoupled=group["decoupled_weight_decay"],
             maximize=group["maximize"], hyper=cut.hyper, grad_scale=cut.grad_scale,

@@ -14,8 +14,9 @@ import numpy as np
 
 from fastnn.autograd import enable_grad
 from fastnn.errors import DTypeError
+from fastnn.kernels.optimizers import Again
 from fastnn.optim.optimizer import Optimizer
-from fastnn.optim.runs import Cut, Entry, Flag, Layout, Run, State
+from fastnn.optim.runs import Cut, Entry, Flag, Layout, Repeat, Run, State
 from fastnn.tensor import Tensor, _wrap
 
 # Options that must not be negative, as PyTorch names them in its errors.
@@ -61,8 +62,8 @@ class Elementwise(Optimizer):
         """What a number or a state array begins with."""
         return 0.0
 
-    def _update(self, cut: Cut, grads: np.ndarray, group: dict[str, Any]) -> None:
-        """Update ``cut.values`` in place.
+    def _update(self, cut: Cut, grads: np.ndarray, group: dict[str, Any]) -> Again | None:
+        """Update ``cut.values`` in place; return the launch if the next differs in ``lr`` and ``step`` alone.
 
         Args:
             cut: parameters that have the same numbers; the count of steps is this step's already.
@@ -128,7 +129,7 @@ class Elementwise(Optimizer):
     def _take_over(self, layout: Layout, group: dict[str, Any]) -> None:
         """Move what the state holds of these parameters into their runs."""
         for run in layout.runs:
-            run.ready, run.entries = None, [None] * len(run.params)
+            run.ready, run.entries, run.repeat = None, [None] * len(run.params), None
             for i, p in enumerate(run.params):
                 saved = self.state.get(p)
                 if saved:
@@ -254,10 +255,17 @@ class Elementwise(Optimizer):
     def _step_run(self, run: Run, group: dict[str, Any], names: tuple[str, ...]) -> None:
         count = len(run.params)
         if run.is_whole():
+            repeat = run.repeat
+            if repeat is not None and repeat.fits(group, self._clip):
+                repeat.step(group["lr"])
+                return
+            run.repeat = None
             if run.ready != names:
                 self._begin_all(run, group, names)
             if run.ready == names and (not names or count == 1 or run.is_even()):
-                self._step_stretch(run, 0, count, run.grads, names, group)
+                again = self._step_stretch(run, 0, count, run.grads, names, group)
+                if again is not None and self._numbers == ("step",) and Repeat.is_possible(group):
+                    run.repeat = Repeat(run, run.cut(0, count, names), again, group, self._clip)
                 return
         self._begin_all(run, group, names)
         grads, columns, first = run.collect_grads(), run.columns(), 0
@@ -288,7 +296,7 @@ class Elementwise(Optimizer):
 
     def _step_stretch(
         self, run: Run, first: int, last: int, grads: np.ndarray, names: tuple[str, ...], group: dict[str, Any]
-    ) -> None:
+    ) -> Again | None:
         cut = run.cut(first, last, names)
         cut.grad_scale = None if self._clip is None else self._clip.factor
         if run.copied:
@@ -300,6 +308,7 @@ class Elementwise(Optimizer):
         if names:
             # All alike; to add would take 0.8 us.
             cut.steps.fill(cut.steps.item(0) + 1)
-        self._update(cut, grads, group)
+        again = self._update(cut, grads, group)
         if run.copied:
             run.arrays[0][...] = run.values.reshape(run.arrays[0].shape)
+        return again

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import kernels
+from fastnn.kernels.optimizers import Again
 from fastnn.optim.elementwise import Elementwise
 from fastnn.optim.runs import Cut
 from fastnn.tensor import Tensor
@@ -63,8 +64,8 @@ class RAdam(Elementwise):
         }  # fmt: skip
         super().__init__(params, defaults)
 
-    def _update(self, cut: Cut, grads: np.ndarray, group: dict[str, Any]) -> None:
-        kernels.radam(
+    def _update(self, cut: Cut, grads: np.ndarray, group: dict[str, Any]) -> Again:
+        return kernels.radam(
             cut.values, grads, *cut.state, step=cut.numbers.item(0), lr=group["lr"], betas=group["betas"],
             eps=group["eps"], weight_decay=group["weight_decay"], decoupled=group["decoupled_weight_decay"],
             maximize=group["maximize"], hyper=cut.hyper, grad_scale=cut.grad_scale,

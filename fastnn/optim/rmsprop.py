@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import kernels
+from fastnn.kernels.optimizers import Again
 from fastnn.optim.elementwise import Elementwise
 from fastnn.optim.runs import Cut
 from fastnn.tensor import Tensor
@@ -70,9 +71,9 @@ class RMSprop(Elementwise):
         momentum = ("momentum_buffer",) if group["momentum"] > 0 else ()
         return ("square_avg", *momentum, "grad_avg") if group["centered"] else ("square_avg", *momentum)
 
-    def _update(self, cut: Cut, grads: np.ndarray, group: dict[str, Any]) -> None:
+    def _update(self, cut: Cut, grads: np.ndarray, group: dict[str, Any]) -> Again:
         state, with_momentum, centered = cut.state, group["momentum"] > 0, group["centered"]
-        kernels.rmsprop(
+        return kernels.rmsprop(
             cut.values, grads, state[0], state[1] if with_momentum else None, state[-1] if centered else None,
             lr=group["lr"], alpha=group["alpha"], eps=group["eps"], weight_decay=group["weight_decay"],
             momentum=group["momentum"], maximize=group["maximize"], hyper=cut.hyper, grad_scale=cut.grad_scale,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import kernels
+from fastnn.kernels.optimizers import Again
 from fastnn.optim.elementwise import Elementwise
 from fastnn.optim.runs import Cut
 from fastnn.tensor import Tensor
@@ -67,8 +68,8 @@ class Rprop(Elementwise):
     def _first(self, name: str, group: dict[str, Any]) -> float:
         return float(group["lr"]) if name == "step_size" else 0.0
 
-    def _update(self, cut: Cut, grads: np.ndarray, group: dict[str, Any]) -> None:
-        kernels.rprop(
+    def _update(self, cut: Cut, grads: np.ndarray, group: dict[str, Any]) -> Again:
+        return kernels.rprop(
             cut.values, grads, *cut.state, etas=group["etas"], step_sizes=group["step_sizes"],
             maximize=group["maximize"], hyper=cut.hyper, grad_scale=cut.grad_scale,
         )  # fmt: skip

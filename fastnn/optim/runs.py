@@ -2,7 +2,7 @@
 
 A *run* is a stretch of parameters that lie side by side in a flat buffer (see :mod:`fastnn.flat`): one
 launch updates them all. Their state lies in flat arrays of the same layout; what ``optimizer.state[p]``
-holds are tensors over its part of them. May import ``tensor``, ``parameter``, ``flat``.
+holds are tensors over its part of them. May import ``clip``, ``tensor``, ``parameter``, ``flat``.
 """
 
 from __future__ import annotations
@@ -16,8 +16,9 @@ from typing import Any
 import numpy as np
 
 from fastnn.flat import Slot
-from fastnn.kernels.optimizers import DONE, HYPER
+from fastnn.kernels.optimizers import DONE, HYPER, Again
 from fastnn.nn.parameter import Parameter
+from fastnn.optim.clip import Clip
 from fastnn.tensor import Tensor
 
 
@@ -123,6 +124,62 @@ class Cut:
         return True
 
 
+class Repeat:
+    """A step of a whole run that can be made again, with another learning rate, while nothing else has changed.
+
+    Args:
+        again: its launch.
+        cut: all of the run.
+        group: the options that it was made with.
+        clip: what limited the gradients.
+    """
+
+    __slots__ = ("again", "clip", "counts", "cut", "lr_at", "names", "numbers", "run", "values")
+
+    def __init__(self, run: Run, cut: Cut, again: Again, group: dict[str, Any], clip: Clip | None) -> None:
+        self.run, self.cut, self.again, self.clip, self.counts = run, cut, again, clip, bool(cut.state)
+        self.names, self.values = [*group], [*group.values()]
+        self.lr_at = self.names.index("lr")
+        self.values[self.lr_at] = None
+        self.numbers = run.numbers.tobytes()
+
+    @staticmethod
+    def is_possible(group: dict[str, Any]) -> bool:
+        """Whether the options are such that to find the same objects means to find the same options."""
+        rest = [value for name, value in group.items() if name != "params"]
+        return all(isinstance(part, _FIXED) for v in rest for part in (v if type(v) is tuple else (v,)))
+
+    def fits(self, group: dict[str, Any], clip: Clip | None) -> bool:
+        """Whether another step would launch the same."""
+        values = [*group.values()]
+        if len(values) != len(self.values) or type(values[self.lr_at]) is not float:
+            return False
+        values[self.lr_at] = None
+        return (
+            all(map(operator.is_, values, self.values))
+            and [*group] == self.names
+            and clip is self.clip
+            and self.run.numbers.tobytes() == self.numbers
+            and self.again.is_current()
+        )
+
+    def step(self, lr: float) -> None:
+        """Make it again."""
+        cut = self.cut
+        for p in self.run.params:
+            p._memory.version += 1
+        cut.begin()
+        steps = cut.steps.item(0) + 1
+        if self.counts:
+            cut.steps.fill(steps)
+        self.again.launch(lr, steps)
+        self.numbers = self.run.numbers.tobytes()
+
+
+# Of options that cannot change inside.
+_FIXED = (float, int, str, type(None))
+
+
 class Run:
     """Parameters side by side, with flat arrays over their numbers, their gradients and their state.
 
@@ -134,8 +191,8 @@ class Run:
     """
 
     __slots__ = (
-        "arrays", "bounds", "copied", "cuts", "entries", "flat", "grads", "numbers", "params", "ready", "slots",
-        "state", "values",
+        "arrays", "bounds", "copied", "cuts", "entries", "flat", "grads", "numbers", "params", "ready", "repeat",
+        "slots", "state", "values",
     )  # fmt: skip
 
     def __init__(self, params: list[Tensor], count: int) -> None:
@@ -162,6 +219,8 @@ class Run:
         self.entries: list[Entry | None] = [None] * len(params)
         self.ready: tuple[str, ...] | None = None
         self.cuts: dict[tuple[int, int, tuple[str, ...]], Cut] = {}
+        # The last step, if it updated all parameters in one launch.
+        self.repeat: Repeat | None = None
 
     def cut(self, first: int, last: int, names: tuple[str, ...]) -> Cut:
         """The arrays of parameters ``first`` to ``last``, always the same."""

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import kernels
+from fastnn.kernels.optimizers import Again
 from fastnn.optim.elementwise import Elementwise
 from fastnn.optim.runs import Cut
 from fastnn.tensor import Tensor
@@ -71,14 +72,13 @@ class SGD(Elementwise):
     def _number(self, name: str, group: dict[str, Any], saved: Mapping[str, Any]) -> float:
         return 0.0 if saved.get("momentum_buffer") is None else 1.0
 
-    def _update(self, cut: Cut, grads: np.ndarray, group: dict[str, Any]) -> None:
+    def _update(self, cut: Cut, grads: np.ndarray, group: dict[str, Any]) -> Again:
         if not cut.state:
-            kernels.sgd(
+            return kernels.sgd(
                 cut.values, grads, lr=group["lr"], weight_decay=group["weight_decay"], maximize=group["maximize"],
                 hyper=cut.hyper, grad_scale=cut.grad_scale,
             )  # fmt: skip
-            return
-        kernels.sgd_momentum(
+        return kernels.sgd_momentum(
             cut.values, grads, cut.state[0], step=cut.numbers.item(0), lr=group["lr"], momentum=group["momentum"],
             dampening=group["dampening"], weight_decay=group["weight_decay"], nesterov=group["nesterov"],
             maximize=group["maximize"], hyper=cut.hyper, grad_scale=cut.grad_scale,

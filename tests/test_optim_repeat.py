@@ -1,0 +1,189 @@
+"""A step that repeats the launch of the one before: the same bits as one that is checked and packed anew."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import fastnn as torch
+from fastnn import nn
+from fastnn.kernels import jit
+from fastnn.optim.runs import Repeat
+
+Change = Callable[[Any], None]
+
+
+def _group(name: str, value: Any) -> Change:
+    def change(optimizer: Any) -> None:
+        optimizer.param_groups[0][name] = value
+
+    return change
+
+
+def _moved(optimizer: Any) -> None:
+    group = optimizer.param_groups[0]
+    group["lr"] = group.pop("lr")
+
+
+def _state(optimizer: Any) -> None:
+    for entry in optimizer.state.values():
+        for value in entry.values():
+            value.mul_(0.5)
+
+
+def _counted(optimizer: Any) -> None:
+    for entry in optimizer.state.values():
+        if "step" in entry:
+            entry["step"].fill_(40.0)
+
+
+def _one_counted(optimizer: Any) -> None:
+    entry = next(iter(optimizer.state.values()), {})
+    if "step" in entry:
+        entry["step"].add_(3.0)
+
+
+def _replaced(optimizer: Any) -> None:
+    for entry in optimizer.state.values():
+        for name, value in dict(entry).items():
+            entry[name] = value.clone()
+
+
+def _forgotten(optimizer: Any) -> None:
+    optimizer.state.clear()
+
+
+def _loaded(optimizer: Any) -> None:
+    optimizer.load_state_dict(optimizer.state_dict())
+
+
+def _frozen(optimizer: Any) -> None:
+    optimizer.param_groups[0]["params"][1].requires_grad_(False)
+
+
+def _moved_memory(optimizer: Any) -> None:
+    p = optimizer.param_groups[0]["params"][0]
+    p.data = p.data * 2
+
+
+CHANGES: dict[str, Change] = {
+    "nothing": lambda optimizer: None,
+    "lr": _group("lr", 0.003),
+    "an integer": _group("lr", 1),
+    "a tensor": _group("lr", torch.tensor(0.004)),
+    "weight decay": _group("weight_decay", 0.2),
+    "maximize": _group("maximize", True),
+    "another order": _moved,
+    "state": _state,
+    "count": _counted,
+    "count of one": _one_counted,
+    "replaced state": _replaced,
+    "no state": _forgotten,
+    "loaded state": _loaded,
+    "frozen": _frozen,
+    "memory": _moved_memory,
+}
+RULES: dict[str, dict[str, Any]] = {
+    "SGD": {}, "SGD momentum": {"momentum": 0.9, "dampening": 0.1}, "Adam": {}, "AdamW": {"amsgrad": True},
+    "RMSprop": {"momentum": 0.5}, "Adagrad": {"lr_decay": 0.1}, "Adamax": {}, "Adadelta": {}, "Rprop": {}, "RAdam": {},
+    "NAdam": {}, "ASGD": {},
+}  # fmt: skip
+
+
+def trained(rule: str, change: Change, captured: bool, limit: float | None = None) -> list[Any]:
+    """What eight steps learn, with a change in the middle."""
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, 3))
+    kind = getattr(torch.optim, rule.split()[0])
+    optimizer = kind(model.parameters(), lr=0.01, **RULES[rule])
+    criterion = nn.CrossEntropyLoss()
+    step = torch.compile_step(model, criterion, optimizer, max_grad_norm=limit)
+    x, y = torch.randn(8, 4, 5), torch.randint(0, 3, (8, 4))
+    for i in range(8):
+        if i == 5:
+            change(optimizer)
+        if captured:
+            step(x[i], y[i])
+        else:
+            optimizer.zero_grad()
+            criterion(model(x[i]), y[i]).backward()
+            if limit is not None:
+                nn.utils.clip_grad_norm_(model.parameters(), limit)
+            optimizer.step()
+    state = [t for entry in optimizer.state.values() for t in entry.values() if isinstance(t, torch.Tensor)]
+    return [t.tolist() for t in [*model.parameters(), *state]]
+
+
+@pytest.mark.parametrize("captured", [False, True], ids=["loop", "step"])
+@pytest.mark.parametrize(
+    ("rule", "change"), [(r, c) for r in RULES for c in CHANGES if (r, c) != ("Rprop", "weight decay")]
+)
+def test_a_repeated_step_has_the_same_bits(
+    rule: str, change: str, captured: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    repeated = []
+
+    def noted(self: Repeat, lr: float) -> None:
+        repeated.append(lr)
+        step(self, lr)
+
+    step = Repeat.step
+    monkeypatch.setattr(Repeat, "step", noted)
+    found = trained(rule, CHANGES[change], captured)
+    # Those with other numbers than the count of steps are checked anew each time.
+    assert bool(repeated) == (rule not in ("NAdam", "ASGD"))
+    if rule not in ("NAdam", "ASGD") and change in ("nothing", "lr"):
+        assert len(repeated) == 7
+        assert repeated[-1] == (0.003 if change == "lr" else 0.01)
+    monkeypatch.setattr(Repeat, "fits", lambda *args: False)
+    repeated.clear()
+    assert found == trained(rule, CHANGES[change], captured)
+    assert not repeated
+
+
+def test_a_limit_of_the_norm_is_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    change = _group("lr", 0.02)
+    found = [trained("Adam", change, True, limit) for limit in (0.01, 100.0, None)]
+    monkeypatch.setattr(Repeat, "fits", lambda *args: False)
+    assert found == [trained("Adam", change, True, limit) for limit in (0.01, 100.0, None)]
+    assert found[0] != found[1] == found[2]
+
+
+def test_another_number_of_threads_cuts_the_work_anew() -> None:
+    w = nn.Parameter(torch.ones(200_000))
+    optimizer = torch.optim.Adam([w], lr=0.1)
+    seen = []
+
+    def watch(kernel: Any, parts: int, *rest: Any) -> bool:
+        seen.append(parts)
+        return False
+
+    threads = jit.get_num_threads()
+    try:
+        with jit.recording(watch):
+            for n in (1, 1, 2, 2, 1):
+                jit.set_num_threads(n)
+                optimizer.zero_grad()
+                w._accumulate_grad(torch.ones(200_000))
+                optimizer.step()
+    finally:
+        jit.set_num_threads(threads)
+    assert seen == [1, 1, 2, 2, 1]
+
+
+def test_a_step_with_several_groups_keeps_their_options_apart() -> None:
+    a, b = nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)
+    optimizer = torch.optim.SGD([{"params": a.parameters()}, {"params": b.parameters(), "lr": 0.5}], lr=1.0)
+    with torch.no_grad():
+        a.weight.zero_()
+        b.weight.zero_()
+    for lr in (1.0, 1.0, 2.0):
+        optimizer.param_groups[0]["lr"] = lr
+        for p in (a.weight, b.weight):
+            p.grad = None
+            p._accumulate_grad(torch.ones(2, 2))
+        optimizer.step()
+    assert a.weight.tolist() == [[-4.0] * 2] * 2
+    assert b.weight.tolist() == [[-1.5] * 2] * 2
