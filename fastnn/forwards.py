@@ -94,13 +94,9 @@ class _Return(weakref.ref):
 
     lane: Lane
 
-    def __new__(cls, lease: _Lease, free: list[Any], lane: Lane) -> _Return:
-        made = super().__new__(cls, lease, free.append)
-        made.lane = lane
-        return made
 
-    def __init__(self, lease: _Lease, free: list[Any], lane: Lane) -> None:
-        super().__init__(lease, free.append)  # type: ignore[call-arg]  # object's, to the type checker
+# Its own way to be made takes 0.4 us less than one that is written in Python.
+_made = weakref.ref.__new__
 
 
 class _Lease:
@@ -110,7 +106,9 @@ class _Lease:
 
     def __init__(self, lane: Lane, free: list[Any]) -> None:
         self.lane = lane
-        self._return = _Return(self, free, lane)
+        back = _made(_Return, self, free.append)
+        back.lane = lane
+        self._return = back
 
 
 class _Kind:
@@ -133,11 +131,16 @@ class _Kind:
         if situation is not None:
             if situation.same():
                 try:
-                    found = self.free.pop()
-                    return found.lane if isinstance(found, _Return) else found
+                    lane = None
+                    while lane is None:
+                        found = self.free.pop()
+                        # None in a lease that Ctrl-C left half made.
+                        lane = getattr(found, "lane", None) if isinstance(found, _Return) else found
+                    return lane
                 except IndexError:
-                    self.made = [lane for lane in self.made if lane() is not None]
-                    return self._record(model, situation, inputs) if len(self.made) < self.most else None
+                    pass
+                self.made = [lane for lane in self.made if lane() is not None]
+                return self._record(model, situation, inputs) if len(self.made) < self.most else None
             self.__init__()  # type: ignore[misc]  # it starts anew
             return None
         self.calls += 1

@@ -380,13 +380,13 @@ def launch(kernel: Kernel, parts: int, arrays: tuple[np.ndarray, ...], *scalars:
     if _recorders:
         recorder = _recorders.get(threading.get_ident())
         if recorder is not None:
-            _pack(kernel, arrays, scalars)
+            pack(kernel, arrays, scalars)
             if recorder(kernel, parts, arrays, scalars):
                 return
     launch_unwatched(kernel, parts, arrays, *scalars)
 
 
-def _pack(kernel: Kernel, arrays: tuple[np.ndarray, ...], scalars: tuple[float, ...]) -> bytes:
+def pack(kernel: Kernel, arrays: tuple[np.ndarray, ...], scalars: tuple[float, ...]) -> bytes:
     """The block of a launch, with the arrays by their ids."""
     try:
         return kernel.pack(*map(id, arrays), *scalars)
@@ -396,8 +396,22 @@ def _pack(kernel: Kernel, arrays: tuple[np.ndarray, ...], scalars: tuple[float, 
 
 def launch_unwatched(kernel: Kernel, parts: int, arrays: tuple[np.ndarray, ...], *scalars: float) -> None:
     """As :func:`launch`, for who watches launches and runs them."""
+    _run_block(kernel, parts, pack(kernel, arrays, scalars))
+
+
+def launch_again(
+    kernel: Kernel, parts: int, block: bytes, arrays: tuple[np.ndarray, ...], scalars: tuple[float, ...]
+) -> None:
+    """As :func:`launch`, with the block of ``arrays`` and ``scalars``, which was packed before."""
+    if _recorders:
+        recorder = _recorders.get(threading.get_ident())
+        if recorder is not None and recorder(kernel, parts, arrays, scalars):
+            return
+    _run_block(kernel, parts, block)
+
+
+def _run_block(kernel: Kernel, parts: int, block: bytes) -> None:
     address = kernel.address or kernel.compile()
-    block = _pack(kernel, arrays, scalars)
     if parts == 1 or _forked:
         _serial(address, id(block), kernel.words, kernel.arrays, parts)
         return

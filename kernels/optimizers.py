@@ -34,7 +34,6 @@ from fastnn.kernels.jit import (
     check_output,
     inline,
     kernel_for,
-    launch,
     part,
     parts_for,
 )
@@ -86,13 +85,13 @@ class Again:
     have to be those of the caller alone, as nothing looks at them again.
     """
 
-    __slots__ = ("arrays", "hyper", "kernel", "parts", "scalars", "threads")
+    __slots__ = ("arrays", "block", "hyper", "kernel", "parts", "scalars", "threads")
 
     def __init__(
         self, kernel: Kernel, parts: int, arrays: tuple[np.ndarray, ...], scalars: tuple[int, ...], hyper: np.ndarray
     ) -> None:
         self.kernel, self.parts, self.arrays, self.scalars, self.hyper = kernel, parts, arrays, scalars, hyper
-        self.threads = jit._threads, jit.SERIAL_OPERATIONS
+        self.block, self.threads = jit.pack(kernel, arrays, scalars), (jit._threads, jit.SERIAL_OPERATIONS)
 
     def is_current(self) -> bool:
         """Whether the work would be cut in the same way today."""
@@ -102,7 +101,7 @@ class Again:
         """The same update with another learning rate, as step number ``step``."""
         self.hyper[LR] = lr
         self.hyper[STEP] = step
-        launch(self.kernel, self.parts, self.arrays, *self.scalars)
+        jit.launch_again(self.kernel, self.parts, self.block, self.arrays, self.scalars)
 
 
 def update(
@@ -149,7 +148,7 @@ def update(
         raise TypeError(f"a scalar argument of {kernel.name} does not fit: {error}, found {scalars}") from None
     size = parameters.size
     again = Again(kernel, parts_for(operations * size), (*arrays, hyper, grad_scale), (size, *flags), hyper)
-    launch(kernel, again.parts, again.arrays, *again.scalars)
+    jit.launch_again(kernel, again.parts, again.block, again.arrays, again.scalars)
     return again
 
 
