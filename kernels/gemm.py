@@ -19,6 +19,8 @@ What was tried and rejected, and what stands in its place (two cores of an AMD Z
 | --- | --- | --- | --- |
 | rows of W 4 KB apart | 310 to 340 GFLOP/s at 64x1024x1024 | rows padded by one cache line | 465 to 490 |
 | B packed number by number | 345 GFLOP/s, its input gradient | blocks transposed in registers | 403 to 432 |
+| B packed for 32 or 64 rows at all | 187 us, 32x1024x1024 times B.T | A and C transposed instead | 155 |
+| the same for rows that fill no panel, or for more | 114 us, 16x1024x1024; 592, 128x | A and C transposed | 140; 593 |
 | two vectors in every tile | 5 multiply-adds in flight for 4 rows | more vectors the fewer rows | 12 x 2 to 1 x 8 |
 | prefetching the tile of C | 232 GFLOP/s on one thread | nothing | 237 |
 | packing W for the input gradient of 1 row | 37 us, backward of 1x784x256 | dot products along its rows | 13 us |
@@ -105,6 +107,11 @@ _DOT_ROWS = 4
 # Bits of `mode` above those of the micro-kernel: such dot products; `z` receives the sums of B's columns, or has them
 # added, B's rows being contiguous.
 _DOTS, SUM_B, ADD_SUM_B = 8, 16, 32
+# And the product of the transposes, (B.T @ A.T).T. B.T would have to be packed: so where A and C together are so much
+# smaller, A is of so many rows at most, which all but fill its panels, and packed stays in a second-level cache.
+_SWAP, _SMALLER, _SWAP_ROWS, _SWAP_BYTES = 64, 0.4, 64, 512 * 2**10
+# Tiles of B.T, one below the other, whose numbers are transposed into C together.
+_SWAP_TILES = 4
 WORDS = 24
 
 
@@ -133,6 +140,14 @@ def _gemm(dtype):
                     dtype, size, y + (i * y_row) * size, z + (i * z_row) * size, a + i * a_row * size, b, bias,
                     first, end, depth, b_column, mode, code, slope,
                 )  # fmt: skip
+            return
+        if mode & _SWAP:
+            packed += t * group * depth_block * width * size
+            first, end = part(-(-columns // (_SWAP_TILES * row_limit())), t, n)
+            _swapped(
+                dtype, size, y, packed, a, b, m, columns, depth, a_row, b_row, b_column, y_row, panels, width, first,
+                end,
+            )  # fmt: skip
             return
         sums = z
         if mode & SUM_B:
@@ -217,6 +232,51 @@ def _dots(dtype, size, y, z, a, b, bias, first, end, depth, b_column, mode, code
         activate(sums[first:end], sums[first:end], RELU, slope)
     elif code != NONE or z != y:
         activate(array_at(y, (end,), dtype)[first:end], sums[first:end], code, slope)
+
+
+@inline
+def _swapped(
+    dtype, size, y, packed, a, b, m, columns, depth, a_row, b_row, b_column, y_row, panels, width, first, end
+):
+    """Columns of ``C = A @ B``, as tiles of ``B.T @ A.T``: only A is packed, and what the tiles give is transposed.
+
+    The rows of A and of B.T are contiguous: ``b_row`` is 1, but not written as a number, for which LLVM makes a second
+    tile, of half the speed (110 GFLOP/s on one thread and not 257).
+    """
+    like, step, tall = dtype(0), lanes(dtype(0)), _SWAP_TILES * row_limit()
+    vectors, pitch = -(-m // step), panels * width
+    result = packed + panels * depth * width * size
+    for p in range(panels):
+        j = vectors * p // panels * step
+        rows = min(vectors * (p + 1) // panels * step, m) - j
+        _pack(like, size, packed + p * depth * width * size, width, a + j * a_row * size, 1, a_row, depth, rows)
+    depth_block = -(-depth // -(-2 * depth * size // (3 * _DEPTH_BYTES)))
+    for block in range(first, end):
+        left = block * tall
+        here = min(tall, columns - left)
+        tiles = -(-here // row_limit())
+        for k in range(0, depth, depth_block):
+            for p in range(panels):
+                j = vectors * p // panels * step
+                for i in range(tiles):
+                    top = here * i // tiles
+                    tile(
+                        like, here * (i + 1) // tiles - top, min(vectors * (p + 1) // panels * step, m) - j,
+                        min(depth_block, depth - k), b + ((left + top) * b_column + k) * size, b_column, b_row,
+                        packed + (p * depth + k) * width * size, width, result + (top * pitch + j) * size, pitch, b,
+                        0 if k == 0 else ACCUMULATE,
+                    )  # fmt: skip
+        for j in range(0, m, step):
+            # Whole vectors are written: what is left of the columns goes number by number.
+            for i in range(0, here - step + 1, step):
+                transpose_block(
+                    like, y + (j * y_row + left + i) * size, y_row, result + (i * pitch + j) * size, pitch,
+                    step, min(step, m - j),
+                )  # fmt: skip
+        for i in range(here // step * step, here):
+            numbers = array_at(result + i * pitch * size, (m,), dtype)
+            for j in range(m):
+                array_at(y + (j * y_row + left + i) * size, (1,), dtype)[0] = numbers[j]
 
 
 @inline
@@ -381,6 +441,15 @@ def _cut(
         b_row = 1
     if m <= _DOT_ROWS and b_row == 1 and b_column != 1 and (a_column == 1 or depth == 1):
         return min(parts, columns), mode | _DOTS, code, b_row, b_column, 1, 1, 1, depth, 0, 1
+    most, registers, widest, register_bytes = limits
+    is_plain = code == NONE and z_is_y and mode == 0
+    if is_plain and b_row == 1 and b_column != 1 and (a_column == 1 or depth == 1):
+        width = vectors_for(most, registers, widest) * (register_bytes // size)
+        panels, tall = -(-m // width), _SWAP_TILES * most
+        fits = m <= _SWAP_ROWS and 10 * m >= 9 * panels * width and m * depth * size <= _SWAP_BYTES
+        if fits and m * (depth + columns) < _SMALLER * depth * columns:
+            parts = min(parts, -(-columns // tall))
+            return parts, mode | _SWAP, code, b_row, b_column, 1, panels, 1, depth + tall, width, panels
     collides = a_row == 1 and a_column * size % _CONFLICT == 0
     parts, row_tiles, panels, row_block, depth_block, width, group = _plan(
         m, columns, depth, size, parts, collides, limits

@@ -1,5 +1,6 @@
 """Matrix products against NumPy in float64: every size, layout and epilogue, the errors and the bits."""
 
+import importlib
 import inspect
 import itertools
 
@@ -22,8 +23,11 @@ from helpers import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastnn.kernels import activation_forward, gemm
+from fastnn.kernels import activation_forward, gemm, jit
 from fastnn.kernels.activations import CODES
+
+# The module, which the function of its name hides.
+gemm_module = importlib.import_module("fastnn.kernels.gemm")
 
 
 def _every_other(a):
@@ -212,6 +216,53 @@ def test_same_bits_in_any_parts(dtype):
         assert_same_bits_in_any_parts(run)
 
 
+# By dtype: rows of A that all but fill the panels which are packed of it, with AVX-512 and with shorter vectors.
+SWAPPED = [
+    (dtype, m, k, n)
+    for dtype, rows in ((np.float32, (16, 29, 32, 61, 64)), (np.float64, (8, 15, 16, 31, 47, 48, 64)))
+    for m in rows for k, n in ((301, 200), (1030, 353), (200, 49), (129, 1000))
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(("dtype", "m", "k", "n"), SWAPPED)
+def test_few_rows_times_a_transposed_matrix(dtype, m, k, n):
+    """The product of the transposes, which packs the smaller of the two, has the bits of the other way."""
+    rng = np.random.default_rng([m, k, n])
+    a, b = _padded(rng.standard_normal((m, k)).astype(dtype)), _padded(rng.standard_normal((n, k)).astype(dtype))
+    expected = np.empty((m, n), dtype)
+    gemm(expected, a, np.ascontiguousarray(b.T))
+    assert_product(expected, a, b.T)
+    for parts in (1, 2, 5):
+        out = Canary((m, n), dtype, 3)
+        out.array[...] = np.nan
+        with cut_in(parts):
+            gemm(out.array, a, b.T)
+        out.check()
+        assert_same_bits(out.array, expected)
+    y, left, right = (guarded(np.ascontiguousarray(x), "end") for x in (expected, a, b))
+    y[...] = np.nan
+    gemm(y, left, right.T)
+    assert_same_bits(y, expected)
+    gemm(y, left, right.T, accumulate=True)
+    assert_product(y, a, b.T, before=expected)
+    gemm(y, left, right.T, activation="relu")
+    assert_same_bits(y, np.maximum(expected, 0))
+
+
+def test_those_shapes_take_that_way():
+    """At least on this CPU; and a row that is infinite, or NaN, leaves the others alone."""
+    seen = []
+    a, b = np.ones((64, 400), np.float32), np.ones((404, 400), np.float32)
+    a[3], a[7] = np.inf, np.nan
+    y = np.zeros((64, 404), np.float32)
+    with jit.recording(lambda kernel, parts, arrays, scalars: seen.append(scalars[9])):
+        gemm(y, a, b.T)
+    assert seen == [gemm_module._SWAP]
+    expected = np.full((64, 404), np.float32(400))
+    expected[3], expected[7] = np.inf, np.nan
+    np.testing.assert_array_equal(y, expected)
+
+
 def print_products():
     import hashlib
 
@@ -225,6 +276,10 @@ def print_products():
     gemm(y, a, b, bias, activation="relu")
     print(hashlib.sha256(y.tobytes()).hexdigest())
     gemm(y, a, np.asfortranarray(b), bias)
+    print(hashlib.sha256(y.tobytes()).hexdigest())
+    a, b = (rng.standard_normal(shape).astype("f4") for shape in [(32, 200), (301, 200)])
+    y = np.empty((32, 301), "f4")
+    gemm(y, a, b.T)
     print(hashlib.sha256(y.tobytes()).hexdigest())
 
 
