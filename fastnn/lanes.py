@@ -26,6 +26,7 @@ from fastnn.capture import (
     undone,
 )
 from fastnn.kernels import jit
+from fastnn.kernels.peephole import joined
 from fastnn.kernels.program import Program
 from fastnn.nn.module import Module
 from fastnn.nn.registry import changes
@@ -68,9 +69,8 @@ def _overlaps(array: np.ndarray, others: list[np.ndarray]) -> bool:
     return any(a.size and span(a)[0] < high and low < span(a)[1] for a in others)
 
 
-def _saved(result: Tensor) -> set[Memory]:
-    """The memory that the history of a result relies on."""
-    found: set[Memory] = set()
+def _nodes(result: Tensor) -> set[Node]:
+    """The operations in the history of a result."""
     seen: set[Node] = set()
     stack: list[Any] = [result._node]
     while stack:
@@ -78,8 +78,13 @@ def _saved(result: Tensor) -> set[Memory]:
         if isinstance(node, Node) and node not in seen:
             seen.add(node)
             stack += node.edges
-            found.update([memory.shared if isinstance(memory, Alias) else memory for memory, _, _ in node.saved])
-    return found
+    return seen
+
+
+def _saved(result: Tensor) -> set[Memory]:
+    """The memory that the history of a result relies on."""
+    saved = [memory for node in _nodes(result) for memory, _, _ in node.saved]
+    return {memory.shared if isinstance(memory, Alias) else memory for memory in saved}
 
 
 def _written(program: Program) -> list[np.ndarray]:
@@ -186,6 +191,9 @@ class Lane:
     def _trace_back(self) -> Program:
         """Record the backward pass, which goes into the gradients' places: to write, or to add to what is there."""
         program = Program()
+        for node in _nodes(self._result):
+            # The numbers that were saved may have changed since the forward was recorded, and are not read here.
+            node.saved = [(memory, memory.version, shape) for memory, _, shape in node.saved]
         with tracing_into(program) as watch:
             # What the operations saved is kept: a pass may be repeated, and this trace is.
             run_backward((self._result,), (_wrap(self.dy),), True)
@@ -203,6 +211,8 @@ class Lane:
             if not dx.size or _overlaps(dx, [*kept, *dxs[:i]]):
                 raise Uncapturable("the gradient of an input is empty, or that of the output or of another input")
             _alone(dx, self.forward, self.backward)
+        self._kept = [*kept, *dxs]
+        self.backward.launches = joined(self.backward.launches, self._kept)
         hold = let_go(self.backward, self.trained)
         self.places = [hold(p._slot.grad_array) for p in self.trained]
         self.backward.build()
@@ -229,7 +239,9 @@ class Lane:
                 for p, there in zip(self.trained, adds, strict=True):
                     # Frozen, or with hooks, it may be this time alone.
                     p._grad, p._requires_grad, p._hooks = p._grad if there else None, True, None
-                program.launches = self._trace_back().launches if any(adds) else list(self.backward.launches)
+                program.launches = list(self.backward.launches)
+                if any(adds):
+                    program.launches = joined(self._trace_back().launches, self._kept)
                 put_back()
             except BaseException:
                 # Once more, if Ctrl-C came in the middle of it.

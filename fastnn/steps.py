@@ -31,6 +31,7 @@ from fastnn.capture import (
 )
 from fastnn.functions import from_numpy
 from fastnn.kernels import jit
+from fastnn.kernels.peephole import joined
 from fastnn.kernels.program import Program
 from fastnn.nn.module import Module
 from fastnn.nn.registry import changes
@@ -248,6 +249,8 @@ class CompiledStep:
         check_complete(first, known)
         if not known.holds(loss):
             raise Uncapturable("the loss was computed outside the kernels")
+        first.launches = joined(first.launches, [loss, *[t._data for t in tensors], *situation.arrays])
+        first.build()
         return Captured(first, watch, Inputs(first, [t._data for t in tensors]), loss, situation)
 
     def _is_over(self, refusal: Refusal, tensors: list[Tensor]) -> bool:

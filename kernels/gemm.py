@@ -61,6 +61,7 @@ from fastnn.kernels.micro_kernel import (
     ACCUMULATE,
     BIAS,
     RELU_FLOOR,
+    RELU_GATE,
     lanes,
     limits,
     register_bytes,
@@ -105,11 +106,12 @@ _DEPTH_WORTH_PACKING = 192
 # it would read it once and write it once more.
 _DOT_ROWS = 4
 # Bits of `mode` above those of the micro-kernel: such dot products; `z` receives the sums of B's columns, or has them
-# added, B's rows being contiguous.
-_DOTS, SUM_B, ADD_SUM_B = 8, 16, 32
+# added, B's rows being contiguous. With the micro-kernel's RELU_GATE `z` holds what ReLU gave, in rows as far apart as
+# those of C.
+_DOTS, SUM_B, ADD_SUM_B = 16, 32, 64
 # And the product of the transposes, (B.T @ A.T).T. B.T would have to be packed: so where A and C together are so much
 # smaller, A is of so many rows at most, which all but fill its panels, and packed stays in a second-level cache.
-_SWAP, _SMALLER, _SWAP_ROWS, _SWAP_BYTES = 64, 0.4, 64, 512 * 2**10
+_SWAP, _SMALLER, _SWAP_ROWS, _SWAP_BYTES = 128, 0.4, 64, 512 * 2**10
 # Tiles of B.T, one below the other, whose numbers are transposed into C together.
 _SWAP_TILES = 4
 WORDS = 24
@@ -120,7 +122,7 @@ def _gemm(dtype):
 
     def gemm_slice(args, t, n):
         # y[m, columns], z[m, columns], packed[n, depth_block, width], a[m, depth], b[depth, columns], bias[columns];
-        # with SUM_B z[columns]
+        # with SUM_B z[columns], with RELU_GATE what ReLU gave[m, columns]
         y, z, packed, a, b, bias = (
             integer(args, 0), integer(args, 1), integer(args, 2), integer(args, 3), integer(args, 4), integer(args, 5),
         )  # fmt: skip
@@ -149,8 +151,8 @@ def _gemm(dtype):
                 end,
             )  # fmt: skip
             return
-        sums = z
-        if mode & SUM_B:
+        other = z
+        if mode & (SUM_B | RELU_GATE):
             z, z_row = y, y_row
         like, step = dtype(0), lanes(dtype(0))
         vectors = -(-columns // step)
@@ -181,10 +183,10 @@ def _gemm(dtype):
                         b_panel, b_panel_row = target, width
                     if mode & SUM_B and first_tile == 0:
                         # The panel is about to be read by a tile in any case.
-                        total = array_at(sums + j * size, (panel_columns,), dtype)
+                        total = array_at(other + j * size, (panel_columns,), dtype)
                         sum_rows(total, b_panel, b_panel_row, panel_depth, k == 0 and not mode & ADD_SUM_B)
                 is_last = k + depth_block >= depth
-                mode_here = mode if k == 0 else mode & RELU_FLOOR | ACCUMULATE
+                mode_here = mode if k == 0 else mode & (RELU_FLOOR | RELU_GATE) | ACCUMULATE
                 if not is_last:
                     mode_here &= ACCUMULATE | BIAS
                 for tile_row in range(first_tile, last_tile):
@@ -198,8 +200,8 @@ def _gemm(dtype):
                             b_panel, b_panel_row = packed + (p - panel) * depth_block * width * size, width
                         tile(
                             like, rows, panel_columns, panel_depth, a + (i * a_row + k * a_column) * size, a_row,
-                            a_column, b_panel, b_panel_row, z + (i * z_row + j) * size, z_row, bias + j * size,
-                            mode_here,
+                            a_column, b_panel, b_panel_row, z + (i * z_row + j) * size, z_row,
+                            (other + (i * z_row + j) * size) if mode & RELU_GATE else (bias + j * size), mode_here,
                         )  # fmt: skip
                         if is_last and (code != NONE or z != y):
                             # The tile is still in the first-level cache.

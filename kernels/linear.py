@@ -118,7 +118,7 @@ def _activation_bias_backward(dtype):
     return activation_bias_backward_slice
 
 
-_ACTIVATION_BIAS_BACKWARD = by_dtype(
+ACTIVATION_BIAS_BACKWARD = by_dtype(
     "activation_bias_backward", _activation_bias_backward, arrays=4, integers=4, reals=1, outputs=(0, 1)
 )
 
@@ -140,7 +140,7 @@ def activation_bias_backward(
         dy, saved: (batch, features), C-contiguous; see ``activation_backward`` for ``saved``.
         accumulate: add to what ``dbias`` holds.
     """
-    kernel = kernel_for(_ACTIVATION_BIAS_BACKWARD, "dy", dy)
+    kernel = kernel_for(ACTIVATION_BIAS_BACKWARD, "dy", dy)
     code = activation_code(activation)
     dtype = dy.dtype
     shape = batch, columns = matrix_shape("dy", dy)
@@ -211,7 +211,7 @@ def _backward_checked(
 ) -> None:
     """The same, launch by launch, with every argument checked here and each error explained."""
     # All checks come before the first launch: an error must not leave half of the gradients written.
-    kernel_for(_ACTIVATION_BIAS_BACKWARD, "dy", dy)
+    kernel_for(ACTIVATION_BIAS_BACKWARD, "dy", dy)
     dtype = dy.dtype
     batch, out_features = matrix_shape("dy", dy)
     in_features = matrix_shape("weight", weight)[0]
@@ -342,4 +342,4 @@ def _enter_linear_backward(
 
 _ENTER = Entry(_enter_linear_backward, [types.int64] * 14 + [types.float64] + [types.int64] * 5, types.int64)
 _GEMM32, _GEMM64 = GEMM[jit.FLOAT32], GEMM[jit.FLOAT64]
-_BIAS32, _BIAS64 = _ACTIVATION_BIAS_BACKWARD[jit.FLOAT32], _ACTIVATION_BIAS_BACKWARD[jit.FLOAT64]
+_BIAS32, _BIAS64 = ACTIVATION_BIAS_BACKWARD[jit.FLOAT32], ACTIVATION_BIAS_BACKWARD[jit.FLOAT64]

@@ -1,6 +1,6 @@
 """The micro-kernel of the matrix product, written as LLVM IR through Numba intrinsics.
 
-    C[rows, columns] = (zero, bias or C) + A[rows, depth] @ B[depth, columns], then max(., floor)
+    C[rows, columns] = (zero, bias or C) + A[rows, depth] @ B[depth, columns], then max(., floor) or a gate
 
 for a tile whose accumulators fit in the vector registers: up to MR rows by NV vectors, one
 broadcast of A per row, fused multiply-add, and masked loads and stores on the last vector of a row,
@@ -34,8 +34,9 @@ _INT32 = ir.IntType(32)
 _LIMITS = {64: (12, 32), 32: (6, 16), 16: (4, 15)}
 _MOST_VECTORS = 8
 
-# Bits of `mode`. A product starts from zero, from what C holds, or from the bias.
-ACCUMULATE, BIAS, RELU_FLOOR = 1, 2, 4
+# Bits of `mode`. A product starts from zero, from what C holds, or from the bias. Through the gate goes what belongs to
+# an output of ReLU above zero: then `bias` is the address of those outputs, in rows as far apart as C's.
+ACCUMULATE, BIAS, RELU_FLOOR, RELU_GATE = 1, 2, 4, 8
 
 
 @functools.cache
@@ -253,9 +254,23 @@ class _TileWriter:
         relu = builder.icmp_signed("!=", builder.and_(at["mode"], _INT(RELU_FLOOR)), _INT(0))
         lowest = builder.select(relu, self.number(0.0), self.number(float("-inf")))
         floor = _splat(builder, lowest, self.lanes)
+        floored, gated = builder.append_basic_block("floored"), builder.append_basic_block("gated")
+        is_gated = builder.icmp_signed("!=", builder.and_(at["mode"], _INT(RELU_GATE)), _INT(0))
+        builder.cbranch(is_gated, gated, floored)
+        builder.position_at_end(floored)
         for r, v in places:
             value = sums[r, v]
             value = builder.select(builder.fcmp_ordered("<", value, floor), floor, value)
+            _store(builder, value, c_pointer(r, v), masks[v])
+        builder.ret_void()
+
+        # False for NaN here too: it lets the gradient through, as the kernel of the derivative does.
+        builder.position_at_end(gated)
+        zeros = ir.Constant(vector, [0.0] * self.lanes)
+        for r, v in places:
+            row = builder.mul(at["c_row"], _INT(r))
+            given = _load(builder, self._pointer(builder, "bias", row, offsets[v]), vector, masks[v])
+            value = builder.select(builder.fcmp_ordered("<=", given, zeros), zeros, sums[r, v])
             _store(builder, value, c_pointer(r, v), masks[v])
         builder.ret_void()
 

@@ -38,7 +38,7 @@ OPTIMIZERS = {
     )
 }  # fmt: skip
 TABLES = [
-    activations._FORWARD, activations._BACKWARD, gather._GATHER, gemm.GEMM, linear._ACTIVATION_BIAS_BACKWARD,
+    activations._FORWARD, activations._BACKWARD, gather._GATHER, gemm.GEMM, linear.ACTIVATION_BIAS_BACKWARD,
     *OPTIMIZERS.values(), reductions._TOTAL, softmax_cross_entropy._KERNEL, softmax_cross_entropy._SOFT,
 ]  # fmt: skip
 KERNELS = [kernel for table in TABLES for kernel in table.values()]
@@ -380,7 +380,7 @@ def test_gather_is_vector_code():
 
 def test_bias_gradient_is_vector_code():
     register = loop_register()
-    assembly = assembly_of(linear._ACTIVATION_BIAS_BACKWARD[FLOAT32])
+    assembly = assembly_of(linear.ACTIVATION_BIAS_BACKWARD[FLOAT32])
     assert count_packed(assembly, "add", np.float32, register) >= 2
 
 

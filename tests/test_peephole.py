@@ -1,0 +1,178 @@
+"""Launches that are joined in recordings: the same bits with fewer of them, and none where it would not be the same."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pytest
+from helpers import DTYPES, assert_same_bits, cut_in
+
+import fastnn as torch
+from fastnn import nn
+from fastnn.kernels import gemm, linear_backward, peephole
+from fastnn.kernels.linear import activation_bias_backward
+from fastnn.kernels.program import Program
+
+
+def names(program: Program) -> list[str]:
+    return [launch[0].name.partition(".")[0] for launch in program.launches]
+
+
+class Passes:
+    """Backward through two layers with an activation between, as kernels; ``change`` adds to what is recorded."""
+
+    def __init__(
+        self, shape: tuple[int, int, int, int], dtype: Any, activation: str = "relu", add: bool = False
+    ) -> None:
+        batch, before, between, behind = shape
+        rng = np.random.default_rng(shape)
+        self.x, self.dy, self.weight, self.hidden = (
+            rng.standard_normal(s).astype(dtype)
+            for s in ((batch, before), (batch, behind), (between, behind), (batch, between))
+        )
+        if batch and between > 2:
+            self.hidden[0, :3] = np.nan, 0.0, -0.0
+        self.activation, self.add = activation, add
+        self.dh, self.dz = np.empty_like(self.hidden), np.empty_like(self.hidden)
+        self.dbias, self.dweight = np.full(between, 0.5, dtype), np.full((before, between), 0.25, dtype)
+        self.dweight2, self.dbias2 = np.empty_like(self.weight), np.empty(behind, dtype)
+
+    def record(self, change: Callable[[Passes], None] | None = None) -> Program:
+        program = Program()
+        with program.recording():
+            linear_backward(self.dh, self.dweight2, self.dbias2, self.dy, self.hidden, self.weight)
+            activation_bias_backward(self.dz, self.dbias, self.dh, self.hidden, self.activation, 0.01, self.add)
+            if change is not None:
+                change(self)
+            gemm(self.dweight, self.x.T, self.dz, accumulate=self.add)
+        return program
+
+    def results(self) -> list[np.ndarray]:
+        return [self.dz, self.dbias, self.dweight, self.dweight2, self.dbias2]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("add", [False, True], ids=["written", "added"])
+@pytest.mark.parametrize(
+    "shape",
+    [(1, 1, 1, 1), (5, 1, 33, 2), (64, 20, 128, 10), (13, 300, 47, 29), (512, 9, 100, 10), (200, 3, 64, 600)],
+    ids=str,
+)
+def test_the_gate_and_the_sums_have_the_same_bits(shape: Any, add: bool, dtype: Any) -> None:
+    for parts in (1, 2, 5):
+        with cut_in(parts):
+            separate, together = Passes(shape, dtype, add=add), Passes(shape, dtype, add=add)
+            program = separate.record()
+            assert names(program) == ["gemm", "gemm", "activation_bias_backward", "gemm"]
+            program.replay()
+            program = together.record()
+            program.launches = peephole.joined(program.launches, [])
+            assert names(program) == ["gemm", "gemm", "gemm"]
+            program.build()
+            together.dh[...] = 7
+            program.replay()
+        for found, expected in zip(together.results(), separate.results(), strict=True):
+            assert_same_bits(found, expected)
+        assert (together.dh == 7).all()
+
+
+@pytest.mark.parametrize("shape", [(1, 5, 7, 3), (64, 5, 600, 400)], ids=str)
+def test_products_that_go_another_way_are_left_alone(shape: Any) -> None:
+    """Dot products of few rows, and the product of the transposes: both write C without the micro-kernel."""
+    launches = Passes(shape, np.float32).record().launches
+    assert peephole.joined(launches, []) == launches
+
+
+def _reads_before_the_gate(p: Passes) -> None:
+    gemm(np.empty((p.dh.shape[1], p.dh.shape[1]), p.dh.dtype), p.dh.T, p.dh)
+
+
+def _writes_the_gradient(p: Passes) -> None:
+    gemm(p.dz, p.dh.copy(), np.eye(p.dh.shape[1], dtype=p.dh.dtype))
+
+
+def _writes_the_sums(p: Passes) -> None:
+    gemm(p.dbias.reshape(1, -1), p.dy[:1], p.weight.T)
+
+
+@pytest.mark.parametrize("change", [_reads_before_the_gate, _writes_the_gradient, _writes_the_sums])
+def test_what_somebody_else_needs_is_left_alone(change: Callable[[Passes], None]) -> None:
+    program = Passes((8, 6, 24, 4), np.float32).record(change)
+    assert peephole.joined(program.launches, []) == program.launches
+
+
+def test_what_is_kept_is_left_alone() -> None:
+    passes = Passes((8, 6, 24, 4), np.float32)
+    launches = passes.record().launches
+    for kept in (passes.dh, passes.dz[2:], passes.dh[-1:, -1:]):
+        assert peephole.joined(launches, [kept]) == launches
+    assert len(peephole.joined(launches, [passes.x, passes.dweight, passes.dbias, np.empty(0)])) == 3
+
+
+@pytest.mark.parametrize("activation", ["leaky_relu", "tanh", "sigmoid", "none"])
+def test_other_activations_keep_their_launch(activation: str) -> None:
+    launches = Passes((8, 6, 24, 4), np.float32, activation).record().launches
+    assert peephole.joined(launches, []) == launches
+
+
+def test_a_product_with_more_to_do_is_left_alone() -> None:
+    passes = Passes((8, 6, 24, 4), np.float32)
+    bias = np.zeros(24, np.float32)
+    for options in ({"bias": bias}, {"activation": "relu"}, {"accumulate": True}):
+        program = Program()
+        with program.recording():
+            gemm(passes.dh, passes.dy, passes.weight.T, **options)  # type: ignore[arg-type]  # one of them
+            activation_bias_backward(passes.dz, passes.dbias, passes.dh, passes.hidden, "relu")
+            gemm(passes.dweight, passes.x.T, passes.dz)
+        assert peephole.joined(program.launches, []) == program.launches
+
+
+def test_without_a_product_behind_it_nothing_takes_the_sums() -> None:
+    passes = Passes((8, 6, 24, 4), np.float32)
+    launches = passes.record().launches[:-1]
+    assert peephole.joined(launches, []) == launches
+
+
+@pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])
+@pytest.mark.parametrize("frozen", [None, 0, 2])
+@pytest.mark.parametrize("batch", [1, 6, 64])
+def test_a_model_learns_the_same(batch: int, frozen: int | None, bias: bool) -> None:
+    """Plain and captured steps, with gradients that are written and added to, against nothing captured."""
+
+    def trained(way: str) -> list[Any]:
+        torch.manual_seed(0)
+        layers = [nn.Linear(20, 33, bias=bias), nn.ReLU(), nn.Linear(33, 48, bias=bias), nn.ReLU(), nn.Linear(48, 10)]
+        model = nn.Sequential(*layers)
+        if frozen is not None:
+            layers[frozen].requires_grad_(False)
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1, momentum=0.9)
+        criterion = nn.CrossEntropyLoss()
+        step = torch.compile_step(model, criterion, optimizer)
+        x, y = torch.randn(8, batch, 20), torch.randint(0, 10, (8, batch))
+        torch.set_capture(way != "eager")
+        try:
+            for i in range(8):
+                if way == "step" and i < 6:
+                    step(x[i], y[i])
+                    continue
+                if i != 7:
+                    optimizer.zero_grad()
+                criterion(model(x[i]), y[i]).backward()
+                if i != 6:
+                    optimizer.step()
+        finally:
+            torch.set_capture(True)
+        if way == "plain":
+            assert torch.explain(model).startswith("captured")
+        if way == "step":
+            assert step.explain() == "captured: 1 program"
+            [captured] = step._programs.values()
+            left = 2 if batch == 1 else 0
+            assert names(captured.program).count("activation_bias_backward") <= max(left, frozen is not None)
+        return [p.tolist() for p in model.parameters()]
+
+    expected = trained("eager")
+    assert trained("plain") == expected
+    assert trained("step") == expected
