@@ -157,7 +157,7 @@ def _backward(dtype):
 
 
 _FORWARD = by_dtype("activation_forward", forward_slice(activate), arrays=2, integers=2, reals=1, outputs=(0,))
-_BACKWARD = by_dtype("activation_backward", _backward, arrays=3, integers=2, reals=1, outputs=(0,))
+BACKWARD = by_dtype("activation_backward", _backward, arrays=3, integers=2, reals=1, outputs=(0,))
 
 
 def activation_forward(out: np.ndarray, z: np.ndarray, activation: str, slope: float = 0.01) -> None:
@@ -187,7 +187,7 @@ def activation_backward(
         activation, slope: as in :func:`activation_forward`.
     """
     code = activation_code(activation)
-    kernel = kernel_for(_BACKWARD, "dy", dy)
+    kernel = kernel_for(BACKWARD, "dy", dy)
     check("dy", dy, dy.dtype, dy.shape)
     check("saved", saved, dy.dtype, dy.shape)
     check_output("dz", dz, dy.dtype, dy.shape)

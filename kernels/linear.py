@@ -12,7 +12,7 @@ import numpy as np
 from numba import types
 
 from fastnn.kernels import jit, program
-from fastnn.kernels.activations import NONE, activation_code, cost, differentiate
+from fastnn.kernels.activations import BACKWARD, NONE, activation_backward, activation_code, cost, differentiate
 from fastnn.kernels.gemm import ADD_SUM_B, GEMM, SUM_B, WORDS, fill_block, gemm, gemm_checked
 from fastnn.kernels.jit import (
     Entry,
@@ -118,7 +118,7 @@ def _activation_bias_backward(dtype):
     return activation_bias_backward_slice
 
 
-ACTIVATION_BIAS_BACKWARD = by_dtype(
+_ACTIVATION_BIAS_BACKWARD = by_dtype(
     "activation_bias_backward", _activation_bias_backward, arrays=4, integers=4, reals=1, outputs=(0, 1)
 )
 
@@ -140,7 +140,7 @@ def activation_bias_backward(
         dy, saved: (batch, features), C-contiguous; see ``activation_backward`` for ``saved``.
         accumulate: add to what ``dbias`` holds.
     """
-    kernel = kernel_for(ACTIVATION_BIAS_BACKWARD, "dy", dy)
+    kernel = kernel_for(_ACTIVATION_BIAS_BACKWARD, "dy", dy)
     code = activation_code(activation)
     dtype = dy.dtype
     shape = batch, columns = matrix_shape("dy", dy)
@@ -188,7 +188,8 @@ def linear_backward(
     done = 0
     if not jit.is_watched():
         done = _ENTER.call(
-            program.context, _BIAS32.address, _BIAS64.address, _GEMM32.address, _GEMM64.address,
+            program.context, _BACK32.address, _BACK64.address, _BIAS32.address, _BIAS64.address, _GEMM32.address,
+            _GEMM64.address,
             id(dx), id(dweight), id(dbias), id(dy), id(x), id(weight), id(saved), id(None),
             code, slope, accumulate_weight, accumulate_bias, jit._threads, jit.SERIAL_OPERATIONS, id(program.scratch()),
         )  # fmt: skip
@@ -211,7 +212,7 @@ def _backward_checked(
 ) -> None:
     """The same, launch by launch, with every argument checked here and each error explained."""
     # All checks come before the first launch: an error must not leave half of the gradients written.
-    kernel_for(ACTIVATION_BIAS_BACKWARD, "dy", dy)
+    kernel_for(_ACTIVATION_BIAS_BACKWARD, "dy", dy)
     dtype = dy.dtype
     batch, out_features = matrix_shape("dy", dy)
     in_features = matrix_shape("weight", weight)[0]
@@ -231,12 +232,14 @@ def _backward_checked(
         if saved is None:
             raise ValueError(f"saved must be given for activation {activation!r}")
         dz = np.empty_like(dy)
-    # Without an activation the sums are taken by the product that reads dz.
-    joined = activation == "none" and dbias is not None and dweight is not None and bool(batch and in_features)
-    if activation != "none" or (dbias is not None and not joined):
-        total = np.empty(dy.shape[1], dy.dtype) if dbias is None else dbias
+    # The product that reads dz takes the sums, too.
+    joined = dbias is not None and dweight is not None and bool(batch and in_features)
+    if dbias is not None and not joined:
         source = dy if saved is None else saved
-        activation_bias_backward(dz, total, dy, source, activation, slope, accumulate_bias and dbias is not None)
+        activation_bias_backward(dz, dbias, dy, source, activation, slope, accumulate_bias)
+    elif activation != "none":
+        assert saved is not None
+        activation_backward(dz, dy, saved, activation, slope)
     if dweight is not None:
         gemm_checked(
             dweight, x.T, dz, None, NONE, "none", slope, None, accumulate_weight, dbias if joined else None,
@@ -256,16 +259,18 @@ _table = stack_words(3 * program.ROW)
 
 
 def _enter_linear_backward(
-    context, bias32, bias64, gemm32, gemm64, dx, dweight, dbias, dy, x, weight, saved, none,
+    context, back32, back64, bias32, bias64, gemm32, gemm64, dx, dweight, dbias, dy, x, weight, saved, none,
     code, slope, accumulate_weight, accumulate_bias, threads, serial, scratch,
 ):  # fmt: skip
     """Check the arrays, whose ids are given, and compute: 1 if done, 0 if Python must look, else bytes of scratch."""
     size = number_size(context, dy)
-    bias_kernel, product = (bias64, gemm64) if size == 8 else (bias32, gemm32)
-    # Without an activation the sums are taken by the product that reads dz.
-    joined = code == NONE and dbias != none and dweight != none
-    has_bias_row = code != NONE or (dbias != none and not joined)
-    if size == 0 or (has_bias_row and bias_kernel == 0) or product == 0 or number_size(context, weight) != size:
+    derivative, bias_kernel, product = (back64, bias64, gemm64) if size == 8 else (back32, bias32, gemm32)
+    # The product that reads dz takes the sums, too.
+    has_bias_row = dbias != none and dweight == none
+    has_derivative_row = code != NONE and not has_bias_row
+    if size == 0 or product == 0 or number_size(context, weight) != size:
+        return 0
+    if (has_bias_row and bias_kernel == 0) or (has_derivative_row and derivative == 0):
         return 0
     if ndim_of(dy) != 2 or ndim_of(weight) != 2:
         return 0
@@ -287,23 +292,29 @@ def _enter_linear_backward(
     dz = data_of(dy)
     if code != NONE:
         dz, room = room, room + -(-batch * columns * size // 64) * 64
+    if has_derivative_row:
+        parts = parts_of(1.0 * batch * columns * cost(code), threads, serial)
+        block = _bias_block()
+        put_integer(block, 0, dz)
+        put_integer(block, 1, data_of(dy))
+        put_integer(block, 2, data_of(saved))
+        put_integer(block, 3, batch * columns)
+        put_integer(block, 4, code)
+        put_real(block, 5, slope)
+        put_row(table, rows, derivative, block, parts, 0)
+        rows, most = rows + 1, max(most, parts)
     if has_bias_row:
-        total = room
-        if dbias == none:
-            room += -(-columns * size // 64) * 64
-        else:
-            total = data_of(dbias)
         parts = min(parts_of(1.0 * batch * columns * (cost(code) + 1), threads, serial), -(-columns // _COLUMNS))
         parts = 1 if columns <= _NARROW else parts
         block = _bias_block()
         put_integer(block, 0, dz)
-        put_integer(block, 1, total)
+        put_integer(block, 1, data_of(dbias))
         put_integer(block, 2, data_of(dy))
         put_integer(block, 3, data_of(dy if saved == none else saved))
         put_integer(block, 4, batch)
         put_integer(block, 5, columns)
         put_integer(block, 6, code)
-        put_integer(block, 7, accumulate_bias if dbias != none else 0)
+        put_integer(block, 7, accumulate_bias)
         put_real(block, 8, slope)
         put_row(table, rows, bias_kernel, block, parts, 0)
         rows, most = rows + 1, max(most, parts)
@@ -313,7 +324,7 @@ def _enter_linear_backward(
     if dweight != none:
         block = _weight_block()
         mode, sums = ACCUMULATE if accumulate_weight else 0, data_of(dweight)
-        if joined:
+        if dbias != none:
             mode |= SUM_B | (ADD_SUM_B if accumulate_bias else 0)
             sums = data_of(dbias)
         parts, packed = fill_block(
@@ -340,6 +351,7 @@ def _enter_linear_backward(
     return 1
 
 
-_ENTER = Entry(_enter_linear_backward, [types.int64] * 14 + [types.float64] + [types.int64] * 5, types.int64)
+_ENTER = Entry(_enter_linear_backward, [types.int64] * 16 + [types.float64] + [types.int64] * 5, types.int64)
 _GEMM32, _GEMM64 = GEMM[jit.FLOAT32], GEMM[jit.FLOAT64]
-_BIAS32, _BIAS64 = ACTIVATION_BIAS_BACKWARD[jit.FLOAT32], ACTIVATION_BIAS_BACKWARD[jit.FLOAT64]
+_BACK32, _BACK64 = BACKWARD[jit.FLOAT32], BACKWARD[jit.FLOAT64]
+_BIAS32, _BIAS64 = _ACTIVATION_BIAS_BACKWARD[jit.FLOAT32], _ACTIVATION_BIAS_BACKWARD[jit.FLOAT64]

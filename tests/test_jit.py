@@ -38,7 +38,7 @@ OPTIMIZERS = {
     )
 }  # fmt: skip
 TABLES = [
-    activations._FORWARD, activations._BACKWARD, gather._GATHER, gemm.GEMM, linear.ACTIVATION_BIAS_BACKWARD,
+    activations._FORWARD, activations.BACKWARD, gather._GATHER, gemm.GEMM, linear._ACTIVATION_BIAS_BACKWARD,
     *OPTIMIZERS.values(), reductions._TOTAL, softmax_cross_entropy._KERNEL, softmax_cross_entropy._SOFT,
 ]  # fmt: skip
 KERNELS = [kernel for table in TABLES for kernel in table.values()]
@@ -250,6 +250,7 @@ def call_everything(dtype, size):
     for activation in activations.CODES:
         kernels.linear_forward(a.copy(), a, a, v, activation, z=a.copy())
         kernels.linear_backward(a.copy(), a.copy(), v.copy(), a, a, a, a, activation)
+        kernels.linear_backward(None, None, v.copy(), a, a, a, a, activation)
         kernels.activation_forward(v.copy(), v, activation)
         kernels.activation_backward(v.copy(), v, v, activation)
     kernels.gemm(a.copy(), a, a.T, accumulate=True)
@@ -380,7 +381,7 @@ def test_gather_is_vector_code():
 
 def test_bias_gradient_is_vector_code():
     register = loop_register()
-    assembly = assembly_of(linear.ACTIVATION_BIAS_BACKWARD[FLOAT32])
+    assembly = assembly_of(linear._ACTIVATION_BIAS_BACKWARD[FLOAT32])
     assert count_packed(assembly, "add", np.float32, register) >= 2
 
 
