@@ -30,6 +30,7 @@ What was tried and rejected, and what stands in its place (two cores of an AMD Z
 | the same for A.T whose rows are 4 KB apart | 403, weight gradient of 2048x1024x1024 | one panel at a time | 431 |
 | and with a tile's rows of A copied together first | 358 | the same | 441 |
 | asking for the rows of the next tile ahead | 435 at 512x1024x1024 | nothing | 475 |
+| the gate of ReLU beside the floor in the micro-kernel | 3 s more to compile | over the tile behind it | as fast |
 | BatchNorm's statistics, panel by panel | 493 us, 512x784x256 and BatchNorm | a pass of BatchNorm's own | 487 |
 """
 
@@ -61,7 +62,8 @@ from fastnn.kernels.micro_kernel import (
     ACCUMULATE,
     BIAS,
     RELU_FLOOR,
-    RELU_GATE,
+    STREAM,
+    gate,
     lanes,
     limits,
     register_bytes,
@@ -76,10 +78,12 @@ from fastnn.kernels.program import can_run, has_rows, is_matrix, is_vector, numb
 from fastnn.kernels.words import (
     data_of,
     dimension_of,
+    fence,
     integer,
     ndim_of,
     number_at,
     put_integer,
+    put_number,
     put_real,
     real,
     stack_words,
@@ -97,6 +101,8 @@ _BLOCK_BYTES = 8 * 2**20
 # More of A than this is not expected to stay in a second-level cache beside a panel. Then so many panels at most,
 # and of so many bytes, are taken together.
 _NEAR_BYTES, _MOST_TOGETHER, _GROUP_BYTES = 256 * 2**10, 8, 512 * 2**10
+# More of C than this is written past the caches (2048x1024x1024: 451 and 459 GFLOP/s, 426 and 451 through them).
+_STREAM_BYTES = 6 * 2**20
 # Rows of B this many bytes apart, or a multiple, fall on the same few sets of the caches.
 _CONFLICT = 1024
 # Packing costs as much as computing about this many rows of C.
@@ -106,14 +112,15 @@ _DEPTH_WORTH_PACKING = 192
 # it would read it once and write it once more.
 _DOT_ROWS = 4
 # Bits of `mode` above those of the micro-kernel: such dot products; `z` receives the sums of B's columns, or has them
-# added, B's rows being contiguous. With the micro-kernel's RELU_GATE `z` holds what ReLU gave, in rows as far apart as
-# those of C.
-_DOTS, SUM_B, ADD_SUM_B = 16, 32, 64
+# added, B's rows being contiguous; `z` holds what ReLU gave, and C becomes 0 where that is not above 0.
+_DOTS, SUM_B, ADD_SUM_B, RELU_GATE = 16, 32, 64, 256
 # And the product of the transposes, (B.T @ A.T).T. B.T would have to be packed: so where A and C together are so much
 # smaller, A is of so many rows at most, which all but fill its panels, and packed stays in a second-level cache.
 _SWAP, _SMALLER, _SWAP_ROWS, _SWAP_BYTES = 128, 0.4, 64, 512 * 2**10
 # Tiles of B.T, one below the other, whose numbers are transposed into C together.
 _SWAP_TILES = 4
+# Modes of a product that RELU_GATE may be added to.
+PLAIN = 0, _SWAP
 WORDS = 24
 
 
@@ -135,6 +142,7 @@ def _gemm(dtype):
         )  # fmt: skip
         width, group, slope = integer(args, 21), integer(args, 22), dtype(real(args, 23))
 
+        like, step = dtype(0), lanes(dtype(0))
         if mode & _DOTS:
             first, end = part(columns, t, n)
             for i in range(m):
@@ -144,19 +152,54 @@ def _gemm(dtype):
                 )  # fmt: skip
             return
         if mode & _SWAP:
+            # Columns of C as tiles of B.T @ A.T: only A is packed, and what the tiles give is transposed. The rows of A
+            # and of B.T are contiguous. b_row is 1, but not written as a number: in a function of its own this has all
+            # tiles once more (2 s to compile), of half the speed where LLVM knows that number (110 GFLOP/s, not 257).
             packed += t * group * depth_block * width * size
-            first, end = part(-(-columns // (_SWAP_TILES * row_limit())), t, n)
-            _swapped(
-                dtype, size, y, packed, a, b, m, columns, depth, a_row, b_row, b_column, y_row, panels, width, first,
-                end,
-            )  # fmt: skip
+            vectors, pitch, tall = -(-m // step), panels * width, _SWAP_TILES * row_limit()
+            result = packed + panels * depth * width * size
+            for p in range(panels):
+                j = vectors * p // panels * step
+                rows = min(vectors * (p + 1) // panels * step, m) - j
+                target = packed + p * depth * width * size
+                _transpose(like, size, target, width, a + j * a_row * size, a_row, rows, depth)
+            blocks = -(-2 * depth * size // (3 * _DEPTH_BYTES))
+            depth_block = -(-depth // blocks)
+            first, end = part(-(-columns // tall), t, n)
+            for block in range(first, end):
+                left = block * tall
+                here = min(tall, columns - left)
+                row_tiles = -(-here // row_limit())
+                for k in range(0, depth, depth_block):
+                    for p in range(panels):
+                        j = vectors * p // panels * step
+                        for tile_row in range(row_tiles):
+                            i = here * tile_row // row_tiles
+                            tile(
+                                like, here * (tile_row + 1) // row_tiles - i,
+                                min(vectors * (p + 1) // panels * step, m) - j, min(depth_block, depth - k),
+                                b + ((left + i) * b_column + k) * size, b_column, b_row,
+                                packed + (p * depth + k) * width * size, width, result + (i * pitch + j) * size, pitch,
+                                b, mode & BIAS if k == 0 else mode & BIAS | ACCUMULATE,
+                            )  # fmt: skip
+                # Whole vectors are written: what is left of the columns goes number by number.
+                whole = here // step * step
+                _transpose(like, size, y + left * size, y_row, result, pitch, whole, m)
+                for i in range(whole, here):
+                    for j in range(m):
+                        number = number_at(result + (i * pitch + j) * size, like)
+                        put_number(y + (j * y_row + left + i) * size, number)
+                if mode & RELU_GATE:
+                    gate(like, y + left * size, y_row, z + left * size, z_row, m, here)
             return
-        other = z
+        other, other_row = z, z_row
         if mode & (SUM_B | RELU_GATE):
             z, z_row = y, y_row
-        like, step = dtype(0), lanes(dtype(0))
         vectors = -(-columns // step)
         packed += t * group * depth_block * width * size
+        # What does not stay in any cache need not be read into one before it is written.
+        streams = m * columns * size > _STREAM_BYTES and z == y and code == NONE and mode & RELU_GATE == 0
+        streams = streams and (z | (z_row * size) | (columns * size)) % register_bytes() == 0
         # Tiles are numbered block by block, in a block panel by panel, in a panel from top to bottom.
         position, last = part(row_tiles * panels, t, n)
         while position < last:
@@ -186,9 +229,11 @@ def _gemm(dtype):
                         total = array_at(other + j * size, (panel_columns,), dtype)
                         sum_rows(total, b_panel, b_panel_row, panel_depth, k == 0 and not mode & ADD_SUM_B)
                 is_last = k + depth_block >= depth
-                mode_here = mode if k == 0 else mode & (RELU_FLOOR | RELU_GATE) | ACCUMULATE
+                mode_here = mode if k == 0 else mode & RELU_FLOOR | ACCUMULATE
                 if not is_last:
                     mode_here &= ACCUMULATE | BIAS
+                elif streams:
+                    mode_here |= STREAM
                 for tile_row in range(first_tile, last_tile):
                     i = m * tile_row // row_tiles
                     rows = m * (tile_row + 1) // row_tiles - i
@@ -200,15 +245,23 @@ def _gemm(dtype):
                             b_panel, b_panel_row = packed + (p - panel) * depth_block * width * size, width
                         tile(
                             like, rows, panel_columns, panel_depth, a + (i * a_row + k * a_column) * size, a_row,
-                            a_column, b_panel, b_panel_row, z + (i * z_row + j) * size, z_row,
-                            (other + (i * z_row + j) * size) if mode & RELU_GATE else (bias + j * size), mode_here,
+                            a_column, b_panel, b_panel_row, z + (i * z_row + j) * size, z_row, bias + j * size,
+                            mode_here,
                         )  # fmt: skip
+                        if is_last and mode & RELU_GATE:
+                            # The tile is still in the first-level cache.
+                            gate(
+                                like, z + (i * z_row + j) * size, z_row, other + (i * other_row + j) * size, other_row,
+                                rows, panel_columns,
+                            )  # fmt: skip
                         if is_last and (code != NONE or z != y):
                             # The tile is still in the first-level cache.
                             for row in range(i, i + rows):
                                 source = array_at(z + (row * z_row + j) * size, (panel_columns,), dtype)
                                 target = array_at(y + (row * y_row + j) * size, (panel_columns,), dtype)
                                 activate(target, source, code, slope)
+        if streams:
+            fence()
 
     return gemm_slice
 
@@ -237,61 +290,22 @@ def _dots(dtype, size, y, z, a, b, bias, first, end, depth, b_column, mode, code
 
 
 @inline
-def _swapped(
-    dtype, size, y, packed, a, b, m, columns, depth, a_row, b_row, b_column, y_row, panels, width, first, end
-):
-    """Columns of ``C = A @ B``, as tiles of ``B.T @ A.T``: only A is packed, and what the tiles give is transposed.
-
-    The rows of A and of B.T are contiguous: ``b_row`` is 1, but not written as a number, for which LLVM makes a second
-    tile, of half the speed (110 GFLOP/s on one thread and not 257).
-    """
-    like, step, tall = dtype(0), lanes(dtype(0)), _SWAP_TILES * row_limit()
-    vectors, pitch = -(-m // step), panels * width
-    result = packed + panels * depth * width * size
-    for p in range(panels):
-        j = vectors * p // panels * step
-        rows = min(vectors * (p + 1) // panels * step, m) - j
-        _pack(like, size, packed + p * depth * width * size, width, a + j * a_row * size, 1, a_row, depth, rows)
-    depth_block = -(-depth // -(-2 * depth * size // (3 * _DEPTH_BYTES)))
-    for block in range(first, end):
-        left = block * tall
-        here = min(tall, columns - left)
-        tiles = -(-here // row_limit())
-        for k in range(0, depth, depth_block):
-            for p in range(panels):
-                j = vectors * p // panels * step
-                for i in range(tiles):
-                    top = here * i // tiles
-                    tile(
-                        like, here * (i + 1) // tiles - top, min(vectors * (p + 1) // panels * step, m) - j,
-                        min(depth_block, depth - k), b + ((left + top) * b_column + k) * size, b_column, b_row,
-                        packed + (p * depth + k) * width * size, width, result + (top * pitch + j) * size, pitch, b,
-                        0 if k == 0 else ACCUMULATE,
-                    )  # fmt: skip
-        for j in range(0, m, step):
-            # Whole vectors are written: what is left of the columns goes number by number.
-            for i in range(0, here - step + 1, step):
-                transpose_block(
-                    like, y + (j * y_row + left + i) * size, y_row, result + (i * pitch + j) * size, pitch,
-                    step, min(step, m - j),
-                )  # fmt: skip
-        for i in range(here // step * step, here):
-            numbers = array_at(result + i * pitch * size, (m,), dtype)
-            for j in range(m):
-                array_at(y + (j * y_row + left + i) * size, (1,), dtype)[0] = numbers[j]
+def _transpose(like, size, target, target_row, source, source_row, rows, columns):
+    """Transpose so many contiguous rows; the rows of the target are filled up to whole vectors."""
+    step = lanes(like)
+    for j in range(0, rows, step):
+        for k in range(0, columns, step):
+            transpose_block(
+                like, target + (k * target_row + j) * size, target_row, source + (k + j * source_row) * size,
+                source_row, min(step, rows - j), min(step, columns - k),
+            )  # fmt: skip
 
 
 @inline
 def _pack(like, size, packed, width, b, b_row, b_column, depth, columns):
     """Copy a panel of B into rows of ``width`` numbers; columns that B has not become zero."""
-    step = lanes(like)
     if b_row == 1 and b_column != 1:
-        for j in range(0, columns, step):
-            for k in range(0, depth, step):
-                transpose_block(
-                    like, packed + (k * width + j) * size, width, b + (k + j * b_column) * size, b_column,
-                    min(step, columns - j), min(step, depth - k),
-                )  # fmt: skip
+        _transpose(like, size, packed, width, b, b_column, columns, depth)
     else:
         for k in range(depth):
             row = array_at(packed + k * width * size, (width,), type(like))

@@ -1,6 +1,6 @@
 """The micro-kernel of the matrix product, written as LLVM IR through Numba intrinsics.
 
-    C[rows, columns] = (zero, bias or C) + A[rows, depth] @ B[depth, columns], then max(., floor) or a gate
+    C[rows, columns] = (zero, bias or C) + A[rows, depth] @ B[depth, columns], then max(., floor)
 
 for a tile whose accumulators fit in the vector registers: up to MR rows by NV vectors, one
 broadcast of A per row, fused multiply-add, and masked loads and stores on the last vector of a row,
@@ -21,6 +21,7 @@ from collections.abc import Callable
 
 from llvmlite import ir
 from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 
 from fastnn.kernels import cache, simd
@@ -34,9 +35,9 @@ _INT32 = ir.IntType(32)
 _LIMITS = {64: (12, 32), 32: (6, 16), 16: (4, 15)}
 _MOST_VECTORS = 8
 
-# Bits of `mode`. A product starts from zero, from what C holds, or from the bias. Through the gate goes what belongs to
-# an output of ReLU above zero: then `bias` is the address of those outputs, in rows as far apart as C's.
-ACCUMULATE, BIAS, RELU_FLOOR, RELU_GATE = 1, 2, 4, 8
+# Bits of `mode`. A product starts from zero, from what C holds, or from the bias. STREAM writes past the caches: for
+# whole vectors that begin at multiples of their length.
+ACCUMULATE, BIAS, RELU_FLOOR, STREAM = 1, 2, 4, 8
 
 
 @functools.cache
@@ -160,6 +161,7 @@ class _TileWriter:
 
     def __init__(self, module: ir.Module, number: ir.Type, lanes: int) -> None:
         self.number, self.lanes, self.vector = number, lanes, ir.VectorType(number, lanes)
+        self.bytes = lanes * simd.number_bytes(number)
         name = f"fastnn_tile_{number}"
         existing = module.globals.get(name)
         self.function = existing if existing is not None else self._write(module, name)
@@ -254,24 +256,21 @@ class _TileWriter:
         relu = builder.icmp_signed("!=", builder.and_(at["mode"], _INT(RELU_FLOOR)), _INT(0))
         lowest = builder.select(relu, self.number(0.0), self.number(float("-inf")))
         floor = _splat(builder, lowest, self.lanes)
-        floored, gated = builder.append_basic_block("floored"), builder.append_basic_block("gated")
-        is_gated = builder.icmp_signed("!=", builder.and_(at["mode"], _INT(RELU_GATE)), _INT(0))
-        builder.cbranch(is_gated, gated, floored)
-        builder.position_at_end(floored)
-        for r, v in places:
-            value = sums[r, v]
-            value = builder.select(builder.fcmp_ordered("<", value, floor), floor, value)
+        cached, streamed = builder.append_basic_block("cached"), builder.append_basic_block("streamed")
+        is_streamed = builder.icmp_signed("!=", builder.and_(at["mode"], _INT(STREAM)), _INT(0))
+        values = {}
+        for place in places:
+            values[place] = builder.select(builder.fcmp_ordered("<", sums[place], floor), floor, sums[place])
+        builder.cbranch(is_streamed, streamed, cached)
+        builder.position_at_end(cached)
+        for (r, v), value in values.items():
             _store(builder, value, c_pointer(r, v), masks[v])
         builder.ret_void()
-
-        # False for NaN here too: it lets the gradient through, as the kernel of the derivative does.
-        builder.position_at_end(gated)
-        zeros = ir.Constant(vector, [0.0] * self.lanes)
-        for r, v in places:
-            row = builder.mul(at["c_row"], _INT(r))
-            given = _load(builder, self._pointer(builder, "bias", row, offsets[v]), vector, masks[v])
-            value = builder.select(builder.fcmp_ordered("<=", given, zeros), zeros, sums[r, v])
-            _store(builder, value, c_pointer(r, v), masks[v])
+        builder.position_at_end(streamed)
+        one = builder.module.add_metadata([_INT32(1)])
+        for (r, v), value in values.items():
+            pointer = builder.bitcast(c_pointer(r, v), vector.as_pointer())
+            builder.store(value, pointer, align=self.bytes).set_metadata("nontemporal", one)
         builder.ret_void()
 
 
@@ -347,3 +346,32 @@ def _write_transpose(module: ir.Module, name: str, number: ir.Type, lanes: int) 
     write(ir.IRBuilder(whole), masked=False)
     write(ir.IRBuilder(ragged), masked=True)
     return function
+
+
+@intrinsic
+def gate(typingctx, like, c, c_row, given, given_row, rows, columns):
+    """``C = 0`` where ``given <= 0``, an output of ReLU; rows of both are contiguous, ``*_row`` numbers apart.
+
+    NaN lets the number through, as the kernel of the derivative does.
+    """
+    if not isinstance(like, types.Float):
+        return None
+
+    def codegen(context, builder, signature, values):
+        like, c, c_row, given, given_row, rows, columns = values
+        lanes = simd.lanes(signature.args[0].bitwidth // 8)
+        vector = ir.VectorType(like.type, lanes)
+        zeros = ir.Constant(vector, [0.0] * lanes)
+        c, given = (builder.inttoptr(address, like.type.as_pointer()) for address in (c, given))
+        with cgutils.for_range(builder, rows) as row, cgutils.for_range_slice(
+            builder, _INT(0), columns, _INT(lanes)
+        ) as (j, _):
+            mask = _first_lanes(builder, builder.sub(columns, j), lanes)
+            there = builder.gep(c, [builder.add(builder.mul(row.index, c_row), j)])
+            beside = builder.gep(given, [builder.add(builder.mul(row.index, given_row), j)])
+            closed = builder.fcmp_ordered("<=", _load(builder, beside, vector, mask), zeros)
+            value = _load(builder, there, vector, mask)
+            _store(builder, builder.select(closed, zeros, value), there, mask)
+        return context.get_dummy_value()
+
+    return types.void(like, *[types.int64] * 6), codegen

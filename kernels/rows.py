@@ -363,17 +363,6 @@ def _row_scale_past_caches(typingctx, factor, d, e, size):
 
 
 @intrinsic
-def fence(typingctx):
-    """Let other threads see what this one has written past the caches."""
-
-    def codegen(context, builder, signature, values):
-        builder.fence("seq_cst")
-        return context.get_dummy_value()
-
-    return types.void(), codegen
-
-
-@intrinsic
 def scratch(typingctx, numbers, like):
     """The address of room for ``numbers`` (a literal) numbers of the type of ``like`` on the stack of the slice."""
     if not isinstance(numbers, types.IntegerLiteral):

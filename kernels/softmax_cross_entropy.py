@@ -42,7 +42,6 @@ from fastnn.kernels.math import log
 from fastnn.kernels.program import is_dense, is_labels, is_number, is_writeable, number_size
 from fastnn.kernels.reductions import COUNTED, DIVISOR, HEAD, WRONG, finish, finish_parts, new_work
 from fastnn.kernels.rows import (
-    fence,
     lanes,
     row_exp,
     row_max,
@@ -51,7 +50,7 @@ from fastnn.kernels.rows import (
     scratch,
     short_rows,
 )
-from fastnn.kernels.words import call_slice, data_of, dimension_of, ndim_of, put_integer, stack_words
+from fastnn.kernels.words import call_slice, data_of, dimension_of, fence, ndim_of, put_integer, stack_words
 
 # Floating-point operations per logit: what 0.2 ns are to the machine for which parts_for was tuned.
 _COST = 12

@@ -108,6 +108,28 @@ def number_at(typingctx, address, like):
 
 
 @intrinsic
+def put_number(typingctx, address, value):
+    """Write a number, of its own type, at ``address``."""
+
+    def codegen(context, builder, signature, values):
+        builder.store(values[1], builder.inttoptr(values[0], values[1].type.as_pointer()))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, value), codegen
+
+
+@intrinsic
+def fence(typingctx):
+    """Let other threads see what this one has written past the caches."""
+
+    def codegen(context, builder, signature, values):
+        builder.fence("seq_cst")
+        return context.get_dummy_value()
+
+    return types.void(), codegen
+
+
+@intrinsic
 def prefetch(typingctx, address):
     """Ask for the cache line at ``address``, which may be any: nothing happens where there is no memory."""
 

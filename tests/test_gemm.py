@@ -25,6 +25,7 @@ from hypothesis import strategies as st
 
 from fastnn.kernels import activation_forward, gemm, jit
 from fastnn.kernels.activations import CODES
+from fastnn.kernels.jit import aligned
 
 # The module, which the function of its name hides.
 gemm_module = importlib.import_module("fastnn.kernels.gemm")
@@ -261,6 +262,23 @@ def test_those_shapes_take_that_way():
     expected = np.full((64, 404), np.float32(400))
     expected[3], expected[7] = np.inf, np.nan
     np.testing.assert_array_equal(y, expected)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("activation", ["none", "relu"])
+def test_what_stays_in_no_cache_is_written_past_them(dtype, activation):
+    """Rows of whole vectors, 6 MB and more of them, and the same product in rows that are not."""
+    m, k, n = 1701, 5, 1024
+    a, b, bias = matrices(m, k, n, dtype)
+    y, other = aligned((m, n), np.dtype(dtype)), np.empty((m, n + 1), dtype)[:, :n]
+    assert y.nbytes > gemm_module._STREAM_BYTES
+    for parts in (1, 3):
+        y[...] = np.nan
+        with cut_in(parts):
+            gemm(y, a, b, bias, activation=activation)
+            gemm(other, a, b, bias, activation=activation)
+        assert_same_bits(y, np.ascontiguousarray(other))
+    assert_product(y, a, b, bias, activation=activation)
 
 
 def print_products():

@@ -64,7 +64,7 @@ class Passes:
 @pytest.mark.parametrize("add", [False, True], ids=["written", "added"])
 @pytest.mark.parametrize(
     "shape",
-    [(1, 1, 1, 1), (5, 1, 33, 2), (64, 20, 128, 10), (13, 300, 47, 29), (512, 9, 100, 10), (200, 3, 64, 600)],
+    [(1, 1, 1, 1), (5, 1, 33, 2), (64, 20, 128, 10), (13, 300, 47, 29), (512, 9, 100, 10), (64, 5, 601, 400)],
     ids=str,
 )
 def test_the_gate_has_the_same_bits(shape: Any, add: bool, dtype: Any) -> None:
@@ -85,10 +85,8 @@ def test_the_gate_has_the_same_bits(shape: Any, add: bool, dtype: Any) -> None:
         assert (together.dh == 7).all()
 
 
-@pytest.mark.parametrize("shape", [(1, 5, 7, 3), (64, 5, 600, 400)], ids=str)
-def test_products_that_go_another_way_are_left_alone(shape: Any) -> None:
-    """Dot products of few rows, and the product of the transposes: both write C without the micro-kernel."""
-    launches = Passes(shape, np.float32).record().launches
+def test_dot_products_are_left_alone() -> None:
+    launches = Passes((1, 5, 7, 3), np.float32).record().launches
     assert peephole.joined(launches, []) == launches
 
 
