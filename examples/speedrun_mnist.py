@@ -5,9 +5,10 @@
 
 The test images are used for nothing but the accuracy at the end of each run, which is not timed; neither
 is the compilation of the kernels, whose seconds are printed. Nothing else is left out: shuffling,
-gathering, the whole schedule of the learning rate. The images are neither moved nor bent nor mixed; the
-accuracy recipe's layers add independent normal noise while training, to the pixels as to the hidden numbers.
-It reached 99.15% (seed 0) in 294 s, 80 epochs, on two cores that were not idle.
+gathering, the whole schedule of the learning rate. The images are taken as they are, each time: nothing is
+moved, bent, mixed, dropped from them or added to them. The accuracy recipe asks the model to be smooth
+instead: the gradient of the loss by the pixels counts as a part of the loss (double backpropagation: H. Drucker
+and Y. LeCun, IEEE Transactions on Neural Networks 3(6), 1992).
 """
 
 from __future__ import annotations
@@ -35,12 +36,54 @@ def train(recipe: Recipe, images: np.ndarray, labels: np.ndarray, seed: int, pro
     torch.manual_seed(seed)
     model = build(nn, recipe)
     optimizer, schedule = optimization(torch.optim, model.parameters(), recipe, len(images))
+    if recipe.smoothness:
+        train_smoothly(model, optimizer, schedule, recipe, images, labels, seed, progress)
+        return model, time.perf_counter() - start
     torch.fit(
         model, images, labels, epochs=recipe.epochs, batch_size=recipe.batch_size, optimizer=optimizer,
         criterion=nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing), step_scheduler=schedule, drop_last=True,
         scale=1 / (255 * std), shift=-mean / std, progress=progress,
     )  # fmt: skip
     return model, time.perf_counter() - start
+
+
+def smooth_loss(
+    model: nn.Module, criterion: nn.Module, x: torch.Tensor, y: torch.Tensor, weight: float
+) -> torch.Tensor:
+    """The loss, and ``weight`` times the mean of the squared norms of the images' gradients."""
+    x.requires_grad_(True)
+    loss = criterion(model(x), y)
+    (gradient,) = torch.autograd.grad(loss * len(x), x, create_graph=True)
+    return loss + weight / len(x) * (gradient * gradient).sum()
+
+
+def train_smoothly(
+    model: nn.Module, optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.OneCycleLR, recipe: Recipe,
+    images: np.ndarray, labels: np.ndarray, seed: int, progress: bool,
+) -> None:  # fmt: skip
+    """Train with a loss of which the gradient by the pixels is a part, at some of the batches; the rest is captured."""
+    mean, std = standard(images)
+    pixels = images.reshape(len(images), -1).astype(np.float32) * np.float32(1 / (255 * std)) - np.float32(mean / std)
+    targets, rng = labels.astype(np.int64), np.random.default_rng(seed)
+    criterion = nn.CrossEntropyLoss(label_smoothing=recipe.label_smoothing)
+    step, weight = torch.compile_step(model, criterion, optimizer), recipe.smoothness * recipe.smooth_every
+    done = 0
+    for epoch in range(1, recipe.epochs + 1):
+        order = rng.permutation(len(pixels))
+        for first in range(0, len(pixels) - recipe.batch_size + 1, recipe.batch_size):
+            batch = order[first : first + recipe.batch_size]
+            x, y = torch.from_numpy(pixels[batch]), torch.from_numpy(targets[batch])
+            done += 1
+            if done % recipe.smooth_every:
+                step(x, y)
+            else:
+                optimizer.zero_grad()
+                smooth_loss(model, criterion, x, y, weight).backward()
+                optimizer.step()
+            schedule.step()
+        if progress:
+            end = "" if epoch < recipe.epochs else "\n"
+            print(f"\repoch {epoch} of {recipe.epochs}", end=end, file=sys.stderr, flush=True)
 
 
 def accuracy(model: nn.Module, train_images: np.ndarray, images: np.ndarray, labels: np.ndarray) -> float:

@@ -51,19 +51,45 @@ def test_the_program(part, capsys, monkeypatch):
     assert stopped.value.code == 2
 
 
-def test_noise_is_added_while_training():
-    recipe = replace(SPEED, widths=(8,), input_noise=1.0, noise=0.3)
-    fastnn.manual_seed(0)
-    model = mnist_recipes.build(fastnn.nn, recipe)
-    assert [type(layer).__name__ for layer in model] == [
-        "Flatten", "GaussianNoise", "Linear", "BatchNorm1d", "GaussianNoise", "ReLU", "Linear"
-    ]  # fmt: skip
-    zeros = fastnn.zeros(400, 784)
-    added = model[1](zeros).numpy()
-    assert abs(added.mean()) < 0.01
-    assert abs(added.std() - 1) < 0.01
-    assert abs(model[4](zeros).numpy().std() - 0.3) < 0.01
-    assert not model.eval()[1](zeros).numpy().any()
+def test_the_gradient_by_the_pixels_is_a_part_of_the_loss():
+    """Of a linear model it is ``(softmax(logits) - target) @ weight``, and by the weight finite differences tell."""
+    rng = np.random.default_rng(0)
+    model = fastnn.nn.Linear(5, 3, dtype=fastnn.float64)
+    images, labels = rng.standard_normal((4, 5)), np.array([0, 2, 1, 2])
+
+    def loss() -> fastnn.Tensor:
+        x, y = fastnn.from_numpy(images.copy()), fastnn.from_numpy(labels)
+        return speedrun_mnist.smooth_loss(model, fastnn.nn.CrossEntropyLoss(), x, y, weight=0.7)
+
+    weight, bias = model.weight.detach().numpy(), model.bias.detach().numpy()
+    logits = images @ weight.T + bias
+    p = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
+    gradient = (p - np.eye(3)[labels]) @ weight
+    expected = -np.log(p[np.arange(4), labels]).mean() + 0.7 * (gradient**2).sum(1).mean()
+    loss().backward()
+    np.testing.assert_allclose(loss().item(), expected, rtol=1e-12)
+    found, step = model.weight.grad.numpy().copy(), 1e-6
+    for i, j in np.ndindex(3, 5):
+        with fastnn.no_grad():
+            model.weight[i, j] += step
+        above = loss().item()
+        with fastnn.no_grad():
+            model.weight[i, j] -= 2 * step
+        below = loss().item()
+        with fastnn.no_grad():
+            model.weight[i, j] += step
+        np.testing.assert_allclose(found[i, j], (above - below) / (2 * step), rtol=1e-6, atol=1e-8)
+
+
+def test_a_smooth_recipe_learns(part):
+    recipe = replace(SPEED, widths=(32,), batch_size=64, epochs=3, dropout=0.1, smoothness=1.0, smooth_every=3)
+    models = [
+        speedrun_mnist.train(recipe, part.train_images, part.train_labels, seed=1, progress=False)[0] for _ in range(2)
+    ]
+    found = [speedrun_mnist.accuracy(m, part.train_images, part.test_images, part.test_labels) for m in models]
+    assert found[0] == found[1] > 0.85
+    for a, b in zip(models[0].parameters(), models[1].parameters(), strict=True):
+        np.testing.assert_array_equal(a.detach().numpy(), b.detach().numpy())
 
 
 def test_the_schedule_covers_the_epochs():
