@@ -241,7 +241,7 @@ class Lane:
                     p._grad, p._requires_grad, p._hooks = p._grad if there else None, True, None
                 program.launches = list(self.backward.launches)
                 if any(adds):
-                    program.launches = joined(self._trace_back().launches, self._kept)
+                    program.launches = joined(self._trace_back().launches, [*self._kept, *self._found.values()])
                 put_back()
             except BaseException:
                 # Once more, if Ctrl-C came in the middle of it.

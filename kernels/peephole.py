@@ -31,19 +31,21 @@ def joined(launches: list[Launch], kept: Iterable[np.ndarray]) -> list[Launch]:
         launches: recorded; they are not changed.
         kept: arrays that somebody reads after the last launch, or writes before the first.
     """
-    found, outside = list(launches), list(kept)
-    for launch in launches:
-        if id(launch[0]) in _DERIVATIVES and launch[3][1] == RELU:
-            _join(found, next(i for i, other in enumerate(found) if other is launch), outside)
+    found, outside, at = list(launches), list(kept), 0
+    while at < len(found):
+        kernel, _, _, scalars, _ = found[at]
+        # A launch that is taken out makes room for the next one.
+        if id(kernel) not in _DERIVATIVES or scalars[1] != RELU or not _join(found, at, outside):
+            at += 1
     return found
 
 
-def _join(launches: list[Launch], at: int, outside: list[np.ndarray]) -> None:
-    """Take launch number ``at`` out of the list, if the product before it can do its work."""
+def _join(launches: list[Launch], at: int, outside: list[np.ndarray]) -> bool:
+    """Take launch number ``at`` out of the list, if the product before it can do its work; whether it could."""
     dz, dy, saved = launches[at][2]
     i = next((j for j in range(at - 1, -1, -1) if _touches(launches[j], dy)), -1)
     if i < 0 or not _is_plain(launches[i], dy):
-        return
+        return False
     # The first of the launches that may run beside the product.
     start = i
     while start and not launches[start][-1]:
@@ -51,11 +53,11 @@ def _join(launches: list[Launch], at: int, outside: list[np.ndarray]) -> None:
     beside = [launch for j, launch in enumerate(launches[start:at], start) if j != i]
     # The result is written earlier than it was, and what it was made of not at all.
     if any(_touches(launch, dz) or _writes(launch, saved) for launch in (*beside, launches[i])):
-        return
+        return False
     if any(_touches(launch, dy) for j, launch in enumerate(launches) if j not in (i, at)):
-        return
+        return False
     if _meet(dz, saved) or any(_meet(a, other) for a in (dy, dz) for other in outside):
-        return
+        return False
     kernel, parts, arrays, scalars, waits = launches[i]
     changed, moved = list(scalars), [dz if a.ctypes.data == dy.ctypes.data else a for a in arrays]
     moved[_Z], changed[_MODE] = saved, int(changed[_MODE]) | RELU_GATE
@@ -65,6 +67,7 @@ def _join(launches: list[Launch], at: int, outside: list[np.ndarray]) -> None:
         kernel, parts, arrays, scalars, _ = launches[at + 1]
         launches[at + 1] = kernel, parts, arrays, scalars, True
     del launches[at]
+    return True
 
 
 def _is_plain(launch: Launch, y: np.ndarray) -> bool:

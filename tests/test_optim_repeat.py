@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import pytest
 
 import fastnn as torch
@@ -116,26 +117,32 @@ def trained(rule: str, change: Change, captured: bool, limit: float | None = Non
     return [t.tolist() for t in [*model.parameters(), *state]]
 
 
+@pytest.fixture
+def repeated(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The learning rates of steps that were made again."""
+    noted: list[float] = []
+    step = Repeat.step
+
+    def note(self: Repeat, lr: float) -> None:
+        noted.append(lr)
+        step(self, lr)
+
+    monkeypatch.setattr(Repeat, "step", note)
+    return noted
+
+
 @pytest.mark.parametrize("captured", [False, True], ids=["loop", "step"])
 @pytest.mark.parametrize(
     ("rule", "change"), [(r, c) for r in RULES for c in CHANGES if (r, c) != ("Rprop", "weight decay")]
 )
 def test_a_repeated_step_has_the_same_bits(
-    rule: str, change: str, captured: bool, monkeypatch: pytest.MonkeyPatch
+    rule: str, change: str, captured: bool, repeated: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    repeated = []
-
-    def noted(self: Repeat, lr: float) -> None:
-        repeated.append(lr)
-        step(self, lr)
-
-    step = Repeat.step
-    monkeypatch.setattr(Repeat, "step", noted)
     found = trained(rule, CHANGES[change], captured)
     # Those with other numbers than the count of steps are checked anew each time.
     assert bool(repeated) == (rule not in ("NAdam", "ASGD"))
     if rule not in ("NAdam", "ASGD") and change in ("nothing", "lr"):
-        assert len(repeated) == 7
+        assert len(repeated) == 6
         assert repeated[-1] == (0.003 if change == "lr" else 0.01)
     monkeypatch.setattr(Repeat, "fits", lambda *args: False)
     repeated.clear()
@@ -151,7 +158,7 @@ def test_a_limit_of_the_norm_is_part_of_it(monkeypatch: pytest.MonkeyPatch) -> N
     assert found[0] != found[1] == found[2]
 
 
-def test_another_number_of_threads_cuts_the_work_anew() -> None:
+def test_another_number_of_threads_cuts_the_work_anew(repeated: list[float]) -> None:
     w = nn.Parameter(torch.ones(200_000))
     optimizer = torch.optim.Adam([w], lr=0.1)
     seen = []
@@ -163,27 +170,96 @@ def test_another_number_of_threads_cuts_the_work_anew() -> None:
     threads = jit.get_num_threads()
     try:
         with jit.recording(watch):
-            for n in (1, 1, 2, 2, 1):
+            for n in (1, 1, 1, 1, 2, 2, 2, 1):
                 jit.set_num_threads(n)
                 optimizer.zero_grad()
                 w._accumulate_grad(torch.ones(200_000))
                 optimizer.step()
     finally:
         jit.set_num_threads(threads)
-    assert seen == [1, 1, 2, 2, 1]
+    assert seen == [1, 1, 1, 1, 2, 2, 2, 1]
+    assert len(repeated) == 4
 
 
-def test_a_step_with_several_groups_keeps_their_options_apart() -> None:
+def test_an_option_that_comes_back_after_a_step_with_a_users_gradient(repeated: list[float]) -> None:
+    """That step goes another way, to the same scalars."""
+    for name, there, back in (("maximize", True, False), ("weight_decay", 0.5, 0)):
+        w = nn.Parameter(torch.ones(1))
+        optimizer = torch.optim.SGD([w], lr=1.0)
+        found = []
+        repeated.clear()
+        for value in (back, back, back, there, back, back, back):
+            optimizer.param_groups[0][name] = value
+            optimizer.zero_grad()
+            w.sum().backward()
+            if value == there:
+                w.grad = torch.ones(1)
+            optimizer.step()
+            found.append(w.item())
+        by = 1.0 if name == "maximize" else -1.0 + 0.5 * 2.0
+        assert found == [0.0, -1.0, -2.0, -2.0 + by, -3.0 + by, -4.0 + by, -5.0 + by]
+        assert repeated == [1.0, 1.0, 1.0]
+
+
+def test_options_that_change_every_time_are_not_prepared_for(repeated: list[float]) -> None:
+    class Noting(Repeat):
+        made = 0
+
+        def __init__(self, *args: Any) -> None:
+            Noting.made += 1
+            super().__init__(*args)
+
+    w = nn.Parameter(torch.ones(1))
+    optimizer = torch.optim.Adam([w], lr=1.0)
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr("fastnn.optim.elementwise.Repeat", Noting)
+        for i in range(6):
+            optimizer.param_groups[0]["betas"] = (0.9, 0.9 + 0.01 * i)
+            optimizer.zero_grad()
+            w.sum().backward()
+            optimizer.step()
+        for lr in (1, np.float64(0.5), torch.tensor(0.5)):
+            optimizer.param_groups[0]["lr"] = lr
+            for _ in range(3):
+                optimizer.zero_grad()
+                w.sum().backward()
+                optimizer.step()
+    assert Noting.made == 0
+    assert not repeated
+
+
+def test_a_users_update_is_called_in_every_step() -> None:
+    class Scaled(torch.optim.SGD):
+        factor = 1.0
+
+        def _update(self, cut: Any, grads: Any, group: Any) -> Any:
+            grads *= self.factor
+            return super()._update(cut, grads, group)
+
+    w = nn.Parameter(torch.zeros(1))
+    optimizer = Scaled([w], lr=1.0)
+    found = []
+    for factor in (1.0, 1.0, 1.0, 100.0):
+        optimizer.factor = factor
+        optimizer.zero_grad()
+        w.sum().backward()
+        optimizer.step()
+        found.append(w.item())
+    assert found == [-1.0, -2.0, -3.0, -103.0]
+
+
+def test_a_step_with_several_groups_keeps_their_options_apart(repeated: list[float]) -> None:
     a, b = nn.Linear(2, 2, bias=False), nn.Linear(2, 2, bias=False)
     optimizer = torch.optim.SGD([{"params": a.parameters()}, {"params": b.parameters(), "lr": 0.5}], lr=1.0)
     with torch.no_grad():
         a.weight.zero_()
         b.weight.zero_()
-    for lr in (1.0, 1.0, 2.0):
+    for lr in (1.0, 1.0, 1.0, 2.0):
         optimizer.param_groups[0]["lr"] = lr
         for p in (a.weight, b.weight):
             p.grad = None
             p._accumulate_grad(torch.ones(2, 2))
         optimizer.step()
-    assert a.weight.tolist() == [[-4.0] * 2] * 2
-    assert b.weight.tolist() == [[-1.5] * 2] * 2
+    assert a.weight.tolist() == [[-5.0] * 2] * 2
+    assert b.weight.tolist() == [[-2.0] * 2] * 2
+    assert repeated == [1.0, 0.5, 2.0, 0.5]

@@ -37,6 +37,7 @@ class Passes:
         self.dh, self.dz = np.empty_like(self.hidden), np.empty_like(self.hidden)
         self.dbias, self.dweight = np.full(between, 0.5, dtype), np.full((before, between), 0.25, dtype)
         self.first_weight = np.zeros((before, between), dtype)
+        self.twice = self.others = self.dz
         self.dweight2, self.dbias2 = np.empty_like(self.weight), np.empty(behind, dtype)
 
     def record(
@@ -123,6 +124,29 @@ def test_what_is_kept_is_left_alone() -> None:
     assert len(peephole.joined(launches, [passes.x, passes.dweight, passes.dbias, np.empty(0)])) == 3
 
 
+def test_derivatives_that_follow_each_other() -> None:
+    """The second reads what the first has written, and waits for all that it waited for."""
+    dtype = np.float32
+    first, second = Passes((8, 6, 24, 4), dtype), Passes((8, 6, 24, 4), dtype)
+
+    def again(p: Passes) -> None:
+        activation_backward(p.twice, p.dz, p.others, "relu")
+
+    results = []
+    for p in (first, second):
+        p.twice, p.others = np.empty_like(p.dz), np.random.default_rng(3).standard_normal(p.dz.shape).astype(dtype)
+        program = p.record(None, again)
+        if p is second:
+            program.launches = peephole.joined(program.launches, [])
+            assert names(program) == ["gemm", "gemm", "activation_backward", "gemm"]
+            assert program.launches[2][-1]
+            program.build()
+        program.replay()
+        results.append([p.twice, p.dz, p.dbias, p.dweight])
+    for found, expected in zip(*results, strict=True):
+        assert_same_bits(found, expected)
+
+
 @pytest.mark.parametrize("activation", ["leaky_relu", "tanh", "sigmoid", "none"])
 def test_other_activations_keep_their_launch(activation: str) -> None:
     launches = Passes((8, 6, 24, 4), np.float32, activation).record().launches
@@ -139,6 +163,32 @@ def test_a_product_with_more_to_do_is_left_alone() -> None:
             activation_backward(passes.dz, passes.dh, passes.hidden, "relu")
             gemm(passes.dweight, passes.x.T, passes.dz)
         assert peephole.joined(program.launches, []) == program.launches
+
+
+@pytest.mark.parametrize(
+    "between", [[nn.ReLU(), nn.ReLU()], [nn.ReLU(), nn.Dropout(0.0), nn.ReLU()]], ids=["two", "three"]
+)
+def test_activations_in_a_row(between: list[nn.Module]) -> None:
+    def trained(captured: bool) -> list[Any]:
+        torch.manual_seed(0)
+        model = nn.Sequential(nn.ReLU(), nn.Linear(8, 16), *between, nn.Linear(16, 16), *between, nn.Linear(16, 4))
+        optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
+        x = torch.randn(32, 8, requires_grad=True)
+        torch.set_capture(captured)
+        try:
+            for i in range(6):
+                if i != 4:
+                    optimizer.zero_grad()
+                model(x).pow(2).sum().backward()
+                if i != 3:
+                    optimizer.step()
+        finally:
+            torch.set_capture(True)
+        assert torch.explain(model).startswith("captured") == captured
+        assert x.grad is not None
+        return [p.tolist() for p in (*model.parameters(), x.grad)]
+
+    assert trained(True) == trained(False)
 
 
 @pytest.mark.parametrize("bias", [True, False], ids=["bias", "no bias"])

@@ -2,11 +2,12 @@
 
 A subclass names its state and writes ``_update`` for flat arrays, which is called once per run of
 neighbouring parameters and step; for a model made in one go that is once per step. May import ``runs``,
-``optimizer``, ``tensor``, ``autograd``.
+``optimizer``, ``tensor``, ``autograd`` and ``fastnn.kernels``.
 """
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any
 
@@ -47,6 +48,7 @@ class Elementwise(Optimizer):
     def __init__(self, params: Iterable[Any], defaults: dict[str, Any]) -> None:
         self._flag = Flag()
         self._layouts: list[Layout] = []
+        self._repeats = self._is_repeated()
         self._check(defaults)
         if defaults.get("fused") and defaults.get("foreach"):
             raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
@@ -64,6 +66,8 @@ class Elementwise(Optimizer):
 
     def _update(self, cut: Cut, grads: np.ndarray, group: dict[str, Any]) -> Again | None:
         """Update ``cut.values`` in place; return the launch if the next differs in ``lr`` and ``step`` alone.
+
+        A step that is made again does not come here, if this is a method of fastnn's own.
 
         Args:
             cut: parameters that have the same numbers; the count of steps is this step's already.
@@ -93,6 +97,11 @@ class Elementwise(Optimizer):
                     raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
         if group.get("differentiable"):
             raise ValueError("fastnn's optimizers are not differentiable")
+
+    @classmethod
+    def _is_repeated(cls) -> bool:
+        """Whether two steps differ in ``lr`` and the count alone, by an ``_update`` of which that is known."""
+        return cls._numbers == ("step",) and cls._update.__module__.startswith("fastnn.")
 
     # -- Groups ---------------------------------------------------------------------------------
 
@@ -188,6 +197,7 @@ class Elementwise(Optimizer):
         super().__setstate__(state)
         self.__dict__.setdefault("_flag", Flag())
         self.__dict__.setdefault("_layouts", [])
+        self._repeats = self._is_repeated()
         for group in self.param_groups:
             # Options that an older version did not have.
             for name, value in self.defaults.items():
@@ -235,6 +245,7 @@ class Elementwise(Optimizer):
                 for run in layout.runs:
                     self._step_run(run, group, names)
                 for run, k in layout.repeated:
+                    run.repeat = None
                     if run.params[k]._grad is not None:
                         self._step_stretch(run, k, k + 1, run.collect_grads(), names, group)
         except BaseException:
@@ -253,19 +264,20 @@ class Elementwise(Optimizer):
         return [stretch for i in groups for run in self._layout(i).runs for stretch in run.stretches()]
 
     def _step_run(self, run: Run, group: dict[str, Any], names: tuple[str, ...]) -> None:
-        count = len(run.params)
-        if run.is_whole():
-            repeat = run.repeat
-            if repeat is not None and repeat.fits(group, self._clip):
-                repeat.step(group["lr"])
-                return
-            run.repeat = None
+        count, repeat = len(run.params), run.repeat
+        whole = run.is_whole()
+        if whole and repeat is not None and repeat.fits(group, self._clip):
+            repeat.step(group["lr"])
+            return
+        # Whatever comes now writes other options where it has its own.
+        run.repeat = None
+        if whole:
             if run.ready != names:
                 self._begin_all(run, group, names)
             if run.ready == names and (not names or count == 1 or run.is_even()):
                 again = self._step_stretch(run, 0, count, run.grads, names, group)
-                if again is not None and self._numbers == ("step",) and Repeat.is_possible(group):
-                    run.repeat = Repeat(run, run.cut(0, count, names), again, group, self._clip)
+                if again is not None and self._repeats and type(group["lr"]) is float:
+                    self._note(run, run.cut(0, count, names), again, group)
                 return
         self._begin_all(run, group, names)
         grads, columns, first = run.collect_grads(), run.columns(), 0
@@ -279,6 +291,16 @@ class Elementwise(Optimizer):
                 last += 1
             self._step_stretch(run, first, last, grads, names, group)
             first = last
+
+    def _note(self, run: Run, cut: Cut, again: Again, group: dict[str, Any]) -> None:
+        """Prepare to make a step again, if its options are those of the step before."""
+        options, before = list(group.values()), run.options
+        run.options = options
+        if before is not None and len(before) == len(options) and Repeat.is_possible(group):
+            lr_at = [*group].index("lr")
+            before[lr_at] = options[lr_at]
+            if all(map(operator.is_, before, options)):
+                run.repeat = Repeat(run, cut, again, group, self._clip)
 
     def _begin_all(self, run: Run, group: dict[str, Any], names: tuple[str, ...]) -> None:
         """Make the state of the parameters that have a gradient and that lack some of it."""

@@ -2,7 +2,8 @@
 
 A *run* is a stretch of parameters that lie side by side in a flat buffer (see :mod:`fastnn.flat`): one
 launch updates them all. Their state lies in flat arrays of the same layout; what ``optimizer.state[p]``
-holds are tensors over its part of them. May import ``clip``, ``tensor``, ``parameter``, ``flat``.
+holds are tensors over its part of them. May import ``clip``, ``tensor``, ``parameter``, ``flat`` and
+``fastnn.kernels``.
 """
 
 from __future__ import annotations
@@ -191,8 +192,8 @@ class Run:
     """
 
     __slots__ = (
-        "arrays", "bounds", "copied", "cuts", "entries", "flat", "grads", "numbers", "params", "ready", "repeat",
-        "slots", "state", "values",
+        "arrays", "bounds", "copied", "cuts", "entries", "flat", "grads", "numbers", "options", "params", "ready",
+        "repeat", "slots", "state", "values",
     )  # fmt: skip
 
     def __init__(self, params: list[Tensor], count: int) -> None:
@@ -219,8 +220,9 @@ class Run:
         self.entries: list[Entry | None] = [None] * len(params)
         self.ready: tuple[str, ...] | None = None
         self.cuts: dict[tuple[int, int, tuple[str, ...]], Cut] = {}
-        # The last step, if it updated all parameters in one launch.
+        # The last step, if it updated all parameters in one launch, and the options of the step before.
         self.repeat: Repeat | None = None
+        self.options: list[Any] | None = None
 
     def cut(self, first: int, last: int, names: tuple[str, ...]) -> Cut:
         """The arrays of parameters ``first`` to ``last``, always the same."""
