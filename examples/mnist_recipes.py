@@ -14,8 +14,8 @@ from typing import Any
 class Recipe:
     """A model and its training: linear layers with batch normalisation, ReLU and dropout between, one cycle of lr.
 
-    ``smoothness`` weighs the squared norm of the gradient of an image's loss by its pixels, which is added to the loss,
-    the mean of a batch: at every ``smooth_every``-th batch, and as many times as much.
+    ``smoothness`` weighs the squared norm of the gradient of the batch's summed losses by an image's pixels, whose mean
+    is added to the loss: at every ``smooth_every``-th batch, and as many times as much.
     """
 
     widths: tuple[int, ...]

@@ -71,7 +71,7 @@ def _join(launches: list[Launch], at: int, outside: list[np.ndarray]) -> bool:
 
 
 def _is_plain(launch: Launch, y: np.ndarray) -> bool:
-    """Whether this is a product that the micro-kernel writes into these rows, with nothing more done to it."""
+    """Whether this is a product into these rows with nothing more done to it, on a way that has a gate."""
     kernel, _, arrays, scalars, _ = launch
     if id(kernel) not in _PRODUCTS or scalars[_MODE] not in PLAIN or scalars[_CODE]:
         return False

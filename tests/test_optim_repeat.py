@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -11,7 +13,7 @@ import pytest
 import fastnn as torch
 from fastnn import nn
 from fastnn.kernels import jit
-from fastnn.optim.runs import Repeat
+from fastnn.optim.runs import Repeat, Run
 
 Change = Callable[[Any], None]
 
@@ -123,9 +125,9 @@ def repeated(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     noted: list[float] = []
     step = Repeat.step
 
-    def note(self: Repeat, lr: float) -> None:
+    def note(self: Repeat, run: Run, lr: float) -> None:
         noted.append(lr)
-        step(self, lr)
+        step(self, run, lr)
 
     monkeypatch.setattr(Repeat, "step", note)
     return noted
@@ -198,7 +200,7 @@ def test_an_option_that_comes_back_after_a_step_with_a_users_gradient(repeated: 
             found.append(w.item())
         by = 1.0 if name == "maximize" else -1.0 + 0.5 * 2.0
         assert found == [0.0, -1.0, -2.0, -2.0 + by, -3.0 + by, -4.0 + by, -5.0 + by]
-        assert repeated == [1.0, 1.0, 1.0]
+        assert repeated == [1.0, 1.0]
 
 
 def test_options_that_change_every_time_are_not_prepared_for(repeated: list[float]) -> None:
@@ -246,6 +248,53 @@ def test_a_users_update_is_called_in_every_step() -> None:
         optimizer.step()
         found.append(w.item())
     assert found == [-1.0, -2.0, -3.0, -103.0]
+
+
+@pytest.mark.parametrize("rule", ["SGD", "Adam"])
+def test_nothing_is_held_when_the_optimizer_has_gone(rule: str, repeated: list[float]) -> None:
+    model = nn.Linear(4, 3)
+    optimizer = getattr(torch.optim, rule)(model.parameters(), lr=0.1)
+    for _ in range(4):
+        optimizer.zero_grad()
+        model(torch.ones(2, 4)).sum().backward()
+        optimizer.step()
+    assert repeated
+    state, weight = weakref.ref(optimizer._layouts[0].runs[0].numbers), weakref.ref(model.weight)
+    gc.disable()
+    try:
+        del model, optimizer
+        assert weight() is None
+        assert state() is None
+    finally:
+        gc.enable()
+
+
+def test_an_option_that_was_taken_away_is_not_held() -> None:
+    class Tag:
+        pass
+
+    tag, w = Tag(), nn.Parameter(torch.ones(1))
+    optimizer, held = torch.optim.SGD([w], lr=1.0), weakref.ref(tag)
+    optimizer.param_groups[0]["tag"] = tag
+    for lr in (1.0, 1.0, torch.tensor(1.0)):
+        optimizer.param_groups[0]["lr"] = lr
+        optimizer.zero_grad()
+        w.sum().backward()
+        optimizer.step()
+    del tag, optimizer.param_groups[0]["tag"]
+    assert held() is None
+
+
+def test_an_update_of_this_object_is_called_in_every_step() -> None:
+    w = nn.Parameter(torch.zeros(1))
+    optimizer, seen = torch.optim.SGD([w], lr=1.0), []
+    update = optimizer._update
+    optimizer._update = lambda *args: (seen.append(1), update(*args))[1]  # type: ignore[method-assign]
+    for _ in range(5):
+        optimizer.zero_grad()
+        w.sum().backward()
+        optimizer.step()
+    assert len(seen) == 5
 
 
 def test_a_step_with_several_groups_keeps_their_options_apart(repeated: list[float]) -> None:

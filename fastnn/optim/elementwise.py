@@ -266,18 +266,18 @@ class Elementwise(Optimizer):
     def _step_run(self, run: Run, group: dict[str, Any], names: tuple[str, ...]) -> None:
         count, repeat = len(run.params), run.repeat
         whole = run.is_whole()
-        if whole and repeat is not None and repeat.fits(group, self._clip):
-            repeat.step(group["lr"])
+        if whole and repeat is not None and repeat.fits(run, group, self._clip):
+            repeat.step(run, group["lr"])
             return
         # Whatever comes now writes other options where it has its own.
-        run.repeat = None
+        run.repeat, before, run.options = None, run.options, None
         if whole:
             if run.ready != names:
                 self._begin_all(run, group, names)
             if run.ready == names and (not names or count == 1 or run.is_even()):
                 again = self._step_stretch(run, 0, count, run.grads, names, group)
-                if again is not None and self._repeats and type(group["lr"]) is float:
-                    self._note(run, run.cut(0, count, names), again, group)
+                if again is not None and self._repeats and "_update" not in self.__dict__:
+                    self._note(run, run.cut(0, count, names), again, group, before)
                 return
         self._begin_all(run, group, names)
         grads, columns, first = run.collect_grads(), run.columns(), 0
@@ -292,10 +292,13 @@ class Elementwise(Optimizer):
             self._step_stretch(run, first, last, grads, names, group)
             first = last
 
-    def _note(self, run: Run, cut: Cut, again: Again, group: dict[str, Any]) -> None:
-        """Prepare to make a step again, if its options are those of the step before."""
-        options, before = list(group.values()), run.options
-        run.options = options
+    def _note(
+        self, run: Run, cut: Cut, again: Again, group: dict[str, Any], before: list[Any] | None
+    ) -> None:
+        """Prepare to make a step again, if its options are those of the step ``before``."""
+        if type(group["lr"]) is not float:
+            return
+        options = run.options = list(group.values())
         if before is not None and len(before) == len(options) and Repeat.is_possible(group):
             lr_at = [*group].index("lr")
             before[lr_at] = options[lr_at]

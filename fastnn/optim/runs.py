@@ -135,10 +135,11 @@ class Repeat:
         clip: what limited the gradients.
     """
 
-    __slots__ = ("again", "clip", "counts", "cut", "lr_at", "names", "numbers", "run", "values")
+    # Not the run, which holds this: memory is to be free when the optimizer is, without a look for cycles.
+    __slots__ = ("again", "clip", "counts", "cut", "lr_at", "names", "numbers", "values")
 
     def __init__(self, run: Run, cut: Cut, again: Again, group: dict[str, Any], clip: Clip | None) -> None:
-        self.run, self.cut, self.again, self.clip, self.counts = run, cut, again, clip, bool(cut.state)
+        self.cut, self.again, self.clip, self.counts = cut, again, clip, bool(cut.state)
         self.names, self.values = [*group], [*group.values()]
         self.lr_at = self.names.index("lr")
         self.values[self.lr_at] = None
@@ -150,7 +151,7 @@ class Repeat:
         rest = [value for name, value in group.items() if name != "params"]
         return all(isinstance(part, _FIXED) for v in rest for part in (v if type(v) is tuple else (v,)))
 
-    def fits(self, group: dict[str, Any], clip: Clip | None) -> bool:
+    def fits(self, run: Run, group: dict[str, Any], clip: Clip | None) -> bool:
         """Whether another step would launch the same."""
         values = [*group.values()]
         if len(values) != len(self.values) or type(values[self.lr_at]) is not float:
@@ -160,21 +161,21 @@ class Repeat:
             all(map(operator.is_, values, self.values))
             and [*group] == self.names
             and clip is self.clip
-            and self.run.numbers.tobytes() == self.numbers
+            and run.numbers.tobytes() == self.numbers
             and self.again.is_current()
         )
 
-    def step(self, lr: float) -> None:
+    def step(self, run: Run, lr: float) -> None:
         """Make it again."""
         cut = self.cut
-        for p in self.run.params:
+        for p in run.params:
             p._memory.version += 1
         cut.begin()
         steps = cut.steps.item(0) + 1
         if self.counts:
             cut.steps.fill(steps)
         self.again.launch(lr, steps)
-        self.numbers = self.run.numbers.tobytes()
+        self.numbers = run.numbers.tobytes()
 
 
 # Of options that cannot change inside.
