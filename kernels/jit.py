@@ -11,7 +11,6 @@ This file may be imported by every other file of ``fastnn.kernels`` and imports 
 
 from __future__ import annotations
 
-import ctypes
 import math
 import os
 import signal
@@ -19,23 +18,20 @@ import struct
 import sys
 import threading
 import time
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
 
-import numba
 import numpy as np
 from llvmlite import ir
-from numba import carray, literally, njit, prange, types
+from numba import carray, literally, njit, types
 from numba.core import cgutils, config
 from numba.core.ccallback import CFunc
 from numba.core.errors import RequireLiteralValue
 from numba.extending import intrinsic, register_jitable
 
 from fastnn.kernels.cache import CompiledCache, cache_folder
-from fastnn.kernels.words import ARRAY_DATA, BYTES_DATA, WORD, call_slice, layout_is_as_assumed, pointer
+from fastnn.kernels.words import ARRAY_DATA, BYTES_DATA, WORD, layout_is_as_assumed, pointer
 
 # What slices read their block with, at hand where they find the rest of the machine room.
 from fastnn.kernels.words import integer as integer
@@ -121,7 +117,7 @@ def part(size, t, n):
 
 
 @intrinsic
-def _unpack(typingctx, block, words, arrays):
+def unpack(typingctx, block, words, arrays):
     """Copy a block out of a bytes object; its first ``arrays`` words, ids of ndarrays, become addresses."""
 
     def codegen(context, builder, signature, values):
@@ -140,21 +136,7 @@ def _unpack(typingctx, block, words, arrays):
     return types.int64(types.int64, types.int64, types.int64), codegen
 
 
-def _run_serial(address, block, words, arrays, parts):
-    args = _unpack(block, words, arrays)
-    for t in range(parts):
-        call_slice(address, args, t, parts)
-
-
-def _run_parallel(address, block, words, arrays, parts):
-    args = _unpack(block, words, arrays)
-    for t in prange(parts):
-        call_slice(address, args, t, parts)
-
-
 MAX_WORDS = 32
-_LAUNCH_SIGNATURE = types.void(*[types.int64] * 5)
-
 
 _compile_lock = threading.RLock()
 
@@ -185,8 +167,11 @@ def _once() -> Iterator[None]:
 
 
 @contextmanager
-def _compiling() -> Iterator[None]:
-    """One compilation at a time, and none cut in two by Ctrl-C: LLVM's callbacks would swallow it or break."""
+def starting() -> Iterator[None]:
+    """One compilation at a time, and none cut in two by Ctrl-C: LLVM's callbacks would swallow it or break.
+
+    The same for the start of threads.
+    """
     with _once(), _compile_lock:
         if threading.current_thread() is not threading.main_thread():
             yield
@@ -205,17 +190,9 @@ def _compiling() -> Iterator[None]:
             before(*interrupted[0])
 
 
-def _compile_launcher(function: Callable[..., None], parallel: bool) -> Callable[..., None]:
-    dispatcher: Any = njit(nogil=True, error_model="numpy", parallel=parallel)(function)
-    dispatcher._cache = CompiledCache(function.__name__, _report)
-    dispatcher.compile(_LAUNCH_SIGNATURE)
-    dispatcher.disable_compile()
-    return dispatcher
-
-
 def compile_callback(function: Callable[..., None], signature: Any, **options: Any) -> CFunc:
     """A C callback that compiled code calls by its address; the name of ``function`` is its key in the disk cache."""
-    with _compiling():
+    with starting():
         code: Any = CFunc(function, (signature.args, signature.return_type), {}, {**_OPTIONS, **options})
         code._cache = CompiledCache(function.__name__, _report)
         code.compile()
@@ -237,7 +214,7 @@ class Entry:
         self.call: Callable[..., Any] = self._first_call
 
     def _first_call(self, *args: Any) -> Any:
-        with _compiling():
+        with starting():
             if self.call == self._first_call:
                 dispatcher: Any = njit(nogil=True, error_model="numpy")(self.function)
                 dispatcher._cache = CompiledCache(self.function.__name__, _report)
@@ -245,24 +222,6 @@ class Entry:
                 dispatcher.disable_compile()
                 self.call = dispatcher
         return self.call(*args)
-
-
-def _serial(*args: int) -> None:
-    """Run the parts of a launch one after the other; the first call replaces this by compiled code."""
-    global _serial
-    with _compiling():
-        if not hasattr(_serial, "py_func"):
-            _serial = _compile_launcher(_run_serial, parallel=False)
-    _serial(*args)
-
-
-def _parallel(*args: int) -> None:
-    """Run the parts of a launch at once; the first call replaces this by compiled code."""
-    global _parallel
-    with _compiling():
-        if not hasattr(_parallel, "py_func"):
-            _parallel = _compile_launcher(_run_parallel, parallel=True)
-    _parallel(*args)
 
 
 class Kernel:
@@ -297,7 +256,7 @@ class Kernel:
         """Compile the slice, or load it from the disk cache, and return its address."""
         if self.address:
             return self.address
-        with _compiling():
+        with starting():
             if not self.address:
                 code: Any = self.build()
                 code._cache = CompiledCache(self.name, _report)
@@ -368,7 +327,6 @@ Guard = tuple[np.ndarray, Callable[[np.ndarray], bool]]
 # By thread: one thread's launches are no business of another's recording.
 _recorders: dict[int, Callable[..., Any]] = {}
 _guards: dict[int, list[Guard]] = {}
-_workqueue_lock = threading.Lock()
 
 
 def launch(kernel: Kernel, parts: int, arrays: tuple[np.ndarray, ...], *scalars: float) -> None:
@@ -412,17 +370,22 @@ def launch_again(
 
 def _run_block(kernel: Kernel, parts: int, block: bytes) -> None:
     address = kernel.address or kernel.compile()
-    if parts == 1 or _forked:
-        _serial(address, id(block), kernel.words, kernel.arrays, parts)
-        return
-    if _layer is None:
-        _start_threads()
-    if _layer == "workqueue":
-        # Two Python threads that launch at once abort the process under this layer.
-        with _workqueue_lock:
-            _parallel(address, id(block), kernel.words, kernel.arrays, parts)
-    else:
-        _parallel(address, id(block), kernel.words, kernel.arrays, parts)
+    if _pool is None:
+        _load_pool()
+    if parts > 1 and not _pool.is_started:
+        _pool.start()
+    _pool.LAUNCH.call(_pool.context, address, id(block), kernel.words, kernel.arrays, parts)
+
+
+# The module ``pool``, which is built on this one: loaded at the first launch.
+_pool: Any = None
+
+
+def _load_pool() -> None:
+    global _pool
+    from fastnn.kernels import pool
+
+    _pool = pool
 
 
 def is_watched() -> bool:
@@ -585,8 +548,6 @@ def _explain(name: str, a: Any, dtype: np.dtype, shape: tuple[int, ...], layout:
 # Threads
 
 _threads = int(config.NUMBA_NUM_THREADS)
-_layer: str | None = None
-_forked = False
 
 # A fork and join costs about 2 us under OpenMP; below this many operations one thread is faster.
 SERIAL_OPERATIONS = 400_000
@@ -622,73 +583,16 @@ def parts_for(operations: float) -> int:
 
 
 def threading_layer() -> str:
-    """The threading layer in use: 'omp', 'tbb', 'workqueue', or 'serial' in a forked child."""
-    if _forked:
-        return "serial"
-    if _layer is None:
-        _start_threads()
-    assert _layer is not None
-    return _layer
-
-
-@contextmanager
-def exclusively() -> Iterator[None]:
-    """One Python thread at a time, for launches under the workqueue layer, which aborts the process otherwise."""
-    with _workqueue_lock:
-        yield
-
-
-def _start_threads() -> None:
-    """Choose Numba's threading layer, unless the user or other code in this process has."""
-    global _layer
-    with _once():
-        from numba.np.ufunc import parallel
-
-        ours = not parallel._is_initialized and str(config.THREADING_LAYER).lower() == "default"
-        if ours:
-            if "NUMBA_THREADING_LAYER_PRIORITY" not in os.environ:
-                config.THREADING_LAYER_PRIORITY = ["omp", "tbb", "workqueue"]
-            if not _loads("numba.np.ufunc.omppool"):
-                _preload_tbb()
-        elif str(config.THREADING_LAYER).lower() == "tbb":
-            _preload_tbb()
-        parallel._launch_threads()
-        _layer = numba.threading_layer()
-    if ours and _layer == "workqueue":
-        warnings.warn(
-            "fastnn: neither OpenMP nor TBB could be loaded; Numba's workqueue layer is used, whose launches "
-            "cost ten times as much. Install libgomp or the package tbb.",
-            RuntimeWarning,
-            stacklevel=3,
-        )
-
-
-def _loads(module: str) -> bool:
-    try:
-        __import__(module)
-    except ImportError:
-        return False
-    return True
-
-
-def _preload_tbb() -> None:
-    """Load TBB from this environment: its wheel puts it where the loader does not look."""
-    patterns = {"win32": ("Library/bin", "tbb12.dll"), "darwin": ("lib", "libtbb.12.dylib")}
-    folder, name = patterns.get(sys.platform, ("lib", "libtbb.so.12"))
-    library = Path(sys.prefix) / folder / name
-    if library.exists():
-        try:
-            ctypes.CDLL(str(library), mode=getattr(ctypes, "RTLD_GLOBAL", 0))
-        except OSError:
-            return  # Numba then finds no TBB either and takes the next layer.
+    """Who runs the parts of a launch: 'fastnn', threads of its own, or 'serial', the calling thread alone."""
+    if _pool is None:
+        _load_pool()
+    return "fastnn" if _pool.start() else "serial"
 
 
 def _after_fork_in_child() -> None:
-    # GNU OpenMP kills a forked child at its first parallel launch.
-    global _forked, _workqueue_lock, _compile_lock
-    _forked = True
-    # Another thread of the parent may have held them.
-    _workqueue_lock, _compile_lock = threading.Lock(), threading.RLock()
+    # Another thread of the parent may have held it.
+    global _compile_lock
+    _compile_lock = threading.RLock()
 
 
 if hasattr(os, "register_at_fork"):

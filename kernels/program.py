@@ -1,15 +1,6 @@
-"""Programs: lists of launches that run in one call, on one thread or on many.
+"""Programs: lists of launches that run in one call, on one thread or on many, by the pool.
 
-A program is a table of 64-bit words, one row a launch (see the columns below). Every thread walks
-the rows in order. The parts of a row are claimed, not dealt out: thread ``t`` first claims part
-``t``, which keeps its data in its own caches, then any part that nobody has claimed. A row with
-``WAIT`` begins when all parts of all rows above it are done.
-
-Nobody therefore waits for a part that no running thread works on, so a program ends however many
-threads there really are and however they take turns: under OpenMP all at once, under TBB perhaps
-one after the other on one thread. A waiting thread spins for a while, then yields the processor.
-
-May import ``jit`` and ``words``.
+May import ``jit``, ``pool`` and ``words``.
 """
 
 from __future__ import annotations
@@ -25,175 +16,51 @@ from typing import Any
 
 import numpy as np
 from llvmlite import ir
-from numba import prange, types
-from numba.core.ccallback import CFunc
-from numba.extending import intrinsic
+from numba import types
 
-from fastnn.kernels import jit
+from fastnn.kernels import jit, pool
+from fastnn.kernels.pool import BLOCK, MOST_PARTS, PARTS, POOL, ROW, RUNNER, SLICE, WAIT, call_runner, run_alone
+from fastnn.kernels.pool import put_row as put_row
+from fastnn.kernels.pool import start as start
 from fastnn.kernels.words import (
-    WORD,
-    atomic_add,
-    atomic_or,
-    call_plain,
-    call_slice,
     data_of,
     descriptor_of,
     dimension_of,
     flags_of,
     integer,
-    load_acquire,
     ndim_of,
-    pause,
     put_integer,
     stride_of,
     type_of,
 )
 
-# Columns of a row. A row fills two cache lines, so that what threads write to one does not disturb
-# those who read the next.
-SLICE, BLOCK, PARTS, WAIT, CLAIMED, DONE = range(6)
-ROW = 16
-# The claims of a row are bits of one word.
-MOST_PARTS = 63
-# Rounds of waiting before the processor is yielded: about 50 us.
-_SPINS = 1000
-
-
-@jit.inline
-def put_row(table, row, address, block, parts, wait):
-    """Write row number ``row`` of a table; ``wait``: 1 to begin after all rows above."""
-    at = table + row * ROW * 8
-    put_integer(at, SLICE, address)
-    put_integer(at, BLOCK, block)
-    put_integer(at, PARTS, parts)
-    put_integer(at, WAIT, wait)
-
-
-@jit.inline
-def _walk(table, count, t, yield_processor):
-    finished = 0
-    for row in range(count):
-        at = table + row * ROW * 8
-        if integer(at, WAIT):
-            while finished < row:
-                done = table + finished * ROW * 8
-                parts, spins = integer(done, PARTS), 0
-                while load_acquire(done + DONE * 8) < parts:
-                    pause()
-                    spins += 1
-                    if spins > _SPINS:
-                        call_plain(yield_processor)
-                finished += 1
-        parts = integer(at, PARTS)
-        everything = (1 << parts) - 1
-        for s in range(parts):
-            claimed = load_acquire(at + CLAIMED * 8)
-            if claimed == everything:
-                break
-            mine = (t + s) % parts
-            if claimed & (1 << mine) == 0 and atomic_or(at + CLAIMED * 8, 1 << mine) & (1 << mine) == 0:
-                call_slice(integer(at, SLICE), integer(at, BLOCK), mine, parts)
-                atomic_add(at + DONE * 8, 1)
-
-
-def _run(table, count, threads, yield_processor):
-    for row in range(count):
-        put_integer(table + row * ROW * 8, CLAIMED, 0)
-        put_integer(table + row * ROW * 8, DONE, 0)
-    for t in prange(threads):
-        _walk(table, count, t, yield_processor)
-
-
 # --------------------------------------------------------------------------------------------
 # What compiled code needs to know of this process: words at an address
 
-ARRAY_TYPE, FLOAT32, FLOAT64, RUNNER, YIELD, INT64 = range(6)
-
-
-def _yield_address() -> int:
-    """The address of the C function that yields the processor; 0 if there is none."""
-    try:
-        if sys.platform == "win32":
-            function = ctypes.windll.kernel32.SwitchToThread
-        else:
-            function = ctypes.CDLL(None).sched_yield
-        return ctypes.cast(function, ctypes.c_void_p).value or 0
-    except (OSError, AttributeError):
-        return 0
-
-
+ARRAY_TYPE, FLOAT32, FLOAT64, POOLED, INT64 = range(5)
 _INT64 = np.dtype(np.int64)
-_context = np.array(
-    [id(np.ndarray), id(jit.FLOAT32), id(jit.FLOAT64), 0, _yield_address(), id(_INT64)], np.int64
-)
+_context = np.array([id(np.ndarray), id(jit.FLOAT32), id(jit.FLOAT64), pool.context, id(_INT64)], np.int64)
 context: int = _context.ctypes.data
-_YIELD = int(_context[YIELD])
-# The runner's address, where it may be used.
-_started = 0
-_runner: CFunc | None = None
-
-
-def start() -> bool:
-    """Let compiled code run programs on several threads, where the threading layer allows it; whether it does.
-
-    Under workqueue two Python threads must not launch at once, and only Python can see to that; in a
-    forked child nothing may be launched.
-    """
-    global _started
-    if not _started and jit.threading_layer() in ("omp", "tbb"):
-        _context[RUNNER] = _started = _any_runner()
-    return bool(_started)
-
-
-def _any_runner() -> int:
-    """The address of the runner, under any layer."""
-    global _runner
-    if _runner is None:
-        _runner = jit.compile_callback(_run, types.void(*[types.int64] * 4), parallel=True)
-    return int(_runner.address or 0)
-
-
-def _after_fork_in_child() -> None:
-    global _started
-    _context[RUNNER] = _started = 0
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
-
-
-@intrinsic
-def _call_runner(typingctx, runner, table, count, threads, yield_processor):
-    def codegen(context, builder, signature, values):
-        kind = ir.FunctionType(ir.VoidType(), [WORD] * 4)
-        builder.call(builder.inttoptr(values[0], kind.as_pointer()), values[1:])
-        return context.get_dummy_value()
-
-    return types.void(*[types.int64] * 5), codegen
-
-
-@jit.inline
-def _run_rows(table, count):
-    for row in range(count):
-        at = table + row * ROW * 8
-        parts = integer(at, PARTS)
-        for t in range(parts):
-            call_slice(integer(at, SLICE), integer(at, BLOCK), t, parts)
 
 
 @jit.inline
 def can_run(context, threads):
     """Whether :func:`run` may be given so many threads."""
-    return threads == 1 or (threads <= MOST_PARTS and integer(context, RUNNER) != 0)
+    return threads == 1 or (threads <= MOST_PARTS and integer(integer(context, POOLED), RUNNER) != 0)
 
 
 @jit.inline
 def run(context, table, count, threads):
     """Run the first ``count`` rows of a table on so many threads; on one, in order, without any claims."""
-    if threads == 1:
-        _run_rows(table, count)
+    _run_rows(integer(context, POOLED), table, count, threads)
+
+
+@jit.inline
+def _run_rows(pooled, table, count, threads):
+    if threads == 1 or integer(pooled, RUNNER) == 0:
+        run_alone(table, count)
     else:
-        _call_runner(integer(context, RUNNER), table, count, threads, integer(context, YIELD))
+        call_runner(integer(pooled, RUNNER), integer(pooled, POOL), table, count, threads)
 
 
 # --------------------------------------------------------------------------------------------
@@ -321,35 +188,30 @@ def grow_scratch(size: int) -> None:
 @jit.inline
 def _put_addresses(places, count, arrays):
     for i in range(count):
-        at = places + 24 * i
-        put_integer(integer(at, 0), 0, data_of(integer(arrays, integer(at, 1))) + integer(at, 2))
+        address = data_of(integer(arrays, integer(places, 3 * i + 1))) + integer(places, 3 * i + 2)
+        put_integer(integer(places, 3 * i), 0, address)
 
 
-def _play_program(words, runner):
-    # places, their count, arrays; table, its rows, threads, yield: one word instead of seven saves 0.3 us
+def _play_program(words):
+    # places, their count, arrays; table, its rows, threads, the pool: one word instead of seven saves 0.3 us
     _put_addresses(integer(words, 0), integer(words, 1), integer(words, 2))
     table, count, threads = integer(words, 3), integer(words, 4), integer(words, 5)
-    if threads == 1:
-        _run_rows(table, count)
-    elif threads > 1:
-        _call_runner(runner, table, count, threads, integer(words, 6))
+    if threads:
+        _run_rows(integer(words, 6), table, count, threads)
 
 
-_PLAY = jit.Entry(_play_program, [types.int64] * 2, types.void)
+_PLAY = jit.Entry(_play_program, [types.int64], types.void)
 
 
-def _replay_program(runner, table, count, threads, yield_processor, moves, moving, times):
+def _replay_program(pooled, table, count, threads, moves, moving, times):
     for _ in range(times):
-        if threads == 1:
-            _run_rows(table, count)
-        else:
-            _call_runner(runner, table, count, threads, yield_processor)
+        _run_rows(pooled, table, count, threads)
         for i in range(moving):
             at = integer(moves, 2 * i)
             put_integer(at, 0, integer(at, 0) + integer(moves, 2 * i + 1))
 
 
-_REPLAY = jit.Entry(_replay_program, [types.int64] * 8, types.void)
+_REPLAY = jit.Entry(_replay_program, [types.int64] * 7, types.void)
 
 
 class Places:
@@ -370,17 +232,17 @@ class Places:
         # In a third of the time of an assignment from a list.
         self._write = struct.Struct(f"={len(words)}q").pack_into
         places = self._rows.ctypes.data, len(rows), self._ids.ctypes.data
-        self._words = np.array([[*places, *program._rows, program.threads, _YIELD], [*places, 0, 0, 0, 0]], np.int64)
+        self._words = np.array([[*places, *program._rows, program.threads, pool.context], [*places, 0, 0, 0, 0]], np.int64)
         self._run, self._put = self._words[0].ctypes.data, self._words[1].ctypes.data
 
     def replay(self, arrays: list[np.ndarray]) -> None:
         """Replay the program over these arrays, of the shapes, strides and dtypes recorded, which the caller keeps."""
         self._write(self._ids, 0, *map(id, arrays))  # type: ignore[arg-type]  # arrays are buffers
-        if (not _started and self._program.threads > 1) or (jit._recorders and jit.is_watched()):
-            _PLAY.call(self._put, 0)
+        if jit._recorders and jit.is_watched():
+            _PLAY.call(self._put)
             self._program.replay()
         else:
-            _PLAY.call(self._run, _started)
+            _PLAY.call(self._run)
 
 
 class Program:
@@ -439,6 +301,8 @@ class Program:
             address = kernel.address or kernel.compile()
             self._table[i, [SLICE, BLOCK, PARTS, WAIT]] = address, block.ctypes.data, parts, waits
             self.threads = max(self.threads, parts)
+        if self.threads > 1:
+            pool.start()
 
     def set_address(self, launch: int, word: int, address: int) -> None:
         """Let a launch use another array of the same shape, strides and dtype; the caller keeps it alive."""
@@ -527,12 +391,4 @@ def _extent(array: np.ndarray) -> int:
 
 def _replay(rows: tuple[int, int], threads: int, moves: np.ndarray | None = None, times: int = 1) -> None:
     over = (0, 0, times) if moves is None else (moves.ctypes.data, len(moves), times)
-    if threads > 1 and _started:
-        _REPLAY.call(_started, *rows, threads, _YIELD, *over)
-    elif threads == 1 or jit.threading_layer() == "serial":
-        _REPLAY.call(0, *rows, 1, 0, *over)
-    elif start():
-        _REPLAY.call(_started, *rows, threads, _YIELD, *over)
-    else:
-        with jit.exclusively():
-            _REPLAY.call(_any_runner(), *rows, threads, _YIELD, *over)
+    _REPLAY.call(pool.context, *rows, threads, *over)

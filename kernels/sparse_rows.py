@@ -120,7 +120,7 @@ def _compress(source):
         data, bits = array(args, 7, (rows, features), source), array(args, 7, (rows, features), word)
         first, last = part(-(-rows // _CHUNK), t, n)
         for chunk in range(first, last):
-            if load_acquire(state + 8):
+            if load_acquire(state, 1):
                 break
             top, end, at = chunk * _CHUNK, min(rows, (chunk + 1) * _CHUNK), 0
             for i in range(top, end):
@@ -128,9 +128,9 @@ def _compress(source):
                 if features:
                     at = _pack_row(packed, places, at, data[i], bits[i], sign)
                 starts[i], counts[i] = before, at - before
-            start = atomic_add(state, at)
+            start = atomic_add(state, 0, at)
             if start + at > room:
-                atomic_add(state + 8, 1)
+                atomic_add(state, 1, 1)
                 break
             values[start : start + at] = packed[:at]
             pairs[start : start + at] = places[:at]

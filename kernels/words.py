@@ -7,6 +7,7 @@ code around them, never for Python callers.
 from __future__ import annotations
 
 import platform
+import sys
 
 import numpy as np
 from llvmlite import ir
@@ -28,6 +29,11 @@ _DESCRIPTOR, _FLAGS = ARRAY_DATA + 40, ARRAY_DATA + 48
 
 def _words(builder: ir.IRBuilder, address: ir.Value) -> ir.Value:
     return builder.inttoptr(address, WORD.as_pointer())
+
+
+def _word_at(builder: ir.IRBuilder, values: list[ir.Value]) -> ir.Value:
+    """The pointer to a word: an address and an index."""
+    return builder.gep(_words(builder, values[0]), [values[1]])
 
 
 @intrinsic
@@ -233,30 +239,44 @@ def layout_is_as_assumed() -> bool:
 
 
 @intrinsic
-def load_acquire(typingctx, address):
-    """The word at ``address``, after which everything its writer wrote before is seen."""
+def load_acquire(typingctx, args, index):
+    """Word ``index`` at ``args``, after which everything its writer wrote before is seen."""
 
     def codegen(context, builder, signature, values):
-        return builder.load_atomic(_words(builder, values[0]), "acquire", 8)
+        return builder.load_atomic(_word_at(builder, values), "acquire", 8)
 
-    return types.int64(types.int64), codegen
+    return types.int64(types.int64, types.int64), codegen
 
 
 def _atomic(operation: str):
-    """An intrinsic ``f(address, value)`` that changes a word and returns what it held."""
+    """An intrinsic ``f(args, index, value)`` that changes a word and returns what it held."""
 
     @intrinsic
-    def change(typingctx, address, value):
+    def change(typingctx, args, index, value):
         def codegen(context, builder, signature, values):
-            return builder.atomic_rmw(operation, _words(builder, values[0]), values[1], "acq_rel")
+            return builder.atomic_rmw(operation, _word_at(builder, values), values[2], "seq_cst")
 
-        return types.int64(types.int64, types.int64), codegen
+        return types.int64(types.int64, types.int64, types.int64), codegen
 
     return change
 
 
 atomic_or = _atomic("or")
+atomic_and = _atomic("and")
 atomic_add = _atomic("add")
+atomic_exchange = _atomic("xchg")
+
+
+@intrinsic
+def compare_exchange(typingctx, args, index, expected, value):
+    """Set word ``index`` at ``args`` if it holds what is expected; whether it did."""
+
+    def codegen(context, builder, signature, values):
+        pair = builder.cmpxchg(_word_at(builder, values), values[2], values[3], "seq_cst", "seq_cst")
+        return builder.extract_value(pair, 1)
+
+    return types.boolean(*[types.int64] * 4), codegen
+
 
 _HAS_PAUSE = platform.machine().lower() in ("x86_64", "amd64")
 
@@ -288,3 +308,48 @@ def call_plain(typingctx, address):
         return context.get_dummy_value()
 
     return types.void(types.int64), codegen
+
+
+@intrinsic
+def lock_acquire(typingctx, address, lock):
+    """Take a lock of CPython's thread library by its function ``PyThread_acquire_lock``, however long it takes."""
+
+    def codegen(context, builder, signature, values):
+        byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
+        function = builder.inttoptr(values[0], ir.FunctionType(number, [byte, number]).as_pointer())
+        builder.call(function, [builder.inttoptr(values[1], byte), number(1)])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), codegen
+
+
+@intrinsic
+def lock_release(typingctx, address, lock):
+    """Release such a lock by ``PyThread_release_lock``."""
+
+    def codegen(context, builder, signature, values):
+        byte = ir.IntType(8).as_pointer()
+        function = builder.inttoptr(values[0], ir.FunctionType(ir.VoidType(), [byte]).as_pointer())
+        builder.call(function, [builder.inttoptr(values[1], byte)])
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), codegen
+
+
+@intrinsic
+def nanoseconds(typingctx, address, clock):
+    """What a clock shows: ``clock_gettime`` of POSIX, or ``QueryPerformanceCounter`` of Windows (by 100 ns)."""
+
+    def codegen(context, builder, signature, values):
+        time = cgutils.alloca_once(builder, WORD, size=WORD(2))
+        number, place = ir.IntType(32), WORD.as_pointer()
+        if sys.platform == "win32":
+            function = builder.inttoptr(values[0], ir.FunctionType(number, [place]).as_pointer())
+            builder.call(function, [time])
+            return builder.mul(builder.load(time), WORD(100))
+        function = builder.inttoptr(values[0], ir.FunctionType(number, [number, place]).as_pointer())
+        builder.call(function, [builder.trunc(values[1], number), time])
+        seconds, rest = builder.load(time), builder.load(builder.gep(time, [WORD(1)]))
+        return builder.add(builder.mul(seconds, WORD(10**9)), rest)
+
+    return types.int64(types.int64, types.int64), codegen

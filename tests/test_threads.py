@@ -1,8 +1,4 @@
-"""Threading layers, Python threads, forks and other CPUs, each in a process of its own."""
-
-import importlib.util
-import sys
-from pathlib import Path
+"""Threads, Python's and the pool's, forks and other CPUs, each in a process of its own."""
 
 import pytest
 from helpers import IS_X86, output_of, run_python, start_python
@@ -13,9 +9,10 @@ WORK = """
 import hashlib, os, sys, threading
 import numpy as np
 from fastnn import kernels
-from fastnn.kernels import jit
+from fastnn.kernels import jit, pool
 
 jit.SERIAL_OPERATIONS = 0
+pool.govern(False)
 rng = np.random.default_rng(0)
 x, w, b = (rng.standard_normal(shape).astype("f4") for shape in [(67, 45), (45, 90), (90,)])
 labels = rng.integers(0, 90, 67)
@@ -29,9 +26,7 @@ def work():
     return hashlib.sha256(p.tobytes() + losses.tobytes()).hexdigest()
 """
 
-LAYER = (
-    WORK
-    + """
+LAYER = """
 jit.set_num_threads(1)
 expected = work()
 for n in (2, 5):
@@ -39,16 +34,16 @@ for n in (2, 5):
     assert work() == expected
 print(jit.threading_layer())
 
-# Two Python threads that launch at once: under workqueue this ended the process.
+# Python threads that launch at once.
 results = []
-threads = [threading.Thread(target=lambda: results.append({work() for _ in range(100)})) for _ in range(2)]
+threads = [threading.Thread(target=lambda: results.append({work() for _ in range(100)})) for _ in range(3)]
 for thread in threads:
     thread.start()
 for thread in threads:
     thread.join()
-assert results == [{expected}] * 2, results
+assert results == [{expected}] * 3, results
 
-# A child forked after parallel launches: under GNU OpenMP its first parallel launch ended it.
+# A child forked after parallel launches.
 if hasattr(os, "fork"):
     import warnings
     warnings.simplefilter("ignore", DeprecationWarning)
@@ -59,7 +54,6 @@ if hasattr(os, "fork"):
     assert os.waitpid(child, 0)[1] == 0
 assert work() == expected
 """
-)
 
 
 TRAINING = """
@@ -67,9 +61,10 @@ import hashlib
 import numpy as np
 import fastnn
 from fastnn import nn
-from fastnn.kernels import jit
+from fastnn.kernels import jit, pool
 from fastnn.utils.data import DataLoader, TensorDataset
 
+pool.govern(False)
 rng = np.random.default_rng(0)
 x = fastnn.from_numpy(rng.standard_normal((640, 784), dtype=np.float32))
 y = fastnn.from_numpy(rng.integers(0, 10, 640))
@@ -104,56 +99,60 @@ print(jit.threading_layer())
 """
 
 
-def has_tbb():
-    """The package tbb is installed beside this Python (it is a dependency wherever it has wheels)."""
-    return any((Path(sys.prefix) / "lib").glob("libtbb.*")) or (Path(sys.prefix) / "Library/bin/tbb12.dll").exists()
+def test_training_gives_the_same_bits_on_any_number_of_threads():
+    assert run_python(TRAINING, NUMBA_NUM_THREADS="3").split() == ["fastnn"]
 
 
-@pytest.fixture(params=["omp", "tbb", "workqueue"])
-def layer(request):
-    if request.param == "tbb" and not has_tbb():
-        pytest.skip("no TBB in this environment: its package has no wheel for this platform")
-    if request.param == "omp" and importlib.util.find_spec("numba.np.ufunc.omppool") is None:
-        pytest.skip("this build of Numba has no OpenMP layer")
-    return request.param
+@pytest.mark.parametrize("layer", ["default", "omp", "tbb", "workqueue"])
+def test_kernels_run_beside_any_threading_layer_of_numba(layer):
+    """Numba's layers are for the user's own loops; the environment may ask for one that cannot be loaded."""
+    assert run_python(WORK + LAYER, "-W", "error::RuntimeWarning", NUMBA_THREADING_LAYER=layer).split() == ["fastnn"]
 
 
-def test_training_gives_the_same_bits_in_every_layer_on_any_number_of_threads(layer):
-    assert run_python(TRAINING, NUMBA_THREADING_LAYER=layer).split() == [layer]
+BESIDE = """
+from numba import njit, prange
 
+@njit(parallel=True)
+def double(a):
+    for i in prange(a.size):
+        a[i] *= 2
 
-def test_layers(layer):
-    # Who asks for workqueue is not warned of it.
-    printed = run_python(LAYER, "-W", "error::RuntimeWarning", NUMBA_THREADING_LAYER=layer)
-    # Numba's TBB layer also prints that a fork under it is unwise.
-    assert printed.split()[0] == layer
-
-
-BLOCKED = """
-import sys
-for name in sys.argv[1:]:
-    sys.modules[f"numba.np.ufunc.{name}"] = None
-import warnings
-from fastnn.kernels import jit
-with warnings.catch_warnings(record=True) as caught:
-    warnings.simplefilter("always")
-    print(jit.threading_layer(), len(caught), *[w.category.__name__ for w in caught])
+expected, a = work(), np.ones(100_000)
+for _ in range(20):
+    double(a)
+    assert work() == expected
+print(int(a[0]))
 """
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="other systems load OpenMP in other ways")
-def test_the_next_layer_where_one_cannot_be_loaded():
-    def layer_without(*blocked):
-        return run_python(BLOCKED.replace("sys.argv[1:]", repr(blocked))).split()
-
-    assert layer_without() == ["omp", "0"]
-    if has_tbb():
-        assert layer_without("omppool") == ["tbb", "0"]
-    assert layer_without("omppool", "tbbpool") == ["workqueue", "1", "RuntimeWarning"]
+def test_a_user_s_parallel_loops_run_between_launches():
+    assert run_python(WORK + BESIDE, NUMBA_THREADING_LAYER="workqueue").split() == [str(2**20)]
 
 
-def test_layer_of_this_process():
-    assert jit.threading_layer() in ("omp", "tbb", "workqueue")
+def test_one_core_needs_no_pool():
+    assert run_python(WORK + "work(); print(jit.threading_layer())", NUMBA_NUM_THREADS="1").split() == ["serial"]
+
+
+# What is registered first is called last: after the pool has ended.
+AT_EXIT = """
+import atexit
+atexit.register(lambda: print(work() == expected, jit.threading_layer(), flush=True))
+"""
+
+LAUNCHING_FOREVER = """
+expected = work()
+
+def forever():
+    while True:
+        work()
+
+threading.Thread(target=forever, daemon=True).start()
+"""
+
+
+def test_a_process_ends_while_a_thread_launches():
+    for _ in range(5):
+        assert run_python(AT_EXIT + WORK + LAUNCHING_FOREVER).split() == ["True", "serial"]
 
 
 def test_more_parts_than_threads():

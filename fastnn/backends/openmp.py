@@ -1,8 +1,6 @@
-"""``torch.backends.openmp``: whether kernels run on OpenMP's threads. May import ``fastnn.kernels``."""
-
-from fastnn.kernels.jit import threading_layer
+"""``torch.backends.openmp``: fastnn brings threads of its own."""
 
 
 def is_available() -> bool:
-    """Whether the threads are OpenMP's."""
-    return threading_layer() == "omp"
+    """Whether kernels run on OpenMP's threads: never."""
+    return False
