@@ -62,44 +62,44 @@ _SPINS = 1000
 @jit.inline
 def put_row(table, row, address, block, parts, wait):
     """Write row number ``row`` of a table; ``wait``: 1 to begin after all rows above."""
-    at = table + row * ROW * 8
-    put_integer(at, SLICE, address)
-    put_integer(at, BLOCK, block)
-    put_integer(at, PARTS, parts)
-    put_integer(at, WAIT, wait)
+    at = row * ROW
+    put_integer(table, at + SLICE, address)
+    put_integer(table, at + BLOCK, block)
+    put_integer(table, at + PARTS, parts)
+    put_integer(table, at + WAIT, wait)
 
 
 @jit.inline
 def _walk(table, count, t, yield_processor):
     finished = 0
     for row in range(count):
-        at = table + row * ROW * 8
-        if integer(at, WAIT):
+        at = row * ROW
+        if integer(table, at + WAIT):
             while finished < row:
-                done = table + finished * ROW * 8
-                parts, spins = integer(done, PARTS), 0
-                while load_acquire(done + DONE * 8) < parts:
+                done = finished * ROW
+                parts, spins = integer(table, done + PARTS), 0
+                while load_acquire(table, done + DONE) < parts:
                     pause()
                     spins += 1
                     if spins > _SPINS:
                         call_plain(yield_processor)
                 finished += 1
-        parts = integer(at, PARTS)
+        parts = integer(table, at + PARTS)
         everything = (1 << parts) - 1
         for s in range(parts):
-            claimed = load_acquire(at + CLAIMED * 8)
+            claimed = load_acquire(table, at + CLAIMED)
             if claimed == everything:
                 break
             mine = (t + s) % parts
-            if claimed & (1 << mine) == 0 and atomic_or(at + CLAIMED * 8, 1 << mine) & (1 << mine) == 0:
-                call_slice(integer(at, SLICE), integer(at, BLOCK), mine, parts)
-                atomic_add(at + DONE * 8, 1)
+            if claimed & (1 << mine) == 0 and atomic_or(table, at + CLAIMED, 1 << mine) & (1 << mine) == 0:
+                call_slice(integer(table, at + SLICE), integer(table, at + BLOCK), mine, parts)
+                atomic_add(table, at + DONE, 1)
 
 
 def _run(table, count, threads, yield_processor):
     for row in range(count):
-        put_integer(table + row * ROW * 8, CLAIMED, 0)
-        put_integer(table + row * ROW * 8, DONE, 0)
+        put_integer(table, row * ROW + CLAIMED, 0)
+        put_integer(table, row * ROW + DONE, 0)
     for t in prange(threads):
         _walk(table, count, t, yield_processor)
 
@@ -175,10 +175,10 @@ def _call_runner(typingctx, runner, table, count, threads, yield_processor):
 @jit.inline
 def _run_rows(table, count):
     for row in range(count):
-        at = table + row * ROW * 8
-        parts = integer(at, PARTS)
+        at = row * ROW
+        parts = integer(table, at + PARTS)
         for t in range(parts):
-            call_slice(integer(at, SLICE), integer(at, BLOCK), t, parts)
+            call_slice(integer(table, at + SLICE), integer(table, at + BLOCK), t, parts)
 
 
 @jit.inline
@@ -321,8 +321,8 @@ def grow_scratch(size: int) -> None:
 @jit.inline
 def _put_addresses(places, count, arrays):
     for i in range(count):
-        at = places + 24 * i
-        put_integer(integer(at, 0), 0, data_of(integer(arrays, integer(at, 1))) + integer(at, 2))
+        address = data_of(integer(arrays, integer(places, 3 * i + 1)))
+        put_integer(integer(places, 3 * i), 0, address + integer(places, 3 * i + 2))
 
 
 def _play_program(words, runner):

@@ -23,11 +23,11 @@ def _trace(args, t, n):
     log, row, above = integer(args, 0), integer(args, 1), integer(args, 2)
     seen = 0
     for i in range(above):
-        seen += integer(log + ((row - 1) * 64 + i) * 8, 0)
-    at = log + (row * 64 + t) * 8
+        seen += integer(log, (row - 1) * 64 + i)
+    at = row * 64 + t
     # Counts its runs, and those of the row above that it saw finished.
-    put_integer(at, 0, integer(at, 0) + 1)
-    put_integer(at + _ROWS * 64 * 8, 0, seen)
+    put_integer(log, at, integer(log, at) + 1)
+    put_integer(log, at + _ROWS * 64, seen)
 
 
 _TRACE = jit.Kernel("test.trace", _trace, arrays=3)
