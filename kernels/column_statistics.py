@@ -5,12 +5,13 @@ square lose nothing where the mean is far larger than the deviations. The chunks
 float64 (the shifted and the combined formulas of T. F. Chan, G. H. Golub and R. J. LeVeque, The American
 Statistician 37 (1983) 242-247).
 
-Loops are over short arrays on the stack of the slice. May import ``jit``.
+Loops are over short arrays on the stack of the slice. May import ``jit`` and ``words``.
 """
 
 from __future__ import annotations
 
 from fastnn.kernels.jit import array_at, inline, stack_array
+from fastnn.kernels.words import ahead
 
 # Columns that are walked down together at most, as their sums lie on the stack. The room for them there is a cache
 # line more: arrays 4 KB apart would share their sets of the first-level cache.
@@ -52,7 +53,7 @@ def _add_row(total, row):
 
 @inline
 def sum_rows(sums, rows, distance, count, anew):
-    """The sums of so many rows, in their order; ``rows`` is an address, ``distance`` counts numbers."""
+    """The sums of so many rows, in their order; ``rows`` is a pointer, ``distance`` counts numbers."""
     kind = sums.dtype.type
     total = stack_array(ROOM, kind(0))[: sums.size]
     if anew:
@@ -60,7 +61,7 @@ def sum_rows(sums, rows, distance, count, anew):
     else:
         copy(total, sums)
     for i in range(count):
-        _add_row(total, array_at(rows + i * distance * sums.itemsize, (total.size,), kind))
+        _add_row(total, array_at(ahead(rows, i * distance), (total.size,)))
     copy(sums, total)
 
 

@@ -19,6 +19,7 @@ from fastnn.kernels.jit import (
     matrix_shape,
     part,
     parts_for,
+    pointer,
     real,
 )
 from fastnn.kernels.words import prefetch
@@ -34,13 +35,15 @@ def _scale_row(out, row, scale, shift):
 
 
 @inline
-def ask_for(address, size):
+def ask_for(data, first, count, size):
     """Ask for the cache lines of a row that is read next: a processor foresees them within a row, not from row to row.
+
+    The row is ``count`` numbers of ``size`` bytes from number ``first`` of the pointer ``data`` on.
 
     Batches of 32 to 64 rows of 784 numbers, in data sets of 10 to 80 MB, take 0.8 to 0.9 of the time on two threads.
     """
-    for k in range(0, size, 64):
-        prefetch(address + k)
+    for k in range(0, count, 64 // size):
+        prefetch(data, first + k)
 
 
 def _gather(dtype):
@@ -52,11 +55,11 @@ def _gather(dtype):
         data = array(args, 1, (rows, features), dtype)
         indices = array(args, 2, (batch,), np.int64)
         first, last = part(batch, t, n)
-        size = features * data.itemsize
+        source = pointer(args, 1, dtype(0))
         for i in range(first, last):
             index = indices[i]
             if i + 1 < last:
-                ask_for(integer(args, 1) + indices[i + 1] * size, size)
+                ask_for(source, indices[i + 1] * features, features, data.itemsize)
             # Checked before the launch, and here once more: an output that overlaps the indices writes over them.
             if 0 <= index < rows:
                 _scale_row(out[i], data[index], scale, shift)

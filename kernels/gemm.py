@@ -57,6 +57,7 @@ from fastnn.kernels.jit import (
     matrix_shape,
     part,
     parts_for,
+    pointer,
 )
 from fastnn.kernels.micro_kernel import (
     ACCUMULATE,
@@ -76,6 +77,7 @@ from fastnn.kernels.micro_kernel import (
 )
 from fastnn.kernels.program import can_run, has_rows, is_matrix, is_vector, number_size, parts_of, put_row, run
 from fastnn.kernels.words import (
+    ahead,
     data_of,
     dimension_of,
     fence,
@@ -130,9 +132,12 @@ def _gemm(dtype):
     def gemm_slice(args, t, n):
         # y[m, columns], z[m, columns], packed[n, depth_block, width], a[m, depth], b[depth, columns], bias[columns];
         # with SUM_B z[columns], with RELU_GATE what ReLU gave[m, columns]
+        like, step = dtype(0), lanes(dtype(0))
         y, z, packed, a, b, bias = (
-            integer(args, 0), integer(args, 1), integer(args, 2), integer(args, 3), integer(args, 4), integer(args, 5),
+            pointer(args, 0, like), pointer(args, 1, like), pointer(args, 2, like), pointer(args, 3, like),
+            pointer(args, 4, like), pointer(args, 5, like),
         )  # fmt: skip
+        z_is_y = integer(args, 0) == integer(args, 1)
         m, columns, depth = integer(args, 6), integer(args, 7), integer(args, 8)
         a_row, a_column, b_row, b_column = integer(args, 9), integer(args, 10), integer(args, 11), integer(args, 12)
         y_row, z_row = integer(args, 13), integer(args, 14)
@@ -142,12 +147,11 @@ def _gemm(dtype):
         )  # fmt: skip
         width, group, slope = integer(args, 21), integer(args, 22), dtype(real(args, 23))
 
-        like, step = dtype(0), lanes(dtype(0))
         if mode & _DOTS:
             first, end = part(columns, t, n)
             for i in range(m):
                 _dots(
-                    dtype, size, y + (i * y_row) * size, z + (i * z_row) * size, a + i * a_row * size, b, bias,
+                    ahead(y, i * y_row), ahead(z, i * z_row), z_is_y, ahead(a, i * a_row), b, bias,
                     first, end, depth, b_column, mode, code, slope,
                 )  # fmt: skip
             return
@@ -155,14 +159,13 @@ def _gemm(dtype):
             # Columns of C as tiles of B.T @ A.T: only A is packed, and what the tiles give is transposed. The rows of A
             # and of B.T are contiguous. b_row is 1, but not written as a number: in a function of its own this has all
             # tiles once more (2 s to compile), of half the speed where LLVM knows that number (110 GFLOP/s, not 257).
-            packed += t * group * depth_block * width * size
+            packed = ahead(packed, t * group * depth_block * width)
             vectors, pitch, tall = -(-m // step), panels * width, _SWAP_TILES * row_limit()
-            result = packed + panels * depth * width * size
+            result = ahead(packed, panels * depth * width)
             for p in range(panels):
                 j = vectors * p // panels * step
                 rows = min(vectors * (p + 1) // panels * step, m) - j
-                target = packed + p * depth * width * size
-                _transpose(like, size, target, width, a + j * a_row * size, a_row, rows, depth)
+                _transpose(like, ahead(packed, p * depth * width), width, ahead(a, j * a_row), a_row, rows, depth)
             blocks = -(-2 * depth * size // (3 * _DEPTH_BYTES))
             depth_block = -(-depth // blocks)
             first, end = part(-(-columns // tall), t, n)
@@ -178,28 +181,27 @@ def _gemm(dtype):
                             tile(
                                 like, here * (tile_row + 1) // row_tiles - i,
                                 min(vectors * (p + 1) // panels * step, m) - j, min(depth_block, depth - k),
-                                b + ((left + i) * b_column + k) * size, b_column, b_row,
-                                packed + (p * depth + k) * width * size, width, result + (i * pitch + j) * size, pitch,
+                                ahead(b, (left + i) * b_column + k), b_column, b_row,
+                                ahead(packed, (p * depth + k) * width), width, ahead(result, i * pitch + j), pitch,
                                 b, mode & BIAS if k == 0 else mode & BIAS | ACCUMULATE,
                             )  # fmt: skip
                 # Whole vectors are written: what is left of the columns goes number by number.
                 whole = here // step * step
-                _transpose(like, size, y + left * size, y_row, result, pitch, whole, m)
+                _transpose(like, ahead(y, left), y_row, result, pitch, whole, m)
                 for i in range(whole, here):
                     for j in range(m):
-                        number = number_at(result + (i * pitch + j) * size, like)
-                        put_number(y + (j * y_row + left + i) * size, number)
+                        put_number(y, j * y_row + left + i, number_at(result, i * pitch + j))
                 if mode & RELU_GATE:
-                    gate(like, y + left * size, y_row, z + left * size, z_row, m, here)
+                    gate(like, ahead(y, left), y_row, ahead(z, left), z_row, m, here)
             return
         other, other_row = z, z_row
         if mode & (SUM_B | RELU_GATE):
-            z, z_row = y, y_row
+            z, z_row, z_is_y = y, y_row, True
         vectors = -(-columns // step)
-        packed += t * group * depth_block * width * size
+        packed = ahead(packed, t * group * depth_block * width)
         # What does not stay in any cache need not be read into one before it is written.
-        streams = m * columns * size > _STREAM_BYTES and z == y and code == NONE and mode & RELU_GATE == 0
-        streams = streams and (z | (z_row * size) | (columns * size)) % register_bytes() == 0
+        streams = m * columns * size > _STREAM_BYTES and z_is_y and code == NONE and mode & RELU_GATE == 0
+        streams = streams and (integer(args, 0) | (z_row * size) | (columns * size)) % register_bytes() == 0
         # Tiles are numbered block by block, in a block panel by panel, in a panel from top to bottom.
         position, last = part(row_tiles * panels, t, n)
         while position < last:
@@ -219,14 +221,14 @@ def _gemm(dtype):
                 for p in range(panel, panel + together):
                     j = vectors * p // panels * step
                     panel_columns = min(vectors * (p + 1) // panels * step, columns) - j
-                    b_panel, b_panel_row = b + (k * b_row + j * b_column) * size, b_row
+                    b_panel, b_panel_row = ahead(b, k * b_row + j * b_column), b_row
                     if width:
-                        target = packed + (p - panel) * depth_block * width * size
-                        _pack(like, size, target, width, b_panel, b_row, b_column, panel_depth, panel_columns)
+                        target = ahead(packed, (p - panel) * depth_block * width)
+                        _pack(like, target, width, b_panel, b_row, b_column, panel_depth, panel_columns)
                         b_panel, b_panel_row = target, width
                     if mode & SUM_B and first_tile == 0:
                         # The panel is about to be read by a tile in any case.
-                        total = array_at(other + j * size, (panel_columns,), dtype)
+                        total = array_at(ahead(other, j), (panel_columns,))
                         sum_rows(total, b_panel, b_panel_row, panel_depth, k == 0 and not mode & ADD_SUM_B)
                 is_last = k + depth_block >= depth
                 mode_here = mode if k == 0 else mode & RELU_FLOOR | ACCUMULATE
@@ -240,25 +242,24 @@ def _gemm(dtype):
                     for p in range(panel, panel + together):
                         j = vectors * p // panels * step
                         panel_columns = min(vectors * (p + 1) // panels * step, columns) - j
-                        b_panel, b_panel_row = b + (k * b_row + j * b_column) * size, b_row
+                        b_panel, b_panel_row = ahead(b, k * b_row + j * b_column), b_row
                         if width:
-                            b_panel, b_panel_row = packed + (p - panel) * depth_block * width * size, width
+                            b_panel, b_panel_row = ahead(packed, (p - panel) * depth_block * width), width
                         tile(
-                            like, rows, panel_columns, panel_depth, a + (i * a_row + k * a_column) * size, a_row,
-                            a_column, b_panel, b_panel_row, z + (i * z_row + j) * size, z_row, bias + j * size,
-                            mode_here,
+                            like, rows, panel_columns, panel_depth, ahead(a, i * a_row + k * a_column), a_row,
+                            a_column, b_panel, b_panel_row, ahead(z, i * z_row + j), z_row, ahead(bias, j), mode_here,
                         )  # fmt: skip
                         if is_last and mode & RELU_GATE:
                             # The tile is still in the first-level cache.
                             gate(
-                                like, z + (i * z_row + j) * size, z_row, other + (i * other_row + j) * size, other_row,
+                                like, ahead(z, i * z_row + j), z_row, ahead(other, i * other_row + j), other_row,
                                 rows, panel_columns,
                             )  # fmt: skip
-                        if is_last and (code != NONE or z != y):
+                        if is_last and (code != NONE or not z_is_y):
                             # The tile is still in the first-level cache.
                             for row in range(i, i + rows):
-                                source = array_at(z + (row * z_row + j) * size, (panel_columns,), dtype)
-                                target = array_at(y + (row * y_row + j) * size, (panel_columns,), dtype)
+                                source = array_at(ahead(z, row * z_row + j), (panel_columns,))
+                                target = array_at(ahead(y, row * y_row + j), (panel_columns,))
                                 activate(target, source, code, slope)
         if streams:
             fence()
@@ -275,45 +276,45 @@ def _dot(x, y):
 
 
 @inline
-def _dots(dtype, size, y, z, a, b, bias, first, end, depth, b_column, mode, code, slope):
+def _dots(y, z, z_is_y, a, b, bias, first, end, depth, b_column, mode, code, slope):
     """Columns ``first`` to ``end`` of one row of C, each the dot product of two contiguous rows."""
-    x, sums = array_at(a, (depth,), dtype), array_at(z, (end,), dtype)
+    x, sums = array_at(a, (depth,)), array_at(z, (end,))
     for j in range(first, end):
-        total = _dot(x, array_at(b + j * b_column * size, (depth,), dtype))
+        total = _dot(x, array_at(ahead(b, j * b_column), (depth,)))
         sums[j] = total + sums[j] if mode & ACCUMULATE else total
     if mode & BIAS:
-        sums[first:end] += array_at(bias, (end,), dtype)[first:end]
+        sums[first:end] += array_at(bias, (end,))[first:end]
     if mode & RELU_FLOOR:
         activate(sums[first:end], sums[first:end], RELU, slope)
-    elif code != NONE or z != y:
-        activate(array_at(y, (end,), dtype)[first:end], sums[first:end], code, slope)
+    elif code != NONE or not z_is_y:
+        activate(array_at(y, (end,))[first:end], sums[first:end], code, slope)
 
 
 @inline
-def _transpose(like, size, target, target_row, source, source_row, rows, columns):
+def _transpose(like, target, target_row, source, source_row, rows, columns):
     """Transpose so many contiguous rows; the rows of the target are filled up to whole vectors."""
     step = lanes(like)
     for j in range(0, rows, step):
         for k in range(0, columns, step):
             transpose_block(
-                like, target + (k * target_row + j) * size, target_row, source + (k + j * source_row) * size,
-                source_row, min(step, rows - j), min(step, columns - k),
+                like, ahead(target, k * target_row + j), target_row, ahead(source, k + j * source_row), source_row,
+                min(step, rows - j), min(step, columns - k),
             )  # fmt: skip
 
 
 @inline
-def _pack(like, size, packed, width, b, b_row, b_column, depth, columns):
+def _pack(like, packed, width, b, b_row, b_column, depth, columns):
     """Copy a panel of B into rows of ``width`` numbers; columns that B has not become zero."""
     if b_row == 1 and b_column != 1:
-        _transpose(like, size, packed, width, b, b_column, columns, depth)
+        _transpose(like, packed, width, b, b_column, columns, depth)
     else:
         for k in range(depth):
-            row = array_at(packed + k * width * size, (width,), type(like))
+            row = array_at(ahead(packed, k * width), (width,))
             if b_column == 1:
-                row[:columns] = array_at(b + k * b_row * size, (columns,), type(like))
+                row[:columns] = array_at(ahead(b, k * b_row), (columns,))
             else:
                 for j in range(columns):
-                    row[j] = number_at(b + (k * b_row + j * b_column) * size, like)
+                    row[j] = number_at(b, k * b_row + j * b_column)
             row[columns:] = type(like)(0)
 
 

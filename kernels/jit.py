@@ -22,6 +22,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+import llvmlite.binding as llvm
 import numpy as np
 from llvmlite import ir
 from numba import carray, literally, njit, types
@@ -31,12 +32,17 @@ from numba.core.errors import RequireLiteralValue
 from numba.extending import intrinsic, register_jitable
 
 from fastnn.kernels.cache import CompiledCache, cache_folder
-from fastnn.kernels.words import ARRAY_DATA, BYTES_DATA, WORD, layout_is_as_assumed, pointer
+from fastnn.kernels.words import ARRAY_DATA, BYTES_DATA, WORD, layout_is_as_assumed
 
 # What slices read their block with, at hand where they find the rest of the machine room.
 from fastnn.kernels.words import integer as integer
-from fastnn.kernels.words import number_at as number_at
+from fastnn.kernels.words import pointer as pointer
 from fastnn.kernels.words import real as real
+
+# CodeGenPrepare must not make pointers of the summands of an address (see ``words``): kernels leave it nothing to take
+# apart, but Numba's own code adds to pointers as integers. LLVM 20 and 22 have the option, and ignore one that they do
+# not know.
+llvm.set_option("", "-addr-sink-using-gep=0")
 
 # Without nnan and ninf: NaN and infinity in the data must come out as NaN and infinity.
 FAST = {"contract", "reassoc", "nsz", "arcp", "afn"}
@@ -71,15 +77,15 @@ def both(function: Callable[..., Any]) -> Any:
 
 
 @inline
-def array_at(address, shape, dtype):
-    """A C-contiguous array of ``shape`` and ``dtype`` at ``address``."""
-    return carray(pointer(address), shape, dtype)
+def array_at(pointer, shape):
+    """A C-contiguous array of ``shape`` that begins where ``pointer`` points."""
+    return carray(pointer, shape)
 
 
 @inline
 def array(args, index, shape, dtype):
     """A C-contiguous array of ``shape`` and ``dtype`` at the address in word ``index``."""
-    return carray(pointer(integer(args, index)), shape, dtype)
+    return carray(pointer(args, index, dtype(0)), shape)
 
 
 @intrinsic
@@ -122,15 +128,17 @@ def unpack(typingctx, block, words, arrays):
 
     def codegen(context, builder, signature, values):
         block, words, arrays = values
-        source = builder.inttoptr(builder.add(block, WORD(BYTES_DATA)), WORD.as_pointer())
+        byte = ir.IntType(8).as_pointer()
+        source = builder.gep(builder.inttoptr(block, byte), [WORD(BYTES_DATA)])
+        source = builder.bitcast(source, WORD.as_pointer())
         target = cgutils.alloca_once(builder, WORD, size=WORD(MAX_WORDS))
         with cgutils.for_range(builder, words) as loop:
             word = builder.load(builder.gep(source, [loop.index]))
             slot = builder.gep(target, [loop.index])
             builder.store(word, slot)
             with builder.if_then(builder.icmp_signed("<", loop.index, arrays)):
-                field = builder.inttoptr(builder.add(word, WORD(ARRAY_DATA)), WORD.as_pointer())
-                builder.store(builder.load(field), slot)
+                field = builder.gep(builder.inttoptr(word, byte), [WORD(ARRAY_DATA)])
+                builder.store(builder.load(builder.bitcast(field, WORD.as_pointer())), slot)
         return builder.ptrtoint(target, WORD)
 
     return types.int64(types.int64, types.int64, types.int64), codegen
@@ -216,12 +224,16 @@ class Entry:
     def _first_call(self, *args: Any) -> Any:
         with starting():
             if self.call == self._first_call:
-                dispatcher: Any = njit(nogil=True, error_model="numpy")(self.function)
-                dispatcher._cache = CompiledCache(self.function.__name__, _report)
-                dispatcher.compile(self._signature)
-                dispatcher.disable_compile()
-                self.call = dispatcher
+                self.call = self.build()
         return self.call(*args)
+
+    def build(self) -> Callable[..., Any]:
+        """Compile the function, or load it from the disk cache (tests read its code)."""
+        dispatcher: Any = njit(nogil=True, error_model="numpy")(self.function)
+        dispatcher._cache = CompiledCache(self.function.__name__, _report)
+        dispatcher.compile(self._signature)
+        dispatcher.disable_compile()
+        return dispatcher
 
 
 class Kernel:

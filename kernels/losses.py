@@ -5,7 +5,7 @@ by x; a loss of three arrays also has z, and the derivative by it. The arrays ar
 blocks; losses and derivatives that nobody wants one by one go to the stack, so that each loss is one
 loop, compiled at its first use (0.2 to 0.4 s). The sums of the blocks are added in order.
 
-May import ``jit``, ``math``, ``simd``, ``reductions`` and, for the room on the stack, ``rows``.
+May import ``jit``, ``words``, ``math``, ``simd``, ``reductions`` and, for the room on the stack, ``rows``.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ from fastnn.kernels.jit import (
     launch,
     part,
     parts_for,
+    pointer,
     real,
     rely,
 )
@@ -37,6 +38,7 @@ from fastnn.kernels.math import exp, log
 from fastnn.kernels.reductions import COUNTED, DIVISOR, HEAD, WRONG, check_scalar, finish, finish_parts, new_work
 from fastnn.kernels.rows import scratch
 from fastnn.kernels.simd import fabs
+from fastnn.kernels.words import ahead
 
 # Numbers that are summed at once; the unit in which the arrays are cut, and the room on the stack.
 _BLOCK = 512
@@ -235,8 +237,6 @@ def _of_two(loss: Callable[..., Any], probabilities: bool) -> Callable[[Any], Ca
     """The slice of a loss of two arrays; ``probabilities``: both must be in [0, 1]."""
 
     def build(dtype: Any) -> Callable[..., None]:
-        size_of = np.dtype(dtype).itemsize
-
         @inline
         def loop(losses, dx, x, y, a, scale):
             for i in range(x.size):
@@ -250,15 +250,18 @@ def _of_two(loss: Callable[..., Any], probabilities: bool) -> Callable[[Any], Ca
             blocks = (size + _BLOCK - 1) // _BLOCK
             work = array(args, 5, (HEAD + 2 * blocks,), np.float64)
             scale = dtype(_begin(work, size, wanted & _MEAN != 0))
-            room_losses, room_dx = scratch(_BLOCK, dtype(0)), scratch(_BLOCK, dtype(0))
+            like = dtype(0)
+            room_losses, room_dx = scratch(_BLOCK, like), scratch(_BLOCK, like)
+            losses_out, dx_out = pointer(args, 1, like), pointer(args, 2, like)
+            x_in, y_in = pointer(args, 3, like), pointer(args, 4, like)
             first, last = part(blocks, t, n)
             for block in range(first, last):
                 start = block * _BLOCK
-                count, offset = min(_BLOCK, size - start), start * size_of
-                losses = array_at(integer(args, 1) + offset if wanted & _LOSSES else room_losses, (count,), dtype)
-                dx = array_at(integer(args, 2) + offset if wanted & _DX else room_dx, (count,), dtype)
-                x = array_at(integer(args, 3) + offset, (count,), dtype)
-                y = array_at(integer(args, 4) + offset, (count,), dtype)
+                count = min(_BLOCK, size - start)
+                losses = array_at(ahead(losses_out, start) if wanted & _LOSSES else room_losses, (count,))
+                dx = array_at(ahead(dx_out, start) if wanted & _DX else room_dx, (count,))
+                x = array_at(ahead(x_in, start), (count,))
+                y = array_at(ahead(y_in, start), (count,))
                 if probabilities:
                     work[HEAD + blocks + block] = _outside(x) + _outside(y)
                 else:
@@ -279,8 +282,6 @@ def _of_three(loss: Callable[..., Any]) -> Callable[[Any], Callable[..., None]]:
     """The slice of a loss of three arrays."""
 
     def build(dtype: Any) -> Callable[..., None]:
-        size_of = np.dtype(dtype).itemsize
-
         @inline
         def loop(losses, dx, dz, x, y, z, a, scale):
             for i in range(x.size):
@@ -297,18 +298,21 @@ def _of_three(loss: Callable[..., Any]) -> Callable[[Any], Callable[..., None]]:
             work = array(args, 7, (HEAD + 2 * blocks,), np.float64)
             scale = dtype(_begin(work, size, wanted & _MEAN != 0))
             work[WRONG] = 0.0
-            room_losses, room_dx = scratch(_BLOCK, dtype(0)), scratch(_BLOCK, dtype(0))
-            room_dz = scratch(_BLOCK, dtype(0))
+            like = dtype(0)
+            room_losses, room_dx = scratch(_BLOCK, like), scratch(_BLOCK, like)
+            room_dz = scratch(_BLOCK, like)
+            losses_out, dx_out, dz_out = pointer(args, 1, like), pointer(args, 2, like), pointer(args, 3, like)
+            x_in, y_in, z_in = pointer(args, 4, like), pointer(args, 5, like), pointer(args, 6, like)
             first, last = part(blocks, t, n)
             for block in range(first, last):
                 start = block * _BLOCK
-                count, offset = min(_BLOCK, size - start), start * size_of
-                losses = array_at(integer(args, 1) + offset if wanted & _LOSSES else room_losses, (count,), dtype)
-                dx = array_at(integer(args, 2) + offset if wanted & _DX else room_dx, (count,), dtype)
-                dz = array_at(integer(args, 3) + offset if wanted & _DZ else room_dz, (count,), dtype)
-                x = array_at(integer(args, 4) + offset, (count,), dtype)
-                y = array_at(integer(args, 5) + offset, (count,), dtype)
-                z = array_at(integer(args, 6) + offset, (count,), dtype)
+                count = min(_BLOCK, size - start)
+                losses = array_at(ahead(losses_out, start) if wanted & _LOSSES else room_losses, (count,))
+                dx = array_at(ahead(dx_out, start) if wanted & _DX else room_dx, (count,))
+                dz = array_at(ahead(dz_out, start) if wanted & _DZ else room_dz, (count,))
+                x = array_at(ahead(x_in, start), (count,))
+                y = array_at(ahead(y_in, start), (count,))
+                z = array_at(ahead(z_in, start), (count,))
                 loop(losses, dx, dz, x, y, z, a, scale)
                 work[HEAD + block] = _sum(losses)
             if n == 1 and wanted & _OUT:

@@ -109,7 +109,7 @@ def lanes(typingctx, like):
 def tile(typingctx, like, rows, columns, depth, a, a_row, a_column, b, b_row, c, c_row, bias, mode):
     """Compute one tile; the type of ``like`` is that of the numbers.
 
-    ``a``, ``b``, ``c`` and ``bias`` are addresses, strides count numbers, ``mode`` is a sum of the
+    ``a``, ``b``, ``c`` and ``bias`` are pointers, strides count numbers, ``mode`` is a sum of the
     bits above. 1 <= rows <= MR, 1 <= columns <= NV(rows) * lanes, depth >= 1.
     """
     if not isinstance(like, types.Float):
@@ -120,7 +120,8 @@ def tile(typingctx, like, rows, columns, depth, a, a_row, a_column, b, b_row, c,
         builder.call(writer.function, values[1:])
         return context.get_dummy_value()
 
-    return types.void(like, *[types.int64] * 12), codegen
+    at, size = types.CPointer(like), types.int64
+    return types.void(like, size, size, size, at, size, size, at, size, at, size, at, size), codegen
 
 
 def _splat(builder: ir.IRBuilder, value: ir.Value, lanes: int) -> ir.Value:
@@ -167,7 +168,9 @@ class _TileWriter:
         self.function = existing if existing is not None else self._write(module, name)
 
     def _write(self, module: ir.Module, name: str) -> ir.Function:
-        function = ir.Function(module, ir.FunctionType(ir.VoidType(), [_INT] * len(self.ARGUMENTS)), name)
+        pointer = self.number.as_pointer()
+        kinds = [pointer if name in ("a", "b", "c", "bias") else _INT for name in self.ARGUMENTS]
+        function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), name)
         function.linkage = "internal"
         # Kept out of line: the loops around it need their registers for themselves.
         function.attributes.add("noinline")
@@ -190,8 +193,8 @@ class _TileWriter:
         return function
 
     def _pointer(self, builder: ir.IRBuilder, base: str, *offsets: ir.Value) -> ir.Value:
-        """Pointer to a number: the address ``base`` plus offsets that count numbers."""
-        pointer = builder.inttoptr(self.at[base], self.number.as_pointer())
+        """Pointer to a number: ``base`` and offsets that count numbers."""
+        pointer = self.at[base]
         for offset in offsets:
             pointer = builder.gep(pointer, [offset])
         return pointer
@@ -278,7 +281,7 @@ class _TileWriter:
 def transpose_block(typingctx, like, target, target_row, source, source_row, rows, columns):
     """``target[j, i] = source[i, j]`` for a block of lanes x lanes numbers, in registers.
 
-    Rows of both are contiguous, ``*_row`` numbers apart. Only ``rows`` x ``columns`` of the source
+    Pointers to both, whose rows are contiguous, ``*_row`` numbers apart. Only ``rows`` x ``columns`` of the source
     are read, the rest counts as zero; ``columns`` whole vectors of the target are written.
     """
     if not isinstance(like, types.Float):
@@ -293,7 +296,8 @@ def transpose_block(typingctx, like, target, target_row, source, source_row, row
         builder.call(function, values[1:])
         return context.get_dummy_value()
 
-    return types.void(like, *[types.int64] * 6), codegen
+    at, size = types.CPointer(like), types.int64
+    return types.void(like, at, size, at, size, size, size), codegen
 
 
 def transpose_registers(b: ir.IRBuilder, block: list[ir.Value]) -> None:
@@ -314,7 +318,9 @@ def transpose_registers(b: ir.IRBuilder, block: list[ir.Value]) -> None:
 
 
 def _write_transpose(module: ir.Module, name: str, number: ir.Type, lanes: int) -> ir.Function:
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [_INT] * 6), name)
+    pointer = number.as_pointer()
+    kinds = [pointer, _INT, pointer, _INT, _INT, _INT]
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), name)
     function.linkage = "internal"
     function.attributes.add("noinline")
     target, target_row, source, source_row, rows, columns = function.args
@@ -327,7 +333,7 @@ def _write_transpose(module: ir.Module, name: str, number: ir.Type, lanes: int) 
     builder.cbranch(is_whole, whole, ragged)
 
     def place(b: ir.IRBuilder, base: ir.Value, pitch: ir.Value, i: int) -> ir.Value:
-        return b.gep(b.inttoptr(base, number.as_pointer()), [b.mul(pitch, _INT(i))])
+        return b.gep(base, [b.mul(pitch, _INT(i))])
 
     def write(b: ir.IRBuilder, masked: bool) -> None:
         in_row = _first_lanes(b, columns, lanes) if masked else None
@@ -350,7 +356,8 @@ def _write_transpose(module: ir.Module, name: str, number: ir.Type, lanes: int) 
 
 @intrinsic
 def gate(typingctx, like, c, c_row, given, given_row, rows, columns):
-    """``C = 0`` where ``given <= 0``, an output of ReLU; rows of both are contiguous, ``*_row`` numbers apart.
+    """``C = 0`` where ``given <= 0``, an output of ReLU; pointers to both, whose rows are contiguous, ``*_row``
+    numbers apart.
 
     NaN lets the number through, as the kernel of the derivative does.
     """
@@ -362,7 +369,6 @@ def gate(typingctx, like, c, c_row, given, given_row, rows, columns):
         lanes = simd.lanes(signature.args[0].bitwidth // 8)
         vector = ir.VectorType(like.type, lanes)
         zeros = ir.Constant(vector, [0.0] * lanes)
-        c, given = (builder.inttoptr(address, like.type.as_pointer()) for address in (c, given))
         with cgutils.for_range(builder, rows) as row, cgutils.for_range_slice(
             builder, _INT(0), columns, _INT(lanes)
         ) as (j, _):
@@ -374,4 +380,5 @@ def gate(typingctx, like, c, c_row, given, given_row, rows, columns):
             _store(builder, builder.select(closed, zeros, value), there, mask)
         return context.get_dummy_value()
 
-    return types.void(like, *[types.int64] * 6), codegen
+    at, size = types.CPointer(like), types.int64
+    return types.void(like, at, size, at, size, size, size), codegen

@@ -144,10 +144,9 @@ def _walk(pool, table, count, t):
             if claimed == everything:
                 break
             mine = (t + s) % parts
-            if claimed & (1 << mine) == 0:
-                if atomic_or(table, row * ROW + CLAIMED, 1 << mine) & (1 << mine) == 0:
-                    call_slice(address, block, mine, parts)
-                    atomic_add(table, row * ROW + DONE, 1)
+            if claimed & (1 << mine) == 0 and atomic_or(table, row * ROW + CLAIMED, 1 << mine) & (1 << mine) == 0:
+                call_slice(address, block, mine, parts)
+                atomic_add(table, row * ROW + DONE, 1)
     return waited, finished
 
 

@@ -6,16 +6,13 @@ May import ``jit``, ``pool`` and ``words``.
 from __future__ import annotations
 
 import ctypes
-import os
 import struct
-import sys
 import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
-from llvmlite import ir
 from numba import types
 
 from fastnn.kernels import jit, pool
@@ -232,7 +229,8 @@ class Places:
         # In a third of the time of an assignment from a list.
         self._write = struct.Struct(f"={len(words)}q").pack_into
         places = self._rows.ctypes.data, len(rows), self._ids.ctypes.data
-        self._words = np.array([[*places, *program._rows, program.threads, pool.context], [*places, 0, 0, 0, 0]], np.int64)
+        run = *program._rows, program.threads, pool.context
+        self._words = np.array([[*places, *run], [*places, 0, 0, 0, 0]], np.int64)
         self._run, self._put = self._words[0].ctypes.data, self._words[1].ctypes.data
 
     def replay(self, arrays: list[np.ndarray]) -> None:

@@ -147,11 +147,11 @@ def _exp_of_negative(builder: ir.IRBuilder, x: ir.Value) -> ir.Value:
 
 
 class _Row:
-    """The numbers at an address, as vectors."""
+    """The numbers from a pointer on, as vectors."""
 
-    def __init__(self, builder: ir.IRBuilder, address: ir.Value, number: ir.Type) -> None:
+    def __init__(self, start: ir.Value, number: ir.Type) -> None:
         self.kind = ir.VectorType(number, simd.lanes(simd.number_bytes(number)))
-        self.start = builder.inttoptr(address, number.as_pointer())
+        self.start = start
 
     def load(self, builder: ir.IRBuilder, offset: ir.Value, mask: ir.Value | None) -> ir.Value:
         return _load(builder, builder.gep(self.start, [offset]), self.kind, mask)
@@ -160,35 +160,40 @@ class _Row:
         _store(builder, value, builder.gep(self.start, [offset]), mask)
 
 
+def _is_row(x: types.Type) -> bool:
+    """Whether an argument is a pointer to floats."""
+    return isinstance(x, types.CPointer) and isinstance(x.dtype, types.Float)
+
+
 def _where(builder: ir.IRBuilder, mask: ir.Value | None, value: ir.Value, other: ir.Value) -> ir.Value:
     return value if mask is None else builder.select(mask, value, other)
 
 
 @intrinsic
-def _row_max(typingctx, like, x, size):
-    if not isinstance(like, types.Float):
+def _row_max(typingctx, x, size):
+    if not _is_row(x):
         return None
 
     def codegen(context, builder, signature, values):
-        row = _Row(builder, values[1], values[0].type)
+        row = _Row(values[0], context.get_value_type(x.dtype))
         lowest = _constant(row.kind, -math.inf)
 
         def body(b, offset, mask, total):
             return _larger(b, _where(b, mask, row.load(b, offset, mask), lowest), total)
 
-        return _folded(builder, _over_row(builder, values[2], lowest, body), _larger)
+        return _folded(builder, _over_row(builder, values[1], lowest, body), _larger)
 
-    return like(like, types.int64, types.int64), codegen
+    return x.dtype(x, types.int64), codegen
 
 
 @intrinsic
-def _row_exp(typingctx, top, e, x, size):
-    if not isinstance(top, types.Float):
+def _row_exp(typingctx, top, e, x, size, written):
+    if not _is_row(x):
         return None
 
     def codegen(context, builder, signature, values):
-        top, e_address, x_address, size = values
-        x, e = (_Row(builder, address, top.type) for address in (x_address, e_address))
+        top, e_start, x_start, size, written = values
+        x, e = (_Row(start, top.type) for start in (x_start, e_start))
         zero, tops = _constant(x.kind, 0.0), _splat(builder, top, x.kind.count)
 
         def loop(written: bool) -> ir.Value:
@@ -201,14 +206,14 @@ def _row_exp(typingctx, top, e, x, size):
             return _folded(builder, _over_row(builder, size, zero, body), _sum)
 
         result = cgutils.alloca_once(builder, top.type)
-        with builder.if_else(builder.icmp_signed("!=", e_address, _INT(0))) as (then, otherwise):
+        with builder.if_else(written) as (then, otherwise):
             with then:
                 builder.store(loop(True), result)
             with otherwise:
                 builder.store(loop(False), result)
         return builder.load(result)
 
-    return top(top, types.int64, types.int64, types.int64), codegen
+    return x.dtype(x.dtype, x, x, types.int64, types.boolean), codegen
 
 
 @intrinsic
@@ -222,8 +227,8 @@ def lanes(typingctx, like):
 
 
 @intrinsic
-def _short_rows(typingctx, scale, d, x, labels, weights, totals, below_top, classes, ignored, count):
-    if not isinstance(scale, types.Float):
+def _short_rows(typingctx, scale, d, x, labels, weights, totals, below_top, classes, ignored, count, written):
+    if not _is_row(x):
         return None
 
     def codegen(context, builder, signature, values):
@@ -235,17 +240,20 @@ def _short_rows(typingctx, scale, d, x, labels, weights, totals, below_top, clas
         builder.call(function, values)
         return context.get_dummy_value()
 
-    return types.void(scale, *[types.int64] * 9), codegen
+    labels_at = types.CPointer(types.int64)
+    return types.void(x.dtype, x, x, labels_at, x, x, x, *[types.int64] * 3, types.boolean), codegen
 
 
 def _write_short_rows(module: ir.Module, name: str, number: ir.Type) -> ir.Function:
-    function = ir.Function(module, ir.FunctionType(ir.VoidType(), [number, *[_INT] * 9]), name)
+    row_at = number.as_pointer()
+    kinds = [number, row_at, row_at, _INT.as_pointer(), row_at, row_at, row_at, _INT, _INT, _INT, ir.IntType(1)]
+    function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), name)
     function.linkage = "internal"
     function.attributes.add("noinline")
-    scale, d, x, labels_at, weights_at, totals_at, below_top_at, classes, ignored, count = function.args
+    scale, d, x, labels_at, weights_at, totals_at, below_top_at, classes, ignored, count, written = function.args
     builder = ir.IRBuilder(function.append_basic_block("entry"))
     lanes = simd.lanes(simd.number_bytes(number))
-    kind, start = ir.VectorType(number, lanes), _INT(0)
+    kind = ir.VectorType(number, lanes)
     zero = _constant(kind, 0.0)
     # A vector for each class, with the rows in its lanes.
     columns = builder.alloca(kind, lanes)
@@ -255,13 +263,10 @@ def _write_short_rows(module: ir.Module, name: str, number: ir.Type) -> ir.Funct
     ]
 
     def row(base: ir.Value, i: int) -> ir.Value:
-        return builder.gep(builder.inttoptr(base, number.as_pointer()), [builder.mul(classes, _INT(i))])
+        return builder.gep(base, [builder.mul(classes, _INT(i))])
 
     def column(j: ir.Value) -> ir.Value:
         return builder.gep(columns, [j])
-
-    def vector_at(address: ir.Value, kind: ir.VectorType, mask: ir.Value | None) -> ir.Value:
-        return _load(builder, builder.inttoptr(address, kind.element.as_pointer()), kind, mask)
 
     block = [_load(builder, row(x, i), kind, masks[i]) for i in range(lanes)]
     transpose_registers(builder, block)
@@ -269,13 +274,13 @@ def _write_short_rows(module: ir.Module, name: str, number: ir.Type) -> ir.Funct
         builder.store(value, column(_INT(j)))
     is_there = _first_lanes(builder, count, lanes)
     labels = builder.bitcast(
-        vector_at(labels_at, ir.VectorType(ir.DoubleType(), lanes), is_there), ir.VectorType(_INT, lanes)
+        _load(builder, labels_at, ir.VectorType(ir.DoubleType(), lanes), is_there), ir.VectorType(_INT, lanes)
     )
     # As unsigned numbers labels below zero are large.
     fits = builder.icmp_unsigned("<", labels, _splat(builder, classes, lanes))
     counted = builder.and_(builder.icmp_signed("!=", labels, _splat(builder, ignored, lanes)), fits)
     counted = builder.and_(counted, is_there)
-    scales = builder.fmul(_splat(builder, scale, lanes), vector_at(weights_at, kind, None))
+    scales = builder.fmul(_splat(builder, scale, lanes), _load(builder, weights_at, kind, None))
 
     def is_label(j: ir.Value) -> ir.Value:
         return builder.icmp_signed("==", labels, _splat(builder, j, lanes))
@@ -293,11 +298,9 @@ def _write_short_rows(module: ir.Module, name: str, number: ir.Type) -> ir.Funct
         builder.store(builder.fadd(builder.load(total), e), total)
     totals = builder.load(total)
     below = builder.fsub(builder.load(right), tops)
-    for value, other, address in ((totals, _constant(kind, 1.0), totals_at), (below, zero, below_top_at)):
-        _store(
-            builder, builder.select(counted, value, other), builder.inttoptr(address, number.as_pointer()), None
-        )
-    with builder.if_then(builder.icmp_signed("!=", d, start)):
+    for value, other, place in ((totals, _constant(kind, 1.0), totals_at), (below, zero, below_top_at)):
+        _store(builder, builder.select(counted, value, other), place, None)
+    with builder.if_then(written):
         factors = builder.fdiv(scales, totals)
         with cgutils.for_range(builder, classes) as loop:
             one = builder.select(is_label(loop.index), scales, zero)
@@ -313,12 +316,12 @@ def _write_short_rows(module: ir.Module, name: str, number: ir.Type) -> ir.Funct
 
 @intrinsic
 def _row_scale(typingctx, factor, x, size):
-    if not isinstance(factor, types.Float):
+    if not _is_row(x):
         return None
 
     def codegen(context, builder, signature, values):
-        factor, address, size = values
-        row = _Row(builder, address, factor.type)
+        factor, start, size = values
+        row = _Row(start, factor.type)
         factors = _splat(builder, factor, row.kind.count)
 
         def body(b, offset, mask, total):
@@ -328,17 +331,17 @@ def _row_scale(typingctx, factor, x, size):
         _over_row(builder, size, _constant(row.kind, 0.0), body)
         return context.get_dummy_value()
 
-    return types.void(factor, types.int64, types.int64), codegen
+    return types.void(x.dtype, x, types.int64), codegen
 
 
 @intrinsic
 def _row_scale_past_caches(typingctx, factor, d, e, size):
-    if not isinstance(factor, types.Float):
+    if not _is_row(d):
         return None
 
     def codegen(context, builder, signature, values):
-        factor, d_address, e_address, size = values
-        d, e = (_Row(builder, address, factor.type) for address in (d_address, e_address))
+        factor, d_start, e_start, size = values
+        d, e = (_Row(start, factor.type) for start in (d_start, e_start))
         lanes, number = d.kind.count, simd.number_bytes(factor.type)
         factors = _splat(builder, factor, lanes)
 
@@ -346,7 +349,8 @@ def _row_scale_past_caches(typingctx, factor, d, e, size):
             return builder.fmul(e.load(builder, offset, mask), factors)
 
         # Up to the first whole vector of the output, whole vectors, the rest.
-        ahead = builder.udiv(builder.and_(builder.neg(d_address), _INT(lanes * number - 1)), _INT(number))
+        to_whole = builder.and_(builder.neg(builder.ptrtoint(d.start, _INT)), _INT(lanes * number - 1))
+        ahead = builder.udiv(to_whole, _INT(number))
         ahead = builder.select(builder.icmp_signed("<", ahead, size), ahead, size)
         mask = _first_lanes(builder, ahead, lanes)
         d.store(builder, scaled(_INT(0), mask), _INT(0), mask)
@@ -359,12 +363,12 @@ def _row_scale_past_caches(typingctx, factor, d, e, size):
         d.store(builder, scaled(end, mask), end, mask)
         return context.get_dummy_value()
 
-    return types.void(factor, *[types.int64] * 3), codegen
+    return types.void(d.dtype, d, d, types.int64), codegen
 
 
 @intrinsic
 def scratch(typingctx, numbers, like):
-    """The address of room for ``numbers`` (a literal) numbers of the type of ``like`` on the stack of the slice."""
+    """A pointer to room for ``numbers`` (a literal) numbers of the type of ``like`` on the stack of the slice."""
     if not isinstance(numbers, types.IntegerLiteral):
         return None
     count = numbers.literal_value
@@ -372,28 +376,28 @@ def scratch(typingctx, numbers, like):
     def codegen(context, builder, signature, values):
         room = cgutils.alloca_once(builder, values[1].type, size=count)
         room.align = 64
-        return builder.ptrtoint(room, _INT)
+        return room
 
-    return types.int64(numbers, like), codegen
-
-
-@inline(fastmath=STRICT)
-def row_max(like, x, size):
-    """The largest of ``size`` numbers of the type of ``like`` at address ``x``; NaN is passed over, -inf if none."""
-    return _row_max(like, x, size)
+    return types.CPointer(like)(numbers, like), codegen
 
 
 @inline(fastmath=STRICT)
-def row_exp(top, e, x, size):
-    """``e = exp(x - top)`` for ``size`` numbers at addresses, none above ``top``; returns their sum.
+def row_max(x, size):
+    """The largest of ``size`` numbers from the pointer ``x`` on; NaN is passed over, -inf if none."""
+    return _row_max(x, size)
 
-    ``e`` may be ``x``; where ``e`` is 0, nothing is written.
+
+@inline(fastmath=STRICT)
+def row_exp(top, e, x, size, written):
+    """``e = exp(x - top)`` for ``size`` numbers from pointers on, none above ``top``; returns their sum.
+
+    ``e`` may be ``x``; it is not looked at unless it is to be ``written``.
     """
-    return _row_exp(top, e, x, size)
+    return _row_exp(top, e, x, size, written)
 
 
 @inline(fastmath=STRICT)
-def short_rows(scale, d, x, labels, weights, totals, below_top, classes, ignored, count):
+def short_rows(scale, d, x, labels, weights, totals, below_top, classes, ignored, count, written):
     """All of it for up to a vector of rows that each fit in one: ``d = scale * weight * (softmax(x) - onehot(label))``.
 
     The rows are transposed in registers, so that each lane works on a row of its own. 512x10: from 9.3 to 5.4 us;
@@ -401,25 +405,25 @@ def short_rows(scale, d, x, labels, weights, totals, below_top, classes, ignored
 
     Args:
         scale: a number of the type of all arrays but ``labels``.
-        d, x: addresses of the first of ``count`` rows, ``classes`` numbers each; ``d`` may be ``x``, and where it is
-            0 no gradient is written.
-        labels: address of ``count`` int64. A row whose label is ``ignored`` or out of range counts for nothing.
-        weights: address of a whole vector, the weight of each row.
-        totals, below_top: address of a whole vector each: receive the sums of exponentials and the label's logit
+        d, x: pointers to the first of ``count`` rows, ``classes`` numbers each; ``d`` may be ``x``.
+        labels: pointer to ``count`` int64. A row whose label is ``ignored`` or out of range counts for nothing.
+        weights: pointer to a whole vector, the weight of each row.
+        totals, below_top: pointers to a whole vector each: receive the sums of exponentials and the label's logit
             less the largest; 1 and 0 where a row does not count.
+        written: whether ``d`` is; otherwise it is not looked at.
     """
-    _short_rows(scale, d, x, labels, weights, totals, below_top, classes, ignored, count)
+    _short_rows(scale, d, x, labels, weights, totals, below_top, classes, ignored, count, written)
 
 
 @inline(fastmath=STRICT)
 def row_scale(factor, x, size):
-    """``x *= factor`` for ``size`` numbers at address ``x``."""
+    """``x *= factor`` for ``size`` numbers from the pointer ``x`` on."""
     _row_scale(factor, x, size)
 
 
 @inline(fastmath=STRICT)
 def row_scale_past_caches(factor, d, e, size):
-    """``d = factor * e`` for ``size`` numbers at addresses; whole vectors of ``d`` go straight to memory.
+    """``d = factor * e`` for ``size`` numbers from pointers on; whole vectors of ``d`` go straight to memory.
 
     So the line that is written is not read before, a third of the traffic of a large gradient. A :func:`fence` has to
     follow in the same thread.

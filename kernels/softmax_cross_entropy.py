@@ -24,6 +24,7 @@ from fastnn.kernels.jit import (
     matrix_shape,
     part,
     parts_for,
+    pointer,
     real,
 )
 from fastnn.kernels.labels import (
@@ -50,7 +51,17 @@ from fastnn.kernels.rows import (
     scratch,
     short_rows,
 )
-from fastnn.kernels.words import call_slice, data_of, dimension_of, fence, ndim_of, put_integer, stack_words
+from fastnn.kernels.words import (
+    ahead,
+    call_slice,
+    data_of,
+    dimension_of,
+    fence,
+    ndim_of,
+    number_at,
+    put_integer,
+    stack_words,
+)
 
 # Floating-point operations per logit: what 0.2 ns are to the machine for which parts_for was tuned.
 _COST = 12
@@ -88,12 +99,13 @@ def _softmax_cross_entropy(dtype):
         if not scan_labels(work, labels, classes, ignored, weight, weighted, wanted & MEAN != 0):
             return
         scale = dtype(1.0 / work[DIVISOR])
-        totals_at, below_top_at = scratch(_BLOCK, dtype(0)), scratch(_BLOCK, dtype(0))
-        weights_at = scratch(_BLOCK, dtype(0))
-        totals, below_top = array_at(totals_at, (_BLOCK,), dtype), array_at(below_top_at, (_BLOCK,), dtype)
-        weights = array_at(weights_at, (_BLOCK,), dtype)
-        step = lanes(dtype(0))
-        room = scratch(_WIDEST, dtype(0))
+        like = dtype(0)
+        totals_at, below_top_at, weights_at = scratch(_BLOCK, like), scratch(_BLOCK, like), scratch(_BLOCK, like)
+        totals, below_top = array_at(totals_at, (_BLOCK,)), array_at(below_top_at, (_BLOCK,))
+        weights = array_at(weights_at, (_BLOCK,))
+        dlogits_at, logits_at, labels_at = pointer(args, 2, like), pointer(args, 3, like), pointer(args, 4, np.int64(0))
+        step = lanes(like)
+        room = scratch(_WIDEST, like)
         past_caches = with_gradient and classes <= _WIDEST and batch * classes * size_of >= _PAST_CACHES
         first, last = part(blocks, t, n)
         for i in range(_BLOCK):
@@ -106,38 +118,37 @@ def _softmax_cross_entropy(dtype):
                     label = labels[start + i]
                     if label != ignored and 0 <= label < classes:
                         weights[i] = weight[label]
-            x = integer(args, 3) + start * classes * size_of
-            d = integer(args, 2) + start * classes * size_of if with_gradient else 0
             if classes <= step:
                 for i in range(0, count, step):
-                    at, there = i * classes * size_of, i * size_of
+                    at = (start + i) * classes
                     short_rows(
-                        scale, d + at if with_gradient else 0, x + at, integer(args, 4) + (start + i) * 8,
-                        weights_at + there, totals_at + there, below_top_at + there, classes, ignored,
-                        min(step, count - i),
+                        scale, ahead(dlogits_at, at), ahead(logits_at, at), ahead(labels_at, start + i),
+                        ahead(weights_at, i), ahead(totals_at, i), ahead(below_top_at, i), classes, ignored,
+                        min(step, count - i), with_gradient,
                     )  # fmt: skip
             else:
                 for i in range(count):
-                    label, at = labels[start + i], i * classes * size_of
+                    label, at = labels[start + i], (start + i) * classes
+                    x, d = ahead(logits_at, at), ahead(dlogits_at, at)
                     # Scanned above, and looked at here once more: an output that overlaps the labels writes over them.
                     if label == ignored or label < 0 or label >= classes:
                         totals[i], below_top[i] = dtype(1), dtype(0)
                         if with_gradient:
-                            array_at(d + at, (classes,), dtype)[:] = dtype(0)
+                            array_at(d, (classes,))[:] = dtype(0)
                         continue
                     # Now, as the gradient may overwrite the logits.
-                    right = array_at(x + at, (classes,), dtype)[label]
-                    top = row_max(dtype(0), x + at, classes)
+                    right = number_at(x, label)
+                    top = row_max(x, classes)
                     below_top[i] = right - top
-                    e = room if past_caches else d + at
-                    totals[i] = row_exp(top, e if with_gradient else 0, x + at, classes)
+                    e = room if past_caches else d
+                    totals[i] = row_exp(top, e, x, classes, with_gradient)
                     factor = scale * weights[i] / totals[i]
                     if past_caches:
-                        array_at(e, (classes,), dtype)[label] -= totals[i]
-                        row_scale_past_caches(factor, d + at, e, classes)
+                        array_at(e, (classes,))[label] -= totals[i]
+                        row_scale_past_caches(factor, d, e, classes)
                     elif with_gradient:
                         row_scale(factor, e, classes)
-                        array_at(e, (classes,), dtype)[label] -= scale * weights[i]
+                        array_at(e, (classes,))[label] -= scale * weights[i]
             _logarithms(totals, count)
             total = 0.0
             for i in range(count):
@@ -183,8 +194,6 @@ def _against_probabilities(x, top, lse, weight, even, p, rest):
 
 
 def _soft_cross_entropy(dtype):
-    size_of = np.dtype(dtype).itemsize
-
     def soft_cross_entropy_slice(args, t, n):
         # out[1], losses[batch], dlogits[batch, classes], logits[batch, classes], target: labels[batch] or
         # probabilities[batch, classes], weight[classes], work[HEAD + blocks]; label_smoothing
@@ -204,22 +213,22 @@ def _soft_cross_entropy(dtype):
         else:
             work[WRONG], work[COUNTED], work[DIVISOR] = -1.0, batch, batch if wanted & MEAN else 1.0
         scale = dtype(1.0 / work[DIVISOR])
+        dlogits_at, logits_at = pointer(args, 2, dtype(0)), pointer(args, 3, dtype(0))
         first, last = part(blocks, t, n)
         for block in range(first, last):
             block_total = 0.0
             for row in range(block * _BLOCK, min(batch, (block + 1) * _BLOCK)):
                 label = labels[row] if with_labels else 0
-                x_address = integer(args, 3) + row * classes * size_of
-                d_address = integer(args, 2) + row * classes * size_of
-                x, d = array_at(x_address, (classes,), dtype), array_at(d_address, (classes,), dtype)
+                x_at, d_at = ahead(logits_at, row * classes), ahead(dlogits_at, row * classes)
+                x, d = array_at(x_at, (classes,)), array_at(d_at, (classes,))
                 if with_labels and (label == ignored or label < 0 or label >= classes):
                     if with_gradient:
                         d[:] = dtype(0)
                     if with_losses:
                         losses[row] = dtype(0)
                     continue
-                top = row_max(dtype(0), x_address, classes)
-                exponentials = row_exp(top, d_address if with_gradient else 0, x_address, classes)
+                top = row_max(x_at, classes)
+                exponentials = row_exp(top, d_at, x_at, classes, with_gradient)
                 lse = log(exponentials)
                 if with_labels:
                     onehot = rest * weight[label]

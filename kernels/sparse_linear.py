@@ -10,7 +10,7 @@ is left out adds nothing, so the bits are the same, but for the sign of a zero, 
 The weight is kept in *panels*, strips of columns that lie one after the other, one or more for each thread: a
 processor fetches what follows the line that it reads, and in whole rows that is where another thread writes.
 
-May import ``jit``, ``activations``, ``simd``, ``sparse_rows`` and ``sparse_tile``.
+May import ``jit``, ``words``, ``activations``, ``simd``, ``sparse_rows`` and ``sparse_tile``.
 """
 
 from __future__ import annotations
@@ -32,11 +32,13 @@ from fastnn.kernels.jit import (
     matrix_shape,
     part,
     parts_for,
+    pointer,
     real,
 )
 from fastnn.kernels.simd import vector_bytes
 from fastnn.kernels.sparse_rows import SortedBatch, check_batch
 from fastnn.kernels.sparse_tile import MOST_VECTORS, add_products, add_to_rows
+from fastnn.kernels.words import ahead
 
 
 def split_columns(weight: np.ndarray) -> np.ndarray:
@@ -86,8 +88,6 @@ def _start(z, bias, spoiled):
 
 
 def _forward(dtype):
-    size = np.dtype(dtype).itemsize
-
     def sparse_forward_slice(args, t, n):
         # out[batch, columns], z[batch, columns], sums[n, batch, width], ends[pairs], samples[room], values[room, 2],
         # weight[panels, features, width], bias[columns], spoiled[1];
@@ -97,6 +97,7 @@ def _forward(dtype):
         out, z = array(args, 0, (batch, columns), dtype), array(args, 1, (batch, columns), dtype)
         sums = array(args, 2, (n, batch, width), dtype)[t]
         bias, spoiled = array(args, 7, (columns,), dtype), array(args, 8, (1,), dtype)[0]
+        like, place = dtype(0), np.int32(0)
         first, last = part(-(-columns // width), t, n)
         for panel in range(first, last):
             j, end = panel * width, min(columns, (panel + 1) * width)
@@ -105,9 +106,9 @@ def _forward(dtype):
             # In a place of this part's own: in z itself two threads took as long as one, as each fetches what follows
             # its own columns, where the other one writes (16.2 us of 32 x 784 x 128 float64).
             add_products(
-                dtype(0), integer(args, 2) + t * batch * width * size, width,
-                integer(args, 6) + panel * features * width * size, width, end - j,
-                integer(args, 3), integer(args, 4), integer(args, 5), features, room, batch,
+                like, ahead(pointer(args, 2, like), t * batch * width), width,
+                ahead(pointer(args, 6, like), panel * features * width), width, end - j,
+                pointer(args, 3, place), pointer(args, 4, place), pointer(args, 5, like), features, room, batch,
             )  # fmt: skip
             for i in range(batch):
                 z[i, j:end] = sums[i, : end - j]
@@ -167,8 +168,6 @@ def _parts(room: int, columns: int, panels: int) -> int:
 
 
 def _update(dtype):
-    size = np.dtype(dtype).itemsize
-
     def sparse_update_slice(args, t, n):
         # weight[panels, features, width], spoiled[1], ends[pairs], samples[room], values[room, 2],
         # error[batch, columns]; batch, columns, width, features, room
@@ -176,13 +175,14 @@ def _update(dtype):
         features, room = integer(args, 9), integer(args, 10)
         spoiled = array(args, 1, (1,), dtype)
         # Parts are cut as in the forward: each reads from its own cache the weights that it has written.
+        like, place = dtype(0), np.int32(0)
         first, last = part(-(-columns // width), t, n)
         for panel in range(first, last):
             j, end = panel * width, min(columns, (panel + 1) * width)
             found = add_to_rows(
-                dtype(0), integer(args, 5) + j * size, columns,
-                integer(args, 0) + panel * features * width * size, width, end - j,
-                integer(args, 2), integer(args, 3), integer(args, 4), features, room, batch,
+                like, ahead(pointer(args, 5, like), j), columns,
+                ahead(pointer(args, 0, like), panel * features * width), width, end - j,
+                pointer(args, 2, place), pointer(args, 3, place), pointer(args, 4, like), features, room, batch,
             )  # fmt: skip
             if found:
                 # Whoever writes, writes the same.

@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from fastnn.kernels.gather import check_indices
+from fastnn.kernels.gather import ask_for, check_indices
 from fastnn.kernels.jit import (
     FLOAT32,
     FLOAT64,
@@ -26,10 +26,11 @@ from fastnn.kernels.jit import (
     matrix_shape,
     part,
     parts_for,
+    pointer,
 )
 from fastnn.kernels.sparse_tile import PAIR
 from fastnn.kernels.take_rows import SOURCES
-from fastnn.kernels.words import atomic_add, load_acquire, prefetch
+from fastnn.kernels.words import atomic_add, load_acquire
 
 _INDEX, _NUMBER, _PLACE = np.dtype(np.int64), np.dtype(np.uint16), np.dtype(np.int32)
 _MOST_PAIRS, _MOST_ENTRIES = 2**16, 2**31 - 1
@@ -195,7 +196,7 @@ def _first_at(pairs, first, last, pair):
 
 
 def _sort(kind, source):
-    size = PAIR * np.dtype(source).itemsize
+    size = np.dtype(source).itemsize
 
     def sort_columns_slice(args, t, n):
         # ends[count], samples[room], out[room, 2], edges[n, batch, 2], values[stored, 2], pairs[stored],
@@ -207,6 +208,7 @@ def _sort(kind, source):
         values, pairs = array(args, 4, (stored, PAIR), source), array(args, 5, (stored,), np.uint16)
         starts, counts = array(args, 6, (rows,), np.int64), array(args, 7, (rows,), np.int32)
         indices = array(args, 8, (batch,), np.int64)
+        first_value, first_pair = pointer(args, 4, source(0)), pointer(args, 5, np.uint16(0))
         # A part sorts the entries of some pairs; they begin where those of all smaller ones end.
         lo, hi = part(count, t, n)
         for i in range(batch):
@@ -219,8 +221,7 @@ def _sort(kind, source):
                     first = last = 0
             edges[i, 0], edges[i, 1] = first, last
             # Rows come from memory that nobody has touched lately.
-            for line in range(2 * first, 2 * last, 64):
-                prefetch(integer(args, 5) + line)
+            ask_for(first_pair, first, last - first, 2)
         at = 0
         for k in range(lo, hi):
             ends[k] = 0
@@ -233,8 +234,7 @@ def _sort(kind, source):
                 last = _first_at(pairs, first, last, hi)
             at += first - start
             edges[i, 0], edges[i, 1] = first, last
-            for line in range(first * size, last * size, 64):
-                prefetch(integer(args, 4) + line)
+            ask_for(first_value, PAIR * first, PAIR * (last - first), size)
             for p in range(first, last):
                 k = pairs[p]
                 if lo <= k < hi:

@@ -41,7 +41,10 @@ def _intrinsic(name: str, updates: bool, documentation: str):
             writer = _Writer(builder.module, arguments[0].type, signature.args[0].bitwidth // 8, name, updates)
             return builder.call(writer.function, arguments[1:])
 
-        return types.int64(like, *[types.int64] * len(_ARGUMENTS)), codegen
+        numbers, places, size = types.CPointer(like), types.CPointer(types.int32), types.int64
+        return (
+            size(like, numbers, size, numbers, size, size, places, places, numbers, size, size, size), codegen
+        )  # fmt: skip
 
     call.__doc__ = documentation
     call.__name__ = call.__qualname__ = name
@@ -60,7 +63,10 @@ class _Writer:
         self.function = existing if existing is not None else self._write(module, name)
 
     def _write(self, module: ir.Module, name: str) -> ir.Function:
-        function = ir.Function(module, ir.FunctionType(_INT, [_INT] * len(_ARGUMENTS)), name)
+        kinds = {name: self.number.as_pointer() for name in ("c", "w", "values")}
+        kinds |= {name: _INT32.as_pointer() for name in ("ends", "samples")}
+        arguments = [kinds.get(name, _INT) for name in _ARGUMENTS]
+        function = ir.Function(module, ir.FunctionType(_INT, arguments), name)
         function.linkage = "internal"
         function.attributes.add("noinline")
         self.at = dict(zip(_ARGUMENTS, function.args, strict=True))
@@ -86,12 +92,11 @@ class _Writer:
 
     def _row(self, b: ir.IRBuilder, base: str, number: ir.Value) -> list[ir.Value]:
         """Pointers to the vectors of a row of ``c`` or ``w``."""
-        start = b.inttoptr(self.at[base], self.number.as_pointer())
-        start = b.gep(start, [b.mul(number, self.at[f"{base}_row"])])
+        start = b.gep(self.at[base], [b.mul(number, self.at[f"{base}_row"])])
         return [b.gep(start, [_INT(v * self.lanes)]) for v in range(self.count)]
 
-    def _at(self, b: ir.IRBuilder, base: str, kind: ir.Type, index: ir.Value) -> ir.Value:
-        return b.load(b.gep(b.inttoptr(self.at[base], kind.as_pointer()), [index]))
+    def _at(self, b: ir.IRBuilder, base: str, index: ir.Value) -> ir.Value:
+        return b.load(b.gep(self.at[base], [index]))
 
     def _write_loops(self, b: ir.IRBuilder, masks: list[ir.Value | None]) -> None:
         at, self.count = self.at, len(masks)
@@ -110,7 +115,7 @@ class _Writer:
         for place in (k, number, first):
             place.add_incoming(_INT(0), entry)
         bad.add_incoming(no_bits, entry)
-        last = self._least(b, b.zext(self._at(b, "ends", _INT32, number), _INT), at["room"])
+        last = self._least(b, b.zext(self._at(b, "ends", number), _INT), at["room"])
         b.cbranch(b.icmp_unsigned("<", first, last), some, following)
 
         b.position_at_end(some)
@@ -124,10 +129,10 @@ class _Writer:
         p = b.phi(_INT, "p")
         p.add_incoming(first, some)
         sums = [[b.phi(self.vector) for _ in row] for row in w] if self.updates else w
-        sample = self._least(b, b.zext(self._at(b, "samples", _INT32, p), _INT), last_sample)
+        sample = self._least(b, b.zext(self._at(b, "samples", p), _INT), last_sample)
         start = b.mul(p, _INT(PAIR))
         values = [
-            _splat(b, self._at(b, "values", self.number, b.add(start, _INT(g))), self.lanes) for g in range(PAIR)
+            _splat(b, self._at(b, "values", b.add(start, _INT(g))), self.lanes) for g in range(PAIR)
         ]
         rows = self._row(b, "c", sample)
         for v, (pointer, mask) in enumerate(zip(rows, masks, strict=True)):
@@ -180,7 +185,7 @@ class _Writer:
 
 
 add_products = _intrinsic(
-    "add_products", False, "``c[i, :] += v * w[k, :]``; addresses, numbers between rows, bounds. Returns 0."
+    "add_products", False, "``c[i, :] += v * w[k, :]``; pointers, numbers between rows, bounds. Returns 0."
 )
 add_to_rows = _intrinsic(
     "add_to_rows", True, "``w[k, :] += v * c[i, :]``. Returns 1 if a number of ``w`` that was written is not finite."

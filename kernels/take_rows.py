@@ -23,6 +23,7 @@ from fastnn.kernels.jit import (
     matrix_shape,
     part,
     parts_for,
+    pointer,
 )
 
 # Operations that a number costs: a row comes from memory that nobody has touched lately.
@@ -50,11 +51,11 @@ def rows_slice(kind, source):
         data = array(args, 1, (rows, features), source)
         indices = array(args, 2, (batch,), np.int64)
         first, last = part(batch, t, n)
-        size = features * data.itemsize
+        start = pointer(args, 1, source(0))
         for i in range(first, last):
             index = indices[i]
             if i + 1 < last:
-                ask_for(integer(args, 1) + indices[i + 1] * size, size)
+                ask_for(start, indices[i + 1] * features, features, data.itemsize)
             # Checked before the launch, and here once more: an output that overlaps the indices writes over them.
             if 0 <= index < rows:
                 _convert(out[i], data[index])

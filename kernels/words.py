@@ -1,5 +1,20 @@
 """Memory by address, for code that is handed addresses: words, numbers, array objects, atomics.
 
+Compiled code never adds anything to an address. There are two ways to memory, and both keep what is
+whole apart from what is counted from it:
+
+- A block or a table of 64-bit words: the address of its first word, and the index of a word
+  (``integer(table, row * ROW + PARTS)``).
+- Numbers of one type: ``pointer(args, index, like)`` is the address in a word of a block as a pointer,
+  and ``ahead(pointer, count)`` is the pointer so many numbers further on.
+
+Both become one ``getelementptr`` on the whole address. A sum of integers must not take its place,
+because LLVM does not know which summand is the address. CodeGenPrepare rewrites a load from
+``table + row * 128`` as a ``getelementptr`` on one of the two, on AArch64 on ``row * 128``, and Numba
+links a helper into its callers after that pass has changed it. Where the caller's loop is unrolled,
+the first row's base is then the null pointer: LLVM concludes that the load cannot read the caller's
+table on the stack and drops the launch. ``jit`` turns that rewriting off as well.
+
 The lowest room of the house: imports nothing of fastnn. The functions are for kernels and for the
 code around them, never for Python callers.
 """
@@ -94,34 +109,53 @@ def stack_words(size: int):
 
 
 @intrinsic
-def pointer(typingctx, address):
-    """The integer ``address`` as an untyped pointer."""
+def pointer(typingctx, args, index, like):
+    """Word ``index`` of the block at address ``args``, an address, as a pointer to numbers of the type of ``like``."""
+    if not isinstance(like, types.Number):
+        return None
 
     def codegen(context, builder, signature, values):
-        return builder.inttoptr(values[0], ir.IntType(8).as_pointer())
+        address = builder.load(builder.gep(_words(builder, values[0]), [values[1]]))
+        return builder.inttoptr(address, context.get_value_type(signature.return_type))
 
-    return types.voidptr(types.int64), codegen
+    return types.CPointer(like)(types.int64, types.int64, like), codegen
 
 
 @intrinsic
-def number_at(typingctx, address, like):
-    """The number at ``address``, of the type of ``like``."""
+def ahead(typingctx, pointer, count):
+    """The pointer ``count`` numbers further on."""
+    if not isinstance(pointer, types.CPointer):
+        return None
 
     def codegen(context, builder, signature, values):
-        return builder.load(builder.inttoptr(values[0], values[1].type.as_pointer()))
+        return builder.gep(values[0], [values[1]])
 
-    return like(types.int64, like), codegen
+    return pointer(pointer, types.int64), codegen
 
 
 @intrinsic
-def put_number(typingctx, address, value):
-    """Write a number, of its own type, at ``address``."""
+def number_at(typingctx, pointer, index):
+    """Number ``index`` from a pointer on."""
+    if not isinstance(pointer, types.CPointer):
+        return None
 
     def codegen(context, builder, signature, values):
-        builder.store(values[1], builder.inttoptr(values[0], values[1].type.as_pointer()))
+        return builder.load(builder.gep(values[0], [values[1]]))
+
+    return pointer.dtype(pointer, types.int64), codegen
+
+
+@intrinsic
+def put_number(typingctx, pointer, index, value):
+    """Set number ``index`` from a pointer on."""
+    if not isinstance(pointer, types.CPointer):
+        return None
+
+    def codegen(context, builder, signature, values):
+        builder.store(values[2], builder.gep(values[0], [values[1]]))
         return context.get_dummy_value()
 
-    return types.void(types.int64, value), codegen
+    return types.void(pointer, types.int64, pointer.dtype), codegen
 
 
 @intrinsic
@@ -136,8 +170,10 @@ def fence(typingctx):
 
 
 @intrinsic
-def prefetch(typingctx, address):
-    """Ask for the cache line at ``address``, which may be any: nothing happens where there is no memory."""
+def prefetch(typingctx, pointer, index):
+    """Ask for the cache line of number ``index`` from a pointer on: nothing happens where there is no memory."""
+    if not isinstance(pointer, types.CPointer):
+        return None
 
     def codegen(context, builder, signature, values):
         byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
@@ -145,10 +181,11 @@ def prefetch(typingctx, address):
             builder.module, ir.FunctionType(ir.VoidType(), [byte, number, number, number]), "llvm.prefetch.p0"
         )
         # To be read, into all caches, data.
-        builder.call(function, [builder.inttoptr(values[0], byte), number(0), number(3), number(1)])
+        place = builder.bitcast(builder.gep(values[0], [values[1]]), byte)
+        builder.call(function, [place, number(0), number(3), number(1)])
         return context.get_dummy_value()
 
-    return types.void(types.int64), codegen
+    return types.void(pointer, types.int64), codegen
 
 
 @intrinsic
@@ -168,8 +205,8 @@ def call_slice(typingctx, address, args, t, n):
 
 
 def _field(builder: ir.IRBuilder, array: ir.Value, offset: int, kind: ir.Type) -> ir.Value:
-    address = builder.add(array, WORD(offset))
-    return builder.load(builder.inttoptr(address, kind.as_pointer()))
+    head = builder.inttoptr(array, ir.IntType(8).as_pointer())
+    return builder.load(builder.bitcast(builder.gep(head, [WORD(offset)]), kind.as_pointer()))
 
 
 def _reader(offset: int, bits: int = 64):
