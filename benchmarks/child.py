@@ -2,8 +2,9 @@
 
 Tasks: ``import`` (seconds of the import), ``first-step`` (until one training step is done; the
 parent holds the clock), ``epoch`` (one epoch of MNIST; peak memory in bytes), ``speedrun`` (a seed
-instead of a model; seconds of a training, and its score). Prints one line of JSON. May import only
-the standard library at the top: the rest is part of what is measured.
+instead of a model; seconds of a training, and its score), ``contended`` (a case instead of a model;
+seconds of a step). Prints one line of JSON. May import only the standard library at the top: the
+rest is part of what is measured.
 """
 
 import importlib
@@ -89,6 +90,13 @@ def speedrun(library: str, seed: str) -> dict[str, float]:
     return {"value": seconds, "score": score}
 
 
+def contended(library: str, case: str) -> float:
+    """Seconds of a training step, of the mean of a second."""
+    from benchmarks.work.contended import seconds_per_step
+
+    return seconds_per_step(library, case)
+
+
 def peak_memory() -> int:
     """The most bytes that this process has had in memory."""
     try:
@@ -108,6 +116,7 @@ def main(task: str, library: str, *model: str) -> None:
     try:
         tasks: dict[str, Callable[..., Any]] = {
             "import": time_import, "first-step": first_step, "epoch": epoch, "speedrun": speedrun,
+            "contended": contended,
         }  # fmt: skip
         found = tasks[task](library, *model)
         answer: dict[str, Any] = found if isinstance(found, dict) else {"value": found}

@@ -16,6 +16,7 @@ from typing import NamedTuple
 
 from benchmarks.registry import all_works
 from benchmarks.results import Results, Row
+from benchmarks.work import contended
 from benchmarks.work.classic import FORMULAS, LARGE, SMALL
 
 MET, MISSED, NOT_YET, NOT_MEASURED = "met", "missed", "not yet", "not measured"
@@ -222,6 +223,8 @@ class AtMost(Target):
         return statistics.median(ours - theirs for ours, theirs in rounds)
 
 
+CONTENDED = tuple(case.name for case in contended.CASES if case["busy"])
+
 # The captured step where it exists, the plain loop until then.
 _STEP = ("fastnn_step", "fastnn")
 
@@ -241,6 +244,10 @@ TARGETS: tuple[Target, ...] = (
     # The captured step over the plain loop: at least 1 / 1.25.
     Faster("training_step", ("S 64", "T 64", "W 64"), peers=("fastnn_step",), least=0.8),
     Faster("inference", peers=("onnxruntime",), mean=1.3, least=1.0),
+    # At most 1.2 times the time of one thread in the same company.
+    Faster("contended", CONTENDED, peers=("fastnn@1",), least=1 / 1.2),
+    Faster("contended", CONTENDED, peers=("jax",), least=2.0),
+    Faster("contended", CONTENDED, peers=("torch",), least=5.0),
     Faster("import", peers=("torch",), least=3.0),
     AtMost("import", ("warm",), beyond="numba", most=0.15),
     AtMost("first_step", ("T",), most=1.0),

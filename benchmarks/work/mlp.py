@@ -21,10 +21,11 @@ CLASSES, LR = 10, 1e-3
 
 @dataclass(frozen=True)
 class Model:
-    """Widths from input to output, and whether hidden layers have BatchNorm and Dropout 0.3."""
+    """Widths from input to output, whether hidden layers have BatchNorm and Dropout 0.3, and their activation."""
 
     widths: tuple[int, ...]
     regularized: bool = False
+    activation: str = "ReLU"
 
     def training_flops(self, batch: int) -> float:
         """Forward, weight gradients, and input gradients of all layers but the first."""
@@ -45,6 +46,8 @@ MODELS = {
     "T": Model((784, 256, 128, 64, CLASSES), regularized=True),
     "W": Model((784, 1024, 1024, CLASSES)),
     "T plain": Model((784, 256, 128, 64, CLASSES)),
+    "policy": Model((8, 64, 64, 4), activation="Tanh"),
+    "tabular": Model((54, 256, 256, 7)),
 }
 
 
@@ -63,11 +66,11 @@ def training_inputs(case: Case) -> Inputs:
     The one more keeps a pair from coming back soon: random labels that change cannot be learned by
     heart, so gradients stay as large as in training, and no run drifts into denormal numbers.
     """
-    batch, batches = case["batch"], case["batches"]
+    batch, batches, model = case["batch"], case["batches"], MODELS[case["model"]]
     return {
-        **weights(MODELS[case["model"]]),
-        "x": numbers(1, batches, batch, MODELS[case["model"]].widths[0]),
-        "y": labels(2, CLASSES, 1 if batches == 1 else batches + 1, batch),
+        **weights(model),
+        "x": numbers(1, batches, batch, model.widths[0]),
+        "y": labels(2, model.widths[-1], 1 if batches == 1 else batches + 1, batch),
     }
 
 
@@ -91,7 +94,7 @@ def modules(library: Any, model: Model, dropout: float = 0.3) -> Any:
         if model.regularized:
             stack += [nn.BatchNorm1d(n), nn.ReLU(), nn.Dropout(dropout)]
         else:
-            stack.append(nn.ReLU())
+            stack.append(getattr(nn, model.activation)())
     return nn.Sequential(*stack, nn.Linear(*model.widths[-2:]))
 
 

@@ -20,6 +20,7 @@ def training_step(inputs: Inputs, case: Case) -> Job:
 
     model = mlp.MODELS[case["model"]]
     hidden = model.widths[1:-1]
+    activate = {"ReLU": jax.nn.relu, "Tanh": jnp.tanh}[model.activation]
     # Copies: what is given away below must not be NumPy's own memory.
     params: Any = {"linear": [(jnp.array(w), jnp.array(b)) for w, b in mlp.layers(inputs)]}
     running: Any = []
@@ -39,7 +40,7 @@ def training_step(inputs: Inputs, case: Case) -> Job:
             if model.regularized:
                 x, mean, var = jax_norm(x, *params["norm"][i], *running[i])
                 new_running.append((mean, var))
-            x = jax.nn.relu(x)
+            x = activate(x)
             if model.regularized:
                 x = jax_dropout(jax.random.fold_in(jax.random.fold_in(key, step), i), x, case["dropout"])
         return optax.softmax_cross_entropy_with_integer_labels(x, y).mean(), new_running
