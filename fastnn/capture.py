@@ -275,12 +275,12 @@ class Situation:
                 if getattr(owner, name, None) is not value:
                     return False
         if self.seen != changes[0] or not self.is_counted:
-            if not self._looks_the_same():
+            if not self.looks_the_same():
                 return False
             self.seen = changes[0]
         return True
 
-    def _looks_the_same(self) -> bool:
+    def looks_the_same(self) -> bool:
         """Whether the modules, with what they are made of, are as they were."""
         if self.reason_against() or list(map(_training_of, self.modules)) != self.modes:
             return False

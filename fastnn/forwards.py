@@ -42,6 +42,9 @@ _MOST_LANES = 4
 # Only the eager operations can be differentiated twice.
 _AGAIN = "backward passes are differentiated again"
 
+# The next call tries again.
+_BUSY = "another thread is making a recording"
+
 # Rows in a piece of a large batch without gradients, and in the smallest batch that is cut.
 _PIECE, _LARGE = 2048, 4096
 
@@ -173,6 +176,7 @@ class _Kind:
         mark = object()
         try:
             if _recording.setdefault("by", mark) is not mark:
+                self.reason, self.retry = _BUSY, self.calls + 1
                 return None
             lane = Lane(model, situation, inputs)
             del _recording["by"]

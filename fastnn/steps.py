@@ -41,6 +41,13 @@ from fastnn.optim.optimizer import Optimizer
 from fastnn.tensor import Tensor, _wrap
 from fastnn.tracing import Uncapturable
 
+# Traces in which modules change, though not those of the model: that may be the work of another thread.
+_MOST_DISTURBED = 8
+
+
+class _Disturbed(Uncapturable):
+    """Some module was changed during a trace."""
+
 
 class Captured:
     """A traced step for one shape and mode."""
@@ -148,6 +155,7 @@ class CompiledStep:
         self._refused: dict[tuple[Any, ...], Refusal] = {}
         self._warmed: set[tuple[Any, ...]] = set()
         self._last = ""
+        self._disturbed = 0
 
     def explain(self) -> str:
         """What runs captured, and why something does not."""
@@ -200,6 +208,9 @@ class CompiledStep:
         try:
             captured = self._capture(tensors, situation)
         except Uncapturable as error:
+            self._disturbed += isinstance(error, _Disturbed)
+            if isinstance(error, _Disturbed) and self._disturbed < _MOST_DISTURBED:
+                return self._eager(tensors)
             self._refused[key] = Refusal(str(error))
             return self._eager(tensors)
         self._refused.pop(key, None)
@@ -294,7 +305,8 @@ class CompiledStep:
                 array = loss._data
                 loss.backward()
                 if changes[0] != before:
-                    raise Uncapturable("an attribute of a module is assigned in the step")
+                    alike = situation.looks_the_same()
+                    raise (_Disturbed if alike else Uncapturable)("an attribute of a module is assigned in the step")
                 if any(p._grad is None or p._grad._data is not p._grad_place for p in trained):
                     raise Uncapturable("the gradient of a parameter does not go into its place")
             return watch, array
