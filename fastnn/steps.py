@@ -8,7 +8,7 @@ write its scalars, and runs the list. May import ``capture``, ``nn``, ``optim``,
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from fastnn.autograd import enable_grad
 from fastnn.capture import (
     MOST_PROGRAMS,
     Inputs,
+    Name,
     Situation,
     Spans,
     check_complete,
@@ -84,10 +85,10 @@ def _readable(key: tuple[Any, ...]) -> str:
 
 
 class Refusal:
-    """Why steps of a kind run eagerly: for the step's own sake, or in a situation that may change."""
+    """Why steps of a kind run eagerly: for the sake of the code in ``names``, or in a situation that may change."""
 
-    def __init__(self, reason: str, situation: Situation | None = None) -> None:
-        self.reason, self.situation = reason, situation
+    def __init__(self, reason: str, situation: Situation | None = None, names: Sequence[Name] = ()) -> None:
+        self.reason, self.situation, self.names = reason, situation, names
 
 
 class CompiledStep:
@@ -211,7 +212,7 @@ class CompiledStep:
             self._disturbed += isinstance(error, _Disturbed)
             if isinstance(error, _Disturbed) and self._disturbed < _MOST_DISTURBED:
                 return self._eager(tensors)
-            self._refused[key] = Refusal(str(error))
+            self._refused[key] = Refusal(str(error), names=situation.names)
             return self._eager(tensors)
         self._refused.pop(key, None)
         while len(self._programs) >= MOST_PROGRAMS:
@@ -265,7 +266,9 @@ class CompiledStep:
         return Captured(first, watch, Inputs(first, [t._data for t in tensors]), loss, situation)
 
     def _is_over(self, refusal: Refusal, tensors: list[Tensor]) -> bool:
-        """Whether the situation that stood against a capture has changed."""
+        """Whether the code or the situation that stood against a capture has changed."""
+        if any(getattr(owner, name, None) is not value for owner, name, value in refusal.names):
+            return True
         if refusal.situation is None:
             return False
         if refusal.situation.seen != changes[0]:

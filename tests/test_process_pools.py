@@ -24,6 +24,7 @@ PROGRAM = """
 import json, multiprocessing
 import joblib
 import fastnn
+import grid_search
 from fastnn import nn
 from grid_search import GRID, score
 
@@ -49,6 +50,7 @@ if __name__ == "__main__":
     found = {"here": [point(*p) for p in GRID]}
     with joblib.parallel_config(n_jobs=2):
         found["loky"] = joblib.Parallel()(joblib.delayed(point)(*p) for p in GRID)
+        found["by reference"] = joblib.Parallel()(joblib.delayed(score)(grid_search.Net, *p) for p in GRID)
         [[model, said]] = joblib.Parallel()([joblib.delayed(trained)(8)])
     # The class has come back with the model, and that is what its forward is now.
     kind = type(model)
@@ -76,10 +78,10 @@ def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return results
 
 
-@pytest.mark.parametrize("pool", ["loky", *METHODS])
+@pytest.mark.parametrize("pool", ["loky", "by reference", *METHODS])
 def test_a_search_finds_what_it_finds_without_a_pool(pool: str, found: dict[str, Any]) -> None:
     here, there = found["here"], found[pool]
-    assert len(there) == (len(GRID) if pool == "loky" else 1)
+    assert len(there) == (1 if pool in METHODS else len(GRID))
     assert [(p["loss"], p["bits"]) for p in there] == [(p["loss"], p["bits"]) for p in here[: len(there)]]
     assert {p["said"] for p in (*here, *there)} == {CAPTURED}
     assert not {p["process"] for p in here} & {p["process"] for p in there}

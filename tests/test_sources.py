@@ -423,6 +423,19 @@ def test_a_forward_that_was_refused_and_is_mended(monkeypatch: pytest.MonkeyPatc
     assert fastnn.explain(model) == CAPTURED
 
 
+def test_a_step_that_was_refused_and_is_mended(monkeypatch: pytest.MonkeyPatch) -> None:
+    model, x, y = Scaled(), fastnn.randn(5, 4), fastnn.zeros(5, 4)
+    step = fastnn.compile_step(model, loss, fastnn.optim.SGD(model.parameters(), lr=0.0))
+    with monkeypatch.context() as patch:
+        other = lambda out, y: nn.functional.mse_loss(out.view(5, 4), y) * out.max().item()  # noqa: E731  # its code
+        patch.setattr(loss, "__code__", other.__code__)
+        for _ in range(4):
+            step(x, y)
+        assert "eager for float32 of shape (5, 4)" in step.explain()
+    step(x, y)
+    assert step.explain() == "captured: 1 program"
+
+
 def loss(out: Any, y: Any) -> Any:
     return nn.functional.mse_loss(halved(out), y)
 
