@@ -14,11 +14,12 @@ backward passes of modules. May import ``tensor``, ``autograd``, ``dtypes``, ``n
 
 from __future__ import annotations
 
+import functools
 import itertools
 import operator
 import types
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pickle import PickleBuffer
 from typing import Any, TypeVar
@@ -50,6 +51,8 @@ _STAND_INS = {
     "gemm": 0, "batch_norm_forward": 7, "batch_norm_smooth_forward": 7, "layer_norm_forward": 4,
     "layer_norm_smooth_forward": 4,
 }  # fmt: skip
+# Functions of a user whose code is watched, at most.
+_MOST_FUNCTIONS = 64
 # The attributes that every module has, and that are watched otherwise.
 _MACHINERY = frozenset(Module().__dict__) - {"training"} | {"_replays"}
 
@@ -206,7 +209,8 @@ def _is_roomy(array: np.ndarray) -> bool:
 
 
 Result = TypeVar("Result")
-# An owner of attributes (a module, a class, the cell of a closure), a name, and what was found there.
+# Where a name is looked up (the attributes of a class or of the cell of a closure, or a dictionary of globals), the
+# name, and what was found there.
 Name = tuple[Any, str, Any]
 
 
@@ -223,7 +227,10 @@ class Situation:
         self.modules = [m for top in (model, *others) if isinstance(top, Module) for m in top.modules()]
         self.classes = list(map(_class_of, self.modules))
         self.forwards = [(kind, kind.forward) for kind in dict.fromkeys(self.classes)]
-        self.names = names
+        self.globals = [(owner, name, value) for owner, name, value in names if type(owner) is dict]
+        self.names = [(owner, name, value) for owner, name, value in names if type(owner) is not dict]
+        # Reloading, as by IPython's autoreload, gives the same functions other code.
+        self.names += [(f, "__code__", f.__code__) for f in users_functions(self.classes, others)] if is_held else []
         if not is_held:
             held: Any = weakref.proxy(model)
             self.modules[0] = held
@@ -259,16 +266,21 @@ class Situation:
         for kind, forward in self.forwards:
             if kind.forward is not forward:
                 return False
-        for owner, name, value in self.names:
-            if getattr(owner, name, None) is not value:
-                return False
+        # Where there are globals there is the code that names them; a Sequential has neither.
+        if self.names:
+            for scope, name, value in self.globals:
+                if scope.get(name) is not value:
+                    return False
+            for owner, name, value in self.names:
+                if getattr(owner, name, None) is not value:
+                    return False
         if self.seen != changes[0] or not self.is_counted:
-            if not self._looks_the_same():
+            if not self.looks_the_same():
                 return False
             self.seen = changes[0]
         return True
 
-    def _looks_the_same(self) -> bool:
+    def looks_the_same(self) -> bool:
         """Whether the modules, with what they are made of, are as they were."""
         if self.reason_against() or list(map(_training_of, self.modules)) != self.modes:
             return False
@@ -309,6 +321,48 @@ def _has_hooks(parameter: Parameter) -> bool:
 def is_ours(function: Any) -> bool:
     """Whether a function comes with fastnn, so that it is known what it does."""
     return str(getattr(function, "__module__", "")).partition(".")[0] == "fastnn"
+
+
+def users_functions(classes: Iterable[type[Module]], callables: Iterable[Any]) -> list[types.FunctionType]:
+    """The functions of a user that a call of modules of these classes, or of one of the callables, is likely to run.
+
+    They are the forwards and the callables, and what these call by name: methods, and functions of the same modules
+    or imported from others.
+    """
+    kinds = [kind for kind in dict.fromkeys(classes) if not is_ours(kind)]
+    roots = [_function(kind.forward) for kind in kinds]
+    roots += [_function(f) or _function(type(f).__call__) for f in callables]
+    homes = {f.__module__ for f in roots if f is not None}
+    found: dict[types.FunctionType, None] = {}
+    stack = list(roots)
+    while stack and len(found) < _MOST_FUNCTIONS:
+        function = stack.pop()
+        if function is None or function in found or is_ours(function):
+            continue
+        found[function] = None
+        if function.__module__ not in homes:
+            continue
+        names = _names(function.__code__)
+        scopes: list[Any] = [function.__globals__, *[vars(base) for kind in kinds for base in kind.__mro__]]
+        for name in names:
+            value = function.__globals__.get(name)
+            if isinstance(value, types.ModuleType) and value.__name__.partition(".")[0] not in ("fastnn", "torch"):
+                scopes.append(vars(value))
+        stack += [_function(scope.get(name)) for scope in scopes for name in names]
+    return list(found)
+
+
+def _function(value: Any) -> types.FunctionType | None:
+    """The function of Python that a callable runs, or None."""
+    if isinstance(value, functools.partial):
+        value = value.func
+    value = getattr(value, "__func__", value)
+    return value if isinstance(value, types.FunctionType) else None
+
+
+def _names(code: types.CodeType) -> set[str]:
+    """The names that code looks up, with those in functions inside it."""
+    return set(code.co_names).union(*[_names(c) for c in code.co_consts if isinstance(c, types.CodeType)])
 
 
 def _attributes(module: Module) -> dict[str, Any]:

@@ -42,6 +42,9 @@ _MOST_LANES = 4
 # Only the eager operations can be differentiated twice.
 _AGAIN = "backward passes are differentiated again"
 
+# The next call tries again.
+_BUSY = "another thread is making a recording"
+
 # Rows in a piece of a large batch without gradients, and in the smallest batch that is cut.
 _PIECE, _LARGE = 2048, 4096
 
@@ -116,6 +119,8 @@ class _Kind:
 
     def __init__(self) -> None:
         self.calls, self.retry, self.reason = 0, _EAGER_CALLS + 1, ""
+        # Of the forward that was refused: a reload may bring other code.
+        self.code: Any = None
         self.differentiated = differentiated[0]
         self.situation: Situation | None = None
         # One in which hooks, or the like, stand against a recording.
@@ -151,9 +156,11 @@ class _Kind:
                 return None
             self.blocked = None
         elif self.calls < self.retry:
+            if self.code is not None and getattr(type(model).forward, "__code__", None) is not self.code:
+                self.__init__()  # type: ignore[misc]  # it starts anew
             return None
         # What stands against it may go away: but each attempt costs as much as some calls.
-        self.retry = 8 * self.calls
+        self.retry, self.code = 8 * self.calls, getattr(type(model).forward, "__code__", None)
         before, self.differentiated = self.differentiated, differentiated[0]
         self.reason, names = bend(model) if before == differentiated[0] else (_AGAIN, [])
         if not self.reason:
@@ -169,6 +176,7 @@ class _Kind:
         mark = object()
         try:
             if _recording.setdefault("by", mark) is not mark:
+                self.reason, self.retry = _BUSY, self.calls + 1
                 return None
             lane = Lane(model, situation, inputs)
             del _recording["by"]

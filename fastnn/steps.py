@@ -8,7 +8,7 @@ write its scalars, and runs the list. May import ``capture``, ``nn``, ``optim``,
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -18,6 +18,7 @@ from fastnn.autograd import enable_grad
 from fastnn.capture import (
     MOST_PROGRAMS,
     Inputs,
+    Name,
     Situation,
     Spans,
     check_complete,
@@ -40,6 +41,13 @@ from fastnn.optim.clip import Clip
 from fastnn.optim.optimizer import Optimizer
 from fastnn.tensor import Tensor, _wrap
 from fastnn.tracing import Uncapturable
+
+# Traces in which modules change, though not those of the model: that may be the work of another thread.
+_MOST_DISTURBED = 8
+
+
+class _Disturbed(Uncapturable):
+    """Some module was changed during a trace."""
 
 
 class Captured:
@@ -77,10 +85,10 @@ def _readable(key: tuple[Any, ...]) -> str:
 
 
 class Refusal:
-    """Why steps of a kind run eagerly: for the step's own sake, or in a situation that may change."""
+    """Why steps of a kind run eagerly: for the sake of the code in ``names``, or in a situation that may change."""
 
-    def __init__(self, reason: str, situation: Situation | None = None) -> None:
-        self.reason, self.situation = reason, situation
+    def __init__(self, reason: str, situation: Situation | None = None, names: Sequence[Name] = ()) -> None:
+        self.reason, self.situation, self.names = reason, situation, names
 
 
 class CompiledStep:
@@ -148,6 +156,7 @@ class CompiledStep:
         self._refused: dict[tuple[Any, ...], Refusal] = {}
         self._warmed: set[tuple[Any, ...]] = set()
         self._last = ""
+        self._disturbed = 0
 
     def explain(self) -> str:
         """What runs captured, and why something does not."""
@@ -200,7 +209,10 @@ class CompiledStep:
         try:
             captured = self._capture(tensors, situation)
         except Uncapturable as error:
-            self._refused[key] = Refusal(str(error))
+            self._disturbed += isinstance(error, _Disturbed)
+            if isinstance(error, _Disturbed) and self._disturbed < _MOST_DISTURBED:
+                return self._eager(tensors)
+            self._refused[key] = Refusal(str(error), names=situation.names)
             return self._eager(tensors)
         self._refused.pop(key, None)
         while len(self._programs) >= MOST_PROGRAMS:
@@ -254,7 +266,9 @@ class CompiledStep:
         return Captured(first, watch, Inputs(first, [t._data for t in tensors]), loss, situation)
 
     def _is_over(self, refusal: Refusal, tensors: list[Tensor]) -> bool:
-        """Whether the situation that stood against a capture has changed."""
+        """Whether the code or the situation that stood against a capture has changed."""
+        if any(getattr(owner, name, None) is not value for owner, name, value in refusal.names):
+            return True
         if refusal.situation is None:
             return False
         if refusal.situation.seen != changes[0]:
@@ -294,7 +308,8 @@ class CompiledStep:
                 array = loss._data
                 loss.backward()
                 if changes[0] != before:
-                    raise Uncapturable("an attribute of a module is assigned in the step")
+                    alike = situation.looks_the_same()
+                    raise (_Disturbed if alike else Uncapturable)("an attribute of a module is assigned in the step")
                 if any(p._grad is None or p._grad._data is not p._grad_place for p in trained):
                     raise Uncapturable("the gradient of a parameter does not go into its place")
             return watch, array

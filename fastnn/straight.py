@@ -18,9 +18,7 @@ May import ``capture``, ``sources``, ``nn``, ``tensor`` and ``dtypes``.
 from __future__ import annotations
 
 import ast
-import builtins
 import inspect
-import sys
 import types
 from typing import Any
 
@@ -29,7 +27,7 @@ from fastnn.dtypes import dtype
 from fastnn.nn import functional
 from fastnn.nn.container import ModuleDict, ModuleList, Sequential
 from fastnn.nn.module import Module
-from fastnn.sources import parsed
+from fastnn.sources import NoSource, parsed
 from fastnn.tensor import Tensor
 
 # Functions of the top level that are no methods of tensors, and only compute.
@@ -48,6 +46,7 @@ _READ = frozenset({"shape", "ndim", "dtype", "device", "T", "mT"})
 _SHAPE = frozenset({"dim", "size", "numel", "ndimension", "nelement"})
 _PLAIN = (bool, int, float, str, type(None), dtype)
 _DEEPEST = 8
+_RETURNS_LATER = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 
 
 def _only_computes(name: str) -> bool:
@@ -55,6 +54,11 @@ def _only_computes(name: str) -> bool:
     # Asked at that time: some methods are added when they are first needed.
     is_plain = not name.startswith("_") and not name.endswith("_") and name not in _MORE
     return is_plain and callable(getattr(Tensor, name, None))
+
+
+def _is_plain(value: Any) -> bool:
+    """Whether a value, or all that a tuple holds, cannot change inside."""
+    return all(map(_is_plain, value)) if type(value) is tuple else isinstance(value, _PLAIN)
 
 
 class _Bent(Exception):
@@ -65,7 +69,7 @@ def bend(model: Module) -> tuple[str, list[Name]]:
     """The reason why the forward of a module may do more than launch, or not the same each time; empty for none.
 
     Beside it is what was found behind names that are looked up anew in each call: functions, methods, constants
-    of classes. It holds for as long as they are the same.
+    of classes, the code of functions. It holds for as long as they are the same.
     """
     names: dict[tuple[int, str], Name] = {}
     try:
@@ -114,10 +118,16 @@ class _Reader:
         """Raise _Bent for anything that is not known to be harmless."""
         if not isinstance(self.function, types.FunctionType) or len(self.above) > _DEEPEST:
             raise self.bent("is no plain function")
-        tree = parsed(self.function.__code__)
-        if tree is None:
-            raise self.bent("has no source that can be read")
-        if tree.decorator_list:
+        code = self.function.__code__
+        if code.co_flags & _RETURNS_LATER:
+            raise self.bent("is a generator or a coroutine")
+        try:
+            tree = parsed(self.function)
+        except NoSource as reason:
+            raise self.bent(f"has no source that can be read, {reason}") from None
+        # Reloading, as IPython's autoreload does it, may give the same function other code.
+        self.note(self.function, "__code__", code)
+        if isinstance(tree, ast.FunctionDef) and tree.decorator_list:
             raise self.bent("has decorators")
         given = tree.args
         names = [a.arg for a in (*given.posonlyargs, *given.args)]
@@ -125,9 +135,15 @@ class _Reader:
             raise self.bent("takes arguments by * or **")
         self.me = names[0]
         self.locals = dict.fromkeys(names[1:], _VALUE)
-        for default in given.defaults:
-            self.expression(default)
-        self.block(tree.body)
+        defaults = self.function.__defaults__
+        if defaults:
+            if not _is_plain(defaults):
+                raise self.bent("has a default that may change inside")
+            self.note(self.function, "__defaults__", defaults)
+        if isinstance(tree, ast.Lambda):
+            self.expression(tree.body)
+        else:
+            self.block(tree.body)
 
     def bent(self, what: str) -> _Bent:
         return _Bent(f"{self.where} {what}")
@@ -410,15 +426,16 @@ class _Reader:
                         return self.note(cell, "cell_contents", cell.cell_contents)
                     except ValueError:
                         raise self.bent(f"uses {node.id!r}, which has no value") from None
-                scope = self.function.__globals__
-                owner = sys.modules.get(scope.get("__name__", ""))
-                if owner is None or vars(owner) is not scope:
-                    raise self.bent("is of no module")
-                if self.note(owner, node.id, scope.get(node.id)) is None:
-                    return self.note(builtins, node.id, getattr(builtins, node.id, None))
+                # Not those of a module, which need not exist: after exec, or in another process.
+                scope, builtins = self.function.__globals__, self.function.__builtins__
+                if type(scope) is not dict:
+                    raise self.bent("has globals that are no plain dictionary")
+                if self.note(scope, node.id, scope.get(node.id)) is None:
+                    return self.note(builtins, node.id, builtins.get(node.id))
                 return scope[node.id]
         elif isinstance(node, ast.Attribute):
             owner = self.outside(node.value)
             if isinstance(owner, types.ModuleType) and owner.__name__.partition(".")[0] in ("fastnn", "torch"):
-                return self.note(owner, node.attr, getattr(owner, node.attr, None))
+                scope = vars(owner) if type(owner) is types.ModuleType and node.attr in vars(owner) else owner
+                return self.note(scope, node.attr, getattr(owner, node.attr, None))
         raise self.bent(f"uses {ast.unparse(node)!r}")
