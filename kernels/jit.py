@@ -54,13 +54,30 @@ _OPTIONS: dict[str, Any] = {"nopython": True, "error_model": "numpy"}
 FLOAT32 = np.dtype(np.float32)
 FLOAT64 = np.dtype(np.float64)
 
+_compile_lock = threading.RLock()
+
+
+@contextmanager
+def _jit_enabled() -> Iterator[None]:
+    """Compile inside, even with NUMBA_DISABLE_JIT set: a slice works on raw addresses and cannot run as plain Python.
+
+    The variable still holds for all other code of the process.
+    """
+    with _compile_lock:
+        disabled, config.DISABLE_JIT = config.DISABLE_JIT, 0
+        try:
+            yield
+        finally:
+            config.DISABLE_JIT = disabled
+
 
 def inline(function: Callable[..., Any] | None = None, *, fastmath: set[str] = FAST) -> Any:
     """Jit a helper that slices call; it is inlined into them and never called from Python."""
 
     def wrap(f: Callable[..., Any]) -> Any:
         # Without a Python wrapper: half the compile time of a small function is that wrapper.
-        return njit(fastmath=fastmath, error_model="numpy", forceinline=True, no_cpython_wrapper=True)(f)
+        with _jit_enabled():
+            return njit(fastmath=fastmath, error_model="numpy", forceinline=True, no_cpython_wrapper=True)(f)
 
     return wrap if function is None else wrap(function)
 
@@ -156,9 +173,6 @@ MAX_WORDS = 32
 _LAUNCH_SIGNATURE = types.void(*[types.int64] * 5)
 
 
-_compile_lock = threading.RLock()
-
-
 class _Starting(threading.local):
     seconds, depth = 0.0, 0
 
@@ -187,7 +201,10 @@ def _once() -> Iterator[None]:
 @contextmanager
 def _compiling() -> Iterator[None]:
     """One compilation at a time, and none cut in two by Ctrl-C: LLVM's callbacks would swallow it or break."""
-    with _once(), _compile_lock:
+    if "NUMBA_DISABLE_JIT" in os.environ:
+        # The compiler reads changed variables again, and must not find this one while it compiles.
+        config.reload_config()
+    with _once(), _jit_enabled():
         if threading.current_thread() is not threading.main_thread():
             yield
             return
