@@ -31,13 +31,20 @@ import llvmlite
 import llvmlite.binding as llvm
 import numba
 import numpy as np
-from numba.core import compiler
+from numba.core import compiler, config
 from numba.core.caching import _Cache
 from numba.core.runtime import _nrt_python
 from numba.core.serialize import dumps
 
 # Variables that change what the sources generate, as they were when fastnn was imported.
 overrides = {name: value for name, value in os.environ.items() if name.startswith("FASTNN_GEMM_")}
+
+# Numba's settings, other than the CPU's name and features, that change the machine code of the same source.
+_NUMBA_SETTINGS = (
+    "OPT", "LOOP_VECTORIZE", "SLP_VECTORIZE", "BOUNDSCHECK", "DISABLE_INTEL_SVML", "DEBUGINFO_DEFAULT",
+    "EXTEND_VARIABLE_LIFETIMES", "ENABLE_PROFILING", "DEBUG_NRT", "NRT_STATS", "DEBUG_ARRAY_OPT_RUNTIME",
+    "LLVM_REFPRUNE_PASS", "LLVM_REFPRUNE_FLAGS",
+)  # fmt: skip
 
 _DIGEST = 32
 _KEEP_DAYS = 30
@@ -106,8 +113,10 @@ def _path(name: str, what: str, codegen: Any) -> Path | None:
     folder = cache_folder()
     if folder is None:
         return None
+    # Numba reads its variables again before it compiles, so these are as they are now, not as they were at import.
+    settings = [getattr(config, setting, None) for setting in _NUMBA_SETTINGS]
     # magic_tuple: target triple, CPU name, CPU features.
-    key = repr((name, what, codegen.magic_tuple()))
+    key = repr((name, what, codegen.magic_tuple(), settings))
     return folder / f"{name}-{hashlib.sha256(key.encode()).hexdigest()[:16]}.bin"
 
 
@@ -197,6 +206,17 @@ def _content(data: Any) -> tuple[Any, ...]:
     return library._get_compiled_object(), externals, data.reload_init, description, environment, data.signature
 
 
+def _uses_addresses(library: Any) -> bool:
+    """Whether code reads an address of this process; where Numba does not optimize, it names some that nobody reads."""
+    module = llvm.parse_bitcode(library._final_module.as_bitcode())
+    passes = llvm.create_new_module_pass_manager()
+    passes.add_sroa_pass()
+    passes.add_dead_code_elimination_pass()
+    passes.add_global_dead_code_eliminate_pass()
+    passes.run(module, llvm.create_pass_builder(library.codegen._tm, llvm.create_pipeline_tuning_options()))
+    return any(value.name.startswith("numba.dynamic.globals") for value in module.global_variables)
+
+
 class CompiledCache(_Cache):
     """Numba's cache interface for one kernel.
 
@@ -251,7 +271,7 @@ class CompiledCache(_Cache):
         path = self._file(sig, data.target_context)
         if path is None:
             return
-        if data.library.has_dynamic_globals:
+        if data.library.has_dynamic_globals and _uses_addresses(data.library):
             raise RuntimeError(f"kernel {self._name} holds an address of this process and cannot be cached")
         _write(path, _content(data))
 

@@ -56,13 +56,30 @@ _OPTIONS: dict[str, Any] = {"nopython": True, "error_model": "numpy"}
 FLOAT32 = np.dtype(np.float32)
 FLOAT64 = np.dtype(np.float64)
 
+_compile_lock = threading.RLock()
+
+
+@contextmanager
+def _jit_enabled() -> Iterator[None]:
+    """Compile inside, even with NUMBA_DISABLE_JIT set: a slice works on raw addresses and cannot run as plain Python.
+
+    The variable still holds for all other code of the process.
+    """
+    with _compile_lock:
+        disabled, config.DISABLE_JIT = config.DISABLE_JIT, 0
+        try:
+            yield
+        finally:
+            config.DISABLE_JIT = disabled
+
 
 def inline(function: Callable[..., Any] | None = None, *, fastmath: set[str] = FAST) -> Any:
     """Jit a helper that slices call; it is inlined into them and never called from Python."""
 
     def wrap(f: Callable[..., Any]) -> Any:
         # Without a Python wrapper: half the compile time of a small function is that wrapper.
-        return njit(fastmath=fastmath, error_model="numpy", forceinline=True, no_cpython_wrapper=True)(f)
+        with _jit_enabled():
+            return njit(fastmath=fastmath, error_model="numpy", forceinline=True, no_cpython_wrapper=True)(f)
 
     return wrap if function is None else wrap(function)
 
@@ -146,9 +163,6 @@ def unpack(typingctx, block, words, arrays):
 
 MAX_WORDS = 32
 
-_compile_lock = threading.RLock()
-
-
 class _Starting(threading.local):
     seconds, depth = 0.0, 0
 
@@ -180,7 +194,10 @@ def starting() -> Iterator[None]:
 
     The same for the start of threads.
     """
-    with _once(), _compile_lock:
+    if "NUMBA_DISABLE_JIT" in os.environ:
+        # The compiler reads changed variables again, and must not find this one while it compiles.
+        config.reload_config()
+    with _once(), _jit_enabled():
         if threading.current_thread() is not threading.main_thread():
             yield
             return
