@@ -27,6 +27,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from fastnn import tracing
+from fastnn.autograd.hooks import leaf_hooks
 from fastnn.dtypes import dtype
 from fastnn.kernels import jit
 from fastnn.kernels.program import Places, Program
@@ -303,19 +304,11 @@ class Situation:
             return "all modules have hooks"
         if any(map(_hooked_of, self.modules)) and any(m._has_hooks() for m in self.modules):
             return "a module has hooks"
-        if any(map(_hooks_of, self.parameters)) and any(_has_hooks(p) for p in self.parameters):
+        if any(map(_hooks_of, self.parameters)) and any(leaf_hooks(p) for p in self.parameters):
             return "a parameter has hooks"
         if Module.__call__ is not _CALL:
             return "Module.__call__ was replaced"
         return ""
-
-
-def _has_hooks(parameter: Parameter) -> bool:
-    hooks: Any = parameter._hooks
-    if hooks is not None and not (hooks.before or hooks.after or hooks.retain):
-        # All were taken out again.
-        parameter._hooks = hooks = None
-    return hooks is not None
 
 
 def is_ours(function: Any) -> bool:

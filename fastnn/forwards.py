@@ -308,17 +308,21 @@ def _recorded(model: Module, args: tuple[Tensor, ...], lease: _Lease, kind: _Kin
         kind.give_up(_AGAIN)
         states = [state.copy() for state, _ in lease.lane.watch.draws]
         buffers = [(b._data, b._data.copy()) for b in lease.lane.touched]
-        modules, then = lease.lane.modules, lease.lane.modes
-        now = [m.training for m in modules]
+        modules, parameters = lease.lane.modules, lease.lane.parameters
+        modes, flags = [m.training for m in modules], [p._requires_grad for p in parameters]
         try:
-            # In the modes of that call.
-            for m, mode in zip(modules, then, strict=True):
+            # In the modes of that call, and with what was frozen then.
+            for m, mode in zip(modules, lease.lane.modes, strict=True):
                 m.__dict__["training"] = mode
+            for p, flag in zip(parameters, lease.lane.flags, strict=True):
+                p._requires_grad = flag
             with tracing.repeating(states):
                 return model.forward(*args)
         finally:
-            for m, mode in zip(modules, now, strict=True):
+            for m, mode in zip(modules, modes, strict=True):
                 m.__dict__["training"] = mode
+            for p, flag in zip(parameters, flags, strict=True):
+                p._requires_grad = flag
             for array, values in buffers:
                 array[...] = values
 

@@ -6,6 +6,7 @@ Who calls them, and when they are made, is in ``forwards``. May import ``capture
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ import numpy as np
 from fastnn import tracing
 from fastnn.autograd import Alias, Memory, Node
 from fastnn.autograd.engine import run_backward
+from fastnn.autograd.hooks import leaf_hooks
 from fastnn.autograd.modes import _mode
 from fastnn.capture import (
     Inputs,
@@ -29,6 +31,7 @@ from fastnn.kernels import jit
 from fastnn.kernels.peephole import joined
 from fastnn.kernels.program import Program
 from fastnn.nn.module import Module
+from fastnn.nn.parameter import Parameter
 from fastnn.nn.registry import changes
 from fastnn.tensor import Tensor, _wrap
 from fastnn.tracing import Uncapturable
@@ -87,6 +90,19 @@ def _saved(result: Tensor) -> set[Memory]:
     return {memory.shared if isinstance(memory, Alias) else memory for memory in saved}
 
 
+def _in_order(parameters: list[Parameter], result: Tensor) -> list[Parameter]:
+    """The parameters in the order in which the walk back from a result hands them their gradients.
+
+    Hooks see it, and so does a tensor that is the gradient of several of them: its sum is added up in that order.
+    """
+    nodes = sorted(_nodes(result), key=lambda node: node.sequence, reverse=True)
+    leaves = [edge for node in nodes for edge in node.edges if edge is not None and not isinstance(edge, Node)]
+    at: dict[int, int] = {}
+    for i, leaf in enumerate(leaves):
+        at.setdefault(id(leaf), i)
+    return sorted(parameters, key=lambda p: at[id(p)])
+
+
 def _written(program: Program) -> list[np.ndarray]:
     """The arrays that a program writes."""
     return [arrays[i] for kernel, _, arrays, _, _ in program.launches for i in kernel.outputs or ()]
@@ -111,8 +127,11 @@ class Lane:
         self.backward: Program | None = None
         # Other backward passes, by which parameters they add to.
         self._others: dict[tuple[bool, ...], Inputs] = {}
+        # The gradients of inputs, as the last trace of a backward pass has left them. Each recording has its own.
         self._found: dict[int, np.ndarray] = {}
-        self.trained = [p for p in situation.parameters if p._requires_grad] if _mode.enabled else []
+        # Once each: two modules may share a parameter.
+        self.trained = list(dict.fromkeys(situation.parameters)) if _mode.enabled else []
+        self.trained = [p for p in self.trained if p._requires_grad]
         arrays = [t._data for t in inputs]
         known = Spans()
         for array in (*situation.arrays, *arrays):
@@ -124,6 +143,7 @@ class Lane:
             raise Uncapturable("what lies between input and output is too large to be kept")
         self.shape, self.dtype, self.inputs = out.shape, out.dtype, arrays
         self.modules, self.modes = situation.modules, situation.modes
+        self.parameters, self.flags = situation.parameters, situation.flags
         self.guards = [(self._number_of(array), holds) for array, holds in self.forward.guards]
         # Running statistics, which a kernel reads and writes.
         used = [array for _, _, arrays, _, _ in self.forward.launches for array in arrays]
@@ -169,13 +189,14 @@ class Lane:
         if result._requires_grad:
             self.dy = np.empty(out.shape, out.dtype)
             known.add(self.dy)
-            self.backward = self._trace_back()
+            self.backward, self.dxs = self._trace_back()
             self.trained = [p for p in self.trained if p._grad is not None]
             if any(p._grad is not None and p._grad._memory.version for p in self.trained):
                 # The kernels add the second gradient to the first; outside its place they are summed otherwise.
                 raise Uncapturable("a parameter is used more than once")
             check_complete(self.backward, known)
-            if not all(known.holds(array) for array in self._found.values()):
+            self.trained = _in_order(self.trained, result)
+            if not all(known.holds(array) for array in self.dxs.values()):
                 raise Uncapturable("the gradient of an input was computed outside the kernels")
         return result, stand_ins, saved
 
@@ -189,9 +210,13 @@ class Lane:
 
     # -- The backward pass --------------------------------------------------------------------
 
-    def _trace_back(self) -> Program:
-        """Record the backward pass, which goes into the gradients' places: to write, or to add to what is there."""
+    def _trace_back(self) -> tuple[Program, dict[int, np.ndarray]]:
+        """Record the backward pass, which goes into the gradients' places: to write, or to add to what is there.
+
+        Returns: the launches, and the arrays into which they write the gradients of inputs, by number.
+        """
         program = Program()
+        self._found.clear()
         for node in _nodes(self._result):
             # The numbers that were saved may have changed since the forward was recorded, and are not read here.
             node.saved = [(memory, memory.version, shape) for memory, _, shape in node.saved]
@@ -202,22 +227,28 @@ class Lane:
             raise Uncapturable("the backward pass draws random numbers, or depends on what an array holds")
         if any(p._grad is not None and p._grad._data is not p._grad_place for p in self.trained):
             raise Uncapturable("the gradient of a parameter does not go into its place")
-        return program
+        return program, dict(self._found)
 
     def _prepare_back(self, situation: Situation, out: np.ndarray) -> None:
         assert self.backward is not None
-        dxs = list(self._found.values())
-        kept = [self.dy, out, *self.inputs, *situation.arrays]
-        for i, dx in enumerate(dxs):
-            if not dx.size or _overlaps(dx, [*kept, *dxs[:i]]):
-                raise Uncapturable("the gradient of an input is empty, or that of the output or of another input")
-            _alone(dx, self.forward, self.backward)
-        self._kept = [*kept, *dxs]
-        self.backward.launches = joined(self.backward.launches, self._kept)
-        hold = let_go(self.backward, self.trained)
+        self._kept = [self.dy, out, *self.inputs, *situation.arrays]
+        hold = self._join(self.backward, self.dxs)
         self.places = [hold(p._slot.grad_array) for p in self.trained]
         self.backward.build()
-        self.second = Inputs(self.backward, [*self.inputs, out, self.dy], dxs)
+        self.second = Inputs(self.backward, [*self.inputs, out, self.dy], list(self.dxs.values()))
+
+    def _join(self, program: Program, dxs: dict[int, np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
+        """Check where a backward pass writes the gradients of inputs, join its launches, and let go of gradients.
+
+        Returns: as :func:`let_go`.
+        """
+        arrays = list(dxs.values())
+        for i, dx in enumerate(arrays):
+            if not dx.size or _overlaps(dx, [*self._kept, *arrays[:i]]):
+                raise Uncapturable("the gradient of an input is empty, or that of the output or of another input")
+            _alone(dx, self.forward, program)
+        program.launches = joined(program.launches, [*self._kept, *arrays])
+        return let_go(program, self.trained)
 
     def _other(self, adds: tuple[bool, ...]) -> Inputs:
         """The backward pass that adds to some gradients in their places; the others go to arrays that it is given.
@@ -227,8 +258,9 @@ class Lane:
         """
         if adds not in self._others:
             assert self.backward is not None
+            tracing.stop("a recorded backward pass is recorded anew")
             before = [(p, p._grad, p._requires_grad, p._hooks) for p in self.trained]
-            program, watcher = Program(), jit.watcher()
+            program, dxs, watcher = Program(), self.dxs, jit.watcher()
 
             def put_back() -> None:
                 jit.end_trace(watcher)
@@ -240,19 +272,20 @@ class Lane:
                 for p, there in zip(self.trained, adds, strict=True):
                     # Frozen, or with hooks, it may be this time alone.
                     p._grad, p._requires_grad, p._hooks = p._grad if there else None, True, None
-                program.launches = list(self.backward.launches)
                 if any(adds):
-                    program.launches = joined(self._trace_back().launches, [*self._kept, *self._found.values()])
+                    program, dxs = self._trace_back()
+                    self._join(program, dxs)
+                else:
+                    program.launches = list(self.backward.launches)
                 put_back()
             except BaseException:
                 # Once more, if Ctrl-C came in the middle of it.
                 put_back()
                 raise
-            let_go(program, self.trained)
             program.build()
             fresh = [place for place, there in zip(self.places, adds, strict=True) if not there]
             read = [*self.inputs, self._result._data, self.dy]
-            self._others[adds] = Inputs(program, read, [*self._found.values(), *fresh])
+            self._others[adds] = Inputs(program, read, [*dxs.values(), *fresh])
         return self._others[adds]
 
     # -- Replays ------------------------------------------------------------------------------
@@ -297,7 +330,7 @@ class Lane:
         """Gradients of the inputs, and of the parameters unless they went into their places."""
         assert self.backward is not None
         dy = grad._data if grad._data.flags.c_contiguous else np.ascontiguousarray(grad._data)
-        dxs = [room_like(dx) for dx in self._found.values()]
+        dxs = [room_like(dx) for dx in self.dxs.values()]
         arrays, trained = [*inputs, out, dy, *dxs], self.trained
         grads: list[Tensor | None] = [None] * len(trained)
         if _mode.direct and _have_no_gradient(trained):
@@ -311,7 +344,7 @@ class Lane:
                     p._grad = None
                 raise
         else:
-            direct = [_mode.direct and p._hooks is None and p._requires_grad for p in trained]
+            direct = [_mode.direct and p._requires_grad and leaf_hooks(p) is None for p in trained]
             adds = tuple([
                 there and p._grad is not None and p._grad._data is p._grad_place
                 for p, there in zip(trained, direct, strict=True)
@@ -334,7 +367,7 @@ class Lane:
                     p._grad = was
                 raise
         found: list[Tensor | None] = [None] * len(inputs)
-        for i, dx in zip(self._found, dxs, strict=True):
+        for i, dx in zip(self.dxs, dxs, strict=True):
             found[i] = _wrap(dx)
         return (*found, *grads)
 

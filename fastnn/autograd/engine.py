@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn.autograd.hooks import Hooks, RemovableHandle
+from fastnn.autograd.hooks import Hooks, RemovableHandle, leaf_hooks
 from fastnn.autograd.modes import _mode
 from fastnn.quiet import quiet
 
@@ -355,12 +355,13 @@ def _walk(
             if edge is None or g is None:
                 continue
             if not isinstance(edge, Node):
-                # A leaf may have been frozen since it was read.
-                if edge._requires_grad:
-                    if wanted is None and edge._hooks is None:
-                        edge._accumulate_grad(g)
-                    else:
-                        _leaf(edge, g, leaves, wanted)
+                if edge._node is not None:
+                    raise RuntimeError("leaf variable has been moved into the graph interior")
+                if wanted is not None or (edge._hooks is not None and leaf_hooks(edge) is not None):
+                    _leaf(edge, g, leaves, wanted)
+                elif edge._requires_grad:
+                    # A leaf may have been frozen since it was read.
+                    edge._accumulate_grad(g)
             elif edge in waiting:
                 waiting[edge] = waiting[edge] + g
             elif needed is None or wanted is None or edge in needed or edge in wanted:
@@ -386,7 +387,8 @@ def _finish_leaf(leaf: Any, grad: Any, found: dict[Edge, Any], wanted: set[Edge]
     if wanted is not None and not accumulate:
         found[leaf] = grad
         return
-    leaf._accumulate_grad(grad)
+    if leaf._requires_grad:
+        leaf._accumulate_grad(grad)
     if hooks is not None:
         for hook in list(hooks.after.values()):
             hook(leaf)

@@ -58,3 +58,11 @@ class Hooks:
         self.before, self.after = HookList(), HookList()
         # A weak reference to the result, where it keeps its gradient.
         self.retain: Any = None
+
+
+def leaf_hooks(leaf: Any) -> Hooks | None:
+    """The hooks of a leaf; None, and forgotten, where all of them have been taken out again."""
+    hooks = leaf._hooks
+    if hooks is not None and not (hooks.before or hooks.after or hooks.retain):
+        leaf._hooks = hooks = None
+    return hooks

@@ -83,7 +83,7 @@ from fastnn.nn.functional_pair_losses import (
 )
 from fastnn.nn.functional_softmax import gumbel_softmax, log_softmax, softmax, softmin
 from fastnn.nn.functional_vectors import cosine_similarity, normalize, pad, pairwise_distance, pdist
-from fastnn.nn.gradients import _finish_gradient, _gradient_place
+from fastnn.nn.gradients import _finish_gradient, _gradient_place, _is_wanted
 from fastnn.ops.products import matmul
 from fastnn.tensor import Tensor, _recorded, _wrap
 
@@ -154,7 +154,8 @@ def linear_activation(
     x = x_data if x_data.ndim == 2 else x_data.reshape(-1 if in_features else int(np.prod(lead)), in_features)
     w = w_data.T
     out = np.empty((x.shape[0], out_features), x.dtype)
-    operands = (input, weight) if bias is None else (input, weight, bias)
+    # In this order PyTorch, too, tells hooks of their gradients.
+    operands = (input, weight) if bias is None else (bias, input, weight)
     recorded = _recorded(*operands)
     # A slope below zero makes the sign of the output useless: the backward then needs the input.
     keep_z = recorded and (saves_input(activation) or (activation == "leaky_relu" and slope < 0))
@@ -164,23 +165,23 @@ def linear_activation(
     if not recorded:
         return _wrap(result)
     saved = out if z is None else z
-    wants_dx = input._requires_grad
+    wants_dx, wants_dw, wants_db = input._requires_grad, weight._requires_grad, _is_wanted(bias)
 
     def run(grad: Tensor) -> tuple[Tensor | None, ...]:
         dy = _contiguous(grad._data.reshape(out.shape))
         dx = np.empty(x.shape, x.dtype) if wants_dx else None
-        dw, add_w, w_in_place = _gradient_place(weight, w.shape)
-        db, add_b, b_in_place = (None, False, False) if bias is None else _gradient_place(bias, (out_features,))
+        dw, add_w, w_in_place = _gradient_place(weight, wants_dw, w.shape)
+        db, add_b, b_in_place = _gradient_place(bias, wants_db, (out_features,))
         kernels.linear_backward(dx, dw, db, dy, x, w, saved, activation, slope, add_w, add_b)
-        grads = [None if dx is None else _wrap(dx.reshape(x_data.shape))]
-        grads.append(_finish_gradient(weight, None if dw is None else dw.T, w_in_place))
-        if bias is not None:
-            grads.append(_finish_gradient(bias, db, b_in_place))
-        return tuple(grads)
+        by_input = None if dx is None else _wrap(dx.reshape(x_data.shape))
+        by_weight = _finish_gradient(weight, None if dw is None else dw.T, w_in_place)
+        if bias is None:
+            return by_input, by_weight
+        return _finish_gradient(bias, db, b_in_place), by_input, by_weight
 
     def again() -> Tensor:
         rows = input if len(lead) == 1 else input.reshape(-1 if in_features else x.shape[0], in_features)
-        product = matmul(rows, weight.t())
+        product = matmul(rows, (weight if wants_dw else weight.detach()).t())
         result = _fused_again(product if bias is None else product + bias, activation, slope)
         return result if len(lead) == 1 else result.reshape(*lead, out_features)
 

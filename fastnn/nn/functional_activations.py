@@ -318,19 +318,22 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     if not _recorded(input, weight):
         return _wrap(out)
 
+    wants_dx, wants_dw = input._requires_grad, weight._requires_grad
+
     def run(grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         dx, each = np.empty_like(x), np.empty_like(x)
         kernels.prelu_backward(dx, each, _contiguous(grad._data), x, w)
-        if not weight._requires_grad:
+        if not wants_dw:
             return _wrap(dx), None
         axes = tuple([d for d in range(x.ndim) if d != 1 or w.size == 1])
         dw = np.asarray(each.sum(axes)).reshape(weight._data.shape)
-        return (_wrap(dx) if input._requires_grad else None), _wrap(dw)
+        return (_wrap(dx) if wants_dx else None), _wrap(dw)
 
     def again() -> Tensor:
         shape = (-1, *(1,) * (x.ndim - 2)) if w.size > 1 else ()
         right = x > 0
-        return input * _mask(input, right) + weight.reshape(*shape) * (input * _mask(input, ~right))
+        slope = (weight if wants_dw else weight.detach()).reshape(*shape)
+        return input * _mask(input, right) + slope * (input * _mask(input, ~right))
 
     return _wrap(out, Node("PreluKernel", (input, weight), run, (input, weight), keeps=True, again=again))
 

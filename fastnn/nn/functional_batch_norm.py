@@ -15,7 +15,7 @@ from fastnn import kernels
 from fastnn.autograd import Node
 from fastnn.errors import DTypeError, ShapeError
 from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous
-from fastnn.nn.gradients import _finish_gradient, _gradient_place
+from fastnn.nn.gradients import _finish_gradient, _gradient_place, _is_wanted
 from fastnn.random import default_generator
 from fastnn.tensor import Tensor, _recorded, _wrap
 
@@ -142,12 +142,12 @@ def batch_norm_activation(
                     buffer._memory.version += 1
     if not _recorded(*operands):
         return _wrap(out)
-    wants_dx = input._requires_grad
+    wants_dx, wants_dw, wants_db = input._requires_grad, _is_wanted(weight), _is_wanted(bias)
 
     def run(grad: Tensor) -> tuple[Tensor | None, ...]:
         dx = np.empty_like(x) if wants_dx else None
-        dw, add_w, w_in_place = (None, False, False) if weight is None else _gradient_place(weight, (columns,))
-        db, add_b, b_in_place = (None, False, False) if bias is None else _gradient_place(bias, (columns,))
+        dw, add_w, w_in_place = _gradient_place(weight, wants_dw, (columns,))
+        db, add_b, b_in_place = _gradient_place(bias, wants_db, (columns,))
         kernels.batch_norm_backward(
             dx, dw, db, _contiguous(grad._data), x, saved, training=training, activation=activation, slope=slope, p=p,
             state=state, accumulate_weight=add_w, accumulate_bias=add_b,

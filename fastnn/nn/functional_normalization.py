@@ -18,7 +18,7 @@ from fastnn.autograd import Node
 from fastnn.errors import DTypeError, ShapeError
 from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous
 from fastnn.nn.functional_batch_norm import _again_behind, _check_vector, batch_norm
-from fastnn.nn.gradients import _finish_gradient, _gradient_place
+from fastnn.nn.gradients import _finish_gradient, _gradient_place, _is_wanted
 from fastnn.random import default_generator
 from fastnn.tensor import Tensor, _recorded, _wrap
 
@@ -245,19 +245,17 @@ def _normalise_rows(
     operands = (input, *[t for t in (weight, bias) if t is not None])
     if not _recorded(*operands):
         return _wrap(result)
-    wants_dx = input._requires_grad
+    wants_dx, wants_dw, wants_db = input._requires_grad, _is_wanted(weight), _is_wanted(bias)
 
-    def place(t: Tensor | None) -> tuple[np.ndarray | None, bool, bool]:
-        if t is None or not t._requires_grad:
-            return None, False, False
-        if t._data.ndim == 1:
-            return _gradient_place(t, (columns,))
+    def place(t: Tensor | None, wanted: bool) -> tuple[np.ndarray | None, bool, bool]:
+        if not wanted or t is None or t._data.ndim == 1:
+            return _gradient_place(t, wanted, (columns,))
         return np.empty(columns, t._data.dtype), False, False
 
     def run(grad: Tensor) -> tuple[Tensor | None, ...]:
         dy = _contiguous(grad._data).reshape(rows, columns)
         dx = np.empty_like(x) if wants_dx else None
-        places = place(weight), place(bias)
+        places = place(weight, wants_dw), place(bias, wants_db)
         (dw, add_w, _), (db, add_b, _) = places
         kernels.layer_norm_backward(
             dx, dw, db, dy, x, w, b, saved, accumulate_weight=add_w, accumulate_bias=add_b, **options

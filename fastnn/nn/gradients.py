@@ -7,15 +7,28 @@ import numpy as np
 from fastnn.nn.parameter import Parameter
 from fastnn.tensor import Tensor, _wrap
 
+_NOWHERE = None, False, False
 
-def _gradient_place(tensor: Tensor, shape: tuple[int, ...]) -> tuple[np.ndarray | None, bool, bool]:
+
+def _is_wanted(tensor: Tensor | None) -> bool:
+    """Whether a gradient of ``tensor`` is recorded; asked in the forward, which decides for the backward pass."""
+    return tensor is not None and tensor._requires_grad
+
+
+def _gradient_place(
+    tensor: Tensor | None, wanted: bool, shape: tuple[int, ...]
+) -> tuple[np.ndarray | None, bool, bool]:
     """Where a kernel is to write the gradient of ``tensor``, whether to add to it, and whether it belongs there.
 
     The place in the flat buffer where that lies as the kernel writes, otherwise a new array. For a
     matrix the kernel's view is the transpose. None where no gradient is wanted.
+
+    Args:
+        wanted: what :func:`_is_wanted` said in the forward.
     """
-    if not tensor._requires_grad:
-        return None, False, False
+    if not wanted:
+        return _NOWHERE
+    assert tensor is not None
     if isinstance(tensor, Parameter):
         target = tensor._grad_target()
         if target is not None:

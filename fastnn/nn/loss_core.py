@@ -193,6 +193,8 @@ def _pointwise(
     if by_formula:
         return _wrap(out, _formula_node(loss, operands, reduction, a))
 
+    wants_x = x._requires_grad
+
     def run(grad: Tensor) -> tuple[Tensor | None, ...]:
         g = grad._data
         assert dx is not None
@@ -201,8 +203,9 @@ def _pointwise(
         first = dx if alone else np.asarray(dx * g)
         minus = _wrap(np.asarray(-first)) if y._requires_grad else None
         if z is None:
-            return (_given(x, first), minus)
-        return (_given(x, first), minus, None if dz is None else _wrap(dz if alone else np.asarray(dz * g)))
+            return (_given(x, first) if wants_x else None, minus)
+        by_z = None if dz is None else _wrap(dz if alone else np.asarray(dz * g))
+        return (_given(x, first) if wants_x else None, minus, by_z)
 
     return _wrap(
         out,

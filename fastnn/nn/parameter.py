@@ -14,6 +14,7 @@ import numpy as np
 
 from fastnn import tracing
 from fastnn.autograd import Memory
+from fastnn.autograd.hooks import leaf_hooks
 from fastnn.autograd.modes import _mode
 from fastnn.devices import check_device
 from fastnn.dtypes import as_numpy_dtype, default_numpy
@@ -87,7 +88,7 @@ class Parameter(Tensor):
 
         None if the gradient has to go through ``_accumulate_grad``. After writing, call ``_grad_written``.
         """
-        if not _mode.direct or self._hooks is not None:
+        if not _mode.direct or not self._requires_grad or (self._hooks is not None and leaf_hooks(self) is not None):
             return None
         if self._grad is not None:
             return (self._grad._data, True) if self._grad._data is self._grad_place else None
