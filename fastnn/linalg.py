@@ -11,9 +11,10 @@ import numpy as np
 
 from fastnn import return_types
 from fastnn.errors import LinAlgError, ShapeError
-from fastnn.ops.core import check_tensor, dimension, named
+from fastnn.ops.core import also_read, check_tensor, dimension, named
 from fastnn.ops.decompositions import (
     _matrix,
+    _singular,
     _t,
     cholesky,
     det,
@@ -58,7 +59,8 @@ def pinv(
         limit = max(A._data.shape[-2:]) * np.finfo(A._data.dtype).eps
     kept = s._data > float(limit) * s._data.max(axis=-1, initial=0, keepdims=True)
     inverse = (1 / s.masked_fill(_wrap(~kept), 1)).masked_fill(_wrap(~kept), 0)
-    return _t(vh) @ (inverse.unsqueeze(-1) * _t(u))
+    result = _t(vh) @ (inverse.unsqueeze(-1) * _t(u))
+    return also_read(result, result, A)
 
 
 @named
@@ -71,6 +73,7 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
     vector = B._data.ndim == a._data.ndim - 1
     b = B.unsqueeze(-1) if vector else B
     x = pinv(a) @ b
+    also_read(x, x)
     rank = matrix_rank(a)
     residuals = _wrap(np.empty(0, a._data.dtype))
     if a._data.shape[-2] > a._data.shape[-1] and bool((rank == a._data.shape[-1]).all()):
@@ -88,7 +91,7 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
 def matrix_rank(A: Tensor, tol: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None) -> Tensor:
     """How many singular values are not close to 0."""
     a = _matrix("matrix_rank", A, square=False)
-    s = np.linalg.svd(a._data, compute_uv=False)
+    s = _singular("matrix_rank", a._data, compute_uv=False)
     limit = rtol if rtol is not None else max(a._data.shape[-2:]) * np.finfo(a._data.dtype).eps
     least = np.maximum(float(limit) * s.max(axis=-1, initial=0, keepdims=True), float(tol or atol or 0))
     return _wrap(np.asarray((s > least).sum(-1), np.int64))

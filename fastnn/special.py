@@ -6,6 +6,8 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from fastnn.ops.activation import log_softmax, sigmoid, softmax
 from fastnn.ops.core import as_floating, check_tensor, named
 from fastnn.ops.elementwise import (
@@ -28,8 +30,8 @@ from fastnn.ops.elementwise import (
     sinc,
 )
 from fastnn.ops.norms import logsumexp
-from fastnn.ops.pairs import xlogy
-from fastnn.tensor import Tensor
+from fastnn.ops.pairs import logarithmic, xlogy
+from fastnn.tensor import Tensor, _recorded
 
 __all__ = [
     "digamma", "entr", "erf", "erfc", "erfcx", "erfinv", "exp2", "expit", "expm1", "gammaln", "i0", "i0e", "i1", "i1e",
@@ -45,29 +47,37 @@ def _density(x: Tensor) -> Tensor:
     return (x * x * -0.5).exp() / _ROOT_2_PI
 
 
-ndtr = _floating("ndtr", "The normal distribution function.", _special("ndtr"), lambda g, x: g * _density(x))
+_ndtr = _floating("ndtr", "The normal distribution function.", _special("ndtr"), lambda g, x: g * _density(x))
 ndtri = _floating("ndtri", "The inverse of ``ndtr``.", _special("ndtri"), lambda g, y: g / _density(y), "y")
 log_ndtr: Callable[..., Tensor] = _floating(
-    "log_ndtr", "``log(ndtr(x))``.", _special("log_ndtr"), lambda g, x: g * (_density(x) / log_ndtr(x).exp())
+    "log_ndtr", "``log(ndtr(x))``.", _special("log_ndtr"), lambda g, x: g * (_density(x) / log_ndtr(x).exp()), "xy"
 )
 erfcx: Callable[..., Tensor] = _floating(
     "erfcx", "``exp(x**2) * erfc(x)``.", _special("erfcx"),
-    lambda g, x: g * (2 * x * erfcx(x) - 2 / math.sqrt(math.pi)),
+    lambda g, x: g * (2 * x * erfcx(x) - 2 / math.sqrt(math.pi)), "xy",
 )  # fmt: skip
 entr = _floating("entr", "``-x * log(x)``.", _special("entr"), lambda g, x: g * (-x.log() - 1))
 i0e: Callable[..., Tensor] = _floating(
-    "i0e", "``exp(-abs(x)) * i0(x)``.", _special("i0e"), lambda g, x: g * (i1e(x) - x.sgn() * i0e(x))
+    "i0e", "``exp(-abs(x)) * i0(x)``.", _special("i0e"), lambda g, x: g * (i1e(x) - x.sgn() * i0e(x)), "xy"
 )
 i1e: Callable[..., Tensor] = _floating(
     "i1e", "``exp(-abs(x)) * i1(x)``.", _special("i1e"),
-    lambda g, x: g * (i0e(x) - i1e(x) * (x.sgn() + 1 / x)),
+    lambda g, x: g * (i0e(x) - i1e(x) * (x.sgn() + 1 / x)), "xy",
 )  # fmt: skip
+
+
+@named
+def ndtr(input: Tensor) -> Tensor:
+    """The normal distribution function."""
+    check_tensor("input", input)
+    x = as_floating(input)
+    # Of a copy, as in PyTorch: the operand may change before the backward pass.
+    return _ndtr(x.clone() if _recorded(x) else x)
 
 
 @named
 def xlog1py(input: Any, other: Any) -> Tensor:
     """``input * log1p(other)``, and 0 where ``input`` is 0."""
-    if isinstance(other, Tensor):
-        return xlogy(input, as_floating(other) + 1)
-    check_tensor("input", input)
-    return xlogy(input, other + 1)
+    if not isinstance(other, Tensor):
+        check_tensor("input", input)
+    return logarithmic("Xlog1py", input, other, np.log1p, 1)

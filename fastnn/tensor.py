@@ -354,8 +354,13 @@ class Tensor(Differentiable):
         if result._data.dtype != self._data.dtype:
             result = result.to(self.dtype)
         self._write(..., result._data)
-        if result._node is not None:
-            self._adopt(result._node)
+        node = result._node
+        if node is not None:
+            if node.saved:
+                # What the operation reads of its result is from now on to be found here.
+                memory, made = self._memory, result._memory
+                node.saved = [(memory, memory.version, s[2]) if s[0] is made else s for s in node.saved]
+            self._adopt(node)
         return self
 
     def _write(self, key: Any, values: Any) -> None:

@@ -1,6 +1,6 @@
 """Activations as plain formulas of recorded operations: what is differentiated a second time in place of a kernel.
 
-May import ``tensor``, ``autograd``, ``checks`` and ``fastnn.kernels``.
+May import ``tensor``, ``autograd``, ``checks``, ``ops`` and ``fastnn.kernels``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import numpy as np
 from fastnn import kernels
 from fastnn.autograd import Node
 from fastnn.nn.checks import _contiguous
+from fastnn.ops.core import piece, pieces
 from fastnn.tensor import Tensor, _recorded, _wrap
 
 
@@ -50,11 +51,11 @@ def _erf_slope(x: Tensor) -> Tensor:
     return _wrap(phi, Node("NormalCdf", (x,), run, (x,)) if _recorded(x) else None)
 
 
-def _fused_again(x: Tensor, activation: str, slope: float) -> Tensor:
+def _fused_again(x: Tensor, activation: str, slope: float, inplace: bool = False) -> Tensor:
     if activation == "relu":
-        return x * _mask(x, x._data > 0)
+        return piece(x, ~(x._data <= 0), reads_result=True)
     if activation == "leaky_relu":
-        return x * _mask(x, np.where(x._data > 0, 1, slope))
+        return pieces(x, np.where(x._data > 0, 1, slope), inplace)
     if activation == "sigmoid":
         return _sigmoid_again(x)
     if activation == "tanh":
@@ -66,27 +67,19 @@ def _fused_again(x: Tensor, activation: str, slope: float) -> Tensor:
     return x
 
 
-def _linear_piece(x: Tensor, condition: np.ndarray, slope: float = 1.0) -> Tensor:
-    """``slope * x`` where the condition holds and 0 elsewhere, also where x is infinite there."""
-    inside = _wrap(np.where(condition, x._data, 0).astype(x._data.dtype))
-    kept = _mask(x, condition)
-    node = Node("Piece", (x,), lambda grad: (grad * kept,)) if _recorded(x) else None
-    return _wrap(inside._data, node) * slope
-
-
 def _tail_again(x: Tensor, name: str, a: float, b: float, c: float) -> Tensor:
     d = x._data
     if name == "elu":
-        return _linear_piece(x, d > 0, b) + (_linear_piece(x, ~(d > 0), c).exp() - 1) * a
+        return piece(x, d > 0, b) + (piece(x, ~(d > 0), c).exp() - 1) * a
     if name in ("hardshrink", "softshrink"):
-        return _linear_piece(x, (d > a) | (d < -a))
+        return piece(x, ~((-a <= d) & (d <= a)))
     if name == "hardsigmoid":
-        return _linear_piece(x, (d > -3) & (d < 3), 1 / 6)
+        return piece(x, (d > -3) & (d < 3), 1 / 6)
     if name == "hardswish":
-        middle = _linear_piece(x, (d > -3) & (d < 3))
-        return _linear_piece(x, d >= 3) + middle * (middle + 3) * (1 / 6)
+        middle = piece(x, ~((d <= -3) | (d >= 3)))
+        return piece(x, d >= 3) + middle * (middle + 3) * (1 / 6)
     if name == "hardtanh":
-        return _linear_piece(x, (a < d) & (d < b))
+        return piece(x, ~((d <= a) | (d >= b)))
     if name == "logsigmoid":
         return -_softplus_again(-x)
     if name == "mish":
@@ -95,9 +88,9 @@ def _tail_again(x: Tensor, name: str, a: float, b: float, c: float) -> Tensor:
         return x * _sigmoid_again(x)
     if name == "softplus":
         right = a * d > b
-        return _linear_piece(x, right) + _softplus_again(_linear_piece(x, ~right, a)) * (1 / a)
+        return piece(x, right) + _softplus_again(piece(x, ~right, a)) * (1 / a)
     if name == "softsign":
         return x / (x * _mask(x, np.where(d >= 0, 1, -1)) + 1)
     if name == "tanhshrink":
         return x - _tanh_again(x)
-    return _linear_piece(x, ~(d <= a))  # threshold
+    return piece(x, ~(d <= a))  # threshold

@@ -54,8 +54,10 @@ class Sequential(Module):
                 and _runs(module, _LINEAR)
                 and _runs(follower, _ACTIVATION)
             ):
-                input = functional.linear_activation(input, module.weight, module.bias, *follower.fused())
                 position += 2
+                # What leaves the last module is the caller's.
+                may_change = position > last and not follower.inplace
+                input = functional.linear_activation(input, module.weight, module.bias, *follower.fused(), may_change)
             elif follower is not None and isinstance(module, _NORMS) and _runs(module, *_NORMS_RUN):
                 input, position = _normalized(module, input, modules, position + 1)
             else:

@@ -117,19 +117,22 @@ def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
 
 
 def linear_activation(
-    input: Tensor, weight: Tensor, bias: Tensor | None = None, activation: str = "none", slope: float = 0.01
-) -> Tensor:
+    input: Tensor, weight: Tensor, bias: Tensor | None = None, activation: str = "none", slope: float = 0.01,
+    may_change: bool = False,
+) -> Tensor:  # fmt: skip
     """``activation(linear(input, weight, bias))`` in one kernel.
 
     Args:
         input, weight, bias: as in :func:`linear`.
         activation: 'none', 'relu', 'leaky_relu', 'sigmoid', 'tanh', 'gelu' or 'gelu_tanh'.
         slope: of 'leaky_relu'.
+        may_change: whether the caller may change the result of 'leaky_relu' in place before the backward pass, which
+            then costs a second array. Of the others it is the derivative that decides, as in PyTorch.
     """
     _check_tensor("input", input)
     _check_tensor("weight", weight)
     if weight._data.ndim == 1:
-        single = linear_activation(input, weight.unsqueeze(0), bias, activation, slope)
+        single = linear_activation(input, weight.unsqueeze(0), bias, activation, slope, may_change)
         return single.squeeze(-1)
     x_data, w_data = input._data, weight._data
     if w_data.ndim != 2:
@@ -158,7 +161,7 @@ def linear_activation(
     operands = (input, weight) if bias is None else (bias, input, weight)
     recorded = _recorded(*operands)
     # A slope below zero makes the sign of the output useless: the backward then needs the input.
-    keep_z = recorded and (saves_input(activation) or (activation == "leaky_relu" and slope < 0))
+    keep_z = recorded and (saves_input(activation) or (activation == "leaky_relu" and (slope < 0 or may_change)))
     z = np.empty_like(out) if keep_z else None
     kernels.linear_forward(out, x, w, None if bias is None else _contiguous(bias._data), activation, slope, z)
     result = out if len(lead) == 1 else out.reshape(*lead, out_features)
@@ -189,7 +192,7 @@ def linear_activation(
     read = tuple([t for t, other in ((input, weight), (weight, input)) if other._requires_grad])
     name = GRAD_NAMES.get(activation) or ("View" if len(lead) > 1 else "Addmm" if bias is not None else "Mm")
     node = Node(name, operands, run, read, again=again)
-    return _wrap(result, node) if activation == "none" else node.guard(_wrap(result, node))
+    return _wrap(result, node) if activation == "none" or z is not None else node.guard(_wrap(result, node))
 
 
 

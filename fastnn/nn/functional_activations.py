@@ -14,8 +14,9 @@ from fastnn import kernels
 from fastnn.autograd import Node
 from fastnn.errors import DTypeError, ShapeError
 from fastnn.kernels.activations import saves_input
-from fastnn.nn.activation_formulas import _fused_again, _mask, _tail_again
+from fastnn.nn.activation_formulas import _fused_again, _tail_again
 from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous
+from fastnn.ops.core import also_read, piece, pieces
 from fastnn.random import default_generator
 from fastnn.tensor import Tensor, _recorded, _wrap
 
@@ -27,6 +28,10 @@ GRAD_NAMES = {
     "relu": "Relu", "leaky_relu": "LeakyRelu", "sigmoid": "Sigmoid", "tanh": "Tanh", "gelu": "Gelu",
     "gelu_tanh": "Gelu",
 }  # fmt: skip
+
+
+# Those whose derivative in PyTorch reads the result, which then must not change.
+READS_RESULT = frozenset(("relu", "sigmoid", "tanh"))
 
 
 def _before(input: Tensor, values: np.ndarray) -> Tensor:
@@ -44,7 +49,8 @@ def _activation(input: Tensor, activation: str, slope: float = 0.01, inplace: bo
     if not _recorded(input):
         result = _wrap(out)
     else:
-        needs_input = saves_input(activation) or (activation == "leaky_relu" and slope < 0)
+        # Leaky ReLU's as well, unless in place: so the result may change, as in PyTorch.
+        needs_input = saves_input(activation) or (activation == "leaky_relu" and (slope < 0 or not inplace))
         saved = data.copy() if needs_input and inplace else data if needs_input else out
 
         def run(grad: Tensor) -> tuple[Tensor]:
@@ -53,14 +59,14 @@ def _activation(input: Tensor, activation: str, slope: float = 0.01, inplace: bo
             return (_wrap(dz),)
 
         name = GRAD_NAMES[activation]
-        # In place the operand is gone; only ReLU and its kin, whose sign stays, can tell its slope from the result.
+        # In place the operand is gone; ReLU and leaky ReLU, whose sign stays, can tell their slope from the result.
         before = _before(input, saved if needs_input else out) if inplace else input
         node = Node(
             name, (before,), run, (input,) if needs_input and not inplace else (), keeps=True,
-            again=lambda: _fused_again(before, activation, slope),
+            again=lambda: _fused_again(before, activation, slope, inplace),
         )  # fmt: skip
         result = _wrap(out, node)
-        if not needs_input and not inplace:
+        if not needs_input:
             node.guard(result)
     return input._in_place(result) if inplace else result
 
@@ -120,6 +126,11 @@ def _tail(
         result = _wrap(out)
     else:
         saved = data.copy() if inplace else data
+        alone = inplace
+        if name == "tanhshrink":
+            # A copy, made by a kernel: PyTorch's formula keeps tanh(x), and x may change.
+            alone, saved = True, np.empty_like(data)
+            kernels.activation_forward(saved, data, "leaky_relu", 1.0)
 
         def run(grad: Tensor) -> tuple[Tensor]:
             dx = np.empty_like(saved)
@@ -128,10 +139,13 @@ def _tail(
 
         before = _before(input, saved) if inplace else input
         node = Node(
-            name.title(), (before,), run, () if inplace else (input,), keeps=True,
+            name.title(), (before,), run, () if alone else (input,), keeps=True,
             again=lambda: _tail_again(before, name, a, b, c),
         )  # fmt: skip
         result = _wrap(out, node)
+        if inplace and name == "elu":
+            # PyTorch's derivative reads the result.
+            node.guard(result)
     return input._in_place(result) if inplace else result
 
 
@@ -288,8 +302,12 @@ def rrelu(
     _check_floating("rrelu", input)
     data = input._data
     slopes = default_generator().numpy.uniform(low, high, data.shape)
-    kept = _wrap(np.where(data > 0, 1, slopes).astype(data.dtype))
-    result = (input.clone() if inplace else input) * kept
+    kept = np.where(data > 0, 1, slopes).astype(data.dtype)
+    if not _recorded(input):
+        result = _wrap(data * kept)
+    else:
+        before = _before(input, data.copy()) if inplace else input
+        result = also_read(pieces(before, kept, inplace), *() if inplace else (input,))
     return input._in_place(result) if inplace else result
 
 
@@ -333,7 +351,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
         shape = (-1, *(1,) * (x.ndim - 2)) if w.size > 1 else ()
         right = x > 0
         slope = (weight if wants_dw else weight.detach()).reshape(*shape)
-        return input * _mask(input, right) + slope * (input * _mask(input, ~right))
+        return piece(input, right) + slope * piece(input, ~right)
 
     return _wrap(out, Node("PreluKernel", (input, weight), run, (input, weight), keeps=True, again=again))
 

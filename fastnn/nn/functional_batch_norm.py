@@ -15,7 +15,9 @@ from fastnn import kernels
 from fastnn.autograd import Node
 from fastnn.errors import DTypeError, ShapeError
 from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous
+from fastnn.nn.functional_activations import READS_RESULT
 from fastnn.nn.gradients import _finish_gradient, _gradient_place, _is_wanted
+from fastnn.ops.core import also_read, tied
 from fastnn.random import default_generator
 from fastnn.tensor import Tensor, _recorded, _wrap
 
@@ -166,10 +168,11 @@ def batch_norm_activation(
         else:
             z = (input - _wrap(saved[0])) * _wrap(saved[2])
         z = z if weight is None else z * weight
-        return _again_behind(z if bias is None else z + bias, activation, slope, p, state)
+        return _again_behind(z if bias is None else z + tied(bias, input), activation, slope, p, state)
 
     read = (input,) if weight is None else (input, weight)
-    return _wrap(out, Node("NativeBatchNorm", operands, run, read, keeps=True, again=again))
+    node = Node("NativeBatchNorm", operands, run, read, keeps=True, again=again)
+    return node.guard(_wrap(out, node)) if activation in READS_RESULT else _wrap(out, node)
 
 
 def _no_rows(
@@ -196,4 +199,5 @@ def _batch_norm_channels(input: Tensor, training: bool, p: float, *arguments: An
     moved = input.permute(0, *range(2, ndim), 1)
     rows = moved.reshape(math.prod(moved._data.shape[:-1]), shape[1])
     out = batch_norm_activation(rows, *arguments)
-    return out.reshape(*moved._data.shape).permute(0, ndim - 1, *range(1, ndim - 1)).contiguous()
+    result = out.reshape(*moved._data.shape).permute(0, ndim - 1, *range(1, ndim - 1)).contiguous()
+    return also_read(result, input) if training else result

@@ -18,8 +18,7 @@ from fastnn.nn.checks import _contiguous
 from fastnn.nn.functional_losses import _weighted, binary_cross_entropy_with_logits
 from fastnn.nn.functional_softmax import log_softmax
 from fastnn.nn.loss_core import _check_tensors, _constant, _given, _reduced_by, _reduction
-from fastnn.ops.comparison import keep_where
-from fastnn.ops.core import promote
+from fastnn.ops.core import also_read, piece, pieces, promote, scaled
 from fastnn.tensor import Tensor, _recorded, _wrap
 
 # Fits in int64 with room to spare.
@@ -101,10 +100,12 @@ def _onehot(labels: np.ndarray, like: Tensor, ignore_index: int) -> np.ndarray:
     return onehot
 
 
-def _row_loss(name: str, x: Tensor, launch: Any, reduction: str, again: Any, recorded: bool) -> Tensor:
+def _row_loss(
+    name: str, x: Tensor, launch: Any, reduction: str, again: Any, recorded: bool, saved: tuple[Tensor, ...]
+) -> Tensor:
     """Run a kernel that gives the losses of rows or their sum or mean, and the gradient of that by x.
 
-    ``launch(out, losses, dx)`` gets None for what is not wanted.
+    ``launch(out, losses, dx)`` gets None for what is not wanted. ``saved``: what PyTorch's backward pass reads.
     """
     data = x._data
     dx = np.empty(data.shape, data.dtype) if recorded else None
@@ -114,10 +115,12 @@ def _row_loss(name: str, x: Tensor, launch: Any, reduction: str, again: Any, rec
     else:
         out = np.empty((), data.dtype)
         launch(out, None, dx)
-    return _wrap(out) if dx is None else _with_gradient(name, x, out, dx, again)
+    return _wrap(out) if dx is None else _with_gradient(name, x, out, dx, again, saved)
 
 
-def _with_gradient(name: str, x: Tensor, out: np.ndarray, gradient: np.ndarray, again: Any) -> Tensor:
+def _with_gradient(
+    name: str, x: Tensor, out: np.ndarray, gradient: np.ndarray, again: Any, saved: tuple[Tensor, ...]
+) -> Tensor:
     """The losses ``out`` as a tensor whose gradient by ``x`` is known; ``again`` as of :class:`Node`."""
 
     def run(grad: Tensor) -> tuple[Tensor | None]:
@@ -126,7 +129,7 @@ def _with_gradient(name: str, x: Tensor, out: np.ndarray, gradient: np.ndarray, 
             return (_given(x, gradient * g[:, None]),)
         return (_given(x, gradient if g.item() == 1.0 else gradient * g),)
 
-    return _wrap(out, Node(name, (x,), run, (), True, again))
+    return _wrap(out, Node(name, (x,), run, saved, True, again))
 
 
 # -- Cross-entropy -------------------------------------------------------------------------------
@@ -192,7 +195,8 @@ def cross_entropy(
     def again() -> Tensor:
         return _composed_cross_entropy(x, labels, weights, ignore_index, reduction, label_smoothing)
 
-    result = _row_loss("NllLoss", x, launch, reduction, again, recorded)
+    saved = (target,) if weight is None else (target, weight)
+    result = _row_loss("NllLoss", x, launch, reduction, again, recorded, saved)
     return result if lead is None or reduction != "none" else result.reshape(lead)
 
 
@@ -233,7 +237,7 @@ def _plain_cross_entropy(
     def again() -> Tensor:
         return _composed_cross_entropy(x, labels, None, ignore_index, reduction, 0.0)
 
-    return _with_gradient("NllLoss", x, out, dx, again)
+    return _with_gradient("NllLoss", x, out, dx, again, (target,))
 
 
 def _recorded_with_weight(x: Tensor, weight: Tensor) -> bool:
@@ -251,6 +255,7 @@ def _probability_cross_entropy(
         raise DTypeError(f"Expected floating point type for target with class probabilities, got {target.dtype}")
     if ignore_index >= 0:
         raise RuntimeError(f"ignore_index is not supported for floating point target, found {ignore_index}")
+    saved = (target,) if weight is None else (target, weight)
     input, target = promote(input, target)
     if weight is not None:
         weight = weight.to(input.dtype)
@@ -274,7 +279,7 @@ def _probability_cross_entropy(
                 losses, dx, data, probabilities, reduction == "mean", -100, weights, smoothing, out
             )
 
-        result = _row_loss("CrossEntropy", x, launch, reduction, composed, _recorded(x))
+        result = _row_loss("CrossEntropy", x, launch, reduction, composed, _recorded(x), saved)
     return result if reduction != "none" or len(input._data.shape) == 2 else result.reshape(lead)
 
 
@@ -319,10 +324,11 @@ def nll_loss(
     def again() -> Tensor:
         onehot = _onehot(labels, x, ignore_index)
         onehot = onehot if weights is None else onehot * weights
-        losses = -(_constant(onehot, x) * x).sum(1)
+        losses = -pieces(x, onehot).sum(1)
         return losses.sum() / (float(onehot.sum()) or 1.0) if reduction == "mean" else _reduced_by(losses, reduction)
 
-    result = _row_loss("NllLoss", x, launch, reduction, again, recorded)
+    saved = (input, target) if weight is None else (input, target, weight)
+    result = _row_loss("NllLoss", x, launch, reduction, again, recorded, saved)
     return result if lead is None or reduction != "none" else result.reshape(lead)
 
 
@@ -372,13 +378,13 @@ def multi_margin_loss(
     right = rows[np.arange(count), labels].unsqueeze(1)
     gaps = rows - right + margin
     # Also NaN; no gradient at 0, as in PyTorch.
-    gaps = keep_where(gaps, ~(gaps._data <= 0))
+    gaps = piece(gaps, ~(gaps._data <= 0))
     losses = gaps if p == 1 else gaps * gaps
     factors = np.full((count, classes), 1 / classes, rows._data.dtype)
     if weight is not None:
         factors *= weight._data[labels][:, None]
     factors[np.arange(count), labels] = 0
-    result = (losses * _wrap(factors)).sum(1)
+    result = also_read((losses * _wrap(factors)).sum(1), input, target)
     return _reduced_by(result if len(shape) == 2 else result.reshape(()), reduction)
 
 
@@ -414,13 +420,13 @@ def multilabel_margin_loss(
     losses, dx = np.empty(data.shape[0], data.dtype), np.empty(data.shape, data.dtype)
     kernels.multilabel_margin(losses, dx, data, labels)
     result = np.asarray(losses.reshape(shape[:1] if len(shape) == 2 else ()))
-    gradient = _wrap(dx.reshape(shape))
+    gradient = dx.reshape(shape)
 
     def run(grad: Tensor) -> tuple[Tensor]:
         # The loss is made of straight pieces: its slope is a constant.
-        return (gradient * (grad.unsqueeze(1) if len(shape) == 2 else grad),)
+        return (scaled((grad.unsqueeze(1) if len(shape) == 2 else grad).expand(shape), gradient, input),)
 
-    node = Node("MultilabelMarginLoss", (input,), run, (), True) if _recorded(input) else None
+    node = Node("MultilabelMarginLoss", (input,), run, (input, target), True) if _recorded(input) else None
     return _reduced_by(_wrap(result, node), reduction)
 
 

@@ -15,7 +15,7 @@ from fastnn.errors import DTypeError, ShapeError
 from fastnn.kernels.embedding import check_indices
 from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous
 from fastnn.nn.parameter import Parameter
-from fastnn.ops.core import mapped
+from fastnn.ops.core import also_read, mapped
 from fastnn.tensor import Tensor, _recorded, _wrap
 
 _INT64 = np.dtype(np.int64)
@@ -116,7 +116,7 @@ def embedding(
             factors[indices == padding] = 0
         return weight[_wrap(indices.reshape(shape))] * _wrap(scaled(factors).reshape(*shape, 1))
 
-    return _wrap(result, Node("Embedding", (weight,), run, keeps=True, again=again))
+    return _wrap(result, Node("Embedding", (weight,), run, (input,), True, again))
 
 
 def _shorten_rows(weight: Tensor, indices: np.ndarray, max_norm: float, norm_type: float) -> None:
@@ -197,20 +197,25 @@ def embedding_bag(
         counted = counted & (flat._data[positions] != padding)
     if not flat._data.size:
         return _wrap(np.zeros((positions.shape[0], weight._data.shape[1]), weight._data.dtype)) + weight.sum() * 0
+    read = [t for t in (input, offsets) if t is not None]
+    if per_sample_weights is not None:
+        read += [weight, per_sample_weights]
     members = found[_wrap(positions)]
     kind = weight._data.dtype
     if mode == "max":
         lowest = np.where(counted[..., None], 0, -np.inf).astype(kind)
         filled: Any = counted.any(1)
         members = (members + _wrap(lowest)).max(1)[0] if members._data.shape[1] else members.sum(1)
-        return members if filled.all() else _wrap(np.where(filled[:, None], 1, 0).astype(kind)) * _finite(members)
+        if not filled.all():
+            members = _wrap(np.where(filled[:, None], 1, 0).astype(kind)) * _finite(members)
+        return also_read(members, *read)
     factors = counted[..., None].astype(kind)
     if mode == "mean":
         factors = factors / np.maximum(counted.sum(1), 1)[:, None, None].astype(kind)
     members = members * _wrap(factors)
     if per_sample_weights is not None:
         members = members * per_sample_weights.reshape(-1)[_wrap(positions)].unsqueeze(-1)
-    return members.sum(1)
+    return also_read(members.sum(1), *read)
 
 
 def _finite(x: Tensor) -> Tensor:

@@ -17,8 +17,10 @@ from fastnn import kernels
 from fastnn.autograd import Node
 from fastnn.errors import DTypeError, ShapeError
 from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous
+from fastnn.nn.functional_activations import READS_RESULT
 from fastnn.nn.functional_batch_norm import _again_behind, _check_vector, batch_norm
 from fastnn.nn.gradients import _finish_gradient, _gradient_place, _is_wanted
+from fastnn.ops.core import tied
 from fastnn.random import default_generator
 from fastnn.tensor import Tensor, _recorded, _wrap
 
@@ -177,7 +179,9 @@ def instance_norm(
                 new = sample(input._data.astype(np.float64), axis=over).mean(0)
                 running._data[...] += (momentum * (new - running._data)).astype(running._data.dtype)
                 running._memory.version += 1
-    return _per_channel(out, weight, bias)
+    # Of copies, as in PyTorch: they may change before the backward pass.
+    scale = None if weight is None else weight.clone()
+    return _per_channel(out, scale, None if bias is None else tied(bias.clone(), input))
 
 
 def _unbiased(x: np.ndarray, axis: tuple[int, ...]) -> np.ndarray:
@@ -275,8 +279,11 @@ def _normalise_rows(
         grouped = grouped / ((grouped * grouped).mean(-1, keepdim=True) + eps).sqrt()
         z = grouped.reshape(rows, columns)
         z = z if weight is None else z * weight.reshape(columns)
-        z = z if bias is None else z + bias.reshape(columns)
+        if bias is not None:
+            shift = bias.reshape(columns)
+            z = z + (tied(shift, input) if name == "NativeLayerNorm" else shift)
         return _again_behind(z, activation, slope, p, state).reshape(*shape)
 
-    read = tuple([t for t in (input, weight, bias if activation != "none" else None) if t is not None])
-    return _wrap(result, Node(name, operands, run, read, keeps=True, again=again))
+    read = operands if activation != "none" or name == "NativeLayerNorm" else operands[: 2 if weight is not None else 1]
+    node = Node(name, operands, run, read, keeps=True, again=again)
+    return node.guard(_wrap(result, node)) if activation in READS_RESULT else _wrap(result, node)

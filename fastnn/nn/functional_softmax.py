@@ -64,8 +64,6 @@ def _softmax(input: Tensor, axis: int, logarithm: bool) -> Tensor:
     out = _back(rows, shape, axis)
     if not _recorded(input):
         return _wrap(out)
-    # What is kept is the result, or as many numbers in the order of the kernel.
-    guarded = np.may_share_memory(out, rows)
 
     def run(grad: Tensor) -> tuple[Tensor]:
         dx = np.empty_like(rows)
@@ -82,9 +80,9 @@ def _softmax(input: Tensor, axis: int, logarithm: bool) -> Tensor:
         total = e.sum(axis, keepdim=True)
         return shifted - total.log() if logarithm else e / total
 
+    # What is kept is the result, or as many numbers in the order of the kernel: it must not change, as in PyTorch.
     node = Node(name, (input,), run, keeps=True, again=again)
-    result = _wrap(out, node)
-    return node.guard(result) if guarded else result
+    return node.guard(_wrap(out, node))
 
 
 def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: _dtype | None = None) -> Tensor:

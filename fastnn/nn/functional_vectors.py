@@ -6,13 +6,15 @@ May import ``tensor``, ``autograd``, ``errors`` and ``checks``.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 
 from fastnn.autograd import Node
 from fastnn.errors import DTypeError, ShapeError
 from fastnn.nn.checks import _check_tensor
-from fastnn.ops.core import promote
+from fastnn.ops.core import also_read, linear_map, promote, step_map
+from fastnn.ops.norms import distance
 from fastnn.ops.shapes import broadcast_tensors
 from fastnn.tensor import Tensor, _recorded, _wrap
 
@@ -69,7 +71,8 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
     if input._data.ndim != 2:
         raise ShapeError(f"pdist only supports 2D tensors, got: {input._data.ndim}D")
     i, j = np.triu_indices(len(input._data), 1)
-    return (input[_wrap(i.astype(np.int64))] - input[_wrap(j.astype(np.int64))]).norm(p, 1)
+    difference = input[_wrap(i.astype(np.int64))] - input[_wrap(j.astype(np.int64))]
+    return also_read(distance(difference, p), input)
 
 
 def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
@@ -101,6 +104,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
         raise NotImplementedError(f"Unrecognised padding mode {mode}")
     if value is not None:
         raise ValueError(f'Padding mode "{mode}" doesn\'t take in value argument')
+    keys: list[tuple[Any, ...]] = []
     for d, (before, after) in enumerate(pairs):
         n = input._data.shape[d]
         if before == after == 0:
@@ -119,8 +123,31 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
         else:
             places = np.abs(places)
             places = np.where(places >= n, 2 * (n - 1) - places, places)
-        input = input[(*[slice(None)] * d, _wrap(places.astype(np.int64)))]
-    return input
+        keys.append((*[slice(None)] * d, places))
+    shape = input._data.shape
+
+    def put(g: np.ndarray) -> np.ndarray:
+        for key in reversed(keys):
+            d = len(key) - 1
+            # Before this dimension was padded the later ones were as they are in the input.
+            full = np.zeros((*g.shape[:d], shape[d], *g.shape[d + 1 :]), g.dtype)
+            np.add.at(full, key, g)
+            g = full
+        return g
+
+    def take(a: np.ndarray) -> np.ndarray:
+        for key in keys:
+            a = a[key]
+        return a
+
+    if mode == "circular" or not keys:
+        return linear_map("Index", input, take, put)
+    if not _recorded(input):
+        return _wrap(take(input._data))
+    # PyTorch's kernels of these read the shape of the input, by the tensor.
+    return _wrap(
+        take(input._data), Node(f"{mode.title()}Pad", (input,), lambda g: (step_map(g, put, take, input),), (input,))
+    )
 
 
 def _constant_pad(input: Tensor, pairs: list[tuple[int, int]], value: float) -> Tensor:

@@ -85,14 +85,14 @@ def _mse_slopes(x: Tensor, y: Tensor, a: float) -> tuple[Tensor, Tensor]:
 
 
 def _l1_slopes(x: Tensor, y: Tensor, a: float) -> tuple[Tensor, Tensor]:
-    d = _sign(x - y)
+    d = (x - y).sgn()
     return d, -d
 
 
 def _clipped(x: Tensor, y: Tensor, a: float, inside: float) -> tuple[Tensor, Tensor]:
     """``x - y`` as far as it is in [-a, a], and the nearer of these elsewhere; times ``inside``."""
     d = x - y
-    near = np.abs(d._data) <= a
+    near = np.abs(d._data) < a
     slope = (keep_where(d, near) + a * _sign(d) * _constant(~near, d)) * inside
     return slope, -slope
 
@@ -145,6 +145,14 @@ _SLOPES: dict[str, Callable[..., tuple[Tensor | None, ...]]] = {
     "hinge_embedding": _hinge_embedding_slopes,
     "gaussian_nll": _gaussian_nll_slopes,
 }
+# The operands that PyTorch's derivative by x reads, which must not change before the backward pass. The kernels'
+# gradients are computed beforehand: it is for programs that run with both.
+_READS = {
+    "mse": "xy", "smooth_l1": "xy", "huber": "xy", "bce": "xy", "bce_with_logits": "xy", "soft_margin": "xy",
+    "bce_with_logits_pos_weight": "xyz", "kl_div": "y", "poisson_nll": "y", "poisson_nll_log": "y",
+}  # fmt: skip
+# Those that are compositions in PyTorch, of which no operand is read.
+_COMPOSED = ("gaussian_nll", "kl_div_log")
 # Those whose derivative by y is the opposite of that by x.
 _SYMMETRIC = frozenset(("mse", "l1", "smooth_l1", "huber"))
 
@@ -175,6 +183,9 @@ def _pointwise(
     operands = (x, y) if z is None else (x, y, z)
     recorded = _recorded(*operands)
     by_formula = recorded and (differentiable or (y._requires_grad and loss not in _SYMMETRIC))
+    if by_formula and loss in _COMPOSED and not differentiable:
+        # Of copies: the operands may change.
+        operands = tuple([t.clone() for t in operands])
     dx = np.empty(x_data.shape, x_data.dtype) if recorded and not by_formula else None
     dz = None if z is None or dx is None else np.empty(x_data.shape, x_data.dtype)
     mean, none = reduction == "mean", reduction == "none"
@@ -207,9 +218,11 @@ def _pointwise(
         by_z = None if dz is None else _wrap(dz if alone else np.asarray(dz * g))
         return (_given(x, first) if wants_x else None, minus, by_z)
 
+    reads = _READS.get(loss)
+    saved = () if reads is None else (x, y) if reads == "xy" else (y,) if reads == "y" else operands
     return _wrap(
         out,
-        Node(loss, operands, run, (), True, lambda: _pointwise(loss, x, y, reduction, a, z, differentiable=True)),
+        Node(loss, operands, run, saved, True, lambda: _pointwise(loss, x, y, reduction, a, z, differentiable=True)),
     )
 
 

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.nn import functional
-from fastnn.ops.core import as_floating, check_tensor, named
+from fastnn.ops.core import as_floating, check_tensor, named, original
 from fastnn.tensor import Tensor, _wrap
 
 __all__ = [
@@ -53,12 +53,12 @@ def relu_(input: Tensor) -> Tensor:
 
 def sigmoid_(input: Tensor) -> Tensor:
     """``sigmoid`` in place."""
-    return input._in_place(sigmoid(input))
+    return input._in_place(sigmoid(original(input)))
 
 
 def tanh_(input: Tensor) -> Tensor:
     """``tanh`` in place."""
-    return input._in_place(tanh(input))
+    return input._in_place(tanh(original(input)))
 
 
 @named

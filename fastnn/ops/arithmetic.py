@@ -6,23 +6,29 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.autograd.engine import Node, ResultNode
+from fastnn.autograd.modes import _mode
 from fastnn.dtypes import default_numpy
 from fastnn.ops.core import (
     NUMBERS,
-    ZERO,
     Partial,
+    also_read,
     as_floating,
     binary,
     check_operands,
     check_tensor,
     check_tensors,
+    fit,
     in_place,
     named,
+    no_gradient,
     original,
+    scaled,
+    shape_error,
 )
 from fastnn.ops.powers import pow
 from fastnn.quiet import quiet
-from fastnn.tensor import Tensor, _wrap
+from fastnn.tensor import Tensor, _recorded, _unbroadcast, _wrap
 
 __all__ = [
     "add", "addcdiv", "addcmul", "div", "divide", "floor_divide", "fmod", "lerp", "mul", "multiply",
@@ -37,6 +43,8 @@ _TIMES_Y = Partial("y", lambda grad, x, y: grad * y)
 _OVER_Y = Partial("y", lambda grad, x, y: grad / y)
 # Divided twice, as in PyTorch: y * y would overflow where the quotient does not.
 _QUOTIENT = Partial("xy", lambda grad, x, y: -grad * (x / y / y))
+# Of a quotient that is rounded: 0. What they read is what PyTorch's formulas read.
+_FLAT_X, _FLAT_Y = Partial("y", no_gradient), Partial("xy", no_gradient)
 
 
 def _scaled(other: Any, alpha: Any) -> Any:
@@ -127,9 +135,9 @@ def div(input: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tenso
     if rounding_mode is None:
         return binary("Div", _dividend(input, other), other, _divide, _OVER_Y, _QUOTIENT)
     if rounding_mode == "floor":
-        return binary("Div", input, other, _floor_divide, ZERO, ZERO)
+        return binary("Div", input, other, _floor_divide, _FLAT_X, _FLAT_Y)
     if rounding_mode == "trunc":
-        return binary("Div", input, other, _truncate_divide, ZERO, ZERO)
+        return binary("Div", input, other, _truncate_divide, _FLAT_X, _FLAT_Y)
     raise RuntimeError(f"div expected rounding_mode to be one of None, 'trunc', or 'floor' but found {rounding_mode!r}")
 
 
@@ -189,7 +197,7 @@ def _steps(times: Any) -> Partial:
 
     def run(grad: Tensor, x: Any, y: Any) -> Tensor:
         a, b = [t._data if isinstance(t, Tensor) else t for t in (x, y)]
-        return grad * _wrap(np.asarray(-quiet(times, a, b), grad._data.dtype))
+        return scaled(grad, -quiet(times, a, b), *[t for t in (x, y) if isinstance(t, Tensor)])
 
     return Partial("xy", run)
 
@@ -230,7 +238,46 @@ def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
             raise RuntimeError(f"expected dtype {input.dtype} for `end` and `weight` but got dtype {t.dtype}")
     if input._data.dtype.kind != "f":
         raise RuntimeError(f'"lerp_kernel" not implemented for {input.dtype}')
-    return input + weight * (end - input)
+    end = end.to(input.dtype)
+    if not isinstance(weight, Tensor):
+        result = _between(input, end, lambda a, b: _lerp(a, b, weight))
+        if not _recorded(input, end):
+            return _wrap(result)
+        shapes = input._data.shape, end._data.shape
+
+        def run(grad: Tensor) -> tuple[Tensor | None, ...]:
+            return _unbroadcast(grad * (1 - weight), shapes[0]), _unbroadcast(grad * weight, shapes[1])
+
+        return _wrap(result, Node("Lerp", (input, end), run))
+    weight = weight.to(input.dtype)
+    result = _between(input, end, lambda a, b: _lerp(a, b, weight._data), weight._data.shape)
+    if not _recorded(input, end, weight):
+        return _wrap(result)
+    operands = input, end, weight
+    wants = input._requires_grad, end._requires_grad, weight._requires_grad
+
+    def run_back(grad: Tensor) -> tuple[Tensor | None, ...]:
+        return (
+            _unbroadcast(grad * (1 - weight), input._data.shape) if wants[0] else None,
+            _unbroadcast(grad * weight, end._data.shape) if wants[1] else None,
+            _unbroadcast(grad * (end - input), weight._data.shape) if wants[2] else None,
+        )
+
+    saved = (weight,) if not wants[2] else operands if wants[0] or wants[1] else (input, end)
+    return _wrap(result, Node("Lerp", operands, run_back, saved))
+
+
+def _lerp(a: np.ndarray, b: np.ndarray, weight: Any) -> np.ndarray:
+    # From the nearer end, as in PyTorch.
+    near = np.abs(weight) < 0.5
+    return np.where(near, a, b) + np.where(near, weight, weight - 1).astype(a.dtype) * (b - a)
+
+
+def _between(input: Tensor, end: Tensor, operate: Any, *shapes: tuple[int, ...]) -> np.ndarray:
+    a, b = input._data, end._data
+    if not fit(a.shape, b.shape, *shapes):
+        raise shape_error(a.shape, b.shape, *shapes)
+    return np.asarray(quiet(operate, a, b))
 
 
 @named
@@ -243,7 +290,8 @@ def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
         raise RuntimeError('"addcmul_cpu_out" not implemented for Bool')
     if "f" not in kinds:
         value = int(value)
-    return input + (tensor1 if value == 1 else tensor1 * value) * tensor2
+    result = input + (tensor1 if value == 1 else tensor1 * value) * tensor2
+    return also_read(result, tensor1) if value != 1 and tensor2._requires_grad else result
 
 
 @named
@@ -253,7 +301,8 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
         check_tensor("addcdiv operand", t)
     if tensor1._data.dtype.kind != "f" and tensor2._data.dtype.kind != "f":
         raise RuntimeError("Integer division with addcdiv is no longer supported; convert the operands first.")
-    return input + _scaled(tensor1, value) / tensor2
+    result = input + _scaled(tensor1, value) / tensor2
+    return also_read(result, tensor1) if value != 1 and tensor2._requires_grad else result
 
 
 # -- In place, and operators --------------------------------------------------------------------
@@ -315,7 +364,64 @@ _sub, _ = _operator("Sub", np.subtract, _SAME, _OPPOSITE, _check_subtraction)
 _, _rsub = _operator("RsubBackward1", np.subtract, _SAME, _OPPOSITE, _check_subtraction)
 _mul, _rmul = _operator("Mul", np.multiply, _TIMES_Y, _TIMES_X)
 _div, _ = _operator("Div", _divide, _OVER_Y, _QUOTIENT, prepare=_dividend)
-_, _rdiv = _operator("Mul", _divide, _OVER_Y, _QUOTIENT, prepare=_dividend)
+_, _divide_array = _operator("Mul", _divide, _OVER_Y, _QUOTIENT, prepare=_dividend)
+
+
+class _QuotientNode(Node):
+    """Of ``number / x``: PyTorch's product of the reciprocal, which alone is kept, and the number."""
+
+    __slots__ = ("number", "reciprocal")
+
+    number: Any
+    reciprocal: Any
+
+    def backward(self, grad: Tensor) -> tuple[Tensor | None, ...]:
+        if self.run is None:
+            return super().backward(grad)
+        if self.number != 1:
+            grad = grad * self.number
+        if not _mode.enabled:
+            return (_wrap(-grad._data * self.reciprocal * self.reciprocal),)
+        node = ResultNode("Reciprocal", (), _reciprocal_slope)
+        node.edges = self.edges
+        y = node.attach(_wrap(self.reciprocal, node))
+        return (-grad * y * y,)
+
+    def release(self) -> None:
+        self.reciprocal = None
+        super().release()
+
+
+def _reciprocal_slope(grad: Tensor, y: Tensor) -> tuple[Tensor]:
+    return (-grad * y * y,)
+
+
+def _rdiv(self: Tensor, other: Any) -> Any:
+    """``other / self``."""
+    kind = type(other)
+    if kind is not float and kind is not int:
+        return _divide_array(self, other)
+    x = as_floating(self)
+    y = quiet(np.reciprocal, x._data)
+    recorded = _recorded(x)
+    if other == 1:
+        result = y.copy() if recorded else y
+    else:
+        try:
+            result = quiet(np.multiply, y, other)
+        except OverflowError:
+            result = quiet(np.multiply, y, float(other))
+    if not recorded:
+        return _wrap(np.asarray(result))
+    node = _QuotientNode("Mul", (x,), _no_run, (), True)
+    node.number, node.reciprocal = other, y
+    return _wrap(np.asarray(result), node)
+
+
+def _no_run(grad: Tensor) -> tuple[Tensor | None, ...]:
+    raise AssertionError("the node has a backward pass of its own")
+
+
 _floordiv, _rfloordiv = _operator("FloorDivide", _floor_divide, _NONE, _NONE)
 _mod, _rmod = _operator("Remainder", _remainder, _SAME, _FLOOR_STEPS)
 

@@ -245,6 +245,89 @@ def recorded_result(
     return node.attach(_wrap(result, node))
 
 
+def also_read(result: Tensor, *tensors: Tensor) -> Tensor:
+    """``result``, whose backward pass refuses to run after one of ``tensors`` has changed, as PyTorch's does.
+
+    For operations that PyTorch differentiates by a formula that reads more than the one here does. ``result``
+    itself may be among them.
+    """
+    node = result._node
+    if node is not None:
+        node.saved += [(t._memory, t._memory.version, t._data.shape) for t in tensors]
+    return result
+
+
+# -- Step functions -------------------------------------------------------------------------------
+
+
+def step_map(x: Tensor, forward: ArrayMap, backward: ArrayMap, *sources: Tensor) -> Tensor:
+    """``forward(x)``, a linear map with the transpose ``backward``, both of which are step functions of ``sources``.
+
+    So is the derivative of a piecewise linear function. Who differentiates it finds the sources in the graph, with
+    gradients of 0.
+    """
+    result = np.asarray(forward(x._data))
+    if not _recorded(x, *sources):
+        return _wrap(result)
+
+    def run(grad: Tensor) -> tuple[Tensor | None, ...]:
+        zeros = [no_gradient(t, None, None) if t._requires_grad else None for t in sources]
+        return (step_map(grad, backward, forward, *sources), *zeros)
+
+    return _wrap(result, Node("Step", (x, *sources), run))
+
+
+def gated(grad: Tensor, mask: np.ndarray, *sources: Tensor) -> Tensor:
+    """``grad`` where the mask holds and 0 elsewhere, also in place of infinity and NaN; see :func:`step_map`."""
+
+    def keep(a: np.ndarray) -> np.ndarray:
+        return np.where(mask, a, a.dtype.type(0))
+
+    return step_map(grad, keep, keep, *sources)
+
+
+def scaled(grad: Tensor, factors: Any, *sources: Tensor) -> Tensor:
+    """``grad * factors``, of factors that are a step function of ``sources``; see :func:`step_map`."""
+
+    def multiply(a: np.ndarray) -> np.ndarray:
+        return np.multiply(a, factors, dtype=a.dtype)
+
+    return step_map(grad, multiply, multiply, *sources)
+
+
+def piece(x: Tensor, mask: np.ndarray, slope: float = 1.0, reads_result: bool = False) -> Tensor:
+    """``slope * x`` where the mask, a step function of ``x``, holds and 0 elsewhere, also where x is infinite there.
+
+    ``reads_result``: the mask counts as one of the result, as for PyTorch's ReLU, which can be differentiated for ever.
+    """
+    result = np.where(mask, x._data if slope == 1 else x._data * x._data.dtype.type(slope), x._data.dtype.type(0))
+
+    def run(grad: Tensor) -> Tensor:
+        kept = gated(grad, mask, x)
+        return kept if slope == 1 else kept * slope
+
+    if reads_result and _recorded(x):
+        return recorded_result("Piece", (x,), result, lambda grad, y: (gated(grad, mask, y),))
+    return mapped("Piece", x, result, run)
+
+
+def tied(x: Tensor, *sources: Tensor) -> Tensor:
+    """``x``, with a gradient that counts as depending on ``sources``, as that of one of several operands in PyTorch."""
+
+    def same(a: np.ndarray) -> np.ndarray:
+        return a
+
+    return mapped("Alias", x, x._data, lambda grad: step_map(grad, same, same, *sources))
+
+
+def pieces(x: Tensor, factors: np.ndarray, reads_result: bool = False) -> Tensor:
+    """``x * factors``, of factors that are a step function of ``x``; ``reads_result`` as of :func:`piece`."""
+    result = np.asarray(np.multiply(x._data, factors, dtype=x._data.dtype))
+    if reads_result and _recorded(x):
+        return recorded_result("Piece", (x,), result, lambda grad, y: (scaled(grad, factors, y),))
+    return mapped("Piece", x, result, lambda grad: scaled(grad, factors, x))
+
+
 # -- Elementwise functions of one tensor --------------------------------------------------------
 
 # From the gradient of the result, and x or the result, to the gradient of x.

@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from fastnn import return_types
-from fastnn.autograd.engine import Node, Parts, part_node
+from fastnn.autograd.engine import Node, part_node
 from fastnn.autograd.modes import is_grad_enabled
 from fastnn.errors import LinAlgError, ShapeError
-from fastnn.ops.core import check_tensor, named, quiet, recorded_result
+from fastnn.ops.core import also_read, check_tensor, named, quiet, recorded_result
 from fastnn.tensor import Tensor, _recorded, _unbroadcast, _wrap
 
 
@@ -125,7 +125,7 @@ def solve_triangular(
     if unitriangular:
         eye = _wrap(np.eye(a._data.shape[-1], dtype=a._data.dtype))
         half = half * (1 - eye) + eye
-    return solve(half, B, left=left)
+    return also_read(solve(half, B, left=left), a)
 
 
 # -- Determinants ------------------------------------------------------------------------------
@@ -137,21 +137,37 @@ def det(A: Tensor) -> Tensor:
     a = _matrix("det", A)
 
     def run(grad: Tensor, y: Tensor) -> Tensor:
+        if not is_grad_enabled() and (y._data == 0).any():
+            # The inverse does not exist where the matrix of cofactors does.
+            return grad.unsqueeze(-1).unsqueeze(-1) * _wrap(_cofactors(a._data))
         return (grad * y).unsqueeze(-1).unsqueeze(-1) * _t(inv(a))
 
     return _of_result("LinalgDet", a, _calculated("det", np.linalg.det, a._data), run, a)
+
+
+def _cofactors(a: np.ndarray) -> np.ndarray:
+    """The derivatives of the determinant, also of a singular matrix."""
+    u, s, vh = _singular("det", a, False)
+    n = s.shape[-1]
+    others = np.where(np.eye(n, dtype=bool), 1, s[..., None, :]).prod(-1)
+    sign = np.linalg.det(u) * np.linalg.det(vh)
+    return np.asarray((u * (sign[..., None] * others)[..., None, :]) @ vh, a.dtype)
 
 
 @named
 def slogdet(A: Tensor) -> Any:
     """The sign of the determinant, and the logarithm of its absolute value."""
     a = _matrix("slogdet", A)
-    sign, log = _calculated("slogdet", np.linalg.slogdet, a._data)
+    results = _calculated("slogdet", np.linalg.slogdet, a._data)
 
-    def run(grad: Tensor, y: Tensor) -> Tensor:
-        return grad.unsqueeze(-1).unsqueeze(-1) * _t(inv(a))
+    def run(grads: list[Any], results: list[Tensor]) -> Tensor:
+        if grads[1] is None:
+            # The sign is flat.
+            return _wrap(np.zeros(a._data.shape, a._data.dtype))
+        return grads[1].unsqueeze(-1).unsqueeze(-1) * _t(inv(a))
 
-    return return_types.linalg_slogdet(_wrap(np.asarray(sign)), _of_result("LinalgSlogdet", a, log, run, a))
+    sign, log = _joint("LinalgSlogdet", a, tuple(map(np.asarray, results)), run, a)
+    return return_types.linalg_slogdet(also_read(sign, sign), also_read(log, sign))
 
 
 @named
@@ -169,7 +185,9 @@ def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     """The lower triangular L with ``A = L L^T``, or the upper one; of the lower half of A."""
     a = _matrix("cholesky", A)
     try:
-        result = np.linalg.cholesky(a._data)
+        result = quiet(np.linalg.cholesky, a._data)
+        if np.isnan(result).any():
+            raise np.linalg.LinAlgError
     except np.linalg.LinAlgError:
         raise LinAlgError(
             "linalg.cholesky: The factorization could not be completed because the input is not positive-definite"
@@ -187,26 +205,45 @@ def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     return _t(lower) if upper else lower
 
 
+class _JointNode(Node):
+    """Of several results, which its ``run`` reads: it takes the gradients, None for some, and the results."""
+
+    __slots__ = ("results",)
+
+    results: Any
+
+    def backward(self, grad: Any) -> tuple[Tensor | None, ...]:
+        if self.run is None:
+            return super().backward(grad)
+        self.check(self.saved)
+        run: Any = self.run
+        given = grad.grads
+        # Without the tensors, which hold this node.
+        results = [
+            Tensor._remade(r, memory, part_node(self, i) if is_grad_enabled() else None)
+            for i, (r, memory) in enumerate(self.results)
+        ]
+        return (run([given.get(i) for i in range(len(results))], results),)
+
+    def release(self) -> None:
+        self.results = None
+        super().release()
+
+
 def _joint(
-    name: str, a: Tensor, results: tuple[np.ndarray, ...], run: Callable[[list[Any], list[Tensor]], Tensor]
-) -> list[Tensor]:
-    """Several results of one operation; ``run`` takes the gradients (None for some) and the results."""
+    name: str, a: Tensor, results: tuple[np.ndarray, ...], run: Callable[[list[Any], list[Tensor]], Tensor],
+    *saved: Tensor, reads_results: bool = False,
+) -> list[Tensor]:  # fmt: skip
+    """The results of one operation; see :class:`_JointNode`."""
     if not _recorded(a):
         return [_wrap(r) for r in results]
-
-    def backward(grad: Any) -> tuple[Tensor]:
-        given = grad.grads if isinstance(grad, Parts) else {0: grad}
-        # Under create_graph once more from the operand, so that they are recorded.
-        again = [_wrap(r) for r in results]
-        return (run([given.get(i) for i in range(len(results))], again),)
-
-    node = Node(name, (a,), backward, (a,))
-    return [_wrap(r, part_node(node, i)) for i, r in enumerate(results)]
-
-
-def _check_first_order(name: str) -> None:
-    if is_grad_enabled():
-        raise RuntimeError(f"fastnn has no second derivatives of linalg.{name}")
+    node = _JointNode(name, (a,), run, saved, keeps=True)  # type: ignore[arg-type]  # other nodes' take the gradient
+    made = [_wrap(r, part_node(node, i)) for i, r in enumerate(results)]
+    node.results = [(t._data, t._memory) for t in made]
+    if reads_results:
+        for t in made:
+            node.guard(t)
+    return made
 
 
 @named
@@ -216,15 +253,16 @@ def eigh(A: Tensor, UPLO: str = "L") -> Any:
     values, vectors = _calculated("eigh", np.linalg.eigh, a._data, UPLO)
 
     def run(grads: list[Any], results: list[Tensor]) -> Tensor:
-        _check_first_order("eigh")
         w, v = results
         inner = grads[0].diag_embed() if grads[0] is not None else _wrap(np.zeros(v._data.shape, v._data.dtype))
         if grads[1] is not None:
             gap = w.unsqueeze(-2) - w.unsqueeze(-1)
-            inner = inner + (_t(v) @ grads[1]) * _reciprocal_gaps(gap)
+            turned = (_t(v) @ grads[1]) * _reciprocal_gaps(gap)
+            # As of a function of (A + A^T) / 2, as PyTorch's.
+            inner = inner + 0.5 * (turned + _t(turned))
         return v @ inner @ _t(v)
 
-    return return_types.linalg_eigh(*_joint("LinalgEigh", a, (values, vectors), run))
+    return return_types.linalg_eigh(*_joint("LinalgEigh", a, (values, vectors), run, reads_results=True))
 
 
 def _reciprocal_gaps(gap: Tensor) -> Tensor:
@@ -259,7 +297,6 @@ def qr(A: Tensor, mode: str = "reduced") -> Any:
     q, r = factorize(a._data, mode)
 
     def run(grads: list[Any], results: list[Tensor]) -> Tensor:
-        _check_first_order("qr")
         if mode == "complete" or a._data.shape[-2] < a._data.shape[-1]:
             raise RuntimeError("linalg.qr: there is a gradient for mode='reduced' of tall matrices only")
         q, r = results
@@ -270,17 +307,16 @@ def qr(A: Tensor, mode: str = "reduced") -> Any:
         symmetric = lower + _t(lower) + m.diagonal(0, -2, -1).diag_embed()
         return _t(_solve(r, _t(dq + q @ symmetric)))
 
-    return return_types.linalg_qr(*_joint("LinalgQr", a, (q, r), run))
+    return return_types.linalg_qr(*_joint("LinalgQr", a, (q, r), run, reads_results=True))
 
 
 @named
 def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> Any:
     """U, the singular values S from the largest, and V^T with ``A = U diag(S) V^T``."""
     a = _matrix("svd", A, square=False)
-    results = _calculated("svd", np.linalg.svd, a._data, full_matrices)
+    results = _singular("svd", a._data, full_matrices)
 
     def run(grads: list[Any], results: list[Tensor]) -> Tensor:
-        _check_first_order("svd")
         u, s, vh = results
         k = s._data.shape[-1]
         u, v = u[..., :k], _t(vh)[..., :k]
@@ -302,7 +338,16 @@ def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> 
         total = u @ inner @ _t(v)
         return total if result is None else total + result
 
-    return return_types.linalg_svd(*_joint("LinalgSvd", a, tuple(results), run))
+    return return_types.linalg_svd(*_joint("LinalgSvd", a, tuple(results), run, reads_results=True))
+
+
+def _singular(name: str, a: np.ndarray, full_matrices: bool = True, compute_uv: bool = True) -> Any:
+    """NumPy's singular value decomposition, but of infinity: with that the one of OpenBLAS never ends."""
+    if not np.isfinite(a).all():
+        raise LinAlgError(
+            f"linalg.{name}: The algorithm failed to converge because the input matrix contained non-finite values."
+        )
+    return _calculated(name, np.linalg.svd, a, full_matrices, compute_uv)
 
 
 @named

@@ -6,7 +6,7 @@ import math
 from typing import Any
 
 from fastnn.errors import ShapeError
-from fastnn.ops.core import check_tensor, dimension, named
+from fastnn.ops.core import also_read, check_tensor, dimension, named
 from fastnn.ops.orders import _permuted
 from fastnn.ops.products import bmm, matmul
 from fastnn.ops.shapes import _expanded
@@ -181,7 +181,7 @@ def _summed_alone(t: Tensor, names: list[str], others: list[str], later: set[str
 
 def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
     """``input1 @ weight[k] @ input2 + bias[k]`` for each k."""
-    result = einsum("...i,kij,...j->...k", input1, weight, input2)
+    result = also_read(einsum("...i,kij,...j->...k", input1, weight, input2), weight)
     return result if bias is None else result + bias
 
 

@@ -10,24 +10,30 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.autograd.engine import Node
 from fastnn.dtypes import from_numpy_dtype
 from fastnn.ops.core import (
     ArrayMap,
     Derivative,
+    also_read,
     as_floating,
     check_tensor,
+    gated,
     linear_map,
     mapped,
+    fit,
     named,
     no_gradient,
     of_operand,
     of_result,
+    promote,
     refuse,
     scalar_dtype,
+    shape_error,
     titled,
 )
 from fastnn.quiet import quiet
-from fastnn.tensor import Tensor, _recorded, _wrap
+from fastnn.tensor import Tensor, _recorded, _unbroadcast, _wrap
 
 __all__ = [
     "abs",
@@ -108,14 +114,24 @@ def _special(name: str) -> ArrayMap:
 
 
 def _floating(name: str, text: str, function: ArrayMap, derivative: Derivative, reads: str = "x") -> Any:
-    """A function whose result is floating point, also of integers."""
-    make = of_operand if reads == "x" else of_result
+    """A function whose result is floating point, also of integers.
+
+    Its derivative reads the operand, or with "y" the result; "xy" where PyTorch's reads both, and this the operand.
+    """
+    make = of_result if reads == "y" else of_operand
     title = name.title().replace("_", "")
 
     def operation(input: Tensor) -> Tensor:
         if not isinstance(input, Tensor):
             check_tensor("input", input)
         return make(title, input if input._data.dtype.kind == "f" else as_floating(input), function, derivative)
+
+    if reads == "xy":
+        alone = operation
+
+        def operation(input: Tensor) -> Tensor:
+            result = alone(input)
+            return also_read(result, result)
 
     return named(titled(operation, name, text))
 
@@ -180,9 +196,10 @@ erf = _floating("erf", "The error function.", _special("erf"), lambda g, x: g * 
 erfc = _floating(
     "erfc", "``1 - erf(x)``.", _special("erfc"), lambda g, x: g * (-_TWO_OVER_ROOT_PI * (-x * x).exp())
 )
-erfinv = _floating(
-    "erfinv", "The inverse of ``erf``.", _special("erfinv"), lambda g, y: g * ((y * y).exp() / _TWO_OVER_ROOT_PI), "y"
-)
+erfinv: Any = _floating(
+    "erfinv", "The inverse of ``erf``.", _special("erfinv"),
+    lambda g, x: g * ((erfinv(x) ** 2).exp() / _TWO_OVER_ROOT_PI),
+)  # fmt: skip
 
 
 def _log_gamma(a: np.ndarray) -> np.ndarray:
@@ -200,10 +217,20 @@ def _i1_slope(grad: Tensor, x: Tensor) -> Tensor:
     return grad * (i0(x) - (_i1(x) / x.masked_fill(zero, 1)).masked_fill(zero, 0.5))
 
 
-_i1: Any = _floating("i1", "The modified Bessel function of order 1.", _special("i1"), _i1_slope)
+_i1: Any = _floating("i1", "The modified Bessel function of order 1.", _special("i1"), _i1_slope, "xy")
 i0: Any = _floating("i0", "The modified Bessel function of order 0.", _special("i0"), lambda g, x: g * _i1(x))
-deg2rad = _floating("deg2rad", "Degrees in radians.", lambda a: a * (math.pi / 180), lambda g, x: g * (math.pi / 180))
-rad2deg = _floating("rad2deg", "Radians in degrees.", lambda a: a * (180 / math.pi), lambda g, x: g * (180 / math.pi))
+
+
+def _in_units(name: str, text: str, unit: float) -> Any:
+    def operation(input: Tensor) -> Tensor:
+        check_tensor("input", input)
+        return linear_map(name, as_floating(input), lambda a: a * unit, lambda g: g * unit)
+
+    return named(titled(operation, name, text))
+
+
+deg2rad = _in_units("deg2rad", "Degrees in radians.", math.pi / 180)
+rad2deg = _in_units("rad2deg", "Radians in degrees.", 180 / math.pi)
 
 
 def _sinc_slope(grad: Tensor, x: Tensor) -> Tensor:
@@ -249,7 +276,7 @@ def mvlgamma(input: Tensor, p: int) -> Tensor:
     refuse("mvlgamma", input, "b")
     x = as_floating(input)
     steps = _wrap(np.arange(p, dtype=x._data.dtype) * -0.5)
-    return (x.unsqueeze(-1) + steps).lgamma().sum(-1) + 0.25 * p * (p - 1) * math.log(math.pi)
+    return also_read((x.unsqueeze(-1) + steps).lgamma().sum(-1) + 0.25 * p * (p - 1) * math.log(math.pi), x)
 
 
 @named
@@ -376,26 +403,52 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
         return a if max is None else np.minimum(a, max)
 
     def slope(grad: Tensor, x: Tensor) -> Tensor:
-        inside = np.ones(x._data.shape, grad._data.dtype)
-        if min is not None:
-            inside *= x._data >= min
-        if max is not None:
-            inside *= x._data <= max
-        return grad * _wrap(inside)
+        inside = _within(x._data, min, max)
+        return gated(grad, inside)
 
     return of_operand("ClampBackward1", input, limit, slope)
 
 
-def _clamp_by_tensors(input: Tensor, min: Any, max: Any) -> Tensor:
-    from fastnn.ops.comparison import where
+def _within(a: np.ndarray, low: Any, high: Any) -> np.ndarray:
+    inside = True if low is None else a >= low
+    return np.asarray(inside if high is None else inside & (a <= high))
 
-    for limit in (min, max):
-        if limit is not None and not isinstance(limit, Tensor):
-            raise TypeError("clamp(): min and max must both be Tensors or both be numbers")
-    result = input
-    if min is not None:
-        result = where(result < min, min, result)
-    return result if max is None else where(result > max, max, result)
+
+def _clamp_by_tensors(input: Tensor, min: Any, max: Any) -> Tensor:
+    given = [t for t in (min, max) if t is not None]
+    if not all(isinstance(t, Tensor) for t in given):
+        raise TypeError("clamp(): min and max must both be Tensors or both be numbers")
+    for t in given:
+        input, _ = promote(input, t)
+    operands = (input, *[promote(t, input)[0] for t in given])
+    low = None if min is None else operands[1]._data
+    high = None if max is None else operands[-1]._data
+    shapes = [t._data.shape for t in operands]
+    if not fit(*shapes):
+        raise shape_error(*shapes)
+
+    def limit(a: np.ndarray) -> Any:
+        if low is not None:
+            a = np.maximum(a, low)
+        return a if high is None else np.minimum(a, high)
+
+    result = np.asarray(quiet(limit, input._data))
+    if not _recorded(*operands):
+        return _wrap(result)
+    a = input._data
+
+    def run(grad: Tensor) -> tuple[Tensor | None, ...]:
+        masks = [_within(a, low, high)]
+        if low is not None:
+            masks.append(a < low if high is None else (a < low) & (low < high))
+        if high is not None:
+            masks.append(a > high if low is None else (a > high) | (high < low))
+        return tuple([
+            _unbroadcast(gated(grad, mask), t._data.shape) if t._requires_grad else None
+            for mask, t in zip(masks, operands, strict=True)
+        ])
+
+    return _wrap(result, Node("ClampBackward1", operands, run, operands))
 
 
 @named

@@ -10,7 +10,7 @@ import numpy as np
 from fastnn.autograd.engine import Node
 from fastnn.dtypes import from_numpy_dtype, promoted
 from fastnn.errors import ShapeError
-from fastnn.ops.core import check_tensor, dimension, linear_map, named
+from fastnn.ops.core import also_read, check_tensor, dimension, linear_map, named
 from fastnn.ops.parts import select, sliced
 from fastnn.tensor import Tensor, _recorded, _wrap
 
@@ -372,4 +372,4 @@ def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> T
         raise RuntimeError(f"Expect a 1D vector, but got shape {list(input.shape)}")
     pick = itertools.combinations_with_replacement if with_replacement else itertools.combinations
     rows = np.array(list(pick(range(input._data.size), r)), np.int64).reshape(-1, r)
-    return input[_wrap(rows)]
+    return also_read(input[_wrap(rows)], input)

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.ops.core import as_floating, check_tensor, named, quiet, recorded_result, reduced
+from fastnn.ops.core import also_read, as_floating, check_tensor, named, quiet, recorded_result, reduced, scaled
 from fastnn.ops.reductions import _ADD, _cast, _kept_shape
 from fastnn.tensor import Tensor, _recorded, _wrap
 
@@ -89,16 +89,37 @@ def vector_norm(input: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = Fa
             return (grad * x.sgn(),)
         if math.isinf(order):
             among = x.abs() == y
+            if np.isnan(y._data).any():
+                among = among | (x.isnan() & y.isnan())
             return (grad * x.sgn() * (among / among.sum(axes, True)),)
         zero = y == 0
         if order == 2:
             # Where all are zero the slope is taken to be 0.
-            return (x * (grad / y).masked_fill(zero, 0),)
+            return (grad * (x / y).masked_fill(zero, 0),)
         size = x.abs()
         scaled = x.sgn() * (size ** (order - 1)).masked_fill(size == 0, 0) if order < 2 else x * size ** (order - 2)
         return (scaled * (grad / y ** (order - 1)).masked_fill(zero, 0),)
 
     return recorded_result("LinalgVectorNorm", (x,), result, run, (x,))
+
+
+def distance(difference: Tensor, p: float) -> Tensor:
+    """The norm along the last dimension, with the derivatives of PyTorch's distances.
+
+    For infinity the largest differences have the whole gradient each, and for 0 all have one of 0.
+    """
+    result = vector_norm(difference, p, -1)
+    if p not in (0, math.inf) or result._node is None:
+        return result
+
+    def run(grad: Tensor, y: Tensor) -> tuple[Tensor]:
+        if p == 0:
+            return (scaled(grad.unsqueeze(-1).expand(difference._data.shape), 0, difference),)
+        largest = np.abs(difference._data) == y._data[..., None]
+        factors = np.sign(difference._data) * largest
+        return (scaled(grad.unsqueeze(-1).expand(factors.shape), factors, difference),)
+
+    return recorded_result("Cdist", (difference,), result._data, run, (difference,))
 
 
 @named
@@ -125,4 +146,4 @@ def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, 
 @named
 def dist(input: Tensor, other: Tensor, p: float = 2) -> Tensor:
     """The norm of ``input - other``."""
-    return norm(input - other, p)
+    return also_read(norm(input - other, p), input, other)

@@ -7,15 +7,20 @@ from typing import Any
 import numpy as np
 
 from fastnn import return_types
-from fastnn.ops.core import check_tensor, dimension, linear_map, mapped, named, reduced
+from fastnn.ops.core import also_read, check_tensor, dimension, linear_map, named, recorded_result, reduced
 from fastnn.ops.pairs import maximum, minimum
-from fastnn.tensor import Tensor, _wrap
+from fastnn.tensor import Tensor, _recorded, _wrap
 
 __all__ = ["amax", "amin", "aminmax", "argmax", "argmin", "max", "min"]
 
 
-def chosen(name: str, input: Tensor, indices: np.ndarray, axis: int, keepdim: bool = True) -> Tensor:
-    """The elements at ``indices`` along ``axis``, of which there is one if the dimension is dropped."""
+def chosen(
+    name: str, input: Tensor, indices: np.ndarray, axis: int, keepdim: bool = True, *saved: Tensor
+) -> Tensor:
+    """The elements at ``indices`` along ``axis``, of which there is one if the dimension is dropped.
+
+    ``saved``: what must not change until the backward pass, as the indices themselves where the caller has them.
+    """
     shape = input._data.shape
     kept = indices.shape
     out_shape = kept if keepdim else kept[:axis] + kept[axis + 1 :]
@@ -28,7 +33,7 @@ def chosen(name: str, input: Tensor, indices: np.ndarray, axis: int, keepdim: bo
         np.put_along_axis(full, indices, g.reshape(kept), axis)
         return full
 
-    return linear_map(name, input, take, put, keeps=True)
+    return linear_map(name, input, take, put, saved, keeps=True)
 
 
 def _axis(name: str, input: Tensor, dim: Any) -> int:
@@ -45,9 +50,9 @@ def _along(name: str, kind: Any, input: Tensor, dim: Any, keepdim: bool, find: A
     if not input._data.ndim:
         return kind(input.clone(), _wrap(np.zeros((), np.int64)))
     indices = np.asarray(find(input._data, axis), np.int64)
-    values = chosen(name.title(), input, indices, axis, keepdim)
-    # A copy: the backward pass reads `indices`, and the caller may write to what it gets.
-    return kind(values, _wrap(indices.reshape(values._data.shape).copy()))
+    kept = indices.shape
+    found = _wrap(indices if keepdim else indices.reshape(kept[:axis] + kept[axis + 1 :]))
+    return kind(chosen(name.title(), input, indices, axis, keepdim, found), found)
 
 
 def _extreme(name: str, input: Tensor, operate: Any) -> Tensor:
@@ -61,19 +66,28 @@ def _extreme(name: str, input: Tensor, operate: Any) -> Tensor:
     return shared(f"{name.title()}Backward1", input, tuple(range(array.ndim)), False, operate)
 
 
-def shared(name: str, input: Tensor, axes: tuple[int, ...], keepdim: bool, operate: Any) -> Tensor:
+def shared(
+    name: str, input: Tensor, axes: tuple[int, ...], keepdim: bool, operate: Any, nan_is_found: bool = True
+) -> Tensor:
+    """``operate(array, axis, keepdims)``, whose elements in ``input`` share the gradient.
+
+    ``nan_is_found``: whether a NaN shares it as well; otherwise all of its slice have NaN, as PyTorch's amax does it.
+    """
     array = input._data
     result = np.asarray(operate(array, axis=axes, keepdims=bool(keepdim)))
+    if not _recorded(input):
+        return _wrap(result)
     kept = tuple([1 if d in axes else n for d, n in enumerate(array.shape)])
 
-    def run(grad: Tensor) -> Tensor:
-        y = result.reshape(kept)
-        # NaN wins, and equals nothing.
-        equal = (input._data == y) | (np.isnan(input._data) & np.isnan(y))
+    def run(grad: Tensor, y: Tensor) -> tuple[Tensor]:
+        best = y._data.reshape(kept)
+        equal = array == best
+        if nan_is_found and np.isnan(best).any():
+            equal |= np.isnan(array) & np.isnan(best)
         share = equal / equal.sum(axis=axes, keepdims=True) if axes else equal
-        return grad.reshape(kept) * _wrap(np.asarray(share, grad._data.dtype))
+        return (grad.reshape(kept) * _wrap(np.asarray(share, grad._data.dtype)),)
 
-    return mapped(name, input, result, run, (input,))
+    return recorded_result(name, (input,), result, run, (input,))
 
 
 def _reduction_or_pair(name: str, input: Tensor, dim: Any, keepdim: bool, other: Any, pair: Any) -> Any:
@@ -121,13 +135,13 @@ def _all_axes(name: str, input: Tensor, dim: Any) -> tuple[int, ...]:
 @named
 def amax(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """The largest element over the dimensions ``dim``; equal ones share the gradient."""
-    return shared("Amax", input, _all_axes("amax", input, dim), keepdim, np.max)
+    return shared("Amax", input, _all_axes("amax", input, dim), keepdim, np.max, False)
 
 
 @named
 def amin(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """The smallest element over the dimensions ``dim``; equal ones share the gradient."""
-    return shared("Amin", input, _all_axes("amin", input, dim), keepdim, np.min)
+    return shared("Amin", input, _all_axes("amin", input, dim), keepdim, np.min, False)
 
 
 @named
@@ -138,7 +152,9 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> 
         raise RuntimeError(
             "aminmax(): cannot compute aminmax over an empty dimension as the operation has no identity."
         )
-    return return_types.aminmax(amin(input, axes, keepdim), amax(input, axes, keepdim))
+    low, high = amin(input, axes, keepdim), amax(input, axes, keepdim)
+    # In PyTorch one operation, which reads both.
+    return return_types.aminmax(also_read(low, high), also_read(high, low))
 
 
 def _position(name: str, input: Tensor, dim: int | None, keepdim: bool) -> Tensor:

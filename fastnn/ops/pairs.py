@@ -5,6 +5,7 @@ May import ``core``, ``arithmetic``, ``elementwise`` and ``powers``.
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -13,19 +14,26 @@ from fastnn.ops.arithmetic import mul
 from fastnn.ops.core import (
     ZERO,
     Partial,
+    also_read,
     as_floating,
     as_operand,
     binary,
+    broadcast,
     check_operands,
     check_tensors,
     common_dtype,
+    gated,
+    linear_map,
     named,
+    no_gradient,
     promote,
+    recorded_result,
     refuse,
+    scaled,
 )
 from fastnn.ops.elementwise import exp, exp2
 from fastnn.ops.powers import pow
-from fastnn.tensor import Tensor, _wrap
+from fastnn.tensor import Tensor, _recorded, _unbroadcast, _wrap
 
 __all__ = [
     "arctan2", "atan2", "copysign", "fmax", "fmin", "gcd", "heaviside", "hypot", "lcm", "ldexp", "logaddexp",
@@ -40,9 +48,12 @@ def _choice(loses: Any) -> tuple[Partial, Partial]:
     """Derivatives of a choice: equal operands share the gradient, and beside a NaN each gets all, as in PyTorch."""
 
     def share(grad: Tensor, mine: Tensor, other: Tensor) -> Tensor:
-        a, b = np.broadcast_arrays(mine._data, other._data)
-        weight = np.where(a == b, 0.5, ~loses(a, b)).astype(grad._data.dtype)
-        return grad * _wrap(weight)
+        a, b = mine._data, other._data
+
+        def mine_of(g: np.ndarray) -> np.ndarray:
+            return np.where(loses(a, b), g.dtype.type(0), np.where(a == b, g / 2, g))
+
+        return linear_map("Where", grad, mine_of, mine_of)
 
     return Partial("xy", share), Partial("xy", lambda grad, x, y: share(grad, y, x))
 
@@ -55,7 +66,7 @@ def _choice_of_numbers(wins: Any) -> tuple[Partial, Partial]:
 
     def masked(grad: Tensor, x: Tensor, y: Tensor, by_x: bool) -> Tensor:
         is_x = wins(x._data, y._data) | np.isnan(y._data)
-        return grad * _wrap(np.asarray(is_x == by_x, grad._data.dtype))
+        return gated(grad, is_x == by_x)
 
     return (
         Partial("xy", lambda grad, x, y: masked(grad, x, y, True)),
@@ -128,23 +139,34 @@ def hypot(input: Tensor, other: Tensor) -> Tensor:
     """``sqrt(input**2 + other**2)``."""
     check_tensors("hypot", input, other)
     refuse("hypot_cpu", promote(input, other)[0], "biu")
-    return binary(
+    result = binary(
         "Hypot", input, other, np.hypot,
         Partial("xy", lambda grad, x, y: grad * (x / hypot(x, y))),
         Partial("xy", lambda grad, x, y: grad * (y / hypot(x, y))),
     )  # fmt: skip
+    return also_read(result, result)
 
 
 @named
 def copysign(input: Tensor, other: Any) -> Tensor:
     """``input`` with the sign of ``other``."""
+    check_operands(input, other)
+    operand = as_operand(as_floating(input), other)
+    assert operand is not None
+    x, y = promote(as_floating(input), operand)
+    result = broadcast(np.copysign, x._data, y._data)
+    if not _recorded(x, y):
+        return _wrap(result)
 
-    def slope(grad: Tensor, x: Tensor, y: Any) -> Tensor:
-        b = y._data if isinstance(y, Tensor) else y
-        sign = np.sign(np.copysign(x._data, b)) * np.sign(x._data)
-        return grad * _wrap(np.asarray(sign, grad._data.dtype))
+    def run(grad: Tensor, z: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        # The result has the sign of y, which may have changed since.
+        factors = np.sign(z._data) * np.sign(x._data)
+        return (
+            _unbroadcast(scaled(grad, factors, z), x._data.shape) if x._requires_grad else None,
+            no_gradient(y, None, None) if y._requires_grad else None,
+        )
 
-    return _floating("Copysign", input, other, np.copysign, Partial("xy", slope), ZERO)
+    return recorded_result("Copysign", (x, y), result, run, (x,))
 
 
 @named
@@ -162,11 +184,17 @@ def heaviside(input: Tensor, values: Tensor) -> Tensor:
         raise RuntimeError("heaviside is not yet implemented for tensors with different dtypes.")
 
     def step(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        if a.dtype.kind == "f":
-            return np.heaviside(a, b)
+        # 0 for NaN, where NumPy's own has NaN.
         return np.where(a == 0, b, (a > 0).astype(a.dtype))
 
-    return binary("Heaviside", input.detach(), values.detach(), step, ZERO, ZERO)
+    return binary("Heaviside", input, values, step, _NO_SLOPE, _NO_SLOPE)
+
+
+def _no_slope(grad: Tensor, x: Any, y: Any) -> Tensor:
+    raise RuntimeError("derivative for aten::heaviside is not implemented")
+
+
+_NO_SLOPE = Partial("", _no_slope)
 
 
 def _log_of_sum(input: Tensor, other: Tensor, operate: Any, power: Any) -> Tensor:
@@ -195,23 +223,43 @@ def logaddexp2(input: Tensor, other: Tensor) -> Tensor:
 @named
 def ldexp(input: Tensor, other: Any) -> Tensor:
     """``input * 2**other``."""
-    return mul(as_floating(input), pow(2.0, as_floating(other)))
+    x, y = promote(as_floating(input), as_floating(other))
+    if not y._requires_grad:
+        return also_read(mul(x, pow(2.0, y)), y)
+    result = broadcast(lambda a, b: a * 2.0**b, x._data, y._data)
+    if not _recorded(x, y):
+        return _wrap(result)
+
+    def run(grad: Tensor, z: Tensor) -> tuple[Tensor | None, Tensor]:
+        return (
+            _unbroadcast(grad * 2.0**y, x._data.shape) if x._requires_grad else None,
+            _unbroadcast(grad * z * math.log(2), y._data.shape),
+        )
+
+    return recorded_result("Ldexp", (x, y), result, run, (y,) if x._requires_grad else ())
 
 
-def _xlogy(x: Any, y: Any) -> Any:
-    return np.where((np.asarray(x) == 0) & ~np.isnan(y), np.asarray(0, np.result_type(x, y)), x * np.log(y))
+def logarithmic(name: str, input: Any, other: Any, log: Any, start: int) -> Tensor:
+    """``input * log(other)``, and 0 where ``input`` is 0; the logarithm is that of ``start + other``."""
+    x = input if isinstance(input, Tensor) else _wrap(np.asarray(input, as_floating(other)._data.dtype))
+
+    def product(a: Any, b: Any) -> Any:
+        return np.where((np.asarray(a) == 0) & ~np.isnan(b), np.asarray(0, np.result_type(a, b)), a * log(b))
+
+    def by_x(grad: Tensor, a: Tensor, b: Any) -> Tensor:
+        b = b if isinstance(b, Tensor) else _wrap(np.asarray(b, grad._data.dtype))
+        return (grad * (b.log1p() if start else b.log())).masked_fill((a == 0) & (b <= -start), 0)
+
+    def by_y(grad: Tensor, a: Any, b: Any) -> Tensor:
+        return grad * (a / (b + start if start else b))
+
+    return _floating(name, x, other, product, Partial("xy", by_x), Partial("xy", by_y))
 
 
 @named
 def xlogy(input: Any, other: Any) -> Tensor:
     """``input * log(other)``, and 0 where ``input`` is 0."""
-    x = input if isinstance(input, Tensor) else _wrap(np.asarray(input, as_floating(other)._data.dtype))
-
-    def by_x(grad: Tensor, x: Tensor, y: Any) -> Tensor:
-        log = (y if isinstance(y, Tensor) else _wrap(np.asarray(y, grad._data.dtype))).log()
-        return (grad * log).masked_fill((x == 0) & (y <= 0), 0)
-
-    return _floating("Xlogy", x, other, _xlogy, Partial("xy", by_x), Partial("xy", lambda grad, x, y: grad * (x / y)))
+    return logarithmic("Xlogy", input, other, np.log, 0)
 
 
 def _integers(name: str, input: Any, other: Any, operate: Any) -> Tensor:

@@ -6,7 +6,18 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.ops.core import NUMBERS, Partial, as_operand, binary, check_tensor, named, no_gradient, of_operand
+from fastnn.autograd.modes import _mode
+from fastnn.ops.core import (
+    NUMBERS,
+    Partial,
+    also_read,
+    as_operand,
+    binary,
+    check_tensor,
+    named,
+    no_gradient,
+    of_operand,
+)
 from fastnn.tensor import Tensor, _wrap
 
 __all__ = ["float_power", "pow", "square"]
@@ -31,7 +42,7 @@ def _power_of_number(input: Tensor, exponent: Any) -> Tensor:
 
 
 def _power_slope(grad: Tensor, x: Tensor, exponent: Any) -> Tensor:
-    if exponent == 2:
+    if exponent == 2 and not _mode.enabled:
         return grad * (x * exponent)
     # The derivative of x**0 is 0 at x = 0 as well.
     return no_gradient(grad, x, None) if exponent == 0 else grad * (x ** (exponent - 1) * exponent)
@@ -101,7 +112,9 @@ def _pow(input: Any, exponent: Any) -> Any:
     if not isinstance(exponent, (Tensor, *NUMBERS, np.ndarray)) or not isinstance(input, (Tensor, *NUMBERS)):
         return NotImplemented
     if isinstance(exponent, (Tensor, np.ndarray)):
-        return binary("PowBackward1", input, exponent, _powers, _POWER_X, _POWER_Y)
+        result = binary("PowBackward1", input, exponent, _powers, _POWER_X, _POWER_Y)
+        # PyTorch's derivative by the exponent reads the result.
+        return also_read(result, result) if isinstance(exponent, Tensor) and exponent._requires_grad else result
     if not isinstance(input, Tensor):
         raise TypeError(f"input must be a Tensor, found {type(input).__name__}")
     return _power_of_number(input, exponent)

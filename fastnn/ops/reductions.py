@@ -10,7 +10,18 @@ import numpy as np
 from fastnn.autograd.engine import Node
 from fastnn.autograd.modes import _mode
 from fastnn.dtypes import as_numpy_dtype, from_numpy_dtype
-from fastnn.ops.core import check_tensor, dimension, linear_map, named, quiet, recorded_result, reduced, refuse
+from fastnn.ops.core import (
+    also_read,
+    check_tensor,
+    dimension,
+    linear_map,
+    mapped,
+    named,
+    quiet,
+    recorded_result,
+    reduced,
+    refuse,
+)
 from fastnn.tensor import Tensor, _recorded, _wrap
 
 __all__ = [
@@ -97,7 +108,9 @@ def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = 
 def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The sum of the elements that are not NaN."""
     x = _cast(input, dtype)
-    return sum(x if x._data.dtype.kind != "f" else x.masked_fill(_wrap(np.isnan(x._data)), 0), dim, keepdim)
+    if x._data.dtype.kind != "f":
+        return sum(x, dim, keepdim, dtype=dtype)
+    return also_read(sum(x.masked_fill(_wrap(np.isnan(x._data)), 0), dim, keepdim), x)
 
 
 @named
@@ -132,7 +145,9 @@ def _variance(name: str, input: Tensor, dim: Any, keepdim: bool, correction: Any
     axes = reduced(dim, array.ndim)
     shape = array.shape
     count = math.prod([shape[d] for d in axes])
-    divisor = max(count - correction, 0)
+    freedom = count - correction
+    divisor = max(freedom, 0)
+    whole = dim is None or not array.ndim
     kept = _kept_shape(shape, axes)
 
     def variance(a: np.ndarray) -> np.ndarray:
@@ -148,15 +163,20 @@ def _variance(name: str, input: Tensor, dim: Any, keepdim: bool, correction: Any
     if not _recorded(input):
         return _wrap(result)
 
-    def run(grad: Tensor, y: Tensor) -> tuple[Tensor]:
-        if root:
-            # Where nothing varies the slope is taken to be 0, as in PyTorch.
-            grad = (grad / (2 * y)).masked_fill(y == 0, 0)
+    def run(grad: Tensor) -> Tensor:
         deviation = input - mean(input, axes, True) if axes else input - input
-        factor = 2.0 / divisor if divisor else math.nan if count else 0.0
-        return ((factor * grad).reshape(kept) * deviation,)
+        if freedom <= 0 and whole:
+            # As in PyTorch: infinite, whichever way an element lies from the mean.
+            return grad.reshape(kept) * _wrap(np.where(deviation._data == 0, np.nan, np.inf).astype(array.dtype))
+        return (grad * (2.0 / freedom if freedom else math.inf)).reshape(kept) * deviation
 
-    return recorded_result(name, (input,), result, run, (input,))
+    def run_root(grad: Tensor, y: Tensor) -> tuple[Tensor]:
+        # Where nothing varies the slope is taken to be 0, as in PyTorch.
+        return (run((grad / (2 * y)).masked_fill(y == 0, 0)),)
+
+    if root:
+        return recorded_result(name, (input,), result, run_root, (input,))
+    return mapped(name, input, result, run, (input,))
 
 
 @named
@@ -188,7 +208,7 @@ def var_mean(
 ) -> tuple[Tensor, Tensor]:
     """The variance and the mean."""
     spread = var(input, dim, unbiased, keepdim, correction=correction)
-    return spread, mean(input, None if isinstance(dim, bool) else dim, keepdim)
+    return spread, also_read(mean(input, None if isinstance(dim, bool) else dim, keepdim), input)
 
 
 @named
@@ -197,7 +217,7 @@ def std_mean(
 ) -> tuple[Tensor, Tensor]:
     """The standard deviation and the mean."""
     spread = std(input, dim, unbiased, keepdim, correction=correction)
-    return spread, mean(input, None if isinstance(dim, bool) else dim, keepdim)
+    return spread, also_read(mean(input, None if isinstance(dim, bool) else dim, keepdim), input, spread)
 
 
 # -- Products ----------------------------------------------------------------------------------
@@ -215,7 +235,7 @@ def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype:
     """The product of all elements or along ``dim``; of integers as int64."""
     x = _cast(input, dtype)
     if dim is None:
-        return prod(x.reshape(-1), 0)
+        return prod(x.reshape(-1), 0, dtype=dtype)
     axis = dimension(dim, x._data.ndim)
     if not x._data.ndim:
         return x.clone() if x._data.dtype.kind == "f" or dtype is not None else x.long()
@@ -243,7 +263,7 @@ def cumprod(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     if not x._data.ndim:
         return x.clone() if x._data.dtype.kind == "f" or dtype is not None else x.long()
     kind = _kind(x, dtype)
-    result = np.asarray(quiet(lambda a: np.multiply.accumulate(a, axis=axis, dtype=kind), x._data))
+    result = quiet(_running, np.multiply, x._data, axis, kind)
     if not _recorded(x):
         return _wrap(result)
 
@@ -259,6 +279,13 @@ def cumprod(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     return recorded_result("Cumprod", (x,), result, run, (x,))
 
 
+def _running(operate: Any, a: np.ndarray, axis: int, kind: Any) -> np.ndarray:
+    """The accumulated results along ``axis``: of floating point in float64, of which each is rounded, as in PyTorch."""
+    if a.dtype.kind != "f":
+        return operate.accumulate(a, axis=axis, dtype=kind)
+    return operate.accumulate(a, axis=axis, dtype=np.float64).astype(a.dtype, copy=False)
+
+
 @named
 def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """The sum of the elements along ``dim`` up to each of them."""
@@ -270,10 +297,10 @@ def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     kind = _kind(x, dtype)
 
     def forward(a: np.ndarray) -> np.ndarray:
-        return np.add.accumulate(a, axis=axis, dtype=kind)
+        return _running(np.add, a, axis, kind)
 
     def backward(g: np.ndarray) -> np.ndarray:
-        return np.flip(np.add.accumulate(np.flip(g, axis), axis=axis), axis)
+        return np.flip(_running(np.add, np.flip(g, axis), axis, None), axis)
 
     return linear_map("Cumsum", x, forward, backward)
 

@@ -1,4 +1,4 @@
-"""Gathering and scattering along a dimension. May import ``core``."""
+"""Gathering and scattering along a dimension. May import ``core`` and ``comparison``."""
 
 from __future__ import annotations
 
@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from fastnn.autograd.engine import Node
+from fastnn.autograd.modes import _mode
 from fastnn.errors import ShapeError
-from fastnn.ops.core import check_tensor, dimension, linear_map, named, quiet, refuse
+from fastnn.ops.comparison import where
+from fastnn.ops.core import check_tensor, dimension, linear_map, named, quiet, recorded_result, refuse
 from fastnn.tensor import Tensor, _recorded, _wrap
 
 __all__ = ["gather", "scatter", "scatter_add", "scatter_reduce"]
@@ -87,7 +89,7 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
         np.add.at(full, places, g)
         return full.reshape(shape)
 
-    return linear_map("Gather", input, take, put, (index,))
+    return linear_map("Gather", input, take, put, (input, index))
 
 
 def _source(name: str, src: Any, input: Tensor, index: Tensor) -> Tensor:
@@ -175,13 +177,7 @@ def _taken(grad: Tensor, places: Any, shape: tuple[int, ...], index_shape: tuple
     whole = grad._data.shape
 
     def take(a: np.ndarray) -> np.ndarray:
-        full = np.zeros(shape, a.dtype)
-        part = _flat_view(a)[places]
-        if full.ndim and full.ndim == part.ndim:
-            full[tuple([slice(n) for n in index_shape])] = part
-        else:
-            full[...] = part.reshape(full.shape)
-        return full
+        return _bottom(np.asarray(_flat_view(a)[places]), shape)
 
     def put(a: np.ndarray) -> np.ndarray:
         full = np.zeros(whole, a.dtype)
@@ -244,45 +240,70 @@ def scatter_reduce(
     operate.at(_flat_view(result), places, part)
     counts = np.zeros(base.shape, np.int64)
     np.add.at(_flat_view(counts), places, 1)
-    untouched = counts == 0
-    counts = counts + (1 if include_self else untouched)
+    counts = counts + (1 if include_self else counts == 0)
     if reduce == "mean":
         result = result / counts if base.dtype.kind == "f" else np.floor_divide(result, counts)
         result = np.asarray(result, base.dtype)
     if not _recorded(input, src):
         return _wrap(result)
     wants = input._requires_grad, src._requires_grad
-    kept = np.ones(base.shape, base.dtype) if include_self else untouched.astype(base.dtype)
+    index_shape = index._data.shape
 
-    def run(grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        def spread(g: Tensor) -> Tensor:
-            return _taken(g, places, src._data.shape, index._data.shape)
+    def spread(g: Tensor) -> Tensor:
+        return _taken(g, places, src._data.shape, index_shape)
 
+    def run(grad: Tensor, y: Tensor) -> tuple[Tensor | None, Tensor | None]:
         if reduce in ("sum", "mean"):
             shared = grad if reduce == "sum" else grad / _wrap(counts.astype(base.dtype))
-            return shared * _wrap(kept) if wants[0] else None, spread(shared) if wants[1] else None
+            return mine(shared) if wants[0] else None, spread(shared) if wants[1] else None
         if reduce == "prod":
-            total = scatter_reduce(input, dim, index, src, reduce, include_self=include_self)
-            mine = grad * total / input * _wrap(kept) if wants[0] else None
-            return mine, spread(grad * total) / src if wants[1] else None
-        winners = result == base
-        if not include_self:
-            winners &= untouched
-        src_wins = part == _flat_view(result)[places]
+            return by_input(grad) if wants[0] else None, by_source(grad, y) if wants[1] else None
+        winners = y._data == base if include_self else (y._data == input._data)
+        src_wins = part == _flat_view(y._data)[places]
         ties = winners.astype(base.dtype)
         np.add.at(_flat_view(ties), places, src_wins.astype(base.dtype))
         shared = grad / _wrap(ties)
-        mask = np.zeros(src._data.shape, base.dtype)
-        if mask.ndim == src_wins.ndim and mask.ndim:
-            mask[tuple([slice(n) for n in index._data.shape])] = src_wins
-        else:
-            mask[...] = src_wins.reshape(mask.shape)
         return (
-            shared * _wrap(winners.astype(base.dtype)) if wants[0] else None,
-            spread(shared) * _wrap(mask) if wants[1] else None,
+            mine(shared * _wrap(winners.astype(base.dtype))) if wants[0] else None,
+            spread(shared) * _wrap(_bottom(src_wins, src._data.shape)) if wants[1] else None,
         )
 
-    return _wrap(result, Node("ScatterReduce", (input, src), run, (input, src, index)))
+    def mine(g: Tensor) -> Tensor:
+        return g if include_self else _cleared(g, places)
+
+    # Of a product the derivative by one factor is the product of the others: not the quotient where one is 0.
+    def by_input(grad: Tensor) -> Tensor:
+        safe = input.masked_fill(_wrap(input._data == 0), 1)
+        total = scatter_reduce(safe, dim, index, src, "prod", include_self=include_self)
+        return mine(grad * total / safe)
+
+    def by_source(grad: Tensor, y: Tensor) -> Tensor:
+        zero = np.asarray(part == 0)
+        quotient = spread(grad * y) / src.masked_fill(_wrap(src._data == 0), 1)
+        if not zero.any():
+            return quotient
+        found = np.zeros(base.shape, np.int64)
+        np.add.at(_flat_view(found), places, zero)
+        if _mode.enabled and (found > 1).any():
+            raise RuntimeError(
+                "scatter_reduce(): Double backward is unsupported for src when >1 zeros in src are scattered to the "
+                "same position in self"
+            )
+        single = _wrap(_bottom(zero & (_flat_view(found)[places] == 1), src._data.shape).astype(bool))
+        others = scatter_reduce(input, dim, index, src.masked_fill(single, 1), "prod", include_self=include_self)
+        return where(single, spread(grad * others), quotient)
+
+    return recorded_result("ScatterReduce", (input, src), result, run, (input, src, index))
+
+
+def _bottom(part: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
+    """The array of ``shape``, zero but for ``part`` as its top part."""
+    full = np.zeros(shape, part.dtype)
+    if full.ndim and full.ndim == part.ndim:
+        full[tuple([slice(n) for n in part.shape])] = part
+    else:
+        full[...] = part.reshape(full.shape)
+    return full
 
 
 IN_PLACE = ("scatter", "scatter_add", "scatter_reduce")

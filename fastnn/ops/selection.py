@@ -12,7 +12,7 @@ import numpy as np
 
 from fastnn.autograd.engine import Node
 from fastnn.errors import ShapeError
-from fastnn.ops.core import check_tensor, dimension, fit, linear_map, named
+from fastnn.ops.core import also_read, check_tensor, dimension, fit, linear_map, named
 from fastnn.ops.indexing import _getitem, _numpy_key, _setitem
 from fastnn.ops.scatter import _check_index, _check_range, _flat_view, gather, scatter_reduce
 from fastnn.ops.shapes import _expanded
@@ -67,7 +67,7 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     if source._data.dtype != input._data.dtype:
         raise RuntimeError("index_add_(): self and source expected to have the same scalar type")
     _check_rows("index_add", input, axis, rows, source)
-    source = source if alpha == 1 else source * alpha
+    given, source = source, source if alpha == 1 else source * alpha
     shape = input._data.shape
     source_shape = source._data.shape
 
@@ -88,7 +88,7 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     def run(grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         return grad, linear_map("IndexSelect", grad, take, put) if wants else None
 
-    return _wrap(result, Node("IndexAdd", (input, source), run, (index,)))
+    return _wrap(result, Node("IndexAdd", (input, source), run, (index, given) if wants else ()))
 
 
 def _check_rows(name: str, input: Tensor, axis: int, rows: np.ndarray, source: Tensor) -> None:
@@ -113,7 +113,7 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
         _setitem(result, _key(axis, rows), source)
     else:
         _setitem(result, ..., source.reshape(()))
-    return result
+    return also_read(result, index, source) if source._requires_grad else also_read(result, index)
 
 
 @named
@@ -132,7 +132,7 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
         )
     result = input.clone()
     _setitem(result, _key(axis, rows) if result._data.ndim else ..., value)
-    return result
+    return also_read(result, index)
 
 
 @named
@@ -158,10 +158,9 @@ def _index_put_(self: Tensor, indices: Any, values: Tensor, accumulate: bool = F
         np.add.at(full, parts, a)
         return full
 
-    return self._in_place(
-        self + linear_map("IndexPut", _expanded(values, part_shape) if value_shape != part_shape else values, put,
-                          lambda g: g[parts])
-    )  # fmt: skip
+    wide = _expanded(values, part_shape) if value_shape != part_shape else values
+    saved = tuple([t for t in indices if isinstance(t, Tensor)])
+    return self._in_place(self + linear_map("IndexPut", wide, put, lambda g: g[parts], saved))
 
 
 @named
@@ -173,7 +172,7 @@ def index_reduce(
     shape = [1] * input._data.ndim
     shape[axis] = rows.size
     wide = _wrap(np.ascontiguousarray(np.broadcast_to(rows.reshape(shape), source._data.shape)))
-    return scatter_reduce(input, dim, wide, source, reduce, include_self=include_self)
+    return also_read(scatter_reduce(input, dim, wide, source, reduce, include_self=include_self), index)
 
 
 @named
@@ -183,7 +182,8 @@ def take(input: Tensor, index: Tensor) -> Tensor:
     _check_index("take", index, (np.int64,))
     _check_range("take", index._data, input._data.size, negative=True)
     flat = input.reshape(-1) if input._data.size or input._data.ndim == 1 else input.reshape(0)
-    return _getitem(flat, _wrap(np.atleast_1d(index._data))).reshape(index._data.shape)
+    found = _getitem(flat, _wrap(np.atleast_1d(index._data)))
+    return also_read(found, input, index).reshape(index._data.shape)
 
 
 @named
@@ -193,7 +193,7 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
     _check_range("put_", index._data, input._data.size, negative=True)
     flat = input.reshape(-1).clone()
     _index_put_(flat, (index.reshape(-1),), source.reshape(-1), accumulate)
-    return flat.reshape(input._data.shape)
+    return also_read(flat, *([index, source] if source._requires_grad else [index])).reshape(input._data.shape)
 
 
 @named
@@ -215,7 +215,8 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
         _expanded(t, tuple([t._data.shape[axis] if d == axis else n for d, n in enumerate(common)]))
         for t in (input, indices)
     ]
-    return gather(wide[0], axis, wide[1])
+    # The indices are kept as a copy, as in PyTorch: they may change.
+    return gather(wide[0], axis, wide[1].clone() if _recorded(input) else wide[1])
 
 
 # -- Masks -------------------------------------------------------------------------------------
@@ -232,7 +233,7 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
         raise ShapeError(f"The shapes {list(input.shape)} and {list(mask.shape)} cannot be broadcast together")
     shape = np.broadcast_shapes(input._data.shape, mask._data.shape)
     x = input if input._data.shape == shape else _expanded(input, shape)
-    return _getitem(x, _wrap(np.broadcast_to(mask._data, shape)))
+    return also_read(_getitem(x, _wrap(np.broadcast_to(mask._data, shape))), input, mask)
 
 
 @named
@@ -249,7 +250,7 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     if count > source._data.size:
         raise RuntimeError("masked_scatter: expected self and source to have enough elements for the mask")
     _setitem(result, wide, source.reshape(-1)[:count])
-    return result
+    return also_read(result, mask)
 
 
 @named

@@ -41,7 +41,8 @@ def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = 
     if not input._data.ndim:
         return return_types.sort(input.clone(), _wrap(np.zeros((), np.int64)))
     indices = order(input._data, axis, descending)
-    return return_types.sort(chosen("Sort", input, indices, axis), _wrap(indices.copy()))
+    found = _wrap(indices)
+    return return_types.sort(chosen("Sort", input, indices, axis, True, found), found)
 
 
 @named
@@ -68,7 +69,8 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
     if not input._data.ndim:
         return return_types.topk(input.clone(), _wrap(np.zeros((), np.int64)))
     indices = order(input._data, axis, largest).take(range(k), axis)
-    return return_types.topk(chosen("Topk", input, indices, axis), _wrap(indices.copy()))
+    found = _wrap(indices)
+    return return_types.topk(chosen("Topk", input, indices, axis, True, found), found)
 
 
 @named
@@ -170,7 +172,8 @@ def _running(name: str, input: Tensor, dim: int, better: Any) -> Any:
         np.add.at(full, tuple(where), g)
         return full
 
-    return kind(linear_map(name.title(), input, take, put, keeps=True), _wrap(indices.copy()))
+    found = _wrap(indices)
+    return kind(linear_map(name.title(), input, take, put, (input, found), keeps=True), found)
 
 
 @named
@@ -192,7 +195,7 @@ _INTERPOLATIONS = ("linear", "lower", "higher", "midpoint", "nearest")
 
 def _quantile(name: str, input: Tensor, q: Any, dim: Any, keepdim: bool, interpolation: str, skip_nan: bool) -> Tensor:
     check_tensor("input", input)
-    if input._data.dtype.kind != "f":
+    if input._data.dtype not in (np.float32, np.float64):
         raise RuntimeError(f"{name}() input tensor must be either float or double dtype")
     if interpolation not in _INTERPOLATIONS:
         raise RuntimeError(
@@ -204,8 +207,8 @@ def _quantile(name: str, input: Tensor, q: Any, dim: Any, keepdim: bool, interpo
     if values._data.ndim > 1:
         raise RuntimeError(f"{name}() q must be a scalar or 1D tensor")
     probabilities = values._data
-    if ((probabilities < 0) | (probabilities > 1)).any():
-        raise RuntimeError(f"{name}() q values must be in the range [0, 1]")
+    if not ((probabilities >= 0) & (probabilities <= 1)).all():
+        raise RuntimeError(f"{name}() q must be in the range [0, 1] but got {q if values is not q else q.tolist()}")
     x = input
     if dim is None:
         shape_kept = (1,) * x._data.ndim
@@ -219,26 +222,21 @@ def _quantile(name: str, input: Tensor, q: Any, dim: Any, keepdim: bool, interpo
         raise RuntimeError(f"{name}() input tensor must be non-empty")
     ordered = sort(x, axis).values.movedim(axis, -1)
     missing = np.isnan(x._data).sum(axis=axis)[..., None]
-    count = n - missing if skip_nan else np.full_like(missing, n)
-    rank = probabilities.reshape(-1) * np.maximum(count - 1, 0)
+    # In the dtype of the elements, as in PyTorch.
+    count = np.asarray(np.maximum(n - missing - 1, 0) if skip_nan else np.full_like(missing, n - 1), x._data.dtype)
+    ranks = values.reshape(-1) * _wrap(count)
     if not skip_nan:
         # A NaN stands at the end, and is the answer.
-        rank = np.where(missing > 0, n - 1.0, rank)
-    low = np.floor(rank)
-    high = np.ceil(rank)
-    fraction = (rank - low).astype(x._data.dtype)
-    if interpolation == "lower":
-        high, fraction = low, fraction * 0
-    elif interpolation == "higher":
-        low, fraction = high, fraction * 0
-    elif interpolation == "nearest":
-        low = high = np.rint(rank)
-        fraction = fraction * 0
-    elif interpolation == "midpoint":
-        fraction = np.full_like(fraction, 0.5)
-    lower = chosen("Quantile", ordered, low.astype(np.int64), ordered._data.ndim - 1)
-    upper = chosen("Quantile", ordered, high.astype(np.int64), ordered._data.ndim - 1)
-    found = lower.lerp(upper, _wrap(fraction)).movedim(-1, 0)
+        ranks = ranks.masked_fill(_wrap(missing > 0), n - 1)
+    rank = ranks._data
+    steps: Any = {"higher": np.ceil, "nearest": np.rint}
+    low = steps.get(interpolation, np.floor)(rank)
+    found = chosen("Gather", ordered, low.astype(np.int64), ordered._data.ndim - 1)
+    if interpolation in ("linear", "midpoint"):
+        # The others read one element and nothing else: its neighbour may be infinite.
+        upper = chosen("Gather", ordered, np.ceil(rank).astype(np.int64), ordered._data.ndim - 1)
+        found = found.lerp(upper, ranks - _wrap(low) if interpolation == "linear" else _wrap(np.full_like(rank, 0.5)))
+    found = found.movedim(-1, 0)
     if keepdim:
         found = found.reshape(found._data.shape[:1] + (shape_kept if input._data.ndim else ()))
     elif not input._data.ndim:

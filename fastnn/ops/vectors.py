@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.errors import ShapeError
-from fastnn.ops.core import as_floating, check_tensor, dimension, named, refuse
+from fastnn.ops.core import also_read, as_floating, check_tensor, dimension, named, refuse
 from fastnn.ops.products import matmul
 from fastnn.tensor import Tensor
 
@@ -53,7 +53,13 @@ def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     if a._data.shape[-1] != 3 or b._data.shape[-1] != 3:
         raise ShapeError(f"linalg.cross: inputs dimension {dim} must have length 3, found {list(input.shape)}")
     product = a.roll(-1, -1) * b.roll(-2, -1) - a.roll(-2, -1) * b.roll(-1, -1)
-    return product.movedim(-1, dim)
+    read = [t for t, by in ((input, other), (other, input)) if by._requires_grad]
+    return also_read(product, *read).movedim(-1, dim)
+
+
+_MODES = (
+    None, "use_mm_for_euclid_dist_if_necessary", "use_mm_for_euclid_dist", "donot_use_mm_for_euclid_dist",
+)  # fmt: skip
 
 
 @named
@@ -71,9 +77,13 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: Any = None) -> T
         )
     if p < 0:
         raise RuntimeError("cdist only supports non-negative p values")
-    from fastnn.ops.norms import vector_norm
+    from fastnn.ops.norms import distance
 
-    return vector_norm(x1.unsqueeze(-2) - x2.unsqueeze(-3), p, -1)
+    if x1._data.dtype != x2._data.dtype:
+        raise RuntimeError(f"expected scalar type {x1.dtype} but found {x2.dtype}")
+    if compute_mode not in _MODES:
+        raise ValueError(f"{compute_mode} is not a valid value for compute_mode")
+    return also_read(distance(x1.unsqueeze(-2) - x2.unsqueeze(-3), p), x1, x2)
 
 
 @named
@@ -136,7 +146,7 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
     axis = dimension(dim, input._data.ndim)
     others = [d for d in range(input._data.ndim) if d != axis]
     size = vector_norm(input, p, others, True)
-    return input * (maxnorm / (size + 1e-7)).masked_fill(size <= maxnorm, 1)
+    return input * (maxnorm / (size + 1e-7)).masked_fill(~(size > maxnorm), 1)
 
 
 @named
@@ -177,4 +187,5 @@ def _imatmul(self: Tensor, other: Any) -> Any:
 
 
 OPERATORS = {"__matmul__": _matmul, "__imatmul__": _imatmul}
+IN_PLACE = ("renorm",)
 FUNCTIONS_ONLY = ("cdist", "trapezoid", "trapz")
