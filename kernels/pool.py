@@ -266,9 +266,10 @@ def call_runner(typingctx, runner, pool, table, count, threads):
     return types.void(*[types.int64] * 5), codegen
 
 
-# For compiled code: words with the addresses of ``_run_together`` and of the pool; 0 where there are no workers.
-RUNNER, POOL = range(2)
-_context = np.zeros(2, np.int64)
+# For compiled code: the addresses of ``_run_together`` and of the pool, 0 where there are no workers, and whether it
+# has been tried to start some.
+RUNNER, POOL, STARTED = range(3)
+_context = np.zeros(3, np.int64)
 context: int = _context.ctypes.data
 
 
@@ -335,8 +336,9 @@ def start() -> bool:
                 runner = jit.compile_callback(_run_together, types.void(*[types.int64] * 4))
                 _pool = _Pool(int(config.NUMBA_NUM_THREADS) - 1, runner)
                 if _pool.threads:
-                    _context[:] = runner.address, _pool.address
+                    _context[[RUNNER, POOL]] = runner.address, _pool.address
                 atexit.register(_end)
+    _context[STARTED] = 1
     return bool(_context[RUNNER])
 
 
@@ -359,7 +361,7 @@ def _end() -> None:
     """Before the interpreter ends: what is launched from now on runs on the thread that launches."""
     global _is_over
     _is_over = True
-    _context[:] = 0
+    _context[[RUNNER, POOL]] = 0
     if _pool is not None:
         _pool.stop()
 
@@ -368,7 +370,7 @@ def _after_fork_in_child() -> None:
     # The workers are the parent's. A child runs everything on one thread: who forks has cores for other things.
     global _pool, _is_over
     _pool, _is_over = None, True
-    _context[:] = 0
+    _context[[RUNNER, POOL]] = 0
 
 
 if hasattr(os, "register_at_fork"):

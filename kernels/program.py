@@ -16,7 +16,19 @@ import numpy as np
 from numba import types
 
 from fastnn.kernels import jit, pool
-from fastnn.kernels.pool import BLOCK, MOST_PARTS, PARTS, POOL, ROW, RUNNER, SLICE, WAIT, call_runner, run_alone
+from fastnn.kernels.pool import (
+    BLOCK,
+    MOST_PARTS,
+    PARTS,
+    POOL,
+    ROW,
+    RUNNER,
+    SLICE,
+    STARTED,
+    WAIT,
+    call_runner,
+    run_alone,
+)
 from fastnn.kernels.pool import put_row as put_row
 from fastnn.kernels.pool import start as start
 from fastnn.kernels.words import (
@@ -43,7 +55,7 @@ context: int = _context.ctypes.data
 @jit.inline
 def can_run(context, threads):
     """Whether :func:`run` may be given so many threads."""
-    return threads == 1 or (threads <= MOST_PARTS and integer(integer(context, POOLED), RUNNER) != 0)
+    return threads == 1 or (threads <= MOST_PARTS and integer(integer(context, POOLED), STARTED) != 0)
 
 
 @jit.inline
