@@ -230,7 +230,7 @@ class Situation:
         self.forwards = [(kind, kind.forward) for kind in dict.fromkeys(self.classes)]
         self.globals = [(owner, name, value) for owner, name, value in names if type(owner) is dict]
         self.names = [(owner, name, value) for owner, name, value in names if type(owner) is not dict]
-        # Reloading, as by IPython's autoreload, gives the same functions other code.
+        # A reload, as by IPython's autoreload, gives the same functions other code.
         self.names += [(f, "__code__", f.__code__) for f in users_functions(self.classes, others)] if is_held else []
         if not is_held:
             held: Any = weakref.proxy(model)
@@ -267,7 +267,7 @@ class Situation:
         for kind, forward in self.forwards:
             if kind.forward is not forward:
                 return False
-        # Where there are globals there is the code that names them; a Sequential has neither.
+        # The code of a function is among the names wherever its globals are noted; a Sequential has neither.
         if self.names:
             for scope, name, value in self.globals:
                 if scope.get(name) is not value:
@@ -349,7 +349,9 @@ def _function(value: Any) -> types.FunctionType | None:
     """The function of Python that a callable runs, or None."""
     if isinstance(value, functools.partial):
         value = value.func
-    value = getattr(value, "__func__", value)
+    # By type, as another object may do anything when it is asked for an attribute.
+    if isinstance(value, (types.MethodType, staticmethod, classmethod)):
+        value = value.__func__
     return value if isinstance(value, types.FunctionType) else None
 
 

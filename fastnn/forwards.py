@@ -119,7 +119,7 @@ class _Kind:
 
     def __init__(self) -> None:
         self.calls, self.retry, self.reason = 0, _EAGER_CALLS + 1, ""
-        # Of the forward that was refused: a reload may bring other code.
+        # The code of the forward that was refused: a reload may bring another one.
         self.code: Any = None
         self.differentiated = differentiated[0]
         self.situation: Situation | None = None

@@ -86,7 +86,7 @@ def _reason(file: str, read: list[str]) -> str:
         )
     if file.startswith("<"):
         return "as it was compiled from a string, or typed at a prompt: put the class into a file or a notebook cell"
-    return f"as there is no file {file}: put the class into a module whose source this process can read"
+    return f"as there is no file {file} to be read: put the class into a module whose source this process can read"
 
 
 # --------------------------------------------------------------------------------------------
@@ -95,6 +95,9 @@ def _reason(file: str, read: list[str]) -> str:
 
 def _texts(file: str, function: types.FunctionType) -> Iterator[str]:
     """Texts of a file that may contain a function, the likely ones first."""
+    if os.path.exists(file) and not os.path.isfile(file):
+        # A pipe, as in `python <(...)`: it was read, and to read it again may wait for ever.
+        return
     # The cache may be older than the file, and so may the code. Given the globals, linecache asks the loader of the
     # module, which has the text of what lies in a zip file.
     yield _lines(linecache.getlines, file, function.__globals__)
@@ -119,7 +122,7 @@ def _lines(find: Callable[..., list[str]], *args: Any) -> str:
 
 
 def _command() -> str:
-    """What was given to ``python -c``, or nothing."""
+    """The text of ``python -c``, or nothing."""
     for option, text in itertools.pairwise(sys.orig_argv):
         if option.startswith("-") and option.endswith("c") and not option.startswith("--"):
             return text
@@ -135,10 +138,10 @@ def _zipped(file: str) -> str:
 
 
 def _texts_without_file() -> Iterator[str]:
-    """What linecache was given, as the cells of a notebook, the last first.
+    """Texts that linecache was given, like the cells of a notebook, the last first.
 
-    A function may have lost the name that its cell has there: cloudpickle leaves it out, and cell magics like
-    ``%%time`` compile what they are given under another one.
+    A function need not have the name of its cell: cloudpickle leaves it out, and cell magics like ``%%time`` compile
+    their text under another one.
     """
     # A copy: other threads may add to it. Entries that are not read yet, or of a file, have other lengths and times.
     entries = [entry for entry in list(linecache.cache.values()) if len(entry) == 4 and entry[1] is None]
@@ -149,7 +152,7 @@ def _texts_without_file() -> Iterator[str]:
 
 
 def _magic_cells(cell: str) -> Iterator[str]:
-    """What a cell of IPython passes to cell magics."""
+    """The texts that a cell of IPython passes to cell magics."""
     get_shell = getattr(sys.modules.get("IPython"), "get_ipython", None)
     shell: Any = None if get_shell is None or "run_cell_magic" not in cell else get_shell()
     if shell is None:
@@ -171,7 +174,7 @@ def _tree_in(text: str, code: types.CodeType) -> Tree | None:
     """The tree of a function in a text that compiles to ``code``."""
     name: str = code.co_name
     flags: int = code.co_flags & _FUTURE
-    # Quickly told from most other texts. Private names are written without the class.
+    # A quick test rules out most texts. Private names are left out, as the text lacks the name of the class in them.
     names = [n for n in (name, *code.co_names, *code.co_varnames) if n.isidentifier() and not n.startswith("_")]
     if not all(n in text for n in names):
         return None
@@ -191,7 +194,7 @@ def _tree_in(text: str, code: types.CodeType) -> Tree | None:
 
 
 def _bare(code: types.CodeType) -> types.CodeType:
-    """The same code without where it is written. Code objects compare all that they do."""
+    """The same code without its place. What is left is compared by ``==`` of code objects."""
     constants = [_bare(c) if isinstance(c, types.CodeType) else c for c in code.co_consts]
     return code.replace(
         co_filename="", co_firstlineno=1, co_linetable=b"", co_qualname="", co_consts=tuple(constants)

@@ -125,7 +125,7 @@ class _Reader:
             tree = parsed(self.function)
         except NoSource as reason:
             raise self.bent(f"has no source that can be read, {reason}") from None
-        # Reloading, as IPython's autoreload does it, may give the same function other code.
+        # A reload, as by IPython's autoreload, gives the same function other code.
         self.note(self.function, "__code__", code)
         if isinstance(tree, ast.FunctionDef) and tree.decorator_list:
             raise self.bent("has decorators")

@@ -277,7 +277,7 @@ def _error(cell: Any) -> str:
 
 
 def _plain(text: str) -> str:
-    """Without what magics print."""
+    """The text without the lines that magics print."""
     times = re.compile(r"^(CPU times|Wall time|a line)|^\s*$")
     return "\n".join(line.strip() for line in text.splitlines() if not times.match(line))
 

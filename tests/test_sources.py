@@ -276,7 +276,7 @@ def test_a_command() -> None:
 
 
 def by_value(kind: type[nn.Module]) -> type[nn.Module]:
-    """The class that another process gets: cloudpickle here knows those that it has pickled."""
+    """The class that another process gets; this one would get its own back."""
     data = cloudpickle.dumps(kind)
     cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.clear()
     found = cloudpickle.loads(data)
@@ -312,10 +312,17 @@ def test_why_there_is_no_source(tmp_path: Path) -> None:
     )
     gone = str(tmp_path / "gone.py")
     assert said(run(text, gone)["Net"]).endswith(
-        f"has no source that can be read, as there is no file {gone}: "
+        f"has no source that can be read, as there is no file {gone} to be read: "
         "put the class into a module whose source this process can read"
     )
     assert "was pickled by value" in said(run(text, "/tmp/ipykernel_12/34.py")["Net"])
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
+def test_a_pipe_is_not_read_again(tmp_path: Path) -> None:
+    # Nobody writes to it: to open it would wait for ever.
+    os.mkfifo(tmp_path / "pipe")
+    assert "as there is no file" in said(run(NET.replace("relu", "exp"), str(tmp_path / "pipe"))["Net"])
 
 
 def test_forwards_that_return_later() -> None:
@@ -337,7 +344,7 @@ def test_a_loader_that_fails_is_no_reason_to_fail() -> None:
 
     scope = {"__name__": "net", "__loader__": Loader()}
     exec(compile(NET.replace("relu", "sin"), "net_of_a_loader.py", "exec"), scope)
-    assert "as there is no file net_of_a_loader.py" in said(scope["Net"])
+    assert "as there is no file net_of_a_loader.py to be read" in said(scope["Net"])
 
 
 # --------------------------------------------------------------------------------------------
