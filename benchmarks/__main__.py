@@ -39,10 +39,10 @@ _threads.__name__ = "number of threads"
 
 def _is_writable(path: Path) -> bool:
     """Whether a file can be written there; tried, as no permission tells for sure."""
-    existed = path.exists()
-    if existed and not path.is_file() and not path.is_dir():
-        return True  # A pipe or a device: its reader would take an attempt for the end.
     try:
+        existed = path.exists()
+        if existed and not path.is_file() and not path.is_dir():
+            return True  # A pipe or a device: its reader would take an attempt for the end.
         path.open("a").close()
     except OSError:
         return False

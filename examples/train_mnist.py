@@ -9,6 +9,7 @@ The learning rate falls in a straight line from --lr to zero over the whole run.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import copy
 import json
 import os
@@ -105,6 +106,8 @@ def checked_target(path: Path | None) -> Path | None:
     path = path.resolve()
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {path.parent}")
+    with contextlib.suppress(FileNotFoundError):
+        path.stat()  # Raises for a name that is too long, where exists() says no from Python 3.14 on.
     if path.exists() and not path.is_file():
         raise FileExistsError(f"{path} is not a file" if not path.is_dir() else f"{path} is a folder")
     with tempfile.TemporaryFile(dir=path.parent):

@@ -135,7 +135,15 @@ def _picture(text: str) -> Path:
     path = Path(text).absolute()  # The program may change the folder.
     if path.suffix.lower() not in _PICTURES:
         raise argparse.ArgumentTypeError(f"must end in {', '.join(_PICTURES)}, found {text}")
-    if path.is_dir() or not path.parent.is_dir():
+    try:
+        can_be_made = path.parent.is_dir()
+        # Raises for a name that is too long, where is_dir() says no from Python 3.14 on.
+        path.stat()
+    except FileNotFoundError:
+        pass
+    except OSError:
+        can_be_made = False
+    if not can_be_made or path.is_dir():
         raise argparse.ArgumentTypeError(f"cannot write {text}")
     return path
 

@@ -46,3 +46,4 @@ linalg_slogdet, linalg_lstsq = (
     _named("linalg_lstsq", "solution residuals rank singular_values"),
 )
 svd = _named("svd", "U S V")
+histogram, histogramdd = [_named(name, "hist bin_edges") for name in ("histogram", "histogramdd")]

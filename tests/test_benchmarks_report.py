@@ -236,6 +236,7 @@ def test_the_command_without_measuring(
         (["--threads", "0"], "must be from 1 to"),
         (["--threads", "x"], "invalid number of threads value: 'x'"),
         (["--json", "/nonesuch/file"], "cannot write"),
+        (["--json", "x" * 300], "cannot write"),
         (["--from", "/nonesuch"], "cannot be read"),
         (["--readme", "--only", "adam"], "goes without --only"),
         (["--quiet"], "unrecognized arguments: --quiet"),

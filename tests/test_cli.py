@@ -31,6 +31,7 @@ def run(capsys, *argv):
         ("plot", "activations", "-o"), ("plot", "activations", "-o", "a.png", "more"),
         ("profile",), ("profile", "-o"), ("profile", "-o", "a.png"), ("profile", "nonesuch.py"), ("profile", "tests"),
         ("profile", "-o", "a.txt", "x.py"), ("profile", "-o", "/nonesuch/a.png", "x.py"), ("profile", "-m"),
+        ("profile", "-o", "x" * 300 + ".png", "x.py"),
         ("profile", "-q", "x.py"), ("profile", "--out", "a.png", "x.py"), ("profile", "-o", "a.png", "nonesuch.py"),
         ("run",), ("run", "-m"), ("run", "-"), ("bench", "--nonesuch"), ("bench", "--only", "nonesuch"),
     ],
@@ -86,8 +87,10 @@ def test_without_matplotlib(capsys, monkeypatch, tmp_path):
     assert err == "fastnn: plots need matplotlib: pip install 'fastnn[plot]'\n"
 
 
-def test_plot_activations(capsys, tmp_path):
+def test_plot_activations(capsys, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
+    # With a cold cache the kernels are compiled here, which would be said on stderr.
+    monkeypatch.setenv("FASTNN_QUIET", "1")
     from fastnn.classic import plot_activations
 
     path = tmp_path / "activations.png"

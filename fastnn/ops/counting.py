@@ -1,16 +1,23 @@
-"""How often elements occur, and where they would stand. May import ``core``."""
+"""How often elements occur, and where they would stand. May import ``core`` and ``functions``."""
 
 from __future__ import annotations
 
+import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
+from fastnn import return_types
 from fastnn.errors import ShapeError
+from fastnn.functions import _between
 from fastnn.ops.core import check_tensor, dimension, named
 from fastnn.tensor import Tensor, _wrap
 
-__all__ = ["bincount", "bucketize", "histc", "searchsorted", "unique", "unique_consecutive"]
+__all__ = [
+    "bincount", "bucketize", "histc", "histogram", "histogramdd", "searchsorted", "unique", "unique_consecutive",
+]  # fmt: skip
+FUNCTIONS_ONLY = ("histogramdd",)
 
 
 @named
@@ -84,8 +91,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     check_tensor("input", input)
     if input._data.dtype.kind != "f":
         raise RuntimeError(f'"histogram_cpu" not implemented for {input.dtype}')
-    if bins <= 0:
-        raise RuntimeError("bins must be > 0")
+    _check_count(bins)
     low, high = float(min), float(max)
     if low > high:
         raise RuntimeError("max must be larger than min")
@@ -96,8 +102,214 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
         low, high = low - 1, high + 1
     if not (np.isfinite(low) and np.isfinite(high)):
         raise RuntimeError(f"range of [{low}, {high}] is not finite")
-    counts, _ = np.histogram(array[(array >= low) & (array <= high)].astype(np.float64), bins, (low, high))
+    _check_fits(array.dtype, low, high)
+    # In the dtype itself and in this order: elements that are nearly an edge are counted where PyTorch counts them.
+    kind = np.result_type(array, np.float32).type
+    with np.errstate(over="ignore", invalid="ignore"):
+        edges = _between(low, high, bins + 1, array.dtype)
+        inside = array[(array >= edges[0]) & (array <= edges[-1])].astype(kind)
+        width = kind(edges[-1]) - kind(edges[0])
+        # Without a width, as PyTorch does it, they are all in the middle.
+        cells = (inside - kind(edges[0])) * kind(bins) / width if width else np.full(inside.shape, bins // 2)
+    counts = np.bincount(np.minimum(cells, bins - 1).astype(np.int64), minlength=bins)
     return _wrap(counts.astype(array.dtype))
+
+
+def _check_fits(kind: np.dtype, *limits: float) -> None:
+    """RuntimeError for limits of a range that the dtype of the elements cannot hold."""
+    most = float(np.finfo(kind).max)
+    if any(abs(limit) > most for limit in limits):
+        raise RuntimeError(f"value cannot be converted to type {kind} without overflow, found {limits}")
+
+
+@named
+def histogram(
+    input: Tensor, bins: int | Tensor = 100, *, range: Sequence[float] | None = None, weight: Tensor | None = None,
+    density: bool = False,
+) -> Any:  # fmt: skip
+    """How many elements lie between each pair of neighbouring edges, and these edges.
+
+    A bin holds the elements with ``edge[i] <= x < edge[i + 1]``; the last one its upper edge too.
+
+    Args:
+        input: float32 or float64, of any shape.
+        bins: the number of bins, all equally wide, or the ``bins + 1`` edges in ascending order, in the dtype of
+            ``input``.
+        range: the lowest and the highest edge, if ``bins`` is a number; by default those of the elements.
+        weight: what each element counts, of the dtype and the number of elements of ``input``; by default 1.
+        density: divide by the total and by the width of each bin, so that the integral is 1.
+
+    Returns: ``hist`` ``(bins,)`` and ``bin_edges`` ``(bins + 1,)``, in the dtype of ``input``.
+
+    Raises:
+        TypeError: an argument of another type.
+        RuntimeError: no bin, other dtypes or shapes, or a range that is not finite or not ascending.
+
+    >>> import fastnn
+    >>> fastnn.histogram(fastnn.tensor([1.0, 2.0, 1.0, 3.0]), 2)
+    torch.return_types.histogram(
+    hist=tensor([2., 2.]),
+    bin_edges=tensor([1., 2., 3.]))
+    """
+    check_tensor("input", input)
+    if isinstance(bins, Tensor) and range is not None:
+        raise TypeError("histogram(): range goes with a number of bins, found edges")
+    rows = input._data.reshape(-1, 1)
+    if weight is not None:
+        check_tensor("weight", weight)
+        if weight._data.size == rows.size:
+            weight = weight.reshape(-1)
+    hist, edges = _histogram(rows, [bins], range, weight, density)
+    return return_types.histogram(hist, edges[0])
+
+
+@named
+def histogramdd(
+    input: Tensor, bins: int | Sequence[int] | Sequence[Tensor], range: Sequence[float] | None = None,
+    weight: Tensor | None = None, density: bool = False,
+) -> Any:  # fmt: skip
+    """:func:`histogram` of points in D dimensions: how many lie in each of the cells between the edges.
+
+    Args:
+        input: float32 or float64 ``(..., D)``; every row of the last axis is a point.
+        bins: the number of bins, for all dimensions or one each, or D tensors of edges.
+        range: lowest and highest edge of each dimension in a row, ``2 * D`` numbers; ignored where edges are given.
+        weight: what each point counts, of the dtype of ``input`` and its shape without the last axis.
+        density: divide by the total and by the volume of each cell.
+
+    Returns: ``hist``, with an axis for each dimension, and ``bin_edges``, a tuple of D tensors.
+
+    Raises:
+        TypeError: an argument of another type.
+        RuntimeError: as for :func:`histogram`, and for another number of dimensions.
+
+    >>> import fastnn
+    >>> points = fastnn.tensor([[0.0, 1.0], [1.0, 0.0], [2.0, 2.0]])
+    >>> fastnn.histogramdd(points, [2, 2]).hist
+    tensor([[0., 1.],
+            [1., 1.]])
+    """
+    check_tensor("input", input)
+    if input._data.ndim < 2:
+        raise RuntimeError("torch.histogramdd: input tensor should have at least 2 dimensions")
+    *shape, count = input._data.shape
+    if isinstance(bins, Tensor):
+        raise TypeError("histogramdd(): bins must be an int or a sequence, one for each dimension, found a Tensor")
+    each: Sequence[Any] = bins if isinstance(bins, (list, tuple)) else [bins] * count
+    if len(each) != count:
+        raise RuntimeError(
+            "histogramdd: The size of bins must be equal to the innermost dimension of the input: "
+            f"{count}, found {len(each)}"
+        )
+    if len({isinstance(b, Tensor) for b in each}) > 1:
+        raise TypeError("histogramdd(): bins must be numbers or tensors of edges, found both")
+    if weight is not None:
+        check_tensor("weight", weight)
+        if weight._data.shape == tuple(shape):
+            weight = weight.reshape(-1)
+    rows = input._data.reshape(math.prod(shape), count)
+    return return_types.histogramdd(*_histogram(rows, each, range, weight, density))
+
+
+def _check_count(bins: Any, axis: int = 0) -> None:
+    """TypeError for what is no integer, RuntimeError for one that is no number of bins."""
+    if isinstance(bins, bool) or not isinstance(bins, (int, np.integer)):
+        raise TypeError(f"bins must be an int, found {type(bins).__name__}")
+    if bins <= 0:
+        raise RuntimeError(f"torch.histogram(): bins must be > 0, but got {bins} for dimension {axis}")
+
+
+def _histogram(
+    rows: np.ndarray, bins: Sequence[Any], range: Sequence[float] | None, weight: Tensor | None, density: bool
+) -> tuple[Tensor, tuple[Tensor, ...]]:
+    """Points ``(N, D)`` in cells, and the edges of these; ``weight``, where it fits, has the shape ``(N,)``."""
+    kind, size = rows.dtype, len(rows)
+    if kind not in (np.float32, np.float64):
+        raise RuntimeError(f'"histogramdd" not implemented for {kind}')
+    if not isinstance(density, bool):
+        raise TypeError(f"density must be a bool, found {type(density).__name__}")
+    if weight is not None and weight._data.dtype != kind:
+        raise RuntimeError(
+            "torch.histogramdd: if weight tensor is provided, input tensor and weight tensor should have the same "
+            f"dtype, but got input({kind}), and weight({weight._data.dtype})"
+        )
+    if weight is not None and weight._data.shape != (size,):
+        raise ShapeError(
+            "torch.histogramdd: if weight tensor is provided it should have the same shape as the input tensor "
+            f"excluding its innermost dimension, but got {size} points and weight with shape {list(weight.shape)}"
+        )
+    if any(isinstance(b, Tensor) for b in bins):
+        edges = [_edges_given(b, kind, axis) for axis, b in enumerate(bins)]
+    else:
+        edges = _equal_edges(rows, bins, range)
+    inside, cells = np.ones(size, bool), np.zeros(size, np.int64)
+    for axis, edge in enumerate(edges):
+        column, most = rows[:, axis], edge.size - 1
+        # NaN lies nowhere.
+        inside &= (column >= edge[0]) & (column <= edge[-1])
+        # Edges that are not in order still give a cell that exists.
+        cells = cells * most + np.clip(np.searchsorted(edge, column, "right") - 1, 0, most - 1)
+    shape = tuple(edge.size - 1 for edge in edges)
+    weights = None if weight is None else weight._data[inside]
+    counts = np.bincount(cells[inside], weights, math.prod(shape)) if rows.size else np.zeros(math.prod(shape))
+    hist = counts.astype(kind).reshape(shape)
+    if density:
+        with np.errstate(divide="ignore", invalid="ignore"):
+            hist = hist / hist.sum()
+            for axis, edge in enumerate(edges):
+                hist = hist / np.diff(edge).reshape([-1 if i == axis else 1 for i, _ in enumerate(edges)])
+    return _wrap(hist), tuple(_wrap(edge) for edge in edges)
+
+
+def _edges_given(bins: Tensor, kind: np.dtype, axis: int) -> np.ndarray:
+    """A copy of the edges of one dimension, checked."""
+    where = f"in the bins tensor for dimension {axis}"
+    if bins._data.dtype != kind:
+        raise RuntimeError(
+            "torch.histogramdd: input tensor and bins tensors should have the same dtype, but got input with dtype "
+            f"{kind} and bins for dimension {axis} with dtype {bins._data.dtype}"
+        )
+    if bins._data.ndim != 1:
+        raise RuntimeError(
+            f"torch.histogramdd: bins tensor should have one dimension, but got {bins._data.ndim} dimensions {where}"
+        )
+    if not bins._data.size:
+        raise RuntimeError(f"torch.histogramdd: bins tensor should have at least 1 element, but got 0 elements {where}")
+    _check_count(bins._data.size - 1, axis)
+    return bins._data.copy()
+
+
+def _equal_edges(rows: np.ndarray, bins: Sequence[int], range: Sequence[float] | None) -> list[np.ndarray]:
+    """The edges of bins of equal width, in every dimension."""
+    size, count = rows.shape
+    for axis, number in enumerate(bins):
+        _check_count(number, axis)
+    if range is not None:
+        if not isinstance(range, (list, tuple)) or not all(isinstance(limit, (int, float)) for limit in range):
+            raise TypeError(f"range must be a sequence of floats, found {range!r}")
+        if len(range) != 2 * count:
+            raise RuntimeError(
+                f"torch.histogramdd: for a {count}-dimensional histogram range should have {2 * count} elements, "
+                f"but got {len(range)}"
+            )
+        limits = [(float(low), float(high)) for low, high in zip(range[::2], range[1::2], strict=True)]
+    elif size:
+        limits = [(float(low), float(high)) for low, high in zip(rows.min(0), rows.max(0), strict=True)]
+    else:
+        limits = [(0.0, 1.0)] * count
+    edges = []
+    for axis, ((low, high), number) in enumerate(zip(limits, bins, strict=True)):
+        if not (math.isfinite(low) and math.isfinite(high)):
+            raise RuntimeError(f"torch.histogramdd: dimension {axis}'s range [{low:g}, {high:g}] is not finite")
+        if low > high:
+            raise RuntimeError(
+                f"torch.histogramdd: min should not exceed max, but got min {low:g} max {high:g} for dimension {axis}"
+            )
+        if low == high:
+            low, high = low - 0.5, high + 0.5
+        _check_fits(rows.dtype, low, high)
+        edges.append(_between(low, high, int(number) + 1, rows.dtype))
+    return edges
 
 
 @named
