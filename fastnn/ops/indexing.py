@@ -8,7 +8,7 @@ import numpy as np
 
 from fastnn.autograd.engine import Node
 from fastnn.dtypes import as_number
-from fastnn.ops.core import NUMBERS, linear_map
+from fastnn.ops.core import NUMBERS, add_up, linear_map
 from fastnn.ops.parts import sliced
 from fastnn.tensor import Tensor, _recorded
 
@@ -181,7 +181,7 @@ def _assignment(
     axes = tuple([d for d, n in enumerate(padded) if n == 1 and part_shape[d] != 1])
 
     def take(g: np.ndarray) -> np.ndarray:
-        return g[parts].sum(axis=axes, keepdims=True).reshape(shape)
+        return add_up(g[parts], axes, None, True).reshape(shape)
 
     def put(a: np.ndarray) -> np.ndarray:
         full = np.zeros(whole, a.dtype)
