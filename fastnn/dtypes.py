@@ -101,6 +101,59 @@ def as_numpy_dtype(value: Any, default: np.dtype | None = None) -> Any:
     raise TypeError(f"dtype must be a torch.dtype, not {type(value).__name__}")
 
 
+# -- Numbers ---------------------------------------------------------------------------------
+
+
+def _overflow(kind: np.dtype) -> RuntimeError:
+    return RuntimeError(f"value cannot be converted to type {from_numpy_dtype(kind).name} without overflow")
+
+
+def _limits(kind: np.dtype) -> tuple[Any, Any]:
+    """The smallest and the largest number that PyTorch converts: of uint8 negative ones wrap around."""
+    info: Any = np.finfo(kind) if kind.kind == "f" else np.iinfo(kind)
+    return (-info.max, info.max) if kind.kind == "u" else (info.min, info.max)
+
+
+def as_number(value: Any, kind: np.dtype, half_overflows: bool = False) -> np.ndarray:
+    """A Python number as an array of one; RuntimeError for one that the dtype cannot hold, as in PyTorch.
+
+    A fraction is cut off. OverflowError for an integer of more than 64 bits. ``half_overflows``: what is too large for
+    float16 becomes infinite, as where PyTorch converts it through float32.
+    """
+    if kind.kind == "b" or type(value) is bool:
+        return np.asarray(value).astype(kind)
+    if half_overflows and kind == np.float16:
+        with np.errstate(over="ignore"):
+            return np.asarray(float(value)).astype(kind)
+    low, high = _limits(kind)
+    if isinstance(value, (float, np.floating)):
+        if value - value != 0:
+            # Infinity and NaN.
+            fits = kind.kind == "f"
+        else:
+            fits = (0.0 if kind.kind == "u" else float(low)) <= value <= float(high)
+    else:
+        if not -(2**63) <= value < 2**64:
+            raise OverflowError("int too big to convert")
+        fits = low <= value <= high
+    if not fits:
+        raise _overflow(kind)
+    return np.asarray(value).astype(kind)
+
+
+def check_numbers(values: np.ndarray, kind: np.dtype) -> None:
+    """RuntimeError unless integers of ``kind`` can hold these numbers, which come from Python."""
+    if kind.kind not in "iu" or values.dtype.kind not in "iuf" or values.dtype == kind or not values.size:
+        return
+    low, high = _limits(kind)
+    if values.dtype.kind == "f":
+        low = 0 if kind.kind == "u" else float(low)
+        high = float(high)
+    # Written so that NaN does not pass.
+    if not (values.min() >= low and values.max() <= high):
+        raise _overflow(kind)
+
+
 # -- The default -----------------------------------------------------------------------------
 
 

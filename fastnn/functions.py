@@ -9,7 +9,15 @@ from typing import Any
 import numpy as np
 
 from fastnn.devices import check_device
-from fastnn.dtypes import as_numpy_dtype, default_numpy, dtype, from_numpy_dtype
+from fastnn.dtypes import (
+    as_number,
+    as_numpy_dtype,
+    check_numbers,
+    default_numpy,
+    dtype,
+    from_numpy_dtype,
+    promoted,
+)
 from fastnn.errors import ShapeError
 from fastnn.tensor import Tensor, _wrap
 
@@ -29,11 +37,18 @@ def _array_of(data: Any, kind: Any) -> np.ndarray:
     if isinstance(source, (list, tuple)):
         source = _plain(source)
     array = np.array(source)
-    if array.dtype == object and not isinstance(source, (np.ndarray, np.generic)):
+    of_python = not isinstance(source, (np.ndarray, np.generic))
+    if of_python and array.dtype.kind in "Ou":
+        if kind is not None and kind.kind in "fb" and _holds_integers(source):
+            return np.array(source, np.float64 if kind.kind == "f" else None).astype(kind)
+        if array.dtype.kind == "u" or _holds_integers(source):
+            raise ValueError("Overflow when unpacking long long: an integer lies beyond the range of int64")
         raise RuntimeError(f"Could not infer dtype of {type(source).__name__}")
     if kind is not None:
         if array.dtype.kind not in "fiub":
             from_numpy_dtype(array.dtype)
+        if of_python:
+            check_numbers(array, kind)
         with np.errstate(all="ignore"):
             return array.astype(kind)
     if array.dtype == np.float64 and not isinstance(source, (np.ndarray, np.generic)) and not _holds_arrays(source):
@@ -47,6 +62,13 @@ def _holds_arrays(source: Any) -> bool:
     while isinstance(source, (list, tuple)) and source:
         source = source[0]
     return isinstance(source, (np.ndarray, np.generic))
+
+
+def _holds_integers(source: Any) -> bool:
+    """Whether the first of the numbers in nested sequences is an integer."""
+    while isinstance(source, (list, tuple)) and source:
+        source = source[0]
+    return isinstance(source, int)
 
 
 def _plain(data: Any) -> Any:
@@ -147,7 +169,7 @@ def frombuffer(
 def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
     """A tensor of a number, of the default dtype."""
     check_device(device)
-    return _wrap(np.asarray(s, as_numpy_dtype(dtype, default_numpy()))).requires_grad_(requires_grad)
+    return _wrap(as_number(_number(s), as_numpy_dtype(dtype, default_numpy()), True)).requires_grad_(requires_grad)
 
 
 # -- Filled ------------------------------------------------------------------------------------
@@ -219,9 +241,7 @@ def _fill_dtype(value: Any, kind: Any) -> np.dtype:
 
 
 def _filled(shape: tuple[int, ...], value: Any, kind: np.dtype) -> np.ndarray:
-    number = value.item() if isinstance(value, Tensor) else value
-    with np.errstate(all="ignore"):
-        return np.full(shape, np.asarray(number).astype(kind))
+    return np.full(shape, as_number(_number(value), kind, True))
 
 
 def full(
@@ -352,7 +372,19 @@ def logspace(
 
 def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
     """The powers of each element of a vector as rows, the largest first."""
-    return _wrap(np.vander(x._data, N, increasing))
+    from fastnn.ops.joining import cat
+
+    if not isinstance(x, Tensor):
+        raise TypeError(f"x must be a Tensor, found {type(x).__name__}")
+    if x._data.ndim != 1:
+        raise RuntimeError("x must be a one-dimensional tensor.")
+    count = x._data.size if N is None else N
+    if count < 0:
+        raise RuntimeError("N must be non-negative.")
+    x = x.to(from_numpy_dtype(promoted(x._data.dtype, np.dtype(np.int64))))
+    column = x.unsqueeze(1)
+    powers = cat([column.new_ones((x._data.size, min(count, 1))), column.expand(-1, max(count - 1, 0)).cumprod(1)], 1)
+    return powers if increasing else powers.flip(1)
 
 
 # -- Like another tensor -------------------------------------------------------------------------

@@ -85,13 +85,13 @@ def _unbroadcast(grad: Tensor, shape: tuple[int, ...]) -> Tensor:
     found = grad._data.shape
     if found == shape:
         return grad
-    from fastnn.ops.core import linear_map
+    from fastnn.ops.core import add_up, linear_map
 
     extra = len(found) - len(shape)
     axes = (*range(extra), *[d + extra for d, n in enumerate(shape) if n == 1 and found[d + extra] != 1])
     return linear_map(
         "Sum", grad,
-        lambda a: a.sum(axis=axes, keepdims=True).reshape(shape), lambda a: np.broadcast_to(a, found),
+        lambda a: add_up(a, axes, None, True).reshape(shape), lambda a: np.broadcast_to(a, found),
     )  # fmt: skip
 
 

@@ -52,8 +52,8 @@ def _hardshrink(x, a, b, c):
 
 
 def _shrink_backward(dy, x, a, b, c):
-    # 0 at NaN, here and for hardtanh, as in PyTorch.
-    return dy if x > a or x < -a else type(x)(0)
+    # dy at NaN, here and for hardtanh, as PyTorch has it for the numbers that do not fill a vector; for others it has 0.
+    return type(x)(0) if -a <= x <= a else dy
 
 
 def _softshrink(x, a, b, c):
@@ -78,7 +78,7 @@ def _hardtanh(x, a, b, c):
 
 
 def _hardtanh_backward(dy, x, a, b, c):
-    return dy if a < x < b else type(x)(0)
+    return type(x)(0) if x <= a or x >= b else dy
 
 
 def _hardswish(x, a, b, c):

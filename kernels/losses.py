@@ -170,7 +170,8 @@ def hinge_embedding(x, y, a):
     value, slope = zero, zero
     clamped = zero if gap < zero else gap
     value = zero if y == one else clamped
-    slope = zero if y == one or gap < zero else -one
+    # 0 at NaN, too, as in PyTorch.
+    slope = -one if y != one and gap >= zero else zero
     # For a label that is neither 1 nor -1 both terms count, as in PyTorch.
     return value + (zero if y == -one else x), slope + (zero if y == -one else one)
 

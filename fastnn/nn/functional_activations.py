@@ -16,7 +16,7 @@ from fastnn.errors import DTypeError, ShapeError
 from fastnn.kernels.activations import saves_input
 from fastnn.nn.activation_formulas import _fused_again, _tail_again
 from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous
-from fastnn.ops.core import also_read, piece, pieces
+from fastnn.ops.core import add_up, also_read, piece, pieces
 from fastnn.random import default_generator
 from fastnn.tensor import Tensor, _recorded, _wrap
 
@@ -344,7 +344,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
         if not wants_dw:
             return _wrap(dx), None
         axes = tuple([d for d in range(x.ndim) if d != 1 or w.size == 1])
-        dw = np.asarray(each.sum(axes)).reshape(weight._data.shape)
+        dw = np.asarray(add_up(each, axes)).reshape(weight._data.shape)
         return (_wrap(dx) if wants_dx else None), _wrap(dw)
 
     def again() -> Tensor:

@@ -129,7 +129,10 @@ def batch_norm_activation(
     out, saved = np.empty_like(x), np.empty((5, columns), x.dtype)
     state = default_generator().kernel_state() if p else None
     if training and not batch:
-        _no_rows(running_mean, running_var, momentum, counter)
+        # Of no rows there are no statistics: the running ones stay.
+        if counter is not None:
+            counter._data[...] += 1
+            counter._memory.version += 1
     else:
         kernels.batch_norm_forward(
             out, saved, x, None if weight is None else _contiguous(weight._data),
@@ -173,18 +176,6 @@ def batch_norm_activation(
     read = (input,) if weight is None else (input, weight)
     node = Node("NativeBatchNorm", operands, run, read, keeps=True, again=again)
     return node.guard(_wrap(out, node)) if activation in READS_RESULT else _wrap(out, node)
-
-
-def _no_rows(
-    running_mean: Tensor | None, running_var: Tensor | None, momentum: float, counter: Tensor | None
-) -> None:
-    """What PyTorch makes of an empty batch in training: statistics that are not numbers."""
-    for running in (running_mean, running_var):
-        if running is not None and momentum:
-            running._data[...] = np.nan
-            running._memory.version += 1
-    if counter is not None:
-        counter._data[...] += 1
 
 
 def _batch_norm_channels(input: Tensor, training: bool, p: float, *arguments: Any) -> Tensor:

@@ -171,14 +171,15 @@ def instance_norm(
     for name, value in vectors.items():
         if value is not None:
             _check_vector(name, value, input._data, shape[1])
+    if not input._data.size:
+        return _per_channel(input.clone(), weight, bias)
     out = _normalise_rows("NativeBatchNorm", input, shape[1] * positions, shape[1], True, None, None, eps, *_NOTHING)
-    if shape[0] and positions:
-        over = tuple(range(2, len(shape)))
-        for running, sample in ((running_mean, np.mean), (running_var, _unbiased)):
-            if running is not None:
-                new = sample(input._data.astype(np.float64), axis=over).mean(0)
-                running._data[...] += (momentum * (new - running._data)).astype(running._data.dtype)
-                running._memory.version += 1
+    over = tuple(range(2, len(shape)))
+    for running, sample in ((running_mean, np.mean), (running_var, _unbiased)):
+        if running is not None:
+            new = sample(input._data.astype(np.float64), axis=over).mean(0)
+            running._data[...] += (momentum * (new - running._data)).astype(running._data.dtype)
+            running._memory.version += 1
     # Of copies, as in PyTorch: they may change before the backward pass.
     scale = None if weight is None else weight.clone()
     return _per_channel(out, scale, None if bias is None else tied(bias.clone(), input))

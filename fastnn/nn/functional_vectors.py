@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.autograd import Node
+from fastnn.dtypes import as_number
 from fastnn.errors import DTypeError, ShapeError
 from fastnn.nn.checks import _check_tensor
 from fastnn.ops.core import also_read, linear_map, promote, step_map
@@ -155,7 +156,7 @@ def _constant_pad(input: Tensor, pairs: list[tuple[int, int]], value: float) -> 
     shape = [n + before + after for n, (before, after) in zip(data.shape, pairs, strict=True)]
     if any(n < 0 for n in shape):
         raise RuntimeError(f"The input size {list(data.shape)}, plus negative padding, resulted in a negative size")
-    result = np.full(shape, value, data.dtype)
+    result = np.full(shape, as_number(float(value), data.dtype))
     inner, outer = [], []
     for n, (before, after) in zip(data.shape, pairs, strict=True):
         inner.append(slice(max(before, 0), max(before, 0) + n + min(before, 0) + min(after, 0)))

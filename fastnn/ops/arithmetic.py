@@ -8,7 +8,7 @@ import numpy as np
 
 from fastnn.autograd.engine import Node, ResultNode
 from fastnn.autograd.modes import _mode
-from fastnn.dtypes import default_numpy
+from fastnn.dtypes import as_number, default_numpy
 from fastnn.ops.core import (
     NUMBERS,
     Partial,
@@ -18,6 +18,7 @@ from fastnn.ops.core import (
     check_operands,
     check_tensor,
     check_tensors,
+    common_dtype,
     fit,
     in_place,
     named,
@@ -68,6 +69,8 @@ def _check_alpha(alpha: Any, input: Any, other: Any) -> None:
         raise RuntimeError("Boolean alpha only supported for Boolean results.")
     if isinstance(alpha, float) and "f" not in kinds and not isinstance(other, float):
         raise RuntimeError("For integral input tensors, argument alpha must not be a floating point number.")
+    tensors = [t for t in (input, other) if isinstance(t, Tensor)]
+    as_number(alpha, common_dtype(tensors[0], tensors[-1]))
 
 
 @named
@@ -289,7 +292,7 @@ def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
     if kinds == {"b"}:
         raise RuntimeError('"addcmul_cpu_out" not implemented for Bool')
     if "f" not in kinds:
-        value = int(value)
+        value = as_number(value, input._data.dtype).item()
     result = input + (tensor1 if value == 1 else tensor1 * value) * tensor2
     return also_read(result, tensor1) if value != 1 and tensor2._requires_grad else result
 

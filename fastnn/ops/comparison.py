@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.autograd.engine import Node
-from fastnn.dtypes import default_numpy, from_numpy_dtype, promoted
+from fastnn.dtypes import as_number, default_numpy, promoted
 from fastnn.errors import ShapeError
 from fastnn.ops.core import (
     NUMBERS,
@@ -19,6 +19,7 @@ from fastnn.ops.core import (
     named,
     promote,
     quiet,
+    scalar_dtype,
     shape_error,
     titled,
 )
@@ -318,19 +319,21 @@ def keep_where(x: Tensor, mask: np.ndarray) -> Tensor:
 def _wrapped_pair(input: Any, other: Any) -> tuple[Tensor, Tensor]:
     """Two values as tensors of one dtype, each of which may be a number."""
     if isinstance(input, Tensor):
-        y = as_operand(input, other)
-        assert y is not None
-        return promote(input, y)
+        return promote(input, other if isinstance(other, Tensor) else _number_beside(input, other))
     if isinstance(other, Tensor):
-        x = as_operand(other, input)
-        assert x is not None
-        return promote(x, other)
+        return promote(_number_beside(other, input), other)
     kinds = [
         np.dtype(np.bool_) if isinstance(v, bool) else np.dtype(np.int64) if isinstance(v, int) else default_numpy()
         for v in (input, other)
     ]
     kind = promoted(*kinds)
     return _wrap(np.asarray(input, kind)), _wrap(np.asarray(other, kind))
+
+
+def _number_beside(x: Tensor, value: Any) -> Tensor:
+    kind = scalar_dtype(x._data.dtype, value)
+    # Beside floats a number that is too large becomes infinite.
+    return _wrap(np.asarray(quiet(np.asarray(value).astype, kind)) if kind.kind == "f" else as_number(value, kind))
 
 
 @named
@@ -354,10 +357,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     elif not isinstance(value, NUMBERS):
         raise TypeError(f"masked_fill(): value must be a number, found {type(value).__name__}")
     else:
-        kind = input._data.dtype
-        if kind.kind in "iu" and isinstance(value, float) and not np.isfinite(value):
-            raise RuntimeError(f"value cannot be converted to type {from_numpy_dtype(kind)} without overflow")
-        value = _wrap(np.asarray(quiet(np.asarray(value).astype, kind)))
+        value = _wrap(as_number(value, input._data.dtype))
     return where(mask, value, input)
 
 

@@ -10,6 +10,7 @@ from fastnn.autograd.engine import Node
 from fastnn.devices import check_device, device
 from fastnn.dtypes import (
     BY_LEGACY_NAME,
+    as_number,
     as_numpy_dtype,
     bfloat16,
     bool_,
@@ -284,7 +285,7 @@ def _fill_(self: Tensor, value: Any) -> Tensor:
         return _copy_(self, value)
     if not isinstance(value, NUMBERS):
         raise TypeError(f"fill_(): value must be a number, found {type(value).__name__}")
-    number = quiet(np.asarray(value).astype, self._data.dtype)
+    number = as_number(value, self._data.dtype, True)
     if not _recorded(self):
         self._write(..., number)
         return self

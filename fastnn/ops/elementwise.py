@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.autograd.engine import Node
-from fastnn.dtypes import from_numpy_dtype
+from fastnn.dtypes import as_number, from_numpy_dtype
 from fastnn.ops.core import (
     ArrayMap,
     Derivative,
@@ -393,8 +393,7 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
             if kind != input._data.dtype:
                 input = input.to(from_numpy_dtype(kind))
     kind = input._data.dtype
-    # Integers that do not fit wrap around, as in PyTorch.
-    min, max = [None if n is None else quiet(np.asarray(n).astype, kind) for n in (min, max)]
+    min, max = [None if n is None else as_number(n, kind) for n in (min, max)]
 
     def limit(a: np.ndarray) -> Any:
         # The upper limit last, so that it wins where it is the lower one.

@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from fastnn.autograd.engine import Node
-from fastnn.ops.core import NUMBERS, linear_map, quiet
+from fastnn.dtypes import as_number
+from fastnn.ops.core import NUMBERS, add_up, linear_map
 from fastnn.ops.parts import sliced
 from fastnn.tensor import Tensor, _recorded
 
@@ -149,10 +150,13 @@ def _type_name(t: Tensor) -> str:
     return f"torch.{t.dtype.legacy}Tensor"
 
 
+# Beyond this a number may be too large for float32.
+_LARGE = 3e38
+
+
 def _assign(target: Tensor, parts: tuple[Any, ...], value: Any) -> None:
-    if isinstance(value, (bool, int, float)) and target._data.dtype.kind in "iu":
-        # Integers that do not fit wrap around, as in PyTorch.
-        value = quiet(np.asarray(value).astype, target._data.dtype)
+    if isinstance(value, (bool, int, float)) and (target._data.dtype.kind in "iu" or abs(value) > _LARGE):
+        value = as_number(value, target._data.dtype, True)
     target._write(parts, value)
 
 
@@ -177,7 +181,7 @@ def _assignment(
     axes = tuple([d for d, n in enumerate(padded) if n == 1 and part_shape[d] != 1])
 
     def take(g: np.ndarray) -> np.ndarray:
-        return g[parts].sum(axis=axes, keepdims=True).reshape(shape)
+        return add_up(g[parts], axes, None, True).reshape(shape)
 
     def put(a: np.ndarray) -> np.ndarray:
         full = np.zeros(whole, a.dtype)

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.ops.core import also_read, as_floating, check_tensor, named, quiet, recorded_result, reduced, scaled
-from fastnn.ops.reductions import _ADD, _cast, _kept_shape
+from fastnn.ops.core import add_up, also_read, as_floating, check_tensor, named, quiet, recorded_result, reduced, scaled
+from fastnn.ops.reductions import _cast, _kept_shape
 from fastnn.tensor import Tensor, _recorded, _wrap
 
 __all__ = ["dist", "logsumexp", "norm"]
@@ -28,10 +28,10 @@ def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
 
     def forward(a: np.ndarray) -> np.ndarray:
         if not a.size:
-            return np.log(_ADD(np.exp(a), axis=axes, keepdims=bool(keepdim)))
+            return np.log(add_up(np.exp(a), axes, None, bool(keepdim)))
         top = a.max(axis=axes, keepdims=True)
         top = np.where(np.isfinite(top), top, top.dtype.type(0))
-        total = np.log(_ADD(np.exp(a - top), axis=axes, keepdims=True)) + top
+        total = np.log(add_up(np.exp(a - top), axes, None, True)) + top
         return total if keepdim else total.reshape([n for d, n in enumerate(shape) if d not in axes])
 
     result = np.asarray(quiet(forward, x._data))
@@ -70,12 +70,12 @@ def vector_norm(input: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = Fa
         if math.isinf(order):
             return (np.max if order > 0 else np.min)(a, axis=axes, keepdims=bool(keepdim))
         if order == 0:
-            return _ADD((a != 0).astype(a.dtype), axis=axes, keepdims=bool(keepdim))
+            return add_up((a != 0).astype(a.dtype), axes, None, bool(keepdim))
         if order == 1:
-            return _ADD(a, axis=axes, keepdims=bool(keepdim))
+            return add_up(a, axes, None, bool(keepdim))
         if order == 2:
-            return np.sqrt(_ADD(a * a, axis=axes, keepdims=bool(keepdim)))
-        return _ADD(a**order, axis=axes, keepdims=bool(keepdim)) ** (1 / order)
+            return np.sqrt(add_up(a * a, axes, None, bool(keepdim)))
+        return add_up(a**order, axes, None, bool(keepdim)) ** (1 / order)
 
     result = np.asarray(quiet(forward, x._data), x._data.dtype)
     if not _recorded(x):

@@ -97,6 +97,8 @@ def _mT(self: Tensor) -> Tensor:
 def flip(input: Tensor, *dims: Any) -> Tensor:
     """The elements in reverse along the dimensions."""
     check_tensor("input", input)
+    if not dims:
+        raise TypeError('flip() missing 1 required positional argument: "dims"')
     axes = dimensions(list(_sizes(dims)), input._data.ndim)
     return linear_map("Flip", input, lambda a: np.flip(a, axes).copy(), lambda g: np.flip(g, axes))
 

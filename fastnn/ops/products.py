@@ -20,6 +20,8 @@ __all__ = [
 ]  # fmt: skip
 
 
+# Numbers of a vector beyond which a scalar product is a sum of products.
+_LONG = 1024
 _KERNEL_KINDS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -162,6 +164,9 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
             "{} and {} elements respectively".format(*[a._data.size, b._data.size] * 2)
         )
     refuse("dot", a, "b")
+    if a._data.size > _LONG:
+        # A product of matrices adds one by one along its depth.
+        return (a * b).sum()
     return _mm(a.unsqueeze(0), b.unsqueeze(1)).reshape(())
 
 

@@ -11,6 +11,7 @@ from fastnn.autograd.engine import Node
 from fastnn.autograd.modes import _mode
 from fastnn.dtypes import as_numpy_dtype, from_numpy_dtype
 from fastnn.ops.core import (
+    add_up,
     also_read,
     check_tensor,
     dimension,
@@ -30,7 +31,6 @@ __all__ = [
 ]  # fmt: skip
 
 # NumPy's stubs know `keepdims` as a literal only.
-_ADD: Any = np.add.reduce
 _MULTIPLY: Any = np.multiply.reduce
 
 
@@ -71,7 +71,10 @@ def _total(
 
 
 def _add_up(a: np.ndarray, axes: tuple[int, ...] | None, kind: Any, keepdim: bool, count: int) -> np.ndarray:
-    total: Any = _ADD(a, axes, kind, None, keepdim)
+    if count != 1 and a.dtype == np.float16:
+        # The sum may be beyond float16 where the mean is not.
+        return np.asarray(add_up(a.astype(np.float32), axes, None, keepdim) / count).astype(np.float16)
+    total: Any = add_up(a, axes, kind, keepdim)
     return np.asarray(total if count == 1 else total / count)
 
 
@@ -155,7 +158,7 @@ def _variance(name: str, input: Tensor, dim: Any, keepdim: bool, correction: Any
             return np.full([n for d, n in enumerate(kept) if keepdim or d not in axes], np.nan, a.dtype)
         # In float64, as PyTorch adds up: deviations are small beside the mean.
         deviation = a - a.mean(axis=axes, keepdims=True, dtype=np.float64)
-        total = _ADD(deviation * deviation, axis=axes, keepdims=bool(keepdim))
+        total = add_up(deviation * deviation, axes, None, bool(keepdim))
         v = np.true_divide(total, divisor)
         return np.asarray(np.sqrt(v) if root else v).astype(a.dtype)
 
@@ -314,7 +317,8 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     axis = dimension(dim, x._data.ndim)
     if not x._data.ndim:
         return x.clone()
-    result = np.asarray(quiet(lambda a: np.logaddexp.accumulate(a, axis=axis), x._data))
+    # In float64, as the other running sums.
+    result = np.asarray(quiet(np.logaddexp.accumulate, x._data.astype(np.float64), axis), x._data.dtype)
     if not _recorded(x):
         return _wrap(result)
 
@@ -358,7 +362,7 @@ def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
     """How many elements are not zero."""
     check_tensor("input", input)
     axes = reduced(dim, input._data.ndim)
-    return _wrap(np.asarray(_ADD(input._data != 0, axis=axes, dtype=np.int64), np.int64))
+    return _wrap(np.asarray(add_up(input._data != 0, axes, np.int64), np.int64))
 
 
 IN_PLACE = ("cumprod", "cumsum")

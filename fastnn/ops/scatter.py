@@ -9,6 +9,7 @@ import numpy as np
 
 from fastnn.autograd.engine import Node
 from fastnn.autograd.modes import _mode
+from fastnn.dtypes import as_number
 from fastnn.errors import ShapeError
 from fastnn.ops.comparison import where
 from fastnn.ops.core import check_tensor, dimension, linear_map, named, quiet, recorded_result, refuse
@@ -149,7 +150,7 @@ def scatter(
 def _scatter_number(input: Tensor, places: Any, index: Tensor, value: Any, reduce: str | None) -> Tensor:
     operate = {"add": np.add.at, "multiply": np.multiply.at}.get(reduce or "")
     result = input._data.copy()
-    number = quiet(np.asarray(value).astype, result.dtype)
+    number = as_number(value, result.dtype)
     if operate is None:
         _flat_view(result)[places] = number
         if not _recorded(input):

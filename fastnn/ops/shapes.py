@@ -11,7 +11,7 @@ import numpy as np
 from fastnn.dtypes import dtype as _dtype
 from fastnn.errors import ShapeError
 from fastnn.flat import is_place
-from fastnn.ops.core import check_tensor, dimension, linear_map, mapped, named, reduced, view
+from fastnn.ops.core import add_up, check_tensor, dimension, linear_map, mapped, named, reduced, view
 from fastnn.tensor import Tensor, _recorded, _sizes, _wrap
 
 __all__ = [
@@ -186,7 +186,7 @@ def _expanded(input: Tensor, sizes: tuple[int, ...]) -> Tensor:
         ) from None
     axes = (*range(extra), *[d + extra for d, n in enumerate(shape) if n == 1 and goal[d + extra] != 1])
     return view(
-        input, "Expand", lambda a: np.broadcast_to(a, goal), lambda g: g.sum(axis=axes, keepdims=True).reshape(shape)
+        input, "Expand", lambda a: np.broadcast_to(a, goal), lambda g: add_up(g, axes, None, True).reshape(shape)
     )
 
 
@@ -243,7 +243,7 @@ def _repeated(input: Tensor, sizes: tuple[int, ...]) -> Tensor:
     split = tuple([n for pair in zip(sizes, padded, strict=True) for n in pair])
 
     def add_up(g: np.ndarray) -> np.ndarray:
-        return g.reshape(split).sum(axis=tuple(range(0, len(split), 2))).reshape(shape)
+        return add_up(g.reshape(split), tuple(range(0, len(split), 2))).reshape(shape)
 
     return linear_map("Repeat", input, lambda a: np.tile(a, sizes), add_up)
 

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import return_types
-from fastnn.ops.core import check_tensor, dimension, linear_map, named, refuse
+from fastnn.ops.core import check_tensor, dimension, linear_map, mapped, named, no_gradient, refuse
 from fastnn.ops.ordering import _along, chosen, shared
 from fastnn.tensor import Tensor, _wrap
 
@@ -107,9 +107,9 @@ def _median(name: str, input: Tensor, dim: Any, keepdim: bool, ignore_nan: bool)
     refuse("median_cpu", input, "b")
     if dim is None:
         if not input._data.size:
-            return input.new_tensor(float("nan")) if input._data.dtype.kind == "f" else _wrap(
-                np.asarray(np.iinfo(input._data.dtype).min, input._data.dtype)
-            )
+            kind = input._data.dtype
+            nothing = np.asarray(np.nan if kind.kind == "f" else np.iinfo(kind).min, kind)
+            return mapped(name.title(), input, nothing, lambda grad: no_gradient(input, None, None))
         value = np.asarray(_value_of_median(input._data, ignore_nan))
         return shared(name.title(), input, tuple(range(input._data.ndim)), False, lambda a, axis, keepdims: value)
     return _along(name, getattr(return_types, name), input, dim, keepdim, lambda a, axis: _middle(a, axis, ignore_nan))
@@ -218,7 +218,7 @@ def _quantile(name: str, input: Tensor, q: Any, dim: Any, keepdim: bool, interpo
         x = x.reshape(1) if not x._data.ndim else x
         shape_kept = tuple([1 if d == axis else n for d, n in enumerate(x._data.shape)])
     n = x._data.shape[axis]
-    if not n:
+    if not x._data.size:
         raise RuntimeError(f"{name}() input tensor must be non-empty")
     ordered = sort(x, axis).values.movedim(axis, -1)
     missing = np.isnan(x._data).sum(axis=axis)[..., None]

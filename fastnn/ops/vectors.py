@@ -143,6 +143,8 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
     from fastnn.ops.norms import vector_norm
 
     check_tensor("input", input)
+    if input._data.ndim < 2:
+        raise RuntimeError(f"renorm: input needs at least 2 dimensions, got {input._data.ndim} dimensions")
     axis = dimension(dim, input._data.ndim)
     others = [d for d in range(input._data.ndim) if d != axis]
     size = vector_norm(input, p, others, True)

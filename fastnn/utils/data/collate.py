@@ -1,17 +1,19 @@
 """A batch of a list of items.
 
-May import ``tensor``, ``autograd``, ``functions`` and ``errors``.
+May import ``tensor``, ``autograd``, ``dtypes``, ``functions`` and ``errors``.
 """
 
 from __future__ import annotations
 
 import copy
+import functools
 from collections.abc import Callable, Mapping, MutableMapping, MutableSequence, Sequence
 from typing import Any
 
 import numpy as np
 
 from fastnn.autograd import Node
+from fastnn.dtypes import promoted
 from fastnn.errors import ShapeError
 from fastnn.functions import from_numpy, tensor
 from fastnn.tensor import Tensor, _recorded, _wrap
@@ -36,7 +38,11 @@ def default_collate(batch: Sequence[Any]) -> Any:
         stacked = _stack([item._data for item in batch])
         if not _recorded(*batch):
             return stacked
-        return _wrap(stacked._data, Node("Stack", tuple(batch), tuple))
+        kinds = [item.dtype for item in batch]
+        return _wrap(
+            stacked._data,
+            Node("Stack", tuple(batch), lambda grad: tuple([g.to(kind) for g, kind in zip(grad, kinds, strict=True)])),
+        )
     if isinstance(first, (np.ndarray, np.generic)) and not isinstance(first, (str, bytes)):
         return _stack(batch)
     if isinstance(first, float):
@@ -116,6 +122,11 @@ def _sequence(like: Sequence[Any], values: list[Any]) -> Any:
 
 
 def _stack(arrays: Sequence[np.ndarray]) -> Tensor:
+    kind = arrays[0].dtype
+    if any(a.dtype != kind for a in arrays):
+        # By PyTorch's rules, in which an integer does not make a float64 of a float32.
+        kind = functools.reduce(promoted, [a.dtype for a in arrays])
+        arrays = [a.astype(kind) for a in arrays]
     try:
         return from_numpy(np.stack(arrays))
     except ValueError:
