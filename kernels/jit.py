@@ -46,6 +46,7 @@ from fastnn.kernels.words import real as real
 # into vectors and a remainder, and not in the same way in the two: the bits of a number would depend on where in its
 # part it stands, and so on the number of threads. "contract" is no exception: on arm64 LLVM fuses a product and a sum
 # only where that seems faster. A multiply-add with one rounding, where the CPU has it, is ``simd.multiply_add``.
+# Numba gives the flags of a function also to what intrinsics write into it, the micro-kernel for example.
 STRICT: set[str] = set()
 # For functions that return sums, and write nothing: their terms may be added in any order, or there is one chain of
 # additions instead of many vectors. Without nnan and ninf: NaN and infinity must come out as NaN and infinity.
