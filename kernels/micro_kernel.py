@@ -144,30 +144,25 @@ def _first_lanes(builder: ir.IRBuilder, count: ir.Value, lanes: int) -> ir.Value
     return builder.icmp_signed("<", positions, _splat(builder, count, lanes))
 
 
-def _splat_like(builder: ir.IRBuilder, value: ir.Value, kind: ir.Type) -> ir.Value:
-    """The value in every lane of a vector type; as it is for the type of one number."""
-    return _splat(builder, value, kind.count) if isinstance(kind, ir.VectorType) else value
-
-
-def _load(builder: ir.IRBuilder, pointer: ir.Value, kind: ir.Type, mask: ir.Value | None) -> ir.Value:
+def _load(builder: ir.IRBuilder, pointer: ir.Value, kind: ir.VectorType, mask: ir.Value | None) -> ir.Value:
     pointer = builder.bitcast(pointer, kind.as_pointer())
     if mask is None:
-        return builder.load(pointer, align=simd.number_bytes(getattr(kind, "element", kind)))
+        return builder.load(pointer, align=simd.number_bytes(kind.element))
     return simd.masked_load(builder, pointer, mask, kind)
 
 
 def _store(builder: ir.IRBuilder, value: ir.Value, pointer: ir.Value, mask: ir.Value | None) -> None:
     pointer = builder.bitcast(pointer, value.type.as_pointer())
     if mask is None:
-        builder.store(value, pointer, align=simd.number_bytes(getattr(value.type, "element", value.type)))
+        builder.store(value, pointer, align=simd.number_bytes(value.type.element))
     else:
         simd.masked_store(builder, value, pointer, mask)
 
 
 class _Strip(NamedTuple):
-    """The numbers of a row that one register holds: a vector, perhaps masked, two halves of one, or one number."""
+    """The numbers of a row that one register holds: a vector, perhaps masked, or two halves of one."""
 
-    kind: ir.Type
+    kind: ir.VectorType
     # Where the vector begins, or each half of it, counted in numbers.
     offsets: list[ir.Value]
     mask: ir.Value | None = None
@@ -240,7 +235,8 @@ class TileWriter:
                 strips[-1] = strips[-1]._replace(mask=mask) if self.is_masked else _Strip(vector, [before_last])
                 tiles[width] = strips
             if not self.is_masked:
-                tiles[_ONE_COLUMN] = [_Strip(self.number, [_INT(0)])]
+                # A vector of one, as LLVM would add up a loop over numbers in vectors, with products that are rounded.
+                tiles[_ONE_COLUMN] = [_Strip(ir.VectorType(self.number, 1), [_INT(0)])]
                 if self.lanes > 2:
                     tiles[_HALVES] = [_Strip(vector, [_INT(0), half])]
             for width, strips in tiles.items():
@@ -294,7 +290,7 @@ class TileWriter:
         for source in (from_zero, from_bias, from_c):
             k.add_incoming(_INT(0), source)
         totals = {place: builder.phi(kind) for place in places}
-        zero = ir.Constant(kind, 0.0 if kind == self.number else [0.0] * self.lanes)
+        zero = ir.Constant(kind, [0.0] * kind.count)
         for (r, v), total in totals.items():
             total.add_incoming(zero, from_zero)
             total.add_incoming(bias[v], from_bias)
@@ -306,7 +302,7 @@ class TileWriter:
         sums = {}
         for r in range(rows):
             row = hidden[r] if hidden else a_row(r)
-            a = _splat_like(builder, builder.load(builder.gep(row, [a_offset])), kind)
+            a = _splat(builder, builder.load(builder.gep(row, [a_offset])), kind.count)
             for v in range(len(strips)):
                 sums[r, v] = builder.call(fma, [a, b[v], totals[r, v]])
         k_next = builder.add(k, _INT(1))
@@ -320,7 +316,7 @@ class TileWriter:
         # NaN, which therefore stays.
         relu = builder.icmp_signed("!=", builder.and_(at["mode"], _INT(RELU_FLOOR)), _INT(0))
         lowest = builder.select(relu, self.number(0.0), self.number(float("-inf")))
-        floor = _splat_like(builder, lowest, kind)
+        floor = _splat(builder, lowest, kind.count)
         cached = builder.append_basic_block("cached")
         streamed = builder.append_basic_block("streamed") if can_stream else cached
         is_streamed = builder.icmp_signed("!=", builder.and_(at["mode"], _INT(STREAM)), _INT(0))
@@ -431,10 +427,10 @@ def gate(typingctx, like, c, c_row, given, given_row, rows, columns):
         vector = ir.VectorType(like.type, lanes)
         c, given = (builder.inttoptr(address, like.type.as_pointer()) for address in (c, given))
 
-        def apply(row: ir.Value, j: ir.Value, kind: ir.Type, mask: ir.Value | None) -> None:
+        def apply(row: ir.Value, j: ir.Value, kind: ir.VectorType, mask: ir.Value | None) -> None:
             there = builder.gep(c, [builder.add(builder.mul(row, c_row), j)])
             beside = builder.gep(given, [builder.add(builder.mul(row, given_row), j)])
-            zero = ir.Constant(kind, 0.0 if kind == like.type else [0.0] * lanes)
+            zero = ir.Constant(kind, [0.0] * kind.count)
             closed = builder.fcmp_ordered("<=", _load(builder, beside, kind, mask), zero)
             _store(builder, builder.select(closed, zero, _load(builder, there, kind, mask)), there, mask)
 
@@ -447,7 +443,7 @@ def gate(typingctx, like, c, c_row, given, given_row, rows, columns):
                 with cgutils.for_range_slice(builder, _INT(0), whole, _INT(lanes)) as (j, _):
                     apply(row.index, j, vector, None)
                 with cgutils.for_range_slice(builder, whole, columns, _INT(1)) as (j, _):
-                    apply(row.index, j, like.type, None)
+                    apply(row.index, j, ir.VectorType(like.type, 1), None)
         return context.get_dummy_value()
 
     return types.void(like, *[types.int64] * 6), codegen
