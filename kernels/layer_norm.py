@@ -19,6 +19,7 @@ from fastnn.kernels.activations import COSTS, NONE, activate, differentiate
 from fastnn.kernels.column_statistics import copy
 from fastnn.kernels.dropout import drop, drop_factor
 from fastnn.kernels.jit import (
+    FAST,
     array,
     check,
     check_output,
@@ -45,7 +46,7 @@ from fastnn.kernels.normalization import (
     kernels_of,
 )
 from fastnn.kernels.random import random_keys, random_threshold
-from fastnn.kernels.simd import sqrt
+from fastnn.kernels.simd import multiply_add, sqrt
 
 # Rows whose gradients of weight and bias are summed as one number.
 ROWS = 64
@@ -56,7 +57,7 @@ _CENTRED = OWN
 _COST = 15
 
 
-@inline
+@inline(fastmath=FAST)
 def _sum(x):
     total = x.dtype.type(0)
     for j in range(x.size):
@@ -64,7 +65,7 @@ def _sum(x):
     return total
 
 
-@inline
+@inline(fastmath=FAST)
 def _deviations(x, mean):
     """``sum(x - mean)`` and ``sum((x - mean)**2)``."""
     total = square = x.dtype.type(0)
@@ -78,7 +79,7 @@ def _deviations(x, mean):
 @inline
 def _normalise(out, x, mean, offset, inverse):
     for j in range(x.size):
-        out[j] = (x[j] - mean) * inverse + offset
+        out[j] = multiply_add(x[j] - mean, inverse, offset)
 
 
 @inline
@@ -164,10 +165,10 @@ def _forward(dtype, smooth):
 def _add_to(total, product, dz, x, mean, offset, inverse):
     for j in range(x.size):
         total[j] += dz[j]
-        product[j] += dz[j] * ((x[j] - mean) * inverse + offset)
+        product[j] = multiply_add(dz[j], multiply_add(x[j] - mean, inverse, offset), product[j])
 
 
-@inline
+@inline(fastmath=FAST)
 def _projections(g, x, mean, offset, inverse):
     """``sum(g)`` and ``sum(g * xhat)``."""
     total = product = x.dtype.type(0)
@@ -180,7 +181,7 @@ def _projections(g, x, mean, offset, inverse):
 @inline
 def _input_gradient(dx, x, mean, offset, inverse, level, slope):
     for j in range(x.size):
-        dx[j] = (dx[j] - level - ((x[j] - mean) * inverse + offset) * slope) * inverse
+        dx[j] = multiply_add(-multiply_add(x[j] - mean, inverse, offset), slope, dx[j] - level) * inverse
 
 
 @inline

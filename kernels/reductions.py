@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.kernels.jit import (
+    FAST,
     FLOAT64,
     STRICT,
     array,
@@ -28,7 +29,7 @@ from fastnn.kernels.jit import (
 WRONG, COUNTED, DIVISOR, HEAD = range(4)
 
 
-@inline
+@inline(fastmath=FAST)
 def _sum(x):
     # In float64 whatever the input: the total of a million losses keeps float32's precision.
     total = 0.0

@@ -66,6 +66,11 @@ def _read_vectors(assembly: str) -> tuple[int, bool]:
     return 32 if "ymm" in assembly and "vfmadd" in assembly else 16, fused
 
 
+def has_masks(size: int) -> bool:
+    """Whether a masked load of a register of ``size`` bytes is one instruction: not SSE, nor NEON."""
+    return size > 16
+
+
 def lanes(itemsize: int) -> int:
     """Numbers of ``itemsize`` bytes in one vector register."""
     return vector_bytes() // itemsize

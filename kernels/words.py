@@ -315,7 +315,21 @@ def compare_exchange(typingctx, args, index, expected, value):
     return types.boolean(*[types.int64] * 4), codegen
 
 
-_HAS_PAUSE = platform.machine().lower() in ("x86_64", "amd64")
+_X86, _ARM64 = ("llvm.x86.sse2.pause", ()), ("llvm.aarch64.isb", (15,))
+# By machine: LLVM's function, with its operands, that makes a waiting thread wait a little. On arm64 this is ISB, a
+# barrier that empties the pipeline, some tens of cycles as on x86: YIELD, which is meant for it, does nothing on the
+# cores of today (Neoverse, Cortex-A, Apple), so a loop with it asks for the cache line without pause and is over after
+# a fraction of the time that its count of rounds stands for.
+PAUSES = {"x86_64": _X86, "amd64": _X86, "aarch64": _ARM64, "arm64": _ARM64}
+
+
+def write_pause(builder: ir.IRBuilder, machine: str) -> None:
+    """The instruction for a thread that waits in a loop; none where it is not known."""
+    name, operands = PAUSES.get(machine.lower(), ("", ()))
+    if name:
+        kind = ir.FunctionType(ir.VoidType(), [ir.IntType(32)] * len(operands))
+        function = cgutils.get_or_insert_function(builder.module, kind, name)
+        builder.call(function, [ir.IntType(32)(operand) for operand in operands])
 
 
 @intrinsic
@@ -323,12 +337,7 @@ def pause(typingctx):
     """Tell the processor that this thread waits in a loop."""
 
     def codegen(context, builder, signature, values):
-        if _HAS_PAUSE:
-            name = "llvm.x86.sse2.pause"
-            function = builder.module.globals.get(name)
-            if function is None:
-                function = ir.Function(builder.module, ir.FunctionType(ir.VoidType(), []), name)
-            builder.call(function, [])
+        write_pause(builder, platform.machine())
         return context.get_dummy_value()
 
     return types.void(), codegen

@@ -5,6 +5,8 @@ Run on every kind of machine: a launch that is lost in a backward pass leaves th
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 from helpers import cut_in
@@ -50,7 +52,7 @@ def _reference(
 def test_every_gradient_of_a_training(parts: int) -> None:
     rng = np.random.default_rng(0)
     x, y = rng.standard_normal((STEPS, BATCH, WIDTHS[0]), np.float32), rng.integers(0, WIDTHS[-1], (STEPS, BATCH))
-    layers = [nn.Linear(m, n) for m, n in zip(WIDTHS, WIDTHS[1:], strict=False)]
+    layers = [nn.Linear(m, n) for m, n in itertools.pairwise(WIDTHS)]
     model = nn.Sequential(layers[0], nn.ReLU(), layers[1], nn.Tanh(), layers[2])
     criterion, optimizer = nn.CrossEntropyLoss(), fastnn.optim.Adam(model.parameters(), lr=1e-2)
     with cut_in(parts):

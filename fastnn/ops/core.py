@@ -183,7 +183,8 @@ def add_up(a: np.ndarray, axes: Any = None, kind: Any = None, keepdims: bool = F
     strides = a.strides
     for d in sorted(axes, key=lambda d: abs(strides[d])):
         a = _add_along(a, d % len(shape))
-    return a if keepdims else a.reshape([n for d, n in enumerate(shape) if d not in axes and d - len(shape) not in axes])
+    left = [n for d, n in enumerate(shape) if d not in axes and d - len(shape) not in axes]
+    return a if keepdims else a.reshape(left)
 
 
 def _add_along(a: np.ndarray, axis: int) -> np.ndarray:

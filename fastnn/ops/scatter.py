@@ -12,7 +12,7 @@ from fastnn.autograd.modes import _mode
 from fastnn.dtypes import as_number
 from fastnn.errors import ShapeError
 from fastnn.ops.comparison import where
-from fastnn.ops.core import check_tensor, dimension, linear_map, named, quiet, recorded_result, refuse
+from fastnn.ops.core import check_tensor, dimension, linear_map, named, recorded_result, refuse
 from fastnn.tensor import Tensor, _recorded, _wrap
 
 __all__ = ["gather", "scatter", "scatter_add", "scatter_reduce"]
