@@ -54,18 +54,15 @@ def _add_row(total, row):
 
 @inline
 def sum_rows(sums, rows, distance, count, anew):
-    """The sums of so many rows, in their order, added to what is there unless ``anew``.
-
-    ``rows`` is a pointer, ``distance`` counts numbers. The sum of these rows is made first: of very many rows that are
-    added one after the other float32 loses digits.
-    """
+    """The sums of so many rows, in their order; ``rows`` is a pointer, ``distance`` counts numbers."""
     kind = sums.dtype.type
     total = stack_array(ROOM, kind(0))[: sums.size]
-    fill(total, kind(0))
+    if anew:
+        fill(total, kind(0))
+    else:
+        copy(total, sums)
     for i in range(count):
         _add_row(total, array_at(ahead(rows, i * distance), (total.size,)))
-    if not anew:
-        _add_row(total, sums)
     copy(sums, total)
 
 

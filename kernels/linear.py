@@ -28,7 +28,6 @@ from fastnn.kernels.jit import (
     matrix_shape,
     part,
     parts_for,
-    stack_array,
 )
 from fastnn.kernels.micro_kernel import ACCUMULATE
 from fastnn.kernels.program import (
@@ -57,8 +56,6 @@ from fastnn.kernels.words import (
 
 # Columns that one part takes at a time: four cache lines of float32.
 _COLUMNS = 64
-# Rows that are added up before their sum is added to the others': float32 loses digits of very many.
-_ROWS = 256
 # Up to so many columns there is one part.
 _NARROW = 64
 _WORDS = 9
@@ -106,21 +103,17 @@ def _activation_bias_backward(dtype):
             # One loop over the whole matrix: a loop per row of ten columns would cost more than its work.
             differentiate(dz.reshape(-1), dy.reshape(-1), saved.reshape(-1), code, slope)
             dy, code = dz, NONE
-        total = stack_array(_COLUMNS, dtype(0))
         first, last = part(-(-columns // _COLUMNS), t, n)
         for block in range(first, last):
             lo, hi = block * _COLUMNS, min(columns, (block + 1) * _COLUMNS)
             if not accumulate:
                 dbias[lo:hi] = dtype(0)
-            for start in range(0, batch, _ROWS):
-                total[:] = dtype(0)
-                for row in range(start, min(batch, start + _ROWS)):
-                    if code == NONE:
-                        _add_rows(total[: hi - lo], dy[row, lo:hi])
-                    else:
-                        differentiate(dz[row, lo:hi], dy[row, lo:hi], saved[row, lo:hi], code, slope)
-                        _add_rows(total[: hi - lo], dz[row, lo:hi])
-                _add_rows(dbias[lo:hi], total[: hi - lo])
+            for row in range(batch):
+                if code == NONE:
+                    _add_rows(dbias[lo:hi], dy[row, lo:hi])
+                else:
+                    differentiate(dz[row, lo:hi], dy[row, lo:hi], saved[row, lo:hi], code, slope)
+                    _add_rows(dbias[lo:hi], dz[row, lo:hi])
 
     return activation_bias_backward_slice
 
