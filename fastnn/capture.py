@@ -425,6 +425,11 @@ def grads_are_free(parameters: list[Parameter]) -> bool:
     return all([p._grad_is_free() for p in parameters if p._requires_grad])  # noqa: C419  # as said
 
 
+def reason_of(error: Exception) -> str:
+    """Why a trace ended."""
+    return str(error) if isinstance(error, Uncapturable) else f"it raises {type(error).__name__}: {error}"
+
+
 def undone(situation: Situation, trace: Callable[[], Result]) -> Result:
     """``trace()``, after which what it changes by itself, not by launches, is put back, Ctrl-C or not."""
     generator, watcher = default_generator(), jit.watcher()

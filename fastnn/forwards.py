@@ -24,7 +24,7 @@ from fastnn import tracing
 from fastnn.autograd import Node
 from fastnn.autograd.engine import anomaly, differentiated
 from fastnn.autograd.modes import _mode
-from fastnn.capture import MOST_PROGRAMS, Situation
+from fastnn.capture import MOST_PROGRAMS, Situation, reason_of
 from fastnn.kernels import jit
 from fastnn.lanes import MOST_BYTES, Lane
 from fastnn.nn import module as modules
@@ -32,7 +32,6 @@ from fastnn.nn.module import Module
 from fastnn.nn.registry import changes
 from fastnn.straight import bend
 from fastnn.tensor import Tensor, _wrap
-from fastnn.tracing import Uncapturable
 
 # Calls of a kind that run eagerly before the next one is recorded.
 _EAGER_CALLS = 2
@@ -183,9 +182,10 @@ class _Kind:
         except BaseException as error:
             if _recording.get("by") is mark:
                 del _recording["by"]
-            if not isinstance(error, Uncapturable):
+            if not isinstance(error, Exception):
                 raise
-            self.reason, self.situation = str(error), None
+            # What is wrong with the call itself is for the eager one to say: it leaves behind what it has done so far.
+            self.reason, self.situation = reason_of(error), None
             return None
         self.made.append(weakref.ref(lane))
         self.most = max(1, min(_MOST_LANES, MOST_BYTES // max(1, lane.bytes)))
@@ -297,6 +297,34 @@ def _in_pieces(model: Module, input: Tensor, kept: _Replays) -> Any:
     return _wrap(out)
 
 
+class _LaneNode(Node):
+    """The operation of a whole module. Asked for some gradients, it need not know what only the others read."""
+
+    __slots__ = ("lane", "wants")
+
+    selective = True
+
+    lane: Lane | None
+    wants: list[bool] | None
+
+    def backward_for(self, grad: Tensor, wants: list[bool]) -> tuple[Tensor | None, ...]:
+        self.wants = wants
+        try:
+            return self.backward(grad)
+        finally:
+            self.wants = None
+
+    def check(self, saved: list[Any]) -> None:
+        if self.wants is not None and self.lane is not None and saved is self.saved:
+            wanted = {i for i, want in enumerate(self.wants) if want}
+            saved = [entry for entry, readers in zip(saved, self.lane.readers(), strict=True) if readers & wanted]
+        super().check(saved)
+
+    def release(self) -> None:
+        self.lane = None
+        super().release()
+
+
 def _recorded(model: Module, args: tuple[Tensor, ...], lease: _Lease, kind: _Kind, out: np.ndarray) -> Tensor:
     """The output with its history, which is one operation."""
     lane, arrays = lease.lane, [t._data for t in args]
@@ -306,28 +334,16 @@ def _recorded(model: Module, args: tuple[Tensor, ...], lease: _Lease, kind: _Kin
 
     def again() -> Tensor:
         kind.give_up(_AGAIN)
-        states = [state.copy() for state, _ in lease.lane.watch.draws]
-        buffers = [(b._data, b._data.copy()) for b in lease.lane.touched]
-        modules, parameters = lease.lane.modules, lease.lane.parameters
-        modes, flags = [m.training for m in modules], [p._requires_grad for p in parameters]
-        try:
-            # In the modes of that call, and with what was frozen then.
-            for m, mode in zip(modules, lease.lane.modes, strict=True):
-                m.__dict__["training"] = mode
-            for p, flag in zip(parameters, lease.lane.flags, strict=True):
-                p._requires_grad = flag
-            with tracing.repeating(states):
-                return model.forward(*args)
-        finally:
-            for m, mode in zip(modules, modes, strict=True):
-                m.__dict__["training"] = mode
-            for p, flag in zip(parameters, flags, strict=True):
-                p._requires_grad = flag
-            for array, values in buffers:
-                array[...] = values
+        return lease.lane.compute(model, args)
 
     saved = (*[args[i] for i in lane.read_inputs], *lane.read_tensors)
-    node = Node(lane.title, (*args, *lane.trained), run, saved, True, again)
+    operands = (*args, *lane.trained) if lane.put_in_order is None else lane.put_in_order((*args, *lane.trained))
+    node = _LaneNode(lane.title, operands, run, saved, True, again)
+    node.lane, node.wants = lane, None
+    if lane.constants:
+        # `again` reads them too.
+        operands, versions = node.read  # type: ignore[misc]  # it has one, as it can be computed again
+        node.read = (*operands, *lane.constants), [*versions, *[t._memory.version for t in lane.constants]]
     result = _wrap(out, node)
     return node.guard(result) if lane.reads_output else result
 

@@ -150,5 +150,11 @@ class Differentiable:
             # A copy: the same array may be the gradient of several tensors.
             self._grad = self._over(np.array(grad._data, dtype=self._data.dtype))
         else:
+            if not self._grad._data.flags.writeable:
+                raise RuntimeError(
+                    "unsupported operation: this gradient is read-only, or more than one element of it refers to a "
+                    "single memory location, as after expand(). Please clone() the tensor before performing the "
+                    "operation."
+                )
             self._grad._data += grad._data
             self._grad._memory.version += 1

@@ -6,6 +6,7 @@ Who calls them, and when they are made, is in ``forwards``. May import ``capture
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -13,7 +14,7 @@ import numpy as np
 
 from fastnn import tracing
 from fastnn.autograd import Alias, Memory, Node
-from fastnn.autograd.engine import run_backward
+from fastnn.autograd.engine import on_the_way, run_backward
 from fastnn.autograd.hooks import leaf_hooks
 from fastnn.autograd.modes import _mode
 from fastnn.capture import (
@@ -67,6 +68,14 @@ def _alone(array: np.ndarray, *programs: Program | None) -> None:
                     raise Uncapturable("the output, or the gradient of an input, is part of a larger array")
 
 
+def _parts_of(module: Module) -> dict[str, Any]:
+    """The attributes of a module, with copies of the dictionaries in which it keeps its members."""
+    found = {name: value for name, value in module.__dict__.items() if name not in ("_replays", "_hooked")}
+    for name in ("_parameters", "_buffers", "_modules"):
+        found[name] = found[name].copy()
+    return found
+
+
 def _overlaps(array: np.ndarray, others: list[np.ndarray]) -> bool:
     low, high = span(array)
     return any(a.size and span(a)[0] < high and low < span(a)[1] for a in others)
@@ -90,17 +99,17 @@ def _saved(result: Tensor) -> set[Memory]:
     return {memory.shared if isinstance(memory, Alias) else memory for memory in saved}
 
 
-def _in_order(parameters: list[Parameter], result: Tensor) -> list[Parameter]:
-    """The parameters in the order in which the walk back from a result hands them their gradients.
+def _in_order(edges: list[Any], result: Tensor) -> list[int]:
+    """The numbers of these edges in the order in which the walk back from a result hands them their gradients.
 
     Hooks see it, and so does a tensor that is the gradient of several of them: its sum is added up in that order.
+    What is handed none comes first.
     """
     nodes = sorted(_nodes(result), key=lambda node: node.sequence, reverse=True)
-    leaves = [edge for node in nodes for edge in node.edges if edge is not None and not isinstance(edge, Node)]
     at: dict[int, int] = {}
-    for i, leaf in enumerate(leaves):
-        at.setdefault(id(leaf), i)
-    return sorted(parameters, key=lambda p: at[id(p)])
+    for i, edge in enumerate([edge for node in nodes for edge in node.edges]):
+        at.setdefault(id(edge), i)
+    return sorted(range(len(edges)), key=lambda k: -1 if edges[k] is None else at.get(id(edges[k]), -1))
 
 
 def _written(program: Program) -> list[np.ndarray]:
@@ -121,6 +130,11 @@ class Lane:
     read_inputs: list[int]
     read_tensors: tuple[Tensor, ...]
     reads_output: bool
+    # Puts inputs and parameters in the order of their gradients; None where that is their order.
+    put_in_order: Callable[[tuple[Any, ...]], tuple[Any, ...]] | None
+    _edges: list[Any]
+    _read: list[Memory]
+    _readers: list[set[int]] | None
 
     def __init__(self, model: Module, situation: Situation, inputs: tuple[Tensor, ...]) -> None:
         self.forward = Program()
@@ -142,13 +156,17 @@ class Lane:
         if self.bytes > MOST_BYTES:
             raise Uncapturable("what lies between input and output is too large to be kept")
         self.shape, self.dtype, self.inputs = out.shape, out.dtype, arrays
-        self.modules, self.modes = situation.modules, situation.modes
-        self.parameters, self.flags = situation.parameters, situation.flags
+        # What the model was made of.
+        self.situation, self.made_of = situation, list(map(_parts_of, situation.modules))
         self.guards = [(self._number_of(array), holds) for array, holds in self.forward.guards]
         # Running statistics, which a kernel reads and writes.
         used = [array for _, _, arrays, _, _ in self.forward.launches for array in arrays]
         moves = any(m.training for m in situation.modules)
-        self.touched = [b for b in situation.buffers if moves and b._data.size and _overlaps(b._data, used)]
+        read = [t for t in situation.tensors if t._data.size and _overlaps(t._data, used)]
+        self.touched = [t for t in read if moves and not isinstance(t, Parameter)]
+        # What it reads beside inputs and trained parameters.
+        known_to = {id(t) for t in (*self.touched, *self.trained)}
+        self.constants = [t for t in read if id(t) not in known_to]
         _alone(out, self.forward, self.backward)
         self.first = Inputs(self.forward, arrays, [out])
         if self.backward is not None:
@@ -158,6 +176,15 @@ class Lane:
             self.read_inputs = [i for i, t in enumerate(stand_ins) if t._memory in saved]
             self.read_tensors = tuple([t for t in situation.tensors if t._memory in saved])
             self.reads_output = result._memory in saved
+            tensors = [*[stand_ins[i] for i in self.read_inputs], *self.read_tensors]
+            self._read = [t._memory for t in (*tensors, result)[: len(tensors) + self.reads_output]]
+            edges = [*[t._node for t in stand_ins], *self.trained]
+            # The operands of the operation that this is, inputs and then parameters, in the order of their gradients.
+            order = _in_order(edges, result)
+            self._edges = [edges[k] for k in order]
+            is_ordered = order == sorted(order)
+            self.put_in_order = None if is_ordered else operator.itemgetter(*order)
+            self._readers = None
             self._prepare_back(situation, out)
 
     def _trace(
@@ -195,7 +222,7 @@ class Lane:
                 # The kernels add the second gradient to the first; outside its place they are summed otherwise.
                 raise Uncapturable("a parameter is used more than once")
             check_complete(self.backward, known)
-            self.trained = _in_order(self.trained, result)
+            self.trained = [self.trained[k] for k in _in_order(list(self.trained), result)]
             if not all(known.holds(array) for array in self.dxs.values()):
                 raise Uncapturable("the gradient of an input was computed outside the kernels")
         return result, stand_ins, saved
@@ -288,7 +315,56 @@ class Lane:
             self._others[adds] = Inputs(program, read, [*dxs.values(), *fresh])
         return self._others[adds]
 
+    def readers(self) -> list[set[int]]:
+        """Of what must not change between the passes, one after the other: the operands whose gradients read it."""
+        if self._readers is None:
+            self._readers = [set() for _ in self._read]
+            for i, edge in enumerate(self._edges):
+                if edge is None:
+                    continue
+                saved = {memory for node in on_the_way([self._result], {edge}) for memory, _, _ in node.saved}
+                saved = {memory.shared if isinstance(memory, Alias) else memory for memory in saved}
+                for memory, readers in zip(self._read, self._readers, strict=True):
+                    if memory in saved:
+                        readers.add(i)
+        return self._readers
+
     # -- Replays ------------------------------------------------------------------------------
+
+    def compute(self, model: Module, inputs: tuple[Tensor, ...]) -> Tensor:
+        """The output once more by the operations, as the last call of :meth:`run` computed it.
+
+        The model has the parts, modes and frozen parameters meanwhile that it had then, and no hooks, of which it
+        had none; it draws the same numbers, and its running statistics do not move.
+        """
+        modules, parameters = self.situation.modules, self.situation.parameters
+        states = [state.copy() for state, _ in self.watch.draws]
+        buffers = [(b._data, b._data.copy()) for b in self.touched]
+        before, flags = [dict(m.__dict__) for m in modules], [p._requires_grad for p in parameters]
+
+        def put_back() -> None:
+            for m, attributes in zip(modules, before, strict=True):
+                m.__dict__.clear()
+                m.__dict__.update(attributes)
+            for p, flag in zip(parameters, flags, strict=True):
+                p._requires_grad = flag
+            for array, values in buffers:
+                array[...] = values
+
+        try:
+            for m, parts in zip(modules, self.made_of, strict=True):
+                m.__dict__.clear()
+                m.__dict__.update(parts)
+            for p, flag in zip(parameters, self.situation.flags, strict=True):
+                p._requires_grad = flag
+            with tracing.repeating(states):
+                result = model.forward(*inputs)
+            put_back()
+        except BaseException:
+            # Once more, if Ctrl-C came in the middle of it.
+            put_back()
+            raise
+        return result
 
     def run(self, inputs: tuple[Tensor, ...]) -> np.ndarray | None:
         """The output for other inputs, a new array; None if these will not do, and the eager call is to say why."""
@@ -369,7 +445,7 @@ class Lane:
         found: list[Tensor | None] = [None] * len(inputs)
         for i, dx in zip(self.dxs, dxs, strict=True):
             found[i] = _wrap(dx)
-        return (*found, *grads)
+        return (*found, *grads) if self.put_in_order is None else self.put_in_order((*found, *grads))
 
 
 def _have_no_gradient(parameters: list[Any]) -> bool:

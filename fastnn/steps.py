@@ -25,6 +25,7 @@ from fastnn.capture import (
     grads_are_free,
     let_go,
     outline,
+    reason_of,
     same_launch,
     span,
     tracing_into,
@@ -61,9 +62,20 @@ class Captured:
         # Launches of the forward and backward passes; those of the optimizer come behind them.
         self.head = len(program)
         self.trained = [p for p in situation.parameters if p._requires_grad]
+        # The optimizer's other parameters, with the number of groups that they were looked for in.
+        self.others: tuple[int, list[Any]] = 0, []
         # Whose next draws the replays name: methods of generators.
         draws: list[Any] = [draw for _, draw in watch.draws]
         self.generators = list({id(draw.__self__): draw.__self__ for draw in draws}.values())
+
+    def forget_others(self, optimizer: Optimizer) -> None:
+        """Forget the gradients that this step does not write, as ``zero_grad`` does: of frozen parameters above all."""
+        groups = optimizer.param_groups
+        if len(groups) != self.others[0]:
+            trained = {id(p) for p in self.trained}
+            self.others = len(groups), [p for group in groups for p in group["params"] if id(p) not in trained]
+        for p in self.others[1]:
+            p._grad = None
 
     def append_update(self, launches: list[jit.Launch]) -> None:
         """Put the optimizer's launches behind the others, unless they are there already."""
@@ -206,13 +218,18 @@ class CompiledStep:
         if reason:
             self._refused[key] = Refusal(reason, situation)
             return self._eager(tensors)
+        reason, disturbed = "", False
         try:
             captured = self._capture(tensors, situation)
-        except Uncapturable as error:
-            self._disturbed += isinstance(error, _Disturbed)
-            if isinstance(error, _Disturbed) and self._disturbed < _MOST_DISTURBED:
-                return self._eager(tensors)
-            self._refused[key] = Refusal(str(error), names=situation.names)
+        except Exception as error:
+            reason = reason_of(error)
+            disturbed = isinstance(error, _Disturbed)
+        if captured is None:
+            # Not inside the handler: the error holds what was traced, and with it the places of gradients. What is
+            # wrong with the step itself is for the eager one to say, which leaves behind what it has done so far.
+            self._disturbed += disturbed
+            if not disturbed or self._disturbed >= _MOST_DISTURBED:
+                self._refused[key] = Refusal(reason, names=situation.names)
             return self._eager(tensors)
         self._refused.pop(key, None)
         while len(self._programs) >= MOST_PROGRAMS:
@@ -346,6 +363,7 @@ class CompiledStep:
         watcher, replaying = jit.watcher(), False
         draws = [(g._draw, g._draw.copy()) for g in captured.generators]
         try:
+            captured.forget_others(self.optimizer)
             for p in captured.trained:
                 p._grad_written()
             jit.watch(keep)

@@ -78,6 +78,9 @@ class Node:
 
     __slots__ = ("again", "edges", "hooks", "keeps", "read", "run", "saved", "sequence", "title")
 
+    # Whether it is to be told which gradients are wanted: one that does the work of several operations.
+    selective = False
+
     def __init__(
         self,
         name: str,
@@ -154,6 +157,10 @@ class Node:
                 self.check(self.saved)
         return self.run(grad)
 
+    def backward_for(self, grad: Tensor, wants: list[bool]) -> tuple[Tensor | None, ...]:
+        """As :meth:`backward`, where only the gradients of some operands are wanted; of a ``selective`` node."""
+        raise NotImplementedError
+
     def _backward_again(self, again: _Again, grad: Tensor) -> tuple[Tensor | None, ...]:
         assert self.read is not None
         differentiated[0] += 1
@@ -163,7 +170,7 @@ class Node:
         wanted = {edge for edge in self.edges if edge is not None}
         found: dict[Edge, Any] = {}
         if result._requires_grad:
-            found = run_backward([result], [grad], True, True, wanted, stop=True)
+            found = run_backward([result], [grad], True, True, wanted, inner=True)
         grads = []
         for edge in self.edges:
             # An operand that was given twice gets all of its gradient in the first place.
@@ -282,7 +289,7 @@ def run_backward(
     wanted: set[Edge] | None = None,
     *,
     accumulate: bool = False,
-    stop: bool = False,
+    inner: bool = False,
 ) -> dict[Edge, Any]:
     """Walk back from ``roots``. Accumulate into the leaves, or find the gradients of ``wanted``.
 
@@ -295,13 +302,14 @@ def run_backward(
         create_graph: record the computation of the gradients.
         wanted: the edges whose gradients are returned; None for all leaves, which accumulate theirs.
         accumulate: leaves in ``wanted`` accumulate theirs as well.
-        stop: do not walk on beyond what is wanted.
+        inner: within one operation of another walk: up to what is wanted and no further, and without hooks, which
+            that walk calls.
     """
     before = _mode.enabled, _mode.direct, _mode.retain
     try:
         _mode.enabled, _mode.direct, _mode.retain = create_graph, wanted is None and not create_graph, retain_graph
         # Overflow and division by zero show in the numbers, as in the kernels, not as warnings.
-        found = quiet(_walk, roots, grads, retain_graph, wanted, accumulate, stop)
+        found = quiet(_walk, roots, grads, retain_graph, wanted, accumulate, inner)
         _mode.enabled, _mode.direct, _mode.retain = before
         return found
     except BaseException:
@@ -316,13 +324,15 @@ def _walk(
     retain_graph: bool,
     wanted: set[Edge] | None,
     accumulate: bool,
-    stop: bool,
+    inner: bool,
 ) -> dict[Edge, Any]:
     found: dict[Edge, Any] = {}
-    needed = None if wanted is None else _on_the_way(roots, wanted)
+    needed = None if wanted is None else on_the_way(roots, wanted)
     waiting: dict[Edge, Any] = {}
     queue: list[tuple[int, Any]] = []
     leaves: dict[Any, Any] = {}
+    # How often each leaf is still to be handed a gradient; counted when the first one with hooks is met.
+    uses: dict[Any, int] | None = None
     edge: Any
     for root, g in zip(roots, grads, strict=True):
         edge = root._node
@@ -336,17 +346,20 @@ def _walk(
     while queue:
         _, node = heapq.heappop(queue)
         grad = waiting.pop(node)
-        hooks = node.hooks
+        hooks = None if inner else node.hooks
         if hooks is not None:
             grad = _run_hooks(hooks, grad)
         if needed is not None and wanted is not None:
             if node in wanted:
                 found[node] = grad
-                if stop:
+                if inner:
                     continue
             if node not in needed:
                 continue
-        operand_grads = node.backward(grad)
+        if needed is None or wanted is None or not node.selective:
+            operand_grads = node.backward(grad)
+        else:
+            operand_grads = node.backward_for(grad, [edge in needed or edge in wanted for edge in node.edges])
         if hooks is not None and hooks.after:
             operand_grads = _run_after(hooks, operand_grads, grad)
         if anomaly["enabled"]:
@@ -359,6 +372,8 @@ def _walk(
                     raise RuntimeError("leaf variable has been moved into the graph interior")
                 if wanted is not None or (edge._hooks is not None and leaf_hooks(edge) is not None):
                     _leaf(edge, g, leaves, wanted)
+                    if uses is None and edge._hooks is not None and not inner:
+                        uses = _uses([node, *[other for _, other in queue]], needed)
                 elif edge._requires_grad:
                     # A leaf may have been frozen since it was read.
                     edge._accumulate_grad(g)
@@ -367,8 +382,18 @@ def _walk(
             elif needed is None or wanted is None or edge in needed or edge in wanted:
                 waiting[edge] = g
                 heapq.heappush(queue, (-edge.sequence, edge))
+        if uses is not None:
+            # In the order of PyTorch: hooks of a leaf are called as soon as all of its gradient is there.
+            for edge in node.edges:
+                if edge in uses:
+                    uses[edge] -= 1
+                    if not uses[edge] and edge in leaves:
+                        _finish_leaf(edge, leaves.pop(edge), found, wanted, accumulate)
         if not retain_graph:
             node.release()
+    if inner:
+        found.update(leaves)
+        return found
     for leaf, g in leaves.items():
         _finish_leaf(leaf, g, found, wanted, accumulate)
     return found
@@ -420,7 +445,22 @@ def _check_nan(node: Node, grads: tuple[Any, ...]) -> None:
             raise RuntimeError(f"Function '{node.name()}' returned nan values in its {i}th output.")
 
 
-def _on_the_way(roots: Sequence[Tensor], wanted: set[Edge]) -> set[Node]:
+def _uses(nodes: list[Node], needed: set[Node] | None) -> dict[Any, int]:
+    """How often each leaf is an operand of these operations and of those before them."""
+    counts: dict[Any, int] = {}
+    seen, stack = set(nodes), list(nodes)
+    while stack:
+        for edge in stack.pop().edges:
+            if not isinstance(edge, Node):
+                if edge is not None:
+                    counts[edge] = counts.get(edge, 0) + 1
+            elif edge not in seen and (needed is None or edge in needed):
+                seen.add(edge)
+                stack.append(edge)
+    return counts
+
+
+def on_the_way(roots: Sequence[Tensor], wanted: set[Edge]) -> set[Node]:
     """The nodes from which a path leads back to something that is wanted."""
     reached: dict[Node, None] = {}
     stack = [root._node for root in roots if root._node is not None]
