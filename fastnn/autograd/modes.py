@@ -18,6 +18,10 @@ class _Mode(threading.local):
     # Whether that pass keeps what the operations saved, so that they may be run again.
     retain = False
 
+    def __reduce__(self) -> str:
+        # By name: a decorated function of the main program is sent to another process with what it refers to.
+        return "_mode"
+
 
 _mode = _Mode()
 

@@ -195,8 +195,6 @@ def linear_activation(
     return _wrap(result, node) if activation == "none" or z is not None else node.guard(_wrap(result, node))
 
 
-
-
 # -- Bilinear --------------------------------------------------------------------------------
 
 

@@ -177,8 +177,7 @@ def call_hooked(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
             if replaced is not None:
                 if not isinstance(replaced, tuple) or len(replaced) != 2:
                     raise RuntimeError(
-                        "forward pre-hook must return None or a tuple of (new_args, new_kwargs), but got "
-                        f"{replaced!r}."
+                        f"forward pre-hook must return None or a tuple of (new_args, new_kwargs), but got {replaced!r}."
                     )
                 args, kwargs = replaced
         else:

@@ -77,6 +77,13 @@ class Parameter(Tensor):
     def _is_transposed(self) -> bool:
         return self._data.ndim == 2 and self._data.strides[0] < self._data.strides[1]
 
+    def _store_in_columns(self) -> None:
+        """Store a matrix transposed, as :class:`Slot` does; for one that nobody else uses yet."""
+        if self._data.ndim == 2 and not self._is_transposed():
+            before = self._data
+            self._place(Slot(before.shape, before.dtype, True))
+            self._data[...] = before
+
     def _place(self, slot: Slot) -> None:
         self._slot, self._grad_place = slot, None
         self._data = slot.array
@@ -150,9 +157,7 @@ class Parameter(Tensor):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
         # Without the gradient, as in PyTorch.
-        copy = memo[id(self)] = type(self)._empty(
-            self._data.shape, self._data.dtype, transposed=self._is_transposed()
-        )
+        copy = memo[id(self)] = type(self)._empty(self._data.shape, self._data.dtype, transposed=self._is_transposed())
         copy._data[...] = self._data
         copy._requires_grad = self._requires_grad
         return copy
@@ -247,9 +252,7 @@ class Buffer(Tensor):
         self.persistent = persistent
 
 
-def _restored(
-    kind: type[Parameter], array: np.ndarray, requires_grad: bool, transposed: bool = False
-) -> Parameter:
+def _restored(kind: type[Parameter], array: np.ndarray, requires_grad: bool, transposed: bool = False) -> Parameter:
     if not transposed:
         return kind(_wrap(array), requires_grad)
     made = kind._empty(array.shape, array.dtype, transposed=True)

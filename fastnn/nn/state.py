@@ -37,6 +37,13 @@ class _Loading(OrderedDict[str, Any]):
         self.undo: list[Callable[[], None]] = []
 
 
+class _WithModule:
+    """A hook that is called with the module as well: with the one that has it, which may be a copy."""
+
+    def __init__(self, hook: Callable[..., Any]) -> None:
+        self.hook = hook
+
+
 class Stateful:
     """What :class:`Module` has for its state."""
 
@@ -82,7 +89,7 @@ class Stateful:
 
         before the state of this module is loaded.
         """
-        return self._add_state_hook("_load_state_dict_pre_hooks", lambda *args: hook(self, *args))
+        return self._add_state_hook("_load_state_dict_pre_hooks", _WithModule(hook))
 
     def _register_load_state_dict_pre_hook(
         self, hook: Callable[..., Any], with_module: bool = False
@@ -163,7 +170,8 @@ class Stateful:
             missing_keys, unexpected_keys, error_msgs: lists to add to.
         """
         for hook in self._state_hooks("_load_state_dict_pre_hooks"):
-            hook(state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
+            args = state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+            _ = hook.hook(self, *args) if isinstance(hook, _WithModule) else hook(*args)
         own = dict(self._own_state())
         assign = local_metadata.get("assign_to_params_buffers", False)
         for name, tensor in own.items():
