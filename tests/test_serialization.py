@@ -686,7 +686,8 @@ def test_optimizers_with_their_models(name):
 PLAIN = [
     collections.defaultdict(int, a=1), collections.defaultdict(set), int, str, type, type(None), KeyError, ...,
     NotImplemented, len, pow, np.exp, np.float32, np.ndarray, fastnn.relu, fastnn.nn.functional.mse_loss,
-    fastnn.nn.Linear, fastnn.utils.data.default_collate, fractions.Fraction(1, 3), uuid.UUID(int=5), collections.UserDict(a=1),
+    fastnn.nn.Linear, fastnn.utils.data.default_collate, fractions.Fraction(1, 3), uuid.UUID(int=5),
+    collections.UserDict(a=1),
 ]  # fmt: skip
 
 

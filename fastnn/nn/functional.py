@@ -195,6 +195,8 @@ def linear_activation(
     return _wrap(result, node) if activation == "none" or z is not None else node.guard(_wrap(result, node))
 
 
+
+
 # -- Bilinear --------------------------------------------------------------------------------
 
 

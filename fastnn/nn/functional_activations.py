@@ -114,7 +114,9 @@ def gelu_name(approximate: str) -> str:
 # -- The others --------------------------------------------------------------------------------------
 
 
-def _tail(input: Tensor, name: str, a: float = 0.0, b: float = 0.0, c: float = 0.0, inplace: bool = False) -> Tensor:
+def _tail(
+    input: Tensor, name: str, a: float = 0.0, b: float = 0.0, c: float = 0.0, inplace: bool = False
+) -> Tensor:
     """An activation of ``kernels.elementwise_activations``, which explains the constants."""
     _check_floating(name, input)
     data = _contiguous(input._data)

@@ -175,7 +175,9 @@ def batch_norm_activation(
     return node.guard(_wrap(out, node)) if activation in READS_RESULT else _wrap(out, node)
 
 
-def _no_rows(running_mean: Tensor | None, running_var: Tensor | None, momentum: float, counter: Tensor | None) -> None:
+def _no_rows(
+    running_mean: Tensor | None, running_var: Tensor | None, momentum: float, counter: Tensor | None
+) -> None:
     """What PyTorch makes of an empty batch in training: statistics that are not numbers."""
     for running in (running_mean, running_var):
         if running is not None and momentum:

@@ -267,7 +267,9 @@ def _normalise_rows(
         grads = [None if dx is None else _wrap(dx.reshape(shape))]
         for t, (array, _, in_place) in zip((weight, bias), places, strict=True):
             if t is not None:
-                grads.append(_finish_gradient(t, array if array is None else array.reshape(t._data.shape), in_place))
+                grads.append(
+                    _finish_gradient(t, array if array is None else array.reshape(t._data.shape), in_place)
+                )
         return tuple(grads)
 
     def again() -> Tensor:

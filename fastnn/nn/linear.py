@@ -119,7 +119,9 @@ class LazyLinear(Linear):
 
     cls_to_become = Linear
 
-    def __init__(self, out_features: int, bias: bool = True, device: Any = None, dtype: _dtype | None = None) -> None:
+    def __init__(
+        self, out_features: int, bias: bool = True, device: Any = None, dtype: _dtype | None = None
+    ) -> None:
         Module.__init__(self)
         self.in_features, self.out_features = 0, _feature_count("out_features", out_features)
         _kind(dtype, device)

@@ -161,12 +161,7 @@ _SYMMETRIC = frozenset(("mse", "l1", "smooth_l1", "huber"))
 
 
 def _pointwise(
-    loss: str,
-    x: Tensor,
-    y: Tensor,
-    reduction: str,
-    a: float = 0.0,
-    z: Tensor | None = None,
+    loss: str, x: Tensor, y: Tensor, reduction: str, a: float = 0.0, z: Tensor | None = None,
     differentiable: bool = False,
 ) -> Tensor:
     """A loss of two tensors (three with ``z``) of one shape.
@@ -235,12 +230,10 @@ def _formula_node(loss: str, operands: tuple[Tensor, ...], reduction: str, a: fl
     def run(grad: Tensor) -> tuple[Tensor | None, ...]:
         g = grad / operands[0]._data.size if reduction == "mean" else grad
         slopes = _SLOPES[loss](*operands, a)
-        return tuple(
-            [
-                None if slope is None or not t._requires_grad else g * slope
-                for t, slope in zip(operands, slopes, strict=True)
-            ]
-        )
+        return tuple([
+            None if slope is None or not t._requires_grad else g * slope
+            for t, slope in zip(operands, slopes, strict=True)
+        ])
 
     return Node(loss, operands, run, operands)
 

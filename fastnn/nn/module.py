@@ -106,7 +106,9 @@ class Module(Hooked, Stateful):
             self._modules[name] = None
         elif name in registries["_buffers"] or isinstance(value, Buffer):
             if value is not None and not isinstance(value, Tensor):
-                raise TypeError(f"cannot assign '{type(value).__name__}' as buffer '{name}' (Tensor or None expected)")
+                raise TypeError(
+                    f"cannot assign '{type(value).__name__}' as buffer '{name}' (Tensor or None expected)"
+                )
             if name not in registries["_buffers"]:
                 self._forget(name)
             if isinstance(value, Buffer):
@@ -207,7 +209,7 @@ class Module(Hooked, Stateful):
         if not isinstance(name, str):
             raise TypeError(f"{kind} name should be a string. Got {type(name).__name__}")
         if "." in name:
-            raise KeyError(f'{kind} name can\'t contain ".", found {name!r}')
+            raise KeyError(f"{kind} name can't contain \".\", found {name!r}")
         if not name:
             raise KeyError(f'{kind} name can\'t be empty string ""')
         if hasattr(self, name) and name not in self.__dict__[registry]:
@@ -370,7 +372,9 @@ class Module(Hooked, Stateful):
         """
         place, kind = _parse_to(args, kwargs)
         if kind is not None and not kind.is_floating_point:
-            raise TypeError(f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={kind}")
+            raise TypeError(
+                f"nn.Module.to only accepts floating point or complex dtypes, but got desired dtype={kind}"
+            )
 
         def convert(tensor: Tensor) -> Tensor:
             check_device(place)

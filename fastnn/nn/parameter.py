@@ -157,7 +157,9 @@ class Parameter(Tensor):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
         # Without the gradient, as in PyTorch.
-        copy = memo[id(self)] = type(self)._empty(self._data.shape, self._data.dtype, transposed=self._is_transposed())
+        copy = memo[id(self)] = type(self)._empty(
+            self._data.shape, self._data.dtype, transposed=self._is_transposed()
+        )
         copy._data[...] = self._data
         copy._requires_grad = self._requires_grad
         return copy
@@ -252,7 +254,9 @@ class Buffer(Tensor):
         self.persistent = persistent
 
 
-def _restored(kind: type[Parameter], array: np.ndarray, requires_grad: bool, transposed: bool = False) -> Parameter:
+def _restored(
+    kind: type[Parameter], array: np.ndarray, requires_grad: bool, transposed: bool = False
+) -> Parameter:
     if not transposed:
         return kind(_wrap(array), requires_grad)
     made = kind._empty(array.shape, array.dtype, transposed=True)

@@ -169,7 +169,9 @@ def _scale(owners: list[Tensor | None], grads: list[Tensor], max_norm: float, no
         grad._memory.version += 1
 
 
-def clip_grad_value_(parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None) -> None:
+def clip_grad_value_(
+    parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None
+) -> None:
     """Limit each number of the gradients, in place, to ±``clip_value``."""
     limit = float(clip_value)
     owners, grads = _with_gradients(parameters)

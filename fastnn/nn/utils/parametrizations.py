@@ -79,7 +79,9 @@ class _SpectralNorm(Module):
         matrix = as_matrix(weight, self.dim)
         if self.training:
             with no_grad():
-                found = power_iteration(matrix._data, self._u._data, self._v._data, self.n_power_iterations, self.eps)
+                found = power_iteration(
+                    matrix._data, self._u._data, self._v._data, self.n_power_iterations, self.eps
+                )
                 self._u._data[...], self._v._data[...] = found
         u, v = _wrap(self._u._data.copy()), _wrap(self._v._data.copy())
         return weight / (u * (matrix @ v)).sum()

@@ -91,7 +91,9 @@ class ParametrizationList(ModuleList):
             start: Any = value
             for module in reversed(list(self)):
                 if not hasattr(module, "right_inverse"):
-                    raise RuntimeError(f"parametrization {type(module).__name__} does not implement right_inverse.")
+                    raise RuntimeError(
+                        f"parametrization {type(module).__name__} does not implement right_inverse."
+                    )
                 start = module.right_inverse(start)
             for old, new in zip(self.originals(), [start] if self.is_tensor else start, strict=True):
                 old.data = new.detach()
