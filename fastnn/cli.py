@@ -104,7 +104,8 @@ def _is_missing(options: argparse.Namespace) -> bool:
         if all(options.module.split(".")):
             return False
         message = f"-m takes the name of a module, as in package.module, found {options.module!r}"
-    elif Path(options.script).is_file():
+    elif Path(options.script).exists() and not Path(options.script).is_dir():
+        # Not only files: /dev/stdin, or the pipe of a shell's <(...).
         return False
     elif not options.script:
         message = "the name of the script is empty"
@@ -242,6 +243,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     except OSError as error:
         message = f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error)
     except KeyboardInterrupt:
+        if options.command in ("run", "profile"):
+            raise
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
     print(f"fastnn: {' '.join(message.split())}", file=sys.stderr)

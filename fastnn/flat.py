@@ -10,6 +10,7 @@ because its gradient is. Imports nothing of fastnn.
 
 from __future__ import annotations
 
+import os
 import threading
 from pickle import PickleBuffer
 from typing import Any
@@ -27,18 +28,17 @@ _CONFLICT = 1024
 class _Chunk:
     """A buffer of numbers, and another of the same size for their gradients."""
 
-    __slots__ = ("_grads", "lock", "used", "values")
+    __slots__ = ("_grads", "used", "values")
 
     def __init__(self, size: int, dtype: np.dtype) -> None:
         self.values = _aligned_zeros(size, dtype)
         self._grads: np.ndarray | None = None
         self.used = 0
-        self.lock = threading.Lock()
 
     @property
     def grads(self) -> np.ndarray:
         if self._grads is None:
-            with self.lock:
+            with _grads_lock:
                 if self._grads is None:
                     self._grads = _aligned_zeros(self.values.size, self.values.dtype)
         return self._grads
@@ -103,7 +103,17 @@ def is_place(array: np.ndarray) -> bool:
 
 
 _chunks: dict[np.dtype, _Chunk] = {}
-_lock = threading.Lock()
+_lock, _grads_lock = threading.Lock(), threading.Lock()
+
+
+def _after_fork_in_child() -> None:
+    # Another thread of the parent may have held them.
+    for lock in (_lock, _grads_lock):
+        lock._at_fork_reinit()  # type: ignore[attr-defined]  # what `threading` itself does to its locks
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
 def _take(size: int, dtype: np.dtype) -> tuple[_Chunk, int]:

@@ -15,6 +15,7 @@ May import ``capture``, ``lanes``, ``straight``, ``nn``, ``tensor``, ``autograd`
 
 from __future__ import annotations
 
+import os
 import weakref
 from typing import Any
 
@@ -347,5 +348,14 @@ def _recorded(model: Module, args: tuple[Tensor, ...], lease: _Lease, kind: _Kin
     result = _wrap(out, node)
     return node.guard(result) if lane.reads_output else result
 
+
+def _after_fork_in_child() -> None:
+    # Another thread of the parent may have been at it.
+    if not tracing.is_mine():
+        _recording.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
 
 modules.runner[:] = [call]

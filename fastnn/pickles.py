@@ -7,13 +7,15 @@ is in a list: a file from a stranger can make numbers and containers, not run co
 
 from __future__ import annotations
 
+import _compat_pickle  # the standard library's table of the names that Python 2 had
 import collections
+import contextlib
 import enum
 import functools
 import pickle
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pickle import UnpicklingError
 from typing import IO, Any, ClassVar
 
@@ -90,6 +92,41 @@ def _bytearray_of(*args: Any) -> bytearray:
     return bytearray(_bytes_of(*args) if args and isinstance(args[0], str) else args[0] if args else b"")
 
 
+def _type_of(*args: Any) -> type:
+    # `type(None)` is pickled as this call. Another would make a class.
+    if len(args) != 1 or not any(args[0] is value for value in (None, Ellipsis, NotImplemented)):
+        raise UnpicklingError("only the types of None, Ellipsis and NotImplemented are made by type()")
+    return type(args[0])
+
+
+_BIT_GENERATORS = {name: getattr(np.random, name) for name in ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")}
+
+
+def _bit_generator(kind: Any = "MT19937") -> Any:
+    name = kind if isinstance(kind, str) else getattr(kind, "__name__", "")
+    if name not in _BIT_GENERATORS:
+        raise UnpicklingError(f"NumPy has no bit generator {kind!r}")
+    return _BIT_GENERATORS[name]()
+
+
+def _bits_of(bits: Any) -> Any:
+    return bits if type(bits) in _BIT_GENERATORS.values() else _bit_generator(bits)
+
+
+# NumPy's own would call the function that a file names as the second argument.
+def _numpy_generator(bits: Any = "MT19937", maker: Any = None) -> np.random.Generator:
+    return np.random.Generator(_bits_of(bits))
+
+
+def _random_state(bits: Any = "MT19937", maker: Any = None) -> np.random.RandomState:
+    return np.random.RandomState(_bits_of(bits))
+
+
+def _dict_of(items: Any = ()) -> dict[Any, Any]:
+    # As dictionaries that count their changes are pickled.
+    return dict(_checked(items, dict)) if items else {}
+
+
 def _size_of(sizes: Any) -> Size:
     return Size(sizes)
 
@@ -133,31 +170,63 @@ def _trusted() -> dict[str, Any]:
     Each makes a value from values; none of them runs code that it is given, opens or imports anything.
     """
     import argparse
+    import builtins
     import datetime
     import decimal
+    import fractions
     import pathlib
     import types
+    import uuid
 
     found = [collections.defaultdict, collections.deque, types.SimpleNamespace, argparse.Namespace, decimal.Decimal]
     found += [datetime.date, datetime.datetime, datetime.time, datetime.timedelta, datetime.timezone]
     found += [pathlib.PurePosixPath, pathlib.PureWindowsPath, type(pathlib.Path())]
-    names = {f"{c.__module__}.{c.__qualname__}": c for c in found}
+    found += [collections.ChainMap, collections.UserDict, collections.UserList, fractions.Fraction, uuid.UUID]
+    found += [k for k in vars(builtins).values() if isinstance(k, type) and issubclass(k, BaseException)]
+    names: dict[str, Any] = {f"{c.__module__}.{c.__qualname__}": c for c in found}
     names |= {f"pathlib.{c.__name__}": c for c in found if issubclass(c, pathlib.PurePath)}
     function: Any
     for function in (np.zeros(1).__reduce__()[0], np.float32(1).__reduce__()[0]):
         names |= {f"numpy.{core}.multiarray.{function.__name__}": function for core in ("core", "_core")}
+    # NumPy's generators, with their states.
+    makers = {"__bit_generator_ctor": _bit_generator, "__generator_ctor": _numpy_generator}
+    makers["__randomstate_ctor"] = _random_state
+    names |= {f"numpy.random._pickle.{name}": maker for name, maker in makers.items()}
+    bits: Any = np.random.bit_generator
+    names["numpy.random.bit_generator.__pyx_unpickle_SeedSequence"] = bits.__pyx_unpickle_SeedSequence
+    kinds = *_BIT_GENERATORS.values(), np.random.Generator, np.random.RandomState, np.random.SeedSequence
+    names |= {f"{k.__module__}.{k.__name__}": k for k in kinds}
     return names | {
+        # None in the place of what a file does not keep, such as recordings of calls.
+        "builtins.NoneType": type(None),
         "numpy.dtype": np.dtype, "builtins.range": range, "builtins.xrange": range, "builtins.slice": slice,
         "fastnn.random._restored": sys.modules["fastnn.random"].__dict__["_restored"],
     }  # fmt: skip
 
 
+@functools.cache
 def _trusted_values() -> dict[str, Any]:
-    kinds: list[Any] = [list, dict, tuple, int, float, str, bool, bytes]
-    return {f"builtins.{k.__name__}": k for k in kinds} | {"numpy.ndarray": np.ndarray}
+    """What may stand in such a file as a value, and is not called while it is read."""
+    import builtins
+    import math
+
+    kinds = [k for k in vars(builtins).values() if isinstance(k, type)]
+    functions = [abs, all, any, divmod, len, max, min, pow, repr, round, sorted, sum, *vars(math).values()]
+    values: dict[str, Any] = {f"builtins.{k.__name__}": k for k in kinds}
+    values |= {f"{f.__module__}.{f.__name__}": f for f in functions if callable(f)}
+    values |= {"builtins.Ellipsis": Ellipsis, "builtins.NotImplemented": NotImplemented}
+    values |= {f"numpy.{name}": value for name, value in vars(np).items() if isinstance(value, np.ufunc)}
+    kinds = [np.dtype(code).type for code in np.typecodes["All"]]
+    names = {k.__name__ for kind in (np.ndarray, np.dtype, *kinds) for k in kind.__mro__[:-1]}
+    return values | {f"numpy.{name}": vars(np)[name] for name in names if name in vars(np)}
 
 
 _NUMPY = (np.ndarray, np.dtype)
+# Modules of functions that make numbers from numbers, and the main program's own.
+_FUNCTIONS = (
+    "__main__.", "fastnn.functions.", "fastnn.linalg.", "fastnn.nn.", "fastnn.ops.", "fastnn.sampling.",
+    "fastnn.special.", "fastnn.utils.data.",
+)  # fmt: skip
 
 # Allowed by the user, by name.
 safe_globals: dict[str, Any] = {}
@@ -176,6 +245,14 @@ _CODES = [getattr(pickle, name)[0] for name in re.findall(r"\w+", _INSTRUCTIONS)
 
 # Its stacks and its methods for instructions are in no stub.
 _Unpickler: Any = pickle._Unpickler
+
+
+class Raised(Exception):
+    """Carries what code of the user's has raised, such as a ``__setstate__``: the file is not to blame."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(error)
+        self.error = error
 
 
 class Reader(_Unpickler):
@@ -198,19 +275,28 @@ class Reader(_Unpickler):
         self._storages: dict[str, Storage] = {}
         self._callable = [*_CALLABLE.values(), *safe_globals.values(), *(_trusted().values() if trusted else ())]
         self._found_classes: list[type] = []
+        # What code of the user's has raised.
+        self._theirs: Exception | None = None
 
     def load(self) -> Any:
-        """The object. Raises: UnpicklingError for what is damaged or not allowed."""
+        """The object.
+
+        Raises: UnpicklingError for what is damaged or not allowed; Raised for what code of the user's raises.
+        """
         try:
             return super().load()
         except (UnpicklingError, DTypeError, MemoryError):
             raise
         except Exception as error:
+            if error is self._theirs:
+                raise Raised(error) from None
             # A pickle that is cut off or changed fails anywhere.
             raise UnpicklingError(f"the pickle is damaged or makes what fastnn does not read: {error!r}") from error
 
     def find_class(self, module: str, name: str) -> Any:
-        module = {"__builtin__": "builtins", "copy_reg": "copyreg"}.get(module, module)
+        # Files in protocol 2, which PyTorch has, are written with the names of Python 2: int is __builtin__.long.
+        module, name = _compat_pickle.NAME_MAPPING.get((module, name), (module, name))
+        module = _compat_pickle.IMPORT_MAPPING.get(module, module)
         full = f"{module}.{name}"
         for known in (_CALLABLE, safe_globals, _VALUES):
             if full in known:
@@ -247,7 +333,7 @@ class Reader(_Unpickler):
             if issubclass(found, Module) or ours or module == defined == "__main__":
                 self._found_classes.append(found)
                 return found
-        elif callable(found) and module == defined and module.startswith(("fastnn.nn.", "fastnn.functions")):
+        elif callable(found) and module == defined and f"{module}.".startswith(_FUNCTIONS):
             # As a value, such as an activation that a module keeps; it is not called here.
             return found
         raise UnpicklingError(
@@ -264,15 +350,30 @@ class Reader(_Unpickler):
 
     def load_reduce(self) -> None:
         args, function = self.stack.pop(), self.stack[-1]
-        if not (self._allows(function) or self._is_enum(function)):
+        if function is type or function is dict:
+            function = _type_of if function is type else _dict_of
+        elif not (self._allows(function) or self._is_enum(function)):
             raise UnpicklingError(f"the pickle calls {function}, which is not allowed")
-        self.stack[-1] = function(*args)
+        with self._calling(function):
+            self.stack[-1] = function(*args)
+
+    @contextlib.contextmanager
+    def _calling(self, function: Any) -> Iterator[None]:
+        """Around a call in which code of the user's may run: what that raises is no sign of a damaged file."""
+        try:
+            yield
+        except Exception as error:
+            module = str(getattr(function, "__module__", None) or "builtins")
+            if module.partition(".")[0] not in ("fastnn", "numpy", *sys.stdlib_module_names) or module == "__main__":
+                self._theirs = error
+            raise
 
     def load_newobj(self) -> None:
         args, kind = self.stack.pop(), self.stack.pop()
         if kind in (dict, list, set) or not (self._allows(kind) or kind in self._found_classes):
             raise UnpicklingError(f"the pickle makes an object of {kind}, which is not allowed")
-        self.append(kind.__new__(kind, *args))
+        with self._calling(kind.__new__):
+            self.append(kind.__new__(kind, *args))
 
     def load_build(self) -> None:
         state, made = self.stack[-1], self.stack[-2]
@@ -281,7 +382,8 @@ class Reader(_Unpickler):
             self.stack.pop()
             made.__dict__.update(_checked(state, dict))
         elif kind in self._found_classes or self._allows(kind) or (self._trusted and isinstance(made, _NUMPY)):
-            super().load_build()
+            with self._calling(getattr(made, "__setstate__", None)):
+                super().load_build()
         else:
             raise UnpicklingError(f"the pickle changes an object of {kind}, which is not allowed")
 
@@ -291,23 +393,28 @@ class Reader(_Unpickler):
 
     def load_append(self) -> None:
         self._check_target(self.stack[-2], list)
-        super().load_append()
+        with self._calling(type(self.stack[-2])):
+            super().load_append()
 
     def load_appends(self) -> None:
         self._check_target(self.metastack[-1][-1], list)
-        super().load_appends()
+        with self._calling(type(self.metastack[-1][-1])):
+            super().load_appends()
 
     def load_setitem(self) -> None:
         self._check_target(self.stack[-3], dict)
-        super().load_setitem()
+        with self._calling(type(self.stack[-3])):
+            super().load_setitem()
 
     def load_setitems(self) -> None:
         self._check_target(self.metastack[-1][-1], dict)
-        super().load_setitems()
+        with self._calling(type(self.metastack[-1][-1])):
+            super().load_setitems()
 
     def load_additems(self) -> None:
         self._check_target(self.metastack[-1][-1], set)
-        super().load_additems()
+        with self._calling(type(self.metastack[-1][-1])):
+            super().load_additems()
 
     dispatch |= {
         pickle.REDUCE[0]: load_reduce,

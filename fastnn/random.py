@@ -8,6 +8,8 @@ draw tensors are in ``sampling``. May import ``tensor`` and ``devices``.
 from __future__ import annotations
 
 import contextlib
+import os
+import weakref
 from collections.abc import Iterator
 from typing import Any
 
@@ -25,6 +27,20 @@ _MARK = 0x66617374_6E6E0002
 _WORDS = 16
 
 
+# Of this process: NumPy draws without the interpreter lock, under a lock of the generator's.
+_generators: weakref.WeakSet[Generator] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:
+    # A thread of the parent may have been drawing.
+    for generator in list(_generators):
+        generator.numpy.bit_generator.lock._at_fork_reinit()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
 class Generator:
     """A source of random numbers with its own state.
 
@@ -37,6 +53,7 @@ class Generator:
         if str(as_device(device)) != "cpu":
             raise RuntimeError(f"fastnn has generators on the CPU only, found device {str(device)!r}")
         self.manual_seed(0)
+        _generators.add(self)
 
     @property
     def device(self) -> device:

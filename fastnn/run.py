@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import builtins
 import contextlib
+import difflib
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -183,7 +184,11 @@ def _failed(error: BaseException) -> None:
     place = _asked_for_by_the_script(tb) if name else None
     if name and place:
         file, line = place
-        print(f"{file}, line {line}: fastnn does not have {name}; {LIST} lists what it has", file=sys.stderr)
+        close = []
+        if isinstance(error, AttributeError) and error.name is not None:
+            close = difflib.get_close_matches(error.name, dir(error.obj), 1, 0.75)
+        hint = f". Did you mean: '{close[0]}'?" if close else ""
+        print(f"{file}, line {line}: fastnn does not have {name}; {LIST} lists what it has{hint}", file=sys.stderr)
         return
     # The frames of this file, and of what it uses to run the script, are not the user's.
     while tb is not None and tb.tb_frame.f_code.co_filename.startswith(_NOT_THE_SCRIPT):
@@ -220,7 +225,7 @@ def run(
         command: of ``fastnn``, for a message.
         around: is entered before the program's first line, and left when it ends.
 
-    Raises: SystemExit if the script does.
+    Raises: SystemExit if the script does; KeyboardInterrupt, which has been printed, after Ctrl-C.
     """
     install()
     folder = os.getcwd() if script is None else os.path.dirname(os.path.realpath(script))
@@ -247,7 +252,9 @@ def run(
         raise
     except KeyboardInterrupt as stop:
         _failed(stop)
-        return 130
+        # Python itself prints nothing more, and ends the process by the signal, as who started it expects.
+        sys.excepthook = lambda *told: None
+        raise
     except BaseException as error:
         _failed(error)
         return 1

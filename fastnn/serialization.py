@@ -14,7 +14,7 @@ import struct
 import sys
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Any
@@ -155,24 +155,57 @@ def load(
     encoding = pickle_load_args.pop("encoding", "utf-8")
     if pickle_load_args:
         raise TypeError(f"load() got unexpected arguments {sorted(pickle_load_args)}")
-    with _opened(f, "rb") as file:
-        start = file.tell()
-        head = file.read(len(_ZIP_MAGIC))
-        file.seek(start)
+    with _opened(f, "rb") as opened:
+        watched = _Watched(opened)
+        start = watched.tell()
+        head = watched.read(len(_ZIP_MAGIC))
+        watched.seek(start)
         if not head:
             raise EOFError("Ran out of input: the file is empty, or was read to its end before")
         try:
             if head != _ZIP_MAGIC:
-                return _load_legacy(file, trusted, encoding)
-            with zipfile.ZipFile(file) as archive:
+                return _load_legacy(watched, trusted, encoding)
+            with zipfile.ZipFile(watched) as archive:  # type: ignore[call-overload]  # all that it asks of a file
                 return _load_zip(archive, trusted, encoding)
         except (pickle.UnpicklingError, RuntimeError, MemoryError):
             raise
-        except (zipfile.BadZipFile, OSError, zlib.error) as error:
-            raise RuntimeError(f"failed reading zip archive, the file is damaged or no checkpoint: {error}") from error
+        except pickles.Raised as raised:
+            theirs = raised.error
         except Exception as error:
+            if error is watched.raised:
+                raise
+            if isinstance(error, (zipfile.BadZipFile, OSError, zlib.error)):
+                raise RuntimeError(
+                    f"failed reading zip archive, the file is damaged or no checkpoint: {error}"
+                ) from error
             # What is damaged can fail anywhere.
             raise pickle.UnpicklingError(f"the file is damaged: {error!r}") from error
+        raise theirs
+
+
+class _Watched:
+    """A file that keeps what its ``read`` has raised: neither that nor its reason is in the data."""
+
+    def __init__(self, file: IO[bytes]) -> None:
+        self._file = file
+        self.raised: Exception | None = None
+        # Those that are there: `zipfile` and `pickle` look for them.
+        for name in ("read", "readline", "readinto"):
+            if hasattr(file, name):
+                setattr(self, name, self._watched(getattr(file, name)))
+
+    def _watched(self, method: Callable[..., Any]) -> Callable[..., Any]:
+        def call(*args: Any) -> Any:
+            try:
+                return method(*args)
+            except Exception as error:
+                self.raised = error
+                raise
+
+        return call
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._file, name)
 
 
 def _check_location(location: Any) -> None:
@@ -223,7 +256,7 @@ def _read(file: Any, kind: np.dtype, numel: int, order: str) -> np.ndarray:
     return array.view(np.uint8) != 0 if kind == np.bool_ else array
 
 
-def _load_legacy(file: IO[bytes], trusted: bool, encoding: str) -> Any:
+def _load_legacy(file: Any, trusted: bool, encoding: str) -> Any:
     """A checkpoint of PyTorch before 1.6: four pickles, the keys of the storages, and their contents."""
     arrays: dict[str, np.ndarray] = {}
     start = file.tell()

@@ -7,9 +7,11 @@ place, says so here and the trace ends. Imports nothing of fastnn.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from typing import Any
 
 import numpy as np
 
@@ -91,3 +93,16 @@ def watching(watch: Watch) -> Iterator[None]:
 def end() -> None:
     """Let this thread be traced no longer, where a trace was interrupted."""
     active.pop(threading.get_ident(), None)
+
+
+def _after_fork_in_child() -> None:
+    # Threads of the parent's are gone, and new ones may get their numbers.
+    mine = threading.get_ident()
+    tables: tuple[dict[int, Any], ...] = active, repeated
+    for table in tables:
+        for other in [thread for thread in table if thread != mine]:
+            del table[other]
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

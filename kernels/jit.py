@@ -23,11 +23,13 @@ from contextlib import contextmanager
 from typing import Any
 
 import llvmlite.binding as llvm
+import llvmlite.binding.ffi as llvm_ffi
 import numpy as np
 from llvmlite import ir
 from numba import carray, literally, njit, types
 from numba.core import cgutils, config
 from numba.core.ccallback import CFunc
+from numba.core.compiler_lock import global_compiler_lock
 from numba.core.errors import RequireLiteralValue
 from numba.extending import intrinsic, register_jitable
 
@@ -59,7 +61,7 @@ _OPTIONS: dict[str, Any] = {"nopython": True, "error_model": "numpy"}
 FLOAT32 = np.dtype(np.float32)
 FLOAT64 = np.dtype(np.float64)
 
-_compile_lock = threading.RLock()
+_compile_lock: Any = threading.RLock()
 
 
 @contextmanager
@@ -621,10 +623,25 @@ def threading_layer() -> str:
     return "fastnn" if _pool.start() else "serial"
 
 
+def _renew_lock(lock: Any) -> None:
+    """In a forked child, release a lock that a thread of the parent's held: that thread is not here to do it."""
+    is_owned = getattr(lock, "_is_owned", None)
+    if is_owned is None or not is_owned():
+        lock._at_fork_reinit()
+
+
+def _keep_own(table: dict[int, Any]) -> None:
+    """In a forked child, forget what other threads had in a table by thread: a new thread may get such a number."""
+    thread = threading.get_ident()
+    for other in [number for number in table if number != thread]:
+        del table[other]
+
+
 def _after_fork_in_child() -> None:
-    # Another thread of the parent may have held it.
-    global _compile_lock
-    _compile_lock = threading.RLock()
+    for lock in (_compile_lock, global_compiler_lock._lock, llvm_ffi.lib._lock._lock):
+        _renew_lock(lock)
+    _keep_own(_recorders)
+    _keep_own(_guards)
 
 
 if hasattr(os, "register_at_fork"):

@@ -72,7 +72,8 @@ def multilabel_margin(losses: np.ndarray, dx: np.ndarray, x: np.ndarray, labels:
         dx: (batch, classes), receives the gradient of the sum over the rows.
         x: (batch, classes), C-contiguous, float32 or float64.
         labels: (batch, classes) int64; the first one that is not in [0, classes) ends the labels of a row.
-            None of these arrays may overlap another.
+
+    Raises: ValueError for an output that overlaps another array.
     """
     kernel = kernel_for(_KERNEL, "x", x)
     batch, classes = matrix_shape("x", x)
@@ -80,5 +81,9 @@ def multilabel_margin(losses: np.ndarray, dx: np.ndarray, x: np.ndarray, labels:
     check("labels", labels, np.dtype(np.int64), (batch, classes))
     check_output("losses", losses, x.dtype, (batch,))
     check_output("dx", dx, x.dtype, (batch, classes))
+    for name, output, others in (("losses", losses, (dx, x, labels)), ("dx", dx, (x, labels))):
+        # Labels that are written over would be indices of anywhere.
+        if any(np.may_share_memory(output, other) for other in others):
+            raise ValueError(f"{name} must not overlap the other arrays")
     parts = min(parts_for(4 * batch * classes), batch) or 1
     launch(kernel, parts, (losses, dx, x, labels), batch, classes)

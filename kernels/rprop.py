@@ -13,8 +13,8 @@ def _rprop_step(p, g, previous, step_size, scale, shrink, grow, smallest, larges
     for i in range(p.size):
         grad = scale * g[i]
         product = grad * previous[i]
-        # Zero times NaN is NaN, which stays.
-        change = grow if product > zero else shrink if product < zero else one + zero * product
+        # A product that is NaN leaves the step size alone, as one of zero does.
+        change = grow if product > zero else shrink if product < zero else one
         size = step_size[i] * change
         size = smallest if size < smallest else largest if size > largest else size
         grad = zero if product < zero else grad

@@ -102,10 +102,11 @@ def rmsprop(*arrays, alpha=0.99, eps=1e-8, momentum=0.0, centered=False, **optio
 def rprop(*arrays, etas=(0.5, 1.2), step_sizes=(1e-6, 50.0), **options):
     p, g, previous, size = _prepared(arrays, options)
     product = g * previous
-    change = np.select([product > 0, product < 0, product == 0], [etas[1], etas[0], 1], np.nan)
+    change = np.select([product > 0, product < 0], [etas[1], etas[0]], 1.0)
     size = np.clip(size * change, *step_sizes)
     g = np.where(product < 0, 0, g)
-    return p - np.sign(g) * size, g, size
+    # NaN has no sign.
+    return p - np.where(np.isnan(g), 0, np.sign(g)) * size, g, size
 
 
 def asgd(*arrays, eta, mu, lambd=1e-4, **options):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import threading
 from typing import Any
 
@@ -192,3 +193,97 @@ def test_backward_in_another_thread(lib):
     y = (x * x).sum()
     run_in_threads(y.backward)
     assert x.grad.tolist() == [2.0, 4.0]
+
+
+# -- Generators under a decorator -------------------------------------------------------------
+
+DECORATORS = {
+    "no_grad": lambda lib: lib.no_grad(),
+    "no_grad without parentheses": lambda lib: lib.no_grad,
+    "set_grad_enabled": lambda lib: lib.set_grad_enabled(False),
+    "inference_mode": lambda lib: lib.inference_mode(),
+}
+
+
+@pytest.mark.parametrize("name", DECORATORS)
+def test_a_generator_is_the_generator_that_it_was(lib, name):
+    seen = []
+
+    @DECORATORS[name](lib)
+    def steps(first):
+        value = first
+        try:
+            while value is not None:
+                try:
+                    value = yield value, lib.is_grad_enabled()
+                except KeyError as error:
+                    value = error.args[0]
+                    seen.append(lib.is_grad_enabled())
+            return "end"
+        finally:
+            seen.append(lib.is_grad_enabled())
+
+    items = steps(1)
+    assert next(items) == (1, False)
+    assert lib.is_grad_enabled()
+    assert items.send(5) == (5, False)
+    assert items.throw(KeyError("caught")) == ("caught", False)
+    assert lib.is_grad_enabled()
+    with pytest.raises(StopIteration) as end:
+        items.send(None)
+    assert end.value.value == "end"
+    assert seen == [False, False]
+    # Closed, and ended by an exception that it does not catch.
+    items = steps(1)
+    next(items)
+    items.close()
+    items = steps(1)
+    next(items)
+    with pytest.raises(ZeroDivisionError, match="mine"):
+        items.throw(ZeroDivisionError("mine"))
+    assert seen == [False] * 4
+    assert lib.is_grad_enabled()
+    with pytest.raises(StopIteration):
+        next(items)
+
+    def outer():
+        return (yield from steps(7))
+
+    assert list(outer()) == [(7, False)]
+
+
+def test_a_generator_under_enable_grad(lib):
+    @lib.enable_grad()
+    def steps():
+        yield lib.is_grad_enabled()
+
+    with lib.no_grad():
+        assert list(steps()) == [True]
+        assert not lib.is_grad_enabled()
+
+
+def test_decorated_coroutines_are_coroutines(lib):
+    # As in PyTorch the mode is for making it, and not for what it does later.
+    @lib.no_grad()
+    async def work():
+        return lib.is_grad_enabled()
+
+    @lib.no_grad()
+    async def items():
+        yield lib.is_grad_enabled()
+
+    async def both():
+        return await work(), [item async for item in items()]
+
+    assert asyncio.run(both()) == (True, [True])
+
+
+def test_decorated_classes_are_deprecated(lib):
+    class Model:
+        def __init__(self):
+            self.mode = lib.is_grad_enabled()
+
+    for decorator in (lib.no_grad(), lib.inference_mode()):
+        with pytest.warns(FutureWarning, match="Decorating classes is deprecated"):
+            found = decorator(Model)
+        assert not found().mode

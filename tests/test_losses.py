@@ -574,3 +574,17 @@ def test_reference_of_soft_targets_is_that_of_labels():
     one, two = naive.softmax_cross_entropy(x, labels), naive_losses.soft_cross_entropy(x, np.eye(4)[labels])
     for a, b in zip(one, two, strict=True):
         np.testing.assert_allclose(a, b, atol=1e-14)
+
+
+def test_labels_that_an_output_writes_over_are_refused():
+    from fastnn import kernels
+
+    memory = np.zeros(64, np.int64)
+    labels = memory[:8].reshape(2, 4)
+    x, losses = np.ones((2, 4)), np.empty(2)
+    dx = memory[4:12].view(np.float64).reshape(2, 4)
+    with pytest.raises(ValueError, match="dx must not overlap"):
+        kernels.multilabel_margin(losses, dx, x, labels)
+    with pytest.raises(ValueError, match="losses must not overlap"):
+        kernels.multilabel_margin(x[0, :2], np.empty((2, 4)), x, labels)
+    assert not memory.any()

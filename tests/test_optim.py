@@ -610,3 +610,13 @@ def test_nothing_is_compiled_twice():
     before = len(jit.compilations)
     step()
     assert len(jit.compilations) == before
+
+
+def test_one_nan_gradient_passes_by_in_rprop(lib):
+    p = lib.nn.Parameter(lib.ones(2))
+    optimizer = lib.optim.Rprop([p])
+    for g in (1.0, float("nan"), 1.0, 1.0):
+        p.grad = lib.tensor([g, 1.0])
+        optimizer.step()
+    # Steps of 0.01, none, 0.01 as nothing is known of the gradient before, and 0.012.
+    np.testing.assert_allclose(as_array(p)[0], 0.968, rtol=1e-6)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -208,3 +209,38 @@ def test_versions_are_in_order():
     assert version == "2.13.0+fastnn.0.1.0"
     assert version <= version >= version
     assert hash(version) == hash(str(version))
+
+
+@pytest.mark.parametrize(("code", "name"), [("nn.Linear(1, 1).wieght", "weight"), ("nn.Linaer", "Linear")])
+def test_misspelt_names_get_a_suggestion(tmp_path, capsys, code, name):
+    from fastnn import nn
+
+    with pytest.raises(AttributeError) as caught:
+        exec(compile(code, "script.py", "exec"), {"nn": nn})
+    run._failed(caught.value)
+    assert capsys.readouterr().err.endswith(f"docs/torch-api.md lists what it has. Did you mean: '{name}'?\n")
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/stdin"), reason="this system has no /dev/stdin")
+def test_a_script_from_a_pipe():
+    done = subprocess.run(
+        [sys.executable, "-m", "fastnn", "run", "/dev/stdin", "word"],
+        input="import sys, torch\nprint(torch.ones(1), sys.argv)\n",
+        capture_output=True, text=True, timeout=120, env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert (done.returncode, done.stdout, done.stderr) == (0, "tensor([1.]) ['/dev/stdin', 'word']\n", "")
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="Windows has no signals")
+@pytest.mark.parametrize("command", ["run", "profile"])
+def test_ctrl_c_ends_the_process_by_its_signal(tmp_path, command):
+    path = tmp_path / "script.py"
+    path.write_text("import atexit, signal\natexit.register(print, 'end')\nsignal.raise_signal(signal.SIGINT)\n")
+    done = subprocess.run(
+        [sys.executable, "-m", "fastnn", command, str(path)], capture_output=True, text=True, timeout=120,
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+    )  # fmt: skip
+    assert done.returncode == -signal.SIGINT
+    assert done.stdout.splitlines()[-1] == "end"
+    assert done.stderr.count("Traceback") == 1
+    assert done.stderr.endswith("KeyboardInterrupt\n")

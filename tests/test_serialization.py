@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import argparse
 import collections
+import copy
 import datetime
 import enum
+import fractions
 import io
 import os
 import pathlib
@@ -13,6 +15,7 @@ import pickle
 import struct
 import sys
 import types
+import uuid
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -573,3 +576,175 @@ def test_damaged_files(name):
         except (pickle.UnpicklingError, RuntimeError, EOFError):
             failed += 1
     assert failed >= 40
+
+
+# -- Whatever can be saved can be loaded ------------------------------------------------------
+
+
+def _doubled(x):
+    return x * 2
+
+
+def _see(module, *rest):
+    module.seen = getattr(module, "seen", 0) + 1
+
+
+class _Raises:
+    def __setstate__(self, state):
+        raise KeyError("mine")
+
+
+class _Slotted(fastnn.nn.Linear):
+    __slots__ = ("mark",)
+
+
+class _OwnState(fastnn.nn.Sequential):
+    def __getstate__(self):
+        return self.__dict__.copy()
+
+    def __setstate__(self, state):
+        self.__dict__.update(state)
+
+
+def _with_hooks(obj):
+    with serialization.safe_globals([_see]):
+        return again(obj, weights_only=False)
+
+
+COPIES = {
+    "save": lambda obj: _with_hooks(obj),
+    "pickle": lambda obj: pickle.loads(pickle.dumps(obj)),
+    "protocol 2": lambda obj: pickle.loads(pickle.dumps(obj, 2)),
+    "deepcopy": copy.deepcopy,
+    "copy": copy.copy,
+}
+
+
+@pytest.mark.parametrize("way", COPIES)
+@pytest.mark.parametrize("kind", [fastnn.nn.Sequential, _OwnState])
+def test_models_that_were_called(way, kind):
+    nn = fastnn.nn
+    model = kind(nn.Linear(2, 3), nn.BatchNorm1d(3), nn.Tanh(), kind(nn.Linear(3, 2)))
+    x = fastnn.tensor(np.linspace(-1, 1, 8, dtype=np.float32).reshape(4, 2))
+    for _ in range(4):
+        model(x).sum().backward()
+    assert fastnn.explain(model).startswith("captured")
+    model.eval()
+    found = COPIES[way](model)
+    assert fastnn.equal(found(x), model(x))
+    assert "_replays" not in COPIES[way](found).__dict__ or kind is _OwnState
+    for a, b in zip(found.parameters(), model.parameters(), strict=True):
+        assert a.stride() == b.stride() or kind is _OwnState
+    # What is made anew is captured as the first was, and notices changes as it did.
+    found.train()
+    for _ in range(4):
+        found(x)
+    found[3] = nn.Linear(3, 5)
+    assert found(x).shape == (4, 5)
+
+
+@pytest.mark.parametrize("way", COPIES)
+def test_hooks_and_slots_are_copied(way):
+    model = _Slotted(2, 2)
+    model.mark = [1]
+    handles = [
+        model.register_forward_hook(_see), model.register_load_state_dict_pre_hook(_see),
+        model.register_load_state_dict_post_hook(_see),
+    ]  # fmt: skip
+    found = COPIES[way](model)
+    assert found.mark == [1]
+    found.load_state_dict(model.state_dict())
+    found(fastnn.ones(1, 2))
+    assert found.seen == 3
+    assert not hasattr(model, "seen")
+    for handle in handles:
+        handle.remove()
+
+
+@pytest.mark.parametrize("name", ["Adam", "SGD", "LBFGS", "Rprop", "ASGD", "Adagrad"])
+def test_optimizers_with_their_models(name):
+    model, x = fastnn.nn.Linear(2, 1), fastnn.ones(3, 2)
+
+    def train(model, optimizer):
+        def closure():
+            optimizer.zero_grad()
+            loss = model(x).pow(2).sum()
+            loss.backward()
+            return loss
+
+        optimizer.step(closure)
+
+    optimizer = getattr(fastnn.optim, name)(model.parameters(), lr=0.01)
+    train(model, optimizer)
+    found = again((model, optimizer), weights_only=False)
+    assert found[1].param_groups[0]["params"][0] is found[0].weight
+    for pair in ((model, optimizer), found):
+        train(*pair)
+    assert fastnn.equal(found[0].weight, model.weight)
+
+
+PLAIN = [
+    collections.defaultdict(int, a=1), collections.defaultdict(set), int, str, type, type(None), KeyError, ...,
+    NotImplemented, len, pow, np.exp, np.float32, np.ndarray, fastnn.relu, fastnn.nn.functional.mse_loss,
+    fastnn.nn.Linear, fastnn.utils.data.default_collate, fractions.Fraction(1, 3), uuid.UUID(int=5),
+    collections.UserDict(a=1),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("value", PLAIN, ids=repr)
+@pytest.mark.parametrize("protocol", [2, 4])
+def test_types_functions_and_values(value, protocol):
+    found = fastnn.load(written({"value": value}, pickle_protocol=protocol), weights_only=False)["value"]
+    assert type(found) is type(value)
+    assert found == value
+
+
+def test_functions_of_the_main_program(monkeypatch):
+    monkeypatch.setattr(sys.modules["__main__"], "_doubled", _doubled, raising=False)
+    monkeypatch.setattr(_doubled, "__module__", "__main__")
+    assert again([_doubled], weights_only=False) == [_doubled]
+    # As a value: no file has it called.
+    with pytest.raises(pickle.UnpicklingError, match="not allowed"):
+        fastnn.load(io.BytesIO(_legacy(b"c__main__\n_doubled\n(I2\ntR.")), weights_only=False)
+
+
+@pytest.mark.parametrize("made", [np.random.RandomState(3), np.random.default_rng(3)])
+def test_numpy_generators(made):
+    made.random()
+    found = again(made, weights_only=False)
+    assert found.random() == made.random()
+
+
+def _legacy(program):
+    start = [pickle.dumps(part, 2) for part in (0x1950A86A20F9469CFC6C, 1001, {"little_endian": True})]
+    return b"".join([*start, program, pickle.dumps([], 2)])
+
+
+@pytest.mark.parametrize(
+    "program",
+    [
+        b"cbuiltins\ntype\n(S'C'\n)(dtR.", b"cbuiltins\nlen\n(S'a'\ntR.", b"cbuiltins\nobject\n)R.",
+        b"cnumpy.random._pickle\n__generator_ctor\n(S'eval'\ncbuiltins\neval\ntR.", b"cmath\nsqrt\n(I4\ntR.",
+        b"cnumpy.random._pickle\n__bit_generator_ctor\n(S'eval'\ntR.", b"cnumpy\nload\n.", b"cbuiltins\neval\n.",
+        b"cbuiltins\ndict\n((I1\nI2\ntltR.", b"cfastnn.serialization\nsave\n.", b"cmath\n__loader__\n.",
+    ],
+)  # fmt: skip
+def test_nothing_of_the_files_choosing_is_called(program):
+    with pytest.raises(pickle.UnpicklingError):
+        fastnn.load(io.BytesIO(_legacy(program)), weights_only=False)
+
+
+def test_errors_of_the_users_own_code(monkeypatch, tmp_path):
+    monkeypatch.setattr(sys.modules["__main__"], "_Raises", _Raises, raising=False)
+    monkeypatch.setattr(_Raises, "__module__", "__main__")
+    found = _Raises()
+    found.a = 1
+    with pytest.raises(KeyError, match="mine"):
+        again(found, weights_only=False)
+
+    class File(io.BytesIO):
+        def read(self, *args):
+            raise ConnectionError("lost")
+
+    with pytest.raises(ConnectionError, match="lost"):
+        fastnn.load(File(written([1]).getvalue()))

@@ -40,9 +40,17 @@ class HookList(dict[int, Any]):
         for hook in list(self.values()):
             replaced = hook(grad)
             if replaced is not None:
+                name = getattr(hook, "__name__", type(hook).__name__)
+                if not hasattr(replaced, "_data"):
+                    raise TypeError(f"expected Variable, but hook {name!r} returned {type(replaced).__name__!r}")
+                if replaced._data.dtype != grad._data.dtype:
+                    raise RuntimeError(
+                        f"hook {name!r} has changed the type of value (was {grad.dtype} got {replaced.dtype})"
+                    )
                 if replaced._data.shape != grad._data.shape:
                     raise RuntimeError(
-                        f"hook has changed the size of value: shape {tuple(grad.shape)} became {tuple(replaced.shape)}"
+                        f"hook {name!r} has changed the size of value: shape {tuple(grad.shape)} became "
+                        f"{tuple(replaced.shape)}"
                     )
                 grad = replaced
         return grad

@@ -5,7 +5,8 @@ from __future__ import annotations
 import functools
 import inspect
 import threading
-from collections.abc import Callable, Iterator
+import warnings
+from collections.abc import Callable, Generator
 from types import TracebackType
 from typing import Any
 
@@ -18,6 +19,10 @@ class _Mode(threading.local):
     # Whether that pass keeps what the operations saved, so that they may be run again.
     retain = False
 
+    def __reduce__(self) -> str:
+        # By name: a decorated function of the main program is sent to another process with what it refers to.
+        return "_mode"
+
 
 _mode = _Mode()
 
@@ -28,26 +33,46 @@ def is_grad_enabled() -> bool:
 
 
 def _inside(block: Callable[[], Any], function: Callable[..., Any]) -> Callable[..., Any]:
-    """``function`` with each call inside a block of its own."""
+    """``function`` with each call inside a block of its own; a generator with each of its steps."""
+    if inspect.isclass(function):
+        _warn_of_class()
 
-    @functools.wraps(function)
+    @functools.wraps(function, updated=())
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         with block():
             return function(*args, **kwargs)
 
     @functools.wraps(function)
-    def generator(*args: Any, **kwargs: Any) -> Iterator[Any]:
+    def generator(*args: Any, **kwargs: Any) -> Generator[Any, Any, Any]:
         # The mode is for the generator while it runs, not for whoever consumes it.
         items = function(*args, **kwargs)
+        resume, given = items.send, None
         while True:
-            with block():
-                try:
-                    item = next(items)
-                except StopIteration:
-                    return
-            yield item
+            try:
+                with block():
+                    item = resume(given)
+            except StopIteration as end:
+                return end.value
+            try:
+                given = yield item
+                resume = items.send
+            except GeneratorExit:
+                with block():
+                    items.close()
+                raise
+            except BaseException as error:
+                resume, given = items.throw, error
 
     return generator if inspect.isgeneratorfunction(function) else wrapped
+
+
+def _warn_of_class() -> None:
+    warnings.warn(
+        "Decorating classes is deprecated and will be disabled in future versions. You should only decorate functions "
+        "or methods: of a class only `__init__` runs in the mode.",
+        FutureWarning,
+        stacklevel=4,
+    )
 
 
 class set_grad_enabled:
@@ -102,7 +127,7 @@ class _ModeBlock:
         _mode.enabled = self.before.pop()
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        if inspect.isgeneratorfunction(function):
+        if inspect.isgeneratorfunction(function) or inspect.isclass(function):
             return _inside(type(self), function)
         enabled = self.enabled
 

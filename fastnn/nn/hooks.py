@@ -202,7 +202,16 @@ def call_hooked(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
             if always and number not in called:
                 _ = hook(module, args, kwargs, None) if with_kwargs else hook(module, args, None)
         raise
-    return result if watch is None else watch.outputs(result)
+    if watch is None:
+        return result
+    if not isinstance(result, (Tensor, tuple)):
+        warnings.warn(
+            "For backward hooks to be called, module output should be a Tensor or a tuple of Tensors but received "
+            f"{type(result)}",
+            stacklevel=3,
+        )
+        return result
+    return watch.outputs(result)
 
 
 class _Passage(Function):
@@ -232,13 +241,11 @@ class _Backward:
         return self._pass(args, self._leave, self.places)
 
     def outputs(self, result: Any) -> Any:
-        single = not isinstance(result, (tuple, list))
+        single = isinstance(result, Tensor)
         results = (result,) if single else tuple(result)
         places: list[int] = []
         passed = self._pass(results, lambda grads: self._enter(grads, places, len(results)), places)
-        if single:
-            return passed[0]
-        return passed if isinstance(result, tuple) else list(passed)
+        return passed[0] if single else passed
 
     def _pass(self, values: tuple[Any, ...], change: Hook, places: list[int]) -> tuple[Any, ...]:
         places += [i for i, v in enumerate(values) if isinstance(v, Tensor) and v.requires_grad]
@@ -255,7 +262,13 @@ class _Backward:
         for hook in self.before:
             replaced = hook(self.module, full)
             if replaced is not None:
-                full = replaced if isinstance(replaced, tuple) else (replaced,)
+                replaced = tuple(replaced) if isinstance(replaced, (tuple, list)) else (replaced,)
+                if len(replaced) != len(full):
+                    raise RuntimeError(
+                        f"Backward pre hook returned an invalid number of grad_output, got {len(replaced)}, but "
+                        f"expected {len(full)}"
+                    )
+                full = replaced
         self.grad_outputs = full
         if not self.places:
             # No argument needs a gradient: the hooks hear of the outputs' all the same.
@@ -267,25 +280,31 @@ class _Backward:
                     stacklevel=2,
                 )
             for hook in self.after:
-                if hook(self.module, (None,) * self.count, full) is not None:
+                replaced = hook(self.module, (None,) * self.count, full)
+                if replaced is not None and not (isinstance(replaced, tuple) and all(g is None for g in replaced)):
                     raise RuntimeError(
-                        "backward hook for a module with no input requiring grad should always return None or None for "
-                        "all gradients."
+                        "Backward hook for Modules where no input requires gradient should always return None or None "
+                        "for all gradients."
                     )
+            self.grad_outputs = None
         return tuple([full[i] for i in places])
 
     def _leave(self, grads: tuple[Any, ...]) -> Any:
+        if self.grad_outputs is None:
+            # It came past the outputs: they are no tensors, or this is a backward of a backward pass.
+            return grads
         full = _placed(grads, self.places, self.count)
         for hook in self.after:
             replaced = hook(self.module, full, self.grad_outputs)
             if replaced is not None:
-                replaced = replaced if isinstance(replaced, tuple) else (replaced,)
+                replaced = tuple(replaced) if isinstance(replaced, (tuple, list)) else (replaced,)
                 if len(replaced) != len(full):
                     raise RuntimeError(
                         f"Backward hook returned an invalid number of grad_input, got {len(replaced)}, but expected "
                         f"{len(full)}"
                     )
                 full = replaced
+        self.grad_outputs = None
         return tuple([full[i] for i in self.places])
 
 

@@ -18,6 +18,9 @@ __all__ = ["IncompatibleKeys", "Module"]
 
 Self = TypeVar("Self", bound="Module")
 
+# In the state of a module: the names of the parameters that are stored by columns.
+_COLUMNS = "_columns"
+
 
 # Calls a module that has parts; set by who can replay them.
 runner: list[Callable[[Any, tuple[Any, ...]], Any]] = []
@@ -134,6 +137,34 @@ class Module(Hooked, Stateful):
         else:
             object.__delattr__(self, name)
             changes[0] += 1
+
+    def __getstate__(self) -> Any:
+        """For ``copy``, ``pickle`` and ``save``: without the recordings of calls, which hold this module's memory."""
+        state: Any = object.__getstate__(self)
+        attributes, slots = state if isinstance(state, tuple) else (state, None)
+        attributes = {name: value for name, value in attributes.items() if name != "_replays"}
+        # A file has every parameter in the order of its indices.
+        columns = [n for n, p in self.__dict__.get("_parameters", {}).items() if p is not None and p._is_transposed()]
+        if columns:
+            attributes[_COLUMNS] = columns
+        return attributes if slots is None else (attributes, slots)
+
+    def __setstate__(self, state: Any) -> None:
+        """Take back what ``__getstate__`` gave."""
+        attributes, slots = state if isinstance(state, tuple) else (state, None)
+        self.__dict__.update(attributes or {})
+        columns = self.__dict__.pop(_COLUMNS, ())
+        for name, value in (slots or {}).items():
+            object.__setattr__(self, name, value)
+        for name in ("_parameters", "_buffers", "_modules"):
+            held = self.__dict__.get(name)
+            # A file has ordinary dictionaries, whose changes are not counted.
+            if type(held) is dict:
+                self.__dict__[name] = Registry(held)
+        for name in columns:
+            parameter = self._parameters[name]
+            if parameter is not None:
+                parameter._store_in_columns()
 
     def __dir__(self) -> list[str]:
         names = {*super().__dir__(), *self._parameters, *self._modules, *self._buffers}

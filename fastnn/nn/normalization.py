@@ -40,6 +40,8 @@ class _Affine(Module):
 class _RunningNorm(_Affine):
     """Base of the layers with running statistics; its arguments are those of :class:`BatchNorm1d`."""
 
+    # 2: with num_batches_tracked.
+    _version = 2
     num_batches_tracked: Tensor | None
     running_mean: Tensor | None
     running_var: Tensor | None
@@ -66,6 +68,18 @@ class _RunningNorm(_Affine):
         self.register_buffer("running_var", _wrap(np.ones(num_features, kind)) if tracked else None)
         self.register_buffer("num_batches_tracked", _wrap(np.zeros((), np.int64)) if tracked else None)
         self.reset_parameters()
+
+    def _load_from_state_dict(
+        self, state_dict: Any, prefix: str, local_metadata: Any, strict: bool, missing_keys: list[str],
+        unexpected_keys: list[str], error_msgs: list[str],
+    ) -> None:  # fmt: skip
+        key, counter = f"{prefix}num_batches_tracked", self._buffers["num_batches_tracked"]
+        # States of version 1 had no counter; theirs is this module's.
+        if (local_metadata.get("version") or 0) < 2 and self.track_running_stats and key not in state_dict:
+            state_dict[key] = _wrap(np.zeros((), np.int64)) if counter is None else counter
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
 
     def reset_running_stats(self) -> None:
         """Set the running mean to 0, the running variance to 1, and forget the batches."""
@@ -172,6 +186,24 @@ class InstanceNorm1d(_RunningNorm):
         bias: bool = True,
     ) -> None:
         super().__init__(num_features, eps, momentum, affine, track_running_stats, device, dtype, bias=bias)
+
+    def _load_from_state_dict(
+        self, state_dict: Any, prefix: str, local_metadata: Any, strict: bool, missing_keys: list[str],
+        unexpected_keys: list[str], error_msgs: list[str],
+    ) -> None:  # fmt: skip
+        # Before PyTorch 0.4 there were running statistics by default.
+        old = [name for name in ("running_mean", "running_var") if f"{prefix}{name}" in state_dict]
+        if old and local_metadata.get("version") is None and not self.track_running_stats:
+            names = " and ".join(f'"{prefix}{name}"' for name in old)
+            error_msgs.append(
+                f"Unexpected running stats buffer(s) {names} for {type(self).__name__} with track_running_stats=False. "
+                "Remove these keys from state_dict, or set track_running_stats=True."
+            )
+            for name in old:
+                del state_dict[f"{prefix}{name}"]
+        super()._load_from_state_dict(
+            state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+        )
 
     def forward(self, input: Tensor) -> Tensor:
         """The shape of the input."""

@@ -77,6 +77,13 @@ class Parameter(Tensor):
     def _is_transposed(self) -> bool:
         return self._data.ndim == 2 and self._data.strides[0] < self._data.strides[1]
 
+    def _store_in_columns(self) -> None:
+        """Store a matrix transposed, as :class:`Slot` does; for one that nobody else uses yet."""
+        if self._data.ndim == 2 and not self._is_transposed():
+            before = self._data
+            self._place(Slot(before.shape, before.dtype, True))
+            self._data[...] = before
+
     def _place(self, slot: Slot) -> None:
         self._slot, self._grad_place = slot, None
         self._data = slot.array

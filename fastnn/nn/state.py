@@ -29,12 +29,11 @@ class IncompatibleKeys(NamedTuple):
         return f"IncompatibleKeys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
 
 
-class _Loading(OrderedDict[str, Any]):
-    """A state dictionary while it is loaded, with what takes back each change that was made."""
+class _WithModule:
+    """A hook that is called with the module as well: with the one that has it, which may be a copy."""
 
-    def __init__(self, state: Mapping[str, Any]) -> None:
-        super().__init__(state)
-        self.undo: list[Callable[[], None]] = []
+    def __init__(self, hook: Callable[..., Any]) -> None:
+        self.hook = hook
 
 
 class Stateful:
@@ -82,7 +81,7 @@ class Stateful:
 
         before the state of this module is loaded.
         """
-        return self._add_state_hook("_load_state_dict_pre_hooks", lambda *args: hook(self, *args))
+        return self._add_state_hook("_load_state_dict_pre_hooks", _WithModule(hook))
 
     def _register_load_state_dict_pre_hook(
         self, hook: Callable[..., Any], with_module: bool = False
@@ -156,14 +155,15 @@ class Stateful:
         """Load what belongs to this module and not to its children; a subclass may do it differently.
 
         Args:
-            state_dict: that of the whole model; not to be changed.
+            state_dict: what belongs to this module and its children; a dictionary of its own.
             prefix: what the names of this module's state begin with.
             local_metadata: what ``state_dict()`` noted about this module; "assign_to_params_buffers" as well.
             strict: whether to note names in ``unexpected_keys`` that nothing here has.
             missing_keys, unexpected_keys, error_msgs: lists to add to.
         """
         for hook in self._state_hooks("_load_state_dict_pre_hooks"):
-            hook(state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs)
+            args = state_dict, prefix, local_metadata, strict, missing_keys, unexpected_keys, error_msgs
+            _ = hook.hook(self, *args) if isinstance(hook, _WithModule) else hook(*args)
         own = dict(self._own_state())
         assign = local_metadata.get("assign_to_params_buffers", False)
         for name, tensor in own.items():
@@ -194,10 +194,9 @@ class Stateful:
         if not isinstance(source, Tensor):
             error_msgs.append(
                 f'While copying the parameter named "{key}", expected torch.Tensor or Tensor-like object from '
-                f"checkpoint but received {type(source).__name__}"
+                f"checkpoint but received {type(source)}"
             )
             return
-        undo = getattr(state_dict, "undo", [])
         array = source._data
         if isinstance(tensor, UninitializedParameter):
             tensor.materialize(tuple(array.shape), dtype=source.dtype)
@@ -211,28 +210,25 @@ class Stateful:
             return
         if assign:
             table = self._parameters if name in self._parameters else self._buffers
-            undo.append(lambda: table.__setitem__(name, tensor))
             if isinstance(tensor, Parameter):
                 source = source if isinstance(source, Parameter) else tensor._like(array)
                 source.requires_grad_(tensor._requires_grad)
             table[name] = source
             return
-        before = tensor._data.copy()
-        undo.append(lambda: _write(tensor, before))
         _write(tensor, array)
 
     def load_state_dict(
         self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False
     ) -> IncompatibleKeys:
-        """Copy tensors by name into the parameters and buffers; all or nothing.
+        """Copy tensors by name into the parameters and buffers.
 
         Args:
             strict: whether a missing or unexpected name is an error.
             assign: put the given tensors in the place of the module's, with their dtype. What is no
                 Parameter already is copied into one.
 
-        Raises: RuntimeError naming every key that is missing or unexpected (where ``strict``) and
-            every tensor whose shape differs; nothing is changed then.
+        Raises: RuntimeError naming every key that is missing or unexpected (where ``strict``) and every tensor
+            whose shape differs, when all others have been loaded, as in PyTorch.
         """
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"Expected state_dict to be dict-like, got {type(state_dict)}.")
@@ -240,16 +236,17 @@ class Stateful:
         unexpected: list[str] = []
         errors: list[str] = []
         metadata = getattr(state_dict, "_metadata", None) or {}
-        loading = _Loading(state_dict)
 
-        def load(module: Any, prefix: str) -> None:
+        def load(module: Any, state: Any, prefix: str) -> None:
             local = dict(metadata.get(prefix[:-1], {}))
             if assign:
                 local["assign_to_params_buffers"] = True
-            module._load_from_state_dict(loading, prefix, local, True, missing, unexpected, errors)
+            module._load_from_state_dict(state, prefix, local, True, missing, unexpected, errors)
             for name, child in module._modules.items():
                 if child is not None:
-                    load(child, f"{prefix}{name}.")
+                    # Each has a dictionary of its own, which hooks and overrides may change.
+                    inner = f"{prefix}{name}."
+                    load(child, {k: v for k, v in state.items() if k.startswith(inner)}, inner)
             keys = IncompatibleKeys(missing, unexpected)
             for hook in module._state_hooks("_load_state_dict_post_hooks"):
                 if hook(module, keys) is not None:
@@ -258,21 +255,14 @@ class Stateful:
                         "values, if incompatible_keys need to be modified, it should be done inplace."
                     )
 
-        try:
-            with no_grad():
-                load(self, "")
-            if strict and missing:
-                errors.insert(0, "Missing key(s) in state_dict: " + ", ".join(f'"{k}"' for k in missing) + ". ")
-            if strict and unexpected:
-                errors.insert(0, "Unexpected key(s) in state_dict: " + ", ".join(f'"{k}"' for k in unexpected) + ". ")
-            if errors:
-                raise RuntimeError(
-                    f"Error(s) in loading state_dict for {type(self).__name__}:\n\t" + "\n\t".join(errors)
-                )
-        except BaseException:
-            for take_back in reversed(loading.undo):
-                take_back()
-            raise
+        with no_grad():
+            load(self, OrderedDict(state_dict), "")
+        if strict:
+            for label, keys in (("Unexpected", unexpected), ("Missing", missing)):
+                if keys:
+                    errors.insert(0, f"{label} key(s) in state_dict: " + ", ".join(f'"{k}"' for k in keys) + ". ")
+        if errors:
+            raise RuntimeError(f"Error(s) in loading state_dict for {type(self).__name__}:\n\t" + "\n\t".join(errors))
         return IncompatibleKeys(missing, unexpected)
 
 
