@@ -34,7 +34,8 @@ _generators: weakref.WeakSet[Generator] = weakref.WeakSet()
 def _after_fork_in_child() -> None:
     # A thread of the parent may have been drawing.
     for generator in list(_generators):
-        generator.numpy.bit_generator.lock._at_fork_reinit()
+        lock: Any = generator.numpy.bit_generator.lock
+        lock._at_fork_reinit()
 
 
 if hasattr(os, "register_at_fork"):

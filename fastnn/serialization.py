@@ -165,7 +165,7 @@ def load(
         try:
             if head != _ZIP_MAGIC:
                 return _load_legacy(watched, trusted, encoding)
-            with zipfile.ZipFile(watched) as archive:  # type: ignore[call-overload]  # all that it asks of a file
+            with zipfile.ZipFile(watched) as archive:
                 return _load_zip(archive, trusted, encoding)
         except (pickle.UnpicklingError, RuntimeError, MemoryError):
             raise

@@ -57,13 +57,13 @@ class Stateful:
 
     # -- Hooks --------------------------------------------------------------------------------
 
-    def _add_state_hook(self, kind: str, hook: Callable[..., Any]) -> RemovableHandle:
+    def _add_state_hook(self, kind: str, hook: Any) -> RemovableHandle:
         table = self.__dict__.setdefault(kind, {})
         handle = RemovableHandle(table)
         table[handle.id] = hook
         return handle
 
-    def _state_hooks(self, kind: str) -> list[Callable[..., Any]]:
+    def _state_hooks(self, kind: str) -> list[Any]:
         return list(self.__dict__.get(kind, {}).values())
 
     def register_state_dict_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
