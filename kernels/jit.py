@@ -34,7 +34,7 @@ from numba.core.errors import RequireLiteralValue
 from numba.extending import intrinsic, register_jitable
 
 from fastnn.kernels.cache import CompiledCache, cache_folder
-from fastnn.kernels.words import ARRAY_DATA, BYTES_DATA, WORD, layout_is_as_assumed
+from fastnn.kernels.words import ARRAY_DATA, BYTES_DATA, IS_X86, WORD, layout_is_as_assumed
 
 # What slices read their block with, at hand where they find the rest of the machine room.
 from fastnn.kernels.words import integer as integer
@@ -43,8 +43,10 @@ from fastnn.kernels.words import real as real
 
 # CodeGenPrepare must not make pointers of the summands of an address (see ``words``): kernels leave it nothing to take
 # apart, but Numba's own code adds to pointers as integers. LLVM 20 and 22 have the option, and ignore one that they do
-# not know.
-llvm.set_option("", "-addr-sink-using-gep=0")
+# not know. On x86-64, where all of that is tested, it costs too much: addresses in an unrolled loop no longer share a
+# register (activation_bias_backward: 27 KB instead of 23).
+if not IS_X86:
+    llvm.set_option("", "-addr-sink-using-gep=0")
 
 # What a kernel computes is what its source says. LLVM uses the freedom that other flags give it after it has cut a loop
 # into vectors and a remainder, and not in the same way in the two: the bits of a number would depend on where in its

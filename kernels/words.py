@@ -13,7 +13,7 @@ because LLVM does not know which summand is the address. CodeGenPrepare rewrites
 ``table + row * 128`` as a ``getelementptr`` on one of the two, on AArch64 on ``row * 128``, and Numba
 links a helper into its callers after that pass has changed it. Where the caller's loop is unrolled,
 the first row's base is then the null pointer: LLVM concludes that the load cannot read the caller's
-table on the stack and drops the launch. ``jit`` turns that rewriting off as well.
+table on the stack and drops the launch. Elsewhere than on x86-64 ``jit`` turns that rewriting off, too.
 
 The lowest room of the house: imports nothing of fastnn. The functions are for kernels and for the
 code around them, never for Python callers.
@@ -29,6 +29,9 @@ from llvmlite import ir
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
+
+# Under the names that systems have for it: the kind of processor that the tests run on.
+IS_X86 = platform.machine().lower() in ("x86_64", "amd64")
 
 WORD = ir.IntType(64)
 # A CPython object begins with a head of this size; in an ndarray the data address follows it
