@@ -5,6 +5,7 @@ name; ``jit`` owns compilation, caching and threads. Arguments are outputs, then
 the forward saved; a gradient is ``d`` and the name.
 """
 
+from fastnn.kernels import jit, self_check
 from fastnn.kernels.activation_derivative import activation_derivative
 from fastnn.kernels.activations import activation_backward, activation_forward
 from fastnn.kernels.adadelta import adadelta
@@ -39,6 +40,10 @@ from fastnn.kernels.softmax_cross_entropy import softmax_cross_entropy
 from fastnn.kernels.sparse_linear import sparse_forward, sparse_update
 from fastnn.kernels.sparse_rows import compress_rows, sort_columns
 from fastnn.kernels.take_rows import take_rows
+from fastnn.kernels.words import IS_X86
+
+if not IS_X86:
+    jit.check_before_use(self_check.check)
 
 __all__ = [
     "activation_backward",

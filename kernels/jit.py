@@ -222,6 +222,40 @@ def starting() -> Iterator[None]:
             before(*interrupted[0])
 
 
+# What has to be true before compiled code is used, and what was compiled to find out.
+_check: Callable[[], None] | None = None
+_checking: list[Kernel | Entry] | None = None
+_check_lock = threading.RLock()
+
+
+def check_before_use(check: Callable[[], None]) -> None:
+    """Call ``check()`` before the first kernel or entry is used; where it raises, none ever is."""
+    global _check
+    _check = check
+
+
+def make_sure() -> None:
+    """Make the check that :func:`check_before_use` was given, once."""
+    global _check, _checking
+    if _check is None:
+        return
+    with _check_lock:
+        # The check itself comes here, too.
+        if _check is None or _checking is not None:
+            return
+        _checking = []
+        try:
+            with _unwatched():
+                _check()
+            _check = None
+        except BaseException:
+            for made in _checking:
+                made.forget()
+            raise
+        finally:
+            _checking = None
+
+
 def compile_callback(function: Callable[..., None], signature: Any, **options: Any) -> CFunc:
     """A C callback that compiled code calls by its address; the name of ``function`` is its key in the disk cache."""
     with starting():
@@ -246,10 +280,17 @@ class Entry:
         self.call: Callable[..., Any] = self._first_call
 
     def _first_call(self, *args: Any) -> Any:
+        make_sure()
         with starting():
             if self.call == self._first_call:
                 self.call = self.build()
+                if _checking is not None:
+                    _checking.append(self)
         return self.call(*args)
+
+    def forget(self) -> None:
+        """Be as before the first call."""
+        self.call = self._first_call
 
     def build(self) -> Callable[..., Any]:
         """Compile the function, or load it from the disk cache (tests read its code)."""
@@ -292,13 +333,20 @@ class Kernel:
         """Compile the slice, or load it from the disk cache, and return its address."""
         if self.address:
             return self.address
+        make_sure()
         with starting():
             if not self.address:
                 code: Any = self.build()
                 code._cache = CompiledCache(self.name, _report)
                 code.compile()
                 self._code, self.address = code, code.address
+                if _checking is not None:
+                    _checking.append(self)
         return self.address
+
+    def forget(self) -> None:
+        """Be as before :meth:`compile`."""
+        self.address = 0
 
     def build(self) -> CFunc:
         """A fresh, uncompiled callback of this slice without a cache (tests read its assembly)."""
@@ -467,7 +515,7 @@ def _set(table: dict[int, Any], value: Any) -> Iterator[None]:
     thread = threading.get_ident()
     before = table.get(thread)
     try:
-        table[thread] = value
+        _put(table, value)
         yield
     finally:
         # Not where somebody else has put that in order already: an interrupted block may end late.
@@ -480,6 +528,13 @@ def _put(table: dict[int, Any], value: Any) -> None:
         table.pop(threading.get_ident(), None)
     else:
         table[threading.get_ident()] = value
+
+
+@contextmanager
+def _unwatched() -> Iterator[None]:
+    """Launches of this thread run, whoever watches or records them outside."""
+    with _set(_recorders, None), _set(_guards, None):
+        yield
 
 
 def together() -> None:
@@ -640,7 +695,9 @@ def _keep_own(table: dict[int, Any]) -> None:
 
 
 def _after_fork_in_child() -> None:
-    for lock in (_compile_lock, global_compiler_lock._lock, llvm_ffi.lib._lock._lock):
+    global _checking
+    _checking = None
+    for lock in (_compile_lock, _check_lock, global_compiler_lock._lock, llvm_ffi.lib._lock._lock):
         _renew_lock(lock)
     _keep_own(_recorders)
     _keep_own(_guards)

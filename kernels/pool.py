@@ -330,6 +330,8 @@ def start() -> bool:
     """Start the workers, if that has not been done; whether there are any."""
     global _pool, is_started
     is_started = True
+    # Before the lock of the compiler is taken: the check compiles, too.
+    jit.make_sure()
     if _pool is None and not _is_over and config.NUMBA_NUM_THREADS > 1:
         with jit.starting():
             if _pool is None:
