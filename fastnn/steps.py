@@ -348,7 +348,8 @@ class CompiledStep:
         return True
 
     def _replay(self, captured: Captured, tensors: list[Tensor]) -> Tensor:
-        inputs = captured.inputs
+        # Not in the try block: CPython 3.12 and 3.13 let what is raised in a comprehension there pass by its handler.
+        inputs, arrays = captured.inputs, [t._data for t in tensors]
         for k, holds in captured.guards:
             if not holds(np.ascontiguousarray(tensors[k]._data)):
                 # Where an error is to be raised the eager step raises it.
@@ -375,7 +376,7 @@ class CompiledStep:
             for buffer in captured.situation.buffers:
                 buffer._memory.version += 1
             replaying = True
-            inputs.replay([t._data for t in tensors])
+            inputs.replay(arrays)
         except BaseException:
             # Ctrl-C may come between any two lines. The replay itself is one call, which it does not interrupt.
             jit.watch(watcher)
