@@ -15,7 +15,8 @@ from fastnn.errors import DTypeError, ShapeError
 from fastnn.kernels.embedding import check_indices
 from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous
 from fastnn.nn.parameter import Parameter
-from fastnn.ops.core import also_read, mapped
+from fastnn.ops.comparison import keep_where, where
+from fastnn.ops.core import also_read
 from fastnn.tensor import Tensor, _recorded, _wrap
 
 _INT64 = np.dtype(np.int64)
@@ -203,27 +204,19 @@ def embedding_bag(
     members = found[_wrap(positions)]
     kind = weight._data.dtype
     if mode == "max":
-        lowest = np.where(counted[..., None], 0, -np.inf).astype(kind)
         filled: Any = counted.any(1)
-        members = (members + _wrap(lowest)).max(1)[0] if members._data.shape[1] else members.sum(1)
+        members = where(_wrap(counted[..., None]), members, -np.inf)
+        members = members.max(1)[0] if members._data.shape[1] else members.sum(1)
         if not filled.all():
-            members = _wrap(np.where(filled[:, None], 1, 0).astype(kind)) * _finite(members)
+            members = keep_where(members, filled[:, None])
         return also_read(members, *read)
-    factors = counted[..., None].astype(kind)
+    # What fills up the shorter bags counts for nothing, also where it is infinite.
+    members = keep_where(members, counted[..., None])
     if mode == "mean":
-        factors = factors / np.maximum(counted.sum(1), 1)[:, None, None].astype(kind)
-    members = members * _wrap(factors)
+        members = members * _wrap(1 / np.maximum(counted.sum(1), 1)[:, None, None].astype(kind))
     if per_sample_weights is not None:
         members = members * per_sample_weights.reshape(-1)[_wrap(positions)].unsqueeze(-1)
     return also_read(members.sum(1), *read)
-
-
-def _finite(x: Tensor) -> Tensor:
-    """``x`` where it is finite and 0 elsewhere."""
-    finite = np.isfinite(x._data)
-    result = np.where(finite, x._data, 0)
-    mask = _wrap(finite.astype(x._data.dtype))
-    return mapped("Finite", x, result, lambda grad: grad * mask)
 
 
 def _bags(input: Tensor, offsets: Tensor | None, include_last: bool) -> tuple[np.ndarray, np.ndarray]:

@@ -332,8 +332,7 @@ def _wrapped_pair(input: Any, other: Any) -> tuple[Tensor, Tensor]:
 
 def _number_beside(x: Tensor, value: Any) -> Tensor:
     kind = scalar_dtype(x._data.dtype, value)
-    # Beside floats a number that is too large becomes infinite.
-    return _wrap(np.asarray(quiet(np.asarray(value).astype, kind)) if kind.kind == "f" else as_number(value, kind))
+    return _wrap(as_number(value, kind, True))
 
 
 @named

@@ -242,10 +242,10 @@ def _repeated(input: Tensor, sizes: tuple[int, ...]) -> Tensor:
     padded = (1,) * extra + shape
     split = tuple([n for pair in zip(sizes, padded, strict=True) for n in pair])
 
-    def add_up(g: np.ndarray) -> np.ndarray:
+    def together(g: np.ndarray) -> np.ndarray:
         return add_up(g.reshape(split), tuple(range(0, len(split), 2))).reshape(shape)
 
-    return linear_map("Repeat", input, lambda a: np.tile(a, sizes), add_up)
+    return linear_map("Repeat", input, lambda a: np.tile(a, sizes), together)
 
 
 def _repeat(self: Tensor, *sizes: Any) -> Tensor:
@@ -282,12 +282,12 @@ def repeat_interleave(input: Any, repeats: Any = None, dim: int | None = None, *
     places = np.repeat(np.arange(n), counts)
     shape = x._data.shape
 
-    def add_up(g: np.ndarray) -> np.ndarray:
+    def together(g: np.ndarray) -> np.ndarray:
         full = np.zeros(shape, g.dtype)
         np.add.at(np.moveaxis(full, axis, 0), places, np.moveaxis(g, axis, 0))
         return full
 
-    return linear_map("RepeatInterleave", x, lambda a: np.take(a, places, axis), add_up)
+    return linear_map("RepeatInterleave", x, lambda a: np.take(a, places, axis), together)
 
 
 # -- Memory ------------------------------------------------------------------------------------

@@ -16,6 +16,7 @@ import numpy as np
 
 GROUPS = (
     "creation", "printing", "attributes", "dtypes", "shapes", "indexing", "reductions", "products", "maths", "autograd",
+    "edges",
 )  # fmt: skip
 EXPRESSIONS = [
     (group, line) for group in GROUPS for line in (Path(__file__).parent / f"{group}.txt").read_text().splitlines()
