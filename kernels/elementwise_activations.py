@@ -52,8 +52,8 @@ def _hardshrink(x, a, b, c):
 
 
 def _shrink_backward(dy, x, a, b, c):
-    # dy at NaN, here and for hardtanh: PyTorch has that for numbers that do not fill a vector, and 0 for others.
-    return type(x)(0) if -a <= x <= a else dy
+    # 0 at NaN, here and for hardtanh: PyTorch has that for the numbers that fill vectors, and dy for the others.
+    return dy if x > a or x < -a else type(x)(0)
 
 
 def _softshrink(x, a, b, c):
@@ -78,7 +78,7 @@ def _hardtanh(x, a, b, c):
 
 
 def _hardtanh_backward(dy, x, a, b, c):
-    return type(x)(0) if x <= a or x >= b else dy
+    return dy if a < x < b else type(x)(0)
 
 
 def _hardswish(x, a, b, c):

@@ -359,9 +359,9 @@ def test_processes_side_by_side_and_one_after_the_other(tmp_path):
     variables = {"FASTNN_CACHE_DIR": str(tmp_path)}
     first = [start_python(TOTAL, **variables) for _ in range(3)]
     compiled = [output_of(process).split() for process in first]
-    assert set().union(*compiled) == {"sgd.float64", "_run_serial"}
+    assert set().union(*compiled) == {"sgd.float64", "_launch_block"}
     [folder] = tmp_path.iterdir()
-    assert sorted(path.name.split("-")[0] for path in folder.iterdir()) == ["_run_serial", "sgd.float64"]
+    assert sorted(path.name.split("-")[0] for path in folder.iterdir()) == ["_launch_block", "sgd.float64"]
     assert output_of(start_python(TOTAL, **variables)).split() == []
 
 
@@ -398,7 +398,7 @@ cache.__file__ = {str(tmp_path / "file" / "cache.py")!r}
                            FASTNN_QUIET="")  # fmt: skip
     out, err = process.communicate(timeout=180)
     assert process.returncode == 0, err
-    assert set(out.split()) == {"sgd.float64", "_run_serial"}
+    assert set(out.split()) == {"sgd.float64", "_launch_block"}
     assert err == (
         "fastnn: compiling kernels for this CPU, once; no folder can be written, so every process compiles\n"
     )

@@ -396,8 +396,8 @@ def test_models_are_freed_copied_and_pickled() -> None:
     train(model)
     model.zero_grad()
     twin, read = copy.deepcopy(model), pickle.loads(pickle.dumps(model))
-    assert twin.__dict__["_replays"] is None
-    assert type(read._modules) is dict
+    assert twin.__dict__.get("_replays") is None
+    assert isinstance(read._modules, dict)
     assert copy.copy(model)(batch()[0]).tolist() == model(batch()[0]).tolist()
     x, _ = batch()
     for other in (twin, read):

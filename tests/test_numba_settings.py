@@ -59,7 +59,7 @@ print(*[name for name, _ in jit.compilations])
 def test_processes_with_other_settings_share_no_files(tmp_path):
     settings = [{}, {"NUMBA_OPT": "1"}, {"NUMBA_LOOP_VECTORIZE": "0"}]
     # The second time each finds what it has compiled itself.
-    for compiled in ({"sgd.float64", "_run_serial"}, set()):
+    for compiled in ({"sgd.float64", "_launch_block"}, set()):
         processes = [start_python(UPDATE, FASTNN_CACHE_DIR=str(tmp_path), **variables) for variables in settings]
         assert [set(output_of(process).split()) for process in processes] == [compiled] * 3
     [folder] = tmp_path.iterdir()

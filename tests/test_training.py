@@ -193,7 +193,7 @@ def test_profile_counts_all_starting(monkeypatch: pytest.MonkeyPatch) -> None:
     kernel = next(iter(jit.by_dtype("nothing", lambda dtype: _nothing, arrays=1, outputs=()).values()))
 
     def compile_for_five_seconds() -> int:
-        with jit._compiling():
+        with jit.starting():
             with jit._once():
                 now[0] += 5
             return address
@@ -202,7 +202,7 @@ def test_profile_counts_all_starting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel, "compile", compile_for_five_seconds)
     with fastnn.profile() as prof:
         now[0] += 1
-        with jit._compiling():
+        with jit.starting():
             now[0] += 2
         jit.launch(kernel, 1, (np.zeros(1, np.float32),))
         now[0] += 3
