@@ -131,7 +131,7 @@ def as_number(value: Any, kind: np.dtype, half_overflows: bool = False) -> np.nd
             # Infinity and NaN.
             fits = kind.kind == "f"
         else:
-            fits = (0.0 if kind.kind == "u" else float(low)) <= value <= float(high)
+            fits = bool((0.0 if kind.kind == "u" else float(low)) <= value <= float(high))
     else:
         if not -(2**63) <= value < 2**64:
             raise OverflowError("int too big to convert")

@@ -25,6 +25,7 @@ import os
 import sys
 import threading
 import time
+from typing import Any
 
 import numpy as np
 from llvmlite import ir
@@ -234,7 +235,7 @@ def _work_in_pool(pool, index):
 _WORK = jit.Entry(_work_in_pool, [types.int64] * 2, types.void)
 
 
-def _address(function: ctypes._CFuncPtr) -> int:
+def _address(function: Any) -> int:
     return ctypes.cast(function, ctypes.c_void_p).value or 0
 
 
@@ -338,7 +339,7 @@ def start() -> bool:
                 runner = jit.compile_callback(_run_together, types.void(*[types.int64] * 4))
                 _pool = _Pool(int(config.NUMBA_NUM_THREADS) - 1, runner)
                 if _pool.threads:
-                    _context[[RUNNER, POOL]] = runner.address, _pool.address
+                    _context[[RUNNER, POOL]] = int(runner.address or 0), _pool.address
                 atexit.register(_end)
     _context[STARTED] = 1
     return bool(_context[RUNNER])
