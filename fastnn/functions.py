@@ -1,4 +1,7 @@
-"""Functions of ``torch`` that make tensors. May import ``tensor``, ``devices``, ``dtypes`` and ``errors``."""
+"""Functions of ``torch`` that make tensors.
+
+May import ``tensor``, ``sequences``, ``devices``, ``dtypes`` and ``errors``.
+"""
 
 from __future__ import annotations
 
@@ -12,13 +15,13 @@ from fastnn.devices import check_device
 from fastnn.dtypes import (
     as_number,
     as_numpy_dtype,
-    check_numbers,
     default_numpy,
     dtype,
     from_numpy_dtype,
     promoted,
 )
 from fastnn.errors import ShapeError
+from fastnn.sequences import array_of
 from fastnn.tensor import Tensor, _wrap
 
 __all__ = [
@@ -29,53 +32,6 @@ __all__ = [
 
 
 # -- From data ---------------------------------------------------------------------------------
-
-
-def _array_of(data: Any, kind: Any) -> np.ndarray:
-    """A new array of ``data``, in PyTorch's dtype for it unless one is given."""
-    source = data._data if isinstance(data, Tensor) else data
-    if isinstance(source, (list, tuple)):
-        source = _plain(source)
-    array = np.array(source)
-    of_python = not isinstance(source, (np.ndarray, np.generic))
-    if of_python and array.dtype.kind in "Ou":
-        if kind is not None and kind.kind in "fb" and _holds_integers(source):
-            return np.array(source, np.float64 if kind.kind == "f" else None).astype(kind)
-        if array.dtype.kind == "u" or _holds_integers(source):
-            raise ValueError("Overflow when unpacking long long: an integer lies beyond the range of int64")
-        raise RuntimeError(f"Could not infer dtype of {type(source).__name__}")
-    if kind is not None:
-        if array.dtype.kind not in "fiub":
-            from_numpy_dtype(array.dtype)
-        if of_python:
-            check_numbers(array, kind)
-        with np.errstate(all="ignore"):
-            return array.astype(kind)
-    if array.dtype == np.float64 and not isinstance(source, (np.ndarray, np.generic)) and not _holds_arrays(source):
-        array = array.astype(default_numpy())
-    from_numpy_dtype(array.dtype)
-    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
-
-
-def _holds_arrays(source: Any) -> bool:
-    """Whether the numbers in nested sequences are NumPy's, whose dtype they keep."""
-    while isinstance(source, (list, tuple)) and source:
-        source = source[0]
-    return isinstance(source, (np.ndarray, np.generic))
-
-
-def _holds_integers(source: Any) -> bool:
-    """Whether the first of the numbers in nested sequences is an integer."""
-    while isinstance(source, (list, tuple)) and source:
-        source = source[0]
-    return isinstance(source, int)
-
-
-def _plain(data: Any) -> Any:
-    """Nested sequences with tensors inside as nested sequences of arrays."""
-    if isinstance(data, Tensor):
-        return data.tolist()
-    return [_plain(d) for d in data] if isinstance(data, (list, tuple)) else data
 
 
 def tensor(
@@ -94,7 +50,7 @@ def tensor(
     torch.int64
     """
     check_device(device)
-    made = _wrap(_array_of(data, as_numpy_dtype(dtype)))
+    made = _wrap(array_of(data, as_numpy_dtype(dtype)))
     return made.requires_grad_(requires_grad) if requires_grad else made
 
 
@@ -113,7 +69,7 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     if isinstance(data, np.ndarray):
         shared = from_numpy(data)
         return shared if kind is None else shared.to(from_numpy_dtype(kind))
-    return _wrap(_array_of(data, kind))
+    return _wrap(array_of(data, kind))
 
 
 def asarray(
@@ -449,7 +405,7 @@ def _new_tensor(
     layout: Any = None, pin_memory: bool = False,
 ) -> Tensor:  # fmt: skip
     """A copy of ``data`` in this dtype."""
-    return _made(_array_of(data, as_numpy_dtype(dtype, self._data.dtype)), requires_grad, device)
+    return _made(array_of(data, as_numpy_dtype(dtype, self._data.dtype)), requires_grad, device)
 
 
 METHODS = {

@@ -99,8 +99,9 @@ class Tensor(Differentiable):
     """An n-dimensional array of numbers of one type, with a gradient where one is asked for.
 
     Args:
-        data: sizes of a tensor whose numbers are of no meaning; or one array, tensor or sequence of
-            numbers, copied to the default dtype. ``fastnn.tensor`` keeps integers integers.
+        data: sizes of a tensor whose numbers are of no meaning; or one array or sequence of numbers,
+            copied to the default dtype; or a tensor, of which this is a view. ``fastnn.tensor`` keeps
+            integers integers.
 
     >>> import fastnn
     >>> x = fastnn.tensor([1.0, 2.0], requires_grad=True)
@@ -129,8 +130,16 @@ class Tensor(Differentiable):
 
     def __init__(self, *data: Any, device: Any = None) -> None:
         check_device(device)
-        from fastnn.legacy import numbers_of
+        from fastnn.legacy import alias, numbers_of
 
+        if len(data) == 1 and isinstance(data[0], Tensor):
+            # Also one of another dtype, as in PyTorch.
+            made = alias(data[0])
+            self._data, self._node, self._grad, self._requires_grad = made._data, made._node, None, made._requires_grad
+            self._memory, self._history = made._memory, made._history
+            if made._view is not None:
+                self._view = made._view
+            return
         self._data = numbers_of(data, default_numpy())
         self._node, self._grad, self._requires_grad = None, None, False
         self._memory, self._history = Memory(), 0
