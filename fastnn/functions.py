@@ -18,6 +18,7 @@ from fastnn.dtypes import (
     default_numpy,
     dtype,
     from_numpy_dtype,
+    plain,
     promoted,
 )
 from fastnn.errors import ShapeError
@@ -191,9 +192,10 @@ def _fill_dtype(value: Any, kind: Any) -> np.dtype:
         return as_numpy_dtype(kind)
     if isinstance(value, Tensor):
         return value._data.dtype
-    if isinstance(value, (bool, np.bool_)):
+    value = plain(value)
+    if isinstance(value, bool):
         return np.dtype(np.bool_)
-    return np.dtype(np.int64) if isinstance(value, (int, np.integer)) else default_numpy()
+    return np.dtype(np.int64) if isinstance(value, int) else default_numpy()
 
 
 def _filled(shape: tuple[int, ...], value: Any, kind: np.dtype) -> np.ndarray:
@@ -227,7 +229,7 @@ def eye(
 
 
 def _number(value: Any) -> Any:
-    return value.item() if isinstance(value, (Tensor, np.generic)) else value
+    return value.item() if isinstance(value, Tensor) else plain(value)
 
 
 def arange(

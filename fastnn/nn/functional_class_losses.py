@@ -448,6 +448,10 @@ def multilabel_soft_margin_loss(
     """
     reduction = _reduction(reduction, size_average, reduce)
     _check_tensors(input=input, target=target)
+    if target._data.dtype == np.bool_:
+        raise DTypeError("multilabel_soft_margin_loss is for targets of numbers, found torch.bool")
+    if target._data.dtype != input._data.dtype:
+        target = target.to(input.dtype)
     losses = binary_cross_entropy_with_logits(input, target, reduction="none")
     if weight is not None:
         _check_tensors(weight=weight)

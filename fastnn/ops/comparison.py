@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.autograd.engine import Node
-from fastnn.dtypes import as_number, default_numpy, promoted
+from fastnn.dtypes import as_number, default_numpy, plain, promoted
 from fastnn.errors import ShapeError
 from fastnn.ops.core import (
     NUMBERS,
@@ -324,7 +324,7 @@ def _wrapped_pair(input: Any, other: Any) -> tuple[Tensor, Tensor]:
         return promote(_number_beside(other, input), other)
     kinds = [
         np.dtype(np.bool_) if isinstance(v, bool) else np.dtype(np.int64) if isinstance(v, int) else default_numpy()
-        for v in (input, other)
+        for v in (plain(input), plain(other))
     ]
     kind = promoted(*kinds)
     return _wrap(np.asarray(input, kind)), _wrap(np.asarray(other, kind))
@@ -348,11 +348,9 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
                 "masked_fill only supports a 0-dimensional value tensor, but got tensor with "
                 f"{value._data.ndim} dimension(s)."
             )
-        if promoted(input._data.dtype, value._data.dtype) != input._data.dtype and value._data.dtype.kind == "f" and (
-            input._data.dtype.kind != "f"
-        ):
-            raise RuntimeError(f"value cannot be converted to type {input.dtype} without overflow")
-        value = value.to(input.dtype)
+        if value._data.dtype != input._data.dtype:
+            as_number(value._data.item(), input._data.dtype)
+            value = value.to(input.dtype)
     elif not isinstance(value, NUMBERS):
         raise TypeError(f"masked_fill(): value must be a number, found {type(value).__name__}")
     else:

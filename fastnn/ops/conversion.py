@@ -1,4 +1,4 @@
-"""Other dtypes and devices, and numbers put into a tensor as it is. May import ``core``."""
+"""Other dtypes and devices, and numbers put into a tensor as it is. May import ``core`` and ``sequences``."""
 
 from __future__ import annotations
 
@@ -23,12 +23,14 @@ from fastnn.dtypes import (
     int16,
     int32,
     int64,
+    plain,
     promoted,
     strided,
     uint8,
 )
 from fastnn.errors import ShapeError
 from fastnn.ops.core import NUMBERS, as_operand, check_tensor, common_dtype, mapped, named, quiet, titled
+from fastnn.sequences import array_of
 from fastnn.tensor import Tensor, _recorded, _sizes, _unbroadcast, _wrap
 
 __all__ = [
@@ -252,7 +254,9 @@ def _get_device(self: Tensor) -> int:
 def _copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     """Copy the numbers of ``src``, broadcast to this shape, in place."""
     if not isinstance(src, Tensor):
-        raise TypeError(f"src must be a Tensor, found {type(src).__name__}")
+        if not isinstance(src, NUMBERS):
+            raise TypeError(f"src must be a Tensor or a number, found {type(src).__name__}")
+        src = _wrap(array_of(plain(src), None))
     shape = src._data.shape
     try:
         values = np.broadcast_to(src._data, self._data.shape)

@@ -10,6 +10,7 @@ May import ``tensor``, ``autograd``, ``dtypes``, ``errors`` and ``quiet``.
 from __future__ import annotations
 
 import functools
+import operator
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
@@ -18,7 +19,7 @@ import numpy as np
 from fastnn import tracing
 from fastnn.autograd.engine import Alias, Node, ResultNode
 from fastnn.autograd.modes import _mode
-from fastnn.dtypes import RANK, default_numpy, from_numpy_dtype
+from fastnn.dtypes import RANK, default_numpy, from_numpy_dtype, plain
 from fastnn.errors import ShapeError
 from fastnn.quiet import quiet
 from fastnn.tensor import Step, Tensor, _recorded, _renew, _unbroadcast, _wrap
@@ -133,6 +134,16 @@ def dimensions(dim: Any, ndim: int) -> tuple[int, ...]:
     if len(set(found)) != len(found):
         raise RuntimeError(f"a dimension appears multiple times in the list of dims {dim}")
     return found if ndim else ()
+
+
+def whole(name: str, value: Any) -> int:
+    """An integer; TypeError for a fraction, which would be cut off without a word."""
+    if type(value) is int:
+        return value
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, found {type(value).__name__}") from None
 
 
 def reduced(dim: Any, ndim: int) -> tuple[int, ...]:
@@ -436,9 +447,10 @@ ZERO = Partial("", no_gradient)
 
 def scalar_dtype(array: np.dtype, scalar: Any) -> np.dtype:
     """The dtype of ``array * scalar``: a Python number only changes the kind, never the size."""
-    if array.kind == "f" or isinstance(scalar, (bool, np.bool_)):
+    scalar = plain(scalar)
+    if array.kind == "f" or isinstance(scalar, bool):
         return array
-    if isinstance(scalar, (int, np.integer)):
+    if isinstance(scalar, int):
         return np.dtype(np.int64) if array.kind == "b" else array
     return default_numpy()
 
@@ -449,6 +461,7 @@ def as_operand(x: Tensor, other: Any) -> Tensor | None:
         return other
     if isinstance(other, NUMBERS):
         # Integers that do not fit wrap around, as in PyTorch.
+        other = plain(other)
         return _wrap(np.asarray(quiet(np.asarray(other).astype, scalar_dtype(x._data.dtype, other))))
     if isinstance(other, np.ndarray):
         from_numpy_dtype(other.dtype)
@@ -519,6 +532,8 @@ def binary(name: str, x: Any, y: Any, operate: Callable[..., Any], dx: Partial, 
             a, kind = x._data, type(y)
             if (kind is float or kind is int) and a.dtype.kind == "f":
                 return _with_number(name, x, operate, a, y, dx, x, y)
+            if isinstance(y, np.generic):
+                return binary(name, x, plain(y), operate, dx, dy)
             other = as_operand(x, y)
             if other is None:
                 return NotImplemented
@@ -528,6 +543,8 @@ def binary(name: str, x: Any, y: Any, operate: Callable[..., Any], dx: Partial, 
         b, kind = y._data, type(x)
         if (kind is float or kind is int) and b.dtype.kind == "f":
             return _with_number(name, y, operate, x, b, dy, x, y)
+        if isinstance(x, np.generic):
+            return binary(name, plain(x), y, operate, dx, dy)
         other = as_operand(y, x)
         if other is None:
             return NotImplemented
