@@ -129,7 +129,8 @@ def as_number(value: Any, kind: np.dtype, half_overflows: bool = False) -> np.nd
     """
     if kind.kind == "b" or type(value) is bool:
         return np.asarray(value).astype(kind)
-    value = plain(value)
+    if type(value) is not float and type(value) is not int:
+        value = plain(value)
     if half_overflows and kind == np.float16:
         with np.errstate(over="ignore"):
             return np.asarray(float(value)).astype(kind)

@@ -15,7 +15,8 @@ import numpy as np
 
 from fastnn import tracing
 from fastnn.autograd import Alias, Memory, Node
-from fastnn.autograd.modes import _mode
+from fastnn.autograd.engine import InferenceMemory, memory_in_inference
+from fastnn.autograd.modes import _mode, inference_listeners
 from fastnn.devices import CPU, check_device, device
 from fastnn.dtypes import default_numpy, dtype, from_numpy_dtype
 from fastnn.errors import DTypeError, ShapeError
@@ -35,6 +36,18 @@ _new = object.__new__
 Step = tuple[str, Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]
 
 
+# What makes the memory of a new tensor: plain unless some thread is in `inference_mode`, at no cost then.
+new_memory: Callable[[], Memory] = Memory
+
+
+def _switch_memory(inference: bool) -> None:
+    global new_memory
+    new_memory = memory_in_inference if inference else Memory
+
+
+inference_listeners.append(_switch_memory)
+
+
 def _wrap(array: np.ndarray, node: Node | None = None) -> Tensor:
     """A tensor over ``array``, without a copy and without checks."""
     tensor = _new(Tensor)
@@ -42,7 +55,7 @@ def _wrap(array: np.ndarray, node: Node | None = None) -> Tensor:
     tensor._node = node
     tensor._requires_grad = node is not None
     tensor._grad = None
-    tensor._memory = Memory()
+    tensor._memory = new_memory()
     tensor._history = 0
     return tensor
 
@@ -142,7 +155,7 @@ class Tensor(Differentiable):
             return
         self._data = numbers_of(data, default_numpy())
         self._node, self._grad, self._requires_grad = None, None, False
-        self._memory, self._history = Memory(), 0
+        self._memory, self._history = new_memory(), 0
 
     # For the base class, which does not know this one.
     _over = staticmethod(_wrap)
@@ -194,6 +207,8 @@ class Tensor(Differentiable):
     @property
     def _version(self) -> int:
         """How often the memory was changed in place."""
+        if self._memory.inference:
+            raise RuntimeError("Inference tensors do not track version counter.")
         return self._memory.version
 
     @property
@@ -323,7 +338,10 @@ class Tensor(Differentiable):
 
         Unlike those of ``detach()``, in-place operations on it go unnoticed by a later backward pass.
         """
-        return _wrap(self._data)
+        made = _wrap(self._data)
+        if made._memory.inference != self._memory.inference:
+            made._memory = InferenceMemory() if self._memory.inference else Memory()
+        return made
 
     @data.setter
     def data(self, value: Tensor) -> None:
@@ -334,7 +352,11 @@ class Tensor(Differentiable):
     # -- In place -----------------------------------------------------------------------------
 
     def _check_in_place(self) -> None:
-        """RuntimeError for a leaf that needs a gradient, or a view of one, while operations are recorded."""
+        """RuntimeError for a leaf that needs a gradient, or a view of one, while operations are recorded.
+
+        Also for a tensor that was made in ``inference_mode``, outside of it.
+        """
+        _ = self._memory.version
         if not _mode.enabled:
             return
         if self._requires_grad and self._node is None:
@@ -374,6 +396,7 @@ class Tensor(Differentiable):
 
     def _write(self, key: Any, values: Any) -> None:
         tracing.stop("a tensor is written to outside the kernels")
+        version = self._memory.version
         try:
             quiet(setitem, self._data, key, values)
         except ValueError as error:
@@ -384,7 +407,7 @@ class Tensor(Differentiable):
                     "would be lost"
                 ) from None
             raise ShapeError(str(error)) from None
-        self._memory.version += 1
+        self._memory.version = version + 1
 
     def _adopt(self, node: Node) -> None:
         """Take over a history: the numbers in this tensor's memory are now the result of ``node``.

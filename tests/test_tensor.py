@@ -145,10 +145,13 @@ def test_negative_size(lib):
 
 def test_tensor_class_makes_float32():
     assert Tensor([1, 2]).dtype is fastnn.float32
-    source = fastnn.tensor([1.0])
+
+
+def test_tensor_class_takes_a_tensor_as_it_is():
+    source = fastnn.tensor([1.0], dtype=fastnn.float64)
     made = Tensor(source)
     made += 1
-    assert source.item() == 1.0
+    assert made.dtype is fastnn.float64 and made is not source and source.item() == 2.0
 
 
 # -- What it is -------------------------------------------------------------------------------

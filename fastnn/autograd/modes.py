@@ -7,6 +7,7 @@ import inspect
 import threading
 import warnings
 from collections.abc import Callable, Generator
+from threading import get_ident
 from types import TracebackType
 from typing import Any
 
@@ -25,6 +26,29 @@ class _Mode(threading.local):
 
 
 _mode = _Mode()
+
+
+# The threads that are in `inference_mode`, and who is told whether there are any.
+_inferring: set[int] = set()
+inference_listeners: list[Callable[[bool], None]] = []
+
+
+def _set_modes(enabled: bool, inference: bool) -> None:
+    _mode.enabled, _mode.inference = enabled, inference
+    if inference:
+        _inferring.add(get_ident())
+        _tell(True)
+    elif _inferring:
+        _inferring.discard(get_ident())
+        _tell(bool(_inferring))
+        if _inferring:
+            # Another thread came in between.
+            _tell(True)
+
+
+def _tell(active: bool) -> None:
+    for listener in inference_listeners:
+        listener(active)
 
 
 def is_grad_enabled() -> bool:
@@ -171,6 +195,9 @@ class enable_grad(_ModeBlock):
 class inference_mode:
     """As ``no_grad``: do not record operations, in a block or a decorated function.
 
+    Tensors made in it are marked, as PyTorch's (``is_inference()``): outside they may be read, but to change one in
+    place, to save one for a backward pass and to ask for its gradient are RuntimeErrors.
+
     Args:
         mode: False for a block that records.
 
@@ -194,15 +221,28 @@ class inference_mode:
 
     def __enter__(self) -> None:
         self.before.append((_mode.enabled, _mode.inference))
-        _mode.enabled, _mode.inference = not self.mode, self.mode
+        _set_modes(not self.mode, self.mode)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _mode.enabled, _mode.inference = self.before.pop()
+        _set_modes(*self.before.pop())
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        return _inside(lambda: inference_mode(self.mode), function)
+        if inspect.isgeneratorfunction(function) or inspect.isclass(function):
+            return _inside(lambda: inference_mode(self.mode), function)
+        mode = self.mode
+
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            before = _mode.enabled, _mode.inference
+            _set_modes(not mode, mode)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                _set_modes(*before)
+
+        return wrapped
 
 
 def is_inference_mode_enabled() -> bool:

@@ -26,8 +26,8 @@ def _write(tensor: Tensor, values: Any) -> Tensor:
     """Give the tensor, in whatever order it is stored, these numbers."""
     if not isinstance(tensor, Tensor):
         raise TypeError(f"tensor must be a Tensor, found {type(tensor).__name__}")
-    tensor._data[...] = values
     tensor._memory.version += 1
+    tensor._data[...] = values
     return tensor
 
 

@@ -14,6 +14,7 @@ import numpy as np
 
 from fastnn import tracing
 from fastnn.autograd import Memory
+from fastnn.autograd.engine import InferenceMemory
 from fastnn.autograd.hooks import leaf_hooks
 from fastnn.autograd.modes import _mode
 from fastnn.devices import check_device
@@ -56,7 +57,11 @@ class Parameter(Tensor):
                 "Only Tensors of floating point and complex dtype can require gradients: a Parameter must be floating "
                 f"point, found dtype {data.dtype}"
             )
+        inference = data._memory.inference
+        if inference and requires_grad and not _mode.inference:
+            raise RuntimeError("Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.")
         self._place(Slot(data._data.shape, data._data.dtype))
+        self._memory = InferenceMemory() if inference else Memory()
         self._data[...] = data._data
         self._requires_grad = bool(requires_grad)
 
@@ -88,7 +93,10 @@ class Parameter(Tensor):
         self._slot, self._grad_place = slot, None
         self._data = slot.array
         self._node, self._grad = None, None
-        self._memory, self._history = Memory(), 0
+        # A parameter that is only stored elsewhere in inference mode is not one of that mode.
+        before = getattr(self, "_memory", None)
+        inference = _mode.inference if before is None else before.inference
+        self._memory, self._history = InferenceMemory() if inference else Memory(), 0
 
     def _grad_target(self) -> tuple[np.ndarray, bool] | None:
         """Where a kernel may write this parameter's gradient, and whether it has to add to it.
@@ -250,7 +258,7 @@ class Buffer(Tensor):
         if not isinstance(data, Tensor):
             raise TypeError(f"data must be a Tensor, found {type(data).__name__}")
         self._data, self._node, self._grad, self._requires_grad = data._data, None, None, False
-        self._memory, self._history = Memory(), 0
+        self._memory, self._history = InferenceMemory() if data._memory.inference else Memory(), 0
         self.persistent = persistent
 
 

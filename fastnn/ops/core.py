@@ -70,6 +70,7 @@ def into(out: Any, result: Any) -> Any:
         pairs = [into(o, r) for o, r in zip(out, result, strict=True)]
         return type(result)(*pairs) if hasattr(result, "_fields") else tuple(pairs)
     check_tensor("out", out)
+    _ = out._memory.version
     if out.requires_grad or result._requires_grad:
         raise RuntimeError("functions with out=... arguments don't support automatic differentiation")
     if RANK[result._data.dtype.kind] > RANK[out._data.dtype.kind]:
@@ -615,10 +616,11 @@ def in_place(x: Tensor, other: Any, operate: Any, otherwise: Callable[[Any, Any]
     operand = in_place_operand(x, other)
     if operand is None or not x._data.flags.writeable:
         return x._in_place(otherwise(original(x, other), other))
+    version = x._memory.version
     try:
         quiet(operate, x._data, operand, x._data)
     except (ValueError, TypeError):
         # Shapes that do not fit, or a result of another kind: let the general way say so.
         return x._in_place(otherwise(original(x, other), other))
-    x._memory.version += 1
+    x._memory.version = version + 1
     return x
