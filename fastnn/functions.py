@@ -209,6 +209,8 @@ def full(
     """A tensor of one number, of its dtype."""
     if isinstance(size, int):
         raise TypeError("full(): argument 'size' must be tuple of ints, not int")
+    if isinstance(fill_value, Tensor) and fill_value._data.ndim:
+        raise TypeError(f"full(): fill_value must be a number, found a Tensor of shape {tuple(fill_value.shape)}")
     array = _filled(_shape_of((size,)), fill_value, _fill_dtype(fill_value, dtype))
     made = _made(array, requires_grad, device)
     return made if out is None else _into(out, made)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import return_types
+from fastnn.dtypes import from_numpy_dtype, promoted
 from fastnn.errors import LinAlgError, ShapeError
 from fastnn.ops.core import also_read, check_tensor, dimension, named
 from fastnn.ops.decompositions import (
@@ -195,7 +196,10 @@ def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
 @named
 def vander(x: Tensor, N: int | None = None) -> Tensor:
     """The powers 0 to N - 1 of each element, as rows."""
+    if x._data.dtype == np.bool_:
+        raise RuntimeError("linalg.vander supports floating point and integer tensors, but got bool")
     count = x._data.shape[-1] if N is None else N
+    x = x.to(from_numpy_dtype(promoted(x._data.dtype, np.dtype(np.int64))))
     return x.unsqueeze(-1) ** _wrap(np.arange(count, dtype=x._data.dtype))
 
 

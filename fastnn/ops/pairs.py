@@ -223,6 +223,7 @@ def logaddexp2(input: Tensor, other: Tensor) -> Tensor:
 @named
 def ldexp(input: Tensor, other: Any) -> Tensor:
     """``input * 2**other``."""
+    check_tensors("ldexp", input, other)
     x, y = promote(as_floating(input), as_floating(other))
     if not y._requires_grad:
         return also_read(mul(x, pow(2.0, y)), y)
