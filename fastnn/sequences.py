@@ -91,7 +91,7 @@ def _leaves(data: Any) -> Iterator[Any]:
 
 def _inferred(data: Any, leaves: set[type]) -> np.dtype:
     """The dtype that all elements of nested sequences are promoted to."""
-    if any(issubclass(t, Tensor) or hasattr(t, "__array__") and not issubclass(t, np.generic) for t in leaves):
+    if any(issubclass(t, Tensor) or (hasattr(t, "__array__") and not issubclass(t, np.generic)) for t in leaves):
         found = {_dtype_of(element) for element in _leaves(data)}
     else:
         found = {_dtype_of_type(t) for t in leaves}

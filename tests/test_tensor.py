@@ -151,7 +151,9 @@ def test_tensor_class_takes_a_tensor_as_it_is():
     source = fastnn.tensor([1.0], dtype=fastnn.float64)
     made = Tensor(source)
     made += 1
-    assert made.dtype is fastnn.float64 and made is not source and source.item() == 2.0
+    assert made.dtype is fastnn.float64
+    assert made is not source
+    assert source.item() == 2.0
 
 
 # -- What it is -------------------------------------------------------------------------------

@@ -87,7 +87,7 @@ def _numpy_part(key: Any, indices: list[Tensor]) -> Any:
     if not array.size and array.dtype.kind == "f":
         return array.astype(np.int64)
     if array.dtype == np.uint8:
-        raise IndexError("arrays used as indices must be of integers or bool, not uint8, which PyTorch takes for a mask")
+        raise IndexError("arrays used as indices must be of integers or bool; PyTorch takes uint8 for a mask")
     return int(array) if array.ndim == 0 and array.dtype.kind == "i" else array
 
 
@@ -186,8 +186,8 @@ def _setitem(self: Tensor, key: Any, value: Any) -> None:
 
 def _check_filling(target: Tensor, parts: tuple[Any, ...], source: Tensor) -> None:
     """RuntimeError for a source of another dtype, unless it is one number under one mask that this dtype can hold."""
-    chosen = [k for k in parts if isinstance(k, (np.ndarray, bool))]
-    if source._data.size != 1 or len(chosen) != 1 or (isinstance(chosen[0], np.ndarray) and chosen[0].dtype != np.bool_):
+    chosen = [k is True or k is False or k.dtype == np.bool_ for k in parts if isinstance(k, (np.ndarray, bool))]
+    if source._data.size != 1 or chosen != [True]:
         raise RuntimeError(
             f"Index put requires the source and destination dtypes match, got {target.dtype} for the destination and "
             f"{source.dtype} for the source."

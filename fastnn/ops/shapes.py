@@ -267,7 +267,7 @@ def repeat_interleave(input: Any, repeats: Any = None, dim: int | None = None, *
     check_tensor("input", input)
     if repeats is None:
         return _wrap(np.repeat(np.arange(input._data.size), input._data))
-    counts = repeats._data if isinstance(repeats, Tensor) else repeats
+    counts: Any = repeats._data if isinstance(repeats, Tensor) else repeats
     if not isinstance(counts, (np.ndarray, list, tuple)):
         counts = whole("repeats", counts)
     if np.any(np.asarray(counts) < 0):
