@@ -33,6 +33,7 @@ from fastnn.ops.decompositions import (
     svd,
     svdvals,
 )
+from fastnn.ops.joining import cat
 from fastnn.ops.norms import vector_norm
 from fastnn.ops.parts import diagonal
 from fastnn.ops.products import matmul
@@ -198,9 +199,13 @@ def vander(x: Tensor, N: int | None = None) -> Tensor:
     """The powers 0 to N - 1 of each element, as rows."""
     if x._data.dtype == np.bool_:
         raise RuntimeError("linalg.vander supports floating point and integer tensors, but got bool")
-    count = x._data.shape[-1] if N is None else N
+    count = (x._data.shape or (1,))[-1] if N is None else N
+    if count < 2:
+        raise RuntimeError(f"N must be greater than 1, found {count}")
     x = x.to(from_numpy_dtype(promoted(x._data.dtype, np.dtype(np.int64))))
-    return x.unsqueeze(-1) ** _wrap(np.arange(count, dtype=x._data.dtype))
+    column = x.unsqueeze(-1)
+    powers = column.expand(*x._data.shape, count - 1).cumprod(-1)
+    return cat([column.new_ones((*x._data.shape, 1)), powers], -1)
 
 
 def svd_classic(input: Tensor, some: bool = True, compute_uv: bool = True) -> Any:

@@ -6,7 +6,7 @@ May import ``tensor``, ``dtypes`` and ``size``.
 from __future__ import annotations
 
 import functools
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any
 
@@ -29,11 +29,17 @@ def array_of(data: Any, kind: np.dtype | None) -> np.ndarray:
         array, of_python = np.array(data), True
     elif isinstance(data, (str, bytes)):
         raise _no_number(data)
-    elif isinstance(data, (np.ndarray, np.generic)) or hasattr(data, "__array__"):
-        # What pandas and others convert keeps the dtype of its numbers.
+    elif isinstance(data, (np.ndarray, np.generic)):
         array = np.array(data)
         if array.dtype.kind == "O":
             raise _of_objects(array)
+    elif hasattr(data, "__array__"):
+        # What pandas and others convert keeps the dtype of its numbers.
+        array = np.array(data)
+        if array.dtype.kind == "O" or _lacks_some(data):
+            return array_of(list(data), kind)
+    elif type(data) is not range and _is_sequence(data):
+        return array_of(list(data), kind)
     else:
         array, of_python = np.array(data), True
     if of_python and array.dtype.kind in "Ou":
@@ -43,7 +49,7 @@ def array_of(data: Any, kind: np.dtype | None) -> np.ndarray:
             raise ValueError("Overflow when unpacking long long: an integer lies beyond the range of int64")
         raise RuntimeError(f"Could not infer dtype of {type(data).__name__}")
     if kind is not None:
-        if array.dtype.kind not in "fiub":
+        if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
             from_numpy_dtype(array.dtype)
         if of_python:
             check_numbers(array, kind)
@@ -53,6 +59,16 @@ def array_of(data: Any, kind: np.dtype | None) -> np.ndarray:
         array = array.astype(default_numpy())
     from_numpy_dtype(array.dtype)
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def _is_sequence(data: Any) -> bool:
+    return hasattr(data, "__len__") and hasattr(data, "__getitem__") and not isinstance(data, Mapping)
+
+
+def _lacks_some(data: Any) -> bool:
+    """Whether a column of pandas has no number somewhere, which NumPy would make a NaN or a number of."""
+    kind = getattr(data, "dtype", None)
+    return kind is not None and not isinstance(kind, np.dtype) and hasattr(data, "isna") and bool(data.isna().any())
 
 
 def _holds_integers(source: Any) -> bool:

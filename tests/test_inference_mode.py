@@ -215,3 +215,24 @@ def test_decorated_functions(lib):
         predict(True)
     assert not lib.ones(1).is_inference()
     assert lib.is_grad_enabled()
+
+
+def test_enable_grad_changes_only_the_answer(lib):
+    x = lib.ones(1, requires_grad=True)
+    with lib.inference_mode():
+        with lib.enable_grad():
+            assert lib.is_grad_enabled()
+            assert not (x * 2).requires_grad
+        assert not lib.is_grad_enabled()
+        assert not lib.enable_grad()(lambda: (x * 2).requires_grad)()
+        lib.set_grad_enabled(True)
+        assert lib.is_grad_enabled()
+        assert not (x * 2).requires_grad
+        with lib.inference_mode(False):
+            assert lib.is_grad_enabled()
+            assert (x * 2).requires_grad
+        assert lib.is_grad_enabled()
+        lib.set_grad_enabled(False)
+        assert not lib.is_grad_enabled()
+    assert lib.is_grad_enabled()
+    assert (x * 2).requires_grad

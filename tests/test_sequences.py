@@ -139,3 +139,27 @@ def test_a_tensor_of_a_tensor_is_a_view_of_it(lib):
     assert x.grad.tolist() == [3.0, 3.0]
     with pytest.raises(TypeError):
         lib.LongTensor(lib.ones(1))
+
+
+@pytest.mark.parametrize("kind", ["Int64", "Float32", "boolean"])
+def test_a_column_with_gaps_is_refused(lib, kind):
+    full, gaps = [1, 0, 1], [1, None, 0]
+    assert lib.tensor(pandas.Series(full, dtype=kind)).tolist() == full
+    for make in (lib.tensor, lib.as_tensor, lambda data: lib.tensor(data, dtype=lib.float32), lib.Tensor):
+        with pytest.raises((RuntimeError, TypeError), match="NAType"):
+            make(pandas.Series(gaps, dtype=kind))
+
+
+def test_other_sequences(lib):
+    assert lib.tensor(bytearray(b"ab")).tolist() == [97, 98]
+    assert lib.tensor(memoryview(b"ab")).dtype == lib.int64
+    assert lib.tensor(pandas.Series([1, 2.5], dtype=object)).dtype == lib.float32
+    if np.dtype(np.longdouble).itemsize > 8:
+        for make in (lib.tensor, lib.Tensor, lambda a: lib.tensor(a, dtype=lib.float32)):
+            with pytest.raises(TypeError, match="float64"):
+                make(np.ones(2, np.longdouble))
+    for options in ({"offset": 4}, {"count": 0}):
+        with pytest.raises(ValueError, match="buffer length"):
+            lib.frombuffer(bytearray(4), dtype=lib.int32, **options)
+    with pytest.raises(ValueError, match="must not be 0"):
+        lib.frombuffer(bytearray(), dtype=lib.int32)

@@ -641,3 +641,14 @@ def test_versions_are_seen_through_views():
     assert p._version == v._version == before + 1
     p.data.add_(1)
     assert p._version == before + 1
+
+
+def test_no_freedom_is_a_warning(lib):
+    for name in ("var", "std", "var_mean", "std_mean"):
+        with pytest.warns(UserWarning, match=rf"{name}\(\): degrees of freedom is <= 0"):
+            getattr(lib, name)(lib.ones(1))
+    with pytest.warns(UserWarning, match="degrees of freedom"):
+        lib.ones(2).std(correction=2)
+    with pytest.warns(UserWarning, match=r"cov\(\): degrees of freedom"):
+        lib.cov(lib.ones(2, 1))
+    lib.ones(2).std()

@@ -13,8 +13,11 @@ from typing import Any
 
 
 class _Mode(threading.local):
+    # Whether operations are recorded; never in `inference_mode`.
     enabled = True
     inference = False
+    # Whether `enable_grad` was asked for in `inference_mode`, where it changes nothing else.
+    asked = False
     # Whether a backward pass may write a parameter's gradient straight into its place.
     direct = True
     # Whether that pass keeps what the operations saved, so that they may be run again.
@@ -33,8 +36,8 @@ _inferring: set[int] = set()
 inference_listeners: list[Callable[[bool], None]] = []
 
 
-def _set_modes(enabled: bool, inference: bool) -> None:
-    _mode.enabled, _mode.inference = enabled, inference
+def _set_modes(enabled: bool, inference: bool, asked: bool = False) -> None:
+    _mode.enabled, _mode.inference, _mode.asked = enabled, inference, asked
     if inference:
         _inferring.add(get_ident())
         _tell(True)
@@ -53,7 +56,15 @@ def _tell(active: bool) -> None:
 
 def is_grad_enabled() -> bool:
     """Whether operations in this thread are recorded for a backward pass."""
-    return _mode.enabled
+    return _mode.asked if _mode.inference else _mode.enabled
+
+
+def _ask(enabled: bool) -> None:
+    """Switch recording on or off; in ``inference_mode`` it stays off, and only the answer changes."""
+    if _mode.inference:
+        _mode.asked = enabled
+    else:
+        _mode.enabled = enabled
 
 
 def _inside(block: Callable[[], Any], function: Callable[..., Any]) -> Callable[..., Any]:
@@ -109,19 +120,19 @@ class set_grad_enabled:
     """
 
     def __init__(self, mode: bool) -> None:
-        self.mode, self.before = bool(mode), _mode.enabled
-        _mode.enabled = self.mode
+        self.mode, self.before = bool(mode), is_grad_enabled()
+        _ask(self.mode)
 
     def __enter__(self) -> None:
-        _mode.enabled = self.mode
+        _ask(self.mode)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _mode.enabled = self.before
+        _ask(self.before)
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        _mode.enabled = self.before
+        _ask(self.before)
         return _inside(lambda: set_grad_enabled(self.mode), function)
 
 
@@ -191,6 +202,30 @@ class enable_grad(_ModeBlock):
 
     enabled = True
 
+    def __enter__(self) -> None:
+        self.before.append(is_grad_enabled())
+        _ask(True)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _ask(self.before.pop())
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        if inspect.isgeneratorfunction(function) or inspect.isclass(function):
+            return _inside(type(self), function)
+
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            before = is_grad_enabled()
+            _ask(True)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                _ask(before)
+
+        return wrapped
+
 
 class inference_mode:
     """As ``no_grad``: do not record operations, in a block or a decorated function.
@@ -217,10 +252,10 @@ class inference_mode:
 
     def __init__(self, mode: Any = True) -> None:
         self.mode: bool = mode
-        self.before: list[tuple[bool, bool]] = []
+        self.before: list[tuple[bool, bool, bool]] = []
 
     def __enter__(self) -> None:
-        self.before.append((_mode.enabled, _mode.inference))
+        self.before.append((_mode.enabled, _mode.inference, _mode.asked))
         _set_modes(not self.mode, self.mode)
 
     def __exit__(
@@ -235,7 +270,7 @@ class inference_mode:
 
         @functools.wraps(function)
         def wrapped(*args: Any, **kwargs: Any) -> Any:
-            before = _mode.enabled, _mode.inference
+            before = _mode.enabled, _mode.inference, _mode.asked
             _set_modes(not mode, mode)
             try:
                 return function(*args, **kwargs)

@@ -269,7 +269,7 @@ def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
             _unbroadcast(grad * (end - input), weight._data.shape) if wants[2] else None,
         )
 
-    saved = (weight,) if not wants[2] else operands if wants[0] or wants[1] else (input, end)
+    saved = operands if wants[2] else (weight,)
     return _wrap(result, Node("Lerp", operands, run_back, saved))
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
 
 from fastnn.autograd.engine import Node
-from fastnn.dtypes import as_number, default_numpy, plain, promoted
+from fastnn.dtypes import as_number, bool_, default_numpy, plain, promoted
 from fastnn.errors import ShapeError
 from fastnn.ops.core import (
     NUMBERS,
@@ -284,6 +285,12 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
         raise RuntimeError(
             f"where expected condition to be a boolean tensor, but got a tensor with dtype {condition.dtype}"
         )
+    if condition._data.dtype == np.uint8:
+        warnings.warn(
+            "where received a uint8 condition tensor. This behavior is deprecated: use a boolean condition instead.",
+            UserWarning,
+            stacklevel=3,
+        )
     for value in (input, other):
         if not isinstance(value, (Tensor, *NUMBERS)):
             raise TypeError(f"where(): input and other must be Tensors or numbers, found {type(value).__name__}")
@@ -372,6 +379,9 @@ def _masked_fill_(input: Tensor, mask: Tensor, value: Any) -> Tensor:
 
 def _method_where(self: Tensor, condition: Tensor, other: Any) -> Tensor:
     """``where(condition, self, other)``."""
+    if isinstance(condition, Tensor) and condition._data.dtype == np.uint8:
+        # Only the function warns.
+        condition = condition.to(bool_)
     return where(condition, self, other)
 
 

@@ -79,7 +79,7 @@ def default_convert(data: Any) -> Any:
     >>> fastnn.utils.data.default_convert((np.ones(1, np.float32), "a"))
     [tensor([1.]), 'a']
     """
-    if isinstance(data, (np.ndarray, np.generic)):
+    if isinstance(data, (np.ndarray, np.generic)) and type(data).__module__ == "numpy":
         return data if data.dtype.kind in "SUO" else from_numpy(np.asarray(data))
     if isinstance(data, Mapping):
         return _mapping(data, lambda key: default_convert(data[key]))
