@@ -40,8 +40,8 @@ _INT32 = ir.IntType(32)
 # 35 GFLOP/s with 4 rows and with 6; NEON: 24 multiply-adds for 10 loads with 6 rows.
 _LIMITS = {(64, True): (12, 32), (32, True): (6, 16), (16, True): (6, 32), (16, False): (4, 15)}
 _MOST_VECTORS = 8
-# Tiles of less than a vector, where there are no masks, are numbered beside the counts of vectors.
-_ONE_COLUMN, _HALVES, _CASES = 0, _MOST_VECTORS + 1, _MOST_VECTORS + 2
+# In the place of a count of vectors: tiles of less than a vector, where there are no masks.
+_ONE_COLUMN, _HALVES = 0, 1000
 
 # Bits of `mode`. A product starts from zero, from what C holds, or from the bias. STREAM writes past the caches: for
 # whole vectors that begin at multiples of their length.
@@ -144,30 +144,25 @@ def _first_lanes(builder: ir.IRBuilder, count: ir.Value, lanes: int) -> ir.Value
     return builder.icmp_signed("<", positions, _splat(builder, count, lanes))
 
 
-def _splat_like(builder: ir.IRBuilder, value: ir.Value, kind: ir.Type) -> ir.Value:
-    """The value in every lane of a vector type; as it is for the type of one number."""
-    return _splat(builder, value, kind.count) if isinstance(kind, ir.VectorType) else value
-
-
-def _load(builder: ir.IRBuilder, pointer: ir.Value, kind: ir.Type, mask: ir.Value | None) -> ir.Value:
+def _load(builder: ir.IRBuilder, pointer: ir.Value, kind: ir.VectorType, mask: ir.Value | None) -> ir.Value:
     pointer = builder.bitcast(pointer, kind.as_pointer())
     if mask is None:
-        return builder.load(pointer, align=simd.number_bytes(getattr(kind, "element", kind)))
+        return builder.load(pointer, align=simd.number_bytes(kind.element))
     return simd.masked_load(builder, pointer, mask, kind)
 
 
 def _store(builder: ir.IRBuilder, value: ir.Value, pointer: ir.Value, mask: ir.Value | None) -> None:
     pointer = builder.bitcast(pointer, value.type.as_pointer())
     if mask is None:
-        builder.store(value, pointer, align=simd.number_bytes(getattr(value.type, "element", value.type)))
+        builder.store(value, pointer, align=simd.number_bytes(value.type.element))
     else:
         simd.masked_store(builder, value, pointer, mask)
 
 
 class _Strip(NamedTuple):
-    """The numbers of a row that one register holds: a vector, perhaps masked, two halves of one, or one number."""
+    """The numbers of a row that one register holds: a vector, perhaps masked, or two halves of one."""
 
-    kind: ir.Type
+    kind: ir.VectorType
     # Where the vector begins, or each half of it, counted in numbers.
     offsets: list[ir.Value]
     mask: ir.Value | None = None
@@ -231,7 +226,7 @@ class TileWriter:
             half = builder.sub(columns, _INT(self.lanes // 2))
             narrow = builder.select(builder.icmp_signed("==", columns, _INT(1)), _INT(_ONE_COLUMN), _INT(_HALVES))
             vectors = builder.select(builder.icmp_signed("<", columns, lanes), narrow, vectors)
-        case = builder.add(builder.mul(self.at["rows"], _INT(_CASES)), vectors)
+        case = builder.add(builder.mul(self.at["rows"], _INT(_MOST_VECTORS + 1)), vectors)
         switch = builder.switch(case, nothing)
         for rows in range(1, self.most_rows + 1):
             tiles = {}
@@ -240,12 +235,13 @@ class TileWriter:
                 strips[-1] = strips[-1]._replace(mask=mask) if self.is_masked else _Strip(vector, [before_last])
                 tiles[width] = strips
             if not self.is_masked:
-                tiles[_ONE_COLUMN] = [_Strip(self.number, [_INT(0)])]
+                # A vector of one, as LLVM would add up a loop over numbers in vectors, with products that are rounded.
+                tiles[_ONE_COLUMN] = [_Strip(ir.VectorType(self.number, 1), [_INT(0)])]
                 if self.lanes > 2:
                     tiles[_HALVES] = [_Strip(vector, [_INT(0), half])]
             for width, strips in tiles.items():
                 block = function.append_basic_block(f"tile_{rows}x{width}")
-                switch.add_case(_INT(rows * _CASES + width), block)
+                switch.add_case(_INT(rows * (_MOST_VECTORS + 1) + width), block)
                 self._write_tile(ir.IRBuilder(block), rows, strips, can_stream=1 <= width <= _MOST_VECTORS)
         return function
 
@@ -264,14 +260,17 @@ class TileWriter:
         def c_row(r: int) -> ir.Value:
             return self._pointer(builder, "c", builder.mul(at["c_row"], _INT(r)))
 
-        a_rows = [self._pointer(builder, "a", builder.mul(at["a_row"], _INT(r))) for r in range(rows)]
+        def a_row(r: int) -> ir.Value:
+            return self._pointer(builder, "a", builder.mul(at["a_row"], _INT(r)))
+
+        hidden = []
         if not self.is_masked:
             # Hides from LLVM that the rows lie at equal distances. It would step from row to row, and on arm64 load and
             # broadcast in one instruction, which takes a turn of the unit that multiplies; a number that is loaded from
             # a row's own address is an operand of the multiply-adds as it is.
-            name, pointer = "llvm.launder.invariant.group.p0", a_rows[0].type
+            name, pointer = "llvm.launder.invariant.group.p0", self.number.as_pointer()
             hide = cgutils.get_or_insert_function(builder.module, ir.FunctionType(pointer, [pointer]), name)
-            a_rows = [builder.call(hide, [row]) for row in a_rows]
+            hidden = [builder.call(hide, [a_row(r)]) for r in range(rows)]
         from_zero = builder.block
         from_bias, from_c, loop, end = (
             builder.append_basic_block(name) for name in ("from_bias", "from_c", "loop", "end")
@@ -291,7 +290,7 @@ class TileWriter:
         for source in (from_zero, from_bias, from_c):
             k.add_incoming(_INT(0), source)
         totals = {place: builder.phi(kind) for place in places}
-        zero = ir.Constant(kind, 0.0 if kind == self.number else [0.0] * self.lanes)
+        zero = ir.Constant(kind, [0.0] * kind.count)
         for (r, v), total in totals.items():
             total.add_incoming(zero, from_zero)
             total.add_incoming(bias[v], from_bias)
@@ -302,7 +301,8 @@ class TileWriter:
         a_offset = builder.mul(k, at["a_column"])
         sums = {}
         for r in range(rows):
-            a = _splat_like(builder, builder.load(builder.gep(a_rows[r], [a_offset])), kind)
+            row = hidden[r] if hidden else a_row(r)
+            a = _splat(builder, builder.load(builder.gep(row, [a_offset])), kind.count)
             for v in range(len(strips)):
                 sums[r, v] = builder.call(fma, [a, b[v], totals[r, v]])
         k_next = builder.add(k, _INT(1))
@@ -316,24 +316,25 @@ class TileWriter:
         # NaN, which therefore stays.
         relu = builder.icmp_signed("!=", builder.and_(at["mode"], _INT(RELU_FLOOR)), _INT(0))
         lowest = builder.select(relu, self.number(0.0), self.number(float("-inf")))
-        floor = _splat_like(builder, lowest, kind)
+        floor = _splat(builder, lowest, kind.count)
+        cached = builder.append_basic_block("cached")
+        streamed = builder.append_basic_block("streamed") if can_stream else cached
+        is_streamed = builder.icmp_signed("!=", builder.and_(at["mode"], _INT(STREAM)), _INT(0))
         values = {}
         for place in places:
             values[place] = builder.select(builder.fcmp_ordered("<", sums[place], floor), floor, sums[place])
-        if can_stream:
-            cached, streamed = builder.append_basic_block("cached"), builder.append_basic_block("streamed")
-            is_streamed = builder.icmp_signed("!=", builder.and_(at["mode"], _INT(STREAM)), _INT(0))
-            builder.cbranch(is_streamed, streamed, cached)
-            builder.position_at_end(streamed)
-            one = builder.module.add_metadata([_INT32(1)])
-            for (r, v), value in values.items():
-                pointer = builder.gep(c_row(r), strips[v].offsets)
-                pointer = builder.bitcast(pointer, kind.as_pointer())
-                builder.store(value, pointer, align=self.bytes).set_metadata("nontemporal", one)
-            builder.ret_void()
-            builder.position_at_end(cached)
+        builder.cbranch(is_streamed, streamed, cached)
+        builder.position_at_end(cached)
         for (r, v), value in values.items():
             strips[v].store(builder, value, c_row(r))
+        builder.ret_void()
+        if not can_stream:
+            return
+        builder.position_at_end(streamed)
+        one = builder.module.add_metadata([_INT32(1)])
+        for (r, v), value in values.items():
+            pointer = builder.bitcast(builder.gep(c_row(r), strips[v].offsets), kind.as_pointer())
+            builder.store(value, pointer, align=self.bytes).set_metadata("nontemporal", one)
         builder.ret_void()
 
 
@@ -426,10 +427,10 @@ def gate(typingctx, like, c, c_row, given, given_row, rows, columns):
         vector = ir.VectorType(like.type, lanes)
         c, given = (builder.inttoptr(address, like.type.as_pointer()) for address in (c, given))
 
-        def apply(row: ir.Value, j: ir.Value, kind: ir.Type, mask: ir.Value | None) -> None:
+        def apply(row: ir.Value, j: ir.Value, kind: ir.VectorType, mask: ir.Value | None) -> None:
             there = builder.gep(c, [builder.add(builder.mul(row, c_row), j)])
             beside = builder.gep(given, [builder.add(builder.mul(row, given_row), j)])
-            zero = ir.Constant(kind, 0.0 if kind == like.type else [0.0] * lanes)
+            zero = ir.Constant(kind, [0.0] * kind.count)
             closed = builder.fcmp_ordered("<=", _load(builder, beside, kind, mask), zero)
             _store(builder, builder.select(closed, zero, _load(builder, there, kind, mask)), there, mask)
 
@@ -442,7 +443,7 @@ def gate(typingctx, like, c, c_row, given, given_row, rows, columns):
                 with cgutils.for_range_slice(builder, _INT(0), whole, _INT(lanes)) as (j, _):
                     apply(row.index, j, vector, None)
                 with cgutils.for_range_slice(builder, whole, columns, _INT(1)) as (j, _):
-                    apply(row.index, j, like.type, None)
+                    apply(row.index, j, ir.VectorType(like.type, 1), None)
         return context.get_dummy_value()
 
     return types.void(like, *[types.int64] * 6), codegen
