@@ -26,6 +26,7 @@ from fastnn.kernels.jit import (
     real,
 )
 from fastnn.kernels.math import normal_cdf, normal_pdf, sigmoid, tanh
+from fastnn.kernels.simd import multiply_add
 
 NONE, RELU, LEAKY_RELU, SIGMOID, TANH, GELU, GELU_TANH = range(7)
 CODES = {
@@ -62,7 +63,7 @@ def _gelu_tanh_inner(z):
     ``(1 + tanh(u)) / 2`` is ``sigmoid(2 u)``, which keeps its relative precision far to the left.
     """
     kind = type(z)
-    return kind(1.5957691216057308) * (z + kind(0.044715) * z * z * z)
+    return kind(1.5957691216057308) * z * multiply_add(kind(0.044715), z * z, kind(1))
 
 
 @inline
@@ -109,18 +110,18 @@ def differentiate(dz, dy, saved, code, slope):
             dz[i] = dy[i] * saved[i] * (one - saved[i])
     elif code == TANH:
         for i in range(dy.size):
-            dz[i] = dy[i] * (one - saved[i] * saved[i])
+            dz[i] = dy[i] * multiply_add(-saved[i], saved[i], one)
     elif code == GELU:
         for i in range(dy.size):
-            dz[i] = dy[i] * (normal_cdf(saved[i]) + saved[i] * normal_pdf(saved[i]))
+            dz[i] = dy[i] * multiply_add(saved[i], normal_pdf(saved[i]), normal_cdf(saved[i]))
     elif code == GELU_TANH:
         for i in range(dy.size):
             z = saved[i]
             inner = _gelu_tanh_inner(z)
-            slope_of_inner = kind(1.5957691216057308) * (one + kind(3 * 0.044715) * z * z)
+            slope_of_inner = kind(1.5957691216057308) * multiply_add(kind(3 * 0.044715), z * z, one)
             gate = sigmoid(inner)
             # sigmoid(-x) is 1 - sigmoid(x) without the cancellation.
-            dz[i] = dy[i] * (gate + z * gate * sigmoid(-inner) * slope_of_inner)
+            dz[i] = dy[i] * multiply_add(z * gate * sigmoid(-inner), slope_of_inner, gate)
     else:
         for i in range(dy.size):
             dz[i] = dy[i]

@@ -4,20 +4,19 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn.kernels.jit import FUSED, array, by_dtype, inline, integer
+from fastnn.kernels.jit import array, by_dtype, inline, integer
 from fastnn.kernels.optimizers import Again, bounds, factor, gradient, numbers, sign_of, update
-from fastnn.kernels.simd import sqrt
+from fastnn.kernels.simd import multiply_add, sqrt
 
 
-# With more freedom LLVM takes the reciprocal square root, which is NaN where the square overflows.
-@inline(fastmath=FUSED)
+@inline
 def _adadelta_step(p, g, s, d, decay, scale, lr, rho, rest, eps):
     for i in range(p.size):
         grad = gradient(g[i], p[i], decay, scale)
-        s[i] = rho * s[i] + rest * grad * grad
+        s[i] = multiply_add(rho, s[i], rest * grad * grad)
         delta = sqrt(d[i] + eps) / sqrt(s[i] + eps) * grad
-        d[i] = rho * d[i] + rest * delta * delta
-        p[i] -= lr * delta
+        d[i] = multiply_add(rho, d[i], rest * delta * delta)
+        p[i] = multiply_add(-lr, delta, p[i])
 
 
 def _adadelta(dtype):

@@ -6,14 +6,14 @@ import numpy as np
 
 from fastnn.kernels.jit import array, by_dtype, inline, integer
 from fastnn.kernels.optimizers import Again, bounds, check_step, factor, gradient, numbers, sign_of, update
-from fastnn.kernels.simd import sqrt
+from fastnn.kernels.simd import multiply_add, sqrt
 
 
 @inline
 def _adagrad_step(p, g, s, decay, scale, eps, step_size):
     for i in range(p.size):
         grad = gradient(g[i], p[i], decay, scale)
-        s[i] += grad * grad
+        s[i] = multiply_add(grad, grad, s[i])
         p[i] -= step_size * grad / (sqrt(s[i]) + eps)
 
 

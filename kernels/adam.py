@@ -11,7 +11,7 @@ import numpy as np
 
 from fastnn.kernels.jit import STRICT, array, by_dtype, inline, integer
 from fastnn.kernels.optimizers import Again, bounds, check_betas, check_step, factor, gradient, numbers, sign_of, update
-from fastnn.kernels.simd import maximum, sqrt
+from fastnn.kernels.simd import maximum, multiply_add, sqrt
 
 
 @inline(fastmath=STRICT)
@@ -24,19 +24,19 @@ def bias_correction(beta, step):
 def _adam_step(p, g, m, v, decay, scale, keep, rest1, beta2, rest2, eps, step_size, root_correction):
     for i in range(p.size):
         grad = gradient(g[i], p[i], decay, scale)
-        m[i] += rest1 * (grad - m[i])
-        v[i] = beta2 * v[i] + rest2 * grad * grad
-        p[i] = keep * p[i] - step_size * m[i] / (sqrt(v[i]) * root_correction + eps)
+        m[i] = multiply_add(rest1, grad - m[i], m[i])
+        v[i] = multiply_add(beta2, v[i], rest2 * grad * grad)
+        p[i] = multiply_add(keep, p[i], -step_size * m[i] / multiply_add(sqrt(v[i]), root_correction, eps))
 
 
 @inline
 def _amsgrad_step(p, g, m, v, v_max, decay, scale, keep, rest1, beta2, rest2, eps, step_size, root_correction):
     for i in range(p.size):
         grad = gradient(g[i], p[i], decay, scale)
-        m[i] += rest1 * (grad - m[i])
-        v[i] = beta2 * v[i] + rest2 * grad * grad
+        m[i] = multiply_add(rest1, grad - m[i], m[i])
+        v[i] = multiply_add(beta2, v[i], rest2 * grad * grad)
         v_max[i] = maximum(v_max[i], v[i])
-        p[i] = keep * p[i] - step_size * m[i] / (sqrt(v_max[i]) * root_correction + eps)
+        p[i] = multiply_add(keep, p[i], -step_size * m[i] / multiply_add(sqrt(v_max[i]), root_correction, eps))
 
 
 def _adam(dtype):

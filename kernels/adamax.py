@@ -7,14 +7,14 @@ import numpy as np
 from fastnn.kernels.adam import bias_correction
 from fastnn.kernels.jit import array, by_dtype, inline, integer
 from fastnn.kernels.optimizers import Again, bounds, check_betas, check_step, factor, gradient, numbers, sign_of, update
-from fastnn.kernels.simd import fabs, maximum
+from fastnn.kernels.simd import fabs, maximum, multiply_add
 
 
 @inline
 def _adamax_step(p, g, m, u, decay, scale, rest1, beta2, eps, step_size):
     for i in range(p.size):
         grad = gradient(g[i], p[i], decay, scale)
-        m[i] += rest1 * (grad - m[i])
+        m[i] = multiply_add(rest1, grad - m[i], m[i])
         u[i] = maximum(beta2 * u[i], fabs(grad) + eps)
         p[i] -= step_size * m[i] / u[i]
 

@@ -1,19 +1,19 @@
-"""Averaged stochastic gradient descent. May import ``jit`` and ``optimizers``."""
+"""Averaged stochastic gradient descent. May import ``jit``, ``simd`` and ``optimizers``."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from fastnn.kernels.jit import FUSED, array, by_dtype, inline, integer
+from fastnn.kernels.jit import array, by_dtype, inline, integer
 from fastnn.kernels.optimizers import bounds, factor, gradient, numbers, sign_of, update
+from fastnn.kernels.simd import multiply_add
 
 
-# Reordered, an infinite average would stay infinite; in PyTorch it becomes NaN.
-@inline(fastmath=FUSED)
+@inline
 def _asgd_step(p, g, average, decay, scale, keep, eta, mu):
     for i in range(p.size):
-        p[i] = keep * p[i] - eta * gradient(g[i], p[i], decay, scale)
-        average[i] = average[i] + mu * (p[i] - average[i]) if mu != 1 else p[i]
+        p[i] = multiply_add(keep, p[i], -eta * gradient(g[i], p[i], decay, scale))
+        average[i] = multiply_add(mu, p[i] - average[i], average[i]) if mu != 1 else p[i]
 
 
 def _asgd(dtype):

@@ -20,7 +20,7 @@ from fastnn.kernels.dropout import drop, drop_factor
 from fastnn.kernels.jit import array, inline, integer, part, real, stack_array
 from fastnn.kernels.normalization import ADD_BIAS, ADD_WEIGHT, BIAS, DROP, DX, NEEDS_INPUT, OWN, WEIGHT
 from fastnn.kernels.random import random_bits, random_keys, random_threshold
-from fastnn.kernels.simd import sqrt
+from fastnn.kernels.simd import multiply_add, sqrt
 
 # The phases of a launch.
 SUM, APPLY = 1, 2
@@ -60,14 +60,14 @@ def _scale(to, factor):
 @inline
 def _normalise(out, x, mean, scale, shift):
     for j in range(x.size):
-        out[j] = (x[j] - mean[j]) * scale[j] + shift[j]
+        out[j] = multiply_add(x[j] - mean[j], scale[j], shift[j])
 
 
 @inline
 def _normalise_relu(out, x, mean, scale, shift):
     zero = x.dtype.type(0)
     for j in range(x.size):
-        z = (x[j] - mean[j]) * scale[j] + shift[j]
+        z = multiply_add(x[j] - mean[j], scale[j], shift[j])
         out[j] = zero if z <= zero else z
 
 
@@ -75,7 +75,7 @@ def _normalise_relu(out, x, mean, scale, shift):
 def _normalise_relu_drop(out, x, mean, scale, shift, position, key0, key1, threshold, factor):
     zero = x.dtype.type(0)
     for j in range(x.size):
-        z = (x[j] - mean[j]) * scale[j] + shift[j]
+        z = multiply_add(x[j] - mean[j], scale[j], shift[j])
         kept = factor if random_bits(position + j, key0, key1) < threshold else zero
         out[j] = (zero if z <= zero else z) * kept
 
@@ -167,7 +167,7 @@ def forward_slice(dtype, smooth):
 def _add_gradient(total, product, dz, x, mean):
     for j in range(x.size):
         total[j] += dz[j]
-        product[j] += dz[j] * (x[j] - mean[j])
+        product[j] = multiply_add(dz[j], x[j] - mean[j], product[j])
 
 
 @inline
@@ -175,10 +175,10 @@ def _add_gradient_relu(dz, total, product, dy, x, mean, scale, shift):
     zero = x.dtype.type(0)
     for j in range(x.size):
         centred, gradient = x[j] - mean[j], dy[j]
-        d = zero if centred * scale[j] + shift[j] <= zero else gradient
+        d = zero if multiply_add(centred, scale[j], shift[j]) <= zero else gradient
         dz[j] = d
         total[j] += d
-        product[j] += d * centred
+        product[j] = multiply_add(d, centred, product[j])
 
 
 @inline
@@ -187,10 +187,10 @@ def _add_gradient_relu_drop(dz, total, product, dy, x, mean, scale, shift, posit
     for j in range(x.size):
         centred = x[j] - mean[j]
         kept = dy[j] * (factor if random_bits(position + j, key0, key1) < threshold else zero)
-        d = zero if centred * scale[j] + shift[j] <= zero else kept
+        d = zero if multiply_add(centred, scale[j], shift[j]) <= zero else kept
         dz[j] = d
         total[j] += d
-        product[j] += d * centred
+        product[j] = multiply_add(d, centred, product[j])
 
 
 @inline
@@ -203,12 +203,13 @@ def _add_chunk(total, product, sums, other):
 @inline
 def _solve_backward(gradient, slope, offset, total, product, rest, inverse, scale, batch):
     """The gradient of the weight, and the statistics' share of ``dx``: ``offset - (x - mean) * slope``."""
-    kind = slope.dtype.type
+    kind, share = slope.dtype.type, 1.0 / batch
     for j in range(gradient.size):
         root, steep, left = float(inverse[j]), float(scale[j]), float(rest[j])
         g = (product[j] - left * total[j]) * root
-        bend = steep * root * g / batch
-        gradient[j], slope[j], offset[j] = kind(g), kind(bend), kind(left * bend - steep * total[j] / batch)
+        bend = steep * root * g * share
+        gradient[j], slope[j] = kind(g), kind(bend)
+        offset[j] = kind(left * bend - steep * total[j] * share)
 
 
 @inline
@@ -231,7 +232,7 @@ def _narrow(to, row):
 @inline
 def _input_gradient(dx, dz, x, mean, scale, slope, offset):
     for j in range(x.size):
-        dx[j] = dz[j] * scale[j] + (offset[j] - (x[j] - mean[j]) * slope[j])
+        dx[j] = multiply_add(dz[j], scale[j], multiply_add(mean[j] - x[j], slope[j], offset[j]))
 
 
 @inline

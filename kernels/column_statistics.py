@@ -5,12 +5,13 @@ square lose nothing where the mean is far larger than the deviations. The chunks
 float64 (the shifted and the combined formulas of T. F. Chan, G. H. Golub and R. J. LeVeque, The American
 Statistician 37 (1983) 242-247).
 
-Loops are over short arrays on the stack of the slice. May import ``jit``.
+Loops are over short arrays on the stack of the slice. May import ``jit`` and ``simd``.
 """
 
 from __future__ import annotations
 
 from fastnn.kernels.jit import array_at, inline, stack_array
+from fastnn.kernels.simd import multiply_add
 
 # Columns that are walked down together at most, as their sums lie on the stack. The room for them there is a cache
 # line more: arrays 4 KB apart would share their sets of the first-level cache.
@@ -67,7 +68,7 @@ def sum_rows(sums, rows, distance, count, anew):
 @inline
 def _add_share(guess, row, base, share):
     for j in range(guess.size):
-        guess[j] += (row[j] - base[j]) * share
+        guess[j] = multiply_add(row[j] - base[j], share, guess[j])
 
 
 @inline
@@ -75,7 +76,7 @@ def _add_four(total, square, guess, a, b, c, d):
     for j in range(a.size):
         p, q, r, s = a[j] - guess[j], b[j] - guess[j], c[j] - guess[j], d[j] - guess[j]
         total[j] += (p + q) + (r + s)
-        square[j] += (p * p + q * q) + (r * r + s * s)
+        square[j] = multiply_add(p, p, multiply_add(q, q, multiply_add(r, r, multiply_add(s, s, square[j]))))
 
 
 @inline
@@ -83,7 +84,7 @@ def _add_one(total, square, guess, row):
     for j in range(row.size):
         d = row[j] - guess[j]
         total[j] += d
-        square[j] += d * d
+        square[j] = multiply_add(d, d, square[j])
 
 
 @inline

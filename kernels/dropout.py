@@ -3,7 +3,7 @@
 A draw is named by ``state``, an int64 array (seed, call); forward and backward of one call are given the
 same. See :mod:`fastnn.kernels.random`.
 
-May import ``jit`` and ``random``.
+May import ``jit``, ``random`` and ``simd``.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from fastnn.kernels.jit import (
     real,
 )
 from fastnn.kernels.random import check_state, random_bits, random_keys, random_threshold
+from fastnn.kernels.simd import multiply_add
 
 # Numbers of one part are multiples of this; also of every cache line.
 _BLOCK = 1024
@@ -55,7 +56,7 @@ def _drop_affine(out, x, position, key0, key1, threshold, factor, shift, dropped
     zero = x.dtype.type(0)
     for j in range(x.size):
         kept = random_bits(position + j, key0, key1) < threshold
-        out[j] = x[j] * (factor if kept else zero) + (shift if kept else dropped)
+        out[j] = multiply_add(x[j], factor if kept else zero, shift if kept else dropped)
 
 
 def _dropout(dtype):
@@ -75,7 +76,7 @@ def _dropout(dtype):
                 kept = random_bits(i, key0, key1) < threshold
                 times, plus = (factor, shift) if kept else (dtype(0), dropped)
                 for j in range(i * width, (i + 1) * width):
-                    out[j] = x[j] * times + plus
+                    out[j] = multiply_add(x[j], times, plus)
             return
         first, last = part(-(-size // _BLOCK), t, n)
         for block in range(first, last):

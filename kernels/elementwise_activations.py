@@ -32,7 +32,7 @@ from fastnn.kernels.jit import (
     real,
 )
 from fastnn.kernels.math import exp, expm1, sigmoid, softplus, tanh
-from fastnn.kernels.simd import fabs
+from fastnn.kernels.simd import fabs, multiply_add
 
 # Each function f(x, a, b, c) of one number and up to three constants has beside it f's derivative
 # times dy. Constants and literals are in the type of x, so that float32 stays float32.
@@ -62,13 +62,13 @@ def _softshrink(x, a, b, c):
 
 
 def _hardsigmoid(x, a, b, c):
-    y = (x + type(x)(3)) / type(x)(6)
+    y = (x + type(x)(3)) * type(x)(1 / 6)
     y = type(x)(0) if y < 0 else y
     return type(x)(1) if y > 1 else y
 
 
 def _hardsigmoid_backward(dy, x, a, b, c):
-    return dy / type(x)(6) if -3 < x < 3 else type(x)(0)
+    return dy * type(x)(1 / 6) if -3 < x < 3 else type(x)(0)
 
 
 def _hardtanh(x, a, b, c):
@@ -85,11 +85,11 @@ def _hardswish(x, a, b, c):
     y = x + type(x)(3)
     y = type(x)(0) if y < 0 else y
     y = type(x)(6) if y > 6 else y
-    return x * y / type(x)(6)
+    return x * y * type(x)(1 / 6)
 
 
 def _hardswish_backward(dy, x, a, b, c):
-    middle = dy * (x / type(x)(3) + type(x)(0.5))
+    middle = dy * multiply_add(x, type(x)(1 / 3), type(x)(0.5))
     return type(x)(0) if x <= -3 else (dy if x >= 3 else middle)
 
 
@@ -108,14 +108,14 @@ def _silu(x, a, b, c):
 def _silu_backward(dy, x, a, b, c):
     # sigmoid(-x) is 1 - sigmoid(x) without the cancellation.
     s = sigmoid(x)
-    return dy * (s + x * s * sigmoid(-x))
+    return dy * multiply_add(x * s, sigmoid(-x), s)
 
 
 def _mish_parts(x):
     """``n, d`` with ``tanh(log(1 + exp(x))) = n / (n + d)``: sums of positive numbers, which do not overflow."""
     e = exp(-fabs(x))
     one, two = type(x)(1), type(x)(2)
-    return (one + two * e if x > 0 else e * (e + two)), (two * e * e if x > 0 else two)
+    return (multiply_add(two, e, one) if x > 0 else e * (e + two)), (two * e * e if x > 0 else two)
 
 
 def _mish(x, a, b, c):
@@ -125,15 +125,17 @@ def _mish(x, a, b, c):
 
 def _mish_backward(dy, x, a, b, c):
     n, d = _mish_parts(x)
-    t, rest = n / (n + d), d / (n + d)
+    inverse = type(x)(1) / (n + d)
+    t, rest = n * inverse, d * inverse
     # 1 - t**2 is (1 - t) * (1 + t).
-    return dy * (t + x * sigmoid(x) * rest * (type(x)(1) + t))
+    return dy * multiply_add(x * sigmoid(x) * rest, type(x)(1) + t, t)
 
 
 def _softplus(x, a, b, c):
     """a: beta; b: threshold, above which ``a * x`` counts as the result."""
     z = a * x
-    return x if z > b else softplus(z) / a
+    # The quotient is moved out of the loop.
+    return x if z > b else softplus(z) * (type(x)(1) / a)
 
 
 def _softplus_backward(dy, x, a, b, c):

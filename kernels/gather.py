@@ -1,6 +1,6 @@
 """Rows of a data set into a batch: gathered, converted and scaled in one pass.
 
-May import ``jit`` and ``words``.
+May import ``jit``, ``simd`` and ``words``.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from fastnn.kernels.jit import (
     parts_for,
     real,
 )
+from fastnn.kernels.simd import multiply_add
 from fastnn.kernels.words import prefetch
 
 _INDEX = np.dtype(np.int64)
@@ -30,7 +31,7 @@ _INDEX = np.dtype(np.int64)
 def _scale_row(out, row, scale, shift):
     kind = out.dtype.type
     for j in range(out.size):
-        out[j] = kind(row[j]) * scale + shift
+        out[j] = multiply_add(kind(row[j]), scale, shift)
 
 
 @inline

@@ -43,6 +43,7 @@ from fastnn.kernels import jit, program
 from fastnn.kernels.activations import NONE, RELU, activate, activation_code, activation_forward
 from fastnn.kernels.column_statistics import sum_rows
 from fastnn.kernels.jit import (
+    FAST,
     Entry,
     array_at,
     both,
@@ -266,7 +267,7 @@ def _gemm(dtype):
     return gemm_slice
 
 
-@inline
+@inline(fastmath=FAST)
 def _dot(x, y):
     total = x.dtype.type(0)
     for k in range(x.size):

@@ -42,12 +42,15 @@ from fastnn.kernels.words import integer as integer
 from fastnn.kernels.words import number_at as number_at
 from fastnn.kernels.words import real as real
 
-# Without nnan and ninf: NaN and infinity in the data must come out as NaN and infinity.
-FAST = {"contract", "reassoc", "nsz", "arcp", "afn"}
-# For code whose rounding steps are the algorithm (argument reduction): nothing may be reordered.
+# What a kernel computes is what its source says. LLVM uses the freedom that other flags give it after it has cut a loop
+# into vectors and a remainder, and not in the same way in the two: the bits of a number would depend on where in its
+# part it stands, and so on the number of threads. "contract" is no exception: on arm64 LLVM fuses a product and a sum
+# only where that seems faster. A multiply-add with one rounding, where the CPU has it, is ``simd.multiply_add``.
+# Numba gives the flags of a function also to what intrinsics write into it, the micro-kernel for example.
 STRICT: set[str] = set()
-# Products and sums are fused, nothing else: where reordering would make infinities NaN, or NaN infinities.
-FUSED = {"contract"}
+# For functions that return sums, and write nothing: their terms may be added in any order, or there is one chain of
+# additions instead of many vectors. Without nnan and ninf: NaN and infinity must come out as NaN and infinity.
+FAST = {"contract", "reassoc", "nsz", "arcp", "afn"}
 # The Python error model puts a branch before each division, and no such loop is vectorised.
 _OPTIONS: dict[str, Any] = {"nopython": True, "error_model": "numpy"}
 
@@ -55,7 +58,7 @@ FLOAT32 = np.dtype(np.float32)
 FLOAT64 = np.dtype(np.float64)
 
 
-def inline(function: Callable[..., Any] | None = None, *, fastmath: set[str] = FAST) -> Any:
+def inline(function: Callable[..., Any] | None = None, *, fastmath: set[str] = STRICT) -> Any:
     """Jit a helper that slices call; it is inlined into them and never called from Python."""
 
     def wrap(f: Callable[..., Any]) -> Any:
@@ -279,7 +282,7 @@ class Kernel:
 
     def __init__(
         self, name: str, function: Callable[..., None], arrays: int, integers: int = 0, reals: int = 0,
-        fastmath: set[str] = FAST, outputs: tuple[int, ...] | None = None,
+        fastmath: set[str] = STRICT, outputs: tuple[int, ...] | None = None,
     ) -> None:
         self.outputs = outputs
         self.name, self.function, self.arrays, self.fastmath = name, function, arrays, fastmath
@@ -313,7 +316,7 @@ class Kernel:
 
 def by_dtype(
     name: str, build: Callable[[Any], Callable[..., None]], arrays: int, integers: int = 0, reals: int = 0,
-    fastmath: set[str] = FAST, outputs: tuple[int, ...] | None = None,
+    fastmath: set[str] = STRICT, outputs: tuple[int, ...] | None = None,
 ) -> dict[np.dtype, Kernel]:
     """One kernel per floating-point dtype; ``build(dtype)`` returns the slice."""
     return {

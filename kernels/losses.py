@@ -34,9 +34,19 @@ from fastnn.kernels.jit import (
     rely,
 )
 from fastnn.kernels.math import exp, log
-from fastnn.kernels.reductions import COUNTED, DIVISOR, HEAD, WRONG, check_scalar, finish, finish_parts, new_work
+from fastnn.kernels.reductions import (
+    COUNTED,
+    DIVISOR,
+    HEAD,
+    WRONG,
+    add_up,
+    check_scalar,
+    finish,
+    finish_parts,
+    new_work,
+)
 from fastnn.kernels.rows import scratch
-from fastnn.kernels.simd import fabs
+from fastnn.kernels.simd import fabs, multiply_add
 
 # Numbers that are summed at once; the unit in which the arrays are cut, and the room on the stack.
 _BLOCK = 512
@@ -76,8 +86,10 @@ def smooth_l1(x, y, a):
     kind = type(d)
     z = fabs(d)
     inside = z < a
-    slope = kind(1) if d >= a else kind(-1) if d <= -a else d / a
-    return (kind(0.5) * z * (z / a) if inside else z - kind(0.5) * a), slope
+    # Moved out of the loop.
+    inverse = kind(1) / a
+    slope = kind(1) if d >= a else kind(-1) if d <= -a else d * inverse
+    return (kind(0.5) * z * (z * inverse) if inside else z - kind(0.5) * a), slope
 
 
 @inline
@@ -97,7 +109,7 @@ def bce(x, y, a):
     log_rest = kind(-100) if log_rest < kind(-100) else log_rest
     room = (kind(1) - x) * x
     room = kind(1e-12) if room < kind(1e-12) else room
-    return (y - kind(1)) * log_rest - y * log_x, (x - y) / room
+    return multiply_add(y - kind(1), log_rest, -(y * log_x)), (x - y) / room
 
 
 @inline
@@ -124,7 +136,8 @@ def bce_with_logits(x, y, a):
     above, below = _parts(x)
     rest, p, q = _logistic(x)
     # A sum of terms of one sign, so that a small loss is not lost; and not p - y, in which a small q would be.
-    return (kind(1) - y) * above + y * below + rest, (kind(1) - y) * p - y * q
+    no = kind(1) - y
+    return multiply_add(no, above, multiply_add(y, below, rest)), multiply_add(no, p, -(y * q))
 
 
 @inline
@@ -139,7 +152,7 @@ def kl_div(x, y, a):
     kind = type(x)
     # 0 log(0) is 0; but 0 times an infinite x is NaN, as in PyTorch.
     own = kind(0) if y == kind(0) else y * log(y)
-    return own - y * x, -y
+    return multiply_add(-y, x, own), -y
 
 
 @inline
@@ -151,13 +164,13 @@ def kl_div_log(x, y, a):
 @inline
 def poisson_nll(x, y, a):
     kind = type(x)
-    return x - y * log(x + a), kind(1) - y / (x + a)
+    return multiply_add(-y, log(x + a), x), kind(1) - y / (x + a)
 
 
 @inline
 def poisson_nll_log(x, y, a):
     e = exp(x)
-    return e - y * x, e - y
+    return multiply_add(-y, x, e), e - y
 
 
 @inline
@@ -179,7 +192,8 @@ def bce_with_logits_pos_weight(x, y, z, a):
     above, below = _parts(x)
     rest, p, q = _logistic(x)
     no, yes = kind(1) - y, z * y
-    return no * above + yes * below + (no + yes) * rest, no * p - yes * q, y * (below + rest)
+    value = multiply_add(no, above, multiply_add(yes, below, (no + yes) * rest))
+    return value, multiply_add(no, p, -(yes * q)), y * (below + rest)
 
 
 @inline
@@ -188,21 +202,14 @@ def gaussian_nll(x, y, z, a):
     half = kind(0.5)
     v = a if z < a else z
     d = x - y
-    quotient = d / v
+    inverse = kind(1) / v
+    quotient = d * inverse
     square = d * quotient
     # Below a, too, the derivative by z is that by v, as in PyTorch.
-    return half * (log(v) + square), quotient, half * (kind(1) - square) / v
+    return half * (log(v) + square), quotient, half * (kind(1) - square) * inverse
 
 
 # -- The slices ----------------------------------------------------------------------------------
-
-
-@inline
-def _sum(x):
-    total = 0.0
-    for i in range(x.size):
-        total += x[i]
-    return total
 
 
 @inline
@@ -264,7 +271,7 @@ def _of_two(loss: Callable[..., Any], probabilities: bool) -> Callable[[Any], Ca
                 else:
                     work[HEAD + blocks + block] = 0.0
                 loop(losses, dx, x, y, a, scale)
-                work[HEAD + block] = _sum(losses)
+                work[HEAD + block] = add_up(losses)
             if n == 1:
                 _count_wrong(work, blocks)
                 if wanted & _OUT:
@@ -310,7 +317,7 @@ def _of_three(loss: Callable[..., Any]) -> Callable[[Any], Callable[..., None]]:
                 y = array_at(integer(args, 5) + offset, (count,), dtype)
                 z = array_at(integer(args, 6) + offset, (count,), dtype)
                 loop(losses, dx, dz, x, y, z, a, scale)
-                work[HEAD + block] = _sum(losses)
+                work[HEAD + block] = add_up(losses)
             if n == 1 and wanted & _OUT:
                 array(args, 0, (1,), dtype)[0] = dtype(finish(work, blocks))
 

@@ -7,7 +7,7 @@ import numpy as np
 from fastnn.kernels.adam import bias_correction
 from fastnn.kernels.jit import STRICT, array, by_dtype, inline, integer
 from fastnn.kernels.optimizers import bounds, check_betas, check_step, factor, gradient, numbers, sign_of, update
-from fastnn.kernels.simd import sqrt
+from fastnn.kernels.simd import multiply_add, sqrt
 
 
 @inline(fastmath=STRICT)
@@ -19,9 +19,10 @@ def _momentum(beta1, step, momentum_decay):
 def _nadam_step(p, g, m, v, decay, scale, keep, rest1, beta2, rest2, eps, grad_size, step_size, root_correction):
     for i in range(p.size):
         grad = gradient(g[i], p[i], decay, scale)
-        m[i] += rest1 * (grad - m[i])
-        v[i] = beta2 * v[i] + rest2 * grad * grad
-        p[i] = keep * p[i] - (grad_size * grad + step_size * m[i]) / (sqrt(v[i]) * root_correction + eps)
+        m[i] = multiply_add(rest1, grad - m[i], m[i])
+        v[i] = multiply_add(beta2, v[i], rest2 * grad * grad)
+        step = multiply_add(grad_size, grad, step_size * m[i]) / multiply_add(sqrt(v[i]), root_correction, eps)
+        p[i] = multiply_add(keep, p[i], -step)
 
 
 def _nadam(dtype):

@@ -13,6 +13,7 @@ import math
 import numpy as np
 
 from fastnn.kernels.jit import (
+    FAST,
     FLOAT64,
     array,
     by_dtype,
@@ -34,7 +35,7 @@ _ONE, _TWO, _LARGEST = range(3)
 _KINDS = {1.0: _ONE, 2.0: _TWO, math.inf: _LARGEST}
 
 
-@inline
+@inline(fastmath=FAST)
 def _sum_of_sizes(x):
     total = 0.0
     for i in range(x.size):
@@ -42,7 +43,7 @@ def _sum_of_sizes(x):
     return total
 
 
-@inline
+@inline(fastmath=FAST)
 def _sum_of_squares(x):
     # In float64: no float32 overflows when it is squared, and a million of them keep their precision.
     total = 0.0

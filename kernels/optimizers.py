@@ -8,14 +8,13 @@ block of words: whoever replays a launch changes the learning rate and counts th
 has them; what follows from them (bias corrections) each part computes for itself, in float64. Each kernel
 sets ``hyper[DONE]`` to 1, so that whoever is interrupted can tell whether it has run.
 
-``1 - beta``, too, is computed in float64: in float32 it is off by 1e-5 of itself for 0.999, and LLVM would
-turn ``beta * v + (1 - beta) * x`` into ``x + beta * (v - x)``, NaN where ``x`` is infinite.
+``1 - beta``, too, is computed in float64: in float32 it is off by 1e-5 of itself for 0.999.
 
 Stores around the cache were not tried: every array that is written has just been read, so there is no
 read for ownership to be saved, and Adam on 1e7 parameters already moves its 28 bytes each at 1.1 times
 the speed of a copy.
 
-May import ``jit``.
+May import ``jit`` and ``simd``.
 """
 
 from __future__ import annotations
@@ -37,6 +36,7 @@ from fastnn.kernels.jit import (
     part,
     parts_for,
 )
+from fastnn.kernels.simd import multiply_add
 
 # Numbers in the array `hyper`, of which a kernel reads the first few.
 HYPER = 12
@@ -75,7 +75,7 @@ def gradient(g, p, decay, scale):
     """``scale * g + decay * p``."""
     # The test keeps an infinite parameter from turning into NaN where there is no decay; LLVM
     # moves it out of the loop.
-    return scale * g + decay * p if decay != 0 else scale * g
+    return multiply_add(decay, p, scale * g) if decay != 0 else scale * g
 
 
 class Again:

@@ -12,6 +12,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.kernels.jit import (
+    FAST,
     FLOAT64,
     array,
     by_dtype,
@@ -44,7 +45,7 @@ def _clipped(p):
     return 1.0 - 1e-15 if p > 1.0 - 1e-15 else p
 
 
-@inline
+@inline(fastmath=FAST)
 def _sum_of_terms(y, p, kind):
     total = 0.0
     if kind == SQUARED_ERROR:

@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.kernels.jit import (
+    FAST,
     FLOAT64,
     array,
     by_dtype,
@@ -25,10 +26,10 @@ from fastnn.kernels.jit import (
     parts_for,
     real,
 )
-from fastnn.kernels.simd import fabs
+from fastnn.kernels.simd import fabs, multiply_add
 
 
-@inline
+@inline(fastmath=FAST)
 def _dot(x, weights):
     total = 0.0
     for j in range(weights.size):
@@ -39,7 +40,7 @@ def _dot(x, weights):
 @inline
 def _move(weights, x, step):
     for j in range(weights.size):
-        weights[j] += step * np.float64(x[j])
+        weights[j] = multiply_add(step, np.float64(x[j]), weights[j])
 
 
 def _perceptron_train(dtype):

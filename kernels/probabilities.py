@@ -11,6 +11,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.kernels.jit import (
+    FAST,
     array,
     by_dtype,
     check,
@@ -40,16 +41,21 @@ def _largest(x):
     return top
 
 
+@inline(fastmath=FAST)
+def _sum(x):
+    total = x.dtype.type(0)
+    for j in range(x.size):
+        total += x[j]
+    return total
+
+
 @inline
 def _exponentials(out, x, top):
     # Two loops: one that reads, writes and sums takes vectors only where its arrays lie far enough apart, and the order
     # of a sum, and so its last bit, would depend on addresses.
     for j in range(x.size):
         out[j] = exp(x[j] - top)
-    total = x.dtype.type(0)
-    for j in range(x.size):
-        total += out[j]
-    return total
+    return _sum(out)
 
 
 @inline
@@ -98,7 +104,7 @@ def _softmax_pieces(dtype):
     return softmax_pieces_slice
 
 
-@inline
+@inline(fastmath=FAST)
 def _total_of_pieces(tops, sums, top):
     total = tops.dtype.type(0)
     for i in range(tops.size):
@@ -126,7 +132,7 @@ def _softmax_join(dtype):
     return softmax_join_slice
 
 
-@inline
+@inline(fastmath=FAST)
 def _loss_of_row(y, p):
     total = y.dtype.type(0)
     for j in range(y.size):

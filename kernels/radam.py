@@ -7,7 +7,7 @@ import numpy as np
 from fastnn.kernels.adam import bias_correction
 from fastnn.kernels.jit import STRICT, array, by_dtype, inline, integer
 from fastnn.kernels.optimizers import Again, bounds, check_betas, check_step, factor, gradient, numbers, sign_of, update
-from fastnn.kernels.simd import sqrt
+from fastnn.kernels.simd import multiply_add, sqrt
 
 
 @inline(fastmath=STRICT)
@@ -25,18 +25,18 @@ def _rectification(beta2, step):
 def _plain_step(p, g, m, v, decay, scale, keep, rest1, beta2, rest2, step_size):
     for i in range(p.size):
         grad = gradient(g[i], p[i], decay, scale)
-        m[i] += rest1 * (grad - m[i])
-        v[i] = beta2 * v[i] + rest2 * grad * grad
-        p[i] = keep * p[i] - step_size * m[i]
+        m[i] = multiply_add(rest1, grad - m[i], m[i])
+        v[i] = multiply_add(beta2, v[i], rest2 * grad * grad)
+        p[i] = multiply_add(keep, p[i], -step_size * m[i])
 
 
 @inline
 def _adaptive_step(p, g, m, v, decay, scale, keep, rest1, beta2, rest2, step_size, eps):
     for i in range(p.size):
         grad = gradient(g[i], p[i], decay, scale)
-        m[i] += rest1 * (grad - m[i])
-        v[i] = beta2 * v[i] + rest2 * grad * grad
-        p[i] = keep * p[i] - step_size * m[i] / (sqrt(v[i]) + eps)
+        m[i] = multiply_add(rest1, grad - m[i], m[i])
+        v[i] = multiply_add(beta2, v[i], rest2 * grad * grad)
+        p[i] = multiply_add(keep, p[i], -step_size * m[i] / (sqrt(v[i]) + eps))
 
 
 def _radam(dtype):

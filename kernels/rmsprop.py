@@ -6,26 +6,26 @@ import numpy as np
 
 from fastnn.kernels.jit import array, by_dtype, inline, integer
 from fastnn.kernels.optimizers import Again, bounds, factor, gradient, numbers, sign_of, update
-from fastnn.kernels.simd import maximum, sqrt
+from fastnn.kernels.simd import maximum, multiply_add, sqrt
 
 
 @inline
 def _rmsprop_step(p, g, s, b, a, decay, scale, lr, alpha, rest, eps, momentum, zero, centered, with_momentum):
     for i in range(p.size):
         grad = gradient(g[i], p[i], decay, scale)
-        s[i] = alpha * s[i] + rest * grad * grad
+        s[i] = multiply_add(alpha, s[i], rest * grad * grad)
         if centered:
-            a[i] += rest * (grad - a[i])
+            a[i] = multiply_add(rest, grad - a[i], a[i])
             # Rounding makes the variance of a steady gradient negative at times, whose root PyTorch takes.
-            root = sqrt(maximum(s[i] - a[i] * a[i], zero))
+            root = sqrt(maximum(multiply_add(-a[i], a[i], s[i]), zero))
         else:
             root = sqrt(s[i])
         delta = grad / (root + eps)
         if with_momentum:
-            b[i] = momentum * b[i] + delta
-            p[i] -= lr * b[i]
+            b[i] = multiply_add(momentum, b[i], delta)
+            p[i] = multiply_add(-lr, b[i], p[i])
         else:
-            p[i] -= lr * delta
+            p[i] = multiply_add(-lr, delta, p[i])
 
 
 def _rmsprop(dtype):

@@ -1,4 +1,4 @@
-"""Stochastic gradient descent, with and without momentum. May import ``jit`` and ``optimizers``."""
+"""Stochastic gradient descent, with and without momentum. May import ``jit``, ``simd`` and ``optimizers``."""
 
 from __future__ import annotations
 
@@ -6,12 +6,13 @@ import numpy as np
 
 from fastnn.kernels.jit import array, by_dtype, inline, integer
 from fastnn.kernels.optimizers import Again, bounds, check_step, factor, gradient, numbers, sign_of, update
+from fastnn.kernels.simd import multiply_add
 
 
 @inline
 def _sgd_step(p, g, lr, decay, scale):
     for i in range(p.size):
-        p[i] -= lr * gradient(g[i], p[i], decay, scale)
+        p[i] = multiply_add(-lr, gradient(g[i], p[i], decay, scale), p[i])
 
 
 def _sgd(dtype):
@@ -29,8 +30,8 @@ def _sgd(dtype):
 def _sgd_momentum_step(p, g, v, lr, decay, scale, momentum, undamped, nesterov):
     for i in range(p.size):
         grad = gradient(g[i], p[i], decay, scale)
-        v[i] = momentum * v[i] + undamped * grad
-        p[i] -= lr * (grad + momentum * v[i] if nesterov else v[i])
+        v[i] = multiply_add(momentum, v[i], undamped * grad)
+        p[i] = multiply_add(-lr, multiply_add(momentum, v[i], grad) if nesterov else v[i], p[i])
 
 
 def _sgd_momentum(dtype):

@@ -8,6 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.kernels.jit import (
+    FAST,
     STRICT,
     array,
     by_dtype,
@@ -22,7 +23,7 @@ from fastnn.kernels.jit import (
     parts_for,
 )
 from fastnn.kernels.math import exp, log
-from fastnn.kernels.simd import maximum
+from fastnn.kernels.simd import maximum, multiply_add
 
 # Floating-point operations per number: an exponential and a few passes; the softmax's backward has none.
 _COST, _BACKWARD_COST = 25, 6
@@ -43,6 +44,30 @@ def _largest(x):
     return top
 
 
+@inline(fastmath=FAST)
+def _sum(x):
+    total = x.dtype.type(0)
+    for j in range(x.size):
+        total += x[j]
+    return total
+
+
+@inline(fastmath=FAST)
+def _sum_of_products(x, y):
+    total = x.dtype.type(0)
+    for j in range(x.size):
+        total += x[j] * y[j]
+    return total
+
+
+@inline(fastmath=FAST)
+def _sum_of_exponentials(x, top):
+    total = x.dtype.type(0)
+    for j in range(x.size):
+        total += exp(_below(x[j], top))
+    return total
+
+
 @inline
 def _softmax_row(out, x):
     top = _largest(x)
@@ -50,10 +75,7 @@ def _softmax_row(out, x):
     # of a sum, and so its last bit, would depend on addresses.
     for j in range(x.size):
         out[j] = exp(_below(x[j], top))
-    total = x.dtype.type(0)
-    for j in range(x.size):
-        total += out[j]
-    factor = x.dtype.type(1) / total
+    factor = x.dtype.type(1) / _sum(out)
     for j in range(x.size):
         out[j] *= factor
 
@@ -61,30 +83,23 @@ def _softmax_row(out, x):
 @inline
 def _log_softmax_row(out, x):
     top = _largest(x)
-    total = x.dtype.type(0)
-    for j in range(x.size):
-        total += exp(_below(x[j], top))
-    below = log(total)
+    below = log(_sum_of_exponentials(x, top))
     for j in range(x.size):
         out[j] = _below(_below(x[j], top), below)
 
 
 @inline
 def _softmax_backward_row(dx, dy, out):
-    total = dy.dtype.type(0)
-    for j in range(dy.size):
-        total += dy[j] * out[j]
+    total = _sum_of_products(dy, out)
     for j in range(dy.size):
         dx[j] = out[j] * (dy[j] - total)
 
 
 @inline
 def _log_softmax_backward_row(dx, dy, out):
-    total = dy.dtype.type(0)
+    total = _sum(dy)
     for j in range(dy.size):
-        total += dy[j]
-    for j in range(dy.size):
-        dx[j] = dy[j] - exp(out[j]) * total
+        dx[j] = multiply_add(-exp(out[j]), total, dy[j])
 
 
 def _forward(dtype):

@@ -11,6 +11,7 @@ from numba import types
 
 from fastnn.kernels import jit, program
 from fastnn.kernels.jit import (
+    FAST,
     STRICT,
     Entry,
     array,
@@ -160,7 +161,7 @@ def _log_softmax(x, top, lse):
     return (x - top) - lse
 
 
-@inline
+@inline(fastmath=FAST)
 def _against_labels(x, top, lse, weight, even):
     """The sums over the classes of ``c`` and of ``-c * log(softmax(x))`` for ``c = weight * even``."""
     total, loss = x.dtype.type(0), x.dtype.type(0)
@@ -171,7 +172,7 @@ def _against_labels(x, top, lse, weight, even):
     return total, loss
 
 
-@inline
+@inline(fastmath=FAST)
 def _against_probabilities(x, top, lse, weight, even, p, rest):
     """As above for ``c = weight * (rest * p + even)``."""
     total, loss = x.dtype.type(0), x.dtype.type(0)

@@ -190,7 +190,11 @@ def no_launch() -> Iterator[None]:
 
 def start_python(code: str, *options: str, **environment: str) -> subprocess.Popen:
     """A new Python process that runs ``code``."""
-    variables = {key: value for key, value in os.environ.items() if not key.startswith(("NUMBA_", "FASTNN_"))}
+    # The CPU to compile for stays that of this process.
+    kept = "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"
+    variables = {
+        key: value for key, value in os.environ.items() if key in kept or not key.startswith(("NUMBA_", "FASTNN_"))
+    }
     return subprocess.Popen(
         [sys.executable, *options, "-c", code],
         env=variables | {"FASTNN_QUIET": "1"} | environment,

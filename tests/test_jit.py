@@ -1,7 +1,9 @@
 """The machine room: blocks of words, launches, checks, compilations, and the vector code of the hot loops."""
 
+import ast
 import contextlib
 import itertools
+import pathlib
 import signal
 import sys
 import threading
@@ -390,6 +392,27 @@ def test_activations_are_vector_code():
     assembly = assembly_of(activations._FORWARD[FLOAT32])
     # Sigmoid, tanh, GELU and its approximation divide.
     assert count_packed(assembly, "div", np.float32, register) >= 4
+
+
+def test_only_functions_that_return_sums_may_be_reordered():
+    """LLVM reorders a loop's vectors and its remainder in different ways, so no number of an array may depend on it."""
+    reordered = []
+    for path in pathlib.Path(jit.__file__).parent.glob("*.py"):
+        tree = ast.parse(path.read_text())
+        for node in ast.walk(tree):
+            for keyword in getattr(node, "keywords", []):
+                # Flags are given to `inline` alone, and to what makes kernels only in the machine room.
+                if keyword.arg == "fastmath" and path.name != "jit.py":
+                    assert ast.unparse(keyword.value) in ("STRICT", "FAST", "('nsz',)"), path
+                    assert isinstance(node, ast.Call)
+                    assert ast.unparse(node.func) in ("inline", "builder.call"), path
+            if isinstance(node, ast.FunctionDef) and "inline(fastmath=FAST)" in map(ast.unparse, node.decorator_list):
+                reordered.append(node.name)
+                targets = [n for n in ast.walk(node) if isinstance(n, ast.Subscript) and isinstance(n.ctx, ast.Store)]
+                assert targets == [], f"{path.name}: {node.name} writes to an array"
+    assert "_sum" in reordered
+    assert not jit.STRICT
+    assert jit.Kernel("nothing", lambda args, t, n: None, arrays=0).fastmath == set()
 
 
 def test_an_output_over_the_labels_stays_in_bounds():
