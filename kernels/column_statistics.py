@@ -77,7 +77,7 @@ def _add_four(total, square, guess, a, b, c, d):
     for j in range(a.size):
         p, q, r, s = a[j] - guess[j], b[j] - guess[j], c[j] - guess[j], d[j] - guess[j]
         total[j] += (p + q) + (r + s)
-        square[j] += multiply_add(p, p, q * q) + multiply_add(r, r, s * s)
+        square[j] = multiply_add(p, p, multiply_add(q, q, multiply_add(r, r, multiply_add(s, s, square[j]))))
 
 
 @inline
