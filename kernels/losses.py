@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from fastnn.kernels.jit import (
-    FAST,
     STRICT,
     Kernel,
     array,

@@ -364,7 +364,7 @@ def test_the_last_error_holds_no_gradient(monkeypatch: pytest.MonkeyPatch) -> No
     """A notebook keeps an error after it has shown it, with the arrays in the frames of the interrupted backward."""
     inside = str(Path(fastnn.__file__).parent / "somewhere.py")
     names: dict[str, Any] = {}
-    exec(compile("def interrupted(held):\n    dict_of_ipython = None\n    raise KeyboardInterrupt", inside, "exec"), names)
+    exec(compile("def interrupted(held):\n    raise KeyboardInterrupt", inside, "exec"), names)
     place = np.zeros(3)
     alone = sys.getrefcount(place)
 
