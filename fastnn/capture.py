@@ -33,7 +33,7 @@ from fastnn.kernels import jit
 from fastnn.kernels.program import Places, Program
 from fastnn.nn.hooks import EVERYWHERE
 from fastnn.nn.module import Module
-from fastnn.nn.parameter import Parameter
+from fastnn.nn.parameter import Parameter, settle
 from fastnn.nn.registry import Registry, changes
 from fastnn.random import default_generator
 from fastnn.tensor import Tensor
@@ -236,6 +236,7 @@ class Situation:
             held: Any = weakref.proxy(model)
             self.modules[0] = held
         self.parameters = [p for m in self.modules for p in m._parameters.values() if p is not None]
+        settle(self.parameters)
         self.buffers = [b for m in self.modules for b in m._buffers.values() if b is not None]
         self.tensors: list[Tensor] = [*self.parameters, *self.buffers]
         self.arrays = [t._data for t in self.tensors]
