@@ -356,8 +356,9 @@ def _is_reversed(array: np.ndarray) -> bool:
 
 
 def _numbers(array: np.ndarray) -> np.ndarray:
-    """The numbers of an array, flat: a view if they lie one after the other."""
-    return (array.T if _is_reversed(array) else array).reshape(-1)
+    """The numbers of an array, flat: a view if they lie one after the other, as kernels want them."""
+    dense = array.T if _is_reversed(array) else array
+    return dense.reshape(-1) if dense.flags.c_contiguous and dense.flags.aligned else array.flatten()
 
 
 _data_of = operator.attrgetter("_data")
