@@ -282,6 +282,10 @@ class Situation:
             self.seen = changes[0]
         return True
 
+    def is_in_place(self) -> bool:
+        """Whether every parameter and buffer has the memory that it had."""
+        return all(map(operator.is_, map(_data_of, self.tensors), self.arrays))
+
     def looks_the_same(self) -> bool:
         """Whether the modules, with what they are made of, are as they were."""
         if self.reason_against() or list(map(_training_of, self.modules)) != self.modes:
