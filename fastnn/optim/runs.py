@@ -277,7 +277,7 @@ class Run:
         in_place = True
         for p, slot in zip(self.params, self.slots, strict=True):
             if p._grad is not None and (
-                (slot is None and not self.owns_place) or p._grad._data is not p._grad_place  # type: ignore[attr-defined]
+                (slot is None and not self.owns_place) or p._grad._data is not p._grad_place
             ):
                 in_place = False
         if in_place:
