@@ -203,7 +203,7 @@ class _Room:
             # The memory is free with the last array over it.
             return part
         # No lock, which Ctrl-C in a step might leave closed: each line is one operation on a set. Nobody takes the
-        # range away meanwhile, as the first array over it is made before others can see it, and lives as long as its Slot.
+        # range away meanwhile: the first array over it is made before others can see it, and lives as long as its Slot.
         user = _made(_User, part, _gone.append)
         user.room = self
         _users.add(user)
