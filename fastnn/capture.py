@@ -33,7 +33,7 @@ from fastnn.kernels import jit
 from fastnn.kernels.program import Places, Program
 from fastnn.nn.hooks import EVERYWHERE
 from fastnn.nn.module import Module
-from fastnn.nn.parameter import Parameter
+from fastnn.nn.parameter import Parameter, settle
 from fastnn.nn.registry import Registry, changes
 from fastnn.random import default_generator
 from fastnn.tensor import Tensor
@@ -236,6 +236,7 @@ class Situation:
             held: Any = weakref.proxy(model)
             self.modules[0] = held
         self.parameters = [p for m in self.modules for p in m._parameters.values() if p is not None]
+        settle(self.parameters)
         self.buffers = [b for m in self.modules for b in m._buffers.values() if b is not None]
         self.tensors: list[Tensor] = [*self.parameters, *self.buffers]
         self.arrays = [t._data for t in self.tensors]
@@ -280,6 +281,10 @@ class Situation:
                 return False
             self.seen = changes[0]
         return True
+
+    def is_in_place(self) -> bool:
+        """Whether every parameter and buffer has the memory that it had."""
+        return all(map(operator.is_, map(_data_of, self.tensors), self.arrays))
 
     def looks_the_same(self) -> bool:
         """Whether the modules, with what they are made of, are as they were."""

@@ -119,6 +119,8 @@ class _Kind:
 
     def __init__(self) -> None:
         self.calls, self.retry, self.reason = 0, _EAGER_CALLS + 1, ""
+        # How often a parameter or buffer was given other memory.
+        self.moves = 0
         # The code of the forward that was refused: a reload may bring another one.
         self.code: Any = None
         self.differentiated = differentiated[0]
@@ -146,7 +148,10 @@ class _Kind:
                     pass
                 self.made = [lane for lane in self.made if lane() is not None]
                 return self._record(model, situation, inputs) if len(self.made) < self.most else None
+            moves = self.moves + (not situation.is_in_place())
             self.__init__()  # type: ignore[misc]  # it starts anew
+            # Memory that is replaced again and again, as by `p.data = p.data - lr * p.grad`, is not recorded each time.
+            self.moves, self.retry = moves, self.retry << min(max(moves - 1, 0), 5)
             return None
         self.calls += 1
         if self.blocked is not None:
