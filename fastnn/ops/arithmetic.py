@@ -8,7 +8,7 @@ import numpy as np
 
 from fastnn.autograd.engine import Node, ResultNode
 from fastnn.autograd.modes import _mode
-from fastnn.dtypes import as_number, default_numpy, plain
+from fastnn.dtypes import as_number, default_numpy, float64, plain
 from fastnn.ops.core import (
     NUMBERS,
     Partial,
@@ -65,7 +65,7 @@ def _check_subtraction(x: Any, other: Any) -> None:
 
 def _checked_alpha(alpha: Any, input: Any, other: Any) -> Any:
     """The factor as a Python number; RuntimeError for one that the result's dtype cannot hold."""
-    alpha = plain(alpha)
+    alpha = alpha.item() if isinstance(alpha, Tensor) else plain(alpha)
     kinds = {t._data.dtype.kind for t in (input, other) if isinstance(t, Tensor)}
     if isinstance(alpha, bool) and kinds != {"b"}:
         raise RuntimeError("Boolean alpha only supported for Boolean results.")
@@ -126,6 +126,9 @@ def _dividend(x: Any, other: Any) -> Any:
     if not isinstance(x, Tensor):
         return x
     # Integers are divided as floats, and so is the number beside them: it must not wrap around.
+    if isinstance(other, np.ndarray) and x._data.dtype.kind != "f" and other.dtype.kind != "f":
+        # As NumPy divides them.
+        return x.to(float64)
     return x if isinstance(other, (Tensor, np.ndarray)) else as_floating(x)
 
 

@@ -127,7 +127,7 @@ def dimension(dim: Any, ndim: int) -> int:
 
 def dimensions(dim: Any, ndim: int) -> tuple[int, ...]:
     """Several, none for a tensor without; RuntimeError for one that occurs twice."""
-    if isinstance(dim, (int, np.integer)):
+    if isinstance(dim, (int, np.integer, Tensor)):
         return (dimension(dim, ndim),) if ndim else (dimension(dim, ndim),)[:0]
     if not isinstance(dim, (tuple, list)):
         raise TypeError(f"dim must be an integer or a tuple of integers, found {type(dim).__name__}")
@@ -494,6 +494,12 @@ def promote(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     return x.to(target), y.to(target)
 
 
+def _as_numpy(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """As ``promote``, of a tensor and an array: PyTorch leaves their operators to NumPy, and so the dtype."""
+    target = from_numpy_dtype(np.result_type(x._data.dtype, y._data.dtype))
+    return x.to(target), y.to(target)
+
+
 def shape_error(*shapes: Sequence[int]) -> ShapeError:
     """What is raised for operands that cannot be broadcast together."""
     text = " and ".join(str(tuple(s)) for s in shapes)
@@ -538,7 +544,7 @@ def binary(name: str, x: Any, y: Any, operate: Callable[..., Any], dx: Partial, 
             other = as_operand(x, y)
             if other is None:
                 return NotImplemented
-            x, y = promote(x, other)
+            x, y = _as_numpy(x, other) if kind is np.ndarray else promote(x, other)
             a, b = x._data, y._data
     else:
         b, kind = y._data, type(x)
@@ -549,7 +555,7 @@ def binary(name: str, x: Any, y: Any, operate: Callable[..., Any], dx: Partial, 
         other = as_operand(y, x)
         if other is None:
             return NotImplemented
-        x, y = promote(other, y)
+        x, y = _as_numpy(other, y) if kind is np.ndarray else promote(other, y)
         a, b = x._data, y._data
     result = broadcast(operate, a, b)
     if not _recorded(x, y):
