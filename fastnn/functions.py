@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import operator
+from array import array as _buffer
 from typing import Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from fastnn.dtypes import (
     default_numpy,
     dtype,
     from_numpy_dtype,
+    get_default_dtype,
     plain,
     promoted,
 )
@@ -76,11 +78,18 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
 def asarray(
     obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False
 ) -> Tensor:
-    """As ``as_tensor``; with ``copy`` always a copy, or with False never, and ValueError instead."""
-    made = as_tensor(obj, dtype, device)
-    shares = (isinstance(obj, Tensor) and made is obj) or (isinstance(obj, np.ndarray) and np.may_share_memory(
-        made._data, obj
-    ))
+    """As ``as_tensor``; with ``copy`` always a copy, or with False never, and ValueError instead.
+
+    Of bytes and other buffers the memory itself is taken, as ``frombuffer`` takes it.
+    """
+    is_buffer = isinstance(obj, (bytes, bytearray, memoryview, _buffer))
+    if is_buffer:
+        # Its bytes, taken for numbers of the dtype: tensor() takes it for a sequence.
+        check_device(device)
+        made = frombuffer(obj, dtype=get_default_dtype() if dtype is None else dtype)
+    else:
+        made = as_tensor(obj, dtype, device)
+    shares = is_buffer or made is obj or (isinstance(obj, np.ndarray) and np.may_share_memory(made._data, obj))
     if copy and shares:
         made = made.clone()
     if copy is False and not shares:

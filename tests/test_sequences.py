@@ -163,3 +163,13 @@ def test_other_sequences(lib):
             lib.frombuffer(bytearray(4), dtype=lib.int32, **options)
     with pytest.raises(ValueError, match="must not be 0"):
         lib.frombuffer(bytearray(), dtype=lib.int32)
+
+
+def test_asarray_takes_the_memory_of_a_buffer(lib):
+    buffer = bytearray(4)
+    made, copied = lib.asarray(buffer, dtype=lib.uint8), lib.asarray(buffer, dtype=lib.uint8, copy=True)
+    buffer[0] = 7
+    assert made.tolist() == [7, 0, 0, 0]
+    assert copied.tolist() == [0, 0, 0, 0]
+    assert lib.asarray(buffer).dtype == lib.float32
+    assert lib.as_tensor(buffer).tolist() == [7, 0, 0, 0]

@@ -212,11 +212,15 @@ def _assign(target: Tensor, parts: tuple[Any, ...], value: Any) -> None:
             value = value[0]
         if value.ndim == 1 and value.size == 1:
             value = value[0]
-        if value.ndim > 1 and value.ndim > target._data[parts].ndim:
+        try:
+            target._write(parts, value)
+        except TypeError:
+            # Of two dimensions or more under a mask of all dimensions.
             raise ShapeError(
                 f"shape mismatch: value tensor of shape {list(value.shape)} cannot be broadcast to indexing result of "
                 f"shape {list(target._data[parts].shape)}"
-            )
+            ) from None
+        return
     target._write(parts, value)
 
 
