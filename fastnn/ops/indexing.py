@@ -25,8 +25,11 @@ def _numpy_key(key: Any, indices: list[Tensor]) -> tuple[Any, ...]:
     """An index as a tuple with arrays for tensors, which are added to ``indices``."""
     if isinstance(key, tuple):
         return tuple([_numpy_part(k, indices) for k in key])
-    if isinstance(key, list) and _stands_for_tuple(key):
-        return tuple([_numpy_part(k, indices) for k in key])
+    if type(key) is list:
+        if key and _NUMBERS.issuperset(map(type, key)):
+            return (np.array(key),)
+        if _stands_for_tuple(key):
+            return tuple([_numpy_part(k, indices) for k in key])
     return (_numpy_part(key, indices),)
 
 
@@ -37,7 +40,7 @@ _NUMBERS = frozenset((bool, int))
 
 def _stands_for_tuple(key: list[Any]) -> bool:
     """Whether PyTorch takes a list for a tuple: if it is short and holds more than numbers."""
-    if len(key) >= _DIMENSIONS or _NUMBERS.issuperset(map(type, key)) or not any(
+    if len(key) >= _DIMENSIONS or not any(
         k is None or k is ... or isinstance(k, (Tensor, list, tuple, range, slice, str, np.ndarray))
         or (hasattr(k, "__array__") and not isinstance(k, np.generic)) for k in key
     ):  # fmt: skip
@@ -80,10 +83,7 @@ def _numpy_part(key: Any, indices: list[Tensor]) -> Any:
             "indices are integers, slices, ..., None, Tensors, arrays and sequences of integers, found "
             f"{key!r} of type {kind.__name__}"
         )
-    if kind is np.ndarray:
-        array = key
-    else:
-        array = np.array(key) if kind is list and _NUMBERS.issuperset(map(type, key)) else array_of(key, None)
+    array = key if kind is np.ndarray else array_of(key, None)
     if not array.size and array.dtype.kind == "f":
         return array.astype(np.int64)
     if array.dtype == np.uint8:
