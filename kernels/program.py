@@ -29,7 +29,7 @@ from numba import prange, types
 from numba.core.ccallback import CFunc
 from numba.extending import intrinsic
 
-from fastnn.kernels import jit
+from fastnn.kernels import alloc, jit
 from fastnn.kernels.words import (
     WORD,
     atomic_add,
@@ -296,7 +296,7 @@ MOST_SCRATCH = 4 * 2**20
 
 
 class _Scratch(threading.local):
-    array = np.empty(0, np.uint8)
+    array = alloc.empty(0, np.uint8)
 
 
 _scratch = _Scratch()
@@ -307,9 +307,15 @@ def scratch() -> np.ndarray:
     return _scratch.array
 
 
+if alloc.IS_POISONED:
+
+    def scratch() -> np.ndarray:
+        return alloc.poison(_scratch.array)
+
+
 def grow_scratch(size: int) -> None:
     """Make this thread's room at least so many bytes large."""
-    raw = np.empty(size + 4096 + 64, np.uint8)
+    raw = alloc.empty(size + 4096 + 64, np.uint8)
     start = -raw.ctypes.data % 64
     _scratch.array = raw[start : start + size + 4096]
 

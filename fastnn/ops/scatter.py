@@ -9,6 +9,7 @@ import numpy as np
 
 from fastnn.autograd.engine import Node
 from fastnn.errors import ShapeError
+from fastnn.kernels import alloc
 from fastnn.ops.core import check_tensor, dimension, linear_map, named, quiet, refuse
 from fastnn.tensor import Tensor, _recorded, _wrap
 
@@ -185,7 +186,7 @@ def _taken(grad: Tensor, places: Any, shape: tuple[int, ...], index_shape: tuple
 
     def put(a: np.ndarray) -> np.ndarray:
         full = np.zeros(whole, a.dtype)
-        np.add.at(_flat_view(full), places, _top(a, np.empty(index_shape)))
+        np.add.at(_flat_view(full), places, _top(a, alloc.empty(index_shape)))
         return full
 
     return linear_map("Gather", grad, take, put)
