@@ -630,7 +630,8 @@ class Look:
 
 def _values(kind: type) -> list[Any]:
     """All kernels, or entries, of all modules, also those in tables."""
-    return [value for value in gc.get_objects() if isinstance(value, kind)]
+    # By type: ``isinstance`` looks through weak proxies, also those of dead objects.
+    return [value for value in gc.get_objects() if issubclass(type(value), kind)]
 
 
 if __name__ == "__main__":
