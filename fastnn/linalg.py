@@ -195,8 +195,13 @@ def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
 @named
 def vander(x: Tensor, N: int | None = None) -> Tensor:
     """The powers 0 to N - 1 of each element, as rows."""
+    from fastnn.ops.joining import cat
+
     count = x._data.shape[-1] if N is None else N
-    return x.unsqueeze(-1) ** _wrap(np.arange(count, dtype=x._data.dtype))
+    shape = x._data.shape
+    column = x.unsqueeze(-1)
+    ones = column.new_ones((*shape, min(count, 1)))
+    return cat([ones, column.expand(*shape, max(count - 1, 0)).cumprod(-1).to(x.dtype)], -1)
 
 
 def svd_classic(input: Tensor, some: bool = True, compute_uv: bool = True) -> Any:

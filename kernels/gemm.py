@@ -41,7 +41,7 @@ from numba import types
 
 from fastnn.kernels import jit, program
 from fastnn.kernels.activations import NONE, RELU, activate, activation_code, activation_forward
-from fastnn.kernels.column_statistics import sum_rows
+from fastnn.kernels.column_statistics import TOGETHER, sum_rows
 from fastnn.kernels.jit import (
     FAST,
     Entry,
@@ -472,6 +472,9 @@ def _cut(
     parts, row_tiles, panels, row_block, depth_block, width, group = _plan(
         m, columns, depth, size, parts, collides, limits
     )
+    if mode & SUM_B and depth_block < depth:
+        # What is summed together must not lie in two blocks.
+        depth_block = -(-depth_block // TOGETHER) * TOGETHER
     rows_collide = b_row * size % _CONFLICT == 0 and depth >= _DEPTH_WORTH_PACKING and m >= _ROWS_WORTH_PACKING
     if b_column == 1 and not rows_collide:
         width = 0

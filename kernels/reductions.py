@@ -30,7 +30,8 @@ WRONG, COUNTED, DIVISOR, HEAD = range(4)
 
 
 @inline(fastmath=FAST)
-def _sum(x):
+def add_up(x):
+    """The sum of the numbers of an array."""
     # In float64 whatever the input: the total of a million losses keeps float32's precision.
     total = 0.0
     for i in range(x.size):
@@ -42,7 +43,7 @@ def _total(dtype):
     def total_slice(args, t, n):
         # out[1], x[size]; size; scale
         x = array(args, 1, (integer(args, 2),), dtype)
-        array(args, 0, (1,), dtype)[0] = dtype(_sum(x) * real(args, 3))
+        array(args, 0, (1,), dtype)[0] = dtype(add_up(x) * real(args, 3))
 
     return total_slice
 

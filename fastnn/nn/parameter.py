@@ -21,6 +21,7 @@ from fastnn.dtypes import as_numpy_dtype, default_numpy
 from fastnn.dtypes import dtype as _dtype
 from fastnn.errors import DTypeError
 from fastnn.flat import Slot
+from fastnn.last_error import forget_last_error
 from fastnn.tensor import Tensor, _wrap
 
 
@@ -113,8 +114,10 @@ class Parameter(Tensor):
             return False
         # `place` is one reference more.
         if grad is None:
-            return _references(self) == _UNSHARED + 1
-        return grad._data is place and sys.getrefcount(grad) == _OWN and _references(self) == _UNSHARED + 2
+            free = _references(self) == _UNSHARED + 1
+        else:
+            free = grad._data is place and sys.getrefcount(grad) == _OWN and _references(self) == _UNSHARED + 2
+        return free or (forget_last_error() and self._grad_is_free())
 
     def _grad_written(self) -> None:
         if self._grad is None:

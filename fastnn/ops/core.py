@@ -181,10 +181,10 @@ def add_up(a: np.ndarray, axes: Any = None, kind: Any = None, keepdims: bool = F
     if count <= _FEW:
         return _add(a, axes, None, None, keepdims)
     strides = a.strides
+    axes = [d % len(shape) for d in axes]
     for d in sorted(axes, key=lambda d: abs(strides[d])):
-        a = _add_along(a, d % len(shape))
-    left = [n for d, n in enumerate(shape) if d not in axes and d - len(shape) not in axes]
-    return a if keepdims else a.reshape(left)
+        a = _add_along(a, d)
+    return a if keepdims else a.reshape([n for d, n in enumerate(shape) if d not in axes])
 
 
 def _add_along(a: np.ndarray, axis: int) -> np.ndarray:
