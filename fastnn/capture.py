@@ -29,7 +29,7 @@ import numpy as np
 from fastnn import tracing
 from fastnn.autograd.hooks import leaf_hooks
 from fastnn.dtypes import dtype
-from fastnn.kernels import jit
+from fastnn.kernels import alloc, jit
 from fastnn.kernels.program import Places, Program
 from fastnn.nn.hooks import EVERYWHERE
 from fastnn.nn.module import Module
@@ -188,13 +188,13 @@ class Inputs:
 
 def _room(shape: tuple[int, ...], dtype: np.dtype, strides: tuple[int, ...]) -> np.ndarray:
     extent = 1 + sum((n - 1) * s for n, s in zip(shape, strides, strict=True) if n) // dtype.itemsize
-    return np.lib.stride_tricks.as_strided(np.empty(extent, dtype), shape, strides)
+    return np.lib.stride_tricks.as_strided(alloc.empty(extent, dtype), shape, strides)
 
 
 def room_like(array: np.ndarray) -> np.ndarray:
     """A new array of the same shape, dtype and strides: rows may have room between them."""
     if array.flags.c_contiguous:
-        return np.empty(array.shape, array.dtype)
+        return alloc.empty(array.shape, array.dtype)
     return _room(array.shape, array.dtype, array.strides)
 
 

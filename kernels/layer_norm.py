@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastnn.kernels import alloc
 from fastnn.kernels.activations import COSTS, NONE, activate, differentiate
 from fastnn.kernels.column_statistics import copy
 from fastnn.kernels.dropout import drop, drop_factor
@@ -365,9 +366,9 @@ def layer_norm_backward(
     flags |= check_behind(activation, p, state, backward=True)
     chunks = -(-rows // ROWS)
     arrays = (
-        np.empty_like(x) if dx is None else dx, saved if dweight is None else dweight,
+        alloc.empty_like(x) if dx is None else dx, saved if dweight is None else dweight,
         saved if dbias is None else dbias, dy, x, saved if weight is None else weight, saved if bias is None else bias,
-        saved, np.empty((chunks, 2, columns), dtype), np.empty((chunks, columns), dtype),
+        saved, alloc.empty((chunks, 2, columns), dtype), alloc.empty((chunks, columns), dtype),
         saved if state is None else state,
     )  # fmt: skip
     parts = max(1, min(parts_for(x.size * (_COST + COSTS[code])), chunks))

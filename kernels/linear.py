@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 from numba import types
 
-from fastnn.kernels import jit, program
+from fastnn.kernels import alloc, jit, program
 from fastnn.kernels.activations import BACKWARD, NONE, activation_backward, activation_code, cost, differentiate
 from fastnn.kernels.column_statistics import TOGETHER
 from fastnn.kernels.gemm import ADD_SUM_B, GEMM, SUM_B, WORDS, fill_block, gemm, gemm_checked
@@ -237,7 +237,7 @@ def _backward_checked(
     if activation != "none":
         if saved is None:
             raise ValueError(f"saved must be given for activation {activation!r}")
-        dz = np.empty_like(dy)
+        dz = alloc.empty_like(dy)
     # The product that reads dz takes the sums, too.
     joined = dbias is not None and dweight is not None and bool(batch and in_features)
     if dbias is not None and not joined:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastnn.kernels import alloc
 from fastnn.kernels.jit import (
     FAST,
     FLOAT64,
@@ -97,4 +98,4 @@ def check_scalar(name: str, out: np.ndarray, dtype: np.dtype) -> None:
 
 def new_work(blocks: int) -> np.ndarray:
     """Room for the sums of so many blocks."""
-    return np.empty(HEAD + blocks, FLOAT64)
+    return alloc.empty(HEAD + blocks, FLOAT64)

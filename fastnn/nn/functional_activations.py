@@ -13,6 +13,7 @@ import numpy as np
 from fastnn import kernels
 from fastnn.autograd import Node
 from fastnn.errors import DTypeError, ShapeError
+from fastnn.kernels import alloc
 from fastnn.kernels.activations import saves_input
 from fastnn.nn.activation_formulas import _fused_again, _tail_again
 from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous
@@ -44,7 +45,7 @@ def _before(input: Tensor, values: np.ndarray) -> Tensor:
 def _activation(input: Tensor, activation: str, slope: float = 0.01, inplace: bool = False) -> Tensor:
     _check_floating(activation, input)
     data = _contiguous(input._data)
-    out = np.empty_like(data)
+    out = alloc.empty_like(data)
     kernels.activation_forward(out, data, activation, slope)
     if not _recorded(input):
         result = _wrap(out)
@@ -54,7 +55,7 @@ def _activation(input: Tensor, activation: str, slope: float = 0.01, inplace: bo
         saved = data.copy() if needs_input and inplace else data if needs_input else out
 
         def run(grad: Tensor) -> tuple[Tensor]:
-            dz = np.empty_like(saved)
+            dz = alloc.empty_like(saved)
             kernels.activation_backward(dz, _contiguous(grad._data), saved, activation, slope)
             return (_wrap(dz),)
 
@@ -120,7 +121,7 @@ def _tail(
     """An activation of ``kernels.elementwise_activations``, which explains the constants."""
     _check_floating(name, input)
     data = _contiguous(input._data)
-    out = np.empty_like(data)
+    out = alloc.empty_like(data)
     kernels.elementwise_forward(out, data, name, a, b, c)
     if not _recorded(input):
         result = _wrap(out)
@@ -129,11 +130,11 @@ def _tail(
         alone = inplace
         if name == "tanhshrink":
             # A copy, made by a kernel: PyTorch's formula keeps tanh(x), and x may change.
-            alone, saved = True, np.empty_like(data)
+            alone, saved = True, alloc.empty_like(data)
             kernels.activation_forward(saved, data, "leaky_relu", 1.0)
 
         def run(grad: Tensor) -> tuple[Tensor]:
-            dx = np.empty_like(saved)
+            dx = alloc.empty_like(saved)
             kernels.elementwise_backward(dx, _contiguous(grad._data), saved, name, a, b, c)
             return (_wrap(dx),)
 
@@ -331,7 +332,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
             f"channel size = {channels}."
         )
     x, w = _contiguous(input._data), _contiguous(weight._data.reshape(-1))
-    out = np.empty_like(x)
+    out = alloc.empty_like(x)
     kernels.prelu_forward(out, x, w)
     if not _recorded(input, weight):
         return _wrap(out)
@@ -339,7 +340,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     wants_dx, wants_dw = input._requires_grad, weight._requires_grad
 
     def run(grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        dx, each = np.empty_like(x), np.empty_like(x)
+        dx, each = alloc.empty_like(x), alloc.empty_like(x)
         kernels.prelu_backward(dx, each, _contiguous(grad._data), x, w)
         if not wants_dw:
             return _wrap(dx), None

@@ -24,6 +24,7 @@ from fastnn.dtypes import as_numpy_dtype, default_numpy
 from fastnn.dtypes import dtype as _dtype
 from fastnn.errors import DTypeError
 from fastnn.flat import Slot
+from fastnn.kernels import alloc
 from fastnn.last_error import forget_last_error
 from fastnn.tensor import Tensor, _wrap
 
@@ -56,7 +57,7 @@ class Parameter(Tensor):
 
     def __init__(self, data: Tensor | None = None, requires_grad: bool = True) -> None:
         if data is None:
-            data = _wrap(np.empty(0, np.float32))
+            data = _wrap(alloc.empty(0, np.float32))
         if not isinstance(data, Tensor):
             raise TypeError(f"data must be a Tensor, found {type(data).__name__}")
         if requires_grad and data._data.dtype.kind != "f":
@@ -302,7 +303,7 @@ class Buffer(Tensor):
 
     def __init__(self, data: Tensor | None = None, *, persistent: bool = True) -> None:
         if data is None:
-            data = _wrap(np.empty(0, np.float32))
+            data = _wrap(alloc.empty(0, np.float32))
         if not isinstance(data, Tensor):
             raise TypeError(f"data must be a Tensor, found {type(data).__name__}")
         self._data, self._node, self._grad, self._requires_grad = data._data, None, None, False

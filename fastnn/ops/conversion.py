@@ -29,6 +29,7 @@ from fastnn.dtypes import (
     uint8,
 )
 from fastnn.errors import ShapeError
+from fastnn.kernels import alloc
 from fastnn.ops.core import NUMBERS, as_operand, check_tensor, common_dtype, mapped, named, quiet, titled
 from fastnn.sequences import array_of
 from fastnn.tensor import Tensor, _recorded, _sizes, _unbroadcast, _wrap
@@ -330,7 +331,7 @@ def _fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor
 def _set_(self: Tensor, source: Tensor | None = None) -> Tensor:
     """Take over the memory of another tensor."""
     self._check_in_place()
-    self.data = _wrap(np.empty(0, self._data.dtype)) if source is None else source
+    self.data = _wrap(alloc.empty(0, self._data.dtype)) if source is None else source
     return self
 
 

@@ -21,6 +21,7 @@ from fastnn.autograd.engine import Alias, Node, ResultNode
 from fastnn.autograd.modes import _mode
 from fastnn.dtypes import RANK, default_numpy, from_numpy_dtype, plain
 from fastnn.errors import ShapeError
+from fastnn.kernels import alloc
 from fastnn.quiet import quiet
 from fastnn.tensor import Step, Tensor, _recorded, _renew, _unbroadcast, _wrap
 
@@ -76,7 +77,7 @@ def into(out: Any, result: Any) -> Any:
     if RANK[result._data.dtype.kind] > RANK[out._data.dtype.kind]:
         raise RuntimeError(f"result type {result.dtype} can't be cast to the desired output type {out.dtype}")
     if out._data.shape != result._data.shape:
-        out._data = np.empty(result._data.shape, out._data.dtype)
+        out._data = alloc.empty(result._data.shape, out._data.dtype)
     out._write(..., result._data)
     return out
 
