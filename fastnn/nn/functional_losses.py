@@ -20,6 +20,7 @@ from fastnn.nn.loss_core import (
     _reduction,
 )
 from fastnn.ops.comparison import keep_where
+from fastnn.ops.core import mapped
 from fastnn.ops.shapes import broadcast_tensors
 from fastnn.tensor import Tensor, _wrap
 
@@ -90,7 +91,8 @@ def huber_loss(
 
     Args:
         delta: from where on the loss is linear, positive.
-        input, target, reduction: as in :func:`mse_loss`.
+        input, target, reduction: as in :func:`mse_loss`; the loss has the dtype of ``input``, and a backward pass
+            is refused where that of the target differs.
         weight: of the shape of ``input``.
 
     >>> import fastnn
@@ -104,7 +106,14 @@ def huber_loss(
     if input._data.dtype.kind != "f":
         raise DTypeError(f"huber loss is for floating point input, found {input.dtype}")
     result = _difference_loss("huber", input, target, reduction, float(delta), weight, False)
-    return result if result._data.dtype == input._data.dtype else result.to(input.dtype)
+    if input._data.dtype == target._data.dtype:
+        return result
+
+    def refuse(grad: Tensor) -> Tensor:
+        # PyTorch finds out as late as here.
+        raise RuntimeError(f"Found dtype {target.dtype} but expected {input.dtype}: convert the target")
+
+    return mapped("HuberLoss", result, result._data.astype(input._data.dtype), refuse)
 
 
 def binary_cross_entropy(
