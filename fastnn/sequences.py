@@ -1,11 +1,12 @@
 """Arrays of what Python holds numbers in: nested sequences, also with arrays and tensors inside.
 
-May import ``tensor``, ``dtypes`` and ``size``.
+May import ``tensor`` and ``dtypes``.
 """
 
 from __future__ import annotations
 
 import functools
+from collections import deque
 from collections.abc import Iterator, Mapping
 from itertools import chain
 from typing import Any
@@ -13,7 +14,6 @@ from typing import Any
 import numpy as np
 
 from fastnn.dtypes import check_numbers, default_numpy, from_numpy_dtype, promoted
-from fastnn.size import Size
 from fastnn.tensor import Tensor
 
 
@@ -82,16 +82,15 @@ def _holds_integers(source: Any) -> bool:
 
 # NumPy finds the dtype of these as PyTorch does, but for the size of floats.
 _PYTHON = frozenset((bool, int, float, complex, range))
-_SEQUENCES = frozenset((list, tuple, Size))
+_SEQUENCES = (list, tuple, deque)
 
 
 def _leaf_types(data: Any) -> set[type]:
     """The types of what nested sequences hold."""
     types = set(map(type, data))
-    while not types.isdisjoint(_SEQUENCES):
-        if not types <= _SEQUENCES:
-            nested = [d for d in data if type(d) in _SEQUENCES]
-            return (types - _SEQUENCES).union(*map(_leaf_types, nested))
+    while nested := {t for t in types if issubclass(t, _SEQUENCES)}:
+        if types != nested:
+            return (types - nested).union(*[_leaf_types(d) for d in data if isinstance(d, _SEQUENCES)])
         data = list(chain.from_iterable(data))
         types = set(map(type, data))
     return types
@@ -99,7 +98,7 @@ def _leaf_types(data: Any) -> set[type]:
 
 def _leaves(data: Any) -> Iterator[Any]:
     for element in data:
-        if isinstance(element, (list, tuple)):
+        if isinstance(element, _SEQUENCES):
             yield from _leaves(element)
         else:
             yield element
@@ -177,7 +176,7 @@ def _with_tensors(data: Any, kind: np.dtype) -> np.ndarray:
     else: ``stack`` joins tensors.
     """
     shape, first = [], data
-    while isinstance(first, (list, tuple, np.ndarray, range)):
+    while isinstance(first, (*_SEQUENCES, np.ndarray, range)):
         shape.append(len(first))
         if not shape[-1]:
             break
@@ -199,11 +198,11 @@ def _collect(data: Any, shape: list[int], depth: int, kind: np.dtype, numbers: l
             if data._data.size != 1:
                 raise ValueError("only one element tensors can be converted to Python scalars")
             data = data.item()
-        elif isinstance(data, (list, tuple, np.ndarray, range)):
+        elif isinstance(data, (*_SEQUENCES, np.ndarray, range)):
             raise TypeError(f"expected a number at dim {depth}, found {type(data).__name__}")
         numbers.append(data)
         return
-    if not isinstance(data, (list, tuple, np.ndarray, range, Tensor)) or (isinstance(data, Tensor) and not data.ndim):
+    if not isinstance(data, (*_SEQUENCES, np.ndarray, range, Tensor)) or (isinstance(data, Tensor) and not data.ndim):
         raise TypeError(f"expected a sequence at dim {depth}, found {type(data).__name__}")
     if len(data) != shape[depth]:
         raise ValueError(f"expected sequence of length {shape[depth]} at dim {depth} (got {len(data)})")

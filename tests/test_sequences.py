@@ -5,6 +5,8 @@ Also with PyTorch where it is installed. One-liners are in ``expressions``.
 
 from __future__ import annotations
 
+from collections import deque, namedtuple
+
 import numpy as np
 import pandas
 import pytest
@@ -173,3 +175,12 @@ def test_asarray_takes_the_memory_of_a_buffer(lib):
     assert copied.tolist() == [0, 0, 0, 0]
     assert lib.asarray(buffer).dtype == lib.float32
     assert lib.as_tensor(buffer).tolist() == [7, 0, 0, 0]
+
+
+def test_sequences_of_other_classes(lib):
+    Pair = namedtuple("Pair", "x y")
+    assert lib.tensor([Pair(1, 2), Pair(3, 4)]).tolist() == [[1, 2], [3, 4]]
+    assert lib.tensor([Pair(np.float32(1), 2), (3, 4)]).dtype == lib.float32
+    assert lib.tensor([Pair(lib.tensor(1), 2), [3, 4]]).tolist() == [[1, 2], [3, 4]]
+    assert lib.tensor([deque([1.0, 2.0]), [3.0, 4.0]]).dtype == lib.float32
+    assert lib.tensor([lib.ones(1, 2).shape]).tolist() == [[1, 2]]
