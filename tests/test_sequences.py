@@ -8,13 +8,17 @@ from __future__ import annotations
 from collections import deque, namedtuple
 
 import numpy as np
-import pandas
 import pytest
 
 import fastnn
 
 
-def test_a_series_keeps_its_dtype(lib):
+@pytest.fixture
+def pandas():
+    return pytest.importorskip("pandas", reason="pandas is not installed")
+
+
+def test_a_series_keeps_its_dtype(lib, pandas):
     for values, kind in (([1.5, 2.5], lib.float64), ([1, 2], lib.int64), ([True, False], lib.bool)):
         series = pandas.Series(values)
         for made in (lib.tensor(series), lib.as_tensor(series), lib.asarray(series), lib.zeros(1).new_tensor(series)):
@@ -29,7 +33,7 @@ def test_a_series_keeps_its_dtype(lib):
         lib.tensor(pandas.Series(["a", "b"]))
 
 
-def test_a_series_is_an_index(lib):
+def test_a_series_is_an_index(lib, pandas):
     x = lib.arange(4.0)
     assert x[pandas.Series([1, 0])].tolist() == [1.0, 0.0]
     assert x[pandas.Series([1.0, 2.0, 3.0, 4.0]) > 2].tolist() == [2.0, 3.0]
@@ -40,7 +44,7 @@ def test_a_series_is_an_index(lib):
     assert x.tolist() == [7.0, 1.0, 9.0, 9.0]
 
 
-def test_a_series_with_numbers_of_its_own_goes_by_its_order():
+def test_a_series_with_numbers_of_its_own_goes_by_its_order(pandas):
     """PyTorch finds no element 0 in it."""
     series = pandas.Series([2, 1], index=[7, 8])
     assert fastnn.tensor(series).tolist() == [2, 1]
@@ -144,7 +148,7 @@ def test_a_tensor_of_a_tensor_is_a_view_of_it(lib):
 
 
 @pytest.mark.parametrize("kind", ["Int64", "Float32", "boolean"])
-def test_a_column_with_gaps_is_refused(lib, kind):
+def test_a_column_with_gaps_is_refused(lib, kind, pandas):
     full, gaps = [1, 0, 1], [1, None, 0]
     assert lib.tensor(pandas.Series(full, dtype=kind)).tolist() == full
     for make in (lib.tensor, lib.as_tensor, lambda data: lib.tensor(data, dtype=lib.float32), lib.Tensor):
@@ -152,7 +156,7 @@ def test_a_column_with_gaps_is_refused(lib, kind):
             make(pandas.Series(gaps, dtype=kind))
 
 
-def test_other_sequences(lib):
+def test_other_sequences(lib, pandas):
     assert lib.tensor(bytearray(b"ab")).tolist() == [97, 98]
     assert lib.tensor(memoryview(b"ab")).dtype == lib.int64
     assert lib.tensor(pandas.Series([1, 2.5], dtype=object)).dtype == lib.float32
