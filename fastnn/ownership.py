@@ -44,7 +44,10 @@ def _forget(key: int, ref: Any) -> None:
         del _alive[key]
 
 
-def _span(array: np.ndarray) -> Span:
+def _span(array: np.ndarray | np.generic) -> Span:
+    if not isinstance(array, np.ndarray):
+        # A number, as arithmetic on arrays without dimensions gives it: nobody can write to it.
+        return 0, 0
     if array.flags.c_contiguous:
         start = array.ctypes.data
         return start, start + array.nbytes
