@@ -225,7 +225,7 @@ def can_cast(from_: dtype, to: dtype) -> bool:
     (True, False)
     """
     a, b = as_numpy_dtype(from_), as_numpy_dtype(to)
-    return RANK[b.kind] >= RANK[a.kind] and not (a.kind == "i" and b.kind == "u")
+    return RANK[b.kind] >= RANK[a.kind]
 
 
 class finfo:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.autograd.engine import Node
-from fastnn.dtypes import as_number, default_numpy, promoted
+from fastnn.dtypes import as_number, default_numpy
 from fastnn.errors import ShapeError
 from fastnn.ops.core import (
     NUMBERS,
@@ -22,6 +22,7 @@ from fastnn.ops.core import (
     scalar_dtype,
     shape_error,
     titled,
+    warn_of_byte_mask,
 )
 from fastnn.tensor import Tensor, _recorded, _unbroadcast, _wrap
 
@@ -182,6 +183,8 @@ def is_nonzero(input: Tensor) -> bool:
 def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
     """Where elements are among ``test_elements``."""
     a, b = [t._data if isinstance(t, Tensor) else np.asarray(t) for t in (elements, test_elements)]
+    if np.bool_ in (a.dtype, b.dtype):
+        raise RuntimeError("Unsupported input type encountered for isin(): Bool")
     return _wrap(np.asarray(np.isin(a, b, assume_unique=assume_unique, invert=invert)))
 
 
@@ -284,6 +287,8 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
         raise RuntimeError(
             f"where expected condition to be a boolean tensor, but got a tensor with dtype {condition.dtype}"
         )
+    if condition._data.dtype == np.uint8:
+        warn_of_byte_mask("where")
     for value in (input, other):
         if not isinstance(value, (Tensor, *NUMBERS)):
             raise TypeError(f"where(): input and other must be Tensors or numbers, found {type(value).__name__}")
@@ -348,10 +353,6 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
                 "masked_fill only supports a 0-dimensional value tensor, but got tensor with "
                 f"{value._data.ndim} dimension(s)."
             )
-        if promoted(input._data.dtype, value._data.dtype) != input._data.dtype and value._data.dtype.kind == "f" and (
-            input._data.dtype.kind != "f"
-        ):
-            raise RuntimeError(f"value cannot be converted to type {input.dtype} without overflow")
         value = value.to(input.dtype)
     elif not isinstance(value, NUMBERS):
         raise TypeError(f"masked_fill(): value must be a number, found {type(value).__name__}")

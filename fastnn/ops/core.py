@@ -10,6 +10,7 @@ May import ``tensor``, ``autograd``, ``dtypes``, ``errors`` and ``quiet``.
 from __future__ import annotations
 
 import functools
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
@@ -33,6 +34,14 @@ _ndarray = np.ndarray
 # -- Arguments --------------------------------------------------------------------------------
 
 _NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim", "a": "input", "x": "input", "x1": "input", "x2": "other"}
+
+
+def warn_of_byte_mask(name: str) -> None:
+    """PyTorch's warning about a mask of uint8."""
+    warnings.warn(
+        f"{name}: a mask of dtype torch.uint8 is deprecated, please use a mask of dtype torch.bool instead.",
+        UserWarning, stacklevel=4,
+    )  # fmt: skip
 
 
 def named(function: Function) -> Function:

@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.autograd.modes import _mode
+from fastnn.dtypes import as_number
 from fastnn.ops.core import (
     NUMBERS,
     Partial,
@@ -27,8 +28,11 @@ def _power_of_number(input: Tensor, exponent: Any) -> Tensor:
     kind = input._data.dtype.kind
     if kind == "f" and type(exponent) in (int, float):
         return of_operand("Pow", input, lambda a: _raise(a, exponent), lambda g, x: _power_slope(g, x, exponent))
-    if isinstance(exponent, (int, np.integer)) and exponent < 0 and kind in "iub":
-        raise RuntimeError("Integers to negative integer powers are not allowed.")
+    if isinstance(exponent, (int, np.integer)) and kind in "iub":
+        if exponent < 0:
+            raise RuntimeError("Integers to negative integer powers are not allowed.")
+        if kind != "b":
+            as_number(exponent, input._data.dtype)
     common = as_operand(input, exponent)
     # The result's type first: 200**2 is 64 in uint8, and a power of float32 is float32.
     target = input._data.dtype if kind == "f" else common._data.dtype  # type: ignore[union-attr]  # a number's
@@ -53,6 +57,11 @@ def _raise(x: np.ndarray, exponent: Any) -> Any:
         return x | (not exponent)
     if x.dtype.kind == "f" and type(exponent) is int and abs(exponent) > 2**53:
         exponent = float(exponent)
+    if exponent == -0.5 and x.dtype != np.float16:
+        # As PyTorch has it: minus infinity for -0.
+        return 1 / np.sqrt(x)
+    if exponent == 0.5 and x.dtype == np.float16:
+        return np.power(x, x.dtype.type(exponent))
     return x**exponent
 
 

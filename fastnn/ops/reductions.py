@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from typing import Any
 
 import numpy as np
@@ -36,6 +37,11 @@ _MULTIPLY: Any = np.multiply.reduce
 
 def _kept_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
     return tuple([1 if d in axes else n for d, n in enumerate(shape)])
+
+
+def _running_kind(dtype: Any) -> None:
+    if dtype is not None and as_numpy_dtype(dtype) == np.bool_:
+        raise RuntimeError("a running sum or product is not implemented for Bool")
 
 
 def _cast(input: Tensor, dtype: Any) -> Tensor:
@@ -150,6 +156,11 @@ def _variance(name: str, input: Tensor, dim: Any, keepdim: bool, correction: Any
     count = math.prod([shape[d] for d in axes])
     freedom = count - correction
     divisor = max(freedom, 0)
+    if freedom <= 0:
+        warnings.warn(
+            f"{name.lower()}(): degrees of freedom is <= 0. Correction should be strictly less than the reduction "
+            "factor (input numel divided by output numel).", UserWarning, stacklevel=4,
+        )  # fmt: skip
     whole = dim is None or not array.ndim
     kept = _kept_shape(shape, axes)
 
@@ -261,6 +272,7 @@ def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype:
 @named
 def cumprod(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """The product of the elements along ``dim`` up to each of them."""
+    _running_kind(dtype)
     x = _cast(input, dtype)
     axis = dimension(dim, x._data.ndim)
     if not x._data.ndim:
@@ -292,6 +304,7 @@ def _running(operate: Any, a: np.ndarray, axis: int, kind: Any) -> np.ndarray:
 @named
 def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """The sum of the elements along ``dim`` up to each of them."""
+    _running_kind(dtype)
     x = _cast(input, dtype)
     axis = dimension(dim, x._data.ndim)
     if not x._data.ndim:

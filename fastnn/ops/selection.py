@@ -12,7 +12,7 @@ import numpy as np
 
 from fastnn.autograd.engine import Node
 from fastnn.errors import ShapeError
-from fastnn.ops.core import also_read, check_tensor, dimension, fit, linear_map, named
+from fastnn.ops.core import also_read, check_tensor, dimension, fit, linear_map, named, shape_error
 from fastnn.ops.indexing import _getitem, _numpy_key, _setitem
 from fastnn.ops.scatter import _check_index, _check_range, _flat_view, gather, scatter_reduce
 from fastnn.ops.shapes import _expanded
@@ -190,6 +190,12 @@ def take(input: Tensor, index: Tensor) -> Tensor:
 def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
     """A copy of ``input`` with ``source`` at the elements with these numbers, counted through all dimensions."""
     check_tensor("input", input)
+    _check_index("put_", index, (np.int64,))
+    if index._data.size != source._data.size:
+        raise IndexError(
+            "put_(): Expected source and index to have the same number of elements, found "
+            f"{source._data.size} and {index._data.size}"
+        )
     _check_range("put_", index._data, input._data.size, negative=True)
     flat = input.reshape(-1).clone()
     _index_put_(flat, (index.reshape(-1),), source.reshape(-1), accumulate)
@@ -210,13 +216,18 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
             f"{input._data.ndim} dimensions for input, and {indices._data.ndim} dimensions for indices"
         )
     shapes = [tuple([1 if d == axis else n for d, n in enumerate(t._data.shape)]) for t in (input, indices)]
+    if not fit(*shapes):
+        raise shape_error(*shapes)
     common = list(np.broadcast_shapes(*shapes))
     wide = [
         _expanded(t, tuple([t._data.shape[axis] if d == axis else n for d, n in enumerate(common)]))
         for t in (input, indices)
     ]
     # The indices are kept as a copy, as in PyTorch: they may change.
-    return gather(wide[0], axis, wide[1].clone() if _recorded(input) else wide[1])
+    size = wide[0]._data.shape[axis]
+    # Beyond either end it goes on from the other, as in PyTorch.
+    places = _wrap(wide[1]._data % size) if size else wide[1]
+    return gather(wide[0], axis, places)
 
 
 # -- Masks -------------------------------------------------------------------------------------
@@ -244,6 +255,11 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
         raise RuntimeError(
             f"masked_scatter: expected self and source to have same dtypes but got {input.dtype} and {source.dtype}"
         )
+    check_tensor("mask", mask)
+    if mask._data.dtype != np.bool_:
+        raise RuntimeError("masked_scatter_ only supports boolean masks, but got mask with dtype " + str(mask.dtype))
+    if not fit(input._data.shape, mask._data.shape):
+        raise shape_error(input._data.shape, mask._data.shape)
     result = _expanded(input, np.broadcast_shapes(input._data.shape, mask._data.shape)).clone()
     wide = _wrap(np.broadcast_to(mask._data, result._data.shape))
     count = int(wide._data.sum())
