@@ -183,6 +183,9 @@ def _shape_of(size: tuple[Any, ...], given: Any = None) -> tuple[int, ...]:
     if len(size) == 1 and isinstance(size[0], (tuple, list)):
         size = tuple(size[0])
     try:
+        # To Python a bool is an integer.
+        if bool in map(type, size):
+            raise TypeError
         shape = tuple([operator.index(n) for n in size])
     except TypeError:
         raise TypeError(f"sizes must be integers, found {size!r}") from None
@@ -249,7 +252,7 @@ def full(
     requires_grad: bool = False, pin_memory: bool = False, names: Any = None,
 ) -> Tensor:  # fmt: skip
     """A tensor of one number, of its dtype."""
-    if isinstance(size, int):
+    if isinstance(size, (int, np.integer)):
         raise TypeError("full(): argument 'size' must be tuple of ints, not int")
     array = _filled(_shape_of((size,)), fill_value, _fill_dtype(fill_value, dtype))
     made = _made(array, requires_grad, device)
@@ -290,7 +293,14 @@ def arange(
     _check_steps(first, last, by)
     integers = all(isinstance(n, int) for n in (first, last, by))
     kind = as_numpy_dtype(dtype, np.dtype(np.int64) if integers else default_numpy())
+    if kind.kind == "b":
+        raise RuntimeError('"arange_cpu" not implemented for Bool')
     count = max(-((first - last) // by) if integers else math.ceil((last - first) / by), 0)
+    if kind.kind != "f" and not integers:
+        # The numbers are counted in the type itself, as in PyTorch.
+        if kind == np.int64 and int(by) == 0:
+            raise ValueError("step must be nonzero")
+        first, by = int(first), int(by)
     array = np.arange(count) * by + first
     made = _made(array.astype(kind), requires_grad, device)
     return made if out is None else _into(out, made)
@@ -299,8 +309,8 @@ def arange(
 def _check_steps(first: Any, last: Any, by: Any) -> None:
     if by == 0:
         raise RuntimeError("step must be nonzero")
-    if not (math.isfinite(first) and math.isfinite(last)):
-        raise RuntimeError(f"unsupported range: {first} -> {last}")
+    if not (math.isfinite(first) and math.isfinite(last) and by == by):
+        raise RuntimeError(f"unsupported range: {first} -> {last} by {by}")
     if (last - first) * by < 0:
         raise RuntimeError("upper bound and larger bound inconsistent with step sign")
 
@@ -315,7 +325,12 @@ def range(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: Any = None, 
     return _made(array.astype(as_numpy_dtype(dtype, default_numpy())), False, None)
 
 
-def _steps(steps: Any) -> int:
+def _steps(steps: Any, *limits: Any) -> int:
+    for limit in limits:
+        if not isinstance(limit, (int, float, np.generic, Tensor)):
+            raise TypeError(f"start and end must be numbers, found {type(limit).__name__}")
+    if steps is True or steps is False:
+        raise TypeError("steps must be an integer, found bool")
     count = operator.index(_number(steps))
     if count < 0:
         raise RuntimeError("number of steps must be non-negative")
@@ -332,8 +347,10 @@ def linspace(
     >>> fastnn.linspace(0, 1, 5)
     tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000])
     """
-    count, kind = _steps(steps), as_numpy_dtype(dtype, default_numpy())
+    count, kind = _steps(steps, start, end), as_numpy_dtype(dtype, default_numpy())
     first, last = _number(start), _number(end)
+    if kind.kind in "iu" and not (math.isfinite(first) and math.isfinite(last)):
+        raise RuntimeError(f"value cannot be converted to type {kind.name} without overflow")
     made = _made(_between(first, last, count, kind), requires_grad, device)
     return made if out is None else _into(out, made)
 
@@ -364,7 +381,7 @@ def logspace(
     layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False,
 ) -> Tensor:  # fmt: skip
     """``base`` to the powers of ``linspace(start, end, steps)``."""
-    count, kind = _steps(steps), as_numpy_dtype(dtype, default_numpy())
+    count, kind = _steps(steps, start, end), as_numpy_dtype(dtype, default_numpy())
     exponents = _between(float(_number(start)), float(_number(end)), count, np.dtype(np.float64))
     made = _made((float(base) ** exponents).astype(kind), requires_grad, device)
     return made if out is None else _into(out, made)

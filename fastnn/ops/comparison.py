@@ -8,8 +8,8 @@ from typing import Any
 import numpy as np
 
 from fastnn.autograd.engine import Node
-from fastnn.dtypes import as_number, default_numpy
-from fastnn.errors import ShapeError
+from fastnn.dtypes import as_number, default_numpy, promoted
+from fastnn.errors import DTypeError, ShapeError
 from fastnn.ops.core import (
     NUMBERS,
     as_operand,
@@ -261,7 +261,7 @@ def bitwise_not(input: Tensor) -> Tensor:
     """``~input``, of integers or bool."""
     check_tensor("input", input)
     if input._data.dtype.kind == "f":
-        raise TypeError("~ (operator.invert) is only implemented on integer and Boolean-type tensors")
+        raise DTypeError("~ (operator.invert) is only implemented on integer and Boolean-type tensors")
     return _wrap(np.asarray(np.invert(input._data)))
 
 

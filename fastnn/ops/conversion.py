@@ -252,7 +252,9 @@ def _get_device(self: Tensor) -> int:
 def _copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     """Copy the numbers of ``src``, broadcast to this shape, in place."""
     if not isinstance(src, Tensor):
-        raise TypeError(f"src must be a Tensor, found {type(src).__name__}")
+        if not isinstance(src, NUMBERS):
+            raise TypeError(f"src must be a Tensor or a number, found {type(src).__name__}")
+        src = _wrap(np.asarray(src))
     shape = src._data.shape
     try:
         values = np.broadcast_to(src._data, self._data.shape)
@@ -305,6 +307,8 @@ def _fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor
     """Set the elements on the diagonal."""
     if self._data.ndim < 2:
         raise RuntimeError("dimensions must larger than 1")
+    if self._data.ndim > 2 and len(set(self._data.shape)) > 1:
+        raise ShapeError("all dimensions of input must be of equal length")
     mask = np.zeros(self._data.shape, bool)
     np.fill_diagonal(mask, True, wrap)
     self[_wrap(mask)] = fill_value

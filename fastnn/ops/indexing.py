@@ -8,9 +8,9 @@ import numpy as np
 
 from fastnn.autograd.engine import Node
 from fastnn.dtypes import as_number
-from fastnn.ops.core import NUMBERS, add_up, linear_map
+from fastnn.ops.core import NUMBERS, add_up, linear_map, warn_of_byte_mask
 from fastnn.ops.parts import sliced
-from fastnn.tensor import Tensor, _recorded
+from fastnn.tensor import Tensor, _recorded, _wrap
 
 __all__: list[str] = []
 
@@ -38,8 +38,11 @@ def _numpy_part(key: Any, indices: list[Tensor]) -> Any:
             return slice(*[int(n) if isinstance(n, Tensor) else n for n in (key.start, key.stop, key.step)])
         return key
     if isinstance(key, Tensor):
+        if key._data.dtype == np.uint8:
+            # A number in NumPy.
+            warn_of_byte_mask("indexing")
+            key = _wrap(key._data.astype(np.bool_))
         if key._data.dtype not in (np.bool_, np.int32, np.int64):
-            # uint8 is a mask in PyTorch and a number in NumPy: better neither.
             raise IndexError(f"tensors used as indices must be int64, int32 or bool tensors, found {key.dtype}")
         indices.append(key)
         return int(key._data) if key._data.ndim == 0 and key._data.dtype.kind == "i" else key._data

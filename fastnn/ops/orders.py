@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.errors import RangeError
 from fastnn.ops.core import check_tensor, dimension, dimensions, linear_map, named, view
 from fastnn.tensor import Tensor, _sizes
 
@@ -36,6 +37,8 @@ def t(input: Tensor) -> Tensor:
 
 def _permuted(input: Tensor, dims: tuple[Any, ...]) -> Tensor:
     check_tensor("input", input)
+    if len(dims) != input._data.ndim:
+        raise RangeError(f"permute(): {len(dims)} dims are not an order of {input._data.ndim} dimensions")
     order = [dimension(d, input._data.ndim) for d in dims]
     if sorted(order) != list(range(input._data.ndim)):
         raise RuntimeError(f"permute(): dims {dims} are not an order of {input._data.ndim} dimensions")
@@ -45,6 +48,8 @@ def _permuted(input: Tensor, dims: tuple[Any, ...]) -> Tensor:
 
 def _permute(self: Tensor, *dims: Any) -> Tensor:
     """The dimensions in another order, sharing memory."""
+    if not dims:
+        raise TypeError("permute() missing 1 required positional arguments: dims")
     return _permuted(self, _sizes(dims))
 
 
@@ -139,7 +144,7 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
         if len(axes) != len(steps):
             raise RuntimeError(f"shifts and dimensions must align. shifts: {len(steps)}, dims:{len(axes)}")
         if not input._data.ndim:
-            return input.clone()
+            raise RangeError(f"Dimension specified as {axes[0]} but tensor has no dimensions")
         forward, back = steps, tuple([-s for s in steps])
     return linear_map("Roll", input, lambda a: np.roll(a, forward, axes), lambda g: np.roll(g, back, axes))
 
@@ -148,6 +153,8 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
 def rot90(input: Tensor, k: int = 1, dims: Any = (0, 1)) -> Tensor:
     """Turned by k times 90 degrees in the plane of two dimensions."""
     check_tensor("input", input)
+    if input._data.ndim < 2:
+        raise RangeError(f"expected total dims >= 2, but got total dims = {input._data.ndim}")
     a, b = dimensions(list(dims), input._data.ndim)
     return linear_map(
         "Rot90", input, lambda x: np.rot90(x, k, (a, b)).copy(), lambda g: np.rot90(g, -k, (a, b))

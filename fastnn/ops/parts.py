@@ -154,10 +154,19 @@ def triu(input: Tensor, diagonal: int = 0) -> Tensor:
     return _triangle("triu", input, diagonal, np.triu)
 
 
+def _check_counts(*counts: Any) -> None:
+    for count in counts:
+        if isinstance(count, bool) or not isinstance(count, (int, np.integer)):
+            raise TypeError(f"row and col must be integers, found {type(count).__name__}")
+        if count < 0:
+            raise RuntimeError(f"row and col must be non-negative, got {count}")
+
+
 def tril_indices(
     row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None, layout: Any = None
 ) -> Tensor:
     """The row and column numbers of the elements on and below the diagonal."""
+    _check_counts(row, col)
     return _wrap(np.stack(np.tril_indices(row, offset, col)).astype(np.int64 if dtype is None else dtype.numpy))
 
 
@@ -165,6 +174,7 @@ def triu_indices(
     row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None, layout: Any = None
 ) -> Tensor:
     """The row and column numbers of the elements on and above the diagonal."""
+    _check_counts(row, col)
     return _wrap(np.stack(np.triu_indices(row, offset, col)).astype(np.int64 if dtype is None else dtype.numpy))
 
 
@@ -195,6 +205,9 @@ def _windows(input: Tensor, dim: int, size: int, step: int) -> Tensor:
         np.add.at(np.moveaxis(full, axis, 0), places, np.moveaxis(np.moveaxis(g, axis, 0), -1, 1))
         return full.reshape(shape)
 
+    if not shape:
+        # As in PyTorch: the window itself.
+        return view(input, "Unfold", lambda a: take(a)[0], lambda g: put(g.reshape(1, -1)))
     return view(input, "Unfold", take, put)
 
 

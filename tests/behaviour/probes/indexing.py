@@ -34,7 +34,6 @@ False
 (Ellipsis, 0)
 (Ellipsis, -1, None)
 (0, Ellipsis)
-(Ellipsis, Ellipsis)
 (None, 0)
 (slice(None), None)
 (None, Ellipsis, None)
@@ -155,6 +154,7 @@ setting(<x>, <m>, -1.5)
 
 GROUPS = {
     "indices read": [
+        "matrix[..., ...]",
         *product("<x>[<i>]", x="matrix cube vector scalar empty a_int64", i=_INDEXES),
         *product("(lambda t: (t.stride(), t.storage_offset()))(<x>[<i>])", x="cube permuted transposed",
                  i="0 1: ::2 ... None (0,1) (slice(None),0) (Ellipsis,-1,None) (0,slice(1,None,2))"),
