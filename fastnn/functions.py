@@ -177,6 +177,8 @@ def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None, requires_gra
 
 def _shape_of(size: tuple[Any, ...], given: Any = None) -> tuple[int, ...]:
     if given is not None:
+        if not isinstance(given, (tuple, list)):
+            raise TypeError(f"size must be a sequence of integers, found {type(given).__name__}")
         size = (given,)
     elif not size:
         raise TypeError("missing 1 required positional argument: size")
@@ -457,6 +459,8 @@ def _new_full(
     layout: Any = None, pin_memory: bool = False,
 ) -> Tensor:  # fmt: skip
     """One number in another shape, of this dtype."""
+    if isinstance(size, (int, np.integer)):
+        raise TypeError(f"new_full(): size must be a tuple of integers, found {type(size).__name__}")
     kind = as_numpy_dtype(dtype, self._data.dtype)
     return _made(_filled(_shape_of((size,)), fill_value, kind), requires_grad, device)
 

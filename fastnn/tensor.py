@@ -121,6 +121,8 @@ class Tensor(Differentiable):
     _requires_grad: bool
     # Of a view: its base, and the steps to it from there.
     _view: tuple[Tensor, tuple[Step, ...]] | None = None
+    # Whether it is one of several views that an operation returned.
+    _of_many = False
     # Of a leaf: what is called with its gradient.
     _hooks: Any = None
 
@@ -332,6 +334,11 @@ class Tensor(Differentiable):
             raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
         if self._view is not None:
             base = self._view[0]
+            if self._of_many and self._requires_grad:
+                raise RuntimeError(
+                    "a view is being modified inplace that is one of several which split(), chunk() or unbind() "
+                    "returned: replace the in-place operation by an out-of-place one"
+                )
             if base._requires_grad and base._node is None:
                 raise RuntimeError(
                     "a view of a leaf Variable that requires grad is being used in an in-place operation."
@@ -367,7 +374,7 @@ class Tensor(Differentiable):
         tracing.stop("a tensor is written to outside the kernels")
         try:
             quiet(setitem, self._data, key, values)
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             if not self._data.flags.writeable:
                 raise RuntimeError(
                     "this tensor is read-only: over a read-only array, one that expand() repeats, or a view() of "

@@ -12,7 +12,6 @@ import numpy as np
 
 from fastnn import kernels
 from fastnn.autograd import Node
-from fastnn.dtypes import as_number
 from fastnn.errors import DTypeError, ShapeError
 from fastnn.kernels.activations import saves_input
 from fastnn.nn.activation_formulas import _fused_again, _tail_again
@@ -296,7 +295,9 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
     limit, replacement = _number("threshold", threshold), _number("value", value)
     _check_tensor("input", input)
     if input._data.dtype.kind in "iu":
-        limit, replacement = int(limit), as_number(int(replacement), input._data.dtype)
+        limit, replacement = int(limit), int(replacement)
+        if replacement not in range(np.iinfo(input._data.dtype).min, np.iinfo(input._data.dtype).max + 1):
+            raise RuntimeError(f"value cannot be converted to type {input._data.dtype} without overflow")
         result = _wrap(np.where(input._data <= limit, replacement, input._data).astype(input._data.dtype))
         return input._in_place(result) if inplace else result
     return _tail(input, "threshold", limit, replacement, inplace=inplace)

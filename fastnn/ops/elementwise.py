@@ -224,7 +224,7 @@ i0: Any = _floating("i0", "The modified Bessel function of order 0.", _special("
 def _in_units(name: str, text: str, unit: float) -> Any:
     def operation(input: Tensor) -> Tensor:
         check_tensor("input", input)
-        return linear_map(name, as_floating(input), lambda a: a * unit, lambda g: g * unit)
+        return linear_map(name, as_floating(input), lambda a: quiet(np.multiply, a, unit), lambda g: g * unit)
 
     return named(titled(operation, name, text))
 

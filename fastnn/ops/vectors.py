@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.errors import ShapeError
+from fastnn.errors import DTypeError, ShapeError
 from fastnn.ops.core import also_read, as_floating, check_tensor, dimension, named, refuse
 from fastnn.ops.products import matmul
 from fastnn.tensor import Tensor
@@ -44,6 +44,13 @@ def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     """The vector product, of vectors of 3 along a dimension: the first of that size if None."""
     check_tensor("input", input)
     check_tensor("other", other)
+    if input._data.ndim != other._data.ndim:
+        raise ShapeError(
+            f"linalg.cross: inputs must have the same number of dimensions, found {input._data.ndim} and "
+            f"{other._data.ndim}"
+        )
+    if input._data.dtype != other._data.dtype:
+        raise DTypeError(f"linalg.cross: expected dtype {input.dtype}, found {other.dtype}")
     if dim is None:
         fitting = [d for d, n in enumerate(input._data.shape) if n == 3]
         if not fitting:
@@ -123,6 +130,11 @@ def trapezoid(y: Tensor, x: Any = None, *, dx: Any = 1, dim: int = -1) -> Tensor
     """The area below a line through the points, along a dimension."""
     refuse("trapezoid", y, "b")
     axis = dimension(dim, y._data.ndim)
+    if not y._data.shape[axis : axis + 1] or not y._data.shape[axis]:
+        return y.sum(axis)
+    if x is None:
+        # In this form, as in PyTorch: of an infinite end it is NaN.
+        return (y.sum(axis) - (y.select(axis, 0) + y.select(axis, -1)) * 0.5) * dx
     return (_middles(y, axis) * _widths(x, dx, y, axis)).sum(axis)
 
 
@@ -167,7 +179,7 @@ def cov(input: Tensor, *, correction: int = 1, fweights: Any = None, aweights: A
     count = x._data.shape[1]
     deviation = x - x.mean(1, True)
     result = matmul(deviation, deviation.t()) / max(count - correction, 0)
-    return result if input._data.ndim == 2 else result.reshape(())
+    return result if result._data.size != 1 else result.reshape(())
 
 
 @named

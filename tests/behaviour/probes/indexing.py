@@ -89,7 +89,6 @@ np.array([True, False])
 np.int64(1)
 np.array(0)
 1.0
-"0"
 None, None
 (0.5,)
 range(2)
@@ -118,7 +117,6 @@ torch.take_along_dim(<x>, <i>, <d>)
 <x>.scatter_reduce(<d>, <i>, torch.full((2, 3), 2.0), "mean")
 <x>.scatter_reduce(<d>, <i>, torch.full((2, 3), 2.0), "amax")
 <x>.scatter_reduce(<d>, <i>, torch.full((2, 3), 2.0), "amin", include_self=False)
-<x>.scatter_reduce(<d>, <i>, torch.full((2, 3), 2.0), "other")
 """
 BY_INDEX = """
 <x>.index_select(<d>, <i>)
@@ -155,6 +153,7 @@ setting(<x>, <m>, -1.5)
 GROUPS = {
     "indices read": [
         "matrix[..., ...]",
+        'matrix["0"]',
         *product("<x>[<i>]", x="matrix cube vector scalar empty a_int64", i=_INDEXES),
         *product("(lambda t: (t.stride(), t.storage_offset()))(<x>[<i>])", x="cube permuted transposed",
                  i="0 1: ::2 ... None (0,1) (slice(None),0) (Ellipsis,-1,None) (0,slice(1,None,2))"),
@@ -167,6 +166,7 @@ GROUPS = {
         *product("setting(matrix * 1, <i>, <v>.requires_grad_())", i="0 mask [0] (0,1)", v="scalar"),
     ],
     "gather and scatter": [
+        'matrix.scatter_reduce(1, targets, other, "other")',
         *product(lines(METHODS), x="matrix square", d="0 1 -1 2", i="targets targets[:1] (targets-1) targets.int()"),
         *product("<x>.gather(<d>, <i>)", x="matrix a_int64 scalar mask", d="0 1", i="targets%2 label empty.long()"),
     ],

@@ -393,7 +393,7 @@ nn.utils.fuse_linear_bn_eval(filled(nn.Linear(3, 2)).eval(), filled(nn.BatchNorm
 nn.utils.fuse_linear_bn_eval(nn.Linear(3, 2), nn.BatchNorm1d(2))
 nn.utils.skip_init(nn.Linear, 3, 2).weight.shape
 nn.LazyLinear(2)(matrix).shape
-(lambda m: (m(matrix), m.in_features, type(m).__name__))(nn.LazyLinear(2))
+(lambda m: (m(matrix).shape, m.in_features, type(m).__name__))(nn.LazyLinear(2))
 nn.LazyLinear(2).weight.shape
 list(nn.LazyLinear(2).parameters())[0].numel()
 repr(nn.LazyLinear(2))

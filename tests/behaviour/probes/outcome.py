@@ -83,7 +83,7 @@ def describe(lib: Any, value: Any) -> str:
             plain = plain.float()
         elif dtype.startswith("complex"):
             return f"{dtype}{list(value.shape)}{grad}"
-        return f"{dtype}{list(value.shape)}{grad} {_numbers(plain.numpy())}"
+        return f"{dtype}{list(value.shape)}{grad} {_numbers(plain.numpy(force=True))}"
     if isinstance(value, np.ndarray):
         return f"array {value.dtype.name}{list(value.shape)} {_numbers(value)}"
     if isinstance(value, np.generic):
