@@ -14,7 +14,7 @@ from fastnn import kernels
 from fastnn.autograd import Node
 from fastnn.errors import DTypeError, ShapeError
 from fastnn.kernels.softmax_cross_entropy import MOST_IN_ONE_CALL, softmax_cross_entropy_in_one_call
-from fastnn.nn.checks import _contiguous
+from fastnn.nn.checks import _contiguous, _half
 from fastnn.nn.functional_losses import _weighted, binary_cross_entropy_with_logits
 from fastnn.nn.functional_softmax import log_softmax
 from fastnn.nn.loss_core import _check_tensors, _constant, _given, _reduced_by, _reduction
@@ -196,7 +196,14 @@ def cross_entropy(
         return _composed_cross_entropy(x, labels, weights, ignore_index, reduction, label_smoothing)
 
     saved = (target,) if weight is None else (target, weight)
-    result = _row_loss("NllLoss", x, launch, reduction, again, recorded, saved)
+    try:
+        result = _row_loss("NllLoss", x, launch, reduction, again, recorded, saved)
+    except TypeError as error:
+        _half(error, input)
+        wide = None if weight is None else weight.float()
+        return cross_entropy(
+            input.float(), target, wide, None, ignore_index, None, reduction, label_smoothing
+        ).half()  # fmt: skip
     return result if lead is None or reduction != "none" else result.reshape(lead)
 
 
@@ -279,7 +286,13 @@ def _probability_cross_entropy(
                 losses, dx, data, probabilities, reduction == "mean", -100, weights, smoothing, out
             )
 
-        result = _row_loss("CrossEntropy", x, launch, reduction, composed, _recorded(x), saved)
+        try:
+            result = _row_loss("CrossEntropy", x, launch, reduction, composed, _recorded(x), saved)
+        except TypeError as error:
+            _half(error, input)
+            wide = None if weight is None else weight.float()
+            found = _probability_cross_entropy(input.float(), target.float(), wide, ignore_index, reduction, smoothing)
+            return found.half()
     return result if reduction != "none" or len(input._data.shape) == 2 else result.reshape(lead)
 
 
@@ -328,7 +341,12 @@ def nll_loss(
         return losses.sum() / (float(onehot.sum()) or 1.0) if reduction == "mean" else _reduced_by(losses, reduction)
 
     saved = (input, target) if weight is None else (input, target, weight)
-    result = _row_loss("NllLoss", x, launch, reduction, again, recorded, saved)
+    try:
+        result = _row_loss("NllLoss", x, launch, reduction, again, recorded, saved)
+    except TypeError as error:
+        _half(error, input)
+        wide = None if weight is None else weight.float()
+        return nll_loss(input.float(), target, wide, None, ignore_index, None, reduction).half()
     return result if lead is None or reduction != "none" else result.reshape(lead)
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.errors import ShapeError
+from fastnn.errors import DTypeError, ShapeError
 from fastnn.random import Generator, default_generator
 from fastnn.tensor import Tensor
 
@@ -26,6 +26,8 @@ def _write(tensor: Tensor, values: Any) -> Tensor:
     """Give the tensor, in whatever order it is stored, these numbers."""
     if not isinstance(tensor, Tensor):
         raise TypeError(f"tensor must be a Tensor, found {type(tensor).__name__}")
+    if isinstance(values, np.ndarray) and values.dtype.kind == "f" and tensor._data.dtype.kind != "f" and values.ndim:
+        raise DTypeError(f"floating point numbers are drawn for floating point tensors, found {tensor.dtype}")
     tensor._data[...] = values
     tensor._memory.version += 1
     return tensor
@@ -147,7 +149,7 @@ def eye_(tensor: Tensor) -> Tensor:
     """
     if tensor.dim() != 2:
         raise ValueError("Only tensors with 2 dimensions are supported")
-    return _write(tensor, np.eye(*tensor._data.shape))
+    return _write(tensor, np.eye(*tensor._data.shape, dtype=tensor._data.dtype))
 
 
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:

@@ -135,6 +135,8 @@ def _setitem(self: Tensor, key: Any, value: Any) -> None:
     parts = _numpy_key(key, indices)
     for t in indices:
         if t._data.dtype == np.uint8:
+            if isinstance(value, Tensor) and value._data.ndim:
+                warn_of_byte_mask("indexing")
             raise RangeError("tensors used as indices to write to must be int64, int32 or bool, found torch.uint8")
     if not isinstance(value, (Tensor, *NUMBERS)):
         raise TypeError(f"can't assign a {type(value).__name__} to a {_type_name(self)}")

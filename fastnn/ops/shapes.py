@@ -338,6 +338,13 @@ def _is_contiguous(self: Tensor, memory_format: Any = None) -> bool:
 def _stride(self: Tensor, dim: int | None = None) -> Any:
     """How many elements lie in memory from one to the next along each dimension, or one."""
     steps = tuple([s // self._data.itemsize for s in self._data.strides])
+    if 0 in steps:
+        # NumPy has 0 for a new dimension of size 1, PyTorch what it would be without a gap.
+        shape, found = self._data.shape, list(steps)
+        for d in range(len(found) - 1, -1, -1):
+            if shape[d] == 1 and not found[d]:
+                found[d] = shape[d + 1] * found[d + 1] if d + 1 < len(found) else 1
+        steps = tuple(found)
     return steps if dim is None else steps[dimension(dim, len(steps))]
 
 

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.errors import DTypeError, ShapeError
+from fastnn.errors import DTypeError, RangeError, ShapeError
 from fastnn.ops.core import also_read, as_floating, check_tensor, dimension, named, refuse
 from fastnn.ops.products import matmul
 from fastnn.tensor import Tensor
@@ -130,7 +130,9 @@ def trapezoid(y: Tensor, x: Any = None, *, dx: Any = 1, dim: int = -1) -> Tensor
     """The area below a line through the points, along a dimension."""
     refuse("trapezoid", y, "b")
     axis = dimension(dim, y._data.ndim)
-    if not y._data.shape[axis : axis + 1] or not y._data.shape[axis]:
+    if not y._data.ndim:
+        raise RangeError("trapezoid() expects a tensor of one dimension or more")
+    if not y._data.shape[axis]:
         return y.sum(axis)
     if x is None:
         # In this form, as in PyTorch: of an infinite end it is NaN.

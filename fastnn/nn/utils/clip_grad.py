@@ -164,7 +164,8 @@ def _scale(owners: list[Tensor | None], grads: list[Tensor], max_norm: float, no
         if run.dtype.kind == "f" and run.flags.carray:
             kernels.scale(run, factor)
         else:
-            run *= factor
+            with np.errstate(all="ignore"):
+                run *= factor
     for grad in grads:
         grad._memory.version += 1
 

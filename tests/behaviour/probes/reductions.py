@@ -10,7 +10,7 @@ SOME = "sum mean amax all logsumexp var".split()
 PAIRS = "max min median nanmedian mode cummax cummin sort aminmax std_mean var_mean".split()
 CUMULATIVE = "cumsum cumprod logcumsumexp".split()
 INPUTS = "matrix scalar empty narrow row transposed expanded holes tied".split()
-DIMS = ("0", "1", "-1", "-2", "2", "-3", "None")
+DIMS = ("0", "1", "-1", "-2", "2", "-3")
 OTHERS = """
 torch.<f>(<x>)
 torch.<f>(<x>, 0)
@@ -144,6 +144,8 @@ torch.nonzero_static(<i>, size=4)
 GROUPS = {
     "reductions by dimension": [
         *product("torch.<f>(<x>, dim=<d>)", f=BOTH, x="matrix scalar empty holes", d=DIMS),
+        *product("torch.<f>(<x>, dim=None)", f=BOTH, x="matrix"),
+        *product("torch.<f>(<x>, dim=None, keepdim=True)", f=SOME, x="scalar empty"),
         *product("torch.<f>(<x>, dim=<d>, keepdim=True)", f=SOME, x="matrix scalar empty narrow", d=DIMS),
         *product("<x>.<f>(<d>, True)", f="sum mean max argmin std", x="row transposed expanded cube permuted",
                  d="0 1 -1 3 None"),
