@@ -21,5 +21,9 @@ class RangeError(IndexError, RuntimeError):
     """A number of an element, or of a dimension, that is not there; says what was found and how many there are."""
 
 
+class MismatchError(ValueError, AssertionError):
+    """Arguments of data sets that do not go together, which PyTorch asserts."""
+
+
 class LinAlgError(RuntimeError, np.linalg.LinAlgError):
     """A matrix that is singular, or for which a decomposition does not converge."""

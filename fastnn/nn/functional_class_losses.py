@@ -12,7 +12,7 @@ import numpy as np
 
 from fastnn import kernels
 from fastnn.autograd import Node
-from fastnn.errors import DTypeError, ShapeError
+from fastnn.errors import DTypeError, RangeError, ShapeError
 from fastnn.kernels.softmax_cross_entropy import MOST_IN_ONE_CALL, softmax_cross_entropy_in_one_call
 from fastnn.nn.checks import _contiguous, _half
 from fastnn.nn.functional_losses import _weighted, binary_cross_entropy_with_logits
@@ -169,7 +169,7 @@ def cross_entropy(
     _check_scores(input, target)
     shape = input._data.shape
     if not shape:
-        raise ShapeError("input must have 1 dimension or more, found none")
+        raise RangeError("input must have 1 dimension or more, found none")
     if label_smoothing and not 0.0 <= label_smoothing <= 1.0:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     if weight is not None:
@@ -318,7 +318,7 @@ def nll_loss(
     _check_scores(input, target)
     shape = input._data.shape
     if not shape:
-        raise ShapeError("input must have 1 dimension or more, found none")
+        raise RangeError("input must have 1 dimension or more, found none")
     if weight is not None:
         _check_weight(weight, input, shape[1] if len(shape) > 1 else shape[0])
     ignore_index = _index("ignore_index", ignore_index)

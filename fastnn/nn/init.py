@@ -101,6 +101,8 @@ def trunc_normal_(
     """
     if not a <= b:
         raise ValueError(f"a must not be larger than b, found {a} and {b}")
+    if tensor._data.dtype.kind != "f":
+        raise DTypeError(f"floating point numbers are drawn for floating point tensors, found {tensor.dtype}")
     draws, count = _draws(generator), tensor._data.size
     if std <= 0 or a == b:
         return _write(tensor, min(max(mean, a), b))

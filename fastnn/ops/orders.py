@@ -91,6 +91,8 @@ def _T(self: Tensor) -> Tensor:
 
 def _mT(self: Tensor) -> Tensor:
     """The last two dimensions exchanged, sharing memory."""
+    if not self._data.ndim:
+        return view(self, "Transpose", lambda x: x[...], lambda x: x)
     if self._data.ndim < 2:
         raise RuntimeError(
             f"tensor.mT is only supported on matrices or batches of matrices. Got {self._data.ndim}-D tensor."

@@ -24,9 +24,15 @@ from fastnn.tensor import Tensor, _wrap
 __all__ = ["float_power", "pow", "square"]
 
 
+# Beyond this an integer may be too large for float16.
+_LARGE_EXPONENT = 65504
+
+
 def _power_of_number(input: Tensor, exponent: Any) -> Tensor:
     kind = input._data.dtype.kind
     if kind == "f" and type(exponent) in (int, float):
+        if type(exponent) is int and abs(exponent) > _LARGE_EXPONENT:
+            as_number(exponent, input._data.dtype)
         return of_operand("Pow", input, lambda a: _raise(a, exponent), lambda g, x: _power_slope(g, x, exponent))
     if isinstance(exponent, (int, np.integer)) and kind in "iub":
         if exponent < 0:

@@ -156,7 +156,7 @@ def _variance(name: str, input: Tensor, dim: Any, keepdim: bool, correction: Any
     count = math.prod([shape[d] for d in axes])
     freedom = count - correction
     divisor = max(freedom, 0)
-    if freedom <= 0:
+    if freedom <= 0 or not array.size:
         warnings.warn(
             f"{name.lower()}(): degrees of freedom is <= 0. Correction should be strictly less than the reduction "
             "factor (input numel divided by output numel).", UserWarning, stacklevel=4,

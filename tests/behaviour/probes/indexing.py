@@ -160,7 +160,8 @@ GROUPS = {
     ],
     "indices written": [
         *product("setting(<x>, <i>, <v>)", x=["matrix"], i=_CALLED, v="7 vector scalar torch.zeros(2,1) row"),
-        *product("setting(<x>, <i>, <v>)", x="vector cube scalar a_int64 strided", i=_CALLED[::3], v="7 2.5 scalar"),
+        *product("setting(<x>, <i>, <v>)", x="vector cube scalar strided", i=_CALLED[::3], v="7 2.5 scalar"),
+        *product("setting(a_int64, <i>, <v>)", i=_CALLED[::3], v="7 2.5"),
         *product("setting(a_<d>, <i>, <v>)", d=DTYPES, i="0 (0,1) mask [0,1] (Ellipsis,-1)", v="1 2.5 True -1 300"),
         *product("setting(matrix.requires_grad_(), <i>, <v>)", i="0 mask [0]", v="1.0 scalar"),
         *product("setting(matrix * 1, <i>, <v>.requires_grad_())", i="0 mask [0] (0,1)", v="scalar"),

@@ -22,9 +22,14 @@ EPS = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "float": 2
 MOST_TERMS = 32.0
 # So many numbers of a tensor are compared.
 MOST = 48
-# Warnings about PyTorch itself: a function that may change, a protocol of NumPy that has changed, advice that it gives
-# once in a process.
-_OF_PYTORCH = re.compile("is in beta|__array_wrap__ must accept|requires_grad=True to a scalar")
+# Warnings about PyTorch itself, and its advice to write something in another way: docs/differences.md lists them.
+_OF_PYTORCH = re.compile(
+    r"is in beta|__array_wrap__ must accept|requires_grad=True to a scalar|To copy construct from a tensor|"
+    r"on tensors of dimension other than 2|T is deprecated on 0-D|chain_matmul is deprecated|weight_norm. is deprecated|"
+    r"create a reference cycle|zero-element tensors|Anomaly Detection has been enabled|input value tensor is non-contig|"
+    r"should not be instantiated|Mismatch dtype between input and weight|treating a string as a sequence|"
+    r"non-tuple sequence for multidimensional"
+)
 _NUMBER = re.compile(r"-?(?:\d+\.\d*(?:e[-+]?\d+)?|\d+e[-+]?\d+|nan|inf)")
 _TOKEN = re.compile(r"([\s,()\[\]{}]+)")
 _DTYPE = re.compile(r"(float\d*)")

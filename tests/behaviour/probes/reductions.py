@@ -82,7 +82,6 @@ torch.amax(<x>, (0, -1), keepdim=True)
 torch.all(<x>, dim=(0,))
 torch.any(<x>, dim=())
 torch.logsumexp(<x>, (0, 1))
-torch.logsumexp(<x>, ())
 torch.cumsum(<x>, 0, dtype=torch.float64)
 torch.diff(<x>)
 torch.diff(<x>, dim=0)
@@ -164,7 +163,7 @@ GROUPS = {
         *product(lines(OTHERS), f="max min median nanmedian mode cummax cummin sort", x=[*INPUTS, "cube", "nothing"]),
         *product("torch.<f>(<x>, <d>)", f=CUMULATIVE, x=[*INPUTS, "cube", "nothing"], d="0 1 -1 3"),
     ],
-    "statistics": product(lines(EXPRESSIONS), x="matrix scalar empty holes vector a_int64 half_matrix mask cube"),
+    "statistics": ["torch.logsumexp(matrix, ())", *product(lines(EXPRESSIONS), x="matrix scalar empty holes vector a_int64 half_matrix mask cube")],
     "searches": product(
         lines(SEARCHES), s="torch.arange(4.) torch.tensor([0.,1.,1.,nan]) nothing torch.arange(4) matrix.sort()[0]",
         v="torch.tensor([0.5,1.,9.,nan]) 1 tied scalar torch.tensor([[1,3],[2,0]]) matrix",

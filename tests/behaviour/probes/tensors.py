@@ -63,9 +63,6 @@ torch.randperm(<a>).sort()[0]
 torch.tril_indices(<a>, 2)
 torch.triu_indices(2, <a>)
 torch.zeros(<a>, dtype=torch.bool)
-torch.tensor(<a>, dtype=torch.float16)
-torch.tensor(<a>, dtype=torch.uint8)
-torch.tensor([<a>, 1])
 """
 LIKE = """
 torch.zeros_like(<x>)
@@ -473,7 +470,6 @@ torch.from_numpy(np.float32(1))
 torch.tensor(np.arange(4)[::-1].copy())
 torch.tensor(np.bool_(True))
 torch.tensor(b"a")
-torch.tensor([1, None])
 torch.tensor([object()])
 torch.tensor(1j)
 torch.tensor(2**62)
@@ -534,7 +530,11 @@ GROUPS = {
         *product("torch.tensor([1, 0, 2], dtype=torch.<d>)", d=DTYPES),
         *product("torch.tensor([1.7, -0.5], dtype=torch.<d>)", d=DTYPES),
     ],
-    "ranges": product(lines(RANGES), a="0 1 3 -2 2.5 True nan inf '3' None torch.tensor(3)"),
+    "ranges": [
+        *product(lines(RANGES), a="0 1 3 -2 2.5 True nan inf '3' None torch.tensor(3)"),
+        *product(["torch.tensor(<a>, dtype=torch.float16)", "torch.tensor(<a>, dtype=torch.uint8)", "torch.tensor([<a>, 1])"],
+                 a="0 1 3 -2 2.5 True nan inf"),
+    ],
     "copies": product(lines(LIKE), x="matrix scalar empty transposed strided expanded a_int64 mask half_matrix"),
     "views and shapes": product(
         lines(VIEWS), x="matrix scalar vector empty cube transposed permuted strided expanded row"

@@ -363,7 +363,6 @@ dist.Normal(0.0, 1.0).sample((2, 3)).shape
 dist.Normal(vector, 1.0).rsample((2,)).shape
 dist.Categorical(unit).sample((4,)).shape
 dist.Normal(vector, -1.0)
-dist.Normal(vector, labels)
 dist.Normal("a", 1.0)
 dist.Normal(vector, -1.0, validate_args=False).scale
 dist.Normal(0.0, 1.0).log_prob("a")
