@@ -318,7 +318,7 @@ def nll_loss(
     _check_scores(input, target)
     shape = input._data.shape
     if not shape:
-        raise RangeError("input must have 1 dimension or more, found none")
+        raise ShapeError("input must have 1 dimension or more, found none")
     if weight is not None:
         _check_weight(weight, input, shape[1] if len(shape) > 1 else shape[0])
     ignore_index = _index("ignore_index", ignore_index)

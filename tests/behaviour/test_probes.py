@@ -96,4 +96,6 @@ def _torch() -> Any:
     torch = importlib.import_module("torch")
     # What it warns of once in a process is warned of each time.
     torch.set_warn_always(True)
+    # Sums are cut in other places by other numbers of threads.
+    torch.set_num_threads(1)
     return torch
