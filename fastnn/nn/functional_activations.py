@@ -42,10 +42,13 @@ def _before(input: Tensor, values: np.ndarray) -> Tensor:
 
 
 def _activation(input: Tensor, activation: str, slope: float = 0.01, inplace: bool = False) -> Tensor:
-    if isinstance(input, Tensor) and input._data.dtype.kind in "iu" and activation == "relu":
+    try:
+        _check_floating(activation, input)
+    except DTypeError:
+        if activation != "relu" or input._data.dtype.kind == "b":
+            raise
         rectified = _wrap(np.maximum(input._data, 0))
         return input._in_place(rectified) if inplace else rectified
-    _check_floating(activation, input)
     data = _contiguous(input._data)
     out = np.empty_like(data)
     try:

@@ -67,8 +67,8 @@ def reshape(input: Tensor, shape: Any) -> Tensor:
 def _view(self: Tensor, *shape: Any, size: Any = None, dtype: Any = None) -> Tensor:
     """As ``reshape``, sharing memory, or a RuntimeError. With a dtype, the bytes as such numbers.
 
-    PyTorch stores a Linear's weight in the order of its indices, fastnn does not. There a view
-    can be read as in PyTorch, and writing to it, which PyTorch would do, is an error.
+    PyTorch stores a Linear's weight and most results in the order of their indices, fastnn does not always. There
+    a view can be read as in PyTorch, and writing to it, which PyTorch would do, is an error.
     """
     kind = dtype if dtype is not None else shape[0] if len(shape) == 1 else None
     if isinstance(kind, _dtype):
@@ -82,7 +82,9 @@ def _view(self: Tensor, *shape: Any, size: Any = None, dtype: Any = None) -> Ten
         return made
     result = _reshaped(self, _sizes(shape) if size is None else tuple(size))
     if not self._data.flags.c_contiguous and not np.may_share_memory(result._data, self._data):
-        if not _is_of_place(self._data) and result._data.size:
+        base = None if self._view is None else self._view[0]._data
+        if base is not None and base.flags.c_contiguous and not _is_of_place(base) and result._data.size:
+            # A view of memory that is in PyTorch's order: there it is refused as well.
             raise RuntimeError(
                 "view size is not compatible with input tensor's size and stride (at least one dimension spans across "
                 "two contiguous subspaces). Use .reshape(...) instead."

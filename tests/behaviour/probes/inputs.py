@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
 from probes.tables import DTYPES
 
 F4 = np.float32

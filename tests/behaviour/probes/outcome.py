@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 from expressions import described, same_kind
+
 from probes.helpers import helpers
 from probes.inputs import NAMES, make
 
@@ -55,7 +56,6 @@ def outcome(lib: Any, expression: str) -> str:
     for name in names:
         scope[name] = make(lib, name)
     lib.manual_seed(0)
-    np.random.seed(0)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         try:
