@@ -48,8 +48,8 @@ class Differentiable:
         """The gradient accumulated by ``backward``, or None."""
         if self._grad is None and self._node is not None and not self.retains_grad:
             warnings.warn(
-                "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute won't "
-                "be populated during autograd.backward(): use .retain_grad() on the non-leaf Tensor to have it.",
+                "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute will "
+                "not be populated during autograd.backward(): use .retain_grad() on the non-leaf Tensor to have it.",
                 UserWarning, stacklevel=2,
             )  # fmt: skip
         return self._grad

@@ -413,11 +413,26 @@ class Tensor(Differentiable):
             )
         if id(self) in memo:
             return memo[id(self)]
-        copy = memo[id(self)] = _wrap(self._data.copy())
+        copy = memo[id(self)] = self._copied(memo)
         copy._requires_grad = self._requires_grad
         if self._grad is not None:
             copy._grad = self._grad.__deepcopy__(memo)
         return copy
+
+    def _copied(self, memo: dict[_int, Any]) -> Tensor:
+        """A copy that shares memory with the copies of what this shares memory with."""
+        root = self._data if self._view is None else self._view[0]._data
+        if not root.flags.c_contiguous:
+            return _wrap(self._data.copy())
+        key = id(getattr(self._memory, "shared", self._memory))
+        if key not in memo:
+            memo[key] = root, root.copy(), Memory()
+        root, made, memory = memo[key]
+        place = self._data.__array_interface__["data"][0] - root.__array_interface__["data"][0]
+        if not self._data.size or not 0 <= place < max(root.nbytes, 1) or self._data.dtype != root.dtype:
+            return _wrap(self._data.copy())
+        part = np.ndarray(self._data.shape, self._data.dtype, made.data, place, self._data.strides)
+        return Tensor._remade(part, memory, None)
 
     def __reduce__(self) -> Any:
         return _restored, (np.ascontiguousarray(self._data).reshape(self._data.shape), self.requires_grad)

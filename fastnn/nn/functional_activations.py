@@ -352,7 +352,11 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
         )
     x, w = _contiguous(input._data), _contiguous(weight._data.reshape(-1))
     out = np.empty_like(x)
-    kernels.prelu_forward(out, x, w)
+    try:
+        kernels.prelu_forward(out, x, w)
+    except TypeError as error:
+        _half(error, input)
+        return prelu(input.float(), weight.float()).half()
     if not _recorded(input, weight):
         return _wrap(out)
 

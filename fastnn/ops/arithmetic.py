@@ -186,7 +186,10 @@ def floor_divide(input: Tensor, other: Any) -> Tensor:
 def _remainder(x: Any, y: Any) -> Any:
     if np.result_type(x, y).kind != "f":
         _check_divisor(x, y)
-    return np.remainder(x, y)
+        return np.remainder(x, y)
+    # A zero has the sign of x, as in PyTorch; NumPy gives it that of y.
+    found = np.remainder(x, y)
+    return np.where(found == 0, np.copysign(found, x), found)
 
 
 def _fmod(x: Any, y: Any) -> Any:

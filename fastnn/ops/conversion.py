@@ -386,7 +386,6 @@ PROPERTIES = {
     "is_cpu": lambda self: True,
     "layout": lambda self: strided,
     "real": lambda self: self,
-    "names": lambda self: (None,) * self._data.ndim,
     "output_nr": lambda self: 0,
     "imag": lambda self: _no_complex(),
 }

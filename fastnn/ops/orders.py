@@ -81,7 +81,8 @@ moveaxis = movedim
 @named
 def adjoint(input: Tensor) -> Tensor:
     """The last two dimensions exchanged."""
-    return transpose(input, -2, -1)
+    check_tensor("input", input)
+    return _mT(input)
 
 
 def _T(self: Tensor) -> Tensor:
@@ -164,6 +165,16 @@ def rot90(input: Tensor, k: int = 1, dims: Any = (0, 1)) -> Tensor:
 
 
 METHODS = {"permute": _permute}
-PROPERTIES = {"T": _T, "mT": _mT, "H": _mT, "mH": _mT}
+def _H(self: Tensor) -> Tensor:
+    """The transpose of a matrix, sharing memory."""
+    if self._data.ndim not in (0, 2):
+        raise RuntimeError(
+            f"tensor.H is only supported on matrices (2-D tensors). Got {self._data.ndim}-D tensor. For batches of "
+            "matrices, consider using tensor.mH"
+        )
+    return _mT(self)
+
+
+PROPERTIES = {"T": _T, "mT": _mT, "H": _H, "mH": _mT}
 # These change what the tensor itself looks like, not its elements.
 RESHAPES = ("swapaxes", "swapdims", "t", "transpose")

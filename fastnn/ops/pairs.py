@@ -127,6 +127,7 @@ def _inverse_square(x: Tensor, y: Tensor) -> Tensor:
 @named
 def atan2(input: Tensor, other: Tensor) -> Tensor:
     """The angle of the point (other, input) from the first axis, in (-pi, pi]."""
+    check_tensors("atan2", input, other)
     return _floating(
         "Atan2", input, other, np.arctan2,
         Partial("xy", lambda grad, x, y: grad * (y * _inverse_square(x, y))),
@@ -224,6 +225,7 @@ def logaddexp2(input: Tensor, other: Tensor) -> Tensor:
 @named
 def ldexp(input: Tensor, other: Any) -> Tensor:
     """``input * 2**other``."""
+    check_tensors("ldexp", input, other)
     x, y = promote(as_floating(input), as_floating(other))
     if not y._requires_grad:
         return also_read(mul(x, pow(2.0, y)), y)

@@ -18,6 +18,7 @@ from fastnn.ops.core import (
     named,
     no_gradient,
     of_operand,
+    original,
 )
 from fastnn.tensor import Tensor, _wrap
 
@@ -149,5 +150,16 @@ def square(input: Tensor) -> Tensor:
     return _power_of_number(input, 2)
 
 
-IN_PLACE = ("float_power", "pow", "square")
+
+def _float_power_(self: Tensor, exponent: Any) -> Tensor:
+    """``float_power`` in place, of a tensor of float64."""
+    if self._data.dtype != np.float64:
+        raise RuntimeError(
+            f"the base given to float_power_ has dtype {self.dtype} but the operation's result requires dtype float64"
+        )
+    return self._in_place(float_power(original(self, exponent), exponent))
+
+
+IN_PLACE = ("pow", "square")
+METHODS = {"float_power_": _float_power_}
 OPERATORS = {"__pow__": _pow, "__rpow__": lambda self, other: _pow(other, self)}

@@ -205,6 +205,10 @@ def _imatmul(self: Tensor, other: Any) -> Any:
     return self._in_place(matmul(self, other)) if isinstance(other, Tensor) else NotImplemented
 
 
-OPERATORS = {"__matmul__": _matmul, "__imatmul__": _imatmul}
+def _rmatmul(self: Tensor, other: Any) -> Any:
+    return matmul(other, self) if isinstance(other, Tensor) else NotImplemented
+
+
+OPERATORS = {"__matmul__": _matmul, "__imatmul__": _imatmul, "__rmatmul__": _rmatmul}
 IN_PLACE = ("renorm",)
 FUNCTIONS_ONLY = ("cdist", "trapezoid", "trapz")

@@ -67,7 +67,9 @@ class TensorDataset(Dataset[tuple[Tensor, ...]]):
                 raise TypeError(f"TensorDataset takes Tensors, found {type(t).__name__}")
             if t._data.ndim == 0 or t._data.shape[0] != tensors[0]._data.shape[0]:
                 shapes = ", ".join(str(tuple(t.shape)) for t in tensors)
-                raise MismatchError(f"Size mismatch between tensors: first dimensions must agree, found shapes {shapes}")
+                raise MismatchError(
+                    f"Size mismatch between tensors: first dimensions must agree, found shapes {shapes}"
+                )
         self.tensors = tensors
 
     def __len__(self) -> int:

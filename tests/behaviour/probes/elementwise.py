@@ -14,6 +14,21 @@ ACTIVATIONS = """celu elu gelu hardshrink hardsigmoid hardswish hardtanh leaky_r
 IN_PLACE = """abs acos asin atan ceil cos cosh deg2rad digamma erf erfc erfinv exp exp2 expm1 floor frac lgamma log log10
  log1p log2 logical_not logit nan_to_num neg rad2deg reciprocal relu round rsqrt sgn sigmoid sign sin sinc sinh sqrt
  square tan tanh trunc zero""".replace("\n", " ")
+# Other names of functions, and the forms in place of functions of two.
+ALIASES = """absolute arccos arccosh arcsin arcsinh arctan arctanh conj fix negative resolve_conj real special.expit special.psi
+ special.gammaln""".replace("\n", " ")
+COMPARISONS = "eq ne lt le gt ge greater greater_equal less less_equal not_equal subtract multiply divide arctan2 isclose"
+BINARY_IN_PLACE = """add_ sub_ subtract_ mul_ multiply_ div_ divide_ true_divide_ floor_divide_ fmod_ remainder_ pow_ float_power_
+ atan2_ arctan2_ copysign_ hypot_ nextafter_ heaviside_ ldexp_ xlogy_ gcd_ lcm_ logical_and_ logical_or_ logical_xor_ bitwise_and_
+ bitwise_or_ bitwise_xor_ bitwise_left_shift_ bitwise_right_shift_ eq_ ne_ lt_ le_ gt_ ge_ greater_ greater_equal_ less_
+ less_equal_ not_equal_ copy_ clamp_min_ clamp_max_""".replace("\n", " ")
+MORE_IN_PLACE = """acosh_ asinh_ atanh_ absolute_ arccos_ arccosh_ arcsin_ arcsinh_ arctan_ arctanh_ fix_ negative_ i0_
+ bitwise_not_ clip_(0,2) clamp_max_(1) triu_ tril_ cumprod_(0) cumsum_(0) renorm_(2,0,1.) mvlgamma_(1) swapaxes_(0,1)
+ swapdims_(0,1) masked_scatter_(mask,positive) scatter_add_(1,targets,other) scatter_reduce_(1,targets,other,"amax")
+ index_copy_(0,labels[1:],other[:1]) index_put_((labels[1:],),scalar) put_(labels,vector[:2]) addcdiv_(other,positive)
+ addmm_(other,square) addmv_(matrix,vector) addr_(vector[:2],vector) random_(1,2) bernoulli_(1.) bernoulli_(2.)
+ geometric_(1.) fill_(nan) requires_grad_() sigmoid_ rsqrt_ logit_(0.1) nan_to_num_ index_reduce_(0,labels[1:],other[:1],"prod")
+ masked_fill_(mask,nan) index_fill_(1,labels,nan) lerp_(other,0.5) addcmul_(other,other,value=2)""".replace("\n", " ")
 WITH_ARGUMENTS = """
 torch.round(<x>, decimals=1)
 torch.round(<x>, decimals=-1)
@@ -137,6 +152,18 @@ GROUPS = {
         *product("then(unit.requires_grad_(), lambda t: t.<f>_())", f=IN_PLACE),
         *product("F.<f>(<x>, inplace=True)", f="elu hardtanh leaky_relu relu selu celu silu mish hardswish relu6",
                  x="special_float32 a_int64 strided"),
+    ],
+    "other names": [
+        *product("torch.<f>(<x>)", f=ALIASES, x="unit special_float32 special_int64 special_bool scalar empty"),
+        *product("torch.<f>(<x>, <y>)", f=COMPARISONS, x="matrix special_int64[:3] scalar", y="vector special_bool[:1] 1 2.5"),
+        *product("torch.clip(<x>, <a>)", x="matrix special_int64 scalar", a="0,1 min=0.5 max=-1 vector 1,0"),
+    ],
+    "functions of two in place": [
+        *product("then(a_<a>, lambda t: t.<f>(b_<b>))", f=BINARY_IN_PLACE, a="float32 int64 uint8 bool",
+                 b="float32 float64 int64 bool"),
+        *product("then(matrix, lambda t: t.<f>(<y>))", f=BINARY_IN_PLACE, y="vector scalar 2 2.5 square"),
+        *product("(matrix * 1).<f>", f=[f if "(" in f else f"{f}()" for f in MORE_IN_PLACE.split()]),
+        *product("a_int64.<f>", f=[f if "(" in f else f"{f}()" for f in MORE_IN_PLACE.split()]),
     ],
     "promotion by operators": product("a_<a> <o> b_<b>", a=DTYPES, o=BINARY_OPERATORS, b=DTYPES),
     "promotion by functions": product("torch.<f>(a_<a>, b_<b>)", f=PROMOTING, a=MAIN_DTYPES, b=MAIN_DTYPES),

@@ -4,6 +4,39 @@ from __future__ import annotations
 
 from probes.tables import lines, product
 
+CALLED = """
+nn.HingeEmbeddingLoss(<o>)(matrix, other.sign())
+nn.MarginRankingLoss(<o>)(matrix, other, positive.sign())
+nn.MultiLabelMarginLoss(<o>)(matrix, torch.tensor([[0, -1, 1], [2, 1, -1]]))
+nn.MultiLabelSoftMarginLoss(<o>)(matrix, mask.float())
+nn.PoissonNLLLoss(<o>)(matrix, positive)
+nn.SoftMarginLoss(<o>)(matrix, other.sign())
+nn.TripletMarginWithDistanceLoss(<o>)(matrix, other, unit)
+nn.TripletMarginLoss(<o>)(matrix, other, unit)
+nn.CosineEmbeddingLoss(<o>)(matrix, other, signs)
+nn.MultiMarginLoss(<o>)(matrix, labels)
+nn.BCELoss(<o>)(unit, unit)
+nn.BCEWithLogitsLoss(<o>)(matrix, unit)
+nn.CrossEntropyLoss(<o>)(matrix, labels)
+nn.NLLLoss(<o>)(matrix, labels)
+nn.KLDivLoss(<o>)(matrix, unit)
+nn.L1Loss(<o>)(matrix, other)
+nn.MSELoss(<o>)(matrix, other)
+nn.HuberLoss(<o>)(matrix, other)
+nn.SmoothL1Loss(<o>)(matrix, other)
+nn.GaussianNLLLoss(<o>)(matrix, other, positive)
+"""
+CALL_OPTIONS = """
+reduction="none"
+reduction="sum"
+reduction="mean"
+reduction=None
+margin=0.5
+size_average=True, reduce=True
+weight=None
+unknown=1
+"none"
+"""
 PAIRED = """
 F.mse_loss(<x>, <y>, reduction="<r>")
 F.l1_loss(<x>, <y>, reduction="<r>")
@@ -336,6 +369,50 @@ nn.Linear(3, 2).register_parameter("p", vector)
 nn.Linear(3, 2).register_parameter("p", nn.Parameter(vector) * 2)
 nn.Linear(3, 2).register_parameter("forward", nn.Parameter(vector))
 (lambda m: (m.register_parameter("p", None), m.p))(nn.Linear(3, 2))
+list(network().children())[0]
+network().set_submodule("1", nn.Identity())
+then(network(), lambda m: m.set_submodule("1", nn.Identity()))
+then(network(), lambda m: m.set_submodule("9", nn.Identity()))
+network().get_extra_state()
+network().set_extra_state(1)
+network().to_empty(device="cpu")[0].weight.shape
+then(network(), lambda m: m.register_module("x", nn.ReLU()))
+nn.Buffer(vector)
+(lambda m: (setattr(m, "b", nn.Buffer(vector)), list(m.state_dict())))(nn.Linear(1, 1))
+(lambda m: (setattr(m, "b", nn.Buffer(vector, persistent=False)), list(m.state_dict())))(nn.Linear(1, 1))
+nn.Dropout2d(0.0)(cube)
+nn.Dropout3d(0.5).eval()(cube)
+nn.Softmax2d()(cube)
+nn.Softmax2d()(matrix)
+nn.DataParallel(filled(nn.Linear(3, 2)))(matrix)
+F.dropout1d(cube, 0.0)
+F.dropout2d(cube, 1.0)
+F.alpha_dropout(matrix, 0.5, False)
+F.feature_alpha_dropout(cube, 0.0, True)
+F.gumbel_softmax(matrix, hard=True).sum(1)
+F.gumbel_softmax(matrix).shape
+F.elu_(matrix)
+F.celu_(matrix)
+F.selu_(matrix)
+F.hardtanh_(matrix)
+F.leaky_relu_(matrix, 0.5)
+F.threshold_(matrix, 0.5, 1.0)
+nn.utils.fuse_linear_bn_weights(square, vector, vector, positive[0], 1e-5, vector, vector)
+nn.utils.parametrize.is_parametrized(nn.Linear(1, 1))
+nn.utils.parametrize.is_parametrized(nn.utils.parametrizations.weight_norm(nn.Linear(3, 2)))
+list(nn.utils.parametrizations.weight_norm(nn.Linear(3, 2)).state_dict())
+nn.utils.parametrizations.weight_norm(filled(nn.Linear(3, 2)))(matrix)
+nn.utils.parametrizations.weight_norm(filled(nn.Linear(3, 2))).weight
+nn.utils.parametrize.remove_parametrizations(nn.utils.parametrizations.weight_norm(filled(nn.Linear(3, 2))), "weight").weight
+nn.utils.parametrizations.orthogonal(nn.Linear(3, 3)).weight.det().abs()
+nn.utils.parametrizations.weight_norm(nn.Linear(3, 2), "nothing")
+(lambda m: (nn.utils.parametrize.register_parametrization(m, "weight", nn.Softplus()), m.weight))(filled(nn.Linear(3, 2)))
+(lambda m: (nn.utils.parametrize.register_parametrization(m, "weight", nn.Softplus()), list(m.state_dict()), m))(filled(nn.Linear(3, 2)))
+(lambda m: nn.utils.parametrize.register_parametrization(m, "nothing", nn.Softplus()))(nn.Linear(3, 2))
+(lambda m: (nn.utils.parametrize.register_parametrization(m, "weight", nn.Softplus()), ran(m, matrix)))(filled(nn.Linear(3, 2)))
+type(nn.utils.parametrizations.weight_norm(nn.Linear(3, 2))).__name__
+nn.utils.spectral_norm(nn.Linear(3, 2)).weight.shape
+list(nn.utils.spectral_norm(nn.Linear(3, 2)).state_dict())
 network().get_parameter("0.weight").shape
 network().get_parameter("0.nothing")
 network().get_submodule("1")
@@ -550,6 +627,10 @@ lambda ps: setattr(ps[0], "grad", None)
 
 _PLAIN = [line for line in lines(LAYERS) if not line.startswith(("nn.Bilinear", "nn.Cosine", "nn.Pairwise"))]
 GROUPS = {
+    "losses as modules": [
+        *product(lines(CALLED), o=CALL_OPTIONS),
+        *product("repr(<m>)", m=[line.partition(")(")[0].replace("<o>", "") + ")" for line in lines(CALLED)]),
+    ],
     "losses of pairs": [
         *product([f"gradient(lambda x, y: {line.replace('<x>', 'x').replace('<y>', 'y')}, <x>, <y>)"
                   for line in lines(PAIRED)], x="matrix", y="other", r="none mean sum other"),
@@ -579,6 +660,12 @@ GROUPS = {
                  l=lines(LAYERS)),
         *product("ran(filled(<l>), matrix, <y>)", l="nn.Bilinear(3,3,2) nn.CosineSimilarity() nn.PairwiseDistance()",
                  y="other square vector"),
+    ],
+    "layers of float16": [
+        *product("ran(filled(<l>).half().<m>(), <x>)", l=[l for l in _PLAIN if "dtype" not in l and "nn.InstanceNorm" not in l],
+                 m="train eval", x="half_matrix cube.half()"),
+        *product("(lambda m: [m(half_matrix * i).detach() for i in range(6)])(filled(<l>).half())",
+                 l=[l for l in _PLAIN if "Sequential" in l]),
     ],
     "layers that run twice": product(
         "(lambda m: (m(tall), m(tall * 2), m.eval()(tall), list(m.buffers())))(filled(<l>))",

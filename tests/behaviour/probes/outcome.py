@@ -26,7 +26,7 @@ MOST = 48
 # Warnings about PyTorch itself, and its advice to write something in another way: docs/differences.md lists them.
 _OF_PYTORCH = re.compile(
     r"is in beta|__array_wrap__ must accept|requires_grad=True to a scalar|To copy construct from a tensor|"
-    r"on tensors of dimension other than 2|T is deprecated on 0-D|chain_matmul is deprecated|weight_norm. is deprecated|"
+    r"on tensors of dimension other than 2|is deprecated on 0-D|chain_matmul is deprecated|weight_norm. is deprecated|"
     r"create a reference cycle|zero-element tensors|Anomaly Detection has been enabled|tensor is non-contiguous|Error detected in|"
     r"should not be instantiated|Mismatch dtype between input and weight|treating a string as a sequence|"
     r"non-tuple sequence for multidimensional"

@@ -348,6 +348,18 @@ F.pairwise_distance(<b>, vector)
 F.pairwise_distance(<b>, <b>, p=1, keepdim=True)
 torch.chain_matmul(<b>, square)
 """
+ATTRIBUTES = """dtype shape device layout ndim is_leaf requires_grad grad grad_fn is_cpu is_cuda is_meta is_mps is_sparse
+ is_quantized is_xpu is_mkldnn itemsize nbytes names output_nr real data mH H is_complex() is_conj() is_neg() is_inference()
+ is_floating_point() is_signed() is_shared() is_pinned() ndimension() dim() numel() nelement() get_device() element_size()
+ type() tolist() size() stride() storage_offset() is_contiguous() cpu() adjoint() conj() resolve_conj() positive()
+ reshape_as(<x>) view_as(<x>) narrow_copy(0,0,1) split_with_sizes([1,1]) unsafe_chunk(2) unsafe_split(1) moveaxis(0,-1)
+ swapdims(0,1) dsplit(1) pinverse() share_memory_().shape new(2).shape as_subclass(torch.Tensor) resize_as_(matrix).shape
+ type(torch.float64) type("torch.LongTensor") to(dtype=torch.int32) to(other) to(a_int64) new_tensor([1]) __len__() __contains__(1)
+ __array__() __format__("") __repr__() __bool__() __float__() __int__() __index__() __hash__()!=0 __neg__() __abs__() __pos__()
+ __invert__() __matmul__(square) __rmatmul__(square) __radd__(1) __rsub__(1) __rtruediv__(1) __rpow__(2) __rmod__(2)
+ __rfloordiv__(2) __and__(1) __or__(1) __xor__(1) __lshift__(1) __iadd__(1) __imul__(2) __eq__(1) __ne__(None) __lt__(0)
+ __getitem__(0) __reversed__() __dir__()[:0] __deepcopy__({}) __copy__()
+ bernoulli().shape multinomial(1).shape histogram(2) vdot(vector) ger(vector)""".replace("\n", " ")
 PRINTED = """
 0.0
 -0.0
@@ -414,6 +426,13 @@ saved(matrix.requires_grad_() * 2)
 saved((lambda t: [t, t])(matrix))[0].data_ptr() > 0
 (lambda a, b: (a.zero_(), b))(*saved((lambda t: [t, t[0]])(matrix)))
 (lambda a, b: (a.zero_(), b))(*saved([matrix, matrix]))
+(lambda a, b: (a.zero_(), b))(*(lambda t: copy.deepcopy([t, t[0]]))(matrix))
+(lambda a, b: (a.zero_(), b))(*(lambda t: copy.deepcopy([t[0], t]))(matrix))
+(lambda a, b: (a.zero_(), b))(*(lambda t: copy.deepcopy([t, t.detach()]))(matrix))
+(lambda a, b: (a.zero_(), b))(*(lambda t: copy.deepcopy([t[:, 1], t.t()]))(matrix))
+(lambda a, b: (a.zero_(), b))(*(lambda t: copy.deepcopy([t, t.clone()]))(matrix))
+(lambda a, b: (a.zero_(), b))(*(lambda t: pickled([t, t[0]]))(matrix))
+(lambda t: (copy.deepcopy(t[0]).zero_(), t))(matrix)
 saved(steps)
 saved(len, weights_only=True)
 saved(complex(1, 2))
@@ -428,6 +447,74 @@ torch.save(matrix, "/no/such/folder/file")
 torch.save(matrix, None)
 torch.save(matrix, io.BytesIO())
 torch.load(None)
+torch.from_dlpack(matrix)
+torch.histogram(vector, 3)
+torch.histogramdd(tall, [2, 2, 2])
+torch.vdot(vector, vector)
+torch.vdot(vector, matrix)
+torch.narrow_copy(matrix, 1, 0, 2)
+torch.view_copy(matrix, (3, 2))
+torch.unfold_copy(matrix, 1, 2, 1)
+torch.split_with_sizes(matrix, [1, 1])
+torch.unsafe_chunk(matrix, 2)
+torch.dsplit(cube, 2)
+torch.dsplit(matrix, 1)
+torch.concat([matrix, other])
+torch.concatenate([matrix, other], 1)
+torch.row_stack([vector, vector])
+torch.trapz(matrix)
+torch.ger(vector, vector)
+torch.pinverse(square)
+torch.moveaxis(cube, 0, 2)
+torch.swapdims(cube, 0, 1)
+torch.adjoint(cube)
+torch.is_complex(matrix)
+torch.is_conj(matrix)
+torch.is_inference(matrix)
+torch.is_neg(matrix)
+torch.is_storage(matrix)
+torch.pi
+torch.ByteTensor([1, 2])
+torch.ShortTensor([1])
+torch.IntTensor([[1]])
+torch.CharTensor([1])
+torch.DoubleTensor([1.5])
+torch.HalfTensor([1.5])
+torch.DoubleTensor(2).shape
+torch.randn_like(matrix).dtype
+torch.randint_like(matrix, 5).dtype
+torch.randint_like(matrix, 0, 1)
+torch.linalg.inv_ex(square)
+torch.linalg.inv_ex(singular * 0).info
+torch.linalg.eigvals(spd).shape
+torch.special.multigammaln(positive + 3, 2)
+torch.special.logsumexp(matrix, 0)
+torch.special.softmax(matrix, 0)
+torch.special.log_softmax(matrix, 1)
+torch.special.round(matrix)
+torch.is_anomaly_enabled()
+torch.are_deterministic_algorithms_enabled()
+torch.get_float32_matmul_precision()
+torch.set_float32_matmul_precision("other")
+torch.get_default_device()
+torch.initial_seed()
+torch.manual_seed("a")
+torch.manual_seed(2**70)
+torch.manual_seed(-1).initial_seed()
+torch.Generator().manual_seed(3).initial_seed()
+torch.Generator().initial_seed()
+torch.Generator().device
+torch.get_rng_state().dtype
+torch.cuda.device_count()
+torch.cuda.current_device()
+torch.cuda.is_initialized()
+torch.cuda.synchronize()
+torch.cuda.empty_cache()
+torch.cuda.manual_seed(1)
+torch.cuda.manual_seed_all(1)
+torch.cuda.memory_allocated()
+torch.vander(vector, 3, True)
+torch.broadcast_to(vector, (2, 3))
 torch.finfo(torch.float32).eps
 torch.finfo(torch.float16).max
 torch.finfo(torch.float64).tiny
@@ -535,6 +622,9 @@ GROUPS = {
         *product(["torch.tensor(<a>, dtype=torch.float16)", "torch.tensor(<a>, dtype=torch.uint8)", "torch.tensor([<a>, 1])"],
                  a="0 1 3 -2 2.5 True nan inf"),
     ],
+    "attributes": product(
+        [f"<x>.{name}" for name in ATTRIBUTES.split()], x="matrix scalar vector empty cube a_int64 mask transposed"
+    ),
     "copies": product(lines(LIKE), x="matrix scalar empty transposed strided expanded a_int64 mask half_matrix"),
     "views and shapes": product(
         lines(VIEWS), x="matrix scalar vector empty cube transposed permuted strided expanded row"

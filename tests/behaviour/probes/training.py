@@ -230,6 +230,13 @@ shuffle=True, sampler=[0]
 batch_size=2, num_workers=-1
 batch_size=2, timeout=-1
 """
+OPTIMIZER_HOOKS = """
+seen(lambda log: (lambda o: (o.register_step_pre_hook(lambda o, a, k: log(1)), o.register_step_post_hook(lambda o, a, k: log(2)), o.step()))(optimizer_of("<k>")))
+seen(lambda log: (lambda o: (o.register_state_dict_post_hook(lambda o, s: log(sorted(s))), len(o.state_dict())))(optimizer_of("<k>")))
+seen(lambda log: (lambda o: (o.register_state_dict_pre_hook(lambda o: log(1)), len(o.state_dict())))(optimizer_of("<k>")))
+seen(lambda log: (lambda o: (o.register_load_state_dict_pre_hook(lambda o, s: log(sorted(s))), o.load_state_dict(o.state_dict())))(optimizer_of("<k>")))
+seen(lambda log: (lambda o: (o.register_load_state_dict_post_hook(lambda o: log(1)), o.load_state_dict(o.state_dict())))(optimizer_of("<k>")))
+"""
 ABOUT_DATA = """
 list(data.SequentialSampler(range(3)))
 list(data.BatchSampler(range(5), 2, False))
@@ -413,6 +420,7 @@ GROUPS = {
         *product('optim.<k>([nn.Parameter(vector)], <o>).defaults.keys() is None', k=KINDS,
                  o=[o for o in lines(WRONG_OPTIONS) if not o.startswith("lr=")]),
         *product(lines(ABOUT_OPTIMIZERS), k=KINDS),
+        *product(lines(OPTIMIZER_HOOKS), k="SGD Adam"),
     ],
     "schedules": [*product(lines(SCHEDULE_USES), s=SCHEDULES), *product(lines(PLATEAUS), v=VALUES, o=PLATEAU_OPTIONS)],
     "data": [*product(lines(DATA), d=DATASETS, o=LOADER_OPTIONS), *lines(ABOUT_DATA)],
