@@ -191,7 +191,7 @@ def _shape_of(size: tuple[Any, ...], given: Any = None) -> tuple[int, ...]:
         shape = tuple([operator.index(n) for n in size])
     except TypeError:
         raise TypeError(f"sizes must be integers, found {size!r}") from None
-    if any(n < 0 for n in shape):
+    if shape and min(shape) < 0:
         raise ShapeError(f"Trying to create tensor with negative dimension {min(shape)}: {list(shape)}")
     return shape
 

@@ -74,6 +74,9 @@ def _reshaping_form(function: Callable[..., Any], name: str) -> Callable[..., An
         if _mode.enabled or self._node is not None:
             # A leaf stays one where nothing is recorded.
             self._node, self._requires_grad = result._node, result._requires_grad
+        if self._view is not None:
+            # Of a view another part of the same base.
+            self._view = result._view
         self._memory.version += 1
         return self
 

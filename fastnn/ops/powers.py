@@ -32,8 +32,6 @@ _LARGE_EXPONENT = 65504
 def _power_of_number(input: Tensor, exponent: Any) -> Tensor:
     kind = input._data.dtype.kind
     if kind == "f" and type(exponent) in (int, float):
-        if type(exponent) is int and abs(exponent) > _LARGE_EXPONENT:
-            as_number(exponent, input._data.dtype)
         return of_operand("Pow", input, lambda a: _raise(a, exponent), lambda g, x: _power_slope(g, x, exponent))
     if isinstance(exponent, (int, np.integer)) and kind in "iub":
         if exponent < 0:
@@ -62,13 +60,16 @@ def _power_slope(grad: Tensor, x: Tensor, exponent: Any) -> Tensor:
 def _raise(x: np.ndarray, exponent: Any) -> Any:
     if x.dtype == np.bool_:
         return x | (not exponent)
-    if x.dtype.kind == "f" and type(exponent) is int and abs(exponent) > 2**53:
-        exponent = float(exponent)
-    if exponent == -0.5 and x.dtype != np.float16:
-        # As PyTorch has it: minus infinity for -0.
-        return 1 / np.sqrt(x)
-    if exponent == 0.5 and x.dtype == np.float16:
-        return np.power(x, x.dtype.type(exponent))
+    if x.dtype.kind == "f":
+        if type(exponent) is int:
+            if abs(exponent) > _LARGE_EXPONENT:
+                as_number(exponent, x.dtype)
+                exponent = float(exponent)
+        elif exponent == -0.5 and x.dtype != np.float16:
+            # As PyTorch has it: minus infinity for -0.
+            return 1 / np.sqrt(x)
+        elif exponent == 0.5 and x.dtype == np.float16:
+            return np.power(x, x.dtype.type(exponent))
     return x**exponent
 
 
