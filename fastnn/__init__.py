@@ -27,6 +27,7 @@ from fastnn.autograd import (
     set_grad_enabled,
 )
 from fastnn.forwards import explain, set_capture
+from fastnn.kernels import alloc as _alloc
 from fastnn.steps import CompiledStep, compile_step
 from fastnn.devices import device, get_default_device, set_default_device
 from fastnn.dtypes import (
@@ -125,6 +126,11 @@ for _name in (*_ops.elementwise.IN_PLACE, "fill", "index_put", "squeeze", "unsqu
     globals()[f"{_name}_"] = getattr(Tensor, f"{_name}_")
 inf, nan, pi, e = _math.inf, _math.nan, _math.pi, _math.e
 newaxis = None
+
+if _alloc.IS_POISONED:
+    from fastnn import ownership as _ownership
+
+    _ownership.install()
 
 # Imported on first use: most scripts need few of them, and every import takes time.
 _ON_USE = (

@@ -29,11 +29,11 @@ import numpy as np
 from fastnn import tracing
 from fastnn.autograd.hooks import leaf_hooks
 from fastnn.dtypes import dtype
-from fastnn.kernels import jit
+from fastnn.kernels import alloc, jit
 from fastnn.kernels.program import Places, Program
 from fastnn.nn.hooks import EVERYWHERE
 from fastnn.nn.module import Module
-from fastnn.nn.parameter import Parameter
+from fastnn.nn.parameter import Parameter, settle
 from fastnn.nn.registry import Registry, changes
 from fastnn.random import default_generator
 from fastnn.tensor import Tensor
@@ -188,13 +188,13 @@ class Inputs:
 
 def _room(shape: tuple[int, ...], dtype: np.dtype, strides: tuple[int, ...]) -> np.ndarray:
     extent = 1 + sum((n - 1) * s for n, s in zip(shape, strides, strict=True) if n) // dtype.itemsize
-    return np.lib.stride_tricks.as_strided(np.empty(extent, dtype), shape, strides)
+    return np.lib.stride_tricks.as_strided(alloc.empty(extent, dtype), shape, strides)
 
 
 def room_like(array: np.ndarray) -> np.ndarray:
     """A new array of the same shape, dtype and strides: rows may have room between them."""
     if array.flags.c_contiguous:
-        return np.empty(array.shape, array.dtype)
+        return alloc.empty(array.shape, array.dtype)
     return _room(array.shape, array.dtype, array.strides)
 
 
@@ -236,6 +236,7 @@ class Situation:
             held: Any = weakref.proxy(model)
             self.modules[0] = held
         self.parameters = [p for m in self.modules for p in m._parameters.values() if p is not None]
+        settle(self.parameters)
         self.buffers = [b for m in self.modules for b in m._buffers.values() if b is not None]
         self.tensors: list[Tensor] = [*self.parameters, *self.buffers]
         self.arrays = [t._data for t in self.tensors]
@@ -280,6 +281,10 @@ class Situation:
                 return False
             self.seen = changes[0]
         return True
+
+    def is_in_place(self) -> bool:
+        """Whether every parameter and buffer has the memory that it had."""
+        return all(map(operator.is_, map(_data_of, self.tensors), self.arrays))
 
     def looks_the_same(self) -> bool:
         """Whether the modules, with what they are made of, are as they were."""

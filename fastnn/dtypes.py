@@ -129,6 +129,7 @@ def as_number(value: Any, kind: np.dtype, half_overflows: bool = False) -> np.nd
         with np.errstate(over="ignore"):
             return np.asarray(float(value)).astype(kind)
     low, high = _limits(kind)
+    fits: Any
     if isinstance(value, (float, np.floating)):
         if value - value != 0:
             # Infinity and NaN.

@@ -4,14 +4,25 @@ Parameters are laid into large chunks one after the other, in the order in which
 so a model's parameters are neighbours and an optimizer updates them all in one launch. Nothing is
 moved later: an array once handed out stays where it is.
 
+The room of a parameter is free again when nobody holds an array over its numbers or its gradient. Room
+at the end of a chunk is used first. Room between others is used once it is large enough for a model, so
+that the parameters of a model stay neighbours.
+
 Sizes are rounded up to whole cache lines; what lies between two parameters is zero and stays zero,
 because its gradient is. Imports nothing of fastnn.
 """
 
 from __future__ import annotations
 
+import ctypes
+import functools
+import mmap
 import os
+import sys
 import threading
+import weakref
+from bisect import insort
+from collections.abc import Callable
 from pickle import PickleBuffer
 from typing import Any
 
@@ -23,17 +34,29 @@ _CHUNK = 32 * 2**20
 # Rows of a weight whose length is a multiple of this fall on the same cache sets; one more vector
 # after each row spreads them (64x1024 by 1024x1024: 310 to 340 GFLOP/s without, 465 to 490 with).
 _CONFLICT = 1024
+# Bytes of a hole between parameters from which on it is used, and how many times the parameter has to fit:
+# a model that is split between two places is updated by two launches.
+_HOLE, _HOLE_TIMES = 2**19, 4
+# Bytes that are freed in a chunk before their pages go back to the operating system.
+_RETURNED = 4 * 2**20
 
 
 class _Chunk:
-    """A buffer of numbers, and another of the same size for their gradients."""
+    """A buffer of numbers, and another of the same size for their gradients.
 
-    __slots__ = ("_grads", "used", "values")
+    Holes are half-open ranges, in order: ``used`` is where the last one, which reaches to the end, begins.
+    """
+
+    __slots__ = ("__weakref__", "_grads", "dirty", "holes", "reached", "used", "values")
 
     def __init__(self, size: int, dtype: np.dtype) -> None:
         self.values = _aligned_zeros(size, dtype)
         self._grads: np.ndarray | None = None
         self.used = 0
+        # Beyond this nothing was ever written.
+        self.reached = 0
+        self.holes: list[tuple[int, int]] = []
+        self.dirty = 0
 
     @property
     def grads(self) -> np.ndarray:
@@ -42,6 +65,63 @@ class _Chunk:
                 if self._grads is None:
                     self._grads = _aligned_zeros(self.values.size, self.values.dtype)
         return self._grads
+
+    def take(self, start: int, stop: int) -> None:
+        """Use this range, at the beginning of a hole or of the end; its numbers are zero then."""
+        if start == self.used:
+            self.used = stop
+        else:
+            at = next(i for i, hole in enumerate(self.holes) if hole[0] == start)
+            end = self.holes[at][1]
+            self.holes[at : at + 1] = [(stop, end)] if stop < end else []
+        if start < self.reached:
+            for numbers in self._buffers():
+                numbers[start : min(stop, self.reached)] = 0
+        self.reached = max(self.reached, stop)
+
+    def give(self, start: int, stop: int) -> None:
+        """Nobody uses this range any more."""
+        if start == stop:
+            return
+        insort(self.holes, (start, stop))
+        at = self.holes.index((start, stop))
+        if at + 1 < len(self.holes) and self.holes[at + 1][0] == stop:
+            self.holes[at : at + 2] = [(start, self.holes[at + 1][1])]
+        if at and self.holes[at - 1][1] == start:
+            self.holes[at - 1 : at + 1] = [(self.holes[at - 1][0], self.holes[at][1])]
+        if self.holes[-1][1] == self.used:
+            self.used = self.holes.pop()[0]
+        self.dirty += (stop - start) * self.values.itemsize
+        if self.dirty >= _RETURNED:
+            self.dirty = 0
+            for numbers in self._buffers():
+                for low, high in (*self.holes, (self.used, self.reached)):
+                    _return_pages(numbers[low:high])
+
+    def _buffers(self) -> list[np.ndarray]:
+        return [self.values] if self._grads is None else [self.values, self._grads]
+
+
+@functools.cache
+def _madvise() -> Callable[..., int] | None:
+    """The system's function where it frees private pages at once; on others the memory is only used again."""
+    if not sys.platform.startswith("linux"):
+        return None
+    try:
+        found = ctypes.CDLL(None).madvise
+    except (OSError, AttributeError):
+        return None
+    found.argtypes, found.restype = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int), ctypes.c_int
+    return found
+
+
+def _return_pages(numbers: np.ndarray) -> None:
+    """Give the whole pages of an array back to the operating system; they may be of any contents afterwards."""
+    advise, page = _madvise(), mmap.PAGESIZE
+    at = numbers.ctypes.data
+    low, high = -(-at // page) * page, (at + numbers.nbytes) // page * page
+    if advise is not None and low < high:
+        advise(low, high - low, mmap.MADV_DONTNEED)
 
 
 def _aligned_zeros(size: int, dtype: np.dtype) -> np.ndarray:
@@ -59,7 +139,7 @@ class Slot:
         transposed: store a matrix of shape (m, n) as n rows of m numbers, padded where m asks for it.
     """
 
-    __slots__ = ("array", "chunk", "shape", "start", "stop", "strides")
+    __slots__ = ("_room", "array", "chunk", "shape", "start", "stop", "strides")
 
     def __init__(self, shape: tuple[int, ...], dtype: np.dtype, transposed: bool = False) -> None:
         self.shape = shape
@@ -77,9 +157,9 @@ class Slot:
             size, self.strides = empty.size, empty.strides
         line = _LINE // dtype.itemsize
         size = -(-size // line) * line
-        self.chunk, self.start = _take(size, dtype)
-        self.stop = self.start + size
-        self.array = self.over(self.chunk.values[self.start : self.stop])
+        self.chunk, self._room = _take(size, dtype)
+        self.start, self.stop = self._room.start, self._room.stop
+        self.array = self.over(self._room.part_of(self.chunk.values))
 
     def over(self, flat: np.ndarray) -> np.ndarray:
         """An array of this slot's shape and strides over the first numbers of another flat buffer.
@@ -94,7 +174,7 @@ class Slot:
     @property
     def grad_array(self) -> np.ndarray:
         """The array over the gradient's place."""
-        return self.over(self.chunk.grads[self.start : self.stop])
+        return self.over(self._room.part_of(self.chunk.grads))
 
 
 def is_place(array: np.ndarray) -> bool:
@@ -102,7 +182,101 @@ def is_place(array: np.ndarray) -> bool:
     return type(array.base) is PickleBuffer
 
 
-_chunks: dict[np.dtype, _Chunk] = {}
+class _Room:
+    """A range of a chunk that is in use while there are arrays over it.
+
+    Args:
+        chunk: None if nobody else can use the range; not held.
+    """
+
+    __slots__ = ("chunk", "start", "stop", "users")
+
+    def __init__(self, chunk: _Chunk | None, start: int, stop: int) -> None:
+        self.chunk = None if chunk is None else weakref.ref(chunk)
+        self.start, self.stop = start, stop
+        self.users: set[_User] = set()
+
+    def part_of(self, numbers: np.ndarray) -> np.ndarray:
+        """This range of the values or the gradients; arrays over it are to have it as their owner."""
+        part = numbers[self.start : self.stop]
+        if self.chunk is None:
+            # The memory is free with the last array over it.
+            return part
+        # No lock, which Ctrl-C in a step might leave closed: each line is one operation on a set. Nobody takes the
+        # range away meanwhile: the first array over it is made before others can see it, and lives as long as its Slot.
+        user = _made(_User, part, _gone.append)
+        user.room = self
+        _users.add(user)
+        self.users.add(user)
+        return part
+
+
+class _User(weakref.ref):
+    """Puts itself into a list when the array over a room has gone.
+
+    All of that happens in C: Ctrl-C that comes while a finalizer of Python runs is lost.
+    """
+
+    __slots__ = ("room",)
+
+    room: _Room
+
+    # Of an array that has gone nothing can be compared but the reference itself.
+    __hash__ = object.__hash__
+    __eq__ = object.__eq__
+
+
+_made = weakref.ref.__new__
+# The references must live for their calls to come.
+_users: set[_User] = set()
+_gone: list[_User] = []
+
+
+class _Shared:
+    """The chunks of one dtype that parameters share, and where the last parameter ended.
+
+    Only the last chunk is held: the others go with their parameters.
+    """
+
+    __slots__ = ("chunks", "end", "last")
+
+    def __init__(self) -> None:
+        self.last: _Chunk | None = None
+        self.chunks: list[weakref.ref[_Chunk]] = []
+        self.end: tuple[weakref.ref[_Chunk] | None, int] = (None, 0)
+
+    def take(self, size: int, dtype: np.dtype) -> tuple[_Chunk, _Room]:
+        """Room for ``size`` numbers that are zero."""
+        chunk, start = self._find(size, dtype)
+        chunk.take(start, start + size)
+        self.end = weakref.ref(chunk), start + size
+        return chunk, _Room(chunk, start, start + size)
+
+    def _find(self, size: int, dtype: np.dtype) -> tuple[_Chunk, int]:
+        """Where there is room: after the last parameter if possible, so that neighbours stay together."""
+        capacity = _CHUNK // dtype.itemsize
+        before, end = self.end
+        chunk = before() if before is not None else None
+        if chunk is not None and any(a == end and b - a >= size for a, b in chunk.holes):
+            return chunk, end
+        last = self.last
+        if last is not None and last.used + size > capacity:
+            last = None
+        if last is not None and last.used < last.reached:
+            return last, last.used
+        chunks = [c for c in [ref() for ref in self.chunks] if c is not None]
+        holes = [(b - a, i, a) for i, c in enumerate(chunks) for a, b in c.holes]
+        holes += [(capacity - c.used, i, c.used) for i, c in enumerate(chunks) if c is not last]
+        length, i, start = max(holes, default=(0, 0, 0))
+        if length * dtype.itemsize >= min(_HOLE, _CHUNK // 4) and length >= _HOLE_TIMES * size:
+            return chunks[i], start
+        if last is None:
+            self.last = last = _Chunk(capacity, dtype)
+            self.chunks = [weakref.ref(c) for c in (*chunks, last)]
+        return last, last.used
+
+
+_chunks: dict[np.dtype, _Shared] = {}
 _lock, _grads_lock = threading.Lock(), threading.Lock()
 
 
@@ -116,17 +290,18 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork_in_child)
 
 
-def _take(size: int, dtype: np.dtype) -> tuple[_Chunk, int]:
-    """Room for ``size`` numbers: the chunk and where in it. A large parameter gets its own chunk."""
-    capacity = _CHUNK // dtype.itemsize
-    if size > capacity // 2:
-        chunk = _Chunk(size, dtype)
-        chunk.used = size
-        return chunk, 0
+def _take(size: int, dtype: np.dtype) -> tuple[_Chunk, _Room]:
+    """Room for ``size`` numbers that are zero. A large parameter gets its own chunk."""
+    if 2 * size > _CHUNK // dtype.itemsize:
+        return _Chunk(size, dtype), _Room(None, 0, size)
     with _lock:
-        chunk_now = _chunks.get(dtype)
-        if chunk_now is None or chunk_now.used + size > capacity:
-            chunk_now = _chunks[dtype] = _Chunk(capacity, dtype)
-        start = chunk_now.used
-        chunk_now.used += size
-        return chunk_now, start
+        while _gone:
+            user = _gone.pop()
+            _users.discard(user)
+            room = user.room
+            room.users.discard(user)
+            chunk = room.chunk() if room.chunk is not None else None
+            if chunk is not None and not room.users:
+                chunk.give(room.start, room.stop)
+        shared = _chunks.get(dtype) or _chunks.setdefault(dtype, _Shared())
+        return shared.take(size, dtype)

@@ -26,7 +26,7 @@ from fastnn.autograd import Node
 from fastnn.autograd.engine import anomaly, differentiated
 from fastnn.autograd.modes import _mode
 from fastnn.capture import MOST_PROGRAMS, Situation, reason_of
-from fastnn.kernels import jit
+from fastnn.kernels import alloc, jit
 from fastnn.lanes import MOST_BYTES, Lane
 from fastnn.nn import module as modules
 from fastnn.nn.module import Module
@@ -119,6 +119,8 @@ class _Kind:
 
     def __init__(self) -> None:
         self.calls, self.retry, self.reason = 0, _EAGER_CALLS + 1, ""
+        # How often a parameter or buffer was given other memory.
+        self.moves = 0
         # The code of the forward that was refused: a reload may bring another one.
         self.code: Any = None
         self.differentiated = differentiated[0]
@@ -146,7 +148,10 @@ class _Kind:
                     pass
                 self.made = [lane for lane in self.made if lane() is not None]
                 return self._record(model, situation, inputs) if len(self.made) < self.most else None
+            moves = self.moves + (not situation.is_in_place())
             self.__init__()  # type: ignore[misc]  # it starts anew
+            # Memory that is replaced again and again, as by `p.data = p.data - lr * p.grad`, is not recorded each time.
+            self.moves, self.retry = moves, self.retry << min(max(moves - 1, 0), 5)
             return None
         self.calls += 1
         if self.blocked is not None:
@@ -287,7 +292,7 @@ def _in_pieces(model: Module, input: Tensor, kept: _Replays) -> Any:
             kind.give_up("rows of a large batch may depend on each other")
             return model.forward(input)
         times = len(x) // _PIECE
-        out, end = np.empty((len(x), *lane.shape[1:]), lane.dtype), times * _PIECE
+        out, end = alloc.empty((len(x), *lane.shape[1:]), lane.dtype), times * _PIECE
         lane.run_over(x[:end], out[:end], times)
     finally:
         kind.free.append(lane)
@@ -301,29 +306,19 @@ def _in_pieces(model: Module, input: Tensor, kept: _Replays) -> Any:
 class _LaneNode(Node):
     """The operation of a whole module. Asked for some gradients, it need not know what only the others read."""
 
-    __slots__ = ("lane", "wants")
+    __slots__ = ("lane",)
 
     selective = True
 
-    lane: Lane | None
-    wants: list[bool] | None
+    lane: Lane
 
     def backward_for(self, grad: Tensor, wants: list[bool]) -> tuple[Tensor | None, ...]:
-        self.wants = wants
-        try:
+        if self.run is None or _mode.enabled:
             return self.backward(grad)
-        finally:
-            self.wants = None
-
-    def check(self, saved: list[Any]) -> None:
-        if self.wants is not None and self.lane is not None and saved is self.saved:
-            wanted = {i for i, want in enumerate(self.wants) if want}
-            saved = [entry for entry, readers in zip(saved, self.lane.readers(), strict=True) if readers & wanted]
-        super().check(saved)
-
-    def release(self) -> None:
-        self.lane = None
-        super().release()
+        if any(memory.version != version for memory, version, _ in self.saved):
+            wanted = {i for i, want in enumerate(wants) if want}
+            self.check([entry for entry, at in zip(self.saved, self.lane.readers(), strict=True) if at & wanted])
+        return self.run(grad)
 
 
 def _recorded(model: Module, args: tuple[Tensor, ...], lease: _Lease, kind: _Kind, out: np.ndarray) -> Tensor:
@@ -340,7 +335,7 @@ def _recorded(model: Module, args: tuple[Tensor, ...], lease: _Lease, kind: _Kin
     saved = (*[args[i] for i in lane.read_inputs], *lane.read_tensors)
     operands = (*args, *lane.trained) if lane.put_in_order is None else lane.put_in_order((*args, *lane.trained))
     node = _LaneNode(lane.title, operands, run, saved, True, again)
-    node.lane, node.wants = lane, None
+    node.lane = lane
     if lane.constants:
         # `again` reads them too.
         operands, versions = node.read  # type: ignore[misc]  # it has one, as it can be computed again

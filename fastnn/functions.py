@@ -19,6 +19,7 @@ from fastnn.dtypes import (
     promoted,
 )
 from fastnn.errors import ShapeError
+from fastnn.kernels import alloc
 from fastnn.tensor import Tensor, _wrap
 
 __all__ = [
@@ -226,7 +227,7 @@ def ones(
 
 
 # Memory that was not written to could show other programs' numbers; zero pages cost nothing.
-empty = zeros
+empty = alloc.unfilled(zeros)
 
 
 def _into(out: Tensor, made: Tensor) -> Tensor:
@@ -431,7 +432,7 @@ def ones_like(
     return _made(np.ones(*_like(input, dtype)), requires_grad, device)
 
 
-empty_like = zeros_like
+empty_like = alloc.unfilled(zeros_like)
 
 
 def full_like(
@@ -474,6 +475,6 @@ def _new_tensor(
 
 
 METHODS = {
-    "new_zeros": _new(np.zeros), "new_empty": _new(np.zeros), "new_ones": _new(np.ones), "new_full": _new_full,
-    "new_tensor": _new_tensor,
+    "new_zeros": _new(np.zeros), "new_empty": _new(alloc.unfilled(np.zeros)), "new_ones": _new(np.ones),
+    "new_full": _new_full, "new_tensor": _new_tensor,
 }  # fmt: skip

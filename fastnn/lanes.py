@@ -28,7 +28,7 @@ from fastnn.capture import (
     tracing_into,
     undone,
 )
-from fastnn.kernels import jit
+from fastnn.kernels import alloc, jit
 from fastnn.kernels.peephole import joined
 from fastnn.kernels.program import Program
 from fastnn.nn.module import Module
@@ -214,7 +214,7 @@ class Lane:
             raise Uncapturable("the output was computed outside the kernels")
         saved = _saved(result)
         if result._requires_grad:
-            self.dy = np.empty(out.shape, out.dtype)
+            self.dy = alloc.empty(out.shape, out.dtype)
             known.add(self.dy)
             self.backward, self.dxs = self._trace_back()
             self.trained = [p for p in self.trained if p._grad is not None]
@@ -371,7 +371,7 @@ class Lane:
         for k, holds in self.guards:
             if not holds(np.ascontiguousarray(inputs[k]._data)):
                 return None
-        out = np.empty(self.shape, self.dtype)
+        out = alloc.empty(self.shape, self.dtype)
         for state, draw in self.watch.draws:
             state[...] = draw()
         for buffer in self.touched:
@@ -420,7 +420,9 @@ class Lane:
                     p._grad = None
                 raise
         else:
-            direct = [_mode.direct and p._requires_grad and leaf_hooks(p) is None for p in trained]
+            direct = [
+                _mode.direct and p._requires_grad and (p._hooks is None or leaf_hooks(p) is None) for p in trained
+            ]
             adds = tuple([
                 there and p._grad is not None and p._grad._data is p._grad_place
                 for p, there in zip(trained, direct, strict=True)

@@ -13,6 +13,7 @@ from fastnn.devices import check_device
 from fastnn.dtypes import BY_LEGACY_NAME, dtype
 from fastnn.errors import ShapeError
 from fastnn.functions import tensor
+from fastnn.kernels import alloc
 from fastnn.size import Size
 from fastnn.tensor import Tensor, _wrap
 
@@ -29,7 +30,7 @@ def numbers_of(data: tuple[Any, ...], kind: np.dtype) -> np.ndarray:
         raise TypeError(f"new(): data must be a sequence or sizes (got {type(source).__name__})")
     shape = tuple(data[0]) if len(data) == 1 and isinstance(data[0], Size) else data
     if not data:
-        return np.empty(0, kind)
+        return alloc.empty(0, kind)
     for n in shape:
         if not isinstance(n, (int, np.integer)):
             raise TypeError(f"new(): sizes must be integers, found {n!r}")

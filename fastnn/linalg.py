@@ -11,6 +11,7 @@ import numpy as np
 
 from fastnn import return_types
 from fastnn.errors import DTypeError, LinAlgError, ShapeError
+from fastnn.kernels import alloc
 from fastnn.ops.core import also_read, check_tensor, dimension, named
 from fastnn.ops.decompositions import (
     _matrix,
@@ -75,12 +76,12 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
     x = pinv(a) @ b
     also_read(x, x)
     rank = matrix_rank(a)
-    residuals = _wrap(np.empty(0, a._data.dtype))
+    residuals = _wrap(alloc.empty(0, a._data.dtype))
     if a._data.shape[-2] > a._data.shape[-1] and bool((rank == a._data.shape[-1]).all()):
         residuals = ((a @ x - b) ** 2).sum(-2)
     return return_types.linalg_lstsq(
         x.squeeze(-1) if vector else x, residuals.squeeze(-1) if vector and residuals._data.ndim else residuals, rank,
-        _wrap(np.empty(0, a._data.dtype)),
+        _wrap(alloc.empty(0, a._data.dtype)),
     )  # fmt: skip
 
 
@@ -200,8 +201,13 @@ def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
 @named
 def vander(x: Tensor, N: int | None = None) -> Tensor:
     """The powers 0 to N - 1 of each element, as rows."""
+    from fastnn.ops.joining import cat
+
     count = x._data.shape[-1] if N is None else N
-    return x.unsqueeze(-1) ** _wrap(np.arange(count, dtype=x._data.dtype))
+    shape = x._data.shape
+    column = x.unsqueeze(-1)
+    ones = column.new_ones((*shape, min(count, 1)))
+    return cat([ones, column.expand(*shape, max(count - 1, 0)).cumprod(-1).to(x.dtype)], -1)
 
 
 def svd_classic(input: Tensor, some: bool = True, compute_uv: bool = True) -> Any:

@@ -25,6 +25,7 @@ from fastnn import dtypes
 from fastnn.devices import device
 from fastnn.dtypes import dtype, from_numpy_dtype
 from fastnn.errors import DTypeError
+from fastnn.kernels import alloc
 from fastnn.nn.parameter import Parameter
 from fastnn.pickle_writer import STORAGES, Storage
 from fastnn.tensor import Size, Tensor, _wrap
@@ -39,7 +40,7 @@ def _strided(array: np.ndarray, offset: Any, size: Any, stride: Any) -> Tensor:
     if len(size) != len(stride) or any(type(n) is not int or n < 0 for n in numbers):
         raise UnpicklingError(f"a tensor of size {size}, stride {stride} and offset {offset} is not possible")
     if not all(size):
-        return _wrap(np.empty(size, array.dtype))
+        return _wrap(alloc.empty(size, array.dtype))
     if offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True)) >= array.size:
         raise UnpicklingError(
             f"a tensor of size {tuple(size)}, stride {tuple(stride)} and offset {offset} does not fit into a storage "

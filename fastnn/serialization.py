@@ -23,6 +23,7 @@ import numpy as np
 
 from fastnn import pickles
 from fastnn.devices import check_device
+from fastnn.kernels import alloc
 from fastnn.pickle_writer import Writer
 
 # Where a record begins, as PyTorch lays them, so that it can map them into memory.
@@ -242,7 +243,7 @@ def _load_zip(archive: zipfile.ZipFile, trusted: bool, encoding: str) -> Any:
 
 def _read(file: Any, kind: np.dtype, numel: int, order: str) -> np.ndarray:
     """So many elements from a file, in this machine's order of bytes."""
-    array = np.empty(numel, kind)
+    array = alloc.empty(numel, kind)
     room, at = memoryview(_bytes(array)), 0
     while at < len(room):
         piece = file.read(min(len(room) - at, 1 << 24))

@@ -20,6 +20,7 @@ from fastnn.devices import CPU, check_device, device
 from fastnn.dtypes import default_numpy, dtype, from_numpy_dtype
 from fastnn.errors import DTypeError, ShapeError
 from fastnn.gradients import Differentiable
+from fastnn.kernels import alloc
 from fastnn.quiet import quiet
 from fastnn.size import Size
 
@@ -45,6 +46,12 @@ def _wrap(array: np.ndarray, node: Node | None = None) -> Tensor:
     tensor._memory = Memory()
     tensor._history = 0
     return tensor
+
+
+if alloc.IS_POISONED:
+    from fastnn.ownership import tracked
+
+    _wrap = tracked(_wrap)
 
 
 def _recorded(*operands: Tensor) -> bool:

@@ -15,6 +15,7 @@ import numpy as np
 
 from fastnn import kernels
 from fastnn.autograd import no_grad
+from fastnn.kernels import alloc
 from fastnn.nn.loss_classes import CrossEntropyLoss
 from fastnn.nn.module import Module
 from fastnn.optim.adam import Adam
@@ -94,8 +95,8 @@ class Rows:
         """The rows ``indices``, int64; the tensors are used again by the next batch of this size."""
         size = len(indices)
         if size not in self._buffers:
-            x = np.empty((size, self.flat.shape[1]), np.float32)
-            y = np.empty((size, *self.targets.shape[1:]), self.targets.dtype)
+            x = alloc.empty((size, self.flat.shape[1]), np.float32)
+            y = alloc.empty((size, *self.targets.shape[1:]), self.targets.dtype)
             self._buffers[size] = _wrap(x.reshape(size, *self.data.shape[1:])), _wrap(y)
         x_batch, y_batch = self._buffers[size]
         kernels.gather(x_batch._data.reshape(size, self.flat.shape[1]), self.flat, indices, self.scale, self.shift)

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastnn.kernels import alloc
 from fastnn.kernels.activations import COSTS
 from fastnn.kernels.batch_norm_slices import (
     APPLY,
@@ -117,7 +118,7 @@ def batch_norm_forward(
     flags |= check_behind(activation, p, state)
     if training and batch < 2:
         raise ValueError(f"x must have more than one row in training, found shape {x.shape}")
-    sums = np.empty((-(-batch // rows_of_chunk(batch)) if training else 0, 3, columns), dtype)
+    sums = alloc.empty((-(-batch // rows_of_chunk(batch)) if training else 0, 3, columns), dtype)
     if not batch or not columns:
         return
     _launch_phases(
@@ -171,10 +172,10 @@ def batch_norm_backward(
             if gradient is not None and not accumulate:
                 gradient[...] = 0
         return
-    sums = np.empty((chunks, 2, columns), dtype)
+    sums = alloc.empty((chunks, 2, columns), dtype)
     _launch_phases(
         kernel, _ALL, x.size * (_COST + COSTS[code]), batch, columns,
-        (np.empty_like(x) if dx is None else dx, saved if dweight is None else dweight,
+        (alloc.empty_like(x) if dx is None else dx, saved if dweight is None else dweight,
          saved if dbias is None else dbias, dy, x, saved, sums, saved if state is None else state),
         flags, code, slope, 1.0 - p,
     )  # fmt: skip

@@ -203,12 +203,13 @@ def _add_chunk(total, product, sums, other):
 @inline
 def _solve_backward(gradient, slope, offset, total, product, rest, inverse, scale, batch):
     """The gradient of the weight, and the statistics' share of ``dx``: ``offset - (x - mean) * slope``."""
-    kind = slope.dtype.type
+    kind, share = slope.dtype.type, 1.0 / batch
     for j in range(gradient.size):
         root, steep, left = float(inverse[j]), float(scale[j]), float(rest[j])
         g = (product[j] - left * total[j]) * root
-        bend = steep * root * g / batch
-        gradient[j], slope[j], offset[j] = kind(g), kind(bend), kind(left * bend - steep * total[j] / batch)
+        bend = steep * root * g * share
+        gradient[j], slope[j] = kind(g), kind(bend)
+        offset[j] = kind(left * bend - steep * total[j] * share)
 
 
 @inline

@@ -18,6 +18,8 @@ from fastnn.kernels.words import ahead
 # line more: arrays 4 KB apart would share their sets of the first-level cache.
 COLUMNS = 1024
 ROOM = COLUMNS + 16
+# Rows that are added one after the other before their sum is added to the others': float32 loses digits of very many.
+TOGETHER = 128
 # Rows that the guess of a chunk's mean is taken from. If these are outliers, the variance loses up to
 # 128 / _GUESS of its precision, never more.
 _GUESS = 8
@@ -54,16 +56,18 @@ def _add_row(total, row):
 
 @inline
 def sum_rows(sums, rows, distance, count, anew):
-    """The sums of so many rows, in their order; ``rows`` is a pointer, ``distance`` counts numbers."""
+    """The sums of so many rows, added to what is there unless ``anew``; ``rows`` is a pointer, ``distance`` counts
+    numbers.
+    """
     kind = sums.dtype.type
     total = stack_array(ROOM, kind(0))[: sums.size]
     if anew:
+        fill(sums, kind(0))
+    for start in range(0, count, TOGETHER):
         fill(total, kind(0))
-    else:
-        copy(total, sums)
-    for i in range(count):
-        _add_row(total, array_at(ahead(rows, i * distance), (total.size,)))
-    copy(sums, total)
+        for i in range(start, min(count, start + TOGETHER)):
+            _add_row(total, array_at(ahead(rows, i * distance), (total.size,)))
+        _add_row(sums, total)
 
 
 @inline
@@ -77,7 +81,7 @@ def _add_four(total, square, guess, a, b, c, d):
     for j in range(a.size):
         p, q, r, s = a[j] - guess[j], b[j] - guess[j], c[j] - guess[j], d[j] - guess[j]
         total[j] += (p + q) + (r + s)
-        square[j] += multiply_add(p, p, q * q) + multiply_add(r, r, s * s)
+        square[j] = multiply_add(p, p, multiply_add(q, q, multiply_add(r, r, multiply_add(s, s, square[j]))))
 
 
 @inline

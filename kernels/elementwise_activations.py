@@ -52,8 +52,8 @@ def _hardshrink(x, a, b, c):
 
 
 def _shrink_backward(dy, x, a, b, c):
-    # 0 at NaN, here and for hardtanh: PyTorch has that for the numbers that fill vectors, and dy for the others.
-    return dy if x > a or x < -a else type(x)(0)
+    # At NaN 0, here and for hardtanh, as in PyTorch; but NaN where dy is NaN, which PyTorch has in some places only.
+    return dy if x > a or x < -a else dy * type(x)(0) if x != x else type(x)(0)
 
 
 def _softshrink(x, a, b, c):
@@ -78,7 +78,7 @@ def _hardtanh(x, a, b, c):
 
 
 def _hardtanh_backward(dy, x, a, b, c):
-    return dy if a < x < b else type(x)(0)
+    return dy if a < x < b else dy * type(x)(0) if x != x else type(x)(0)
 
 
 def _hardswish(x, a, b, c):

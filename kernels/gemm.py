@@ -39,9 +39,9 @@ from __future__ import annotations
 import numpy as np
 from numba import types
 
-from fastnn.kernels import jit, program
+from fastnn.kernels import alloc, jit, program
 from fastnn.kernels.activations import NONE, RELU, activate, activation_code, activation_forward
-from fastnn.kernels.column_statistics import sum_rows
+from fastnn.kernels.column_statistics import TOGETHER, sum_rows
 from fastnn.kernels.jit import (
     FAST,
     Entry,
@@ -406,7 +406,7 @@ def gemm_checked(
         m, columns, depth, size, parts_for(2.0 * m * columns * depth), mode, code, z is y,
         a_row, a_column, b_row, b_column, limits(),
     )  # fmt: skip
-    packed = np.empty(parts * group * depth_block * width, dtype) if width else y
+    packed = alloc.empty(parts * group * depth_block * width, dtype) if width else y
     launch(
         kernel, parts, (y, z, packed, a, b, y if bias is None else bias),
         m, columns, depth, a_row, a_column, b_row, b_column, y_row, z_row, mode, code,
@@ -472,6 +472,9 @@ def _cut(
     parts, row_tiles, panels, row_block, depth_block, width, group = _plan(
         m, columns, depth, size, parts, collides, limits
     )
+    if mode & SUM_B and depth_block < depth:
+        # What is summed together must not lie in two blocks.
+        depth_block = -(-depth_block // TOGETHER) * TOGETHER
     rows_collide = b_row * size % _CONFLICT == 0 and depth >= _DEPTH_WORTH_PACKING and m >= _ROWS_WORTH_PACKING
     if b_column == 1 and not rows_collide:
         width = 0
@@ -485,7 +488,7 @@ def _empty_sum(y, z, bias, activation, slope, accumulate):
     start = np.zeros(y.shape, y.dtype)
     if bias is not None:
         start += bias
-    out = np.empty_like(start)
+    out = alloc.empty_like(start)
     activation_forward(out, start, activation, slope)
     z[...] = start
     y[...] = out  # The second, as it may be z.

@@ -33,6 +33,7 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.errors import RequireLiteralValue
 from numba.extending import intrinsic, register_jitable
 
+from fastnn.kernels import alloc
 from fastnn.kernels.cache import CompiledCache, cache_folder
 from fastnn.kernels.words import ARRAY_DATA, BYTES_DATA, IS_X86, WORD, layout_is_as_assumed
 
@@ -377,7 +378,7 @@ def kernel_for(kernels: dict[np.dtype, Kernel], name: str, a: np.ndarray) -> Ker
 def aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """A new array that begins at a cache line: no vector of a row of whole lines lies in two of them."""
     size = math.prod(shape) * dtype.itemsize
-    room = np.empty(size + 64, np.uint8)
+    room = alloc.empty(size + 64, np.uint8)
     start = -room.ctypes.data % 64
     return room[start : start + size].view(dtype).reshape(shape)
 

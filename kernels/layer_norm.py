@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastnn.kernels import alloc
 from fastnn.kernels.activations import COSTS, NONE, activate, differentiate
 from fastnn.kernels.column_statistics import copy
 from fastnn.kernels.dropout import drop, drop_factor
@@ -125,6 +126,8 @@ def _forward(dtype, smooth):
             key0, key1 = random_keys(array(args, 5, (2,), np.int64))
             factor = drop_factor(keep)
         size = columns // groups
+        # One division instead of several for each row.
+        share = 1.0 / float(size)
         first, last = part(rows * groups, t, n)
         for i in range(first, last):
             row, lo = i // groups, (i % groups) * size
@@ -133,18 +136,18 @@ def _forward(dtype, smooth):
             mean = offset = dtype(0)
             centre = 0.0
             if flags & _CENTRED:
-                guess = _sum(source) / dtype(size)
+                guess = _sum(source) * dtype(share)
                 # An infinite guess would make NaN of an infinite mean.
                 guess = guess if guess - guess == dtype(0) else dtype(0)
                 total, square = _deviations(source, guess)
-                centre = float(guess) + float(total) / float(size)
-                spread = float(square) - float(total) * float(total) / float(size)
+                centre = float(guess) + float(total) * share
+                spread = float(square) - float(total) * float(total) * share
                 mean = dtype(centre)
             else:
                 total, square = _deviations(source, dtype(0))
                 spread = float(square)
             spread = 0.0 if spread < 0.0 else spread
-            root = 1.0 / sqrt(spread / float(size) + eps)
+            root = 1.0 / sqrt(spread * share + eps)
             inverse = dtype(root)
             # The part of the mean that its type does not hold. As a number of its own it would be added to the mean
             # again, as sums may be reordered.
@@ -192,14 +195,19 @@ def _rectified(dz, dy, z):
         dz[j] = zero if z[j] <= zero else gradient
 
 
+@inline(fastmath=FAST)
+def _sum_of_chunks(sums, which, j):
+    total = 0.0
+    for chunk in range(sums.shape[0]):
+        total += float(sums[chunk, which, j])
+    return total
+
+
 @inline
 def _add_chunks(to, sums, which, accumulate):
     kind = to.dtype.type
     for j in range(to.size):
-        total = 0.0
-        for chunk in range(sums.shape[0]):
-            total += float(sums[chunk, which, j])
-        to[j] = kind(total) + (to[j] if accumulate else kind(0))
+        to[j] = kind(_sum_of_chunks(sums, which, j)) + (to[j] if accumulate else kind(0))
 
 
 def _backward(dtype, smooth):
@@ -223,6 +231,7 @@ def _backward(dtype, smooth):
             key0, key1 = random_keys(array(args, 10, (2,), np.int64))
             factor = drop_factor(keep)
         size = columns // groups
+        share = dtype(1.0 / float(size))
         first, last = part(chunks, t, n)
         if phases & _SUM:
             for chunk in range(first, last):
@@ -249,8 +258,8 @@ def _backward(dtype, smooth):
                         if flags & WEIGHT:
                             _times(to, to, weight[lo:hi])
                         total, product = _projections(to, source, mean, offset, inverse)
-                        level = total / dtype(size) if flags & _CENTRED else dtype(0)
-                        _input_gradient(to, source, mean, offset, inverse, level, product / dtype(size))
+                        level = total * share if flags & _CENTRED else dtype(0)
+                        _input_gradient(to, source, mean, offset, inverse, level, product * share)
         if phases & _SOLVE:
             if wanted & WEIGHT:
                 _add_chunks(dweight, sums, 1, wanted & ADD_WEIGHT)
@@ -357,9 +366,9 @@ def layer_norm_backward(
     flags |= check_behind(activation, p, state, backward=True)
     chunks = -(-rows // ROWS)
     arrays = (
-        np.empty_like(x) if dx is None else dx, saved if dweight is None else dweight,
+        alloc.empty_like(x) if dx is None else dx, saved if dweight is None else dweight,
         saved if dbias is None else dbias, dy, x, saved if weight is None else weight, saved if bias is None else bias,
-        saved, np.empty((chunks, 2, columns), dtype), np.empty((chunks, columns), dtype),
+        saved, alloc.empty((chunks, 2, columns), dtype), alloc.empty((chunks, columns), dtype),
         saved if state is None else state,
     )  # fmt: skip
     parts = max(1, min(parts_for(x.size * (_COST + COSTS[code])), chunks))

@@ -3,7 +3,7 @@
 The weight is stored with one row per input feature, (in_features, out_features), so that the
 forward product reads it row by row; rows may be padded (any distance between rows is accepted).
 
-May import ``jit``, ``activations`` and ``gemm``.
+May import ``jit``, ``activations``, ``column_statistics`` and ``gemm``.
 """
 
 from __future__ import annotations
@@ -11,8 +11,9 @@ from __future__ import annotations
 import numpy as np
 from numba import types
 
-from fastnn.kernels import jit, program
+from fastnn.kernels import alloc, jit, program
 from fastnn.kernels.activations import BACKWARD, NONE, activation_backward, activation_code, cost, differentiate
+from fastnn.kernels.column_statistics import TOGETHER
 from fastnn.kernels.gemm import ADD_SUM_B, GEMM, SUM_B, WORDS, fill_block, gemm, gemm_checked
 from fastnn.kernels.jit import (
     Entry,
@@ -28,6 +29,7 @@ from fastnn.kernels.jit import (
     matrix_shape,
     part,
     parts_for,
+    stack_array,
 )
 from fastnn.kernels.micro_kernel import ACCUMULATE
 from fastnn.kernels.program import (
@@ -103,17 +105,21 @@ def _activation_bias_backward(dtype):
             # One loop over the whole matrix: a loop per row of ten columns would cost more than its work.
             differentiate(dz.reshape(-1), dy.reshape(-1), saved.reshape(-1), code, slope)
             dy, code = dz, NONE
+        total = stack_array(_COLUMNS, dtype(0))
         first, last = part(-(-columns // _COLUMNS), t, n)
         for block in range(first, last):
             lo, hi = block * _COLUMNS, min(columns, (block + 1) * _COLUMNS)
             if not accumulate:
                 dbias[lo:hi] = dtype(0)
-            for row in range(batch):
-                if code == NONE:
-                    _add_rows(dbias[lo:hi], dy[row, lo:hi])
-                else:
-                    differentiate(dz[row, lo:hi], dy[row, lo:hi], saved[row, lo:hi], code, slope)
-                    _add_rows(dbias[lo:hi], dz[row, lo:hi])
+            for start in range(0, batch, TOGETHER):
+                total[:] = dtype(0)
+                for row in range(start, min(batch, start + TOGETHER)):
+                    if code == NONE:
+                        _add_rows(total[: hi - lo], dy[row, lo:hi])
+                    else:
+                        differentiate(dz[row, lo:hi], dy[row, lo:hi], saved[row, lo:hi], code, slope)
+                        _add_rows(total[: hi - lo], dz[row, lo:hi])
+                _add_rows(dbias[lo:hi], total[: hi - lo])
 
     return activation_bias_backward_slice
 
@@ -231,7 +237,7 @@ def _backward_checked(
     if activation != "none":
         if saved is None:
             raise ValueError(f"saved must be given for activation {activation!r}")
-        dz = np.empty_like(dy)
+        dz = alloc.empty_like(dy)
     # The product that reads dz takes the sums, too.
     joined = dbias is not None and dweight is not None and bool(batch and in_features)
     if dbias is not None and not joined:

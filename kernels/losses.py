@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from fastnn.kernels.jit import (
-    FAST,
     STRICT,
     Kernel,
     array,
@@ -36,7 +35,17 @@ from fastnn.kernels.jit import (
     rely,
 )
 from fastnn.kernels.math import exp, log
-from fastnn.kernels.reductions import COUNTED, DIVISOR, HEAD, WRONG, check_scalar, finish, finish_parts, new_work
+from fastnn.kernels.reductions import (
+    COUNTED,
+    DIVISOR,
+    HEAD,
+    WRONG,
+    add_up,
+    check_scalar,
+    finish,
+    finish_parts,
+    new_work,
+)
 from fastnn.kernels.rows import scratch
 from fastnn.kernels.simd import fabs, multiply_add
 from fastnn.kernels.words import ahead
@@ -206,14 +215,6 @@ def gaussian_nll(x, y, z, a):
 # -- The slices ----------------------------------------------------------------------------------
 
 
-@inline(fastmath=FAST)
-def _sum(x):
-    total = 0.0
-    for i in range(x.size):
-        total += x[i]
-    return total
-
-
 @inline
 def _outside(x):
     """How many numbers are not in [0, 1]; NaN is not."""
@@ -274,7 +275,7 @@ def _of_two(loss: Callable[..., Any], probabilities: bool) -> Callable[[Any], Ca
                 else:
                     work[HEAD + blocks + block] = 0.0
                 loop(losses, dx, x, y, a, scale)
-                work[HEAD + block] = _sum(losses)
+                work[HEAD + block] = add_up(losses)
             if n == 1:
                 _count_wrong(work, blocks)
                 if wanted & _OUT:
@@ -321,7 +322,7 @@ def _of_three(loss: Callable[..., Any]) -> Callable[[Any], Callable[..., None]]:
                 y = array_at(ahead(y_in, start), (count,))
                 z = array_at(ahead(z_in, start), (count,))
                 loop(losses, dx, dz, x, y, z, a, scale)
-                work[HEAD + block] = _sum(losses)
+                work[HEAD + block] = add_up(losses)
             if n == 1 and wanted & _OUT:
                 array(args, 0, (1,), dtype)[0] = dtype(finish(work, blocks))
 

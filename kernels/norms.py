@@ -12,6 +12,7 @@ import math
 
 import numpy as np
 
+from fastnn.kernels import alloc
 from fastnn.kernels.jit import (
     FAST,
     FLOAT64,
@@ -173,7 +174,7 @@ def power_sum(x: np.ndarray, p: float) -> float:
         x: C-contiguous, float32 or float64.
     """
     kernel_for(_BLOCK_NORMS, "x", x)
-    sums = np.empty(blocks_of(x.size), FLOAT64)
+    sums = alloc.empty(blocks_of(x.size), FLOAT64)
     block_norms(sums, x, p)
     if not sums.size:
         return 0.0

@@ -24,7 +24,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.kernels import jit
+from fastnn.kernels import alloc, jit
 from fastnn.kernels.jit import (
     FLOAT64,
     Kernel,
@@ -138,7 +138,7 @@ def update(
     else:
         check("grad_scale", grad_scale, FLOAT64, (1,))
     if hyper is None:
-        hyper = np.empty(HYPER)
+        hyper = alloc.empty(HYPER)
     else:
         check_output("hyper", hyper, FLOAT64, (HYPER,))
     try:

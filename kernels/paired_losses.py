@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastnn.kernels import alloc
 from fastnn.kernels.jit import (
     FAST,
     FLOAT64,
@@ -135,7 +136,7 @@ def paired_loss(y: np.ndarray, p: np.ndarray, kind: str) -> float:
     check("p", p, p.dtype, p.shape)
     check("y", y, p.dtype, p.shape)
     chunks = -(-p.size // _CHUNK)
-    sums = np.empty(chunks, FLOAT64)
+    sums = alloc.empty(chunks, FLOAT64)
     launch(kernel, max(1, min(parts_for(_COSTS[code] * p.size), chunks)), (sums, y, p), chunks, p.size, code)
     return float(sums.sum())
 

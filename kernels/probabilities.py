@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastnn.kernels import alloc
 from fastnn.kernels.jit import (
     FAST,
     array,
@@ -199,7 +200,7 @@ def probabilities(out: np.ndarray, x: np.ndarray) -> None:
         launch(kernel, min(parts, rows), (out, x), rows, columns)
         return
     # Which of the two ways is taken depends on the shape alone, so the bits do not depend on the threads.
-    tops, sums = np.empty((rows, pieces), dtype), np.empty((rows, pieces), dtype)
+    tops, sums = alloc.empty((rows, pieces), dtype), alloc.empty((rows, pieces), dtype)
     parts = min(parts, rows * pieces)
     launch(_PIECES[dtype], parts, (out, tops, sums, x), rows, columns, pieces)
     launch(_JOIN[dtype], parts, (out, tops, sums), rows, columns, pieces)

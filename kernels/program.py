@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from fastnn.kernels import jit, pool
+from fastnn.kernels import alloc, jit, pool
 from fastnn.kernels.pool import (
     BLOCK,
     MOST_PARTS,
@@ -172,7 +172,7 @@ MOST_SCRATCH = 4 * 2**20
 
 
 class _Scratch(threading.local):
-    array = np.empty(0, np.uint8)
+    array = alloc.empty(0, np.uint8)
 
 
 _scratch = _Scratch()
@@ -183,9 +183,15 @@ def scratch() -> np.ndarray:
     return _scratch.array
 
 
+if alloc.IS_POISONED:
+
+    def scratch() -> np.ndarray:
+        return alloc.poison(_scratch.array)
+
+
 def grow_scratch(size: int) -> None:
     """Make this thread's room at least so many bytes large."""
-    raw = np.empty(size + 4096 + 64, np.uint8)
+    raw = alloc.empty(size + 4096 + 64, np.uint8)
     start = -raw.ctypes.data % 64
     _scratch.array = raw[start : start + size + 4096]
 

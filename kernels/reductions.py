@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastnn.kernels import alloc
 from fastnn.kernels.jit import (
     FAST,
     FLOAT64,
@@ -30,7 +31,8 @@ WRONG, COUNTED, DIVISOR, HEAD = range(4)
 
 
 @inline(fastmath=FAST)
-def _sum(x):
+def add_up(x):
+    """The sum of the numbers of an array."""
     # In float64 whatever the input: the total of a million losses keeps float32's precision.
     total = 0.0
     for i in range(x.size):
@@ -42,7 +44,7 @@ def _total(dtype):
     def total_slice(args, t, n):
         # out[1], x[size]; size; scale
         x = array(args, 1, (integer(args, 2),), dtype)
-        array(args, 0, (1,), dtype)[0] = dtype(_sum(x) * real(args, 3))
+        array(args, 0, (1,), dtype)[0] = dtype(add_up(x) * real(args, 3))
 
     return total_slice
 
@@ -96,4 +98,4 @@ def check_scalar(name: str, out: np.ndarray, dtype: np.dtype) -> None:
 
 def new_work(blocks: int) -> np.ndarray:
     """Room for the sums of so many blocks."""
-    return np.empty(HEAD + blocks, FLOAT64)
+    return alloc.empty(HEAD + blocks, FLOAT64)

@@ -11,6 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from fastnn.kernels import alloc
 from fastnn.kernels.gather import ask_for, check_indices
 from fastnn.kernels.jit import (
     FLOAT32,
@@ -164,14 +165,14 @@ def compress_rows(data: np.ndarray, share: float) -> CompressedRows | None:
     if count > _MOST_PAIRS:
         return None
     room = int(share * rows * count)
-    values, pairs = np.empty((room, PAIR), data.dtype), np.empty(room, _NUMBER)
-    starts, counts = np.empty(rows, _INDEX), np.empty(rows, _PLACE)
+    values, pairs = alloc.empty((room, PAIR), data.dtype), alloc.empty(room, _NUMBER)
+    starts, counts = alloc.empty(rows, _INDEX), alloc.empty(rows, _PLACE)
     # How many entries there are so far, and whether they are too many.
     state = np.zeros(2, np.int64)
     parts = max(1, min(parts_for(2.0 * data.size), -(-rows // _CHUNK)))
     # Room behind the last one, as a pair is written before it is known to be zero.
     size = _CHUNK * count + 1
-    packed, places = np.empty((parts, size, PAIR), data.dtype), np.empty((parts, size), _NUMBER)
+    packed, places = alloc.empty((parts, size, PAIR), data.dtype), alloc.empty((parts, size), _NUMBER)
     arrays = values, pairs, starts, counts, state, packed, places, data
     launch(_COMPRESS[data.dtype], parts, arrays, room, rows, features, size)
     if state[1]:
@@ -301,7 +302,7 @@ def sort_columns(out: SortedBatch, rows: CompressedRows, indices: np.ndarray) ->
     check_indices(indices, starts.size)
     mean = stored / max(1, starts.size)
     parts = max(1, min(parts_for(_COST * out.batch * mean), count))
-    edges = np.empty((parts, out.batch, 2), np.int64)
+    edges = alloc.empty((parts, out.batch, 2), np.int64)
     arrays = out.ends, out.samples, out.values, edges, values, pairs, starts, counts, indices
     launch(kernel, parts, arrays, count, room, out.batch, stored, starts.size)
 

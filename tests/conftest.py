@@ -5,7 +5,9 @@ from __future__ import annotations
 import importlib
 import importlib.util
 import os
+import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -45,3 +47,23 @@ def pytest_collection_modifyitems() -> None:
     # A module that is skipped as a whole makes no reports of its own.
     if os.environ.get("FASTNN_REQUIRE_TORCH") and not HAS_TORCH:
         raise pytest.UsageError("FASTNN_REQUIRE_TORCH is set, and PyTorch is not installed")
+
+
+# From so many tests on the kernels are compiled ahead: fewer do not need all of them.
+_MANY = 3000
+_ahead: list[subprocess.Popen[bytes]] = []
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    if len(session.items) < _MANY or session.config.option.collectonly or (os.cpu_count() or 1) < 2:
+        return
+    command = [sys.executable, str(Path(__file__).with_name("compile_ahead.py"))]
+    paths = [str(Path(__file__).parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
+    variables = {**os.environ, "FASTNN_QUIET": "1", "PYTHONPATH": os.pathsep.join(paths)}
+    _ahead.append(subprocess.Popen(command, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+
+
+def pytest_sessionfinish() -> None:
+    for process in _ahead:
+        process.kill()
+        process.wait()

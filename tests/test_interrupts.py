@@ -10,6 +10,7 @@ import contextlib
 import inspect
 import sys
 import threading
+import traceback
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -22,6 +23,7 @@ from fastnn import kernels, nn, tracing
 from fastnn.capture import Inputs
 from fastnn.kernels import jit
 from fastnn.kernels.program import Places, Program
+from fastnn.last_error import forget_last_error
 
 FOLDERS = tuple(str(Path(module.__file__).parent) for module in (fastnn, kernels))
 CONTEXTLIB = contextlib.__file__
@@ -356,3 +358,28 @@ def test_no_finalizer_is_written_in_python() -> None:
     files = [*folder.rglob("*.py"), *Path(kernels.__file__).parent.rglob("*.py")]
     assert len(files) > 100
     assert [file.name for file in files if "def __del__" in file.read_text(encoding="utf-8")] == []
+
+
+def test_the_last_error_holds_no_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A notebook keeps an error after it has shown it, with the arrays in the frames of the interrupted backward."""
+    inside = str(Path(fastnn.__file__).parent / "somewhere.py")
+    names: dict[str, Any] = {}
+    exec(compile("def interrupted(held):\n    raise KeyboardInterrupt", inside, "exec"), names)
+    place = np.zeros(3)
+    alone = sys.getrefcount(place)
+
+    def of_the_user(mine: np.ndarray) -> None:
+        names["interrupted"](place[:1])
+
+    try:
+        of_the_user(np.ones(1))
+    except KeyboardInterrupt as error:
+        kept = error
+    frames = [frame for frame, _ in traceback.walk_tb(kept.__traceback__)]
+    assert "held" in frames[-1].f_locals  # as IPython looks at it
+    assert sys.getrefcount(place) > alone
+    monkeypatch.setattr(sys, "last_value", kept, raising=False)
+    assert forget_last_error()
+    assert not forget_last_error()
+    assert sys.getrefcount(place) == alone
+    assert "mine" in frames[-2].f_locals

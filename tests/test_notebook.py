@@ -237,7 +237,8 @@ async def _execute(notebook: Any, folder: Path) -> None:
     """Run all cells; interrupt those that say that they have started."""
     transport = {} if sys.platform == "win32" else {"transport": "ipc", "ip": str(folder / "s")}
     config = Config(KernelManager=transport)
-    limits = {"timeout": 300, "startup_timeout": 240}
+    # What a cell shows may come later than its end on a busy machine; nbclient forgets it after four seconds.
+    limits = {"timeout": 300, "startup_timeout": 240, "iopub_timeout": 240, "raise_on_iopub_timeout": True}
     client = NotebookClient(notebook, kernel_name="here", allow_errors=True, config=config, **limits)
     async with client.async_setup_kernel(env=_environment(folder), cwd=str(folder)):
         for i, cell in enumerate(notebook.cells):
@@ -303,8 +304,11 @@ def test_the_bar_is_seen(cells: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", LOOPS)
 def test_an_interrupt_ends_a_run(name: str, cells: dict[str, Any]) -> None:
-    [error] = [out for out in cells[name].outputs if out.output_type == "error"]
-    assert error.ename == "KeyboardInterrupt"
+    # CPython gives some jumps at the end of a loop no line. IPython cannot show an interrupt there as an error, and
+    # prints the traceback.
+    errors = [out.ename for out in cells[name].outputs if out.output_type == "error"]
+    printed = "\nKeyboardInterrupt\n" in _text(cells[name], "stderr")
+    assert errors == ["KeyboardInterrupt"] or (printed and not errors), cells[name].outputs
     ended = float(_text(cells[name], "stdout").split("ended")[1])
     # Some hundredths of a second; on a busy machine more. The loop itself never ends.
     assert ended - cells[name].metadata.interrupted < 20

@@ -19,7 +19,7 @@ import pytest
 
 import fastnn
 from fastnn import nn
-from fastnn.kernels import jit
+from fastnn.kernels import alloc, jit
 
 BATCH, WIDTHS = 64, (784, 256, 128, 64, 10)
 # The functions of NumPy by which the library makes arrays.
@@ -103,7 +103,10 @@ def count_arrays(step: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> C
 
     with monkeypatch.context() as patch:
         for name in MAKERS:
-            patch.setattr(np, name, counted(name, getattr(np, name)))
+            counting = counted(name, getattr(np, name))
+            for module in (np, alloc):
+                if hasattr(module, name):
+                    patch.setattr(module, name, counting)
         step()
     return made
 

@@ -356,10 +356,11 @@ def _walk(
                     continue
             if node not in needed:
                 continue
-        if needed is None or wanted is None or not node.selective:
-            operand_grads = node.backward(grad)
-        else:
+        if needed is not None and node.selective:
+            assert wanted is not None
             operand_grads = node.backward_for(grad, [edge in needed or edge in wanted for edge in node.edges])
+        else:
+            operand_grads = node.backward(grad)
         if hooks is not None and hooks.after:
             operand_grads = _run_after(hooks, operand_grads, grad)
         if anomaly["enabled"]:

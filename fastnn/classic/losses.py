@@ -16,6 +16,7 @@ import numpy as np
 
 from fastnn import kernels
 from fastnn.classic.arrays import class_labels, common_floats, real_array
+from fastnn.kernels import alloc
 
 
 def _mean(y: np.ndarray, p: np.ndarray, kind: str, count: float) -> Any:
@@ -24,7 +25,7 @@ def _mean(y: np.ndarray, p: np.ndarray, kind: str, count: float) -> Any:
 
 
 def _gradient(y: np.ndarray, p: np.ndarray, kind: str, count: float) -> Any:
-    out = np.empty(p.shape, p.dtype)
+    out = alloc.empty(p.shape, p.dtype)
     kernels.paired_loss_gradient(out, y, p, kind, 1 / count if count else 1.0)
     return out if out.ndim else out[()]
 

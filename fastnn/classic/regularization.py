@@ -7,10 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from fastnn import kernels
 from fastnn.classic.arrays import common_floats, number
+from fastnn.kernels import alloc
 
 
 def l2_regularization(weights: Any, lambda_reg: float) -> Any:
@@ -42,6 +41,6 @@ def l2_gradient(weights: Any, lambda_reg: float) -> Any:
     """
     strength = number("lambda_reg", lambda_reg)
     (w,) = common_floats(("weights", weights))
-    out = np.empty(w.shape, w.dtype)
+    out = alloc.empty(w.shape, w.dtype)
     kernels.paired_loss_gradient(out, w, w, "square", strength)
     return out if out.ndim else out[()]

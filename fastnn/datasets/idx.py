@@ -27,6 +27,8 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
+from fastnn.kernels import alloc
+
 _TYPES: dict[int, np.dtype[Any]] = {
     0x08: np.dtype(">u1"),
     0x09: np.dtype(">i1"),
@@ -138,7 +140,7 @@ def _read(
     if math.prod(size for size in shape if size) * file_dtype.itemsize > sys.maxsize:
         raise ValueError(f"{path}: shape {shape}, expected sizes whose product fits in memory")
 
-    array = np.empty(shape, native_dtype)
+    array = alloc.empty(shape, native_dtype)
     raw = array.reshape(-1).view(np.uint8)
     position = -start
     for piece in _inflate(file, path) if is_gzip else _pieces(file):

@@ -12,6 +12,7 @@ import numpy as np
 
 from fastnn import kernels
 from fastnn.autograd import Node
+from fastnn.kernels import alloc
 from fastnn.nn.checks import _contiguous
 from fastnn.ops.core import piece, pieces
 from fastnn.tensor import Tensor, _recorded, _wrap
@@ -40,7 +41,7 @@ def _tanh_again(x: Tensor) -> Tensor:
 
 def _erf_slope(x: Tensor) -> Tensor:
     """A tensor whose derivative is the density of the normal distribution, and whose value is that of Phi."""
-    value = np.empty_like(_contiguous(x._data))
+    value = alloc.empty_like(_contiguous(x._data))
     one = _contiguous(np.where(x._data == 0, 1, x._data).astype(x._data.dtype))
     kernels.activation_forward(value, one, "gelu")
     phi = np.where(x._data == 0, 0.5, value / one).astype(x._data.dtype)
@@ -73,14 +74,14 @@ def _tail_again(x: Tensor, name: str, a: float, b: float, c: float) -> Tensor:
         # At 0 it is taken to be straight, as in PyTorch.
         return piece(x, d > 0, b) + piece(x, d == 0, a * c) + (piece(x, ~(d >= 0), c).exp() - 1) * a
     if name in ("hardshrink", "softshrink"):
-        return piece(x, ~((-a <= d) & (d <= a)))
+        return piece(x, (d > a) | (d < -a))
     if name == "hardsigmoid":
         return piece(x, (d > -3) & (d < 3), 1 / 6)
     if name == "hardswish":
         middle = piece(x, ~((d <= -3) | (d >= 3)))
         return piece(x, d >= 3) + middle * (middle + 3) * (1 / 6)
     if name == "hardtanh":
-        return piece(x, ~((d <= a) | (d >= b)))
+        return piece(x, (a < d) & (d < b))
     if name == "logsigmoid":
         return -_softplus_again(-x)
     if name == "mish":

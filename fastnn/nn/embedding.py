@@ -127,7 +127,7 @@ class Embedding(_Table):
         scale_grad_by_freq: bool = False,
         sparse: bool = False,
     ) -> Embedding:
-        """An Embedding with the rows of ``embeddings``, copied; not trained where ``freeze``."""
+        """An Embedding over the memory of ``embeddings``; not trained where ``freeze``."""
         if embeddings.dim() != 2:
             raise AssertionError("Embeddings parameter is expected to be 2-dimensional")
         rows, columns = embeddings.shape
@@ -191,7 +191,7 @@ class EmbeddingBag(_Table):
         include_last_offset: bool = False,
         padding_idx: int | None = None,
     ) -> EmbeddingBag:
-        """An EmbeddingBag with the rows of ``embeddings``, copied; not trained where ``freeze``."""
+        """An EmbeddingBag over the memory of ``embeddings``; not trained where ``freeze``."""
         if embeddings.dim() != 2:
             raise ShapeError("Embeddings parameter is expected to be 2-dimensional")
         rows, columns = embeddings.shape

@@ -12,6 +12,7 @@ import numpy as np
 from fastnn import kernels
 from fastnn.autograd import Node
 from fastnn.errors import DTypeError, ShapeError
+from fastnn.kernels import alloc
 from fastnn.kernels.activations import saves_input
 from fastnn.nn.checks import _check_tensor, _contiguous, _half
 from fastnn.nn.functional_activations import (
@@ -156,13 +157,13 @@ def linear_activation(
     lead = x_data.shape[:-1]
     x = x_data if x_data.ndim == 2 else x_data.reshape(-1 if in_features else int(np.prod(lead)), in_features)
     w = w_data.T
-    out = np.empty((x.shape[0], out_features), x.dtype)
+    out = alloc.empty((x.shape[0], out_features), x.dtype)
     # In this order PyTorch, too, tells hooks of their gradients.
     operands = (input, weight) if bias is None else (bias, input, weight)
     recorded = _recorded(*operands)
     # A slope below zero makes the sign of the output useless: the backward then needs the input.
     keep_z = recorded and (saves_input(activation) or (activation == "leaky_relu" and (slope < 0 or may_change)))
-    z = np.empty_like(out) if keep_z else None
+    z = alloc.empty_like(out) if keep_z else None
     try:
         kernels.linear_forward(out, x, w, None if bias is None else _contiguous(bias._data), activation, slope, z)
     except TypeError as error:
@@ -177,7 +178,7 @@ def linear_activation(
 
     def run(grad: Tensor) -> tuple[Tensor | None, ...]:
         dy = _contiguous(grad._data.reshape(out.shape))
-        dx = np.empty(x.shape, x.dtype) if wants_dx else None
+        dx = alloc.empty(x.shape, x.dtype) if wants_dx else None
         dw, add_w, w_in_place = _gradient_place(weight, wants_dw, w.shape)
         db, add_b, b_in_place = _gradient_place(bias, wants_db, (out_features,))
         kernels.linear_backward(dx, dw, db, dy, x, w, saved, activation, slope, add_w, add_b)

@@ -13,6 +13,7 @@ import numpy as np
 from fastnn import kernels
 from fastnn.autograd import Node
 from fastnn.errors import DTypeError, ShapeError
+from fastnn.kernels import alloc
 from fastnn.kernels.activations import saves_input
 from fastnn.nn.activation_formulas import _fused_again, _tail_again
 from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous, _half
@@ -50,7 +51,7 @@ def _activation(input: Tensor, activation: str, slope: float = 0.01, inplace: bo
         rectified = _wrap(np.maximum(input._data, 0))
         return input._in_place(rectified) if inplace else rectified
     data = _contiguous(input._data)
-    out = np.empty_like(data)
+    out = alloc.empty_like(data)
     try:
         kernels.activation_forward(out, data, activation, slope)
     except TypeError as error:
@@ -65,7 +66,7 @@ def _activation(input: Tensor, activation: str, slope: float = 0.01, inplace: bo
         saved = data.copy() if needs_input and inplace else data if needs_input else out
 
         def run(grad: Tensor) -> tuple[Tensor]:
-            dz = np.empty_like(saved)
+            dz = alloc.empty_like(saved)
             kernels.activation_backward(dz, _contiguous(grad._data), saved, activation, slope)
             return (_wrap(dz),)
 
@@ -131,7 +132,7 @@ def _tail(
     """An activation of ``kernels.elementwise_activations``, which explains the constants."""
     _check_floating(name, input)
     data = _contiguous(input._data)
-    out = np.empty_like(data)
+    out = alloc.empty_like(data)
     try:
         kernels.elementwise_forward(out, data, name, a, b, c)
     except TypeError as error:
@@ -145,11 +146,11 @@ def _tail(
         alone = inplace
         if name == "tanhshrink":
             # A copy, made by a kernel: PyTorch's formula keeps tanh(x), and x may change.
-            alone, saved = True, np.empty_like(data)
+            alone, saved = True, alloc.empty_like(data)
             kernels.activation_forward(saved, data, "leaky_relu", 1.0)
 
         def run(grad: Tensor) -> tuple[Tensor]:
-            dx = np.empty_like(saved)
+            dx = alloc.empty_like(saved)
             kernels.elementwise_backward(dx, _contiguous(grad._data), saved, name, a, b, c)
             return (_wrap(dx),)
 
@@ -351,7 +352,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
             f"channel size = {channels}."
         )
     x, w = _contiguous(input._data), _contiguous(weight._data.reshape(-1))
-    out = np.empty_like(x)
+    out = alloc.empty_like(x)
     try:
         kernels.prelu_forward(out, x, w)
     except TypeError as error:
@@ -363,7 +364,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     wants_dx, wants_dw = input._requires_grad, weight._requires_grad
 
     def run(grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        dx, each = np.empty_like(x), np.empty_like(x)
+        dx, each = alloc.empty_like(x), alloc.empty_like(x)
         kernels.prelu_backward(dx, each, _contiguous(grad._data), x, w)
         if not wants_dw:
             return _wrap(dx), None

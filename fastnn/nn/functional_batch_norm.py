@@ -14,6 +14,7 @@ import numpy as np
 from fastnn import kernels
 from fastnn.autograd import Node
 from fastnn.errors import DTypeError, ShapeError
+from fastnn.kernels import alloc
 from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous
 from fastnn.nn.functional_activations import READS_RESULT
 from fastnn.nn.gradients import _finish_gradient, _gradient_place, _is_wanted
@@ -142,7 +143,7 @@ def batch_norm_activation(
         _check_vector("bias", bias, x, columns)
         operands += (bias,)
     x = _contiguous(x)
-    out, saved = np.empty_like(x), np.empty((5, columns), x.dtype)
+    out, saved = alloc.empty_like(x), alloc.empty((5, columns), x.dtype)
     state = default_generator().kernel_state() if p else None
     if training and not batch:
         # Of no rows there are no statistics: the running ones stay.
@@ -166,7 +167,7 @@ def batch_norm_activation(
     wants_dx, wants_dw, wants_db = input._requires_grad, _is_wanted(weight), _is_wanted(bias)
 
     def run(grad: Tensor) -> tuple[Tensor | None, ...]:
-        dx = np.empty_like(x) if wants_dx else None
+        dx = alloc.empty_like(x) if wants_dx else None
         dw, add_w, w_in_place = _gradient_place(weight, wants_dw, (columns,))
         db, add_b, b_in_place = _gradient_place(bias, wants_db, (columns,))
         kernels.batch_norm_backward(

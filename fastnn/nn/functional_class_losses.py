@@ -13,6 +13,7 @@ import numpy as np
 from fastnn import kernels
 from fastnn.autograd import Node
 from fastnn.errors import DTypeError, RangeError, ShapeError
+from fastnn.kernels import alloc
 from fastnn.kernels.softmax_cross_entropy import MOST_IN_ONE_CALL, softmax_cross_entropy_in_one_call
 from fastnn.nn.checks import _contiguous, _half
 from fastnn.nn.functional_losses import _weighted, binary_cross_entropy_with_logits
@@ -108,12 +109,12 @@ def _row_loss(
     ``launch(out, losses, dx)`` gets None for what is not wanted. ``saved``: what PyTorch's backward pass reads.
     """
     data = x._data
-    dx = np.empty(data.shape, data.dtype) if recorded else None
+    dx = alloc.empty(data.shape, data.dtype) if recorded else None
     if reduction == "none":
-        out = np.empty(data.shape[0], data.dtype)
+        out = alloc.empty(data.shape[0], data.dtype)
         launch(None, out, dx)
     else:
-        out = np.empty((), data.dtype)
+        out = alloc.empty((), data.dtype)
         launch(out, None, dx)
     return _wrap(out) if dx is None else _with_gradient(name, x, out, dx, again, saved)
 
@@ -234,8 +235,8 @@ def _plain_cross_entropy(
     ):  # fmt: skip
         return None
     logits, labels = x._data, target._data
-    dx = np.empty(logits.shape, logits.dtype) if _recorded(x) else None
-    out = np.empty((), logits.dtype)
+    dx = alloc.empty(logits.shape, logits.dtype) if _recorded(x) else None
+    out = alloc.empty((), logits.dtype)
     if softmax_cross_entropy_in_one_call(dx, logits, labels, reduction == "mean", ignore_index, out) < 0:
         return None
     if dx is None:
@@ -435,7 +436,7 @@ def multilabel_margin_loss(
     wrong = labels[(labels < -1) | (labels >= data.shape[1])]
     if wrong.size:
         raise RuntimeError(f"target out of range: {wrong[0]} is not in [-1, {data.shape[1]})")
-    losses, dx = np.empty(data.shape[0], data.dtype), np.empty(data.shape, data.dtype)
+    losses, dx = alloc.empty(data.shape[0], data.dtype), alloc.empty(data.shape, data.dtype)
     kernels.multilabel_margin(losses, dx, data, labels)
     result = np.asarray(losses.reshape(shape[:1] if len(shape) == 2 else ()))
     gradient = dx.reshape(shape)

@@ -13,6 +13,7 @@ import numpy as np
 
 from fastnn import kernels
 from fastnn.autograd import Node, is_grad_enabled
+from fastnn.kernels import alloc
 from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous, _half
 from fastnn.random import default_generator
 from fastnn.tensor import Tensor, _recorded, _wrap
@@ -41,7 +42,7 @@ def _dropped(
     if channels and x.ndim < 2:
         raise RuntimeError("Feature dropout requires at least 2 dimensions in the input")
     width = int(np.prod(x.shape[2:])) if channels else 1
-    state, out, p = default_generator().kernel_state(), np.empty_like(x), float(p)
+    state, out, p = default_generator().kernel_state(), alloc.empty_like(x), float(p)
     try:
         forward(out, x, state, p, width)
     except TypeError as error:
@@ -57,7 +58,7 @@ def _dropped(
             dy = _contiguous(grad._data)
             # Linear in the input: where this is to be differentiated itself, a product with the slopes.
             source = np.ones_like(dy) if is_grad_enabled() else dy
-            dx = np.empty_like(dy)
+            dx = alloc.empty_like(dy)
             backward(dx, source, state, p, width)
             return (grad * _wrap(dx) if is_grad_enabled() else _wrap(dx),)
 

@@ -12,6 +12,7 @@ import numpy as np
 from fastnn import kernels
 from fastnn.autograd import Node
 from fastnn.errors import DTypeError, ShapeError
+from fastnn.kernels import alloc
 from fastnn.kernels.embedding import check_indices
 from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous
 from fastnn.nn.parameter import Parameter
@@ -87,7 +88,7 @@ def embedding(
     if weight._data.dtype.kind != "f":
         check_indices(indices, rows)
         return _wrap(weight._data[indices].reshape(*shape, columns))
-    out = np.empty((indices.size, columns), weight._data.dtype)
+    out = alloc.empty((indices.size, columns), weight._data.dtype)
     kernels.embedding_forward(out, _contiguous(weight._data), indices)
     result = out.reshape(*shape, columns)
     if not _recorded(weight):
@@ -103,7 +104,7 @@ def embedding(
         dy = scaled(_contiguous(grad._data.reshape(out.shape)))
         target = weight._grad_target() if isinstance(weight, Parameter) else None
         if target is None or not target[0].flags.c_contiguous:
-            dweight = np.empty((rows, columns), out.dtype)
+            dweight = alloc.empty((rows, columns), out.dtype)
             kernels.embedding_backward(dweight, dy, indices, padding)
             return (_wrap(dweight),)
         kernels.embedding_backward(target[0], dy, indices, padding, target[1])

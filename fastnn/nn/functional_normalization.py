@@ -16,6 +16,7 @@ import numpy as np
 from fastnn import kernels
 from fastnn.autograd import Node
 from fastnn.errors import DTypeError, ShapeError
+from fastnn.kernels import alloc
 from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous, _half
 from fastnn.nn.functional_activations import READS_RESULT
 from fastnn.nn.functional_batch_norm import _again_behind, _check_vector, batch_norm
@@ -258,7 +259,7 @@ def _normalise_rows(
     shape = input._data.shape
     rows = math.prod(shape) // columns if columns else 0
     x = _contiguous(input._data).reshape(rows, columns)
-    out, saved = np.empty_like(x), np.empty((rows * groups, 3), x.dtype)
+    out, saved = alloc.empty_like(x), alloc.empty((rows * groups, 3), x.dtype)
     w, b = _flat(weight), _flat(bias)
     state = default_generator().kernel_state() if p else None
     options: dict[str, Any] = {
@@ -274,11 +275,11 @@ def _normalise_rows(
     def place(t: Tensor | None, wanted: bool) -> tuple[np.ndarray | None, bool, bool]:
         if not wanted or t is None or t._data.ndim == 1:
             return _gradient_place(t, wanted, (columns,))
-        return np.empty(columns, t._data.dtype), False, False
+        return alloc.empty(columns, t._data.dtype), False, False
 
     def run(grad: Tensor) -> tuple[Tensor | None, ...]:
         dy = _contiguous(grad._data).reshape(rows, columns)
-        dx = np.empty_like(x) if wants_dx else None
+        dx = alloc.empty_like(x) if wants_dx else None
         places = place(weight, wants_dw), place(bias, wants_db)
         (dw, add_w, _), (db, add_b, _) = places
         kernels.layer_norm_backward(

@@ -13,6 +13,7 @@ import numpy as np
 from fastnn import kernels
 from fastnn.autograd import Node
 from fastnn.dtypes import dtype as _dtype
+from fastnn.kernels import alloc
 from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous, _half
 from fastnn.random import default_generator
 from fastnn.tensor import Tensor, _recorded, _wrap
@@ -59,7 +60,7 @@ def _softmax(input: Tensor, axis: int, logarithm: bool) -> Tensor:
     _check_floating("log_softmax" if logarithm else "softmax", input)
     shape = input._data.shape
     x = _rows(input._data, axis)
-    rows = np.empty_like(x)
+    rows = alloc.empty_like(x)
     try:
         kernels.softmax_forward(rows, x, logarithm)
     except TypeError as error:
@@ -70,7 +71,7 @@ def _softmax(input: Tensor, axis: int, logarithm: bool) -> Tensor:
         return _wrap(out)
 
     def run(grad: Tensor) -> tuple[Tensor]:
-        dx = np.empty_like(rows)
+        dx = alloc.empty_like(rows)
         kernels.softmax_backward(dx, _rows(grad._data, axis), rows, logarithm)
         return (_wrap(_back(dx, shape, axis)),)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastnn.kernels import alloc
 from fastnn.nn.parameter import Parameter
 from fastnn.tensor import Tensor, _wrap
 
@@ -36,7 +37,7 @@ def _gradient_place(
             view = array.T
             if view.ndim == 1 or view.shape[1] == 1 or view.strides[1] == view.itemsize:
                 return view, accumulate, True
-    return np.empty(shape, tensor._data.dtype), False, False
+    return alloc.empty(shape, tensor._data.dtype), False, False
 
 
 def _finish_gradient(tensor: Tensor, array: np.ndarray | None, in_place: bool) -> Tensor | None:

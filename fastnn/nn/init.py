@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.errors import DTypeError, ShapeError
+from fastnn.kernels import alloc
 from fastnn.random import Generator, default_generator
 from fastnn.tensor import Tensor
 
@@ -113,7 +114,7 @@ def trunc_normal_(
     # Further from there than this the density is e**-40 of the largest and less.
     reach = 40 / max(abs(nearest), 4.5)
     left, right = max(low, nearest - reach), min(high, nearest + reach)
-    found = np.empty(0)
+    found = alloc.empty(0)
     while found.size < count:
         tries = 2 * (count - found.size) + 16
         if share > 0.3:

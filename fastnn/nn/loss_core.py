@@ -17,6 +17,7 @@ from fastnn import kernels
 from fastnn.autograd import Node, anomaly
 from fastnn.autograd.modes import _mode
 from fastnn.errors import DTypeError, ShapeError
+from fastnn.kernels import alloc
 from fastnn.nn.checks import _contiguous, _half
 from fastnn.nn.functional_activations import logsigmoid, sigmoid
 from fastnn.ops.comparison import keep_where
@@ -187,10 +188,10 @@ def _pointwise(
     if by_formula and loss in _COMPOSED and not differentiable:
         # Of copies: the operands may change.
         operands = tuple([t.clone() for t in operands])
-    dx = np.empty(x_data.shape, x_data.dtype) if recorded and not by_formula else None
-    dz = None if z is None or dx is None else np.empty(x_data.shape, x_data.dtype)
+    dx = alloc.empty(x_data.shape, x_data.dtype) if recorded and not by_formula else None
+    dz = None if z is None or dx is None else alloc.empty(x_data.shape, x_data.dtype)
     mean, none = reduction == "mean", reduction == "none"
-    out = np.empty(x_data.shape if none else (), x_data.dtype)
+    out = alloc.empty(x_data.shape if none else (), x_data.dtype)
     try:
         good = kernels.pointwise_loss(
             loss, None if none else out, out if none else None, dx, x_data, y_data, mean, a,

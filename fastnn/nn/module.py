@@ -9,7 +9,7 @@ from fastnn.autograd import no_grad
 from fastnn.devices import as_device, check_device, device
 from fastnn.dtypes import as_numpy_dtype, dtype, from_numpy_dtype
 from fastnn.nn.hooks import EVERYWHERE, Hooked, call_hooked, registered
-from fastnn.nn.parameter import Buffer, Parameter
+from fastnn.nn.parameter import Buffer, Parameter, settle
 from fastnn.nn.registry import Registry, changes
 from fastnn.nn.state import IncompatibleKeys, Stateful
 from fastnn.tensor import Tensor
@@ -88,6 +88,8 @@ class Module(Hooked, Stateful):
                 # It would be hidden behind what the class has, a property for instance.
                 raise KeyError(f"attribute '{name}' already exists")
             self._forget(name, but=self._parameters)
+            if value._data is not value._slot.array:
+                settle([value], is_new=True)
             self._parameters[name] = registered("parameter", self, name, value) if EVERYWHERE else value
         elif name in registries["_parameters"]:
             if value is not None:
@@ -182,6 +184,8 @@ class Module(Hooked, Stateful):
         self._check_new_name("parameter", name, "_parameters")
         if param is not None and not isinstance(param, Parameter):
             raise TypeError(f"cannot assign '{type(param).__name__}' object to parameter '{name}' (Parameter expected)")
+        if param is not None:
+            settle([param], is_new=True)
         self._parameters[name] = None if param is None else registered("parameter", self, name, param)
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
@@ -350,6 +354,8 @@ class Module(Hooked, Stateful):
                     if converted is not parameter:
                         grad, parameter.grad = parameter.grad, None
                         parameter.data = converted
+                        del converted
+                        settle([parameter])
                         parameter.grad = None if grad is None else fn(grad)
             for name, buffer in self._buffers.items():
                 if buffer is not None:

@@ -7,13 +7,15 @@ is not known yet. May import ``tensor``, ``autograd``, ``devices``, ``dtypes`` a
 from __future__ import annotations
 
 import sys
+from collections.abc import Iterable
+from pickle import PickleBuffer
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 
 from fastnn import tracing
-from fastnn.autograd import Memory
+from fastnn.autograd import Alias, Memory
 from fastnn.autograd.hooks import leaf_hooks
 from fastnn.autograd.modes import _mode
 from fastnn.devices import check_device
@@ -21,6 +23,8 @@ from fastnn.dtypes import as_numpy_dtype, default_numpy
 from fastnn.dtypes import dtype as _dtype
 from fastnn.errors import DTypeError
 from fastnn.flat import Slot
+from fastnn.kernels import alloc
+from fastnn.last_error import forget_last_error
 from fastnn.tensor import Tensor, _wrap
 
 
@@ -31,8 +35,12 @@ class Parameter(Tensor):
     gradient's place is written over by the first backward pass after ``zero_grad``, unless someone
     still holds the gradient that lies there: then the new one gets memory of its own.
 
+    A parameter that was given the memory of another tensor keeps it, and the place in the flat buffer stays
+    empty, until nobody else holds that memory: see :func:`settle`.
+
     Args:
-        data: the first value, floating point unless ``requires_grad`` is False; copied.
+        data: the first value, floating point unless ``requires_grad`` is False; shares its memory, unless that is
+            read-only.
         requires_grad: whether ``backward`` accumulates a gradient.
 
     >>> import fastnn
@@ -48,7 +56,7 @@ class Parameter(Tensor):
 
     def __init__(self, data: Tensor | None = None, requires_grad: bool = True) -> None:
         if data is None:
-            data = _wrap(np.empty(0, np.float32))
+            data = _wrap(alloc.empty(0, np.float32))
         if not isinstance(data, Tensor):
             raise TypeError(f"data must be a Tensor, found {type(data).__name__}")
         if requires_grad and data._data.dtype.kind != "f":
@@ -57,8 +65,17 @@ class Parameter(Tensor):
                 f"point, found dtype {data.dtype}"
             )
         self._place(Slot(data._data.shape, data._data.dtype))
-        self._data[...] = data._data
+        self._borrow(data._data)
+        self._memory = Alias(data._memory)
         self._requires_grad = bool(requires_grad)
+
+    @classmethod
+    def _over_memory(cls, data: Tensor, requires_grad: bool, transposed: bool) -> Parameter:
+        """A parameter over the memory of ``data``; ``transposed`` says how it lies in the flat buffer later."""
+        made = cls(data, requires_grad)
+        if transposed and data._data.ndim == 2:
+            made._move(Slot(data._data.shape, data._data.dtype, True))
+        return made
 
     @classmethod
     def _empty(cls, shape: tuple[int, ...], dtype: np.dtype, *, transposed: bool = False) -> Parameter:
@@ -75,7 +92,27 @@ class Parameter(Tensor):
         return made
 
     def _is_transposed(self) -> bool:
-        return self._data.ndim == 2 and self._data.strides[0] < self._data.strides[1]
+        strides = self._slot.strides
+        return len(strides) == 2 and strides[0] < strides[1]
+
+    def _borrow(self, array: np.ndarray) -> None:
+        """Have the numbers in this memory, of the shape of the slot; a copy of memory that cannot be written to."""
+        own = self._slot.array
+        if array is own:
+            self._data = array
+        elif array.flags.writeable:
+            # An array that nobody else has: memory that was given once more is found to be other memory.
+            self._data = array.view()
+        else:
+            self._data = own
+            own[...] = array
+
+    def _move(self, slot: Slot) -> None:
+        """Have another place in the flat buffers; the numbers stay where they are unless they were in the place."""
+        if self._data is self._slot.array:
+            slot.array[...] = self._data
+            self._data = slot.array
+        self._slot, self._grad_place = slot, None
 
     def _store_in_columns(self) -> None:
         """Store a matrix transposed, as :class:`Slot` does; for one that nobody else uses yet."""
@@ -113,8 +150,10 @@ class Parameter(Tensor):
             return False
         # `place` is one reference more.
         if grad is None:
-            return _references(self) == _UNSHARED + 1
-        return grad._data is place and sys.getrefcount(grad) == _OWN and _references(self) == _UNSHARED + 2
+            free = _references(self) == _UNSHARED + 1
+        else:
+            free = grad._data is place and sys.getrefcount(grad) == _OWN and _references(self) == _UNSHARED + 2
+        return free or (forget_last_error() and self._grad_is_free())
 
     def _grad_written(self) -> None:
         if self._grad is None:
@@ -138,19 +177,29 @@ class Parameter(Tensor):
 
     @property
     def data(self) -> Tensor:
-        """The numbers in the same memory, without a history. Assigning copies into the flat buffer."""
+        """The numbers in the same memory, without a history; a tensor that is assigned shares its memory."""
         return _wrap(self._data)
 
     @data.setter
     def data(self, value: Tensor) -> None:
         if not isinstance(value, Tensor):
             raise TypeError(f"data must be a Tensor, found {type(value).__name__}")
-        if value._data.shape != self._data.shape or value._data.dtype != self._data.dtype:
-            if value._data.dtype.kind != "f":
-                raise DTypeError(f"a Parameter must be floating point, found dtype {value.dtype}")
-            transposed = value._data.ndim == 2 and self._is_transposed()
-            self._place(Slot(value._data.shape, value._data.dtype, transposed))
-        self._data[...] = value._data
+        array = value._data
+        if array is self._data:
+            return
+        if self._requires_grad and array.dtype.kind != "f":
+            raise DTypeError(
+                "data set to a tensor that requires gradients must be floating point or complex dtype, found dtype "
+                f"{value.dtype}"
+            )
+        slot = self._slot
+        if array.shape != slot.shape or array.dtype != slot.array.dtype:
+            self._slot = Slot(array.shape, array.dtype, array.ndim == 2 and self._is_transposed())
+            self._grad_place = None
+        elif not array.flags.writeable and sys.getrefcount(slot.array) > _OWN_PLACE:
+            # A copy goes to memory that nobody sees.
+            array = np.array(array)
+        self._borrow(array)
 
     def __repr__(self) -> str:
         return f"Parameter containing:\n{super().__repr__()}"
@@ -166,6 +215,7 @@ class Parameter(Tensor):
 
     def __reduce__(self) -> Any:
         array = np.ascontiguousarray(self._data).reshape(self._data.shape)
+        # Not shared with others in the copy, as in PyTorch.
         return _restored, (type(self), array, self._requires_grad, self._is_transposed())
 
 
@@ -246,7 +296,7 @@ class Buffer(Tensor):
 
     def __init__(self, data: Tensor | None = None, *, persistent: bool = True) -> None:
         if data is None:
-            data = _wrap(np.empty(0, np.float32))
+            data = _wrap(alloc.empty(0, np.float32))
         if not isinstance(data, Tensor):
             raise TypeError(f"data must be a Tensor, found {type(data).__name__}")
         self._data, self._node, self._grad, self._requires_grad = data._data, None, None, False
@@ -257,9 +307,7 @@ class Buffer(Tensor):
 def _restored(
     kind: type[Parameter], array: np.ndarray, requires_grad: bool, transposed: bool = False
 ) -> Parameter:
-    if not transposed:
-        return kind(_wrap(array), requires_grad)
-    made = kind._empty(array.shape, array.dtype, transposed=True)
+    made = kind._empty(array.shape, array.dtype, transposed=transposed)
     made._data[...] = array
     made._requires_grad = requires_grad
     return made
@@ -288,3 +336,45 @@ def _own_references(holder: Any) -> int:
 
 # The same for the gradient's tensor, as `_grad_is_free` counts them.
 _OWN = _own_references(SimpleNamespace(_grad=SimpleNamespace()))
+
+
+def settle(parameters: Iterable[Tensor], is_new: bool = False) -> None:
+    """Move parameters into their places in the flat buffer whose memory nobody else holds.
+
+    Called where memory may move: as a parameter is registered, as an optimizer is made, and before passes of a
+    module are recorded. A parameter that shares memory stays where it is.
+
+    Args:
+        is_new: whether no operation has read them yet.
+    """
+    for p in parameters:
+        if isinstance(p, Parameter) and p._data is not p._slot.array and _is_alone(p):
+            array = p._slot.array
+            array[...] = p._data
+            p._data = array
+            if is_new:
+                # Of its own: to count changes through that of another tensor takes longer, in every step.
+                p._memory, p._history = Memory(), 0
+
+
+def _is_alone(p: Any) -> bool:
+    """Whether nobody else can see the numbers of a parameter, nor those that lie in its place."""
+    if sys.getrefcount(p._data) > _OWN_ARRAY or sys.getrefcount(p._slot.array) > _OWN_PLACE:
+        return False
+    base = p._data.base
+    while isinstance(base, np.ndarray):
+        if sys.getrefcount(base) > _OWN_BASE:
+            return False
+        base = base.base
+    # Other owners of memory, such as files or other libraries, may show it to somebody else.
+    return base is None or type(base) is PickleBuffer
+
+
+def _counts() -> tuple[int, int, int]:
+    """How many references :func:`_is_alone` counts to what nobody else holds."""
+    p = SimpleNamespace(_data=np.zeros(1).view(), _slot=SimpleNamespace(array=np.zeros(1)))
+    base = p._data.base
+    return sys.getrefcount(p._data), sys.getrefcount(p._slot.array), sys.getrefcount(base)
+
+
+_OWN_ARRAY, _OWN_PLACE, _OWN_BASE = _counts()

@@ -201,7 +201,7 @@ class Stateful:
         if isinstance(tensor, UninitializedParameter):
             tensor.materialize(tuple(array.shape), dtype=source.dtype)
         if array.shape == (1,) and tensor._data.shape == ():
-            array = array[0]
+            array = array[0, ...]
         if array.shape != tensor._data.shape:
             error_msgs.append(
                 f"size mismatch for {key}: copying a param with shape {source.shape} from checkpoint, the shape in "
@@ -211,7 +211,9 @@ class Stateful:
         if assign:
             table = self._parameters if name in self._parameters else self._buffers
             if isinstance(tensor, Parameter):
-                source = source if isinstance(source, Parameter) else tensor._like(array)
+                if not isinstance(source, Parameter):
+                    given = source if array is source._data else source.detach().reshape(())
+                    source = Parameter._over_memory(given, tensor._requires_grad, tensor._is_transposed())
                 source.requires_grad_(tensor._requires_grad)
             table[name] = source
             return
@@ -225,7 +227,7 @@ class Stateful:
         Args:
             strict: whether a missing or unexpected name is an error.
             assign: put the given tensors in the place of the module's, with their dtype. What is no
-                Parameter already is copied into one.
+                Parameter already is made one that shares its memory.
 
         Raises: RuntimeError naming every key that is missing or unexpected (where ``strict``) and every tensor
             whose shape differs, when all others have been loaded, as in PyTorch.

@@ -273,8 +273,8 @@ def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
             _unbroadcast(grad * (end - input), weight._data.shape) if wants[2] else None,
         )
 
-    saved = (weight,) if not wants[2] else operands if wants[0] or wants[1] else (input, end)
-    return _wrap(result, Node("Lerp", operands, run_back, saved))
+    # PyTorch keeps all three, whichever of them needs a gradient.
+    return _wrap(result, Node("Lerp", operands, run_back, operands))
 
 
 def _lerp(a: np.ndarray, b: np.ndarray, weight: Any) -> np.ndarray:

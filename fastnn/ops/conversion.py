@@ -28,6 +28,7 @@ from fastnn.dtypes import (
     uint8,
 )
 from fastnn.errors import ShapeError
+from fastnn.kernels import alloc
 from fastnn.ops.core import NUMBERS, as_operand, check_tensor, common_dtype, mapped, named, quiet, titled
 from fastnn.tensor import Tensor, _recorded, _sizes, _unbroadcast, _wrap
 
@@ -225,10 +226,17 @@ def result_type(tensor1: Any, tensor2: Any) -> dtype:
 
 def swap_tensors(t1: Tensor, t2: Tensor) -> None:
     """Exchange what two tensors are."""
-    for name in ("_data", "_grad", "_history", "_memory", "_node", "_requires_grad"):
+    names = ["_grad", "_history", "_memory", "_node", "_requires_grad"]
+    if hasattr(t1, "_slot") and hasattr(t2, "_slot"):
+        # Parameters, which go with their places in the flat buffer.
+        names += ["_data", "_slot", "_grad_place"]
+    for name in names:
         a, b = getattr(t1, name), getattr(t2, name)
         setattr(t1, name, b)
         setattr(t2, name, a)
+    if "_data" not in names:
+        one, other = _wrap(t1._data), _wrap(t2._data)
+        t1.data, t2.data = other, one
 
 
 def _element_size(self: Tensor) -> int:
@@ -317,7 +325,8 @@ def _fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor
 
 def _set_(self: Tensor, source: Tensor | None = None) -> Tensor:
     """Take over the memory of another tensor."""
-    self._data = np.empty(0, self._data.dtype) if source is None else source._data
+    self._check_in_place()
+    self.data = _wrap(alloc.empty(0, self._data.dtype)) if source is None else source
     return self
 
 

@@ -21,6 +21,7 @@ from fastnn.autograd.engine import Alias, Node, ResultNode
 from fastnn.autograd.modes import _mode
 from fastnn.dtypes import RANK, default_numpy, from_numpy_dtype
 from fastnn.errors import ShapeError
+from fastnn.kernels import alloc
 from fastnn.quiet import quiet
 from fastnn.tensor import Step, Tensor, _recorded, _renew, _unbroadcast, _wrap
 
@@ -83,7 +84,7 @@ def into(out: Any, result: Any) -> Any:
     if RANK[result._data.dtype.kind] > RANK[out._data.dtype.kind]:
         raise RuntimeError(f"result type {result.dtype} can't be cast to the desired output type {out.dtype}")
     if out._data.shape != result._data.shape:
-        out._data = np.empty(result._data.shape, out._data.dtype)
+        out._data = alloc.empty(result._data.shape, out._data.dtype)
     out._write(..., result._data)
     return out
 
@@ -190,10 +191,10 @@ def add_up(a: np.ndarray, axes: Any = None, kind: Any = None, keepdims: bool = F
     if count <= _FEW:
         return _add(a, axes, None, None, keepdims)
     strides = a.strides
+    axes = [d % len(shape) for d in axes]
     for d in sorted(axes, key=lambda d: abs(strides[d])):
-        a = _add_along(a, d % len(shape))
-    left = [n for d, n in enumerate(shape) if d not in axes and d - len(shape) not in axes]
-    return a if keepdims else a.reshape(left)
+        a = _add_along(a, d)
+    return a if keepdims else a.reshape([n for d, n in enumerate(shape) if d not in axes])
 
 
 def _add_along(a: np.ndarray, axis: int) -> np.ndarray:

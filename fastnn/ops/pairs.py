@@ -228,7 +228,8 @@ def ldexp(input: Tensor, other: Any) -> Tensor:
     check_tensors("ldexp", input, other)
     x, y = promote(as_floating(input), as_floating(other))
     if not y._requires_grad:
-        return also_read(mul(x, pow(2.0, y)), y)
+        product = mul(x, pow(2.0, y))
+        return also_read(product, product, y)
     result = broadcast(lambda a, b: a * 2.0**b, x._data, y._data)
     if not _recorded(x, y):
         return _wrap(result)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.kernels import alloc
 from fastnn.ops.core import check_tensor, dimension, linear_map, named, view
 from fastnn.tensor import Tensor, _wrap
 
@@ -195,7 +196,7 @@ def _windows(input: Tensor, dim: int, size: int, step: int) -> Tensor:
     def take(a: np.ndarray) -> np.ndarray:
         a = a if a.ndim else a.reshape(1)
         windows = np.lib.stride_tricks.sliding_window_view(a, size, axis, writeable=a.flags.writeable) if size else (
-            np.empty((*a.shape[:axis], length + 1, *a.shape[axis + 1 :], 0), a.dtype)
+            alloc.empty((*a.shape[:axis], length + 1, *a.shape[axis + 1 :], 0), a.dtype)
         )
         return windows[(slice(None),) * axis + (slice(0, (count - 1) * step + 1, step),)]
 

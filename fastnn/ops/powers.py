@@ -130,8 +130,8 @@ def _pow(input: Any, exponent: Any) -> Any:
         return NotImplemented
     if isinstance(exponent, (Tensor, np.ndarray)):
         result = binary("PowBackward1", input, exponent, _powers, _POWER_X, _POWER_Y)
-        # PyTorch's derivative by the exponent reads the result.
-        return also_read(result, result) if isinstance(exponent, Tensor) and exponent._requires_grad else result
+        # PyTorch keeps the result, for the derivative by the exponent.
+        return also_read(result, result) if isinstance(result, Tensor) else result
     if not isinstance(input, Tensor):
         raise TypeError(f"input must be a Tensor, found {type(input).__name__}")
     return _power_of_number(input, exponent)

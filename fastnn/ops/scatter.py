@@ -11,6 +11,7 @@ from fastnn.autograd.engine import Node
 from fastnn.autograd.modes import _mode
 from fastnn.dtypes import as_number
 from fastnn.errors import RangeError, ShapeError
+from fastnn.kernels import alloc
 from fastnn.ops.comparison import where
 from fastnn.ops.core import check_tensor, dimension, linear_map, named, recorded_result, refuse
 from fastnn.tensor import Tensor, _recorded, _wrap
@@ -181,7 +182,7 @@ def _taken(grad: Tensor, places: Any, shape: tuple[int, ...], index_shape: tuple
 
     def put(a: np.ndarray) -> np.ndarray:
         full = np.zeros(whole, a.dtype)
-        np.add.at(_flat_view(full), places, _top(a, np.empty(index_shape)))
+        np.add.at(_flat_view(full), places, _top(a, alloc.empty(index_shape)))
         return full
 
     return linear_map("Gather", grad, take, put)

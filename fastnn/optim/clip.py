@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import kernels
-from fastnn.kernels import norms
+from fastnn.kernels import alloc, norms
 from fastnn.kernels.jit import FLOAT32, FLOAT64
 
 
@@ -35,7 +35,7 @@ class Clip:
         if self.norm_type not in (1.0, 2.0, math.inf):
             raise ValueError(f"norm_type must be 1, 2 or infinity, found {norm_type}")
         self.factor, self.norm = np.ones(1), np.zeros(1, FLOAT32)
-        self._sums = np.empty(0)
+        self._sums = alloc.empty(0)
 
     def measure(self, gradients: list[np.ndarray]) -> None:
         """Find the norm of these flat arrays together, and the factor."""
@@ -43,7 +43,7 @@ class Clip:
         counts = [norms.blocks_of(g.size) for g in gradients]
         # Of one size as long as the gradients are: recorded launches go on using the same memory.
         if self._sums.size != sum(counts):
-            self._sums = np.empty(sum(counts))
+            self._sums = alloc.empty(sum(counts))
         if self.norm.dtype != dtype:
             self.norm = np.zeros(1, dtype)
         first = 0

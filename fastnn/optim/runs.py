@@ -18,7 +18,7 @@ import numpy as np
 
 from fastnn.flat import Slot
 from fastnn.kernels.optimizers import DONE, HYPER, Again
-from fastnn.nn.parameter import Parameter
+from fastnn.nn.parameter import Parameter, settle
 from fastnn.optim.clip import Clip
 from fastnn.tensor import Tensor
 
@@ -193,8 +193,8 @@ class Run:
     """
 
     __slots__ = (
-        "arrays", "bounds", "copied", "cuts", "entries", "flat", "grads", "numbers", "options", "params", "ready",
-        "repeat", "slots", "state", "values",
+        "arrays", "bounds", "copied", "cuts", "entries", "flat", "grads", "numbers", "options", "owns_place", "params",
+        "ready", "repeat", "slots", "state", "values",
     )  # fmt: skip
 
     def __init__(self, params: list[Tensor], count: int) -> None:
@@ -202,6 +202,8 @@ class Run:
         self.arrays = [p._data for p in params]
         self.slots: list[Slot | None] = [_slot(p) for p in params]
         first, last = self.slots[0], self.slots[-1]
+        # Whether its gradient may lie in a place in the flat buffer though the numbers do not.
+        self.owns_place = False
         if first is not None and last is not None:
             start = first.start
             self.values = first.chunk.values[start : last.stop]
@@ -210,10 +212,16 @@ class Run:
         else:
             # Not one of ours: a flat view if it has one, otherwise flat copies at every step.
             data = params[0]._data
-            self.values = data.reshape(-1)
+            self.values = _numbers(data)
             self.grads = self.values
             self.bounds = [(0, data.size)]
-        self.flat = first is not None
+            home = params[0]._slot if isinstance(params[0], Parameter) else None
+            is_view = np.may_share_memory(data, self.values)
+            if home is not None and home.strides == data.strides and is_view:
+                # The gradient's place is like the numbers, and has no gaps, as they have none.
+                self.grads = home.chunk.grads[home.start : home.start + data.size]
+                self.owns_place = True
+        self.flat = first is not None or self.owns_place
         self.copied = first is None and not np.may_share_memory(self.values, self.arrays[0])
         self.state: dict[str, np.ndarray] = {}
         self.numbers = np.zeros((count, len(params)), np.float32)
@@ -237,8 +245,14 @@ class Run:
         if name not in self.state:
             self.state[name] = np.zeros(self.values.size, self.values.dtype)
         lo, hi = self.bounds[i]
-        flat, slot = self.state[name][lo:hi], self.slots[i]
-        return flat.reshape(self.arrays[i].shape) if slot is None else slot.over(flat)
+        return self._over(self.state[name][lo:hi], i)
+
+    def _over(self, flat: np.ndarray, i: int) -> np.ndarray:
+        """An array like parameter ``i`` over its part of a flat array."""
+        slot, like = self.slots[i], self.arrays[i]
+        if slot is not None:
+            return slot.over(flat)
+        return flat.reshape(like.shape[::-1]).T if _is_reversed(like) else flat.reshape(like.shape)
 
     def number(self, row: int, i: int) -> np.ndarray:
         """One of the numbers of parameter ``i``, an array without dimensions, sharing memory."""
@@ -262,15 +276,16 @@ class Run:
         """
         in_place = True
         for p, slot in zip(self.params, self.slots, strict=True):
-            if p._grad is not None and (slot is None or p._grad._data is not p._grad_place):
+            if p._grad is not None and (
+                (slot is None and not self.owns_place) or p._grad._data is not p._grad_place
+            ):
                 in_place = False
         if in_place:
             return self.grads
         flat = np.zeros(self.values.size, self.values.dtype)
-        for p, slot, (lo, hi) in zip(self.params, self.slots, self.bounds, strict=True):
+        for i, (p, (lo, hi)) in enumerate(zip(self.params, self.bounds, strict=True)):
             if p._grad is not None:
-                place = flat[lo:hi].reshape(p._data.shape) if slot is None else slot.over(flat[lo:hi])
-                place[...] = p._grad._data
+                self._over(flat[lo:hi], i)[...] = p._grad._data
         return flat
 
     def stretches(self) -> list[np.ndarray]:
@@ -306,6 +321,7 @@ class Layout:
     __slots__ = ("arrays", "params", "repeated", "runs")
 
     def __init__(self, params: list[Tensor], count: int) -> None:
+        settle(params)
         self.params, self.arrays = list(params), [p._data for p in params]
         runs: list[list[Tensor]] = []
         known: set[int] = set()
@@ -332,6 +348,17 @@ class Layout:
             and all(map(operator.is_, params, self.params))
             and all(map(operator.is_, map(_data_of, params), self.arrays))
         )
+
+
+def _is_reversed(array: np.ndarray) -> bool:
+    """Whether the numbers lie one after the other in the order of the indices read backwards."""
+    return array.flags.f_contiguous and not array.flags.c_contiguous
+
+
+def _numbers(array: np.ndarray) -> np.ndarray:
+    """The numbers of an array, flat: a view if they lie one after the other, as kernels want them."""
+    dense = array.T if _is_reversed(array) else array
+    return dense.reshape(-1) if dense.flags.c_contiguous and dense.flags.aligned else array.flatten()
 
 
 _data_of = operator.attrgetter("_data")

@@ -135,7 +135,9 @@ def weight_norm(module: AnyModule, name: str = "weight", dim: int | None = 0) ->
 
 
 def _same_layout(weight: Tensor) -> Parameter:
-    return weight._like(weight._data) if isinstance(weight, Parameter) else Parameter(weight.detach())
+    """A parameter over the same memory."""
+    transposed = isinstance(weight, Parameter) and weight._is_transposed()
+    return Parameter._over_memory(weight.detach(), True, transposed)
 
 
 def _remove(

@@ -662,10 +662,10 @@ GROUPS = {
                  y="other square vector"),
     ],
     "layers of float16": [
-        *product("ran(filled(<l>).half().<m>(), <x>)", l=[l for l in _PLAIN if "dtype" not in l and "nn.InstanceNorm" not in l],
+        *product("ran(filled(<l>).half().<m>(), <x>)", l=[line for line in _PLAIN if "dtype" not in line and "nn.InstanceNorm" not in line],
                  m="train eval", x="half_matrix cube.half()"),
         *product("(lambda m: [m(half_matrix * i).detach() for i in range(6)])(filled(<l>).half())",
-                 l=[l for l in _PLAIN if "Sequential" in l]),
+                 l=[line for line in _PLAIN if "Sequential" in line]),
     ],
     "layers that run twice": product(
         "(lambda m: (m(tall), m(tall * 2), m.eval()(tall), list(m.buffers())))(filled(<l>))",
