@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import gzip
 import importlib
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 from probes import GROUPS, agrees, outcome
-from probes.differences import DIFFERENCES
+from probes.differences import DIFFERENCES, ROUNDING
 
 import fastnn
 
@@ -74,28 +75,39 @@ def test_differences_are_different_and_written_down() -> None:
     page = " ".join(PAGE.read_text(encoding="utf-8").split())
     for why, patterns in DIFFERENCES:
         assert why in page, why
-        for pattern in patterns:
-            assert any(re.search(pattern, expression) for expression in differ), f"{pattern}: nothing differs"
+        found = [pattern for pattern in patterns if any(re.search(pattern, expression) for expression in differ)]
+        stale = set(patterns) - set(found)
+        assert not stale or (why == ROUNDING and found), f"nothing differs that these are about: {stale}"
 
 
 @pytest.mark.torch
-@pytest.mark.parametrize("group", GROUPS)
-def test_live(group: str) -> None:
+def test_live() -> None:
     """PyTorch answers what is recorded, and fastnn agrees with it."""
-    torch = _torch()
-    answers = {expression: outcome(torch, expression) for expression in GROUPS[group]}
-    changed = [(e, a, recorded()[group][e]) for e, a in answers.items() if not agrees(a, recorded()[group][e])]
+    changed, unexplained = [], []
+    with _torch() as torch:
+        for group, expressions in GROUPS.items():
+            answers = {expression: outcome(torch, expression) for expression in expressions}
+            # Where it is known to differ PyTorch's own answer may depend on the processor.
+            changed += [
+                (e, a, recorded()[group][e]) for e, a in answers.items()
+                if not agrees(a, recorded()[group][e]) and reason(e) is None
+            ]  # fmt: skip
+            unexplained += [d for d in differing(answers, group) if reason(d[0]) is None]
     assert not changed, f"PyTorch answers other than recorded:\n{listing(changed)}"
-    unexplained = [d for d in differing(answers, group) if reason(d[0]) is None]
     assert not unexplained, listing(unexplained)
 
 
-def _torch() -> Any:
+@contextlib.contextmanager
+def _torch() -> Iterator[Any]:
+    """PyTorch on one thread, for others cut sums in other places, and with the warnings that it gives once each time."""
     if importlib.util.find_spec("torch") is None:
         pytest.skip("PyTorch is not installed: what it answered is recorded")
     torch = importlib.import_module("torch")
-    # What it warns of once in a process is warned of each time.
-    torch.set_warn_always(True)
-    # Sums are cut in other places by other numbers of threads.
+    threads, always = torch.get_num_threads(), torch.is_warn_always_enabled()
     torch.set_num_threads(1)
-    return torch
+    torch.set_warn_always(True)
+    try:
+        yield torch
+    finally:
+        torch.set_num_threads(threads)
+        torch.set_warn_always(always)
