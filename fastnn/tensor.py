@@ -435,10 +435,11 @@ class Tensor(Differentiable):
         if key not in memo:
             memo[key] = root, root.copy(), Memory()
         root, made, memory = memo[key]
-        place = self._data.__array_interface__["data"][0] - root.__array_interface__["data"][0]
-        if not self._data.size or not 0 <= place < max(root.nbytes, 1) or self._data.dtype != root.dtype:
+        (low, high), (first, last) = [np.lib.array_utils.byte_bounds(a) for a in (root, self._data)]
+        if not self._data.size or first < low or last > high or self._data.dtype != root.dtype:
             return _wrap(self._data.copy())
-        part = np.ndarray(self._data.shape, self._data.dtype, made.data, place, self._data.strides)
+        shape, strides, place = self._data.shape, self._data.strides, first - low
+        part: np.ndarray = np.ndarray(shape, root.dtype, buffer=made.data, offset=place, strides=strides)
         return Tensor._remade(part, memory, None)
 
     def __reduce__(self) -> Any:

@@ -75,9 +75,9 @@ def test_differences_are_different_and_written_down() -> None:
     page = " ".join(PAGE.read_text(encoding="utf-8").split())
     for why, patterns in DIFFERENCES:
         assert why in page, why
-        found = [pattern for pattern in patterns if any(re.search(pattern, expression) for expression in differ)]
-        stale = set(patterns) - set(found)
-        assert not stale or (why == ROUNDING and found), f"nothing differs that these are about: {stale}"
+        alive = [pattern for pattern in patterns if any(re.search(pattern, expression) for expression in differ)]
+        stale = set(patterns) - set(alive)
+        assert not stale or (why == ROUNDING and alive), f"nothing differs that these are about: {stale}"
 
 
 @pytest.mark.torch
@@ -99,7 +99,7 @@ def test_live() -> None:
 
 @contextlib.contextmanager
 def _torch() -> Iterator[Any]:
-    """PyTorch on one thread, for others cut sums in other places, and with the warnings that it gives once each time."""
+    """PyTorch on one thread, as more cut sums in other places; what it warns of once is warned of each time."""
     if importlib.util.find_spec("torch") is None:
         pytest.skip("PyTorch is not installed: what it answered is recorded")
     torch = importlib.import_module("torch")

@@ -433,6 +433,8 @@ saved((lambda t: [t, t])(matrix))[0].data_ptr() > 0
 (lambda a, b: (a.zero_(), b))(*(lambda t: copy.deepcopy([t, t.clone()]))(matrix))
 (lambda a, b: (a.zero_(), b))(*(lambda t: pickled([t, t[0]]))(matrix))
 (lambda t: (copy.deepcopy(t[0]).zero_(), t))(matrix)
+(lambda t: copy.deepcopy([t[0].detach(), t]))(matrix)
+(lambda t: copy.deepcopy([t.data, t, t.view(-1)[2:5], t.expand(2, 2, 3)]))(matrix)
 saved(steps)
 saved(len, weights_only=True)
 saved(complex(1, 2))
