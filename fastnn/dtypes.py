@@ -104,6 +104,13 @@ def as_numpy_dtype(value: Any, default: np.dtype | None = None) -> Any:
 # -- Numbers ---------------------------------------------------------------------------------
 
 
+def plain(value: Any) -> Any:
+    """A NumPy scalar as the Python number that PyTorch takes it for: ``np.bool_`` is a float. Others as they are."""
+    if isinstance(value, np.generic):
+        return float(value) if isinstance(value, np.bool_) else value.item()
+    return value
+
+
 def _overflow(kind: np.dtype) -> RuntimeError:
     return RuntimeError(f"value cannot be converted to type {from_numpy_dtype(kind).name} without overflow")
 
@@ -125,12 +132,14 @@ def as_number(value: Any, kind: np.dtype, half_overflows: bool = False) -> np.nd
     """
     if kind.kind == "b" or type(value) is bool:
         return np.asarray(value).astype(kind)
+    if type(value) is not float and type(value) is not int:
+        value = plain(value)
     if half_overflows and kind == np.float16:
         with np.errstate(over="ignore"):
             return np.asarray(float(value)).astype(kind)
     low, high = _limits(kind)
     fits: Any
-    if isinstance(value, (float, np.floating)):
+    if isinstance(value, float):
         if value - value != 0:
             # Infinity and NaN.
             fits = kind.kind == "f"

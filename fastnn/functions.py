@@ -1,9 +1,13 @@
-"""Functions of ``torch`` that make tensors. May import ``tensor``, ``devices``, ``dtypes`` and ``errors``."""
+"""Functions of ``torch`` that make tensors.
+
+May import ``tensor``, ``sequences``, ``devices``, ``dtypes`` and ``errors``.
+"""
 
 from __future__ import annotations
 
 import math
 import operator
+from array import array as _buffer
 from typing import Any
 
 import numpy as np
@@ -12,14 +16,16 @@ from fastnn.devices import check_device
 from fastnn.dtypes import (
     as_number,
     as_numpy_dtype,
-    check_numbers,
     default_numpy,
     dtype,
     from_numpy_dtype,
+    get_default_dtype,
+    plain,
     promoted,
 )
 from fastnn.errors import ShapeError
 from fastnn.kernels import alloc
+from fastnn.sequences import array_of
 from fastnn.tensor import Tensor, _wrap
 
 __all__ = [
@@ -30,53 +36,6 @@ __all__ = [
 
 
 # -- From data ---------------------------------------------------------------------------------
-
-
-def _array_of(data: Any, kind: Any) -> np.ndarray:
-    """A new array of ``data``, in PyTorch's dtype for it unless one is given."""
-    source = data._data if isinstance(data, Tensor) else data
-    if isinstance(source, (list, tuple)):
-        source = _plain(source)
-    array = np.array(source)
-    of_python = not isinstance(source, (np.ndarray, np.generic))
-    if of_python and array.dtype.kind in "Ou":
-        if kind is not None and kind.kind in "fb" and _holds_integers(source):
-            return np.array(source, np.float64 if kind.kind == "f" else None).astype(kind)
-        if array.dtype.kind == "u" or _holds_integers(source):
-            raise ValueError("Overflow when unpacking long long: an integer lies beyond the range of int64")
-        raise RuntimeError(f"Could not infer dtype of {type(source).__name__}")
-    if kind is not None:
-        if array.dtype.kind not in "fiub":
-            from_numpy_dtype(array.dtype)
-        if of_python:
-            check_numbers(array, kind)
-        with np.errstate(all="ignore"):
-            return array.astype(kind)
-    if array.dtype == np.float64 and not isinstance(source, (np.ndarray, np.generic)) and not _holds_arrays(source):
-        array = array.astype(default_numpy())
-    from_numpy_dtype(array.dtype)
-    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
-
-
-def _holds_arrays(source: Any) -> bool:
-    """Whether the numbers in nested sequences are NumPy's, whose dtype they keep."""
-    while isinstance(source, (list, tuple)) and source:
-        source = source[0]
-    return isinstance(source, (np.ndarray, np.generic))
-
-
-def _holds_integers(source: Any) -> bool:
-    """Whether the first of the numbers in nested sequences is an integer."""
-    while isinstance(source, (list, tuple)) and source:
-        source = source[0]
-    return isinstance(source, int)
-
-
-def _plain(data: Any) -> Any:
-    """Nested sequences with tensors inside as nested sequences of arrays."""
-    if isinstance(data, Tensor):
-        return data.tolist()
-    return [_plain(d) for d in data] if isinstance(data, (list, tuple)) else data
 
 
 def tensor(
@@ -95,7 +54,7 @@ def tensor(
     torch.int64
     """
     check_device(device)
-    made = _wrap(_array_of(data, as_numpy_dtype(dtype)))
+    made = _wrap(array_of(data, as_numpy_dtype(dtype)))
     return made.requires_grad_(requires_grad) if requires_grad else made
 
 
@@ -114,17 +73,24 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     if isinstance(data, np.ndarray):
         shared = from_numpy(data)
         return shared if kind is None else shared.to(from_numpy_dtype(kind))
-    return _wrap(_array_of(data, kind))
+    return _wrap(array_of(data, kind))
 
 
 def asarray(
     obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False
 ) -> Tensor:
-    """As ``as_tensor``; with ``copy`` always a copy, or with False never, and ValueError instead."""
-    made = as_tensor(obj, dtype, device)
-    shares = (isinstance(obj, Tensor) and made is obj) or (isinstance(obj, np.ndarray) and np.may_share_memory(
-        made._data, obj
-    ))
+    """As ``as_tensor``; with ``copy`` always a copy, or with False never, and ValueError instead.
+
+    Of bytes and other buffers the memory itself is taken, as ``frombuffer`` takes it.
+    """
+    is_buffer = isinstance(obj, (bytes, bytearray, memoryview, _buffer))
+    if is_buffer:
+        # Its bytes, taken for numbers of the dtype: tensor() takes it for a sequence.
+        check_device(device)
+        made = frombuffer(obj, dtype=get_default_dtype() if dtype is None else dtype)
+    else:
+        made = as_tensor(obj, dtype, device)
+    shares = is_buffer or made is obj or (isinstance(obj, np.ndarray) and np.may_share_memory(made._data, obj))
     if copy and shares:
         made = made.clone()
     if copy is False and not shares:
@@ -164,6 +130,13 @@ def frombuffer(
     buffer: Any, *, dtype: dtype, count: int = -1, offset: int = 0, requires_grad: bool = False
 ) -> Tensor:
     """A vector over the memory of a buffer."""
+    size = memoryview(buffer).nbytes
+    if size == 0 or count == 0:
+        raise ValueError(f"both buffer length ({size}) and count ({count}) must not be 0")
+    if not 0 <= offset < size:
+        raise ValueError(
+            f"offset ({offset} bytes) must be non-negative and no greater than buffer length ({size} bytes) minus 1"
+        )
     return _wrap(np.frombuffer(buffer, as_numpy_dtype(dtype), count, offset)).requires_grad_(requires_grad)
 
 
@@ -241,9 +214,10 @@ def _fill_dtype(value: Any, kind: Any) -> np.dtype:
         return as_numpy_dtype(kind)
     if isinstance(value, Tensor):
         return value._data.dtype
-    if isinstance(value, (bool, np.bool_)):
+    value = plain(value)
+    if isinstance(value, bool):
         return np.dtype(np.bool_)
-    return np.dtype(np.int64) if isinstance(value, (int, np.integer)) else default_numpy()
+    return np.dtype(np.int64) if isinstance(value, int) else default_numpy()
 
 
 def _filled(shape: tuple[int, ...], value: Any, kind: np.dtype) -> np.ndarray:
@@ -257,6 +231,8 @@ def full(
     """A tensor of one number, of its dtype."""
     if isinstance(size, (int, np.integer)):
         raise TypeError("full(): argument 'size' must be tuple of ints, not int")
+    if isinstance(fill_value, Tensor) and fill_value._data.ndim:
+        raise TypeError(f"full(): fill_value must be a number, found a Tensor of shape {tuple(fill_value.shape)}")
     array = _filled(_shape_of((size,)), fill_value, _fill_dtype(fill_value, dtype))
     made = _made(array, requires_grad, device)
     return made if out is None else _into(out, made)
@@ -277,7 +253,7 @@ def eye(
 
 
 def _number(value: Any) -> Any:
-    return value.item() if isinstance(value, (Tensor, np.generic)) else value
+    return value.item() if isinstance(value, Tensor) else plain(value)
 
 
 def arange(
@@ -471,7 +447,7 @@ def _new_tensor(
     layout: Any = None, pin_memory: bool = False,
 ) -> Tensor:  # fmt: skip
     """A copy of ``data`` in this dtype."""
-    return _made(_array_of(data, as_numpy_dtype(dtype, self._data.dtype)), requires_grad, device)
+    return _made(array_of(data, as_numpy_dtype(dtype, self._data.dtype)), requires_grad, device)
 
 
 METHODS = {

@@ -91,6 +91,8 @@ class Differentiable:
             raise RuntimeError("you can only change requires_grad flags of leaf variables.")
         if requires_grad and self._data.dtype.kind != "f":
             raise RuntimeError(f"only Tensors of floating point dtype can require gradients, found {self.dtype}")
+        if requires_grad and self._memory.inference and not _mode.inference:
+            raise RuntimeError("Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.")
         tensor: Any = self
         tensor._requires_grad = bool(requires_grad)
         return tensor
@@ -163,5 +165,5 @@ class Differentiable:
                     "single memory location, as after expand(). Please clone() the tensor before performing the "
                     "operation."
                 )
-            self._grad._data += grad._data
             self._grad._memory.version += 1
+            self._grad._data += grad._data

@@ -1,6 +1,6 @@
 """Constructors of early PyTorch: ``FloatTensor`` and its kin, and ``Tensor.new``.
 
-May import ``tensor``, ``functions``, ``devices``, ``dtypes`` and ``errors``.
+May import ``tensor``, ``sequences``, ``devices``, ``dtypes`` and ``errors``, and ``ops`` inside functions.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ import numpy as np
 from fastnn.devices import check_device
 from fastnn.dtypes import BY_LEGACY_NAME, dtype
 from fastnn.errors import ShapeError
-from fastnn.functions import tensor
 from fastnn.kernels import alloc
+from fastnn.sequences import array_of
 from fastnn.size import Size
 from fastnn.tensor import Tensor, _wrap
 
@@ -22,11 +22,10 @@ def numbers_of(data: tuple[Any, ...], kind: np.dtype) -> np.ndarray:
     """What ``Tensor(...)`` and ``FloatTensor(...)`` hold: numbers given, or room of a size."""
     if len(data) == 1 and not isinstance(data[0], (int, np.integer, Size)):
         source = data[0]
-        if isinstance(source, Tensor):
-            return np.array(source._data, dtype=kind)
-        if isinstance(source, (np.ndarray, list, tuple, range)):
-            with np.errstate(all="ignore"):
-                return tensor(source)._data.astype(kind)
+        if isinstance(source, (list, tuple, range)) or (
+            hasattr(source, "__array__") and not isinstance(source, np.generic)
+        ):
+            return array_of(source, kind)
         raise TypeError(f"new(): data must be a sequence or sizes (got {type(source).__name__})")
     shape = tuple(data[0]) if len(data) == 1 and isinstance(data[0], Size) else data
     if not data:
@@ -39,9 +38,28 @@ def numbers_of(data: tuple[Any, ...], kind: np.dtype) -> np.ndarray:
     return np.zeros(shape, kind)
 
 
+def alias(source: Tensor) -> Tensor:
+    """A view of all of a tensor: what PyTorch's constructors make of one."""
+    from fastnn.ops.core import view
+
+    return view(source, "Alias", _same, _same)
+
+
+def _same(array: np.ndarray) -> np.ndarray:
+    return array
+
+
+def _made(args: tuple[Any, ...], kind: np.dtype) -> Tensor:
+    if len(args) == 1 and isinstance(args[0], Tensor):
+        if args[0]._data.dtype != kind:
+            raise TypeError(f"expected a tensor of dtype {kind.name}, found {args[0].dtype}; use to() to convert it")
+        return alias(args[0])
+    return _wrap(numbers_of(args, kind))
+
+
 def _new_legacy(self: Tensor, *args: Any) -> Tensor:
     """A tensor of this dtype with the data or the sizes given."""
-    return _wrap(numbers_of(args, self._data.dtype))
+    return _made(args, self._data.dtype)
 
 
 METHODS = {"new": _new_legacy}
@@ -49,7 +67,7 @@ METHODS = {"new": _new_legacy}
 
 def _of_kind(args: tuple[Any, ...], kind: dtype, device: Any) -> Tensor:
     check_device(device)
-    return _wrap(numbers_of(args, kind.numpy))
+    return _made(args, kind.numpy)
 
 
 class _LegacyMeta(type):

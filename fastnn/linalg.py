@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import return_types
+from fastnn.dtypes import from_numpy_dtype, promoted
 from fastnn.errors import DTypeError, LinAlgError, ShapeError
 from fastnn.kernels import alloc
 from fastnn.ops.core import also_read, check_tensor, dimension, named
@@ -33,6 +34,7 @@ from fastnn.ops.decompositions import (
     svd,
     svdvals,
 )
+from fastnn.ops.joining import cat
 from fastnn.ops.norms import vector_norm
 from fastnn.ops.parts import diagonal
 from fastnn.ops.products import matmul
@@ -201,13 +203,15 @@ def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
 @named
 def vander(x: Tensor, N: int | None = None) -> Tensor:
     """The powers 0 to N - 1 of each element, as rows."""
-    from fastnn.ops.joining import cat
-
-    count = x._data.shape[-1] if N is None else N
-    shape = x._data.shape
+    if x._data.dtype == np.bool_:
+        raise RuntimeError("linalg.vander supports floating point and integer tensors, but got bool")
+    count = (x._data.shape or (1,))[-1] if N is None else N
+    if count < 2:
+        raise RuntimeError(f"N must be greater than 1, found {count}")
+    x = x.to(from_numpy_dtype(promoted(x._data.dtype, np.dtype(np.int64))))
     column = x.unsqueeze(-1)
-    ones = column.new_ones((*shape, min(count, 1)))
-    return cat([ones, column.expand(*shape, max(count - 1, 0)).cumprod(-1).to(x.dtype)], -1)
+    powers = column.expand(*x._data.shape, count - 1).cumprod(-1)
+    return cat([column.new_ones((*x._data.shape, 1)), powers], -1)
 
 
 def svd_classic(input: Tensor, some: bool = True, compute_uv: bool = True) -> Any:

@@ -7,6 +7,7 @@ number of threads. The methods are in ``METHODS`` and are put on Tensor at the e
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -119,7 +120,8 @@ def randint(
     if size is None:
         raise TypeError("randint() needs the size, as a tuple of integers")
     check_device(device)
-    array = _integers(_rng(generator), int(low), int(high), _shape((tuple(size),)), as_numpy_dtype(dtype, int64.numpy))
+    first, last = operator.index(low), operator.index(high)
+    array = _integers(_rng(generator), first, last, _shape((tuple(size),)), as_numpy_dtype(dtype, int64.numpy))
     return _finish(array, out, requires_grad)
 
 

@@ -15,7 +15,8 @@ import numpy as np
 
 from fastnn import tracing
 from fastnn.autograd import Alias, Memory, Node
-from fastnn.autograd.modes import _mode
+from fastnn.autograd.engine import InferenceMemory, memory_in_inference
+from fastnn.autograd.modes import _mode, inference_listeners
 from fastnn.devices import CPU, check_device, device
 from fastnn.dtypes import default_numpy, dtype, from_numpy_dtype
 from fastnn.errors import DTypeError, ShapeError
@@ -36,6 +37,18 @@ _new = object.__new__
 Step = tuple[str, Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]
 
 
+# What makes the memory of a new tensor: plain unless some thread is in `inference_mode`, at no cost then.
+new_memory: Callable[[], Memory] = Memory
+
+
+def _switch_memory(inference: bool) -> None:
+    global new_memory
+    new_memory = memory_in_inference if inference else Memory
+
+
+inference_listeners.append(_switch_memory)
+
+
 def _wrap(array: np.ndarray, node: Node | None = None) -> Tensor:
     """A tensor over ``array``, without a copy and without checks."""
     tensor = _new(Tensor)
@@ -43,7 +56,7 @@ def _wrap(array: np.ndarray, node: Node | None = None) -> Tensor:
     tensor._node = node
     tensor._requires_grad = node is not None
     tensor._grad = None
-    tensor._memory = Memory()
+    tensor._memory = new_memory()
     tensor._history = 0
     return tensor
 
@@ -106,8 +119,9 @@ class Tensor(Differentiable):
     """An n-dimensional array of numbers of one type, with a gradient where one is asked for.
 
     Args:
-        data: sizes of a tensor whose numbers are of no meaning; or one array, tensor or sequence of
-            numbers, copied to the default dtype. ``fastnn.tensor`` keeps integers integers.
+        data: sizes of a tensor whose numbers are of no meaning; or one array or sequence of numbers,
+            copied to the default dtype; or a tensor, of which this is a view. ``fastnn.tensor`` keeps
+            integers integers.
 
     >>> import fastnn
     >>> x = fastnn.tensor([1.0, 2.0], requires_grad=True)
@@ -138,11 +152,19 @@ class Tensor(Differentiable):
 
     def __init__(self, *data: Any, device: Any = None) -> None:
         check_device(device)
-        from fastnn.legacy import numbers_of
+        from fastnn.legacy import alias, numbers_of
 
+        if len(data) == 1 and isinstance(data[0], Tensor):
+            # Also one of another dtype, as in PyTorch.
+            made = alias(data[0])
+            self._data, self._node, self._grad, self._requires_grad = made._data, made._node, None, made._requires_grad
+            self._memory, self._history = made._memory, made._history
+            if made._view is not None:
+                self._view = made._view
+            return
         self._data = numbers_of(data, default_numpy())
         self._node, self._grad, self._requires_grad = None, None, False
-        self._memory, self._history = Memory(), 0
+        self._memory, self._history = new_memory(), 0
 
     # For the base class, which does not know this one.
     _over = staticmethod(_wrap)
@@ -194,6 +216,8 @@ class Tensor(Differentiable):
     @property
     def _version(self) -> int:
         """How often the memory was changed in place."""
+        if self._memory.inference:
+            raise RuntimeError("Inference tensors do not track version counter.")
         return self._memory.version
 
     @property
@@ -323,7 +347,10 @@ class Tensor(Differentiable):
 
         Unlike those of ``detach()``, in-place operations on it go unnoticed by a later backward pass.
         """
-        return _wrap(self._data)
+        made = _wrap(self._data)
+        if made._memory.inference != self._memory.inference:
+            made._memory = InferenceMemory() if self._memory.inference else Memory()
+        return made
 
     @data.setter
     def data(self, value: Tensor) -> None:
@@ -334,7 +361,11 @@ class Tensor(Differentiable):
     # -- In place -----------------------------------------------------------------------------
 
     def _check_in_place(self) -> None:
-        """RuntimeError for a leaf that needs a gradient, or a view of one, while operations are recorded."""
+        """RuntimeError for a leaf that needs a gradient, or a view of one, while operations are recorded.
+
+        Also for a tensor that was made in ``inference_mode``, outside of it.
+        """
+        _ = self._memory.version
         if not _mode.enabled:
             return
         if self._requires_grad and self._node is None:
@@ -379,6 +410,7 @@ class Tensor(Differentiable):
 
     def _write(self, key: Any, values: Any) -> None:
         tracing.stop("a tensor is written to outside the kernels")
+        version = self._memory.version
         try:
             quiet(setitem, self._data, key, values)
         except (TypeError, ValueError) as error:
@@ -389,7 +421,7 @@ class Tensor(Differentiable):
                     "would be lost"
                 ) from None
             raise ShapeError(str(error)) from None
-        self._memory.version += 1
+        self._memory.version = version + 1
 
     def _adopt(self, node: Node) -> None:
         """Take over a history: the numbers in this tensor's memory are now the result of ``node``.

@@ -588,3 +588,12 @@ def test_labels_that_an_output_writes_over_are_refused():
     with pytest.raises(ValueError, match="losses must not overlap"):
         kernels.multilabel_margin(x[0, :2], np.empty((2, 4)), x, labels)
     assert not memory.any()
+
+
+def test_huber_loss_of_a_target_of_another_dtype_has_no_gradient(lib):
+    x = lib.zeros(2, requires_grad=True)
+    loss = lib.nn.functional.huber_loss(x, lib.ones(2, dtype=lib.float64))
+    assert loss.dtype == lib.float32
+    with pytest.raises(RuntimeError, match=r"Found dtype .* but expected"):
+        loss.backward()
+    lib.nn.functional.huber_loss(x, lib.ones(2)).backward()

@@ -145,10 +145,15 @@ def test_negative_size(lib):
 
 def test_tensor_class_makes_float32():
     assert Tensor([1, 2]).dtype is fastnn.float32
-    source = fastnn.tensor([1.0])
+
+
+def test_tensor_class_takes_a_tensor_as_it_is():
+    source = fastnn.tensor([1.0], dtype=fastnn.float64)
     made = Tensor(source)
     made += 1
-    assert source.item() == 1.0
+    assert made.dtype is fastnn.float64
+    assert made is not source
+    assert source.item() == 2.0
 
 
 # -- What it is -------------------------------------------------------------------------------
@@ -651,3 +656,14 @@ def test_versions_are_seen_through_views():
     assert p._version == v._version == before + 1
     p.data.add_(1)
     assert p._version == before + 1
+
+
+def test_no_freedom_is_a_warning(lib):
+    for name in ("var", "std", "var_mean", "std_mean"):
+        with pytest.warns(UserWarning, match=rf"{name}\(\): degrees of freedom is <= 0"):
+            getattr(lib, name)(lib.ones(1))
+    with pytest.warns(UserWarning, match="degrees of freedom"):
+        lib.ones(2).std(correction=2)
+    with pytest.warns(UserWarning, match=r"cov\(\): degrees of freedom"):
+        lib.cov(lib.ones(2, 1))
+    lib.ones(2).std()

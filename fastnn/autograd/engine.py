@@ -44,6 +44,37 @@ class Memory:
     version = 0
     # Counts those that gave the memory a new history, so that older views of it are out of date.
     history = 0
+    # Whether it was made in `inference_mode`.
+    inference = False
+
+
+class InferenceMemory(Memory):
+    """The memory of a tensor made in ``inference_mode``: it counts no versions.
+
+    So to ask for its version is an error outside of that mode, and all that saves a tensor for a backward pass or
+    changes one in place asks, without a check of its own.
+    """
+
+    inference = True
+
+    @property
+    def version(self) -> int:
+        if _mode.inference:
+            return 0
+        raise RuntimeError(
+            "Inference tensors cannot be saved for backward, and inplace update to inference tensor outside "
+            "InferenceMode is not allowed: use a clone() of the tensor, or no_grad() instead of inference_mode()"
+        )
+
+    @version.setter
+    def version(self, value: int) -> None:
+        if not _mode.inference:
+            _ = self.version
+
+
+def memory_in_inference() -> Memory:
+    """The memory of a new tensor while some thread is in ``inference_mode``."""
+    return InferenceMemory() if _mode.inference else Memory()
 
 
 class Alias(Memory):
@@ -51,6 +82,10 @@ class Alias(Memory):
 
     def __init__(self, memory: Memory) -> None:
         self.shared: Memory = memory.shared if isinstance(memory, Alias) else memory
+
+    @property
+    def inference(self) -> bool:  # type: ignore[override]  # of another's memory
+        return self.shared.inference
 
     @property
     def version(self) -> int:

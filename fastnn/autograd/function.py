@@ -139,7 +139,7 @@ class Function:
         recorded = _recorded(*tensors)
         ctx = Context()
         ctx.needs_input_grad = tuple([isinstance(a, Tensor) and a._requires_grad for a in args])
-        versions = {id(t): t._memory.version for t in tensors}
+        versions = {id(t): 0 if t._memory.inference else t._memory.version for t in tensors}
         with no_grad():
             if cls.setup_context is Function.setup_context:
                 output = cls.forward(ctx, *args, **kwargs)

@@ -7,13 +7,17 @@ import inspect
 import threading
 import warnings
 from collections.abc import Callable, Generator
+from threading import get_ident
 from types import TracebackType
 from typing import Any
 
 
 class _Mode(threading.local):
+    # Whether operations are recorded; never in `inference_mode`.
     enabled = True
     inference = False
+    # Whether `enable_grad` was asked for in `inference_mode`, where it changes nothing else.
+    asked = False
     # Whether a backward pass may write a parameter's gradient straight into its place.
     direct = True
     # Whether that pass keeps what the operations saved, so that they may be run again.
@@ -27,9 +31,40 @@ class _Mode(threading.local):
 _mode = _Mode()
 
 
+# The threads that are in `inference_mode`, and who is told whether there are any.
+_inferring: set[int] = set()
+inference_listeners: list[Callable[[bool], None]] = []
+
+
+def _set_modes(enabled: bool, inference: bool, asked: bool = False) -> None:
+    _mode.enabled, _mode.inference, _mode.asked = enabled, inference, asked
+    if inference:
+        _inferring.add(get_ident())
+        _tell(True)
+    elif _inferring:
+        _inferring.discard(get_ident())
+        _tell(bool(_inferring))
+        if _inferring:
+            # Another thread came in between.
+            _tell(True)
+
+
+def _tell(active: bool) -> None:
+    for listener in inference_listeners:
+        listener(active)
+
+
 def is_grad_enabled() -> bool:
     """Whether operations in this thread are recorded for a backward pass."""
-    return _mode.enabled
+    return _mode.asked if _mode.inference else _mode.enabled
+
+
+def _ask(enabled: bool) -> None:
+    """Switch recording on or off; in ``inference_mode`` it stays off, and only the answer changes."""
+    if _mode.inference:
+        _mode.asked = enabled
+    else:
+        _mode.enabled = enabled
 
 
 def _inside(block: Callable[[], Any], function: Callable[..., Any]) -> Callable[..., Any]:
@@ -85,19 +120,19 @@ class set_grad_enabled:
     """
 
     def __init__(self, mode: bool) -> None:
-        self.mode, self.before = bool(mode), _mode.enabled
-        _mode.enabled = self.mode
+        self.mode, self.before = bool(mode), is_grad_enabled()
+        _ask(self.mode)
 
     def __enter__(self) -> None:
-        _mode.enabled = self.mode
+        _ask(self.mode)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _mode.enabled = self.before
+        _ask(self.before)
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        _mode.enabled = self.before
+        _ask(self.before)
         return _inside(lambda: set_grad_enabled(self.mode), function)
 
 
@@ -167,9 +202,36 @@ class enable_grad(_ModeBlock):
 
     enabled = True
 
+    def __enter__(self) -> None:
+        self.before.append(is_grad_enabled())
+        _ask(True)
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        _ask(self.before.pop())
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        if inspect.isgeneratorfunction(function) or inspect.isclass(function):
+            return _inside(type(self), function)
+
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            before = is_grad_enabled()
+            _ask(True)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                _ask(before)
+
+        return wrapped
+
 
 class inference_mode:
     """As ``no_grad``: do not record operations, in a block or a decorated function.
+
+    Tensors made in it are marked, as PyTorch's (``is_inference()``): outside they may be read, but to change one in
+    place, to save one for a backward pass and to ask for its gradient are RuntimeErrors.
 
     Args:
         mode: False for a block that records.
@@ -190,19 +252,32 @@ class inference_mode:
 
     def __init__(self, mode: Any = True) -> None:
         self.mode: bool = mode
-        self.before: list[tuple[bool, bool]] = []
+        self.before: list[tuple[bool, bool, bool]] = []
 
     def __enter__(self) -> None:
-        self.before.append((_mode.enabled, _mode.inference))
-        _mode.enabled, _mode.inference = not self.mode, self.mode
+        self.before.append((_mode.enabled, _mode.inference, _mode.asked))
+        _set_modes(not self.mode, self.mode)
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _mode.enabled, _mode.inference = self.before.pop()
+        _set_modes(*self.before.pop())
 
     def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        return _inside(lambda: inference_mode(self.mode), function)
+        if inspect.isgeneratorfunction(function) or inspect.isclass(function):
+            return _inside(lambda: inference_mode(self.mode), function)
+        mode = self.mode
+
+        @functools.wraps(function)
+        def wrapped(*args: Any, **kwargs: Any) -> Any:
+            before = _mode.enabled, _mode.inference, _mode.asked
+            _set_modes(not mode, mode)
+            try:
+                return function(*args, **kwargs)
+            finally:
+                _set_modes(*before)
+
+        return wrapped
 
 
 def is_inference_mode_enabled() -> bool:

@@ -148,9 +148,13 @@ def batch_norm_activation(
     if training and not batch:
         # Of no rows there are no statistics: the running ones stay.
         if counter is not None:
-            counter._data[...] += 1
             counter._memory.version += 1
+            counter._data[...] += 1
     else:
+        if training:
+            for buffer in (running_mean, running_var, counter):
+                if buffer is not None:
+                    buffer._memory.version += 1
         kernels.batch_norm_forward(
             out, saved, x, None if weight is None else _contiguous(weight._data),
             None if bias is None else _contiguous(bias._data),
@@ -158,10 +162,6 @@ def batch_norm_activation(
             None if counter is None else counter._data, training=training, momentum=momentum, eps=eps,
             activation=activation, slope=slope, p=p, state=state,
         )  # fmt: skip
-        if training:
-            for buffer in (running_mean, running_var, counter):
-                if buffer is not None:
-                    buffer._memory.version += 1
     if not _recorded(*operands):
         return _wrap(out)
     wants_dx, wants_dw, wants_db = input._requires_grad, _is_wanted(weight), _is_wanted(bias)

@@ -467,6 +467,12 @@ def multilabel_soft_margin_loss(
     """
     reduction = _reduction(reduction, size_average, reduce)
     _check_tensors(input=input, target=target)
+    if input._data.dtype.kind != "f" or target._data.dtype == np.bool_:
+        raise DTypeError(
+            "multilabel_soft_margin_loss is for floating point input and targets of numbers, found "
+            f"{input.dtype} and {target.dtype}"
+        )
+    input, target = promote(input, target)
     losses = binary_cross_entropy_with_logits(input, target, reduction="none")
     if weight is not None:
         _check_tensors(weight=weight)

@@ -130,8 +130,8 @@ def _shorten_rows(weight: Tensor, indices: np.ndarray, max_norm: float, norm_typ
     if longer.any():
         # As in PyTorch, so that the result is not longer through rounding.
         factors = (max_norm / (norms[longer] + 1e-7)).astype(read.dtype)
-        weight._data[rows[longer]] = read[longer] * factors
         weight._memory.version += 1
+        weight._data[rows[longer]] = read[longer] * factors
 
 
 def embedding_bag(

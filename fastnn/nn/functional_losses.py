@@ -20,6 +20,7 @@ from fastnn.nn.loss_core import (
     _reduction,
 )
 from fastnn.ops.comparison import keep_where
+from fastnn.ops.core import mapped
 from fastnn.ops.shapes import broadcast_tensors
 from fastnn.tensor import Tensor, _wrap
 
@@ -55,6 +56,9 @@ def l1_loss(
     1.5
     """
     reduction = _reduction(reduction, size_average, reduce)
+    _check_tensors(input=input, target=target)
+    if input._data.dtype == np.bool_ or target._data.dtype == np.bool_:
+        raise DTypeError(f"l1_loss subtracts, which is not defined for bool: found {input.dtype} and {target.dtype}")
     return _difference_loss("l1", input, target, reduction, 0.0, weight, True)
 
 
@@ -87,7 +91,8 @@ def huber_loss(
 
     Args:
         delta: from where on the loss is linear, positive.
-        input, target, reduction: as in :func:`mse_loss`.
+        input, target, reduction: as in :func:`mse_loss`; the loss has the dtype of ``input``, and a backward pass
+            is refused where that of the target differs.
         weight: of the shape of ``input``.
 
     >>> import fastnn
@@ -97,7 +102,18 @@ def huber_loss(
     reduction = _reduction(reduction, None, None)
     if delta <= 0:
         raise RuntimeError(f"huber_loss does not support non-positive values for delta, found {delta}")
-    return _difference_loss("huber", input, target, reduction, float(delta), weight, False)
+    _check_tensors(input=input, target=target)
+    if input._data.dtype.kind != "f":
+        raise DTypeError(f"huber loss is for floating point input, found {input.dtype}")
+    result = _difference_loss("huber", input, target, reduction, float(delta), weight, False)
+    if input._data.dtype == target._data.dtype:
+        return result
+
+    def refuse(grad: Tensor) -> Tensor:
+        # PyTorch finds out as late as here.
+        raise RuntimeError(f"Found dtype {target.dtype} but expected {input.dtype}: convert the target")
+
+    return mapped("HuberLoss", result, result._data.astype(input._data.dtype), refuse)
 
 
 def binary_cross_entropy(
@@ -154,10 +170,12 @@ def binary_cross_entropy_with_logits(
 
     Args:
         input: logits of any size.
-        target: of the same shape.
+        target: of the same shape, floating point; the loss has its dtype.
         weight: multiplies the losses, broadcast to them.
         size_average, reduce, reduction: as in :func:`mse_loss`.
         pos_weight: multiplies the part of the positive targets, broadcast to ``input``.
+
+    Raises: RuntimeError for other shapes, and for a target of integers or bool, as PyTorch: use ``target.float()``.
 
     >>> import fastnn
     >>> fastnn.nn.functional.binary_cross_entropy_with_logits(fastnn.tensor([1000.0]), fastnn.tensor([0.0]))
@@ -167,6 +185,10 @@ def binary_cross_entropy_with_logits(
     _check_tensors(input=input, target=target)
     if input._data.shape != target._data.shape:
         raise ShapeError(f"Target size ({target.shape}) must be the same as input size ({input.shape})")
+    if target._data.dtype.kind != "f" or input._data.dtype.kind != "f":
+        raise DTypeError(
+            f"input and target must be floating point, found {input.dtype} and {target.dtype}; convert them by float()"
+        )
     loss, z = "bce_with_logits", None
     if pos_weight is not None:
         _check_tensors(pos_weight=pos_weight)
@@ -175,9 +197,11 @@ def binary_cross_entropy_with_logits(
             raise ShapeError(f"pos_weight of shape {tuple(pos_weight.shape)} does not fit input {tuple(input.shape)}")
         loss = "bce_with_logits_pos_weight"
     if weight is None:
-        return _pointwise(loss, input, target, reduction, 0.0, z)
-    _check_tensors(weight=weight)
-    return _weighted(_pointwise(loss, input, target, "none", 0.0, z), weight, reduction)
+        result = _pointwise(loss, input, target, reduction, 0.0, z)
+    else:
+        _check_tensors(weight=weight)
+        result = _weighted(_pointwise(loss, input, target, "none", 0.0, z), weight, reduction)
+    return result if result._data.dtype == target._data.dtype else result.to(target.dtype)
 
 
 def kl_div(
@@ -210,6 +234,8 @@ def kl_div(
     else:
         kind = _reduction(reduction, size_average, reduce)
     _check_tensors(input=input, target=target)
+    if input._data.dtype.kind != "f" or target._data.dtype.kind != "f":
+        raise DTypeError(f"kl_div: Integral inputs not supported, found {input.dtype} and {target.dtype}")
     rows = input._data.shape[0] if input._data.ndim else 1
     if input._data.shape != target._data.shape:
         input, target = broadcast_tensors(input, target)
@@ -295,7 +321,9 @@ def gaussian_nll_loss(
 def soft_margin_loss(
     input: Tensor, target: Tensor, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean"
 ) -> Tensor:
-    """``log(1 + exp(-target input))`` for targets 1 and -1; arguments as in :func:`mse_loss`, broadcast.
+    """``log(1 + exp(-target input))`` for targets 1 and -1; arguments as in :func:`mse_loss`.
+
+    The target is broadcast to the shape of ``input``, which is never broadcast itself: that is a RuntimeError.
 
     >>> import fastnn
     >>> fastnn.nn.functional.soft_margin_loss(fastnn.tensor([0.0]), fastnn.tensor([-1.0]))
@@ -304,7 +332,16 @@ def soft_margin_loss(
     reduction = _reduction(reduction, size_average, reduce)
     _check_tensors(input=input, target=target)
     if input._data.shape != target._data.shape:
+        size = input._data.shape
         input, target = broadcast_tensors(input, target)
+        if input._data.shape != size:
+            raise ShapeError(
+                f"output with shape {list(size)} doesn't match the broadcast shape {list(input._data.shape)}"
+            )
+    if input._data.dtype.kind != "f":
+        raise DTypeError(f"soft_margin_loss is for floating point input, found {input.dtype}")
+    if target._data.dtype != input._data.dtype:
+        target = target.to(input.dtype)
     return _pointwise("soft_margin", input, target, reduction)
 
 
@@ -327,6 +364,10 @@ def hinge_embedding_loss(
     reduction = _reduction(reduction, size_average, reduce)
     _check_tensors(input=input, target=target)
     target = target.detach()
+    if input._data.dtype.kind != "f":
+        raise DTypeError(f"hinge_embedding_loss is for floating point input, found {input.dtype}")
+    if target._data.dtype != input._data.dtype:
+        target = target.to(input.dtype)
     if input._data.shape != target._data.shape:
         input, target = broadcast_tensors(input, target)
     return _pointwise("hinge_embedding", input, target, reduction, float(margin))

@@ -198,8 +198,8 @@ def instance_norm(
     for running, sample in ((running_mean, np.mean), (running_var, _unbiased)):
         if running is not None:
             new = sample(input._data.astype(np.float64), axis=over).mean(0)
-            running._data[...] += (momentum * (new - running._data)).astype(running._data.dtype)
             running._memory.version += 1
+            running._data[...] += (momentum * (new - running._data)).astype(running._data.dtype)
     # Of copies, as in PyTorch: they may change before the backward pass.
     scale = None if weight is None else weight.clone()
     return _per_channel(out, scale, None if bias is None else tied(bias.clone(), input))

@@ -35,6 +35,7 @@ def margin_ranking_loss(
     """
     reduction = _reduction(reduction, size_average, reduce)
     _check_tensors(input1=input1, input2=input2, target=target)
+    margin = float(margin)
     if not input1._data.ndim == input2._data.ndim == target._data.ndim:
         raise ShapeError(
             "margin_ranking_loss : All input tensors should have same dimension but got sizes: input1: "

@@ -14,7 +14,7 @@ from fastnn.autograd import Node
 from fastnn.dtypes import as_number
 from fastnn.errors import DTypeError, ShapeError
 from fastnn.nn.checks import _check_tensor
-from fastnn.ops.core import also_read, linear_map, promote, step_map
+from fastnn.ops.core import also_read, linear_map, promote, step_map, whole
 from fastnn.ops.norms import distance
 from fastnn.ops.shapes import broadcast_tensors
 from fastnn.tensor import Tensor, _recorded, _wrap
@@ -89,7 +89,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     [0, 1, 2, 0, 0]
     """
     _check_tensor("input", input)
-    sizes = [int(n) for n in pad]
+    sizes = [whole("pad", n) for n in pad]
     ndim = input._data.ndim
     if len(sizes) % 2:
         raise RuntimeError("Padding length must be divisible by 2")

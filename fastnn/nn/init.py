@@ -29,8 +29,8 @@ def _write(tensor: Tensor, values: Any) -> Tensor:
         raise TypeError(f"tensor must be a Tensor, found {type(tensor).__name__}")
     if isinstance(values, np.ndarray) and values.dtype.kind == "f" and tensor._data.dtype.kind != "f" and values.ndim:
         raise DTypeError(f"floating point numbers are drawn for floating point tensors, found {tensor.dtype}")
-    tensor._data[...] = values
     tensor._memory.version += 1
+    tensor._data[...] = values
     return tensor
 
 

@@ -16,6 +16,7 @@ import numpy as np
 
 from fastnn import tracing
 from fastnn.autograd import Alias, Memory
+from fastnn.autograd.engine import InferenceMemory
 from fastnn.autograd.hooks import leaf_hooks
 from fastnn.autograd.modes import _mode
 from fastnn.devices import check_device
@@ -64,6 +65,9 @@ class Parameter(Tensor):
                 "Only Tensors of floating point and complex dtype can require gradients: a Parameter must be floating "
                 f"point, found dtype {data.dtype}"
             )
+        inference = data._memory.inference
+        if inference and requires_grad and not _mode.inference:
+            raise RuntimeError("Setting requires_grad=True on inference tensor outside InferenceMode is not allowed.")
         self._place(Slot(data._data.shape, data._data.dtype))
         self._borrow(data._data)
         self._memory = Alias(data._memory)
@@ -125,7 +129,10 @@ class Parameter(Tensor):
         self._slot, self._grad_place = slot, None
         self._data = slot.array
         self._node, self._grad = None, None
-        self._memory, self._history = Memory(), 0
+        # A parameter that is only stored elsewhere in inference mode is not one of that mode.
+        before = getattr(self, "_memory", None)
+        inference = _mode.inference if before is None else before.inference
+        self._memory, self._history = InferenceMemory() if inference else Memory(), 0
 
     def _grad_target(self) -> tuple[np.ndarray, bool] | None:
         """Where a kernel may write this parameter's gradient, and whether it has to add to it.
@@ -300,7 +307,7 @@ class Buffer(Tensor):
         if not isinstance(data, Tensor):
             raise TypeError(f"data must be a Tensor, found {type(data).__name__}")
         self._data, self._node, self._grad, self._requires_grad = data._data, None, None, False
-        self._memory, self._history = Memory(), 0
+        self._memory, self._history = InferenceMemory() if data._memory.inference else Memory(), 0
         self.persistent = persistent
 
 
@@ -354,7 +361,7 @@ def settle(parameters: Iterable[Tensor], is_new: bool = False) -> None:
             p._data = array
             if is_new:
                 # Of its own: to count changes through that of another tensor takes longer, in every step.
-                p._memory, p._history = Memory(), 0
+                p._memory, p._history = InferenceMemory() if p._memory.inference else Memory(), 0
 
 
 def _is_alone(p: Any) -> bool:

@@ -269,6 +269,6 @@ class Stateful:
 
 
 def _write(tensor: Tensor, values: np.ndarray) -> None:
+    tensor._memory.version += 1
     with np.errstate(all="ignore"):
         tensor._data[...] = values
-    tensor._memory.version += 1

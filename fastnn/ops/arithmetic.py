@@ -8,7 +8,7 @@ import numpy as np
 
 from fastnn.autograd.engine import Node, ResultNode
 from fastnn.autograd.modes import _mode
-from fastnn.dtypes import as_number, default_numpy
+from fastnn.dtypes import as_number, default_numpy, float64, plain
 from fastnn.ops.core import (
     NUMBERS,
     Partial,
@@ -56,14 +56,16 @@ def _scaled(other: Any, alpha: Any) -> Any:
 
 def _check_subtraction(x: Any, other: Any) -> None:
     for t in (x, other):
-        if t._data.dtype == np.bool_ if isinstance(t, Tensor) else isinstance(t, (bool, np.bool_)):
+        if t._data.dtype == np.bool_ if isinstance(t, Tensor) else isinstance(t, bool):
             raise RuntimeError(
                 "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a "
                 "mask, use the `~` or `logical_not()` operator instead."
             )
 
 
-def _check_alpha(alpha: Any, input: Any, other: Any) -> None:
+def _checked_alpha(alpha: Any, input: Any, other: Any) -> Any:
+    """The factor as a Python number; RuntimeError for one that the result's dtype cannot hold."""
+    alpha = alpha.item() if isinstance(alpha, Tensor) else plain(alpha)
     kinds = {t._data.dtype.kind for t in (input, other) if isinstance(t, Tensor)}
     if isinstance(alpha, bool) and kinds != {"b"}:
         raise RuntimeError("Boolean alpha only supported for Boolean results.")
@@ -71,6 +73,7 @@ def _check_alpha(alpha: Any, input: Any, other: Any) -> None:
         raise RuntimeError("For integral input tensors, argument alpha must not be a floating point number.")
     tensors = [t for t in (input, other) if isinstance(t, Tensor)]
     as_number(alpha, common_dtype(tensors[0], tensors[-1]))
+    return alpha
 
 
 @named
@@ -82,8 +85,8 @@ def add(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     tensor([31, 32])
     """
     check_operands(input, other)
-    if alpha != 1:
-        _check_alpha(alpha, input, other)
+    if alpha != 1 or isinstance(alpha, np.generic):
+        alpha = _checked_alpha(alpha, input, other)
     return binary("Add", input, _scaled(other, alpha), np.add, _SAME, _SAME)
 
 
@@ -92,8 +95,8 @@ def sub(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     """``input - alpha * other``; not for bool."""
     check_operands(input, other)
     _check_subtraction(input, other)
-    if alpha != 1:
-        _check_alpha(alpha, input, other)
+    if alpha != 1 or isinstance(alpha, np.generic):
+        alpha = _checked_alpha(alpha, input, other)
     return binary("Sub", input, _scaled(other, alpha), np.subtract, _SAME, _OPPOSITE)
 
 
@@ -123,6 +126,9 @@ def _dividend(x: Any, other: Any) -> Any:
     if not isinstance(x, Tensor):
         return x
     # Integers are divided as floats, and so is the number beside them: it must not wrap around.
+    if isinstance(other, np.ndarray) and x._data.dtype.kind != "f" and other.dtype.kind != "f":
+        # As NumPy divides them.
+        return x.to(float64)
     return x if isinstance(other, (Tensor, np.ndarray)) else as_floating(x)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.autograd.engine import Node
-from fastnn.dtypes import as_number, default_numpy, promoted
+from fastnn.dtypes import as_number, bool_, default_numpy, plain, promoted
 from fastnn.errors import DTypeError, ShapeError
 from fastnn.ops.core import (
     NUMBERS,
@@ -329,7 +329,7 @@ def _wrapped_pair(input: Any, other: Any) -> tuple[Tensor, Tensor]:
         return promote(_number_beside(other, input), other)
     kinds = [
         np.dtype(np.bool_) if isinstance(v, bool) else np.dtype(np.int64) if isinstance(v, int) else default_numpy()
-        for v in (input, other)
+        for v in (plain(input), plain(other))
     ]
     kind = promoted(*kinds)
     return _wrap(np.asarray(input, kind)), _wrap(np.asarray(other, kind))
@@ -353,7 +353,9 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
                 "masked_fill only supports a 0-dimensional value tensor, but got tensor with "
                 f"{value._data.ndim} dimension(s)."
             )
-        value = value.to(input.dtype)
+        if value._data.dtype != input._data.dtype:
+            as_number(value._data.item(), input._data.dtype)
+            value = value.to(input.dtype)
     elif not isinstance(value, NUMBERS):
         raise TypeError(f"masked_fill(): value must be a number, found {type(value).__name__}")
     else:
@@ -375,6 +377,9 @@ def _masked_fill_(input: Tensor, mask: Tensor, value: Any) -> Tensor:
 
 def _method_where(self: Tensor, condition: Tensor, other: Any) -> Tensor:
     """``where(condition, self, other)``."""
+    if isinstance(condition, Tensor) and condition._data.dtype == np.uint8:
+        # Only the function warns.
+        condition = condition.to(bool_)
     return where(condition, self, other)
 
 

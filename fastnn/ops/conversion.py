@@ -1,4 +1,4 @@
-"""Other dtypes and devices, and numbers put into a tensor as it is. May import ``core``."""
+"""Other dtypes and devices, and numbers put into a tensor as it is. May import ``core`` and ``sequences``."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from fastnn.dtypes import (
     int16,
     int32,
     int64,
+    plain,
     promoted,
     strided,
     uint8,
@@ -30,6 +31,7 @@ from fastnn.dtypes import (
 from fastnn.errors import ShapeError
 from fastnn.kernels import alloc
 from fastnn.ops.core import NUMBERS, as_operand, check_tensor, common_dtype, mapped, named, quiet, titled
+from fastnn.sequences import array_of
 from fastnn.tensor import Tensor, _recorded, _sizes, _unbroadcast, _wrap
 
 __all__ = [
@@ -150,7 +152,12 @@ def is_signed(input: Tensor) -> bool:
 
 
 def is_inference(input: Tensor) -> bool:
-    """False: tensors made in ``inference_mode`` are like any other."""
+    """Whether the tensor was made in ``inference_mode``, and shares no memory with one that was not."""
+    return input._memory.inference
+
+
+def _never(self: Tensor) -> bool:
+    """False: fastnn has no such tensors."""
     return False
 
 
@@ -262,7 +269,7 @@ def _copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     if not isinstance(src, Tensor):
         if not isinstance(src, NUMBERS):
             raise TypeError(f"src must be a Tensor or a number, found {type(src).__name__}")
-        src = _wrap(np.asarray(src))
+        src = _wrap(array_of(plain(src), None))
     shape = src._data.shape
     try:
         values = np.broadcast_to(src._data, self._data.shape)
@@ -334,6 +341,7 @@ def _resize_(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
     """Another size in place: the elements stay in their order, new ones are of no meaning."""
     if self._requires_grad:
         raise RuntimeError("cannot resize variables that require grad")
+    _ = self._memory.version
     shape = tuple(_sizes(sizes))
     made = np.zeros(shape, self._data.dtype)
     count = min(made.size, self._data.size)
@@ -383,7 +391,7 @@ METHODS = {
     "to": _to, "float": _as(float32), "double": _as(float64), "half": _as(float16), "bfloat16": _as(bfloat16),
     "long": _as(int64), "int": _as(int32), "short": _as(int16), "char": _as(int8), "byte": _as(uint8),
     "bool": _as(bool_), "type": _type, "type_as": _type_as, "cpu": _cpu, "cuda": _cuda, "pin_memory": _pin_memory,
-    "is_pinned": is_inference, "is_shared": is_inference, "share_memory_": _share_memory_, "nelement": numel,
+    "is_pinned": _never, "is_shared": _never, "share_memory_": _share_memory_, "nelement": numel,
     "element_size": _element_size, "dim": _dim, "ndimension": _dim, "get_device": _get_device, "copy_": _copy_,
     "fill_": _fill_, "zero_": _zero_, "fill_diagonal_": _fill_diagonal_, "set_": _set_, "resize_": _resize_,
     "apply_": _apply_, "resize_as_": _resize_as_, "sum_to_size": _sum_to_size, "as_subclass": _as_subclass,
@@ -391,7 +399,7 @@ METHODS = {
 PROPERTIES = {
     "itemsize": _element_size,
     "nbytes": lambda self: self._data.nbytes,
-    **{f"is_{name}": is_inference for name in ("cuda", "mps", "sparse", "quantized", "meta", "xpu", "mkldnn")},
+    **{f"is_{name}": _never for name in ("cuda", "mps", "sparse", "quantized", "meta", "xpu", "mkldnn")},
     "is_cpu": lambda self: True,
     "layout": lambda self: strided,
     "real": lambda self: self,

@@ -10,6 +10,7 @@ May import ``tensor``, ``autograd``, ``dtypes``, ``errors`` and ``quiet``.
 from __future__ import annotations
 
 import functools
+import operator
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
@@ -19,7 +20,7 @@ import numpy as np
 from fastnn import tracing
 from fastnn.autograd.engine import Alias, Node, ResultNode
 from fastnn.autograd.modes import _mode
-from fastnn.dtypes import RANK, default_numpy, from_numpy_dtype
+from fastnn.dtypes import RANK, default_numpy, from_numpy_dtype, plain
 from fastnn.errors import ShapeError
 from fastnn.kernels import alloc
 from fastnn.quiet import quiet
@@ -79,6 +80,7 @@ def into(out: Any, result: Any) -> Any:
         pairs = [into(o, r) for o, r in zip(out, result, strict=True)]
         return type(result)(*pairs) if hasattr(result, "_fields") else tuple(pairs)
     check_tensor("out", out)
+    _ = out._memory.version
     if out.requires_grad or result._requires_grad:
         raise RuntimeError("functions with out=... arguments don't support automatic differentiation")
     if RANK[result._data.dtype.kind] > RANK[out._data.dtype.kind]:
@@ -135,7 +137,7 @@ def dimension(dim: Any, ndim: int) -> int:
 
 def dimensions(dim: Any, ndim: int) -> tuple[int, ...]:
     """Several, none for a tensor without; RuntimeError for one that occurs twice."""
-    if isinstance(dim, (int, np.integer)):
+    if isinstance(dim, (int, np.integer, Tensor)):
         return (dimension(dim, ndim),) if ndim else (dimension(dim, ndim),)[:0]
     if not isinstance(dim, (tuple, list)):
         raise TypeError(f"dim must be an integer or a tuple of integers, found {type(dim).__name__}")
@@ -143,6 +145,16 @@ def dimensions(dim: Any, ndim: int) -> tuple[int, ...]:
     if len(set(found)) != len(found):
         raise RuntimeError(f"a dimension appears multiple times in the list of dims {dim}")
     return found if ndim else ()
+
+
+def whole(name: str, value: Any) -> int:
+    """An integer; TypeError for a fraction, which would be cut off without a word."""
+    if type(value) is int:
+        return value
+    try:
+        return operator.index(value)
+    except TypeError:
+        raise TypeError(f"{name} must be an integer, found {type(value).__name__}") from None
 
 
 def reduced(dim: Any, ndim: int) -> tuple[int, ...]:
@@ -446,9 +458,10 @@ ZERO = Partial("", no_gradient)
 
 def scalar_dtype(array: np.dtype, scalar: Any) -> np.dtype:
     """The dtype of ``array * scalar``: a Python number only changes the kind, never the size."""
-    if array.kind == "f" or isinstance(scalar, (bool, np.bool_)):
+    scalar = plain(scalar)
+    if array.kind == "f" or isinstance(scalar, bool):
         return array
-    if isinstance(scalar, (int, np.integer)):
+    if isinstance(scalar, int):
         return np.dtype(np.int64) if array.kind == "b" else array
     return default_numpy()
 
@@ -459,6 +472,7 @@ def as_operand(x: Tensor, other: Any) -> Tensor | None:
         return other
     if isinstance(other, NUMBERS):
         # Integers that do not fit wrap around, as in PyTorch.
+        other = plain(other)
         return _wrap(np.asarray(quiet(np.asarray(other).astype, scalar_dtype(x._data.dtype, other))))
     if isinstance(other, np.ndarray):
         from_numpy_dtype(other.dtype)
@@ -487,6 +501,12 @@ def promote(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
     if x._data.dtype == y._data.dtype:
         return x, y
     target = from_numpy_dtype(common_dtype(x, y))
+    return x.to(target), y.to(target)
+
+
+def _as_numpy(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
+    """As ``promote``, of a tensor and an array: PyTorch leaves their operators to NumPy, and so the dtype."""
+    target = from_numpy_dtype(np.result_type(x._data.dtype, y._data.dtype))
     return x.to(target), y.to(target)
 
 
@@ -529,19 +549,23 @@ def binary(name: str, x: Any, y: Any, operate: Callable[..., Any], dx: Partial, 
             a, kind = x._data, type(y)
             if (kind is float or kind is int) and a.dtype.kind == "f":
                 return _with_number(name, x, operate, a, y, dx, x, y)
+            if isinstance(y, np.generic):
+                return binary(name, x, plain(y), operate, dx, dy)
             other = as_operand(x, y)
             if other is None:
                 return NotImplemented
-            x, y = promote(x, other)
+            x, y = _as_numpy(x, other) if kind is np.ndarray else promote(x, other)
             a, b = x._data, y._data
     else:
         b, kind = y._data, type(x)
         if (kind is float or kind is int) and b.dtype.kind == "f":
             return _with_number(name, y, operate, x, b, dy, x, y)
+        if isinstance(x, np.generic):
+            return binary(name, plain(x), y, operate, dx, dy)
         other = as_operand(y, x)
         if other is None:
             return NotImplemented
-        x, y = promote(other, y)
+        x, y = _as_numpy(other, y) if kind is np.ndarray else promote(other, y)
         a, b = x._data, y._data
     result = broadcast(operate, a, b)
     if not _recorded(x, y):
@@ -608,10 +632,11 @@ def in_place(x: Tensor, other: Any, operate: Any, otherwise: Callable[[Any, Any]
     operand = in_place_operand(x, other)
     if operand is None or not x._data.flags.writeable:
         return x._in_place(otherwise(original(x, other), other))
+    version = x._memory.version
     try:
         quiet(operate, x._data, operand, x._data)
     except (ValueError, TypeError):
         # Shapes that do not fit, or a result of another kind: let the general way say so.
         return x._in_place(otherwise(original(x, other), other))
-    x._memory.version += 1
+    x._memory.version = version + 1
     return x

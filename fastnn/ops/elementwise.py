@@ -17,6 +17,7 @@ from fastnn.ops.core import (
     Derivative,
     also_read,
     as_floating,
+    as_operand,
     check_tensor,
     fit,
     gated,
@@ -425,9 +426,13 @@ def _within(a: np.ndarray, low: Any, high: Any) -> np.ndarray:
 
 
 def _clamp_by_tensors(input: Tensor, min: Any, max: Any) -> Tensor:
-    given = [t for t in (min, max) if t is not None]
-    if not all(isinstance(t, Tensor) for t in given):
-        raise TypeError("clamp(): min and max must both be Tensors or both be numbers")
+    given = []
+    for t in (min, max):
+        if t is not None:
+            limit_of = as_operand(input, t)
+            if limit_of is None or isinstance(t, np.ndarray):
+                raise TypeError(f"clamp(): min and max must be Tensors or numbers, found {type(t).__name__}")
+            given.append(limit_of)
     for t in given:
         input, _ = promote(input, t)
     operands = (input, *[promote(t, input)[0] for t in given])

@@ -1,16 +1,18 @@
-"""Elements by their indices: reading, writing, gathering and scattering. May import ``core`` and ``shapes``."""
+"""Elements by their indices: reading and writing. May import ``core``, ``parts`` and ``sequences``."""
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
 
 from fastnn.autograd.engine import Node
 from fastnn.dtypes import as_number
-from fastnn.errors import RangeError
+from fastnn.errors import RangeError, ShapeError
 from fastnn.ops.core import NUMBERS, add_up, linear_map, warn_of_byte_mask
 from fastnn.ops.parts import sliced
+from fastnn.sequences import array_of
 from fastnn.tensor import Tensor, _recorded
 
 __all__: list[str] = []
@@ -23,13 +25,37 @@ def _numpy_key(key: Any, indices: list[Tensor]) -> tuple[Any, ...]:
     """An index as a tuple with arrays for tensors, which are added to ``indices``."""
     if isinstance(key, tuple):
         return tuple([_numpy_part(k, indices) for k in key])
+    if type(key) is list:
+        if key and _NUMBERS.issuperset(map(type, key)):
+            return (np.array(key),)
+        if _stands_for_tuple(key):
+            return tuple([_numpy_part(k, indices) for k in key])
     return (_numpy_part(key, indices),)
+
+
+# Longer lists of lists are an index of rows even to PyTorch.
+_DIMENSIONS = 32
+_NUMBERS = frozenset((bool, int))
+
+
+def _stands_for_tuple(key: list[Any]) -> bool:
+    """Whether PyTorch takes a list for a tuple: if it is short and holds more than numbers."""
+    if len(key) >= _DIMENSIONS or not any(
+        k is None or k is ... or isinstance(k, (Tensor, list, tuple, range, slice, str, np.ndarray))
+        or (hasattr(k, "__array__") and not isinstance(k, np.generic)) for k in key
+    ):  # fmt: skip
+        return False
+    warnings.warn(
+        "Using a non-tuple sequence for multidimensional indexing is deprecated: a list of lists means x[tuple(seq)] "
+        "here, and x[tensor(seq)] in NumPy and in later versions of PyTorch; use the one that is meant.",
+        UserWarning,
+        stacklevel=4,
+    )
+    return True
 
 
 def _numpy_part(key: Any, indices: list[Tensor]) -> Any:
     kind = type(key)
-    if isinstance(key, np.integer):
-        return int(key)
     if kind is int or key is None or key is ...:
         return key
     if kind is slice:
@@ -43,16 +69,29 @@ def _numpy_part(key: Any, indices: list[Tensor]) -> Any:
             # A mask, where it would be a number in NumPy.
             indices.append(key)
             return key._data.astype(np.bool_)
+        if key._data.ndim == 0 and key._data.dtype.kind == "i":
+            indices.append(key)
+            return int(key._data)
         if key._data.dtype not in (np.bool_, np.int32, np.int64):
             raise RangeError(f"tensors used as indices must be int64, int32 or bool tensors, found {key.dtype}")
         indices.append(key)
-        return int(key._data) if key._data.ndim == 0 and key._data.dtype.kind == "i" else key._data
-    if isinstance(key, (list, range)):
-        values = [_numpy_part(k, []) if isinstance(k, Tensor) else k for k in key]
-        return np.asarray(values, None if len(values) else np.int64)
-    if isinstance(key, str):
-        raise TypeError(f"indices are integers, slices, ..., None, Tensors and sequences of integers, found {key!r}")
-    return key
+        return key._data
+    if kind is bool:
+        return key
+    if isinstance(key, np.integer):
+        return int(key)
+    if isinstance(key, np.generic) or not (isinstance(key, (list, tuple, range)) or hasattr(key, "__array__")):
+        kind_of_error = TypeError if isinstance(key, str) else IndexError
+        raise kind_of_error(
+            "indices are integers, slices, ..., None, Tensors, arrays and sequences of integers, found "
+            f"{key!r} of type {kind.__name__}"
+        )
+    array = key if kind is np.ndarray else array_of(key, None)
+    if not array.size and array.dtype.kind == "f":
+        return array.astype(np.int64)
+    if array.dtype == np.uint8:
+        raise IndexError("arrays used as indices must be of integers or bool; PyTorch takes uint8 for a mask")
+    return int(array) if array.ndim == 0 and array.dtype.kind == "i" else array
 
 
 def _is_advanced(key: tuple[Any, ...]) -> bool:
@@ -146,10 +185,8 @@ def _setitem(self: Tensor, key: Any, value: Any) -> None:
         return
     source = value if isinstance(value, Tensor) else None
     if source is not None and source._data.dtype != self._data.dtype and _is_advanced(parts):
-        raise RuntimeError(
-            f"Index put requires the source and destination dtypes match, got {self.dtype} for the destination and "
-            f"{source.dtype} for the source."
-        )
+        # One number under a mask is converted, as masked_fill converts it.
+        _check_filling(self, parts, source)
     recorded = _recorded(self) if source is None else _recorded(self, source)
     if recorded:
         self._check_in_place()
@@ -165,6 +202,17 @@ def _setitem(self: Tensor, key: Any, value: Any) -> None:
         self._adopt(_assignment(self, parts, source, tuple(indices)))
 
 
+def _check_filling(target: Tensor, parts: tuple[Any, ...], source: Tensor) -> None:
+    """RuntimeError for a source of another dtype, unless it is one number under one mask that this dtype can hold."""
+    chosen = [k is True or k is False or k.dtype == np.bool_ for k in parts if isinstance(k, (np.ndarray, bool))]
+    if source._data.size != 1 or chosen != [True]:
+        raise RuntimeError(
+            f"Index put requires the source and destination dtypes match, got {target.dtype} for the destination and "
+            f"{source.dtype} for the source."
+        )
+    as_number(source._data.item(), target._data.dtype, True)
+
+
 def _type_name(t: Tensor) -> str:
     return f"torch.{t.dtype.legacy}Tensor"
 
@@ -176,6 +224,21 @@ _LARGE = 3e38
 def _assign(target: Tensor, parts: tuple[Any, ...], value: Any) -> None:
     if isinstance(value, (bool, int, float)) and (target._data.dtype.kind in "iu" or abs(value) > _LARGE):
         value = as_number(value, target._data.dtype, True)
+    elif isinstance(value, np.ndarray):
+        # To NumPy a single element and what a mask selects cannot be assigned arrays of more dimensions.
+        while value.ndim > 1 and value.shape[0] == 1:
+            value = value[0]
+        if value.ndim == 1 and value.size == 1:
+            value = value[0]
+        try:
+            target._write(parts, value)
+        except TypeError:
+            # Of two dimensions or more under a mask of all dimensions.
+            raise ShapeError(
+                f"shape mismatch: value tensor of shape {list(value.shape)} cannot be broadcast to indexing result of "
+                f"shape {list(target._data[parts].shape)}"
+            ) from None
+        return
     target._write(parts, value)
 
 

@@ -10,7 +10,7 @@ import numpy as np
 from fastnn.autograd.engine import Node
 from fastnn.dtypes import from_numpy_dtype, promoted
 from fastnn.errors import ShapeError
-from fastnn.ops.core import also_read, check_tensor, dimension, linear_map, named
+from fastnn.ops.core import also_read, check_tensor, dimension, linear_map, named, whole
 from fastnn.ops.parts import select, sliced
 from fastnn.tensor import Tensor, _recorded, _wrap
 
@@ -238,14 +238,14 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Te
     axis = dimension(dim, tensor._data.ndim)
     n = tensor._data.shape[axis]
     if isinstance(split_size_or_sections, (tuple, list)):
-        sizes = [int(s) for s in split_size_or_sections]
+        sizes = [whole("split_size_or_sections", s) for s in split_size_or_sections]
         if any(s < 0 for s in sizes) or sum(sizes) != n:
             raise RuntimeError(
                 f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size at dimension {axis}),"
                 f" but got split_sizes={sizes}"
             )
         return _pieces(tensor, axis, np.cumsum(sizes).tolist())
-    size = int(split_size_or_sections)
+    size = whole("split_size_or_sections", split_size_or_sections)
     if size < 0 or (size == 0 and n):
         raise RuntimeError(f"split expects split_size be non-negative, but got split_size={size}")
     ends = [min(start + size, n) for start in range(0, n, size)] if n else [0]
@@ -263,6 +263,7 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     check_tensor("input", input)
     if not input._data.ndim:
         raise RuntimeError("chunk expects at least a 1-dimensional tensor")
+    chunks = whole("chunks", chunks)
     if chunks <= 0:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
     n = input._data.shape[dimension(dim, input._data.ndim)]

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.errors import RangeError
-from fastnn.ops.core import check_tensor, dimension, dimensions, linear_map, named, view
+from fastnn.ops.core import check_tensor, dimension, dimensions, linear_map, named, view, whole
 from fastnn.tensor import Tensor, _sizes
 
 __all__ = [
@@ -135,7 +135,7 @@ def _pair(value: Any) -> tuple[int, ...]:
 def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     """The elements moved on along the dimensions, those at the end to the front."""
     check_tensor("input", input)
-    steps = _pair(shifts)
+    steps = tuple([whole("shifts", n) for n in _pair(shifts)])
     if dims is None or dims == ():
         if len(steps) != 1:
             raise RuntimeError("shifts and dimensions must align")
@@ -159,6 +159,7 @@ def rot90(input: Tensor, k: int = 1, dims: Any = (0, 1)) -> Tensor:
     if input._data.ndim < 2:
         raise RangeError(f"expected total dims >= 2, but got total dims = {input._data.ndim}")
     a, b = dimensions(list(dims), input._data.ndim)
+    k = whole("k", k)
     return linear_map(
         "Rot90", input, lambda x: np.rot90(x, k, (a, b)).copy(), lambda g: np.rot90(g, -k, (a, b))
     )

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.kernels import alloc
-from fastnn.ops.core import check_tensor, dimension, linear_map, named, view
+from fastnn.ops.core import check_tensor, dimension, linear_map, named, view, whole
 from fastnn.tensor import Tensor, _wrap
 
 __all__ = [
@@ -24,7 +24,7 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
         raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
     axis = dimension(dim, input._data.ndim)
     size = input._data.shape[axis]
-    first = int(start)
+    first, length = whole("start", start), whole("length", length)
     if not -size <= first <= size:
         raise IndexError(f"Dimension out of range (expected to be in range of [-{size}, {size}], but got {first})")
     first += size if first < 0 else 0
@@ -61,11 +61,12 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
         raise IndexError("select() cannot be applied to a 0-dim tensor.")
     axis = dimension(dim, input._data.ndim)
     size = input._data.shape[axis]
+    index = whole("index", index)
     if not -size <= index < size:
         raise IndexError(
             f"select(): index {index} out of range for tensor of size {list(input.shape)} at dimension {axis}"
         )
-    return sliced(input, (*(slice(None),) * axis, int(index), ...), "Select")
+    return sliced(input, (*(slice(None),) * axis, index, ...), "Select")
 
 
 @named
@@ -146,37 +147,36 @@ def _triangle(name: str, input: Tensor, diagonal: int, keep: Any) -> Tensor:
 @named
 def tril(input: Tensor, diagonal: int = 0) -> Tensor:
     """Zeros above the diagonal."""
-    return _triangle("tril", input, diagonal, np.tril)
+    return _triangle("tril", input, whole("diagonal", diagonal), np.tril)
 
 
 @named
 def triu(input: Tensor, diagonal: int = 0) -> Tensor:
     """Zeros below the diagonal."""
-    return _triangle("triu", input, diagonal, np.triu)
+    return _triangle("triu", input, whole("diagonal", diagonal), np.triu)
 
 
-def _check_counts(*counts: Any) -> None:
-    for count in counts:
-        if isinstance(count, bool) or not isinstance(count, (int, np.integer)):
-            raise TypeError(f"row and col must be integers, found {type(count).__name__}")
-        if count < 0:
-            raise RuntimeError(f"row and col must be non-negative, got {count}")
+def _indices(numbers: Any, row: Any, col: Any, offset: Any, dtype: Any) -> Tensor:
+    rows, columns, offset = whole("row", row), whole("col", col), whole("offset", offset)
+    if bool in (type(row), type(col)):
+        raise TypeError("row and col must be integers, found bool")
+    if rows < 0 or columns < 0:
+        raise RuntimeError(f"row and col must be non-negative, found {rows} and {columns}")
+    return _wrap(np.stack(numbers(rows, offset, columns)).astype(np.int64 if dtype is None else dtype.numpy))
 
 
 def tril_indices(
     row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None, layout: Any = None
 ) -> Tensor:
     """The row and column numbers of the elements on and below the diagonal."""
-    _check_counts(row, col)
-    return _wrap(np.stack(np.tril_indices(row, offset, col)).astype(np.int64 if dtype is None else dtype.numpy))
+    return _indices(np.tril_indices, row, col, offset, dtype)
 
 
 def triu_indices(
     row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None, layout: Any = None
 ) -> Tensor:
     """The row and column numbers of the elements on and above the diagonal."""
-    _check_counts(row, col)
-    return _wrap(np.stack(np.triu_indices(row, offset, col)).astype(np.int64 if dtype is None else dtype.numpy))
+    return _indices(np.triu_indices, row, col, offset, dtype)
 
 
 def _unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.autograd.modes import _mode
-from fastnn.dtypes import as_number
+from fastnn.dtypes import as_number, plain
 from fastnn.ops.core import (
     NUMBERS,
     Partial,
@@ -33,7 +33,7 @@ def _power_of_number(input: Tensor, exponent: Any) -> Tensor:
     kind = input._data.dtype.kind
     if kind == "f" and type(exponent) in (int, float):
         return of_operand("Pow", input, lambda a: _raise(a, exponent), lambda g, x: _power_slope(g, x, exponent))
-    if isinstance(exponent, (int, np.integer)) and kind in "iub":
+    if isinstance(exponent, int) and kind in "iub":
         if exponent < 0:
             raise RuntimeError("Integers to negative integer powers are not allowed.")
         if kind != "b":
@@ -42,7 +42,7 @@ def _power_of_number(input: Tensor, exponent: Any) -> Tensor:
     # The result's type first: 200**2 is 64 in uint8, and a power of float32 is float32.
     target = input._data.dtype if kind == "f" else common._data.dtype  # type: ignore[union-attr]  # a number's
     if target == np.bool_:
-        target = np.dtype(np.int64) if not isinstance(exponent, (bool, np.bool_)) else target
+        target = np.dtype(np.int64) if not isinstance(exponent, bool) else target
 
     return of_operand(
         "Pow", input, lambda a: _raise(a.astype(target, copy=False), exponent),
@@ -134,7 +134,7 @@ def _pow(input: Any, exponent: Any) -> Any:
         return also_read(result, result) if isinstance(result, Tensor) else result
     if not isinstance(input, Tensor):
         raise TypeError(f"input must be a Tensor, found {type(input).__name__}")
-    return _power_of_number(input, exponent)
+    return _power_of_number(input, plain(exponent))
 
 
 @named

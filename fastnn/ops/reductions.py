@@ -146,7 +146,9 @@ def _variance_arguments(dim: Any, unbiased: Any, correction: Any) -> tuple[Any, 
     return dim, correction
 
 
-def _variance(name: str, input: Tensor, dim: Any, keepdim: bool, correction: Any, root: bool) -> Tensor:
+def _variance(
+    name: str, input: Tensor, dim: Any, keepdim: bool, correction: Any, root: bool, label: str
+) -> Tensor:
     check_tensor("input", input)
     array = input._data
     if array.dtype.kind != "f":
@@ -155,6 +157,13 @@ def _variance(name: str, input: Tensor, dim: Any, keepdim: bool, correction: Any
     shape = array.shape
     count = math.prod([shape[d] for d in axes])
     freedom = count - correction
+    if freedom <= 0:
+        warnings.warn(
+            f"{label}(): degrees of freedom is <= 0. Correction should be strictly less than the reduction factor "
+            "(input numel divided by output numel).",
+            UserWarning,
+            stacklevel=4,
+        )
     divisor = max(freedom, 0)
     if freedom <= 0 or not array.size:
         warnings.warn(
@@ -199,7 +208,7 @@ def var(
 ) -> Tensor:
     """The variance: squared deviations from the mean over ``n - correction``, which is 1 if not given."""
     dim, correction = _variance_arguments(dim, unbiased, correction)
-    return _variance("Var", input, dim, keepdim, correction, False)
+    return _variance("Var", input, dim, keepdim, correction, False, "var")
 
 
 @named
@@ -213,7 +222,7 @@ def std(
     tensor(1.)
     """
     dim, correction = _variance_arguments(dim, unbiased, correction)
-    return _variance("Std", input, dim, keepdim, correction, True)
+    return _variance("Std", input, dim, keepdim, correction, True, "std")
 
 
 @named
@@ -221,8 +230,9 @@ def var_mean(
     input: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
 ) -> tuple[Tensor, Tensor]:
     """The variance and the mean."""
-    spread = var(input, dim, unbiased, keepdim, correction=correction)
-    return spread, also_read(mean(input, None if isinstance(dim, bool) else dim, keepdim), input)
+    axes, correction = _variance_arguments(dim, unbiased, correction)
+    spread = _variance("Var", input, axes, keepdim, correction, False, "var_mean")
+    return spread, also_read(mean(input, axes, keepdim), input)
 
 
 @named
@@ -230,8 +240,9 @@ def std_mean(
     input: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
 ) -> tuple[Tensor, Tensor]:
     """The standard deviation and the mean."""
-    spread = std(input, dim, unbiased, keepdim, correction=correction)
-    return spread, also_read(mean(input, None if isinstance(dim, bool) else dim, keepdim), input, spread)
+    axes, correction = _variance_arguments(dim, unbiased, correction)
+    spread = _variance("Std", input, axes, keepdim, correction, True, "std_mean")
+    return spread, also_read(mean(input, axes, keepdim), input, spread)
 
 
 # -- Products ----------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.autograd.engine import Node
+from fastnn.dtypes import as_number
 from fastnn.errors import ShapeError
 from fastnn.ops.core import also_read, check_tensor, dimension, fit, linear_map, named, shape_error, warn_of_byte_mask
 from fastnn.ops.indexing import _getitem, _numpy_key, _setitem
@@ -96,7 +97,8 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
 def _check_rows(name: str, input: Tensor, axis: int, rows: np.ndarray, source: Tensor) -> None:
     shape = list(input._data.shape or (1,))
     shape[axis] = rows.size
-    if list(source._data.shape or (1,)) != shape:
+    alone = name == "index_add" and input._data.ndim and not source._data.ndim
+    if alone or list(source._data.shape or (1,)) != shape:
         raise (IndexError if name == "index_copy" else ShapeError)(
             f"{name}_(): source must have shape {shape}, found {list(source._data.shape)}"
         )
@@ -132,6 +134,9 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
             "index_fill_ only supports a 0-dimensional value tensor, but got tensor with "
             f"{value._data.ndim} dimension(s)."
         )
+    if isinstance(value, Tensor):
+        as_number(value._data.item(), input._data.dtype)
+        value = value.to(input.dtype)
     result = input.clone()
     _setitem(result, _key(axis, rows) if result._data.ndim else ..., value)
     return also_read(result, index)
@@ -146,7 +151,17 @@ def index_put(input: Tensor, indices: Any, values: Tensor, accumulate: bool = Fa
 
 def _index_put_(self: Tensor, indices: Any, values: Tensor, accumulate: bool = False) -> Tensor:
     """Put ``values`` at ``self[indices]``, or add them there."""
-    key = tuple([slice(None) if i is None else i for i in indices])
+    if not isinstance(indices, (tuple, list)):
+        raise TypeError(f"index_put_(): indices must be a tuple of Tensors, found {type(indices).__name__}")
+    for i, index in enumerate(indices):
+        check_tensor(f"index_put_(): index {i}", index)
+    check_tensor("index_put_(): values", values)
+    key = tuple(indices)
+    if accumulate and values._data.dtype != self._data.dtype:
+        raise RuntimeError(
+            f"Index put requires the source and destination dtypes match, got {self.dtype} for the destination and "
+            f"{values.dtype} for the source."
+        )
     if not accumulate:
         _setitem(self, key, values)
         return self
@@ -192,11 +207,17 @@ def take(input: Tensor, index: Tensor) -> Tensor:
 def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
     """A copy of ``input`` with ``source`` at the elements with these numbers, counted through all dimensions."""
     check_tensor("input", input)
+    check_tensor("source", source)
     _check_index("put_", index, (np.int64,))
-    if index._data.size != source._data.size:
+    if source._data.dtype != input._data.dtype:
+        raise RuntimeError(
+            "put_(): self and source expected to have the same dtype, but got self.dtype = "
+            f"{input.dtype} and source.dtype = {source.dtype}"
+        )
+    if source._data.size != index._data.size:
         raise IndexError(
-            "put_(): Expected source and index to have the same number of elements, found "
-            f"{source._data.size} and {index._data.size}"
+            "put_(): Expected source and index to have the same number of elements, but got source.numel() = "
+            f"{source._data.size}, index.numel() = {index._data.size}"
         )
     _check_range("put_", index._data, input._data.size, negative=True)
     flat = input.reshape(-1).clone()

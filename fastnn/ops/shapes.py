@@ -11,7 +11,7 @@ import numpy as np
 from fastnn.dtypes import dtype as _dtype
 from fastnn.errors import DTypeError, RangeError, ShapeError
 from fastnn.flat import is_place
-from fastnn.ops.core import add_up, check_tensor, dimension, linear_map, mapped, named, reduced, view
+from fastnn.ops.core import add_up, check_tensor, dimension, linear_map, mapped, named, reduced, view, whole
 from fastnn.tensor import Tensor, _recorded, _sizes, _wrap
 
 __all__ = [
@@ -277,7 +277,7 @@ def _repeated(input: Tensor, sizes: tuple[int, ...]) -> Tensor:
 
 def _repeat(self: Tensor, *sizes: Any) -> Tensor:
     """Copies side by side, so many along each dimension."""
-    return _repeated(self, tuple([int(n) for n in _sizes(sizes)]))
+    return _repeated(self, tuple([whole("repeats", n) for n in _sizes(sizes)]))
 
 
 @named
@@ -298,7 +298,9 @@ def repeat_interleave(input: Any, repeats: Any = None, dim: int | None = None, *
         if input._data.dtype not in (np.int32, np.int64):
             raise DTypeError(f"repeats has to be Long or Int tensor, found {input.dtype}")
         return _wrap(np.repeat(np.arange(input._data.size, dtype=input._data.dtype), input._data))
-    counts = repeats._data if isinstance(repeats, Tensor) else repeats
+    counts: Any = repeats._data if isinstance(repeats, Tensor) else repeats
+    if not isinstance(counts, (np.ndarray, list, tuple)):
+        counts = whole("repeats", counts)
     if np.any(np.asarray(counts) < 0):
         raise RuntimeError("repeats can not be negative")
     x = input

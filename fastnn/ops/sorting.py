@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import return_types
-from fastnn.ops.core import check_tensor, dimension, linear_map, mapped, named, no_gradient, refuse
+from fastnn.ops.core import check_tensor, dimension, linear_map, mapped, named, no_gradient, refuse, whole
 from fastnn.ops.ordering import _along, chosen, shared
 from fastnn.tensor import Tensor, _wrap
 
@@ -64,6 +64,7 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
     refuse("topk", input, "b")
     axis = dimension(dim, input._data.ndim)
     size = input._data.shape[axis] if input._data.ndim else 1
+    k = whole("k", k)
     if not 0 <= k <= size:
         raise RuntimeError("selected index k out of range")
     if not input._data.ndim:
@@ -80,6 +81,7 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any
     refuse("kthvalue_cpu", input, "b")
     axis = dimension(dim, input._data.ndim)
     size = input._data.shape[axis] if input._data.ndim else 1
+    k = whole("k", k)
     if not 1 <= k <= size:
         raise RuntimeError("kthvalue(): selected number k out of range for dimension " + str(dim))
     return _along("kthvalue", return_types.kthvalue, input, dim, keepdim,

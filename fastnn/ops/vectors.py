@@ -180,8 +180,12 @@ def cov(input: Tensor, *, correction: int = 1, fweights: Any = None, aweights: A
     refuse("cov", input, "b")
     x = as_floating(input).reshape(1, -1) if input._data.ndim < 2 else as_floating(input)
     count = x._data.shape[1]
-    if count <= correction:
-        warnings.warn("cov(): degrees of freedom is <= 0", UserWarning, stacklevel=3)
+    if count - correction <= 0:
+        warnings.warn(
+            "cov(): degrees of freedom is <= 0. Correction should be strictly less than the number of observations.",
+            UserWarning,
+            stacklevel=3,
+        )
     deviation = x - x.mean(1, True)
     result = matmul(deviation, deviation.t()) / max(count - correction, 0)
     return result if result._data.size != 1 else result.reshape(())

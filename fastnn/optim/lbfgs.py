@@ -82,8 +82,8 @@ class LBFGS(Optimizer):
         start = 0
         for p in self._params:
             stop = start + p._data.size
-            p._data += distance * direction[start:stop].reshape(p._data.shape)
             p._memory.version += 1
+            p._data += distance * direction[start:stop].reshape(p._data.shape)
             start = stop
 
     def step(self, closure: Callable[[], Any]) -> Any:  # type: ignore[override]  # the closure is required

@@ -1,6 +1,6 @@
 """A batch of a list of items.
 
-May import ``tensor``, ``autograd``, ``dtypes``, ``functions`` and ``errors``.
+May import ``tensor``, ``autograd``, ``dtypes``, ``functions``, ``sequences`` and ``errors``.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from fastnn.autograd import Node
 from fastnn.dtypes import promoted
 from fastnn.errors import ShapeError
 from fastnn.functions import from_numpy, tensor
+from fastnn.sequences import array_of
 from fastnn.tensor import Tensor, _recorded, _wrap
 
 
@@ -35,7 +36,11 @@ def default_collate(batch: Sequence[Any]) -> Any:
     """
     first = batch[0]
     if isinstance(first, Tensor):
-        stacked = _stack([item._data for item in batch])
+        try:
+            stacked = _stack([item._data for item in batch])
+        except AttributeError:
+            odd = next(item for item in batch if not isinstance(item, Tensor))
+            raise TypeError(f"default_collate: expected Tensors beside a Tensor, found {type(odd).__name__}") from None
         if not _recorded(*batch):
             return stacked
         kinds = [item.dtype for item in batch]
@@ -43,8 +48,10 @@ def default_collate(batch: Sequence[Any]) -> Any:
             stacked._data,
             Node("Stack", tuple(batch), lambda grad: tuple([g.to(kind) for g, kind in zip(grad, kinds, strict=True)])),
         )
-    if isinstance(first, (np.ndarray, np.generic)) and not isinstance(first, (str, bytes)):
-        return _stack(batch)
+    if isinstance(first, np.generic) and not isinstance(first, (str, bytes)):
+        return _wrap(array_of(list(batch), None))
+    if isinstance(first, np.ndarray):
+        return _stack([item._data if isinstance(item, Tensor) else np.asarray(item) for item in batch])
     if isinstance(first, float):
         return _wrap(np.array(batch, np.float64))
     if isinstance(first, int):
@@ -72,7 +79,7 @@ def default_convert(data: Any) -> Any:
     >>> fastnn.utils.data.default_convert((np.ones(1, np.float32), "a"))
     [tensor([1.]), 'a']
     """
-    if isinstance(data, (np.ndarray, np.generic)):
+    if isinstance(data, (np.ndarray, np.generic)) and type(data).__module__ == "numpy":
         return data if data.dtype.kind in "SUO" else from_numpy(np.asarray(data))
     if isinstance(data, Mapping):
         return _mapping(data, lambda key: default_convert(data[key]))
