@@ -157,7 +157,7 @@ def _variance(
     shape = array.shape
     count = math.prod([shape[d] for d in axes])
     freedom = count - correction
-    if freedom <= 0:
+    if freedom <= 0 or not array.size:
         warnings.warn(
             f"{label}(): degrees of freedom is <= 0. Correction should be strictly less than the reduction factor "
             "(input numel divided by output numel).",
@@ -165,11 +165,6 @@ def _variance(
             stacklevel=4,
         )
     divisor = max(freedom, 0)
-    if freedom <= 0 or not array.size:
-        warnings.warn(
-            f"{name.lower()}(): degrees of freedom is <= 0. Correction should be strictly less than the reduction "
-            "factor (input numel divided by output numel).", UserWarning, stacklevel=4,
-        )  # fmt: skip
     whole = dim is None or not array.ndim
     kept = _kept_shape(shape, axes)
 
