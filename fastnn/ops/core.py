@@ -279,7 +279,12 @@ def view(x: Tensor, name: str, take: ArrayMap, put: ArrayMap) -> Tensor:
         made = _wrap(result)
     made._memory, made._history = memory, memory.history
     before = x._view
-    made._view = (x, ((name, take, put),)) if before is None else (before[0], (*before[1], (name, take, put)))
+    if before is None:
+        made._view = (x, ((name, take, put),))
+    else:
+        made._view = (before[0], (*before[1], (name, take, put)))
+        if x._of_many:
+            made._of_many = True
     return made
 
 
