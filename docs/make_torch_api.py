@@ -61,7 +61,7 @@ NOTES = {
     "torch.use_deterministic_algorithms": "accepted; all results are deterministic",
     "torch.set_float32_matmul_precision": "accepted; products are computed in float32 always",
     "torch.Tensor.cuda": "raises, as PyTorch without CUDA does",
-    "torch.Tensor.view": "of memory in another order it is a copy that cannot be written",
+    "torch.Tensor.view": "of a Linear's weight it is a copy that cannot be written",
     "torch.nn.Module.compile": "accepted, without effect",
     "torch.nn.Module.cuda": "raises, as PyTorch without CUDA does",
     "torch.nn.Module.share_memory": "warns: there are no worker processes",

@@ -117,7 +117,10 @@ def _overflow(kind: np.dtype) -> RuntimeError:
 
 def _limits(kind: np.dtype) -> tuple[Any, Any]:
     """The smallest and the largest number that PyTorch converts: of uint8 negative ones wrap around."""
-    info: Any = np.finfo(kind) if kind.kind == "f" else np.iinfo(kind)
+    if kind.kind == "f":
+        # As Python's numbers: beside float16 an integer beyond it would overflow with a warning.
+        return float(np.finfo(kind).min), float(np.finfo(kind).max)
+    info: Any = np.iinfo(kind)
     return (-info.max, info.max) if kind.kind == "u" else (info.min, info.max)
 
 
@@ -235,7 +238,7 @@ def can_cast(from_: dtype, to: dtype) -> bool:
     (True, False)
     """
     a, b = as_numpy_dtype(from_), as_numpy_dtype(to)
-    return RANK[b.kind] >= RANK[a.kind] and not (a.kind == "i" and b.kind == "u")
+    return RANK[b.kind] >= RANK[a.kind]
 
 
 class finfo:

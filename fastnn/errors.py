@@ -17,5 +17,13 @@ class DTypeError(TypeError, RuntimeError):
     """Dtypes of operands that do not go together; names what was found and what was expected."""
 
 
+class RangeError(IndexError, RuntimeError):
+    """A number of an element, or of a dimension, that is not there; says what was found and how many there are."""
+
+
+class MismatchError(ValueError, AssertionError):
+    """Arguments of data sets that do not go together, which PyTorch asserts."""
+
+
 class LinAlgError(RuntimeError, np.linalg.LinAlgError):
     """A matrix that is singular, or for which a decomposition does not converge."""

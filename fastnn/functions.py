@@ -151,16 +151,21 @@ def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None, requires_gra
 
 def _shape_of(size: tuple[Any, ...], given: Any = None) -> tuple[int, ...]:
     if given is not None:
+        if not isinstance(given, (tuple, list)):
+            raise TypeError(f"size must be a sequence of integers, found {type(given).__name__}")
         size = (given,)
     elif not size:
         raise TypeError("missing 1 required positional argument: size")
     if len(size) == 1 and isinstance(size[0], (tuple, list)):
         size = tuple(size[0])
     try:
+        # To Python a bool is an integer.
+        if bool in map(type, size):
+            raise TypeError
         shape = tuple([operator.index(n) for n in size])
     except TypeError:
         raise TypeError(f"sizes must be integers, found {size!r}") from None
-    if any(n < 0 for n in shape):
+    if shape and min(shape) < 0:
         raise ShapeError(f"Trying to create tensor with negative dimension {min(shape)}: {list(shape)}")
     return shape
 
@@ -224,7 +229,7 @@ def full(
     requires_grad: bool = False, pin_memory: bool = False, names: Any = None,
 ) -> Tensor:  # fmt: skip
     """A tensor of one number, of its dtype."""
-    if isinstance(size, int):
+    if isinstance(size, (int, np.integer)):
         raise TypeError("full(): argument 'size' must be tuple of ints, not int")
     if isinstance(fill_value, Tensor) and fill_value._data.ndim:
         raise TypeError(f"full(): fill_value must be a number, found a Tensor of shape {tuple(fill_value.shape)}")
@@ -267,7 +272,14 @@ def arange(
     _check_steps(first, last, by)
     integers = all(isinstance(n, int) for n in (first, last, by))
     kind = as_numpy_dtype(dtype, np.dtype(np.int64) if integers else default_numpy())
+    if kind.kind == "b":
+        raise RuntimeError('"arange_cpu" not implemented for Bool')
     count = max(-((first - last) // by) if integers else math.ceil((last - first) / by), 0)
+    if kind.kind != "f" and not integers:
+        # The numbers are counted in the type itself, as in PyTorch.
+        if kind == np.int64 and int(by) == 0:
+            raise ValueError("step must be nonzero")
+        first, by = int(first), int(by)
     array = np.arange(count) * by + first
     made = _made(array.astype(kind), requires_grad, device)
     return made if out is None else _into(out, made)
@@ -276,8 +288,8 @@ def arange(
 def _check_steps(first: Any, last: Any, by: Any) -> None:
     if by == 0:
         raise RuntimeError("step must be nonzero")
-    if not (math.isfinite(first) and math.isfinite(last)):
-        raise RuntimeError(f"unsupported range: {first} -> {last}")
+    if not (math.isfinite(first) and math.isfinite(last) and by == by):
+        raise RuntimeError(f"unsupported range: {first} -> {last} by {by}")
     if (last - first) * by < 0:
         raise RuntimeError("upper bound and larger bound inconsistent with step sign")
 
@@ -292,7 +304,12 @@ def range(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: Any = None, 
     return _made(array.astype(as_numpy_dtype(dtype, default_numpy())), False, None)
 
 
-def _steps(steps: Any) -> int:
+def _steps(steps: Any, *limits: Any) -> int:
+    for limit in limits:
+        if not isinstance(limit, (int, float, np.generic, Tensor)):
+            raise TypeError(f"start and end must be numbers, found {type(limit).__name__}")
+    if steps is True or steps is False:
+        raise TypeError("steps must be an integer, found bool")
     count = operator.index(_number(steps))
     if count < 0:
         raise RuntimeError("number of steps must be non-negative")
@@ -309,8 +326,10 @@ def linspace(
     >>> fastnn.linspace(0, 1, 5)
     tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000])
     """
-    count, kind = _steps(steps), as_numpy_dtype(dtype, default_numpy())
+    count, kind = _steps(steps, start, end), as_numpy_dtype(dtype, default_numpy())
     first, last = _number(start), _number(end)
+    if kind.kind in "iu" and not (math.isfinite(first) and math.isfinite(last)):
+        raise RuntimeError(f"value cannot be converted to type {kind.name} without overflow")
     made = _made(_between(first, last, count, kind), requires_grad, device)
     return made if out is None else _into(out, made)
 
@@ -341,7 +360,7 @@ def logspace(
     layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False,
 ) -> Tensor:  # fmt: skip
     """``base`` to the powers of ``linspace(start, end, steps)``."""
-    count, kind = _steps(steps), as_numpy_dtype(dtype, default_numpy())
+    count, kind = _steps(steps, start, end), as_numpy_dtype(dtype, default_numpy())
     exponents = _between(float(_number(start)), float(_number(end)), count, np.dtype(np.float64))
     made = _made((float(base) ** exponents).astype(kind), requires_grad, device)
     return made if out is None else _into(out, made)
@@ -417,6 +436,8 @@ def _new_full(
     layout: Any = None, pin_memory: bool = False,
 ) -> Tensor:  # fmt: skip
     """One number in another shape, of this dtype."""
+    if isinstance(size, (int, np.integer)):
+        raise TypeError(f"new_full(): size must be a tuple of integers, found {type(size).__name__}")
     kind = as_numpy_dtype(dtype, self._data.dtype)
     return _made(_filled(_shape_of((size,)), fill_value, kind), requires_grad, device)
 

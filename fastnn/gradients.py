@@ -5,6 +5,7 @@ The half of ``Tensor`` that speaks to autograd. May import ``autograd`` and ``er
 
 from __future__ import annotations
 
+import warnings
 import weakref
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -22,7 +23,7 @@ if TYPE_CHECKING:
 
 
 # To copy one takes a fifth of the time of np.ones.
-_ONE = {np.dtype(kind): np.ones((), kind) for kind in (np.float32, np.float64)}
+_ONE = {np.dtype(kind): np.ones((), kind) for kind in (np.float32, np.float64, np.float16)}
 
 
 class Differentiable:
@@ -45,6 +46,12 @@ class Differentiable:
     @property
     def grad(self) -> Tensor | None:
         """The gradient accumulated by ``backward``, or None."""
+        if self._grad is None and self._node is not None and not self.retains_grad:
+            warnings.warn(
+                "The .grad attribute of a Tensor that is not a leaf Tensor is being accessed. Its .grad attribute will "
+                "not be populated during autograd.backward(): use .retain_grad() on the non-leaf Tensor to have it.",
+                UserWarning, stacklevel=2,
+            )  # fmt: skip
         return self._grad
 
     @grad.setter

@@ -11,7 +11,7 @@ import numpy as np
 
 from fastnn import return_types
 from fastnn.dtypes import from_numpy_dtype, promoted
-from fastnn.errors import LinAlgError, ShapeError
+from fastnn.errors import DTypeError, LinAlgError, ShapeError
 from fastnn.kernels import alloc
 from fastnn.ops.core import also_read, check_tensor, dimension, named
 from fastnn.ops.decompositions import (
@@ -183,6 +183,9 @@ def multi_dot(tensors: Any) -> Tensor:
     """The product of several matrices; the first and the last may be vectors."""
     if len(tensors) < 2:
         raise RuntimeError("multi_dot(): expected at least 2 tensors but got " + str(len(tensors)))
+    for place, t in enumerate(tensors):
+        if t._data.ndim != 2 and not (t._data.ndim == 1 and place in (0, len(tensors) - 1)):
+            raise ShapeError(f"multi_dot(): tensor {place} must be a matrix, found {list(t._data.shape)}")
     result = tensors[0]
     for t in tensors[1:]:
         result = matmul(result, t)
@@ -192,6 +195,8 @@ def multi_dot(tensors: Any) -> Tensor:
 @named
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     """The sums of products along a dimension."""
+    if x._data.dtype != y._data.dtype:
+        raise DTypeError(f"linalg.vecdot: expected x and y of one dtype, found {x.dtype} and {y.dtype}")
     return (x * y).sum(dim)
 
 

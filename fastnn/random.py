@@ -67,9 +67,9 @@ class Generator:
             raise TypeError(f"seed must be an integer, found {type(seed).__name__}")
         if not -(_SEED_LIMIT // 2) <= seed < _SEED_LIMIT:
             raise ValueError(f"seed must be in [-2**63, 2**64), found {seed}")
-        self._seed = int(seed)
-        self.numpy = np.random.Generator(np.random.Philox(key=self._seed % _SEED_LIMIT))
-        self._draw = np.array([self._seed % _SEED_LIMIT, 0], np.uint64).view(np.int64)
+        self._seed = int(seed) % _SEED_LIMIT
+        self.numpy = np.random.Generator(np.random.Philox(key=self._seed))
+        self._draw = np.array([self._seed, 0], np.uint64).view(np.int64)
         return self
 
     def seed(self) -> int:

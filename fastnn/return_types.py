@@ -39,6 +39,7 @@ max, min, sort, topk, median, nanmedian, mode, kthvalue, cummax, cummin = [
     for name in ("max", "min", "sort", "topk", "median", "nanmedian", "mode", "kthvalue", "cummax", "cummin")
 ]
 aminmax = _named("aminmax", "min max")
+linalg_inv_ex = _named("linalg_inv_ex", "inverse info")
 linalg_eigh = _named("linalg_eigh", "eigenvalues eigenvectors")
 linalg_qr, linalg_svd = _named("linalg_qr", "Q R"), _named("linalg_svd", "U S Vh")
 linalg_slogdet, linalg_lstsq = (

@@ -50,7 +50,9 @@ def _density(x: Tensor) -> Tensor:
 _ndtr = _floating("ndtr", "The normal distribution function.", _special("ndtr"), lambda g, x: g * _density(x))
 ndtri = _floating("ndtri", "The inverse of ``ndtr``.", _special("ndtri"), lambda g, y: g / _density(y), "y")
 log_ndtr: Callable[..., Tensor] = _floating(
-    "log_ndtr", "``log(ndtr(x))``.", _special("log_ndtr"), lambda g, x: g * (_density(x) / log_ndtr(x).exp()), "xy"
+    # The density divided by ``ndtr``, which for negative x are both too small.
+    "log_ndtr", "``log(ndtr(x))``.", _special("log_ndtr"),
+    lambda g, x: g * (math.sqrt(2 / math.pi) / erfcx(x * -math.sqrt(0.5))), "xy",
 )
 erfcx: Callable[..., Tensor] = _floating(
     "erfcx", "``exp(x**2) * erfc(x)``.", _special("erfcx"),
@@ -60,10 +62,14 @@ entr = _floating("entr", "``-x * log(x)``.", _special("entr"), lambda g, x: g * 
 i0e: Callable[..., Tensor] = _floating(
     "i0e", "``exp(-abs(x)) * i0(x)``.", _special("i0e"), lambda g, x: g * (i1e(x) - x.sgn() * i0e(x)), "xy"
 )
-i1e: Callable[..., Tensor] = _floating(
-    "i1e", "``exp(-abs(x)) * i1(x)``.", _special("i1e"),
-    lambda g, x: g * (i0e(x) - i1e(x) * (x.sgn() + 1 / x)), "xy",
-)  # fmt: skip
+
+
+def _i1e_slope(grad: Tensor, x: Tensor) -> Tensor:
+    zero = x == 0
+    return grad * (i0e(x) - i1e(x) * x.sgn() - (i1e(x) / x.masked_fill(zero, 1)).masked_fill(zero, 0.5))
+
+
+i1e: Callable[..., Tensor] = _floating("i1e", "``exp(-abs(x)) * i1(x)``.", _special("i1e"), _i1e_slope, "xy")
 
 
 @named

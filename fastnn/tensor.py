@@ -142,6 +142,8 @@ class Tensor(Differentiable):
     _requires_grad: bool
     # Of a view: its base, and the steps to it from there.
     _view: tuple[Tensor, tuple[Step, ...]] | None = None
+    # Whether it is one of several views that an operation returned.
+    _of_many = False
     # Of a leaf: what is called with its gradient.
     _hooks: Any = None
 
@@ -370,6 +372,11 @@ class Tensor(Differentiable):
             raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
         if self._view is not None:
             base = self._view[0]
+            if self._of_many and self._requires_grad:
+                raise RuntimeError(
+                    "a view is being modified inplace that is one of several which split(), chunk() or unbind() "
+                    "returned: replace the in-place operation by an out-of-place one"
+                )
             if base._requires_grad and base._node is None:
                 raise RuntimeError(
                     "a view of a leaf Variable that requires grad is being used in an in-place operation."
@@ -406,7 +413,7 @@ class Tensor(Differentiable):
         version = self._memory.version
         try:
             quiet(setitem, self._data, key, values)
-        except ValueError as error:
+        except (TypeError, ValueError) as error:
             if not self._data.flags.writeable:
                 raise RuntimeError(
                     "this tensor is read-only: over a read-only array, one that expand() repeats, or a view() of "
@@ -445,11 +452,27 @@ class Tensor(Differentiable):
             )
         if id(self) in memo:
             return memo[id(self)]
-        copy = memo[id(self)] = _wrap(self._data.copy())
+        copy = memo[id(self)] = self._copied(memo)
         copy._requires_grad = self._requires_grad
         if self._grad is not None:
             copy._grad = self._grad.__deepcopy__(memo)
         return copy
+
+    def _copied(self, memo: dict[_int, Any]) -> Tensor:
+        """A copy that shares memory with the copies of what this shares memory with."""
+        root = self._data if self._view is None else self._view[0]._data
+        if not root.flags.c_contiguous:
+            return _wrap(self._data.copy())
+        key = id(getattr(self._memory, "shared", self._memory))
+        if key not in memo:
+            memo[key] = root, root.copy(), Memory()
+        root, made, memory = memo[key]
+        (low, high), (first, last) = [np.lib.array_utils.byte_bounds(a) for a in (root, self._data)]
+        if not self._data.size or first < low or last > high or self._data.dtype != root.dtype:
+            return _wrap(self._data.copy())
+        shape, strides, place = self._data.shape, self._data.strides, first - low
+        part: np.ndarray = np.ndarray(shape, root.dtype, buffer=made.data, offset=place, strides=strides)
+        return Tensor._remade(part, memory, None)
 
     def __reduce__(self) -> Any:
         return _restored, (np.ascontiguousarray(self._data).reshape(self._data.shape), self.requires_grad)

@@ -519,9 +519,16 @@ def test_contiguous(lib):
     assert t.reshape(-1).tolist() == [0.0, 3.0, 1.0, 4.0, 2.0, 5.0]
 
 
-def test_view_of_transposed_memory_can_be_read_not_written():
-    """PyTorch refuses the view. fastnn gives a copy that cannot be written to: its weights are stored that way."""
-    v = fastnn.ones(2, 3).t().view(-1)
+def test_view_of_a_transpose_is_refused(lib):
+    for x in (lib.ones(2, 3).t(), lib.ones(3).expand(2, 3), lib.ones(2, 3, 4).permute(2, 0, 1), lib.ones(2, 4)[:, :2]):
+        with pytest.raises(RuntimeError, match="reshape"):
+            x.view(-1)
+        assert x.reshape(-1).shape == (x.numel(),)
+
+
+def test_view_of_memory_in_another_order_can_be_read_not_written():
+    """Results and weights that PyTorch stores in the order of their indices may lie in another one here."""
+    v = fastnn.from_numpy(np.asfortranarray(np.ones((2, 3)))).view(-1)
     assert v.sum().item() == 6
     for write in (lambda: v.add_(1), lambda: v.__setitem__(0, 1.0), lambda: v.zero_()):
         with pytest.raises(RuntimeError, match="read-only"):
@@ -592,9 +599,17 @@ def test_index_tensors_that_do_not_exist(lib):
             lib.zeros(3, 2)[index]
 
 
-@pytest.mark.parametrize("kind", ["uint8", "int8", "int16"])
+def test_index_of_uint8_is_a_mask(lib):
+    """Which is deprecated; to write to it is refused. To NumPy they would be numbers."""
+    index = lib.tensor([0, 1, 1], dtype=lib.uint8)
+    with pytest.warns(UserWarning, match="deprecated"):
+        assert lib.arange(3)[index].tolist() == [1, 2]
+    with pytest.raises((IndexError, RuntimeError)):
+        lib.zeros(3)[index] = 1.0
+
+
+@pytest.mark.parametrize("kind", ["int8", "int16"])
 def test_index_dtypes(kind):
-    """PyTorch takes uint8 for a mask, and warns; NumPy for numbers: fastnn for neither."""
     index = fastnn.tensor([1], dtype=getattr(fastnn, kind))
     with pytest.raises(IndexError, match="int64"):
         fastnn.zeros(3)[index]

@@ -180,6 +180,8 @@ def grad(
     if allow_unused is False and materialize_grads:
         raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True")
     results, leaves = _as_tuple(outputs), _as_tuple(inputs)
+    if not leaves:
+        raise RuntimeError("grad requires non-empty inputs.")
     retain = bool(create_graph if retain_graph is None else retain_graph)
     if is_grads_batched:
         from fastnn.ops.joining import stack

@@ -185,11 +185,11 @@ class Node:
                 "Trying to backward through the graph a second time (or directly access saved tensors after they "
                 "have already been freed). Specify retain_graph=True if you need to backward through the graph twice."
             )
-        if self.again is not None and _mode.enabled:
-            return self._backward_again(self.again, grad)
         for memory, version, _ in self.saved:
             if memory.version != version:
                 self.check(self.saved)
+        if self.again is not None and _mode.enabled:
+            return self._backward_again(self.again, grad)
         return self.run(grad)
 
     def backward_for(self, grad: Tensor, wants: list[bool]) -> tuple[Tensor | None, ...]:

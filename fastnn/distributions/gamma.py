@@ -64,6 +64,14 @@ class Gamma(Distribution):
         a, rate = self.concentration, self.rate
         return fastnn.xlogy(a, rate) + fastnn.xlogy(a - 1, value) - rate * value - a.lgamma()
 
+    def cdf(self, value: Tensor) -> Tensor:
+        """The probability of a number up to ``value``; without a gradient."""
+        from scipy import special
+
+        self._check_sample(value)
+        scaled = np.asarray((self.rate * value).detach()._data)
+        return _wrap(np.asarray(special.gammainc(self.concentration.detach()._data, scaled)))
+
     def entropy(self) -> Tensor:
         a = self.concentration
         return a - self.rate.log() + a.lgamma() + (1 - a) * a.digamma()

@@ -71,7 +71,8 @@ def _fused_again(x: Tensor, activation: str, slope: float, inplace: bool = False
 def _tail_again(x: Tensor, name: str, a: float, b: float, c: float) -> Tensor:
     d = x._data
     if name == "elu":
-        return piece(x, d > 0, b) + (piece(x, ~(d > 0), c).exp() - 1) * a
+        # At 0 it is taken to be straight, as in PyTorch.
+        return piece(x, d > 0, b) + piece(x, d == 0, a * c) + (piece(x, ~(d >= 0), c).exp() - 1) * a
     if name in ("hardshrink", "softshrink"):
         return piece(x, (d > a) | (d < -a))
     if name == "hardsigmoid":
@@ -91,7 +92,7 @@ def _tail_again(x: Tensor, name: str, a: float, b: float, c: float) -> Tensor:
         right = a * d > b
         return piece(x, right) + _softplus_again(piece(x, ~right, a)) * (1 / a)
     if name == "softsign":
-        return x / (x * _mask(x, np.where(d >= 0, 1, -1)) + 1)
+        return x / (x * _mask(x, np.sign(d)) + 1)
     if name == "tanhshrink":
         return x - _tanh_again(x)
     return piece(x, ~(d <= a))  # threshold

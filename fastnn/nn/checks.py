@@ -16,5 +16,11 @@ def _check_floating(function: str, *tensors: Tensor) -> None:
             raise DTypeError(f"{function} is for float32 and float64, found {t.dtype}")
 
 
+def _half(error: TypeError, *tensors: Tensor | None) -> None:
+    """Raise the error of a kernel, unless one of these is float16: that is computed in float32 and rounded."""
+    if not any(t is not None and t._data.dtype == np.float16 for t in tensors):
+        raise error
+
+
 def _contiguous(array: np.ndarray) -> np.ndarray:
     return array if array.flags.c_contiguous else np.ascontiguousarray(array)

@@ -14,7 +14,7 @@ from fastnn.autograd import Node
 from fastnn.errors import DTypeError, ShapeError
 from fastnn.kernels import alloc
 from fastnn.kernels.activations import saves_input
-from fastnn.nn.checks import _check_tensor, _contiguous
+from fastnn.nn.checks import _check_tensor, _contiguous, _half
 from fastnn.nn.functional_activations import (
     GRAD_NAMES,
     _activation,
@@ -164,7 +164,12 @@ def linear_activation(
     # A slope below zero makes the sign of the output useless: the backward then needs the input.
     keep_z = recorded and (saves_input(activation) or (activation == "leaky_relu" and (slope < 0 or may_change)))
     z = alloc.empty_like(out) if keep_z else None
-    kernels.linear_forward(out, x, w, None if bias is None else _contiguous(bias._data), activation, slope, z)
+    try:
+        kernels.linear_forward(out, x, w, None if bias is None else _contiguous(bias._data), activation, slope, z)
+    except TypeError as error:
+        _half(error, input)
+        shift = None if bias is None else bias.float()
+        return linear_activation(input.float(), weight.float(), shift, activation, slope, may_change).half()
     result = out if len(lead) == 1 else out.reshape(*lead, out_features)
     if not recorded:
         return _wrap(result)

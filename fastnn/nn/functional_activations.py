@@ -16,7 +16,7 @@ from fastnn.errors import DTypeError, ShapeError
 from fastnn.kernels import alloc
 from fastnn.kernels.activations import saves_input
 from fastnn.nn.activation_formulas import _fused_again, _tail_again
-from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous
+from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous, _half
 from fastnn.ops.core import add_up, also_read, piece, pieces
 from fastnn.random import default_generator
 from fastnn.tensor import Tensor, _recorded, _wrap
@@ -43,10 +43,21 @@ def _before(input: Tensor, values: np.ndarray) -> Tensor:
 
 
 def _activation(input: Tensor, activation: str, slope: float = 0.01, inplace: bool = False) -> Tensor:
-    _check_floating(activation, input)
+    try:
+        _check_floating(activation, input)
+    except DTypeError:
+        if activation != "relu" or input._data.dtype.kind == "b":
+            raise
+        rectified = _wrap(np.maximum(input._data, 0))
+        return input._in_place(rectified) if inplace else rectified
     data = _contiguous(input._data)
     out = alloc.empty_like(data)
-    kernels.activation_forward(out, data, activation, slope)
+    try:
+        kernels.activation_forward(out, data, activation, slope)
+    except TypeError as error:
+        _half(error, input)
+        result = _activation(_before(input, data).float(), activation, slope).half()
+        return input._in_place(result) if inplace else result
     if not _recorded(input):
         result = _wrap(out)
     else:
@@ -122,7 +133,12 @@ def _tail(
     _check_floating(name, input)
     data = _contiguous(input._data)
     out = alloc.empty_like(data)
-    kernels.elementwise_forward(out, data, name, a, b, c)
+    try:
+        kernels.elementwise_forward(out, data, name, a, b, c)
+    except TypeError as error:
+        _half(error, input)
+        result = _tail(_before(input, data).float(), name, a, b, c).half()
+        return input._in_place(result) if inplace else result
     if not _recorded(input):
         result = _wrap(out)
     else:
@@ -157,7 +173,7 @@ def _hardtanh(input: Tensor, low: float, high: float, inplace: bool) -> Tensor:
         return _tail(input, "hardtanh", low, high, inplace=inplace)
     if kind == "b":
         raise RuntimeError("Bool inputs not supported for hardtanh")
-    if kind == "u" and (low < 0 or high < 0):
+    if kind == "u" and (int(low) < 0 or int(high) < 0):
         raise RuntimeError("cannot do hardtanh on an unsigned type with negative limits")
     result = _wrap(np.asarray(input._data.clip(int(low), int(high))))
     return input._in_place(result) if inplace else result
@@ -266,8 +282,10 @@ def softplus(input: Tensor, beta: float = 1.0, threshold: float = 20.0) -> Tenso
 def softsign(input: Tensor) -> Tensor:
     """``input / (1 + |input|)``, elementwise."""
     _check_tensor("input", input)
-    # Integers are divided as float32.
-    return _tail(input if input._data.dtype.kind in "fb" else input / 1, "softsign")
+    if input._data.dtype.kind in "iu":
+        # The divisor is an integer, as in PyTorch.
+        return input / _wrap(np.abs(input._data) + input._data.dtype.type(1))
+    return _tail(input, "softsign")
 
 
 def tanhshrink(input: Tensor) -> Tensor:
@@ -282,6 +300,8 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
     _check_tensor("input", input)
     if input._data.dtype.kind in "iu":
         limit, replacement = int(limit), int(replacement)
+        if replacement not in range(np.iinfo(input._data.dtype).min, np.iinfo(input._data.dtype).max + 1):
+            raise RuntimeError(f"value cannot be converted to type {input._data.dtype} without overflow")
         result = _wrap(np.where(input._data <= limit, replacement, input._data).astype(input._data.dtype))
         return input._in_place(result) if inplace else result
     return _tail(input, "threshold", limit, replacement, inplace=inplace)
@@ -333,7 +353,11 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
         )
     x, w = _contiguous(input._data), _contiguous(weight._data.reshape(-1))
     out = alloc.empty_like(x)
-    kernels.prelu_forward(out, x, w)
+    try:
+        kernels.prelu_forward(out, x, w)
+    except TypeError as error:
+        _half(error, input)
+        return prelu(input.float(), weight.float()).half()
     if not _recorded(input, weight):
         return _wrap(out)
 

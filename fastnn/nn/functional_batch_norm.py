@@ -75,6 +75,19 @@ def batch_norm(
     return batch_norm_activation(input, running_mean, running_var, weight, bias, training, momentum, eps)
 
 
+def _batch_norm_of_half(
+    input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None, bias: Tensor | None,
+    *rest: Any,
+) -> Tensor:  # fmt: skip
+    """As ``batch_norm_activation``, of float16: computed in float32 and rounded, and so are the running statistics."""
+    mean, var, scale, shift = [None if t is None else t.float() for t in (running_mean, running_var, weight, bias)]
+    out = batch_norm_activation(input.float(), mean, var, scale, shift, *rest)
+    for given, new in ((running_mean, mean), (running_var, var)):
+        if given is not None and new is not None and new is not given:
+            given._write(..., new._data)
+    return out.half()
+
+
 def batch_norm_activation(
     input: Tensor,
     running_mean: Tensor | None,
@@ -98,8 +111,11 @@ def batch_norm_activation(
     """
     _check_tensor("input", input)
     x = input._data
-    if x.dtype.kind != "f":
+    if x.dtype.kind != "f" or x.itemsize == 2:
         _check_floating("batch_norm", input)
+        return _batch_norm_of_half(
+            input, running_mean, running_var, weight, bias, training, momentum, eps, activation, slope, p, counter
+        )  # fmt: skip
     if x.ndim != 2:
         return _batch_norm_channels(
             input, training, p, running_mean, running_var, weight, bias, training, momentum, eps, activation, slope,

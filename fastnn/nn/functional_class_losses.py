@@ -12,10 +12,10 @@ import numpy as np
 
 from fastnn import kernels
 from fastnn.autograd import Node
-from fastnn.errors import DTypeError, ShapeError
+from fastnn.errors import DTypeError, RangeError, ShapeError
 from fastnn.kernels import alloc
 from fastnn.kernels.softmax_cross_entropy import MOST_IN_ONE_CALL, softmax_cross_entropy_in_one_call
-from fastnn.nn.checks import _contiguous
+from fastnn.nn.checks import _contiguous, _half
 from fastnn.nn.functional_losses import _weighted, binary_cross_entropy_with_logits
 from fastnn.nn.functional_softmax import log_softmax
 from fastnn.nn.loss_core import _check_tensors, _constant, _given, _reduced_by, _reduction
@@ -170,7 +170,7 @@ def cross_entropy(
     _check_scores(input, target)
     shape = input._data.shape
     if not shape:
-        raise ShapeError("input must have 1 dimension or more, found none")
+        raise RangeError("input must have 1 dimension or more, found none")
     if label_smoothing and not 0.0 <= label_smoothing <= 1.0:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     if weight is not None:
@@ -197,7 +197,14 @@ def cross_entropy(
         return _composed_cross_entropy(x, labels, weights, ignore_index, reduction, label_smoothing)
 
     saved = (target,) if weight is None else (target, weight)
-    result = _row_loss("NllLoss", x, launch, reduction, again, recorded, saved)
+    try:
+        result = _row_loss("NllLoss", x, launch, reduction, again, recorded, saved)
+    except TypeError as error:
+        _half(error, input)
+        wide = None if weight is None else weight.float()
+        return cross_entropy(
+            input.float(), target, wide, None, ignore_index, None, reduction, label_smoothing
+        ).half()  # fmt: skip
     return result if lead is None or reduction != "none" else result.reshape(lead)
 
 
@@ -280,7 +287,13 @@ def _probability_cross_entropy(
                 losses, dx, data, probabilities, reduction == "mean", -100, weights, smoothing, out
             )
 
-        result = _row_loss("CrossEntropy", x, launch, reduction, composed, _recorded(x), saved)
+        try:
+            result = _row_loss("CrossEntropy", x, launch, reduction, composed, _recorded(x), saved)
+        except TypeError as error:
+            _half(error, input)
+            wide = None if weight is None else weight.float()
+            found = _probability_cross_entropy(input.float(), target.float(), wide, ignore_index, reduction, smoothing)
+            return found.half()
     return result if reduction != "none" or len(input._data.shape) == 2 else result.reshape(lead)
 
 
@@ -329,7 +342,12 @@ def nll_loss(
         return losses.sum() / (float(onehot.sum()) or 1.0) if reduction == "mean" else _reduced_by(losses, reduction)
 
     saved = (input, target) if weight is None else (input, target, weight)
-    result = _row_loss("NllLoss", x, launch, reduction, again, recorded, saved)
+    try:
+        result = _row_loss("NllLoss", x, launch, reduction, again, recorded, saved)
+    except TypeError as error:
+        _half(error, input)
+        wide = None if weight is None else weight.float()
+        return nll_loss(input.float(), target, wide, None, ignore_index, None, reduction).half()
     return result if lead is None or reduction != "none" else result.reshape(lead)
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from fastnn import kernels
 from fastnn.autograd import Node, is_grad_enabled
 from fastnn.kernels import alloc
-from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous
+from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous, _half
 from fastnn.random import default_generator
 from fastnn.tensor import Tensor, _recorded, _wrap
 
@@ -34,13 +34,22 @@ def _dropped(
     check_probability(p)
     if not training or p == 0 or input._data.size == 0:
         return input
+    if p == 1 and input._data.dtype.kind != "f" and not channels:
+        nothing = _wrap(np.zeros_like(input._data))
+        return input._in_place(nothing) if inplace else nothing
     _check_floating(name, input)
     x = _contiguous(input._data)
     if channels and x.ndim < 2:
         raise RuntimeError("Feature dropout requires at least 2 dimensions in the input")
     width = int(np.prod(x.shape[2:])) if channels else 1
     state, out, p = default_generator().kernel_state(), alloc.empty_like(x), float(p)
-    forward(out, x, state, p, width)
+    try:
+        forward(out, x, state, p, width)
+    except TypeError as error:
+        _half(error, input)
+        # The next draw.
+        result = _dropped(name, input.float(), p, training, False, channels, forward, backward).half()
+        return input._in_place(result) if inplace else result
     if not _recorded(input):
         result = _wrap(out)
     else:

@@ -17,7 +17,7 @@ from fastnn import kernels
 from fastnn.autograd import Node
 from fastnn.errors import DTypeError, ShapeError
 from fastnn.kernels import alloc
-from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous
+from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous, _half
 from fastnn.nn.functional_activations import READS_RESULT
 from fastnn.nn.functional_batch_norm import _again_behind, _check_vector, batch_norm
 from fastnn.nn.gradients import _finish_gradient, _gradient_place, _is_wanted
@@ -64,8 +64,15 @@ def layer_norm_activation(
 ) -> Tensor:
     """``dropout(activation(layer_norm(input, ...)), p)`` in one kernel."""
     shape = _normalized(normalized_shape)
-    _check_rows("layer_norm", input, shape, weight, bias)
-    return _normalise_rows("NativeLayerNorm", input, math.prod(shape), 1, True, weight, bias, eps, activation, slope, p)
+    try:
+        _check_rows("layer_norm", input, shape, weight, bias)
+        return _normalise_rows(
+            "NativeLayerNorm", input, math.prod(shape), 1, True, weight, bias, eps, activation, slope, p
+        )  # fmt: skip
+    except TypeError as error:
+        _half(error, input)
+        wide = _as_float(input, weight, bias)
+        return layer_norm_activation(wide[0], shape, wide[1], wide[2], eps, activation, slope, p).half()
 
 
 def rms_norm(
@@ -85,9 +92,14 @@ def rms_norm(
     tensor([[0.2000, 1.4000]])
     """
     shape = _normalized(normalized_shape)
-    _check_rows("rms_norm", input, shape, weight, None)
-    small = float(np.finfo(input._data.dtype).eps) if eps is None else eps
-    return _normalise_rows("RmsNorm", input, math.prod(shape), 1, False, weight, None, small, *_NOTHING)
+    try:
+        _check_rows("rms_norm", input, shape, weight, None)
+        small = float(np.finfo(input._data.dtype).eps) if eps is None else eps
+        return _normalise_rows("RmsNorm", input, math.prod(shape), 1, False, weight, None, small, *_NOTHING)
+    except TypeError as error:
+        _half(error, input)
+        wide = _as_float(input, weight)
+        return rms_norm(wide[0], shape, wide[1], float(np.finfo(np.float32).eps) if eps is None else eps).half()
 
 
 def group_norm(
@@ -112,6 +124,9 @@ def group_norm(
             [-1.,  1., -1.,  1.]])
     """
     _check_floating("group_norm", input)
+    if input._data.itemsize == 2:
+        wide = _as_float(input, weight, bias)
+        return group_norm(wide[0], num_groups, wide[1], wide[2], eps).half()
     shape = input._data.shape
     if len(shape) < 2:
         raise RuntimeError(f"Expected at least 2 dimensions for input tensor but received {len(shape)}")
@@ -131,6 +146,10 @@ def group_norm(
     # Behind a channel's numbers follow the next channel's: scale and shift are left to plain operations.
     out = _normalise_rows("NativeGroupNorm", input, columns, num_groups, True, None, None, eps, *_NOTHING)
     return _per_channel(out, weight, bias)
+
+
+def _as_float(*tensors: Tensor | None) -> list[Any]:
+    return [None if t is None else t.float() for t in tensors]
 
 
 def _per_channel(out: Tensor, weight: Tensor | None, bias: Tensor | None) -> Tensor:

@@ -14,7 +14,7 @@ from fastnn import kernels
 from fastnn.autograd import Node
 from fastnn.dtypes import dtype as _dtype
 from fastnn.kernels import alloc
-from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous
+from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous, _half
 from fastnn.random import default_generator
 from fastnn.tensor import Tensor, _recorded, _wrap
 
@@ -61,7 +61,11 @@ def _softmax(input: Tensor, axis: int, logarithm: bool) -> Tensor:
     shape = input._data.shape
     x = _rows(input._data, axis)
     rows = alloc.empty_like(x)
-    kernels.softmax_forward(rows, x, logarithm)
+    try:
+        kernels.softmax_forward(rows, x, logarithm)
+    except TypeError as error:
+        _half(error, input)
+        return _softmax(input.float(), axis, logarithm).half()
     out = _back(rows, shape, axis)
     if not _recorded(input):
         return _wrap(out)

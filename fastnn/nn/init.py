@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.errors import ShapeError
+from fastnn.errors import DTypeError, ShapeError
 from fastnn.kernels import alloc
 from fastnn.random import Generator, default_generator
 from fastnn.tensor import Tensor
@@ -27,6 +27,8 @@ def _write(tensor: Tensor, values: Any) -> Tensor:
     """Give the tensor, in whatever order it is stored, these numbers."""
     if not isinstance(tensor, Tensor):
         raise TypeError(f"tensor must be a Tensor, found {type(tensor).__name__}")
+    if isinstance(values, np.ndarray) and values.dtype.kind == "f" and tensor._data.dtype.kind != "f" and values.ndim:
+        raise DTypeError(f"floating point numbers are drawn for floating point tensors, found {tensor.dtype}")
     tensor._memory.version += 1
     tensor._data[...] = values
     return tensor
@@ -100,6 +102,8 @@ def trunc_normal_(
     """
     if not a <= b:
         raise ValueError(f"a must not be larger than b, found {a} and {b}")
+    if tensor._data.dtype.kind != "f":
+        raise DTypeError(f"floating point numbers are drawn for floating point tensors, found {tensor.dtype}")
     draws, count = _draws(generator), tensor._data.size
     if std <= 0 or a == b:
         return _write(tensor, min(max(mean, a), b))
@@ -148,7 +152,7 @@ def eye_(tensor: Tensor) -> Tensor:
     """
     if tensor.dim() != 2:
         raise ValueError("Only tensors with 2 dimensions are supported")
-    return _write(tensor, np.eye(*tensor._data.shape))
+    return _write(tensor, np.eye(*tensor._data.shape, dtype=tensor._data.dtype))
 
 
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:

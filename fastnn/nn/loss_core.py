@@ -18,7 +18,7 @@ from fastnn.autograd import Node, anomaly
 from fastnn.autograd.modes import _mode
 from fastnn.errors import DTypeError, ShapeError
 from fastnn.kernels import alloc
-from fastnn.nn.checks import _contiguous
+from fastnn.nn.checks import _contiguous, _half
 from fastnn.nn.functional_activations import logsigmoid, sigmoid
 from fastnn.ops.comparison import keep_where
 from fastnn.ops.core import check_tensor, promote
@@ -173,6 +173,7 @@ def _pointwise(
     """
     x_data, y_data = x._data, y._data
     if x_data.dtype != y_data.dtype or (z is not None and z._data.dtype != x_data.dtype):
+        _refuse_integers(loss, x, y)
         x, y, z = _one_dtype(x, y, z)
         return _pointwise(loss, x, y, reduction, a, z, differentiable)
     if x_data.dtype.kind != "f":
@@ -191,10 +192,15 @@ def _pointwise(
     dz = None if z is None or dx is None else alloc.empty(x_data.shape, x_data.dtype)
     mean, none = reduction == "mean", reduction == "none"
     out = alloc.empty(x_data.shape if none else (), x_data.dtype)
-    good = kernels.pointwise_loss(
-        loss, None if none else out, out if none else None, dx, x_data, y_data, mean, a,
-        None if z is None else _contiguous(z._data), dz,
-    )  # fmt: skip
+    try:
+        good = kernels.pointwise_loss(
+            loss, None if none else out, out if none else None, dx, x_data, y_data, mean, a,
+            None if z is None else _contiguous(z._data), dz,
+        )  # fmt: skip
+    except TypeError as error:
+        _half(error, x)
+        third = None if z is None else z.float()
+        return _pointwise(loss, x.float(), y.float(), reduction, a, third, differentiable).half()
     if not good:
         raise RuntimeError(
             "all elements of input should be between 0 and 1, and so should all elements of target: "
@@ -237,6 +243,17 @@ def _formula_node(loss: str, operands: tuple[Tensor, ...], reduction: str, a: fl
         ])
 
     return Node(loss, operands, run, operands)
+
+
+# Those that PyTorch has for a floating point input alone, and for a target as well.
+_FLOATING_INPUT = frozenset(("huber", "kl_div", "kl_div_log", "gaussian_nll", "soft_margin", "bce_with_logits"))
+_FLOATING_TARGET = frozenset(("kl_div_log", "bce_with_logits", "bce_with_logits_pos_weight"))
+
+
+def _refuse_integers(loss: str, x: Tensor, y: Tensor) -> None:
+    for t, losses in ((x, _FLOATING_INPUT), (y, _FLOATING_TARGET)):
+        if t._data.dtype.kind != "f" and loss in losses:
+            raise DTypeError(f"{loss} loss is not implemented for {t.dtype}")
 
 
 def _one_dtype(x: Tensor, y: Tensor, z: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:

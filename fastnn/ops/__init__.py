@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import Any
 
 from fastnn import functions, legacy, linalg
+from fastnn.autograd.modes import _mode
 from fastnn.ops import (
     arithmetic,
     comparison,
@@ -69,7 +70,14 @@ def _reshaping_form(function: Callable[..., Any], name: str) -> Callable[..., An
     def changed(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
         self._check_in_place()
         result = function(self, *args, **kwargs)
-        self._data, self._node, self._requires_grad = result._data, result._node, result._requires_grad
+        self._data = result._data
+        if _mode.enabled or self._node is not None:
+            # A leaf stays one where nothing is recorded.
+            self._node, self._requires_grad = result._node, result._requires_grad
+        if self._view is not None:
+            # Of a view another part of the same base.
+            self._view = result._view
+        self._memory.version += 1
         return self
 
     return titled(changed, f"{name}_", f"``{name}`` in place.")

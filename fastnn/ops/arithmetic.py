@@ -192,7 +192,14 @@ def floor_divide(input: Tensor, other: Any) -> Tensor:
 def _remainder(x: Any, y: Any) -> Any:
     if np.result_type(x, y).kind != "f":
         _check_divisor(x, y)
-    return np.remainder(x, y)
+        return np.remainder(x, y)
+    # A zero has the sign of x, as in PyTorch; NumPy gives it that of y.
+    found = np.remainder(x, y)
+    if isinstance(found, np.ndarray):
+        if np.count_nonzero(found) == found.size:
+            return found
+        return np.copysign(found, x, out=found, where=found == 0)
+    return np.copysign(found, x) if found == 0 else found
 
 
 def _fmod(x: Any, y: Any) -> Any:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -10,7 +9,7 @@ import numpy as np
 
 from fastnn.autograd.engine import Node
 from fastnn.dtypes import as_number, bool_, default_numpy, plain, promoted
-from fastnn.errors import ShapeError
+from fastnn.errors import DTypeError, ShapeError
 from fastnn.ops.core import (
     NUMBERS,
     as_operand,
@@ -23,6 +22,7 @@ from fastnn.ops.core import (
     scalar_dtype,
     shape_error,
     titled,
+    warn_of_byte_mask,
 )
 from fastnn.tensor import Tensor, _recorded, _unbroadcast, _wrap
 
@@ -183,6 +183,8 @@ def is_nonzero(input: Tensor) -> bool:
 def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
     """Where elements are among ``test_elements``."""
     a, b = [t._data if isinstance(t, Tensor) else np.asarray(t) for t in (elements, test_elements)]
+    if np.bool_ in (a.dtype, b.dtype):
+        raise RuntimeError("Unsupported input type encountered for isin(): Bool")
     return _wrap(np.asarray(np.isin(a, b, assume_unique=assume_unique, invert=invert)))
 
 
@@ -259,7 +261,7 @@ def bitwise_not(input: Tensor) -> Tensor:
     """``~input``, of integers or bool."""
     check_tensor("input", input)
     if input._data.dtype.kind == "f":
-        raise TypeError("~ (operator.invert) is only implemented on integer and Boolean-type tensors")
+        raise DTypeError("~ (operator.invert) is only implemented on integer and Boolean-type tensors")
     return _wrap(np.asarray(np.invert(input._data)))
 
 
@@ -286,11 +288,7 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
             f"where expected condition to be a boolean tensor, but got a tensor with dtype {condition.dtype}"
         )
     if condition._data.dtype == np.uint8:
-        warnings.warn(
-            "where received a uint8 condition tensor. This behavior is deprecated: use a boolean condition instead.",
-            UserWarning,
-            stacklevel=3,
-        )
+        warn_of_byte_mask("where")
     for value in (input, other):
         if not isinstance(value, (Tensor, *NUMBERS)):
             raise TypeError(f"where(): input and other must be Tensors or numbers, found {type(value).__name__}")

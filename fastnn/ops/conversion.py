@@ -322,6 +322,8 @@ def _fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor
     """Set the elements on the diagonal."""
     if self._data.ndim < 2:
         raise RuntimeError("dimensions must larger than 1")
+    if self._data.ndim > 2 and len(set(self._data.shape)) > 1:
+        raise ShapeError("all dimensions of input must be of equal length")
     mask = np.zeros(self._data.shape, bool)
     np.fill_diagonal(mask, True, wrap)
     self[_wrap(mask)] = fill_value
@@ -401,7 +403,6 @@ PROPERTIES = {
     "is_cpu": lambda self: True,
     "layout": lambda self: strided,
     "real": lambda self: self,
-    "names": lambda self: (None,) * self._data.ndim,
     "output_nr": lambda self: 0,
     "imag": lambda self: _no_complex(),
 }

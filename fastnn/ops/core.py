@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import functools
 import operator
+import warnings
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar, cast
 
@@ -35,6 +36,14 @@ _ndarray = np.ndarray
 # -- Arguments --------------------------------------------------------------------------------
 
 _NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim", "a": "input", "x": "input", "x1": "input", "x2": "other"}
+
+
+def warn_of_byte_mask(name: str) -> None:
+    """PyTorch's warning about a mask of uint8."""
+    warnings.warn(
+        f"{name}: a mask of dtype torch.uint8 is deprecated, please use a mask of dtype torch.bool instead.",
+        UserWarning, stacklevel=4,
+    )  # fmt: skip
 
 
 def named(function: Function) -> Function:
@@ -270,7 +279,12 @@ def view(x: Tensor, name: str, take: ArrayMap, put: ArrayMap) -> Tensor:
         made = _wrap(result)
     made._memory, made._history = memory, memory.history
     before = x._view
-    made._view = (x, ((name, take, put),)) if before is None else (before[0], (*before[1], (name, take, put)))
+    if before is None:
+        made._view = (x, ((name, take, put),))
+    else:
+        made._view = (before[0], (*before[1], (name, take, put)))
+        if x._of_many:
+            made._of_many = True
     return made
 
 

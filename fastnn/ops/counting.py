@@ -312,6 +312,18 @@ def _equal_edges(rows: np.ndarray, bins: Sequence[int], range: Sequence[float] |
     return edges
 
 
+def _halved(sequence: np.ndarray, values: np.ndarray, right: bool) -> np.ndarray:
+    """Where PyTorch's search by halves ends in a sequence with NaN, beside which nothing is smaller."""
+    low = np.zeros(values.shape, np.int64)
+    high = np.full(values.shape, sequence.size, np.int64)
+    for _ in range(sequence.size.bit_length()):
+        middle = np.minimum((low + high) // 2, sequence.size - 1)
+        found = sequence[middle]
+        goes_on = ~(found > values if right else found >= values) & (low < high)
+        low, high = np.where(goes_on, middle + 1, low), np.where(goes_on, high, np.minimum(middle, high))
+    return low
+
+
 @named
 def searchsorted(
     sorted_sequence: Tensor, input: Any, *, out_int32: bool = False, right: bool = False, side: str | None = None,
@@ -335,6 +347,8 @@ def searchsorted(
         sequence = np.take_along_axis(sequence, sorter._data, -1)
     kind = np.int32 if out_int32 else np.int64
     if sequence.ndim <= 1:
+        if sequence.dtype.kind == "f" and np.isnan(sequence).any():
+            return _wrap(np.asarray(_halved(sequence, values, where == "right"), kind))
         return _wrap(np.asarray(np.searchsorted(sequence, values, where), kind))
     if values.shape[:-1] != sequence.shape[:-1]:
         raise ShapeError(

@@ -74,7 +74,7 @@ def inv(A: Tensor) -> Tensor:
 @named
 def inv_ex(A: Tensor, *, check_errors: bool = False) -> Any:
     """The inverse, and 0 for each matrix that has one."""
-    return inv(A), _wrap(np.zeros(A._data.shape[:-2], np.int32))
+    return return_types.linalg_inv_ex(inv(A), _wrap(np.zeros(A._data.shape[:-2], np.int32)))
 
 
 @named

@@ -225,7 +225,7 @@ i0: Any = _floating("i0", "The modified Bessel function of order 0.", _special("
 def _in_units(name: str, text: str, unit: float) -> Any:
     def operation(input: Tensor) -> Tensor:
         check_tensor("input", input)
-        return linear_map(name, as_floating(input), lambda a: a * unit, lambda g: g * unit)
+        return linear_map(name, as_floating(input), lambda a: quiet(np.multiply, a, unit), lambda g: g * unit)
 
     return named(titled(operation, name, text))
 
@@ -240,7 +240,12 @@ def _sinc_slope(grad: Tensor, x: Tensor) -> Tensor:
     return grad * slope.masked_fill(x == 0, 0)
 
 
-sinc: Any = _floating("sinc", "``sin(pi x) / (pi x)``, and 1 at 0.", np.sinc, _sinc_slope)
+def _sinc(a: np.ndarray) -> np.ndarray:
+    # In float16 the product with pi is too coarse.
+    return np.sinc(a.astype(np.float32)).astype(a.dtype) if a.dtype == np.float16 else np.sinc(a)
+
+
+sinc: Any = _floating("sinc", "``sin(pi x) / (pi x)``, and 1 at 0.", _sinc, _sinc_slope)
 
 ceil = _stepwise("ceil", "The smallest integer that is not below x.", np.ceil)
 floor = _stepwise("floor", "The largest integer that is not above x.", np.floor)
@@ -313,8 +318,11 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
         return input.clone()
     array = input._data
     if decimals:
-        scale = array.dtype.type(math.pow(10.0, decimals if decimals > 0 else -decimals))
-        result = np.rint(array * scale) / scale if decimals > 0 else np.rint(array / scale) * scale
+        # float16 is computed in float32: beyond it are tenfold numbers.
+        wide = array.astype(np.float32) if array.dtype == np.float16 else array
+        scale = wide.dtype.type(math.pow(10.0, decimals if decimals > 0 else -decimals))
+        shift = (lambda a: np.rint(a * scale) / scale) if decimals > 0 else (lambda a: np.rint(a / scale) * scale)
+        result = quiet(shift, wide)
     else:
         result = np.rint(array)
     return mapped("Round", input, np.asarray(result, array.dtype), lambda grad: no_gradient(grad, None, None))
@@ -326,7 +334,8 @@ def frac(input: Tensor) -> Tensor:
     check_tensor("input", input)
     if input._data.dtype.kind != "f":
         raise RuntimeError(f'"frac" not implemented for {input.dtype}')
-    return mapped("Frac", input, np.asarray(input._data - np.trunc(input._data)), lambda grad: grad)
+    fraction = quiet(lambda a: a - np.trunc(a), input._data)
+    return mapped("Frac", input, np.asarray(fraction), lambda grad: grad)
 
 
 @named
@@ -394,6 +403,8 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
             if kind != input._data.dtype:
                 input = input.to(from_numpy_dtype(kind))
     kind = input._data.dtype
+    if kind.kind == "b":
+        raise RuntimeError('"clamp_scalar_cpu" not implemented for Bool')
     min, max = [None if n is None else as_number(n, kind) for n in (min, max)]
 
     def limit(a: np.ndarray) -> Any:

@@ -9,8 +9,8 @@ import numpy as np
 
 from fastnn.autograd.engine import Node
 from fastnn.dtypes import as_number
-from fastnn.errors import ShapeError
-from fastnn.ops.core import NUMBERS, add_up, linear_map
+from fastnn.errors import RangeError, ShapeError
+from fastnn.ops.core import NUMBERS, add_up, linear_map, warn_of_byte_mask
 from fastnn.ops.parts import sliced
 from fastnn.sequences import array_of
 from fastnn.tensor import Tensor, _recorded
@@ -65,12 +65,15 @@ def _numpy_part(key: Any, indices: list[Tensor]) -> Any:
             return slice(*[int(n) if isinstance(n, Tensor) else n for n in (key.start, key.stop, key.step)])
         return key
     if isinstance(key, Tensor):
+        if key._data.dtype == np.uint8:
+            # A mask, where it would be a number in NumPy.
+            indices.append(key)
+            return key._data.astype(np.bool_)
         if key._data.ndim == 0 and key._data.dtype.kind == "i":
             indices.append(key)
             return int(key._data)
         if key._data.dtype not in (np.bool_, np.int32, np.int64):
-            # uint8 is a mask in PyTorch and a number in NumPy: better neither.
-            raise IndexError(f"tensors used as indices must be int64, int32 or bool tensors, found {key.dtype}")
+            raise RangeError(f"tensors used as indices must be int64, int32 or bool tensors, found {key.dtype}")
         indices.append(key)
         return key._data
     if kind is bool:
@@ -119,6 +122,9 @@ def _getitem(self: Tensor, key: Any) -> Tensor:
     if any(type(k) is int for k in parts):
         first, parts = _in_two_steps(self, parts)
         return _getitem(sliced(self, first, "Select"), parts)
+    for t in indices:
+        if t._data.dtype == np.uint8:
+            warn_of_byte_mask("indexing")
     shape = self._data.shape
 
     def take(a: np.ndarray) -> np.ndarray:
@@ -166,6 +172,11 @@ def _setitem(self: Tensor, key: Any, value: Any) -> None:
     """``self[key] = value``, of a tensor that can be broadcast, or a number."""
     indices: list[Tensor] = []
     parts = _numpy_key(key, indices)
+    for t in indices:
+        if t._data.dtype == np.uint8:
+            if isinstance(value, Tensor) and value._data.ndim:
+                warn_of_byte_mask("indexing")
+            raise RangeError("tensors used as indices to write to must be int64, int32 or bool, found torch.uint8")
     if not isinstance(value, (Tensor, *NUMBERS)):
         raise TypeError(f"can't assign a {type(value).__name__} to a {_type_name(self)}")
     if _is_advanced(parts) and any(type(k) is int for k in parts):
@@ -179,7 +190,14 @@ def _setitem(self: Tensor, key: Any, value: Any) -> None:
     recorded = _recorded(self) if source is None else _recorded(self, source)
     if recorded:
         self._check_in_place()
-    _assign(self, parts, value if source is None else source._data)
+    if source is None:
+        _assign(self, parts, value)
+    else:
+        array = source._data
+        while array.ndim > 1 and array.shape[0] == 1 and _is_advanced(parts):
+            # To a mask NumPy assigns a vector only.
+            array = array[0]
+        _assign(self, parts, array)
     if recorded:
         self._adopt(_assignment(self, parts, source, tuple(indices)))
 

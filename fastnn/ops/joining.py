@@ -199,6 +199,9 @@ def column_stack(tensors: Any) -> Tensor:
 def block_diag(*tensors: Tensor) -> Tensor:
     """The matrix with these matrices on its diagonal, and zeros elsewhere."""
     parts = [_lift_2d(t) for t in _tensors("block_diag", list(tensors))]
+    for t in parts:
+        if t._data.ndim > 2:
+            raise ShapeError(f"Input tensors must have 2 or fewer dimensions, found {t._data.ndim}")
     width = sum([t._data.shape[1] for t in parts])
     rows, left = [], 0
     for t in parts:
@@ -215,7 +218,15 @@ def _pieces(input: Tensor, dim: int, ends: list[int]) -> tuple[Tensor, ...]:
     axis = dimension(dim, input._data.ndim)
     front = (slice(None),) * axis
     starts = [0, *ends[:-1]]
-    return tuple([sliced(input, (*front, slice(a, b)), "Split") for a, b in zip(starts, ends, strict=True)])
+    return one_of_many([sliced(input, (*front, slice(a, b)), "Split") for a, b in zip(starts, ends, strict=True)])
+
+
+def one_of_many(parts: list[Tensor]) -> tuple[Tensor, ...]:
+    """Views that are made together: as in PyTorch they cannot be changed in place where they have a history."""
+    for part in parts:
+        if part._node is not None:
+            part._of_many = True
+    return tuple(parts)
 
 
 @named
@@ -323,7 +334,7 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
         raise IndexError("Dimension specified as 0 but tensor has no dimensions")
     axis = dimension(dim, input._data.ndim)
     front = (slice(None),) * axis
-    return tuple([sliced(input, (*front, i, ...), "Unbind") for i in range(input._data.shape[axis])])
+    return one_of_many([sliced(input, (*front, i, ...), "Unbind") for i in range(input._data.shape[axis])])
 
 
 # -- Grids -------------------------------------------------------------------------------------
@@ -361,6 +372,9 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
 
 def cartesian_prod(*tensors: Tensor) -> Tensor:
     """All combinations of an element of each vector, as rows."""
+    for t in tensors:
+        if t._data.ndim != 1:
+            raise RuntimeError(f"Expect a 1D vector, but got shape {list(t._data.shape)}")
     if len(tensors) == 1:
         return tensors[0]
     return stack([g.reshape(-1) for g in meshgrid(*tensors, indexing="ij")], -1)

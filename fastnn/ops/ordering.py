@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import return_types
+from fastnn.errors import RangeError
 from fastnn.ops.core import also_read, check_tensor, dimension, linear_map, named, recorded_result, reduced
 from fastnn.ops.pairs import maximum, minimum
 from fastnn.tensor import Tensor, _recorded, _wrap
@@ -39,7 +40,7 @@ def chosen(
 def _axis(name: str, input: Tensor, dim: Any) -> int:
     axis = dimension(dim, input._data.ndim)
     if input._data.ndim and input._data.shape[axis] == 0:
-        raise IndexError(f"{name}(): Expected reduction dim {axis} to have non-zero size.")
+        raise RangeError(f"{name}(): Expected reduction dim {axis} to have non-zero size.")
     return axis
 
 
@@ -128,7 +129,7 @@ def _all_axes(name: str, input: Tensor, dim: Any) -> tuple[int, ...]:
     axes = reduced(dim, input._data.ndim)
     for d in axes:
         if input._data.shape[d] == 0:
-            raise IndexError(f"{name}(): Expected reduction dim {d} to have non-zero size.")
+            raise RangeError(f"{name}(): Expected reduction dim {d} to have non-zero size.")
     return axes
 
 
@@ -165,7 +166,7 @@ def _position(name: str, input: Tensor, dim: int | None, keepdim: bool) -> Tenso
         raise RuntimeError(f"{name}(): does not support bool input")
     if dim is None:
         if array.size == 0:
-            raise IndexError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0.")
+            raise RangeError(f"{name}(): Expected reduction dim to be specified for input.numel() == 0.")
         position = np.asarray(find(), np.int64)
         return _wrap(position.reshape((1,) * array.ndim) if keepdim else position)
     axis = _axis(name, input, dim)

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.errors import RangeError
 from fastnn.ops.core import check_tensor, dimension, dimensions, linear_map, named, view, whole
 from fastnn.tensor import Tensor, _sizes
 
@@ -36,6 +37,8 @@ def t(input: Tensor) -> Tensor:
 
 def _permuted(input: Tensor, dims: tuple[Any, ...]) -> Tensor:
     check_tensor("input", input)
+    if len(dims) != input._data.ndim:
+        raise RangeError(f"permute(): {len(dims)} dims are not an order of {input._data.ndim} dimensions")
     order = [dimension(d, input._data.ndim) for d in dims]
     if sorted(order) != list(range(input._data.ndim)):
         raise RuntimeError(f"permute(): dims {dims} are not an order of {input._data.ndim} dimensions")
@@ -45,6 +48,8 @@ def _permuted(input: Tensor, dims: tuple[Any, ...]) -> Tensor:
 
 def _permute(self: Tensor, *dims: Any) -> Tensor:
     """The dimensions in another order, sharing memory."""
+    if not dims:
+        raise TypeError("permute() missing 1 required positional arguments: dims")
     return _permuted(self, _sizes(dims))
 
 
@@ -76,7 +81,8 @@ moveaxis = movedim
 @named
 def adjoint(input: Tensor) -> Tensor:
     """The last two dimensions exchanged."""
-    return transpose(input, -2, -1)
+    check_tensor("input", input)
+    return _mT(input)
 
 
 def _T(self: Tensor) -> Tensor:
@@ -86,6 +92,8 @@ def _T(self: Tensor) -> Tensor:
 
 def _mT(self: Tensor) -> Tensor:
     """The last two dimensions exchanged, sharing memory."""
+    if not self._data.ndim:
+        return view(self, "Transpose", lambda x: x[...], lambda x: x)
     if self._data.ndim < 2:
         raise RuntimeError(
             f"tensor.mT is only supported on matrices or batches of matrices. Got {self._data.ndim}-D tensor."
@@ -139,7 +147,7 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
         if len(axes) != len(steps):
             raise RuntimeError(f"shifts and dimensions must align. shifts: {len(steps)}, dims:{len(axes)}")
         if not input._data.ndim:
-            return input.clone()
+            raise RangeError(f"Dimension specified as {axes[0]} but tensor has no dimensions")
         forward, back = steps, tuple([-s for s in steps])
     return linear_map("Roll", input, lambda a: np.roll(a, forward, axes), lambda g: np.roll(g, back, axes))
 
@@ -148,6 +156,8 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
 def rot90(input: Tensor, k: int = 1, dims: Any = (0, 1)) -> Tensor:
     """Turned by k times 90 degrees in the plane of two dimensions."""
     check_tensor("input", input)
+    if input._data.ndim < 2:
+        raise RangeError(f"expected total dims >= 2, but got total dims = {input._data.ndim}")
     a, b = dimensions(list(dims), input._data.ndim)
     k = whole("k", k)
     return linear_map(
@@ -156,6 +166,16 @@ def rot90(input: Tensor, k: int = 1, dims: Any = (0, 1)) -> Tensor:
 
 
 METHODS = {"permute": _permute}
-PROPERTIES = {"T": _T, "mT": _mT, "H": _mT, "mH": _mT}
+def _H(self: Tensor) -> Tensor:
+    """The transpose of a matrix, sharing memory."""
+    if self._data.ndim not in (0, 2):
+        raise RuntimeError(
+            f"tensor.H is only supported on matrices (2-D tensors). Got {self._data.ndim}-D tensor. For batches of "
+            "matrices, consider using tensor.mH"
+        )
+    return _mT(self)
+
+
+PROPERTIES = {"T": _T, "mT": _mT, "H": _H, "mH": _mT}
 # These change what the tensor itself looks like, not its elements.
 RESHAPES = ("swapaxes", "swapdims", "t", "transpose")

@@ -127,6 +127,7 @@ def _inverse_square(x: Tensor, y: Tensor) -> Tensor:
 @named
 def atan2(input: Tensor, other: Tensor) -> Tensor:
     """The angle of the point (other, input) from the first axis, in (-pi, pi]."""
+    check_tensors("atan2", input, other)
     return _floating(
         "Atan2", input, other, np.arctan2,
         Partial("xy", lambda grad, x, y: grad * (y * _inverse_square(x, y))),
@@ -153,7 +154,7 @@ def copysign(input: Tensor, other: Any) -> Tensor:
     check_operands(input, other)
     operand = as_operand(as_floating(input), other)
     assert operand is not None
-    x, y = promote(as_floating(input), operand)
+    x, y = promote(input if operand._data.dtype.kind == "f" else as_floating(input), operand)
     result = broadcast(np.copysign, x._data, y._data)
     if not _recorded(x, y):
         return _wrap(result)
@@ -173,6 +174,7 @@ def copysign(input: Tensor, other: Any) -> Tensor:
 def nextafter(input: Tensor, other: Tensor) -> Tensor:
     """The next number after ``input`` towards ``other``."""
     check_tensors("nextafter", input, other)
+    refuse("nextafter_cpu", promote(input, other)[0], "biu")
     return binary("Nextafter", input, other, np.nextafter, ZERO, ZERO).detach()
 
 

@@ -158,6 +158,10 @@ def triu(input: Tensor, diagonal: int = 0) -> Tensor:
 
 def _indices(numbers: Any, row: Any, col: Any, offset: Any, dtype: Any) -> Tensor:
     rows, columns, offset = whole("row", row), whole("col", col), whole("offset", offset)
+    if bool in (type(row), type(col)):
+        raise TypeError("row and col must be integers, found bool")
+    if rows < 0 or columns < 0:
+        raise RuntimeError(f"row and col must be non-negative, found {rows} and {columns}")
     return _wrap(np.stack(numbers(rows, offset, columns)).astype(np.int64 if dtype is None else dtype.numpy))
 
 
@@ -202,6 +206,9 @@ def _windows(input: Tensor, dim: int, size: int, step: int) -> Tensor:
         np.add.at(np.moveaxis(full, axis, 0), places, np.moveaxis(np.moveaxis(g, axis, 0), -1, 1))
         return full.reshape(shape)
 
+    if not shape:
+        # As in PyTorch: the window itself.
+        return view(input, "Unfold", lambda a: take(a)[0], lambda g: put(g.reshape(1, -1)))
     return view(input, "Unfold", take, put)
 
 

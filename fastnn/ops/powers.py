@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.autograd.modes import _mode
-from fastnn.dtypes import plain
+from fastnn.dtypes import as_number, plain
 from fastnn.ops.core import (
     NUMBERS,
     Partial,
@@ -18,18 +18,26 @@ from fastnn.ops.core import (
     named,
     no_gradient,
     of_operand,
+    original,
 )
 from fastnn.tensor import Tensor, _wrap
 
 __all__ = ["float_power", "pow", "square"]
 
 
+# Beyond this an integer may be too large for float16.
+_LARGE_EXPONENT = 65504
+
+
 def _power_of_number(input: Tensor, exponent: Any) -> Tensor:
     kind = input._data.dtype.kind
     if kind == "f" and type(exponent) in (int, float):
         return of_operand("Pow", input, lambda a: _raise(a, exponent), lambda g, x: _power_slope(g, x, exponent))
-    if isinstance(exponent, int) and exponent < 0 and kind in "iub":
-        raise RuntimeError("Integers to negative integer powers are not allowed.")
+    if isinstance(exponent, int) and kind in "iub":
+        if exponent < 0:
+            raise RuntimeError("Integers to negative integer powers are not allowed.")
+        if kind != "b":
+            as_number(exponent, input._data.dtype)
     common = as_operand(input, exponent)
     # The result's type first: 200**2 is 64 in uint8, and a power of float32 is float32.
     target = input._data.dtype if kind == "f" else common._data.dtype  # type: ignore[union-attr]  # a number's
@@ -52,8 +60,16 @@ def _power_slope(grad: Tensor, x: Tensor, exponent: Any) -> Tensor:
 def _raise(x: np.ndarray, exponent: Any) -> Any:
     if x.dtype == np.bool_:
         return x | (not exponent)
-    if x.dtype.kind == "f" and type(exponent) is int and abs(exponent) > 2**53:
-        exponent = float(exponent)
+    if x.dtype.kind == "f":
+        if type(exponent) is int:
+            if abs(exponent) > _LARGE_EXPONENT:
+                as_number(exponent, x.dtype)
+                exponent = float(exponent)
+        elif exponent == -0.5 and x.dtype != np.float16:
+            # As PyTorch has it: minus infinity for -0.
+            return 1 / np.sqrt(x)
+        elif exponent == 0.5 and x.dtype == np.float16:
+            return np.power(x, x.dtype.type(exponent))
     return x**exponent
 
 
@@ -135,5 +151,16 @@ def square(input: Tensor) -> Tensor:
     return _power_of_number(input, 2)
 
 
-IN_PLACE = ("float_power", "pow", "square")
+
+def _float_power_(self: Tensor, exponent: Any) -> Tensor:
+    """``float_power`` in place, of a tensor of float64."""
+    if self._data.dtype != np.float64:
+        raise RuntimeError(
+            f"the base given to float_power_ has dtype {self.dtype} but the operation's result requires dtype float64"
+        )
+    return self._in_place(float_power(original(self, exponent), exponent))
+
+
+IN_PLACE = ("pow", "square")
+METHODS = {"float_power_": _float_power_}
 OPERATORS = {"__pow__": _pow, "__rpow__": lambda self, other: _pow(other, self)}

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastnn import kernels
 from fastnn.autograd.engine import Node
-from fastnn.errors import DTypeError, ShapeError
+from fastnn.errors import DTypeError, RangeError, ShapeError
 from fastnn.kernels import alloc
 from fastnn.ops.core import check_tensor, named, refuse
 from fastnn.ops.shapes import _expanded, _reshaped
@@ -186,6 +186,8 @@ vdot = dot
 @named
 def mv(input: Tensor, vec: Tensor) -> Tensor:
     """The product of a matrix and a vector."""
+    if isinstance(input, Tensor) and not input._data.ndim:
+        raise RangeError("mv() expects a matrix, found a tensor of no dimension")
     _check_operands(input, vec, ("input", "vec"))
     if input._data.ndim != 2 or vec._data.ndim != 1:
         raise ShapeError(f"vector + matrix @ vector expected, got {input._data.ndim}, {vec._data.ndim}")
@@ -284,6 +286,9 @@ def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alph
 
 def chain_matmul(*matrices: Tensor) -> Tensor:
     """The product of several matrices."""
+    for t in matrices:
+        if t._data.ndim != 2:
+            raise ShapeError(f"chain_matmul(): expected matrices, found {list(t._data.shape)}")
     from fastnn.linalg import multi_dot
 
     return multi_dot(matrices) if len(matrices) > 1 else matrices[0]

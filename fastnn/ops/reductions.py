@@ -39,6 +39,11 @@ def _kept_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...
     return tuple([1 if d in axes else n for d, n in enumerate(shape)])
 
 
+def _running_kind(dtype: Any) -> None:
+    if dtype is not None and as_numpy_dtype(dtype) == np.bool_:
+        raise RuntimeError("a running sum or product is not implemented for Bool")
+
+
 def _cast(input: Tensor, dtype: Any) -> Tensor:
     if not isinstance(input, Tensor):
         check_tensor("input", input)
@@ -152,7 +157,7 @@ def _variance(
     shape = array.shape
     count = math.prod([shape[d] for d in axes])
     freedom = count - correction
-    if freedom <= 0:
+    if freedom <= 0 or not array.size:
         warnings.warn(
             f"{label}(): degrees of freedom is <= 0. Correction should be strictly less than the reduction factor "
             "(input numel divided by output numel).",
@@ -273,6 +278,7 @@ def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype:
 @named
 def cumprod(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """The product of the elements along ``dim`` up to each of them."""
+    _running_kind(dtype)
     x = _cast(input, dtype)
     axis = dimension(dim, x._data.ndim)
     if not x._data.ndim:
@@ -304,6 +310,7 @@ def _running(operate: Any, a: np.ndarray, axis: int, kind: Any) -> np.ndarray:
 @named
 def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
     """The sum of the elements along ``dim`` up to each of them."""
+    _running_kind(dtype)
     x = _cast(input, dtype)
     axis = dimension(dim, x._data.ndim)
     if not x._data.ndim:

@@ -10,7 +10,7 @@ import numpy as np
 from fastnn.autograd.engine import Node
 from fastnn.autograd.modes import _mode
 from fastnn.dtypes import as_number
-from fastnn.errors import ShapeError
+from fastnn.errors import RangeError, ShapeError
 from fastnn.kernels import alloc
 from fastnn.ops.comparison import where
 from fastnn.ops.core import check_tensor, dimension, linear_map, named, recorded_result, refuse
@@ -22,16 +22,15 @@ __all__ = ["gather", "scatter", "scatter_add", "scatter_reduce"]
 def _check_index(name: str, index: Any, kinds: tuple[Any, ...] = (np.int64, np.int32)) -> None:
     check_tensor("index", index)
     if index._data.dtype not in kinds:
-        raise RuntimeError(f"{name}(): Expected dtype int32/int64 for index, found {index.dtype}")
+        names = "/".join([np.dtype(kind).name for kind in kinds])
+        raise RangeError(f"{name}(): Expected dtype {names} for index, found {index.dtype}")
 
 
-def _check_range(
-    name: str, index: np.ndarray, size: int, negative: bool = False, error: type[Exception] = IndexError
-) -> None:
+def _check_range(name: str, index: np.ndarray, size: int, negative: bool = False) -> None:
     low = -size if negative else 0
     if index.size and (index.min() < low or index.max() >= size):
         bad = index.min() if index.min() < low else index.max()
-        raise error(f"{name}(): index {bad} is out of bounds for dimension with size {size}")
+        raise RangeError(f"{name}(): index {bad} is out of bounds for dimension with size {size}")
 
 
 def _places(name: str, input: Tensor, dim: Any, index: Tensor) -> tuple[tuple[Any, ...], int]:
@@ -47,7 +46,7 @@ def _places(name: str, input: Tensor, dim: Any, index: Tensor) -> tuple[tuple[An
                 f"{list(i.shape)} and {list(a.shape)}"
             )
         size = a.size
-        _check_range(name, i, size, error=RuntimeError)
+        _check_range(name, i, size)
         return (i,) if a.ndim else (np.zeros(i.shape, np.int64),), 0
     if a.ndim != i.ndim:
         raise ShapeError(
@@ -60,7 +59,7 @@ def _places(name: str, input: Tensor, dim: Any, index: Tensor) -> tuple[tuple[An
                 f"Size does not match at dimension {d} expected index {list(i.shape)} to be no larger than self "
                 f"{list(a.shape)} apart from dimension {axis}"
             )
-    _check_range(name, i, a.shape[axis], error=RuntimeError)
+    _check_range(name, i, a.shape[axis])
     grid: list[Any] = list(np.ogrid[tuple([slice(n) for n in i.shape])])
     grid[axis] = i
     return tuple(grid), axis

@@ -13,7 +13,7 @@ import numpy as np
 from fastnn.autograd.engine import Node
 from fastnn.dtypes import as_number
 from fastnn.errors import ShapeError
-from fastnn.ops.core import also_read, check_tensor, dimension, fit, linear_map, named
+from fastnn.ops.core import also_read, check_tensor, dimension, fit, linear_map, named, shape_error, warn_of_byte_mask
 from fastnn.ops.indexing import _getitem, _numpy_key, _setitem
 from fastnn.ops.scatter import _check_index, _check_range, _flat_view, gather, scatter_reduce
 from fastnn.ops.shapes import _expanded
@@ -29,9 +29,11 @@ __all__ = [
 # -- Rows by number ------------------------------------------------------------------------------
 
 
-def _row_index(name: str, input: Tensor, dim: Any, index: Tensor) -> tuple[int, np.ndarray]:
+def _row_index(
+    name: str, input: Tensor, dim: Any, index: Tensor, kinds: tuple[Any, ...] = (np.int64, np.int32)
+) -> tuple[int, np.ndarray]:
     check_tensor("input", input)
-    _check_index(name, index)
+    _check_index(name, index, kinds)
     axis = dimension(dim, input._data.ndim)
     if index._data.ndim > 1:
         raise IndexError(f"{name}(): Index is supposed to be a vector, but got dim: {index._data.ndim}")
@@ -105,7 +107,7 @@ def _check_rows(name: str, input: Tensor, axis: int, rows: np.ndarray, source: T
 @named
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
     """A copy of ``input`` with ``source`` in place of the elements along ``dim`` with these numbers."""
-    axis, rows = _row_index("index_copy", input, dim, index)
+    axis, rows = _row_index("index_copy", input, dim, index, (np.int64,))
     check_tensor("source", source)
     if source._data.dtype != input._data.dtype:
         raise RuntimeError("index_copy_(): self and source expected to have the same dtype")
@@ -237,13 +239,18 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
             f"{input._data.ndim} dimensions for input, and {indices._data.ndim} dimensions for indices"
         )
     shapes = [tuple([1 if d == axis else n for d, n in enumerate(t._data.shape)]) for t in (input, indices)]
+    if not fit(*shapes):
+        raise shape_error(*shapes)
     common = list(np.broadcast_shapes(*shapes))
     wide = [
         _expanded(t, tuple([t._data.shape[axis] if d == axis else n for d, n in enumerate(common)]))
         for t in (input, indices)
     ]
     # The indices are kept as a copy, as in PyTorch: they may change.
-    return gather(wide[0], axis, wide[1].clone() if _recorded(input) else wide[1])
+    size = wide[0]._data.shape[axis]
+    # Beyond either end it goes on from the other, as in PyTorch.
+    places = _wrap(wide[1]._data % size) if size else wide[1]
+    return gather(wide[0], axis, places)
 
 
 # -- Masks -------------------------------------------------------------------------------------
@@ -271,6 +278,13 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
         raise RuntimeError(
             f"masked_scatter: expected self and source to have same dtypes but got {input.dtype} and {source.dtype}"
         )
+    check_tensor("mask", mask)
+    if mask._data.dtype != np.bool_:
+        if mask._data.dtype == np.uint8:
+            warn_of_byte_mask("masked_scatter")
+        raise RuntimeError("masked_scatter_ only supports boolean masks, but got mask with dtype " + str(mask.dtype))
+    if not fit(input._data.shape, mask._data.shape):
+        raise shape_error(input._data.shape, mask._data.shape)
     result = _expanded(input, np.broadcast_shapes(input._data.shape, mask._data.shape)).clone()
     wide = _wrap(np.broadcast_to(mask._data, result._data.shape))
     count = int(wide._data.sum())

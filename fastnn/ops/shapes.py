@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.dtypes import dtype as _dtype
-from fastnn.errors import ShapeError
+from fastnn.errors import DTypeError, RangeError, ShapeError
 from fastnn.flat import is_place
 from fastnn.ops.core import add_up, check_tensor, dimension, linear_map, mapped, named, reduced, view, whole
 from fastnn.tensor import Tensor, _recorded, _sizes, _wrap
@@ -65,20 +65,42 @@ def reshape(input: Tensor, shape: Any) -> Tensor:
 
 
 def _view(self: Tensor, *shape: Any, size: Any = None, dtype: Any = None) -> Tensor:
-    """As ``reshape``; where it cannot share memory the result is read-only. With a dtype, the bytes as such numbers.
+    """As ``reshape``, sharing memory, or a RuntimeError. With a dtype, the bytes as such numbers.
 
-    PyTorch stores a Linear's weight in the order of its indices, fastnn does not. There a view
-    can be read as in PyTorch, and writing to it, which PyTorch would do, is an error.
+    PyTorch stores a Linear's weight and most results in the order of their indices, fastnn does not always. There
+    a view can be read as in PyTorch, and writing to it, which PyTorch would do, is an error.
     """
     kind = dtype if dtype is not None else shape[0] if len(shape) == 1 else None
     if isinstance(kind, _dtype):
-        made = _wrap(self._data.view(kind.numpy))
+        try:
+            made = _wrap(self._data.view(kind.numpy))
+        except ValueError:
+            raise ShapeError(
+                f"a tensor of shape {list(self._data.shape)} and dtype {self.dtype} cannot be viewed as {kind}"
+            ) from None
         made._memory = self._memory
         return made
     result = _reshaped(self, _sizes(shape) if size is None else tuple(size))
     if not self._data.flags.c_contiguous and not np.may_share_memory(result._data, self._data):
+        base = None if self._view is None else self._view[0]._data
+        if base is not None and base.flags.c_contiguous and not _is_of_place(base) and result._data.size:
+            # A view of memory that is in PyTorch's order: there it is refused as well.
+            raise RuntimeError(
+                "view size is not compatible with input tensor's size and stride (at least one dimension spans across "
+                "two contiguous subspaces). Use .reshape(...) instead."
+            )
         result._data.flags.writeable = False
     return result
+
+
+def _is_of_place(array: np.ndarray) -> bool:
+    """Whether this is a parameter's memory or a part of it, which PyTorch has in the order of the indices."""
+    part: Any = array
+    while isinstance(part, np.ndarray):
+        if is_place(part):
+            return True
+        part = part.base
+    return False
 
 
 def _view_as(self: Tensor, other: Tensor) -> Tensor:
@@ -122,6 +144,8 @@ def ravel(input: Tensor) -> Tensor:
 def unflatten(input: Tensor, dim: int, sizes: Any) -> Tensor:
     """One dimension as several of the given sizes, of which one may be -1."""
     check_tensor("input", input)
+    if not input._data.ndim:
+        raise RangeError("unflatten: a tensor of no dimension has none to unflatten")
     axis = dimension(dim, input._data.ndim)
     shape = input._data.shape
     given = (sizes,) if isinstance(sizes, int) else tuple(sizes)
@@ -185,6 +209,9 @@ def _expanded(input: Tensor, sizes: tuple[int, ...]) -> Tensor:
             "dimensions"
         ) from None
     axes = (*range(extra), *[d + extra for d, n in enumerate(shape) if n == 1 and goal[d + extra] != 1])
+    if goal == shape:
+        # Nothing is repeated: it can be written to.
+        return view(input, "Expand", lambda a: a[...], lambda g: g)
     return view(
         input, "Expand", lambda a: np.broadcast_to(a, goal), lambda g: add_up(g, axes, None, True).reshape(shape)
     )
@@ -266,7 +293,11 @@ def repeat_interleave(input: Any, repeats: Any = None, dim: int | None = None, *
     """Each element so many times, one after the other, of all or along ``dim``."""
     check_tensor("input", input)
     if repeats is None:
-        return _wrap(np.repeat(np.arange(input._data.size), input._data))
+        if input._data.ndim != 1:
+            raise RuntimeError("repeat_interleave only accept 1D vector as repeat")
+        if input._data.dtype not in (np.int32, np.int64):
+            raise DTypeError(f"repeats has to be Long or Int tensor, found {input.dtype}")
+        return _wrap(np.repeat(np.arange(input._data.size, dtype=input._data.dtype), input._data))
     counts: Any = repeats._data if isinstance(repeats, Tensor) else repeats
     if not isinstance(counts, (np.ndarray, list, tuple)):
         counts = whole("repeats", counts)
@@ -276,8 +307,9 @@ def repeat_interleave(input: Any, repeats: Any = None, dim: int | None = None, *
     if dim is None:
         x, axis = ravel(input), 0
     else:
+        if not x._data.ndim:
+            raise RangeError(f"Dimension specified as {dim} but tensor has no dimensions")
         axis = dimension(dim, x._data.ndim)
-        x = x if x._data.ndim else x.reshape(1)
     n = x._data.shape[axis]
     if np.ndim(counts) == 1 and len(counts) not in (1, n):
         raise RuntimeError("repeats must have the same size as input along dim")
@@ -310,6 +342,13 @@ def _is_contiguous(self: Tensor, memory_format: Any = None) -> bool:
 def _stride(self: Tensor, dim: int | None = None) -> Any:
     """How many elements lie in memory from one to the next along each dimension, or one."""
     steps = tuple([s // self._data.itemsize for s in self._data.strides])
+    if 0 in steps:
+        # NumPy has 0 for a new dimension of size 1, PyTorch what it would be without a gap.
+        shape, found = self._data.shape, list(steps)
+        for d in range(len(found) - 1, -1, -1):
+            if shape[d] == 1 and not found[d]:
+                found[d] = shape[d + 1] * found[d + 1] if d + 1 < len(found) else 1
+        steps = tuple(found)
     return steps if dim is None else steps[dimension(dim, len(steps))]
 
 

@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.errors import ShapeError
+from fastnn.errors import DTypeError, RangeError, ShapeError
 from fastnn.ops.core import also_read, as_floating, check_tensor, dimension, named, refuse
 from fastnn.ops.products import matmul
 from fastnn.tensor import Tensor
@@ -45,6 +45,13 @@ def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     """The vector product, of vectors of 3 along a dimension: the first of that size if None."""
     check_tensor("input", input)
     check_tensor("other", other)
+    if input._data.ndim != other._data.ndim:
+        raise ShapeError(
+            f"linalg.cross: inputs must have the same number of dimensions, found {input._data.ndim} and "
+            f"{other._data.ndim}"
+        )
+    if input._data.dtype != other._data.dtype:
+        raise DTypeError(f"linalg.cross: expected dtype {input.dtype}, found {other.dtype}")
     if dim is None:
         fitting = [d for d, n in enumerate(input._data.shape) if n == 3]
         if not fitting:
@@ -124,6 +131,13 @@ def trapezoid(y: Tensor, x: Any = None, *, dx: Any = 1, dim: int = -1) -> Tensor
     """The area below a line through the points, along a dimension."""
     refuse("trapezoid", y, "b")
     axis = dimension(dim, y._data.ndim)
+    if not y._data.ndim:
+        raise RangeError("trapezoid() expects a tensor of one dimension or more")
+    if not y._data.shape[axis]:
+        return y.sum(axis)
+    if x is None:
+        # In this form, as in PyTorch: of an infinite end it is NaN.
+        return (y.sum(axis) - (y.select(axis, 0) + y.select(axis, -1)) * 0.5) * dx
     return (_middles(y, axis) * _widths(x, dx, y, axis)).sum(axis)
 
 
@@ -174,7 +188,7 @@ def cov(input: Tensor, *, correction: int = 1, fweights: Any = None, aweights: A
         )
     deviation = x - x.mean(1, True)
     result = matmul(deviation, deviation.t()) / max(count - correction, 0)
-    return result if input._data.ndim == 2 else result.reshape(())
+    return result if result._data.size != 1 else result.reshape(())
 
 
 @named
@@ -195,6 +209,10 @@ def _imatmul(self: Tensor, other: Any) -> Any:
     return self._in_place(matmul(self, other)) if isinstance(other, Tensor) else NotImplemented
 
 
-OPERATORS = {"__matmul__": _matmul, "__imatmul__": _imatmul}
+def _rmatmul(self: Tensor, other: Any) -> Any:
+    return matmul(other, self) if isinstance(other, Tensor) else NotImplemented
+
+
+OPERATORS = {"__matmul__": _matmul, "__imatmul__": _imatmul, "__rmatmul__": _rmatmul}
 IN_PLACE = ("renorm",)
 FUNCTIONS_ONLY = ("cdist", "trapezoid", "trapz")

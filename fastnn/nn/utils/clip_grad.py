@@ -157,14 +157,16 @@ def clip_grads_with_norm_(
 
 
 def _scale(owners: list[Tensor | None], grads: list[Tensor], max_norm: float, norm: Tensor) -> None:
-    factor = float(max_norm / (norm.detach()._data + norm._data.dtype.type(1e-6)))
+    with np.errstate(all="ignore"):
+        factor = float(max_norm / (norm.detach()._data + norm._data.dtype.type(1e-6)))
     if factor >= 1:
         return
     for run in _flat_runs(owners, grads):
         if run.dtype.kind == "f" and run.flags.carray:
             kernels.scale(run, factor)
         else:
-            run *= factor
+            with np.errstate(all="ignore"):
+                run *= factor
     for grad in grads:
         grad._memory.version += 1
 

@@ -16,6 +16,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from fastnn import kernels
+from fastnn.errors import MismatchError
 from fastnn.kernels import alloc
 from fastnn.random import Generator, default_generator
 from fastnn.tensor import Tensor, _recorded, _wrap
@@ -67,7 +68,9 @@ class TensorDataset(Dataset[tuple[Tensor, ...]]):
                 raise TypeError(f"TensorDataset takes Tensors, found {type(t).__name__}")
             if t._data.ndim == 0 or t._data.shape[0] != tensors[0]._data.shape[0]:
                 shapes = ", ".join(str(tuple(t.shape)) for t in tensors)
-                raise ValueError(f"Size mismatch between tensors: first dimensions must agree, found shapes {shapes}")
+                raise MismatchError(
+                    f"Size mismatch between tensors: first dimensions must agree, found shapes {shapes}"
+                )
         self.tensors = tensors
 
     def __len__(self) -> int:
@@ -180,9 +183,9 @@ class ConcatDataset(Dataset[T_co]):
     def __init__(self, datasets: Iterable[Any]) -> None:
         self.datasets = list(datasets)
         if not self.datasets:
-            raise ValueError("datasets should not be an empty iterable")
+            raise MismatchError("datasets should not be an empty iterable")
         if any(isinstance(d, IterableDataset) for d in self.datasets):
-            raise ValueError("ConcatDataset does not support IterableDataset")
+            raise MismatchError("ConcatDataset does not support IterableDataset")
         self.cumulative_sizes = list(itertools.accumulate(len(d) for d in self.datasets))
 
     def __len__(self) -> int:
@@ -227,7 +230,7 @@ class ChainDataset(IterableDataset[T_co]):
     def _checked(self) -> Iterator[Any]:
         for d in self.datasets:
             if not isinstance(d, IterableDataset):
-                raise ValueError(f"ChainDataset only supports IterableDataset, found {type(d).__name__}")
+                raise MismatchError(f"ChainDataset only supports IterableDataset, found {type(d).__name__}")
             yield d
 
     def __iter__(self) -> Iterator[Any]:

@@ -1,0 +1,27 @@
+"""Probes: small expressions that fastnn and PyTorch must answer alike.
+
+The modules of this package build them as products of small tables, in groups. An expression is a line of Python over
+``torch``, ``nn``, ``F``, ``np``, the inputs of ``inputs.py`` (made from the same NumPy arrays for both libraries) and
+the helpers of ``helpers.py``. ``outcome`` evaluates one and describes the value, or the error and the warnings, in a
+line of text; ``agrees`` compares two such lines. ``test_probes.py`` compares fastnn with what PyTorch answered
+(``golden/probes.json.gz``, written by ``golden/make_probes.py``) and with PyTorch live. What still differs is listed
+with its reason in ``differences.py``.
+
+What is printed, character by character, stands in ``tests/expressions``.
+"""
+
+from __future__ import annotations
+
+from probes import elementwise, gradients, indexing, networks, reductions, tensors, training
+from probes.outcome import agrees, outcome
+
+MODULES = (elementwise, reductions, indexing, tensors, gradients, networks, training)
+GROUPS: dict[str, list[str]] = {}
+# What two tables make is one probe.
+_seen: set[str] = set()
+for _module in MODULES:
+    for _name, _probes in _module.GROUPS.items():
+        GROUPS[_name] = [p for p in dict.fromkeys(_probes) if p not in _seen]
+        _seen.update(_probes)
+
+__all__ = ["GROUPS", "agrees", "outcome"]
