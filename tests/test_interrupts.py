@@ -27,8 +27,8 @@ from fastnn.last_error import forget_last_error
 
 FOLDERS = tuple(str(Path(module.__file__).parent) for module in (fastnn, kernels))
 CONTEXTLIB = contextlib.__file__
-# What is raised in the first, Python only reports; the others put Ctrl-C off.
-NOT_THERE = ("__del__", "_compiling", "_once")
+# What is raised in the first two, Python only reports; the others put Ctrl-C off.
+NOT_THERE = ("__del__", "_forget", "_compiling", "_once")
 
 
 def interrupted_at(n: int, call: Callable[[], Any]) -> BaseException | None:
