@@ -362,11 +362,22 @@ def test_no_finalizer_is_written_in_python() -> None:
     assert [file.name for file in files if "def __del__" in file.read_text(encoding="utf-8")] == []
 
 
-def test_the_last_error_holds_no_gradient(monkeypatch: pytest.MonkeyPatch) -> None:
+class Frozen(Exception):
+    """Takes no attributes."""
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        raise AttributeError(name)
+
+    def __getattr__(self, name: str) -> Any:
+        raise KeyError(name)
+
+
+@pytest.mark.parametrize("kind", [KeyboardInterrupt, Frozen, ExceptionGroup])
+def test_the_last_error_holds_no_gradient(kind: type[BaseException], monkeypatch: pytest.MonkeyPatch) -> None:
     """A notebook keeps an error after it has shown it, with the arrays in the frames of the interrupted backward."""
     inside = str(Path(fastnn.__file__).parent / "somewhere.py")
-    names: dict[str, Any] = {}
-    exec(compile("def interrupted(held):\n    raise KeyboardInterrupt", inside, "exec"), names)
+    names: dict[str, Any] = {"kind": Frozen if kind is ExceptionGroup else kind}
+    exec(compile("def interrupted(held):\n    raise kind", inside, "exec"), names)
     place = np.zeros(3)
     alone = sys.getrefcount(place)
 
@@ -375,13 +386,48 @@ def test_the_last_error_holds_no_gradient(monkeypatch: pytest.MonkeyPatch) -> No
 
     try:
         of_the_user(np.ones(1))
-    except KeyboardInterrupt as error:
+    except BaseException as error:
         kept = error
     frames = [frame for frame, _ in traceback.walk_tb(kept.__traceback__)]
     assert "held" in frames[-1].f_locals  # as IPython looks at it
     assert sys.getrefcount(place) > alone
-    monkeypatch.setattr(sys, "last_value", kept, raising=False)
+    shown = ExceptionGroup("several", [kept]) if kind is ExceptionGroup else kept  # type: ignore[list-item]
+    monkeypatch.setattr(sys, "last_value", shown, raising=False)
     assert forget_last_error()
     assert not forget_last_error()
     assert sys.getrefcount(place) == alone
     assert "mine" in frames[-2].f_locals
+
+
+def test_what_still_runs_in_the_last_error_is_left_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    inside = str(Path(fastnn.__file__).parent / "somewhere.py")
+    names: dict[str, Any] = {"forget": forget_last_error, "monkeypatch": monkeypatch, "sys": sys}
+    code = """
+def waiting():
+    kept = 1
+    try:
+        yield 1
+    except ValueError:
+        pass
+    yield kept
+
+def running():
+    here = [1]
+    try:
+        raise ValueError(here)
+    except ValueError as error:
+        monkeypatch.setattr(sys, "last_value", error, raising=False)
+        return forget(), forget(), here
+"""
+    exec(compile(code, inside, "exec"), names)
+    assert names["running"]() == (False, False, [1])
+    generator, error = names["waiting"](), ValueError()
+    next(generator)
+
+    def thrown() -> None:
+        assert generator.throw(error) == 1
+        monkeypatch.setattr(sys, "last_value", error, raising=False)
+        forget_last_error()
+
+    thrown()
+    assert generator.gi_frame is not None

@@ -417,3 +417,21 @@ def test_the_place_that_somebody_holds_is_not_written_to():
     fastnn.optim.SGD(layer.parameters(), lr=0.1)
     assert fastnn.equal(old, kept)
     assert not is_at_home(layer.weight)
+
+
+@pytest.mark.parametrize("way", ["attribute", "register_parameter", "ParameterList", "a view"])
+def test_registration_forgets_no_change(lib, way):
+    """An operation that has read a parameter before its module has it notices changes after that."""
+    p = lib.nn.Parameter(lib.ones(3) * 2)
+    loss = ((p.view(3) if way == "a view" else p) * p).sum()
+    module = lib.nn.Module()
+    if way == "register_parameter":
+        module.register_parameter("w", p)
+    elif way == "ParameterList":
+        module = lib.nn.ParameterList([p])
+    else:
+        module.w = p
+    with lib.no_grad():
+        p.add_(1)
+    with pytest.raises(RuntimeError, match="modified by an inplace operation"):
+        loss.backward()

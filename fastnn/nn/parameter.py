@@ -352,15 +352,16 @@ def settle(parameters: Iterable[Tensor], is_new: bool = False) -> None:
     module are recorded. A parameter that shares memory stays where it is.
 
     Args:
-        is_new: whether no operation has read them yet.
+        is_new: whether they may count changes anew, if no operation has read them yet.
     """
     for p in parameters:
         if isinstance(p, Parameter) and p._data is not p._slot.array and _is_alone(p):
             array = p._slot.array
             array[...] = p._data
             p._data = array
-            if is_new:
-                # Of its own: to count changes through that of another tensor takes longer, in every step.
+            if is_new and sys.getrefcount(p._memory) == _OWN_MEMORY:
+                # Of its own: to count changes through that of another tensor takes longer, in every step. Operations
+                # that have read the parameter, and views of it, hold the one that they compare.
                 p._memory, p._history = InferenceMemory() if p._memory.inference else Memory(), 0
 
 
@@ -377,11 +378,12 @@ def _is_alone(p: Any) -> bool:
     return base is None or type(base) is PickleBuffer
 
 
-def _counts() -> tuple[int, int, int]:
-    """How many references :func:`_is_alone` counts to what nobody else holds."""
-    p = SimpleNamespace(_data=np.zeros(1).view(), _slot=SimpleNamespace(array=np.zeros(1)))
+def _counts() -> tuple[int, int, int, int]:
+    """How many references :func:`settle` counts to what nobody else holds."""
+    p = SimpleNamespace(_data=np.zeros(1).view(), _slot=SimpleNamespace(array=np.zeros(1)), _memory=Memory())
     base = p._data.base
-    return sys.getrefcount(p._data), sys.getrefcount(p._slot.array), sys.getrefcount(base)
+    counts = sys.getrefcount(p._data), sys.getrefcount(p._slot.array), sys.getrefcount(base)
+    return *counts, sys.getrefcount(p._memory)
 
 
-_OWN_ARRAY, _OWN_PLACE, _OWN_BASE = _counts()
+_OWN_ARRAY, _OWN_PLACE, _OWN_BASE, _OWN_MEMORY = _counts()
