@@ -72,7 +72,7 @@ _default = {"dtype": float32}
 
 
 def from_numpy_dtype(numpy: np.dtype) -> dtype:
-    """fastnn's name for a NumPy dtype; TypeError for one that no tensor can have."""
+    """fastnn's name for a NumPy dtype; TypeError for one that no tensor can have, ValueError for foreign byte order."""
     try:
         return _BY_NUMPY[numpy]
     except KeyError:
@@ -82,6 +82,8 @@ def from_numpy_dtype(numpy: np.dtype) -> dtype:
     for known, found in _BY_NUMPY.items():
         if known == native and numpy.isnative:
             return found
+    if not numpy.isnative:
+        raise ValueError(f"a tensor has the byte order of the machine, found dtype {numpy}: use .astype()")
     names = ", ".join(d.name for d in _BY_NUMPY.values())
     raise TypeError(f"a tensor cannot hold dtype {numpy}; the supported ones are {names}")
 
