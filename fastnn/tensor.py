@@ -15,7 +15,7 @@ import numpy as np
 
 from fastnn import tracing
 from fastnn.autograd import Alias, Memory, Node
-from fastnn.autograd.engine import InferenceMemory, memory_in_inference
+from fastnn.autograd.engine import DetachedInferenceMemory, InferenceMemory, memory_in_inference
 from fastnn.autograd.modes import _mode, inference_listeners
 from fastnn.devices import CPU, check_device, device
 from fastnn.dtypes import default_numpy, dtype, from_numpy_dtype
@@ -331,7 +331,9 @@ class Tensor(Differentiable):
     def detach(self) -> Tensor:
         """The same numbers in the same memory, without a history."""
         detached = _wrap(self._data)
-        detached._memory = Alias(self._memory)
+        memory = self._memory
+        is_free = memory.inference and not _mode.inference
+        detached._memory = DetachedInferenceMemory() if is_free else Alias(memory)
         return detached
 
     def detach_(self) -> Tensor:
@@ -348,8 +350,13 @@ class Tensor(Differentiable):
         Unlike those of ``detach()``, in-place operations on it go unnoticed by a later backward pass.
         """
         made = _wrap(self._data)
-        if made._memory.inference != self._memory.inference:
-            made._memory = InferenceMemory() if self._memory.inference else Memory()
+        if not self._memory.inference:
+            if made._memory.inference:
+                made._memory = Memory()
+        elif not _mode.inference:
+            made._memory = DetachedInferenceMemory()
+        elif not made._memory.inference:
+            made._memory = InferenceMemory()
         return made
 
     @data.setter
@@ -365,7 +372,10 @@ class Tensor(Differentiable):
 
         Also for a tensor that was made in ``inference_mode``, outside of it.
         """
-        _ = self._memory.version
+        try:
+            _ = self._memory.version
+        except RuntimeError:
+            _ = self._memory.version_to_write()
         if not _mode.enabled:
             return
         if self._requires_grad and self._node is None:
@@ -410,7 +420,10 @@ class Tensor(Differentiable):
 
     def _write(self, key: Any, values: Any) -> None:
         tracing.stop("a tensor is written to outside the kernels")
-        version = self._memory.version
+        try:
+            version = self._memory.version
+        except RuntimeError:
+            version = self._memory.version_to_write()
         try:
             quiet(setitem, self._data, key, values)
         except (TypeError, ValueError) as error:
