@@ -230,11 +230,6 @@ class Tensor(Differentiable):
             raise TypeError("len() of a 0-d tensor")
         return self._data.shape[0]
 
-    def __iter__(self) -> Iterator[Tensor]:
-        if self._data.ndim == 0:
-            raise TypeError("iteration over a 0-d tensor")
-        return iter(self.unbind(0))
-
     def __reversed__(self) -> Tensor:
         return self.flip(0) if self._data.ndim else self
 
@@ -493,6 +488,7 @@ class Tensor(Differentiable):
     if TYPE_CHECKING:
         # Attached by `ops`, where they are functions as well.
         def __getattr__(self, name: str) -> Any: ...
+        def __iter__(self) -> Iterator[Tensor]: ...
         def __getitem__(self, key: Any) -> Tensor: ...
         def __setitem__(self, key: Any, value: Any) -> None: ...
         def __add__(self, other: Any) -> Tensor: ...

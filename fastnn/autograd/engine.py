@@ -105,7 +105,7 @@ class Alias(Memory):
     """The memory of a detached tensor: it has the versions of the other's, and a history of its own."""
 
     def __init__(self, memory: Memory) -> None:
-        self.shared: Memory = memory.shared if isinstance(memory, Alias) else memory
+        self.shared: Memory = memory.shared if type(memory) is Alias else memory
 
     @property
     def inference(self) -> bool:  # type: ignore[override]  # of another's memory

@@ -202,12 +202,13 @@ def _setitem(self: Tensor, key: Any, value: Any) -> None:
     parts = _numpy_key(key, indices)
     if not isinstance(value, (Tensor, *NUMBERS)):
         raise TypeError(f"can't assign a {type(value).__name__} to a {_type_name(self)}")
-    if indices and any(t._data.dtype == np.uint8 for t in indices):
-        if _fills(parts, value):
-            # An index error comes first.
-            _ = self._data[parts]
-            raise RuntimeError("masked_fill_ only supports boolean masks, but got mask with dtype torch.uint8")
-        warn_of_byte_mask("indexing")
+    for t in indices:
+        if t._data.dtype == np.uint8:
+            if _fills(parts, value):
+                # An index error comes first.
+                _ = self._data[parts]
+                raise RuntimeError("masked_fill_ only supports boolean masks, but got mask with dtype torch.uint8")
+            warn_of_byte_mask("indexing")
     if _is_advanced(parts) and any(type(k) is int for k in parts):
         first, parts = _in_two_steps(self, parts)
         _setitem(sliced(self, first, "Select"), parts, value)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -356,6 +357,15 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     axis = dimension(dim, input._data.ndim)
     front = (slice(None),) * axis
     return one_of_many([sliced(input, (*front, i, ...), "Unbind") for i in range(input._data.shape[axis])])
+
+
+def _iter(self: Tensor) -> Iterator[Tensor]:
+    if not self._data.ndim:
+        raise TypeError("iteration over a 0-d tensor")
+    return iter(one_of_many([sliced(self, (i, ...), "Unbind") for i in range(self._data.shape[0])]))
+
+
+OPERATORS = {"__iter__": _iter}
 
 
 # -- Grids -------------------------------------------------------------------------------------
