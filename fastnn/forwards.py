@@ -339,7 +339,8 @@ def _recorded(model: Module, args: tuple[Tensor, ...], lease: _Lease, kind: _Kin
     if lane.constants:
         # `again` reads them too.
         operands, versions = node.read  # type: ignore[misc]  # it has one, as it can be computed again
-        node.read = (*operands, *lane.constants), [*versions, *[t._memory.version for t in lane.constants]]
+        constants = [0 if t._memory.inference else t._memory.version for t in lane.constants]
+        node.read = (*operands, *lane.constants), [*versions, *constants]
     result = _wrap(out, node)
     return node.guard(result) if lane.reads_output else result
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.dtypes import check_numbers, default_numpy, from_numpy_dtype, promoted
+from fastnn.quiet import quiet
 from fastnn.tensor import Tensor
 
 
@@ -38,7 +39,7 @@ def array_of(data: Any, kind: np.dtype | None) -> np.ndarray:
         array = np.array(data)
         if array.dtype.kind == "O" or _lacks_some(data):
             return array_of(list(data), kind)
-    elif type(data) is not range and _is_sequence(data):
+    elif type(data) is not range and is_sequence(data):
         return array_of(list(data), kind)
     else:
         array, of_python = np.array(data), True
@@ -56,13 +57,28 @@ def array_of(data: Any, kind: np.dtype | None) -> np.ndarray:
         with np.errstate(all="ignore"):
             return array.astype(kind)
     if of_python and array.dtype == np.float64:
-        array = array.astype(default_numpy())
+        array = quiet(array.astype, default_numpy())
     from_numpy_dtype(array.dtype)
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
 
 
-def _is_sequence(data: Any) -> bool:
+def is_sequence(data: Any) -> bool:
+    """Whether it has the protocol of a sequence; text has it as well."""
     return hasattr(data, "__len__") and hasattr(data, "__getitem__") and not isinstance(data, Mapping)
+
+
+def _is_nested(kind: type) -> bool:
+    """Whether these are sequences by their protocol, and neither text nor arrays."""
+    if issubclass(kind, (int, float, str, bytes, range, np.generic, Mapping, Tensor)) or hasattr(kind, "__array__"):
+        return False
+    # Of the class itself: a class of enumerated values has a length, and they have none.
+    names = set().union(*[vars(base) for base in kind.__mro__])
+    return "__len__" in names and "__getitem__" in names
+
+
+def _as_lists(data: Any) -> Any:
+    """Nested sequences with lists for those that are neither lists nor arrays."""
+    return [_as_lists(d) for d in data] if isinstance(data, _SEQUENCES) or _is_nested(type(data)) else data
 
 
 def _lacks_some(data: Any) -> bool:
@@ -153,6 +169,8 @@ def _of_objects(array: np.ndarray) -> Exception:
 
 
 def _mixed(data: Any, leaves: set[type], kind: np.dtype | None) -> np.ndarray:
+    if any(map(_is_nested, leaves)):
+        return array_of(_as_lists(data), kind)
     if not leaves.isdisjoint((str, bytes)):
         first = next(_leaves(data))
         raise ValueError("too many dimensions 'str'") if isinstance(first, str) else _no_number(

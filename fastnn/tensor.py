@@ -15,7 +15,7 @@ import numpy as np
 
 from fastnn import tracing
 from fastnn.autograd import Alias, Memory, Node
-from fastnn.autograd.engine import InferenceMemory, memory_in_inference
+from fastnn.autograd.engine import DetachedInferenceMemory, InferenceMemory, memory_in_inference
 from fastnn.autograd.modes import _mode, inference_listeners
 from fastnn.devices import CPU, check_device, device
 from fastnn.dtypes import default_numpy, dtype, from_numpy_dtype
@@ -230,11 +230,6 @@ class Tensor(Differentiable):
             raise TypeError("len() of a 0-d tensor")
         return self._data.shape[0]
 
-    def __iter__(self) -> Iterator[Tensor]:
-        if self._data.ndim == 0:
-            raise TypeError("iteration over a 0-d tensor")
-        return iter([self[i] for i in range(self._data.shape[0])])
-
     def __reversed__(self) -> Tensor:
         return self.flip(0) if self._data.ndim else self
 
@@ -331,7 +326,9 @@ class Tensor(Differentiable):
     def detach(self) -> Tensor:
         """The same numbers in the same memory, without a history."""
         detached = _wrap(self._data)
-        detached._memory = Alias(self._memory)
+        memory = self._memory
+        is_free = memory.inference and not _mode.inference
+        detached._memory = DetachedInferenceMemory() if is_free else Alias(memory)
         return detached
 
     def detach_(self) -> Tensor:
@@ -348,8 +345,13 @@ class Tensor(Differentiable):
         Unlike those of ``detach()``, in-place operations on it go unnoticed by a later backward pass.
         """
         made = _wrap(self._data)
-        if made._memory.inference != self._memory.inference:
-            made._memory = InferenceMemory() if self._memory.inference else Memory()
+        if not self._memory.inference:
+            if made._memory.inference:
+                made._memory = Memory()
+        elif not _mode.inference:
+            made._memory = DetachedInferenceMemory()
+        elif not made._memory.inference:
+            made._memory = InferenceMemory()
         return made
 
     @data.setter
@@ -365,7 +367,10 @@ class Tensor(Differentiable):
 
         Also for a tensor that was made in ``inference_mode``, outside of it.
         """
-        _ = self._memory.version
+        try:
+            _ = self._memory.version
+        except RuntimeError:
+            _ = self._memory.version_to_write()
         if not _mode.enabled:
             return
         if self._requires_grad and self._node is None:
@@ -410,7 +415,10 @@ class Tensor(Differentiable):
 
     def _write(self, key: Any, values: Any) -> None:
         tracing.stop("a tensor is written to outside the kernels")
-        version = self._memory.version
+        try:
+            version = self._memory.version
+        except RuntimeError:
+            version = self._memory.version_to_write()
         try:
             quiet(setitem, self._data, key, values)
         except (TypeError, ValueError) as error:
@@ -480,6 +488,7 @@ class Tensor(Differentiable):
     if TYPE_CHECKING:
         # Attached by `ops`, where they are functions as well.
         def __getattr__(self, name: str) -> Any: ...
+        def __iter__(self) -> Iterator[Tensor]: ...
         def __getitem__(self, key: Any) -> Tensor: ...
         def __setitem__(self, key: Any, value: Any) -> None: ...
         def __add__(self, other: Any) -> Tensor: ...

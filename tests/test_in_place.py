@@ -341,3 +341,60 @@ def test_assignment_to_elements_is_recorded(name, recorded):
             pair = (moved, other) if t is x else (other, moved)
             values.append((as_array(function(*map(fastnn.tensor, pair))) * weights).sum())
         assert abs((values[0] - values[1]) / (2 * step) - (as_array(t.grad) * direction).sum()) < 1e-7
+
+
+APART = {
+    "split": lambda y: y.split(1), "sizes": lambda y: y.split([1, 1]), "chunk": lambda y: y.chunk(2),
+    "unbind": lambda y: y.unbind(), "iter": list, "unbind_view": lambda y: [p.view(2) for p in y.unbind()],
+}  # fmt: skip
+SLICES = {
+    "tensor_split": lambda y: y.tensor_split(2), "indices": lambda y: y.tensor_split([1]),
+    "hsplit": lambda y: y.hsplit(2), "vsplit": lambda y: y.vsplit(2),
+    "dsplit": lambda y: y.reshape(1, 2, 2).dsplit(2), "unsafe_split": lambda y: y.unsafe_split(1),
+    "unsafe_chunk": lambda y: y.unsafe_chunk(2), "rows": lambda y: [y[0], y[1]],
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", APART)
+def test_one_of_many_views(lib, name):
+    y = lib.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True) * 2
+    for part in APART[name](y):
+        with pytest.raises(RuntimeError, match="is being modified inplace"):
+            part.add_(1)
+    plain = lib.zeros(2, 2)
+    for part in APART[name](plain):
+        part.add_(1)
+    assert plain.tolist() == [[1.0, 1.0], [1.0, 1.0]]
+
+
+@pytest.mark.parametrize("name", SLICES)
+def test_pieces_that_are_slices(lib, name):
+    w = lib.tensor([[1.0, 2.0], [3.0, 4.0]], requires_grad=True)
+    y = w * 2
+    for i, part in enumerate(SLICES[name](y)):
+        part.add_(i + 1)
+    (y * y).sum().backward()
+    along = name in ("hsplit", "dsplit")
+    expected = np.array([[3.0, 6.0], [7.0, 10.0]] if along else [[3.0, 5.0], [8.0, 10.0]])
+    np.testing.assert_array_equal(as_array(y), expected)
+    np.testing.assert_array_equal(as_array(w.grad), 4 * expected)
+
+
+def test_byte_masks_warn(lib):
+    mask, x = lib.tensor([1, 0, 1], dtype=lib.uint8), lib.arange(9.0).reshape(3, 3)
+    with pytest.warns(UserWarning, match="deprecated"):
+        x[mask] += 1
+    with pytest.warns(UserWarning, match="deprecated"):
+        x[mask, 1] = lib.tensor([7.0, 8.0])
+    with pytest.warns(UserWarning, match="deprecated"):
+        x.index_put_((mask,), lib.ones(2, 3), accumulate=True)
+    assert x.tolist() == [[2.0, 8.0, 4.0], [3.0, 4.0, 5.0], [8.0, 9.0, 10.0]]
+    with pytest.raises(RuntimeError, match="only supports boolean masks"):
+        x[mask] = 5.0
+    w = lib.tensor([1.0, 2.0, 3.0], requires_grad=True)
+    y = w * 2
+    with pytest.warns(UserWarning, match="deprecated"):
+        y[mask] = lib.tensor([5.0, 6.0])
+    if lib is fastnn:
+        y.sum().backward()
+        assert w.grad.tolist() == [0.0, 2.0, 0.0]

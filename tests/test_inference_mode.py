@@ -236,3 +236,58 @@ def test_enable_grad_changes_only_the_answer(lib):
         assert not lib.is_grad_enabled()
     assert lib.is_grad_enabled()
     assert (x * 2).requires_grad
+
+
+def test_a_weight_that_no_gradient_reads(lib):
+    made, x = made_in(lib, lambda: lib.nn.Linear(3, 2)), lib.ones(4, 3)
+    for n in range(1, 6):
+        out = made(x)
+        assert out.requires_grad
+        out.sum().backward()
+        assert made.bias.grad.tolist() == [4.0 * n] * 2
+        # PyTorch leaves such a weight without a gradient.
+        assert lib is not fastnn or made.weight.grad.tolist() == [[4.0 * n] * 3] * 2
+        with pytest.raises(RuntimeError, match="cannot be saved for backward"):
+            made(x.clone().requires_grad_())
+    (by_bias,) = lib.autograd.grad((made(x) ** 2).sum(), made.bias, create_graph=True)
+    by_bias.sum().backward()
+    assert made.bias.grad.tolist() == [28.0] * 2
+    model = lib.nn.Sequential(made, lib.nn.ReLU(), lib.nn.Linear(2, 2))
+    for _ in range(5):
+        model(x).sum().backward()
+    linear = lib.nn.functional.linear
+    plain = lib.nn.Linear(3, 2)
+    assert linear(x, made.weight.detach(), plain.bias).requires_grad
+    assert linear(x.clone().requires_grad_(), plain.weight, made.bias).requires_grad
+    frozen = lib.nn.Linear(3, 2)
+    frozen.weight.requires_grad_(False)
+    features = made_in(lib, lambda: lib.ones(4, 3))
+    for _ in range(5):
+        frozen(features).sum().backward()
+    assert frozen.bias.grad.tolist() == [20.0, 20.0]
+    assert lib.nn.functional.l1_loss(lib.zeros(4, 3, requires_grad=True), features).requires_grad
+
+
+@pytest.mark.parametrize("change", [
+    lambda lib, x: x.add_(1), lambda lib, x: x.fill_(1), lambda lib, x: x.copy_(lib.ones(2)),
+    lambda lib, x: x.masked_fill_(x < 5, 1), lambda lib, x: x.mul_(0).add_(lib.ones(2)),
+    lambda lib, x: lib.nn.init.ones_(x), lambda lib, x: lib.add(x, 1, out=x), lambda lib, x: x.unsqueeze_(0).add_(1),
+    lambda lib, x: x.__setitem__(x < 5, 1.0), lambda lib, x: x.__setitem__(slice(None), 1.0), lambda lib, x: x.exp_(),
+])  # fmt: skip
+def test_detached_and_changed_in_place(lib, change):
+    for detached in (lambda x: x.detach(), lambda x: x.data, lambda x: x.detach().detach(), lambda x: x[:2].detach()):
+        x = made_in(lib, lambda: lib.zeros(2))
+        part = detached(x)
+        assert part.is_inference()
+        change(lib, part)
+        assert x.tolist() == [1.0] * 2 or "mul_" in change.__code__.co_names
+        with lib.no_grad():
+            change(lib, detached(x))
+        with pytest.raises(RuntimeError, match="cannot be saved for backward"):
+            part * lib.ones(2, requires_grad=True)
+        with pytest.raises(RuntimeError, match="place update"):
+            x.add_(1)
+    # One that was detached in the mode is as the others are.
+    for inside in (made_in(lib, lambda: lib.zeros(2).detach()), made_in(lib, lambda: lib.zeros(2).data)):
+        with pytest.raises(RuntimeError, match="place update"):
+            change(lib, inside)

@@ -92,10 +92,13 @@ def test_a_long_list_of_lists_is_an_index_of_rows(lib):
     assert x.grad.tolist() == [1.0, 2.0, 0.0, 0.0]
 
 
-def test_bytes_are_no_index():
-    """PyTorch takes them for a mask, and warns; NumPy for numbers: fastnn for neither."""
-    with pytest.raises(IndexError, match="uint8"):
-        fastnn.zeros(2)[np.array([0, 1], np.uint8)]
+def test_bytes_are_a_mask(lib):
+    """To NumPy they are numbers."""
+    with pytest.warns(UserWarning, match="deprecated"):
+        assert lib.arange(2)[np.array([0, 1], np.uint8)].tolist() == [1]
+
+
+def test_a_bool_of_numpy_is_no_index():
     with pytest.raises(IndexError, match="bool"):
         fastnn.zeros(2)[np.bool_(True)]
 

@@ -47,6 +47,10 @@ class Memory:
     # Whether it was made in `inference_mode`.
     inference = False
 
+    def version_to_write(self) -> int:
+        """``version``, where the memory is to be written to."""
+        return self.version
+
 
 class InferenceMemory(Memory):
     """The memory of a tensor made in ``inference_mode``: it counts no versions.
@@ -72,16 +76,36 @@ class InferenceMemory(Memory):
             _ = self.version
 
 
+class DetachedInferenceMemory(InferenceMemory):
+    """That of a tensor made in ``inference_mode`` and detached outside of it, which may be written to."""
+
+    @property
+    def version(self) -> int:
+        return InferenceMemory.version.__get__(self)
+
+    @version.setter
+    def version(self, value: int) -> None:
+        # None are counted.
+        pass
+
+    def version_to_write(self) -> int:
+        return 0
+
+
 def memory_in_inference() -> Memory:
     """The memory of a new tensor while some thread is in ``inference_mode``."""
     return InferenceMemory() if _mode.inference else Memory()
+
+
+def _version_or_zero(memory: Memory) -> int:
+    return 0 if memory.inference else memory.version
 
 
 class Alias(Memory):
     """The memory of a detached tensor: it has the versions of the other's, and a history of its own."""
 
     def __init__(self, memory: Memory) -> None:
-        self.shared: Memory = memory.shared if isinstance(memory, Alias) else memory
+        self.shared: Memory = memory.shared if type(memory) is Alias else memory
 
     @property
     def inference(self) -> bool:  # type: ignore[override]  # of another's memory
@@ -132,7 +156,11 @@ class Node:
         # The memory, not the tensor: the result may be saved too, and it holds this node.
         self.saved = [(t._memory, t._memory.version, t._data.shape) for t in saved]
         # What `again` reads, with its versions; it holds them in any case.
-        self.read = None if again is None else (operands, [t._memory.version for t in operands])
+        try:
+            self.read = None if again is None else (operands, [t._memory.version for t in operands])
+        except RuntimeError:
+            # A tensor of `inference_mode`, which no gradient reads: nothing changes it outside of that mode.
+            self.read = operands, [_version_or_zero(t._memory) for t in operands]
         self.hooks: Hooks | None = None
         self.sequence = next(_sequence)
 
@@ -200,7 +228,9 @@ class Node:
         assert self.read is not None
         differentiated[0] += 1
         operands, versions = self.read
-        self.check([(t._memory, v, t._data.shape) for t, v in zip(operands, versions, strict=True)])
+        self.check([
+            (t._memory, v, t._data.shape) for t, v in zip(operands, versions, strict=True) if not t._memory.inference
+        ])
         result = again()
         wanted = {edge for edge in self.edges if edge is not None}
         found: dict[Edge, Any] = {}

@@ -29,7 +29,7 @@ def _write(tensor: Tensor, values: Any) -> Tensor:
         raise TypeError(f"tensor must be a Tensor, found {type(tensor).__name__}")
     if isinstance(values, np.ndarray) and values.dtype.kind == "f" and tensor._data.dtype.kind != "f" and values.ndim:
         raise DTypeError(f"floating point numbers are drawn for floating point tensors, found {tensor.dtype}")
-    tensor._memory.version += 1
+    tensor._memory.version = tensor._memory.version_to_write() + 1
     tensor._data[...] = values
     return tensor
 

@@ -77,7 +77,7 @@ def _reshaping_form(function: Callable[..., Any], name: str) -> Callable[..., An
         if self._view is not None:
             # Of a view another part of the same base.
             self._view = result._view
-        self._memory.version += 1
+        self._memory.version = self._memory.version_to_write() + 1
         return self
 
     return titled(changed, f"{name}_", f"``{name}`` in place.")

@@ -57,6 +57,9 @@ def _scaled(other: Any, alpha: Any) -> Any:
 def _check_subtraction(x: Any, other: Any) -> None:
     for t in (x, other):
         if t._data.dtype == np.bool_ if isinstance(t, Tensor) else isinstance(t, bool):
+            if isinstance(other, np.ndarray) and other.dtype != np.bool_:
+                # As in PyTorch, which leaves it to NumPy.
+                return
             raise RuntimeError(
                 "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a "
                 "mask, use the `~` or `logical_not()` operator instead."

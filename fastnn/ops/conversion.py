@@ -341,7 +341,7 @@ def _resize_(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
     """Another size in place: the elements stay in their order, new ones are of no meaning."""
     if self._requires_grad:
         raise RuntimeError("cannot resize variables that require grad")
-    _ = self._memory.version
+    _ = self._memory.version_to_write()
     shape = tuple(_sizes(sizes))
     made = np.zeros(shape, self._data.dtype)
     count = min(made.size, self._data.size)

@@ -80,7 +80,7 @@ def into(out: Any, result: Any) -> Any:
         pairs = [into(o, r) for o, r in zip(out, result, strict=True)]
         return type(result)(*pairs) if hasattr(result, "_fields") else tuple(pairs)
     check_tensor("out", out)
-    _ = out._memory.version
+    _ = out._memory.version_to_write()
     if out.requires_grad or result._requires_grad:
         raise RuntimeError("functions with out=... arguments don't support automatic differentiation")
     if RANK[result._data.dtype.kind] > RANK[out._data.dtype.kind]:
@@ -637,7 +637,10 @@ def in_place(x: Tensor, other: Any, operate: Any, otherwise: Callable[[Any, Any]
     operand = in_place_operand(x, other)
     if operand is None or not x._data.flags.writeable:
         return x._in_place(otherwise(original(x, other), other))
-    version = x._memory.version
+    try:
+        version = x._memory.version
+    except RuntimeError:
+        version = x._memory.version_to_write()
     try:
         quiet(operate, x._data, operand, x._data)
     except (ValueError, TypeError):

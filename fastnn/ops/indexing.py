@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import operator
 import warnings
 from typing import Any
 
@@ -12,8 +13,9 @@ from fastnn.dtypes import as_number
 from fastnn.errors import RangeError, ShapeError
 from fastnn.ops.core import NUMBERS, add_up, linear_map, warn_of_byte_mask
 from fastnn.ops.parts import sliced
-from fastnn.sequences import array_of
-from fastnn.tensor import Tensor, _recorded
+from fastnn.quiet import quiet
+from fastnn.sequences import array_of, is_sequence
+from fastnn.tensor import Tensor, _recorded, _wrap
 
 __all__: list[str] = []
 
@@ -23,26 +25,40 @@ __all__: list[str] = []
 
 def _numpy_key(key: Any, indices: list[Tensor]) -> tuple[Any, ...]:
     """An index as a tuple with arrays for tensors, which are added to ``indices``."""
+    kind = type(key)
+    if kind is tuple:
+        return tuple([_numpy_part(k, indices) for k in key])
+    if kind is Tensor or kind is slice:
+        return (_numpy_part(key, indices),)
     if isinstance(key, tuple):
         return tuple([_numpy_part(k, indices) for k in key])
-    if type(key) is list:
+    if kind is list:
         if key and _NUMBERS.issuperset(map(type, key)):
             return (np.array(key),)
         if _stands_for_tuple(key):
             return tuple([_numpy_part(k, indices) for k in key])
+    elif kind not in _PLAIN and _is_plain_sequence(key) and _stands_for_tuple(key):
+        return tuple([_numpy_part(k, indices) for k in key])
     return (_numpy_part(key, indices),)
 
 
 # Longer lists of lists are an index of rows even to PyTorch.
 _DIMENSIONS = 32
 _NUMBERS = frozenset((bool, int))
+# Keys that never stand for a tuple.
+_PLAIN = frozenset((np.ndarray, range, bool, int, type(None), type(...)))
 
 
-def _stands_for_tuple(key: list[Any]) -> bool:
-    """Whether PyTorch takes a list for a tuple: if it is short and holds more than numbers."""
+def _is_plain_sequence(key: Any) -> bool:
+    """Whether a key is a sequence by its protocol, and neither text nor an array of any library."""
+    return is_sequence(key) and not isinstance(key, (str, bytes, np.generic)) and not hasattr(key, "__array__")
+
+
+def _stands_for_tuple(key: Any) -> bool:
+    """Whether PyTorch takes a sequence for a tuple: if it is short and holds more than numbers."""
     if len(key) >= _DIMENSIONS or not any(
         k is None or k is ... or isinstance(k, (Tensor, list, tuple, range, slice, str, np.ndarray))
-        or (hasattr(k, "__array__") and not isinstance(k, np.generic)) for k in key
+        or ((hasattr(k, "__array__") or is_sequence(k)) and not isinstance(k, np.generic)) for k in key
     ):  # fmt: skip
         return False
     warnings.warn(
@@ -67,6 +83,8 @@ def _numpy_part(key: Any, indices: list[Tensor]) -> Any:
     if isinstance(key, Tensor):
         if key._data.dtype == np.uint8:
             # A mask, where it would be a number in NumPy.
+            if key._data.ndim == 0:
+                return bool(key._data)
             indices.append(key)
             return key._data.astype(np.bool_)
         if key._data.ndim == 0 and key._data.dtype.kind == "i":
@@ -80,17 +98,27 @@ def _numpy_part(key: Any, indices: list[Tensor]) -> Any:
         return key
     if isinstance(key, np.integer):
         return int(key)
-    if isinstance(key, np.generic) or not (isinstance(key, (list, tuple, range)) or hasattr(key, "__array__")):
-        kind_of_error = TypeError if isinstance(key, str) else IndexError
+    if kind is np.ndarray:
+        array = key
+    elif hasattr(key, "__array__") and not isinstance(key, np.generic):
+        array = array_of(key, None)
+    elif isinstance(key, (list, tuple, range)) or _is_plain_sequence(key):
+        array = array_of(key, None)
+        if array.dtype.kind == "f":
+            # Also what is empty. PyTorch makes integers of the numbers in a sequence.
+            array = array_of(key, np.dtype(np.int64))
+    elif hasattr(kind, "__index__") and not isinstance(key, np.generic):
+        return operator.index(key)
+    else:
+        kind_of_error = TypeError if isinstance(key, (str, bytes)) else IndexError
         raise kind_of_error(
             "indices are integers, slices, ..., None, Tensors, arrays and sequences of integers, found "
             f"{key!r} of type {kind.__name__}"
         )
-    array = key if kind is np.ndarray else array_of(key, None)
-    if not array.size and array.dtype.kind == "f":
-        return array.astype(np.int64)
+    if array.ndim and array.dtype.kind == "f":
+        return quiet(array.astype, np.int64)
     if array.dtype == np.uint8:
-        raise IndexError("arrays used as indices must be of integers or bool; PyTorch takes uint8 for a mask")
+        return _numpy_part(_wrap(array), indices)
     return int(array) if array.ndim == 0 and array.dtype.kind == "i" else array
 
 
@@ -119,12 +147,12 @@ def _getitem(self: Tensor, key: Any) -> Tensor:
     parts = _numpy_key(key, indices)
     if not _is_advanced(parts):
         return sliced(self, parts if ... in parts else (*parts, ...), _view_name(parts))
-    if any(type(k) is int for k in parts):
-        first, parts = _in_two_steps(self, parts)
-        return _getitem(sliced(self, first, "Select"), parts)
     for t in indices:
         if t._data.dtype == np.uint8:
             warn_of_byte_mask("indexing")
+    if any(type(k) is int for k in parts):
+        first, parts = _in_two_steps(self, parts)
+        return _getitem(sliced(self, first, "Select"), parts)
     shape = self._data.shape
 
     def take(a: np.ndarray) -> np.ndarray:
@@ -172,13 +200,15 @@ def _setitem(self: Tensor, key: Any, value: Any) -> None:
     """``self[key] = value``, of a tensor that can be broadcast, or a number."""
     indices: list[Tensor] = []
     parts = _numpy_key(key, indices)
-    for t in indices:
-        if t._data.dtype == np.uint8:
-            if isinstance(value, Tensor) and value._data.ndim:
-                warn_of_byte_mask("indexing")
-            raise RangeError("tensors used as indices to write to must be int64, int32 or bool, found torch.uint8")
     if not isinstance(value, (Tensor, *NUMBERS)):
         raise TypeError(f"can't assign a {type(value).__name__} to a {_type_name(self)}")
+    for t in indices:
+        if t._data.dtype == np.uint8:
+            if _fills(parts, value):
+                # An index error comes first.
+                _ = self._data[parts]
+                raise RuntimeError("masked_fill_ only supports boolean masks, but got mask with dtype torch.uint8")
+            warn_of_byte_mask("indexing")
     if _is_advanced(parts) and any(type(k) is int for k in parts):
         first, parts = _in_two_steps(self, parts)
         _setitem(sliced(self, first, "Select"), parts, value)
@@ -202,10 +232,18 @@ def _setitem(self: Tensor, key: Any, value: Any) -> None:
         self._adopt(_assignment(self, parts, source, tuple(indices)))
 
 
+def _fills(parts: tuple[Any, ...], value: Any) -> bool:
+    """Whether one number is assigned under one mask, which PyTorch leaves to masked_fill."""
+    if isinstance(value, Tensor) and value._data.size != 1:
+        return False
+    return [
+        k is True or k is False or k.dtype == np.bool_ for k in parts if isinstance(k, (np.ndarray, bool))
+    ] == [True]
+
+
 def _check_filling(target: Tensor, parts: tuple[Any, ...], source: Tensor) -> None:
     """RuntimeError for a source of another dtype, unless it is one number under one mask that this dtype can hold."""
-    chosen = [k is True or k is False or k.dtype == np.bool_ for k in parts if isinstance(k, (np.ndarray, bool))]
-    if source._data.size != 1 or chosen != [True]:
+    if not _fills(parts, source):
         raise RuntimeError(
             f"Index put requires the source and destination dtypes match, got {target.dtype} for the destination and "
             f"{source.dtype} for the source."

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+from collections.abc import Iterator
 from typing import Any
 
 import numpy as np
@@ -214,15 +215,18 @@ def block_diag(*tensors: Tensor) -> Tensor:
 # -- Apart -------------------------------------------------------------------------------------
 
 
-def _pieces(input: Tensor, dim: int, ends: list[int]) -> tuple[Tensor, ...]:
+def _pieces(input: Tensor, dim: int, ends: list[int], name: str) -> list[Tensor]:
     axis = dimension(dim, input._data.ndim)
     front = (slice(None),) * axis
     starts = [0, *ends[:-1]]
-    return one_of_many([sliced(input, (*front, slice(a, b)), "Split") for a, b in zip(starts, ends, strict=True)])
+    return [sliced(input, (*front, slice(a, b)), name) for a, b in zip(starts, ends, strict=True)]
 
 
 def one_of_many(parts: list[Tensor]) -> tuple[Tensor, ...]:
-    """Views that are made together: as in PyTorch they cannot be changed in place where they have a history."""
+    """Views that are made together: as in PyTorch they cannot be changed in place where they have a history.
+
+    Those of ``tensor_split`` and its kin are slices, and those of the ``unsafe_`` functions no views to PyTorch.
+    """
     for part in parts:
         if part._node is not None:
             part._of_many = True
@@ -232,11 +236,22 @@ def one_of_many(parts: list[Tensor]) -> tuple[Tensor, ...]:
 @named
 def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
     """Pieces of a size, the last one smaller if need be, or of the sizes given; they share memory."""
+    return one_of_many(_split("split", tensor, split_size_or_sections, dim))
+
+
+@named
+def unsafe_split(tensor: Tensor, split_size: Any, dim: int = 0) -> tuple[Tensor, ...]:
+    """The pieces of ``split``, which may be changed in place."""
+    return tuple(_split("unsafe_split", tensor, split_size, dim))
+
+
+def _split(function: str, tensor: Tensor, split_size_or_sections: Any, dim: int) -> list[Tensor]:
     check_tensor("tensor", tensor)
     if not tensor._data.ndim:
-        raise RuntimeError("split expects at least a 1-dimensional tensor")
+        raise RuntimeError(f"{function} expects at least a 1-dimensional tensor")
     axis = dimension(dim, tensor._data.ndim)
     n = tensor._data.shape[axis]
+    name = "Split" if function == "split" else "UnsafeSplit"
     if isinstance(split_size_or_sections, (tuple, list)):
         sizes = [whole("split_size_or_sections", s) for s in split_size_or_sections]
         if any(s < 0 for s in sizes) or sum(sizes) != n:
@@ -244,12 +259,12 @@ def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Te
                 f"split_with_sizes expects split_sizes to sum exactly to {n} (input tensor's size at dimension {axis}),"
                 f" but got split_sizes={sizes}"
             )
-        return _pieces(tensor, axis, np.cumsum(sizes).tolist())
+        return _pieces(tensor, axis, np.cumsum(sizes).tolist(), name)
     size = whole("split_size_or_sections", split_size_or_sections)
     if size < 0 or (size == 0 and n):
-        raise RuntimeError(f"split expects split_size be non-negative, but got split_size={size}")
+        raise RuntimeError(f"{function} expects split_size be non-negative, but got split_size={size}")
     ends = [min(start + size, n) for start in range(0, n, size)] if n else [0]
-    return _pieces(tensor, axis, ends)
+    return _pieces(tensor, axis, ends, name)
 
 
 def split_with_sizes(input: Tensor, split_sizes: Any, dim: int = 0) -> tuple[Tensor, ...]:
@@ -260,6 +275,16 @@ def split_with_sizes(input: Tensor, split_sizes: Any, dim: int = 0) -> tuple[Ten
 @named
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
     """At most so many pieces of one size, the last one smaller if need be; they share memory."""
+    return one_of_many(_chunk("split", input, chunks, dim))
+
+
+@named
+def unsafe_chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
+    """The pieces of ``chunk``, which may be changed in place."""
+    return tuple(_chunk("unsafe_split", input, chunks, dim))
+
+
+def _chunk(function: str, input: Tensor, chunks: int, dim: int) -> list[Tensor]:
     check_tensor("input", input)
     if not input._data.ndim:
         raise RuntimeError("chunk expects at least a 1-dimensional tensor")
@@ -268,11 +293,8 @@ def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
     n = input._data.shape[dimension(dim, input._data.ndim)]
     if not n:
-        return _pieces(input, dim, [0] * chunks)
-    return split(input, -(-n // chunks), dim)
-
-
-unsafe_split, unsafe_chunk = split, chunk
+        return _pieces(input, dim, [0] * chunks, "Split" if function == "split" else "UnsafeSplit")
+    return _split(function, input, -(-n // chunks), dim)
 
 
 @named
@@ -290,11 +312,11 @@ def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple
         if given <= 0:
             raise RuntimeError(f"number of sections must be larger than 0, got {given}")
         sizes = [n // given + (i < n % given) for i in range(given)]
-        return _pieces(input, axis, np.cumsum(sizes).tolist())
+        return tuple(_pieces(input, axis, np.cumsum(sizes).tolist(), "Slice"))
     cuts = [*given, n]
     starts = [0, *given]
     front = (slice(None),) * axis
-    return tuple([sliced(input, (*front, slice(a, b)), "Split") for a, b in zip(starts, cuts, strict=True)])
+    return tuple([sliced(input, (*front, slice(a, b)), "Slice") for a, b in zip(starts, cuts, strict=True)])
 
 
 def _split_along(name: str, input: Tensor, given: Any, dim: int, least: int) -> tuple[Tensor, ...]:
@@ -335,6 +357,15 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     axis = dimension(dim, input._data.ndim)
     front = (slice(None),) * axis
     return one_of_many([sliced(input, (*front, i, ...), "Unbind") for i in range(input._data.shape[axis])])
+
+
+def _iter(self: Tensor) -> Iterator[Tensor]:
+    if not self._data.ndim:
+        raise TypeError("iteration over a 0-d tensor")
+    return iter(one_of_many([sliced(self, (i, ...), "Unbind") for i in range(self._data.shape[0])]))
+
+
+OPERATORS = {"__iter__": _iter}
 
 
 # -- Grids -------------------------------------------------------------------------------------

@@ -165,6 +165,8 @@ def _index_put_(self: Tensor, indices: Any, values: Tensor, accumulate: bool = F
     if not accumulate:
         _setitem(self, key, values)
         return self
+    if any(t._data.dtype == np.uint8 for t in key):
+        warn_of_byte_mask("indexing")
     parts = _numpy_key(key, [])
     shape = self._data.shape
     value_shape = values._data.shape
