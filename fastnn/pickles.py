@@ -216,7 +216,10 @@ def _trusted_values() -> dict[str, Any]:
     values: dict[str, Any] = {f"builtins.{k.__name__}": k for k in kinds}
     values |= {f"{f.__module__}.{f.__name__}": f for f in functions if callable(f)}
     values |= {"builtins.Ellipsis": Ellipsis, "builtins.NotImplemented": NotImplemented}
-    values |= {f"numpy.{name}": value for name, value in vars(np).items() if isinstance(value, np.ufunc)}
+    # NumPy 2.0 names the module that it is compiled in.
+    ufuncs = [(name, value) for name, value in vars(np).items() if isinstance(value, np.ufunc)]
+    places = ("numpy", "numpy._core._multiarray_umath")
+    values |= {f"{place}.{name}": value for name, value in ufuncs for place in places}
     kinds = [np.dtype(code).type for code in np.typecodes["All"]]
     names = {k.__name__ for kind in (np.ndarray, np.dtype, *kinds) for k in kind.__mro__[:-1]}
     return values | {f"numpy.{name}": vars(np)[name] for name in names if name in vars(np)}
