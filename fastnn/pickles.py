@@ -207,7 +207,7 @@ def _trusted() -> dict[str, Any]:
 
 @functools.cache
 def _trusted_values() -> dict[str, Any]:
-    """What may stand in such a file as a value, and is not called while it is read."""
+    """Values that a file may name. Reading the file does not call them."""
     import builtins
     import math
 

@@ -25,13 +25,13 @@ def poison(array: np.ndarray) -> np.ndarray:
     elif kind in "iu" and array.dtype.itemsize > 1:
         array.fill(np.iinfo(array.dtype).max // 3)
     elif kind == "u":
-        # Bytes of which others make numbers: all ones are NaN, and -1.
+        # Raw bytes that are read as other types: all bits set is NaN in float32 and float64, and -1 in integers.
         array.fill(255)
     return array
 
 
 def unfilled(make: Any) -> Any:
-    """A function that returns zeros, of which nobody is to rely on that."""
+    """Wrap a function that returns zeros which its callers must not rely on."""
     return make
 
 

@@ -56,8 +56,9 @@ def _add_row(total, row):
 
 @inline
 def sum_rows(sums, rows, distance, count, anew):
-    """The sums of so many rows, added to what is there unless ``anew``; ``rows`` is a pointer, ``distance`` counts
-    numbers.
+    """Add ``count`` rows to ``sums``, or set ``sums`` to their sum if ``anew``.
+
+    ``rows`` is a pointer; ``distance`` is the number of elements from one row to the next.
     """
     kind = sums.dtype.type
     total = stack_array(ROOM, kind(0))[: sums.size]

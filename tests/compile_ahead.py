@@ -6,11 +6,12 @@ a third of their time would be LLVM's.
 
 from __future__ import annotations
 
-import gc
 import importlib
 import os
 import pkgutil
 import sys
+
+from cross_compile import values_of
 
 from fastnn import kernels
 from fastnn.kernels import jit
@@ -20,9 +21,7 @@ def all_kernels() -> list[jit.Kernel]:
     """The kernels of all modules, by name backwards: the tests begin with products and activations."""
     for info in pkgutil.iter_modules(kernels.__path__):
         importlib.import_module(f"fastnn.kernels.{info.name}")
-    # They lie in dictionaries of dictionaries. By type, as ``isinstance`` looks through weak proxies of dead objects.
-    found = [value for value in gc.get_objects() if type(value) is jit.Kernel]
-    return sorted(found, key=lambda kernel: kernel.name, reverse=True)
+    return sorted(values_of(jit.Kernel), key=lambda kernel: kernel.name, reverse=True)
 
 
 def main() -> None:

@@ -404,10 +404,10 @@ class Look:
         return call
 
     def entries(self) -> dict[str, Any]:
-        return {value.function.__name__: value for value in _values(self.jit.Entry)}
+        return {value.function.__name__: value for value in values_of(self.jit.Entry)}
 
     def compile_kernels(self) -> None:
-        for kernel in sorted(_values(self.jit.Kernel), key=lambda kernel: kernel.name):
+        for kernel in sorted(values_of(self.jit.Kernel), key=lambda kernel: kernel.name):
             if kernel.name.startswith("counting."):
                 continue
             code = kernel.build()
@@ -632,7 +632,7 @@ class Look:
         return traces("fault", str(result.library.optimised)), self.counter.wrong([0, 1], [1, 1])
 
 
-def _values(kind: type) -> list[Any]:
+def values_of(kind: type) -> list[Any]:
     """All kernels, or entries, of all modules, also those in tables."""
     # By type: ``isinstance`` looks through weak proxies, also those of dead objects.
     return [value for value in gc.get_objects() if issubclass(type(value), kind)]

@@ -31,7 +31,7 @@ class _Mode(threading.local):
 _mode = _Mode()
 
 
-# The threads that are in `inference_mode`, and who is told whether there are any.
+# Threads inside `inference_mode`, and the functions that are called when their number becomes or leaves zero.
 _inferring: set[int] = set()
 inference_listeners: list[Callable[[bool], None]] = []
 

@@ -262,13 +262,7 @@ class _Backward:
         for hook in self.before:
             replaced = hook(self.module, full)
             if replaced is not None:
-                replaced = tuple(replaced) if isinstance(replaced, (tuple, list)) else (replaced,)
-                if len(replaced) != len(full):
-                    raise RuntimeError(
-                        f"Backward pre hook returned an invalid number of grad_output, got {len(replaced)}, but "
-                        f"expected {len(full)}"
-                    )
-                full = replaced
+                full = _as_many(replaced, full, "pre hook", "grad_output")
         self.grad_outputs = full
         if not self.places:
             # No argument needs a gradient: the hooks hear of the outputs' all the same.
@@ -297,15 +291,19 @@ class _Backward:
         for hook in self.after:
             replaced = hook(self.module, full, self.grad_outputs)
             if replaced is not None:
-                replaced = tuple(replaced) if isinstance(replaced, (tuple, list)) else (replaced,)
-                if len(replaced) != len(full):
-                    raise RuntimeError(
-                        f"Backward hook returned an invalid number of grad_input, got {len(replaced)}, but expected "
-                        f"{len(full)}"
-                    )
-                full = replaced
+                full = _as_many(replaced, full, "hook", "grad_input")
         self.grad_outputs = None
         return tuple([full[i] for i in self.places])
+
+
+def _as_many(replaced: Any, full: tuple[Any, ...], kind: str, what: str) -> tuple[Any, ...]:
+    """The gradients that a hook returned in the place of others; RuntimeError if they are fewer or more."""
+    gradients = tuple(replaced) if isinstance(replaced, (tuple, list)) else (replaced,)
+    if len(gradients) != len(full):
+        raise RuntimeError(
+            f"Backward {kind} returned an invalid number of {what}, got {len(gradients)}, but expected {len(full)}"
+        )
+    return gradients
 
 
 def _placed(grads: tuple[Any, ...], places: list[int], count: int) -> tuple[Any, ...]:

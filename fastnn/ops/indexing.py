@@ -45,7 +45,7 @@ def _numpy_key(key: Any, indices: list[Tensor]) -> tuple[Any, ...]:
 # Longer lists of lists are an index of rows even to PyTorch.
 _DIMENSIONS = 32
 _NUMBERS = frozenset((bool, int))
-# Keys that never stand for a tuple.
+# Types of keys that are never read as a tuple.
 _PLAIN = frozenset((np.ndarray, range, bool, int, type(None), type(...)))
 
 

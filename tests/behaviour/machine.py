@@ -278,7 +278,7 @@ class Machine:
         self.notes.append((f"{label}: shared memory", tuple(shared)))
 
     def reset(self) -> None:
-        """After an error nothing is said of graphs and gradients, which were perhaps added to: start anew."""
+        """Start anew after an error: PyTorch does not say what graphs and gradients are then."""
         self.losses.clear()
         self.kept.clear()
         for t in self.leaves:
@@ -633,5 +633,5 @@ OFTEN: dict[str, int] = {
 
 
 def listing(spec: Spec, program: Sequence[Instruction]) -> str:
-    """A program as it is written down in a test."""
+    """The text of a program, to be pasted into a test."""
     return "\n".join([f"{spec!r},", "[", *[f"    {instruction!r}," for instruction in program], "]"])

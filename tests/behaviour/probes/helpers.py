@@ -165,7 +165,7 @@ def helpers(lib: Any) -> dict[str, Any]:
         return pickle.loads(pickle.dumps(value))
 
     def seen(function: Callable[[Callable[..., Any]], Any]) -> Any:
-        """What a function came to, and the calls that it made of what it is given."""
+        """The result of a function, and the calls that it made of its argument."""
         calls: list[Any] = []
         return function(lambda *args: calls.append(len(calls) if not args else args[0])), calls
 

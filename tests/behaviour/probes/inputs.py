@@ -1,4 +1,4 @@
-"""The inputs that expressions name. Each is made anew for each expression, from the same numbers for both libraries."""
+"""The inputs that expressions name. Each expression gets new ones, made from the same NumPy numbers for both libraries."""
 
 from __future__ import annotations
 
