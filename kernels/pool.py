@@ -10,9 +10,12 @@ every system and may be used without the interpreter. One Python thread owns the
 launches meanwhile runs its parts alone. Both give the same bits.
 
 The governor: where other programs need the cores, a worker is taken off its core in the middle of a part, and the
-caller waits for it for milliseconds. A run that spent a third of its time so makes the pool quiet: for a while,
+caller waits for it for milliseconds. Runs that spend a third of their time so make the pool quiet: for a while,
 which doubles each time, everything runs on the calling thread and the workers sleep. docs/architecture/threads.md
 has the figures.
+
+The trial: where cores are slow to reach each other, a table of small launches is faster on one thread. A table
+that is kept is therefore timed both ways now and then, and runs the faster way.
 
 May import ``jit`` and ``words``.
 """
@@ -59,6 +62,8 @@ from fastnn.kernels.words import (
 # those who read the next.
 SLICE, BLOCK, PARTS, WAIT, CLAIMED, DONE = range(6)
 ROW = 16
+# Columns of the first row of a table that is kept (see _choose).
+_LEFT, _IS_ALONE, _STAGE, _GAP, _TIME, _OTHER = range(8, 14)
 # The claims of a row are bits of one word. The parts of a row that has more are counted out instead.
 MOST_PARTS = 63
 
@@ -69,7 +74,7 @@ _OPEN, _RUN_BITS = 1 << 16, 17
 _INSIDE = _OPEN - 1
 # What is run: the table, its rows, and how many workers are wanted.
 _TABLE, _COUNT, _WANTED = _RUN, _RUN + 1, _RUN + 2
-# The governor: quiet until then, for how long, and whether the governor is off.
+# The governor: quiet until then, for how long, and whether the governor and the trials are off.
 _UNTIL, _PENALTY, _UNGOVERNED = _QUIET, _QUIET + 1, _QUIET + 2
 # Set once: addresses of C functions, the clock's number, the number of workers; and whether they are to end.
 _YIELD, _CLOCK, _CLOCK_ID, _ACQUIRE, _RELEASE, _WORKERS, _STOP = range(_SYSTEM, _SYSTEM + 7)
@@ -82,6 +87,10 @@ _SPINS = 1000
 _IDLE = 150_000
 # The governor's figures, in ns: waits that count, the shortest and the longest silence.
 _LONG_WAIT, _SHORTEST, _LONGEST = 200_000, 5_000_000, 320_000_000
+# The trial's figures: runs that are not timed, as their data is in the caches of another core, and runs that are;
+# runs between trials, the fewest and the most; the time of a run in ns that counts as no more, and from which two
+# threads are used without a trial: they gain more there than slow cores lose.
+_SKIPPED, _TIMED, _FEWEST, _MOST, _LARGE = 2, 32, 250, 8_000, 400_000
 
 
 @jit.inline
@@ -151,10 +160,50 @@ def _walk(pool, table, count, t):
     return waited, finished
 
 
-def _run_together(pool, table, count, threads):
-    """Run the rows of a table on this thread and on up to ``threads - 1`` workers."""
+@jit.inline
+def _count_run(table, spent):
+    """Count a run of a table that is kept: between trials (stage 0), of the present way (1) or of the other one (2).
+
+    ``spent``: its time in ns, which counts in the stages 1 and 2.
+    """
+    left, stage = integer(table, _LEFT) - 1, integer(table, _STAGE)
+    if stage and left < _TIMED:
+        put_integer(table, _TIME, integer(table, _TIME) + min(spent, _LARGE))
+    if left <= 0:
+        time = integer(table, _TIME)
+        is_better = 33 * time < 32 * integer(table, _OTHER)
+        gap = _FEWEST if stage == 2 and is_better else min(max(2 * integer(table, _GAP), _FEWEST), _MOST)
+        if (stage == 1 and time < _TIMED * _LARGE) or (stage == 2 and not is_better):
+            put_integer(table, _IS_ALONE, 1 - integer(table, _IS_ALONE))
+        if stage == 0:
+            # The first runs find nothing in the caches: no trial before some of them are done.
+            stage = 1 if integer(table, _GAP) else 0
+        else:
+            stage = 2 if stage == 1 and time < _TIMED * _LARGE else 0
+        put_integer(table, _STAGE, stage)
+        put_integer(table, _OTHER, time)
+        put_integer(table, _TIME, 0)
+        if stage == 0:
+            put_integer(table, _GAP, gap)
+        left = _SKIPPED + _TIMED if stage else gap
+    put_integer(table, _LEFT, left)
+
+
+def _run_together(pool, table, count, threads, is_kept):
+    """Run the rows of a table on this thread and on up to ``threads - 1`` workers.
+
+    ``is_kept``: 1 if the table stays where it is, for :func:`_count_run`.
+    """
     start = _now(pool)
-    if start < integer(pool, _UNTIL) or not compare_exchange(pool, _OWNER, 0, 1):
+    if start < integer(pool, _UNTIL):
+        run_alone(table, count)
+        return
+    is_kept = is_kept and integer(pool, _UNGOVERNED) == 0
+    if is_kept and integer(table, _IS_ALONE):
+        run_alone(table, count)
+        _count_run(table, _now(pool) - start if integer(table, _STAGE) else 0)
+        return
+    if not compare_exchange(pool, _OWNER, 0, 1):
         run_alone(table, count)
         return
     for row in range(count):
@@ -195,9 +244,11 @@ def _run_together(pool, table, count, threads):
             # After a long time without such a wait it is a new case.
             if now - integer(pool, _UNTIL) > 4 * penalty + 50_000_000:
                 penalty = 0
-            penalty = min(max(2 * penalty, _SHORTEST), _LONGEST)
-            put_integer(pool, _PENALTY, penalty)
+            # The first one is forgiven: alone, too, a worker loses its core now and then.
             put_integer(pool, _UNTIL, now + penalty)
+            put_integer(pool, _PENALTY, min(max(2 * penalty, _SHORTEST), _LONGEST))
+    if is_kept:
+        _count_run(table, _now(pool) - start if integer(table, _STAGE) else 0)
     atomic_exchange(pool, _OWNER, 0)
 
 
@@ -256,15 +307,15 @@ def _clock_address() -> int:
 
 
 @intrinsic
-def call_runner(typingctx, runner, pool, table, count, threads):
+def call_runner(typingctx, runner, pool, table, count, threads, is_kept):
     """Call :func:`_run_together` at its address."""
 
     def codegen(context, builder, signature, values):
-        kind = ir.FunctionType(ir.VoidType(), [WORD] * 4)
+        kind = ir.FunctionType(ir.VoidType(), [WORD] * 5)
         builder.call(builder.inttoptr(values[0], kind.as_pointer()), values[1:])
         return context.get_dummy_value()
 
-    return types.void(*[types.int64] * 5), codegen
+    return types.void(*[types.int64] * 6), codegen
 
 
 # For compiled code: the addresses of ``_run_together`` and of the pool, 0 where there are no workers, and whether it
@@ -336,7 +387,7 @@ def start() -> bool:
     if _pool is None and not _is_over and config.NUMBA_NUM_THREADS > 1:
         with jit.starting():
             if _pool is None:
-                runner = jit.compile_callback(_run_together, types.void(*[types.int64] * 4))
+                runner = jit.compile_callback(_run_together, types.void(*[types.int64] * 5))
                 _pool = _Pool(int(config.NUMBA_NUM_THREADS) - 1, runner)
                 if _pool.threads:
                     _context[[RUNNER, POOL]] = int(runner.address or 0), _pool.address
@@ -346,7 +397,7 @@ def start() -> bool:
 
 
 def govern(is_on: bool) -> None:
-    """Whether other programs at work may make launches run on one thread for a while; tests switch that off."""
+    """Whether launches may run on one thread for a while where that is faster; tests switch that off."""
     if start() and _pool is not None:
         _pool.words[[_UNTIL, _PENALTY, _UNGOVERNED]] = 0, 0, not is_on
 
@@ -394,7 +445,7 @@ def _launch_block(context, address, block, words, arrays, parts):
     else:
         table = _table()
         put_row(table, 0, address, args, parts, 0)
-        call_runner(integer(context, RUNNER), integer(context, POOL), table, 1, parts)
+        call_runner(integer(context, RUNNER), integer(context, POOL), table, 1, parts, 0)
 
 
 LAUNCH = jit.Entry(_launch_block, [types.int64] * 6, types.void)

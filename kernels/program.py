@@ -61,15 +61,15 @@ def can_run(context, threads):
 @jit.inline
 def run(context, table, count, threads):
     """Run the first ``count`` rows of a table on so many threads; on one, in order, without any claims."""
-    _run_rows(integer(context, POOLED), table, count, threads)
+    _run_rows(integer(context, POOLED), table, count, threads, 0)
 
 
 @jit.inline
-def _run_rows(pooled, table, count, threads):
+def _run_rows(pooled, table, count, threads, is_kept):
     if threads == 1 or integer(pooled, RUNNER) == 0:
         run_alone(table, count)
     else:
-        call_runner(integer(pooled, RUNNER), integer(pooled, POOL), table, count, threads)
+        call_runner(integer(pooled, RUNNER), integer(pooled, POOL), table, count, threads, is_kept)
 
 
 # --------------------------------------------------------------------------------------------
@@ -212,7 +212,7 @@ def _play_program(words):
     _put_addresses(integer(words, 0), integer(words, 1), integer(words, 2))
     table, count, threads = integer(words, 3), integer(words, 4), integer(words, 5)
     if threads:
-        _run_rows(integer(words, 6), table, count, threads)
+        _run_rows(integer(words, 6), table, count, threads, 1)
 
 
 _PLAY = jit.Entry(_play_program, [types.int64], types.void)
@@ -220,7 +220,7 @@ _PLAY = jit.Entry(_play_program, [types.int64], types.void)
 
 def _replay_program(pooled, table, count, threads, moves, moving, times):
     for _ in range(times):
-        _run_rows(pooled, table, count, threads)
+        _run_rows(pooled, table, count, threads, 1)
         for i in range(moving):
             at = integer(moves, 2 * i)
             put_integer(at, 0, integer(at, 0) + integer(moves, 2 * i + 1))

@@ -390,7 +390,7 @@ class Look:
             [result] = code.overloads.values()
             self.read(name, result.library)
             entry.call = self.noting(name, self.native.function(code))
-        runner = self.jit.compile_callback(pool._run_together, types.void(*[types.int64] * 4))
+        runner = self.jit.compile_callback(pool._run_together, types.void(*[types.int64] * 5))
         self.read("_run_together", runner._library)
         self.alone = Alone()
         pool._context[:] = self.native.callback(runner), self.alone.address, 1

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numba.core import config
 
-from fastnn.kernels import jit, pool
+from fastnn.kernels import jit, pool, program
 from fastnn.kernels.words import atomic_add, integer, load_acquire, pause
 
 pytestmark = pytest.mark.skipif(config.NUMBA_NUM_THREADS < 2, reason="one core has no pool")
@@ -105,3 +105,59 @@ def test_more_parts_than_a_word_has_bits() -> None:
     pool.govern(False)
     for parts in (63, 64, 65, 200):
         assert _all_parts_run(parts)
+
+
+def _count_slice_runs(args, t, n):
+    # row[ROW], spent: the time of a run on two threads and on one
+    row, spent = integer(args, 0), integer(args, 1)
+    pool._count_run(row, integer(spent, integer(row, pool._IS_ALONE)))
+
+
+_COUNT_RUN = jit.Kernel("test.count_run", _count_slice_runs, arrays=2)
+
+
+def _ways(together: int, alone: int, runs: int, row: np.ndarray | None = None) -> list[bool]:
+    """For each run of a kept table whether it was on one thread, where the two ways take so long."""
+    row, spent, found = np.zeros(pool.ROW, np.int64) if row is None else row, np.array([together, alone]), []
+    for _ in range(runs):
+        found.append(bool(row[pool._IS_ALONE]))
+        jit.launch(_COUNT_RUN, 1, (row, spent))
+    return found
+
+
+def test_a_program_runs_the_faster_way() -> None:
+    trial = pool._SKIPPED + pool._TIMED
+    row = np.zeros(pool.ROW, np.int64)
+    found = _ways(100_000, 80_000, 1000, row)
+    # First two threads, then a trial of both, then one thread.
+    first = 1 + pool._FEWEST + trial
+    assert not any(found[:first])
+    assert all(found[first : first + trial + pool._FEWEST + trial])
+    assert sum(found) == 1000 - first - sum(not way for way in found[first:])
+    # The cores are near again: the next trial finds it.
+    assert _ways(50_000, 80_000, 5000, row)[-1] is False
+
+
+def test_the_faster_way_is_seldom_doubted() -> None:
+    trial = pool._SKIPPED + pool._TIMED
+    for together, alone in ((60_000, 80_000), (80_000, 79_000)):
+        found = _ways(together, alone, 40_000)
+        assert found.count(True) <= 10 * trial
+    # One thread is not tried where a run takes long.
+    assert not any(_ways(2 * pool._LARGE, pool._LARGE // 2, 40_000))
+
+
+def test_programs_count_their_runs() -> None:
+    seen, recorded = np.zeros(200, np.int64), program.Program()
+    with recorded.recording():
+        jit.launch(_COUNT, 2, (seen,))
+    row = recorded._table[0]
+    for _ in range(500):
+        recorded.replay()
+    assert seen.tolist() == [500] * 2 + [0] * 198
+    assert row[pool._GAP] >= pool._FEWEST or pool.quiet_seconds()
+    # Where the governor is off there are no trials either: tests run on all threads.
+    pool.govern(False)
+    row[pool._IS_ALONE], before = 1, _runs()
+    recorded.replay()
+    assert _runs() == before + 1
