@@ -121,7 +121,8 @@ def _fastnn(threads: int) -> tuple[int, str]:
     import numba
 
     import fastnn
-    from fastnn.kernels import jit, simd
+    from fastnn.kernels.llvm import simd
+    from fastnn.kernels.runtime import jit
 
     fastnn.set_num_threads(threads)
     vector = 8 * simd.vector_bytes()

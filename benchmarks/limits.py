@@ -20,7 +20,8 @@ from numba.extending import intrinsic
 
 from benchmarks import libraries
 from benchmarks.worker import private_stdout
-from fastnn.kernels import jit, simd
+from fastnn.kernels.llvm import simd
+from fastnn.kernels.runtime import jit
 
 # Chains of multiply-adds that do not wait for each other. Two units with a latency of four cycles
 # need eight; twelve and the two factors fit into the sixteen registers of AVX2.

@@ -204,7 +204,7 @@ def missing_arguments(value: Any, expected: list[str]) -> list[str]:
 
 def compare() -> dict[str, dict[str, str]]:
     """By section, each name with "yes", "no", or how it differs."""
-    from fastnn.run import PACKAGES
+    from fastnn._cli.run import PACKAGES
 
     found: dict[str, dict[str, str]] = {}
     for section, names in read_names().items():

@@ -27,7 +27,7 @@ from mnist_recipes import RECIPES, Recipe, build, optimization, standard
 import fastnn as torch
 from fastnn import nn
 from fastnn.datasets import load_mnist
-from fastnn.kernels import jit
+from fastnn.kernels.runtime import jit
 
 
 def train(recipe: Recipe, images: np.ndarray, labels: np.ndarray, seed: int, progress: bool) -> tuple[nn.Module, float]:

@@ -27,7 +27,7 @@ from tqdm import tqdm
 import fastnn as torch
 from fastnn import nn, optim
 from fastnn.datasets import ImageData, load_mnist
-from fastnn.kernels import jit
+from fastnn.kernels.runtime import jit
 from fastnn.utils.data import DataLoader, ImageDataset
 
 INTERRUPTED = 130  # Exit status of a program that Ctrl-C has ended: 128 + SIGINT.

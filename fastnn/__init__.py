@@ -26,11 +26,11 @@ from fastnn.autograd import (
     no_grad,
     set_grad_enabled,
 )
-from fastnn.forwards import explain, set_capture
-from fastnn.kernels import alloc as _alloc
-from fastnn.steps import CompiledStep, compile_step
-from fastnn.devices import device, get_default_device, set_default_device
-from fastnn.dtypes import (
+from fastnn.capture.auto import explain, set_capture
+from fastnn.kernels.runtime import alloc as _alloc
+from fastnn.capture.step import CompiledStep, compile_step
+from fastnn._core.devices import device, get_default_device, set_default_device
+from fastnn._core.dtypes import (
     bfloat16,
     can_cast,
     channels_last,
@@ -57,11 +57,11 @@ from fastnn.dtypes import (
     strided,
     uint8,
 )
-from fastnn.dtypes import bool_ as bool
-from fastnn.errors import DTypeError, ShapeError
-from fastnn.functions import *
-from fastnn.legacy import LEGACY as _LEGACY
-from fastnn.kernels.jit import get_num_threads, set_num_threads
+from fastnn._core.dtypes import bool_ as bool
+from fastnn._core.errors import DTypeError, ShapeError
+from fastnn.ops.creation import *
+from fastnn.ops.legacy_constructors import LEGACY as _LEGACY
+from fastnn.kernels.runtime.jit import get_num_threads, set_num_threads
 from fastnn.linalg import det, inverse, inv_ex, logdet, matrix_power, pinv as pinverse, qr, slogdet
 from fastnn.linalg import svd_classic as svd, cholesky
 from fastnn.ops.activation import *
@@ -74,10 +74,10 @@ from fastnn.ops.elementwise import *
 from fastnn.ops.indexing import *
 from fastnn.ops.joining import *
 from fastnn.ops.norms import *
-from fastnn.ops.ordering import *
-from fastnn.ops.orders import *
-from fastnn.ops.pairs import *
-from fastnn.ops.parts import *
+from fastnn.ops.extrema import *
+from fastnn.ops.permute import *
+from fastnn.ops.binary_math import *
+from fastnn.ops.slicing import *
 from fastnn.ops.powers import *
 from fastnn.ops.products import *
 from fastnn.ops.reductions import *
@@ -86,10 +86,10 @@ from fastnn.ops.selection import *
 from fastnn.ops.shapes import *
 from fastnn.ops.sorting import *
 from fastnn.ops.vectors import *
-from fastnn.printing import set_printoptions
-from fastnn.profiling import profile
+from fastnn._tensor.printing import set_printoptions
+from fastnn.training.profiling import profile
 from fastnn.random import Generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
-from fastnn.sampling import (
+from fastnn.ops.sampling import (
     bernoulli,
     multinomial,
     normal,
@@ -102,7 +102,7 @@ from fastnn.sampling import (
     randn_like,
     randperm,
 )
-from fastnn.settings import (
+from fastnn._core.settings import (
     are_deterministic_algorithms_enabled,
     compile,
     get_float32_matmul_precision,
@@ -112,9 +112,9 @@ from fastnn.settings import (
     set_num_interop_threads,
     use_deterministic_algorithms,
 )
-from fastnn.size import Size
-from fastnn.tensor import Tensor
-from fastnn.training import Epoch, History, fit
+from fastnn._core.size import Size
+from fastnn._tensor.tensor import Tensor
+from fastnn.training.loop import Epoch, History, fit
 
 __version__ = "0.1.0"
 
@@ -128,7 +128,7 @@ inf, nan, pi, e = _math.inf, _math.nan, _math.pi, _math.e
 newaxis = None
 
 if _alloc.IS_POISONED:
-    from fastnn import ownership as _ownership
+    from fastnn._debug import ownership as _ownership
 
     _ownership.install()
 

@@ -2,6 +2,6 @@
 
 import sys
 
-from fastnn.cli import main
+from fastnn._cli.main import main
 
 sys.exit(main())

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from fastnn.devices import DeviceError
+from fastnn._core.devices import DeviceError
 
 
 def is_available() -> bool:

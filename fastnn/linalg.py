@@ -10,9 +10,10 @@ from typing import Any
 import numpy as np
 
 from fastnn import return_types
-from fastnn.dtypes import from_numpy_dtype, promoted
-from fastnn.errors import DTypeError, LinAlgError, ShapeError
-from fastnn.kernels import alloc
+from fastnn._core.dtypes import from_numpy_dtype, promoted
+from fastnn._core.errors import DTypeError, LinAlgError, ShapeError
+from fastnn._tensor.tensor import Tensor, _wrap
+from fastnn.kernels.runtime import alloc
 from fastnn.ops.core import also_read, check_tensor, dimension, named
 from fastnn.ops.decompositions import (
     _matrix,
@@ -36,10 +37,9 @@ from fastnn.ops.decompositions import (
 )
 from fastnn.ops.joining import cat
 from fastnn.ops.norms import vector_norm
-from fastnn.ops.parts import diagonal
 from fastnn.ops.products import matmul
+from fastnn.ops.slicing import diagonal
 from fastnn.ops.vectors import cross
-from fastnn.tensor import Tensor, _wrap
 
 __all__ = [
     "LinAlgError", "cholesky", "cond", "cross", "det", "diagonal", "eig", "eigh", "eigvals", "eigvalsh", "inv",

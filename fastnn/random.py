@@ -15,9 +15,9 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import tracing
-from fastnn.devices import CPU, as_device, device
-from fastnn.tensor import Tensor, _wrap
+from fastnn._core import tracing
+from fastnn._core.devices import CPU, as_device, device
+from fastnn._tensor.tensor import Tensor, _wrap
 
 _SEED_LIMIT = 2**64
 # A generator's state as 64-bit words: a mark, the seed, then Philox's counter, key and buffer, the position in

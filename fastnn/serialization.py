@@ -21,10 +21,10 @@ from typing import IO, Any
 
 import numpy as np
 
-from fastnn import pickles
-from fastnn.devices import check_device
-from fastnn.kernels import alloc
-from fastnn.pickle_writer import Writer
+from fastnn._checkpoint import unpickler as pickles
+from fastnn._checkpoint.pickler import Writer
+from fastnn._core.devices import check_device
+from fastnn.kernels.runtime import alloc
 
 # Where a record begins, as PyTorch lays them, so that it can map them into memory.
 _ALIGNMENT = 64

@@ -8,7 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._tensor.tensor import Tensor, _recorded
 from fastnn.ops.activation import log_softmax, sigmoid, softmax
+from fastnn.ops.binary_math import logarithmic, xlogy
 from fastnn.ops.core import as_floating, check_tensor, named
 from fastnn.ops.elementwise import (
     _floating,
@@ -30,8 +32,6 @@ from fastnn.ops.elementwise import (
     sinc,
 )
 from fastnn.ops.norms import logsumexp
-from fastnn.ops.pairs import logarithmic, xlogy
-from fastnn.tensor import Tensor, _recorded
 
 __all__ = [
     "digamma", "entr", "erf", "erfc", "erfcx", "erfinv", "exp2", "expit", "expm1", "gammaln", "i0", "i0e", "i1", "i1e",

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.functions import as_tensor
-from fastnn.tensor import Tensor
+from fastnn._tensor.tensor import Tensor
+from fastnn.ops.creation import as_tensor
 
 # By the dtype: relative and absolute, as in PyTorch.
 _TOLERANCES = {"float16": (1e-3, 1e-5), "float32": (1.3e-6, 1e-5), "float64": (1e-7, 1e-7)}

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any, NoReturn
 
-from fastnn.devices import check_device
+from fastnn._core.devices import check_device
 from fastnn.mps import device_count, empty_cache, is_available, manual_seed
 
 __all__ = ["device_count", "empty_cache", "is_available", "manual_seed", "synchronize"]

@@ -5,42 +5,47 @@ name; ``jit`` owns compilation, caching and threads. Arguments are outputs, then
 the forward saved; a gradient is ``d`` and the name.
 """
 
-from fastnn.kernels import jit, self_check
-from fastnn.kernels.activation_derivative import activation_derivative
-from fastnn.kernels.activations import activation_backward, activation_forward
-from fastnn.kernels.adadelta import adadelta
-from fastnn.kernels.adagrad import adagrad
-from fastnn.kernels.adam import adam
-from fastnn.kernels.adamax import adamax
-from fastnn.kernels.asgd import asgd
-from fastnn.kernels.batch_norm import batch_norm_backward, batch_norm_forward
-from fastnn.kernels.dropout import alpha_dropout_backward, alpha_dropout_forward, dropout_backward, dropout_forward
-from fastnn.kernels.elementwise_activations import elementwise_backward, elementwise_forward
-from fastnn.kernels.embedding import embedding_backward, embedding_forward
-from fastnn.kernels.gather import gather
-from fastnn.kernels.gemm import gemm
-from fastnn.kernels.layer_norm import layer_norm_backward, layer_norm_forward
-from fastnn.kernels.linear import linear_backward, linear_forward
-from fastnn.kernels.losses import pointwise_loss
-from fastnn.kernels.multilabel_margin import multilabel_margin
-from fastnn.kernels.nadam import nadam
-from fastnn.kernels.nll_loss import nll_loss
-from fastnn.kernels.norms import block_norms, clip_factor, power_sum, scale
-from fastnn.kernels.paired_losses import paired_loss, paired_loss_gradient
-from fastnn.kernels.perceptron import perceptron_predict, perceptron_train
-from fastnn.kernels.prelu import prelu_backward, prelu_forward
-from fastnn.kernels.probabilities import probabilities, probabilities_and_error
-from fastnn.kernels.radam import radam
-from fastnn.kernels.reductions import total
-from fastnn.kernels.rmsprop import rmsprop
-from fastnn.kernels.rprop import rprop
-from fastnn.kernels.sgd import sgd, sgd_momentum
-from fastnn.kernels.softmax import softmax_backward, softmax_forward
-from fastnn.kernels.softmax_cross_entropy import softmax_cross_entropy
-from fastnn.kernels.sparse_linear import sparse_forward, sparse_update
-from fastnn.kernels.sparse_rows import compress_rows, sort_columns
-from fastnn.kernels.take_rows import take_rows
-from fastnn.kernels.words import IS_X86
+from fastnn.kernels.activation.activation_derivative import activation_derivative
+from fastnn.kernels.activation.activations import activation_backward, activation_forward
+from fastnn.kernels.activation.dropout import (
+    alpha_dropout_backward,
+    alpha_dropout_forward,
+    dropout_backward,
+    dropout_forward,
+)
+from fastnn.kernels.activation.elementwise_activations import elementwise_backward, elementwise_forward
+from fastnn.kernels.activation.prelu import prelu_backward, prelu_forward
+from fastnn.kernels.classic.perceptron import perceptron_predict, perceptron_train
+from fastnn.kernels.loss.losses import pointwise_loss
+from fastnn.kernels.loss.multilabel_margin import multilabel_margin
+from fastnn.kernels.loss.nll_loss import nll_loss
+from fastnn.kernels.loss.paired_losses import paired_loss, paired_loss_gradient
+from fastnn.kernels.loss.probabilities import probabilities, probabilities_and_error
+from fastnn.kernels.loss.softmax_cross_entropy import softmax_cross_entropy
+from fastnn.kernels.matmul.gemm import gemm
+from fastnn.kernels.matmul.linear import linear_backward, linear_forward
+from fastnn.kernels.matmul.sparse_linear import sparse_forward, sparse_update
+from fastnn.kernels.matmul.sparse_rows import compress_rows, sort_columns
+from fastnn.kernels.norm.batch_norm import batch_norm_backward, batch_norm_forward
+from fastnn.kernels.norm.layer_norm import layer_norm_backward, layer_norm_forward
+from fastnn.kernels.optim.adadelta import adadelta
+from fastnn.kernels.optim.adagrad import adagrad
+from fastnn.kernels.optim.adam import adam
+from fastnn.kernels.optim.adamax import adamax
+from fastnn.kernels.optim.asgd import asgd
+from fastnn.kernels.optim.nadam import nadam
+from fastnn.kernels.optim.radam import radam
+from fastnn.kernels.optim.rmsprop import rmsprop
+from fastnn.kernels.optim.rprop import rprop
+from fastnn.kernels.optim.sgd import sgd, sgd_momentum
+from fastnn.kernels.reduce.norms import block_norms, clip_factor, power_sum, scale
+from fastnn.kernels.reduce.reductions import total
+from fastnn.kernels.reduce.softmax import softmax_backward, softmax_forward
+from fastnn.kernels.rows.embedding import embedding_backward, embedding_forward
+from fastnn.kernels.rows.gather import gather
+from fastnn.kernels.rows.take_rows import take_rows
+from fastnn.kernels.runtime import jit, self_check
+from fastnn.kernels.runtime.memory import IS_X86
 
 if not IS_X86:
     jit.check_before_use(self_check.check)

@@ -14,7 +14,7 @@ import sys
 from cross_compile import values_of
 
 from fastnn import kernels
-from fastnn.kernels import jit
+from fastnn.kernels.runtime import jit
 
 
 def all_kernels() -> list[jit.Kernel]:

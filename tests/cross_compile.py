@@ -4,7 +4,7 @@
 
 LLVM is told to compile for the target before Numba is imported. Every compiled entry and the runner of the pool are
 compiled as they are for this machine. LLVM's code for each, optimised for the target, is then searched for traces of
-the fault that ``fastnn.kernels.words`` describes, compiled for this machine and run: slices that only count their
+the fault that ``fastnn.kernels.runtime.memory`` describes, compiled for this machine and run: slices that only count their
 calls stand in for the kernels, and the pool has no threads, so that every run is the same. With ``--kernels`` every
 kernel is compiled, too, and its code searched.
 
@@ -271,7 +271,7 @@ class Alone:
     def __init__(self) -> None:
         import numpy as np
 
-        from fastnn.kernels import pool
+        from fastnn.kernels.runtime import pool
 
         self.pool = pool
         self.words = np.zeros(pool._SEATS + 32, np.int64)
@@ -318,8 +318,8 @@ class Look:
     """Everything that there is to compile, and the faults that were found."""
 
     def __init__(self, native: Native) -> None:
-        from fastnn.kernels import cache, jit, pool, program
-        from fastnn.kernels.words import IS_X86
+        from fastnn.kernels.runtime import cache, jit, pool, program
+        from fastnn.kernels.runtime.memory import IS_X86
 
         cache.cache_folder = lambda: None
         # The check computes with code for this machine.
@@ -545,7 +545,7 @@ class Look:
     def run_entries(self) -> None:
         import numpy as np
 
-        from fastnn.kernels import self_check
+        from fastnn.kernels.runtime import self_check
 
         gemm, linear, loss = (
             sys.modules[f"fastnn.kernels.{name}"] for name in ("gemm", "linear", "softmax_cross_entropy")
@@ -596,7 +596,7 @@ class Look:
         import numpy as np
         from numba import types
 
-        from fastnn.kernels.words import call_slice, integer, put_integer, stack_words
+        from fastnn.kernels.runtime.memory import call_slice, integer, put_integer, stack_words
 
         inline, room = self.jit.inline, stack_words(32)
 

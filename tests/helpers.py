@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from fastnn.kernels import jit
+from fastnn.kernels.runtime import jit
 
 DTYPES = [np.float32, np.float64]
 # Around the vector lengths of AVX-512, AVX2 and SSE, and around the 12 rows of a tile.

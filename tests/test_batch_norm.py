@@ -21,8 +21,8 @@ from helpers import (
 from normalization_helpers import STATE, assert_gradients, factors_of
 
 from fastnn.kernels import batch_norm_backward, batch_norm_forward
-from fastnn.kernels.activations import CODES
-from fastnn.kernels.column_statistics import COLUMNS, rows_of_chunk
+from fastnn.kernels.activation.activations import CODES
+from fastnn.kernels.norm.column_statistics import COLUMNS, rows_of_chunk
 
 # Around vector lengths, blocks of columns and chunks of rows: the shortest and the longest of these.
 FEW, ROWS = rows_of_chunk(2), rows_of_chunk(9999)
@@ -244,7 +244,7 @@ def test_same_bits_in_any_parts(dtype, shape, activation):
 
 
 def test_launches_are_cut():
-    from fastnn.kernels import jit
+    from fastnn.kernels.runtime import jit
 
     for shape, cut in (((64, 600), 8), ((8 * ROWS, 5), 8)):
         parts = []

@@ -15,9 +15,10 @@ from helpers import output_of, start_python
 from numba import prange, types
 from numba.core import registry
 
-from fastnn.kernels import cache, jit, total
-from fastnn.kernels.jit import Kernel, array, integer, launch
-from fastnn.kernels.words import put_integer
+from fastnn.kernels import total
+from fastnn.kernels.runtime import cache, jit
+from fastnn.kernels.runtime.jit import Kernel, array, integer, launch
+from fastnn.kernels.runtime.memory import put_integer
 
 
 def fill_slice(args, t, n):

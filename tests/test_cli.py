@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastnn import __version__, cli
+from fastnn import __version__
+from fastnn._cli import main as cli
 
 ROOT = Path(__file__).resolve().parent.parent
 

@@ -23,7 +23,8 @@ import pytest
 from llvmlite.binding import llvm_version_info
 
 from fastnn import kernels
-from fastnn.kernels import jit, pool, program, words
+from fastnn.kernels.runtime import jit, pool, program
+from fastnn.kernels.runtime import memory as words
 
 _ALL = os.environ.get("FASTNN_CROSS_COMPILE") == "all"
 # The two that differ most where code for arm64 was wrong: with and without atomic operations in one instruction.

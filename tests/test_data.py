@@ -10,7 +10,7 @@ import pytest
 from comparison import as_array
 
 import fastnn
-from fastnn.kernels import jit
+from fastnn.kernels.runtime import jit
 from fastnn.utils import data
 from fastnn.utils.data import DataLoader, ImageDataset, TensorDataset
 

@@ -11,7 +11,7 @@ import pytest
 from test_data import Items, plain
 
 import fastnn
-from fastnn.kernels import jit
+from fastnn.kernels.runtime import jit
 from fastnn.utils.data import ConcatDataset, DataLoader, ImageDataset, Subset, TensorDataset
 
 

@@ -18,7 +18,7 @@ from helpers import (
 )
 
 from fastnn.kernels import elementwise_backward, elementwise_forward
-from fastnn.kernels.elementwise_activations import FUNCTIONS
+from fastnn.kernels.activation.elementwise_activations import FUNCTIONS
 
 CONSTANTS = {
     "elu": (0.7, 1.3, 0.5), "hardshrink": (0.5,), "hardtanh": (-1.25, 2.5), "softplus": (2.0, 15.0),

@@ -10,8 +10,8 @@ import pytest
 
 import fastnn
 from fastnn import DTypeError, ShapeError, nn
-from fastnn.devices import DeviceError
-from fastnn.kernels import jit
+from fastnn._core.devices import DeviceError
+from fastnn.kernels.runtime import jit
 from fastnn.nn import functional
 
 

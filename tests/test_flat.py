@@ -13,8 +13,9 @@ import pytest
 from comparison import as_array
 
 import fastnn
-from fastnn import flat, nn
-from fastnn.flat import Slot
+from fastnn import nn
+from fastnn._core import flat_storage as flat
+from fastnn._core.flat_storage import Slot
 
 
 @pytest.fixture

@@ -23,12 +23,14 @@ from helpers import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastnn.kernels import activation_forward, gemm, jit
-from fastnn.kernels.activations import CODES
-from fastnn.kernels.jit import aligned
+from fastnn.kernels import activation_forward
+from fastnn.kernels.activation.activations import CODES
+from fastnn.kernels.matmul import gemm
+from fastnn.kernels.runtime import jit
+from fastnn.kernels.runtime.jit import aligned
 
 # The module, which the function of its name hides.
-gemm_module = importlib.import_module("fastnn.kernels.gemm")
+gemm_module = importlib.import_module("fastnn.kernels.matmul.gemm")
 
 
 def _every_other(a):
@@ -286,7 +288,7 @@ def print_products():
 
     import numpy as np
 
-    from fastnn.kernels import gemm
+    from fastnn.kernels.matmul import gemm
 
     rng = np.random.default_rng(0)
     a, b, bias = (rng.standard_normal(shape).astype("f4") for shape in [(50, 37), (37, 101), (101,)])

@@ -19,11 +19,12 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import kernels, nn, tracing
-from fastnn.capture import Inputs
-from fastnn.kernels import alloc, jit
-from fastnn.kernels.program import Places, Program
-from fastnn.last_error import forget_last_error
+from fastnn import kernels, nn
+from fastnn._core import tracing
+from fastnn.capture.guards import Inputs
+from fastnn.capture.last_error import forget_last_error
+from fastnn.kernels.runtime import alloc, jit
+from fastnn.kernels.runtime.program import Places, Program
 
 pytestmark = pytest.mark.skipif(alloc.IS_POISONED, reason="with FASTNN_POISON each line of the checks would be a place")
 

@@ -24,14 +24,17 @@ from helpers import (
 from numba.core import event
 
 from fastnn import kernels
-from fastnn.kernels import activations, cache, jit, micro_kernel, reductions, simd
-from fastnn.kernels.jit import FLOAT32, FLOAT64, Kernel, array, integer, launch, part, real
+from fastnn.kernels.activation import activations
+from fastnn.kernels.llvm import micro_kernel, simd
+from fastnn.kernels.reduce import reductions
+from fastnn.kernels.runtime import cache, jit
+from fastnn.kernels.runtime.jit import FLOAT32, FLOAT64, Kernel, array, integer, launch, part, real
 
 # As attributes of the package these three names are the functions.
 gather, gemm, softmax_cross_entropy = (
     sys.modules[f"fastnn.kernels.{name}"] for name in ("gather", "gemm", "softmax_cross_entropy")
 )
-linear = sys.modules["fastnn.kernels.linear"]
+linear = sys.modules["fastnn.kernels.matmul.linear"]
 # One table for each optimizer, two for SGD's.
 OPTIMIZERS = {
     name: getattr(sys.modules[f"fastnn.kernels.{name.removesuffix('_momentum')}"], f"_{name.upper()}")

@@ -17,9 +17,9 @@ from helpers import (
 )
 
 from fastnn.kernels import linear_backward, linear_forward
-from fastnn.kernels.activations import CODES, saves_input
-from fastnn.kernels.linear import activation_bias_backward
-from fastnn.kernels.program import Program
+from fastnn.kernels.activation.activations import CODES, saves_input
+from fastnn.kernels.matmul.linear import activation_bias_backward
+from fastnn.kernels.runtime.program import Program
 
 # batch, in_features, out_features: around the 64 columns that one part of the bias gradient takes.
 SHAPES = [(1, 1, 1), (5, 3, 7), (17, 31, 63), (3, 33, 64), (13, 16, 65), (67, 129, 130), (2, 7, 1023), (1023, 2, 3)]

@@ -1,4 +1,4 @@
-"""The functions of ``fastnn.kernels.math``: errors in ulp, special values, subnormals, and vector code."""
+"""The functions of ``fastnn.kernels.llvm.math``: errors in ulp, special values, subnormals, and vector code."""
 
 import functools
 import math
@@ -9,8 +9,8 @@ import pytest
 from helpers import DTYPES, count_packed, loop_register
 from numba import njit
 
-from fastnn.kernels import math as kernel_math
-from fastnn.kernels import simd
+from fastnn.kernels.llvm import math as kernel_math
+from fastnn.kernels.llvm import simd
 
 
 def _normal_cdf(x):

@@ -12,9 +12,9 @@ import pytest
 from helpers import DTYPES, guarded
 from llvmlite import ir
 
-from fastnn.kernels.jit import aligned
-from fastnn.kernels.micro_kernel import ACCUMULATE, BIAS, RELU_FLOOR, STREAM, TileWriter, vectors_for
-from fastnn.kernels.words import write_pause
+from fastnn.kernels.llvm.micro_kernel import ACCUMULATE, BIAS, RELU_FLOOR, STREAM, TileWriter, vectors_for
+from fastnn.kernels.runtime.jit import aligned
+from fastnn.kernels.runtime.memory import write_pause
 
 X86, ARM64 = "x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"
 # Rows, registers, most vectors, bytes of a register.

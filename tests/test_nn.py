@@ -16,7 +16,7 @@ from comparison import as_array
 
 import fastnn
 from fastnn import nn
-from fastnn.kernels import jit
+from fastnn.kernels.runtime import jit
 
 
 def net(lib: Any) -> Any:

@@ -12,7 +12,7 @@ from comparison import as_array, assert_matches
 
 import fastnn
 from fastnn import nn
-from fastnn.kernels import jit
+from fastnn.kernels.runtime import jit
 
 
 def net(lib: Any, kind: str = "float32") -> Any:

@@ -13,7 +13,7 @@ from helpers import no_launch
 
 import fastnn
 from fastnn import nn
-from fastnn.kernels import jit
+from fastnn.kernels.runtime import jit
 
 F = nn.functional
 

@@ -16,7 +16,7 @@ from helpers import (
 )
 
 from fastnn.kernels import block_norms, clip_factor, power_sum, scale
-from fastnn.kernels.norms import blocks_of
+from fastnn.kernels.reduce.norms import blocks_of
 
 SIZES = [0, 1, 7, 4095, 4096, 4097, 20_011]
 NAIVE = {

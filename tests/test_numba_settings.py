@@ -6,8 +6,8 @@ from helpers import output_of, run_python, start_python
 from numba import njit
 from numba.core import config, registry
 
-from fastnn.kernels import cache, jit
-from fastnn.kernels.jit import Kernel, array, launch
+from fastnn.kernels.runtime import cache, jit
+from fastnn.kernels.runtime.jit import Kernel, array, launch
 
 # Three steps of gradient descent on the logits themselves: a kernel with an entry of its own, and an optimizer.
 TRAINING = """

@@ -12,7 +12,7 @@ from cases import OPTIMIZERS
 from comparison import as_array
 
 import fastnn
-from fastnn.kernels import jit
+from fastnn.kernels.runtime import jit
 
 SHAPES = [(3, 4), (5,), (256, 2), ()]
 

@@ -12,8 +12,8 @@ import pytest
 
 import fastnn as torch
 from fastnn import nn
-from fastnn.kernels import jit
-from fastnn.optim.runs import Repeat, Run
+from fastnn.kernels.runtime import jit
+from fastnn.optim.flat_runs import Repeat, Run
 
 Change = Callable[[Any], None]
 

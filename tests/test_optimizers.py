@@ -19,8 +19,9 @@ from helpers import (
 )
 
 from fastnn import kernels
-from fastnn.kernels import adam, jit
-from fastnn.kernels.optimizers import HYPER, LR, STEP
+from fastnn.kernels.optim import adam
+from fastnn.kernels.optim.optimizers import HYPER, LR, STEP
+from fastnn.kernels.runtime import jit
 
 
 def buffers(size, dtype, count, seed=0):

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastnn.kernels import alloc
+from fastnn.kernels.runtime import alloc
 
 ROOT = Path(__file__).parent.parent
 
@@ -26,7 +26,7 @@ def test_where_arrays_come_from() -> None:
         if re.search(r"\bnp\.(empty|empty_like|ndarray)\((?!.*(buffer|memory|owner|part, 0|array, offset))", line)
     ]
     # One that is asked for its strides, and those that `alloc` makes.
-    allowed = {"fastnn/flat.py", "kernels/alloc.py"}
+    allowed = {"fastnn/_core/flat_storage.py", "kernels/runtime/alloc.py"}
     assert [place for place in found if place.partition(":")[0] not in allowed] == []
 
 

@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from numba.core import config
 
-from fastnn.kernels import jit, pool, program
-from fastnn.kernels.words import atomic_add, integer, load_acquire, pause
+from fastnn.kernels.runtime import jit, pool, program
+from fastnn.kernels.runtime.memory import atomic_add, integer, load_acquire, pause
 
 pytestmark = pytest.mark.skipif(config.NUMBA_NUM_THREADS < 2, reason="one core has no pool")
 

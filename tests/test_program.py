@@ -11,9 +11,9 @@ from helpers import cut_in
 from numba import types
 
 from fastnn import kernels
-from fastnn.kernels import jit, program
-from fastnn.kernels.program import can_run, put_row, run
-from fastnn.kernels.words import integer, put_integer
+from fastnn.kernels.runtime import jit, program
+from fastnn.kernels.runtime.memory import integer, put_integer
+from fastnn.kernels.runtime.program import can_run, put_row, run
 
 _COUNT, _ROWS = 48, 40
 
@@ -150,9 +150,9 @@ def test_one_call_is_what_ordinary_arguments_get(monkeypatch: pytest.MonkeyPatch
         raise AssertionError("looked at by Python")
 
     # By their full names: in the package, `gemm` is the function.
-    monkeypatch.setattr(sys.modules["fastnn.kernels.gemm"], "gemm_checked", refuse)
-    monkeypatch.setattr(sys.modules["fastnn.kernels.linear"], "gemm_checked", refuse)
-    monkeypatch.setattr(sys.modules["fastnn.kernels.linear"], "_backward_checked", refuse)
+    monkeypatch.setattr(sys.modules["fastnn.kernels.matmul.gemm"], "gemm_checked", refuse)
+    monkeypatch.setattr(sys.modules["fastnn.kernels.matmul.linear"], "gemm_checked", refuse)
+    monkeypatch.setattr(sys.modules["fastnn.kernels.matmul.linear"], "_backward_checked", refuse)
     kernels.linear_forward(out, x, weight, bias, "relu")
     kernels.linear_backward(dx, dweight, bias, dy, x, weight, out, "relu")
     kernels.linear_backward(dx, dweight, None, dy, x[:, ::-1], weight[::-1, ::-1], None, "none")

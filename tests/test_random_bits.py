@@ -1,4 +1,4 @@
-"""The numbers of ``kernels/random.py``: statistics of its bits and of the masks made from them, and vector code."""
+"""The numbers of ``kernels/llvm/random.py``: statistics of its bits and of the masks made from them, and vector code."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from numba import njit
 from scipy import stats
 
 from fastnn.kernels import dropout_forward
-from fastnn.kernels.dropout import _DROPOUT
-from fastnn.kernels.random import random_bits, random_keys
+from fastnn.kernels.activation.dropout import _DROPOUT
+from fastnn.kernels.llvm.random import random_bits, random_keys
 
 SIZE = 1 << 16
 

@@ -9,8 +9,8 @@ import pytest
 from helpers import assert_same_bits, cut_in, run_python
 
 from fastnn import kernels
-from fastnn.kernels import jit
-from fastnn.kernels.program import Program
+from fastnn.kernels.runtime import jit
+from fastnn.kernels.runtime.program import Program
 
 
 def work(arrays):
@@ -125,7 +125,7 @@ import os
 import numpy as np
 from fastnn import kernels
 from fastnn.kernels import jit
-from fastnn.kernels.program import Program
+from fastnn.kernels.runtime.program import Program
 jit.SERIAL_OPERATIONS = 0
 jit.set_num_threads(2)
 p, g = np.zeros(100), np.ones(100)

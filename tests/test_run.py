@@ -10,7 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from fastnn import __version__, run
+from fastnn import __version__
+from fastnn._cli import run
 from fastnn.version import TorchVersion
 
 ROOT = Path(__file__).resolve().parent.parent
@@ -178,7 +179,7 @@ def test_other_missing_names_are_the_users():
     ],
 )  # fmt: skip
 def test_wrong_arguments_take_one_line(argv, message, capsys):
-    from fastnn import cli
+    from fastnn._cli import main as cli
 
     try:
         status = cli.main(["run", *argv])

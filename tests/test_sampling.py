@@ -11,7 +11,7 @@ import pytest
 from comparison import as_array, same_kind_of_error
 
 import fastnn
-from fastnn.kernels import jit
+from fastnn.kernels.runtime import jit
 
 MANY = 20_000
 

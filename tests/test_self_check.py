@@ -13,10 +13,11 @@ from helpers import run_python
 from numba import types
 
 from fastnn import kernels
-from fastnn.kernels import activations, cache, jit, self_check
-from fastnn.kernels.jit import FLOAT32, array
+from fastnn.kernels.activation import activations
+from fastnn.kernels.runtime import cache, jit, self_check
+from fastnn.kernels.runtime.jit import FLOAT32, array
 
-gemm = sys.modules["fastnn.kernels.gemm"]
+gemm = sys.modules["fastnn.kernels.matmul.gemm"]
 
 
 def _fill(args, t, n):

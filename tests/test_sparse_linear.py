@@ -13,10 +13,10 @@ from helpers import (
 
 from fastnn import kernels
 from fastnn.classic import NeuralNetwork, minibatch
-from fastnn.kernels import jit
-from fastnn.kernels.sparse_linear import join_columns, split_columns
-from fastnn.kernels.sparse_rows import CompressedRows, SortedBatch, batch_of, compress_rows, sort_columns
-from fastnn.kernels.sparse_tile import PAIR
+from fastnn.kernels.llvm.sparse_tile import PAIR
+from fastnn.kernels.matmul.sparse_linear import join_columns, split_columns
+from fastnn.kernels.matmul.sparse_rows import CompressedRows, SortedBatch, batch_of, compress_rows, sort_columns
+from fastnn.kernels.runtime import jit
 
 SOURCES = [np.uint8, np.float32, np.float64]
 NAN, INF = float("nan"), float("inf")

@@ -18,8 +18,9 @@ import numpy as np
 import pytest
 
 import fastnn
-from fastnn import flat, nn
-from fastnn.kernels import alloc, jit
+from fastnn import nn
+from fastnn._core import flat_storage as flat
+from fastnn.kernels.runtime import alloc, jit
 
 pytestmark = pytest.mark.skipif(alloc.IS_POISONED, reason="the checks under FASTNN_POISON make arrays, too")
 

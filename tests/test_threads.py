@@ -3,7 +3,7 @@
 import pytest
 from helpers import IS_X86, output_of, run_python, start_python
 
-from fastnn.kernels import simd
+from fastnn.kernels.llvm import simd
 
 WORK = """
 import hashlib, os, sys, threading

@@ -18,7 +18,7 @@ from comparison import as_array
 import fastnn
 from fastnn import datasets as arrays
 from fastnn import torchvision
-from fastnn.kernels import jit
+from fastnn.kernels.runtime import jit
 from fastnn.torchvision import datasets, transforms
 from fastnn.torchvision.image import ArrayImage, as_image, is_image
 from fastnn.torchvision.transforms import functional as F

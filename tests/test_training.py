@@ -11,8 +11,8 @@ import pytest
 
 import fastnn
 from fastnn import nn
-from fastnn.kernels import jit
-from fastnn.profiling import Limits
+from fastnn.kernels.runtime import jit
+from fastnn.training.profiling import Limits
 
 
 def data(rows: int = 100, dtype: Any = np.float32) -> tuple[np.ndarray, np.ndarray]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
+from fastnn._core.errors import ShapeError
 from fastnn.autograd.engine import (
     AccumulateGrad,
     Alias,
@@ -31,10 +32,9 @@ from fastnn.autograd.modes import (
     no_grad,
     set_grad_enabled,
 )
-from fastnn.errors import ShapeError
 
 if TYPE_CHECKING:
-    from fastnn.tensor import Tensor
+    from fastnn._tensor.tensor import Tensor
 
 __all__ = [
     "AccumulateGrad",
@@ -219,7 +219,7 @@ def grad(
 
 class _VariableMeta(type):
     def __instancecheck__(cls, instance: Any) -> bool:
-        from fastnn.tensor import Tensor
+        from fastnn._tensor.tensor import Tensor
 
         return isinstance(instance, Tensor)
 
@@ -233,7 +233,7 @@ class Variable(metaclass=_VariableMeta):
     """
 
     def __new__(cls, data: Any = None, requires_grad: bool = False, volatile: bool = False) -> Any:
-        from fastnn.tensor import Tensor
+        from fastnn._tensor.tensor import Tensor
 
         if not isinstance(data, Tensor):
             raise TypeError(f"Variable data has to be a tensor, but got {type(data).__name__}")

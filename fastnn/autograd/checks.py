@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.autograd import _as_tuple, grad
 from fastnn.autograd.modes import enable_grad, no_grad
-from fastnn.tensor import Tensor, _wrap
 
 
 class GradcheckError(RuntimeError):

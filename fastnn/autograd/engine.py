@@ -18,12 +18,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn._core.errstate import quiet
 from fastnn.autograd.hooks import Hooks, RemovableHandle, leaf_hooks
 from fastnn.autograd.modes import _mode
-from fastnn.quiet import quiet
 
 if TYPE_CHECKING:
-    from fastnn.tensor import Tensor
+    from fastnn._tensor.tensor import Tensor
 
 # A node, or a leaf: what a gradient is handed to.
 Edge = Any

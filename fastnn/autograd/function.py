@@ -133,7 +133,7 @@ class Function:
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
         """Run the operation, recorded."""
-        from fastnn.tensor import Tensor, _recorded
+        from fastnn._tensor.tensor import Tensor, _recorded
 
         tensors = [a for a in args if isinstance(a, Tensor)]
         recorded = _recorded(*tensors)
@@ -219,7 +219,7 @@ def _remaker(
 
 def _runner(cls: Any, ctx: Context, args: tuple[Any, ...], outputs: list[Any]) -> Callable[[Any], Any]:
     """The node's ``run``: calls the user's ``backward`` and sorts what it returns."""
-    from fastnn.tensor import Tensor, _wrap
+    from fastnn._tensor.tensor import Tensor, _wrap
 
     is_tensor = [isinstance(a, Tensor) for a in args]
     shapes = [a._data.shape if isinstance(a, Tensor) else None for a in args]
@@ -265,7 +265,7 @@ def _runner(cls: Any, ctx: Context, args: tuple[Any, ...], outputs: list[Any]) -
 
 
 def _fitted(g: Any, shape: Any, dtype: Any, cls: Any, i: int) -> Any:
-    from fastnn.tensor import _unbroadcast
+    from fastnn._tensor.tensor import _unbroadcast
 
     if g._data.shape != shape:
         extra = g._data.ndim - len(shape)
@@ -283,7 +283,7 @@ def once_differentiable(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def wrapped(ctx: Any, *grads: Any) -> Any:
-        from fastnn.tensor import Tensor, _wrap
+        from fastnn._tensor.tensor import Tensor, _wrap
 
         with no_grad():
             found = function(ctx, *grads)

@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any
 
-from fastnn.kernels import jit
+from fastnn.kernels.runtime import jit
 
 
 class Averages(list[Any]):

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.kernels import alloc
+from fastnn.kernels.runtime import alloc
 
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 _FLOAT16 = np.dtype(np.float16)

@@ -11,8 +11,8 @@ import numpy as np
 import numpy.typing as npt
 
 from fastnn.classic.arrays import FLOAT32, FLOAT64, as_dtype, as_floats, number, random_state, real_array, whole
-from fastnn.kernels import alloc
-from fastnn.kernels.batch_norm import batch_norm_backward, batch_norm_forward
+from fastnn.kernels.norm.batch_norm import batch_norm_backward, batch_norm_forward
+from fastnn.kernels.runtime import alloc
 
 
 class Dropout:

@@ -16,7 +16,7 @@ import numpy as np
 
 from fastnn import kernels
 from fastnn.classic.arrays import class_labels, common_floats, real_array
-from fastnn.kernels import alloc
+from fastnn.kernels.runtime import alloc
 
 
 def _mean(y: np.ndarray, p: np.ndarray, kind: str, count: float) -> Any:

@@ -19,12 +19,12 @@ from typing import NamedTuple
 import numpy as np
 
 from fastnn import kernels
-from fastnn.kernels import alloc
-from fastnn.kernels.jit import FLOAT32, FLOAT64, aligned, together
-from fastnn.kernels.linear import activation_bias_backward
-from fastnn.kernels.program import Program
-from fastnn.kernels.sparse_linear import copy_columns, join_columns, split_columns
-from fastnn.kernels.sparse_rows import CompressedRows, batch_of, compress_rows
+from fastnn.kernels.matmul.linear import activation_bias_backward
+from fastnn.kernels.matmul.sparse_linear import copy_columns, join_columns, split_columns
+from fastnn.kernels.matmul.sparse_rows import CompressedRows, batch_of, compress_rows
+from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime.jit import FLOAT32, FLOAT64, aligned, together
+from fastnn.kernels.runtime.program import Program
 
 Layers = list[tuple[np.ndarray, np.ndarray]]
 

@@ -20,9 +20,9 @@ from fastnn.classic.activations import relu, relu_derivative, softmax
 from fastnn.classic.arrays import as_dtype, class_labels, number, random_state, real_array, whole
 from fastnn.classic.layers import float_dtype
 from fastnn.classic.minibatch import Places, descend, minibatches
-from fastnn.kernels import alloc
-from fastnn.kernels.jit import aligned
-from fastnn.kernels.take_rows import SOURCES
+from fastnn.kernels.rows.take_rows import SOURCES
+from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime.jit import aligned
 
 # Rows of a prediction that are worked on at a time: no copy of a whole data set is made.
 _CHUNK = 2048

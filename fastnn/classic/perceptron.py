@@ -11,7 +11,7 @@ import numpy as np
 
 from fastnn import kernels
 from fastnn.classic.arrays import FLOAT64, KERNEL_DTYPES, as_dtype, number, random_state, real_array, whole
-from fastnn.kernels import alloc
+from fastnn.kernels.runtime import alloc
 
 
 class Perceptron:

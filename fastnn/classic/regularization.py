@@ -9,7 +9,7 @@ from typing import Any
 
 from fastnn import kernels
 from fastnn.classic.arrays import common_floats, number
-from fastnn.kernels import alloc
+from fastnn.kernels.runtime import alloc
 
 
 def l2_regularization(weights: Any, lambda_reg: float) -> Any:

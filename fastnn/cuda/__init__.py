@@ -9,8 +9,8 @@ from __future__ import annotations
 from types import TracebackType
 from typing import Any, NoReturn
 
+from fastnn._core.devices import check_device
 from fastnn.cuda import amp
-from fastnn.devices import check_device
 
 
 def is_available() -> bool:

@@ -7,10 +7,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 import fastnn
+from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.distributions import constraints
 from fastnn.distributions.constraints import Constraint
 from fastnn.distributions.distribution import Distribution, broadcast_all, clamp_probs, draw, either, lazy_property
-from fastnn.tensor import Tensor, _wrap
 
 
 class Bernoulli(Distribution):

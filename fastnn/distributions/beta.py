@@ -7,11 +7,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 import fastnn
+from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.distributions import constraints
 from fastnn.distributions.constraints import Constraint
 from fastnn.distributions.distribution import Distribution, broadcast_all
 from fastnn.distributions.gamma import standard_gamma
-from fastnn.tensor import Tensor, _wrap
 
 
 class Beta(Distribution):

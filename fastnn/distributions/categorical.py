@@ -8,11 +8,11 @@ from typing import Any, ClassVar
 import numpy as np
 
 import fastnn
+from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.distributions import constraints
 from fastnn.distributions.constraints import Constraint
 from fastnn.distributions.distribution import Distribution, clamp_probs, either, lazy_property
-from fastnn.sampling import draw_categories
-from fastnn.tensor import Tensor, _wrap
+from fastnn.ops.sampling import draw_categories
 
 
 class Categorical(Distribution):

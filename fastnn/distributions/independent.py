@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from fastnn._tensor.tensor import Tensor
 from fastnn.distributions import constraints
 from fastnn.distributions.constraints import Constraint
 from fastnn.distributions.distribution import Distribution
-from fastnn.tensor import Tensor
 
 
 def sum_rightmost(value: Tensor, count: int) -> Tensor:

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 import fastnn
+from fastnn._tensor.tensor import Tensor
 from fastnn.distributions.bernoulli import Bernoulli, _softplus
 from fastnn.distributions.beta import Beta
 from fastnn.distributions.categorical import Categorical
@@ -24,7 +25,6 @@ from fastnn.distributions.normal import Normal
 from fastnn.distributions.one_hot_categorical import OneHotCategorical
 from fastnn.distributions.poisson import Poisson
 from fastnn.distributions.uniform import Uniform
-from fastnn.tensor import Tensor
 
 _FORMULAS: dict[tuple[type, type], Callable[[Any, Any], Tensor]] = {}
 

@@ -8,10 +8,10 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastnn import linalg
+from fastnn._tensor.tensor import Tensor
 from fastnn.distributions import constraints
 from fastnn.distributions.constraints import Constraint
 from fastnn.distributions.distribution import Distribution, draw, lazy_property
-from fastnn.tensor import Tensor
 
 _MATRICES = ("covariance_matrix", "precision_matrix", "scale_tril")
 

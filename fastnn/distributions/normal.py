@@ -5,9 +5,9 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from fastnn._tensor.tensor import Tensor
 from fastnn.distributions.distribution import draw
 from fastnn.distributions.symmetric import Symmetric
-from fastnn.tensor import Tensor
 
 
 class Normal(Symmetric):

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any, ClassVar
 
 import fastnn
+from fastnn._tensor.tensor import Tensor
 from fastnn.distributions import constraints
 from fastnn.distributions.constraints import Constraint
 from fastnn.distributions.distribution import Distribution, broadcast_all
-from fastnn.tensor import Tensor
 
 
 class Poisson(Distribution):

@@ -2,6 +2,13 @@
 
 from fastnn.nn import functional, init, modules, utils
 from fastnn.nn.activation import GELU, LeakyReLU, ReLU, Sigmoid, Tanh
+from fastnn.nn.class_loss import (
+    CrossEntropyLoss,
+    MultiLabelMarginLoss,
+    MultiLabelSoftMarginLoss,
+    MultiMarginLoss,
+    NLLLoss,
+)
 from fastnn.nn.container import ModuleDict, ModuleList, Sequential
 from fastnn.nn.data_parallel import DataParallel
 from fastnn.nn.distance import CosineSimilarity, PairwiseDistance
@@ -43,21 +50,14 @@ from fastnn.nn.loss import (
     SmoothL1Loss,
     SoftMarginLoss,
 )
-from fastnn.nn.loss_classes import (
-    CrossEntropyLoss,
-    MultiLabelMarginLoss,
-    MultiLabelSoftMarginLoss,
-    MultiMarginLoss,
-    NLLLoss,
-)
-from fastnn.nn.loss_pairs import (
+from fastnn.nn.module import Module
+from fastnn.nn.normalization import BatchNorm1d, GroupNorm, InstanceNorm1d, LayerNorm, RMSNorm
+from fastnn.nn.pair_loss import (
     CosineEmbeddingLoss,
     MarginRankingLoss,
     TripletMarginLoss,
     TripletMarginWithDistanceLoss,
 )
-from fastnn.nn.module import Module
-from fastnn.nn.normalization import BatchNorm1d, GroupNorm, InstanceNorm1d, LayerNorm, RMSNorm
 from fastnn.nn.parameter import Buffer, Parameter, UninitializedParameter
 from fastnn.nn.parameter_container import ParameterDict, ParameterList
 from fastnn.nn.softmax import LogSoftmax, Softmax, Softmax2d, Softmin

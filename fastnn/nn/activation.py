@@ -7,9 +7,9 @@ from __future__ import annotations
 
 import numbers
 
+from fastnn._tensor.tensor import Tensor
 from fastnn.nn import functional
 from fastnn.nn.module import Module
-from fastnn.tensor import Tensor
 
 
 class _Activation(Module):

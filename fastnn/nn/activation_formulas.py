@@ -11,11 +11,11 @@ from typing import Any
 import numpy as np
 
 from fastnn import kernels
+from fastnn._tensor.tensor import Tensor, _recorded, _wrap
 from fastnn.autograd import Node
-from fastnn.kernels import alloc
+from fastnn.kernels.runtime import alloc
 from fastnn.nn.checks import _contiguous
 from fastnn.ops.core import piece, pieces
-from fastnn.tensor import Tensor, _recorded, _wrap
 
 
 def _mask(x: Tensor, condition: Any) -> Tensor:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn.errors import DTypeError
+from fastnn._core.errors import DTypeError
+from fastnn._tensor.tensor import Tensor
 from fastnn.ops.core import check_tensor as _check_tensor
-from fastnn.tensor import Tensor
 
 
 def _check_floating(function: str, *tensors: Tensor) -> None:

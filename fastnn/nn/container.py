@@ -12,6 +12,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from itertools import chain
 from typing import Any, overload
 
+from fastnn._tensor.tensor import Tensor
 from fastnn.nn import functional
 from fastnn.nn.activation import _Activation
 from fastnn.nn.dropout import Dropout
@@ -19,7 +20,6 @@ from fastnn.nn.hooks import EVERYWHERE
 from fastnn.nn.linear import Linear
 from fastnn.nn.module import Module
 from fastnn.nn.normalization import BatchNorm1d, LayerNorm
-from fastnn.tensor import Tensor
 
 
 class Sequential(Module):

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
+from fastnn._tensor.tensor import Tensor
 from fastnn.nn import functional
 from fastnn.nn.module import Module
-from fastnn.tensor import Tensor
 
 
 class CosineSimilarity(Module):

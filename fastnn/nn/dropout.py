@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from fastnn._tensor.tensor import Tensor
 from fastnn.nn import functional
-from fastnn.nn.functional_dropout import check_probability
+from fastnn.nn.functional.dropout import check_probability
 from fastnn.nn.module import Module
-from fastnn.tensor import Tensor
 
 
 class _Dropout(Module):

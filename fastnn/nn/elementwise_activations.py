@@ -6,12 +6,12 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.dtypes import dtype as _dtype
+from fastnn._core.dtypes import dtype as _dtype
+from fastnn._tensor.tensor import Tensor
 from fastnn.nn import functional
 from fastnn.nn.linear import _kind
 from fastnn.nn.module import Module
 from fastnn.nn.parameter import Parameter
-from fastnn.tensor import Tensor
 
 
 class _Elementwise(Module):

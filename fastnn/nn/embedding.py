@@ -4,14 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from fastnn.dtypes import dtype as _dtype
-from fastnn.errors import ShapeError
+from fastnn._core.dtypes import dtype as _dtype
+from fastnn._core.errors import ShapeError
+from fastnn._tensor.tensor import Tensor
 from fastnn.nn import functional
 from fastnn.nn.linear import _feature_count, _kind
 from fastnn.nn.module import Module
 from fastnn.nn.parameter import Parameter
 from fastnn.random import default_generator
-from fastnn.tensor import Tensor
 
 
 class _Table(Module):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from fastnn._tensor.tensor import Tensor
 from fastnn.nn.module import Module
-from fastnn.tensor import Tensor
 
 
 class Flatten(Module):

@@ -9,10 +9,10 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from fastnn._tensor.tensor import Tensor
 from fastnn.autograd import Function
 from fastnn.autograd.engine import RemovableHandle
 from fastnn.nn.registry import changes
-from fastnn.tensor import Tensor
 
 Hook = Callable[..., Any]
 

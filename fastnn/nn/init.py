@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.errors import DTypeError, ShapeError
-from fastnn.kernels import alloc
+from fastnn._core.errors import DTypeError, ShapeError
+from fastnn._tensor.tensor import Tensor
+from fastnn.kernels.runtime import alloc
 from fastnn.random import Generator, default_generator
-from fastnn.tensor import Tensor
 
 _LINEAR = (
     "linear", "conv1d", "conv2d", "conv3d", "conv_transpose1d", "conv_transpose2d", "conv_transpose3d",

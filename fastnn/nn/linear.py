@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.devices import check_device
-from fastnn.dtypes import as_numpy_dtype, default_numpy
-from fastnn.dtypes import dtype as _dtype
-from fastnn.errors import DTypeError, ShapeError
+from fastnn._core.devices import check_device
+from fastnn._core.dtypes import as_numpy_dtype, default_numpy
+from fastnn._core.dtypes import dtype as _dtype
+from fastnn._core.errors import DTypeError, ShapeError
+from fastnn._tensor.tensor import Tensor
 from fastnn.nn import functional
 from fastnn.nn.module import Module
 from fastnn.nn.parameter import Parameter, UninitializedParameter, is_lazy
 from fastnn.random import default_generator
-from fastnn.tensor import Tensor
 
 
 def _feature_count(name: str, value: Any) -> int:

@@ -5,10 +5,10 @@ May import ``functional_losses``, ``loss_core`` and ``module``.
 
 from __future__ import annotations
 
-from fastnn.nn import functional_losses as functional
-from fastnn.nn.loss_core import _reduction
+from fastnn._tensor.tensor import Tensor
+from fastnn.nn.functional import loss as functional
+from fastnn.nn.functional.loss_core import _reduction
 from fastnn.nn.module import Module
-from fastnn.tensor import Tensor
 
 
 class _Loss(Module):

@@ -8,15 +8,15 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import tracing
-from fastnn.dtypes import dtype as _dtype
+from fastnn._core import tracing
+from fastnn._core.dtypes import dtype as _dtype
+from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.nn import functional
-from fastnn.nn.functional_batch_norm import batch_norm_activation
-from fastnn.nn.functional_normalization import _normalized, layer_norm_activation
+from fastnn.nn.functional.batch_norm import batch_norm_activation
+from fastnn.nn.functional.normalization import _normalized, layer_norm_activation
 from fastnn.nn.linear import _kind
 from fastnn.nn.module import Module
 from fastnn.nn.parameter import Parameter
-from fastnn.tensor import Tensor, _wrap
 
 
 class _Affine(Module):

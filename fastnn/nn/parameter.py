@@ -14,25 +14,25 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import tracing
+from fastnn._core import tracing
+from fastnn._core.devices import check_device
+from fastnn._core.dtypes import as_numpy_dtype, default_numpy
+from fastnn._core.dtypes import dtype as _dtype
+from fastnn._core.errors import DTypeError
+from fastnn._core.flat_storage import Slot
+from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.autograd import Alias, Memory
 from fastnn.autograd.engine import InferenceMemory
 from fastnn.autograd.hooks import leaf_hooks
 from fastnn.autograd.modes import _mode
-from fastnn.devices import check_device
-from fastnn.dtypes import as_numpy_dtype, default_numpy
-from fastnn.dtypes import dtype as _dtype
-from fastnn.errors import DTypeError
-from fastnn.flat import Slot
-from fastnn.kernels import alloc
-from fastnn.last_error import forget_last_error
-from fastnn.tensor import Tensor, _wrap
+from fastnn.capture.last_error import forget_last_error
+from fastnn.kernels.runtime import alloc
 
 
 class Parameter(Tensor):
     """A tensor that ``Module`` registers and optimizers update.
 
-    Its numbers and its gradient have fixed places in two flat buffers (see :mod:`fastnn.flat`). The
+    Its numbers and its gradient have fixed places in two flat buffers (see :mod:`fastnn._core.flat_storage`). The
     gradient's place is written over by the first backward pass after ``zero_grad``, unless someone
     still holds the gradient that lies there: then the new one gets memory of its own.
 

@@ -6,10 +6,10 @@ import operator
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
+from fastnn._tensor.tensor import Tensor
 from fastnn.nn.container import _pairs
 from fastnn.nn.module import Module
 from fastnn.nn.parameter import Parameter
-from fastnn.tensor import Tensor
 
 
 def _trained(value: Any) -> Any:

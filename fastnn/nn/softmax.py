@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from fastnn.errors import ShapeError
+from fastnn._core.errors import ShapeError
+from fastnn._tensor.tensor import Tensor
 from fastnn.nn import functional
 from fastnn.nn.module import Module
-from fastnn.tensor import Tensor
 
 
 class _AlongDim(Module):

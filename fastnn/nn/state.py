@@ -9,10 +9,10 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastnn._tensor.tensor import Tensor
 from fastnn.autograd import no_grad
 from fastnn.autograd.engine import RemovableHandle
 from fastnn.nn.parameter import Parameter, UninitializedParameter
-from fastnn.tensor import Tensor
 
 _EXTRA_STATE = "_extra_state"
 

@@ -12,7 +12,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from fastnn import functions, legacy, linalg
+from fastnn import linalg
+from fastnn._tensor.tensor import Tensor
 from fastnn.autograd.modes import _mode
 from fastnn.ops import (
     arithmetic,
@@ -24,10 +25,6 @@ from fastnn.ops import (
     indexing,
     joining,
     norms,
-    ordering,
-    orders,
-    pairs,
-    parts,
     powers,
     products,
     reductions,
@@ -37,8 +34,13 @@ from fastnn.ops import (
     sorting,
     vectors,
 )
+from fastnn.ops import binary_math as pairs
+from fastnn.ops import creation as functions
+from fastnn.ops import extrema as ordering
+from fastnn.ops import legacy_constructors as legacy
+from fastnn.ops import permute as orders
+from fastnn.ops import slicing as parts
 from fastnn.ops.core import original, titled
-from fastnn.tensor import Tensor
 
 FAMILIES = (
     arithmetic, comparison, conversion, counting, einsum, elementwise, indexing, joining, norms, ordering, orders,

@@ -9,9 +9,9 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.nn import functional
 from fastnn.ops.core import as_floating, check_tensor, named, original
-from fastnn.tensor import Tensor, _wrap
 
 __all__ = [
     "celu", "celu_", "cosine_similarity", "dropout", "hardshrink", "log_softmax", "pairwise_distance", "pdist",

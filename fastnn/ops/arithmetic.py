@@ -6,9 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._core.dtypes import as_number, default_numpy, float64, plain
+from fastnn._core.errstate import quiet
+from fastnn._tensor.tensor import Tensor, _recorded, _unbroadcast, _wrap
 from fastnn.autograd.engine import Node, ResultNode
 from fastnn.autograd.modes import _mode
-from fastnn.dtypes import as_number, default_numpy, float64, plain
 from fastnn.ops.core import (
     NUMBERS,
     Partial,
@@ -28,8 +30,6 @@ from fastnn.ops.core import (
     shape_error,
 )
 from fastnn.ops.powers import pow
-from fastnn.quiet import quiet
-from fastnn.tensor import Tensor, _recorded, _unbroadcast, _wrap
 
 __all__ = [
     "add", "addcdiv", "addcmul", "div", "divide", "floor_divide", "fmod", "lerp", "mul", "multiply",

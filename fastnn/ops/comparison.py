@@ -7,9 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._core.dtypes import as_number, bool_, default_numpy, plain, promoted
+from fastnn._core.errors import DTypeError, ShapeError
+from fastnn._tensor.tensor import Tensor, _recorded, _unbroadcast, _wrap
 from fastnn.autograd.engine import Node
-from fastnn.dtypes import as_number, bool_, default_numpy, plain, promoted
-from fastnn.errors import DTypeError, ShapeError
 from fastnn.ops.core import (
     NUMBERS,
     as_operand,
@@ -24,7 +25,6 @@ from fastnn.ops.core import (
     titled,
     warn_of_byte_mask,
 )
-from fastnn.tensor import Tensor, _recorded, _unbroadcast, _wrap
 
 __all__ = [
     "allclose", "bitwise_and", "bitwise_left_shift", "bitwise_not", "bitwise_or", "bitwise_right_shift",

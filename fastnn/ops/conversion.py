@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.autograd.engine import Node
-from fastnn.devices import check_device, device
-from fastnn.dtypes import (
+from fastnn._core.devices import check_device, device
+from fastnn._core.dtypes import (
     BY_LEGACY_NAME,
     as_number,
     as_numpy_dtype,
@@ -28,11 +27,12 @@ from fastnn.dtypes import (
     strided,
     uint8,
 )
-from fastnn.errors import ShapeError
-from fastnn.kernels import alloc
+from fastnn._core.errors import ShapeError
+from fastnn._tensor.sequences import array_of
+from fastnn._tensor.tensor import Tensor, _recorded, _sizes, _unbroadcast, _wrap
+from fastnn.autograd.engine import Node
+from fastnn.kernels.runtime import alloc
 from fastnn.ops.core import NUMBERS, as_operand, check_tensor, common_dtype, mapped, named, quiet, titled
-from fastnn.sequences import array_of
-from fastnn.tensor import Tensor, _recorded, _sizes, _unbroadcast, _wrap
 
 __all__ = [
     "detach", "detach_", "fill", "is_conj", "is_inference", "is_neg", "is_signed", "is_storage", "is_tensor",
@@ -226,7 +226,7 @@ def result_type(tensor1: Any, tensor2: Any) -> dtype:
         return from_numpy_dtype(common_dtype(tensor1, other))
     if isinstance(tensor2, Tensor):
         return result_type(tensor2, tensor1)
-    from fastnn.functions import tensor
+    from fastnn.ops.creation import tensor
 
     return from_numpy_dtype(promoted(tensor(tensor1)._data.dtype, tensor(tensor2)._data.dtype))
 

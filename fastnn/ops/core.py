@@ -17,14 +17,14 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
-from fastnn import tracing
+from fastnn._core import tracing
+from fastnn._core.dtypes import RANK, default_numpy, from_numpy_dtype, plain
+from fastnn._core.errors import ShapeError
+from fastnn._core.errstate import quiet
+from fastnn._tensor.tensor import Step, Tensor, _recorded, _renew, _unbroadcast, _wrap
 from fastnn.autograd.engine import Alias, Node, ResultNode
 from fastnn.autograd.modes import _mode
-from fastnn.dtypes import RANK, default_numpy, from_numpy_dtype, plain
-from fastnn.errors import ShapeError
-from fastnn.kernels import alloc
-from fastnn.quiet import quiet
-from fastnn.tensor import Step, Tensor, _recorded, _renew, _unbroadcast, _wrap
+from fastnn.kernels.runtime import alloc
 
 ArrayMap = Callable[[np.ndarray], np.ndarray]
 Function = TypeVar("Function", bound=Callable[..., Any])

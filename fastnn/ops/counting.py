@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 
 from fastnn import return_types
-from fastnn.errors import ShapeError
-from fastnn.functions import _between
+from fastnn._core.errors import ShapeError
+from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.ops.core import check_tensor, dimension, named
-from fastnn.tensor import Tensor, _wrap
+from fastnn.ops.creation import _between
 
 __all__ = [
     "bincount", "bucketize", "histc", "histogram", "histogramdd", "searchsorted", "unique", "unique_consecutive",

@@ -12,12 +12,12 @@ from typing import Any
 import numpy as np
 
 from fastnn import return_types
+from fastnn._core.errors import LinAlgError, ShapeError
+from fastnn._tensor.tensor import Tensor, _recorded, _unbroadcast, _wrap
 from fastnn.autograd.engine import Node, part_node
 from fastnn.autograd.modes import is_grad_enabled
-from fastnn.errors import LinAlgError, ShapeError
-from fastnn.kernels import alloc
+from fastnn.kernels.runtime import alloc
 from fastnn.ops.core import also_read, check_tensor, named, quiet, recorded_result
-from fastnn.tensor import Tensor, _recorded, _unbroadcast, _wrap
 
 
 def _matrix(name: str, a: Any, square: bool = True) -> Tensor:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from fastnn.errors import ShapeError
+from fastnn._core.errors import ShapeError
+from fastnn._tensor.tensor import Tensor
 from fastnn.ops.core import also_read, check_tensor, dimension, named
-from fastnn.ops.orders import _permuted
+from fastnn.ops.permute import _permuted
 from fastnn.ops.products import bmm, matmul
 from fastnn.ops.shapes import _expanded
-from fastnn.tensor import Tensor
 
 __all__ = ["bilinear", "einsum", "inner", "tensordot"]
 

@@ -10,8 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._core.dtypes import as_number, from_numpy_dtype
+from fastnn._core.errstate import quiet
+from fastnn._tensor.tensor import Tensor, _recorded, _unbroadcast, _wrap
 from fastnn.autograd.engine import Node
-from fastnn.dtypes import as_number, from_numpy_dtype
 from fastnn.ops.core import (
     ArrayMap,
     Derivative,
@@ -33,8 +35,6 @@ from fastnn.ops.core import (
     shape_error,
     titled,
 )
-from fastnn.quiet import quiet
-from fastnn.tensor import Tensor, _recorded, _unbroadcast, _wrap
 
 __all__ = [
     "abs",

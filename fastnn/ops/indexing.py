@@ -8,14 +8,14 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._core.dtypes import as_number
+from fastnn._core.errors import RangeError, ShapeError
+from fastnn._core.errstate import quiet
+from fastnn._tensor.sequences import array_of, is_sequence
+from fastnn._tensor.tensor import Tensor, _recorded, _wrap
 from fastnn.autograd.engine import Node
-from fastnn.dtypes import as_number
-from fastnn.errors import RangeError, ShapeError
 from fastnn.ops.core import NUMBERS, add_up, linear_map, warn_of_byte_mask
-from fastnn.ops.parts import sliced
-from fastnn.quiet import quiet
-from fastnn.sequences import array_of, is_sequence
-from fastnn.tensor import Tensor, _recorded, _wrap
+from fastnn.ops.slicing import sliced
 
 __all__: list[str] = []
 

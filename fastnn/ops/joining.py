@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._core.dtypes import from_numpy_dtype, promoted
+from fastnn._core.errors import ShapeError
+from fastnn._tensor.tensor import Tensor, _recorded, _wrap
 from fastnn.autograd.engine import Node
-from fastnn.dtypes import from_numpy_dtype, promoted
-from fastnn.errors import ShapeError
 from fastnn.ops.core import also_read, check_tensor, dimension, linear_map, named, whole
-from fastnn.ops.parts import select, sliced
-from fastnn.tensor import Tensor, _recorded, _wrap
+from fastnn.ops.slicing import select, sliced
 
 __all__ = [
     "atleast_1d", "atleast_2d", "atleast_3d", "block_diag", "cartesian_prod", "cat", "chunk", "column_stack",

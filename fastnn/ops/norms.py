@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._tensor.tensor import Tensor, _recorded, _wrap
 from fastnn.ops.core import add_up, also_read, as_floating, check_tensor, named, quiet, recorded_result, reduced, scaled
 from fastnn.ops.reductions import _cast, _kept_shape
-from fastnn.tensor import Tensor, _recorded, _wrap
 
 __all__ = ["dist", "logsumexp", "norm"]
 

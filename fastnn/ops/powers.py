@@ -6,8 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._core.dtypes import as_number, plain
+from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.autograd.modes import _mode
-from fastnn.dtypes import as_number, plain
 from fastnn.ops.core import (
     NUMBERS,
     Partial,
@@ -20,7 +21,6 @@ from fastnn.ops.core import (
     of_operand,
     original,
 )
-from fastnn.tensor import Tensor, _wrap
 
 __all__ = ["float_power", "pow", "square"]
 

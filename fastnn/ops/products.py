@@ -8,12 +8,12 @@ from typing import Any
 import numpy as np
 
 from fastnn import kernels
+from fastnn._core.errors import DTypeError, RangeError, ShapeError
+from fastnn._tensor.tensor import Tensor, _recorded, _unbroadcast, _wrap
 from fastnn.autograd.engine import Node
-from fastnn.errors import DTypeError, RangeError, ShapeError
-from fastnn.kernels import alloc
+from fastnn.kernels.runtime import alloc
 from fastnn.ops.core import check_tensor, named, refuse
 from fastnn.ops.shapes import _expanded, _reshaped
-from fastnn.tensor import Tensor, _recorded, _unbroadcast, _wrap
 
 __all__ = [
     "addbmm", "addmm", "addmv", "addr", "baddbmm", "bmm", "chain_matmul", "dot", "ger", "matmul", "mm",

@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._core.dtypes import as_numpy_dtype, from_numpy_dtype
+from fastnn._tensor.tensor import Tensor, _recorded, _wrap
 from fastnn.autograd.engine import Node
 from fastnn.autograd.modes import _mode
-from fastnn.dtypes import as_numpy_dtype, from_numpy_dtype
 from fastnn.ops.core import (
     add_up,
     also_read,
@@ -24,7 +25,6 @@ from fastnn.ops.core import (
     reduced,
     refuse,
 )
-from fastnn.tensor import Tensor, _recorded, _wrap
 
 __all__ = [
     "all", "any", "count_nonzero", "cumprod", "cumsum", "logcumsumexp", "mean", "nanmean", "nansum", "prod", "std",

@@ -7,14 +7,14 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._core.dtypes import as_number
+from fastnn._core.errors import RangeError, ShapeError
+from fastnn._tensor.tensor import Tensor, _recorded, _wrap
 from fastnn.autograd.engine import Node
 from fastnn.autograd.modes import _mode
-from fastnn.dtypes import as_number
-from fastnn.errors import RangeError, ShapeError
-from fastnn.kernels import alloc
+from fastnn.kernels.runtime import alloc
 from fastnn.ops.comparison import where
 from fastnn.ops.core import check_tensor, dimension, linear_map, named, recorded_result, refuse
-from fastnn.tensor import Tensor, _recorded, _wrap
 
 __all__ = ["gather", "scatter", "scatter_add", "scatter_reduce"]
 

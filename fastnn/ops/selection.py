@@ -10,14 +10,14 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._core.dtypes import as_number
+from fastnn._core.errors import ShapeError
+from fastnn._tensor.tensor import Tensor, _recorded, _wrap
 from fastnn.autograd.engine import Node
-from fastnn.dtypes import as_number
-from fastnn.errors import ShapeError
 from fastnn.ops.core import also_read, check_tensor, dimension, fit, linear_map, named, shape_error, warn_of_byte_mask
 from fastnn.ops.indexing import _getitem, _numpy_key, _setitem
 from fastnn.ops.scatter import _check_index, _check_range, _flat_view, gather, scatter_reduce
 from fastnn.ops.shapes import _expanded
-from fastnn.tensor import Tensor, _recorded, _wrap
 
 __all__ = [
     "argwhere", "diagonal_scatter", "index_add", "index_copy", "index_fill", "index_put", "index_reduce",

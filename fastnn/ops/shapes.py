@@ -8,11 +8,11 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.dtypes import dtype as _dtype
-from fastnn.errors import DTypeError, RangeError, ShapeError
-from fastnn.flat import is_place
+from fastnn._core.dtypes import dtype as _dtype
+from fastnn._core.errors import DTypeError, RangeError, ShapeError
+from fastnn._core.flat_storage import is_place
+from fastnn._tensor.tensor import Tensor, _recorded, _sizes, _wrap
 from fastnn.ops.core import add_up, check_tensor, dimension, linear_map, mapped, named, reduced, view, whole
-from fastnn.tensor import Tensor, _recorded, _sizes, _wrap
 
 __all__ = [
     "broadcast_shapes", "broadcast_tensors", "broadcast_to", "flatten", "ravel", "repeat_interleave", "reshape",
@@ -236,7 +236,7 @@ def broadcast_to(input: Tensor, size: Any) -> Tensor:
 
 def broadcast_shapes(*shapes: Any) -> Any:
     """The shape of the result of an operation on tensors of these shapes."""
-    from fastnn.tensor import Size
+    from fastnn._tensor.tensor import Size
 
     sizes = [(s,) if isinstance(s, int) else tuple(s) for s in shapes]
     try:

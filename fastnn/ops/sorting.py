@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from fastnn import return_types
+from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.ops.core import check_tensor, dimension, linear_map, mapped, named, no_gradient, refuse, whole
-from fastnn.ops.ordering import _along, chosen, shared
-from fastnn.tensor import Tensor, _wrap
+from fastnn.ops.extrema import _along, chosen, shared
 
 __all__ = [
     "argsort", "cummax", "cummin", "kthvalue", "median", "mode", "msort", "nanmedian", "nanquantile", "quantile",

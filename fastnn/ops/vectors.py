@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.errors import DTypeError, RangeError, ShapeError
+from fastnn._core.errors import DTypeError, RangeError, ShapeError
+from fastnn._tensor.tensor import Tensor
 from fastnn.ops.core import also_read, as_floating, check_tensor, dimension, named, refuse
 from fastnn.ops.products import matmul
-from fastnn.tensor import Tensor
 
 __all__ = [
     "cdist", "corrcoef", "cov", "cross", "cumulative_trapezoid", "diff", "kron", "renorm", "trace", "trapezoid",

@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 
 from fastnn import kernels
-from fastnn.kernels.optimizers import Again
+from fastnn._tensor.tensor import Tensor
+from fastnn.kernels.optim.optimizers import Again
 from fastnn.optim.elementwise import Elementwise
-from fastnn.optim.runs import Cut
-from fastnn.tensor import Tensor
+from fastnn.optim.flat_runs import Cut
 
 
 class Adadelta(Elementwise):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from fastnn._tensor.tensor import Tensor
 from fastnn.optim.adam import Adam
-from fastnn.tensor import Tensor
 
 
 class AdamW(Adam):

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from fastnn import kernels
+from fastnn._tensor.tensor import Tensor
 from fastnn.optim.elementwise import Elementwise
-from fastnn.optim.runs import Cut
-from fastnn.tensor import Tensor
+from fastnn.optim.flat_runs import Cut
 
 
 class ASGD(Elementwise):

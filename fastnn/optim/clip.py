@@ -8,8 +8,9 @@ from typing import Any
 import numpy as np
 
 from fastnn import kernels
-from fastnn.kernels import alloc, norms
-from fastnn.kernels.jit import FLOAT32, FLOAT64
+from fastnn.kernels.reduce import norms
+from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime.jit import FLOAT32, FLOAT64
 
 
 class Clip:

@@ -13,12 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._core.errors import DTypeError
+from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.autograd import enable_grad
-from fastnn.errors import DTypeError
-from fastnn.kernels.optimizers import Again
+from fastnn.kernels.optim.optimizers import Again
+from fastnn.optim.flat_runs import Cut, Entry, Flag, Layout, Repeat, Run, State
 from fastnn.optim.optimizer import Optimizer
-from fastnn.optim.runs import Cut, Entry, Flag, Layout, Repeat, Run, State
-from fastnn.tensor import Tensor, _wrap
 
 # Options that must not be negative, as PyTorch names them in its errors.
 _LABELS = {

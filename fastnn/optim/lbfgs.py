@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.autograd import enable_grad, no_grad
 from fastnn.optim.line_search import Point, strong_wolfe
 from fastnn.optim.optimizer import Optimizer
-from fastnn.tensor import Tensor, _wrap
 
 
 class LBFGS(Optimizer):

@@ -13,9 +13,9 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any
 
+from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.autograd import HookList, RemovableHandle
 from fastnn.optim.clip import Clip
-from fastnn.tensor import Tensor, _wrap
 
 # Of all optimizers, in the order in which they were registered.
 _before_all, _after_all = HookList(), HookList()

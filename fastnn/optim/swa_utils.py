@@ -13,11 +13,11 @@ from typing import Any
 import numpy as np
 
 from fastnn import nn
+from fastnn._tensor.tensor import Tensor
 from fastnn.autograd import no_grad
-from fastnn.functions import tensor
+from fastnn.ops.creation import tensor
 from fastnn.optim.lr_scheduler.scheduler import LRScheduler, per_group
 from fastnn.optim.optimizer import Optimizer
-from fastnn.tensor import Tensor
 
 __all__ = [
     "SWALR",

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.tensor import Tensor, _wrap
+from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.torchvision.image import pil, write_png
 
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.tensor import Tensor
+from fastnn._tensor.tensor import Tensor
 
 __all__ = ["SummaryWriter"]
 

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from fastnn import kernels
+from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.nn.parameter import Parameter
-from fastnn.tensor import Tensor, _wrap
 
 _KERNEL_NORMS = (1.0, 2.0, math.inf)
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.nn.parameter import Parameter
-from fastnn.tensor import Tensor, _wrap
 
 
 def fuse_linear_bn_weights(

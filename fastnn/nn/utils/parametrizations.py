@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.autograd import no_grad
 from fastnn.nn.module import Module
 from fastnn.nn.parameter import Parameter
@@ -20,7 +21,6 @@ from fastnn.nn.utils.weight_norm import (
     spectral_start,
     weighted_direction,
 )
-from fastnn.tensor import Tensor, _wrap
 
 
 class _WeightNorm(Module):
@@ -133,8 +133,8 @@ def _gram_schmidt(x: Tensor) -> Tensor:
 
     R is the Cholesky factor of ``x.T x``; its derivative is S. F. Walter and L. Lehmann's (arXiv:1001.1654).
     """
+    from fastnn._tensor.tensor import _recorded
     from fastnn.autograd import Node
-    from fastnn.tensor import _recorded
 
     q, r = np.linalg.qr(x._data)
     signs = np.where(np.diag(r) < 0, -1, 1).astype(q.dtype)

@@ -9,11 +9,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.autograd import no_grad
 from fastnn.nn.module import Module
 from fastnn.nn.parameter import Parameter
 from fastnn.random import default_generator
-from fastnn.tensor import Tensor, _wrap
 
 AnyModule = TypeVar("AnyModule", bound=Module)
 

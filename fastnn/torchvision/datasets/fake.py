@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._tensor.tensor import _wrap
 from fastnn.random import Generator
-from fastnn.tensor import _wrap
 from fastnn.torchvision.datasets.vision import StandardTransform, VisionDataset
 from fastnn.torchvision.transforms.functional import to_pil_image
 

@@ -15,8 +15,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 from fastnn import datasets
+from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.datasets import read_idx
-from fastnn.tensor import Tensor, _wrap
 from fastnn.torchvision.datasets.vision import VisionDataset
 from fastnn.torchvision.image import as_image
 from fastnn.torchvision.transforms.fold import scale_and_shift

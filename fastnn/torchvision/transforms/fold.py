@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from typing import Any
 
-from fastnn import dtypes
+from fastnn._core import dtypes
 from fastnn.torchvision.transforms.transforms import Compose, Normalize, ToTensor
 
 

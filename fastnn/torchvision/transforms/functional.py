@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.dtypes import dtype as _dtype
-from fastnn.dtypes import float32
-from fastnn.tensor import Tensor, _wrap
+from fastnn._core.dtypes import dtype as _dtype
+from fastnn._core.dtypes import float32
+from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.torchvision.image import as_image, is_image
 
 

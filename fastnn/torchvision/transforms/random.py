@@ -6,10 +6,10 @@ import math
 from collections.abc import Sequence
 from typing import Any
 
+from fastnn._tensor.tensor import Tensor
 from fastnn.nn.module import Module
+from fastnn.ops.sampling import randn
 from fastnn.random import default_generator
-from fastnn.sampling import randn
-from fastnn.tensor import Tensor
 from fastnn.torchvision.transforms import functional as F
 from fastnn.torchvision.transforms.functional import InterpolationMode
 from fastnn.torchvision.transforms.transforms import uniform

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from fastnn.dtypes import dtype
+from fastnn._core.dtypes import dtype
+from fastnn._tensor.tensor import Tensor
 from fastnn.nn.module import Module
 from fastnn.random import default_generator
-from fastnn.tensor import Tensor
 from fastnn.torchvision.transforms import functional as F
 from fastnn.torchvision.transforms.functional import InterpolationMode
 

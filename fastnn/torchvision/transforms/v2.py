@@ -6,10 +6,10 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.dtypes import dtype as _dtype
-from fastnn.dtypes import float32
+from fastnn._core.dtypes import dtype as _dtype
+from fastnn._core.dtypes import float32
+from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.nn.module import Module
-from fastnn.tensor import Tensor, _wrap
 from fastnn.torchvision import transforms as _older
 from fastnn.torchvision.image import is_image
 from fastnn.torchvision.transforms import *  # noqa: F403 (one object under both names)

@@ -12,12 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._core.dtypes import promoted
+from fastnn._core.errors import ShapeError
+from fastnn._tensor.sequences import array_of
+from fastnn._tensor.tensor import Tensor, _recorded, _wrap
 from fastnn.autograd import Node
-from fastnn.dtypes import promoted
-from fastnn.errors import ShapeError
-from fastnn.functions import from_numpy, tensor
-from fastnn.sequences import array_of
-from fastnn.tensor import Tensor, _recorded, _wrap
+from fastnn.ops.creation import from_numpy, tensor
 
 
 def default_collate(batch: Sequence[Any]) -> Any:

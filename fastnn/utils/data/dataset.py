@@ -16,10 +16,10 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from fastnn import kernels
-from fastnn.errors import MismatchError
-from fastnn.kernels import alloc
+from fastnn._core.errors import MismatchError
+from fastnn._tensor.tensor import Tensor, _recorded, _wrap
+from fastnn.kernels.runtime import alloc
 from fastnn.random import Generator, default_generator
-from fastnn.tensor import Tensor, _recorded, _wrap
 
 T_co = TypeVar("T_co", covariant=True)
 # From numbers of items to the batch that collating these items would give; None where there is no short cut.

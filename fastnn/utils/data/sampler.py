@@ -11,9 +11,9 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from fastnn._tensor.tensor import Tensor, _wrap
+from fastnn.ops.sampling import draw_categories
 from fastnn.random import Generator, default_generator
-from fastnn.sampling import draw_categories
-from fastnn.tensor import Tensor, _wrap
 
 T_co = TypeVar("T_co", covariant=True)
 

@@ -1,0 +1,134 @@
+"""Pickles under PyTorch's names, written so that PyTorch reads them without any of fastnn's classes.
+
+May import ``tensor``, ``dtypes``, ``devices``, ``flat`` and ``nn.parameter``.
+"""
+
+from __future__ import annotations
+
+import collections
+import functools
+import pickle
+from collections.abc import Callable
+from typing import IO, Any, ClassVar, NamedTuple
+
+import numpy as np
+
+from fastnn._core.devices import device
+from fastnn._core.dtypes import dtype
+from fastnn._core.flat_storage import is_place
+from fastnn._tensor.tensor import Size, Tensor, _wrap
+from fastnn.nn.parameter import Parameter
+from fastnn.nn.registry import Registry
+
+# PyTorch's classes of storages, and NumPy's names for what is in them.
+STORAGES = {
+    "FloatStorage": "float32", "DoubleStorage": "float64", "HalfStorage": "float16", "LongStorage": "int64",
+    "IntStorage": "int32", "ShortStorage": "int16", "CharStorage": "int8", "ByteStorage": "uint8",
+    "BoolStorage": "bool", "UntypedStorage": "uint8", "ComplexFloatStorage": "complex64",
+    "ComplexDoubleStorage": "complex128", "BFloat16Storage": "bfloat16",
+}  # fmt: skip
+_STORAGE_NAMES = {kind: name for name, kind in STORAGES.items() if name != "UntypedStorage"}
+
+
+class Storage(NamedTuple):
+    """The memory of one or more tensors: a vector of numbers, and its name in the file."""
+
+    array: np.ndarray
+    key: str
+
+
+class _Global:
+    """A name of another library, which need not be installed."""
+
+    def __init__(self, module: str, name: str) -> None:
+        self.line = f"c{module}\n{name}\n".encode()
+
+    def __call__(self, *args: Any) -> Any:
+        raise NotImplementedError("a name to be written, not to be called")
+
+
+# One object per name, so that a pickle writes each name once.
+_global = functools.cache(_Global)
+
+
+# The methods that it writes with are in no stub.
+_Pickler: Any = pickle._Pickler
+
+
+class Writer(_Pickler):
+    """Pickles an object; tensors are written as references to ``storages``, which the caller stores."""
+
+    dispatch: ClassVar[dict[Any, Any]] = dict(_Pickler.dispatch)
+
+    def __init__(self, file: IO[bytes], protocol: int) -> None:
+        super().__init__(file, protocol)
+        self.storages: dict[Any, Storage] = {}
+        # An address names memory only as long as that lives; a storage's own array may be a copy.
+        self._kept: list[np.ndarray] = []
+
+    def persistent_id(self, obj: Any) -> Any:
+        if type(obj) is not Storage:
+            return None
+        kind = _global("torch", _STORAGE_NAMES[obj.array.dtype.name])
+        return ("storage", kind, obj.key, "cpu", obj.array.size)
+
+    def reducer_override(self, obj: Any) -> Any:
+        if isinstance(obj, Parameter):
+            plain = _wrap(obj._data)
+            return _global("torch._utils", "_rebuild_parameter"), (plain, obj.requires_grad, collections.OrderedDict())
+        if isinstance(obj, Tensor):
+            storage, offset, strides = self._place_of(obj._data)
+            hooks: Any = collections.OrderedDict()
+            args: tuple[Any, ...] = (storage, offset, obj._data.shape, strides, obj.requires_grad, hooks)
+            return _global("torch._utils", "_rebuild_tensor_v2"), args
+        if isinstance(obj, Size):
+            return _global("torch", "Size"), (tuple(obj),)
+        if isinstance(obj, device):
+            return _global("torch", "device"), obj.__reduce__()[1]
+        return NotImplemented
+
+    def _save_global(self, obj: _Global) -> None:
+        self.write(obj.line)
+        self.memoize(obj)
+
+    def _save_dtype(self, obj: dtype) -> None:
+        self.save(_global("torch", obj.name))
+
+    dispatch[_Global] = _save_global
+    dispatch[dtype] = _save_dtype
+    # In a file an ordinary dictionary, as PyTorch has it.
+    dispatch[Registry] = pickle._Pickler.save_dict  # type: ignore[attr-defined]  # private
+
+    def _place_of(self, array: np.ndarray) -> tuple[Storage, int, tuple[int, ...]]:
+        """The storage that an array lies in, with offset and strides there, in elements."""
+        root, size = array, array.itemsize
+        while isinstance(root.base, np.ndarray):
+            root = root.base
+        offset = _address(array) - _address(root)
+        whole = root.flags.c_contiguous or root.flags.f_contiguous
+        fits = root.dtype == array.dtype and offset % size == 0 and all(s >= 0 and s % size == 0 for s in array.strides)
+        # Parameters lie in memory as kernels want them: others get them in the order of their indices.
+        if whole and fits and not is_place(root):
+            key: Any = (_address(root), root.nbytes, root.dtype)
+            strides = tuple([s // size for s in array.strides])
+            return self._storage(key, root, lambda: root.ravel("K")), offset // size, strides
+        key = (_address(array), array.shape, array.strides, array.dtype)
+        return self._storage(key, array, lambda: np.ascontiguousarray(array).reshape(-1)), 0, _compact(array.shape)
+
+    def _storage(self, key: Any, array: np.ndarray, contents: Callable[[], np.ndarray]) -> Storage:
+        if key not in self.storages:
+            self._kept.append(array)
+            self.storages[key] = Storage(contents(), str(len(self.storages)))
+        return self.storages[key]
+
+
+def _address(array: np.ndarray) -> int:
+    return array.__array_interface__["data"][0]
+
+
+def _compact(shape: tuple[int, ...]) -> tuple[int, ...]:
+    """The strides, in elements, of an array in the order of its indices."""
+    strides = [1]
+    for n in reversed(shape[1:]):
+        strides.append(strides[-1] * max(n, 1))
+    return tuple(reversed(strides)) if shape else ()

@@ -1,0 +1,261 @@
+"""``fastnn run script.py``: in that process ``torch`` and ``torchvision`` are imported as fastnn.
+
+A finder in front of all others answers for the two names with fastnn's own modules, the same objects,
+so that what is an instance of ``fastnn.Tensor`` is one of ``torch.Tensor``. The script itself runs as
+``python script.py`` runs it. May import all of fastnn.
+"""
+
+from __future__ import annotations
+
+import builtins
+import contextlib
+import difflib
+import importlib
+import importlib.abc
+import importlib.machinery
+import importlib.util
+import os
+import runpy
+import sys
+import traceback
+import types
+from collections.abc import Sequence
+from typing import Any
+
+import fastnn
+from fastnn import version
+
+LIST = "docs/torch-api.md"
+# What a name of PyTorch is called in fastnn.
+PACKAGES = {"torch": "fastnn", "torchvision": "fastnn.torchvision"}
+_FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
+_NOT_THE_SCRIPT = ("<frozen ", _FOLDER, runpy.__file__, importlib.__file__)
+
+
+# --------------------------------------------------------------------------------------------
+# Imports
+
+
+class _Loader(importlib.abc.Loader):
+    """Gives a module that is loaded already, and leaves it as it is."""
+
+    def __init__(self, module: types.ModuleType) -> None:
+        self.module, self.spec = module, module.__spec__
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType:
+        return self.module
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        # The import system has put the spec of the other name there.
+        module.__spec__ = self.spec
+
+
+class Finder(importlib.abc.MetaPathFinder):
+    """Finds fastnn's modules under PyTorch's names.
+
+    >>> Finder().find_spec("torch.nn").loader.module
+    <module 'fastnn.nn' from ...>
+    >>> Finder().find_spec("numpy")
+    """
+
+    def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
+        """The spec of ``torch...`` or ``torchvision...``, None for another name.
+
+        Raises: ModuleNotFoundError if fastnn does not have it: no other finder may answer for it.
+        """
+        package, dot, rest = fullname.partition(".")
+        if package not in PACKAGES:
+            return None
+        name = PACKAGES[package] + dot + rest
+        module = None if _is_a_value(name) else _import(name)
+        if module is None:
+            message = f"No module named {fullname!r} in fastnn; {LIST} lists what there is"
+            raise ModuleNotFoundError(message, name=fullname)
+        spec = importlib.machinery.ModuleSpec(fullname, _Loader(module), is_package=hasattr(module, "__path__"))
+        if spec.submodule_search_locations is not None:
+            spec.submodule_search_locations.extend(module.__path__)
+        return spec
+
+
+def _is_a_value(name: str) -> bool:
+    """Whether the name stands for something else than a module, as ``tensor``: importing it would replace that."""
+    parent, _, child = name.rpartition(".")
+    value = getattr(sys.modules.get(parent), child, None) if parent else None
+    return value is not None and not isinstance(value, types.ModuleType)
+
+
+def _import(name: str) -> types.ModuleType | None:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        # Another name is missing where an optional package, as tensorboard, is not installed.
+        if error.name is None or not f"{name}.".startswith(f"{error.name}."):
+            raise
+    return None
+
+
+def install() -> None:
+    """Let ``import torch`` and ``import torchvision`` give fastnn in this process, once and for all.
+
+    ``torch.__version__`` is then that of the PyTorch whose behaviour fastnn has, as scripts ask for a least version.
+
+    Raises: RuntimeError if PyTorch is imported already.
+    """
+    for package, name in PACKAGES.items():
+        if sys.modules.get(package, sys.modules.get(name)) is not sys.modules.get(name):
+            raise RuntimeError(f"{package} is imported already, and is not fastnn")
+    if not any(isinstance(finder, Finder) for finder in sys.meta_path):
+        sys.meta_path.insert(0, Finder())
+    fastnn.__version__ = version.TorchVersion(f"{version.TORCH}+fastnn.{version.__version__}")
+
+
+# --------------------------------------------------------------------------------------------
+# Names that do not exist
+
+
+def _torch_name(name: str) -> str:
+    """PyTorch's name of what fastnn calls ``name``."""
+    for theirs, ours in reversed(PACKAGES.items()):
+        if f"{name}.".startswith(f"{ours}."):
+            return theirs + name[len(ours) :]
+    return name
+
+
+def _shortest(kind: type) -> str:
+    """The name of a class in the outermost package that has it: ``nn.Linear``, not ``nn.linear.Linear``."""
+    parts = kind.__module__.split(".")
+    for end in range(1, len(parts)):
+        package = ".".join(parts[:end])
+        if vars(sys.modules[package]).get(kind.__name__) is kind:
+            return f"{package}.{kind.__name__}"
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def missing_name(error: BaseException) -> str | None:
+    """The name that a script asked fastnn for in vain, as PyTorch calls it; None if ``error`` is about something else.
+
+    >>> import fastnn
+    >>> try:
+    ...     fastnn.nn.Conv2d
+    ... except AttributeError as error:
+    ...     missing_name(error)
+    'torch.nn.Conv2d'
+    """
+    if isinstance(error, ModuleNotFoundError):
+        name = error.name or ""
+        return name if name.partition(".")[0] in PACKAGES else None
+    if isinstance(error, ImportError):
+        # `from torch import fft`: the message has the name, `name_from` only since Python 3.12.
+        before, _, rest = str(error).partition("cannot import name ")
+        name = _torch_name(error.name or "")
+        ours = name.partition(".")[0] in PACKAGES and not before
+        return f"{name}.{rest.split(chr(39))[1]}" if ours and rest.startswith("'") else None
+    if isinstance(error, AttributeError) and error.name is not None:
+        owner = error.obj
+        if isinstance(owner, types.ModuleType):
+            name = _torch_name(owner.__name__)
+        else:
+            name = _torch_name(_shortest(owner if isinstance(owner, type) else type(owner)))
+        return f"{name}.{error.name}" if name.partition(".")[0] in PACKAGES else None
+    return None
+
+
+def _asked_for_by_the_script(tb: types.TracebackType | None) -> tuple[str, int] | None:
+    """Where the script asked for a name, if nothing but the search for it comes after: file and line."""
+    place = None
+    for frame, line in traceback.walk_tb(tb):
+        if not frame.f_code.co_filename.startswith(_NOT_THE_SCRIPT):
+            place = frame.f_code.co_filename, line
+        elif frame.f_code.co_name not in ("__getattr__", "find_spec") and not frame.f_code.co_filename.startswith(
+            ("<frozen ", importlib.__file__)
+        ):
+            place = None
+    return place
+
+
+# --------------------------------------------------------------------------------------------
+# Running
+
+
+def _failed(error: BaseException) -> None:
+    """Say why the script ended, as Python does; in one line if it asked fastnn for a name that it does not have."""
+    tb = error.__traceback__
+    name = missing_name(error)
+    place = _asked_for_by_the_script(tb) if name else None
+    if name and place:
+        file, line = place
+        close = []
+        if isinstance(error, AttributeError) and error.name is not None:
+            close = difflib.get_close_matches(error.name, dir(error.obj), 1, 0.75)
+        hint = f". Did you mean: '{close[0]}'?" if close else ""
+        print(f"{file}, line {line}: fastnn does not have {name}; {LIST} lists what it has{hint}", file=sys.stderr)
+        return
+    # The frames of this file, and of what it uses to run the script, are not the user's.
+    while tb is not None and tb.tb_frame.f_code.co_filename.startswith(_NOT_THE_SCRIPT):
+        tb = tb.tb_next
+    sys.last_type, sys.last_value, sys.last_traceback = type(error), error, tb
+    sys.excepthook(type(error), error.with_traceback(tb), tb)
+
+
+def _start(path: str) -> None:
+    """Compile and run the file as ``__main__``."""
+    main = types.ModuleType("__main__")
+    path = os.path.abspath(path)
+    loader = importlib.machinery.SourceFileLoader("__main__", path)
+    main.__dict__.update(__file__=path, __builtins__=builtins, __loader__=loader, __cached__=None)
+    sys.modules["__main__"] = main
+    with open(path, "rb") as file:
+        source = file.read()
+    exec(compile(source, path, "exec", dont_inherit=True), main.__dict__)
+
+
+def run(
+    script: str | None,
+    module: str | None,
+    arguments: Sequence[str],
+    command: str = "run",
+    around: contextlib.AbstractContextManager[Any] | None = None,
+) -> int:
+    """Run a PyTorch script, or a module as ``python -m`` does, on fastnn; the exit status is 1 if it fails.
+
+    Args:
+        script: path of a file.
+        module: name of a module or package, instead of ``script``.
+        arguments: what stands in ``sys.argv`` after its name.
+        command: of ``fastnn``, for a message.
+        around: is entered before the program's first line, and left when it ends.
+
+    Raises: SystemExit if the script does; KeyboardInterrupt, which has been printed, after Ctrl-C.
+    """
+    install()
+    folder = os.getcwd() if script is None else os.path.dirname(os.path.realpath(script))
+    if not sys.flags.safe_path:
+        sys.path[0] = folder
+    sys.argv = [script or "-m", *arguments]
+    try:
+        if module is not None:
+            # None of Python's own messages about a module that does not exist is a traceback.
+            try:
+                found = importlib.util.find_spec(module) is not None
+            except ModuleNotFoundError:
+                found = False
+            if not found:
+                print(f"fastnn {command}: No module named {module}", file=sys.stderr)
+                return 1
+            with around or contextlib.nullcontext():
+                runpy.run_module(module, run_name="__main__", alter_sys=True)
+        else:
+            assert script is not None
+            with around or contextlib.nullcontext():
+                _start(script)
+    except SystemExit:
+        raise
+    except KeyboardInterrupt as stop:
+        _failed(stop)
+        # Python itself prints nothing more, and ends the process by the signal, as who started it expects.
+        sys.excepthook = lambda *told: None
+        raise
+    except BaseException as error:
+        _failed(error)
+        return 1
+    return 0

@@ -1,0 +1,1 @@
+"""What everything stands on: dtypes, devices, sizes, errors, settings, flat storage, the switch of a trace."""

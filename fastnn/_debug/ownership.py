@@ -1,0 +1,165 @@
+"""Checks of who owns which memory, for tests: on where ``FASTNN_POISON=1`` is set (see ``fastnn.kernels.runtime.alloc``).
+
+What is written over by a replay, or handed out as a gradient, must not be seen through any other tensor, unless the
+user has put it there. The library decides that by counting references; here every tensor that is alive is looked at
+instead, and AssertionError names the one that is in the way. Beside it memory that is used again is filled with what
+must not be seen before each use. Imports the rest of fastnn inside functions.
+"""
+
+from __future__ import annotations
+
+import functools
+import threading
+import weakref
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from fastnn._core import tracing
+from fastnn.kernels.runtime.alloc import poison
+
+Span = tuple[int, int]
+
+# The tensors that are alive, by their ids.
+_alive: dict[int, weakref.ref[Any]] = {}
+_lock = threading.Lock()
+
+
+def tracked(make: Callable[..., Any]) -> Callable[..., Any]:
+    """``make``, whose tensors are looked at by the checks; not those of a trace, which is about nothing."""
+
+    def made(*args: Any, **options: Any) -> Any:
+        tensor = make(*args, **options)
+        if not tracing.is_mine():
+            _alive[id(tensor)] = weakref.ref(tensor, functools.partial(_forget, id(tensor)))
+        return tensor
+
+    return functools.wraps(make)(made)
+
+
+def _forget(key: int, ref: Any) -> None:
+    # Another tensor may have got the id meanwhile.
+    if _alive.get(key) is ref:
+        del _alive[key]
+
+
+def _span(array: np.ndarray | np.generic) -> Span:
+    if not isinstance(array, np.ndarray):
+        # A number, as arithmetic on arrays without dimensions gives it: nobody can write to it.
+        return 0, 0
+    if array.flags.c_contiguous:
+        start = array.ctypes.data
+        return start, start + array.nbytes
+    low, high = np.lib.array_utils.byte_bounds(array)
+    return low, high
+
+
+def _are_apart(spans: Iterable[Span], but: Iterable[Any], what: str) -> None:
+    """AssertionError if a live tensor, but for these, lies in one of the address ranges."""
+    ranges = np.array([span for span in spans if span[0] < span[1]], np.int64).reshape(-1, 2)
+    if not len(ranges):
+        return
+    spared = {id(t) for t in but if t is not None}
+    tensors = [t for t in [ref() for ref in list(_alive.values())] if t is not None and id(t) not in spared]
+    found = np.array([_span(t._data) for t in tensors], np.int64).reshape(-1, 2)
+    meets = (found[:, :1] < ranges[:, 1]) & (ranges[:, 0] < found[:, 1:]) & (found[:, :1] < found[:, 1:])
+    if meets.any():
+        tensor = tensors[int(meets.any(1).argmax())]
+        raise AssertionError(f"a tensor of shape {tensor._data.shape} is alive in {what}")
+
+
+def _written(launches: Iterable[Any], but: Iterable[np.ndarray]) -> list[np.ndarray]:
+    """The arrays that launches write, each once, without those that share memory with others."""
+    spared = [_span(a) for a in but if a.size]
+    found = {}
+    for kernel, _, arrays, _, _ in launches:
+        for i in kernel.outputs or ():
+            low, high = _span(arrays[i])
+            if arrays[i].size and not any(a < high and low < b for a, b in spared):
+                found[low, high] = arrays[i]
+    return list(found.values())
+
+
+def _places(parameters: Iterable[Any]) -> list[np.ndarray]:
+    """The places of gradients that the next backward pass writes over."""
+    return [p._grad_place for p in parameters if p._grad is None and p._grad_is_free()]
+
+
+def _check_new_gradient(leaf: Any) -> None:
+    # A view of the gradient that a post-accumulate hook or a user makes comes later.
+    _are_apart([_span(leaf._grad._data)], [leaf._grad], "what has just become a gradient")
+
+
+def install() -> None:
+    """Put the checks around what hands out memory."""
+    from fastnn._tensor.differentiable import Differentiable
+    from fastnn.capture.recording import Lane
+    from fastnn.capture.step import CompiledStep
+    from fastnn.nn.functional import class_loss as functional_class_losses
+    from fastnn.nn.functional import loss_core
+    from fastnn.nn.parameter import Parameter
+
+    run, run_back, replay = Lane.run, Lane.run_back, CompiledStep._replay
+    target, written, accumulate = Parameter._grad_target, Parameter._grad_written, Differentiable._accumulate_grad
+    given = loss_core._given
+
+    def checked_run(self: Any, inputs: Any) -> Any:
+        own = _written(self.forward.launches, [*self.inputs, self._result._data, *self.situation.arrays])
+        _are_apart(map(_span, own), (), "the arrays of a recording that is handed out")
+        for array in own:
+            poison(array)
+        return run(self, inputs)
+
+    def checked_run_back(self: Any, inputs: Any, out: Any, grad: Any) -> Any:
+        forward = [arrays[i] for kernel, _, arrays, _, _ in self.forward.launches for i in range(len(arrays))]
+        dxs = list(self.dxs.values())
+        own = _written(self.backward.launches, [*forward, *self.places, *dxs, *self.inputs, self._result._data])
+        places = _places(self.trained)
+        _are_apart(map(_span, [*own, *places]), (), "what a recorded backward pass writes over")
+        for array in (*own, *places):
+            poison(array)
+        return run_back(self, inputs, out, grad)
+
+    def checked_replay(self: Any, captured: Any, tensors: Any) -> Any:
+        situation, traced = captured.situation, captured.inputs.traced
+        launches = captured.program.launches[: captured.head]
+        own = _written(launches, [*situation.arrays, *traced])
+        grads = [p._grad for p in captured.trained]
+        _are_apart(map(_span, own), grads, "what a compiled step writes over")
+        for array in own:
+            poison(array)
+        return replay(self, captured, tensors)
+
+    def checked_target(self: Any) -> Any:
+        found = target(self)
+        if found is not None and not found[1] and not tracing.is_mine():
+            _are_apart([_span(found[0])], (), "the place of a gradient that is about to be written")
+            poison(found[0])
+        return found
+
+    def checked_written(self: Any) -> None:
+        is_new = self._grad is None
+        written(self)
+        if is_new and not tracing.is_mine():
+            _check_new_gradient(self)
+
+    def checked_accumulate(self: Any, grad: Any) -> None:
+        is_new = self._grad is None
+        accumulate(self, grad)
+        if is_new and not tracing.is_mine():
+            _check_new_gradient(self)
+
+    def checked_given(x: Any, gradient: np.ndarray) -> Any:
+        found = given(x, gradient)
+        if found is None and not tracing.is_mine():
+            _check_new_gradient(x)
+        return found
+
+    classes: list[Any] = [Lane, CompiledStep, Parameter, Differentiable]
+    lane, step, parameter, differentiable = classes
+    lane.run, lane.run_back, step._replay = checked_run, checked_run_back, checked_replay
+    parameter._grad_target, parameter._grad_written = checked_target, checked_written
+    differentiable._accumulate_grad = checked_accumulate
+    for module in (loss_core, functional_class_losses):
+        vars(module)["_given"] = checked_given

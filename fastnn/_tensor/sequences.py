@@ -1,0 +1,228 @@
+"""Arrays of what Python holds numbers in: nested sequences, also with arrays and tensors inside.
+
+May import ``tensor`` and ``dtypes``.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import deque
+from collections.abc import Iterator, Mapping
+from itertools import chain
+from typing import Any
+
+import numpy as np
+
+from fastnn._core.dtypes import check_numbers, default_numpy, from_numpy_dtype, promoted
+from fastnn._core.errstate import quiet
+from fastnn._tensor.tensor import Tensor
+
+
+def array_of(data: Any, kind: np.dtype | None) -> np.ndarray:
+    """A new array of ``data``, in PyTorch's dtype for it unless one is given."""
+    of_python = False
+    if isinstance(data, Tensor):
+        array = data._data.copy()
+    elif isinstance(data, (list, tuple)):
+        leaves = _leaf_types(data)
+        if not leaves <= _PYTHON:
+            return _mixed(data, leaves, kind)
+        array, of_python = np.array(data), True
+    elif isinstance(data, (str, bytes)):
+        raise _no_number(data)
+    elif isinstance(data, (np.ndarray, np.generic)):
+        array = np.array(data)
+        if array.dtype.kind == "O":
+            raise _of_objects(array)
+    elif hasattr(data, "__array__"):
+        # What pandas and others convert keeps the dtype of its numbers.
+        array = np.array(data)
+        if array.dtype.kind == "O" or _lacks_some(data):
+            return array_of(list(data), kind)
+    elif type(data) is not range and is_sequence(data):
+        return array_of(list(data), kind)
+    else:
+        array, of_python = np.array(data), True
+    if of_python and array.dtype.kind in "Ou":
+        if kind is not None and kind.kind in "fb" and _holds_integers(data):
+            return np.array(data, np.float64 if kind.kind == "f" else None).astype(kind)
+        if array.dtype.kind == "u" or _holds_integers(data):
+            raise ValueError("Overflow when unpacking long long: an integer lies beyond the range of int64")
+        raise RuntimeError(f"Could not infer dtype of {type(data).__name__}")
+    if kind is not None:
+        if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
+            from_numpy_dtype(array.dtype)
+        if of_python:
+            check_numbers(array, kind)
+        with np.errstate(all="ignore"):
+            return array.astype(kind)
+    if of_python and array.dtype == np.float64:
+        array = quiet(array.astype, default_numpy())
+    from_numpy_dtype(array.dtype)
+    return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def is_sequence(data: Any) -> bool:
+    """Whether it has the protocol of a sequence; text has it as well."""
+    return hasattr(data, "__len__") and hasattr(data, "__getitem__") and not isinstance(data, Mapping)
+
+
+def _is_nested(kind: type) -> bool:
+    """Whether these are sequences by their protocol, and neither text nor arrays."""
+    if issubclass(kind, (int, float, str, bytes, range, np.generic, Mapping, Tensor)) or hasattr(kind, "__array__"):
+        return False
+    # Of the class itself: a class of enumerated values has a length, and they have none.
+    names = set().union(*[vars(base) for base in kind.__mro__])
+    return "__len__" in names and "__getitem__" in names
+
+
+def _as_lists(data: Any) -> Any:
+    """Nested sequences with lists for those that are neither lists nor arrays."""
+    return [_as_lists(d) for d in data] if isinstance(data, _SEQUENCES) or _is_nested(type(data)) else data
+
+
+def _lacks_some(data: Any) -> bool:
+    """Whether a column of pandas has no number somewhere, which NumPy would make a NaN or a number of."""
+    kind = getattr(data, "dtype", None)
+    return kind is not None and not isinstance(kind, np.dtype) and hasattr(data, "isna") and bool(data.isna().any())
+
+
+def _holds_integers(source: Any) -> bool:
+    """Whether the first of the numbers in nested sequences is an integer."""
+    while isinstance(source, (list, tuple)) and source:
+        source = source[0]
+    return isinstance(source, int)
+
+
+# -- Types -------------------------------------------------------------------------------------
+
+# NumPy finds the dtype of these as PyTorch does, but for the size of floats.
+_PYTHON = frozenset((bool, int, float, complex, range))
+_SEQUENCES = (list, tuple, deque)
+
+
+def _leaf_types(data: Any) -> set[type]:
+    """The types of what nested sequences hold."""
+    types = set(map(type, data))
+    while nested := {t for t in types if issubclass(t, _SEQUENCES)}:
+        if types != nested:
+            return (types - nested).union(*[_leaf_types(d) for d in data if isinstance(d, _SEQUENCES)])
+        data = list(chain.from_iterable(data))
+        types = set(map(type, data))
+    return types
+
+
+def _leaves(data: Any) -> Iterator[Any]:
+    for element in data:
+        if isinstance(element, _SEQUENCES):
+            yield from _leaves(element)
+        else:
+            yield element
+
+
+def _inferred(data: Any, leaves: set[type]) -> np.dtype:
+    """The dtype that all elements of nested sequences are promoted to."""
+    if any(issubclass(t, Tensor) or (hasattr(t, "__array__") and not issubclass(t, np.generic)) for t in leaves):
+        found = {_dtype_of(element) for element in _leaves(data)}
+    else:
+        found = {_dtype_of_type(t) for t in leaves}
+    return functools.reduce(promoted, found)
+
+
+def _dtype_of(element: Any) -> np.dtype:
+    if isinstance(element, Tensor):
+        return element._data.dtype
+    kind = type(element)
+    if isinstance(element, np.generic) or not hasattr(kind, "__array__"):
+        return _dtype_of_type(kind)
+    array = np.asarray(element)
+    if array.dtype.kind == "O":
+        raise _of_objects(array)
+    return from_numpy_dtype(array.dtype).numpy
+
+
+def _dtype_of_type(kind: type) -> np.dtype:
+    if issubclass(kind, np.generic):
+        return from_numpy_dtype(np.dtype(kind)).numpy
+    if issubclass(kind, (int, range)):
+        return np.dtype(np.bool_ if kind is bool else np.int64)
+    if issubclass(kind, float):
+        return default_numpy()
+    if issubclass(kind, complex):
+        raise TypeError("fastnn has no complex numbers")
+    raise RuntimeError(f"Could not infer dtype of {kind.__name__}")
+
+
+def _no_number(element: Any) -> TypeError:
+    return TypeError(f"new(): invalid data type '{type(element).__name__}'")
+
+
+def _of_objects(array: np.ndarray) -> Exception:
+    """The error for an array of objects."""
+    first = array.flat[0] if array.size else None
+    if isinstance(first, str):
+        return ValueError("too many dimensions 'str'")
+    return TypeError(f"can't convert an array of objects of type {type(first).__name__} to a tensor")
+
+
+# -- Sequences of more than Python's numbers -------------------------------------------------------
+
+
+def _mixed(data: Any, leaves: set[type], kind: np.dtype | None) -> np.ndarray:
+    if any(map(_is_nested, leaves)):
+        return array_of(_as_lists(data), kind)
+    if not leaves.isdisjoint((str, bytes)):
+        first = next(_leaves(data))
+        raise ValueError("too many dimensions 'str'") if isinstance(first, str) else _no_number(
+            next(e for e in _leaves(data) if isinstance(e, (str, bytes)))
+        )
+    inferred = _inferred(data, leaves)
+    target = inferred if kind is None else kind
+    if any(issubclass(t, Tensor) for t in leaves):
+        return _with_tensors(data, target)
+    array = np.array(data, inferred)
+    if kind is not None:
+        check_numbers(array, kind)
+    with np.errstate(all="ignore"):
+        return array.astype(target, copy=False)
+
+
+def _with_tensors(data: Any, kind: np.dtype) -> np.ndarray:
+    """Nested sequences with tensors inside, which stand for one number each, as in PyTorch.
+
+    The first elements give the shape. A tensor of several elements may stand where they have a sequence, and nowhere
+    else: ``stack`` joins tensors.
+    """
+    shape, first = [], data
+    while isinstance(first, (*_SEQUENCES, np.ndarray, range)):
+        shape.append(len(first))
+        if not shape[-1]:
+            break
+        first = first[0]
+    numbers: list[Any] = []
+    _collect(data, shape, 0, kind, numbers)
+    array = np.array(numbers)
+    check_numbers(array, kind)
+    with np.errstate(all="ignore"):
+        return array.astype(kind).reshape(shape)
+
+
+def _collect(data: Any, shape: list[int], depth: int, kind: np.dtype, numbers: list[Any]) -> None:
+    """Add the numbers of nested sequences of this shape to ``numbers``."""
+    if depth == len(shape):
+        if isinstance(data, Tensor):
+            if kind.kind in "iu" and (data._data.size != 1 or data._data.dtype.kind == "f"):
+                raise TypeError("only integer tensors of a single element can be converted to an index")
+            if data._data.size != 1:
+                raise ValueError("only one element tensors can be converted to Python scalars")
+            data = data.item()
+        elif isinstance(data, (*_SEQUENCES, np.ndarray, range)):
+            raise TypeError(f"expected a number at dim {depth}, found {type(data).__name__}")
+        numbers.append(data)
+        return
+    if not isinstance(data, (*_SEQUENCES, np.ndarray, range, Tensor)) or (isinstance(data, Tensor) and not data.ndim):
+        raise TypeError(f"expected a sequence at dim {depth}, found {type(data).__name__}")
+    if len(data) != shape[depth]:
+        raise ValueError(f"expected sequence of length {shape[depth]} at dim {depth} (got {len(data)})")
+    for element in data:
+        _collect(element, shape, depth + 1, kind, numbers)

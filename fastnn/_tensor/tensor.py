@@ -1,0 +1,527 @@
+"""Tensor: a NumPy array that remembers how it was computed.
+
+The class itself: its memory, its history and the protocols of Python and NumPy. Its operations are in
+``ops``, each of them a function that is also a method; printing is in ``printing``. May import
+``autograd``, ``devices``, ``dtypes`` and ``errors``, and the others inside functions.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from operator import setitem
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn._core import tracing
+from fastnn._core.devices import CPU, check_device, device
+from fastnn._core.dtypes import default_numpy, dtype, from_numpy_dtype
+from fastnn._core.errors import DTypeError, ShapeError
+from fastnn._core.errstate import quiet
+from fastnn._core.size import Size
+from fastnn._tensor.differentiable import Differentiable
+from fastnn.autograd import Alias, Memory, Node
+from fastnn.autograd.engine import DetachedInferenceMemory, InferenceMemory, memory_in_inference
+from fastnn.autograd.modes import _mode, inference_listeners
+from fastnn.kernels.runtime import alloc
+
+Scalar = bool | int | float
+# Tensor has methods of these names, which hide the types in the annotations of its body.
+_bool = bool
+_device = device
+_dtype = dtype
+_float = float
+_int = int
+_new = object.__new__
+# A step from a tensor to a view of it: a name, from the array to its part, and the transpose of that map.
+Step = tuple[str, Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]
+
+
+# What makes the memory of a new tensor: plain unless some thread is in `inference_mode`, at no cost then.
+new_memory: Callable[[], Memory] = Memory
+
+
+def _switch_memory(inference: bool) -> None:
+    global new_memory
+    new_memory = memory_in_inference if inference else Memory
+
+
+inference_listeners.append(_switch_memory)
+
+
+def _wrap(array: np.ndarray, node: Node | None = None) -> Tensor:
+    """A tensor over ``array``, without a copy and without checks."""
+    tensor = _new(Tensor)
+    tensor._data = array
+    tensor._node = node
+    tensor._requires_grad = node is not None
+    tensor._grad = None
+    tensor._memory = new_memory()
+    tensor._history = 0
+    return tensor
+
+
+if alloc.IS_POISONED:
+    from fastnn._debug.ownership import tracked
+
+    _wrap = tracked(_wrap)
+
+
+def _recorded(*operands: Tensor) -> bool:
+    """Whether the result of an operation on these needs a gradient."""
+    if not _mode.enabled:
+        return False
+    recorded = False
+    for t in operands:
+        if t._history != t._memory.history:
+            _renew(t)
+        recorded = recorded or t._requires_grad
+    return recorded
+
+
+def _renew(t: Tensor) -> None:
+    """Give a view the history that its memory was given through its base or another view."""
+    if t._view is None:
+        raise RuntimeError(
+            f"the memory of this tensor of shape {tuple(t._data.shape)} was given a new history by an in-place "
+            "operation on another tensor that shares it; use clone() before the operation, or the tensor that it "
+            "returned"
+        )
+    from fastnn.ops.core import view
+
+    base, steps = t._view
+    part: Tensor = base
+    enabled, _mode.enabled = _mode.enabled, True
+    try:
+        for step in steps:
+            part = view(part, *step)
+    finally:
+        _mode.enabled = enabled
+    t._node, t._requires_grad, t._history = part._node, part._requires_grad, t._memory.history
+
+
+def _unbroadcast(grad: Tensor, shape: tuple[int, ...]) -> Tensor:
+    """The sum of ``grad`` over the dimensions along which an operand of ``shape`` was repeated."""
+    found = grad._data.shape
+    if found == shape:
+        return grad
+    from fastnn.ops.core import add_up, linear_map
+
+    extra = len(found) - len(shape)
+    axes = (*range(extra), *[d + extra for d, n in enumerate(shape) if n == 1 and found[d + extra] != 1])
+    return linear_map(
+        "Sum", grad,
+        lambda a: add_up(a, axes, None, True).reshape(shape), lambda a: np.broadcast_to(a, found),
+    )  # fmt: skip
+
+
+class Tensor(Differentiable):
+    """An n-dimensional array of numbers of one type, with a gradient where one is asked for.
+
+    Args:
+        data: sizes of a tensor whose numbers are of no meaning; or one array or sequence of numbers,
+            copied to the default dtype; or a tensor, of which this is a view. ``fastnn.tensor`` keeps
+            integers integers.
+
+    >>> import fastnn
+    >>> x = fastnn.tensor([1.0, 2.0], requires_grad=True)
+    >>> (x * x).sum().backward()
+    >>> x.grad
+    tensor([2., 4.])
+    """
+
+    __slots__ = ("__dict__", "__weakref__", "_data", "_grad", "_history", "_memory", "_node", "_requires_grad")
+
+    _data: np.ndarray
+    _grad: Tensor | None
+    # Shared by a tensor and its views; see `Memory`.
+    _memory: Memory
+    # The memory's history that `_node` belongs to.
+    _history: int
+    _node: Node | None
+    _requires_grad: bool
+    # Of a view: its base, and the steps to it from there.
+    _view: tuple[Tensor, tuple[Step, ...]] | None = None
+    # Whether it is one of several views that an operation returned.
+    _of_many = False
+    # Of a leaf: what is called with its gradient.
+    _hooks: Any = None
+
+    # NumPy leaves `array * tensor` to the tensor.
+    __array_priority__ = 1000
+
+    def __init__(self, *data: Any, device: Any = None) -> None:
+        check_device(device)
+        from fastnn.ops.legacy_constructors import alias, numbers_of
+
+        if len(data) == 1 and isinstance(data[0], Tensor):
+            # Also one of another dtype, as in PyTorch.
+            made = alias(data[0])
+            self._data, self._node, self._grad, self._requires_grad = made._data, made._node, None, made._requires_grad
+            self._memory, self._history = made._memory, made._history
+            if made._view is not None:
+                self._view = made._view
+            return
+        self._data = numbers_of(data, default_numpy())
+        self._node, self._grad, self._requires_grad = None, None, False
+        self._memory, self._history = new_memory(), 0
+
+    # For the base class, which does not know this one.
+    _over = staticmethod(_wrap)
+
+    def _renewed(self) -> None:
+        _renew(self)
+
+    @classmethod
+    def _remade(cls, array: np.ndarray, memory: Memory, node: Node | None) -> Tensor:
+        """A tensor over memory that others are over as well."""
+        made = _wrap(array, node)
+        made._memory, made._history = memory, memory.history
+        return made
+
+    # -- What it is ---------------------------------------------------------------------------
+
+    @property
+    def shape(self) -> Size:
+        """The size of each dimension."""
+        return Size(self._data.shape)
+
+    @property
+    def dtype(self) -> _dtype:
+        """The type of the numbers."""
+        return from_numpy_dtype(self._data.dtype)
+
+    @property
+    def device(self) -> _device:
+        """Where the numbers are: always the CPU."""
+        return CPU
+
+    @property
+    def ndim(self) -> int:
+        """The number of dimensions."""
+        return self._data.ndim
+
+    @property
+    def is_leaf(self) -> bool:
+        """Whether no recorded operation made this tensor."""
+        return self.grad_fn is None
+
+    @property
+    def grad_fn(self) -> Node | None:
+        """The recorded operation that made this tensor."""
+        if self._history != self._memory.history:
+            _renew(self)
+        return self._node
+
+    @property
+    def _version(self) -> int:
+        """How often the memory was changed in place."""
+        if self._memory.inference:
+            raise RuntimeError("Inference tensors do not track version counter.")
+        return self._memory.version
+
+    @property
+    def _base(self) -> Tensor | None:
+        """The tensor that this is a view of."""
+        return None if self._view is None else self._view[0]
+
+    def __len__(self) -> int:
+        if self._data.ndim == 0:
+            raise TypeError("len() of a 0-d tensor")
+        return self._data.shape[0]
+
+    def __reversed__(self) -> Tensor:
+        return self.flip(0) if self._data.ndim else self
+
+    def __contains__(self, element: Any) -> bool:
+        if not isinstance(element, (Tensor, bool, int, float, np.number, np.bool_)):
+            raise RuntimeError(
+                f"Tensor.__contains__ only supports Tensor or scalar, but you passed in a {type(element)}."
+            )
+        return bool((self == element).any())
+
+    def __bool__(self) -> bool:
+        if self._data.size != 1:
+            count = "no values" if self._data.size == 0 else "more than one value"
+            raise RuntimeError(f"Boolean value of Tensor with {count} is ambiguous")
+        tracing.stop("a number is read in Python")
+        return bool(self._data.item())
+
+    def __float__(self) -> _float:
+        return float(self.item())
+
+    def __int__(self) -> _int:
+        return int(self.item())
+
+    def __complex__(self) -> complex:
+        return complex(self.item())
+
+    def __index__(self) -> _int:
+        if self._data.dtype.kind == "f" or self._data.size != 1:
+            raise TypeError("only integer tensors of a single element can be converted to an index")
+        return int(self.item())
+
+    def __format__(self, spec: str) -> str:
+        return format(self.item(), spec) if self._data.ndim == 0 else object.__format__(self, spec)
+
+    # Tensors compare elementwise, so a dictionary has to tell them apart by identity.
+    __hash__ = object.__hash__
+
+    def __repr__(self) -> str:
+        from fastnn._tensor.printing import tensor_text
+
+        return tensor_text(self)
+
+    # -- To and from NumPy and Python -----------------------------------------------------------
+
+    def numpy(self, *, force: bool = False) -> np.ndarray:
+        """The array itself, without a copy.
+
+        Args:
+            force: for a tensor that needs a gradient as well, rather than a RuntimeError.
+        """
+        tracing.stop("a tensor is read as an array")
+        if self.requires_grad and not force:
+            raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
+        return self._data
+
+    def __array__(self, dtype: Any = None, copy: _bool | None = None) -> np.ndarray:
+        array = self.numpy()
+        if dtype is not None and array.dtype != dtype:
+            if copy is False:
+                raise ValueError(f"a copy is needed to convert {array.dtype} to {dtype}")
+            return array.astype(dtype)
+        return array.copy() if copy else array
+
+    def __array_wrap__(self, array: np.ndarray, context: Any = None, return_scalar: _bool = False) -> Tensor:
+        # What NumPy's own functions of a tensor return.
+        return _wrap(np.asarray(array))
+
+    def __dlpack__(self, *, stream: Any = None, **options: Any) -> Any:
+        """A capsule over the same memory, for other libraries' ``from_dlpack``."""
+        tracing.stop("a tensor is read as an array")
+        if self.requires_grad:
+            raise RuntimeError("Can't export tensors that require gradient, use tensor.detach()")
+        if stream not in (None, -1):
+            raise RuntimeError(f"stream must be None on the CPU, found {stream!r}")
+        return self._data.__dlpack__(**options)
+
+    def __dlpack_device__(self) -> tuple[_int, _int]:
+        return self._data.__dlpack_device__()
+
+    def item(self) -> Any:
+        """The only element, as a Python number."""
+        if self._data.size != 1:
+            raise ShapeError(f"a Tensor with {self._data.size} elements cannot be converted to Scalar")
+        tracing.stop("a number is read in Python")
+        return self._data.item()
+
+    def tolist(self) -> Any:
+        """Nested lists of Python numbers."""
+        tracing.stop("numbers are read in Python")
+        return self._data.tolist()
+
+    # -- The same memory ------------------------------------------------------------------------
+
+    def detach(self) -> Tensor:
+        """The same numbers in the same memory, without a history."""
+        detached = _wrap(self._data)
+        memory = self._memory
+        is_free = memory.inference and not _mode.inference
+        detached._memory = DetachedInferenceMemory() if is_free else Alias(memory)
+        return detached
+
+    def detach_(self) -> Tensor:
+        """Forget the history in place."""
+        if self._view is not None:
+            raise RuntimeError("Can't detach views in-place: use detach() instead")
+        self._node, self._requires_grad, self._history = None, False, self._memory.history
+        return self
+
+    @property
+    def data(self) -> Tensor:
+        """The same numbers in the same memory, without a history; may be assigned.
+
+        Unlike those of ``detach()``, in-place operations on it go unnoticed by a later backward pass.
+        """
+        made = _wrap(self._data)
+        if not self._memory.inference:
+            if made._memory.inference:
+                made._memory = Memory()
+        elif not _mode.inference:
+            made._memory = DetachedInferenceMemory()
+        elif not made._memory.inference:
+            made._memory = InferenceMemory()
+        return made
+
+    @data.setter
+    def data(self, value: Tensor) -> None:
+        if not isinstance(value, Tensor):
+            raise TypeError(f"data must be a Tensor, found {type(value).__name__}")
+        self._data = value._data
+
+    # -- In place -----------------------------------------------------------------------------
+
+    def _check_in_place(self) -> None:
+        """RuntimeError for a leaf that needs a gradient, or a view of one, while operations are recorded.
+
+        Also for a tensor that was made in ``inference_mode``, outside of it.
+        """
+        try:
+            _ = self._memory.version
+        except RuntimeError:
+            _ = self._memory.version_to_write()
+        if not _mode.enabled:
+            return
+        if self._requires_grad and self._node is None:
+            raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+        if self._view is not None:
+            base = self._view[0]
+            if self._of_many and self._requires_grad:
+                raise RuntimeError(
+                    "a view is being modified inplace that is one of several which split(), chunk() or unbind() "
+                    "returned: replace the in-place operation by an out-of-place one"
+                )
+            if base._requires_grad and base._node is None:
+                raise RuntimeError(
+                    "a view of a leaf Variable that requires grad is being used in an in-place operation."
+                )
+
+    def _in_place(self, result: Tensor) -> Tensor:
+        """Take over the numbers and the history of ``result``, in this tensor's memory."""
+        if result is NotImplemented:
+            return result
+        self._check_in_place()
+        tracing.stop("a tensor is changed in place outside the kernels")
+        if result._data.shape != self._data.shape:
+            raise ShapeError(
+                f"output with shape {list(self._data.shape)} doesn't match the broadcast shape "
+                f"{list(result._data.shape)}"
+            )
+        found, kind = result._data.dtype.kind, self._data.dtype.kind
+        if (found == "f" and kind != "f") or (found != "b" and kind == "b"):
+            raise DTypeError(f"result type {result.dtype} can't be cast to the desired output type {self.dtype}")
+        if result._data.dtype != self._data.dtype:
+            result = result.to(self.dtype)
+        self._write(..., result._data)
+        node = result._node
+        if node is not None:
+            if node.saved:
+                # What the operation reads of its result is from now on to be found here.
+                memory, made = self._memory, result._memory
+                node.saved = [(memory, memory.version, s[2]) if s[0] is made else s for s in node.saved]
+            self._adopt(node)
+        return self
+
+    def _write(self, key: Any, values: Any) -> None:
+        tracing.stop("a tensor is written to outside the kernels")
+        try:
+            version = self._memory.version
+        except RuntimeError:
+            version = self._memory.version_to_write()
+        try:
+            quiet(setitem, self._data, key, values)
+        except (TypeError, ValueError) as error:
+            if not self._data.flags.writeable:
+                raise RuntimeError(
+                    "this tensor is read-only: over a read-only array, one that expand() repeats, or a view() of "
+                    "memory in another order, as a Linear's weight has, which is a copy: what is written to it "
+                    "would be lost"
+                ) from None
+            raise ShapeError(str(error)) from None
+        self._memory.version = version + 1
+
+    def _adopt(self, node: Node) -> None:
+        """Take over a history: the numbers in this tensor's memory are now the result of ``node``.
+
+        The history of a view goes to its base, of which part is overwritten; other views renew theirs
+        when they are next used.
+        """
+        memory = self._memory
+        if self._view is None:
+            memory.history += 1
+            self._node, self._requires_grad, self._history = node, True, memory.history
+            return
+        from fastnn.ops.core import overwritten
+
+        base, steps = self._view
+        base_node = overwritten(base, _wrap(self._data, node), steps)
+        memory.history += 1
+        base._node, base._requires_grad, base._history = base_node, True, memory.history
+        _renew(self)
+
+    # -- Copies -------------------------------------------------------------------------------
+
+    def __deepcopy__(self, memo: dict[_int, Any]) -> Tensor:
+        if self.grad_fn is not None:
+            raise RuntimeError(
+                "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the "
+                "moment."
+            )
+        if id(self) in memo:
+            return memo[id(self)]
+        copy = memo[id(self)] = self._copied(memo)
+        copy._requires_grad = self._requires_grad
+        if self._grad is not None:
+            copy._grad = self._grad.__deepcopy__(memo)
+        return copy
+
+    def _copied(self, memo: dict[_int, Any]) -> Tensor:
+        """A copy that shares memory with the copies of what this shares memory with."""
+        root = self._data if self._view is None else self._view[0]._data
+        if not root.flags.c_contiguous:
+            return _wrap(self._data.copy())
+        key = id(getattr(self._memory, "shared", self._memory))
+        if key not in memo:
+            memo[key] = root, root.copy(), Memory()
+        root, made, memory = memo[key]
+        (low, high), (first, last) = [np.lib.array_utils.byte_bounds(a) for a in (root, self._data)]
+        if not self._data.size or first < low or last > high or self._data.dtype != root.dtype:
+            return _wrap(self._data.copy())
+        shape, strides, place = self._data.shape, self._data.strides, first - low
+        part: np.ndarray = np.ndarray(shape, root.dtype, buffer=made.data, offset=place, strides=strides)
+        return Tensor._remade(part, memory, None)
+
+    def __reduce__(self) -> Any:
+        return _restored, (np.ascontiguousarray(self._data).reshape(self._data.shape), self.requires_grad)
+
+    if TYPE_CHECKING:
+        # Attached by `ops`, where they are functions as well.
+        def __getattr__(self, name: str) -> Any: ...
+        def __iter__(self) -> Iterator[Tensor]: ...
+        def __getitem__(self, key: Any) -> Tensor: ...
+        def __setitem__(self, key: Any, value: Any) -> None: ...
+        def __add__(self, other: Any) -> Tensor: ...
+        def __radd__(self, other: Any) -> Tensor: ...
+        def __sub__(self, other: Any) -> Tensor: ...
+        def __rsub__(self, other: Any) -> Tensor: ...
+        def __mul__(self, other: Any) -> Tensor: ...
+        def __rmul__(self, other: Any) -> Tensor: ...
+        def __truediv__(self, other: Any) -> Tensor: ...
+        def __rtruediv__(self, other: Any) -> Tensor: ...
+        def __floordiv__(self, other: Any) -> Tensor: ...
+        def __mod__(self, other: Any) -> Tensor: ...
+        def __pow__(self, other: Any) -> Tensor: ...
+        def __rpow__(self, other: Any) -> Tensor: ...
+        def __matmul__(self, other: Any) -> Tensor: ...
+        def __neg__(self) -> Tensor: ...
+        def __abs__(self) -> Tensor: ...
+        def __invert__(self) -> Tensor: ...
+        def __and__(self, other: Any) -> Tensor: ...
+        def __or__(self, other: Any) -> Tensor: ...
+        def __xor__(self, other: Any) -> Tensor: ...
+        def __eq__(self, other: object) -> Any: ...
+        def __ne__(self, other: object) -> Any: ...
+        def __lt__(self, other: Any) -> Tensor: ...
+        def __le__(self, other: Any) -> Tensor: ...
+        def __gt__(self, other: Any) -> Tensor: ...
+        def __ge__(self, other: Any) -> Tensor: ...
+
+
+def _restored(array: np.ndarray, requires_grad: bool) -> Tensor:
+    return _wrap(array).requires_grad_(requires_grad)
+
+
+def _sizes(args: tuple[Any, ...]) -> tuple[int, ...]:
+    """Sizes or dimensions given one by one, or as one sequence."""
+    return tuple(args[0]) if len(args) == 1 and isinstance(args[0], (tuple, list)) else args

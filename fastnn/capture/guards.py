@@ -1,0 +1,470 @@
+"""Capture: a computation recorded once as a list of launches, then replayed without Python in between.
+
+A computation is *traced*: it runs as usual, except that its kernels are noted down instead of run (see
+:class:`fastnn.kernels.runtime.program.Program`). What was noted is checked to be all there is: each array that a
+launch reads must be an input, a parameter or a buffer, or have been written by a launch before it, and
+nobody may have read a number in Python. The arrays allocated on the way are kept, and become fixed
+buffers. The kernels, their arguments and their order are those of the eager computation, so the results
+are the same bits.
+
+This file is what the two users share: ``steps``, whole training steps, and ``forwards``, the forward and
+backward passes of modules. May import ``tensor``, ``autograd``, ``dtypes``, ``nn``, ``random``, ``tracing`` and
+``fastnn.kernels``.
+"""
+
+from __future__ import annotations
+
+import functools
+import itertools
+import operator
+import types
+import weakref
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from pickle import PickleBuffer
+from typing import Any, TypeVar
+
+import numpy as np
+
+from fastnn._core import tracing
+from fastnn._core.dtypes import dtype
+from fastnn._core.tracing import Uncapturable
+from fastnn._tensor.tensor import Tensor
+from fastnn.autograd.hooks import leaf_hooks
+from fastnn.kernels.runtime import alloc, jit
+from fastnn.kernels.runtime.program import Places, Program
+from fastnn.nn.hooks import EVERYWHERE
+from fastnn.nn.module import Module
+from fastnn.nn.parameter import Parameter, settle
+from fastnn.nn.registry import Registry, changes
+from fastnn.random import default_generator
+
+# Programs kept per step, one for each shape and mode; the oldest is dropped.
+MOST_PROGRAMS = 16
+
+# What cannot change without an assignment to the attribute. Functions are compared by identity.
+_PLAIN = (
+    bool, int, float, complex, str, bytes, tuple, type(None), np.generic, np.dtype, dtype, type, types.FunctionType,
+    types.BuiltinFunctionType, types.MethodType,
+)  # fmt: skip
+# Which output of a kernel stands in the place of an input that is not given, and is not read there.
+_STAND_INS = {
+    "gemm": 0, "batch_norm_forward": 7, "batch_norm_smooth_forward": 7, "layer_norm_forward": 4,
+    "layer_norm_smooth_forward": 4,
+}  # fmt: skip
+# Functions of a user whose code is watched, at most.
+_MOST_FUNCTIONS = 64
+# The attributes that every module has, and that are watched otherwise.
+_MACHINERY = frozenset(Module().__dict__) - {"training"} | {"_replays"}
+
+_data_of = operator.attrgetter("_data")
+_hooked_of = operator.attrgetter("_hooked")
+_hooks_of = operator.attrgetter("_hooks")
+_training_of = operator.attrgetter("training")
+_requires_grad_of = operator.attrgetter("_requires_grad")
+# Through a weakref.proxy too.
+_class_of = operator.attrgetter("__class__")
+_CALL = Module.__call__
+
+
+@contextmanager
+def tracing_into(program: Program) -> Iterator[tracing.Watch]:
+    """A block whose launches are recorded by ``program`` and do not run."""
+    watch = tracing.Watch()
+    with tracing.watching(watch), program.recording():
+        yield watch
+
+
+def span(array: np.ndarray) -> tuple[int, int]:
+    """First and last address of an array's numbers, as a half-open range."""
+    low, high = np.lib.array_utils.byte_bounds(array)
+    return low, high
+
+
+class Spans:
+    """Memory whose contents are known to be there: address ranges, tested one at a time."""
+
+    def __init__(self) -> None:
+        self.spans: list[tuple[int, int]] = []
+
+    def add(self, array: np.ndarray) -> None:
+        """Count an array's memory in."""
+        if array.size:
+            self.spans.append(span(array))
+
+    def holds(self, array: np.ndarray) -> bool:
+        """Whether all of an array lies in one of the ranges."""
+        if not array.size:
+            return True
+        low, high = span(array)
+        return any(a <= low and high <= b for a, b in self.spans)
+
+
+def check_complete(program: Program, known: Spans) -> None:
+    """Raise Uncapturable unless every array that a launch reads is known, or written by a launch before it."""
+    for kernel, _, arrays, _, _ in program.launches:
+        outputs = kernel.outputs
+        if outputs is None:
+            raise Uncapturable(f"what {kernel.name} writes is not known")
+        written = [arrays[i] for i in outputs]
+        for array in [a for i, a in enumerate(arrays) if i not in outputs]:
+            stand_in = _STAND_INS.get(kernel.name.partition(".")[0])
+            if known.holds(array) or jit.is_constant(array):
+                continue
+            if stand_in is None or not _same_array(array, arrays[stand_in]):
+                raise Uncapturable(
+                    f"{kernel.name} reads an array of shape {array.shape} that was computed outside the kernels"
+                )
+        for array in written:
+            known.add(array)
+
+
+class Inputs:
+    """Where a program reads its inputs, so that others can be put in their place.
+
+    Args:
+        program: the launches.
+        inputs: the arrays that it was recorded with.
+        outputs: arrays that it writes, likewise; in place of one only :func:`room_like` it is put.
+    """
+
+    def __init__(self, program: Program, inputs: list[np.ndarray], outputs: Sequence[np.ndarray] = ()) -> None:
+        self.program, self.count = program, len(inputs)
+        if not all(map(_is_roomy, inputs)):
+            raise Uncapturable("an input with strides that are negative, or along which it overlaps itself")
+        inputs = [*inputs, *outputs]
+        self.traced = inputs
+        self.layouts = [(a.shape, a.dtype, a.strides) for a in inputs]
+        self.find()
+
+    def find(self) -> None:
+        """Look for the inputs among the arrays of the program, which was built anew."""
+        # The arrays that stand there last are kept alive, as the program holds their addresses only.
+        self.arrays = list(self.traced)
+        words: list[list[tuple[int, int, int]]] = []
+        for a in self.traced:
+            low, high = span(a)
+            found = []
+            for i, (_, _, arrays, _, _) in enumerate(self.program.launches):
+                for word, array in enumerate(arrays):
+                    at = array.ctypes.data
+                    if a.size and array.size and low <= at < high:
+                        found.append((i, word, at - a.ctypes.data))
+            words.append(found)
+        self._places = Places(self.program, words)
+
+    def number_of(self, array: np.ndarray) -> int:
+        """Which input an array is, or is a view of; Uncapturable for none."""
+        low, high = span(array)
+        for k, a in enumerate(self.traced):
+            start, stop = span(a)
+            if start <= low and high <= stop:
+                return k
+        raise Uncapturable("the contents of an array that is no input are checked")
+
+    def replay(self, inputs: list[np.ndarray]) -> None:
+        """Replay the program over these arrays, of the same shapes and dtypes."""
+        arrays = self.arrays
+        for k, array in enumerate(inputs):
+            if array is not arrays[k]:
+                if array.strides != self.layouts[k][2] or not array.flags.aligned:
+                    array = self._fitted(k, array)
+                arrays[k] = array
+        self._places.replay(arrays)
+
+    def _fitted(self, k: int, array: np.ndarray) -> np.ndarray:
+        """An array that lies as the launches expect it: a copy of an input."""
+        shape, dtype, strides = self.layouts[k]
+        if k < self.count:
+            laid = _room(shape, dtype, strides)
+            laid[...] = array
+            return laid
+        # What is written cannot be a copy. Strides along a single element may differ, and are not used.
+        differ = [n > 1 and found != expected for n, found, expected in zip(shape, array.strides, strides, strict=True)]
+        if any(differ) or not array.flags.aligned:
+            raise ValueError(f"an output must have strides {strides}, found {array.strides}")
+        return array
+
+
+def _room(shape: tuple[int, ...], dtype: np.dtype, strides: tuple[int, ...]) -> np.ndarray:
+    extent = 1 + sum((n - 1) * s for n, s in zip(shape, strides, strict=True) if n) // dtype.itemsize
+    return np.lib.stride_tricks.as_strided(alloc.empty(extent, dtype), shape, strides)
+
+
+def room_like(array: np.ndarray) -> np.ndarray:
+    """A new array of the same shape, dtype and strides: rows may have room between them."""
+    if array.flags.c_contiguous:
+        return alloc.empty(array.shape, array.dtype)
+    return _room(array.shape, array.dtype, array.strides)
+
+
+def _is_roomy(array: np.ndarray) -> bool:
+    """Whether other numbers can be laid as these are: each has a place of its own, behind the first."""
+    end = array.itemsize
+    for stride, n in sorted(zip(array.strides, array.shape, strict=True)):
+        if n > 1 and array.size:
+            if stride < end:
+                return False
+            end = n * stride
+    return True
+
+
+Result = TypeVar("Result")
+# Where a name is looked up (the attributes of a class or of the cell of a closure, or a dictionary of globals), the
+# name, and what was found there.
+Name = tuple[Any, str, Any]
+
+
+class Situation:
+    """What a captured program of a model relies on, beside the shapes: modes, memory, flags and hooks.
+
+    Args:
+        model: a module; ``others``: further modules whose modes count (a criterion).
+        is_held: whether the model is kept alive; not by what the model itself keeps.
+        names: what stands behind names that are looked up anew in each call, as ``(owner, name, value)``.
+    """
+
+    def __init__(self, model: Module, *others: Any, is_held: bool = True, names: Sequence[Name] = ()) -> None:
+        self.modules = [m for top in (model, *others) if isinstance(top, Module) for m in top.modules()]
+        self.classes = list(map(_class_of, self.modules))
+        self.forwards = [(kind, kind.forward) for kind in dict.fromkeys(self.classes)]
+        self.globals = [(owner, name, value) for owner, name, value in names if type(owner) is dict]
+        self.names = [(owner, name, value) for owner, name, value in names if type(owner) is not dict]
+        # A reload, as by IPython's autoreload, gives the same functions other code.
+        self.names += [(f, "__code__", f.__code__) for f in users_functions(self.classes, others)] if is_held else []
+        if not is_held:
+            held: Any = weakref.proxy(model)
+            self.modules[0] = held
+        self.parameters = [p for m in self.modules for p in m._parameters.values() if p is not None]
+        settle(self.parameters)
+        self.buffers = [b for m in self.modules for b in m._buffers.values() if b is not None]
+        self.tensors: list[Tensor] = [*self.parameters, *self.buffers]
+        self.arrays = [t._data for t in self.tensors]
+        self.modes = list(map(_training_of, self.modules))
+        self.flags = list(map(_requires_grad_of, self.parameters))
+        self.registries: list[dict[str, Any]] = [
+            r for m in self.modules for r in (m._parameters, m._buffers, m._modules)
+        ]
+        # Those of a module that was read from a pickle are ordinary dictionaries.
+        self.is_counted = all(type(r) is Registry for r in self.registries)
+        self.counts = list(map(len, self.registries))
+        self.members = [member for r in self.registries for member in r.values()]
+        self.attributes = [_attributes(m) for m in self.modules]
+        self.seen = changes[0]
+        # Where the model is not held the source says what is read, and what can change inside is not.
+        self.unwatched = "" if not is_held else next(filter(None, map(_unwatched, self.modules)), "")
+        if any(type(p) is not Parameter for p in self.parameters):
+            self.unwatched = "a parameter is a plain tensor, or of a class of its own"
+
+    def same(self) -> bool:
+        """Whether all is as it was."""
+        if EVERYWHERE or any(map(_hooks_of, self.parameters)):
+            return False
+        if not all(map(operator.is_, map(_data_of, self.tensors), self.arrays)):
+            return False
+        if list(map(_requires_grad_of, self.parameters)) != self.flags or Module.__call__ is not _CALL:
+            return False
+        # Loops that are written out: a generator takes twice the time, in every call.
+        for kind, forward in self.forwards:
+            if kind.forward is not forward:
+                return False
+        # The code of a function is among the names wherever its globals are noted; a Sequential has neither.
+        if self.names:
+            for scope, name, value in self.globals:
+                if scope.get(name) is not value:
+                    return False
+            for owner, name, value in self.names:
+                if getattr(owner, name, None) is not value:
+                    return False
+        if self.seen != changes[0] or not self.is_counted:
+            if not self.looks_the_same():
+                return False
+            self.seen = changes[0]
+        return True
+
+    def is_in_place(self) -> bool:
+        """Whether every parameter and buffer has the memory that it had."""
+        return all(map(operator.is_, map(_data_of, self.tensors), self.arrays))
+
+    def looks_the_same(self) -> bool:
+        """Whether the modules, with what they are made of, are as they were."""
+        if self.reason_against() or list(map(_training_of, self.modules)) != self.modes:
+            return False
+        if list(map(_class_of, self.modules)) != self.classes:
+            return False
+        if list(map(len, self.registries)) != self.counts:
+            return False
+        found = itertools.chain.from_iterable([r.values() for r in self.registries if r])
+        if not all(map(operator.is_, found, self.members)):
+            return False
+        return [_attributes(m) for m in self.modules] == self.attributes
+
+    def reason_against(self) -> str:
+        """Why a model in this situation is not captured; empty if nothing is against it."""
+        return self.obstacle() or self.unwatched
+
+    def obstacle(self) -> str:
+        """What stands against it from outside, and may go away again; empty if nothing does."""
+        if EVERYWHERE:
+            return "all modules have hooks"
+        if any(map(_hooked_of, self.modules)) and any(m._has_hooks() for m in self.modules):
+            return "a module has hooks"
+        if any(map(_hooks_of, self.parameters)) and any(leaf_hooks(p) for p in self.parameters):
+            return "a parameter has hooks"
+        if Module.__call__ is not _CALL:
+            return "Module.__call__ was replaced"
+        return ""
+
+
+def is_ours(function: Any) -> bool:
+    """Whether a function comes with fastnn, so that it is known what it does."""
+    return str(getattr(function, "__module__", "")).partition(".")[0] == "fastnn"
+
+
+def users_functions(classes: Iterable[type[Module]], callables: Iterable[Any]) -> list[types.FunctionType]:
+    """The functions of a user that a call of modules of these classes, or of one of the callables, is likely to run.
+
+    They are the forwards and the callables, and what these call by name: methods, and functions of the same modules
+    or imported from others.
+    """
+    kinds = [kind for kind in dict.fromkeys(classes) if not is_ours(kind)]
+    roots = [_function(kind.forward) for kind in kinds]
+    roots += [_function(f) or _function(type(f).__call__) for f in callables]
+    homes = {f.__module__ for f in roots if f is not None}
+    found: dict[types.FunctionType, None] = {}
+    stack = list(roots)
+    while stack and len(found) < _MOST_FUNCTIONS:
+        function = stack.pop()
+        if function is None or function in found or is_ours(function):
+            continue
+        found[function] = None
+        if function.__module__ not in homes:
+            continue
+        names = _names(function.__code__)
+        scopes: list[Any] = [function.__globals__, *[vars(base) for kind in kinds for base in kind.__mro__]]
+        for name in names:
+            value = function.__globals__.get(name)
+            if isinstance(value, types.ModuleType) and value.__name__.partition(".")[0] not in ("fastnn", "torch"):
+                scopes.append(vars(value))
+        stack += [_function(scope.get(name)) for scope in scopes for name in names]
+    return list(found)
+
+
+def _function(value: Any) -> types.FunctionType | None:
+    """The function of Python that a callable runs, or None."""
+    if isinstance(value, functools.partial):
+        value = value.func
+    # By type, as another object may do anything when it is asked for an attribute.
+    if isinstance(value, (types.MethodType, staticmethod, classmethod)):
+        value = value.__func__
+    return value if isinstance(value, types.FunctionType) else None
+
+
+def _names(code: types.CodeType) -> set[str]:
+    """The names that code looks up, with those in functions inside it."""
+    return set(code.co_names).union(*[_names(c) for c in code.co_consts if isinstance(c, types.CodeType)])
+
+
+def _attributes(module: Module) -> dict[str, Any]:
+    """A module's own attributes, like the probability of a Dropout or a function that it was given.
+
+    Of what can change inside only which object it is: arrays cannot be compared as a whole.
+    """
+    return {
+        name: value if isinstance(value, _PLAIN) else id(value)
+        for name, value in module.__dict__.items()
+        if name not in _MACHINERY
+    }
+
+
+def _unwatched(module: Module) -> str:
+    """Why a change of an attribute would go unnoticed: it can change inside; empty if none can."""
+    for name in _attributes(module):
+        value = module.__dict__[name]
+        values = value if isinstance(value, tuple) else (value,)
+        if not all(isinstance(v, _PLAIN) for v in values):
+            return f"{type(module).__name__}.{name} is of type {type(value).__name__}, which may change inside"
+    return ""
+
+
+def let_go(program: Program, parameters: list[Parameter]) -> Callable[[np.ndarray], np.ndarray]:
+    """Refer to gradients by their flat buffers, not by their places: who holds a place keeps others out.
+
+    Returns: the function from a place to an array that may be held.
+    """
+    chunks = {id(p._slot.chunk): p._slot.chunk.grads for p in parameters}
+    spans: list[tuple[int, int, Any]] = [(*span(flat), PickleBuffer(flat.data)) for flat in chunks.values()]
+
+    def elsewhere(array: np.ndarray) -> np.ndarray:
+        at = array.ctypes.data
+        for low, high, buffer in spans:
+            if array.size and low <= at < high:
+                return np.ndarray(array.shape, array.dtype, buffer, at - low, array.strides)
+        return array
+
+    for i, (kernel, parts, arrays, scalars, waits) in enumerate(program.launches):
+        program.launches[i] = kernel, parts, tuple([elsewhere(a) for a in arrays]), scalars, waits
+    return elsewhere
+
+
+def same_launch(a: jit.Launch, b: jit.Launch) -> bool:
+    same_arrays = a[2] is b[2] or (len(a[2]) == len(b[2]) and all(map(_same_array, a[2], b[2])))
+    return a[0] is b[0] and a[1] == b[1] and same_arrays and a[3] == b[3]
+
+
+def _same_array(a: np.ndarray, b: np.ndarray) -> bool:
+    return a is b or (a.ctypes.data == b.ctypes.data and a.shape == b.shape and a.strides == b.strides)
+
+
+def outline(program: Program) -> list[tuple[Any, ...]]:
+    """What two traces of one step have in common: everything but the addresses of what was allocated."""
+    return [
+        (kernel, parts, scalars, waits, [(a.shape, a.strides) for a in arrays])
+        for kernel, parts, arrays, scalars, waits in program.launches
+    ]
+
+
+def grads_are_free(parameters: list[Parameter]) -> bool:
+    """Whether a backward pass may write every gradient into its place: nobody else holds the one that lies there."""
+    # A list, as a generator takes twice the time, in every step.
+    return all([p._grad_is_free() for p in parameters if p._requires_grad])  # noqa: C419  # as said
+
+
+def reason_of(error: Exception) -> str:
+    """Why a trace ended."""
+    return str(error) if isinstance(error, Uncapturable) else f"it raises {type(error).__name__}: {error}"
+
+
+def undone(situation: Situation, trace: Callable[[], Result]) -> Result:
+    """``trace()``, after which what it changes by itself, not by launches, is put back, Ctrl-C or not."""
+    generator, watcher = default_generator(), jit.watcher()
+    state = generator.get_state()
+    grads = [(p, p._grad) for p in situation.parameters if p._requires_grad]
+    buffers = [(b._data, b._data.copy()) for b in situation.buffers]
+    held = [(m, dict(m.__dict__), dict(m._buffers)) for m in situation.modules]
+
+    def put_back() -> None:
+        jit.end_trace(watcher)
+        tracing.end()
+        generator.set_state(state)
+        for buffer, values in buffers:
+            buffer[...] = values
+        for m, attributes, registered in held:
+            for now, before in ((m.__dict__, attributes), (m._buffers, registered)):
+                # Left alone where nothing changed: another thread may be calling the module.
+                if len(now) != len(before) or any(now.get(name, now) is not value for name, value in before.items()):
+                    now.clear()
+                    now.update(before)
+        for p, grad in grads:
+            p._grad = grad
+
+    try:
+        for p, _ in grads:
+            p._grad = None
+        result = trace()
+        put_back()
+    except BaseException:
+        # Once more, if Ctrl-C came in the middle of it. A `finally` could be cut short.
+        put_back()
+        raise
+    return result

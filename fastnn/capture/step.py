@@ -1,0 +1,412 @@
+"""The captured training step: forward, loss, backward and update as one list of launches.
+
+A replay puts the addresses of the new batch into the blocks, names the random draws, lets the optimizer
+write its scalars, and runs the list. May import ``capture``, ``nn``, ``optim``, ``tensor``, ``autograd``,
+``functions``, ``tracing`` and ``fastnn.kernels``.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+
+from fastnn._core import tracing
+from fastnn._core.tracing import Uncapturable
+from fastnn._tensor.tensor import Tensor, _wrap
+from fastnn.autograd import enable_grad
+from fastnn.capture.guards import (
+    MOST_PROGRAMS,
+    Inputs,
+    Name,
+    Situation,
+    Spans,
+    check_complete,
+    grads_are_free,
+    let_go,
+    outline,
+    reason_of,
+    same_launch,
+    span,
+    tracing_into,
+    undone,
+)
+from fastnn.kernels.runtime import jit
+from fastnn.kernels.runtime.fusion import joined
+from fastnn.kernels.runtime.program import Program
+from fastnn.nn.module import Module
+from fastnn.nn.registry import changes
+from fastnn.nn.utils.clip_grad import clip_grad_norm_
+from fastnn.ops.creation import from_numpy
+from fastnn.optim.clip import Clip
+from fastnn.optim.optimizer import Optimizer
+
+# Traces in which modules change, though not those of the model: that may be the work of another thread.
+_MOST_DISTURBED = 8
+
+
+class _Disturbed(Uncapturable):
+    """Some module was changed during a trace."""
+
+
+class Captured:
+    """A traced step for one shape and mode."""
+
+    def __init__(
+        self, program: Program, watch: tracing.Watch, inputs: Inputs, loss: np.ndarray, situation: Situation
+    ) -> None:
+        self.program, self.watch, self.inputs, self.loss, self.situation = program, watch, inputs, loss, situation
+        self.guards = [(inputs.number_of(array), holds) for array, holds in program.guards]
+        # Launches of the forward and backward passes; those of the optimizer come behind them.
+        self.head = len(program)
+        self.trained = [p for p in situation.parameters if p._requires_grad]
+        # The optimizer's other parameters, with the number of groups that they were looked for in.
+        self.others: tuple[int, list[Any]] = 0, []
+        # Whose next draws the replays name: methods of generators.
+        draws: list[Any] = [draw for _, draw in watch.draws]
+        self.generators = list({id(draw.__self__): draw.__self__ for draw in draws}.values())
+
+    def forget_others(self, optimizer: Optimizer) -> None:
+        """Forget the gradients that this step does not write, as ``zero_grad`` does: of frozen parameters above all."""
+        groups = optimizer.param_groups
+        if len(groups) != self.others[0]:
+            trained = {id(p) for p in self.trained}
+            self.others = len(groups), [p for group in groups for p in group["params"] if id(p) not in trained]
+        for p in self.others[1]:
+            p._grad = None
+
+    def append_update(self, launches: list[jit.Launch]) -> None:
+        """Put the optimizer's launches behind the others, unless they are there already."""
+        known = self.program.launches[self.head :]
+        if len(known) != len(launches) or not all(map(same_launch, known, launches)):
+            self.program.launches[self.head :] = launches
+            self.program.build()
+            self.inputs.find()
+
+
+def _as_tensor(value: Any) -> Tensor:
+    if not isinstance(value, np.ndarray):
+        raise TypeError(f"a step takes tensors or arrays, found {type(value).__name__}")
+    return from_numpy(value)
+
+
+def _readable(key: tuple[Any, ...]) -> str:
+    return ", ".join(f"{dtype} of shape {shape}" for shape, dtype, _ in key[1:])
+
+
+class Refusal:
+    """Why steps of a kind run eagerly: for the sake of the code in ``names``, or in a situation that may change."""
+
+    def __init__(self, reason: str, situation: Situation | None = None, names: Sequence[Name] = ()) -> None:
+        self.reason, self.situation, self.names = reason, situation, names
+
+
+class CompiledStep:
+    """A training step of a model: forward, loss, backward and update, captured for each shape and mode.
+
+    Args:
+        model: called on the inputs.
+        criterion: ``criterion(model(*inputs), target)`` is the loss.
+        optimizer: updates the parameters.
+        max_grad_norm: if given, the limit of the norm of all gradients of the optimizer's parameters together;
+            not negative.
+        norm_type: which norm: 1, 2 or infinity.
+
+    Calling it with ``(*inputs, target)`` does what these lines do, and gives the same numbers::
+
+        optimizer.zero_grad()
+        loss = criterion(model(*inputs), target)
+        loss.backward()
+        clip_grad_norm_(parameters, max_grad_norm, norm_type)  # if there is a limit
+        optimizer.step()
+        return loss.detach()
+
+    The gradients are clipped as the optimizer's kernels read them: the kernels multiply by
+    ``min(1, max_grad_norm / (norm + 1e-6))``, and what ``p.grad`` holds after the step is not scaled. (Only an
+    optimizer with a ``step`` of a user's own, or with hooks of its steps, gets gradients that ``clip_grad_norm_`` has
+    scaled.) As there, a
+    norm that is NaN makes every parameter NaN. :attr:`grad_norm` is the norm, before clipping.
+
+    Where the step cannot be captured these lines are what runs; :meth:`explain` says why.
+
+    Ctrl-C, or another exception, in the middle of a captured step leaves parameters, buffers, the optimizer's state
+    and the random draws as they were before the step or as they are after it; before it, gradients are None. (Under
+    ``fastnn.profile``, and in a step that runs eagerly, it may fall between two of the lines above, or between the
+    updates of two groups; each group's count of steps goes with its parameters there, too.)
+
+    >>> import fastnn
+    >>> _ = fastnn.manual_seed(0)
+    >>> model = fastnn.nn.Sequential(fastnn.nn.Linear(2, 8), fastnn.nn.ReLU(), fastnn.nn.Linear(8, 2))
+    >>> step = fastnn.compile_step(
+    ...     model, fastnn.nn.CrossEntropyLoss(), fastnn.optim.Adam(model.parameters(), lr=0.05)
+    ... )
+    >>> x, y = fastnn.tensor([[0.0, 1.0], [1.0, 0.0]]), fastnn.tensor([0, 1])
+    >>> losses = [step(x, y).item() for _ in range(50)]
+    >>> losses[-1] < 0.01 * losses[0]
+    True
+    >>> step.explain()
+    'captured: 1 program'
+    """
+
+    def __init__(
+        self, model: Module, criterion: Callable[..., Tensor], optimizer: Optimizer, *,
+        max_grad_norm: float | None = None, norm_type: float = 2.0,
+    ) -> None:  # fmt: skip
+        if not isinstance(model, Module):
+            raise TypeError(f"model must be a Module, found {type(model).__name__}")
+        if not callable(criterion):
+            raise TypeError(f"criterion must be callable, found {type(criterion).__name__}")
+        if not isinstance(optimizer, Optimizer):
+            raise TypeError(f"optimizer must be an Optimizer, found {type(optimizer).__name__}")
+        self.model, self.criterion, self.optimizer = model, criterion, optimizer
+        self._clip = None if max_grad_norm is None else Clip(max_grad_norm, norm_type)
+        self._has_norm = False
+        self._programs: dict[tuple[Any, ...], Captured] = {}
+        # Shapes and modes that run eagerly, and why.
+        self._refused: dict[tuple[Any, ...], Refusal] = {}
+        self._warmed: set[tuple[Any, ...]] = set()
+        self._last = ""
+        self._disturbed = 0
+
+    def explain(self) -> str:
+        """What runs captured, and why something does not."""
+        count = len(self._programs)
+        lines = [f"captured: {count} program{'s' * (count != 1)}"]
+        for key, refusal in self._refused.items():
+            lines.append(f"eager for {_readable(key)}: {refusal.reason}")
+        if self._last:
+            lines.append(f"the last step ran eagerly: {self._last}")
+        return "\n".join(lines)
+
+    @property
+    def grad_norm(self) -> Tensor | None:
+        """The norm of the last step's gradients before they were clipped; None without a limit or a step.
+
+        >>> import fastnn
+        >>> model = fastnn.nn.Linear(1, 1, bias=False)
+        >>> sgd = fastnn.optim.SGD(model.parameters(), lr=0.1)
+        >>> step = fastnn.compile_step(model, lambda out, target: (out * target).sum(), sgd, max_grad_norm=1.0)
+        >>> before = model.weight.item()
+        >>> _ = step(fastnn.tensor([[3.0]]), fastnn.tensor([[4.0]]))
+        >>> step.grad_norm, round(before - model.weight.item(), 6)
+        (tensor(12.), 0.1)
+        """
+        return _wrap(self._clip.norm[0, ...].copy()) if self._clip is not None and self._has_norm else None
+
+    def __call__(self, *batch: Any) -> Tensor:
+        """One step on ``(*inputs, target)``; the loss, without a gradient."""
+        tensors = [t if isinstance(t, Tensor) else _as_tensor(t) for t in batch]
+        key = (jit._threads, *[(t._data.shape, t._data.dtype, t._requires_grad) for t in tensors])
+        captured = self._programs.get(key)
+        self._last = ""
+        if captured is not None:
+            if not captured.situation.same():
+                self._programs.clear()
+                self._refused.clear()
+            elif self._is_ready(captured):
+                return self._replay(captured, tensors)
+            return self._eager(tensors)
+        refusal = self._refused.get(key)
+        if key not in self._warmed or (refusal is not None and not self._is_over(refusal, tensors)):
+            # The first step of a kind is eager: it makes what is made once (state, gradients, machine code).
+            self._warmed.add(key)
+            return self._eager(tensors)
+        situation = Situation(self.model, self.criterion)
+        reason = self._reason_against(situation, tensors)
+        if reason:
+            self._refused[key] = Refusal(reason, situation)
+            return self._eager(tensors)
+        reason, disturbed = "", False
+        try:
+            captured = self._capture(tensors, situation)
+        except Exception as error:
+            reason = reason_of(error)
+            disturbed = isinstance(error, _Disturbed)
+        if captured is None:
+            # Not inside the handler: the error holds what was traced, and with it the places of gradients. What is
+            # wrong with the step itself is for the eager one to say, which leaves behind what it has done so far.
+            self._disturbed += disturbed
+            if not disturbed or self._disturbed >= _MOST_DISTURBED:
+                self._refused[key] = Refusal(reason, names=situation.names)
+            return self._eager(tensors)
+        self._refused.pop(key, None)
+        while len(self._programs) >= MOST_PROGRAMS:
+            del self._programs[next(iter(self._programs))]
+        self._programs[key] = captured
+        return self._replay(captured, tensors)
+
+    def _eager(self, tensors: list[Tensor]) -> Tensor:
+        self.optimizer.zero_grad()
+        with enable_grad():
+            loss = self.criterion(self.model(*tensors[:-1]), tensors[-1])
+        loss.backward()
+        self._update()
+        return loss.detach()
+
+    def _update(self) -> None:
+        """The optimizer's step, with gradients that are clipped if they are to be."""
+        clip, optimizer = self._clip, self.optimizer
+        if clip is None:
+            optimizer.step()
+            return
+        self._has_norm = True
+        if not optimizer._takes_clip():
+            parameters = {id(p): p for group in optimizer.param_groups for p in group["params"]}
+            clip.norm = clip_grad_norm_(parameters.values(), clip.max_norm, clip.norm_type)._data.reshape(1)
+            optimizer.step()
+            return
+        try:
+            optimizer._clip = clip
+            optimizer.step()
+            del optimizer._clip
+        except BaseException:
+            vars(optimizer).pop("_clip", None)
+            raise
+
+    # -- Tracing ------------------------------------------------------------------------------
+
+    def _capture(self, tensors: list[Tensor], situation: Situation) -> Captured:
+        first, watch, loss = self._trace(tensors, situation)
+        second, _, _ = self._trace(tensors, situation)
+        if outline(first) != outline(second):
+            raise Uncapturable("two runs of the same step launched different kernels")
+        known = Spans()
+        for array in (*situation.arrays, *[t._data for t in tensors], *[state for state, _ in watch.draws]):
+            known.add(array)
+        check_complete(first, known)
+        if not known.holds(loss):
+            raise Uncapturable("the loss was computed outside the kernels")
+        first.launches = joined(first.launches, [loss, *[t._data for t in tensors], *situation.arrays])
+        first.build()
+        return Captured(first, watch, Inputs(first, [t._data for t in tensors]), loss, situation)
+
+    def _is_over(self, refusal: Refusal, tensors: list[Tensor]) -> bool:
+        """Whether the code or the situation that stood against a capture has changed."""
+        if any(getattr(owner, name, None) is not value for owner, name, value in refusal.names):
+            return True
+        if refusal.situation is None:
+            return False
+        if refusal.situation.seen != changes[0]:
+            refusal.situation = Situation(self.model, self.criterion)
+        reason = self._reason_against(refusal.situation, tensors)
+        refusal.reason = reason or refusal.reason
+        return not reason
+
+    def _reason_against(self, situation: Situation, tensors: list[Tensor]) -> str:
+        found = situation.reason_against()
+        if found:
+            return found
+        updated = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
+        if any(t._requires_grad for t in tensors):
+            return "an input requires a gradient"
+        spans = sorted(span(t._data) for t in tensors if t._data.size)
+        if any(after[0] < before[1] for before, after in itertools.pairwise(spans)):
+            return "two inputs share memory"
+        if any(p._requires_grad and id(p) not in updated for p in situation.parameters):
+            return "a parameter that needs a gradient is not the optimizer's"
+        if not self.optimizer._is_capturable():
+            return f"{type(self.optimizer).__name__} does not update by launches alone"
+        if not grads_are_free(situation.parameters):
+            return "a gradient of an earlier step is still held"
+        return ""
+
+    def _trace(self, tensors: list[Tensor], situation: Situation) -> tuple[Program, tracing.Watch, np.ndarray]:
+        program = Program()
+        trained = [p for p in situation.parameters if p._requires_grad]
+
+        def trace() -> tuple[tracing.Watch, np.ndarray]:
+            before = changes[0]
+            with tracing_into(program) as watch, enable_grad():
+                loss = self.criterion(self.model(*tensors[:-1]), tensors[-1])
+                if not isinstance(loss, Tensor) or loss._data.size != 1 or not loss._requires_grad:
+                    raise Uncapturable("the criterion does not return a loss of one element that needs a gradient")
+                array = loss._data
+                loss.backward()
+                if changes[0] != before:
+                    alike = situation.looks_the_same()
+                    raise (_Disturbed if alike else Uncapturable)("an attribute of a module is assigned in the step")
+                if any(p._grad is None or p._grad._data is not p._grad_place for p in trained):
+                    raise Uncapturable("the gradient of a parameter does not go into its place")
+            return watch, array
+
+        watch, loss = undone(situation, trace)
+        let_go(program, trained)
+        return program, watch, loss
+
+    # -- Replaying ----------------------------------------------------------------------------
+
+    def _is_ready(self, captured: Captured) -> bool:
+        """Whether a replay may begin: the optimizer launches only, and nothing is held that would be written over."""
+        if not self.optimizer._is_capturable():
+            self._last = f"{type(self.optimizer).__name__} does not update by launches alone"
+            return False
+        if not grads_are_free(captured.situation.parameters):
+            self._last = "a gradient of an earlier step is still held"
+            return False
+        return True
+
+    def _replay(self, captured: Captured, tensors: list[Tensor]) -> Tensor:
+        # Not in the try block: CPython 3.12 and 3.13 let what is raised in a comprehension there pass by its handler.
+        inputs, arrays = captured.inputs, [t._data for t in tensors]
+        for k, holds in captured.guards:
+            if not holds(np.ascontiguousarray(tensors[k]._data)):
+                # Where an error is to be raised the eager step raises it.
+                self._last = "a check of the batch's contents failed"
+                return self._eager(tensors)
+        launches: list[jit.Launch] = []
+
+        def keep(*launch: Any) -> bool:
+            launches.append((*launch, True))
+            return True
+
+        watcher, replaying = jit.watcher(), False
+        draws = [(g._draw, g._draw.copy()) for g in captured.generators]
+        try:
+            captured.forget_others(self.optimizer)
+            for p in captured.trained:
+                p._grad_written()
+            jit.watch(keep)
+            self._update()
+            jit.watch(watcher)
+            captured.append_update(launches)
+            for state, draw in captured.watch.draws:
+                state[...] = draw()
+            for buffer in captured.situation.buffers:
+                buffer._memory.version += 1
+            replaying = True
+            inputs.replay(arrays)
+        except BaseException:
+            # Ctrl-C may come between any two lines. The replay itself is one call, which it does not interrupt.
+            jit.watch(watcher)
+            vars(self.optimizer).pop("_clip", None)
+            if self.optimizer._take_back() or not replaying:
+                del captured.program.launches[captured.head :]
+                for p in captured.trained:
+                    p._grad = None
+                for counter, values in draws:
+                    counter[...] = values
+            raise
+        return _wrap(captured.loss.copy())
+
+
+def compile_step(
+    model: Module, criterion: Callable[..., Tensor], optimizer: Optimizer, *, max_grad_norm: float | None = None,
+    norm_type: float = 2.0,
+) -> CompiledStep:  # fmt: skip
+    """A function of ``(*inputs, target)`` that does one training step: see :class:`CompiledStep`.
+
+    Args:
+        model, criterion, optimizer: of the step.
+        max_grad_norm, norm_type: if given, limit the norm of all gradients together, as ``clip_grad_norm_`` does.
+
+    Raises: TypeError and ValueError for what will not do.
+
+    >>> import fastnn
+    >>> model = fastnn.nn.Linear(3, 2)
+    >>> step = fastnn.compile_step(model, fastnn.nn.CrossEntropyLoss(), fastnn.optim.SGD(model.parameters(), lr=0.1))
+    >>> step(fastnn.zeros(4, 3), fastnn.tensor([0, 1, 0, 1])).shape
+    torch.Size([])
+    """
+    return CompiledStep(model, criterion, optimizer, max_grad_norm=max_grad_norm, norm_type=norm_type)

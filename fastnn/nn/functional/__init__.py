@@ -1,0 +1,234 @@
+"""Layers and losses as functions of tensors: shapes and errors here, arithmetic in the kernels.
+
+May import ``tensor``, ``autograd``, ``errors`` and ``fastnn.kernels``.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastnn import kernels
+from fastnn._core.errors import DTypeError, ShapeError
+from fastnn._tensor.tensor import Tensor, _recorded, _wrap
+from fastnn.autograd import Node
+from fastnn.kernels.activation.activations import saves_input
+from fastnn.kernels.runtime import alloc
+from fastnn.nn.checks import _check_tensor, _contiguous, _half
+from fastnn.nn.functional.activation import (
+    GRAD_NAMES,
+    _activation,
+    _fused_again,
+    celu,
+    celu_,
+    elu,
+    elu_,
+    gelu,
+    gelu_name,
+    glu,
+    hardshrink,
+    hardsigmoid,
+    hardswish,
+    hardtanh,
+    hardtanh_,
+    leaky_relu,
+    leaky_relu_,
+    logsigmoid,
+    mish,
+    prelu,
+    relu,
+    relu6,
+    relu_,
+    rrelu,
+    rrelu_,
+    selu,
+    selu_,
+    sigmoid,
+    silu,
+    softplus,
+    softshrink,
+    softsign,
+    tanh,
+    tanhshrink,
+    threshold,
+    threshold_,
+)
+from fastnn.nn.functional.class_loss import (
+    cross_entropy,
+    multi_margin_loss,
+    multilabel_margin_loss,
+    multilabel_soft_margin_loss,
+    nll_loss,
+)
+from fastnn.nn.functional.dropout import alpha_dropout, dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
+from fastnn.nn.functional.embedding import embedding, embedding_bag, one_hot
+from fastnn.nn.functional.gradient_places import _finish_gradient, _gradient_place, _is_wanted
+from fastnn.nn.functional.loss import (
+    binary_cross_entropy,
+    binary_cross_entropy_with_logits,
+    gaussian_nll_loss,
+    hinge_embedding_loss,
+    huber_loss,
+    kl_div,
+    l1_loss,
+    mse_loss,
+    poisson_nll_loss,
+    smooth_l1_loss,
+    soft_margin_loss,
+)
+from fastnn.nn.functional.normalization import batch_norm, group_norm, instance_norm, layer_norm, rms_norm
+from fastnn.nn.functional.pair_loss import (
+    cosine_embedding_loss,
+    margin_ranking_loss,
+    triplet_margin_loss,
+    triplet_margin_with_distance_loss,
+)
+from fastnn.nn.functional.softmax import gumbel_softmax, log_softmax, softmax, softmin
+from fastnn.nn.functional.vector import cosine_similarity, normalize, pad, pairwise_distance, pdist
+from fastnn.ops.products import matmul
+
+
+def _check_same_dtype(a: Tensor, b: Tensor) -> None:
+    if a._data.dtype != b._data.dtype:
+        raise DTypeError(f"mat1 and mat2 must have the same dtype, but got {a.dtype} and {b.dtype}")
+    if a._data.dtype.kind != "f":
+        raise DTypeError(f"matrix products are for float32 and float64, found {a.dtype}")
+
+
+# -- Linear ----------------------------------------------------------------------------------
+
+
+def linear(input: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``input @ weight.T + bias``.
+
+    Args:
+        input: (..., in_features), float32 or float64.
+        weight: (out_features, in_features) or (in_features,), of the same dtype.
+        bias: (out_features,) or (), or None.
+
+    Raises: ShapeError (a ValueError and RuntimeError) or DTypeError (a TypeError and RuntimeError).
+
+    >>> import fastnn
+    >>> x, w = fastnn.tensor([[1.0, 2.0]]), fastnn.tensor([[3.0, 4.0], [5.0, 6.0]])
+    >>> fastnn.nn.functional.linear(x, w)
+    tensor([[11., 17.]])
+    """
+    return linear_activation(input, weight, bias)
+
+
+def linear_activation(
+    input: Tensor, weight: Tensor, bias: Tensor | None = None, activation: str = "none", slope: float = 0.01,
+    may_change: bool = False,
+) -> Tensor:  # fmt: skip
+    """``activation(linear(input, weight, bias))`` in one kernel.
+
+    Args:
+        input, weight, bias: as in :func:`linear`.
+        activation: 'none', 'relu', 'leaky_relu', 'sigmoid', 'tanh', 'gelu' or 'gelu_tanh'.
+        slope: of 'leaky_relu'.
+        may_change: whether the caller may change the result of 'leaky_relu' in place before the backward pass, which
+            then costs a second array. Of the others it is the derivative that decides, as in PyTorch.
+    """
+    _check_tensor("input", input)
+    _check_tensor("weight", weight)
+    if weight._data.ndim == 1:
+        single = linear_activation(input, weight.unsqueeze(0), bias, activation, slope, may_change)
+        return single.squeeze(-1)
+    x_data, w_data = input._data, weight._data
+    if w_data.ndim != 2:
+        raise ShapeError(f"weight must have shape (out_features, in_features), found {tuple(weight.shape)}")
+    _check_same_dtype(input, weight)
+    out_features, in_features = w_data.shape
+    if x_data.ndim == 0 or x_data.shape[-1] != in_features:
+        rows = x_data.size // x_data.shape[-1] if x_data.ndim and x_data.shape[-1] else 1
+        found = f"{rows}x{x_data.shape[-1]}" if x_data.ndim else "a scalar"
+        raise ShapeError(
+            f"mat1 and mat2 shapes cannot be multiplied ({found} and {in_features}x{out_features}): input must have "
+            f"{in_features} features in its last dimension, found shape {tuple(input.shape)}"
+        )
+    if bias is not None:
+        _check_tensor("bias", bias)
+        _check_same_dtype(input, bias)
+        if bias._data.shape != (out_features,):
+            if bias._data.size != 1:
+                raise ShapeError(f"bias must have shape ({out_features},), found {tuple(bias.shape)}")
+            bias = bias.reshape(1) * _wrap(np.ones(out_features, x_data.dtype))
+    lead = x_data.shape[:-1]
+    x = x_data if x_data.ndim == 2 else x_data.reshape(-1 if in_features else int(np.prod(lead)), in_features)
+    w = w_data.T
+    out = alloc.empty((x.shape[0], out_features), x.dtype)
+    # In this order PyTorch, too, tells hooks of their gradients.
+    operands = (input, weight) if bias is None else (bias, input, weight)
+    recorded = _recorded(*operands)
+    # A slope below zero makes the sign of the output useless: the backward then needs the input.
+    keep_z = recorded and (saves_input(activation) or (activation == "leaky_relu" and (slope < 0 or may_change)))
+    z = alloc.empty_like(out) if keep_z else None
+    try:
+        kernels.linear_forward(out, x, w, None if bias is None else _contiguous(bias._data), activation, slope, z)
+    except TypeError as error:
+        _half(error, input)
+        shift = None if bias is None else bias.float()
+        return linear_activation(input.float(), weight.float(), shift, activation, slope, may_change).half()
+    result = out if len(lead) == 1 else out.reshape(*lead, out_features)
+    if not recorded:
+        return _wrap(result)
+    saved = out if z is None else z
+    wants_dx, wants_dw, wants_db = input._requires_grad, weight._requires_grad, _is_wanted(bias)
+
+    def run(grad: Tensor) -> tuple[Tensor | None, ...]:
+        dy = _contiguous(grad._data.reshape(out.shape))
+        dx = alloc.empty(x.shape, x.dtype) if wants_dx else None
+        dw, add_w, w_in_place = _gradient_place(weight, wants_dw, w.shape)
+        db, add_b, b_in_place = _gradient_place(bias, wants_db, (out_features,))
+        kernels.linear_backward(dx, dw, db, dy, x, w, saved, activation, slope, add_w, add_b)
+        by_input = None if dx is None else _wrap(dx.reshape(x_data.shape))
+        by_weight = _finish_gradient(weight, None if dw is None else dw.T, w_in_place)
+        if bias is None:
+            return by_input, by_weight
+        return _finish_gradient(bias, db, b_in_place), by_input, by_weight
+
+    def again() -> Tensor:
+        rows = input if len(lead) == 1 else input.reshape(-1 if in_features else x.shape[0], in_features)
+        product = matmul(rows, (weight if wants_dw else weight.detach()).t())
+        result = _fused_again(product if bias is None else product + bias, activation, slope)
+        return result if len(lead) == 1 else result.reshape(*lead, out_features)
+
+    # Each factor is read for the gradient of the other.
+    read = tuple([t for t, other in ((input, weight), (weight, input)) if other._requires_grad])
+    name = GRAD_NAMES.get(activation) or ("View" if len(lead) > 1 else "Addmm" if bias is not None else "Mm")
+    node = Node(name, operands, run, read, again=again)
+    return _wrap(result, node) if activation == "none" or z is not None else node.guard(_wrap(result, node))
+
+
+
+
+# -- Bilinear --------------------------------------------------------------------------------
+
+
+def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None = None) -> Tensor:
+    """``input1 @ weight[k] @ input2 + bias[k]`` for each output feature k.
+
+    Args:
+        input1: (..., in1_features); input2: (..., in2_features), float32 or float64.
+        weight: (out_features, in1_features, in2_features).
+        bias: (out_features,), or None.
+    """
+    for name, value in (("input1", input1), ("input2", input2), ("weight", weight)):
+        _check_tensor(name, value)
+    if weight._data.ndim != 3:
+        raise ShapeError(f"weight must have 3 dimensions, found shape {tuple(weight.shape)}")
+    if input1._data.shape[:-1] != input2._data.shape[:-1] or not input1._data.ndim:
+        raise ShapeError(
+            f"bilinear(): input batch dimensions do not match: got {tuple(input1.shape)} and {tuple(input2.shape)}"
+        )
+    out_features, n, m = weight._data.shape
+    if (input1._data.shape[-1], input2._data.shape[-1]) != (n, m):
+        raise ShapeError(
+            f"bilinear(): the inputs must have {n} and {m} features in their last dimension, found shapes "
+            f"{tuple(input1.shape)} and {tuple(input2.shape)}"
+        )
+    _check_same_dtype(input1, input2)
+    # All products of two features, and then a linear layer of them.
+    products = input1.unsqueeze(-1) * input2.unsqueeze(-2)
+    return linear(products.reshape(*input1._data.shape[:-1], n * m), weight.reshape(out_features, n * m), bias)

@@ -1,0 +1,51 @@
+"""Where a kernel writes the gradient of a parameter. May import ``tensor`` and ``parameter``."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastnn._tensor.tensor import Tensor, _wrap
+from fastnn.kernels.runtime import alloc
+from fastnn.nn.parameter import Parameter
+
+_NOWHERE = None, False, False
+
+
+def _is_wanted(tensor: Tensor | None) -> bool:
+    """Whether a gradient of ``tensor`` is recorded; asked in the forward, which decides for the backward pass."""
+    return tensor is not None and tensor._requires_grad
+
+
+def _gradient_place(
+    tensor: Tensor | None, wanted: bool, shape: tuple[int, ...]
+) -> tuple[np.ndarray | None, bool, bool]:
+    """Where a kernel is to write the gradient of ``tensor``, whether to add to it, and whether it belongs there.
+
+    The place in the flat buffer where that lies as the kernel writes, otherwise a new array. For a
+    matrix the kernel's view is the transpose. None where no gradient is wanted.
+
+    Args:
+        wanted: what :func:`_is_wanted` said in the forward.
+    """
+    if not wanted:
+        return _NOWHERE
+    assert tensor is not None
+    if isinstance(tensor, Parameter):
+        target = tensor._grad_target()
+        if target is not None:
+            array, accumulate = target
+            view = array.T
+            if view.ndim == 1 or view.shape[1] == 1 or view.strides[1] == view.itemsize:
+                return view, accumulate, True
+    return alloc.empty(shape, tensor._data.dtype), False, False
+
+
+def _finish_gradient(tensor: Tensor, array: np.ndarray | None, in_place: bool) -> Tensor | None:
+    """The gradient to hand on, or None where the kernel has written it into its place."""
+    if array is None:
+        return None
+    if in_place:
+        assert isinstance(tensor, Parameter)
+        tensor._grad_written()
+        return None
+    return _wrap(array)

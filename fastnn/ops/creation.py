@@ -1,0 +1,456 @@
+"""Functions of ``torch`` that make tensors.
+
+May import ``tensor``, ``sequences``, ``devices``, ``dtypes`` and ``errors``.
+"""
+
+from __future__ import annotations
+
+import math
+import operator
+from array import array as _buffer
+from typing import Any
+
+import numpy as np
+
+from fastnn._core.devices import check_device
+from fastnn._core.dtypes import (
+    as_number,
+    as_numpy_dtype,
+    default_numpy,
+    dtype,
+    from_numpy_dtype,
+    get_default_dtype,
+    plain,
+    promoted,
+)
+from fastnn._core.errors import ShapeError
+from fastnn._tensor.sequences import array_of
+from fastnn._tensor.tensor import Tensor, _wrap
+from fastnn.kernels.runtime import alloc
+
+__all__ = [
+    "arange", "as_tensor", "asarray", "empty", "empty_like", "eye", "from_dlpack", "from_numpy", "frombuffer", "full",
+    "full_like", "linspace", "logspace", "ones", "ones_like", "range", "scalar_tensor", "tensor", "vander", "zeros",
+    "zeros_like",
+]  # fmt: skip
+
+
+# -- From data ---------------------------------------------------------------------------------
+
+
+def tensor(
+    data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False
+) -> Tensor:
+    """A tensor with a copy of ``data``: floats become the default dtype, integers int64; arrays keep their dtype.
+
+    Args:
+        data: a number, nested sequences of numbers, an array or a tensor.
+        dtype: of the tensor.
+        device: the CPU.
+        requires_grad: whether to record what is computed from it.
+
+    >>> import fastnn
+    >>> fastnn.tensor([[1, 2], [3, 4]]).dtype
+    torch.int64
+    """
+    check_device(device)
+    made = _wrap(array_of(data, as_numpy_dtype(dtype)))
+    return made.requires_grad_(requires_grad) if requires_grad else made
+
+
+def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
+    """``data`` as a tensor, itself or sharing memory where that can be.
+
+    >>> import fastnn, numpy as np
+    >>> a = np.zeros(2)
+    >>> fastnn.as_tensor(a).numpy() is a
+    True
+    """
+    check_device(device)
+    kind = as_numpy_dtype(dtype)
+    if isinstance(data, Tensor):
+        return data if kind is None else data.to(from_numpy_dtype(kind))
+    if isinstance(data, np.ndarray):
+        shared = from_numpy(data)
+        return shared if kind is None else shared.to(from_numpy_dtype(kind))
+    return _wrap(array_of(data, kind))
+
+
+def asarray(
+    obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False
+) -> Tensor:
+    """As ``as_tensor``; with ``copy`` always a copy, or with False never, and ValueError instead.
+
+    Of bytes and other buffers the memory itself is taken, as ``frombuffer`` takes it.
+    """
+    is_buffer = isinstance(obj, (bytes, bytearray, memoryview, _buffer))
+    if is_buffer:
+        # Its bytes, taken for numbers of the dtype: tensor() takes it for a sequence.
+        check_device(device)
+        made = frombuffer(obj, dtype=get_default_dtype() if dtype is None else dtype)
+    else:
+        made = as_tensor(obj, dtype, device)
+    shares = is_buffer or made is obj or (isinstance(obj, np.ndarray) and np.may_share_memory(made._data, obj))
+    if copy and shares:
+        made = made.clone()
+    if copy is False and not shares:
+        raise ValueError("can't alias the data of this object with this dtype")
+    return made.requires_grad_() if requires_grad else made
+
+
+def from_numpy(ndarray: np.ndarray) -> Tensor:
+    """A tensor that shares memory with an array.
+
+    >>> import fastnn, numpy as np
+    >>> a = np.zeros(2)
+    >>> t = fastnn.from_numpy(a)
+    >>> a[0] = 1
+    >>> t
+    tensor([1., 0.], dtype=torch.float64)
+    """
+    if not isinstance(ndarray, np.ndarray):
+        raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
+    from_numpy_dtype(ndarray.dtype)
+    if any(s < 0 for s in ndarray.strides):
+        raise ValueError(
+            "At least one stride in the given numpy array is negative, and tensors with negative strides are not "
+            "currently supported. (You can probably work around this by making a copy of your array with array.copy().)"
+        )
+    return _wrap(ndarray if type(ndarray) is np.ndarray else np.asarray(ndarray))
+
+
+def from_dlpack(ext_tensor: Any) -> Tensor:
+    """A tensor over the memory of another library's array."""
+    array = np.from_dlpack(ext_tensor)
+    from_numpy_dtype(array.dtype)
+    return _wrap(array)
+
+
+def frombuffer(
+    buffer: Any, *, dtype: dtype, count: int = -1, offset: int = 0, requires_grad: bool = False
+) -> Tensor:
+    """A vector over the memory of a buffer."""
+    size = memoryview(buffer).nbytes
+    if size == 0 or count == 0:
+        raise ValueError(f"both buffer length ({size}) and count ({count}) must not be 0")
+    if not 0 <= offset < size:
+        raise ValueError(
+            f"offset ({offset} bytes) must be non-negative and no greater than buffer length ({size} bytes) minus 1"
+        )
+    return _wrap(np.frombuffer(buffer, as_numpy_dtype(dtype), count, offset)).requires_grad_(requires_grad)
+
+
+def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
+    """A tensor of a number, of the default dtype."""
+    check_device(device)
+    return _wrap(as_number(_number(s), as_numpy_dtype(dtype, default_numpy()), True)).requires_grad_(requires_grad)
+
+
+# -- Filled ------------------------------------------------------------------------------------
+
+
+def _shape_of(size: tuple[Any, ...], given: Any = None) -> tuple[int, ...]:
+    if given is not None:
+        if not isinstance(given, (tuple, list)):
+            raise TypeError(f"size must be a sequence of integers, found {type(given).__name__}")
+        size = (given,)
+    elif not size:
+        raise TypeError("missing 1 required positional argument: size")
+    if len(size) == 1 and isinstance(size[0], (tuple, list)):
+        size = tuple(size[0])
+    try:
+        # To Python a bool is an integer.
+        if bool in map(type, size):
+            raise TypeError
+        shape = tuple([operator.index(n) for n in size])
+    except TypeError:
+        raise TypeError(f"sizes must be integers, found {size!r}") from None
+    if shape and min(shape) < 0:
+        raise ShapeError(f"Trying to create tensor with negative dimension {min(shape)}: {list(shape)}")
+    return shape
+
+
+def _made(array: np.ndarray, requires_grad: bool, device: Any) -> Tensor:
+    check_device(device)
+    made = _wrap(array)
+    return made.requires_grad_() if requires_grad else made
+
+
+def zeros(
+    *args: Any, size: Any = None, out: Tensor | None = None, dtype: Any = None, layout: Any = None, device: Any = None,
+    requires_grad: bool = False, pin_memory: bool = False, memory_format: Any = None, names: Any = None,
+) -> Tensor:  # fmt: skip
+    """A tensor of zeros; its sizes are given one by one, or as one sequence.
+
+    >>> import fastnn
+    >>> fastnn.zeros(2, 3).shape
+    torch.Size([2, 3])
+    """
+    made = _made(np.zeros(_shape_of(args, size), as_numpy_dtype(dtype, default_numpy())), requires_grad, device)
+    return made if out is None else _into(out, made)
+
+
+def ones(
+    *args: Any, size: Any = None, out: Tensor | None = None, dtype: Any = None, layout: Any = None, device: Any = None,
+    requires_grad: bool = False, pin_memory: bool = False, names: Any = None,
+) -> Tensor:  # fmt: skip
+    """A tensor of ones; its sizes are given one by one, or as one sequence."""
+    made = _made(np.ones(_shape_of(args, size), as_numpy_dtype(dtype, default_numpy())), requires_grad, device)
+    return made if out is None else _into(out, made)
+
+
+# Memory that was not written to could show other programs' numbers; zero pages cost nothing.
+empty = alloc.unfilled(zeros)
+
+
+def _into(out: Tensor, made: Tensor) -> Tensor:
+    from fastnn.ops.core import into
+
+    return into(out, made)
+
+
+def _fill_dtype(value: Any, kind: Any) -> np.dtype:
+    if kind is not None:
+        return as_numpy_dtype(kind)
+    if isinstance(value, Tensor):
+        return value._data.dtype
+    value = plain(value)
+    if isinstance(value, bool):
+        return np.dtype(np.bool_)
+    return np.dtype(np.int64) if isinstance(value, int) else default_numpy()
+
+
+def _filled(shape: tuple[int, ...], value: Any, kind: np.dtype) -> np.ndarray:
+    return np.full(shape, as_number(_number(value), kind, True))
+
+
+def full(
+    size: Any, fill_value: Any, *, out: Tensor | None = None, dtype: Any = None, layout: Any = None, device: Any = None,
+    requires_grad: bool = False, pin_memory: bool = False, names: Any = None,
+) -> Tensor:  # fmt: skip
+    """A tensor of one number, of its dtype."""
+    if isinstance(size, (int, np.integer)):
+        raise TypeError("full(): argument 'size' must be tuple of ints, not int")
+    if isinstance(fill_value, Tensor) and fill_value._data.ndim:
+        raise TypeError(f"full(): fill_value must be a number, found a Tensor of shape {tuple(fill_value.shape)}")
+    array = _filled(_shape_of((size,)), fill_value, _fill_dtype(fill_value, dtype))
+    made = _made(array, requires_grad, device)
+    return made if out is None else _into(out, made)
+
+
+def eye(
+    n: int, m: int | None = None, *, out: Tensor | None = None, dtype: Any = None, layout: Any = None,
+    device: Any = None, requires_grad: bool = False, pin_memory: bool = False,
+) -> Tensor:  # fmt: skip
+    """The matrix with ones on its diagonal."""
+    if n < 0 or (m is not None and m < 0):
+        raise ShapeError(f"n and m must be greater or equal to 0, got {n} and {m}")
+    made = _made(np.eye(n, m, dtype=as_numpy_dtype(dtype, default_numpy())), requires_grad, device)
+    return made if out is None else _into(out, made)
+
+
+# -- Rows of numbers ---------------------------------------------------------------------------
+
+
+def _number(value: Any) -> Any:
+    return value.item() if isinstance(value, Tensor) else plain(value)
+
+
+def arange(
+    start: Any, end: Any = None, step: Any = 1, *, out: Tensor | None = None, dtype: Any = None, layout: Any = None,
+    device: Any = None, requires_grad: bool = False, pin_memory: bool = False,
+) -> Tensor:  # fmt: skip
+    """The numbers from ``start`` (0 if left out) up to, and without, ``end``; int64 where all are integers.
+
+    >>> import fastnn
+    >>> fastnn.arange(2, 8, 2)
+    tensor([2, 4, 6])
+    """
+    if end is None:
+        start, end = 0, start
+    first, last, by = _number(start), _number(end), _number(step)
+    _check_steps(first, last, by)
+    integers = all(isinstance(n, int) for n in (first, last, by))
+    kind = as_numpy_dtype(dtype, np.dtype(np.int64) if integers else default_numpy())
+    if kind.kind == "b":
+        raise RuntimeError('"arange_cpu" not implemented for Bool')
+    count = max(-((first - last) // by) if integers else math.ceil((last - first) / by), 0)
+    if kind.kind != "f" and not integers:
+        # The numbers are counted in the type itself, as in PyTorch.
+        if kind == np.int64 and int(by) == 0:
+            raise ValueError("step must be nonzero")
+        first, by = int(first), int(by)
+    array = np.arange(count) * by + first
+    made = _made(array.astype(kind), requires_grad, device)
+    return made if out is None else _into(out, made)
+
+
+def _check_steps(first: Any, last: Any, by: Any) -> None:
+    if by == 0:
+        raise RuntimeError("step must be nonzero")
+    if not (math.isfinite(first) and math.isfinite(last) and by == by):
+        raise RuntimeError(f"unsupported range: {first} -> {last} by {by}")
+    if (last - first) * by < 0:
+        raise RuntimeError("upper bound and larger bound inconsistent with step sign")
+
+
+def range(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: Any = None, **options: Any) -> Tensor:
+    """The numbers from ``start`` up to and including ``end``; PyTorch has deprecated it for ``arange``."""
+    if end is None:
+        start, end = 0, start
+    first, last, by = _number(start), _number(end), _number(step)
+    _check_steps(first, last, by)
+    array = np.arange(math.floor((last - first) / by) + 1) * by + first
+    return _made(array.astype(as_numpy_dtype(dtype, default_numpy())), False, None)
+
+
+def _steps(steps: Any, *limits: Any) -> int:
+    for limit in limits:
+        if not isinstance(limit, (int, float, np.generic, Tensor)):
+            raise TypeError(f"start and end must be numbers, found {type(limit).__name__}")
+    if steps is True or steps is False:
+        raise TypeError("steps must be an integer, found bool")
+    count = operator.index(_number(steps))
+    if count < 0:
+        raise RuntimeError("number of steps must be non-negative")
+    return count
+
+
+def linspace(
+    start: Any, end: Any, steps: int, *, out: Tensor | None = None, dtype: Any = None, layout: Any = None,
+    device: Any = None, requires_grad: bool = False, pin_memory: bool = False,
+) -> Tensor:  # fmt: skip
+    """``steps`` numbers from ``start`` to ``end``, equally far apart.
+
+    >>> import fastnn
+    >>> fastnn.linspace(0, 1, 5)
+    tensor([0.0000, 0.2500, 0.5000, 0.7500, 1.0000])
+    """
+    count, kind = _steps(steps, start, end), as_numpy_dtype(dtype, default_numpy())
+    first, last = _number(start), _number(end)
+    if kind.kind in "iu" and not (math.isfinite(first) and math.isfinite(last)):
+        raise RuntimeError(f"value cannot be converted to type {kind.name} without overflow")
+    made = _made(_between(first, last, count, kind), requires_grad, device)
+    return made if out is None else _into(out, made)
+
+
+# A product and a sum of the first are rounded once in the second. Where C has no such long double, linspace of float64
+# is off by a unit in the last place.
+_WIDER: dict[Any, Any] = {np.float32: np.float64, np.float64: np.longdouble}
+
+
+def _between(first: Any, last: Any, count: int, kind: np.dtype) -> np.ndarray:
+    if kind.kind != "f":
+        step = (last - first) / (count - 1) if count > 1 else 0.0
+        values = first + step * np.arange(count)
+        return values.astype(kind)
+    # The step in the dtype itself, then from both ends and rounded once, as PyTorch's fused multiply-add rounds.
+    low, high = kind.type(first), kind.type(last)
+    if count == 1:
+        return np.full(count, low, kind)
+    wide = _WIDER.get(kind.type, kind.type)
+    with np.errstate(over="ignore", invalid="ignore"):
+        step, index = (high - low) / kind.type(count - 1), np.arange(count)
+        far = wide(step) * index.astype(wide)
+        return np.where(index < count // 2, wide(low) + far, wide(high) - far[::-1]).astype(kind)
+
+
+def logspace(
+    start: Any, end: Any, steps: int, base: float = 10.0, *, out: Tensor | None = None, dtype: Any = None,
+    layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False,
+) -> Tensor:  # fmt: skip
+    """``base`` to the powers of ``linspace(start, end, steps)``."""
+    count, kind = _steps(steps, start, end), as_numpy_dtype(dtype, default_numpy())
+    exponents = _between(float(_number(start)), float(_number(end)), count, np.dtype(np.float64))
+    made = _made((float(base) ** exponents).astype(kind), requires_grad, device)
+    return made if out is None else _into(out, made)
+
+
+def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
+    """The powers of each element of a vector as rows, the largest first."""
+    from fastnn.ops.joining import cat
+
+    if not isinstance(x, Tensor):
+        raise TypeError(f"x must be a Tensor, found {type(x).__name__}")
+    if x._data.ndim != 1:
+        raise RuntimeError("x must be a one-dimensional tensor.")
+    count = x._data.size if N is None else N
+    if count < 0:
+        raise RuntimeError("N must be non-negative.")
+    x = x.to(from_numpy_dtype(promoted(x._data.dtype, np.dtype(np.int64))))
+    column = x.unsqueeze(1)
+    powers = cat([column.new_ones((x._data.size, min(count, 1))), column.expand(-1, max(count - 1, 0)).cumprod(1)], 1)
+    return powers if increasing else powers.flip(1)
+
+
+# -- Like another tensor -------------------------------------------------------------------------
+
+
+def _like(input: Any, dtype: Any) -> tuple[tuple[int, ...], np.dtype]:
+    if not isinstance(input, Tensor):
+        raise TypeError(f"input must be a Tensor, found {type(input).__name__}")
+    return input._data.shape, as_numpy_dtype(dtype, input._data.dtype)
+
+
+def zeros_like(
+    input: Tensor, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
+    memory_format: Any = None, pin_memory: bool = False,
+) -> Tensor:  # fmt: skip
+    """Zeros in the shape and dtype of ``input``."""
+    return _made(np.zeros(*_like(input, dtype)), requires_grad, device)
+
+
+def ones_like(
+    input: Tensor, *, dtype: Any = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
+    memory_format: Any = None, pin_memory: bool = False,
+) -> Tensor:  # fmt: skip
+    """Ones in the shape and dtype of ``input``."""
+    return _made(np.ones(*_like(input, dtype)), requires_grad, device)
+
+
+empty_like = alloc.unfilled(zeros_like)
+
+
+def full_like(
+    input: Tensor, fill_value: Any, *, dtype: Any = None, layout: Any = None, device: Any = None,
+    requires_grad: bool = False, memory_format: Any = None, pin_memory: bool = False,
+) -> Tensor:  # fmt: skip
+    """One number in the shape and dtype of ``input``."""
+    shape, kind = _like(input, dtype)
+    return _made(_filled(shape, fill_value, kind), requires_grad, device)
+
+
+def _new(make: Any) -> Any:
+    def method(
+        self: Tensor, *args: Any, size: Any = None, dtype: Any = None, device: Any = None, requires_grad: bool = False,
+        layout: Any = None, pin_memory: bool = False,
+    ) -> Tensor:  # fmt: skip
+        kind = as_numpy_dtype(dtype, self._data.dtype)
+        return _made(make(_shape_of(args, size), kind), requires_grad, device)
+
+    return method
+
+
+def _new_full(
+    self: Tensor, size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False,
+    layout: Any = None, pin_memory: bool = False,
+) -> Tensor:  # fmt: skip
+    """One number in another shape, of this dtype."""
+    if isinstance(size, (int, np.integer)):
+        raise TypeError(f"new_full(): size must be a tuple of integers, found {type(size).__name__}")
+    kind = as_numpy_dtype(dtype, self._data.dtype)
+    return _made(_filled(_shape_of((size,)), fill_value, kind), requires_grad, device)
+
+
+def _new_tensor(
+    self: Tensor, data: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False,
+    layout: Any = None, pin_memory: bool = False,
+) -> Tensor:  # fmt: skip
+    """A copy of ``data`` in this dtype."""
+    return _made(array_of(data, as_numpy_dtype(dtype, self._data.dtype)), requires_grad, device)
+
+
+METHODS = {
+    "new_zeros": _new(np.zeros), "new_empty": _new(alloc.unfilled(np.zeros)), "new_ones": _new(np.ones),
+    "new_full": _new_full, "new_tensor": _new_tensor,
+}  # fmt: skip

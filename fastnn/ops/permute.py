@@ -1,0 +1,181 @@
+"""The same elements in other orders. May import ``core`` and ``shapes``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastnn._core.errors import RangeError
+from fastnn._tensor.tensor import Tensor, _sizes
+from fastnn.ops.core import check_tensor, dimension, dimensions, linear_map, named, view, whole
+
+__all__ = [
+    "adjoint", "flip", "fliplr", "flipud", "moveaxis", "movedim", "permute", "roll", "rot90", "swapaxes",
+    "swapdims", "t", "transpose",
+]  # fmt: skip
+
+
+@named
+def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
+    """Two dimensions exchanged, sharing memory."""
+    check_tensor("input", input)
+    a, b = dimension(dim0, input._data.ndim), dimension(dim1, input._data.ndim)
+    if not input._data.ndim:
+        return view(input, "Transpose", lambda x: x[...], lambda x: x)
+    return view(input, "Transpose", lambda x: x.swapaxes(a, b), lambda x: x.swapaxes(a, b))
+
+
+@named
+def t(input: Tensor) -> Tensor:
+    """The transpose of a matrix, sharing memory."""
+    check_tensor("input", input)
+    if input._data.ndim > 2:
+        raise RuntimeError(f"t() expects a tensor with <= 2 dimensions, but self is {input._data.ndim}D")
+    return view(input, "T", lambda x: x.T, lambda x: x.T)
+
+
+def _permuted(input: Tensor, dims: tuple[Any, ...]) -> Tensor:
+    check_tensor("input", input)
+    if len(dims) != input._data.ndim:
+        raise RangeError(f"permute(): {len(dims)} dims are not an order of {input._data.ndim} dimensions")
+    order = [dimension(d, input._data.ndim) for d in dims]
+    if sorted(order) != list(range(input._data.ndim)):
+        raise RuntimeError(f"permute(): dims {dims} are not an order of {input._data.ndim} dimensions")
+    back = np.argsort(order) if order else ()
+    return view(input, "Permute", lambda x: x.transpose(order), lambda x: x.transpose(back))
+
+
+def _permute(self: Tensor, *dims: Any) -> Tensor:
+    """The dimensions in another order, sharing memory."""
+    if not dims:
+        raise TypeError("permute() missing 1 required positional arguments: dims")
+    return _permuted(self, _sizes(dims))
+
+
+@named
+def permute(input: Tensor, dims: Any) -> Tensor:
+    """The dimensions in another order, sharing memory."""
+    return _permuted(input, tuple(dims))
+
+
+@named
+def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
+    """Dimensions moved to other places, the rest in their order."""
+    check_tensor("input", input)
+    ndim = input._data.ndim
+    a, b = [[d] if isinstance(d, int) else list(d) for d in (source, destination)]
+    if len(a) != len(b):
+        raise RuntimeError("movedim: Invalid source or destination dims: source and destination differ in number")
+    from_, to = dimensions(a, ndim), dimensions(b, ndim)
+    rest = [d for d in range(ndim) if d not in from_]
+    for place, d in sorted(zip(to, from_, strict=True)):
+        rest.insert(place, d)
+    return _permuted(input, tuple(rest))
+
+
+swapaxes = swapdims = transpose
+moveaxis = movedim
+
+
+@named
+def adjoint(input: Tensor) -> Tensor:
+    """The last two dimensions exchanged."""
+    check_tensor("input", input)
+    return _mT(input)
+
+
+def _T(self: Tensor) -> Tensor:
+    """The dimensions in reverse, sharing memory."""
+    return _permuted(self, tuple(range(self._data.ndim - 1, -1, -1)))
+
+
+def _mT(self: Tensor) -> Tensor:
+    """The last two dimensions exchanged, sharing memory."""
+    if not self._data.ndim:
+        return view(self, "Transpose", lambda x: x[...], lambda x: x)
+    if self._data.ndim < 2:
+        raise RuntimeError(
+            f"tensor.mT is only supported on matrices or batches of matrices. Got {self._data.ndim}-D tensor."
+        )
+    return transpose(self, -2, -1)
+
+
+@named
+def flip(input: Tensor, *dims: Any) -> Tensor:
+    """The elements in reverse along the dimensions."""
+    check_tensor("input", input)
+    if not dims:
+        raise TypeError('flip() missing 1 required positional argument: "dims"')
+    axes = dimensions(list(_sizes(dims)), input._data.ndim)
+    return linear_map("Flip", input, lambda a: np.flip(a, axes).copy(), lambda g: np.flip(g, axes))
+
+
+@named
+def fliplr(input: Tensor) -> Tensor:
+    """The elements in reverse along dimension 1."""
+    if input._data.ndim < 2:
+        raise RuntimeError("Input must be >= 2-d.")
+    return flip(input, 1)
+
+
+@named
+def flipud(input: Tensor) -> Tensor:
+    """The elements in reverse along dimension 0."""
+    if input._data.ndim < 1:
+        raise RuntimeError("Input must be >= 1-d.")
+    return flip(input, 0)
+
+
+def _pair(value: Any) -> tuple[int, ...]:
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+
+
+@named
+def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
+    """The elements moved on along the dimensions, those at the end to the front."""
+    check_tensor("input", input)
+    steps = tuple([whole("shifts", n) for n in _pair(shifts)])
+    if dims is None or dims == ():
+        if len(steps) != 1:
+            raise RuntimeError("shifts and dimensions must align")
+        axes: Any = None
+        forward: Any = steps[0]
+        back: Any = -steps[0]
+    else:
+        axes = tuple([dimension(d, input._data.ndim) for d in _pair(dims)])
+        if len(axes) != len(steps):
+            raise RuntimeError(f"shifts and dimensions must align. shifts: {len(steps)}, dims:{len(axes)}")
+        if not input._data.ndim:
+            raise RangeError(f"Dimension specified as {axes[0]} but tensor has no dimensions")
+        forward, back = steps, tuple([-s for s in steps])
+    return linear_map("Roll", input, lambda a: np.roll(a, forward, axes), lambda g: np.roll(g, back, axes))
+
+
+@named
+def rot90(input: Tensor, k: int = 1, dims: Any = (0, 1)) -> Tensor:
+    """Turned by k times 90 degrees in the plane of two dimensions."""
+    check_tensor("input", input)
+    if input._data.ndim < 2:
+        raise RangeError(f"expected total dims >= 2, but got total dims = {input._data.ndim}")
+    a, b = dimensions(list(dims), input._data.ndim)
+    k = whole("k", k)
+    return linear_map(
+        "Rot90", input, lambda x: np.rot90(x, k, (a, b)).copy(), lambda g: np.rot90(g, -k, (a, b))
+    )
+
+
+METHODS = {"permute": _permute}
+def _H(self: Tensor) -> Tensor:
+    """The transpose of a matrix, sharing memory."""
+    if self._data.ndim not in (0, 2):
+        raise RuntimeError(
+            f"tensor.H is only supported on matrices (2-D tensors). Got {self._data.ndim}-D tensor. For batches of "
+            "matrices, consider using tensor.mH"
+        )
+    return _mT(self)
+
+
+PROPERTIES = {"T": _T, "mT": _mT, "H": _H, "mH": _mT}
+# These change what the tensor itself looks like, not its elements.
+RESHAPES = ("swapaxes", "swapdims", "t", "transpose")

@@ -1,0 +1,221 @@
+"""Parts of a tensor: slices, diagonals, triangles, windows. May import ``core`` and ``shapes``."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastnn._tensor.tensor import Tensor, _wrap
+from fastnn.kernels.runtime import alloc
+from fastnn.ops.core import check_tensor, dimension, linear_map, named, view, whole
+
+__all__ = [
+    "diag", "diag_embed", "diagflat", "diagonal", "narrow", "narrow_copy", "select", "tril", "tril_indices", "triu",
+    "triu_indices", "unfold_copy",
+]  # fmt: skip
+
+
+@named
+def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
+    """``length`` elements from ``start`` along ``dim``, sharing memory."""
+    check_tensor("input", input)
+    if not input._data.ndim:
+        raise RuntimeError("narrow() cannot be applied to a 0-dim tensor.")
+    axis = dimension(dim, input._data.ndim)
+    size = input._data.shape[axis]
+    first, length = whole("start", start), whole("length", length)
+    if not -size <= first <= size:
+        raise IndexError(f"Dimension out of range (expected to be in range of [-{size}, {size}], but got {first})")
+    first += size if first < 0 else 0
+    if length < 0:
+        raise RuntimeError("narrow(): length must be non-negative.")
+    if first + length > size:
+        raise RuntimeError(f"start ({first}) + length ({length}) exceeds dimension size ({size}).")
+    return sliced(input, (slice(None),) * axis + (slice(first, first + length),), "Slice")
+
+
+def sliced(input: Tensor, key: Any, name: str) -> Tensor:
+    """``input[key]`` for a key of numbers, slices and None: a view."""
+    shape = input._data.shape
+
+    def put(g: np.ndarray) -> np.ndarray:
+        full = np.zeros(shape, g.dtype)
+        full[key] = g
+        return full
+
+    return view(input, name, lambda a: a[key], put)
+
+
+@named
+def narrow_copy(input: Tensor, dim: int, start: int, length: int) -> Tensor:
+    """As ``narrow``, a copy."""
+    return narrow(input, dim, start, length).clone()
+
+
+@named
+def select(input: Tensor, dim: int, index: int) -> Tensor:
+    """Element ``index`` along ``dim``, sharing memory."""
+    check_tensor("input", input)
+    if not input._data.ndim:
+        raise IndexError("select() cannot be applied to a 0-dim tensor.")
+    axis = dimension(dim, input._data.ndim)
+    size = input._data.shape[axis]
+    index = whole("index", index)
+    if not -size <= index < size:
+        raise IndexError(
+            f"select(): index {index} out of range for tensor of size {list(input.shape)} at dimension {axis}"
+        )
+    return sliced(input, (*(slice(None),) * axis, index, ...), "Select")
+
+
+@named
+def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
+    """The diagonal of two dimensions, as the last dimension; sharing memory."""
+    check_tensor("input", input)
+    ndim, shape = input._data.ndim, input._data.shape
+    a, b = dimension(dim1, ndim), dimension(dim2, ndim)
+    if a == b:
+        raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
+
+    def take(x: np.ndarray) -> np.ndarray:
+        return _writable_diagonal(x, offset, a, b)
+
+    def put(g: np.ndarray) -> np.ndarray:
+        full = np.zeros(shape, g.dtype)
+        _writable_diagonal(full, offset, a, b)[...] = g
+        return full
+
+    return view(input, "Diagonal", take, put)
+
+
+def _writable_diagonal(x: np.ndarray, offset: int, a: int, b: int) -> np.ndarray:
+    # NumPy's own diagonal cannot be written to.
+    seen = np.diagonal(x, offset, a, b)
+    if x.flags.writeable:
+        seen.flags.writeable = True
+    return seen
+
+
+@named
+def diag(input: Tensor, diagonal: int = 0) -> Tensor:
+    """The diagonal of a matrix, or the matrix with a vector as its diagonal."""
+    check_tensor("input", input)
+    if input._data.ndim not in (1, 2):
+        raise RuntimeError(f"diag(): Supports 1D or 2D tensors. Got {input._data.ndim}D")
+    if input._data.ndim == 2:
+        return globals()["diagonal"](input, diagonal).clone()
+    return diag_embed(input, diagonal)
+
+
+@named
+def diagflat(input: Tensor, offset: int = 0) -> Tensor:
+    """The matrix with all elements on its diagonal."""
+    return diag_embed(input.reshape(-1), offset)
+
+
+@named
+def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    """Matrices in two new dimensions, with the last dimension as their diagonals."""
+    check_tensor("input", input)
+    array = input._data
+    ndim = array.ndim + 1
+    a, b = dimension(dim1, ndim), dimension(dim2, ndim)
+    if a == b:
+        raise RuntimeError(f"diagonal dimensions cannot be identical {dim1}, {dim2}")
+    n = array.shape[-1] + abs(offset)
+    rest = list(array.shape[:-1])
+    for d in sorted((a, b)):
+        rest.insert(d, n)
+    shape = tuple(rest)
+
+    def put(x: np.ndarray) -> np.ndarray:
+        full = np.zeros(shape, x.dtype)
+        _writable_diagonal(full, offset, a, b)[...] = x
+        return full
+
+    return linear_map("DiagEmbed", input, put, lambda g: np.diagonal(g, offset, a, b).copy())
+
+
+def _triangle(name: str, input: Tensor, diagonal: int, keep: Any) -> Tensor:
+    check_tensor("input", input)
+    if input._data.ndim < 2:
+        raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions")
+    return linear_map(name.title(), input, lambda a: keep(a, diagonal), lambda g: keep(g, diagonal))
+
+
+@named
+def tril(input: Tensor, diagonal: int = 0) -> Tensor:
+    """Zeros above the diagonal."""
+    return _triangle("tril", input, whole("diagonal", diagonal), np.tril)
+
+
+@named
+def triu(input: Tensor, diagonal: int = 0) -> Tensor:
+    """Zeros below the diagonal."""
+    return _triangle("triu", input, whole("diagonal", diagonal), np.triu)
+
+
+def _indices(numbers: Any, row: Any, col: Any, offset: Any, dtype: Any) -> Tensor:
+    rows, columns, offset = whole("row", row), whole("col", col), whole("offset", offset)
+    if bool in (type(row), type(col)):
+        raise TypeError("row and col must be integers, found bool")
+    if rows < 0 or columns < 0:
+        raise RuntimeError(f"row and col must be non-negative, found {rows} and {columns}")
+    return _wrap(np.stack(numbers(rows, offset, columns)).astype(np.int64 if dtype is None else dtype.numpy))
+
+
+def tril_indices(
+    row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None, layout: Any = None
+) -> Tensor:
+    """The row and column numbers of the elements on and below the diagonal."""
+    return _indices(np.tril_indices, row, col, offset, dtype)
+
+
+def triu_indices(
+    row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None, layout: Any = None
+) -> Tensor:
+    """The row and column numbers of the elements on and above the diagonal."""
+    return _indices(np.triu_indices, row, col, offset, dtype)
+
+
+def _unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
+    """Windows of ``size`` elements along a dimension, ``step`` apart, in a new last dimension; sharing memory."""
+    return _windows(self, dimension, size, step)
+
+
+def _windows(input: Tensor, dim: int, size: int, step: int) -> Tensor:
+    axis, shape = dimension(dim, input._data.ndim), input._data.shape
+    length = shape[axis] if shape else 1
+    if not 0 <= size <= length:
+        raise RuntimeError(f"maximum size for tensor at dimension {axis} is {length} but size is {size}")
+    if step <= 0:
+        raise RuntimeError(f"step is {step} but must be > 0")
+    count = (length - size) // step + 1
+
+    def take(a: np.ndarray) -> np.ndarray:
+        a = a if a.ndim else a.reshape(1)
+        windows = np.lib.stride_tricks.sliding_window_view(a, size, axis, writeable=a.flags.writeable) if size else (
+            alloc.empty((*a.shape[:axis], length + 1, *a.shape[axis + 1 :], 0), a.dtype)
+        )
+        return windows[(slice(None),) * axis + (slice(0, (count - 1) * step + 1, step),)]
+
+    def put(g: np.ndarray) -> np.ndarray:
+        full = np.zeros(shape or (1,), g.dtype)
+        places = np.arange(count)[:, None] * step + np.arange(size)
+        np.add.at(np.moveaxis(full, axis, 0), places, np.moveaxis(np.moveaxis(g, axis, 0), -1, 1))
+        return full.reshape(shape)
+
+    if not shape:
+        # As in PyTorch: the window itself.
+        return view(input, "Unfold", lambda a: take(a)[0], lambda g: put(g.reshape(1, -1)))
+    return view(input, "Unfold", take, put)
+
+
+def unfold_copy(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
+    """As the method ``unfold``, a copy."""
+    return _windows(input, dimension, size, step).clone()
+
+
+IN_PLACE = ("tril", "triu")
+METHODS = {"unfold": _unfold}

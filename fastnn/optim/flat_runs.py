@@ -1,0 +1,368 @@
+"""Runs of neighbouring parameters, and state that lies in flat arrays but reads like PyTorch's.
+
+A *run* is a stretch of parameters that lie side by side in a flat buffer (see :mod:`fastnn._core.flat_storage`): one
+launch updates them all. Their state lies in flat arrays of the same layout; what ``optimizer.state[p]``
+holds are tensors over its part of them. May import ``clip``, ``tensor``, ``parameter``, ``flat`` and
+``fastnn.kernels``.
+"""
+
+from __future__ import annotations
+
+import functools
+import operator
+from collections import defaultdict
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastnn._core.flat_storage import Slot
+from fastnn._tensor.tensor import Tensor
+from fastnn.kernels.optim.optimizers import DONE, HYPER, Again
+from fastnn.nn.parameter import Parameter, settle
+from fastnn.optim.clip import Clip
+
+
+class Flag:
+    """Whether a user has put something else into the state since the optimizer last looked."""
+
+    __slots__ = ("raised",)
+
+    def __init__(self) -> None:
+        self.raised = False
+
+
+def _noting(name: str) -> Callable[..., Any]:
+    method = getattr(dict, name)
+
+    @functools.wraps(method)
+    def noting(self: Any, *args: Any, **kwargs: Any) -> Any:
+        self.flag.raised = True
+        return method(self, *args, **kwargs)
+
+    return noting
+
+
+class Entry(dict[str, Any]):
+    """The state of one parameter: a dictionary that notes when it is changed.
+
+    To compare all tensors of a model in every step would cost 3 us.
+    """
+
+    __slots__ = ("flag",)
+
+    def __init__(self, flag: Flag, items: Any = ()) -> None:
+        super().__init__(items)
+        self.flag = flag
+
+    __setitem__, __delitem__, __ior__ = _noting("__setitem__"), _noting("__delitem__"), _noting("__ior__")
+    clear, pop, popitem = _noting("clear"), _noting("pop"), _noting("popitem")
+    setdefault, update = _noting("setdefault"), _noting("update")
+
+    def __reduce__(self) -> Any:
+        return dict, (dict(self),)
+
+
+class State(defaultdict[Any, Any]):
+    """The states of all parameters by parameter, as PyTorch's; it, too, notes when it is changed."""
+
+    def __init__(self, flag: Flag) -> None:
+        super().__init__(dict)
+        self.flag = flag
+
+    def __missing__(self, key: Any) -> Any:
+        entry = Entry(self.flag)
+        dict.__setitem__(self, key, entry)
+        return entry
+
+    __setitem__, __delitem__, __ior__ = _noting("__setitem__"), _noting("__delitem__"), _noting("__ior__")
+    clear, pop, popitem = _noting("clear"), _noting("pop"), _noting("popitem")
+    setdefault, update = _noting("setdefault"), _noting("update")
+
+    def __reduce__(self) -> Any:
+        return defaultdict, (dict, dict(self))
+
+    def copy(self) -> Any:
+        """The same entries in a dictionary that notes nothing."""
+        return defaultdict(dict, self)
+
+    __copy__ = copy
+
+
+class Cut:
+    """The arrays of a stretch of a run, as a launch takes them.
+
+    Args:
+        hyper: the kernel's scalars, in an array of this stretch's own (see ``fastnn.kernels.optim.optimizers``).
+        numbers: the numbers of each parameter, one row per name, one column per parameter.
+        before: the numbers before this step; ``hyper`` tells whether the kernel has run since.
+        grad_scale: an array of one number by which the kernel multiplies the gradients, or None.
+    """
+
+    __slots__ = ("before", "grad_scale", "grads", "hyper", "numbers", "state", "steps", "values")
+
+    def __init__(self, run: Run, first: int, last: int, names: tuple[str, ...]) -> None:
+        lo, hi = run.bounds[first][0], run.bounds[last - 1][1]
+        self.values, self.grads = run.values[lo:hi], run.grads[lo:hi]
+        self.state = [run.state[name][lo:hi] for name in names]
+        self.numbers = run.numbers[:, first:last]
+        self.steps = self.numbers[0]
+        self.hyper = np.zeros(HYPER)
+        self.grad_scale: np.ndarray | None = None
+        self.before: np.ndarray | None = None
+
+    def begin(self) -> None:
+        """Remember the numbers as they are before a step, in case it is taken back."""
+        self.before = self.numbers.copy()
+        self.hyper[DONE] = 0.0
+
+    def take_back(self) -> bool:
+        """Set the numbers back if a step was begun and its kernel has not run; whether that was so."""
+        if self.before is None or self.hyper[DONE]:
+            return False
+        self.numbers[...] = self.before
+        self.before = None
+        return True
+
+
+class Repeat:
+    """A step of a whole run that can be made again, with another learning rate, while nothing else has changed.
+
+    Args:
+        again: its launch.
+        cut: all of the run.
+        group: the options that it was made with.
+        clip: what limited the gradients.
+    """
+
+    # Not the run, which holds this: memory is to be free when the optimizer is, without a look for cycles.
+    __slots__ = ("again", "clip", "counts", "cut", "lr_at", "names", "numbers", "values")
+
+    def __init__(self, run: Run, cut: Cut, again: Again, group: dict[str, Any], clip: Clip | None) -> None:
+        self.cut, self.again, self.clip, self.counts = cut, again, clip, bool(cut.state)
+        self.names, self.values = [*group], [*group.values()]
+        self.lr_at = self.names.index("lr")
+        self.values[self.lr_at] = None
+        self.numbers = run.numbers.tobytes()
+
+    @staticmethod
+    def is_possible(group: dict[str, Any]) -> bool:
+        """Whether the options are such that to find the same objects means to find the same options."""
+        rest = [value for name, value in group.items() if name != "params"]
+        return all(isinstance(part, _FIXED) for v in rest for part in (v if type(v) is tuple else (v,)))
+
+    def fits(self, run: Run, group: dict[str, Any], clip: Clip | None) -> bool:
+        """Whether another step would launch the same."""
+        values = [*group.values()]
+        if len(values) != len(self.values) or type(values[self.lr_at]) is not float:
+            return False
+        values[self.lr_at] = None
+        return (
+            all(map(operator.is_, values, self.values))
+            and [*group] == self.names
+            and clip is self.clip
+            and run.numbers.tobytes() == self.numbers
+            and self.again.is_current()
+        )
+
+    def step(self, run: Run, lr: float) -> None:
+        """Make it again."""
+        cut = self.cut
+        for p in run.params:
+            p._memory.version += 1
+        cut.begin()
+        steps = cut.steps.item(0) + 1
+        if self.counts:
+            cut.steps.fill(steps)
+        self.again.launch(lr, steps)
+        self.numbers = run.numbers.tobytes()
+
+
+# Of options that cannot change inside.
+_FIXED = (float, int, str, type(None))
+
+
+class Run:
+    """Parameters side by side, with flat arrays over their numbers, their gradients and their state.
+
+    A tensor outside the flat buffers is a run of its own.
+
+    Args:
+        params: neighbours, of one dtype.
+        count: how many numbers the optimizer keeps of each parameter, beside its state arrays.
+    """
+
+    __slots__ = (
+        "arrays", "bounds", "copied", "cuts", "entries", "flat", "grads", "numbers", "options", "owns_place", "params",
+        "ready", "repeat", "slots", "state", "values",
+    )  # fmt: skip
+
+    def __init__(self, params: list[Tensor], count: int) -> None:
+        self.params = params
+        self.arrays = [p._data for p in params]
+        self.slots: list[Slot | None] = [_slot(p) for p in params]
+        first, last = self.slots[0], self.slots[-1]
+        # Whether its gradient may lie in a place in the flat buffer though the numbers do not.
+        self.owns_place = False
+        if first is not None and last is not None:
+            start = first.start
+            self.values = first.chunk.values[start : last.stop]
+            self.grads = first.chunk.grads[start : last.stop]
+            self.bounds = [(s.start - start, s.stop - start) for s in self.slots if s is not None]
+        else:
+            # Not one of ours: a flat view if it has one, otherwise flat copies at every step.
+            data = params[0]._data
+            self.values = _numbers(data)
+            self.grads = self.values
+            self.bounds = [(0, data.size)]
+            home = params[0]._slot if isinstance(params[0], Parameter) else None
+            is_view = np.may_share_memory(data, self.values)
+            if home is not None and home.strides == data.strides and is_view:
+                # The gradient's place is like the numbers, and has no gaps, as they have none.
+                self.grads = home.chunk.grads[home.start : home.start + data.size]
+                self.owns_place = True
+        self.flat = first is not None or self.owns_place
+        self.copied = first is None and not np.may_share_memory(self.values, self.arrays[0])
+        self.state: dict[str, np.ndarray] = {}
+        self.numbers = np.zeros((count, len(params)), np.float32)
+        # The state's dictionary of each parameter that has begun, and the names that all of them have.
+        self.entries: list[Entry | None] = [None] * len(params)
+        self.ready: tuple[str, ...] | None = None
+        self.cuts: dict[tuple[int, int, tuple[str, ...]], Cut] = {}
+        # The last step, if it updated all parameters in one launch, and the options of the step before.
+        self.repeat: Repeat | None = None
+        self.options: list[Any] | None = None
+
+    def cut(self, first: int, last: int, names: tuple[str, ...]) -> Cut:
+        """The arrays of parameters ``first`` to ``last``, always the same."""
+        key = first, last, names
+        if key not in self.cuts:
+            self.cuts[key] = Cut(self, first, last, names)
+        return self.cuts[key]
+
+    def view(self, name: str, i: int) -> np.ndarray:
+        """The state array of parameter ``i`` in its shape, sharing memory; of zeros at first."""
+        if name not in self.state:
+            self.state[name] = np.zeros(self.values.size, self.values.dtype)
+        lo, hi = self.bounds[i]
+        return self._over(self.state[name][lo:hi], i)
+
+    def _over(self, flat: np.ndarray, i: int) -> np.ndarray:
+        """An array like parameter ``i`` over its part of a flat array."""
+        slot, like = self.slots[i], self.arrays[i]
+        if slot is not None:
+            return slot.over(flat)
+        return flat.reshape(like.shape[::-1]).T if _is_reversed(like) else flat.reshape(like.shape)
+
+    def number(self, row: int, i: int) -> np.ndarray:
+        """One of the numbers of parameter ``i``, an array without dimensions, sharing memory."""
+        return self.numbers[row, i : i + 1].reshape(())
+
+    def is_whole(self) -> bool:
+        """Whether every parameter has a gradient, and in its place in the flat buffer."""
+        if not self.flat:
+            return False
+        for p in self.params:
+            grad = p._grad
+            if grad is None or grad._data is not p._grad_place:
+                return False
+        return True
+
+    def collect_grads(self) -> np.ndarray:
+        """The gradients side by side; what stands in the place of one that is None is of no meaning.
+
+        The flat buffer if they all lie there. Otherwise copies: the buffer's memory may be that of a
+        gradient which the user still holds.
+        """
+        in_place = True
+        for p, slot in zip(self.params, self.slots, strict=True):
+            if p._grad is not None and (
+                (slot is None and not self.owns_place) or p._grad._data is not p._grad_place
+            ):
+                in_place = False
+        if in_place:
+            return self.grads
+        flat = np.zeros(self.values.size, self.values.dtype)
+        for i, (p, (lo, hi)) in enumerate(zip(self.params, self.bounds, strict=True)):
+            if p._grad is not None:
+                self._over(flat[lo:hi], i)[...] = p._grad._data
+        return flat
+
+    def stretches(self) -> list[np.ndarray]:
+        """The gradients, flat, cut where a parameter has none."""
+        if self.is_whole():
+            return [self.grads]
+        grads, found, first = self.collect_grads(), [], 0
+        for i, p in enumerate(self.params):
+            if p._grad is None:
+                first = i + 1
+            elif i + 1 == len(self.params) or self.params[i + 1]._grad is None:
+                found.append(grads[self.bounds[first][0] : self.bounds[i][1]])
+        return found
+
+    def is_even(self) -> bool:
+        """Whether all parameters have the same numbers."""
+        columns = self.columns()
+        return columns.count(columns[0]) == len(columns)
+
+    def columns(self) -> list[tuple[float, ...]]:
+        """The numbers of each parameter: those with the same ones may be updated together."""
+        return list(zip(*self.numbers.tolist(), strict=True))
+
+
+class Layout:
+    """The runs of a group.
+
+    Args:
+        params: of the group, perhaps some of them more than once.
+        count: see :class:`Run`.
+    """
+
+    __slots__ = ("arrays", "params", "repeated", "runs")
+
+    def __init__(self, params: list[Tensor], count: int) -> None:
+        settle(params)
+        self.params, self.arrays = list(params), [p._data for p in params]
+        runs: list[list[Tensor]] = []
+        known: set[int] = set()
+        again: list[Tensor] = []
+        for p in params:
+            if id(p) in known:
+                again.append(p)
+                continue
+            known.add(id(p))
+            slot, before = _slot(p), _slot(runs[-1][-1]) if runs else None
+            if slot is not None and before is not None and before.chunk is slot.chunk and before.stop == slot.start:
+                runs[-1].append(p)
+            else:
+                runs.append([p])
+        self.runs = [Run(neighbours, count) for neighbours in runs]
+        places = {id(p): (run, i) for run in self.runs for i, p in enumerate(run.params)}
+        # The places of parameters that are in the group once more.
+        self.repeated = [places[id(p)] for p in again]
+
+    def holds(self, params: list[Tensor]) -> bool:
+        """Whether these are the parameters still, in the same memory."""
+        return (
+            len(params) == len(self.params)
+            and all(map(operator.is_, params, self.params))
+            and all(map(operator.is_, map(_data_of, params), self.arrays))
+        )
+
+
+def _is_reversed(array: np.ndarray) -> bool:
+    """Whether the numbers lie one after the other in the order of the indices read backwards."""
+    return array.flags.f_contiguous and not array.flags.c_contiguous
+
+
+def _numbers(array: np.ndarray) -> np.ndarray:
+    """The numbers of an array, flat: a view if they lie one after the other, as kernels want them."""
+    dense = array.T if _is_reversed(array) else array
+    return dense.reshape(-1) if dense.flags.c_contiguous and dense.flags.aligned else array.flatten()
+
+
+_data_of = operator.attrgetter("_data")
+
+
+def _slot(p: Tensor) -> Slot | None:
+    return p._slot if isinstance(p, Parameter) and p._slot.array is p._data else None

@@ -1,0 +1,1 @@
+"""Training loops: :func:`fastnn.fit` and the profiler of a step."""

@@ -1,0 +1,195 @@
+"""Activation functions and their derivatives: the numbers' side of ``nn.ReLU`` and its kin.
+
+An activation is named in Python and numbered in kernels. Where the derivative can be had from the
+output it is (ReLU, leaky ReLU, sigmoid, tanh): then a layer needs to keep only what it returns.
+GELU needs the input: ``saves_input`` says which do.
+
+May import ``jit``, ``simd`` and ``math``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastnn.kernels.llvm.math import normal_cdf, normal_pdf, sigmoid, tanh
+from fastnn.kernels.llvm.simd import multiply_add
+from fastnn.kernels.runtime.jit import (
+    array,
+    both,
+    by_dtype,
+    check,
+    check_output,
+    inline,
+    integer,
+    kernel_for,
+    launch,
+    part,
+    parts_for,
+    real,
+)
+
+NONE, RELU, LEAKY_RELU, SIGMOID, TANH, GELU, GELU_TANH = range(7)
+CODES = {
+    "none": NONE, "relu": RELU, "leaky_relu": LEAKY_RELU, "sigmoid": SIGMOID, "tanh": TANH,
+    "gelu": GELU, "gelu_tanh": GELU_TANH,
+}  # fmt: skip
+# What one number costs by code, in floating-point operations, to choose a thread count by.
+COSTS = (1, 1, 2, 25, 30, 50, 40)
+
+
+@both
+def cost(code: int) -> int:
+    """What one number costs, in Python and in compiled code."""
+    return COSTS[code]
+
+
+def activation_code(activation: str) -> int:
+    """The number of an activation's name; ValueError for an unknown one."""
+    try:
+        return CODES[activation]
+    except KeyError:
+        raise ValueError(f"activation must be one of {', '.join(CODES)}, found {activation!r}") from None
+
+
+def saves_input(activation: str) -> bool:
+    """Whether the backward of this activation needs its input; the others need its output."""
+    return activation_code(activation) >= GELU
+
+
+@inline
+def _gelu_tanh_inner(z):
+    """``2 u``, ``u = sqrt(2 / pi) * (z + 0.044715 z**3)`` (Hendrycks and Gimpel, arXiv:1606.08415).
+
+    ``(1 + tanh(u)) / 2`` is ``sigmoid(2 u)``, which keeps its relative precision far to the left.
+    """
+    kind = type(z)
+    return kind(1.5957691216057308) * z * multiply_add(kind(0.044715), z * z, kind(1))
+
+
+@inline
+def activate(out, z, code, slope):
+    """``out = activation(z)`` over two flat arrays of one size, which may be the same array."""
+    kind = z.dtype.type
+    zero, one = kind(0), kind(1)
+    if code == RELU:
+        for i in range(z.size):
+            out[i] = zero if z[i] <= zero else z[i]
+    elif code == LEAKY_RELU:
+        for i in range(z.size):
+            out[i] = z[i] * (one if z[i] > zero else slope)
+    elif code == SIGMOID:
+        for i in range(z.size):
+            out[i] = sigmoid(z[i])
+    elif code == TANH:
+        for i in range(z.size):
+            out[i] = tanh(z[i])
+    elif code == GELU:
+        for i in range(z.size):
+            out[i] = z[i] * normal_cdf(z[i])
+    elif code == GELU_TANH:
+        for i in range(z.size):
+            out[i] = z[i] * sigmoid(_gelu_tanh_inner(z[i]))
+    else:
+        for i in range(z.size):
+            out[i] = z[i]
+
+
+@inline
+def differentiate(dz, dy, saved, code, slope):
+    """``dz = dy * activation'(z)`` over flat arrays; ``saved`` is the output, or z where that is needed."""
+    kind = dy.dtype.type
+    zero, one = kind(0), kind(1)
+    if code == RELU:
+        for i in range(dy.size):
+            dz[i] = zero if saved[i] <= zero else dy[i]
+    elif code == LEAKY_RELU:
+        for i in range(dy.size):
+            dz[i] = dy[i] * (one if saved[i] > zero else slope)
+    elif code == SIGMOID:
+        for i in range(dy.size):
+            dz[i] = dy[i] * saved[i] * (one - saved[i])
+    elif code == TANH:
+        for i in range(dy.size):
+            dz[i] = dy[i] * multiply_add(-saved[i], saved[i], one)
+    elif code == GELU:
+        for i in range(dy.size):
+            dz[i] = dy[i] * multiply_add(saved[i], normal_pdf(saved[i]), normal_cdf(saved[i]))
+    elif code == GELU_TANH:
+        for i in range(dy.size):
+            z = saved[i]
+            inner = _gelu_tanh_inner(z)
+            slope_of_inner = kind(1.5957691216057308) * multiply_add(kind(3 * 0.044715), z * z, one)
+            gate = sigmoid(inner)
+            # sigmoid(-x) is 1 - sigmoid(x) without the cancellation.
+            dz[i] = dy[i] * multiply_add(z * gate * sigmoid(-inner), slope_of_inner, gate)
+    else:
+        for i in range(dy.size):
+            dz[i] = dy[i]
+
+
+def forward_slice(function):
+    """The slice of a ``function(out, z, code, slope)`` of flat arrays."""
+
+    def build(dtype):
+        def activation_forward_slice(args, t, n):
+            # out[size], z[size]; size, code, slope
+            size, code = integer(args, 2), integer(args, 3)
+            first, last = part(size, t, n)
+            out = array(args, 0, (size,), dtype)[first:last]
+            z = array(args, 1, (size,), dtype)[first:last]
+            function(out, z, code, dtype(real(args, 4)))
+
+        return activation_forward_slice
+
+    return build
+
+
+def _backward(dtype):
+    def activation_backward_slice(args, t, n):
+        # dz[size], dy[size], saved[size]; size, code, slope
+        size, code = integer(args, 3), integer(args, 4)
+        first, last = part(size, t, n)
+        dz = array(args, 0, (size,), dtype)[first:last]
+        dy = array(args, 1, (size,), dtype)[first:last]
+        saved = array(args, 2, (size,), dtype)[first:last]
+        differentiate(dz, dy, saved, code, dtype(real(args, 5)))
+
+    return activation_backward_slice
+
+
+_FORWARD = by_dtype("activation_forward", forward_slice(activate), arrays=2, integers=2, reals=1, outputs=(0,))
+BACKWARD = by_dtype("activation_backward", _backward, arrays=3, integers=2, reals=1, outputs=(0,))
+
+
+def activation_forward(out: np.ndarray, z: np.ndarray, activation: str, slope: float = 0.01) -> None:
+    """``out = activation(z)``, elementwise.
+
+    Args:
+        out, z: C-contiguous arrays of one shape and dtype, float32 or float64; they may be the same.
+        activation: a key of :data:`CODES`.
+        slope: of leaky ReLU, for negative z.
+    """
+    code = activation_code(activation)
+    kernel = kernel_for(_FORWARD, "z", z)
+    check("z", z, z.dtype, z.shape)
+    check_output("out", out, z.dtype, z.shape)
+    launch(kernel, parts_for(z.size * cost(code)), (out, z), z.size, code, slope)
+
+
+def activation_backward(
+    dz: np.ndarray, dy: np.ndarray, saved: np.ndarray, activation: str, slope: float = 0.01
+) -> None:
+    """``dz = dy * activation'(z)``, elementwise.
+
+    Args:
+        dz, dy, saved: C-contiguous arrays of one shape and dtype; ``dz`` may be ``dy``.
+        saved: z where :func:`saves_input` says so, otherwise the activation's output; z also for
+            leaky ReLU with a slope below zero.
+        activation, slope: as in :func:`activation_forward`.
+    """
+    code = activation_code(activation)
+    kernel = kernel_for(BACKWARD, "dy", dy)
+    check("dy", dy, dy.dtype, dy.shape)
+    check("saved", saved, dy.dtype, dy.shape)
+    check_output("dz", dz, dy.dtype, dy.shape)
+    launch(kernel, parts_for(dy.size * cost(code)), (dz, dy, saved), dy.size, code, slope)

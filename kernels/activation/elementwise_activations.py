@@ -1,0 +1,284 @@
+"""The activations that stand alone: the numbers' side of ``nn.ELU``, ``nn.SiLU``, ``nn.Hardtanh`` and their kin.
+
+Those of ``activations`` are also the last step of a matrix product; these are not, so that the product
+compiles as fast as before. Each function has a kernel of its own: only the ones a model uses are compiled.
+Every backward reads the input.
+
+Sources: ELU arXiv:1511.07289, SELU arXiv:1706.02515, CELU arXiv:1704.07483, SiLU arXiv:1702.03118, Mish
+arXiv:1908.08681, hard swish arXiv:1905.02244.
+
+May import ``jit``, ``simd`` and ``math``.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from fastnn.kernels.llvm.math import exp, expm1, sigmoid, softplus, tanh
+from fastnn.kernels.llvm.simd import fabs, multiply_add
+from fastnn.kernels.runtime.jit import (
+    Kernel,
+    array,
+    by_dtype,
+    check,
+    check_output,
+    inline,
+    integer,
+    kernel_for,
+    launch,
+    part,
+    parts_for,
+    real,
+)
+
+# Each function f(x, a, b, c) of one number and up to three constants has beside it f's derivative
+# times dy. Constants and literals are in the type of x, so that float32 stays float32.
+
+
+def _elu(x, a, b, c):
+    """a: what the exponential is multiplied by; b: the slope to the right; c: what x is multiplied by inside."""
+    return a * expm1(c * x) if x <= 0 else b * x
+
+
+def _elu_backward(dy, x, a, b, c):
+    return dy * b if x > 0 else dy * (c * a * exp(c * x))
+
+
+def _hardshrink(x, a, b, c):
+    return type(x)(0) if -a <= x <= a else x
+
+
+def _shrink_backward(dy, x, a, b, c):
+    # At NaN 0, here and for hardtanh, as in PyTorch; but NaN where dy is NaN, which PyTorch has in some places only.
+    return dy if x > a or x < -a else dy * type(x)(0) if x != x else type(x)(0)
+
+
+def _softshrink(x, a, b, c):
+    # x * 0 keeps NaN.
+    return x - a if x > a else (x + a if x < -a else x * type(x)(0))
+
+
+def _hardsigmoid(x, a, b, c):
+    y = (x + type(x)(3)) * type(x)(1 / 6)
+    y = type(x)(0) if y < 0 else y
+    return type(x)(1) if y > 1 else y
+
+
+def _hardsigmoid_backward(dy, x, a, b, c):
+    return dy * type(x)(1 / 6) if -3 < x < 3 else type(x)(0)
+
+
+def _hardtanh(x, a, b, c):
+    """a, b: the smallest and the largest value."""
+    y = a if x < a else x
+    return b if y > b else y
+
+
+def _hardtanh_backward(dy, x, a, b, c):
+    return dy if a < x < b else dy * type(x)(0) if x != x else type(x)(0)
+
+
+def _hardswish(x, a, b, c):
+    y = x + type(x)(3)
+    y = type(x)(0) if y < 0 else y
+    y = type(x)(6) if y > 6 else y
+    return x * y * type(x)(1 / 6)
+
+
+def _hardswish_backward(dy, x, a, b, c):
+    middle = dy * multiply_add(x, type(x)(1 / 3), type(x)(0.5))
+    return type(x)(0) if x <= -3 else (dy if x >= 3 else middle)
+
+
+def _logsigmoid(x, a, b, c):
+    return -softplus(-x)
+
+
+def _logsigmoid_backward(dy, x, a, b, c):
+    return dy * sigmoid(-x)
+
+
+def _silu(x, a, b, c):
+    return x * sigmoid(x)
+
+
+def _silu_backward(dy, x, a, b, c):
+    # sigmoid(-x) is 1 - sigmoid(x) without the cancellation.
+    s = sigmoid(x)
+    return dy * multiply_add(x * s, sigmoid(-x), s)
+
+
+def _mish_parts(x):
+    """``n, d`` with ``tanh(log(1 + exp(x))) = n / (n + d)``: sums of positive numbers, which do not overflow."""
+    e = exp(-fabs(x))
+    one, two = type(x)(1), type(x)(2)
+    return (multiply_add(two, e, one) if x > 0 else e * (e + two)), (two * e * e if x > 0 else two)
+
+
+def _mish(x, a, b, c):
+    n, d = _mish_parts(x)
+    return x * (n / (n + d))
+
+
+def _mish_backward(dy, x, a, b, c):
+    n, d = _mish_parts(x)
+    inverse = type(x)(1) / (n + d)
+    t, rest = n * inverse, d * inverse
+    # 1 - t**2 is (1 - t) * (1 + t).
+    return dy * multiply_add(x * sigmoid(x) * rest, type(x)(1) + t, t)
+
+
+def _softplus(x, a, b, c):
+    """a: beta; b: threshold, above which ``a * x`` counts as the result."""
+    z = a * x
+    # The quotient is moved out of the loop.
+    return x if z > b else softplus(z) * (type(x)(1) / a)
+
+
+def _softplus_backward(dy, x, a, b, c):
+    z = a * x
+    return dy if z > b else dy * sigmoid(z)
+
+
+def _softsign(x, a, b, c):
+    return x / (type(x)(1) + fabs(x))
+
+
+def _softsign_backward(dy, x, a, b, c):
+    d = type(x)(1) + fabs(x)
+    return dy / (d * d)
+
+
+def _tanhshrink(x, a, b, c):
+    return x - tanh(x)
+
+
+def _tanhshrink_backward(dy, x, a, b, c):
+    t = tanh(x)
+    return dy * (t * t)
+
+
+def _threshold(x, a, b, c):
+    """a: the threshold; b: the value up to there."""
+    return b if x <= a else x
+
+
+def _threshold_backward(dy, x, a, b, c):
+    return type(x)(0) if x <= a else dy
+
+
+class _Function(NamedTuple):
+    value: Any
+    derivative: Any
+    # Floating-point operations per number, to choose a thread count by.
+    cost: int
+
+
+FUNCTIONS = {
+    "elu": _Function(_elu, _elu_backward, 20),
+    "hardshrink": _Function(_hardshrink, _shrink_backward, 3),
+    "hardsigmoid": _Function(_hardsigmoid, _hardsigmoid_backward, 4),
+    "hardswish": _Function(_hardswish, _hardswish_backward, 5),
+    "hardtanh": _Function(_hardtanh, _hardtanh_backward, 2),
+    "logsigmoid": _Function(_logsigmoid, _logsigmoid_backward, 45),
+    "mish": _Function(_mish, _mish_backward, 40),
+    "silu": _Function(_silu, _silu_backward, 25),
+    "softplus": _Function(_softplus, _softplus_backward, 45),
+    "softshrink": _Function(_softshrink, _shrink_backward, 3),
+    "softsign": _Function(_softsign, _softsign_backward, 4),
+    "tanhshrink": _Function(_tanhshrink, _tanhshrink_backward, 30),
+    "threshold": _Function(_threshold, _threshold_backward, 2),
+}
+
+
+def _forward(function):
+    @inline
+    def loop(out, x, a, b, c):
+        for i in range(x.size):
+            out[i] = function(x[i], a, b, c)
+
+    def build(dtype):
+        def elementwise_forward_slice(args, t, n):
+            # out[size], x[size]; size; a, b, c
+            size = integer(args, 2)
+            first, last = part(size, t, n)
+            out = array(args, 0, (size,), dtype)[first:last]
+            x = array(args, 1, (size,), dtype)[first:last]
+            loop(out, x, dtype(real(args, 3)), dtype(real(args, 4)), dtype(real(args, 5)))
+
+        return elementwise_forward_slice
+
+    return build
+
+
+def _backward(derivative):
+    @inline
+    def loop(dx, dy, x, a, b, c):
+        for i in range(x.size):
+            dx[i] = derivative(dy[i], x[i], a, b, c)
+
+    def build(dtype):
+        def elementwise_backward_slice(args, t, n):
+            # dx[size], dy[size], x[size]; size; a, b, c
+            size = integer(args, 3)
+            first, last = part(size, t, n)
+            dx = array(args, 0, (size,), dtype)[first:last]
+            dy = array(args, 1, (size,), dtype)[first:last]
+            x = array(args, 2, (size,), dtype)[first:last]
+            loop(dx, dy, x, dtype(real(args, 4)), dtype(real(args, 5)), dtype(real(args, 6)))
+
+        return elementwise_backward_slice
+
+    return build
+
+
+_mish_parts = inline(_mish_parts)
+
+
+@functools.cache
+def _kernels(name: str) -> tuple[dict[np.dtype, Kernel], dict[np.dtype, Kernel]]:
+    """The kernels of a function, made at its first use: importing a jitted function costs time as well."""
+    try:
+        function = FUNCTIONS[name]
+    except (KeyError, TypeError):
+        raise ValueError(f"activation must be one of {', '.join(FUNCTIONS)}, found {name!r}") from None
+    forward, backward = _forward(inline(function.value)), _backward(inline(function.derivative))
+    return (
+        by_dtype(f"{name}_forward", forward, arrays=2, integers=1, reals=3, outputs=(0,)),
+        by_dtype(f"{name}_backward", backward, arrays=3, integers=1, reals=3, outputs=(0,)),
+    )
+
+
+def elementwise_forward(
+    out: np.ndarray, x: np.ndarray, activation: str, a: float = 0.0, b: float = 0.0, c: float = 0.0
+) -> None:
+    """``out = activation(x, a, b, c)``, elementwise.
+
+    Args:
+        out, x: C-contiguous arrays of one shape and dtype, float32 or float64; they may be the same.
+        activation: a key of :data:`FUNCTIONS`.
+        a, b, c: its constants, as its function above names them.
+    """
+    kernel = kernel_for(_kernels(activation)[0], "x", x)
+    check("x", x, x.dtype, x.shape)
+    check_output("out", out, x.dtype, x.shape)
+    launch(kernel, parts_for(x.size * FUNCTIONS[activation].cost), (out, x), x.size, a, b, c)
+
+
+def elementwise_backward(
+    dx: np.ndarray, dy: np.ndarray, x: np.ndarray, activation: str, a: float = 0.0, b: float = 0.0, c: float = 0.0
+) -> None:
+    """``dx = dy * activation'(x, a, b, c)``, elementwise; zero where the activation is constant, whatever dy is.
+
+    Args:
+        dx, dy, x: C-contiguous arrays of one shape and dtype; ``dx`` may be ``dy``.
+        activation, a, b, c: as in :func:`elementwise_forward`.
+    """
+    kernel = kernel_for(_kernels(activation)[1], "dy", dy)
+    check("dy", dy, dy.dtype, dy.shape)
+    check("x", x, dy.dtype, dy.shape)
+    check_output("dx", dx, dy.dtype, dy.shape)
+    launch(kernel, parts_for(dy.size * FUNCTIONS[activation].cost), (dx, dy, x), dy.size, a, b, c)

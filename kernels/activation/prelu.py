@@ -1,0 +1,136 @@
+"""Leaky ReLU whose slopes are trained, one for all numbers or one per channel (arXiv:1502.01852).
+
+May import ``jit``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastnn.kernels.runtime.jit import (
+    array,
+    by_dtype,
+    check,
+    check_output,
+    inline,
+    integer,
+    kernel_for,
+    launch,
+    part,
+    parts_for,
+)
+
+_COST = 3
+
+
+@inline
+def _one_slope(out, x, slope):
+    for i in range(x.size):
+        out[i] = x[i] if x[i] > 0 else slope * x[i]
+
+
+@inline
+def _slope_each(out, x, slopes):
+    for i in range(x.size):
+        out[i] = x[i] if x[i] > 0 else slopes[i] * x[i]
+
+
+@inline
+def _one_slope_backward(dx, dslope, dy, x, slope):
+    for i in range(x.size):
+        dslope[i] = type(slope)(0) if x[i] > 0 else x[i] * dy[i]
+        dx[i] = dy[i] if x[i] > 0 else slope * dy[i]
+
+
+@inline
+def _slope_each_backward(dx, dslope, dy, x, slopes):
+    zero = slopes.dtype.type(0)
+    for i in range(x.size):
+        dslope[i] = zero if x[i] > 0 else x[i] * dy[i]
+        dx[i] = dy[i] if x[i] > 0 else slopes[i] * dy[i]
+
+
+def _forward(dtype):
+    def prelu_forward_slice(args, t, n):
+        # out[outer, channels, inner], x[outer, channels, inner], weight[channels]; outer, channels, inner
+        outer, channels, inner = integer(args, 3), integer(args, 4), integer(args, 5)
+        weight = array(args, 2, (channels,), dtype)
+        # A matrix whose rows are the channels of a sample, or one channel each.
+        rows, columns = (outer, channels) if inner == 1 else (outer * channels, inner)
+        out, x = array(args, 0, (rows, columns), dtype), array(args, 1, (rows, columns), dtype)
+        # With one slope for all numbers there is one row, and its columns are shared out.
+        first, last = part(rows, t, n) if channels > 1 else (0, rows)
+        lo, hi = part(columns, t, n) if channels == 1 else (0, columns)
+        for row in range(first, last):
+            if channels > 1 and inner == 1:
+                _slope_each(out[row], x[row], weight)
+            else:
+                _one_slope(out[row, lo:hi], x[row, lo:hi], weight[row % channels])
+
+    return prelu_forward_slice
+
+
+def _backward(dtype):
+    def prelu_backward_slice(args, t, n):
+        # dx, dweight, dy, x: all [outer, channels, inner]; weight[channels]; outer, channels, inner
+        outer, channels, inner = integer(args, 5), integer(args, 6), integer(args, 7)
+        weight = array(args, 4, (channels,), dtype)
+        rows, columns = (outer, channels) if inner == 1 else (outer * channels, inner)
+        dx, dweight = array(args, 0, (rows, columns), dtype), array(args, 1, (rows, columns), dtype)
+        dy, x = array(args, 2, (rows, columns), dtype), array(args, 3, (rows, columns), dtype)
+        first, last = part(rows, t, n) if channels > 1 else (0, rows)
+        lo, hi = part(columns, t, n) if channels == 1 else (0, columns)
+        for row in range(first, last):
+            if channels > 1 and inner == 1:
+                _slope_each_backward(dx[row], dweight[row], dy[row], x[row], weight)
+            else:
+                slope = weight[row % channels]
+                _one_slope_backward(dx[row, lo:hi], dweight[row, lo:hi], dy[row, lo:hi], x[row, lo:hi], slope)
+
+    return prelu_backward_slice
+
+
+_FORWARD = by_dtype("prelu_forward", _forward, arrays=3, integers=3)
+_BACKWARD = by_dtype("prelu_backward", _backward, arrays=5, integers=3)
+
+
+def _sizes(name: str, x: np.ndarray, weight: np.ndarray) -> tuple[int, int, int]:
+    check("weight", weight, x.dtype, (getattr(weight, "size", 0),))
+    if weight.size == 1:
+        return 1, 1, x.size
+    if x.ndim < 2 or x.shape[1] != weight.size:
+        raise ValueError(f"{name} must have {weight.size} channels in its second dimension, found shape {x.shape}")
+    return x.shape[0], x.shape[1], x.size // max(x.shape[0] * x.shape[1], 1)
+
+
+def prelu_forward(out: np.ndarray, x: np.ndarray, weight: np.ndarray) -> None:
+    """``out = x`` where positive, ``weight * x`` elsewhere.
+
+    Args:
+        out, x: C-contiguous arrays of one shape and dtype; they may be the same.
+        weight: (1,), or (channels,) where x is (batch, channels, ...).
+    """
+    kernel = kernel_for(_FORWARD, "x", x)
+    check("x", x, x.dtype, x.shape)
+    check_output("out", out, x.dtype, x.shape)
+    sizes = _sizes("x", x, weight)
+    if x.size:
+        launch(kernel, parts_for(_COST * x.size), (out, x, weight), *sizes)
+
+
+def prelu_backward(dx: np.ndarray, dweight: np.ndarray, dy: np.ndarray, x: np.ndarray, weight: np.ndarray) -> None:
+    """``dx = dy`` where x is positive, ``weight * dy`` elsewhere, and the weight's gradient before it is summed.
+
+    Args:
+        dx, dweight, dy, x: C-contiguous arrays of one shape and dtype; ``dx`` may be ``dy``. ``dweight``
+            receives ``x * dy`` where x is not positive: its sum over a channel is the gradient.
+        weight: as in :func:`prelu_forward`.
+    """
+    kernel = kernel_for(_BACKWARD, "dy", dy)
+    check("dy", dy, dy.dtype, dy.shape)
+    check("x", x, dy.dtype, dy.shape)
+    check_output("dx", dx, dy.dtype, dy.shape)
+    check_output("dweight", dweight, dy.dtype, dy.shape)
+    sizes = _sizes("x", x, weight)
+    if x.size:
+        launch(kernel, parts_for(2 * _COST * x.size), (dx, dweight, dy, x, weight), *sizes)

@@ -1,0 +1,156 @@
+"""Losses of predictions beside their targets, number by number, and their gradients.
+
+Everything is computed in float64, whatever the arrays are: probabilities are clipped to
+[1e-15, 1 - 1e-15], and in float32 the upper of the two would be 1. Sums are taken over fixed
+chunks and added in their order: the same bits at any number of threads.
+
+May import ``jit`` and ``math``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastnn.kernels.llvm.math import log
+from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime.jit import (
+    FAST,
+    FLOAT64,
+    array,
+    by_dtype,
+    check,
+    check_output,
+    inline,
+    integer,
+    kernel_for,
+    launch,
+    part,
+    parts_for,
+    real,
+)
+
+SQUARED_ERROR, BINARY_CROSS_ENTROPY, CATEGORICAL_CROSS_ENTROPY, SQUARE = range(4)
+KINDS = {
+    "squared_error": SQUARED_ERROR, "binary_cross_entropy": BINARY_CROSS_ENTROPY,
+    "categorical_cross_entropy": CATEGORICAL_CROSS_ENTROPY, "square": SQUARE,
+}  # fmt: skip
+_COSTS = {SQUARED_ERROR: 3, BINARY_CROSS_ENTROPY: 60, CATEGORICAL_CROSS_ENTROPY: 30, SQUARE: 2}
+# Numbers whose terms are added up before anything else.
+_CHUNK = 4096
+
+
+@inline
+def _clipped(p):
+    # NaN passes both tests and stays.
+    p = 1e-15 if p < 1e-15 else p
+    return 1.0 - 1e-15 if p > 1.0 - 1e-15 else p
+
+
+@inline(fastmath=FAST)
+def _sum_of_terms(y, p, kind):
+    total = 0.0
+    if kind == SQUARED_ERROR:
+        for i in range(p.size):
+            difference = np.float64(y[i]) - np.float64(p[i])
+            total += difference * difference
+    elif kind == BINARY_CROSS_ENTROPY:
+        for i in range(p.size):
+            target, chance = np.float64(y[i]), _clipped(np.float64(p[i]))
+            total -= target * log(chance) + (1.0 - target) * log(1.0 - chance)
+    elif kind == CATEGORICAL_CROSS_ENTROPY:
+        for i in range(p.size):
+            total -= np.float64(y[i]) * log(_clipped(np.float64(p[i])))
+    else:
+        for i in range(p.size):
+            total += np.float64(p[i]) * np.float64(p[i])
+    return total
+
+
+@inline
+def _gradient(out, y, p, kind, scale):
+    dtype = out.dtype.type
+    if kind == SQUARED_ERROR:
+        for i in range(p.size):
+            out[i] = dtype(scale * 2.0 * (np.float64(p[i]) - np.float64(y[i])))
+    elif kind == BINARY_CROSS_ENTROPY:
+        for i in range(p.size):
+            chance = _clipped(np.float64(p[i]))
+            out[i] = dtype(scale * (chance - np.float64(y[i])) / (chance * (1.0 - chance)))
+    elif kind == CATEGORICAL_CROSS_ENTROPY:
+        for i in range(p.size):
+            out[i] = dtype(-scale * np.float64(y[i]) / _clipped(np.float64(p[i])))
+    else:
+        for i in range(p.size):
+            out[i] = dtype(scale * 2.0 * np.float64(p[i]))
+
+
+def _paired_loss(dtype):
+    def paired_loss_slice(args, t, n):
+        # sums[chunks], y[size], p[size]; chunks, size, kind
+        chunks, size, kind = integer(args, 3), integer(args, 4), integer(args, 5)
+        sums = array(args, 0, (chunks,), np.float64)
+        y, p = array(args, 1, (size,), dtype), array(args, 2, (size,), dtype)
+        first, last = part(chunks, t, n)
+        for chunk in range(first, last):
+            lo, hi = chunk * _CHUNK, min(size, (chunk + 1) * _CHUNK)
+            sums[chunk] = _sum_of_terms(y[lo:hi], p[lo:hi], kind)
+
+    return paired_loss_slice
+
+
+def _paired_loss_gradient(dtype):
+    def paired_loss_gradient_slice(args, t, n):
+        # out[size], y[size], p[size]; size, kind; scale
+        size, kind = integer(args, 3), integer(args, 4)
+        first, last = part(size, t, n)
+        out = array(args, 0, (size,), dtype)[first:last]
+        y, p = array(args, 1, (size,), dtype)[first:last], array(args, 2, (size,), dtype)[first:last]
+        _gradient(out, y, p, kind, real(args, 5))
+
+    return paired_loss_gradient_slice
+
+
+_LOSS = by_dtype("paired_loss", _paired_loss, arrays=3, integers=3)
+_GRADIENT = by_dtype("paired_loss_gradient", _paired_loss_gradient, arrays=3, integers=2, reals=1)
+
+
+def _code(kind: str) -> int:
+    try:
+        return KINDS[kind]
+    except KeyError:
+        raise ValueError(f"kind must be one of {', '.join(KINDS)}, found {kind!r}") from None
+
+
+def paired_loss(y: np.ndarray, p: np.ndarray, kind: str) -> float:
+    """The sum of a loss over pairs of a target y and a prediction p.
+
+    ``squared_error``: (y - p)**2; ``binary_cross_entropy``: -(y log p + (1 - y) log(1 - p));
+    ``categorical_cross_entropy``: -y log p; ``square``: p**2, whatever y is.
+
+    Args:
+        y, p: C-contiguous arrays of one shape and dtype, float32 or float64.
+        kind: a key of :data:`KINDS`.
+    """
+    code = _code(kind)
+    kernel = kernel_for(_LOSS, "p", p)
+    check("p", p, p.dtype, p.shape)
+    check("y", y, p.dtype, p.shape)
+    chunks = -(-p.size // _CHUNK)
+    sums = alloc.empty(chunks, FLOAT64)
+    launch(kernel, max(1, min(parts_for(_COSTS[code] * p.size), chunks)), (sums, y, p), chunks, p.size, code)
+    return float(sums.sum())
+
+
+def paired_loss_gradient(out: np.ndarray, y: np.ndarray, p: np.ndarray, kind: str, scale: float = 1.0) -> None:
+    """``out = scale * d loss / d p``, elementwise, at the clipped p where the loss clips it.
+
+    Args:
+        out, y, p: C-contiguous arrays of one shape and dtype; ``out`` may be one of the others.
+        kind: a key of :data:`KINDS`.
+    """
+    code = _code(kind)
+    kernel = kernel_for(_GRADIENT, "p", p)
+    check("p", p, p.dtype, p.shape)
+    check("y", y, p.dtype, p.shape)
+    check_output("out", out, p.dtype, p.shape)
+    launch(kernel, parts_for(6 * p.size), (out, y, p), p.size, code, scale)

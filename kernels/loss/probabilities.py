@@ -1,0 +1,231 @@
+"""Softmax as the output of a network: probabilities, and with targets the loss and the error.
+
+``softmax_cross_entropy`` starts from logits and never shows the probabilities; here they are what
+is wanted, as in a textbook: ``log(p + 1e-8)`` is the loss's logarithm, ``p - y`` the error.
+
+May import ``jit``, ``math`` and ``simd``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastnn.kernels.llvm.math import exp, log
+from fastnn.kernels.llvm.simd import maximum
+from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime.jit import (
+    FAST,
+    array,
+    by_dtype,
+    check,
+    check_output,
+    inline,
+    integer,
+    kernel_for,
+    launch,
+    matrix_shape,
+    part,
+    parts_for,
+    real,
+)
+
+_COST = 25
+# A row longer than this is worked on by several threads, in pieces of this length.
+_PIECE = 8192
+
+
+@inline
+def _largest(x):
+    top = x[0]
+    for j in range(x.size):
+        top = maximum(top, x[j])
+    return top
+
+
+@inline(fastmath=FAST)
+def _sum(x):
+    total = x.dtype.type(0)
+    for j in range(x.size):
+        total += x[j]
+    return total
+
+
+@inline
+def _exponentials(out, x, top):
+    # Two loops: one that reads, writes and sums takes vectors only where its arrays lie far enough apart, and the order
+    # of a sum, and so its last bit, would depend on addresses.
+    for j in range(x.size):
+        out[j] = exp(x[j] - top)
+    return _sum(out)
+
+
+@inline
+def _multiply(out, factor):
+    for j in range(out.size):
+        out[j] *= factor
+
+
+@inline
+def _softmax_row(out, x):
+    total = _exponentials(out, x, _largest(x))
+    _multiply(out, x.dtype.type(1) / total)
+
+
+def _softmax_rows(dtype):
+    def softmax_rows_slice(args, t, n):
+        # out[rows, columns], x[rows, columns]
+        rows, columns = integer(args, 2), integer(args, 3)
+        out, x = array(args, 0, (rows, columns), dtype), array(args, 1, (rows, columns), dtype)
+        first, last = part(rows, t, n)
+        for row in range(first, last):
+            _softmax_row(out[row], x[row])
+
+    return softmax_rows_slice
+
+
+def _softmax_pieces(dtype):
+    def softmax_pieces_slice(args, t, n):
+        # out[rows, columns], tops[rows, pieces], sums[rows, pieces], x[rows, columns]
+        rows, columns, pieces = integer(args, 4), integer(args, 5), integer(args, 6)
+        out, x = array(args, 0, (rows, columns), dtype), array(args, 3, (rows, columns), dtype)
+        tops, sums = array(args, 1, (rows, pieces), dtype), array(args, 2, (rows, pieces), dtype)
+        first, last = part(rows * pieces, t, n)
+        for number in range(first, last):
+            row, piece = number // pieces, number % pieces
+            lo, hi = piece * _PIECE, min(columns, (piece + 1) * _PIECE)
+            top = _largest(x[row, lo:hi])
+            tops[row, piece] = top
+            # A piece of -inf alone holds zeros, unless the whole row is so.
+            if top == dtype(-np.inf):
+                out[row, lo:hi] = dtype(0)
+                sums[row, piece] = dtype(0)
+            else:
+                sums[row, piece] = _exponentials(out[row, lo:hi], x[row, lo:hi], top)
+
+    return softmax_pieces_slice
+
+
+@inline(fastmath=FAST)
+def _total_of_pieces(tops, sums, top):
+    total = tops.dtype.type(0)
+    for i in range(tops.size):
+        total += sums[i] * exp(tops[i] - top)
+    return total
+
+
+def _softmax_join(dtype):
+    def softmax_join_slice(args, t, n):
+        # out[rows, columns], tops[rows, pieces], sums[rows, pieces]
+        rows, columns, pieces = integer(args, 3), integer(args, 4), integer(args, 5)
+        out = array(args, 0, (rows, columns), dtype)
+        tops, sums = array(args, 1, (rows, pieces), dtype), array(args, 2, (rows, pieces), dtype)
+        first, last = part(rows * pieces, t, n)
+        known, top, total = -1, dtype(0), dtype(0)
+        for number in range(first, last):
+            row, piece = number // pieces, number % pieces
+            if row != known:
+                top = _largest(tops[row])
+                total = _total_of_pieces(tops[row], sums[row], top)
+                known = row
+            lo, hi = piece * _PIECE, min(columns, (piece + 1) * _PIECE)
+            _multiply(out[row, lo:hi], exp(tops[row, piece] - top) / total)
+
+    return softmax_join_slice
+
+
+@inline(fastmath=FAST)
+def _loss_of_row(y, p):
+    total = y.dtype.type(0)
+    for j in range(y.size):
+        total -= y[j] * log(p[j] + y.dtype.type(1e-8))
+    return total
+
+
+@inline
+def _subtract(error, p, y):
+    for j in range(error.size):
+        error[j] = p[j] - y[j]
+
+
+def _softmax_error(dtype):
+    def softmax_error_slice(args, t, n):
+        # out[rows, columns], error[rows, columns], losses[rows], x[rows, columns], y[rows, columns] or labels[rows]
+        rows, columns, has_labels, scale = integer(args, 5), integer(args, 6), integer(args, 7), dtype(real(args, 8))
+        out, error = array(args, 0, (rows, columns), dtype), array(args, 1, (rows, columns), dtype)
+        losses, x = array(args, 2, (rows,), np.float64), array(args, 3, (rows, columns), dtype)
+        labels, y = array(args, 4, (rows,), np.int64), array(args, 4, (rows, columns), dtype)
+        first, last = part(rows, t, n)
+        for row in range(first, last):
+            p, e = out[row], error[row]
+            _softmax_row(p, x[row])
+            if has_labels:
+                label = labels[row]
+                e[:] = p
+                # The caller has checked the labels; nothing outside the row is touched if it has not.
+                if 0 <= label < columns:
+                    e[label] -= dtype(1)
+                    losses[row] = -log(p[label] + dtype(1e-8))
+            else:
+                losses[row] = _loss_of_row(y[row], p)
+                _subtract(e, p, y[row])
+            _multiply(e, scale)
+
+    return softmax_error_slice
+
+
+_ROWS = by_dtype("softmax_rows", _softmax_rows, arrays=2, integers=2)
+_PIECES = by_dtype("softmax_pieces", _softmax_pieces, arrays=4, integers=3)
+_JOIN = by_dtype("softmax_join", _softmax_join, arrays=3, integers=3)
+_ERROR = by_dtype("softmax_error", _softmax_error, arrays=5, integers=3, reals=1)
+
+
+def probabilities(out: np.ndarray, x: np.ndarray) -> None:
+    """``out[i] = exp(x[i] - max(x[i])) / sum(exp(x[i] - max(x[i])))``, the softmax of each row.
+
+    A row with NaN or +inf in it, or of -inf alone, becomes NaN, as by the formula.
+
+    Args:
+        out, x: (rows, columns), C-contiguous, of one dtype, float32 or float64; they may be the same.
+    """
+    kernel = kernel_for(_ROWS, "x", x)
+    dtype = x.dtype
+    rows, columns = shape = matrix_shape("x", x)
+    check("x", x, dtype, shape)
+    check_output("out", out, dtype, shape)
+    if not x.size:
+        return
+    parts = parts_for(_COST * x.size)
+    pieces = -(-columns // _PIECE)
+    if pieces == 1:
+        launch(kernel, min(parts, rows), (out, x), rows, columns)
+        return
+    # Which of the two ways is taken depends on the shape alone, so the bits do not depend on the threads.
+    tops, sums = alloc.empty((rows, pieces), dtype), alloc.empty((rows, pieces), dtype)
+    parts = min(parts, rows * pieces)
+    launch(_PIECES[dtype], parts, (out, tops, sums, x), rows, columns, pieces)
+    launch(_JOIN[dtype], parts, (out, tops, sums), rows, columns, pieces)
+
+
+def probabilities_and_error(
+    out: np.ndarray, error: np.ndarray, losses: np.ndarray, x: np.ndarray, y: np.ndarray, scale: float = 1.0
+) -> None:
+    """Softmax of each row, ``error = scale * (out - y)`` and ``losses[i] = -sum(y[i] * log(out[i] + 1e-8))``.
+
+    Args:
+        out, error, x: (rows, columns), C-contiguous, of one dtype; three different arrays.
+        losses: (rows,) float64.
+        y: (rows, columns) of the same dtype, or (rows,) int64 labels in [0, columns), which stand for rows
+            with a single 1. Labels out of range leave their loss as it was and touch nothing else.
+    """
+    kernel = kernel_for(_ERROR, "x", x)
+    dtype = x.dtype
+    rows, columns = shape = matrix_shape("x", x)
+    check("x", x, dtype, shape)
+    has_labels = type(y) is np.ndarray and y.ndim == 1
+    check("y", y, *((np.dtype(np.int64), (rows,)) if has_labels else (dtype, shape)))
+    check_output("out", out, dtype, shape)
+    check_output("error", error, dtype, shape)
+    check_output("losses", losses, np.dtype(np.float64), (rows,))
+    if x.size:
+        parts = min(parts_for(_COST * x.size), rows)
+        launch(kernel, parts, (out, error, losses, x, y), rows, columns, has_labels, scale)

@@ -1,0 +1,1 @@
+"""Matrix products: dense, with bias and activation, and with sparse rows."""

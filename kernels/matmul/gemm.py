@@ -1,0 +1,561 @@
+"""Matrix products: packing and blocking around the micro-kernel.
+
+    C[M, N] = A[M, K] @ B[K, N] (+ C, or + bias[N]), then an activation
+
+The vocabulary is that of BLIS (F. G. Van Zee and R. A. van de Geijn, ACM TOMS 41, 2015, article
+14). The micro-kernel computes a *tile* of C in registers. A *panel* is the strip of B as wide as a
+tile; it stays in the second-level cache while all tiles below it are computed, and it is *packed*,
+copied into contiguous rows, where its own rows are not contiguous or collide in the cache.
+
+A is read one number at a time and broadcast, so any strides will do: the same code serves
+``X @ W`` and ``X.T @ dY``. Each number of C is one chain of multiply-adds in order of k, whatever
+the tile, the block and the thread, so its bits depend on none of them.
+
+May import ``jit``, ``program``, ``words``, ``micro_kernel``, ``column_statistics`` and ``activations``.
+
+What was tried and rejected, and what stands in its place (two cores of an AMD Zen 5, AVX-512, float32):
+
+| idea | figure | in its place | figure |
+| --- | --- | --- | --- |
+| rows of W 4 KB apart | 310 to 340 GFLOP/s at 64x1024x1024 | rows padded by one cache line | 465 to 490 |
+| B packed number by number | 345 GFLOP/s, its input gradient | blocks transposed in registers | 403 to 432 |
+| B packed for 32 or 64 rows at all | 187 us, 32x1024x1024 times B.T | A and C transposed instead | 155 |
+| the same for rows that fill no panel, or for more | 114 us, 16x1024x1024; 592, 128x | A and C transposed | 140; 593 |
+| two vectors in every tile | 5 multiply-adds in flight for 4 rows | more vectors the fewer rows | 12 x 2 to 1 x 8 |
+| prefetching the tile of C | 232 GFLOP/s on one thread | nothing | 237 |
+| packing W for the input gradient of 1 row | 37 us, backward of 1x784x256 | dot products along its rows | 13 us |
+| checking and cutting in Python | 3.1 us, forward of 7x33x17 | in compiled code | 1.05 us |
+| three launches for a backward | 19 us, 64x128x64 | one program of three rows | 8.4 us |
+| large A past one panel after the other | 478 GFLOP/s at 512x784x256 | past groups of panels | 493 |
+| the same for A.T whose rows are 4 KB apart | 403, weight gradient of 2048x1024x1024 | one panel at a time | 431 |
+| and with a tile's rows of A copied together first | 358 | the same | 441 |
+| asking for the rows of the next tile ahead | 435 at 512x1024x1024 | nothing | 475 |
+| the gate of ReLU beside the floor in the micro-kernel | 3 s more to compile | over the tile behind it | as fast |
+| BatchNorm's statistics, panel by panel | 493 us, 512x784x256 and BatchNorm | a pass of BatchNorm's own | 487 |
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import types
+
+from fastnn.kernels.activation.activations import NONE, RELU, activate, activation_code, activation_forward
+from fastnn.kernels.llvm.micro_kernel import (
+    ACCUMULATE,
+    BIAS,
+    RELU_FLOOR,
+    STREAM,
+    gate,
+    lanes,
+    limits,
+    register_bytes,
+    register_count,
+    row_limit,
+    tile,
+    transpose_block,
+    vector_limit,
+    vectors_for,
+)
+from fastnn.kernels.norm.column_statistics import TOGETHER, sum_rows
+from fastnn.kernels.runtime import alloc, jit, program
+from fastnn.kernels.runtime.jit import (
+    FAST,
+    Entry,
+    array_at,
+    both,
+    by_dtype,
+    check,
+    check_output,
+    check_rows,
+    check_strided,
+    inline,
+    kernel_for,
+    launch,
+    matrix_shape,
+    part,
+    parts_for,
+    pointer,
+)
+from fastnn.kernels.runtime.memory import (
+    ahead,
+    data_of,
+    dimension_of,
+    fence,
+    integer,
+    ndim_of,
+    number_at,
+    put_integer,
+    put_number,
+    put_real,
+    real,
+    stack_words,
+    stride_of,
+)
+from fastnn.kernels.runtime.program import can_run, has_rows, is_matrix, is_vector, number_size, parts_of, put_row, run
+
+# Bytes of a panel's column that one pass over A takes: with 32 columns of float32 half a megabyte
+# of panel, and the rows of a tile beside it, stay in a second-level cache of one.
+_DEPTH_BYTES = 4096
+# The same where A's numbers for successive k lie on the same cache sets.
+_COLLIDING_DEPTH_BYTES = 1024
+# Bytes of A that a pass over all panels reads; more of it is taken in blocks, which stay in the
+# third-level cache.
+_BLOCK_BYTES = 8 * 2**20
+# More of A than this is not expected to stay in a second-level cache beside a panel. Then so many panels at most,
+# and of so many bytes, are taken together.
+_NEAR_BYTES, _MOST_TOGETHER, _GROUP_BYTES = 256 * 2**10, 8, 512 * 2**10
+# More of C than this is written past the caches (2048x1024x1024: 451 and 459 GFLOP/s, 426 and 451 through them).
+_STREAM_BYTES = 6 * 2**20
+# Rows of B this many bytes apart, or a multiple, fall on the same few sets of the caches.
+_CONFLICT = 1024
+# Packing costs as much as computing about this many rows of C.
+_ROWS_WORTH_PACKING = 36
+_DEPTH_WORTH_PACKING = 192
+# Up to so many rows, A @ B.T is dot products along the rows of B, read once where they lie: to pack
+# it would read it once and write it once more.
+_DOT_ROWS = 4
+# Bits of `mode` above those of the micro-kernel: such dot products; `z` receives the sums of B's columns, or has them
+# added, B's rows being contiguous; `z` holds what ReLU gave, and C becomes 0 where that is not above 0.
+_DOTS, SUM_B, ADD_SUM_B, RELU_GATE = 16, 32, 64, 256
+# And the product of the transposes, (B.T @ A.T).T. B.T would have to be packed: so where A and C together are so much
+# smaller, A is of so many rows at most, which all but fill its panels, and packed stays in a second-level cache.
+_SWAP, _SMALLER, _SWAP_ROWS, _SWAP_BYTES = 128, 0.4, 64, 512 * 2**10
+# Tiles of B.T, one below the other, whose numbers are transposed into C together.
+_SWAP_TILES = 4
+# Modes of a product that RELU_GATE may be added to.
+PLAIN = 0, _SWAP
+WORDS = 24
+
+
+def _gemm(dtype):
+    size = np.dtype(dtype).itemsize
+
+    def gemm_slice(args, t, n):
+        # y[m, columns], z[m, columns], packed[n, depth_block, width], a[m, depth], b[depth, columns], bias[columns];
+        # with SUM_B z[columns], with RELU_GATE what ReLU gave[m, columns]
+        like, step = dtype(0), lanes(dtype(0))
+        y, z, packed, a, b, bias = (
+            pointer(args, 0, like), pointer(args, 1, like), pointer(args, 2, like), pointer(args, 3, like),
+            pointer(args, 4, like), pointer(args, 5, like),
+        )  # fmt: skip
+        z_is_y = integer(args, 0) == integer(args, 1)
+        m, columns, depth = integer(args, 6), integer(args, 7), integer(args, 8)
+        a_row, a_column, b_row, b_column = integer(args, 9), integer(args, 10), integer(args, 11), integer(args, 12)
+        y_row, z_row = integer(args, 13), integer(args, 14)
+        mode, code = integer(args, 15), integer(args, 16)
+        row_tiles, panels, row_block, depth_block = (
+            integer(args, 17), integer(args, 18), integer(args, 19), integer(args, 20),
+        )  # fmt: skip
+        width, group, slope = integer(args, 21), integer(args, 22), dtype(real(args, 23))
+
+        if mode & _DOTS:
+            first, end = part(columns, t, n)
+            for i in range(m):
+                _dots(
+                    ahead(y, i * y_row), ahead(z, i * z_row), z_is_y, ahead(a, i * a_row), b, bias,
+                    first, end, depth, b_column, mode, code, slope,
+                )  # fmt: skip
+            return
+        if mode & _SWAP:
+            # Columns of C as tiles of B.T @ A.T: only A is packed, and what the tiles give is transposed. The rows of A
+            # and of B.T are contiguous. b_row is 1, but not written as a number: in a function of its own this has all
+            # tiles once more (2 s to compile), of half the speed where LLVM knows that number (110 GFLOP/s, not 257).
+            packed = ahead(packed, t * group * depth_block * width)
+            vectors, pitch, tall = -(-m // step), panels * width, _SWAP_TILES * row_limit()
+            result = ahead(packed, panels * depth * width)
+            for p in range(panels):
+                j = vectors * p // panels * step
+                rows = min(vectors * (p + 1) // panels * step, m) - j
+                _transpose(like, ahead(packed, p * depth * width), width, ahead(a, j * a_row), a_row, rows, depth)
+            blocks = -(-2 * depth * size // (3 * _DEPTH_BYTES))
+            depth_block = -(-depth // blocks)
+            first, end = part(-(-columns // tall), t, n)
+            for block in range(first, end):
+                left = block * tall
+                here = min(tall, columns - left)
+                row_tiles = -(-here // row_limit())
+                for k in range(0, depth, depth_block):
+                    for p in range(panels):
+                        j = vectors * p // panels * step
+                        for tile_row in range(row_tiles):
+                            i = here * tile_row // row_tiles
+                            tile(
+                                like, here * (tile_row + 1) // row_tiles - i,
+                                min(vectors * (p + 1) // panels * step, m) - j, min(depth_block, depth - k),
+                                ahead(b, (left + i) * b_column + k), b_column, b_row,
+                                ahead(packed, (p * depth + k) * width), width, ahead(result, i * pitch + j), pitch,
+                                b, mode & BIAS if k == 0 else mode & BIAS | ACCUMULATE,
+                            )  # fmt: skip
+                # Whole vectors are written: what is left of the columns goes number by number.
+                whole = here // step * step
+                _transpose(like, ahead(y, left), y_row, result, pitch, whole, m)
+                for i in range(whole, here):
+                    for j in range(m):
+                        put_number(y, j * y_row + left + i, number_at(result, i * pitch + j))
+                if mode & RELU_GATE:
+                    gate(like, ahead(y, left), y_row, ahead(z, left), z_row, m, here)
+            return
+        other, other_row = z, z_row
+        if mode & (SUM_B | RELU_GATE):
+            z, z_row, z_is_y = y, y_row, True
+        vectors = -(-columns // step)
+        packed = ahead(packed, t * group * depth_block * width)
+        # What does not stay in any cache need not be read into one before it is written.
+        streams = m * columns * size > _STREAM_BYTES and z_is_y and code == NONE and mode & RELU_GATE == 0
+        streams = streams and (integer(args, 0) | (z_row * size) | (columns * size)) % register_bytes() == 0
+        # Tiles are numbered block by block, in a block panel by panel, in a panel from top to bottom.
+        position, last = part(row_tiles * panels, t, n)
+        while position < last:
+            top = position // (row_block * panels) * row_block
+            rows_here = min(row_block, row_tiles - top)
+            panel = (position - top * panels) // rows_here
+            first_tile = position - top * panels - panel * rows_here + top
+            last_tile = min(top + rows_here, first_tile + last - position)
+            # Whole panels are taken together: each reads the rows of A while they are near from the one before.
+            together = 1
+            if last_tile - first_tile == rows_here:
+                together = min(group, panels - panel, (last - position) // rows_here)
+            position += together * (last_tile - first_tile)
+            for k in range(0, depth, depth_block):
+                panel_depth = min(depth_block, depth - k)
+                # Panels share the vectors of a row evenly, and tiles the rows: none is left with very few.
+                for p in range(panel, panel + together):
+                    j = vectors * p // panels * step
+                    panel_columns = min(vectors * (p + 1) // panels * step, columns) - j
+                    b_panel, b_panel_row = ahead(b, k * b_row + j * b_column), b_row
+                    if width:
+                        target = ahead(packed, (p - panel) * depth_block * width)
+                        _pack(like, target, width, b_panel, b_row, b_column, panel_depth, panel_columns)
+                        b_panel, b_panel_row = target, width
+                    if mode & SUM_B and first_tile == 0:
+                        # The panel is about to be read by a tile in any case.
+                        total = array_at(ahead(other, j), (panel_columns,))
+                        sum_rows(total, b_panel, b_panel_row, panel_depth, k == 0 and not mode & ADD_SUM_B)
+                is_last = k + depth_block >= depth
+                mode_here = mode if k == 0 else mode & RELU_FLOOR | ACCUMULATE
+                if not is_last:
+                    mode_here &= ACCUMULATE | BIAS
+                elif streams:
+                    mode_here |= STREAM
+                for tile_row in range(first_tile, last_tile):
+                    i = m * tile_row // row_tiles
+                    rows = m * (tile_row + 1) // row_tiles - i
+                    for p in range(panel, panel + together):
+                        j = vectors * p // panels * step
+                        panel_columns = min(vectors * (p + 1) // panels * step, columns) - j
+                        b_panel, b_panel_row = ahead(b, k * b_row + j * b_column), b_row
+                        if width:
+                            b_panel, b_panel_row = ahead(packed, (p - panel) * depth_block * width), width
+                        tile(
+                            like, rows, panel_columns, panel_depth, ahead(a, i * a_row + k * a_column), a_row,
+                            a_column, b_panel, b_panel_row, ahead(z, i * z_row + j), z_row, ahead(bias, j), mode_here,
+                        )  # fmt: skip
+                        if is_last and mode & RELU_GATE:
+                            # The tile is still in the first-level cache.
+                            gate(
+                                like, ahead(z, i * z_row + j), z_row, ahead(other, i * other_row + j), other_row,
+                                rows, panel_columns,
+                            )  # fmt: skip
+                        if is_last and (code != NONE or not z_is_y):
+                            # The tile is still in the first-level cache.
+                            for row in range(i, i + rows):
+                                source = array_at(ahead(z, row * z_row + j), (panel_columns,))
+                                target = array_at(ahead(y, row * y_row + j), (panel_columns,))
+                                activate(target, source, code, slope)
+        if streams:
+            fence()
+
+    return gemm_slice
+
+
+@inline(fastmath=FAST)
+def _dot(x, y):
+    total = x.dtype.type(0)
+    for k in range(x.size):
+        total += x[k] * y[k]
+    return total
+
+
+@inline
+def _dots(y, z, z_is_y, a, b, bias, first, end, depth, b_column, mode, code, slope):
+    """Columns ``first`` to ``end`` of one row of C, each the dot product of two contiguous rows."""
+    x, sums = array_at(a, (depth,)), array_at(z, (end,))
+    for j in range(first, end):
+        total = _dot(x, array_at(ahead(b, j * b_column), (depth,)))
+        sums[j] = total + sums[j] if mode & ACCUMULATE else total
+    if mode & BIAS:
+        sums[first:end] += array_at(bias, (end,))[first:end]
+    if mode & RELU_FLOOR:
+        activate(sums[first:end], sums[first:end], RELU, slope)
+    elif code != NONE or not z_is_y:
+        activate(array_at(y, (end,))[first:end], sums[first:end], code, slope)
+
+
+@inline
+def _transpose(like, target, target_row, source, source_row, rows, columns):
+    """Transpose so many contiguous rows; the rows of the target are filled up to whole vectors."""
+    step = lanes(like)
+    for j in range(0, rows, step):
+        for k in range(0, columns, step):
+            transpose_block(
+                like, ahead(target, k * target_row + j), target_row, ahead(source, k + j * source_row), source_row,
+                min(step, rows - j), min(step, columns - k),
+            )  # fmt: skip
+
+
+@inline
+def _pack(like, packed, width, b, b_row, b_column, depth, columns):
+    """Copy a panel of B into rows of ``width`` numbers; columns that B has not become zero."""
+    if b_row == 1 and b_column != 1:
+        _transpose(like, packed, width, b, b_column, columns, depth)
+    else:
+        for k in range(depth):
+            row = array_at(ahead(packed, k * width), (width,))
+            if b_column == 1:
+                row[:columns] = array_at(ahead(b, k * b_row), (columns,))
+            else:
+                for j in range(columns):
+                    row[j] = number_at(b, k * b_row + j * b_column)
+            row[columns:] = type(like)(0)
+
+
+GEMM = by_dtype("gemm", _gemm, arrays=6, integers=17, reals=1, outputs=(0, 1, 2))
+
+
+def gemm(
+    y: np.ndarray,
+    a: np.ndarray,
+    b: np.ndarray,
+    bias: np.ndarray | None = None,
+    *,
+    activation: str = "none",
+    slope: float = 0.01,
+    z: np.ndarray | None = None,
+    accumulate: bool = False,
+) -> None:
+    """``y = activation(a @ b + bias)``, or ``y += a @ b``, in one pass.
+
+    Args:
+        y: (M, N), rows contiguous; must not overlap the other arrays.
+        a: (M, K), any strides.
+        b: (K, N), any strides; contiguous rows are fastest.
+        bias: (N,) contiguous, or None.
+        activation, slope: as in :mod:`fastnn.kernels.activation.activations`.
+        z: (M, N), rows contiguous: receives ``a @ b + bias`` before the activation, or None.
+        accumulate: add to what ``y`` holds; then without bias, activation and ``z``.
+
+    All are float32 or all float64. Any of M, N and K may be 0; a product over K = 0 is zero.
+    """
+    code = activation_code(activation)
+    if jit.is_watched():
+        done = 0
+    else:
+        room = program.scratch()
+        mode = (ACCUMULATE if accumulate else 0) | (BIAS if bias is not None else 0)
+        done = _ENTER.call(
+            program.context, _GEMM32.address, _GEMM64.address, id(y), id(a), id(b), id(bias), id(y if z is None else z),
+            mode, code, slope, jit._threads, jit.SERIAL_OPERATIONS, id(room),
+        )  # fmt: skip
+        if done > 1:
+            program.grow_scratch(done)
+            gemm(y, a, b, bias, activation=activation, slope=slope, z=z, accumulate=accumulate)
+            return
+    if not done:
+        gemm_checked(y, a, b, bias, code, activation, slope, z, accumulate)
+
+
+def gemm_checked(
+    y: np.ndarray, a: np.ndarray, b: np.ndarray, bias: np.ndarray | None, code: int, activation: str, slope: float,
+    z: np.ndarray | None, accumulate: bool, sums: np.ndarray | None = None, add_sums: bool = False,
+) -> None:
+    """The product with every argument checked here, and each error explained.
+
+    Args:
+        sums: (N,) receives the sums of the columns of a C-contiguous ``b``, or has them added, or None. Not with
+            ``z``, and for products of at least one number over at least one.
+    """
+    kernel = kernel_for(GEMM, "a", a)
+    dtype = a.dtype
+    if accumulate and (bias is not None or z is not None or code):
+        raise ValueError("accumulate goes without bias, activation and z")
+    m, depth = matrix_shape("a", a)
+    columns = matrix_shape("b", b)[1]
+    a_row, a_column = check_strided("a", a, dtype, (m, depth))
+    b_row, b_column = check_strided("b", b, dtype, (depth, columns))
+    y_row = z_row = check_rows("y", y, dtype, (m, columns), output=True)
+    mode = ACCUMULATE if accumulate else 0
+    if bias is not None:
+        check("bias", bias, dtype, (columns,))
+        mode |= BIAS
+    if z is None:
+        z = y
+    else:
+        z_row = check_rows("z", z, dtype, (m, columns), output=True)
+    if sums is not None:
+        check("b", b, dtype, (depth, columns))
+        check_output("sums", sums, dtype, (columns,))
+        z, mode = sums, mode | SUM_B | (ADD_SUM_B if add_sums else 0)
+    if m == 0 or columns == 0:
+        return
+    if depth == 0:
+        _empty_sum(y, z, bias, activation, slope, accumulate)
+        return
+    program.start()
+    size = dtype.itemsize
+    parts, mode, code, b_row, b_column, row_tiles, panels, row_block, depth_block, width, group = _cut(
+        m, columns, depth, size, parts_for(2.0 * m * columns * depth), mode, code, z is y,
+        a_row, a_column, b_row, b_column, limits(),
+    )  # fmt: skip
+    packed = alloc.empty(parts * group * depth_block * width, dtype) if width else y
+    launch(
+        kernel, parts, (y, z, packed, a, b, y if bias is None else bias),
+        m, columns, depth, a_row, a_column, b_row, b_column, y_row, z_row, mode, code,
+        row_tiles, panels, row_block, depth_block, width, group, slope,
+    )  # fmt: skip
+
+
+@both
+def _plan(
+    m: int, columns: int, depth: int, size: int, parts: int, collides: bool,
+    limits: tuple[int, int, int, int],
+) -> tuple[int, int, int, int, int, int, int]:
+    """How a product is cut: parts, tiles in a column, panels, tiles in a block, depth of a block, panel width and
+    panels that are taken together.
+
+    ``collides``: the columns of A are rows of another matrix that fall on the same cache sets. In
+    Python and in compiled code alike.
+    """
+    row_limit, registers, widest, register_bytes = limits
+    step = register_bytes // size
+    row_tiles = -(-m // row_limit)
+    nv = vectors_for(-(-m // row_tiles), registers, widest)
+    panels = -(-columns // (nv * step))
+    depth_bytes = _COLLIDING_DEPTH_BYTES if collides else _DEPTH_BYTES
+    depth_block = -(-depth // -(-2 * depth * size // (3 * depth_bytes)))
+    row_block = -(-row_tiles // -(-m * depth * size // _BLOCK_BYTES))
+    width = min(nv, -(-columns // step)) * step
+    # Rows of A that do not stay in a second-level cache are read from further away once for each group of panels.
+    group = 1
+    if m * depth * size > _NEAR_BYTES and not collides:
+        group = max(1, min(_MOST_TOGETHER, _GROUP_BYTES // (depth_block * width * size)))
+    return min(parts, row_tiles * panels), row_tiles, panels, row_block, depth_block, width, group
+
+
+@both
+def _cut(
+    m: int, columns: int, depth: int, size: int, parts: int, mode: int, code: int, z_is_y: bool,
+    a_row: int, a_column: int, b_row: int, b_column: int, limits: tuple[int, int, int, int],
+) -> tuple[int, int, int, int, int, int, int, int, int, int, int]:
+    """Everything that is decided before a product runs, in Python and in compiled code alike.
+
+    Returns: parts, mode, code, b_row, b_column, row_tiles, panels, row_block, depth_block, width, 0
+        for that of a panel that is not packed, and panels that are taken together.
+    """
+    if code == RELU and z_is_y:
+        mode, code = mode | RELU_FLOOR, NONE
+    if columns == 1:
+        b_column = 1
+    if depth == 1:
+        b_row = 1
+    if m <= _DOT_ROWS and b_row == 1 and b_column != 1 and (a_column == 1 or depth == 1):
+        return min(parts, columns), mode | _DOTS, code, b_row, b_column, 1, 1, 1, depth, 0, 1
+    most, registers, widest, register_bytes = limits
+    is_plain = code == NONE and z_is_y and mode == 0
+    if is_plain and b_row == 1 and b_column != 1 and (a_column == 1 or depth == 1):
+        width = vectors_for(most, registers, widest) * (register_bytes // size)
+        panels, tall = -(-m // width), _SWAP_TILES * most
+        fits = m <= _SWAP_ROWS and 10 * m >= 9 * panels * width and m * depth * size <= _SWAP_BYTES
+        if fits and m * (depth + columns) < _SMALLER * depth * columns:
+            parts = min(parts, -(-columns // tall))
+            return parts, mode | _SWAP, code, b_row, b_column, 1, panels, 1, depth + tall, width, panels
+    collides = a_row == 1 and a_column * size % _CONFLICT == 0
+    parts, row_tiles, panels, row_block, depth_block, width, group = _plan(
+        m, columns, depth, size, parts, collides, limits
+    )
+    if mode & SUM_B and depth_block < depth:
+        # What is summed together must not lie in two blocks.
+        depth_block = -(-depth_block // TOGETHER) * TOGETHER
+    rows_collide = b_row * size % _CONFLICT == 0 and depth >= _DEPTH_WORTH_PACKING and m >= _ROWS_WORTH_PACKING
+    if b_column == 1 and not rows_collide:
+        width = 0
+    return parts, mode, code, b_row, b_column, row_tiles, panels, row_block, depth_block, width, group
+
+
+def _empty_sum(y, z, bias, activation, slope, accumulate):
+    """The product over K = 0: nothing but the bias."""
+    if accumulate:
+        return
+    start = np.zeros(y.shape, y.dtype)
+    if bias is not None:
+        start += bias
+    out = alloc.empty_like(start)
+    activation_forward(out, start, activation, slope)
+    z[...] = start
+    y[...] = out  # The second, as it may be z.
+
+
+# --------------------------------------------------------------------------------------------
+# The same decisions in compiled code: a product costs Python one call
+
+_block, _table = stack_words(WORDS), stack_words(program.ROW)
+
+
+@inline
+def fill_block(
+    block, y, z, a, b, bias, packed, m, columns, depth, a_row, a_column, b_row, b_column, y_row, z_row,
+    mode, code, slope, size, threads, serial,
+):
+    """Write the block of a product; return its parts and the bytes of ``packed`` that they need."""
+    limits = row_limit(), register_count(), vector_limit(), register_bytes()
+    parts = parts_of(2.0 * m * columns * depth, threads, serial)
+    parts, mode, code, b_row, b_column, row_tiles, panels, row_block, depth_block, width, group = _cut(
+        m, columns, depth, size, parts, mode, code, z == y, a_row, a_column, b_row, b_column, limits
+    )
+    words = (
+        y, z, packed, a, b, bias, m, columns, depth, a_row, a_column, b_row, b_column, y_row, z_row, mode, code,
+        row_tiles, panels, row_block, depth_block, width, group,
+    )  # fmt: skip
+    for i in range(len(words)):
+        put_integer(block, i, words[i])
+    put_real(block, len(words), slope)
+    return parts, parts * group * depth_block * width * size
+
+
+def _enter_gemm(
+    context, kernel32, kernel64, y, a, b, bias, z, mode, code, slope, threads, serial, scratch,
+):  # fmt: skip
+    """Check the arrays, whose ids are given, and compute: 1 if done, 0 if Python must look, else bytes of scratch."""
+    size = number_size(context, a)
+    kernel = kernel64 if size == 8 else kernel32
+    if size == 0 or kernel == 0 or number_size(context, b) != size or ndim_of(a) != 2 or ndim_of(b) != 2:
+        return 0
+    m, depth, columns = dimension_of(a, 0), dimension_of(a, 1), dimension_of(b, 1)
+    if m == 0 or depth == 0 or columns == 0:
+        return 0
+    if not (
+        is_matrix(context, a, size, m, depth) and is_matrix(context, b, size, depth, columns)
+        and has_rows(context, y, size, m, columns) and (z == y or has_rows(context, z, size, m, columns))
+    ):  # fmt: skip
+        return 0
+    if mode & BIAS and not is_vector(context, bias, size, columns):
+        return 0
+    if mode & ACCUMULATE and (mode & BIAS or code != NONE or z != y):
+        return 0
+    block, table = _block(), _table()
+    parts, room = fill_block(
+        block, data_of(y), data_of(z), data_of(a), data_of(b), data_of(bias if mode & BIAS else y), data_of(scratch),
+        m, columns, depth, stride_of(a, 0) // size, stride_of(a, 1) // size, stride_of(b, 0) // size,
+        stride_of(b, 1) // size, stride_of(y, 0) // size, stride_of(z, 0) // size,
+        mode, code, slope, size, threads, serial,
+    )  # fmt: skip
+    if not can_run(context, parts) or room > program.MOST_SCRATCH:
+        return 0
+    if room > dimension_of(scratch, 0):
+        return room
+    put_row(table, 0, kernel, block, parts, 0)
+    run(context, table, 1, parts)
+    return 1
+
+
+_ENTER = Entry(_enter_gemm, [types.int64] * 10 + [types.float64] + [types.int64] * 3, types.int64)
+_GEMM32, _GEMM64 = GEMM[jit.FLOAT32], GEMM[jit.FLOAT64]

@@ -1,0 +1,370 @@
+"""The fully connected layer: ``linear_forward`` and ``linear_backward`` on the matrix kernels.
+
+The weight is stored with one row per input feature, (in_features, out_features), so that the
+forward product reads it row by row; rows may be padded (any distance between rows is accepted).
+
+May import ``jit``, ``activations``, ``column_statistics`` and ``gemm``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import types
+
+from fastnn.kernels.activation.activations import (
+    BACKWARD,
+    NONE,
+    activation_backward,
+    activation_code,
+    cost,
+    differentiate,
+)
+from fastnn.kernels.llvm.micro_kernel import ACCUMULATE
+from fastnn.kernels.matmul.gemm import ADD_SUM_B, GEMM, SUM_B, WORDS, fill_block, gemm, gemm_checked
+from fastnn.kernels.norm.column_statistics import TOGETHER
+from fastnn.kernels.runtime import alloc, jit, program
+from fastnn.kernels.runtime.jit import (
+    Entry,
+    array,
+    by_dtype,
+    check,
+    check_output,
+    check_rows,
+    check_strided,
+    inline,
+    kernel_for,
+    launch,
+    matrix_shape,
+    part,
+    parts_for,
+    stack_array,
+)
+from fastnn.kernels.runtime.memory import (
+    data_of,
+    dimension_of,
+    integer,
+    ndim_of,
+    put_integer,
+    put_real,
+    real,
+    stack_words,
+    stride_of,
+)
+from fastnn.kernels.runtime.program import (
+    can_run,
+    has_rows,
+    is_dense,
+    is_matrix,
+    is_vector,
+    is_writeable,
+    number_size,
+    parts_of,
+    put_row,
+    run,
+)
+
+# Columns that one part takes at a time: four cache lines of float32.
+_COLUMNS = 64
+# Up to so many columns there is one part.
+_NARROW = 64
+_WORDS = 9
+
+
+def linear_forward(
+    out: np.ndarray,
+    x: np.ndarray,
+    weight: np.ndarray,
+    bias: np.ndarray | None,
+    activation: str = "none",
+    slope: float = 0.01,
+    z: np.ndarray | None = None,
+) -> None:
+    """``out = activation(x @ weight + bias)`` in one pass.
+
+    Args:
+        out: (batch, out_features), contiguous rows.
+        x: (batch, in_features), any strides.
+        weight: (in_features, out_features); contiguous rows are fastest.
+        bias: (out_features,) contiguous, or None.
+        activation, slope: see :mod:`fastnn.kernels.activation.activations`.
+        z: (batch, out_features): receives the value before the activation, or None.
+    """
+    gemm(out, x, weight, bias, activation=activation, slope=slope, z=z)
+
+
+@inline
+def _add_rows(total, dz):
+    for j in range(total.size):
+        total[j] += dz[j]
+
+
+def _activation_bias_backward(dtype):
+    def activation_bias_backward_slice(args, t, n):
+        # dz[batch, columns], dbias[columns], dy[batch, columns], saved[batch, columns]
+        batch, columns, code, accumulate = integer(args, 4), integer(args, 5), integer(args, 6), integer(args, 7)
+        slope = dtype(real(args, 8))
+        dz = array(args, 0, (batch, columns), dtype)
+        dbias = array(args, 1, (columns,), dtype)
+        dy = array(args, 2, (batch, columns), dtype)
+        saved = array(args, 3, (batch, columns), dtype)
+        # A part owns whole columns: each sum runs over the rows in order, on one thread.
+        if columns <= _NARROW and code != NONE:
+            # One loop over the whole matrix: a loop per row of ten columns would cost more than its work.
+            differentiate(dz.reshape(-1), dy.reshape(-1), saved.reshape(-1), code, slope)
+            dy, code = dz, NONE
+        total = stack_array(_COLUMNS, dtype(0))
+        first, last = part(-(-columns // _COLUMNS), t, n)
+        for block in range(first, last):
+            lo, hi = block * _COLUMNS, min(columns, (block + 1) * _COLUMNS)
+            if not accumulate:
+                dbias[lo:hi] = dtype(0)
+            for start in range(0, batch, TOGETHER):
+                total[:] = dtype(0)
+                for row in range(start, min(batch, start + TOGETHER)):
+                    if code == NONE:
+                        _add_rows(total[: hi - lo], dy[row, lo:hi])
+                    else:
+                        differentiate(dz[row, lo:hi], dy[row, lo:hi], saved[row, lo:hi], code, slope)
+                        _add_rows(total[: hi - lo], dz[row, lo:hi])
+                _add_rows(dbias[lo:hi], total[: hi - lo])
+
+    return activation_bias_backward_slice
+
+
+_ACTIVATION_BIAS_BACKWARD = by_dtype(
+    "activation_bias_backward", _activation_bias_backward, arrays=4, integers=4, reals=1, outputs=(0, 1)
+)
+
+
+def activation_bias_backward(
+    dz: np.ndarray,
+    dbias: np.ndarray,
+    dy: np.ndarray,
+    saved: np.ndarray,
+    activation: str,
+    slope: float = 0.01,
+    accumulate: bool = False,
+) -> None:
+    """``dz = dy * activation'``, and its sum over the batch ``dbias = sum(dz, 0)``, in one pass.
+
+    Args:
+        dz: (batch, features), C-contiguous; not written for activation 'none', where it is ``dy``.
+        dbias: (features,), contiguous.
+        dy, saved: (batch, features), C-contiguous; see ``activation_backward`` for ``saved``.
+        accumulate: add to what ``dbias`` holds.
+    """
+    kernel = kernel_for(_ACTIVATION_BIAS_BACKWARD, "dy", dy)
+    code = activation_code(activation)
+    dtype = dy.dtype
+    shape = batch, columns = matrix_shape("dy", dy)
+    check("dy", dy, dtype, shape)
+    check("saved", saved, dtype, shape)
+    check_output("dbias", dbias, dtype, (columns,))
+    if code == NONE:
+        dz = dy
+    else:
+        check_output("dz", dz, dtype, shape)
+    parts = min(parts_for(dy.size * (cost(code) + 1)), -(-columns // _COLUMNS)) or 1
+    if columns <= _NARROW:
+        parts = 1
+    launch(kernel, parts, (dz, dbias, dy, saved), batch, columns, code, accumulate, slope)
+
+
+def linear_backward(
+    dx: np.ndarray | None,
+    dweight: np.ndarray | None,
+    dbias: np.ndarray | None,
+    dy: np.ndarray,
+    x: np.ndarray,
+    weight: np.ndarray,
+    saved: np.ndarray | None = None,
+    activation: str = "none",
+    slope: float = 0.01,
+    accumulate_weight: bool = False,
+    accumulate_bias: bool = False,
+) -> None:
+    """Gradients of ``linear_forward``, with dz = dy * activation'(z):
+
+    ``dx = dz @ weight.T``, ``dweight = x.T @ dz``, ``dbias = sum(dz, 0)``; None for one not wanted.
+
+    Args:
+        dx: (batch, in_features), contiguous rows; overwritten.
+        dweight: (in_features, out_features), contiguous rows.
+        dbias: (out_features,), contiguous.
+        dy: (batch, out_features), C-contiguous.
+        x, weight: as in ``linear_forward``.
+        saved: the forward's ``out``, or its ``z`` where ``saves_input(activation)``; also its ``z``
+            for leaky ReLU with a slope below zero, as the sign of ``out`` then tells nothing.
+        accumulate_weight, accumulate_bias: add to what ``dweight``, ``dbias`` hold.
+    """
+    code = activation_code(activation)
+    done = 0
+    if not jit.is_watched():
+        done = _ENTER.call(
+            program.context, _BACK32.address, _BACK64.address, _BIAS32.address, _BIAS64.address, _GEMM32.address,
+            _GEMM64.address,
+            id(dx), id(dweight), id(dbias), id(dy), id(x), id(weight), id(saved), id(None),
+            code, slope, accumulate_weight, accumulate_bias, jit._threads, jit.SERIAL_OPERATIONS, id(program.scratch()),
+        )  # fmt: skip
+        if done > 1:
+            program.grow_scratch(done)
+            linear_backward(
+                dx, dweight, dbias, dy, x, weight, saved, activation, slope, accumulate_weight, accumulate_bias
+            )
+            return
+    if not done:
+        _backward_checked(
+            dx, dweight, dbias, dy, x, weight, saved, activation, slope, accumulate_weight, accumulate_bias
+        )
+
+
+def _backward_checked(
+    dx: np.ndarray | None, dweight: np.ndarray | None, dbias: np.ndarray | None, dy: np.ndarray, x: np.ndarray,
+    weight: np.ndarray, saved: np.ndarray | None, activation: str, slope: float, accumulate_weight: bool,
+    accumulate_bias: bool,
+) -> None:
+    """The same, launch by launch, with every argument checked here and each error explained."""
+    # All checks come before the first launch: an error must not leave half of the gradients written.
+    kernel_for(_ACTIVATION_BIAS_BACKWARD, "dy", dy)
+    dtype = dy.dtype
+    batch, out_features = matrix_shape("dy", dy)
+    in_features = matrix_shape("weight", weight)[0]
+    check("dy", dy, dtype, (batch, out_features))
+    check_strided("x", x, dtype, (batch, in_features))
+    check_strided("weight", weight, dtype, (in_features, out_features))
+    if dx is not None:
+        check_rows("dx", dx, dtype, (batch, in_features), output=True)
+    if dweight is not None:
+        check_rows("dweight", dweight, dtype, (in_features, out_features), output=True)
+    if dbias is not None:
+        check_output("dbias", dbias, dtype, (out_features,))
+    if saved is not None:
+        check("saved", saved, dtype, (batch, out_features))
+    dz = dy
+    if activation != "none":
+        if saved is None:
+            raise ValueError(f"saved must be given for activation {activation!r}")
+        dz = alloc.empty_like(dy)
+    # The product that reads dz takes the sums, too.
+    joined = dbias is not None and dweight is not None and bool(batch and in_features)
+    if dbias is not None and not joined:
+        source = dy if saved is None else saved
+        activation_bias_backward(dz, dbias, dy, source, activation, slope, accumulate_bias)
+    elif activation != "none":
+        assert saved is not None
+        activation_backward(dz, dy, saved, activation, slope)
+    if dweight is not None:
+        gemm_checked(
+            dweight, x.T, dz, None, NONE, "none", slope, None, accumulate_weight, dbias if joined else None,
+            accumulate_bias,
+        )  # fmt: skip
+    if dx is not None:
+        if dweight is not None:
+            jit.together()
+        gemm(dx, dz, weight.T)
+
+
+# --------------------------------------------------------------------------------------------
+# All of it as one program, checked by compiled code: backward costs Python one call
+
+_weight_block, _input_block, _bias_block = stack_words(WORDS), stack_words(WORDS), stack_words(_WORDS)
+_table = stack_words(3 * program.ROW)
+
+
+def _enter_linear_backward(
+    context, back32, back64, bias32, bias64, gemm32, gemm64, dx, dweight, dbias, dy, x, weight, saved, none,
+    code, slope, accumulate_weight, accumulate_bias, threads, serial, scratch,
+):  # fmt: skip
+    """Check the arrays, whose ids are given, and compute: 1 if done, 0 if Python must look, else bytes of scratch."""
+    size = number_size(context, dy)
+    derivative, bias_kernel, product = (back64, bias64, gemm64) if size == 8 else (back32, bias32, gemm32)
+    # The product that reads dz takes the sums, too.
+    has_bias_row = dbias != none and dweight == none
+    has_derivative_row = code != NONE and not has_bias_row
+    if size == 0 or product == 0 or number_size(context, weight) != size:
+        return 0
+    if (has_bias_row and bias_kernel == 0) or (has_derivative_row and derivative == 0):
+        return 0
+    if ndim_of(dy) != 2 or ndim_of(weight) != 2:
+        return 0
+    batch, columns, depth = dimension_of(dy, 0), dimension_of(dy, 1), dimension_of(weight, 0)
+    if batch == 0 or columns == 0 or depth == 0:
+        return 0
+    if not (
+        is_dense(context, dy, size, batch, columns)
+        and is_matrix(context, x, size, batch, depth)
+        and is_matrix(context, weight, size, depth, columns)
+        and (dx == none or has_rows(context, dx, size, batch, depth))
+        and (dweight == none or has_rows(context, dweight, size, depth, columns))
+        and (dbias == none or (is_vector(context, dbias, size, columns) and is_writeable(dbias)))
+        and (is_dense(context, saved, size, batch, columns) if saved != none else code == NONE)
+    ):
+        return 0
+    table, room = _table(), data_of(scratch)
+    start, rows, most = room, 0, 1
+    dz = data_of(dy)
+    if code != NONE:
+        dz, room = room, room + -(-batch * columns * size // 64) * 64
+    if has_derivative_row:
+        parts = parts_of(1.0 * batch * columns * cost(code), threads, serial)
+        block = _bias_block()
+        put_integer(block, 0, dz)
+        put_integer(block, 1, data_of(dy))
+        put_integer(block, 2, data_of(saved))
+        put_integer(block, 3, batch * columns)
+        put_integer(block, 4, code)
+        put_real(block, 5, slope)
+        put_row(table, rows, derivative, block, parts, 0)
+        rows, most = rows + 1, max(most, parts)
+    if has_bias_row:
+        parts = min(parts_of(1.0 * batch * columns * (cost(code) + 1), threads, serial), -(-columns // _COLUMNS))
+        parts = 1 if columns <= _NARROW else parts
+        block = _bias_block()
+        put_integer(block, 0, dz)
+        put_integer(block, 1, data_of(dbias))
+        put_integer(block, 2, data_of(dy))
+        put_integer(block, 3, data_of(dy if saved == none else saved))
+        put_integer(block, 4, batch)
+        put_integer(block, 5, columns)
+        put_integer(block, 6, code)
+        put_integer(block, 7, accumulate_bias)
+        put_real(block, 8, slope)
+        put_row(table, rows, bias_kernel, block, parts, 0)
+        rows, most = rows + 1, max(most, parts)
+    # The two products need dz, but not each other.
+    wait = rows
+    x_row, x_column = stride_of(x, 0) // size, stride_of(x, 1) // size
+    if dweight != none:
+        block = _weight_block()
+        mode, sums = ACCUMULATE if accumulate_weight else 0, data_of(dweight)
+        if dbias != none:
+            mode |= SUM_B | (ADD_SUM_B if accumulate_bias else 0)
+            sums = data_of(dbias)
+        parts, packed = fill_block(
+            block, data_of(dweight), sums, data_of(x), dz, dz, room, depth, columns, batch,
+            x_column, x_row, columns, 1, stride_of(dweight, 0) // size, stride_of(dweight, 0) // size,
+            mode, NONE, slope, size, threads, serial,
+        )  # fmt: skip
+        put_row(table, rows, product, block, parts, wait)
+        rows, most, room, wait = rows + 1, max(most, parts), room + -(-packed // 64) * 64, 0
+    if dx != none:
+        block = _input_block()
+        parts, packed = fill_block(
+            block, data_of(dx), data_of(dx), dz, data_of(weight), dz, room, batch, depth, columns,
+            columns, 1, stride_of(weight, 1) // size, stride_of(weight, 0) // size,
+            stride_of(dx, 0) // size, stride_of(dx, 0) // size, 0, NONE, slope, size, threads, serial,
+        )  # fmt: skip
+        put_row(table, rows, product, block, parts, wait)
+        rows, most, room = rows + 1, max(most, parts), room + packed
+    if not can_run(context, most) or room - start > program.MOST_SCRATCH:
+        return 0
+    if room - start > dimension_of(scratch, 0):
+        return room - start
+    run(context, table, rows, most)
+    return 1
+
+
+_ENTER = Entry(_enter_linear_backward, [types.int64] * 16 + [types.float64] + [types.int64] * 5, types.int64)
+_GEMM32, _GEMM64 = GEMM[jit.FLOAT32], GEMM[jit.FLOAT64]
+_BACK32, _BACK64 = BACKWARD[jit.FLOAT32], BACKWARD[jit.FLOAT64]
+_BIAS32, _BIAS64 = _ACTIVATION_BIAS_BACKWARD[jit.FLOAT32], _ACTIVATION_BIAS_BACKWARD[jit.FLOAT64]

@@ -1,0 +1,318 @@
+"""Rows of a data set that are mostly zeros: compressed once, then batches of them sorted by column.
+
+``sparse_linear`` is the layer that takes such a batch. May import ``jit``, ``words``, ``gather``, ``take_rows`` and
+``sparse_tile``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from fastnn.kernels.llvm.sparse_tile import PAIR
+from fastnn.kernels.rows.gather import ask_for, check_indices
+from fastnn.kernels.rows.take_rows import SOURCES
+from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime.jit import (
+    FLOAT32,
+    FLOAT64,
+    Kernel,
+    array,
+    check,
+    check_output,
+    inline,
+    integer,
+    kernel_for,
+    launch,
+    matrix_shape,
+    part,
+    parts_for,
+    pointer,
+)
+from fastnn.kernels.runtime.memory import atomic_add, load_acquire
+
+_INDEX, _NUMBER, _PLACE = np.dtype(np.int64), np.dtype(np.uint16), np.dtype(np.int32)
+_MOST_PAIRS, _MOST_ENTRIES = 2**16, 2**31 - 1
+# Rows that are compressed before room for them is claimed.
+_CHUNK = 8
+# Operations that an entry costs when it is sorted.
+_COST = 8
+
+
+class CompressedRows(NamedTuple):
+    """A matrix without its zeros: the two numbers of each pair of columns 2k, 2k + 1, unless both are zero.
+
+    Neighbours are often both there or both not, and two at a time cost little more than one: see ``sparse_tile``.
+
+    Attributes:
+        values: (entries, 2), row by row; the rows in any order. 0 for a column that the matrix has not.
+        pairs: (entries,) uint16, the k of each; they ascend in a row.
+        starts: (rows,) int64, the first entry of each row.
+        counts: (rows,) int32, how many there are.
+        features: columns of the matrix.
+        most: the largest of ``counts``.
+    """
+
+    values: np.ndarray
+    pairs: np.ndarray
+    starts: np.ndarray
+    counts: np.ndarray
+    features: int
+    most: int
+
+
+class SortedBatch(NamedTuple):
+    """Rows sorted by column: the entries of pair k end before ``ends[k]``, and begin where those before it end.
+
+    Attributes:
+        ends: (pairs,) int32.
+        samples: (room,) int32, the row of each entry; they ascend in a pair.
+        values: (room, PAIR) float32 or float64.
+        batch: rows.
+    """
+
+    ends: np.ndarray
+    samples: np.ndarray
+    values: np.ndarray
+    batch: int
+
+
+# -- Compression -----------------------------------------------------------------------------
+
+
+@inline
+def _pack_row(values, pairs, at, row, bits, sign):
+    """Append the pairs of ``row`` that are not zero; return where the next one goes."""
+    features, zero = row.size, bits[0] ^ bits[0]
+    whole = features - features % PAIR
+    for j in range(0, whole, PAIR):
+        some = zero
+        for g in range(PAIR):
+            some |= bits[j + g]
+            values[at, g] = row[j + g]
+        pairs[at] = j // PAIR
+        # Integers without the sign: NaN is not zero, and -0.0 is.
+        at += some & ~sign != zero
+    if whole < features:
+        some = zero
+        for g in range(PAIR):
+            values[at, g] = values.dtype.type(0)
+            if whole + g < features:
+                some |= bits[whole + g]
+                values[at, g] = row[whole + g]
+        pairs[at] = whole // PAIR
+        at += some & ~sign != zero
+    return at
+
+
+def _compress(source):
+    word = {1: np.uint8, 4: np.uint32, 8: np.uint64}[np.dtype(source).itemsize]
+    sign = word(0) if source is np.uint8 else word(1 << 8 * np.dtype(source).itemsize - 1)
+
+    def compress_slice(args, t, n):
+        # values[room, 2], pairs[room], starts[rows], counts[rows], state[2], packed[n, size, 2], places[n, size],
+        # data[rows, features]; room, rows, features, size
+        room, rows, features, size = integer(args, 8), integer(args, 9), integer(args, 10), integer(args, 11)
+        values, pairs = array(args, 0, (room, PAIR), source), array(args, 1, (room,), np.uint16)
+        starts, counts = array(args, 2, (rows,), np.int64), array(args, 3, (rows,), np.int32)
+        state = integer(args, 4)
+        packed, places = array(args, 5, (n, size, PAIR), source)[t], array(args, 6, (n, size), np.uint16)[t]
+        data, bits = array(args, 7, (rows, features), source), array(args, 7, (rows, features), word)
+        first, last = part(-(-rows // _CHUNK), t, n)
+        for chunk in range(first, last):
+            if load_acquire(state, 1):
+                break
+            top, end, at = chunk * _CHUNK, min(rows, (chunk + 1) * _CHUNK), 0
+            for i in range(top, end):
+                before = at
+                if features:
+                    at = _pack_row(packed, places, at, data[i], bits[i], sign)
+                starts[i], counts[i] = before, at - before
+            start = atomic_add(state, 0, at)
+            if start + at > room:
+                atomic_add(state, 1, 1)
+                break
+            values[start : start + at] = packed[:at]
+            pairs[start : start + at] = places[:at]
+            for i in range(top, end):
+                starts[i] += start
+
+    return compress_slice
+
+
+_COMPRESS = {
+    source: Kernel(f"compress_rows.{source.name}", _compress(source.type), arrays=8, integers=4) for source in SOURCES
+}
+
+
+def compress_rows(data: np.ndarray, share: float) -> CompressedRows | None:
+    """``data`` without its zeros; None where more than this share of its pairs of columns is not zero, or the number
+    of a pair needs more than two bytes. -0.0 counts as zero, NaN does not.
+
+    Args:
+        data: (rows, features) uint8, float32 or float64, C-contiguous.
+        share: in [0, 1].
+    """
+    rows, features = matrix_shape("data", data)
+    if data.dtype not in _COMPRESS:
+        raise TypeError(f"data must have dtype uint8, float32 or float64, found {data.dtype}")
+    check("data", data, data.dtype, (rows, features))
+    if not 0 <= share <= 1:
+        raise ValueError(f"share must be in [0, 1], found {share}")
+    count = -(-features // PAIR)
+    if count > _MOST_PAIRS:
+        return None
+    room = int(share * rows * count)
+    values, pairs = alloc.empty((room, PAIR), data.dtype), alloc.empty(room, _NUMBER)
+    starts, counts = alloc.empty(rows, _INDEX), alloc.empty(rows, _PLACE)
+    # How many entries there are so far, and whether they are too many.
+    state = np.zeros(2, np.int64)
+    parts = max(1, min(parts_for(2.0 * data.size), -(-rows // _CHUNK)))
+    # Room behind the last one, as a pair is written before it is known to be zero.
+    size = _CHUNK * count + 1
+    packed, places = alloc.empty((parts, size, PAIR), data.dtype), alloc.empty((parts, size), _NUMBER)
+    arrays = values, pairs, starts, counts, state, packed, places, data
+    launch(_COMPRESS[data.dtype], parts, arrays, room, rows, features, size)
+    if state[1]:
+        return None
+    used = int(state[0])
+    return CompressedRows(values[:used], pairs[:used], starts, counts, features, int(counts.max(initial=0)))
+
+
+# -- A batch, sorted by column ---------------------------------------------------------------
+
+
+@inline
+def _first_at(pairs, first, last, pair):
+    """Where in ``pairs[first:last]``, which ascend, the first one is that is not below ``pair``."""
+    while first < last:
+        middle = (first + last) // 2
+        if pairs[middle] < pair:
+            first = middle + 1
+        else:
+            last = middle
+    return first
+
+
+def _sort(kind, source):
+    size = np.dtype(source).itemsize
+
+    def sort_columns_slice(args, t, n):
+        # ends[count], samples[room], out[room, 2], edges[n, batch, 2], values[stored, 2], pairs[stored],
+        # starts[rows], counts[rows], indices[batch]; count, room, batch, stored, rows
+        count, room, batch = integer(args, 9), integer(args, 10), integer(args, 11)
+        stored, rows = integer(args, 12), integer(args, 13)
+        ends, samples = array(args, 0, (count,), np.int32), array(args, 1, (room,), np.int32)
+        out, edges = array(args, 2, (room, PAIR), kind), array(args, 3, (n, batch, 2), np.int64)[t]
+        values, pairs = array(args, 4, (stored, PAIR), source), array(args, 5, (stored,), np.uint16)
+        starts, counts = array(args, 6, (rows,), np.int64), array(args, 7, (rows,), np.int32)
+        indices = array(args, 8, (batch,), np.int64)
+        first_value, first_pair = pointer(args, 4, source(0)), pointer(args, 5, np.uint16(0))
+        # A part sorts the entries of some pairs; they begin where those of all smaller ones end.
+        lo, hi = part(count, t, n)
+        for i in range(batch):
+            index, first, last = indices[i], 0, 0
+            # Indices were checked before the launch; here once more, as is all that stands in arrays.
+            if 0 <= index < rows:
+                first = starts[index]
+                last = first + counts[index]
+                if not 0 <= first <= last <= stored:
+                    first = last = 0
+            edges[i, 0], edges[i, 1] = first, last
+            # Rows come from memory that nobody has touched lately.
+            ask_for(first_pair, first, last - first, 2)
+        at = 0
+        for k in range(lo, hi):
+            ends[k] = 0
+        for i in range(batch):
+            start, last = edges[i, 0], edges[i, 1]
+            first = start
+            if lo > 0:
+                first = _first_at(pairs, start, last, lo)
+            if hi < count:
+                last = _first_at(pairs, first, last, hi)
+            at += first - start
+            edges[i, 0], edges[i, 1] = first, last
+            ask_for(first_value, PAIR * first, PAIR * (last - first), size)
+            for p in range(first, last):
+                k = pairs[p]
+                if lo <= k < hi:
+                    ends[k] += 1
+        for k in range(lo, hi):
+            found = ends[k]
+            ends[k] = at
+            at += found
+        for i in range(batch):
+            for p in range(edges[i, 0], edges[i, 1]):
+                k = pairs[p]
+                if lo <= k < hi:
+                    place = ends[k]
+                    if 0 <= place < room:
+                        samples[place] = i
+                        for g in range(PAIR):
+                            out[place, g] = kind(values[p, g])
+                        ends[k] = place + 1
+
+    return sort_columns_slice
+
+
+_SORT = {
+    source: {
+        kind: Kernel(f"sort_columns.{source.name}.{kind.name}", _sort(kind.type, source.type), arrays=9, integers=5)
+        for kind in (FLOAT32, FLOAT64)
+    }
+    for source in SOURCES
+}  # fmt: skip
+
+
+def batch_of(rows: CompressedRows, batch: int, dtype: np.dtype) -> SortedBatch:
+    """Arrays for any ``batch`` of these rows; ValueError where they may have too many entries for 32 bits."""
+    room = batch * rows.most
+    if room > _MOST_ENTRIES:
+        raise ValueError(f"a batch may have at most {_MOST_ENTRIES} entries, found {batch} rows of up to {rows.most}")
+    pairs = -(-rows.features // PAIR)
+    return SortedBatch(np.zeros(pairs, _PLACE), np.zeros(room, _PLACE), np.zeros((room, PAIR), dtype), batch)
+
+
+def sort_columns(out: SortedBatch, rows: CompressedRows, indices: np.ndarray) -> None:
+    """The chosen rows, sorted by column.
+
+    Args:
+        out: as :func:`batch_of` makes it.
+        rows: as :func:`compress_rows` makes it.
+        indices: (batch,) int64, each in [0, rows).
+
+    Raises: IndexError for an index out of range, before anything is written.
+    """
+    values, pairs, starts, counts, features, most = rows
+    stored, count = matrix_shape("values", values)[0], -(-features // PAIR)
+    if values.dtype not in _SORT:
+        raise TypeError(f"values must have dtype uint8, float32 or float64, found {values.dtype}")
+    kernel = kernel_for(_SORT[values.dtype], "out", out.values)
+    check("values", values, values.dtype, (stored, PAIR))
+    check("pairs", pairs, _NUMBER, (stored,))
+    check("starts", starts, _INDEX, (getattr(starts, "size", 0),))
+    check("counts", counts, _PLACE, (starts.size,))
+    check("indices", indices, _INDEX, (out.batch,))
+    room = check_batch(out, features, out.values.dtype, check_output)
+    if room < out.batch * most:
+        raise ValueError(f"out must have room for {out.batch * most} entries, found {room}")
+    check_indices(indices, starts.size)
+    mean = stored / max(1, starts.size)
+    parts = max(1, min(parts_for(_COST * out.batch * mean), count))
+    edges = alloc.empty((parts, out.batch, 2), np.int64)
+    arrays = out.ends, out.samples, out.values, edges, values, pairs, starts, counts, indices
+    launch(kernel, parts, arrays, count, room, out.batch, stored, starts.size)
+
+
+def check_batch(x: SortedBatch, features: int, dtype: np.dtype, check: Callable[..., None] = check) -> int:
+    """Raise unless the arrays of a sorted batch fit together; return its room."""
+    room = matrix_shape("values", x.values)[0]
+    check("values", x.values, dtype, (room, PAIR))
+    check("samples", x.samples, _PLACE, (room,))
+    check("ends", x.ends, _PLACE, (-(-features // PAIR),))
+    if room > _MOST_ENTRIES:
+        raise ValueError(f"a batch may have at most {_MOST_ENTRIES} entries, found room for {room}")
+    return room

@@ -1,0 +1,181 @@
+"""Batch normalisation with the activation and the dropout behind it: forward and backward of all three at once.
+
+The arithmetic is in ``batch_norm_slices``; here arrays are checked and launches cut.
+
+May import ``jit``, ``activations``, ``batch_norm_slices``, ``column_statistics`` and ``normalization``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastnn.kernels.activation.activations import COSTS
+from fastnn.kernels.norm.batch_norm_slices import (
+    APPLY,
+    COUNTER,
+    RUNNING,
+    SUM,
+    TRAINING,
+    backward_slice,
+    forward_slice,
+)
+from fastnn.kernels.norm.column_statistics import COLUMNS, rows_of_chunk
+from fastnn.kernels.norm.normalization import (
+    check_affine,
+    check_behind,
+    check_gradients,
+    check_input,
+    kernels_of,
+)
+from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime.jit import Kernel, check, check_output, launch, parts_for
+
+_ALL = SUM | APPLY
+_COUNT = np.dtype(np.int64)
+# Columns of a part at least, where a launch is cut by columns.
+_FEWEST = 64
+# Floating-point operations per number, beside those of the activation.
+_COST = 12
+
+_FORWARD = kernels_of("batch_norm", "forward", forward_slice, arrays=10, integers=9, reals=4, outputs=(0, 7, 8))
+_BACKWARD = kernels_of("batch_norm", "backward", backward_slice, arrays=8, integers=9, reals=2, outputs=(0, 1, 2, 6))
+
+
+def _launch_phases(
+    kernel: Kernel, phases: int, operations: float, batch: int, columns: int, arrays: tuple[np.ndarray, ...],
+    flags: int, code: int, *reals: float,
+) -> None:  # fmt: skip
+    """A launch for each phase, cut by rows, or one with both, cut by columns, where there are too few rows for that.
+
+    Cut by columns two parts have neighbouring cache lines in every row, and a part's lines lie on few sets of its
+    caches: 256x256 in the captured step takes three times as long forward and backward where the cores are far from
+    each other, and T of ``benchmarks`` 2 to 4% longer for a step where they are not.
+    """
+    rows, parts = rows_of_chunk(batch), parts_for(operations)
+    chunks = -(-batch // rows)
+    # A number's value does not depend on the width that it is computed in.
+    width = min(columns, COLUMNS)
+    if parts == 1 or chunks == 1 or (phases & SUM and chunks < parts and columns >= chunks * _FEWEST):
+        if parts > 1:
+            width = min(width, max(_FEWEST, -(-columns // (16 * parts)) * 16))
+        parts = min(parts, -(-columns // width))
+        launch(kernel, parts, arrays, batch, columns, chunks, rows, phases, False, width, flags, code, *reals)
+        return
+    for phase in (SUM, APPLY):
+        if phases & phase:
+            cut = min(parts, chunks)
+            launch(kernel, cut, arrays, batch, columns, chunks, rows, phase, True, width, flags, code, *reals)
+
+
+def batch_norm_forward(
+    out: np.ndarray,
+    saved: np.ndarray,
+    x: np.ndarray,
+    weight: np.ndarray | None = None,
+    bias: np.ndarray | None = None,
+    running_mean: np.ndarray | None = None,
+    running_var: np.ndarray | None = None,
+    counter: np.ndarray | None = None,
+    *,
+    training: bool = True,
+    momentum: float = 0.1,
+    eps: float = 1e-5,
+    activation: str = "none",
+    slope: float = 0.01,
+    p: float = 0.0,
+    state: np.ndarray | None = None,
+) -> None:
+    """``out = dropout(activation((x - mean) / sqrt(var + eps) * weight + bias))`` over the columns of ``x``.
+
+    In training mean and (biased) variance are those of ``x``, and the running ones follow by
+    ``running += momentum * (new - running)``, the variance unbiased; otherwise the running ones are used.
+    Source: S. Ioffe and C. Szegedy, arXiv:1502.03167.
+
+    Args:
+        out, x: (batch, columns), C-contiguous, float32 or float64; at least 2 rows in training. They may be the
+            same where no backward follows.
+        saved: (5, columns), for the backward: mean (as two numbers), 1 / sqrt(var + eps), scale and shift.
+        weight, bias: (columns,), or None for 1 and 0.
+        running_mean, running_var: (columns,) both or neither; updated in training.
+        counter: (1,) or () int64, increased by one in training, or None.
+        activation, slope: see :mod:`fastnn.kernels.activation.activations`.
+        p, state: probability of zeroing a number, and the draw (seed, call), needed where ``p`` > 0.
+    """
+    kernel, code, batch, columns = check_input(_FORWARD, activation, x)
+    dtype = x.dtype
+    check_output("out", out, dtype, x.shape)
+    check_output("saved", saved, dtype, (5, columns))
+    flags = check_affine(weight, bias, dtype, columns) | (TRAINING if training else 0)
+    if running_mean is not None and running_var is not None:
+        (check_output if training else check)("running_mean", running_mean, dtype, (columns,))
+        (check_output if training else check)("running_var", running_var, dtype, (columns,))
+        flags |= RUNNING
+    elif running_mean is not None or running_var is not None or not training:
+        raise ValueError("running_mean and running_var must be given both, and always where training is false")
+    if counter is not None:
+        check_output("counter", counter, _COUNT, counter.shape if getattr(counter, "size", 0) == 1 else (1,))
+        flags |= COUNTER
+    flags |= check_behind(activation, p, state)
+    if training and batch < 2:
+        raise ValueError(f"x must have more than one row in training, found shape {x.shape}")
+    sums = alloc.empty((-(-batch // rows_of_chunk(batch)) if training else 0, 3, columns), dtype)
+    if not batch or not columns:
+        return
+    _launch_phases(
+        kernel, _ALL if training else APPLY, x.size * (_COST + COSTS[code]), batch, columns,
+        (out, x, saved if weight is None else weight, saved if bias is None else bias,
+         saved if running_mean is None else running_mean, saved if running_var is None else running_var,
+         saved if counter is None else counter, saved, sums, saved if state is None else state),
+        flags, code, slope, 1.0 - p, momentum, eps,
+    )  # fmt: skip
+
+
+def batch_norm_backward(
+    dx: np.ndarray | None,
+    dweight: np.ndarray | None,
+    dbias: np.ndarray | None,
+    dy: np.ndarray,
+    x: np.ndarray,
+    saved: np.ndarray,
+    *,
+    training: bool = True,
+    activation: str = "none",
+    slope: float = 0.01,
+    p: float = 0.0,
+    state: np.ndarray | None = None,
+    accumulate_weight: bool = False,
+    accumulate_bias: bool = False,
+) -> None:
+    """Gradients of :func:`batch_norm_forward`; None for one not wanted.
+
+    With dz the gradient before activation and dropout and xhat the normalised input: ``dbias = sum(dz)``,
+    ``dweight = sum(dz * xhat)``, and ``dx = weight / sqrt(var + eps) * (dz - (dbias + xhat * dweight) / batch)``,
+    without the difference where the statistics are not those of ``x``.
+
+    Args:
+        dx: (batch, columns), C-contiguous; not ``dy`` or ``x``.
+        dweight, dbias: (columns,).
+        dy, x: (batch, columns), C-contiguous.
+        saved: what the forward saved.
+        training, activation, slope, p, state: as in the forward.
+        accumulate_weight, accumulate_bias: add to what ``dweight``, ``dbias`` hold.
+    """
+    kernel, code, batch, columns = check_input(_BACKWARD, activation, x)
+    dtype = x.dtype
+    check("dy", dy, dtype, x.shape)
+    check("saved", saved, dtype, (5, columns))
+    flags = check_gradients(dx, dweight, dbias, x, accumulate_weight, accumulate_bias)
+    flags |= check_behind(activation, p, state, backward=True) | (TRAINING if training else 0)
+    chunks = -(-batch // rows_of_chunk(batch))
+    if not chunks or not columns:
+        for gradient, accumulate in ((dweight, accumulate_weight), (dbias, accumulate_bias)):
+            if gradient is not None and not accumulate:
+                gradient[...] = 0
+        return
+    sums = alloc.empty((chunks, 2, columns), dtype)
+    _launch_phases(
+        kernel, _ALL, x.size * (_COST + COSTS[code]), batch, columns,
+        (alloc.empty_like(x) if dx is None else dx, saved if dweight is None else dweight,
+         saved if dbias is None else dbias, dy, x, saved, sums, saved if state is None else state),
+        flags, code, slope, 1.0 - p,
+    )  # fmt: skip

@@ -1,0 +1,344 @@
+"""The slices of batch normalisation with the activation and the dropout behind it, forward and backward.
+
+A launch goes through *phases*: sums, then what follows from them for each column and the pass that uses it. Cut by
+rows there is a launch for each phase, and in the second every part finds out for itself what follows from the sums;
+a part that owns whole columns runs both. The mask of the dropout is computed from its position again in the backward,
+and so is the value before the activation: beside the input, only numbers per column are saved.
+
+The mean is kept as two numbers of the input's type, and always subtracted before anything is multiplied.
+
+May import ``jit``, ``simd``, ``activations``, ``column_statistics``, ``dropout``, ``normalization`` and ``random``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastnn.kernels.activation.activations import NONE, activate, differentiate
+from fastnn.kernels.activation.dropout import drop, drop_factor
+from fastnn.kernels.llvm.random import random_bits, random_keys, random_threshold
+from fastnn.kernels.llvm.simd import multiply_add, sqrt
+from fastnn.kernels.norm.column_statistics import ROOM, copy, fill, moments, sum_chunk, widen
+from fastnn.kernels.norm.normalization import ADD_BIAS, ADD_WEIGHT, BIAS, DROP, DX, NEEDS_INPUT, OWN, WEIGHT
+from fastnn.kernels.runtime.jit import array, inline, integer, part, real, stack_array
+
+# The phases of a launch.
+SUM, APPLY = 1, 2
+# Rows of `saved`.
+MEAN, REST, INVERSE, SCALE, SHIFT = range(5)
+# Bits of `flags`, beside those of every normalisation.
+TRAINING, RUNNING, COUNTER = OWN, 2 * OWN, 4 * OWN
+
+
+@inline
+def _solve_forward(near, rest, inverse, scale, shift, mean, variance, weight, bias, eps):
+    # All on the stack: with arrays of the caller's, which might overlap, no such loop is vectorised.
+    kind = near.dtype.type
+    for j in range(mean.size):
+        root = kind(1) / sqrt(kind(variance[j] + eps))
+        slope = float(root) * float(weight[j])
+        near[j] = kind(mean[j])
+        # An infinite mean leaves no rest, not NaN.
+        left = mean[j] - float(near[j]) if mean[j] - mean[j] == 0.0 else 0.0
+        rest[j], inverse[j], scale[j] = kind(left), root, kind(slope)
+        shift[j] = kind(float(bias[j]) - left * slope)
+
+
+@inline
+def _follow(running, value, momentum, share):
+    kind = running.dtype.type
+    for j in range(running.size):
+        running[j] = kind(float(running[j]) * (1.0 - momentum) + value[j] * share)
+
+
+@inline
+def _scale(to, factor):
+    for j in range(to.size):
+        to[j] *= factor
+
+
+@inline
+def _normalise(out, x, mean, scale, shift):
+    for j in range(x.size):
+        out[j] = multiply_add(x[j] - mean[j], scale[j], shift[j])
+
+
+@inline
+def _normalise_relu(out, x, mean, scale, shift):
+    zero = x.dtype.type(0)
+    for j in range(x.size):
+        z = multiply_add(x[j] - mean[j], scale[j], shift[j])
+        out[j] = zero if z <= zero else z
+
+
+@inline
+def _normalise_relu_drop(out, x, mean, scale, shift, position, key0, key1, threshold, factor):
+    zero = x.dtype.type(0)
+    for j in range(x.size):
+        z = multiply_add(x[j] - mean[j], scale[j], shift[j])
+        kept = factor if random_bits(position + j, key0, key1) < threshold else zero
+        out[j] = (zero if z <= zero else z) * kept
+
+
+def forward_slice(dtype, smooth):
+    def batch_norm_forward_slice(args, t, n):
+        # out, x[batch, columns]; weight, bias, running_mean, running_var[columns]; counter[1]; saved[5, columns];
+        # sums[chunks, 3, columns]; state[2]
+        batch, columns, chunks = integer(args, 10), integer(args, 11), integer(args, 12)
+        rows, phases, by_rows, width = integer(args, 13), integer(args, 14), integer(args, 15), integer(args, 16)
+        flags, code = integer(args, 17), integer(args, 18)
+        slope, keep = dtype(real(args, 19)), dtype(real(args, 20))
+        momentum, eps = real(args, 21), real(args, 22)
+        out, x = array(args, 0, (batch, columns), dtype), array(args, 1, (batch, columns), dtype)
+        weight, bias = array(args, 2, (columns,), dtype), array(args, 3, (columns,), dtype)
+        running_mean, running_var = array(args, 4, (columns,), dtype), array(args, 5, (columns,), dtype)
+        counter = array(args, 6, (1,), np.int64)
+        saved = array(args, 7, (5, columns), dtype)
+        sums = array(args, 8, (chunks, 3, columns), dtype)
+        centres, variances = stack_array(ROOM, 0.0), stack_array(ROOM, 0.0)
+        zero = dtype(0)
+        near, scale, shift = stack_array(ROOM, zero), stack_array(ROOM, zero), stack_array(ROOM, zero)
+        rest, inverse = stack_array(ROOM, zero), stack_array(ROOM, zero)
+        key0, key1 = np.uint32(0), np.uint32(0)
+        threshold, factor = random_threshold(real(args, 20)), dtype(0)
+        if flags & DROP:
+            key0, key1 = random_keys(array(args, 9, (2,), np.int64))
+            factor = drop_factor(keep)
+        blocks = -(-columns // width)
+        first_block, last_block, first_chunk, last_chunk = 0, blocks, 0, chunks
+        if by_rows:
+            first_chunk, last_chunk = part(chunks, t, n)
+        else:
+            first_block, last_block = part(blocks, t, n)
+        # What all parts of a launch cut by rows find out is written by one of them.
+        writes = not by_rows or t == 0
+        for block in range(first_block, last_block):
+            lo, hi = block * width, min(columns, (block + 1) * width)
+            count = hi - lo
+            m, s, b = near[:count], scale[:count], shift[:count]
+            centre, variance = centres[:count], variances[:count]
+            if phases & SUM:
+                for chunk in range(first_chunk, last_chunk):
+                    sum_chunk(sums[chunk], x, chunk * rows, min(batch, (chunk + 1) * rows), lo, hi)
+            if phases & APPLY:
+                if flags & TRAINING:
+                    moments(centre, variance, sums, batch, rows, lo, hi)
+                    if flags & RUNNING and writes:
+                        _follow(running_mean[lo:hi], centre, momentum, momentum)
+                        _follow(running_var[lo:hi], variance, momentum, momentum / float(batch - 1))
+                    _scale(variance, 1.0 / float(batch))
+                    if block == 0 and flags & COUNTER and writes:
+                        counter[0] += 1
+                else:
+                    widen(centre, running_mean[lo:hi])
+                    widen(variance, running_var[lo:hi])
+                if flags & WEIGHT:
+                    copy(s, weight[lo:hi])
+                else:
+                    fill(s, dtype(1))
+                if flags & BIAS:
+                    copy(b, bias[lo:hi])
+                else:
+                    fill(b, dtype(0))
+                _solve_forward(m, rest[:count], inverse[:count], s, b, centre, variance, s, b, eps)
+                if writes:
+                    copy(saved[MEAN, lo:hi], m)
+                    copy(saved[REST, lo:hi], rest[:count])
+                    copy(saved[INVERSE, lo:hi], inverse[:count])
+                    copy(saved[SCALE, lo:hi], s)
+                    copy(saved[SHIFT, lo:hi], b)
+                for i in range(first_chunk * rows, min(batch, last_chunk * rows)):
+                    to, row, position = out[i, lo:hi], x[i, lo:hi], i * columns + lo
+                    if smooth or code == NONE:
+                        _normalise(to, row, m, s, b)
+                        if smooth:
+                            activate(to, to, code, slope)
+                        if flags & DROP:
+                            drop(to, to, position, key0, key1, threshold, factor)
+                    elif flags & DROP:
+                        _normalise_relu_drop(to, row, m, s, b, position, key0, key1, threshold, factor)
+                    else:
+                        _normalise_relu(to, row, m, s, b)
+
+    return batch_norm_forward_slice
+
+
+@inline
+def _add_gradient(total, product, dz, x, mean):
+    for j in range(x.size):
+        total[j] += dz[j]
+        product[j] = multiply_add(dz[j], x[j] - mean[j], product[j])
+
+
+@inline
+def _add_gradient_relu(dz, total, product, dy, x, mean, scale, shift):
+    zero = x.dtype.type(0)
+    for j in range(x.size):
+        centred, gradient = x[j] - mean[j], dy[j]
+        d = zero if multiply_add(centred, scale[j], shift[j]) <= zero else gradient
+        dz[j] = d
+        total[j] += d
+        product[j] = multiply_add(d, centred, product[j])
+
+
+@inline
+def _add_gradient_relu_drop(dz, total, product, dy, x, mean, scale, shift, position, key0, key1, threshold, factor):
+    zero = x.dtype.type(0)
+    for j in range(x.size):
+        centred = x[j] - mean[j]
+        kept = dy[j] * (factor if random_bits(position + j, key0, key1) < threshold else zero)
+        d = zero if multiply_add(centred, scale[j], shift[j]) <= zero else kept
+        dz[j] = d
+        total[j] += d
+        product[j] = multiply_add(d, centred, product[j])
+
+
+@inline
+def _add_chunk(total, product, sums, other):
+    for j in range(total.size):
+        total[j] += float(sums[j])
+        product[j] += float(other[j])
+
+
+@inline
+def _solve_backward(gradient, slope, offset, total, product, rest, inverse, scale, batch):
+    """The gradient of the weight, and the statistics' share of ``dx``: ``offset - (x - mean) * slope``."""
+    kind, share = slope.dtype.type, 1.0 / batch
+    for j in range(gradient.size):
+        root, steep, left = float(inverse[j]), float(scale[j]), float(rest[j])
+        g = (product[j] - left * total[j]) * root
+        bend = steep * root * g * share
+        gradient[j], slope[j] = kind(g), kind(bend)
+        offset[j] = kind(left * bend - steep * total[j] * share)
+
+
+@inline
+def _put(to, value, accumulate):
+    if accumulate:
+        for j in range(to.size):
+            to[j] += value[j]
+    else:
+        for j in range(to.size):
+            to[j] = value[j]
+
+
+@inline
+def _narrow(to, row):
+    kind = to.dtype.type
+    for j in range(row.size):
+        to[j] = kind(row[j])
+
+
+@inline
+def _input_gradient(dx, dz, x, mean, scale, slope, offset):
+    for j in range(x.size):
+        dx[j] = multiply_add(dz[j], scale[j], multiply_add(mean[j] - x[j], slope[j], offset[j]))
+
+
+@inline
+def _scaled(dx, dz, scale):
+    for j in range(dz.size):
+        dx[j] = dz[j] * scale[j]
+
+
+def backward_slice(dtype, smooth):
+    def batch_norm_backward_slice(args, t, n):
+        # dx[batch, columns]; dweight, dbias[columns]; dy, x[batch, columns]; saved[5, columns];
+        # sums[chunks, 2, columns]; state[2]
+        batch, columns, chunks = integer(args, 8), integer(args, 9), integer(args, 10)
+        rows, phases, by_rows, width = integer(args, 11), integer(args, 12), integer(args, 13), integer(args, 14)
+        flags, code = integer(args, 15), integer(args, 16)
+        slope, keep = dtype(real(args, 17)), dtype(real(args, 18))
+        dx = array(args, 0, (batch, columns), dtype)
+        dweight, dbias = array(args, 1, (columns,), dtype), array(args, 2, (columns,), dtype)
+        dy, x = array(args, 3, (batch, columns), dtype), array(args, 4, (batch, columns), dtype)
+        saved = array(args, 5, (5, columns), dtype)
+        sums = array(args, 6, (chunks, 2, columns), dtype)
+        zero = dtype(0)
+        near, scale, shift = stack_array(ROOM, zero), stack_array(ROOM, zero), stack_array(ROOM, zero)
+        total, product = stack_array(ROOM, zero), stack_array(ROOM, zero)
+        z, dropped = stack_array(ROOM, zero), stack_array(ROOM, zero)
+        totals, products = stack_array(ROOM, 0.0), stack_array(ROOM, 0.0)
+        key0, key1 = np.uint32(0), np.uint32(0)
+        threshold, factor = random_threshold(real(args, 18)), zero
+        if flags & DROP:
+            key0, key1 = random_keys(array(args, 7, (2,), np.int64))
+            factor = drop_factor(keep)
+        # Without activation and dropout dz is dy, and not written to dx before the last phase.
+        plain = not smooth and code == NONE and not flags & DROP
+        blocks = -(-columns // width)
+        first_block, last_block, first_chunk, last_chunk = 0, blocks, 0, chunks
+        if by_rows:
+            first_chunk, last_chunk = part(chunks, t, n)
+        else:
+            first_block, last_block = part(blocks, t, n)
+        writes = not by_rows or t == 0
+        for block in range(first_block, last_block):
+            lo, hi = block * width, min(columns, (block + 1) * width)
+            count = hi - lo
+            m, s, b = near[:count], scale[:count], shift[:count]
+            copy(m, saved[MEAN, lo:hi])
+            copy(s, saved[SCALE, lo:hi])
+            copy(b, saved[SHIFT, lo:hi])
+            if phases & SUM:
+                first, second = total[:count], product[:count]
+                for chunk in range(first_chunk, last_chunk):
+                    fill(first, zero)
+                    fill(second, zero)
+                    for i in range(chunk * rows, min(batch, (chunk + 1) * rows)):
+                        to, gradient, row, position = dx[i, lo:hi], dy[i, lo:hi], x[i, lo:hi], i * columns + lo
+                        if plain:
+                            _add_gradient(first, second, gradient, row, m)
+                        elif smooth or code == NONE:
+                            if flags & DROP:
+                                drop(dropped[:count], gradient, position, key0, key1, threshold, factor)
+                            else:
+                                copy(dropped[:count], gradient)
+                            if smooth:
+                                _normalise(z[:count], row, m, s, b)
+                                if not flags & NEEDS_INPUT:
+                                    activate(z[:count], z[:count], code, slope)
+                                differentiate(dropped[:count], dropped[:count], z[:count], code, slope)
+                            _add_gradient(first, second, dropped[:count], row, m)
+                            copy(to, dropped[:count])
+                        elif flags & DROP:
+                            # Onto the stack first, as below: 256x256 takes 0.9 of the time.
+                            _add_gradient_relu_drop(
+                                dropped[:count], first, second, gradient, row, m, s, b, position, key0, key1,
+                                threshold, factor,
+                            )  # fmt: skip
+                            copy(to, dropped[:count])
+                        else:
+                            _add_gradient_relu(dropped[:count], first, second, gradient, row, m, s, b)
+                            copy(to, dropped[:count])
+                    copy(sums[chunk, 0, lo:hi], first)
+                    copy(sums[chunk, 1, lo:hi], second)
+            if phases & APPLY:
+                fill(totals[:count], 0.0)
+                fill(products[:count], 0.0)
+                for chunk in range(chunks):
+                    _add_chunk(totals[:count], products[:count], sums[chunk, 0, lo:hi], sums[chunk, 1, lo:hi])
+                copy(z[:count], saved[REST, lo:hi])
+                copy(dropped[:count], saved[INVERSE, lo:hi])
+                _solve_backward(
+                    z[:count], total[:count], product[:count], totals[:count], products[:count],
+                    z[:count], dropped[:count], s, float(batch),
+                )
+                if flags & WEIGHT and writes:
+                    _put(dweight[lo:hi], z[:count], flags & ADD_WEIGHT)
+                if flags & BIAS and writes:
+                    _narrow(z[:count], totals[:count])
+                    _put(dbias[lo:hi], z[:count], flags & ADD_BIAS)
+            if phases & APPLY and flags & DX:
+                slopes, offsets = total[:count], product[:count]
+                for i in range(first_chunk * rows, min(batch, last_chunk * rows)):
+                    to, row = dx[i, lo:hi], x[i, lo:hi]
+                    # Onto the stack first: with dy or dx as its source, which may be its target, no loop is vectorised.
+                    source = dropped[:count]
+                    copy(source, dy[i, lo:hi] if plain else to)
+                    if flags & TRAINING:
+                        _input_gradient(to, source, row, m, s, slopes, offsets)
+                    else:
+                        _scaled(to, source, s)
+
+    return batch_norm_backward_slice

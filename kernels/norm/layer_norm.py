@@ -1,0 +1,376 @@
+"""Normalisation of rows, or of groups of neighbours in a row, with the activation and the dropout behind it.
+
+Layer normalisation is one group; group normalisation several; root-mean-square normalisation does not
+subtract the mean. Statistics are taken in two passes over numbers that are in the cache: the mean, then
+sums of deviations from it, which also tell how far the rounded mean was off. What the mean has beyond its
+type is kept as an offset of the normalised numbers. The backward computes the value before the activation
+and the mask of the dropout again; the gradients of weight and bias are sums over chunks of rows, added in
+their order.
+
+May import ``jit``, ``simd``, ``activations``, ``column_statistics``, ``dropout``, ``normalization`` and
+``random``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastnn.kernels.activation.activations import COSTS, NONE, activate, differentiate
+from fastnn.kernels.activation.dropout import drop, drop_factor
+from fastnn.kernels.llvm.random import random_keys, random_threshold
+from fastnn.kernels.llvm.simd import multiply_add, sqrt
+from fastnn.kernels.norm.column_statistics import copy
+from fastnn.kernels.norm.normalization import (
+    ADD_BIAS,
+    ADD_WEIGHT,
+    BIAS,
+    DROP,
+    DX,
+    NEEDS_INPUT,
+    OWN,
+    WEIGHT,
+    check_affine,
+    check_behind,
+    check_gradients,
+    check_input,
+    kernels_of,
+)
+from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime.jit import (
+    FAST,
+    array,
+    check,
+    check_output,
+    inline,
+    integer,
+    launch,
+    part,
+    parts_for,
+    real,
+)
+
+# Rows whose gradients of weight and bias are summed as one number.
+ROWS = 64
+_SUM, _SOLVE = 1, 2
+# A bit of `flags`, beside those of every normalisation.
+_CENTRED = OWN
+# Floating-point operations per number, beside those of the activation.
+_COST = 15
+
+
+@inline(fastmath=FAST)
+def _sum(x):
+    total = x.dtype.type(0)
+    for j in range(x.size):
+        total += x[j]
+    return total
+
+
+@inline(fastmath=FAST)
+def _deviations(x, mean):
+    """``sum(x - mean)`` and ``sum((x - mean)**2)``."""
+    total = square = x.dtype.type(0)
+    for j in range(x.size):
+        d = x[j] - mean
+        total += d
+        square += d * d
+    return total, square
+
+
+@inline
+def _normalise(out, x, mean, offset, inverse):
+    for j in range(x.size):
+        out[j] = multiply_add(x[j] - mean, inverse, offset)
+
+
+@inline
+def _times(out, x, weight):
+    for j in range(x.size):
+        out[j] = x[j] * weight[j]
+
+
+@inline
+def _plus(out, x, bias):
+    for j in range(x.size):
+        out[j] = x[j] + bias[j]
+
+
+@inline
+def _rectify(out, x):
+    zero = x.dtype.type(0)
+    for j in range(x.size):
+        out[j] = zero if x[j] <= zero else x[j]
+
+
+@inline
+def _before_activation(out, x, mean, offset, inverse, weight, bias, flags):
+    _normalise(out, x, mean, offset, inverse)
+    if flags & WEIGHT:
+        _times(out, out, weight)
+    if flags & BIAS:
+        _plus(out, out, bias)
+
+
+def _forward(dtype, smooth):
+    def layer_norm_forward_slice(args, t, n):
+        # out, x[rows, columns]; weight, bias[columns]; saved[rows * groups, 3]; state[2]
+        rows, columns, groups = integer(args, 6), integer(args, 7), integer(args, 8)
+        flags, code = integer(args, 9), integer(args, 10)
+        slope, keep, eps = dtype(real(args, 11)), dtype(real(args, 12)), real(args, 13)
+        out, x = array(args, 0, (rows, columns), dtype), array(args, 1, (rows, columns), dtype)
+        weight, bias = array(args, 2, (columns,), dtype), array(args, 3, (columns,), dtype)
+        saved = array(args, 4, (rows * groups, 3), dtype)
+        key0, key1 = np.uint32(0), np.uint32(0)
+        threshold, factor = random_threshold(real(args, 12)), dtype(0)
+        if flags & DROP:
+            key0, key1 = random_keys(array(args, 5, (2,), np.int64))
+            factor = drop_factor(keep)
+        size = columns // groups
+        # One division instead of several for each row.
+        share = 1.0 / float(size)
+        first, last = part(rows * groups, t, n)
+        for i in range(first, last):
+            row, lo = i // groups, (i % groups) * size
+            hi = lo + size
+            source, to = x[row, lo:hi], out[row, lo:hi]
+            mean = offset = dtype(0)
+            centre = 0.0
+            if flags & _CENTRED:
+                guess = _sum(source) * dtype(share)
+                # An infinite guess would make NaN of an infinite mean.
+                guess = guess if guess - guess == dtype(0) else dtype(0)
+                total, square = _deviations(source, guess)
+                centre = float(guess) + float(total) * share
+                spread = float(square) - float(total) * float(total) * share
+                mean = dtype(centre)
+            else:
+                total, square = _deviations(source, dtype(0))
+                spread = float(square)
+            spread = 0.0 if spread < 0.0 else spread
+            root = 1.0 / sqrt(spread * share + eps)
+            inverse = dtype(root)
+            # The part of the mean that its type does not hold. As a number of its own it would be added to the mean
+            # again, as sums may be reordered.
+            offset = dtype((float(mean) - centre) * root) if centre - centre == 0.0 else dtype(0)
+            saved[i, 0], saved[i, 1], saved[i, 2] = mean, offset, inverse
+            _before_activation(to, source, mean, offset, inverse, weight[lo:hi], bias[lo:hi], flags)
+            if smooth:
+                activate(to, to, code, slope)
+            elif code != NONE:
+                _rectify(to, to)
+            if flags & DROP:
+                drop(to, to, row * columns + lo, key0, key1, threshold, factor)
+
+    return layer_norm_forward_slice
+
+
+@inline
+def _add_to(total, product, dz, x, mean, offset, inverse):
+    for j in range(x.size):
+        total[j] += dz[j]
+        product[j] = multiply_add(dz[j], multiply_add(x[j] - mean, inverse, offset), product[j])
+
+
+@inline(fastmath=FAST)
+def _projections(g, x, mean, offset, inverse):
+    """``sum(g)`` and ``sum(g * xhat)``."""
+    total = product = x.dtype.type(0)
+    for j in range(x.size):
+        total += g[j]
+        product += g[j] * ((x[j] - mean) * inverse + offset)
+    return total, product
+
+
+@inline
+def _input_gradient(dx, x, mean, offset, inverse, level, slope):
+    for j in range(x.size):
+        dx[j] = multiply_add(-multiply_add(x[j] - mean, inverse, offset), slope, dx[j] - level) * inverse
+
+
+@inline
+def _rectified(dz, dy, z):
+    zero = dy.dtype.type(0)
+    for j in range(dy.size):
+        gradient = dy[j]
+        dz[j] = zero if z[j] <= zero else gradient
+
+
+@inline(fastmath=FAST)
+def _sum_of_chunks(sums, which, j):
+    total = 0.0
+    for chunk in range(sums.shape[0]):
+        total += float(sums[chunk, which, j])
+    return total
+
+
+@inline
+def _add_chunks(to, sums, which, accumulate):
+    kind = to.dtype.type
+    for j in range(to.size):
+        to[j] = kind(_sum_of_chunks(sums, which, j)) + (to[j] if accumulate else kind(0))
+
+
+def _backward(dtype, smooth):
+    def layer_norm_backward_slice(args, t, n):
+        # dx[rows, columns]; dweight, dbias[columns]; dy, x[rows, columns]; weight, bias[columns];
+        # saved[rows * groups, 3]; sums[chunks, 2, columns]; scratch[chunks, columns]; state[2]
+        rows, columns, groups = integer(args, 11), integer(args, 12), integer(args, 13)
+        chunks, phases = integer(args, 14), integer(args, 15)
+        flags, wanted, code = integer(args, 16), integer(args, 17), integer(args, 18)
+        slope, keep = dtype(real(args, 19)), dtype(real(args, 20))
+        dx = array(args, 0, (rows, columns), dtype)
+        dweight, dbias = array(args, 1, (columns,), dtype), array(args, 2, (columns,), dtype)
+        dy, x = array(args, 3, (rows, columns), dtype), array(args, 4, (rows, columns), dtype)
+        weight, bias = array(args, 5, (columns,), dtype), array(args, 6, (columns,), dtype)
+        saved = array(args, 7, (rows * groups, 3), dtype)
+        sums = array(args, 8, (chunks, 2, columns), dtype)
+        scratch = array(args, 9, (chunks, columns), dtype)
+        key0, key1 = np.uint32(0), np.uint32(0)
+        threshold, factor = random_threshold(real(args, 20)), dtype(0)
+        if flags & DROP:
+            key0, key1 = random_keys(array(args, 10, (2,), np.int64))
+            factor = drop_factor(keep)
+        size = columns // groups
+        share = dtype(1.0 / float(size))
+        first, last = part(chunks, t, n)
+        if phases & _SUM:
+            for chunk in range(first, last):
+                sums[chunk, :, :] = dtype(0)
+                for i in range(chunk * ROWS * groups, min(rows, (chunk + 1) * ROWS) * groups):
+                    row, lo = i // groups, (i % groups) * size
+                    hi = lo + size
+                    source, to, z = x[row, lo:hi], dx[row, lo:hi], scratch[chunk, lo:hi]
+                    mean, offset, inverse = saved[i, 0], saved[i, 1], saved[i, 2]
+                    if flags & DROP:
+                        drop(to, dy[row, lo:hi], row * columns + lo, key0, key1, threshold, factor)
+                    else:
+                        copy(to, dy[row, lo:hi])
+                    if smooth or code != NONE:
+                        _before_activation(z, source, mean, offset, inverse, weight[lo:hi], bias[lo:hi], flags)
+                        if smooth:
+                            if not flags & NEEDS_INPUT:
+                                activate(z, z, code, slope)
+                            differentiate(to, to, z, code, slope)
+                        else:
+                            _rectified(to, to, z)
+                    _add_to(sums[chunk, 0, lo:hi], sums[chunk, 1, lo:hi], to, source, mean, offset, inverse)
+                    if wanted & DX:
+                        if flags & WEIGHT:
+                            _times(to, to, weight[lo:hi])
+                        total, product = _projections(to, source, mean, offset, inverse)
+                        level = total * share if flags & _CENTRED else dtype(0)
+                        _input_gradient(to, source, mean, offset, inverse, level, product * share)
+        if phases & _SOLVE:
+            if wanted & WEIGHT:
+                _add_chunks(dweight, sums, 1, wanted & ADD_WEIGHT)
+            if wanted & BIAS:
+                _add_chunks(dbias, sums, 0, wanted & ADD_BIAS)
+
+    return layer_norm_backward_slice
+
+
+_FORWARD = kernels_of("layer_norm", "forward", _forward, arrays=6, integers=5, reals=3, outputs=(0, 4))
+_BACKWARD = kernels_of("layer_norm", "backward", _backward, arrays=11, integers=8, reals=2, outputs=(0, 1, 2, 8, 9))
+
+
+def layer_norm_forward(
+    out: np.ndarray,
+    saved: np.ndarray,
+    x: np.ndarray,
+    weight: np.ndarray | None = None,
+    bias: np.ndarray | None = None,
+    *,
+    groups: int = 1,
+    centred: bool = True,
+    eps: float = 1e-5,
+    activation: str = "none",
+    slope: float = 0.01,
+    p: float = 0.0,
+    state: np.ndarray | None = None,
+) -> None:
+    """``out = dropout(activation((x - mean) / sqrt(var + eps) * weight + bias))``, mean and var of each row's groups.
+
+    Sources: J. L. Ba et al., arXiv:1607.06450; Y. Wu and K. He, arXiv:1803.08494 (``groups``); B. Zhang and
+    R. Sennrich, arXiv:1910.07467 (not ``centred``: the mean is left, and var is the mean square).
+
+    Args:
+        out, x: (rows, columns), C-contiguous, float32 or float64.
+        saved: (rows * groups, 3), for the backward: mean, offset (what rounding the mean left over) and
+            1 / sqrt(var + eps).
+        weight, bias: (columns,), or None for 1 and 0.
+        groups: divides columns.
+        activation, slope: see :mod:`fastnn.kernels.activation.activations`.
+        p, state: probability of zeroing a number, and the draw (seed, call), needed where ``p`` > 0.
+    """
+    kernel, code, rows, columns = check_input(_FORWARD, activation, x)
+    dtype = x.dtype
+    check_output("out", out, dtype, x.shape)
+    _check_groups(columns, groups)
+    check_output("saved", saved, dtype, (rows * groups, 3))
+    flags = check_affine(weight, bias, dtype, columns) | (_CENTRED if centred else 0)
+    flags |= check_behind(activation, p, state)
+    if not x.size:
+        return
+    parts = min(parts_for(x.size * (_COST + COSTS[code])), rows * groups)
+    launch(
+        kernel, parts,
+        (out, x, saved if weight is None else weight, saved if bias is None else bias, saved,
+         saved if state is None else state),
+        rows, columns, groups, flags, code, slope, 1.0 - p, eps,
+    )  # fmt: skip
+
+
+def _check_groups(columns: int, groups: int) -> None:
+    if groups < 1 or columns % groups:
+        raise ValueError(f"groups must divide the {columns} columns, found {groups}")
+
+
+def layer_norm_backward(
+    dx: np.ndarray | None,
+    dweight: np.ndarray | None,
+    dbias: np.ndarray | None,
+    dy: np.ndarray,
+    x: np.ndarray,
+    weight: np.ndarray | None,
+    bias: np.ndarray | None,
+    saved: np.ndarray,
+    *,
+    groups: int = 1,
+    centred: bool = True,
+    activation: str = "none",
+    slope: float = 0.01,
+    p: float = 0.0,
+    state: np.ndarray | None = None,
+    accumulate_weight: bool = False,
+    accumulate_bias: bool = False,
+) -> None:
+    """Gradients of :func:`layer_norm_forward`; None for one not wanted.
+
+    With dz the gradient before activation and dropout, xhat the normalised input and ``g = dz * weight``:
+    ``dbias = sum(dz)`` and ``dweight = sum(dz * xhat)`` over the rows, and
+    ``dx = (g - mean(g) - xhat * mean(g * xhat)) / sqrt(var + eps)`` with means over the group.
+
+    Args:
+        dx: (rows, columns), C-contiguous; not ``dy`` or ``x``.
+        dweight, dbias: (columns,).
+        dy, x, weight, bias, saved, groups, centred, activation, slope, p, state: as in the forward.
+        accumulate_weight, accumulate_bias: add to what ``dweight``, ``dbias`` hold.
+    """
+    kernel, code, rows, columns = check_input(_BACKWARD, activation, x)
+    dtype = x.dtype
+    check("dy", dy, dtype, x.shape)
+    _check_groups(columns, groups)
+    check("saved", saved, dtype, (rows * groups, 3))
+    flags = check_affine(weight, bias, dtype, columns) | (_CENTRED if centred else 0)
+    wanted = check_gradients(dx, dweight, dbias, x, accumulate_weight, accumulate_bias)
+    flags |= check_behind(activation, p, state, backward=True)
+    chunks = -(-rows // ROWS)
+    arrays = (
+        alloc.empty_like(x) if dx is None else dx, saved if dweight is None else dweight,
+        saved if dbias is None else dbias, dy, x, saved if weight is None else weight, saved if bias is None else bias,
+        saved, alloc.empty((chunks, 2, columns), dtype), alloc.empty((chunks, columns), dtype),
+        saved if state is None else state,
+    )  # fmt: skip
+    parts = max(1, min(parts_for(x.size * (_COST + COSTS[code])), chunks))
+    for cut, phases in ((1, _SUM | _SOLVE),) if parts == 1 else ((parts, _SUM), (1, _SOLVE)):
+        launch(kernel, cut, arrays, rows, columns, groups, chunks, phases, flags, wanted, code, slope, 1.0 - p)

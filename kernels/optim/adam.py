@@ -1,0 +1,115 @@
+"""Adam, AdamW and AMSGrad. May import ``jit``, ``simd`` and ``optimizers``.
+
+The caches are the limit, not the arithmetic: with approximate reciprocals and their refinement in the
+place of the root and the division, 5e4 parameters took 9.0 us on one thread instead of 8.1, without
+either 6.4.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastnn.kernels.llvm.simd import maximum, multiply_add, sqrt
+from fastnn.kernels.optim.optimizers import (
+    Again,
+    bounds,
+    check_betas,
+    check_step,
+    factor,
+    gradient,
+    numbers,
+    sign_of,
+    update,
+)
+from fastnn.kernels.runtime.jit import STRICT, array, by_dtype, inline, integer
+
+
+@inline(fastmath=STRICT)
+def bias_correction(beta, step):
+    """``1 - beta**step``, the share of the gradients in a moment that began at zero."""
+    return 1.0 - beta**step
+
+
+@inline
+def _adam_step(p, g, m, v, decay, scale, keep, rest1, beta2, rest2, eps, step_size, root_correction):
+    for i in range(p.size):
+        grad = gradient(g[i], p[i], decay, scale)
+        m[i] = multiply_add(rest1, grad - m[i], m[i])
+        v[i] = multiply_add(beta2, v[i], rest2 * grad * grad)
+        p[i] = multiply_add(keep, p[i], -step_size * m[i] / multiply_add(sqrt(v[i]), root_correction, eps))
+
+
+@inline
+def _amsgrad_step(p, g, m, v, v_max, decay, scale, keep, rest1, beta2, rest2, eps, step_size, root_correction):
+    for i in range(p.size):
+        grad = gradient(g[i], p[i], decay, scale)
+        m[i] = multiply_add(rest1, grad - m[i], m[i])
+        v[i] = multiply_add(beta2, v[i], rest2 * grad * grad)
+        v_max[i] = maximum(v_max[i], v[i])
+        p[i] = multiply_add(keep, p[i], -step_size * m[i] / multiply_add(sqrt(v_max[i]), root_correction, eps))
+
+
+def _adam(dtype):
+    def adam_slice(args, t, n):
+        # parameters, gradients, first, second, largest second moment: all [size]; hyper, scale;
+        # size, amsgrad, decoupled
+        size, amsgrad, decoupled, hyper = integer(args, 7), integer(args, 8), integer(args, 9), numbers(args, 5)
+        lo, hi = bounds(size, t, n)
+        p, g = array(args, 0, (size,), dtype)[lo:hi], array(args, 1, (size,), dtype)[lo:hi]
+        m, v = array(args, 2, (size,), dtype)[lo:hi], array(args, 3, (size,), dtype)[lo:hi]
+        lr, step, beta1, beta2 = hyper[0], hyper[1], hyper[2], hyper[3]
+        eps, decay, scale = dtype(hyper[4]), dtype(hyper[5]), dtype(hyper[6] * factor(args, 6))
+        keep = dtype(1)
+        if decoupled:
+            keep, decay = dtype(1 - lr * hyper[5]), dtype(0)
+        step_size = dtype(lr / bias_correction(beta1, step))
+        root_correction = dtype(1 / sqrt(bias_correction(beta2, step)))
+        rest1, rest2, beta2 = dtype(1 - beta1), dtype(1 - beta2), dtype(beta2)
+        if amsgrad:
+            v_max = array(args, 4, (size,), dtype)[lo:hi]
+            _amsgrad_step(p, g, m, v, v_max, decay, scale, keep, rest1, beta2, rest2, eps, step_size, root_correction)
+        else:
+            _adam_step(p, g, m, v, decay, scale, keep, rest1, beta2, rest2, eps, step_size, root_correction)
+
+    return adam_slice
+
+
+_ADAM = by_dtype("adam", _adam, arrays=7, integers=3)
+_NAMES = "parameters", "gradients", "exp_avg", "exp_avg_sq", "max_exp_avg_sq"
+
+
+def adam(
+    parameters: np.ndarray,
+    gradients: np.ndarray,
+    exp_avg: np.ndarray,
+    exp_avg_sq: np.ndarray,
+    max_exp_avg_sq: np.ndarray | None = None,
+    *,
+    step: float,
+    lr: float,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    decoupled: bool = False,
+    maximize: bool = False,
+    grad_scale: np.ndarray | None = None,
+    hyper: np.ndarray | None = None,
+) -> Again:
+    """Adam (D. P. Kingma and J. Ba, arXiv:1412.6980), in place; AMSGrad where ``max_exp_avg_sq`` is given.
+
+    With ``g' = g + weight_decay * p``: ``m += (1 - beta1) (g' - m)``, ``v = beta2 v + (1 - beta2) g'**2``,
+    ``p -= lr / (1 - beta1**step) * m / (sqrt(v / (1 - beta2**step)) + eps)``. ``decoupled`` decay (AdamW:
+    I. Loshchilov and F. Hutter, arXiv:1711.05101) is ``p *= 1 - lr * weight_decay`` instead, beforehand.
+
+    Args:
+        parameters, gradients, exp_avg, exp_avg_sq, max_exp_avg_sq: flat arrays of one size and dtype.
+        step: number of this step, from 1.
+        grad_scale, hyper: see :func:`fastnn.kernels.optim.optimizers.update`.
+    """
+    check_step(step)
+    check_betas(betas)
+    amsgrad = max_exp_avg_sq is not None
+    largest = exp_avg_sq if max_exp_avg_sq is None else max_exp_avg_sq
+    scalars = lr, step, *betas, eps, weight_decay, sign_of(maximize)
+    arrays = parameters, gradients, exp_avg, exp_avg_sq, largest
+    return update(_ADAM, 25, _NAMES, arrays, (amsgrad, bool(decoupled)), scalars, grad_scale, hyper)

@@ -1,0 +1,80 @@
+"""Adamax. May import ``jit``, ``simd``, ``optimizers`` and ``adam``."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastnn.kernels.llvm.simd import fabs, maximum, multiply_add
+from fastnn.kernels.optim.adam import bias_correction
+from fastnn.kernels.optim.optimizers import (
+    Again,
+    bounds,
+    check_betas,
+    check_step,
+    factor,
+    gradient,
+    numbers,
+    sign_of,
+    update,
+)
+from fastnn.kernels.runtime.jit import array, by_dtype, inline, integer
+
+
+@inline
+def _adamax_step(p, g, m, u, decay, scale, rest1, beta2, eps, step_size):
+    for i in range(p.size):
+        grad = gradient(g[i], p[i], decay, scale)
+        m[i] = multiply_add(rest1, grad - m[i], m[i])
+        u[i] = maximum(beta2 * u[i], fabs(grad) + eps)
+        p[i] -= step_size * m[i] / u[i]
+
+
+def _adamax(dtype):
+    def adamax_slice(args, t, n):
+        # parameters, gradients, first moment, largest gradient: all [size]; hyper, scale; size
+        size, hyper = integer(args, 6), numbers(args, 4)
+        lo, hi = bounds(size, t, n)
+        p, g = array(args, 0, (size,), dtype)[lo:hi], array(args, 1, (size,), dtype)[lo:hi]
+        m, u = array(args, 2, (size,), dtype)[lo:hi], array(args, 3, (size,), dtype)[lo:hi]
+        step_size = dtype(hyper[0] / bias_correction(hyper[2], hyper[1]))
+        rest1, beta2, eps = dtype(1 - hyper[2]), dtype(hyper[3]), dtype(hyper[4])
+        decay, scale = dtype(hyper[5]), dtype(hyper[6] * factor(args, 5))
+        _adamax_step(p, g, m, u, decay, scale, rest1, beta2, eps, step_size)
+
+    return adamax_slice
+
+
+_ADAMAX = by_dtype("adamax", _adamax, arrays=6, integers=1)
+_NAMES = "parameters", "gradients", "exp_avg", "exp_inf"
+
+
+def adamax(
+    parameters: np.ndarray,
+    gradients: np.ndarray,
+    exp_avg: np.ndarray,
+    exp_inf: np.ndarray,
+    *,
+    step: float,
+    lr: float,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    maximize: bool = False,
+    grad_scale: np.ndarray | None = None,
+    hyper: np.ndarray | None = None,
+) -> Again:
+    """Adamax (D. P. Kingma and J. Ba, arXiv:1412.6980, section 7.1), in place.
+
+    With ``g' = g + weight_decay * p``: ``m += (1 - beta1) (g' - m)``, ``u = max(beta2 u, |g'| + eps)``,
+    ``p -= lr / (1 - beta1**step) * m / u``.
+
+    Args:
+        parameters, gradients, exp_avg, exp_inf: flat arrays of one size and dtype.
+        step: number of this step, from 1.
+        grad_scale, hyper: see :func:`fastnn.kernels.optim.optimizers.update`.
+    """
+    check_step(step)
+    check_betas(betas)
+    scalars = lr, step, *betas, eps, weight_decay, sign_of(maximize)
+    arrays = parameters, gradients, exp_avg, exp_inf
+    return update(_ADAMAX, 20, _NAMES, arrays, (), scalars, grad_scale, hyper)

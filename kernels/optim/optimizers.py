@@ -1,0 +1,177 @@
+"""What the optimizers' kernels share: one pass over flat parameters, gradients and state.
+
+Each rule has a file of its own (``sgd``, ``adam``, ...). Its loop lives in a helper that is called on
+slices of the arrays: written straight into the parallel body LLVM does not vectorise it (measured: 95 us
+against 10 for Adam on 1e5 parameters). Its scalars stand in an array, ``hyper``, and not in the launch's
+block of words: whoever replays a launch changes the learning rate and counts the steps by writing there.
+``hyper[LR]`` is the learning rate and ``hyper[STEP]`` the number of the step, from 1, in every kernel that
+has them; what follows from them (bias corrections) each part computes for itself, in float64. Each kernel
+sets ``hyper[DONE]`` to 1, so that whoever is interrupted can tell whether it has run.
+
+``1 - beta``, too, is computed in float64: in float32 it is off by 1e-5 of itself for 0.999.
+
+Stores around the cache were not tried: every array that is written has just been read, so there is no
+read for ownership to be saved, and Adam on 1e7 parameters already moves its 28 bytes each at 1.1 times
+the speed of a copy.
+
+May import ``jit`` and ``simd``.
+"""
+
+from __future__ import annotations
+
+import struct
+from typing import Any
+
+import numpy as np
+
+from fastnn.kernels.llvm.simd import multiply_add
+from fastnn.kernels.runtime import alloc, jit
+from fastnn.kernels.runtime.jit import (
+    FLOAT64,
+    Kernel,
+    array,
+    check,
+    check_output,
+    inline,
+    kernel_for,
+    part,
+    parts_for,
+)
+
+# Numbers in the array `hyper`, of which a kernel reads the first few.
+HYPER = 12
+LR, STEP, DONE = 0, 1, HYPER - 1
+
+# Parts begin at multiples of a cache line, so that no two threads write to the same one.
+_LINE = 16
+_WRITE = [struct.Struct(f"={count}d").pack_into for count in range(HYPER)]
+_UNSCALED = np.ones(1)
+_UNSCALED.flags.writeable = False
+
+
+@inline
+def bounds(size, t, n):
+    """The part ``(lo, hi)`` of ``size`` numbers that is part ``t`` of ``n``."""
+    first, last = part(-(-size // _LINE), t, n)
+    return first * _LINE, min(size, last * _LINE)
+
+
+@inline
+def numbers(args, index):
+    """The array ``hyper`` in word ``index`` of the block; it is noted there that the kernel runs."""
+    hyper = array(args, index, (HYPER,), np.float64)
+    hyper[DONE] = 1.0
+    return hyper
+
+
+@inline
+def factor(args, index):
+    """The factor of the gradients, from the array of one number in word ``index``."""
+    return array(args, index, (1,), np.float64)[0]
+
+
+@inline
+def gradient(g, p, decay, scale):
+    """``scale * g + decay * p``."""
+    # The test keeps an infinite parameter from turning into NaN where there is no decay; LLVM
+    # moves it out of the loop.
+    return multiply_add(decay, p, scale * g) if decay != 0 else scale * g
+
+
+class Again:
+    """The launch of an update, whose arrays have been checked: it can be made again.
+
+    To check and to pack once more what has not changed takes 4 us, half of a step's time in Python. The arrays
+    have to be those of the caller alone, as nothing looks at them again.
+    """
+
+    __slots__ = ("arrays", "block", "hyper", "kernel", "parts", "scalars", "threads")
+
+    def __init__(
+        self, kernel: Kernel, parts: int, arrays: tuple[np.ndarray, ...], scalars: tuple[int, ...], hyper: np.ndarray
+    ) -> None:
+        self.kernel, self.parts, self.arrays, self.scalars, self.hyper = kernel, parts, arrays, scalars, hyper
+        self.block, self.threads = jit.pack(kernel, arrays, scalars), (jit._threads, jit.SERIAL_OPERATIONS)
+
+    def is_current(self) -> bool:
+        """Whether the work would be cut in the same way today."""
+        return self.threads == (jit._threads, jit.SERIAL_OPERATIONS)
+
+    def launch(self, lr: float, step: float) -> None:
+        """The same update with another learning rate, as step number ``step``."""
+        self.hyper[LR] = lr
+        self.hyper[STEP] = step
+        jit.launch_again(self.kernel, self.parts, self.block, self.arrays, self.scalars)
+
+
+def update(
+    table: dict[np.dtype, Kernel],
+    operations: int,
+    names: tuple[str, ...],
+    arrays: tuple[np.ndarray, ...],
+    flags: tuple[int, ...],
+    scalars: tuple[float, ...],
+    grad_scale: np.ndarray | None,
+    hyper: np.ndarray | None,
+) -> Again:
+    """Check the arrays, write the scalars and launch; the same update can then be made again.
+
+    Args:
+        table: the kernel for each dtype; its block is the arrays, hyper, scale; size, flags.
+        operations: for each parameter, to choose the number of threads.
+        arrays: parameters, gradients and state, flat and of one size; of these ``names``.
+        scalars: the first numbers of ``hyper``.
+        grad_scale: an array of one float64 by which the kernel multiplies the gradients.
+        hyper: where to write the scalars; by default an array of this launch's own.
+    """
+    parameters = arrays[0]
+    kernel = kernel_for(table, "parameters", parameters)
+    dtype, shape = parameters.dtype, parameters.shape
+    for a in arrays:
+        if type(a) is not np.ndarray or a.dtype is not dtype or a.shape != shape or not a.flags.carray:
+            _check_each(names, arrays)
+            break
+    if len(shape) != 1:
+        raise ValueError(f"parameters must be flat, found shape {shape}")
+    if grad_scale is None:
+        grad_scale = _UNSCALED
+    else:
+        check("grad_scale", grad_scale, FLOAT64, (1,))
+    if hyper is None:
+        hyper = alloc.empty(HYPER)
+    else:
+        check_output("hyper", hyper, FLOAT64, (HYPER,))
+    try:
+        # In a tenth of the time of an assignment from a tuple.
+        _WRITE[len(scalars)](hyper, 0, *scalars)  # type: ignore[arg-type]  # arrays are buffers
+    except struct.error as error:
+        raise TypeError(f"a scalar argument of {kernel.name} does not fit: {error}, found {scalars}") from None
+    size = parameters.size
+    again = Again(kernel, parts_for(operations * size), (*arrays, hyper, grad_scale), (size, *flags), hyper)
+    jit.launch_again(kernel, again.parts, again.block, again.arrays, again.scalars)
+    return again
+
+
+def _check_each(names: tuple[str, ...], arrays: tuple[np.ndarray, ...]) -> None:
+    """Raise for the first array that will not do, by its name; the second, the gradients, may be read-only."""
+    dtype, shape = arrays[0].dtype, arrays[0].shape
+    for i, (name, a) in enumerate(zip(names, arrays, strict=True)):
+        (check if i == 1 else check_output)(name, a, dtype, shape)
+
+
+def sign_of(maximize: Any) -> float:
+    """What the gradient is multiplied by."""
+    return -1.0 if maximize else 1.0
+
+
+def check_step(step: float) -> None:
+    """Raise ValueError unless the number of the step is one."""
+    if not step >= 1:
+        raise ValueError(f"step must be at least 1, found {step}")
+
+
+def check_betas(betas: tuple[float, float]) -> None:
+    """Raise ValueError unless both are in [0, 1)."""
+    beta1, beta2 = betas
+    if not (0 <= beta1 < 1 and 0 <= beta2 < 1):
+        raise ValueError(f"betas must be in [0, 1), found {betas}")

@@ -1,0 +1,111 @@
+"""RAdam: Adam whose variance is rectified. May import ``jit``, ``simd``, ``optimizers`` and ``adam``."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastnn.kernels.llvm.simd import multiply_add, sqrt
+from fastnn.kernels.optim.adam import bias_correction
+from fastnn.kernels.optim.optimizers import (
+    Again,
+    bounds,
+    check_betas,
+    check_step,
+    factor,
+    gradient,
+    numbers,
+    sign_of,
+    update,
+)
+from fastnn.kernels.runtime.jit import STRICT, array, by_dtype, inline, integer
+
+
+@inline(fastmath=STRICT)
+def _rectification(beta2, step):
+    """The factor of the adaptive step; 0 while the variance of the second moment is not tractable."""
+    # Strict, as rho is a difference of large numbers that are almost equal.
+    longest = 2.0 / (1.0 - beta2) - 1.0
+    rho = longest - 2.0 * step * beta2**step / (1.0 - beta2**step)
+    if rho <= 5.0:
+        return 0.0
+    return sqrt((rho - 4.0) * (rho - 2.0) * longest / ((longest - 4.0) * (longest - 2.0) * rho))
+
+
+@inline
+def _plain_step(p, g, m, v, decay, scale, keep, rest1, beta2, rest2, step_size):
+    for i in range(p.size):
+        grad = gradient(g[i], p[i], decay, scale)
+        m[i] = multiply_add(rest1, grad - m[i], m[i])
+        v[i] = multiply_add(beta2, v[i], rest2 * grad * grad)
+        p[i] = multiply_add(keep, p[i], -step_size * m[i])
+
+
+@inline
+def _adaptive_step(p, g, m, v, decay, scale, keep, rest1, beta2, rest2, step_size, eps):
+    for i in range(p.size):
+        grad = gradient(g[i], p[i], decay, scale)
+        m[i] = multiply_add(rest1, grad - m[i], m[i])
+        v[i] = multiply_add(beta2, v[i], rest2 * grad * grad)
+        p[i] = multiply_add(keep, p[i], -step_size * m[i] / (sqrt(v[i]) + eps))
+
+
+def _radam(dtype):
+    def radam_slice(args, t, n):
+        # parameters, gradients, first, second moment: all [size]; hyper, scale; size, decoupled
+        size, decoupled, hyper = integer(args, 6), integer(args, 7), numbers(args, 4)
+        lo, hi = bounds(size, t, n)
+        p, g = array(args, 0, (size,), dtype)[lo:hi], array(args, 1, (size,), dtype)[lo:hi]
+        m, v = array(args, 2, (size,), dtype)[lo:hi], array(args, 3, (size,), dtype)[lo:hi]
+        lr, step, beta1, beta2 = hyper[0], hyper[1], hyper[2], hyper[3]
+        eps, decay, scale = dtype(hyper[4]), dtype(hyper[5]), dtype(hyper[6] * factor(args, 5))
+        keep = dtype(1)
+        if decoupled:
+            keep, decay = dtype(1 - lr * hyper[5]), dtype(0)
+        step_size, rectification = lr / bias_correction(beta1, step), _rectification(beta2, step)
+        root = sqrt(bias_correction(beta2, step))
+        rest1, rest2, beta2 = dtype(1 - beta1), dtype(1 - beta2), dtype(beta2)
+        if rectification > 0:
+            adaptive = dtype(step_size * rectification * root)
+            _adaptive_step(p, g, m, v, decay, scale, keep, rest1, beta2, rest2, adaptive, eps)
+        else:
+            _plain_step(p, g, m, v, decay, scale, keep, rest1, beta2, rest2, dtype(step_size))
+
+    return radam_slice
+
+
+_RADAM = by_dtype("radam", _radam, arrays=6, integers=2)
+_NAMES = "parameters", "gradients", "exp_avg", "exp_avg_sq"
+
+
+def radam(
+    parameters: np.ndarray,
+    gradients: np.ndarray,
+    exp_avg: np.ndarray,
+    exp_avg_sq: np.ndarray,
+    *,
+    step: float,
+    lr: float,
+    betas: tuple[float, float] = (0.9, 0.999),
+    eps: float = 1e-8,
+    weight_decay: float = 0.0,
+    decoupled: bool = False,
+    maximize: bool = False,
+    grad_scale: np.ndarray | None = None,
+    hyper: np.ndarray | None = None,
+) -> Again:
+    """RAdam (L. Liu et al., On the variance of the adaptive learning rate, arXiv:1908.03265), in place.
+
+    With Adam's moments, ``R = 2 / (1 - beta2) - 1`` and ``r = R - 2 step beta2**step / (1 - beta2**step)``:
+    ``p -= lr / (1 - beta1**step) * m`` while ``r <= 5``, and from then on that times
+    ``sqrt((r - 4) (r - 2) R / ((R - 4) (R - 2) r)) * sqrt(1 - beta2**step) / (sqrt(v) + eps)``.
+
+    Args:
+        parameters, gradients, exp_avg, exp_avg_sq: flat arrays of one size and dtype.
+        step: number of this step, from 1.
+        grad_scale, hyper: see :func:`fastnn.kernels.optim.optimizers.update`.
+    """
+    check_step(step)
+    check_betas(betas)
+    scalars = lr, step, *betas, eps, weight_decay, sign_of(maximize)
+    arrays = parameters, gradients, exp_avg, exp_avg_sq
+    return update(_RADAM, 25, _NAMES, arrays, (bool(decoupled),), scalars, grad_scale, hyper)

@@ -1,0 +1,68 @@
+"""Rprop, resilient propagation. May import ``jit`` and ``optimizers``."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastnn.kernels.optim.optimizers import Again, bounds, factor, numbers, sign_of, update
+from fastnn.kernels.runtime.jit import array, by_dtype, inline, integer
+
+
+@inline
+def _rprop_step(p, g, previous, step_size, scale, shrink, grow, smallest, largest, zero, one):
+    for i in range(p.size):
+        grad = scale * g[i]
+        product = grad * previous[i]
+        # A product that is NaN leaves the step size alone, as one of zero does.
+        change = grow if product > zero else shrink if product < zero else one
+        size = step_size[i] * change
+        size = smallest if size < smallest else largest if size > largest else size
+        grad = zero if product < zero else grad
+        step_size[i] = size
+        previous[i] = grad
+        p[i] -= size if grad > zero else -size if grad < zero else zero * size
+
+
+def _rprop(dtype):
+    def rprop_slice(args, t, n):
+        # parameters, gradients, previous gradients, step sizes: all [size]; hyper, scale; size
+        size, hyper = integer(args, 6), numbers(args, 4)
+        lo, hi = bounds(size, t, n)
+        p, g = array(args, 0, (size,), dtype)[lo:hi], array(args, 1, (size,), dtype)[lo:hi]
+        previous, step_size = array(args, 2, (size,), dtype)[lo:hi], array(args, 3, (size,), dtype)[lo:hi]
+        scale, shrink, grow = dtype(hyper[2] * factor(args, 5)), dtype(hyper[3]), dtype(hyper[4])
+        smallest, largest = dtype(hyper[5]), dtype(hyper[6])
+        _rprop_step(p, g, previous, step_size, scale, shrink, grow, smallest, largest, dtype(0), dtype(1))
+
+    return rprop_slice
+
+
+_RPROP = by_dtype("rprop", _rprop, arrays=6, integers=1)
+_NAMES = "parameters", "gradients", "previous", "step_size"
+
+
+def rprop(
+    parameters: np.ndarray,
+    gradients: np.ndarray,
+    previous: np.ndarray,
+    step_size: np.ndarray,
+    *,
+    etas: tuple[float, float] = (0.5, 1.2),
+    step_sizes: tuple[float, float] = (1e-6, 50.0),
+    maximize: bool = False,
+    grad_scale: np.ndarray | None = None,
+    hyper: np.ndarray | None = None,
+) -> Again:
+    """Rprop (M. Riedmiller and H. Braun, IEEE Int. Conf. on Neural Networks 1993), in place.
+
+    ``step_size`` is multiplied by ``etas[1]`` where the gradient has the sign of the previous one and by
+    ``etas[0]`` where it has the other, and kept in the range ``step_sizes``; ``p -= sign(g) * step_size``,
+    but where the sign has changed ``p`` stays and the gradient counts as 0.
+
+    Args:
+        parameters, gradients, previous, step_size: flat arrays of one size and dtype.
+        grad_scale, hyper: see :func:`fastnn.kernels.optim.optimizers.update`.
+    """
+    scalars = 0.0, 0.0, sign_of(maximize), *etas, *step_sizes
+    arrays = parameters, gradients, previous, step_size
+    return update(_RPROP, 15, _NAMES, arrays, (), scalars, grad_scale, hyper)

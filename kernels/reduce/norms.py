@@ -1,0 +1,192 @@
+"""Norms of flat buffers, and buffers times a number: what clipping gradients is made of.
+
+Gradients are clipped either where they lie, by `power_sum` and `scale`, or as an optimizer's kernel reads
+them, by `block_norms` and `clip_factor`, which need nobody to read the norm in between.
+
+May import ``jit`` and ``simd``.
+"""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+
+from fastnn.kernels.llvm.simd import fabs, maximum, sqrt
+from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime.jit import (
+    FAST,
+    FLOAT64,
+    array,
+    by_dtype,
+    check,
+    check_output,
+    inline,
+    integer,
+    kernel_for,
+    launch,
+    part,
+    parts_for,
+    real,
+)
+
+# Numbers that one partial sum runs over, whatever the number of threads.
+_BLOCK = 4096
+_ONE, _TWO, _LARGEST = range(3)
+_KINDS = {1.0: _ONE, 2.0: _TWO, math.inf: _LARGEST}
+
+
+@inline(fastmath=FAST)
+def _sum_of_sizes(x):
+    total = 0.0
+    for i in range(x.size):
+        total += fabs(np.float64(x[i]))
+    return total
+
+
+@inline(fastmath=FAST)
+def _sum_of_squares(x):
+    # In float64: no float32 overflows when it is squared, and a million of them keep their precision.
+    total = 0.0
+    for i in range(x.size):
+        total += np.float64(x[i]) * np.float64(x[i])
+    return total
+
+
+@inline
+def _largest(x):
+    top = x.dtype.type(0)
+    for i in range(x.size):
+        top = maximum(top, fabs(x[i]))
+    return np.float64(top)
+
+
+def _block_norms(dtype):
+    def block_norms_slice(args, t, n):
+        # out[blocks], x[size]; size, blocks, kind
+        size, blocks, kind = integer(args, 2), integer(args, 3), integer(args, 4)
+        out = array(args, 0, (blocks,), np.float64)
+        x = array(args, 1, (size,), dtype)
+        first, last = part(blocks, t, n)
+        for block in range(first, last):
+            lo, hi = block * _BLOCK, min(size, (block + 1) * _BLOCK)
+            if kind == _ONE:
+                out[block] = _sum_of_sizes(x[lo:hi])
+            elif kind == _TWO:
+                out[block] = _sum_of_squares(x[lo:hi])
+            else:
+                out[block] = _largest(x[lo:hi])
+
+    return block_norms_slice
+
+
+@inline
+def _times(x, factor):
+    for i in range(x.size):
+        x[i] *= factor
+
+
+def _scale(dtype):
+    def scale_slice(args, t, n):
+        # x[size]; size; factor
+        size = integer(args, 1)
+        first, last = part(-(-size // 16), t, n)
+        x = array(args, 0, (size,), dtype)[16 * first : min(size, 16 * last)]
+        _times(x, dtype(real(args, 2)))
+
+    return scale_slice
+
+
+def _clip_factor(dtype):
+    def clip_factor_slice(args, t, n):
+        # factor[1], norm[1], sums[size]; size, kind; max_norm
+        if t > 0:
+            return
+        size, kind = integer(args, 3), integer(args, 4)
+        factor, norm = array(args, 0, (1,), np.float64), array(args, 1, (1,), dtype)
+        sums = array(args, 2, (size,), np.float64)
+        total = _largest(sums) if kind == _LARGEST else _sum_of_sizes(sums)
+        norm[0] = sqrt(total) if kind == _TWO else total
+        quotient = dtype(real(args, 5)) / (norm[0] + dtype(1e-6))
+        # NaN stays NaN.
+        factor[0] = 1.0 if quotient > dtype(1) else np.float64(quotient)
+
+    return clip_factor_slice
+
+
+_BLOCK_NORMS = by_dtype("block_norms", _block_norms, arrays=2, integers=3, outputs=(0,))
+_SCALE = by_dtype("scale", _scale, arrays=1, integers=1, reals=1, outputs=(0,))
+_CLIP_FACTOR = by_dtype("clip_factor", _clip_factor, arrays=3, integers=2, reals=1, outputs=(0, 1))
+
+
+def blocks_of(size: int) -> int:
+    """How many partial sums :func:`block_norms` makes of so many numbers."""
+    return -(-size // _BLOCK)
+
+
+def block_norms(sums: np.ndarray, x: np.ndarray, p: float) -> None:
+    """What the norm of ``x`` is made of: :func:`power_sum` of each block of it, the same for any number of threads.
+
+    Args:
+        sums: float64, of :func:`blocks_of` its size.
+        x: C-contiguous, float32 or float64.
+        p: 1, 2 or infinity.
+    """
+    kernel = kernel_for(_BLOCK_NORMS, "x", x)
+    kind = _kind_of(p)
+    check("x", x, x.dtype, x.shape)
+    blocks = blocks_of(x.size)
+    check_output("sums", sums, FLOAT64, (blocks,))
+    if blocks:
+        launch(kernel, min(parts_for(4 * x.size), blocks), (sums, x), x.size, blocks, kind)
+
+
+def clip_factor(factor: np.ndarray, norm: np.ndarray, sums: np.ndarray, p: float, max_norm: float) -> None:
+    """``factor = min(1, max_norm / (norm + 1e-6))``, with the norm of which ``sums`` has the parts.
+
+    Args:
+        factor: one float64, what an optimizer's kernel takes as ``grad_scale``; NaN where the norm is.
+        norm: one number; float32 or float64, in which the quotient is computed, as by ``clip_grad_norm_``.
+        sums: float64, flat, all that :func:`block_norms` found.
+        p: 1, 2 or infinity.
+        max_norm: the limit.
+    """
+    kernel = kernel_for(_CLIP_FACTOR, "norm", norm)
+    kind = _kind_of(p)
+    check_output("factor", factor, FLOAT64, (1,))
+    check_output("norm", norm, norm.dtype, (1,))
+    check("sums", sums, FLOAT64, (sums.size,) if isinstance(sums, np.ndarray) else (0,))
+    launch(kernel, 1, (factor, norm, sums), sums.size, kind, max_norm)
+
+
+def _kind_of(p: float) -> int:
+    if p not in _KINDS:
+        raise ValueError(f"p must be 1, 2 or infinity, found {p!r}")
+    return _KINDS[p]
+
+
+def power_sum(x: np.ndarray, p: float) -> float:
+    """``sum(|x|)`` for p = 1, ``sum(x**2)`` for 2, ``max(|x|)`` for infinity; 0 for no numbers, NaN if any is NaN.
+
+    In float64; the partial sums are of blocks of a fixed size, so it is the same for any number of threads.
+
+    Args:
+        x: C-contiguous, float32 or float64.
+    """
+    kernel_for(_BLOCK_NORMS, "x", x)
+    sums = alloc.empty(blocks_of(x.size), FLOAT64)
+    block_norms(sums, x, p)
+    if not sums.size:
+        return 0.0
+    return float(sums.max() if math.isinf(p) else sums.sum())
+
+
+def scale(x: np.ndarray, factor: float) -> None:
+    """``x *= factor`` in place.
+
+    Args:
+        x: C-contiguous, float32 or float64.
+    """
+    kernel = kernel_for(_SCALE, "x", x)
+    check_output("x", x, x.dtype, x.shape)
+    launch(kernel, parts_for(x.size), (x,), x.size, factor)

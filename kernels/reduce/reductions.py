@@ -1,0 +1,101 @@
+"""Sums over an array, in a fixed order.
+
+A loss leaves the sums of its blocks in an array of *work*: ``work[0]`` is the position of a wrong
+label or -1, ``work[1]`` how much counted, ``work[2]`` what the sum is divided by, and the blocks'
+sums follow. ``finish`` adds these one after the other, so that the bits do not depend on who does it.
+
+May import ``jit``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime.jit import (
+    FAST,
+    FLOAT64,
+    STRICT,
+    array,
+    by_dtype,
+    check,
+    check_output,
+    inline,
+    integer,
+    kernel_for,
+    launch,
+    real,
+)
+
+WRONG, COUNTED, DIVISOR, HEAD = range(4)
+
+
+@inline(fastmath=FAST)
+def add_up(x):
+    """The sum of the numbers of an array."""
+    # In float64 whatever the input: the total of a million losses keeps float32's precision.
+    total = 0.0
+    for i in range(x.size):
+        total += x[i]
+    return total
+
+
+def _total(dtype):
+    def total_slice(args, t, n):
+        # out[1], x[size]; size; scale
+        x = array(args, 1, (integer(args, 2),), dtype)
+        array(args, 0, (1,), dtype)[0] = dtype(add_up(x) * real(args, 3))
+
+    return total_slice
+
+
+_TOTAL = by_dtype("total", _total, arrays=2, integers=1, reals=1, outputs=(0,))
+
+
+def total(out: np.ndarray, x: np.ndarray, scale: float = 1.0) -> None:
+    """``out = scale * sum(x)``, summed in float64 on one thread.
+
+    Args:
+        out: shape () or (1,); x: C-contiguous; both float32 or both float64.
+        scale: may be NaN, as for the mean of nothing.
+    """
+    kernel = kernel_for(_TOTAL, "x", x)
+    check("x", x, x.dtype, x.shape)
+    check_output("out", out, x.dtype, out.shape if isinstance(out, np.ndarray) and out.size == 1 else (1,))
+    launch(kernel, 1, (out, x), x.size, scale)
+
+
+@inline(fastmath=STRICT)
+def finish(work, blocks):
+    """The blocks' sums added in order, over the divisor."""
+    total = 0.0
+    for block in range(HEAD, HEAD + blocks):
+        total += work[block]
+    return total / work[DIVISOR]
+
+
+def _finish(dtype):
+    def finish_slice(args, t, n):
+        # out[1], work[HEAD + blocks]; blocks
+        blocks = integer(args, 2)
+        array(args, 0, (1,), dtype)[0] = dtype(finish(array(args, 1, (HEAD + blocks,), np.float64), blocks))
+
+    return finish_slice
+
+
+_FINISH = by_dtype("finish", _finish, arrays=2, integers=1, outputs=(0,))
+
+
+def finish_parts(out: np.ndarray, work: np.ndarray, blocks: int) -> None:
+    """``out`` from the ``work`` of a launch in several parts; in one part the slice does it itself."""
+    launch(_FINISH[out.dtype], 1, (out, work), blocks)
+
+
+def check_scalar(name: str, out: np.ndarray, dtype: np.dtype) -> None:
+    """Raise unless ``out`` can take one number of ``dtype``."""
+    check_output(name, out, dtype, out.shape if type(out) is np.ndarray and out.size == 1 else ())
+
+
+def new_work(blocks: int) -> np.ndarray:
+    """Room for the sums of so many blocks."""
+    return alloc.empty(HEAD + blocks, FLOAT64)

@@ -1,0 +1,173 @@
+"""Softmax and its logarithm over the rows of a matrix, forward and backward.
+
+May import ``jit``, ``simd`` and ``math``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastnn.kernels.llvm.math import exp, log
+from fastnn.kernels.llvm.simd import maximum, multiply_add
+from fastnn.kernels.runtime.jit import (
+    FAST,
+    STRICT,
+    array,
+    by_dtype,
+    check,
+    check_output,
+    inline,
+    integer,
+    kernel_for,
+    launch,
+    matrix_shape,
+    part,
+    parts_for,
+)
+
+# Floating-point operations per number: an exponential and a few passes; the softmax's backward has none.
+_COST, _BACKWARD_COST = 25, 6
+
+
+@inline(fastmath=STRICT)
+def _below(x, top):
+    # Strictly, or LLVM computes x - (top + below), which loses the digits that top has in front of the point.
+    return x - top
+
+
+@inline
+def _largest(x):
+    # Starting from the first number, not from -infinity: a row of -infinities has to give NaN.
+    top = x[0]
+    for j in range(x.size):
+        top = maximum(top, x[j])
+    return top
+
+
+@inline(fastmath=FAST)
+def _sum(x):
+    total = x.dtype.type(0)
+    for j in range(x.size):
+        total += x[j]
+    return total
+
+
+@inline(fastmath=FAST)
+def _sum_of_products(x, y):
+    total = x.dtype.type(0)
+    for j in range(x.size):
+        total += x[j] * y[j]
+    return total
+
+
+@inline(fastmath=FAST)
+def _sum_of_exponentials(x, top):
+    total = x.dtype.type(0)
+    for j in range(x.size):
+        total += exp(_below(x[j], top))
+    return total
+
+
+@inline
+def _softmax_row(out, x):
+    top = _largest(x)
+    # Two loops: one that reads, writes and sums takes vectors only where its arrays lie far enough apart, and the order
+    # of a sum, and so its last bit, would depend on addresses.
+    for j in range(x.size):
+        out[j] = exp(_below(x[j], top))
+    factor = x.dtype.type(1) / _sum(out)
+    for j in range(x.size):
+        out[j] *= factor
+
+
+@inline
+def _log_softmax_row(out, x):
+    top = _largest(x)
+    below = log(_sum_of_exponentials(x, top))
+    for j in range(x.size):
+        out[j] = _below(_below(x[j], top), below)
+
+
+@inline
+def _softmax_backward_row(dx, dy, out):
+    total = _sum_of_products(dy, out)
+    for j in range(dy.size):
+        dx[j] = out[j] * (dy[j] - total)
+
+
+@inline
+def _log_softmax_backward_row(dx, dy, out):
+    total = _sum(dy)
+    for j in range(dy.size):
+        dx[j] = multiply_add(-exp(out[j]), total, dy[j])
+
+
+def _forward(dtype):
+    def softmax_forward_slice(args, t, n):
+        # out[rows, columns], x[rows, columns]; rows, columns, logarithm
+        rows, columns, logarithm = integer(args, 2), integer(args, 3), integer(args, 4)
+        out = array(args, 0, (rows, columns), dtype)
+        x = array(args, 1, (rows, columns), dtype)
+        first, last = part(rows, t, n)
+        for row in range(first, last):
+            if logarithm:
+                _log_softmax_row(out[row], x[row])
+            else:
+                _softmax_row(out[row], x[row])
+
+    return softmax_forward_slice
+
+
+def _backward(dtype):
+    def softmax_backward_slice(args, t, n):
+        # dx[rows, columns], dy[rows, columns], out[rows, columns]; rows, columns, logarithm
+        rows, columns, logarithm = integer(args, 3), integer(args, 4), integer(args, 5)
+        dx = array(args, 0, (rows, columns), dtype)
+        dy = array(args, 1, (rows, columns), dtype)
+        out = array(args, 2, (rows, columns), dtype)
+        first, last = part(rows, t, n)
+        for row in range(first, last):
+            if logarithm:
+                _log_softmax_backward_row(dx[row], dy[row], out[row])
+            else:
+                _softmax_backward_row(dx[row], dy[row], out[row])
+
+    return softmax_backward_slice
+
+
+_FORWARD = by_dtype("softmax_forward", _forward, arrays=2, integers=3, outputs=(0,))
+_BACKWARD = by_dtype("softmax_backward", _backward, arrays=3, integers=3, outputs=(0,))
+
+
+def softmax_forward(out: np.ndarray, x: np.ndarray, logarithm: bool = False) -> None:
+    """``out[i] = exp(x[i]) / sum(exp(x[i]))`` for each row, or the logarithm of that.
+
+    The largest number of a row is subtracted first, so no finite numbers overflow.
+
+    Args:
+        out, x: (rows, columns), C-contiguous, float32 or float64; they may be the same.
+        logarithm: whether ``out`` is the log-softmax.
+    """
+    kernel = kernel_for(_FORWARD, "x", x)
+    rows, columns = matrix_shape("x", x)
+    check("x", x, x.dtype, (rows, columns))
+    check_output("out", out, x.dtype, (rows, columns))
+    if x.size:
+        launch(kernel, min(parts_for(_COST * x.size), rows), (out, x), rows, columns, bool(logarithm))
+
+
+def softmax_backward(dx: np.ndarray, dy: np.ndarray, out: np.ndarray, logarithm: bool = False) -> None:
+    """``dx = out * (dy - sum(dy * out))`` for each row; ``dx = dy - exp(out) * sum(dy)`` for the log-softmax.
+
+    Args:
+        dx, dy, out: (rows, columns), C-contiguous; ``dx`` may be ``dy``; ``out`` is the forward's result.
+        logarithm: whether that is the log-softmax.
+    """
+    kernel = kernel_for(_BACKWARD, "dy", dy)
+    rows, columns = matrix_shape("dy", dy)
+    check("dy", dy, dy.dtype, (rows, columns))
+    check("out", out, dy.dtype, (rows, columns))
+    check_output("dx", dx, dy.dtype, (rows, columns))
+    if dy.size:
+        cost = _COST if logarithm else _BACKWARD_COST
+        launch(kernel, min(parts_for(cost * dy.size), rows), (dx, dy, out), rows, columns, bool(logarithm))

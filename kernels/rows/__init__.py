@@ -1,0 +1,1 @@
+"""Rows taken by index: batches and embeddings."""

@@ -1,0 +1,112 @@
+"""Rows of a table by their numbers, and the gradient of the table.
+
+May import ``jit`` and ``take_rows``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastnn.kernels.rows.take_rows import rows_slice
+from fastnn.kernels.runtime.jit import (
+    array,
+    by_dtype,
+    check,
+    check_output,
+    inline,
+    integer,
+    kernel_for,
+    launch,
+    matrix_shape,
+    part,
+    parts_for,
+)
+
+_INDEX = np.dtype(np.int64)
+
+
+@inline
+def _add(total, row):
+    for j in range(total.size):
+        total[j] += row[j]
+
+
+def _backward(dtype):
+    def embedding_backward_slice(args, t, n):
+        # dweight[rows, columns], dy[count, columns], indices[count]; count, rows, columns, padding_idx, accumulate
+        count, rows, columns = integer(args, 3), integer(args, 4), integer(args, 5)
+        padding, accumulate = integer(args, 6), integer(args, 7)
+        dweight = array(args, 0, (rows, columns), dtype)
+        dy = array(args, 1, (count, columns), dtype)
+        indices = array(args, 2, (count,), np.int64)
+        # A part owns rows of the table and looks through all indices: each sum is in their order.
+        first, last = part(rows, t, n)
+        if not accumulate:
+            dweight[first:last, :] = dtype(0)
+        for i in range(count):
+            index = indices[i]
+            if first <= index < last and index != padding:
+                _add(dweight[index], dy[i])
+
+    return embedding_backward_slice
+
+
+_FORWARD = by_dtype("embedding_forward", lambda dtype: rows_slice(dtype, dtype), arrays=3, integers=3)
+_BACKWARD = by_dtype("embedding_backward", _backward, arrays=3, integers=5)
+
+
+def check_indices(indices: np.ndarray, rows: int) -> None:
+    """IndexError unless every number in ``indices`` is in [0, rows)."""
+    # As unsigned numbers the negative ones are large.
+    if indices.size and int(indices.view(np.uint64).max()) >= rows:
+        wrong = indices[(indices < 0) | (indices >= rows)][0]
+        raise IndexError(f"index out of range in self: index {wrong} of an embedding with {rows} rows")
+
+
+def embedding_forward(out: np.ndarray, weight: np.ndarray, indices: np.ndarray) -> None:
+    """``out[i] = weight[indices[i]]``.
+
+    Args:
+        out: (count, columns), C-contiguous.
+        weight: (rows, columns), C-contiguous, float32 or float64.
+        indices: (count,) int64, each in [0, rows).
+
+    Raises: IndexError for an index out of range, before anything is written.
+    """
+    kernel = kernel_for(_FORWARD, "weight", weight)
+    rows, columns = matrix_shape("weight", weight)
+    check("weight", weight, weight.dtype, (rows, columns))
+    check("indices", indices, _INDEX, (getattr(indices, "size", 0),))
+    check_output("out", out, weight.dtype, (indices.size, columns))
+    check_indices(indices, rows)
+    launch(kernel, parts_for(2 * out.size), (out, weight, indices), indices.size, rows, columns)
+
+
+def embedding_backward(
+    dweight: np.ndarray,
+    dy: np.ndarray,
+    indices: np.ndarray,
+    padding_idx: int | None = None,
+    accumulate: bool = False,
+) -> None:
+    """``dweight[indices[i]] += dy[i]`` for each i, from zero unless ``accumulate``.
+
+    Args:
+        dweight: (rows, columns), C-contiguous.
+        dy: (count, columns), C-contiguous.
+        indices: (count,) int64, each in [0, rows).
+        padding_idx: a row that gets no gradient, in [0, rows).
+
+    Raises: IndexError for an index out of range, before anything is written.
+    """
+    kernel = kernel_for(_BACKWARD, "dy", dy)
+    count, columns = matrix_shape("dy", dy)
+    check("dy", dy, dy.dtype, (count, columns))
+    check("indices", indices, _INDEX, (count,))
+    rows, _ = matrix_shape("dweight", dweight)
+    check_output("dweight", dweight, dy.dtype, (rows, columns))
+    check_indices(indices, rows)
+    launch(
+        kernel, min(parts_for(2 * dy.size + dweight.size), max(rows, 1)), (dweight, dy, indices),
+        count, rows, columns, -1 if padding_idx is None else padding_idx, accumulate,
+    )  # fmt: skip

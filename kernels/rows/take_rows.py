@@ -1,0 +1,97 @@
+"""Rows of a matrix, chosen by number, into a matrix of float32 or float64: a batch of samples.
+
+Converts on the way, so that a data set may stay in bytes or in float32 whatever the network
+computes in. ``gather`` is its sibling that scales. May import ``jit`` and ``gather``.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from fastnn.kernels.rows.gather import ask_for, check_indices
+from fastnn.kernels.runtime.jit import (
+    FLOAT32,
+    FLOAT64,
+    Kernel,
+    array,
+    check,
+    check_output,
+    inline,
+    integer,
+    kernel_for,
+    launch,
+    matrix_shape,
+    part,
+    parts_for,
+    pointer,
+)
+
+# Operations that a number costs: a row comes from memory that nobody has touched lately.
+# Two threads take a batch of 32 rows of 784 float64 in 0.6 of the time of one.
+_COST = 16
+_INDEX = np.dtype(np.int64)
+# What a row may be made of.
+SOURCES = (np.dtype(np.uint8), FLOAT32, FLOAT64)
+
+
+@inline
+def _convert(out, row):
+    kind = out.dtype.type
+    for j in range(out.size):
+        out[j] = kind(row[j])
+
+
+def rows_slice(kind, source):
+    """The slice that takes rows of ``source`` as rows of ``kind``."""
+
+    def take_rows_slice(args, t, n):
+        # out[batch, features], data[rows, features], indices[batch]; batch, rows, features
+        batch, rows, features = integer(args, 3), integer(args, 4), integer(args, 5)
+        out = array(args, 0, (batch, features), kind)
+        data = array(args, 1, (rows, features), source)
+        indices = array(args, 2, (batch,), np.int64)
+        first, last = part(batch, t, n)
+        start = pointer(args, 1, source(0))
+        for i in range(first, last):
+            index = indices[i]
+            if i + 1 < last:
+                ask_for(start, indices[i + 1] * features, features, data.itemsize)
+            # Checked before the launch, and here once more: an output that overlaps the indices writes over them.
+            if 0 <= index < rows:
+                _convert(out[i], data[index])
+
+    return take_rows_slice
+
+
+_KERNELS = {
+    source: {
+        kind: Kernel(
+            f"take_rows.{source.name}.{kind.name}", rows_slice(kind.type, source.type), arrays=3, integers=3
+        )
+        for kind in (FLOAT32, FLOAT64)
+    }
+    for source in SOURCES
+}  # fmt: skip
+
+
+def take_rows(out: np.ndarray, data: np.ndarray, indices: np.ndarray) -> None:
+    """``out[i] = data[indices[i]]``, converted to the dtype of ``out``.
+
+    Args:
+        out: (batch, features) float32 or float64, C-contiguous.
+        data: (rows, features) uint8, float32 or float64, C-contiguous; must not overlap ``out``.
+        indices: (batch,) int64, each in [0, rows).
+
+    Raises: IndexError for an index out of range, before anything is written.
+    """
+    rows, features = matrix_shape("data", data)
+    if data.dtype not in _KERNELS:
+        raise TypeError(f"data must have dtype uint8, float32 or float64, found {data.dtype}")
+    kernel = kernel_for(_KERNELS[data.dtype], "out", out)
+    check("data", data, data.dtype, (rows, features))
+    check("indices", indices, _INDEX, (getattr(indices, "size", 0),))
+    batch = indices.size
+    check_output("out", out, out.dtype, (batch, features))
+    check_indices(indices, rows)
+    parts = max(1, min(parts_for(_COST * out.size), batch))
+    launch(kernel, parts, (out, data, indices), batch, rows, features)

@@ -1,0 +1,1 @@
+"""What runs kernels: compilation, cache, launches, programs, the pool of threads, memory."""

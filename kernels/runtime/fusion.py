@@ -1,0 +1,95 @@
+"""Peephole: neighbouring launches of a recording that one launch can do, with the same bits.
+
+The input gradient of a layer goes through the gate of the ReLU before it tile by tile, while it is near. As a
+launch of its own that writes, reads and writes it again (W = 784-1024-1024-10 at batch 512: 0.3 ms of 13). For other
+activations, row by row behind each tile, it takes longer than the launch: 100 us instead of 23 for 512x128 numbers.
+
+May import ``jit``, ``activations`` and ``gemm``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+import numpy as np
+
+from fastnn.kernels.activation.activations import BACKWARD, RELU
+from fastnn.kernels.matmul.gemm import GEMM, PLAIN, RELU_GATE
+from fastnn.kernels.runtime.jit import Launch
+
+# Places of a product's scalars in its launch, and of its arrays.
+_ROWS, _COLUMNS, _Y_ROW, _Z_ROW, _MODE, _CODE = 0, 1, 7, 8, 9, 10
+_Y, _Z = 0, 1
+_PRODUCTS = {id(kernel) for kernel in GEMM.values()}
+_DERIVATIVES = {id(kernel) for kernel in BACKWARD.values()}
+
+
+def joined(launches: list[Launch], kept: Iterable[np.ndarray]) -> list[Launch]:
+    """The launches, with the backward passes of ReLU inside the products before them.
+
+    Args:
+        launches: recorded; they are not changed.
+        kept: arrays that somebody reads after the last launch, or writes before the first.
+    """
+    found, outside, at = list(launches), list(kept), 0
+    while at < len(found):
+        kernel, _, _, scalars, _ = found[at]
+        # A launch that is taken out makes room for the next one.
+        if id(kernel) not in _DERIVATIVES or scalars[1] != RELU or not _join(found, at, outside):
+            at += 1
+    return found
+
+
+def _join(launches: list[Launch], at: int, outside: list[np.ndarray]) -> bool:
+    """Take launch number ``at`` out of the list, if the product before it can do its work; whether it could."""
+    dz, dy, saved = launches[at][2]
+    i = next((j for j in range(at - 1, -1, -1) if _touches(launches[j], dy)), -1)
+    if i < 0 or not _is_plain(launches[i], dy):
+        return False
+    # The first of the launches that may run beside the product.
+    start = i
+    while start and not launches[start][-1]:
+        start -= 1
+    beside = [launch for j, launch in enumerate(launches[start:at], start) if j != i]
+    # The result is written earlier than it was, and what it was made of not at all.
+    if any(_touches(launch, dz) or _writes(launch, saved) for launch in (*beside, launches[i])):
+        return False
+    if any(_touches(launch, dy) for j, launch in enumerate(launches) if j not in (i, at)):
+        return False
+    if _meet(dz, saved) or any(_meet(a, other) for a in (dy, dz) for other in outside):
+        return False
+    kernel, parts, arrays, scalars, waits = launches[i]
+    changed, moved = list(scalars), [dz if a.ctypes.data == dy.ctypes.data else a for a in arrays]
+    moved[_Z], changed[_MODE] = saved, int(changed[_MODE]) | RELU_GATE
+    launches[i] = kernel, parts, tuple(moved), tuple(changed), waits
+    if launches[at][-1] and at + 1 < len(launches):
+        # What comes next waited for this one, if only because that had waited for all before.
+        kernel, parts, arrays, scalars, _ = launches[at + 1]
+        launches[at + 1] = kernel, parts, arrays, scalars, True
+    del launches[at]
+    return True
+
+
+def _is_plain(launch: Launch, y: np.ndarray) -> bool:
+    """Whether this is a product into these rows with nothing more done to it, on a way that has a gate."""
+    kernel, _, arrays, scalars, _ = launch
+    if id(kernel) not in _PRODUCTS or scalars[_MODE] not in PLAIN or scalars[_CODE]:
+        return False
+    same = all(arrays[k].ctypes.data == y.ctypes.data for k in (_Y, _Z))
+    return same and scalars[_ROWS] * scalars[_COLUMNS] == y.size and scalars[_Y_ROW] == scalars[_COLUMNS]
+
+
+def _meet(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two arrays share memory."""
+    (low, high), (start, stop) = np.lib.array_utils.byte_bounds(a), np.lib.array_utils.byte_bounds(b)
+    return bool(a.size and b.size and low < stop and start < high)
+
+
+def _touches(launch: Launch, array: np.ndarray) -> bool:
+    return any(_meet(a, array) for a in launch[2])
+
+
+def _writes(launch: Launch, array: np.ndarray) -> bool:
+    kernel, _, arrays, _, _ = launch
+    outputs = range(len(arrays)) if kernel.outputs is None else kernel.outputs
+    return any(_meet(arrays[i], array) for i in outputs)

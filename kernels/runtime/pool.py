@@ -1,0 +1,451 @@
+"""The pool: fastnn's own threads, which walk tables of launches together with the thread that calls.
+
+A table has one row of 64-bit words for each launch (the columns are below). Every thread walks the rows in
+order. The parts of a row are claimed, not dealt out: thread ``t`` first claims part ``t``, which keeps its data
+in its own caches, then any part that nobody has claimed. A row with ``WAIT`` begins when all parts of all rows
+above it are done. Nobody waits for a thread that has not begun: the caller can do every part itself.
+
+Idle workers spin for ``_IDLE`` nanoseconds, then sleep on a lock of CPython's thread library, which is the same on
+every system and may be used without the interpreter. One Python thread owns the pool at a time; another one that
+launches meanwhile runs its parts alone. Both give the same bits.
+
+The governor: where other programs need the cores, a worker is taken off its core in the middle of a part, and the
+caller waits for it for milliseconds. Runs that spend a third of their time so make the pool quiet: for a while,
+which doubles each time, everything runs on the calling thread and the workers sleep. docs/architecture/threads.md
+has the figures.
+
+The trial: where cores are slow to reach each other, a table of small launches is faster on one thread. A table
+that is kept is therefore timed both ways now and then, and runs the faster way.
+
+May import ``jit`` and ``words``.
+"""
+
+from __future__ import annotations
+
+import atexit
+import ctypes
+import os
+import sys
+import threading
+import time
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.core import config
+from numba.core.ccallback import CFunc
+from numba.extending import intrinsic
+
+from fastnn.kernels.runtime import jit
+from fastnn.kernels.runtime.memory import (
+    WORD,
+    atomic_add,
+    atomic_and,
+    atomic_exchange,
+    atomic_or,
+    call_plain,
+    call_slice,
+    compare_exchange,
+    fence,
+    integer,
+    load_acquire,
+    lock_acquire,
+    lock_release,
+    nanoseconds,
+    pause,
+    put_integer,
+    stack_words,
+)
+
+# Columns of a row. A row fills two cache lines, so that what threads write to one does not disturb
+# those who read the next.
+SLICE, BLOCK, PARTS, WAIT, CLAIMED, DONE = range(6)
+ROW = 16
+# Columns of the first row of a table that is kept (see _choose).
+_LEFT, _IS_ALONE, _STAGE, _GAP, _TIME, _OTHER = range(8, 14)
+# The claims of a row are bits of one word. The parts of a row that has more are counted out instead.
+MOST_PARTS = 63
+
+# The pool's words, a row of 16 for what is written together.
+# Gate: how many workers are inside, a bit that lets them in, and above it the number of the run.
+_GATE, _RUN, _OWNER, _QUIET, _SYSTEM, _SEATS = (16 * i for i in range(6))
+_OPEN, _RUN_BITS = 1 << 16, 17
+_INSIDE = _OPEN - 1
+# What is run: the table, its rows, and how many workers are wanted.
+_TABLE, _COUNT, _WANTED = _RUN, _RUN + 1, _RUN + 2
+# The governor: quiet until then, for how long, and whether the governor and the trials are off.
+_UNTIL, _PENALTY, _UNGOVERNED = _QUIET, _QUIET + 1, _QUIET + 2
+# Set once: addresses of C functions, the clock's number, the number of workers; and whether they are to end.
+_YIELD, _CLOCK, _CLOCK_ID, _ACQUIRE, _RELEASE, _WORKERS, _STOP = range(_SYSTEM, _SYSTEM + 7)
+# A seat of 16 words for each worker: whether it sleeps, and its lock.
+_ASLEEP, _LOCK = 0, 1
+
+# Rounds of waiting before the clock is read and the processor is yielded: about 20 us.
+_SPINS = 1000
+# A worker without work spins for so long, then sleeps, in ns.
+_IDLE = 150_000
+# The governor's figures, in ns: waits that count, the shortest and the longest silence.
+_LONG_WAIT, _SHORTEST, _LONGEST = 200_000, 5_000_000, 320_000_000
+# The trial's figures: runs that are not timed, as their data is in the caches of another core, and runs that are;
+# runs between trials, the fewest and the most; the time of a run in ns that counts as no more, and from which two
+# threads are used without a trial: they gain more there than slow cores lose.
+_SKIPPED, _TIMED, _FEWEST, _MOST, _LARGE = 2, 32, 250, 8_000, 400_000
+
+
+@jit.inline
+def put_row(table, row, address, block, parts, wait):
+    """Write row number ``row`` of a table; ``wait``: 1 to begin after all rows above."""
+    put_integer(table, row * ROW + SLICE, address)
+    put_integer(table, row * ROW + BLOCK, block)
+    put_integer(table, row * ROW + PARTS, parts)
+    put_integer(table, row * ROW + WAIT, wait)
+
+
+@jit.inline
+def run_alone(table, count):
+    """Run the rows of a table on this thread, in order, without any claims."""
+    for row in range(count):
+        parts = integer(table, row * ROW + PARTS)
+        for t in range(parts):
+            call_slice(integer(table, row * ROW + SLICE), integer(table, row * ROW + BLOCK), t, parts)
+
+
+@jit.inline
+def _now(pool):
+    return nanoseconds(integer(pool, _CLOCK), integer(pool, _CLOCK_ID))
+
+
+@jit.inline
+def _wait_for_row(pool, table, row):
+    """Wait until all parts of a row are done; return how long that was, in ns, if it was long."""
+    parts, spins, start = integer(table, row * ROW + PARTS), 0, 0
+    while load_acquire(table, row * ROW + DONE) < parts:
+        pause()
+        spins += 1
+        if spins > _SPINS:
+            if start == 0:
+                start = _now(pool)
+            call_plain(integer(pool, _YIELD))
+    return _now(pool) - start if start else 0
+
+
+@jit.inline
+def _walk(pool, table, count, t):
+    """Do what there is to do for thread ``t``; return how long it waited, and how many rows it saw finished."""
+    finished, waited = 0, 0
+    for row in range(count):
+        if integer(table, row * ROW + WAIT):
+            while finished < row:
+                waited += _wait_for_row(pool, table, finished)
+                finished += 1
+        parts = integer(table, row * ROW + PARTS)
+        address, block = integer(table, row * ROW + SLICE), integer(table, row * ROW + BLOCK)
+        if parts > MOST_PARTS:
+            mine = atomic_add(table, row * ROW + CLAIMED, 1)
+            while mine < parts:
+                call_slice(address, block, mine, parts)
+                atomic_add(table, row * ROW + DONE, 1)
+                mine = atomic_add(table, row * ROW + CLAIMED, 1)
+            continue
+        everything = (1 << parts) - 1
+        for s in range(parts):
+            claimed = load_acquire(table, row * ROW + CLAIMED)
+            if claimed == everything:
+                break
+            mine = (t + s) % parts
+            if claimed & (1 << mine) == 0 and atomic_or(table, row * ROW + CLAIMED, 1 << mine) & (1 << mine) == 0:
+                call_slice(address, block, mine, parts)
+                atomic_add(table, row * ROW + DONE, 1)
+    return waited, finished
+
+
+@jit.inline
+def _count_run(table, spent):
+    """Count a run of a table that is kept: between trials (stage 0), of the present way (1) or of the other one (2).
+
+    ``spent``: its time in ns, which counts in the stages 1 and 2.
+    """
+    left, stage = integer(table, _LEFT) - 1, integer(table, _STAGE)
+    if stage and left < _TIMED:
+        put_integer(table, _TIME, integer(table, _TIME) + min(spent, _LARGE))
+    if left <= 0:
+        time = integer(table, _TIME)
+        is_better = 33 * time < 32 * integer(table, _OTHER)
+        gap = _FEWEST if stage == 2 and is_better else min(max(2 * integer(table, _GAP), _FEWEST), _MOST)
+        if (stage == 1 and time < _TIMED * _LARGE) or (stage == 2 and not is_better):
+            put_integer(table, _IS_ALONE, 1 - integer(table, _IS_ALONE))
+        if stage == 0:
+            # The first runs find nothing in the caches: no trial before some of them are done.
+            stage = 1 if integer(table, _GAP) else 0
+        else:
+            stage = 2 if stage == 1 and time < _TIMED * _LARGE else 0
+        put_integer(table, _STAGE, stage)
+        put_integer(table, _OTHER, time)
+        put_integer(table, _TIME, 0)
+        if stage == 0:
+            put_integer(table, _GAP, gap)
+        left = _SKIPPED + _TIMED if stage else gap
+    put_integer(table, _LEFT, left)
+
+
+def _run_together(pool, table, count, threads, is_kept):
+    """Run the rows of a table on this thread and on up to ``threads - 1`` workers.
+
+    ``is_kept``: 1 if the table stays where it is, for :func:`_count_run`.
+    """
+    start = _now(pool)
+    if start < integer(pool, _UNTIL):
+        run_alone(table, count)
+        return
+    is_kept = is_kept and integer(pool, _UNGOVERNED) == 0
+    if is_kept and integer(table, _IS_ALONE):
+        run_alone(table, count)
+        _count_run(table, _now(pool) - start if integer(table, _STAGE) else 0)
+        return
+    if not compare_exchange(pool, _OWNER, 0, 1):
+        run_alone(table, count)
+        return
+    for row in range(count):
+        put_integer(table, row * ROW + CLAIMED, 0)
+        put_integer(table, row * ROW + DONE, 0)
+    wanted = min(threads - 1, integer(pool, _WORKERS))
+    put_integer(pool, _TABLE, table)
+    put_integer(pool, _COUNT, count)
+    put_integer(pool, _WANTED, wanted)
+    atomic_add(pool, _GATE, (1 << _RUN_BITS) + _OPEN)
+    # A worker says that it sleeps, then looks at the gate; here it is the other way round, so one of the two sees.
+    fence()
+    for i in range(wanted):
+        seat = _SEATS + 16 * i
+        if load_acquire(pool, seat + _ASLEEP) and atomic_exchange(pool, seat + _ASLEEP, 0):
+            lock_release(integer(pool, _RELEASE), integer(pool, seat + _LOCK))
+    waited, finished = _walk(pool, table, count, 0)
+    while finished < count:
+        waited += _wait_for_row(pool, table, finished)
+        finished += 1
+    # The table may be written again when all workers have left it.
+    inside = atomic_and(pool, _GATE, ~_OPEN) & _INSIDE
+    spins, left = 0, 0
+    while inside:
+        pause()
+        spins += 1
+        if spins > _SPINS:
+            if left == 0:
+                left = _now(pool)
+            call_plain(integer(pool, _YIELD))
+        inside = load_acquire(pool, _GATE) & _INSIDE
+    if left:
+        waited += _now(pool) - left
+    if waited > _LONG_WAIT and integer(pool, _UNGOVERNED) == 0:
+        now = _now(pool)
+        if 3 * waited > now - start:
+            penalty = integer(pool, _PENALTY)
+            # After a long time without such a wait it is a new case.
+            if now - integer(pool, _UNTIL) > 4 * penalty + 50_000_000:
+                penalty = 0
+            # The first one is forgiven: alone, too, a worker loses its core now and then.
+            put_integer(pool, _UNTIL, now + penalty)
+            put_integer(pool, _PENALTY, min(max(2 * penalty, _SHORTEST), _LONGEST))
+    if is_kept:
+        _count_run(table, _now(pool) - start if integer(table, _STAGE) else 0)
+    atomic_exchange(pool, _OWNER, 0)
+
+
+def _work_in_pool(pool, index):
+    """What a worker does all its life."""
+    seat = _SEATS + 16 * index
+    last = load_acquire(pool, _GATE) >> _RUN_BITS
+    idle, spins = _now(pool), 0
+    while load_acquire(pool, _STOP) == 0:
+        gate = load_acquire(pool, _GATE)
+        if gate & _OPEN and gate >> _RUN_BITS != last:
+            # Whoever comes in finds the run of the gate that it has seen: it cannot end before it leaves.
+            if compare_exchange(pool, _GATE, gate, gate + 1):
+                last = gate >> _RUN_BITS
+                if index < integer(pool, _WANTED):
+                    _walk(pool, integer(pool, _TABLE), integer(pool, _COUNT), index + 1)
+                atomic_add(pool, _GATE, -1)
+                idle, spins = _now(pool), 0
+            continue
+        pause()
+        spins += 1
+        if spins % 64 == 0:
+            now = _now(pool)
+            if now - idle > _IDLE or now < integer(pool, _UNTIL):
+                atomic_exchange(pool, seat + _ASLEEP, 1)
+                fence()
+                gate = load_acquire(pool, _GATE)
+                is_called = load_acquire(pool, _STOP) != 0 or (gate & _OPEN != 0 and gate >> _RUN_BITS != last)
+                # Where somebody has released the lock already it must be taken once.
+                if not is_called or atomic_exchange(pool, seat + _ASLEEP, 0) == 0:
+                    lock_acquire(integer(pool, _ACQUIRE), integer(pool, seat + _LOCK))
+                idle, spins = _now(pool), 0
+
+
+_WORK = jit.Entry(_work_in_pool, [types.int64] * 2, types.void)
+
+
+def _address(function: Any) -> int:
+    return ctypes.cast(function, ctypes.c_void_p).value or 0
+
+
+def _yield_address() -> int:
+    """The address of the C function that yields the processor; 0 if there is none."""
+    try:
+        if sys.platform == "win32":
+            return _address(ctypes.windll.kernel32.SwitchToThread)
+        return _address(ctypes.CDLL(None).sched_yield)
+    except (OSError, AttributeError):
+        return 0
+
+
+def _clock_address() -> int:
+    if sys.platform == "win32":
+        return _address(ctypes.windll.kernel32.QueryPerformanceCounter)
+    return _address(ctypes.CDLL(None).clock_gettime)
+
+
+@intrinsic
+def call_runner(typingctx, runner, pool, table, count, threads, is_kept):
+    """Call :func:`_run_together` at its address."""
+
+    def codegen(context, builder, signature, values):
+        kind = ir.FunctionType(ir.VoidType(), [WORD] * 5)
+        builder.call(builder.inttoptr(values[0], kind.as_pointer()), values[1:])
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 6), codegen
+
+
+# For compiled code: the addresses of ``_run_together`` and of the pool, 0 where there are no workers, and whether it
+# has been tried to start some.
+RUNNER, POOL, STARTED = range(3)
+_context = np.zeros(3, np.int64)
+context: int = _context.ctypes.data
+
+
+class _Pool:
+    """The pool's words, and its threads. The words live as long as the process: workers read them until it ends."""
+
+    def __init__(self, workers: int, runner: CFunc) -> None:
+        self._runner = runner
+        memory = np.zeros(_SEATS + 16 * (workers + 1), np.int64)
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(memory))
+        skip = -memory.ctypes.data % 128 // 8
+        self.words = memory[skip : skip + _SEATS + 16 * workers]
+        self.address: int = self.words.ctypes.data
+        api = ctypes.pythonapi
+        api.PyThread_allocate_lock.restype = ctypes.c_void_p
+        api.PyThread_acquire_lock.argtypes = [ctypes.c_void_p, ctypes.c_int]
+        self.words[[_YIELD, _CLOCK]] = _yield_address(), _clock_address()
+        self.words[_CLOCK_ID] = getattr(time, "CLOCK_MONOTONIC", 0)
+        self.words[[_ACQUIRE, _RELEASE]] = _address(api.PyThread_acquire_lock), _address(api.PyThread_release_lock)
+        self.threads: list[threading.Thread] = []
+        # Compiled here: a worker that is to end returns at once.
+        self.words[_STOP] = 1
+        _WORK.call(self.address, 0)
+        self.words[_STOP] = 0
+        for i in range(workers):
+            lock = api.PyThread_allocate_lock()
+            if not lock:
+                break
+            api.PyThread_acquire_lock(lock, 1)
+            self.words[_SEATS + 16 * i + _LOCK] = lock
+            thread = threading.Thread(target=_WORK.call, args=(self.address, i), name=f"fastnn-{i + 1}", daemon=True)
+            try:
+                thread.start()
+            except RuntimeError:
+                break  # The system allows no more threads: fewer do.
+            self.threads.append(thread)
+            self.words[_WORKERS] = i + 1
+
+    def stop(self) -> None:
+        """End the workers: compiled code must not run while the interpreter takes its memory apart."""
+        self.words[_STOP] = 1
+        release = ctypes.pythonapi.PyThread_release_lock
+        release.argtypes = [ctypes.c_void_p]
+        for i in range(len(self.threads)):
+            # Whether it sleeps or not: it takes the lock at most once more.
+            release(int(self.words[_SEATS + 16 * i + _LOCK]))
+        for thread in self.threads:
+            thread.join(1.0)
+
+
+is_started = False
+_pool: _Pool | None = None
+# In a forked child, where the workers are gone, and while the interpreter ends.
+_is_over = False
+
+
+def start() -> bool:
+    """Start the workers, if that has not been done; whether there are any."""
+    global _pool, is_started
+    is_started = True
+    # Before the lock of the compiler is taken: the check compiles, too.
+    jit.make_sure()
+    if _pool is None and not _is_over and config.NUMBA_NUM_THREADS > 1:
+        with jit.starting():
+            if _pool is None:
+                runner = jit.compile_callback(_run_together, types.void(*[types.int64] * 5))
+                _pool = _Pool(int(config.NUMBA_NUM_THREADS) - 1, runner)
+                if _pool.threads:
+                    _context[[RUNNER, POOL]] = int(runner.address or 0), _pool.address
+                atexit.register(_end)
+    _context[STARTED] = 1
+    return bool(_context[RUNNER])
+
+
+def govern(is_on: bool) -> None:
+    """Whether launches may run on one thread for a while where that is faster; tests switch that off."""
+    if start() and _pool is not None:
+        _pool.words[[_UNTIL, _PENALTY, _UNGOVERNED]] = 0, 0, not is_on
+
+
+def quiet_seconds() -> float:
+    """For how long from now everything runs on one thread, as other programs need the cores."""
+    if _pool is None:
+        return 0.0
+    clock = getattr(time, "CLOCK_MONOTONIC", None)
+    now = time.perf_counter_ns() if clock is None else time.clock_gettime_ns(clock)
+    return max(0, int(_pool.words[_UNTIL]) - now) / 1e9
+
+
+def _end() -> None:
+    """Before the interpreter ends: what is launched from now on runs on the thread that launches."""
+    global _is_over
+    _is_over = True
+    _context[[RUNNER, POOL]] = 0
+    if _pool is not None:
+        _pool.stop()
+
+
+def _after_fork_in_child() -> None:
+    # The workers are the parent's. A child runs everything on one thread: who forks has cores for other things.
+    global _pool, _is_over
+    _pool, _is_over = None, True
+    _context[[RUNNER, POOL]] = 0
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
+# --------------------------------------------------------------------------------------------
+# One launch
+
+_table = stack_words(ROW)
+
+
+def _launch_block(context, address, block, words, arrays, parts):
+    args = jit.unpack(block, words, arrays)
+    if parts == 1 or integer(context, RUNNER) == 0:
+        for t in range(parts):
+            call_slice(address, args, t, parts)
+    else:
+        table = _table()
+        put_row(table, 0, address, args, parts, 0)
+        call_runner(integer(context, RUNNER), integer(context, POOL), table, 1, parts, 0)
+
+
+LAUNCH = jit.Entry(_launch_block, [types.int64] * 6, types.void)

@@ -1,0 +1,410 @@
+"""Programs: lists of launches that run in one call, on one thread or on many, by the pool.
+
+May import ``jit``, ``pool`` and ``words``.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import struct
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+from numba import types
+
+from fastnn.kernels.runtime import alloc, jit, pool
+from fastnn.kernels.runtime.memory import (
+    data_of,
+    descriptor_of,
+    dimension_of,
+    flags_of,
+    integer,
+    ndim_of,
+    put_integer,
+    stride_of,
+    type_of,
+)
+from fastnn.kernels.runtime.pool import (
+    BLOCK,
+    MOST_PARTS,
+    PARTS,
+    POOL,
+    ROW,
+    RUNNER,
+    SLICE,
+    STARTED,
+    WAIT,
+    call_runner,
+    run_alone,
+)
+from fastnn.kernels.runtime.pool import put_row as put_row
+from fastnn.kernels.runtime.pool import start as start
+
+# --------------------------------------------------------------------------------------------
+# What compiled code needs to know of this process: words at an address
+
+ARRAY_TYPE, FLOAT32, FLOAT64, POOLED, INT64 = range(5)
+_INT64 = np.dtype(np.int64)
+_context = np.array([id(np.ndarray), id(jit.FLOAT32), id(jit.FLOAT64), pool.context, id(_INT64)], np.int64)
+context: int = _context.ctypes.data
+
+
+@jit.inline
+def can_run(context, threads):
+    """Whether :func:`run` may be given so many threads."""
+    return threads == 1 or (threads <= MOST_PARTS and integer(integer(context, POOLED), STARTED) != 0)
+
+
+@jit.inline
+def run(context, table, count, threads):
+    """Run the first ``count`` rows of a table on so many threads; on one, in order, without any claims."""
+    _run_rows(integer(context, POOLED), table, count, threads, 0)
+
+
+@jit.inline
+def _run_rows(pooled, table, count, threads, is_kept):
+    if threads == 1 or integer(pooled, RUNNER) == 0:
+        run_alone(table, count)
+    else:
+        call_runner(integer(pooled, RUNNER), integer(pooled, POOL), table, count, threads, is_kept)
+
+
+# --------------------------------------------------------------------------------------------
+# Arrays, checked by compiled code. What it does not accept, Python looks at again and explains.
+
+_ALIGNED, _WRITEABLE = 0x0100, 0x0400
+
+
+@jit.inline
+def number_size(context, array):
+    """Bytes of a number of an array object; 0 unless it is a plain array of native float32 or float64."""
+    if type_of(array) != integer(context, ARRAY_TYPE) or flags_of(array) & _ALIGNED == 0:
+        return 0
+    descriptor = descriptor_of(array)
+    return 4 if descriptor == integer(context, FLOAT32) else 8 if descriptor == integer(context, FLOAT64) else 0
+
+
+@jit.inline
+def is_matrix(context, array, size, rows, columns):
+    """Whether this is a matrix of this shape whose strides are whole numbers."""
+    return (
+        number_size(context, array) == size
+        and ndim_of(array) == 2
+        and dimension_of(array, 0) == rows
+        and dimension_of(array, 1) == columns
+        and (stride_of(array, 0) | stride_of(array, 1)) % size == 0
+    )
+
+
+@jit.inline
+def has_rows(context, array, size, rows, columns):
+    """Whether this is a matrix of this shape with contiguous rows that do not overlap, writeable."""
+    return (
+        is_matrix(context, array, size, rows, columns)
+        and flags_of(array) & _WRITEABLE != 0
+        and (columns == 1 or stride_of(array, 1) == size)
+        and (rows == 1 or stride_of(array, 0) >= columns * size)
+    )
+
+
+@jit.inline
+def is_dense(context, array, size, rows, columns):
+    """Whether this is a C-contiguous matrix of this shape."""
+    return (
+        is_matrix(context, array, size, rows, columns)
+        and (columns == 1 or stride_of(array, 1) == size)
+        and (rows == 1 or stride_of(array, 0) == columns * size)
+    )
+
+
+@jit.inline
+def is_vector(context, array, size, count):
+    """Whether this is a contiguous vector of so many numbers."""
+    return (
+        number_size(context, array) == size
+        and ndim_of(array) == 1
+        and dimension_of(array, 0) == count
+        and (count == 1 or stride_of(array, 0) == size)
+    )
+
+
+@jit.inline
+def is_labels(context, array, count):
+    """Whether this is a contiguous vector of so many int64."""
+    return (
+        type_of(array) == integer(context, ARRAY_TYPE)
+        and descriptor_of(array) == integer(context, INT64)
+        and flags_of(array) & _ALIGNED != 0
+        and ndim_of(array) == 1
+        and dimension_of(array, 0) == count
+        and (count == 1 or stride_of(array, 0) == 8)
+    )
+
+
+@jit.inline
+def is_number(context, array, size):
+    """Whether this is an array of no dimensions, writeable."""
+    return number_size(context, array) == size and ndim_of(array) == 0 and flags_of(array) & _WRITEABLE != 0
+
+
+@jit.inline
+def is_writeable(array):
+    """Whether an array object may be written."""
+    return flags_of(array) & _WRITEABLE != 0
+
+
+@jit.inline
+def parts_of(operations, threads, serial):
+    """As ``jit.parts_for``, in compiled code; ``serial``: operations below which one thread is faster."""
+    if operations < serial:
+        return 1
+    return min(threads, int(2.0 * operations / serial)) if serial else threads
+
+
+# --------------------------------------------------------------------------------------------
+# Room for what a call needs only while it runs
+
+# More than this is allocated for the call alone.
+MOST_SCRATCH = 4 * 2**20
+
+
+class _Scratch(threading.local):
+    array = alloc.empty(0, np.uint8)
+
+
+_scratch = _Scratch()
+
+
+def scratch() -> np.ndarray:
+    """This thread's room: bytes that any call may overwrite."""
+    return _scratch.array
+
+
+if alloc.IS_POISONED:
+
+    def scratch() -> np.ndarray:
+        return alloc.poison(_scratch.array)
+
+
+def grow_scratch(size: int) -> None:
+    """Make this thread's room at least so many bytes large."""
+    raw = alloc.empty(size + 4096 + 64, np.uint8)
+    start = -raw.ctypes.data % 64
+    _scratch.array = raw[start : start + size + 4096]
+
+
+# --------------------------------------------------------------------------------------------
+# A program that Python records, and replays
+
+
+@jit.inline
+def _put_addresses(places, count, arrays):
+    for i in range(count):
+        address = data_of(integer(arrays, integer(places, 3 * i + 1))) + integer(places, 3 * i + 2)
+        put_integer(integer(places, 3 * i), 0, address)
+
+
+def _play_program(words):
+    # places, their count, arrays; table, its rows, threads, the pool: one word instead of seven saves 0.3 us
+    _put_addresses(integer(words, 0), integer(words, 1), integer(words, 2))
+    table, count, threads = integer(words, 3), integer(words, 4), integer(words, 5)
+    if threads:
+        _run_rows(integer(words, 6), table, count, threads, 1)
+
+
+_PLAY = jit.Entry(_play_program, [types.int64], types.void)
+
+
+def _replay_program(pooled, table, count, threads, moves, moving, times):
+    for _ in range(times):
+        _run_rows(pooled, table, count, threads, 1)
+        for i in range(moving):
+            at = integer(moves, 2 * i)
+            put_integer(at, 0, integer(at, 0) + integer(moves, 2 * i + 1))
+
+
+_REPLAY = jit.Entry(_replay_program, [types.int64] * 7, types.void)
+
+
+class Places:
+    """Where in its blocks a program has the addresses of some arrays, to put those of others there in one call.
+
+    Args:
+        program: built; after it is built anew this has to be made anew.
+        words: for each array a list of ``(launch, word, offset in bytes)``.
+    """
+
+    def __init__(self, program: Program, words: list[list[tuple[int, int, int]]]) -> None:
+        rows = [
+            (program._blocks[launch, word:].ctypes.data, k, offset)
+            for k, found in enumerate(words) for launch, word, offset in found
+        ]  # fmt: skip
+        self._program = program
+        self._rows, self._ids = np.array(rows, np.int64).reshape(-1, 3), np.zeros(len(words), np.int64)
+        # In a third of the time of an assignment from a list.
+        self._write = struct.Struct(f"={len(words)}q").pack_into
+        places = self._rows.ctypes.data, len(rows), self._ids.ctypes.data
+        run = *program._rows, program.threads, pool.context
+        self._words = np.array([[*places, *run], [*places, 0, 0, 0, 0]], np.int64)
+        self._run, self._put = self._words[0].ctypes.data, self._words[1].ctypes.data
+
+    def replay(self, arrays: list[np.ndarray]) -> None:
+        """Replay the program over these arrays, of the shapes, strides and dtypes recorded, which the caller keeps."""
+        self._write(self._ids, 0, *map(id, arrays))  # type: ignore[arg-type]  # arrays are buffers
+        if jit._recorders and jit.is_watched():
+            _PLAY.call(self._put)
+            self._program.replay()
+        else:
+            _PLAY.call(self._run)
+
+
+class Program:
+    """Launches over fixed arrays, recorded once and replayed in one call.
+
+    Inside ``with program.recording():`` kernels are called as usual but do not run. ``replay()`` then
+    runs them all, as often as it is called; what the arrays hold may change in between, and so may
+    addresses of arrays, by ``set_address`` and :class:`Places`.
+    """
+
+    def __init__(self) -> None:
+        self.launches: list[jit.Launch] = []
+        self.guards: list[jit.Guard] = []
+        self._table: np.ndarray = np.zeros((0, ROW), np.int64)
+        self._blocks: np.ndarray = np.zeros((0, jit.MAX_WORDS), np.int64)
+        self._rows = self._table.ctypes.data, 0
+        # Where each array stands that was recorded, by its address: launch and word.
+        self._places: dict[int, list[tuple[int, int]]] = {}
+        self._waits, self._owner, self.threads = True, 0, 1
+
+    def __len__(self) -> int:
+        return len(self.launches)
+
+    @contextmanager
+    def recording(self) -> Iterator[None]:
+        """Record the launches of this thread inside the block, which do not run."""
+        self._owner = threading.get_ident()
+        with jit.recording(self._watch), jit.guarding(self.guards):
+            yield
+        self.build()
+
+    def _watch(self, kernel: jit.Kernel | None, parts: int, arrays: tuple[np.ndarray, ...], scalars: Any) -> bool:
+        if threading.get_ident() != self._owner:
+            return False
+        if kernel is None:
+            self._waits = False
+        else:
+            self.launches.append((kernel, min(parts, MOST_PARTS), arrays, scalars, self._waits))
+            self._waits = True
+        return True
+
+    def build(self) -> None:
+        """Lay the launches out as a table and blocks, aligned to cache lines."""
+        count = len(self.launches)
+        raw = np.zeros(count * (ROW + jit.MAX_WORDS) + 16, np.int64)
+        start = -raw.ctypes.data % 128 // 8
+        self._table = raw[start : start + count * ROW].reshape(count, ROW)
+        self._blocks = raw[start + count * ROW : start + count * (ROW + jit.MAX_WORDS)].reshape(count, jit.MAX_WORDS)
+        self._rows, self._places = (self._table.ctypes.data, count), {}
+        for i, (kernel, parts, arrays, scalars, waits) in enumerate(self.launches):
+            block = self._blocks[i]
+            block[: kernel.words] = np.frombuffer(kernel.pack(*map(id, arrays), *scalars), np.int64)
+            for word, array in enumerate(arrays):
+                block[word] = at = array.ctypes.data
+                self._places.setdefault(at, []).append((i, word))
+            address = kernel.address or kernel.compile()
+            self._table[i, [SLICE, BLOCK, PARTS, WAIT]] = address, block.ctypes.data, parts, waits
+            self.threads = max(self.threads, parts)
+        if self.threads > 1:
+            pool.start()
+
+    def set_address(self, launch: int, word: int, address: int) -> None:
+        """Let a launch use another array of the same shape, strides and dtype; the caller keeps it alive."""
+        self._blocks[launch, word] = address
+
+    def replay(self) -> None:
+        """Run all launches, in order; one by one where somebody watches."""
+        if jit._recorders and jit.is_watched():
+            jit.show([self._now(i) for i in range(len(self.launches))])
+            return
+        _replay(self._rows, self.threads)
+
+    def _now(self, i: int) -> jit.Launch:
+        """A launch with the arrays that it uses now, whose addresses may have been put in place of those recorded."""
+        kernel, parts, arrays, scalars, waits = self.launches[i]
+        found = []
+        for array, address in zip(arrays, self._blocks[i].tolist(), strict=False):
+            if array.ctypes.data != address:
+                memory: Any = (ctypes.c_char * _extent(array)).from_address(address)
+                array = np.ndarray(array.shape, array.dtype, memory, 0, array.strides)
+            found.append(array)
+        return kernel, parts, tuple(found), scalars, waits
+
+    def replay_over(self, batches: Sequence[tuple[np.ndarray, np.ndarray]], times: int) -> None:
+        """Replay so many times in one call: the i-th time with part ``i`` of some arrays.
+
+        Args:
+            batches: pairs of an array that was recorded and one that stands in for it: C-contiguous, of
+                the same dtype and ``times`` as many numbers, of which each replay takes the next part.
+                Writeable, unless no launch writes it.
+        """
+        for part, whole in batches:
+            layout = whole.flags
+            fits = layout.c_contiguous and layout.aligned
+            if whole.dtype != part.dtype or whole.size != times * part.size or not fits:
+                raise ValueError(
+                    f"for {times} replays an array must be C-contiguous, of {times * part.size} numbers of "
+                    f"{part.dtype}, found {whole.size} of {whole.dtype}"
+                )
+        if jit.is_watched():
+            self._show_over(batches, times)
+            return
+        places, moves, starts = [], [], []
+        for part, whole in batches:
+            at = part.ctypes.data
+            for i, word in self._places.get(at, ()):
+                kernel, _, arrays, _, _ = self.launches[i]
+                if arrays[word].nbytes > part.nbytes:
+                    raise ValueError(f"{kernel} was recorded with more than the array that is replaced")
+                if not whole.flags.writeable and (kernel.outputs is None or word in kernel.outputs):
+                    raise ValueError(f"{kernel} may write an array in whose place there is a read-only one")
+                places.append((i, word, at))
+                moves.append((self._blocks[i, word:].ctypes.data, part.nbytes))
+                starts.append(whole.ctypes.data)
+        try:
+            for (i, word, _), start in zip(places, starts, strict=True):
+                self.set_address(i, word, start)
+            _replay(self._rows, self.threads, np.array(moves, np.int64).reshape(-1, 2), times)
+        finally:
+            for place in places:
+                self.set_address(*place)
+
+    def _show_over(self, batches: Sequence[tuple[np.ndarray, np.ndarray]], times: int) -> None:
+        for time in range(times):
+            parts = {
+                part.ctypes.data: whole.reshape(-1)[time * part.size : (time + 1) * part.size]
+                for part, whole in batches
+            }
+
+            def moved(array: np.ndarray, parts: dict[int, np.ndarray] = parts) -> np.ndarray:
+                part = parts.get(array.ctypes.data)
+                return array if part is None else np.ndarray(array.shape, array.dtype, part, 0, array.strides)
+
+            jit.show([
+                (kernel, count, tuple(map(moved, arrays)), scalars, waits)
+                for kernel, count, arrays, scalars, waits in self.launches
+            ])  # fmt: skip
+
+
+def _extent(array: np.ndarray) -> int:
+    """Bytes from the first number of an array to behind its last; strides are not negative."""
+    if not array.size:
+        return 0
+    return array.itemsize + sum((n - 1) * s for n, s in zip(array.shape, array.strides, strict=True))
+
+
+def _replay(rows: tuple[int, int], threads: int, moves: np.ndarray | None = None, times: int = 1) -> None:
+    over = (0, 0, times) if moves is None else (moves.ctypes.data, len(moves), times)
+    _REPLAY.call(pool.context, *rows, threads, *over)
