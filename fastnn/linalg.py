@@ -14,7 +14,7 @@ from fastnn._core.dtypes import from_numpy_dtype, promoted
 from fastnn._core.errors import DTypeError, LinAlgError, ShapeError
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.kernels.runtime import alloc
-from fastnn.ops.core import also_read, check_tensor, dimension, named
+from fastnn.ops.core import also_read, check_tensor, named
 from fastnn.ops.decompositions import (
     _matrix,
     _singular,
@@ -36,8 +36,8 @@ from fastnn.ops.decompositions import (
     svdvals,
 )
 from fastnn.ops.joining import cat
-from fastnn.ops.norms import vector_norm
-from fastnn.ops.products import matmul
+from fastnn.ops.norms import matrix_norm, vector_norm
+from fastnn.ops.products import matmul, multi_dot
 from fastnn.ops.slicing import diagonal
 from fastnn.ops.vectors import cross
 
@@ -101,31 +101,6 @@ def matrix_rank(A: Tensor, tol: Any = None, hermitian: bool = False, *, atol: An
 
 
 @named
-def matrix_norm(
-    A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: Any = None
-) -> Tensor:
-    """The norm of each matrix: 'fro', 'nuc', 1, -1, 2, -2, or plus or minus infinity."""
-    check_tensor("A", A)
-    if A._data.ndim < 2:
-        raise ShapeError("linalg.matrix_norm: The input tensor A must have at least 2 dimensions.")
-    if A._data.dtype.kind != "f":
-        raise RuntimeError(f"linalg.matrix_norm: Expected a floating point or complex tensor as input. Got {A.dtype}")
-    if ord == "fro":
-        return vector_norm(A, 2, dim, keepdim, dtype)
-    a, b = [dimension(d, A._data.ndim) for d in dim]
-    if ord in ("nuc", 2, -2):
-        s = svdvals(A.movedim((a, b), (-2, -1)))
-        found = s.sum(-1) if ord == "nuc" else s.amax(-1) if ord == 2 else s.amin(-1)
-    elif ord in (1, -1, float("inf"), float("-inf")):
-        along, over = (a, b) if abs(ord) == 1 else (b, a)
-        sums = A.abs().sum(along, keepdim=True)
-        found = (sums.amax(over, True) if ord > 0 else sums.amin(over, True)).squeeze((a, b))
-    else:
-        raise RuntimeError(f"linalg.matrix_norm: Order {ord} not supported.")
-    return found.unsqueeze(min(a, b)).unsqueeze(max(a, b)) if keepdim else found
-
-
-@named
 def norm(A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
     """The norm of vectors along one dimension, or of all elements; of matrices along two."""
     check_tensor("A", A)
@@ -179,20 +154,6 @@ def matrix_power(A: Tensor, n: int) -> Tensor:
 
 
 @named
-def multi_dot(tensors: Any) -> Tensor:
-    """The product of several matrices; the first and the last may be vectors."""
-    if len(tensors) < 2:
-        raise RuntimeError("multi_dot(): expected at least 2 tensors but got " + str(len(tensors)))
-    for place, t in enumerate(tensors):
-        if t._data.ndim != 2 and not (t._data.ndim == 1 and place in (0, len(tensors) - 1)):
-            raise ShapeError(f"multi_dot(): tensor {place} must be a matrix, found {list(t._data.shape)}")
-    result = tensors[0]
-    for t in tensors[1:]:
-        result = matmul(result, t)
-    return result
-
-
-@named
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     """The sums of products along a dimension."""
     if x._data.dtype != y._data.dtype:
@@ -228,3 +189,5 @@ METHODS = {
     "svd": lambda self, some=True: svd_classic(self, some),
     "qr": lambda self, some=True: qr(self, "reduced" if some else "complete"),
 }  # fmt: skip
+for _name, _function in METHODS.items():
+    setattr(Tensor, _name, _function)

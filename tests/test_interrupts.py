@@ -21,8 +21,8 @@ import pytest
 import fastnn
 from fastnn import kernels, nn
 from fastnn._core import tracing
+from fastnn._core.last_error import forget_last_error
 from fastnn.capture.guards import Inputs
-from fastnn.capture.last_error import forget_last_error
 from fastnn.kernels.runtime import alloc, jit
 from fastnn.kernels.runtime.program import Places, Program
 

@@ -1,4 +1,4 @@
-"""Checks of who owns which memory, for tests: on where ``FASTNN_POISON=1`` is set (see ``fastnn.kernels.runtime.alloc``).
+"""Checks of who owns which memory, for tests: on where ``FASTNN_POISON=1`` is set (``kernels.runtime.alloc``).
 
 What is written over by a replay, or handed out as a gradient, must not be seen through any other tensor, unless the
 user has put it there. The library decides that by counting references; here every tensor that is alive is looked at
@@ -8,41 +8,15 @@ must not be seen before each use. Imports the rest of fastnn inside functions.
 
 from __future__ import annotations
 
-import functools
-import threading
-import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
 
-from fastnn._core import tracing
+from fastnn._core.live_tensors import _alive
 from fastnn.kernels.runtime.alloc import poison
 
 Span = tuple[int, int]
-
-# The tensors that are alive, by their ids.
-_alive: dict[int, weakref.ref[Any]] = {}
-_lock = threading.Lock()
-
-
-def tracked(make: Callable[..., Any]) -> Callable[..., Any]:
-    """``make``, whose tensors are looked at by the checks; not those of a trace, which is about nothing."""
-
-    def made(*args: Any, **options: Any) -> Any:
-        tensor = make(*args, **options)
-        if not tracing.is_mine():
-            _alive[id(tensor)] = weakref.ref(tensor, functools.partial(_forget, id(tensor)))
-        return tensor
-
-    return functools.wraps(make)(made)
-
-
-def _forget(key: int, ref: Any) -> None:
-    # Another tensor may have got the id meanwhile.
-    if _alive.get(key) is ref:
-        del _alive[key]
-
 
 def _span(array: np.ndarray | np.generic) -> Span:
     if not isinstance(array, np.ndarray):

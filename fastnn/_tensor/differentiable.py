@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn._autograd.engine import Memory, Node, _hooks_of, run_backward
+from fastnn._autograd.gradients import backward
+from fastnn._autograd.hooks import RemovableHandle
+from fastnn._autograd.modes import _mode
 from fastnn._core.errors import DTypeError, ShapeError
-from fastnn.autograd import backward
-from fastnn.autograd.engine import Memory, Node, _hooks_of, run_backward
-from fastnn.autograd.hooks import RemovableHandle
-from fastnn.autograd.modes import _mode
 
 if TYPE_CHECKING:
     from fastnn._tensor.tensor import Tensor

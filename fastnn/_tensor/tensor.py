@@ -13,6 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn._autograd.engine import Alias, DetachedInferenceMemory, InferenceMemory, Memory, Node, memory_in_inference
+from fastnn._autograd.modes import _mode, inference_listeners
 from fastnn._core import tracing
 from fastnn._core.devices import CPU, check_device, device
 from fastnn._core.dtypes import default_numpy, dtype, from_numpy_dtype
@@ -20,9 +22,6 @@ from fastnn._core.errors import DTypeError, ShapeError
 from fastnn._core.errstate import quiet
 from fastnn._core.size import Size
 from fastnn._tensor.differentiable import Differentiable
-from fastnn.autograd import Alias, Memory, Node
-from fastnn.autograd.engine import DetachedInferenceMemory, InferenceMemory, memory_in_inference
-from fastnn.autograd.modes import _mode, inference_listeners
 from fastnn.kernels.runtime import alloc
 
 Scalar = bool | int | float
@@ -62,7 +61,7 @@ def _wrap(array: np.ndarray, node: Node | None = None) -> Tensor:
 
 
 if alloc.IS_POISONED:
-    from fastnn._debug.ownership import tracked
+    from fastnn._core.live_tensors import tracked
 
     _wrap = tracked(_wrap)
 
@@ -87,7 +86,7 @@ def _renew(t: Tensor) -> None:
             "operation on another tensor that shares it; use clone() before the operation, or the tensor that it "
             "returned"
         )
-    from fastnn.ops.core import view
+    from fastnn._tensor.views import view
 
     base, steps = t._view
     part: Tensor = base
@@ -105,7 +104,8 @@ def _unbroadcast(grad: Tensor, shape: tuple[int, ...]) -> Tensor:
     found = grad._data.shape
     if found == shape:
         return grad
-    from fastnn.ops.core import add_up, linear_map
+    from fastnn._core.sums import add_up
+    from fastnn._tensor.views import linear_map
 
     extra = len(found) - len(shape)
     axes = (*range(extra), *[d + extra for d, n in enumerate(shape) if n == 1 and found[d + extra] != 1])
@@ -152,7 +152,7 @@ class Tensor(Differentiable):
 
     def __init__(self, *data: Any, device: Any = None) -> None:
         check_device(device)
-        from fastnn.ops.legacy_constructors import alias, numbers_of
+        from fastnn._tensor.legacy_constructors import alias, numbers_of
 
         if len(data) == 1 and isinstance(data[0], Tensor):
             # Also one of another dtype, as in PyTorch.
@@ -442,7 +442,7 @@ class Tensor(Differentiable):
             memory.history += 1
             self._node, self._requires_grad, self._history = node, True, memory.history
             return
-        from fastnn.ops.core import overwritten
+        from fastnn._tensor.views import overwritten
 
         base, steps = self._view
         base_node = overwritten(base, _wrap(self._data, node), steps)

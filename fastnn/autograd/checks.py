@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._autograd.modes import enable_grad, no_grad
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.autograd import _as_tuple, grad
-from fastnn.autograd.modes import enable_grad, no_grad
 
 
 class GradcheckError(RuntimeError):

@@ -6,8 +6,8 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from fastnn.autograd.engine import Node, Parts, part_node
-from fastnn.autograd.modes import _mode, no_grad
+from fastnn._autograd.engine import Node, Parts, part_node
+from fastnn._autograd.modes import _mode, no_grad
 
 
 class Context:

@@ -10,10 +10,10 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._autograd.modes import enable_grad
 from fastnn._core.errors import ShapeError
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.autograd import _as_tuple, grad
-from fastnn.autograd.modes import enable_grad
 
 __all__ = ["hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]
 

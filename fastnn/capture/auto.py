@@ -21,11 +21,10 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._autograd.engine import Node, anomaly, differentiated
+from fastnn._autograd.modes import _mode
 from fastnn._core import tracing
 from fastnn._tensor.tensor import Tensor, _wrap
-from fastnn.autograd import Node
-from fastnn.autograd.engine import anomaly, differentiated
-from fastnn.autograd.modes import _mode
 from fastnn.capture.guards import MOST_PROGRAMS, Situation, reason_of
 from fastnn.capture.recording import MOST_BYTES, Lane
 from fastnn.capture.source_check import bend

@@ -26,11 +26,11 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from fastnn._autograd.hooks import leaf_hooks
 from fastnn._core import tracing
 from fastnn._core.dtypes import dtype
 from fastnn._core.tracing import Uncapturable
 from fastnn._tensor.tensor import Tensor
-from fastnn.autograd.hooks import leaf_hooks
 from fastnn.kernels.runtime import alloc, jit
 from fastnn.kernels.runtime.program import Places, Program
 from fastnn.nn.hooks import EVERYWHERE

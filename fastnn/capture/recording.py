@@ -12,13 +12,12 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._autograd.engine import Alias, Memory, Node, on_the_way, run_backward
+from fastnn._autograd.hooks import leaf_hooks
+from fastnn._autograd.modes import _mode
 from fastnn._core import tracing
 from fastnn._core.tracing import Uncapturable
 from fastnn._tensor.tensor import Tensor, _wrap
-from fastnn.autograd import Alias, Memory, Node
-from fastnn.autograd.engine import on_the_way, run_backward
-from fastnn.autograd.hooks import leaf_hooks
-from fastnn.autograd.modes import _mode
 from fastnn.capture.guards import (
     Inputs,
     Situation,

@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._autograd.modes import enable_grad
 from fastnn._core import tracing
 from fastnn._core.tracing import Uncapturable
 from fastnn._tensor.tensor import Tensor, _wrap
-from fastnn.autograd import enable_grad
 from fastnn.capture.guards import (
     MOST_PROGRAMS,
     Inputs,

@@ -9,8 +9,8 @@ from typing import Any, ClassVar
 import numpy as np
 
 import fastnn
+from fastnn._autograd.modes import enable_grad, no_grad
 from fastnn._tensor.tensor import Size, Tensor, _wrap
-from fastnn.autograd import enable_grad, no_grad
 from fastnn.distributions.constraints import Constraint
 from fastnn.random import default_generator
 

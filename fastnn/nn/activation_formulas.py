@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from fastnn import kernels
+from fastnn._autograd.engine import Node
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
-from fastnn.autograd import Node
 from fastnn.kernels.runtime import alloc
 from fastnn.nn.checks import _contiguous
 from fastnn.ops.core import piece, pieces

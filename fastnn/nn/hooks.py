@@ -9,9 +9,9 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+from fastnn._autograd.engine import RemovableHandle
 from fastnn._tensor.tensor import Tensor
 from fastnn.autograd import Function
-from fastnn.autograd.engine import RemovableHandle
 from fastnn.nn.registry import changes
 
 Hook = Callable[..., Any]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, TypeVar
 
+from fastnn._autograd.modes import no_grad
 from fastnn._core.devices import as_device, check_device, device
 from fastnn._core.dtypes import as_numpy_dtype, dtype, from_numpy_dtype
 from fastnn._tensor.tensor import Tensor
-from fastnn.autograd import no_grad
 from fastnn.nn.hooks import EVERYWHERE, Hooked, call_hooked, registered
 from fastnn.nn.parameter import Buffer, Parameter, settle
 from fastnn.nn.registry import Registry, changes

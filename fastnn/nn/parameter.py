@@ -14,18 +14,17 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._autograd.engine import Alias, InferenceMemory, Memory
+from fastnn._autograd.hooks import leaf_hooks
+from fastnn._autograd.modes import _mode
 from fastnn._core import tracing
 from fastnn._core.devices import check_device
 from fastnn._core.dtypes import as_numpy_dtype, default_numpy
 from fastnn._core.dtypes import dtype as _dtype
 from fastnn._core.errors import DTypeError
 from fastnn._core.flat_storage import Slot
+from fastnn._core.last_error import forget_last_error
 from fastnn._tensor.tensor import Tensor, _wrap
-from fastnn.autograd import Alias, Memory
-from fastnn.autograd.engine import InferenceMemory
-from fastnn.autograd.hooks import leaf_hooks
-from fastnn.autograd.modes import _mode
-from fastnn.capture.last_error import forget_last_error
 from fastnn.kernels.runtime import alloc
 
 

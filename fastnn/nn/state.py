@@ -9,9 +9,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastnn._autograd.engine import RemovableHandle
+from fastnn._autograd.modes import no_grad
 from fastnn._tensor.tensor import Tensor
-from fastnn.autograd import no_grad
-from fastnn.autograd.engine import RemovableHandle
 from fastnn.nn.parameter import Parameter, UninitializedParameter
 
 _EXTRA_STATE = "_extra_state"

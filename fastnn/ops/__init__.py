@@ -12,9 +12,9 @@ import functools
 from collections.abc import Callable
 from typing import Any
 
-from fastnn import linalg
+from fastnn._autograd.modes import _mode
+from fastnn._tensor import legacy_constructors as legacy
 from fastnn._tensor.tensor import Tensor
-from fastnn.autograd.modes import _mode
 from fastnn.ops import (
     arithmetic,
     comparison,
@@ -37,7 +37,6 @@ from fastnn.ops import (
 from fastnn.ops import binary_math as pairs
 from fastnn.ops import creation as functions
 from fastnn.ops import extrema as ordering
-from fastnn.ops import legacy_constructors as legacy
 from fastnn.ops import permute as orders
 from fastnn.ops import slicing as parts
 from fastnn.ops.core import original, titled
@@ -99,7 +98,7 @@ def _attach() -> None:
                 setattr(Tensor, name, function)
         for name, function in getattr(family, "PROPERTIES", {}).items():
             setattr(Tensor, name, property(function))
-    for name, function in {**linalg.METHODS, **functions.METHODS, **legacy.METHODS}.items():
+    for name, function in {**functions.METHODS, **legacy.METHODS}.items():
         setattr(Tensor, name, function)
     for family in (shapes, orders):
         for name in family.RESHAPES:

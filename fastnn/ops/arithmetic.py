@@ -6,11 +6,11 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._autograd.engine import Node, ResultNode
+from fastnn._autograd.modes import _mode
 from fastnn._core.dtypes import as_number, default_numpy, float64, plain
 from fastnn._core.errstate import quiet
 from fastnn._tensor.tensor import Tensor, _recorded, _unbroadcast, _wrap
-from fastnn.autograd.engine import Node, ResultNode
-from fastnn.autograd.modes import _mode
 from fastnn.ops.core import (
     NUMBERS,
     Partial,

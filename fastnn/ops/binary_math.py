@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._tensor.tensor import Tensor, _recorded, _unbroadcast, _wrap
+from fastnn._tensor.views import linear_map
 from fastnn.ops.arithmetic import mul
 from fastnn.ops.core import (
     ZERO,
@@ -24,7 +25,6 @@ from fastnn.ops.core import (
     check_tensors,
     common_dtype,
     gated,
-    linear_map,
     named,
     no_gradient,
     promote,

@@ -7,16 +7,16 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._autograd.engine import Node
 from fastnn._core.dtypes import as_number, bool_, default_numpy, plain, promoted
 from fastnn._core.errors import DTypeError, ShapeError
 from fastnn._tensor.tensor import Tensor, _recorded, _unbroadcast, _wrap
-from fastnn.autograd.engine import Node
+from fastnn._tensor.views import linear_map
 from fastnn.ops.core import (
     NUMBERS,
     as_operand,
     broadcast,
     check_tensor,
-    linear_map,
     named,
     promote,
     quiet,

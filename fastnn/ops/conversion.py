@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._autograd.engine import Node
 from fastnn._core.devices import check_device, device
 from fastnn._core.dtypes import (
     BY_LEGACY_NAME,
@@ -30,9 +31,9 @@ from fastnn._core.dtypes import (
 from fastnn._core.errors import ShapeError
 from fastnn._tensor.sequences import array_of
 from fastnn._tensor.tensor import Tensor, _recorded, _sizes, _unbroadcast, _wrap
-from fastnn.autograd.engine import Node
+from fastnn._tensor.views import mapped
 from fastnn.kernels.runtime import alloc
-from fastnn.ops.core import NUMBERS, as_operand, check_tensor, common_dtype, mapped, named, quiet, titled
+from fastnn.ops.core import NUMBERS, as_operand, check_tensor, common_dtype, named, quiet, titled
 
 __all__ = [
     "detach", "detach_", "fill", "is_conj", "is_inference", "is_neg", "is_signed", "is_storage", "is_tensor",

@@ -17,16 +17,15 @@ from typing import Any, TypeVar, cast
 
 import numpy as np
 
+from fastnn._autograd.engine import Node, ResultNode
 from fastnn._core import tracing
 from fastnn._core.dtypes import RANK, default_numpy, from_numpy_dtype, plain
 from fastnn._core.errors import ShapeError
 from fastnn._core.errstate import quiet
-from fastnn._tensor.tensor import Step, Tensor, _recorded, _renew, _unbroadcast, _wrap
-from fastnn.autograd.engine import Alias, Node, ResultNode
-from fastnn.autograd.modes import _mode
+from fastnn._tensor.tensor import Tensor, _recorded, _unbroadcast, _wrap
+from fastnn._tensor.views import ArrayMap, mapped
 from fastnn.kernels.runtime import alloc
 
-ArrayMap = Callable[[np.ndarray], np.ndarray]
 Function = TypeVar("Function", bound=Callable[..., Any])
 NUMBERS = (bool, int, float, np.integer, np.floating, np.bool_)
 
@@ -169,150 +168,7 @@ def as_floating(x: Tensor) -> Tensor:
     return x if x._data.dtype.kind == "f" else x.to(from_numpy_dtype(default_numpy()))
 
 
-# -- Sums ---------------------------------------------------------------------------------------
-
-# Numbers that are added one to the other at most, but for as many sums of theirs.
-_BLOCK = 128
-# Numbers up to which their order does not matter.
-_FEW = 512
-_add: Any = np.add.reduce
-
-
-def add_up(a: np.ndarray, axes: Any = None, kind: Any = None, keepdims: bool = False) -> Any:
-    """``np.add.reduce``, which loses no digits of many floats, in whichever order they lie.
-
-    NumPy adds in pairs along the dimension in which neighbours lie side by side. Along others it adds row to row: of
-    100,000 times 0.1 in float32 that makes 9,998.56. Here the rows are added in blocks. float16 is summed in float32.
-    """
-    if a.dtype.kind != "f":
-        return _add(a, axes, kind, None, keepdims)
-    if a.dtype == np.float16:
-        return np.asarray(add_up(a.astype(np.float32), axes, None, keepdims)).astype(np.float16)
-    if a.size <= _FEW:
-        return _add(a, axes, kind, None, keepdims)
-    shape = a.shape
-    if axes is None:
-        if a.flags.c_contiguous:
-            return _add(a, None, None, None, keepdims)
-        axes = tuple(range(a.ndim))
-    elif isinstance(axes, int):
-        axes = (axes,)
-    count = 1
-    for d in axes:
-        count *= shape[d]
-    if count <= _FEW:
-        return _add(a, axes, None, None, keepdims)
-    strides = a.strides
-    axes = [d % len(shape) for d in axes]
-    for d in sorted(axes, key=lambda d: abs(strides[d])):
-        a = _add_along(a, d)
-    return a if keepdims else a.reshape([n for d, n in enumerate(shape) if d not in axes])
-
-
-def _add_along(a: np.ndarray, axis: int) -> np.ndarray:
-    """The sums along one dimension, which is kept."""
-    n, stride = a.shape[axis], abs(a.strides[axis])
-    nearest = stride and all(abs(s) >= stride or not s for s, m in zip(a.strides, a.shape, strict=True) if m > 1)
-    if n > 2 * _BLOCK and not nearest:
-        before = (slice(None),) * axis
-        blocks = n // _BLOCK
-        whole = a[(*before, slice(blocks * _BLOCK))]
-        sums = _add(whole.reshape(*a.shape[:axis], blocks, _BLOCK, *a.shape[axis + 1 :]), axis + 1)
-        if blocks * _BLOCK < n:
-            sums = np.concatenate([sums, _add(a[(*before, slice(blocks * _BLOCK, n))], axis, keepdims=True)], axis)
-        return _add_along(sums, axis)
-    return _add(a, axis, keepdims=True)
-
-
 # -- Recorded maps ----------------------------------------------------------------------------
-
-
-def mapped(
-    name: str,
-    x: Tensor,
-    result: np.ndarray,
-    run: Callable[[Tensor], Tensor | None],
-    saved: tuple[Tensor, ...] = (),
-    keeps: bool = False,
-) -> Tensor:
-    """A tensor over ``result``, recorded as an operation on ``x`` alone; ``run`` is written in tensor operations."""
-    if not _recorded(x):
-        return _wrap(result)
-    return _wrap(result, Node(name, (x,), lambda grad: (run(grad),), saved, keeps))
-
-
-def linear_map(
-    name: str,
-    x: Tensor,
-    forward: ArrayMap,
-    backward: ArrayMap,
-    saved: tuple[Tensor, ...] = (),
-    keeps: bool = False,
-) -> Tensor:
-    """``forward(x)``, a linear map of arrays; ``backward`` is its transpose."""
-    result = forward(x._data)
-    if type(result) is not _ndarray:
-        result = np.asarray(result)
-    if not _recorded(x):
-        return _wrap(result)
-
-    def run(grad: Tensor) -> tuple[Tensor]:
-        return (linear_map(name, grad, backward, forward),)
-
-    return _wrap(result, Node(name, (x,), run, saved, keeps))
-
-
-def view(x: Tensor, name: str, take: ArrayMap, put: ArrayMap) -> Tensor:
-    """``take(x)``, which lies in the memory of ``x``: a write to the one is one to the other."""
-    result = take(x._data)
-    if not _mode.enabled:
-        made = _wrap(result)
-        # It counts the same versions; but who changes it later, recorded, changes it alone.
-        made._memory = Alias(x._memory)
-        return made
-    memory = x._memory
-    if x._history != memory.history:
-        _renew(x)
-    if x._requires_grad:
-        made = _wrap(result, Node(name, (x,), lambda grad: (linear_map(name, grad, put, take),)))
-    else:
-        made = _wrap(result)
-    made._memory, made._history = memory, memory.history
-    before = x._view
-    if before is None:
-        made._view = (x, ((name, take, put),))
-    else:
-        made._view = (before[0], (*before[1], (name, take, put)))
-        if x._of_many:
-            made._of_many = True
-    return made
-
-
-def overwritten(base: Tensor, part: Tensor, steps: tuple[Step, ...]) -> Node:
-    """The node of ``base`` after the view at the end of ``steps`` was overwritten with ``part``."""
-
-    def take(array: np.ndarray) -> np.ndarray:
-        for _, step, _ in steps:
-            array = step(array)
-        return array
-
-    def put(array: np.ndarray) -> np.ndarray:
-        full = np.zeros(base_shape, array.dtype)
-        take(full)[...] = array
-        return full
-
-    def clear(array: np.ndarray) -> np.ndarray:
-        rest = array.copy()
-        take(rest)[...] = 0
-        return rest
-
-    base_shape, keeps_rest = base._data.shape, base._requires_grad
-
-    def run(grad: Tensor) -> tuple[Tensor | None, Tensor]:
-        rest = linear_map("CopySlices", grad, clear, clear) if keeps_rest else None
-        return rest, linear_map("CopySlices", grad, take, put)
-
-    return Node("CopySlices", (base, part), run)
 
 
 def recorded_result(

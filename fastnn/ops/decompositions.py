@@ -12,10 +12,10 @@ from typing import Any
 import numpy as np
 
 from fastnn import return_types
+from fastnn._autograd.engine import Node, part_node
+from fastnn._autograd.modes import is_grad_enabled
 from fastnn._core.errors import LinAlgError, ShapeError
 from fastnn._tensor.tensor import Tensor, _recorded, _unbroadcast, _wrap
-from fastnn.autograd.engine import Node, part_node
-from fastnn.autograd.modes import is_grad_enabled
 from fastnn.kernels.runtime import alloc
 from fastnn.ops.core import also_read, check_tensor, named, quiet, recorded_result
 

@@ -10,12 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._autograd.engine import Node
 from fastnn._core.dtypes import as_number, from_numpy_dtype
 from fastnn._core.errstate import quiet
 from fastnn._tensor.tensor import Tensor, _recorded, _unbroadcast, _wrap
-from fastnn.autograd.engine import Node
+from fastnn._tensor.views import ArrayMap, linear_map, mapped
 from fastnn.ops.core import (
-    ArrayMap,
     Derivative,
     also_read,
     as_floating,
@@ -23,8 +23,6 @@ from fastnn.ops.core import (
     check_tensor,
     fit,
     gated,
-    linear_map,
-    mapped,
     named,
     no_gradient,
     of_operand,

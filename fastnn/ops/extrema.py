@@ -9,8 +9,9 @@ import numpy as np
 from fastnn import return_types
 from fastnn._core.errors import RangeError
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
+from fastnn._tensor.views import linear_map
 from fastnn.ops.binary_math import maximum, minimum
-from fastnn.ops.core import also_read, check_tensor, dimension, linear_map, named, recorded_result, reduced
+from fastnn.ops.core import also_read, check_tensor, dimension, named, recorded_result, reduced
 
 __all__ = ["amax", "amin", "aminmax", "argmax", "argmin", "max", "min"]
 

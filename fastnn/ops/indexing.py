@@ -8,13 +8,15 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._autograd.engine import Node
 from fastnn._core.dtypes import as_number
 from fastnn._core.errors import RangeError, ShapeError
 from fastnn._core.errstate import quiet
+from fastnn._core.sums import add_up
 from fastnn._tensor.sequences import array_of, is_sequence
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
-from fastnn.autograd.engine import Node
-from fastnn.ops.core import NUMBERS, add_up, linear_map, warn_of_byte_mask
+from fastnn._tensor.views import linear_map
+from fastnn.ops.core import NUMBERS, warn_of_byte_mask
 from fastnn.ops.slicing import sliced
 
 __all__: list[str] = []

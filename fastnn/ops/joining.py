@@ -8,11 +8,12 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._autograd.engine import Node
 from fastnn._core.dtypes import from_numpy_dtype, promoted
 from fastnn._core.errors import ShapeError
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
-from fastnn.autograd.engine import Node
-from fastnn.ops.core import also_read, check_tensor, dimension, linear_map, named, whole
+from fastnn._tensor.views import linear_map
+from fastnn.ops.core import also_read, check_tensor, dimension, named, whole
 from fastnn.ops.slicing import select, sliced
 
 __all__ = [

@@ -7,8 +7,21 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._core.errors import ShapeError
+from fastnn._core.sums import add_up
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
-from fastnn.ops.core import add_up, also_read, as_floating, check_tensor, named, quiet, recorded_result, reduced, scaled
+from fastnn.ops.core import (
+    also_read,
+    as_floating,
+    check_tensor,
+    dimension,
+    named,
+    quiet,
+    recorded_result,
+    reduced,
+    scaled,
+)
+from fastnn.ops.decompositions import svdvals
 from fastnn.ops.reductions import _cast, _kept_shape
 
 __all__ = ["dist", "logsumexp", "norm"]
@@ -123,6 +136,31 @@ def distance(difference: Tensor, p: float) -> Tensor:
 
 
 @named
+def matrix_norm(
+    A: Tensor, ord: Any = "fro", dim: Any = (-2, -1), keepdim: bool = False, *, dtype: Any = None
+) -> Tensor:
+    """The norm of each matrix: 'fro', 'nuc', 1, -1, 2, -2, or plus or minus infinity."""
+    check_tensor("A", A)
+    if A._data.ndim < 2:
+        raise ShapeError("linalg.matrix_norm: The input tensor A must have at least 2 dimensions.")
+    if A._data.dtype.kind != "f":
+        raise RuntimeError(f"linalg.matrix_norm: Expected a floating point or complex tensor as input. Got {A.dtype}")
+    if ord == "fro":
+        return vector_norm(A, 2, dim, keepdim, dtype)
+    a, b = [dimension(d, A._data.ndim) for d in dim]
+    if ord in ("nuc", 2, -2):
+        s = svdvals(A.movedim((a, b), (-2, -1)))
+        found = s.sum(-1) if ord == "nuc" else s.amax(-1) if ord == 2 else s.amin(-1)
+    elif ord in (1, -1, float("inf"), float("-inf")):
+        along, over = (a, b) if abs(ord) == 1 else (b, a)
+        sums = A.abs().sum(along, keepdim=True)
+        found = (sums.amax(over, True) if ord > 0 else sums.amin(over, True)).squeeze((a, b))
+    else:
+        raise RuntimeError(f"linalg.matrix_norm: Order {ord} not supported.")
+    return found.unsqueeze(min(a, b)).unsqueeze(max(a, b)) if keepdim else found
+
+
+@named
 def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Tensor:
     """The norm of all elements as one vector, or over the dimensions ``dim``.
 
@@ -135,8 +173,6 @@ def norm(input: Tensor, p: Any = "fro", dim: Any = None, keepdim: bool = False, 
     """
     check_tensor("input", input)
     if p == "nuc":
-        from fastnn.linalg import matrix_norm
-
         return matrix_norm(input, "nuc", (0, 1) if dim is None else dim, keepdim)
     if isinstance(p, str) and p != "fro":
         raise RuntimeError(f"unknown norm order {p!r}; the order is a number, 'fro' or 'nuc'")

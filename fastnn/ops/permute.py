@@ -8,7 +8,8 @@ import numpy as np
 
 from fastnn._core.errors import RangeError
 from fastnn._tensor.tensor import Tensor, _sizes
-from fastnn.ops.core import check_tensor, dimension, dimensions, linear_map, named, view, whole
+from fastnn._tensor.views import linear_map, view
+from fastnn.ops.core import check_tensor, dimension, dimensions, named, whole
 
 __all__ = [
     "adjoint", "flip", "fliplr", "flipud", "moveaxis", "movedim", "permute", "roll", "rot90", "swapaxes",

@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._autograd.modes import _mode
 from fastnn._core.dtypes import as_number, plain
 from fastnn._tensor.tensor import Tensor, _wrap
-from fastnn.autograd.modes import _mode
 from fastnn.ops.core import (
     NUMBERS,
     Partial,

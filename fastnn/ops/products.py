@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from fastnn import kernels
+from fastnn._autograd.engine import Node
 from fastnn._core.errors import DTypeError, RangeError, ShapeError
 from fastnn._tensor.tensor import Tensor, _recorded, _unbroadcast, _wrap
-from fastnn.autograd.engine import Node
 from fastnn.kernels.runtime import alloc
 from fastnn.ops.core import check_tensor, named, refuse
 from fastnn.ops.shapes import _expanded, _reshaped
@@ -284,13 +284,25 @@ def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alph
     return _plus(input, bmm(batch1, batch2).sum(0, dtype=batch1.dtype), beta, alpha)
 
 
+@named
+def multi_dot(tensors: Any) -> Tensor:
+    """The product of several matrices; the first and the last may be vectors."""
+    if len(tensors) < 2:
+        raise RuntimeError("multi_dot(): expected at least 2 tensors but got " + str(len(tensors)))
+    for place, t in enumerate(tensors):
+        if t._data.ndim != 2 and not (t._data.ndim == 1 and place in (0, len(tensors) - 1)):
+            raise ShapeError(f"multi_dot(): tensor {place} must be a matrix, found {list(t._data.shape)}")
+    result = tensors[0]
+    for t in tensors[1:]:
+        result = matmul(result, t)
+    return result
+
+
 def chain_matmul(*matrices: Tensor) -> Tensor:
     """The product of several matrices."""
     for t in matrices:
         if t._data.ndim != 2:
             raise ShapeError(f"chain_matmul(): expected matrices, found {list(t._data.shape)}")
-    from fastnn.linalg import multi_dot
-
     return multi_dot(matrices) if len(matrices) > 1 else matrices[0]
 
 

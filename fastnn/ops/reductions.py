@@ -8,23 +8,13 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._autograd.engine import Node
+from fastnn._autograd.modes import _mode
 from fastnn._core.dtypes import as_numpy_dtype, from_numpy_dtype
+from fastnn._core.sums import add_up
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
-from fastnn.autograd.engine import Node
-from fastnn.autograd.modes import _mode
-from fastnn.ops.core import (
-    add_up,
-    also_read,
-    check_tensor,
-    dimension,
-    linear_map,
-    mapped,
-    named,
-    quiet,
-    recorded_result,
-    reduced,
-    refuse,
-)
+from fastnn._tensor.views import linear_map, mapped
+from fastnn.ops.core import also_read, check_tensor, dimension, named, quiet, recorded_result, reduced, refuse
 
 __all__ = [
     "all", "any", "count_nonzero", "cumprod", "cumsum", "logcumsumexp", "mean", "nanmean", "nansum", "prod", "std",

@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._autograd.engine import Node
+from fastnn._autograd.modes import _mode
 from fastnn._core.dtypes import as_number
 from fastnn._core.errors import RangeError, ShapeError
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
-from fastnn.autograd.engine import Node
-from fastnn.autograd.modes import _mode
+from fastnn._tensor.views import linear_map
 from fastnn.kernels.runtime import alloc
 from fastnn.ops.comparison import where
-from fastnn.ops.core import check_tensor, dimension, linear_map, named, recorded_result, refuse
+from fastnn.ops.core import check_tensor, dimension, named, recorded_result, refuse
 
 __all__ = ["gather", "scatter", "scatter_add", "scatter_reduce"]
 

@@ -10,11 +10,12 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._autograd.engine import Node
 from fastnn._core.dtypes import as_number
 from fastnn._core.errors import ShapeError
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
-from fastnn.autograd.engine import Node
-from fastnn.ops.core import also_read, check_tensor, dimension, fit, linear_map, named, shape_error, warn_of_byte_mask
+from fastnn._tensor.views import linear_map
+from fastnn.ops.core import also_read, check_tensor, dimension, fit, named, shape_error, warn_of_byte_mask
 from fastnn.ops.indexing import _getitem, _numpy_key, _setitem
 from fastnn.ops.scatter import _check_index, _check_range, _flat_view, gather, scatter_reduce
 from fastnn.ops.shapes import _expanded

@@ -11,8 +11,10 @@ import numpy as np
 from fastnn._core.dtypes import dtype as _dtype
 from fastnn._core.errors import DTypeError, RangeError, ShapeError
 from fastnn._core.flat_storage import is_place
+from fastnn._core.sums import add_up
 from fastnn._tensor.tensor import Tensor, _recorded, _sizes, _wrap
-from fastnn.ops.core import add_up, check_tensor, dimension, linear_map, mapped, named, reduced, view, whole
+from fastnn._tensor.views import linear_map, mapped, view
+from fastnn.ops.core import check_tensor, dimension, named, reduced, whole
 
 __all__ = [
     "broadcast_shapes", "broadcast_tensors", "broadcast_to", "flatten", "ravel", "repeat_interleave", "reshape",

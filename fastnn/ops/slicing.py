@@ -7,8 +7,9 @@ from typing import Any
 import numpy as np
 
 from fastnn._tensor.tensor import Tensor, _wrap
+from fastnn._tensor.views import linear_map, view
 from fastnn.kernels.runtime import alloc
-from fastnn.ops.core import check_tensor, dimension, linear_map, named, view, whole
+from fastnn.ops.core import check_tensor, dimension, named, whole
 
 __all__ = [
     "diag", "diag_embed", "diagflat", "diagonal", "narrow", "narrow_copy", "select", "tril", "tril_indices", "triu",

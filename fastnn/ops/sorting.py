@@ -8,7 +8,8 @@ import numpy as np
 
 from fastnn import return_types
 from fastnn._tensor.tensor import Tensor, _wrap
-from fastnn.ops.core import check_tensor, dimension, linear_map, mapped, named, no_gradient, refuse, whole
+from fastnn._tensor.views import linear_map, mapped
+from fastnn.ops.core import check_tensor, dimension, named, no_gradient, refuse, whole
 from fastnn.ops.extrema import _along, chosen, shared
 
 __all__ = [

@@ -13,9 +13,9 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._autograd.modes import enable_grad
 from fastnn._core.errors import DTypeError
 from fastnn._tensor.tensor import Tensor, _wrap
-from fastnn.autograd import enable_grad
 from fastnn.kernels.optim.optimizers import Again
 from fastnn.optim.flat_runs import Cut, Entry, Flag, Layout, Repeat, Run, State
 from fastnn.optim.optimizer import Optimizer

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._autograd.modes import enable_grad, no_grad
 from fastnn._tensor.tensor import Tensor, _wrap
-from fastnn.autograd import enable_grad, no_grad
 from fastnn.optim.line_search import Point, strong_wolfe
 from fastnn.optim.optimizer import Optimizer
 

@@ -13,8 +13,8 @@ from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping
 from typing import Any
 
+from fastnn._autograd.hooks import HookList, RemovableHandle
 from fastnn._tensor.tensor import Tensor, _wrap
-from fastnn.autograd import HookList, RemovableHandle
 from fastnn.optim.clip import Clip
 
 # Of all optimizers, in the order in which they were registered.

@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from fastnn import nn
+from fastnn._autograd.modes import no_grad
 from fastnn._tensor.tensor import Tensor
-from fastnn.autograd import no_grad
 from fastnn.ops.creation import tensor
 from fastnn.optim.lr_scheduler.scheduler import LRScheduler, per_group
 from fastnn.optim.optimizer import Optimizer

@@ -14,8 +14,8 @@ from typing import Any
 import numpy as np
 
 from fastnn import kernels
+from fastnn._autograd.modes import no_grad
 from fastnn._tensor.tensor import Tensor, _wrap
-from fastnn.autograd import no_grad
 from fastnn.capture.step import CompiledStep
 from fastnn.kernels.runtime import alloc
 from fastnn.nn.class_loss import CrossEntropyLoss

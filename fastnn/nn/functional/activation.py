@@ -11,14 +11,15 @@ from typing import Any
 import numpy as np
 
 from fastnn import kernels
+from fastnn._autograd.engine import Node
 from fastnn._core.errors import DTypeError, ShapeError
+from fastnn._core.sums import add_up
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
-from fastnn.autograd import Node
 from fastnn.kernels.activation.activations import saves_input
 from fastnn.kernels.runtime import alloc
 from fastnn.nn.activation_formulas import _fused_again, _tail_again
 from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous, _half
-from fastnn.ops.core import add_up, also_read, piece, pieces
+from fastnn.ops.core import also_read, piece, pieces
 from fastnn.random import default_generator
 
 # -- The activations that the linear kernel can apply to its result --------------------------------

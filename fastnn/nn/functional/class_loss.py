@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 
 from fastnn import kernels
+from fastnn._autograd.engine import Node
 from fastnn._core.errors import DTypeError, RangeError, ShapeError
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
-from fastnn.autograd import Node
 from fastnn.kernels.loss.softmax_cross_entropy import MOST_IN_ONE_CALL, softmax_cross_entropy_in_one_call
 from fastnn.kernels.runtime import alloc
 from fastnn.nn.checks import _contiguous, _half

@@ -12,6 +12,7 @@ import numpy as np
 
 from fastnn._core.errors import DTypeError, ShapeError
 from fastnn._tensor.tensor import Tensor, _wrap
+from fastnn._tensor.views import mapped
 from fastnn.nn.functional.loss_core import (
     _check_tensors,
     _constant,
@@ -21,7 +22,6 @@ from fastnn.nn.functional.loss_core import (
     _reduction,
 )
 from fastnn.ops.comparison import keep_where
-from fastnn.ops.core import mapped
 from fastnn.ops.shapes import broadcast_tensors
 
 

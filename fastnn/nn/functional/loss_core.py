@@ -14,10 +14,10 @@ from typing import Any
 import numpy as np
 
 from fastnn import kernels
+from fastnn._autograd.engine import Node, anomaly
+from fastnn._autograd.modes import _mode
 from fastnn._core.errors import DTypeError, ShapeError
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
-from fastnn.autograd import Node, anomaly
-from fastnn.autograd.modes import _mode
 from fastnn.kernels.runtime import alloc
 from fastnn.nn.checks import _contiguous, _half
 from fastnn.nn.functional.activation import logsigmoid, sigmoid

@@ -14,9 +14,9 @@ from typing import Any
 import numpy as np
 
 from fastnn import kernels
+from fastnn._autograd.engine import Node
 from fastnn._core.errors import DTypeError, ShapeError
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
-from fastnn.autograd import Node
 from fastnn.kernels.runtime import alloc
 from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous, _half
 from fastnn.nn.functional.activation import READS_RESULT

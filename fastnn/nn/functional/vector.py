@@ -10,12 +10,13 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._autograd.engine import Node
 from fastnn._core.dtypes import as_number
 from fastnn._core.errors import DTypeError, ShapeError
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
-from fastnn.autograd import Node
+from fastnn._tensor.views import linear_map
 from fastnn.nn.checks import _check_tensor
-from fastnn.ops.core import also_read, linear_map, promote, step_map, whole
+from fastnn.ops.core import also_read, promote, step_map, whole
 from fastnn.ops.norms import distance
 from fastnn.ops.shapes import broadcast_tensors
 

@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._autograd.modes import no_grad
 from fastnn._tensor.tensor import Tensor, _wrap
-from fastnn.autograd import no_grad
 from fastnn.nn.module import Module
 from fastnn.nn.parameter import Parameter
 from fastnn.nn.utils.parametrize import register_parametrization
@@ -133,8 +133,8 @@ def _gram_schmidt(x: Tensor) -> Tensor:
 
     R is the Cholesky factor of ``x.T x``; its derivative is S. F. Walter and L. Lehmann's (arXiv:1001.1654).
     """
+    from fastnn._autograd.engine import Node
     from fastnn._tensor.tensor import _recorded
-    from fastnn.autograd import Node
 
     q, r = np.linalg.qr(x._data)
     signs = np.where(np.diag(r) < 0, -1, 1).astype(q.dtype)

@@ -11,8 +11,8 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from fastnn._autograd.modes import no_grad
 from fastnn._tensor.tensor import Tensor
-from fastnn.autograd import no_grad
 from fastnn.nn.container import ModuleDict, ModuleList
 from fastnn.nn.module import Module
 from fastnn.nn.parameter import Parameter

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 
 import numpy as np
 
+from fastnn._autograd.modes import no_grad
 from fastnn._tensor.tensor import Tensor, _wrap
-from fastnn.autograd import no_grad
 from fastnn.nn.module import Module
 from fastnn.nn.parameter import Parameter
 from fastnn.random import default_generator

@@ -40,7 +40,7 @@ def numbers_of(data: tuple[Any, ...], kind: np.dtype) -> np.ndarray:
 
 def alias(source: Tensor) -> Tensor:
     """A view of all of a tensor: what PyTorch's constructors make of one."""
-    from fastnn.ops.core import view
+    from fastnn._tensor.views import view
 
     return view(source, "Alias", _same, _same)
 

@@ -11,7 +11,9 @@ from types import FrameType
 from fastnn import kernels
 
 # In a checkout the kernels are beside fastnn, not in it.
-_FOLDERS = tuple(str(folder) + os.sep for folder in (Path(__file__).resolve().parents[1], Path(str(kernels.__file__)).parent))
+_FOLDERS = tuple(
+    str(folder) + os.sep for folder in (Path(__file__).resolve().parents[1], Path(str(kernels.__file__)).parent)
+)
 _MAY_BE_SUSPENDED = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
 # The error that was emptied last and its traceback, by their numbers: holding them would keep the user's objects.
 _emptied = (0, 0)

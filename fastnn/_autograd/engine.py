@@ -18,9 +18,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from fastnn._autograd.hooks import Hooks, RemovableHandle, leaf_hooks
+from fastnn._autograd.modes import _mode
 from fastnn._core.errstate import quiet
-from fastnn.autograd.hooks import Hooks, RemovableHandle, leaf_hooks
-from fastnn.autograd.modes import _mode
 
 if TYPE_CHECKING:
     from fastnn._tensor.tensor import Tensor

@@ -1,0 +1,1 @@
+"""The tape: nodes and their order, what is recorded when, hooks."""

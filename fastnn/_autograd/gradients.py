@@ -1,0 +1,91 @@
+"""``backward`` of tensors: the gradients that it begins with, and the walk."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any
+
+from fastnn._autograd.engine import Edge, run_backward
+from fastnn._core.errors import ShapeError
+
+if TYPE_CHECKING:
+    from fastnn._tensor.tensor import Tensor
+
+
+def _as_tuple(value: Any) -> tuple[Any, ...]:
+    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+
+
+def _edge(t: Tensor) -> Edge:
+    return t.grad_fn or t
+
+
+def _output_grads(outputs: Sequence[Tensor], grads: Any, batched: bool = False) -> list[Tensor]:
+    """The gradients of ``outputs``: those given, or 1 for a number."""
+    given = (None,) * len(outputs) if grads is None else _as_tuple(grads)
+    if len(given) != len(outputs):
+        raise RuntimeError(f"got {len(outputs)} tensors and {len(given)} gradients")
+    made: list[Tensor] = []
+    for i, (out, g) in enumerate(zip(outputs, given, strict=True)):
+        if g is None:
+            if not out.requires_grad:
+                raise RuntimeError(f"element {i} of tensors does not require grad and does not have a grad_fn")
+            if out._data.size != 1:
+                raise RuntimeError("grad can be implicitly created only for scalar outputs")
+            made.append(out.new_ones(out._data.shape))
+            continue
+        if not hasattr(g, "_data"):
+            raise TypeError(f"gradients can be either Tensors or None, but got {type(g).__name__}")
+        shape = g._data.shape[1:] if batched else g._data.shape
+        if shape != out._data.shape:
+            raise ShapeError(
+                f"Mismatch in shape: grad_output[{i}] has a shape of {tuple(g.shape)} and output[{i}] has a shape of "
+                f"{tuple(out.shape)}"
+            )
+        if not out.requires_grad:
+            raise RuntimeError(f"element {i} of tensors does not require grad and does not have a grad_fn")
+        made.append(g.to(out.dtype))
+    return made
+
+
+def backward(
+    tensors: Any,
+    grad_tensors: Any = None,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    grad_variables: Any = None,
+    inputs: Any = None,
+) -> None:
+    """Accumulate into the leaves the sum of the gradients of ``tensors``.
+
+    Args:
+        tensors: a tensor or several.
+        grad_tensors: the gradient of each; may be left out for tensors of one element, where it is 1.
+        retain_graph: keep what the operations saved, to walk back a second time; as ``create_graph`` if None.
+        create_graph: record the computation of the gradients, so that they can be differentiated.
+        grad_variables: the older name of ``grad_tensors``.
+        inputs: accumulate into these only.
+
+    >>> import fastnn
+    >>> x = fastnn.tensor([1.0, 2.0], requires_grad=True)
+    >>> fastnn.autograd.backward([(x * x).sum(), (3 * x).sum()])
+    >>> x.grad
+    tensor([5., 7.])
+    """
+    outputs = _as_tuple(tensors)
+    grads = _output_grads(outputs, grad_variables if grad_tensors is None else grad_tensors)
+    retain = create_graph if retain_graph is None else retain_graph
+    if inputs is None:
+        run_backward(outputs, grads, bool(retain), bool(create_graph))
+        return
+    wanted = _as_tuple(inputs)
+    if not wanted:
+        raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
+    for t in wanted:
+        if not t.requires_grad:
+            raise RuntimeError("One of the differentiated Tensors does not require grad")
+    edges = {_edge(t) for t in wanted}
+    found = run_backward(outputs, grads, bool(retain), bool(create_graph), edges, accumulate=True)
+    for t in wanted:
+        if t._node is not None and t._node in found and not t.retains_grad:
+            t._accumulate_grad(found[t._node])

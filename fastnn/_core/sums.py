@@ -1,0 +1,59 @@
+"""Sums of arrays that lose no digits."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+# Numbers that are added one to the other at most, but for as many sums of theirs.
+_BLOCK = 128
+# Numbers up to which their order does not matter.
+_FEW = 512
+_add: Any = np.add.reduce
+
+
+def add_up(a: np.ndarray, axes: Any = None, kind: Any = None, keepdims: bool = False) -> Any:
+    """``np.add.reduce``, which loses no digits of many floats, in whichever order they lie.
+
+    NumPy adds in pairs along the dimension in which neighbours lie side by side. Along others it adds row to row: of
+    100,000 times 0.1 in float32 that makes 9,998.56. Here the rows are added in blocks. float16 is summed in float32.
+    """
+    if a.dtype.kind != "f":
+        return _add(a, axes, kind, None, keepdims)
+    if a.dtype == np.float16:
+        return np.asarray(add_up(a.astype(np.float32), axes, None, keepdims)).astype(np.float16)
+    if a.size <= _FEW:
+        return _add(a, axes, kind, None, keepdims)
+    shape = a.shape
+    if axes is None:
+        if a.flags.c_contiguous:
+            return _add(a, None, None, None, keepdims)
+        axes = tuple(range(a.ndim))
+    elif isinstance(axes, int):
+        axes = (axes,)
+    count = 1
+    for d in axes:
+        count *= shape[d]
+    if count <= _FEW:
+        return _add(a, axes, None, None, keepdims)
+    strides = a.strides
+    axes = [d % len(shape) for d in axes]
+    for d in sorted(axes, key=lambda d: abs(strides[d])):
+        a = _add_along(a, d)
+    return a if keepdims else a.reshape([n for d, n in enumerate(shape) if d not in axes])
+
+
+def _add_along(a: np.ndarray, axis: int) -> np.ndarray:
+    """The sums along one dimension, which is kept."""
+    n, stride = a.shape[axis], abs(a.strides[axis])
+    nearest = stride and all(abs(s) >= stride or not s for s, m in zip(a.strides, a.shape, strict=True) if m > 1)
+    if n > 2 * _BLOCK and not nearest:
+        before = (slice(None),) * axis
+        blocks = n // _BLOCK
+        whole = a[(*before, slice(blocks * _BLOCK))]
+        sums = _add(whole.reshape(*a.shape[:axis], blocks, _BLOCK, *a.shape[axis + 1 :]), axis + 1)
+        if blocks * _BLOCK < n:
+            sums = np.concatenate([sums, _add(a[(*before, slice(blocks * _BLOCK, n))], axis, keepdims=True)], axis)
+        return _add_along(sums, axis)
+    return _add(a, axis, keepdims=True)

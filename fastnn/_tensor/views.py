@@ -1,0 +1,103 @@
+"""Linear maps and views of tensors, which know their own transpose; what an in-place change of a view records."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+
+from fastnn._autograd.engine import Alias, Node
+from fastnn._autograd.modes import _mode
+from fastnn._tensor.tensor import Step, Tensor, _recorded, _renew, _wrap
+
+ArrayMap = Callable[[np.ndarray], np.ndarray]
+
+_ndarray = np.ndarray
+
+
+def mapped(
+    name: str,
+    x: Tensor,
+    result: np.ndarray,
+    run: Callable[[Tensor], Tensor | None],
+    saved: tuple[Tensor, ...] = (),
+    keeps: bool = False,
+) -> Tensor:
+    """A tensor over ``result``, recorded as an operation on ``x`` alone; ``run`` is written in tensor operations."""
+    if not _recorded(x):
+        return _wrap(result)
+    return _wrap(result, Node(name, (x,), lambda grad: (run(grad),), saved, keeps))
+
+
+def linear_map(
+    name: str,
+    x: Tensor,
+    forward: ArrayMap,
+    backward: ArrayMap,
+    saved: tuple[Tensor, ...] = (),
+    keeps: bool = False,
+) -> Tensor:
+    """``forward(x)``, a linear map of arrays; ``backward`` is its transpose."""
+    result = forward(x._data)
+    if type(result) is not _ndarray:
+        result = np.asarray(result)
+    if not _recorded(x):
+        return _wrap(result)
+
+    def run(grad: Tensor) -> tuple[Tensor]:
+        return (linear_map(name, grad, backward, forward),)
+
+    return _wrap(result, Node(name, (x,), run, saved, keeps))
+
+
+def view(x: Tensor, name: str, take: ArrayMap, put: ArrayMap) -> Tensor:
+    """``take(x)``, which lies in the memory of ``x``: a write to the one is one to the other."""
+    result = take(x._data)
+    if not _mode.enabled:
+        made = _wrap(result)
+        # It counts the same versions; but who changes it later, recorded, changes it alone.
+        made._memory = Alias(x._memory)
+        return made
+    memory = x._memory
+    if x._history != memory.history:
+        _renew(x)
+    if x._requires_grad:
+        made = _wrap(result, Node(name, (x,), lambda grad: (linear_map(name, grad, put, take),)))
+    else:
+        made = _wrap(result)
+    made._memory, made._history = memory, memory.history
+    before = x._view
+    if before is None:
+        made._view = (x, ((name, take, put),))
+    else:
+        made._view = (before[0], (*before[1], (name, take, put)))
+        if x._of_many:
+            made._of_many = True
+    return made
+
+
+def overwritten(base: Tensor, part: Tensor, steps: tuple[Step, ...]) -> Node:
+    """The node of ``base`` after the view at the end of ``steps`` was overwritten with ``part``."""
+
+    def take(array: np.ndarray) -> np.ndarray:
+        for _, step, _ in steps:
+            array = step(array)
+        return array
+
+    def put(array: np.ndarray) -> np.ndarray:
+        full = np.zeros(base_shape, array.dtype)
+        take(full)[...] = array
+        return full
+
+    def clear(array: np.ndarray) -> np.ndarray:
+        rest = array.copy()
+        take(rest)[...] = 0
+        return rest
+
+    base_shape, keeps_rest = base._data.shape, base._requires_grad
+
+    def run(grad: Tensor) -> tuple[Tensor | None, Tensor]:
+        rest = linear_map("CopySlices", grad, clear, clear) if keeps_rest else None
+        return rest, linear_map("CopySlices", grad, take, put)
+
+    return Node("CopySlices", (base, part), run)
