@@ -171,15 +171,13 @@ def _count_run(table, spent):
         put_integer(table, _TIME, integer(table, _TIME) + min(spent, _LARGE))
     if left <= 0:
         time = integer(table, _TIME)
-        is_better = 33 * time < 32 * integer(table, _OTHER)
+        is_short, is_better = time < _TIMED * _LARGE, 33 * time < 32 * integer(table, _OTHER)
         gap = _FEWEST if stage == 2 and is_better else min(max(2 * integer(table, _GAP), _FEWEST), _MOST)
-        if (stage == 1 and time < _TIMED * _LARGE) or (stage == 2 and not is_better):
+        if (stage == 1 and is_short) or (stage == 2 and not is_better):
             put_integer(table, _IS_ALONE, 1 - integer(table, _IS_ALONE))
-        if stage == 0:
-            # The first runs find nothing in the caches: no trial before some of them are done.
-            stage = 1 if integer(table, _GAP) else 0
-        else:
-            stage = 2 if stage == 1 and time < _TIMED * _LARGE else 0
+        # The first runs find nothing in the caches: no trial before some of them are done.
+        is_new = integer(table, _GAP) == 0
+        stage = 2 if stage == 1 and is_short else 1 if stage == 0 and not is_new else 0
         put_integer(table, _STAGE, stage)
         put_integer(table, _OTHER, time)
         put_integer(table, _TIME, 0)
