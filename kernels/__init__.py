@@ -5,6 +5,7 @@ name; ``jit`` owns compilation, caching and threads. Arguments are outputs, then
 the forward saved; a gradient is ``d`` and the name.
 """
 
+from fastnn.kernels import self_check
 from fastnn.kernels.activation.activation_derivative import activation_derivative
 from fastnn.kernels.activation.activations import activation_backward, activation_forward
 from fastnn.kernels.activation.dropout import (
@@ -44,7 +45,7 @@ from fastnn.kernels.reduce.softmax import softmax_backward, softmax_forward
 from fastnn.kernels.rows.embedding import embedding_backward, embedding_forward
 from fastnn.kernels.rows.gather import gather
 from fastnn.kernels.rows.take_rows import take_rows
-from fastnn.kernels.runtime import jit, self_check
+from fastnn.kernels.runtime import jit
 from fastnn.kernels.runtime.memory import IS_X86
 
 if not IS_X86:

@@ -19,8 +19,8 @@ from fastnn.kernels.runtime import jit
 
 def all_kernels() -> list[jit.Kernel]:
     """The kernels of all modules, by name backwards: the tests begin with products and activations."""
-    for info in pkgutil.iter_modules(kernels.__path__):
-        importlib.import_module(f"fastnn.kernels.{info.name}")
+    for info in pkgutil.walk_packages(kernels.__path__, "fastnn.kernels."):
+        importlib.import_module(info.name)
     return sorted(values_of(jit.Kernel), key=lambda kernel: kernel.name, reverse=True)
 
 

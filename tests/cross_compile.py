@@ -4,7 +4,7 @@
 
 LLVM is told to compile for the target before Numba is imported. Every compiled entry and the runner of the pool are
 compiled as they are for this machine. LLVM's code for each, optimised for the target, is then searched for traces of
-the fault that ``fastnn.kernels.runtime.memory`` describes, compiled for this machine and run: slices that only count their
+the fault that ``kernels.runtime.memory`` describes, compiled for this machine and run: slices that only count their
 calls stand in for the kernels, and the pool has no threads, so that every run is the same. With ``--kernels`` every
 kernel is compiled, too, and its code searched.
 
@@ -548,7 +548,8 @@ class Look:
         from fastnn.kernels.runtime import self_check
 
         gemm, linear, loss = (
-            sys.modules[f"fastnn.kernels.{name}"] for name in ("gemm", "linear", "softmax_cross_entropy")
+            sys.modules[f"fastnn.kernels.{name}"]
+            for name in ("matmul.gemm", "matmul.linear", "loss.softmax_cross_entropy")
         )
         self.program.grow_scratch(2**20)
         batch, depth, columns = 40, 70, 200

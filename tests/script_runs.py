@@ -18,7 +18,7 @@ NAMES = sorted(path.stem for path in FOLDER.glob("*.py"))
 NEEDS = {"policy_gradient": "gymnasium", "tabular_pandas": "pandas"}
 
 _RUN = {
-    "fastnn": "from fastnn.run import run\n",
+    "fastnn": "from fastnn._cli.run import run\n",
     "torch": """
 import runpy, torch
 torch.set_num_threads(1)

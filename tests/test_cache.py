@@ -348,7 +348,8 @@ def test_folders_of_old_sources_are_removed_after_a_month(roots):
 
 TOTAL = """
 import numpy as np
-from fastnn.kernels import jit, sgd
+from fastnn.kernels.runtime import jit
+from fastnn.kernels import sgd
 p = np.ones(3)
 sgd(p, np.full(3, 2.0), lr=0.25)
 assert (p == 0.5).all()
@@ -369,7 +370,8 @@ def test_processes_side_by_side_and_one_after_the_other(tmp_path):
 PARTS = """
 import sys
 import numpy as np
-from fastnn.kernels import jit, sgd
+from fastnn.kernels.runtime import jit
+from fastnn.kernels import sgd
 for dtype in DTYPES:
     p = np.ones(3, dtype)
     sgd(p, np.full(3, 2, dtype), lr=0.25)
@@ -390,7 +392,7 @@ def test_kernels_of_several_processes_are_loaded_into_one_that_imports_no_compil
 def test_a_process_that_can_write_nowhere_works_and_says_so(tmp_path):
     (tmp_path / "file").touch()
     code = f"""
-from fastnn.kernels import cache
+from fastnn.kernels.runtime import cache
 cache.__file__ = {str(tmp_path / "file" / "cache.py")!r}
 {TOTAL}
 """

@@ -17,8 +17,9 @@ import os, signal, threading
 import llvmlite.binding.ffi as llvm
 from numba.core.compiler_lock import global_compiler_lock
 import fastnn
-from fastnn import flat, random, tracing
-from fastnn.kernels import jit, pool
+from fastnn._core import flat_storage as flat, tracing
+from fastnn import random
+from fastnn.kernels.runtime import jit, pool
 
 generator = fastnn.Generator().manual_seed(3)
 layer = fastnn.nn.Linear(2, 2)

@@ -23,9 +23,8 @@ from helpers import (
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fastnn.kernels import activation_forward
+from fastnn.kernels import activation_forward, gemm
 from fastnn.kernels.activation.activations import CODES
-from fastnn.kernels.matmul import gemm
 from fastnn.kernels.runtime import jit
 from fastnn.kernels.runtime.jit import aligned
 
@@ -288,7 +287,7 @@ def print_products():
 
     import numpy as np
 
-    from fastnn.kernels.matmul import gemm
+    from fastnn.kernels import gemm
 
     rng = np.random.default_rng(0)
     a, b, bias = (rng.standard_normal(shape).astype("f4") for shape in [(50, 37), (37, 101), (101,)])

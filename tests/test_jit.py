@@ -32,12 +32,12 @@ from fastnn.kernels.runtime.jit import FLOAT32, FLOAT64, Kernel, array, integer,
 
 # As attributes of the package these three names are the functions.
 gather, gemm, softmax_cross_entropy = (
-    sys.modules[f"fastnn.kernels.{name}"] for name in ("gather", "gemm", "softmax_cross_entropy")
+    sys.modules[f"fastnn.kernels.{name}"] for name in ("rows.gather", "matmul.gemm", "loss.softmax_cross_entropy")
 )
 linear = sys.modules["fastnn.kernels.matmul.linear"]
 # One table for each optimizer, two for SGD's.
 OPTIMIZERS = {
-    name: getattr(sys.modules[f"fastnn.kernels.{name.removesuffix('_momentum')}"], f"_{name.upper()}")
+    name: getattr(sys.modules[f"fastnn.kernels.optim.{name.removesuffix('_momentum')}"], f"_{name.upper()}")
     for name in (
         "sgd", "sgd_momentum", "adam", "adamax", "nadam", "radam", "adagrad", "adadelta", "rmsprop", "rprop", "asgd",
     )

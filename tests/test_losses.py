@@ -27,8 +27,7 @@ from helpers import (
 )
 
 import fastnn
-from fastnn.kernels import pointwise_loss
-from fastnn.kernels.loss import multilabel_margin, nll_loss, softmax_cross_entropy
+from fastnn.kernels import multilabel_margin, nll_loss, pointwise_loss, softmax_cross_entropy
 from fastnn.kernels.loss.losses import LOSSES, THREE_ARRAYS
 from fastnn.nn import functional
 

@@ -13,7 +13,7 @@ from fastnn.kernels.runtime.jit import Kernel, array, launch
 TRAINING = """
 import numpy as np
 from fastnn import kernels
-from fastnn.kernels import jit
+from fastnn.kernels.runtime import jit
 logits, labels = np.linspace(-1, 1, 24).reshape(8, 3), np.arange(8) % 3
 losses, gradient = np.empty(8), np.empty((8, 3))
 for _ in range(3):
@@ -48,7 +48,8 @@ def test_training_without_optimization(tmp_path):
 
 UPDATE = """
 import numpy as np
-from fastnn.kernels import jit, sgd
+from fastnn.kernels.runtime import jit
+from fastnn.kernels import sgd
 p = np.ones(3)
 sgd(p, np.full(3, 2.0), lr=0.25)
 assert (p == 0.5).all()

@@ -19,7 +19,7 @@ from helpers import (
 )
 
 from fastnn import kernels
-from fastnn.kernels.optim import adam
+from fastnn.kernels import adam
 from fastnn.kernels.optim.optimizers import HYPER, LR, STEP
 from fastnn.kernels.runtime import jit
 

@@ -1,4 +1,4 @@
-"""The numbers of ``kernels/llvm/random.py``: statistics of its bits and of the masks made from them, and vector code."""
+"""The numbers of ``kernels/llvm/random.py``: statistics of bits and masks, and vector code."""
 
 from __future__ import annotations
 

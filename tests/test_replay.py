@@ -124,7 +124,7 @@ CODE = """
 import os
 import numpy as np
 from fastnn import kernels
-from fastnn.kernels import jit
+from fastnn.kernels.runtime import jit
 from fastnn.kernels.runtime.program import Program
 jit.SERIAL_OPERATIONS = 0
 jit.set_num_threads(2)

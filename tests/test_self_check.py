@@ -192,7 +192,9 @@ import ctypes, platform, sys
 platform.machine = lambda: "riscv64"
 import numpy as np
 from fastnn import kernels
-from fastnn.kernels import activations, jit, self_check
+from fastnn.kernels.activation import activations
+from fastnn.kernels.runtime import jit
+from fastnn.kernels import self_check
 
 assert jit.compilations == [] and jit._check is self_check.check
 asked, wrong = [], self_check.wrong
@@ -227,6 +229,9 @@ def test_asked_for_on_other_machines(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_not_asked_for_where_the_tests_run() -> None:
-    code = "import platform; platform.machine = lambda: {!r}; from fastnn.kernels import jit; print(jit._check is None)"
+    code = (
+        "import platform; platform.machine = lambda: {!r}; "
+        "from fastnn.kernels.runtime import jit; print(jit._check is None)"
+    )
     for machine, tested in [("x86_64", True), ("AMD64", True), ("arm64", False)]:
         assert run_python(code.format(machine)) == f"{tested}\n"

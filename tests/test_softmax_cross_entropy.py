@@ -17,7 +17,7 @@ from helpers import (
     no_launch,
 )
 
-from fastnn.kernels.loss import softmax_cross_entropy
+from fastnn.kernels import softmax_cross_entropy
 
 
 def batch_of(batch, classes, dtype, scale=3.0, ignored=0.0, seed=0):

@@ -9,7 +9,7 @@ WORK = """
 import hashlib, os, sys, threading
 import numpy as np
 from fastnn import kernels
-from fastnn.kernels import jit, pool
+from fastnn.kernels.runtime import jit, pool
 
 jit.SERIAL_OPERATIONS = 0
 pool.govern(False)
@@ -61,7 +61,7 @@ import hashlib
 import numpy as np
 import fastnn
 from fastnn import nn
-from fastnn.kernels import jit, pool
+from fastnn.kernels.runtime import jit, pool
 from fastnn.utils.data import DataLoader, TensorDataset
 
 pool.govern(False)
@@ -164,7 +164,7 @@ def test_more_parts_than_threads():
 OTHER_CPU = """
 import numpy as np
 from fastnn import kernels
-from fastnn.kernels import simd
+from fastnn.kernels.llvm import simd
 rng = np.random.default_rng(0)
 for m, k, n in [(1, 1, 1), (13, 17, 37), (50, 64, 64)]:
     a, b, bias = (rng.standard_normal(shape).astype("f4") for shape in [(m, k), (k, n), (n,)])

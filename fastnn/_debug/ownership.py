@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._core import tracing
 from fastnn._core.live_tensors import _alive
 from fastnn.kernels.runtime.alloc import poison
 

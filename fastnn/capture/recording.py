@@ -29,8 +29,8 @@ from fastnn.capture.guards import (
     tracing_into,
     undone,
 )
+from fastnn.kernels.matmul.fusion import joined
 from fastnn.kernels.runtime import alloc, jit
-from fastnn.kernels.runtime.fusion import joined
 from fastnn.kernels.runtime.program import Program
 from fastnn.nn.module import Module
 from fastnn.nn.parameter import Parameter
