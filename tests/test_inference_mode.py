@@ -190,7 +190,7 @@ def test_only_the_threads_that_are_in_the_mode_make_marked_tensors():
     assert found["other"].is_inference()
     assert not here.is_inference()
     # Nobody is in the mode: tensors are made as quickly as before.
-    assert sys.modules["fastnn.tensor"].new_memory is fastnn.autograd.Memory
+    assert sys.modules["fastnn._tensor.tensor"].new_memory is fastnn.autograd.Memory
 
 
 def test_nested_modes(lib):

@@ -232,6 +232,26 @@ _FUNCTIONS = (
     "fastnn.special.", "fastnn.utils.data.",
 )  # fmt: skip
 
+# Where fastnn 0.1 had what a file may name; a file of whole modules says where it was.
+_MOVED = {
+    "fastnn.devices": "fastnn._core.devices", "fastnn.dtypes": "fastnn._core.dtypes", "fastnn.size": "fastnn._core.size",
+    "fastnn.functions": "fastnn.ops.creation", "fastnn.sampling": "fastnn.ops.sampling",
+    "fastnn.nn.functional_activations": "fastnn.nn.functional.activation",
+    "fastnn.nn.functional_batch_norm": "fastnn.nn.functional.batch_norm",
+    "fastnn.nn.functional_class_losses": "fastnn.nn.functional.class_loss",
+    "fastnn.nn.functional_dropout": "fastnn.nn.functional.dropout",
+    "fastnn.nn.functional_embedding": "fastnn.nn.functional.embedding",
+    "fastnn.nn.functional_losses": "fastnn.nn.functional.loss",
+    "fastnn.nn.functional_normalization": "fastnn.nn.functional.normalization",
+    "fastnn.nn.functional_pair_losses": "fastnn.nn.functional.pair_loss",
+    "fastnn.nn.functional_softmax": "fastnn.nn.functional.softmax",
+    "fastnn.nn.functional_vectors": "fastnn.nn.functional.vector",
+    "fastnn.nn.loss_classes": "fastnn.nn.class_loss", "fastnn.nn.loss_pairs": "fastnn.nn.pair_loss",
+    "fastnn.ops.activation": "fastnn.nn.functional.top_level", "fastnn.ops.ordering": "fastnn.ops.extrema",
+    "fastnn.ops.orders": "fastnn.ops.permute", "fastnn.ops.pairs": "fastnn.ops.binary_math",
+    "fastnn.ops.parts": "fastnn.ops.slicing", "fastnn.tensor": "fastnn._tensor.tensor",
+}  # fmt: skip
+
 # Allowed by the user, by name.
 safe_globals: dict[str, Any] = {}
 
@@ -301,6 +321,7 @@ class Reader(_Unpickler):
         # Files in protocol 2, which PyTorch has, are written with the names of Python 2: int is __builtin__.long.
         module, name = _compat_pickle.NAME_MAPPING.get((module, name), (module, name))
         module = _compat_pickle.IMPORT_MAPPING.get(module, module)
+        module = _MOVED.get(module, module)
         full = f"{module}.{name}"
         for known in (_CALLABLE, safe_globals, _VALUES):
             if full in known:

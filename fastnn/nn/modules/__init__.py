@@ -20,7 +20,7 @@ _FILES = {
     "flatten": ("flatten",),
     "instancenorm": ("normalization",),
     "linear": ("linear",),
-    "loss": ("loss", "loss_classes", "loss_pairs"),
+    "loss": ("loss", "class_loss", "pair_loss"),
     "module": ("module", "hooks", "state"),
     "normalization": ("normalization",),
     "sparse": ("embedding",),
