@@ -545,7 +545,7 @@ class Look:
     def run_entries(self) -> None:
         import numpy as np
 
-        from fastnn.kernels.runtime import self_check
+        from fastnn.kernels import self_check
 
         gemm, linear, loss = (
             sys.modules[f"fastnn.kernels.{name}"]

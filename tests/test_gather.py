@@ -15,7 +15,7 @@ from helpers import (
     no_launch,
 )
 
-from fastnn.kernels.llvm.row_loops import gather
+from fastnn.kernels import gather
 
 DATA = [np.uint8, np.float32]
 

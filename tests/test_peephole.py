@@ -12,7 +12,7 @@ from helpers import DTYPES, assert_same_bits, cut_in
 import fastnn as torch
 from fastnn import nn
 from fastnn.kernels import activation_backward, gemm, linear_backward
-from fastnn.kernels.runtime import fusion as peephole
+from fastnn.kernels.matmul import fusion as peephole
 from fastnn.kernels.runtime.program import Program
 
 

@@ -13,8 +13,9 @@ from helpers import run_python
 from numba import types
 
 from fastnn import kernels
+from fastnn.kernels import self_check
 from fastnn.kernels.activation import activations
-from fastnn.kernels.runtime import cache, jit, self_check
+from fastnn.kernels.runtime import cache, jit
 from fastnn.kernels.runtime.jit import FLOAT32, array
 
 gemm = sys.modules["fastnn.kernels.matmul.gemm"]

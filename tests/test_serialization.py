@@ -748,3 +748,16 @@ def test_errors_of_the_users_own_code(monkeypatch, tmp_path):
 
     with pytest.raises(ConnectionError, match="lost"):
         fastnn.load(File(written([1]).getvalue()))
+
+
+def test_whole_modules_of_version_0_1_load() -> None:
+    # Written by fastnn 0.1, whose modules lay elsewhere.
+    saved = fastnn.load(GOLDEN / "modules_0_1.pt", weights_only=False)
+    assert saved["model"](saved["x"]).tolist() == saved["y"].tolist()
+    assert [type(loss) for loss in saved["losses"]] == [fastnn.nn.CrossEntropyLoss, fastnn.nn.MSELoss, fastnn.nn.TripletMarginLoss]
+    F = fastnn.nn.functional
+    assert saved["functions"] == [
+        F.relu, F.cross_entropy, F.batch_norm, F.dropout, F.mse_loss, F.layer_norm, F.softmax, F.normalize,
+        F.embedding, fastnn.zeros, fastnn.rand, fastnn.relu, fastnn.sort, fastnn.maximum,
+    ]  # fmt: skip
+    assert (saved["size"], saved["dtype"], saved["device"]) == (fastnn.Size([2]), fastnn.float64, fastnn.device("cpu"))

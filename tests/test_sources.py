@@ -24,8 +24,8 @@ import pytest
 
 import fastnn
 from fastnn import nn
-from fastnn.capture.guards import guards as capture
-from fastnn.capture.guards import source_check as straight
+from fastnn.capture import guards as capture
+from fastnn.capture import source_check as straight
 from fastnn.capture.source import NoSource, parsed
 
 ROOT = Path(__file__).resolve().parent.parent
