@@ -15,6 +15,7 @@ from helpers import output_of, start_python
 from numba import prange, types
 from numba.core import registry
 
+import fastnn
 from fastnn.kernels import total
 from fastnn.kernels.runtime import cache, jit
 from fastnn.kernels.runtime.jit import Kernel, array, integer, launch
@@ -232,9 +233,8 @@ def test_what_is_remembered_is_asked_once(folder, monkeypatch):
 
 
 def test_the_key_changes_with_sources_versions_and_variables(tmp_path, monkeypatch):
-    for path in Path(cache.__file__).parent.glob("*.py"):
-        shutil.copy(path, tmp_path)
-    monkeypatch.setattr(cache, "__file__", str(tmp_path / "cache.py"))
+    shutil.copytree(cache._KERNELS, tmp_path, ignore=shutil.ignore_patterns("__pycache__"), dirs_exist_ok=True)
+    monkeypatch.setattr(cache, "_KERNELS", tmp_path)
     keys = [cache.source_key.__wrapped__()]
     assert keys[0] == cache.source_key.__wrapped__()
 
@@ -242,10 +242,13 @@ def test_the_key_changes_with_sources_versions_and_variables(tmp_path, monkeypat
         keys.append(cache.source_key.__wrapped__())
         return keys[-1] not in keys[:-1]
 
-    with (tmp_path / "gemm.py").open("a") as file:
+    with (tmp_path / "matmul" / "gemm.py").open("a") as file:
         file.write("# An edit\n")
     assert key_is_new()
-    (tmp_path / "gemm.py").rename(tmp_path / "gemm2.py")
+    (tmp_path / "matmul" / "gemm.py").rename(tmp_path / "matmul" / "gemm2.py")
+    assert key_is_new()
+    # The same file in another folder.
+    (tmp_path / "matmul" / "gemm2.py").rename(tmp_path / "loss" / "gemm2.py")
     assert key_is_new()
     (tmp_path / "new.py").touch()
     assert key_is_new()
@@ -260,13 +263,31 @@ def test_the_key_changes_with_sources_versions_and_variables(tmp_path, monkeypat
     assert not key_is_new()
 
 
+def test_an_edited_kernel_in_a_folder_is_compiled_anew(tmp_path):
+    root = tmp_path / "fastnn"
+    shutil.copytree(Path(fastnn.__file__).parent, root / "fastnn", ignore=shutil.ignore_patterns("__pycache__", "*.gz"))
+    shutil.copytree(cache._KERNELS, root / "kernels", ignore=shutil.ignore_patterns("__pycache__"))
+    variables = {"FASTNN_CACHE_DIR": str(tmp_path / "cache"), "PYTHONPATH": str(root)}
+    code = """
+import numpy as np
+from fastnn import kernels
+p, g = np.zeros(3), np.ones(3)
+kernels.sgd(p, g, lr=0.5)
+print(p[0])
+"""
+    assert output_of(start_python(code, **variables)).split() == ["-0.5"]
+    file = root / "kernels" / "optim" / "sgd.py"
+    file.write_text(file.read_text().replace("multiply_add(-lr, gradient", "multiply_add(-lr - lr, gradient"))
+    assert output_of(start_python(code, **variables)).split() == ["-1.0"]
+
+
 @pytest.fixture
 def roots(tmp_path, monkeypatch):
     """The three places of the cache, all below ``tmp_path``; permissions do not bind root, files as parents do."""
     cache.source_key()
     places = {name: tmp_path / name for name in ("variable", "package", "user")}
     monkeypatch.setenv("FASTNN_CACHE_DIR", str(places["variable"]))
-    monkeypatch.setattr(cache, "__file__", str(places["package"] / "cache.py"))
+    monkeypatch.setattr(cache, "_KERNELS", places["package"])
     monkeypatch.setattr(cache, "_user_cache", lambda: places["user"])
     return places
 
@@ -392,8 +413,9 @@ def test_kernels_of_several_processes_are_loaded_into_one_that_imports_no_compil
 def test_a_process_that_can_write_nowhere_works_and_says_so(tmp_path):
     (tmp_path / "file").touch()
     code = f"""
+from pathlib import Path
 from fastnn.kernels.runtime import cache
-cache.__file__ = {str(tmp_path / "file" / "cache.py")!r}
+cache._KERNELS = Path({str(tmp_path / "file")!r})
 {TOTAL}
 """
     variables = {"FASTNN_CACHE_DIR": str(tmp_path / "file" / "a"), "XDG_CACHE_HOME": str(tmp_path / "file" / "b")}
