@@ -1,4 +1,4 @@
-"""``python -m fastnn``: the command line. May import ``cli`` only."""
+"""``python -m fastnn``: the command line."""
 
 import sys
 

@@ -1,4 +1,4 @@
-"""``torch.accelerator``: there is none. May import ``devices``."""
+"""``torch.accelerator``: there is none."""
 
 from __future__ import annotations
 

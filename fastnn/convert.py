@@ -1,4 +1,4 @@
-"""Models, tensors and state dicts to and from PyTorch, where PyTorch is installed. May import all of fastnn.
+"""Models, tensors and state dicts to and from PyTorch, where PyTorch is installed.
 
 A module is rebuilt from its class's name and from what its constructor was given, as the attributes tell; then
 the state dict is copied. Nothing shares memory with what it was made from.

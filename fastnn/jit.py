@@ -1,7 +1,4 @@
-"""``torch.jit``: models are Python and stay it; to script or trace one returns it as it is.
-
-May import ``serialization``.
-"""
+"""``torch.jit``: models are Python and stay it; to script or trace one returns it as it is."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""``torch.linalg``: what is solved by decompositions, norms and other numbers of a matrix, powers and products.
-
-May import ``core``, ``decompositions``, ``norms``, ``parts``, ``products`` and ``vectors``.
-"""
+"""``torch.linalg``: what is solved by decompositions, norms and other numbers of a matrix, powers and products."""
 
 from __future__ import annotations
 

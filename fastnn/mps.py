@@ -1,4 +1,4 @@
-"""``torch.mps``: not available. May import ``devices``."""
+"""``torch.mps``: not available."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``torch.multiprocessing``: Python's ``multiprocessing``, to which tensors go as copies. Imports nothing of fastnn."""
+"""``torch.multiprocessing``: Python's ``multiprocessing``, to which tensors go as copies."""
 
 from __future__ import annotations
 

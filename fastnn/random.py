@@ -2,7 +2,7 @@
 
 The stream is Philox (J. K. Salmon et al., SC 2011) by NumPy, not PyTorch's: the same seed gives the
 same run of fastnn on every machine and thread count, but other numbers than PyTorch. Functions that
-draw tensors are in ``sampling``. May import ``tensor`` and ``devices``.
+draw tensors are in ``sampling``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """``save`` and ``load``: checkpoints in PyTorch's file format, without PyTorch.
 
 A checkpoint is a zip archive with one pickle (``data.pkl``) and the memory of each tensor (``data/0``, ``data/1``,
-...). May import ``pickles`` and ``pickle_writer``.
+...).
 """
 
 from __future__ import annotations

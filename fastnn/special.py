@@ -1,4 +1,4 @@
-"""``torch.special``: mathematical functions, some of them under a second name. May import ``ops`` and ``linalg``."""
+"""``torch.special``: mathematical functions, some of them under a second name."""
 
 from __future__ import annotations
 

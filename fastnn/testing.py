@@ -1,4 +1,4 @@
-"""``torch.testing``: tensors that should agree. May import ``tensor`` and ``functions``."""
+"""``torch.testing``: tensors that should agree."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``torch.version``: fastnn's own version, and which libraries it was built with: none. Imports nothing else."""
+"""``torch.version``: fastnn's own version, and which libraries it was built with: none."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``torch.xpu``: not available. May import ``devices`` and ``mps``."""
+"""``torch.xpu``: not available."""
 
 from __future__ import annotations
 

@@ -8,8 +8,6 @@ computed once for each processor and each version.
 
 The check waits for the first kernel, and is not made by the import: it compiles the matrix product, which an
 import must not do, and until then there is nothing that could be wrong.
-
-May import ``jit``, ``cache``, ``program`` and ``linear``.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Functions that are called with gradients, and how they are taken out again. Imports nothing of fastnn."""
+"""Functions that are called with gradients, and how they are taken out again."""
 
 from __future__ import annotations
 

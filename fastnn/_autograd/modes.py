@@ -1,4 +1,4 @@
-"""Whether operations are recorded: for this thread, for a block, for a function. Imports nothing of fastnn."""
+"""Whether operations are recorded: for this thread, for a block, for a function."""
 
 from __future__ import annotations
 

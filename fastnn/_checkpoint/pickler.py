@@ -1,7 +1,4 @@
-"""Pickles under PyTorch's names, written so that PyTorch reads them without any of fastnn's classes.
-
-May import ``tensor``, ``dtypes``, ``devices``, ``flat`` and ``nn.parameter``.
-"""
+"""Pickles under PyTorch's names, written so that PyTorch reads them without any of fastnn's classes."""
 
 from __future__ import annotations
 

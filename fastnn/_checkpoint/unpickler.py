@@ -2,7 +2,7 @@
 
 A pickle is a program. :class:`Reader` runs one with the few instructions that make data, and calls nothing but what
 is in a list: a file from a stranger can make numbers and containers, not run code. The list is that of PyTorch's
-``weights_only`` loading. May import ``pickle_writer``, ``tensor``, ``dtypes``, ``devices`` and ``nn.parameter``.
+``weights_only`` loading.
 """
 
 from __future__ import annotations

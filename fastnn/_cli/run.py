@@ -2,7 +2,7 @@
 
 A finder in front of all others answers for the two names with fastnn's own modules, the same objects,
 so that what is an instance of ``fastnn.Tensor`` is one of ``torch.Tensor``. The script itself runs as
-``python script.py`` runs it. May import all of fastnn.
+``python script.py`` runs it.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Devices: there is the CPU; the names of all others exist and answer that they are absent.
 
-Imports nothing of fastnn. What makes or moves tensors calls :func:`check_device` with the ``device``
+What makes or moves tensors calls :func:`check_device` with the ``device``
 that it was given.
 """
 

@@ -1,7 +1,4 @@
-"""Number types under PyTorch's names, each with NumPy's type beside it, and how they are promoted.
-
-Imports nothing of fastnn.
-"""
+"""Number types under PyTorch's names, each with NumPy's type beside it, and how they are promoted."""
 
 from __future__ import annotations
 

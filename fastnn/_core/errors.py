@@ -1,7 +1,7 @@
 """The errors of tensors that are both what NumPy and what PyTorch users expect.
 
 PyTorch raises RuntimeError for operands that do not fit; ValueError and TypeError say it better.
-These are both, so either ``except`` catches them. Imports NumPy alone.
+These are both, so either ``except`` catches them.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""NumPy without its warnings: overflow and division by zero show in the numbers. Imports nothing of fastnn."""
+"""NumPy without its warnings: overflow and division by zero show in the numbers."""
 
 from __future__ import annotations
 

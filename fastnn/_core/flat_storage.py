@@ -9,7 +9,7 @@ at the end of a chunk is used first. Room between others is used once it is larg
 that the parameters of a model stay neighbours.
 
 Sizes are rounded up to whole cache lines; what lies between two parameters is zero and stays zero,
-because its gradient is. Imports nothing of fastnn.
+because its gradient is.
 """
 
 from __future__ import annotations

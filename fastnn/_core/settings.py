@@ -1,4 +1,4 @@
-"""Settings that scripts make and that change nothing in fastnn, under PyTorch's names. May import ``errors``.
+"""Settings that scripts make and that change nothing in fastnn, under PyTorch's names.
 
 Results are the same bits in every run and at any number of threads, in full precision, whatever is set here.
 """

@@ -1,4 +1,4 @@
-"""The shape of a tensor. Imports nothing of fastnn."""
+"""The shape of a tensor."""
 
 from __future__ import annotations
 

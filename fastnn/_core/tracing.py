@@ -2,7 +2,7 @@
 
 A *trace* (see :mod:`fastnn.capture`) runs a step whose kernels do not run, and records them. The numbers
 in memory mean nothing meanwhile, so whoever would read one in Python, or compute outside the kernels in
-place, says so here and the trace ends. Imports nothing of fastnn.
+place, says so here and the trace ends.
 """
 
 from __future__ import annotations

@@ -3,7 +3,7 @@
 What is written over by a replay, or handed out as a gradient, must not be seen through any other tensor, unless the
 user has put it there. The library decides that by counting references; here every tensor that is alive is looked at
 instead, and AssertionError names the one that is in the way. Beside it memory that is used again is filled with what
-must not be seen before each use. Imports the rest of fastnn inside functions.
+must not be seen before each use.
 """
 
 from __future__ import annotations

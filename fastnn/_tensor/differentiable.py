@@ -1,6 +1,6 @@
 """The gradient of a tensor: asking for it, computing it, keeping it, and being told of it.
 
-The half of ``Tensor`` that speaks to autograd. May import ``autograd`` and ``errors``.
+The half of ``Tensor`` that speaks to autograd.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Constructors of early PyTorch: ``FloatTensor`` and its kin, and ``Tensor.new``.
-
-May import ``tensor``, ``sequences``, ``devices``, ``dtypes`` and ``errors``, and ``ops`` inside functions.
-"""
+"""Constructors of early PyTorch: ``FloatTensor`` and its kin, and ``Tensor.new``."""
 
 from __future__ import annotations
 

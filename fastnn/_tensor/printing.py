@@ -1,4 +1,4 @@
-"""Tensors as text, as PyTorch prints them. May import ``tensor`` and ``dtypes``.
+"""Tensors as text, as PyTorch prints them.
 
 Numbers are given a common width and so many digits that the largest and the smallest, which decide
 between plain and scientific notation, can be read beside each other. Large tensors are shown by

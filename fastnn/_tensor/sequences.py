@@ -1,7 +1,4 @@
-"""Arrays of what Python holds numbers in: nested sequences, also with arrays and tensors inside.
-
-May import ``tensor`` and ``dtypes``.
-"""
+"""Arrays of what Python holds numbers in: nested sequences, also with arrays and tensors inside."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Tensor: a NumPy array that remembers how it was computed.
 
 The class itself: its memory, its history and the protocols of Python and NumPy. Its operations are in
-``ops``, each of them a function that is also a method; printing is in ``printing``. May import
-``autograd``, ``devices``, ``dtypes`` and ``errors``, and the others inside functions.
+``ops``, each of them a function that is also a method; printing is in ``printing``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """``torch.amp``: mixed precision, which the CPU's kernels do not have; scripts that ask for it run in full.
 
-``autocast`` is a block that changes nothing and ``GradScaler`` scales by one. Imports nothing of fastnn.
+``autocast`` is a block that changes nothing and ``GradScaler`` scales by one.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Automatic differentiation under PyTorch's names: ``grad``, ``backward``, ``Function``, checks and modes.
 
-The tape itself is in ``engine``; what is recorded when, in ``modes``. May import ``errors``, and ``tensor``
-inside functions.
+The tape itself is in ``engine``; what is recorded when, in ``modes``.
 """
 
 from __future__ import annotations

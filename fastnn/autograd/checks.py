@@ -1,4 +1,4 @@
-"""Gradients against finite differences: ``gradcheck`` and ``gradgradcheck``. May import ``tensor`` and ``autograd``."""
+"""Gradients against finite differences: ``gradcheck`` and ``gradgradcheck``."""
 
 from __future__ import annotations
 

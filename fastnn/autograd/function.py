@@ -1,4 +1,4 @@
-"""Operations with a backward of the user's own: ``autograd.Function``. May import ``engine`` and ``modes``."""
+"""Operations with a backward of the user's own: ``autograd.Function``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Derivatives of functions, rather than of tensors: ``torch.autograd.functional``.
-
-May import ``tensor`` and ``autograd``.
-"""
+"""Derivatives of functions, rather than of tensors: ``torch.autograd.functional``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``torch.autograd.profiler``: which kernels a block launches, and how long the block takes. May import ``kernels``."""
+"""``torch.autograd.profiler``: which kernels a block launches, and how long the block takes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""``torch.backends``: libraries that fastnn does without; each says that it is not there. Imports nothing else."""
+"""``torch.backends``: libraries that fastnn does without; each says that it is not there."""
 
 from fastnn.backends import cuda, cudnn, mkl, mkldnn, mps, openmp
 

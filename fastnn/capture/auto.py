@@ -9,8 +9,6 @@ why. What is written past ``__setattr__``, into ``module.__dict__`` itself, goes
 A recording owns the arrays of what lies between input and output. Whoever calls the model again before
 the backward pass gets another recording, with arrays of its own; there are at most ``_MOST_LANES``, and
 calls beyond that run eagerly. The output is a new array each time, and so are the gradients of inputs.
-
-May import ``capture``, ``lanes``, ``straight``, ``nn``, ``tensor``, ``autograd``, ``tracing`` and ``fastnn.kernels``.
 """
 
 from __future__ import annotations

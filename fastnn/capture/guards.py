@@ -8,8 +8,7 @@ buffers. The kernels, their arguments and their order are those of the eager com
 are the same bits.
 
 This file is what the two users share: ``steps``, whole training steps, and ``forwards``, the forward and
-backward passes of modules. May import ``tensor``, ``autograd``, ``dtypes``, ``nn``, ``random``, ``tracing`` and
-``fastnn.kernels``.
+backward passes of modules.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
 """Lanes: a module's forward recorded together with its backward, over arrays of their own.
 
-Who calls them, and when they are made, is in ``forwards``. May import ``capture``, ``nn``, ``tensor``,
-``autograd``, ``tracing`` and ``fastnn.kernels``.
+Who calls them, and when they are made, is in ``forwards``.
 """
 
 from __future__ import annotations

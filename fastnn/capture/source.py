@@ -1,4 +1,4 @@
-"""The syntax tree of a function, where it is certain that it is of this one. Imports nothing of fastnn.
+"""The syntax tree of a function, where it is certain that it is of this one.
 
 A text is trusted only if it compiles to the very code that runs, apart from file names and line numbers. So it does
 not matter where a text comes from, or whether it is up to date, and every place where it may be is tried.

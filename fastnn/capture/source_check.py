@@ -11,8 +11,6 @@ refused that is not known to be harmless. What passes is:
 * constants of the class;
 * branches on the module's own attributes and on shapes, loops over the module's own parts: these are
   watched, or are part of what a recording is chosen by.
-
-May import ``capture``, ``sources``, ``nn``, ``tensor`` and ``dtypes``.
 """
 
 from __future__ import annotations

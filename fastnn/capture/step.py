@@ -1,8 +1,7 @@
 """The captured training step: forward, loss, backward and update as one list of launches.
 
 A replay puts the addresses of the new batch into the blocks, names the random draws, lets the optimizer
-write its scalars, and runs the list. May import ``capture``, ``nn``, ``optim``, ``tensor``, ``autograd``,
-``functions``, ``tracing`` and ``fastnn.kernels``.
+write its scalars, and runs the list.
 """
 
 from __future__ import annotations

@@ -3,8 +3,6 @@
 Each takes numbers, lists or arrays, and ``out=``, an array for the result, as NumPy's functions do.
 float32 and float64 stay what they are, integers become what ``np.exp`` makes of them (float64 for
 int64); float16 is computed in float32. NaN stays NaN, also through the derivatives of ReLU.
-
-May import ``arrays`` and ``fastnn.kernels``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What every function of the textbook does first: arrays in, of which dtype, and where the result goes.
-
-May import NumPy only.
-"""
+"""What every function of the textbook does first: arrays in, of which dtype, and where the result goes."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Dropout and batch normalisation with a forward and a backward of their own, by the names of the textbook.
-
-May import ``arrays`` and ``fastnn.kernels``.
-"""
+"""Dropout and batch normalisation with a forward and a backward of their own, by the names of the textbook."""
 
 from __future__ import annotations
 

@@ -4,8 +4,6 @@ Targets come first, as there. Arrays of one shape, of any real dtype; two float3
 float32, everything else float64. Probabilities are clipped to [1e-15, 1 - 1e-15] before the
 logarithm, and the gradients are those at the clipped probability, so all of them are finite.
 The loss of nothing is NaN, as ``np.mean`` of nothing is.
-
-May import ``arrays`` and ``fastnn.kernels``.
 """
 
 from __future__ import annotations

@@ -7,8 +7,6 @@ recorded, and replayed for all others in one call each.
 
 Data that are mostly zeros, such as images of digits, are compressed once, and the first layer skips the zeros:
 they would add nothing, so every number has the same bits but for the sign of a zero.
-
-May import ``fastnn.kernels``.
 """
 
 from __future__ import annotations

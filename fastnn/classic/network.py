@@ -1,7 +1,6 @@
 """The multi-layer perceptron of the textbook: ReLU between the layers, softmax at the end, plain SGD.
 
-What a step of it does stands in ``minibatch``. May import ``arrays``, ``activations``, ``layers``, ``minibatch``
-and ``fastnn.kernels``.
+What a step of it does stands in ``minibatch``.
 """
 
 from __future__ import annotations

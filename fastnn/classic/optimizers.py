@@ -2,7 +2,7 @@
 
 Nothing is changed in place: ``update`` returns a new array and keeps its state in the optimizer,
 one optimizer for each array of parameters. Two float32 arrays give float32, everything else
-float64. May import ``arrays`` and ``fastnn.kernels``.
+float64.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The perceptron: one neuron with a step function, trained by its own rule.
-
-May import ``arrays`` and ``fastnn.kernels``.
-"""
+"""The perceptron: one neuron with a step function, trained by its own rule."""
 
 from __future__ import annotations
 

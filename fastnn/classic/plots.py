@@ -1,7 +1,4 @@
-"""The picture of the activation functions and their derivatives, by matplotlib (``pip install fastnn[plot]``).
-
-May import ``activations``; matplotlib is imported by the function that needs it.
-"""
+"""The picture of the activation functions and their derivatives, by matplotlib (``pip install fastnn[plot]``)."""
 
 from __future__ import annotations
 

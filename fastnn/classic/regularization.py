@@ -1,7 +1,4 @@
-"""Against overfitting: the L2 penalty, dropout and batch normalisation, by the names of the textbook.
-
-May import ``arrays`` and ``fastnn.kernels``.
-"""
+"""Against overfitting: the L2 penalty, dropout and batch normalisation, by the names of the textbook."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """``torch.cuda`` on a machine without CUDA: it is not available, and what needs it says so.
 
 The same answers as PyTorch built for the CPU: questions get "no", seeding and emptying caches do nothing, and
-everything else raises. May import ``devices``.
+everything else raises.
 """
 
 from __future__ import annotations

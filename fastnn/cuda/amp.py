@@ -1,4 +1,4 @@
-"""``torch.cuda.amp``: mixed precision on CUDA, which there is none of. May import ``amp``."""
+"""``torch.cuda.amp``: mixed precision on CUDA, which there is none of."""
 
 from __future__ import annotations
 

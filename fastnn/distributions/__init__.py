@@ -1,7 +1,7 @@
 """Probability distributions, under the names of ``torch.distributions``.
 
 A distribution draws tensors and gives the logarithm of its density, through which gradients flow. What it is asked
-for is written in recorded tensor operations. May import all of fastnn.
+for is written in recorded tensor operations.
 """
 
 from fastnn.distributions import constraints

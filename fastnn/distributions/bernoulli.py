@@ -1,4 +1,4 @@
-"""The Bernoulli distribution. May import ``distribution``."""
+"""The Bernoulli distribution."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The beta distribution. May import ``gamma``."""
+"""The beta distribution."""
 
 from __future__ import annotations
 

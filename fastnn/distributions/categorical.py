@@ -1,4 +1,4 @@
-"""The categorical distribution. May import ``distribution``."""
+"""The categorical distribution."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What the parameters and values of distributions have to satisfy. May import ``tensor``."""
+"""What the parameters and values of distributions have to satisfy."""
 
 from __future__ import annotations
 

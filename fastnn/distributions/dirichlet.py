@@ -1,4 +1,4 @@
-"""The Dirichlet distribution. May import ``gamma``."""
+"""The Dirichlet distribution."""
 
 from __future__ import annotations
 

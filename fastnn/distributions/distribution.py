@@ -1,4 +1,4 @@
-"""Distribution: the base of all of them. May import all of fastnn."""
+"""Distribution: the base of all of them."""
 
 from __future__ import annotations
 

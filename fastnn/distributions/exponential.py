@@ -1,4 +1,4 @@
-"""The exponential distribution. May import ``distribution``."""
+"""The exponential distribution."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The gamma distribution. May import ``distribution``."""
+"""The gamma distribution."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Batches of distributions taken as one of vectors. May import ``distribution``."""
+"""Batches of distributions taken as one of vectors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The Kullback-Leibler divergence between distributions of the same kind. May import all of this folder."""
+"""The Kullback-Leibler divergence between distributions of the same kind."""
 
 from __future__ import annotations
 

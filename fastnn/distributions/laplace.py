@@ -1,4 +1,4 @@
-"""The Laplace distribution. May import ``distribution`` and ``symmetric``."""
+"""The Laplace distribution."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The log-normal distribution. May import ``normal``."""
+"""The log-normal distribution."""
 
 from __future__ import annotations
 

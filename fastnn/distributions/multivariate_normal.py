@@ -1,4 +1,4 @@
-"""The normal distribution of vectors. May import ``distribution`` and ``linalg``."""
+"""The normal distribution of vectors."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The normal distribution. May import ``distribution`` and ``symmetric``."""
+"""The normal distribution."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The categorical distribution of one-hot vectors. May import ``categorical``."""
+"""The categorical distribution of one-hot vectors."""
 
 from __future__ import annotations
 

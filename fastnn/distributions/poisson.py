@@ -1,4 +1,4 @@
-"""The Poisson distribution. May import ``distribution``."""
+"""The Poisson distribution."""
 
 from __future__ import annotations
 

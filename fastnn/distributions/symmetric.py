@@ -1,4 +1,4 @@
-"""What distributions around a point have in common. May import ``distribution``."""
+"""What distributions around a point have in common."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The uniform distribution. May import ``distribution``."""
+"""The uniform distribution."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Helpers under the names of ``torch.distributions.utils``. May import ``distribution``."""
+"""Helpers under the names of ``torch.distributions.utils``."""
 
 from fastnn.distributions.distribution import broadcast_all, clamp_probs, lazy_property
 

@@ -1,7 +1,4 @@
-"""Activation layers. Each names its kernel, so that ``Sequential`` can fuse it with the layer before.
-
-May import ``functional`` and ``module``.
-"""
+"""Activation layers. Each names its kernel, so that ``Sequential`` can fuse it with the layer before."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Activations as plain formulas of recorded operations: what is differentiated a second time in place of a kernel.
-
-May import ``tensor``, ``autograd``, ``checks``, ``ops`` and ``fastnn.kernels``.
-"""
+"""Activations as plain formulas of recorded operations: what is differentiated a second time in place of a kernel."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What functions of tensors check first. May import ``errors``, ``ops.core`` and ``tensor``."""
+"""What functions of tensors check first."""
 
 from __future__ import annotations
 

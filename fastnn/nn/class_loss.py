@@ -1,4 +1,4 @@
-"""Losses of rows of scores against class labels, as modules. May import ``functional_class_losses`` and ``loss``."""
+"""Losses of rows of scores against class labels, as modules."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Sequential: modules one after the other, linear layers and normalisations fused with what stands behind them.
 
-Beside it are the list and the dictionary of modules. May import ``activation``, ``dropout``, ``functional``,
-``hooks``, ``linear``, ``normalization`` and ``module``.
+Beside it are the list and the dictionary of modules.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""DataParallel, for scripts that wrap their model in it. May import ``module``."""
+"""DataParallel, for scripts that wrap their model in it."""
 
 from __future__ import annotations
 

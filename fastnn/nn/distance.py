@@ -1,4 +1,4 @@
-"""Distances of vectors as layers. May import ``functional`` and ``module``."""
+"""Distances of vectors as layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Dropout layers. May import ``functional`` and ``module``."""
+"""Dropout layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Activation layers that stand alone. May import ``functional``, ``module`` and ``parameter``."""
+"""Activation layers that stand alone."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Tables of vectors as layers. May import ``functional``, ``linear``, ``module`` and ``parameter``."""
+"""Tables of vectors as layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Layers that only change the shape. May import ``module`` and ``tensor``."""
+"""Layers that only change the shape."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Hooks of modules: their registration, and the call of a module that has some.
-
-May import ``autograd`` and ``tensor``.
-"""
+"""Hooks of modules: their registration, and the call of a module that has some."""
 
 from __future__ import annotations
 

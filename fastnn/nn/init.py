@@ -1,4 +1,4 @@
-"""Initial values of parameters, written in place. May import ``random`` and ``tensor``.
+"""Initial values of parameters, written in place.
 
 The draws come from fastnn's generator (or the one that is given), so they are not PyTorch's numbers.
 """

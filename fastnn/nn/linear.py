@@ -1,4 +1,4 @@
-"""Linear and its kin: the fully connected layers. May import ``functional``, ``module`` and ``parameter``."""
+"""Linear and its kin: the fully connected layers."""
 
 from __future__ import annotations
 

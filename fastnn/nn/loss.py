@@ -1,7 +1,4 @@
-"""Losses of a number against a number, as modules.
-
-May import ``functional_losses``, ``loss_core`` and ``module``.
-"""
+"""Losses of a number against a number, as modules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Module: the base of every layer and model. May import ``tensor``, ``parameter``, ``hooks`` and ``state``."""
+"""Module: the base of every layer and model."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Normalisation layers. May import ``functional``, ``linear``, ``module`` and ``parameter``."""
+"""Normalisation layers."""
 
 from __future__ import annotations
 

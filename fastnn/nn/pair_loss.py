@@ -1,6 +1,4 @@
-"""Losses that compare tensors with each other, as modules. May import ``functional_pair_losses``, ``distance``
-and ``loss``.
-"""
+"""Losses that compare tensors with each other, as modules."""
 
 from __future__ import annotations
 

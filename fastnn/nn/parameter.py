@@ -1,7 +1,7 @@
 """Parameter: a tensor that a module trains, stored in a flat buffer beside its neighbours.
 
 Beside it are :class:`Buffer`, state that is not trained, and :class:`UninitializedParameter`, whose shape
-is not known yet. May import ``tensor``, ``autograd``, ``devices``, ``dtypes`` and ``flat``.
+is not known yet.
 """
 
 from __future__ import annotations

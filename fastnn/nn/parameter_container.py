@@ -1,4 +1,4 @@
-"""Lists and dictionaries of parameters. May import ``container``, ``module``, ``parameter`` and ``tensor``."""
+"""Lists and dictionaries of parameters."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The dictionaries in which a module keeps its parameters, buffers and parts. Imports nothing of fastnn."""
+"""The dictionaries in which a module keeps its parameters, buffers and parts."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Softmax and its kin as layers. May import ``functional`` and ``module``."""
+"""Softmax and its kin as layers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The state of a module as a dictionary, and back. May import ``hooks``, ``parameter``, ``tensor`` and ``autograd``."""
+"""The state of a module as a dictionary, and back."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arithmetic of two or three tensors, elementwise with broadcasting and promotion. May import ``core``."""
+"""Arithmetic of two or three tensors, elementwise with broadcasting and promotion."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Functions of two tensors, elementwise: the larger and the smaller, angles, logarithms of sums.
-
-May import ``core``, ``arithmetic``, ``elementwise`` and ``powers``.
-"""
+"""Functions of two tensors, elementwise: the larger and the smaller, angles, logarithms of sums."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Comparisons, logic and bits, and what chooses by them. May import ``core``."""
+"""Comparisons, logic and bits, and what chooses by them."""
 
 from __future__ import annotations
 

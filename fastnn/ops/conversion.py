@@ -1,4 +1,4 @@
-"""Other dtypes and devices, and numbers put into a tensor as it is. May import ``core`` and ``sequences``."""
+"""Other dtypes and devices, and numbers put into a tensor as it is."""
 
 from __future__ import annotations
 

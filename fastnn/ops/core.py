@@ -3,8 +3,6 @@
 An operation is a function of NumPy arrays, and what it takes to differentiate it. A *linear* map comes
 with its transpose, which is its derivative, to any order. The derivative of an elementwise function
 is an expression of tensors, which is recorded where a second derivative is asked for.
-
-May import ``tensor``, ``autograd``, ``dtypes``, ``errors`` and ``quiet``.
 """
 
 from __future__ import annotations

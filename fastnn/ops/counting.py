@@ -1,4 +1,4 @@
-"""How often elements occur, and where they would stand. May import ``core`` and ``functions``."""
+"""How often elements occur, and where they would stand."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Functions of ``torch`` that make tensors.
-
-May import ``tensor``, ``sequences``, ``devices``, ``dtypes`` and ``errors``.
-"""
+"""Functions of ``torch`` that make tensors."""
 
 from __future__ import annotations
 

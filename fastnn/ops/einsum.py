@@ -1,4 +1,4 @@
-"""Sums of products over named dimensions, by products of matrices. May import ``core`` and ``products``."""
+"""Sums of products over named dimensions, by products of matrices."""
 
 from __future__ import annotations
 

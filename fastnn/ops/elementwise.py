@@ -1,4 +1,4 @@
-"""Mathematical functions of each element, with their derivatives. May import ``core``.
+"""Mathematical functions of each element, with their derivatives.
 
 ``scipy.special`` has those that NumPy has not; it is imported when one of them is first called.
 """

@@ -1,4 +1,4 @@
-"""The largest and the smallest elements, and where they are. May import ``core``, ``pairs`` and ``return_types``."""
+"""The largest and the smallest elements, and where they are."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Elements by their indices: reading and writing. May import ``core``, ``parts`` and ``sequences``."""
+"""Elements by their indices: reading and writing."""
 
 from __future__ import annotations
 

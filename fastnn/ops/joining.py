@@ -1,4 +1,4 @@
-"""Several tensors as one, and one as several. May import ``core`` and ``shapes``."""
+"""Several tensors as one, and one as several."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Norms, and sums of exponentials without overflow. May import ``core`` and ``reductions``."""
+"""Norms, and sums of exponentials without overflow."""
 
 from __future__ import annotations
 

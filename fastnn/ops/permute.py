@@ -1,4 +1,4 @@
-"""The same elements in other orders. May import ``core`` and ``shapes``."""
+"""The same elements in other orders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Powers of tensors and numbers. May import ``core``."""
+"""Powers of tensors and numbers."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Products of vectors and matrices. Those of float32 and float64 matrices are the kernels'. May import ``core``."""
+"""Products of vectors and matrices. Those of float32 and float64 matrices are the kernels'."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sums, means, variances, products and running sums, and whether all or any are true. May import ``core``."""
+"""Sums, means, variances, products and running sums, and whether all or any are true."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Tensors of random numbers, and the methods of Tensor that fill it with them.
 
 The numbers are not PyTorch's (see ``random``): a seed gives the same run of fastnn on every machine and at any
-number of threads. The methods are in ``METHODS`` and are put on Tensor at the end of this file. May import
-``tensor``, ``dtypes``, ``devices`` and ``random``.
+number of threads. The methods are in ``METHODS`` and are put on Tensor at the end of this file.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Gathering and scattering along a dimension. May import ``core`` and ``comparison``."""
+"""Gathering and scattering along a dimension."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Elements by rows, numbers and masks, and copies with some of them replaced.
-
-May import ``core``, ``indexing`` and ``scatter``.
-"""
+"""Elements by rows, numbers and masks, and copies with some of them replaced."""
 
 from __future__ import annotations
 

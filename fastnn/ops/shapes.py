@@ -1,4 +1,4 @@
-"""Views and rearrangements: the same elements in other shapes and orders. May import ``core``."""
+"""Views and rearrangements: the same elements in other shapes and orders."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Parts of a tensor: slices, diagonals, triangles, windows. May import ``core`` and ``shapes``."""
+"""Parts of a tensor: slices, diagonals, triangles, windows."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Sorted elements, and what is found by sorting. May import ``core``, ``ordering`` and ``return_types``."""
+"""Sorted elements, and what is found by sorting."""
 
 from __future__ import annotations
 

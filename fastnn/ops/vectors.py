@@ -1,4 +1,4 @@
-"""Functions of vectors: differences, distances, covariances. May import ``core`` and ``products``."""
+"""Functions of vectors: differences, distances, covariances."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Adadelta. May import ``elementwise``, ``runs`` and ``fastnn.kernels``."""
+"""Adadelta."""
 
 from __future__ import annotations
 

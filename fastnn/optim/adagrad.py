@@ -1,4 +1,4 @@
-"""Adagrad. May import ``elementwise``, ``runs`` and ``fastnn.kernels``."""
+"""Adagrad."""
 
 from __future__ import annotations
 

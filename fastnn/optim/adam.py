@@ -1,4 +1,4 @@
-"""Adam. May import ``elementwise``, ``runs`` and ``fastnn.kernels``."""
+"""Adam."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Adamax. May import ``elementwise``, ``runs`` and ``fastnn.kernels``."""
+"""Adamax."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""AdamW. May import ``adam``."""
+"""AdamW."""
 
 from __future__ import annotations
 

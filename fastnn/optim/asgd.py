@@ -1,4 +1,4 @@
-"""ASGD. May import ``elementwise``, ``runs`` and ``fastnn.kernels``."""
+"""ASGD."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Clip: gradients limited by their norm as an optimizer's kernels read them. May import ``fastnn.kernels``."""
+"""Clip: gradients limited by their norm as an optimizer's kernels read them."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """Elementwise: base of the optimizers that update each number by itself, by a kernel over flat arrays.
 
 A subclass names its state and writes ``_update`` for flat arrays, which is called once per run of
-neighbouring parameters and step; for a model made in one go that is once per step. May import ``runs``,
-``optimizer``, ``tensor``, ``autograd`` and ``fastnn.kernels``.
+neighbouring parameters and step; for a model made in one go that is once per step.
 """
 
 from __future__ import annotations

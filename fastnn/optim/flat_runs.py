@@ -2,8 +2,7 @@
 
 A *run* is a stretch of parameters that lie side by side in a flat buffer (see :mod:`fastnn._core.flat_storage`): one
 launch updates them all. Their state lies in flat arrays of the same layout; what ``optimizer.state[p]``
-holds are tensors over its part of them. May import ``clip``, ``tensor``, ``parameter``, ``flat`` and
-``fastnn.kernels``.
+holds are tensors over its part of them.
 """
 
 from __future__ import annotations

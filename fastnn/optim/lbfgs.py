@@ -1,4 +1,4 @@
-"""LBFGS. May import ``line_search``, ``optimizer``, ``tensor`` and ``autograd``."""
+"""LBFGS."""
 
 from __future__ import annotations
 

@@ -2,7 +2,7 @@
 
 J. Nocedal and S. J. Wright, Numerical Optimization, 2nd edition, algorithms 3.5 (bracketing), 3.6 (zoom)
 and equation 3.59 (cubic interpolation), with the safeguards that PyTorch's LBFGS has, so that both try the
-same points. Imports nothing of fastnn.
+same points.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""NAdam. May import ``elementwise``, ``runs`` and ``fastnn.kernels``."""
+"""NAdam."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Optimizer: parameter groups, state by parameter, hooks, and their way to a dictionary and back.
 
 What is common to all optimizers, a user's own among them; the numbers are updated by ``step`` of a
-subclass. May import ``clip``, ``autograd`` and ``tensor``.
+subclass.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""RAdam. May import ``elementwise``, ``runs`` and ``fastnn.kernels``."""
+"""RAdam."""
 
 from __future__ import annotations
 

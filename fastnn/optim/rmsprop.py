@@ -1,4 +1,4 @@
-"""RMSprop. May import ``elementwise``, ``runs`` and ``fastnn.kernels``."""
+"""RMSprop."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rprop. May import ``elementwise``, ``runs`` and ``fastnn.kernels``."""
+"""Rprop."""
 
 from __future__ import annotations
 

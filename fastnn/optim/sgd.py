@@ -1,4 +1,4 @@
-"""SGD. May import ``elementwise``, ``runs`` and ``fastnn.kernels``."""
+"""SGD."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Averages of weights along training: stochastic weight averaging and exponential moving averages.
-
-May import ``lr_scheduler``, ``fastnn.nn`` and ``tensor``.
-"""
+"""Averages of weights along training: stochastic weight averaging and exponential moving averages."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Images as items of data sets: PIL's where PIL is installed, otherwise arrays that answer as those do.
-
-Imports nothing of fastnn.
-"""
+"""Images as items of data sets: PIL's where PIL is installed, otherwise arrays that answer as those do."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Pictures of many images: ``make_grid`` and ``save_image``. May import ``tensor`` and ``image``."""
+"""Pictures of many images: ``make_grid`` and ``save_image``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""fit: epochs over a data set that is in memory, each batch one captured step.
-
-May import ``autograd``, ``steps``, ``tensor``, ``nn``, ``optim``, ``random`` and ``fastnn.kernels``.
-"""
+"""fit: epochs over a data set that is in memory, each batch one captured step."""
 
 from __future__ import annotations
 

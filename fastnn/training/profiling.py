@@ -1,7 +1,6 @@
 """profile: where the time goes, kernel by kernel.
 
-Inside the block every launch is timed by itself, eagerly, also those of a captured step. May import
-``tensor`` and ``fastnn.kernels``; matplotlib on use.
+Inside the block every launch is timed by itself, eagerly, also those of a captured step.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """``torch.utils.tensorboard.SummaryWriter``, where a package that writes TensorBoard's files is installed.
 
 tensorboardX has a writer of its own, which is used; with tensorboard alone, scalars, texts and histograms are
-written through its file writer. May import ``tensor``.
+written through its file writer.
 """
 
 from __future__ import annotations

@@ -1,8 +1,7 @@
 """Derivatives of activation functions, from their input.
 
 ``activation_backward`` takes them from what the forward has kept and multiplies by a gradient; here
-stands the derivative by itself, as a textbook writes it. May import ``jit``, ``simd``, ``math`` and
-``activations``.
+stands the derivative by itself, as a textbook writes it.
 """
 
 from __future__ import annotations

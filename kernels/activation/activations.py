@@ -3,8 +3,6 @@
 An activation is named in Python and numbered in kernels. Where the derivative can be had from the
 output it is (ReLU, leaky ReLU, sigmoid, tanh): then a layer needs to keep only what it returns.
 GELU needs the input: ``saves_input`` says which do.
-
-May import ``jit``, ``simd`` and ``math``.
 """
 
 from __future__ import annotations

@@ -2,8 +2,6 @@
 
 A draw is named by ``state``, an int64 array (seed, call); forward and backward of one call are given the
 same. See :mod:`fastnn.kernels.llvm.random`.
-
-May import ``jit``, ``random`` and ``simd``.
 """
 
 from __future__ import annotations

@@ -6,8 +6,6 @@ Every backward reads the input.
 
 Sources: ELU arXiv:1511.07289, SELU arXiv:1706.02515, CELU arXiv:1704.07483, SiLU arXiv:1702.03118, Mish
 arXiv:1908.08681, hard swish arXiv:1905.02244.
-
-May import ``jit``, ``simd`` and ``math``.
 """
 
 from __future__ import annotations

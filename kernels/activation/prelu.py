@@ -1,7 +1,4 @@
-"""Leaky ReLU whose slopes are trained, one for all numbers or one per channel (arXiv:1502.01852).
-
-May import ``jit``.
-"""
+"""Leaky ReLU whose slopes are trained, one for all numbers or one per channel (arXiv:1502.01852)."""
 
 from __future__ import annotations
 

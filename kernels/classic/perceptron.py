@@ -2,8 +2,6 @@
 
 The rule looks at one sample after the other and each may change the weights that the next one
 meets, so training is serial; decisions are not. Weights are float64, samples float32 or float64.
-
-May import ``jit`` and ``simd``.
 """
 
 from __future__ import annotations

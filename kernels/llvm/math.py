@@ -4,8 +4,6 @@ Numba's own are calls into the C library, and no loop with a call in it is vecto
 arithmetic and selects only, so that the loop around them runs a whole vector at a time. Each takes
 and returns float32 or float64 and computes in that type; NaN comes out as NaN. Rounding steps are
 the algorithm, so nothing here may be reordered (``STRICT``).
-
-May import ``jit`` and ``simd``; the coefficients of Taylor series are written as what they are.
 """
 
 from __future__ import annotations

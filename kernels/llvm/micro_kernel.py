@@ -13,8 +13,6 @@ transpose of a block, for packing.
 
 The number of vectors depends on the rows, so that small batches keep as many multiply-adds in
 flight as large ones: on AVX-512 12 x 2, 9 x 3, 6 x 4, 4 x 6, 1 x 8.
-
-May import ``jit`` and ``simd``, and from ``cache`` what the user overrides.
 """
 
 from __future__ import annotations

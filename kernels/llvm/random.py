@@ -16,8 +16,6 @@ products of 32 by 32 bits to 64 in each of seven rounds for four numbers, and a 
 product in two halves: measured with AVX-512, 0.54 ns a number against 0.09. The permutation of two
 multiplications of the same source ("lowbias32") failed the birthday spacings and the plane of neighbours in
 ``tests/test_random_bits.py``.
-
-May import ``jit``.
 """
 
 from __future__ import annotations

@@ -8,8 +8,6 @@ touch nothing beyond it. A softmax cross-entropy of 512x10 with its gradient too
 
 Numba gives the flags of a function to whatever an intrinsic writes into it, and the exponential must not be
 reordered: therefore the functions at the end, without flags, around the intrinsics.
-
-May import ``jit``, ``simd`` and ``micro_kernel``.
 """
 
 from __future__ import annotations

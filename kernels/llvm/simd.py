@@ -1,7 +1,4 @@
-"""What this CPU's vectors are, and the few operations that Numba has no spelling for.
-
-May import ``jit`` and ``cache``; knows nothing of matrices or layers.
-"""
+"""What this CPU's vectors are, and the few operations that Numba has no spelling for."""
 
 from __future__ import annotations
 

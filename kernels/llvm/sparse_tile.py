@@ -12,8 +12,6 @@ gives.
 Columns in a pair, for 32 rows of MNIST and 784 x 128 weights of float64 on one thread of an AMD Zen 5: sorting,
 forward and update take 9.0 + 27.5 + 16.6 us by single columns, 5.9 + 19.6 + 14.2 by pairs, 4.8 + 20.4 + 16.4 by
 fours; dense 54 + 61. Rows that do not begin at a cache line make it 47.5 + 32 by single columns.
-
-May import ``simd`` and ``micro_kernel``, whose vectors these are.
 """
 
 from __future__ import annotations

@@ -3,8 +3,6 @@
 A kernel cannot raise. It scans its labels before it writes anything and leaves what it found in the
 head of its *work* (see ``reductions``); where a label is wrong it writes nothing else, and the Python
 function raises after the launch.
-
-May import ``jit`` and ``reductions``.
 """
 
 from __future__ import annotations

@@ -4,8 +4,6 @@ Each loss is one scalar function of x, y and a parameter a, which returns its va
 by x; a loss of three arrays also has z, and the derivative by it. The arrays are worked through in
 blocks; losses and derivatives that nobody wants one by one go to the stack, so that each loss is one
 loop, compiled at its first use (0.2 to 0.4 s). The sums of the blocks are added in order.
-
-May import ``jit``, ``words``, ``math``, ``simd``, ``reductions`` and, for the room on the stack, ``rows``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The margin loss of rows with several labels: loss and gradient in one pass.
-
-May import ``jit``.
-"""
+"""The margin loss of rows with several labels: loss and gradient in one pass."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Negative log-likelihood: the entry of each row at its label. Loss and gradient in one pass.
-
-May import ``jit``, ``labels`` and ``reductions``.
-"""
+"""Negative log-likelihood: the entry of each row at its label. Loss and gradient in one pass."""
 
 from __future__ import annotations
 

@@ -3,8 +3,6 @@
 Everything is computed in float64, whatever the arrays are: probabilities are clipped to
 [1e-15, 1 - 1e-15], and in float32 the upper of the two would be 1. Sums are taken over fixed
 chunks and added in their order: the same bits at any number of threads.
-
-May import ``jit`` and ``math``.
 """
 
 from __future__ import annotations

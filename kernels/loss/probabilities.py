@@ -2,8 +2,6 @@
 
 ``softmax_cross_entropy`` starts from logits and never shows the probabilities; here they are what
 is wanted, as in a textbook: ``log(p + 1e-8)`` is the loss's logarithm, ``p - y`` the error.
-
-May import ``jit``, ``math`` and ``simd``.
 """
 
 from __future__ import annotations

@@ -1,8 +1,4 @@
-"""Softmax cross-entropy of logits against class labels or probabilities: loss and gradient in one pass.
-
-May import ``jit``, ``simd``, ``math``, ``rows``, ``labels``, ``reductions``, ``program``
-and ``words``.
-"""
+"""Softmax cross-entropy of logits against class labels or probabilities: loss and gradient in one pass."""
 
 from __future__ import annotations
 

@@ -11,8 +11,6 @@ A is read one number at a time and broadcast, so any strides will do: the same c
 ``X @ W`` and ``X.T @ dY``. Each number of C is one chain of multiply-adds in order of k, whatever
 the tile, the block and the thread, so its bits depend on none of them.
 
-May import ``jit``, ``program``, ``words``, ``micro_kernel``, ``column_statistics`` and ``activations``.
-
 What was tried and rejected, and what stands in its place (two cores of an AMD Zen 5, AVX-512, float32):
 
 | idea | figure | in its place | figure |

@@ -2,8 +2,6 @@
 
 The weight is stored with one row per input feature, (in_features, out_features), so that the
 forward product reads it row by row; rows may be padded (any distance between rows is accepted).
-
-May import ``jit``, ``activations``, ``column_statistics`` and ``gemm``.
 """
 
 from __future__ import annotations

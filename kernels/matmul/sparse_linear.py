@@ -9,8 +9,6 @@ is left out adds nothing, so the bits are the same, but for the sign of a zero, 
 
 The weight is kept in *panels*, strips of columns that lie one after the other, one or more for each thread: a
 processor fetches what follows the line that it reads, and in whole rows that is where another thread writes.
-
-May import ``jit``, ``words``, ``activations``, ``simd``, ``sparse_rows`` and ``sparse_tile``.
 """
 
 from __future__ import annotations

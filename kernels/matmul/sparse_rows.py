@@ -1,7 +1,6 @@
 """Rows of a data set that are mostly zeros: compressed once, then batches of them sorted by column.
 
-``sparse_linear`` is the layer that takes such a batch. May import ``jit``, ``words``, ``gather``, ``take_rows`` and
-``sparse_tile``.
+``sparse_linear`` is the layer that takes such a batch.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """Batch normalisation with the activation and the dropout behind it: forward and backward of all three at once.
 
 The arithmetic is in ``batch_norm_slices``; here arrays are checked and launches cut.
-
-May import ``jit``, ``activations``, ``batch_norm_slices``, ``column_statistics`` and ``normalization``.
 """
 
 from __future__ import annotations

@@ -6,8 +6,6 @@ a part that owns whole columns runs both. The mask of the dropout is computed fr
 and so is the value before the activation: beside the input, only numbers per column are saved.
 
 The mean is kept as two numbers of the input's type, and always subtracted before anything is multiplied.
-
-May import ``jit``, ``simd``, ``activations``, ``column_statistics``, ``dropout``, ``normalization`` and ``random``.
 """
 
 from __future__ import annotations

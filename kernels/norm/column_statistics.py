@@ -5,7 +5,7 @@ square lose nothing where the mean is far larger than the deviations. The chunks
 float64 (the shifted and the combined formulas of T. F. Chan, G. H. Golub and R. J. LeVeque, The American
 Statistician 37 (1983) 242-247).
 
-Loops are over short arrays on the stack of the slice. May import ``jit``, ``simd`` and ``words``.
+Loops are over short arrays on the stack of the slice.
 """
 
 from __future__ import annotations

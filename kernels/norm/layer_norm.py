@@ -6,9 +6,6 @@ sums of deviations from it, which also tell how far the rounded mean was off. Wh
 type is kept as an offset of the normalised numbers. The backward computes the value before the activation
 and the mask of the dropout again; the gradients of weight and bias are sums over chunks of rows, added in
 their order.
-
-May import ``jit``, ``simd``, ``activations``, ``column_statistics``, ``dropout``, ``normalization`` and
-``random``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""What the normalisations have in common before a launch: their kernels, bits of flags, checks of what is optional.
-
-May import ``jit``, ``activations`` and ``dropout``.
-"""
+"""What the normalisations have in common before a launch: their kernels, bits of flags, checks of what is optional."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Adadelta. May import ``jit``, ``simd`` and ``optimizers``."""
+"""Adadelta."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Adagrad. May import ``jit``, ``simd`` and ``optimizers``."""
+"""Adagrad."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Adamax. May import ``jit``, ``simd``, ``optimizers`` and ``adam``."""
+"""Adamax."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Averaged stochastic gradient descent. May import ``jit``, ``simd`` and ``optimizers``."""
+"""Averaged stochastic gradient descent."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""NAdam: Adam with Nesterov's momentum. May import ``jit``, ``simd``, ``optimizers`` and ``adam``."""
+"""NAdam: Adam with Nesterov's momentum."""
 
 from __future__ import annotations
 

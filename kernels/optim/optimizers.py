@@ -13,8 +13,6 @@ sets ``hyper[DONE]`` to 1, so that whoever is interrupted can tell whether it ha
 Stores around the cache were not tried: every array that is written has just been read, so there is no
 read for ownership to be saved, and Adam on 1e7 parameters already moves its 28 bytes each at 1.1 times
 the speed of a copy.
-
-May import ``jit`` and ``simd``.
 """
 
 from __future__ import annotations

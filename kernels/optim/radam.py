@@ -1,4 +1,4 @@
-"""RAdam: Adam whose variance is rectified. May import ``jit``, ``simd``, ``optimizers`` and ``adam``."""
+"""RAdam: Adam whose variance is rectified."""
 
 from __future__ import annotations
 

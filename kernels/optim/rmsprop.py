@@ -1,4 +1,4 @@
-"""RMSprop, centred or not, with and without momentum. May import ``jit``, ``simd`` and ``optimizers``."""
+"""RMSprop, centred or not, with and without momentum."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Rprop, resilient propagation. May import ``jit`` and ``optimizers``."""
+"""Rprop, resilient propagation."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Stochastic gradient descent, with and without momentum. May import ``jit``, ``simd`` and ``optimizers``."""
+"""Stochastic gradient descent, with and without momentum."""
 
 from __future__ import annotations
 

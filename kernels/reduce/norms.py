@@ -2,8 +2,6 @@
 
 Gradients are clipped either where they lie, by `power_sum` and `scale`, or as an optimizer's kernel reads
 them, by `block_norms` and `clip_factor`, which need nobody to read the norm in between.
-
-May import ``jit`` and ``simd``.
 """
 
 from __future__ import annotations

@@ -3,8 +3,6 @@
 A loss leaves the sums of its blocks in an array of *work*: ``work[0]`` is the position of a wrong
 label or -1, ``work[1]`` how much counted, ``work[2]`` what the sum is divided by, and the blocks'
 sums follow. ``finish`` adds these one after the other, so that the bits do not depend on who does it.
-
-May import ``jit``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Softmax and its logarithm over the rows of a matrix, forward and backward.
-
-May import ``jit``, ``simd`` and ``math``.
-"""
+"""Softmax and its logarithm over the rows of a matrix, forward and backward."""
 
 from __future__ import annotations
 

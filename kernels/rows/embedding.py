@@ -1,7 +1,4 @@
-"""Rows of a table by their numbers, and the gradient of the table.
-
-May import ``jit`` and ``take_rows``.
-"""
+"""Rows of a table by their numbers, and the gradient of the table."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Rows of a data set into a batch: gathered, converted and scaled in one pass.
-
-May import ``jit``, ``simd`` and ``words``.
-"""
+"""Rows of a data set into a batch: gathered, converted and scaled in one pass."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """Rows of a matrix, chosen by number, into a matrix of float32 or float64: a batch of samples.
 
 Converts on the way, so that a data set may stay in bytes or in float32 whatever the network
-computes in. ``gather`` is its sibling that scales. May import ``jit`` and ``gather``.
+computes in. ``gather`` is its sibling that scales.
 """
 
 from __future__ import annotations

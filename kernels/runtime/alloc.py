@@ -3,7 +3,7 @@
 With ``FASTNN_POISON=1`` in the environment, which is read once, they come full of what must not be seen: NaN, and
 integers far out of every range. Who reads a number that nobody has written then finds out, where it would else
 depend on what the memory was used for before. It is for tests; whoever keeps memory to write over it later has it
-filled again with :func:`poison`. Imports nothing of fastnn.
+filled again with :func:`poison`.
 """
 
 from __future__ import annotations

@@ -3,8 +3,7 @@
 Numba's own cache does not notice an edit in another file, and two processes that save two
 variants of a function at once can leave an index that names the wrong machine code. Here the
 name of a file is a hash of its whole key, a file is written under a temporary name and then
-renamed, and its contents are checked before they are used. May be imported by ``jit``, ``simd`` and
-``micro_kernel`` only.
+renamed, and its contents are checked before they are used.
 
 What is loaded is machine code and nothing else. Numba's own way back from the disk first gets ready
 to compile: it imports all that it can compile (SciPy's linear algebra among it), compiles its

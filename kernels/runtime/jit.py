@@ -4,9 +4,6 @@ Every kernel of fastnn is a *slice*: a function ``f(args, t, n)`` that does part
 the work. ``args`` is the address of a block of 64-bit words (addresses of arrays, sizes, scalars),
 so that every slice has one and the same C signature. A launcher that knows nothing of the
 arithmetic can therefore run any of them, alone or in a list, on one thread or on many.
-
-This file may be imported by every other file of ``fastnn.kernels`` and imports none of them but
-``cache`` and ``words``.
 """
 
 from __future__ import annotations

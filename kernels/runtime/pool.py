@@ -16,8 +16,6 @@ has the figures.
 
 The trial: where cores are slow to reach each other, a table of small launches is faster on one thread. A table
 that is kept is therefore timed both ways now and then, and runs the faster way.
-
-May import ``jit`` and ``words``.
 """
 
 from __future__ import annotations

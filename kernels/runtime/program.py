@@ -1,7 +1,4 @@
-"""Programs: lists of launches that run in one call, on one thread or on many, by the pool.
-
-May import ``jit``, ``pool`` and ``words``.
-"""
+"""Programs: lists of launches that run in one call, on one thread or on many, by the pool."""
 
 from __future__ import annotations
 

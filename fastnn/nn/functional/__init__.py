@@ -1,7 +1,4 @@
-"""Layers and losses as functions of tensors: shapes and errors here, arithmetic in the kernels.
-
-May import ``tensor``, ``autograd``, ``errors`` and ``fastnn.kernels``.
-"""
+"""Layers and losses as functions of tensors: shapes and errors here, arithmetic in the kernels."""
 
 from __future__ import annotations
 

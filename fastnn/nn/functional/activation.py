@@ -1,7 +1,4 @@
-"""Activations as functions of tensors. Public under ``fastnn.nn.functional``.
-
-May import ``tensor``, ``autograd``, ``errors``, ``random``, ``checks``, ``activation_formulas`` and ``fastnn.kernels``.
-"""
+"""Activations as functions of tensors. Public under ``fastnn.nn.functional``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Batch normalisation as a function of tensors, fused with what stands behind it.
 
-Public under ``fastnn.nn.functional``. May import ``tensor``, ``autograd``, ``errors``, ``random``, ``checks``,
-``gradients`` and ``fastnn.kernels``.
+Public under ``fastnn.nn.functional``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Losses of rows of scores against class labels, as functions of tensors.
-
-May import ``loss_core``, ``functional_losses``, ``ops``, ``tensor``, ``autograd``, ``errors`` and ``fastnn.kernels``.
-"""
+"""Losses of rows of scores against class labels, as functions of tensors."""
 
 from __future__ import annotations
 

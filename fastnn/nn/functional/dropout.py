@@ -1,7 +1,4 @@
-"""Dropout of every kind as functions of tensors. Public under ``fastnn.nn.functional``.
-
-May import ``tensor``, ``autograd``, ``errors``, ``random``, ``checks`` and ``fastnn.kernels``.
-"""
+"""Dropout of every kind as functions of tensors. Public under ``fastnn.nn.functional``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Embeddings as functions of tensors. Public under ``fastnn.nn.functional``.
-
-May import ``tensor``, ``autograd``, ``errors``, ``checks``, ``parameter`` and ``fastnn.kernels``.
-"""
+"""Embeddings as functions of tensors. Public under ``fastnn.nn.functional``."""
 
 from __future__ import annotations
 

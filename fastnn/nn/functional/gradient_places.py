@@ -1,4 +1,4 @@
-"""Where a kernel writes the gradient of a parameter. May import ``tensor`` and ``parameter``."""
+"""Where a kernel writes the gradient of a parameter."""
 
 from __future__ import annotations
 

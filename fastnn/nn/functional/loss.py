@@ -1,7 +1,4 @@
-"""Losses of a number against a number, as functions of tensors. Public under ``fastnn.nn.functional``.
-
-May import ``loss_core``, ``ops``, ``tensor`` and ``errors``.
-"""
+"""Losses of a number against a number, as functions of tensors. Public under ``fastnn.nn.functional``."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
 """How a loss is made: reductions, and the way of a loss of a number against a number.
 
 A loss and its gradient are one kernel. What the kernel does not give, the gradient of a target or a
-second derivative, is written in tensor operations: the slopes of each loss. May import ``checks``,
-``functional_activations``, ``ops``, ``tensor``, ``autograd``, ``errors`` and ``fastnn.kernels``.
+second derivative, is written in tensor operations: the slopes of each loss.
 """
 
 from __future__ import annotations

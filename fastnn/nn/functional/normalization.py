@@ -1,8 +1,6 @@
 """Layer, root-mean-square, group and instance normalisation as functions of tensors.
 
-Layer normalisation is fused with what stands behind it. Public under ``fastnn.nn.functional``. May import
-``functional_batch_norm``, ``tensor``, ``autograd``, ``errors``, ``random``, ``checks``, ``gradients`` and
-``fastnn.kernels``.
+Layer normalisation is fused with what stands behind it. Public under ``fastnn.nn.functional``.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""Losses that compare tensors with each other, rows of embeddings or scores: compositions of tensor operations.
-
-May import ``loss_core``, ``functional_vectors``, ``ops``, ``tensor`` and ``errors``.
-"""
+"""Losses that compare tensors with each other, rows of embeddings or scores: compositions of tensor operations."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Softmax and its kin as functions of tensors. Public under ``fastnn.nn.functional``.
-
-May import ``tensor``, ``autograd``, ``checks``, ``random`` and ``fastnn.kernels``.
-"""
+"""Softmax and its kin as functions of tensors. Public under ``fastnn.nn.functional``."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """The activations that ``torch`` has under its own name: those of ``nn.functional``, and of integers too.
 
-Imported last, because ``nn`` comes in between. May import ``nn.functional`` and ``core``.
+Imported last, because ``nn`` comes in between.
 """
 
 from __future__ import annotations

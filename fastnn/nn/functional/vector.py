@@ -1,7 +1,4 @@
-"""Distances, directions and padding as functions of tensors. Public under ``fastnn.nn.functional``.
-
-May import ``tensor``, ``autograd``, ``errors`` and ``checks``.
-"""
+"""Distances, directions and padding as functions of tensors. Public under ``fastnn.nn.functional``."""
 
 from __future__ import annotations
 

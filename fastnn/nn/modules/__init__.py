@@ -1,6 +1,6 @@
 """PyTorch's paths to the layers: ``from torch.nn.modules.linear import Linear`` and its like.
 
-The files of ``fastnn.nn`` under the names that PyTorch gives them. May import ``fastnn.nn``.
+The files of ``fastnn.nn`` under the names that PyTorch gives them.
 """
 
 from __future__ import annotations

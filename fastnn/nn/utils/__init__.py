@@ -1,4 +1,4 @@
-"""Helpers for modules and gradients under PyTorch's names. May import ``fastnn.nn``."""
+"""Helpers for modules and gradients under PyTorch's names."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Gradients clipped by their norm or value, in the flat buffers where they lie.
-
-May import ``tensor``, ``parameter``, ``errors`` and ``fastnn.kernels``.
-"""
+"""Gradients clipped by their norm or value, in the flat buffers where they lie."""
 
 from __future__ import annotations
 

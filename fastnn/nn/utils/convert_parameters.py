@@ -1,4 +1,4 @@
-"""Parameters as one vector, and back. May import ``tensor`` and ``ops``."""
+"""Parameters as one vector, and back."""
 
 from __future__ import annotations
 

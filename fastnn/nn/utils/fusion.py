@@ -1,4 +1,4 @@
-"""A linear layer and the batch normalisation behind it as one. May import ``module`` and ``parameter``."""
+"""A linear layer and the batch normalisation behind it as one."""
 
 from __future__ import annotations
 

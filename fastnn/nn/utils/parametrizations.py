@@ -1,7 +1,4 @@
-"""Parametrisations of weights: normalised, of spectral norm 1, orthogonal.
-
-May import ``parametrize``, ``weight_norm``, ``module`` and ``tensor``.
-"""
+"""Parametrisations of weights: normalised, of spectral norm 1, orthogonal."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
 """Parametrisations: a parameter computed from others, each time it is read.
 
-A module with one gets a class of its own, in which the parameter's name is a property. May import ``tensor``,
-``autograd``, ``container``, ``module`` and ``parameter``.
+A module with one gets a class of its own, in which the parameter's name is a property.
 """
 
 from __future__ import annotations

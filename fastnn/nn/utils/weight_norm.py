@@ -1,7 +1,4 @@
-"""Weight normalisation and spectral normalisation by hooks, the older form of those in ``parametrizations``.
-
-May import ``tensor``, ``autograd``, ``module`` and ``parameter``.
-"""
+"""Weight normalisation and spectral normalisation by hooks, the older form of those in ``parametrizations``."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""Schedules that change the learning rate they find, so that several may be used at once.
-
-May import ``scheduler``.
-"""
+"""Schedules that change the learning rate they find, so that several may be used at once."""
 
 from __future__ import annotations
 

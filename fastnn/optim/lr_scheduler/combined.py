@@ -1,4 +1,4 @@
-"""Schedules made of schedules. May import ``scheduler`` and ``plateau``."""
+"""Schedules made of schedules."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Schedules that rise and fall, some of them with the momentum. May import ``scheduler``."""
+"""Schedules that rise and fall, some of them with the momentum."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A schedule by the progress of training. May import ``scheduler``."""
+"""A schedule by the progress of training."""
 
 from __future__ import annotations
 

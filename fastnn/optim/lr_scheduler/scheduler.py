@@ -1,4 +1,4 @@
-"""LRScheduler: base of the schedules, a user's own among them. May import ``optimizer`` and ``tensor``."""
+"""LRScheduler: base of the schedules, a user's own among them."""
 
 from __future__ import annotations
 

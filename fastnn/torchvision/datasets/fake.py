@@ -1,4 +1,4 @@
-"""Random images, to try a program with. May import ``random`` and the files beside it."""
+"""Random images, to try a program with."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images in folders, one folder per class. ``ImageFolder`` reads them by PIL. May import ``vision``."""
+"""Images in folders, one folder per class. ``ImageFolder`` reads them by PIL."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """MNIST, which comes with fastnn, and its relatives, whose files the user has.
 
-Nothing is downloaded. May import ``datasets``, ``utils.data`` and the transforms beside this folder.
+Nothing is downloaded.
 """
 
 from __future__ import annotations

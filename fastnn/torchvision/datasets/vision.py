@@ -1,4 +1,4 @@
-"""VisionDataset: the base of data sets of images. May import ``utils.data``."""
+"""VisionDataset: the base of data sets of images."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which transforms of a byte are a factor and a shift, so that a kernel can do them. May import ``transforms``."""
+"""Which transforms of a byte are a factor and a shift, so that a kernel can do them."""
 
 from __future__ import annotations
 

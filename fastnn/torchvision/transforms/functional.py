@@ -1,7 +1,7 @@
 """Transforms of images as functions, under the names of ``torchvision.transforms.functional``.
 
 They take images (``image``) and tensors of shape (..., height, width), and return the same kind. The geometry is
-torchvision's; the numbers are SciPy's. Gradients do not pass through. May import ``tensor`` and ``image``.
+torchvision's; the numbers are SciPy's. Gradients do not pass through.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Transforms with a random place, angle or size, drawn from the default generator. May import ``functional``."""
+"""Transforms with a random place, angle or size, drawn from the default generator."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Transforms as objects, and lists of them. May import ``functional`` and ``nn.module``."""
+"""Transforms as objects, and lists of them."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""A batch of a list of items.
-
-May import ``tensor``, ``autograd``, ``dtypes``, ``functions``, ``sequences`` and ``errors``.
-"""
+"""A batch of a list of items."""
 
 from __future__ import annotations
 

@@ -1,7 +1,4 @@
-"""The loader: batches of a data set, in order or shuffled, as often as they are asked for.
-
-May import the files beside it.
-"""
+"""The loader: batches of a data set, in order or shuffled, as often as they are asked for."""
 
 from __future__ import annotations
 

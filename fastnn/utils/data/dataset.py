@@ -1,7 +1,6 @@
 """Data sets: items by number, or one after the other.
 
 A data set that can read many items at once as arrays says so by ``_batch_reader``; :func:`batch_reader` asks it.
-May import ``tensor``, ``random`` and ``fastnn.kernels``.
 """
 
 from __future__ import annotations

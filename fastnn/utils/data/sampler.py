@@ -1,7 +1,7 @@
 """In which order items are taken, as numbers of items or lists of them.
 
 A sampler whose order is known at once hands it to the loader as an array (``_order``), which then is cut into
-batches without a step of Python per item. May import ``tensor``, ``random`` and ``sampling``.
+batches without a step of Python per item.
 """
 
 from __future__ import annotations
