@@ -143,11 +143,11 @@ def test_number_of_threads():
             jit.set_num_threads(n)
             assert jit.get_num_threads() == n
             assert type(jit.get_num_threads()) is int
-            assert jit.parts_for(jit.SERIAL_OPERATIONS - 1) == 1
-            assert jit.parts_for(jit.SERIAL_OPERATIONS) == min(n, 2)
-            assert jit.parts_for(3 * jit.SERIAL_OPERATIONS) == n
+            assert jit.chunks_for(jit.SERIAL_OPERATIONS - 1) == 1
+            assert jit.chunks_for(jit.SERIAL_OPERATIONS) == min(n, 2)
+            assert jit.chunks_for(3 * jit.SERIAL_OPERATIONS) == n
         jit.set_num_threads(10**9)
-        assert jit.parts_for(10 * jit.SERIAL_OPERATIONS) == 20
+        assert jit.chunks_for(10 * jit.SERIAL_OPERATIONS) == 20
         jit.set_num_threads(5)
         for n, exception, message in [
             (0, ValueError, "n must be positive, found 0"),

@@ -13,7 +13,7 @@ import pytest
 import fastnn as torch
 from fastnn import nn
 from fastnn.kernels.runtime import jit
-from fastnn.optim.flat_runs import Repeat, Run
+from fastnn.optim.flat_runs import FlatRun, ReusableStep
 
 Change = Callable[[Any], None]
 
@@ -123,13 +123,13 @@ def trained(rule: str, change: Change, captured: bool, limit: float | None = Non
 def repeated(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The learning rates of steps that were made again."""
     noted: list[float] = []
-    step = Repeat.step
+    step = ReusableStep.step
 
-    def note(self: Repeat, run: Run, lr: float) -> None:
+    def note(self: ReusableStep, run: FlatRun, lr: float) -> None:
         noted.append(lr)
         step(self, run, lr)
 
-    monkeypatch.setattr(Repeat, "step", note)
+    monkeypatch.setattr(ReusableStep, "step", note)
     return noted
 
 
@@ -146,7 +146,7 @@ def test_a_repeated_step_has_the_same_bits(
     if rule not in ("NAdam", "ASGD") and change in ("nothing", "lr"):
         assert len(repeated) == 6
         assert repeated[-1] == (0.003 if change == "lr" else 0.01)
-    monkeypatch.setattr(Repeat, "fits", lambda *args: False)
+    monkeypatch.setattr(ReusableStep, "fits", lambda *args: False)
     repeated.clear()
     assert found == trained(rule, CHANGES[change], captured)
     assert not repeated
@@ -155,7 +155,7 @@ def test_a_repeated_step_has_the_same_bits(
 def test_a_limit_of_the_norm_is_part_of_it(monkeypatch: pytest.MonkeyPatch) -> None:
     change = _group("lr", 0.02)
     found = [trained("Adam", change, True, limit) for limit in (0.01, 100.0, None)]
-    monkeypatch.setattr(Repeat, "fits", lambda *args: False)
+    monkeypatch.setattr(ReusableStep, "fits", lambda *args: False)
     assert found == [trained("Adam", change, True, limit) for limit in (0.01, 100.0, None)]
     assert found[0] != found[1] == found[2]
 
@@ -204,7 +204,7 @@ def test_an_option_that_comes_back_after_a_step_with_a_users_gradient(repeated: 
 
 
 def test_options_that_change_every_time_are_not_prepared_for(repeated: list[float]) -> None:
-    class Noting(Repeat):
+    class Noting(ReusableStep):
         made = 0
 
         def __init__(self, *args: Any) -> None:

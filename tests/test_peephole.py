@@ -77,7 +77,7 @@ def test_the_gate_has_the_same_bits(shape: Any, add: bool, dtype: Any) -> None:
             assert names(program) == ["gemm", "gemm", "activation_backward", "gemm"]
             program.replay()
             program = together.record()
-            program.launches = peephole.joined(program.launches, [])
+            program.launches = peephole.fuse_relu_backward(program.launches, [])
             assert names(program) == ["gemm", "gemm", "gemm"]
             program.build()
             together.dh[...] = 7
@@ -89,7 +89,7 @@ def test_the_gate_has_the_same_bits(shape: Any, add: bool, dtype: Any) -> None:
 
 def test_dot_products_are_left_alone() -> None:
     launches = Passes((1, 5, 7, 3), np.float32).record().launches
-    assert peephole.joined(launches, []) == launches
+    assert peephole.fuse_relu_backward(launches, []) == launches
 
 
 def _reads_the_product(p: Passes) -> None:
@@ -107,22 +107,22 @@ def _writes_what_was_saved(p: Passes) -> None:
 @pytest.mark.parametrize("change", [_reads_the_product, _reads_the_result, _writes_what_was_saved])
 def test_what_somebody_else_needs_is_left_alone(change: Callable[[Passes], None]) -> None:
     program = Passes((8, 6, 24, 4), np.float32).record(change)
-    assert peephole.joined(program.launches, []) == program.launches
+    assert peephole.fuse_relu_backward(program.launches, []) == program.launches
 
 
 def test_a_product_that_is_read_later_is_left_alone() -> None:
     program = Passes((8, 6, 24, 4), np.float32).record(None, _reads_the_product)
-    assert peephole.joined(program.launches, []) == program.launches
+    assert peephole.fuse_relu_backward(program.launches, []) == program.launches
     program = Passes((8, 6, 24, 4), np.float32).record(None, _reads_the_result)
-    assert len(peephole.joined(program.launches, [])) == len(program.launches) - 1
+    assert len(peephole.fuse_relu_backward(program.launches, [])) == len(program.launches) - 1
 
 
 def test_what_is_kept_is_left_alone() -> None:
     passes = Passes((8, 6, 24, 4), np.float32)
     launches = passes.record().launches
     for kept in (passes.dh, passes.dz[2:], passes.dh[-1:, -1:]):
-        assert peephole.joined(launches, [kept]) == launches
-    assert len(peephole.joined(launches, [passes.x, passes.dweight, passes.dbias, np.empty(0)])) == 3
+        assert peephole.fuse_relu_backward(launches, [kept]) == launches
+    assert len(peephole.fuse_relu_backward(launches, [passes.x, passes.dweight, passes.dbias, np.empty(0)])) == 3
 
 
 def test_derivatives_that_follow_each_other() -> None:
@@ -138,7 +138,7 @@ def test_derivatives_that_follow_each_other() -> None:
         p.twice, p.others = np.empty_like(p.dz), np.random.default_rng(3).standard_normal(p.dz.shape).astype(dtype)
         program = p.record(None, again)
         if p is second:
-            program.launches = peephole.joined(program.launches, [])
+            program.launches = peephole.fuse_relu_backward(program.launches, [])
             assert names(program) == ["gemm", "gemm", "activation_backward", "gemm"]
             assert program.launches[2][-1]
             program.build()
@@ -151,7 +151,7 @@ def test_derivatives_that_follow_each_other() -> None:
 @pytest.mark.parametrize("activation", ["leaky_relu", "tanh", "sigmoid", "none"])
 def test_other_activations_keep_their_launch(activation: str) -> None:
     launches = Passes((8, 6, 24, 4), np.float32, activation).record().launches
-    assert peephole.joined(launches, []) == launches
+    assert peephole.fuse_relu_backward(launches, []) == launches
 
 
 def test_a_product_with_more_to_do_is_left_alone() -> None:
@@ -163,7 +163,7 @@ def test_a_product_with_more_to_do_is_left_alone() -> None:
             gemm(passes.dh, passes.dy, passes.weight.T, **options)  # type: ignore[arg-type]  # one of them
             activation_backward(passes.dz, passes.dh, passes.hidden, "relu")
             gemm(passes.dweight, passes.x.T, passes.dz)
-        assert peephole.joined(program.launches, []) == program.launches
+        assert peephole.fuse_relu_backward(program.launches, []) == program.launches
 
 
 @pytest.mark.parametrize(

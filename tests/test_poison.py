@@ -68,7 +68,7 @@ print(*[np.isnan(a).all() for a in arrays], alloc.empty is np.empty)
 
 (kind,) = model.__dict__["_replays"].kinds.values()
 back = kind.free[-1]
-inner = _wrap(getattr(back, "lane", back).forward.launches[0][2][0])
+inner = _wrap(getattr(back, "recording", back).forward.launches[0][2][0])
 try:
     model(x)
 except AssertionError as error:

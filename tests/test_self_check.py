@@ -81,14 +81,14 @@ def test_nobody_records_it(uncached: None) -> None:
     used, recorded = [], []
 
     def check() -> None:
-        used.append((jit.is_watched(), jit.is_dry()))
+        used.append((jit.is_watched(), jit.is_tracing()))
         jit.launch(_kernel(), 1, (np.zeros(1),))
 
     jit.check_before_use(check)
     with jit.guarding([]), jit.recording(lambda *launch: recorded.append(launch)):
         _kernel().compile()
         assert jit.is_watched()
-        assert jit.is_dry()
+        assert jit.is_tracing()
     assert used == [(False, False)]
     assert recorded == []
 

@@ -754,8 +754,8 @@ def test_whole_modules_of_version_0_1_load() -> None:
     # Written by fastnn 0.1, whose modules lay elsewhere.
     saved = fastnn.load(GOLDEN / "modules_0_1.pt", weights_only=False)
     assert saved["model"](saved["x"]).tolist() == saved["y"].tolist()
-    assert [type(loss) for loss in saved["losses"]] == [fastnn.nn.CrossEntropyLoss, fastnn.nn.MSELoss, fastnn.nn.TripletMarginLoss]
-    F = fastnn.nn.functional
+    nn, F = fastnn.nn, fastnn.nn.functional
+    assert [type(loss) for loss in saved["losses"]] == [nn.CrossEntropyLoss, nn.MSELoss, nn.TripletMarginLoss]
     assert saved["functions"] == [
         F.relu, F.cross_entropy, F.batch_norm, F.dropout, F.mse_loss, F.layer_norm, F.softmax, F.normalize,
         F.embedding, fastnn.zeros, fastnn.rand, fastnn.relu, fastnn.sort, fastnn.maximum,

@@ -17,8 +17,8 @@ def height(p):
 
 
 def slope(p):
-    bend = p[1] - p[0] ** 2
-    return np.array([-2 * (1 - p[0]) - 400 * p[0] * bend, 200 * bend])
+    find_side_effects = p[1] - p[0] ** 2
+    return np.array([-2 * (1 - p[0]) - 400 * p[0] * find_side_effects, 200 * find_side_effects])
 
 
 momentum, adam = SGDMomentum(learning_rate=0.0005, momentum=0.9), Adam(learning_rate=0.02)

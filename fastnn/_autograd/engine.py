@@ -6,7 +6,7 @@ gradient of the result to the gradients of the operands. Imports ``modes`` and `
 tensors come in as arguments.
 
 Under ``create_graph`` the same functions run with recording switched on, so that what they compute
-can be differentiated again. A function that works on arrays has a substitute, ``again``.
+can be differentiated again. A function that works on arrays has a substitute, ``recompute``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
 # A node, or a leaf: what a gradient is handed to.
 Edge = Any
-_Again = Callable[[], "Tensor"]
+_Recompute = Callable[[], "Tensor"]
 
 _sequence = itertools.count()
 # Counts the operations whose backward pass was recorded to be differentiated again.
@@ -128,14 +128,14 @@ class Node:
         operands: the tensors that it read, in order.
         run: from the gradient of the result to a tuple of gradients, one per operand; None for an
             operand that needs none, or whose gradient ``run`` has stored itself. Written in tensor
-            operations it can be differentiated; one that works on arrays comes with ``again``.
+            operations it can be differentiated; one that works on arrays comes with ``recompute``.
         saved: those operands (and others) whose values ``run`` reads: they must not have changed.
         keeps: whether ``run`` holds other arrays, which are given up after the first backward pass.
         again: computes the result once more from the operands, by plain recorded tensor operations.
             Called under ``create_graph`` only, in place of ``run``, and then differentiated.
     """
 
-    __slots__ = ("again", "edges", "hooks", "keeps", "read", "run", "saved", "sequence", "title")
+    __slots__ = ("edges", "hooks", "keeps", "read", "recompute", "run", "saved", "sequence", "title")
 
     # Whether it is to be told which gradients are wanted: one that does the work of several operations.
     selective = False
@@ -147,9 +147,9 @@ class Node:
         run: Callable[[Tensor], tuple[Tensor | None, ...]],
         saved: tuple[Tensor, ...] = (),
         keeps: bool = False,
-        again: _Again | None = None,
+        recompute: _Recompute | None = None,
     ) -> None:
-        self.title, self.keeps, self.again = name, keeps, again
+        self.title, self.keeps, self.recompute = name, keeps, recompute
         self.run: Callable[[Tensor], tuple[Tensor | None, ...]] | None = run
         # A leaf is its own edge; everything else is reached through the node that made it.
         self.edges = tuple([(t._node or t) if t._requires_grad else None for t in operands])
@@ -157,7 +157,7 @@ class Node:
         self.saved = [(t._memory, t._memory.version, t._data.shape) for t in saved]
         # What `again` reads, with its versions; it holds them in any case.
         try:
-            self.read = None if again is None else (operands, [t._memory.version for t in operands])
+            self.read = None if recompute is None else (operands, [t._memory.version for t in operands])
         except RuntimeError:
             # A tensor of `inference_mode`, which no gradient reads: nothing changes it outside of that mode.
             self.read = operands, [_version_or_zero(t._memory) for t in operands]
@@ -216,22 +216,22 @@ class Node:
         for memory, version, _ in self.saved:
             if memory.version != version:
                 self.check(self.saved)
-        if self.again is not None and _mode.enabled:
-            return self._backward_again(self.again, grad)
+        if self.recompute is not None and _mode.enabled:
+            return self._differentiated(self.recompute, grad)
         return self.run(grad)
 
     def backward_for(self, grad: Tensor, wants: list[bool]) -> tuple[Tensor | None, ...]:
         """As :meth:`backward`, where only the gradients of some operands are wanted; of a ``selective`` node."""
         raise NotImplementedError
 
-    def _backward_again(self, again: _Again, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def _differentiated(self, recompute: _Recompute, grad: Tensor) -> tuple[Tensor | None, ...]:
         assert self.read is not None
         differentiated[0] += 1
         operands, versions = self.read
         self.check([
             (t._memory, v, t._data.shape) for t, v in zip(operands, versions, strict=True) if not t._memory.inference
         ])
-        result = again()
+        result = recompute()
         wanted = {edge for edge in self.edges if edge is not None}
         found: dict[Edge, Any] = {}
         if result._requires_grad:
@@ -245,7 +245,7 @@ class Node:
     def release(self) -> None:
         """Free what the operation saved, even while its result is kept. Where that is nothing, it may run again."""
         if self.saved or self.keeps:
-            self.run, self.again, self.saved, self.read = None, None, [], None
+            self.run, self.recompute, self.saved, self.read = None, None, [], None
 
 
 class ResultNode(Node):

@@ -234,7 +234,8 @@ _FUNCTIONS = (
 
 # Where fastnn 0.1 had what a file may name; a file of whole modules says where it was.
 _MOVED = {
-    "fastnn.devices": "fastnn._core.devices", "fastnn.dtypes": "fastnn._core.dtypes", "fastnn.size": "fastnn._core.size",
+    "fastnn.devices": "fastnn._core.devices", "fastnn.dtypes": "fastnn._core.dtypes",
+    "fastnn.size": "fastnn._core.size",
     "fastnn.functions": "fastnn.ops.creation", "fastnn.sampling": "fastnn.ops.sampling",
     "fastnn.nn.functional_activations": "fastnn.nn.functional.activation",
     "fastnn.nn.functional_batch_norm": "fastnn.nn.functional.batch_norm",

@@ -69,18 +69,18 @@ def _check_new_gradient(leaf: Any) -> None:
 def install() -> None:
     """Put the checks around what hands out memory."""
     from fastnn._tensor.differentiable import Differentiable
-    from fastnn.capture.recording import Lane
+    from fastnn.capture.recording import Recording
     from fastnn.capture.step import CompiledStep
     from fastnn.nn.functional import class_loss as functional_class_losses
     from fastnn.nn.functional import loss_core
     from fastnn.nn.parameter import Parameter
 
-    run, run_back, replay = Lane.run, Lane.run_back, CompiledStep._replay
+    run, run_back, replay = Recording.run, Recording.run_back, CompiledStep._replay
     target, written, accumulate = Parameter._grad_target, Parameter._grad_written, Differentiable._accumulate_grad
     given = loss_core._given
 
     def checked_run(self: Any, inputs: Any) -> Any:
-        own = _written(self.forward.launches, [*self.inputs, self._result._data, *self.situation.arrays])
+        own = _written(self.forward.launches, [*self.inputs, self._result._data, *self.guards.arrays])
         _are_apart(map(_span, own), (), "the arrays of a recording that is handed out")
         for array in own:
             poison(array)
@@ -97,9 +97,9 @@ def install() -> None:
         return run_back(self, inputs, out, grad)
 
     def checked_replay(self: Any, captured: Any, tensors: Any) -> Any:
-        situation, traced = captured.situation, captured.inputs.traced
+        guards, traced = captured.guards, captured.inputs.traced
         launches = captured.program.launches[: captured.head]
-        own = _written(launches, [*situation.arrays, *traced])
+        own = _written(launches, [*guards.arrays, *traced])
         grads = [p._grad for p in captured.trained]
         _are_apart(map(_span, own), grads, "what a compiled step writes over")
         for array in own:
@@ -131,9 +131,9 @@ def install() -> None:
             _check_new_gradient(x)
         return found
 
-    classes: list[Any] = [Lane, CompiledStep, Parameter, Differentiable]
-    lane, step, parameter, differentiable = classes
-    lane.run, lane.run_back, step._replay = checked_run, checked_run_back, checked_replay
+    classes: list[Any] = [Recording, CompiledStep, Parameter, Differentiable]
+    recording, step, parameter, differentiable = classes
+    recording.run, recording.run_back, step._replay = checked_run, checked_run_back, checked_replay
     parameter._grad_target, parameter._grad_written = checked_target, checked_written
     differentiable._accumulate_grad = checked_accumulate
     for module in (loss_core, functional_class_losses):

@@ -7,7 +7,7 @@ the trace has to be complete (see ``capture``). Everything else runs as it is wr
 why. What is written past ``__setattr__``, into ``module.__dict__`` itself, goes unnoticed.
 
 A recording owns the arrays of what lies between input and output. Whoever calls the model again before
-the backward pass gets another recording, with arrays of its own; there are at most ``_MOST_LANES``, and
+the backward pass gets another recording, with arrays of its own; there are at most ``_MOST_RECORDINGS``, and
 calls beyond that run eagerly. The output is a new array each time, and so are the gradients of inputs.
 """
 
@@ -23,9 +23,9 @@ from fastnn._autograd.engine import Node, anomaly, differentiated
 from fastnn._autograd.modes import _mode
 from fastnn._core import tracing
 from fastnn._tensor.tensor import Tensor, _wrap
-from fastnn.capture.guards import MOST_PROGRAMS, Situation, reason_of
-from fastnn.capture.recording import MOST_BYTES, Lane
-from fastnn.capture.source_check import bend
+from fastnn.capture.guards import MOST_PROGRAMS, Guards, reason_of
+from fastnn.capture.recording import MOST_BYTES, Recording
+from fastnn.capture.source_check import find_side_effects
 from fastnn.kernels.runtime import alloc, jit
 from fastnn.nn import module as modules
 from fastnn.nn.module import Module
@@ -34,7 +34,7 @@ from fastnn.nn.registry import changes
 # Calls of a kind that run eagerly before the next one is recorded.
 _EAGER_CALLS = 2
 # Recordings of one kind, for outputs whose backward is still to come; fewer where they are large.
-_MOST_LANES = 4
+_MOST_RECORDINGS = 4
 
 # Only the eager operations can be differentiated twice.
 _AGAIN = "backward passes are differentiated again"
@@ -85,33 +85,33 @@ _recording: dict[str, object] = {}
 
 
 class _Return(weakref.ref):
-    """Puts itself, with a lane, into a list when a lease has gone.
+    """Puts itself, with a recording, into a list when a lease has gone.
 
     All of that happens in C: Ctrl-C that comes while a finalizer of Python runs is lost.
     """
 
-    __slots__ = ("lane",)
+    __slots__ = ("recording",)
 
-    lane: Lane
+    recording: Recording
 
 
 # Its own way to be made takes 0.4 us less than one that is written in Python.
 _made = weakref.ref.__new__
 
 
-class _Lease:
-    """A lane in use: it is free again when the last who may need its arrays has gone."""
+class _Checkout:
+    """A recording in use: it is free again when the last who may need its arrays has gone."""
 
-    __slots__ = ("__weakref__", "_return", "lane")
+    __slots__ = ("__weakref__", "_return", "recording")
 
-    def __init__(self, lane: Lane, free: list[Any]) -> None:
-        self.lane = lane
+    def __init__(self, recording: Recording, free: list[Any]) -> None:
+        self.recording = recording
         back = _made(_Return, self, free.append)
-        back.lane = lane
+        back.recording = recording
         self._return = back
 
 
-class _Kind:
+class _CallSite:
     """Calls of one kind: counted, then recorded, or not."""
 
     def __init__(self) -> None:
@@ -121,31 +121,31 @@ class _Kind:
         # The code of the forward that was refused: a reload may bring another one.
         self.code: Any = None
         self.differentiated = differentiated[0]
-        self.situation: Situation | None = None
+        self.guards: Guards | None = None
         # One in which hooks, or the like, stand against a recording.
-        self.blocked: Situation | None = None
-        self.free: list[Lane | _Return] = []
+        self.blocked: Guards | None = None
+        self.free: list[Recording | _Return] = []
         # Those that were made; one that was lost, in a call that Ctrl-C ended, makes room for another.
-        self.made: list[weakref.ref[Lane]] = []
-        self.most = _MOST_LANES
+        self.made: list[weakref.ref[Recording]] = []
+        self.most = _MOST_RECORDINGS
 
-    def lane(self, model: Module, inputs: tuple[Tensor, ...]) -> Lane | None:
+    def recording(self, model: Module, inputs: tuple[Tensor, ...]) -> Recording | None:
         """A free recording, or a new one; None if this call is to run eagerly."""
-        situation = self.situation
-        if situation is not None:
-            if situation.same():
+        guards = self.guards
+        if guards is not None:
+            if guards.hold():
                 try:
-                    lane = None
-                    while lane is None:
+                    recording = None
+                    while recording is None:
                         found = self.free.pop()
                         # None in a lease that Ctrl-C left half made.
-                        lane = getattr(found, "lane", None) if isinstance(found, _Return) else found
-                    return lane
+                        recording = getattr(found, "recording", None) if isinstance(found, _Return) else found
+                    return recording
                 except IndexError:
                     pass
-                self.made = [lane for lane in self.made if lane() is not None]
-                return self._record(model, situation, inputs) if len(self.made) < self.most else None
-            moves = self.moves + (not situation.is_in_place())
+                self.made = [recording for recording in self.made if recording() is not None]
+                return self._record(model, guards, inputs) if len(self.made) < self.most else None
+            moves = self.moves + (not guards.is_in_place())
             self.__init__()  # type: ignore[misc]  # it starts anew
             # Memory that is replaced again and again, as by `p.data = p.data - lr * p.grad`, is not recorded each time.
             self.moves, self.retry = moves, self.retry << min(max(moves - 1, 0), 5)
@@ -153,7 +153,7 @@ class _Kind:
         self.calls += 1
         if self.blocked is not None:
             if self.blocked.seen != changes[0]:
-                self.blocked = Situation(model, is_held=False)
+                self.blocked = Guards(model, is_held=False)
             if self.blocked.obstacle():
                 return None
             self.blocked = None
@@ -164,23 +164,23 @@ class _Kind:
         # What stands against it may go away: but each attempt costs as much as some calls.
         self.retry, self.code = 8 * self.calls, getattr(type(model).forward, "__code__", None)
         before, self.differentiated = self.differentiated, differentiated[0]
-        self.reason, names = bend(model) if before == differentiated[0] else (_AGAIN, [])
+        self.reason, names = find_side_effects(model) if before == differentiated[0] else (_AGAIN, [])
         if not self.reason:
-            situation = Situation(model, is_held=False, names=names)
-            self.reason = situation.reason_against()
+            guards = Guards(model, is_held=False, names=names)
+            self.reason = guards.reason_against()
             if not self.reason:
-                return self._record(model, situation, inputs)
-            self.blocked = situation if situation.obstacle() else None
+                return self._record(model, guards, inputs)
+            self.blocked = guards if guards.obstacle() else None
         return None
 
-    def _record(self, model: Module, situation: Situation, inputs: tuple[Tensor, ...]) -> Lane | None:
+    def _record(self, model: Module, guards: Guards, inputs: tuple[Tensor, ...]) -> Recording | None:
         """A new recording; None where another thread makes one, or where it cannot be made."""
         mark = object()
         try:
             if _recording.setdefault("by", mark) is not mark:
                 self.reason, self.retry = _BUSY, self.calls + 1
                 return None
-            lane = Lane(model, situation, inputs)
+            recording = Recording(model, guards, inputs)
             del _recording["by"]
         except BaseException as error:
             if _recording.get("by") is mark:
@@ -188,12 +188,12 @@ class _Kind:
             if not isinstance(error, Exception):
                 raise
             # What is wrong with the call itself is for the eager one to say: it leaves behind what it has done so far.
-            self.reason, self.situation = reason_of(error), None
+            self.reason, self.guards = reason_of(error), None
             return None
-        self.made.append(weakref.ref(lane))
-        self.most = max(1, min(_MOST_LANES, MOST_BYTES // max(1, lane.bytes)))
-        self.situation = situation
-        return lane
+        self.made.append(weakref.ref(recording))
+        self.most = max(1, min(_MOST_RECORDINGS, MOST_BYTES // max(1, recording.bytes)))
+        self.guards = guards
+        return recording
 
     def give_up(self, reason: str) -> None:
         """Run eagerly from now on."""
@@ -206,9 +206,9 @@ class _Replays:
 
     def __init__(self, model: Module) -> None:
         self.owner = weakref.ref(model)
-        self.kinds: dict[tuple[Any, ...], _Kind] = {}
+        self.kinds: dict[tuple[Any, ...], _CallSite] = {}
         # Of the pieces of large batches.
-        self.pieces: dict[tuple[Any, ...], _Kind] = {}
+        self.pieces: dict[tuple[Any, ...], _CallSite] = {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> None:
         return None
@@ -222,19 +222,19 @@ class _Replays:
         for (_, records, training, *inputs), kind in (*self.kinds.items(), *self.pieces.items()):
             shapes = ", ".join(f"{dtype} of shape {shape}" for shape, dtype, _ in inputs)
             mode = ("" if training else " in evaluation mode") + ("" if records else " without gradients")
-            if kind.situation is not None:
+            if kind.guards is not None:
                 found.append(f"captured for {shapes}{mode}")
             elif kind.reason:
                 found.append(f"eager for {shapes}{mode}: {kind.reason}")
         return found
 
-    def kind(self, key: tuple[Any, ...]) -> _Kind:
+    def kind(self, key: tuple[Any, ...]) -> _CallSite:
         """The calls of this kind; the oldest make room for new ones."""
         kind = self.kinds.get(key)
         if kind is None:
             while len(self.kinds) >= MOST_PROGRAMS:
                 self.kinds.pop(next(iter(self.kinds)), None)
-            kind = self.kinds[key] = _Kind()
+            kind = self.kinds[key] = _CallSite()
         return kind
 
 
@@ -255,17 +255,17 @@ def call(model: Module, args: tuple[Any, ...]) -> Any:
         return _in_pieces(model, args[0], kept)
     key = (jit._threads, _mode.enabled, model.training, *kinds)
     kind = kept.kinds.get(key) or kept.kind(key)
-    lane = kind.lane(model, args)
-    if lane is None:
+    recording = kind.recording(model, args)
+    if recording is None:
         return model.forward(*args)
-    if lane.backward is not None:
-        lease = _Lease(lane, kind.free)
-        out = lane.run(args)
+    if recording.backward is not None:
+        lease = _Checkout(recording, kind.free)
+        out = recording.run(args)
         return model.forward(*args) if out is None else _recorded(model, args, lease, kind, out)
     try:
-        out = lane.run(args)
+        out = recording.run(args)
     finally:
-        kind.free.append(lane)
+        kind.free.append(recording)
     return model.forward(*args) if out is None else _wrap(out)
 
 
@@ -277,22 +277,22 @@ def _in_pieces(model: Module, input: Tensor, kept: _Replays) -> Any:
     """
     x = input._data
     piece = x[:_PIECE]
-    lane = None
+    recording = None
     if x.flags.c_contiguous and x.flags.aligned and x.ndim == 2:
         key = jit._threads, False, False, (piece.shape, x.dtype, False)
-        kind = kept.pieces.get(key) or kept.pieces.setdefault(key, _Kind())
-        lane = kind.lane(model, (_wrap(piece),))
-    if lane is None:
+        kind = kept.pieces.get(key) or kept.pieces.setdefault(key, _CallSite())
+        recording = kind.recording(model, (_wrap(piece),))
+    if recording is None:
         return model.forward(input)
     try:
-        if not lane.is_by_rows():
+        if not recording.is_by_rows():
             kind.give_up("rows of a large batch may depend on each other")
             return model.forward(input)
         times = len(x) // _PIECE
-        out, end = alloc.empty((len(x), *lane.shape[1:]), lane.dtype), times * _PIECE
-        lane.run_over(x[:end], out[:end], times)
+        out, end = alloc.empty((len(x), *recording.shape[1:]), recording.dtype), times * _PIECE
+        recording.run_over(x[:end], out[:end], times)
     finally:
-        kind.free.append(lane)
+        kind.free.append(recording)
     if end < len(x):
         # Not fewer than 64: the products of very few rows may take another way, and round otherwise.
         first = min(end, len(x) - 64)
@@ -300,46 +300,48 @@ def _in_pieces(model: Module, input: Tensor, kept: _Replays) -> Any:
     return _wrap(out)
 
 
-class _LaneNode(Node):
+class _ReplayNode(Node):
     """The operation of a whole module. Asked for some gradients, it need not know what only the others read."""
 
-    __slots__ = ("lane",)
+    __slots__ = ("recording",)
 
     selective = True
 
-    lane: Lane
+    recording: Recording
 
     def backward_for(self, grad: Tensor, wants: list[bool]) -> tuple[Tensor | None, ...]:
         if self.run is None or _mode.enabled:
             return self.backward(grad)
         if any(memory.version != version for memory, version, _ in self.saved):
             wanted = {i for i, want in enumerate(wants) if want}
-            self.check([entry for entry, at in zip(self.saved, self.lane.readers(), strict=True) if at & wanted])
+            self.check([entry for entry, at in zip(self.saved, self.recording.readers(), strict=True) if at & wanted])
         return self.run(grad)
 
 
-def _recorded(model: Module, args: tuple[Tensor, ...], lease: _Lease, kind: _Kind, out: np.ndarray) -> Tensor:
+def _recorded(model: Module, args: tuple[Tensor, ...], lease: _Checkout, kind: _CallSite, out: np.ndarray) -> Tensor:
     """The output with its history, which is one operation."""
-    lane, arrays = lease.lane, [t._data for t in args]
+    recording, arrays = lease.recording, [t._data for t in args]
 
     def run(grad: Tensor) -> tuple[Tensor | None, ...]:
-        return lease.lane.run_back(arrays, out, grad)
+        return lease.recording.run_back(arrays, out, grad)
 
-    def again() -> Tensor:
+    def recompute() -> Tensor:
         kind.give_up(_AGAIN)
-        return lease.lane.compute(model, args)
+        return lease.recording.compute(model, args)
 
-    saved = (*[args[i] for i in lane.read_inputs], *lane.read_tensors)
-    operands = (*args, *lane.trained) if lane.put_in_order is None else lane.put_in_order((*args, *lane.trained))
-    node = _LaneNode(lane.title, operands, run, saved, True, again)
-    node.lane = lane
-    if lane.constants:
+    saved = (*[args[i] for i in recording.read_inputs], *recording.read_tensors)
+    operands = (*args, *recording.trained)
+    if recording.put_in_order is not None:
+        operands = recording.put_in_order(operands)
+    node = _ReplayNode(recording.title, operands, run, saved, True, recompute)
+    node.recording = recording
+    if recording.constants:
         # `again` reads them too.
         operands, versions = node.read  # type: ignore[misc]  # it has one, as it can be computed again
-        constants = [0 if t._memory.inference else t._memory.version for t in lane.constants]
-        node.read = (*operands, *lane.constants), [*versions, *constants]
+        constants = [0 if t._memory.inference else t._memory.version for t in recording.constants]
+        node.read = (*operands, *recording.constants), [*versions, *constants]
     result = _wrap(out, node)
-    return node.guard(result) if lane.reads_output else result
+    return node.guard(result) if recording.reads_output else result
 
 
 def _after_fork_in_child() -> None:

@@ -214,7 +214,7 @@ Result = TypeVar("Result")
 Name = tuple[Any, str, Any]
 
 
-class Situation:
+class Guards:
     """What a captured program of a model relies on, beside the shapes: modes, memory, flags and hooks.
 
     Args:
@@ -255,7 +255,7 @@ class Situation:
         if any(type(p) is not Parameter for p in self.parameters):
             self.unwatched = "a parameter is a plain tensor, or of a class of its own"
 
-    def same(self) -> bool:
+    def hold(self) -> bool:
         """Whether all is as it was."""
         if EVERYWHERE or any(map(_hooks_of, self.parameters)):
             return False
@@ -276,7 +276,7 @@ class Situation:
                 if getattr(owner, name, None) is not value:
                     return False
         if self.seen != changes[0] or not self.is_counted:
-            if not self.looks_the_same():
+            if not self.may_hold():
                 return False
             self.seen = changes[0]
         return True
@@ -285,7 +285,7 @@ class Situation:
         """Whether every parameter and buffer has the memory that it had."""
         return all(map(operator.is_, map(_data_of, self.tensors), self.arrays))
 
-    def looks_the_same(self) -> bool:
+    def may_hold(self) -> bool:
         """Whether the modules, with what they are made of, are as they were."""
         if self.reason_against() or list(map(_training_of, self.modules)) != self.modes:
             return False
@@ -386,7 +386,7 @@ def _unwatched(module: Module) -> str:
     return ""
 
 
-def let_go(program: Program, parameters: list[Parameter]) -> Callable[[np.ndarray], np.ndarray]:
+def rebase_gradients(program: Program, parameters: list[Parameter]) -> Callable[[np.ndarray], np.ndarray]:
     """Refer to gradients by their flat buffers, not by their places: who holds a place keeps others out.
 
     Returns: the function from a place to an array that may be held.
@@ -434,13 +434,13 @@ def reason_of(error: Exception) -> str:
     return str(error) if isinstance(error, Uncapturable) else f"it raises {type(error).__name__}: {error}"
 
 
-def undone(situation: Situation, trace: Callable[[], Result]) -> Result:
+def rolled_back(guards: Guards, trace: Callable[[], Result]) -> Result:
     """``trace()``, after which what it changes by itself, not by launches, is put back, Ctrl-C or not."""
     generator, watcher = default_generator(), jit.watcher()
     state = generator.get_state()
-    grads = [(p, p._grad) for p in situation.parameters if p._requires_grad]
-    buffers = [(b._data, b._data.copy()) for b in situation.buffers]
-    held = [(m, dict(m.__dict__), dict(m._buffers)) for m in situation.modules]
+    grads = [(p, p._grad) for p in guards.parameters if p._requires_grad]
+    buffers = [(b._data, b._data.copy()) for b in guards.buffers]
+    held = [(m, dict(m.__dict__), dict(m._buffers)) for m in guards.modules]
 
     def put_back() -> None:
         jit.end_trace(watcher)

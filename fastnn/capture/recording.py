@@ -1,4 +1,4 @@
-"""Lanes: a module's forward recorded together with its backward, over arrays of their own.
+"""Recordings: a module's forward recorded together with its backward, over arrays of their own.
 
 Who calls them, and when they are made, is in ``forwards``.
 """
@@ -18,17 +18,17 @@ from fastnn._core import tracing
 from fastnn._core.tracing import Uncapturable
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.capture.guards import (
+    Guards,
     Inputs,
-    Situation,
     Spans,
     check_complete,
-    let_go,
+    rebase_gradients,
+    rolled_back,
     room_like,
     span,
     tracing_into,
-    undone,
 )
-from fastnn.kernels.matmul.fusion import joined
+from fastnn.kernels.matmul.fusion import fuse_relu_backward
 from fastnn.kernels.runtime import alloc, jit
 from fastnn.kernels.runtime.program import Program
 from fastnn.nn.module import Module
@@ -115,12 +115,12 @@ def _written(program: Program) -> list[np.ndarray]:
     return [arrays[i] for kernel, _, arrays, _, _ in program.launches for i in kernel.outputs or ()]
 
 
-class Lane:
+class Recording:
     """One recording of a forward and its backward, over arrays of its own.
 
     Args:
         model: what is called.
-        situation: what it relies on.
+        guards: what it relies on.
         inputs: the tensors of the call that it is made in.
     """
 
@@ -134,7 +134,7 @@ class Lane:
     _read: list[Memory]
     _readers: list[set[int]] | None
 
-    def __init__(self, model: Module, situation: Situation, inputs: tuple[Tensor, ...]) -> None:
+    def __init__(self, model: Module, guards: Guards, inputs: tuple[Tensor, ...]) -> None:
         self.forward = Program()
         self.backward: Program | None = None
         # Other backward passes, by which parameters they add to.
@@ -142,25 +142,25 @@ class Lane:
         # The gradients of inputs, as the last trace of a backward pass has left them. Each recording has its own.
         self._found: dict[int, np.ndarray] = {}
         # Once each: two modules may share a parameter.
-        self.trained = list(dict.fromkeys(situation.parameters)) if _mode.enabled else []
+        self.trained = list(dict.fromkeys(guards.parameters)) if _mode.enabled else []
         self.trained = [p for p in self.trained if p._requires_grad]
         arrays = [t._data for t in inputs]
         known = Spans()
-        for array in (*situation.arrays, *arrays):
+        for array in (*guards.arrays, *arrays):
             known.add(array)
-        result, stand_ins, saved = undone(situation, lambda: self._trace(model, situation, inputs, known))
+        result, stand_ins, saved = rolled_back(guards, lambda: self._trace(model, guards, inputs, known))
         out = result._data
         self.bytes = self._size(out)
         if self.bytes > MOST_BYTES:
             raise Uncapturable("what lies between input and output is too large to be kept")
         self.shape, self.dtype, self.inputs = out.shape, out.dtype, arrays
         # What the model was made of.
-        self.situation, self.made_of = situation, list(map(_parts_of, situation.modules))
-        self.guards = [(self._number_of(array), holds) for array, holds in self.forward.guards]
+        self.guards, self.made_of = guards, list(map(_parts_of, guards.modules))
+        self.content_guards = [(self._number_of(array), holds) for array, holds in self.forward.content_guards]
         # Running statistics, which a kernel reads and writes.
         used = [array for _, _, arrays, _, _ in self.forward.launches for array in arrays]
-        moves = any(m.training for m in situation.modules)
-        read = [t for t in situation.tensors if t._data.size and _overlaps(t._data, used)]
+        moves = any(m.training for m in guards.modules)
+        read = [t for t in guards.tensors if t._data.size and _overlaps(t._data, used)]
         self.touched = [t for t in read if moves and not isinstance(t, Parameter)]
         # What it reads beside inputs and trained parameters.
         known_to = {id(t) for t in (*self.touched, *self.trained)}
@@ -172,7 +172,7 @@ class Lane:
             self.title = result._node.title
             # What must not change between the two passes: as if the operations were there one by one.
             self.read_inputs = [i for i, t in enumerate(stand_ins) if t._memory in saved]
-            self.read_tensors = tuple([t for t in situation.tensors if t._memory in saved])
+            self.read_tensors = tuple([t for t in guards.tensors if t._memory in saved])
             self.reads_output = result._memory in saved
             tensors = [*[stand_ins[i] for i in self.read_inputs], *self.read_tensors]
             self._read = [t._memory for t in (*tensors, result)[: len(tensors) + self.reads_output]]
@@ -183,10 +183,10 @@ class Lane:
             is_ordered = order == sorted(order)
             self.put_in_order = None if is_ordered else operator.itemgetter(*order)
             self._readers = None
-            self._prepare_back(situation, out)
+            self._prepare_back(guards, out)
 
     def _trace(
-        self, model: Module, situation: Situation, inputs: tuple[Tensor, ...], known: Spans
+        self, model: Module, guards: Guards, inputs: tuple[Tensor, ...], known: Spans
     ) -> tuple[Tensor, list[Tensor], set[Memory]]:
         """Record both passes; the output, what stands for the inputs, and the memory that the backward pass needs."""
         arrays, before = [t._data for t in inputs], changes[0]
@@ -196,14 +196,14 @@ class Lane:
         if not isinstance(result, Tensor):
             raise Uncapturable(f"the forward returns a {type(result).__name__}, not one tensor")
         # Another thread may have changed another model.
-        if changes[0] != before and not situation.looks_the_same():
+        if changes[0] != before and not guards.may_hold():
             raise Uncapturable("an attribute of a module is assigned in the forward")
         self._result, out = result, result._data
         for state, _ in self.watch.draws:
             known.add(state)
-        if not out.size or not out.flags.c_contiguous or _overlaps(out, [*situation.arrays, *arrays]):
+        if not out.size or not out.flags.c_contiguous or _overlaps(out, [*guards.arrays, *arrays]):
             raise Uncapturable("the output is empty, not contiguous, or an input")
-        if any(_overlaps(a, [*situation.arrays, *arrays[:i]]) for i, a in enumerate(arrays) if a.size):
+        if any(_overlaps(a, [*guards.arrays, *arrays[:i]]) for i, a in enumerate(arrays) if a.size):
             raise Uncapturable("an input shares memory with another one, or with the model")
         if any(_overlaps(a, _written(self.forward)) for a in arrays if a.size):
             raise Uncapturable("an input is changed in place")
@@ -248,15 +248,15 @@ class Lane:
         with tracing_into(program) as watch:
             # What the operations saved is kept: a pass may be repeated, and this trace is.
             run_backward((self._result,), (_wrap(self.dy),), True)
-        if watch.draws or program.guards:
+        if watch.draws or program.content_guards:
             raise Uncapturable("the backward pass draws random numbers, or depends on what an array holds")
         if any(p._grad is not None and p._grad._data is not p._grad_place for p in self.trained):
             raise Uncapturable("the gradient of a parameter does not go into its place")
         return program, dict(self._found)
 
-    def _prepare_back(self, situation: Situation, out: np.ndarray) -> None:
+    def _prepare_back(self, guards: Guards, out: np.ndarray) -> None:
         assert self.backward is not None
-        self._kept = [self.dy, out, *self.inputs, *situation.arrays]
+        self._kept = [self.dy, out, *self.inputs, *guards.arrays]
         hold = self._join(self.backward, self.dxs)
         self.places = [hold(p._slot.grad_array) for p in self.trained]
         self.backward.build()
@@ -272,8 +272,8 @@ class Lane:
             if not dx.size or _overlaps(dx, [*self._kept, *arrays[:i]]):
                 raise Uncapturable("the gradient of an input is empty, or that of the output or of another input")
             _alone(dx, self.forward, program)
-        program.launches = joined(program.launches, [*self._kept, *arrays])
-        return let_go(program, self.trained)
+        program.launches = fuse_relu_backward(program.launches, [*self._kept, *arrays])
+        return rebase_gradients(program, self.trained)
 
     def _other(self, adds: tuple[bool, ...]) -> Inputs:
         """The backward pass that adds to some gradients in their places; the others go to arrays that it is given.
@@ -335,7 +335,7 @@ class Lane:
         The model has the parts, modes and frozen parameters meanwhile that it had then, and no hooks, of which it
         had none; it draws the same numbers, and its running statistics do not move.
         """
-        modules, parameters = self.situation.modules, self.situation.parameters
+        modules, parameters = self.guards.modules, self.guards.parameters
         states = [state.copy() for state, _ in self.watch.draws]
         buffers = [(b._data, b._data.copy()) for b in self.touched]
         before, flags = [dict(m.__dict__) for m in modules], [p._requires_grad for p in parameters]
@@ -353,7 +353,7 @@ class Lane:
             for m, parts in zip(modules, self.made_of, strict=True):
                 m.__dict__.clear()
                 m.__dict__.update(parts)
-            for p, flag in zip(parameters, self.situation.flags, strict=True):
+            for p, flag in zip(parameters, self.guards.flags, strict=True):
                 p._requires_grad = flag
             with tracing.repeating(states):
                 result = model.forward(*inputs)
@@ -366,7 +366,7 @@ class Lane:
 
     def run(self, inputs: tuple[Tensor, ...]) -> np.ndarray | None:
         """The output for other inputs, a new array; None if these will not do, and the eager call is to say why."""
-        for k, holds in self.guards:
+        for k, holds in self.content_guards:
             if not holds(np.ascontiguousarray(inputs[k]._data)):
                 return None
         out = alloc.empty(self.shape, self.dtype)
@@ -379,7 +379,9 @@ class Lane:
 
     def is_by_rows(self) -> bool:
         """Whether each row of the output depends on the same row of the only input alone."""
-        if len(self.inputs) != 1 or self.watch.draws or self.guards or self.shape[:1] != self.inputs[0].shape[:1]:
+        if len(self.inputs) != 1 or self.shape[:1] != self.inputs[0].shape[:1]:
+            return False
+        if self.watch.draws or self.content_guards:
             return False
         known, rows = self.inputs[:], self.shape[0]
         for kernel, _, arrays, _, _ in self.forward.launches:

@@ -59,11 +59,11 @@ def _is_plain(value: Any) -> bool:
     return all(map(_is_plain, value)) if type(value) is tuple else isinstance(value, _PLAIN)
 
 
-class _Bent(Exception):
+class _NotReplayable(Exception):
     """Why a function is not straight-line."""
 
 
-def bend(model: Module) -> tuple[str, list[Name]]:
+def find_side_effects(model: Module) -> tuple[str, list[Name]]:
     """The reason why the forward of a module may do more than launch, or not the same each time; empty for none.
 
     Beside it is what was found behind names that are looked up anew in each call: functions, methods, constants
@@ -73,7 +73,7 @@ def bend(model: Module) -> tuple[str, list[Name]]:
     try:
         for module in model.modules():
             _look_at(module, names)
-    except _Bent as reason:
+    except _NotReplayable as reason:
         return str(reason), []
     return "", list(names.values())
 
@@ -82,9 +82,9 @@ def _look_at(module: Module, names: dict[tuple[int, str], Name]) -> None:
     kind = type(module)
     for name in ("__call__", "__getattr__", "__getattribute__"):
         if getattr(kind, name) is not getattr(Module, name):
-            raise _Bent(f"{kind.__name__} has a {name} of its own")
+            raise _NotReplayable(f"{kind.__name__} has a {name} of its own")
     if "forward" in module.__dict__:
-        raise _Bent(f"a {kind.__name__} was given another forward")
+        raise _NotReplayable(f"a {kind.__name__} was given another forward")
     if not is_ours(kind.forward):
         _Reader(module, kind.forward, (), names).read()
 
@@ -143,8 +143,8 @@ class _Reader:
         else:
             self.block(tree.body)
 
-    def bent(self, what: str) -> _Bent:
-        return _Bent(f"{self.where} {what}")
+    def bent(self, what: str) -> _NotReplayable:
+        return _NotReplayable(f"{self.where} {what}")
 
     # -- Statements ---------------------------------------------------------------------------
 
@@ -264,7 +264,7 @@ class _Reader:
                 continue
             try:
                 self.fixed(place)
-            except _Bent:
+            except _NotReplayable:
                 raise self.bent(f"has the index {ast.unparse(place)!r}") from None
         self.expression(node.value)
 

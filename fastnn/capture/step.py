@@ -18,21 +18,21 @@ from fastnn._core.tracing import Uncapturable
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.capture.guards import (
     MOST_PROGRAMS,
+    Guards,
     Inputs,
     Name,
-    Situation,
     Spans,
     check_complete,
     grads_are_free,
-    let_go,
     outline,
     reason_of,
+    rebase_gradients,
+    rolled_back,
     same_launch,
     span,
     tracing_into,
-    undone,
 )
-from fastnn.kernels.matmul.fusion import joined
+from fastnn.kernels.matmul.fusion import fuse_relu_backward
 from fastnn.kernels.runtime import jit
 from fastnn.kernels.runtime.program import Program
 from fastnn.nn.module import Module
@@ -54,13 +54,13 @@ class Captured:
     """A traced step for one shape and mode."""
 
     def __init__(
-        self, program: Program, watch: tracing.Watch, inputs: Inputs, loss: np.ndarray, situation: Situation
+        self, program: Program, watch: tracing.Watch, inputs: Inputs, loss: np.ndarray, guards: Guards
     ) -> None:
-        self.program, self.watch, self.inputs, self.loss, self.situation = program, watch, inputs, loss, situation
-        self.guards = [(inputs.number_of(array), holds) for array, holds in program.guards]
+        self.program, self.watch, self.inputs, self.loss, self.guards = program, watch, inputs, loss, guards
+        self.content_guards = [(inputs.number_of(array), holds) for array, holds in program.content_guards]
         # Launches of the forward and backward passes; those of the optimizer come behind them.
         self.head = len(program)
-        self.trained = [p for p in situation.parameters if p._requires_grad]
+        self.trained = [p for p in guards.parameters if p._requires_grad]
         # The optimizer's other parameters, with the number of groups that they were looked for in.
         self.others: tuple[int, list[Any]] = 0, []
         # Whose next draws the replays name: methods of generators.
@@ -98,8 +98,8 @@ def _readable(key: tuple[Any, ...]) -> str:
 class Refusal:
     """Why steps of a kind run eagerly: for the sake of the code in ``names``, or in a situation that may change."""
 
-    def __init__(self, reason: str, situation: Situation | None = None, names: Sequence[Name] = ()) -> None:
-        self.reason, self.situation, self.names = reason, situation, names
+    def __init__(self, reason: str, guards: Guards | None = None, names: Sequence[Name] = ()) -> None:
+        self.reason, self.guards, self.names = reason, guards, names
 
 
 class CompiledStep:
@@ -201,7 +201,7 @@ class CompiledStep:
         captured = self._programs.get(key)
         self._last = ""
         if captured is not None:
-            if not captured.situation.same():
+            if not captured.guards.hold():
                 self._programs.clear()
                 self._refused.clear()
             elif self._is_ready(captured):
@@ -212,14 +212,14 @@ class CompiledStep:
             # The first step of a kind is eager: it makes what is made once (state, gradients, machine code).
             self._warmed.add(key)
             return self._eager(tensors)
-        situation = Situation(self.model, self.criterion)
-        reason = self._reason_against(situation, tensors)
+        guards = Guards(self.model, self.criterion)
+        reason = self._reason_against(guards, tensors)
         if reason:
-            self._refused[key] = Refusal(reason, situation)
+            self._refused[key] = Refusal(reason, guards)
             return self._eager(tensors)
         reason, disturbed = "", False
         try:
-            captured = self._capture(tensors, situation)
+            captured = self._capture(tensors, guards)
         except Exception as error:
             reason = reason_of(error)
             disturbed = isinstance(error, _Disturbed)
@@ -228,7 +228,7 @@ class CompiledStep:
             # wrong with the step itself is for the eager one to say, which leaves behind what it has done so far.
             self._disturbed += disturbed
             if not disturbed or self._disturbed >= _MOST_DISTURBED:
-                self._refused[key] = Refusal(reason, names=situation.names)
+                self._refused[key] = Refusal(reason, names=guards.names)
             return self._eager(tensors)
         self._refused.pop(key, None)
         while len(self._programs) >= MOST_PROGRAMS:
@@ -266,35 +266,35 @@ class CompiledStep:
 
     # -- Tracing ------------------------------------------------------------------------------
 
-    def _capture(self, tensors: list[Tensor], situation: Situation) -> Captured:
-        first, watch, loss = self._trace(tensors, situation)
-        second, _, _ = self._trace(tensors, situation)
+    def _capture(self, tensors: list[Tensor], guards: Guards) -> Captured:
+        first, watch, loss = self._trace(tensors, guards)
+        second, _, _ = self._trace(tensors, guards)
         if outline(first) != outline(second):
             raise Uncapturable("two runs of the same step launched different kernels")
         known = Spans()
-        for array in (*situation.arrays, *[t._data for t in tensors], *[state for state, _ in watch.draws]):
+        for array in (*guards.arrays, *[t._data for t in tensors], *[state for state, _ in watch.draws]):
             known.add(array)
         check_complete(first, known)
         if not known.holds(loss):
             raise Uncapturable("the loss was computed outside the kernels")
-        first.launches = joined(first.launches, [loss, *[t._data for t in tensors], *situation.arrays])
+        first.launches = fuse_relu_backward(first.launches, [loss, *[t._data for t in tensors], *guards.arrays])
         first.build()
-        return Captured(first, watch, Inputs(first, [t._data for t in tensors]), loss, situation)
+        return Captured(first, watch, Inputs(first, [t._data for t in tensors]), loss, guards)
 
     def _is_over(self, refusal: Refusal, tensors: list[Tensor]) -> bool:
         """Whether the code or the situation that stood against a capture has changed."""
         if any(getattr(owner, name, None) is not value for owner, name, value in refusal.names):
             return True
-        if refusal.situation is None:
+        if refusal.guards is None:
             return False
-        if refusal.situation.seen != changes[0]:
-            refusal.situation = Situation(self.model, self.criterion)
-        reason = self._reason_against(refusal.situation, tensors)
+        if refusal.guards.seen != changes[0]:
+            refusal.guards = Guards(self.model, self.criterion)
+        reason = self._reason_against(refusal.guards, tensors)
         refusal.reason = reason or refusal.reason
         return not reason
 
-    def _reason_against(self, situation: Situation, tensors: list[Tensor]) -> str:
-        found = situation.reason_against()
+    def _reason_against(self, guards: Guards, tensors: list[Tensor]) -> str:
+        found = guards.reason_against()
         if found:
             return found
         updated = {id(p) for group in self.optimizer.param_groups for p in group["params"]}
@@ -303,17 +303,17 @@ class CompiledStep:
         spans = sorted(span(t._data) for t in tensors if t._data.size)
         if any(after[0] < before[1] for before, after in itertools.pairwise(spans)):
             return "two inputs share memory"
-        if any(p._requires_grad and id(p) not in updated for p in situation.parameters):
+        if any(p._requires_grad and id(p) not in updated for p in guards.parameters):
             return "a parameter that needs a gradient is not the optimizer's"
         if not self.optimizer._is_capturable():
             return f"{type(self.optimizer).__name__} does not update by launches alone"
-        if not grads_are_free(situation.parameters):
+        if not grads_are_free(guards.parameters):
             return "a gradient of an earlier step is still held"
         return ""
 
-    def _trace(self, tensors: list[Tensor], situation: Situation) -> tuple[Program, tracing.Watch, np.ndarray]:
+    def _trace(self, tensors: list[Tensor], guards: Guards) -> tuple[Program, tracing.Watch, np.ndarray]:
         program = Program()
-        trained = [p for p in situation.parameters if p._requires_grad]
+        trained = [p for p in guards.parameters if p._requires_grad]
 
         def trace() -> tuple[tracing.Watch, np.ndarray]:
             before = changes[0]
@@ -324,14 +324,14 @@ class CompiledStep:
                 array = loss._data
                 loss.backward()
                 if changes[0] != before:
-                    alike = situation.looks_the_same()
+                    alike = guards.may_hold()
                     raise (_Disturbed if alike else Uncapturable)("an attribute of a module is assigned in the step")
                 if any(p._grad is None or p._grad._data is not p._grad_place for p in trained):
                     raise Uncapturable("the gradient of a parameter does not go into its place")
             return watch, array
 
-        watch, loss = undone(situation, trace)
-        let_go(program, trained)
+        watch, loss = rolled_back(guards, trace)
+        rebase_gradients(program, trained)
         return program, watch, loss
 
     # -- Replaying ----------------------------------------------------------------------------
@@ -341,7 +341,7 @@ class CompiledStep:
         if not self.optimizer._is_capturable():
             self._last = f"{type(self.optimizer).__name__} does not update by launches alone"
             return False
-        if not grads_are_free(captured.situation.parameters):
+        if not grads_are_free(captured.guards.parameters):
             self._last = "a gradient of an earlier step is still held"
             return False
         return True
@@ -349,7 +349,7 @@ class CompiledStep:
     def _replay(self, captured: Captured, tensors: list[Tensor]) -> Tensor:
         # Not in the try block: CPython 3.12 and 3.13 let what is raised in a comprehension there pass by its handler.
         inputs, arrays = captured.inputs, [t._data for t in tensors]
-        for k, holds in captured.guards:
+        for k, holds in captured.content_guards:
             if not holds(np.ascontiguousarray(tensors[k]._data)):
                 # Where an error is to be raised the eager step raises it.
                 self._last = "a check of the batch's contents failed"
@@ -372,7 +372,7 @@ class CompiledStep:
             captured.append_update(launches)
             for state, draw in captured.watch.draws:
                 state[...] = draw()
-            for buffer in captured.situation.buffers:
+            for buffer in captured.guards.buffers:
                 buffer._memory.version += 1
             replaying = True
             inputs.replay(arrays)

@@ -1,7 +1,7 @@
 """One step of training the textbook's network: arrays that are made once, and a program of launches over them.
 
 A batch's rows are gathered, each layer is one product with its bias and ReLU, softmax gives the loss and the
-error together, and the products of the backward pass add the step straight to the weights, as
+error independent, and the products of the backward pass add the step straight to the weights, as
 ``w -= lr * (x.T @ delta) / m`` is ``w += x.T @ (-lr / m * delta)``. The launches of the first batch are
 recorded, and replayed for all others in one call each.
 
@@ -21,7 +21,7 @@ from fastnn.kernels.matmul.linear import activation_bias_backward
 from fastnn.kernels.matmul.sparse_linear import copy_columns, join_columns, split_columns
 from fastnn.kernels.matmul.sparse_rows import CompressedRows, batch_of, compress_rows
 from fastnn.kernels.runtime import alloc
-from fastnn.kernels.runtime.jit import FLOAT32, FLOAT64, aligned, together
+from fastnn.kernels.runtime.jit import FLOAT32, FLOAT64, aligned, independent
 from fastnn.kernels.runtime.program import Program
 
 Layers = list[tuple[np.ndarray, np.ndarray]]
@@ -82,7 +82,7 @@ class Minibatch(Places):
         self._program = Program()
         with self._program.recording():
             self._take()
-            together()
+            independent()
             kernels.take_rows(_as_floats(targets), _as_floats(y), self._chosen)
             self.forward(with_probabilities=False)
             kernels.probabilities_and_error(
@@ -224,13 +224,13 @@ def descend(
             # Before the weight moves.
             after, before = errors[i - 1] or (alloc.empty_like(x), alloc.empty_like(x))
             if i == len(layers) - 1:
-                together()
+                independent()
             kernels.gemm(after, error, weight.T)
         if i or first is None:
             kernels.gemm(weight, x.T, error, accumulate=True)
         else:
             first(error)
         if i:
-            together()
+            independent()
             activation_bias_backward(before, layers[i - 1][1], after, x, "relu", accumulate=True)
             error = before

@@ -65,7 +65,7 @@ def _fused_again(x: Tensor, activation: str, slope: float, inplace: bool = False
     return x
 
 
-def _tail_again(x: Tensor, name: str, a: float, b: float, c: float) -> Tensor:
+def _tail_recomputed(x: Tensor, name: str, a: float, b: float, c: float) -> Tensor:
     d = x._data
     if name == "elu":
         # At 0 it is taken to be straight, as in PyTorch.

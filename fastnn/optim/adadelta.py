@@ -9,9 +9,9 @@ import numpy as np
 
 from fastnn import kernels
 from fastnn._tensor.tensor import Tensor
-from fastnn.kernels.optim.optimizers import Again
+from fastnn.kernels.optim.optimizers import Relaunch
 from fastnn.optim.elementwise import Elementwise
-from fastnn.optim.flat_runs import Cut
+from fastnn.optim.flat_runs import FlatSlice
 
 
 class Adadelta(Elementwise):
@@ -65,7 +65,7 @@ class Adadelta(Elementwise):
         if not 0.0 <= group["rho"] <= 1.0:
             raise ValueError(f"Invalid rho value: {group['rho']}")
 
-    def _update(self, cut: Cut, grads: np.ndarray, group: dict[str, Any]) -> Again:
+    def _update(self, cut: FlatSlice, grads: np.ndarray, group: dict[str, Any]) -> Relaunch:
         return kernels.adadelta(
             cut.values, grads, *cut.state, lr=group["lr"], rho=group["rho"], eps=group["eps"],
             weight_decay=group["weight_decay"], maximize=group["maximize"], hyper=cut.hyper, grad_scale=cut.grad_scale,

@@ -9,9 +9,9 @@ import numpy as np
 
 from fastnn import kernels
 from fastnn._tensor.tensor import Tensor
-from fastnn.kernels.optim.optimizers import Again
+from fastnn.kernels.optim.optimizers import Relaunch
 from fastnn.optim.elementwise import Elementwise
-from fastnn.optim.flat_runs import Cut
+from fastnn.optim.flat_runs import FlatSlice
 
 
 class Adagrad(Elementwise):
@@ -70,7 +70,7 @@ class Adagrad(Elementwise):
     def _first(self, name: str, group: dict[str, Any]) -> float:
         return self.defaults["initial_accumulator_value"] if name == "sum" else 0.0
 
-    def _update(self, cut: Cut, grads: np.ndarray, group: dict[str, Any]) -> Again:
+    def _update(self, cut: FlatSlice, grads: np.ndarray, group: dict[str, Any]) -> Relaunch:
         return kernels.adagrad(
             cut.values, grads, *cut.state, step=cut.numbers.item(0), lr=group["lr"], lr_decay=group["lr_decay"],
             eps=group["eps"], weight_decay=group["weight_decay"], maximize=group["maximize"],

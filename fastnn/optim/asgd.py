@@ -10,7 +10,7 @@ import numpy as np
 from fastnn import kernels
 from fastnn._tensor.tensor import Tensor
 from fastnn.optim.elementwise import Elementwise
-from fastnn.optim.flat_runs import Cut
+from fastnn.optim.flat_runs import FlatSlice
 
 
 class ASGD(Elementwise):
@@ -63,7 +63,7 @@ class ASGD(Elementwise):
     def _first(self, name: str, group: dict[str, Any]) -> float:
         return {"eta": float(group["lr"]), "mu": 1.0}.get(name, 0.0)
 
-    def _update(self, cut: Cut, grads: np.ndarray, group: dict[str, Any]) -> None:
+    def _update(self, cut: FlatSlice, grads: np.ndarray, group: dict[str, Any]) -> None:
         # In float32, as PyTorch keeps them.
         step, eta, mu = (cut.numbers.item(row, 0) for row in range(3))
         # Beforehand: what is interrupted is taken back with the count of steps, or has all of it.

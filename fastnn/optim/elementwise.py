@@ -15,8 +15,8 @@ import numpy as np
 from fastnn._autograd.modes import enable_grad
 from fastnn._core.errors import DTypeError
 from fastnn._tensor.tensor import Tensor, _wrap
-from fastnn.kernels.optim.optimizers import Again
-from fastnn.optim.flat_runs import Cut, Entry, Flag, Layout, Repeat, Run, State
+from fastnn.kernels.optim.optimizers import Relaunch
+from fastnn.optim.flat_runs import Entry, Flag, FlatRun, FlatSlice, Layout, ReusableStep, State
 from fastnn.optim.optimizer import Optimizer
 
 # Options that must not be negative, as PyTorch names them in its errors.
@@ -63,7 +63,7 @@ class Elementwise(Optimizer):
         """What a number or a state array begins with."""
         return 0.0
 
-    def _update(self, cut: Cut, grads: np.ndarray, group: dict[str, Any]) -> Again | None:
+    def _update(self, cut: FlatSlice, grads: np.ndarray, group: dict[str, Any]) -> Relaunch | None:
         """Update ``cut.values`` in place; return the launch if the next differs in ``lr`` and ``step`` alone.
 
         A step that is made again does not come here, if this is a method of fastnn's own.
@@ -158,7 +158,7 @@ class Elementwise(Optimizer):
     def _number(self, name: str, group: dict[str, Any], saved: Mapping[str, Any]) -> float:
         return self._first(name, group) if saved.get(name) is None else float(saved[name])
 
-    def _begin(self, run: Run, i: int, group: dict[str, Any], saved: Mapping[str, Any]) -> None:
+    def _begin(self, run: FlatRun, i: int, group: dict[str, Any], saved: Mapping[str, Any]) -> None:
         """Lay the state of a parameter into its run: what was saved of it, and first values of the rest."""
         p = run.params[i]
         tensors = dict(saved)
@@ -262,7 +262,7 @@ class Elementwise(Optimizer):
         groups = range(len(self.param_groups))
         return [stretch for i in groups for run in self._layout(i).runs for stretch in run.stretches()]
 
-    def _step_run(self, run: Run, group: dict[str, Any], names: tuple[str, ...]) -> None:
+    def _step_run(self, run: FlatRun, group: dict[str, Any], names: tuple[str, ...]) -> None:
         count, repeat = len(run.params), run.repeat
         whole = run.is_whole()
         if whole and repeat is not None and repeat.fits(run, group, self._clip):
@@ -292,19 +292,19 @@ class Elementwise(Optimizer):
             first = last
 
     def _note(
-        self, run: Run, cut: Cut, again: Again, group: dict[str, Any], before: list[Any] | None
+        self, run: FlatRun, cut: FlatSlice, again: Relaunch, group: dict[str, Any], before: list[Any] | None
     ) -> None:
         """Prepare to make a step again, if its options are those of the step ``before``."""
         if type(group["lr"]) is not float:
             return
         options = run.options = list(group.values())
-        if before is not None and len(before) == len(options) and Repeat.is_possible(group):
+        if before is not None and len(before) == len(options) and ReusableStep.is_possible(group):
             lr_at = [*group].index("lr")
             before[lr_at] = options[lr_at]
             if all(map(operator.is_, before, options)):
-                run.repeat = Repeat(run, cut, again, group, self._clip)
+                run.repeat = ReusableStep(run, cut, again, group, self._clip)
 
-    def _begin_all(self, run: Run, group: dict[str, Any], names: tuple[str, ...]) -> None:
+    def _begin_all(self, run: FlatRun, group: dict[str, Any], names: tuple[str, ...]) -> None:
         """Make the state of the parameters that have a gradient and that lack some of it."""
         if not names:
             run.ready = names
@@ -319,8 +319,8 @@ class Elementwise(Optimizer):
         run.ready = names if complete else None
 
     def _step_stretch(
-        self, run: Run, first: int, last: int, grads: np.ndarray, names: tuple[str, ...], group: dict[str, Any]
-    ) -> Again | None:
+        self, run: FlatRun, first: int, last: int, grads: np.ndarray, names: tuple[str, ...], group: dict[str, Any]
+    ) -> Relaunch | None:
         cut = run.cut(first, last, names)
         cut.grad_scale = None if self._clip is None else self._clip.factor
         if run.copied:

@@ -17,7 +17,7 @@ import numpy as np
 
 from fastnn._core.flat_storage import Slot
 from fastnn._tensor.tensor import Tensor
-from fastnn.kernels.optim.optimizers import DONE, HYPER, Again
+from fastnn.kernels.optim.optimizers import DONE, HYPER, Relaunch
 from fastnn.nn.parameter import Parameter, settle
 from fastnn.optim.clip import Clip
 
@@ -88,7 +88,7 @@ class State(defaultdict[Any, Any]):
     __copy__ = copy
 
 
-class Cut:
+class FlatSlice:
     """The arrays of a stretch of a run, as a launch takes them.
 
     Args:
@@ -100,7 +100,7 @@ class Cut:
 
     __slots__ = ("before", "grad_scale", "grads", "hyper", "numbers", "state", "steps", "values")
 
-    def __init__(self, run: Run, first: int, last: int, names: tuple[str, ...]) -> None:
+    def __init__(self, run: FlatRun, first: int, last: int, names: tuple[str, ...]) -> None:
         lo, hi = run.bounds[first][0], run.bounds[last - 1][1]
         self.values, self.grads = run.values[lo:hi], run.grads[lo:hi]
         self.state = [run.state[name][lo:hi] for name in names]
@@ -124,7 +124,7 @@ class Cut:
         return True
 
 
-class Repeat:
+class ReusableStep:
     """A step of a whole run that can be made again, with another learning rate, while nothing else has changed.
 
     Args:
@@ -137,7 +137,7 @@ class Repeat:
     # Not the run, which holds this: memory is to be free when the optimizer is, without a look for cycles.
     __slots__ = ("again", "clip", "counts", "cut", "lr_at", "names", "numbers", "values")
 
-    def __init__(self, run: Run, cut: Cut, again: Again, group: dict[str, Any], clip: Clip | None) -> None:
+    def __init__(self, run: FlatRun, cut: FlatSlice, again: Relaunch, group: dict[str, Any], clip: Clip | None) -> None:
         self.cut, self.again, self.clip, self.counts = cut, again, clip, bool(cut.state)
         self.names, self.values = [*group], [*group.values()]
         self.lr_at = self.names.index("lr")
@@ -150,7 +150,7 @@ class Repeat:
         rest = [value for name, value in group.items() if name != "params"]
         return all(isinstance(part, _FIXED) for v in rest for part in (v if type(v) is tuple else (v,)))
 
-    def fits(self, run: Run, group: dict[str, Any], clip: Clip | None) -> bool:
+    def fits(self, run: FlatRun, group: dict[str, Any], clip: Clip | None) -> bool:
         """Whether another step would launch the same."""
         values = [*group.values()]
         if len(values) != len(self.values) or type(values[self.lr_at]) is not float:
@@ -164,7 +164,7 @@ class Repeat:
             and self.again.is_current()
         )
 
-    def step(self, run: Run, lr: float) -> None:
+    def step(self, run: FlatRun, lr: float) -> None:
         """Make it again."""
         cut = self.cut
         for p in run.params:
@@ -181,7 +181,7 @@ class Repeat:
 _FIXED = (float, int, str, type(None))
 
 
-class Run:
+class FlatRun:
     """Parameters side by side, with flat arrays over their numbers, their gradients and their state.
 
     A tensor outside the flat buffers is a run of its own.
@@ -227,16 +227,16 @@ class Run:
         # The state's dictionary of each parameter that has begun, and the names that all of them have.
         self.entries: list[Entry | None] = [None] * len(params)
         self.ready: tuple[str, ...] | None = None
-        self.cuts: dict[tuple[int, int, tuple[str, ...]], Cut] = {}
+        self.cuts: dict[tuple[int, int, tuple[str, ...]], FlatSlice] = {}
         # The last step, if it updated all parameters in one launch, and the options of the step before.
-        self.repeat: Repeat | None = None
+        self.repeat: ReusableStep | None = None
         self.options: list[Any] | None = None
 
-    def cut(self, first: int, last: int, names: tuple[str, ...]) -> Cut:
+    def cut(self, first: int, last: int, names: tuple[str, ...]) -> FlatSlice:
         """The arrays of parameters ``first`` to ``last``, always the same."""
         key = first, last, names
         if key not in self.cuts:
-            self.cuts[key] = Cut(self, first, last, names)
+            self.cuts[key] = FlatSlice(self, first, last, names)
         return self.cuts[key]
 
     def view(self, name: str, i: int) -> np.ndarray:
@@ -335,7 +335,7 @@ class Layout:
                 runs[-1].append(p)
             else:
                 runs.append([p])
-        self.runs = [Run(neighbours, count) for neighbours in runs]
+        self.runs = [FlatRun(neighbours, count) for neighbours in runs]
         places = {id(p): (run, i) for run in self.runs for i, p in enumerate(run.params)}
         # The places of parameters that are in the group once more.
         self.repeated = [places[id(p)] for p in again]

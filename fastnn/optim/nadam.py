@@ -10,7 +10,7 @@ import numpy as np
 from fastnn import kernels
 from fastnn._tensor.tensor import Tensor
 from fastnn.optim.elementwise import Elementwise
-from fastnn.optim.flat_runs import Cut
+from fastnn.optim.flat_runs import FlatSlice
 
 
 class NAdam(Elementwise):
@@ -69,7 +69,7 @@ class NAdam(Elementwise):
     def _first(self, name: str, group: dict[str, Any]) -> float:
         return 1.0 if name == "mu_product" else 0.0
 
-    def _update(self, cut: Cut, grads: np.ndarray, group: dict[str, Any]) -> None:
+    def _update(self, cut: FlatSlice, grads: np.ndarray, group: dict[str, Any]) -> None:
         step = cut.numbers.item(0, 0)
         # In float32, as PyTorch keeps it.
         products = cut.numbers[1]

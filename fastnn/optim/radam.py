@@ -9,9 +9,9 @@ import numpy as np
 
 from fastnn import kernels
 from fastnn._tensor.tensor import Tensor
-from fastnn.kernels.optim.optimizers import Again
+from fastnn.kernels.optim.optimizers import Relaunch
 from fastnn.optim.elementwise import Elementwise
-from fastnn.optim.flat_runs import Cut
+from fastnn.optim.flat_runs import FlatSlice
 
 
 class RAdam(Elementwise):
@@ -64,7 +64,7 @@ class RAdam(Elementwise):
         }  # fmt: skip
         super().__init__(params, defaults)
 
-    def _update(self, cut: Cut, grads: np.ndarray, group: dict[str, Any]) -> Again:
+    def _update(self, cut: FlatSlice, grads: np.ndarray, group: dict[str, Any]) -> Relaunch:
         return kernels.radam(
             cut.values, grads, *cut.state, step=cut.numbers.item(0), lr=group["lr"], betas=group["betas"],
             eps=group["eps"], weight_decay=group["weight_decay"], decoupled=group["decoupled_weight_decay"],

@@ -9,9 +9,9 @@ import numpy as np
 
 from fastnn import kernels
 from fastnn._tensor.tensor import Tensor
-from fastnn.kernels.optim.optimizers import Again
+from fastnn.kernels.optim.optimizers import Relaunch
 from fastnn.optim.elementwise import Elementwise
-from fastnn.optim.flat_runs import Cut
+from fastnn.optim.flat_runs import FlatSlice
 
 
 class RMSprop(Elementwise):
@@ -71,7 +71,7 @@ class RMSprop(Elementwise):
         momentum = ("momentum_buffer",) if group["momentum"] > 0 else ()
         return ("square_avg", *momentum, "grad_avg") if group["centered"] else ("square_avg", *momentum)
 
-    def _update(self, cut: Cut, grads: np.ndarray, group: dict[str, Any]) -> Again:
+    def _update(self, cut: FlatSlice, grads: np.ndarray, group: dict[str, Any]) -> Relaunch:
         state, with_momentum, centered = cut.state, group["momentum"] > 0, group["centered"]
         return kernels.rmsprop(
             cut.values, grads, state[0], state[1] if with_momentum else None, state[-1] if centered else None,

@@ -9,9 +9,9 @@ import numpy as np
 
 from fastnn import kernels
 from fastnn._tensor.tensor import Tensor
-from fastnn.kernels.optim.optimizers import Again
+from fastnn.kernels.optim.optimizers import Relaunch
 from fastnn.optim.elementwise import Elementwise
-from fastnn.optim.flat_runs import Cut
+from fastnn.optim.flat_runs import FlatSlice
 
 
 class Rprop(Elementwise):
@@ -68,7 +68,7 @@ class Rprop(Elementwise):
     def _first(self, name: str, group: dict[str, Any]) -> float:
         return float(group["lr"]) if name == "step_size" else 0.0
 
-    def _update(self, cut: Cut, grads: np.ndarray, group: dict[str, Any]) -> Again:
+    def _update(self, cut: FlatSlice, grads: np.ndarray, group: dict[str, Any]) -> Relaunch:
         return kernels.rprop(
             cut.values, grads, *cut.state, etas=group["etas"], step_sizes=group["step_sizes"],
             maximize=group["maximize"], hyper=cut.hyper, grad_scale=cut.grad_scale,

@@ -9,9 +9,9 @@ import numpy as np
 
 from fastnn import kernels
 from fastnn._tensor.tensor import Tensor
-from fastnn.kernels.optim.optimizers import Again
+from fastnn.kernels.optim.optimizers import Relaunch
 from fastnn.optim.elementwise import Elementwise
-from fastnn.optim.flat_runs import Cut
+from fastnn.optim.flat_runs import FlatSlice
 
 
 class SGD(Elementwise):
@@ -72,7 +72,7 @@ class SGD(Elementwise):
     def _number(self, name: str, group: dict[str, Any], saved: Mapping[str, Any]) -> float:
         return 0.0 if saved.get("momentum_buffer") is None else 1.0
 
-    def _update(self, cut: Cut, grads: np.ndarray, group: dict[str, Any]) -> Again:
+    def _update(self, cut: FlatSlice, grads: np.ndarray, group: dict[str, Any]) -> Relaunch:
         if not cut.state:
             return kernels.sgd(
                 cut.values, grads, lr=group["lr"], weight_decay=group["weight_decay"], maximize=group["maximize"],

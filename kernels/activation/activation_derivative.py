@@ -11,7 +11,7 @@ import numpy as np
 from fastnn.kernels.activation.activations import LEAKY_RELU, RELU, SIGMOID, TANH, activation_code, forward_slice
 from fastnn.kernels.llvm.math import exp
 from fastnn.kernels.llvm.simd import fabs
-from fastnn.kernels.runtime.jit import by_dtype, check, check_output, inline, kernel_for, launch, parts_for
+from fastnn.kernels.runtime.jit import by_dtype, check, check_output, chunks_for, inline, kernel_for, launch
 
 # What one number costs, in floating-point operations.
 _COSTS = {RELU: 1, LEAKY_RELU: 2, SIGMOID: 25, TANH: 27}
@@ -62,4 +62,4 @@ def activation_derivative(out: np.ndarray, x: np.ndarray, activation: str, slope
     kernel = kernel_for(_KERNEL, "x", x)
     check("x", x, x.dtype, x.shape)
     check_output("out", out, x.dtype, x.shape)
-    launch(kernel, parts_for(x.size * _COSTS[code]), (out, x), x.size, code, slope)
+    launch(kernel, chunks_for(x.size * _COSTS[code]), (out, x), x.size, code, slope)

@@ -17,12 +17,12 @@ from fastnn.kernels.runtime.jit import (
     by_dtype,
     check,
     check_output,
+    chunks_for,
     inline,
     integer,
     kernel_for,
     launch,
     part,
-    parts_for,
     real,
 )
 
@@ -171,7 +171,7 @@ def activation_forward(out: np.ndarray, z: np.ndarray, activation: str, slope: f
     kernel = kernel_for(_FORWARD, "z", z)
     check("z", z, z.dtype, z.shape)
     check_output("out", out, z.dtype, z.shape)
-    launch(kernel, parts_for(z.size * cost(code)), (out, z), z.size, code, slope)
+    launch(kernel, chunks_for(z.size * cost(code)), (out, z), z.size, code, slope)
 
 
 def activation_backward(
@@ -190,4 +190,4 @@ def activation_backward(
     check("dy", dy, dy.dtype, dy.shape)
     check("saved", saved, dy.dtype, dy.shape)
     check_output("dz", dz, dy.dtype, dy.shape)
-    launch(kernel, parts_for(dy.size * cost(code)), (dz, dy, saved), dy.size, code, slope)
+    launch(kernel, chunks_for(dy.size * cost(code)), (dz, dy, saved), dy.size, code, slope)

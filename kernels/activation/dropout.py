@@ -15,12 +15,12 @@ from fastnn.kernels.runtime.jit import (
     by_dtype,
     check,
     check_output,
+    chunks_for,
     inline,
     integer,
     kernel_for,
     launch,
     part,
-    parts_for,
     real,
 )
 
@@ -112,7 +112,7 @@ def _run(
     if width < 1 or size % width:
         raise ValueError(f"width must divide the {size} numbers, found {width}")
     # Blocks are the least part; where one draw is for many numbers, a number costs little.
-    parts = parts_for(size * (_COST if width == 1 else 2))
+    parts = chunks_for(size * (_COST if width == 1 else 2))
     launch(kernel, parts, (out, x, state), size, width, *scalars)
 
 

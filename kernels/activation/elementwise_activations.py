@@ -23,12 +23,12 @@ from fastnn.kernels.runtime.jit import (
     by_dtype,
     check,
     check_output,
+    chunks_for,
     inline,
     integer,
     kernel_for,
     launch,
     part,
-    parts_for,
     real,
 )
 
@@ -263,7 +263,7 @@ def elementwise_forward(
     kernel = kernel_for(_kernels(activation)[0], "x", x)
     check("x", x, x.dtype, x.shape)
     check_output("out", out, x.dtype, x.shape)
-    launch(kernel, parts_for(x.size * FUNCTIONS[activation].cost), (out, x), x.size, a, b, c)
+    launch(kernel, chunks_for(x.size * FUNCTIONS[activation].cost), (out, x), x.size, a, b, c)
 
 
 def elementwise_backward(
@@ -279,4 +279,4 @@ def elementwise_backward(
     check("dy", dy, dy.dtype, dy.shape)
     check("x", x, dy.dtype, dy.shape)
     check_output("dx", dx, dy.dtype, dy.shape)
-    launch(kernel, parts_for(dy.size * FUNCTIONS[activation].cost), (dx, dy, x), dy.size, a, b, c)
+    launch(kernel, chunks_for(dy.size * FUNCTIONS[activation].cost), (dx, dy, x), dy.size, a, b, c)

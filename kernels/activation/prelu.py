@@ -9,12 +9,12 @@ from fastnn.kernels.runtime.jit import (
     by_dtype,
     check,
     check_output,
+    chunks_for,
     inline,
     integer,
     kernel_for,
     launch,
     part,
-    parts_for,
 )
 
 _COST = 3
@@ -112,7 +112,7 @@ def prelu_forward(out: np.ndarray, x: np.ndarray, weight: np.ndarray) -> None:
     check_output("out", out, x.dtype, x.shape)
     sizes = _sizes("x", x, weight)
     if x.size:
-        launch(kernel, parts_for(_COST * x.size), (out, x, weight), *sizes)
+        launch(kernel, chunks_for(_COST * x.size), (out, x, weight), *sizes)
 
 
 def prelu_backward(dx: np.ndarray, dweight: np.ndarray, dy: np.ndarray, x: np.ndarray, weight: np.ndarray) -> None:
@@ -130,4 +130,4 @@ def prelu_backward(dx: np.ndarray, dweight: np.ndarray, dy: np.ndarray, x: np.nd
     check_output("dweight", dweight, dy.dtype, dy.shape)
     sizes = _sizes("x", x, weight)
     if x.size:
-        launch(kernel, parts_for(2 * _COST * x.size), (dx, dweight, dy, x, weight), *sizes)
+        launch(kernel, chunks_for(2 * _COST * x.size), (dx, dweight, dy, x, weight), *sizes)

@@ -16,13 +16,13 @@ from fastnn.kernels.runtime.jit import (
     by_dtype,
     check,
     check_output,
+    chunks_for,
     inline,
     integer,
     kernel_for,
     launch,
     matrix_shape,
     part,
-    parts_for,
     real,
 )
 
@@ -119,5 +119,5 @@ def perceptron_predict(out: np.ndarray, x: np.ndarray, weights: np.ndarray, bias
     check("x", x, x.dtype, (samples, features))
     check("weights", weights, FLOAT64, (features,))
     check_output("out", out, np.dtype(np.int64), (samples,))
-    parts = max(1, min(parts_for(2 * x.size + 4 * samples), samples))
+    parts = max(1, min(chunks_for(2 * x.size + 4 * samples), samples))
     launch(kernel, parts, (out, x, weights), samples, features, bias)

@@ -12,7 +12,7 @@ import operator
 import numpy as np
 
 from fastnn.kernels.reduce.reductions import COUNTED, DIVISOR, WRONG, check_scalar
-from fastnn.kernels.runtime.jit import STRICT, check, check_output, inline, rely
+from fastnn.kernels.runtime.jit import STRICT, check, check_output, guard_contents, inline
 
 # Bits of `wanted`: which outputs and inputs there are.
 OUT, LOSSES, GRADIENT, WEIGHT, MEAN = 1, 2, 4, 8, 16
@@ -66,7 +66,7 @@ def scan_labels(work, labels, classes, ignored, weight, weighted, mean):
 
 def counted_labels(labels: np.ndarray, work: np.ndarray, classes: int, ignored: int) -> int:
     """How many labels counted in a launch; IndexError where one was out of range."""
-    if rely(labels, lambda labels: _all_fit(labels, classes, ignored)):
+    if guard_contents(labels, lambda labels: _all_fit(labels, classes, ignored)):
         return labels.size
     wrong = work.item(WRONG)
     if wrong >= 0:

@@ -35,16 +35,16 @@ from fastnn.kernels.runtime.jit import (
     by_dtype,
     check,
     check_output,
+    chunks_for,
+    guard_contents,
     inline,
     integer,
-    is_dry,
+    is_tracing,
     kernel_for,
     launch,
     part,
-    parts_for,
     pointer,
     real,
-    rely,
 )
 from fastnn.kernels.runtime.memory import ahead
 
@@ -423,11 +423,11 @@ def pointwise_loss(
     size = x.size
     blocks = (size + _BLOCK - 1) // _BLOCK
     work = new_work(2 * blocks)
-    parts = min(parts_for(cost * size), blocks) or 1
+    parts = min(chunks_for(cost * size), blocks) or 1
     launch(kernel, parts, (*arrays, work), size, wanted, a)
     # A recording knows no numbers. At a replay a target may be looked at beforehand; the input, which the model has
     # yet to compute, is taken as it comes.
-    is_recorded = rely(y, _is_probability) if loss == "bce" else is_dry()
+    is_recorded = guard_contents(y, _is_probability) if loss == "bce" else is_tracing()
     if parts > 1:
         if out is not None:
             finish_parts(out, work, blocks)

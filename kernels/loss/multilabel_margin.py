@@ -9,13 +9,13 @@ from fastnn.kernels.runtime.jit import (
     by_dtype,
     check,
     check_output,
+    chunks_for,
     inline,
     integer,
     kernel_for,
     launch,
     matrix_shape,
     part,
-    parts_for,
 )
 
 
@@ -82,5 +82,5 @@ def multilabel_margin(losses: np.ndarray, dx: np.ndarray, x: np.ndarray, labels:
         # Labels that are written over would be indices of anywhere.
         if any(np.may_share_memory(output, other) for other in others):
             raise ValueError(f"{name} must not overlap the other arrays")
-    parts = min(parts_for(4 * batch * classes), batch) or 1
+    parts = min(chunks_for(4 * batch * classes), batch) or 1
     launch(kernel, parts, (losses, dx, x, labels), batch, classes)

@@ -21,12 +21,12 @@ from fastnn.kernels.runtime.jit import (
     array,
     by_dtype,
     check,
+    chunks_for,
     integer,
     kernel_for,
     launch,
     matrix_shape,
     part,
-    parts_for,
 )
 
 # Rows that are summed at once; the unit in which the batch is cut.
@@ -114,7 +114,7 @@ def nll_loss(
         wanted |= WEIGHT
     blocks = (batch + _BLOCK - 1) // _BLOCK
     work = new_work(blocks)
-    parts = min(parts_for(batch * (4 + (0 if dx is None else classes))), blocks) or 1
+    parts = min(chunks_for(batch * (4 + (0 if dx is None else classes))), blocks) or 1
     launch(
         kernel, parts, (*outputs, x, labels, x if weight is None else weight, work), batch, classes, ignored, wanted
     )

@@ -18,12 +18,12 @@ from fastnn.kernels.runtime.jit import (
     by_dtype,
     check,
     check_output,
+    chunks_for,
     inline,
     integer,
     kernel_for,
     launch,
     part,
-    parts_for,
     real,
 )
 
@@ -135,7 +135,7 @@ def paired_loss(y: np.ndarray, p: np.ndarray, kind: str) -> float:
     check("y", y, p.dtype, p.shape)
     chunks = -(-p.size // _CHUNK)
     sums = alloc.empty(chunks, FLOAT64)
-    launch(kernel, max(1, min(parts_for(_COSTS[code] * p.size), chunks)), (sums, y, p), chunks, p.size, code)
+    launch(kernel, max(1, min(chunks_for(_COSTS[code] * p.size), chunks)), (sums, y, p), chunks, p.size, code)
     return float(sums.sum())
 
 
@@ -151,4 +151,4 @@ def paired_loss_gradient(out: np.ndarray, y: np.ndarray, p: np.ndarray, kind: st
     check("p", p, p.dtype, p.shape)
     check("y", y, p.dtype, p.shape)
     check_output("out", out, p.dtype, p.shape)
-    launch(kernel, parts_for(6 * p.size), (out, y, p), p.size, code, scale)
+    launch(kernel, chunks_for(6 * p.size), (out, y, p), p.size, code, scale)

@@ -17,13 +17,13 @@ from fastnn.kernels.runtime.jit import (
     by_dtype,
     check,
     check_output,
+    chunks_for,
     inline,
     integer,
     kernel_for,
     launch,
     matrix_shape,
     part,
-    parts_for,
     real,
 )
 
@@ -192,7 +192,7 @@ def probabilities(out: np.ndarray, x: np.ndarray) -> None:
     check_output("out", out, dtype, shape)
     if not x.size:
         return
-    parts = parts_for(_COST * x.size)
+    parts = chunks_for(_COST * x.size)
     pieces = -(-columns // _PIECE)
     if pieces == 1:
         launch(kernel, min(parts, rows), (out, x), rows, columns)
@@ -225,5 +225,5 @@ def probabilities_and_error(
     check_output("error", error, dtype, shape)
     check_output("losses", losses, np.dtype(np.float64), (rows,))
     if x.size:
-        parts = min(parts_for(_COST * x.size), rows)
+        parts = min(chunks_for(_COST * x.size), rows)
         launch(kernel, parts, (out, error, losses, x, y), rows, columns, has_labels, scale)

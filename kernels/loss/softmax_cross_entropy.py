@@ -37,13 +37,13 @@ from fastnn.kernels.runtime.jit import (
     array_at,
     by_dtype,
     check,
+    chunks_for,
     inline,
     integer,
     kernel_for,
     launch,
     matrix_shape,
     part,
-    parts_for,
     pointer,
     real,
 )
@@ -366,7 +366,7 @@ def softmax_cross_entropy(
         weight = logits
     blocks = (batch + _BLOCK - 1) // _BLOCK
     work = new_work(blocks)
-    parts = min(parts_for(_COST * logits.size), blocks) or 1
+    parts = min(chunks_for(_COST * logits.size), blocks) or 1
     arrays = (*outputs, logits, target, weight, work)
     if soft:
         launch(kernel, parts, arrays, batch, classes, ignored, wanted, float(label_smoothing))

@@ -22,7 +22,7 @@ _PRODUCTS = {id(kernel) for kernel in GEMM.values()}
 _DERIVATIVES = {id(kernel) for kernel in BACKWARD.values()}
 
 
-def joined(launches: list[Launch], kept: Iterable[np.ndarray]) -> list[Launch]:
+def fuse_relu_backward(launches: list[Launch], kept: Iterable[np.ndarray]) -> list[Launch]:
     """The launches, with the backward passes of ReLU inside the products before them.
 
     Args:

@@ -66,12 +66,12 @@ from fastnn.kernels.runtime.jit import (
     check_output,
     check_rows,
     check_strided,
+    chunks_for,
     inline,
     kernel_for,
     launch,
     matrix_shape,
     part,
-    parts_for,
     pointer,
 )
 from fastnn.kernels.runtime.memory import (
@@ -401,7 +401,7 @@ def gemm_checked(
     program.start()
     size = dtype.itemsize
     parts, mode, code, b_row, b_column, row_tiles, panels, row_block, depth_block, width, group = _cut(
-        m, columns, depth, size, parts_for(2.0 * m * columns * depth), mode, code, z is y,
+        m, columns, depth, size, chunks_for(2.0 * m * columns * depth), mode, code, z is y,
         a_row, a_column, b_row, b_column, limits(),
     )  # fmt: skip
     packed = alloc.empty(parts * group * depth_block * width, dtype) if width else y

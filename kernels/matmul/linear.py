@@ -29,12 +29,12 @@ from fastnn.kernels.runtime.jit import (
     check_output,
     check_rows,
     check_strided,
+    chunks_for,
     inline,
     kernel_for,
     launch,
     matrix_shape,
     part,
-    parts_for,
     stack_array,
 )
 from fastnn.kernels.runtime.memory import (
@@ -162,7 +162,7 @@ def activation_bias_backward(
         dz = dy
     else:
         check_output("dz", dz, dtype, shape)
-    parts = min(parts_for(dy.size * (cost(code) + 1)), -(-columns // _COLUMNS)) or 1
+    parts = min(chunks_for(dy.size * (cost(code) + 1)), -(-columns // _COLUMNS)) or 1
     if columns <= _NARROW:
         parts = 1
     launch(kernel, parts, (dz, dbias, dy, saved), batch, columns, code, accumulate, slope)
@@ -258,7 +258,7 @@ def _backward_checked(
         )  # fmt: skip
     if dx is not None:
         if dweight is not None:
-            jit.together()
+            jit.independent()
         gemm(dx, dz, weight.T)
 
 

@@ -25,6 +25,7 @@ from fastnn.kernels.runtime.jit import (
     by_dtype,
     check,
     check_output,
+    chunks_for,
     get_num_threads,
     inline,
     integer,
@@ -32,7 +33,6 @@ from fastnn.kernels.runtime.jit import (
     launch,
     matrix_shape,
     part,
-    parts_for,
     pointer,
     real,
 )
@@ -162,7 +162,7 @@ def sparse_forward(
 
 
 def _parts(room: int, columns: int, panels: int) -> int:
-    return max(1, min(parts_for(2.0 * room * columns), panels))
+    return max(1, min(chunks_for(2.0 * room * columns), panels))
 
 
 def _update(dtype):

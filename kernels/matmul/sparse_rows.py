@@ -21,13 +21,13 @@ from fastnn.kernels.runtime.jit import (
     array,
     check,
     check_output,
+    chunks_for,
     inline,
     integer,
     kernel_for,
     launch,
     matrix_shape,
     part,
-    parts_for,
     pointer,
 )
 from fastnn.kernels.runtime.memory import atomic_add, load_acquire
@@ -168,7 +168,7 @@ def compress_rows(data: np.ndarray, share: float) -> CompressedRows | None:
     starts, counts = alloc.empty(rows, _INDEX), alloc.empty(rows, _PLACE)
     # How many entries there are so far, and whether they are too many.
     state = np.zeros(2, np.int64)
-    parts = max(1, min(parts_for(2.0 * data.size), -(-rows // _CHUNK)))
+    parts = max(1, min(chunks_for(2.0 * data.size), -(-rows // _CHUNK)))
     # Room behind the last one, as a pair is written before it is known to be zero.
     size = _CHUNK * count + 1
     packed, places = alloc.empty((parts, size, PAIR), data.dtype), alloc.empty((parts, size), _NUMBER)
@@ -300,7 +300,7 @@ def sort_columns(out: SortedBatch, rows: CompressedRows, indices: np.ndarray) ->
         raise ValueError(f"out must have room for {out.batch * most} entries, found {room}")
     check_indices(indices, starts.size)
     mean = stored / max(1, starts.size)
-    parts = max(1, min(parts_for(_COST * out.batch * mean), count))
+    parts = max(1, min(chunks_for(_COST * out.batch * mean), count))
     edges = alloc.empty((parts, out.batch, 2), np.int64)
     arrays = out.ends, out.samples, out.values, edges, values, pairs, starts, counts, indices
     launch(kernel, parts, arrays, count, room, out.batch, stored, starts.size)

@@ -26,7 +26,7 @@ from fastnn.kernels.norm.normalization import (
     kernels_of,
 )
 from fastnn.kernels.runtime import alloc
-from fastnn.kernels.runtime.jit import Kernel, check, check_output, launch, parts_for
+from fastnn.kernels.runtime.jit import Kernel, check, check_output, chunks_for, launch
 
 _ALL = SUM | APPLY
 _COUNT = np.dtype(np.int64)
@@ -49,7 +49,7 @@ def _launch_phases(
     caches: 256x256 in the captured step takes three times as long forward and backward where the cores are far from
     each other, and T of ``benchmarks`` 2 to 4% longer for a step where they are not.
     """
-    rows, parts = rows_of_chunk(batch), parts_for(operations)
+    rows, parts = rows_of_chunk(batch), chunks_for(operations)
     chunks = -(-batch // rows)
     # A number's value does not depend on the width that it is computed in.
     width = min(columns, COLUMNS)

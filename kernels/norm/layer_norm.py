@@ -38,11 +38,11 @@ from fastnn.kernels.runtime.jit import (
     array,
     check,
     check_output,
+    chunks_for,
     inline,
     integer,
     launch,
     part,
-    parts_for,
     real,
 )
 
@@ -308,7 +308,7 @@ def layer_norm_forward(
     flags |= check_behind(activation, p, state)
     if not x.size:
         return
-    parts = min(parts_for(x.size * (_COST + COSTS[code])), rows * groups)
+    parts = min(chunks_for(x.size * (_COST + COSTS[code])), rows * groups)
     launch(
         kernel, parts,
         (out, x, saved if weight is None else weight, saved if bias is None else bias, saved,
@@ -368,6 +368,6 @@ def layer_norm_backward(
         saved, alloc.empty((chunks, 2, columns), dtype), alloc.empty((chunks, columns), dtype),
         saved if state is None else state,
     )  # fmt: skip
-    parts = max(1, min(parts_for(x.size * (_COST + COSTS[code])), chunks))
+    parts = max(1, min(chunks_for(x.size * (_COST + COSTS[code])), chunks))
     for cut, phases in ((1, _SUM | _SOLVE),) if parts == 1 else ((parts, _SUM), (1, _SOLVE)):
         launch(kernel, cut, arrays, rows, columns, groups, chunks, phases, flags, wanted, code, slope, 1.0 - p)

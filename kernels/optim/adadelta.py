@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.kernels.llvm.simd import multiply_add, sqrt
-from fastnn.kernels.optim.optimizers import Again, bounds, factor, gradient, numbers, sign_of, update
+from fastnn.kernels.optim.optimizers import Relaunch, bounds, factor, gradient, numbers, sign_of, update
 from fastnn.kernels.runtime.jit import array, by_dtype, inline, integer
 
 
@@ -49,7 +49,7 @@ def adadelta(
     maximize: bool = False,
     grad_scale: np.ndarray | None = None,
     hyper: np.ndarray | None = None,
-) -> Again:
+) -> Relaunch:
     """Adadelta (M. D. Zeiler, arXiv:1212.5701), in place.
 
     With ``g' = g + weight_decay * p``: ``s = rho s + (1 - rho) g'**2``,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.kernels.llvm.simd import multiply_add, sqrt
-from fastnn.kernels.optim.optimizers import Again, bounds, check_step, factor, gradient, numbers, sign_of, update
+from fastnn.kernels.optim.optimizers import Relaunch, bounds, check_step, factor, gradient, numbers, sign_of, update
 from fastnn.kernels.runtime.jit import array, by_dtype, inline, integer
 
 
@@ -47,7 +47,7 @@ def adagrad(
     maximize: bool = False,
     grad_scale: np.ndarray | None = None,
     hyper: np.ndarray | None = None,
-) -> Again:
+) -> Relaunch:
     """Adagrad (J. Duchi, E. Hazan and Y. Singer, JMLR 12, 2011), in place.
 
     With ``g' = g + weight_decay * p``: ``s += g'**2``,

@@ -11,7 +11,7 @@ import numpy as np
 
 from fastnn.kernels.llvm.simd import maximum, multiply_add, sqrt
 from fastnn.kernels.optim.optimizers import (
-    Again,
+    Relaunch,
     bounds,
     check_betas,
     check_step,
@@ -94,7 +94,7 @@ def adam(
     maximize: bool = False,
     grad_scale: np.ndarray | None = None,
     hyper: np.ndarray | None = None,
-) -> Again:
+) -> Relaunch:
     """Adam (D. P. Kingma and J. Ba, arXiv:1412.6980), in place; AMSGrad where ``max_exp_avg_sq`` is given.
 
     With ``g' = g + weight_decay * p``: ``m += (1 - beta1) (g' - m)``, ``v = beta2 v + (1 - beta2) g'**2``,

@@ -7,7 +7,7 @@ import numpy as np
 from fastnn.kernels.llvm.simd import fabs, maximum, multiply_add
 from fastnn.kernels.optim.adam import bias_correction
 from fastnn.kernels.optim.optimizers import (
-    Again,
+    Relaunch,
     bounds,
     check_betas,
     check_step,
@@ -62,7 +62,7 @@ def adamax(
     maximize: bool = False,
     grad_scale: np.ndarray | None = None,
     hyper: np.ndarray | None = None,
-) -> Again:
+) -> Relaunch:
     """Adamax (D. P. Kingma and J. Ba, arXiv:1412.6980, section 7.1), in place.
 
     With ``g' = g + weight_decay * p``: ``m += (1 - beta1) (g' - m)``, ``u = max(beta2 u, |g'| + eps)``,

@@ -30,10 +30,10 @@ from fastnn.kernels.runtime.jit import (
     array,
     check,
     check_output,
+    chunks_for,
     inline,
     kernel_for,
     part,
-    parts_for,
 )
 
 # Numbers in the array `hyper`, of which a kernel reads the first few.
@@ -76,7 +76,7 @@ def gradient(g, p, decay, scale):
     return multiply_add(decay, p, scale * g) if decay != 0 else scale * g
 
 
-class Again:
+class Relaunch:
     """The launch of an update, whose arrays have been checked: it can be made again.
 
     To check and to pack once more what has not changed takes 4 us, half of a step's time in Python. The arrays
@@ -111,7 +111,7 @@ def update(
     scalars: tuple[float, ...],
     grad_scale: np.ndarray | None,
     hyper: np.ndarray | None,
-) -> Again:
+) -> Relaunch:
     """Check the arrays, write the scalars and launch; the same update can then be made again.
 
     Args:
@@ -145,7 +145,7 @@ def update(
     except struct.error as error:
         raise TypeError(f"a scalar argument of {kernel.name} does not fit: {error}, found {scalars}") from None
     size = parameters.size
-    again = Again(kernel, parts_for(operations * size), (*arrays, hyper, grad_scale), (size, *flags), hyper)
+    again = Relaunch(kernel, chunks_for(operations * size), (*arrays, hyper, grad_scale), (size, *flags), hyper)
     jit.launch_again(kernel, again.parts, again.block, again.arrays, again.scalars)
     return again
 

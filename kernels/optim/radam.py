@@ -7,7 +7,7 @@ import numpy as np
 from fastnn.kernels.llvm.simd import multiply_add, sqrt
 from fastnn.kernels.optim.adam import bias_correction
 from fastnn.kernels.optim.optimizers import (
-    Again,
+    Relaunch,
     bounds,
     check_betas,
     check_step,
@@ -92,7 +92,7 @@ def radam(
     maximize: bool = False,
     grad_scale: np.ndarray | None = None,
     hyper: np.ndarray | None = None,
-) -> Again:
+) -> Relaunch:
     """RAdam (L. Liu et al., On the variance of the adaptive learning rate, arXiv:1908.03265), in place.
 
     With Adam's moments, ``R = 2 / (1 - beta2) - 1`` and ``r = R - 2 step beta2**step / (1 - beta2**step)``:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.kernels.llvm.simd import maximum, multiply_add, sqrt
-from fastnn.kernels.optim.optimizers import Again, bounds, factor, gradient, numbers, sign_of, update
+from fastnn.kernels.optim.optimizers import Relaunch, bounds, factor, gradient, numbers, sign_of, update
 from fastnn.kernels.runtime.jit import array, by_dtype, inline, integer
 
 
@@ -73,7 +73,7 @@ def rmsprop(
     maximize: bool = False,
     grad_scale: np.ndarray | None = None,
     hyper: np.ndarray | None = None,
-) -> Again:
+) -> Relaunch:
     """RMSprop (T. Tieleman and G. Hinton, 2012; centred: A. Graves, arXiv:1308.0850), in place.
 
     With ``g' = g + weight_decay * p``: ``s = alpha s + (1 - alpha) g'**2``, ``delta = g' / (sqrt(s) + eps)``,

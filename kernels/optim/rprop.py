@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn.kernels.optim.optimizers import Again, bounds, factor, numbers, sign_of, update
+from fastnn.kernels.optim.optimizers import Relaunch, bounds, factor, numbers, sign_of, update
 from fastnn.kernels.runtime.jit import array, by_dtype, inline, integer
 
 
@@ -52,7 +52,7 @@ def rprop(
     maximize: bool = False,
     grad_scale: np.ndarray | None = None,
     hyper: np.ndarray | None = None,
-) -> Again:
+) -> Relaunch:
     """Rprop (M. Riedmiller and H. Braun, IEEE Int. Conf. on Neural Networks 1993), in place.
 
     ``step_size`` is multiplied by ``etas[1]`` where the gradient has the sign of the previous one and by

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.kernels.llvm.simd import multiply_add
-from fastnn.kernels.optim.optimizers import Again, bounds, check_step, factor, gradient, numbers, sign_of, update
+from fastnn.kernels.optim.optimizers import Relaunch, bounds, check_step, factor, gradient, numbers, sign_of, update
 from fastnn.kernels.runtime.jit import array, by_dtype, inline, integer
 
 
@@ -62,7 +62,7 @@ def sgd(
     maximize: bool = False,
     grad_scale: np.ndarray | None = None,
     hyper: np.ndarray | None = None,
-) -> Again:
+) -> Relaunch:
     """``p -= lr * (g + weight_decay * p)`` in place, with ``-g`` for ``maximize``.
 
     Args:
@@ -87,7 +87,7 @@ def sgd_momentum(
     maximize: bool = False,
     grad_scale: np.ndarray | None = None,
     hyper: np.ndarray | None = None,
-) -> Again:
+) -> Relaunch:
     """SGD with momentum, as PyTorch defines it, in place.
 
     With ``g' = g + weight_decay * p``: ``v = momentum * v + (1 - dampening) * g'``, undamped in the first

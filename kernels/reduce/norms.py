@@ -19,12 +19,12 @@ from fastnn.kernels.runtime.jit import (
     by_dtype,
     check,
     check_output,
+    chunks_for,
     inline,
     integer,
     kernel_for,
     launch,
     part,
-    parts_for,
     real,
 )
 
@@ -136,7 +136,7 @@ def block_norms(sums: np.ndarray, x: np.ndarray, p: float) -> None:
     blocks = blocks_of(x.size)
     check_output("sums", sums, FLOAT64, (blocks,))
     if blocks:
-        launch(kernel, min(parts_for(4 * x.size), blocks), (sums, x), x.size, blocks, kind)
+        launch(kernel, min(chunks_for(4 * x.size), blocks), (sums, x), x.size, blocks, kind)
 
 
 def clip_factor(factor: np.ndarray, norm: np.ndarray, sums: np.ndarray, p: float, max_norm: float) -> None:
@@ -187,4 +187,4 @@ def scale(x: np.ndarray, factor: float) -> None:
     """
     kernel = kernel_for(_SCALE, "x", x)
     check_output("x", x, x.dtype, x.shape)
-    launch(kernel, parts_for(x.size), (x,), x.size, factor)
+    launch(kernel, chunks_for(x.size), (x,), x.size, factor)

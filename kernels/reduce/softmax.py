@@ -13,13 +13,13 @@ from fastnn.kernels.runtime.jit import (
     by_dtype,
     check,
     check_output,
+    chunks_for,
     inline,
     integer,
     kernel_for,
     launch,
     matrix_shape,
     part,
-    parts_for,
 )
 
 # Floating-point operations per number: an exponential and a few passes; the softmax's backward has none.
@@ -150,7 +150,7 @@ def softmax_forward(out: np.ndarray, x: np.ndarray, logarithm: bool = False) -> 
     check("x", x, x.dtype, (rows, columns))
     check_output("out", out, x.dtype, (rows, columns))
     if x.size:
-        launch(kernel, min(parts_for(_COST * x.size), rows), (out, x), rows, columns, bool(logarithm))
+        launch(kernel, min(chunks_for(_COST * x.size), rows), (out, x), rows, columns, bool(logarithm))
 
 
 def softmax_backward(dx: np.ndarray, dy: np.ndarray, out: np.ndarray, logarithm: bool = False) -> None:
@@ -167,4 +167,4 @@ def softmax_backward(dx: np.ndarray, dy: np.ndarray, out: np.ndarray, logarithm:
     check_output("dx", dx, dy.dtype, (rows, columns))
     if dy.size:
         cost = _COST if logarithm else _BACKWARD_COST
-        launch(kernel, min(parts_for(cost * dy.size), rows), (dx, dy, out), rows, columns, bool(logarithm))
+        launch(kernel, min(chunks_for(cost * dy.size), rows), (dx, dy, out), rows, columns, bool(logarithm))

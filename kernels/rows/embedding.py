@@ -10,13 +10,13 @@ from fastnn.kernels.runtime.jit import (
     by_dtype,
     check,
     check_output,
+    chunks_for,
     inline,
     integer,
     kernel_for,
     launch,
     matrix_shape,
     part,
-    parts_for,
 )
 
 _INDEX = np.dtype(np.int64)
@@ -76,7 +76,7 @@ def embedding_forward(out: np.ndarray, weight: np.ndarray, indices: np.ndarray) 
     check("indices", indices, _INDEX, (getattr(indices, "size", 0),))
     check_output("out", out, weight.dtype, (indices.size, columns))
     check_indices(indices, rows)
-    launch(kernel, parts_for(2 * out.size), (out, weight, indices), indices.size, rows, columns)
+    launch(kernel, chunks_for(2 * out.size), (out, weight, indices), indices.size, rows, columns)
 
 
 def embedding_backward(
@@ -104,6 +104,6 @@ def embedding_backward(
     check_output("dweight", dweight, dy.dtype, (rows, columns))
     check_indices(indices, rows)
     launch(
-        kernel, min(parts_for(2 * dy.size + dweight.size), max(rows, 1)), (dweight, dy, indices),
+        kernel, min(chunks_for(2 * dy.size + dweight.size), max(rows, 1)), (dweight, dy, indices),
         count, rows, columns, -1 if padding_idx is None else padding_idx, accumulate,
     )  # fmt: skip

@@ -11,12 +11,12 @@ from fastnn.kernels.runtime.jit import (
     array,
     check,
     check_output,
+    chunks_for,
     inline,
     integer,
     launch,
     matrix_shape,
     part,
-    parts_for,
     pointer,
     real,
 )
@@ -100,4 +100,4 @@ def gather(
     batch = indices.size
     check_output("out", out, FLOAT32, (batch, features))
     check_indices(indices, rows)
-    launch(kernel, parts_for(2 * out.size), (out, data, indices), batch, rows, features, scale, shift)
+    launch(kernel, chunks_for(2 * out.size), (out, data, indices), batch, rows, features, scale, shift)

@@ -16,13 +16,13 @@ from fastnn.kernels.runtime.jit import (
     array,
     check,
     check_output,
+    chunks_for,
     inline,
     integer,
     kernel_for,
     launch,
     matrix_shape,
     part,
-    parts_for,
     pointer,
 )
 
@@ -93,5 +93,5 @@ def take_rows(out: np.ndarray, data: np.ndarray, indices: np.ndarray) -> None:
     batch = indices.size
     check_output("out", out, out.dtype, (batch, features))
     check_indices(indices, rows)
-    parts = max(1, min(parts_for(_COST * out.size), batch))
+    parts = max(1, min(chunks_for(_COST * out.size), batch))
     launch(kernel, parts, (out, data, indices), batch, rows, features)

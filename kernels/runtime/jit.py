@@ -475,7 +475,7 @@ def is_watched() -> bool:
     return bool(_recorders) and threading.get_ident() in _recorders
 
 
-def show(launches: list[Launch]) -> bool:
+def launch_each(launches: list[Launch]) -> bool:
     """Launch one by one where somebody watches; whether that is so."""
     if not is_watched():
         return False
@@ -484,17 +484,17 @@ def show(launches: list[Launch]) -> bool:
     return True
 
 
-def is_dry() -> bool:
+def is_tracing() -> bool:
     """Whether launches are recorded here and do not run, so that no output means anything."""
     return bool(_guards) and threading.get_ident() in _guards
 
 
-def rely(array: np.ndarray, holds: Callable[[np.ndarray], bool]) -> bool:
+def guard_contents(array: np.ndarray, holds: Callable[[np.ndarray], bool]) -> bool:
     """Whether launches are recorded here and do not run; then ``holds(array)`` must be true at each replay.
 
     For what a kernel finds out about the contents of an array, which Python looks at after the launch.
     """
-    if not is_dry():
+    if not is_tracing():
         return False
     _guards[threading.get_ident()].append((array, holds))
     return True
@@ -535,9 +535,9 @@ def _unwatched() -> Iterator[None]:
         yield
 
 
-def together() -> None:
+def independent() -> None:
     """Say that the next launch does not read what the one before it writes."""
-    if is_dry():
+    if is_tracing():
         _recorders[threading.get_ident()](None, 0, (), ())
 
 
@@ -660,10 +660,10 @@ def get_num_threads() -> int:
     return _threads
 
 
-def parts_for(operations: float) -> int:
+def chunks_for(operations: float) -> int:
     """Into how many parts to cut a launch of this many floating-point operations."""
     serial = SERIAL_OPERATIONS
-    if serial and is_dry():
+    if serial and is_tracing():
         serial = SERIAL_IN_PROGRAM
     if operations < serial:
         return 1

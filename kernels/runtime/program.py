@@ -155,7 +155,7 @@ def is_writeable(array):
 
 @jit.inline
 def parts_of(operations, threads, serial):
-    """As ``jit.parts_for``, in compiled code; ``serial``: operations below which one thread is faster."""
+    """As ``jit.chunks_for``, in compiled code; ``serial``: operations below which one thread is faster."""
     if operations < serial:
         return 1
     return min(threads, int(2.0 * operations / serial)) if serial else threads
@@ -268,7 +268,7 @@ class Program:
 
     def __init__(self) -> None:
         self.launches: list[jit.Launch] = []
-        self.guards: list[jit.Guard] = []
+        self.content_guards: list[jit.Guard] = []
         self._table: np.ndarray = np.zeros((0, ROW), np.int64)
         self._blocks: np.ndarray = np.zeros((0, jit.MAX_WORDS), np.int64)
         self._rows = self._table.ctypes.data, 0
@@ -283,7 +283,7 @@ class Program:
     def recording(self) -> Iterator[None]:
         """Record the launches of this thread inside the block, which do not run."""
         self._owner = threading.get_ident()
-        with jit.recording(self._watch), jit.guarding(self.guards):
+        with jit.recording(self._watch), jit.guarding(self.content_guards):
             yield
         self.build()
 
@@ -324,7 +324,7 @@ class Program:
     def replay(self) -> None:
         """Run all launches, in order; one by one where somebody watches."""
         if jit._recorders and jit.is_watched():
-            jit.show([self._now(i) for i in range(len(self.launches))])
+            jit.launch_each([self._now(i) for i in range(len(self.launches))])
             return
         _replay(self._rows, self.threads)
 
@@ -389,7 +389,7 @@ class Program:
                 part = parts.get(array.ctypes.data)
                 return array if part is None else np.ndarray(array.shape, array.dtype, part, 0, array.strides)
 
-            jit.show([
+            jit.launch_each([
                 (kernel, count, tuple(map(moved, arrays)), scalars, waits)
                 for kernel, count, arrays, scalars, waits in self.launches
             ])  # fmt: skip

@@ -185,7 +185,7 @@ def linear_activation(
             return by_input, by_weight
         return _finish_gradient(bias, db, b_in_place), by_input, by_weight
 
-    def again() -> Tensor:
+    def recompute() -> Tensor:
         rows = input if len(lead) == 1 else input.reshape(-1 if in_features else x.shape[0], in_features)
         product = matmul(rows, (weight if wants_dw else weight.detach()).t())
         result = _fused_again(product if bias is None else product + bias, activation, slope)
@@ -194,7 +194,7 @@ def linear_activation(
     # Each factor is read for the gradient of the other.
     read = tuple([t for t, other in ((input, weight), (weight, input)) if other._requires_grad])
     name = GRAD_NAMES.get(activation) or ("View" if len(lead) > 1 else "Addmm" if bias is not None else "Mm")
-    node = Node(name, operands, run, read, again=again)
+    node = Node(name, operands, run, read, recompute=recompute)
     return _wrap(result, node) if activation == "none" or z is not None else node.guard(_wrap(result, node))
 
 

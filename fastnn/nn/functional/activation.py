@@ -14,7 +14,7 @@ from fastnn._core.sums import add_up
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
 from fastnn.kernels.activation.activations import saves_input
 from fastnn.kernels.runtime import alloc
-from fastnn.nn.activation_formulas import _fused_again, _tail_again
+from fastnn.nn.activation_formulas import _fused_again, _tail_recomputed
 from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous, _half
 from fastnn.ops.core import also_read, piece, pieces
 from fastnn.random import default_generator
@@ -73,7 +73,7 @@ def _activation(input: Tensor, activation: str, slope: float = 0.01, inplace: bo
         before = _before(input, saved if needs_input else out) if inplace else input
         node = Node(
             name, (before,), run, (input,) if needs_input and not inplace else (), keeps=True,
-            again=lambda: _fused_again(before, activation, slope, inplace),
+            recompute=lambda: _fused_again(before, activation, slope, inplace),
         )  # fmt: skip
         result = _wrap(out, node)
         if not needs_input:
@@ -155,7 +155,7 @@ def _tail(
         before = _before(input, saved) if inplace else input
         node = Node(
             name.title(), (before,), run, () if alone else (input,), keeps=True,
-            again=lambda: _tail_again(before, name, a, b, c),
+            recompute=lambda: _tail_recomputed(before, name, a, b, c),
         )  # fmt: skip
         result = _wrap(out, node)
         if inplace and name == "elu":
@@ -370,13 +370,13 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
         dw = np.asarray(add_up(each, axes)).reshape(weight._data.shape)
         return (_wrap(dx) if wants_dx else None), _wrap(dw)
 
-    def again() -> Tensor:
+    def recompute() -> Tensor:
         shape = (-1, *(1,) * (x.ndim - 2)) if w.size > 1 else ()
         right = x > 0
         slope = (weight if wants_dw else weight.detach()).reshape(*shape)
         return piece(input, right) + slope * piece(input, ~right)
 
-    return _wrap(out, Node("PreluKernel", (input, weight), run, (input, weight), keeps=True, again=again))
+    return _wrap(out, Node("PreluKernel", (input, weight), run, (input, weight), keeps=True, recompute=recompute))
 
 
 def glu(input: Tensor, dim: int = -1) -> Tensor:

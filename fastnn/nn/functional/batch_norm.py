@@ -180,7 +180,7 @@ def batch_norm_activation(
             grads.append(_finish_gradient(bias, db, b_in_place))
         return tuple(grads)
 
-    def again() -> Tensor:
+    def recompute() -> Tensor:
         if training:
             centred = input - input.mean(0)
             z = centred / ((centred * centred).mean(0) + eps).sqrt()
@@ -190,7 +190,7 @@ def batch_norm_activation(
         return _again_behind(z if bias is None else z + tied(bias, input), activation, slope, p, state)
 
     read = (input,) if weight is None else (input, weight)
-    node = Node("NativeBatchNorm", operands, run, read, keeps=True, again=again)
+    node = Node("NativeBatchNorm", operands, run, read, keeps=True, recompute=recompute)
     return node.guard(_wrap(out, node)) if activation in READS_RESULT else _wrap(out, node)
 
 

@@ -99,7 +99,7 @@ def _onehot(labels: np.ndarray, like: Tensor, ignore_index: int) -> np.ndarray:
 
 
 def _row_loss(
-    name: str, x: Tensor, launch: Any, reduction: str, again: Any, recorded: bool, saved: tuple[Tensor, ...]
+    name: str, x: Tensor, launch: Any, reduction: str, recompute: Any, recorded: bool, saved: tuple[Tensor, ...]
 ) -> Tensor:
     """Run a kernel that gives the losses of rows or their sum or mean, and the gradient of that by x.
 
@@ -113,13 +113,13 @@ def _row_loss(
     else:
         out = alloc.empty((), data.dtype)
         launch(out, None, dx)
-    return _wrap(out) if dx is None else _with_gradient(name, x, out, dx, again, saved)
+    return _wrap(out) if dx is None else _with_gradient(name, x, out, dx, recompute, saved)
 
 
 def _with_gradient(
-    name: str, x: Tensor, out: np.ndarray, gradient: np.ndarray, again: Any, saved: tuple[Tensor, ...]
+    name: str, x: Tensor, out: np.ndarray, gradient: np.ndarray, recompute: Any, saved: tuple[Tensor, ...]
 ) -> Tensor:
-    """The losses ``out`` as a tensor whose gradient by ``x`` is known; ``again`` as of :class:`Node`."""
+    """The losses ``out`` as a tensor whose gradient by ``x`` is known; ``recompute`` as of :class:`Node`."""
 
     def run(grad: Tensor) -> tuple[Tensor | None]:
         g = grad._data
@@ -127,7 +127,7 @@ def _with_gradient(
             return (_given(x, gradient * g[:, None]),)
         return (_given(x, gradient if g.item() == 1.0 else gradient * g),)
 
-    return _wrap(out, Node(name, (x,), run, saved, True, again))
+    return _wrap(out, Node(name, (x,), run, saved, True, recompute))
 
 
 # -- Cross-entropy -------------------------------------------------------------------------------
@@ -190,12 +190,12 @@ def cross_entropy(
             losses, dx, data, labels, reduction == "mean", ignore_index, weights, label_smoothing, out
         )
 
-    def again() -> Tensor:
+    def recompute() -> Tensor:
         return _composed_cross_entropy(x, labels, weights, ignore_index, reduction, label_smoothing)
 
     saved = (target,) if weight is None else (target, weight)
     try:
-        result = _row_loss("NllLoss", x, launch, reduction, again, recorded, saved)
+        result = _row_loss("NllLoss", x, launch, reduction, recompute, recorded, saved)
     except TypeError as error:
         _half(error, input)
         wide = None if weight is None else weight.float()
@@ -239,10 +239,10 @@ def _plain_cross_entropy(
     if dx is None:
         return _wrap(out)
 
-    def again() -> Tensor:
+    def recompute() -> Tensor:
         return _composed_cross_entropy(x, labels, None, ignore_index, reduction, 0.0)
 
-    return _with_gradient("NllLoss", x, out, dx, again, (target,))
+    return _with_gradient("NllLoss", x, out, dx, recompute, (target,))
 
 
 def _recorded_with_weight(x: Tensor, weight: Tensor) -> bool:
@@ -332,7 +332,7 @@ def nll_loss(
     def launch(out: np.ndarray | None, losses: np.ndarray | None, dx: np.ndarray | None) -> None:
         kernels.nll_loss(losses, dx, data, labels, reduction == "mean", ignore_index, weights, out)
 
-    def again() -> Tensor:
+    def recompute() -> Tensor:
         onehot = _onehot(labels, x, ignore_index)
         onehot = onehot if weights is None else onehot * weights
         losses = -pieces(x, onehot).sum(1)
@@ -340,7 +340,7 @@ def nll_loss(
 
     saved = (input, target) if weight is None else (input, target, weight)
     try:
-        result = _row_loss("NllLoss", x, launch, reduction, again, recorded, saved)
+        result = _row_loss("NllLoss", x, launch, reduction, recompute, recorded, saved)
     except TypeError as error:
         _half(error, input)
         wide = None if weight is None else weight.float()

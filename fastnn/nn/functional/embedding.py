@@ -109,13 +109,13 @@ def embedding(
         weight._grad_written()
         return (None,)
 
-    def again() -> Tensor:
+    def recompute() -> Tensor:
         factors = np.ones((indices.size, 1), out.dtype)
         if padding is not None:
             factors[indices == padding] = 0
         return weight[_wrap(indices.reshape(shape))] * _wrap(scaled(factors).reshape(*shape, 1))
 
-    return _wrap(result, Node("Embedding", (weight,), run, (input,), True, again))
+    return _wrap(result, Node("Embedding", (weight,), run, (input,), True, recompute))
 
 
 def _shorten_rows(weight: Tensor, indices: np.ndarray, max_norm: float, norm_type: float) -> None:

@@ -291,7 +291,7 @@ def _normalise_rows(
                 )
         return tuple(grads)
 
-    def again() -> Tensor:
+    def recompute() -> Tensor:
         grouped = input.reshape(rows, groups, columns // groups if groups else 0)
         if centred:
             grouped = grouped - grouped.mean(-1, keepdim=True)
@@ -304,5 +304,5 @@ def _normalise_rows(
         return _again_behind(z, activation, slope, p, state).reshape(*shape)
 
     read = operands if activation != "none" or name == "NativeLayerNorm" else operands[: 2 if weight is not None else 1]
-    node = Node(name, operands, run, read, keeps=True, again=again)
+    node = Node(name, operands, run, read, keeps=True, recompute=recompute)
     return node.guard(_wrap(result, node)) if activation in READS_RESULT else _wrap(result, node)

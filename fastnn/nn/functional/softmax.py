@@ -72,7 +72,7 @@ def _softmax(input: Tensor, axis: int, logarithm: bool) -> Tensor:
         kernels.softmax_backward(dx, _rows(grad._data, axis), rows, logarithm)
         return (_wrap(_back(dx, shape, axis)),)
 
-    def again() -> Tensor:
+    def recompute() -> Tensor:
         if not shape:
             return input - input if logarithm else (input - input).exp()
         with np.errstate(all="ignore"):
@@ -83,7 +83,7 @@ def _softmax(input: Tensor, axis: int, logarithm: bool) -> Tensor:
         return shifted - total.log() if logarithm else e / total
 
     # What is kept is the result, or as many numbers in the order of the kernel: it must not change, as in PyTorch.
-    node = Node(name, (input,), run, keeps=True, again=again)
+    node = Node(name, (input,), run, keeps=True, recompute=recompute)
     return node.guard(_wrap(out, node))
 
 
