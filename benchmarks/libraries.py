@@ -122,11 +122,11 @@ def _fastnn(threads: int) -> tuple[int, str]:
 
     import fastnn
     from fastnn.kernels.llvm import simd
-    from fastnn.kernels.runtime import jit
+    from fastnn.kernels.runtime import launcher
 
     fastnn.set_num_threads(threads)
     vector = 8 * simd.vector_bytes()
-    blas = f"its own, {vector}-bit vectors, {jit.threading_layer()} threads, Numba {numba.__version__}"
+    blas = f"its own, {vector}-bit vectors, {launcher.threading_layer()} threads, Numba {numba.__version__}"
     return fastnn.get_num_threads(), blas
 
 

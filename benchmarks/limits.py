@@ -21,7 +21,7 @@ from numba.extending import intrinsic
 from benchmarks import libraries
 from benchmarks.worker import private_stdout
 from fastnn.kernels.llvm import simd
-from fastnn.kernels.runtime import jit
+from fastnn.kernels.runtime import launcher
 
 # Chains of multiply-adds that do not wait for each other. Two units with a latency of four cycles
 # need eight; twelve and the two factors fit into the sixteen registers of AVX2.
@@ -117,7 +117,7 @@ def _fastest(run: Any, repeats: int) -> float:
 
 def measured(threads: int) -> dict[str, float]:
     """Multiply-adds (as two operations each) and bytes read and written, per second, the best of many tries."""
-    jit.threading_layer()  # fastnn's choice of threads, as for its kernels
+    launcher.threading_layer()  # fastnn's choice of threads, as for its kernels
     numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
     results, rounds = np.zeros(threads, np.float32), 2_000_000
     _arithmetic(results, 1)

@@ -27,7 +27,7 @@ from mnist_recipes import RECIPES, Recipe, build, optimization, standard
 import fastnn as torch
 from fastnn import nn
 from fastnn.datasets import load_mnist
-from fastnn.kernels.runtime import jit
+from fastnn.kernels.runtime import compiler
 
 
 def train(recipe: Recipe, images: np.ndarray, labels: np.ndarray, seed: int, progress: bool) -> tuple[nn.Module, float]:
@@ -130,9 +130,9 @@ def main(arguments: list[str] | None = None) -> int:
 
     start = time.perf_counter()
     warm_up(recipe, images, labels)
-    compiled = sum(seconds for _, seconds in jit.compilations)
+    compiled = sum(seconds for _, seconds in compiler.compilations)
     seconds = time.perf_counter() - start
-    print(f"compiled {len(jit.compilations)} kernels in {compiled:.1f} s, warm after {seconds:.1f} s")
+    print(f"compiled {len(compiler.compilations)} kernels in {compiled:.1f} s, warm after {seconds:.1f} s")
     times, accuracies = [], []
     for seed in range(seeds):
         progress = options.recipe == "accuracy" and sys.stderr.isatty()

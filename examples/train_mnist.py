@@ -27,7 +27,7 @@ from tqdm import tqdm
 import fastnn as torch
 from fastnn import nn, optim
 from fastnn.datasets import ImageData, load_mnist
-from fastnn.kernels.runtime import jit
+from fastnn.kernels.runtime import compiler
 from fastnn.utils.data import DataLoader, ImageDataset
 
 INTERRUPTED = 130  # Exit status of a program that Ctrl-C has ended: 128 + SIGINT.
@@ -210,8 +210,8 @@ def train(model: nn.Sequential, arguments: argparse.Namespace, results: dict[str
     criterion = nn.CrossEntropyLoss()
     seconds = compile_kernels(model, criterion, arguments, train_data)
     results["kernel_seconds"] = round(seconds, 2)
-    if jit.compilations:
-        say(f"compiled {len(jit.compilations)} kernels in {seconds:.1f} s; the next run loads them")
+    if compiler.compilations:
+        say(f"compiled {len(compiler.compilations)} kernels in {seconds:.1f} s; the next run loads them")
     optimizer = make_optimizer(model, arguments)
     first_lr = optimizer.param_groups[0]["lr"]
     loader = DataLoader(train_data, batch_size=arguments.batch_size, shuffle=True)

@@ -61,7 +61,7 @@ from fastnn._core.dtypes import bool_ as bool
 from fastnn._core.errors import DTypeError, ShapeError
 from fastnn.ops.creation import *
 from fastnn._tensor.legacy_constructors import LEGACY as _LEGACY
-from fastnn.kernels.runtime.jit import get_num_threads, set_num_threads
+from fastnn.kernels.runtime.thread_count import get_num_threads, set_num_threads
 from fastnn.linalg import det, inverse, inv_ex, logdet, matrix_power, pinv as pinverse, qr, slogdet
 from fastnn.linalg import svd_classic as svd, cholesky
 from fastnn.nn.functional.top_level import *

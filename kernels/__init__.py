@@ -1,7 +1,7 @@
 """Arithmetic on NumPy arrays, in Numba kernels: the ground floor of fastnn.
 
 Knows arrays only, nothing of tensors, layers or files. One file per operation, of the operation's
-name; ``jit`` owns compilation, caching and threads. Arguments are outputs, then inputs, then what
+name; ``runtime`` owns compilation, caching, launches and threads. Arguments are outputs, then inputs, then what
 the forward saved; a gradient is ``d`` and the name.
 """
 
@@ -45,11 +45,11 @@ from fastnn.kernels.reduce.softmax import softmax_backward, softmax_forward
 from fastnn.kernels.rows.embedding import embedding_backward, embedding_forward
 from fastnn.kernels.rows.gather import gather
 from fastnn.kernels.rows.take_rows import take_rows
-from fastnn.kernels.runtime import jit
+from fastnn.kernels.runtime import compiler
 from fastnn.kernels.runtime.memory import IS_X86
 
 if not IS_X86:
-    jit.check_before_use(self_check.check)
+    compiler.check_before_use(self_check.check)
 
 __all__ = [
     "activation_backward",

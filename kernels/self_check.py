@@ -22,7 +22,7 @@ import numpy as np
 from numba.core import registry
 
 from fastnn.kernels.matmul import linear
-from fastnn.kernels.runtime import jit
+from fastnn.kernels.runtime import launcher, thread_count
 from fastnn.kernels.runtime.cache import remembered
 from fastnn.kernels.runtime.program import Program, grow_scratch, scratch
 
@@ -37,7 +37,9 @@ Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.nd
 
 def check() -> None:
     """RuntimeError unless a backward pass has been right here, now or before."""
-    remembered("self_check", registry.cpu_target.target_context.codegen(), _is_right)
+    # Whoever watches launches outside has not asked for these.
+    with launcher.unwatched():
+        remembered("self_check", registry.cpu_target.target_context.codegen(), _is_right)
 
 
 def _is_right() -> bool:
@@ -106,9 +108,9 @@ _WAYS: dict[str, Callable[[Arrays], None]] = {
 @contextmanager
 def _cut_in(parts: int) -> Iterator[None]:
     """Launches are cut in so many parts, however small they are."""
-    before = jit._threads, jit.SERIAL_OPERATIONS
-    jit._threads, jit.SERIAL_OPERATIONS = parts, 0
+    before = thread_count._threads, thread_count.SERIAL_OPERATIONS
+    thread_count._threads, thread_count.SERIAL_OPERATIONS = parts, 0
     try:
         yield
     finally:
-        jit._threads, jit.SERIAL_OPERATIONS = before
+        thread_count._threads, thread_count.SERIAL_OPERATIONS = before

@@ -14,14 +14,14 @@ import sys
 from cross_compile import values_of
 
 from fastnn import kernels
-from fastnn.kernels.runtime import jit
+from fastnn.kernels.runtime import compiler
 
 
-def all_kernels() -> list[jit.Kernel]:
+def all_kernels() -> list[compiler.Kernel]:
     """The kernels of all modules, by name backwards: the tests begin with products and activations."""
     for info in pkgutil.walk_packages(kernels.__path__, "fastnn.kernels."):
         importlib.import_module(info.name)
-    return sorted(values_of(jit.Kernel), key=lambda kernel: kernel.name, reverse=True)
+    return sorted(values_of(compiler.Kernel), key=lambda kernel: kernel.name, reverse=True)
 
 
 def main() -> None:

@@ -318,13 +318,14 @@ class Look:
     """Everything that there is to compile, and the faults that were found."""
 
     def __init__(self, native: Native) -> None:
-        from fastnn.kernels.runtime import cache, jit, pool, program
+        from fastnn.kernels.runtime import cache, compiler, launcher, pool, program
         from fastnn.kernels.runtime.memory import IS_X86
 
         cache.cache_folder = lambda: None
         # The check computes with code for this machine.
-        jit._check = None
-        self.native, self.jit, self.pool, self.program, self.counter = native, jit, pool, program, Counter(3)
+        compiler._check = None
+        self.native, self.compiler, self.launcher, self.pool = native, compiler, launcher, pool
+        self.program, self.counter = program, Counter(3)
         self.with_geps = IS_X86
         self.found: list[str] = []
         self.compiled: list[str] = []
@@ -349,7 +350,7 @@ class Look:
         import llvmlite.binding as llvm
 
         sums, lost = self.fault()
-        # From here on as without the option that ``jit`` sets.
+        # From here on as without the option that ``compiler`` sets.
         llvm.set_option("", "-addr-sink-using-gep=1")
         sums_without, lost_without = self.fault()
         return {
@@ -390,7 +391,7 @@ class Look:
             [result] = code.overloads.values()
             self.read(name, result.library)
             entry.call = self.noting(name, self.native.function(code))
-        runner = self.jit.compile_callback(pool._run_together, types.void(*[types.int64] * 5))
+        runner = self.compiler.compile_callback(pool._run_together, types.void(*[types.int64] * 5))
         self.read("_run_together", runner._library)
         self.alone = Alone()
         pool._context[:] = self.native.callback(runner), self.alone.address, 1
@@ -404,10 +405,10 @@ class Look:
         return call
 
     def entries(self) -> dict[str, Any]:
-        return {value.function.__name__: value for value in values_of(self.jit.Entry)}
+        return {value.function.__name__: value for value in values_of(self.compiler.Entry)}
 
     def compile_kernels(self) -> None:
-        for kernel in sorted(values_of(self.jit.Kernel), key=lambda kernel: kernel.name):
+        for kernel in sorted(values_of(self.compiler.Kernel), key=lambda kernel: kernel.name):
             if kernel.name.startswith("counting."):
                 continue
             code = kernel.build()
@@ -420,7 +421,7 @@ class Look:
 
     def counting(self, number: int = 0) -> Any:
         """A kernel of one array that only counts."""
-        kernel = self.jit.Kernel(f"counting.{number}", lambda args, t, n: None, arrays=1)
+        kernel = self.compiler.Kernel(f"counting.{number}", lambda args, t, n: None, arrays=1)
         kernel.address = self.counter.addresses[number]
         return kernel
 
@@ -436,7 +437,7 @@ class Look:
             words[pool._UNTIL], words[pool._OWNER] = 2**62 * (state == "quiet"), state == "owned"
             for parts in (1, 2, 3, 8, 9, 63, 64, 100):
                 run = int(words[pool._GATE])
-                self.jit.launch(kernel, parts, (array,))
+                self.launcher.launch(kernel, parts, (array,))
                 self.expect(f"launch, {state}, {parts} parts", [0], [parts])
                 is_new = int(words[pool._GATE]) - run == 1 << pool._RUN_BITS
                 self.expect_true(f"launch, {state}, {parts} parts: its way", is_new == (state == "free" and parts > 1))
@@ -447,7 +448,7 @@ class Look:
         program = self.program.Program()
         with program.recording():
             for array, number, n in zip(arrays, slices, parts, strict=True):
-                self.jit.launch(kernels[number], n, (array,))
+                self.launcher.launch(kernels[number], n, (array,))
         return program
 
     def run_programs(self) -> None:
@@ -599,7 +600,7 @@ class Look:
 
         from fastnn.kernels.runtime.memory import call_slice, integer, put_integer, stack_words
 
-        inline, room = self.jit.inline, stack_words(32)
+        inline, room = self.compiler.inline, stack_words(32)
 
         @inline
         def put(table, row, address, block):
@@ -626,7 +627,7 @@ class Look:
                 rows += 1
             run(table, rows)
 
-        code = self.jit.Entry(fault, [types.int64] * 4, types.void).build()
+        code = self.compiler.Entry(fault, [types.int64] * 4, types.void).build()
         [result] = code.overloads.values()
         blocks = np.arange(2)
         self.native.function(code)(*self.counter.addresses[:2], blocks.ctypes.data, blocks[1:].ctypes.data)

@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 from numba import njit
 
-from fastnn.kernels.runtime import jit
+from fastnn.kernels.runtime import launcher, thread_count
 
 DTYPES = [np.float32, np.float64]
 # Around the vector lengths of AVX-512, AVX2 and SSE, and around the 12 rows of a tile.
@@ -156,21 +156,21 @@ def guarded(a: np.ndarray, side: str = "end") -> np.ndarray:
 @contextmanager
 def cut_in(parts: int) -> Iterator[None]:
     """Every launch inside, however small, is cut in this many parts."""
-    threads, limit = jit.get_num_threads(), jit.SERIAL_OPERATIONS
-    jit.set_num_threads(parts)
-    jit.SERIAL_OPERATIONS = 0
+    threads, limit = thread_count.get_num_threads(), thread_count.SERIAL_OPERATIONS
+    thread_count.set_num_threads(parts)
+    thread_count.SERIAL_OPERATIONS = 0
     try:
         yield
     finally:
-        jit.set_num_threads(threads)
-        jit.SERIAL_OPERATIONS = limit
+        thread_count.set_num_threads(threads)
+        thread_count.SERIAL_OPERATIONS = limit
 
 
 def assert_same_bits_in_any_parts(run: Callable[[], Any], *, parallel: bool = True) -> None:
     """``run()`` returns arrays of the same bits in 1, 2, 3 and 8 parts; ``parallel``: and was cut."""
     results, cuts = {}, set()
     for parts in (1, 2, 3, 8):
-        with cut_in(parts), jit.recording(lambda kernel, parts, *_: cuts.add(parts)):
+        with cut_in(parts), launcher.recording(lambda kernel, parts, *_: cuts.add(parts)):
             results[parts] = [a.copy() for a in run()]
     if parallel:
         assert {1, 2, 3, 8} <= cuts, f"launches were cut in {cuts} only"
@@ -183,7 +183,7 @@ def assert_same_bits_in_any_parts(run: Callable[[], Any], *, parallel: bool = Tr
 def no_launch() -> Iterator[None]:
     """No kernel is launched inside."""
     launched: list[str] = []
-    with jit.recording(lambda kernel, *_: launched.append(kernel.name)):
+    with launcher.recording(lambda kernel, *_: launched.append(kernel.name)):
         yield
     assert launched == []
 

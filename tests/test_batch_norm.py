@@ -244,11 +244,11 @@ def test_same_bits_in_any_parts(dtype, shape, activation):
 
 
 def test_launches_are_cut():
-    from fastnn.kernels.runtime import jit
+    from fastnn.kernels.runtime import launcher
 
     for shape, cut in (((64, 600), 8), ((8 * ROWS, 5), 8)):
         parts = []
-        with cut_in(8), jit.recording(lambda kernel, n, *_, parts=parts: parts.append(n)):
+        with cut_in(8), launcher.recording(lambda kernel, n, *_, parts=parts: parts.append(n)):
             run(batch_of(*shape, np.float32))
         assert cut in parts
 

@@ -17,8 +17,9 @@ from numba.core import registry
 
 import fastnn
 from fastnn.kernels import total
-from fastnn.kernels.runtime import cache, jit
-from fastnn.kernels.runtime.jit import Kernel, array, integer, launch
+from fastnn.kernels.runtime import cache, compiler
+from fastnn.kernels.runtime.compiler import Kernel, array, integer
+from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.memory import put_integer
 
 
@@ -29,11 +30,11 @@ def fill_slice(args, t, n):
 
 def run_fill(name="test.fill", function=fill_slice):
     """Run a fresh kernel, as a new process would; return whether it was compiled."""
-    compiled = len(jit.compilations)
+    compiled = len(compiler.compilations)
     out = np.zeros(1, np.int64)
     launch(Kernel(name, function, arrays=1, integers=1), 1, (out,), 7)
     assert out[0] == 7
-    return len(jit.compilations) > compiled
+    return len(compiler.compilations) > compiled
 
 
 @pytest.fixture(autouse=True)
@@ -108,14 +109,14 @@ def test_without_a_folder_every_process_compiles(monkeypatch):
     monkeypatch.setattr(cache, "cache_folder", lambda: None)
     assert run_fill()
     assert run_fill()
-    assert cache.CompiledCache("test.fill", jit._report).cache_path is None
-    cache.CompiledCache("test.fill", jit._report).flush()
+    assert cache.CompiledCache("test.fill", compiler._report).cache_path is None
+    cache.CompiledCache("test.fill", compiler._report).flush()
 
 
 def test_flush_removes_the_files_of_one_kernel(folder):
     run_fill()
     run_fill("test.other")
-    handle = cache.CompiledCache("test.fill", jit._report)
+    handle = cache.CompiledCache("test.fill", compiler._report)
     assert handle.cache_path == str(folder)
     handle.flush()
     assert [path.name.split("-")[0] for path in folder.iterdir()] == ["test.other"]
@@ -156,14 +157,14 @@ def add_and_scale(a, b, factor):
 
 def test_a_function_for_python_is_loaded_with_its_wrapper(folder):
     arguments = [types.int64, types.int64, types.float64]
-    compiled = len(jit.compilations)
+    compiled = len(compiler.compilations)
     for _ in range(2):
-        entry = jit.Entry(add_and_scale, arguments, types.float64)
+        entry = compiler.Entry(add_and_scale, arguments, types.float64)
         # The first call compiles or loads, the second does not.
         assert [entry.call(2, -5, 0.5), entry.call(np.int64(7), 2**40, 1.0)] == [-1.5, 7.0 + 2**40]
         with pytest.raises(TypeError):
             entry.call(1)
-    assert len(jit.compilations) == compiled + 1
+    assert len(compiler.compilations) == compiled + 1
 
 
 def test_parallel_code_is_loaded(folder):
@@ -172,12 +173,12 @@ def test_parallel_code_is_loaded(folder):
             put_integer(address, i, 2 * integer(address, i))
 
     values = np.arange(100)
-    compiled = len(jit.compilations)
+    compiled = len(compiler.compilations)
     for factor in (2, 4):
-        code = jit.compile_callback(double, types.void(types.int64, types.int64), parallel=True)
+        code = compiler.compile_callback(double, types.void(types.int64, types.int64), parallel=True)
         ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64)(code.address)(values.ctypes.data, values.size)
         assert (values == factor * np.arange(100)).all()
-    assert len(jit.compilations) == compiled + 1
+    assert len(compiler.compilations) == compiled + 1
 
 
 def test_code_that_needs_what_only_the_compiler_brings(folder, monkeypatch):
@@ -369,12 +370,12 @@ def test_folders_of_old_sources_are_removed_after_a_month(roots):
 
 TOTAL = """
 import numpy as np
-from fastnn.kernels.runtime import jit
+from fastnn.kernels.runtime import compiler
 from fastnn.kernels import sgd
 p = np.ones(3)
 sgd(p, np.full(3, 2.0), lr=0.25)
 assert (p == 0.5).all()
-print(*[name for name, _ in jit.compilations])
+print(*[name for name, _ in compiler.compilations])
 """
 
 
@@ -391,14 +392,14 @@ def test_processes_side_by_side_and_one_after_the_other(tmp_path):
 PARTS = """
 import sys
 import numpy as np
-from fastnn.kernels.runtime import jit
+from fastnn.kernels.runtime import compiler
 from fastnn.kernels import sgd
 for dtype in DTYPES:
     p = np.ones(3, dtype)
     sgd(p, np.full(3, 2, dtype), lr=0.25)
     assert (p == 0.5).all()
 # Numba imports this when it gets ready to compile.
-print(len(jit.compilations), "numba.np.linalg" in sys.modules)
+print(len(compiler.compilations), "numba.np.linalg" in sys.modules)
 """
 
 

@@ -23,7 +23,7 @@ import pytest
 from llvmlite.binding import llvm_version_info
 
 from fastnn import kernels
-from fastnn.kernels.runtime import jit, pool, program
+from fastnn.kernels.runtime import compiler, pool, program
 from fastnn.kernels.runtime import memory as words
 
 _ALL = os.environ.get("FASTNN_CROSS_COMPILE") == "all"
@@ -59,7 +59,7 @@ def test_compiled_for_another_processor(target: str, looks: dict[str, Future]) -
     # ways, three tables for a worker and three beside one, and for either dtype 15 calls in one and in three parts
     # and one more.
     assert look["runs"] == 8 * 4 + 15 * 3 * 4 + 3 + 3 + 2 * (15 * 2 + 1)
-    assert {"_run_together", *_own(jit.Entry)} == {name for name in look["compiled"] if name.startswith("_")}
+    assert {"_run_together", *_own(compiler.Entry)} == {name for name in look["compiled"] if name.startswith("_")}
     if _ALL:
         assert len(look["compiled"]) > 140
     # The fault, made on purpose: its code is found. LLVM's option keeps all launches; without it AArch64 loses one.

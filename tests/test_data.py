@@ -10,7 +10,7 @@ import pytest
 from comparison import as_array
 
 import fastnn
-from fastnn.kernels.runtime import jit
+from fastnn.kernels.runtime import launcher
 from fastnn.utils import data
 from fastnn.utils.data import DataLoader, ImageDataset, TensorDataset
 
@@ -97,7 +97,7 @@ def test_batches_are_copies(lib):
 def test_a_batch_is_one_gather():
     d = TensorDataset(fastnn.zeros(6, 3))
     seen: list[int] = []
-    with jit.recording(lambda kernel, parts, arrays, scalars: seen.append(arrays[2].size)):
+    with launcher.recording(lambda kernel, parts, arrays, scalars: seen.append(arrays[2].size)):
         assert len(list(DataLoader(d, batch_size=4))) == 2
     assert seen == [4, 2]
 

@@ -11,7 +11,7 @@ import pytest
 from test_data import Items, plain
 
 import fastnn
-from fastnn.kernels.runtime import jit
+from fastnn.kernels.runtime import launcher
 from fastnn.utils.data import ConcatDataset, DataLoader, ImageDataset, Subset, TensorDataset
 
 
@@ -178,7 +178,7 @@ def test_random_split_of_what_does_not_fit(lib):
 def gathers(dataset: Any, **options: Any) -> int:
     """How many gathers one pass over the data set launches."""
     seen: list[Any] = []
-    with jit.recording(lambda kernel, parts, arrays, scalars: seen.append(kernel)):
+    with launcher.recording(lambda kernel, parts, arrays, scalars: seen.append(kernel)):
         assert len(list(DataLoader(dataset, batch_size=4, **options))) == 3
     return len(seen)
 

@@ -11,7 +11,7 @@ import pytest
 import fastnn
 from fastnn import DTypeError, ShapeError, nn
 from fastnn._core.devices import DeviceError
-from fastnn.kernels.runtime import jit
+from fastnn.kernels.runtime import launcher
 from fastnn.nn import functional
 
 
@@ -110,7 +110,8 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
 def test_refused_before_any_launch(name):
     function, error, text = REFUSED[name]
     launched: list[str] = []
-    with jit.recording(lambda kernel, *rest: launched.append(kernel.name)), pytest.raises(error, match=text) as caught:
+    watched = launcher.recording(lambda kernel, *rest: launched.append(kernel.name))
+    with watched, pytest.raises(error, match=text) as caught:
         function()
     # Labels are scanned by the kernel, before it writes anything.
     assert [n for n in launched if error is not IndexError or not n.startswith("softmax_cross_entropy")] == []
@@ -120,7 +121,7 @@ def test_refused_before_any_launch(name):
 def test_launches_are_seen():
     """The proof above proves something: a call that is right does launch."""
     launched: list[str] = []
-    with jit.recording(lambda kernel, *rest: launched.append(kernel.name)):
+    with launcher.recording(lambda kernel, *rest: launched.append(kernel.name)):
         functional.cross_entropy(X, rows(0, 9, 1))
     assert launched == ["softmax_cross_entropy.float32"]
 
@@ -151,7 +152,7 @@ def test_an_index_out_of_range_never_reaches_the_gather(index):
     data = fastnn.utils.data
     images = data.ImageDataset(np.zeros((5, 2, 2), np.uint8), np.zeros(5, int))
     launched: list[str] = []
-    with jit.recording(lambda kernel, *rest: launched.append(kernel.name)):
+    with launcher.recording(lambda kernel, *rest: launched.append(kernel.name)):
         for dataset in (images, data.TensorDataset(fastnn.zeros(5, 3))):
             with pytest.raises(IndexError, match=str(index)):
                 dataset.batch([0, index])

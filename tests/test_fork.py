@@ -19,13 +19,13 @@ from numba.core.compiler_lock import global_compiler_lock
 import fastnn
 from fastnn._core import flat_storage as flat, tracing
 from fastnn import random
-from fastnn.kernels.runtime import jit, pool
+from fastnn.kernels.runtime import compiler, launcher, pool
 
 generator = fastnn.Generator().manual_seed(3)
 layer = fastnn.nn.Linear(2, 2)
 pool.start()
 locks = {
-    "flat": flat._lock, "gradients": flat._grads_lock, "compilation": jit._compile_lock,
+    "flat": flat._lock, "gradients": flat._grads_lock, "compilation": compiler._compile_lock,
     "Numba": global_compiler_lock._lock, "llvmlite": llvm.lib._lock._lock,
     "generator": generator.numpy.bit_generator.lock,
     "default generator": fastnn.default_generator.numpy.bit_generator.lock,
@@ -36,13 +36,13 @@ def work():
     model = fastnn.nn.Linear(2, 2, dtype=fastnn.float64)
     model(fastnn.ones(1, 2, dtype=fastnn.float64)).sum().backward()
     fastnn.rand(3), fastnn.randperm(4), fastnn.randperm(4, generator=generator)
-    with jit.starting():
+    with compiler.starting():
         pass
     with global_compiler_lock:
         str(llvm.lib.LLVMPY_GetDefaultTargetTriple)
     with llvm.lib._lock:
         pass
-    assert not tracing.active and not jit._recorders
+    assert not tracing.active and not launcher._recorders
 
 work()
 for name, lock in locks.items():

@@ -25,8 +25,8 @@ from hypothesis import strategies as st
 
 from fastnn.kernels import activation_forward, gemm
 from fastnn.kernels.activation.activations import CODES
-from fastnn.kernels.runtime import jit
-from fastnn.kernels.runtime.jit import aligned
+from fastnn.kernels.runtime import launcher
+from fastnn.kernels.runtime.launcher import aligned
 
 # The module, which the function of its name hides.
 gemm_module = importlib.import_module("fastnn.kernels.matmul.gemm")
@@ -257,7 +257,7 @@ def test_those_shapes_take_that_way():
     a, b = np.ones((64, 400), np.float32), np.ones((404, 400), np.float32)
     a[3], a[7] = np.inf, np.nan
     y = np.zeros((64, 404), np.float32)
-    with jit.recording(lambda kernel, parts, arrays, scalars: seen.append(scalars[9])):
+    with launcher.recording(lambda kernel, parts, arrays, scalars: seen.append(scalars[9])):
         gemm(y, a, b.T)
     assert seen == [gemm_module._SWAP]
     expected = np.full((64, 404), np.float32(400))

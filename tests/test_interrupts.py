@@ -23,7 +23,7 @@ from fastnn import kernels, nn
 from fastnn._core import tracing
 from fastnn._core.last_error import forget_last_error
 from fastnn.capture.guards import Inputs
-from fastnn.kernels.runtime import alloc, jit
+from fastnn.kernels.runtime import alloc, compiler, launcher
 from fastnn.kernels.runtime.program import Places, Program
 
 pytestmark = pytest.mark.skipif(alloc.IS_POISONED, reason="with FASTNN_POISON each line of the checks would be a place")
@@ -71,11 +71,11 @@ def interrupted_at(n: int, call: Callable[[], Any]) -> BaseException | None:
 @pytest.fixture(autouse=True)
 def _nothing_is_left() -> Iterator[None]:
     yield
-    assert not jit._recorders
-    assert not jit._guards
+    assert not launcher._recorders
+    assert not launcher._guards
     assert not tracing.active
     assert fastnn.is_grad_enabled()
-    assert is_free(jit._compile_lock)
+    assert is_free(compiler._compile_lock)
 
 
 def is_free(lock: Any) -> bool:
@@ -293,7 +293,7 @@ def test_a_recording_of_a_forward_goes_on() -> None:
         places += 1
         assert training.learned() == before
         assert [p.requires_grad for p in training.model.parameters()] == flags
-        assert not jit._recorders
+        assert not launcher._recorders
         assert not tracing.active
         for _ in range(30):
             training.plain_step(*last)

@@ -27,8 +27,9 @@ from fastnn import kernels
 from fastnn.kernels.activation import activations
 from fastnn.kernels.llvm import micro_kernel, simd
 from fastnn.kernels.reduce import reductions
-from fastnn.kernels.runtime import cache, jit
-from fastnn.kernels.runtime.jit import FLOAT32, FLOAT64, Kernel, array, integer, launch, part, real
+from fastnn.kernels.runtime import cache, checks, compiler, launcher, thread_count
+from fastnn.kernels.runtime.compiler import FLOAT32, FLOAT64, Kernel, array, integer, part, real
+from fastnn.kernels.runtime.launcher import launch
 
 # As attributes of the package these three names are the functions.
 gather, gemm, softmax_cross_entropy = (
@@ -92,7 +93,7 @@ def test_scalars_that_do_not_fit_are_refused(uncached):
 
 
 def test_a_block_has_room_for_so_many_words():
-    Kernel("test.full", copy_words_slice, arrays=jit.MAX_WORDS)
+    Kernel("test.full", copy_words_slice, arrays=compiler.MAX_WORDS)
     with pytest.raises(ValueError, match=r"kernel test\.wide needs 33 words, a block has 32"):
         Kernel("test.wide", copy_words_slice, arrays=30, integers=2, reals=1)
 
@@ -116,9 +117,9 @@ def test_parts_cover_everything_once():
 def test_recording():
     outer, inner = [], []
     out, x = np.empty(1), np.ones(3)
-    with jit.recording(lambda *launch: outer.append(launch)):
+    with launcher.recording(lambda *launch: outer.append(launch)):
         kernels.total(out, x, 2.0)
-        with contextlib.suppress(ZeroDivisionError), jit.recording(lambda *launch: inner.append(launch)):
+        with contextlib.suppress(ZeroDivisionError), launcher.recording(lambda *launch: inner.append(launch)):
             kernels.total(out, x)
             raise ZeroDivisionError
         kernels.total(out, x)
@@ -137,18 +138,18 @@ def test_recording():
 
 
 def test_number_of_threads():
-    before = jit.get_num_threads()
+    before = thread_count.get_num_threads()
     try:
         for n in (1, 3, np.int32(5)):
-            jit.set_num_threads(n)
-            assert jit.get_num_threads() == n
-            assert type(jit.get_num_threads()) is int
-            assert jit.chunks_for(jit.SERIAL_OPERATIONS - 1) == 1
-            assert jit.chunks_for(jit.SERIAL_OPERATIONS) == min(n, 2)
-            assert jit.chunks_for(3 * jit.SERIAL_OPERATIONS) == n
-        jit.set_num_threads(10**9)
-        assert jit.chunks_for(10 * jit.SERIAL_OPERATIONS) == 20
-        jit.set_num_threads(5)
+            thread_count.set_num_threads(n)
+            assert thread_count.get_num_threads() == n
+            assert type(thread_count.get_num_threads()) is int
+            assert thread_count.chunks_for(thread_count.SERIAL_OPERATIONS - 1) == 1
+            assert thread_count.chunks_for(thread_count.SERIAL_OPERATIONS) == min(n, 2)
+            assert thread_count.chunks_for(3 * thread_count.SERIAL_OPERATIONS) == n
+        thread_count.set_num_threads(10**9)
+        assert thread_count.chunks_for(10 * thread_count.SERIAL_OPERATIONS) == 20
+        thread_count.set_num_threads(5)
         for n, exception, message in [
             (0, ValueError, "n must be positive, found 0"),
             (-2, ValueError, "found -2"),
@@ -158,24 +159,24 @@ def test_number_of_threads():
             (None, TypeError, "found NoneType"),
         ]:
             with pytest.raises(exception, match=message):
-                jit.set_num_threads(n)
-        assert jit.get_num_threads() == 5
+                thread_count.set_num_threads(n)
+        assert thread_count.get_num_threads() == 5
     finally:
-        jit.set_num_threads(before)
+        thread_count.set_num_threads(before)
 
 
 def test_small_work_runs_on_this_thread():
     launches = []
     a = np.ones((8, 8), np.float32)
     big = np.ones((200, 200), np.float32)
-    before = jit.get_num_threads()
+    before = thread_count.get_num_threads()
     try:
-        jit.set_num_threads(4)
-        with jit.recording(lambda kernel, parts, *_: launches.append(parts)):
+        thread_count.set_num_threads(4)
+        with launcher.recording(lambda kernel, parts, *_: launches.append(parts)):
             kernels.gemm(a.copy(), a, a)
             kernels.gemm(big.copy(), big, big)
     finally:
-        jit.set_num_threads(before)
+        thread_count.set_num_threads(before)
     assert launches == [1, 4]
 
 
@@ -185,24 +186,24 @@ def test_small_work_runs_on_this_thread():
 
 def test_checks_pass_what_is_right():
     a = np.zeros((3, 5), np.float32)
-    jit.check("a", a, FLOAT32, (3, 5))
-    jit.check("a", read_only(a), FLOAT32, (3, 5))
-    jit.check_output("a", a, FLOAT32, (3, 5))
-    assert jit.matrix_shape("a", a) == (3, 5)
-    assert jit.check_strided("a", a, FLOAT32, (3, 5)) == (5, 1)
-    assert jit.check_strided("a", a.T, FLOAT32, (5, 3)) == (1, 5)
-    assert jit.check_strided("a", a[::-1, ::-2], FLOAT32, (3, 3)) == (-5, -2)
-    assert jit.check_strided("a", np.broadcast_to(a[:1], (7, 5)), FLOAT32, (7, 5)) == (0, 1)
-    assert jit.check_rows("a", a[:, 1:4], FLOAT32, (3, 3), output=True) == 5
-    assert jit.check_rows("a", a[::2], FLOAT32, (2, 5), output=True) == 10
-    assert jit.check_rows("a", a[::-1], FLOAT32, (3, 5)) == -5
+    checks.check("a", a, FLOAT32, (3, 5))
+    checks.check("a", read_only(a), FLOAT32, (3, 5))
+    checks.check_output("a", a, FLOAT32, (3, 5))
+    assert checks.matrix_shape("a", a) == (3, 5)
+    assert checks.check_strided("a", a, FLOAT32, (3, 5)) == (5, 1)
+    assert checks.check_strided("a", a.T, FLOAT32, (5, 3)) == (1, 5)
+    assert checks.check_strided("a", a[::-1, ::-2], FLOAT32, (3, 3)) == (-5, -2)
+    assert checks.check_strided("a", np.broadcast_to(a[:1], (7, 5)), FLOAT32, (7, 5)) == (0, 1)
+    assert checks.check_rows("a", a[:, 1:4], FLOAT32, (3, 3), output=True) == 5
+    assert checks.check_rows("a", a[::2], FLOAT32, (2, 5), output=True) == 10
+    assert checks.check_rows("a", a[::-1], FLOAT32, (3, 5)) == -5
     # A single column, a single row and no element at all may have any strides.
-    jit.check_rows("a", a[:, 2:3], FLOAT32, (3, 1), output=True)
-    jit.check_rows("a", a[1:2, :], FLOAT32, (1, 5), output=True)
+    checks.check_rows("a", a[:, 2:3], FLOAT32, (3, 1), output=True)
+    checks.check_rows("a", a[1:2, :], FLOAT32, (1, 5), output=True)
     for shape in [(0, 4), (4, 0), (0, 0)]:
         empty = np.empty(shape, np.float32)
         assert np.prod(empty.shape) == 0
-        jit.check_rows("a", empty, FLOAT32, shape, output=True)
+        checks.check_rows("a", empty, FLOAT32, shape, output=True)
 
 
 def test_checks_name_the_argument_and_what_they_found():
@@ -216,32 +217,32 @@ def test_checks_name_the_argument_and_what_they_found():
         (a.T.copy(), ValueError, r"^weight must have shape \(3, 5\), found \(5, 3\)$"),
         (misaligned(a), ValueError, r"weight must be (.*)aligned(.|\n)*misaligned"),
     ]:
-        for check in (jit.check, jit.check_output, jit.check_strided, jit.check_rows):
+        for check in (checks.check, checks.check_output, checks.check_strided, checks.check_rows):
             with pytest.raises(exception, match=message):
                 check("weight", bad, FLOAT32, (3, 5))
     for bad, check in [
-        (np.asfortranarray(a), jit.check),
-        (np.asfortranarray(a), jit.check_output),
-        (np.asfortranarray(a), jit.check_rows),
-        (np.repeat(a, 2, 0)[::2], jit.check),
-        (read_only(a), jit.check_output),
-        (np.broadcast_to(a[:1], (3, 5)), jit.check),
+        (np.asfortranarray(a), checks.check),
+        (np.asfortranarray(a), checks.check_output),
+        (np.asfortranarray(a), checks.check_rows),
+        (np.repeat(a, 2, 0)[::2], checks.check),
+        (read_only(a), checks.check_output),
+        (np.broadcast_to(a[:1], (3, 5)), checks.check),
     ]:
         with pytest.raises(ValueError, match=r"weight must be .*contiguous.*, found strides"):
             check("weight", bad, FLOAT32, (3, 5))
     overlapping = np.lib.stride_tricks.as_strided(a, (3, 5), (8, 4))
     for bad in (read_only(a), a[::-1], np.broadcast_to(a[:1], (3, 5)), overlapping):
         with pytest.raises(ValueError, match="weight must be aligned, with contiguous rows"):
-            jit.check_rows("weight", bad, FLOAT32, (3, 5), output=True)
+            checks.check_rows("weight", bad, FLOAT32, (3, 5), output=True)
     for bad, exception in [(a[0], ValueError), (a[None], ValueError), ([[1.0]], TypeError), (np.float32(1), TypeError)]:
         with pytest.raises(exception, match="weight must"):
-            jit.matrix_shape("weight", bad)
+            checks.matrix_shape("weight", bad)
 
 
 def test_no_kernel_for_other_dtypes():
     for bad in (np.zeros(3, np.int32), np.zeros(3, np.float16), np.zeros(3, ">f8"), [1.0], None, "x"):
         with pytest.raises(TypeError, match="x must have dtype float32 or float64, found"):
-            jit.kernel_for(reductions._TOTAL, "x", bad)
+            checks.kernel_for(reductions._TOTAL, "x", bad)
 
 
 # --------------------------------------------------------------------------------------------
@@ -282,7 +283,7 @@ def call_everything(dtype, size):
 
 def test_the_second_call_compiles_nothing():
     used = set()
-    with jit.recording(lambda kernel, *_: used.add(kernel)):
+    with launcher.recording(lambda kernel, *_: used.add(kernel)):
         for dtype in DTYPES:
             call_everything(dtype, 3)
             with cut_in(2):
@@ -292,20 +293,20 @@ def test_the_second_call_compiles_nothing():
         # A recording calls neither the launchers nor the functions that Python enters compiled code by.
         with cut_in(parts):
             call_everything(DTYPES[0], 5)
-    addresses, compiled = [kernel.address for kernel in KERNELS], len(jit.compilations)
+    addresses, compiled = [kernel.address for kernel in KERNELS], len(compiler.compilations)
     with event.install_recorder("numba:compile") as recorder:
         for dtype in DTYPES:
             for parts, size in [(1, 5), (3, 40)]:
                 with cut_in(parts):
                     call_everything(dtype, size)
     assert recorder.buffer == []
-    assert len(jit.compilations) == compiled
+    assert len(compiler.compilations) == compiled
     assert [kernel.address for kernel in KERNELS] == addresses
 
 
 def test_threads_that_need_a_kernel_at_once_compile_it_once(uncached):
     kernel = Kernel("test.copy_words", copy_words_slice, arrays=3, integers=3, reals=2)
-    compiled, addresses = len(jit.compilations), []
+    compiled, addresses = len(compiler.compilations), []
     start = threading.Barrier(4)
 
     def compile_it():
@@ -319,7 +320,7 @@ def test_threads_that_need_a_kernel_at_once_compile_it_once(uncached):
         thread.join()
     assert len(addresses) == 4
     assert set(addresses) == {kernel.address}
-    assert [name for name, _ in jit.compilations[compiled:]] == ["test.copy_words"]
+    assert [name for name, _ in compiler.compilations[compiled:]] == ["test.copy_words"]
 
 
 # --------------------------------------------------------------------------------------------
@@ -403,12 +404,12 @@ def test_activations_are_vector_code():
 def test_only_functions_that_return_sums_may_be_reordered():
     """LLVM reorders a loop's vectors and its remainder in different ways, so no number of an array may depend on it."""
     reordered = []
-    for path in pathlib.Path(jit.__file__).parents[1].rglob("*.py"):
+    for path in pathlib.Path(compiler.__file__).parents[1].rglob("*.py"):
         tree = ast.parse(path.read_text())
         for node in ast.walk(tree):
             for keyword in getattr(node, "keywords", []):
                 # Flags are given to `inline` alone, and to what makes kernels only in the machine room.
-                if keyword.arg == "fastmath" and path.name != "jit.py":
+                if keyword.arg == "fastmath" and path.name != "compiler.py":
                     assert ast.unparse(keyword.value) in ("STRICT", "FAST", "('nsz',)"), path
                     assert isinstance(node, ast.Call)
                     assert ast.unparse(node.func) in ("inline", "builder.call"), path
@@ -417,8 +418,8 @@ def test_only_functions_that_return_sums_may_be_reordered():
                 targets = [n for n in ast.walk(node) if isinstance(n, ast.Subscript) and isinstance(n.ctx, ast.Store)]
                 assert targets == [], f"{path.name}: {node.name} writes to an array"
     assert "_sum" in reordered
-    assert not jit.STRICT
-    assert jit.Kernel("nothing", lambda args, t, n: None, arrays=0).fastmath == set()
+    assert not compiler.STRICT
+    assert compiler.Kernel("nothing", lambda args, t, n: None, arrays=0).fastmath == set()
 
 
 def test_an_output_over_the_labels_stays_in_bounds():

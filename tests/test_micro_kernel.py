@@ -13,7 +13,7 @@ from helpers import DTYPES, guarded
 from llvmlite import ir
 
 from fastnn.kernels.llvm.micro_kernel import ACCUMULATE, BIAS, RELU_FLOOR, STREAM, TileWriter, vectors_for
-from fastnn.kernels.runtime.jit import aligned
+from fastnn.kernels.runtime.launcher import aligned
 from fastnn.kernels.runtime.memory import write_pause
 
 X86, ARM64 = "x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"

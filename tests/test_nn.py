@@ -16,7 +16,7 @@ from comparison import as_array
 
 import fastnn
 from fastnn import nn
-from fastnn.kernels.runtime import jit
+from fastnn.kernels.runtime import launcher
 
 
 def net(lib: Any) -> Any:
@@ -476,7 +476,7 @@ def test_sequential_passes_anything(lib):
 def launches(function: Any) -> list[str]:
     """The names of the kernels that a call launches."""
     seen: list[str] = []
-    with jit.recording(lambda kernel, parts, arrays, scalars: seen.append(kernel.name.split(".")[0])):
+    with launcher.recording(lambda kernel, parts, arrays, scalars: seen.append(kernel.name.split(".")[0])):
         function()
     return seen
 

@@ -12,7 +12,7 @@ from comparison import as_array, assert_matches
 
 import fastnn
 from fastnn import nn
-from fastnn.kernels.runtime import jit
+from fastnn.kernels.runtime import launcher
 
 
 def net(lib: Any, kind: str = "float32") -> Any:
@@ -53,7 +53,7 @@ def test_clip_grad_norm(lib, kind, p, factor):
 def test_clip_is_two_passes_over_all_parameters():
     model = net(fastnn)
     launched: list[str] = []
-    with jit.recording(lambda kernel, *_: launched.append(kernel.name)):
+    with launcher.recording(lambda kernel, *_: launched.append(kernel.name)):
         nn.utils.clip_grad_norm_(model.parameters(), 0.1)
     assert launched == ["block_norms.float32", "scale.float32"]
 

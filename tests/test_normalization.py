@@ -13,7 +13,7 @@ from helpers import no_launch
 
 import fastnn
 from fastnn import nn
-from fastnn.kernels.runtime import jit
+from fastnn.kernels.runtime import launcher
 
 F = nn.functional
 
@@ -199,7 +199,7 @@ def test_import_paths(lib):
 
 def launches(call: Any) -> list[str]:
     found: list[str] = []
-    with jit.recording(lambda kernel, *_: found.append(kernel.name.split(".")[0])):
+    with launcher.recording(lambda kernel, *_: found.append(kernel.name.split(".")[0])):
         call()
     return found
 

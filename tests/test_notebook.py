@@ -207,7 +207,8 @@ CELLS = {
     "reloaded": RELOADED,
     "a tensor": "torch.ones(2)",
     "a model": "nn.Sequential(nn.Linear(2, 3), nn.ReLU())",
-    "compiling": "from fastnn.kernels.runtime import jit\ndel jit.compilations[:]\njit._report('kernel', None)",
+    "compiling": "from fastnn.kernels.runtime import compiler\n"
+    "del compiler.compilations[:]\ncompiler._report('kernel', None)",
     "pool": DEFINITIONS["with the import"] + POOL,
     "after the pool": SAID,
 }

@@ -6,20 +6,21 @@ from helpers import output_of, run_python, start_python
 from numba import njit
 from numba.core import config, registry
 
-from fastnn.kernels.runtime import cache, jit
-from fastnn.kernels.runtime.jit import Kernel, array, launch
+from fastnn.kernels.runtime import cache, compiler
+from fastnn.kernels.runtime.compiler import Kernel, array
+from fastnn.kernels.runtime.launcher import launch
 
 # Three steps of gradient descent on the logits themselves: a kernel with an entry of its own, and an optimizer.
 TRAINING = """
 import numpy as np
 from fastnn import kernels
-from fastnn.kernels.runtime import jit
+from fastnn.kernels.runtime import compiler
 logits, labels = np.linspace(-1, 1, 24).reshape(8, 3), np.arange(8) % 3
 losses, gradient = np.empty(8), np.empty((8, 3))
 for _ in range(3):
     kernels.softmax_cross_entropy(losses, gradient, logits, labels)
     kernels.sgd(logits.ravel(), gradient.ravel(), lr=0.5)
-print(len(jit.compilations), *logits.ravel().tolist())
+print(len(compiler.compilations), *logits.ravel().tolist())
 """
 
 
@@ -48,12 +49,12 @@ def test_training_without_optimization(tmp_path):
 
 UPDATE = """
 import numpy as np
-from fastnn.kernels.runtime import jit
+from fastnn.kernels.runtime import compiler
 from fastnn.kernels import sgd
 p = np.ones(3)
 sgd(p, np.full(3, 2.0), lr=0.25)
 assert (p == 0.5).all()
-print(*[name for name, _ in jit.compilations])
+print(*[name for name, _ in compiler.compilations])
 """
 
 
@@ -116,7 +117,7 @@ def test_disable_jit_set_after_the_import(monkeypatch, tmp_path):
     monkeypatch.setenv("NUMBA_DISABLE_JIT", "1")
     monkeypatch.setattr(config, "DISABLE_JIT", 1)
 
-    @jit.inline
+    @compiler.inline
     def seven():
         return 7
 
@@ -127,7 +128,7 @@ def test_disable_jit_set_after_the_import(monkeypatch, tmp_path):
     out = np.zeros(1, np.int64)
     launch(Kernel("test.seven", fill, arrays=1), 1, (out,))
     assert out[0] == 7
-    assert "test.seven" in [name for name, _ in jit.compilations]
+    assert "test.seven" in [name for name, _ in compiler.compilations]
     assert config.DISABLE_JIT
     assert not hasattr(njit(lambda: 0), "py_func")
     monkeypatch.undo()

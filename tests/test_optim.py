@@ -12,7 +12,7 @@ from cases import OPTIMIZERS
 from comparison import as_array
 
 import fastnn
-from fastnn.kernels.runtime import jit
+from fastnn.kernels.runtime import compiler, launcher
 
 SHAPES = [(3, 4), (5,), (256, 2), ()]
 
@@ -373,7 +373,7 @@ def test_parameters_in_another_order(lib, order):
 def updates(optimizer: Any) -> list[int]:
     """How many numbers each launch of a step updates."""
     seen: list[int] = []
-    with jit.recording(lambda kernel, parts, arrays, scalars: seen.append(arrays[0].size)):
+    with launcher.recording(lambda kernel, parts, arrays, scalars: seen.append(arrays[0].size)):
         optimizer.step()
     return seen
 
@@ -607,9 +607,9 @@ def test_nothing_is_compiled_twice():
         optimizer.step()
 
     step()
-    before = len(jit.compilations)
+    before = len(compiler.compilations)
     step()
-    assert len(jit.compilations) == before
+    assert len(compiler.compilations) == before
 
 
 def test_one_nan_gradient_passes_by_in_rprop(lib):

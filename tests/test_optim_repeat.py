@@ -12,7 +12,7 @@ import pytest
 
 import fastnn as torch
 from fastnn import nn
-from fastnn.kernels.runtime import jit
+from fastnn.kernels.runtime import launcher, thread_count
 from fastnn.optim.flat_runs import FlatRun, ReusableStep
 
 Change = Callable[[Any], None]
@@ -169,16 +169,16 @@ def test_another_number_of_threads_cuts_the_work_anew(repeated: list[float]) -> 
         seen.append(parts)
         return False
 
-    threads = jit.get_num_threads()
+    threads = thread_count.get_num_threads()
     try:
-        with jit.recording(watch):
+        with launcher.recording(watch):
             for n in (1, 1, 1, 1, 2, 2, 2, 1):
-                jit.set_num_threads(n)
+                thread_count.set_num_threads(n)
                 optimizer.zero_grad()
                 w._accumulate_grad(torch.ones(200_000))
                 optimizer.step()
     finally:
-        jit.set_num_threads(threads)
+        thread_count.set_num_threads(threads)
     assert seen == [1, 1, 1, 1, 2, 2, 2, 1]
     assert len(repeated) == 4
 

@@ -21,7 +21,7 @@ from helpers import (
 from fastnn import kernels
 from fastnn.kernels import adam
 from fastnn.kernels.optim.optimizers import HYPER, LR, STEP
-from fastnn.kernels.runtime import jit
+from fastnn.kernels.runtime import launcher
 
 
 def buffers(size, dtype, count, seed=0):
@@ -282,13 +282,13 @@ def test_a_launch_is_replayed_with_other_scalars(name):
     seen, hyper = [], np.zeros(HYPER)
     choice = options[-1] | {"step": 1, "lr": 0.01}
     first, second = made(name, 20, np.float32), made(name, 20, np.float32)
-    with jit.recording(lambda *launched: seen.append(launched)):
+    with launcher.recording(lambda *launched: seen.append(launched)):
         kernel(*first, **choice, hyper=hyper)
     [(launched, parts, arrays, scalars)] = seen
     assert (hyper[LR], hyper[STEP]) == (0.01, 1)
     for step in (2, 3):
         hyper[LR], hyper[STEP] = 0.01 / step, step
-        jit.launch(launched, parts, arrays, *scalars)
+        launcher.launch(launched, parts, arrays, *scalars)
     for step in (1, 2, 3):
         kernel(*second, **choice | {"step": step, "lr": 0.01 / step})
     for a, b in zip(first, second, strict=True):

@@ -61,9 +61,10 @@ print(loss.item(), x.grad.tolist(), [p.grad.tolist() for p in model.parameters()
 # What the library should never do is done by hand.
 WRONG = """
 import numpy as np
-from fastnn.kernels.runtime import alloc, jit
+from fastnn.kernels.runtime import alloc, launcher
 from fastnn._tensor.tensor import _wrap
-arrays = alloc.empty((2, 2)), alloc.empty_like(np.zeros(3)), jit.aligned((2, 2), np.dtype("f4")), torch.empty(2).numpy()
+arrays = alloc.empty((2, 2)), alloc.empty_like(np.zeros(3)), launcher.aligned((2, 2), np.dtype("f4"))
+arrays += (torch.empty(2).numpy(),)
 print(*[np.isnan(a).all() for a in arrays], alloc.empty is np.empty)
 
 (kind,) = model.__dict__["_replays"].kinds.values()

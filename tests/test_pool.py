@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 from numba.core import config
 
-from fastnn.kernels.runtime import jit, pool, program
+from fastnn.kernels.runtime import compiler, launcher, pool, program
 from fastnn.kernels.runtime.memory import atomic_add, integer, load_acquire, pause
 
 pytestmark = pytest.mark.skipif(config.NUMBA_NUM_THREADS < 2, reason="one core has no pool")
@@ -32,12 +32,12 @@ def _count_slice(args, t, n):
     atomic_add(integer(args, 0), t, 1)
 
 
-_COUNT = jit.Kernel("test.count", _count_slice, arrays=1)
+_COUNT = compiler.Kernel("test.count", _count_slice, arrays=1)
 
 
 def _all_parts_run(parts: int) -> bool:
     seen = np.zeros(200, np.int64)
-    jit.launch(_COUNT, parts, (seen,))
+    launcher.launch(_COUNT, parts, (seen,))
     return seen.tolist() == [1] * parts + [0] * (200 - parts)
 
 
@@ -59,7 +59,7 @@ def _meet_slice(args, t, n):
             pause()
 
 
-_MEET = jit.Kernel("test.meet", _meet_slice, arrays=1)
+_MEET = compiler.Kernel("test.meet", _meet_slice, arrays=1)
 
 
 def test_idle_workers_sleep_and_wake() -> None:
@@ -70,13 +70,13 @@ def test_idle_workers_sleep_and_wake() -> None:
     assert _words()[seat] == 1
     # It wakes: the parts of this launch wait for each other.
     pool.govern(False)
-    jit.launch(_MEET, 2, (np.array([0, 0]),))
+    launcher.launch(_MEET, 2, (np.array([0, 0]),))
 
 
 def test_a_long_wait_for_a_worker_makes_the_pool_quiet() -> None:
     deadline = time.monotonic() + 60
     while not pool.quiet_seconds() and time.monotonic() < deadline:
-        jit.launch(_MEET, 2, (np.array([0, 100_000]),))
+        launcher.launch(_MEET, 2, (np.array([0, 100_000]),))
     assert 0 < pool.quiet_seconds() < 1
     _words()[pool._UNTIL] += 10**12
     before = _runs()
@@ -94,7 +94,7 @@ def test_silence_doubles_and_is_forgotten() -> None:
     while len(penalties) < 3:
         # The silence before has just ended.
         _words()[pool._UNTIL] = time.clock_gettime_ns(time.CLOCK_MONOTONIC) if penalties else 0
-        jit.launch(_MEET, 2, (np.array([0, 100_000]),))
+        launcher.launch(_MEET, 2, (np.array([0, 100_000]),))
         penalty = int(_words()[pool._PENALTY])
         if penalty and penalty not in penalties:
             penalties.append(penalty)
@@ -113,7 +113,7 @@ def _count_slice_runs(args, t, n):
     pool._count_run(row, integer(spent, integer(row, pool._IS_ALONE)))
 
 
-_COUNT_RUN = jit.Kernel("test.count_run", _count_slice_runs, arrays=2)
+_COUNT_RUN = compiler.Kernel("test.count_run", _count_slice_runs, arrays=2)
 
 
 def _ways(together: int, alone: int, runs: int, row: np.ndarray | None = None) -> list[bool]:
@@ -121,7 +121,7 @@ def _ways(together: int, alone: int, runs: int, row: np.ndarray | None = None) -
     row, spent, found = np.zeros(pool.ROW, np.int64) if row is None else row, np.array([together, alone]), []
     for _ in range(runs):
         found.append(bool(row[pool._IS_ALONE]))
-        jit.launch(_COUNT_RUN, 1, (row, spent))
+        launcher.launch(_COUNT_RUN, 1, (row, spent))
     return found
 
 
@@ -150,7 +150,7 @@ def test_the_faster_way_is_seldom_doubted() -> None:
 def test_programs_count_their_runs() -> None:
     seen, recorded = np.zeros(200, np.int64), program.Program()
     with recorded.recording():
-        jit.launch(_COUNT, 2, (seen,))
+        launcher.launch(_COUNT, 2, (seen,))
     row = recorded._table[0]
     for _ in range(500):
         recorded.replay()

@@ -11,7 +11,7 @@ from helpers import cut_in
 from numba import types
 
 from fastnn import kernels
-from fastnn.kernels.runtime import jit, program
+from fastnn.kernels.runtime import compiler, launcher, program
 from fastnn.kernels.runtime.memory import integer, put_integer
 from fastnn.kernels.runtime.program import can_run, put_row, run
 
@@ -29,7 +29,7 @@ def _trace(args, t, n):
     put_integer(log, (_ROWS + row) * 64 + t, seen)
 
 
-_TRACE = jit.Kernel("test.trace", _trace, arrays=3)
+_TRACE = compiler.Kernel("test.trace", _trace, arrays=3)
 
 
 def _enter_test_program(context, kernel, table, blocks, log, sizes, count, threads, wait):
@@ -47,7 +47,7 @@ def _enter_test_program(context, kernel, table, blocks, log, sizes, count, threa
     return 1
 
 
-_ENTER = jit.Entry(_enter_test_program, [types.int64] * 9, types.int64)
+_ENTER = compiler.Entry(_enter_test_program, [types.int64] * 9, types.int64)
 
 
 def _run(sizes: list[int], threads: int, wait: int) -> np.ndarray:
@@ -131,7 +131,7 @@ def test_one_call_and_launch_by_launch_give_the_same_bits(
             found += [dx, dweight, dbias, only_dweight]
         return [a.tobytes() for a in found]
 
-    with jit.recording(lambda *launch: None):
+    with launcher.recording(lambda *launch: None):
         expected = everything()
     for parts in (1, 2, 3, 8):
         with cut_in(parts):

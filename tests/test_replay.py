@@ -9,7 +9,7 @@ import pytest
 from helpers import assert_same_bits, cut_in, run_python
 
 from fastnn import kernels
-from fastnn.kernels.runtime import jit
+from fastnn.kernels.runtime import launcher
 from fastnn.kernels.runtime.program import Program
 
 
@@ -50,7 +50,7 @@ def test_replays_have_the_bits_of_the_launches(threads):
 def test_a_replay_under_a_watcher_is_seen():
     step = recorded(arrays())
     seen = []
-    with jit.recording(lambda kernel, *_: seen.append(kernel)):
+    with launcher.recording(lambda kernel, *_: seen.append(kernel)):
         step.replay()
     assert seen == [launch[0] for launch in step.launches]
     assert len(seen) == 3
@@ -90,7 +90,7 @@ def test_replays_over_parts_of_arrays(threads, watched):
         for i in range(7):
             work((whole[32 * i : 32 * i + 32], other, expected[i], bias))
         seen = []
-        with jit.recording(lambda kernel, *_: seen.append(kernel)) if watched else nullcontext():
+        with launcher.recording(lambda kernel, *_: seen.append(kernel)) if watched else nullcontext():
             step.replay_over([(x, whole), (out, found)], 7)
     assert len(seen) == 21 * watched
     assert_same_bits(found, expected.reshape(-1, 24))
@@ -124,10 +124,10 @@ CODE = """
 import os
 import numpy as np
 from fastnn import kernels
-from fastnn.kernels.runtime import jit
+from fastnn.kernels.runtime import launcher, thread_count
 from fastnn.kernels.runtime.program import Program
-jit.SERIAL_OPERATIONS = 0
-jit.set_num_threads(2)
+thread_count.SERIAL_OPERATIONS = 0
+thread_count.set_num_threads(2)
 p, g = np.zeros(100), np.ones(100)
 step = Program()
 with step.recording():
@@ -143,7 +143,7 @@ if FORK:
     os.wait()
     print(os.read(read, 99).decode())
 else:
-    print(int(p.sum()), jit.threading_layer())
+    print(int(p.sum()), launcher.threading_layer())
 """
 
 

@@ -11,7 +11,7 @@ import pytest
 from comparison import as_array, same_kind_of_error
 
 import fastnn
-from fastnn.kernels.runtime import jit
+from fastnn.kernels.runtime import thread_count
 
 MANY = 20_000
 
@@ -53,14 +53,14 @@ def test_distribution(draw, mean, std):
 
 @pytest.mark.parametrize(("draw", "mean", "std"), [d[1:] for d in DRAWS], ids=[d[0] for d in DRAWS])
 def test_same_seed_same_numbers_at_any_number_of_threads(draw, mean, std):
-    found, before = [], jit.get_num_threads()
+    found, before = [], thread_count.get_num_threads()
     try:
         for threads in (1, 2, 2):
-            jit.set_num_threads(threads)
+            thread_count.set_num_threads(threads)
             fastnn.manual_seed(5)
             found.append(as_array(draw(fastnn, 50)))
     finally:
-        jit.set_num_threads(before)
+        thread_count.set_num_threads(before)
     np.testing.assert_array_equal(found[0], found[1])
     np.testing.assert_array_equal(found[0], found[2])
     assert not np.array_equal(found[0], as_array(draw(fastnn, 50)))

@@ -15,8 +15,8 @@ from numba import types
 from fastnn import kernels
 from fastnn.kernels import self_check
 from fastnn.kernels.activation import activations
-from fastnn.kernels.runtime import cache, jit
-from fastnn.kernels.runtime.jit import FLOAT32, array
+from fastnn.kernels.runtime import cache, compiler, launcher, thread_count
+from fastnn.kernels.runtime.compiler import FLOAT32, array
 
 gemm = sys.modules["fastnn.kernels.matmul.gemm"]
 
@@ -32,7 +32,7 @@ def _seven():
 @pytest.fixture(autouse=True)
 def checked(monkeypatch: pytest.MonkeyPatch) -> None:
     """As on a processor that is tested."""
-    monkeypatch.setattr(jit, "_check", None)
+    monkeypatch.setattr(compiler, "_check", None)
 
 
 @pytest.fixture
@@ -41,35 +41,35 @@ def uncached(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cache, "cache_folder", lambda: None)
 
 
-def _kernel() -> jit.Kernel:
-    return jit.Kernel("test.self_check", _fill, arrays=1)
+def _kernel() -> compiler.Kernel:
+    return compiler.Kernel("test.self_check", _fill, arrays=1)
 
 
 def test_made_once_before_the_first_kernel_or_entry(uncached: None) -> None:
     calls: list[int] = []
-    jit.check_before_use(lambda: calls.append(1))
+    compiler.check_before_use(lambda: calls.append(1))
     assert calls == []
     out = np.zeros(2)
-    jit.launch(_kernel(), 2, (out,))
+    launcher.launch(_kernel(), 2, (out,))
     assert (calls, out.tolist()) == ([1], [7.0, 7.0])
     _kernel().compile()
-    assert jit.Entry(_seven, [], types.int64).call() == 7
+    assert compiler.Entry(_seven, [], types.int64).call() == 7
     assert calls == [1]
-    jit.check_before_use(lambda: calls.append(2))
-    assert jit.Entry(_seven, [], types.int64).call() == 7
+    compiler.check_before_use(lambda: calls.append(2))
+    assert compiler.Entry(_seven, [], types.int64).call() == 7
     assert calls == [1, 2]
 
 
 def test_nothing_is_used_where_it_fails(uncached: None) -> None:
-    inside, entry, calls = _kernel(), jit.Entry(_seven, [], types.int64), []
+    inside, entry, calls = _kernel(), compiler.Entry(_seven, [], types.int64), []
 
     def check() -> None:
         calls.append((inside.compile(), entry.call()))
         raise RuntimeError("wrong numbers")
 
-    jit.check_before_use(check)
+    compiler.check_before_use(check)
     kernel, out = _kernel(), np.zeros(1)
-    for use in (lambda: jit.launch(kernel, 1, (out,)), lambda: jit.launch(inside, 1, (out,)), entry.call):
+    for use in (lambda: launcher.launch(kernel, 1, (out,)), lambda: launcher.launch(inside, 1, (out,)), entry.call):
         with pytest.raises(RuntimeError, match="wrong numbers"):
             use()
         assert (kernel.address, inside.address, entry.call, out[0]) == (0, 0, entry._first_call, 0.0)
@@ -81,14 +81,14 @@ def test_nobody_records_it(uncached: None) -> None:
     used, recorded = [], []
 
     def check() -> None:
-        used.append((jit.is_watched(), jit.is_tracing()))
-        jit.launch(_kernel(), 1, (np.zeros(1),))
+        used.append((launcher.is_watched(), launcher.is_tracing()))
+        launcher.launch(_kernel(), 1, (np.zeros(1),))
 
-    jit.check_before_use(check)
-    with jit.guarding([]), jit.recording(lambda *launch: recorded.append(launch)):
+    compiler.check_before_use(check)
+    with launcher.guarding([]), launcher.recording(lambda *launch: recorded.append(launch)):
         _kernel().compile()
-        assert jit.is_watched()
-        assert jit.is_tracing()
+        assert launcher.is_watched()
+        assert launcher.is_tracing()
     assert used == [(False, False)]
     assert recorded == []
 
@@ -106,7 +106,7 @@ def test_threads_wait_for_it(uncached: None) -> None:
         _kernel().compile()
         order.append("used")
 
-    jit.check_before_use(check)
+    compiler.check_before_use(check)
     threads = [threading.Thread(target=use) for _ in range(3)]
     threads[0].start()
     assert started.wait(60)
@@ -128,7 +128,7 @@ def test_right_here() -> None:
 
 @pytest.mark.parametrize("table", [activations.BACKWARD, gemm.GEMM], ids=["derivative", "product"])
 def test_a_kernel_that_computes_zero_is_seen(
-    table: dict[np.dtype, jit.Kernel], monkeypatch: pytest.MonkeyPatch
+    table: dict[np.dtype, compiler.Kernel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def zero(args: int, t: int, n: int) -> None:
         # All of dz, the smallest of their outputs.
@@ -155,13 +155,13 @@ def test_a_result_that_is_lost_is_seen(way: str, lost: str, monkeypatch: pytest.
 
 
 def test_parts_are_used_at_once_where_there_are_threads() -> None:
-    with jit.recording(lambda kernel, parts, *_: cuts.append(parts)), self_check._cut_in(2):
+    with launcher.recording(lambda kernel, parts, *_: cuts.append(parts)), self_check._cut_in(2):
         cuts: list[int] = []
         kernels.linear_backward(
             *(np.zeros(s, np.float32) for s in ((24, 40), (40, 33), 33, (24, 33), (24, 40), (40, 33), (24, 33))), "relu"
         )
     assert cuts == [2, 2, 2]
-    assert jit.SERIAL_OPERATIONS > 0
+    assert thread_count.SERIAL_OPERATIONS > 0
 
 
 # --------------------------------------------------------------------------------------------
@@ -194,14 +194,14 @@ platform.machine = lambda: "riscv64"
 import numpy as np
 from fastnn import kernels
 from fastnn.kernels.activation import activations
-from fastnn.kernels.runtime import jit
+from fastnn.kernels.runtime import compiler, launcher, thread_count
 from fastnn.kernels import self_check
 
-assert jit.compilations == [] and jit._check is self_check.check
+assert compiler.compilations == [] and compiler._check is self_check.check
 asked, wrong = [], self_check.wrong
 self_check.remembered = lambda name, codegen, find: find()
 self_check.wrong = lambda: asked.append(1) or wrong()
-kernel = activations.BACKWARD[jit.FLOAT32]
+kernel = activations.BACKWARD[compiler.FLOAT32]
 nothing = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 3)(lambda args, t, n: None)
 kernel.address = ctypes.cast(nothing, ctypes.c_void_p).value
 out = np.zeros(1)
@@ -215,7 +215,7 @@ for use in (lambda: kernels.total(out, np.ones(3)), lambda: kernels.gemm(*np.zer
 assert out[0] == 0 and len(asked) == 2
 kernel.address = 0
 kernels.total(out, np.ones(3))
-assert out[0] == 3 and len(asked) == 3 and jit._check is None
+assert out[0] == 3 and len(asked) == 3 and compiler._check is None
 kernels.gemm(*np.zeros((3, 2, 2), np.float32))
 assert len(asked) == 3
 print("checked")
@@ -232,7 +232,7 @@ def test_asked_for_on_other_machines(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_not_asked_for_where_the_tests_run() -> None:
     code = (
         "import platform; platform.machine = lambda: {!r}; "
-        "from fastnn.kernels.runtime import jit; print(jit._check is None)"
+        "from fastnn.kernels.runtime import compiler, launcher, thread_count; print(compiler._check is None)"
     )
     for machine, tested in [("x86_64", True), ("AMD64", True), ("arm64", False)]:
         assert run_python(code.format(machine)) == f"{tested}\n"

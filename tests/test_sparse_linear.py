@@ -16,7 +16,7 @@ from fastnn.classic import NeuralNetwork, minibatch
 from fastnn.kernels.llvm.sparse_tile import PAIR
 from fastnn.kernels.matmul.sparse_linear import join_columns, split_columns
 from fastnn.kernels.matmul.sparse_rows import CompressedRows, SortedBatch, batch_of, compress_rows, sort_columns
-from fastnn.kernels.runtime import jit
+from fastnn.kernels.runtime import launcher
 
 SOURCES = [np.uint8, np.float32, np.float64]
 NAN, INF = float("nan"), float("inf")
@@ -295,7 +295,7 @@ def small_networks_too(monkeypatch):
 def launched(run):
     """The kernels that ``run()`` launches."""
     names = set()
-    with jit.recording(lambda kernel, *_: names.add(kernel.name.split(".")[0])):
+    with launcher.recording(lambda kernel, *_: names.add(kernel.name.split(".")[0])):
         run()
     return names
 

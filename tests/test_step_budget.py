@@ -20,7 +20,7 @@ import pytest
 import fastnn
 from fastnn import nn
 from fastnn._core import flat_storage as flat
-from fastnn.kernels.runtime import alloc, jit
+from fastnn.kernels.runtime import alloc, compiler, launcher
 
 pytestmark = pytest.mark.skipif(alloc.IS_POISONED, reason="the checks under FASTNN_POISON make arrays, too")
 
@@ -89,7 +89,7 @@ def training_step(regularized: bool) -> Callable[[], None]:
 
 def count_launches(step: Callable[[], None]) -> Counter[str]:
     launched: Counter[str] = Counter()
-    with jit.recording(lambda kernel, *_: launched.update([kernel.name])):
+    with launcher.recording(lambda kernel, *_: launched.update([kernel.name])):
         step()
     return launched
 
@@ -156,16 +156,16 @@ either = pytest.mark.parametrize("captured", [False, True], indirect=True, ids=[
 def test_training_step_stays_in_its_budget(captured: bool, regularized: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     step, budget = training_step(regularized), BUDGETS[captured, regularized]
     step()
-    compiled = list(jit.compilations)
+    compiled = list(compiler.compilations)
     # The third call of the model is recorded.
     for _ in range(2 if captured else 0):
         step()
     launched = count_launches(step)
-    assert captured or jit.compilations == compiled, "the second step compiled"
-    compiled = list(jit.compilations)
+    assert captured or compiler.compilations == compiled, "the second step compiled"
+    compiled = list(compiler.compilations)
     made = count_arrays(step, monkeypatch)
     kilobytes = peak_kilobytes(step)
-    assert jit.compilations == compiled, "a step compiled"
+    assert compiler.compilations == compiled, "a step compiled"
     assert launched.total() <= budget.launches, launched
     assert made.total() <= budget.arrays, made
     assert kilobytes <= budget.kilobytes

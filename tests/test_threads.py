@@ -9,9 +9,9 @@ WORK = """
 import hashlib, os, sys, threading
 import numpy as np
 from fastnn import kernels
-from fastnn.kernels.runtime import jit, pool
+from fastnn.kernels.runtime import launcher, pool, thread_count
 
-jit.SERIAL_OPERATIONS = 0
+thread_count.SERIAL_OPERATIONS = 0
 pool.govern(False)
 rng = np.random.default_rng(0)
 x, w, b = (rng.standard_normal(shape).astype("f4") for shape in [(67, 45), (45, 90), (90,)])
@@ -27,12 +27,12 @@ def work():
 """
 
 LAYER = """
-jit.set_num_threads(1)
+thread_count.set_num_threads(1)
 expected = work()
 for n in (2, 5):
-    jit.set_num_threads(n)
+    thread_count.set_num_threads(n)
     assert work() == expected
-print(jit.threading_layer())
+print(launcher.threading_layer())
 
 # Python threads that launch at once.
 results = []
@@ -50,7 +50,7 @@ if hasattr(os, "fork"):
     child = os.fork()
     if child == 0:
         kernels.total(np.empty(1), np.ones(3))  # A kernel that the parent has not loaded.
-        os._exit(0 if work() == expected and jit.threading_layer() == "serial" else 1)
+        os._exit(0 if work() == expected and launcher.threading_layer() == "serial" else 1)
     assert os.waitpid(child, 0)[1] == 0
 assert work() == expected
 """
@@ -61,7 +61,7 @@ import hashlib
 import numpy as np
 import fastnn
 from fastnn import nn
-from fastnn.kernels.runtime import jit, pool
+from fastnn.kernels.runtime import launcher, pool, thread_count
 from fastnn.utils.data import DataLoader, TensorDataset
 
 pool.govern(False)
@@ -95,7 +95,7 @@ fastnn.set_capture(False)
 captured = train(2, False)
 fastnn.set_capture(True)
 assert captured == train(3, False)
-print(jit.threading_layer())
+print(launcher.threading_layer())
 """
 
 
@@ -130,13 +130,13 @@ def test_a_user_s_parallel_loops_run_between_launches():
 
 
 def test_one_core_needs_no_pool():
-    assert run_python(WORK + "work(); print(jit.threading_layer())", NUMBA_NUM_THREADS="1").split() == ["serial"]
+    assert run_python(WORK + "work(); print(launcher.threading_layer())", NUMBA_NUM_THREADS="1").split() == ["serial"]
 
 
 # What is registered first is called last: after the pool has ended.
 AT_EXIT = """
 import atexit
-atexit.register(lambda: print(work() == expected, jit.threading_layer(), flush=True))
+atexit.register(lambda: print(work() == expected, launcher.threading_layer(), flush=True))
 """
 
 LAUNCHING_FOREVER = """
@@ -156,8 +156,8 @@ def test_a_process_ends_while_a_thread_launches():
 
 
 def test_more_parts_than_threads():
-    assert run_python(WORK + "jit.set_num_threads(9); print(work())", NUMBA_NUM_THREADS="1") == run_python(
-        WORK + "jit.set_num_threads(2); print(work())"
+    assert run_python(WORK + "thread_count.set_num_threads(9); print(work())", NUMBA_NUM_THREADS="1") == run_python(
+        WORK + "thread_count.set_num_threads(2); print(work())"
     )
 
 

@@ -18,7 +18,7 @@ from comparison import as_array
 import fastnn
 from fastnn import datasets as arrays
 from fastnn import torchvision
-from fastnn.kernels.runtime import jit
+from fastnn.kernels.runtime import launcher
 from fastnn.torchvision import datasets, transforms
 from fastnn.torchvision.image import ArrayImage, as_image, is_image
 from fastnn.torchvision.transforms import functional as F
@@ -122,7 +122,7 @@ def test_batches_of_transformed_images_are_one_gather(transform, mnist):
     d = datasets.MNIST("nowhere", train=False, transform=transform)
     order = [5, 0, 9_999, 5]
     seen: list[Any] = []
-    with jit.recording(lambda kernel, parts, arrays, scalars: seen.append(kernel)):
+    with launcher.recording(lambda kernel, parts, arrays, scalars: seen.append(kernel)):
         ((x, y),) = DataLoader(d, batch_size=4, sampler=order)
     assert len(seen) == 1
     items = default_collate([d[i] for i in order])

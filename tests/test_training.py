@@ -11,7 +11,7 @@ import pytest
 
 import fastnn
 from fastnn import nn
-from fastnn.kernels.runtime import jit
+from fastnn.kernels.runtime import compiler, launcher
 from fastnn.training.profiling import Limits
 
 
@@ -190,11 +190,11 @@ def test_profile_counts_all_starting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also of what is compiled beside the kernels: it is not Python's time."""
     now = [0.0]
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
-    kernel = next(iter(jit.by_dtype("nothing", lambda dtype: _nothing, arrays=1, outputs=()).values()))
+    kernel = next(iter(compiler.by_dtype("nothing", lambda dtype: _nothing, arrays=1, outputs=()).values()))
 
     def compile_for_five_seconds() -> int:
-        with jit.starting():
-            with jit._once():
+        with compiler.starting():
+            with compiler._once():
                 now[0] += 5
             return address
 
@@ -202,19 +202,19 @@ def test_profile_counts_all_starting(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(kernel, "compile", compile_for_five_seconds)
     with fastnn.profile() as prof:
         now[0] += 1
-        with jit.starting():
+        with compiler.starting():
             now[0] += 2
-        jit.launch(kernel, 1, (np.zeros(1, np.float32),))
+        launcher.launch(kernel, 1, (np.zeros(1, np.float32),))
         now[0] += 3
     assert (prof.seconds, prof.starting) == (11, 7)
     [line] = prof.lines()
     assert line.seconds == 0
     assert prof._bars()[-2:] == [("starting", 7.0), ("Python", 4.0)]
-    entry = jit.Entry(_nothing_at_all, [], jit.types.void)
+    entry = compiler.Entry(_nothing_at_all, [], compiler.types.void)
     monkeypatch.undo()
-    before = jit.starting_seconds()
+    before = compiler.starting_seconds()
     entry.call()
-    assert jit.starting_seconds() > before
+    assert compiler.starting_seconds() > before
 
 
 def _nothing(args: int, t: int, n: int) -> None:

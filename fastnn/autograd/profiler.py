@@ -9,7 +9,7 @@ from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any
 
-from fastnn.kernels.runtime import jit
+from fastnn.kernels.runtime import launcher
 
 
 class Averages(list[Any]):
@@ -46,7 +46,7 @@ class profile:
     def __enter__(self) -> profile:
         self._stack, self._start = ExitStack(), time.perf_counter()
         if self.enabled:
-            self._stack.enter_context(jit.recording(lambda kernel, *_: self.launches.update([kernel.name])))
+            self._stack.enter_context(launcher.recording(lambda kernel, *_: self.launches.update([kernel.name])))
         return self
 
     def __exit__(self, *error: Any) -> None:

@@ -26,7 +26,7 @@ from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.capture.guards import MOST_PROGRAMS, Guards, reason_of
 from fastnn.capture.recording import MOST_BYTES, Recording
 from fastnn.capture.source_check import find_side_effects
-from fastnn.kernels.runtime import alloc, jit
+from fastnn.kernels.runtime import alloc, thread_count
 from fastnn.nn import module as modules
 from fastnn.nn.module import Module
 from fastnn.nn.registry import changes
@@ -253,7 +253,7 @@ def call(model: Module, args: tuple[Any, ...]) -> Any:
         kept = model.__dict__["_replays"] = _Replays(model)
     if len(args) == 1 and not _mode.enabled and not model.training and len(args[0]._data) >= _LARGE:
         return _in_pieces(model, args[0], kept)
-    key = (jit._threads, _mode.enabled, model.training, *kinds)
+    key = (thread_count._threads, _mode.enabled, model.training, *kinds)
     kind = kept.kinds.get(key) or kept.kind(key)
     recording = kind.recording(model, args)
     if recording is None:
@@ -279,7 +279,7 @@ def _in_pieces(model: Module, input: Tensor, kept: _Replays) -> Any:
     piece = x[:_PIECE]
     recording = None
     if x.flags.c_contiguous and x.flags.aligned and x.ndim == 2:
-        key = jit._threads, False, False, (piece.shape, x.dtype, False)
+        key = thread_count._threads, False, False, (piece.shape, x.dtype, False)
         kind = kept.pieces.get(key) or kept.pieces.setdefault(key, _CallSite())
         recording = kind.recording(model, (_wrap(piece),))
     if recording is None:

@@ -30,7 +30,7 @@ from fastnn._core import tracing
 from fastnn._core.dtypes import dtype
 from fastnn._core.tracing import Uncapturable
 from fastnn._tensor.tensor import Tensor
-from fastnn.kernels.runtime import alloc, jit
+from fastnn.kernels.runtime import alloc, launcher
 from fastnn.kernels.runtime.program import Places, Program
 from fastnn.nn.hooks import EVERYWHERE
 from fastnn.nn.module import Module
@@ -108,7 +108,7 @@ def check_complete(program: Program, known: Spans) -> None:
         written = [arrays[i] for i in outputs]
         for array in [a for i, a in enumerate(arrays) if i not in outputs]:
             stand_in = _STAND_INS.get(kernel.name.partition(".")[0])
-            if known.holds(array) or jit.is_constant(array):
+            if known.holds(array) or launcher.is_constant(array):
                 continue
             if stand_in is None or not _same_array(array, arrays[stand_in]):
                 raise Uncapturable(
@@ -406,7 +406,7 @@ def rebase_gradients(program: Program, parameters: list[Parameter]) -> Callable[
     return elsewhere
 
 
-def same_launch(a: jit.Launch, b: jit.Launch) -> bool:
+def same_launch(a: launcher.Launch, b: launcher.Launch) -> bool:
     same_arrays = a[2] is b[2] or (len(a[2]) == len(b[2]) and all(map(_same_array, a[2], b[2])))
     return a[0] is b[0] and a[1] == b[1] and same_arrays and a[3] == b[3]
 
@@ -436,14 +436,14 @@ def reason_of(error: Exception) -> str:
 
 def rolled_back(guards: Guards, trace: Callable[[], Result]) -> Result:
     """``trace()``, after which what it changes by itself, not by launches, is put back, Ctrl-C or not."""
-    generator, watcher = default_generator(), jit.watcher()
+    generator, watcher = default_generator(), launcher.watcher()
     state = generator.get_state()
     grads = [(p, p._grad) for p in guards.parameters if p._requires_grad]
     buffers = [(b._data, b._data.copy()) for b in guards.buffers]
     held = [(m, dict(m.__dict__), dict(m._buffers)) for m in guards.modules]
 
     def put_back() -> None:
-        jit.end_trace(watcher)
+        launcher.end_trace(watcher)
         tracing.end()
         generator.set_state(state)
         for buffer, values in buffers:

@@ -29,7 +29,7 @@ from fastnn.capture.guards import (
     tracing_into,
 )
 from fastnn.kernels.matmul.fusion import fuse_relu_backward
-from fastnn.kernels.runtime import alloc, jit
+from fastnn.kernels.runtime import alloc, launcher
 from fastnn.kernels.runtime.program import Program
 from fastnn.nn.module import Module
 from fastnn.nn.parameter import Parameter
@@ -285,10 +285,10 @@ class Recording:
             assert self.backward is not None
             tracing.stop("a recorded backward pass is recorded anew")
             before = [(p, p._grad, p._requires_grad, p._hooks) for p in self.trained]
-            program, dxs, watcher = Program(), self.dxs, jit.watcher()
+            program, dxs, watcher = Program(), self.dxs, launcher.watcher()
 
             def put_back() -> None:
-                jit.end_trace(watcher)
+                launcher.end_trace(watcher)
                 tracing.end()
                 for p, *was in before:
                     p._grad, p._requires_grad, p._hooks = was

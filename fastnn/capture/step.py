@@ -33,7 +33,7 @@ from fastnn.capture.guards import (
     tracing_into,
 )
 from fastnn.kernels.matmul.fusion import fuse_relu_backward
-from fastnn.kernels.runtime import jit
+from fastnn.kernels.runtime import launcher, thread_count
 from fastnn.kernels.runtime.program import Program
 from fastnn.nn.module import Module
 from fastnn.nn.registry import changes
@@ -76,7 +76,7 @@ class Captured:
         for p in self.others[1]:
             p._grad = None
 
-    def append_update(self, launches: list[jit.Launch]) -> None:
+    def append_update(self, launches: list[launcher.Launch]) -> None:
         """Put the optimizer's launches behind the others, unless they are there already."""
         known = self.program.launches[self.head :]
         if len(known) != len(launches) or not all(map(same_launch, known, launches)):
@@ -197,7 +197,7 @@ class CompiledStep:
     def __call__(self, *batch: Any) -> Tensor:
         """One step on ``(*inputs, target)``; the loss, without a gradient."""
         tensors = [t if isinstance(t, Tensor) else _as_tensor(t) for t in batch]
-        key = (jit._threads, *[(t._data.shape, t._data.dtype, t._requires_grad) for t in tensors])
+        key = (thread_count._threads, *[(t._data.shape, t._data.dtype, t._requires_grad) for t in tensors])
         captured = self._programs.get(key)
         self._last = ""
         if captured is not None:
@@ -354,21 +354,21 @@ class CompiledStep:
                 # Where an error is to be raised the eager step raises it.
                 self._last = "a check of the batch's contents failed"
                 return self._eager(tensors)
-        launches: list[jit.Launch] = []
+        launches: list[launcher.Launch] = []
 
         def keep(*launch: Any) -> bool:
             launches.append((*launch, True))
             return True
 
-        watcher, replaying = jit.watcher(), False
+        watcher, replaying = launcher.watcher(), False
         draws = [(g._draw, g._draw.copy()) for g in captured.generators]
         try:
             captured.forget_others(self.optimizer)
             for p in captured.trained:
                 p._grad_written()
-            jit.watch(keep)
+            launcher.watch(keep)
             self._update()
-            jit.watch(watcher)
+            launcher.watch(watcher)
             captured.append_update(launches)
             for state, draw in captured.watch.draws:
                 state[...] = draw()
@@ -378,7 +378,7 @@ class CompiledStep:
             inputs.replay(arrays)
         except BaseException:
             # Ctrl-C may come between any two lines. The replay itself is one call, which it does not interrupt.
-            jit.watch(watcher)
+            launcher.watch(watcher)
             vars(self.optimizer).pop("_clip", None)
             if self.optimizer._take_back() or not replaying:
                 del captured.program.launches[captured.head :]

@@ -21,7 +21,8 @@ from fastnn.kernels.matmul.linear import activation_bias_backward
 from fastnn.kernels.matmul.sparse_linear import copy_columns, join_columns, split_columns
 from fastnn.kernels.matmul.sparse_rows import CompressedRows, batch_of, compress_rows
 from fastnn.kernels.runtime import alloc
-from fastnn.kernels.runtime.jit import FLOAT32, FLOAT64, aligned, independent
+from fastnn.kernels.runtime.compiler import FLOAT32, FLOAT64
+from fastnn.kernels.runtime.launcher import aligned, independent
 from fastnn.kernels.runtime.program import Program
 
 Layers = list[tuple[np.ndarray, np.ndarray]]

@@ -21,7 +21,7 @@ from fastnn.classic.layers import float_dtype
 from fastnn.classic.minibatch import Places, descend, minibatches
 from fastnn.kernels.rows.take_rows import SOURCES
 from fastnn.kernels.runtime import alloc
-from fastnn.kernels.runtime.jit import aligned
+from fastnn.kernels.runtime.launcher import aligned
 
 # Rows of a prediction that are worked on at a time: no copy of a whole data set is made.
 _CHUNK = 2048

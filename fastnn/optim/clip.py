@@ -10,7 +10,7 @@ import numpy as np
 from fastnn import kernels
 from fastnn.kernels.reduce import norms
 from fastnn.kernels.runtime import alloc
-from fastnn.kernels.runtime.jit import FLOAT32, FLOAT64
+from fastnn.kernels.runtime.compiler import FLOAT32, FLOAT64
 
 
 class Clip:

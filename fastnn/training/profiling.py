@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import kernels
-from fastnn.kernels.runtime import alloc, jit
+from fastnn.kernels.runtime import alloc, compiler, launcher
 
 
 @dataclass
@@ -78,25 +78,25 @@ class profile:
         self.seconds = self.starting = 0.0
 
     def __enter__(self) -> profile:
-        self._recording = jit.recording(self._watch)
+        self._recording = launcher.recording(self._watch)
         self._recording.__enter__()
-        self._start, self._started = time.perf_counter(), jit.starting_seconds()
+        self._start, self._started = time.perf_counter(), compiler.starting_seconds()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.seconds += time.perf_counter() - self._start
-        self.starting += jit.starting_seconds() - self._started
+        self.starting += compiler.starting_seconds() - self._started
         self._recording.__exit__(kind, error, trace)
 
     def _watch(self, kernel: Any, parts: int, arrays: tuple[np.ndarray, ...], scalars: tuple[float, ...]) -> bool:
         if kernel is None:
             return False
         line = self._lines.setdefault(kernel.name, Line(kernel.name))
-        start = time.perf_counter() - jit.starting_seconds()
-        jit.launch_unwatched(kernel, parts, arrays, *scalars)
-        line.seconds += time.perf_counter() - jit.starting_seconds() - start
+        start = time.perf_counter() - compiler.starting_seconds()
+        launcher.launch_unwatched(kernel, parts, arrays, *scalars)
+        line.seconds += time.perf_counter() - compiler.starting_seconds() - start
         line.calls += 1
         line.bytes += sum(_once(arrays))
         if kernel.name.startswith("gemm."):

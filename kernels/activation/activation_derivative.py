@@ -11,7 +11,10 @@ import numpy as np
 from fastnn.kernels.activation.activations import LEAKY_RELU, RELU, SIGMOID, TANH, activation_code, forward_slice
 from fastnn.kernels.llvm.math import exp
 from fastnn.kernels.llvm.simd import fabs
-from fastnn.kernels.runtime.jit import by_dtype, check, check_output, chunks_for, inline, kernel_for, launch
+from fastnn.kernels.runtime.checks import check, check_output, kernel_for
+from fastnn.kernels.runtime.compiler import by_dtype, inline
+from fastnn.kernels.runtime.launcher import launch
+from fastnn.kernels.runtime.thread_count import chunks_for
 
 # What one number costs, in floating-point operations.
 _COSTS = {RELU: 1, LEAKY_RELU: 2, SIGMOID: 25, TANH: 27}

@@ -11,20 +11,10 @@ import numpy as np
 
 from fastnn.kernels.llvm.math import normal_cdf, normal_pdf, sigmoid, tanh
 from fastnn.kernels.llvm.simd import multiply_add
-from fastnn.kernels.runtime.jit import (
-    array,
-    both,
-    by_dtype,
-    check,
-    check_output,
-    chunks_for,
-    inline,
-    integer,
-    kernel_for,
-    launch,
-    part,
-    real,
-)
+from fastnn.kernels.runtime.checks import check, check_output, kernel_for
+from fastnn.kernels.runtime.compiler import array, both, by_dtype, inline, integer, part, real
+from fastnn.kernels.runtime.launcher import launch
+from fastnn.kernels.runtime.thread_count import chunks_for
 
 NONE, RELU, LEAKY_RELU, SIGMOID, TANH, GELU, GELU_TANH = range(7)
 CODES = {

@@ -10,19 +10,10 @@ import numpy as np
 
 from fastnn.kernels.llvm.random import check_state, random_bits, random_keys, random_threshold
 from fastnn.kernels.llvm.simd import multiply_add
-from fastnn.kernels.runtime.jit import (
-    array,
-    by_dtype,
-    check,
-    check_output,
-    chunks_for,
-    inline,
-    integer,
-    kernel_for,
-    launch,
-    part,
-    real,
-)
+from fastnn.kernels.runtime.checks import check, check_output, kernel_for
+from fastnn.kernels.runtime.compiler import array, by_dtype, inline, integer, part, real
+from fastnn.kernels.runtime.launcher import launch
+from fastnn.kernels.runtime.thread_count import chunks_for
 
 # Numbers of one part are multiples of this; also of every cache line.
 _BLOCK = 1024

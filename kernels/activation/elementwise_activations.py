@@ -17,20 +17,10 @@ import numpy as np
 
 from fastnn.kernels.llvm.math import exp, expm1, sigmoid, softplus, tanh
 from fastnn.kernels.llvm.simd import fabs, multiply_add
-from fastnn.kernels.runtime.jit import (
-    Kernel,
-    array,
-    by_dtype,
-    check,
-    check_output,
-    chunks_for,
-    inline,
-    integer,
-    kernel_for,
-    launch,
-    part,
-    real,
-)
+from fastnn.kernels.runtime.checks import check, check_output, kernel_for
+from fastnn.kernels.runtime.compiler import Kernel, array, by_dtype, inline, integer, part, real
+from fastnn.kernels.runtime.launcher import launch
+from fastnn.kernels.runtime.thread_count import chunks_for
 
 # Each function f(x, a, b, c) of one number and up to three constants has beside it f's derivative
 # times dy. Constants and literals are in the type of x, so that float32 stays float32.

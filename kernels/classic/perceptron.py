@@ -9,22 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.kernels.llvm.simd import fabs, multiply_add
-from fastnn.kernels.runtime.jit import (
-    FAST,
-    FLOAT64,
-    array,
-    by_dtype,
-    check,
-    check_output,
-    chunks_for,
-    inline,
-    integer,
-    kernel_for,
-    launch,
-    matrix_shape,
-    part,
-    real,
-)
+from fastnn.kernels.runtime.checks import check, check_output, kernel_for, matrix_shape
+from fastnn.kernels.runtime.compiler import FAST, FLOAT64, array, by_dtype, inline, integer, part, real
+from fastnn.kernels.runtime.launcher import launch
+from fastnn.kernels.runtime.thread_count import chunks_for
 
 
 @inline(fastmath=FAST)

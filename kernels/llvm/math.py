@@ -23,7 +23,7 @@ from fastnn.kernels.llvm.simd import (
     significand_of,
     times_power_of_two,
 )
-from fastnn.kernels.runtime.jit import STRICT, inline
+from fastnn.kernels.runtime.compiler import STRICT, inline
 
 
 def _constant(single: float, double: float | None = None):

@@ -28,7 +28,7 @@ from numba.extending import intrinsic
 
 from fastnn.kernels.llvm import simd
 from fastnn.kernels.runtime import cache
-from fastnn.kernels.runtime.jit import both
+from fastnn.kernels.runtime.compiler import both
 
 _INT = ir.IntType(64)
 _INT32 = ir.IntType(32)

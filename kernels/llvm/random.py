@@ -25,7 +25,8 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from fastnn.kernels.runtime.jit import check, inline
+from fastnn.kernels.runtime.checks import check
+from fastnn.kernels.runtime.compiler import inline
 
 _STATE = np.dtype(np.int64)
 _U32 = ir.IntType(32)

@@ -22,7 +22,7 @@ from numba.extending import intrinsic
 
 from fastnn.kernels.llvm import simd
 from fastnn.kernels.llvm.micro_kernel import _first_lanes, _load, _splat, _store, transpose_registers
-from fastnn.kernels.runtime.jit import STRICT, inline
+from fastnn.kernels.runtime.compiler import STRICT, inline
 
 _INT = ir.IntType(64)
 _INT32 = ir.IntType(32)

@@ -12,7 +12,9 @@ import operator
 import numpy as np
 
 from fastnn.kernels.reduce.reductions import COUNTED, DIVISOR, WRONG, check_scalar
-from fastnn.kernels.runtime.jit import STRICT, check, check_output, guard_contents, inline
+from fastnn.kernels.runtime.checks import check, check_output
+from fastnn.kernels.runtime.compiler import STRICT, inline
+from fastnn.kernels.runtime.launcher import guard_contents
 
 # Bits of `wanted`: which outputs and inputs there are.
 OUT, LOSSES, GRADIENT, WEIGHT, MEAN = 1, 2, 4, 8, 16

@@ -27,26 +27,22 @@ from fastnn.kernels.reduce.reductions import (
     finish_parts,
     new_work,
 )
-from fastnn.kernels.runtime.jit import (
+from fastnn.kernels.runtime.checks import check, check_output, kernel_for
+from fastnn.kernels.runtime.compiler import (
     STRICT,
     Kernel,
     array,
     array_at,
     by_dtype,
-    check,
-    check_output,
-    chunks_for,
-    guard_contents,
     inline,
     integer,
-    is_tracing,
-    kernel_for,
-    launch,
     part,
     pointer,
     real,
 )
+from fastnn.kernels.runtime.launcher import guard_contents, is_tracing, launch
 from fastnn.kernels.runtime.memory import ahead
+from fastnn.kernels.runtime.thread_count import chunks_for
 
 # Numbers that are summed at once; the unit in which the arrays are cut, and the room on the stack.
 _BLOCK = 512

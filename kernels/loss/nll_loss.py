@@ -17,17 +17,10 @@ from fastnn.kernels.loss.labels import (
     scan_labels,
 )
 from fastnn.kernels.reduce.reductions import DIVISOR, HEAD, finish, finish_parts, new_work
-from fastnn.kernels.runtime.jit import (
-    array,
-    by_dtype,
-    check,
-    chunks_for,
-    integer,
-    kernel_for,
-    launch,
-    matrix_shape,
-    part,
-)
+from fastnn.kernels.runtime.checks import check, kernel_for, matrix_shape
+from fastnn.kernels.runtime.compiler import array, by_dtype, integer, part
+from fastnn.kernels.runtime.launcher import launch
+from fastnn.kernels.runtime.thread_count import chunks_for
 
 # Rows that are summed at once; the unit in which the batch is cut.
 _BLOCK = 64

@@ -11,21 +11,10 @@ import numpy as np
 
 from fastnn.kernels.llvm.math import log
 from fastnn.kernels.runtime import alloc
-from fastnn.kernels.runtime.jit import (
-    FAST,
-    FLOAT64,
-    array,
-    by_dtype,
-    check,
-    check_output,
-    chunks_for,
-    inline,
-    integer,
-    kernel_for,
-    launch,
-    part,
-    real,
-)
+from fastnn.kernels.runtime.checks import check, check_output, kernel_for
+from fastnn.kernels.runtime.compiler import FAST, FLOAT64, array, by_dtype, inline, integer, part, real
+from fastnn.kernels.runtime.launcher import launch
+from fastnn.kernels.runtime.thread_count import chunks_for
 
 SQUARED_ERROR, BINARY_CROSS_ENTROPY, CATEGORICAL_CROSS_ENTROPY, SQUARE = range(4)
 KINDS = {

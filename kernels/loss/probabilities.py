@@ -11,21 +11,10 @@ import numpy as np
 from fastnn.kernels.llvm.math import exp, log
 from fastnn.kernels.llvm.simd import maximum
 from fastnn.kernels.runtime import alloc
-from fastnn.kernels.runtime.jit import (
-    FAST,
-    array,
-    by_dtype,
-    check,
-    check_output,
-    chunks_for,
-    inline,
-    integer,
-    kernel_for,
-    launch,
-    matrix_shape,
-    part,
-    real,
-)
+from fastnn.kernels.runtime.checks import check, check_output, kernel_for, matrix_shape
+from fastnn.kernels.runtime.compiler import FAST, array, by_dtype, inline, integer, part, real
+from fastnn.kernels.runtime.launcher import launch
+from fastnn.kernels.runtime.thread_count import chunks_for
 
 _COST = 25
 # A row longer than this is worked on by several threads, in pieces of this length.

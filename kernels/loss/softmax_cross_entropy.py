@@ -28,25 +28,22 @@ from fastnn.kernels.loss.labels import (
     scan_labels,
 )
 from fastnn.kernels.reduce.reductions import COUNTED, DIVISOR, HEAD, WRONG, finish, finish_parts, new_work
-from fastnn.kernels.runtime import jit, program
-from fastnn.kernels.runtime.jit import (
+from fastnn.kernels.runtime import launcher, program, thread_count
+from fastnn.kernels.runtime.checks import check, kernel_for, matrix_shape
+from fastnn.kernels.runtime.compiler import (
     FAST,
     STRICT,
     Entry,
     array,
     array_at,
     by_dtype,
-    check,
-    chunks_for,
     inline,
     integer,
-    kernel_for,
-    launch,
-    matrix_shape,
     part,
     pointer,
     real,
 )
+from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.memory import (
     ahead,
     call_slice,
@@ -59,6 +56,7 @@ from fastnn.kernels.runtime.memory import (
     stack_words,
 )
 from fastnn.kernels.runtime.program import is_dense, is_labels, is_number, is_writeable, number_size
+from fastnn.kernels.runtime.thread_count import chunks_for
 
 # Floating-point operations per logit: what 0.2 ns are to the machine for which parts_for was tuned.
 _COST = 12
@@ -300,9 +298,9 @@ def _enter_softmax_cross_entropy(
 _ENTER = Entry(_enter_softmax_cross_entropy, [types.int64] * 13, types.int64)
 _NONE = id(None)
 # Bytes that this needs at most, as SERIAL_OPERATIONS are to what one thread does: a number for each block of rows.
-_ROOM = 8 * (HEAD + jit.SERIAL_OPERATIONS // (_COST * _BLOCK) + 1)
+_ROOM = 8 * (HEAD + thread_count.SERIAL_OPERATIONS // (_COST * _BLOCK) + 1)
 # Logits, at which there is more than one call to make if there is more than one thread.
-MOST_IN_ONE_CALL = jit.SERIAL_OPERATIONS // _COST
+MOST_IN_ONE_CALL = thread_count.SERIAL_OPERATIONS // _COST
 
 
 def softmax_cross_entropy(
@@ -361,7 +359,7 @@ def softmax_cross_entropy(
     if weight is not None:
         wanted |= WEIGHT
     elif soft:
-        weight = jit.ones(classes, dtype)
+        weight = launcher.ones(classes, dtype)
     else:
         weight = logits
     blocks = (batch + _BLOCK - 1) // _BLOCK
@@ -392,12 +390,12 @@ def softmax_cross_entropy_in_one_call(
         dlogits, logits, labels, mean, out: as there.
     """
     kernel, room = _KERNEL.get(logits.dtype), program.scratch()
-    if kernel is None or jit.is_watched():
+    if kernel is None or launcher.is_watched():
         return -1
     if not room.size:
         program.grow_scratch(_ROOM)
         room = program.scratch()
     return _ENTER.call(
         program.context, kernel.address or kernel.compile(), logits.itemsize, id(out), id(dlogits), _NONE, id(logits),
-        id(labels), mean, ignore_index, id(room), jit._threads, jit.SERIAL_OPERATIONS,
+        id(labels), mean, ignore_index, id(room), thread_count._threads, thread_count.SERIAL_OPERATIONS,
     )  # fmt: skip

@@ -13,7 +13,7 @@ import numpy as np
 
 from fastnn.kernels.activation.activations import BACKWARD, RELU
 from fastnn.kernels.matmul.gemm import GEMM, PLAIN, RELU_GATE
-from fastnn.kernels.runtime.jit import Launch
+from fastnn.kernels.runtime.launcher import Launch
 
 # Places of a product's scalars in its launch, and of its arrays.
 _ROWS, _COLUMNS, _Y_ROW, _Z_ROW, _MODE, _CODE = 0, 1, 7, 8, 9, 10

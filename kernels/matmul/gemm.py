@@ -55,25 +55,10 @@ from fastnn.kernels.llvm.micro_kernel import (
     vectors_for,
 )
 from fastnn.kernels.norm.column_statistics import TOGETHER, sum_rows
-from fastnn.kernels.runtime import alloc, jit, program
-from fastnn.kernels.runtime.jit import (
-    FAST,
-    Entry,
-    array_at,
-    both,
-    by_dtype,
-    check,
-    check_output,
-    check_rows,
-    check_strided,
-    chunks_for,
-    inline,
-    kernel_for,
-    launch,
-    matrix_shape,
-    part,
-    pointer,
-)
+from fastnn.kernels.runtime import alloc, compiler, launcher, program, thread_count
+from fastnn.kernels.runtime.checks import check, check_output, check_rows, check_strided, kernel_for, matrix_shape
+from fastnn.kernels.runtime.compiler import FAST, Entry, array_at, both, by_dtype, inline, part, pointer
+from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.memory import (
     ahead,
     data_of,
@@ -90,6 +75,7 @@ from fastnn.kernels.runtime.memory import (
     stride_of,
 )
 from fastnn.kernels.runtime.program import can_run, has_rows, is_matrix, is_vector, number_size, parts_of, put_row, run
+from fastnn.kernels.runtime.thread_count import chunks_for
 
 # Bytes of a panel's column that one pass over A takes: with 32 columns of float32 half a megabyte
 # of panel, and the rows of a tile beside it, stay in a second-level cache of one.
@@ -345,14 +331,14 @@ def gemm(
     All are float32 or all float64. Any of M, N and K may be 0; a product over K = 0 is zero.
     """
     code = activation_code(activation)
-    if jit.is_watched():
+    if launcher.is_watched():
         done = 0
     else:
         room = program.scratch()
         mode = (ACCUMULATE if accumulate else 0) | (BIAS if bias is not None else 0)
         done = _ENTER.call(
             program.context, _GEMM32.address, _GEMM64.address, id(y), id(a), id(b), id(bias), id(y if z is None else z),
-            mode, code, slope, jit._threads, jit.SERIAL_OPERATIONS, id(room),
+            mode, code, slope, thread_count._threads, thread_count.SERIAL_OPERATIONS, id(room),
         )  # fmt: skip
         if done > 1:
             program.grow_scratch(done)
@@ -556,4 +542,4 @@ def _enter_gemm(
 
 
 _ENTER = Entry(_enter_gemm, [types.int64] * 10 + [types.float64] + [types.int64] * 3, types.int64)
-_GEMM32, _GEMM64 = GEMM[jit.FLOAT32], GEMM[jit.FLOAT64]
+_GEMM32, _GEMM64 = GEMM[compiler.FLOAT32], GEMM[compiler.FLOAT64]

@@ -20,23 +20,10 @@ from fastnn.kernels.activation.activations import (
 from fastnn.kernels.llvm.micro_kernel import ACCUMULATE
 from fastnn.kernels.matmul.gemm import ADD_SUM_B, GEMM, SUM_B, WORDS, fill_block, gemm, gemm_checked
 from fastnn.kernels.norm.column_statistics import TOGETHER
-from fastnn.kernels.runtime import alloc, jit, program
-from fastnn.kernels.runtime.jit import (
-    Entry,
-    array,
-    by_dtype,
-    check,
-    check_output,
-    check_rows,
-    check_strided,
-    chunks_for,
-    inline,
-    kernel_for,
-    launch,
-    matrix_shape,
-    part,
-    stack_array,
-)
+from fastnn.kernels.runtime import alloc, compiler, launcher, program, thread_count
+from fastnn.kernels.runtime.checks import check, check_output, check_rows, check_strided, kernel_for, matrix_shape
+from fastnn.kernels.runtime.compiler import Entry, array, by_dtype, inline, part, stack_array
+from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.memory import (
     data_of,
     dimension_of,
@@ -60,6 +47,7 @@ from fastnn.kernels.runtime.program import (
     put_row,
     run,
 )
+from fastnn.kernels.runtime.thread_count import chunks_for
 
 # Columns that one part takes at a time: four cache lines of float32.
 _COLUMNS = 64
@@ -197,12 +185,13 @@ def linear_backward(
     """
     code = activation_code(activation)
     done = 0
-    if not jit.is_watched():
+    if not launcher.is_watched():
         done = _ENTER.call(
             program.context, _BACK32.address, _BACK64.address, _BIAS32.address, _BIAS64.address, _GEMM32.address,
             _GEMM64.address,
             id(dx), id(dweight), id(dbias), id(dy), id(x), id(weight), id(saved), id(None),
-            code, slope, accumulate_weight, accumulate_bias, jit._threads, jit.SERIAL_OPERATIONS, id(program.scratch()),
+            code, slope, accumulate_weight, accumulate_bias,
+            thread_count._threads, thread_count.SERIAL_OPERATIONS, id(program.scratch()),
         )  # fmt: skip
         if done > 1:
             program.grow_scratch(done)
@@ -258,7 +247,7 @@ def _backward_checked(
         )  # fmt: skip
     if dx is not None:
         if dweight is not None:
-            jit.independent()
+            launcher.independent()
         gemm(dx, dz, weight.T)
 
 
@@ -363,6 +352,6 @@ def _enter_linear_backward(
 
 
 _ENTER = Entry(_enter_linear_backward, [types.int64] * 16 + [types.float64] + [types.int64] * 5, types.int64)
-_GEMM32, _GEMM64 = GEMM[jit.FLOAT32], GEMM[jit.FLOAT64]
-_BACK32, _BACK64 = BACKWARD[jit.FLOAT32], BACKWARD[jit.FLOAT64]
-_BIAS32, _BIAS64 = _ACTIVATION_BIAS_BACKWARD[jit.FLOAT32], _ACTIVATION_BIAS_BACKWARD[jit.FLOAT64]
+_GEMM32, _GEMM64 = GEMM[compiler.FLOAT32], GEMM[compiler.FLOAT64]
+_BACK32, _BACK64 = BACKWARD[compiler.FLOAT32], BACKWARD[compiler.FLOAT64]
+_BIAS32, _BIAS64 = _ACTIVATION_BIAS_BACKWARD[compiler.FLOAT32], _ACTIVATION_BIAS_BACKWARD[compiler.FLOAT64]

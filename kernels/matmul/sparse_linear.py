@@ -19,24 +19,11 @@ from fastnn.kernels.activation.activations import activate, activation_code
 from fastnn.kernels.llvm.simd import vector_bytes
 from fastnn.kernels.llvm.sparse_tile import MOST_VECTORS, add_products, add_to_rows
 from fastnn.kernels.matmul.sparse_rows import SortedBatch, check_batch
-from fastnn.kernels.runtime.jit import (
-    aligned,
-    array,
-    by_dtype,
-    check,
-    check_output,
-    chunks_for,
-    get_num_threads,
-    inline,
-    integer,
-    kernel_for,
-    launch,
-    matrix_shape,
-    part,
-    pointer,
-    real,
-)
+from fastnn.kernels.runtime.checks import check, check_output, kernel_for, matrix_shape
+from fastnn.kernels.runtime.compiler import array, by_dtype, inline, integer, part, pointer, real
+from fastnn.kernels.runtime.launcher import aligned, launch
 from fastnn.kernels.runtime.memory import ahead
+from fastnn.kernels.runtime.thread_count import chunks_for, get_num_threads
 
 
 def split_columns(weight: np.ndarray) -> np.ndarray:

@@ -14,23 +14,11 @@ from fastnn.kernels.llvm.sparse_tile import PAIR
 from fastnn.kernels.rows.gather import ask_for, check_indices
 from fastnn.kernels.rows.take_rows import SOURCES
 from fastnn.kernels.runtime import alloc
-from fastnn.kernels.runtime.jit import (
-    FLOAT32,
-    FLOAT64,
-    Kernel,
-    array,
-    check,
-    check_output,
-    chunks_for,
-    inline,
-    integer,
-    kernel_for,
-    launch,
-    matrix_shape,
-    part,
-    pointer,
-)
+from fastnn.kernels.runtime.checks import check, check_output, kernel_for, matrix_shape
+from fastnn.kernels.runtime.compiler import FLOAT32, FLOAT64, Kernel, array, inline, integer, part, pointer
+from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.memory import atomic_add, load_acquire
+from fastnn.kernels.runtime.thread_count import chunks_for
 
 _INDEX, _NUMBER, _PLACE = np.dtype(np.int64), np.dtype(np.uint16), np.dtype(np.int32)
 _MOST_PAIRS, _MOST_ENTRIES = 2**16, 2**31 - 1

@@ -26,7 +26,10 @@ from fastnn.kernels.norm.normalization import (
     kernels_of,
 )
 from fastnn.kernels.runtime import alloc
-from fastnn.kernels.runtime.jit import Kernel, check, check_output, chunks_for, launch
+from fastnn.kernels.runtime.checks import check, check_output
+from fastnn.kernels.runtime.compiler import Kernel
+from fastnn.kernels.runtime.launcher import launch
+from fastnn.kernels.runtime.thread_count import chunks_for
 
 _ALL = SUM | APPLY
 _COUNT = np.dtype(np.int64)

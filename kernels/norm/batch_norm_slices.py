@@ -18,7 +18,7 @@ from fastnn.kernels.llvm.random import random_bits, random_keys, random_threshol
 from fastnn.kernels.llvm.simd import multiply_add, sqrt
 from fastnn.kernels.norm.column_statistics import ROOM, copy, fill, moments, sum_chunk, widen
 from fastnn.kernels.norm.normalization import ADD_BIAS, ADD_WEIGHT, BIAS, DROP, DX, NEEDS_INPUT, OWN, WEIGHT
-from fastnn.kernels.runtime.jit import array, inline, integer, part, real, stack_array
+from fastnn.kernels.runtime.compiler import array, inline, integer, part, real, stack_array
 
 # The phases of a launch.
 SUM, APPLY = 1, 2

@@ -11,7 +11,7 @@ Loops are over short arrays on the stack of the slice.
 from __future__ import annotations
 
 from fastnn.kernels.llvm.simd import multiply_add
-from fastnn.kernels.runtime.jit import array_at, inline, stack_array
+from fastnn.kernels.runtime.compiler import array_at, inline, stack_array
 from fastnn.kernels.runtime.memory import ahead
 
 # Columns that are walked down together at most, as their sums lie on the stack. The room for them there is a cache

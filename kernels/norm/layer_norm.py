@@ -33,18 +33,10 @@ from fastnn.kernels.norm.normalization import (
     kernels_of,
 )
 from fastnn.kernels.runtime import alloc
-from fastnn.kernels.runtime.jit import (
-    FAST,
-    array,
-    check,
-    check_output,
-    chunks_for,
-    inline,
-    integer,
-    launch,
-    part,
-    real,
-)
+from fastnn.kernels.runtime.checks import check, check_output
+from fastnn.kernels.runtime.compiler import FAST, array, inline, integer, part, real
+from fastnn.kernels.runtime.launcher import launch
+from fastnn.kernels.runtime.thread_count import chunks_for
 
 # Rows whose gradients of weight and bias are summed as one number.
 ROWS = 64

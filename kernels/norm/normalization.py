@@ -9,7 +9,8 @@ import numpy as np
 
 from fastnn.kernels.activation.activations import activation_code, saves_input
 from fastnn.kernels.activation.dropout import check_drop
-from fastnn.kernels.runtime.jit import Kernel, by_dtype, check, check_output, kernel_for, matrix_shape
+from fastnn.kernels.runtime.checks import check, check_output, kernel_for, matrix_shape
+from fastnn.kernels.runtime.compiler import Kernel, by_dtype
 
 # Bits of `flags` and `wanted`: what there is and what is wanted. Each kind of normalisation has more, from OWN on.
 WEIGHT, BIAS, DROP, NEEDS_INPUT, DX, ADD_WEIGHT, ADD_BIAS, OWN = (1 << bit for bit in range(8))

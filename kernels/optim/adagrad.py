@@ -6,7 +6,7 @@ import numpy as np
 
 from fastnn.kernels.llvm.simd import multiply_add, sqrt
 from fastnn.kernels.optim.optimizers import Relaunch, bounds, check_step, factor, gradient, numbers, sign_of, update
-from fastnn.kernels.runtime.jit import array, by_dtype, inline, integer
+from fastnn.kernels.runtime.compiler import array, by_dtype, inline, integer
 
 
 @inline

@@ -21,7 +21,7 @@ from fastnn.kernels.optim.optimizers import (
     sign_of,
     update,
 )
-from fastnn.kernels.runtime.jit import STRICT, array, by_dtype, inline, integer
+from fastnn.kernels.runtime.compiler import STRICT, array, by_dtype, inline, integer
 
 
 @inline(fastmath=STRICT)

@@ -7,7 +7,7 @@ import numpy as np
 from fastnn.kernels.llvm.simd import multiply_add, sqrt
 from fastnn.kernels.optim.adam import bias_correction
 from fastnn.kernels.optim.optimizers import bounds, check_betas, check_step, factor, gradient, numbers, sign_of, update
-from fastnn.kernels.runtime.jit import STRICT, array, by_dtype, inline, integer
+from fastnn.kernels.runtime.compiler import STRICT, array, by_dtype, inline, integer
 
 
 @inline(fastmath=STRICT)

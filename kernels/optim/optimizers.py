@@ -23,18 +23,10 @@ from typing import Any
 import numpy as np
 
 from fastnn.kernels.llvm.simd import multiply_add
-from fastnn.kernels.runtime import alloc, jit
-from fastnn.kernels.runtime.jit import (
-    FLOAT64,
-    Kernel,
-    array,
-    check,
-    check_output,
-    chunks_for,
-    inline,
-    kernel_for,
-    part,
-)
+from fastnn.kernels.runtime import alloc, launcher, thread_count
+from fastnn.kernels.runtime.checks import check, check_output, kernel_for
+from fastnn.kernels.runtime.compiler import FLOAT64, Kernel, array, inline, part
+from fastnn.kernels.runtime.thread_count import chunks_for
 
 # Numbers in the array `hyper`, of which a kernel reads the first few.
 HYPER = 12
@@ -89,17 +81,18 @@ class Relaunch:
         self, kernel: Kernel, parts: int, arrays: tuple[np.ndarray, ...], scalars: tuple[int, ...], hyper: np.ndarray
     ) -> None:
         self.kernel, self.parts, self.arrays, self.scalars, self.hyper = kernel, parts, arrays, scalars, hyper
-        self.block, self.threads = jit.pack(kernel, arrays, scalars), (jit._threads, jit.SERIAL_OPERATIONS)
+        self.block = launcher.pack(kernel, arrays, scalars)
+        self.threads = thread_count._threads, thread_count.SERIAL_OPERATIONS
 
     def is_current(self) -> bool:
         """Whether the work would be cut in the same way today."""
-        return self.threads == (jit._threads, jit.SERIAL_OPERATIONS)
+        return self.threads == (thread_count._threads, thread_count.SERIAL_OPERATIONS)
 
     def launch(self, lr: float, step: float) -> None:
         """The same update with another learning rate, as step number ``step``."""
         self.hyper[LR] = lr
         self.hyper[STEP] = step
-        jit.launch_again(self.kernel, self.parts, self.block, self.arrays, self.scalars)
+        launcher.launch_again(self.kernel, self.parts, self.block, self.arrays, self.scalars)
 
 
 def update(
@@ -146,7 +139,7 @@ def update(
         raise TypeError(f"a scalar argument of {kernel.name} does not fit: {error}, found {scalars}") from None
     size = parameters.size
     again = Relaunch(kernel, chunks_for(operations * size), (*arrays, hyper, grad_scale), (size, *flags), hyper)
-    jit.launch_again(kernel, again.parts, again.block, again.arrays, again.scalars)
+    launcher.launch_again(kernel, again.parts, again.block, again.arrays, again.scalars)
     return again
 
 

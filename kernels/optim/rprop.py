@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.kernels.optim.optimizers import Relaunch, bounds, factor, numbers, sign_of, update
-from fastnn.kernels.runtime.jit import array, by_dtype, inline, integer
+from fastnn.kernels.runtime.compiler import array, by_dtype, inline, integer
 
 
 @inline

@@ -10,20 +10,9 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.kernels.runtime import alloc
-from fastnn.kernels.runtime.jit import (
-    FAST,
-    FLOAT64,
-    STRICT,
-    array,
-    by_dtype,
-    check,
-    check_output,
-    inline,
-    integer,
-    kernel_for,
-    launch,
-    real,
-)
+from fastnn.kernels.runtime.checks import check, check_output, kernel_for
+from fastnn.kernels.runtime.compiler import FAST, FLOAT64, STRICT, array, by_dtype, inline, integer, real
+from fastnn.kernels.runtime.launcher import launch
 
 WRONG, COUNTED, DIVISOR, HEAD = range(4)
 

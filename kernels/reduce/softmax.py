@@ -6,21 +6,10 @@ import numpy as np
 
 from fastnn.kernels.llvm.math import exp, log
 from fastnn.kernels.llvm.simd import maximum, multiply_add
-from fastnn.kernels.runtime.jit import (
-    FAST,
-    STRICT,
-    array,
-    by_dtype,
-    check,
-    check_output,
-    chunks_for,
-    inline,
-    integer,
-    kernel_for,
-    launch,
-    matrix_shape,
-    part,
-)
+from fastnn.kernels.runtime.checks import check, check_output, kernel_for, matrix_shape
+from fastnn.kernels.runtime.compiler import FAST, STRICT, array, by_dtype, inline, integer, part
+from fastnn.kernels.runtime.launcher import launch
+from fastnn.kernels.runtime.thread_count import chunks_for
 
 # Floating-point operations per number: an exponential and a few passes; the softmax's backward has none.
 _COST, _BACKWARD_COST = 25, 6

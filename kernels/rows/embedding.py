@@ -5,19 +5,10 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.kernels.rows.take_rows import rows_slice
-from fastnn.kernels.runtime.jit import (
-    array,
-    by_dtype,
-    check,
-    check_output,
-    chunks_for,
-    inline,
-    integer,
-    kernel_for,
-    launch,
-    matrix_shape,
-    part,
-)
+from fastnn.kernels.runtime.checks import check, check_output, kernel_for, matrix_shape
+from fastnn.kernels.runtime.compiler import array, by_dtype, inline, integer, part
+from fastnn.kernels.runtime.launcher import launch
+from fastnn.kernels.runtime.thread_count import chunks_for
 
 _INDEX = np.dtype(np.int64)
 

@@ -5,22 +5,11 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.kernels.llvm.simd import multiply_add
-from fastnn.kernels.runtime.jit import (
-    FLOAT32,
-    Kernel,
-    array,
-    check,
-    check_output,
-    chunks_for,
-    inline,
-    integer,
-    launch,
-    matrix_shape,
-    part,
-    pointer,
-    real,
-)
+from fastnn.kernels.runtime.checks import check, check_output, matrix_shape
+from fastnn.kernels.runtime.compiler import FLOAT32, Kernel, array, inline, integer, part, pointer, real
+from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.memory import prefetch
+from fastnn.kernels.runtime.thread_count import chunks_for
 
 _INDEX = np.dtype(np.int64)
 

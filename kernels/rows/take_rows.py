@@ -9,22 +9,10 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.kernels.rows.gather import ask_for, check_indices
-from fastnn.kernels.runtime.jit import (
-    FLOAT32,
-    FLOAT64,
-    Kernel,
-    array,
-    check,
-    check_output,
-    chunks_for,
-    inline,
-    integer,
-    kernel_for,
-    launch,
-    matrix_shape,
-    part,
-    pointer,
-)
+from fastnn.kernels.runtime.checks import check, check_output, kernel_for, matrix_shape
+from fastnn.kernels.runtime.compiler import FLOAT32, FLOAT64, Kernel, array, inline, integer, part, pointer
+from fastnn.kernels.runtime.launcher import launch
+from fastnn.kernels.runtime.thread_count import chunks_for
 
 # Operations that a number costs: a row comes from memory that nobody has touched lately.
 # Two threads take a batch of 32 rows of 784 float64 in 0.6 of the time of one.

@@ -13,7 +13,7 @@ because LLVM does not know which summand is the address. CodeGenPrepare rewrites
 ``table + row * 128`` as a ``getelementptr`` on one of the two, on AArch64 on ``row * 128``, and Numba
 links a helper into its callers after that pass has changed it. Where the caller's loop is unrolled,
 the first row's base is then the null pointer: LLVM concludes that the load cannot read the caller's
-table on the stack and drops the launch. Elsewhere than on x86-64 ``jit`` turns that rewriting off, too.
+table on the stack and drops the launch. Elsewhere than on x86-64 ``compiler`` turns that rewriting off, too.
 
 The lowest room of the house: imports nothing of fastnn. The functions are for kernels and for the
 code around them, never for Python callers.

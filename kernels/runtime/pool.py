@@ -35,7 +35,7 @@ from numba.core import config
 from numba.core.ccallback import CFunc
 from numba.extending import intrinsic
 
-from fastnn.kernels.runtime import jit
+from fastnn.kernels.runtime import compiler
 from fastnn.kernels.runtime.memory import (
     WORD,
     atomic_add,
@@ -91,7 +91,7 @@ _LONG_WAIT, _SHORTEST, _LONGEST = 200_000, 5_000_000, 320_000_000
 _SKIPPED, _TIMED, _FEWEST, _MOST, _LARGE = 2, 32, 250, 8_000, 400_000
 
 
-@jit.inline
+@compiler.inline
 def put_row(table, row, address, block, parts, wait):
     """Write row number ``row`` of a table; ``wait``: 1 to begin after all rows above."""
     put_integer(table, row * ROW + SLICE, address)
@@ -100,7 +100,7 @@ def put_row(table, row, address, block, parts, wait):
     put_integer(table, row * ROW + WAIT, wait)
 
 
-@jit.inline
+@compiler.inline
 def run_alone(table, count):
     """Run the rows of a table on this thread, in order, without any claims."""
     for row in range(count):
@@ -109,12 +109,12 @@ def run_alone(table, count):
             call_slice(integer(table, row * ROW + SLICE), integer(table, row * ROW + BLOCK), t, parts)
 
 
-@jit.inline
+@compiler.inline
 def _now(pool):
     return nanoseconds(integer(pool, _CLOCK), integer(pool, _CLOCK_ID))
 
 
-@jit.inline
+@compiler.inline
 def _wait_for_row(pool, table, row):
     """Wait until all parts of a row are done; return how long that was, in ns, if it was long."""
     parts, spins, start = integer(table, row * ROW + PARTS), 0, 0
@@ -128,7 +128,7 @@ def _wait_for_row(pool, table, row):
     return _now(pool) - start if start else 0
 
 
-@jit.inline
+@compiler.inline
 def _walk(pool, table, count, t):
     """Do what there is to do for thread ``t``; return how long it waited, and how many rows it saw finished."""
     finished, waited = 0, 0
@@ -158,7 +158,7 @@ def _walk(pool, table, count, t):
     return waited, finished
 
 
-@jit.inline
+@compiler.inline
 def _count_run(table, spent):
     """Count a run of a table that is kept: between trials (stage 0), of the present way (1) or of the other one (2).
 
@@ -279,7 +279,7 @@ def _work_in_pool(pool, index):
                 idle, spins = _now(pool), 0
 
 
-_WORK = jit.Entry(_work_in_pool, [types.int64] * 2, types.void)
+_WORK = compiler.Entry(_work_in_pool, [types.int64] * 2, types.void)
 
 
 def _address(function: Any) -> int:
@@ -379,11 +379,11 @@ def start() -> bool:
     global _pool, is_started
     is_started = True
     # Before the lock of the compiler is taken: the check compiles, too.
-    jit.make_sure()
+    compiler.make_sure()
     if _pool is None and not _is_over and config.NUMBA_NUM_THREADS > 1:
-        with jit.starting():
+        with compiler.starting():
             if _pool is None:
-                runner = jit.compile_callback(_run_together, types.void(*[types.int64] * 5))
+                runner = compiler.compile_callback(_run_together, types.void(*[types.int64] * 5))
                 _pool = _Pool(int(config.NUMBA_NUM_THREADS) - 1, runner)
                 if _pool.threads:
                     _context[[RUNNER, POOL]] = int(runner.address or 0), _pool.address
@@ -434,7 +434,7 @@ _table = stack_words(ROW)
 
 
 def _launch_block(context, address, block, words, arrays, parts):
-    args = jit.unpack(block, words, arrays)
+    args = compiler.unpack(block, words, arrays)
     if parts == 1 or integer(context, RUNNER) == 0:
         for t in range(parts):
             call_slice(address, args, t, parts)
@@ -444,4 +444,4 @@ def _launch_block(context, address, block, words, arrays, parts):
         call_runner(integer(context, RUNNER), integer(context, POOL), table, 1, parts, 0)
 
 
-LAUNCH = jit.Entry(_launch_block, [types.int64] * 6, types.void)
+LAUNCH = compiler.Entry(_launch_block, [types.int64] * 6, types.void)

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from fastnn.kernels.runtime import alloc, jit, pool
+from fastnn.kernels.runtime import alloc, compiler, launcher, pool
 from fastnn.kernels.runtime.memory import (
     data_of,
     descriptor_of,
@@ -45,23 +45,23 @@ from fastnn.kernels.runtime.pool import start as start
 
 ARRAY_TYPE, FLOAT32, FLOAT64, POOLED, INT64 = range(5)
 _INT64 = np.dtype(np.int64)
-_context = np.array([id(np.ndarray), id(jit.FLOAT32), id(jit.FLOAT64), pool.context, id(_INT64)], np.int64)
+_context = np.array([id(np.ndarray), id(compiler.FLOAT32), id(compiler.FLOAT64), pool.context, id(_INT64)], np.int64)
 context: int = _context.ctypes.data
 
 
-@jit.inline
+@compiler.inline
 def can_run(context, threads):
     """Whether :func:`run` may be given so many threads."""
     return threads == 1 or (threads <= MOST_PARTS and integer(integer(context, POOLED), STARTED) != 0)
 
 
-@jit.inline
+@compiler.inline
 def run(context, table, count, threads):
     """Run the first ``count`` rows of a table on so many threads; on one, in order, without any claims."""
     _run_rows(integer(context, POOLED), table, count, threads, 0)
 
 
-@jit.inline
+@compiler.inline
 def _run_rows(pooled, table, count, threads, is_kept):
     if threads == 1 or integer(pooled, RUNNER) == 0:
         run_alone(table, count)
@@ -75,7 +75,7 @@ def _run_rows(pooled, table, count, threads, is_kept):
 _ALIGNED, _WRITEABLE = 0x0100, 0x0400
 
 
-@jit.inline
+@compiler.inline
 def number_size(context, array):
     """Bytes of a number of an array object; 0 unless it is a plain array of native float32 or float64."""
     if type_of(array) != integer(context, ARRAY_TYPE) or flags_of(array) & _ALIGNED == 0:
@@ -84,7 +84,7 @@ def number_size(context, array):
     return 4 if descriptor == integer(context, FLOAT32) else 8 if descriptor == integer(context, FLOAT64) else 0
 
 
-@jit.inline
+@compiler.inline
 def is_matrix(context, array, size, rows, columns):
     """Whether this is a matrix of this shape whose strides are whole numbers."""
     return (
@@ -96,7 +96,7 @@ def is_matrix(context, array, size, rows, columns):
     )
 
 
-@jit.inline
+@compiler.inline
 def has_rows(context, array, size, rows, columns):
     """Whether this is a matrix of this shape with contiguous rows that do not overlap, writeable."""
     return (
@@ -107,7 +107,7 @@ def has_rows(context, array, size, rows, columns):
     )
 
 
-@jit.inline
+@compiler.inline
 def is_dense(context, array, size, rows, columns):
     """Whether this is a C-contiguous matrix of this shape."""
     return (
@@ -117,7 +117,7 @@ def is_dense(context, array, size, rows, columns):
     )
 
 
-@jit.inline
+@compiler.inline
 def is_vector(context, array, size, count):
     """Whether this is a contiguous vector of so many numbers."""
     return (
@@ -128,7 +128,7 @@ def is_vector(context, array, size, count):
     )
 
 
-@jit.inline
+@compiler.inline
 def is_labels(context, array, count):
     """Whether this is a contiguous vector of so many int64."""
     return (
@@ -141,21 +141,21 @@ def is_labels(context, array, count):
     )
 
 
-@jit.inline
+@compiler.inline
 def is_number(context, array, size):
     """Whether this is an array of no dimensions, writeable."""
     return number_size(context, array) == size and ndim_of(array) == 0 and flags_of(array) & _WRITEABLE != 0
 
 
-@jit.inline
+@compiler.inline
 def is_writeable(array):
     """Whether an array object may be written."""
     return flags_of(array) & _WRITEABLE != 0
 
 
-@jit.inline
+@compiler.inline
 def parts_of(operations, threads, serial):
-    """As ``jit.chunks_for``, in compiled code; ``serial``: operations below which one thread is faster."""
+    """As ``thread_count.chunks_for``, in compiled code; ``serial``: operations below which one thread is faster."""
     if operations < serial:
         return 1
     return min(threads, int(2.0 * operations / serial)) if serial else threads
@@ -197,7 +197,7 @@ def grow_scratch(size: int) -> None:
 # A program that Python records, and replays
 
 
-@jit.inline
+@compiler.inline
 def _put_addresses(places, count, arrays):
     for i in range(count):
         address = data_of(integer(arrays, integer(places, 3 * i + 1))) + integer(places, 3 * i + 2)
@@ -212,7 +212,7 @@ def _play_program(words):
         _run_rows(integer(words, 6), table, count, threads, 1)
 
 
-_PLAY = jit.Entry(_play_program, [types.int64], types.void)
+_PLAY = compiler.Entry(_play_program, [types.int64], types.void)
 
 
 def _replay_program(pooled, table, count, threads, moves, moving, times):
@@ -223,7 +223,7 @@ def _replay_program(pooled, table, count, threads, moves, moving, times):
             put_integer(at, 0, integer(at, 0) + integer(moves, 2 * i + 1))
 
 
-_REPLAY = jit.Entry(_replay_program, [types.int64] * 7, types.void)
+_REPLAY = compiler.Entry(_replay_program, [types.int64] * 7, types.void)
 
 
 class Places:
@@ -251,7 +251,7 @@ class Places:
     def replay(self, arrays: list[np.ndarray]) -> None:
         """Replay the program over these arrays, of the shapes, strides and dtypes recorded, which the caller keeps."""
         self._write(self._ids, 0, *map(id, arrays))  # type: ignore[arg-type]  # arrays are buffers
-        if jit._recorders and jit.is_watched():
+        if launcher._recorders and launcher.is_watched():
             _PLAY.call(self._put)
             self._program.replay()
         else:
@@ -267,10 +267,10 @@ class Program:
     """
 
     def __init__(self) -> None:
-        self.launches: list[jit.Launch] = []
-        self.content_guards: list[jit.Guard] = []
+        self.launches: list[launcher.Launch] = []
+        self.content_guards: list[launcher.Guard] = []
         self._table: np.ndarray = np.zeros((0, ROW), np.int64)
-        self._blocks: np.ndarray = np.zeros((0, jit.MAX_WORDS), np.int64)
+        self._blocks: np.ndarray = np.zeros((0, compiler.MAX_WORDS), np.int64)
         self._rows = self._table.ctypes.data, 0
         # Where each array stands that was recorded, by its address: launch and word.
         self._places: dict[int, list[tuple[int, int]]] = {}
@@ -283,11 +283,11 @@ class Program:
     def recording(self) -> Iterator[None]:
         """Record the launches of this thread inside the block, which do not run."""
         self._owner = threading.get_ident()
-        with jit.recording(self._watch), jit.guarding(self.content_guards):
+        with launcher.recording(self._watch), launcher.guarding(self.content_guards):
             yield
         self.build()
 
-    def _watch(self, kernel: jit.Kernel | None, parts: int, arrays: tuple[np.ndarray, ...], scalars: Any) -> bool:
+    def _watch(self, kernel: compiler.Kernel | None, parts: int, arrays: tuple[np.ndarray, ...], scalars: Any) -> bool:
         if threading.get_ident() != self._owner:
             return False
         if kernel is None:
@@ -300,10 +300,11 @@ class Program:
     def build(self) -> None:
         """Lay the launches out as a table and blocks, aligned to cache lines."""
         count = len(self.launches)
-        raw = np.zeros(count * (ROW + jit.MAX_WORDS) + 16, np.int64)
+        raw = np.zeros(count * (ROW + compiler.MAX_WORDS) + 16, np.int64)
         start = -raw.ctypes.data % 128 // 8
         self._table = raw[start : start + count * ROW].reshape(count, ROW)
-        self._blocks = raw[start + count * ROW : start + count * (ROW + jit.MAX_WORDS)].reshape(count, jit.MAX_WORDS)
+        blocks = raw[start + count * ROW : start + count * (ROW + compiler.MAX_WORDS)]
+        self._blocks = blocks.reshape(count, compiler.MAX_WORDS)
         self._rows, self._places = (self._table.ctypes.data, count), {}
         for i, (kernel, parts, arrays, scalars, waits) in enumerate(self.launches):
             block = self._blocks[i]
@@ -323,12 +324,12 @@ class Program:
 
     def replay(self) -> None:
         """Run all launches, in order; one by one where somebody watches."""
-        if jit._recorders and jit.is_watched():
-            jit.launch_each([self._now(i) for i in range(len(self.launches))])
+        if launcher._recorders and launcher.is_watched():
+            launcher.launch_each([self._now(i) for i in range(len(self.launches))])
             return
         _replay(self._rows, self.threads)
 
-    def _now(self, i: int) -> jit.Launch:
+    def _now(self, i: int) -> launcher.Launch:
         """A launch with the arrays that it uses now, whose addresses may have been put in place of those recorded."""
         kernel, parts, arrays, scalars, waits = self.launches[i]
         found = []
@@ -355,7 +356,7 @@ class Program:
                     f"for {times} replays an array must be C-contiguous, of {times * part.size} numbers of "
                     f"{part.dtype}, found {whole.size} of {whole.dtype}"
                 )
-        if jit.is_watched():
+        if launcher.is_watched():
             self._show_over(batches, times)
             return
         places, moves, starts = [], [], []
@@ -389,7 +390,7 @@ class Program:
                 part = parts.get(array.ctypes.data)
                 return array if part is None else np.ndarray(array.shape, array.dtype, part, 0, array.strides)
 
-            jit.launch_each([
+            launcher.launch_each([
                 (kernel, count, tuple(map(moved, arrays)), scalars, waits)
                 for kernel, count, arrays, scalars, waits in self.launches
             ])  # fmt: skip

@@ -1,4 +1,4 @@
-"""The machine room: the one place that owns jit flags, the kernel cache, threads and launches.
+"""Compilation: flags, the block of words that a slice reads, kernels and entries.
 
 Every kernel of fastnn is a *slice*: a function ``f(args, t, n)`` that does part ``t`` of ``n`` of
 the work. ``args`` is the address of a block of 64-bit words (addresses of arrays, sizes, scalars),
@@ -8,7 +8,6 @@ arithmetic can therefore run any of them, alone or in a list, on one thread or o
 
 from __future__ import annotations
 
-import math
 import os
 import signal
 import struct
@@ -30,7 +29,6 @@ from numba.core.compiler_lock import global_compiler_lock
 from numba.core.errors import RequireLiteralValue
 from numba.extending import intrinsic, register_jitable
 
-from fastnn.kernels.runtime import alloc
 from fastnn.kernels.runtime.cache import CompiledCache, cache_folder
 from fastnn.kernels.runtime.memory import ARRAY_DATA, BYTES_DATA, IS_X86, WORD, layout_is_as_assumed
 
@@ -243,8 +241,7 @@ def make_sure() -> None:
             return
         _checking = []
         try:
-            with _unwatched():
-                _check()
+            _check()
             _check = None
         except BaseException:
             for made in _checking:
@@ -363,321 +360,6 @@ def by_dtype(
     }
 
 
-def kernel_for(kernels: dict[np.dtype, Kernel], name: str, a: np.ndarray) -> Kernel:
-    """The kernel for the dtype of ``a``; TypeError where there is none."""
-    try:
-        return kernels[a.dtype]
-    except (KeyError, AttributeError, TypeError):
-        found = getattr(a, "dtype", type(a).__name__)
-        raise TypeError(f"{name} must have dtype float32 or float64, found {found}") from None
-
-
-def aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """A new array that begins at a cache line: no vector of a row of whole lines lies in two of them."""
-    size = math.prod(shape) * dtype.itemsize
-    room = alloc.empty(size + 64, np.uint8)
-    start = -room.ctypes.data % 64
-    return room[start : start + size].view(dtype).reshape(shape)
-
-
-_ones: dict[tuple[int, np.dtype], np.ndarray] = {}
-
-
-def ones(count: int, dtype: np.dtype) -> np.ndarray:
-    """A read-only vector of ones, the same one each time: a constant that a recording may rely on."""
-    found = _ones.get((count, dtype))
-    if found is None:
-        found = np.ones(count, dtype)
-        found.flags.writeable = False
-        # Kept as long as the process for the sizes that come first; nobody has so many kinds of classes.
-        if len(_ones) < 256:
-            _ones[count, dtype] = found
-    return found
-
-
-def is_constant(array: np.ndarray) -> bool:
-    """Whether an array is one of :func:`ones`."""
-    return array.ndim == 1 and _ones.get((array.size, array.dtype)) is array
-
-
-# A recorded launch: kernel, parts, arrays, scalars, and whether it waits for those before it.
-Launch = tuple[Kernel, int, tuple[np.ndarray, ...], tuple[float, ...], bool]
-
-# An array whose contents a recording relies on, and what must hold for them.
-Guard = tuple[np.ndarray, Callable[[np.ndarray], bool]]
-
-# By thread: one thread's launches are no business of another's recording.
-_recorders: dict[int, Callable[..., Any]] = {}
-_guards: dict[int, list[Guard]] = {}
-
-
-def launch(kernel: Kernel, parts: int, arrays: tuple[np.ndarray, ...], *scalars: float) -> None:
-    """Run ``parts`` parts of a kernel over ``arrays``, in parallel where ``parts`` > 1.
-
-    The caller has checked the arrays with :func:`check` or :func:`check_strided`; nothing here
-    or below looks at them again.
-    """
-    if _recorders:
-        recorder = _recorders.get(threading.get_ident())
-        if recorder is not None:
-            pack(kernel, arrays, scalars)
-            if recorder(kernel, parts, arrays, scalars):
-                return
-    launch_unwatched(kernel, parts, arrays, *scalars)
-
-
-def pack(kernel: Kernel, arrays: tuple[np.ndarray, ...], scalars: tuple[float, ...]) -> bytes:
-    """The block of a launch, with the arrays by their ids."""
-    try:
-        return kernel.pack(*map(id, arrays), *scalars)
-    except struct.error as error:
-        raise TypeError(f"a scalar argument of {kernel.name} does not fit: {error}, found {scalars}") from None
-
-
-def launch_unwatched(kernel: Kernel, parts: int, arrays: tuple[np.ndarray, ...], *scalars: float) -> None:
-    """As :func:`launch`, for who watches launches and runs them."""
-    _run_block(kernel, parts, pack(kernel, arrays, scalars))
-
-
-def launch_again(
-    kernel: Kernel, parts: int, block: bytes, arrays: tuple[np.ndarray, ...], scalars: tuple[float, ...]
-) -> None:
-    """As :func:`launch`, with the block of ``arrays`` and ``scalars``, which was packed before."""
-    if _recorders:
-        recorder = _recorders.get(threading.get_ident())
-        if recorder is not None and recorder(kernel, parts, arrays, scalars):
-            return
-    _run_block(kernel, parts, block)
-
-
-def _run_block(kernel: Kernel, parts: int, block: bytes) -> None:
-    address = kernel.address or kernel.compile()
-    if _pool is None:
-        _load_pool()
-    if parts > 1 and not _pool.is_started:
-        _pool.start()
-    _pool.LAUNCH.call(_pool.context, address, id(block), kernel.words, kernel.arrays, parts)
-
-
-# The module ``pool``, which is built on this one: loaded at the first launch.
-_pool: Any = None
-
-
-def _load_pool() -> None:
-    global _pool
-    from fastnn.kernels.runtime import pool
-
-    _pool = pool
-
-
-def is_watched() -> bool:
-    """Whether somebody records the launches, so that each has to go through :func:`launch`."""
-    return bool(_recorders) and threading.get_ident() in _recorders
-
-
-def launch_each(launches: list[Launch]) -> bool:
-    """Launch one by one where somebody watches; whether that is so."""
-    if not is_watched():
-        return False
-    for kernel, parts, arrays, scalars, _ in launches:
-        launch(kernel, parts, arrays, *scalars)
-    return True
-
-
-def is_tracing() -> bool:
-    """Whether launches are recorded here and do not run, so that no output means anything."""
-    return bool(_guards) and threading.get_ident() in _guards
-
-
-def guard_contents(array: np.ndarray, holds: Callable[[np.ndarray], bool]) -> bool:
-    """Whether launches are recorded here and do not run; then ``holds(array)`` must be true at each replay.
-
-    For what a kernel finds out about the contents of an array, which Python looks at after the launch.
-    """
-    if not is_tracing():
-        return False
-    _guards[threading.get_ident()].append((array, holds))
-    return True
-
-
-@contextmanager
-def guarding(guards: list[Guard]) -> Iterator[None]:
-    """Collect what the launches of this thread rely on."""
-    with _set(_guards, guards):
-        yield
-
-
-@contextmanager
-def _set(table: dict[int, Any], value: Any) -> Iterator[None]:
-    """This thread's entry in a table, for a while."""
-    thread = threading.get_ident()
-    before = table.get(thread)
-    try:
-        _put(table, value)
-        yield
-    finally:
-        # Not where somebody else has put that in order already: an interrupted block may end late.
-        if table.get(thread) is value:
-            _put(table, before)
-
-
-def _put(table: dict[int, Any], value: Any) -> None:
-    if value is None:
-        table.pop(threading.get_ident(), None)
-    else:
-        table[threading.get_ident()] = value
-
-
-@contextmanager
-def _unwatched() -> Iterator[None]:
-    """Launches of this thread run, whoever watches or records them outside."""
-    with _set(_recorders, None), _set(_guards, None):
-        yield
-
-
-def independent() -> None:
-    """Say that the next launch does not read what the one before it writes."""
-    if is_tracing():
-        _recorders[threading.get_ident()](None, 0, (), ())
-
-
-def watcher() -> Callable[..., Any] | None:
-    """Who watches this thread's launches."""
-    return _recorders.get(threading.get_ident()) if _recorders else None
-
-
-def watch(watcher: Callable[..., Any] | None) -> None:
-    """Let somebody, or nobody, watch this thread's launches: as :func:`recording`, without a block."""
-    _put(_recorders, watcher)
-
-
-def end_trace(watcher: Callable[..., Any] | None) -> None:
-    """Put in order what a trace that was interrupted may have left: launches of this thread run again."""
-    _put(_guards, None)
-    _put(_recorders, watcher)
-
-
-@contextmanager
-def recording(watch: Callable[..., Any]) -> Iterator[None]:
-    """Call ``watch(kernel, parts, arrays, scalars)`` at this thread's launches; where it returns true, nothing runs."""
-    with _set(_recorders, watch):
-        yield
-
-
-# --------------------------------------------------------------------------------------------
-# Checks: what stands between a caller and raw addresses
-
-# NPY_ARRAY_C_CONTIGUOUS and NPY_ARRAY_ALIGNED of NumPy's C API.
-_READABLE = 0x0001 | 0x0100
-
-
-def check(name: str, a: np.ndarray, dtype: np.dtype, shape: tuple[int, ...]) -> None:
-    """Raise unless ``a`` is an aligned, C-contiguous ndarray of this dtype and shape (about 100 ns)."""
-    if type(a) is not np.ndarray or a.dtype != dtype or a.shape != shape or ~a.flags.num & _READABLE:
-        raise _explain(name, a, dtype, shape, "C-contiguous and aligned")
-
-
-def check_output(name: str, a: np.ndarray, dtype: np.dtype, shape: tuple[int, ...]) -> None:
-    """As :func:`check`, for an array that the kernel writes."""
-    if type(a) is not np.ndarray or a.dtype != dtype or a.shape != shape or not a.flags.carray:
-        raise _explain(name, a, dtype, shape, "C-contiguous, aligned and writeable")
-
-
-def check_strided(name: str, a: np.ndarray, dtype: np.dtype, shape: tuple[int, int]) -> tuple[int, int]:
-    """Raise unless ``a`` is an aligned matrix of this dtype and shape; return its strides in numbers."""
-    if type(a) is not np.ndarray or a.dtype != dtype or a.shape != shape or not a.flags.aligned:
-        raise _explain(name, a, dtype, shape, "aligned")
-    size = a.itemsize
-    rows, columns = a.strides
-    return rows // size, columns // size
-
-
-def matrix_shape(name: str, a: np.ndarray) -> tuple[int, int]:
-    """The shape of a matrix; TypeError for what is no array, ValueError for another number of dimensions."""
-    if type(a) is not np.ndarray:
-        raise _explain(name, a, FLOAT32, (), "")
-    if a.ndim != 2:
-        raise ValueError(f"{name} must have 2 dimensions, found shape {a.shape}")
-    return a.shape
-
-
-def check_rows(
-    name: str, a: np.ndarray, dtype: np.dtype, shape: tuple[int, int], *, output: bool = False
-) -> int:
-    """Raise unless ``a`` is a matrix whose rows are contiguous; return the elements between rows."""
-    # NumPy gives an array without elements any strides.
-    if (
-        type(a) is not np.ndarray
-        or a.dtype != dtype
-        or a.shape != shape
-        or not (a.flags.behaved if output else a.flags.aligned)
-        or (a.size and shape[1] > 1 and a.strides[1] != a.itemsize)
-        or (a.size and a.strides[0] % a.itemsize)
-        or (output and a.size and shape[0] > 1 and a.strides[0] < shape[1] * a.itemsize)
-    ):
-        raise _explain(name, a, dtype, shape, "aligned, with contiguous rows")
-    return a.strides[0] // a.itemsize
-
-
-def _explain(name: str, a: Any, dtype: np.dtype, shape: tuple[int, ...], layout: str) -> Exception:
-    if not isinstance(a, np.ndarray):
-        return TypeError(f"{name} must be a NumPy array, found {type(a).__name__}")
-    if type(a) is not np.ndarray:
-        return TypeError(f"{name} must be a plain NumPy array, found the subclass {type(a).__name__}")
-    if a.dtype != dtype:
-        return TypeError(f"{name} must have dtype {dtype}, found {a.dtype}")
-    if a.shape != shape:
-        return ValueError(f"{name} must have shape {shape}, found {a.shape}")
-    alignment = "aligned" if a.flags.aligned else "misaligned"
-    access = "writeable" if a.flags.writeable else "read-only"
-    return ValueError(f"{name} must be {layout}, found strides {a.strides}, {alignment}, {access}")
-
-
-# --------------------------------------------------------------------------------------------
-# Threads
-
-_threads = int(config.NUMBA_NUM_THREADS)
-
-# A fork and join costs about 2 us under OpenMP; below this many operations one thread is faster.
-SERIAL_OPERATIONS = 400_000
-# The same inside a program, where a barrier costs a tenth of that, and where data that the next launch finds in
-# another core's cache costs more than it saves to compute it on one.
-SERIAL_IN_PROGRAM = 20_000
-
-
-def set_num_threads(n: int) -> None:
-    """Use up to ``n`` threads per launch. The results are the same bits for any number."""
-    global _threads
-    if isinstance(n, bool) or not isinstance(n, (int, np.integer)):
-        raise TypeError(f"n must be an integer, found {type(n).__name__}")
-    if n < 1:
-        raise ValueError(f"n must be positive, found {n}")
-    _threads = int(n)
-
-
-def get_num_threads() -> int:
-    """How many threads a launch may use."""
-    return _threads
-
-
-def chunks_for(operations: float) -> int:
-    """Into how many parts to cut a launch of this many floating-point operations."""
-    serial = SERIAL_OPERATIONS
-    if serial and is_tracing():
-        serial = SERIAL_IN_PROGRAM
-    if operations < serial:
-        return 1
-    # No part with less work than a fork and join costs, however many threads were asked for.
-    return min(_threads, int(2 * operations / serial) if serial else _threads)
-
-
-def threading_layer() -> str:
-    """Who runs the parts of a launch: 'fastnn', threads of its own, or 'serial', the calling thread alone."""
-    if _pool is None:
-        _load_pool()
-    return "fastnn" if _pool.start() else "serial"
-
-
 def _renew_lock(lock: Any) -> None:
     """In a forked child, release a lock that a thread of the parent's held: that thread is not here to do it."""
     is_owned = getattr(lock, "_is_owned", None)
@@ -685,20 +367,11 @@ def _renew_lock(lock: Any) -> None:
         lock._at_fork_reinit()
 
 
-def _keep_own(table: dict[int, Any]) -> None:
-    """In a forked child, forget what other threads had in a table by thread: a new thread may get such a number."""
-    thread = threading.get_ident()
-    for other in [number for number in table if number != thread]:
-        del table[other]
-
-
 def _after_fork_in_child() -> None:
     global _checking
     _checking = None
     for lock in (_compile_lock, _check_lock, global_compiler_lock._lock, llvm_ffi.lib._lock._lock):
         _renew_lock(lock)
-    _keep_own(_recorders)
-    _keep_own(_guards)
 
 
 if hasattr(os, "register_at_fork"):

@@ -1,0 +1,83 @@
+"""Checks of arrays before a launch: what stands between a caller and raw addresses."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from fastnn.kernels.runtime.compiler import FLOAT32, Kernel
+
+# NPY_ARRAY_C_CONTIGUOUS and NPY_ARRAY_ALIGNED of NumPy's C API.
+_READABLE = 0x0001 | 0x0100
+
+
+def check(name: str, a: np.ndarray, dtype: np.dtype, shape: tuple[int, ...]) -> None:
+    """Raise unless ``a`` is an aligned, C-contiguous ndarray of this dtype and shape (about 100 ns)."""
+    if type(a) is not np.ndarray or a.dtype != dtype or a.shape != shape or ~a.flags.num & _READABLE:
+        raise _explain(name, a, dtype, shape, "C-contiguous and aligned")
+
+
+def check_output(name: str, a: np.ndarray, dtype: np.dtype, shape: tuple[int, ...]) -> None:
+    """As :func:`check`, for an array that the kernel writes."""
+    if type(a) is not np.ndarray or a.dtype != dtype or a.shape != shape or not a.flags.carray:
+        raise _explain(name, a, dtype, shape, "C-contiguous, aligned and writeable")
+
+
+def check_strided(name: str, a: np.ndarray, dtype: np.dtype, shape: tuple[int, int]) -> tuple[int, int]:
+    """Raise unless ``a`` is an aligned matrix of this dtype and shape; return its strides in numbers."""
+    if type(a) is not np.ndarray or a.dtype != dtype or a.shape != shape or not a.flags.aligned:
+        raise _explain(name, a, dtype, shape, "aligned")
+    size = a.itemsize
+    rows, columns = a.strides
+    return rows // size, columns // size
+
+
+def matrix_shape(name: str, a: np.ndarray) -> tuple[int, int]:
+    """The shape of a matrix; TypeError for what is no array, ValueError for another number of dimensions."""
+    if type(a) is not np.ndarray:
+        raise _explain(name, a, FLOAT32, (), "")
+    if a.ndim != 2:
+        raise ValueError(f"{name} must have 2 dimensions, found shape {a.shape}")
+    return a.shape
+
+
+def check_rows(
+    name: str, a: np.ndarray, dtype: np.dtype, shape: tuple[int, int], *, output: bool = False
+) -> int:
+    """Raise unless ``a`` is a matrix whose rows are contiguous; return the elements between rows."""
+    # NumPy gives an array without elements any strides.
+    if (
+        type(a) is not np.ndarray
+        or a.dtype != dtype
+        or a.shape != shape
+        or not (a.flags.behaved if output else a.flags.aligned)
+        or (a.size and shape[1] > 1 and a.strides[1] != a.itemsize)
+        or (a.size and a.strides[0] % a.itemsize)
+        or (output and a.size and shape[0] > 1 and a.strides[0] < shape[1] * a.itemsize)
+    ):
+        raise _explain(name, a, dtype, shape, "aligned, with contiguous rows")
+    return a.strides[0] // a.itemsize
+
+
+def _explain(name: str, a: Any, dtype: np.dtype, shape: tuple[int, ...], layout: str) -> Exception:
+    if not isinstance(a, np.ndarray):
+        return TypeError(f"{name} must be a NumPy array, found {type(a).__name__}")
+    if type(a) is not np.ndarray:
+        return TypeError(f"{name} must be a plain NumPy array, found the subclass {type(a).__name__}")
+    if a.dtype != dtype:
+        return TypeError(f"{name} must have dtype {dtype}, found {a.dtype}")
+    if a.shape != shape:
+        return ValueError(f"{name} must have shape {shape}, found {a.shape}")
+    alignment = "aligned" if a.flags.aligned else "misaligned"
+    access = "writeable" if a.flags.writeable else "read-only"
+    return ValueError(f"{name} must be {layout}, found strides {a.strides}, {alignment}, {access}")
+
+
+def kernel_for(kernels: dict[np.dtype, Kernel], name: str, a: np.ndarray) -> Kernel:
+    """The kernel for the dtype of ``a``; TypeError where there is none."""
+    try:
+        return kernels[a.dtype]
+    except (KeyError, AttributeError, TypeError):
+        found = getattr(a, "dtype", type(a).__name__)
+        raise TypeError(f"{name} must have dtype float32 or float64, found {found}") from None

@@ -1,0 +1,234 @@
+"""Launches: a kernel runs over arrays, is recorded, or both. Constants that a recording may rely on.
+
+A recording is a matter of one thread: what another thread launches meanwhile runs as ever.
+"""
+
+from __future__ import annotations
+
+import math
+import os
+import struct
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime.compiler import Kernel
+
+
+def aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
+    """A new array that begins at a cache line: no vector of a row of whole lines lies in two of them."""
+    size = math.prod(shape) * dtype.itemsize
+    room = alloc.empty(size + 64, np.uint8)
+    start = -room.ctypes.data % 64
+    return room[start : start + size].view(dtype).reshape(shape)
+
+
+_ones: dict[tuple[int, np.dtype], np.ndarray] = {}
+
+
+def ones(count: int, dtype: np.dtype) -> np.ndarray:
+    """A read-only vector of ones, the same one each time: a constant that a recording may rely on."""
+    found = _ones.get((count, dtype))
+    if found is None:
+        found = np.ones(count, dtype)
+        found.flags.writeable = False
+        # Kept as long as the process for the sizes that come first; nobody has so many kinds of classes.
+        if len(_ones) < 256:
+            _ones[count, dtype] = found
+    return found
+
+
+def is_constant(array: np.ndarray) -> bool:
+    """Whether an array is one of :func:`ones`."""
+    return array.ndim == 1 and _ones.get((array.size, array.dtype)) is array
+
+
+# A recorded launch: kernel, parts, arrays, scalars, and whether it waits for those before it.
+Launch = tuple[Kernel, int, tuple[np.ndarray, ...], tuple[float, ...], bool]
+
+# An array whose contents a recording relies on, and what must hold for them.
+Guard = tuple[np.ndarray, Callable[[np.ndarray], bool]]
+
+# By thread: one thread's launches are no business of another's recording.
+_recorders: dict[int, Callable[..., Any]] = {}
+_guards: dict[int, list[Guard]] = {}
+
+
+def launch(kernel: Kernel, parts: int, arrays: tuple[np.ndarray, ...], *scalars: float) -> None:
+    """Run ``parts`` parts of a kernel over ``arrays``, in parallel where ``parts`` > 1.
+
+    The caller has checked the arrays with :func:`check` or :func:`check_strided`; nothing here
+    or below looks at them again.
+    """
+    if _recorders:
+        recorder = _recorders.get(threading.get_ident())
+        if recorder is not None:
+            pack(kernel, arrays, scalars)
+            if recorder(kernel, parts, arrays, scalars):
+                return
+    launch_unwatched(kernel, parts, arrays, *scalars)
+
+
+def pack(kernel: Kernel, arrays: tuple[np.ndarray, ...], scalars: tuple[float, ...]) -> bytes:
+    """The block of a launch, with the arrays by their ids."""
+    try:
+        return kernel.pack(*map(id, arrays), *scalars)
+    except struct.error as error:
+        raise TypeError(f"a scalar argument of {kernel.name} does not fit: {error}, found {scalars}") from None
+
+
+def launch_unwatched(kernel: Kernel, parts: int, arrays: tuple[np.ndarray, ...], *scalars: float) -> None:
+    """As :func:`launch`, for who watches launches and runs them."""
+    _run_block(kernel, parts, pack(kernel, arrays, scalars))
+
+
+def launch_again(
+    kernel: Kernel, parts: int, block: bytes, arrays: tuple[np.ndarray, ...], scalars: tuple[float, ...]
+) -> None:
+    """As :func:`launch`, with the block of ``arrays`` and ``scalars``, which was packed before."""
+    if _recorders:
+        recorder = _recorders.get(threading.get_ident())
+        if recorder is not None and recorder(kernel, parts, arrays, scalars):
+            return
+    _run_block(kernel, parts, block)
+
+
+def _run_block(kernel: Kernel, parts: int, block: bytes) -> None:
+    address = kernel.address or kernel.compile()
+    if _pool is None:
+        _load_pool()
+    if parts > 1 and not _pool.is_started:
+        _pool.start()
+    _pool.LAUNCH.call(_pool.context, address, id(block), kernel.words, kernel.arrays, parts)
+
+
+# The module ``pool``, which is built on this one: loaded at the first launch.
+_pool: Any = None
+
+
+def _load_pool() -> None:
+    global _pool
+    from fastnn.kernels.runtime import pool
+
+    _pool = pool
+
+
+def is_watched() -> bool:
+    """Whether somebody records the launches, so that each has to go through :func:`launch`."""
+    return bool(_recorders) and threading.get_ident() in _recorders
+
+
+def launch_each(launches: list[Launch]) -> bool:
+    """Launch one by one where somebody watches; whether that is so."""
+    if not is_watched():
+        return False
+    for kernel, parts, arrays, scalars, _ in launches:
+        launch(kernel, parts, arrays, *scalars)
+    return True
+
+
+def is_tracing() -> bool:
+    """Whether launches are recorded here and do not run, so that no output means anything."""
+    return bool(_guards) and threading.get_ident() in _guards
+
+
+def guard_contents(array: np.ndarray, holds: Callable[[np.ndarray], bool]) -> bool:
+    """Whether launches are recorded here and do not run; then ``holds(array)`` must be true at each replay.
+
+    For what a kernel finds out about the contents of an array, which Python looks at after the launch.
+    """
+    if not is_tracing():
+        return False
+    _guards[threading.get_ident()].append((array, holds))
+    return True
+
+
+@contextmanager
+def guarding(guards: list[Guard]) -> Iterator[None]:
+    """Collect what the launches of this thread rely on."""
+    with _set(_guards, guards):
+        yield
+
+
+@contextmanager
+def _set(table: dict[int, Any], value: Any) -> Iterator[None]:
+    """This thread's entry in a table, for a while."""
+    thread = threading.get_ident()
+    before = table.get(thread)
+    try:
+        _put(table, value)
+        yield
+    finally:
+        # Not where somebody else has put that in order already: an interrupted block may end late.
+        if table.get(thread) is value:
+            _put(table, before)
+
+
+def _put(table: dict[int, Any], value: Any) -> None:
+    if value is None:
+        table.pop(threading.get_ident(), None)
+    else:
+        table[threading.get_ident()] = value
+
+
+@contextmanager
+def unwatched() -> Iterator[None]:
+    """Launches of this thread run, whoever watches or records them outside."""
+    with _set(_recorders, None), _set(_guards, None):
+        yield
+
+
+def independent() -> None:
+    """Say that the next launch does not read what the one before it writes."""
+    if is_tracing():
+        _recorders[threading.get_ident()](None, 0, (), ())
+
+
+def watcher() -> Callable[..., Any] | None:
+    """Who watches this thread's launches."""
+    return _recorders.get(threading.get_ident()) if _recorders else None
+
+
+def watch(watcher: Callable[..., Any] | None) -> None:
+    """Let somebody, or nobody, watch this thread's launches: as :func:`recording`, without a block."""
+    _put(_recorders, watcher)
+
+
+def end_trace(watcher: Callable[..., Any] | None) -> None:
+    """Put in order what a trace that was interrupted may have left: launches of this thread run again."""
+    _put(_guards, None)
+    _put(_recorders, watcher)
+
+
+@contextmanager
+def recording(watch: Callable[..., Any]) -> Iterator[None]:
+    """Call ``watch(kernel, parts, arrays, scalars)`` at this thread's launches; where it returns true, nothing runs."""
+    with _set(_recorders, watch):
+        yield
+
+
+def threading_layer() -> str:
+    """Who runs the parts of a launch: 'fastnn', threads of its own, or 'serial', the calling thread alone."""
+    if _pool is None:
+        _load_pool()
+    return "fastnn" if _pool.start() else "serial"
+
+
+def _keep_own(table: dict[int, Any]) -> None:
+    """In a forked child, forget what other threads had in a table by thread: a new thread may get such a number."""
+    thread = threading.get_ident()
+    for other in [number for number in table if number != thread]:
+        del table[other]
+
+
+def _after_fork_in_child() -> None:
+    _keep_own(_recorders)
+    _keep_own(_guards)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork_in_child)

@@ -1,0 +1,42 @@
+"""How many threads a launch uses."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba.core import config
+
+from fastnn.kernels.runtime.launcher import is_tracing
+
+_threads = int(config.NUMBA_NUM_THREADS)
+
+# A fork and join costs about 2 us under OpenMP; below this many operations one thread is faster.
+SERIAL_OPERATIONS = 400_000
+# The same inside a program, where a barrier costs a tenth of that, and where data that the next launch finds in
+# another core's cache costs more than it saves to compute it on one.
+SERIAL_IN_PROGRAM = 20_000
+
+
+def set_num_threads(n: int) -> None:
+    """Use up to ``n`` threads per launch. The results are the same bits for any number."""
+    global _threads
+    if isinstance(n, bool) or not isinstance(n, (int, np.integer)):
+        raise TypeError(f"n must be an integer, found {type(n).__name__}")
+    if n < 1:
+        raise ValueError(f"n must be positive, found {n}")
+    _threads = int(n)
+
+
+def get_num_threads() -> int:
+    """How many threads a launch may use."""
+    return _threads
+
+
+def chunks_for(operations: float) -> int:
+    """Into how many parts to cut a launch of this many floating-point operations."""
+    serial = SERIAL_OPERATIONS
+    if serial and is_tracing():
+        serial = SERIAL_IN_PROGRAM
+    if operations < serial:
+        return 1
+    # No part with less work than a fork and join costs, however many threads were asked for.
+    return min(_threads, int(2 * operations / serial) if serial else _threads)
