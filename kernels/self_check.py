@@ -22,7 +22,7 @@ import numpy as np
 from numba.core import registry
 
 from fastnn.kernels.matmul import linear
-from fastnn.kernels.runtime import launcher, thread_count
+from fastnn.kernels.runtime import thread_count
 from fastnn.kernels.runtime.cache import remembered
 from fastnn.kernels.runtime.program import Program, grow_scratch, scratch
 
@@ -37,9 +37,7 @@ Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.nd
 
 def check() -> None:
     """RuntimeError unless a backward pass has been right here, now or before."""
-    # Whoever watches launches outside has not asked for these.
-    with launcher.unwatched():
-        remembered("self_check", registry.cpu_target.target_context.codegen(), _is_right)
+    remembered("self_check", registry.cpu_target.target_context.codegen(), _is_right)
 
 
 def _is_right() -> bool:

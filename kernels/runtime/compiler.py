@@ -239,9 +239,13 @@ def make_sure() -> None:
         # The check itself comes here, too.
         if _check is None or _checking is not None:
             return
+        # Built on this module; and a check is made once in a process, on few kinds of machines.
+        from fastnn.kernels.runtime.launcher import unwatched
+
         _checking = []
         try:
-            _check()
+            with unwatched():
+                _check()
             _check = None
         except BaseException:
             for made in _checking:
