@@ -1,8 +1,8 @@
 """What is compared with PyTorch: one registry for the recorded values and for the live comparison.
 
 A case is a function of the library: ``run(fastnn, inputs)`` and ``run(torch, inputs)`` execute the
-same lines. ``golden/make_golden.py`` records PyTorch's answers, ``test_golden.py`` compares with
-these, ``test_torch_live.py`` asks PyTorch itself.
+same lines. ``golden/make_golden.py`` records PyTorch's answers, ``tensor/test_golden.py`` compares with
+these, ``tensor/test_torch_live.py`` asks PyTorch itself.
 """
 
 from __future__ import annotations

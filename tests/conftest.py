@@ -14,7 +14,7 @@ import pytest
 
 import fastnn
 
-# Programs, not tests: test_scripts.py runs them.
+# Programs, not tests: programs/test_scripts.py runs them.
 collect_ignore = ["scripts"]
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None

@@ -1,6 +1,6 @@
 """Every tensor operation, and the shapes it is tried on.
 
-``test_tensor.py`` checks the gradients by finite differences; ``test_torch_live.py`` compares value,
+``tensor/test_tensor.py`` checks the gradients by finite differences; ``tensor/test_torch_live.py`` compares value,
 dtype, shape and gradient with PyTorch.
 """
 

@@ -1,6 +1,6 @@
 """What a backward pass reads: a table of operations, and what becomes of their gradients after a change in place.
 
-``test_saved_tensors.py`` compares with PyTorch live, and with what it answered in ``golden/saved.json`` (written by
+``tensor/test_saved_tensors.py`` compares with PyTorch live, and with what it answered in ``golden/saved.json`` (written by
 ``golden/make_saved.py``). The operations of the registry are part of the table.
 """
 

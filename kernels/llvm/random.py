@@ -15,7 +15,7 @@ Philox-4x32-7, the cheapest generator of J. K. Salmon et al. (SC 2011) that pass
 products of 32 by 32 bits to 64 in each of seven rounds for four numbers, and a vector unit makes such a
 product in two halves: measured with AVX-512, 0.54 ns a number against 0.09. The permutation of two
 multiplications of the same source ("lowbias32") failed the birthday spacings and the plane of neighbours in
-``tests/test_random_bits.py``.
+``tests/kernels/test_random_bits.py``.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Expressions whose value fastnn prints as PyTorch does, or for which it raises an error of the same kind.
 
-They stand in the text files, one a line. ``test_expressions.py`` compares with PyTorch live, and with what it
+They stand in the text files, one a line. ``tensor/test_expressions.py`` compares with PyTorch live, and with what it
 answered in ``golden/expressions.json`` (written by ``golden/make_expressions.py``). ``torch`` is the library,
 ``np`` NumPy.
 """

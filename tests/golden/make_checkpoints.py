@@ -1,4 +1,4 @@
-"""Write, with PyTorch 2.13.0, the checkpoints that ``test_serialization.py`` reads without it.
+"""Write, with PyTorch 2.13.0, the checkpoints that ``training/test_serialization.py`` reads without it.
 
     python tests/golden/make_checkpoints.py
 """
