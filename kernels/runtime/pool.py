@@ -14,8 +14,9 @@ caller waits for it for milliseconds. Runs that spend a third of their time so m
 which doubles each time, everything runs on the calling thread and the workers sleep. docs/architecture/threads.md
 has the figures.
 
-The trial: where cores are slow to reach each other, a table of small launches is faster on one thread. A table
-that is kept is therefore timed both ways now and then, and runs the faster way.
+The trial: where cores are slow to reach each other, or other programs have them, a table of small launches is faster
+on one thread. Now and then all tables that are kept run together for a while, then alone; each table then runs the
+way that was faster for it.
 """
 
 from __future__ import annotations
@@ -60,8 +61,9 @@ from fastnn.kernels.runtime.memory import (
 # those who read the next.
 SLICE, BLOCK, PARTS, WAIT, CLAIMED, DONE = range(6)
 ROW = 16
-# Columns of the first row of a table that is kept (see _choose).
-_LEFT, _IS_ALONE, _STAGE, _GAP, _TIME, _OTHER = range(8, 14)
+# Columns of the first row of a table that is kept: whether it runs alone, the trial that it took part in and the one
+# that it was decided by, and the trial's time and runs, together and alone.
+_IS_ALONE, _TRIAL, _DECIDED, _TIME, _RUNS, _TIME_ALONE, _RUNS_ALONE = range(8, 15)
 # The claims of a row are bits of one word. The parts of a row that has more are counted out instead.
 MOST_PARTS = 63
 
@@ -72,6 +74,8 @@ _OPEN, _RUN_BITS = 1 << 16, 17
 _INSIDE = _OPEN - 1
 # What is run: the table, its rows, and how many workers are wanted.
 _TABLE, _COUNT, _WANTED = _RUN, _RUN + 1, _RUN + 2
+# The trial: its stage (0 between trials, 1 all together, 2 all alone), runs left of the stage, and of the last gap.
+_STAGE, _LEFT, _GAP, _NUMBER = range(_QUIET + 3, _QUIET + 7)
 # The governor: quiet until then, for how long, and whether the governor and the trials are off.
 _UNTIL, _PENALTY, _UNGOVERNED = _QUIET, _QUIET + 1, _QUIET + 2
 # Set once: addresses of C functions, the clock's number, the number of workers; and whether they are to end.
@@ -85,10 +89,10 @@ _SPINS = 1000
 _IDLE = 150_000
 # The governor's figures, in ns: waits that count, the shortest and the longest silence.
 _LONG_WAIT, _SHORTEST, _LONGEST = 200_000, 5_000_000, 320_000_000
-# The trial's figures: runs that are not timed, as their data is in the caches of another core, and runs that are;
-# runs between trials, the fewest and the most; the time of a run in ns that counts as no more, and from which two
-# threads are used without a trial: they gain more there than slow cores lose.
-_SKIPPED, _TIMED, _FEWEST, _MOST, _LARGE = 2, 32, 250, 8_000, 400_000
+# The trial's figures: runs of each way that are not timed, as their data is in the caches of another core, and runs
+# that are; runs between trials, the fewest and the most; the time of a run in ns that counts as no more, and from which
+# a table is not tried alone: it gains more by two threads than slow cores lose.
+_SKIPPED, _TIMED, _FEWEST, _MOST, _LARGE = 6, 96, 250, 16_000, 400_000
 
 
 @compiler.inline
@@ -159,30 +163,57 @@ def _walk(pool, table, count, t):
 
 
 @compiler.inline
-def _count_run(table, spent):
-    """Count a run of a table that is kept: between trials (stage 0), of the present way (1) or of the other one (2).
+def _decide(pool, table):
+    """Let a table run the way that was faster in the last trial."""
+    put_integer(table, _DECIDED, integer(table, _TRIAL))
+    runs, runs_alone = integer(table, _RUNS), integer(table, _RUNS_ALONE)
+    if runs and runs_alone:
+        # 3% faster: otherwise the noise would decide.
+        alone = 1 if 33 * integer(table, _TIME_ALONE) * runs < 32 * integer(table, _TIME) * runs_alone else 0
+        if alone != integer(table, _IS_ALONE):
+            put_integer(table, _IS_ALONE, alone)
+            put_integer(pool, _GAP, _FEWEST)
+            put_integer(pool, _LEFT, min(integer(pool, _LEFT), _FEWEST))
 
-    ``spent``: its time in ns, which counts in the stages 1 and 2.
-    """
-    left, stage = integer(table, _LEFT) - 1, integer(table, _STAGE)
-    if stage and left < _TIMED:
-        put_integer(table, _TIME, integer(table, _TIME) + min(spent, _LARGE))
-    if left <= 0:
-        time = integer(table, _TIME)
-        is_short, is_better = time < _TIMED * _LARGE, 33 * time < 32 * integer(table, _OTHER)
-        gap = _FEWEST if stage == 2 and is_better else min(max(2 * integer(table, _GAP), _FEWEST), _MOST)
-        if (stage == 1 and is_short) or (stage == 2 and not is_better):
-            put_integer(table, _IS_ALONE, 1 - integer(table, _IS_ALONE))
-        # The first runs find nothing in the caches: no trial before some of them are done.
-        is_new = integer(table, _GAP) == 0
-        stage = 2 if stage == 1 and is_short else 1 if stage == 0 and not is_new else 0
-        put_integer(table, _STAGE, stage)
-        put_integer(table, _OTHER, time)
-        put_integer(table, _TIME, 0)
-        if stage == 0:
-            put_integer(table, _GAP, gap)
-        left = _SKIPPED + _TIMED if stage else gap
-    put_integer(table, _LEFT, left)
+
+@compiler.inline
+def _is_alone(pool, table):
+    """Whether a table that is kept runs on this thread alone."""
+    stage = integer(pool, _STAGE)
+    if stage == 0 and integer(table, _DECIDED) != integer(table, _TRIAL):
+        _decide(pool, table)
+    if stage == 2 and integer(table, _TRIAL) == integer(pool, _NUMBER):
+        return integer(table, _TIME) < _LARGE * integer(table, _RUNS)
+    return stage != 1 and integer(table, _IS_ALONE) != 0
+
+
+@compiler.inline
+def _count_run(pool, table, spent):
+    """Count a run of a table that is kept; ``spent``: its time in ns, which is looked at in a trial."""
+    stage, left = integer(pool, _STAGE), integer(pool, _LEFT)
+    if stage:
+        if integer(table, _TRIAL) != integer(pool, _NUMBER):
+            put_integer(table, _TRIAL, integer(pool, _NUMBER))
+            for column in range(_TIME, _RUNS_ALONE + 1):
+                put_integer(table, column, 0)
+        if left <= _TIMED:
+            column = _TIME if stage == 1 else _TIME_ALONE
+            put_integer(table, column, integer(table, column) + min(spent, _LARGE))
+            put_integer(table, column + 1, integer(table, column + 1) + 1)
+    if left > 1:
+        put_integer(pool, _LEFT, left - 1)
+    elif integer(pool, _GAP) == 0:
+        # The first runs find nothing in the caches.
+        put_integer(pool, _GAP, _FEWEST)
+        put_integer(pool, _LEFT, _FEWEST)
+    elif stage == 2:
+        put_integer(pool, _STAGE, 0)
+        put_integer(pool, _GAP, min(2 * integer(pool, _GAP), _MOST))
+        put_integer(pool, _LEFT, integer(pool, _GAP))
+    else:
+        put_integer(pool, _STAGE, stage + 1)
+        put_integer(pool, _NUMBER, integer(pool, _NUMBER) + 1 - stage)
+        put_integer(pool, _LEFT, _SKIPPED + _TIMED)
 
 
 def _run_together(pool, table, count, threads, is_kept):
@@ -195,9 +226,9 @@ def _run_together(pool, table, count, threads, is_kept):
         run_alone(table, count)
         return
     is_kept = is_kept and integer(pool, _UNGOVERNED) == 0
-    if is_kept and integer(table, _IS_ALONE):
+    if is_kept and _is_alone(pool, table):
         run_alone(table, count)
-        _count_run(table, _now(pool) - start if integer(table, _STAGE) else 0)
+        _count_run(pool, table, _now(pool) - start if integer(pool, _STAGE) else 0)
         return
     if not compare_exchange(pool, _OWNER, 0, 1):
         run_alone(table, count)
@@ -244,7 +275,7 @@ def _run_together(pool, table, count, threads, is_kept):
             put_integer(pool, _UNTIL, now + penalty)
             put_integer(pool, _PENALTY, min(max(2 * penalty, _SHORTEST), _LONGEST))
     if is_kept:
-        _count_run(table, _now(pool) - start if integer(table, _STAGE) else 0)
+        _count_run(pool, table, _now(pool) - start if integer(pool, _STAGE) else 0)
     atomic_exchange(pool, _OWNER, 0)
 
 

@@ -10,7 +10,7 @@ import pytest
 from numba.core import config
 
 from fastnn.kernels.runtime import compiler, launcher, pool, program
-from fastnn.kernels.runtime.memory import atomic_add, integer, load_acquire, pause
+from fastnn.kernels.runtime.memory import atomic_add, integer, load_acquire, pause, put_integer
 
 pytestmark = pytest.mark.skipif(config.NUMBA_NUM_THREADS < 2, reason="one core has no pool")
 
@@ -107,44 +107,67 @@ def test_more_parts_than_a_word_has_bits() -> None:
         assert _all_parts_run(parts)
 
 
-def _count_slice_runs(args, t, n):
-    # row[ROW], spent: the time of a run on two threads and on one
-    row, spent = integer(args, 0), integer(args, 1)
-    pool._count_run(row, integer(spent, integer(row, pool._IS_ALONE)))
+def _run_slice(args, t, n):
+    # pool, tables, where the time of a run goes
+    pool_words, row, at = integer(args, 0), integer(args, 1), integer(args, 2)
+    times = integer(args, 3)
+    alone = 1 if pool._is_alone(pool_words, row) else 0
+    put_integer(at, 0, alone)
+    pool._count_run(pool_words, row, integer(times, alone))
 
 
-_COUNT_RUN = compiler.Kernel("test.count_run", _count_slice_runs, arrays=2)
+_RUN = compiler.Kernel("test.run", _run_slice, arrays=4)
 
 
-def _ways(together: int, alone: int, runs: int, row: np.ndarray | None = None) -> list[bool]:
-    """For each run of a kept table whether it was on one thread, where the two ways take so long."""
-    row, spent, found = np.zeros(pool.ROW, np.int64) if row is None else row, np.array([together, alone]), []
-    for _ in range(runs):
-        found.append(bool(row[pool._IS_ALONE]))
-        launcher.launch(_COUNT_RUN, 1, (row, spent))
-    return found
+class _Tables:
+    """Tables that are kept, of a pool without workers, whose times together and alone are given."""
+
+    def __init__(self, count: int) -> None:
+        self.words = np.zeros(pool._SEATS, np.int64)
+        self.rows = np.zeros((count, pool.ROW), np.int64)
+        self._alone = np.zeros(1, np.int64)
+
+    def run(self, *times: tuple[int, int], rounds: int) -> list[tuple[bool, ...]]:
+        """For each round of all tables which of them ran alone."""
+        arrays = [np.array(t) for t in times]
+        found = []
+        for _ in range(rounds):
+            alone = []
+            for row, spent in zip(self.rows, arrays, strict=True):
+                launcher.launch(_RUN, 1, (self.words, row, self._alone, spent))
+                alone.append(bool(self._alone[0]))
+            found.append(tuple(alone))
+        return found
 
 
-def test_a_program_runs_the_faster_way() -> None:
-    trial = pool._SKIPPED + pool._TIMED
-    row = np.zeros(pool.ROW, np.int64)
-    found = _ways(100_000, 80_000, 1000, row)
-    # First two threads, then a trial of both, then one thread.
-    first = 1 + pool._FEWEST + trial
+_STAGE_RUNS = pool._SKIPPED + pool._TIMED
+
+
+def test_a_table_runs_the_faster_way() -> None:
+    tables = _Tables(1)
+    found = [alone for (alone,) in tables.run((100_000, 80_000), rounds=1000)]
+    first = 1 + pool._FEWEST + _STAGE_RUNS
     assert not any(found[:first])
-    assert all(found[first : first + trial + pool._FEWEST + trial])
-    assert sum(found) == 1000 - first - sum(not way for way in found[first:])
-    # The cores are near again: the next trial finds it.
-    assert _ways(50_000, 80_000, 5000, row)[-1] is False
+    assert all(found[first : first + _STAGE_RUNS + pool._FEWEST])
+    assert sum(found[first:]) == 1000 - first - _STAGE_RUNS
+    # The cores are near again: a trial finds it.
+    assert tables.run((50_000, 80_000), rounds=5000)[-1] == (False,)
+
+
+def test_each_table_runs_its_own_way() -> None:
+    tables = _Tables(3)
+    found = tables.run((100_000, 80_000), (100_000, 120_000), (800_000, 500_000), rounds=2000)
+    assert found[-1] == (True, False, False)
+    # In a trial all run together, then those alone that are not large.
+    assert (False, False, False) in found
+    assert (True, True, False) in found
+    assert not any(large for _, _, large in found)
 
 
 def test_the_faster_way_is_seldom_doubted() -> None:
-    trial = pool._SKIPPED + pool._TIMED
-    for together, alone in ((60_000, 80_000), (80_000, 79_000)):
-        found = _ways(together, alone, 40_000)
-        assert found.count(True) <= 10 * trial
-    # One thread is not tried where a run takes long.
-    assert not any(_ways(2 * pool._LARGE, pool._LARGE // 2, 40_000))
+    for times in ((60_000, 80_000), (80_000, 79_000)):
+        found = _Tables(1).run(times, rounds=40_000)
+        assert found.count((True,)) <= 9 * _STAGE_RUNS
 
 
 def test_programs_count_their_runs() -> None:
@@ -155,7 +178,7 @@ def test_programs_count_their_runs() -> None:
     for _ in range(500):
         recorded.replay()
     assert seen.tolist() == [500] * 2 + [0] * 198
-    assert row[pool._GAP] >= pool._FEWEST or pool.quiet_seconds()
+    assert _words()[pool._GAP] >= pool._FEWEST or pool.quiet_seconds()
     # Where the governor is off there are no trials either: tests run on all threads.
     pool.govern(False)
     row[pool._IS_ALONE], before = 1, _runs()
