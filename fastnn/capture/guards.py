@@ -46,11 +46,6 @@ _PLAIN = (
     bool, int, float, complex, str, bytes, tuple, type(None), np.generic, np.dtype, dtype, type, types.FunctionType,
     types.BuiltinFunctionType, types.MethodType,
 )  # fmt: skip
-# Which output of a kernel stands in the place of an input that is not given, and is not read there.
-_STAND_INS = {
-    "gemm": 0, "batch_norm_forward": 7, "batch_norm_smooth_forward": 7, "layer_norm_forward": 4,
-    "layer_norm_smooth_forward": 4,
-}  # fmt: skip
 # Functions of a user whose code is watched, at most.
 _MOST_FUNCTIONS = 64
 # The attributes that every module has, and that are watched otherwise.
@@ -107,10 +102,9 @@ def check_complete(program: Program, known: Spans) -> None:
             raise Uncapturable(f"what {kernel.name} writes is not known")
         written = [arrays[i] for i in outputs]
         for array in [a for i, a in enumerate(arrays) if i not in outputs]:
-            stand_in = _STAND_INS.get(kernel.name.partition(".")[0])
             if known.holds(array) or launcher.is_constant(array):
                 continue
-            if stand_in is None or not _same_array(array, arrays[stand_in]):
+            if kernel.stand_in is None or not _same_array(array, arrays[kernel.stand_in]):
                 raise Uncapturable(
                     f"{kernel.name} reads an array of shape {array.shape} that was computed outside the kernels"
                 )

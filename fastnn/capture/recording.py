@@ -38,9 +38,6 @@ from fastnn.nn.registry import changes
 # Bytes between input and output beyond which nothing is recorded: the arrays would be kept, and Python
 # is no part of the time worth mentioning.
 MOST_BYTES = 16 * 2**20
-# Kernels whose every row depends on the same row of what the batch was computed to, by the words of their other
-# factors.
-_BY_ROWS = {"gemm": (4, 5), "activation_forward": (), "elementwise_forward": (), "layer_norm_forward": (2, 3)}
 
 
 def _stand_in(tensor: Tensor, i: int, found: dict[int, np.ndarray]) -> Tensor:
@@ -385,16 +382,15 @@ class Recording:
             return False
         known, rows = self.inputs[:], self.shape[0]
         for kernel, _, arrays, _, _ in self.forward.launches:
-            others = _BY_ROWS.get(kernel.name.partition(".")[0])
-            if others is None or kernel.outputs is None:
+            if kernel.shared is None or kernel.outputs is None:
                 return False
             for i, array in enumerate(arrays):
                 if i in kernel.outputs:
                     known.append(array)
                 elif array.shape[:1] != (rows,) or not _overlaps(array, known):
-                    if i not in others:
+                    if i not in kernel.shared:
                         return False
-                elif i in others:
+                elif i in kernel.shared:
                     return False
         return True
 

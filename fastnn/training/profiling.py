@@ -99,9 +99,8 @@ class profile:
         line.seconds += time.perf_counter() - compiler.starting_seconds() - start
         line.calls += 1
         line.bytes += sum(_once(arrays))
-        if kernel.name.startswith("gemm."):
-            rows, columns, depth = scalars[:3]
-            line.flops += 2.0 * rows * columns * depth
+        if kernel.operations is not None:
+            line.flops += kernel.operations(*scalars)
         return True
 
     def lines(self) -> list[Line]:

@@ -48,7 +48,7 @@ def _derivative(out, x, code, slope):
             out[i] = four * _sigmoid_derivative(two * x[i])
 
 
-_KERNEL = by_dtype("activation_derivative", forward_slice(_derivative), arrays=2, integers=2, reals=1)
+_KERNEL = by_dtype("activation_derivative", forward_slice(_derivative), "out z; size code; slope", outputs="out")
 
 
 def activation_derivative(out: np.ndarray, x: np.ndarray, activation: str, slope: float = 0.01) -> None:

@@ -145,8 +145,8 @@ def _backward(dtype):
     return activation_backward_slice
 
 
-_FORWARD = by_dtype("activation_forward", forward_slice(activate), arrays=2, integers=2, reals=1, outputs=(0,))
-BACKWARD = by_dtype("activation_backward", _backward, arrays=3, integers=2, reals=1, outputs=(0,))
+_FORWARD = by_dtype("activation_forward", forward_slice(activate), "out z; size code; slope", outputs="out", shared="")
+BACKWARD = by_dtype("activation_backward", _backward, "dz dy saved; size code; slope", outputs="dz")
 
 
 def activation_forward(out: np.ndarray, z: np.ndarray, activation: str, slope: float = 0.01) -> None:

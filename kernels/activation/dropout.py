@@ -78,7 +78,7 @@ def _dropout(dtype):
     return dropout_slice
 
 
-_DROPOUT = by_dtype("dropout", _dropout, arrays=3, integers=3, reals=4, outputs=(0,))
+_DROPOUT = by_dtype("dropout", _dropout, "out x state; size width affine; keep factor shift dropped", outputs="out")
 # What the two arrays are called in messages.
 _FORWARD, _BACKWARD = ("out", "x"), ("dx", "dy")
 

@@ -235,8 +235,8 @@ def _kernels(name: str) -> tuple[dict[np.dtype, Kernel], dict[np.dtype, Kernel]]
         raise ValueError(f"activation must be one of {', '.join(FUNCTIONS)}, found {name!r}") from None
     forward, backward = _forward(inline(function.value)), _backward(inline(function.derivative))
     return (
-        by_dtype(f"{name}_forward", forward, arrays=2, integers=1, reals=3, outputs=(0,)),
-        by_dtype(f"{name}_backward", backward, arrays=3, integers=1, reals=3, outputs=(0,)),
+        by_dtype(f"{name}_forward", forward, "out x; size; a b c", outputs="out", shared=""),
+        by_dtype(f"{name}_backward", backward, "dx dy x; size; a b c", outputs="dx"),
     )
 
 

@@ -79,8 +79,8 @@ def _backward(dtype):
     return prelu_backward_slice
 
 
-_FORWARD = by_dtype("prelu_forward", _forward, arrays=3, integers=3)
-_BACKWARD = by_dtype("prelu_backward", _backward, arrays=5, integers=3)
+_FORWARD = by_dtype("prelu_forward", _forward, "out x weight; outer channels inner")
+_BACKWARD = by_dtype("prelu_backward", _backward, "dx dweight dy x weight; outer channels inner")
 
 
 def _sizes(name: str, x: np.ndarray, weight: np.ndarray) -> tuple[int, int, int]:

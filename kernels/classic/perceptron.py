@@ -67,8 +67,8 @@ def _perceptron_predict(dtype):
     return perceptron_predict_slice
 
 
-_TRAIN = by_dtype("perceptron_train", _perceptron_train, arrays=4, integers=2, reals=1)
-_PREDICT = by_dtype("perceptron_predict", _perceptron_predict, arrays=3, integers=2, reals=1)
+_TRAIN = by_dtype("perceptron_train", _perceptron_train, "weights state x y; samples features; lr")
+_PREDICT = by_dtype("perceptron_predict", _perceptron_predict, "out x weights; samples features; bias")
 
 
 def perceptron_train(

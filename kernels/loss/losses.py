@@ -338,11 +338,13 @@ for _loss, _cost in _COSTS.items():
     _COST_OF[_name] = _cost
     if _loss in _THREE:
         _KERNELS[_name] = by_dtype(
-            f"{_name}_loss", _of_three(_loss), arrays=8, integers=2, reals=1, outputs=(0, 1, 2, 3, 7)
+            f"{_name}_loss", _of_three(_loss), "out losses dx dz x y z work; size wanted; a",
+            outputs="out losses dx dz work",
         )
     else:
         _KERNELS[_name] = by_dtype(
-            f"{_name}_loss", _of_two(_loss, _loss is bce), arrays=6, integers=2, reals=1, outputs=(0, 1, 2, 5)
+            f"{_name}_loss", _of_two(_loss, _loss is bce), "out losses dx x y work; size wanted; a",
+            outputs="out losses dx work",
         )
 
 LOSSES = tuple(_KERNELS)

@@ -49,7 +49,7 @@ def _multilabel_margin(dtype):
     return multilabel_margin_slice
 
 
-_KERNEL = by_dtype("multilabel_margin", _multilabel_margin, arrays=4, integers=2)
+_KERNEL = by_dtype("multilabel_margin", _multilabel_margin, "losses dx x labels; batch classes")
 
 
 def multilabel_margin(losses: np.ndarray, dx: np.ndarray, x: np.ndarray, labels: np.ndarray) -> None:

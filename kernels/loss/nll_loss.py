@@ -65,7 +65,9 @@ def _nll_loss(dtype):
     return nll_loss_slice
 
 
-_KERNEL = by_dtype("nll_loss", _nll_loss, arrays=7, integers=4, outputs=(0, 1, 2, 6))
+_KERNEL = by_dtype("nll_loss", _nll_loss, "out losses dx x labels weight work; batch classes ignored wanted",
+    outputs="out losses dx work",
+)
 
 
 def nll_loss(

@@ -97,8 +97,8 @@ def _paired_loss_gradient(dtype):
     return paired_loss_gradient_slice
 
 
-_LOSS = by_dtype("paired_loss", _paired_loss, arrays=3, integers=3)
-_GRADIENT = by_dtype("paired_loss_gradient", _paired_loss_gradient, arrays=3, integers=2, reals=1)
+_LOSS = by_dtype("paired_loss", _paired_loss, "sums y p; chunks size kind")
+_GRADIENT = by_dtype("paired_loss_gradient", _paired_loss_gradient, "out y p; size kind; scale")
 
 
 def _code(kind: str) -> int:

@@ -160,10 +160,10 @@ def _softmax_error(dtype):
     return softmax_error_slice
 
 
-_ROWS = by_dtype("softmax_rows", _softmax_rows, arrays=2, integers=2)
-_PIECES = by_dtype("softmax_pieces", _softmax_pieces, arrays=4, integers=3)
-_JOIN = by_dtype("softmax_join", _softmax_join, arrays=3, integers=3)
-_ERROR = by_dtype("softmax_error", _softmax_error, arrays=5, integers=3, reals=1)
+_ROWS = by_dtype("softmax_rows", _softmax_rows, "out x; rows columns")
+_PIECES = by_dtype("softmax_pieces", _softmax_pieces, "out tops sums x; rows columns pieces")
+_JOIN = by_dtype("softmax_join", _softmax_join, "out tops sums; rows columns pieces")
+_ERROR = by_dtype("softmax_error", _softmax_error, "out error losses x y; rows columns has_labels; scale")
 
 
 def probabilities(out: np.ndarray, x: np.ndarray) -> None:

@@ -250,8 +250,13 @@ def _soft_cross_entropy(dtype):
     return soft_cross_entropy_slice
 
 
-_KERNEL = by_dtype("softmax_cross_entropy", _softmax_cross_entropy, arrays=7, integers=4, outputs=(0, 1, 2, 6))
-_SOFT = by_dtype("soft_cross_entropy", _soft_cross_entropy, arrays=7, integers=4, reals=1, outputs=(0, 1, 2, 6))
+_KERNEL = by_dtype("softmax_cross_entropy", _softmax_cross_entropy,
+    "out losses dlogits logits labels weight work; batch classes ignored wanted", outputs="out losses dlogits work",
+)
+_SOFT = by_dtype("soft_cross_entropy", _soft_cross_entropy,
+    "out losses dlogits logits target weight work; batch classes ignored wanted; label_smoothing",
+    outputs="out losses dlogits work",
+)
 
 
 _WORDS = 11

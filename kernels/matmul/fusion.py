@@ -15,9 +15,10 @@ from fastnn.kernels.activation.activations import BACKWARD, RELU
 from fastnn.kernels.matmul.gemm import GEMM, PLAIN, RELU_GATE
 from fastnn.kernels.runtime.launcher import Launch
 
-# Places of a product's scalars in its launch, and of its arrays.
-_ROWS, _COLUMNS, _Y_ROW, _Z_ROW, _MODE, _CODE = 0, 1, 7, 8, 9, 10
-_Y, _Z = 0, 1
+# Of the words of a product, which are the same for all dtypes.
+_PLACE = next(iter(GEMM.values())).place
+_ROWS, _COLUMNS, _Y_ROW, _MODE, _CODE = (_PLACE[word] for word in ("rows", "columns", "y_row", "mode", "code"))
+_Y, _Z = _PLACE["y"], _PLACE["z"]
 _PRODUCTS = {id(kernel) for kernel in GEMM.values()}
 _DERIVATIVES = {id(kernel) for kernel in BACKWARD.values()}
 

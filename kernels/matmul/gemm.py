@@ -303,7 +303,13 @@ def _pack(like, packed, width, b, b_row, b_column, depth, columns):
             row[columns:] = type(like)(0)
 
 
-GEMM = by_dtype("gemm", _gemm, arrays=6, integers=17, reals=1, outputs=(0, 1, 2))
+GEMM = by_dtype(
+    "gemm", _gemm,
+    "y z packed a b bias; rows columns depth a_row a_column b_row b_column y_row z_row mode code row_tiles panels "
+    "row_block depth_block width group; slope",
+    outputs="y z packed", stand_in="y", shared="b bias",
+    operations=lambda rows, columns, depth, *_: 2.0 * rows * columns * depth,
+)  # fmt: skip
 
 
 def gemm(

@@ -118,7 +118,8 @@ def _activation_bias_backward(dtype):
 
 
 _ACTIVATION_BIAS_BACKWARD = by_dtype(
-    "activation_bias_backward", _activation_bias_backward, arrays=4, integers=4, reals=1, outputs=(0, 1)
+    "activation_bias_backward", _activation_bias_backward, "dz dbias dy saved; batch columns code accumulate; slope",
+    outputs="dz dbias",
 )
 
 

@@ -103,7 +103,10 @@ def _forward(dtype):
     return sparse_forward_slice
 
 
-_FORWARD = by_dtype("sparse_forward", _forward, arrays=9, integers=6, reals=1, outputs=(0, 1, 2))
+_FORWARD = by_dtype("sparse_forward", _forward,
+    "out z sums ends samples values weight bias spoiled; batch columns width features room code; slope",
+    outputs="out z sums",
+)
 
 
 def sparse_forward(
@@ -176,7 +179,9 @@ def _update(dtype):
     return sparse_update_slice
 
 
-_UPDATE = by_dtype("sparse_update", _update, arrays=6, integers=5, outputs=(0, 1))
+_UPDATE = by_dtype("sparse_update", _update,
+    "weight spoiled ends samples values error; batch columns width features room", outputs="weight spoiled",
+)
 
 
 def sparse_update(panels: np.ndarray, spoiled: np.ndarray, x: SortedBatch, error: np.ndarray) -> None:

@@ -130,7 +130,11 @@ def _compress(source):
 
 
 _COMPRESS = {
-    source: Kernel(f"compress_rows.{source.name}", _compress(source.type), arrays=8, integers=4) for source in SOURCES
+    source: Kernel(
+        f"compress_rows.{source.name}", _compress(source.type),
+        "values pairs starts counts state packed places data; room rows features size",
+    )
+    for source in SOURCES
 }
 
 
@@ -247,7 +251,10 @@ def _sort(kind, source):
 
 _SORT = {
     source: {
-        kind: Kernel(f"sort_columns.{source.name}.{kind.name}", _sort(kind.type, source.type), arrays=9, integers=5)
+        kind: Kernel(
+            f"sort_columns.{source.name}.{kind.name}", _sort(kind.type, source.type),
+            "ends samples out edges values pairs starts counts indices; count room batch stored rows",
+        )
         for kind in (FLOAT32, FLOAT64)
     }
     for source in SOURCES

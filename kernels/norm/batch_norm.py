@@ -38,8 +38,17 @@ _FEWEST = 64
 # Floating-point operations per number, beside those of the activation.
 _COST = 12
 
-_FORWARD = kernels_of("batch_norm", "forward", forward_slice, arrays=10, integers=9, reals=4, outputs=(0, 7, 8))
-_BACKWARD = kernels_of("batch_norm", "backward", backward_slice, arrays=8, integers=9, reals=2, outputs=(0, 1, 2, 6))
+_FORWARD = kernels_of(
+    "batch_norm", "forward", forward_slice,
+    "out x weight bias running_mean running_var counter saved sums state; "
+    "batch columns chunks rows phases by_rows width flags code; slope keep momentum eps",
+    outputs="out saved sums", stand_in="saved",
+)  # fmt: skip
+_BACKWARD = kernels_of(
+    "batch_norm", "backward", backward_slice,
+    "dx dweight dbias dy x saved sums state; batch columns chunks rows phases by_rows width flags code; slope keep",
+    outputs="dx dweight dbias sums",
+)  # fmt: skip
 
 
 def _launch_phases(

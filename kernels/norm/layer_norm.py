@@ -258,8 +258,17 @@ def _backward(dtype, smooth):
     return layer_norm_backward_slice
 
 
-_FORWARD = kernels_of("layer_norm", "forward", _forward, arrays=6, integers=5, reals=3, outputs=(0, 4))
-_BACKWARD = kernels_of("layer_norm", "backward", _backward, arrays=11, integers=8, reals=2, outputs=(0, 1, 2, 8, 9))
+_FORWARD = kernels_of(
+    "layer_norm", "forward", _forward,
+    "out x weight bias saved state; rows columns groups flags code; slope keep eps",
+    outputs="out saved", stand_in="saved", shared="weight bias",
+)  # fmt: skip
+_BACKWARD = kernels_of(
+    "layer_norm", "backward", _backward,
+    "dx dweight dbias dy x weight bias saved sums scratch state; rows columns groups chunks phases flags wanted code; "
+    "slope keep",
+    outputs="dx dweight dbias sums scratch",
+)  # fmt: skip
 
 
 def layer_norm_forward(

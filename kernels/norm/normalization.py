@@ -19,11 +19,13 @@ WEIGHT, BIAS, DROP, NEEDS_INPUT, DX, ADD_WEIGHT, ADD_BIAS, OWN = (1 << bit for b
 Kernels = tuple[dict[np.dtype, Kernel], dict[np.dtype, Kernel]]
 
 
-def kernels_of(name: str, direction: str, build: Callable[[Any, bool], Callable[..., None]], **layout: Any) -> Kernels:
+def kernels_of(
+    name: str, direction: str, build: Callable[[Any, bool], Callable[..., None]], words: str, **facts: Any
+) -> Kernels:
     """The kernels of the slices ``build(dtype, smooth)``."""
     return (
-        by_dtype(f"{name}_{direction}", lambda dtype: build(dtype, False), **layout),
-        by_dtype(f"{name}_smooth_{direction}", lambda dtype: build(dtype, True), **layout),
+        by_dtype(f"{name}_{direction}", lambda dtype: build(dtype, False), words, **facts),
+        by_dtype(f"{name}_smooth_{direction}", lambda dtype: build(dtype, True), words, **facts),
     )
 
 

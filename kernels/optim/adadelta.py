@@ -32,7 +32,7 @@ def _adadelta(dtype):
     return adadelta_slice
 
 
-_ADADELTA = by_dtype("adadelta", _adadelta, arrays=6, integers=1)
+_ADADELTA = by_dtype("adadelta", _adadelta, "parameters gradients squares steps hyper scale; size")
 _NAMES = "parameters", "gradients", "square_avg", "acc_delta"
 
 

@@ -30,7 +30,7 @@ def _adagrad(dtype):
     return adagrad_slice
 
 
-_ADAGRAD = by_dtype("adagrad", _adagrad, arrays=5, integers=1)
+_ADAGRAD = by_dtype("adagrad", _adagrad, "parameters gradients sum hyper scale; size")
 _NAMES = "parameters", "gradients", "sum_of_squares"
 
 

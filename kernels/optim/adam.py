@@ -74,7 +74,9 @@ def _adam(dtype):
     return adam_slice
 
 
-_ADAM = by_dtype("adam", _adam, arrays=7, integers=3)
+_ADAM = by_dtype("adam", _adam,
+    "parameters gradients first second largest hyper scale; size amsgrad decoupled",
+)
 _NAMES = "parameters", "gradients", "exp_avg", "exp_avg_sq", "max_exp_avg_sq"
 
 

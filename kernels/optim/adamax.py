@@ -44,7 +44,7 @@ def _adamax(dtype):
     return adamax_slice
 
 
-_ADAMAX = by_dtype("adamax", _adamax, arrays=6, integers=1)
+_ADAMAX = by_dtype("adamax", _adamax, "parameters gradients first largest hyper scale; size")
 _NAMES = "parameters", "gradients", "exp_avg", "exp_inf"
 
 

@@ -29,7 +29,7 @@ def _asgd(dtype):
     return asgd_slice
 
 
-_ASGD = by_dtype("asgd", _asgd, arrays=5, integers=1)
+_ASGD = by_dtype("asgd", _asgd, "parameters gradients average hyper scale; size")
 _NAMES = "parameters", "gradients", "average"
 
 

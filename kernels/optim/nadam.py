@@ -47,7 +47,7 @@ def _nadam(dtype):
     return nadam_slice
 
 
-_NADAM = by_dtype("nadam", _nadam, arrays=6, integers=2)
+_NADAM = by_dtype("nadam", _nadam, "parameters gradients first second hyper scale; size decoupled")
 _NAMES = "parameters", "gradients", "exp_avg", "exp_avg_sq"
 
 

@@ -73,7 +73,7 @@ def _radam(dtype):
     return radam_slice
 
 
-_RADAM = by_dtype("radam", _radam, arrays=6, integers=2)
+_RADAM = by_dtype("radam", _radam, "parameters gradients first second hyper scale; size decoupled")
 _NAMES = "parameters", "gradients", "exp_avg", "exp_avg_sq"
 
 

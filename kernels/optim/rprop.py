@@ -37,7 +37,7 @@ def _rprop(dtype):
     return rprop_slice
 
 
-_RPROP = by_dtype("rprop", _rprop, arrays=6, integers=1)
+_RPROP = by_dtype("rprop", _rprop, "parameters gradients previous steps hyper scale; size")
 _NAMES = "parameters", "gradients", "previous", "step_size"
 
 

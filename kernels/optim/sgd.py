@@ -48,8 +48,8 @@ def _sgd_momentum(dtype):
     return sgd_momentum_slice
 
 
-_SGD = by_dtype("sgd", _sgd, arrays=4, integers=1)
-_SGD_MOMENTUM = by_dtype("sgd_momentum", _sgd_momentum, arrays=5, integers=2)
+_SGD = by_dtype("sgd", _sgd, "parameters gradients hyper scale; size")
+_SGD_MOMENTUM = by_dtype("sgd_momentum", _sgd_momentum, "parameters gradients velocity hyper scale; size nesterov")
 _NAMES = "parameters", "gradients", "velocity"
 
 

@@ -101,9 +101,9 @@ def _clip_factor(dtype):
     return clip_factor_slice
 
 
-_BLOCK_NORMS = by_dtype("block_norms", _block_norms, arrays=2, integers=3, outputs=(0,))
-_SCALE = by_dtype("scale", _scale, arrays=1, integers=1, reals=1, outputs=(0,))
-_CLIP_FACTOR = by_dtype("clip_factor", _clip_factor, arrays=3, integers=2, reals=1, outputs=(0, 1))
+_BLOCK_NORMS = by_dtype("block_norms", _block_norms, "out x; size blocks kind", outputs="out")
+_SCALE = by_dtype("scale", _scale, "x; size; factor", outputs="x")
+_CLIP_FACTOR = by_dtype("clip_factor", _clip_factor, "factor norm sums; size kind; max_norm", outputs="factor norm")
 
 
 def blocks_of(size: int) -> int:

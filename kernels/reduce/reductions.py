@@ -36,7 +36,7 @@ def _total(dtype):
     return total_slice
 
 
-_TOTAL = by_dtype("total", _total, arrays=2, integers=1, reals=1, outputs=(0,))
+_TOTAL = by_dtype("total", _total, "out x; size; scale", outputs="out")
 
 
 def total(out: np.ndarray, x: np.ndarray, scale: float = 1.0) -> None:
@@ -70,7 +70,7 @@ def _finish(dtype):
     return finish_slice
 
 
-_FINISH = by_dtype("finish", _finish, arrays=2, integers=1, outputs=(0,))
+_FINISH = by_dtype("finish", _finish, "out work; blocks", outputs="out")
 
 
 def finish_parts(out: np.ndarray, work: np.ndarray, blocks: int) -> None:

@@ -121,8 +121,8 @@ def _backward(dtype):
     return softmax_backward_slice
 
 
-_FORWARD = by_dtype("softmax_forward", _forward, arrays=2, integers=3, outputs=(0,))
-_BACKWARD = by_dtype("softmax_backward", _backward, arrays=3, integers=3, outputs=(0,))
+_FORWARD = by_dtype("softmax_forward", _forward, "out x; rows columns logarithm", outputs="out")
+_BACKWARD = by_dtype("softmax_backward", _backward, "dx dy out; rows columns logarithm", outputs="dx")
 
 
 def softmax_forward(out: np.ndarray, x: np.ndarray, logarithm: bool = False) -> None:

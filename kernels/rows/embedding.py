@@ -39,8 +39,10 @@ def _backward(dtype):
     return embedding_backward_slice
 
 
-_FORWARD = by_dtype("embedding_forward", lambda dtype: rows_slice(dtype, dtype), arrays=3, integers=3)
-_BACKWARD = by_dtype("embedding_backward", _backward, arrays=3, integers=5)
+_FORWARD = by_dtype(
+    "embedding_forward", lambda dtype: rows_slice(dtype, dtype), "out data indices; batch rows features"
+)
+_BACKWARD = by_dtype("embedding_backward", _backward, "dweight dy indices; count rows columns padding_idx accumulate")
 
 
 def check_indices(indices: np.ndarray, rows: int) -> None:

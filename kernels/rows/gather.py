@@ -55,7 +55,7 @@ def _gather(dtype):
 
 
 _GATHER = {
-    np.dtype(dtype): Kernel(f"gather.{dtype.__name__}", _gather(dtype), arrays=3, integers=3, reals=2)
+    np.dtype(dtype): Kernel(f"gather.{dtype.__name__}", _gather(dtype), "out data indices; batch rows features; scale shift")
     for dtype in (np.uint8, np.float32)
 }
 

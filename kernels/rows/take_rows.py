@@ -54,7 +54,7 @@ def rows_slice(kind, source):
 _KERNELS = {
     source: {
         kind: Kernel(
-            f"take_rows.{source.name}.{kind.name}", rows_slice(kind.type, source.type), arrays=3, integers=3
+            f"take_rows.{source.name}.{kind.name}", rows_slice(kind.type, source.type), "out data indices; batch rows features"
         )
         for kind in (FLOAT32, FLOAT64)
     }

@@ -301,29 +301,50 @@ class Entry:
 
 
 class Kernel:
-    """A slice with the layout of its block, compiled at its first launch.
+    """A slice with what is true of it, compiled at its first launch.
 
     Args:
         name: unique name, the key in the disk cache.
         function: ``f(args, t, n)``, the slice.
-        arrays: how many words of the block are arrays; they come first.
-        integers, reals: how many integers and float64 scalars follow, in this order.
+        words: the names of its words: ``"out x; size code; slope"`` are arrays, integers and float64 numbers.
+        outputs: the arrays that it writes; without them it cannot be captured.
+        stand_in: the output that is given in the place of an input that there is not, and is not read there.
+        shared: where row i of the outputs depends on row i of the inputs alone: the inputs that all rows share.
+        operations: the floating-point operations of a launch, of its integers and numbers.
         fastmath: the flags of the slice's own arithmetic.
-        outputs: which of the arrays it writes; None if that is not known.
+
+    ``kernel.place["size"]`` is the number of a word among the arrays, or among the integers and numbers together.
     """
 
     def __init__(
-        self, name: str, function: Callable[..., None], arrays: int, integers: int = 0, reals: int = 0,
-        fastmath: set[str] = STRICT, outputs: tuple[int, ...] | None = None,
+        self, name: str, function: Callable[..., None], words: str, *, outputs: str | None = None,
+        stand_in: str | None = None, shared: str | None = None, operations: Callable[..., float] | None = None,
+        fastmath: set[str] = STRICT,
     ) -> None:
-        self.outputs = outputs
-        self.name, self.function, self.arrays, self.fastmath = name, function, arrays, fastmath
-        self.words = arrays + integers + reals
+        arrays, integers, reals, *_ = [part.split() for part in words.split(";")] + [[], []]
+        scalars = [*integers, *reals]
+        self.place = {word: i for names in (arrays, scalars) for i, word in enumerate(names)}
+        if len(self.place) != len(arrays) + len(scalars):
+            raise ValueError(f"kernel {name}: each word must have a name of its own, found {words!r}")
+        self.outputs = None if outputs is None else self._places("outputs", outputs, arrays)
+        self.stand_in = None if stand_in is None else self.place[stand_in]
+        if stand_in is not None and self.stand_in not in (self.outputs or ()):
+            raise ValueError(f"kernel {name}: stand_in must be an output, found {stand_in!r}")
+        self.shared = None if shared is None else self._places("shared", shared, arrays)
+        self.operations = operations
+        self.name, self.function, self.arrays, self.fastmath = name, function, len(arrays), fastmath
+        self.words = len(arrays) + len(scalars)
         if self.words > MAX_WORDS:
             raise ValueError(f"kernel {name} needs {self.words} words, a block has {MAX_WORDS}")
-        self.pack = struct.Struct(f"={arrays + integers}q{reals}d").pack
+        self.pack = struct.Struct(f"={len(arrays) + len(integers)}q{len(reals)}d").pack
         self.address = 0
         self._code: CFunc | None = None
+
+    def _places(self, what: str, names: str, arrays: list[str]) -> tuple[int, ...]:
+        for name in names.split():
+            if name not in arrays:
+                raise ValueError(f"{what} must name arrays among {', '.join(arrays)}, found {name!r}")
+        return tuple(arrays.index(name) for name in names.split())
 
     def __repr__(self) -> str:
         return f"<kernel {self.name}>"
@@ -354,13 +375,11 @@ class Kernel:
 
 
 def by_dtype(
-    name: str, build: Callable[[Any], Callable[..., None]], arrays: int, integers: int = 0, reals: int = 0,
-    fastmath: set[str] = STRICT, outputs: tuple[int, ...] | None = None,
+    name: str, build: Callable[[Any], Callable[..., None]], words: str, **facts: Any
 ) -> dict[np.dtype, Kernel]:
-    """One kernel per floating-point dtype; ``build(dtype)`` returns the slice."""
+    """One kernel per floating-point dtype; ``build(dtype)`` returns the slice, ``facts`` are those of :class:`Kernel`."""
     return {
-        dtype: Kernel(f"{name}.{dtype.name}", build(dtype.type), arrays, integers, reals, fastmath, outputs)
-        for dtype in (FLOAT32, FLOAT64)
+        dtype: Kernel(f"{name}.{dtype.name}", build(dtype.type), words, **facts) for dtype in (FLOAT32, FLOAT64)
     }
 
 

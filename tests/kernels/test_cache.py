@@ -32,7 +32,7 @@ def run_fill(name="test.fill", function=fill_slice):
     """Run a fresh kernel, as a new process would; return whether it was compiled."""
     compiled = len(compiler.compilations)
     out = np.zeros(1, np.int64)
-    launch(Kernel(name, function, arrays=1, integers=1), 1, (out,), 7)
+    launch(Kernel(name, function, "out; number"), 1, (out,), 7)
     assert out[0] == 7
     return len(compiler.compilations) > compiled
 

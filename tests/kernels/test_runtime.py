@@ -72,7 +72,7 @@ def copy_words_slice(args, t, n):
 
 
 def test_words_and_parts_arrive(uncached):
-    kernel = Kernel("test.copy_words", copy_words_slice, arrays=3, integers=3, reals=2)
+    kernel = Kernel("test.copy_words", copy_words_slice, "a b c; i j k; x y")
     for parts in (1, 2, 8):
         for numbers, values in [((1, -2, 3), (0.5, -1e300)), ((2**63 - 1, -(2**63), True), (np.inf, np.nan))]:
             integers, reals, seen = np.zeros(3, np.int64), np.zeros(2), np.zeros((8, 2), np.int64)
@@ -84,7 +84,7 @@ def test_words_and_parts_arrive(uncached):
 
 
 def test_scalars_that_do_not_fit_are_refused(uncached):
-    kernel = Kernel("test.copy_words", copy_words_slice, arrays=3, integers=3, reals=2)
+    kernel = Kernel("test.copy_words", copy_words_slice, "a b c; i j k; x y")
     arrays = np.zeros(3, np.int64), np.zeros(2), np.zeros((8, 2), np.int64)
     for scalars in [(1, 2, 3, 4.0), (1, 2, 3.5, 4.0, 5.0), (1, 2, 2**63, 4.0, 5.0), (1, 2, 3, "4", 5.0)]:
         with no_launch(), pytest.raises(TypeError, match=r"scalar argument of test.copy_words does not fit"):
@@ -93,9 +93,21 @@ def test_scalars_that_do_not_fit_are_refused(uncached):
 
 
 def test_a_block_has_room_for_so_many_words():
-    Kernel("test.full", copy_words_slice, arrays=compiler.MAX_WORDS)
+    Kernel("test.full", copy_words_slice, " ".join(f"a{i}" for i in range(compiler.MAX_WORDS)))
     with pytest.raises(ValueError, match=r"kernel test\.wide needs 33 words, a block has 32"):
-        Kernel("test.wide", copy_words_slice, arrays=30, integers=2, reals=1)
+        Kernel("test.wide", copy_words_slice, " ".join(f"a{i}" for i in range(30)) + "; i j; x")
+
+
+def test_what_a_kernel_declares():
+    kernel = Kernel("test.facts", copy_words_slice, "out x bias; rows; slope", outputs="out", stand_in="out", shared="bias")
+    assert kernel.place == {"out": 0, "x": 1, "bias": 2, "rows": 0, "slope": 1}
+    assert (kernel.arrays, kernel.words, kernel.outputs, kernel.stand_in, kernel.shared) == (3, 5, (0,), 0, (2,))
+    with pytest.raises(ValueError, match="each word must have a name of its own"):
+        Kernel("test.twice", copy_words_slice, "out x; x")
+    with pytest.raises(ValueError, match="outputs must name arrays among out, x, found 'y'"):
+        Kernel("test.other", copy_words_slice, "out x", outputs="y")
+    with pytest.raises(ValueError, match="stand_in must be an output, found 'x'"):
+        Kernel("test.input", copy_words_slice, "out x", outputs="out", stand_in="x")
 
 
 def test_names_of_kernels_are_their_own():
@@ -305,7 +317,7 @@ def test_the_second_call_compiles_nothing():
 
 
 def test_threads_that_need_a_kernel_at_once_compile_it_once(uncached):
-    kernel = Kernel("test.copy_words", copy_words_slice, arrays=3, integers=3, reals=2)
+    kernel = Kernel("test.copy_words", copy_words_slice, "a b c; i j k; x y")
     compiled, addresses = len(compiler.compilations), []
     start = threading.Barrier(4)
 
@@ -419,7 +431,7 @@ def test_only_functions_that_return_sums_may_be_reordered():
                 assert targets == [], f"{path.name}: {node.name} writes to an array"
     assert "_sum" in reordered
     assert not compiler.STRICT
-    assert compiler.Kernel("nothing", lambda args, t, n: None, arrays=0).fastmath == set()
+    assert compiler.Kernel("nothing", lambda args, t, n: None, "").fastmath == set()
 
 
 def test_an_output_over_the_labels_stays_in_bounds():
@@ -434,7 +446,7 @@ def test_an_output_over_the_labels_stays_in_bounds():
 
 def test_ctrl_c_waits_for_the_compiler(monkeypatch):
     seen = []
-    kernel = Kernel("interrupted", lambda args, t, n: None, arrays=0)
+    kernel = Kernel("interrupted", lambda args, t, n: None, "")
     compile_now = type(kernel.build()).compile
 
     def interrupted(code):

@@ -190,7 +190,7 @@ def test_profile_counts_all_starting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Also of what is compiled beside the kernels: it is not Python's time."""
     now = [0.0]
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
-    kernel = next(iter(compiler.by_dtype("nothing", lambda dtype: _nothing, arrays=1, outputs=()).values()))
+    kernel = next(iter(compiler.by_dtype("nothing", lambda dtype: _nothing, "a", outputs="").values()))
 
     def compile_for_five_seconds() -> int:
         with compiler.starting():
