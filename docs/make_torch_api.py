@@ -227,48 +227,63 @@ def page() -> str:
     """The text of ``docs/torch-api.md``."""
     found = compare()
     counts = dict.fromkeys(("yes", "differs", "no"), 0)
-    body = []
+    summary, body = [], []
     for section, names in found.items():
         groups: dict[str, list[str]] = {"yes": [], "differs": [], "no": []}
         for name, answer in names.items():
             groups[answer if answer in ("yes", "no") else "differs"].append(name)
         for kind, group in groups.items():
             counts[kind] += len(group)
+        numbers = " | ".join(str(len(group)) for group in groups.values())
+        summary.append(f"| [{section}](#{section.lower().replace('.', '')}) | {numbers} |")
         body.append(f"\n## {section}\n")
-        for kind in ("yes", "no"):
-            if groups[kind]:
-                body.append(f"**{kind.capitalize()}** ({len(groups[kind])}): {_list(groups[kind])}\n")
-            if kind == "yes" and groups["differs"]:
-                body.append(f"**Differs** ({len(groups['differs'])}):\n")
-                body += [f"- {text}" for text in _by_difference(names, groups["differs"])]
-                body.append("")
+        if groups["differs"]:
+            body += ["| differs | how |", "| --- | --- |"]
+            body += [f"| {_list(alike)} | {text} |" for text, alike in _by_difference(names, groups["differs"])]
+            body.append("")
+        body += ["| | fastnn has | fastnn does not have |", "| --- | --- | --- |"]
+        body += [f"| {letter} | {_list(yes)} | {_list(no)} |" for letter, yes, no in _by_letter(groups)]
     head = f"""# PyTorch's names in fastnn
 
-For each public name of PyTorch {TORCH_VERSION} in the modules below: whether fastnn has it, and what is different
-about it. {counts["yes"]} are there, {counts["differs"]} are there and differ, {counts["no"]} are not there: above all
-convolutions, recurrent and attention layers, complex, sparse and quantised tensors, and other devices than the CPU.
-A name that is not there raises AttributeError or ImportError, as any name does.
+This page lists each public name of PyTorch {TORCH_VERSION} in the modules below, and says whether fastnn has it.
+fastnn has {counts["yes"]} of them, another {counts["differs"]} with a difference, and does not have {counts["no"]}:
+above all convolutions, recurrent and attention layers, complex, sparse and quantised tensors, and devices other than
+the CPU. A missing name raises AttributeError or ImportError, as any unknown name does.
 
-`python docs/make_torch_api.py` writes this page from the code; do not edit it. "Without `out`" says that fastnn's
-function does not take that argument. What holds everywhere:
+`python docs/make_torch_api.py` writes this page from the code; do not edit it. "Without `out`" means that fastnn's
+function does not take that argument. These rules hold everywhere:
 
 - Random numbers are reproducible by `manual_seed`, but are not PyTorch's stream.
 - Tensors are float64, float32, float16, integers or bool, dense, and in the memory of the CPU.
 - `torch.__version__` is fastnn's; under `fastnn run` it begins with {TORCH_VERSION}.
+
+Values and errors that differ although the name is there are in [differences.md](differences.md).
+
+| module or class | the same | with a difference | missing |
+| --- | ---: | ---: | ---: |
 """
-    return head + "\n".join(body).rstrip() + "\n"
+    return head + "\n".join([*summary, *body]).rstrip() + "\n"
 
 
 def _list(names: list[str]) -> str:
     return ", ".join(f"`{name}`" for name in names)
 
 
-def _by_difference(answers: dict[str, str], names: list[str]) -> list[str]:
-    """A line for each difference, with all names that have it."""
+def _by_letter(groups: dict[str, list[str]]) -> list[tuple[str, list[str], list[str]]]:
+    """The names that are there, without a difference, and those that are missing, by their first letter."""
+    letters = sorted({name[0].upper() for kind in ("yes", "no") for name in groups[kind]})
+    return [
+        (letter, *[[name for name in groups[kind] if name[0].upper() == letter] for kind in ("yes", "no")])
+        for letter in letters
+    ]
+
+
+def _by_difference(answers: dict[str, str], names: list[str]) -> list[tuple[str, list[str]]]:
+    """Each difference, with all names that have it."""
     alike: dict[str, list[str]] = {}
     for name in names:
         alike.setdefault(answers[name], []).append(name)
-    return [f"{_list(group)}: {difference}" for difference, group in alike.items()]
+    return list(alike.items())
 
 
 def main() -> None:

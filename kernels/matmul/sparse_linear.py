@@ -103,7 +103,8 @@ def _forward(dtype):
     return sparse_forward_slice
 
 
-_FORWARD = by_dtype("sparse_forward", _forward,
+_FORWARD = by_dtype(
+    "sparse_forward", _forward,
     "out z sums ends samples values weight bias spoiled; batch columns width features room code; slope",
     outputs="out z sums",
 )
@@ -179,7 +180,8 @@ def _update(dtype):
     return sparse_update_slice
 
 
-_UPDATE = by_dtype("sparse_update", _update,
+_UPDATE = by_dtype(
+    "sparse_update", _update,
     "weight spoiled ends samples values error; batch columns width features room", outputs="weight spoiled",
 )
 

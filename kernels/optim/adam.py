@@ -74,7 +74,8 @@ def _adam(dtype):
     return adam_slice
 
 
-_ADAM = by_dtype("adam", _adam,
+_ADAM = by_dtype(
+    "adam", _adam,
     "parameters gradients first second largest hyper scale; size amsgrad decoupled",
 )
 _NAMES = "parameters", "gradients", "exp_avg", "exp_avg_sq", "max_exp_avg_sq"

@@ -54,7 +54,8 @@ def _rmsprop(dtype):
     return rmsprop_slice
 
 
-_RMSPROP = by_dtype("rmsprop", _rmsprop,
+_RMSPROP = by_dtype(
+    "rmsprop", _rmsprop,
     "parameters gradients squares momentum mean hyper scale; size centered has_momentum",
 )
 _NAMES = "parameters", "gradients", "square_avg", "momentum_buffer", "grad_avg"

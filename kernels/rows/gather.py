@@ -55,7 +55,9 @@ def _gather(dtype):
 
 
 _GATHER = {
-    np.dtype(dtype): Kernel(f"gather.{dtype.__name__}", _gather(dtype), "out data indices; batch rows features; scale shift")
+    np.dtype(dtype): Kernel(
+        f"gather.{dtype.__name__}", _gather(dtype), "out data indices; batch rows features; scale shift"
+    )
     for dtype in (np.uint8, np.float32)
 }
 

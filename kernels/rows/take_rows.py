@@ -54,7 +54,8 @@ def rows_slice(kind, source):
 _KERNELS = {
     source: {
         kind: Kernel(
-            f"take_rows.{source.name}.{kind.name}", rows_slice(kind.type, source.type), "out data indices; batch rows features"
+            f"take_rows.{source.name}.{kind.name}", rows_slice(kind.type, source.type),
+            "out data indices; batch rows features",
         )
         for kind in (FLOAT32, FLOAT64)
     }

@@ -377,7 +377,7 @@ class Kernel:
 def by_dtype(
     name: str, build: Callable[[Any], Callable[..., None]], words: str, **facts: Any
 ) -> dict[np.dtype, Kernel]:
-    """One kernel per floating-point dtype; ``build(dtype)`` returns the slice, ``facts`` are those of :class:`Kernel`."""
+    """One kernel per floating-point dtype; ``build(dtype)`` returns the slice, :class:`Kernel` takes the facts."""
     return {
         dtype: Kernel(f"{name}.{dtype.name}", build(dtype.type), words, **facts) for dtype in (FLOAT32, FLOAT64)
     }

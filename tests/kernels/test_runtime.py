@@ -99,7 +99,8 @@ def test_a_block_has_room_for_so_many_words():
 
 
 def test_what_a_kernel_declares():
-    kernel = Kernel("test.facts", copy_words_slice, "out x bias; rows; slope", outputs="out", stand_in="out", shared="bias")
+    words = "out x bias; rows; slope"
+    kernel = Kernel("test.facts", copy_words_slice, words, outputs="out", stand_in="out", shared="bias")
     assert kernel.place == {"out": 0, "x": 1, "bias": 2, "rows": 0, "slope": 1}
     assert (kernel.arrays, kernel.words, kernel.outputs, kernel.stand_in, kernel.shared) == (3, 5, (0,), 0, (2,))
     with pytest.raises(ValueError, match="each word must have a name of its own"):
