@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NoReturn
 
-from benchmarks import ROOT, charts, check, libraries, report, session
+from benchmarks import ROOT, check, libraries, report, session
 from benchmarks.registry import Work, all_works
 from benchmarks.results import Results
 
@@ -56,7 +56,7 @@ def parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     parser = Parser(prog=prog, description="Measure fastnn beside other libraries.")
     parser.add_argument("--quick", action="store_true", help="short rounds, the targets' work only: under 3 minutes")
     parser.add_argument("--check", action="store_true", help="print each target as met or missed; exit 1 on a miss")
-    parser.add_argument("--readme", action="store_true", help="write the tables into README.md and docs/benchmarks.md")
+    parser.add_argument("--readme", action="store_true", help="write the tables into docs/benchmarks.md")
     parser.add_argument("--json", metavar="FILE", type=Path, help="write all figures to this file")
     parser.add_argument("--from", metavar="FILE", dest="source", type=Path, help="measure nothing, read such a file")
     parser.add_argument("--only", metavar="NAME", action="append", help="this work only (several times for several)")
@@ -114,19 +114,12 @@ def _progress(message: str) -> None:
 
 
 def write_files(results: Results) -> None:
-    """The tables between the markers of README.md and docs/benchmarks.md, and the charts beside the latter."""
-    for path, body in (
-        (ROOT / "README.md", report.readme_tables(results)),
-        (ROOT / "docs" / "benchmarks.md", report.docs_tables(results)),
-    ):
-        done = report.replace_between(path, body)
-        name = path.relative_to(ROOT)
-        print(f"wrote the tables of {name}" if done else f"{name} has no lines {report.START} and {report.END}")
-    try:
-        if charts.draw(results, ROOT / "docs" / "benchmarks.svg"):
-            print("wrote docs/benchmarks.svg")
-    except ModuleNotFoundError as error:
-        print(f"no charts: {error.name} is not installed")
+    """The tables between the markers of docs/benchmarks.md."""
+    name = Path("docs") / "benchmarks.md"
+    if report.replace_between(ROOT / name, report.docs_tables(results)):
+        print(f"wrote the tables of {name}; python docs/make_speed.py writes the README's rows and picture")
+    else:
+        print(f"{name} has no lines {report.START} and {report.END}")
 
 
 def main(argv: Sequence[str] | None = None, prog: str = "python -m benchmarks") -> int:

@@ -8,11 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from html import escape
-from pathlib import Path
 from typing import NamedTuple
-
-from benchmarks.report import amount
-from benchmarks.results import Results
 
 # Work, case, and the three lines below the bars.
 GROUPS = (
@@ -83,16 +79,3 @@ def picture(groups: list[Group]) -> str:
         + "\n".join(body)
         + "\n</svg>\n"
     )
-
-
-def draw(results: Results, path: Path) -> bool:
-    """Write the picture; False where there is nothing to draw."""
-    groups = []
-    for work, case, lines in GROUPS:
-        row = results.row(work, case)
-        if row is not None and row.is_live("fastnn"):
-            ratios = {peer: row.ratio(peer).median for peer in PEERS if row.is_live(peer)}
-            groups.append(Group(lines, amount(row.median("fastnn"), row.unit), ratios))
-    if groups:
-        path.write_text(picture(groups), encoding="utf-8")
-    return bool(groups)

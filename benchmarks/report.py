@@ -114,35 +114,6 @@ def _markdown(columns: Sequence[str], rows: Sequence[Sequence[str]]) -> list[str
     return [*head, *(f"| {' | '.join(row)} |" for row in rows)]
 
 
-def _summary_cell(row: Row, name: str) -> str:
-    if name not in row.libraries:
-        return ""
-    if not row.is_live(name):
-        status = row.status(name)
-        return status if status.startswith(("not yet", "missing")) else status.partition(":")[0]
-    text = amount(row.median(name), row.unit)
-    return f"{text}, {row.ratio(name).median:.2f}x" if name != "fastnn" and row.is_live("fastnn") else text
-
-
-def readme_tables(results: Results) -> str:
-    """One table per piece of work, one line per case: fastnn's time, and each peer's with its ratio."""
-    lines = [f"Measured {results.header['date']} on {results.header['cpu']}, {results.header['threads']} threads"]
-    lines[0] += f" ({_versions(results)})."
-    lines += ["A peer's cell gives its time and how many times fastnn's that is: under 1.00x fastnn loses.", ""]
-    for work in results.works():
-        rows = results.of(work)
-        peers = [name for name in dict.fromkeys(n for row in rows for n in row.libraries) if name != "fastnn"]
-        table = []
-        for row in rows:
-            last = _last_cell(results, row, "fastnn") if row.is_live("fastnn") else ""
-            table.append(
-                [_case_name(results, row), _summary_cell(row, "fastnn"), last]
-                + [_summary_cell(row, peer) for peer in peers]
-            )
-        lines += [*_markdown([work, "fastnn", _limit_name(rows[0]) or "-", *peers], table), ""]
-    return "\n".join(lines)
-
-
 def _versions(results: Results) -> str:
     versions: dict[str, Any] = {}
     for library in results.header["libraries"].values():

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import json
+import runpy
 import sys
 from pathlib import Path
 from typing import Any
+from xml.etree import ElementTree
 
 import pytest
 
 # The folder is no package of the distribution: people who measure have the checkout.
-sys.path.append(str(Path(__file__).resolve().parents[2]))
+ROOT = Path(__file__).resolve().parents[2]
+sys.path.append(str(ROOT))
 
 from benchmarks import __main__ as command
 from benchmarks import charts, check, report, targets
@@ -153,16 +156,12 @@ def test_tables(canned: Results) -> None:
     assert any("100 ns while they were near and up to 300 in 1 of 3 rows" in line for line in screen)
     assert any("40% of the processors beside 1 of 3 rows" in line for line in screen)
     assert not any(line != line.rstrip() for line in screen)
-    short, long = report.readme_tables(canned), report.docs_tables(canned)
-    # A loss stays.
-    assert "| 64x784 !~ | 2 us | 125% | 1 us, 0.50x | missing: torch |" in short
-    assert "| 64x256 | not yet: nn.Dropout |  | 100 us |" in short
+    long = report.docs_tables(canned)
     assert "|  | numpy | 105 us | 2.10x (2.00 to 2.20) | 24% |" in long
     assert "| not yet |" in long
-    for text in (short, long):
-        tables = [line for line in text.splitlines() if line.startswith("|")]
-        assert tables
-        assert all(line.endswith("|") for line in tables)
+    tables = [line for line in long.splitlines() if line.startswith("|")]
+    assert tables
+    assert all(line.endswith("|") for line in tables)
 
 
 def test_scores_stand_in_the_last_column() -> None:
@@ -171,7 +170,6 @@ def test_scores_stand_in_the_last_column() -> None:
     found.libraries["torch"] |= {"values": [1.0], "scores": [0.9796]}
     assert found.score("fastnn") == 0.9818
     assert any(line.endswith("98.18%") for line in report.screen(results(found)).splitlines())
-    assert "| MNIST 98.0% | 500 ms | 98.18% | reached 97.96% only, not 98.0% |" in report.readme_tables(results(found))
     assert "|  | torch | reached 97.96% only, not 98.0% |  |  |" in report.docs_tables(results(found))
     assert verdict(targets.AtMost("speedrun", most=1.0), found) == [("met", "0.50 s")]
     assert verdict(targets.Faster("speedrun", peers=("torch",), least=3.0), found) == [("not measured", "-")]
@@ -196,12 +194,21 @@ def test_tables_go_between_the_markers(tmp_path: Path) -> None:
         assert file.read_text() == f"before\n{report.START}\n{body.strip()}\n{report.END}\nafter\n"
 
 
-def test_charts(canned: Results, tmp_path: Path) -> None:
-    pytest.importorskip("matplotlib")
-    assert charts.draw(canned, tmp_path / "a.svg")
-    assert charts.draw(canned, tmp_path / "b.svg")
-    assert (tmp_path / "a.svg").read_bytes() == (tmp_path / "b.svg").read_bytes()
-    assert not charts.draw(results(), tmp_path / "c.svg")
+def test_the_picture() -> None:
+    groups = [charts.Group(lines, "50 us", {"torch": 2.5, "jax": 0.7}) for _, _, lines in charts.GROUPS]
+    drawn = ElementTree.fromstring(charts.picture(groups))
+    assert int(drawn.attrib["height"]) <= 500
+    assert len(groups) == 6
+    texts = [text for element in drawn.iter() if (text := element.text)]
+    assert sum("50 us" in text for text in texts) == 6
+
+
+def test_the_readme_has_the_published_figures() -> None:
+    make = runpy.run_path(str(ROOT / "docs" / "make_speed.py"))
+    found = make["figures"](make["PAGE"].read_text(encoding="utf-8"))
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    assert make["rows"](found).strip() in readme
+    assert make["PICTURE"].read_text(encoding="utf-8") == make["picture"](found)
 
 
 # -- The command -----------------------------------------------------------------------------
@@ -219,12 +226,13 @@ def test_the_command_without_measuring(
     assert out.splitlines()[-1].startswith("targets: ")
     monkeypatch.setattr(command, "ROOT", tmp_path)
     (tmp_path / "docs").mkdir()
-    (tmp_path / "README.md").write_text(f"{report.START}\n{report.END}\n")
     assert command.main(["--from", str(file), "--readme"]) == 0
-    out = capsys.readouterr().out
-    assert "wrote the tables of README.md" in out
-    assert "docs/benchmarks.md has no lines" in out
-    assert "| 64x784x256 | 50 us |" in (tmp_path / "README.md").read_text()
+    assert "docs/benchmarks.md has no lines" in capsys.readouterr().out
+    page = tmp_path / "docs" / "benchmarks.md"
+    page.write_text(f"{report.START}\n{report.END}\n")
+    assert command.main(["--from", str(file), "--readme"]) == 0
+    assert "wrote the tables of docs/benchmarks.md" in capsys.readouterr().out
+    assert "| 64x784x256 | fastnn | 50 us |" in page.read_text()
     assert command.main(["--list"]) == 0
     assert "training_step: fastnn, fastnn_step, numpy, torch" in capsys.readouterr().out
 
