@@ -12,13 +12,14 @@ from xml.etree import ElementTree
 import pytest
 
 # The folder is no package of the distribution: people who measure have the checkout.
-ROOT = Path(__file__).resolve().parents[2]
-sys.path.append(str(ROOT))
+sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from benchmarks import __main__ as command
 from benchmarks import charts, check, report, targets
 from benchmarks.registry import all_works
 from benchmarks.results import Results, Row
+
+ROOT = Path(__file__).resolve().parents[2]
 
 # -- Verdicts and tables ---------------------------------------------------------------------
 
