@@ -24,7 +24,7 @@ MODULES = {
     "sklearn": ("sklearn",),
     "onnxruntime": ("onnxruntime", "onnx"),
     # Not measured: a worker that measures how far apart two cores are.
-    "pulse": ("numba",),
+    "core_latency": ("numba",),
 }
 
 # What a process that measures does not inherit: each library has to choose for itself, as it does for a user

@@ -144,7 +144,7 @@ class Conditions(NamedTuple):
 
     Args:
         busy: the share of the processors that other programs had.
-        apart: seconds of a round trip between two cores (see ``pulse``); 0 if unknown.
+        apart: seconds of a round trip between two cores (see ``core_latency``); 0 if unknown.
     """
 
     busy: float = 0.0

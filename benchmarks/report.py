@@ -49,7 +49,7 @@ def header(results: Results) -> list[str]:
         )
     if about.get("near"):
         far = [row for row in results.rows if row.apart[1] > FAR * about["near"]]
-        trips = f"a round trip between two cores took {about['near'] * 1e9:.0f} ns while they were near"
+        trips = f"a round trip between two cores took {about['near'] * 1e9:.0f} ns while latency was low"
         if far:
             most = max(row.apart[1] for row in far)
             trips += f" and up to {most * 1e9:.0f} in {len(far)} of {len(results.rows)} rows, marked ~"

@@ -71,7 +71,7 @@ class Session:
         with Pool(self.threads) as pool:
             rows = self._repeated(pool, [work for work in works if isinstance(work, Work)])
             about = {
-                n: described for n, described in sorted(pool.descriptions.items()) if n != "pulse" and "@" not in n
+                n: described for n, described in sorted(pool.descriptions.items()) if n != "core_latency" and "@" not in n
             }
         # The workers are gone: their memory and their threads are no company for what is measured as a whole.
         rows += [row for work in works if isinstance(work, ProcessWork) for row in self._processes(work)]
@@ -105,11 +105,11 @@ class Session:
         pool.start(work.worker_of(name) for work in works for name in chosen(work, self.quick))
         for work in works:
             self._cases(work, functools.partial(compare, work))
-        pool.ask("pulse", do="pulse")  # compiles
+        pool.ask("core_latency", do="core_latency")  # compiles
         others = machine.Others(pool.cpu_seconds)
 
         def watch() -> Conditions:
-            return Conditions(others.share(), pool.ask("pulse", do="pulse").get("seconds", 0.0))
+            return Conditions(others.share(), pool.ask("core_latency", do="core_latency").get("seconds", 0.0))
 
         self.near = protocol.measure(pool, entries, self.plan, watch, self.say, started=self.started)
         return [_row(e.work, e.case, e.work.limit, e.figures, e.conditions) for e in entries]

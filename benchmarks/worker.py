@@ -9,7 +9,7 @@ over in a file. Between requests the process sleeps in a read.
     {"do": "check", "work": w, "case": c, "file": f}      the results of w, written to f (.npz)
     {"do": "time", "work": w, "case": c, "seconds": s, "warm": s}   seconds per call
     {"do": "forget"}                                      drop what was set up
-    {"do": "pulse"}                                       seconds of a round trip between two cores
+    {"do": "core_latency"}                                       seconds of a round trip between two cores
 
 Each answer also has "cpu", the processor seconds that the process has used so far.
 
@@ -183,9 +183,9 @@ class Worker:
         return {}
 
     def do_pulse(self) -> dict[str, Any]:
-        from benchmarks import pulse
+        from benchmarks import core_latency
 
-        return {"seconds": pulse.round_trip()}
+        return {"seconds": core_latency.round_trip()}
 
 
 def private_stdout() -> TextIO:

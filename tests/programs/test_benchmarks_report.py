@@ -154,7 +154,7 @@ def test_tables(canned: Results) -> None:
     assert any("2.10x (2.00 to 2.20)" in line for line in screen)
     assert any("missing: torch" in line for line in screen)
     assert any("64x784 !~" in line for line in screen)
-    assert any("100 ns while they were near and up to 300 in 1 of 3 rows" in line for line in screen)
+    assert any("100 ns while latency was low and up to 300 in 1 of 3 rows" in line for line in screen)
     assert any("40% of the processors beside 1 of 3 rows" in line for line in screen)
     assert not any(line != line.rstrip() for line in screen)
     long = report.docs_tables(canned)

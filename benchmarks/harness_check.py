@@ -1,4 +1,4 @@
-"""``python -m benchmarks.proof``: that a worker measures the same as a process of its own.
+"""``python -m benchmarks.harness_check``: that a worker measures the same as a process of its own.
 
 In alternating rounds the same work is timed (a) by a worker of a pool in which every library has a
 worker, right after another library was measured, and (b) by a fresh process that imports nothing
@@ -62,7 +62,7 @@ def together(other: str) -> float:
 
 
 def _process(threads: int, *arguments: str) -> float:
-    command = [sys.executable, "-m", "benchmarks.proof", CHILD, str(threads), *arguments]
+    command = [sys.executable, "-m", "benchmarks.harness_check", CHILD, str(threads), *arguments]
     run = subprocess.run(
         command, cwd=ROOT, env=libraries.environment(threads), stdout=subprocess.PIPE, check=True, text=True
     )  # fmt: skip
@@ -102,7 +102,7 @@ def main(argv: list[str]) -> int:
         return 0
     # Knows --help, and says in a line what is wrong with anything else.
     argparse.ArgumentParser(
-        prog="python -m benchmarks.proof",
+        prog="python -m benchmarks.harness_check",
         description="Compare what a worker measures with a process of its own; takes two minutes.",
     ).parse_args(argv)
     threads = default_threads()
