@@ -71,7 +71,9 @@ class Session:
         with Pool(self.threads) as pool:
             rows = self._repeated(pool, [work for work in works if isinstance(work, Work)])
             about = {
-                n: described for n, described in sorted(pool.descriptions.items()) if n != "core_latency" and "@" not in n
+                name: described
+                for name, described in sorted(pool.descriptions.items())
+                if name != "core_latency" and "@" not in name
             }
         # The workers are gone: their memory and their threads are no company for what is measured as a whole.
         rows += [row for work in works if isinstance(work, ProcessWork) for row in self._processes(work)]

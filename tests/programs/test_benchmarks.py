@@ -418,7 +418,7 @@ def test_the_fixture_finds_what_the_worker_found(tmp_path: Path) -> None:
     (tmp_path / "test_inner.py").write_text(
         f"""
 import sys, time
-sys.path[:0] = [{str(ROOT / "tests")!r}, {str(ROOT)!r}]
+sys.path[:0] = [{str(ROOT / "tests")!r}, {str(ROOT / "tests" / "programs")!r}, {str(ROOT)!r}]
 import pytest
 from benchmarks import suite
 from benchmarks.registry import all_works
