@@ -83,9 +83,32 @@ def from_numpy_dtype(numpy: np.dtype) -> dtype:
         if known == native and numpy.isnative:
             return found
     if not numpy.isnative:
-        raise ValueError(f"a tensor has the byte order of the machine, found dtype {numpy}: use .astype()")
+        raise ValueError(
+            f"given numpy array has byte order different from the native byte order, found dtype {numpy}: use .astype()"
+        )
     names = ", ".join(d.name for d in _BY_NUMPY.values())
     raise TypeError(f"a tensor cannot hold dtype {numpy}; the supported ones are {names}")
+
+
+def check_array(array: np.ndarray) -> None:
+    """The errors of an array that no tensor can be made of, as in PyTorch, which takes no such memory.
+
+    Raises: ValueError for negative strides, for strides that are no multiple of an element's size, and for another
+        byte order; TypeError for a dtype that no tensor can have.
+    """
+    if array.dtype not in _BY_NUMPY:
+        from_numpy_dtype(array.dtype)
+    strides = array.strides
+    if strides and min(strides) < 0:
+        raise ValueError(
+            "At least one stride in the given numpy array is negative, and tensors with negative strides are not "
+            "currently supported. (You can probably work around this by making a copy of your array with array.copy().)"
+        )
+    if not array.flags.c_contiguous and any(s % array.itemsize for s in strides):
+        raise ValueError(
+            "given numpy array strides not a multiple of the element byte size. Copy the numpy array to reallocate the "
+            "memory."
+        )
 
 
 def as_numpy_dtype(value: Any, default: np.dtype | None = None) -> Any:

@@ -16,6 +16,7 @@ from fastnn.devices import check_device
 from fastnn.dtypes import (
     as_number,
     as_numpy_dtype,
+    check_array,
     default_numpy,
     dtype,
     from_numpy_dtype,
@@ -110,12 +111,7 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
     """
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
-    from_numpy_dtype(ndarray.dtype)
-    if any(s < 0 for s in ndarray.strides):
-        raise ValueError(
-            "At least one stride in the given numpy array is negative, and tensors with negative strides are not "
-            "currently supported. (You can probably work around this by making a copy of your array with array.copy().)"
-        )
+    check_array(ndarray)
     return _wrap(ndarray if type(ndarray) is np.ndarray else np.asarray(ndarray))
 
 
@@ -273,7 +269,7 @@ def arange(
     integers = all(isinstance(n, int) for n in (first, last, by))
     kind = as_numpy_dtype(dtype, np.dtype(np.int64) if integers else default_numpy())
     if kind.kind == "b":
-        raise RuntimeError('"arange_cpu" not implemented for Bool')
+        raise NotImplementedError('"arange_cpu" not implemented for Bool')
     count = max(-((first - last) // by) if integers else math.ceil((last - first) / by), 0)
     if kind.kind != "f" and not integers:
         # The numbers are counted in the type itself, as in PyTorch.

@@ -51,6 +51,10 @@ class _Global:
 _global = functools.cache(_Global)
 
 
+class _LocalError(pickle.PicklingError, AttributeError):
+    """A function or class that was defined inside a function has no name to be found by."""
+
+
 # The methods that it writes with are in no stub.
 _Pickler: Any = pickle._Pickler
 
@@ -65,6 +69,18 @@ class Writer(_Pickler):
         self.storages: dict[Any, Storage] = {}
         # An address names memory only as long as that lives; a storage's own array may be a copy.
         self._kept: list[np.ndarray] = []
+
+    def dump(self, obj: Any) -> None:
+        """Write the object.
+
+        Raises: PicklingError, also an AttributeError for what was defined inside a function.
+        """
+        try:
+            super().dump(obj)
+        except pickle.PicklingError as error:
+            if "<locals>" in str(error):
+                raise _LocalError(*error.args) from error
+            raise
 
     def persistent_id(self, obj: Any) -> Any:
         if type(obj) is not Storage:

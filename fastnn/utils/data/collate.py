@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.autograd import Node
-from fastnn.dtypes import promoted
+from fastnn.dtypes import check_array, promoted
 from fastnn.errors import ShapeError
 from fastnn.functions import from_numpy, tensor
 from fastnn.sequences import array_of
@@ -51,7 +51,7 @@ def default_collate(batch: Sequence[Any]) -> Any:
     if isinstance(first, np.generic) and not isinstance(first, (str, bytes)):
         return _wrap(array_of(list(batch), None))
     if isinstance(first, np.ndarray):
-        return _stack([item._data if isinstance(item, Tensor) else np.asarray(item) for item in batch])
+        return _stack([item._data if isinstance(item, Tensor) else _checked(item) for item in batch])
     if isinstance(first, float):
         return _wrap(np.array(batch, np.float64))
     if isinstance(first, int):
@@ -89,6 +89,12 @@ def default_convert(data: Any) -> Any:
             return type(data)(*values) if hasattr(data, "_fields") else values
         return _sequence(data, values)
     return data
+
+
+def _checked(item: Any) -> np.ndarray:
+    array = np.asarray(item)
+    check_array(array)
+    return array
 
 
 def _columns(batch: Sequence[Sequence[Any]]) -> list[Any]:
