@@ -85,8 +85,10 @@ class Writer(_Pickler):
     def persistent_id(self, obj: Any) -> Any:
         if type(obj) is not Storage:
             return None
-        kind = _global("torch", _STORAGE_NAMES[obj.array.dtype.name])
-        return ("storage", kind, obj.key, "cpu", obj.array.size)
+        name = _STORAGE_NAMES.get(obj.array.dtype.name)
+        if name is None:
+            return ("storage", _global("torch.storage", "UntypedStorage"), obj.key, "cpu", obj.array.nbytes)
+        return ("storage", _global("torch", name), obj.key, "cpu", obj.array.size)
 
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, Parameter):
@@ -96,6 +98,9 @@ class Writer(_Pickler):
             storage, offset, strides = self._place_of(obj._data)
             hooks: Any = collections.OrderedDict()
             args: tuple[Any, ...] = (storage, offset, obj._data.shape, strides, obj.requires_grad, hooks)
+            if storage.array.dtype.name not in _STORAGE_NAMES:
+                # uint16, uint32 and uint64 have no class of storages.
+                return _global("torch._utils", "_rebuild_tensor_v3"), (*args, obj.dtype)
             return _global("torch._utils", "_rebuild_tensor_v2"), args
         if isinstance(obj, Size):
             return _global("torch", "Size"), (tuple(obj),)

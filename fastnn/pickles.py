@@ -56,7 +56,7 @@ def damaged(message: str, cause: BaseException) -> DamagedFile:
     return (DamagedFile if kind is None else _damaged_by(kind))(message)
 
 
-_MISSING = ("bfloat16", "complex64", "complex128", "uint16", "uint32", "uint64", "complex32")
+_MISSING = ("bfloat16", "complex64", "complex128", "complex32")
 
 # -- What a pickle may call -------------------------------------------------------------------
 

@@ -28,7 +28,9 @@ def array_of(data: Any, kind: np.dtype | None) -> np.ndarray:
         leaves = _leaf_types(data)
         if not leaves <= _PYTHON:
             return _mixed(data, leaves, kind)
-        array, of_python = np.array(data), True
+        # Beside small integers NumPy would make floating point numbers of those beyond int64.
+        exact = kind is not None and kind == np.uint64 and leaves <= _INTEGERS
+        array, of_python = np.array(data, kind if exact else None), True
     elif isinstance(data, (str, bytes)):
         raise _no_number(data)
     elif isinstance(data, (np.ndarray, np.generic)):
@@ -50,7 +52,7 @@ def array_of(data: Any, kind: np.dtype | None) -> np.ndarray:
         return array_of(list(data), kind)
     else:
         array, of_python = np.array(data), True
-    if of_python and array.dtype.kind in "Ou":
+    if of_python and array.dtype.kind in "Ou" and not (array.dtype == np.uint64 and kind == np.uint64):
         if kind is not None and kind.kind in "fb" and _holds_integers(data):
             return np.array(data, np.float64 if kind.kind == "f" else None).astype(kind)
         if array.dtype.kind == "u" or _holds_integers(data):
@@ -118,6 +120,7 @@ def _holds_integers(source: Any) -> bool:
 
 # NumPy finds the dtype of these as PyTorch does, but for the size of floats.
 _PYTHON = frozenset((bool, int, float, complex, range))
+_INTEGERS = frozenset((bool, int, range))
 _SEQUENCES = (list, tuple, deque)
 
 

@@ -20,7 +20,7 @@ import numpy as np
 from fastnn import tracing
 from fastnn.autograd.engine import Alias, Node, ResultNode
 from fastnn.autograd.modes import _mode
-from fastnn.dtypes import RANK, default_numpy, from_numpy_dtype, plain
+from fastnn.dtypes import RANK, check_promotion, default_numpy, from_numpy_dtype, plain, promoted
 from fastnn.errors import ShapeError
 from fastnn.kernels import alloc
 from fastnn.quiet import quiet
@@ -520,9 +520,12 @@ def common_dtype(x: Tensor, y: Tensor) -> np.dtype:
     if a == b:
         return a
     if RANK[a.kind] != RANK[b.kind]:
+        if a.kind == "u" or b.kind == "u":
+            return promoted(a, b)
         return a if RANK[a.kind] > RANK[b.kind] else b
     if (x._data.ndim == 0) != (y._data.ndim == 0):
         return b if x._data.ndim == 0 else a
+    check_promotion(a, b)
     return np.promote_types(a, b)
 
 
