@@ -214,4 +214,5 @@ def whole_order(sampler: Any) -> np.ndarray | None:
 
 
 def _is_positive(n: Any) -> bool:
-    return isinstance(n, (int, np.integer)) and not isinstance(n, bool) and bool(n > 0)
+    # PyTorch refuses NumPy's integers here.
+    return isinstance(n, int) and not isinstance(n, bool) and n > 0
