@@ -103,13 +103,16 @@ def check_array(array: np.ndarray) -> None:
     """
     if array.dtype not in _BY_NUMPY:
         from_numpy_dtype(array.dtype)
-    strides = array.strides
-    if strides and min(strides) < 0:
-        raise ValueError(
-            "At least one stride in the given numpy array is negative, and tensors with negative strides are not "
-            "currently supported. (You can probably work around this by making a copy of your array with array.copy().)"
-        )
-    if not array.flags.c_contiguous and any(s % array.itemsize for s in strides):
+    size = array.itemsize
+    for stride in array.strides:
+        if stride >= 0 and stride % size == 0:
+            continue
+        if stride < 0:
+            raise ValueError(
+                "At least one stride in the given numpy array is negative, and tensors with negative strides are not "
+                "currently supported. (You can probably work around this by making a copy of your array with "
+                "array.copy().)"
+            )
         raise ValueError(
             "given numpy array strides not a multiple of the element byte size. Copy the numpy array to reallocate the "
             "memory."

@@ -282,7 +282,7 @@ class Tensor(Differentiable):
             force: for a tensor that needs a gradient as well, rather than a RuntimeError.
         """
         tracing.stop("a tensor is read as an array")
-        if self.requires_grad and not force:
+        if (self._requires_grad or self._history != self._memory.history) and self.requires_grad and not force:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         array = self._data
         if not array.flags.writeable and array.size and 0 in array.strides:
@@ -304,7 +304,7 @@ class Tensor(Differentiable):
     def __array_wrap__(self, array: np.ndarray, context: Any = None, return_scalar: _bool = False) -> Tensor:
         # What NumPy's own functions of a tensor return; bool becomes uint8, as in PyTorch.
         array = np.asarray(array)
-        return _wrap(array.view(np.uint8) if array.dtype == np.bool_ else array)
+        return _wrap(array.view(np.uint8) if array.dtype.kind == "b" else array)
 
     def __dlpack__(self, *, stream: Any = None, **options: Any) -> Any:
         """A capsule over the same memory, for other libraries' ``from_dlpack``."""

@@ -51,7 +51,7 @@ def default_collate(batch: Sequence[Any]) -> Any:
     if isinstance(first, np.generic) and not isinstance(first, (str, bytes)):
         return _wrap(array_of(list(batch), None))
     if isinstance(first, np.ndarray):
-        return _stack([item._data if isinstance(item, Tensor) else _checked(item) for item in batch])
+        return _stack([item._data if isinstance(item, Tensor) else np.asarray(item) for item in batch], True)
     if isinstance(first, float):
         return _wrap(np.array(batch, np.float64))
     if isinstance(first, int):
@@ -91,12 +91,6 @@ def default_convert(data: Any) -> Any:
     return data
 
 
-def _checked(item: Any) -> np.ndarray:
-    array = np.asarray(item)
-    check_array(array)
-    return array
-
-
 def _columns(batch: Sequence[Sequence[Any]]) -> list[Any]:
     if any(len(item) != len(batch[0]) for item in batch):
         raise RuntimeError("each element in list of batch should be of equal size")
@@ -134,9 +128,15 @@ def _sequence(like: Sequence[Any], values: list[Any]) -> Any:
         return values
 
 
-def _stack(arrays: Sequence[np.ndarray]) -> Tensor:
+def _stack(arrays: Sequence[np.ndarray], of_numpy: bool = False) -> Tensor:
     kind = arrays[0].dtype
-    if any(a.dtype != kind for a in arrays):
+    is_mixed = [a.dtype for a in arrays].count(kind) != len(arrays)
+    if of_numpy:
+        # What is alike is looked at once.
+        strides = arrays[0].strides
+        for array in arrays if is_mixed or [a.strides for a in arrays].count(strides) != len(arrays) else arrays[:1]:
+            check_array(array)
+    if is_mixed:
         # By PyTorch's rules, in which an integer does not make a float64 of a float32.
         kind = functools.reduce(promoted, [a.dtype for a in arrays])
         arrays = [a.astype(kind) for a in arrays]
