@@ -33,4 +33,4 @@ class LinAlgError(RuntimeError, np.linalg.LinAlgError):
 
 
 class NoTensorError(TypeError, AttributeError):
-    """What is no tensor where a parameter is made of it: PyTorch misses an attribute of tensors."""
+    """What is no tensor where a parameter or a data set is made of it: PyTorch misses an attribute of tensors."""

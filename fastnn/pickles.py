@@ -14,6 +14,7 @@ import enum
 import functools
 import pickle
 import re
+import struct
 import sys
 import warnings
 import zipfile
@@ -42,7 +43,7 @@ class DamagedFile(UnpicklingError, RuntimeError):
         return str(self.args[0])
 
 
-_KINDS = (KeyError, IndexError, AttributeError, EOFError, TypeError, ValueError, OSError)
+_KINDS = (KeyError, IndexError, AttributeError, EOFError, TypeError, ValueError, OSError, struct.error)
 
 
 @functools.cache

@@ -16,7 +16,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from fastnn import kernels
-from fastnn.errors import MismatchError
+from fastnn.errors import MismatchError, NoTensorError
 from fastnn.kernels import alloc
 from fastnn.random import Generator, default_generator
 from fastnn.tensor import Tensor, _recorded, _wrap
@@ -52,7 +52,8 @@ class IterableDataset(Dataset[T_co], Iterable[T_co]):
 class TensorDataset(Dataset[tuple[Tensor, ...]]):
     """Rows of several tensors together.
 
-    Raises: IndexError for no tensors; ValueError for tensors whose first dimensions differ.
+    Raises: IndexError for no tensors, and for one without dimensions; ValueError for tensors whose first dimensions
+        differ.
 
     >>> import fastnn
     >>> data = fastnn.utils.data.TensorDataset(fastnn.zeros(5, 2), fastnn.ones(5))
@@ -65,8 +66,10 @@ class TensorDataset(Dataset[tuple[Tensor, ...]]):
             raise IndexError("TensorDataset needs at least one tensor")
         for t in tensors:
             if not isinstance(t, Tensor):
-                raise TypeError(f"TensorDataset takes Tensors, found {type(t).__name__}")
-            if t._data.ndim == 0 or t._data.shape[0] != tensors[0]._data.shape[0]:
+                raise NoTensorError(f"TensorDataset takes Tensors, found {type(t).__name__}")
+            if t._data.ndim == 0:
+                raise IndexError("TensorDataset takes tensors with a dimension of rows, found one without dimensions")
+            if t._data.shape[0] != tensors[0]._data.shape[0]:
                 shapes = ", ".join(str(tuple(t.shape)) for t in tensors)
                 raise MismatchError(
                     f"Size mismatch between tensors: first dimensions must agree, found shapes {shapes}"
