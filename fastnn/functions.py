@@ -129,7 +129,7 @@ def frombuffer(
     try:
         size = memoryview(buffer).nbytes
     except TypeError:
-        raise ValueError(f"object of type {type(buffer).__name__} does not implement Python's buffer protocol") from None
+        raise ValueError(f"{type(buffer).__name__} does not implement Python's buffer protocol") from None
     if size == 0 or count == 0:
         raise ValueError(f"both buffer length ({size}) and count ({count}) must not be 0")
     if not 0 <= offset < size:
