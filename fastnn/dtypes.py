@@ -5,6 +5,7 @@ Imports nothing of fastnn.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -116,6 +117,21 @@ def check_array(array: np.ndarray) -> None:
         raise ValueError(
             "given numpy array strides not a multiple of the element byte size. Copy the numpy array to reallocate the "
             "memory."
+        )
+
+
+_told: set[str] = set()
+
+
+def warn_of_read_only(what: str) -> None:
+    """Once in a process, as PyTorch: the tensor shares memory that cannot be written to."""
+    if what not in _told:
+        _told.add(what)
+        warnings.warn(
+            f"The given {what} is not writable, and to write to the tensor over it is an error: copy it first, unless "
+            "it is only read. This warning is given once.",
+            UserWarning,
+            stacklevel=3,
         )
 
 

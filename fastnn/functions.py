@@ -23,6 +23,7 @@ from fastnn.dtypes import (
     get_default_dtype,
     plain,
     promoted,
+    warn_of_read_only,
 )
 from fastnn.errors import ShapeError
 from fastnn.kernels import alloc
@@ -100,7 +101,7 @@ def asarray(
 
 
 def from_numpy(ndarray: np.ndarray) -> Tensor:
-    """A tensor that shares memory with an array.
+    """A tensor that shares memory with an array; UserWarning, once, for an array that is read-only.
 
     >>> import fastnn, numpy as np
     >>> a = np.zeros(2)
@@ -111,6 +112,8 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
     """
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
+    if not ndarray.flags.writeable:
+        warn_of_read_only("NumPy array")
     check_array(ndarray)
     return _wrap(ndarray if type(ndarray) is np.ndarray else np.asarray(ndarray))
 
@@ -136,7 +139,10 @@ def frombuffer(
         raise ValueError(
             f"offset ({offset} bytes) must be non-negative and no greater than buffer length ({size} bytes) minus 1"
         )
-    return _wrap(np.frombuffer(buffer, as_numpy_dtype(dtype), count, offset)).requires_grad_(requires_grad)
+    array = np.frombuffer(buffer, as_numpy_dtype(dtype), count, offset)
+    if not array.flags.writeable:
+        warn_of_read_only("buffer")
+    return _wrap(array).requires_grad_(requires_grad)
 
 
 def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:

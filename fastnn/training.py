@@ -15,7 +15,7 @@ import numpy as np
 
 from fastnn import kernels
 from fastnn.autograd import no_grad
-from fastnn.dtypes import check_array
+from fastnn.dtypes import check_array, warn_of_read_only
 from fastnn.errors import ShapeError
 from fastnn.kernels import alloc
 from fastnn.nn.loss_classes import CrossEntropyLoss
@@ -112,6 +112,8 @@ def _array(name: str, value: Any) -> np.ndarray:
         array = value.detach().numpy()
     elif isinstance(value, np.ndarray):
         array = value
+        if not array.flags.writeable:
+            warn_of_read_only("NumPy array")
         check_array(array)
     elif isinstance(value, (list, tuple)):
         array = array_of(value, None)

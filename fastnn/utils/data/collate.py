@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.autograd import Node
-from fastnn.dtypes import check_array, promoted
+from fastnn.dtypes import check_array, promoted, warn_of_read_only
 from fastnn.errors import ShapeError
 from fastnn.functions import from_numpy, tensor
 from fastnn.sequences import array_of
@@ -134,6 +134,8 @@ def _stack(arrays: Sequence[np.ndarray], of_numpy: bool = False) -> Tensor:
     if of_numpy:
         # What is alike is looked at once.
         strides = arrays[0].strides
+        if not arrays[0].flags.writeable:
+            warn_of_read_only("NumPy array")
         for array in arrays if is_mixed or [a.strides for a in arrays].count(strides) != len(arrays) else arrays[:1]:
             check_array(array)
     if is_mixed:
