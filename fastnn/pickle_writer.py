@@ -9,6 +9,7 @@ import collections
 import functools
 import pickle
 from collections.abc import Callable
+from types import FunctionType
 from typing import IO, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -112,11 +113,21 @@ class Writer(_Pickler):
         self.write(obj.line)
         self.memoize(obj)
 
+    def _save_function(self, obj: Any) -> None:
+        from fastnn.ops.core import FUNCTIONS
+
+        # A method of tensors as the function of its name.
+        if obj in FUNCTIONS:
+            self.save(FUNCTIONS[obj])
+        else:
+            self.save_global(obj)
+
     def _save_dtype(self, obj: dtype) -> None:
         self.save(_global("torch", obj.name))
 
     dispatch[_Global] = _save_global
     dispatch[dtype] = _save_dtype
+    dispatch[FunctionType] = _save_function
     # In a file an ordinary dictionary, as PyTorch has it.
     dispatch[Registry] = pickle._Pickler.save_dict  # type: ignore[attr-defined]  # private
 

@@ -214,10 +214,10 @@ def _mixed(data: Any, leaves: set[type], kind: np.dtype | None) -> np.ndarray:
         if kind is None:
             raise
         odd = [t for t in leaves if not issubclass(t, (int, float, range, np.generic, Tensor))]
-        if kind.kind != "f" or not all(hasattr(t, "__float__") for t in odd):
+        if odd and (kind.kind != "f" or not all(hasattr(t, "__float__") for t in odd)):
             raise _not_inferred(odd[0], kind) from None
-        # Fractions and decimal numbers.
-        inferred = np.dtype(np.float64)
+        # Fractions and decimal numbers; or integers that are not promoted, but may be converted.
+        inferred = np.dtype(np.float64 if odd else np.int64)
     target = inferred if kind is None else kind
     if any(issubclass(t, Tensor) for t in leaves):
         return _with_tensors(data, target)

@@ -779,3 +779,13 @@ def test_errors_of_the_users_own_code(monkeypatch, tmp_path):
 
     with pytest.raises(ConnectionError, match="lost"):
         fastnn.load(File(written([1]).getvalue()))
+
+
+def test_methods_of_tensors_are_pickled():
+    for method in (fastnn.Tensor.sum, fastnn.Tensor.abs, fastnn.Tensor.max, fastnn.Tensor.relu):
+        for protocol in range(2, 6):
+            assert pickle.loads(pickle.dumps(method, protocol)) is method
+        # In a file by the name of the function.
+        first, again = fastnn.load(written([method, method]), weights_only=False)
+        assert first is again
+        assert first(fastnn.tensor([3.0])).tolist() in (3.0, [3.0])

@@ -78,11 +78,13 @@ def named(function: Function) -> Function:
         return function(*args, **kwargs)
 
     _METHODS[wrapped] = method
+    FUNCTIONS[method] = wrapped
     return cast(Function, wrapped)
 
 
-# The methods beside the functions that `named` has made.
+# The methods beside the functions that `named` has made, and back.
 _METHODS: dict[Any, Any] = {}
+FUNCTIONS: dict[Any, Any] = {}
 
 
 def method_of(function: Function) -> Function:
