@@ -56,6 +56,9 @@ from fastnn.dtypes import (
     set_default_tensor_type,
     strided,
     uint8,
+    uint16,
+    uint32,
+    uint64,
 )
 from fastnn.dtypes import bool_ as bool
 from fastnn.errors import DTypeError, ShapeError

@@ -13,8 +13,11 @@ class ShapeError(ValueError, RuntimeError):
     """Shapes of operands that do not go together; names what was found and what was expected."""
 
 
-class DTypeError(TypeError, RuntimeError):
-    """Dtypes of operands that do not go together; names what was found and what was expected."""
+class DTypeError(TypeError, NotImplementedError):
+    """Dtypes of operands that do not go together, or that an operation has not; names what was found and expected.
+
+    NotImplementedError, which PyTorch raises for the second kind, is a RuntimeError, which it raises for the first.
+    """
 
 
 class RangeError(IndexError, RuntimeError):
@@ -27,3 +30,7 @@ class MismatchError(ValueError, AssertionError):
 
 class LinAlgError(RuntimeError, np.linalg.LinAlgError):
     """A matrix that is singular, or for which a decomposition does not converge."""
+
+
+class NoTensorError(TypeError, AttributeError):
+    """What is no tensor where a parameter or a data set is made of it: PyTorch misses an attribute of tensors."""

@@ -7,6 +7,7 @@ The class itself: its memory, its history and the protocols of Python and NumPy.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from operator import setitem
 from typing import TYPE_CHECKING, Any
@@ -281,9 +282,16 @@ class Tensor(Differentiable):
             force: for a tensor that needs a gradient as well, rather than a RuntimeError.
         """
         tracing.stop("a tensor is read as an array")
-        if self.requires_grad and not force:
+        if (self._requires_grad or self._history != self._memory.history) and self.requires_grad and not force:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
-        return self._data
+        array = self._data
+        if not array.flags.writeable and array.size and 0 in array.strides:
+            # Elements that `expand` repeats are read-only as operands; who has the array may write to all at once.
+            array = array.view()
+            with contextlib.suppress(ValueError):
+                # Memory that is read-only itself stays so.
+                array.flags.writeable = True
+        return array
 
     def __array__(self, dtype: Any = None, copy: _bool | None = None) -> np.ndarray:
         array = self.numpy()
@@ -294,8 +302,9 @@ class Tensor(Differentiable):
         return array.copy() if copy else array
 
     def __array_wrap__(self, array: np.ndarray, context: Any = None, return_scalar: _bool = False) -> Tensor:
-        # What NumPy's own functions of a tensor return.
-        return _wrap(np.asarray(array))
+        # What NumPy's own functions of a tensor return; bool becomes uint8, as in PyTorch.
+        array = np.asarray(array)
+        return _wrap(array.view(np.uint8) if array.dtype.kind == "b" else array)
 
     def __dlpack__(self, *, stream: Any = None, **options: Any) -> Any:
         """A capsule over the same memory, for other libraries' ``from_dlpack``."""
@@ -483,7 +492,16 @@ class Tensor(Differentiable):
         return Tensor._remade(part, memory, None)
 
     def __reduce__(self) -> Any:
-        return _restored, (np.ascontiguousarray(self._data).reshape(self._data.shape), self.requires_grad)
+        from fastnn.flat import is_place
+
+        array = self._data
+        root = array
+        while isinstance(root.base, np.ndarray):
+            root = root.base
+        # A matrix that lies by columns stays so, but for a layer's weight, which does not say that it does.
+        if not array.flags.f_contiguous or is_place(root):
+            array = np.ascontiguousarray(array).reshape(array.shape)
+        return _restored, (array, self.requires_grad)
 
     if TYPE_CHECKING:
         # Attached by `ops`, where they are functions as well.

@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 
-import fastnn
 from fastnn.distributions.bernoulli import Bernoulli, _softplus
 from fastnn.distributions.beta import Beta
 from fastnn.distributions.categorical import Categorical
@@ -24,7 +23,7 @@ from fastnn.distributions.normal import Normal
 from fastnn.distributions.one_hot_categorical import OneHotCategorical
 from fastnn.distributions.poisson import Poisson
 from fastnn.distributions.uniform import Uniform
-from fastnn.tensor import Tensor
+from fastnn.tensor import Tensor, _wrap
 
 _FORMULAS: dict[tuple[type, type], Callable[[Any, Any], Tensor]] = {}
 
@@ -62,7 +61,7 @@ def kl_divergence(p: Distribution, q: Distribution) -> Tensor:
 
 
 def _where(condition: np.ndarray, value: float, other: Tensor) -> Tensor:
-    return other.masked_fill(fastnn.from_numpy(np.asarray(condition)), value) if condition.any() else other
+    return other.masked_fill(_wrap(np.asarray(condition)), value) if condition.any() else other
 
 
 @register_kl(Normal, Normal)

@@ -22,7 +22,7 @@ from fastnn.autograd.modes import _mode
 from fastnn.devices import check_device
 from fastnn.dtypes import as_numpy_dtype, default_numpy
 from fastnn.dtypes import dtype as _dtype
-from fastnn.errors import DTypeError
+from fastnn.errors import DTypeError, NoTensorError
 from fastnn.flat import Slot
 from fastnn.kernels import alloc
 from fastnn.last_error import forget_last_error
@@ -59,7 +59,7 @@ class Parameter(Tensor):
         if data is None:
             data = _wrap(alloc.empty(0, np.float32))
         if not isinstance(data, Tensor):
-            raise TypeError(f"data must be a Tensor, found {type(data).__name__}")
+            raise NoTensorError(f"data must be a Tensor, found {type(data).__name__}")
         if requires_grad and data._data.dtype.kind != "f":
             raise DTypeError(
                 "Only Tensors of floating point and complex dtype can require gradients: a Parameter must be floating "
@@ -305,7 +305,7 @@ class Buffer(Tensor):
         if data is None:
             data = _wrap(alloc.empty(0, np.float32))
         if not isinstance(data, Tensor):
-            raise TypeError(f"data must be a Tensor, found {type(data).__name__}")
+            raise NoTensorError(f"data must be a Tensor, found {type(data).__name__}")
         self._data, self._node, self._grad, self._requires_grad = data._data, None, None, False
         self._memory, self._history = InferenceMemory() if data._memory.inference else Memory(), 0
         self.persistent = persistent

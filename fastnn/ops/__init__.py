@@ -37,7 +37,7 @@ from fastnn.ops import (
     sorting,
     vectors,
 )
-from fastnn.ops.core import original, titled
+from fastnn.ops.core import method_of, original, titled
 from fastnn.tensor import Tensor
 
 FAMILIES = (
@@ -89,7 +89,11 @@ def _attach() -> None:
         for name in family.__all__:
             function = getattr(family, name)
             if name not in only_functions and _first_argument(function) in _FIRST:
-                setattr(Tensor, name, function)
+                method = method_of(function)
+                if method is not function:
+                    # To be pickled by name.
+                    method.__module__, method.__qualname__ = Tensor.__module__, f"Tensor.{name}"
+                setattr(Tensor, name, method)
         for name in getattr(family, "IN_PLACE", ()):
             setattr(Tensor, f"{name}_", _in_place_form(getattr(family, name), name))
         for table in ("METHODS", "OPERATORS"):

@@ -144,7 +144,7 @@ def _stepwise(name: str, text: str, function: ArrayMap) -> Any:
     def operation(input: Tensor) -> Tensor:
         check_tensor("input", input)
         if input._data.dtype.kind == "b" and name not in ("sign", "sgn"):
-            raise RuntimeError(f'"{name}" not implemented for Bool')
+            raise NotImplementedError(f'"{name}" not implemented for Bool')
         if input._data.dtype.kind != "f" and name not in ("sign", "sgn"):
             return input.clone()
         return mapped(title, input, np.asarray(function(input._data)), lambda grad: no_gradient(grad, None, None))
@@ -302,7 +302,7 @@ def abs(input: Tensor) -> Tensor:
     """The absolute value of each element; its derivative at 0 is 0."""
     check_tensor("input", input)
     if input._data.dtype == np.bool_:
-        raise RuntimeError("abs() is not implemented for bool tensors")
+        raise NotImplementedError("abs() is not implemented for bool tensors")
     return of_operand("Abs", input, np.abs, lambda grad, x: grad * x.sgn())
 
 
@@ -311,10 +311,10 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     """The nearest integer, halves to the even one; or with ``decimals`` after the point."""
     check_tensor("input", input)
     if input._data.dtype.kind == "b":
-        raise RuntimeError('"round_cpu" not implemented for Bool')
+        raise NotImplementedError('"round_cpu" not implemented for Bool')
     if input._data.dtype.kind != "f":
         if decimals:
-            raise RuntimeError('"round_cpu" not implemented for integers with decimals')
+            raise NotImplementedError('"round_cpu" not implemented for integers with decimals')
         return input.clone()
     array = input._data
     if decimals:
@@ -333,7 +333,7 @@ def frac(input: Tensor) -> Tensor:
     """The fraction: ``input - trunc(input)``."""
     check_tensor("input", input)
     if input._data.dtype.kind != "f":
-        raise RuntimeError(f'"frac" not implemented for {input.dtype}')
+        raise NotImplementedError(f'"frac" not implemented for {input.dtype}')
     fraction = quiet(lambda a: a - np.trunc(a), input._data)
     return mapped("Frac", input, np.asarray(fraction), lambda grad: grad)
 
@@ -404,7 +404,7 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
                 input = input.to(from_numpy_dtype(kind))
     kind = input._data.dtype
     if kind.kind == "b":
-        raise RuntimeError('"clamp_scalar_cpu" not implemented for Bool')
+        raise NotImplementedError('"clamp_scalar_cpu" not implemented for Bool')
     min, max = [None if n is None else as_number(n, kind) for n in (min, max)]
 
     def limit(a: np.ndarray) -> Any:

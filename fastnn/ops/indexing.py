@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.autograd.engine import Node
-from fastnn.dtypes import as_number
+from fastnn.dtypes import as_number, check_array
 from fastnn.errors import RangeError, ShapeError
 from fastnn.ops.core import NUMBERS, add_up, linear_map, warn_of_byte_mask
 from fastnn.ops.parts import sliced
@@ -99,6 +99,7 @@ def _numpy_part(key: Any, indices: list[Tensor]) -> Any:
     if isinstance(key, np.integer):
         return int(key)
     if kind is np.ndarray:
+        check_array(key)
         array = key
     elif hasattr(key, "__array__") and not isinstance(key, np.generic):
         array = array_of(key, None)

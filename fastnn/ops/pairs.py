@@ -270,7 +270,7 @@ def _integers(name: str, input: Any, other: Any, operate: Any) -> Tensor:
     check_tensors(name, input, other)
     x, y = promote(input, other)
     if x._data.dtype.kind not in "iu":
-        raise RuntimeError(f'"{name}_cpu" not implemented for {x.dtype}')
+        raise NotImplementedError(f'"{name}_cpu" not implemented for {x.dtype}')
     return binary(name, x, y, operate, ZERO, ZERO)
 
 

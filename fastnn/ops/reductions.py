@@ -41,7 +41,7 @@ def _kept_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...
 
 def _running_kind(dtype: Any) -> None:
     if dtype is not None and as_numpy_dtype(dtype) == np.bool_:
-        raise RuntimeError("a running sum or product is not implemented for Bool")
+        raise NotImplementedError("a running sum or product is not implemented for Bool")
 
 
 def _cast(input: Tensor, dtype: Any) -> Tensor:

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import return_types
-from fastnn.ops.core import check_tensor, dimension, linear_map, mapped, named, no_gradient, refuse, whole
+from fastnn.ops.core import NUMBERS, check_tensor, dimension, linear_map, mapped, named, no_gradient, refuse, whole
 from fastnn.ops.ordering import _along, chosen, shared
 from fastnn.tensor import Tensor, _wrap
 
@@ -203,6 +203,8 @@ def _quantile(name: str, input: Tensor, q: Any, dim: Any, keepdim: bool, interpo
         raise RuntimeError(
             f"{name}() interpolation must be one of {', '.join(_INTERPOLATIONS)}, but got {interpolation}"
         )
+    if not isinstance(q, (Tensor, *NUMBERS)):
+        raise TypeError(f"{name}(): q must be a number or a Tensor, found {type(q).__name__}")
     values = q if isinstance(q, Tensor) else _wrap(np.asarray(q, input._data.dtype))
     if values._data.dtype != input._data.dtype:
         raise RuntimeError(f"{name}() q tensor must be same dtype as the input tensor")

@@ -53,7 +53,7 @@ DIFFERENCES: tuple[tuple[str, tuple[str, ...]], ...] = (
             r"uint8\), label_smoothing=0\.1, weight",
             r"EmbeddingBag.*torch\.tensor\(\[\[\]\]", r"embedding_bag\(torch\.tensor\(\[\[\]\]",
             r"nn\.BatchNorm1d\(0\)", r"multilabel_soft_margin_loss\(scalar", r"torch\.linalg\.norm\(scalar, 1\)",
-            r"LazyLinear.*numel", r"ldexp_\(b_bool\)", r'PoissonNLLLoss\("none"\)', r"F\.bilinear\(.*, scalar\)", r"np\.sum\(",
+            r"LazyLinear.*numel", r"ldexp_\(b_bool\)", r'PoissonNLLLoss\("none"\)', r"F\.bilinear\(.*, scalar\)",
         ),
     ),
     (
@@ -87,8 +87,8 @@ DIFFERENCES: tuple[tuple[str, tuple[str, ...]], ...] = (
         "Of several things that are wrong another one may be named first, by an error of another kind.",
         (
             r"F\.(cross_entropy|nll_loss)\(empty, label", r"F\.nll_loss\(a_int64, (label|torch)", r"kthvalue\(empty",
-            r"EmbeddingBag\(4, 3\)\), (matrix|mask|a_uint8), torch", r"saved\(steps\)", r"nn\.Parameter\(1\.0\)",
-            r"WeightedRandomSampler\(\[\[", r'(HingeEmbedding|MarginRanking)Loss\("none"\)', r"Loss\(reduction=None\)", r"scalar\[index\.to\(torch\.uint8\)\]",
+            r"EmbeddingBag\(4, 3\)\), (matrix|mask|a_uint8), torch",
+            r'(HingeEmbedding|MarginRanking)Loss\("none"\)', r"Loss\(reduction=None\)", r"scalar\[index\.to\(torch\.uint8\)\]",
         ),
     ),
     # -- Numbers
