@@ -13,8 +13,11 @@ class ShapeError(ValueError, RuntimeError):
     """Shapes of operands that do not go together; names what was found and what was expected."""
 
 
-class DTypeError(TypeError, RuntimeError):
-    """Dtypes of operands that do not go together; names what was found and what was expected."""
+class DTypeError(TypeError, NotImplementedError):
+    """Dtypes of operands that do not go together; names what was found and what was expected.
+
+    A NotImplementedError is a RuntimeError: PyTorch raises the one or the other.
+    """
 
 
 class RangeError(IndexError, RuntimeError):
@@ -25,5 +28,9 @@ class MismatchError(ValueError, AssertionError):
     """Arguments of data sets that do not go together, which PyTorch asserts."""
 
 
-class LinAlgError(RuntimeError, np.linalg.LinAlgError):
+class _LinAlgError(RuntimeError, np.linalg.LinAlgError):
     """A matrix that is singular, or for which a decomposition does not converge."""
+
+
+# The class has PyTorch's name for it, which differs from the public one.
+LinAlgError = _LinAlgError
