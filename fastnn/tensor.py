@@ -380,7 +380,8 @@ class Tensor(Differentiable):
             if self._of_many and self._requires_grad:
                 raise RuntimeError(
                     "a view is being modified inplace that is one of several which split(), chunk() or unbind() "
-                    "returned: replace the in-place operation by an out-of-place one"
+                    "returned, or the argument or result of a module with full backward hooks: replace the in-place "
+                    "operation by an out-of-place one"
                 )
             if base._requires_grad and base._node is None:
                 raise RuntimeError(

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -414,6 +415,9 @@ def _walk(
         hooks = None if inner else node.hooks
         if hooks is not None:
             grad = _run_hooks(hooks, grad)
+            if hooks.after:
+                # They are told of all gradients, so none is written straight into its place.
+                direct, _mode.direct = _mode.direct, False
         if needed is not None and wanted is not None:
             if node in wanted:
                 found[node] = grad
@@ -427,6 +431,7 @@ def _walk(
         else:
             operand_grads = node.backward(grad)
         if hooks is not None and hooks.after:
+            _mode.direct = direct
             operand_grads = _run_after(hooks, operand_grads, grad)
         if anomaly["enabled"]:
             _check_nan(node, operand_grads)
@@ -508,6 +513,7 @@ def _run_after(hooks: Hooks, operand_grads: tuple[Any, ...], grad: Any) -> tuple
 def _check_nan(node: Node, grads: tuple[Any, ...]) -> None:
     for i, g in enumerate(grads):
         if anomaly["check_nan"] and hasattr(g, "_data") and np.isnan(g._data).any():
+            warnings.warn(f"Error detected in {node.name()}.", stacklevel=2)
             raise RuntimeError(f"Function '{node.name()}' returned nan values in its {i}th output.")
 
 
