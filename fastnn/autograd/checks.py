@@ -62,8 +62,8 @@ def gradcheck(
     for i, t in enumerate(given):
         if isinstance(t, Tensor) and t.requires_grad and t._data.dtype != np.float64:
             warnings.warn(
-                f"Input #{i} requires gradient and is not a double precision floating point. This check will likely fail "
-                "if all the inputs are not of double precision floating point.",
+                f"Input #{i} requires gradient and is not a double precision floating point. This check will likely "
+                "fail if all the inputs are not of double precision floating point.",
                 stacklevel=3,
             )
     try:

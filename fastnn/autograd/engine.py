@@ -177,9 +177,12 @@ class Node:
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
         """The operations that made the operands; :class:`AccumulateGrad` stands for a leaf."""
-        return tuple([
-            (edge if edge is None or isinstance(edge, Node) else AccumulateGrad(edge), 0) for edge in self.edges
+        found = tuple([
+            (edge if edge is None else with_type_name(edge) if isinstance(edge, Node) else AccumulateGrad(edge), 0)
+            for edge in self.edges
         ])
+        # To PyTorch a number beside a tensor is a second operand.
+        return (*found, (None, 0)) if len(found) == 1 and self.title in _OF_TWO else found
 
     def register_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call ``hook(grad_inputs, grad_outputs)`` after this operation's backward; it may return other inputs."""
@@ -273,6 +276,24 @@ class ResultNode(Node):
     def release(self) -> None:
         self.result = None
         super().release()
+
+
+# Operators that PyTorch has for two tensors only.
+_OF_TWO = frozenset(("Add", "Div", "Mul", "Sub"))
+_type_names: dict[tuple[type[Node], str], type[Node]] = {}
+
+
+def with_type_name(node: Node) -> Node:
+    """The node, whose type from now on has the operation's name: programs that draw a graph print that."""
+    kind, name = type(node), node.name()
+    if kind.__name__ != name:
+        plain: Any = kind.__base__ if (kind, "") in _type_names else kind
+        if (plain, name) not in _type_names:
+            # Of the same layout, so that an object may change to it.
+            made = type(name, (plain,), {"__slots__": (), "__module__": plain.__module__})
+            _type_names[plain, name] = _type_names[made, ""] = made
+        node.__class__ = _type_names[plain, name]
+    return node
 
 
 class AccumulateGrad:

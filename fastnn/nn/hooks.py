@@ -254,10 +254,7 @@ def _watch_last(module: Any, hooks: list[Hook], args: tuple[Any, ...], result: A
     """Hooks of the operation that made the first tensor of ``result``; a warning where it is not all of the module."""
     first = result
     while not isinstance(first, Tensor):
-        if isinstance(first, dict):
-            first = next(v for v in first.values() if isinstance(v, Tensor))
-        else:
-            first = first[0]
+        first = next(v for v in first.values() if isinstance(v, Tensor)) if isinstance(first, dict) else first[0]
     node = first.grad_fn
     if node is None:
         return
@@ -267,8 +264,8 @@ def _watch_last(module: Any, hooks: list[Hook], args: tuple[Any, ...], result: A
     alone = all(isinstance(t, Tensor) for t in (*results, *args)) and {t.grad_fn for t in results} - {None} == {node}
     if not alone or set(node.edges) != {t.grad_fn for t in args} - {None}:
         warnings.warn(
-            "Using a non-full backward hook when the forward contains multiple autograd Nodes, or takes or returns other "
-            "than tensors, is deprecated. This hook will be missing some grad_input. Please use "
+            "Using a non-full backward hook when the forward contains multiple autograd Nodes, or takes or returns "
+            "other than tensors, is deprecated. This hook will be missing some grad_input. Please use "
             "register_full_backward_hook to get the documented behavior.",
             FutureWarning,
             stacklevel=4,

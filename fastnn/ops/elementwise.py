@@ -363,7 +363,7 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
     check_tensor("input", input)
     x = as_floating(input)
     held = eps is not None and eps >= 0
-    low, outside = (eps, 0.0) if held else (0.0, math.nan)
+    low = float(eps) if eps is not None and held else 0.0
 
     def value(a: np.ndarray) -> np.ndarray:
         if held:
@@ -373,7 +373,7 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
         return np.log(a / (1 - a))
 
     def slope(grad: Tensor, x: Tensor) -> Tensor:
-        return (grad / (x * (1 - x))).masked_fill((x < low) | (x > 1 - low), outside)
+        return (grad / (x * (1 - x))).masked_fill((x < low) | (x > 1 - low), 0 if held else math.nan)
 
     return of_operand("Logit", x, value, slope)
 
