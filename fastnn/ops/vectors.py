@@ -162,8 +162,10 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
         raise RuntimeError(f"renorm: input needs at least 2 dimensions, got {input._data.ndim} dimensions")
     axis = dimension(dim, input._data.ndim)
     others = [d for d in range(input._data.ndim) if d != axis]
-    size = vector_norm(input, p, others, True)
-    return input * (maxnorm / (size + 1e-7)).masked_fill(~(size > maxnorm), 1)
+    small = ~(vector_norm(input.detach(), p, others, True) > maxnorm)
+    # The others' norm, which may be NaN, has no gradient.
+    size = vector_norm(input.masked_fill(small, 0), p, others, True)
+    return input * (maxnorm / (size + 1e-7)).masked_fill(small, 1)
 
 
 @named
