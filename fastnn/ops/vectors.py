@@ -10,7 +10,7 @@ import numpy as np
 from fastnn.errors import DTypeError, RangeError, ShapeError
 from fastnn.ops.core import also_read, as_floating, check_tensor, dimension, named, refuse
 from fastnn.ops.products import matmul
-from fastnn.tensor import Tensor
+from fastnn.tensor import Tensor, _wrap
 
 __all__ = [
     "cdist", "corrcoef", "cov", "cross", "cumulative_trapezoid", "diff", "kron", "renorm", "trace", "trapezoid",
@@ -162,10 +162,12 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
         raise RuntimeError(f"renorm: input needs at least 2 dimensions, got {input._data.ndim} dimensions")
     axis = dimension(dim, input._data.ndim)
     others = [d for d in range(input._data.ndim) if d != axis]
-    small = ~(vector_norm(input.detach(), p, others, True) > maxnorm)
-    # The others' norm, which may be NaN, has no gradient.
-    size = vector_norm(input.masked_fill(small, 0), p, others, True)
-    return input * (maxnorm / (size + 1e-7)).masked_fill(small, 1)
+    size = vector_norm(input, p, others, True)
+    unknown = np.isnan(size._data)
+    if unknown.any():
+        # A norm of NaN has no gradient, as in PyTorch.
+        size = vector_norm(input.masked_fill(_wrap(unknown), 0), p, others, True)
+    return input * (maxnorm / (size + 1e-7)).masked_fill(~(size > maxnorm), 1)
 
 
 @named
