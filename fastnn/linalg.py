@@ -35,7 +35,7 @@ from fastnn.ops.decompositions import (
     svdvals,
 )
 from fastnn.ops.joining import cat
-from fastnn.ops.norms import vector_norm
+from fastnn.ops.norms import norm_operand, vector_norm
 from fastnn.ops.parts import diagonal
 from fastnn.ops.products import matmul
 from fastnn.ops.vectors import cross
@@ -106,13 +106,16 @@ def matrix_norm(
 ) -> Tensor:
     """The norm of each matrix: 'fro', 'nuc', 1, -1, 2, -2, or plus or minus infinity."""
     check_tensor("A", A)
+    A = norm_operand("matrix_norm", A, dtype)
+    if not isinstance(dim, (tuple, list)) or len(dim) != 2:
+        raise RuntimeError(f"linalg.matrix_norm: dim must be a 2-tuple. Got {dim}")
     if A._data.ndim < 2:
         raise ShapeError("linalg.matrix_norm: The input tensor A must have at least 2 dimensions.")
-    if A._data.dtype.kind != "f":
-        raise RuntimeError(f"linalg.matrix_norm: Expected a floating point or complex tensor as input. Got {A.dtype}")
-    if ord == "fro":
-        return vector_norm(A, 2, dim, keepdim, dtype)
     a, b = [dimension(d, A._data.ndim) for d in dim]
+    if a == b:
+        raise RuntimeError(f"linalg.matrix_norm: dims must be different. Got ({dim[0]}, {dim[1]})")
+    if ord == "fro":
+        return vector_norm(A, 2, dim, keepdim)
     if ord in ("nuc", 2, -2):
         s = svdvals(A.movedim((a, b), (-2, -1)))
         found = s.sum(-1) if ord == "nuc" else s.amax(-1) if ord == 2 else s.amin(-1)

@@ -16,7 +16,7 @@ import numpy as np
 
 from fastnn import tracing
 from fastnn.autograd import Alias, Memory, Node
-from fastnn.autograd.engine import DetachedInferenceMemory, InferenceMemory, memory_in_inference
+from fastnn.autograd.engine import DetachedInferenceMemory, InferenceMemory, memory_in_inference, with_type_name
 from fastnn.autograd.modes import _mode, inference_listeners
 from fastnn.devices import CPU, check_device, device
 from fastnn.dtypes import default_numpy, dtype, from_numpy_dtype
@@ -205,11 +205,17 @@ class Tensor(Differentiable):
     @property
     def is_leaf(self) -> bool:
         """Whether no recorded operation made this tensor."""
-        return self.grad_fn is None
+        return self._origin is None
 
     @property
     def grad_fn(self) -> Node | None:
         """The recorded operation that made this tensor."""
+        node = self._origin
+        return None if node is None else with_type_name(node)
+
+    @property
+    def _origin(self) -> Node | None:
+        """As ``grad_fn``, for those who do not look at its type."""
         if self._history != self._memory.history:
             _renew(self)
         return self._node
@@ -389,7 +395,8 @@ class Tensor(Differentiable):
             if self._of_many and self._requires_grad:
                 raise RuntimeError(
                     "a view is being modified inplace that is one of several which split(), chunk() or unbind() "
-                    "returned: replace the in-place operation by an out-of-place one"
+                    "returned, or the argument or result of a module with full backward hooks: replace the in-place "
+                    "operation by an out-of-place one"
                 )
             if base._requires_grad and base._node is None:
                 raise RuntimeError(
@@ -462,7 +469,7 @@ class Tensor(Differentiable):
     # -- Copies -------------------------------------------------------------------------------
 
     def __deepcopy__(self, memo: dict[_int, Any]) -> Tensor:
-        if self.grad_fn is not None:
+        if self._origin is not None:
             raise RuntimeError(
                 "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the "
                 "moment."

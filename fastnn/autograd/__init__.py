@@ -6,6 +6,7 @@ inside functions.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +74,7 @@ def _as_tuple(value: Any) -> tuple[Any, ...]:
 
 
 def _edge(t: Tensor) -> Edge:
-    return t.grad_fn or t
+    return t._origin or t
 
 
 def _output_grads(outputs: Sequence[Tensor], grads: Any, batched: bool = False) -> list[Tensor]:
@@ -259,6 +260,11 @@ class detect_anomaly(set_detect_anomaly):
 
     def __init__(self, check_nan: bool = True) -> None:
         super().__init__(True, check_nan)
+        warnings.warn(
+            "Anomaly Detection has been enabled. This mode will increase the runtime and should only be enabled for "
+            "debugging.",
+            stacklevel=2,
+        )
         anomaly.update(self.before)
         self.check_nan = check_nan
 

@@ -161,7 +161,16 @@ def _polygamma(n: int) -> ArrayMap:
         from scipy import special
 
         # SciPy computes it in float64.
-        return special.polygamma(n, a.astype(np.float64)).astype(a.dtype)
+        found = special.polygamma(n, a.astype(np.float64)).astype(a.dtype)
+        if n == 1:
+            # At its poles PyTorch has what the formula for negative x is there: a large number, as pi is rounded.
+            pole = (a <= 0) & (a == np.floor(a))
+            if pole.any():
+                sine = np.sin(a.dtype.type(math.pi) * a)
+                found = np.where(pole, a.dtype.type(math.pi**2) / (sine * sine), found)
+        elif n:
+            found = np.where(np.isposinf(a), a.dtype.type(np.nan), found)
+        return found
 
     return function
 
@@ -215,7 +224,8 @@ digamma = _floating("digamma", "The derivative of ``lgamma``.", _special("psi"),
 
 def _i1_slope(grad: Tensor, x: Tensor) -> Tensor:
     zero = x == 0
-    return grad * (i0(x) - (_i1(x) / x.masked_fill(zero, 1)).masked_fill(zero, 0.5))
+    # At NaN that at 0, as in PyTorch.
+    return grad * (i0(x) - (_i1(x) / x.masked_fill(zero, 1)).masked_fill(zero, 0.5)).masked_fill(x.isnan(), 0.5)
 
 
 _i1: Any = _floating("i1", "The modified Bessel function of order 1.", _special("i1"), _i1_slope, "xy")
@@ -352,14 +362,20 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
     """``log(x / (1 - x))``, of x held within [eps, 1 - eps]."""
     check_tensor("input", input)
     x = as_floating(input)
-    if eps is not None:
-        x = clamp(x, eps, 1 - eps)
-        return log(x / (1 - x))
+    held = eps is not None and eps >= 0
+    low = float(eps) if eps is not None and held else 0.0
+
+    def value(a: np.ndarray) -> np.ndarray:
+        if held:
+            least = a.dtype.type(low)
+            most = 1 - least
+            a = np.where(a < least, least, np.where(a > most, most, a))
+        return np.log(a / (1 - a))
 
     def slope(grad: Tensor, x: Tensor) -> Tensor:
-        return (grad / (x * (1 - x))).masked_fill((x < 0) | (x > 1), math.nan)
+        return (grad / (x * (1 - x))).masked_fill((x < low) | (x > 1 - low), 0 if held else math.nan)
 
-    return of_operand("Logit", x, lambda a: np.log(a / (1 - a)), slope)
+    return of_operand("Logit", x, value, slope)
 
 
 @named

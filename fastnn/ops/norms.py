@@ -47,13 +47,28 @@ def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
 # -- Norms -------------------------------------------------------------------------------------
 
 
-def vector_norm(input: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Tensor:
-    """``sum(abs(x)**ord)**(1/ord)``, with the largest for infinity and the number of non-zeros for 0."""
+def norm_operand(name: str, input: Tensor, dtype: Any) -> Tensor:
+    """A floating point tensor, in ``dtype``, which must hold all of its numbers; RuntimeError for another one."""
+    if input._data.dtype.kind != "f":
+        raise RuntimeError(f"linalg.{name}: Expected a floating point or complex tensor as input. Got {input.dtype}")
+    if dtype is None:
+        return input
     x = _cast(input, dtype)
     if x._data.dtype.kind != "f":
+        raise RuntimeError(f"linalg.{name}: dtype should be floating point or complex. Got {x.dtype}")
+    if x._data.dtype.itemsize < input._data.dtype.itemsize:
         raise RuntimeError(
-            f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {x.dtype}"
+            f"linalg.{name}: the dtype of the input ({input.dtype}) should be convertible without narrowing to the "
+            f"specified dtype ({x.dtype})"
         )
+    return x
+
+
+def vector_norm(input: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Tensor:
+    """``sum(abs(x)**ord)**(1/ord)``, with the largest for infinity and the number of non-zeros for 0."""
+    if isinstance(ord, str):
+        raise TypeError(f"linalg_vector_norm(): argument 'ord' (position 2) must be Number, not str, found {ord!r}")
+    x = norm_operand("vector_norm", input, dtype)
     order = float(ord)
     axes = reduced(dim, x._data.ndim)
     shape = x._data.shape

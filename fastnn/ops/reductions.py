@@ -19,6 +19,7 @@ from fastnn.ops.core import (
     linear_map,
     mapped,
     named,
+    of_operand,
     quiet,
     recorded_result,
     reduced,
@@ -119,7 +120,12 @@ def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any 
     x = _cast(input, dtype)
     if x._data.dtype.kind != "f":
         return sum(x, dim, keepdim, dtype=dtype)
-    return also_read(sum(x.masked_fill(_wrap(np.isnan(x._data)), 0), dim, keepdim), x)
+    valid = ~np.isnan(x._data)
+    # As in PyTorch the gradient is multiplied by 0 where x is NaN: nanmean() of nothing else has a gradient of NaN.
+    numbers = of_operand(
+        "NanToNum", x, lambda a: np.where(valid, a, a.dtype.type(0)), lambda grad, x: grad * _wrap(valid)
+    )
+    return sum(numbers, dim, keepdim)
 
 
 @named

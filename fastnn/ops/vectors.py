@@ -10,7 +10,7 @@ import numpy as np
 from fastnn.errors import DTypeError, RangeError, ShapeError
 from fastnn.ops.core import also_read, as_floating, check_tensor, dimension, named, refuse
 from fastnn.ops.products import matmul
-from fastnn.tensor import Tensor
+from fastnn.tensor import Tensor, _wrap
 
 __all__ = [
     "cdist", "corrcoef", "cov", "cross", "cumulative_trapezoid", "diff", "kron", "renorm", "trace", "trapezoid",
@@ -163,6 +163,10 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
     axis = dimension(dim, input._data.ndim)
     others = [d for d in range(input._data.ndim) if d != axis]
     size = vector_norm(input, p, others, True)
+    unknown = np.isnan(size._data)
+    if unknown.any():
+        # A norm of NaN has no gradient, as in PyTorch.
+        size = vector_norm(input.masked_fill(_wrap(unknown), 0), p, others, True)
     return input * (maxnorm / (size + 1e-7)).masked_fill(~(size > maxnorm), 1)
 
 
