@@ -56,6 +56,9 @@ from fastnn._core.dtypes import (
     set_default_tensor_type,
     strided,
     uint8,
+    uint16,
+    uint32,
+    uint64,
 )
 from fastnn._core.dtypes import bool_ as bool
 from fastnn._core.errors import DTypeError, ShapeError

@@ -78,7 +78,8 @@ def save(
         pickle_module, _use_new_zipfile_serialization: accepted, and without effect.
         pickle_protocol: the pickle's version; PyTorch reads 2.
 
-    Raises: RuntimeError (a FileNotFoundError) where the folder does not exist; pickle.PicklingError and others
+    Raises: RuntimeError (a FileNotFoundError) where the folder does not exist; pickle.PicklingError (for objects that
+        were defined in a function also an AttributeError) and others
         for what cannot be pickled, before anything is written.
 
     >>> import fastnn, io
@@ -147,8 +148,9 @@ def load(
         weights_only: read tensors and containers only; the default.
         pickle_load_args: ``encoding`` of strings written by Python 2.
 
-    Raises: FileNotFoundError; RuntimeError for a damaged archive; pickle.UnpicklingError for a file that is no
-        checkpoint, is damaged, or holds what is not allowed; EOFError for an empty file; TypeError for numbers of
+    Raises: FileNotFoundError; RuntimeError for a damaged archive; pickle.UnpicklingError for a file that holds what is
+        not allowed; an error that is both, and of the kind of what came up while reading, such as KeyError, for a
+        file that is no checkpoint or is damaged; EOFError for an empty file; TypeError for numbers of
         a dtype that fastnn has not.
     """
     _check_location(map_location)
@@ -168,7 +170,7 @@ def load(
                 return _load_legacy(watched, trusted, encoding)
             with zipfile.ZipFile(watched) as archive:
                 return _load_zip(archive, trusted, encoding)
-        except (pickle.UnpicklingError, RuntimeError, MemoryError):
+        except (pickle.UnpicklingError, RuntimeError, MemoryError, Warning):
             raise
         except pickles.Raised as raised:
             theirs = raised.error
@@ -176,11 +178,12 @@ def load(
             if error is watched.raised:
                 raise
             if isinstance(error, (zipfile.BadZipFile, OSError, zlib.error)):
-                raise RuntimeError(
-                    f"failed reading zip archive, the file is damaged or no checkpoint: {error}"
+                # PyTorch fails to read before the beginning of an archive that is cut off.
+                raise pickles.damaged(
+                    f"failed reading zip archive, the file is damaged or no checkpoint: {error}", OSError()
                 ) from error
             # What is damaged can fail anywhere.
-            raise pickle.UnpicklingError(f"the file is damaged: {error!r}") from error
+            raise pickles.damaged(f"the file is damaged: {error!r}", error) from error
         raise theirs
 
 
@@ -228,11 +231,11 @@ def _load_zip(archive: zipfile.ZipFile, trusted: bool, encoding: str) -> Any:
     def storage(kind: np.dtype, key: str, numel: int) -> np.ndarray:
         name = f"{folder}data/{key}"
         if name not in names:
-            raise pickle.UnpicklingError(f"the archive has no record {name}")
+            raise pickles.DamagedFile(f"the archive has no record {name}")
         info = archive.getinfo(name)
         # Before memory is reserved for what the pickle says.
         if info.file_size != numel * kind.itemsize:
-            raise pickle.UnpicklingError(
+            raise pickles.DamagedFile(
                 f"record {name} has {info.file_size} bytes; {numel} elements of {kind} need {numel * kind.itemsize}"
             )
         with archive.open(info) as record:
@@ -248,7 +251,7 @@ def _read(file: Any, kind: np.dtype, numel: int, order: str) -> np.ndarray:
     while at < len(room):
         piece = file.read(min(len(room) - at, 1 << 24))
         if not piece:
-            raise pickle.UnpicklingError(f"the file ends after {at} of {len(room)} bytes of a tensor")
+            raise pickles.DamagedFile(f"the file ends after {at} of {len(room)} bytes of a tensor")
         room[at : at + len(piece)] = piece
         at += len(piece)
     if order != sys.byteorder:
@@ -267,20 +270,21 @@ def _load_legacy(file: Any, trusted: bool, encoding: str) -> Any:
 
     def storage(kind: np.dtype, key: str, numel: int) -> np.ndarray:
         if numel * kind.itemsize > size:
-            raise pickle.UnpicklingError(f"{numel} elements of {kind} do not fit into a file of {size} bytes")
+            raise pickles.DamagedFile(f"{numel} elements of {kind} do not fit into a file of {size} bytes")
         return arrays.setdefault(key, np.zeros(numel, kind))
 
     def part(allowed: bool = False) -> Any:
-        return pickles.Reader(file, storage, allowed, encoding).load()
+        return pickles.Reader(file, storage, allowed, encoding, warns=not trusted).load()
 
     try:
         magic = part()
         if magic != _LEGACY_MAGIC or part() != _LEGACY_PROTOCOL:
-            raise pickle.UnpicklingError("the first pickle is not that of a checkpoint")
+            raise pickles.DamagedFile("the first pickle is not that of a checkpoint")
         order = "little" if part().get("little_endian", True) else "big"
     except (pickle.UnpicklingError, AttributeError) as error:
-        raise pickle.UnpicklingError(
-            f"Weights only load failed: the file is neither a zip checkpoint nor one of PyTorch before 1.6 ({error})"
+        raise pickles.damaged(
+            f"Weights only load failed: the file is neither a zip checkpoint nor one of PyTorch before 1.6 ({error})",
+            error.__context__ or error,
         ) from error
     # The numbers come after the object, which is made twice: to find out what they are, then of them.
     here = file.tell()
@@ -289,7 +293,7 @@ def _load_legacy(file: Any, trusted: bool, encoding: str) -> Any:
         (count,) = struct.unpack("<q", file.read(8))
         array = arrays.get(str(key))
         if array is None or count != array.size:
-            raise pickle.UnpicklingError(f"storage {key!r} has {count} elements in the file, not what tensors expect")
+            raise pickles.DamagedFile(f"storage {key!r} has {count} elements in the file, not what tensors expect")
         array[...] = _read(file, array.dtype, count, order)
     file.seek(here)
     return part(trusted)

@@ -50,9 +50,9 @@ def _density(x: Tensor) -> Tensor:
 _ndtr = _floating("ndtr", "The normal distribution function.", _special("ndtr"), lambda g, x: g * _density(x))
 ndtri = _floating("ndtri", "The inverse of ``ndtr``.", _special("ndtri"), lambda g, y: g / _density(y), "y")
 log_ndtr: Callable[..., Tensor] = _floating(
-    # The density divided by ``ndtr``, which for negative x are both too small.
+    # The density divided by ``ndtr``, which for negative x are both too small; NaN where both are 0, as in PyTorch.
     "log_ndtr", "``log(ndtr(x))``.", _special("log_ndtr"),
-    lambda g, x: g * (math.sqrt(2 / math.pi) / erfcx(x * -math.sqrt(0.5))), "xy",
+    lambda g, x: g * (math.sqrt(2 / math.pi) / erfcx(x * -math.sqrt(0.5))).masked_fill(x == -math.inf, math.nan), "xy",
 )
 erfcx: Callable[..., Tensor] = _floating(
     "erfcx", "``exp(x**2) * erfc(x)``.", _special("erfcx"),
@@ -66,7 +66,9 @@ i0e: Callable[..., Tensor] = _floating(
 
 def _i1e_slope(grad: Tensor, x: Tensor) -> Tensor:
     zero = x == 0
-    return grad * (i0e(x) - i1e(x) * x.sgn() - (i1e(x) / x.masked_fill(zero, 1)).masked_fill(zero, 0.5))
+    slope = i0e(x) - i1e(x) * x.sgn() - (i1e(x) / x.masked_fill(zero, 1)).masked_fill(zero, 0.5)
+    # At NaN that at 0, as in PyTorch.
+    return grad * slope.masked_fill(x.isnan(), 0.5)
 
 
 i1e: Callable[..., Tensor] = _floating("i1e", "``exp(-abs(x)) * i1(x)``.", _special("i1e"), _i1e_slope, "xy")

@@ -45,17 +45,17 @@ def elementwise_backward(dy, x, name, a=0.0, b=0.0, c=0.0):
     t, s = _tanh_softplus(x), _sigmoid(x)
     with np.errstate(all="ignore"):
         return {
-            "elu": lambda: np.where(x > 0, dy * b, dy * c * a * np.exp(np.minimum(c * x, 700))),
+            "elu": lambda: np.where(x <= 0, dy * c * a * np.exp(np.minimum(c * x, 700)), dy * b),
             "hardshrink": lambda: np.where(np.abs(x) > a, dy, 0),
             "hardsigmoid": lambda: np.where((x > -3) & (x < 3), dy / 6, 0),
-            "hardswish": lambda: np.where(x <= -3, 0, np.where(x >= 3, dy, dy * (x / 3 + 0.5))),
+            "hardswish": lambda: np.where(x <= -3, 0, np.where(x < 3, dy * (x / 3 + 0.5), dy)),
             "hardtanh": lambda: np.where((x > a) & (x < b), dy, 0),
             "logsigmoid": lambda: dy * _sigmoid(-x),
             "mish": lambda: dy * (t + x * s * (1 - t * t)),
             "silu": lambda: dy * (s + x * s * _sigmoid(-x)),
             "softplus": lambda: np.where(a * x > b, dy, dy * _sigmoid(a * x)),
             "softshrink": lambda: np.where(np.abs(x) > a, dy, 0),
-            "softsign": lambda: dy / (1 + np.abs(x)) ** 2,
+            "softsign": lambda: dy / (1 + np.abs(x)) ** 2 + 0 * x,
             "tanhshrink": lambda: dy * np.tanh(x) ** 2,
             "threshold": lambda: np.where(x <= a, 0, dy),
         }[name]()

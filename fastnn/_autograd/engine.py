@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -176,9 +177,12 @@ class Node:
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
         """The operations that made the operands; :class:`AccumulateGrad` stands for a leaf."""
-        return tuple([
-            (edge if edge is None or isinstance(edge, Node) else AccumulateGrad(edge), 0) for edge in self.edges
+        found = tuple([
+            (edge if edge is None else with_type_name(edge) if isinstance(edge, Node) else AccumulateGrad(edge), 0)
+            for edge in self.edges
         ])
+        # To PyTorch a number beside a tensor is a second operand.
+        return (*found, (None, 0)) if len(found) == 1 and self.title in _OF_TWO else found
 
     def register_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call ``hook(grad_inputs, grad_outputs)`` after this operation's backward; it may return other inputs."""
@@ -272,6 +276,24 @@ class ResultNode(Node):
     def release(self) -> None:
         self.result = None
         super().release()
+
+
+# Operators that PyTorch has for two tensors only.
+_OF_TWO = frozenset(("Add", "Div", "Mul", "Sub"))
+_type_names: dict[tuple[type[Node], str], type[Node]] = {}
+
+
+def with_type_name(node: Node) -> Node:
+    """The node, whose type from now on has the operation's name: programs that draw a graph print that."""
+    kind, name = type(node), node.name()
+    if kind.__name__ != name:
+        plain: Any = kind.__base__ if (kind, "") in _type_names else kind
+        if (plain, name) not in _type_names:
+            # Of the same layout, so that an object may change to it.
+            made = type(name, (plain,), {"__slots__": (), "__module__": plain.__module__})
+            _type_names[plain, name] = _type_names[made, ""] = made
+        node.__class__ = _type_names[plain, name]
+    return node
 
 
 class AccumulateGrad:
@@ -414,6 +436,9 @@ def _walk(
         hooks = None if inner else node.hooks
         if hooks is not None:
             grad = _run_hooks(hooks, grad)
+            if hooks.after:
+                # They are told of all gradients, so none is written straight into its place.
+                direct, _mode.direct = _mode.direct, False
         if needed is not None and wanted is not None:
             if node in wanted:
                 found[node] = grad
@@ -427,6 +452,7 @@ def _walk(
         else:
             operand_grads = node.backward(grad)
         if hooks is not None and hooks.after:
+            _mode.direct = direct
             operand_grads = _run_after(hooks, operand_grads, grad)
         if anomaly["enabled"]:
             _check_nan(node, operand_grads)
@@ -508,6 +534,7 @@ def _run_after(hooks: Hooks, operand_grads: tuple[Any, ...], grad: Any) -> tuple
 def _check_nan(node: Node, grads: tuple[Any, ...]) -> None:
     for i, g in enumerate(grads):
         if anomaly["check_nan"] and hasattr(g, "_data") and np.isnan(g._data).any():
+            warnings.warn(f"Error detected in {node.name()}.", stacklevel=2)
             raise RuntimeError(f"Function '{node.name()}' returned nan values in its {i}th output.")
 
 

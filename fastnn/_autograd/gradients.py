@@ -17,7 +17,7 @@ def _as_tuple(value: Any) -> tuple[Any, ...]:
 
 
 def _edge(t: Tensor) -> Edge:
-    return t.grad_fn or t
+    return t._origin or t
 
 
 def _output_grads(outputs: Sequence[Tensor], grads: Any, batched: bool = False) -> list[Tensor]:

@@ -6,6 +6,7 @@ import collections
 import functools
 import pickle
 from collections.abc import Callable
+from types import FunctionType
 from typing import IO, Any, ClassVar, NamedTuple
 
 import numpy as np
@@ -48,6 +49,10 @@ class _Global:
 _global = functools.cache(_Global)
 
 
+class _LocalError(pickle.PicklingError, AttributeError):
+    """A function or class that was defined inside a function has no name to be found by."""
+
+
 # The methods that it writes with are in no stub.
 _Pickler: Any = pickle._Pickler
 
@@ -63,11 +68,25 @@ class Writer(_Pickler):
         # An address names memory only as long as that lives; a storage's own array may be a copy.
         self._kept: list[np.ndarray] = []
 
+    def dump(self, obj: Any) -> None:
+        """Write the object.
+
+        Raises: PicklingError, also an AttributeError for what was defined inside a function.
+        """
+        try:
+            super().dump(obj)
+        except pickle.PicklingError as error:
+            if "<locals>" in str(error):
+                raise _LocalError(*error.args) from error
+            raise
+
     def persistent_id(self, obj: Any) -> Any:
         if type(obj) is not Storage:
             return None
-        kind = _global("torch", _STORAGE_NAMES[obj.array.dtype.name])
-        return ("storage", kind, obj.key, "cpu", obj.array.size)
+        name = _STORAGE_NAMES.get(obj.array.dtype.name)
+        if name is None:
+            return ("storage", _global("torch.storage", "UntypedStorage"), obj.key, "cpu", obj.array.nbytes)
+        return ("storage", _global("torch", name), obj.key, "cpu", obj.array.size)
 
     def reducer_override(self, obj: Any) -> Any:
         if isinstance(obj, Parameter):
@@ -77,6 +96,9 @@ class Writer(_Pickler):
             storage, offset, strides = self._place_of(obj._data)
             hooks: Any = collections.OrderedDict()
             args: tuple[Any, ...] = (storage, offset, obj._data.shape, strides, obj.requires_grad, hooks)
+            if storage.array.dtype.name not in _STORAGE_NAMES:
+                # uint16, uint32 and uint64 have no class of storages.
+                return _global("torch._utils", "_rebuild_tensor_v3"), (*args, obj.dtype)
             return _global("torch._utils", "_rebuild_tensor_v2"), args
         if isinstance(obj, Size):
             return _global("torch", "Size"), (tuple(obj),)
@@ -88,11 +110,21 @@ class Writer(_Pickler):
         self.write(obj.line)
         self.memoize(obj)
 
+    def _save_function(self, obj: Any) -> None:
+        from fastnn.ops.core import FUNCTIONS
+
+        # A method of tensors as the function of its name.
+        if obj in FUNCTIONS:
+            self.save(FUNCTIONS[obj])
+        else:
+            self.save_global(obj)
+
     def _save_dtype(self, obj: dtype) -> None:
         self.save(_global("torch", obj.name))
 
     dispatch[_Global] = _save_global
     dispatch[dtype] = _save_dtype
+    dispatch[FunctionType] = _save_function
     # In a file an ordinary dictionary, as PyTorch has it.
     dispatch[Registry] = pickle._Pickler.save_dict  # type: ignore[attr-defined]  # private
 

@@ -14,7 +14,11 @@ import enum
 import functools
 import pickle
 import re
+import struct
 import sys
+import warnings
+import zipfile
+import zlib
 from collections.abc import Callable, Iterator
 from pickle import UnpicklingError
 from typing import IO, Any, ClassVar
@@ -30,7 +34,30 @@ from fastnn._tensor.tensor import Size, Tensor, _wrap
 from fastnn.kernels.runtime import alloc
 from fastnn.nn.parameter import Parameter
 
-_MISSING = ("bfloat16", "complex64", "complex128", "uint16", "uint32", "uint64", "complex32")
+
+class DamagedFile(UnpicklingError, RuntimeError):
+    """A file that is damaged or no checkpoint; PyTorch raises one of the two, or what came up while reading."""
+
+    def __str__(self) -> str:
+        # Not KeyError's, which shows the message as a key.
+        return str(self.args[0])
+
+
+_KINDS = (KeyError, IndexError, AttributeError, EOFError, TypeError, ValueError, OSError, struct.error)
+
+
+@functools.cache
+def _damaged_by(kind: type[Exception]) -> type[DamagedFile]:
+    return type("DamagedFile", (DamagedFile, kind), {"__module__": __name__, "__doc__": DamagedFile.__doc__})
+
+
+def damaged(message: str, cause: BaseException) -> DamagedFile:
+    """The error for a damaged file; it is also of the kind of the error that came up while reading."""
+    kind = next((k for k in _KINDS if isinstance(cause, k)), None)
+    return (DamagedFile if kind is None else _damaged_by(kind))(message)
+
+
+_MISSING = ("bfloat16", "complex64", "complex128", "complex32")
 
 # -- What a pickle may call -------------------------------------------------------------------
 
@@ -142,7 +169,6 @@ _CALLABLE: dict[str, Any] = {
     "collections.OrderedDict": collections.OrderedDict,
     "collections.Counter": collections.Counter,
     "builtins.set": set,
-    "builtins.frozenset": frozenset,
     "builtins.complex": complex,
     "builtins.bytearray": _bytearray_of,
     "_codecs.encode": _bytes_of,
@@ -200,6 +226,7 @@ def _trusted() -> dict[str, Any]:
     return names | {
         # None in the place of what a file does not keep, such as recordings of calls.
         "builtins.NoneType": type(None),
+        "builtins.frozenset": frozenset,
         "numpy.dtype": np.dtype, "builtins.range": range, "builtins.xrange": range, "builtins.slice": slice,
         "fastnn.random._restored": sys.modules["fastnn.random"].__dict__["_restored"],
     }  # fmt: skip
@@ -293,9 +320,11 @@ class Reader(_Unpickler):
     dispatch: ClassVar[dict[int, Any]] = {code: _Unpickler.dispatch[code] for code in _CODES}
 
     def __init__(
-        self, file: IO[bytes], storage: Callable[[np.dtype, str, int], np.ndarray], trusted: bool, encoding: str
-    ) -> None:
+        self, file: IO[bytes], storage: Callable[[np.dtype, str, int], np.ndarray], trusted: bool, encoding: str,
+        warns: bool = True,
+    ) -> None:  # fmt: skip
         super().__init__(file, encoding=encoding)
+        self._warns = warns and not trusted
         self._find_storage, self._trusted = storage, trusted
         self._storages: dict[str, Storage] = {}
         self._callable = [*_CALLABLE.values(), *safe_globals.values(), *(_trusted().values() if trusted else ())]
@@ -310,13 +339,13 @@ class Reader(_Unpickler):
         """
         try:
             return super().load()
-        except (UnpicklingError, DTypeError, MemoryError):
+        except (UnpicklingError, DTypeError, MemoryError, Warning, zipfile.BadZipFile, zlib.error):
             raise
         except Exception as error:
             if error is self._theirs:
                 raise Raised(error) from None
             # A pickle that is cut off or changed fails anywhere.
-            raise UnpicklingError(f"the pickle is damaged or makes what fastnn does not read: {error!r}") from error
+            raise damaged(f"the pickle is damaged or makes what fastnn does not read: {error!r}", error) from error
 
     def find_class(self, module: str, name: str) -> Any:
         # Files in protocol 2, which PyTorch has, are written with the names of Python 2: int is __builtin__.long.
@@ -373,6 +402,17 @@ class Reader(_Unpickler):
 
     def _is_enum(self, found: Any) -> bool:
         return isinstance(found, enum.EnumMeta) and found in self._found_classes
+
+    def load_proto(self) -> None:
+        super().load_proto()
+        if self.proto != 2 and self._warns:
+            message = f"the file has pickle protocol {self.proto}; PyTorch reads protocol 2 with weights_only=True"
+            warnings.warn(message, UserWarning, stacklevel=2)
+
+    def load_frozenset(self) -> None:
+        if not self._trusted:
+            raise UnpicklingError("Weights only load failed: a frozenset is not allowed by default")
+        super().load_frozenset()
 
     def load_reduce(self) -> None:
         args, function = self.stack.pop(), self.stack[-1]
@@ -443,6 +483,8 @@ class Reader(_Unpickler):
             super().load_additems()
 
     dispatch |= {
+        pickle.PROTO[0]: load_proto,
+        pickle.FROZENSET[0]: load_frozenset,
         pickle.REDUCE[0]: load_reduce,
         pickle.NEWOBJ[0]: load_newobj,
         pickle.BUILD[0]: load_build,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 import numpy as np
@@ -59,11 +60,16 @@ float32, float64 = dtype("float32", np.float32, "Float"), dtype("float64", np.fl
 int8, int16 = dtype("int8", np.int8, "Char"), dtype("int16", np.int16, "Short")
 int32, int64 = dtype("int32", np.int32, "Int"), dtype("int64", np.int64, "Long")
 uint8, bool_ = dtype("uint8", np.uint8, "Byte"), dtype("bool", np.bool_, "Bool")
+# Without a legacy class of tensors, and promoted to floating point only.
+uint16, uint32 = dtype("uint16", np.uint16, "UInt16"), dtype("uint32", np.uint32, "UInt32")
+uint64 = dtype("uint64", np.uint64, "UInt64")
 bfloat16 = _Missing("bfloat16", 2, True)
 complex64, complex128 = _Missing("complex64", 8, False), _Missing("complex128", 16, False)
 
 _BY_NUMPY = {d.numpy: d for d in (float32, float64, int8, int16, int32, int64, uint8, bool_, float16)}
 BY_LEGACY_NAME = {d.legacy: d for d in _BY_NUMPY.values()}
+_WIDE_UNSIGNED = {d.numpy: d for d in (uint16, uint32, uint64)}
+_BY_NUMPY |= _WIDE_UNSIGNED
 
 _default = {"dtype": float32}
 
@@ -80,9 +86,50 @@ def from_numpy_dtype(numpy: np.dtype) -> dtype:
         if known == native and numpy.isnative:
             return found
     if not numpy.isnative:
-        raise ValueError(f"a tensor has the byte order of the machine, found dtype {numpy}: use .astype()")
+        raise ValueError(
+            f"given numpy array has byte order different from the native byte order, found dtype {numpy}: use .astype()"
+        )
     names = ", ".join(d.name for d in _BY_NUMPY.values())
     raise TypeError(f"a tensor cannot hold dtype {numpy}; the supported ones are {names}")
+
+
+def check_array(array: np.ndarray) -> None:
+    """The errors of an array that no tensor can be made of, as in PyTorch, which takes no such memory.
+
+    Raises: ValueError for negative strides, for strides that are no multiple of an element's size, and for another
+        byte order; TypeError for a dtype that no tensor can have.
+    """
+    if array.dtype not in _BY_NUMPY:
+        from_numpy_dtype(array.dtype)
+    size = array.itemsize
+    for stride in array.strides:
+        if stride >= 0 and stride % size == 0:
+            continue
+        if stride < 0:
+            raise ValueError(
+                "At least one stride in the given numpy array is negative, and tensors with negative strides are not "
+                "currently supported. (You can probably work around this by making a copy of your array with "
+                "array.copy().)"
+            )
+        raise ValueError(
+            "given numpy array strides not a multiple of the element byte size. Copy the numpy array to reallocate the "
+            "memory."
+        )
+
+
+_told: set[str] = set()
+
+
+def warn_of_read_only(what: str) -> None:
+    """Once in a process, as PyTorch: the tensor shares memory that cannot be written to."""
+    if what not in _told:
+        _told.add(what)
+        warnings.warn(
+            f"The given {what} is not writable, and to write to the tensor over it is an error: copy it first, unless "
+            "it is only read. This warning is given once.",
+            UserWarning,
+            stacklevel=3,
+        )
 
 
 def as_numpy_dtype(value: Any, default: np.dtype | None = None) -> Any:
@@ -211,12 +258,28 @@ RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
 
 
 def promoted(a: np.dtype, b: np.dtype) -> np.dtype:
-    """The dtype of an operation on tensors of these: the larger kind, and in a kind what holds both."""
+    """The dtype of an operation on tensors of these: the larger kind, and in a kind what holds both.
+
+    RuntimeError for uint16, uint32 and uint64 with another integer or bool, as in PyTorch.
+    """
     if a == b:
         return a
     if RANK[a.kind] != RANK[b.kind]:
-        return a if RANK[a.kind] > RANK[b.kind] else b
+        larger = a if RANK[a.kind] > RANK[b.kind] else b
+        if larger in _WIDE_UNSIGNED:
+            check_promotion(a, b)
+        return larger
+    check_promotion(a, b)
     return np.promote_types(a, b)
+
+
+def check_promotion(a: np.dtype, b: np.dtype) -> None:
+    """RuntimeError for two dtypes of which one is uint16, uint32 or uint64, as in PyTorch."""
+    if a in _WIDE_UNSIGNED or b in _WIDE_UNSIGNED:
+        raise RuntimeError(
+            "Promotion for uint16, uint32, uint64 types is not supported, attempted to promote "
+            f"{from_numpy_dtype(a)} and {from_numpy_dtype(b)}"
+        )
 
 
 def promote_types(type1: dtype, type2: dtype) -> dtype:

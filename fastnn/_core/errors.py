@@ -13,8 +13,11 @@ class ShapeError(ValueError, RuntimeError):
     """Shapes of operands that do not go together; names what was found and what was expected."""
 
 
-class DTypeError(TypeError, RuntimeError):
-    """Dtypes of operands that do not go together; names what was found and what was expected."""
+class DTypeError(TypeError, NotImplementedError):
+    """Dtypes of operands that do not go together, or that an operation lacks; names what was found and expected.
+
+    NotImplementedError, which PyTorch raises for the second kind, is a RuntimeError, which it raises for the first.
+    """
 
 
 class RangeError(IndexError, RuntimeError):
@@ -25,5 +28,13 @@ class MismatchError(ValueError, AssertionError):
     """Arguments of data sets that do not go together, which PyTorch asserts."""
 
 
-class LinAlgError(RuntimeError, np.linalg.LinAlgError):
+class _LinAlgError(RuntimeError, np.linalg.LinAlgError):
     """A matrix that is singular, or for which a decomposition does not converge."""
+
+
+class NoTensorError(TypeError, AttributeError):
+    """What is no tensor where a parameter or a data set is made of it: PyTorch misses an attribute of tensors."""
+
+
+# The class has PyTorch's name for it, which differs from the public one.
+LinAlgError = _LinAlgError

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import warnings
 from collections import deque
 from collections.abc import Iterator, Mapping
 from itertools import chain
@@ -10,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._core.dtypes import check_numbers, default_numpy, from_numpy_dtype, promoted
+from fastnn._core.dtypes import check_array, check_numbers, default_numpy, from_numpy_dtype, promoted
 from fastnn._core.errstate import quiet
 from fastnn._tensor.tensor import Tensor
 
@@ -24,28 +25,38 @@ def array_of(data: Any, kind: np.dtype | None) -> np.ndarray:
         leaves = _leaf_types(data)
         if not leaves <= _PYTHON:
             return _mixed(data, leaves, kind)
-        array, of_python = np.array(data), True
+        # Beside small integers NumPy would make floating point numbers of those beyond int64.
+        exact = kind is not None and kind == np.uint64 and leaves <= _INTEGERS
+        array, of_python = np.array(data, kind if exact else None), True
     elif isinstance(data, (str, bytes)):
         raise _no_number(data)
     elif isinstance(data, (np.ndarray, np.generic)):
+        if data.dtype.kind == "O":
+            raise _of_objects(np.asarray(data))
+        if kind is not None and data.dtype.kind == "c":
+            data = _real_part(data)
+        if isinstance(data, np.ndarray):
+            check_array(data)
         array = np.array(data)
-        if array.dtype.kind == "O":
-            raise _of_objects(array)
     elif hasattr(data, "__array__"):
         # What pandas and others convert keeps the dtype of its numbers.
         array = np.array(data)
-        if array.dtype.kind == "O" or _lacks_some(data):
+        if array.dtype.kind in "OMm" or _lacks_some(data):
             return array_of(list(data), kind)
     elif type(data) is not range and is_sequence(data):
+        # The length first: a sparse matrix says why it has none.
+        _ = len(data)
         return array_of(list(data), kind)
     else:
         array, of_python = np.array(data), True
-    if of_python and array.dtype.kind in "Ou":
+    if of_python and array.dtype.kind in "Ou" and not (array.dtype == np.uint64 and kind == np.uint64):
         if kind is not None and kind.kind in "fb" and _holds_integers(data):
             return np.array(data, np.float64 if kind.kind == "f" else None).astype(kind)
         if array.dtype.kind == "u" or _holds_integers(data):
             raise ValueError("Overflow when unpacking long long: an integer lies beyond the range of int64")
-        raise RuntimeError(f"Could not infer dtype of {type(data).__name__}")
+        if kind is None or kind.kind != "f" or not hasattr(data, "__float__"):
+            raise _not_inferred(type(data), kind)
+        array = np.array(float(data))
     if kind is not None:
         if array.dtype.kind not in "fiub" or array.dtype.itemsize > 8:
             from_numpy_dtype(array.dtype)
@@ -57,6 +68,17 @@ def array_of(data: Any, kind: np.dtype | None) -> np.ndarray:
         array = quiet(array.astype, default_numpy())
     from_numpy_dtype(array.dtype)
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+_warned_of_parts: set[bool] = set()
+
+
+def _real_part(data: Any) -> Any:
+    """The real part of complex numbers; PyTorch warns of that once."""
+    if not _warned_of_parts:
+        _warned_of_parts.add(True)
+        warnings.warn("Casting complex values to real discards the imaginary part", UserWarning, stacklevel=4)
+    return np.ascontiguousarray(data.real)
 
 
 def is_sequence(data: Any) -> bool:
@@ -95,6 +117,7 @@ def _holds_integers(source: Any) -> bool:
 
 # NumPy finds the dtype of these as PyTorch does, but for the size of floats.
 _PYTHON = frozenset((bool, int, float, complex, range))
+_INTEGERS = frozenset((bool, int, range))
 _SEQUENCES = (list, tuple, deque)
 
 
@@ -147,7 +170,16 @@ def _dtype_of_type(kind: type) -> np.dtype:
         return default_numpy()
     if issubclass(kind, complex):
         raise TypeError("fastnn has no complex numbers")
-    raise RuntimeError(f"Could not infer dtype of {kind.__name__}")
+    raise _not_inferred(kind, None)
+
+
+def _not_inferred(found: type, kind: np.dtype | None) -> Exception:
+    """The error for an object that is no number, where numbers of ``kind`` are wanted, or of any dtype."""
+    if kind is None:
+        return RuntimeError(f"Could not infer dtype of {found.__name__}")
+    if kind.kind in "iu":
+        return TypeError(f"'{found.__name__}' object cannot be interpreted as an integer")
+    return TypeError(f"must be real number, not {found.__name__}")
 
 
 def _no_number(element: Any) -> TypeError:
@@ -173,7 +205,16 @@ def _mixed(data: Any, leaves: set[type], kind: np.dtype | None) -> np.ndarray:
         raise ValueError("too many dimensions 'str'") if isinstance(first, str) else _no_number(
             next(e for e in _leaves(data) if isinstance(e, (str, bytes)))
         )
-    inferred = _inferred(data, leaves)
+    try:
+        inferred = _inferred(data, leaves)
+    except RuntimeError:
+        if kind is None:
+            raise
+        odd = [t for t in leaves if not issubclass(t, (int, float, range, np.generic, Tensor))]
+        if odd and (kind.kind != "f" or not all(hasattr(t, "__float__") for t in odd)):
+            raise _not_inferred(odd[0], kind) from None
+        # Fractions and decimal numbers; or integers that are not promoted, but may be converted.
+        inferred = np.dtype(np.float64 if odd else np.int64)
     target = inferred if kind is None else kind
     if any(issubclass(t, Tensor) for t in leaves):
         return _with_tensors(data, target)

@@ -6,13 +6,22 @@ The class itself: its memory, its history and the protocols of Python and NumPy.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from operator import setitem
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn._autograd.engine import Alias, DetachedInferenceMemory, InferenceMemory, Memory, Node, memory_in_inference
+from fastnn._autograd.engine import (
+    Alias,
+    DetachedInferenceMemory,
+    InferenceMemory,
+    Memory,
+    Node,
+    memory_in_inference,
+    with_type_name,
+)
 from fastnn._autograd.modes import _mode, inference_listeners
 from fastnn._core import tracing
 from fastnn._core.devices import CPU, check_device, device
@@ -203,11 +212,17 @@ class Tensor(Differentiable):
     @property
     def is_leaf(self) -> bool:
         """Whether no recorded operation made this tensor."""
-        return self.grad_fn is None
+        return self._origin is None
 
     @property
     def grad_fn(self) -> Node | None:
         """The recorded operation that made this tensor."""
+        node = self._origin
+        return None if node is None else with_type_name(node)
+
+    @property
+    def _origin(self) -> Node | None:
+        """As ``grad_fn``, for those who do not look at its type."""
         if self._history != self._memory.history:
             _renew(self)
         return self._node
@@ -280,9 +295,16 @@ class Tensor(Differentiable):
             force: for a tensor that needs a gradient as well, rather than a RuntimeError.
         """
         tracing.stop("a tensor is read as an array")
-        if self.requires_grad and not force:
+        if (self._requires_grad or self._history != self._memory.history) and self.requires_grad and not force:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
-        return self._data
+        array = self._data
+        if not array.flags.writeable and array.size and 0 in array.strides:
+            # Elements that `expand` repeats are read-only as operands; who has the array may write to all at once.
+            array = array.view()
+            with contextlib.suppress(ValueError):
+                # Memory that is read-only itself stays so.
+                array.flags.writeable = True
+        return array
 
     def __array__(self, dtype: Any = None, copy: _bool | None = None) -> np.ndarray:
         array = self.numpy()
@@ -293,8 +315,9 @@ class Tensor(Differentiable):
         return array.copy() if copy else array
 
     def __array_wrap__(self, array: np.ndarray, context: Any = None, return_scalar: _bool = False) -> Tensor:
-        # What NumPy's own functions of a tensor return.
-        return _wrap(np.asarray(array))
+        # What NumPy's own functions of a tensor return; bool becomes uint8, as in PyTorch.
+        array = np.asarray(array)
+        return _wrap(array.view(np.uint8) if array.dtype.kind == "b" else array)
 
     def __dlpack__(self, *, stream: Any = None, **options: Any) -> Any:
         """A capsule over the same memory, for other libraries' ``from_dlpack``."""
@@ -379,7 +402,8 @@ class Tensor(Differentiable):
             if self._of_many and self._requires_grad:
                 raise RuntimeError(
                     "a view is being modified inplace that is one of several which split(), chunk() or unbind() "
-                    "returned: replace the in-place operation by an out-of-place one"
+                    "returned, or the argument or result of a module with full backward hooks: replace the in-place "
+                    "operation by an out-of-place one"
                 )
             if base._requires_grad and base._node is None:
                 raise RuntimeError(
@@ -452,7 +476,7 @@ class Tensor(Differentiable):
     # -- Copies -------------------------------------------------------------------------------
 
     def __deepcopy__(self, memo: dict[_int, Any]) -> Tensor:
-        if self.grad_fn is not None:
+        if self._origin is not None:
             raise RuntimeError(
                 "Only Tensors created explicitly by the user (graph leaves) support the deepcopy protocol at the "
                 "moment."
@@ -482,7 +506,16 @@ class Tensor(Differentiable):
         return Tensor._remade(part, memory, None)
 
     def __reduce__(self) -> Any:
-        return _restored, (np.ascontiguousarray(self._data).reshape(self._data.shape), self.requires_grad)
+        from fastnn._core.flat_storage import is_place
+
+        array = self._data
+        root = array
+        while isinstance(root.base, np.ndarray):
+            root = root.base
+        # A matrix that lies by columns stays so, but for a layer's weight, which does not say that it does.
+        if not array.flags.f_contiguous or is_place(root):
+            array = np.ascontiguousarray(array).reshape(array.shape)
+        return _restored, (array, self.requires_grad)
 
     if TYPE_CHECKING:
         # Attached by `ops`, where they are functions as well.

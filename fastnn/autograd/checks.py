@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -58,6 +59,13 @@ def gradcheck(
             "gradcheck expects at least one input tensor to require gradient, but none of the them have "
             "requires_grad=True."
         )
+    for i, t in enumerate(given):
+        if isinstance(t, Tensor) and t.requires_grad and t._data.dtype != np.float64:
+            warnings.warn(
+                f"Input #{i} requires gradient and is not a double precision floating point. This check will likely "
+                "fail if all the inputs are not of double precision floating point.",
+                stacklevel=3,
+            )
     try:
         _check(func, given, wanted, eps, atol, rtol)
     except GradcheckError:

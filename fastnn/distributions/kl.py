@@ -8,8 +8,7 @@ from typing import Any
 
 import numpy as np
 
-import fastnn
-from fastnn._tensor.tensor import Tensor
+from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.distributions.bernoulli import Bernoulli, _softplus
 from fastnn.distributions.beta import Beta
 from fastnn.distributions.categorical import Categorical
@@ -62,7 +61,7 @@ def kl_divergence(p: Distribution, q: Distribution) -> Tensor:
 
 
 def _where(condition: np.ndarray, value: float, other: Tensor) -> Tensor:
-    return other.masked_fill(fastnn.from_numpy(np.asarray(condition)), value) if condition.any() else other
+    return other.masked_fill(_wrap(np.asarray(condition)), value) if condition.any() else other
 
 
 @register_kl(Normal, Normal)

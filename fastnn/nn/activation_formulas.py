@@ -69,14 +69,14 @@ def _tail_recomputed(x: Tensor, name: str, a: float, b: float, c: float) -> Tens
     d = x._data
     if name == "elu":
         # At 0 it is taken to be straight, as in PyTorch.
-        return piece(x, d > 0, b) + piece(x, d == 0, a * c) + (piece(x, ~(d >= 0), c).exp() - 1) * a
+        return piece(x, ~(d <= 0), b) + piece(x, d == 0, a * c) + (piece(x, d < 0, c).exp() - 1) * a
     if name in ("hardshrink", "softshrink"):
         return piece(x, (d > a) | (d < -a))
     if name == "hardsigmoid":
         return piece(x, (d > -3) & (d < 3), 1 / 6)
     if name == "hardswish":
-        middle = piece(x, ~((d <= -3) | (d >= 3)))
-        return piece(x, d >= 3) + middle * (middle + 3) * (1 / 6)
+        middle = piece(x, (d > -3) & (d < 3))
+        return piece(x, ~((d <= -3) | (d < 3))) + middle * (middle + 3) * (1 / 6)
     if name == "hardtanh":
         return piece(x, (a < d) & (d < b))
     if name == "logsigmoid":

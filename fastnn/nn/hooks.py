@@ -42,10 +42,26 @@ def register_module_full_backward_pre_hook(hook: Hook) -> RemovableHandle:
 
 def register_module_full_backward_hook(hook: Hook) -> RemovableHandle:
     """Call ``hook(module, grad_input, grad_output)`` after the backward of every module."""
+    if any(kind == "_last_operation_hooks" for kind, *_ in EVERYWHERE.values()):
+        _refuse_both("regular ones", "as global hooks")
     return _everywhere("_backward_hooks", hook)
 
 
-register_module_backward_hook = register_module_full_backward_hook
+def register_module_backward_hook(hook: Hook) -> RemovableHandle:
+    """Call ``hook(module, grad_input, grad_output)`` after the last operation of every module.
+
+    PyTorch recommends :func:`register_module_full_backward_hook`; see :meth:`Module.register_backward_hook`.
+    """
+    if any(kind == "_backward_hooks" for kind, *_ in EVERYWHERE.values()):
+        _refuse_both("full ones", "as global hooks")
+    return _everywhere("_last_operation_hooks", hook)
+
+
+def _refuse_both(kind: str, place: str) -> None:
+    raise RuntimeError(
+        f"Cannot use both regular backward hooks and full backward hooks {place}: {kind} are there already. Please use "
+        "only one of them."
+    )
 
 
 def register_module_parameter_registration_hook(hook: Hook) -> RemovableHandle:
@@ -80,6 +96,8 @@ class Hooked:
     """
 
     _hooked = False
+    # Of which kind the hooks in `_backward_hooks` are: False for those of the last operation.
+    _is_full_backward_hook: bool | None = None
     _forward_pre_hooks: dict[int, Hook]
     _forward_hooks: dict[int, Hook]
     _backward_pre_hooks: dict[int, Hook]
@@ -150,11 +168,27 @@ class Hooked:
 
         Both are tuples with a gradient for each positional argument and each output, None for what has none.
         """
+        if self._is_full_backward_hook is False:
+            _refuse_both("regular ones", "on a single Module")
+        object.__setattr__(self, "_is_full_backward_hook", True)
         return self._add_hook("_backward_hooks", hook, prepend)
 
     def register_backward_hook(self, hook: Hook) -> RemovableHandle:
-        """As :meth:`register_full_backward_hook`, which PyTorch recommends in its place."""
+        """Call ``hook(module, grad_input, grad_output)`` after the backward of the last operation in the forward.
+
+        ``grad_input`` has the gradients of that operation's operands, ``(bias, input, weight)`` for a linear layer.
+        PyTorch recommends :meth:`register_full_backward_hook` in its place.
+        """
+        if self._is_full_backward_hook:
+            _refuse_both("full ones", "on a single Module")
+        object.__setattr__(self, "_is_full_backward_hook", False)
         return self._add_hook("_backward_hooks", hook)
+
+    def _backward_hooks_of(self, full: bool) -> list[Hook]:
+        kind = "_backward_hooks" if full else "_last_operation_hooks"
+        found = [hook for there, hook, *_ in EVERYWHERE.values() if there == kind]
+        own = (self._is_full_backward_hook is not False) == full
+        return found + list(self._backward_hooks.values()) if own else found
 
     def _hooks_of(self, kind: str) -> list[tuple[int, Hook, bool, bool]]:
         found = [
@@ -182,7 +216,7 @@ def call_hooked(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
             replaced = hook(module, args)
             if replaced is not None:
                 args = replaced if isinstance(replaced, tuple) else (replaced,)
-    after = [hook for _, hook, *_ in module._hooks_of("_backward_hooks")]
+    after, last = module._backward_hooks_of(True), module._backward_hooks_of(False)
     before = [hook for _, hook, *_ in module._hooks_of("_backward_pre_hooks")]
     watch = _Backward(module, before, after) if before or after else None
     if watch is not None:
@@ -199,6 +233,8 @@ def call_hooked(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
             if always and number not in called:
                 _ = hook(module, args, kwargs, None) if with_kwargs else hook(module, args, None)
         raise
+    if last:
+        _watch_last(module, last, args, result)
     if watch is None:
         return result
     if not isinstance(result, (Tensor, tuple)):
@@ -209,6 +245,28 @@ def call_hooked(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
         )
         return result
     return watch.outputs(result)
+
+
+def _watch_last(module: Any, hooks: list[Hook], args: tuple[Any, ...], result: Any) -> None:
+    """Hooks of the operation that made the first tensor of ``result``; a warning where it is not all of the module."""
+    first = result
+    while not isinstance(first, Tensor):
+        first = next(v for v in first.values() if isinstance(v, Tensor)) if isinstance(first, dict) else first[0]
+    node = first.grad_fn
+    if node is None:
+        return
+    for hook in hooks:
+        node.register_hook(lambda inputs, outputs, hook=hook: hook(module, inputs, outputs))
+    results = result if isinstance(result, tuple) else (result,)
+    alone = all(isinstance(t, Tensor) for t in (*results, *args)) and {t.grad_fn for t in results} - {None} == {node}
+    if not alone or set(node.edges) != {t.grad_fn for t in args} - {None}:
+        warnings.warn(
+            "Using a non-full backward hook when the forward contains multiple autograd Nodes, or takes or returns "
+            "other than tensors, is deprecated. This hook will be missing some grad_input. Please use "
+            "register_full_backward_hook to get the documented behavior.",
+            FutureWarning,
+            stacklevel=4,
+        )
 
 
 class _Passage(Function):
@@ -251,6 +309,8 @@ class _Backward:
         passed = _Passage.apply(change, *[values[i] for i in places])
         replaced = list(values)
         for i, tensor in zip(places, passed, strict=True):
+            # As in PyTorch it may not change in place, for then its gradient would go past the hooks.
+            tensor._view, tensor._of_many = (values[i], ()), True
             replaced[i] = tensor
         return tuple(replaced)
 
@@ -263,13 +323,12 @@ class _Backward:
         self.grad_outputs = full
         if not self.places:
             # No argument needs a gradient: the hooks hear of the outputs' all the same.
-            if self.after:
-                warnings.warn(
-                    "Full backward hook is firing when gradients are computed with respect to module outputs since no "
-                    "inputs require gradients.",
-                    UserWarning,
-                    stacklevel=2,
-                )
+            warnings.warn(
+                "Full backward hook is firing when gradients are computed with respect to module outputs since no "
+                "inputs require gradients.",
+                UserWarning,
+                stacklevel=2,
+            )
             for hook in self.after:
                 replaced = hook(self.module, (None,) * self.count, full)
                 if replaced is not None and not (isinstance(replaced, tuple) and all(g is None for g in replaced)):

@@ -21,7 +21,7 @@ from fastnn._core import tracing
 from fastnn._core.devices import check_device
 from fastnn._core.dtypes import as_numpy_dtype, default_numpy
 from fastnn._core.dtypes import dtype as _dtype
-from fastnn._core.errors import DTypeError
+from fastnn._core.errors import DTypeError, NoTensorError
 from fastnn._core.flat_storage import Slot
 from fastnn._core.last_error import forget_last_error
 from fastnn._tensor.tensor import Tensor, _wrap
@@ -58,7 +58,7 @@ class Parameter(Tensor):
         if data is None:
             data = _wrap(alloc.empty(0, np.float32))
         if not isinstance(data, Tensor):
-            raise TypeError(f"data must be a Tensor, found {type(data).__name__}")
+            raise NoTensorError(f"data must be a Tensor, found {type(data).__name__}")
         if requires_grad and data._data.dtype.kind != "f":
             raise DTypeError(
                 "Only Tensors of floating point and complex dtype can require gradients: a Parameter must be floating "
@@ -304,7 +304,7 @@ class Buffer(Tensor):
         if data is None:
             data = _wrap(alloc.empty(0, np.float32))
         if not isinstance(data, Tensor):
-            raise TypeError(f"data must be a Tensor, found {type(data).__name__}")
+            raise NoTensorError(f"data must be a Tensor, found {type(data).__name__}")
         self._data, self._node, self._grad, self._requires_grad = data._data, None, None, False
         self._memory, self._history = InferenceMemory() if data._memory.inference else Memory(), 0
         self.persistent = persistent

@@ -39,7 +39,7 @@ from fastnn.ops import creation as functions
 from fastnn.ops import extrema as ordering
 from fastnn.ops import permute as orders
 from fastnn.ops import slicing as parts
-from fastnn.ops.core import original, titled
+from fastnn.ops.core import method_of, original, titled
 
 FAMILIES = (
     arithmetic, comparison, conversion, counting, einsum, elementwise, indexing, joining, norms, ordering, orders,
@@ -90,7 +90,11 @@ def _attach() -> None:
         for name in family.__all__:
             function = getattr(family, name)
             if name not in only_functions and _first_argument(function) in _FIRST:
-                setattr(Tensor, name, function)
+                method = method_of(function)
+                if method is not function:
+                    # To be pickled by name.
+                    method.__module__, method.__qualname__ = Tensor.__module__, f"Tensor.{name}"
+                setattr(Tensor, name, method)
         for name in getattr(family, "IN_PLACE", ()):
             setattr(Tensor, f"{name}_", _in_place_form(getattr(family, name), name))
         for table in ("METHODS", "OPERATORS"):

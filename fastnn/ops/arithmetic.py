@@ -155,7 +155,7 @@ def div(input: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tenso
 
 def _check_divisor(x: Any, y: Any) -> None:
     if np.result_type(x, y) == np.bool_:
-        raise RuntimeError("division and remainder are not implemented for Bool")
+        raise NotImplementedError("division and remainder are not implemented for Bool")
     if np.any(np.asarray(y) == 0):
         raise RuntimeError("ZeroDivisionError")
 
@@ -256,7 +256,7 @@ def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
         if isinstance(t, Tensor) and t._data.dtype != input._data.dtype and t._data.ndim:
             raise RuntimeError(f"expected dtype {input.dtype} for `end` and `weight` but got dtype {t.dtype}")
     if input._data.dtype.kind != "f":
-        raise RuntimeError(f'"lerp_kernel" not implemented for {input.dtype}')
+        raise NotImplementedError(f'"lerp_kernel" not implemented for {input.dtype}')
     end = end.to(input.dtype)
     if not isinstance(weight, Tensor):
         result = _between(input, end, lambda a, b: _lerp(a, b, weight))
@@ -306,7 +306,7 @@ def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
         check_tensor("addcmul operand", t)
     kinds = {t._data.dtype.kind for t in (input, tensor1, tensor2)}
     if kinds == {"b"}:
-        raise RuntimeError('"addcmul_cpu_out" not implemented for Bool')
+        raise NotImplementedError('"addcmul_cpu_out" not implemented for Bool')
     if "f" not in kinds:
         value = as_number(value, input._data.dtype).item()
     result = input + (tensor1 if value == 1 else tensor1 * value) * tensor2

@@ -157,8 +157,8 @@ def copysign(input: Tensor, other: Any) -> Tensor:
         return _wrap(result)
 
     def run(grad: Tensor, z: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        # The result has the sign of y, which may have changed since.
-        factors = np.sign(z._data) * np.sign(x._data)
+        # The result has the sign of y, which may have changed since. NaN where x is infinite, as in PyTorch.
+        factors = np.where(x._data == 0, 0, z._data / np.where(x._data == 0, 1, x._data))
         return (
             _unbroadcast(scaled(grad, factors, z), x._data.shape) if x._requires_grad else None,
             no_gradient(y, None, None) if y._requires_grad else None,
@@ -267,7 +267,7 @@ def _integers(name: str, input: Any, other: Any, operate: Any) -> Tensor:
     check_tensors(name, input, other)
     x, y = promote(input, other)
     if x._data.dtype.kind not in "iu":
-        raise RuntimeError(f'"{name}_cpu" not implemented for {x.dtype}')
+        raise NotImplementedError(f'"{name}_cpu" not implemented for {x.dtype}')
     return binary(name, x, y, operate, ZERO, ZERO)
 
 

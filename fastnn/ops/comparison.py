@@ -224,7 +224,7 @@ def _bits(name: str, text: str, operate: Callable[..., Any], bools: bool = True)
             return NotImplemented
         x, y = promote(x, y)
         if x._data.dtype.kind == "f" or (x._data.dtype.kind == "b" and not bools):
-            raise RuntimeError(f'"{name}_cpu" not implemented for {x.dtype}')
+            raise NotImplementedError(f'"{name}_cpu" not implemented for {x.dtype}')
         return _wrap(broadcast(operate, x._data, y._data))
 
     def function(input: Any, other: Any) -> Tensor:

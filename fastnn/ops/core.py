@@ -17,7 +17,7 @@ import numpy as np
 
 from fastnn._autograd.engine import Node, ResultNode
 from fastnn._core import tracing
-from fastnn._core.dtypes import RANK, default_numpy, from_numpy_dtype, plain
+from fastnn._core.dtypes import RANK, check_promotion, default_numpy, from_numpy_dtype, plain, promoted
 from fastnn._core.errors import ShapeError
 from fastnn._core.errstate import quiet
 from fastnn._tensor.tensor import Tensor, _recorded, _unbroadcast, _wrap
@@ -44,7 +44,11 @@ def warn_of_byte_mask(name: str) -> None:
 
 
 def named(function: Function) -> Function:
-    """A decorator of the functions of ``torch``: they take NumPy's names of arguments, and ``out``."""
+    """A decorator of the functions of ``torch``: they take NumPy's names of arguments, and ``out``.
+
+    The methods of the same name (``method``) take no ``out``: NumPy's own functions, which pass it, then do without the
+    method, or raise the TypeError, as with PyTorch.
+    """
     code = function.__code__
     parameters = frozenset(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
 
@@ -59,7 +63,30 @@ def named(function: Function) -> Function:
         result = function(*args, **kwargs)
         return result if out is None else into(out, result)
 
+    @functools.wraps(function)
+    def method(*args: Any, **kwargs: Any) -> Any:
+        if not kwargs:
+            return function(*args)
+        if "out" in kwargs and "out" not in parameters:
+            raise TypeError(f"{function.__name__}() got an unexpected keyword argument 'out'")
+        for name in _NUMPY_NAMES.keys() & kwargs.keys():
+            if name not in parameters and _NUMPY_NAMES[name] in parameters:
+                kwargs[_NUMPY_NAMES[name]] = kwargs.pop(name)
+        return function(*args, **kwargs)
+
+    _METHODS[wrapped] = method
+    FUNCTIONS[method] = wrapped
     return cast(Function, wrapped)
+
+
+# The methods beside the functions that `named` has made, and back.
+_METHODS: dict[Any, Any] = {}
+FUNCTIONS: dict[Any, Any] = {}
+
+
+def method_of(function: Function) -> Function:
+    """The method of a function: without ``out``, where ``named`` has given it that."""
+    return _METHODS.get(function, function)
 
 
 def titled(function: Function, name: str, text: str) -> Function:
@@ -112,9 +139,9 @@ def check_tensors(name: str, input: Any, other: Any) -> None:
 
 
 def refuse(name: str, x: Tensor, kinds: str) -> None:
-    """RuntimeError, as PyTorch's, for a tensor whose dtype is of these kinds, by NumPy's letters."""
+    """NotImplementedError, a RuntimeError, for a tensor whose dtype is of these kinds, by NumPy's letters."""
     if x._data.dtype.kind in kinds:
-        raise RuntimeError(f'"{name}" not implemented for {x.dtype}')
+        raise NotImplementedError(f'"{name}" not implemented for {x.dtype}')
 
 
 def dimension(dim: Any, ndim: int) -> int:
@@ -349,9 +376,12 @@ def common_dtype(x: Tensor, y: Tensor) -> np.dtype:
     if a == b:
         return a
     if RANK[a.kind] != RANK[b.kind]:
+        if a.kind == "u" or b.kind == "u":
+            return promoted(a, b)
         return a if RANK[a.kind] > RANK[b.kind] else b
     if (x._data.ndim == 0) != (y._data.ndim == 0):
         return b if x._data.ndim == 0 else a
+    check_promotion(a, b)
     return np.promote_types(a, b)
 
 

@@ -72,7 +72,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
     """How often each number 0, 1, ... occurs, or the sum of the weights where it does."""
     check_tensor("input", input)
     if input._data.dtype.kind not in "iu":
-        raise RuntimeError(f'"bincount_cpu" not implemented for {input.dtype}')
+        raise NotImplementedError(f'"bincount_cpu" not implemented for {input.dtype}')
     if input._data.ndim != 1 or (input._data.size and input._data.min() < 0):
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
     if minlength < 0:
@@ -90,7 +90,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     """How many elements fall into each of ``bins`` parts of [min, max], or of the range of the elements."""
     check_tensor("input", input)
     if input._data.dtype.kind != "f":
-        raise RuntimeError(f'"histogram_cpu" not implemented for {input.dtype}')
+        raise NotImplementedError(f'"histogram_cpu" not implemented for {input.dtype}')
     _check_count(bins)
     low, high = float(min), float(max)
     if low > high:
@@ -225,7 +225,7 @@ def _histogram(
     """Points ``(N, D)`` in cells, and the edges of these; ``weight``, where it fits, has the shape ``(N,)``."""
     kind, size = rows.dtype, len(rows)
     if kind not in (np.float32, np.float64):
-        raise RuntimeError(f'"histogramdd" not implemented for {kind}')
+        raise NotImplementedError(f'"histogramdd" not implemented for {kind}')
     if not isinstance(density, bool):
         raise TypeError(f"density must be a bool, found {type(density).__name__}")
     if weight is not None and weight._data.dtype != kind:

@@ -13,12 +13,14 @@ from fastnn._core.devices import check_device
 from fastnn._core.dtypes import (
     as_number,
     as_numpy_dtype,
+    check_array,
     default_numpy,
     dtype,
     from_numpy_dtype,
     get_default_dtype,
     plain,
     promoted,
+    warn_of_read_only,
 )
 from fastnn._core.errors import ShapeError
 from fastnn._tensor.sequences import array_of
@@ -96,7 +98,7 @@ def asarray(
 
 
 def from_numpy(ndarray: np.ndarray) -> Tensor:
-    """A tensor that shares memory with an array.
+    """A tensor that shares memory with an array; UserWarning, once, for an array that is read-only.
 
     >>> import fastnn, numpy as np
     >>> a = np.zeros(2)
@@ -107,12 +109,9 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
     """
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
-    from_numpy_dtype(ndarray.dtype)
-    if any(s < 0 for s in ndarray.strides):
-        raise ValueError(
-            "At least one stride in the given numpy array is negative, and tensors with negative strides are not "
-            "currently supported. (You can probably work around this by making a copy of your array with array.copy().)"
-        )
+    if not ndarray.flags.writeable:
+        warn_of_read_only("NumPy array")
+    check_array(ndarray)
     return _wrap(ndarray if type(ndarray) is np.ndarray else np.asarray(ndarray))
 
 
@@ -127,14 +126,20 @@ def frombuffer(
     buffer: Any, *, dtype: dtype, count: int = -1, offset: int = 0, requires_grad: bool = False
 ) -> Tensor:
     """A vector over the memory of a buffer."""
-    size = memoryview(buffer).nbytes
+    try:
+        size = memoryview(buffer).nbytes
+    except TypeError:
+        raise ValueError(f"{type(buffer).__name__} does not implement Python's buffer protocol") from None
     if size == 0 or count == 0:
         raise ValueError(f"both buffer length ({size}) and count ({count}) must not be 0")
     if not 0 <= offset < size:
         raise ValueError(
             f"offset ({offset} bytes) must be non-negative and no greater than buffer length ({size} bytes) minus 1"
         )
-    return _wrap(np.frombuffer(buffer, as_numpy_dtype(dtype), count, offset)).requires_grad_(requires_grad)
+    array = np.frombuffer(buffer, as_numpy_dtype(dtype), count, offset)
+    if not array.flags.writeable:
+        warn_of_read_only("buffer")
+    return _wrap(array).requires_grad_(requires_grad)
 
 
 def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:
@@ -270,7 +275,7 @@ def arange(
     integers = all(isinstance(n, int) for n in (first, last, by))
     kind = as_numpy_dtype(dtype, np.dtype(np.int64) if integers else default_numpy())
     if kind.kind == "b":
-        raise RuntimeError('"arange_cpu" not implemented for Bool')
+        raise NotImplementedError('"arange_cpu" not implemented for Bool')
     count = max(-((first - last) // by) if integers else math.ceil((last - first) / by), 0)
     if kind.kind != "f" and not integers:
         # The numbers are counted in the type itself, as in PyTorch.

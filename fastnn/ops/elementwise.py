@@ -142,7 +142,7 @@ def _stepwise(name: str, text: str, function: ArrayMap) -> Any:
     def operation(input: Tensor) -> Tensor:
         check_tensor("input", input)
         if input._data.dtype.kind == "b" and name not in ("sign", "sgn"):
-            raise RuntimeError(f'"{name}" not implemented for Bool')
+            raise NotImplementedError(f'"{name}" not implemented for Bool')
         if input._data.dtype.kind != "f" and name not in ("sign", "sgn"):
             return input.clone()
         return mapped(title, input, np.asarray(function(input._data)), lambda grad: no_gradient(grad, None, None))
@@ -159,7 +159,16 @@ def _polygamma(n: int) -> ArrayMap:
         from scipy import special
 
         # SciPy computes it in float64.
-        return special.polygamma(n, a.astype(np.float64)).astype(a.dtype)
+        found = special.polygamma(n, a.astype(np.float64)).astype(a.dtype)
+        if n == 1:
+            # At its poles PyTorch has what the formula for negative x is there: a large number, as pi is rounded.
+            pole = (a <= 0) & (a == np.floor(a))
+            if pole.any():
+                sine = np.sin(a.dtype.type(math.pi) * a)
+                found = np.where(pole, a.dtype.type(math.pi**2) / (sine * sine), found)
+        elif n:
+            found = np.where(np.isposinf(a), a.dtype.type(np.nan), found)
+        return found
 
     return function
 
@@ -213,7 +222,8 @@ digamma = _floating("digamma", "The derivative of ``lgamma``.", _special("psi"),
 
 def _i1_slope(grad: Tensor, x: Tensor) -> Tensor:
     zero = x == 0
-    return grad * (i0(x) - (_i1(x) / x.masked_fill(zero, 1)).masked_fill(zero, 0.5))
+    # At NaN that at 0, as in PyTorch.
+    return grad * (i0(x) - (_i1(x) / x.masked_fill(zero, 1)).masked_fill(zero, 0.5)).masked_fill(x.isnan(), 0.5)
 
 
 _i1: Any = _floating("i1", "The modified Bessel function of order 1.", _special("i1"), _i1_slope, "xy")
@@ -300,7 +310,7 @@ def abs(input: Tensor) -> Tensor:
     """The absolute value of each element; its derivative at 0 is 0."""
     check_tensor("input", input)
     if input._data.dtype == np.bool_:
-        raise RuntimeError("abs() is not implemented for bool tensors")
+        raise NotImplementedError("abs() is not implemented for bool tensors")
     return of_operand("Abs", input, np.abs, lambda grad, x: grad * x.sgn())
 
 
@@ -309,10 +319,10 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
     """The nearest integer, halves to the even one; or with ``decimals`` after the point."""
     check_tensor("input", input)
     if input._data.dtype.kind == "b":
-        raise RuntimeError('"round_cpu" not implemented for Bool')
+        raise NotImplementedError('"round_cpu" not implemented for Bool')
     if input._data.dtype.kind != "f":
         if decimals:
-            raise RuntimeError('"round_cpu" not implemented for integers with decimals')
+            raise NotImplementedError('"round_cpu" not implemented for integers with decimals')
         return input.clone()
     array = input._data
     if decimals:
@@ -331,7 +341,7 @@ def frac(input: Tensor) -> Tensor:
     """The fraction: ``input - trunc(input)``."""
     check_tensor("input", input)
     if input._data.dtype.kind != "f":
-        raise RuntimeError(f'"frac" not implemented for {input.dtype}')
+        raise NotImplementedError(f'"frac" not implemented for {input.dtype}')
     fraction = quiet(lambda a: a - np.trunc(a), input._data)
     return mapped("Frac", input, np.asarray(fraction), lambda grad: grad)
 
@@ -350,14 +360,20 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
     """``log(x / (1 - x))``, of x held within [eps, 1 - eps]."""
     check_tensor("input", input)
     x = as_floating(input)
-    if eps is not None:
-        x = clamp(x, eps, 1 - eps)
-        return log(x / (1 - x))
+    held = eps is not None and eps >= 0
+    low = float(eps) if eps is not None and held else 0.0
+
+    def value(a: np.ndarray) -> np.ndarray:
+        if held:
+            least = a.dtype.type(low)
+            most = 1 - least
+            a = np.where(a < least, least, np.where(a > most, most, a))
+        return np.log(a / (1 - a))
 
     def slope(grad: Tensor, x: Tensor) -> Tensor:
-        return (grad / (x * (1 - x))).masked_fill((x < 0) | (x > 1), math.nan)
+        return (grad / (x * (1 - x))).masked_fill((x < low) | (x > 1 - low), 0 if held else math.nan)
 
-    return of_operand("Logit", x, lambda a: np.log(a / (1 - a)), slope)
+    return of_operand("Logit", x, value, slope)
 
 
 @named
@@ -402,7 +418,7 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
                 input = input.to(from_numpy_dtype(kind))
     kind = input._data.dtype
     if kind.kind == "b":
-        raise RuntimeError('"clamp_scalar_cpu" not implemented for Bool')
+        raise NotImplementedError('"clamp_scalar_cpu" not implemented for Bool')
     min, max = [None if n is None else as_number(n, kind) for n in (min, max)]
 
     def limit(a: np.ndarray) -> Any:

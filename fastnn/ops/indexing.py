@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._autograd.engine import Node
-from fastnn._core.dtypes import as_number
+from fastnn._core.dtypes import as_number, check_array
 from fastnn._core.errors import RangeError, ShapeError
 from fastnn._core.errstate import quiet
 from fastnn._core.sums import add_up
@@ -101,6 +101,7 @@ def _numpy_part(key: Any, indices: list[Tensor]) -> Any:
     if isinstance(key, np.integer):
         return int(key)
     if kind is np.ndarray:
+        check_array(key)
         array = key
     elif hasattr(key, "__array__") and not isinstance(key, np.generic):
         array = array_of(key, None)

@@ -60,13 +60,28 @@ def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
 # -- Norms -------------------------------------------------------------------------------------
 
 
-def vector_norm(input: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Tensor:
-    """``sum(abs(x)**ord)**(1/ord)``, with the largest for infinity and the number of non-zeros for 0."""
+def norm_operand(name: str, input: Tensor, dtype: Any) -> Tensor:
+    """A floating point tensor, in ``dtype``, which must hold all of its numbers; RuntimeError for another one."""
+    if input._data.dtype.kind != "f":
+        raise RuntimeError(f"linalg.{name}: Expected a floating point or complex tensor as input. Got {input.dtype}")
+    if dtype is None:
+        return input
     x = _cast(input, dtype)
     if x._data.dtype.kind != "f":
+        raise RuntimeError(f"linalg.{name}: dtype should be floating point or complex. Got {x.dtype}")
+    if x._data.dtype.itemsize < input._data.dtype.itemsize:
         raise RuntimeError(
-            f"linalg.vector_norm: Expected a floating point or complex tensor as input. Got {x.dtype}"
+            f"linalg.{name}: the dtype of the input ({input.dtype}) should be convertible without narrowing to the "
+            f"specified dtype ({x.dtype})"
         )
+    return x
+
+
+def vector_norm(input: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Tensor:
+    """``sum(abs(x)**ord)**(1/ord)``, with the largest for infinity and the number of non-zeros for 0."""
+    if isinstance(ord, str):
+        raise TypeError(f"linalg_vector_norm(): argument 'ord' (position 2) must be Number, not str, found {ord!r}")
+    x = norm_operand("vector_norm", input, dtype)
     order = float(ord)
     axes = reduced(dim, x._data.ndim)
     shape = x._data.shape
@@ -141,13 +156,16 @@ def matrix_norm(
 ) -> Tensor:
     """The norm of each matrix: 'fro', 'nuc', 1, -1, 2, -2, or plus or minus infinity."""
     check_tensor("A", A)
+    A = norm_operand("matrix_norm", A, dtype)
+    if not isinstance(dim, (tuple, list)) or len(dim) != 2:
+        raise RuntimeError(f"linalg.matrix_norm: dim must be a 2-tuple. Got {dim}")
     if A._data.ndim < 2:
         raise ShapeError("linalg.matrix_norm: The input tensor A must have at least 2 dimensions.")
-    if A._data.dtype.kind != "f":
-        raise RuntimeError(f"linalg.matrix_norm: Expected a floating point or complex tensor as input. Got {A.dtype}")
-    if ord == "fro":
-        return vector_norm(A, 2, dim, keepdim, dtype)
     a, b = [dimension(d, A._data.ndim) for d in dim]
+    if a == b:
+        raise RuntimeError(f"linalg.matrix_norm: dims must be different. Got ({dim[0]}, {dim[1]})")
+    if ord == "fro":
+        return vector_norm(A, 2, dim, keepdim)
     if ord in ("nuc", 2, -2):
         s = svdvals(A.movedim((a, b), (-2, -1)))
         found = s.sum(-1) if ord == "nuc" else s.amax(-1) if ord == 2 else s.amin(-1)

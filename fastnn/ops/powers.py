@@ -80,7 +80,7 @@ def _powers(x: Any, y: Any) -> Any:
     x, y = np.asarray(x), np.asarray(y)
     kind = np.result_type(x, y)
     if kind == np.bool_:
-        raise RuntimeError('"pow" not implemented for Bool')
+        raise NotImplementedError('"pow" not implemented for Bool')
     if kind.kind in "fu":
         return np.power(x, y)
     # PyTorch gives 0 for a negative power of an integer other than 1 and -1.

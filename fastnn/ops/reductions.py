@@ -14,7 +14,17 @@ from fastnn._core.dtypes import as_numpy_dtype, from_numpy_dtype
 from fastnn._core.sums import add_up
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
 from fastnn._tensor.views import linear_map, mapped
-from fastnn.ops.core import also_read, check_tensor, dimension, named, quiet, recorded_result, reduced, refuse
+from fastnn.ops.core import (
+    also_read,
+    check_tensor,
+    dimension,
+    named,
+    of_operand,
+    quiet,
+    recorded_result,
+    reduced,
+    refuse,
+)
 
 __all__ = [
     "all", "any", "count_nonzero", "cumprod", "cumsum", "logcumsumexp", "mean", "nanmean", "nansum", "prod", "std",
@@ -31,7 +41,7 @@ def _kept_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...
 
 def _running_kind(dtype: Any) -> None:
     if dtype is not None and as_numpy_dtype(dtype) == np.bool_:
-        raise RuntimeError("a running sum or product is not implemented for Bool")
+        raise NotImplementedError("a running sum or product is not implemented for Bool")
 
 
 def _cast(input: Tensor, dtype: Any) -> Tensor:
@@ -109,7 +119,12 @@ def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any 
     x = _cast(input, dtype)
     if x._data.dtype.kind != "f":
         return sum(x, dim, keepdim, dtype=dtype)
-    return also_read(sum(x.masked_fill(_wrap(np.isnan(x._data)), 0), dim, keepdim), x)
+    valid = ~np.isnan(x._data)
+    # As in PyTorch the gradient is multiplied by 0 where x is NaN: nanmean() of nothing else has a gradient of NaN.
+    numbers = of_operand(
+        "NanToNum", x, lambda a: np.where(valid, a, a.dtype.type(0)), lambda grad, x: grad * _wrap(valid)
+    )
+    return sum(numbers, dim, keepdim)
 
 
 @named

@@ -298,6 +298,8 @@ def draw_categories(
         raise RuntimeError(
             f"cannot sample n_sample > prob_dist.size(-1) samples without replacement: {count} of {weights.shape[-1]}"
         )
+    if not weights.shape[-1]:
+        raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0): no element")
     rows = weights.reshape(-1, weights.shape[-1]).astype(np.float64)
     if not (np.isfinite(rows) & (rows >= 0)).all():
         raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")

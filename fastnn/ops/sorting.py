@@ -9,7 +9,7 @@ import numpy as np
 from fastnn import return_types
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn._tensor.views import linear_map, mapped
-from fastnn.ops.core import check_tensor, dimension, named, no_gradient, refuse, whole
+from fastnn.ops.core import NUMBERS, check_tensor, dimension, named, no_gradient, refuse, whole
 from fastnn.ops.extrema import _along, chosen, shared
 
 __all__ = [
@@ -204,6 +204,8 @@ def _quantile(name: str, input: Tensor, q: Any, dim: Any, keepdim: bool, interpo
         raise RuntimeError(
             f"{name}() interpolation must be one of {', '.join(_INTERPOLATIONS)}, but got {interpolation}"
         )
+    if not isinstance(q, (Tensor, *NUMBERS)):
+        raise TypeError(f"{name}(): q must be a number or a Tensor, found {type(q).__name__}")
     values = q if isinstance(q, Tensor) else _wrap(np.asarray(q, input._data.dtype))
     if values._data.dtype != input._data.dtype:
         raise RuntimeError(f"{name}() q tensor must be same dtype as the input tensor")

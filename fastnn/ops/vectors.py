@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._core.errors import DTypeError, RangeError, ShapeError
-from fastnn._tensor.tensor import Tensor
+from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.ops.core import also_read, as_floating, check_tensor, dimension, named, refuse
 from fastnn.ops.products import matmul
 
@@ -163,32 +163,67 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
     axis = dimension(dim, input._data.ndim)
     others = [d for d in range(input._data.ndim) if d != axis]
     size = vector_norm(input, p, others, True)
+    unknown = np.isnan(size._data)
+    if unknown.any():
+        # A norm of NaN has no gradient, as in PyTorch.
+        size = vector_norm(input.masked_fill(_wrap(unknown), 0), p, others, True)
     return input * (maxnorm / (size + 1e-7)).masked_fill(~(size > maxnorm), 1)
 
 
 @named
 def cov(input: Tensor, *, correction: int = 1, fweights: Any = None, aweights: Any = None) -> Tensor:
-    """The covariances of the rows."""
+    """The covariances of the rows, whose columns are observations.
+
+    Args:
+        correction: what is subtracted from the number of observations.
+        fweights: (columns,) integers, how often each observation was made.
+        aweights: (columns,) numbers, how much each observation counts.
+
+    Raises: RuntimeError for weights of another shape or dtype, or negative ones.
+    """
     check_tensor("input", input)
     if input._data.ndim > 2:
         raise RuntimeError(
             f"cov(): expected input to have two or fewer dimensions but got an input with {input._data.ndim} "
             "dimensions"
         )
-    if fweights is not None or aweights is not None:
-        raise RuntimeError("cov(): fastnn takes no weights")
     refuse("cov", input, "b")
     x = as_floating(input).reshape(1, -1) if input._data.ndim < 2 else as_floating(input)
-    count = x._data.shape[1]
-    if count - correction <= 0:
+    weights = None
+    for name, kinds, w in (("fweights", "iu", fweights), ("aweights", "f", aweights)):
+        if w is not None:
+            _check_weights(name, kinds, w, x._data.shape[1])
+            weights = w if weights is None else weights * w
+    total: Any = x._data.shape[1] if weights is None else weights.sum()
+    if weights is not None and not total:
+        raise RuntimeError("cov(): weights sum to zero, can't be normalized")
+    degrees = total - correction
+    if aweights is not None and weights is not None:
+        # So many observations of equal weight would say as much.
+        degrees = total - correction * (weights * aweights).sum() / total
+    if degrees <= 0:
         warnings.warn(
             "cov(): degrees of freedom is <= 0. Correction should be strictly less than the number of observations.",
             UserWarning,
             stacklevel=3,
         )
-    deviation = x - x.mean(1, True)
-    result = matmul(deviation, deviation.t()) / max(count - correction, 0)
+        degrees = degrees * 0
+    deviation = x - (x.mean(1, True) if weights is None else (x * weights).sum(1, True) / total)
+    result = matmul(deviation, (deviation if weights is None else deviation * weights).t()) / degrees
     return result if result._data.size != 1 else result.reshape(())
+
+
+def _check_weights(name: str, kinds: str, w: Any, count: int) -> None:
+    check_tensor(name, w)
+    if w._data.ndim > 1:
+        raise RuntimeError(f"cov(): expected {name} to have one or fewer dimensions but got {w._data.ndim}")
+    if w._data.dtype.kind not in kinds:
+        wanted = "floating point" if kinds == "f" else "integral"
+        raise RuntimeError(f"cov(): expected {name} to have {wanted} dtype but got {name} with {w.dtype} dtype")
+    if w._data.size != count:
+        raise RuntimeError(f"cov(): expected {name} to have {count} elements, one per column, but got {w._data.size}")
+    if (w._data < 0).any():
+        raise RuntimeError(f"cov(): {name} cannot be negative")
 
 
 @named

@@ -12,6 +12,9 @@ import numpy as np
 
 from fastnn import kernels
 from fastnn._autograd.modes import no_grad
+from fastnn._core.dtypes import check_array, warn_of_read_only
+from fastnn._core.errors import ShapeError
+from fastnn._tensor.sequences import array_of
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.capture.step import CompiledStep
 from fastnn.kernels.runtime import alloc
@@ -64,21 +67,21 @@ class Rows:
 
     Args:
         data: (rows, ...), float32 or uint8, or another type that is converted to float32 once.
-        targets: (rows, ...).
+        targets: (rows, ...); integers and booleans become int64.
         scale, shift: ``data * scale + shift`` is what the model sees; by default uint8 is divided by 255.
     """
 
     def __init__(self, data: Any, targets: Any, scale: float | None = None, shift: float = 0.0) -> None:
         self.data, self.targets = _array("data", data), _array("targets", targets)
         if self.data.ndim < 2:
-            raise ValueError(f"data must have a dimension of rows and one of features, found shape {self.data.shape}")
+            raise ShapeError(f"data must have a dimension of rows and one of features, found shape {self.data.shape}")
         if self.targets.shape[:1] != self.data.shape[:1]:
             raise ValueError(
                 f"targets must have a row for each of data, {self.data.shape[0]}, found shape {self.targets.shape}"
             )
         if self.data.dtype not in (np.uint8, np.float32):
             self.data = self.data.astype(np.float32)
-        if self.targets.dtype.kind in "iu":
+        if self.targets.dtype.kind in "iub":
             self.targets = self.targets.astype(np.int64, copy=False)
         self.flat = np.ascontiguousarray(self.data.reshape(len(self.data), math.prod(self.data.shape[1:])))
         self.scale = (1 / 255 if self.data.dtype == np.uint8 else 1.0) if scale is None else float(scale)
@@ -102,9 +105,19 @@ class Rows:
 
 
 def _array(name: str, value: Any) -> np.ndarray:
-    array = value.detach().numpy() if isinstance(value, Tensor) else value
-    if not isinstance(array, np.ndarray) or not array.ndim:
-        raise TypeError(f"{name} must be a tensor or an array of rows, found {type(value).__name__}")
+    if isinstance(value, Tensor):
+        array = value.detach().numpy()
+    elif isinstance(value, np.ndarray):
+        array = value
+        if not array.flags.writeable:
+            warn_of_read_only("NumPy array")
+        check_array(array)
+    elif isinstance(value, (list, tuple)):
+        array = array_of(value, None)
+    else:
+        raise TypeError(f"{name} must be a tensor, an array or a list of rows, found {type(value).__name__}")
+    if not array.ndim:
+        raise TypeError(f"{name} must have a dimension of rows, found one number")
     return array
 
 

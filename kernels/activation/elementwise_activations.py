@@ -32,7 +32,8 @@ def _elu(x, a, b, c):
 
 
 def _elu_backward(dy, x, a, b, c):
-    return dy * b if x > 0 else dy * (c * a * exp(c * x))
+    # At NaN dy * b, as in PyTorch.
+    return dy * (c * a * exp(c * x)) if x <= 0 else dy * b
 
 
 def _hardshrink(x, a, b, c):
@@ -40,7 +41,8 @@ def _hardshrink(x, a, b, c):
 
 
 def _shrink_backward(dy, x, a, b, c):
-    # At NaN 0, here and for hardtanh, as in PyTorch; but NaN where dy is NaN, which PyTorch has in some places only.
+    # At NaN 0, here and for hardtanh, as in PyTorch's vector code; its code for the last few numbers has dy. But NaN
+    # where dy is NaN, which PyTorch has in some places only.
     return dy if x > a or x < -a else dy * type(x)(0) if x != x else type(x)(0)
 
 
@@ -78,7 +80,8 @@ def _hardswish(x, a, b, c):
 
 def _hardswish_backward(dy, x, a, b, c):
     middle = dy * multiply_add(x, type(x)(1 / 3), type(x)(0.5))
-    return type(x)(0) if x <= -3 else (dy if x >= 3 else middle)
+    # At NaN dy, as in PyTorch.
+    return type(x)(0) if x <= -3 else (middle if x < 3 else dy)
 
 
 def _logsigmoid(x, a, b, c):
@@ -137,7 +140,8 @@ def _softsign(x, a, b, c):
 
 def _softsign_backward(dy, x, a, b, c):
     d = type(x)(1) + fabs(x)
-    return dy / (d * d)
+    # x * 0 is NaN where x is infinite, as the value is there, and PyTorch's derivative.
+    return multiply_add(x, type(x)(0), dy / (d * d))
 
 
 def _tanhshrink(x, a, b, c):

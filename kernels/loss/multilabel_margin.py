@@ -39,8 +39,8 @@ def _multilabel_margin(dtype):
                 for k in range(count):
                     label = labels[row, k]
                     gap = one - x[row, label] + x[row, i]
-                    # Also NaN.
-                    if not gap <= zero:
+                    # Not NaN, as in PyTorch.
+                    if gap > zero:
                         loss += gap
                         dx[row, i] += inverse
                         dx[row, label] -= inverse

@@ -10,6 +10,8 @@ Loops are over short arrays on the stack of the slice.
 
 from __future__ import annotations
 
+import numpy as np
+
 from fastnn.kernels.llvm.simd import multiply_add
 from fastnn.kernels.runtime.compiler import array_at, inline, stack_array
 from fastnn.kernels.runtime.memory import ahead
@@ -134,7 +136,8 @@ def _add_means(mean, guesses, totals, base, per_row, share):
 @inline
 def _add_squares(square, mean, guesses, totals, squares, rows, per_row):
     for j in range(mean.size):
-        total = float(totals[j])
+        # float() keeps float32 what it is, and the square of a large sum would be infinite.
+        total = np.float64(totals[j])
         step = float(guesses[j]) + total * per_row - mean[j]
         spread = float(squares[j]) - total * total * per_row
         # A rounded difference may be below zero; NaN is not, and stays.

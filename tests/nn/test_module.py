@@ -655,6 +655,53 @@ def test_backward_hooks_are_for_gradients_of_the_outputs(lib):
     assert (seen, x.grad.tolist()) == ([], [2.0, 2.0])
 
 
+@pytest.mark.filterwarnings("ignore:Using a non-full backward hook")
+def test_hooks_of_the_last_operation(lib):
+    """``register_backward_hook``: gradients of the operands of what made the result."""
+    layer, seen = lib.nn.Linear(2, 1), []
+    layer.load_state_dict({"weight": lib.ones(1, 2), "bias": lib.zeros(1)})
+    model = lib.nn.Sequential(layer, lib.nn.ReLU())
+    handle = layer.register_backward_hook(
+        lambda module, inputs, outputs: seen.append([None if g is None else g.sum().item() for g in inputs])
+    )
+    x = lib.ones(3, 2)
+    model(x).sum().backward()
+    assert seen == [[3.0, None, 6.0]]
+    assert layer.weight.grad.tolist() == [[3.0, 3.0]]
+    model(x.requires_grad_()).sum().backward()
+    assert seen[1:] == [[3.0, 6.0, 6.0]]
+    assert layer.weight.grad.tolist() == [[6.0, 6.0]]
+    handle.remove()
+    model(x).sum().backward()
+    assert len(seen) == 2
+    with pytest.raises(RuntimeError, match="Cannot use both"):
+        layer.register_full_backward_hook(print)
+    model.register_full_backward_hook(print)
+    with pytest.raises(RuntimeError, match="Cannot use both"):
+        model.register_backward_hook(print)
+
+
+def test_hooks_of_the_last_operation_that_change_or_warn(lib):
+    module = lib.nn.Tanh()
+    module.register_backward_hook(lambda module, inputs, outputs: (inputs[0] * 3,))
+    x = lib.zeros(2, requires_grad=True)
+    module(x * 1).sum().backward()
+    assert x.grad.tolist() == [3.0, 3.0]
+    with pytest.warns(FutureWarning, match="multiple autograd Nodes"):
+        module(x)
+
+
+def test_what_full_backward_hooks_watch_may_not_change_in_place(lib):
+    model = lib.nn.Sequential(lib.nn.Linear(2, 2), lib.nn.ReLU(inplace=True))
+    model[1].register_full_backward_hook(lambda *args: None)
+    with pytest.raises(RuntimeError, match="modified inplace"):
+        model(lib.ones(1, 2))
+    with pytest.raises(RuntimeError, match="modified inplace"):
+        model[1](lib.ones(1, 2, requires_grad=True) * 1)
+    with lib.no_grad():
+        model(lib.ones(1, 2))
+
+
 def test_what_hooks_of_tensors_may_return(lib):
     def run(returned):
         x = lib.ones(2, requires_grad=True)

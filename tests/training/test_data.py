@@ -10,6 +10,7 @@ import pytest
 from comparison import as_array
 
 import fastnn
+from fastnn._core import dtypes
 from fastnn.kernels.runtime import launcher
 from fastnn.utils import data
 from fastnn.utils.data import DataLoader, ImageDataset, TensorDataset
@@ -62,8 +63,8 @@ def test_tensor_dataset(lib):
 def test_tensor_dataset_of_what_does_not_fit():
     for tensors, error in (
         ((fastnn.zeros(3), fastnn.zeros(4)), ValueError),
-        ((fastnn.tensor(1.0),), ValueError),
-        ((), ValueError),
+        ((fastnn.tensor(1.0),), IndexError),
+        ((), IndexError),
         ((np.zeros(3),), TypeError),
     ):
         with pytest.raises(error):
@@ -401,3 +402,51 @@ def test_an_error_of_the_data_set_comes_through(lib):
 def test_base_class():
     with pytest.raises(NotImplementedError):
         data.Dataset()[0]
+
+
+def test_read_only_memory_is_told_of_once_and_never_written_to(monkeypatch):
+    array = np.ones(3, np.float32)
+    array.setflags(write=False)
+    for take in (
+        fastnn.from_numpy, fastnn.as_tensor, lambda a: data.default_collate([a]), lambda a: next(iter(DataLoader([a]))),
+        lambda a: fastnn.frombuffer(a.tobytes(), dtype=fastnn.float32),
+        lambda a: fastnn.fit(fastnn.nn.Linear(1, 2), a[:, None], np.zeros(3, int)),
+    ):  # fmt: skip
+        monkeypatch.setattr(dtypes, "_told", set())
+        with pytest.warns(UserWarning, match="not writable"):
+            take(array)
+        take(array)
+    with pytest.raises((ValueError, RuntimeError)):
+        fastnn.from_numpy(array).add_(1)
+    assert array.tolist() == [1, 1, 1]
+
+
+def test_a_data_set_that_stops_ends_the_pass(lib):
+    class Stops(Items):
+        def __getitem__(self, index: Any) -> Any:
+            if index == 2:
+                raise StopIteration
+            return index
+
+    assert [b.tolist() for b in loader(lib, Stops(range(5)), batch_size=2)] == [[0, 1]]
+
+
+def test_arrays_that_differ_in_strides_are_all_looked_at():
+    for odd in (np.arange(3)[::-1], np.arange(3).astype(">i8")):
+        for batch in ([np.arange(3), odd], [odd, np.arange(3)], [odd, odd]):
+            with pytest.raises(ValueError, match=r"negative|byte order"):
+                data.default_collate(batch)
+            with pytest.raises(ValueError, match=r"negative|byte order"):
+                list(DataLoader(batch, batch_size=2))
+    with pytest.raises(ValueError, match="negative"):
+        list(DataLoader(np.zeros((4, 2))[:, ::-1], batch_size=2))
+    assert len(list(DataLoader(np.zeros((4, 2))[::-1], batch_size=2))) == 2
+
+
+def test_a_generator_is_one(lib):
+    for make in (
+        lambda: loader(lib, [1], generator=3), lambda: lib.utils.data.RandomSampler([1], generator="a"),
+        lambda: lib.utils.data.random_split([1], [1], generator=3),
+    ):  # fmt: skip
+        with pytest.raises(TypeError):
+            list(make())

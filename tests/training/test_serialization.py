@@ -16,6 +16,7 @@ import struct
 import sys
 import types
 import uuid
+import warnings
 import zipfile
 from collections import OrderedDict
 from pathlib import Path
@@ -212,8 +213,37 @@ def test_options(lib):
 
 
 def test_pickle_protocols():
-    for protocol in range(2, 6):
-        assert_equal(again_with(protocol), make_content(fastnn), fastnn, fastnn)
+    assert_equal(again_with(2), make_content(fastnn), fastnn, fastnn)
+    for protocol in range(3, 6):
+        with pytest.warns(UserWarning, match=f"protocol {protocol}"):
+            assert_equal(again_with(protocol), make_content(fastnn), fastnn, fastnn)
+
+
+def test_errors_of_damaged_files_are_of_pytorchs_kinds(tmp_path):
+    whole = written({"w": fastnn.ones(100)}).getvalue()
+    flipped = whole[:600] + bytes([whole[600] ^ 255]) + whole[601:]
+    for contents, kinds in (
+        (b"hello world", (KeyError, pickle.UnpicklingError)),
+        (whole[:-30], (OSError, RuntimeError)),
+        (flipped, (RuntimeError,)),
+        (pickle.dumps(3, 2), (RuntimeError, pickle.UnpicklingError)),
+    ):
+        for kind in kinds:
+            with pytest.raises(kind, match=r"file|archive|record"):
+                fastnn.load(io.BytesIO(contents))
+    for protocol in (2, 4):
+        file = written(frozenset([1]), pickle_protocol=protocol).getvalue()
+        assert fastnn.load(io.BytesIO(file), weights_only=False) == frozenset([1])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with pytest.raises(pickle.UnpicklingError, match="frozenset"):
+                fastnn.load(io.BytesIO(file))
+
+
+def test_local_functions_are_not_saved():
+    for kind in (pickle.PicklingError, AttributeError):
+        with pytest.raises(kind, match="<locals>"):
+            written(lambda: 1)
 
 
 def again_with(protocol: int) -> Any:
@@ -459,6 +489,7 @@ def zipped(pickled: bytes, **records: bytes) -> io.BytesIO:
     ],
     ids=lambda c: getattr(c.call[0], "__name__", "call"),
 )  # fmt: skip
+@pytest.mark.filterwarnings("ignore:the file has pickle protocol 4")
 def test_a_pickle_that_calls(harm, weights_only, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     for file in (zipped(pickle.dumps(harm, 2)), zipped(pickle.dumps(harm, 4)), io.BytesIO(pickle.dumps(harm, 2))):
@@ -761,3 +792,11 @@ def test_whole_modules_of_version_0_1_load() -> None:
         F.embedding, fastnn.zeros, fastnn.rand, fastnn.relu, fastnn.sort, fastnn.maximum,
     ]  # fmt: skip
     assert (saved["size"], saved["dtype"], saved["device"]) == (fastnn.Size([2]), fastnn.float64, fastnn.device("cpu"))
+def test_methods_of_tensors_are_pickled():
+    for method in (fastnn.Tensor.sum, fastnn.Tensor.abs, fastnn.Tensor.max, fastnn.Tensor.relu):
+        for protocol in range(2, 6):
+            assert pickle.loads(pickle.dumps(method, protocol)) is method
+        # In a file by the name of the function.
+        first, again = fastnn.load(written([method, method]), weights_only=False)
+        assert first is again
+        assert first(fastnn.tensor([3.0])).tolist() in (3.0, [3.0])

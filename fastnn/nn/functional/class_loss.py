@@ -392,9 +392,9 @@ def multi_margin_loss(
     if wrong.size:
         raise ShapeError(f"target out of range: {wrong[0]} is not in [0, {classes})")
     right = rows[np.arange(count), labels].unsqueeze(1)
-    gaps = rows - right + margin
-    # Also NaN; no gradient at 0, as in PyTorch.
-    gaps = piece(gaps, ~(gaps._data <= 0))
+    # In this order, and without what is NaN, as in PyTorch; no gradient at 0.
+    gaps = margin - right + rows
+    gaps = piece(gaps, gaps._data > 0)
     losses = gaps if p == 1 else gaps * gaps
     factors = np.full((count, classes), 1 / classes, rows._data.dtype)
     if weight is not None:

@@ -137,7 +137,8 @@ _SLOPES: dict[str, Callable[..., tuple[Tensor | None, ...]]] = {
     "bce": _bce_slopes,
     "bce_with_logits": lambda x, y, a: (sigmoid(x) - y, -x),
     "bce_with_logits_pos_weight": _pos_weight_slopes,
-    "kl_div": lambda x, y, a: (-y, y.log() + 1 - x),
+    # y / y: as of PyTorch's formula, NaN at 0.
+    "kl_div": lambda x, y, a: (-y, y.log() + y / y - x),
     "kl_div_log": _kl_div_log_slopes,
     "poisson_nll": lambda x, y, a: (1 - y / (x + a), -(x + a).log()),
     "poisson_nll_log": lambda x, y, a: (x.exp() - y, -x),

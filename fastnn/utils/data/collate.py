@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._autograd.engine import Node
-from fastnn._core.dtypes import promoted
+from fastnn._core.dtypes import check_array, promoted, warn_of_read_only
 from fastnn._core.errors import ShapeError
 from fastnn._tensor.sequences import array_of
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
@@ -48,7 +48,7 @@ def default_collate(batch: Sequence[Any]) -> Any:
     if isinstance(first, np.generic) and not isinstance(first, (str, bytes)):
         return _wrap(array_of(list(batch), None))
     if isinstance(first, np.ndarray):
-        return _stack([item._data if isinstance(item, Tensor) else np.asarray(item) for item in batch])
+        return _stack([item._data if isinstance(item, Tensor) else np.asarray(item) for item in batch], True)
     if isinstance(first, float):
         return _wrap(np.array(batch, np.float64))
     if isinstance(first, int):
@@ -125,9 +125,17 @@ def _sequence(like: Sequence[Any], values: list[Any]) -> Any:
         return values
 
 
-def _stack(arrays: Sequence[np.ndarray]) -> Tensor:
+def _stack(arrays: Sequence[np.ndarray], of_numpy: bool = False) -> Tensor:
     kind = arrays[0].dtype
-    if any(a.dtype != kind for a in arrays):
+    is_mixed = [a.dtype for a in arrays].count(kind) != len(arrays)
+    if of_numpy:
+        # What is alike is looked at once.
+        strides = arrays[0].strides
+        if not arrays[0].flags.writeable:
+            warn_of_read_only("NumPy array")
+        for array in arrays if is_mixed or [a.strides for a in arrays].count(strides) != len(arrays) else arrays[:1]:
+            check_array(array)
+    if is_mixed:
         # By PyTorch's rules, in which an integer does not make a float64 of a float32.
         kind = functools.reduce(promoted, [a.dtype for a in arrays])
         arrays = [a.astype(kind) for a in arrays]

@@ -10,9 +10,40 @@ import numpy as np
 from fastnn.random import Generator
 from fastnn.utils.data.collate import default_collate, default_convert
 from fastnn.utils.data.dataset import IterableDataset, as_numbers, batch_reader
-from fastnn.utils.data.sampler import BatchSampler, RandomSampler, SequentialSampler, whole_order
+from fastnn.utils.data.sampler import (
+    BatchSampler,
+    RandomSampler,
+    SequentialSampler,
+    check_generator,
+    whole_order,
+)
 
 T_co = TypeVar("T_co", covariant=True)
+
+
+class _SingleProcessDataLoaderIter(Iterator[Any]):
+    """The batches of one pass, under the name of PyTorch's class.
+
+    A data set that raises StopIteration ends the pass, as there; in a generator that would be a RuntimeError.
+    """
+
+    __slots__ = ("_loader", "_next")
+
+    def __init__(self, loader: DataLoader[Any], batches: Iterator[Any]) -> None:
+        self._loader, self._next = loader, batches.__next__
+
+    def __next__(self) -> Any:
+        try:
+            return self._next()
+        except RuntimeError as error:
+            if isinstance(error.__cause__, StopIteration):
+                raise error.__cause__ from None
+            raise
+
+    def __len__(self) -> int:
+        return len(self._loader)
+
+
 # What a loader is made of, which PyTorch refuses to exchange afterwards.
 _FIXED = ("batch_size", "batch_sampler", "sampler", "drop_last", "dataset", "persistent_workers")
 
@@ -45,7 +76,8 @@ class DataLoader(Generic[T_co]):
         drop_last: leave out a last batch that is smaller.
         generator: source of the random order.
 
-    Raises: ValueError for arguments that exclude each other or are out of range.
+    Raises: ValueError for arguments that exclude each other or are out of range; TypeError for a ``num_workers`` that
+        is no integer and a ``generator`` that is none.
 
     >>> import fastnn
     >>> data = fastnn.utils.data.TensorDataset(fastnn.tensor([1, 2, 3]))
@@ -77,6 +109,7 @@ class DataLoader(Generic[T_co]):
         in_order: bool = True,
     ) -> None:
         _check_workers(num_workers, timeout, multiprocessing_context, prefetch_factor, persistent_workers)
+        check_generator(generator)
         self.dataset, self.num_workers, self.generator = dataset, num_workers, generator
         self.prefetch_factor = 2 if num_workers and prefetch_factor is None else prefetch_factor
         self.pin_memory, self.pin_memory_device, self.timeout = pin_memory, pin_memory_device, timeout
@@ -124,8 +157,8 @@ class DataLoader(Generic[T_co]):
 
     def __iter__(self) -> Iterator[T_co]:
         if self._iterable:
-            return self._from_iterable()
-        return self._items() if self.batch_sampler is None else self._collated()
+            return _SingleProcessDataLoaderIter(self, self._from_iterable())
+        return _SingleProcessDataLoaderIter(self, self._items() if self.batch_sampler is None else self._collated())
 
     def _items(self) -> Iterator[Any]:
         order = whole_order(self.sampler)
@@ -173,6 +206,8 @@ class DataLoader(Generic[T_co]):
 
 
 def _check_workers(count: int, timeout: float, context: Any, prefetch: int | None, persistent: bool) -> None:
+    if not hasattr(count, "__index__"):
+        raise TypeError(f"num_workers must be an integer, found {type(count).__name__}")
     if count < 0:
         raise ValueError(f"num_workers option should be non-negative, found {count}; use num_workers=0 to disable them")
     if timeout < 0:

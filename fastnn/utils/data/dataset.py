@@ -15,7 +15,7 @@ from typing import Any, Generic, TypeVar
 import numpy as np
 
 from fastnn import kernels
-from fastnn._core.errors import MismatchError
+from fastnn._core.errors import MismatchError, NoTensorError
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
 from fastnn.kernels.runtime import alloc
 from fastnn.random import Generator, default_generator
@@ -51,7 +51,8 @@ class IterableDataset(Dataset[T_co], Iterable[T_co]):
 class TensorDataset(Dataset[tuple[Tensor, ...]]):
     """Rows of several tensors together.
 
-    Raises: ValueError for no tensors and for tensors whose first dimensions differ.
+    Raises: IndexError for no tensors, and for one without dimensions; ValueError for tensors whose first dimensions
+        differ.
 
     >>> import fastnn
     >>> data = fastnn.utils.data.TensorDataset(fastnn.zeros(5, 2), fastnn.ones(5))
@@ -61,11 +62,13 @@ class TensorDataset(Dataset[tuple[Tensor, ...]]):
 
     def __init__(self, *tensors: Tensor) -> None:
         if not tensors:
-            raise ValueError("TensorDataset needs at least one tensor")
+            raise IndexError("TensorDataset needs at least one tensor")
         for t in tensors:
             if not isinstance(t, Tensor):
-                raise TypeError(f"TensorDataset takes Tensors, found {type(t).__name__}")
-            if t._data.ndim == 0 or t._data.shape[0] != tensors[0]._data.shape[0]:
+                raise NoTensorError(f"TensorDataset takes Tensors, found {type(t).__name__}")
+            if t._data.ndim == 0:
+                raise IndexError("TensorDataset takes tensors with a dimension of rows, found one without dimensions")
+            if t._data.shape[0] != tensors[0]._data.shape[0]:
                 shapes = ", ".join(str(tuple(t.shape)) for t in tensors)
                 raise MismatchError(
                     f"Size mismatch between tensors: first dimensions must agree, found shapes {shapes}"
@@ -316,6 +319,8 @@ def random_split(
                 warnings.warn(message, stacklevel=2)
     if sum(counts) != len(dataset):
         raise ValueError("Sum of input lengths does not equal the length of the input dataset!")
+    if generator is not None and not isinstance(generator, Generator):
+        raise TypeError(f"generator must be a Generator or None, found {type(generator).__name__}")
     order = (generator or default_generator()).permutation(len(dataset)).tolist()
     ends = list(itertools.accumulate(int(c) for c in counts))
     return [Subset(dataset, order[end - int(count) : end]) for count, end in zip(counts, ends, strict=True)]
@@ -329,6 +334,9 @@ def batch_reader(dataset: Any) -> Reader | None:
     if isinstance(dataset, Tensor):
         return lambda indices: _tensor_rows(dataset, _positions(indices, len(dataset)))
     if type(dataset) is np.ndarray and dataset.ndim and dataset.dtype.kind in "fiub":
+        if min(dataset.strides[1:], default=0) < 0 or not dataset.dtype.isnative:
+            # Its items are refused one by one.
+            return None
         return lambda indices: _wrap(_rows(dataset, _positions(indices, len(dataset))))
     kind = type(dataset)
     where = {name: _defined_in(kind, name) for name in ("_batch_reader", "__getitem__", "__getitems__")}

@@ -2,6 +2,8 @@
 
 A sampler whose order is known at once hands it to the loader as an array (``_order``), which then is cut into
 batches without a step of Python per item.
+batches without a step of Python per item. May import ``tensor``, ``random``, ``sampling``
+and ``sequences``.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ from typing import Any, Generic, TypeVar
 
 import numpy as np
 
+from fastnn._tensor.sequences import array_of
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.ops.sampling import draw_categories
 from fastnn.random import Generator, default_generator
@@ -83,6 +86,7 @@ class RandomSampler(_ArraySampler):
     ) -> None:
         if not isinstance(replacement, bool):
             raise TypeError(f"replacement should be a boolean value, but got replacement={replacement}")
+        check_generator(generator)
         self.data_source, self.replacement, self.generator = data_source, replacement, generator
         self._num_samples = num_samples
         if not _is_positive(self.num_samples):
@@ -114,6 +118,7 @@ class SubsetRandomSampler(Sampler[int]):
     """
 
     def __init__(self, indices: Sequence[int], generator: Generator | None = None) -> None:
+        check_generator(generator)
         self.indices, self.generator = indices, generator
 
     def __len__(self) -> int:
@@ -147,10 +152,11 @@ class WeightedRandomSampler(_ArraySampler):
             raise ValueError(f"num_samples should be a positive integer value, but got num_samples={num_samples}")
         if not isinstance(replacement, bool):
             raise ValueError(f"replacement should be a boolean value, but got replacement={replacement}")
-        array = weights._data if isinstance(weights, Tensor) else np.array([float(w) for w in weights])
+        check_generator(generator)
+        array = array_of(weights, np.dtype(np.float64))
         if array.ndim != 1:
             raise ValueError(f"weights should be a 1d sequence but given weights have shape {array.shape}")
-        self.weights = _wrap(array.astype(np.float64))
+        self.weights = _wrap(array)
         self.num_samples, self.replacement, self.generator = num_samples, replacement, generator
 
     def __len__(self) -> int:
@@ -195,6 +201,12 @@ class BatchSampler(Sampler[list[int]]):
         return count // self.batch_size if self.drop_last else -(-count // self.batch_size)
 
 
+def check_generator(generator: Any) -> None:
+    """TypeError for what is neither None nor a Generator."""
+    if generator is not None and not isinstance(generator, Generator):
+        raise TypeError(f"generator must be a Generator or None, found {type(generator).__name__}")
+
+
 def whole_order(sampler: Any) -> np.ndarray | None:
     """The order of one pass as an array; None for a sampler that gives its numbers one by one."""
     if isinstance(sampler, _ArraySampler) and type(sampler).__iter__ is _ArraySampler.__iter__:
@@ -203,4 +215,5 @@ def whole_order(sampler: Any) -> np.ndarray | None:
 
 
 def _is_positive(n: Any) -> bool:
-    return isinstance(n, (int, np.integer)) and not isinstance(n, bool) and bool(n > 0)
+    # PyTorch refuses NumPy's integers here.
+    return isinstance(n, int) and not isinstance(n, bool) and n > 0

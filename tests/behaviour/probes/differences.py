@@ -53,7 +53,7 @@ DIFFERENCES: tuple[tuple[str, tuple[str, ...]], ...] = (
             r"uint8\), label_smoothing=0\.1, weight",
             r"EmbeddingBag.*torch\.tensor\(\[\[\]\]", r"embedding_bag\(torch\.tensor\(\[\[\]\]",
             r"nn\.BatchNorm1d\(0\)", r"multilabel_soft_margin_loss\(scalar", r"torch\.linalg\.norm\(scalar, 1\)",
-            r"LazyLinear.*numel", r"ldexp_\(b_bool\)", r'PoissonNLLLoss\("none"\)', r"F\.bilinear\(.*, scalar\)", r"np\.sum\(",
+            r"LazyLinear.*numel", r"ldexp_\(b_bool\)", r'PoissonNLLLoss\("none"\)', r"F\.bilinear\(.*, scalar\)",
         ),
     ),
     (
@@ -87,18 +87,18 @@ DIFFERENCES: tuple[tuple[str, tuple[str, ...]], ...] = (
         "Of several things that are wrong another one may be named first, by an error of another kind.",
         (
             r"F\.(cross_entropy|nll_loss)\(empty, label", r"F\.nll_loss\(a_int64, (label|torch)", r"kthvalue\(empty",
-            r"EmbeddingBag\(4, 3\)\), (matrix|mask|a_uint8), torch", r"saved\(steps\)", r"nn\.Parameter\(1\.0\)",
-            r"WeightedRandomSampler\(\[\[", r'(HingeEmbedding|MarginRanking)Loss\("none"\)', r"Loss\(reduction=None\)", r"scalar\[index\.to\(torch\.uint8\)\]",
+            r"EmbeddingBag\(4, 3\)\), (matrix|mask|a_uint8), torch",
+            r'(HingeEmbedding|MarginRanking)Loss\("none"\)', r"Loss\(reduction=None\)", r"scalar\[index\.to\(torch\.uint8\)\]",
         ),
     ),
     # -- Numbers
     (
-        "NaN and infinite numbers: a function or derivative at NaN is NaN, a limit is taken where PyTorch's formula gives "
-        "NaN, and NaN is the largest number when sorting.",
+        "NaN and infinite numbers: NaN stays NaN, a limit is taken where PyTorch's formula gives NaN, and NaN is the "
+        "largest number when sorting.",
         (
-            r"F\.gelu\(special_float32\)", r"gradient\(lambda t: F\.(celu|elu|gelu|hardswish|selu|softsign)\(t\), edges",
-            r"special\.(i1|log_ndtr)\(t\), edges", r"torch\.logit\(t\), edges", r"torch\.mode\(holes", r"t\.mode\(1\).*holes",
-            r"torch\.unique\(holes, dim=0\)", r"cumprod\(0\), holes", r"renorm\(2,0,1\.\), holes",
+            r"F\.gelu\(special_float32\)", r"gradient\(lambda t: F\.gelu\(t\), edges",
+            r"special\.log_ndtr\(t\), edges", r"torch\.logit\(t\), edges", r"torch\.mode\(holes", r"t\.mode\(1\).*holes",
+            r"torch\.unique\(holes, dim=0\)", r"cumprod\(0\), holes",
             r"second\(lambda t: 0 \*\* t", r"(bce|binary_cross_entropy_with_logits|soft_margin_loss)\(edges",
             r"logdet.*torch\.zeros",
         ),
