@@ -16,7 +16,6 @@ from fastnn.nn.checks import _check_tensor, _contiguous, _half
 from fastnn.nn.functional.activation import (
     GRAD_NAMES,
     _activation,
-    _fused_again,
     celu,
     celu_,
     elu,
@@ -34,6 +33,7 @@ from fastnn.nn.functional.activation import (
     logsigmoid,
     mish,
     prelu,
+    recorded_activation,
     relu,
     relu6,
     relu_,
@@ -188,7 +188,7 @@ def linear_activation(
     def recompute() -> Tensor:
         rows = input if len(lead) == 1 else input.reshape(-1 if in_features else x.shape[0], in_features)
         product = matmul(rows, (weight if wants_dw else weight.detach()).t())
-        result = _fused_again(product if bias is None else product + bias, activation, slope)
+        result = recorded_activation(product if bias is None else product + bias, activation, slope)
         return result if len(lead) == 1 else result.reshape(*lead, out_features)
 
     # Each factor is read for the gradient of the other.

@@ -14,7 +14,7 @@ from fastnn._core.sums import add_up
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
 from fastnn.kernels.activation.activations import saves_input
 from fastnn.kernels.runtime import alloc
-from fastnn.nn.activation_formulas import _fused_again, _tail_recomputed
+from fastnn.nn.activation_formulas import recorded_activation, recorded_elementwise
 from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous, _half
 from fastnn.ops.core import also_read, piece, pieces
 from fastnn.random import default_generator
@@ -73,7 +73,7 @@ def _activation(input: Tensor, activation: str, slope: float = 0.01, inplace: bo
         before = _before(input, saved if needs_input else out) if inplace else input
         node = Node(
             name, (before,), run, (input,) if needs_input and not inplace else (), keeps=True,
-            recompute=lambda: _fused_again(before, activation, slope, inplace),
+            recompute=lambda: recorded_activation(before, activation, slope, inplace),
         )  # fmt: skip
         result = _wrap(out, node)
         if not needs_input:
@@ -155,7 +155,7 @@ def _tail(
         before = _before(input, saved) if inplace else input
         node = Node(
             name.title(), (before,), run, () if alone else (input,), keeps=True,
-            recompute=lambda: _tail_recomputed(before, name, a, b, c),
+            recompute=lambda: recorded_elementwise(before, name, a, b, c),
         )  # fmt: skip
         result = _wrap(out, node)
         if inplace and name == "elu":
