@@ -1,4 +1,4 @@
-"""Layers, losses and containers under PyTorch's names. Calls ``fastnn.kernels`` through ``functional``."""
+"""Layers, losses and containers under PyTorch's names. They call ``fastnn.kernels`` through ``functional``."""
 
 from fastnn.nn import functional, init, modules, utils
 from fastnn.nn.activation import GELU, LeakyReLU, ReLU, Sigmoid, Tanh

@@ -1,4 +1,4 @@
-"""Activation layers. Each names its kernel, so that ``Sequential`` can fuse it with the layer before."""
+"""Activation layers. Each names its kernel, so that ``Sequential`` can fuse it with the preceding layer."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ class _Activation(Module):
     inplace: bool = False
 
     def fused(self) -> tuple[str, float]:
-        """The kernel's name of the activation, and its slope."""
+        """The kernel's name for the activation, and its slope."""
         raise NotImplementedError
 
     def forward(self, input: Tensor) -> Tensor:

@@ -1,6 +1,6 @@
-"""Activations as plain formulas of recorded operations: what is differentiated a second time in place of a kernel.
+"""Activations as plain formulas of recorded operations: second derivatives differentiate these, not the kernels.
 
-Each kernel has a formula here, of the same name. One that lacks it is an error when this module is imported.
+Each kernel has a formula of the same name here. A missing formula is an error when this module is imported.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ def _mask(x: Tensor, condition: Any) -> Tensor:
 
 
 def _sigmoid(x: Tensor) -> Tensor:
-    # With exp(-|x|), which does not overflow. Not abs(): its derivative at 0 is 0, and here it is that of x.
+    # exp(-|x|) does not overflow. Not abs(): its derivative at 0 is 0; here it must be that of x.
     right = x._data >= 0
     e = (x * _mask(x, np.where(right, -1, 1))).exp()
     return (_mask(x, right) + e * _mask(x, ~right)) / (e + 1)
@@ -43,7 +43,7 @@ def _tanh(x: Tensor) -> Tensor:
 
 
 def _erf_slope(x: Tensor) -> Tensor:
-    """A tensor whose derivative is the density of the normal distribution, and whose value is that of Phi."""
+    """A tensor with the value of Phi, whose derivative is the density of the normal distribution."""
     value = alloc.empty_like(_contiguous(x._data))
     one = _contiguous(np.where(x._data == 0, 1, x._data).astype(x._data.dtype))
     kernels.activation_forward(value, one, "gelu")
@@ -82,16 +82,16 @@ _FUSED: dict[str, Callable[[Tensor, float, bool], Tensor]] = {
 
 
 def recorded_activation(x: Tensor, activation: str, slope: float, inplace: bool = False) -> Tensor:
-    """``activation(x)`` in recorded operations; ``inplace``: x is what was left of it, the result."""
+    """``activation(x)`` in recorded operations; with ``inplace``, x already holds the result."""
     return _FUSED[activation](x, slope, inplace)
 
 
-# -- The activations that stand alone: of x and their constants ---------------------------------------------------
+# -- The activations that are not fused: of x and their constants -------------------------------------------------
 
 
 def _elu(x: Tensor, a: float, b: float, c: float) -> Tensor:
     d = x._data
-    # At 0 it is taken to be straight, as in PyTorch.
+    # At 0 it is treated as linear, as in PyTorch.
     return piece(x, ~(d <= 0), b) + piece(x, d == 0, a * c) + (piece(x, d < 0, c).exp() - 1) * a
 
 
@@ -149,7 +149,7 @@ def recorded_elementwise(x: Tensor, name: str, a: float, b: float, c: float) -> 
 
 
 def check_formulas() -> None:
-    """RuntimeError unless each activation that has a kernel has a formula, and none has a formula alone."""
+    """RuntimeError unless the activations with a kernel are exactly those with a formula."""
     for kernels_of, formulas in ((CODES, _FUSED), (FUNCTIONS, _ELEMENTWISE)):
         odd = sorted(set(kernels_of) ^ set(formulas))
         if odd:

@@ -13,10 +13,10 @@ class CrossEntropyLoss(_WeightedLoss):
     """``-log(softmax(input)[target])``, mean or sum over the batch.
 
     Args:
-        weight: (classes,), how much each class counts.
+        weight: (classes,), the weight of each class.
         size_average, reduce: older names of the reduction.
-        ignore_index: a label that marks a row which counts for nothing.
-        reduction: 'mean' over the rows that count, each by the weight of its label; 'sum' or 'none'.
+        ignore_index: rows with this label are ignored.
+        reduction: 'mean' over the rows that are not ignored, weighted by their labels; 'sum' or 'none'.
         label_smoothing: from 0 to 1, how much of the target is spread evenly over all classes.
 
     Shape: input (batch, classes), (classes,) or (batch, classes, d1, ...); target of int64 without the
@@ -46,7 +46,7 @@ class NLLLoss(_WeightedLoss):
     """``-input[target]`` of rows of logarithms of probabilities, as ``log_softmax`` gives them.
 
     Args:
-        weight, size_average, ignore_index, reduce, reduction: as of :class:`CrossEntropyLoss`, and so are the shapes.
+        weight, size_average, ignore_index, reduce, reduction: as for :class:`CrossEntropyLoss`; so are the shapes.
 
     >>> import fastnn
     >>> fastnn.nn.NLLLoss()(fastnn.tensor([[-1.0, -2.0]]), fastnn.tensor([1]))
@@ -72,9 +72,9 @@ class MultiMarginLoss(_WeightedLoss):
 
     Args:
         p: 1 or 2.
-        margin: by how much the score of the right class should lead.
+        margin: the required lead of the score of the right class.
         weight: (classes,), multiplies the loss of a row by the weight of its label.
-        size_average, reduce, reduction: as of :class:`CrossEntropyLoss`.
+        size_average, reduce, reduction: as for :class:`CrossEntropyLoss`.
 
     >>> import fastnn
     >>> fastnn.nn.MultiMarginLoss()(fastnn.tensor([[0.0, 0.5]]), fastnn.tensor([1])).item()
@@ -105,9 +105,9 @@ class MultiLabelMarginLoss(_Loss):
     """``sum(max(0, 1 - input[j] + input[i]) for labels j, for i no label) / classes`` of each row.
 
     Args:
-        size_average, reduce, reduction: as of :class:`CrossEntropyLoss`.
+        size_average, reduce, reduction: as for :class:`CrossEntropyLoss`.
 
-    Shape: input and target (batch, classes) or (classes,); the labels of a row come first, and -1 ends them.
+    Shape: input and target (batch, classes) or (classes,); a row starts with its labels, and -1 ends them.
 
     >>> import fastnn
     >>> x = fastnn.tensor([[0.1, 0.2, 0.4, 0.8]])
@@ -125,7 +125,7 @@ class MultiLabelSoftMarginLoss(_WeightedLoss):
 
     Args:
         weight: multiplies the loss of each class.
-        size_average, reduce, reduction: as of :class:`CrossEntropyLoss`.
+        size_average, reduce, reduction: as for :class:`CrossEntropyLoss`.
 
     >>> import fastnn
     >>> fastnn.nn.MultiLabelSoftMarginLoss()(fastnn.zeros(1, 2), fastnn.tensor([[0.0, 1.0]]))

@@ -1,6 +1,6 @@
-"""Sequential: modules one after the other, linear layers and normalisations fused with what stands behind them.
+"""Sequential: modules in order, linear layers and normalisations fused with the layers that follow.
 
-Beside it are the list and the dictionary of modules.
+Also the list and the dictionary of modules.
 """
 
 from __future__ import annotations
@@ -54,13 +54,13 @@ class Sequential(Module):
                 and _runs(follower, _ACTIVATION)
             ):
                 position += 2
-                # What leaves the last module is the caller's.
+                # The caller owns the result of the last module.
                 may_change = position > last and not follower.inplace
                 input = functional.linear_activation(input, module.weight, module.bias, *follower.fused(), may_change)
             elif follower is not None and isinstance(module, _NORMS) and _runs(module, *_NORMS_RUN):
                 input, position = _normalized(module, input, modules, position + 1)
             else:
-                input = module(input)  # type: ignore[misc]  # a None in here is the user's, and fails as in PyTorch
+                input = module(input)  # type: ignore[misc]  # a None comes from the user, and fails as in PyTorch
                 position += 1
         return input
 
@@ -68,7 +68,7 @@ class Sequential(Module):
         return len(self._modules)
 
     def __iter__(self) -> Iterator[Module]:
-        return iter(self._modules.values())  # type: ignore[arg-type]  # a None is the user's
+        return iter(self._modules.values())  # type: ignore[arg-type]  # a None comes from the user
 
     @overload
     def __getitem__(self, index: int) -> Module: ...
@@ -88,7 +88,7 @@ class Sequential(Module):
         keys = list(self._modules)
         for key in keys[index] if isinstance(index, slice) else [_key(self, index)]:
             delattr(self, key)
-        # Numbered names close up, as in PyTorch.
+        # Numbered names are renumbered, as in PyTorch.
         _renumber(self, list(self._modules.values()))
 
     def __add__(self, other: Sequential) -> Sequential:
@@ -121,7 +121,7 @@ class Sequential(Module):
         return self
 
     def insert(self, index: int, module: Module) -> Sequential:
-        """Add a module in front of that at ``index``."""
+        """Insert a module before the one at ``index``."""
         if not isinstance(module, Module):
             raise AssertionError(f"module should be of type: {Module}")
         if not -len(self) <= index <= len(self):
@@ -159,7 +159,7 @@ def _renumber(holder: Module, modules: Iterable[Module | None]) -> None:
 
 
 def _normalized(norm: Any, input: Any, modules: list[Any], position: int) -> tuple[Any, int]:
-    """A normalisation with the activation and the dropout that stand from ``position`` on; where those end."""
+    """A normalisation fused with the activation and dropout that start at ``position``, and where those end."""
     activation, slope, p = "none", 0.01, 0.0
     follower = modules[position]
     if isinstance(follower, _Activation) and _runs(follower, _ACTIVATION):
@@ -170,7 +170,7 @@ def _normalized(norm: Any, input: Any, modules: list[Any], position: int) -> tup
         type(follower) is Dropout
         and _runs(follower, _DROPOUT)
         and isinstance(input, Tensor)
-        # In more dimensions the channels of batch normalisation are moved, and with them would be the mask.
+        # In more dimensions batch normalisation moves the channels, and would move the mask with them.
         and (input._data.ndim == 2 or isinstance(norm, LayerNorm))
     ):
         p = follower.p if follower.training else 0.0
@@ -181,7 +181,7 @@ def _normalized(norm: Any, input: Any, modules: list[Any], position: int) -> tup
 
 
 def _runs(module: Module, *forward: Callable[..., Any]) -> bool:
-    """Whether calling the module runs one of these functions, and none that the user has put in its place."""
+    """Whether calling the module runs one of these functions, and the user has not replaced it."""
     kind = type(module)
     return (
         kind.forward in forward
@@ -192,7 +192,7 @@ def _runs(module: Module, *forward: Callable[..., Any]) -> bool:
     )
 
 
-# Taken down at import: a program may replace those of a class later.
+# Recorded at import: a program may replace a class's methods later.
 _CALL, _LINEAR, _ACTIVATION, _DROPOUT = Module.__call__, Linear.forward, _Activation.forward, Dropout.forward
 _NORMS = (BatchNorm1d, LayerNorm)
 _NORMS_RUN = BatchNorm1d.forward, LayerNorm.forward
@@ -224,7 +224,7 @@ class ModuleList(Module):
 
     def __getitem__(self, index: Any) -> Any:
         if isinstance(index, slice):
-            return type(self)(list(self._modules.values())[index])  # type: ignore[arg-type]  # a None is the user's
+            return type(self)(list(self._modules.values())[index])  # type: ignore[arg-type]  # a None comes from the user
         return self._modules[_key(self, index)]
 
     def __setitem__(self, index: int, module: Module) -> None:
@@ -240,7 +240,7 @@ class ModuleList(Module):
         return len(self._modules)
 
     def __iter__(self) -> Iterator[Module]:
-        return iter(self._modules.values())  # type: ignore[arg-type]  # a None is the user's
+        return iter(self._modules.values())  # type: ignore[arg-type]  # a None comes from the user
 
     def __contains__(self, module: Any) -> bool:
         return any(m is module for m in self._modules.values())
@@ -267,7 +267,7 @@ class ModuleList(Module):
         return self
 
     def insert(self, index: int, module: Module) -> None:
-        """Add a module in front of that at ``index``."""
+        """Insert a module before the one at ``index``."""
         modules = list(self._modules.values())
         modules.insert(index, module)
         _renumber(self, modules)

@@ -9,11 +9,11 @@ from fastnn.nn.module import Module
 
 
 class DataParallel(Module):
-    """A module whose calls go to another one: there are no devices among which to share the batch.
+    """A wrapper that forwards calls to another module: there is only one device, so no batch is split.
 
     Args:
-        module: what is called; ``state_dict`` has it under 'module', as in PyTorch.
-        device_ids, output_device, dim: accepted, and without effect.
+        module: the wrapped module; ``state_dict`` has it under 'module', as in PyTorch.
+        device_ids, output_device, dim: accepted and ignored.
 
     >>> import fastnn
     >>> model = fastnn.nn.DataParallel(fastnn.nn.Linear(2, 1))
@@ -34,5 +34,5 @@ class DataParallel(Module):
         self.dim = dim
 
     def forward(self, *inputs: Any, **kwargs: Any) -> Any:
-        """What the module returns."""
+        """The result of the wrapped module."""
         return self.module(*inputs, **kwargs)

@@ -11,7 +11,7 @@ from fastnn.nn.module import Module
 
 
 class _Dropout(Module):
-    """Base of the dropout layers: each is a function of input, probability, mode and ``inplace``.
+    """Base of the dropout layers: each calls a function of input, probability, mode and ``inplace``.
 
     Args:
         p: the probability of dropping, in [0, 1].

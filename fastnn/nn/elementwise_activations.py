@@ -1,4 +1,4 @@
-"""Activation layers that stand alone."""
+"""Activation layers that are not fused with a linear layer."""
 
 from __future__ import annotations
 
@@ -94,7 +94,7 @@ class Hardshrink(_Shrink):
 
 
 class Softshrink(_Shrink):
-    """``x`` moved towards 0 by ``lambd``, and 0 where it is nearer than that."""
+    """``x`` moved towards 0 by ``lambd``, and 0 where ``|x| <= lambd``."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Elementwise, any shape."""
@@ -102,7 +102,7 @@ class Softshrink(_Shrink):
 
 
 class Hardsigmoid(_Inplace):
-    """``x / 6 + 1 / 2``, no less than 0 and no more than 1."""
+    """``x / 6 + 1 / 2``, clamped to [0, 1]."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Elementwise, any shape."""
@@ -124,7 +124,7 @@ class Hardswish(_Inplace):
 
 
 class Hardtanh(_Elementwise):
-    """``x``, no less than ``min_val`` and no more than ``max_val``.
+    """``x``, clamped to [``min_val``, ``max_val``].
 
     >>> import fastnn
     >>> fastnn.nn.Hardtanh(-2.0, 2.0)(fastnn.tensor([-3.0, 1.0, 3.0])).tolist()
@@ -145,7 +145,7 @@ class Hardtanh(_Elementwise):
 
 
 class ReLU6(Hardtanh):
-    """``x``, no less than 0 and no more than 6."""
+    """``x``, clamped to [0, 6]."""
 
     _shown = ()
 
@@ -222,7 +222,7 @@ class Threshold(_Elementwise):
 
 
 class RReLU(_Elementwise):
-    """Leaky ReLU whose slope is drawn for each number while training, and is the mean otherwise (arXiv:1505.00853)."""
+    """Leaky ReLU with a random slope per element in training, and the mean slope in evaluation (arXiv:1505.00853)."""
 
     _shown = ("lower", "upper")
 
@@ -239,8 +239,8 @@ class PReLU(_Elementwise):
     """``x`` where positive, ``weight * x`` elsewhere (arXiv:1502.01852).
 
     Args:
-        num_parameters: 1, or the number of channels, which are the second dimension of the input.
-        init: what the weight starts with.
+        num_parameters: 1, or the number of channels (dimension 1 of the input).
+        init: the initial value of the weight.
         device: None or the CPU.
         dtype: float32 (the default) or float64.
 

@@ -15,7 +15,7 @@ from fastnn.random import default_generator
 
 
 class _Table(Module):
-    """A weight with a row for each of ``num_embeddings`` numbers."""
+    """A weight with a row for each of ``num_embeddings`` indices."""
 
     weight: Parameter
 
@@ -53,7 +53,7 @@ class _Table(Module):
         self.weight.requires_grad_(not freeze)
 
     def reset_parameters(self) -> None:
-        """Draw the table anew from the normal distribution; zeros for the padding."""
+        """Redraw the table from the normal distribution; the padding row is zeros."""
         self.weight._data[...] = default_generator().numpy.standard_normal(self.weight._data.shape)
         if self.padding_idx is not None:
             self.weight._data[self.padding_idx] = 0
@@ -75,16 +75,16 @@ class _Table(Module):
 
 
 class Embedding(_Table):
-    """A vector for each of ``num_embeddings`` numbers, by :func:`functional.embedding`.
+    """A vector for each of ``num_embeddings`` indices, by :func:`functional.embedding`.
 
     Args:
         num_embeddings, embedding_dim: rows and columns of the weight, which starts normally distributed.
-        padding_idx: a row that starts with zeros and is not trained.
+        padding_idx: a row that starts as zeros and is not trained.
         max_norm, norm_type, scale_grad_by_freq, sparse: as for the function.
         device: None or the CPU.
         dtype: float32 (the default) or float64.
 
-    Shape: any shape of int64 or int32 to the same with ``embedding_dim`` behind it.
+    Shape: any shape of int64 or int32 to the same with ``embedding_dim`` appended.
 
     >>> import fastnn
     >>> fastnn.nn.Embedding(10, 3)(fastnn.tensor([[1, 2], [3, 4]])).shape
@@ -111,7 +111,7 @@ class Embedding(_Table):
         )  # fmt: skip
 
     def forward(self, input: Tensor) -> Tensor:
-        """The rows whose numbers are in ``input``."""
+        """The rows with the indices in ``input``."""
         return functional.embedding(
             input, self.weight, self.padding_idx, self.max_norm, self.norm_type, self.scale_grad_by_freq, self.sparse
         )
@@ -127,7 +127,7 @@ class Embedding(_Table):
         scale_grad_by_freq: bool = False,
         sparse: bool = False,
     ) -> Embedding:
-        """An Embedding over the memory of ``embeddings``; not trained where ``freeze``."""
+        """An Embedding that shares the memory of ``embeddings``; not trained if ``freeze``."""
         if embeddings.dim() != 2:
             raise AssertionError("Embeddings parameter is expected to be 2-dimensional")
         rows, columns = embeddings.shape
@@ -135,7 +135,7 @@ class Embedding(_Table):
 
 
 class EmbeddingBag(_Table):
-    """Sums, means or maxima of an embedding's rows over bags of numbers, by :func:`functional.embedding_bag`.
+    """Sums, means or maxima of an embedding's rows over bags of indices, by :func:`functional.embedding_bag`.
 
     Args:
         num_embeddings, embedding_dim: rows and columns of the weight, which starts normally distributed.
@@ -191,7 +191,7 @@ class EmbeddingBag(_Table):
         include_last_offset: bool = False,
         padding_idx: int | None = None,
     ) -> EmbeddingBag:
-        """An EmbeddingBag over the memory of ``embeddings``; not trained where ``freeze``."""
+        """An EmbeddingBag that shares the memory of ``embeddings``; not trained if ``freeze``."""
         if embeddings.dim() != 2:
             raise ShapeError("Embeddings parameter is expected to be 2-dimensional")
         rows, columns = embeddings.shape

@@ -10,7 +10,7 @@ from fastnn.nn.module import Module
 
 
 class Flatten(Module):
-    """The dimensions from ``start_dim`` to ``end_dim`` as one; by default all but the first.
+    """Merge the dimensions from ``start_dim`` to ``end_dim`` into one; by default all but the first.
 
     >>> import fastnn
     >>> fastnn.nn.Flatten()(fastnn.zeros(5, 1, 28, 28)).shape
@@ -22,7 +22,7 @@ class Flatten(Module):
         self.start_dim, self.end_dim = start_dim, end_dim
 
     def forward(self, input: Tensor) -> Tensor:
-        """The same numbers in a flatter shape."""
+        """The same elements with fewer dimensions."""
         return input.flatten(self.start_dim, self.end_dim)
 
     def extra_repr(self) -> str:
@@ -30,7 +30,7 @@ class Flatten(Module):
 
 
 class Unflatten(Module):
-    """One dimension as several.
+    """Split one dimension into several.
 
     Args:
         dim: which one.
@@ -59,7 +59,7 @@ class Unflatten(Module):
         self.unflattened_size: Any = unflattened_size
 
     def forward(self, input: Tensor) -> Tensor:
-        """The same numbers in a deeper shape."""
+        """The same elements with more dimensions."""
         ndim, sizes = input.dim(), list(self.unflattened_size)
         if not -max(ndim, 1) <= self.dim < max(ndim, 1):
             raise IndexError(

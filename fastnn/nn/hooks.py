@@ -1,4 +1,4 @@
-"""Hooks of modules: their registration, and the call of a module that has some."""
+"""Hooks of modules: their registration, and calls of modules that have hooks."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastnn.nn.registry import changes
 
 Hook = Callable[..., Any]
 
-# Hooks of all modules: number -> (kind, hook, with_kwargs, always_call). Kinds are the names of Module's tables.
+# Global hooks: number -> (kind, hook, with_kwargs, always_call). Kinds are the names of Module's tables.
 EVERYWHERE: dict[int, tuple[str, Hook, bool, bool]] = {}
 
 
@@ -65,22 +65,22 @@ def _refuse_both(kind: str, place: str) -> None:
 
 
 def register_module_parameter_registration_hook(hook: Hook) -> RemovableHandle:
-    """Call ``hook(module, name, parameter)`` where one is registered; it may return another parameter."""
+    """Call ``hook(module, name, parameter)`` when one is registered; it may return another parameter."""
     return _everywhere("parameter", hook)
 
 
 def register_module_buffer_registration_hook(hook: Hook) -> RemovableHandle:
-    """Call ``hook(module, name, buffer)`` where one is registered; it may return another buffer."""
+    """Call ``hook(module, name, buffer)`` when one is registered; it may return another buffer."""
     return _everywhere("buffer", hook)
 
 
 def register_module_module_registration_hook(hook: Hook) -> RemovableHandle:
-    """Call ``hook(module, name, child)`` where one is registered; it may return another module."""
+    """Call ``hook(module, name, child)`` when one is registered; it may return another module."""
     return _everywhere("module", hook)
 
 
 def registered(kind: str, module: Any, name: str, value: Any) -> Any:
-    """What is registered in place of ``value``, by the hooks for that."""
+    """The value to register in place of ``value``, from the registration hooks."""
     for found, hook, *_ in list(EVERYWHERE.values()):
         if found == kind:
             replaced = hook(module, name, value)
@@ -89,20 +89,20 @@ def registered(kind: str, module: Any, name: str, value: Any) -> Any:
 
 
 class Hooked:
-    """What :class:`Module` has for hooks.
+    """The hook methods of :class:`Module`.
 
-    ``_hooked`` is False until a first hook is registered: a call looks no further. It is False again when somebody
-    has looked after the last one was taken out.
+    ``_hooked`` is False until the first hook is registered, so a call checks only this. It becomes False again at
+    the first check after the last hook was removed.
     """
 
     _hooked = False
-    # Of which kind the hooks in `_backward_hooks` are: False for those of the last operation.
+    # The kind of the hooks in `_backward_hooks`: False for those of the last operation.
     _is_full_backward_hook: bool | None = None
     _forward_pre_hooks: dict[int, Hook]
     _forward_hooks: dict[int, Hook]
     _backward_pre_hooks: dict[int, Hook]
     _backward_hooks: dict[int, Hook]
-    # Of forward hooks by number: with_kwargs, always_call.
+    # Options of forward hooks by number: with_kwargs, always_call.
     _hook_options: dict[int, tuple[bool, bool]]
 
     def _add_hook(
@@ -133,10 +133,10 @@ class Hooked:
         """Call ``hook(module, args)`` before each forward; it may return other arguments.
 
         Args:
-            prepend: before the hooks that are there.
-            with_kwargs: call ``hook(module, args, kwargs)``, which may return both anew.
+            prepend: run before the existing hooks.
+            with_kwargs: call ``hook(module, args, kwargs)``, which may return new values of both.
 
-        Returns: a handle whose ``remove()`` takes the hook out.
+        Returns: a handle whose ``remove()`` removes the hook.
         """
         return self._add_hook("_forward_pre_hooks", hook, prepend, with_kwargs)
 
@@ -146,9 +146,9 @@ class Hooked:
         """Call ``hook(module, args, output)`` after each forward; it may return another output.
 
         Args:
-            prepend: before the hooks that are there.
+            prepend: run before the existing hooks.
             with_kwargs: call ``hook(module, args, kwargs, output)``.
-            always_call: also where the forward raises, with the output None.
+            always_call: also call it if the forward raises, with the output None.
 
         >>> import fastnn
         >>> layer = fastnn.nn.Linear(2, 3)
@@ -177,7 +177,7 @@ class Hooked:
         """Call ``hook(module, grad_input, grad_output)`` after the backward of the last operation in the forward.
 
         ``grad_input`` has the gradients of that operation's operands, ``(bias, input, weight)`` for a linear layer.
-        PyTorch recommends :meth:`register_full_backward_hook` in its place.
+        PyTorch recommends :meth:`register_full_backward_hook` instead.
         """
         if self._is_full_backward_hook:
             _refuse_both("full ones", "on a single Module")
@@ -248,7 +248,7 @@ def call_hooked(module: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> A
 
 
 def _watch_last(module: Any, hooks: list[Hook], args: tuple[Any, ...], result: Any) -> None:
-    """Hooks of the operation that made the first tensor of ``result``; a warning where it is not all of the module."""
+    """Hook the operation that made the first tensor of ``result``; warn if it is not the whole module."""
     first = result
     while not isinstance(first, Tensor):
         first = next(v for v in first.values() if isinstance(v, Tensor)) if isinstance(first, dict) else first[0]
@@ -270,7 +270,7 @@ def _watch_last(module: Any, hooks: list[Hook], args: tuple[Any, ...], result: A
 
 
 class _Passage(Function):
-    """Its operands unchanged; on the way back their gradients go through a function."""
+    """An identity in the forward; in the backward the gradients pass through a function."""
 
     @staticmethod
     def forward(ctx: Any, change: Callable[..., Any], *tensors: Any) -> Any:
@@ -283,7 +283,7 @@ class _Passage(Function):
 
 
 class _Backward:
-    """Backward hooks of one call: a passage in front of the module and one behind it."""
+    """Backward hooks of one call: one ``_Passage`` before the module and one after it."""
 
     def __init__(self, module: Any, before: list[Hook], after: list[Hook]) -> None:
         self.module, self.before, self.after = module, before, after
@@ -309,7 +309,7 @@ class _Backward:
         passed = _Passage.apply(change, *[values[i] for i in places])
         replaced = list(values)
         for i, tensor in zip(places, passed, strict=True):
-            # As in PyTorch it may not change in place, for then its gradient would go past the hooks.
+            # As in PyTorch it may not change in place: its gradient would bypass the hooks.
             tensor._view, tensor._of_many = (values[i], ()), True
             replaced[i] = tensor
         return tuple(replaced)
@@ -322,7 +322,7 @@ class _Backward:
                 full = _as_many(replaced, full, "pre hook", "grad_output")
         self.grad_outputs = full
         if not self.places:
-            # No argument needs a gradient: the hooks hear of the outputs' all the same.
+            # No argument needs a gradient: the hooks still get those of the outputs.
             warnings.warn(
                 "Full backward hook is firing when gradients are computed with respect to module outputs since no "
                 "inputs require gradients.",
@@ -341,7 +341,7 @@ class _Backward:
 
     def _leave(self, grads: tuple[Any, ...]) -> Any:
         if self.grad_outputs is None:
-            # It came past the outputs: they are no tensors, or this is a backward of a backward pass.
+            # It bypassed the outputs: they are not tensors, or this is a backward of a backward pass.
             return grads
         full = _placed(grads, self.places, self.count)
         for hook in self.after:
@@ -353,7 +353,7 @@ class _Backward:
 
 
 def _as_many(replaced: Any, full: tuple[Any, ...], kind: str, what: str) -> tuple[Any, ...]:
-    """The gradients that a hook returned in the place of others; RuntimeError if they are fewer or more."""
+    """The gradients that a hook returned in place of others; RuntimeError if their number differs."""
     gradients = tuple(replaced) if isinstance(replaced, (tuple, list)) else (replaced,)
     if len(gradients) != len(full):
         raise RuntimeError(

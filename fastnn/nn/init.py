@@ -1,6 +1,6 @@
 """Initial values of parameters, written in place.
 
-The draws come from fastnn's generator (or the one that is given), so they are not PyTorch's numbers.
+The draws come from fastnn's generator (or the given one), so they differ from PyTorch's.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _LINEAR = (
 
 
 def _write(tensor: Tensor, values: Any) -> Tensor:
-    """Give the tensor, in whatever order it is stored, these numbers."""
+    """Write these values into the tensor, in any memory order."""
     if not isinstance(tensor, Tensor):
         raise TypeError(f"tensor must be a Tensor, found {type(tensor).__name__}")
     if isinstance(values, np.ndarray) and values.dtype.kind == "f" and tensor._data.dtype.kind != "f" and values.ndim:
@@ -97,8 +97,8 @@ def trunc_normal_(
 ) -> Tensor:
     """Fill with numbers from the part of the normal distribution between ``a`` and ``b``.
 
-    Drawn by rejection, from the normal distribution where that falls between them often enough and
-    otherwise from the uniform one, so the result has the right distribution wherever the mean is.
+    Uses rejection sampling: from the normal distribution if enough draws are accepted, otherwise from the
+    uniform one. The distribution is right for any mean.
     """
     if not a <= b:
         raise ValueError(f"a must not be larger than b, found {a} and {b}")
@@ -109,9 +109,9 @@ def trunc_normal_(
         return _write(tensor, min(max(mean, a), b))
     low, high = (a - mean) / std, (b - mean) / std
     share = (math.erf(high / math.sqrt(2)) - math.erf(low / math.sqrt(2))) / 2
-    # Of the interval the number nearest to the mean, where the density is largest.
+    # The number of the interval nearest to the mean, where the density is largest.
     nearest = min(max(0.0, low), high)
-    # Further from there than this the density is e**-40 of the largest and less.
+    # Beyond this distance the density is at most e**-40 of the largest.
     reach = 40 / max(abs(nearest), 4.5)
     left, right = max(low, nearest - reach), min(high, nearest + reach)
     found = alloc.empty(0)
@@ -144,7 +144,7 @@ def zeros_(tensor: Tensor) -> Tensor:
 
 
 def eye_(tensor: Tensor) -> Tensor:
-    """Make a matrix the identity, as far as it is square.
+    """Fill a matrix with ones on the diagonal and zeros elsewhere.
 
     >>> import fastnn
     >>> fastnn.nn.init.eye_(fastnn.empty(2, 3)).tolist()
@@ -156,7 +156,7 @@ def eye_(tensor: Tensor) -> Tensor:
 
 
 def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
-    """Make the kernel of a convolution one that passes its channels on: 3 to 5 dimensions."""
+    """Fill a convolution kernel (3 to 5 dimensions) so that it passes its channels through."""
     shape = tensor._data.shape
     if len(shape) not in (3, 4, 5):
         raise ValueError("Only tensors with 3, 4, or 5 dimensions are supported")
@@ -190,7 +190,7 @@ def xavier_uniform_(tensor: Tensor, gain: float = 1.0, generator: Generator | No
     """Uniform in ±gain * sqrt(6 / (fan_in + fan_out)) (X. Glorot and Y. Bengio, AISTATS 2010).
 
     Args:
-        tensor: (fan_out, fan_in), or more dimensions that count for both.
+        tensor: (fan_out, fan_in), or more dimensions that multiply both.
     """
     bound = gain * math.sqrt(6.0 / max(sum(_calculate_fan_in_and_fan_out(tensor)), 1))
     return uniform_(tensor, -bound, bound, generator)
@@ -219,10 +219,10 @@ def kaiming_uniform_(
     """Uniform in ±gain * sqrt(3 / fan) (K. He et al., arXiv:1502.01852).
 
     Args:
-        tensor: (fan_out, fan_in), or more dimensions that count for both.
-        a: the slope of the leaky ReLU behind it.
+        tensor: (fan_out, fan_in), or more dimensions that multiply both.
+        a: the slope of the leaky ReLU that follows.
         mode: 'fan_in' keeps the variance forward, 'fan_out' backward.
-        nonlinearity: what :func:`calculate_gain` is asked for.
+        nonlinearity: the argument of :func:`calculate_gain`.
     """
     if _nothing_to_fill(tensor):
         return tensor
@@ -264,7 +264,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = N
     columns = tensor._data.size // rows
     drawn = _draws(generator).standard_normal((max(rows, columns), min(rows, columns)))
     q, r = np.linalg.qr(drawn)
-    # With the diagonal of r positive q is drawn from all such matrices alike (arXiv:math-ph/0609050).
+    # With a positive diagonal of r, q is uniformly distributed over such matrices (arXiv:math-ph/0609050).
     q = q * np.where(np.diag(r) < 0, -1, 1)
     return _write(tensor, gain * (q if rows >= columns else q.T).reshape(tensor._data.shape))
 
@@ -283,7 +283,7 @@ def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Gener
 
 
 def _old_name(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """The name without underscore, which PyTorch keeps and warns about."""
+    """The deprecated name without underscore, which warns as in PyTorch."""
     new, old = function.__name__, function.__name__[:-1]
 
     @functools.wraps(function)

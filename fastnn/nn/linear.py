@@ -1,4 +1,4 @@
-"""Linear and its kin: the fully connected layers."""
+"""The fully connected layers."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _feature_count(name: str, value: Any) -> int:
 
 
 def _kind(dtype: _dtype | None, device: Any) -> np.dtype:
-    """The dtype of a layer's parameters; an error for one that cannot be trained, or a device that is not there."""
+    """The dtype of a layer's parameters; an error if it cannot be trained or the device does not exist."""
     check_device(device)
     kind = as_numpy_dtype(dtype, default_numpy())
     if kind.kind != "f":
@@ -45,7 +45,7 @@ def _draw_uniform(bound: float, *parameters: Parameter | None) -> None:
 
 
 class Identity(Module):
-    """What it is given; arguments are accepted and of no meaning.
+    """Returns its input; constructor arguments are ignored.
 
     >>> import fastnn
     >>> fastnn.nn.Identity(54, unused=True)(fastnn.ones(2)).tolist()
@@ -94,7 +94,7 @@ class Linear(Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw weight and bias anew, uniform in ±1 / sqrt(in_features)."""
+        """Redraw weight and bias, uniform in ±1 / sqrt(in_features)."""
         _draw_uniform(1 / math.sqrt(self.in_features) if self.in_features else 0.0, self.weight, self.bias)
 
     def forward(self, input: Tensor) -> Tensor:
@@ -106,7 +106,7 @@ class Linear(Module):
 
 
 class LazyLinear(Linear):
-    """A :class:`Linear` that takes its ``in_features`` from its first input, and is an ordinary one from then on.
+    """A :class:`Linear` that takes ``in_features`` from its first input, and then becomes an ordinary one.
 
     Args:
         out_features, bias, device, dtype: as for :class:`Linear`.
@@ -133,12 +133,12 @@ class LazyLinear(Linear):
         return is_lazy(self.weight)
 
     def reset_parameters(self) -> None:
-        """Draw the parameters anew, if there are any yet."""
+        """Redraw the parameters, if they exist."""
         if not self.has_uninitialized_params():
             super().reset_parameters()
 
     def initialize_parameters(self, input: Tensor) -> None:
-        """Make the parameters for inputs like this one."""
+        """Create the parameters for inputs of this shape."""
         if isinstance(self.weight, UninitializedParameter):
             self.in_features = input.shape[-1]
             self.weight.materialize((self.out_features, self.in_features))
@@ -154,7 +154,7 @@ class LazyLinear(Linear):
             raise IndexError("the first input of a LazyLinear must have a dimension of features, found a scalar")
         self.initialize_parameters(input)
         self.in_features = self.weight.shape[-1]
-        self.__class__ = self.cls_to_become  # type: ignore[assignment]  # what it stands for
+        self.__class__ = self.cls_to_become  # type: ignore[assignment]  # the class that it becomes
         return self.forward(input)
 
 
@@ -197,7 +197,7 @@ class Bilinear(Module):
         self.reset_parameters()
 
     def reset_parameters(self) -> None:
-        """Draw weight and bias anew, uniform in ±1 / sqrt(in1_features)."""
+        """Redraw weight and bias, uniform in ±1 / sqrt(in1_features)."""
         _draw_uniform(1 / math.sqrt(self.in1_features), self.weight, self.bias)
 
     def forward(self, input1: Tensor, input2: Tensor) -> Tensor:

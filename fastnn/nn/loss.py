@@ -1,4 +1,4 @@
-"""Losses of a number against a number, as modules."""
+"""Elementwise losses, as modules."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fastnn.nn.module import Module
 
 
 class _Loss(Module):
-    """A loss with its reduction; ``size_average`` and ``reduce`` are older names of it."""
+    """A loss with a reduction; ``size_average`` and ``reduce`` are older names of it."""
 
     def __init__(self, size_average: bool | None = None, reduce: bool | None = None, reduction: str = "mean") -> None:
         super().__init__()
@@ -20,7 +20,7 @@ class _Loss(Module):
 
 
 class _WeightedLoss(_Loss):
-    """A loss with a weight for each class or number, kept as a buffer."""
+    """A loss with a weight for each class or element, kept as a buffer."""
 
     def __init__(
         self, weight: Tensor | None = None, size_average: bool | None = None, reduce: bool | None = None,
@@ -37,7 +37,7 @@ class MSELoss(_Loss):
         size_average, reduce: older names of the reduction.
         reduction: 'mean', 'sum' or 'none'.
 
-    Shape: input and target alike; others are broadcast, with a warning.
+    Shape: input and target of one shape; others are broadcast, with a warning.
 
     >>> import fastnn
     >>> fastnn.nn.MSELoss()(fastnn.tensor([1.0, 2.0]), fastnn.tensor([0.0, 4.0])).item()
@@ -50,7 +50,7 @@ class MSELoss(_Loss):
 
 
 class L1Loss(_Loss):
-    """``|input - target|``, its mean or sum; arguments and shapes as of :class:`MSELoss`.
+    """``|input - target|``, its mean or sum; arguments and shapes as for :class:`MSELoss`.
 
     >>> import fastnn
     >>> fastnn.nn.L1Loss()(fastnn.tensor([1.0, 2.0]), fastnn.tensor([0.0, 4.0])).item()
@@ -66,8 +66,8 @@ class SmoothL1Loss(_Loss):
     """``d**2 / (2 beta)`` where ``d = |input - target|`` is below ``beta``, ``d - beta / 2`` elsewhere.
 
     Args:
-        size_average, reduce, reduction: as of :class:`MSELoss`, and so are the shapes.
-        beta: from where on the loss is linear.
+        size_average, reduce, reduction: as for :class:`MSELoss`; so are the shapes.
+        beta: the loss is linear from here on.
 
     >>> import fastnn
     >>> fastnn.nn.SmoothL1Loss()(fastnn.tensor([3.0]), fastnn.zeros(1)).item()
@@ -89,8 +89,8 @@ class HuberLoss(_Loss):
     """``d**2 / 2`` where ``d = |input - target|`` is up to ``delta``, ``delta (d - delta / 2)`` elsewhere.
 
     Args:
-        reduction: as of :class:`MSELoss`, and so are the shapes.
-        delta: from where on the loss is linear.
+        reduction: as for :class:`MSELoss`; so are the shapes.
+        delta: the loss is linear from here on.
 
     >>> import fastnn
     >>> fastnn.nn.HuberLoss(delta=2.0)(fastnn.tensor([3.0]), fastnn.zeros(1)).item()
@@ -111,9 +111,9 @@ class BCELoss(_WeightedLoss):
 
     Args:
         weight: multiplies the losses, broadcast to them.
-        size_average, reduce, reduction: as of :class:`MSELoss`.
+        size_average, reduce, reduction: as for :class:`MSELoss`.
 
-    Shape: input and target alike, all numbers in [0, 1].
+    Shape: input and target of one shape, all values in [0, 1].
 
     >>> import fastnn
     >>> fastnn.nn.BCELoss()(fastnn.tensor([0.5]), fastnn.tensor([1.0]))
@@ -130,10 +130,10 @@ class BCEWithLogitsLoss(_Loss):
 
     Args:
         weight: multiplies the losses, broadcast to them.
-        size_average, reduce, reduction: as of :class:`MSELoss`.
-        pos_weight: multiplies the part of the positive targets, broadcast to the input.
+        size_average, reduce, reduction: as for :class:`MSELoss`.
+        pos_weight: multiplies the term of the positive targets, broadcast to the input.
 
-    Shape: input and target alike.
+    Shape: input and target of one shape.
 
     >>> import fastnn
     >>> fastnn.nn.BCEWithLogitsLoss()(fastnn.tensor([1000.0]), fastnn.tensor([0.0]))
@@ -183,12 +183,12 @@ class KLDivLoss(_Loss):
 
 
 class PoissonNLLLoss(_Loss):
-    """``exp(input) - target input``: the target as drawn from a Poisson distribution.
+    """``exp(input) - target input``: the likelihood of a target from a Poisson distribution.
 
     Args:
         log_input: whether the input is the logarithm of the expectation.
         full: add Stirling's approximation of ``log(target!)``.
-        size_average, reduce, reduction: as of :class:`MSELoss`.
+        size_average, reduce, reduction: as for :class:`MSELoss`.
         eps: added to an input whose logarithm is taken.
 
     >>> import fastnn
@@ -211,14 +211,14 @@ class PoissonNLLLoss(_Loss):
 
 
 class GaussianNLLLoss(_Loss):
-    """``(log(var) + (input - target)**2 / var) / 2``: the target as drawn from a normal distribution.
+    """``(log(var) + (input - target)**2 / var) / 2``: the likelihood of a target from a normal distribution.
 
     Args:
         full: add ``log(2 pi) / 2``.
-        eps: smaller variances count as this.
-        reduction: as of :class:`MSELoss`.
+        eps: the lower bound of the variances.
+        reduction: as for :class:`MSELoss`.
 
-    Shape: input and target alike; var too, or with a size of 1 or without the last dimension.
+    Shape: input and target of one shape; var too, or with a last dimension of size 1 or none.
 
     >>> import fastnn
     >>> one = fastnn.ones(1)
@@ -236,7 +236,7 @@ class GaussianNLLLoss(_Loss):
 
 
 class SoftMarginLoss(_Loss):
-    """``log(1 + exp(-target input))`` for targets 1 and -1; arguments as of :class:`MSELoss`.
+    """``log(1 + exp(-target input))`` for targets 1 and -1; arguments as for :class:`MSELoss`.
 
     >>> import fastnn
     >>> fastnn.nn.SoftMarginLoss()(fastnn.tensor([0.0]), fastnn.tensor([-1.0]))
@@ -252,8 +252,8 @@ class HingeEmbeddingLoss(_Loss):
     """``input`` where the target is 1, ``max(0, margin - input)`` where it is -1.
 
     Args:
-        margin: how far apart two of different kinds should be.
-        size_average, reduce, reduction: as of :class:`MSELoss`.
+        margin: the required distance between dissimilar pairs.
+        size_average, reduce, reduction: as for :class:`MSELoss`.
 
     >>> import fastnn
     >>> fastnn.nn.HingeEmbeddingLoss()(fastnn.tensor([0.25]), fastnn.tensor([-1.0])).item()

@@ -18,11 +18,11 @@ __all__ = ["IncompatibleKeys", "Module"]
 
 Self = TypeVar("Self", bound="Module")
 
-# In the state of a module: the names of the parameters that are stored by columns.
+# Key in a module's state: the names of the parameters that are stored by columns.
 _COLUMNS = "_columns"
 
 
-# Calls a module that has parts; set by who can replay them.
+# Calls a module that has children; set by ``capture``, which can replay them.
 runner: list[Callable[[Any, tuple[Any, ...]], Any]] = []
 
 
@@ -48,7 +48,7 @@ class Module(Hooked, Stateful):
     _modules: dict[str, Module | None]
 
     def __init__(self) -> None:
-        # Past __setattr__, which needs these to exist.
+        # Bypasses __setattr__, which needs these to exist.
         self.__dict__.update(
             _parameters=Registry(),
             _buffers=Registry(),
@@ -63,7 +63,7 @@ class Module(Hooked, Stateful):
         )
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """What the module computes; every subclass defines it."""
+        """The computation of the module; every subclass defines it."""
         raise NotImplementedError(f'Module [{type(self).__name__}] is missing the required "forward" function')
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
@@ -85,7 +85,7 @@ class Module(Hooked, Stateful):
             changes[0] += 1
         elif isinstance(value, Parameter):
             if name not in registries["_parameters"] and hasattr(type(self), name):
-                # It would be hidden behind what the class has, a property for instance.
+                # A class attribute, such as a property, would hide it.
                 raise KeyError(f"attribute '{name}' already exists")
             self._forget(name, but=self._parameters)
             if value._data is not value._slot.array:
@@ -122,7 +122,7 @@ class Module(Hooked, Stateful):
             changes[0] += 1
 
     def __getattr__(self, name: str) -> Any:
-        # Called only where normal lookup has failed.
+        # Called only if normal lookup has failed.
         held = self.__dict__
         if "_parameters" in held:
             if name in held["_parameters"]:
@@ -141,18 +141,18 @@ class Module(Hooked, Stateful):
             changes[0] += 1
 
     def __getstate__(self) -> Any:
-        """For ``copy``, ``pickle`` and ``save``: without the recordings of calls, which hold this module's memory."""
+        """State for ``copy``, ``pickle`` and ``save``, without recordings of calls, which hold this module's memory."""
         state: Any = object.__getstate__(self)
         attributes, slots = state if isinstance(state, tuple) else (state, None)
         attributes = {name: value for name, value in attributes.items() if name != "_replays"}
-        # A file has every parameter in the order of its indices.
+        # A file stores every parameter in index order.
         columns = [n for n, p in self.__dict__.get("_parameters", {}).items() if p is not None and p._is_transposed()]
         if columns:
             attributes[_COLUMNS] = columns
         return attributes if slots is None else (attributes, slots)
 
     def __setstate__(self, state: Any) -> None:
-        """Take back what ``__getstate__`` gave."""
+        """Restore the result of ``__getstate__``."""
         attributes, slots = state if isinstance(state, tuple) else (state, None)
         self.__dict__.update(attributes or {})
         columns = self.__dict__.pop(_COLUMNS, ())
@@ -160,7 +160,7 @@ class Module(Hooked, Stateful):
             object.__setattr__(self, name, value)
         for name in ("_parameters", "_buffers", "_modules"):
             held = self.__dict__.get(name)
-            # A file has ordinary dictionaries, whose changes are not counted.
+            # A file contains plain dictionaries, which do not count changes.
             if type(held) is dict:
                 self.__dict__[name] = Registry(held)
         for name in columns:
@@ -173,14 +173,14 @@ class Module(Hooked, Stateful):
         return sorted(name for name in names if not name[:1].isdigit())
 
     def _forget(self, name: str, but: Mapping[str, Any] | None = None) -> None:
-        # A name that is assigned anew keeps its place in the order of its registry.
+        # A reassigned name keeps its position in its registry.
         for held in (self.__dict__, self._parameters, self._modules, self._buffers):
             if held is not but:
                 held.pop(name, None)
         self._non_persistent_buffers_set.discard(name)
 
     def register_parameter(self, name: str, param: Parameter | None) -> None:
-        """Register a parameter, or None for one that is absent."""
+        """Register a parameter, or None for an absent one."""
         self._check_new_name("parameter", name, "_parameters")
         if param is not None and not isinstance(param, Parameter):
             raise TypeError(f"cannot assign '{type(param).__name__}' object to parameter '{name}' (Parameter expected)")
@@ -189,7 +189,7 @@ class Module(Hooked, Stateful):
         self._parameters[name] = None if param is None else registered("parameter", self, name, param)
 
     def register_buffer(self, name: str, tensor: Tensor | None, persistent: bool = True) -> None:
-        """Register a tensor that is state but is not trained; in ``state_dict`` where ``persistent``."""
+        """Register a tensor that is state but not trained; in ``state_dict`` if ``persistent``."""
         self._check_new_name("buffer", name, "_buffers")
         if tensor is not None and not isinstance(tensor, Tensor):
             raise TypeError(f"cannot assign '{type(tensor).__name__}' object to buffer '{name}' (Tensor expected)")
@@ -204,7 +204,7 @@ class Module(Hooked, Stateful):
         self._modules[name] = registered("module", self, name, module)
 
     def register_module(self, name: str, module: Module | None) -> None:
-        """As :meth:`add_module`."""
+        """Alias of :meth:`add_module`."""
         self.add_module(name, module)
 
     def _check_new_name(self, kind: str, name: str, registry: str) -> None:
@@ -219,7 +219,7 @@ class Module(Hooked, Stateful):
         if hasattr(self, name) and name not in self.__dict__[registry]:
             raise KeyError(f"attribute '{name}' already exists")
 
-    # -- Walking ------------------------------------------------------------------------------
+    # -- Traversal ----------------------------------------------------------------------------
 
     def named_modules(
         self, memo: set[Module] | None = None, prefix: str = "", remove_duplicate: bool = True
@@ -284,9 +284,9 @@ class Module(Hooked, Stateful):
         return (b for _, b in self.named_buffers(recurse=recurse))
 
     def get_submodule(self, target: str) -> Module:
-        """The module of this dotted name; this one for the empty name.
+        """The module with this dotted name; this one for the empty name.
 
-        Raises: AttributeError for a name that is no module's.
+        Raises: AttributeError if no module has this name.
         """
         module: Any = self
         for name in target.split(".") if target else []:
@@ -298,7 +298,7 @@ class Module(Hooked, Stateful):
         return module
 
     def set_submodule(self, target: str, module: Module, strict: bool = False) -> None:
-        """Put a module in the place of this dotted name; ``strict``: only where one is."""
+        """Put a module at this dotted name; ``strict``: only if one is there already."""
         if not target:
             raise ValueError("Cannot set the submodule without a target name!")
         if not isinstance(module, Module):
@@ -312,7 +312,7 @@ class Module(Hooked, Stateful):
         setattr(parent, name, module)
 
     def get_parameter(self, target: str) -> Parameter:
-        """The parameter of this dotted name; AttributeError where that is none's."""
+        """The parameter with this dotted name; AttributeError if there is none."""
         path, _, name = target.rpartition(".")
         found = self._member(path, name)
         if not isinstance(found, Parameter):
@@ -320,7 +320,7 @@ class Module(Hooked, Stateful):
         return found
 
     def get_buffer(self, target: str) -> Tensor:
-        """The buffer of this dotted name; AttributeError where that is none's."""
+        """The buffer with this dotted name; AttributeError if there is none."""
         path, _, name = target.rpartition(".")
         found = self._member(path, name)
         if name not in self.get_submodule(path)._buffers:
@@ -343,7 +343,7 @@ class Module(Hooked, Stateful):
     # -- Conversions --------------------------------------------------------------------------
 
     def _apply(self: Self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
-        """Replace the numbers of every parameter, gradient and buffer by ``fn`` of them."""
+        """Apply ``fn`` to every parameter, gradient and buffer."""
         if recurse:
             for module in self.children():
                 module._apply(fn)
@@ -370,7 +370,7 @@ class Module(Hooked, Stateful):
         Args:
             device: the CPU.
             dtype: float32 or float64.
-            non_blocking, copy, memory_format: accepted, and without effect here.
+            non_blocking, copy, memory_format: accepted and ignored.
 
         >>> import fastnn
         >>> fastnn.nn.Linear(2, 1).to("cpu", fastnn.float64).weight.dtype
@@ -392,31 +392,31 @@ class Module(Hooked, Stateful):
         return self._apply(lambda t: getattr(t, method)() if t.is_floating_point() else t)
 
     def float(self: Self) -> Self:
-        """Floating point parameters and buffers as float32."""
+        """Convert floating point parameters and buffers to float32."""
         return self._cast("float")
 
     def double(self: Self) -> Self:
-        """Floating point parameters and buffers as float64."""
+        """Convert floating point parameters and buffers to float64."""
         return self._cast("double")
 
     def half(self: Self) -> Self:
-        """As float16, where fastnn has that."""
+        """Convert to float16, where fastnn has that."""
         return self._cast("half")
 
     def bfloat16(self: Self) -> Self:
-        """As bfloat16, where fastnn has that."""
+        """Convert to bfloat16, where fastnn has that."""
         return self._cast("bfloat16")
 
     def type(self: Self, dst_type: Any) -> Self:
-        """Parameters and buffers as a dtype, or a type by PyTorch's name for it."""
+        """Convert parameters and buffers to a dtype, or to a type by PyTorch's name for it."""
         return self._apply(lambda t: t.type(dst_type))
 
     def cpu(self: Self) -> Self:
-        """The module itself, which is there already."""
+        """The module itself, which is already on the CPU."""
         return self
 
     def cuda(self: Self, device: Any = None) -> Self:
-        """Raises PyTorch's error for a build without CUDA, unless there is nothing to move."""
+        """Raises PyTorch's error for a build without CUDA, unless the module has no tensors."""
         return self.to(as_device("cuda") if device is None or isinstance(device, int) else device)
 
     def xpu(self: Self, device: Any = None) -> Self:
@@ -424,7 +424,7 @@ class Module(Hooked, Stateful):
         return self.to("xpu")
 
     def to_empty(self: Self, *, device: Any, recurse: bool = True) -> Self:
-        """Parameters and buffers on a device, with numbers of no meaning: here those that they have."""
+        """Parameters and buffers on a device, with undefined values: here they keep theirs."""
         check_device(device)
         return self
 
@@ -451,7 +451,7 @@ class Module(Hooked, Stateful):
         if not isinstance(mode, bool):
             raise ValueError(f"training mode is expected to be boolean, found {mode!r}")
         self.training = mode
-        # Through their own methods: a module may keep a part of itself in evaluation mode.
+        # Calls their methods: a module may keep a child in evaluation mode.
         for module in self.children():
             module.train(mode)
         return self
@@ -461,13 +461,13 @@ class Module(Hooked, Stateful):
         return self.train(False)
 
     def requires_grad_(self: Self, requires_grad: bool = True) -> Self:
-        """Ask for gradients of all parameters, or no longer."""
+        """Switch gradients of all parameters on or off."""
         for parameter in self.parameters():
             parameter.requires_grad_(requires_grad)
         return self
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients of all parameters, or set them to zero."""
+        """Drop the gradients of all parameters, or set them to zero."""
         for parameter in self.parameters():
             if set_to_none:
                 parameter.grad = None
@@ -482,7 +482,7 @@ class Module(Hooked, Stateful):
         return type(self).__name__
 
     def extra_repr(self) -> str:
-        """What ``repr`` shows between the parentheses."""
+        """The text that ``repr`` shows between the parentheses."""
         return ""
 
     def __repr__(self) -> str:
@@ -496,12 +496,12 @@ class Module(Hooked, Stateful):
 
 
 def _parse_to(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dtype | None]:
-    """The device and the dtype that ``to`` was given, in any of its forms."""
+    """The device and dtype given to ``to``, in any of its forms."""
     wrong = TypeError(f"to() received an invalid combination of arguments - got {(*args, *kwargs)!r}")
     options = dict(kwargs)
     for name in ("non_blocking", "copy", "memory_format"):
         options.pop(name, None)
-    # Behind the device, dtype or tensor there are flags only, but for a dtype behind a device.
+    # After the device, dtype or tensor only flags follow, except a dtype after a device.
     rest = list(args)
     while rest and isinstance(rest[-1], bool):
         rest.pop()

@@ -20,7 +20,7 @@ from fastnn.nn.parameter import Parameter
 
 
 class _Affine(Module):
-    """A layer with a weight of ones and a bias of zeros, or without."""
+    """A layer with an optional weight of ones and bias of zeros."""
 
     weight: Parameter | None
     bias: Parameter | None
@@ -40,7 +40,7 @@ class _Affine(Module):
 class _RunningNorm(_Affine):
     """Base of the layers with running statistics; its arguments are those of :class:`BatchNorm1d`."""
 
-    # 2: with num_batches_tracked.
+    # Version 2 added num_batches_tracked.
     _version = 2
     num_batches_tracked: Tensor | None
     running_mean: Tensor | None
@@ -74,7 +74,7 @@ class _RunningNorm(_Affine):
         unexpected_keys: list[str], error_msgs: list[str],
     ) -> None:  # fmt: skip
         key, counter = f"{prefix}num_batches_tracked", self._buffers["num_batches_tracked"]
-        # States of version 1 had no counter; theirs is this module's.
+        # States of version 1 have no counter; the module's own is kept.
         if (local_metadata.get("version") or 0) < 2 and self.track_running_stats and key not in state_dict:
             state_dict[key] = _wrap(np.zeros((), np.int64)) if counter is None else counter
         super()._load_from_state_dict(
@@ -82,14 +82,14 @@ class _RunningNorm(_Affine):
         )
 
     def reset_running_stats(self) -> None:
-        """Set the running mean to 0, the running variance to 1, and forget the batches."""
+        """Set the running mean to 0, the running variance to 1 and the count of batches to 0."""
         for name, value in (("running_mean", 0), ("running_var", 1), ("num_batches_tracked", 0)):
             buffer = self._buffers[name]
             if self.track_running_stats and buffer is not None:
                 buffer.fill_(value)
 
     def reset_parameters(self) -> None:
-        """Start anew: running statistics, a weight of ones and a bias of zeros."""
+        """Reset the running statistics, the weight to ones and the bias to zeros."""
         self.reset_running_stats()
         super().reset_parameters()
 
@@ -107,15 +107,15 @@ class _RunningNorm(_Affine):
 class BatchNorm1d(_RunningNorm):
     """``(x - mean) / sqrt(var + eps) * weight + bias`` for each channel.
 
-    In training mean and variance are the batch's, and the running ones follow them; in evaluation those are used.
-    Behind one another in a ``Sequential``, BatchNorm1d, an activation and Dropout are one kernel.
+    Training uses the batch's mean and variance and updates the running ones; evaluation uses the running ones.
+    In a ``Sequential``, consecutive BatchNorm1d, activation and Dropout are one kernel.
 
     Args:
         num_features: the number of channels.
         eps: added to the variance.
         momentum: the weight of a new batch in the running statistics; None for the mean over all batches.
-        affine: whether there are a weight and, where ``bias``, a bias for each channel.
-        track_running_stats: whether there are running statistics; without them each batch's own are used.
+        affine: whether there are a weight and, if ``bias``, a bias for each channel.
+        track_running_stats: whether there are running statistics; without them the batch's are always used.
         device: None or 'cpu'.
         dtype: float32 (the default) or float64.
 
@@ -159,7 +159,7 @@ class BatchNorm1d(_RunningNorm):
 
 
 class InstanceNorm1d(_RunningNorm):
-    """:class:`BatchNorm1d` of each sample by itself, by default without parameters and running statistics.
+    """:class:`BatchNorm1d` of each sample separately, by default without parameters and running statistics.
 
     Args:
         num_features: the number of channels.
@@ -191,7 +191,7 @@ class InstanceNorm1d(_RunningNorm):
         self, state_dict: Any, prefix: str, local_metadata: Any, strict: bool, missing_keys: list[str],
         unexpected_keys: list[str], error_msgs: list[str],
     ) -> None:  # fmt: skip
-        # Before PyTorch 0.4 there were running statistics by default.
+        # Before PyTorch 0.4 running statistics were the default.
         old = [name for name in ("running_mean", "running_var") if f"{prefix}{name}" in state_dict]
         if old and local_metadata.get("version") is None and not self.track_running_stats:
             names = " and ".join(f'"{prefix}{name}"' for name in old)
@@ -226,13 +226,13 @@ class InstanceNorm1d(_RunningNorm):
 class LayerNorm(_Affine):
     """``(x - mean) / sqrt(var + eps) * weight + bias``, mean and variance over the last dimensions.
 
-    Behind one another in a ``Sequential``, LayerNorm, an activation and Dropout are one kernel.
+    In a ``Sequential``, consecutive LayerNorm, activation and Dropout are one kernel.
 
     Args:
         normalized_shape: the sizes of the last dimensions.
         eps: added to the variance.
         elementwise_affine: whether there is a weight.
-        bias: whether there is a bias, where there is a weight.
+        bias: whether there is a bias, if there is a weight.
         device: None or 'cpu'.
         dtype: float32 (the default) or float64.
 
@@ -333,7 +333,7 @@ class GroupNorm(_Affine):
         num_groups: divides ``num_channels``.
         num_channels: the size of dimension 1.
         eps: added to the variance.
-        affine: whether there are a weight and, where ``bias``, a bias for each channel.
+        affine: whether there are a weight and, if ``bias``, a bias for each channel.
         device: None or 'cpu'.
         dtype: float32 (the default) or float64.
 

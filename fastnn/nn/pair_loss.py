@@ -23,7 +23,7 @@ class MarginRankingLoss(_MarginLoss):
     """``max(0, margin - target (input1 - input2))``: the first should be larger where the target is 1.
 
     Args:
-        margin: by how much.
+        margin: the required difference.
         size_average, reduce: older names of the reduction.
         reduction: 'mean', 'sum' or 'none'.
 
@@ -42,7 +42,7 @@ class CosineEmbeddingLoss(_MarginLoss):
 
     Args:
         margin: from -1 to 1.
-        size_average, reduce, reduction: as of :class:`MarginRankingLoss`.
+        size_average, reduce, reduction: as for :class:`MarginRankingLoss`.
 
     Shape: inputs (batch, features) or (features,), target (batch,) or ().
 
@@ -53,7 +53,7 @@ class CosineEmbeddingLoss(_MarginLoss):
     """
 
     def forward(self, input1: Tensor, input2: Tensor, target: Tensor) -> Tensor:
-        """The loss of rows ``input1`` and ``input2`` that are alike where ``target`` is 1."""
+        """The loss of rows ``input1`` and ``input2``, which should be similar where ``target`` is 1."""
         return functional.cosine_embedding_loss(input1, input2, target, self.margin, reduction=self.reduction)
 
 
@@ -61,11 +61,11 @@ class TripletMarginLoss(_Loss):
     """``max(0, |anchor - positive| - |anchor - negative| + margin)`` with the p-norm of rows.
 
     Args:
-        margin: by how much the negative should be farther away.
+        margin: how much farther away the negative should be.
         p: of the norm.
         eps: added to the differences.
         swap: take the distance from the positive to the negative where that is smaller.
-        size_average, reduce, reduction: as of :class:`MarginRankingLoss`.
+        size_average, reduce, reduction: as for :class:`MarginRankingLoss`.
 
     >>> import fastnn
     >>> a, n = fastnn.zeros(1, 2), fastnn.tensor([[3.0, 4.0]])
@@ -83,18 +83,18 @@ class TripletMarginLoss(_Loss):
         self.margin, self.p, self.eps, self.swap = margin, p, eps, swap
 
     def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
-        """The loss of rows that should be near and far from those of ``anchor``."""
+        """The loss of rows that should be near ``anchor`` and far from it."""
         return functional.triplet_margin_loss(
             anchor, positive, negative, self.margin, self.p, self.eps, self.swap, reduction=self.reduction
         )
 
 
 class TripletMarginWithDistanceLoss(_Loss):
-    """:class:`TripletMarginLoss` with a distance of your own.
+    """:class:`TripletMarginLoss` with a custom distance.
 
     Args:
         distance_function: from two tensors to their distances; the Euclidean distance of rows if None.
-        margin, swap, reduction: as of :class:`TripletMarginLoss`.
+        margin, swap, reduction: as for :class:`TripletMarginLoss`.
 
     >>> import fastnn
     >>> a, n = fastnn.zeros(1, 2), fastnn.tensor([[3.0, 4.0]])
@@ -116,7 +116,7 @@ class TripletMarginWithDistanceLoss(_Loss):
         self.margin, self.swap = margin, swap
 
     def forward(self, anchor: Tensor, positive: Tensor, negative: Tensor) -> Tensor:
-        """The loss of what should be near and far from ``anchor``."""
+        """The loss of inputs that should be near ``anchor`` and far from it."""
         return functional.triplet_margin_with_distance_loss(
             anchor, positive, negative, distance_function=self.distance_function, margin=self.margin,
             swap=self.swap, reduction=self.reduction,

@@ -1,7 +1,7 @@
-"""Parameter: a tensor that a module trains, stored in a flat buffer beside its neighbours.
+"""Parameter: a tensor that a module trains, stored in a flat buffer next to its neighbours.
 
-Beside it are :class:`Buffer`, state that is not trained, and :class:`UninitializedParameter`, whose shape
-is not known yet.
+Also :class:`Buffer`, state that is not trained, and :class:`UninitializedParameter`, whose shape is not known
+yet.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from fastnn.kernels.runtime import alloc
 class Parameter(Tensor):
     """A tensor that ``Module`` registers and optimizers update.
 
-    Its numbers and its gradient have fixed places in two flat buffers (see :mod:`fastnn._core.flat_storage`). The
-    gradient's place is written over by the first backward pass after ``zero_grad``, unless someone
-    still holds the gradient that lies there: then the new one gets memory of its own.
+    Its values and its gradient have fixed slots in two flat buffers (see :mod:`fastnn._core.flat_storage`). The
+    first backward pass after ``zero_grad`` overwrites the gradient's slot. If the old gradient is still
+    referenced, the new one gets its own memory.
 
-    A parameter that was given the memory of another tensor keeps it, and the place in the flat buffer stays
-    empty, until nobody else holds that memory: see :func:`settle`.
+    A parameter made from another tensor keeps that tensor's memory, and its slot in the flat buffer stays
+    empty, until the memory has no other references: see :func:`settle`.
 
     Args:
-        data: the first value, floating point unless ``requires_grad`` is False; shares its memory, unless that is
+        data: the initial value, floating point unless ``requires_grad`` is False; memory is shared unless it is
             read-only.
         requires_grad: whether ``backward`` accumulates a gradient.
 
@@ -51,7 +51,7 @@ class Parameter(Tensor):
     __slots__ = ("_grad_place", "_slot")
 
     _slot: Slot
-    # The array over the gradient's place in the flat buffer; None until it is needed.
+    # The array over the gradient's slot in the flat buffer; None until it is needed.
     _grad_place: np.ndarray | None
 
     def __init__(self, data: Tensor | None = None, requires_grad: bool = True) -> None:
@@ -74,7 +74,7 @@ class Parameter(Tensor):
 
     @classmethod
     def _over_memory(cls, data: Tensor, requires_grad: bool, transposed: bool) -> Parameter:
-        """A parameter over the memory of ``data``; ``transposed`` says how it lies in the flat buffer later."""
+        """A parameter over the memory of ``data``; ``transposed`` is its later layout in the flat buffer."""
         made = cls(data, requires_grad)
         if transposed and data._data.ndim == 2:
             made._move(Slot(data._data.shape, data._data.dtype, True))
@@ -89,7 +89,7 @@ class Parameter(Tensor):
         return parameter
 
     def _like(self, array: np.ndarray) -> Parameter:
-        """A parameter of these numbers, stored in the order of this one's where it has as many dimensions."""
+        """A parameter with these values, in this one's memory order if the number of dimensions is equal."""
         made = Parameter._empty(array.shape, array.dtype, transposed=array.ndim == 2 and self._is_transposed())
         made._data[...] = array
         return made
@@ -99,26 +99,26 @@ class Parameter(Tensor):
         return len(strides) == 2 and strides[0] < strides[1]
 
     def _borrow(self, array: np.ndarray) -> None:
-        """Have the numbers in this memory, of the shape of the slot; a copy of memory that cannot be written to."""
+        """Use this memory, of the shape of the slot, for the values; read-only memory is copied."""
         own = self._slot.array
         if array is own:
             self._data = array
         elif array.flags.writeable:
-            # An array that nobody else has: memory that was given once more is found to be other memory.
+            # A new array object, so that memory assigned again is detected as a change.
             self._data = array.view()
         else:
             self._data = own
             own[...] = array
 
     def _move(self, slot: Slot) -> None:
-        """Have another place in the flat buffers; the numbers stay where they are unless they were in the place."""
+        """Take another slot in the flat buffers; the values move only if they were in the old slot."""
         if self._data is self._slot.array:
             slot.array[...] = self._data
             self._data = slot.array
         self._slot, self._grad_place = slot, None
 
     def _store_in_columns(self) -> None:
-        """Store a matrix transposed, as :class:`Slot` does; for one that nobody else uses yet."""
+        """Store a matrix transposed, as :class:`Slot` does; only for one without other references."""
         if self._data.ndim == 2 and not self._is_transposed():
             before = self._data
             self._place(Slot(before.shape, before.dtype, True))
@@ -128,7 +128,7 @@ class Parameter(Tensor):
         self._slot, self._grad_place = slot, None
         self._data = slot.array
         self._node, self._grad = None, None
-        # A parameter that is only stored elsewhere in inference mode is not one of that mode.
+        # Moving a parameter's storage in inference mode does not make it an inference tensor.
         before = getattr(self, "_memory", None)
         inference = _mode.inference if before is None else before.inference
         self._memory, self._history = InferenceMemory() if inference else Memory(), 0
@@ -136,7 +136,7 @@ class Parameter(Tensor):
     def _grad_target(self) -> tuple[np.ndarray, bool] | None:
         """Where a kernel may write this parameter's gradient, and whether it has to add to it.
 
-        None if the gradient has to go through ``_accumulate_grad``. After writing, call ``_grad_written``.
+        None if the gradient must go through ``_accumulate_grad``. After writing, call ``_grad_written``.
         """
         if not _mode.direct or not self._requires_grad or (self._hooks is not None and leaf_hooks(self) is not None):
             return None
@@ -145,12 +145,12 @@ class Parameter(Tensor):
         if self._grad_place is None:
             self._grad_place = self._slot.grad_array
         elif _references(self) != _UNSHARED and not tracing.is_mine():
-            # In a trace nothing is written, and what is recorded writes where it may at that time.
+            # A trace writes nothing; a recording chooses the target when it runs.
             return None
         return self._grad_place, False
 
     def _grad_is_free(self) -> bool:
-        """Whether the gradient's place may be written over at once: nobody else holds what lies there."""
+        """Whether the gradient's slot may be overwritten at once: its contents have no other references."""
         place, grad = self._grad_place, self._grad
         if place is None:
             return False
@@ -183,7 +183,7 @@ class Parameter(Tensor):
 
     @property
     def data(self) -> Tensor:
-        """The numbers in the same memory, without a history; a tensor that is assigned shares its memory."""
+        """The values in the same memory, without history; an assigned tensor shares its memory."""
         return _wrap(self._data)
 
     @data.setter
@@ -203,7 +203,7 @@ class Parameter(Tensor):
             self._slot = Slot(array.shape, array.dtype, array.ndim == 2 and self._is_transposed())
             self._grad_place = None
         elif not array.flags.writeable and sys.getrefcount(slot.array) > _OWN_PLACE:
-            # A copy goes to memory that nobody sees.
+            # The copy writes to private memory.
             array = np.array(array)
         self._borrow(array)
 
@@ -226,7 +226,7 @@ class Parameter(Tensor):
 
 
 class UninitializedParameter(Parameter):
-    """A parameter whose shape is found by the first forward of its module, as that of ``nn.LazyLinear``.
+    """A parameter whose shape is set by the first forward of its module, as in ``nn.LazyLinear``.
 
     Args:
         requires_grad: of the parameter that it becomes.
@@ -244,7 +244,7 @@ class UninitializedParameter(Parameter):
         self._requires_grad = bool(requires_grad)
 
     def materialize(self, shape: tuple[int, ...], device: Any = None, dtype: _dtype | None = None) -> None:
-        """Become a :class:`Parameter` of zeros of this shape; a matrix is stored as ``Linear`` wants it."""
+        """Become a :class:`Parameter` of zeros of this shape; a matrix is stored in the layout of ``Linear``."""
         check_device(device)
         kind = as_numpy_dtype(dtype, self._data.dtype)
         requires_grad = self._requires_grad
@@ -285,10 +285,10 @@ def is_lazy(param: Any) -> bool:
 
 
 class Buffer(Tensor):
-    """A tensor that ``Module`` registers as state and that is not trained.
+    """A tensor that ``Module`` registers as state and does not train.
 
     Args:
-        data: the numbers; their memory is shared.
+        data: the values; memory is shared.
         persistent: whether it is in ``state_dict``.
 
     >>> import fastnn
@@ -327,11 +327,11 @@ def _uninitialized(kind: type[UninitializedParameter], requires_grad: bool, dtyp
 
 
 def _references(holder: Any) -> int:
-    """How many references there are to the array over the gradient's place and to views of it."""
+    """The number of references to the array over the gradient's slot and to views of it."""
     return sys.getrefcount(holder._grad_place)
 
 
-# Counted, not known: how many references the call itself adds depends on the version of Python.
+# Measured: how many references the call itself adds depends on the version of Python.
 _UNSHARED = _references(SimpleNamespace(_grad_place=np.zeros(1)))
 
 
@@ -345,13 +345,13 @@ _OWN = _own_references(SimpleNamespace(_grad=SimpleNamespace()))
 
 
 def settle(parameters: Iterable[Tensor], is_new: bool = False) -> None:
-    """Move parameters into their places in the flat buffer whose memory nobody else holds.
+    """Move parameters whose memory has no other references into their slots in the flat buffer.
 
-    Called where memory may move: as a parameter is registered, as an optimizer is made, and before passes of a
-    module are recorded. A parameter that shares memory stays where it is.
+    Called where memory may move: when a parameter is registered, when an optimizer is created, and before a
+    module's passes are recorded. A parameter that shares memory stays where it is.
 
     Args:
-        is_new: whether they may count changes anew, if no operation has read them yet.
+        is_new: whether change counts may restart, if no operation has read them yet.
     """
     for p in parameters:
         if isinstance(p, Parameter) and p._data is not p._slot.array and _is_alone(p):
@@ -359,13 +359,13 @@ def settle(parameters: Iterable[Tensor], is_new: bool = False) -> None:
             array[...] = p._data
             p._data = array
             if is_new and sys.getrefcount(p._memory) == _OWN_MEMORY:
-                # Of its own: to count changes through that of another tensor takes longer, in every step. Operations
-                # that have read the parameter, and views of it, hold the one that they compare.
+                # Its own counter: counting changes through another tensor's is slower, in every step. Operations
+                # that have read the parameter, and its views, hold the counter that they compare.
                 p._memory, p._history = InferenceMemory() if p._memory.inference else Memory(), 0
 
 
 def _is_alone(p: Any) -> bool:
-    """Whether nobody else can see the numbers of a parameter, nor those that lie in its place."""
+    """Whether neither a parameter's values nor the contents of its slot are visible elsewhere."""
     if sys.getrefcount(p._data) > _OWN_ARRAY or sys.getrefcount(p._slot.array) > _OWN_PLACE:
         return False
     base = p._data.base
@@ -373,12 +373,12 @@ def _is_alone(p: Any) -> bool:
         if sys.getrefcount(base) > _OWN_BASE:
             return False
         base = base.base
-    # Other owners of memory, such as files or other libraries, may show it to somebody else.
+    # Other owners of memory, such as files or other libraries, may share it further.
     return base is None or type(base) is PickleBuffer
 
 
 def _counts() -> tuple[int, int, int, int]:
-    """How many references :func:`settle` counts to what nobody else holds."""
+    """The reference counts that :func:`settle` sees if nobody else holds the parameter's memory."""
     p = SimpleNamespace(_data=np.zeros(1).view(), _slot=SimpleNamespace(array=np.zeros(1)), _memory=Memory())
     base = p._data.base
     counts = sys.getrefcount(p._data), sys.getrefcount(p._slot.array), sys.getrefcount(base)

@@ -13,7 +13,7 @@ from fastnn.nn.parameter import Parameter
 
 
 def _trained(value: Any) -> Any:
-    """Tensors become parameters, everything else stays what it is."""
+    """Tensors become parameters, everything else is unchanged."""
     return Parameter(value) if isinstance(value, Tensor) and not isinstance(value, Parameter) else value
 
 
@@ -164,7 +164,7 @@ class ParameterDict(Module):
         return ParameterDict({key: self[key] for key in self._keys})
 
     def setdefault(self, key: str, default: Any = None) -> Any:
-        """The value of ``key``, which is ``default`` from now on if there was none."""
+        """The value of ``key``, set to ``default`` first if it is missing."""
         if key not in self._keys:
             self[key] = default
         return self[key]

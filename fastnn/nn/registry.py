@@ -1,12 +1,12 @@
-"""The dictionaries in which a module keeps its parameters, buffers and parts."""
+"""The dictionaries in which a module keeps its parameters, buffers and children."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 from typing import Any
 
-# Counts changes of modules: assignments to attributes, new members and new hooks. Who relies on how a model is
-# made up looks again only when this has moved on.
+# Counts changes of modules: attribute assignments, new members and new hooks. Code that relies on a model's
+# structure checks it again only if this has changed.
 changes = [0]
 
 
@@ -15,7 +15,7 @@ def _counted(method: Callable[..., Any]) -> Callable[..., Any]:
         try:
             return method(self, *args, **kwargs)
         finally:
-            # Behind the change: another thread that looks before it has nothing to see yet.
+            # Counted after the change, so that no thread reads the new count with the old contents.
             changes[0] += 1
 
     change.__name__ = change.__qualname__ = method.__name__

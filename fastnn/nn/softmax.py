@@ -1,4 +1,4 @@
-"""Softmax and its kin as layers."""
+"""Softmax layers."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ class Softmax(_AlongDim):
 
 
 class LogSoftmax(_AlongDim):
-    """``log(softmax(x))`` along ``dim``, also where the softmax is 0.
+    """``log(softmax(x))`` along ``dim``, finite even where the softmax is 0.
 
     >>> import fastnn
     >>> fastnn.nn.LogSoftmax(dim=0)(fastnn.tensor([1000.0, 0.0])).tolist()
@@ -59,7 +59,7 @@ class Softmin(_AlongDim):
 
 
 class Softmax2d(Module):
-    """Softmax over the channels of each place of an image: (batch, channels, height, width), or without batch.
+    """Softmax over the channels at each position of an image: (batch, channels, height, width), or without batch.
 
     >>> import fastnn
     >>> fastnn.nn.Softmax2d()(fastnn.zeros(2, 1, 1)).tolist()

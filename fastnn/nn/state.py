@@ -1,4 +1,4 @@
-"""The state of a module as a dictionary, and back."""
+"""Saving and loading the state of a module as a dictionary."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _EXTRA_STATE = "_extra_state"
 
 
 class IncompatibleKeys(NamedTuple):
-    """What ``load_state_dict`` found missing and what it could not place."""
+    """The missing and unexpected keys of ``load_state_dict``."""
 
     missing_keys: list[str]
     unexpected_keys: list[str]
@@ -30,29 +30,29 @@ class IncompatibleKeys(NamedTuple):
 
 
 class _WithModule:
-    """A hook that is called with the module as well: with the one that has it, which may be a copy."""
+    """A hook that also gets the module it is registered on, which may be a copy."""
 
     def __init__(self, hook: Callable[..., Any]) -> None:
         self.hook = hook
 
 
 class Stateful:
-    """What :class:`Module` has for its state."""
+    """The state methods of :class:`Module`."""
 
     training: bool
     _parameters: dict[str, Any]
     _buffers: dict[str, Any]
     _modules: dict[str, Any]
     _non_persistent_buffers_set: set[str]
-    # Of the format of the state; a subclass that changes it counts on.
+    # The version of the state's format; a subclass that changes the format increases it.
     _version = 1
 
     def get_extra_state(self) -> Any:
-        """What a subclass wants to have in ``state_dict`` beside tensors."""
+        """Extra state of a subclass for ``state_dict``, besides tensors."""
         raise RuntimeError("Reached a code path in Module.get_extra_state() that should never be called.")
 
     def set_extra_state(self, state: Any) -> None:
-        """Take back what ``get_extra_state`` gave."""
+        """Restore the result of ``get_extra_state``."""
         raise RuntimeError("Reached a code path in Module.set_extra_state() that should never be called.")
 
     # -- Hooks --------------------------------------------------------------------------------
@@ -102,7 +102,7 @@ class Stateful:
                 yield name, tensor
 
     def _save_to_state_dict(self, destination: dict[str, Any], prefix: str, keep_vars: bool) -> None:
-        """Write what belongs to this module and not to its children."""
+        """Write the state of this module without its children."""
         for name, tensor in self._own_state():
             destination[prefix + name] = tensor if keep_vars else tensor.detach()
         if type(self).get_extra_state is not Stateful.get_extra_state:
@@ -115,11 +115,11 @@ class Stateful:
 
         Args:
             destination: a dictionary to write to, and to return.
-            prefix: what the names begin with.
+            prefix: the prefix of the names.
             keep_vars: the tensors themselves rather than detached ones.
         """
         if args:
-            # Positional arguments are deprecated, as in PyTorch, and still understood.
+            # Positional arguments are deprecated but still accepted, as in PyTorch.
             given = dict(zip(("destination", "prefix", "keep_vars"), args, strict=False))
             destination, prefix = given.get("destination", destination), given.get("prefix", prefix)
             keep_vars = given.get("keep_vars", keep_vars)
@@ -152,13 +152,13 @@ class Stateful:
         unexpected_keys: list[str],
         error_msgs: list[str],
     ) -> None:
-        """Load what belongs to this module and not to its children; a subclass may do it differently.
+        """Load the state of this module without its children; a subclass may override this.
 
         Args:
-            state_dict: what belongs to this module and its children; a dictionary of its own.
-            prefix: what the names of this module's state begin with.
-            local_metadata: what ``state_dict()`` noted about this module; "assign_to_params_buffers" as well.
-            strict: whether to note names in ``unexpected_keys`` that nothing here has.
+            state_dict: the state of this module and its children, in a separate dictionary.
+            prefix: the prefix of this module's names.
+            local_metadata: the metadata from ``state_dict()`` for this module, and "assign_to_params_buffers".
+            strict: whether to add unknown names to ``unexpected_keys``.
             missing_keys, unexpected_keys, error_msgs: lists to add to.
         """
         for hook in self._state_hooks("_load_state_dict_pre_hooks"):
@@ -226,11 +226,11 @@ class Stateful:
 
         Args:
             strict: whether a missing or unexpected name is an error.
-            assign: put the given tensors in the place of the module's, with their dtype. What is no
-                Parameter already is made one that shares its memory.
+            assign: replace the module's tensors by the given ones, with their dtype. A tensor that is not a
+                Parameter becomes one that shares its memory.
 
-        Raises: RuntimeError naming every key that is missing or unexpected (where ``strict``) and every tensor
-            whose shape differs, when all others have been loaded, as in PyTorch.
+        Raises: RuntimeError naming every missing or unexpected key (if ``strict``) and every tensor with the
+            wrong shape, after all others have been loaded, as in PyTorch.
         """
         if not isinstance(state_dict, Mapping):
             raise TypeError(f"Expected state_dict to be dict-like, got {type(state_dict)}.")
@@ -246,7 +246,7 @@ class Stateful:
             module._load_from_state_dict(state, prefix, local, True, missing, unexpected, errors)
             for name, child in module._modules.items():
                 if child is not None:
-                    # Each has a dictionary of its own, which hooks and overrides may change.
+                    # Each child gets its own dictionary, which hooks and overrides may change.
                     inner = f"{prefix}{name}."
                     load(child, {k: v for k, v in state.items() if k.startswith(inner)}, inner)
             keys = IncompatibleKeys(missing, unexpected)

@@ -1,6 +1,6 @@
-"""PyTorch's paths to the layers: ``from torch.nn.modules.linear import Linear`` and its like.
+"""PyTorch's paths to the layers, such as ``from torch.nn.modules.linear import Linear``.
 
-The files of ``fastnn.nn`` under the names that PyTorch gives them.
+The files of ``fastnn.nn`` under PyTorch's names.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import sys
 from types import ModuleType
 from typing import Any
 
-# PyTorch's file: the files of `fastnn.nn` that hold what is in it.
+# PyTorch's file: the files of `fastnn.nn` with its contents.
 _FILES = {
     "activation": ("activation", "elementwise_activations", "softmax"),
     "batchnorm": ("normalization",),
@@ -28,7 +28,7 @@ _FILES = {
 
 
 class _Path(ModuleType):
-    """A module whose names are those of other modules, looked up when they are asked for."""
+    """A module whose names are looked up in other modules on access."""
 
     def __init__(self, name: str, files: tuple[str, ...]) -> None:
         super().__init__(f"{__name__}.{name}", f"PyTorch's path to {', '.join(files)} of ``fastnn.nn``.")
