@@ -154,7 +154,7 @@ class ReLU6(Hardtanh):
 
 
 class LogSigmoid(_Elementwise):
-    """``log(sigmoid(x))``, also where the sigmoid is 0."""
+    """``log(sigmoid(x))``, finite even where the sigmoid is 0."""
 
     def forward(self, input: Tensor) -> Tensor:
         """Elementwise, any shape."""

@@ -123,9 +123,9 @@ def linear_activation(
     Args:
         input, weight, bias: as in :func:`linear`.
         activation: 'none', 'relu', 'leaky_relu', 'sigmoid', 'tanh', 'gelu' or 'gelu_tanh'.
-        slope: of 'leaky_relu'.
-        may_change: whether the caller may change the result of 'leaky_relu' in place before the backward pass, which
-            then costs a second array. Of the others it is the derivative that decides, as in PyTorch.
+        slope: the negative slope of 'leaky_relu'.
+        may_change: whether the caller may change the result of 'leaky_relu' in place before the backward pass; this
+            costs a second array. For the others this depends on the derivative, as in PyTorch.
     """
     _check_tensor("input", input)
     _check_tensor("weight", weight)
@@ -155,10 +155,10 @@ def linear_activation(
     x = x_data if x_data.ndim == 2 else x_data.reshape(-1 if in_features else int(np.prod(lead)), in_features)
     w = w_data.T
     out = alloc.empty((x.shape[0], out_features), x.dtype)
-    # In this order PyTorch, too, tells hooks of their gradients.
+    # PyTorch passes their gradients to hooks in this order.
     operands = (input, weight) if bias is None else (bias, input, weight)
     recorded = _recorded(*operands)
-    # A slope below zero makes the sign of the output useless: the backward then needs the input.
+    # With a negative slope the output's sign says nothing about the input's: the backward needs the input.
     keep_z = recorded and (saves_input(activation) or (activation == "leaky_relu" and (slope < 0 or may_change)))
     z = alloc.empty_like(out) if keep_z else None
     try:
@@ -191,7 +191,7 @@ def linear_activation(
         result = recorded_activation(product if bias is None else product + bias, activation, slope)
         return result if len(lead) == 1 else result.reshape(*lead, out_features)
 
-    # Each factor is read for the gradient of the other.
+    # The gradient of each factor reads the other.
     read = tuple([t for t, other in ((input, weight), (weight, input)) if other._requires_grad])
     name = GRAD_NAMES.get(activation) or ("View" if len(lead) > 1 else "Addmm" if bias is not None else "Mm")
     node = Node(name, operands, run, read, recompute=recompute)
@@ -226,6 +226,6 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
             f"{tuple(input1.shape)} and {tuple(input2.shape)}"
         )
     _check_same_dtype(input1, input2)
-    # All products of two features, and then a linear layer of them.
+    # All products of two features, then a linear layer.
     products = input1.unsqueeze(-1) * input2.unsqueeze(-2)
     return linear(products.reshape(*input1._data.shape[:-1], n * m), weight.reshape(out_features, n * m), bias)

@@ -22,19 +22,19 @@ from fastnn.random import default_generator
 # -- The activations that the linear kernel can apply to its result --------------------------------
 
 
-# What PyTorch calls the node of an activation.
+# PyTorch's names for the nodes of activations.
 GRAD_NAMES = {
     "relu": "Relu", "leaky_relu": "LeakyRelu", "sigmoid": "Sigmoid", "tanh": "Tanh", "gelu": "Gelu",
     "gelu_tanh": "Gelu",
 }  # fmt: skip
 
 
-# Those whose derivative in PyTorch reads the result, which then must not change.
+# Activations whose derivative in PyTorch reads the result, so the result must not change.
 READS_RESULT = frozenset(("relu", "sigmoid", "tanh"))
 
 
 def _before(input: Tensor, values: np.ndarray) -> Tensor:
-    """What ``input`` was before it is changed in place: these values, with its history."""
+    """``input`` before the change in place: these values, with its history."""
     if input._node is None:
         return input
     return _wrap(values, input._node)
@@ -59,7 +59,7 @@ def _activation(input: Tensor, activation: str, slope: float = 0.01, inplace: bo
     if not _recorded(input):
         result = _wrap(out)
     else:
-        # Leaky ReLU's as well, unless in place: so the result may change, as in PyTorch.
+        # Leaky ReLU saves its input too, unless in place: so the result may change, as in PyTorch.
         needs_input = saves_input(activation) or (activation == "leaky_relu" and (slope < 0 or not inplace))
         saved = data.copy() if needs_input and inplace else data if needs_input else out
 
@@ -69,7 +69,7 @@ def _activation(input: Tensor, activation: str, slope: float = 0.01, inplace: bo
             return (_wrap(dz),)
 
         name = GRAD_NAMES[activation]
-        # In place the operand is gone; ReLU and leaky ReLU, whose sign stays, can tell their slope from the result.
+        # In place the operand is lost; ReLU and leaky ReLU keep the sign, so the result gives their slope.
         before = _before(input, saved if needs_input else out) if inplace else input
         node = Node(
             name, (before,), run, (input,) if needs_input and not inplace else (), keeps=True,
@@ -127,7 +127,7 @@ def gelu_name(approximate: str) -> str:
 def _tail(
     input: Tensor, name: str, a: float = 0.0, b: float = 0.0, c: float = 0.0, inplace: bool = False
 ) -> Tensor:
-    """An activation of ``kernels.elementwise_activations``, which explains the constants."""
+    """An activation of ``kernels.elementwise_activations``, where the constants are explained."""
     _check_floating(name, input)
     data = _contiguous(input._data)
     out = alloc.empty_like(data)
@@ -143,7 +143,7 @@ def _tail(
         saved = data.copy() if inplace else data
         alone = inplace
         if name == "tanhshrink":
-            # A copy, made by a kernel: PyTorch's formula keeps tanh(x), and x may change.
+            # A copy by a kernel: PyTorch's formula saves tanh(x), so x may change.
             alone, saved = True, alloc.empty_like(data)
             kernels.activation_forward(saved, data, "leaky_relu", 1.0)
 
@@ -217,7 +217,7 @@ def hardshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
 
 
 def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
-    """``input`` moved towards 0 by ``lambd``, and 0 where it is nearer than that.
+    """``input`` moved towards 0 by ``lambd``, and 0 where ``|input| <= lambd``.
 
     Raises: RuntimeError for a negative ``lambd``.
     """
@@ -227,7 +227,7 @@ def softshrink(input: Tensor, lambd: float = 0.5) -> Tensor:
 
 
 def hardsigmoid(input: Tensor, inplace: bool = False) -> Tensor:
-    """``input / 6 + 1 / 2``, no less than 0 and no more than 1."""
+    """``input / 6 + 1 / 2``, clamped to [0, 1]."""
     return _tail(input, "hardsigmoid", inplace=inplace)
 
 
@@ -237,9 +237,9 @@ def hardswish(input: Tensor, inplace: bool = False) -> Tensor:
 
 
 def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace: bool = False) -> Tensor:
-    """``input``, no less than ``min_val`` and no more than ``max_val``.
+    """``input``, clamped to [``min_val``, ``max_val``].
 
-    Raises: ValueError where ``min_val`` is the larger one.
+    Raises: ValueError if ``min_val`` is larger than ``max_val``.
     """
     low, high = _number("min_val", min_val), _number("max_val", max_val)
     if low > high:
@@ -248,12 +248,12 @@ def hardtanh(input: Tensor, min_val: float = -1.0, max_val: float = 1.0, inplace
 
 
 def relu6(input: Tensor, inplace: bool = False) -> Tensor:
-    """``input``, no less than 0 and no more than 6."""
+    """``input``, clamped to [0, 6]."""
     return _hardtanh(input, 0.0, 6.0, inplace)
 
 
 def logsigmoid(input: Tensor) -> Tensor:
-    """``log(sigmoid(input))``, elementwise, also where the sigmoid is 0.
+    """``log(sigmoid(input))``, elementwise, finite even where the sigmoid is 0.
 
     >>> import fastnn
     >>> fastnn.nn.functional.logsigmoid(fastnn.tensor([-1000.0])).item()
@@ -308,7 +308,7 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
 def rrelu(
     input: Tensor, lower: float = 1.0 / 8, upper: float = 1.0 / 3, training: bool = False, inplace: bool = False
 ) -> Tensor:
-    """Leaky ReLU whose slope is drawn for each number while training, and is the mean otherwise (arXiv:1505.00853).
+    """Leaky ReLU with a random slope per element in training, and the mean slope in evaluation (arXiv:1505.00853).
 
     Args:
         lower, upper: the slopes are uniform between these.

@@ -1,4 +1,4 @@
-"""Batch normalisation as a function of tensors, fused with what stands behind it.
+"""Batch normalisation as a function of tensors, fused with the layers that follow.
 
 Public under ``fastnn.nn.functional``.
 """
@@ -31,7 +31,7 @@ def _check_vector(name: str, value: Any, like: np.ndarray, size: int) -> None:
 
 
 def _again_behind(z: Tensor, activation: str, slope: float, p: float, state: np.ndarray | None) -> Tensor:
-    """Activation and dropout once more, by recorded operations."""
+    """Recompute the activation and dropout by recorded operations."""
     from fastnn.nn.functional import _activation
 
     if activation != "none":
@@ -56,8 +56,8 @@ def batch_norm(
 ) -> Tensor:
     """``(input - mean) / sqrt(var + eps) * weight + bias`` for each channel, over batch and positions.
 
-    In training mean and (biased) variance are the input's, and ``running_mean`` and ``running_var``, where given,
-    follow by ``running += momentum * (new - running)``, with the unbiased variance; otherwise those are used.
+    Training uses the input's mean and (biased) variance, and updates ``running_mean`` and ``running_var``, if given,
+    by ``running += momentum * (new - running)``, with the unbiased variance. Evaluation uses the running ones.
 
     Args:
         input: (batch, channels) or (batch, channels, ...), float32 or float64.
@@ -78,7 +78,7 @@ def _batch_norm_of_half(
     input: Tensor, running_mean: Tensor | None, running_var: Tensor | None, weight: Tensor | None, bias: Tensor | None,
     *rest: Any,
 ) -> Tensor:  # fmt: skip
-    """As ``batch_norm_activation``, of float16: computed in float32 and rounded, and so are the running statistics."""
+    """``batch_norm_activation`` of float16: it and the running statistics are computed in float32 and rounded."""
     mean, var, scale, shift = [None if t is None else t.float() for t in (running_mean, running_var, weight, bias)]
     out = batch_norm_activation(input.float(), mean, var, scale, shift, *rest)
     for given, new in ((running_mean, mean), (running_var, var)):
@@ -145,7 +145,7 @@ def batch_norm_activation(
     out, saved = alloc.empty_like(x), alloc.empty((5, columns), x.dtype)
     state = default_generator().kernel_state() if p else None
     if training and not batch:
-        # Of no rows there are no statistics: the running ones stay.
+        # Without rows there are no statistics: the running ones are unchanged.
         if counter is not None:
             counter._memory.version += 1
             counter._data[...] += 1
@@ -195,7 +195,7 @@ def batch_norm_activation(
 
 
 def _batch_norm_channels(input: Tensor, training: bool, p: float, *arguments: Any) -> Tensor:
-    """Batch normalisation of (batch, channels, ...): the same with the channels last."""
+    """Batch normalisation of (batch, channels, ...), with the channels moved last."""
     shape, ndim = input._data.shape, input._data.ndim
     if ndim < 2:
         raise ShapeError(f"Expected input with at least 2 dimensions, found shape {tuple(shape)}")

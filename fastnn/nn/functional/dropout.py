@@ -27,7 +27,7 @@ def _dropped(
     name: str, input: Tensor, p: float, training: bool, inplace: bool, channels: bool,
     forward: Callable[..., None], backward: Callable[..., None],
 ) -> Tensor:  # fmt: skip
-    """``input`` through a kernel of dropout; ``channels``: what is dropped are whole channels, dimension 1."""
+    """Apply a dropout kernel to ``input``; ``channels``: drop whole channels, dimension 1."""
     _check_tensor("input", input)
     check_probability(p)
     if not training or p == 0 or input._data.size == 0:
@@ -54,7 +54,7 @@ def _dropped(
 
         def run(grad: Tensor) -> tuple[Tensor]:
             dy = _contiguous(grad._data)
-            # Linear in the input: where this is to be differentiated itself, a product with the slopes.
+            # Linear in the input: if this is to be differentiated, it is a product with the slopes.
             source = np.ones_like(dy) if is_grad_enabled() else dy
             dx = alloc.empty_like(dy)
             backward(dx, source, state, p, width)
@@ -101,7 +101,7 @@ def alpha_dropout(input: Tensor, p: float = 0.5, training: bool = False, inplace
 
 def _alpha(name: str, input: Tensor, p: float, training: bool, inplace: bool, channels: bool) -> Tensor:
     if training and p == 1 and isinstance(input, Tensor):
-        # As in PyTorch all becomes 0, not the saturation.
+        # As in PyTorch everything becomes 0, not the saturation.
         return _dropped(
             name, input, p, training, inplace, channels, kernels.dropout_forward, kernels.dropout_backward
         )  # fmt: skip

@@ -21,7 +21,7 @@ _INT64 = np.dtype(np.int64)
 
 
 class BagIndexError(IndexError, RuntimeError):
-    """A number in a bag that is no row's; PyTorch raises RuntimeError here, and IndexError for an embedding."""
+    """A row index out of range in a bag; PyTorch raises RuntimeError here, and IndexError for an embedding."""
 
 
 def _check_indices(input: Tensor) -> None:
@@ -50,20 +50,20 @@ def embedding(
     scale_grad_by_freq: bool = False,
     sparse: bool = False,
 ) -> Tensor:
-    """The rows of ``weight`` whose numbers are in ``input``.
+    """The rows of ``weight`` with the indices in ``input``.
 
     Args:
         input: any shape, int64 or int32.
-        weight: (rows, columns); float32 or float64 where it is trained.
+        weight: (rows, columns); float32 or float64 if it is trained.
         padding_idx: a row that gets no gradient.
-        max_norm: rows that are read are first shortened to this norm, in place.
+        max_norm: rows that are read are first clipped to this norm, in place.
         norm_type: the p of that norm.
-        scale_grad_by_freq: divide gradients by how often their row was read.
-        sparse: accepted; the gradient is a dense one all the same.
+        scale_grad_by_freq: divide the gradient of a row by how often it was read.
+        sparse: accepted; the gradient is dense anyway.
 
-    Returns: the shape of ``input`` and one dimension more, of the columns.
+    Returns: shape (*input.shape, columns).
 
-    Raises: IndexError for a number that is no row's, before anything is computed.
+    Raises: IndexError for an index out of range, before anything is computed.
 
     >>> import fastnn
     >>> table = fastnn.tensor([[0.0, 1.0], [2.0, 3.0]])
@@ -77,7 +77,7 @@ def embedding(
         raise ShapeError(f"'weight' must be 2-D, found shape {tuple(weight.shape)}")
     shape, (rows, columns) = input._data.shape, weight._data.shape
     padding = _padding_row(padding_idx, rows)
-    # A copy: what the backward pass reads must not change with the caller's tensor.
+    # A copy: the backward pass reads it, and the caller's tensor may change.
     indices = np.array(input._data, _INT64, order="C").reshape(-1)
     if max_norm is not None:
         check_indices(indices, rows)
@@ -119,13 +119,13 @@ def embedding(
 
 
 def _shorten_rows(weight: Tensor, indices: np.ndarray, max_norm: float, norm_type: float) -> None:
-    """Scale the rows that are read and longer than ``max_norm``."""
+    """Scale down the rows that are read and exceed ``max_norm``."""
     rows = np.unique(indices)
     read = weight._data[rows]
     norms = np.linalg.norm(read, float(norm_type), axis=1, keepdims=True)
     longer = norms[:, 0] > max_norm
     if longer.any():
-        # As in PyTorch, so that the result is not longer through rounding.
+        # As in PyTorch, so that rounding cannot exceed the norm.
         factors = (max_norm / (norms[longer] + 1e-7)).astype(read.dtype)
         weight._memory.version += 1
         weight._data[rows[longer]] = read[longer] * factors
@@ -144,16 +144,16 @@ def embedding_bag(
     include_last_offset: bool = False,
     padding_idx: int | None = None,
 ) -> Tensor:
-    """Sums, means or maxima of the rows of ``weight`` over bags of row numbers.
+    """Sums, means or maxima of the rows of ``weight`` over bags of row indices.
 
     Args:
         input: (bags, length) of int64 or int32, or (count,) with ``offsets``.
         weight: (rows, columns), float32 or float64.
-        offsets: (bags,): where in ``input`` each bag begins; the last bag ends with ``input``.
+        offsets: (bags,): the start of each bag in ``input``; the last bag ends with ``input``.
         mode: 'sum', 'mean' or 'max'; an empty bag gives zeros.
-        per_sample_weights: of the shape of ``input``, what rows are multiplied by; for 'sum' only.
-        include_last_offset: the last of ``offsets`` is the size of ``input`` and begins no bag.
-        padding_idx: a row that counts for nothing.
+        per_sample_weights: factors of the rows, of the shape of ``input``; for 'sum' only.
+        include_last_offset: the last of ``offsets`` is the size of ``input`` and starts no bag.
+        padding_idx: a row that is ignored.
         max_norm, norm_type, scale_grad_by_freq, sparse: as for :func:`embedding`.
 
     Returns: (bags, columns).
@@ -208,7 +208,7 @@ def embedding_bag(
         if not filled.all():
             members = keep_where(members, filled[:, None])
         return also_read(members, *read)
-    # What fills up the shorter bags counts for nothing, also where it is infinite.
+    # The padding of shorter bags is ignored, even if it is infinite.
     members = keep_where(members, counted[..., None])
     if mode == "mean":
         members = members * _wrap(1 / np.maximum(counted.sum(1), 1)[:, None, None].astype(kind))
@@ -218,7 +218,7 @@ def embedding_bag(
 
 
 def _bags(input: Tensor, offsets: Tensor | None, include_last: bool) -> tuple[np.ndarray, np.ndarray]:
-    """For each bag the positions of its members in the flat input, and which of them are members."""
+    """For each bag the positions of its members in the flat input, and a mask of the valid ones."""
     data = input._data
     if data.ndim == 2:
         if offsets is not None:
@@ -253,11 +253,11 @@ def _bags(input: Tensor, offsets: Tensor | None, include_last: bool) -> tuple[np
 
 
 def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
-    """Rows of zeros with a one at the place that ``tensor`` gives, int64.
+    """Rows of zeros with a one at the index in ``tensor``, int64.
 
     Args:
         tensor: any shape, int64, not negative.
-        num_classes: the length of the rows; -1 for one more than the largest number.
+        num_classes: the length of the rows; -1 for the largest index plus one.
 
     >>> import fastnn
     >>> fastnn.nn.functional.one_hot(fastnn.tensor([0, 2]))

@@ -12,20 +12,20 @@ _NOWHERE = None, False, False
 
 
 def _is_wanted(tensor: Tensor | None) -> bool:
-    """Whether a gradient of ``tensor`` is recorded; asked in the forward, which decides for the backward pass."""
+    """Whether a gradient of ``tensor`` is recorded; the forward asks this for the backward pass."""
     return tensor is not None and tensor._requires_grad
 
 
 def _gradient_place(
     tensor: Tensor | None, wanted: bool, shape: tuple[int, ...]
 ) -> tuple[np.ndarray | None, bool, bool]:
-    """Where a kernel is to write the gradient of ``tensor``, whether to add to it, and whether it belongs there.
+    """The array for a kernel to write the gradient of ``tensor`` to, whether to add, and whether it is the slot.
 
-    The place in the flat buffer where that lies as the kernel writes, otherwise a new array. For a
-    matrix the kernel's view is the transpose. None where no gradient is wanted.
+    The slot in the flat buffer if it has the kernel's memory order, otherwise a new array. For a matrix the
+    kernel's view is the transpose. None if no gradient is wanted.
 
     Args:
-        wanted: what :func:`_is_wanted` said in the forward.
+        wanted: the result of :func:`_is_wanted` in the forward.
     """
     if not wanted:
         return _NOWHERE
@@ -41,7 +41,7 @@ def _gradient_place(
 
 
 def _finish_gradient(tensor: Tensor, array: np.ndarray | None, in_place: bool) -> Tensor | None:
-    """The gradient to hand on, or None where the kernel has written it into its place."""
+    """The gradient to pass on, or None if the kernel has written it into its slot."""
     if array is None:
         return None
     if in_place:

@@ -1,4 +1,4 @@
-"""Losses of a number against a number, as functions of tensors. Public under ``fastnn.nn.functional``."""
+"""Elementwise losses, as functions of tensors. Public under ``fastnn.nn.functional``."""
 
 from __future__ import annotations
 
@@ -66,7 +66,7 @@ def smooth_l1_loss(
     """``d**2 / (2 beta)`` where ``d = |input - target|`` is below ``beta``, ``d - beta / 2`` elsewhere.
 
     Args:
-        beta: from where on the loss is linear, not negative.
+        beta: the loss is linear from here on; not negative.
         input, target, size_average, reduce, reduction: as in :func:`mse_loss`.
 
     Source: R. Girshick, Fast R-CNN, arXiv:1504.08083.
@@ -87,9 +87,9 @@ def huber_loss(
     """``d**2 / 2`` where ``d = |input - target|`` is up to ``delta``, ``delta (d - delta / 2)`` elsewhere.
 
     Args:
-        delta: from where on the loss is linear, positive.
-        input, target, reduction: as in :func:`mse_loss`; the loss has the dtype of ``input``, and a backward pass
-            is refused where that of the target differs.
+        delta: the loss is linear from here on; positive.
+        input, target, reduction: as in :func:`mse_loss`; the loss has the dtype of ``input``, and the backward
+            raises RuntimeError if that of the target differs.
         weight: of the shape of ``input``.
 
     >>> import fastnn
@@ -107,7 +107,7 @@ def huber_loss(
         return result
 
     def refuse(grad: Tensor) -> Tensor:
-        # PyTorch finds out as late as here.
+        # PyTorch also detects this only here.
         raise RuntimeError(f"Found dtype {target.dtype} but expected {input.dtype}: convert the target")
 
     return mapped("HuberLoss", result, result._data.astype(input._data.dtype), refuse)
@@ -120,11 +120,11 @@ def binary_cross_entropy(
     """``-(target log(input) + (1 - target) log(1 - input))``, the logarithms at least -100.
 
     Args:
-        input, target: of one shape and dtype, all numbers in [0, 1].
+        input, target: of one shape and dtype, all values in [0, 1].
         weight: multiplies the losses, broadcast to them.
         size_average, reduce, reduction: as in :func:`mse_loss`.
 
-    Raises: RuntimeError where a number is not in [0, 1].
+    Raises: RuntimeError if a value is not in [0, 1].
 
     >>> import fastnn
     >>> fastnn.nn.functional.binary_cross_entropy(fastnn.tensor([0.5]), fastnn.tensor([1.0]))
@@ -163,16 +163,16 @@ def binary_cross_entropy_with_logits(
     input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: bool | None = None,
     reduce: bool | None = None, reduction: str = "mean", pos_weight: Tensor | None = None,
 ) -> Tensor:
-    """:func:`binary_cross_entropy` of ``sigmoid(input)``, without its overflow.
+    """:func:`binary_cross_entropy` of ``sigmoid(input)``, without overflow.
 
     Args:
         input: logits of any size.
         target: of the same shape, floating point; the loss has its dtype.
         weight: multiplies the losses, broadcast to them.
         size_average, reduce, reduction: as in :func:`mse_loss`.
-        pos_weight: multiplies the part of the positive targets, broadcast to ``input``.
+        pos_weight: multiplies the term of the positive targets, broadcast to ``input``.
 
-    Raises: RuntimeError for other shapes, and for a target of integers or bool, as PyTorch: use ``target.float()``.
+    Raises: RuntimeError for other shapes, and for an integer or bool target, as in PyTorch: use ``target.float()``.
 
     >>> import fastnn
     >>> fastnn.nn.functional.binary_cross_entropy_with_logits(fastnn.tensor([1000.0]), fastnn.tensor([0.0]))
@@ -208,11 +208,11 @@ def kl_div(
     """``target (log(target) - input)``, the Kullback-Leibler divergence; 0 where the target is 0.
 
     Args:
-        input: logarithms of probabilities.
-        target: probabilities, or with ``log_target`` their logarithms.
+        input: log-probabilities.
+        target: probabilities, or log-probabilities with ``log_target``.
         size_average, reduce: older names of the reduction.
-        reduction: 'batchmean' (the sum over the number of rows: the divergence as it is defined), 'mean'
-            (over all numbers, with a warning), 'sum' or 'none'.
+        reduction: 'batchmean' (the sum divided by the number of rows: the divergence by definition), 'mean'
+            (over all elements, with a warning), 'sum' or 'none'.
 
     >>> import fastnn
     >>> p = fastnn.tensor([[0.5, 0.5]])
@@ -271,17 +271,17 @@ def poisson_nll_loss(
 def gaussian_nll_loss(
     input: Tensor, target: Tensor, var: Tensor | float, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
 ) -> Tensor:
-    """``(log(var) + (input - target)**2 / var) / 2``: the target as drawn from a normal distribution.
+    """``(log(var) + (input - target)**2 / var) / 2``: the likelihood of a target from a normal distribution.
 
     Args:
         input: the expectations.
         target: of the same shape, or broadcast to it.
-        var: variances: of the shape of ``input``, or that with a size of 1 or without the last dimension, or a number.
+        var: variances, of the shape of ``input``, with a last dimension of size 1 or none, or a number.
         full: add ``log(2 pi) / 2``.
-        eps: smaller variances count as this; their gradient does not notice.
+        eps: the lower bound of the variances; the gradient ignores the clamping.
         reduction: as in :func:`mse_loss`.
 
-    Raises: ValueError for a negative variance or one of another shape.
+    Raises: ValueError for a negative variance or a wrong shape.
 
     Source: D. A. Nix and A. S. Weigend, Estimating the mean and variance of the target probability distribution, 1994.
 
@@ -320,7 +320,7 @@ def soft_margin_loss(
 ) -> Tensor:
     """``log(1 + exp(-target input))`` for targets 1 and -1; arguments as in :func:`mse_loss`.
 
-    The target is broadcast to the shape of ``input``, which is never broadcast itself: that is a RuntimeError.
+    The target is broadcast to the shape of ``input``; broadcasting ``input`` is a RuntimeError.
 
     >>> import fastnn
     >>> fastnn.nn.functional.soft_margin_loss(fastnn.tensor([0.0]), fastnn.tensor([-1.0]))
@@ -350,7 +350,7 @@ def hinge_embedding_loss(
 
     Args:
         input: distances; target: 1 and -1, without a gradient. Broadcast together.
-        margin: how far apart two of different kinds should be.
+        margin: the required distance between dissimilar pairs.
         size_average, reduce, reduction: as in :func:`mse_loss`.
 
     >>> import fastnn

@@ -1,7 +1,7 @@
-"""How a loss is made: reductions, and the way of a loss of a number against a number.
+"""The machinery of losses: reductions, and the common path of elementwise losses.
 
-A loss and its gradient are one kernel. What the kernel does not give, the gradient of a target or a
-second derivative, is written in tensor operations: the slopes of each loss.
+A loss and its gradient are one kernel. The gradient of a target and second derivatives are tensor
+operations: the slopes of each loss.
 """
 
 from __future__ import annotations
@@ -24,13 +24,13 @@ from fastnn.ops.comparison import keep_where
 from fastnn.ops.core import check_tensor, promote
 from fastnn.ops.shapes import broadcast_tensors
 
-# -- What all losses share ---------------------------------------------------------------------
+# -- Shared by all losses ----------------------------------------------------------------------
 
 _REDUCTIONS = ("none", "mean", "sum")
 
 
 def _reduction(reduction: str, size_average: bool | None, reduce: bool | None, stacklevel: int = 3) -> str:
-    """The reduction that the arguments name; ``size_average`` and ``reduce`` are how PyTorch 0.3 said it."""
+    """The reduction that the arguments name; ``size_average`` and ``reduce`` are from PyTorch 0.3."""
     if size_average is not None or reduce is not None:
         averaged = "sum" if size_average is not None and not size_average else "mean"
         reduction = averaged if reduce is None or reduce else "none"
@@ -59,9 +59,9 @@ def _constant(array: np.ndarray, like: Tensor) -> Tensor:
 
 
 def _given(x: Tensor, gradient: np.ndarray) -> Tensor | None:
-    """An operation's own array as the gradient of ``x``; None where x is a leaf and has taken it.
+    """An operation's own array as the gradient of ``x``; None if x is a leaf and took it over.
 
-    The copy that a leaf makes of a gradient costs as much as computing this one: 41 us for 512x1000.
+    A leaf would copy the gradient, which costs as much as computing it: 41 us for 512x1000.
     """
     if (
         x._node is None and x._grad is None and x._requires_grad and type(x) is Tensor and x._hooks is None
@@ -72,7 +72,7 @@ def _given(x: Tensor, gradient: np.ndarray) -> Tensor | None:
     return _wrap(gradient)
 
 
-# -- Slopes: from (x, y, a) or (x, y, z, a), tensors and the loss's parameter, to the derivatives by each ------------
+# -- Slopes: from (x, y, a) or (x, y, z, a), tensors and the loss's parameter, to the derivative by each tensor -------
 
 
 def _sign(d: Tensor) -> Tensor:
@@ -90,7 +90,7 @@ def _l1_slopes(x: Tensor, y: Tensor, a: float) -> tuple[Tensor, Tensor]:
 
 
 def _clipped(x: Tensor, y: Tensor, a: float, inside: float) -> tuple[Tensor, Tensor]:
-    """``x - y`` as far as it is in [-a, a], and the nearer of these elsewhere; times ``inside``."""
+    """``x - y`` clamped to [-a, a], times ``inside``."""
     d = x - y
     near = np.abs(d._data) < a
     slope = (keep_where(d, near) + a * _sign(d) * _constant(~near, d)) * inside
@@ -122,7 +122,7 @@ def _pos_weight_slopes(x: Tensor, y: Tensor, z: Tensor, a: float) -> tuple[Tenso
 
 
 def _gaussian_nll_slopes(x: Tensor, y: Tensor, z: Tensor, a: float) -> tuple[Tensor, ...]:
-    # Clamped from below without the gradient's noticing.
+    # Clamped from below; the gradient ignores the clamping.
     v = z + _constant(np.maximum(z._data, z._data.dtype.type(a)) - z._data, z)
     quotient = (x - y) / v
     return quotient, -quotient, (1 - (x - y) * quotient) / v * 0.5
@@ -137,7 +137,7 @@ _SLOPES: dict[str, Callable[..., tuple[Tensor | None, ...]]] = {
     "bce": _bce_slopes,
     "bce_with_logits": lambda x, y, a: (sigmoid(x) - y, -x),
     "bce_with_logits_pos_weight": _pos_weight_slopes,
-    # y / y: as of PyTorch's formula, NaN at 0.
+    # y / y: NaN at 0, as in PyTorch's formula.
     "kl_div": lambda x, y, a: (-y, y.log() + y / y - x),
     "kl_div_log": _kl_div_log_slopes,
     "poisson_nll": lambda x, y, a: (1 - y / (x + a), -(x + a).log()),
@@ -146,15 +146,15 @@ _SLOPES: dict[str, Callable[..., tuple[Tensor | None, ...]]] = {
     "hinge_embedding": _hinge_embedding_slopes,
     "gaussian_nll": _gaussian_nll_slopes,
 }
-# The operands that PyTorch's derivative by x reads, which must not change before the backward pass. The kernels'
-# gradients are computed beforehand: it is for programs that run with both.
+# The operands that PyTorch's derivative by x reads: they must not change before the backward pass. The kernels
+# compute gradients in the forward; the check is for programs that run on both libraries.
 _READS = {
     "mse": "xy", "smooth_l1": "xy", "huber": "xy", "bce": "xy", "bce_with_logits": "xy", "soft_margin": "xy",
     "bce_with_logits_pos_weight": "xyz", "kl_div": "y", "poisson_nll": "y", "poisson_nll_log": "y",
 }  # fmt: skip
-# Those that are compositions in PyTorch, of which no operand is read.
+# Compositions in PyTorch; no operand is read.
 _COMPOSED = ("gaussian_nll", "kl_div_log")
-# Those whose derivative by y is the opposite of that by x.
+# The derivative by y is minus that by x.
 _SYMMETRIC = frozenset(("mse", "l1", "smooth_l1", "huber"))
 
 
@@ -168,7 +168,7 @@ def _pointwise(
     """A loss of two tensors (three with ``z``) of one shape.
 
     Args:
-        loss: the kernels' name.
+        loss: the kernels' name of the loss.
         differentiable: with a gradient in tensor operations, for all operands.
     """
     x_data, y_data = x._data, y._data
@@ -186,7 +186,7 @@ def _pointwise(
     recorded = _recorded(*operands)
     by_formula = recorded and (differentiable or (y._requires_grad and loss not in _SYMMETRIC))
     if by_formula and loss in _COMPOSED and not differentiable:
-        # Of copies: the operands may change.
+        # Copies: the operands may change.
         operands = tuple([t.clone() for t in operands])
     dx = alloc.empty(x_data.shape, x_data.dtype) if recorded and not by_formula else None
     dz = None if z is None or dx is None else alloc.empty(x_data.shape, x_data.dtype)
@@ -216,7 +216,7 @@ def _pointwise(
     def run(grad: Tensor) -> tuple[Tensor | None, ...]:
         g = grad._data
         assert dx is not None
-        # Mostly 1: the loss itself is what `backward` was called on.
+        # Usually 1: `backward` was called on the loss itself.
         alone = not none and g == 1
         first = dx if alone else np.asarray(dx * g)
         minus = _wrap(np.asarray(-first)) if y._requires_grad else None
@@ -245,7 +245,7 @@ def _formula_node(loss: str, operands: tuple[Tensor, ...], reduction: str, a: fl
     return Node(loss, operands, run, operands)
 
 
-# Those that PyTorch has for a floating point input alone, and for a target as well.
+# Losses that PyTorch has only for a floating point input, then only for a floating point target as well.
 _FLOATING_INPUT = frozenset(("huber", "kl_div", "kl_div_log", "gaussian_nll", "soft_margin", "bce_with_logits"))
 _FLOATING_TARGET = frozenset(("kl_div_log", "bce_with_logits", "bce_with_logits_pos_weight"))
 
@@ -265,7 +265,7 @@ def _one_dtype(x: Tensor, y: Tensor, z: Tensor | None) -> tuple[Tensor, Tensor, 
 
 
 def _same_shape(input: Tensor, target: Tensor) -> Any:
-    """Both broadcast together, with PyTorch's warning; ShapeError where that cannot be."""
+    """Both broadcast together, with PyTorch's warning; ShapeError if that is impossible."""
     warnings.warn(
         f"Using a target size ({target.shape}) that is different to the input size ({input.shape}). This will likely "
         "lead to incorrect results due to broadcasting. Please ensure they have the same size.",

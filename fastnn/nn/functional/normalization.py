@@ -1,6 +1,6 @@
 """Layer, root-mean-square, group and instance normalisation as functions of tensors.
 
-Layer normalisation is fused with what stands behind it. Public under ``fastnn.nn.functional``.
+Layer normalisation is fused with the layers that follow. Public under ``fastnn.nn.functional``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from fastnn.nn.functional.gradient_places import _finish_gradient, _gradient_pla
 from fastnn.ops.core import tied
 from fastnn.random import default_generator
 
-# What stands behind a normalisation: activation, its slope, probability of dropout.
+# The fused layers after a normalisation: activation, its slope, probability of dropout.
 _NOTHING = ("none", 0.01, 0.0)
 
 
@@ -40,7 +40,7 @@ def layer_norm(
         input: (..., *normalized_shape), float32 or float64.
         weight, bias: of shape ``normalized_shape``, or None.
 
-    Source: J. L. Ba et al., arXiv:1607.06450. Raises: ShapeError for shapes that do not fit.
+    Source: J. L. Ba et al., arXiv:1607.06450. Raises: ShapeError for mismatched shapes.
 
     >>> import fastnn
     >>> fastnn.nn.functional.layer_norm(fastnn.tensor([[1.0, 3.0], [0.0, 8.0]]), (2,), eps=1e-9)
@@ -141,7 +141,7 @@ def group_norm(
     columns = math.prod(shape[1:])
     if len(shape) == 2:
         return _normalise_rows("NativeGroupNorm", input, columns, num_groups, True, weight, bias, eps, *_NOTHING)
-    # Behind a channel's numbers follow the next channel's: scale and shift are left to plain operations.
+    # A row holds several channels, so plain operations apply scale and shift.
     out = _normalise_rows("NativeGroupNorm", input, columns, num_groups, True, None, None, eps, *_NOTHING)
     return _per_channel(out, weight, bias)
 
@@ -166,12 +166,12 @@ def instance_norm(
     momentum: float = 0.1,
     eps: float = 1e-5,
 ) -> Tensor:
-    """:func:`batch_norm` of each sample by itself.
+    """:func:`batch_norm` of each sample separately.
 
     Args:
         input: (batch, channels, length, ...), float32 or float64.
-        running_mean, running_var: (channels,), follow the means over the batch of the samples' statistics; used in
-            place of those where not ``use_input_stats``.
+        running_mean, running_var: (channels,), updated with the batch means of the samples' statistics; used
+            instead of those if not ``use_input_stats``.
         weight, bias: (channels,), or None.
 
     Raises: ValueError for a single position. Source: D. Ulyanov et al., arXiv:1607.08022.
@@ -198,7 +198,7 @@ def instance_norm(
             new = sample(input._data.astype(np.float64), axis=over).mean(0)
             running._memory.version += 1
             running._data[...] += (momentum * (new - running._data)).astype(running._data.dtype)
-    # Of copies, as in PyTorch: they may change before the backward pass.
+    # Copies, as in PyTorch: they may change before the backward pass.
     scale = None if weight is None else weight.clone()
     return _per_channel(out, scale, None if bias is None else tied(bias.clone(), input))
 
@@ -253,7 +253,7 @@ def _normalise_rows(
     slope: float,
     p: float,
 ) -> Tensor:
-    """The row kernel over ``input`` as a matrix of so many columns; weight and bias as rows of it."""
+    """The row kernel over ``input`` as a matrix with this many columns; weight and bias as its rows."""
     shape = input._data.shape
     rows = math.prod(shape) // columns if columns else 0
     x = _contiguous(input._data).reshape(rows, columns)

@@ -1,4 +1,4 @@
-"""Losses that compare tensors with each other, rows of embeddings or scores: compositions of tensor operations."""
+"""Losses that compare embeddings or scores with each other: compositions of tensor operations."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def margin_ranking_loss(
 
     Args:
         input1, input2: scores; target: 1 or -1. All with the same number of dimensions, broadcast together.
-        margin: by how much.
+        margin: the required difference.
         size_average, reduce: older names of the reduction.
         reduction: 'mean', 'sum' or 'none'.
 
@@ -82,7 +82,7 @@ def triplet_margin_loss(
 
     Args:
         anchor, positive, negative: (batch, features) or (features,), broadcast together.
-        margin: by how much the negative should be farther away, positive.
+        margin: how much farther away the negative should be; positive.
         p: of the norm.
         eps: added to the differences.
         swap: take the distance from the positive to the negative where that is smaller (V. Balntas and others,
@@ -107,10 +107,10 @@ def triplet_margin_with_distance_loss(
     distance_function: Callable[[Tensor, Tensor], Tensor] | None = None, margin: float = 1.0, swap: bool = False,
     reduction: str = "mean",
 ) -> Tensor:
-    """:func:`triplet_margin_loss` with a distance of your own.
+    """:func:`triplet_margin_loss` with a custom distance.
 
     Args:
-        anchor, positive, negative: what the function takes, with the same number of dimensions.
+        anchor, positive, negative: arguments of the function, with the same number of dimensions.
         distance_function: from two tensors to their distances; the Euclidean distance of rows if None.
         margin, swap, reduction: as in :func:`triplet_margin_loss`.
 

@@ -1,4 +1,4 @@
-"""Softmax and its kin as functions of tensors. Public under ``fastnn.nn.functional``."""
+"""Softmax, log-softmax, softmin and Gumbel-softmax of tensors. Public under ``fastnn.nn.functional``."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ def _axis(name: str, input: Tensor, dim: int | None, stacklevel: int) -> int:
 
 
 def _rows(data: np.ndarray, axis: int) -> np.ndarray:
-    """A matrix with the numbers along ``axis`` in its rows."""
+    """A matrix with the elements along ``axis`` in its rows."""
     if not data.ndim:
         return data.reshape(1, 1)
     moved = np.moveaxis(data, axis, -1)
@@ -43,7 +43,7 @@ def _rows(data: np.ndarray, axis: int) -> np.ndarray:
 
 
 def _back(rows: np.ndarray, shape: tuple[int, ...], axis: int) -> np.ndarray:
-    """The array whose ``_rows`` these are."""
+    """The inverse of ``_rows``."""
     if axis >= len(shape) - 1:
         return rows.reshape(shape)
     moved = (*shape[:axis], *shape[axis + 1 :], shape[axis])
@@ -82,7 +82,7 @@ def _softmax(input: Tensor, axis: int, logarithm: bool) -> Tensor:
         total = e.sum(axis, keepdim=True)
         return shifted - total.log() if logarithm else e / total
 
-    # What is kept is the result, or as many numbers in the order of the kernel: it must not change, as in PyTorch.
+    # The result is kept, or a copy in the kernel's order: it must not change, as in PyTorch.
     node = Node(name, (input,), run, keeps=True, recompute=recompute)
     return node.guard(_wrap(out, node))
 
@@ -93,7 +93,7 @@ def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: 
     Args:
         input: any shape, float32 or float64.
         dim: the dimension whose numbers sum to 1. None is deprecated: it warns and takes the first or second.
-        dtype: what ``input`` is converted to first.
+        dtype: ``input`` is converted to it first.
 
     >>> import fastnn
     >>> fastnn.nn.functional.softmax(fastnn.tensor([[0.0, 0.0]]), dim=1)
@@ -105,7 +105,7 @@ def softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: 
 
 
 def log_softmax(input: Tensor, dim: int | None = None, _stacklevel: int = 3, dtype: _dtype | None = None) -> Tensor:
-    """``log(softmax(input, dim))``, also where the softmax is 0; arguments as for :func:`softmax`."""
+    """``log(softmax(input, dim))``, finite even where the softmax is 0; arguments as for :func:`softmax`."""
     _check_tensor("input", input)
     axis = _axis("log_softmax", input, dim, _stacklevel)
     return _softmax(input if dtype is None else input.to(dtype), axis, True)
@@ -126,8 +126,8 @@ def gumbel_softmax(logits: Tensor, tau: float = 1, hard: bool = False, eps: floa
     Args:
         logits: log-probabilities, not necessarily normalised.
         tau: the temperature.
-        hard: return the one-hot vector of the largest, with the gradient of the softmax.
-        eps: deprecated and without effect, as in PyTorch.
+        hard: return the one-hot vector of the maximum, with the gradient of the softmax.
+        eps: deprecated and ignored, as in PyTorch.
         dim: the dimension of the classes.
     """
     _check_floating("gumbel_softmax", logits)

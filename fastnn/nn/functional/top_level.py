@@ -1,6 +1,6 @@
-"""The activations that ``torch`` has under its own name: those of ``nn.functional``, and of integers too.
+"""The activations in the top namespace of ``torch``: those of ``nn.functional``, also for integers.
 
-Imported last, because ``nn`` comes in between.
+Imported last, because it depends on ``nn``.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def softmax(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
 
 @named
 def log_softmax(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
-    """``log(softmax(input, dim))``, exact where the probability is close to 0."""
+    """``log(softmax(input, dim))``, accurate where the probability is close to 0."""
     return functional.log_softmax(input, dim, dtype=dtype)
 
 
@@ -87,7 +87,7 @@ cosine_similarity, pairwise_distance, pdist = (
 
 
 def dropout(input: Tensor, p: float, train: bool) -> Tensor:
-    """Elements set to 0 with probability p, the others divided by ``1 - p``; in training only."""
+    """Set elements to 0 with probability p and divide the others by ``1 - p``; in training only."""
     return functional.dropout(input, p, train)
 
 

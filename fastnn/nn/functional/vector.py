@@ -65,7 +65,7 @@ def pairwise_distance(x1: Tensor, x2: Tensor, p: float = 2.0, eps: float = 1e-6,
 
 
 def pdist(input: Tensor, p: float = 2.0) -> Tensor:
-    """The p-norm distances of every two rows of a matrix: (rows * (rows - 1) / 2,)."""
+    """The pairwise p-norm distances of the rows of a matrix: (rows * (rows - 1) / 2,)."""
     _check_tensor("input", input)
     if input._data.ndim != 2:
         raise ShapeError(f"pdist only supports 2D tensors, got: {input._data.ndim}D")
@@ -75,12 +75,12 @@ def pdist(input: Tensor, p: float = 2.0) -> Tensor:
 
 
 def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float | None = None) -> Tensor:
-    """``input`` with numbers added at both ends of its last dimensions; taken away where negative.
+    """Pad ``input`` at both ends of its last dimensions; negative values crop.
 
     Args:
         pad: (before, after) for the last dimension, then for the one before it, and so on.
         mode: 'constant', 'reflect', 'replicate' or 'circular'.
-        value: what is added for 'constant'; 0 by default.
+        value: the padding for 'constant'; 0 by default.
 
     >>> import fastnn
     >>> fastnn.nn.functional.pad(fastnn.tensor([1, 2]), (1, 2)).tolist()
@@ -128,7 +128,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     def put(g: np.ndarray) -> np.ndarray:
         for key in reversed(keys):
             d = len(key) - 1
-            # Before this dimension was padded the later ones were as they are in the input.
+            # When this dimension was padded, the later ones still had the input's sizes.
             full = np.zeros((*g.shape[:d], shape[d], *g.shape[d + 1 :]), g.dtype)
             np.add.at(full, key, g)
             g = full
@@ -143,7 +143,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
         return linear_map("Index", input, take, put)
     if not _recorded(input):
         return _wrap(take(input._data))
-    # PyTorch's kernels of these read the shape of the input, by the tensor.
+    # PyTorch's kernels for these read the shape from the input tensor.
     return _wrap(
         take(input._data), Node(f"{mode.title()}Pad", (input,), lambda g: (step_map(g, put, take, input),), (input,))
     )

@@ -37,5 +37,5 @@ __all__ = [
 
 
 def skip_init(module_cls: Any, *args: Any, **kwargs: Any) -> Any:
-    """``module_cls(*args, **kwargs)``; its initial values are of no meaning to the caller."""
+    """``module_cls(*args, **kwargs)``; the caller must not rely on its initial values."""
     return module_cls(*args, **kwargs)

@@ -1,4 +1,4 @@
-"""Gradients clipped by their norm or value, in the flat buffers where they lie."""
+"""Clipping of gradients by norm or value, in place in the flat buffers."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ def _as_list(tensors: Tensor | Iterable[Tensor]) -> list[Tensor]:
 
 
 def _flat_runs(owners: list[Tensor | None], grads: list[Tensor]) -> list[np.ndarray]:
-    """Arrays over the memory of the gradients; those that are neighbours in a flat buffer are one flat array.
+    """Arrays over the memory of the gradients; neighbours in a flat buffer are one flat array.
 
-    Between two neighbours there are zeros only.
+    Gaps between neighbours contain only zeros.
 
     Args:
         owners: the parameter of each gradient, or None.
@@ -42,13 +42,13 @@ def _flat_runs(owners: list[Tensor | None], grads: list[Tensor]) -> list[np.ndar
             chunk, stop = slot.chunk, slot.stop
         else:
             chunk = None
-            # A transpose in memory is as good as the matrix itself: the order of the numbers is of no meaning.
+            # The order of the elements does not matter, so a transpose will do.
             runs.append(grad._data.T if grad._data.flags.f_contiguous else grad._data)
     return runs
 
 
 def _norm(runs: list[np.ndarray], grads: list[Tensor], p: float) -> float:
-    """The p-norm of all numbers together, in float64."""
+    """The p-norm over all arrays together, in float64."""
     if p in _KERNEL_NORMS and all(a.dtype.kind == "f" for a in runs):
         powers = [kernels.power_sum(np.ascontiguousarray(a), p) for a in runs]
         if math.isinf(p):
@@ -59,7 +59,7 @@ def _norm(runs: list[np.ndarray], grads: list[Tensor], p: float) -> float:
         if p == -math.inf:
             return min(float(a.min()) for a in arrays)
         if p == 0:
-            # The norm of the tensors' norms, as in PyTorch: how many of them are not all zero.
+            # The norm of the tensors' norms, as in PyTorch: the number of tensors that are not all zero.
             return float(sum(bool(a.any()) for a in arrays))
         return float(sum(float((a**p).sum()) for a in arrays)) ** (1 / p)
 
@@ -85,12 +85,12 @@ def get_total_norm(
     error_if_nonfinite: bool = False,
     foreach: bool | None = None,
 ) -> Tensor:
-    """The norm of all numbers of these tensors together.
+    """The norm over all these tensors together.
 
     Args:
         norm_type: the p of the p-norm; may be infinity.
-        error_if_nonfinite: raise RuntimeError where it is NaN or infinite.
-        foreach: accepted, and without effect.
+        error_if_nonfinite: raise RuntimeError if it is NaN or infinite.
+        foreach: accepted and ignored.
 
     >>> import fastnn
     >>> fastnn.nn.utils.get_total_norm([fastnn.tensor([3.0]), fastnn.tensor([[4.0]])]).item()
@@ -117,18 +117,18 @@ def clip_grad_norm_(
     error_if_nonfinite: bool = False,
     foreach: bool | None = None,
 ) -> Tensor:
-    """Scale the gradients, in place, so that their norm together is at most ``max_norm``.
+    """Scale the gradients, in place, so that their total norm is at most ``max_norm``.
 
-    The factor is ``max_norm / (norm + 1e-6)`` where that is below 1. One pass over each run of neighbours in
-    the flat buffer finds the norm, another one scales.
+    The factor is ``max_norm / (norm + 1e-6)`` if that is below 1. One pass over each run of neighbours in
+    the flat buffer computes the norm, another one scales.
 
     Args:
-        parameters: one or several; those without a gradient are passed over.
+        parameters: one or several; those without a gradient are skipped.
         norm_type: the p of the p-norm; may be infinity.
-        error_if_nonfinite: raise RuntimeError where the norm is NaN or infinite, and change nothing.
-        foreach: accepted, and without effect.
+        error_if_nonfinite: raise RuntimeError if the norm is NaN or infinite, and change nothing.
+        foreach: accepted and ignored.
 
-    Returns: the norm before.
+    Returns: the norm before clipping.
 
     >>> import fastnn
     >>> p = fastnn.nn.Parameter(fastnn.zeros(2))
@@ -149,7 +149,7 @@ def clip_grad_norm_(
 def clip_grads_with_norm_(
     parameters: Tensor | Iterable[Tensor], max_norm: float, total_norm: Tensor, foreach: bool | None = None
 ) -> None:
-    """Scale the gradients, in place, by ``max_norm / (total_norm + 1e-6)`` where that is below 1."""
+    """Scale the gradients, in place, by ``max_norm / (total_norm + 1e-6)`` if that is below 1."""
     _scale(*_with_gradients(parameters), float(max_norm), total_norm)
 
 
@@ -171,7 +171,7 @@ def _scale(owners: list[Tensor | None], grads: list[Tensor], max_norm: float, no
 def clip_grad_value_(
     parameters: Tensor | Iterable[Tensor], clip_value: float, foreach: bool | None = None
 ) -> None:
-    """Limit each number of the gradients, in place, to ±``clip_value``."""
+    """Clamp each element of the gradients, in place, to ±``clip_value``."""
     limit = float(clip_value)
     owners, grads = _with_gradients(parameters)
     for run in _flat_runs(owners, grads):

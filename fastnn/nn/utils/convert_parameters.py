@@ -1,4 +1,4 @@
-"""Parameters as one vector, and back."""
+"""Conversion of parameters to one vector and back."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from fastnn.ops.joining import cat
 
 
 def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
-    """All numbers of the parameters in one vector, through which gradients flow.
+    """All parameters concatenated to one vector, differentiably.
 
     >>> import fastnn
     >>> layer = fastnn.nn.Linear(3, 2)
@@ -20,7 +20,7 @@ def parameters_to_vector(parameters: Iterable[Tensor]) -> Tensor:
 
 
 def vector_to_parameters(vec: Tensor, parameters: Iterable[Tensor]) -> None:
-    """Make the parameters parts of a vector, in their order; they share its memory."""
+    """Make the parameters consecutive slices of a vector; they share its memory."""
     if not isinstance(vec, Tensor):
         raise TypeError(f"expected torch.Tensor, but got: {type(vec).__name__}")
     found = list(parameters)

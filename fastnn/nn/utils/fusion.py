@@ -1,4 +1,4 @@
-"""A linear layer and the batch normalisation behind it as one."""
+"""Fusion of a linear layer with the batch normalisation that follows."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fastnn.nn.parameter import Parameter
 def fuse_linear_bn_weights(
     linear_w: Tensor, linear_b: Tensor | None, bn_rm: Tensor, bn_rv: Tensor, bn_eps: float, bn_w: Tensor, bn_b: Tensor
 ) -> tuple[Parameter, Parameter]:
-    """Weight and bias of the layer that does what both do in evaluation mode."""
+    """Weight and bias of the layer equivalent to both in evaluation mode."""
     scale = bn_w._data / np.sqrt(bn_rv._data + np.asarray(bn_eps, bn_rv._data.dtype))
     bias = 0 if linear_b is None else linear_b._data
     weight = linear_w._data * scale[:, None]
@@ -24,7 +24,7 @@ def fuse_linear_bn_weights(
 
 
 def fuse_linear_bn_eval(linear: Any, bn: Any) -> Any:
-    """A Linear that does what ``linear`` and then ``bn`` do, both in evaluation mode."""
+    """A Linear equivalent to ``linear`` followed by ``bn``, both in evaluation mode."""
     if linear.training or bn.training:
         raise AssertionError("Fusion only for eval!")
     if bn.num_features not in (linear.out_features, 1):

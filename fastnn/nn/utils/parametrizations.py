@@ -35,7 +35,7 @@ class _WeightNorm(Module):
 
 
 def weight_norm(module: Module, name: str = "weight", dim: int | None = 0) -> Module:
-    """Train the length and the direction of a weight apart (arXiv:1602.07868).
+    """Train the length and the direction of a weight separately (arXiv:1602.07868).
 
     They are ``parametrizations.<name>.original0`` and ``original1``.
 
@@ -70,7 +70,7 @@ class _SpectralNorm(Module):
             self.register_buffer("_v", _wrap(v))
 
     def forward(self, weight: Tensor) -> Tensor:
-        """The weight over its largest singular value."""
+        """The weight divided by its largest singular value."""
         if weight.dim() == 1:
             return weight / weight.norm(2, 0, keepdim=True).clamp_min(self.eps)
         matrix = as_matrix(weight, self.dim)
@@ -84,7 +84,7 @@ class _SpectralNorm(Module):
         return weight / (u * (matrix @ v)).sum()
 
     def right_inverse(self, value: Tensor) -> Tensor:
-        """The value: no better one is known."""
+        """The value itself: the scale is not known."""
         return value
 
 
@@ -94,10 +94,10 @@ def spectral_norm(
     """Divide a weight by its largest singular value (arXiv:1802.05957), found by power iteration.
 
     Args:
-        module: has the parameter.
+        module: the owner of the parameter.
         name: of the parameter.
-        n_power_iterations: rounds each time the weight is read while training.
-        eps: for the division by a length.
+        n_power_iterations: iterations per read of the weight in training.
+        eps: the lower bound of a norm that is divided by.
         dim: the dimension of the outputs, 0 by default.
     """
     weight = getattr(module, name, None)
@@ -108,7 +108,7 @@ def spectral_norm(
 
 
 class _Orthogonal(Module):
-    """The Q of the QR decomposition of what is trained, with the signs that make R's diagonal positive."""
+    """The Q of the QR decomposition of the trained matrix, with the signs that make R's diagonal positive."""
 
     def forward(self, x: Tensor) -> Tensor:
         """A matrix with orthonormal columns, or rows if it has more columns."""
@@ -117,7 +117,7 @@ class _Orthogonal(Module):
         return q.t() if wide else q
 
     def right_inverse(self, value: Tensor) -> Tensor:
-        """An orthogonal matrix near the value, of which this is the identity."""
+        """An orthogonal matrix near the value; ``forward`` leaves it unchanged."""
         array = value.detach()._data
         wide = array.shape[0] < array.shape[1]
         q, r = np.linalg.qr(array.T if wide else array)
@@ -126,9 +126,9 @@ class _Orthogonal(Module):
 
 
 def _gram_schmidt(x: Tensor) -> Tensor:
-    """The Q of the QR decomposition with a positive diagonal of R, from tensor operations: ``x = Q R``.
+    """The Q of the QR decomposition ``x = Q R`` with a positive diagonal of R, in tensor operations.
 
-    R is the Cholesky factor of ``x.T x``; its derivative is S. F. Walter and L. Lehmann's (arXiv:1001.1654).
+    R is the Cholesky factor of ``x.T x``; its derivative follows S. F. Walter and L. Lehmann (arXiv:1001.1654).
     """
     from fastnn._autograd.engine import Node
     from fastnn._tensor.tensor import _recorded
@@ -153,14 +153,14 @@ def orthogonal(
 ) -> Module:
     """Keep a matrix orthogonal: its rows, or its columns if there are fewer of them, are orthonormal.
 
-    Differs from PyTorch, whose matrix exponential or Cayley map gives the same set of matrices by another
-    path: here the matrix is the Q of the QR decomposition of what is trained.
+    Differs from PyTorch, which reaches the same set of matrices by the matrix exponential or the Cayley map:
+    here the matrix is the Q of the QR decomposition of the trained one.
 
     Args:
-        module: has the parameter.
+        module: the owner of the parameter.
         name: of the parameter, a matrix.
         orthogonal_map: accepted: 'matrix_exp', 'cayley' or 'householder'.
-        use_trivialization: accepted, and without effect.
+        use_trivialization: accepted and ignored.
     """
     weight: Any = getattr(module, name, None)
     if not isinstance(weight, Parameter):

@@ -1,6 +1,6 @@
-"""Parametrisations: a parameter computed from others, each time it is read.
+"""Parametrisations: a parameter computed from others each time it is read.
 
-A module with one gets a class of its own, in which the parameter's name is a property.
+A parametrised module gets its own class, in which the parameter's name is a property.
 """
 
 from __future__ import annotations
@@ -16,14 +16,14 @@ from fastnn.nn.container import ModuleDict, ModuleList
 from fastnn.nn.module import Module
 from fastnn.nn.parameter import Parameter
 
-# How many `cached()` blocks are open, and what was computed inside them.
+# The number of open `cached()` blocks, and the values computed inside them.
 _open = [0]
 _cache: dict[tuple[int, str], Tensor] = {}
 
 
 @contextmanager
 def cached() -> Iterator[None]:
-    """Inside this block each parametrised tensor is computed once."""
+    """Compute each parametrised tensor only once inside this block."""
     _open[0] += 1
     try:
         yield
@@ -34,9 +34,9 @@ def cached() -> Iterator[None]:
 
 
 class ParametrizationList(ModuleList):
-    """The parametrisations of one tensor, one after the other, and what they start from.
+    """The parametrisations of one tensor, in order, and the tensors they start from.
 
-    That is ``original``, or ``original0``, ``original1`` ... where ``right_inverse`` gives several tensors.
+    These are ``original``, or ``original0``, ``original1`` ... if ``right_inverse`` returns several tensors.
     """
 
     def __init__(self, modules: Sequence[Module], original: Tensor, unsafe: bool = False) -> None:
@@ -85,7 +85,7 @@ class ParametrizationList(ModuleList):
         return [getattr(self, f"original{i}") for i in range(self.ntensors)]
 
     def right_inverse(self, value: Tensor) -> None:
-        """Set what is trained so that the parametrised tensor is ``value``, as far as the modules can tell."""
+        """Set the trained tensors so that the parametrised one is ``value``, by the modules' ``right_inverse``."""
         with no_grad():
             start: Any = value
             for module in reversed(list(self)):
@@ -98,7 +98,7 @@ class ParametrizationList(ModuleList):
                 old.data = new.detach()
 
     def forward(self) -> Tensor:
-        """The tensor."""
+        """The parametrised tensor."""
         modules = list(self)
         value: Any = modules[0](*self.originals())
         for module in modules[1:]:
@@ -136,7 +136,7 @@ def _change_class(module: Module) -> None:
         )
 
     def duplicate(self: Module, memo: dict[int, Any]) -> Module:
-        # Past `refuse`; the class is shared, as its properties find everything in the module.
+        # Bypasses `refuse`; the class is shared, because its properties find everything in the module.
         made = memo[id(self)] = type(self).__new__(type(self))
         made.__dict__.update(copy.deepcopy(self.__dict__, memo))
         return made
@@ -148,14 +148,14 @@ def _change_class(module: Module) -> None:
 def register_parametrization(
     module: Module, tensor_name: str, parametrization: Module, *, unsafe: bool = False
 ) -> Module:
-    """Compute a parameter or buffer by ``parametrization`` of what is trained in its place.
+    """Compute a parameter or buffer by ``parametrization`` of the tensors trained instead.
 
     Args:
-        module: has the tensor.
+        module: the owner of the tensor.
         tensor_name: of the tensor; it moves to ``module.parametrizations.<name>.original``.
-        parametrization: its forward takes that and returns the tensor; its ``right_inverse``, if it has one,
-            turns the tensor's present value into what is trained, one tensor or several. A second one for
-            the same tensor takes the first one's result.
+        parametrization: its forward takes that and returns the tensor; its ``right_inverse``, if any, turns
+            the tensor's current value into the trained one or several. A second parametrisation of the same
+            tensor takes the result of the first.
         unsafe: allow another shape and dtype.
 
     >>> import fastnn
@@ -210,7 +210,7 @@ def remove_parametrizations(module: Module, tensor_name: str, leave_parametrized
     """Make the tensor an ordinary one again.
 
     Args:
-        leave_parametrized: with the value that it has now; otherwise with the one it was computed from.
+        leave_parametrized: keep the computed value; otherwise the one it was computed from.
     """
     if not is_parametrized(module, tensor_name):
         raise ValueError(f"Module {module} does not have a parametrization on {tensor_name}")

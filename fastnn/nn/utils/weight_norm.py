@@ -1,4 +1,4 @@
-"""Weight normalisation and spectral normalisation by hooks, the older form of those in ``parametrizations``."""
+"""Weight and spectral normalisation by hooks, the older form of those in ``parametrizations``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ AnyModule = TypeVar("AnyModule", bound=Module)
 
 
 def norm_except_dim(v: Tensor, pow: float = 2, dim: int | None = 0) -> Tensor:
-    """The norms of the slices of ``v`` along ``dim``, in a shape that broadcasts; of all of it for None or -1."""
+    """The norms of the slices of ``v`` along ``dim``, in a broadcastable shape; of all of ``v`` for None or -1."""
     if dim is None or dim == -1:
         return v.norm(pow)
     axes = tuple([d for d in range(v.dim()) if d != dim % v.dim()])
@@ -29,7 +29,7 @@ def weighted_direction(v: Tensor, g: Tensor, dim: int | None) -> Tensor:
 
 
 def spectral_start(weight: np.ndarray, rounds: int, eps: float) -> tuple[np.ndarray, np.ndarray]:
-    """Vectors u and v near the first singular ones of a matrix, by rounds of power iteration from random ones."""
+    """Approximate first singular vectors u and v of a matrix, by power iteration from random ones."""
     draws = default_generator().numpy
     u, v = (_unit(np.asarray(draws.standard_normal(n), weight.dtype), eps) for n in weight.shape)
     return power_iteration(weight, u, v, rounds, eps)
@@ -38,7 +38,7 @@ def spectral_start(weight: np.ndarray, rounds: int, eps: float) -> tuple[np.ndar
 def power_iteration(
     weight: np.ndarray, u: np.ndarray, v: np.ndarray, rounds: int, eps: float
 ) -> tuple[np.ndarray, np.ndarray]:
-    """``u = unit(W v)``, ``v = unit(W.T u)``, again and again (arXiv:1802.05957)."""
+    """Iterate ``u = unit(W v)``, ``v = unit(W.T u)`` (arXiv:1802.05957)."""
     for _ in range(rounds):
         u = _unit(weight @ v, eps)
         v = _unit(weight.T @ u, eps)
@@ -58,7 +58,7 @@ def as_matrix(weight: Tensor, dim: int) -> Tensor:
 
 
 class WeightNorm:
-    """The hook that makes the weight anew before each forward."""
+    """The hook that recomputes the weight before each forward."""
 
     def __init__(self, name: str, dim: int | None) -> None:
         self.name, self.dim = name, -1 if dim is None else dim
@@ -79,7 +79,7 @@ class SpectralNorm:
         self.name, self.n_power_iterations, self.eps, self.dim = name, n_power_iterations, eps, dim
 
     def compute_weight(self, module: Module, do_power_iteration: bool) -> Tensor:
-        """The weight over its largest singular value, which one more round of iteration finds better."""
+        """The weight divided by its largest singular value, which another power iteration refines."""
         weight = getattr(module, f"{self.name}_orig")
         u, v = getattr(module, f"{self.name}_u"), getattr(module, f"{self.name}_v")
         matrix = as_matrix(weight, self.dim)
@@ -87,7 +87,7 @@ class SpectralNorm:
             with no_grad():
                 found = power_iteration(matrix._data, u._data, v._data, self.n_power_iterations, self.eps)
                 u._data[...], v._data[...] = found
-        # Copies, as the next forward changes the buffers.
+        # Copies, because the next forward changes the buffers.
         left, right = _wrap(u._data.copy()), _wrap(v._data.copy())
         sigma = (left * (matrix @ right)).sum()
         return weight / sigma
@@ -107,9 +107,9 @@ def weight_norm(module: AnyModule, name: str = "weight", dim: int | None = 0) ->
     """Replace a parameter by its length ``<name>_g`` and its direction ``<name>_v`` (arXiv:1602.07868).
 
     Args:
-        module: has the parameter.
+        module: the owner of the parameter.
         name: of the parameter.
-        dim: whose slices have lengths of their own; None for one length.
+        dim: each slice along it has its own length; None for one length.
 
     >>> import fastnn
     >>> layer = fastnn.nn.utils.weight_norm(fastnn.nn.Linear(3, 2))
@@ -140,7 +140,7 @@ def _same_layout(weight: Tensor) -> Parameter:
 def _remove(
     module: AnyModule, kind: Any, label: str, name: str, original: str, *others: str, **options: Any
 ) -> AnyModule:
-    """Take the hook out, and make what it computes an ordinary parameter, as ``original`` was one."""
+    """Remove the hook, and make its result an ordinary parameter, if ``original`` was one."""
     hooks: Any = module._forward_pre_hooks
     found = [number for number, hook in hooks.items() if isinstance(hook, kind) and hook.name == name]
     if not found:
@@ -164,13 +164,13 @@ def spectral_norm(
 ) -> AnyModule:
     """Divide a parameter by its largest singular value before each forward (arXiv:1802.05957).
 
-    The value is found by power iteration, which goes on with each forward while training.
+    The value is found by power iteration, which continues with each forward in training.
 
     Args:
-        module: has the parameter.
-        name: of the parameter; ``<name>_orig`` is trained in its place.
-        n_power_iterations: rounds for each forward.
-        eps: for the division by a length.
+        module: the owner of the parameter.
+        name: of the parameter; ``<name>_orig`` is trained instead.
+        n_power_iterations: iterations per forward.
+        eps: the lower bound of a norm that is divided by.
         dim: the dimension of the outputs, 0 by default.
     """
     for existing in module._forward_pre_hooks.values():
@@ -185,7 +185,7 @@ def spectral_norm(
     u, v = spectral_start(as_matrix(weight.detach(), hook.dim)._data, 0, eps)
     del module._parameters[name]
     module.register_parameter(f"{name}_orig", weight)
-    # An ordinary attribute in between: a plain tensor that is no parameter.
+    # A plain attribute until then: a tensor that is not a parameter.
     setattr(module, name, weight.detach().clone())
     module.register_buffer(f"{name}_u", _wrap(u))
     module.register_buffer(f"{name}_v", _wrap(v))
