@@ -1,8 +1,8 @@
 """Operations of tensors, by family; each is a function of ``fastnn`` and a method of ``Tensor``.
 
-A family lists what it exports in ``__all__``; what takes ``input`` first becomes a method as well, but for
-those in ``FUNCTIONS_ONLY``. Its ``IN_PLACE`` names the operations that have a form ``name_`` in place,
-``OPERATORS`` the methods behind Python's operators, ``METHODS`` those whose arguments differ from the
+A family lists its exports in ``__all__``; functions that take ``input`` first also become methods, except
+those in ``FUNCTIONS_ONLY``. ``IN_PLACE`` names the operations with an in-place form ``name_``,
+``OPERATORS`` the methods of Python's operators, ``METHODS`` those whose arguments differ from the
 function's, ``PROPERTIES`` the attributes. Importing this module attaches them all.
 """
 
@@ -55,7 +55,7 @@ def _first_argument(function: Callable[..., Any]) -> str:
 
 
 def _in_place_form(function: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """The method that puts the result of ``function`` into the tensor itself."""
+    """The method that writes the result of ``function`` into the tensor itself."""
 
     @functools.wraps(function)
     def changed(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -65,7 +65,7 @@ def _in_place_form(function: Callable[..., Any], name: str) -> Callable[..., Any
 
 
 def _reshaping_form(function: Callable[..., Any], name: str) -> Callable[..., Any]:
-    """The method that makes the tensor itself the view that ``function`` returns."""
+    """The method that turns the tensor itself into the view that ``function`` returns."""
 
     @functools.wraps(function)
     def changed(self: Tensor, *args: Any, **kwargs: Any) -> Tensor:
@@ -73,10 +73,10 @@ def _reshaping_form(function: Callable[..., Any], name: str) -> Callable[..., An
         result = function(self, *args, **kwargs)
         self._data = result._data
         if _mode.enabled or self._node is not None:
-            # A leaf stays one where nothing is recorded.
+            # A leaf remains a leaf if nothing is recorded.
             self._node, self._requires_grad = result._node, result._requires_grad
         if self._view is not None:
-            # Of a view another part of the same base.
+            # A view becomes another view of the same base.
             self._view = result._view
         self._memory.version = self._memory.version_to_write() + 1
         return self
@@ -92,7 +92,7 @@ def _attach() -> None:
             if name not in only_functions and _first_argument(function) in _FIRST:
                 method = method_of(function)
                 if method is not function:
-                    # To be pickled by name.
+                    # So that it is pickled by name.
                     method.__module__, method.__qualname__ = Tensor.__module__, f"Tensor.{name}"
                 setattr(Tensor, name, method)
         for name in getattr(family, "IN_PLACE", ()):

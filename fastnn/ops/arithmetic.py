@@ -44,7 +44,7 @@ _TIMES_Y = Partial("y", lambda grad, x, y: grad * y)
 _OVER_Y = Partial("y", lambda grad, x, y: grad / y)
 # Divided twice, as in PyTorch: y * y would overflow where the quotient does not.
 _QUOTIENT = Partial("xy", lambda grad, x, y: -grad * (x / y / y))
-# Of a quotient that is rounded: 0. What they read is what PyTorch's formulas read.
+# The derivatives of a rounded quotient are 0. They read the operands that PyTorch's formulas read.
 _FLAT_X, _FLAT_Y = Partial("y", no_gradient), Partial("xy", no_gradient)
 
 
@@ -58,7 +58,7 @@ def _check_subtraction(x: Any, other: Any) -> None:
     for t in (x, other):
         if t._data.dtype == np.bool_ if isinstance(t, Tensor) else isinstance(t, bool):
             if isinstance(other, np.ndarray) and other.dtype != np.bool_:
-                # As in PyTorch, which leaves it to NumPy.
+                # NumPy handles this case, as in PyTorch.
                 return
             raise RuntimeError(
                 "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a "
@@ -67,7 +67,7 @@ def _check_subtraction(x: Any, other: Any) -> None:
 
 
 def _checked_alpha(alpha: Any, input: Any, other: Any) -> Any:
-    """The factor as a Python number; RuntimeError for one that the result's dtype cannot hold."""
+    """The factor as a Python number; RuntimeError if the result's dtype cannot hold it."""
     alpha = alpha.item() if isinstance(alpha, Tensor) else plain(alpha)
     kinds = {t._data.dtype.kind for t in (input, other) if isinstance(t, Tensor)}
     if isinstance(alpha, bool) and kinds != {"b"}:
@@ -119,7 +119,7 @@ def mul(input: Tensor, other: Any) -> Tensor:
 
 
 def _divide(x: Any, y: Any) -> Any:
-    # One may be a number; then the other has been made floating point.
+    # If one is a number, the other has been converted to floating point.
     if (x if isinstance(x, np.ndarray) else y).dtype.kind != "f":
         x, y = np.asarray(x, default_numpy()), np.asarray(y, default_numpy())
     return np.true_divide(x, y)
@@ -128,16 +128,16 @@ def _divide(x: Any, y: Any) -> Any:
 def _dividend(x: Any, other: Any) -> Any:
     if not isinstance(x, Tensor):
         return x
-    # Integers are divided as floats, and so is the number beside them: it must not wrap around.
+    # Integers are divided as floats, and so is a number operand, which must not wrap around.
     if isinstance(other, np.ndarray) and x._data.dtype.kind != "f" and other.dtype.kind != "f":
-        # As NumPy divides them.
+        # As in NumPy's division.
         return x.to(float64)
     return x if isinstance(other, (Tensor, np.ndarray)) else as_floating(x)
 
 
 @named
 def div(input: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tensor:
-    """``input / other``; rounded towards 0 by 'trunc' and down by 'floor', where integers stay integers.
+    """``input / other``; 'trunc' rounds towards 0 and 'floor' down, and both keep integers.
 
     >>> import fastnn
     >>> fastnn.div(fastnn.tensor([7, -7]), 2), fastnn.div(fastnn.tensor([7, -7]), 2, rounding_mode="floor")
@@ -162,7 +162,7 @@ def _check_divisor(x: Any, y: Any) -> None:
 
 def _floor_divide(x: Any, y: Any) -> Any:
     if np.result_type(x, y).kind == "f":
-        # At a quotient that is infinite or NaN NumPy's result is not PyTorch's.
+        # For an infinite or NaN quotient NumPy's result differs from PyTorch's.
         quotient = np.floor_divide(x, y)
         return np.where(np.asarray(y) == 0, np.true_divide(x, y), quotient)
     _check_divisor(x, y)
@@ -212,7 +212,7 @@ def _fmod(x: Any, y: Any) -> Any:
 
 
 def _steps(times: Any) -> Partial:
-    """The derivative of a remainder by the divisor: minus the number of times that it was taken off."""
+    """The derivative of a remainder by the divisor: minus the rounded quotient."""
 
     def run(grad: Tensor, x: Any, y: Any) -> Tensor:
         a, b = [t._data if isinstance(t, Tensor) else t for t in (x, y)]
@@ -240,7 +240,7 @@ def fmod(input: Tensor, other: Any) -> Tensor:
     return binary("Fmod", input, other, _fmod, _SAME, _TRUNCATED_STEPS)
 
 
-# -- Functions of three -------------------------------------------------------------------------
+# -- Ternary functions --------------------------------------------------------------------------
 
 
 @named
@@ -282,7 +282,7 @@ def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
             _unbroadcast(grad * (end - input), weight._data.shape) if wants[2] else None,
         )
 
-    # PyTorch keeps all three, whichever of them needs a gradient.
+    # PyTorch saves all three, whichever of them needs a gradient.
     return _wrap(result, Node("Lerp", operands, run_back, operands))
 
 
@@ -387,7 +387,7 @@ _, _divide_array = _operator("Mul", _divide, _OVER_Y, _QUOTIENT, prepare=_divide
 
 
 class _QuotientNode(Node):
-    """Of ``number / x``: PyTorch's product of the reciprocal, which alone is kept, and the number."""
+    """The node of ``number / x``: as in PyTorch, the number times the reciprocal, and only that is saved."""
 
     __slots__ = ("number", "reciprocal")
 

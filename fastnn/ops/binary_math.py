@@ -1,4 +1,4 @@
-"""Functions of two tensors, elementwise: the larger and the smaller, angles, logarithms of sums."""
+"""Elementwise functions of two tensors: maximum and minimum, angles, logarithms of sums."""
 
 from __future__ import annotations
 
@@ -38,11 +38,11 @@ __all__ = [
 ]  # fmt: skip
 
 
-# -- The larger and the smaller -----------------------------------------------------------------
+# -- Maximum and minimum ------------------------------------------------------------------------
 
 
 def _choice(loses: Any) -> tuple[Partial, Partial]:
-    """Derivatives of a choice: equal operands share the gradient, and beside a NaN each gets all, as in PyTorch."""
+    """Derivatives of a choice: equal operands share the gradient; with a NaN each gets all of it, as in PyTorch."""
 
     def share(grad: Tensor, mine: Tensor, other: Tensor) -> Tensor:
         a, b = mine._data, other._data
@@ -59,7 +59,7 @@ _MAXIMUM, _MINIMUM = _choice(np.less), _choice(np.greater)
 
 
 def _choice_of_numbers(wins: Any) -> tuple[Partial, Partial]:
-    """Derivatives of a choice in which NaN loses: the gradient is x's where x wins or y is NaN, and else y's."""
+    """Derivatives of a choice that ignores NaN: x gets the gradient where x is chosen or y is NaN, otherwise y."""
 
     def masked(grad: Tensor, x: Tensor, y: Tensor, by_x: bool) -> Tensor:
         is_x = wins(x._data, y._data) | np.isnan(y._data)
@@ -76,37 +76,37 @@ _FMAX, _FMIN = _choice_of_numbers(np.greater_equal), _choice_of_numbers(np.less_
 
 @named
 def maximum(input: Tensor, other: Tensor) -> Tensor:
-    """The larger of each two elements; NaN if one is."""
+    """The elementwise maximum; NaN if either is NaN."""
     check_tensors("maximum", input, other)
     return binary("Maximum", input, other, np.maximum, *_MAXIMUM)
 
 
 @named
 def minimum(input: Tensor, other: Tensor) -> Tensor:
-    """The smaller of each two elements; NaN if one is."""
+    """The elementwise minimum; NaN if either is NaN."""
     check_tensors("minimum", input, other)
     return binary("Minimum", input, other, np.minimum, *_MINIMUM)
 
 
 @named
 def fmax(input: Tensor, other: Tensor) -> Tensor:
-    """The larger of each two elements; the other one if one is NaN."""
+    """The elementwise maximum, ignoring NaN."""
     check_tensors("fmax", input, other)
     return binary("Fmax", input, other, np.fmax, *_FMAX)
 
 
 @named
 def fmin(input: Tensor, other: Tensor) -> Tensor:
-    """The smaller of each two elements; the other one if one is NaN."""
+    """The elementwise minimum, ignoring NaN."""
     check_tensors("fmin", input, other)
     return binary("Fmin", input, other, np.fmin, *_FMIN)
 
 
-# -- Other functions of two ---------------------------------------------------------------------
+# -- Other binary functions ---------------------------------------------------------------------
 
 
 def _floating(name: str, input: Any, other: Any, operate: Any, dx: Partial, dy: Partial) -> Tensor:
-    """A function whose result is floating point for integers as well."""
+    """A function with a floating point result, also for integers."""
     check_operands(input, other)
     y = as_operand(as_floating(input), other)
     assert y is not None
@@ -157,7 +157,7 @@ def copysign(input: Tensor, other: Any) -> Tensor:
         return _wrap(result)
 
     def run(grad: Tensor, z: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        # The result has the sign of y, which may have changed since. NaN where x is infinite, as in PyTorch.
+        # The result keeps the sign that y had; y may have changed since. NaN where x is infinite, as in PyTorch.
         factors = np.where(x._data == 0, 0, z._data / np.where(x._data == 0, 1, x._data))
         return (
             _unbroadcast(scaled(grad, factors, z), x._data.shape) if x._requires_grad else None,
@@ -169,7 +169,7 @@ def copysign(input: Tensor, other: Any) -> Tensor:
 
 @named
 def nextafter(input: Tensor, other: Tensor) -> Tensor:
-    """The next number after ``input`` towards ``other``."""
+    """The next representable number after ``input`` towards ``other``."""
     check_tensors("nextafter", input, other)
     refuse("nextafter_cpu", promote(input, other)[0], "biu")
     return binary("Nextafter", input, other, np.nextafter, ZERO, ZERO).detach()
@@ -183,7 +183,7 @@ def heaviside(input: Tensor, values: Tensor) -> Tensor:
         raise RuntimeError("heaviside is not yet implemented for tensors with different dtypes.")
 
     def step(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        # 0 for NaN, where NumPy's own has NaN.
+        # 0 for NaN; NumPy's heaviside gives NaN.
         return np.where(a == 0, b, (a > 0).astype(a.dtype))
 
     return binary("Heaviside", input, values, step, _NO_SLOPE, _NO_SLOPE)
@@ -241,7 +241,7 @@ def ldexp(input: Tensor, other: Any) -> Tensor:
 
 
 def logarithmic(name: str, input: Any, other: Any, log: Any, start: int) -> Tensor:
-    """``input * log(other)``, and 0 where ``input`` is 0; the logarithm is that of ``start + other``."""
+    """``input * log(start + other)``, and 0 where ``input`` is 0."""
     x = input if isinstance(input, Tensor) else _wrap(np.asarray(input, as_floating(other)._data.dtype))
 
     def product(a: Any, b: Any) -> Any:

@@ -1,4 +1,4 @@
-"""Comparisons, logic and bits, and what chooses by them."""
+"""Comparisons, logical and bitwise operations, and selection by masks."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ def _compare(x: Tensor, other: Any, operate: Callable[..., Any]) -> Any:
         if x._data.dtype == other._data.dtype:
             return _wrap(broadcast(operate, x._data, other._data))
     elif (type(other) is float or type(other) is int) and x._data.dtype.kind == "f":
-        # The number itself, which NumPy takes as one of the array's dtype.
+        # NumPy converts the Python number to the array's dtype.
         try:
             return _wrap(np.asarray(quiet(operate, x._data, other)))
         except OverflowError:
@@ -82,7 +82,7 @@ not_equal, less, less_equal, greater, greater_equal = ne, lt, le, gt, ge
 def isclose(
     input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e-08, equal_nan: bool = False
 ) -> Tensor:
-    """Where ``abs(input - other) <= atol + rtol * abs(other)``."""
+    """True where ``abs(input - other) <= atol + rtol * abs(other)``."""
     check_tensor("input", input)
     check_tensor("other", other)
     if input._data.dtype != other._data.dtype:
@@ -153,7 +153,7 @@ isreal = _question("isreal", "True for every element.", np.isreal, True)
 
 @named
 def signbit(input: Tensor) -> Tensor:
-    """Where elements are negative, or -0."""
+    """True where elements are negative, or -0."""
     check_tensor("input", input)
     a = input._data
     if a.dtype.kind == "b":
@@ -181,7 +181,7 @@ def is_nonzero(input: Tensor) -> bool:
 
 @named
 def isin(elements: Any, test_elements: Any, *, assume_unique: bool = False, invert: bool = False) -> Tensor:
-    """Where elements are among ``test_elements``."""
+    """True where elements are in ``test_elements``."""
     a, b = [t._data if isinstance(t, Tensor) else np.asarray(t) for t in (elements, test_elements)]
     if np.bool_ in (a.dtype, b.dtype):
         raise RuntimeError("Unsupported input type encountered for isin(): Bool")
@@ -207,7 +207,7 @@ logical_xor = _logical("logical_xor", "Where exactly one is not zero.", np.logic
 
 @named
 def logical_not(input: Tensor) -> Tensor:
-    """Where elements are zero."""
+    """True where elements are zero."""
     check_tensor("input", input)
     return _wrap(np.asarray(np.logical_not(input._data)))
 
@@ -240,7 +240,7 @@ def _bits(name: str, text: str, operate: Callable[..., Any], bools: bool = True)
 
 def _shift(operate: Callable[..., Any]) -> Callable[..., Any]:
     def shift(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        # Beyond the width C leaves open what happens; PyTorch shifts everything out.
+        # A shift beyond the width is undefined in C; PyTorch shifts all bits out.
         width = a.dtype.itemsize * 8
         outside = (b < 0) | (b >= width)
         rest = -(a < 0).astype(a.dtype) if operate is np.right_shift else np.zeros((), a.dtype)
@@ -270,7 +270,7 @@ def bitwise_not(input: Tensor) -> Tensor:
 
 @named
 def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
-    """``input`` where the condition holds, ``other`` elsewhere; with the condition alone, its indices.
+    """``input`` where the condition holds, ``other`` elsewhere; with only a condition, its indices.
 
     >>> import fastnn
     >>> x = fastnn.tensor([-1.0, 2.0])
@@ -313,7 +313,7 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
 
 
 def keep_where(x: Tensor, mask: np.ndarray) -> Tensor:
-    """``x`` where the mask holds, and 0 elsewhere, also in place of infinity and NaN."""
+    """``x`` where the mask holds, and 0 elsewhere, even for infinity and NaN."""
 
     def keep(a: np.ndarray) -> np.ndarray:
         return np.where(mask, a, a.dtype.type(0))
@@ -322,7 +322,7 @@ def keep_where(x: Tensor, mask: np.ndarray) -> Tensor:
 
 
 def _wrapped_pair(input: Any, other: Any) -> tuple[Tensor, Tensor]:
-    """Two values as tensors of one dtype, each of which may be a number."""
+    """Two values, tensors or numbers, as tensors of one dtype."""
     if isinstance(input, Tensor):
         return promote(input, other if isinstance(other, Tensor) else _number_beside(input, other))
     if isinstance(other, Tensor):

@@ -1,4 +1,4 @@
-"""Other dtypes and devices, and numbers put into a tensor as it is."""
+"""Conversion to dtypes and devices, and writing values into an existing tensor."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ __all__ = [
 
 
 def _converted(self: Tensor, target: dtype, copy: bool = False) -> Tensor:
-    """The numbers as another dtype; the tensor itself where they have it."""
+    """The tensor in another dtype; the tensor itself if it has that dtype."""
     kind = target.numpy
     array = self._data
     if array.dtype == kind:
@@ -58,7 +58,7 @@ def _to(
     self: Tensor, *args: Any, dtype: Any = None, device: Any = None, non_blocking: bool = False, copy: bool = False,
     memory_format: Any = None, other: Any = None,
 ) -> Tensor:  # fmt: skip
-    """The tensor as another dtype, or as that of another tensor; the only device is the CPU.
+    """The tensor in another dtype, or in that of another tensor; the only device is the CPU.
 
     The arguments are a dtype, a device, a device and a dtype, or a tensor, each followed by
     ``non_blocking`` and ``copy``.
@@ -99,7 +99,7 @@ def _as(target: dtype) -> Any:
 
 
 def _type(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
-    """PyTorch's name of this kind of tensor; with a dtype, or the name of a kind, converted to it."""
+    """PyTorch's name of this tensor type; with a dtype or type name, the tensor converted to it."""
     if dtype is None:
         return f"torch.{self.dtype.legacy}Tensor"
     if isinstance(dtype, _dtype) or dtype in (float, int, bool):
@@ -116,7 +116,7 @@ def _type(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
 
 
 def _type_as(self: Tensor, other: Tensor) -> Tensor:
-    """As the dtype of ``other``."""
+    """The tensor in the dtype of ``other``."""
     check_tensor("other", other)
     return _converted(self, other.dtype)
 
@@ -137,7 +137,7 @@ def _pin_memory(self: Tensor, device: Any = None) -> Tensor:
     return self
 
 
-# -- Questions ---------------------------------------------------------------------------------
+# -- Properties --------------------------------------------------------------------------------
 
 
 @named
@@ -148,12 +148,12 @@ def numel(input: Tensor) -> int:
 
 
 def is_signed(input: Tensor) -> bool:
-    """Whether the dtype has negative numbers."""
+    """Whether the dtype is signed."""
     return input._data.dtype.kind in "if"
 
 
 def is_inference(input: Tensor) -> bool:
-    """Whether the tensor was made in ``inference_mode``, and shares no memory with one that was not."""
+    """Whether the tensor was created in ``inference_mode``, and shares no memory with one that was not."""
     return input._memory.inference
 
 
@@ -171,12 +171,12 @@ is_neg = is_conj
 
 
 def detach(input: Tensor) -> Tensor:
-    """The same numbers in the same memory, without a history."""
+    """The same values in the same memory, without history."""
     return Tensor.detach(input)
 
 
 def detach_(input: Tensor) -> Tensor:
-    """Forget the history in place."""
+    """Drop the history in place."""
     return Tensor.detach_(input)
 
 
@@ -193,12 +193,12 @@ def is_tensor(obj: Any) -> bool:
 
 
 def is_storage(obj: Any) -> bool:
-    """False: tensors of fastnn have arrays, not storages."""
+    """False: fastnn's tensors have arrays, not storages."""
     return False
 
 
 def typename(obj: Any) -> str:
-    """PyTorch's name of the kind of an object.
+    """PyTorch's name of an object's type.
 
     >>> import fastnn
     >>> fastnn.typename(fastnn.zeros(1))
@@ -233,10 +233,10 @@ def result_type(tensor1: Any, tensor2: Any) -> dtype:
 
 
 def swap_tensors(t1: Tensor, t2: Tensor) -> None:
-    """Exchange what two tensors are."""
+    """Exchange the contents of two tensors."""
     names = ["_grad", "_history", "_memory", "_node", "_requires_grad"]
     if hasattr(t1, "_slot") and hasattr(t2, "_slot"):
-        # Parameters, which go with their places in the flat buffer.
+        # Parameters are swapped with their slots in the flat buffer.
         names += ["_data", "_slot", "_grad_place"]
     for name in names:
         a, b = getattr(t1, name), getattr(t2, name)
@@ -258,15 +258,15 @@ def _dim(self: Tensor) -> int:
 
 
 def _get_device(self: Tensor) -> int:
-    """-1: the CPU has no number."""
+    """-1: the CPU has no index."""
     return -1
 
 
-# -- Numbers put in ------------------------------------------------------------------------------
+# -- Writing values ------------------------------------------------------------------------------
 
 
 def _copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
-    """Copy the numbers of ``src``, broadcast to this shape, in place."""
+    """Copy the values of ``src``, broadcast to this shape, in place."""
     if not isinstance(src, Tensor):
         if not isinstance(src, NUMBERS):
             raise TypeError(f"src must be a Tensor or a number, found {type(src).__name__}")
@@ -339,7 +339,7 @@ def _set_(self: Tensor, source: Tensor | None = None) -> Tensor:
 
 
 def _resize_(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
-    """Another size in place: the elements stay in their order, new ones are of no meaning."""
+    """Resize in place: the elements keep their order, new ones are undefined."""
     if self._requires_grad:
         raise RuntimeError("cannot resize variables that require grad")
     _ = self._memory.version_to_write()
@@ -352,19 +352,19 @@ def _resize_(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
 
 
 def _apply_(self: Tensor, callable: Any) -> Tensor:
-    """``element = callable(element)`` for each of them."""
+    """Set each element to ``callable(element)``."""
     values = [callable(v) for v in self._data.reshape(-1).tolist()]
     self._write(..., np.array(values, self._data.dtype).reshape(self._data.shape))
     return self
 
 
 def _resize_as_(self: Tensor, the_template: Tensor, memory_format: Any = None) -> Tensor:
-    """The size of another tensor in place."""
+    """Resize in place to the size of another tensor."""
     return _resize_(self, the_template._data.shape)
 
 
 def _sum_to_size(self: Tensor, *size: Any) -> Tensor:
-    """Summed over the dimensions along which a tensor of that size would be repeated."""
+    """The sum over the dimensions that broadcasting a tensor of that size would expand."""
     shape = tuple(_sizes(size))
     try:
         fits = np.broadcast_shapes(shape, self._data.shape) == self._data.shape
@@ -376,7 +376,7 @@ def _sum_to_size(self: Tensor, *size: Any) -> Tensor:
 
 
 def _as_subclass(self: Tensor, cls: Any) -> Any:
-    """Over the same memory, as an instance of a subclass."""
+    """An instance of a subclass over the same memory."""
     made = cls.__new__(cls)
     for name in ("_data", "_node", "_requires_grad", "_grad", "_memory", "_history"):
         setattr(made, name, getattr(self, name))
@@ -384,7 +384,7 @@ def _as_subclass(self: Tensor, cls: Any) -> Any:
 
 
 def _share_memory_(self: Tensor) -> Tensor:
-    """The tensor itself: processes of fastnn share nothing."""
+    """The tensor itself: fastnn shares no memory between processes."""
     return self
 
 

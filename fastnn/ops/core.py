@@ -1,8 +1,8 @@
-"""How an operation is made: recorded maps, views and elementwise functions, with their derivatives.
+"""Building blocks of operations: recorded maps, views and elementwise functions, with their derivatives.
 
-An operation is a function of NumPy arrays, and what it takes to differentiate it. A *linear* map comes
-with its transpose, which is its derivative, to any order. The derivative of an elementwise function
-is an expression of tensors, which is recorded where a second derivative is asked for.
+An operation is a function of NumPy arrays with its derivative. A *linear* map has its transpose, which
+is its derivative to any order. The derivative of an elementwise function is an expression of tensors,
+which is recorded if a second derivative is needed.
 """
 
 from __future__ import annotations
@@ -44,9 +44,9 @@ def warn_of_byte_mask(name: str) -> None:
 
 
 def named(function: Function) -> Function:
-    """A decorator of the functions of ``torch``: they take NumPy's names of arguments, and ``out``.
+    """A decorator of the functions of ``torch``: they accept NumPy's argument names, and ``out``.
 
-    The methods of the same name (``method``) take no ``out``: NumPy's own functions, which pass it, then do without the
+    The methods of the same name (``method``) take no ``out``: NumPy's functions, which pass it, then do not use the
     method, or raise the TypeError, as with PyTorch.
     """
     code = function.__code__
@@ -79,13 +79,13 @@ def named(function: Function) -> Function:
     return cast(Function, wrapped)
 
 
-# The methods beside the functions that `named` has made, and back.
+# From the functions made by `named` to their methods, and back.
 _METHODS: dict[Any, Any] = {}
 FUNCTIONS: dict[Any, Any] = {}
 
 
 def method_of(function: Function) -> Function:
-    """The method of a function: without ``out``, where ``named`` has given it that."""
+    """The method of a function, without the ``out`` that ``named`` adds."""
     return _METHODS.get(function, function)
 
 
@@ -97,7 +97,7 @@ def titled(function: Function, name: str, text: str) -> Function:
 
 
 def into(out: Any, result: Any) -> Any:
-    """Write a result, or a tuple of them, where ``out=`` asks for it, and return that."""
+    """Write a result, or a tuple of them, to ``out``, and return that."""
     if isinstance(result, tuple):
         if not isinstance(out, (tuple, list)) or len(out) != len(result):
             raise TypeError(f"out must be {len(result)} tensors, found {type(out).__name__}")
@@ -116,7 +116,7 @@ def into(out: Any, result: Any) -> Any:
 
 
 def check_tensor(name: str, value: Any) -> None:
-    """TypeError for what is no tensor."""
+    """TypeError unless it is a tensor."""
     if not isinstance(value, Tensor):
         raise TypeError(f"{name} must be a Tensor, found {type(value).__name__}")
 
@@ -139,13 +139,13 @@ def check_tensors(name: str, input: Any, other: Any) -> None:
 
 
 def refuse(name: str, x: Tensor, kinds: str) -> None:
-    """NotImplementedError, a RuntimeError, for a tensor whose dtype is of these kinds, by NumPy's letters."""
+    """NotImplementedError (a RuntimeError) for a tensor whose dtype has one of these kinds, by NumPy's letters."""
     if x._data.dtype.kind in kinds:
         raise NotImplementedError(f'"{name}" not implemented for {x.dtype}')
 
 
 def dimension(dim: Any, ndim: int) -> int:
-    """A dimension as a non-negative number, 0 for a tensor without; IndexError for one that does not exist."""
+    """A dimension as a non-negative number, 0 for a tensor without any; IndexError if it does not exist."""
     if type(dim) is int and -ndim <= dim < ndim:
         return dim % ndim
     if not isinstance(dim, (int, np.integer)) or isinstance(dim, bool):
@@ -160,7 +160,7 @@ def dimension(dim: Any, ndim: int) -> int:
 
 
 def dimensions(dim: Any, ndim: int) -> tuple[int, ...]:
-    """Several, none for a tensor without; RuntimeError for one that occurs twice."""
+    """Several dimensions, none for a tensor without any; RuntimeError if one occurs twice."""
     if isinstance(dim, (int, np.integer, Tensor)):
         return (dimension(dim, ndim),) if ndim else (dimension(dim, ndim),)[:0]
     if not isinstance(dim, (tuple, list)):
@@ -172,7 +172,7 @@ def dimensions(dim: Any, ndim: int) -> tuple[int, ...]:
 
 
 def whole(name: str, value: Any) -> int:
-    """An integer; TypeError for a fraction, which would be cut off without a word."""
+    """An integer; TypeError for a fraction, which would be truncated silently."""
     if type(value) is int:
         return value
     try:
@@ -189,7 +189,7 @@ def reduced(dim: Any, ndim: int) -> tuple[int, ...]:
 
 
 def as_floating(x: Tensor) -> Tensor:
-    """The tensor itself if it is floating point, otherwise as the default dtype."""
+    """The tensor itself if it is floating point, otherwise converted to the default dtype."""
     return x if x._data.dtype.kind == "f" else x.to(from_numpy_dtype(default_numpy()))
 
 
@@ -209,10 +209,10 @@ def recorded_result(
 
 
 def also_read(result: Tensor, *tensors: Tensor) -> Tensor:
-    """``result``, whose backward pass refuses to run after one of ``tensors`` has changed, as PyTorch's does.
+    """``result``, whose backward pass fails if one of ``tensors`` has changed, as in PyTorch.
 
-    For operations that PyTorch differentiates by a formula that reads more than the one here does. ``result``
-    itself may be among them.
+    For operations whose derivative in PyTorch reads more tensors than the one here. ``result`` itself may be
+    among them.
     """
     node = result._node
     if node is not None:
@@ -224,10 +224,10 @@ def also_read(result: Tensor, *tensors: Tensor) -> Tensor:
 
 
 def step_map(x: Tensor, forward: ArrayMap, backward: ArrayMap, *sources: Tensor) -> Tensor:
-    """``forward(x)``, a linear map with the transpose ``backward``, both of which are step functions of ``sources``.
+    """``forward(x)``, a linear map with the transpose ``backward``; both are step functions of ``sources``.
 
-    So is the derivative of a piecewise linear function. Who differentiates it finds the sources in the graph, with
-    gradients of 0.
+    The derivative of a piecewise linear function is such a map. The graph contains the sources, with gradients
+    of 0.
     """
     result = np.asarray(forward(x._data))
     if not _recorded(x, *sources):
@@ -241,7 +241,7 @@ def step_map(x: Tensor, forward: ArrayMap, backward: ArrayMap, *sources: Tensor)
 
 
 def gated(grad: Tensor, mask: np.ndarray, *sources: Tensor) -> Tensor:
-    """``grad`` where the mask holds and 0 elsewhere, also in place of infinity and NaN; see :func:`step_map`."""
+    """``grad`` where the mask holds and 0 elsewhere, even for infinity and NaN; see :func:`step_map`."""
 
     def keep(a: np.ndarray) -> np.ndarray:
         return np.where(mask, a, a.dtype.type(0))
@@ -250,7 +250,7 @@ def gated(grad: Tensor, mask: np.ndarray, *sources: Tensor) -> Tensor:
 
 
 def scaled(grad: Tensor, factors: Any, *sources: Tensor) -> Tensor:
-    """``grad * factors``, of factors that are a step function of ``sources``; see :func:`step_map`."""
+    """``grad * factors``, where the factors are a step function of ``sources``; see :func:`step_map`."""
 
     def multiply(a: np.ndarray) -> np.ndarray:
         return np.multiply(a, factors, dtype=a.dtype)
@@ -259,9 +259,9 @@ def scaled(grad: Tensor, factors: Any, *sources: Tensor) -> Tensor:
 
 
 def piece(x: Tensor, mask: np.ndarray, slope: float = 1.0, reads_result: bool = False) -> Tensor:
-    """``slope * x`` where the mask, a step function of ``x``, holds and 0 elsewhere, also where x is infinite there.
+    """``slope * x`` where the mask, a step function of ``x``, holds; 0 elsewhere, even if x is infinite there.
 
-    ``reads_result``: the mask counts as one of the result, as for PyTorch's ReLU, which can be differentiated for ever.
+    ``reads_result``: the mask depends on the result, as in PyTorch's ReLU, which has derivatives of any order.
     """
     result = np.where(mask, x._data if slope == 1 else x._data * x._data.dtype.type(slope), x._data.dtype.type(0))
 
@@ -275,7 +275,7 @@ def piece(x: Tensor, mask: np.ndarray, slope: float = 1.0, reads_result: bool = 
 
 
 def tied(x: Tensor, *sources: Tensor) -> Tensor:
-    """``x``, with a gradient that counts as depending on ``sources``, as that of one of several operands in PyTorch."""
+    """``x``, with a gradient that depends on ``sources``, as that of one of several operands does in PyTorch."""
 
     def same(a: np.ndarray) -> np.ndarray:
         return a
@@ -284,7 +284,7 @@ def tied(x: Tensor, *sources: Tensor) -> Tensor:
 
 
 def pieces(x: Tensor, factors: np.ndarray, reads_result: bool = False) -> Tensor:
-    """``x * factors``, of factors that are a step function of ``x``; ``reads_result`` as of :func:`piece`."""
+    """``x * factors``, where the factors are a step function of ``x``; ``reads_result`` as for :func:`piece`."""
     result = np.asarray(np.multiply(x._data, factors, dtype=x._data.dtype))
     if reads_result and _recorded(x):
         return recorded_result("Piece", (x,), result, lambda grad, y: (scaled(grad, factors, y),))
@@ -293,7 +293,7 @@ def pieces(x: Tensor, factors: np.ndarray, reads_result: bool = False) -> Tensor
 
 # -- Elementwise functions of one tensor --------------------------------------------------------
 
-# From the gradient of the result, and x or the result, to the gradient of x.
+# Maps the gradient of the result, and x or the result, to the gradient of x.
 Derivative = Callable[[Tensor, Any], Tensor]
 
 
@@ -321,11 +321,11 @@ def of_result(name: str, x: Tensor, function: ArrayMap, derivative: Derivative) 
 
 
 class Partial:
-    """The gradient of one operand of a function of x and y, from that of the result.
+    """The gradient of one operand of a function of x and y, computed from that of the result.
 
     Args:
-        reads: which of "x" and "y"; the other is None when ``run`` is called.
-        run: of the gradient, x and y.
+        reads: the operands it reads, of "x" and "y"; ``run`` gets None for the other.
+        run: a function of the gradient, x and y.
     """
 
     __slots__ = ("reads", "run")
@@ -343,7 +343,7 @@ ZERO = Partial("", no_gradient)
 
 
 def scalar_dtype(array: np.dtype, scalar: Any) -> np.dtype:
-    """The dtype of ``array * scalar``: a Python number only changes the kind, never the size."""
+    """The dtype of ``array * scalar``: a Python number changes only the kind, never the size."""
     scalar = plain(scalar)
     if array.kind == "f" or isinstance(scalar, bool):
         return array
@@ -353,7 +353,7 @@ def scalar_dtype(array: np.dtype, scalar: Any) -> np.dtype:
 
 
 def as_operand(x: Tensor, other: Any) -> Tensor | None:
-    """The other operand beside ``x`` as a tensor; None for what cannot be one."""
+    """The other operand as a tensor; None if it cannot be converted."""
     if isinstance(other, Tensor):
         return other
     if isinstance(other, NUMBERS):
@@ -369,8 +369,8 @@ def as_operand(x: Tensor, other: Any) -> Tensor | None:
 def common_dtype(x: Tensor, y: Tensor) -> np.dtype:
     """The dtype of an operation on both, by PyTorch's rules.
 
-    The kinds are ordered bool, integer, floating point. An operand without dimensions counts only
-    where its kind is the higher one.
+    The kinds are ordered bool, integer, floating point. An operand without dimensions counts only if its
+    kind is higher.
     """
     a, b = x._data.dtype, y._data.dtype
     if a == b:
@@ -394,19 +394,19 @@ def promote(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _as_numpy(x: Tensor, y: Tensor) -> tuple[Tensor, Tensor]:
-    """As ``promote``, of a tensor and an array: PyTorch leaves their operators to NumPy, and so the dtype."""
+    """``promote`` for a tensor and an array: PyTorch leaves their operators, and so the dtype, to NumPy."""
     target = from_numpy_dtype(np.result_type(x._data.dtype, y._data.dtype))
     return x.to(target), y.to(target)
 
 
 def shape_error(*shapes: Sequence[int]) -> ShapeError:
-    """What is raised for operands that cannot be broadcast together."""
+    """The error for operands that cannot be broadcast together."""
     text = " and ".join(str(tuple(s)) for s in shapes)
     return ShapeError(f"The shapes of the operands, {text}, cannot be broadcast together")
 
 
 def broadcast(operate: Callable[..., Any], a: Any, b: Any) -> np.ndarray:
-    """``operate(a, b)`` on arrays, which are broadcast together."""
+    """``operate(a, b)`` on arrays, with broadcasting."""
     try:
         result = quiet(operate, a, b)
     except ValueError:
@@ -461,7 +461,7 @@ def binary(name: str, x: Any, y: Any, operate: Callable[..., Any], dx: Partial, 
         return _wrap(result)
     x_shape = a.shape if x._requires_grad else None
     y_shape = b.shape if y._requires_grad else None
-    # Only what a derivative reads is kept, and has to stay unchanged until then.
+    # Only operands that a derivative reads are kept; they must not change before the backward pass.
     needed = (dx.reads if x_shape is not None else "") + (dy.reads if y_shape is not None else "")
     x_kept, y_kept = x if "x" in needed else None, y if "y" in needed else None
 
@@ -482,13 +482,13 @@ def _with_number(
     try:
         result = quiet(operate, a, b)
     except OverflowError:
-        # An integer beyond the range of the array's dtype: infinite, as in PyTorch.
+        # An integer beyond the range of the array's dtype becomes infinite, as in PyTorch.
         result = quiet(operate, *[float(n) if isinstance(n, int) else n for n in (a, b)])
     if type(result) is not _ndarray:
         result = np.asarray(result)
     if not _recorded(operand):
         return _wrap(result)
-    # As in PyTorch the number counts as saved where the derivative reads it.
+    # As in PyTorch the number counts as saved if the derivative reads it.
     keeps = ("y" if operand is x else "x") in partial.reads
     if ("x" if operand is x else "y") in partial.reads:
         return _wrap(result, Node(name, (operand,), lambda grad: (partial.run(grad, x, y),), (operand,), keeps))
@@ -498,7 +498,7 @@ def _with_number(
 
 
 def in_place_operand(x: Tensor, other: Any) -> Any:
-    """``other`` as ``operate(x, other, out=x)`` takes it; None where the operation is recorded or converts."""
+    """``other`` as an argument of ``operate(x, other, out=x)``; None if the operation is recorded or converts."""
     if _recorded(x):
         return None
     if isinstance(other, Tensor):
@@ -508,7 +508,7 @@ def in_place_operand(x: Tensor, other: Any) -> Any:
 
 
 def original(x: Tensor, *others: Any) -> Tensor:
-    """``x`` as the operand of an operation whose result then overwrites it: a copy, where a derivative may read it."""
+    """``x`` as the operand of an operation that overwrites it: a copy if a derivative may read it."""
     x._check_in_place()
     if not _recorded(x, *[t for t in others if isinstance(t, Tensor)]):
         return x
@@ -516,7 +516,7 @@ def original(x: Tensor, *others: Any) -> Tensor:
 
 
 def in_place(x: Tensor, other: Any, operate: Any, otherwise: Callable[[Any, Any], Tensor]) -> Tensor:
-    """``x = operate(x, other)`` in the memory of x, by ``otherwise`` where it is recorded."""
+    """``x = operate(x, other)`` in the memory of x; ``otherwise`` is used if it is recorded."""
     tracing.stop("a tensor is changed in place outside the kernels")
     operand = in_place_operand(x, other)
     if operand is None or not x._data.flags.writeable:
@@ -528,7 +528,7 @@ def in_place(x: Tensor, other: Any, operate: Any, otherwise: Callable[[Any, Any]
     try:
         quiet(operate, x._data, operand, x._data)
     except (ValueError, TypeError):
-        # Shapes that do not fit, or a result of another kind: let the general way say so.
+        # Mismatched shapes, or a result of another kind: the general path raises the error.
         return x._in_place(otherwise(original(x, other), other))
     x._memory.version = version + 1
     return x

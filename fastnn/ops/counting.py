@@ -1,4 +1,4 @@
-"""How often elements occur, and where they would stand."""
+"""Counts of elements, histograms, and positions in sorted sequences."""
 
 from __future__ import annotations
 
@@ -25,9 +25,9 @@ def unique(
     input: Tensor, sorted: bool = True, return_inverse: bool = False, return_counts: bool = False,
     dim: int | None = None,
 ) -> Any:  # fmt: skip
-    """The different elements in order, or along ``dim`` the different slices.
+    """The sorted unique elements, or the unique slices along ``dim``.
 
-    Returns: them, then the index of each element among them, then how often each occurs, as asked for.
+    Returns: the unique elements, then the index of each element among them and their counts, if requested.
     """
     check_tensor("input", input)
     axis = None if dim is None else dimension(dim, input._data.ndim)
@@ -51,7 +51,7 @@ def _several(values: np.ndarray, inverse: np.ndarray, counts: np.ndarray, with_i
 def unique_consecutive(
     input: Tensor, return_inverse: bool = False, return_counts: bool = False, dim: int | None = None
 ) -> Any:
-    """The elements without those that equal the one before."""
+    """The elements without those that equal their predecessor."""
     check_tensor("input", input)
     axis = 0 if dim is None else dimension(dim, input._data.ndim)
     rows = input._data.reshape(-1) if dim is None else np.moveaxis(input._data, axis, 0)
@@ -69,7 +69,7 @@ def unique_consecutive(
 
 @named
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
-    """How often each number 0, 1, ... occurs, or the sum of the weights where it does."""
+    """The count of each number 0, 1, ..., or the sum of its weights."""
     check_tensor("input", input)
     if input._data.dtype.kind not in "iu":
         raise NotImplementedError(f'"bincount_cpu" not implemented for {input.dtype}')
@@ -87,7 +87,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
 
 @named
 def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Tensor:
-    """How many elements fall into each of ``bins`` parts of [min, max], or of the range of the elements."""
+    """The counts of elements in ``bins`` equal parts of [min, max], or of the range of the elements."""
     check_tensor("input", input)
     if input._data.dtype.kind != "f":
         raise NotImplementedError(f'"histogram_cpu" not implemented for {input.dtype}')
@@ -103,20 +103,20 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     if not (np.isfinite(low) and np.isfinite(high)):
         raise RuntimeError(f"range of [{low}, {high}] is not finite")
     _check_fits(array.dtype, low, high)
-    # In the dtype itself and in this order: elements that are nearly an edge are counted where PyTorch counts them.
+    # In the dtype itself and in this order, so that elements close to an edge are counted as in PyTorch.
     kind = np.result_type(array, np.float32).type
     with np.errstate(over="ignore", invalid="ignore"):
         edges = _between(low, high, bins + 1, array.dtype)
         inside = array[(array >= edges[0]) & (array <= edges[-1])].astype(kind)
         width = kind(edges[-1]) - kind(edges[0])
-        # Without a width, as PyTorch does it, they are all in the middle.
+        # If the width is 0 all are in the middle bin, as in PyTorch.
         cells = (inside - kind(edges[0])) * kind(bins) / width if width else np.full(inside.shape, bins // 2)
     counts = np.bincount(np.minimum(cells, bins - 1).astype(np.int64), minlength=bins)
     return _wrap(counts.astype(array.dtype))
 
 
 def _check_fits(kind: np.dtype, *limits: float) -> None:
-    """RuntimeError for limits of a range that the dtype of the elements cannot hold."""
+    """RuntimeError if the dtype of the elements cannot hold the limits of the range."""
     most = float(np.finfo(kind).max)
     if any(abs(limit) > most for limit in limits):
         raise RuntimeError(f"value cannot be converted to type {kind} without overflow, found {limits}")
@@ -127,16 +127,16 @@ def histogram(
     input: Tensor, bins: int | Tensor = 100, *, range: Sequence[float] | None = None, weight: Tensor | None = None,
     density: bool = False,
 ) -> Any:  # fmt: skip
-    """How many elements lie between each pair of neighbouring edges, and these edges.
+    """The counts of elements between neighbouring edges, and the edges.
 
-    A bin holds the elements with ``edge[i] <= x < edge[i + 1]``; the last one its upper edge too.
+    A bin holds the elements with ``edge[i] <= x < edge[i + 1]``; the last one includes its upper edge.
 
     Args:
         input: float32 or float64, of any shape.
-        bins: the number of bins, all equally wide, or the ``bins + 1`` edges in ascending order, in the dtype of
+        bins: the number of bins of equal width, or the ``bins + 1`` edges in ascending order, in the dtype of
             ``input``.
         range: the lowest and the highest edge, if ``bins`` is a number; by default those of the elements.
-        weight: what each element counts, of the dtype and the number of elements of ``input``; by default 1.
+        weight: the weight of each element, of the dtype and number of elements of ``input``; 1 by default.
         density: divide by the total and by the width of each bin, so that the integral is 1.
 
     Returns: ``hist`` ``(bins,)`` and ``bin_edges`` ``(bins + 1,)``, in the dtype of ``input``.
@@ -168,13 +168,13 @@ def histogramdd(
     input: Tensor, bins: int | Sequence[int] | Sequence[Tensor], range: Sequence[float] | None = None,
     weight: Tensor | None = None, density: bool = False,
 ) -> Any:  # fmt: skip
-    """:func:`histogram` of points in D dimensions: how many lie in each of the cells between the edges.
+    """:func:`histogram` of points in D dimensions: the counts in the cells between the edges.
 
     Args:
         input: float32 or float64 ``(..., D)``; every row of the last axis is a point.
         bins: the number of bins, for all dimensions or one each, or D tensors of edges.
-        range: lowest and highest edge of each dimension in a row, ``2 * D`` numbers; ignored where edges are given.
-        weight: what each point counts, of the dtype of ``input`` and its shape without the last axis.
+        range: lowest and highest edge of each dimension, ``2 * D`` numbers; ignored if edges are given.
+        weight: the weight of each point, of the dtype of ``input`` and its shape without the last axis.
         density: divide by the total and by the volume of each cell.
 
     Returns: ``hist``, with an axis for each dimension, and ``bin_edges``, a tuple of D tensors.
@@ -212,7 +212,7 @@ def histogramdd(
 
 
 def _check_count(bins: Any, axis: int = 0) -> None:
-    """TypeError for what is no integer, RuntimeError for one that is no number of bins."""
+    """TypeError unless it is an integer, RuntimeError if it is not a valid number of bins."""
     if isinstance(bins, bool) or not isinstance(bins, (int, np.integer)):
         raise TypeError(f"bins must be an int, found {type(bins).__name__}")
     if bins <= 0:
@@ -222,7 +222,7 @@ def _check_count(bins: Any, axis: int = 0) -> None:
 def _histogram(
     rows: np.ndarray, bins: Sequence[Any], range: Sequence[float] | None, weight: Tensor | None, density: bool
 ) -> tuple[Tensor, tuple[Tensor, ...]]:
-    """Points ``(N, D)`` in cells, and the edges of these; ``weight``, where it fits, has the shape ``(N,)``."""
+    """Counts of points ``(N, D)`` in cells, and their edges; a valid ``weight`` has the shape ``(N,)``."""
     kind, size = rows.dtype, len(rows)
     if kind not in (np.float32, np.float64):
         raise NotImplementedError(f'"histogramdd" not implemented for {kind}')
@@ -245,9 +245,9 @@ def _histogram(
     inside, cells = np.ones(size, bool), np.zeros(size, np.int64)
     for axis, edge in enumerate(edges):
         column, most = rows[:, axis], edge.size - 1
-        # NaN lies nowhere.
+        # NaN is in no cell.
         inside &= (column >= edge[0]) & (column <= edge[-1])
-        # Edges that are not in order still give a cell that exists.
+        # Unsorted edges still give a valid cell.
         cells = cells * most + np.clip(np.searchsorted(edge, column, "right") - 1, 0, most - 1)
     shape = tuple(edge.size - 1 for edge in edges)
     weights = None if weight is None else weight._data[inside]
@@ -313,7 +313,7 @@ def _equal_edges(rows: np.ndarray, bins: Sequence[int], range: Sequence[float] |
 
 
 def _halved(sequence: np.ndarray, values: np.ndarray, right: bool) -> np.ndarray:
-    """Where PyTorch's search by halves ends in a sequence with NaN, beside which nothing is smaller."""
+    """The result of PyTorch's binary search in a sequence with NaN: no value compares as smaller than NaN."""
     low = np.zeros(values.shape, np.int64)
     high = np.full(values.shape, sequence.size, np.int64)
     for _ in range(sequence.size.bit_length()):
@@ -329,11 +329,11 @@ def searchsorted(
     sorted_sequence: Tensor, input: Any, *, out_int32: bool = False, right: bool = False, side: str | None = None,
     sorter: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
-    """Where each element would have to be put into the sorted sequence; row by row if that has several.
+    """The insertion index of each element in the sorted sequence; row by row if that has several rows.
 
     Args:
-        right, side: behind equal elements, not before them.
-        sorter: the indices that sort the sequence, if it is not.
+        right, side: insert after equal elements, not before them.
+        sorter: the indices that sort the sequence, if it is not sorted.
     """
     check_tensor("sorted_sequence", sorted_sequence)
     if side not in (None, "left", "right"):
@@ -356,7 +356,7 @@ def searchsorted(
             f"tensor and input value tensor must match, but we got boundaries tensor {list(sequence.shape)} and input "
             f"value tensor {list(values.shape)}"
         )
-    # Counted, row by row at once: how many of the sequence lie before each value.
+    # Counts, for all rows at once, the elements of the sequence before each value.
     before = np.less_equal if where == "right" else np.less
     counts = before(sequence[..., None, :], values[..., :, None]).sum(-1)
     return _wrap(np.asarray(counts, kind))
@@ -364,7 +364,7 @@ def searchsorted(
 
 @named
 def bucketize(input: Any, boundaries: Tensor, *, out_int32: bool = False, right: bool = False) -> Tensor:
-    """The number of the bucket between ``boundaries`` that each element falls into."""
+    """The index of the bucket between ``boundaries`` for each element."""
     check_tensor("boundaries", boundaries)
     if boundaries._data.ndim != 1:
         raise ShapeError(f"boundaries tensor must be 1 dimension, but got dim({boundaries._data.ndim})")

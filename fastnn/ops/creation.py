@@ -1,4 +1,4 @@
-"""Functions of ``torch`` that make tensors."""
+"""Functions of ``torch`` that create tensors."""
 
 from __future__ import annotations
 
@@ -44,9 +44,9 @@ def tensor(
 
     Args:
         data: a number, nested sequences of numbers, an array or a tensor.
-        dtype: of the tensor.
+        dtype: the dtype of the tensor.
         device: the CPU.
-        requires_grad: whether to record what is computed from it.
+        requires_grad: whether to record operations on it.
 
     >>> import fastnn
     >>> fastnn.tensor([[1, 2], [3, 4]]).dtype
@@ -58,7 +58,7 @@ def tensor(
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
-    """``data`` as a tensor, itself or sharing memory where that can be.
+    """``data`` as a tensor: itself, or sharing memory if possible.
 
     >>> import fastnn, numpy as np
     >>> a = np.zeros(2)
@@ -78,13 +78,13 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
 def asarray(
     obj: Any, *, dtype: Any = None, device: Any = None, copy: bool | None = None, requires_grad: bool = False
 ) -> Tensor:
-    """As ``as_tensor``; with ``copy`` always a copy, or with False never, and ValueError instead.
+    """As ``as_tensor``; ``copy=True`` always copies, ``copy=False`` never does and raises ValueError instead.
 
-    Of bytes and other buffers the memory itself is taken, as ``frombuffer`` takes it.
+    Bytes and other buffers share their memory, as with ``frombuffer``.
     """
     is_buffer = isinstance(obj, (bytes, bytearray, memoryview, _buffer))
     if is_buffer:
-        # Its bytes, taken for numbers of the dtype: tensor() takes it for a sequence.
+        # The bytes are read as elements of the dtype; tensor() would read a sequence.
         check_device(device)
         made = frombuffer(obj, dtype=get_default_dtype() if dtype is None else dtype)
     else:
@@ -98,7 +98,7 @@ def asarray(
 
 
 def from_numpy(ndarray: np.ndarray) -> Tensor:
-    """A tensor that shares memory with an array; UserWarning, once, for an array that is read-only.
+    """A tensor that shares memory with an array; one UserWarning for a read-only array.
 
     >>> import fastnn, numpy as np
     >>> a = np.zeros(2)
@@ -161,7 +161,7 @@ def _shape_of(size: tuple[Any, ...], given: Any = None) -> tuple[int, ...]:
     if len(size) == 1 and isinstance(size[0], (tuple, list)):
         size = tuple(size[0])
     try:
-        # To Python a bool is an integer.
+        # A bool is an integer in Python.
         if bool in map(type, size):
             raise TypeError
         shape = tuple([operator.index(n) for n in size])
@@ -182,7 +182,7 @@ def zeros(
     *args: Any, size: Any = None, out: Tensor | None = None, dtype: Any = None, layout: Any = None, device: Any = None,
     requires_grad: bool = False, pin_memory: bool = False, memory_format: Any = None, names: Any = None,
 ) -> Tensor:  # fmt: skip
-    """A tensor of zeros; its sizes are given one by one, or as one sequence.
+    """A tensor of zeros; the sizes are separate arguments or one sequence.
 
     >>> import fastnn
     >>> fastnn.zeros(2, 3).shape
@@ -196,12 +196,12 @@ def ones(
     *args: Any, size: Any = None, out: Tensor | None = None, dtype: Any = None, layout: Any = None, device: Any = None,
     requires_grad: bool = False, pin_memory: bool = False, names: Any = None,
 ) -> Tensor:  # fmt: skip
-    """A tensor of ones; its sizes are given one by one, or as one sequence."""
+    """A tensor of ones; the sizes are separate arguments or one sequence."""
     made = _made(np.ones(_shape_of(args, size), as_numpy_dtype(dtype, default_numpy())), requires_grad, device)
     return made if out is None else _into(out, made)
 
 
-# Memory that was not written to could show other programs' numbers; zero pages cost nothing.
+# Uninitialised memory could expose other data; zero pages cost nothing.
 empty = alloc.unfilled(zeros)
 
 
@@ -230,7 +230,7 @@ def full(
     size: Any, fill_value: Any, *, out: Tensor | None = None, dtype: Any = None, layout: Any = None, device: Any = None,
     requires_grad: bool = False, pin_memory: bool = False, names: Any = None,
 ) -> Tensor:  # fmt: skip
-    """A tensor of one number, of its dtype."""
+    """A tensor filled with one number, in its dtype."""
     if isinstance(size, (int, np.integer)):
         raise TypeError("full(): argument 'size' must be tuple of ints, not int")
     if isinstance(fill_value, Tensor) and fill_value._data.ndim:
@@ -251,7 +251,7 @@ def eye(
     return made if out is None else _into(out, made)
 
 
-# -- Rows of numbers ---------------------------------------------------------------------------
+# -- Ranges ------------------------------------------------------------------------------------
 
 
 def _number(value: Any) -> Any:
@@ -262,7 +262,7 @@ def arange(
     start: Any, end: Any = None, step: Any = 1, *, out: Tensor | None = None, dtype: Any = None, layout: Any = None,
     device: Any = None, requires_grad: bool = False, pin_memory: bool = False,
 ) -> Tensor:  # fmt: skip
-    """The numbers from ``start`` (0 if left out) up to, and without, ``end``; int64 where all are integers.
+    """The numbers from ``start`` (default 0) up to but excluding ``end``; int64 if all are integers.
 
     >>> import fastnn
     >>> fastnn.arange(2, 8, 2)
@@ -278,7 +278,7 @@ def arange(
         raise NotImplementedError('"arange_cpu" not implemented for Bool')
     count = max(-((first - last) // by) if integers else math.ceil((last - first) / by), 0)
     if kind.kind != "f" and not integers:
-        # The numbers are counted in the type itself, as in PyTorch.
+        # Computed in the type itself, as in PyTorch.
         if kind == np.int64 and int(by) == 0:
             raise ValueError("step must be nonzero")
         first, by = int(first), int(by)
@@ -297,7 +297,7 @@ def _check_steps(first: Any, last: Any, by: Any) -> None:
 
 
 def range(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: Any = None, **options: Any) -> Tensor:
-    """The numbers from ``start`` up to and including ``end``; PyTorch has deprecated it for ``arange``."""
+    """The numbers from ``start`` up to and including ``end``; deprecated in PyTorch in favour of ``arange``."""
     if end is None:
         start, end = 0, start
     first, last, by = _number(start), _number(end), _number(step)
@@ -322,7 +322,7 @@ def linspace(
     start: Any, end: Any, steps: int, *, out: Tensor | None = None, dtype: Any = None, layout: Any = None,
     device: Any = None, requires_grad: bool = False, pin_memory: bool = False,
 ) -> Tensor:  # fmt: skip
-    """``steps`` numbers from ``start`` to ``end``, equally far apart.
+    """``steps`` evenly spaced numbers from ``start`` to ``end``.
 
     >>> import fastnn
     >>> fastnn.linspace(0, 1, 5)
@@ -336,8 +336,8 @@ def linspace(
     return made if out is None else _into(out, made)
 
 
-# A product and a sum of the first are rounded once in the second. Where C has no such long double, linspace of float64
-# is off by a unit in the last place.
+# The second type rounds a product and a sum of the first once. Without such a long double in C, linspace of float64
+# is off by one unit in the last place.
 _WIDER: dict[Any, Any] = {np.float32: np.float64, np.float64: np.longdouble}
 
 
@@ -346,7 +346,7 @@ def _between(first: Any, last: Any, count: int, kind: np.dtype) -> np.ndarray:
         step = (last - first) / (count - 1) if count > 1 else 0.0
         values = first + step * np.arange(count)
         return values.astype(kind)
-    # The step in the dtype itself, then from both ends and rounded once, as PyTorch's fused multiply-add rounds.
+    # The step in the dtype itself; then from both ends, rounded once like PyTorch's fused multiply-add.
     low, high = kind.type(first), kind.type(last)
     if count == 1:
         return np.full(count, low, kind)
@@ -417,7 +417,7 @@ def full_like(
     input: Tensor, fill_value: Any, *, dtype: Any = None, layout: Any = None, device: Any = None,
     requires_grad: bool = False, memory_format: Any = None, pin_memory: bool = False,
 ) -> Tensor:  # fmt: skip
-    """One number in the shape and dtype of ``input``."""
+    """A tensor filled with one number, in the shape and dtype of ``input``."""
     shape, kind = _like(input, dtype)
     return _made(_filled(shape, fill_value, kind), requires_grad, device)
 
@@ -437,7 +437,7 @@ def _new_full(
     self: Tensor, size: Any, fill_value: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False,
     layout: Any = None, pin_memory: bool = False,
 ) -> Tensor:  # fmt: skip
-    """One number in another shape, of this dtype."""
+    """A tensor filled with one number, in another shape and this dtype."""
     if isinstance(size, (int, np.integer)):
         raise TypeError(f"new_full(): size must be a tuple of integers, found {type(size).__name__}")
     kind = as_numpy_dtype(dtype, self._data.dtype)

@@ -1,7 +1,6 @@
 """Inverses, determinants and decompositions of matrices, through NumPy. Public under ``fastnn.linalg``.
 
-Gradients are those of M. Giles, "An extended collection of matrix derivative results", 2008. May
-import ``core``.
+Gradients follow M. Giles, "An extended collection of matrix derivative results", 2008.
 """
 
 from __future__ import annotations
@@ -48,7 +47,7 @@ def _t(x: Tensor) -> Tensor:
 def _of_result(
     name: str, a: Tensor, result: np.ndarray, run: Callable[[Tensor, Tensor], Tensor], *saved: Tensor
 ) -> Tensor:
-    """A tensor over ``result``, whose derivative reads it and ``saved``."""
+    """A tensor over ``result`` whose derivative reads it and ``saved``."""
     result = np.asarray(result, a._data.dtype)
     if not _recorded(a):
         return _wrap(result)
@@ -120,7 +119,7 @@ def _solve(a: Tensor, b: Tensor) -> Tensor:
 def solve_triangular(
     A: Tensor, B: Tensor, *, upper: bool, left: bool = True, unitriangular: bool = False
 ) -> Tensor:
-    """X with ``A X = B`` for a triangular A, of which the other half is not looked at."""
+    """X with ``A X = B`` for a triangular A; the other half of A is ignored."""
     a = _matrix("solve_triangular", A)
     half = a.triu() if upper else a.tril()
     if unitriangular:
@@ -134,12 +133,12 @@ def solve_triangular(
 
 @named
 def det(A: Tensor) -> Tensor:
-    """The determinant of each matrix; its gradient is that of an invertible one."""
+    """The determinant of each matrix, with the gradient for an invertible one."""
     a = _matrix("det", A)
 
     def run(grad: Tensor, y: Tensor) -> Tensor:
         if not is_grad_enabled() and (y._data == 0).any():
-            # The inverse does not exist where the matrix of cofactors does.
+            # The cofactors exist even if the inverse does not.
             return grad.unsqueeze(-1).unsqueeze(-1) * _wrap(_cofactors(a._data))
         return (grad * y).unsqueeze(-1).unsqueeze(-1) * _t(inv(a))
 
@@ -163,7 +162,7 @@ def slogdet(A: Tensor) -> Any:
 
     def run(grads: list[Any], results: list[Tensor]) -> Tensor:
         if grads[1] is None:
-            # The sign is flat.
+            # The sign is piecewise constant.
             return _wrap(np.zeros(a._data.shape, a._data.dtype))
         return grads[1].unsqueeze(-1).unsqueeze(-1) * _t(inv(a))
 
@@ -183,7 +182,7 @@ def logdet(input: Tensor) -> Tensor:
 
 @named
 def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
-    """The lower triangular L with ``A = L L^T``, or the upper one; of the lower half of A."""
+    """The lower triangular L with ``A = L L^T``, or the upper factor; reads the lower half of A."""
     a = _matrix("cholesky", A)
     try:
         result = quiet(np.linalg.cholesky, a._data)
@@ -195,7 +194,7 @@ def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
         ) from None
 
     def run(grad: Tensor, y: Tensor) -> Tensor:
-        # Phi(L^T dL): the lower half, the diagonal by half.
+        # Phi(L^T dL): the lower half, with the diagonal halved.
         half = (_t(y) @ grad).tril()
         half = half - 0.5 * half.diagonal(0, -2, -1).diag_embed()
         inner = _solve(_t(y), half)
@@ -207,7 +206,7 @@ def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
 
 
 class _JointNode(Node):
-    """Of several results, which its ``run`` reads: it takes the gradients, None for some, and the results."""
+    """A node with several results: ``run`` takes their gradients, some None, and the results."""
 
     __slots__ = ("results",)
 
@@ -219,7 +218,7 @@ class _JointNode(Node):
         self.check(self.saved)
         run: Any = self.run
         given = grad.grads
-        # Without the tensors, which hold this node.
+        # Not the tensors themselves, which hold this node.
         results = [
             Tensor._remade(r, memory, part_node(self, i) if is_grad_enabled() else None)
             for i, (r, memory) in enumerate(self.results)
@@ -249,7 +248,7 @@ def _joint(
 
 @named
 def eigh(A: Tensor, UPLO: str = "L") -> Any:
-    """The eigenvalues, from the smallest, and eigenvectors of each symmetric matrix."""
+    """The eigenvalues in ascending order, and eigenvectors of each symmetric matrix."""
     a = _matrix("eigh", A)
     values, vectors = _calculated("eigh", np.linalg.eigh, a._data, UPLO)
 
@@ -259,7 +258,7 @@ def eigh(A: Tensor, UPLO: str = "L") -> Any:
         if grads[1] is not None:
             gap = w.unsqueeze(-2) - w.unsqueeze(-1)
             turned = (_t(v) @ grads[1]) * _reciprocal_gaps(gap)
-            # As of a function of (A + A^T) / 2, as PyTorch's.
+            # The gradient of a function of (A + A^T) / 2, as in PyTorch.
             inner = inner + 0.5 * (turned + _t(turned))
         return v @ inner @ _t(v)
 
@@ -273,7 +272,7 @@ def _reciprocal_gaps(gap: Tensor) -> Tensor:
 
 @named
 def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
-    """The eigenvalues of each symmetric matrix, from the smallest."""
+    """The eigenvalues of each symmetric matrix in ascending order."""
     return eigh(A, UPLO).eigenvalues
 
 
@@ -313,7 +312,7 @@ def qr(A: Tensor, mode: str = "reduced") -> Any:
 
 @named
 def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> Any:
-    """U, the singular values S from the largest, and V^T with ``A = U diag(S) V^T``."""
+    """U, the singular values S in descending order, and V^T with ``A = U diag(S) V^T``."""
     a = _matrix("svd", A, square=False)
     results = _singular("svd", a._data, full_matrices)
 
@@ -343,7 +342,7 @@ def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> 
 
 
 def _singular(name: str, a: np.ndarray, full_matrices: bool = True, compute_uv: bool = True) -> Any:
-    """NumPy's singular value decomposition, but of infinity: with that the one of OpenBLAS never ends."""
+    """NumPy's singular value decomposition, except for infinity: with that OpenBLAS's never ends."""
     if not np.isfinite(a).all():
         raise LinAlgError(
             f"linalg.{name}: The algorithm failed to converge because the input matrix contained non-finite values."
@@ -353,5 +352,5 @@ def _singular(name: str, a: np.ndarray, full_matrices: bool = True, compute_uv: 
 
 @named
 def svdvals(A: Tensor, *, driver: str | None = None) -> Tensor:
-    """The singular values, from the largest."""
+    """The singular values in descending order."""
     return svd(A, full_matrices=False).S

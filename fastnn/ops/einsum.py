@@ -17,7 +17,7 @@ __all__ = ["bilinear", "einsum", "inner", "tensordot"]
 
 @named
 def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
-    """The sums of products over dimensions of both: the last of a and the first of b, or two lists."""
+    """The sum of products over dimensions of both: the last of a and the first of b, or two lists."""
     check_tensor("a", a)
     check_tensor("b", b)
     n, m = a._data.ndim, b._data.ndim
@@ -62,8 +62,8 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
     """Sums of products by Einstein's convention: 'ij,jk->ik' is a product of matrices.
 
     Args:
-        equation: the letters of each operand's dimensions; behind -> those of the result, otherwise
-            the letters that occur once, in order. '...' stands for further dimensions.
+        equation: the letters of each operand's dimensions; after -> those of the result, by default
+            the letters that occur once, in order. '...' means further dimensions.
         operands: the tensors.
     """
     if not isinstance(equation, str):
@@ -90,7 +90,7 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
                 f"dimensions ({t._data.ndim}) for operand {i}"
             )
         extra = max(extra, t._data.ndim - named_count)
-    # Further dimensions get names of their own.
+    # Further dimensions get their own names.
     rest = [chr(0x100 + k) for k in range(extra)]
     terms = [
         list(s.partition("...")[0]) + rest[extra - (t._data.ndim - len(s.replace("...", ""))) :] * ("..." in s)
@@ -129,7 +129,7 @@ def einsum(equation: Any, *operands: Any) -> Tensor:
 
 
 def _distinct(t: Tensor, term: list[str]) -> tuple[Tensor, list[str]]:
-    """Diagonals, where a letter occurs twice."""
+    """Take diagonals where a letter occurs twice."""
     names = list(term)
     for c in dict.fromkeys(term):
         while names.count(c) > 1:
@@ -141,7 +141,7 @@ def _distinct(t: Tensor, term: list[str]) -> tuple[Tensor, list[str]]:
 
 
 def _pair(a: Tensor, of_a: list[str], b: Tensor, of_b: list[str], later: set[str]) -> tuple[Tensor, list[str]]:
-    """The product of two, summed over the letters that are not needed later: one batch of matrix products."""
+    """The product of two operands, summed over letters not needed later: one batch of matrix products."""
     a, of_a = _summed_alone(a, of_a, of_b, later)
     b, of_b = _summed_alone(b, of_b, of_a, later)
     sizes: dict[str, int] = {}

@@ -1,6 +1,6 @@
-"""Mathematical functions of each element, with their derivatives.
+"""Elementwise mathematical functions with their derivatives.
 
-``scipy.special`` has those that NumPy has not; it is imported when one of them is first called.
+``scipy.special`` provides those that NumPy lacks; it is imported when one of them is first called.
 """
 
 from __future__ import annotations
@@ -113,9 +113,9 @@ def _special(name: str) -> ArrayMap:
 
 
 def _floating(name: str, text: str, function: ArrayMap, derivative: Derivative, reads: str = "x") -> Any:
-    """A function whose result is floating point, also of integers.
+    """A function with a floating point result, also for integers.
 
-    Its derivative reads the operand, or with "y" the result; "xy" where PyTorch's reads both, and this the operand.
+    Its derivative reads the operand, or with "y" the result; "xy": PyTorch's reads both, and this one the operand.
     """
     make = of_result if reads == "y" else of_operand
     title = name.title().replace("_", "")
@@ -136,7 +136,7 @@ def _floating(name: str, text: str, function: ArrayMap, derivative: Derivative, 
 
 
 def _stepwise(name: str, text: str, function: ArrayMap) -> Any:
-    """A function with a derivative of 0, which leaves integers as they are."""
+    """A function with a derivative of 0 that leaves integers unchanged."""
     title = name.title()
 
     def operation(input: Tensor) -> Tensor:
@@ -161,7 +161,7 @@ def _polygamma(n: int) -> ArrayMap:
         # SciPy computes it in float64.
         found = special.polygamma(n, a.astype(np.float64)).astype(a.dtype)
         if n == 1:
-            # At its poles PyTorch has what the formula for negative x is there: a large number, as pi is rounded.
+            # At the poles PyTorch evaluates the formula for negative x: a large number, because pi is rounded.
             pole = (a <= 0) & (a == np.floor(a))
             if pole.any():
                 sine = np.sin(a.dtype.type(math.pi) * a)
@@ -211,7 +211,7 @@ erfinv: Any = _floating(
 
 
 def _log_gamma(a: np.ndarray) -> np.ndarray:
-    # SciPy has -inf at -inf.
+    # SciPy returns -inf at -inf.
     return np.where(np.isneginf(a), a.dtype.type(np.inf), _gammaln(a))
 
 
@@ -222,7 +222,7 @@ digamma = _floating("digamma", "The derivative of ``lgamma``.", _special("psi"),
 
 def _i1_slope(grad: Tensor, x: Tensor) -> Tensor:
     zero = x == 0
-    # At NaN that at 0, as in PyTorch.
+    # For NaN the value at 0, as in PyTorch.
     return grad * (i0(x) - (_i1(x) / x.masked_fill(zero, 1)).masked_fill(zero, 0.5)).masked_fill(x.isnan(), 0.5)
 
 
@@ -243,7 +243,7 @@ rad2deg = _in_units("rad2deg", "Radians in degrees.", 180 / math.pi)
 
 
 def _sinc_slope(grad: Tensor, x: Tensor) -> Tensor:
-    # In this form it is 0 for the smallest x as well.
+    # This form is 0 for the smallest x as well.
     slope = ((x * math.pi).cos() - sinc(x)) / x
     return grad * slope.masked_fill(x == 0, 0)
 
@@ -263,7 +263,7 @@ trunc = _stepwise("trunc", "x without its fraction.", np.trunc)
 def _sign(a: np.ndarray) -> Any:
     if a.dtype.kind == "b":
         return a.copy()
-    # NaN has the sign 0 in PyTorch.
+    # The sign of NaN is 0 in PyTorch.
     return (a > 0).astype(a.dtype) - (a < 0).astype(a.dtype)
 
 
@@ -275,7 +275,7 @@ sgn = _stepwise("sgn", "As ``sign``.", _sign)
 def polygamma(n: Any, input: Any) -> Tensor:
     """The n-th derivative of ``digamma``."""
     if isinstance(n, Tensor):
-        # As a method: x.polygamma(n).
+        # Called as a method: x.polygamma(n).
         n, input = input, n
     check_tensor("input", input)
     if n < 0:
@@ -316,7 +316,7 @@ def abs(input: Tensor) -> Tensor:
 
 @named
 def round(input: Tensor, *, decimals: int = 0) -> Tensor:
-    """The nearest integer, halves to the even one; or with ``decimals`` after the point."""
+    """Round to the nearest integer, halves to even, or to ``decimals`` decimal places."""
     check_tensor("input", input)
     if input._data.dtype.kind == "b":
         raise NotImplementedError('"round_cpu" not implemented for Bool')
@@ -326,7 +326,7 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
         return input.clone()
     array = input._data
     if decimals:
-        # float16 is computed in float32: beyond it are tenfold numbers.
+        # float16 is computed in float32: the scaled values may overflow it.
         wide = array.astype(np.float32) if array.dtype == np.float16 else array
         scale = wide.dtype.type(math.pow(10.0, decimals if decimals > 0 else -decimals))
         shift = (lambda a: np.rint(a * scale) / scale) if decimals > 0 else (lambda a: np.rint(a / scale) * scale)
@@ -338,7 +338,7 @@ def round(input: Tensor, *, decimals: int = 0) -> Tensor:
 
 @named
 def frac(input: Tensor) -> Tensor:
-    """The fraction: ``input - trunc(input)``."""
+    """The fractional part: ``input - trunc(input)``."""
     check_tensor("input", input)
     if input._data.dtype.kind != "f":
         raise NotImplementedError(f'"frac" not implemented for {input.dtype}')
@@ -357,7 +357,7 @@ def positive(input: Tensor) -> Tensor:
 
 @named
 def logit(input: Tensor, eps: float | None = None) -> Tensor:
-    """``log(x / (1 - x))``, of x held within [eps, 1 - eps]."""
+    """``log(x / (1 - x))``, with x clamped to [eps, 1 - eps]."""
     check_tensor("input", input)
     x = as_floating(input)
     held = eps is not None and eps >= 0
@@ -380,7 +380,7 @@ def logit(input: Tensor, eps: float | None = None) -> Tensor:
 def nan_to_num(
     input: Tensor, nan: float | None = None, posinf: float | None = None, neginf: float | None = None
 ) -> Tensor:
-    """0 for NaN, and the largest and smallest numbers for the infinities, or what is given."""
+    """Replace NaN by 0 and infinities by the largest and smallest numbers, or by the given values."""
     check_tensor("input", input)
     array = input._data
     if array.dtype.kind != "f":
@@ -400,7 +400,7 @@ def nan_to_num(
 
 @named
 def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
-    """Elements below ``min`` become ``min``, and above ``max`` ``max``; numbers or tensors.
+    """Limit elements to [``min``, ``max``], which are numbers or tensors.
 
     >>> import fastnn
     >>> fastnn.clamp(fastnn.tensor([-2.0, 0.5, 3.0]), 0, 1)
@@ -422,7 +422,7 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     min, max = [None if n is None else as_number(n, kind) for n in (min, max)]
 
     def limit(a: np.ndarray) -> Any:
-        # The upper limit last, so that it wins where it is the lower one.
+        # The upper limit last, so that it wins if it is below the lower one.
         if min is not None:
             a = np.maximum(a, min)
         return a if max is None else np.minimum(a, max)
@@ -494,7 +494,7 @@ def clamp_max(input: Tensor, max: Any) -> Tensor:
 
 @named
 def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
-    """A copy, through which gradients flow."""
+    """A differentiable copy."""
     check_tensor("input", input)
     if not _recorded(input):
         return _wrap(input._data.copy())
@@ -502,7 +502,7 @@ def clone(input: Tensor, *, memory_format: Any = None) -> Tensor:
 
 
 def conj(input: Tensor) -> Tensor:
-    """The tensor itself: its numbers are real."""
+    """The tensor itself: its elements are real."""
     return input
 
 

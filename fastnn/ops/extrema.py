@@ -1,4 +1,4 @@
-"""The largest and the smallest elements, and where they are."""
+"""Maxima and minima, and their indices."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ __all__ = ["amax", "amin", "aminmax", "argmax", "argmin", "max", "min"]
 def chosen(
     name: str, input: Tensor, indices: np.ndarray, axis: int, keepdim: bool = True, *saved: Tensor
 ) -> Tensor:
-    """The elements at ``indices`` along ``axis``, of which there is one if the dimension is dropped.
+    """The elements at ``indices`` along ``axis``; one index if the dimension is dropped.
 
-    ``saved``: what must not change until the backward pass, as the indices themselves where the caller has them.
+    ``saved``: tensors that must not change before the backward pass, such as indices that the caller holds.
     """
     shape = input._data.shape
     kept = indices.shape
@@ -46,7 +46,7 @@ def _axis(name: str, input: Tensor, dim: Any) -> int:
 
 
 def _along(name: str, kind: Any, input: Tensor, dim: Any, keepdim: bool, find: Any) -> Any:
-    """Values and indices along a dimension; ``find(array, axis)`` gives the indices, with the dimension kept."""
+    """Values and indices along a dimension; ``find(array, axis)`` returns the indices and keeps the dimension."""
     check_tensor("input", input)
     axis = _axis(name, input, dim)
     if not input._data.ndim:
@@ -58,7 +58,7 @@ def _along(name: str, kind: Any, input: Tensor, dim: Any, keepdim: bool, find: A
 
 
 def _extreme(name: str, input: Tensor, operate: Any) -> Tensor:
-    """Of all elements; equal ones share the gradient."""
+    """The extreme of all elements; equal ones share the gradient."""
     array = input._data
     if array.size == 0:
         raise RuntimeError(
@@ -71,9 +71,9 @@ def _extreme(name: str, input: Tensor, operate: Any) -> Tensor:
 def shared(
     name: str, input: Tensor, axes: tuple[int, ...], keepdim: bool, operate: Any, nan_is_found: bool = True
 ) -> Tensor:
-    """``operate(array, axis, keepdims)``, whose elements in ``input`` share the gradient.
+    """``operate(array, axis, keepdims)``; the elements of ``input`` equal to the result share the gradient.
 
-    ``nan_is_found``: whether a NaN shares it as well; otherwise all of its slice have NaN, as PyTorch's amax does it.
+    ``nan_is_found``: whether a NaN also shares it; otherwise its whole slice gets NaN, as in PyTorch's amax.
     """
     array = input._data
     result = np.asarray(operate(array, axis=axes, keepdims=bool(keepdim)))
@@ -107,10 +107,10 @@ def _reduction_or_pair(name: str, input: Tensor, dim: Any, keepdim: bool, other:
 
 @named
 def max(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Tensor | None = None) -> Any:
-    """The largest element; along ``dim`` the pair ``(values, indices)``; beside a tensor, the larger of each two.
+    """The largest element; along ``dim`` the pair ``(values, indices)``; with a tensor, the elementwise maximum.
 
-    The gradient goes to the first of equal elements along a dimension, and is shared among
-    equal elements of the whole tensor, as in PyTorch.
+    Along a dimension the first of equal elements gets the gradient; over the whole tensor equal elements
+    share it, as in PyTorch.
 
     >>> import fastnn
     >>> fastnn.max(fastnn.tensor([[1.0, 5.0], [7.0, 3.0]]), 1).indices
@@ -121,7 +121,7 @@ def max(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Tensor 
 
 @named
 def min(input: Tensor, dim: Any = None, keepdim: bool = False, *, other: Tensor | None = None) -> Any:
-    """The smallest element; along ``dim`` the pair ``(values, indices)``; beside a tensor, the smaller of each two."""
+    """The smallest element; along ``dim`` the pair ``(values, indices)``; with a tensor, the elementwise minimum."""
     return _reduction_or_pair("min", input, dim, keepdim, other, minimum)
 
 
@@ -148,14 +148,14 @@ def amin(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
 
 @named
 def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> Any:
-    """The smallest and the largest."""
+    """The smallest and the largest element."""
     axes: Any = () if dim is None else dim
     if dim is None and input._data.size == 0:
         raise RuntimeError(
             "aminmax(): cannot compute aminmax over an empty dimension as the operation has no identity."
         )
     low, high = amin(input, axes, keepdim), amax(input, axes, keepdim)
-    # In PyTorch one operation, which reads both.
+    # PyTorch has one operation, which reads both.
     return return_types.aminmax(also_read(low, high), also_read(high, low))
 
 

@@ -26,7 +26,7 @@ __all__: list[str] = []
 
 
 def _numpy_key(key: Any, indices: list[Tensor]) -> tuple[Any, ...]:
-    """An index as a tuple with arrays for tensors, which are added to ``indices``."""
+    """An index as a tuple, with tensors replaced by arrays and added to ``indices``."""
     kind = type(key)
     if kind is tuple:
         return tuple([_numpy_part(k, indices) for k in key])
@@ -44,20 +44,20 @@ def _numpy_key(key: Any, indices: list[Tensor]) -> tuple[Any, ...]:
     return (_numpy_part(key, indices),)
 
 
-# Longer lists of lists are an index of rows even to PyTorch.
+# PyTorch treats longer lists of lists as an index of rows.
 _DIMENSIONS = 32
 _NUMBERS = frozenset((bool, int))
-# Types of keys that are never read as a tuple.
+# Types of keys that are never treated as a tuple.
 _PLAIN = frozenset((np.ndarray, range, bool, int, type(None), type(...)))
 
 
 def _is_plain_sequence(key: Any) -> bool:
-    """Whether a key is a sequence by its protocol, and neither text nor an array of any library."""
+    """Whether a key is a sequence by protocol, and neither a string nor an array of any library."""
     return is_sequence(key) and not isinstance(key, (str, bytes, np.generic)) and not hasattr(key, "__array__")
 
 
 def _stands_for_tuple(key: Any) -> bool:
-    """Whether PyTorch takes a sequence for a tuple: if it is short and holds more than numbers."""
+    """Whether PyTorch treats a sequence as a tuple: if it is short and not only numbers."""
     if len(key) >= _DIMENSIONS or not any(
         k is None or k is ... or isinstance(k, (Tensor, list, tuple, range, slice, str, np.ndarray))
         or ((hasattr(k, "__array__") or is_sequence(k)) and not isinstance(k, np.generic)) for k in key
@@ -84,7 +84,7 @@ def _numpy_part(key: Any, indices: list[Tensor]) -> Any:
         return key
     if isinstance(key, Tensor):
         if key._data.dtype == np.uint8:
-            # A mask, where it would be a number in NumPy.
+            # A mask here; a number in NumPy.
             if key._data.ndim == 0:
                 return bool(key._data)
             indices.append(key)
@@ -108,7 +108,7 @@ def _numpy_part(key: Any, indices: list[Tensor]) -> Any:
     elif isinstance(key, (list, tuple, range)) or _is_plain_sequence(key):
         array = array_of(key, None)
         if array.dtype.kind == "f":
-            # Also what is empty. PyTorch makes integers of the numbers in a sequence.
+            # Also an empty one. PyTorch converts the numbers in a sequence to integers.
             array = array_of(key, np.dtype(np.int64))
     elif hasattr(kind, "__index__") and not isinstance(key, np.generic):
         return operator.index(key)
@@ -141,10 +141,10 @@ def _view_name(key: tuple[Any, ...]) -> str:
 
 
 def _getitem(self: Tensor, key: Any) -> Tensor:
-    """``self[key]``: a view where the key has numbers, slices, None and ... only, otherwise a copy."""
+    """``self[key]``: a view if the key has only numbers, slices, None and ..., otherwise a copy."""
     kind = type(key)
     if kind is int:
-        # So that a single element is a view as well.
+        # The ... makes a single element a view as well.
         return sliced(self, (key, ...), "Select")
     indices: list[Tensor] = []
     parts = _numpy_key(key, indices)
@@ -163,7 +163,7 @@ def _getitem(self: Tensor, key: Any) -> Tensor:
 
     def put(g: np.ndarray) -> np.ndarray:
         full = np.zeros(shape, g.dtype)
-        # Unlike +=, add.at counts an index that occurs twice twice; a mask has none.
+        # Unlike +=, add.at adds repeatedly for repeated indices; a mask has none.
         if len(parts) == 1 and isinstance(parts[0], np.ndarray) and parts[0].dtype == np.bool_:
             full[parts] = g
         else:
@@ -174,9 +174,9 @@ def _getitem(self: Tensor, key: Any) -> Tensor:
 
 
 def _in_two_steps(x: Tensor, parts: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
-    """A key with numbers and index arrays as one without the arrays, and one for what that gives.
+    """Split a key with numbers and index arrays into one without the arrays, and one for its result.
 
-    To NumPy a number beside index arrays is one of them, which moves dimensions; to PyTorch it is not.
+    NumPy treats a number next to index arrays as one of them, which moves dimensions; PyTorch does not.
     """
     used = sum([k.ndim if isinstance(k, np.ndarray) and k.dtype == np.bool_ else 1 for k in parts if k is not None
                 and k is not ... and not isinstance(k, (bool, np.bool_))])  # fmt: skip
@@ -200,7 +200,7 @@ def _in_two_steps(x: Tensor, parts: tuple[Any, ...]) -> tuple[tuple[Any, ...], t
 
 
 def _setitem(self: Tensor, key: Any, value: Any) -> None:
-    """``self[key] = value``, of a tensor that can be broadcast, or a number."""
+    """``self[key] = value``, for a tensor that can be broadcast or a number."""
     indices: list[Tensor] = []
     parts = _numpy_key(key, indices)
     if not isinstance(value, (Tensor, *NUMBERS)):
@@ -208,7 +208,7 @@ def _setitem(self: Tensor, key: Any, value: Any) -> None:
     for t in indices:
         if t._data.dtype == np.uint8:
             if _fills(parts, value):
-                # An index error comes first.
+                # Raise an index error first.
                 _ = self._data[parts]
                 raise RuntimeError("masked_fill_ only supports boolean masks, but got mask with dtype torch.uint8")
             warn_of_byte_mask("indexing")
@@ -218,7 +218,7 @@ def _setitem(self: Tensor, key: Any, value: Any) -> None:
         return
     source = value if isinstance(value, Tensor) else None
     if source is not None and source._data.dtype != self._data.dtype and _is_advanced(parts):
-        # One number under a mask is converted, as masked_fill converts it.
+        # One number under a mask is converted as in masked_fill.
         _check_filling(self, parts, source)
     recorded = _recorded(self) if source is None else _recorded(self, source)
     if recorded:
@@ -228,7 +228,7 @@ def _setitem(self: Tensor, key: Any, value: Any) -> None:
     else:
         array = source._data
         while array.ndim > 1 and array.shape[0] == 1 and _is_advanced(parts):
-            # To a mask NumPy assigns a vector only.
+            # NumPy assigns only a vector to a mask.
             array = array[0]
         _assign(self, parts, array)
     if recorded:
@@ -236,7 +236,7 @@ def _setitem(self: Tensor, key: Any, value: Any) -> None:
 
 
 def _fills(parts: tuple[Any, ...], value: Any) -> bool:
-    """Whether one number is assigned under one mask, which PyTorch leaves to masked_fill."""
+    """Whether one number is assigned under one mask; PyTorch uses masked_fill for this."""
     if isinstance(value, Tensor) and value._data.size != 1:
         return False
     return [
@@ -245,7 +245,7 @@ def _fills(parts: tuple[Any, ...], value: Any) -> bool:
 
 
 def _check_filling(target: Tensor, parts: tuple[Any, ...], source: Tensor) -> None:
-    """RuntimeError for a source of another dtype, unless it is one number under one mask that this dtype can hold."""
+    """RuntimeError for a source of another dtype, except one number under one mask that fits this dtype."""
     if not _fills(parts, source):
         raise RuntimeError(
             f"Index put requires the source and destination dtypes match, got {target.dtype} for the destination and "
@@ -258,7 +258,7 @@ def _type_name(t: Tensor) -> str:
     return f"torch.{t.dtype.legacy}Tensor"
 
 
-# Beyond this a number may be too large for float32.
+# Larger numbers may not fit float32.
 _LARGE = 3e38
 
 
@@ -266,7 +266,7 @@ def _assign(target: Tensor, parts: tuple[Any, ...], value: Any) -> None:
     if isinstance(value, (bool, int, float)) and (target._data.dtype.kind in "iu" or abs(value) > _LARGE):
         value = as_number(value, target._data.dtype, True)
     elif isinstance(value, np.ndarray):
-        # To NumPy a single element and what a mask selects cannot be assigned arrays of more dimensions.
+        # NumPy cannot assign arrays of more dimensions to a single element or a masked selection.
         while value.ndim > 1 and value.shape[0] == 1:
             value = value[0]
         if value.ndim == 1 and value.size == 1:
@@ -274,7 +274,7 @@ def _assign(target: Tensor, parts: tuple[Any, ...], value: Any) -> None:
         try:
             target._write(parts, value)
         except TypeError:
-            # Of two dimensions or more under a mask of all dimensions.
+            # A value of two or more dimensions under a mask of all dimensions.
             raise ShapeError(
                 f"shape mismatch: value tensor of shape {list(value.shape)} cannot be broadcast to indexing result of "
                 f"shape {list(target._data[parts].shape)}"
@@ -299,7 +299,7 @@ def _assignment(
     shape, whole = source._data.shape, target._data.shape
     part_shape = target._data[parts].shape
     wants_source = source._requires_grad
-    # The value may have more dimensions of size 1 in front.
+    # The value may have more leading dimensions of size 1.
     padded = (1,) * (len(part_shape) - len(shape)) + shape[max(len(shape) - len(part_shape), 0) :]
     axes = tuple([d for d, n in enumerate(padded) if n == 1 and part_shape[d] != 1])
 

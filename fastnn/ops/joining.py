@@ -1,4 +1,4 @@
-"""Several tensors as one, and one as several."""
+"""Joining and splitting of tensors."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def _one_dtype(tensors: list[Tensor]) -> list[Tensor]:
     if len(kinds) == 1:
         return tensors
     common = None
-    # Tensors without dimensions count only where their kind is the higher one.
+    # Tensors without dimensions count only if their kind is higher.
     for level in ([t for t in tensors if t._data.ndim], [t for t in tensors if not t._data.ndim]):
         kind = None
         for t in level:
@@ -51,7 +51,7 @@ def _one_dtype(tensors: list[Tensor]) -> list[Tensor]:
 
 @named
 def cat(tensors: Any, dim: int = 0) -> Tensor:
-    """Tensors one after the other along a dimension.
+    """Concatenate tensors along a dimension.
 
     >>> import fastnn
     >>> fastnn.cat([fastnn.tensor([1, 2]), fastnn.tensor([3])])
@@ -64,7 +64,7 @@ def cat(tensors: Any, dim: int = 0) -> Tensor:
         if not t._data.ndim:
             raise RuntimeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")
     parts = _one_dtype(parts)
-    # PyTorch lets an empty vector stand beside anything.
+    # PyTorch accepts an empty vector next to any shape.
     kept = [t for t in parts if t._data.shape != (0,)] or parts[:1]
     axis = dimension(dim, kept[0]._data.ndim)
     try:
@@ -105,7 +105,7 @@ concat = concatenate = cat
 
 @named
 def stack(tensors: Any, dim: int = 0) -> Tensor:
-    """Tensors of one shape along a new dimension.
+    """Stack tensors of one shape along a new dimension.
 
     >>> import fastnn
     >>> fastnn.stack([fastnn.zeros(2), fastnn.ones(2)], 1)
@@ -154,23 +154,23 @@ def _lift_3d(t: Tensor) -> Tensor:
 
 
 def atleast_1d(*tensors: Any) -> Any:
-    """With at least one dimension."""
+    """The tensor with at least one dimension."""
     return _at_least("atleast_1d", tensors, _lift_1d)
 
 
 def atleast_2d(*tensors: Any) -> Any:
-    """With at least two dimensions, new ones in front."""
+    """The tensor with at least two dimensions, new ones first."""
     return _at_least("atleast_2d", tensors, _lift_2d)
 
 
 def atleast_3d(*tensors: Any) -> Any:
-    """With at least three dimensions."""
+    """The tensor with at least three dimensions."""
     return _at_least("atleast_3d", tensors, _lift_3d)
 
 
 @named
 def hstack(tensors: Any) -> Tensor:
-    """Side by side: along dimension 1, of vectors along dimension 0."""
+    """Concatenate along dimension 1; vectors along dimension 0."""
     parts = [_lift_1d(t) for t in _tensors("hstack", tensors)]
     if not parts:
         raise RuntimeError("hstack expects a non-empty TensorList")
@@ -179,7 +179,7 @@ def hstack(tensors: Any) -> Tensor:
 
 @named
 def vstack(tensors: Any) -> Tensor:
-    """One below the other, vectors as rows."""
+    """Concatenate along dimension 0, vectors as rows."""
     return cat([_lift_2d(t) for t in _tensors("vstack", tensors)], 0)
 
 
@@ -188,18 +188,18 @@ row_stack = vstack
 
 @named
 def dstack(tensors: Any) -> Tensor:
-    """One behind the other, along dimension 2."""
+    """Concatenate along dimension 2."""
     return cat([_lift_3d(t) for t in _tensors("dstack", tensors)], 2)
 
 
 @named
 def column_stack(tensors: Any) -> Tensor:
-    """Side by side, vectors as columns."""
+    """Concatenate along dimension 1, vectors as columns."""
     return hstack([t.reshape(-1, 1) if t._data.ndim < 2 else t for t in _tensors("column_stack", tensors)])
 
 
 def block_diag(*tensors: Tensor) -> Tensor:
-    """The matrix with these matrices on its diagonal, and zeros elsewhere."""
+    """The block-diagonal matrix of these matrices."""
     parts = [_lift_2d(t) for t in _tensors("block_diag", list(tensors))]
     for t in parts:
         if t._data.ndim > 2:
@@ -213,7 +213,7 @@ def block_diag(*tensors: Tensor) -> Tensor:
     return cat(rows, 0)
 
 
-# -- Apart -------------------------------------------------------------------------------------
+# -- Splitting ---------------------------------------------------------------------------------
 
 
 def _pieces(input: Tensor, dim: int, ends: list[int], name: str) -> list[Tensor]:
@@ -224,9 +224,9 @@ def _pieces(input: Tensor, dim: int, ends: list[int], name: str) -> list[Tensor]
 
 
 def one_of_many(parts: list[Tensor]) -> tuple[Tensor, ...]:
-    """Views that are made together: as in PyTorch they cannot be changed in place where they have a history.
+    """Views created together: as in PyTorch they cannot be changed in place if they have a history.
 
-    Those of ``tensor_split`` and its kin are slices, and those of the ``unsafe_`` functions no views to PyTorch.
+    The results of ``tensor_split`` and similar are slices; those of the ``unsafe_`` functions are not views in PyTorch.
     """
     for part in parts:
         if part._node is not None:
@@ -236,7 +236,7 @@ def one_of_many(parts: list[Tensor]) -> tuple[Tensor, ...]:
 
 @named
 def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
-    """Pieces of a size, the last one smaller if need be, or of the sizes given; they share memory."""
+    """Pieces of one size, the last one possibly smaller, or of the given sizes; they share memory."""
     return one_of_many(_split("split", tensor, split_size_or_sections, dim))
 
 
@@ -269,13 +269,13 @@ def _split(function: str, tensor: Tensor, split_size_or_sections: Any, dim: int)
 
 
 def split_with_sizes(input: Tensor, split_sizes: Any, dim: int = 0) -> tuple[Tensor, ...]:
-    """Pieces of the sizes given."""
+    """Pieces of the given sizes."""
     return split(input, list(split_sizes), dim)
 
 
 @named
 def chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]:
-    """At most so many pieces of one size, the last one smaller if need be; they share memory."""
+    """At most ``chunks`` pieces of one size, the last one possibly smaller; they share memory."""
     return one_of_many(_chunk("split", input, chunks, dim))
 
 
@@ -300,7 +300,7 @@ def _chunk(function: str, input: Tensor, chunks: int, dim: int) -> list[Tensor]:
 
 @named
 def tensor_split(input: Tensor, indices_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
-    """So many pieces of about one size, or pieces that end at the indices given."""
+    """A number of pieces of about equal size, or pieces that end at the given indices."""
     check_tensor("input", input)
     if not input._data.ndim:
         raise RuntimeError("tensor_split expected at least a 1-dimensional tensor, but got a tensor with 0 dims")
@@ -335,7 +335,7 @@ def _split_along(name: str, input: Tensor, given: Any, dim: int, least: int) -> 
 
 
 def hsplit(input: Tensor, indices_or_sections: Any) -> tuple[Tensor, ...]:
-    """``tensor_split`` along dimension 1, of a vector along dimension 0."""
+    """``tensor_split`` along dimension 1; a vector along dimension 0."""
     return _split_along("hsplit", input, indices_or_sections, 0 if input._data.ndim == 1 else 1, 1)
 
 
@@ -373,10 +373,10 @@ OPERATORS = {"__iter__": _iter}
 
 
 def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
-    """For each vector its coordinate at every point of the grid that they span.
+    """For each vector, its coordinate at every point of the grid of all vectors.
 
     Args:
-        indexing: 'ij' (so if None) for a dimension to each vector; 'xy' with the first two exchanged.
+        indexing: 'ij' (the default) for one dimension per vector, in order; 'xy' exchanges the first two.
     """
     given = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)) else tensors
     parts = _tensors("meshgrid", list(given))
@@ -397,13 +397,13 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
         t.reshape([t._data.size if d == i else 1 for d in range(count)]).expand(shape) for i, t in enumerate(ordered)
     ]
     if swap:
-        # Their order is that of the arguments again; the first runs along dimension 1.
+        # Back in the order of the arguments; the first varies along dimension 1.
         grids[:2] = grids[1::-1]
     return tuple(grids)
 
 
 def cartesian_prod(*tensors: Tensor) -> Tensor:
-    """All combinations of an element of each vector, as rows."""
+    """The Cartesian product of vectors, one combination per row."""
     for t in tensors:
         if t._data.ndim != 1:
             raise RuntimeError(f"Expect a 1D vector, but got shape {list(t._data.shape)}")
@@ -413,7 +413,7 @@ def cartesian_prod(*tensors: Tensor) -> Tensor:
 
 
 def combinations(input: Tensor, r: int = 2, with_replacement: bool = False) -> Tensor:
-    """All selections of r elements of a vector, as rows."""
+    """All combinations of r elements of a vector, as rows."""
     check_tensor("input", input)
     if input._data.ndim != 1:
         raise RuntimeError(f"Expect a 1D vector, but got shape {list(input.shape)}")

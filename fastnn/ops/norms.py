@@ -61,7 +61,7 @@ def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
 
 
 def norm_operand(name: str, input: Tensor, dtype: Any) -> Tensor:
-    """A floating point tensor, in ``dtype``, which must hold all of its numbers; RuntimeError for another one."""
+    """A floating point tensor in ``dtype``; RuntimeError if ``dtype`` cannot hold all its values."""
     if input._data.dtype.kind != "f":
         raise RuntimeError(f"linalg.{name}: Expected a floating point or complex tensor as input. Got {input.dtype}")
     if dtype is None:
@@ -78,7 +78,7 @@ def norm_operand(name: str, input: Tensor, dtype: Any) -> Tensor:
 
 
 def vector_norm(input: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = False, dtype: Any = None) -> Tensor:
-    """``sum(abs(x)**ord)**(1/ord)``, with the largest for infinity and the number of non-zeros for 0."""
+    """``sum(abs(x)**ord)**(1/ord)``; the maximum for infinity and the number of non-zeros for 0."""
     if isinstance(ord, str):
         raise TypeError(f"linalg_vector_norm(): argument 'ord' (position 2) must be Number, not str, found {ord!r}")
     x = norm_operand("vector_norm", input, dtype)
@@ -122,7 +122,7 @@ def vector_norm(input: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = Fa
             return (grad * x.sgn() * (among / among.sum(axes, True)),)
         zero = y == 0
         if order == 2:
-            # Where all are zero the slope is taken to be 0.
+            # The derivative is 0 where all are zero.
             return (grad * (x / y).masked_fill(zero, 0),)
         size = x.abs()
         scaled = x.sgn() * (size ** (order - 1)).masked_fill(size == 0, 0) if order < 2 else x * size ** (order - 2)
@@ -134,7 +134,7 @@ def vector_norm(input: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = Fa
 def distance(difference: Tensor, p: float) -> Tensor:
     """The norm along the last dimension, with the derivatives of PyTorch's distances.
 
-    For infinity the largest differences have the whole gradient each, and for 0 all have one of 0.
+    For infinity each of the largest differences gets the whole gradient; for 0 all gradients are 0.
     """
     result = vector_norm(difference, p, -1)
     if p not in (0, math.inf) or result._node is None:

@@ -1,4 +1,4 @@
-"""The same elements in other orders."""
+"""Reordering of dimensions and elements."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = [
 
 @named
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
-    """Two dimensions exchanged, sharing memory."""
+    """Exchange two dimensions; shares memory."""
     check_tensor("input", input)
     a, b = dimension(dim0, input._data.ndim), dimension(dim1, input._data.ndim)
     if not input._data.ndim:
@@ -48,7 +48,7 @@ def _permuted(input: Tensor, dims: tuple[Any, ...]) -> Tensor:
 
 
 def _permute(self: Tensor, *dims: Any) -> Tensor:
-    """The dimensions in another order, sharing memory."""
+    """Reorder the dimensions; shares memory."""
     if not dims:
         raise TypeError("permute() missing 1 required positional arguments: dims")
     return _permuted(self, _sizes(dims))
@@ -56,13 +56,13 @@ def _permute(self: Tensor, *dims: Any) -> Tensor:
 
 @named
 def permute(input: Tensor, dims: Any) -> Tensor:
-    """The dimensions in another order, sharing memory."""
+    """Reorder the dimensions; shares memory."""
     return _permuted(input, tuple(dims))
 
 
 @named
 def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
-    """Dimensions moved to other places, the rest in their order."""
+    """Move dimensions to other positions; the rest keep their order."""
     check_tensor("input", input)
     ndim = input._data.ndim
     a, b = [[d] if isinstance(d, int) else list(d) for d in (source, destination)]
@@ -81,18 +81,18 @@ moveaxis = movedim
 
 @named
 def adjoint(input: Tensor) -> Tensor:
-    """The last two dimensions exchanged."""
+    """Exchange the last two dimensions."""
     check_tensor("input", input)
     return _mT(input)
 
 
 def _T(self: Tensor) -> Tensor:
-    """The dimensions in reverse, sharing memory."""
+    """Reverse the dimensions; shares memory."""
     return _permuted(self, tuple(range(self._data.ndim - 1, -1, -1)))
 
 
 def _mT(self: Tensor) -> Tensor:
-    """The last two dimensions exchanged, sharing memory."""
+    """Exchange the last two dimensions; shares memory."""
     if not self._data.ndim:
         return view(self, "Transpose", lambda x: x[...], lambda x: x)
     if self._data.ndim < 2:
@@ -104,7 +104,7 @@ def _mT(self: Tensor) -> Tensor:
 
 @named
 def flip(input: Tensor, *dims: Any) -> Tensor:
-    """The elements in reverse along the dimensions."""
+    """Reverse the elements along the dimensions."""
     check_tensor("input", input)
     if not dims:
         raise TypeError('flip() missing 1 required positional argument: "dims"')
@@ -114,7 +114,7 @@ def flip(input: Tensor, *dims: Any) -> Tensor:
 
 @named
 def fliplr(input: Tensor) -> Tensor:
-    """The elements in reverse along dimension 1."""
+    """Reverse the elements along dimension 1."""
     if input._data.ndim < 2:
         raise RuntimeError("Input must be >= 2-d.")
     return flip(input, 1)
@@ -122,7 +122,7 @@ def fliplr(input: Tensor) -> Tensor:
 
 @named
 def flipud(input: Tensor) -> Tensor:
-    """The elements in reverse along dimension 0."""
+    """Reverse the elements along dimension 0."""
     if input._data.ndim < 1:
         raise RuntimeError("Input must be >= 1-d.")
     return flip(input, 0)
@@ -134,7 +134,7 @@ def _pair(value: Any) -> tuple[int, ...]:
 
 @named
 def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
-    """The elements moved on along the dimensions, those at the end to the front."""
+    """Shift the elements along the dimensions, with wrap-around."""
     check_tensor("input", input)
     steps = tuple([whole("shifts", n) for n in _pair(shifts)])
     if dims is None or dims == ():
@@ -155,7 +155,7 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
 
 @named
 def rot90(input: Tensor, k: int = 1, dims: Any = (0, 1)) -> Tensor:
-    """Turned by k times 90 degrees in the plane of two dimensions."""
+    """Rotate by k times 90 degrees in the plane of two dimensions."""
     check_tensor("input", input)
     if input._data.ndim < 2:
         raise RangeError(f"expected total dims >= 2, but got total dims = {input._data.ndim}")
@@ -178,5 +178,5 @@ def _H(self: Tensor) -> Tensor:
 
 
 PROPERTIES = {"T": _T, "mT": _mT, "H": _H, "mH": _mT}
-# These change what the tensor itself looks like, not its elements.
+# Their in-place forms change the tensor's shape, not its elements.
 RESHAPES = ("swapaxes", "swapdims", "t", "transpose")

@@ -25,7 +25,7 @@ from fastnn.ops.core import (
 __all__ = ["float_power", "pow", "square"]
 
 
-# Beyond this an integer may be too large for float16.
+# Larger integers may not fit float16.
 _LARGE_EXPONENT = 65504
 
 
@@ -39,7 +39,7 @@ def _power_of_number(input: Tensor, exponent: Any) -> Tensor:
         if kind != "b":
             as_number(exponent, input._data.dtype)
     common = as_operand(input, exponent)
-    # The result's type first: 200**2 is 64 in uint8, and a power of float32 is float32.
+    # Convert to the result's type first: 200**2 is 64 in uint8, and a power of float32 is float32.
     target = input._data.dtype if kind == "f" else common._data.dtype  # type: ignore[union-attr]  # a number's
     if target == np.bool_:
         target = np.dtype(np.int64) if not isinstance(exponent, bool) else target
@@ -66,7 +66,7 @@ def _raise(x: np.ndarray, exponent: Any) -> Any:
                 as_number(exponent, x.dtype)
                 exponent = float(exponent)
         elif exponent == -0.5 and x.dtype != np.float16:
-            # As PyTorch has it: minus infinity for -0.
+            # As in PyTorch: minus infinity for -0.
             return 1 / np.sqrt(x)
         elif exponent == 0.5 and x.dtype == np.float16:
             return np.power(x, x.dtype.type(exponent))
@@ -75,7 +75,7 @@ def _raise(x: np.ndarray, exponent: Any) -> Any:
 
 def _powers(x: Any, y: Any) -> Any:
     if type(x) in (int, float) or type(y) in (int, float):
-        # Beside a number the array is floating point, and so is the result.
+        # With a number the array is floating point, and so is the result.
         return np.power(float(x) if type(x) is int else x, y)
     x, y = np.asarray(x), np.asarray(y)
     kind = np.result_type(x, y)
@@ -83,7 +83,7 @@ def _powers(x: Any, y: Any) -> Any:
         raise NotImplementedError('"pow" not implemented for Bool')
     if kind.kind in "fu":
         return np.power(x, y)
-    # PyTorch gives 0 for a negative power of an integer other than 1 and -1.
+    # PyTorch returns 0 for a negative power of an integer other than 1 and -1.
     negative = y < 0
     plain = np.power(x, np.where(negative, 0, y))
     odd = np.where(y % 2 == 0, 1, -1)
@@ -100,7 +100,7 @@ def _exponent_gradient(grad: Tensor, x: Any, y: Any) -> Tensor:
 
     if not isinstance(x, Tensor):
         x = _wrap(np.asarray(x, y._data.dtype))
-    # 0**y is flat for y >= 0: log(0) must not enter.
+    # 0**y is constant for y >= 0: log(0) must not be used.
     zero = ((x == 0) & (y >= 0)).detach()
     safe = where(zero, 1, x)
     return where(zero, 0, grad * (x**y * safe.log()))
@@ -130,7 +130,7 @@ def _pow(input: Any, exponent: Any) -> Any:
         return NotImplemented
     if isinstance(exponent, (Tensor, np.ndarray)):
         result = binary("PowBackward1", input, exponent, _powers, _POWER_X, _POWER_Y)
-        # PyTorch keeps the result, for the derivative by the exponent.
+        # PyTorch saves the result for the derivative by the exponent.
         return also_read(result, result) if isinstance(result, Tensor) else result
     if not isinstance(input, Tensor):
         raise TypeError(f"input must be a Tensor, found {type(input).__name__}")
@@ -153,7 +153,7 @@ def square(input: Tensor) -> Tensor:
 
 
 def _float_power_(self: Tensor, exponent: Any) -> Tensor:
-    """``float_power`` in place, of a tensor of float64."""
+    """``float_power`` in place, for a float64 tensor."""
     if self._data.dtype != np.float64:
         raise RuntimeError(
             f"the base given to float_power_ has dtype {self.dtype} but the operation's result requires dtype float64"

@@ -1,4 +1,4 @@
-"""Products of vectors and matrices. Those of float32 and float64 matrices are the kernels'."""
+"""Products of vectors and matrices. Kernels compute those of float32 and float64 matrices."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-# Numbers of a vector beyond which a scalar product is a sum of products.
+# The length of a vector above which a scalar product is a sum of products.
 _LONG = 1024
 _KERNEL_KINDS = (np.dtype(np.float32), np.dtype(np.float64))
 
@@ -57,7 +57,7 @@ def _mm(a: Tensor, b: Tensor) -> Tensor:
     out = _product(alloc.empty((x.shape[0], y.shape[1]), x.dtype), x, y)
     if not _recorded(a, b):
         return _wrap(out)
-    # Each factor is kept for the gradient of the other.
+    # Each factor is saved for the gradient of the other.
     a_kept, b_kept = a if b._requires_grad else None, b if a._requires_grad else None
 
     def run(grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
@@ -113,7 +113,7 @@ def bmm(input: Tensor, mat2: Tensor) -> Tensor:
 
 @named
 def matmul(input: Tensor, other: Tensor) -> Tensor:
-    """The product of vectors, matrices, or batches of matrices, which are broadcast together.
+    """The product of vectors, matrices, or batches of matrices, with broadcasting.
 
     >>> import fastnn
     >>> fastnn.matmul(fastnn.tensor([[1.0, 2.0]]), fastnn.tensor([3.0, 4.0]))
@@ -145,7 +145,7 @@ def matmul(input: Tensor, other: Tensor) -> Tensor:
             f"{[count, y[-2]]}."
         )
     if m == 2:
-        # One product of all rows.
+        # A single product of all rows.
         rows = _reshaped(input, (math.prod(x[:-1]), x[-1]))
         return _reshaped(_mm(rows, other), (*x[:-1], y[-1]))
     try:
@@ -166,7 +166,7 @@ def _dot(a: Tensor, b: Tensor) -> Tensor:
         )
     refuse("dot", a, "b")
     if a._data.size > _LONG:
-        # A product of matrices adds one by one along its depth.
+        # A matrix product adds sequentially along the inner dimension.
         return (a * b).sum()
     return _mm(a.unsqueeze(0), b.unsqueeze(1)).reshape(())
 
@@ -196,7 +196,7 @@ def mv(input: Tensor, vec: Tensor) -> Tensor:
 
 @named
 def outer(input: Tensor, vec2: Tensor) -> Tensor:
-    """The products of each element of the one vector with each of the other."""
+    """The products of each element of one vector with each of the other."""
     for t in (input, vec2):
         check_tensor("input", t)
         if t._data.ndim != 1:
@@ -223,13 +223,13 @@ def _plus(input: Tensor, product: Tensor, beta: Any, alpha: Any) -> Tensor:
         beta, alpha = int(beta), int(alpha)
     if alpha != 1:
         product = product * alpha
-    # With beta = 0 not even a NaN in `input` counts.
+    # With beta = 0 even a NaN in `input` is ignored.
     return product if beta == 0 else (input if beta == 1 else input * beta) + product
 
 
 @named
 def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
-    """``beta * input + alpha * (mat1 @ mat2)``; with a vector and without factors one kernel.
+    """``beta * input + alpha * (mat1 @ mat2)``; one kernel for a vector without factors.
 
     >>> import fastnn
     >>> fastnn.addmm(fastnn.tensor([1.0, 2.0]), fastnn.ones(1, 3), fastnn.ones(3, 2))

@@ -1,4 +1,4 @@
-"""Sums, means, variances, products and running sums, and whether all or any are true."""
+"""Sums, means, variances, products, cumulative sums, and all and any."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ __all__ = [
     "std_mean", "sum", "var", "var_mean",
 ]  # fmt: skip
 
-# NumPy's stubs know `keepdims` as a literal only.
+# NumPy's stubs accept `keepdims` only as a literal.
 _MULTIPLY: Any = np.multiply.reduce
 
 
@@ -51,14 +51,14 @@ def _cast(input: Tensor, dtype: Any) -> Tensor:
 
 
 def _kind(x: Tensor, dtype: Any) -> Any:
-    """The dtype to add up and multiply in: integers have int64 unless one was asked for; None for the tensor's."""
+    """The dtype to accumulate in: int64 for integers unless one is given; None for the tensor's."""
     return None if x._data.dtype.kind == "f" else np.int64 if dtype is None else x._data.dtype
 
 
 def _total(
     input: Tensor, name: str, axes: tuple[int, ...] | None, keepdim: bool, count: int, kind: Any = None
 ) -> Tensor:
-    """The sum over ``axes``, all for None, divided by ``count``."""
+    """The sum over ``axes`` (all for None) divided by ``count``."""
     array = input._data
     result = quiet(_add_up, array, axes, kind, bool(keepdim), count)
     if not _recorded(input):
@@ -78,7 +78,7 @@ def _total(
 
 def _add_up(a: np.ndarray, axes: tuple[int, ...] | None, kind: Any, keepdim: bool, count: int) -> np.ndarray:
     if count != 1 and a.dtype == np.float16:
-        # The sum may be beyond float16 where the mean is not.
+        # The sum may overflow float16 even if the mean does not.
         return np.asarray(add_up(a.astype(np.float32), axes, None, keepdim) / count).astype(np.float16)
     total: Any = add_up(a, axes, kind, keepdim)
     return np.asarray(total if count == 1 else total / count)
@@ -100,7 +100,7 @@ def sum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = N
 
 @named
 def mean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
-    """The mean over all elements or over the dimensions ``dim``; NaN over nothing."""
+    """The mean over all elements or over the dimensions ``dim``; NaN if there are none."""
     x = _cast(input, dtype)
     if x._data.dtype.kind != "f":
         raise RuntimeError(
@@ -120,7 +120,7 @@ def nansum(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any 
     if x._data.dtype.kind != "f":
         return sum(x, dim, keepdim, dtype=dtype)
     valid = ~np.isnan(x._data)
-    # As in PyTorch the gradient is multiplied by 0 where x is NaN: nanmean() of nothing else has a gradient of NaN.
+    # As in PyTorch the gradient is multiplied by 0 where x is NaN: if all are NaN, nanmean() has a gradient of NaN.
     numbers = of_operand(
         "NanToNum", x, lambda a: np.where(valid, a, a.dtype.type(0)), lambda grad, x: grad * _wrap(valid)
     )
@@ -141,7 +141,7 @@ def nanmean(input: Tensor, dim: Any = None, keepdim: bool = False, *, dtype: Any
 
 
 def _variance_arguments(dim: Any, unbiased: Any, correction: Any) -> tuple[Any, Any]:
-    """The dimensions and the correction, also where the first argument is ``unbiased``."""
+    """The dimensions and the correction; the first argument may also be ``unbiased``."""
     if isinstance(dim, bool):
         dim, unbiased = None, dim
     if correction is None:
@@ -176,7 +176,7 @@ def _variance(
     def variance(a: np.ndarray) -> np.ndarray:
         if not count:
             return np.full([n for d, n in enumerate(kept) if keepdim or d not in axes], np.nan, a.dtype)
-        # In float64, as PyTorch adds up: deviations are small beside the mean.
+        # In float64, as in PyTorch: deviations are small compared with the mean.
         deviation = a - a.mean(axis=axes, keepdims=True, dtype=np.float64)
         total = add_up(deviation * deviation, axes, None, bool(keepdim))
         v = np.true_divide(total, divisor)
@@ -189,12 +189,12 @@ def _variance(
     def run(grad: Tensor) -> Tensor:
         deviation = input - mean(input, axes, True) if axes else input - input
         if freedom <= 0 and whole:
-            # As in PyTorch: infinite, whichever way an element lies from the mean.
+            # As in PyTorch: infinite on either side of the mean.
             return grad.reshape(kept) * _wrap(np.where(deviation._data == 0, np.nan, np.inf).astype(array.dtype))
         return (grad * (2.0 / freedom if freedom else math.inf)).reshape(kept) * deviation
 
     def run_root(grad: Tensor, y: Tensor) -> tuple[Tensor]:
-        # Where nothing varies the slope is taken to be 0, as in PyTorch.
+        # The derivative is 0 where the deviation is 0, as in PyTorch.
         return (run((grad / (2 * y)).masked_fill(y == 0, 0)),)
 
     if root:
@@ -206,7 +206,7 @@ def _variance(
 def var(
     input: Tensor, dim: Any = None, unbiased: Any = None, keepdim: bool = False, *, correction: Any = None
 ) -> Tensor:
-    """The variance: squared deviations from the mean over ``n - correction``, which is 1 if not given."""
+    """The variance: squared deviations from the mean over ``n - correction``; the correction is 1 by default."""
     dim, correction = _variance_arguments(dim, unbiased, correction)
     return _variance("Var", input, dim, keepdim, correction, False, "var")
 
@@ -249,7 +249,7 @@ def std_mean(
 
 
 def _without_each(x: Tensor, axis: int) -> Tensor:
-    """Copies of x along a new last dimension, the i-th with its i-th number along ``axis`` replaced by 1."""
+    """Copies of x along a new last dimension, the i-th with element i along ``axis`` replaced by 1."""
     n = x._data.shape[axis]
     mask = np.eye(n, dtype=bool).reshape([n if d == axis else 1 for d in range(x._data.ndim)] + [n])
     return x.unsqueeze(-1).masked_fill(_wrap(mask), 1)
@@ -257,7 +257,7 @@ def _without_each(x: Tensor, axis: int) -> Tensor:
 
 @named
 def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype: Any = None) -> Tensor:
-    """The product of all elements or along ``dim``; of integers as int64."""
+    """The product of all elements or along ``dim``; int64 for integers."""
     x = _cast(input, dtype)
     if dim is None:
         return prod(x.reshape(-1), 0, dtype=dtype)
@@ -282,7 +282,7 @@ def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype:
 
 @named
 def cumprod(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
-    """The product of the elements along ``dim`` up to each of them."""
+    """The cumulative product along ``dim``."""
     _running_kind(dtype)
     x = _cast(input, dtype)
     axis = dimension(dim, x._data.ndim)
@@ -295,7 +295,7 @@ def cumprod(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
 
     def run(grad: Tensor, y: Tensor) -> tuple[Tensor]:
         if _mode.enabled or (x._data == 0).any():
-            # How number k of the result depends on number i: the product up to k without i.
+            # The derivative of result k by element i: the product up to k without i.
             others = cumprod(_without_each(x, axis), axis).movedim(axis, -1)
             n = x._data.shape[axis]
             lower = _wrap(np.tri(n, n, -1, dtype=bool))
@@ -306,7 +306,7 @@ def cumprod(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
 
 
 def _running(operate: Any, a: np.ndarray, axis: int, kind: Any) -> np.ndarray:
-    """The accumulated results along ``axis``: of floating point in float64, of which each is rounded, as in PyTorch."""
+    """The cumulative results along ``axis``: floating point in float64, each rounded, as in PyTorch."""
     if a.dtype.kind != "f":
         return operate.accumulate(a, axis=axis, dtype=kind)
     return operate.accumulate(a, axis=axis, dtype=np.float64).astype(a.dtype, copy=False)
@@ -314,7 +314,7 @@ def _running(operate: Any, a: np.ndarray, axis: int, kind: Any) -> np.ndarray:
 
 @named
 def cumsum(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
-    """The sum of the elements along ``dim`` up to each of them."""
+    """The cumulative sum along ``dim``."""
     _running_kind(dtype)
     x = _cast(input, dtype)
     axis = dimension(dim, x._data.ndim)
@@ -341,7 +341,7 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:
     axis = dimension(dim, x._data.ndim)
     if not x._data.ndim:
         return x.clone()
-    # In float64, as the other running sums.
+    # In float64, as for the other cumulative sums.
     result = np.asarray(quiet(np.logaddexp.accumulate, x._data.astype(np.float64), axis), x._data.dtype)
     if not _recorded(x):
         return _wrap(result)
@@ -371,19 +371,19 @@ def _truth(input: Tensor, dim: Any, keepdim: bool, operate: Any) -> Tensor:
 
 @named
 def all(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
-    """Whether all elements are not zero."""
+    """Whether all elements are nonzero."""
     return _truth(input, dim, keepdim, np.all)
 
 
 @named
 def any(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
-    """Whether one element is not zero."""
+    """Whether any element is nonzero."""
     return _truth(input, dim, keepdim, np.any)
 
 
 @named
 def count_nonzero(input: Tensor, dim: Any = None) -> Tensor:
-    """How many elements are not zero."""
+    """The number of nonzero elements."""
     check_tensor("input", input)
     axes = reduced(dim, input._data.ndim)
     return _wrap(np.asarray(add_up(input._data != 0, axes, np.int64), np.int64))

@@ -1,7 +1,7 @@
-"""Tensors of random numbers, and the methods of Tensor that fill it with them.
+"""Tensors of random numbers, and the methods of Tensor that fill it in place.
 
-The numbers are not PyTorch's (see ``random``): a seed gives the same run of fastnn on every machine and at any
-number of threads. The methods are in ``METHODS`` and are put on Tensor at the end of this file.
+The numbers differ from PyTorch's (see ``random``): a seed gives the same results in fastnn on every machine and at
+any number of threads. The methods are in ``METHODS`` and are attached to Tensor at the end of this file.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ _dtype = dtype
 
 
 def _shape(size: tuple[Any, ...]) -> tuple[int, ...]:
-    """Sizes given one by one, or as one sequence."""
+    """Sizes given as separate arguments or as one sequence."""
     if not size:
         raise TypeError("the size is missing; it is () for a tensor without dimensions")
     if len(size) == 1 and isinstance(size[0], (tuple, list)):
@@ -44,7 +44,7 @@ def _rng(generator: Generator | None) -> np.random.Generator:
 
 
 def _floating(name: str, kind: _dtype | None) -> np.dtype:
-    """NumPy's type for the numbers of a float tensor that is drawn."""
+    """The NumPy type of a random floating point tensor."""
     found = as_numpy_dtype(kind, default_numpy())
     if found.kind != "f":
         raise NotImplementedError(f"{name}() draws floating point numbers, found dtype {kind}")
@@ -52,7 +52,7 @@ def _floating(name: str, kind: _dtype | None) -> np.dtype:
 
 
 def _drawn(draw: Callable[..., Any], shape: tuple[int, ...], kind: np.dtype) -> np.ndarray:
-    """Numbers of a NumPy method that knows float32 and float64."""
+    """Draws from a NumPy method that supports float32 and float64."""
     if kind == np.float16:
         return np.asarray(draw(shape, np.dtype(np.float32))).astype(kind)
     return np.asarray(draw(shape, kind))
@@ -228,7 +228,7 @@ def normal(
 def bernoulli(
     input: Tensor, p: float | None = None, *, generator: Generator | None = None, out: Tensor | None = None
 ) -> Tensor:
-    """1 with the probability that the element of ``input`` (or ``p``) says, otherwise 0; in ``input``'s dtype.
+    """1 with the probability in ``input`` (or ``p``), otherwise 0; in ``input``'s dtype.
 
     Raises: RuntimeError for a probability outside [0, 1] and for integers as probabilities.
 
@@ -249,9 +249,9 @@ def _trials(p: Any, shape: tuple[int, ...], generator: Generator | None) -> np.n
 
 
 def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
-    """Counts of the Poisson distributions whose rates are in ``input``, in its dtype.
+    """Draws from Poisson distributions with the rates in ``input``, in its dtype.
 
-    Raises: RuntimeError for a rate that is negative or NaN.
+    Raises: RuntimeError for a negative or NaN rate.
     """
     if not input.is_floating_point():
         raise NotImplementedError(f"poisson() takes floating point rates, found dtype {input.dtype}")
@@ -266,12 +266,12 @@ def multinomial(
     input: Tensor, num_samples: int, replacement: bool = False, *, generator: Generator | None = None,
     out: Tensor | None = None,
 ) -> Tensor:  # fmt: skip
-    """Indices drawn with the probabilities that are in each row, (n,) or (m, n); they need not sum to one.
+    """Indices drawn with the probabilities in each row, (n,) or (m, n), which need not sum to one.
 
     Returns: (num_samples,) or (m, num_samples) int64.
 
-    Raises: RuntimeError for a row that is no distribution, and for more samples than it has elements where
-        none may come twice.
+    Raises: RuntimeError for a row that is not a distribution, and for more samples than elements without
+        replacement.
 
     >>> import fastnn
     >>> fastnn.multinomial(fastnn.tensor([0.0, 3.0, 0.0]), 2, replacement=True)
@@ -287,7 +287,7 @@ def draw_categories(
 ) -> np.ndarray:
     """``multinomial`` on arrays: (n,) or (m, n) weights give (count,) or (m, count) int64 indices.
 
-    With replacement by the inverse of the cumulative sum; without, the largest of weight / exponential
+    With replacement: the inverse of the cumulative sum. Without: the largest of weight / exponential
     (P. S. Efraimidis and P. G. Spirakis, "Weighted random sampling with a reservoir", 2006).
     """
     if weights.ndim not in (1, 2):
@@ -319,7 +319,7 @@ def draw_categories(
             order = (sums <= points).sum(axis=1, keepdims=True)
         else:
             order = np.stack([np.searchsorted(s, u, side="right") for s, u in zip(sums, points, strict=True)])
-        # A point may be rounded up to the sum; it belongs to the last category that can occur.
+        # Rounding may reach the sum; that belongs to the last category with positive weight.
         last = rows.shape[1] - 1 - np.argmax(rows[:, ::-1] > 0, axis=1)
         order = np.minimum(order, last[:, None])
     return order.astype(np.int64).reshape(*weights.shape[:-1], count)
@@ -345,7 +345,7 @@ def uniform_(self: Tensor, *args: float, generator: Generator | None = None, **b
     if not low <= high:
         raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={low} > to={high}")
     drawn = _drawn(_rng(generator).random, self._data.shape, kind) * kind.type(high - low) + kind.type(low)
-    # The sum may be rounded up to the bound itself.
+    # Rounding may reach the bound itself.
     return _fill(self, np.minimum(drawn, np.nextafter(kind.type(high), kind.type(low))) if low < high else drawn)
 
 
@@ -372,7 +372,7 @@ def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | Non
 
 
 def random_(self: Tensor, *args: int, generator: Generator | None = None, **bounds: int | None) -> Tensor:
-    """Fill with integers uniform in [from, to); without bounds in all that the dtype can hold, from 0 on."""
+    """Fill with integers uniform in [from, to); by default from 0 to the largest that the dtype holds."""
     if len(args) == 1 and not bounds:
         low, high = 0, args[0]
     else:
@@ -411,7 +411,7 @@ def cauchy_(self: Tensor, median: float = 0.0, sigma: float = 1.0, *, generator:
 
 
 def _two(name: str, names: tuple[str, str], default: tuple[Any, Any], args: tuple[Any, ...], given: Any) -> Any:
-    """Two arguments of which one is called ``from``, which cannot be a parameter's name."""
+    """Two arguments, one named ``from``, which Python does not allow as a parameter name."""
     if len(args) > 2 or set(given) - set(names[len(args) :]):
         raise TypeError(f"{name}() takes {names[0]} and {names[1]}, found {args} and {given}")
     values = dict(zip(names, default, strict=True)) | dict(zip(names, args, strict=False)) | given

@@ -35,7 +35,7 @@ def _check_range(name: str, index: np.ndarray, size: int, negative: bool = False
 
 
 def _places(name: str, input: Tensor, dim: Any, index: Tensor) -> tuple[tuple[Any, ...], int]:
-    """The places in ``input`` that ``index`` names along ``dim``: an index of NumPy's of the shape of ``index``."""
+    """The positions in ``input`` given by ``index`` along ``dim``, as a NumPy index of the shape of ``index``."""
     check_tensor("input", input)
     _check_index(name, index)
     axis = dimension(dim, input._data.ndim)
@@ -67,7 +67,7 @@ def _places(name: str, input: Tensor, dim: Any, index: Tensor) -> tuple[tuple[An
 
 
 def _flat_view(a: np.ndarray) -> np.ndarray:
-    """The array itself; a number as a vector of one."""
+    """The array itself; a zero-dimensional one as a vector of one element."""
     return a if a.ndim else a.reshape(1)
 
 
@@ -108,7 +108,7 @@ def _source(name: str, src: Any, input: Tensor, index: Tensor) -> Tensor:
 
 
 def _top(src: np.ndarray, index: np.ndarray) -> Any:
-    """The part of ``src`` that lies over ``index``."""
+    """The part of ``src`` that matches ``index``."""
     if not src.ndim or not index.ndim:
         return src.reshape(index.shape) if src.size == index.size else src
     return src[tuple([slice(n) for n in index.shape])]
@@ -118,7 +118,7 @@ def _top(src: np.ndarray, index: np.ndarray) -> Any:
 def scatter(
     input: Tensor, dim: int, index: Tensor, src: Any = None, value: Any = None, *, reduce: str | None = None
 ) -> Tensor:
-    """A copy of ``input`` with ``src``, or a number, at the places that ``gather`` would read."""
+    """A copy of ``input`` with ``src``, or a number, at the positions that ``gather`` would read."""
     if src is not None and not isinstance(src, Tensor):
         src, value = None, src
     if isinstance(value, Tensor) and value._data.ndim == 0:
@@ -175,7 +175,7 @@ def _cleared(grad: Tensor, places: Any) -> Tensor:
 
 
 def _taken(grad: Tensor, places: Any, shape: tuple[int, ...], index_shape: tuple[int, ...]) -> Tensor:
-    """``grad`` at the places, in the top part of zeros of ``shape``."""
+    """``grad`` at the positions, in the leading part of zeros of ``shape``."""
     whole = grad._data.shape
 
     def take(a: np.ndarray) -> np.ndarray:
@@ -191,7 +191,7 @@ def _taken(grad: Tensor, places: Any, shape: tuple[int, ...], index_shape: tuple
 
 @named
 def scatter_add(input: Tensor, dim: int, index: Tensor, src: Tensor) -> Tensor:
-    """A copy of ``input`` with ``src`` added at the places that ``gather`` would read."""
+    """A copy of ``input`` with ``src`` added at the positions that ``gather`` would read."""
     places, _ = _places("scatter_add", input, dim, index)
     src = _source("scatter_add", src, input, index)
     result = input._data.copy()
@@ -222,7 +222,7 @@ _REDUCTIONS: dict[str, tuple[Any, Callable[[np.dtype], Any]]] = {
 def scatter_reduce(
     input: Tensor, dim: int, index: Tensor, src: Tensor, reduce: str, *, include_self: bool = True
 ) -> Tensor:
-    """As ``scatter_add``, with 'sum', 'prod', 'mean', 'amax' or 'amin' of what meets at a place.
+    """As ``scatter_add``, with 'sum', 'prod', 'mean', 'amax' or 'amin' of the values at one position.
 
     Args:
         include_self: whether the elements of ``input`` take part.
@@ -273,7 +273,7 @@ def scatter_reduce(
     def mine(g: Tensor) -> Tensor:
         return g if include_self else _cleared(g, places)
 
-    # Of a product the derivative by one factor is the product of the others: not the quotient where one is 0.
+    # The derivative of a product by one factor is the product of the others, not the quotient if one is 0.
     def by_input(grad: Tensor) -> Tensor:
         safe = input.masked_fill(_wrap(input._data == 0), 1)
         total = scatter_reduce(safe, dim, index, src, "prod", include_self=include_self)
@@ -299,7 +299,7 @@ def scatter_reduce(
 
 
 def _bottom(part: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """The array of ``shape``, zero but for ``part`` as its top part."""
+    """An array of ``shape``, zero except for ``part`` as its leading part."""
     full = np.zeros(shape, part.dtype)
     if full.ndim and full.ndim == part.ndim:
         full[tuple([slice(n) for n in part.shape])] = part

@@ -1,4 +1,4 @@
-"""Elements by rows, numbers and masks, and copies with some of them replaced."""
+"""Selection by indices and masks, and copies with some elements replaced."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ __all__ = [
 ]  # fmt: skip
 
 
-# -- Rows by number ------------------------------------------------------------------------------
+# -- Selection by index --------------------------------------------------------------------------
 
 
 def _row_index(
@@ -42,7 +42,7 @@ def _row_index(
 
 @named
 def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
-    """The elements along ``dim`` with these numbers, a copy."""
+    """A copy of the elements along ``dim`` at these indices."""
     axis, rows = _row_index("index_select", input, dim, index)
     shape = input._data.shape
     if not shape:
@@ -62,7 +62,7 @@ def _key(axis: int, rows: np.ndarray) -> tuple[Any, ...]:
 
 @named
 def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: Any = 1) -> Tensor:
-    """A copy of ``input`` with ``alpha * source`` added to the elements along ``dim`` with these numbers."""
+    """A copy of ``input`` with ``alpha * source`` added to the elements along ``dim`` at these indices."""
     axis, rows = _row_index("index_add", input, dim, index)
     check_tensor("source", source)
     if source._data.dtype != input._data.dtype:
@@ -104,7 +104,7 @@ def _check_rows(name: str, input: Tensor, axis: int, rows: np.ndarray, source: T
 
 @named
 def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor:
-    """A copy of ``input`` with ``source`` in place of the elements along ``dim`` with these numbers."""
+    """A copy of ``input`` with the elements along ``dim`` at these indices replaced by ``source``."""
     axis, rows = _row_index("index_copy", input, dim, index, (np.int64,))
     check_tensor("source", source)
     if source._data.dtype != input._data.dtype:
@@ -120,7 +120,7 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
 
 @named
 def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
-    """A copy of ``input`` with a number in place of the elements along ``dim`` with these numbers."""
+    """A copy of ``input`` with the elements along ``dim`` at these indices replaced by a number."""
     check_tensor("input", input)
     _check_index("index_fill", index, (np.int64,))
     axis = dimension(dim, input._data.ndim)
@@ -194,7 +194,7 @@ def index_reduce(
 
 @named
 def take(input: Tensor, index: Tensor) -> Tensor:
-    """The elements with these numbers, counted through all dimensions."""
+    """The elements at these indices into the flattened tensor."""
     check_tensor("input", input)
     _check_index("take", index, (np.int64,))
     _check_range("take", index._data, input._data.size, negative=True)
@@ -205,7 +205,7 @@ def take(input: Tensor, index: Tensor) -> Tensor:
 
 @named
 def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) -> Tensor:
-    """A copy of ``input`` with ``source`` at the elements with these numbers, counted through all dimensions."""
+    """A copy of ``input`` with ``source`` at these indices into the flattened tensor."""
     check_tensor("input", input)
     check_tensor("source", source)
     _check_index("put_", index, (np.int64,))
@@ -227,7 +227,7 @@ def put(input: Tensor, index: Tensor, source: Tensor, accumulate: bool = False) 
 
 @named
 def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Tensor:
-    """As ``gather``, with broadcasting of the other dimensions; of all elements in one row for None."""
+    """As ``gather``, with broadcasting of the other dimensions; over the flattened tensor for None."""
     check_tensor("input", input)
     _check_index("take_along_dim", indices, (np.int64,))
     if dim is None:
@@ -246,9 +246,9 @@ def take_along_dim(input: Tensor, indices: Tensor, dim: int | None = None) -> Te
         _expanded(t, tuple([t._data.shape[axis] if d == axis else n for d, n in enumerate(common)]))
         for t in (input, indices)
     ]
-    # The indices are kept as a copy, as in PyTorch: they may change.
+    # The indices are copied, as in PyTorch: they may change.
     size = wide[0]._data.shape[axis]
-    # Beyond either end it goes on from the other, as in PyTorch.
+    # Indices wrap around at either end, as in PyTorch.
     places = _wrap(wide[1]._data % size) if size else wide[1]
     return gather(wide[0], axis, places)
 
@@ -296,7 +296,7 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
 
 @named
 def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
-    """The indices of the elements that are not zero: a row for each, or a tensor for each dimension."""
+    """The indices of the nonzero elements: a row for each, or a tensor for each dimension."""
     check_tensor("input", input)
     array = input._data if input._data.ndim or not as_tuple else input._data.reshape(1)
     found = np.argwhere(array).astype(np.int64)
@@ -307,7 +307,7 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
 
 @named
 def argwhere(input: Tensor) -> Tensor:
-    """The indices of the elements that are not zero, a row for each."""
+    """The indices of the nonzero elements, a row for each."""
     return nonzero(input)
 
 
@@ -341,13 +341,13 @@ def select_scatter(input: Tensor, src: Tensor, dim: int, index: int) -> Tensor:
 def slice_scatter(
     input: Tensor, src: Tensor, dim: int = 0, start: int | None = None, end: int | None = None, step: int = 1
 ) -> Tensor:
-    """A copy of ``input`` with ``src`` in place of a slice along ``dim``."""
+    """A copy of ``input`` with a slice along ``dim`` replaced by ``src``."""
     axis = dimension(dim, input._data.ndim)
     return _replaced(input, src, lambda t: t[(*(slice(None),) * axis, slice(start, end, step))])
 
 
 def diagonal_scatter(input: Tensor, src: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-    """A copy of ``input`` with ``src`` as a diagonal."""
+    """A copy of ``input`` with a diagonal replaced by ``src``."""
     return _replaced(input, src, lambda t: t.diagonal(offset, dim1, dim2))
 
 

@@ -1,4 +1,4 @@
-"""Views and rearrangements: the same elements in other shapes and orders."""
+"""Views and rearrangements of the same elements in other shapes."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def _reshaped(x: Tensor, sizes: tuple[Any, ...]) -> Tensor:
     after = result.shape
     if np.may_share_memory(result, array):
         return view(x, "View", lambda a: a.reshape(after), lambda g: g.reshape(before))
-    # A parameter's memory, which in PyTorch this would share: writing to the copy would be lost.
+    # PyTorch would share a parameter's memory here: a write to the copy would be lost.
     result.flags.writeable = not is_place(array)
     if not _recorded(x):
         return _wrap(result)
@@ -67,10 +67,10 @@ def reshape(input: Tensor, shape: Any) -> Tensor:
 
 
 def _view(self: Tensor, *shape: Any, size: Any = None, dtype: Any = None) -> Tensor:
-    """As ``reshape``, sharing memory, or a RuntimeError. With a dtype, the bytes as such numbers.
+    """As ``reshape``, but RuntimeError if memory cannot be shared. With a dtype, the bytes reinterpreted in it.
 
-    PyTorch stores a Linear's weight and most results in the order of their indices, fastnn does not always. There
-    a view can be read as in PyTorch, and writing to it, which PyTorch would do, is an error.
+    PyTorch stores a Linear's weight and most results in index order; fastnn does not always. A view of such a
+    tensor can be read as in PyTorch, but writing to it is an error.
     """
     kind = dtype if dtype is not None else shape[0] if len(shape) == 1 else None
     if isinstance(kind, _dtype):
@@ -86,7 +86,7 @@ def _view(self: Tensor, *shape: Any, size: Any = None, dtype: Any = None) -> Ten
     if not self._data.flags.c_contiguous and not np.may_share_memory(result._data, self._data):
         base = None if self._view is None else self._view[0]._data
         if base is not None and base.flags.c_contiguous and not _is_of_place(base) and result._data.size:
-            # A view of memory that is in PyTorch's order: there it is refused as well.
+            # A view of memory in PyTorch's order: PyTorch raises this too.
             raise RuntimeError(
                 "view size is not compatible with input tensor's size and stride (at least one dimension spans across "
                 "two contiguous subspaces). Use .reshape(...) instead."
@@ -96,7 +96,7 @@ def _view(self: Tensor, *shape: Any, size: Any = None, dtype: Any = None) -> Ten
 
 
 def _is_of_place(array: np.ndarray) -> bool:
-    """Whether this is a parameter's memory or a part of it, which PyTorch has in the order of the indices."""
+    """Whether this is a parameter's memory or a part of it, which PyTorch stores in index order."""
     part: Any = array
     while isinstance(part, np.ndarray):
         if is_place(part):
@@ -111,7 +111,7 @@ def _view_as(self: Tensor, other: Tensor) -> Tensor:
 
 
 def _reshape_as(self: Tensor, other: Tensor) -> Tensor:
-    """In the shape of ``other``."""
+    """The tensor in the shape of ``other``."""
     return _reshaped(self, other._data.shape)
 
 
@@ -122,7 +122,7 @@ def view_copy(input: Tensor, size: Any) -> Tensor:
 
 @named
 def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
-    """The dimensions from ``start_dim`` to ``end_dim`` as one."""
+    """Merge the dimensions from ``start_dim`` to ``end_dim`` into one."""
     check_tensor("input", input)
     shape = input._data.shape
     first, last = dimension(start_dim, len(shape)), dimension(end_dim, len(shape))
@@ -137,14 +137,14 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
 
 @named
 def ravel(input: Tensor) -> Tensor:
-    """All elements in one dimension."""
+    """Flatten all elements into one dimension."""
     check_tensor("input", input)
     return _reshaped(input, (-1,)) if input._data.size else _reshaped(input, (0,))
 
 
 @named
 def unflatten(input: Tensor, dim: int, sizes: Any) -> Tensor:
-    """One dimension as several of the given sizes, of which one may be -1."""
+    """Split one dimension into several of the given sizes; one size may be -1."""
     check_tensor("input", input)
     if not input._data.ndim:
         raise RangeError("unflatten: a tensor of no dimension has none to unflatten")
@@ -165,7 +165,7 @@ def unflatten(input: Tensor, dim: int, sizes: Any) -> Tensor:
 
 @named
 def unsqueeze(input: Tensor, dim: int) -> Tensor:
-    """A dimension of size 1 inserted at ``dim``."""
+    """Insert a dimension of size 1 at ``dim``."""
     check_tensor("input", input)
     shape = input._data.shape
     at = dimension(dim, len(shape) + 1)
@@ -175,7 +175,7 @@ def unsqueeze(input: Tensor, dim: int) -> Tensor:
 
 @named
 def squeeze(input: Tensor, dim: Any = None) -> Tensor:
-    """Dimensions of size 1 removed: all of them, or those of ``dim``."""
+    """Remove dimensions of size 1: all, or those in ``dim``."""
     check_tensor("input", input)
     shape = input._data.shape
     drop = () if isinstance(dim, (tuple, list)) and not dim else reduced(dim, len(shape))
@@ -212,7 +212,7 @@ def _expanded(input: Tensor, sizes: tuple[int, ...]) -> Tensor:
         ) from None
     axes = (*range(extra), *[d + extra for d, n in enumerate(shape) if n == 1 and goal[d + extra] != 1])
     if goal == shape:
-        # Nothing is repeated: it can be written to.
+        # Nothing is repeated, so it is writable.
         return view(input, "Expand", lambda a: a[...], lambda g: g)
     return view(
         input, "Expand", lambda a: np.broadcast_to(a, goal), lambda g: add_up(g, axes, None, True).reshape(shape)
@@ -220,18 +220,18 @@ def _expanded(input: Tensor, sizes: tuple[int, ...]) -> Tensor:
 
 
 def _expand(self: Tensor, *size: Any, implicit: bool = False) -> Tensor:
-    """Dimensions of size 1 repeated, and new ones in front, sharing memory; -1 keeps a size."""
+    """Expand dimensions of size 1 and add leading ones, sharing memory; -1 keeps a size."""
     return _expanded(self, _sizes(size))
 
 
 def _expand_as(self: Tensor, other: Tensor) -> Tensor:
-    """Expanded to the shape of ``other``."""
+    """Expand to the shape of ``other``."""
     return _expanded(self, other._data.shape)
 
 
 @named
 def broadcast_to(input: Tensor, size: Any) -> Tensor:
-    """Dimensions of size 1 repeated, and new ones in front, sharing memory."""
+    """Expand dimensions of size 1 and add leading ones, sharing memory."""
     check_tensor("input", input)
     return _expanded(input, tuple(size))
 
@@ -248,7 +248,7 @@ def broadcast_shapes(*shapes: Any) -> Any:
 
 
 def broadcast_tensors(*tensors: Any) -> tuple[Tensor, ...]:
-    """All of them expanded to the shape that they have together."""
+    """All of them expanded to their common shape."""
     given = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)) else tensors
     for t in given:
         check_tensor("tensors", t)
@@ -278,13 +278,13 @@ def _repeated(input: Tensor, sizes: tuple[int, ...]) -> Tensor:
 
 
 def _repeat(self: Tensor, *sizes: Any) -> Tensor:
-    """Copies side by side, so many along each dimension."""
+    """Repeat the tensor this many times along each dimension."""
     return _repeated(self, tuple([whole("repeats", n) for n in _sizes(sizes)]))
 
 
 @named
 def tile(input: Tensor, *dims: Any) -> Tensor:
-    """As ``repeat``, where there may be fewer numbers than dimensions."""
+    """As ``repeat``, but with possibly fewer counts than dimensions."""
     check_tensor("input", input)
     sizes = tuple(_sizes(dims))
     return _repeated(input, (1,) * (input._data.ndim - len(sizes)) + sizes)
@@ -292,7 +292,7 @@ def tile(input: Tensor, *dims: Any) -> Tensor:
 
 @named
 def repeat_interleave(input: Any, repeats: Any = None, dim: int | None = None, *, output_size: Any = None) -> Tensor:
-    """Each element so many times, one after the other, of all or along ``dim``."""
+    """Repeat each element consecutively, of all elements or along ``dim``."""
     check_tensor("input", input)
     if repeats is None:
         if input._data.ndim != 1:
@@ -330,22 +330,22 @@ def repeat_interleave(input: Any, repeats: Any = None, dim: int | None = None, *
 
 
 def _contiguous(self: Tensor, memory_format: Any = None) -> Tensor:
-    """Itself if its elements lie one after the other in memory, otherwise a copy for which that is so."""
+    """The tensor itself if it is contiguous in memory, otherwise a contiguous copy."""
     if self._data.flags.c_contiguous:
         return self
     return mapped("Clone", self, np.ascontiguousarray(self._data), lambda grad: grad)
 
 
 def _is_contiguous(self: Tensor, memory_format: Any = None) -> bool:
-    """Whether the elements lie in memory in the order of their indices."""
+    """Whether the elements are stored in index order without gaps."""
     return self._data.flags.c_contiguous
 
 
 def _stride(self: Tensor, dim: int | None = None) -> Any:
-    """How many elements lie in memory from one to the next along each dimension, or one."""
+    """The step in memory, in elements, along each dimension, or along one."""
     steps = tuple([s // self._data.itemsize for s in self._data.strides])
     if 0 in steps:
-        # NumPy has 0 for a new dimension of size 1, PyTorch what it would be without a gap.
+        # NumPy has 0 for a new dimension of size 1, PyTorch the contiguous stride.
         shape, found = self._data.shape, list(steps)
         for d in range(len(found) - 1, -1, -1):
             if shape[d] == 1 and not found[d]:
@@ -355,7 +355,7 @@ def _stride(self: Tensor, dim: int | None = None) -> Any:
 
 
 def _storage_offset(self: Tensor) -> int:
-    """The place of the first element in the memory that it belongs to."""
+    """The offset of the first element in its memory."""
     owner = self._data
     while isinstance(owner.base, np.ndarray):
         owner = owner.base
@@ -363,7 +363,7 @@ def _storage_offset(self: Tensor) -> int:
 
 
 def _data_ptr(self: Tensor) -> int:
-    """The address of the first element, 0 where there is none."""
+    """The address of the first element, 0 if there is none."""
     return self._data.ctypes.data if self._data.size else 0
 
 
@@ -376,7 +376,7 @@ def _size(self: Tensor, dim: int | None = None) -> Any:
     return self._data.shape[dimension(dim, self._data.ndim)]
 
 
-# These change what the tensor itself looks like, not its elements.
+# Their in-place forms change the tensor's shape, not its elements.
 RESHAPES = ("squeeze", "unsqueeze")
 
 

@@ -1,4 +1,4 @@
-"""Parts of a tensor: slices, diagonals, triangles, windows."""
+"""Slices, diagonals, triangles and windows of tensors."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def sliced(input: Tensor, key: Any, name: str) -> Tensor:
 
 @named
 def narrow_copy(input: Tensor, dim: int, start: int, length: int) -> Tensor:
-    """As ``narrow``, a copy."""
+    """A copy of ``narrow``'s result."""
     return narrow(input, dim, start, length).clone()
 
 
@@ -72,7 +72,7 @@ def select(input: Tensor, dim: int, index: int) -> Tensor:
 
 @named
 def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Tensor:
-    """The diagonal of two dimensions, as the last dimension; sharing memory."""
+    """The diagonal of two dimensions as the last dimension; shares memory."""
     check_tensor("input", input)
     ndim, shape = input._data.ndim, input._data.shape
     a, b = dimension(dim1, ndim), dimension(dim2, ndim)
@@ -91,7 +91,7 @@ def diagonal(input: Tensor, offset: int = 0, dim1: int = 0, dim2: int = 1) -> Te
 
 
 def _writable_diagonal(x: np.ndarray, offset: int, a: int, b: int) -> np.ndarray:
-    # NumPy's own diagonal cannot be written to.
+    # NumPy's diagonal is read-only.
     seen = np.diagonal(x, offset, a, b)
     if x.flags.writeable:
         seen.flags.writeable = True
@@ -169,19 +169,19 @@ def _indices(numbers: Any, row: Any, col: Any, offset: Any, dtype: Any) -> Tenso
 def tril_indices(
     row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None, layout: Any = None
 ) -> Tensor:
-    """The row and column numbers of the elements on and below the diagonal."""
+    """The row and column indices of the elements on and below the diagonal."""
     return _indices(np.tril_indices, row, col, offset, dtype)
 
 
 def triu_indices(
     row: int, col: int, offset: int = 0, *, dtype: Any = None, device: Any = None, layout: Any = None
 ) -> Tensor:
-    """The row and column numbers of the elements on and above the diagonal."""
+    """The row and column indices of the elements on and above the diagonal."""
     return _indices(np.triu_indices, row, col, offset, dtype)
 
 
 def _unfold(self: Tensor, dimension: int, size: int, step: int) -> Tensor:
-    """Windows of ``size`` elements along a dimension, ``step`` apart, in a new last dimension; sharing memory."""
+    """Windows of ``size`` elements along a dimension, ``step`` apart, in a new last dimension; shares memory."""
     return _windows(self, dimension, size, step)
 
 
@@ -208,13 +208,13 @@ def _windows(input: Tensor, dim: int, size: int, step: int) -> Tensor:
         return full.reshape(shape)
 
     if not shape:
-        # As in PyTorch: the window itself.
+        # The window itself, as in PyTorch.
         return view(input, "Unfold", lambda a: take(a)[0], lambda g: put(g.reshape(1, -1)))
     return view(input, "Unfold", take, put)
 
 
 def unfold_copy(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
-    """As the method ``unfold``, a copy."""
+    """A copy of the method ``unfold``'s result."""
     return _windows(input, dimension, size, step).clone()
 
 

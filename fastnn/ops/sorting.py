@@ -1,4 +1,4 @@
-"""Sorted elements, and what is found by sorting."""
+"""Sorting, and order statistics."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = [
 
 
 def order(a: np.ndarray, axis: int, descending: bool = False) -> np.ndarray:
-    """The indices that sort, equal elements in their order; NaN counts as the largest."""
+    """The indices of a stable sort; NaN counts as the largest."""
     if not descending:
         return np.argsort(a, axis=axis, kind="stable")
     backwards = np.argsort(np.flip(a, axis), axis=axis, kind="stable")
@@ -31,7 +31,7 @@ def order(a: np.ndarray, axis: int, descending: bool = False) -> np.ndarray:
 
 @named
 def sort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool = True) -> Any:
-    """The elements in order along ``dim``, and their indices: ``(values, indices)``.
+    """The sorted elements along ``dim`` and their indices: ``(values, indices)``.
 
     >>> import fastnn
     >>> fastnn.tensor([3.0, 1.0, 2.0]).sort().values
@@ -54,7 +54,7 @@ def argsort(input: Tensor, dim: int = -1, descending: bool = False, stable: bool
 
 @named
 def msort(input: Tensor) -> Tensor:
-    """Sorted along the first dimension."""
+    """The elements sorted along the first dimension."""
     return sort(input, 0).values
 
 
@@ -90,13 +90,13 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any
 
 
 def _middle(a: np.ndarray, axis: int, ignore_nan: bool) -> np.ndarray:
-    """Where the lower median is: a NaN counts as the median, or not at all."""
+    """The index of the lower median: a NaN counts as the median, or is ignored."""
     indices = order(a, axis)
     n = a.shape[axis]
     missing = (a != a).sum(axis=axis, keepdims=True)
     if ignore_nan:
         return np.take_along_axis(indices, np.maximum(n - missing - 1, 0) // 2, axis)
-    # The first NaN stands right behind the numbers.
+    # The first NaN is right after the numbers.
     return np.take_along_axis(indices, np.where(missing > 0, n - missing, (n - 1) // 2), axis)
 
 
@@ -126,12 +126,12 @@ def median(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
 
 @named
 def nanmedian(input: Tensor, dim: int | None = None, keepdim: bool = False) -> Any:
-    """The middle one of the elements that are not NaN."""
+    """The median of the elements that are not NaN."""
     return _median("nanmedian", input, dim, keepdim, True)
 
 
 def _commonest(a: np.ndarray, axis: int) -> np.ndarray:
-    """The last index of the most frequent value, the smallest of several."""
+    """The last index of the most frequent value; the smallest value if tied."""
     indices = order(a, axis)
     ordered = np.moveaxis(np.take_along_axis(a, indices, axis), axis, -1)
     indices = np.moveaxis(indices, axis, -1)
@@ -145,7 +145,7 @@ def _commonest(a: np.ndarray, axis: int) -> np.ndarray:
 
 @named
 def mode(input: Tensor, dim: int = -1, keepdim: bool = False) -> Any:
-    """The most frequent element along ``dim``, the smallest of several: ``(values, indices)``."""
+    """The most frequent element along ``dim``, the smallest if tied: ``(values, indices)``."""
     return _along("mode", return_types.mode, input, dim, keepdim, _commonest)
 
 
@@ -161,7 +161,7 @@ def _running(name: str, input: Tensor, dim: int, better: Any) -> Any:
         best = better.accumulate(array, axis=axis)
         n = array.shape[axis]
         positions = np.arange(n).reshape([n if d == axis else 1 for d in range(array.ndim)])
-        # An element that is as good as all before it holds the record; a NaN does from then on.
+        # An element equal to the best so far becomes the record; a NaN stays the record.
         record = (array == best) | np.isnan(array)
         indices = np.maximum.accumulate(np.where(record, positions, 0), axis=axis)
 
@@ -181,13 +181,13 @@ def _running(name: str, input: Tensor, dim: int, better: Any) -> Any:
 
 @named
 def cummax(input: Tensor, dim: int) -> Any:
-    """The largest of the elements along ``dim`` up to each of them: ``(values, indices)``."""
+    """The cumulative maximum along ``dim``: ``(values, indices)``."""
     return _running("cummax", input, dim, np.maximum)
 
 
 @named
 def cummin(input: Tensor, dim: int) -> Any:
-    """The smallest of the elements along ``dim`` up to each of them: ``(values, indices)``."""
+    """The cumulative minimum along ``dim``: ``(values, indices)``."""
     return _running("cummin", input, dim, np.minimum)
 
 
@@ -231,14 +231,14 @@ def _quantile(name: str, input: Tensor, q: Any, dim: Any, keepdim: bool, interpo
     count = np.asarray(np.maximum(n - missing - 1, 0) if skip_nan else np.full_like(missing, n - 1), x._data.dtype)
     ranks = values.reshape(-1) * _wrap(count)
     if not skip_nan:
-        # A NaN stands at the end, and is the answer.
+        # A NaN is sorted last, and is the result.
         ranks = ranks.masked_fill(_wrap(missing > 0), n - 1)
     rank = ranks._data
     steps: Any = {"higher": np.ceil, "nearest": np.rint}
     low = steps.get(interpolation, np.floor)(rank)
     found = chosen("Gather", ordered, low.astype(np.int64), ordered._data.ndim - 1)
     if interpolation in ("linear", "midpoint"):
-        # The others read one element and nothing else: its neighbour may be infinite.
+        # The other modes read only one element: its neighbour may be infinite.
         upper = chosen("Gather", ordered, np.ceil(rank).astype(np.int64), ordered._data.ndim - 1)
         found = found.lerp(upper, ranks - _wrap(low) if interpolation == "linear" else _wrap(np.full_like(rank, 0.5)))
     found = found.movedim(-1, 0)
@@ -253,7 +253,7 @@ def _quantile(name: str, input: Tensor, q: Any, dim: Any, keepdim: bool, interpo
 def quantile(
     input: Tensor, q: Any, dim: int | None = None, keepdim: bool = False, *, interpolation: str = "linear"
 ) -> Tensor:
-    """The numbers below which a share ``q`` of the elements lies, of all or along ``dim``."""
+    """The ``q``-quantiles of all elements or along ``dim``."""
     return _quantile("quantile", input, q, dim, keepdim, interpolation, False)
 
 

@@ -30,7 +30,7 @@ def trace(input: Tensor) -> Tensor:
 
 @named
 def kron(input: Tensor, other: Tensor) -> Tensor:
-    """The matrix of all products, ``input[i, j] * other`` as its blocks."""
+    """The Kronecker product, with blocks ``input[i, j] * other``."""
     check_tensor("input", input)
     check_tensor("other", other)
     ndim = max(input._data.ndim, other._data.ndim)
@@ -42,7 +42,7 @@ def kron(input: Tensor, other: Tensor) -> Tensor:
 
 @named
 def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
-    """The vector product, of vectors of 3 along a dimension: the first of that size if None."""
+    """The cross product of 3-vectors along a dimension; the first of size 3 if None."""
     check_tensor("input", input)
     check_tensor("other", other)
     if input._data.ndim != other._data.ndim:
@@ -72,7 +72,7 @@ _MODES = (
 
 @named
 def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: Any = None) -> Tensor:
-    """The distances, by the norm of order p, of each row of the one to each row of the other."""
+    """The p-norm distances between each row of one tensor and each row of the other."""
     check_tensor("x1", x1)
     check_tensor("x2", x2)
     refuse("cdist", x1, "biu")
@@ -128,7 +128,7 @@ def _widths(x: Any, dx: Any, y: Tensor, axis: int) -> Any:
 
 @named
 def trapezoid(y: Tensor, x: Any = None, *, dx: Any = 1, dim: int = -1) -> Tensor:
-    """The area below a line through the points, along a dimension."""
+    """The integral by the trapezoidal rule along a dimension."""
     refuse("trapezoid", y, "b")
     axis = dimension(dim, y._data.ndim)
     if not y._data.ndim:
@@ -136,7 +136,7 @@ def trapezoid(y: Tensor, x: Any = None, *, dx: Any = 1, dim: int = -1) -> Tensor
     if not y._data.shape[axis]:
         return y.sum(axis)
     if x is None:
-        # In this form, as in PyTorch: of an infinite end it is NaN.
+        # This form gives NaN for an infinite end, as in PyTorch.
         return (y.sum(axis) - (y.select(axis, 0) + y.select(axis, -1)) * 0.5) * dx
     return (_middles(y, axis) * _widths(x, dx, y, axis)).sum(axis)
 
@@ -146,7 +146,7 @@ trapz = trapezoid
 
 @named
 def cumulative_trapezoid(y: Tensor, x: Any = None, *, dx: Any = 1, dim: int = -1) -> Tensor:
-    """The areas of ``trapezoid`` up to each point but the first."""
+    """The cumulative integrals of ``trapezoid`` up to each point but the first."""
     refuse("cumulative_trapezoid", y, "b")
     axis = dimension(dim, y._data.ndim)
     return (_middles(y, axis) * _widths(x, dx, y, axis)).cumsum(axis)
@@ -154,7 +154,7 @@ def cumulative_trapezoid(y: Tensor, x: Any = None, *, dx: Any = 1, dim: int = -1
 
 @named
 def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
-    """With the slices along ``dim`` scaled down to a norm of ``maxnorm`` where theirs is larger."""
+    """Scale down slices along ``dim`` whose norm exceeds ``maxnorm`` to that norm."""
     from fastnn.ops.norms import vector_norm
 
     check_tensor("input", input)
@@ -172,12 +172,12 @@ def renorm(input: Tensor, p: float, dim: int, maxnorm: float) -> Tensor:
 
 @named
 def cov(input: Tensor, *, correction: int = 1, fweights: Any = None, aweights: Any = None) -> Tensor:
-    """The covariances of the rows, whose columns are observations.
+    """The covariances of the rows; the columns are observations.
 
     Args:
-        correction: what is subtracted from the number of observations.
-        fweights: (columns,) integers, how often each observation was made.
-        aweights: (columns,) numbers, how much each observation counts.
+        correction: subtracted from the number of observations.
+        fweights: (columns,) integers, the frequency of each observation.
+        aweights: (columns,) numbers, the weight of each observation.
 
     Raises: RuntimeError for weights of another shape or dtype, or negative ones.
     """
@@ -199,7 +199,7 @@ def cov(input: Tensor, *, correction: int = 1, fweights: Any = None, aweights: A
         raise RuntimeError("cov(): weights sum to zero, can't be normalized")
     degrees = total - correction
     if aweights is not None and weights is not None:
-        # So many observations of equal weight would say as much.
+        # The effective number of observations of equal weight.
         degrees = total - correction * (weights * aweights).sum() / total
     if degrees <= 0:
         warnings.warn(

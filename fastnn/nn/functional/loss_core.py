@@ -245,7 +245,7 @@ def _formula_node(loss: str, operands: tuple[Tensor, ...], reduction: str, a: fl
     return Node(loss, operands, run, operands)
 
 
-# Losses that PyTorch has only for a floating point input, then only for a floating point target as well.
+# Losses that PyTorch supports only for a floating point input; below, only for a floating point target.
 _FLOATING_INPUT = frozenset(("huber", "kl_div", "kl_div_log", "gaussian_nll", "soft_margin", "bce_with_logits"))
 _FLOATING_TARGET = frozenset(("kl_div_log", "bce_with_logits", "bce_with_logits_pos_weight"))
 

@@ -140,7 +140,7 @@ def _same_layout(weight: Tensor) -> Parameter:
 def _remove(
     module: AnyModule, kind: Any, label: str, name: str, original: str, *others: str, **options: Any
 ) -> AnyModule:
-    """Remove the hook, and make its result an ordinary parameter, if ``original`` was one."""
+    """Remove the hook, and make its result an ordinary parameter, as ``original`` was."""
     hooks: Any = module._forward_pre_hooks
     found = [number for number, hook in hooks.items() if isinstance(hook, kind) and hook.name == name]
     if not found:
