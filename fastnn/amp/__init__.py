@@ -1,6 +1,6 @@
-"""``torch.amp``: mixed precision, which the CPU's kernels do not have; scripts that ask for it run in full.
+"""``torch.amp``: mixed precision, which the CPU kernels lack; scripts that use it run in full precision.
 
-``autocast`` is a block that changes nothing and ``GradScaler`` scales by one.
+``autocast`` is a block that changes nothing, and ``GradScaler`` scales by one.
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ __all__ = ["GradScaler", "autocast", "custom_bwd", "custom_fwd", "is_autocast_av
 class autocast:
     """A block, or the decorator of a function, that computes in the tensors' own precision.
 
-    PyTorch computes some operations inside in bfloat16 or float16; fastnn all of them as they are.
+    PyTorch computes some operations inside in bfloat16 or float16; fastnn does not.
 
     Args:
-        device_type: "cpu"; another one gets a warning, as in PyTorch without that device.
-        dtype, enabled, cache_enabled: accepted.
+        device_type: "cpu"; others cause a warning, as in PyTorch without that device.
+        dtype, enabled, cache_enabled: accepted and ignored.
 
     >>> import fastnn
     >>> with fastnn.autocast("cpu"):
@@ -56,7 +56,7 @@ class GradScaler:
     """Scales losses by one: without half precision no gradient underflows.
 
     Args:
-        device: "cpu" or "cuda"; the latter gets a warning where ``enabled``, as in PyTorch without CUDA.
+        device: "cpu" or "cuda"; "cuda" causes a warning if ``enabled``, as in PyTorch without CUDA.
         init_scale, growth_factor, backoff_factor, growth_interval, enabled: accepted.
 
     >>> import fastnn
@@ -74,18 +74,18 @@ class GradScaler:
             )
 
     def scale(self, outputs: Any) -> Any:
-        """The tensors as they are."""
+        """The tensors unchanged."""
         return outputs
 
     def unscale_(self, optimizer: Any) -> None:
-        """Nothing: gradients are not scaled."""
+        """Does nothing: gradients are not scaled."""
 
     def step(self, optimizer: Any, *args: Any, **kwargs: Any) -> Any:
         """``optimizer.step(*args, **kwargs)``."""
         return optimizer.step(*args, **kwargs)
 
     def update(self, new_scale: Any = None) -> None:
-        """Nothing: the scale stays one."""
+        """Does nothing: the scale is always one."""
 
     def get_scale(self) -> float:
         """1.0."""
@@ -96,11 +96,11 @@ class GradScaler:
         return False
 
     def state_dict(self) -> dict[str, Any]:
-        """No state."""
+        """An empty state."""
         return {}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Nothing: there is no state."""
+        """Does nothing: there is no state."""
 
 
 def is_autocast_available(device_type: str) -> bool:

@@ -1,6 +1,6 @@
 """Automatic differentiation under PyTorch's names: ``grad``, ``backward``, ``Function``, checks and modes.
 
-The tape itself is in ``engine``; what is recorded when, in ``modes``.
+The tape is in ``engine``; ``modes`` decides what is recorded.
 """
 
 from __future__ import annotations
@@ -75,18 +75,18 @@ def grad(
     is_grads_batched: bool = False,
     materialize_grads: bool = False,
 ) -> tuple[Any, ...]:
-    """The gradients of the sum of ``outputs`` with respect to ``inputs``; leaves accumulate nothing.
+    """The gradients of the sum of ``outputs`` with respect to ``inputs``; leaves do not accumulate.
 
     Args:
         outputs: a tensor or several.
-        inputs: the tensors to differentiate by, leaves or results.
-        grad_outputs: the gradient of each output; may be left out for outputs of one element.
-        retain_graph: keep what the operations saved; as ``create_graph`` if None.
-        create_graph: record the computation, for derivatives of a higher order.
-        only_inputs: always so.
-        allow_unused: None, rather than a RuntimeError, for an input that no output depends on.
-        is_grads_batched: ``grad_outputs`` have one more dimension in front, and so have the results.
-        materialize_grads: zeros in place of None.
+        inputs: the tensors to differentiate with respect to, leaves or results.
+        grad_outputs: the gradient of each output; optional for outputs of one element.
+        retain_graph: keep the saved tensors of operations; None means the value of ``create_graph``.
+        create_graph: record the computation, for higher derivatives.
+        only_inputs: always True.
+        allow_unused: return None instead of raising RuntimeError for an input that no output depends on.
+        is_grads_batched: ``grad_outputs`` and the results have an additional first dimension.
+        materialize_grads: return zeros instead of None.
 
     >>> import fastnn
     >>> x = fastnn.tensor(3.0, requires_grad=True)
@@ -142,7 +142,7 @@ class _VariableMeta(type):
 
 
 class Variable(metaclass=_VariableMeta):
-    """The old name of a tensor: ``Variable(x)`` is a tensor over the same memory.
+    """The old name of Tensor: ``Variable(x)`` is a tensor over the same memory.
 
     >>> import fastnn
     >>> fastnn.autograd.Variable(fastnn.ones(1), requires_grad=True)
@@ -158,7 +158,7 @@ class Variable(metaclass=_VariableMeta):
 
 
 class set_detect_anomaly:
-    """Switch the search for NaN in gradients on or off, at once or for a block."""
+    """Switch the search for NaN in gradients on or off, permanently or for a block."""
 
     def __init__(self, mode: bool, check_nan: bool = True) -> None:
         self.before = dict(anomaly)
@@ -172,7 +172,7 @@ class set_detect_anomaly:
 
 
 class detect_anomaly(set_detect_anomaly):
-    """A block in which a backward pass raises RuntimeError where a gradient is NaN, naming the operation."""
+    """A block in which a backward pass raises RuntimeError for a NaN gradient, naming the operation."""
 
     def __init__(self, check_nan: bool = True) -> None:
         super().__init__(True, check_nan)
@@ -209,7 +209,7 @@ def gradgradcheck(func: Callable[..., Any], inputs: Any, grad_outputs: Any = Non
 
 
 def __getattr__(name: str) -> Any:
-    # Read when it is used: few programs do.
+    # Imported on first use: few programs need it.
     if name in ("functional", "checks", "grad_mode", "profiler", "variable"):
         import importlib
 

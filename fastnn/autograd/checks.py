@@ -1,4 +1,4 @@
-"""Gradients against finite differences: ``gradcheck`` and ``gradgradcheck``."""
+"""Comparison of gradients with finite differences: ``gradcheck`` and ``gradgradcheck``."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from fastnn.autograd import _as_tuple, grad
 
 
 class GradcheckError(RuntimeError):
-    """A gradient that does not agree with finite differences."""
+    """A gradient that differs from finite differences."""
 
 
 def gradcheck(
@@ -36,16 +36,16 @@ def gradcheck(
     masked: bool | None = None,
     check_sparse_nnz: bool | None = None,
 ) -> bool:
-    """Whether the gradient of ``func`` agrees with central differences, number by number.
+    """Whether the gradient of ``func`` agrees elementwise with central differences.
 
     Args:
-        func: takes the inputs, returns a tensor or several.
+        func: maps the inputs to a tensor or several.
         inputs: a tensor or several; those that need a gradient should be float64.
         eps: the step of the differences.
-        atol, rtol: what they may differ by, absolutely and relative to the differences.
-        raise_exception: GradcheckError, rather than False.
+        atol, rtol: absolute tolerance, and tolerance relative to the differences.
+        raise_exception: raise GradcheckError instead of returning False.
 
-    The other arguments are PyTorch's, and have no effect.
+    The other arguments are PyTorch's and are ignored.
 
     >>> import fastnn
     >>> x = fastnn.tensor([1.0, 2.0], dtype=fastnn.float64, requires_grad=True)
@@ -107,7 +107,7 @@ def _check(
 def _differences(
     func: Callable[..., Any], given: tuple[Any, ...], t: Tensor, output: int, size: int, eps: float
 ) -> np.ndarray:
-    """The Jacobian of one output by one input: a row for each number of the input."""
+    """The Jacobian of one output by one input: a row for each element of the input."""
     numbers = t._data
     rows = np.zeros((numbers.size, size))
     for position in range(numbers.size):

@@ -1,4 +1,4 @@
-"""Operations with a backward of the user's own: ``autograd.Function``."""
+"""Operations with a user-defined backward: ``autograd.Function``."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fastnn._autograd.modes import _mode, no_grad
 
 
 class Context:
-    """What ``forward`` leaves for ``backward``: saved tensors, marks, and any attribute."""
+    """State passed from ``forward`` to ``backward``: saved tensors, marks, and any attribute."""
 
     def __init__(self) -> None:
         self.needs_input_grad: tuple[bool, ...] = ()
@@ -21,11 +21,11 @@ class Context:
         self._dirty: tuple[Any, ...] = ()
         self._plain: tuple[Any, ...] = ()
         self._materialize = True
-        # While `backward` runs: the node, which holds this.
+        # The node, which holds this context; set only while `backward` runs.
         self._node: Node | None = None
 
     def save_for_backward(self, *tensors: Any) -> None:
-        """Keep operands or results (or None) for ``saved_tensors``; they must not change until then."""
+        """Save operands or results (or None) for ``saved_tensors``; they must not change until then."""
         for t in tensors:
             if t is not None and not hasattr(t, "_data"):
                 raise TypeError(
@@ -37,7 +37,7 @@ class Context:
 
     @property
     def saved_tensors(self) -> tuple[Any, ...]:
-        """What was given to ``save_for_backward``."""
+        """The arguments of ``save_for_backward``."""
         if self._to_save is not None:
             return self._to_save
         if self._saved is None:
@@ -50,20 +50,20 @@ class Context:
     saved_variables = saved_tensors
 
     def mark_dirty(self, *tensors: Any) -> None:
-        """Note that ``forward`` changed these operands in place, and returns them."""
+        """Mark operands that ``forward`` changes in place and returns."""
         self._dirty = tensors
 
     def mark_non_differentiable(self, *tensors: Any) -> None:
-        """Note results that have no gradient."""
+        """Mark results that have no gradient."""
         self._plain = tensors
 
     def set_materialize_grads(self, value: bool) -> None:
-        """Whether ``backward`` is given zeros, or None, for a result that nothing was computed from."""
+        """Whether ``backward`` gets zeros instead of None for a result without a gradient."""
         self._materialize = bool(value)
 
 
 class _FunctionNode(Node):
-    """Holds the context, and lets go of what it saved with the rest of the graph."""
+    """Holds the context, and releases its saved tensors with the rest of the graph."""
 
     __slots__ = ("context",)
 
@@ -82,11 +82,11 @@ class _FunctionNode(Node):
 
 
 class Function:
-    """An operation with a gradient of its own: a subclass defines ``forward`` and ``backward``.
+    """An operation with a custom gradient: a subclass defines ``forward`` and ``backward``.
 
     ``forward(ctx, *args)`` computes the results without recording, ``backward(ctx, *grads)`` returns a
     gradient, or None, for each argument. ``setup_context(ctx, inputs, output)`` may fill the context
-    instead; then ``forward(*args)`` has none. Call ``apply``.
+    instead; ``forward(*args)`` then takes no context. Call ``apply``.
 
     >>> import fastnn
     >>> class Square(fastnn.autograd.Function):
@@ -120,17 +120,17 @@ class Function:
 
     @staticmethod
     def forward(*args: Any, **kwargs: Any) -> Any:
-        """The results, from the context and the arguments."""
+        """Compute the results from the context and the arguments."""
         raise NotImplementedError("You must implement the forward function for custom autograd.Function.")
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Any, ...], output: Any) -> Any:
-        """Fill the context, where ``forward`` does not take it."""
+        """Fill the context, if ``forward`` does not take it."""
         raise NotImplementedError("setup_context is not implemented.")
 
     @staticmethod
     def backward(ctx: Any, *grad_outputs: Any) -> Any:
-        """The gradients of the arguments, from those of the results."""
+        """Compute the gradients of the arguments from those of the results."""
         raise NotImplementedError(
             "You must implement either the backward or vjp method for your custom autograd.Function to use it with "
             "backward mode AD."
@@ -138,7 +138,7 @@ class Function:
 
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
-        """Run the operation, recorded."""
+        """Run and record the operation."""
         from fastnn._tensor.tensor import Tensor, _recorded
 
         tensors = [a for a in args if isinstance(a, Tensor)]
@@ -170,7 +170,7 @@ class Function:
                     out._memory.version += 1
                 out._adopt(mine)
             elif id(out) in versions or out._requires_grad:
-                # Returned as it came in: another tensor over the same memory.
+                # An input is returned unchanged: make another tensor over the same memory.
                 alias = type(out)._remade(out._data, out._memory, mine)
                 made.append(alias)
                 continue
@@ -186,7 +186,7 @@ def _returned(outputs: list[Any], several: bool, output: Any) -> Any:
 
 
 def _saver(tensor: Any, outputs: list[Any], made: list[Any]) -> Callable[[Node | None], Any]:
-    """What returns a saved tensor, after a look at its version."""
+    """A function that checks a saved tensor's version and returns it."""
     if tensor is None:
         return lambda node: None
     memory, version, shape = tensor._memory, tensor._memory.version, tensor._data.shape
@@ -200,7 +200,7 @@ def _saver(tensor: Any, outputs: list[Any], made: list[Any]) -> Callable[[Node |
 
     for i, (before, after) in enumerate(zip(outputs, made, strict=True)):
         if tensor is before and after._node is not None:
-            # Not the result itself, whose node holds this: a cycle would outlive its last user.
+            # Not the result itself: its node holds this, and the cycle would delay its release.
             return _remaker(check, type(after), after._data, memory, i if len(outputs) > 1 else None)
 
     def itself(node: Node | None) -> Any:
@@ -213,7 +213,7 @@ def _saver(tensor: Any, outputs: list[Any], made: list[Any]) -> Callable[[Node |
 def _remaker(
     check: Callable[[], None], kind: Any, data: Any, memory: Any, position: int | None
 ) -> Callable[[Node | None], Any]:
-    """What makes a saved result anew, with the node that it had."""
+    """A function that recreates a saved result with its node."""
 
     def remade(node: Node | None) -> Any:
         check()
@@ -224,7 +224,7 @@ def _remaker(
 
 
 def _runner(cls: Any, ctx: Context, args: tuple[Any, ...], outputs: list[Any]) -> Callable[[Any], Any]:
-    """The node's ``run``: calls the user's ``backward`` and sorts what it returns."""
+    """The node's ``run``: calls the user's ``backward`` and checks its gradients."""
     from fastnn._tensor.tensor import Tensor, _wrap
 
     is_tensor = [isinstance(a, Tensor) for a in args]
@@ -285,7 +285,7 @@ def _fitted(g: Any, shape: Any, dtype: Any, cls: Any, i: int) -> Any:
 
 
 def once_differentiable(function: Callable[..., Any]) -> Callable[..., Any]:
-    """A decorator of ``backward``: what it computes cannot be differentiated again, and says so."""
+    """A decorator of ``backward``: differentiating its result raises RuntimeError."""
 
     @functools.wraps(function)
     def wrapped(ctx: Any, *grads: Any) -> Any:

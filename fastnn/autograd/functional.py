@@ -1,4 +1,4 @@
-"""Derivatives of functions, rather than of tensors: ``torch.autograd.functional``."""
+"""Derivatives of functions: ``torch.autograd.functional``."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]
 
 
 def _prepared(name: str, inputs: Any, create_graph: bool) -> tuple[tuple[Tensor, ...], bool]:
-    """The inputs as tensors to differentiate by, and whether there is one that is no tuple."""
+    """The inputs as tensors to differentiate, and whether they were a single tensor."""
     given = _as_tuple(inputs)
     for t in given:
         if not isinstance(t, Tensor):
@@ -65,7 +65,7 @@ def _seeds(name: str, v: Any, like: tuple[Tensor, ...], what: str) -> tuple[Tens
 def _gradients(
     outputs: Any, inputs: tuple[Tensor, ...], seeds: Any, create_graph: bool, strict: bool, retain: bool = False
 ) -> list[Tensor]:
-    """``grad``, with zeros for what an output does not depend on."""
+    """``grad``, with zeros for inputs that an output does not depend on."""
     pairs = [(o, s) for o, s in zip(outputs, seeds, strict=True) if o.requires_grad]
     if strict and len(pairs) < len(outputs):
         raise RuntimeError(
@@ -104,7 +104,7 @@ def vjp(
 def jvp(
     func: Callable[..., Any], inputs: Any, v: Any = None, create_graph: bool = False, strict: bool = False
 ) -> tuple[Any, Any]:
-    """The result of ``func``, and its Jacobian times ``v``: by differentiating ``u -> u J``, which is linear."""
+    """The result of ``func``, and its Jacobian times ``v``, by differentiating the linear map ``u -> u J``."""
     x, _ = _prepared("jvp", inputs, create_graph)
     weights = _seeds("jvp", v, x, "input")
     outputs, one_out = _called("jvp", func, x)
@@ -124,10 +124,10 @@ def jacobian(
     vectorize: bool = False,
     strategy: str = "reverse-mode",
 ) -> Any:
-    """The derivative of each number of the result by each number of the inputs.
+    """The derivative of each element of the result by each element of the inputs.
 
     Returns: a tensor of shape (*output, *input); a tuple of them for several inputs, and a tuple of
-    that for several outputs.
+    these tuples for several outputs.
 
     >>> import fastnn
     >>> fastnn.autograd.functional.jacobian(lambda x: x * x, fastnn.tensor([1.0, 2.0]))
@@ -164,7 +164,7 @@ def hessian(
     vectorize: bool = False,
     outer_jacobian_strategy: str = "reverse-mode",
 ) -> Any:
-    """The second derivatives of a function whose result is one number.
+    """The second derivatives of a function with a scalar result.
 
     >>> import fastnn
     >>> fastnn.autograd.functional.hessian(lambda x: (x**3).sum(), fastnn.tensor([1.0, 2.0]))

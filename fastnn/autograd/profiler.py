@@ -1,4 +1,4 @@
-"""``torch.autograd.profiler``: which kernels a block launches, and how long the block takes."""
+"""``torch.autograd.profiler``: the kernel launches of a block, and its duration."""
 
 from __future__ import annotations
 
@@ -27,9 +27,9 @@ class profile:
     """A block whose kernel launches are counted.
 
     Args:
-        enabled: False for a block of which nothing is taken down.
+        enabled: False for a block that is not profiled.
 
-    The other arguments are PyTorch's, and have no effect.
+    The other arguments are PyTorch's and are ignored.
 
     >>> import fastnn
     >>> with fastnn.autograd.profiler.profile() as prof:
@@ -54,11 +54,11 @@ class profile:
         self.self_cpu_time_total = 1e6 * (time.perf_counter() - self._start)
 
     def key_averages(self, group_by_input_shape: bool = False, group_by_stack_n: int = 0) -> Averages:
-        """How often each kernel was launched, the most frequent first."""
+        """The launch count of each kernel, the most frequent first."""
         return Averages([SimpleNamespace(key=k, count=n) for k, n in self.launches.most_common()])
 
     def table(self, **options: Any) -> str:
-        """The same as text."""
+        """The counts as text."""
         return self.key_averages().table(**options)
 
     def export_chrome_trace(self, path: str) -> None:

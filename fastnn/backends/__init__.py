@@ -1,4 +1,4 @@
-"""``torch.backends``: libraries that fastnn does without; each says that it is not there."""
+"""``torch.backends``: libraries that fastnn does not use; each reports that it is not available."""
 
 from fastnn.backends import cuda, cudnn, mkl, mkldnn, mps, openmp
 

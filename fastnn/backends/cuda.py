@@ -1,4 +1,4 @@
-"""``torch.backends.cuda``: not built; its switches can be set and change nothing."""
+"""``torch.backends.cuda``: not built; its switches can be set and have no effect."""
 
 from types import SimpleNamespace
 

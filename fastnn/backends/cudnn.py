@@ -1,6 +1,6 @@
-"""``torch.backends.cudnn``: not available; its switches can be set and change nothing.
+"""``torch.backends.cudnn``: not available; its switches can be set and have no effect.
 
-fastnn's kernels give the same bits in every run, whatever ``deterministic`` and ``benchmark`` are.
+fastnn's kernels give the same bits in every run, for any ``deterministic`` and ``benchmark``.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ def version() -> None:
 
 @contextlib.contextmanager
 def flags(**switches: Any) -> Iterator[None]:
-    """A block in which the switches have other values.
+    """A block with other values of the switches.
 
     >>> from fastnn.backends import cudnn
     >>> with cudnn.flags(benchmark=True):

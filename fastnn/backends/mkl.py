@@ -1,4 +1,4 @@
-"""``torch.backends.mkl``: not available; the products are fastnn's own kernels."""
+"""``torch.backends.mkl``: not available; fastnn's own kernels compute matrix products."""
 
 
 def is_available() -> bool:

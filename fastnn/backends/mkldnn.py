@@ -1,4 +1,4 @@
-"""``torch.backends.mkldnn``: not available; its switch can be set and changes nothing."""
+"""``torch.backends.mkldnn``: not available; its switch can be set and has no effect."""
 
 enabled = True
 

@@ -1,6 +1,6 @@
-"""``torch.backends.openmp``: fastnn brings threads of its own."""
+"""``torch.backends.openmp``: fastnn has its own threads."""
 
 
 def is_available() -> bool:
-    """Whether kernels run on OpenMP's threads: never."""
+    """False: kernels never run on OpenMP's threads."""
     return False

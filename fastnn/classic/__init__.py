@@ -1,8 +1,8 @@
-"""Neural networks from scratch on plain NumPy arrays: the names of a textbook, kernels underneath.
+"""Neural networks from scratch on plain NumPy arrays: a textbook's names, implemented by kernels.
 
-Upstairs of ``fastnn.kernels`` and beside the tensors, of which nothing here knows. One file for
-each chapter: ``perceptron``, ``activations``, ``network``, ``losses``, ``optimizers``,
-``regularization`` and ``layers``. docs/classic.md says where it differs from the textbook.
+It calls ``fastnn.kernels`` and is independent of the tensors. One file for each chapter: ``perceptron``,
+``activations``, ``network``, ``losses``, ``optimizers``, ``regularization`` and ``layers``.
+docs/classic.md lists the differences from the textbook.
 """
 
 from fastnn.classic.activations import (

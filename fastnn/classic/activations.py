@@ -1,8 +1,8 @@
-"""Activation functions and their derivatives on arrays of any shape, by the names of the textbook.
+"""Activation functions and their derivatives on arrays of any shape, under the textbook's names.
 
-Each takes numbers, lists or arrays, and ``out=``, an array for the result, as NumPy's functions do.
-float32 and float64 stay what they are, integers become what ``np.exp`` makes of them (float64 for
-int64); float16 is computed in float32. NaN stays NaN, also through the derivatives of ReLU.
+Each takes numbers, lists or arrays, and ``out=``, an array for the result, like NumPy's functions.
+float32 and float64 are kept, integers are converted as by ``np.exp`` (int64 to float64); float16 is
+computed in float32. NaN stays NaN, also in the derivatives of ReLU.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def sigmoid(x: Any, out: np.ndarray | None = None) -> Any:
         x: array of any shape.
         out: array of the shape of ``x`` that receives the result, or None for a new one.
 
-    Raises: TypeError, ValueError for what is no array of real numbers, and an ``out`` that does not fit.
+    Raises: TypeError, ValueError unless ``x`` is an array of real numbers, and for an unsuitable ``out``.
 
     >>> from fastnn.classic import sigmoid
     >>> sigmoid([-1000, 0, 1000])
@@ -39,7 +39,7 @@ def sigmoid(x: Any, out: np.ndarray | None = None) -> Any:
 
 
 def tanh(x: Any, out: np.ndarray | None = None) -> Any:
-    """The hyperbolic tangent: maps to (-1, 1), 0 to 0. Arguments and errors as :func:`sigmoid`.
+    """The hyperbolic tangent: maps to (-1, 1), 0 to 0. Arguments and errors as for :func:`sigmoid`.
 
     >>> from fastnn.classic import tanh
     >>> float(tanh(0.0))
@@ -49,7 +49,7 @@ def tanh(x: Any, out: np.ndarray | None = None) -> Any:
 
 
 def relu(x: Any, out: np.ndarray | None = None) -> Any:
-    """The rectifier, ``max(0, x)``. Arguments and errors as :func:`sigmoid`; integers stay integers.
+    """The rectifier, ``max(0, x)``. Arguments and errors as for :func:`sigmoid`; integers stay integers.
 
     >>> import numpy as np
     >>> from fastnn.classic import relu
@@ -79,9 +79,9 @@ def leaky_relu(x: Any, alpha: float = 0.01, out: np.ndarray | None = None) -> An
 def softmax(x: Any, out: np.ndarray | None = None) -> Any:
     """``exp(x) / sum(exp(x))`` over the last axis: probabilities that sum to 1.
 
-    The largest number of each row is subtracted first, so no finite numbers overflow. A single vector
-    gives what the textbook's function gives; of a matrix each row is one distribution, where the
-    textbook takes the whole matrix for one. Arguments and errors as :func:`sigmoid`.
+    The maximum of each row is subtracted first, so finite numbers never overflow. A vector gives the same
+    result as the textbook's function; each row of a matrix is one distribution, whereas the textbook
+    treats the whole matrix as one. Arguments and errors as for :func:`sigmoid`.
 
     >>> import numpy as np
     >>> from fastnn.classic import softmax
@@ -98,7 +98,7 @@ def softmax(x: Any, out: np.ndarray | None = None) -> Any:
 
 
 def sigmoid_derivative(x: Any, out: np.ndarray | None = None) -> Any:
-    """``s * (1 - s)`` with ``s = sigmoid(x)``, without losing digits where ``s`` is near 1.
+    """``s * (1 - s)`` with ``s = sigmoid(x)``, without cancellation where ``s`` is near 1.
 
     Arguments and errors as :func:`sigmoid`.
 
@@ -110,7 +110,7 @@ def sigmoid_derivative(x: Any, out: np.ndarray | None = None) -> Any:
 
 
 def tanh_derivative(x: Any, out: np.ndarray | None = None) -> Any:
-    """``1 - tanh(x)**2``, without losing digits for large x. Arguments and errors as :func:`sigmoid`.
+    """``1 - tanh(x)**2``, without cancellation for large x. Arguments and errors as for :func:`sigmoid`.
 
     >>> from fastnn.classic import tanh_derivative
     >>> float(tanh_derivative(0.0))
@@ -144,13 +144,13 @@ def leaky_relu_derivative(x: Any, alpha: float = 0.01, out: np.ndarray | None = 
 def softmax_derivative(x: Any, out: np.ndarray | None = None) -> Any:
     """The Jacobian matrix of softmax: ``J[..., i, j] = s[i] * ((i == j) - s[j])`` with ``s = softmax(x)``.
 
-    Of a single number, which softmax makes 1 whatever it is, the derivative is a single number as well: 0.
+    Softmax maps any single number to 1, so its derivative is the single number 0.
 
     Args:
-        x: array of shape (..., n), or without axes.
-        out: array of shape (..., n, n), without axes for such an ``x``, or None.
+        x: array of shape (..., n), or zero-dimensional.
+        out: array of shape (..., n, n), zero-dimensional for such an ``x``, or None.
 
-    Raises: as :func:`sigmoid`.
+    Raises: as for :func:`sigmoid`.
 
     >>> import numpy as np
     >>> from fastnn.classic import softmax_derivative

@@ -1,4 +1,4 @@
-"""What every function of the textbook does first: arrays in, of which dtype, and where the result goes."""
+"""Shared argument handling of the textbook's functions: input arrays, dtypes and output arrays."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ def real_array(name: str, x: Any) -> np.ndarray:
 
 
 def as_floats(name: str, x: Any) -> tuple[np.ndarray, np.dtype]:
-    """``x`` as kernels take it (float32 or float64, C-contiguous), and the dtype of NumPy's ``exp(x)``.
+    """``x`` in the form kernels require (float32 or float64, C-contiguous), and the dtype of NumPy's ``exp(x)``.
 
     That is the dtype of ``x`` itself for floating-point numbers; int32, int64 and Python numbers give
-    float64, smaller integers and bool fewer digits. float16 is computed in float32.
+    float64, smaller integers and bool a narrower type. float16 is computed in float32.
     """
     if type(x) is np.ndarray and x.dtype in KERNEL_DTYPES and x.flags.carray:
         return x, x.dtype
@@ -39,16 +39,16 @@ def as_floats(name: str, x: Any) -> tuple[np.ndarray, np.dtype]:
 
 
 def as_dtype(name: str, x: Any, dtype: np.dtype) -> np.ndarray:
-    """``x`` as a C-contiguous, aligned array of ``dtype``; the same object where it is one already."""
+    """``x`` as a C-contiguous, aligned array of ``dtype``; the same object if it is one already."""
     if type(x) is np.ndarray and x.dtype == dtype and x.flags.carray:
         return x
     return np.require(real_array(name, x), dtype, ["C", "A"])
 
 
 def common_floats(*named: tuple[str, Any]) -> tuple[np.ndarray, ...]:
-    """Several arrays in the dtype NumPy's arithmetic gives them together: float32, or float64.
+    """Several arrays in the common dtype of NumPy's arithmetic: float32, or float64.
 
-    Their shapes must be equal: NumPy would stretch (n,) beside (n, 1) to (n, n) without a word.
+    Their shapes must be equal: NumPy would silently broadcast (n,) and (n, 1) to (n, n).
     """
     arrays = [real_array(name, x) for name, x in named]
     first, shape = named[0][0], arrays[0].shape
@@ -69,9 +69,9 @@ def class_labels(name: str, labels: np.ndarray, classes: int) -> np.ndarray:
 
 
 def place_for(out: np.ndarray | None, x: np.ndarray, result: np.dtype) -> np.ndarray:
-    """Where a kernel may write a result as large as ``x``: ``out`` itself, or an array to copy there.
+    """The array for a kernel to write a result of ``x``'s size to: ``out``, or an array to copy into it.
 
-    Raises: TypeError, ValueError if ``out`` cannot take the result; nothing has been written then.
+    Raises: TypeError, ValueError if ``out`` cannot hold the result; nothing has been written then.
     """
     if out is None:
         return alloc.empty(x.shape, x.dtype)
@@ -90,7 +90,7 @@ def place_for(out: np.ndarray | None, x: np.ndarray, result: np.dtype) -> np.nda
 
 
 def finished(place: np.ndarray, out: np.ndarray | None, result: np.dtype) -> Any:
-    """The result to return: in ``out``, or by itself in its dtype; a NumPy number for one without axes."""
+    """The result to return: ``out``, or an array in its dtype; a NumPy number if it is zero-dimensional."""
     if out is not None:
         if place is not out:
             with np.errstate(over="ignore"):
@@ -103,7 +103,7 @@ def finished(place: np.ndarray, out: np.ndarray | None, result: np.dtype) -> Any
 
 
 def number(name: str, value: Any, *, least: float = -math.inf, most: float = math.inf) -> float:
-    """``value`` as a float in [least, most]; TypeError if it is no number, ValueError outside or NaN."""
+    """``value`` as a float in [least, most]; TypeError unless it is a number, ValueError outside or for NaN."""
     if isinstance(value, np.ndarray) and value.ndim == 0:
         value = value[()]
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (numbers.Real, np.floating, np.integer)):
@@ -116,7 +116,7 @@ def number(name: str, value: Any, *, least: float = -math.inf, most: float = mat
 
 
 def whole(name: str, value: Any, least: int) -> int:
-    """``value`` as an int of at least ``least``; TypeError if it is no integer."""
+    """``value`` as an int of at least ``least``; TypeError unless it is an integer."""
     if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, np.integer)):
         raise TypeError(f"{name} must be an integer, found {type(value).__name__}")
     if value < least:
@@ -125,9 +125,9 @@ def whole(name: str, value: Any, least: int) -> int:
 
 
 def random_state(seed: int | None) -> Any:
-    """NumPy's numbers of ``np.random.seed(seed)``, or its global ones for None, which that call seeds.
+    """NumPy's generator as seeded by ``np.random.seed(seed)``; for None the global one, which that call seeds.
 
-    The textbook draws from these, so the same seed gives its program and this one the same numbers.
+    The textbook draws from it, so both programs get the same numbers from the same seed.
     """
     if seed is None:
         # The legacy functions are methods of one generator.

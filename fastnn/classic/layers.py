@@ -1,4 +1,4 @@
-"""Dropout and batch normalisation with a forward and a backward of their own, by the names of the textbook."""
+"""Dropout and batch normalisation with their own forward and backward, under the textbook's names."""
 
 from __future__ import annotations
 
@@ -13,17 +13,17 @@ from fastnn.kernels.runtime import alloc
 
 
 class Dropout:
-    """Inverted dropout: in training each number is zeroed with probability ``drop_rate``, the rest grows.
+    """Inverted dropout: training zeroes each number with probability ``drop_rate`` and scales up the rest.
 
-    ``out = x * mask / (1 - drop_rate)``, ``mask`` being 0 or 1, so that the expected output is ``x``;
-    outside training ``out = x``. (N. Srivastava et al., JMLR 15, 2014.)
+    ``out = x * mask / (1 - drop_rate)`` with a ``mask`` of 0 and 1, so the expected output is ``x``;
+    in evaluation ``out = x``. (N. Srivastava et al., JMLR 15, 2014.)
 
     Args:
         drop_rate: in [0, 1]; at 1 everything is zeroed.
-        seed: of the masks; None draws from ``np.random``, which ``np.random.seed`` seeds. The masks are
-            those that ``np.random.binomial(1, 1 - drop_rate, size)`` gives from the same seed.
+        seed: the seed of the masks; None draws from ``np.random``, which ``np.random.seed`` seeds. The masks
+            equal ``np.random.binomial(1, 1 - drop_rate, size)`` with the same seed.
 
-    ``mask`` is that of the last forward in training, int8, None before it.
+    ``mask`` is the int8 mask of the last forward in training, or None.
 
     >>> import numpy as np
     >>> from fastnn.classic import Dropout
@@ -39,12 +39,12 @@ class Dropout:
         self._random = None if seed is None else random_state(seed)
 
     def forward(self, x: Any, training: bool = True) -> Any:
-        """The numbers that stay, enlarged; ``x`` itself outside training.
+        """The masked and scaled numbers; ``x`` itself in evaluation.
 
         Args:
             x: array of any shape; float32 stays float32, integers become float64.
 
-        Raises: TypeError for what holds no real numbers.
+        Raises: TypeError unless the values are real numbers.
         """
         if not training:
             return x
@@ -56,7 +56,7 @@ class Dropout:
     def backward(self, grad: Any) -> Any:
         """The gradient of the last forward in training: the same product with the same mask.
 
-        Raises: RuntimeError before a forward in training, ValueError for another shape than that had.
+        Raises: RuntimeError before a forward in training, ValueError for a shape other than its input's.
         """
         if self.mask is None:
             raise RuntimeError("backward needs the mask of a forward with training=True, and there was none")
@@ -68,15 +68,15 @@ class Dropout:
 
 def _floats(name: str, x: Any) -> np.ndarray:
     a, result = as_floats(name, x)
-    # Of integers as_floats makes what np.exp does; beside a factor they become float64.
+    # as_floats converts integers like np.exp; multiplied by a factor they become float64.
     return a if real_array(name, x).dtype.kind == "f" and a.dtype == result else as_dtype(name, x, FLOAT64)
 
 
 def _binomial(random: Any, keep: float, shape: tuple[int, ...]) -> np.ndarray:
     """``random.binomial(1, keep, shape)`` as int8, in a tenth of the time.
 
-    NumPy inverts the distribution function of the rarer outcome, one uniform number for each draw, and
-    has promised never to change the numbers of this generator.
+    NumPy inverts the distribution function of the rarer outcome, with one uniform number per draw, and
+    guarantees that this generator's numbers never change.
     """
     uniform = random.random_sample(shape)
     kept = uniform > 1 - keep if keep <= 0.5 else uniform <= keep
@@ -84,7 +84,7 @@ def _binomial(random: Any, keep: float, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _masked(a: np.ndarray, mask: np.ndarray, rate: float) -> Any:
-    # A product, not a choice: NaN stays NaN, and 0 times infinity becomes it.
+    # A product, not a selection: NaN stays NaN, and 0 times infinity becomes NaN.
     with np.errstate(invalid="ignore"):
         out = np.multiply(a, mask, dtype=a.dtype)
     if rate < 1:
@@ -95,16 +95,16 @@ def _masked(a: np.ndarray, mask: np.ndarray, rate: float) -> Any:
 class BatchNorm:
     """Batch normalisation over the rows of a matrix (S. Ioffe and C. Szegedy, arXiv:1502.03167).
 
-    ``out = gamma * (x - mean) / sqrt(var + epsilon) + beta``, column by column. In training ``mean`` and
-    ``var`` are those of ``x``, and the running ones follow: ``running = (1 - momentum) * running +
-    momentum * new``; otherwise the running ones are used. ``var`` is the biased variance (divided by the
-    number of rows) both times, where PyTorch's running variance is the unbiased one.
+    ``out = gamma * (x - mean) / sqrt(var + epsilon) + beta``, column by column. Training uses the ``mean``
+    and ``var`` of ``x`` and updates the running ones: ``running = (1 - momentum) * running + momentum *
+    new``; evaluation uses the running ones. Both use the biased variance (divided by the number of rows);
+    PyTorch's running variance is unbiased.
 
     Args:
-        num_features: columns.
+        num_features: the number of columns.
         epsilon: added to the variance, at least 0.
-        momentum: share of the new statistics, in [0, 1].
-        dtype: of all attributes, float64 or float32.
+        momentum: the weight of the new statistics, in [0, 1].
+        dtype: the dtype of all attributes, float64 or float32.
 
     Attributes: ``gamma``, ``beta``, ``running_mean``, ``running_var``, all (num_features,); after
     ``backward`` their gradients ``dgamma`` and ``dbeta``.
@@ -128,26 +128,26 @@ class BatchNorm:
         self.running_mean, self.running_var = np.zeros(num_features, dtype), np.ones(num_features, dtype)
         self.dgamma: np.ndarray | None = None
         self.dbeta: np.ndarray | None = None
-        # Of the last forward in training: its input and what the kernel saved.
+        # The input of the last forward in training, and the values that the kernel saved.
         self._last: tuple[np.ndarray, np.ndarray] | None = None
 
     def forward(self, x: Any, training: bool = True) -> np.ndarray:
         """The normalised rows.
 
         Args:
-            x: (rows, num_features). A single row is its own mean and gives ``beta``; no rows have no
-                statistics, and leave the running ones as they are.
+            x: (rows, num_features). A single row equals its mean and gives ``beta``; an empty matrix does not
+                change the running statistics.
 
-        Returns: an array of the shape of ``x``, in the dtype NumPy's arithmetic gives for ``x`` and ``gamma``.
+        Returns: an array of the shape of ``x``, in NumPy's common dtype of ``x`` and ``gamma``.
 
-        Raises: ValueError for another shape, TypeError for what holds no real numbers; nothing is changed then.
+        Raises: ValueError for a wrong shape, TypeError unless the values are real numbers; nothing is changed then.
         """
         x = real_array("x", x)
         columns = np.shape(self.gamma)
         if x.ndim != 2 or x.shape[1:] != columns:
             raise ValueError(f"x must have shape (rows, {', '.join(map(str, columns))}), found {x.shape}")
         dtype = FLOAT32 if np.result_type(x, self.gamma) == FLOAT32 else FLOAT64
-        # A copy, as the backward needs x as it is now.
+        # A copy: the backward needs the current values of x.
         x = np.array(x, dtype, order="C") if training else as_dtype("x", x, dtype)
         gamma, beta, running_mean, running_var = (
             self._column(name, dtype) for name in ("gamma", "beta", "running_mean", "running_var")
@@ -160,7 +160,7 @@ class BatchNorm:
             return out
         mean, var = np.zeros(columns, dtype), np.zeros(columns, dtype)
         if rows > 1:
-            # With a momentum of 1 the running statistics are the new ones, the variance unbiased.
+            # With a momentum of 1 the running statistics are the new ones, with the unbiased variance.
             batch_norm_forward(out, saved, x, gamma, beta, mean, var, momentum=1.0, eps=epsilon)
             var *= dtype.type((rows - 1) / rows)
         elif rows:
@@ -179,9 +179,9 @@ class BatchNorm:
         ``dx = gamma / sqrt(var + epsilon) * (grad - (dbeta + xhat * dgamma) / rows)``.
 
         Args:
-            grad: (rows, num_features), as the output of that forward.
+            grad: (rows, num_features), like the output of that forward.
 
-        Raises: RuntimeError before a forward in training, ValueError for another shape.
+        Raises: RuntimeError before a forward in training, ValueError for a wrong shape.
         """
         if self._last is None:
             raise RuntimeError("backward needs a forward with training=True, and there was none")
@@ -196,7 +196,7 @@ class BatchNorm:
         return dx
 
     def _column(self, name: str, dtype: np.dtype) -> np.ndarray:
-        """An attribute as the kernels take it, whatever it has been set to."""
+        """An attribute converted to the form kernels require."""
         a, shape = as_dtype(name, getattr(self, name), dtype), np.shape(self.gamma)
         if a.shape != shape:
             raise ValueError(f"{name} must have shape {shape} as gamma has, found {a.shape}")

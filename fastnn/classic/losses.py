@@ -1,9 +1,9 @@
-"""Loss functions and their gradients with respect to the prediction, by the names of the textbook.
+"""Loss functions and their gradients with respect to the prediction, under the textbook's names.
 
-Targets come first, as there. Arrays of one shape, of any real dtype; two float32 arrays give
-float32, everything else float64. Probabilities are clipped to [1e-15, 1 - 1e-15] before the
-logarithm, and the gradients are those at the clipped probability, so all of them are finite.
-The loss of nothing is NaN, as ``np.mean`` of nothing is.
+Targets come first, as in the textbook. Arrays have one shape and any real dtype; two float32 arrays
+give float32, everything else float64. Probabilities are clipped to [1e-15, 1 - 1e-15] before the
+logarithm, and gradients are taken at the clipped probability, so all of them are finite. The loss of
+empty arrays is NaN, like ``np.mean`` of them.
 """
 
 from __future__ import annotations
@@ -34,8 +34,8 @@ def mse_loss(y_true: Any, y_pred: Any) -> Any:
     Args:
         y_true, y_pred: arrays of one shape.
 
-    Raises: ValueError for two shapes (NumPy would stretch (n,) beside (n, 1) to n**2 differences),
-        TypeError for what holds no real numbers.
+    Raises: ValueError for different shapes (NumPy would broadcast (n,) and (n, 1) to n**2 differences),
+        TypeError unless the values are real numbers.
 
     >>> import numpy as np
     >>> from fastnn.classic import mse_loss
@@ -47,11 +47,11 @@ def mse_loss(y_true: Any, y_pred: Any) -> Any:
 
 
 def mse_gradient(y_true: Any, y_pred: Any) -> Any:
-    """``2 * (y_pred - y_true) / len(y_true)``: the gradient of the squared error, mean over the rows.
+    """``2 * (y_pred - y_true) / len(y_true)``: the gradient of the squared error, averaged over the rows.
 
-    That is the gradient of :func:`mse_loss` for one output; with k output columns, where ``mse_loss``
-    divides by the number of all elements, it is k times that. Arguments and errors as there, and
-    ValueError for a single number, which has no length.
+    For one output this is the gradient of :func:`mse_loss`; for k output columns it is k times that,
+    because ``mse_loss`` divides by the number of elements. Arguments and errors as there, and ValueError
+    for a single number, which has no length.
 
     >>> import numpy as np
     >>> from fastnn.classic import mse_gradient
@@ -71,7 +71,7 @@ def binary_cross_entropy(y_true: Any, y_pred: Any) -> Any:
         y_true: 0, 1 or a probability.
         y_pred: probabilities, of the same shape.
 
-    Raises: as :func:`mse_loss`.
+    Raises: as for :func:`mse_loss`.
 
     >>> import numpy as np
     >>> from fastnn.classic import binary_cross_entropy
@@ -95,7 +95,7 @@ def binary_cross_entropy_gradient(y_true: Any, y_pred: Any) -> Any:
 
 
 def _with_classes(y_true: Any, y_pred: Any) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
-    """Targets, probabilities, and the labels if that is what the targets are."""
+    """Targets, probabilities, and the labels if the targets are labels."""
     y, p = real_array("y_true", y_true), real_array("y_pred", y_pred)
     if p.ndim < 2:
         raise ValueError(f"y_pred must have one row for each sample, found shape {p.shape}")
@@ -116,7 +116,7 @@ def categorical_cross_entropy(y_true: Any, y_pred: Any) -> Any:
         y_true: (samples, classes), one-hot or any weights; or (samples,) integer labels.
         y_pred: (samples, classes), probabilities.
 
-    Raises: as :func:`mse_loss`, and IndexError for a label outside [0, classes).
+    Raises: as for :func:`mse_loss`, and IndexError for a label outside [0, classes).
 
     >>> import numpy as np
     >>> from fastnn.classic import categorical_cross_entropy
@@ -128,7 +128,7 @@ def categorical_cross_entropy(y_true: Any, y_pred: Any) -> Any:
     if labels is not None:
         picked = p[np.arange(len(labels)), labels]
         return _mean(np.ones_like(picked), picked, "categorical_cross_entropy", len(labels))
-    # The sum is over one axis, the mean over the others.
+    # The sum is over the class axis, the mean over the others.
     return _mean(y, p, "categorical_cross_entropy", p.size / p.shape[1] if p.shape[1] else 0)
 
 

@@ -1,12 +1,12 @@
-"""One step of training the textbook's network: arrays that are made once, and a program of launches over them.
+"""One training step of the textbook's network: arrays allocated once, and a program of launches over them.
 
-A batch's rows are gathered, each layer is one product with its bias and ReLU, softmax gives the loss and the
-error independent, and the products of the backward pass add the step straight to the weights, as
+A batch's rows are gathered, each layer is one product with its bias and ReLU, one kernel computes softmax, loss
+and error, and the products of the backward pass add the step directly to the weights, because
 ``w -= lr * (x.T @ delta) / m`` is ``w += x.T @ (-lr / m * delta)``. The launches of the first batch are
 recorded, and replayed for all others in one call each.
 
-Data that are mostly zeros, such as images of digits, are compressed once, and the first layer skips the zeros:
-they would add nothing, so every number has the same bits but for the sign of a zero.
+Data that are mostly zeros, such as images of digits, are compressed once, and the first layer skips the zeros.
+They add nothing, so every result has the same bits except for the sign of zeros.
 """
 
 from __future__ import annotations
@@ -27,21 +27,21 @@ from fastnn.kernels.runtime.program import Program
 
 Layers = list[tuple[np.ndarray, np.ndarray]]
 
-# Where skipping zeros is faster, the compression included in one epoch: up to this share of pairs of columns that are
-# not zero (MNIST: 0.22), in rows of at least so many bytes and layers of at least so many, up to so many samples.
-# 784-128-64-10 on MNIST, batch 32: 65 us a step instead of 95 in float64, 51 instead of 54 in float32; on random
-# places 86 instead of 96 in float64 at a share of 0.4, 97 at 0.5; in float32 58 instead of 53 at 0.3.
+# Limits within which skipping zeros is faster, including compression in one epoch: the share of nonzero column pairs
+# (MNIST: 0.22), the minimum bytes of a row and of a layer, and the maximum number of samples.
+# 784-128-64-10 on MNIST, batch 32: 65 us a step instead of 95 in float64, 51 instead of 54 in float32; at random
+# positions 86 instead of 96 in float64 at a share of 0.4, 97 at 0.5; in float32 58 instead of 53 at 0.3.
 _SHARE = {FLOAT32: 0.25, FLOAT64: 0.4}
 _LEAST_ROW, _LEAST_LAYER = 512, 2**18
 _MOST_SAMPLES = 512
 
 
 class Places:
-    """Where one batch is worked on: arrays for the input, and for what each layer computes.
+    """Work arrays of one batch: the input and the results of each layer.
 
     Args:
         layers: weights and biases.
-        samples: rows of the batch.
+        samples: the number of rows of the batch.
         x: (samples, inputs), the batch; None for a new array.
     """
 
@@ -53,7 +53,7 @@ class Places:
         self.activations = [first, *(aligned(z.shape, dtype) for z in self.z_values)]
 
     def forward(self, with_probabilities: bool = True) -> None:
-        """Everything from ``activations[0]`` on."""
+        """Compute all layers from ``activations[0]``."""
         last = len(self.layers) - 1
         for i in range(last):
             self._layer(i, self.activations[i + 1], "relu", self.z_values[i])
@@ -66,7 +66,7 @@ class Places:
 
 
 class Minibatch(Places):
-    """A step of training on batches of one size: recorded once, then replayed for a row of batches in one call.
+    """A training step for batches of one size: recorded once, then replayed for a series of batches in one call.
 
     Args:
         layers, samples: as above.
@@ -98,31 +98,31 @@ class Minibatch(Places):
         kernels.gemm(self.layers[0][0], self.activations[0].T, error, accumulate=True)
 
     def steps(self, chosen: np.ndarray, losses: np.ndarray) -> None:
-        """For each batch: gather the chosen rows, compute their losses, and move the weights.
+        """For each batch: gather the chosen rows, compute their losses, and update the weights.
 
         Args:
-            chosen: numbers of rows, batch after batch.
-            losses: as many, written.
+            chosen: row indices, batch after batch.
+            losses: output array of the same size.
         """
         batches = ((self._chosen, chosen), (self._losses, losses))
         self._program.replay_over(batches, len(chosen) // self.samples)
 
     def finish(self, chosen: np.ndarray) -> None:
-        """After the steps over ``chosen``, leave in ``activations`` what the plain formulas do."""
+        """After the steps over ``chosen``, set ``activations`` to what the plain formulas leave there."""
 
     def settle(self) -> None:
-        """Where somebody may look, and when training ends, however it does: the weights where they are looked for."""
+        """Write the weights back to the layers, before other code may read them and when training ends or fails."""
 
     def resume(self) -> None:
-        """Go on with the weights as they stand there now, whatever has been written in them."""
+        """Continue with the current weights of the layers, which may have been changed."""
 
 
 class FirstLayer(NamedTuple):
-    """What the first layer works on where zeros are skipped.
+    """Data of the first layer when zeros are skipped.
 
     Attributes:
         rows: the data set without its zeros.
-        panels: a copy of the weight, which moves in its place.
+        panels: a copy of the weight, which is updated instead.
         spoiled: (1,), 0 while the weight is finite.
     """
 
@@ -132,13 +132,13 @@ class FirstLayer(NamedTuple):
 
 
 class SparseMinibatch(Minibatch):
-    """The same for data that are mostly zeros.
+    """A :class:`Minibatch` for data that are mostly zeros.
 
-    A weight that is no longer finite makes zeros count: 0 * inf is NaN. From there on the loss is NaN, as in the
-    plain program, and :meth:`settle` makes the columns of such weights NaN.
+    If a weight is not finite, zeros matter: 0 * inf is NaN. From then on the loss is NaN, as in the plain
+    program, and :meth:`settle` sets the columns of such weights to NaN.
 
     Args:
-        first: what batches of all sizes share.
+        first: data shared by batches of all sizes.
     """
 
     def __init__(
@@ -178,7 +178,7 @@ class SparseMinibatch(Minibatch):
 def minibatches(
     layers: Layers, sizes: Iterable[int], X: np.ndarray, y: np.ndarray, lr: float
 ) -> dict[int, Minibatch]:
-    """A step for each of these sizes of batches, by size."""
+    """A training step for each of these batch sizes, by size."""
     sizes, weight = set(sizes), layers[0][0]
     rows = None
     if (
@@ -193,7 +193,7 @@ def minibatches(
 
 
 def _is_shared(layers: Layers) -> bool:
-    """Whether the first weight, which moves in panels, has memory in common with an array that moves in its place."""
+    """Whether the first weight, which is updated in panels, shares memory with an array updated in place."""
     weight, others = layers[0][0], [array for layer in layers for array in layer][1:]
     return any(np.may_share_memory(weight, other) for other in others)
 
@@ -210,19 +210,19 @@ def descend(
     error: np.ndarray,
     first: Callable[[np.ndarray], None] | None = None,
 ) -> None:
-    """Add the step to weights and biases.
+    """Add the update to weights and biases.
 
     Args:
-        errors: arrays for the errors of the layers but the last, behind their ReLU and before it; None for new ones.
-            In one array the derivative of ReLU took 15.5 us for 32 x 128 numbers: no vector could be used.
+        errors: arrays for the errors of all layers but the last, after and before their ReLU; None for new ones.
+            With a single array the derivative of ReLU took 15.5 us for 32 x 128 numbers: it was not vectorised.
         error: that of the last layer, times ``-learning_rate / samples``: the gradients are linear in it.
-        first: adds the step to the first layer's weight, given its error; None for the plain product.
+        first: adds the update to the first layer's weight, given its error; None for the plain product.
     """
     activation_bias_backward(error, layers[-1][1], error, error, "none", accumulate=True)
     for i in reversed(range(len(layers))):
         weight, x = layers[i][0], activations[i]
         if i:
-            # Before the weight moves.
+            # Before the weight is updated.
             after, before = errors[i - 1] or (alloc.empty_like(x), alloc.empty_like(x))
             if i == len(layers) - 1:
                 independent()

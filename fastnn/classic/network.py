@@ -1,6 +1,6 @@
 """The multi-layer perceptron of the textbook: ReLU between the layers, softmax at the end, plain SGD.
 
-What a step of it does stands in ``minibatch``.
+``minibatch`` has the training step.
 """
 
 from __future__ import annotations
@@ -23,9 +23,9 @@ from fastnn.kernels.rows.take_rows import SOURCES
 from fastnn.kernels.runtime import alloc
 from fastnn.kernels.runtime.launcher import aligned
 
-# Rows of a prediction that are worked on at a time: no copy of a whole data set is made.
+# Rows per chunk of a prediction, which avoids a copy of the whole data set.
 _CHUNK = 2048
-# Seconds between two moments at which Ctrl-C is heard, about.
+# Approximate interval in seconds at which Ctrl-C is handled.
 _PATIENCE = 0.05
 
 
@@ -39,12 +39,12 @@ class NeuralNetwork:
     Args:
         layer_sizes: inputs, hidden widths, classes, such as ``[784, 128, 64, 10]``.
         dtype: of weights and arithmetic: float64 as in the textbook, or float32, about twice as fast.
-        seed: of weights and shuffling; None draws from ``np.random``, which ``np.random.seed`` seeds. From
-            one seed the textbook's program draws the same numbers.
+        seed: of weights and shuffling; None draws from ``np.random``, which ``np.random.seed`` seeds. The
+            textbook's program draws the same numbers from the same seed.
 
     Attributes: ``layers``, a list of weights (inputs, outputs), and ``biases``, of (1, outputs); after a
-    forward ``z_values``, what each layer computes before its activation, and ``activations``, the
-    input and what each layer returns. All are NumPy arrays and may be read and set.
+    forward ``z_values``, the result of each layer before its activation, and ``activations``, the
+    input and the output of each layer. All are NumPy arrays and may be read and set.
 
     >>> import numpy as np
     >>> from fastnn.classic import NeuralNetwork
@@ -70,7 +70,7 @@ class NeuralNetwork:
         self.biases: list[np.ndarray] = []
         for inputs, outputs in itertools.pairwise(sizes):
             weight = self._draws().randn(inputs, outputs) * np.sqrt(2 / inputs)
-            # Room between rows of 1024 bytes, to spread them over the cache, does not make a step faster (190 us both).
+            # Padding rows of 1024 bytes, to spread them over the cache, does not make a step faster (190 us both).
             self.layers.append(aligned(weight.shape, self.dtype))
             self.layers[-1][...] = weight
             self.biases.append(np.zeros((1, outputs), self.dtype))
@@ -103,13 +103,13 @@ class NeuralNetwork:
 
         Returns: (samples, classes).
 
-        Raises: ValueError for another shape, TypeError for what holds no real numbers.
+        Raises: ValueError for a wrong shape, TypeError unless the values are real numbers.
         """
         layers = self._layers()
         x = as_dtype("X", self._matrix(X), self.dtype)
         places = Places(layers, len(x), x)
         places.forward()
-        # New lists with arrays of their own: what a caller kept of the last forward stays as it was.
+        # New lists and arrays: references to the results of the last forward stay valid.
         self.activations, self.z_values = places.activations, places.z_values
         return self.activations[-1]
 
@@ -117,14 +117,14 @@ class NeuralNetwork:
         """One step of gradient descent for the batch of the last ``forward``.
 
         ``w -= learning_rate * dw``, with the gradients of the mean cross-entropy: the error of the last
-        layer is ``output - y``, that of a layer before it ``(error @ w.T) * relu'(z)``, and
+        layer is ``output - y``, that of an earlier layer ``(error @ w.T) * relu'(z)``, and
         ``dw = input.T @ error / samples``, ``db = sum(error) / samples``.
 
         Args:
             y_true: (samples, classes), one-hot or probabilities, or (samples,) integer labels.
             learning_rate: the size of the step.
 
-        Raises: RuntimeError without a forward before it, ValueError for another shape, IndexError for a label
+        Raises: RuntimeError without a previous forward, ValueError for a wrong shape, IndexError for a label
             out of range; nothing is changed then.
         """
         if not self.activations:
@@ -158,19 +158,19 @@ class NeuralNetwork:
         """Minibatch gradient descent over shuffled data.
 
         Args:
-            X: (samples, inputs). uint8, float32 and float64 are read where they lie, and converted batch by
-                batch; others are converted as a whole.
+            X: (samples, inputs). uint8, float32 and float64 are read in place and converted batch by batch;
+                others are converted as a whole.
             y: (samples, classes), one-hot or probabilities, or (samples,) integer labels.
             epochs: passes over the data.
             learning_rate: the size of a step.
-            batch_size: samples in a step; the last one of a pass takes what is left.
+            batch_size: samples per step; the last step of a pass takes the rest.
             verbose: print the loss of every tenth epoch.
-            progress: show a bar, by tqdm.
+            progress: show a tqdm progress bar.
 
-        Returns: the loss of each epoch, the mean over all samples as the batches met them.
+        Returns: the loss of each epoch, the mean over all samples at the time of their batch.
 
-        Raises: ValueError for other shapes and for no samples, IndexError for a label out of range, TypeError
-            for what holds no real numbers; nothing is changed then.
+        Raises: ValueError for wrong shapes and for no samples, IndexError for a label out of range, TypeError
+            unless the values are real numbers; nothing is changed then.
         """
         layers, X = self._layers(), self._matrix(X)
         if X.dtype not in SOURCES or not X.flags.c_contiguous or not X.flags.aligned:
@@ -197,7 +197,7 @@ class NeuralNetwork:
                     batch.finish(order)
                     self.activations, self.z_values = batch.activations, batch.z_values
                     if verbose and epoch % 10 == 0:
-                        # Whoever prints may look at the weights, and write in them.
+                        # The printing code may read and change the weights.
                         batch.settle()
                         say(f"Epoch {epoch}, Loss: {history[-1]:.4f}")
                         batch.resume()
@@ -209,7 +209,7 @@ class NeuralNetwork:
     def predict_proba(self, X: Any) -> np.ndarray:
         """The probabilities of the classes, (samples, classes); ``activations`` stay those of the last forward.
 
-        Args and errors: as :meth:`forward`.
+        Args and errors: as for :meth:`forward`.
         """
         layers, X = self._layers(), self._matrix(X)
         out = alloc.empty((len(X), layers[-1][0].shape[1]), self.dtype)
@@ -225,15 +225,15 @@ class NeuralNetwork:
         return out
 
     def predict(self, X: Any) -> np.ndarray:
-        """The most probable class of each sample, (samples,) int64. Args and errors: as :meth:`forward`."""
+        """The most probable class of each sample, (samples,) int64. Args and errors: as for :meth:`forward`."""
         return self.predict_proba(X).argmax(1)
 
     def score(self, X: Any, y: Any) -> float:
-        """The share of samples whose most probable class is the right one, in [0, 1]; NaN for no samples.
+        """The accuracy: the share of samples classified correctly, in [0, 1]; NaN for no samples.
 
         Args:
             X: as in :meth:`forward`.
-            y: labels, or rows whose largest number is at the right class.
+            y: labels, or rows with the largest number at the right class.
         """
         X = self._matrix(X)
         y = self._targets("y", y, len(X))
@@ -241,10 +241,10 @@ class NeuralNetwork:
             return float("nan")
         return float((self.predict(X) == (y if y.ndim == 1 else y.argmax(1))).mean())
 
-    # -- What arguments and attributes have to be ------------------------------------------------
+    # -- Checks of arguments and attributes ------------------------------------------------------
 
     def _layers(self) -> list[tuple[np.ndarray, np.ndarray]]:
-        """Weights and biases (one axis) as kernels take them, whatever the two lists have been set to."""
+        """Weights and biases (one axis), converted to the form kernels require."""
         if len(self.layers) != len(self.biases) or not self.layers:
             raise ValueError(f"found {len(self.layers)} layers and {len(self.biases)} biases, expected one for each")
         inputs, result = None, []
@@ -256,7 +256,7 @@ class NeuralNetwork:
             if bias.size != inputs or bias.ndim > 2:
                 raise ValueError(f"biases[{i}] must have shape (1, {inputs}), found {bias.shape}")
             result.append((weight, bias))
-        # A copy where one is read-only or of another kind; the network's own arrays stay.
+        # Read-only arrays and those of another kind are copied; the network's own arrays are kept.
         for i, (weight, bias) in enumerate(result):
             if not (weight is self.layers[i] and weight.dtype == self.dtype and weight.flags.carray):
                 weight = self.layers[i] = np.array(weight, self.dtype, order="C")
@@ -292,9 +292,9 @@ class NeuralNetwork:
 
 
 def _runs(samples: int, size: int) -> Iterator[tuple[int, int, int]]:
-    """The batches of an epoch, many at a time: first and last sample, and how many batches; what is left comes alone.
+    """The batches of an epoch in runs: first and last sample, and the number of batches; the rest comes separately.
 
-    Between them Ctrl-C is heard, and a bar moves: so not all at once, but the more the quicker they are.
+    Ctrl-C and the progress bar are handled between runs. Faster batches make longer runs.
     """
     first, count, full = 0, 1, samples - samples % size
     while first < full:
@@ -310,7 +310,7 @@ def _runs(samples: int, size: int) -> Iterator[tuple[int, int, int]]:
 
 @contextlib.contextmanager
 def _bar(total: int, shown: bool) -> Iterator[Any]:
-    """A function to be told how many batches are done, and one that prints a line."""
+    """A function that advances the bar by a number of batches, and one that prints a line."""
     if not shown:
         yield lambda count: None, print
         return

@@ -1,7 +1,7 @@
-"""Optimizers: new parameters from parameters and gradients, by the names of the textbook.
+"""Optimizers: new parameters from parameters and gradients, under the textbook's names.
 
-Nothing is changed in place: ``update`` returns a new array and keeps its state in the optimizer,
-one optimizer for each array of parameters. Two float32 arrays give float32, everything else
+Nothing is changed in place: ``update`` returns a new array and keeps its state in the optimizer.
+Each array of parameters needs its own optimizer. Two float32 arrays give float32, everything else
 float64.
 """
 
@@ -44,7 +44,7 @@ def sgd_update(params: Any, grads: Any, learning_rate: float) -> Any:
         params, grads: arrays of one shape.
         learning_rate: the size of the step.
 
-    Raises: ValueError for two shapes, TypeError for what holds no real numbers.
+    Raises: ValueError for different shapes, TypeError unless the values are real numbers.
 
     >>> import numpy as np
     >>> from fastnn.classic import sgd_update
@@ -65,7 +65,7 @@ class SGDMomentum:
 
     Args:
         learning_rate: at least 0; ``lr`` may be changed between updates.
-        momentum: the share of the last step that is repeated.
+        momentum: the factor of the previous step.
 
     >>> import numpy as np
     >>> from fastnn.classic import SGDMomentum
@@ -80,17 +80,17 @@ class SGDMomentum:
         self.velocity: np.ndarray | None = None
 
     def update(self, params: Any, grads: Any) -> Any:
-        """The next parameters.
+        """The updated parameters.
 
         Args:
             params, grads: arrays of one shape, the same in every update.
 
-        Raises: ValueError for another shape, TypeError for what holds no real numbers.
+        Raises: ValueError for a wrong shape, TypeError unless the values are real numbers.
         """
         p, g = _pair(params, grads)
         v = _state("velocity", self.velocity, p)
         lr, momentum = number("lr", self.lr), number("momentum", self.momentum)
-        # The kernel's velocity is of gradients and is subtracted; this one is of steps and is added.
+        # The kernel's velocity accumulates gradients and is subtracted; this one accumulates steps and is added.
         step = np.multiply(g, -lr, dtype=p.dtype)
         kernels.sgd_momentum(p.reshape(-1), step.reshape(-1), v.reshape(-1), step=1, lr=-1.0, momentum=momentum)
         self.velocity = v
@@ -128,12 +128,12 @@ class Adam:
         self.t = 0
 
     def update(self, params: Any, grads: Any) -> Any:
-        """The next parameters.
+        """The updated parameters.
 
         Args:
             params, grads: arrays of one shape, the same in every update.
 
-        Raises: ValueError for another shape, TypeError for what holds no real numbers.
+        Raises: ValueError for a wrong shape, TypeError unless the values are real numbers.
         """
         p, g = _pair(params, grads)
         m, v = _state("m", self.m, p), _state("v", self.v, p)

@@ -1,4 +1,4 @@
-"""The perceptron: one neuron with a step function, trained by its own rule."""
+"""The perceptron: one neuron with a step function, trained by the perceptron rule."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from fastnn.kernels.runtime import alloc
 class Perceptron:
     """``1 if x @ weights + bias >= 0 else 0``, a line between two classes.
 
-    ``train`` looks at one sample after the other: ``error = y - prediction``, then
+    ``train`` processes one sample at a time: ``error = y - prediction``, then
     ``weights += lr * error * x`` and ``bias += lr * error`` (F. Rosenblatt, Psychological Review 65, 1958).
-    Where a line separates the classes it is found after finitely many errors.
+    If a line separates the classes, it is found after finitely many errors.
 
-    The weights start at random, at a tenth of the learning rate, the unit in which they move; the
-    textbook starts at 1, from where its learning rate of 0.01 rarely arrives in ten epochs.
+    The weights start as random numbers scaled by a tenth of the learning rate, the unit of their updates. The
+    textbook uses a scale of 1, from which its learning rate of 0.01 rarely converges in ten epochs.
 
     Args:
         n_inputs: numbers in a sample.
         learning_rate: the size of a step, at least 0; ``lr`` afterwards.
-        seed: of the weights; None draws from ``np.random``, which ``np.random.seed`` seeds.
+        seed: the seed of the weights; None draws from ``np.random``, which ``np.random.seed`` seeds.
 
     Attributes: ``weights``, (n_inputs,) float64; ``bias``; ``lr``.
 
@@ -56,7 +56,7 @@ class Perceptron:
 
         Returns: 0 or 1; for a matrix (samples,) int64.
 
-        Raises: ValueError for another shape.
+        Raises: ValueError for a wrong shape.
         """
         X = real_array("X", X)
         weights = self._weights()
@@ -68,14 +68,14 @@ class Perceptron:
         return out if X.ndim == 2 else int(out[0])
 
     def train(self, X: Any, y: Any, epochs: int = 100) -> None:
-        """Go through the samples in order, ``epochs`` times; stop where a pass changed nothing.
+        """Go through the samples in order, ``epochs`` times; stop if a pass changes nothing.
 
         Args:
             X: (samples, n_inputs).
             y: (samples,), 0 or 1.
             epochs: passes, at least 0.
 
-        Raises: ValueError for other shapes, TypeError for what holds no real numbers; nothing is changed then.
+        Raises: ValueError for wrong shapes, TypeError unless the values are real numbers; nothing is changed then.
         """
         X, y, weights = real_array("X", X), real_array("y", y), self._weights()
         epochs, lr = whole("epochs", epochs, 0), number("lr", self.lr)
@@ -86,13 +86,13 @@ class Perceptron:
         X, y, state = _samples(X), as_dtype("y", y, FLOAT64), np.array([self.bias, 0.0])
         for _ in range(epochs):
             kernels.perceptron_train(weights, state, X, y, learning_rate=lr)
-            # Also after Ctrl-C the bias is that of the weights.
+            # Even after Ctrl-C the bias matches the weights.
             self.bias = float(state[0])
             if not state[1]:
                 break
 
     def _weights(self) -> np.ndarray:
-        """The weights as the kernels take them, whatever they have been set to."""
+        """The weights, converted to the form kernels require."""
         if not (type(self.weights) is np.ndarray and self.weights.dtype == FLOAT64 and self.weights.flags.carray):
             self.weights = np.array(real_array("weights", self.weights), FLOAT64, order="C")
         if self.weights.ndim != 1:

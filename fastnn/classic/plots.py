@@ -1,4 +1,4 @@
-"""The picture of the activation functions and their derivatives, by matplotlib (``pip install fastnn[plot]``)."""
+"""A plot of the activation functions and their derivatives, by matplotlib (``pip install fastnn[plot]``)."""
 
 from __future__ import annotations
 
@@ -22,17 +22,17 @@ _PANELS: tuple[tuple[str, Callable[..., Any], Callable[..., Any]], ...] = (
 def plot_activations(path: str | os.PathLike[str] | None = None) -> Any:
     """Draw sigmoid, tanh, ReLU and leaky ReLU with their derivatives on [-5, 5], in four panels.
 
-    The figure is not tied to a window, so this works without a display; to see it in a notebook let
-    it be the last value of a cell.
+    The figure has no window, so this works without a display; a notebook shows it as the last value of a
+    cell.
 
     Args:
-        path: a file to write, of a kind matplotlib knows by its ending (.png, .svg, .pdf; PNG without
-            one); None for none.
+        path: a file to write, with an extension that matplotlib knows (.png, .svg, .pdf; PNG without
+            one); None writes no file.
 
     Returns: the matplotlib Figure.
 
     Raises: ModuleNotFoundError without matplotlib, OSError if the file cannot be written, ValueError for an
-        ending that matplotlib does not know.
+        extension that matplotlib does not know.
 
     Example: ``plot_activations("activations.png")``
     """
@@ -44,7 +44,7 @@ def plot_activations(path: str | os.PathLike[str] | None = None) -> Any:
         message = "plots need matplotlib: pip install 'fastnn[plot]'"
         raise ModuleNotFoundError(message, name="matplotlib") from None
     figure = Figure(figsize=(10, 8), layout="tight")
-    # An odd number of points, so that one is at 0, where the rectifiers have their corner.
+    # An odd number of points includes 0, where the rectifiers have their kink.
     x = np.linspace(-5, 5, 1001)
     for axes, (title, function, derivative) in zip(figure.subplots(2, 2).flat, _PANELS, strict=True):
         axes.axhline(0, color="0.8", linewidth=0.8)
@@ -54,6 +54,6 @@ def plot_activations(path: str | os.PathLike[str] | None = None) -> Any:
         axes.set_title(title)
         axes.legend()
     if path is not None:
-        # With a format matplotlib writes to this very path; without, it adds an ending to a name that has none.
+        # With a format matplotlib writes to exactly this path; without, it adds a missing extension.
         figure.savefig(path, format=Path(path).suffix[1:] or "png")
     return figure

@@ -1,4 +1,4 @@
-"""Against overfitting: the L2 penalty, dropout and batch normalisation, by the names of the textbook."""
+"""Regularisation: the L2 penalty, dropout and batch normalisation, under the textbook's names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def l2_regularization(weights: Any, lambda_reg: float) -> Any:
         weights: array of any shape.
         lambda_reg: the strength.
 
-    Raises: TypeError for what holds no real numbers.
+    Raises: TypeError unless the values are real numbers.
 
     >>> import numpy as np
     >>> from fastnn.classic import l2_regularization

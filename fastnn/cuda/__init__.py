@@ -1,7 +1,7 @@
-"""``torch.cuda`` on a machine without CUDA: it is not available, and what needs it says so.
+"""``torch.cuda`` on a machine without CUDA: it is not available, and functions that need it raise.
 
-The same answers as PyTorch built for the CPU: questions get "no", seeding and emptying caches do nothing, and
-everything else raises.
+The same behaviour as PyTorch built for the CPU: queries return False or 0, seeding and emptying caches do
+nothing, and everything else raises.
 """
 
 from __future__ import annotations
@@ -44,21 +44,21 @@ def get_arch_list() -> list[str]:
 
 
 def manual_seed(seed: int) -> None:
-    """Nothing: there is no generator to seed."""
+    """Does nothing: there is no generator to seed."""
     int(seed)
 
 
 def manual_seed_all(seed: int) -> None:
-    """Nothing: there is no generator to seed."""
+    """Does nothing: there is no generator to seed."""
     int(seed)
 
 
 def empty_cache() -> None:
-    """Nothing: there is no cache."""
+    """Does nothing: there is no cache."""
 
 
 def ipc_collect() -> None:
-    """Nothing: there is no memory to collect."""
+    """Does nothing: there is no memory to collect."""
 
 
 def memory_allocated(device: Any = None) -> int:
@@ -93,7 +93,7 @@ seed = seed_all = initial_seed = reset_peak_memory_stats = reset_max_memory_allo
 
 
 class Event:
-    """Raises: RuntimeError, as there is no stream to record an event in."""
+    """Raises: RuntimeError, because there is no stream to record an event in."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         raise RuntimeError("Tried to instantiate dummy base class Event: fastnn computes on the CPU only")
@@ -107,7 +107,7 @@ class Stream:
 
 
 class device:
-    """A block with another current device, which there is none of: the block runs as it is."""
+    """A block that would select a device; without devices it changes nothing."""
 
     def __init__(self, device: Any) -> None:
         self.idx = -1 if device is None or not isinstance(device, int) else device

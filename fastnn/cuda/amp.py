@@ -1,4 +1,4 @@
-"""``torch.cuda.amp``: mixed precision on CUDA, which there is none of."""
+"""``torch.cuda.amp``: mixed precision on CUDA, which is not available."""
 
 from __future__ import annotations
 

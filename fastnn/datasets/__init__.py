@@ -1,8 +1,8 @@
-"""Data sets as NumPy arrays: MNIST comes with the package, any folder of IDX files can take its place.
+"""Data sets as NumPy arrays: MNIST comes with the package, and any folder of IDX files can replace it.
 
-This room reads files and nothing else. It calls NumPy and the standard library, no tensor, no layer and no kernel;
-batching, scaling and shuffling live in `fastnn.utils.data`. The attribution and licence of the bundled files are in
-`NOTICE.md`, beside them.
+This package only reads files. It uses NumPy and the standard library, but no tensors, layers or kernels;
+batching, scaling and shuffling are in `fastnn.utils.data`. The attribution and licence of the bundled files are in
+`NOTICE.md`, next to them.
 """
 
 from fastnn.datasets.idx import read_idx

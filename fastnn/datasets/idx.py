@@ -1,6 +1,6 @@
-"""Reader of IDX files, the format of MNIST and its relatives.
+"""Reader of IDX files, the format of MNIST and similar data sets.
 
-Part of `fastnn.datasets`; calls NumPy and the standard library only.
+Part of `fastnn.datasets`; uses only NumPy and the standard library.
 
 An IDX file, every number big-endian::
 
@@ -37,13 +37,13 @@ _TYPES: dict[int, np.dtype[Any]] = {
     0x0D: np.dtype(">f4"),
     0x0E: np.dtype(">f8"),
 }
-_GZIP_MAGIC = b"\x1f\x8b"  # RFC 1952, 2.3.1. No IDX file begins so: its first byte is zero.
+_GZIP_MAGIC = b"\x1f\x8b"  # RFC 1952, 2.3.1. No IDX file starts with it: its first byte is zero.
 _MAX_NDIM = 64  # NumPy's own limit
 _MAX_SIZE = 2**31 - 1  # sizes are signed 32-bit integers
 _File = io.BufferedReader | io.BytesIO
 _LONGEST_HEADER = 4 + 4 * 255
-# Bytes of a file read at a time. Deflate grows data at most 1032 times, so a piece stays under 68 MB. The pieces go
-# straight into the array: inflated as a whole first, MNIST took 104 MB for a moment where it now takes 48 MB.
+# Bytes of a file read at a time. Deflate expands data at most 1032 times, so a piece stays under 68 MB. Pieces are
+# written directly into the array: inflating MNIST as a whole first had a peak of 104 MB instead of 48 MB.
 _PIECE = 1 << 16
 
 
@@ -56,14 +56,14 @@ def read_idx(
 ) -> npt.NDArray[Any]:
     """Read an IDX file, plain or gzipped, into an array.
 
-    Gzip is recognised by the first two bytes, whatever the file's name. Everything the file says about itself is
-    checked before memory for the elements is reserved, so a damaged header gives an error and not a huge allocation.
-    No memory beside the array is needed.
+    Gzip is recognised by the first two bytes, whatever the file's name. The header is checked before memory for the
+    elements is allocated, so a damaged header gives an error and not a huge allocation. No memory besides the array
+    is needed.
 
     Args:
         path: the file.
         dtype: element type the file must have, one of uint8, int8, int16, int32, float32, float64 in any byte order.
-            Nothing is converted to it. None accepts them all.
+            Nothing is converted. None accepts them all.
         ndim: number of dimensions the file must have. None accepts 1 to 64.
         sha256: SHA-256 that the file's bytes, as stored, must have, in 64 hexadecimal digits. None skips the check.
 
@@ -73,8 +73,8 @@ def read_idx(
     Raises:
         FileNotFoundError: there is no such file.
         IsADirectoryError: the path is a folder.
-        ValueError: the file is not a complete, undamaged IDX file, holds too little or too much, or is not what
-            `dtype`, `ndim` or `sha256` asks for. The message names the file, what was found and what was expected.
+        ValueError: the file is not a complete, undamaged IDX file, is too short or too long, or does not match
+            `dtype`, `ndim` or `sha256`. The message names the file, the found and the expected value.
 
     Source of the format: see the top of this file.
 
@@ -92,7 +92,7 @@ def read_idx(
     if path.is_dir():  # Windows would report a lack of permission
         raise IsADirectoryError(f"{path}: is a folder, expected an IDX file")
     with path.open("rb") as opened:
-        # A pipe gives its bytes once, and they are looked at twice.
+        # A pipe can be read only once, but the bytes are needed twice.
         return _read(opened if opened.seekable() else io.BytesIO(opened.read()), path, dtype, ndim, sha256)
 
 
@@ -120,7 +120,7 @@ def _read(
     if ndim is not None and len(shape) != ndim:
         raise ValueError(f"{path}: {len(shape)} dimensions {shape}, expected {ndim}")
 
-    # Python integers: the product of sizes in a damaged header overflows 64 bits easily.
+    # Python integers: the product of sizes in a damaged header may overflow 64 bits.
     expected_bytes = math.prod(shape) * file_dtype.itemsize
 
     def check_length(found_bytes: int) -> None:
@@ -134,9 +134,9 @@ def _read(
     if not is_gzip:
         check_length(file.seek(0, os.SEEK_END) - start)
     elif not _claims(file, start + expected_bytes):
-        # Several members, or a wrong header, or damage: inflated once more, only to be counted.
+        # Several members, or a wrong header, or damage: inflate again, only to count the bytes.
         check_length(sum(map(len, _inflate(file, path))) - start)
-    # An array without elements passes the test above with any other sizes; NumPy refuses those whose strides overflow.
+    # An array without elements passes the check above with any other sizes; NumPy rejects those whose strides overflow.
     if math.prod(size for size in shape if size) * file_dtype.itemsize > sys.maxsize:
         raise ValueError(f"{path}: shape {shape}, expected sizes whose product fits in memory")
 
@@ -153,14 +153,14 @@ def _read(
 
 
 def _pieces(file: _File) -> Iterator[bytes]:
-    """The bytes of a file from its beginning, piece by piece."""
+    """The bytes of a file from the start, in pieces."""
     file.seek(0)
     while piece := file.read(_PIECE):
         yield piece
 
 
 def _claims(file: _File, size: int) -> bool:
-    """Whether a gzip file says at its end (RFC 1952, 2.3.1) that it inflates to so many bytes."""
+    """Whether the trailer of a gzip file (RFC 1952, 2.3.1) gives this number of inflated bytes."""
     file.seek(max(file.seek(0, os.SEEK_END) - 4, 0))
     return int.from_bytes(file.read(), "little") == size
 

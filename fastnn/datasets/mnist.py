@@ -1,6 +1,6 @@
-"""MNIST, and data sets in the same four files such as Fashion-MNIST.
+"""MNIST, and data sets with the same four files, such as Fashion-MNIST.
 
-Part of `fastnn.datasets`; calls the IDX reader beside it, NumPy and the standard library only.
+Part of `fastnn.datasets`; uses only its IDX reader, NumPy and the standard library.
 """
 
 import os
@@ -14,8 +14,8 @@ from fastnn.datasets.idx import read_idx
 
 _ENVIRONMENT_VARIABLE = "FASTNN_DATA"
 _BUNDLED_FOLDER = Path(__file__).parent
-# In the order of ImageData's fields: the part of the name that tells the four files apart, the number of dimensions,
-# and the SHA-256 of the bundled .gz file (they are in NOTICE.md too).
+# In the order of ImageData's fields: the distinguishing part of the file name, the number of dimensions, and the
+# SHA-256 of the bundled .gz file (also in NOTICE.md).
 _FILES = (
     ("train-images", 3, "0b367032e93c5d0cea0925647cfdb18614af8ee15f83e6f2fc2ad904a6835971"),
     ("train-labels", 1, "1787548bbe0bff1ec2ecdc0ef292b02df999e2d1a6002d27500982c652b17203"),
@@ -49,30 +49,30 @@ class ImageData(NamedTuple):
 
 
 def load_mnist(folder: str | os.PathLike[str] | None = None) -> ImageData:
-    """Load MNIST, or the data set of the same form in another folder.
+    """Load MNIST, or a data set of the same form from another folder.
 
-    The folder holds four IDX files, plain or gzipped, named as the MNIST files are: `train-images-idx3-ubyte`, or with
-    `.gz`, or `train-images.idx3-ubyte`, or that with `.gz`, the first that exists; and so on for `train-labels`
-    (`idx1`), `t10k-images` and `t10k-labels`. Fashion-MNIST comes so. Labels may be anything from 0 to 255.
+    The folder contains four IDX files, plain or gzipped, named like the MNIST files: `train-images-idx3-ubyte`, or with
+    `.gz`, or `train-images.idx3-ubyte`, or that with `.gz`, the first that exists; likewise for `train-labels`
+    (`idx1`), `t10k-images` and `t10k-labels`. Fashion-MNIST has this form. Labels may be from 0 to 255.
 
     Args:
-        folder: where the files are, `~` being the home folder. None takes the folder in the environment variable
-            FASTNN_DATA, and if that is unset or empty, the MNIST files bundled with the package, which are then
+        folder: the folder of the files; `~` is the home folder. None uses the folder in the environment variable
+            FASTNN_DATA, or if that is unset or empty, the MNIST files bundled with the package, which are then
             checked against their SHA-256.
 
     Returns:
-        `ImageData`: images uint8 of shape (N, H, W) and labels int64 of shape (N,), for training and for test. The
-        arrays are new at each call and writeable. Reading the bundled files takes about 0.15 s.
+        `ImageData`: uint8 images of shape (N, H, W) and int64 labels of shape (N,), for training and for test. Each
+        call returns new, writeable arrays. Reading the bundled files takes about 0.15 s.
 
     Raises:
-        FileNotFoundError: the folder, or a file in it, is missing. The message lists the names that were looked for.
+        FileNotFoundError: the folder, or a file in it, is missing. The message lists the names that were tried.
         NotADirectoryError: `folder` is a file.
         ValueError: `folder` is an empty string; a file is damaged; images are not uint8 with three dimensions, or
             labels not uint8 with one; there are no images; the numbers of images and labels differ; or the sizes of
             training and test images differ. The message names the file.
 
     Source: Y. LeCun, C. Cortes and C. J. C. Burges, "The MNIST database of handwritten digits",
-    <http://yann.lecun.com/exdb/mnist/>; licence and changes in `NOTICE.md` beside the bundled files.
+    <http://yann.lecun.com/exdb/mnist/>; licence and changes in `NOTICE.md` next to the bundled files.
 
     Example:
         >>> from fastnn.datasets import load_mnist
@@ -86,7 +86,7 @@ def load_mnist(folder: str | os.PathLike[str] | None = None) -> ImageData:
     if folder is None:
         folder = os.environ.get(_ENVIRONMENT_VARIABLE) or None
         origin = f" (from the environment variable {_ENVIRONMENT_VARIABLE})" if folder else ""
-    elif not os.fspath(folder):  # Path would take it for the current folder
+    elif not os.fspath(folder):  # Path would treat it as the current folder
         raise ValueError(f"folder is {folder!r}, expected a path, or None for the bundled MNIST")
     bundled = folder is None
     paths = _find_files(_BUNDLED_FOLDER if folder is None else Path(os.path.expanduser(folder)), origin)

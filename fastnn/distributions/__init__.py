@@ -1,7 +1,7 @@
 """Probability distributions, under the names of ``torch.distributions``.
 
-A distribution draws tensors and gives the logarithm of its density, through which gradients flow. What it is asked
-for is written in recorded tensor operations.
+A distribution draws tensors and computes the logarithm of its density, differentiably. Its methods use recorded
+tensor operations.
 """
 
 from fastnn.distributions import constraints

@@ -18,7 +18,7 @@ class Bernoulli(Distribution):
 
     Args:
         probs: the probability of 1, in [0, 1]; or
-        logits: the logarithm of its odds.
+        logits: the log-odds of 1.
 
     >>> import fastnn
     >>> from fastnn.distributions import Bernoulli
@@ -41,7 +41,7 @@ class Bernoulli(Distribution):
 
     @lazy_property
     def logits(self) -> Tensor:
-        """The logarithm of the odds of 1."""
+        """The log-odds of 1."""
         probs = clamp_probs(self.probs)
         return probs.log() - (-probs).log1p()
 

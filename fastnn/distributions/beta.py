@@ -17,7 +17,7 @@ from fastnn.distributions.gamma import standard_gamma
 class Beta(Distribution):
     """Numbers in [0, 1] with density proportional to ``x**(a - 1) (1 - x)**(b - 1)``.
 
-    PyTorch's ``rsample`` passes gradients; here is ``sample`` only.
+    Unlike PyTorch there is no ``rsample``, only ``sample``.
 
     Args:
         concentration1, concentration0: a and b, positive.
@@ -45,7 +45,7 @@ class Beta(Distribution):
         a, b = self.concentration1.detach()._data, self.concentration0.detach()._data
         with np.errstate(all="ignore"):
             inside = np.maximum(a - 1, 0) / (np.maximum(a - 1, 0) + np.maximum(b - 1, 0))
-        # Without a peak inside, the end with the larger exponent.
+        # Without an interior peak, the end with the larger exponent.
         return _wrap(np.where((a < 1) & (b < 1), (a >= b).astype(a.dtype), inside))
 
     @property

@@ -20,7 +20,7 @@ class Categorical(Distribution):
 
     Args:
         probs: (..., n) not negative; divided by their sum; or
-        logits: (..., n) their logarithms, but for a constant.
+        logits: (..., n) their logarithms, up to a constant.
 
     >>> import fastnn
     >>> from fastnn.distributions import Categorical
@@ -93,7 +93,7 @@ class Categorical(Distribution):
         return self.logits.expand(*shape, self._num_events).gather(-1, index).squeeze(-1)
 
     def entropy(self) -> Tensor:
-        # A probability of 0 has the logarithm -inf, and no share in the sum.
+        # A probability of 0 has the logarithm -inf, and must add 0 to the sum.
         logits = self.logits.clamp(min=float(np.finfo(self.logits._data.dtype).min))
         return -(logits * self.probs).sum(-1)
 

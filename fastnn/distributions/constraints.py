@@ -1,4 +1,4 @@
-"""What the parameters and values of distributions have to satisfy."""
+"""Constraints on the parameters and values of distributions."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastnn._tensor.tensor import Tensor, _wrap
 
 
 class Constraint:
-    """A set of numbers, vectors or matrices; ``check`` says which elements of a tensor are in it."""
+    """A set of numbers, vectors or matrices; ``check`` tests which elements of a tensor are in it."""
 
     is_discrete = False
     event_dim = 0
@@ -113,7 +113,7 @@ class _OneHot(Constraint):
 
 
 class independent(Constraint):
-    """A constraint of vectors or larger arrays all of whose elements satisfy another one."""
+    """A constraint on vectors or larger arrays: all elements satisfy another constraint."""
 
     def __init__(self, base_constraint: Constraint, reinterpreted_batch_ndims: int) -> None:
         self.base_constraint, self.reinterpreted_batch_ndims = base_constraint, reinterpreted_batch_ndims

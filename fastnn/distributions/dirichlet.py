@@ -17,7 +17,7 @@ from fastnn.distributions.gamma import standard_gamma
 class Dirichlet(Distribution):
     """Vectors of positive numbers that sum to 1, with density proportional to the product of ``x**(a - 1)``.
 
-    PyTorch's ``rsample`` passes gradients; here is ``sample`` only.
+    Unlike PyTorch there is no ``rsample``, only ``sample``.
 
     Args:
         concentration: (..., n), the exponents a, positive.
@@ -48,7 +48,7 @@ class Dirichlet(Distribution):
         above = (self.concentration - 1).clamp(min=0)
         mode = above / above.sum(-1, keepdim=True)
         flat = np.asarray((self.concentration._data < 1).all(-1))
-        # Without a peak inside, the corner of the largest exponent.
+        # Without an interior peak, the corner of the largest exponent.
         corners = np.eye(self._event_shape[0], dtype=mode._data.dtype)[self.concentration._data.argmax(-1)]
         return _wrap(np.where(flat[..., None], corners, mode.detach()._data)) if flat.any() else mode
 

@@ -1,4 +1,4 @@
-"""Distribution: the base of all of them."""
+"""Distribution: the base class."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from fastnn.random import default_generator
 
 
 class lazy_property:
-    """An attribute that is computed when it is first read, with its gradient recorded, and kept."""
+    """An attribute computed and recorded on first access, and cached."""
 
     def __init__(self, compute: Callable[[Any], Any]) -> None:
         self.compute, self.__doc__ = compute, compute.__doc__
@@ -27,7 +27,7 @@ class lazy_property:
     def __get__(self, instance: Any, owner: type | None = None) -> Any:
         if instance is None:
             return self
-        # Perhaps read by sample(), which records nothing: what is kept is for log_prob() as well.
+        # sample() may read it without recording, but log_prob() uses the cached value as well.
         with enable_grad():
             value = instance.__dict__[self.name] = self.compute(instance)
         return value
@@ -38,17 +38,17 @@ class Distribution:
 
     Args:
         batch_shape: the shape of the batch of distributions.
-        event_shape: the shape of what one of them draws.
-        validate_args: whether parameters and values are checked; by default they are.
+        event_shape: the shape of one draw from one distribution.
+        validate_args: whether parameters and values are checked; True by default.
 
     Raises: ValueError for a parameter, or a value given to ``log_prob`` or ``cdf``, that is out of range or does
-        not go together with the batch.
+        not match the batch.
     """
 
     has_rsample = False
     has_enumerate_support = False
     arg_constraints: ClassVar[dict[str, Constraint]] = {}
-    # The values that can be drawn; a property where that depends on the parameters.
+    # The possible values; a property if they depend on the parameters.
     support: Constraint
     _validate_args: bool = __debug__
 
@@ -62,7 +62,7 @@ class Distribution:
             return
         for name, constraint in self.arg_constraints.items():
             if name not in self.__dict__:
-                # Computed from the others.
+                # Computed from the other parameters.
                 continue
             value = self.__dict__[name]
             if not constraint.check(value)._data.all():
@@ -73,7 +73,7 @@ class Distribution:
 
     @staticmethod
     def set_default_validate_args(value: bool) -> None:
-        """Whether distributions check what they are given, unless told otherwise."""
+        """Set the default of ``validate_args``."""
         if value not in (True, False):
             raise ValueError(f"value must be True or False, found {value!r}")
         Distribution._validate_args = value
@@ -85,7 +85,7 @@ class Distribution:
 
     @property
     def event_shape(self) -> Size:
-        """The shape of what one distribution draws."""
+        """The shape of one draw from one distribution."""
         return self._event_shape
 
     @property
@@ -95,7 +95,7 @@ class Distribution:
 
     @property
     def mode(self) -> Tensor:
-        """Where the density is largest."""
+        """The mode: where the density is largest."""
         raise NotImplementedError(f"{type(self)} does not implement mode")
 
     @property
@@ -109,12 +109,12 @@ class Distribution:
         return self.variance.sqrt()
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        """Draw ``sample_shape`` values from each distribution; no gradient passes."""
+        """Draw ``sample_shape`` values from each distribution, without gradients."""
         with no_grad():
             return self.rsample(sample_shape)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        """As ``sample``, by a function of the parameters through which gradients pass."""
+        """As ``sample``, but differentiable with respect to the parameters."""
         raise NotImplementedError(f"{type(self).__name__} has no rsample(): draw with sample()")
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -122,15 +122,15 @@ class Distribution:
         raise NotImplementedError
 
     def cdf(self, value: Tensor) -> Tensor:
-        """The probability of what is not above ``value``."""
+        """The probability of values up to ``value``."""
         raise NotImplementedError
 
     def icdf(self, value: Tensor) -> Tensor:
-        """Where ``cdf`` is ``value``."""
+        """The inverse of ``cdf`` at ``value``."""
         raise NotImplementedError
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
-        """All values that can be drawn, along a first dimension."""
+        """All possible values, along a new first dimension."""
         raise NotImplementedError
 
     def entropy(self) -> Tensor:
@@ -155,7 +155,7 @@ class Distribution:
         return (*sample_shape, *self._batch_shape, *self._event_shape)
 
     def _check_sample(self, value: Any) -> None:
-        """ValueError for a value that is no tensor, does not fit or is outside of the support."""
+        """ValueError for a value that is not a tensor, has a wrong shape or is outside the support."""
         if not self._validate_args:
             return
         if not isinstance(value, Tensor):
@@ -182,7 +182,7 @@ class Distribution:
 
 
 def broadcast_all(*values: Any) -> list[Tensor]:
-    """Numbers and tensors as tensors of one shape; numbers in the dtype of the first tensor.
+    """Broadcast numbers and tensors to tensors of one shape; numbers take the dtype of the first tensor.
 
     Raises: ValueError for anything else.
     """
@@ -210,7 +210,7 @@ def clamp_probs(probs: Tensor) -> Tensor:
 
 
 def draw(method: str, shape: tuple[int, ...], kind: np.dtype) -> Tensor:
-    """A tensor of the default generator's numbers, by NumPy's method for them."""
+    """A tensor of draws from the default generator, by the name of its NumPy method."""
     if kind == np.float16:
         return draw(method, shape, np.dtype(np.float32)).to(fastnn.float16)
     return _wrap(np.asarray(getattr(default_generator().numpy, method)(shape, kind)))

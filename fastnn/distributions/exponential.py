@@ -11,7 +11,7 @@ from fastnn.distributions.distribution import Distribution, broadcast_all, draw
 
 
 class Exponential(Distribution):
-    """Numbers from 0 on with density ``rate exp(-rate x)``.
+    """Non-negative numbers with density ``rate exp(-rate x)``.
 
     Args:
         rate: one over the mean, positive.

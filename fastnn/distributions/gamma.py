@@ -15,7 +15,7 @@ from fastnn.random import default_generator
 
 
 def standard_gamma(concentration: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
-    """Numbers of gamma distributions of rate 1, positive, in the dtype of ``concentration``."""
+    """Positive draws from gamma distributions of rate 1, in the dtype of ``concentration``."""
     drawn = default_generator().numpy.standard_gamma(concentration.astype(np.float64), shape)
     return np.maximum(np.asarray(drawn).astype(concentration.dtype), np.finfo(concentration.dtype).tiny)
 
@@ -23,7 +23,7 @@ def standard_gamma(concentration: np.ndarray, shape: tuple[int, ...]) -> np.ndar
 class Gamma(Distribution):
     """Positive numbers with density ``rate**a x**(a - 1) exp(-rate x) / gamma(a)``, where a is ``concentration``.
 
-    PyTorch's ``rsample`` passes gradients; here is ``sample`` only.
+    Unlike PyTorch there is no ``rsample``, only ``sample``.
 
     Args:
         concentration: the shape parameter, positive.
@@ -65,7 +65,7 @@ class Gamma(Distribution):
         return fastnn.xlogy(a, rate) + fastnn.xlogy(a - 1, value) - rate * value - a.lgamma()
 
     def cdf(self, value: Tensor) -> Tensor:
-        """The probability of a number up to ``value``; without a gradient."""
+        """The probability of values up to ``value``, without a gradient."""
         from scipy import special
 
         self._check_sample(value)

@@ -1,4 +1,4 @@
-"""Batches of distributions taken as one of vectors."""
+"""Batch dimensions of distributions reinterpreted as event dimensions."""
 
 from __future__ import annotations
 
@@ -16,11 +16,11 @@ def sum_rightmost(value: Tensor, count: int) -> Tensor:
 
 
 class Independent(Distribution):
-    """The last dimensions of a batch as dimensions of the event: their ``log_prob`` and entropy are summed.
+    """Treats the last batch dimensions as event dimensions: ``log_prob`` and entropy are summed over them.
 
     Args:
         base_distribution: a distribution.
-        reinterpreted_batch_ndims: how many dimensions.
+        reinterpreted_batch_ndims: the number of these dimensions.
 
     >>> import fastnn
     >>> from fastnn.distributions import Independent, Normal
@@ -44,7 +44,7 @@ class Independent(Distribution):
 
     @property
     def has_rsample(self) -> bool:  # type: ignore[override]  # read, never set
-        """Whether gradients pass through what is drawn."""
+        """Whether draws are differentiable."""
         return self.base_dist.has_rsample
 
     @property

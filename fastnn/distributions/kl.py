@@ -1,4 +1,4 @@
-"""The Kullback-Leibler divergence between distributions of the same kind."""
+"""The Kullback-Leibler divergence between distributions."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ _FORMULAS: dict[tuple[type, type], Callable[[Any, Any], Tensor]] = {}
 def register_kl(type_p: type, type_q: type) -> Callable[[Callable[..., Tensor]], Callable[..., Tensor]]:
     """A decorator for the function that computes the divergence of ``type_p`` from ``type_q``.
 
-    It holds for subclasses too, unless there is one for them.
+    It applies to subclasses too, unless they have their own.
     """
     for kind in (type_p, type_q):
         if not (isinstance(kind, type) and issubclass(kind, Distribution)):
@@ -47,7 +47,7 @@ def register_kl(type_p: type, type_q: type) -> Callable[[Callable[..., Tensor]],
 def kl_divergence(p: Distribution, q: Distribution) -> Tensor:
     """The mean of ``p.log_prob(x) - q.log_prob(x)`` over x drawn from p.
 
-    Raises: NotImplementedError where there is no formula for these distributions.
+    Raises: NotImplementedError if there is no formula for these distributions.
 
     >>> from fastnn.distributions import Normal, kl_divergence
     >>> kl_divergence(Normal(1.0, 1.0), Normal(0.0, 1.0))
@@ -75,7 +75,7 @@ def _log_normal(p: LogNormal, q: LogNormal) -> Tensor:
     return _normal(p, q)
 
 
-# A logarithm does not make its number normal.
+# A log-normal variable is not normal, although LogNormal is a subclass.
 @register_kl(LogNormal, Normal)
 @register_kl(Normal, LogNormal)
 def _no_formula(p: Distribution, q: Distribution) -> Tensor:
@@ -90,7 +90,7 @@ def _bernoulli(p: Bernoulli, q: Bernoulli) -> Tensor:
     second = (1 - p.probs) * (_softplus(q.logits) - _softplus(p.logits))
     q0, q1 = q.probs.detach()._data == 0, q.probs.detach()._data == 1
     p0, p1 = p.probs.detach()._data == 0, p.probs.detach()._data == 1
-    # What cannot happen adds nothing; what p can do and q cannot is infinitely surprising.
+    # Outcomes that p excludes add 0; outcomes that only q excludes add infinity.
     first = _where(p0, 0.0, _where(q0 & ~p0, math.inf, first))
     second = _where(p1, 0.0, _where(q1 & ~p1, math.inf, second))
     return first + second

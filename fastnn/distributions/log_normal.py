@@ -11,7 +11,7 @@ from fastnn.distributions.normal import Normal
 
 
 class LogNormal(Normal):
-    """Numbers whose logarithm has the normal distribution.
+    """Numbers whose logarithm is normally distributed.
 
     Args:
         loc: the mean of the logarithm.

@@ -54,11 +54,11 @@ class MultivariateNormal(Distribution):
         n = loc.shape[-1]
         batch = np.broadcast_shapes(tuple(matrix.shape[:-2]), tuple(loc.shape[:-1]))
         self.loc = loc.expand(*batch, n)
-        # In place of the lazy property of this name.
+        # Replaces the lazy property of this name.
         self.__dict__[name] = matrix.expand(*batch, n, n)
         super().__init__(batch, (n,), validate_args)
         if name != "scale_tril":
-            # Fails here, and not in a later call, for a matrix that is not positive definite.
+            # A matrix that is not positive definite fails here and not in a later call.
             _ = self.scale_tril
 
     @lazy_property

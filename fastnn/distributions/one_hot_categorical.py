@@ -15,7 +15,7 @@ from fastnn.distributions.distribution import Distribution
 
 
 class OneHotCategorical(Distribution):
-    """Vectors of zeros with a single 1, whose place has the :class:`Categorical` distribution.
+    """One-hot vectors; the index of the 1 has the :class:`Categorical` distribution.
 
     Args:
         probs, logits: as for :class:`Categorical`.

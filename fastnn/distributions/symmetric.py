@@ -1,4 +1,4 @@
-"""What distributions around a point have in common."""
+"""The common base of distributions symmetric around a point."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ class Symmetric(Distribution):
     """Real numbers whose mean and mode are ``loc``, spread in proportion to ``scale``.
 
     Args:
-        loc: the middle.
+        loc: the centre.
         scale: positive.
     """
 

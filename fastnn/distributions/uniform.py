@@ -11,7 +11,7 @@ from fastnn.distributions.distribution import Distribution, broadcast_all, draw
 
 
 class Uniform(Distribution):
-    """Numbers in [low, high) with the same density everywhere.
+    """Numbers in [low, high) with constant density.
 
     Args:
         low, high: the bounds, ``low < high``.

@@ -61,7 +61,7 @@ def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
 
 
 def norm_operand(name: str, input: Tensor, dtype: Any) -> Tensor:
-    """A floating point tensor in ``dtype``; RuntimeError if ``dtype`` cannot hold all its values."""
+    """A floating point tensor in ``dtype``; RuntimeError for integers and for a narrower ``dtype``."""
     if input._data.dtype.kind != "f":
         raise RuntimeError(f"linalg.{name}: Expected a floating point or complex tensor as input. Got {input.dtype}")
     if dtype is None:

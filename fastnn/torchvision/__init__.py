@@ -1,6 +1,6 @@
 """The part of torchvision that scripts with MNIST use: ``from fastnn import torchvision``.
 
-Arrays and SciPy do what PIL does there; where PIL is installed, images are PIL's.
+Arrays and SciPy replace PIL; if PIL is installed, images are PIL's.
 """
 
 from fastnn import __version__

@@ -1,4 +1,4 @@
-"""Images as items of data sets: PIL's where PIL is installed, otherwise arrays that answer as those do."""
+"""Images as items of data sets: PIL's if PIL is installed, otherwise arrays with the same interface."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _MODES = {0: "L", 1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
 class ArrayImage:
-    """A uint8 image in an array, with as much of PIL's ``Image`` as transforms and plots need.
+    """A uint8 image in an array, with the part of PIL's ``Image`` interface that transforms and plots need.
 
     Args:
         array: (height, width) or (height, width, channels) uint8.
@@ -55,7 +55,7 @@ class ArrayImage:
         return tuple(self.mode)
 
     def convert(self, mode: str) -> ArrayImage:
-        """The image in mode "L" or "RGB", with PIL's weights of the colours."""
+        """The image in mode "L" or "RGB", with PIL's colour weights."""
         colours = self.array if self.array.ndim == 3 else self.array[:, :, None]
         if mode == self.mode:
             return self
@@ -70,7 +70,7 @@ class ArrayImage:
         raise ValueError(f"an image is converted to 'L' or 'RGB', found mode {mode!r}; install Pillow for others")
 
     def copy(self) -> ArrayImage:
-        """The image in memory of its own."""
+        """A copy of the image."""
         return ArrayImage(self.array.copy())
 
     def save(self, fp: Any, format: str | None = None) -> None:
@@ -84,7 +84,7 @@ class ArrayImage:
     def __eq__(self, other: object) -> bool:
         return isinstance(other, ArrayImage) and np.array_equal(self.array, other.array)
 
-    __hash__ = None  # type: ignore[assignment]  # images are compared by what they show
+    __hash__ = None  # type: ignore[assignment]  # images compare by content
 
     def __repr__(self) -> str:
         return f"<ArrayImage mode={self.mode} size={self.width}x{self.height}>"
@@ -92,7 +92,7 @@ class ArrayImage:
 
 @functools.cache
 def pil() -> Any:
-    """PIL's module ``Image``; None where PIL is not installed."""
+    """PIL's module ``Image``; None if PIL is not installed."""
     try:
         from PIL import Image
     except ImportError:
@@ -101,7 +101,7 @@ def pil() -> Any:
 
 
 def as_image(array: np.ndarray) -> Any:
-    """An image of a (height, width) or (height, width, channels) uint8 array."""
+    """An image from a (height, width) or (height, width, channels) uint8 array."""
     library = pil()
     if library is None:
         return ArrayImage(array)
@@ -109,10 +109,10 @@ def as_image(array: np.ndarray) -> Any:
 
 
 def is_image(value: Any) -> bool:
-    """Whether this is an image, PIL's or an array's."""
+    """Whether this is a PIL image or an array image."""
     if isinstance(value, ArrayImage):
         return True
-    # PIL is not imported to find that out: who has one of its images has it.
+    # Do not import PIL for this check: if the object is a PIL image, PIL is already imported.
     library = sys.modules.get("PIL.Image")
     return library is not None and isinstance(value, library.Image)
 
@@ -128,7 +128,7 @@ def write_png(array: np.ndarray, fp: Any, format: str | None = None) -> None:
         raise ValueError(f"images are written as PNG, found format {ending!r}; install Pillow for others")
     colours = array.shape[2] if array.ndim == 3 else 1
     height, width = array.shape[:2]
-    # Each row after a byte that names its filter, 0 for none.
+    # Each row is preceded by its filter byte, 0 for none.
     rows = np.zeros((height, 1 + width * colours), np.uint8)
     rows[:, 1:] = array.reshape(height, width * colours)
     header = struct.pack(">IIBBBBB", width, height, 8, {1: 0, 2: 4, 3: 2, 4: 6}[colours], 0, 0, 0)

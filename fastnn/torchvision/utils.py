@@ -1,4 +1,4 @@
-"""Pictures of many images: ``make_grid`` and ``save_image``."""
+"""Grids of images: ``make_grid`` and ``save_image``."""
 
 from __future__ import annotations
 
@@ -21,20 +21,20 @@ def make_grid(
     scale_each: bool = False,
     pad_value: float = 0.0,
 ) -> Tensor:
-    """Images side by side in rows, as one image.
+    """Arrange images in a grid, as one image.
 
     Args:
-        tensor: (images, channels, height, width), or a sequence of images of one size; one image alone is
-            (channels, height, width) or (height, width). One channel is repeated for three.
-        nrow: images in a row.
+        tensor: (images, channels, height, width), or a sequence of images of one size; a single image is
+            (channels, height, width) or (height, width). One channel is repeated to three.
+        nrow: images per row.
         padding: pixels around each image.
-        normalize: shift and stretch to [0, 1], by ``value_range`` or the least and largest number.
-        scale_each: by those of each image.
-        pad_value: of the pixels between.
+        normalize: scale to [0, 1], by ``value_range`` or the minimum and maximum.
+        scale_each: use the minimum and maximum of each image.
+        pad_value: the value of the padding.
 
     Returns: (channels, height, width).
 
-    Raises: TypeError for what is no tensor or sequence of tensors, and for a ``value_range`` that is no tuple.
+    Raises: TypeError unless ``tensor`` is a tensor or a sequence of them, and ``value_range`` a tuple.
 
     >>> import fastnn
     >>> from fastnn.torchvision.utils import make_grid
@@ -79,14 +79,14 @@ def _stretched(images: np.ndarray, value_range: tuple[float, float] | None) -> n
 
 
 def save_image(tensor: Tensor | Sequence[Tensor], fp: Any, format: str | None = None, **kwargs: Any) -> None:
-    """Save an image, or many as ``make_grid`` lays them out, to a path or file.
+    """Save an image, or a grid of images by ``make_grid``, to a path or file.
 
-    Numbers from 0 to 1 are multiplied by 255 and rounded. PNG needs nothing else; other formats need Pillow.
+    Numbers from 0 to 1 are multiplied by 255 and rounded. Formats other than PNG need Pillow.
 
     Args:
-        tensor: as for :func:`make_grid`, which gets ``kwargs`` too.
-        fp: a path or a file opened for writing bytes.
-        format: instead of the one that the name ends with.
+        tensor: as for :func:`make_grid`, which also gets ``kwargs``.
+        fp: a path or a file opened for binary writing.
+        format: overrides the extension of the name.
     """
     grid = make_grid(tensor, **kwargs)._data
     pixels = np.clip(grid * 255 + 0.5, 0, 255).astype(np.uint8).transpose(1, 2, 0)

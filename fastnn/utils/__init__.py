@@ -1,4 +1,4 @@
-"""Tools around training, under PyTorch's names; each is imported on first use."""
+"""Training utilities under PyTorch's names; each is imported on first use."""
 
 from importlib import import_module
 from typing import Any

@@ -1,4 +1,4 @@
-"""``torch.utils.checkpoint``: gradients at the price of memory, which multi-layer perceptrons have enough of."""
+"""``torch.utils.checkpoint``: activations are kept, because multi-layer perceptrons need little memory."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ def checkpoint(
     context_fn: Any = None, determinism_check: str = "default", debug: bool = False, early_stop: bool = True,
     **kwargs: Any,
 ) -> Any:  # fmt: skip
-    """``function(*args, **kwargs)``: what it computes is kept for the backward pass and not computed again.
+    """``function(*args, **kwargs)``: its activations are kept for the backward pass and not recomputed.
 
     >>> from fastnn.utils.checkpoint import checkpoint
     >>> checkpoint(max, 1, 2, use_reentrant=False)
@@ -21,7 +21,7 @@ def checkpoint(
 
 
 def checkpoint_sequential(functions: Iterable[Callable[..., Any]], segments: int, input: Any, **options: Any) -> Any:
-    """The functions one after the other."""
+    """Call the functions in order."""
     for function in functions:
         input = function(input)
     return input

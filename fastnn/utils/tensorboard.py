@@ -1,6 +1,6 @@
-"""``torch.utils.tensorboard.SummaryWriter``, where a package that writes TensorBoard's files is installed.
+"""``torch.utils.tensorboard.SummaryWriter``, if a package that writes TensorBoard's files is installed.
 
-tensorboardX has a writer of its own, which is used; with tensorboard alone, scalars, texts and histograms are
+tensorboardX's own writer is used if available; with only tensorboard, scalars, texts and histograms are
 written through its file writer.
 """
 
@@ -19,7 +19,7 @@ __all__ = ["SummaryWriter"]
 
 
 def _plain(value: Any) -> Any:
-    """Tensors as arrays, those of one element as numbers, inside containers too."""
+    """Convert tensors to arrays, or to numbers if they have one element, inside containers too."""
     if isinstance(value, Tensor):
         array = value.detach().numpy()
         return array.item() if array.ndim == 0 else array
@@ -94,15 +94,15 @@ def _backend(options: dict[str, Any]) -> Any:
 
 
 class SummaryWriter:
-    """Writes what training reports, for TensorBoard to show.
+    """Writes training metrics for TensorBoard.
 
-    Methods are those of the package that is found (``add_scalar``, ``add_histogram``, ``add_text``, ...), which get
-    arrays and numbers for tensors. ``add_graph`` does nothing: there is no traced graph.
+    Methods are those of the installed package (``add_scalar``, ``add_histogram``, ``add_text``, ...); tensors are
+    converted to arrays and numbers. ``add_graph`` does nothing: there is no traced graph.
 
     Args:
         log_dir, comment, purge_step, max_queue, flush_secs, filename_suffix: as in PyTorch.
 
-    Raises: ImportError, naming what to install, where neither tensorboardX nor tensorboard is.
+    Raises: ImportError, naming the packages, if neither tensorboardX nor tensorboard is installed.
     """
 
     def __init__(
@@ -116,15 +116,15 @@ class SummaryWriter:
 
     @property
     def log_dir(self) -> str:
-        """Where the files are."""
+        """The folder of the files."""
         return str(getattr(self._writer, "log_dir", None) or self._writer.logdir)
 
     def get_logdir(self) -> str:
-        """Where the files are."""
+        """The folder of the files."""
         return self.log_dir
 
     def add_graph(self, *args: Any, **kwargs: Any) -> None:
-        """Nothing."""
+        """Does nothing."""
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):

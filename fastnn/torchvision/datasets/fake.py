@@ -1,4 +1,4 @@
-"""Random images, to try a program with."""
+"""Random images for testing programs."""
 
 from __future__ import annotations
 
@@ -19,9 +19,9 @@ class FakeData(VisionDataset):
     Args:
         size: the number of items.
         image_size: channels, height and width.
-        num_classes: labels are from 0 to this less one.
+        num_classes: labels are from 0 to ``num_classes - 1``.
         transform, target_transform: of the image and of the label.
-        random_offset: added to the number of an item to seed its pixels.
+        random_offset: added to the index of an item to seed its pixels.
 
     >>> from fastnn.torchvision.datasets import FakeData
     >>> image, label = FakeData(10, (3, 8, 6))[0]

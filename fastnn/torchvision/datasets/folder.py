@@ -1,4 +1,4 @@
-"""Images in folders, one folder per class. ``ImageFolder`` reads them by PIL."""
+"""Images in folders, one folder per class. ``ImageFolder`` reads them with PIL."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ IMG_EXTENSIONS = (".jpg", ".jpeg", ".png", ".ppm", ".bmp", ".pgm", ".tif", ".tif
 
 
 class DatasetFolder(VisionDataset):
-    """Files in folders, whose names are the classes: ``root/cat/1.png``, ``root/dog/2.png``.
+    """Files in folders named after the classes: ``root/cat/1.png``, ``root/dog/2.png``.
 
     Args:
-        root: the folder of the folders.
-        loader: reads a file, from its path.
-        extensions: endings of names of files that are read; or ``is_valid_file``, called with the path.
-        transform, target_transform: of what ``loader`` returns, and of the number of the class.
-        is_valid_file: whether a file is read.
-        allow_empty: whether a class may be without files.
+        root: the folder that contains the class folders.
+        loader: reads the file at a path.
+        extensions: extensions of the files to read; or ``is_valid_file``, called with the path.
+        transform, target_transform: of the result of ``loader``, and of the class index.
+        is_valid_file: whether to read a file.
+        allow_empty: whether a class may have no files.
 
-    Attributes: ``classes``, ``class_to_idx``, ``samples`` (pairs of path and class number), ``targets``.
+    Attributes: ``classes``, ``class_to_idx``, ``samples`` (pairs of path and class index), ``targets``.
 
-    Raises: FileNotFoundError where there are no folders or a class has no files; ValueError for both
+    Raises: FileNotFoundError if there are no folders or a class has no files; ValueError for both
         ``extensions`` and ``is_valid_file``, and for neither.
     """
 
@@ -70,7 +70,7 @@ class DatasetFolder(VisionDataset):
 
 
 def default_loader(path: str) -> Any:
-    """The image in a file, as PIL reads it, in RGB. Raises: ImportError where PIL is not installed."""
+    """The image in a file, read by PIL, in RGB. Raises: ImportError if PIL is not installed."""
     library = pil()
     if library is None:
         raise ImportError("reading image files needs Pillow: pip install pillow")
@@ -79,7 +79,7 @@ def default_loader(path: str) -> Any:
 
 
 class ImageFolder(DatasetFolder):
-    """Images in folders, whose names are the classes; needs PIL. See :class:`DatasetFolder`."""
+    """Images in folders named after the classes; needs PIL. See :class:`DatasetFolder`."""
 
     def __init__(
         self,

@@ -1,4 +1,4 @@
-"""MNIST, which comes with fastnn, and its relatives, whose files the user has.
+"""MNIST, which comes with fastnn, and similar data sets from the user's files.
 
 Nothing is downloaded.
 """
@@ -26,23 +26,23 @@ from fastnn.utils.data.dataset import Reader, _positions, scaled_rows
 class MNIST(VisionDataset):
     """Images of handwritten digits, 28 x 28 pixels: 60,000 for training, 10,000 for testing.
 
-    The files are those in ``root/MNIST/raw`` or in ``root``, plain or gzipped, or else the ones that come with
-    fastnn; ``download=True`` needs no network. An item is the image and its label.
+    The files are those in ``root/MNIST/raw`` or in ``root``, plain or gzipped, or else those bundled with
+    fastnn; ``download=True`` needs no network. An item is an image and its label.
 
-    Where ``transform`` is ``ToTensor()``, or that and ``Normalize``, a loader reads a whole batch in one pass, with
-    the same numbers as the items have: each pixel times a factor plus a shift, within two roundings of the
+    If ``transform`` is ``ToTensor()``, possibly followed by ``Normalize``, a loader reads a whole batch in one pass,
+    with the same numbers as the items: each pixel times a factor plus a shift, within two roundings of the
     formulas of the transforms.
 
     Args:
         root: a folder.
         train: the training images, otherwise the test images.
-        transform: of the image, which is PIL's, or an array's where PIL is not installed.
+        transform: of the image, a PIL image, or an array image if PIL is not installed.
         target_transform: of the label, an int.
-        download: accepted.
+        download: accepted and ignored.
 
     Attributes: ``data`` (n, 28, 28) uint8 and ``targets`` (n,) int64, tensors; ``classes``; ``class_to_idx``.
 
-    Raises: RuntimeError where there are no files, naming what was looked for.
+    Raises: RuntimeError if there are no files, listing the names that were tried.
 
     >>> from fastnn import torchvision
     >>> data = torchvision.datasets.MNIST("data", train=False, transform=torchvision.transforms.ToTensor())
@@ -55,7 +55,7 @@ class MNIST(VisionDataset):
         "0 - zero", "1 - one", "2 - two", "3 - three", "4 - four", "5 - five", "6 - six", "7 - seven", "8 - eight",
         "9 - nine",
     ]  # fmt: skip
-    # Of the files: those of MNIST begin with "train" or "t10k".
+    # Prefix of the file names; MNIST's start with "train" or "t10k".
     _prefix = ""
     _bundled = True
 
@@ -75,17 +75,17 @@ class MNIST(VisionDataset):
 
     @property
     def raw_folder(self) -> str:
-        """Where the files are looked for first."""
+        """The first folder searched for the files."""
         return os.path.join(str(self.root), type(self).__name__, "raw")
 
     @property
     def processed_folder(self) -> str:
-        """Where torchvision once kept tensors; not used."""
+        """The folder where torchvision used to store tensors; not used."""
         return os.path.join(str(self.root), type(self).__name__, "processed")
 
     @property
     def class_to_idx(self) -> dict[str, int]:
-        """The number of each class."""
+        """The index of each class."""
         return {name: i for i, name in enumerate(self.classes)}
 
     def _stems(self) -> tuple[str, str]:
@@ -110,7 +110,7 @@ class MNIST(VisionDataset):
         )
 
     def _whole_transform(self) -> tuple[float, float] | None:
-        """Factor and shift of the pixels where that is all that is done to an item."""
+        """Factor and shift of the pixels, if the transforms do nothing else."""
         ready = isinstance(self.data, Tensor) and isinstance(self.targets, Tensor) and self.target_transform is None
         if not ready or self.targets._data.ndim != 1:
             return None
@@ -155,7 +155,7 @@ class MNIST(VisionDataset):
         return read
 
     def extra_repr(self) -> str:
-        """Which half this is."""
+        """Whether this is the training or the test part."""
         return f"Split: {'Train' if self.train else 'Test'}"
 
     def _renamed(self, old: str, new: str) -> Any:
@@ -174,9 +174,9 @@ def _file(folder: Path, stem: str) -> Path | None:
 
 
 class FashionMNIST(MNIST):
-    """Images of clothes, in files like MNIST's (H. Xiao, K. Rasul and R. Vollgraf, 2017), which the user has.
+    """Images of clothes, from the user's files in MNIST's format (H. Xiao, K. Rasul and R. Vollgraf, 2017).
 
-    The files are those in ``root/FashionMNIST/raw`` or in ``root``. All else is as for :class:`MNIST`.
+    The files are those in ``root/FashionMNIST/raw`` or in ``root``. Otherwise as :class:`MNIST`.
     """
 
     classes: ClassVar[list[str]] = [
@@ -186,9 +186,9 @@ class FashionMNIST(MNIST):
 
 
 class KMNIST(MNIST):
-    """Images of Japanese characters, in files like MNIST's (T. Clanuwat et al., 2018), which the user has.
+    """Images of Japanese characters, from the user's files in MNIST's format (T. Clanuwat et al., 2018).
 
-    The files are those in ``root/KMNIST/raw`` or in ``root``. All else is as for :class:`MNIST`.
+    The files are those in ``root/KMNIST/raw`` or in ``root``. Otherwise as :class:`MNIST`.
     """
 
     classes: ClassVar[list[str]] = ["o", "ki", "su", "tsu", "na", "ha", "ma", "ya", "re", "wo"]
@@ -196,7 +196,7 @@ class KMNIST(MNIST):
 
 
 class EMNIST(MNIST):
-    """Images of handwritten letters and digits (G. Cohen et al., 2017), in files that the user has.
+    """Images of handwritten letters and digits, from the user's files (G. Cohen et al., 2017).
 
     The files are those in ``root/EMNIST/raw`` or in ``root``, with names such as
     ``emnist-letters-train-images-idx3-ubyte``.
@@ -204,7 +204,7 @@ class EMNIST(MNIST):
     Args:
         split: "byclass", "bymerge", "balanced", "letters", "digits" or "mnist".
 
-    All else is as for :class:`MNIST`.
+    Otherwise as :class:`MNIST`.
     """
 
     splits = ("byclass", "bymerge", "balanced", "letters", "digits", "mnist")

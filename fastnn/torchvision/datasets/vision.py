@@ -1,4 +1,4 @@
-"""VisionDataset: the base of data sets of images."""
+"""VisionDataset: the base class of image data sets."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ class VisionDataset(Dataset[Any]):
     """A data set with a folder and transforms; a subclass defines ``__getitem__`` and ``__len__``.
 
     Args:
-        root: the folder that the files are in.
+        root: the folder of the files.
         transforms: of image and target together, instead of the next two.
         transform: of the image.
         target_transform: of the target.
 
-    Raises: ValueError for ``transforms`` beside ``transform`` or ``target_transform``.
+    Raises: ValueError for ``transforms`` together with ``transform`` or ``target_transform``.
     """
 
     def __init__(

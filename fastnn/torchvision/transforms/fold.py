@@ -1,4 +1,4 @@
-"""Which transforms of a byte are a factor and a shift, so that a kernel can do them."""
+"""Detects transforms of bytes that are a factor and a shift, which a kernel can apply."""
 
 from __future__ import annotations
 
@@ -11,10 +11,10 @@ from fastnn.torchvision.transforms.transforms import Compose, Normalize, ToTenso
 
 
 def scale_and_shift(transform: Any) -> tuple[float, float] | None:
-    """``a`` and ``b`` where ``transform`` makes ``a * pixel + b``, as float32, of an image with one channel.
+    """``a`` and ``b`` if ``transform`` maps a one-channel image to ``a * pixel + b`` in float32.
 
-    None for any other transform: known are ``ToTensor()`` (or ``ToImage()`` with a scaling ``ToDtype``) and
-    ``Normalize`` after it, and no subclasses of them.
+    None for any other transform. Supported are ``ToTensor()`` (or ``ToImage()`` with a scaling ``ToDtype``),
+    optionally followed by ``Normalize``, but not their subclasses.
 
     >>> from fastnn.torchvision.transforms import Compose, Normalize, ToTensor
     >>> from fastnn.torchvision.transforms.fold import scale_and_shift
@@ -37,11 +37,11 @@ def scale_and_shift(transform: Any) -> tuple[float, float] | None:
 
 
 def _after_conversion(steps: list[Any]) -> list[Any] | None:
-    """The steps after those that make a float32 tensor of bytes; None where these are others."""
+    """The steps after the conversion of bytes to a float32 tensor; None if that is not recognised."""
     default = dtypes.get_default_dtype()
     if steps and type(steps[0]) is ToTensor and default is dtypes.float32:
         return steps[1:]
-    # Who has objects of v2's classes has imported v2.
+    # If there are objects of v2's classes, v2 is already imported.
     v2 = sys.modules.get("fastnn.torchvision.transforms.v2")
     if v2 is None or len(steps) < 2 or type(steps[0]) is not v2.ToImage or type(steps[1]) is not v2.ToDtype:
         return None

@@ -20,7 +20,7 @@ from fastnn.torchvision.image import as_image, is_image
 
 
 class InterpolationMode(enum.Enum):
-    """How pixels between pixels are found; fastnn has the first two."""
+    """Interpolation between pixels; fastnn supports the first two modes."""
 
     NEAREST = "nearest"
     BILINEAR = "bilinear"
@@ -31,11 +31,11 @@ class InterpolationMode(enum.Enum):
     LANCZOS = "lanczos"
 
 
-# -- Between images, arrays and tensors -------------------------------------------------------
+# -- Conversions of images, arrays and tensors ------------------------------------------------
 
 
 def _channels_first(pic: Any) -> np.ndarray:
-    """(channels, height, width) of an image or of a (height, width[, channels]) array."""
+    """An image or a (height, width[, channels]) array as (channels, height, width)."""
     array = np.asarray(pic)
     if array.ndim not in (2, 3):
         raise ValueError(f"pic should be 2/3 dimensional. Got {array.ndim} dimensions.")
@@ -45,7 +45,7 @@ def _channels_first(pic: Any) -> np.ndarray:
 def to_tensor(pic: Any) -> Tensor:
     """An image, or a (height, width[, channels]) array, as a (channels, height, width) tensor.
 
-    Bytes become float32, divided by 255; an array of other numbers keeps its dtype and is not scaled.
+    Bytes become float32, divided by 255; other arrays keep their dtype and are not scaled.
 
     Raises: TypeError for anything else; ValueError for an array of other dimensions.
 
@@ -63,9 +63,9 @@ def to_tensor(pic: Any) -> Tensor:
 
 
 def pil_to_tensor(pic: Any) -> Tensor:
-    """An image as a (channels, height, width) tensor of its own numbers, not scaled.
+    """An image as a (channels, height, width) tensor, not scaled.
 
-    Raises: TypeError for what is no image.
+    Raises: TypeError unless it is an image.
     """
     if not is_image(pic):
         raise TypeError(f"pic should be PIL Image. Got {type(pic)}")
@@ -73,14 +73,13 @@ def pil_to_tensor(pic: Any) -> Tensor:
 
 
 def to_pil_image(pic: Any, mode: str | None = None) -> Any:
-    """An image of a (channels, height, width) tensor or a (height, width[, channels]) array.
+    """An image from a (channels, height, width) tensor or a (height, width[, channels]) array.
 
-    Floating point numbers are multiplied by 255 where they are in a tensor. The image is PIL's where PIL is
-    installed.
+    Floating point numbers in a tensor are multiplied by 255. The result is a PIL image if PIL is installed.
 
     Args:
         pic: the tensor or array.
-        mode: of the image; found by the number of channels where it is left out.
+        mode: of the image; by default from the number of channels.
 
     Raises: TypeError for anything else; ValueError for other dimensions or more than four channels.
     """
@@ -89,7 +88,7 @@ def to_pil_image(pic: Any, mode: str | None = None) -> Any:
         if array.ndim not in (2, 3):
             raise ValueError(f"pic should be 2/3 dimensional. Got {array.ndim} dimensions.")
         if array.dtype.kind == "f":
-            # Truncated, and wrapped around by a cast that overflows for no number: as PyTorch's byte().
+            # Truncated and wrapped around, by a cast that never overflows, like PyTorch's byte().
             array = (array * array.dtype.type(255)).astype(np.int64).astype(np.uint8)
         array = array.transpose(1, 2, 0) if array.ndim == 3 else array
     elif isinstance(pic, np.ndarray):
@@ -107,7 +106,7 @@ def to_pil_image(pic: Any, mode: str | None = None) -> Any:
 
 
 def _mapped(img: Any, change: Callable[[np.ndarray], np.ndarray]) -> Any:
-    """``change`` of an array (..., height, width), for a tensor or an image."""
+    """Apply ``change``, a function of a (..., height, width) array, to a tensor or an image."""
     if isinstance(img, Tensor):
         return _wrap(change(img.detach()._data))
     if not is_image(img):
@@ -127,13 +126,13 @@ def get_image_size(img: Any) -> list[int]:
     return get_dimensions(img)[:0:-1]
 
 
-# -- Numbers ----------------------------------------------------------------------------------
+# -- Values -----------------------------------------------------------------------------------
 
 
 def normalize(tensor: Tensor, mean: Sequence[float], std: Sequence[float], inplace: bool = False) -> Tensor:
     """``(tensor - mean) / std``, with one mean and std per channel, of shape (..., channels, height, width).
 
-    Raises: TypeError for what is no floating point tensor; ValueError for fewer than three dimensions and for a
+    Raises: TypeError unless it is a floating point tensor; ValueError for fewer than three dimensions and for a
         std of zero.
 
     >>> import fastnn
@@ -158,7 +157,7 @@ def normalize(tensor: Tensor, mean: Sequence[float], std: Sequence[float], inpla
 
 
 def convert_image_dtype(image: Tensor, dtype: _dtype = float32) -> Tensor:
-    """A tensor in another dtype, scaled: the largest integer stands for 1.
+    """A tensor in another dtype, scaled: the largest integer represents 1.
 
     >>> import fastnn
     >>> from fastnn.torchvision.transforms.functional import convert_image_dtype
@@ -185,7 +184,7 @@ def convert_image_dtype(image: Tensor, dtype: _dtype = float32) -> Tensor:
 
 
 def rgb_to_grayscale(img: Any, num_output_channels: int = 1) -> Any:
-    """The brightness of an image with three channels, once or three times."""
+    """The brightness of a three-channel image, in one or three channels."""
     if num_output_channels not in (1, 3):
         raise ValueError(f"num_output_channels should be either 1 or 3, found {num_output_channels}")
     if not isinstance(img, Tensor):
@@ -198,21 +197,21 @@ def rgb_to_grayscale(img: Any, num_output_channels: int = 1) -> Any:
     return _wrap(np.repeat(array[..., :1, :, :], num_output_channels, axis=-3))
 
 
-# -- Places -----------------------------------------------------------------------------------
+# -- Geometry ---------------------------------------------------------------------------------
 
 
 def hflip(img: Any) -> Any:
-    """Left and right exchanged."""
+    """Flip horizontally."""
     return _mapped(img, lambda a: a[..., ::-1].copy())
 
 
 def vflip(img: Any) -> Any:
-    """Above and below exchanged."""
+    """Flip vertically."""
     return _mapped(img, lambda a: a[..., ::-1, :].copy())
 
 
 def pad(img: Any, padding: int | Sequence[int], fill: float = 0, padding_mode: str = "constant") -> Any:
-    """A border: one width, or (left and right, top and bottom), or (left, top, right, bottom).
+    """Add a border: one width, or (left and right, top and bottom), or (left, top, right, bottom).
 
     Args:
         padding_mode: "constant" (``fill``), "edge", "reflect" or "symmetric".
@@ -227,7 +226,7 @@ def pad(img: Any, padding: int | Sequence[int], fill: float = 0, padding_mode: s
 
     def change(a: np.ndarray) -> np.ndarray:
         if min(left, top, right, bottom) < 0:
-            # A negative border cuts off.
+            # A negative border crops.
             a = a[..., max(-top, 0) : a.shape[-2] - max(-bottom, 0), max(-left, 0) : a.shape[-1] - max(-right, 0)]
         widths = [(0, 0)] * (a.ndim - 2) + [(max(top, 0), max(bottom, 0)), (max(left, 0), max(right, 0))]
         return np.pad(a, widths, padding_mode, **options)  # type: ignore[call-overload]  # the mode is checked above
@@ -236,7 +235,7 @@ def pad(img: Any, padding: int | Sequence[int], fill: float = 0, padding_mode: s
 
 
 def crop(img: Any, top: int, left: int, height: int, width: int) -> Any:
-    """A rectangle of an image; what lies outside the image is 0."""
+    """Crop a rectangle; pixels outside the image are 0."""
     _, rows, columns = get_dimensions(img)
     right, bottom = left + width - columns, top + height - rows
     return pad(img, [-left, -top, right, bottom])
@@ -251,7 +250,7 @@ def _pair(size: int | Sequence[int]) -> tuple[int, int]:
 
 
 def center_crop(img: Any, output_size: int | Sequence[int]) -> Any:
-    """The rectangle in the middle, (height, width); what lies outside the image is 0."""
+    """Crop the central rectangle, (height, width); pixels outside the image are 0."""
     height, width = _pair(output_size)
     _, rows, columns = get_dimensions(img)
     if height > rows or width > columns:
@@ -262,7 +261,7 @@ def center_crop(img: Any, output_size: int | Sequence[int]) -> Any:
 
 
 def erase(img: Tensor, i: int, j: int, h: int, w: int, v: Any, inplace: bool = False) -> Tensor:
-    """A copy in which the rectangle from row ``i`` and column ``j`` on is ``v``."""
+    """A copy with the rectangle starting at row ``i`` and column ``j`` set to ``v``."""
     if not isinstance(img, Tensor):
         raise TypeError(f"Tensor is expected. Got {type(img)}")
     result = img.detach() if inplace else img.detach().clone()
@@ -277,10 +276,10 @@ def resize(
     max_size: int | None = None,
     antialias: bool | None = True,
 ) -> Any:
-    """Another size: (height, width), or that of the shorter side.
+    """Resize to (height, width), or the shorter side to one number.
 
-    Linear interpolation, over a wider stretch where the image shrinks (``antialias``; always for images, as in
-    PIL), or the nearest pixel.
+    Linear interpolation, with a wider kernel for shrinking (``antialias``; always for images, as in PIL), or the
+    nearest pixel.
     """
     _, rows, columns = get_dimensions(img)
     if isinstance(size, int) or len(size) == 1:
@@ -308,7 +307,7 @@ def _limits(a: np.ndarray) -> tuple[int, int]:
 
 
 def _resampling(count: int, target: int, how: InterpolationMode, wide: bool) -> np.ndarray:
-    """The pixel that each new one takes, or the (target, count) weights that it is a mean with."""
+    """The source index of each new pixel, or its (target, count) averaging weights."""
     scale = count / target
     if how is InterpolationMode.NEAREST:
         return np.minimum((np.arange(target) * scale).astype(np.int64), count - 1)
@@ -317,7 +316,7 @@ def _resampling(count: int, target: int, how: InterpolationMode, wide: bool) -> 
     reach = max(scale, 1.0) if wide else 1.0
     centres = (np.arange(target)[:, None] + 0.5) * scale - 0.5
     if not wide:
-        # Beyond the outermost pixels there is nothing to mix with.
+        # The outermost pixels have no neighbours to interpolate with.
         centres = np.clip(centres, 0, count - 1)
     weights = np.maximum(1 - np.abs(np.arange(count) - centres) / reach, 0)
     return weights / weights.sum(axis=1, keepdims=True)
@@ -331,7 +330,7 @@ def rotate(
     center: Sequence[float] | None = None,
     fill: Any = None,
 ) -> Any:
-    """Turned by ``angle`` degrees against the clock, about ``center`` (x, y), by default the middle."""
+    """Rotate by ``angle`` degrees counter-clockwise about ``center`` (x, y), by default the middle."""
     if expand:
         raise NotImplementedError("rotate() keeps the size of the image; expand=True is not supported")
     return affine(img, -angle, (0, 0), 1.0, (0.0, 0.0), interpolation, fill, center)
@@ -347,15 +346,15 @@ def affine(
     fill: Any = None,
     center: Sequence[float] | None = None,
 ) -> Any:
-    """Sheared, scaled, turned and moved, in this order, with the size kept.
+    """Shear, scale, rotate and translate, in this order; the size is kept.
 
     Args:
-        angle: degrees, with the clock.
+        angle: degrees, clockwise.
         translate: pixels to the right and down.
         scale: a positive factor.
         shear: degrees along x, or along x and y.
-        fill: the value of what comes from outside, by default 0.
-        center: (x, y) that stays where it is but for ``translate``, by default the middle.
+        fill: the value of pixels from outside, by default 0.
+        center: (x, y), the fixed point before ``translate``, by default the middle.
     """
     if scale <= 0:
         raise ValueError(f"Argument scale should be positive, found {scale}")
@@ -386,12 +385,12 @@ def affine(
 def _backwards(
     center: Sequence[float], angle: float, translate: Sequence[float], scale: float, shear: Sequence[float]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """From (row, column) of a pixel of the result to where it comes from: matrix and offset."""
+    """The matrix and offset from (row, column) in the result to the source position."""
     turn, sx, sy = (math.radians(v) for v in (angle, *shear))
     rotation = np.array([[math.cos(turn), -math.sin(turn)], [math.sin(turn), math.cos(turn)]])
     shears = np.array([[1, 0], [-math.tan(sy), 1]]) @ np.array([[1, -math.tan(sx)], [0, 1]])
     inverse = np.linalg.inv(rotation @ shears * scale)
-    # Pixels are squares, with their centres at half numbers.
+    # Pixels are squares with centres at half-integers.
     offset = np.asarray(center) - 0.5 - inverse @ (np.asarray(center) + np.asarray(translate) - 0.5)
     # From (x, y) to (row, column).
     return inverse[::-1, ::-1], offset[::-1]

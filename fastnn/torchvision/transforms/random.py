@@ -1,4 +1,4 @@
-"""Transforms with a random place, angle or size, drawn from the default generator."""
+"""Transforms with a random position, angle or size, drawn from the default generator."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def _angles(name: str, value: float | Sequence[float]) -> tuple[float, ...]:
 
 
 class RandomHorizontalFlip(Module):
-    """Left and right exchanged with probability ``p``."""
+    """Flip horizontally with probability ``p``."""
 
     def __init__(self, p: float = 0.5) -> None:
         super().__init__()
@@ -46,7 +46,7 @@ class RandomHorizontalFlip(Module):
 
 
 class RandomVerticalFlip(RandomHorizontalFlip):
-    """Above and below exchanged with probability ``p``."""
+    """Flip vertically with probability ``p``."""
 
     def forward(self, img: Any) -> Any:
         """The image, flipped or not."""
@@ -54,12 +54,12 @@ class RandomVerticalFlip(RandomHorizontalFlip):
 
 
 class RandomCrop(Module):
-    """A rectangle of given size at a random place.
+    """Crop a rectangle of a given size at a random position.
 
     Args:
         size: (height, width), or one number for both.
-        padding, fill, padding_mode: of a border laid around the image first, as for ``Pad``.
-        pad_if_needed: widen an image that is smaller than ``size``, otherwise ValueError.
+        padding, fill, padding_mode: of a border added first, as for ``Pad``.
+        pad_if_needed: pad an image smaller than ``size``, which is otherwise a ValueError.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class RandomCrop(Module):
 
 
 class RandomRotation(Module):
-    """Turned by an angle drawn from ``degrees``, (least, most), or between minus and plus one number.
+    """Rotate by an angle drawn from ``degrees``, (min, max), or one number for ±degrees.
 
     The other arguments are those of :func:`functional.rotate`.
     """
@@ -111,7 +111,7 @@ class RandomRotation(Module):
         self.interpolation, self.expand, self.center, self.fill = interpolation, expand, center, fill
 
     def forward(self, img: Any) -> Any:
-        """The turned image."""
+        """The rotated image."""
         return F.rotate(img, uniform(*self.degrees), self.interpolation, self.expand, self.center, self.fill)
 
     def extra_repr(self) -> str:
@@ -119,13 +119,13 @@ class RandomRotation(Module):
 
 
 class RandomAffine(Module):
-    """Turned, moved, scaled and sheared at random.
+    """Rotate, translate, scale and shear at random.
 
     Args:
         degrees: angles as for :class:`RandomRotation`; 0 for none.
-        translate: the largest shifts along x and y, as fractions of width and height.
-        scale: the least and largest factor.
-        shear: angles along x as for ``degrees``, or four numbers: along x from and to, along y from and to.
+        translate: the maximum shifts along x and y, as fractions of width and height.
+        scale: the minimum and maximum factor.
+        shear: angles along x as for ``degrees``, or four numbers: min and max along x, min and max along y.
         interpolation, fill, center: as for :func:`functional.affine`.
 
     Raises: ValueError for angles below 0, fractions outside [0, 1] and factors that are not positive.
@@ -151,7 +151,7 @@ class RandomAffine(Module):
         self.interpolation, self.fill, self.center = interpolation, fill, center
 
     def forward(self, img: Any) -> Any:
-        """The changed image."""
+        """The transformed image."""
         _, rows, columns = F.get_dimensions(img)
         angle, shift, factor, shears = uniform(*self.degrees), (0, 0), 1.0, [0.0, 0.0]
         if self.translate is not None:
@@ -169,13 +169,13 @@ class RandomAffine(Module):
 
 
 class RandomErasing(Module):
-    """A random rectangle of a tensor erased (Z. Zhong et al., "Random erasing data augmentation", 2020).
+    """Erase a random rectangle of a tensor (Z. Zhong et al., "Random erasing data augmentation", 2020).
 
     Args:
-        p: the probability that anything is erased.
-        scale: least and largest share of the area.
-        ratio: least and largest ratio of the sides.
-        value: what is put there: a number, one per channel, or "random" for normal numbers.
+        p: the probability of erasing.
+        scale: minimum and maximum share of the area.
+        ratio: minimum and maximum aspect ratio.
+        value: the fill: a number, one per channel, or "random" for normal numbers.
         inplace: whether the tensor itself is changed.
 
     Raises: ValueError for shares or a probability outside [0, 1]; TypeError for another ``value``.
@@ -201,7 +201,7 @@ class RandomErasing(Module):
         self.p, self.scale, self.ratio, self.value, self.inplace = p, scale, ratio, value, inplace
 
     def forward(self, img: Tensor) -> Tensor:
-        """The tensor, with a rectangle erased or not."""
+        """The tensor, possibly with a rectangle erased."""
         if uniform() >= self.p:
             return img
         channels, rows, columns = F.get_dimensions(img)

@@ -14,12 +14,12 @@ from fastnn.torchvision.transforms.functional import InterpolationMode
 
 
 def uniform(low: float = 0.0, high: float = 1.0) -> float:
-    """A number of the default generator."""
+    """A uniform number from the default generator."""
     return float(default_generator().numpy.uniform(low, high))
 
 
 class Compose:
-    """Transforms one after the other.
+    """Applies transforms in order.
 
     >>> from fastnn.torchvision import transforms
     >>> transforms.Compose([abs, str])(-1)
@@ -49,14 +49,14 @@ class ToTensor:
 
 
 class PILToTensor(ToTensor):
-    """:func:`functional.pil_to_tensor`: bytes of an image as they are, channels first."""
+    """:func:`functional.pil_to_tensor`: bytes of an image unchanged, channels first."""
 
     def __call__(self, pic: Any) -> Tensor:
         return F.pil_to_tensor(pic)
 
 
 class ToPILImage:
-    """:func:`functional.to_pil_image`: an image of a tensor or array."""
+    """:func:`functional.to_pil_image`: an image from a tensor or array."""
 
     def __init__(self, mode: str | None = None) -> None:
         self.mode = mode
@@ -71,7 +71,7 @@ class ToPILImage:
 class Lambda:
     """A function as a transform.
 
-    Raises: TypeError for what cannot be called.
+    Raises: TypeError unless it is callable.
     """
 
     def __init__(self, lambd: Callable[[Any], Any]) -> None:
@@ -120,7 +120,7 @@ class Normalize(Module):
 
 
 class Resize(Module):
-    """:func:`functional.resize`: another size."""
+    """:func:`functional.resize` as a transform."""
 
     def __init__(
         self,
@@ -133,7 +133,7 @@ class Resize(Module):
         self.size, self.interpolation, self.max_size, self.antialias = size, interpolation, max_size, antialias
 
     def forward(self, img: Any) -> Any:
-        """The image in the other size."""
+        """The resized image."""
         return F.resize(img, self.size, self.interpolation, self.max_size, self.antialias)
 
     def extra_repr(self) -> str:
@@ -144,7 +144,7 @@ class Resize(Module):
 
 
 class CenterCrop(Module):
-    """:func:`functional.center_crop`: the rectangle in the middle."""
+    """:func:`functional.center_crop`: the central rectangle."""
 
     def __init__(self, size: int | Sequence[int]) -> None:
         super().__init__()
@@ -215,7 +215,7 @@ class RandomChoice(Module):
         self.transforms, self.p = transforms, p
 
     def forward(self, *args: Any) -> Any:
-        """What the transform that was drawn returns."""
+        """The result of the chosen transform."""
         weights = None if self.p is None else [v / sum(self.p) for v in self.p]
         return self.transforms[int(default_generator().numpy.choice(len(self.transforms), p=weights))](*args)
 

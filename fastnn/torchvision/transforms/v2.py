@@ -19,17 +19,17 @@ __all__ = [*_older.__all__, "Identity", "ToDtype", "ToImage"]
 
 
 class ToImage(Module):
-    """An image or a (height, width[, channels]) array as a tensor, channels first, with its numbers as they are."""
+    """An image or a (height, width[, channels]) array as a tensor, channels first, with unchanged values."""
 
     def forward(self, inpt: Any) -> Any:
-        """The tensor; what is neither image nor array stays as it is."""
+        """The tensor; other objects are returned unchanged."""
         if isinstance(inpt, np.ndarray) or is_image(inpt):
             return _wrap(_channels_first(inpt).copy())
         return inpt
 
 
 class ToDtype(Module):
-    """A tensor in another dtype; scaled where ``scale``: the largest integer stands for 1.
+    """A tensor in another dtype; scaled if ``scale``: the largest integer represents 1.
 
     >>> import fastnn
     >>> from fastnn.torchvision.transforms import v2
@@ -42,7 +42,7 @@ class ToDtype(Module):
         self.dtype, self.scale = dtype, scale
 
     def forward(self, inpt: Any) -> Any:
-        """The tensor in the other dtype; anything else stays as it is."""
+        """The tensor in the other dtype; other objects are returned unchanged."""
         if not isinstance(inpt, Tensor):
             return inpt
         return convert_image_dtype(inpt, self.dtype) if self.scale else inpt.to(self.dtype)
@@ -52,7 +52,7 @@ class ToDtype(Module):
 
 
 class Identity(Module):
-    """The input as it is."""
+    """Returns its input unchanged."""
 
     def forward(self, inpt: Any) -> Any:
         """The input."""

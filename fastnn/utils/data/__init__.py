@@ -1,8 +1,8 @@
-"""Data sets, samplers, and the loader that makes batches, under the names of ``torch.utils.data``.
+"""Data sets, samplers and the batch loader, under the names of ``torch.utils.data``.
 
-``dataset`` and ``sampler`` say which items there are and in which order, ``collate`` makes a batch of a list of
-items, ``dataloader`` puts them together. A data set over arrays hands out a whole batch by one gather
-(``dataset.batch_reader``); any other is asked item by item.
+``dataset`` defines the items and ``sampler`` their order, ``collate`` makes a batch from a list of items, and
+``dataloader`` combines them. A data set over arrays returns a whole batch by one gather
+(``dataset.batch_reader``); any other is read item by item.
 """
 
 from fastnn.utils.data.collate import default_collate, default_convert

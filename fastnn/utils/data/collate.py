@@ -1,4 +1,4 @@
-"""A batch of a list of items."""
+"""Collation of a list of items to a batch."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ from fastnn.ops.creation import from_numpy, tensor
 
 
 def default_collate(batch: Sequence[Any]) -> Any:
-    """One batch of a list of items: numbers and arrays become tensors, tensors are stacked.
+    """Collate a list of items to one batch: numbers and arrays become tensors, tensors are stacked.
 
     Dictionaries, named tuples and sequences are collated field by field; strings stay a list.
 
-    Raises: TypeError for items that cannot be made a tensor; RuntimeError for sequences or tensors of
+    Raises: TypeError for items that cannot become a tensor; RuntimeError for sequences or tensors of
         different sizes; IndexError for no items.
 
     >>> import fastnn
@@ -70,7 +70,7 @@ def default_collate(batch: Sequence[Any]) -> Any:
 
 
 def default_convert(data: Any) -> Any:
-    """An item that is not part of a batch: its arrays become tensors, all else stays what it is.
+    """Convert an item that is not part of a batch: arrays become tensors, everything else is unchanged.
 
     >>> import fastnn, numpy as np
     >>> fastnn.utils.data.default_convert((np.ones(1, np.float32), "a"))
@@ -95,23 +95,23 @@ def _columns(batch: Sequence[Sequence[Any]]) -> list[Any]:
 
 
 def _mapping(like: Mapping[Any, Any], value: Callable[[Any], Any]) -> Any:
-    """A mapping of the class of ``like`` with new values; a dict where that class cannot be made so."""
+    """A mapping of the class of ``like`` with new values; a dict if that class cannot be constructed."""
     values = {key: value(key) for key in like}
     if type(like) is dict:
         return values
     try:
         if isinstance(like, MutableMapping):
-            # A copy, not a new one: a subclass may have attributes of its own.
+            # A copy, not a new object: a subclass may have its own attributes.
             clone = copy.copy(like)
             clone.update(values)
             return clone
-        return type(like)(values)  # type: ignore[call-arg]  # what a mapping is made from is its own affair
+        return type(like)(values)  # type: ignore[call-arg]  # a mapping class may take other arguments
     except TypeError:
         return values
 
 
 def _sequence(like: Sequence[Any], values: list[Any]) -> Any:
-    """A sequence of the class of ``like`` with new values; a list where that class cannot be made so."""
+    """A sequence of the class of ``like`` with new values; a list if that class cannot be constructed."""
     if type(like) is list:
         return values
     try:
@@ -120,7 +120,7 @@ def _sequence(like: Sequence[Any], values: list[Any]) -> Any:
             for i, value in enumerate(values):
                 clone[i] = value
             return clone
-        return type(like)(values)  # type: ignore[call-arg]  # a sequence's own class takes what it holds
+        return type(like)(values)  # type: ignore[call-arg]  # a sequence class takes its items
     except TypeError:
         return values
 
@@ -129,14 +129,14 @@ def _stack(arrays: Sequence[np.ndarray], of_numpy: bool = False) -> Tensor:
     kind = arrays[0].dtype
     is_mixed = [a.dtype for a in arrays].count(kind) != len(arrays)
     if of_numpy:
-        # What is alike is looked at once.
+        # Arrays of one dtype and strides are checked once.
         strides = arrays[0].strides
         if not arrays[0].flags.writeable:
             warn_of_read_only("NumPy array")
         for array in arrays if is_mixed or [a.strides for a in arrays].count(strides) != len(arrays) else arrays[:1]:
             check_array(array)
     if is_mixed:
-        # By PyTorch's rules, in which an integer does not make a float64 of a float32.
+        # PyTorch's rules: an integer does not turn float32 into float64.
         kind = functools.reduce(promoted, [a.dtype for a in arrays])
         arrays = [a.astype(kind) for a in arrays]
     try:

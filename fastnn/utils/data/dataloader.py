@@ -1,4 +1,4 @@
-"""The loader: batches of a data set, in order or shuffled, as often as they are asked for."""
+"""The loader: repeatable passes over a data set in batches, in order or shuffled."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ T_co = TypeVar("T_co", covariant=True)
 class _SingleProcessDataLoaderIter(Iterator[Any]):
     """The batches of one pass, under the name of PyTorch's class.
 
-    A data set that raises StopIteration ends the pass, as there; in a generator that would be a RuntimeError.
+    A data set that raises StopIteration ends the pass, as in PyTorch; in a generator it would be a RuntimeError.
     """
 
     __slots__ = ("_loader", "_next")
@@ -44,40 +44,40 @@ class _SingleProcessDataLoaderIter(Iterator[Any]):
         return len(self._loader)
 
 
-# What a loader is made of, which PyTorch refuses to exchange afterwards.
+# Attributes of a loader that PyTorch does not allow to be reassigned.
 _FIXED = ("batch_size", "batch_sampler", "sampler", "drop_last", "dataset", "persistent_workers")
 
 
 def get_worker_info() -> None:
-    """None: items are always loaded in the process and thread that asks for them.
+    """None: items are always loaded in the calling process and thread.
 
-    An iterable data set that divides its items among workers then yields all of them, as it should.
+    An iterable data set that splits its items among workers then yields all of them.
     """
     return
 
 
 class DataLoader(Generic[T_co]):
-    """Batches of a data set, in order or shuffled, as often as they are asked for.
+    """Batches of a data set, in order or shuffled; each iteration is a new pass.
 
-    There are no worker processes, whatever ``num_workers`` is: a batch of a data set over arrays is one
-    kernel, which is over before another process would have been woken, and items that are drawn at random
-    are the same with any number of workers. The arguments about workers are checked as in PyTorch, and
-    ``worker_init_fn`` is not called.
+    There are no worker processes, whatever ``num_workers`` is. A batch of a data set over arrays is one
+    kernel, which takes less time than waking another process, and random items are the same with any
+    number of workers. The arguments about workers are checked as in PyTorch, and ``worker_init_fn`` is not
+    called.
 
     Args:
         dataset: anything with ``__getitem__`` and ``__len__``, or an ``IterableDataset``.
-        batch_size: items in a batch; None gives single items.
+        batch_size: items per batch; None gives single items.
         shuffle: a new order for each pass, drawn from ``generator`` or the default one.
         sampler: an iterable of indices instead of ``shuffle``.
         batch_sampler: an iterable of lists of indices instead of all of these.
         num_workers, pin_memory, timeout, worker_init_fn, multiprocessing_context, prefetch_factor,
-            persistent_workers, pin_memory_device, in_order: accepted.
-        collate_fn: makes a batch of a list of items.
-        drop_last: leave out a last batch that is smaller.
+            persistent_workers, pin_memory_device, in_order: accepted and ignored.
+        collate_fn: makes a batch from a list of items.
+        drop_last: drop a smaller last batch.
         generator: source of the random order.
 
     Raises: ValueError for arguments that exclude each other or are out of range; TypeError for a ``num_workers`` that
-        is no integer and a ``generator`` that is none.
+        is not an integer and a ``generator`` that is not a Generator.
 
     >>> import fastnn
     >>> data = fastnn.utils.data.TensorDataset(fastnn.tensor([1, 2, 3]))
@@ -134,7 +134,7 @@ class DataLoader(Generic[T_co]):
         if sampler is None and not self._iterable:
             sampler = RandomSampler(dataset, generator=generator) if shuffle else SequentialSampler(dataset)
         if batch_size is not None:
-            # An iterable data set has no numbers; its batches are cut as it comes.
+            # An iterable data set has no indices; its batches are formed in the order of iteration.
             batch_sampler = BatchSampler(() if sampler is None else sampler, batch_size, drop_last)
         self.batch_size, self.drop_last = batch_size, drop_last
         self.sampler: Any = sampler
@@ -182,7 +182,7 @@ class DataLoader(Generic[T_co]):
         return [self.dataset[i] for i in indices]
 
     def _batches(self) -> Iterator[Any]:
-        """The numbers of each batch: pieces of one array where the order is known at once."""
+        """The indices of each batch: slices of one array if the whole order is known."""
         order = whole_order(self.sampler) if type(self.batch_sampler) is BatchSampler else None
         if order is None or self.batch_size is None:
             yield from self.batch_sampler

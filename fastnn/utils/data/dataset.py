@@ -1,6 +1,6 @@
-"""Data sets: items by number, or one after the other.
+"""Data sets: items by index, or iterable.
 
-A data set that can read many items at once as arrays says so by ``_batch_reader``; :func:`batch_reader` asks it.
+A data set that can read many items at once as arrays defines ``_batch_reader``, which :func:`batch_reader` calls.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ from fastnn.kernels.runtime import alloc
 from fastnn.random import Generator, default_generator
 
 T_co = TypeVar("T_co", covariant=True)
-# From numbers of items to the batch that collating these items would give; None where there is no short cut.
+# Maps indices to the batch that collating these items would give; None if there is no fast path.
 Reader = Callable[[np.ndarray], Any]
 
 
 class Dataset(Generic[T_co]):
-    """Items by number: a subclass defines ``__getitem__``, and ``__len__`` where a loader needs it.
+    """Items by index: a subclass defines ``__getitem__``, and ``__len__`` if a loader needs it.
 
-    ``a + b`` is the items of ``a``, then those of ``b``.
+    ``a + b`` concatenates the items.
     """
 
     def __getitem__(self, index: Any) -> T_co:
@@ -39,9 +39,9 @@ class Dataset(Generic[T_co]):
 
 
 class IterableDataset(Dataset[T_co], Iterable[T_co]):
-    """Items one after the other: a subclass defines ``__iter__``, without which it cannot be made.
+    """Items by iteration: a subclass must define ``__iter__`` to be instantiated.
 
-    ``a + b`` is the items of ``a``, then those of ``b``.
+    ``a + b`` concatenates the items.
     """
 
     def __add__(self, other: Any) -> ChainDataset:
@@ -82,7 +82,7 @@ class TensorDataset(Dataset[tuple[Tensor, ...]]):
         return tuple([t[index] for t in self.tensors])
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> tuple[Tensor, ...]:
-        """The rows of these numbers, of every tensor."""
+        """The rows with these indices, of every tensor."""
         positions = _positions(indices, len(self))
         return tuple([_tensor_rows(t, positions) for t in self.tensors])
 
@@ -91,7 +91,7 @@ class TensorDataset(Dataset[tuple[Tensor, ...]]):
 
 
 class ImageDataset(Dataset[tuple[Tensor, Tensor]]):
-    """Images of bytes, kept as bytes; an item or batch is float32, scaled to [0, 1] and normalized.
+    """Images stored as bytes; an item or batch is float32, scaled to [0, 1] and normalized.
 
     Args:
         images: (n, ...) uint8 array.
@@ -128,7 +128,7 @@ class ImageDataset(Dataset[tuple[Tensor, Tensor]]):
         return x[0], y[0]
 
     def batch(self, indices: Sequence[int] | np.ndarray) -> tuple[Tensor, Tensor]:
-        """The images and labels of these numbers: (batch, pixels) float32 and (batch,) int64."""
+        """The images and labels with these indices: (batch, pixels) float32 and (batch,) int64."""
         positions = _positions(indices, len(self))
         return scaled_rows(self.images, positions, self.scale, self.shift), _wrap(self.labels[positions])
 
@@ -156,7 +156,7 @@ class Subset(Dataset[T_co]):
         return self.dataset[self.indices[index]]
 
     def __getitems__(self, indices: Sequence[int]) -> list[Any]:
-        """The items of these numbers."""
+        """The items with these indices."""
         wanted = [self.indices[i] for i in indices]
         if callable(getattr(self.dataset, "__getitems__", None)):
             return self.dataset.__getitems__(wanted)
@@ -170,9 +170,9 @@ class Subset(Dataset[T_co]):
 
 
 class ConcatDataset(Dataset[T_co]):
-    """The items of several data sets, one set after the other.
+    """The concatenated items of several data sets.
 
-    Raises: ValueError for no data sets, and for one that has no items by number.
+    Raises: ValueError for no data sets, and for one without indexed items.
 
     >>> from fastnn.utils.data import ConcatDataset
     >>> list(ConcatDataset(["ab", "c"]))
@@ -224,7 +224,7 @@ class ConcatDataset(Dataset[T_co]):
 
 
 class ChainDataset(IterableDataset[T_co]):
-    """The items of several iterable data sets, one set after the other."""
+    """The concatenated items of several iterable data sets."""
 
     def __init__(self, datasets: Iterable[Any]) -> None:
         self.datasets = datasets
@@ -244,7 +244,7 @@ class ChainDataset(IterableDataset[T_co]):
 
 
 class StackDataset(Dataset[Any]):
-    """Items of several data sets side by side: tuples, or dictionaries where the sets are named.
+    """Items of several data sets combined: tuples, or dictionaries if the sets are named.
 
     Raises: ValueError for no data sets, for positional and named ones together, and for different lengths.
 
@@ -289,12 +289,12 @@ class StackDataset(Dataset[Any]):
 def random_split(
     dataset: Any, lengths: Sequence[float], generator: Generator | None = None
 ) -> list[Subset[Any]]:
-    """A data set cut at random into subsets that have no item in common.
+    """Split a data set at random into disjoint subsets.
 
     Args:
         dataset: anything with a length.
-        lengths: how many items each subset has; or fractions that sum to one, whose parts are rounded
-            down and the items left over given to the first subsets, one each.
+        lengths: the sizes of the subsets; or fractions that sum to one: sizes are rounded down, and the
+            remaining items go to the first subsets, one each.
         generator: source of the order, by default the shared one.
 
     Raises: ValueError for fractions outside [0, 1], and for lengths that do not sum to the number of items.
@@ -327,15 +327,15 @@ def random_split(
 
 
 def batch_reader(dataset: Any) -> Reader | None:
-    """How to read many items at once; None where that must be done item by item.
+    """A function that reads many items at once; None if they must be read one by one.
 
-    Not used where a subclass has said what an item is: it need not be what the arrays hold.
+    Also None if a subclass overrides the items, which may then differ from the arrays.
     """
     if isinstance(dataset, Tensor):
         return lambda indices: _tensor_rows(dataset, _positions(indices, len(dataset)))
     if type(dataset) is np.ndarray and dataset.ndim and dataset.dtype.kind in "fiub":
         if min(dataset.strides[1:], default=0) < 0 or not dataset.dtype.isnative:
-            # Its items are refused one by one.
+            # Its items are rejected individually.
             return None
         return lambda indices: _wrap(_rows(dataset, _positions(indices, len(dataset))))
     kind = type(dataset)
@@ -352,7 +352,7 @@ def _defined_in(kind: type, name: str) -> type | None:
 
 
 def as_numbers(indices: Any) -> np.ndarray | None:
-    """Indices as an int64 array; None for what is no sequence of integers."""
+    """Indices as an int64 array; None unless they are a sequence of integers."""
     if isinstance(indices, Tensor):
         indices = indices._data
     try:
@@ -365,9 +365,9 @@ def as_numbers(indices: Any) -> np.ndarray | None:
 
 
 def _positions(indices: Sequence[int] | np.ndarray, count: int) -> np.ndarray:
-    """Indices as int64, with those from the end counted from the start; IndexError for one out of range."""
+    """Indices as int64, with negative ones resolved; IndexError for one out of range."""
     result = np.asarray(indices, dtype=np.int64)
-    # As unsigned numbers the negative ones are large: one look at an order that is in range.
+    # Negative indices are large as unsigned numbers, so one check suffices for valid indices.
     if not result.size or int(result.view(np.uint64).max()) < count:
         return result
     result = np.where(result < 0, result + count, result)
@@ -397,7 +397,7 @@ def scaled_rows(images: np.ndarray, positions: np.ndarray, scale: float, shift: 
 
 
 def _interleave(parts: list[Any], order: np.ndarray) -> Any:
-    """Batches joined, then their rows put in ``order``; None where they do not go together."""
+    """Batches concatenated, then their rows put in ``order``; None if they do not match."""
     if not parts or any(type(p) is not type(parts[0]) for p in parts):
         return None
     if isinstance(parts[0], list):

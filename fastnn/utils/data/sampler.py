@@ -1,9 +1,7 @@
-"""In which order items are taken, as numbers of items or lists of them.
+"""Samplers: the order of items, as indices or lists of indices.
 
-A sampler whose order is known at once hands it to the loader as an array (``_order``), which then is cut into
-batches without a step of Python per item.
-batches without a step of Python per item. May import ``tensor``, ``random``, ``sampling``
-and ``sequences``.
+A sampler whose whole order is known passes it to the loader as an array (``_order``), which is split into
+batches without a Python step per item.
 """
 
 from __future__ import annotations
@@ -22,7 +20,7 @@ T_co = TypeVar("T_co", covariant=True)
 
 
 class Sampler(Generic[T_co]):
-    """Numbers of items in an order: a subclass defines ``__iter__``, and ``__len__`` where one is known."""
+    """Indices of items in an order: a subclass defines ``__iter__``, and ``__len__`` if it is known."""
 
     def __init__(self, data_source: Any = None) -> None:
         pass
@@ -32,7 +30,7 @@ class Sampler(Generic[T_co]):
 
 
 class _ArraySampler(Sampler[int]):
-    """A sampler that knows its whole order at once."""
+    """A sampler that knows its whole order in advance."""
 
     def __iter__(self) -> Iterator[int]:
         return iter(self._order().tolist())
@@ -46,7 +44,7 @@ class _ArraySampler(Sampler[int]):
 
 
 class SequentialSampler(_ArraySampler):
-    """The items in their own order.
+    """The items in index order.
 
     >>> from fastnn.utils.data import SequentialSampler
     >>> list(SequentialSampler("abc"))
@@ -67,14 +65,14 @@ class RandomSampler(_ArraySampler):
     """The items in random order, each once; or drawn independently of each other.
 
     Args:
-        data_source: what is sampled from; only its length is used.
-        replacement: draw each item independently, so that one may come twice.
-        num_samples: how many are drawn, by default as many as there are items. Without replacement
-            more than that are drawn in rounds, each of which has every item once.
+        data_source: the data set; only its length is used.
+        replacement: draw each item independently, so that items may repeat.
+        num_samples: the number of draws, by default the number of items. Without replacement, more
+            draws than items are made in rounds, each with every item once.
         generator: source of the order, by default the shared one.
 
-    Raises: TypeError for a ``replacement`` that is no bool; ValueError for ``num_samples`` that is no
-        positive integer.
+    Raises: TypeError for a ``replacement`` that is not a bool; ValueError for ``num_samples`` that is not
+        a positive integer.
     """
 
     def __init__(
@@ -94,7 +92,7 @@ class RandomSampler(_ArraySampler):
 
     @property
     def num_samples(self) -> int:
-        """How many items one pass draws."""
+        """The number of items that one pass draws."""
         return len(self.data_source) if self._num_samples is None else self._num_samples
 
     def __len__(self) -> int:
@@ -134,11 +132,11 @@ class WeightedRandomSampler(_ArraySampler):
 
     Args:
         weights: one per item, not negative; they need not sum to one.
-        num_samples: how many are drawn in a pass.
+        num_samples: the number of draws per pass.
         replacement: whether an item may be drawn again.
         generator: source of the draws, by default the shared one.
 
-    Raises: ValueError for weights that are no vector, and for bad ``num_samples`` or ``replacement``.
+    Raises: ValueError for weights that are not a vector, and for bad ``num_samples`` or ``replacement``.
     """
 
     def __init__(
@@ -167,12 +165,12 @@ class WeightedRandomSampler(_ArraySampler):
 
 
 class BatchSampler(Sampler[list[int]]):
-    """Lists of numbers from another sampler.
+    """Lists of indices from another sampler.
 
     Args:
-        sampler: any iterable of numbers.
-        batch_size: how many of them are in a list.
-        drop_last: leave out a last list that is shorter.
+        sampler: any iterable of indices.
+        batch_size: the number of indices per list.
+        drop_last: drop a shorter last list.
 
     >>> from fastnn.utils.data import BatchSampler
     >>> list(BatchSampler(range(5), batch_size=2, drop_last=False))
@@ -202,18 +200,18 @@ class BatchSampler(Sampler[list[int]]):
 
 
 def check_generator(generator: Any) -> None:
-    """TypeError for what is neither None nor a Generator."""
+    """TypeError unless it is None or a Generator."""
     if generator is not None and not isinstance(generator, Generator):
         raise TypeError(f"generator must be a Generator or None, found {type(generator).__name__}")
 
 
 def whole_order(sampler: Any) -> np.ndarray | None:
-    """The order of one pass as an array; None for a sampler that gives its numbers one by one."""
+    """The order of one pass as an array; None for a sampler that yields indices one by one."""
     if isinstance(sampler, _ArraySampler) and type(sampler).__iter__ is _ArraySampler.__iter__:
         return sampler._order()
     return None
 
 
 def _is_positive(n: Any) -> bool:
-    # PyTorch refuses NumPy's integers here.
+    # PyTorch rejects NumPy's integers here.
     return isinstance(n, int) and not isinstance(n, bool) and n > 0
