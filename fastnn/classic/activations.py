@@ -66,7 +66,7 @@ def relu(x: Any, out: np.ndarray | None = None) -> Any:
 
 
 def leaky_relu(x: Any, alpha: float = 0.01, out: np.ndarray | None = None) -> Any:
-    """``x`` where it is positive, ``alpha * x`` elsewhere. Arguments and errors as :func:`sigmoid`.
+    """``x`` where it is positive, ``alpha * x`` elsewhere. Arguments and errors as for :func:`sigmoid`.
 
     >>> import numpy as np
     >>> from fastnn.classic import leaky_relu
@@ -100,7 +100,7 @@ def softmax(x: Any, out: np.ndarray | None = None) -> Any:
 def sigmoid_derivative(x: Any, out: np.ndarray | None = None) -> Any:
     """``s * (1 - s)`` with ``s = sigmoid(x)``, without cancellation where ``s`` is near 1.
 
-    Arguments and errors as :func:`sigmoid`.
+    Arguments and errors as for :func:`sigmoid`.
 
     >>> from fastnn.classic import sigmoid_derivative
     >>> float(sigmoid_derivative(0.0))
@@ -120,7 +120,7 @@ def tanh_derivative(x: Any, out: np.ndarray | None = None) -> Any:
 
 
 def relu_derivative(x: Any, out: np.ndarray | None = None) -> Any:
-    """1 where ``x > 0`` and 0 elsewhere, as floating-point numbers. Arguments and errors as :func:`sigmoid`.
+    """1 where ``x > 0`` and 0 elsewhere, as floating-point numbers. Arguments and errors as for :func:`sigmoid`.
 
     >>> import numpy as np
     >>> from fastnn.classic import relu_derivative
@@ -131,7 +131,7 @@ def relu_derivative(x: Any, out: np.ndarray | None = None) -> Any:
 
 
 def leaky_relu_derivative(x: Any, alpha: float = 0.01, out: np.ndarray | None = None) -> Any:
-    """1 where ``x > 0`` and ``alpha`` elsewhere. Arguments and errors as :func:`sigmoid`.
+    """1 where ``x > 0`` and ``alpha`` elsewhere. Arguments and errors as for :func:`sigmoid`.
 
     >>> import numpy as np
     >>> from fastnn.classic import leaky_relu_derivative

@@ -90,7 +90,7 @@ def _bernoulli(p: Bernoulli, q: Bernoulli) -> Tensor:
     second = (1 - p.probs) * (_softplus(q.logits) - _softplus(p.logits))
     q0, q1 = q.probs.detach()._data == 0, q.probs.detach()._data == 1
     p0, p1 = p.probs.detach()._data == 0, p.probs.detach()._data == 1
-    # Outcomes that p excludes add 0; outcomes that only q excludes add infinity.
+    # Outcomes impossible under p add 0; those impossible only under q add infinity.
     first = _where(p0, 0.0, _where(q0 & ~p0, math.inf, first))
     second = _where(p1, 0.0, _where(q1 & ~p1, math.inf, second))
     return first + second

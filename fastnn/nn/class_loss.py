@@ -43,7 +43,7 @@ class CrossEntropyLoss(_WeightedLoss):
 
 
 class NLLLoss(_WeightedLoss):
-    """``-input[target]`` of rows of logarithms of probabilities, as ``log_softmax`` gives them.
+    """``-input[target]`` of rows of log-probabilities, such as those from ``log_softmax``.
 
     Args:
         weight, size_average, ignore_index, reduce, reduction: as for :class:`CrossEntropyLoss`; so are the shapes.
@@ -61,7 +61,7 @@ class NLLLoss(_WeightedLoss):
         self.ignore_index = _index("ignore_index", ignore_index)
 
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        """The loss of logarithms of probabilities ``input`` against labels ``target``."""
+        """The loss of log-probabilities ``input`` against labels ``target``."""
         return functional.nll_loss(
             input, target, self._buffers["weight"], None, self.ignore_index, None, self.reduction
         )

@@ -88,7 +88,7 @@ class Sequential(Module):
         keys = list(self._modules)
         for key in keys[index] if isinstance(index, slice) else [_key(self, index)]:
             delattr(self, key)
-        # Numbered names are renumbered, as in PyTorch.
+        # Numeric names are renumbered, as in PyTorch.
         _renumber(self, list(self._modules.values()))
 
     def __add__(self, other: Sequential) -> Sequential:

@@ -278,7 +278,7 @@ class GLU(Module):
         self.dim = dim
 
     def forward(self, input: Tensor) -> Tensor:
-        """Half as many numbers along ``dim``."""
+        """Half the size along ``dim``."""
         return functional.glu(input, self.dim)
 
     def extra_repr(self) -> str:

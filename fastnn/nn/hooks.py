@@ -166,7 +166,7 @@ class Hooked:
     def register_full_backward_hook(self, hook: Hook, prepend: bool = False) -> RemovableHandle:
         """Call ``hook(module, grad_input, grad_output)`` after each backward; it may return another ``grad_input``.
 
-        Both are tuples with a gradient for each positional argument and each output, None for what has none.
+        Both are tuples with a gradient, or None, for each positional argument and each output.
         """
         if self._is_full_backward_hook is False:
             _refuse_both("regular ones", "on a single Module")

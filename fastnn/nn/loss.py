@@ -157,7 +157,7 @@ class BCEWithLogitsLoss(_Loss):
 
 
 class KLDivLoss(_Loss):
-    """``target (log(target) - input)``, the Kullback-Leibler divergence of logarithms of probabilities.
+    """``target (log(target) - input)``, the Kullback-Leibler divergence of log-probabilities.
 
     Args:
         size_average, reduce: older names of the reduction.
@@ -183,7 +183,7 @@ class KLDivLoss(_Loss):
 
 
 class PoissonNLLLoss(_Loss):
-    """``exp(input) - target input``: the likelihood of a target from a Poisson distribution.
+    """``exp(input) - target input``: the negative log-likelihood of a Poisson target.
 
     Args:
         log_input: whether the input is the logarithm of the expectation.
@@ -211,7 +211,7 @@ class PoissonNLLLoss(_Loss):
 
 
 class GaussianNLLLoss(_Loss):
-    """``(log(var) + (input - target)**2 / var) / 2``: the likelihood of a target from a normal distribution.
+    """``(log(var) + (input - target)**2 / var) / 2``: the negative log-likelihood of a normal target.
 
     Args:
         full: add ``log(2 pi) / 2``.

@@ -299,7 +299,7 @@ def nll_loss(
     input: Tensor, target: Tensor, weight: Tensor | None = None, size_average: bool | None = None,
     ignore_index: int = -100, reduce: bool | None = None, reduction: str = "mean",
 ) -> Tensor:
-    """``-input[target]`` of each row of logarithms of probabilities, and its mean or sum.
+    """``-input[target]`` of each row of log-probabilities, and its mean or sum.
 
     Args:
         input: (batch, classes), (classes,) or (batch, classes, d1, ...).

@@ -271,7 +271,7 @@ def poisson_nll_loss(
 def gaussian_nll_loss(
     input: Tensor, target: Tensor, var: Tensor | float, full: bool = False, eps: float = 1e-6, reduction: str = "mean"
 ) -> Tensor:
-    """``(log(var) + (input - target)**2 / var) / 2``: the likelihood of a target from a normal distribution.
+    """``(log(var) + (input - target)**2 / var) / 2``: the negative log-likelihood of a normal target.
 
     Args:
         input: the expectations.
