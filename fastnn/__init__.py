@@ -119,7 +119,7 @@ from fastnn._core.size import Size
 from fastnn._tensor.tensor import Tensor
 from fastnn.training.loop import Epoch, History, fit
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 float, double, half = float32, float64, float16
 long, int, short = int64, int32, int16
