@@ -49,3 +49,19 @@ def test_the_page_about_capture_shows_what_explain_says(tmp_path, capsys):
 def test_commands_are_word_for_word():
     for command in ("pip install -e . && python examples/train_mnist.py", "pip install -e '.[test]' && pytest"):
         assert f"python3 -m venv .venv && . .venv/bin/activate && {command}" in README
+
+
+DOCUMENTS = ["README.md", "CONTRIBUTING.md", *(str(p.relative_to(PAGES.parent)) for p in sorted(PAGES.rglob("*.md")))]
+
+
+@pytest.mark.parametrize("document", DOCUMENTS)
+def test_files_that_a_document_names_exist(document):
+    root = PAGES.parent
+    text = (root / document).read_text(encoding="utf-8")
+    named = set(re.findall(r"`((?:fastnn|kernels|tests|benchmarks|docs|examples|\.ci)/[\w./]+)`", text))
+    named |= {
+        str((root / document).parent.joinpath(link).resolve().relative_to(root))
+        for link in re.findall(r"\]\(([\w./-]+\.\w+)(?:#[\w-]+)?\)", text)
+    }
+    missing = [name for name in named if not (root / name).exists() and not re.search(r"NAME|FAMILY", name)]
+    assert missing == []
