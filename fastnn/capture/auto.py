@@ -39,6 +39,12 @@ _MOST_RECORDINGS = 4
 # Only the eager operations can be differentiated twice.
 _AGAIN = "backward passes are differentiated again"
 
+_CHANGED = (
+    "one of the variables needed for gradient computation has been modified by an inplace operation through .data, or "
+    "through an array: a captured forward pass runs again to be differentiated twice, and gives another output now; "
+    "change parameters under no_grad(), or call set_capture(False)"
+)
+
 # The next call tries again.
 _BUSY = "another thread is making a recording"
 
@@ -327,7 +333,11 @@ def _recorded(model: Module, args: tuple[Tensor, ...], lease: _Checkout, kind: _
 
     def recompute() -> Tensor:
         kind.give_up(_AGAIN)
-        return lease.recording.compute(model, args)
+        again = lease.recording.compute(model, args)
+        # What lies between input and output was computed from numbers that may have changed without a version.
+        if memory.version == version and not np.allclose(again._data, out, rtol=1e-5, equal_nan=True):
+            raise RuntimeError(_CHANGED)
+        return again
 
     saved = (*[args[i] for i in recording.read_inputs], *recording.read_tensors)
     operands = (*args, *recording.trained)
@@ -341,6 +351,8 @@ def _recorded(model: Module, args: tuple[Tensor, ...], lease: _Checkout, kind: _
         constants = [0 if t._memory.inference else t._memory.version for t in recording.constants]
         node.read = (*operands, *recording.constants), [*versions, *constants]
     result = _wrap(out, node)
+    # Not the result itself, which holds the node.
+    memory, version = result._memory, result._memory.version
     return node.guard(result) if recording.reads_output else result
 
 

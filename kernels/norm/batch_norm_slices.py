@@ -205,9 +205,9 @@ def _solve_backward(gradient, slope, offset, total, product, rest, inverse, scal
     for j in range(gradient.size):
         root, steep, left = float(inverse[j]), float(scale[j]), float(rest[j])
         g = (product[j] - left * total[j]) * root
-        find_side_effects = steep * root * g * share
-        gradient[j], slope[j] = kind(g), kind(find_side_effects)
-        offset[j] = kind(left * find_side_effects - steep * total[j] * share)
+        correction = steep * root * g * share
+        gradient[j], slope[j] = kind(g), kind(correction)
+        offset[j] = kind(left * correction - steep * total[j] * share)
 
 
 @inline
