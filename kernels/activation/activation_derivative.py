@@ -52,7 +52,7 @@ _KERNEL = by_dtype("activation_derivative", forward_slice(_derivative), "out z; 
 
 
 def activation_derivative(out: np.ndarray, x: np.ndarray, activation: str, slope: float = 0.01) -> None:
-    """``out = activation'(x)``, elementwise; at 0 that of ReLU is 0 and that of leaky ReLU ``slope``.
+    """``out = activation'(x)``, elementwise; at 0 it is 0 for ReLU and ``slope`` for leaky ReLU.
 
     Args:
         out, x: C-contiguous arrays of one shape and dtype, float32 or float64; they may be the same.

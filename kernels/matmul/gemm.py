@@ -102,8 +102,8 @@ _DOT_ROWS = 4
 # added to it (B's rows are contiguous); `z` holds the output of ReLU, and C becomes 0 where that is not above 0.
 _DOTS, SUM_B, ADD_SUM_B, RELU_GATE = 16, 32, 64, 256
 # Another mode is the product of the transposes, (B.T @ A.T).T, to avoid packing B.T. It is used if A and C together
-# are this much smaller, and A has at most so many rows, nearly fills its panels, and fits packed in a second-level
-# cache.
+# are smaller than B by this factor, and A has at most this many rows, nearly fills its panels, and when packed stays
+# in a second-level cache.
 _SWAP, _SMALLER, _SWAP_ROWS, _SWAP_BYTES = 128, 0.4, 64, 512 * 2**10
 # Tiles of B.T, one below the other, that are transposed into C together.
 _SWAP_TILES = 4

@@ -49,7 +49,7 @@ from fastnn.kernels.runtime.program import (
 )
 from fastnn.kernels.runtime.thread_count import chunks_for
 
-# Columns that one part takes at a time: four cache lines of float32.
+# Columns that a part processes at a time: four cache lines of float32.
 _COLUMNS = 64
 # Up to this many columns there is one part.
 _NARROW = 64

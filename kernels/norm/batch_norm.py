@@ -166,7 +166,7 @@ def batch_norm_backward(
         dx: (batch, columns), C-contiguous; not ``dy`` or ``x``.
         dweight, dbias: (columns,).
         dy, x: (batch, columns), C-contiguous.
-        saved: what the forward saved.
+        saved: from the forward.
         training, activation, slope, p, state: as in the forward.
         accumulate_weight, accumulate_bias: add to ``dweight``, ``dbias`` instead of overwriting them.
     """

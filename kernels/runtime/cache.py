@@ -278,10 +278,10 @@ class CompiledCache(_Cache):
         _write(path, _content(data))
 
     def enable(self) -> None:
-        """The cache is always on; Numba's interface asks for the method."""
+        """The cache is always on; Numba's interface requires the method."""
 
     def disable(self) -> None:
-        """The cache is always on; Numba's interface asks for the method."""
+        """The cache is always on; Numba's interface requires the method."""
 
     def flush(self) -> None:
         """Remove this kernel's files."""

@@ -66,7 +66,7 @@ _compile_lock: Any = threading.RLock()
 def _jit_enabled() -> Iterator[None]:
     """Compile inside, even with NUMBA_DISABLE_JIT set: a slice works on raw addresses and cannot run as plain Python.
 
-    The variable still holds for all other code of the process.
+    The variable still applies to all other code of the process.
     """
     with _compile_lock:
         disabled, config.DISABLE_JIT = config.DISABLE_JIT, 0

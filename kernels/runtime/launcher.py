@@ -137,7 +137,7 @@ def is_tracing() -> bool:
 
 
 def guard_contents(array: np.ndarray, holds: Callable[[np.ndarray], bool]) -> bool:
-    """Whether launches are recorded here and do not run; then ``holds(array)`` must be true at each replay.
+    """If launches are recorded and do not run, require ``holds(array)`` at each replay; return whether they are.
 
     For properties of an array's contents that a kernel reports and Python reads after the launch.
     """
