@@ -34,7 +34,7 @@ def _derivative(out, x, code, slope):
     zero, one, two, four = kind(0), kind(1), kind(2), kind(4)
     if code == RELU:
         for i in range(x.size):
-            # The last choice is for NaN.
+            # The last branch keeps NaN.
             out[i] = one if x[i] > zero else zero if x[i] <= zero else x[i]
     elif code == LEAKY_RELU:
         for i in range(x.size):

@@ -87,7 +87,7 @@ def nll_loss(
         dx: (batch, classes), receives the gradient of the sum or mean; or None.
         x: (batch, classes) logarithms of probabilities, C-contiguous, float32 or float64.
         labels: (batch,) int64.
-        mean: over the rows that count, each counting ``weight[label]``; otherwise the sum.
+        mean: over the rows that count, each weighted by ``weight[label]``; otherwise the sum.
         ignore_index: rows with this label do not count.
         weight: (classes,), or None for ones.
         out: (), receives the sum or mean, NaN if no row counts; or None.

@@ -5,7 +5,7 @@
 The vocabulary is that of BLIS (F. G. Van Zee and R. A. van de Geijn, ACM TOMS 41, 2015, article
 14). The micro-kernel computes a *tile* of C in registers. A *panel* is the strip of B as wide as a
 tile; it stays in the second-level cache while all tiles below it are computed, and it is *packed*,
-copied into contiguous rows, where its own rows are not contiguous or collide in the cache.
+copied into contiguous rows, if its own rows are not contiguous or collide in the cache.
 
 A is read one number at a time and broadcast, so any strides work: the same code serves ``X @ W``
 and ``X.T @ dY``. Each number of C is one chain of multiply-adds in order of k, so its bits do not
@@ -483,7 +483,7 @@ def _empty_sum(y, z, bias, activation, slope, accumulate):
     out = alloc.empty_like(start)
     activation_forward(out, start, activation, slope)
     z[...] = start
-    y[...] = out  # The second, as it may be z.
+    y[...] = out  # Written last, as y may be z.
 
 
 # --------------------------------------------------------------------------------------------

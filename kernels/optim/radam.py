@@ -96,7 +96,7 @@ def radam(
     """RAdam (L. Liu et al., On the variance of the adaptive learning rate, arXiv:1908.03265), in place.
 
     With Adam's moments, ``R = 2 / (1 - beta2) - 1`` and ``r = R - 2 step beta2**step / (1 - beta2**step)``:
-    ``p -= lr / (1 - beta1**step) * m`` while ``r <= 5``, and from then on that times
+    ``p -= lr / (1 - beta1**step) * m`` while ``r <= 5``, and afterwards this times
     ``sqrt((r - 4) (r - 2) R / ((R - 4) (R - 2) r)) * sqrt(1 - beta2**step) / (sqrt(v) + eps)``.
 
     Args:

@@ -374,7 +374,7 @@ def lock_acquire(typingctx, address, lock):
 
 @intrinsic
 def lock_release(typingctx, address, lock):
-    """Release such a lock by ``PyThread_release_lock``."""
+    """Release a lock of CPython's thread library by its function ``PyThread_release_lock``."""
 
     def codegen(context, builder, signature, values):
         byte = ir.IntType(8).as_pointer()

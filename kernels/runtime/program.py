@@ -77,7 +77,7 @@ _ALIGNED, _WRITEABLE = 0x0100, 0x0400
 
 @compiler.inline
 def number_size(context, array):
-    """Bytes of a number of an array object; 0 unless it is a plain array of native float32 or float64."""
+    """Bytes per number of an array object; 0 unless it is a plain array of native float32 or float64."""
     if type_of(array) != integer(context, ARRAY_TYPE) or flags_of(array) & _ALIGNED == 0:
         return 0
     descriptor = descriptor_of(array)
