@@ -1,7 +1,7 @@
 """A self-check of the compiled code, on processors that fastnn is not tested on.
 
 LLVM compiles each kernel for the processor it finds, and Numba has miscompiled correct kernels before (see
-``runtime.memory``). Training then went on with wrong gradients. So before the first kernel runs on a kind of
+``runtime.raw_memory``). Training then went on with wrong gradients. So before the first kernel runs on a kind of
 processor that the tests do not cover, one backward pass runs on every launch path and must match NumPy. The result
 is cached with the kernels, so the check runs once for each processor and each version.
 

@@ -1,7 +1,7 @@
 """Elementwise activations: the kernels of ``nn.ELU``, ``nn.SiLU``, ``nn.Hardtanh`` and similar layers.
 
-Those of ``activations`` can also be the last step of a matrix product; these cannot, which keeps the product's
-compile time short. Each function has its own kernel, so only the ones that a model uses are compiled.
+Those of ``fused_activations`` can also be the last step of a matrix product; these cannot, which keeps the
+product's compile time short. Each function has its own kernel, so only the ones that a model uses are compiled.
 Every backward reads the input.
 
 Sources: ELU arXiv:1511.07289, SELU arXiv:1706.02515, CELU arXiv:1704.07483, SiLU arXiv:1702.03118, Mish

@@ -41,7 +41,7 @@ from fastnn.kernels.runtime.compiler import (
     real,
 )
 from fastnn.kernels.runtime.launcher import guard_contents, is_tracing, launch
-from fastnn.kernels.runtime.memory import ahead
+from fastnn.kernels.runtime.raw_memory import ahead
 from fastnn.kernels.runtime.thread_count import chunks_for
 
 # Numbers in one sum; arrays are cut at multiples of it, and it is the size of the buffers on the stack.

@@ -14,7 +14,7 @@ import numpy as np
 
 from fastnn.kernels.llvm.simd import multiply_add
 from fastnn.kernels.runtime.compiler import array_at, inline, stack_array
-from fastnn.kernels.runtime.memory import ahead
+from fastnn.kernels.runtime.raw_memory import ahead
 
 # The most columns processed together, as their sums are on the stack. ROOM is a cache line larger: arrays 4 KB apart
 # would share sets of the first-level cache.

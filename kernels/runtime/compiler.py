@@ -30,16 +30,16 @@ from numba.core.errors import RequireLiteralValue
 from numba.extending import intrinsic, register_jitable
 
 from fastnn.kernels.runtime.cache import CompiledCache, cache_folder
-from fastnn.kernels.runtime.memory import ARRAY_DATA, BYTES_DATA, IS_X86, WORD, layout_is_as_assumed
+from fastnn.kernels.runtime.raw_memory import ARRAY_DATA, BYTES_DATA, IS_X86, WORD, layout_is_as_assumed
 
 # Functions by which slices read their block, re-exported here.
-from fastnn.kernels.runtime.memory import integer as integer
-from fastnn.kernels.runtime.memory import pointer as pointer
-from fastnn.kernels.runtime.memory import real as real
+from fastnn.kernels.runtime.raw_memory import integer as integer
+from fastnn.kernels.runtime.raw_memory import pointer as pointer
+from fastnn.kernels.runtime.raw_memory import real as real
 
-# CodeGenPrepare must not turn the summands of an address into pointers (see ``memory``): kernels have no such sums,
-# but Numba's own code adds to pointers as integers. LLVM 20 and 22 have the option, and ignore unknown options. On
-# x86-64, where the tests run, it costs too much: addresses in an unrolled loop no longer share a register
+# CodeGenPrepare must not turn the summands of an address into pointers (see ``raw_memory``). Kernels have no such
+# sums, but Numba's own code adds to pointers as integers. LLVM 20 and 22 have the option, and ignore unknown options.
+# On x86-64, where the tests run, it costs too much: addresses in an unrolled loop no longer share a register
 # (activation_bias_backward: 27 KB instead of 23).
 if not IS_X86:
     llvm.set_option("", "-addr-sink-using-gep=0")
