@@ -1,8 +1,8 @@
-"""Arithmetic on NumPy arrays, in Numba kernels: the ground floor of fastnn.
+"""Numba kernels for arithmetic on NumPy arrays: the lowest layer of fastnn.
 
-Knows arrays only, nothing of tensors, layers or files. One file per operation, of the operation's
-name; ``runtime`` owns compilation, caching, launches and threads. Arguments are outputs, then inputs, then what
-the forward saved; a gradient is ``d`` and the name.
+This package knows arrays only, not tensors, layers or files. Each operation has one file of the same name;
+``runtime`` owns compilation, caching, launches and threads. Arguments are outputs, then inputs, then values
+saved by the forward; a gradient is named ``d`` plus the name of its array.
 """
 
 from fastnn.kernels import self_check
