@@ -27,7 +27,7 @@ from fastnn.autograd import (
     set_grad_enabled,
 )
 from fastnn.capture.auto import explain, set_capture
-from fastnn.kernels.runtime import alloc as _alloc
+from fastnn.kernels.runtime import allocation as _alloc
 from fastnn.capture.step import CompiledStep, compile_step
 from fastnn._core.devices import device, get_default_device, set_default_device
 from fastnn._core.dtypes import (
@@ -67,7 +67,7 @@ from fastnn._tensor.legacy_constructors import LEGACY as _LEGACY
 from fastnn.kernels.runtime.thread_count import get_num_threads, set_num_threads
 from fastnn.linalg import det, inverse, inv_ex, logdet, matrix_power, pinv as pinverse, qr, slogdet
 from fastnn.linalg import svd_classic as svd, cholesky
-from fastnn.nn.functional.top_level import *
+from fastnn.nn.functional.torch_names import *
 from fastnn.ops.arithmetic import *
 from fastnn.ops.comparison import *
 from fastnn.ops.conversion import *
@@ -119,7 +119,7 @@ from fastnn._core.size import Size
 from fastnn._tensor.tensor import Tensor
 from fastnn.training.loop import Epoch, History, fit
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 float, double, half = float32, float64, float16
 long, int, short = int64, int32, int16

@@ -10,7 +10,7 @@ from fastnn import return_types
 from fastnn._core.dtypes import from_numpy_dtype, promoted
 from fastnn._core.errors import DTypeError, LinAlgError, ShapeError
 from fastnn._tensor.tensor import Tensor, _wrap
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 from fastnn.ops.core import also_read, check_tensor, named
 from fastnn.ops.decompositions import (
     _matrix,
@@ -75,12 +75,12 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
     x = pinv(a) @ b
     also_read(x, x)
     rank = matrix_rank(a)
-    residuals = _wrap(alloc.empty(0, a._data.dtype))
+    residuals = _wrap(allocation.empty(0, a._data.dtype))
     if a._data.shape[-2] > a._data.shape[-1] and bool((rank == a._data.shape[-1]).all()):
         residuals = ((a @ x - b) ** 2).sum(-2)
     return return_types.linalg_lstsq(
         x.squeeze(-1) if vector else x, residuals.squeeze(-1) if vector and residuals._data.ndim else residuals, rank,
-        _wrap(alloc.empty(0, a._data.dtype)),
+        _wrap(allocation.empty(0, a._data.dtype)),
     )  # fmt: skip
 
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._core import tracing
+from fastnn._core import capture_state
 from fastnn._core.devices import CPU, as_device, device
 from fastnn._tensor.tensor import Tensor, _wrap
 
@@ -87,10 +87,10 @@ class Generator:
 
     def kernel_state(self) -> np.ndarray:
         """The state for a kernel that makes its own random numbers: (seed, number of this draw), int64."""
-        if tracing.active and tracing.is_mine():
+        if capture_state.active and capture_state.is_mine():
             # Each replay uses a new draw.
-            return tracing.drawn(self._draw.copy(), self.kernel_state)
-        if tracing.repeated and (again := tracing.draw_again()) is not None:
+            return capture_state.drawn(self._draw.copy(), self.kernel_state)
+        if capture_state.repeated and (again := capture_state.draw_again()) is not None:
             return again
         self._draw[1] += 1
         return self._draw.copy()

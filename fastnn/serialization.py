@@ -24,7 +24,7 @@ import numpy as np
 from fastnn._checkpoint import unpickler as pickles
 from fastnn._checkpoint.pickler import Writer
 from fastnn._core.devices import check_device
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 
 # Alignment of records, as in PyTorch, so that they can be memory-mapped.
 _ALIGNMENT = 64
@@ -246,7 +246,7 @@ def _load_zip(archive: zipfile.ZipFile, trusted: bool, encoding: str) -> Any:
 
 def _read(file: Any, kind: np.dtype, numel: int, order: str) -> np.ndarray:
     """Read ``numel`` elements from a file, in this machine's byte order."""
-    array = alloc.empty(numel, kind)
+    array = allocation.empty(numel, kind)
     room, at = memoryview(_bytes(array)), 0
     while at < len(room):
         piece = file.read(min(len(room) - at, 1 << 24))

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._tensor.tensor import Tensor, _recorded
-from fastnn.nn.functional.top_level import log_softmax, sigmoid, softmax
+from fastnn.nn.functional.torch_names import log_softmax, sigmoid, softmax
 from fastnn.ops.binary_math import logarithmic, xlogy
 from fastnn.ops.core import as_floating, check_tensor, named
 from fastnn.ops.elementwise import (

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 # The PyTorch whose behaviour fastnn has.
 TORCH = "2.13.0"
 cuda: str | None = None
@@ -18,7 +18,7 @@ debug = False
 class TorchVersion(str):
     """A string that compares as a version with another version, a string or a tuple.
 
-    >>> TorchVersion("2.13.0+fastnn.0.1.0") > "2.4", TorchVersion("2.13.0") >= (2, 13)
+    >>> TorchVersion("2.13.0+fastnn.0.2.0") > "2.4", TorchVersion("2.13.0") >= (2, 13)
     (True, True)
     """
 

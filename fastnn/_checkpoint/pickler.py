@@ -15,8 +15,8 @@ from fastnn._core.devices import device
 from fastnn._core.dtypes import dtype
 from fastnn._core.flat_storage import is_place
 from fastnn._tensor.tensor import Size, Tensor, _wrap
+from fastnn.nn.module_members import Registry
 from fastnn.nn.parameter import Parameter
-from fastnn.nn.registry import Registry
 
 # PyTorch's storage classes, and NumPy's names of their dtypes.
 STORAGES = {

@@ -31,7 +31,7 @@ from fastnn._core.devices import device
 from fastnn._core.dtypes import dtype, from_numpy_dtype
 from fastnn._core.errors import DTypeError
 from fastnn._tensor.tensor import Size, Tensor, _wrap
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 from fastnn.nn.parameter import Parameter
 
 
@@ -67,7 +67,7 @@ def _strided(array: np.ndarray, offset: Any, size: Any, stride: Any) -> Tensor:
     if len(size) != len(stride) or any(type(n) is not int or n < 0 for n in numbers):
         raise UnpicklingError(f"a tensor of size {size}, stride {stride} and offset {offset} is not possible")
     if not all(size):
-        return _wrap(alloc.empty(size, array.dtype))
+        return _wrap(allocation.empty(size, array.dtype))
     if offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True)) >= array.size:
         raise UnpicklingError(
             f"a tensor of size {tuple(size)}, stride {tuple(stride)} and offset {offset} does not fit into a storage "
@@ -275,7 +275,7 @@ _MOVED = {
     "fastnn.nn.functional_softmax": "fastnn.nn.functional.softmax",
     "fastnn.nn.functional_vectors": "fastnn.nn.functional.vector",
     "fastnn.nn.loss_classes": "fastnn.nn.class_loss", "fastnn.nn.loss_pairs": "fastnn.nn.pair_loss",
-    "fastnn.ops.activation": "fastnn.nn.functional.top_level", "fastnn.ops.ordering": "fastnn.ops.extrema",
+    "fastnn.ops.activation": "fastnn.nn.functional.torch_names", "fastnn.ops.ordering": "fastnn.ops.extrema",
     "fastnn.ops.orders": "fastnn.ops.permute", "fastnn.ops.pairs": "fastnn.ops.binary_math",
     "fastnn.ops.parts": "fastnn.ops.slicing", "fastnn.tensor": "fastnn._tensor.tensor",
 }  # fmt: skip

@@ -7,7 +7,7 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from fastnn._core import tracing
+from fastnn._core import capture_state
 
 # The tensors that are alive, by their ids.
 _alive: dict[int, weakref.ref[Any]] = {}
@@ -18,7 +18,7 @@ def tracked(make: Callable[..., Any]) -> Callable[..., Any]:
 
     def made(*args: Any, **options: Any) -> Any:
         tensor = make(*args, **options)
-        if not tracing.is_mine():
+        if not capture_state.is_mine():
             _alive[id(tensor)] = weakref.ref(tensor, functools.partial(_forget, id(tensor)))
         return tensor
 

@@ -1,4 +1,4 @@
-"""Checks of memory ownership, for tests: enabled if ``FASTNN_POISON=1`` is set (``kernels.runtime.alloc``).
+"""Checks of memory ownership, for tests: enabled if ``FASTNN_POISON=1`` is set (``kernels.runtime.allocation``).
 
 Memory that a replay overwrites, or that becomes a gradient, must not be visible through any other tensor, unless the
 user has put it there. The library decides this by reference counts. The checks examine every live tensor instead, and
@@ -12,9 +12,9 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._core import tracing
+from fastnn._core import capture_state
 from fastnn._core.live_tensors import _alive
-from fastnn.kernels.runtime.alloc import poison
+from fastnn.kernels.runtime.allocation import poison
 
 Span = tuple[int, int]
 
@@ -107,7 +107,7 @@ def install() -> None:
 
     def checked_target(self: Any) -> Any:
         found = target(self)
-        if found is not None and not found[1] and not tracing.is_mine():
+        if found is not None and not found[1] and not capture_state.is_mine():
             _are_apart([_span(found[0])], (), "the place of a gradient that is about to be written")
             poison(found[0])
         return found
@@ -115,18 +115,18 @@ def install() -> None:
     def checked_written(self: Any) -> None:
         is_new = self._grad is None
         written(self)
-        if is_new and not tracing.is_mine():
+        if is_new and not capture_state.is_mine():
             _check_new_gradient(self)
 
     def checked_accumulate(self: Any, grad: Any) -> None:
         is_new = self._grad is None
         accumulate(self, grad)
-        if is_new and not tracing.is_mine():
+        if is_new and not capture_state.is_mine():
             _check_new_gradient(self)
 
     def checked_given(x: Any, gradient: np.ndarray) -> Any:
         found = given(x, gradient)
-        if found is None and not tracing.is_mine():
+        if found is None and not capture_state.is_mine():
             _check_new_gradient(x)
         return found
 

@@ -12,7 +12,7 @@ from fastnn._core.errors import ShapeError
 from fastnn._core.size import Size
 from fastnn._tensor.sequences import array_of
 from fastnn._tensor.tensor import Tensor, _wrap
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 
 
 def numbers_of(data: tuple[Any, ...], kind: np.dtype) -> np.ndarray:
@@ -26,7 +26,7 @@ def numbers_of(data: tuple[Any, ...], kind: np.dtype) -> np.ndarray:
         raise TypeError(f"new(): data must be a sequence or sizes (got {type(source).__name__})")
     shape = tuple(data[0]) if len(data) == 1 and isinstance(data[0], Size) else data
     if not data:
-        return alloc.empty(0, kind)
+        return allocation.empty(0, kind)
     for n in shape:
         if not isinstance(n, (int, np.integer)):
             raise TypeError(f"new(): sizes must be integers, found {n!r}")

@@ -23,14 +23,14 @@ from fastnn._autograd.engine import (
     with_type_name,
 )
 from fastnn._autograd.modes import _mode, inference_listeners
-from fastnn._core import tracing
+from fastnn._core import capture_state
 from fastnn._core.devices import CPU, check_device, device
 from fastnn._core.dtypes import default_numpy, dtype, from_numpy_dtype
 from fastnn._core.errors import DTypeError, ShapeError
 from fastnn._core.errstate import quiet
 from fastnn._core.size import Size
 from fastnn._tensor.differentiable import Differentiable
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 
 Scalar = bool | int | float
 # Tensor has methods of these names, which hide the types in the annotations of its body.
@@ -68,7 +68,7 @@ def _wrap(array: np.ndarray, node: Node | None = None) -> Tensor:
     return tensor
 
 
-if alloc.IS_POISONED:
+if allocation.IS_POISONED:
     from fastnn._core.live_tensors import tracked
 
     _wrap = tracked(_wrap)
@@ -258,7 +258,7 @@ class Tensor(Differentiable):
         if self._data.size != 1:
             count = "no values" if self._data.size == 0 else "more than one value"
             raise RuntimeError(f"Boolean value of Tensor with {count} is ambiguous")
-        tracing.stop("a number is read in Python")
+        capture_state.stop("a number is read in Python")
         return bool(self._data.item())
 
     def __float__(self) -> _float:
@@ -294,7 +294,7 @@ class Tensor(Differentiable):
         Args:
             force: for a tensor that needs a gradient as well, rather than a RuntimeError.
         """
-        tracing.stop("a tensor is read as an array")
+        capture_state.stop("a tensor is read as an array")
         if (self._requires_grad or self._history != self._memory.history) and self.requires_grad and not force:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         array = self._data
@@ -321,7 +321,7 @@ class Tensor(Differentiable):
 
     def __dlpack__(self, *, stream: Any = None, **options: Any) -> Any:
         """A capsule over the same memory, for other libraries' ``from_dlpack``."""
-        tracing.stop("a tensor is read as an array")
+        capture_state.stop("a tensor is read as an array")
         if self.requires_grad:
             raise RuntimeError("Can't export tensors that require gradient, use tensor.detach()")
         if stream not in (None, -1):
@@ -335,12 +335,12 @@ class Tensor(Differentiable):
         """The only element, as a Python number."""
         if self._data.size != 1:
             raise ShapeError(f"a Tensor with {self._data.size} elements cannot be converted to Scalar")
-        tracing.stop("a number is read in Python")
+        capture_state.stop("a number is read in Python")
         return self._data.item()
 
     def tolist(self) -> Any:
         """Nested lists of Python numbers."""
-        tracing.stop("numbers are read in Python")
+        capture_state.stop("numbers are read in Python")
         return self._data.tolist()
 
     # -- The same memory ------------------------------------------------------------------------
@@ -415,7 +415,7 @@ class Tensor(Differentiable):
         if result is NotImplemented:
             return result
         self._check_in_place()
-        tracing.stop("a tensor is changed in place outside the kernels")
+        capture_state.stop("a tensor is changed in place outside the kernels")
         if result._data.shape != self._data.shape:
             raise ShapeError(
                 f"output with shape {list(self._data.shape)} doesn't match the broadcast shape "
@@ -437,7 +437,7 @@ class Tensor(Differentiable):
         return self
 
     def _write(self, key: Any, values: Any) -> None:
-        tracing.stop("a tensor is written to outside the kernels")
+        capture_state.stop("a tensor is written to outside the kernels")
         try:
             version = self._memory.version
         except RuntimeError:

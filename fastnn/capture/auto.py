@@ -21,15 +21,15 @@ import numpy as np
 
 from fastnn._autograd.engine import Node, anomaly, differentiated
 from fastnn._autograd.modes import _mode
-from fastnn._core import tracing
+from fastnn._core import capture_state
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.capture.guards import MOST_PROGRAMS, Guards, reason_of
 from fastnn.capture.recording import MOST_BYTES, Recording
 from fastnn.capture.source_check import find_side_effects
-from fastnn.kernels.runtime import alloc, thread_count
+from fastnn.kernels.runtime import allocation, thread_count
 from fastnn.nn import module as modules
 from fastnn.nn.module import Module
-from fastnn.nn.registry import changes
+from fastnn.nn.module_members import changes
 
 # Eager calls of a kind before one is recorded.
 _EAGER_CALLS = 2
@@ -240,7 +240,7 @@ class _Replays:
 
 def call(model: Module, args: tuple[Any, ...]) -> Any:
     """``model.forward(*args)``, replayed if the result is the same."""
-    if not _switch["on"] or anomaly["enabled"] or tracing.is_mine() or tracing.repeated:
+    if not _switch["on"] or anomaly["enabled"] or capture_state.is_mine() or capture_state.repeated:
         return model.forward(*args)
     kinds = []
     for t in args:
@@ -289,7 +289,7 @@ def _in_pieces(model: Module, input: Tensor, kept: _Replays) -> Any:
             kind.give_up("rows of a large batch may depend on each other")
             return model.forward(input)
         times = len(x) // _PIECE
-        out, end = alloc.empty((len(x), *recording.shape[1:]), recording.dtype), times * _PIECE
+        out, end = allocation.empty((len(x), *recording.shape[1:]), recording.dtype), times * _PIECE
         recording.run_over(x[:end], out[:end], times)
     finally:
         kind.free.append(recording)
@@ -346,7 +346,7 @@ def _recorded(model: Module, args: tuple[Tensor, ...], lease: _Checkout, kind: _
 
 def _after_fork_in_child() -> None:
     # Another thread of the parent may have been recording.
-    if not tracing.is_mine():
+    if not capture_state.is_mine():
         _recording.clear()
 
 

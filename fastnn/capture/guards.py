@@ -25,16 +25,16 @@ from typing import Any, TypeVar
 import numpy as np
 
 from fastnn._autograd.hooks import leaf_hooks
-from fastnn._core import tracing
+from fastnn._core import capture_state
+from fastnn._core.capture_state import Uncapturable
 from fastnn._core.dtypes import dtype
-from fastnn._core.tracing import Uncapturable
 from fastnn._tensor.tensor import Tensor
-from fastnn.kernels.runtime import alloc, launcher
+from fastnn.kernels.runtime import allocation, launcher
 from fastnn.kernels.runtime.program import Places, Program
 from fastnn.nn.hooks import EVERYWHERE
 from fastnn.nn.module import Module
+from fastnn.nn.module_members import Registry, changes
 from fastnn.nn.parameter import Parameter, settle
-from fastnn.nn.registry import Registry, changes
 from fastnn.random import default_generator
 
 # Programs kept per step, one per shape and mode; the oldest is dropped.
@@ -61,10 +61,10 @@ _CALL = Module.__call__
 
 
 @contextmanager
-def tracing_into(program: Program) -> Iterator[tracing.Watch]:
+def tracing_into(program: Program) -> Iterator[capture_state.Watch]:
     """A block whose launches are recorded by ``program`` and do not run."""
-    watch = tracing.Watch()
-    with tracing.watching(watch), program.recording():
+    watch = capture_state.Watch()
+    with capture_state.watching(watch), program.recording():
         yield watch
 
 
@@ -180,13 +180,13 @@ class Inputs:
 
 def _room(shape: tuple[int, ...], dtype: np.dtype, strides: tuple[int, ...]) -> np.ndarray:
     extent = 1 + sum((n - 1) * s for n, s in zip(shape, strides, strict=True) if n) // dtype.itemsize
-    return np.lib.stride_tricks.as_strided(alloc.empty(extent, dtype), shape, strides)
+    return np.lib.stride_tricks.as_strided(allocation.empty(extent, dtype), shape, strides)
 
 
 def room_like(array: np.ndarray) -> np.ndarray:
     """A new array of the same shape, dtype and strides: rows may be padded."""
     if array.flags.c_contiguous:
-        return alloc.empty(array.shape, array.dtype)
+        return allocation.empty(array.shape, array.dtype)
     return _room(array.shape, array.dtype, array.strides)
 
 
@@ -436,7 +436,7 @@ def rolled_back(guards: Guards, trace: Callable[[], Result]) -> Result:
 
     def put_back() -> None:
         launcher.end_trace(watcher)
-        tracing.end()
+        capture_state.end()
         generator.set_state(state)
         for buffer, values in buffers:
             buffer[...] = values

@@ -14,8 +14,8 @@ import numpy as np
 from fastnn._autograd.engine import Alias, Memory, Node, on_the_way, run_backward
 from fastnn._autograd.hooks import leaf_hooks
 from fastnn._autograd.modes import _mode
-from fastnn._core import tracing
-from fastnn._core.tracing import Uncapturable
+from fastnn._core import capture_state
+from fastnn._core.capture_state import Uncapturable
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.capture.guards import (
     Guards,
@@ -29,11 +29,11 @@ from fastnn.capture.guards import (
     tracing_into,
 )
 from fastnn.kernels.matmul.fusion import fuse_relu_backward
-from fastnn.kernels.runtime import alloc, launcher
+from fastnn.kernels.runtime import allocation, launcher
 from fastnn.kernels.runtime.program import Program
 from fastnn.nn.module import Module
+from fastnn.nn.module_members import changes
 from fastnn.nn.parameter import Parameter
-from fastnn.nn.registry import changes
 
 # Nothing is recorded if the arrays between input and output take more bytes: they would be kept, and the
 # time in Python is negligible at that size.
@@ -209,7 +209,7 @@ class Recording:
             raise Uncapturable("the output was computed outside the kernels")
         saved = _saved(result)
         if result._requires_grad:
-            self.dy = alloc.empty(out.shape, out.dtype)
+            self.dy = allocation.empty(out.shape, out.dtype)
             known.add(self.dy)
             self.backward, self.dxs = self._trace_back()
             self.trained = [p for p in self.trained if p._grad is not None]
@@ -280,13 +280,13 @@ class Recording:
         """
         if adds not in self._others:
             assert self.backward is not None
-            tracing.stop("a recorded backward pass is recorded anew")
+            capture_state.stop("a recorded backward pass is recorded anew")
             before = [(p, p._grad, p._requires_grad, p._hooks) for p in self.trained]
             program, dxs, watcher = Program(), self.dxs, launcher.watcher()
 
             def put_back() -> None:
                 launcher.end_trace(watcher)
-                tracing.end()
+                capture_state.end()
                 for p, *was in before:
                     p._grad, p._requires_grad, p._hooks = was
 
@@ -352,7 +352,7 @@ class Recording:
                 m.__dict__.update(parts)
             for p, flag in zip(parameters, self.guards.flags, strict=True):
                 p._requires_grad = flag
-            with tracing.repeating(states):
+            with capture_state.repeating(states):
                 result = model.forward(*inputs)
             put_back()
         except BaseException:
@@ -366,7 +366,7 @@ class Recording:
         for k, holds in self.content_guards:
             if not holds(np.ascontiguousarray(inputs[k]._data)):
                 return None
-        out = alloc.empty(self.shape, self.dtype)
+        out = allocation.empty(self.shape, self.dtype)
         for state, draw in self.watch.draws:
             state[...] = draw()
         for buffer in self.touched:

@@ -23,7 +23,7 @@ from typing import Any
 from fastnn._core.dtypes import dtype
 from fastnn._tensor.tensor import Tensor
 from fastnn.capture.guards import Name, is_ours
-from fastnn.capture.source import NoSource, parsed
+from fastnn.capture.read_source import NoSource, parsed
 from fastnn.nn import functional
 from fastnn.nn.container import ModuleDict, ModuleList, Sequential
 from fastnn.nn.module import Module

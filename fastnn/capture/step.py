@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from fastnn._autograd.modes import enable_grad
-from fastnn._core import tracing
-from fastnn._core.tracing import Uncapturable
+from fastnn._core import capture_state
+from fastnn._core.capture_state import Uncapturable
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.capture.guards import (
     MOST_PROGRAMS,
@@ -36,7 +36,7 @@ from fastnn.kernels.matmul.fusion import fuse_relu_backward
 from fastnn.kernels.runtime import launcher, thread_count
 from fastnn.kernels.runtime.program import Program
 from fastnn.nn.module import Module
-from fastnn.nn.registry import changes
+from fastnn.nn.module_members import changes
 from fastnn.nn.utils.clip_grad import clip_grad_norm_
 from fastnn.ops.creation import from_numpy
 from fastnn.optim.clip import Clip
@@ -54,7 +54,7 @@ class Captured:
     """A traced step for one shape and mode."""
 
     def __init__(
-        self, program: Program, watch: tracing.Watch, inputs: Inputs, loss: np.ndarray, guards: Guards
+        self, program: Program, watch: capture_state.Watch, inputs: Inputs, loss: np.ndarray, guards: Guards
     ) -> None:
         self.program, self.watch, self.inputs, self.loss, self.guards = program, watch, inputs, loss, guards
         self.content_guards = [(inputs.number_of(array), holds) for array, holds in program.content_guards]
@@ -310,11 +310,11 @@ class CompiledStep:
             return "a gradient of an earlier step is still held"
         return ""
 
-    def _trace(self, tensors: list[Tensor], guards: Guards) -> tuple[Program, tracing.Watch, np.ndarray]:
+    def _trace(self, tensors: list[Tensor], guards: Guards) -> tuple[Program, capture_state.Watch, np.ndarray]:
         program = Program()
         trained = [p for p in guards.parameters if p._requires_grad]
 
-        def trace() -> tuple[tracing.Watch, np.ndarray]:
+        def trace() -> tuple[capture_state.Watch, np.ndarray]:
             before = changes[0]
             with tracing_into(program) as watch, enable_grad():
                 loss = self.criterion(self.model(*tensors[:-1]), tensors[-1])

@@ -9,7 +9,7 @@ import numpy as np
 
 from fastnn import kernels
 from fastnn.kernels.reduce import norms
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 from fastnn.kernels.runtime.compiler import FLOAT32, FLOAT64
 
 
@@ -36,7 +36,7 @@ class Clip:
         if self.norm_type not in (1.0, 2.0, math.inf):
             raise ValueError(f"norm_type must be 1, 2 or infinity, found {norm_type}")
         self.factor, self.norm = np.ones(1), np.zeros(1, FLOAT32)
-        self._sums = alloc.empty(0)
+        self._sums = allocation.empty(0)
 
     def measure(self, gradients: list[np.ndarray]) -> None:
         """Compute the norm of these flat arrays together, and the factor."""
@@ -44,7 +44,7 @@ class Clip:
         counts = [norms.blocks_of(g.size) for g in gradients]
         # Reallocated only if the sizes of gradients change: recorded launches keep using the same memory.
         if self._sums.size != sum(counts):
-            self._sums = alloc.empty(sum(counts))
+            self._sums = allocation.empty(sum(counts))
         if self.norm.dtype != dtype:
             self.norm = np.zeros(1, dtype)
         first = 0

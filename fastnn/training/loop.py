@@ -17,7 +17,7 @@ from fastnn._core.errors import ShapeError
 from fastnn._tensor.sequences import array_of
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.capture.step import CompiledStep
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 from fastnn.nn.class_loss import CrossEntropyLoss
 from fastnn.nn.module import Module
 from fastnn.optim.adam import Adam
@@ -95,8 +95,8 @@ class Rows:
         """The rows ``indices``, int64; the next batch of this size reuses the tensors."""
         size = len(indices)
         if size not in self._buffers:
-            x = alloc.empty((size, self.flat.shape[1]), np.float32)
-            y = alloc.empty((size, *self.targets.shape[1:]), self.targets.dtype)
+            x = allocation.empty((size, self.flat.shape[1]), np.float32)
+            y = allocation.empty((size, *self.targets.shape[1:]), self.targets.dtype)
             self._buffers[size] = _wrap(x.reshape(size, *self.data.shape[1:])), _wrap(y)
         x_batch, y_batch = self._buffers[size]
         kernels.gather(x_batch._data.reshape(size, self.flat.shape[1]), self.flat, indices, self.scale, self.shift)

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import kernels
-from fastnn.kernels.runtime import alloc, compiler, launcher
+from fastnn.kernels.runtime import allocation, compiler, launcher
 
 
 @dataclass
@@ -46,7 +46,7 @@ def measure_limits() -> Limits:
     a = np.ones((512, 512), np.float32)
     b, y = a.copy(), a.copy()
     big = np.ones(2**22, np.float32)
-    target = alloc.empty_like(big)
+    target = allocation.empty_like(big)
     product = min(_seconds(lambda: kernels.gemm(y, a, b)) for _ in range(12))
     copy = min(_seconds(lambda: kernels.activation_forward(target, big, "none")) for _ in range(6))
     return Limits(2 * 512**3 / product, 2 * big.nbytes / copy)

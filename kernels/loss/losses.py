@@ -41,7 +41,7 @@ from fastnn.kernels.runtime.compiler import (
     real,
 )
 from fastnn.kernels.runtime.launcher import guard_contents, is_tracing, launch
-from fastnn.kernels.runtime.memory import ahead
+from fastnn.kernels.runtime.raw_memory import ahead
 from fastnn.kernels.runtime.thread_count import chunks_for
 
 # Numbers that are summed at once; the unit in which the arrays are cut, and the room on the stack.

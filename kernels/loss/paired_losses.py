@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.kernels.llvm.math import log
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for
 from fastnn.kernels.runtime.compiler import FAST, FLOAT64, array, by_dtype, inline, integer, part, real
 from fastnn.kernels.runtime.launcher import launch
@@ -123,7 +123,7 @@ def paired_loss(y: np.ndarray, p: np.ndarray, kind: str) -> float:
     check("p", p, p.dtype, p.shape)
     check("y", y, p.dtype, p.shape)
     chunks = -(-p.size // _CHUNK)
-    sums = alloc.empty(chunks, FLOAT64)
+    sums = allocation.empty(chunks, FLOAT64)
     launch(kernel, max(1, min(chunks_for(_COSTS[code] * p.size), chunks)), (sums, y, p), chunks, p.size, code)
     return float(sums.sum())
 

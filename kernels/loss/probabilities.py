@@ -10,7 +10,7 @@ import numpy as np
 
 from fastnn.kernels.llvm.math import exp, log
 from fastnn.kernels.llvm.simd import maximum
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for, matrix_shape
 from fastnn.kernels.runtime.compiler import FAST, array, by_dtype, inline, integer, part, real
 from fastnn.kernels.runtime.launcher import launch
@@ -187,7 +187,7 @@ def probabilities(out: np.ndarray, x: np.ndarray) -> None:
         launch(kernel, min(parts, rows), (out, x), rows, columns)
         return
     # Which of the two ways is taken depends on the shape alone, so the bits do not depend on the threads.
-    tops, sums = alloc.empty((rows, pieces), dtype), alloc.empty((rows, pieces), dtype)
+    tops, sums = allocation.empty((rows, pieces), dtype), allocation.empty((rows, pieces), dtype)
     parts = min(parts, rows * pieces)
     launch(_PIECES[dtype], parts, (out, tops, sums, x), rows, columns, pieces)
     launch(_JOIN[dtype], parts, (out, tops, sums), rows, columns, pieces)

@@ -44,7 +44,8 @@ from fastnn.kernels.runtime.compiler import (
     real,
 )
 from fastnn.kernels.runtime.launcher import launch
-from fastnn.kernels.runtime.memory import (
+from fastnn.kernels.runtime.program import is_dense, is_labels, is_number, is_writeable, number_size
+from fastnn.kernels.runtime.raw_memory import (
     ahead,
     call_slice,
     data_of,
@@ -55,7 +56,6 @@ from fastnn.kernels.runtime.memory import (
     put_integer,
     stack_words,
 )
-from fastnn.kernels.runtime.program import is_dense, is_labels, is_number, is_writeable, number_size
 from fastnn.kernels.runtime.thread_count import chunks_for
 
 # Floating-point operations per logit: what 0.2 ns are to the machine for which parts_for was tuned.

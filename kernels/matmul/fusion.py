@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from fastnn.kernels.activation.activations import BACKWARD, RELU
+from fastnn.kernels.activation.fused_activations import BACKWARD, RELU
 from fastnn.kernels.matmul.gemm import GEMM, PLAIN, RELU_GATE
 from fastnn.kernels.runtime.launcher import Launch
 

@@ -37,7 +37,7 @@ from __future__ import annotations
 import numpy as np
 from numba import types
 
-from fastnn.kernels.activation.activations import NONE, RELU, activate, activation_code, activation_forward
+from fastnn.kernels.activation.fused_activations import NONE, RELU, activate, activation_code, activation_forward
 from fastnn.kernels.llvm.micro_kernel import (
     ACCUMULATE,
     BIAS,
@@ -55,11 +55,12 @@ from fastnn.kernels.llvm.micro_kernel import (
     vectors_for,
 )
 from fastnn.kernels.norm.column_statistics import TOGETHER, sum_rows
-from fastnn.kernels.runtime import alloc, compiler, launcher, program, thread_count
+from fastnn.kernels.runtime import allocation, compiler, launcher, program, thread_count
 from fastnn.kernels.runtime.checks import check, check_output, check_rows, check_strided, kernel_for, matrix_shape
 from fastnn.kernels.runtime.compiler import FAST, Entry, array_at, both, by_dtype, inline, part, pointer
 from fastnn.kernels.runtime.launcher import launch
-from fastnn.kernels.runtime.memory import (
+from fastnn.kernels.runtime.program import can_run, has_rows, is_matrix, is_vector, number_size, parts_of, put_row, run
+from fastnn.kernels.runtime.raw_memory import (
     ahead,
     data_of,
     dimension_of,
@@ -74,7 +75,6 @@ from fastnn.kernels.runtime.memory import (
     stack_words,
     stride_of,
 )
-from fastnn.kernels.runtime.program import can_run, has_rows, is_matrix, is_vector, number_size, parts_of, put_row, run
 from fastnn.kernels.runtime.thread_count import chunks_for
 
 # Bytes of a panel's column that one pass over A takes: with 32 columns of float32 half a megabyte
@@ -330,7 +330,7 @@ def gemm(
         a: (M, K), any strides.
         b: (K, N), any strides; contiguous rows are fastest.
         bias: (N,) contiguous, or None.
-        activation, slope: as in :mod:`fastnn.kernels.activation.activations`.
+        activation, slope: as in :mod:`fastnn.kernels.activation.fused_activations`.
         z: (M, N), rows contiguous: receives ``a @ b + bias`` before the activation, or None.
         accumulate: add to what ``y`` holds; then without bias, activation and ``z``.
 
@@ -396,7 +396,7 @@ def gemm_checked(
         m, columns, depth, size, chunks_for(2.0 * m * columns * depth), mode, code, z is y,
         a_row, a_column, b_row, b_column, limits(),
     )  # fmt: skip
-    packed = alloc.empty(parts * group * depth_block * width, dtype) if width else y
+    packed = allocation.empty(parts * group * depth_block * width, dtype) if width else y
     launch(
         kernel, parts, (y, z, packed, a, b, y if bias is None else bias),
         m, columns, depth, a_row, a_column, b_row, b_column, y_row, z_row, mode, code,
@@ -478,7 +478,7 @@ def _empty_sum(y, z, bias, activation, slope, accumulate):
     start = np.zeros(y.shape, y.dtype)
     if bias is not None:
         start += bias
-    out = alloc.empty_like(start)
+    out = allocation.empty_like(start)
     activation_forward(out, start, activation, slope)
     z[...] = start
     y[...] = out  # The second, as it may be z.

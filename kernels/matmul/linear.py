@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import types
 
-from fastnn.kernels.activation.activations import (
+from fastnn.kernels.activation.fused_activations import (
     BACKWARD,
     NONE,
     activation_backward,
@@ -20,21 +20,10 @@ from fastnn.kernels.activation.activations import (
 from fastnn.kernels.llvm.micro_kernel import ACCUMULATE
 from fastnn.kernels.matmul.gemm import ADD_SUM_B, GEMM, SUM_B, WORDS, fill_block, gemm, gemm_checked
 from fastnn.kernels.norm.column_statistics import TOGETHER
-from fastnn.kernels.runtime import alloc, compiler, launcher, program, thread_count
+from fastnn.kernels.runtime import allocation, compiler, launcher, program, thread_count
 from fastnn.kernels.runtime.checks import check, check_output, check_rows, check_strided, kernel_for, matrix_shape
 from fastnn.kernels.runtime.compiler import Entry, array, by_dtype, inline, part, stack_array
 from fastnn.kernels.runtime.launcher import launch
-from fastnn.kernels.runtime.memory import (
-    data_of,
-    dimension_of,
-    integer,
-    ndim_of,
-    put_integer,
-    put_real,
-    real,
-    stack_words,
-    stride_of,
-)
 from fastnn.kernels.runtime.program import (
     can_run,
     has_rows,
@@ -46,6 +35,17 @@ from fastnn.kernels.runtime.program import (
     parts_of,
     put_row,
     run,
+)
+from fastnn.kernels.runtime.raw_memory import (
+    data_of,
+    dimension_of,
+    integer,
+    ndim_of,
+    put_integer,
+    put_real,
+    real,
+    stack_words,
+    stride_of,
 )
 from fastnn.kernels.runtime.thread_count import chunks_for
 
@@ -72,7 +72,7 @@ def linear_forward(
         x: (batch, in_features), any strides.
         weight: (in_features, out_features); contiguous rows are fastest.
         bias: (out_features,) contiguous, or None.
-        activation, slope: see :mod:`fastnn.kernels.activation.activations`.
+        activation, slope: see :mod:`fastnn.kernels.activation.fused_activations`.
         z: (batch, out_features): receives the value before the activation, or None.
     """
     gemm(out, x, weight, bias, activation=activation, slope=slope, z=z)
@@ -232,7 +232,7 @@ def _backward_checked(
     if activation != "none":
         if saved is None:
             raise ValueError(f"saved must be given for activation {activation!r}")
-        dz = alloc.empty_like(dy)
+        dz = allocation.empty_like(dy)
     # The product that reads dz takes the sums, too.
     joined = dbias is not None and dweight is not None and bool(batch and in_features)
     if dbias is not None and not joined:

@@ -15,14 +15,14 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn.kernels.activation.activations import activate, activation_code
+from fastnn.kernels.activation.fused_activations import activate, activation_code
 from fastnn.kernels.llvm.simd import vector_bytes
 from fastnn.kernels.llvm.sparse_tile import MOST_VECTORS, add_products, add_to_rows
 from fastnn.kernels.matmul.sparse_rows import SortedBatch, check_batch
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for, matrix_shape
 from fastnn.kernels.runtime.compiler import array, by_dtype, inline, integer, part, pointer, real
 from fastnn.kernels.runtime.launcher import aligned, launch
-from fastnn.kernels.runtime.memory import ahead
+from fastnn.kernels.runtime.raw_memory import ahead
 from fastnn.kernels.runtime.thread_count import chunks_for, get_num_threads
 
 
@@ -128,7 +128,7 @@ def sparse_forward(
         panels: the weight, as :func:`split_columns` makes them.
         bias: (out_features,), contiguous.
         spoiled: (1,), 0 while the weights are finite, else NaN.
-        activation, slope: see :mod:`fastnn.kernels.activation.activations`.
+        activation, slope: see :mod:`fastnn.kernels.activation.fused_activations`.
         z: (batch, out_features), C-contiguous: receives the value before the activation; must be given with one.
     """
     kernel, dtype = kernel_for(_FORWARD, "panels", panels), panels.dtype

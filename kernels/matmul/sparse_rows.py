@@ -13,11 +13,11 @@ import numpy as np
 from fastnn.kernels.llvm.sparse_tile import PAIR
 from fastnn.kernels.rows.gather import ask_for, check_indices
 from fastnn.kernels.rows.take_rows import SOURCES
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for, matrix_shape
 from fastnn.kernels.runtime.compiler import FLOAT32, FLOAT64, Kernel, array, inline, integer, part, pointer
 from fastnn.kernels.runtime.launcher import launch
-from fastnn.kernels.runtime.memory import atomic_add, load_acquire
+from fastnn.kernels.runtime.raw_memory import atomic_add, load_acquire
 from fastnn.kernels.runtime.thread_count import chunks_for
 
 _INDEX, _NUMBER, _PLACE = np.dtype(np.int64), np.dtype(np.uint16), np.dtype(np.int32)
@@ -156,14 +156,14 @@ def compress_rows(data: np.ndarray, share: float) -> CompressedRows | None:
     if count > _MOST_PAIRS:
         return None
     room = int(share * rows * count)
-    values, pairs = alloc.empty((room, PAIR), data.dtype), alloc.empty(room, _NUMBER)
-    starts, counts = alloc.empty(rows, _INDEX), alloc.empty(rows, _PLACE)
+    values, pairs = allocation.empty((room, PAIR), data.dtype), allocation.empty(room, _NUMBER)
+    starts, counts = allocation.empty(rows, _INDEX), allocation.empty(rows, _PLACE)
     # How many entries there are so far, and whether they are too many.
     state = np.zeros(2, np.int64)
     parts = max(1, min(chunks_for(2.0 * data.size), -(-rows // _CHUNK)))
     # Room behind the last one, as a pair is written before it is known to be zero.
     size = _CHUNK * count + 1
-    packed, places = alloc.empty((parts, size, PAIR), data.dtype), alloc.empty((parts, size), _NUMBER)
+    packed, places = allocation.empty((parts, size, PAIR), data.dtype), allocation.empty((parts, size), _NUMBER)
     arrays = values, pairs, starts, counts, state, packed, places, data
     launch(_COMPRESS[data.dtype], parts, arrays, room, rows, features, size)
     if state[1]:
@@ -296,7 +296,7 @@ def sort_columns(out: SortedBatch, rows: CompressedRows, indices: np.ndarray) ->
     check_indices(indices, starts.size)
     mean = stored / max(1, starts.size)
     parts = max(1, min(chunks_for(_COST * out.batch * mean), count))
-    edges = alloc.empty((parts, out.batch, 2), np.int64)
+    edges = allocation.empty((parts, out.batch, 2), np.int64)
     arrays = out.ends, out.samples, out.values, edges, values, pairs, starts, counts, indices
     launch(kernel, parts, arrays, count, room, out.batch, stored, starts.size)
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn.kernels.activation.activations import COSTS
+from fastnn.kernels.activation.fused_activations import COSTS
 from fastnn.kernels.norm.batch_norm_slices import (
     APPLY,
     COUNTER,
@@ -25,7 +25,7 @@ from fastnn.kernels.norm.normalization import (
     check_input,
     kernels_of,
 )
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 from fastnn.kernels.runtime.checks import check, check_output
 from fastnn.kernels.runtime.compiler import Kernel
 from fastnn.kernels.runtime.launcher import launch
@@ -108,7 +108,7 @@ def batch_norm_forward(
         weight, bias: (columns,), or None for 1 and 0.
         running_mean, running_var: (columns,) both or neither; updated in training.
         counter: (1,) or () int64, increased by one in training, or None.
-        activation, slope: see :mod:`fastnn.kernels.activation.activations`.
+        activation, slope: see :mod:`fastnn.kernels.activation.fused_activations`.
         p, state: probability of zeroing a number, and the draw (seed, call), needed where ``p`` > 0.
     """
     kernel, code, batch, columns = check_input(_FORWARD, activation, x)
@@ -128,7 +128,7 @@ def batch_norm_forward(
     flags |= check_behind(activation, p, state)
     if training and batch < 2:
         raise ValueError(f"x must have more than one row in training, found shape {x.shape}")
-    sums = alloc.empty((-(-batch // rows_of_chunk(batch)) if training else 0, 3, columns), dtype)
+    sums = allocation.empty((-(-batch // rows_of_chunk(batch)) if training else 0, 3, columns), dtype)
     if not batch or not columns:
         return
     _launch_phases(
@@ -182,10 +182,10 @@ def batch_norm_backward(
             if gradient is not None and not accumulate:
                 gradient[...] = 0
         return
-    sums = alloc.empty((chunks, 2, columns), dtype)
+    sums = allocation.empty((chunks, 2, columns), dtype)
     _launch_phases(
         kernel, _ALL, x.size * (_COST + COSTS[code]), batch, columns,
-        (alloc.empty_like(x) if dx is None else dx, saved if dweight is None else dweight,
+        (allocation.empty_like(x) if dx is None else dx, saved if dweight is None else dweight,
          saved if dbias is None else dbias, dy, x, saved, sums, saved if state is None else state),
         flags, code, slope, 1.0 - p,
     )  # fmt: skip

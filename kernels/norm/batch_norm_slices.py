@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn.kernels.activation.activations import NONE, activate, differentiate
 from fastnn.kernels.activation.dropout import drop, drop_factor
+from fastnn.kernels.activation.fused_activations import NONE, activate, differentiate
 from fastnn.kernels.llvm.random import random_bits, random_keys, random_threshold
 from fastnn.kernels.llvm.simd import multiply_add, sqrt
 from fastnn.kernels.norm.column_statistics import ROOM, copy, fill, moments, sum_chunk, widen

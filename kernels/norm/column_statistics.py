@@ -14,7 +14,7 @@ import numpy as np
 
 from fastnn.kernels.llvm.simd import multiply_add
 from fastnn.kernels.runtime.compiler import array_at, inline, stack_array
-from fastnn.kernels.runtime.memory import ahead
+from fastnn.kernels.runtime.raw_memory import ahead
 
 # Columns that are walked down together at most, as their sums lie on the stack. The room for them there is a cache
 # line more: arrays 4 KB apart would share their sets of the first-level cache.

@@ -12,8 +12,8 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn.kernels.activation.activations import COSTS, NONE, activate, differentiate
 from fastnn.kernels.activation.dropout import drop, drop_factor
+from fastnn.kernels.activation.fused_activations import COSTS, NONE, activate, differentiate
 from fastnn.kernels.llvm.random import random_keys, random_threshold
 from fastnn.kernels.llvm.simd import multiply_add, sqrt
 from fastnn.kernels.norm.column_statistics import copy
@@ -32,7 +32,7 @@ from fastnn.kernels.norm.normalization import (
     check_input,
     kernels_of,
 )
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 from fastnn.kernels.runtime.checks import check, check_output
 from fastnn.kernels.runtime.compiler import FAST, array, inline, integer, part, real
 from fastnn.kernels.runtime.launcher import launch
@@ -297,7 +297,7 @@ def layer_norm_forward(
             1 / sqrt(var + eps).
         weight, bias: (columns,), or None for 1 and 0.
         groups: divides columns.
-        activation, slope: see :mod:`fastnn.kernels.activation.activations`.
+        activation, slope: see :mod:`fastnn.kernels.activation.fused_activations`.
         p, state: probability of zeroing a number, and the draw (seed, call), needed where ``p`` > 0.
     """
     kernel, code, rows, columns = check_input(_FORWARD, activation, x)
@@ -364,9 +364,9 @@ def layer_norm_backward(
     flags |= check_behind(activation, p, state, backward=True)
     chunks = -(-rows // ROWS)
     arrays = (
-        alloc.empty_like(x) if dx is None else dx, saved if dweight is None else dweight,
+        allocation.empty_like(x) if dx is None else dx, saved if dweight is None else dweight,
         saved if dbias is None else dbias, dy, x, saved if weight is None else weight, saved if bias is None else bias,
-        saved, alloc.empty((chunks, 2, columns), dtype), alloc.empty((chunks, columns), dtype),
+        saved, allocation.empty((chunks, 2, columns), dtype), allocation.empty((chunks, columns), dtype),
         saved if state is None else state,
     )  # fmt: skip
     parts = max(1, min(chunks_for(x.size * (_COST + COSTS[code])), chunks))

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.kernels.activation.activations import activation_code, saves_input
 from fastnn.kernels.activation.dropout import check_drop
+from fastnn.kernels.activation.fused_activations import activation_code, saves_input
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for, matrix_shape
 from fastnn.kernels.runtime.compiler import Kernel, by_dtype
 

@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.kernels.llvm.simd import multiply_add
-from fastnn.kernels.runtime import alloc, launcher, thread_count
+from fastnn.kernels.runtime import allocation, launcher, thread_count
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for
 from fastnn.kernels.runtime.compiler import FLOAT64, Kernel, array, inline, part
 from fastnn.kernels.runtime.thread_count import chunks_for
@@ -129,7 +129,7 @@ def update(
     else:
         check("grad_scale", grad_scale, FLOAT64, (1,))
     if hyper is None:
-        hyper = alloc.empty(HYPER)
+        hyper = allocation.empty(HYPER)
     else:
         check_output("hyper", hyper, FLOAT64, (HYPER,))
     try:

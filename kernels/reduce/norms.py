@@ -11,7 +11,7 @@ import math
 import numpy as np
 
 from fastnn.kernels.llvm.simd import fabs, maximum, sqrt
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for
 from fastnn.kernels.runtime.compiler import FAST, FLOAT64, array, by_dtype, inline, integer, part, real
 from fastnn.kernels.runtime.launcher import launch
@@ -161,7 +161,7 @@ def power_sum(x: np.ndarray, p: float) -> float:
         x: C-contiguous, float32 or float64.
     """
     kernel_for(_BLOCK_NORMS, "x", x)
-    sums = alloc.empty(blocks_of(x.size), FLOAT64)
+    sums = allocation.empty(blocks_of(x.size), FLOAT64)
     block_norms(sums, x, p)
     if not sums.size:
         return 0.0

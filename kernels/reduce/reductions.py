@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for
 from fastnn.kernels.runtime.compiler import FAST, FLOAT64, STRICT, array, by_dtype, inline, integer, real
 from fastnn.kernels.runtime.launcher import launch
@@ -85,4 +85,4 @@ def check_scalar(name: str, out: np.ndarray, dtype: np.dtype) -> None:
 
 def new_work(blocks: int) -> np.ndarray:
     """Room for the sums of so many blocks."""
-    return alloc.empty(HEAD + blocks, FLOAT64)
+    return allocation.empty(HEAD + blocks, FLOAT64)

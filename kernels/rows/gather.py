@@ -8,7 +8,7 @@ from fastnn.kernels.llvm.simd import multiply_add
 from fastnn.kernels.runtime.checks import check, check_output, matrix_shape
 from fastnn.kernels.runtime.compiler import FLOAT32, Kernel, array, inline, integer, part, pointer, real
 from fastnn.kernels.runtime.launcher import launch
-from fastnn.kernels.runtime.memory import prefetch
+from fastnn.kernels.runtime.raw_memory import prefetch
 from fastnn.kernels.runtime.thread_count import chunks_for
 
 _INDEX = np.dtype(np.int64)

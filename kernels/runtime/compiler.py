@@ -30,12 +30,12 @@ from numba.core.errors import RequireLiteralValue
 from numba.extending import intrinsic, register_jitable
 
 from fastnn.kernels.runtime.cache import CompiledCache, cache_folder
-from fastnn.kernels.runtime.memory import ARRAY_DATA, BYTES_DATA, IS_X86, WORD, layout_is_as_assumed
+from fastnn.kernels.runtime.raw_memory import ARRAY_DATA, BYTES_DATA, IS_X86, WORD, layout_is_as_assumed
 
 # What slices read their block with, at hand where they find the rest of the machine room.
-from fastnn.kernels.runtime.memory import integer as integer
-from fastnn.kernels.runtime.memory import pointer as pointer
-from fastnn.kernels.runtime.memory import real as real
+from fastnn.kernels.runtime.raw_memory import integer as integer
+from fastnn.kernels.runtime.raw_memory import pointer as pointer
+from fastnn.kernels.runtime.raw_memory import real as real
 
 # CodeGenPrepare must not make pointers of the summands of an address (see ``words``): kernels leave it nothing to take
 # apart, but Numba's own code adds to pointers as integers. LLVM 20 and 22 have the option, and ignore one that they do

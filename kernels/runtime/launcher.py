@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 from fastnn.kernels.runtime.compiler import Kernel
 
 
 def aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
     """A new array that begins at a cache line: no vector of a row of whole lines lies in two of them."""
     size = math.prod(shape) * dtype.itemsize
-    room = alloc.empty(size + 64, np.uint8)
+    room = allocation.empty(size + 64, np.uint8)
     start = -room.ctypes.data % 64
     return room[start : start + size].view(dtype).reshape(shape)
 

@@ -37,7 +37,7 @@ from numba.core.ccallback import CFunc
 from numba.extending import intrinsic
 
 from fastnn.kernels.runtime import compiler
-from fastnn.kernels.runtime.memory import (
+from fastnn.kernels.runtime.raw_memory import (
     WORD,
     atomic_add,
     atomic_and,

@@ -12,18 +12,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from fastnn.kernels.runtime import alloc, compiler, launcher, pool
-from fastnn.kernels.runtime.memory import (
-    data_of,
-    descriptor_of,
-    dimension_of,
-    flags_of,
-    integer,
-    ndim_of,
-    put_integer,
-    stride_of,
-    type_of,
-)
+from fastnn.kernels.runtime import allocation, compiler, launcher, pool
 from fastnn.kernels.runtime.pool import (
     BLOCK,
     MOST_PARTS,
@@ -39,6 +28,17 @@ from fastnn.kernels.runtime.pool import (
 )
 from fastnn.kernels.runtime.pool import put_row as put_row
 from fastnn.kernels.runtime.pool import start as start
+from fastnn.kernels.runtime.raw_memory import (
+    data_of,
+    descriptor_of,
+    dimension_of,
+    flags_of,
+    integer,
+    ndim_of,
+    put_integer,
+    stride_of,
+    type_of,
+)
 
 # --------------------------------------------------------------------------------------------
 # What compiled code needs to know of this process: words at an address
@@ -169,7 +169,7 @@ MOST_SCRATCH = 4 * 2**20
 
 
 class _Scratch(threading.local):
-    array = alloc.empty(0, np.uint8)
+    array = allocation.empty(0, np.uint8)
 
 
 _scratch = _Scratch()
@@ -180,15 +180,15 @@ def scratch() -> np.ndarray:
     return _scratch.array
 
 
-if alloc.IS_POISONED:
+if allocation.IS_POISONED:
 
     def scratch() -> np.ndarray:
-        return alloc.poison(_scratch.array)
+        return allocation.poison(_scratch.array)
 
 
 def grow_scratch(size: int) -> None:
     """Make this thread's room at least so many bytes large."""
-    raw = alloc.empty(size + 4096 + 64, np.uint8)
+    raw = allocation.empty(size + 4096 + 64, np.uint8)
     start = -raw.ctypes.data % 64
     _scratch.array = raw[start : start + size + 4096]
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn.kernels.activation.activations import LEAKY_RELU, RELU, SIGMOID, TANH, activation_code, forward_slice
+from fastnn.kernels.activation.fused_activations import LEAKY_RELU, RELU, SIGMOID, TANH, activation_code, forward_slice
 from fastnn.kernels.llvm.math import exp
 from fastnn.kernels.llvm.simd import fabs
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for
