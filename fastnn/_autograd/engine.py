@@ -130,7 +130,7 @@ class Node:
             operand that needs none, or whose gradient ``run`` has stored itself. Written in tensor
             operations it can be differentiated; one that works on arrays comes with ``recompute``.
         saved: those operands (and others) whose values ``run`` reads: they must not have changed.
-        keeps: whether ``run`` holds other arrays, which are given up after the first backward pass.
+        keeps: whether ``run`` holds other arrays, which are freed after the first backward pass.
         recompute: computes the result again from the operands, by plain recorded tensor operations.
             Called only with ``create_graph``, in place of ``run``, and then differentiated.
     """
@@ -385,8 +385,8 @@ def run_backward(
         roots, grads: results, and their gradients.
         retain_graph: keep what the operations saved.
         create_graph: record the computation of the gradients.
-        wanted: the edges whose gradients are returned; None for all leaves, which accumulate theirs.
-        accumulate: leaves in ``wanted`` accumulate theirs as well.
+        wanted: the edges whose gradients are returned; None to accumulate into all leaves.
+        accumulate: accumulate into the leaves in ``wanted`` as well.
         inner: the pass is inside one operation of another pass: stop at the wanted edges, and call no hooks, as the
             outer pass calls them.
     """

@@ -114,7 +114,7 @@ def install() -> None:
 
 
 def _torch_name(name: str) -> str:
-    """PyTorch's name of what fastnn calls ``name``."""
+    """PyTorch's name for fastnn's ``name``."""
     for theirs, ours in reversed(PACKAGES.items()):
         if f"{name}.".startswith(f"{ours}."):
             return theirs + name[len(ours) :]

@@ -9,7 +9,7 @@ import numpy as np
 
 
 class dtype:
-    """The type of a tensor's numbers.
+    """The dtype of a tensor.
 
     >>> import fastnn
     >>> fastnn.tensor([1.0]).dtype

@@ -48,7 +48,7 @@ def forget_last_error() -> bool:
 
 
 def _own_frames(error: BaseException) -> list[FrameType]:
-    """The frames of fastnn's functions in the tracebacks of an error, of its causes and of its parts."""
+    """The frames of fastnn's functions in the tracebacks of an error, its causes and its sub-exceptions."""
     found: list[FrameType] = []
     left: list[BaseException | None] = [error]
     seen: set[int] = set()

@@ -187,7 +187,7 @@ class Tensor(Differentiable):
         made._memory, made._history = memory, memory.history
         return made
 
-    # -- What it is ---------------------------------------------------------------------------
+    # -- Attributes ---------------------------------------------------------------------------
 
     @property
     def shape(self) -> Size:
@@ -278,7 +278,7 @@ class Tensor(Differentiable):
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if self._data.ndim == 0 else object.__format__(self, spec)
 
-    # Tensors compare elementwise, so a dictionary has to tell them apart by identity.
+    # Tensors compare elementwise, so dictionaries must use identity.
     __hash__ = object.__hash__
 
     def __repr__(self) -> str:
@@ -411,7 +411,7 @@ class Tensor(Differentiable):
                 )
 
     def _in_place(self, result: Tensor) -> Tensor:
-        """Take over the numbers and the history of ``result``, in this tensor's memory."""
+        """Store the numbers and the history of ``result`` in this tensor's memory."""
         if result is NotImplemented:
             return result
         self._check_in_place()
@@ -455,7 +455,7 @@ class Tensor(Differentiable):
         self._memory.version = version + 1
 
     def _adopt(self, node: Node) -> None:
-        """Take over a history: the numbers in this tensor's memory are now the result of ``node``.
+        """Set the history: the numbers in this tensor's memory are now the result of ``node``.
 
         The history of a view goes to its base, whose part it overwrites; other views update theirs
         on their next use.
@@ -518,7 +518,7 @@ class Tensor(Differentiable):
         return _restored, (array, self.requires_grad)
 
     if TYPE_CHECKING:
-        # Attached by `ops`, where they are functions as well.
+        # Added by `ops`, where they are also functions.
         def __getattr__(self, name: str) -> Any: ...
         def __iter__(self) -> Iterator[Tensor]: ...
         def __getitem__(self, key: Any) -> Tensor: ...

@@ -159,7 +159,7 @@ class _CallSite:
             self.blocked = None
         elif self.calls < self.retry:
             if self.code is not None and getattr(type(model).forward, "__code__", None) is not self.code:
-                self.__init__()  # type: ignore[misc]  # it starts anew
+                self.__init__()  # type: ignore[misc]  # reset
             return None
         # The obstacle may disappear, but each attempt costs as much as several calls.
         self.retry, self.code = 8 * self.calls, getattr(type(model).forward, "__code__", None)
@@ -197,7 +197,7 @@ class _CallSite:
 
     def give_up(self, reason: str) -> None:
         """Run eagerly from now on."""
-        self.__init__()  # type: ignore[misc]  # it starts anew
+        self.__init__()  # type: ignore[misc]  # reset
         self.reason, self.retry = reason, 2**62
 
 

@@ -45,7 +45,7 @@ _PLAIN = (
     bool, int, float, complex, str, bytes, tuple, type(None), np.generic, np.dtype, dtype, type, types.FunctionType,
     types.BuiltinFunctionType, types.MethodType,
 )  # fmt: skip
-# At most so many user functions have their code guarded.
+# The most user functions whose code is guarded.
 _MOST_FUNCTIONS = 64
 # The attributes that every module has; other guards cover them.
 _MACHINERY = frozenset(Module().__dict__) - {"training"} | {"_replays"}

@@ -34,7 +34,7 @@ _LEVELS = tuple(dict.fromkeys((min(sys.flags.optimize, 2), 0, 1, 2)))
 # Trees that were found, by their code. A missing one may be found later.
 _found: dict[types.CodeType, Tree] = {}
 _MOST_FOUND = 256
-# At most so many texts without a file are tried, the newest first.
+# The most texts without a file that are tried, the newest first.
 _MOST_KEPT = 64
 # The file name that cloudpickle gives to a function pickled by value.
 _PICKLED = "<dynamic-code>"
@@ -90,7 +90,7 @@ def _reason(file: str, read: list[str]) -> str:
 
 
 # --------------------------------------------------------------------------------------------
-# Places where the text may be
+# Places that may have the text
 
 
 def _texts(file: str, function: types.FunctionType) -> Iterator[str]:

@@ -116,8 +116,8 @@ class Recording:
     """One recording of a forward and its backward, over arrays of its own.
 
     Args:
-        model: what is called.
-        guards: what it relies on.
+        model: the module that is called.
+        guards: the conditions for a replay.
         inputs: the tensors of the call that records it.
     """
 

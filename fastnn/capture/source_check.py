@@ -90,7 +90,7 @@ def _look_at(module: Module, names: dict[tuple[int, str], Name]) -> None:
 
 
 _NOTHING = object()
-# What a local name stands for.
+# Kinds of local names.
 _VALUE, _PART = "value", "part"
 
 
@@ -98,7 +98,7 @@ class _Reader:
     """Reads one function of a module.
 
     Args:
-        module: what ``self`` is.
+        module: the value of ``self``.
         function: a function of its class.
         above: the functions that called it.
         names: where to note the values of names.

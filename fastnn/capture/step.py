@@ -113,7 +113,7 @@ class CompiledStep:
             not negative.
         norm_type: which norm: 1, 2 or infinity.
 
-    Calling it with ``(*inputs, target)`` does what these lines do, and gives the same numbers::
+    Calling it with ``(*inputs, target)`` is equivalent to these lines, with the same numbers::
 
         optimizer.zero_grad()
         loss = criterion(model(*inputs), target)
@@ -244,7 +244,7 @@ class CompiledStep:
         return loss.detach()
 
     def _update(self) -> None:
-        """The optimizer's step, with gradient clipping if it was asked for."""
+        """The optimizer's step, with gradient clipping if requested."""
         clip, optimizer = self._clip, self.optimizer
         if clip is None:
             optimizer.step()

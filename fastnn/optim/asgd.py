@@ -23,7 +23,7 @@ class ASGD(Elementwise):
         params: tensors or parameter groups.
         lr: learning rate.
         lambd, alpha: of the decay of the learning rate.
-        t0: the step at which the average begins.
+        t0: the step at which averaging starts.
         weight_decay: added to the gradient, times the parameter.
         maximize: maximize instead of minimize.
         foreach, capturable: accepted and ignored: there is only one implementation.

@@ -53,7 +53,7 @@ class Elementwise(Optimizer):
             raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
         super().__init__(params, defaults)
 
-    # -- What a subclass writes -----------------------------------------------------------------
+    # -- Methods for subclasses -----------------------------------------------------------------
 
     def _array_names(self, group: dict[str, Any]) -> tuple[str, ...]:
         """Names of the state arrays for a group with these options."""
@@ -66,7 +66,7 @@ class Elementwise(Optimizer):
     def _update(self, cut: FlatSlice, grads: np.ndarray, group: dict[str, Any]) -> Relaunch | None:
         """Update ``cut.values`` in place; return the launch if the next one differs only in ``lr`` and ``step``.
 
-        A reused step does not call this, if this is a method of fastnn's own.
+        A reused step does not call it if it is one of fastnn's own methods.
 
         Args:
             cut: parameters that have the same numbers; the step count includes this step.

@@ -116,7 +116,7 @@ class FlatSlice:
         self.hyper[DONE] = 0.0
 
     def take_back(self) -> bool:
-        """Restore the numbers if a step was begun and its kernel has not run; whether that was so."""
+        """Restore the numbers if a step was started and its kernel has not run; whether that was so."""
         if self.before is None or self.hyper[DONE]:
             return False
         self.numbers[...] = self.before

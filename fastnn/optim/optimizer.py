@@ -53,7 +53,7 @@ def _hooked(step: Callable[..., Any]) -> Callable[..., Any]:
         before, after = self._optimizer_step_pre_hooks, self._optimizer_step_post_hooks
         if not (before or after or _before_all or _after_all):
             return step(self, *args, **kwargs)
-        # As in PyTorch, the arguments begin with the optimizer.
+        # As in PyTorch, the arguments start with the optimizer.
         given: tuple[Any, ...] = (self, *args)
         for hook in [*_before_all.values(), *before.values()]:
             changed = hook(self, given, kwargs)
@@ -201,7 +201,7 @@ class Optimizer:
         )
 
     def _take_back(self) -> bool:
-        """Undo the step count of parameters whose update was begun and has not run; whether there were any."""
+        """Undo the step count of parameters whose update was started and has not run; whether there were any."""
         return False
 
     def _is_capturable(self) -> bool:
@@ -227,7 +227,7 @@ class Optimizer:
     def register_step_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call ``hook(optimizer, args, kwargs)`` before each step; it may return new ``(args, kwargs)``.
 
-        ``args`` begins with the optimizer itself.
+        ``args`` starts with the optimizer itself.
         """
         return self._optimizer_step_pre_hooks.add(hook)
 

@@ -149,7 +149,7 @@ def fit(
         data: (rows, ...), float32 or uint8 (divided by 255, unless ``scale`` is given).
         targets: (rows, ...): class labels, or numbers.
         epochs, batch_size: of training.
-        criterion: of the model's result and the targets; cross-entropy by default.
+        criterion: the loss of the model's result and the targets; cross-entropy by default.
         optimizer: Adam with its defaults, unless given.
         max_grad_norm: if given, the limit of the 2-norm of all gradients of a batch together, as in
             ``clip_grad_norm_`` (see :func:`fastnn.compile_step`).

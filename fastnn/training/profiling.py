@@ -108,7 +108,7 @@ class profile:
         return sorted(self._lines.values(), key=lambda line: -line.seconds)
 
     def table(self, limits: Limits | None = None) -> str:
-        """Kernel, launches, time, share of the block, and share of the machine's limit.
+        """A table of kernels: launches, time, share of the block, and share of the machine's limit.
 
         Args:
             limits: of the machine; measured if not given.
@@ -133,14 +133,14 @@ class profile:
         return ("us", 1e6) if self.seconds < 0.1 else ("ms", 1e3)
 
     def _bars(self) -> list[tuple[str, float]]:
-        """What the seconds of the block went to: the kernels, starting if there was any, and Python."""
+        """The seconds of the block by category: the kernels, starting if there was any, and Python."""
         bars = [(line.kernel, line.seconds) for line in self.lines()]
         if self.starting:
             bars.append(("starting", self.starting))
         return [*bars, ("Python", self.seconds - sum(seconds for _, seconds in bars))]
 
     def plot(self, path: str | Path, limits: Limits | None = None) -> None:
-        """A bar for each kernel, its share of the machine's limit behind it; a picture by matplotlib (extra ``plot``).
+        """Plot a bar for each kernel, with its share of the machine's limit, by matplotlib (extra ``plot``).
 
         Args:
             path: of the picture.
@@ -158,7 +158,7 @@ class profile:
         limits = measure_limits() if limits is None else limits
         shares = {line.kernel: _share(line, limits) for line in self._lines.values()}
         axes.bar_label(drawn, [shares.get(name, "") for name, _ in bars], padding=3)
-        # Room for the text behind the longest bar.
+        # Room for the text after the longest bar.
         axes.margins(x=0.4)
         axes.set_xlabel({"us": "microseconds", "ms": "milliseconds"}[unit])
         figure.savefig(path)
