@@ -146,7 +146,7 @@ class _CallSite:
                 self.made = [recording for recording in self.made if recording() is not None]
                 return self._record(model, guards, inputs) if len(self.made) < self.most else None
             moves = self.moves + (not guards.is_in_place())
-            self.__init__()  # type: ignore[misc]  # it starts anew
+            self.__init__()  # type: ignore[misc]  # reset
             # If memory is replaced repeatedly, as by `p.data = p.data - lr * p.grad`, it is recorded ever more rarely.
             self.moves, self.retry = moves, self.retry << min(max(moves - 1, 0), 5)
             return None

@@ -39,7 +39,7 @@ _MORE = frozenset({
     "nonzero", "argwhere", "unique", "unique_consecutive", "masked_select", "bincount", "repeat_interleave", "equal",
     "allclose", "is_nonzero", "storage_offset", "stride", "is_contiguous", "is_set_to", "is_shared",
 })  # fmt: skip
-# Tensor attributes and methods that depend on the shape only.
+# Tensor attributes and methods that read no numbers.
 _READ = frozenset({"shape", "ndim", "dtype", "device", "T", "mT"})
 _SHAPE = frozenset({"dim", "size", "numel", "ndimension", "nelement"})
 _PLAIN = (bool, int, float, str, type(None), dtype)

@@ -129,7 +129,7 @@ class profile:
         return "\n".join(texts)
 
     def _unit(self) -> tuple[str, float]:
-        """Of times: its name, and how many there are in a second."""
+        """The unit of times: its name, and the number of units in a second."""
         return ("us", 1e6) if self.seconds < 0.1 else ("ms", 1e3)
 
     def _bars(self) -> list[tuple[str, float]]:
