@@ -1,20 +1,20 @@
 """fastnn: multi-layer perceptrons on the CPU with PyTorch's API, every hot loop a Numba kernel.
 
-``import fastnn as torch`` and train. Upstairs of ``fastnn.kernels``: names, shapes, errors,
-autograd and state are here, arithmetic is there.
+``import fastnn as torch`` and train. This package has the names, shapes, errors, autograd and state;
+``fastnn.kernels`` has the arithmetic.
 """
 
-# ruff: noqa: F403  The names in here are those of the package.
+# ruff: noqa: F403  The star imports define the package's names.
 
 import math as _math
 from importlib import import_module as _import_module
 from pathlib import Path as _Path
 
 if not (_Path(__file__).parent / "kernels").is_dir():
-    # Imported from a checkout, where the kernels lie beside this folder.
+    # A checkout, where the kernels are next to this folder.
     __path__.append(str(_Path(__file__).parent.parent))
 
-# First: it gives `Tensor` its operations.
+# First: it adds the operations to `Tensor`.
 from fastnn import ops as _ops  # noqa: I001
 from fastnn import autograd, linalg, nn, optim, return_types, utils
 from fastnn.autograd import (
@@ -135,7 +135,7 @@ if _alloc.IS_POISONED:
 
     _ownership.install()
 
-# Imported on first use: most scripts need few of them, and every import takes time.
+# Imported on first use: most scripts need few of them, and imports take time.
 _ON_USE = (
     "accelerator", "amp", "backends", "classic", "convert", "cuda", "distributions", "jit", "mps",
     "multiprocessing", "serialization", "special", "testing", "torchvision", "version", "xpu",

@@ -1,4 +1,4 @@
-"""``torch.linalg``: what is solved by decompositions, norms and other numbers of a matrix, powers and products."""
+"""``torch.linalg``: decompositions and solvers, norms and other properties of a matrix, powers and products."""
 
 from __future__ import annotations
 
@@ -45,14 +45,14 @@ __all__ = [
 ]  # fmt: skip
 
 
-# -- What is solved by the singular values --------------------------------------------------------
+# -- Solvers by singular values -------------------------------------------------------------------
 
 
 @named
 def pinv(
     A: Tensor, rcond: float | None = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None
 ) -> Tensor:
-    """The pseudoinverse, by the singular values that are not close to 0."""
+    """The pseudoinverse, from the singular values that are not close to 0."""
     u, s, vh = svd(_matrix("pinv", A, square=False), full_matrices=False)
     limit = rcond if rcond is not None else rtol
     if limit is None:
@@ -65,7 +65,7 @@ def pinv(
 
 @named
 def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | None = None) -> Any:
-    """X with the smallest ``norm(A X - B)``; residuals, rank and singular values beside it."""
+    """X with the smallest ``norm(A X - B)``; with residuals, rank and singular values."""
     a = _matrix("lstsq", A, square=False)
     check_tensor("B", B)
     if a._data.shape[-2] != (B._data.shape[-2] if B._data.ndim >= a._data.ndim else B._data.shape[-1]):
@@ -84,12 +84,12 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
     )  # fmt: skip
 
 
-# -- Numbers of a matrix -------------------------------------------------------------------------
+# -- Properties of a matrix ----------------------------------------------------------------------
 
 
 @named
 def matrix_rank(A: Tensor, tol: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None) -> Tensor:
-    """How many singular values are not close to 0."""
+    """The number of singular values that are not close to 0."""
     a = _matrix("matrix_rank", A, square=False)
     s = _singular("matrix_rank", a._data, compute_uv=False)
     limit = rtol if rtol is not None else max(a._data.shape[-2:]) * np.finfo(a._data.dtype).eps
@@ -178,7 +178,7 @@ def svd_classic(input: Tensor, some: bool = True, compute_uv: bool = True) -> An
     return return_types.svd(u, s, _t(vh))
 
 
-# What `torch` has under its own name as well.
+# Functions that are also in `torch` itself.
 inverse = inv
 METHODS = {
     "det": det, "inverse": inv, "pinverse": pinv, "slogdet": slogdet, "logdet": logdet, "matrix_power": matrix_power,
