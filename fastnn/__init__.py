@@ -1,20 +1,20 @@
 """fastnn: multi-layer perceptrons on the CPU with PyTorch's API, every hot loop a Numba kernel.
 
-``import fastnn as torch`` and train. Upstairs of ``fastnn.kernels``: names, shapes, errors,
-autograd and state are here, arithmetic is there.
+``import fastnn as torch`` and train. This package has the names, shapes, errors, autograd and state;
+``fastnn.kernels`` has the arithmetic.
 """
 
-# ruff: noqa: F403  The names in here are those of the package.
+# ruff: noqa: F403  The star imports define the package's names.
 
 import math as _math
 from importlib import import_module as _import_module
 from pathlib import Path as _Path
 
 if not (_Path(__file__).parent / "kernels").is_dir():
-    # Imported from a checkout, where the kernels lie beside this folder.
+    # A checkout, where the kernels are next to this folder.
     __path__.append(str(_Path(__file__).parent.parent))
 
-# First: it gives `Tensor` its operations.
+# First: it adds the operations to `Tensor`.
 from fastnn import ops as _ops  # noqa: I001
 from fastnn import autograd, linalg, nn, optim, return_types, utils
 from fastnn.autograd import (
@@ -27,7 +27,7 @@ from fastnn.autograd import (
     set_grad_enabled,
 )
 from fastnn.capture.auto import explain, set_capture
-from fastnn.kernels.runtime import alloc as _alloc
+from fastnn.kernels.runtime import allocation as _alloc
 from fastnn.capture.step import CompiledStep, compile_step
 from fastnn._core.devices import device, get_default_device, set_default_device
 from fastnn._core.dtypes import (
@@ -67,7 +67,7 @@ from fastnn._tensor.legacy_constructors import LEGACY as _LEGACY
 from fastnn.kernels.runtime.thread_count import get_num_threads, set_num_threads
 from fastnn.linalg import det, inverse, inv_ex, logdet, matrix_power, pinv as pinverse, qr, slogdet
 from fastnn.linalg import svd_classic as svd, cholesky
-from fastnn.nn.functional.top_level import *
+from fastnn.nn.functional.torch_names import *
 from fastnn.ops.arithmetic import *
 from fastnn.ops.comparison import *
 from fastnn.ops.conversion import *
@@ -119,7 +119,7 @@ from fastnn._core.size import Size
 from fastnn._tensor.tensor import Tensor
 from fastnn.training.loop import Epoch, History, fit
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 
 float, double, half = float32, float64, float16
 long, int, short = int64, int32, int16
@@ -135,7 +135,7 @@ if _alloc.IS_POISONED:
 
     _ownership.install()
 
-# Imported on first use: most scripts need few of them, and every import takes time.
+# Imported on first use: most scripts need few of them, and imports take time.
 _ON_USE = (
     "accelerator", "amp", "backends", "classic", "convert", "cuda", "distributions", "jit", "mps",
     "multiprocessing", "serialization", "special", "testing", "torchvision", "version", "xpu",

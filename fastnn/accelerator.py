@@ -1,4 +1,4 @@
-"""``torch.accelerator``: there is none."""
+"""``torch.accelerator``: none is available."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Models, tensors and state dicts to and from PyTorch, where PyTorch is installed.
+"""Conversion of models, tensors and state dicts to and from PyTorch, if PyTorch is installed.
 
-A module is rebuilt from its class's name and from what its constructor was given, as the attributes tell; then
-the state dict is copied. Nothing shares memory with what it was made from.
+A module is rebuilt from the name of its class and the arguments of its constructor, which its attributes hold; then
+the state dict is copied. The result shares no memory with the source.
 """
 
 from __future__ import annotations
@@ -16,26 +16,26 @@ import numpy as np
 
 import fastnn
 
-# Modules that hold others, and are filled after they are made.
+# Containers, which are filled after construction.
 _CONTAINERS = ("Sequential", "ModuleList", "ModuleDict")
-# Arguments that are no attributes: older spellings of `reduction`, and where the parameters are.
+# Arguments that are not attributes: older spellings of `reduction`, and the place of the parameters.
 _NOT_KEPT = {"size_average", "reduce", "device", "dtype", "args", "kwargs", "init", "bias"}
 
 
 def from_torch(obj: Any, into: Any = None) -> Any:
-    """What PyTorch made, as fastnn's: a module, a tensor, or a state dict (or list, tuple) with tensors in it.
+    """Convert a module, a tensor, or a state dict (or list, tuple) of tensors from PyTorch to fastnn.
 
     Args:
         obj: a module of ``torch.nn``, with only modules of ``torch.nn`` in it; a tensor or parameter; or
             dictionaries, lists and tuples of those, of numbers and of strings.
-        into: a fastnn module that takes over the values; for modules of classes of one's own, whose state dict
-            has the same names on both sides. ``obj`` may be its state dict.
+        into: a fastnn module that receives the values; for user-defined modules, whose state dict has the same
+            names on both sides. ``obj`` may be its state dict.
 
     Returns:
         A new object with copies of all values, or ``into``. Shared parameters stay shared; ``requires_grad`` and
         ``training`` are kept; hooks are not.
 
-    Raises: ImportError without PyTorch; TypeError for what fastnn does not have; RuntimeError, from
+    Raises: ImportError without PyTorch; TypeError for objects that fastnn does not have; RuntimeError, from
         ``load_state_dict``, if ``into`` has other names or shapes.
 
     ::
@@ -46,7 +46,7 @@ def from_torch(obj: Any, into: Any = None) -> Any:
 
 
 def to_torch(obj: Any, into: Any = None) -> Any:
-    """What fastnn made, as PyTorch's: the reverse of :func:`from_torch`, with the same arguments.
+    """Convert from fastnn to PyTorch: the reverse of :func:`from_torch`, with the same arguments.
 
     Raises: as :func:`from_torch`.
 
@@ -68,7 +68,7 @@ def _torch() -> ModuleType:
 
 
 class _Conversion:
-    """From one library to the other; each parameter and module once."""
+    """One conversion between the libraries; each parameter and module is converted once."""
 
     def __init__(self, source: Any, target: Any) -> None:
         self.source, self.target = source, target
@@ -128,7 +128,7 @@ class _Conversion:
         return made
 
     def built(self, module: Any) -> Any:
-        """A new module of the same class and arguments, with values of its own."""
+        """A new module of the same class and arguments, with its own initial values."""
         if id(module) in self.made:
             return self.made[id(module)][1]
         kind = type(module)
@@ -142,7 +142,7 @@ class _Conversion:
             raise TypeError(f"{self.target.__name__} has no nn.{kind.__name__}")
         if kind.__name__ in _CONTAINERS:
             made = target()
-            # Not `named_children`, which names a child that is there twice but once.
+            # Not `named_children`, which yields a duplicate child only once.
             for name, child in module._modules.items():
                 made.add_module(name, None if child is None else self.built(child))
         elif kind.__name__ in ("ParameterList", "ParameterDict"):
@@ -154,7 +154,7 @@ class _Conversion:
         return made
 
     def arguments(self, module: Any, target: type) -> dict[str, Any]:
-        """What to construct ``target`` with: the attributes of ``module`` that are called as its arguments."""
+        """The arguments of ``target``'s constructor: the attributes of ``module`` with the same names."""
         given: dict[str, Any] = {}
         parameters = inspect.signature(target).parameters
         for name, parameter in parameters.items():
@@ -175,7 +175,7 @@ class _Conversion:
         return self.built(value) if isinstance(value, self.source.nn.Module) else self.value(value)
 
     def share(self, module: Any, made: Any) -> None:
-        """One parameter where ``module`` has one under several names."""
+        """Share each parameter that ``module`` has under several names."""
         first: dict[int, Any] = {}
         owners = dict(made.named_modules(remove_duplicate=False))
         for name, parameter in module.named_parameters(remove_duplicate=False):

@@ -1,4 +1,4 @@
-"""``torch.jit``: models are Python and stay it; to script or trace one returns it as it is."""
+"""``torch.jit``: models stay Python; scripting or tracing one returns it unchanged."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ ScriptModule = Module
 
 
 def script(obj: Any, *args: Any, **options: Any) -> Any:
-    """The function or module as it is.
+    """The function or module, unchanged.
 
     >>> import fastnn
     >>> fastnn.jit.script(abs)(-1)
@@ -22,17 +22,17 @@ def script(obj: Any, *args: Any, **options: Any) -> Any:
 
 
 def trace(func: Any, example_inputs: Any = None, *args: Any, **options: Any) -> Any:
-    """The function or module as it is."""
+    """The function or module, unchanged."""
     return func
 
 
 def freeze(mod: Any, *args: Any, **options: Any) -> Any:
-    """The module as it is."""
+    """The module, unchanged."""
     return mod
 
 
 def optimize_for_inference(mod: Any, *args: Any, **options: Any) -> Any:
-    """The module as it is."""
+    """The module, unchanged."""
     return mod
 
 
@@ -60,10 +60,10 @@ def is_tracing() -> bool:
 
 
 def save(m: Any, f: Any) -> None:
-    """Save a whole module by ``fastnn.save``."""
+    """Save a whole module with ``fastnn.save``."""
     _save(m, f)
 
 
 def load(f: Any, map_location: Any = None) -> Any:
-    """Load a whole module that ``save`` saved; TorchScript programs are not read."""
+    """Load a whole module written by ``save``; TorchScript programs are not supported."""
     return _load(f, map_location, weights_only=False)

@@ -1,4 +1,4 @@
-"""``torch.linalg``: what is solved by decompositions, norms and other numbers of a matrix, powers and products."""
+"""``torch.linalg``: decompositions and solvers, norms and other properties of a matrix, powers and products."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from fastnn import return_types
 from fastnn._core.dtypes import from_numpy_dtype, promoted
 from fastnn._core.errors import DTypeError, LinAlgError, ShapeError
 from fastnn._tensor.tensor import Tensor, _wrap
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 from fastnn.ops.core import also_read, check_tensor, named
 from fastnn.ops.decompositions import (
     _matrix,
@@ -45,14 +45,14 @@ __all__ = [
 ]  # fmt: skip
 
 
-# -- What is solved by the singular values --------------------------------------------------------
+# -- Solvers by singular values -------------------------------------------------------------------
 
 
 @named
 def pinv(
     A: Tensor, rcond: float | None = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None
 ) -> Tensor:
-    """The pseudoinverse, by the singular values that are not close to 0."""
+    """The pseudoinverse, from the singular values that are not close to 0."""
     u, s, vh = svd(_matrix("pinv", A, square=False), full_matrices=False)
     limit = rcond if rcond is not None else rtol
     if limit is None:
@@ -65,7 +65,7 @@ def pinv(
 
 @named
 def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | None = None) -> Any:
-    """X with the smallest ``norm(A X - B)``; residuals, rank and singular values beside it."""
+    """X with the smallest ``norm(A X - B)``; with residuals, rank and singular values."""
     a = _matrix("lstsq", A, square=False)
     check_tensor("B", B)
     if a._data.shape[-2] != (B._data.shape[-2] if B._data.ndim >= a._data.ndim else B._data.shape[-1]):
@@ -75,21 +75,21 @@ def lstsq(A: Tensor, B: Tensor, rcond: float | None = None, *, driver: str | Non
     x = pinv(a) @ b
     also_read(x, x)
     rank = matrix_rank(a)
-    residuals = _wrap(alloc.empty(0, a._data.dtype))
+    residuals = _wrap(allocation.empty(0, a._data.dtype))
     if a._data.shape[-2] > a._data.shape[-1] and bool((rank == a._data.shape[-1]).all()):
         residuals = ((a @ x - b) ** 2).sum(-2)
     return return_types.linalg_lstsq(
         x.squeeze(-1) if vector else x, residuals.squeeze(-1) if vector and residuals._data.ndim else residuals, rank,
-        _wrap(alloc.empty(0, a._data.dtype)),
+        _wrap(allocation.empty(0, a._data.dtype)),
     )  # fmt: skip
 
 
-# -- Numbers of a matrix -------------------------------------------------------------------------
+# -- Properties of a matrix ----------------------------------------------------------------------
 
 
 @named
 def matrix_rank(A: Tensor, tol: Any = None, hermitian: bool = False, *, atol: Any = None, rtol: Any = None) -> Tensor:
-    """How many singular values are not close to 0."""
+    """The number of singular values that are not close to 0."""
     a = _matrix("matrix_rank", A, square=False)
     s = _singular("matrix_rank", a._data, compute_uv=False)
     limit = rtol if rtol is not None else max(a._data.shape[-2:]) * np.finfo(a._data.dtype).eps
@@ -178,7 +178,7 @@ def svd_classic(input: Tensor, some: bool = True, compute_uv: bool = True) -> An
     return return_types.svd(u, s, _t(vh))
 
 
-# What `torch` has under its own name as well.
+# Functions that are also in `torch` itself.
 inverse = inv
 METHODS = {
     "det": det, "inverse": inv, "pinverse": pinv, "slogdet": slogdet, "logdet": logdet, "matrix_power": matrix_power,

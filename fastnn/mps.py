@@ -18,12 +18,12 @@ def device_count() -> int:
 
 
 def manual_seed(seed: int) -> None:
-    """Nothing: there is no generator to seed."""
+    """Does nothing: no generator exists."""
     int(seed)
 
 
 def empty_cache() -> None:
-    """Nothing: there is no cache."""
+    """Does nothing: no cache exists."""
 
 
 def synchronize(*args: Any) -> NoReturn:

@@ -1,4 +1,4 @@
-"""``torch.multiprocessing``: Python's ``multiprocessing``, to which tensors go as copies."""
+"""``torch.multiprocessing``: Python's ``multiprocessing``; tensors are sent as copies."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ _strategy = "file_descriptor"
 
 
 def get_all_sharing_strategies() -> set[str]:
-    """The names that :func:`set_sharing_strategy` takes."""
+    """The names that :func:`set_sharing_strategy` accepts."""
     return set(_STRATEGIES)
 
 
 def get_sharing_strategy() -> str:
-    """What :func:`set_sharing_strategy` was last given; "file_descriptor" at first."""
+    """The last value given to :func:`set_sharing_strategy`; "file_descriptor" at first."""
     return _strategy
 
 
 def set_sharing_strategy(new_strategy: str) -> None:
-    """Accept the name of a way to share memory; processes get copies.
+    """Accept the name of a sharing strategy; processes get copies.
 
     Raises: ValueError for another name.
     """
@@ -49,10 +49,10 @@ def spawn(
     Args:
         fn: a function of a module, which the new processes import.
         join: wait for all of them; otherwise return the processes.
-        daemon: end them with this one.
+        daemon: end them with the parent process.
         start_method: "spawn", "fork" or "forkserver".
 
-    Raises: RuntimeError if ``join`` and a process ended with another status than 0.
+    Raises: RuntimeError if ``join`` and a process ended with a status other than 0.
     """
     context: Any = multiprocessing.get_context(start_method)
     made: list[Any] = [context.Process(target=fn, args=(i, *args), daemon=daemon) for i in range(nprocs)]

@@ -1,8 +1,8 @@
-"""Random numbers: a counter-based generator, so a draw depends on seed and position alone.
+"""Random numbers: a counter-based generator, so a draw depends only on seed and position.
 
-The stream is Philox (J. K. Salmon et al., SC 2011) by NumPy, not PyTorch's: the same seed gives the
+The stream is NumPy's Philox (J. K. Salmon et al., SC 2011), not PyTorch's: the same seed gives the
 same run of fastnn on every machine and thread count, but other numbers than PyTorch. Functions that
-draw tensors are in ``sampling``.
+draw tensors are in ``ops.sampling``.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._core import tracing
+from fastnn._core import capture_state
 from fastnn._core.devices import CPU, as_device, device
 from fastnn._tensor.tensor import Tensor, _wrap
 
 _SEED_LIMIT = 2**64
 # A generator's state as 64-bit words: a mark, the seed, then Philox's counter, key and buffer, the position in
-# the buffer, the half of a word that is kept for the next 32-bit draw, with a flag before it, and the number of
-# draws left to kernels.
+# the buffer, a flag and the half word that is kept for the next 32-bit draw, and the number of draws made by
+# kernels.
 _MARK = 0x66617374_6E6E0002
 _WORDS = 16
 
 
-# Of this process: NumPy draws without the interpreter lock, under a lock of the generator's.
+# All generators of this process: NumPy draws without the GIL, under the generator's own lock.
 _generators: weakref.WeakSet[Generator] = weakref.WeakSet()
 
 
@@ -62,7 +62,7 @@ class Generator:
         return CPU
 
     def manual_seed(self, seed: int) -> Generator:
-        """Start again from ``seed``, an integer in [-2**63, 2**64)."""
+        """Restart from ``seed``, an integer in [-2**63, 2**64)."""
         if isinstance(seed, bool) or not isinstance(seed, (int, np.integer)):
             raise TypeError(f"seed must be an integer, found {type(seed).__name__}")
         if not -(_SEED_LIMIT // 2) <= seed < _SEED_LIMIT:
@@ -73,7 +73,7 @@ class Generator:
         return self
 
     def seed(self) -> int:
-        """Start from a seed of the operating system's and return it."""
+        """Restart from a seed of the operating system and return it."""
         self.manual_seed(int(np.random.SeedSequence().generate_state(1, np.uint64)[0]))
         return self._seed
 
@@ -86,17 +86,17 @@ class Generator:
         return self.numpy.permutation(n)
 
     def kernel_state(self) -> np.ndarray:
-        """Names a draw to a kernel that makes its own random numbers: (seed, number of this draw), int64."""
-        if tracing.active and tracing.is_mine():
-            # Each replay will name a draw of its own.
-            return tracing.drawn(self._draw.copy(), self.kernel_state)
-        if tracing.repeated and (again := tracing.draw_again()) is not None:
+        """The state for a kernel that makes its own random numbers: (seed, number of this draw), int64."""
+        if capture_state.active and capture_state.is_mine():
+            # Each replay uses a new draw.
+            return capture_state.drawn(self._draw.copy(), self.kernel_state)
+        if capture_state.repeated and (again := capture_state.draw_again()) is not None:
             return again
         self._draw[1] += 1
         return self._draw.copy()
 
     def get_state(self) -> Tensor:
-        """Where the stream stands, as a uint8 tensor for ``set_state``.
+        """The position of the stream, as a uint8 tensor for ``set_state``.
 
         >>> from fastnn.random import Generator
         >>> g = Generator()
@@ -111,9 +111,9 @@ class Generator:
         return _wrap(np.array(words, np.uint64).view(np.uint8))
 
     def set_state(self, new_state: Tensor) -> Generator:
-        """Go on from where a generator stood when ``get_state`` was called.
+        """Restore the position of a generator when ``get_state`` was called.
 
-        Raises: TypeError for what is no uint8 tensor; RuntimeError for one that is no generator's state.
+        Raises: TypeError for anything but a uint8 tensor; RuntimeError if it is not the state of a generator.
         """
         if not isinstance(new_state, Tensor) or new_state._data.dtype != np.uint8:
             found = new_state.dtype if isinstance(new_state, Tensor) else type(new_state).__name__
@@ -135,7 +135,7 @@ class Generator:
         return self
 
     def clone_state(self) -> Generator:
-        """A generator of its own that stands where this one does."""
+        """A separate generator at the same position."""
         return Generator().set_state(self.get_state())
 
     def __reduce__(self) -> Any:
@@ -147,12 +147,12 @@ def _restored(state: Tensor) -> Generator:
 
 
 _shared = Generator()
-# As in PyTorch, a run without a seed is a run of its own.
+# As in PyTorch, runs without a seed differ.
 _shared.seed()
 
 
 def default_generator() -> Generator:
-    """The generator used where none is given."""
+    """The generator used if none is given."""
     return _shared
 
 
@@ -166,7 +166,7 @@ def manual_seed(seed: Any) -> Generator:
 
 
 def seed() -> int:
-    """Start the default generator from a seed of the operating system's and return it."""
+    """Restart the default generator from a seed of the operating system and return it."""
     return _shared.seed()
 
 
@@ -176,7 +176,7 @@ def initial_seed() -> int:
 
 
 def get_rng_state() -> Tensor:
-    """Where the default generator stands, as a uint8 tensor.
+    """The position of the default generator, as a uint8 tensor.
 
     >>> import fastnn
     >>> state = fastnn.get_rng_state()
@@ -189,13 +189,13 @@ def get_rng_state() -> Tensor:
 
 
 def set_rng_state(new_state: Tensor) -> None:
-    """Put the default generator where it stood when ``get_rng_state`` was called."""
+    """Restore the position of the default generator when ``get_rng_state`` was called."""
     _shared.set_state(new_state)
 
 
 @contextlib.contextmanager
 def fork_rng(devices: Any = None, enabled: bool = True, device_type: str = "cuda") -> Iterator[None]:
-    """A block after which the default generator stands where it stood before.
+    """A block after which the position of the default generator is restored.
 
     >>> import fastnn
     >>> _ = fastnn.manual_seed(0)

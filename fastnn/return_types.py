@@ -1,4 +1,4 @@
-"""What operations with several results return: tuples with names, printed as PyTorch prints them."""
+"""Return types of operations with several results: named tuples, printed as in PyTorch."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class _Results(tuple[Any, ...]):
-    """Base of them all: made of the results, one by one or as one sequence."""
+    """Base of the return types: made from the results, one by one or as one sequence."""
 
     __slots__ = ()
 
@@ -28,7 +28,7 @@ class _Results(tuple[Any, ...]):
 
 
 def _named(name: str, fields: str) -> Any:
-    # Not collections.namedtuple: that compiles a function for each, and half a millisecond of every import.
+    # Not collections.namedtuple, which compiles a function for each: half a millisecond of every import.
     names = tuple(fields.split())
     members = {field: property(itemgetter(i), doc=f"Result number {i}.") for i, field in enumerate(names)}
     return type(name, (_Results,), {"__slots__": (), "_fields": names, "__module__": __name__, **members})

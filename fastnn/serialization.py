@@ -24,9 +24,9 @@ import numpy as np
 from fastnn._checkpoint import unpickler as pickles
 from fastnn._checkpoint.pickler import Writer
 from fastnn._core.devices import check_device
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 
-# Where a record begins, as PyTorch lays them, so that it can map them into memory.
+# Alignment of records, as in PyTorch, so that they can be memory-mapped.
 _ALIGNMENT = 64
 _ZIP_MAGIC = b"PK\x03\x04"
 _LEGACY_MAGIC = 0x1950A86A20F9469CFC6C
@@ -34,7 +34,7 @@ _LEGACY_PROTOCOL = 1001
 
 
 class _NoFolder(FileNotFoundError, RuntimeError):
-    """The folder to save in does not exist: FileNotFoundError, which PyTorch calls RuntimeError."""
+    """The folder to save in does not exist; PyTorch raises RuntimeError."""
 
 
 @contextlib.contextmanager
@@ -66,21 +66,21 @@ def save(
 ) -> None:
     """Save an object to a file that :func:`load` and ``torch.load(weights_only=True)`` read.
 
-    Tensors that share memory share it after loading, with the same strides; as in PyTorch the whole memory is
-    saved, of which a tensor may be a small view. Parameters are saved in the order of their indices.
+    Tensors that share memory share it after loading, with the same strides; as in PyTorch, the whole memory is
+    saved even if a tensor is a small view of it. Parameters are saved in row-major order.
 
-    A whole Module is saved by the name of its class and its attributes. It can be loaded by fastnn only, with
-    ``weights_only=False``, where that class exists; better save ``model.state_dict()``.
+    A whole Module is saved as the name of its class and its attributes. Only fastnn can load it, with
+    ``weights_only=False`` and if that class exists; prefer to save ``model.state_dict()``.
 
     Args:
         obj: tensors, numbers, strings, and lists, tuples and dictionaries of them; other objects as pickle does.
         f: a path, or a file opened for writing bytes.
-        pickle_module, _use_new_zipfile_serialization: accepted, and without effect.
+        pickle_module, _use_new_zipfile_serialization: accepted and ignored.
         pickle_protocol: the pickle's version; PyTorch reads 2.
 
-    Raises: RuntimeError (a FileNotFoundError) where the folder does not exist; pickle.PicklingError (for objects that
-        were defined in a function also an AttributeError) and others
-        for what cannot be pickled, before anything is written.
+    Raises: RuntimeError (a FileNotFoundError) if the folder does not exist; pickle.PicklingError (for objects
+        defined in a function also an AttributeError) and others for objects that cannot be pickled, before
+        anything is written.
 
     >>> import fastnn, io
     >>> file = io.BytesIO()
@@ -108,7 +108,7 @@ def _write(archive: zipfile.ZipFile, name: str, data: Any) -> None:
     info = zipfile.ZipInfo(name)
     info.file_size = len(data)
     large = info.file_size * 1.05 > zipfile.ZIP64_LIMIT
-    # The record begins after a header of 30 bytes, the name and the extra fields, of which one is padding.
+    # The record follows a header of 30 bytes, the name and the extra fields, one of them padding.
     start = archive.start_dir + 30 + len(name) + 4 + (20 if large else 0)
     padding = -start % _ALIGNMENT
     info.extra = struct.pack("<2sH", b"FB", padding) + b"Z" * padding
@@ -132,26 +132,26 @@ def load(
     mmap: bool | None = None,
     **pickle_load_args: Any,
 ) -> Any:
-    """Load what :func:`save` or PyTorch saved; a file can make data, and never run code.
+    """Load a file written by :func:`save` or by PyTorch; a file can make data, but never run code.
 
-    Read are zip checkpoints, and those of PyTorch before 1.6. What lay on another device comes to the CPU.
+    The formats are zip checkpoints and those of PyTorch before 1.6. Tensors of other devices are loaded to the CPU.
 
-    With ``weights_only=False`` more is read, and still no code of the file's choosing is run, nor anything
-    imported: plain values of NumPy and the standard library, and objects of classes of fastnn, of subclasses of
-    Module, and of classes defined in the main program, if these exist when ``load`` is called. Other classes are
-    allowed by ``fastnn.serialization.add_safe_globals``. A whole module that PyTorch saved is not read.
+    ``weights_only=False`` also allows plain values of NumPy and the standard library, and objects of classes of
+    fastnn, of subclasses of Module, and of classes defined in the main program, if these exist when ``load`` is
+    called. The file still cannot run code or import anything. ``fastnn.serialization.add_safe_globals`` allows
+    other classes. A whole module saved by PyTorch cannot be loaded.
 
     Args:
-        f: a path, or a file opened for reading bytes, that can seek.
+        f: a path, or a seekable file opened for reading bytes.
         map_location: accepted; a device other than the CPU is an error.
         pickle_module, mmap: accepted.
         weights_only: read tensors and containers only; the default.
         pickle_load_args: ``encoding`` of strings written by Python 2.
 
-    Raises: FileNotFoundError; RuntimeError for a damaged archive; pickle.UnpicklingError for a file that holds what is
-        not allowed; an error that is both, and of the kind of what came up while reading, such as KeyError, for a
-        file that is no checkpoint or is damaged; EOFError for an empty file; TypeError for numbers of
-        a dtype that fastnn has not.
+    Raises: FileNotFoundError; RuntimeError for a damaged archive; pickle.UnpicklingError for a file with forbidden
+        objects; an error that is both, and an instance of the error met while reading, such as KeyError, for a
+        file that is damaged or not a checkpoint; EOFError for an empty file; TypeError for numbers of a dtype
+        that fastnn does not have.
     """
     _check_location(map_location)
     trusted = not weights_only if weights_only is not None else pickle_module is not None
@@ -178,22 +178,22 @@ def load(
             if error is watched.raised:
                 raise
             if isinstance(error, (zipfile.BadZipFile, OSError, zlib.error)):
-                # PyTorch fails to read before the beginning of an archive that is cut off.
+                # In PyTorch a truncated archive fails with a read before its start.
                 raise pickles.damaged(
                     f"failed reading zip archive, the file is damaged or no checkpoint: {error}", OSError()
                 ) from error
-            # What is damaged can fail anywhere.
+            # A damaged file can fail anywhere.
             raise pickles.damaged(f"the file is damaged: {error!r}", error) from error
         raise theirs
 
 
 class _Watched:
-    """A file that keeps what its ``read`` has raised: neither that nor its reason is in the data."""
+    """A file that remembers errors of its ``read``, to distinguish them from damaged data."""
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self.raised: Exception | None = None
-        # Those that are there: `zipfile` and `pickle` look for them.
+        # Only methods that exist: `zipfile` and `pickle` test for them.
         for name in ("read", "readline", "readinto"):
             if hasattr(file, name):
                 setattr(self, name, self._watched(getattr(file, name)))
@@ -233,7 +233,7 @@ def _load_zip(archive: zipfile.ZipFile, trusted: bool, encoding: str) -> Any:
         if name not in names:
             raise pickles.DamagedFile(f"the archive has no record {name}")
         info = archive.getinfo(name)
-        # Before memory is reserved for what the pickle says.
+        # Checked before memory is allocated for the size in the pickle.
         if info.file_size != numel * kind.itemsize:
             raise pickles.DamagedFile(
                 f"record {name} has {info.file_size} bytes; {numel} elements of {kind} need {numel * kind.itemsize}"
@@ -245,8 +245,8 @@ def _load_zip(archive: zipfile.ZipFile, trusted: bool, encoding: str) -> Any:
 
 
 def _read(file: Any, kind: np.dtype, numel: int, order: str) -> np.ndarray:
-    """So many elements from a file, in this machine's order of bytes."""
-    array = alloc.empty(numel, kind)
+    """Read ``numel`` elements from a file, in this machine's byte order."""
+    array = allocation.empty(numel, kind)
     room, at = memoryview(_bytes(array)), 0
     while at < len(room):
         piece = file.read(min(len(room) - at, 1 << 24))
@@ -256,7 +256,7 @@ def _read(file: Any, kind: np.dtype, numel: int, order: str) -> np.ndarray:
         at += len(piece)
     if order != sys.byteorder:
         array.byteswap(inplace=True)
-    # A byte that is neither 0 nor 1 would be a third truth.
+    # Bytes other than 0 and 1 are invalid bools.
     return array.view(np.uint8) != 0 if kind == np.bool_ else array
 
 
@@ -286,7 +286,7 @@ def _load_legacy(file: Any, trusted: bool, encoding: str) -> Any:
             f"Weights only load failed: the file is neither a zip checkpoint nor one of PyTorch before 1.6 ({error})",
             error.__context__ or error,
         ) from error
-    # The numbers come after the object, which is made twice: to find out what they are, then of them.
+    # The numbers follow the object, which is read twice: first to find their dtypes and sizes, then with them.
     here = file.tell()
     part(trusted)
     for key in part():
@@ -299,13 +299,13 @@ def _load_legacy(file: Any, trusted: bool, encoding: str) -> Any:
     return part(trusted)
 
 
-# -- What the user allows ---------------------------------------------------------------------
+# -- Names allowed by the user ----------------------------------------------------------------
 
 
 def add_safe_globals(safe_globals: list[Any]) -> None:
     """Allow :func:`load` to make objects of these classes and to call these functions.
 
-    An element may be a pair of the object and the name that files have for it.
+    An element may be a pair of the object and its name in files.
 
     >>> import fastnn
     >>> class Settings: pass
@@ -332,12 +332,12 @@ def _named(objects: list[Any]) -> dict[str, Any]:
 
 
 def get_safe_globals() -> list[Any]:
-    """What ``add_safe_globals`` has allowed."""
+    """The objects allowed by ``add_safe_globals``."""
     return list(pickles.safe_globals.values())
 
 
 def clear_safe_globals() -> None:
-    """Take back what ``add_safe_globals`` has allowed."""
+    """Remove everything that ``add_safe_globals`` has allowed."""
     pickles.safe_globals.clear()
 
 

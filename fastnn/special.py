@@ -1,4 +1,4 @@
-"""``torch.special``: mathematical functions, some of them under a second name."""
+"""``torch.special``: mathematical functions, some of them aliases."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._tensor.tensor import Tensor, _recorded
-from fastnn.nn.functional.top_level import log_softmax, sigmoid, softmax
+from fastnn.nn.functional.torch_names import log_softmax, sigmoid, softmax
 from fastnn.ops.binary_math import logarithmic, xlogy
 from fastnn.ops.core import as_floating, check_tensor, named
 from fastnn.ops.elementwise import (
@@ -50,7 +50,7 @@ def _density(x: Tensor) -> Tensor:
 _ndtr = _floating("ndtr", "The normal distribution function.", _special("ndtr"), lambda g, x: g * _density(x))
 ndtri = _floating("ndtri", "The inverse of ``ndtr``.", _special("ndtri"), lambda g, y: g / _density(y), "y")
 log_ndtr: Callable[..., Tensor] = _floating(
-    # The density divided by ``ndtr``, which for negative x are both too small; NaN where both are 0, as in PyTorch.
+    # The density over ``ndtr``; for negative x both would underflow. NaN where both are 0, as in PyTorch.
     "log_ndtr", "``log(ndtr(x))``.", _special("log_ndtr"),
     lambda g, x: g * (math.sqrt(2 / math.pi) / erfcx(x * -math.sqrt(0.5))).masked_fill(x == -math.inf, math.nan), "xy",
 )
@@ -67,7 +67,7 @@ i0e: Callable[..., Tensor] = _floating(
 def _i1e_slope(grad: Tensor, x: Tensor) -> Tensor:
     zero = x == 0
     slope = i0e(x) - i1e(x) * x.sgn() - (i1e(x) / x.masked_fill(zero, 1)).masked_fill(zero, 0.5)
-    # At NaN that at 0, as in PyTorch.
+    # The derivative at NaN is that at 0, as in PyTorch.
     return grad * slope.masked_fill(x.isnan(), 0.5)
 
 
@@ -79,7 +79,7 @@ def ndtr(input: Tensor) -> Tensor:
     """The normal distribution function."""
     check_tensor("input", input)
     x = as_floating(input)
-    # Of a copy, as in PyTorch: the operand may change before the backward pass.
+    # With a copy, as in PyTorch: the operand may change before the backward pass.
     return _ndtr(x.clone() if _recorded(x) else x)
 
 

@@ -1,4 +1,4 @@
-"""``torch.testing``: tensors that should agree."""
+"""``torch.testing``: comparison of tensors."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 from fastnn._tensor.tensor import Tensor
 from fastnn.ops.creation import as_tensor
 
-# By the dtype: relative and absolute, as in PyTorch.
+# Relative and absolute tolerance by dtype, as in PyTorch.
 _TOLERANCES = {"float16": (1e-3, 1e-5), "float32": (1.3e-6, 1e-5), "float64": (1e-7, 1e-7)}
 
 
@@ -31,10 +31,10 @@ def assert_close(
 
     Args:
         actual, expected: tensors, numbers, or sequences and mappings of them.
-        rtol, atol: both or neither; those of the dtype if not given.
+        rtol, atol: both or neither; by default those of the dtype.
         equal_nan: whether NaN equals NaN.
-        check_dtype: whether dtypes have to agree.
-        msg: the text of the error, or a function that makes it from the usual one.
+        check_dtype: whether dtypes must agree.
+        msg: the text of the error, or a function that makes it from the default one.
 
     >>> import fastnn
     >>> fastnn.testing.assert_close(fastnn.tensor([1.0]), fastnn.tensor([1.0 + 1e-6]))
@@ -65,7 +65,7 @@ def assert_close(
 def _difference(
     a: Tensor, e: Tensor, rtol: float | None, atol: float | None, equal_nan: bool, check_dtype: bool
 ) -> str:
-    """What is wrong, or nothing."""
+    """A description of the difference, or an empty string."""
     if a._data.shape != e._data.shape:
         return f"The values for attribute 'shape' do not match: {a.shape} != {e.shape}."
     if check_dtype and a.dtype is not e.dtype:
@@ -94,5 +94,5 @@ def assert_allclose(
     equal_nan: bool = True,
     msg: Any = "",
 ) -> None:
-    """As ``assert_close``, without a look at dtypes."""
+    """As ``assert_close``, without comparing dtypes."""
     assert_close(actual, expected, rtol=rtol, atol=atol, equal_nan=equal_nan, check_dtype=False, msg=msg or None)

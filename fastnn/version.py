@@ -1,11 +1,11 @@
-"""``torch.version``: fastnn's own version, and which libraries it was built with: none."""
+"""``torch.version``: fastnn's own version, and the libraries it was built with: none."""
 
 from __future__ import annotations
 
 import re
 from typing import Any
 
-__version__ = "0.1.0"
+__version__ = "0.2.0"
 # The PyTorch whose behaviour fastnn has.
 TORCH = "2.13.0"
 cuda: str | None = None
@@ -16,9 +16,9 @@ debug = False
 
 
 class TorchVersion(str):
-    """A version that is put in order by its numbers, beside another one, a string or a tuple; otherwise a string.
+    """A string that compares as a version with another version, a string or a tuple.
 
-    >>> TorchVersion("2.13.0+fastnn.0.1.0") > "2.4", TorchVersion("2.13.0") >= (2, 13)
+    >>> TorchVersion("2.13.0+fastnn.0.2.0") > "2.4", TorchVersion("2.13.0") >= (2, 13)
     (True, True)
     """
 
@@ -36,7 +36,7 @@ class TorchVersion(str):
 
 
 def _order(version: Any, length: int) -> tuple[list[int], str]:
-    """What decides the order: the numbers, at least ``length``, then the label of a local build."""
+    """The sort key: the numbers, padded to ``length``, then the label of a local build."""
     text = ".".join(map(str, version)) if isinstance(version, (tuple, list)) else str(version)
     numbers = re.match(r"[\d.]*", text)
     found = [int(part) for part in numbers[0].split(".") if part] if numbers else []

@@ -1,13 +1,11 @@
-"""Arithmetic on NumPy arrays, in Numba kernels: the ground floor of fastnn.
+"""Numba kernels for arithmetic on NumPy arrays: the lowest layer of fastnn.
 
-Knows arrays only, nothing of tensors, layers or files. One file per operation, of the operation's
-name; ``runtime`` owns compilation, caching, launches and threads. Arguments are outputs, then inputs, then what
-the forward saved; a gradient is ``d`` and the name.
+This package knows arrays only, not tensors, layers or files. Each operation has one file of the same name;
+``runtime`` owns compilation, caching, launches and threads. Arguments are outputs, then inputs, then values
+saved by the forward; a gradient is named ``d`` plus the name of its array.
 """
 
 from fastnn.kernels import self_check
-from fastnn.kernels.activation.activation_derivative import activation_derivative
-from fastnn.kernels.activation.activations import activation_backward, activation_forward
 from fastnn.kernels.activation.dropout import (
     alpha_dropout_backward,
     alpha_dropout_forward,
@@ -15,7 +13,9 @@ from fastnn.kernels.activation.dropout import (
     dropout_forward,
 )
 from fastnn.kernels.activation.elementwise_activations import elementwise_backward, elementwise_forward
+from fastnn.kernels.activation.fused_activations import activation_backward, activation_forward
 from fastnn.kernels.activation.prelu import prelu_backward, prelu_forward
+from fastnn.kernels.activation.textbook_derivative import activation_derivative
 from fastnn.kernels.classic.perceptron import perceptron_predict, perceptron_train
 from fastnn.kernels.loss.losses import pointwise_loss
 from fastnn.kernels.loss.multilabel_margin import multilabel_margin
@@ -46,7 +46,7 @@ from fastnn.kernels.rows.embedding import embedding_backward, embedding_forward
 from fastnn.kernels.rows.gather import gather
 from fastnn.kernels.rows.take_rows import take_rows
 from fastnn.kernels.runtime import compiler
-from fastnn.kernels.runtime.memory import IS_X86
+from fastnn.kernels.runtime.raw_memory import IS_X86
 
 if not IS_X86:
     compiler.check_before_use(self_check.check)

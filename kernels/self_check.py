@@ -1,13 +1,11 @@
-"""The compiled code's check of itself, on processors that fastnn is not tested on.
+"""A self-check of the compiled code, on processors that fastnn is not tested on.
 
-LLVM compiles each kernel for the processor it finds, and Numba has made wrong code of right kernels before (see
-``words``). Where that happened training went on with gradients that nobody had computed. So before a kernel is
-used for the first time on a processor of a kind that the tests do not run on, one backward pass goes through every
-way that launches take, and has to give NumPy's numbers. That it did is kept beside the kernels, so that it is
-computed once for each processor and each version.
+LLVM compiles each kernel for the processor it finds, and Numba has miscompiled correct kernels before (see
+``runtime.raw_memory``). Training then went on with wrong gradients. So before the first kernel runs on a kind of
+processor that the tests do not cover, one backward pass runs on every launch path and must match NumPy. The result
+is cached with the kernels, so the check runs once for each processor and each version.
 
-The check waits for the first kernel, and is not made by the import: it compiles the matrix product, which an
-import must not do, and until then there is nothing that could be wrong.
+The check runs at the first kernel, not at import: it compiles the matrix product, which an import must not do.
 """
 
 from __future__ import annotations
@@ -26,17 +24,17 @@ from fastnn.kernels.runtime import thread_count
 from fastnn.kernels.runtime.cache import remembered
 from fastnn.kernels.runtime.program import Program, grow_scratch, scratch
 
-# So many operations that a program cuts its launches in several parts, where there are threads for them.
+# Large enough that a program cuts its launches into several parts, if there are threads for them.
 _BATCH, _IN, _OUT = 24, 40, 33
-# Bytes of scratch that this needs at most.
+# Upper bound of the scratch that this needs, in bytes.
 _ROOM = 2**18
 
-# dx, dweight, dbias, dy, x, weight and what ReLU gave.
+# dx, dweight, dbias, dy, x, weight and the output of ReLU.
 Arrays = tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]
 
 
 def check() -> None:
-    """RuntimeError unless a backward pass has been right here, now or before."""
+    """Raise RuntimeError unless a backward pass is correct on this processor (cached after the first time)."""
     remembered("self_check", registry.cpu_target.target_context.codegen(), _is_right)
 
 
@@ -52,8 +50,8 @@ def _is_right() -> bool:
 
 
 def wrong() -> list[str]:
-    """What of a backward pass is not as NumPy computes it; empty where all is well."""
-    # Whole numbers so small that every sum is exact in float32.
+    """The results of a backward pass that differ from NumPy's; empty if all match."""
+    # Integers so small that every sum is exact in float32.
     x, weight, dy = (
         ((np.arange(rows * columns) * step % 7) - 3).astype(np.float32).reshape(rows, columns)
         for rows, columns, step in ((_BATCH, _IN, 5), (_IN, _OUT, 3), (_BATCH, _OUT, 4))
@@ -67,7 +65,7 @@ def wrong() -> list[str]:
         grow_scratch(_ROOM)
     for way, backward in _WAYS.items():
         dx, dweight, dbias = (np.full_like(a, np.nan) for a in (x, weight, bias))
-        # NaN, in which nothing that another way has left can pass for a result.
+        # Fill with NaN, so that no leftover of another path can pass for a result.
         scratch().fill(255)
         backward((dx, dweight, dbias, dy, x, weight, out))
         gradients = {"dx": dx, "dweight": dweight, "dbias": dbias}
@@ -105,7 +103,7 @@ _WAYS: dict[str, Callable[[Arrays], None]] = {
 
 @contextmanager
 def _cut_in(parts: int) -> Iterator[None]:
-    """Launches are cut in so many parts, however small they are."""
+    """Cut launches into this many parts, however small they are."""
     before = thread_count._threads, thread_count.SERIAL_OPERATIONS
     thread_count._threads, thread_count.SERIAL_OPERATIONS = parts, 0
     try:

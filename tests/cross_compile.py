@@ -319,7 +319,7 @@ class Look:
 
     def __init__(self, native: Native) -> None:
         from fastnn.kernels.runtime import cache, compiler, launcher, pool, program
-        from fastnn.kernels.runtime.memory import IS_X86
+        from fastnn.kernels.runtime.raw_memory import IS_X86
 
         cache.cache_folder = lambda: None
         # The check computes with code for this machine.
@@ -598,7 +598,7 @@ class Look:
         import numpy as np
         from numba import types
 
-        from fastnn.kernels.runtime.memory import call_slice, integer, put_integer, stack_words
+        from fastnn.kernels.runtime.raw_memory import call_slice, integer, put_integer, stack_words
 
         inline, room = self.compiler.inline, stack_words(32)
 

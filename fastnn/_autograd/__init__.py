@@ -1,1 +1,1 @@
-"""The tape: nodes and their order, what is recorded when, hooks."""
+"""The tape: nodes and the backward pass, modes of recording, hooks."""

@@ -1,12 +1,11 @@
-"""Reverse-mode automatic differentiation: the tape and the walk back along it.
+"""Reverse-mode automatic differentiation: the tape and the backward pass.
 
-A :class:`Node` is written by each operation whose result needs a gradient. It keeps the edges to
-what the operation read (the node that made it, or the leaf itself) and a function from the
-gradient of the result to the gradients of the operands. Imports ``modes`` and ``quiet`` alone:
-tensors come in as arguments.
+Each operation whose result needs a gradient makes a :class:`Node`. It keeps the edges to the operands
+(the node that made each, or the leaf itself) and a function from the gradient of the result to the
+gradients of the operands. This file does not import ``Tensor``: tensors come in as arguments.
 
-Under ``create_graph`` the same functions run with recording switched on, so that what they compute
-can be differentiated again. A function that works on arrays has a substitute, ``recompute``.
+With ``create_graph`` the same functions run with recording switched on, so that their results can be
+differentiated again. A function that works on arrays has a substitute, ``recompute``.
 """
 
 from __future__ import annotations
@@ -26,38 +25,38 @@ from fastnn._core.errstate import quiet
 if TYPE_CHECKING:
     from fastnn._tensor.tensor import Tensor
 
-# A node, or a leaf: what a gradient is handed to.
+# A node, or a leaf: the receiver of a gradient.
 Edge = Any
 _Recompute = Callable[[], "Tensor"]
 
 _sequence = itertools.count()
-# Counts the operations whose backward pass was recorded to be differentiated again.
+# The number of operations whose backward pass was recorded for second derivatives.
 differentiated = [0]
 
 
 class Memory:
-    """What tensors over the same memory share: how often it was written to, and by whom its history.
+    """State shared by tensors over the same memory: the versions of its contents and of its history.
 
-    Class attributes are the values at the start; most tensors never write to this object.
+    The class attributes are the initial values; most tensors never write to this object.
     """
 
     # Counts in-place operations.
     version = 0
-    # Counts those that gave the memory a new history, so that older views of it are out of date.
+    # Counts in-place operations that gave the memory a new history, so that older views are out of date.
     history = 0
     # Whether it was made in `inference_mode`.
     inference = False
 
     def version_to_write(self) -> int:
-        """``version``, where the memory is to be written to."""
+        """``version``, read before a write to the memory."""
         return self.version
 
 
 class InferenceMemory(Memory):
     """The memory of a tensor made in ``inference_mode``: it counts no versions.
 
-    So to ask for its version is an error outside of that mode, and all that saves a tensor for a backward pass or
-    changes one in place asks, without a check of its own.
+    Reading its version outside of that mode is an error. Code that saves a tensor for a backward pass, or changes one
+    in place, reads the version, and so needs no separate check.
     """
 
     inference = True
@@ -78,7 +77,7 @@ class InferenceMemory(Memory):
 
 
 class DetachedInferenceMemory(InferenceMemory):
-    """That of a tensor made in ``inference_mode`` and detached outside of it, which may be written to."""
+    """The memory of a tensor made in ``inference_mode`` and detached outside of it; it can be written to."""
 
     @property
     def version(self) -> int:
@@ -86,7 +85,7 @@ class DetachedInferenceMemory(InferenceMemory):
 
     @version.setter
     def version(self, value: int) -> None:
-        # None are counted.
+        # Versions are not counted.
         pass
 
     def version_to_write(self) -> int:
@@ -103,7 +102,7 @@ def _version_or_zero(memory: Memory) -> int:
 
 
 class Alias(Memory):
-    """The memory of a detached tensor: it has the versions of the other's, and a history of its own."""
+    """The memory of a detached tensor: it shares the versions of the original, and has its own history."""
 
     def __init__(self, memory: Memory) -> None:
         self.shared: Memory = memory.shared if type(memory) is Alias else memory
@@ -131,14 +130,14 @@ class Node:
             operand that needs none, or whose gradient ``run`` has stored itself. Written in tensor
             operations it can be differentiated; one that works on arrays comes with ``recompute``.
         saved: those operands (and others) whose values ``run`` reads: they must not have changed.
-        keeps: whether ``run`` holds other arrays, which are given up after the first backward pass.
-        again: computes the result once more from the operands, by plain recorded tensor operations.
-            Called under ``create_graph`` only, in place of ``run``, and then differentiated.
+        keeps: whether ``run`` holds other arrays, which are freed after the first backward pass.
+        recompute: computes the result again from the operands, by plain recorded tensor operations.
+            Called only with ``create_graph``, in place of ``run``, and then differentiated.
     """
 
     __slots__ = ("edges", "hooks", "keeps", "read", "recompute", "run", "saved", "sequence", "title")
 
-    # Whether it is to be told which gradients are wanted: one that does the work of several operations.
+    # Whether `backward_for` is called, with the wanted gradients: for a node that replaces several operations.
     selective = False
 
     def __init__(
@@ -156,17 +155,17 @@ class Node:
         self.edges = tuple([(t._node or t) if t._requires_grad else None for t in operands])
         # The memory, not the tensor: the result may be saved too, and it holds this node.
         self.saved = [(t._memory, t._memory.version, t._data.shape) for t in saved]
-        # What `again` reads, with its versions; it holds them in any case.
+        # The operands that `recompute` reads, with their versions; it holds them in any case.
         try:
             self.read = None if recompute is None else (operands, [t._memory.version for t in operands])
         except RuntimeError:
-            # A tensor of `inference_mode`, which no gradient reads: nothing changes it outside of that mode.
+            # A tensor of `inference_mode`, which no gradient reads: it cannot change outside of that mode.
             self.read = operands, [_version_or_zero(t._memory) for t in operands]
         self.hooks: Hooks | None = None
         self.sequence = next(_sequence)
 
     def guard(self, result: Tensor) -> Tensor:
-        """Note that ``run`` reads the result itself, which then must not change either; return it."""
+        """Note that ``run`` reads the result, which then must not change either; return the result."""
         self.saved.append((result._memory, result._memory.version, result._data.shape))
         return result
 
@@ -176,12 +175,12 @@ class Node:
 
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
-        """The operations that made the operands; :class:`AccumulateGrad` stands for a leaf."""
+        """The operations that made the operands; :class:`AccumulateGrad` for a leaf."""
         found = tuple([
             (edge if edge is None else with_type_name(edge) if isinstance(edge, Node) else AccumulateGrad(edge), 0)
             for edge in self.edges
         ])
-        # To PyTorch a number beside a tensor is a second operand.
+        # In PyTorch a number is a second operand.
         return (*found, (None, 0)) if len(found) == 1 and self.title in _OF_TWO else found
 
     def register_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
@@ -225,7 +224,7 @@ class Node:
         return self.run(grad)
 
     def backward_for(self, grad: Tensor, wants: list[bool]) -> tuple[Tensor | None, ...]:
-        """As :meth:`backward`, where only the gradients of some operands are wanted; of a ``selective`` node."""
+        """As :meth:`backward` of a ``selective`` node, if only some operands' gradients are wanted."""
         raise NotImplementedError
 
     def _differentiated(self, recompute: _Recompute, grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -242,12 +241,12 @@ class Node:
             found = run_backward([result], [grad], True, True, wanted, inner=True)
         grads = []
         for edge in self.edges:
-            # An operand that was given twice gets all of its gradient in the first place.
+            # An operand that was given twice gets its whole gradient at its first position.
             grads.append(found.pop(edge, None) if edge is not None else None)
         return tuple(grads)
 
     def release(self) -> None:
-        """Free what the operation saved, even while its result is kept. Where that is nothing, it may run again."""
+        """Free what the operation saved, even if its result is kept. If it saved nothing, it may run again."""
         if self.saved or self.keeps:
             self.run, self.recompute, self.saved, self.read = None, None, [], None
 
@@ -261,7 +260,7 @@ class ResultNode(Node):
 
     def attach(self, result: Tensor) -> Tensor:
         """Remember the result of the operation, and that it must not change; return it."""
-        # Without the tensor, which holds this node: a cycle would outlive its last user.
+        # Not the tensor, which holds this node: the cycle would outlive its last user.
         self.result: Any = (type(result), result._data, result._memory)
         return self.guard(result)
 
@@ -284,12 +283,12 @@ _type_names: dict[tuple[type[Node], str], type[Node]] = {}
 
 
 def with_type_name(node: Node) -> Node:
-    """The node, whose type from now on has the operation's name: programs that draw a graph print that."""
+    """The node, after its type was renamed to the operation's name: programs that draw a graph print it."""
     kind, name = type(node), node.name()
     if kind.__name__ != name:
         plain: Any = kind.__base__ if (kind, "") in _type_names else kind
         if (plain, name) not in _type_names:
-            # Of the same layout, so that an object may change to it.
+            # The same layout, so that `__class__` can be assigned.
             made = type(name, (plain,), {"__slots__": (), "__module__": plain.__module__})
             _type_names[plain, name] = _type_names[made, ""] = made
         node.__class__ = _type_names[plain, name]
@@ -297,7 +296,7 @@ def with_type_name(node: Node) -> Node:
 
 
 class AccumulateGrad:
-    """The end of a path back: adds to the gradient of ``variable``."""
+    """A leaf of the graph: adds to the gradient of ``variable``."""
 
     __slots__ = ("variable",)
 
@@ -318,9 +317,9 @@ class AccumulateGrad:
 
 
 class Parts:
-    """Gradients of some of the results of one operation, by position: what its node is handed.
+    """Gradients of some of the results of one operation, by position: the argument of its node.
 
-    An operation of several results has one node, and for each result a small one in front of it.
+    An operation with several results has one node, and a small node before it for each result.
     """
 
     __slots__ = ("grads",)
@@ -336,7 +335,7 @@ class Parts:
 
 
 class _Joint:
-    """Stands in for the results together as the operand of the small nodes."""
+    """All results together, as the operand of the small nodes."""
 
     __slots__ = ("_node", "_requires_grad")
 
@@ -354,7 +353,7 @@ def part_node(node: Node, position: int) -> Node:
 # -- The walk ----------------------------------------------------------------------------------
 
 def _hooks_of(owner: Any) -> Hooks:
-    """The hooks of a node or a leaf, made at first use."""
+    """The hooks of a node or a leaf, made on first use."""
     if isinstance(owner, Node):
         if owner.hooks is None:
             owner.hooks = Hooks()
@@ -378,29 +377,28 @@ def run_backward(
     accumulate: bool = False,
     inner: bool = False,
 ) -> dict[Edge, Any]:
-    """Walk back from ``roots``. Accumulate into the leaves, or find the gradients of ``wanted``.
+    """Run a backward pass from ``roots``. Accumulate into the leaves, or find the gradients of ``wanted``.
 
-    Nodes run in the reverse of the order in which they were recorded: each one after all that read
-    its result.
+    Nodes run in the reverse order of their recording: each one after all nodes that read its result.
 
     Args:
-        roots, grads: results, and the gradients of them.
+        roots, grads: results, and their gradients.
         retain_graph: keep what the operations saved.
         create_graph: record the computation of the gradients.
-        wanted: the edges whose gradients are returned; None for all leaves, which accumulate theirs.
-        accumulate: leaves in ``wanted`` accumulate theirs as well.
-        inner: within one operation of another walk: up to what is wanted and no further, and without hooks, which
-            that walk calls.
+        wanted: the edges whose gradients are returned; None to accumulate into all leaves.
+        accumulate: accumulate into the leaves in ``wanted`` as well.
+        inner: the pass is inside one operation of another pass: stop at the wanted edges, and call no hooks, as the
+            outer pass calls them.
     """
     before = _mode.enabled, _mode.direct, _mode.retain
     try:
         _mode.enabled, _mode.direct, _mode.retain = create_graph, wanted is None and not create_graph, retain_graph
-        # Overflow and division by zero show in the numbers, as in the kernels, not as warnings.
+        # Overflow and division by zero are visible in the numbers, as in the kernels, not as warnings.
         found = quiet(_walk, roots, grads, retain_graph, wanted, accumulate, inner)
         _mode.enabled, _mode.direct, _mode.retain = before
         return found
     except BaseException:
-        # Here, not in a `finally`, for what is undone must not be cut short by Ctrl-C either.
+        # Not in a `finally` block, which Ctrl-C could interrupt.
         _mode.enabled, _mode.direct, _mode.retain = before
         raise
 
@@ -418,7 +416,7 @@ def _walk(
     waiting: dict[Edge, Any] = {}
     queue: list[tuple[int, Any]] = []
     leaves: dict[Any, Any] = {}
-    # How often each leaf is still to be handed a gradient; counted when the first one with hooks is met.
+    # How many gradients each leaf has yet to receive; counted when the first leaf with hooks is reached.
     uses: dict[Any, int] | None = None
     edge: Any
     for root, g in zip(roots, grads, strict=True):
@@ -437,7 +435,7 @@ def _walk(
         if hooks is not None:
             grad = _run_hooks(hooks, grad)
             if hooks.after:
-                # They are told of all gradients, so none is written straight into its place.
+                # The hooks receive all gradients, so none is written directly into its slot.
                 direct, _mode.direct = _mode.direct, False
         if needed is not None and wanted is not None:
             if node in wanted:
@@ -467,7 +465,7 @@ def _walk(
                     if uses is None and edge._hooks is not None and not inner:
                         uses = _uses([node, *[other for _, other in queue]], needed)
                 elif edge._requires_grad:
-                    # A leaf may have been frozen since it was read.
+                    # The leaf may have been frozen since the forward.
                     edge._accumulate_grad(g)
             elif edge in waiting:
                 waiting[edge] = waiting[edge] + g
@@ -475,7 +473,7 @@ def _walk(
                 waiting[edge] = g
                 heapq.heappush(queue, (-edge.sequence, edge))
         if uses is not None:
-            # In the order of PyTorch: hooks of a leaf are called as soon as all of its gradient is there.
+            # PyTorch's order: the hooks of a leaf are called as soon as its gradient is complete.
             for edge in node.edges:
                 if edge in uses:
                     uses[edge] -= 1
@@ -492,7 +490,7 @@ def _walk(
 
 
 def _leaf(leaf: Any, grad: Any, leaves: dict[Any, Any], wanted: set[Edge] | None) -> None:
-    """Add up what arrives at a leaf whose gradient is wanted, or whose hooks want all of it at once."""
+    """Sum the gradients of a leaf that is wanted, or whose hooks need the complete gradient."""
     if wanted is None or leaf in wanted:
         leaves[leaf] = leaves[leaf] + grad if leaf in leaves else grad
 
@@ -518,7 +516,7 @@ def _run_hooks(hooks: Hooks, grad: Any) -> Any:
     if hooks.retain is not None:
         result = hooks.retain()
         if result is not None:
-            # Added to what an earlier pass left, as for a leaf.
+            # Accumulated over several passes, as for a leaf.
             result._accumulate_grad(grad)
     return grad
 
@@ -539,7 +537,7 @@ def _check_nan(node: Node, grads: tuple[Any, ...]) -> None:
 
 
 def _uses(nodes: list[Node], needed: set[Node] | None) -> dict[Any, int]:
-    """How often each leaf is an operand of these operations and of those before them."""
+    """How often each leaf is an operand of these operations and their ancestors."""
     counts: dict[Any, int] = {}
     seen, stack = set(nodes), list(nodes)
     while stack:
@@ -554,7 +552,7 @@ def _uses(nodes: list[Node], needed: set[Node] | None) -> dict[Any, int]:
 
 
 def on_the_way(roots: Sequence[Tensor], wanted: set[Edge]) -> set[Node]:
-    """The nodes from which a path leads back to something that is wanted."""
+    """The nodes with a path to a wanted edge."""
     reached: dict[Node, None] = {}
     stack = [root._node for root in roots if root._node is not None]
     while stack:
@@ -563,7 +561,7 @@ def on_the_way(roots: Sequence[Tensor], wanted: set[Edge]) -> set[Node]:
             reached[node] = None
             stack.extend([edge for edge in node.edges if isinstance(edge, Node)])
     needed: set[Node] = set()
-    # An operand is older than what was computed from it.
+    # An operand is older than its results.
     for node in sorted(reached, key=lambda n: n.sequence):
         if any(edge is not None and (edge in needed or edge in wanted) for edge in node.edges):
             needed.add(node)

@@ -1,4 +1,4 @@
-"""``backward`` of tensors: the gradients that it begins with, and the walk."""
+"""``backward`` of tensors: its initial gradients, and the pass itself."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def _edge(t: Tensor) -> Edge:
 
 
 def _output_grads(outputs: Sequence[Tensor], grads: Any, batched: bool = False) -> list[Tensor]:
-    """The gradients of ``outputs``: those given, or 1 for a number."""
+    """The gradients of ``outputs``: those given, or 1 for a single element."""
     given = (None,) * len(outputs) if grads is None else _as_tuple(grads)
     if len(given) != len(outputs):
         raise RuntimeError(f"got {len(outputs)} tensors and {len(given)} gradients")
@@ -56,12 +56,12 @@ def backward(
     grad_variables: Any = None,
     inputs: Any = None,
 ) -> None:
-    """Accumulate into the leaves the sum of the gradients of ``tensors``.
+    """Accumulate the sum of the gradients of ``tensors`` into the leaves.
 
     Args:
-        tensors: a tensor or several.
-        grad_tensors: the gradient of each; may be left out for tensors of one element, where it is 1.
-        retain_graph: keep what the operations saved, to walk back a second time; as ``create_graph`` if None.
+        tensors: one or several tensors.
+        grad_tensors: the gradient of each; optional for tensors of one element, where it is 1.
+        retain_graph: keep what the operations saved, for a second backward pass; as ``create_graph`` if None.
         create_graph: record the computation of the gradients, so that they can be differentiated.
         grad_variables: the older name of ``grad_tensors``.
         inputs: accumulate into these only.

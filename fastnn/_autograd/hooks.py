@@ -1,4 +1,4 @@
-"""Functions that are called with gradients, and how they are taken out again."""
+"""Hooks: functions that are called with gradients, and their removal."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 class RemovableHandle:
-    """Takes a hook out again: by ``remove()``, or at the end of a ``with`` block."""
+    """Removes a hook: by ``remove()``, or at the end of a ``with`` block."""
 
     _next = itertools.count()
 
@@ -16,7 +16,7 @@ class RemovableHandle:
         self._hooks = hooks
 
     def remove(self) -> None:
-        """Take the hook out; harmless if it is out."""
+        """Remove the hook; does nothing if it is removed already."""
         self._hooks.pop(self.id, None)
 
     def __enter__(self) -> RemovableHandle:
@@ -30,13 +30,13 @@ class HookList(dict[int, Any]):
     """Hooks by their number, in the order in which they were added."""
 
     def add(self, hook: Any) -> RemovableHandle:
-        """Add a hook, and return what takes it out."""
+        """Add a hook, and return its handle."""
         handle = RemovableHandle(self)
         self[handle.id] = hook
         return handle
 
     def apply(self, grad: Any) -> Any:
-        """The gradient as the hooks leave it."""
+        """The gradient after all hooks."""
         for hook in list(self.values()):
             replaced = hook(grad)
             if replaced is not None:
@@ -57,19 +57,19 @@ class HookList(dict[int, Any]):
 
 
 class Hooks:
-    """What is called with the gradient of a result, or of a leaf."""
+    """The hooks on the gradient of a result, or of a leaf."""
 
     __slots__ = ("after", "before", "retain")
 
     def __init__(self) -> None:
-        # With the gradient before it is used; with all gradients of the operation afterwards.
+        # Called with the gradient before it is used; called with all gradients of the operation afterwards.
         self.before, self.after = HookList(), HookList()
-        # A weak reference to the result, where it keeps its gradient.
+        # A weak reference to the result, if it retains its gradient.
         self.retain: Any = None
 
 
 def leaf_hooks(leaf: Any) -> Hooks | None:
-    """The hooks of a leaf; None, and forgotten, where all of them have been taken out again."""
+    """The hooks of a leaf; None if all of them were removed (the object is then dropped)."""
     hooks = leaf._hooks
     if hooks is not None and not (hooks.before or hooks.after or hooks.retain):
         leaf._hooks = hooks = None

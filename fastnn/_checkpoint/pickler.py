@@ -15,10 +15,10 @@ from fastnn._core.devices import device
 from fastnn._core.dtypes import dtype
 from fastnn._core.flat_storage import is_place
 from fastnn._tensor.tensor import Size, Tensor, _wrap
+from fastnn.nn.module_members import Registry
 from fastnn.nn.parameter import Parameter
-from fastnn.nn.registry import Registry
 
-# PyTorch's classes of storages, and NumPy's names for what is in them.
+# PyTorch's storage classes, and NumPy's names of their dtypes.
 STORAGES = {
     "FloatStorage": "float32", "DoubleStorage": "float64", "HalfStorage": "float16", "LongStorage": "int64",
     "IntStorage": "int32", "ShortStorage": "int16", "CharStorage": "int8", "ByteStorage": "uint8",
@@ -29,14 +29,14 @@ _STORAGE_NAMES = {kind: name for name, kind in STORAGES.items() if name != "Unty
 
 
 class Storage(NamedTuple):
-    """The memory of one or more tensors: a vector of numbers, and its name in the file."""
+    """The memory of one or more tensors: a flat array, and its name in the file."""
 
     array: np.ndarray
     key: str
 
 
 class _Global:
-    """A name of another library, which need not be installed."""
+    """A name in another library, which may not be installed."""
 
     def __init__(self, module: str, name: str) -> None:
         self.line = f"c{module}\n{name}\n".encode()
@@ -50,28 +50,28 @@ _global = functools.cache(_Global)
 
 
 class _LocalError(pickle.PicklingError, AttributeError):
-    """A function or class that was defined inside a function has no name to be found by."""
+    """A function or class defined inside a function cannot be pickled by name."""
 
 
-# The methods that it writes with are in no stub.
+# Its private methods are in no stub.
 _Pickler: Any = pickle._Pickler
 
 
 class Writer(_Pickler):
-    """Pickles an object; tensors are written as references to ``storages``, which the caller stores."""
+    """Pickles an object; tensors are written as references to ``storages``, which the caller saves."""
 
     dispatch: ClassVar[dict[Any, Any]] = dict(_Pickler.dispatch)
 
     def __init__(self, file: IO[bytes], protocol: int) -> None:
         super().__init__(file, protocol)
         self.storages: dict[Any, Storage] = {}
-        # An address names memory only as long as that lives; a storage's own array may be a copy.
+        # An address identifies memory only while it is alive; a storage's own array may be a copy.
         self._kept: list[np.ndarray] = []
 
     def dump(self, obj: Any) -> None:
         """Write the object.
 
-        Raises: PicklingError, also an AttributeError for what was defined inside a function.
+        Raises: PicklingError, also an AttributeError for objects defined inside a function.
         """
         try:
             super().dump(obj)
@@ -97,7 +97,7 @@ class Writer(_Pickler):
             hooks: Any = collections.OrderedDict()
             args: tuple[Any, ...] = (storage, offset, obj._data.shape, strides, obj.requires_grad, hooks)
             if storage.array.dtype.name not in _STORAGE_NAMES:
-                # uint16, uint32 and uint64 have no class of storages.
+                # uint16, uint32 and uint64 have no storage class.
                 return _global("torch._utils", "_rebuild_tensor_v3"), (*args, obj.dtype)
             return _global("torch._utils", "_rebuild_tensor_v2"), args
         if isinstance(obj, Size):
@@ -113,7 +113,7 @@ class Writer(_Pickler):
     def _save_function(self, obj: Any) -> None:
         from fastnn.ops.core import FUNCTIONS
 
-        # A method of tensors as the function of its name.
+        # A tensor method is written as the function of its name.
         if obj in FUNCTIONS:
             self.save(FUNCTIONS[obj])
         else:
@@ -125,18 +125,18 @@ class Writer(_Pickler):
     dispatch[_Global] = _save_global
     dispatch[dtype] = _save_dtype
     dispatch[FunctionType] = _save_function
-    # In a file an ordinary dictionary, as PyTorch has it.
+    # Written as an ordinary dictionary, as in PyTorch.
     dispatch[Registry] = pickle._Pickler.save_dict  # type: ignore[attr-defined]  # private
 
     def _place_of(self, array: np.ndarray) -> tuple[Storage, int, tuple[int, ...]]:
-        """The storage that an array lies in, with offset and strides there, in elements."""
+        """The storage of an array, with its offset and strides there, in elements."""
         root, size = array, array.itemsize
         while isinstance(root.base, np.ndarray):
             root = root.base
         offset = _address(array) - _address(root)
         whole = root.flags.c_contiguous or root.flags.f_contiguous
         fits = root.dtype == array.dtype and offset % size == 0 and all(s >= 0 and s % size == 0 for s in array.strides)
-        # Parameters lie in memory as kernels want them: others get them in the order of their indices.
+        # Parameters have the layout that kernels need; they are written in row-major order.
         if whole and fits and not is_place(root):
             key: Any = (_address(root), root.nbytes, root.dtype)
             strides = tuple([s // size for s in array.strides])
@@ -156,7 +156,7 @@ def _address(array: np.ndarray) -> int:
 
 
 def _compact(shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The strides, in elements, of an array in the order of its indices."""
+    """The strides, in elements, of a row-major array."""
     strides = [1]
     for n in reversed(shape[1:]):
         strides.append(strides[-1] * max(n, 1))

@@ -1,8 +1,8 @@
-"""Pickles under PyTorch's names, read so that they can do no harm.
+"""Pickles under PyTorch's names, read safely.
 
-A pickle is a program. :class:`Reader` runs one with the few instructions that make data, and calls nothing but what
-is in a list: a file from a stranger can make numbers and containers, not run code. The list is that of PyTorch's
-``weights_only`` loading.
+A pickle is a program. :class:`Reader` runs only the few instructions that make data, and calls only functions of
+an allowlist: a file from an untrusted source can make numbers and containers, but not run code. The list is that of
+PyTorch's ``weights_only`` loading.
 """
 
 from __future__ import annotations
@@ -31,15 +31,15 @@ from fastnn._core.devices import device
 from fastnn._core.dtypes import dtype, from_numpy_dtype
 from fastnn._core.errors import DTypeError
 from fastnn._tensor.tensor import Size, Tensor, _wrap
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 from fastnn.nn.parameter import Parameter
 
 
 class DamagedFile(UnpicklingError, RuntimeError):
-    """A file that is damaged or no checkpoint; PyTorch raises one of the two, or what came up while reading."""
+    """A file is damaged or not a checkpoint; PyTorch raises one of the two errors, or the one met while reading."""
 
     def __str__(self) -> str:
-        # Not KeyError's, which shows the message as a key.
+        # Not that of KeyError, which quotes the message as a key.
         return str(self.args[0])
 
 
@@ -52,7 +52,7 @@ def _damaged_by(kind: type[Exception]) -> type[DamagedFile]:
 
 
 def damaged(message: str, cause: BaseException) -> DamagedFile:
-    """The error for a damaged file; it is also of the kind of the error that came up while reading."""
+    """The error for a damaged file; it is also an instance of the class of ``cause``."""
     kind = next((k for k in _KINDS if isinstance(cause, k)), None)
     return (DamagedFile if kind is None else _damaged_by(kind))(message)
 
@@ -67,7 +67,7 @@ def _strided(array: np.ndarray, offset: Any, size: Any, stride: Any) -> Tensor:
     if len(size) != len(stride) or any(type(n) is not int or n < 0 for n in numbers):
         raise UnpicklingError(f"a tensor of size {size}, stride {stride} and offset {offset} is not possible")
     if not all(size):
-        return _wrap(alloc.empty(size, array.dtype))
+        return _wrap(allocation.empty(size, array.dtype))
     if offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True)) >= array.size:
         raise UnpicklingError(
             f"a tensor of size {tuple(size)}, stride {tuple(stride)} and offset {offset} does not fit into a storage "
@@ -100,28 +100,28 @@ def _rebuild_parameter(data: Tensor, requires_grad: bool, hooks: Any, state: Any
 
 
 def _rebuild_from_type(function: Any, kind: Any, args: Any, state: Any) -> Any:
-    # What a tensor carries as attributes beside its numbers is dropped: fastnn's have none.
+    # Additional attributes of a tensor are dropped: fastnn's tensors have none.
     if function not in (_rebuild_tensor, _rebuild_tensor_v2, _rebuild_tensor_v3, _rebuild_parameter):
         raise UnpicklingError(f"a tensor cannot be made by {function}")
     return function(*args)
 
 
 def _bytes_of(text: str, encoding: str = "latin1") -> bytes:
-    # Other codecs are programs of their own, and looking one up imports it.
+    # Other codecs are arbitrary code, and looking one up imports it.
     if encoding not in ("latin1", "latin-1"):
         raise UnpicklingError(f"bytes in encoding {encoding!r} are not read")
     return text.encode("latin1")
 
 
 def _bytearray_of(*args: Any) -> bytearray:
-    # A number would ask for that much memory.
+    # A number would allocate that much memory.
     if args and not isinstance(args[0], (bytes, str)):
         raise UnpicklingError(f"a bytearray of {type(args[0]).__name__} is not read")
     return bytearray(_bytes_of(*args) if args and isinstance(args[0], str) else args[0] if args else b"")
 
 
 def _type_of(*args: Any) -> type:
-    # `type(None)` is pickled as this call. Another would make a class.
+    # `type(None)` is pickled as this call. Other arguments would make a class.
     if len(args) != 1 or not any(args[0] is value for value in (None, Ellipsis, NotImplemented)):
         raise UnpicklingError("only the types of None, Ellipsis and NotImplemented are made by type()")
     return type(args[0])
@@ -141,7 +141,7 @@ def _bits_of(bits: Any) -> Any:
     return bits if type(bits) in _BIT_GENERATORS.values() else _bit_generator(bits)
 
 
-# NumPy's own would call the function that a file names as the second argument.
+# NumPy's own function would call its second argument, a function named by the file.
 def _numpy_generator(bits: Any = "MT19937", maker: Any = None) -> np.random.Generator:
     return np.random.Generator(_bits_of(bits))
 
@@ -151,7 +151,7 @@ def _random_state(bits: Any = "MT19937", maker: Any = None) -> np.random.RandomS
 
 
 def _dict_of(items: Any = ()) -> dict[Any, Any]:
-    # As dictionaries that count their changes are pickled.
+    # Dictionaries that count their changes are pickled as this call.
     return dict(_checked(items, dict)) if items else {}
 
 
@@ -181,7 +181,7 @@ _CALLABLE: dict[str, Any] = {
     "torch._utils._rebuild_parameter_with_state": _rebuild_parameter,
     "torch._tensor._rebuild_from_type_v2": _rebuild_from_type,
 }
-# Names that stand for themselves; the types of storages are found by `STORAGES`.
+# Allowed names and their values; storage types are in `STORAGES`.
 _VALUES: dict[str, Any] = {
     "torch.Tensor": Tensor,
     "torch.nn.parameter.Parameter": Parameter,
@@ -192,9 +192,9 @@ _VALUES: dict[str, Any] = {
 
 @functools.cache
 def _trusted() -> dict[str, Any]:
-    """What may be called beside that where the caller trusts the file: plain values of the standard library and NumPy.
+    """The additional functions for a trusted file: they make plain values of the standard library and NumPy.
 
-    Each makes a value from values; none of them runs code that it is given, opens or imports anything.
+    Each makes a value from values; none of them runs given code, or opens or imports anything.
     """
     import argparse
     import builtins
@@ -224,7 +224,7 @@ def _trusted() -> dict[str, Any]:
     kinds = *_BIT_GENERATORS.values(), np.random.Generator, np.random.RandomState, np.random.SeedSequence
     names |= {f"{k.__module__}.{k.__name__}": k for k in kinds}
     return names | {
-        # None in the place of what a file does not keep, such as recordings of calls.
+        # None replaces objects that are not saved, such as recordings of calls.
         "builtins.NoneType": type(None),
         "builtins.frozenset": frozenset,
         "numpy.dtype": np.dtype, "builtins.range": range, "builtins.xrange": range, "builtins.slice": slice,
@@ -243,7 +243,7 @@ def _trusted_values() -> dict[str, Any]:
     values: dict[str, Any] = {f"builtins.{k.__name__}": k for k in kinds}
     values |= {f"{f.__module__}.{f.__name__}": f for f in functions if callable(f)}
     values |= {"builtins.Ellipsis": Ellipsis, "builtins.NotImplemented": NotImplemented}
-    # NumPy 2.0 names the module that it is compiled in.
+    # NumPy 2.0 uses the name of the compiled module.
     ufuncs = [(name, value) for name, value in vars(np).items() if isinstance(value, np.ufunc)]
     places = ("numpy", "numpy._core._multiarray_umath")
     values |= {f"{place}.{name}": value for name, value in ufuncs for place in places}
@@ -253,13 +253,13 @@ def _trusted_values() -> dict[str, Any]:
 
 
 _NUMPY = (np.ndarray, np.dtype)
-# Modules of functions that make numbers from numbers, and the main program's own.
+# Modules whose functions make numbers from numbers, and the main program.
 _FUNCTIONS = (
     "__main__.", "fastnn.ops.creation.", "fastnn.linalg.", "fastnn.nn.", "fastnn.ops.", "fastnn.ops.sampling.",
     "fastnn.special.", "fastnn.utils.data.",
 )  # fmt: skip
 
-# Where fastnn 0.1 had what a file may name; a file of whole modules says where it was.
+# Modules of fastnn 0.1, which files with whole modules name, and where their contents are now.
 _MOVED = {
     "fastnn.devices": "fastnn._core.devices", "fastnn.dtypes": "fastnn._core.dtypes",
     "fastnn.size": "fastnn._core.size",
@@ -275,7 +275,7 @@ _MOVED = {
     "fastnn.nn.functional_softmax": "fastnn.nn.functional.softmax",
     "fastnn.nn.functional_vectors": "fastnn.nn.functional.vector",
     "fastnn.nn.loss_classes": "fastnn.nn.class_loss", "fastnn.nn.loss_pairs": "fastnn.nn.pair_loss",
-    "fastnn.ops.activation": "fastnn.nn.functional.top_level", "fastnn.ops.ordering": "fastnn.ops.extrema",
+    "fastnn.ops.activation": "fastnn.nn.functional.torch_names", "fastnn.ops.ordering": "fastnn.ops.extrema",
     "fastnn.ops.orders": "fastnn.ops.permute", "fastnn.ops.pairs": "fastnn.ops.binary_math",
     "fastnn.ops.parts": "fastnn.ops.slicing", "fastnn.tensor": "fastnn._tensor.tensor",
 }  # fmt: skip
@@ -295,12 +295,12 @@ _INSTRUCTIONS = """
 _CODES = [getattr(pickle, name)[0] for name in re.findall(r"\w+", _INSTRUCTIONS)]
 
 
-# Its stacks and its methods for instructions are in no stub.
+# Its stacks and instruction methods are in no stub.
 _Unpickler: Any = pickle._Unpickler
 
 
 class Raised(Exception):
-    """Carries what code of the user's has raised, such as a ``__setstate__``: the file is not to blame."""
+    """Wraps an exception raised by user code, such as a ``__setstate__``: the file is not damaged."""
 
     def __init__(self, error: Exception) -> None:
         super().__init__(error)
@@ -311,10 +311,10 @@ class Reader(_Unpickler):
     """Runs a pickle with instructions that make data, and calls only what is allowed.
 
     Args:
-        file: where the pickle is; read up to its end and no further.
-        storage: gives the array of a storage, from its NumPy dtype, its key and the number of elements.
-        trusted: whether objects are allowed of the plain classes of ``_trusted``, of Modules and other classes of
-            fastnn, and of classes that are defined in ``__main__``. Nothing is ever imported.
+        file: contains the pickle; read up to its end and no further.
+        storage: returns the array of a storage, from its NumPy dtype, its key and the number of elements.
+        trusted: also allow objects of the plain classes in ``_trusted``, of Modules and other classes of fastnn,
+            and of classes defined in ``__main__``. Nothing is ever imported.
     """
 
     dispatch: ClassVar[dict[int, Any]] = {code: _Unpickler.dispatch[code] for code in _CODES}
@@ -329,13 +329,13 @@ class Reader(_Unpickler):
         self._storages: dict[str, Storage] = {}
         self._callable = [*_CALLABLE.values(), *safe_globals.values(), *(_trusted().values() if trusted else ())]
         self._found_classes: list[type] = []
-        # What code of the user's has raised.
+        # The exception raised by user code.
         self._theirs: Exception | None = None
 
     def load(self) -> Any:
         """The object.
 
-        Raises: UnpicklingError for what is damaged or not allowed; Raised for what code of the user's raises.
+        Raises: UnpicklingError for a damaged file or a forbidden name; Raised for exceptions of user code.
         """
         try:
             return super().load()
@@ -344,11 +344,11 @@ class Reader(_Unpickler):
         except Exception as error:
             if error is self._theirs:
                 raise Raised(error) from None
-            # A pickle that is cut off or changed fails anywhere.
+            # A truncated or modified pickle may fail anywhere.
             raise damaged(f"the pickle is damaged or makes what fastnn does not read: {error!r}", error) from error
 
     def find_class(self, module: str, name: str) -> Any:
-        # Files in protocol 2, which PyTorch has, are written with the names of Python 2: int is __builtin__.long.
+        # Protocol 2, which PyTorch uses, writes the names of Python 2: int is __builtin__.long.
         module, name = _compat_pickle.NAME_MAPPING.get((module, name), (module, name))
         module = _compat_pickle.IMPORT_MAPPING.get(module, module)
         module = _MOVED.get(module, module)
@@ -389,7 +389,7 @@ class Reader(_Unpickler):
                 self._found_classes.append(found)
                 return found
         elif callable(found) and module == defined and f"{module}.".startswith(_FUNCTIONS):
-            # As a value, such as an activation that a module keeps; it is not called here.
+            # A value, such as a module's activation function; it is not called here.
             return found
         raise UnpicklingError(
             f"GLOBAL {module}.{name} is not allowed: only classes of fastnn, subclasses of Module, and classes defined "
@@ -425,7 +425,7 @@ class Reader(_Unpickler):
 
     @contextlib.contextmanager
     def _calling(self, function: Any) -> Iterator[None]:
-        """Around a call in which code of the user's may run: what that raises is no sign of a damaged file."""
+        """A block that may call user code: its exceptions do not mean that the file is damaged."""
         try:
             yield
         except Exception as error:
@@ -508,21 +508,21 @@ class Reader(_Unpickler):
         view = pid[5] if len(pid) == 6 else None
         if view is None:
             return self._storages[key]
-        # PyTorch before 0.4 wrote views of storages: key, offset, size.
+        # PyTorch before 0.4 wrote views of storages as key, offset, size.
         view_key, offset, size = view
         array = _strided(self._storages[key].array, offset, (size,), (1,))._data
         return self._storages.setdefault(str(view_key), Storage(array, str(view_key)))
 
 
 class _StorageType:
-    """A type of storage in PyTorch."""
+    """A storage class of PyTorch."""
 
     def __init__(self, name: str) -> None:
         self.name = name
 
     @property
     def dtype(self) -> np.dtype:
-        """NumPy's type; DTypeError where fastnn has no such tensors."""
+        """NumPy's type; DTypeError if fastnn has no such tensors."""
         try:
             kind = np.dtype(self.name)
             from_numpy_dtype(kind)

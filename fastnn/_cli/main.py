@@ -1,8 +1,8 @@
 """The command line, ``fastnn`` or ``python -m fastnn``: sub-commands in a table, errors in one line.
 
-A sub-command is a row of :data:`COMMANDS`: its name, what it does in one line, a function that adds
-its options to a parser, and a function that does it and returns the exit status. Both import what
-they need themselves, so that no command waits for what another one needs.
+A sub-command is a row of :data:`COMMANDS`: its name, a summary in one line, a function that adds its
+options to a parser, and a function that runs it and returns the exit status. Both functions import what
+they need, so that no command waits for the imports of another.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
-INTERRUPTED = 130  # Exit status of a program that Ctrl-C has ended: 128 + SIGINT.
+INTERRUPTED = 130  # Exit status of a program ended by Ctrl-C: 128 + SIGINT.
 
 
 class Failure(Exception):
-    """What went wrong, in one line for the user; the exit status is 1."""
+    """An error with a one-line message for the user; the exit status is 1."""
 
 
 class Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong with an argument."""
+    """A parser that reports a wrong argument in one line."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}\n")
@@ -37,8 +37,8 @@ class Command(NamedTuple):
         name: the word on the command line.
         summary: one line for ``--help``.
         add_arguments: adds its options to a parser.
-        run: does it, given the parsed options; returns the exit status. May raise :class:`Failure` and OSError.
-        own: how many of its arguments are its own, for a command that hands the others on, as ``options.rest``.
+        run: runs it with the parsed options; returns the exit status. May raise :class:`Failure` and OSError.
+        own: returns how many arguments belong to the command, if it passes on the others, as ``options.rest``.
     """
 
     name: str
@@ -65,7 +65,7 @@ def _plot(options: argparse.Namespace) -> int:
     try:
         plot_activations(options.output)
     except (ModuleNotFoundError, ValueError) as error:
-        # Without matplotlib, and for an ending that it does not know.
+        # matplotlib is missing, or does not know the file extension.
         raise Failure(str(error)) from error
     print(f"wrote {options.output}")
     return 0
@@ -79,12 +79,12 @@ def _program_arguments(parser: argparse.ArgumentParser) -> None:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("script", nargs="?", help="a Python program that imports torch; its arguments follow")
     what.add_argument("-m", dest="module", metavar="module", help="a module or package, as after python -m")
-    # A shortened option could not be told from one without a value.
+    # An abbreviated option could not be distinguished from one without a value.
     parser.allow_abbrev = False
 
 
 def _until_program(argv: Sequence[str], valued: Sequence[str] = ()) -> int:
-    """Arguments up to the script, or the module behind ``-m``; ``valued``: options with a value behind them."""
+    """The number of arguments up to the script, or the module after ``-m``; ``valued``: options that take a value."""
     i = 0
     while i < len(argv):
         if argv[i] in valued:
@@ -99,13 +99,13 @@ def _until_program(argv: Sequence[str], valued: Sequence[str] = ()) -> int:
 
 
 def _is_missing(options: argparse.Namespace) -> bool:
-    """Whether the script is not there, or the module has no name that there could be; which is then said."""
+    """Report a script that does not exist, or an invalid module name; whether there was one."""
     if options.script is None:
         if all(options.module.split(".")):
             return False
         message = f"-m takes the name of a module, as in package.module, found {options.module!r}"
     elif Path(options.script).exists() and not Path(options.script).is_dir():
-        # Not only files: /dev/stdin, or the pipe of a shell's <(...).
+        # Not only regular files: /dev/stdin, or the pipe of a shell's <(...).
         return False
     elif not options.script:
         message = "the name of the script is empty"
@@ -132,13 +132,13 @@ _PICTURES = (".png", ".svg", ".pdf")
 
 
 def _picture(text: str) -> Path:
-    """A file that a picture can be written to, found out before a program runs for hours."""
+    """The path of a picture, checked to be writable before a program runs for hours."""
     path = Path(text).absolute()  # The program may change the folder.
     if path.suffix.lower() not in _PICTURES:
         raise argparse.ArgumentTypeError(f"must end in {', '.join(_PICTURES)}, found {text}")
     try:
         can_be_made = path.parent.is_dir()
-        # Raises for a name that is too long, where is_dir() says no from Python 3.14 on.
+        # Raises for a name that is too long, for which is_dir() is False since Python 3.14.
         path.stat()
     except FileNotFoundError:
         pass
@@ -169,7 +169,7 @@ def _profile(options: argparse.Namespace) -> int:
     try:
         return run(options.script, options.module, options.rest, command="profile", around=prof)
     finally:
-        # Also of a program that fails or ends itself by sys.exit(), but not of one that is not there.
+        # Also if the program fails or calls sys.exit(), but not if it does not exist.
         if prof.seconds:
             print(f"\n{options.script or options.module}: {prof.seconds:.3g} s\n{prof.table()}")
             if options.output is not None:
@@ -185,7 +185,7 @@ def _bench(options: argparse.Namespace) -> int:
     import fastnn
 
     root = Path(fastnn.__file__).resolve().parent.parent
-    # Beside an installed package there may be another project's folder of that name, but not its pyproject.toml.
+    # Next to an installed package there may be another project's folder of that name, but no pyproject.toml.
     if not (root / "benchmarks" / "registry.py").is_file() or not (root / "pyproject.toml").is_file():
         print("fastnn bench: the benchmarks are part of the repository, not of the installed package", file=sys.stderr)
         return 2
@@ -237,7 +237,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     except Failure as error:
         message = str(error)
     except BrokenPipeError:
-        # The reader has gone; Python must not complain about it again when it flushes at exit.
+        # The reader has closed the pipe; Python must not raise again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:

@@ -1,8 +1,8 @@
-"""``fastnn run script.py``: in that process ``torch`` and ``torchvision`` are imported as fastnn.
+"""``fastnn run script.py``: run a script with ``torch`` and ``torchvision`` imported as fastnn.
 
-A finder in front of all others answers for the two names with fastnn's own modules, the same objects,
-so that what is an instance of ``fastnn.Tensor`` is one of ``torch.Tensor``. The script itself runs as
-``python script.py`` runs it.
+A finder before all others returns fastnn's own modules for the two names. They are the same objects,
+so an instance of ``fastnn.Tensor`` is one of ``torch.Tensor``. The script itself runs as with
+``python script.py``.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ import fastnn
 from fastnn import version
 
 LIST = "docs/torch-api.md"
-# What a name of PyTorch is called in fastnn.
+# PyTorch's packages, and fastnn's names for them.
 PACKAGES = {"torch": "fastnn", "torchvision": "fastnn.torchvision"}
 _FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
 _NOT_THE_SCRIPT = ("<frozen ", _FOLDER, runpy.__file__, importlib.__file__)
@@ -37,7 +37,7 @@ _NOT_THE_SCRIPT = ("<frozen ", _FOLDER, runpy.__file__, importlib.__file__)
 
 
 class _Loader(importlib.abc.Loader):
-    """Gives a module that is loaded already, and leaves it as it is."""
+    """Returns a module that is loaded already, unchanged."""
 
     def __init__(self, module: types.ModuleType) -> None:
         self.module, self.spec = module, module.__spec__
@@ -46,7 +46,7 @@ class _Loader(importlib.abc.Loader):
         return self.module
 
     def exec_module(self, module: types.ModuleType) -> None:
-        # The import system has put the spec of the other name there.
+        # The import system has replaced it by the spec of the other name.
         module.__spec__ = self.spec
 
 
@@ -61,7 +61,7 @@ class Finder(importlib.abc.MetaPathFinder):
     def find_spec(self, fullname: str, path: Any = None, target: Any = None) -> importlib.machinery.ModuleSpec | None:
         """The spec of ``torch...`` or ``torchvision...``, None for another name.
 
-        Raises: ModuleNotFoundError if fastnn does not have it: no other finder may answer for it.
+        Raises: ModuleNotFoundError if fastnn does not have it, so that no other finder is asked.
         """
         package, dot, rest = fullname.partition(".")
         if package not in PACKAGES:
@@ -78,7 +78,7 @@ class Finder(importlib.abc.MetaPathFinder):
 
 
 def _is_a_value(name: str) -> bool:
-    """Whether the name stands for something else than a module, as ``tensor``: importing it would replace that."""
+    """Whether the name is an attribute but not a module, as ``tensor``: an import would replace it."""
     parent, _, child = name.rpartition(".")
     value = getattr(sys.modules.get(parent), child, None) if parent else None
     return value is not None and not isinstance(value, types.ModuleType)
@@ -88,16 +88,16 @@ def _import(name: str) -> types.ModuleType | None:
     try:
         return importlib.import_module(name)
     except ModuleNotFoundError as error:
-        # Another name is missing where an optional package, as tensorboard, is not installed.
+        # The missing name differs if an optional package, like tensorboard, is not installed.
         if error.name is None or not f"{name}.".startswith(f"{error.name}."):
             raise
     return None
 
 
 def install() -> None:
-    """Let ``import torch`` and ``import torchvision`` give fastnn in this process, once and for all.
+    """Make ``import torch`` and ``import torchvision`` import fastnn in this process, permanently.
 
-    ``torch.__version__`` is then that of the PyTorch whose behaviour fastnn has, as scripts ask for a least version.
+    ``torch.__version__`` is then the PyTorch version that fastnn follows, as scripts require a minimum version.
 
     Raises: RuntimeError if PyTorch is imported already.
     """
@@ -114,7 +114,7 @@ def install() -> None:
 
 
 def _torch_name(name: str) -> str:
-    """PyTorch's name of what fastnn calls ``name``."""
+    """PyTorch's name for fastnn's ``name``."""
     for theirs, ours in reversed(PACKAGES.items()):
         if f"{name}.".startswith(f"{ours}."):
             return theirs + name[len(ours) :]
@@ -122,7 +122,7 @@ def _torch_name(name: str) -> str:
 
 
 def _shortest(kind: type) -> str:
-    """The name of a class in the outermost package that has it: ``nn.Linear``, not ``nn.linear.Linear``."""
+    """The name of a class in the outermost package that exports it: ``nn.Linear``, not ``nn.linear.Linear``."""
     parts = kind.__module__.split(".")
     for end in range(1, len(parts)):
         package = ".".join(parts[:end])
@@ -132,7 +132,7 @@ def _shortest(kind: type) -> str:
 
 
 def missing_name(error: BaseException) -> str | None:
-    """The name that a script asked fastnn for in vain, as PyTorch calls it; None if ``error`` is about something else.
+    """PyTorch's name of what a script requested and fastnn lacks; None if ``error`` is about something else.
 
     >>> import fastnn
     >>> try:
@@ -161,7 +161,7 @@ def missing_name(error: BaseException) -> str | None:
 
 
 def _asked_for_by_the_script(tb: types.TracebackType | None) -> tuple[str, int] | None:
-    """Where the script asked for a name, if nothing but the search for it comes after: file and line."""
+    """File and line of the script that requested a name; None if the error arose elsewhere."""
     place = None
     for frame, line in traceback.walk_tb(tb):
         if not frame.f_code.co_filename.startswith(_NOT_THE_SCRIPT):
@@ -178,7 +178,7 @@ def _asked_for_by_the_script(tb: types.TracebackType | None) -> tuple[str, int] 
 
 
 def _failed(error: BaseException) -> None:
-    """Say why the script ended, as Python does; in one line if it asked fastnn for a name that it does not have."""
+    """Print why the script failed, as Python does; in one line if it requested a name that fastnn lacks."""
     tb = error.__traceback__
     name = missing_name(error)
     place = _asked_for_by_the_script(tb) if name else None
@@ -190,7 +190,7 @@ def _failed(error: BaseException) -> None:
         hint = f". Did you mean: '{close[0]}'?" if close else ""
         print(f"{file}, line {line}: fastnn does not have {name}; {LIST} lists what it has{hint}", file=sys.stderr)
         return
-    # The frames of this file, and of what it uses to run the script, are not the user's.
+    # Skip the frames of this file and of the modules that run the script.
     while tb is not None and tb.tb_frame.f_code.co_filename.startswith(_NOT_THE_SCRIPT):
         tb = tb.tb_next
     sys.last_type, sys.last_value, sys.last_traceback = type(error), error, tb
@@ -221,9 +221,9 @@ def run(
     Args:
         script: path of a file.
         module: name of a module or package, instead of ``script``.
-        arguments: what stands in ``sys.argv`` after its name.
+        arguments: the items of ``sys.argv`` after its name.
         command: of ``fastnn``, for a message.
-        around: is entered before the program's first line, and left when it ends.
+        around: a context manager around the program.
 
     Raises: SystemExit if the script does; KeyboardInterrupt, which has been printed, after Ctrl-C.
     """
@@ -234,7 +234,7 @@ def run(
     sys.argv = [script or "-m", *arguments]
     try:
         if module is not None:
-            # None of Python's own messages about a module that does not exist is a traceback.
+            # Python prints no traceback for a module that does not exist.
             try:
                 found = importlib.util.find_spec(module) is not None
             except ModuleNotFoundError:
@@ -252,7 +252,7 @@ def run(
         raise
     except KeyboardInterrupt as stop:
         _failed(stop)
-        # Python itself prints nothing more, and ends the process by the signal, as who started it expects.
+        # Python then prints nothing more, and ends the process by the signal, as its parent expects.
         sys.excepthook = lambda *told: None
         raise
     except BaseException as error:

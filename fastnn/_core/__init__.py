@@ -1,1 +1,1 @@
-"""What everything stands on: dtypes, devices, sizes, errors, settings, flat storage, the switch of a trace."""
+"""The foundation: dtypes, devices, sizes, errors, settings, flat storage, the state of a trace."""

@@ -1,7 +1,7 @@
-"""Devices: there is the CPU; the names of all others exist and answer that they are absent.
+"""Devices: only the CPU is present; the names of all others exist and report that they are absent.
 
-What makes or moves tensors calls :func:`check_device` with the ``device``
-that it was given.
+Functions that make or move tensors call :func:`check_device` with their
+``device`` argument.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ _TYPES = (
 
 
 class DeviceError(AssertionError, RuntimeError):
-    """A device was asked for that fastnn has not. PyTorch raises the one or the other, by device."""
+    """A requested device is not available. PyTorch raises one or the other error, depending on the device."""
 
 
 class _Default(threading.local):
@@ -26,11 +26,11 @@ class _Default(threading.local):
 
 
 class device:
-    """The name of a place for tensors; as a context manager, the default one inside the block.
+    """The name of a device; as a context manager, it is the default device inside the block.
 
     Args:
-        type: a device type, with an index after a colon or without; or a device, which is copied.
-        index: the number of the device, where ``type`` has none.
+        type: a device type, optionally with an index after a colon; or a device, which is copied.
+        index: the number of the device, if ``type`` has none.
 
     Raises: RuntimeError for an unknown type or a string that is no device; TypeError for anything else.
 
@@ -90,7 +90,7 @@ class device:
         _default.device = self
         return self
 
-    # The class's own name for a type is the attribute here.
+    # `type` is the attribute of this class here.
     def __exit__(self, kind: Any, error: BaseException | None, trace: TracebackType | None) -> None:
         _default.device = self._before.pop()
 
@@ -100,17 +100,17 @@ CPU = device("cpu")
 
 
 def as_device(value: Any) -> device:
-    """A device from what a ``device=`` argument may be: a device, a string or a number."""
+    """A device from a ``device=`` argument: a device, a string or a number."""
     return value if isinstance(value, device) else device(value)
 
 
 def check_device(value: Any = None) -> None:
-    """Nothing for the CPU; for another device the error that PyTorch without it raises.
+    """Raise for any device but the CPU, as PyTorch does without that device.
 
     Args:
-        value: what was given as ``device=``; None stands for the default device.
+        value: the ``device=`` argument; None is the default device.
 
-    Raises: DeviceError, an AssertionError and a RuntimeError, for a device that fastnn has not.
+    Raises: DeviceError, an AssertionError and a RuntimeError, for a device that fastnn does not have.
     """
     if value is None:
         value = _default.device
@@ -125,9 +125,9 @@ def check_device(value: Any = None) -> None:
 
 
 def set_default_device(device: Any) -> None:
-    """The device that tensors are made on where none is named; None for the CPU again.
+    """Set the device of new tensors if none is named; None resets it to the CPU.
 
-    As in PyTorch a device that is absent is not noticed here, but by what makes a tensor on it.
+    As in PyTorch, an absent device is an error only when a tensor is made on it.
 
     >>> import fastnn
     >>> fastnn.set_default_device("cpu")
@@ -138,7 +138,7 @@ def set_default_device(device: Any) -> None:
 
 
 def get_default_device() -> device:
-    """The device that tensors are made on where none is named."""
+    """The device of new tensors if none is named."""
     chosen = _default.device or CPU
     check_device(chosen)
     return chosen

@@ -1,4 +1,4 @@
-"""Number types under PyTorch's names, each with NumPy's type beside it, and how they are promoted."""
+"""Dtypes under PyTorch's names, each with its NumPy type, and their promotion."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import numpy as np
 
 
 class dtype:
-    """The type of a tensor's numbers.
+    """The dtype of a tensor.
 
     >>> import fastnn
     >>> fastnn.tensor([1.0]).dtype
@@ -29,7 +29,7 @@ class dtype:
         self.is_complex = False
 
     def __repr__(self) -> str:
-        # PyTorch's name, as in all that it prints: the output of a program is the same.
+        # PyTorch's name, so that a program prints the same.
         return f"torch.{self.name}"
 
     def __reduce__(self) -> str:
@@ -37,12 +37,12 @@ class dtype:
         return self.name if self.name != "bool" else "bool_"
 
     def to_complex(self) -> Any:
-        """TypeError: fastnn has no complex numbers."""
+        """Raise TypeError: fastnn has no complex numbers."""
         raise TypeError("fastnn has no complex numbers")
 
 
 class _Missing(dtype):
-    """A dtype of PyTorch's that no tensor of fastnn can have: its name exists, using it is an error."""
+    """A dtype of PyTorch that fastnn lacks: its name exists, but its use is an error."""
 
     __slots__ = ()
 
@@ -60,7 +60,7 @@ float32, float64 = dtype("float32", np.float32, "Float"), dtype("float64", np.fl
 int8, int16 = dtype("int8", np.int8, "Char"), dtype("int16", np.int16, "Short")
 int32, int64 = dtype("int32", np.int32, "Int"), dtype("int64", np.int64, "Long")
 uint8, bool_ = dtype("uint8", np.uint8, "Byte"), dtype("bool", np.bool_, "Bool")
-# Without a legacy class of tensors, and promoted to floating point only.
+# These have no legacy tensor class, and are promoted to floating point only.
 uint16, uint32 = dtype("uint16", np.uint16, "UInt16"), dtype("uint32", np.uint32, "UInt32")
 uint64 = dtype("uint64", np.uint64, "UInt64")
 bfloat16 = _Missing("bfloat16", 2, True)
@@ -80,7 +80,7 @@ def from_numpy_dtype(numpy: np.dtype) -> dtype:
         return _BY_NUMPY[numpy]
     except KeyError:
         pass
-    # In another byte order, or a type of the machine's own under another name.
+    # Another byte order, or a platform type under another name.
     native = numpy.newbyteorder("=") if numpy.kind in "fiub" else numpy
     for known, found in _BY_NUMPY.items():
         if known == native and numpy.isnative:
@@ -94,9 +94,9 @@ def from_numpy_dtype(numpy: np.dtype) -> dtype:
 
 
 def check_array(array: np.ndarray) -> None:
-    """The errors of an array that no tensor can be made of, as in PyTorch, which takes no such memory.
+    """Raise if no tensor can be made of an array, as PyTorch does.
 
-    Raises: ValueError for negative strides, for strides that are no multiple of an element's size, and for another
+    Raises: ValueError for negative strides, for strides that are not a multiple of an element's size, and for another
         byte order; TypeError for a dtype that no tensor can have.
     """
     if array.dtype not in _BY_NUMPY:
@@ -121,7 +121,7 @@ _told: set[str] = set()
 
 
 def warn_of_read_only(what: str) -> None:
-    """Once in a process, as PyTorch: the tensor shares memory that cannot be written to."""
+    """Warn once per process, as PyTorch does, that a tensor shares read-only memory."""
     if what not in _told:
         _told.add(what)
         warnings.warn(
@@ -133,9 +133,9 @@ def warn_of_read_only(what: str) -> None:
 
 
 def as_numpy_dtype(value: Any, default: np.dtype | None = None) -> Any:
-    """NumPy's dtype for what was given as ``dtype=``; ``default`` for None.
+    """NumPy's dtype for a ``dtype=`` argument; ``default`` for None.
 
-    Python's ``float``, ``int`` and ``bool`` stand for float64, int64 and bool, as in PyTorch.
+    Python's ``float``, ``int`` and ``bool`` mean float64, int64 and bool, as in PyTorch.
     """
     if value is None:
         return default
@@ -151,7 +151,7 @@ def as_numpy_dtype(value: Any, default: np.dtype | None = None) -> Any:
 
 
 def plain(value: Any) -> Any:
-    """A NumPy scalar as the Python number that PyTorch takes it for: ``np.bool_`` is a float. Others as they are."""
+    """A NumPy scalar as the Python number that PyTorch takes it for (``np.bool_`` is a float); others unchanged."""
     if isinstance(value, np.generic):
         return float(value) if isinstance(value, np.bool_) else value.item()
     return value
@@ -162,9 +162,9 @@ def _overflow(kind: np.dtype) -> RuntimeError:
 
 
 def _limits(kind: np.dtype) -> tuple[Any, Any]:
-    """The smallest and the largest number that PyTorch converts: of uint8 negative ones wrap around."""
+    """The smallest and the largest number that PyTorch converts: for uint8, negative ones wrap around."""
     if kind.kind == "f":
-        # As Python's numbers: beside float16 an integer beyond it would overflow with a warning.
+        # As Python numbers: comparing a larger integer with a float16 would overflow with a warning.
         return float(np.finfo(kind).min), float(np.finfo(kind).max)
     info: Any = np.iinfo(kind)
     return (-info.max, info.max) if kind.kind == "u" else (info.min, info.max)
@@ -173,8 +173,8 @@ def _limits(kind: np.dtype) -> tuple[Any, Any]:
 def as_number(value: Any, kind: np.dtype, half_overflows: bool = False) -> np.ndarray:
     """A Python number as an array of one; RuntimeError for one that the dtype cannot hold, as in PyTorch.
 
-    A fraction is cut off. OverflowError for an integer of more than 64 bits. ``half_overflows``: what is too large for
-    float16 becomes infinite, as where PyTorch converts it through float32.
+    Fractions are truncated. OverflowError for an integer of more than 64 bits. ``half_overflows``: a number too large
+    for float16 becomes infinite, as where PyTorch converts it through float32.
     """
     if kind.kind == "b" or type(value) is bool:
         return np.asarray(value).astype(kind)
@@ -227,9 +227,9 @@ def get_default_dtype() -> dtype:
 
 
 def set_default_dtype(d: dtype) -> None:
-    """Set the dtype of tensors made from Python floats, and of the results of integers divided.
+    """Set the dtype of tensors made from Python floats, and of quotients of integers.
 
-    Raises: TypeError for what is no floating point dtype.
+    Raises: TypeError for anything but a floating point dtype.
     """
     if not isinstance(d, dtype) or not d.is_floating_point:
         raise TypeError(f"only floating-point types are supported as the default type, found {d!r}")
@@ -253,12 +253,12 @@ def default_numpy() -> np.dtype:
 
 # -- Promotion --------------------------------------------------------------------------------
 
-# How bool, integers and floating point are ordered, by NumPy's letters for them.
+# The order of bool, integers and floating point, by NumPy's letters.
 RANK = {"b": 0, "u": 1, "i": 1, "f": 2}
 
 
 def promoted(a: np.dtype, b: np.dtype) -> np.dtype:
-    """The dtype of an operation on tensors of these: the larger kind, and in a kind what holds both.
+    """The dtype of an operation on tensors of these: the larger kind, and within a kind one that holds both.
 
     RuntimeError for uint16, uint32 and uint64 with another integer or bool, as in PyTorch.
     """
@@ -274,7 +274,7 @@ def promoted(a: np.dtype, b: np.dtype) -> np.dtype:
 
 
 def check_promotion(a: np.dtype, b: np.dtype) -> None:
-    """RuntimeError for two dtypes of which one is uint16, uint32 or uint64, as in PyTorch."""
+    """RuntimeError for two dtypes if one is uint16, uint32 or uint64, as in PyTorch."""
     if a in _WIDE_UNSIGNED or b in _WIDE_UNSIGNED:
         raise RuntimeError(
             "Promotion for uint16, uint32, uint64 types is not supported, attempted to promote "
@@ -293,7 +293,7 @@ def promote_types(type1: dtype, type2: dtype) -> dtype:
 
 
 def can_cast(from_: dtype, to: dtype) -> bool:
-    """Whether the conversion stays within the kinds bool, integer and floating point, or goes up.
+    """Whether the conversion keeps the kind (bool, integer, floating point) or goes to a higher one.
 
     >>> import fastnn
     >>> fastnn.can_cast(fastnn.float64, fastnn.float32), fastnn.can_cast(fastnn.float32, fastnn.int64)
@@ -347,7 +347,7 @@ class iinfo:
 
 
 class layout:
-    """How numbers lie in memory; there is one."""
+    """The memory layout of a tensor; there is only one."""
 
     def __init__(self, name: str) -> None:
         self.name = name
@@ -357,7 +357,7 @@ class layout:
 
 
 class memory_format(layout):
-    """An order of dimensions in memory, accepted and not looked at."""
+    """An order of dimensions in memory; accepted and ignored."""
 
 
 strided = layout("strided")

@@ -1,7 +1,7 @@
-"""The errors of tensors that are both what NumPy and what PyTorch users expect.
+"""The errors of tensors, for users of NumPy and of PyTorch alike.
 
-PyTorch raises RuntimeError for operands that do not fit; ValueError and TypeError say it better.
-These are both, so either ``except`` catches them.
+PyTorch raises RuntimeError for operands that do not match; ValueError and TypeError are more precise.
+These classes derive from both, so either ``except`` catches them.
 """
 
 from __future__ import annotations
@@ -10,31 +10,31 @@ import numpy as np
 
 
 class ShapeError(ValueError, RuntimeError):
-    """Shapes of operands that do not go together; names what was found and what was expected."""
+    """Shapes of operands do not match; the message says what was found and what was expected."""
 
 
 class DTypeError(TypeError, NotImplementedError):
-    """Dtypes of operands that do not go together, or that an operation lacks; names what was found and expected.
+    """Dtypes of operands do not match, or an operation lacks them; the message says what was found and expected.
 
-    NotImplementedError, which PyTorch raises for the second kind, is a RuntimeError, which it raises for the first.
+    PyTorch raises RuntimeError in the first case and NotImplementedError, a RuntimeError, in the second.
     """
 
 
 class RangeError(IndexError, RuntimeError):
-    """A number of an element, or of a dimension, that is not there; says what was found and how many there are."""
+    """An index or dimension is out of range; the message says what was found and how many there are."""
 
 
 class MismatchError(ValueError, AssertionError):
-    """Arguments of data sets that do not go together, which PyTorch asserts."""
+    """Arguments of data sets do not match, which PyTorch asserts."""
 
 
 class _LinAlgError(RuntimeError, np.linalg.LinAlgError):
-    """A matrix that is singular, or for which a decomposition does not converge."""
+    """A matrix is singular, or its decomposition does not converge."""
 
 
 class NoTensorError(TypeError, AttributeError):
-    """What is no tensor where a parameter or a data set is made of it: PyTorch misses an attribute of tensors."""
+    """A parameter or a data set is made of something that is not a tensor: PyTorch raises AttributeError."""
 
 
-# The class has PyTorch's name for it, which differs from the public one.
+# The class has PyTorch's private name, which differs from the public one.
 LinAlgError = _LinAlgError

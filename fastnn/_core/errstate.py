@@ -1,4 +1,4 @@
-"""NumPy without its warnings: overflow and division by zero show in the numbers."""
+"""NumPy without its warnings: overflow and division by zero are visible in the numbers."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 try:
-    # What np.errstate sets, in an eighth of its 0.7 us: more than an operation on a small array takes.
+    # As np.errstate, in an eighth of its 0.7 us, which is more than an operation on a small array takes.
     from numpy._core.umath import _extobj_contextvar, _make_extobj
 
     _IGNORE = _make_extobj(all="ignore")

@@ -1,14 +1,14 @@
-"""Flat storage: the parameters of a model side by side in one buffer, their gradients in another.
+"""Flat storage: the parameters of a model contiguous in one buffer, their gradients in another.
 
-Parameters are laid into large chunks one after the other, in the order in which they are made,
-so a model's parameters are neighbours and an optimizer updates them all in one launch. Nothing is
-moved later: an array once handed out stays where it is.
+Parameters are placed in large chunks one after the other, in the order of their creation, so a model's
+parameters are neighbours and an optimizer updates them all in one launch. Nothing is moved later: an
+array keeps its address.
 
-The room of a parameter is free again when nobody holds an array over its numbers or its gradient. Room
-at the end of a chunk is used first. Room between others is used once it is large enough for a model, so
-that the parameters of a model stay neighbours.
+The memory of a parameter is free again when nobody holds an array over its numbers or its gradient. Space
+at the end of a chunk is used first. A hole between parameters is used once it is large enough for a model,
+so that the parameters of a model stay neighbours.
 
-Sizes are rounded up to whole cache lines; what lies between two parameters is zero and stays zero,
+Sizes are rounded up to whole cache lines; the padding between two parameters is zero and stays zero,
 because its gradient is.
 """
 
@@ -29,22 +29,22 @@ from typing import Any
 import numpy as np
 
 _LINE = 64
-# Bytes of a chunk. The memory is zero pages that the operating system provides at first touch.
+# Bytes of a chunk. The operating system provides zero pages on first touch.
 _CHUNK = 32 * 2**20
-# Rows of a weight whose length is a multiple of this fall on the same cache sets; one more vector
+# Rows of a weight whose length is a multiple of this map to the same cache sets; one more vector
 # after each row spreads them (64x1024 by 1024x1024: 310 to 340 GFLOP/s without, 465 to 490 with).
 _CONFLICT = 1024
-# Bytes of a hole between parameters from which on it is used, and how many times the parameter has to fit:
-# a model that is split between two places is updated by two launches.
+# A hole between parameters is used if it has at least so many bytes and the parameter fits so many times:
+# a model that is split between two holes is updated by two launches.
 _HOLE, _HOLE_TIMES = 2**19, 4
-# Bytes that are freed in a chunk before their pages go back to the operating system.
+# Bytes freed in a chunk before their pages are returned to the operating system.
 _RETURNED = 4 * 2**20
 
 
 class _Chunk:
     """A buffer of numbers, and another of the same size for their gradients.
 
-    Holes are half-open ranges, in order: ``used`` is where the last one, which reaches to the end, begins.
+    Holes are half-open ranges, in order. The last one reaches from ``used`` to the end of the chunk.
     """
 
     __slots__ = ("__weakref__", "_grads", "dirty", "holes", "reached", "used", "values")
@@ -67,7 +67,7 @@ class _Chunk:
         return self._grads
 
     def take(self, start: int, stop: int) -> None:
-        """Use this range, at the beginning of a hole or of the end; its numbers are zero then."""
+        """Use this range, at the start of a hole or of the free end; its numbers are zero afterwards."""
         if start == self.used:
             self.used = stop
         else:
@@ -80,7 +80,7 @@ class _Chunk:
         self.reached = max(self.reached, stop)
 
     def give(self, start: int, stop: int) -> None:
-        """Nobody uses this range any more."""
+        """Free this range."""
         if start == stop:
             return
         insort(self.holes, (start, stop))
@@ -104,7 +104,7 @@ class _Chunk:
 
 @functools.cache
 def _madvise() -> Callable[..., int] | None:
-    """The system's function where it frees private pages at once; on others the memory is only used again."""
+    """The system's ``madvise`` if it frees private pages at once; elsewhere the memory is only reused."""
     if not sys.platform.startswith("linux"):
         return None
     try:
@@ -116,7 +116,7 @@ def _madvise() -> Callable[..., int] | None:
 
 
 def _return_pages(numbers: np.ndarray) -> None:
-    """Give the whole pages of an array back to the operating system; they may be of any contents afterwards."""
+    """Return the whole pages of an array to the operating system; their contents are undefined afterwards."""
     advise, page = _madvise(), mmap.PAGESIZE
     at = numbers.ctypes.data
     low, high = -(-at // page) * page, (at + numbers.nbytes) // page * page
@@ -136,7 +136,7 @@ class Slot:
     Args:
         shape: of the array.
         dtype: of the numbers, floating point.
-        transposed: store a matrix of shape (m, n) as n rows of m numbers, padded where m asks for it.
+        transposed: store a matrix of shape (m, n) as n rows of m numbers, padded if m requires it.
     """
 
     __slots__ = ("_room", "array", "chunk", "shape", "start", "stop", "strides")
@@ -152,7 +152,7 @@ class Slot:
             size = n * pitch
             self.strides = (dtype.itemsize, pitch * dtype.itemsize)
         else:
-            # An empty array of the shape is the shortest way to its strides; none of it is touched.
+            # An empty array of the shape gives its strides; its memory is not touched.
             empty = np.empty(shape, dtype)
             size, self.strides = empty.size, empty.strides
         line = _LINE // dtype.itemsize
@@ -164,26 +164,26 @@ class Slot:
     def over(self, flat: np.ndarray) -> np.ndarray:
         """An array of this slot's shape and strides over the first numbers of another flat buffer.
 
-        NumPy makes the owner of the memory the base of a view of a view, unless what lies between is
-        no array. A PickleBuffer, the plainest such thing, makes this array the base of all views of
-        it: its reference count then tells whether anyone else can see this memory.
+        NumPy makes the owner of the memory the base of a view of a view, unless an object in between is
+        not an array. With a PickleBuffer, the simplest such object, this array is the base of all views
+        of it: its reference count then tells whether anyone else can see this memory.
         """
         owner: Any = PickleBuffer(flat.data)
         return np.ndarray(self.shape, flat.dtype, owner, 0, self.strides)
 
     @property
     def grad_array(self) -> np.ndarray:
-        """The array over the gradient's place."""
+        """The array over the gradient's slot."""
         return self.over(self._room.part_of(self.chunk.grads))
 
 
 def is_place(array: np.ndarray) -> bool:
-    """Whether this is a slot's own array, and not a view or copy of it."""
+    """Whether this is a slot's own array, not a view or copy of it."""
     return type(array.base) is PickleBuffer
 
 
 class _Room:
-    """A range of a chunk that is in use while there are arrays over it.
+    """A range of a chunk that is in use while arrays over it are alive.
 
     Args:
         chunk: None if nobody else can use the range; not held.
@@ -197,13 +197,13 @@ class _Room:
         self.users: set[_User] = set()
 
     def part_of(self, numbers: np.ndarray) -> np.ndarray:
-        """This range of the values or the gradients; arrays over it are to have it as their owner."""
+        """This range of the values or the gradients; it must be the owner of arrays over it."""
         part = numbers[self.start : self.stop]
         if self.chunk is None:
-            # The memory is free with the last array over it.
+            # The last array over the memory frees it.
             return part
-        # No lock, which Ctrl-C in a step might leave closed: each line is one operation on a set. Nobody takes the
-        # range away meanwhile: the first array over it is made before others can see it, and lives as long as its Slot.
+        # No lock, as Ctrl-C in a step might leave it locked: each line is one operation on a set. The range cannot be
+        # freed meanwhile: its first array is made before others can see it, and lives as long as its Slot.
         user = _made(_User, part, _gone.append)
         user.room = self
         _users.add(user)
@@ -212,22 +212,22 @@ class _Room:
 
 
 class _User(weakref.ref):
-    """Puts itself into a list when the array over a room has gone.
+    """Appends itself to a list when the array over a room is freed.
 
-    All of that happens in C: Ctrl-C that comes while a finalizer of Python runs is lost.
+    All of it runs in C: a Ctrl-C that arrives in a Python finalizer is lost.
     """
 
     __slots__ = ("room",)
 
     room: _Room
 
-    # Of an array that has gone nothing can be compared but the reference itself.
+    # A freed array cannot be compared, only the reference itself.
     __hash__ = object.__hash__
     __eq__ = object.__eq__
 
 
 _made = weakref.ref.__new__
-# The references must live for their calls to come.
+# The references must stay alive for their callbacks to run.
 _users: set[_User] = set()
 _gone: list[_User] = []
 
@@ -235,7 +235,7 @@ _gone: list[_User] = []
 class _Shared:
     """The chunks of one dtype that parameters share, and where the last parameter ended.
 
-    Only the last chunk is held: the others go with their parameters.
+    Only the last chunk is held: the others are freed with their parameters.
     """
 
     __slots__ = ("chunks", "end", "last")
@@ -253,7 +253,7 @@ class _Shared:
         return chunk, _Room(chunk, start, start + size)
 
     def _find(self, size: int, dtype: np.dtype) -> tuple[_Chunk, int]:
-        """Where there is room: after the last parameter if possible, so that neighbours stay together."""
+        """Find free space: after the last parameter if possible, so that neighbours stay together."""
         capacity = _CHUNK // dtype.itemsize
         before, end = self.end
         chunk = before() if before is not None else None

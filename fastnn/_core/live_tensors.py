@@ -7,18 +7,18 @@ import weakref
 from collections.abc import Callable
 from typing import Any
 
-from fastnn._core import tracing
+from fastnn._core import capture_state
 
 # The tensors that are alive, by their ids.
 _alive: dict[int, weakref.ref[Any]] = {}
 
 
 def tracked(make: Callable[..., Any]) -> Callable[..., Any]:
-    """``make``, whose tensors are looked at by the checks; not those of a trace, which is about nothing."""
+    """``make``, with its tensors registered for the checks, except in a trace, whose numbers mean nothing."""
 
     def made(*args: Any, **options: Any) -> Any:
         tensor = make(*args, **options)
-        if not tracing.is_mine():
+        if not capture_state.is_mine():
             _alive[id(tensor)] = weakref.ref(tensor, functools.partial(_forget, id(tensor)))
         return tensor
 
@@ -26,6 +26,6 @@ def tracked(make: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _forget(key: int, ref: Any) -> None:
-    # Another tensor may have got the id meanwhile.
+    # Another tensor may have the id by now.
     if _alive.get(key) is ref:
         del _alive[key]

@@ -1,4 +1,4 @@
-"""Settings that scripts make and that change nothing in fastnn, under PyTorch's names.
+"""PyTorch's settings that scripts may change and that have no effect in fastnn.
 
 Results are the same bits in every run and at any number of threads, in full precision, whatever is set here.
 """
@@ -15,9 +15,9 @@ _state: dict[str, Any] = {"deterministic": False, "warn_only": False, "precision
 
 
 def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None:
-    """Ask for algorithms that give the same result in every run: all of fastnn's do.
+    """Ask for algorithms that give the same result in every run, as all of fastnn's do.
 
-    Raises: TypeError for a ``mode`` that is no bool.
+    Raises: TypeError for a ``mode`` that is not a bool.
     """
     if not isinstance(mode, bool):
         raise TypeError(f"mode must be bool, not {type(mode).__name__}")
@@ -25,19 +25,19 @@ def use_deterministic_algorithms(mode: bool, *, warn_only: bool = False) -> None
 
 
 def are_deterministic_algorithms_enabled() -> bool:
-    """What ``use_deterministic_algorithms`` was last given."""
+    """The last value given to ``use_deterministic_algorithms``."""
     return _state["deterministic"]
 
 
 def is_deterministic_algorithms_warn_only_enabled() -> bool:
-    """The ``warn_only`` that ``use_deterministic_algorithms`` was last given."""
+    """The last ``warn_only`` given to ``use_deterministic_algorithms``."""
     return _state["deterministic"] and _state["warn_only"]
 
 
 def set_float32_matmul_precision(precision: str) -> None:
-    """Accept "highest", "high" or "medium"; products are computed in float32 always.
+    """Accept "highest", "high" or "medium"; products are always computed in float32.
 
-    Another value changes nothing and gets a warning, as in PyTorch.
+    Another value is ignored with a warning, as in PyTorch.
     """
     if precision not in ("highest", "high", "medium"):
         message = f"{precision} is not one of 'highest', 'high', or 'medium'; the call has no effect"
@@ -47,7 +47,7 @@ def set_float32_matmul_precision(precision: str) -> None:
 
 
 def get_float32_matmul_precision() -> str:
-    """What ``set_float32_matmul_precision`` was last given; "highest" at first."""
+    """The last value given to ``set_float32_matmul_precision``; "highest" at first."""
     return _state["precision"]
 
 
@@ -64,7 +64,7 @@ def set_num_interop_threads(n: int) -> None:
 
 
 def get_num_interop_threads() -> int:
-    """What ``set_num_interop_threads`` was last given; 1 at first."""
+    """The last value given to ``set_num_interop_threads``; 1 at first."""
     return _state["interop"]
 
 
@@ -72,13 +72,13 @@ def compile(
     model: Callable[..., Any] | None = None, *, fullgraph: bool = False, dynamic: bool | None = None,
     backend: Any = "inductor", mode: str | None = None, options: dict[str, Any] | None = None, disable: bool = False,
 ) -> Any:  # fmt: skip
-    """The module or function itself: its kernels are compiled already.
+    """Return the module or function itself: its kernels are compiled already.
 
     Args:
         model: a module or function; without one, the result is a decorator.
         fullgraph, dynamic, backend, mode, options, disable: accepted.
 
-    Raises: RuntimeError for ``mode`` and ``options`` together; TypeError for what cannot be called.
+    Raises: RuntimeError for ``mode`` and ``options`` together; TypeError if ``model`` is not callable.
 
     >>> import fastnn
     >>> model = fastnn.nn.Linear(1, 1)

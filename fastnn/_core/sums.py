@@ -1,4 +1,4 @@
-"""Sums of arrays that lose no digits."""
+"""Sums of arrays without loss of digits."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ from typing import Any
 
 import numpy as np
 
-# Numbers that are added one to the other at most, but for as many sums of theirs.
+# At most about so many numbers are added sequentially, and then as many partial sums.
 _BLOCK = 128
-# Numbers up to which their order does not matter.
+# Up to so many numbers, the order of addition does not matter.
 _FEW = 512
 _add: Any = np.add.reduce
 
 
 def add_up(a: np.ndarray, axes: Any = None, kind: Any = None, keepdims: bool = False) -> Any:
-    """``np.add.reduce``, which loses no digits of many floats, in whichever order they lie.
+    """``np.add.reduce``, without loss of digits for many floats in any memory order.
 
-    NumPy adds in pairs along the dimension in which neighbours lie side by side. Along others it adds row to row: of
-    100,000 times 0.1 in float32 that makes 9,998.56. Here the rows are added in blocks. float16 is summed in float32.
+    NumPy uses pairwise summation only along the contiguous dimension. Along others it adds row by row: 100,000 times
+    0.1 in float32 gives 9,998.56. Here the rows are added in blocks. float16 is summed in float32.
     """
     if a.dtype.kind != "f":
         return _add(a, axes, kind, None, keepdims)
@@ -45,7 +45,7 @@ def add_up(a: np.ndarray, axes: Any = None, kind: Any = None, keepdims: bool = F
 
 
 def _add_along(a: np.ndarray, axis: int) -> np.ndarray:
-    """The sums along one dimension, which is kept."""
+    """The sums along one dimension, with ``keepdims``."""
     n, stride = a.shape[axis], abs(a.strides[axis])
     nearest = stride and all(abs(s) >= stride or not s for s, m in zip(a.strides, a.shape, strict=True) if m > 1)
     if n > 2 * _BLOCK and not nearest:

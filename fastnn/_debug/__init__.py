@@ -1,1 +1,1 @@
-"""Checks for tests of fastnn: who owns which memory."""
+"""Checks for tests of fastnn: ownership of memory."""

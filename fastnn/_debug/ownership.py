@@ -1,9 +1,8 @@
-"""Checks of who owns which memory, for tests: on where ``FASTNN_POISON=1`` is set (``kernels.runtime.alloc``).
+"""Checks of memory ownership, for tests: enabled if ``FASTNN_POISON=1`` is set (``kernels.runtime.allocation``).
 
-What is written over by a replay, or handed out as a gradient, must not be seen through any other tensor, unless the
-user has put it there. The library decides that by counting references; here every tensor that is alive is looked at
-instead, and AssertionError names the one that is in the way. Beside it memory that is used again is filled with what
-must not be seen before each use.
+Memory that a replay overwrites, or that becomes a gradient, must not be visible through any other tensor, unless the
+user has put it there. The library decides this by reference counts. The checks examine every live tensor instead, and
+AssertionError names the one that overlaps. In addition, reused memory is filled with poison values before each use.
 """
 
 from __future__ import annotations
@@ -13,15 +12,15 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._core import tracing
+from fastnn._core import capture_state
 from fastnn._core.live_tensors import _alive
-from fastnn.kernels.runtime.alloc import poison
+from fastnn.kernels.runtime.allocation import poison
 
 Span = tuple[int, int]
 
 def _span(array: np.ndarray | np.generic) -> Span:
     if not isinstance(array, np.ndarray):
-        # A number, as arithmetic on arrays without dimensions gives it: nobody can write to it.
+        # A scalar, as arithmetic on 0-d arrays returns it: it is immutable.
         return 0, 0
     if array.flags.c_contiguous:
         start = array.ctypes.data
@@ -31,7 +30,7 @@ def _span(array: np.ndarray | np.generic) -> Span:
 
 
 def _are_apart(spans: Iterable[Span], but: Iterable[Any], what: str) -> None:
-    """AssertionError if a live tensor, but for these, lies in one of the address ranges."""
+    """AssertionError if a live tensor, except for those in ``but``, overlaps one of the address ranges."""
     ranges = np.array([span for span in spans if span[0] < span[1]], np.int64).reshape(-1, 2)
     if not len(ranges):
         return
@@ -57,17 +56,17 @@ def _written(launches: Iterable[Any], but: Iterable[np.ndarray]) -> list[np.ndar
 
 
 def _places(parameters: Iterable[Any]) -> list[np.ndarray]:
-    """The places of gradients that the next backward pass writes over."""
+    """The gradient slots that the next backward pass overwrites."""
     return [p._grad_place for p in parameters if p._grad is None and p._grad_is_free()]
 
 
 def _check_new_gradient(leaf: Any) -> None:
-    # A view of the gradient that a post-accumulate hook or a user makes comes later.
+    # Views of the gradient made by a post-accumulate hook or a user come later.
     _are_apart([_span(leaf._grad._data)], [leaf._grad], "what has just become a gradient")
 
 
 def install() -> None:
-    """Put the checks around what hands out memory."""
+    """Wrap the functions that hand out memory in checks."""
     from fastnn._tensor.differentiable import Differentiable
     from fastnn.capture.recording import Recording
     from fastnn.capture.step import CompiledStep
@@ -108,7 +107,7 @@ def install() -> None:
 
     def checked_target(self: Any) -> Any:
         found = target(self)
-        if found is not None and not found[1] and not tracing.is_mine():
+        if found is not None and not found[1] and not capture_state.is_mine():
             _are_apart([_span(found[0])], (), "the place of a gradient that is about to be written")
             poison(found[0])
         return found
@@ -116,18 +115,18 @@ def install() -> None:
     def checked_written(self: Any) -> None:
         is_new = self._grad is None
         written(self)
-        if is_new and not tracing.is_mine():
+        if is_new and not capture_state.is_mine():
             _check_new_gradient(self)
 
     def checked_accumulate(self: Any, grad: Any) -> None:
         is_new = self._grad is None
         accumulate(self, grad)
-        if is_new and not tracing.is_mine():
+        if is_new and not capture_state.is_mine():
             _check_new_gradient(self)
 
     def checked_given(x: Any, gradient: np.ndarray) -> Any:
         found = given(x, gradient)
-        if found is None and not tracing.is_mine():
+        if found is None and not capture_state.is_mine():
             _check_new_gradient(x)
         return found
 

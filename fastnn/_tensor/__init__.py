@@ -1,1 +1,1 @@
-"""The tensor: its class, what its methods record for the backward pass, its printing, nested sequences."""
+"""The tensor: its class, its views and their backward, its printing, nested sequences."""

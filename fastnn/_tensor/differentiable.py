@@ -1,6 +1,6 @@
-"""The gradient of a tensor: asking for it, computing it, keeping it, and being told of it.
+"""The gradient of a tensor: requesting, computing, retaining it, and hooks on it.
 
-The half of ``Tensor`` that speaks to autograd.
+This is the part of ``Tensor`` that uses autograd.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from fastnn._tensor.tensor import Tensor
 
 
-# To copy one takes a fifth of the time of np.ones.
+# A copy of one takes a fifth of the time of np.ones.
 _ONE = {np.dtype(kind): np.ones((), kind) for kind in (np.float32, np.float64, np.float16)}
 
 
@@ -74,7 +74,7 @@ class Differentiable:
 
     @property
     def requires_grad(self) -> bool:
-        """Whether ``backward`` computes a gradient of this tensor; may be assigned to a leaf."""
+        """Whether ``backward`` computes a gradient of this tensor; can be set on a leaf."""
         if self._history != self._memory.history:
             self._renewed()
         return self._requires_grad
@@ -86,7 +86,7 @@ class Differentiable:
         self.requires_grad_(value)
 
     def requires_grad_(self, requires_grad: Any = True) -> Tensor:
-        """Ask for a gradient of this tensor, or no longer."""
+        """Set whether ``backward`` computes a gradient of this tensor."""
         if self._node is not None and not requires_grad:
             raise RuntimeError("you can only change requires_grad flags of leaf variables.")
         if requires_grad and self._data.dtype.kind != "f":
@@ -104,12 +104,12 @@ class Differentiable:
         create_graph: bool = False,
         inputs: Any = None,
     ) -> None:
-        """Accumulate into ``grad`` of the leaves the gradient of this tensor.
+        """Accumulate the gradient of this tensor into ``grad`` of the leaves.
 
         Args:
-            gradient: the gradient of the final result with respect to this tensor; may be left out
-                for a tensor of one element, where it is 1.
-            retain_graph: keep what the operations saved, to walk back a second time.
+            gradient: the gradient of the final result with respect to this tensor; optional for a
+                tensor of one element, where it is 1.
+            retain_graph: keep what the operations saved, for a second backward pass.
             create_graph: record the computation of the gradients, so that they can be differentiated.
             inputs: accumulate into these only.
         """
@@ -130,20 +130,20 @@ class Differentiable:
         return hooks is not None and hooks.retain is not None and hooks.retain() is self
 
     def retain_grad(self) -> None:
-        """Have ``backward`` leave this result's gradient in ``grad``, as it does for a leaf."""
+        """Make ``backward`` store this result's gradient in ``grad``, as for a leaf."""
         if not self.requires_grad:
             raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
         if self._node is not None:
             _hooks_of(self._node).retain = weakref.ref(self)
 
     def register_hook(self, hook: Callable[[Tensor], Any]) -> RemovableHandle:
-        """Call ``hook(grad)`` when the gradient of this tensor is known; what it returns replaces the gradient."""
+        """Call ``hook(grad)`` when the gradient of this tensor is known; its return value replaces the gradient."""
         if not self.requires_grad:
             raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
         return _hooks_of(self._node or self).before.add(hook)
 
     def register_post_accumulate_grad_hook(self, hook: Callable[[Tensor], Any]) -> RemovableHandle:
-        """Call ``hook(tensor)`` after a gradient was added to that of this leaf."""
+        """Call ``hook(tensor)`` after a gradient was accumulated into this leaf."""
         if not self.requires_grad:
             raise RuntimeError("cannot register a hook on a tensor that doesn't require gradient")
         if self._node is not None:
@@ -153,7 +153,7 @@ class Differentiable:
     def _accumulate_grad(self, grad: Tensor) -> None:
         """Add to the gradient of this tensor."""
         if _mode.enabled:
-            # Under create_graph the gradient has a history, too.
+            # With create_graph the gradient has a history, too.
             self._grad = grad.clone() if self._grad is None else self._grad + grad
         elif self._grad is None:
             # A copy: the same array may be the gradient of several tensors.

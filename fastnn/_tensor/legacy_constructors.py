@@ -1,4 +1,4 @@
-"""Constructors of early PyTorch: ``FloatTensor`` and its kin, and ``Tensor.new``."""
+"""Constructors of early PyTorch: ``FloatTensor`` and the like, and ``Tensor.new``."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from fastnn._core.errors import ShapeError
 from fastnn._core.size import Size
 from fastnn._tensor.sequences import array_of
 from fastnn._tensor.tensor import Tensor, _wrap
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 
 
 def numbers_of(data: tuple[Any, ...], kind: np.dtype) -> np.ndarray:
-    """What ``Tensor(...)`` and ``FloatTensor(...)`` hold: numbers given, or room of a size."""
+    """The array of ``Tensor(...)`` and ``FloatTensor(...)``: given numbers, or an uninitialized array of a size."""
     if len(data) == 1 and not isinstance(data[0], (int, np.integer, Size)):
         source = data[0]
         if isinstance(source, (list, tuple, range)) or (
@@ -26,7 +26,7 @@ def numbers_of(data: tuple[Any, ...], kind: np.dtype) -> np.ndarray:
         raise TypeError(f"new(): data must be a sequence or sizes (got {type(source).__name__})")
     shape = tuple(data[0]) if len(data) == 1 and isinstance(data[0], Size) else data
     if not data:
-        return alloc.empty(0, kind)
+        return allocation.empty(0, kind)
     for n in shape:
         if not isinstance(n, (int, np.integer)):
             raise TypeError(f"new(): sizes must be integers, found {n!r}")
@@ -36,7 +36,7 @@ def numbers_of(data: tuple[Any, ...], kind: np.dtype) -> np.ndarray:
 
 
 def alias(source: Tensor) -> Tensor:
-    """A view of all of a tensor: what PyTorch's constructors make of one."""
+    """A view of a whole tensor, as PyTorch's constructors make of one."""
     from fastnn._tensor.views import view
 
     return view(source, "Alias", _same, _same)
@@ -55,7 +55,7 @@ def _made(args: tuple[Any, ...], kind: np.dtype) -> Tensor:
 
 
 def _new_legacy(self: Tensor, *args: Any) -> Tensor:
-    """A tensor of this dtype with the data or the sizes given."""
+    """A tensor of this dtype with the given data or sizes."""
     return _made(args, self._data.dtype)
 
 

@@ -1,8 +1,7 @@
 """Tensors as text, as PyTorch prints them.
 
-Numbers are given a common width and so many digits that the largest and the smallest, which decide
-between plain and scientific notation, can be read beside each other. Large tensors are shown by
-their corners.
+All numbers have a common width. The largest and the smallest decide between plain and scientific
+notation. Large tensors are shown by their corners.
 """
 
 from __future__ import annotations
@@ -40,15 +39,15 @@ def set_printoptions(
     profile: str | None = None,
     sci_mode: bool | None = None,
 ) -> None:
-    """How tensors are printed.
+    """Set how tensors are printed.
 
     Args:
         precision: digits after the point.
         threshold: the number of elements above which only the corners are shown.
-        edgeitems: how many at each end of a dimension are then shown.
+        edgeitems: how many elements are then shown at each end of a dimension.
         linewidth: characters in a line.
         profile: 'default', 'short' or 'full', for the four above at once.
-        sci_mode: True for scientific notation, False for none, None for where it is needed.
+        sci_mode: True for scientific notation, False for none, None to use it if needed.
 
     >>> import fastnn
     >>> fastnn.set_printoptions(precision=2)
@@ -72,13 +71,13 @@ def set_printoptions(
 
 
 def get_printoptions() -> dict[str, Any]:
-    """How tensors are printed now."""
+    """The current options of printing."""
     names = ("precision", "threshold", "edgeitems", "linewidth", "sci_mode")
     return {name: getattr(_options, name) for name in names}
 
 
 class _Formatter:
-    """The text of one number, as wide as that of any other of the array."""
+    """Formats the numbers of one array with a common width."""
 
     def __init__(self, array: np.ndarray) -> None:
         self.floating = array.dtype.kind == "f"
@@ -103,7 +102,7 @@ class _Formatter:
             texts = [f"{v:.0f}" for v in finite.tolist()]
         else:
             texts = [f"{{:.{_options.precision}f}}".format(v) for v in finite.tolist()]
-        # What is not finite does not count, and may stand out.
+        # Infinite and NaN elements do not count, and may be wider.
         self.width = max(1, *[len(t) + (self.integral and not self.scientific) for t in texts])
 
     def __call__(self, value: Any) -> str:
@@ -119,7 +118,7 @@ class _Formatter:
 
 
 def _corners(array: np.ndarray) -> np.ndarray:
-    """What is shown of an array: both ends of each dimension."""
+    """The elements that are shown of an array: both ends of each dimension."""
     edge = _options.edgeitems
     for d, n in enumerate(array.shape):
         if n > 2 * edge:
@@ -158,7 +157,7 @@ def _text(array: np.ndarray, indent: int, summarize: bool, formatter: _Formatter
 
 
 def tensor_text(t: Tensor, prefix: str = "tensor(") -> str:
-    """What ``repr`` of a tensor is."""
+    """The ``repr`` of a tensor."""
     array, kind = t._data, t.dtype
     suffixes: list[str] = []
     default = kind is get_default_dtype() or kind.name in ("int64", "bool")
@@ -181,7 +180,7 @@ def tensor_text(t: Tensor, prefix: str = "tensor(") -> str:
 
 
 def _with_suffixes(text: str, suffixes: list[str], indent: int) -> str:
-    """Dtype and the like behind the numbers, on a line of their own where they are too long."""
+    """Append the dtype and the like to the numbers, on a new line if they are too long."""
     pieces = [text]
     last_line = len(text) - text.rfind("\n") + 1
     for suffix in suffixes:

@@ -1,4 +1,4 @@
-"""Arrays of what Python holds numbers in: nested sequences, also with arrays and tensors inside."""
+"""Arrays from Python data: nested sequences, possibly with arrays and tensors inside."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fastnn._tensor.tensor import Tensor
 
 
 def array_of(data: Any, kind: np.dtype | None) -> np.ndarray:
-    """A new array of ``data``, in PyTorch's dtype for it unless one is given."""
+    """A new array of ``data``, in the dtype that PyTorch infers unless one is given."""
     of_python = False
     if isinstance(data, Tensor):
         array = data._data.copy()
@@ -25,7 +25,7 @@ def array_of(data: Any, kind: np.dtype | None) -> np.ndarray:
         leaves = _leaf_types(data)
         if not leaves <= _PYTHON:
             return _mixed(data, leaves, kind)
-        # Beside small integers NumPy would make floating point numbers of those beyond int64.
+        # NumPy would convert integers beyond int64 to floating point if small ones are among them.
         exact = kind is not None and kind == np.uint64 and leaves <= _INTEGERS
         array, of_python = np.array(data, kind if exact else None), True
     elif isinstance(data, (str, bytes)):
@@ -39,12 +39,12 @@ def array_of(data: Any, kind: np.dtype | None) -> np.ndarray:
             check_array(data)
         array = np.array(data)
     elif hasattr(data, "__array__"):
-        # What pandas and others convert keeps the dtype of its numbers.
+        # Objects that convert themselves, as of pandas, keep their dtype.
         array = np.array(data)
         if array.dtype.kind in "OMm" or _lacks_some(data):
             return array_of(list(data), kind)
     elif type(data) is not range and is_sequence(data):
-        # The length first: a sparse matrix says why it has none.
+        # The length first: a sparse matrix raises a clear error.
         _ = len(data)
         return array_of(list(data), kind)
     else:
@@ -74,7 +74,7 @@ _warned_of_parts: set[bool] = set()
 
 
 def _real_part(data: Any) -> Any:
-    """The real part of complex numbers; PyTorch warns of that once."""
+    """The real part of complex numbers; warns once, as PyTorch does."""
     if not _warned_of_parts:
         _warned_of_parts.add(True)
         warnings.warn("Casting complex values to real discards the imaginary part", UserWarning, stacklevel=4)
@@ -82,26 +82,26 @@ def _real_part(data: Any) -> Any:
 
 
 def is_sequence(data: Any) -> bool:
-    """Whether it has the protocol of a sequence; text has it as well."""
+    """Whether an object has the sequence protocol; strings have it too."""
     return hasattr(data, "__len__") and hasattr(data, "__getitem__") and not isinstance(data, Mapping)
 
 
 def _is_nested(kind: type) -> bool:
-    """Whether these are sequences by their protocol, and neither text nor arrays."""
+    """Whether a class has the sequence protocol and is neither text, number nor array."""
     if issubclass(kind, (int, float, str, bytes, range, np.generic, Mapping, Tensor)) or hasattr(kind, "__array__"):
         return False
-    # Of the class itself: a class of enumerated values has a length, and they have none.
+    # Attributes of the class, not of its metaclass: an Enum class has a length, its members have none.
     names = set().union(*[vars(base) for base in kind.__mro__])
     return "__len__" in names and "__getitem__" in names
 
 
 def _as_lists(data: Any) -> Any:
-    """Nested sequences with lists for those that are neither lists nor arrays."""
+    """Nested sequences, converted to lists except for arrays."""
     return [_as_lists(d) for d in data] if isinstance(data, _SEQUENCES) or _is_nested(type(data)) else data
 
 
 def _lacks_some(data: Any) -> bool:
-    """Whether a column of pandas has no number somewhere, which NumPy would make a NaN or a number of."""
+    """Whether a pandas column has missing values, which NumPy would convert to NaN or a number."""
     kind = getattr(data, "dtype", None)
     return kind is not None and not isinstance(kind, np.dtype) and hasattr(data, "isna") and bool(data.isna().any())
 
@@ -115,14 +115,14 @@ def _holds_integers(source: Any) -> bool:
 
 # -- Types -------------------------------------------------------------------------------------
 
-# NumPy finds the dtype of these as PyTorch does, but for the size of floats.
+# NumPy infers the dtype of these as PyTorch does, except for the size of floats.
 _PYTHON = frozenset((bool, int, float, complex, range))
 _INTEGERS = frozenset((bool, int, range))
 _SEQUENCES = (list, tuple, deque)
 
 
 def _leaf_types(data: Any) -> set[type]:
-    """The types of what nested sequences hold."""
+    """The types of the elements of nested sequences."""
     types = set(map(type, data))
     while nested := {t for t in types if issubclass(t, _SEQUENCES)}:
         if types != nested:
@@ -174,7 +174,7 @@ def _dtype_of_type(kind: type) -> np.dtype:
 
 
 def _not_inferred(found: type, kind: np.dtype | None) -> Exception:
-    """The error for an object that is no number, where numbers of ``kind`` are wanted, or of any dtype."""
+    """The error for an object that is not a number; ``kind``: the requested dtype, or None for any."""
     if kind is None:
         return RuntimeError(f"Could not infer dtype of {found.__name__}")
     if kind.kind in "iu":
@@ -194,7 +194,7 @@ def _of_objects(array: np.ndarray) -> Exception:
     return TypeError(f"can't convert an array of objects of type {type(first).__name__} to a tensor")
 
 
-# -- Sequences of more than Python's numbers -------------------------------------------------------
+# -- Sequences of more than Python numbers ----------------------------------------------------------
 
 
 def _mixed(data: Any, leaves: set[type], kind: np.dtype | None) -> np.ndarray:
@@ -213,7 +213,7 @@ def _mixed(data: Any, leaves: set[type], kind: np.dtype | None) -> np.ndarray:
         odd = [t for t in leaves if not issubclass(t, (int, float, range, np.generic, Tensor))]
         if odd and (kind.kind != "f" or not all(hasattr(t, "__float__") for t in odd)):
             raise _not_inferred(odd[0], kind) from None
-        # Fractions and decimal numbers; or integers that are not promoted, but may be converted.
+        # Fractions and decimal numbers; or integers that have no promotion, but can be converted.
         inferred = np.dtype(np.float64 if odd else np.int64)
     target = inferred if kind is None else kind
     if any(issubclass(t, Tensor) for t in leaves):
@@ -226,10 +226,10 @@ def _mixed(data: Any, leaves: set[type], kind: np.dtype | None) -> np.ndarray:
 
 
 def _with_tensors(data: Any, kind: np.dtype) -> np.ndarray:
-    """Nested sequences with tensors inside, which stand for one number each, as in PyTorch.
+    """Nested sequences with tensors inside, each of which is one number, as in PyTorch.
 
-    The first elements give the shape. A tensor of several elements may stand where they have a sequence, and nowhere
-    else: ``stack`` joins tensors.
+    The first elements give the shape. A tensor of several elements is allowed only where they have a sequence; use
+    ``stack`` to join tensors.
     """
     shape, first = [], data
     while isinstance(first, (*_SEQUENCES, np.ndarray, range)):

@@ -1,7 +1,7 @@
 """Tensor: a NumPy array that remembers how it was computed.
 
-The class itself: its memory, its history and the protocols of Python and NumPy. Its operations are in
-``ops``, each of them a function that is also a method; printing is in ``printing``.
+This file has the class: its memory, its history and the protocols of Python and NumPy. Its operations are
+functions in ``ops`` that are also methods; printing is in ``printing``.
 """
 
 from __future__ import annotations
@@ -23,14 +23,14 @@ from fastnn._autograd.engine import (
     with_type_name,
 )
 from fastnn._autograd.modes import _mode, inference_listeners
-from fastnn._core import tracing
+from fastnn._core import capture_state
 from fastnn._core.devices import CPU, check_device, device
 from fastnn._core.dtypes import default_numpy, dtype, from_numpy_dtype
 from fastnn._core.errors import DTypeError, ShapeError
 from fastnn._core.errstate import quiet
 from fastnn._core.size import Size
 from fastnn._tensor.differentiable import Differentiable
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 
 Scalar = bool | int | float
 # Tensor has methods of these names, which hide the types in the annotations of its body.
@@ -44,7 +44,7 @@ _new = object.__new__
 Step = tuple[str, Callable[[np.ndarray], np.ndarray], Callable[[np.ndarray], np.ndarray]]
 
 
-# What makes the memory of a new tensor: plain unless some thread is in `inference_mode`, at no cost then.
+# Makes the memory of a new tensor: plain, at no extra cost, unless some thread is in `inference_mode`.
 new_memory: Callable[[], Memory] = Memory
 
 
@@ -68,7 +68,7 @@ def _wrap(array: np.ndarray, node: Node | None = None) -> Tensor:
     return tensor
 
 
-if alloc.IS_POISONED:
+if allocation.IS_POISONED:
     from fastnn._core.live_tensors import tracked
 
     _wrap = tracked(_wrap)
@@ -87,7 +87,7 @@ def _recorded(*operands: Tensor) -> bool:
 
 
 def _renew(t: Tensor) -> None:
-    """Give a view the history that its memory was given through its base or another view."""
+    """Update the history of a view after a change through its base or another view."""
     if t._view is None:
         raise RuntimeError(
             f"the memory of this tensor of shape {tuple(t._data.shape)} was given a new history by an in-place "
@@ -124,12 +124,12 @@ def _unbroadcast(grad: Tensor, shape: tuple[int, ...]) -> Tensor:
 
 
 class Tensor(Differentiable):
-    """An n-dimensional array of numbers of one type, with a gradient where one is asked for.
+    """An n-dimensional array of numbers of one dtype, with a gradient if requested.
 
     Args:
-        data: sizes of a tensor whose numbers are of no meaning; or one array or sequence of numbers,
-            copied to the default dtype; or a tensor, of which this is a view. ``fastnn.tensor`` keeps
-            integers integers.
+        data: sizes of an uninitialized tensor; or one array or sequence of numbers, copied to the
+            default dtype; or a tensor, and this is a view of it. ``fastnn.tensor`` keeps integers
+            integers.
 
     >>> import fastnn
     >>> x = fastnn.tensor([1.0, 2.0], requires_grad=True)
@@ -148,11 +148,11 @@ class Tensor(Differentiable):
     _history: int
     _node: Node | None
     _requires_grad: bool
-    # Of a view: its base, and the steps to it from there.
+    # For a view: its base, and the steps from there.
     _view: tuple[Tensor, tuple[Step, ...]] | None = None
     # Whether it is one of several views that an operation returned.
     _of_many = False
-    # Of a leaf: what is called with its gradient.
+    # For a leaf: the hooks on its gradient.
     _hooks: Any = None
 
     # NumPy leaves `array * tensor` to the tensor.
@@ -163,7 +163,7 @@ class Tensor(Differentiable):
         from fastnn._tensor.legacy_constructors import alias, numbers_of
 
         if len(data) == 1 and isinstance(data[0], Tensor):
-            # Also one of another dtype, as in PyTorch.
+            # Also if its dtype differs, as in PyTorch.
             made = alias(data[0])
             self._data, self._node, self._grad, self._requires_grad = made._data, made._node, None, made._requires_grad
             self._memory, self._history = made._memory, made._history
@@ -174,7 +174,7 @@ class Tensor(Differentiable):
         self._node, self._grad, self._requires_grad = None, None, False
         self._memory, self._history = new_memory(), 0
 
-    # For the base class, which does not know this one.
+    # Used by the base class, which does not import this one.
     _over = staticmethod(_wrap)
 
     def _renewed(self) -> None:
@@ -182,12 +182,12 @@ class Tensor(Differentiable):
 
     @classmethod
     def _remade(cls, array: np.ndarray, memory: Memory, node: Node | None) -> Tensor:
-        """A tensor over memory that others are over as well."""
+        """A tensor over memory that it shares with others."""
         made = _wrap(array, node)
         made._memory, made._history = memory, memory.history
         return made
 
-    # -- What it is ---------------------------------------------------------------------------
+    # -- Attributes ---------------------------------------------------------------------------
 
     @property
     def shape(self) -> Size:
@@ -222,7 +222,7 @@ class Tensor(Differentiable):
 
     @property
     def _origin(self) -> Node | None:
-        """As ``grad_fn``, for those who do not look at its type."""
+        """As ``grad_fn``, for callers that do not use its type."""
         if self._history != self._memory.history:
             _renew(self)
         return self._node
@@ -258,7 +258,7 @@ class Tensor(Differentiable):
         if self._data.size != 1:
             count = "no values" if self._data.size == 0 else "more than one value"
             raise RuntimeError(f"Boolean value of Tensor with {count} is ambiguous")
-        tracing.stop("a number is read in Python")
+        capture_state.stop("a number is read in Python")
         return bool(self._data.item())
 
     def __float__(self) -> _float:
@@ -278,7 +278,7 @@ class Tensor(Differentiable):
     def __format__(self, spec: str) -> str:
         return format(self.item(), spec) if self._data.ndim == 0 else object.__format__(self, spec)
 
-    # Tensors compare elementwise, so a dictionary has to tell them apart by identity.
+    # Tensors compare elementwise, so dictionaries must use identity.
     __hash__ = object.__hash__
 
     def __repr__(self) -> str:
@@ -294,15 +294,15 @@ class Tensor(Differentiable):
         Args:
             force: for a tensor that needs a gradient as well, rather than a RuntimeError.
         """
-        tracing.stop("a tensor is read as an array")
+        capture_state.stop("a tensor is read as an array")
         if (self._requires_grad or self._history != self._memory.history) and self.requires_grad and not force:
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         array = self._data
         if not array.flags.writeable and array.size and 0 in array.strides:
-            # Elements that `expand` repeats are read-only as operands; who has the array may write to all at once.
+            # Elements repeated by `expand` are read-only as operands, but the user may write to the array.
             array = array.view()
             with contextlib.suppress(ValueError):
-                # Memory that is read-only itself stays so.
+                # Read-only memory stays read-only.
                 array.flags.writeable = True
         return array
 
@@ -315,13 +315,13 @@ class Tensor(Differentiable):
         return array.copy() if copy else array
 
     def __array_wrap__(self, array: np.ndarray, context: Any = None, return_scalar: _bool = False) -> Tensor:
-        # What NumPy's own functions of a tensor return; bool becomes uint8, as in PyTorch.
+        # The result of a NumPy function of a tensor; bool becomes uint8, as in PyTorch.
         array = np.asarray(array)
         return _wrap(array.view(np.uint8) if array.dtype.kind == "b" else array)
 
     def __dlpack__(self, *, stream: Any = None, **options: Any) -> Any:
         """A capsule over the same memory, for other libraries' ``from_dlpack``."""
-        tracing.stop("a tensor is read as an array")
+        capture_state.stop("a tensor is read as an array")
         if self.requires_grad:
             raise RuntimeError("Can't export tensors that require gradient, use tensor.detach()")
         if stream not in (None, -1):
@@ -335,12 +335,12 @@ class Tensor(Differentiable):
         """The only element, as a Python number."""
         if self._data.size != 1:
             raise ShapeError(f"a Tensor with {self._data.size} elements cannot be converted to Scalar")
-        tracing.stop("a number is read in Python")
+        capture_state.stop("a number is read in Python")
         return self._data.item()
 
     def tolist(self) -> Any:
         """Nested lists of Python numbers."""
-        tracing.stop("numbers are read in Python")
+        capture_state.stop("numbers are read in Python")
         return self._data.tolist()
 
     # -- The same memory ------------------------------------------------------------------------
@@ -362,9 +362,9 @@ class Tensor(Differentiable):
 
     @property
     def data(self) -> Tensor:
-        """The same numbers in the same memory, without a history; may be assigned.
+        """The same numbers in the same memory, without a history; can be assigned.
 
-        Unlike those of ``detach()``, in-place operations on it go unnoticed by a later backward pass.
+        Unlike with ``detach()``, a later backward pass does not notice in-place operations on it.
         """
         made = _wrap(self._data)
         if not self._memory.inference:
@@ -387,7 +387,7 @@ class Tensor(Differentiable):
     def _check_in_place(self) -> None:
         """RuntimeError for a leaf that needs a gradient, or a view of one, while operations are recorded.
 
-        Also for a tensor that was made in ``inference_mode``, outside of it.
+        Also for a tensor that was made in ``inference_mode`` and is changed outside of it.
         """
         try:
             _ = self._memory.version
@@ -411,11 +411,11 @@ class Tensor(Differentiable):
                 )
 
     def _in_place(self, result: Tensor) -> Tensor:
-        """Take over the numbers and the history of ``result``, in this tensor's memory."""
+        """Store the numbers and the history of ``result`` in this tensor's memory."""
         if result is NotImplemented:
             return result
         self._check_in_place()
-        tracing.stop("a tensor is changed in place outside the kernels")
+        capture_state.stop("a tensor is changed in place outside the kernels")
         if result._data.shape != self._data.shape:
             raise ShapeError(
                 f"output with shape {list(self._data.shape)} doesn't match the broadcast shape "
@@ -430,14 +430,14 @@ class Tensor(Differentiable):
         node = result._node
         if node is not None:
             if node.saved:
-                # What the operation reads of its result is from now on to be found here.
+                # The result that the operation reads is now in this tensor's memory.
                 memory, made = self._memory, result._memory
                 node.saved = [(memory, memory.version, s[2]) if s[0] is made else s for s in node.saved]
             self._adopt(node)
         return self
 
     def _write(self, key: Any, values: Any) -> None:
-        tracing.stop("a tensor is written to outside the kernels")
+        capture_state.stop("a tensor is written to outside the kernels")
         try:
             version = self._memory.version
         except RuntimeError:
@@ -455,10 +455,10 @@ class Tensor(Differentiable):
         self._memory.version = version + 1
 
     def _adopt(self, node: Node) -> None:
-        """Take over a history: the numbers in this tensor's memory are now the result of ``node``.
+        """Set the history: the numbers in this tensor's memory are now the result of ``node``.
 
-        The history of a view goes to its base, of which part is overwritten; other views renew theirs
-        when they are next used.
+        The history of a view goes to its base, whose part it overwrites; other views update theirs
+        on their next use.
         """
         memory = self._memory
         if self._view is None:
@@ -490,7 +490,7 @@ class Tensor(Differentiable):
         return copy
 
     def _copied(self, memo: dict[_int, Any]) -> Tensor:
-        """A copy that shares memory with the copies of what this shares memory with."""
+        """A copy; copies of tensors that share memory share memory too."""
         root = self._data if self._view is None else self._view[0]._data
         if not root.flags.c_contiguous:
             return _wrap(self._data.copy())
@@ -512,13 +512,13 @@ class Tensor(Differentiable):
         root = array
         while isinstance(root.base, np.ndarray):
             root = root.base
-        # A matrix that lies by columns stays so, but for a layer's weight, which does not say that it does.
+        # A column-major matrix keeps its order, except for a layer's weight, whose order is an internal detail.
         if not array.flags.f_contiguous or is_place(root):
             array = np.ascontiguousarray(array).reshape(array.shape)
         return _restored, (array, self.requires_grad)
 
     if TYPE_CHECKING:
-        # Attached by `ops`, where they are functions as well.
+        # Added by `ops`, where they are also functions.
         def __getattr__(self, name: str) -> Any: ...
         def __iter__(self) -> Iterator[Tensor]: ...
         def __getitem__(self, key: Any) -> Tensor: ...

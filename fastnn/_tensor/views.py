@@ -1,4 +1,4 @@
-"""Linear maps and views of tensors, which know their own transpose; what an in-place change of a view records."""
+"""Linear maps and views of tensors with their transposes, and the backward of an in-place change of a view."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def mapped(
     saved: tuple[Tensor, ...] = (),
     keeps: bool = False,
 ) -> Tensor:
-    """A tensor over ``result``, recorded as an operation on ``x`` alone; ``run`` is written in tensor operations."""
+    """A tensor over ``result``, recorded as an operation on ``x`` only; ``run`` uses tensor operations."""
     if not _recorded(x):
         return _wrap(result)
     return _wrap(result, Node(name, (x,), lambda grad: (run(grad),), saved, keeps))
@@ -51,11 +51,11 @@ def linear_map(
 
 
 def view(x: Tensor, name: str, take: ArrayMap, put: ArrayMap) -> Tensor:
-    """``take(x)``, which lies in the memory of ``x``: a write to the one is one to the other."""
+    """``take(x)``, which shares the memory of ``x``: a write to one changes the other."""
     result = take(x._data)
     if not _mode.enabled:
         made = _wrap(result)
-        # It counts the same versions; but who changes it later, recorded, changes it alone.
+        # It shares the versions, but not the history: a later recorded change is not one of `x`.
         made._memory = Alias(x._memory)
         return made
     memory = x._memory

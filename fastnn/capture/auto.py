@@ -1,14 +1,14 @@
 """Captured forward and backward passes: the plain training loop and inference, without Python in between.
 
-A module that has parts is watched when it is called. From the third call of a kind on (the same shapes
-and dtypes, the same mode) its forward is recorded, and its backward with it; both are then replayed. This
-happens by itself where it cannot be noticed: the forward has to be straight-line (see ``straight``), and
-the trace has to be complete (see ``capture``). Everything else runs as it is written; :func:`explain` says
-why. What is written past ``__setattr__``, into ``module.__dict__`` itself, goes unnoticed.
+Calls of a module with submodules are counted by kind (the same shapes, dtypes and mode). The third call of a
+kind records its forward and backward; later calls replay both. This is automatic where the user cannot
+notice it: the forward must be straight-line (see ``source_check``), and the trace must be complete (see
+``guards``). Everything else runs eagerly; :func:`explain` says why. Writes to ``module.__dict__`` that
+bypass ``__setattr__`` are not noticed.
 
-A recording owns the arrays of what lies between input and output. Whoever calls the model again before
-the backward pass gets another recording, with arrays of its own; there are at most ``_MOST_RECORDINGS``, and
-calls beyond that run eagerly. The output is a new array each time, and so are the gradients of inputs.
+A recording owns the intermediate arrays. A second call before the backward pass of the first gets another
+recording, with its own arrays. There are at most ``_MOST_RECORDINGS``; further calls run eagerly. The
+output is a new array each time, and so are the gradients of inputs.
 """
 
 from __future__ import annotations
@@ -21,37 +21,43 @@ import numpy as np
 
 from fastnn._autograd.engine import Node, anomaly, differentiated
 from fastnn._autograd.modes import _mode
-from fastnn._core import tracing
+from fastnn._core import capture_state
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.capture.guards import MOST_PROGRAMS, Guards, reason_of
 from fastnn.capture.recording import MOST_BYTES, Recording
 from fastnn.capture.source_check import find_side_effects
-from fastnn.kernels.runtime import alloc, thread_count
+from fastnn.kernels.runtime import allocation, thread_count
 from fastnn.nn import module as modules
 from fastnn.nn.module import Module
-from fastnn.nn.registry import changes
+from fastnn.nn.module_members import changes
 
-# Calls of a kind that run eagerly before the next one is recorded.
+# Eager calls of a kind before one is recorded.
 _EAGER_CALLS = 2
-# Recordings of one kind, for outputs whose backward is still to come; fewer where they are large.
+# Recordings of one kind, for outputs whose backward has not run yet; fewer if they are large.
 _MOST_RECORDINGS = 4
 
 # Only the eager operations can be differentiated twice.
 _AGAIN = "backward passes are differentiated again"
 
+_CHANGED = (
+    "one of the variables needed for gradient computation has been modified by an inplace operation through .data, or "
+    "through an array: a captured forward pass runs again to be differentiated twice, and gives another output now; "
+    "change parameters under no_grad(), or call set_capture(False)"
+)
+
 # The next call tries again.
 _BUSY = "another thread is making a recording"
 
-# Rows in a piece of a large batch without gradients, and in the smallest batch that is cut.
+# Rows in a piece of a large batch without gradients, and in the smallest batch that is split.
 _PIECE, _LARGE = 2048, 4096
 
 _switch = {"on": True}
 
 
 def set_capture(on: bool) -> None:
-    """Switch the recording of modules' forward passes on (as at the start) or off, for the whole process.
+    """Switch the recording of modules' forward passes on (the default) or off, for the whole process.
 
-    The numbers are the same either way. A step of :func:`fastnn.compile_step` is recorded in any case.
+    The numbers are the same either way. A step of :func:`fastnn.compile_step` is always recorded.
 
     >>> import fastnn
     >>> fastnn.set_capture(False)
@@ -63,7 +69,7 @@ def set_capture(on: bool) -> None:
 
 
 def explain(model: Module) -> str:
-    """Which calls of a module are replayed from recordings, and why others are not.
+    """Describe which calls of a module are replayed from recordings, and why others are not.
 
     >>> import fastnn
     >>> model = fastnn.nn.Sequential(fastnn.nn.Linear(2, 3), fastnn.nn.ReLU())
@@ -79,15 +85,15 @@ def explain(model: Module) -> str:
     return "\n".join(lines) or f"nothing captured: fewer than {_EAGER_CALLS + 1} calls of a kind"
 
 
-# Recordings change modules for a moment: one at a time. Who is at it puts a mark of its own here, and not a lock,
-# of which one who is interrupted could not say whether it had been taken.
+# Making a recording changes modules for a moment, so only one is made at a time. The owner stores a token here
+# instead of taking a lock: after Ctrl-C nobody could tell whether a lock was held.
 _recording: dict[str, object] = {}
 
 
 class _Return(weakref.ref):
-    """Puts itself, with a recording, into a list when a lease has gone.
+    """Appends itself, with its recording, to a list when a checkout is freed.
 
-    All of that happens in C: Ctrl-C that comes while a finalizer of Python runs is lost.
+    All of it runs in C: a Ctrl-C that arrives in a Python finalizer is lost.
     """
 
     __slots__ = ("recording",)
@@ -95,12 +101,12 @@ class _Return(weakref.ref):
     recording: Recording
 
 
-# Its own way to be made takes 0.4 us less than one that is written in Python.
+# 0.4 us faster than a constructor written in Python.
 _made = weakref.ref.__new__
 
 
 class _Checkout:
-    """A recording in use: it is free again when the last who may need its arrays has gone."""
+    """A recording in use; it is free again when its last user is freed."""
 
     __slots__ = ("__weakref__", "_return", "recording")
 
@@ -112,25 +118,25 @@ class _Checkout:
 
 
 class _CallSite:
-    """Calls of one kind: counted, then recorded, or not."""
+    """Calls of one kind: counted, then recorded or refused."""
 
     def __init__(self) -> None:
         self.calls, self.retry, self.reason = 0, _EAGER_CALLS + 1, ""
-        # How often a parameter or buffer was given other memory.
+        # How often a parameter or buffer moved to other memory.
         self.moves = 0
-        # The code of the forward that was refused: a reload may bring another one.
+        # The code of the refused forward: a reload may replace it.
         self.code: Any = None
         self.differentiated = differentiated[0]
         self.guards: Guards | None = None
-        # One in which hooks, or the like, stand against a recording.
+        # Set while hooks or the like prevent a recording.
         self.blocked: Guards | None = None
         self.free: list[Recording | _Return] = []
-        # Those that were made; one that was lost, in a call that Ctrl-C ended, makes room for another.
+        # The recordings that exist; one lost to Ctrl-C in a call makes room for another.
         self.made: list[weakref.ref[Recording]] = []
         self.most = _MOST_RECORDINGS
 
     def recording(self, model: Module, inputs: tuple[Tensor, ...]) -> Recording | None:
-        """A free recording, or a new one; None if this call is to run eagerly."""
+        """A free recording, or a new one; None if this call must run eagerly."""
         guards = self.guards
         if guards is not None:
             if guards.hold():
@@ -138,7 +144,7 @@ class _CallSite:
                     recording = None
                     while recording is None:
                         found = self.free.pop()
-                        # None in a lease that Ctrl-C left half made.
+                        # None if Ctrl-C interrupted the creation of a checkout.
                         recording = getattr(found, "recording", None) if isinstance(found, _Return) else found
                     return recording
                 except IndexError:
@@ -146,8 +152,8 @@ class _CallSite:
                 self.made = [recording for recording in self.made if recording() is not None]
                 return self._record(model, guards, inputs) if len(self.made) < self.most else None
             moves = self.moves + (not guards.is_in_place())
-            self.__init__()  # type: ignore[misc]  # it starts anew
-            # Memory that is replaced again and again, as by `p.data = p.data - lr * p.grad`, is not recorded each time.
+            self.__init__()  # type: ignore[misc]  # reset
+            # If memory is replaced repeatedly, as by `p.data = p.data - lr * p.grad`, it is recorded ever more rarely.
             self.moves, self.retry = moves, self.retry << min(max(moves - 1, 0), 5)
             return None
         self.calls += 1
@@ -159,9 +165,9 @@ class _CallSite:
             self.blocked = None
         elif self.calls < self.retry:
             if self.code is not None and getattr(type(model).forward, "__code__", None) is not self.code:
-                self.__init__()  # type: ignore[misc]  # it starts anew
+                self.__init__()  # type: ignore[misc]  # reset
             return None
-        # What stands against it may go away: but each attempt costs as much as some calls.
+        # The obstacle may disappear, but each attempt costs as much as several calls.
         self.retry, self.code = 8 * self.calls, getattr(type(model).forward, "__code__", None)
         before, self.differentiated = self.differentiated, differentiated[0]
         self.reason, names = find_side_effects(model) if before == differentiated[0] else (_AGAIN, [])
@@ -174,7 +180,7 @@ class _CallSite:
         return None
 
     def _record(self, model: Module, guards: Guards, inputs: tuple[Tensor, ...]) -> Recording | None:
-        """A new recording; None where another thread makes one, or where it cannot be made."""
+        """A new recording; None if another thread is making one, or if it cannot be made."""
         mark = object()
         try:
             if _recording.setdefault("by", mark) is not mark:
@@ -187,7 +193,7 @@ class _CallSite:
                 del _recording["by"]
             if not isinstance(error, Exception):
                 raise
-            # What is wrong with the call itself is for the eager one to say: it leaves behind what it has done so far.
+            # An error of the call itself is raised by the eager call, with the side effects up to that point.
             self.reason, self.guards = reason_of(error), None
             return None
         self.made.append(weakref.ref(recording))
@@ -197,17 +203,17 @@ class _CallSite:
 
     def give_up(self, reason: str) -> None:
         """Run eagerly from now on."""
-        self.__init__()  # type: ignore[misc]  # it starts anew
+        self.__init__()  # type: ignore[misc]  # reset
         self.reason, self.retry = reason, 2**62
 
 
 class _Replays:
-    """What a module keeps of its calls. Copies of the module begin without."""
+    """The call sites of a module. Copies of the module start with none."""
 
     def __init__(self, model: Module) -> None:
         self.owner = weakref.ref(model)
         self.kinds: dict[tuple[Any, ...], _CallSite] = {}
-        # Of the pieces of large batches.
+        # For the pieces of large batches.
         self.pieces: dict[tuple[Any, ...], _CallSite] = {}
 
     def __deepcopy__(self, memo: dict[int, Any]) -> None:
@@ -217,7 +223,7 @@ class _Replays:
         return type(None), ()
 
     def lines(self) -> list[str]:
-        """One for each kind of call that was recorded or refused."""
+        """One line for each kind of call that was recorded or refused."""
         found = []
         for (_, records, training, *inputs), kind in (*self.kinds.items(), *self.pieces.items()):
             shapes = ", ".join(f"{dtype} of shape {shape}" for shape, dtype, _ in inputs)
@@ -229,7 +235,7 @@ class _Replays:
         return found
 
     def kind(self, key: tuple[Any, ...]) -> _CallSite:
-        """The calls of this kind; the oldest make room for new ones."""
+        """The call site of this kind; the oldest is dropped to make room."""
         kind = self.kinds.get(key)
         if kind is None:
             while len(self.kinds) >= MOST_PROGRAMS:
@@ -239,14 +245,14 @@ class _Replays:
 
 
 def call(model: Module, args: tuple[Any, ...]) -> Any:
-    """``model.forward(*args)``, replayed where that is the same."""
-    if not _switch["on"] or anomaly["enabled"] or tracing.is_mine() or tracing.repeated:
+    """``model.forward(*args)``, replayed if the result is the same."""
+    if not _switch["on"] or anomaly["enabled"] or capture_state.is_mine() or capture_state.repeated:
         return model.forward(*args)
     kinds = []
     for t in args:
         if type(t) is not Tensor:
             return model.forward(*args)
-        # Asked, not read: a view may have to be given the history of its base first.
+        # The property, not `_requires_grad`: a view may need to take over the history of its base first.
         kinds.append((t._data.shape, t._data.dtype, _mode.enabled and t.requires_grad))
     kept = model.__dict__.get("_replays")
     if kept is None or kept.owner() is not model:
@@ -270,10 +276,10 @@ def call(model: Module, args: tuple[Any, ...]) -> Any:
 
 
 def _in_pieces(model: Module, input: Tensor, kept: _Replays) -> Any:
-    """The output for a large batch, computed some rows at a time where that is the same.
+    """The output for a large batch, computed in pieces of rows if the result is the same.
 
-    What lies between the layers is then not allocated, and stays in the caches: 10,000 rows through
-    784-256-128-64-10 take 0.9 of the time (13.3 ms and 12.0; 512 at a time 12.9).
+    Activations are then not allocated and stay in the caches: 10,000 rows through 784-256-128-64-10 take
+    0.9 of the time (13.3 ms and 12.0; 512 at a time 12.9).
     """
     x = input._data
     piece = x[:_PIECE]
@@ -289,19 +295,19 @@ def _in_pieces(model: Module, input: Tensor, kept: _Replays) -> Any:
             kind.give_up("rows of a large batch may depend on each other")
             return model.forward(input)
         times = len(x) // _PIECE
-        out, end = alloc.empty((len(x), *recording.shape[1:]), recording.dtype), times * _PIECE
+        out, end = allocation.empty((len(x), *recording.shape[1:]), recording.dtype), times * _PIECE
         recording.run_over(x[:end], out[:end], times)
     finally:
         kind.free.append(recording)
     if end < len(x):
-        # Not fewer than 64: the products of very few rows may take another way, and round otherwise.
+        # At least 64: products of very few rows may use another kernel, and round differently.
         first = min(end, len(x) - 64)
         out[end:] = call(model, (_wrap(x[first:]),))._data[end - first :]
     return _wrap(out)
 
 
 class _ReplayNode(Node):
-    """The operation of a whole module. Asked for some gradients, it need not know what only the others read."""
+    """The operation of a whole module; it checks only the saved memory that the requested gradients read."""
 
     __slots__ = ("recording",)
 
@@ -319,7 +325,7 @@ class _ReplayNode(Node):
 
 
 def _recorded(model: Module, args: tuple[Tensor, ...], lease: _Checkout, kind: _CallSite, out: np.ndarray) -> Tensor:
-    """The output with its history, which is one operation."""
+    """The output, with a history of one operation."""
     recording, arrays = lease.recording, [t._data for t in args]
 
     def run(grad: Tensor) -> tuple[Tensor | None, ...]:
@@ -327,7 +333,11 @@ def _recorded(model: Module, args: tuple[Tensor, ...], lease: _Checkout, kind: _
 
     def recompute() -> Tensor:
         kind.give_up(_AGAIN)
-        return lease.recording.compute(model, args)
+        again = lease.recording.compute(model, args)
+        # What lies between input and output was computed from numbers that may have changed without a version.
+        if memory.version == version and not np.allclose(again._data, out, rtol=1e-5, equal_nan=True):
+            raise RuntimeError(_CHANGED)
+        return again
 
     saved = (*[args[i] for i in recording.read_inputs], *recording.read_tensors)
     operands = (*args, *recording.trained)
@@ -336,17 +346,19 @@ def _recorded(model: Module, args: tuple[Tensor, ...], lease: _Checkout, kind: _
     node = _ReplayNode(recording.title, operands, run, saved, True, recompute)
     node.recording = recording
     if recording.constants:
-        # `again` reads them too.
+        # `recompute` reads them too.
         operands, versions = node.read  # type: ignore[misc]  # it has one, as it can be computed again
         constants = [0 if t._memory.inference else t._memory.version for t in recording.constants]
         node.read = (*operands, *recording.constants), [*versions, *constants]
     result = _wrap(out, node)
+    # Not the result itself, which holds the node.
+    memory, version = result._memory, result._memory.version
     return node.guard(result) if recording.reads_output else result
 
 
 def _after_fork_in_child() -> None:
-    # Another thread of the parent may have been at it.
-    if not tracing.is_mine():
+    # Another thread of the parent may have been recording.
+    if not capture_state.is_mine():
         _recording.clear()
 
 

@@ -1,14 +1,13 @@
 """Capture: a computation recorded once as a list of launches, then replayed without Python in between.
 
-A computation is *traced*: it runs as usual, except that its kernels are noted down instead of run (see
-:class:`fastnn.kernels.runtime.program.Program`). What was noted is checked to be all there is: each array that a
-launch reads must be an input, a parameter or a buffer, or have been written by a launch before it, and
-nobody may have read a number in Python. The arrays allocated on the way are kept, and become fixed
-buffers. The kernels, their arguments and their order are those of the eager computation, so the results
-are the same bits.
+A computation is *traced*: it runs as usual, except that its launches are recorded instead of run (see
+:class:`fastnn.kernels.runtime.program.Program`). The trace is then checked for completeness: each array that a
+launch reads must be an input, a parameter or a buffer, or have been written by an earlier launch, and no
+Python code may have read a number. The arrays allocated during the trace are kept as fixed buffers. The
+kernels, their arguments and their order are those of the eager computation, so the results are the same bits.
 
-This file is what the two users share: ``steps``, whole training steps, and ``forwards``, the forward and
-backward passes of modules.
+This file is shared by ``step`` (whole training steps) and ``auto`` (the forward and backward passes of
+modules).
 """
 
 from __future__ import annotations
@@ -26,29 +25,29 @@ from typing import Any, TypeVar
 import numpy as np
 
 from fastnn._autograd.hooks import leaf_hooks
-from fastnn._core import tracing
+from fastnn._core import capture_state
+from fastnn._core.capture_state import Uncapturable
 from fastnn._core.dtypes import dtype
-from fastnn._core.tracing import Uncapturable
 from fastnn._tensor.tensor import Tensor
-from fastnn.kernels.runtime import alloc, launcher
+from fastnn.kernels.runtime import allocation, launcher
 from fastnn.kernels.runtime.program import Places, Program
 from fastnn.nn.hooks import EVERYWHERE
 from fastnn.nn.module import Module
+from fastnn.nn.module_members import Registry, changes
 from fastnn.nn.parameter import Parameter, settle
-from fastnn.nn.registry import Registry, changes
 from fastnn.random import default_generator
 
-# Programs kept per step, one for each shape and mode; the oldest is dropped.
+# Programs kept per step, one per shape and mode; the oldest is dropped.
 MOST_PROGRAMS = 16
 
-# What cannot change without an assignment to the attribute. Functions are compared by identity.
+# Types whose values cannot change without an assignment to the attribute. Functions are compared by identity.
 _PLAIN = (
     bool, int, float, complex, str, bytes, tuple, type(None), np.generic, np.dtype, dtype, type, types.FunctionType,
     types.BuiltinFunctionType, types.MethodType,
 )  # fmt: skip
-# Functions of a user whose code is watched, at most.
+# The most user functions whose code is guarded.
 _MOST_FUNCTIONS = 64
-# The attributes that every module has, and that are watched otherwise.
+# The attributes that every module has; other guards cover them.
 _MACHINERY = frozenset(Module().__dict__) - {"training"} | {"_replays"}
 
 _data_of = operator.attrgetter("_data")
@@ -56,16 +55,16 @@ _hooked_of = operator.attrgetter("_hooked")
 _hooks_of = operator.attrgetter("_hooks")
 _training_of = operator.attrgetter("training")
 _requires_grad_of = operator.attrgetter("_requires_grad")
-# Through a weakref.proxy too.
+# Works through a weakref.proxy too.
 _class_of = operator.attrgetter("__class__")
 _CALL = Module.__call__
 
 
 @contextmanager
-def tracing_into(program: Program) -> Iterator[tracing.Watch]:
+def tracing_into(program: Program) -> Iterator[capture_state.Watch]:
     """A block whose launches are recorded by ``program`` and do not run."""
-    watch = tracing.Watch()
-    with tracing.watching(watch), program.recording():
+    watch = capture_state.Watch()
+    with capture_state.watching(watch), program.recording():
         yield watch
 
 
@@ -76,18 +75,18 @@ def span(array: np.ndarray) -> tuple[int, int]:
 
 
 class Spans:
-    """Memory whose contents are known to be there: address ranges, tested one at a time."""
+    """Memory with known contents: address ranges, tested one at a time."""
 
     def __init__(self) -> None:
         self.spans: list[tuple[int, int]] = []
 
     def add(self, array: np.ndarray) -> None:
-        """Count an array's memory in."""
+        """Add an array's memory."""
         if array.size:
             self.spans.append(span(array))
 
     def holds(self, array: np.ndarray) -> bool:
-        """Whether all of an array lies in one of the ranges."""
+        """Whether an array is entirely inside one of the ranges."""
         if not array.size:
             return True
         low, high = span(array)
@@ -95,7 +94,7 @@ class Spans:
 
 
 def check_complete(program: Program, known: Spans) -> None:
-    """Raise Uncapturable unless every array that a launch reads is known, or written by a launch before it."""
+    """Raise Uncapturable unless every array that a launch reads is known, or written by an earlier launch."""
     for kernel, _, arrays, _, _ in program.launches:
         outputs = kernel.outputs
         if outputs is None:
@@ -113,12 +112,12 @@ def check_complete(program: Program, known: Spans) -> None:
 
 
 class Inputs:
-    """Where a program reads its inputs, so that others can be put in their place.
+    """The places where a program reads its inputs, so that other arrays can replace them.
 
     Args:
         program: the launches.
         inputs: the arrays that it was recorded with.
-        outputs: arrays that it writes, likewise; in place of one only :func:`room_like` it is put.
+        outputs: arrays that it writes, likewise; only the result of :func:`room_like` may replace one.
     """
 
     def __init__(self, program: Program, inputs: list[np.ndarray], outputs: Sequence[np.ndarray] = ()) -> None:
@@ -131,8 +130,8 @@ class Inputs:
         self.find()
 
     def find(self) -> None:
-        """Look for the inputs among the arrays of the program, which was built anew."""
-        # The arrays that stand there last are kept alive, as the program holds their addresses only.
+        """Look for the inputs among the arrays of the program, which was rebuilt."""
+        # The latest arrays are kept alive, as the program holds only their addresses.
         self.arrays = list(self.traced)
         words: list[list[tuple[int, int, int]]] = []
         for a in self.traced:
@@ -147,7 +146,7 @@ class Inputs:
         self._places = Places(self.program, words)
 
     def number_of(self, array: np.ndarray) -> int:
-        """Which input an array is, or is a view of; Uncapturable for none."""
+        """The number of the input that an array is, or is a view of; Uncapturable for none."""
         low, high = span(array)
         for k, a in enumerate(self.traced):
             start, stop = span(a)
@@ -166,13 +165,13 @@ class Inputs:
         self._places.replay(arrays)
 
     def _fitted(self, k: int, array: np.ndarray) -> np.ndarray:
-        """An array that lies as the launches expect it: a copy of an input."""
+        """An array with the layout that the launches expect: a copy of an input."""
         shape, dtype, strides = self.layouts[k]
         if k < self.count:
             laid = _room(shape, dtype, strides)
             laid[...] = array
             return laid
-        # What is written cannot be a copy. Strides along a single element may differ, and are not used.
+        # An output cannot be a copy. Strides of dimensions of size 1 may differ, and are not used.
         differ = [n > 1 and found != expected for n, found, expected in zip(shape, array.strides, strides, strict=True)]
         if any(differ) or not array.flags.aligned:
             raise ValueError(f"an output must have strides {strides}, found {array.strides}")
@@ -181,18 +180,18 @@ class Inputs:
 
 def _room(shape: tuple[int, ...], dtype: np.dtype, strides: tuple[int, ...]) -> np.ndarray:
     extent = 1 + sum((n - 1) * s for n, s in zip(shape, strides, strict=True) if n) // dtype.itemsize
-    return np.lib.stride_tricks.as_strided(alloc.empty(extent, dtype), shape, strides)
+    return np.lib.stride_tricks.as_strided(allocation.empty(extent, dtype), shape, strides)
 
 
 def room_like(array: np.ndarray) -> np.ndarray:
-    """A new array of the same shape, dtype and strides: rows may have room between them."""
+    """A new array of the same shape, dtype and strides: rows may be padded."""
     if array.flags.c_contiguous:
-        return alloc.empty(array.shape, array.dtype)
+        return allocation.empty(array.shape, array.dtype)
     return _room(array.shape, array.dtype, array.strides)
 
 
 def _is_roomy(array: np.ndarray) -> bool:
-    """Whether other numbers can be laid as these are: each has a place of its own, behind the first."""
+    """Whether a new array can have these strides: no elements overlap, and none comes before the first."""
     end = array.itemsize
     for stride, n in sorted(zip(array.strides, array.shape, strict=True)):
         if n > 1 and array.size:
@@ -203,18 +202,17 @@ def _is_roomy(array: np.ndarray) -> bool:
 
 
 Result = TypeVar("Result")
-# Where a name is looked up (the attributes of a class or of the cell of a closure, or a dictionary of globals), the
-# name, and what was found there.
+# Where a name is looked up (a class, a closure cell or a dictionary of globals), the name, and the value found.
 Name = tuple[Any, str, Any]
 
 
 class Guards:
-    """What a captured program of a model relies on, beside the shapes: modes, memory, flags and hooks.
+    """What a captured program of a model relies on, in addition to the shapes: modes, memory, flags and hooks.
 
     Args:
         model: a module; ``others``: further modules whose modes count (a criterion).
-        is_held: whether the model is kept alive; not by what the model itself keeps.
-        names: what stands behind names that are looked up anew in each call, as ``(owner, name, value)``.
+        is_held: whether to keep the model alive; False for guards that the model itself holds.
+        names: the values of names that each call looks up, as ``(owner, name, value)``.
     """
 
     def __init__(self, model: Module, *others: Any, is_held: bool = True, names: Sequence[Name] = ()) -> None:
@@ -223,7 +221,7 @@ class Guards:
         self.forwards = [(kind, kind.forward) for kind in dict.fromkeys(self.classes)]
         self.globals = [(owner, name, value) for owner, name, value in names if type(owner) is dict]
         self.names = [(owner, name, value) for owner, name, value in names if type(owner) is not dict]
-        # A reload, as by IPython's autoreload, gives the same functions other code.
+        # A reload, as by IPython's autoreload, gives the same functions new code.
         self.names += [(f, "__code__", f.__code__) for f in users_functions(self.classes, others)] if is_held else []
         if not is_held:
             held: Any = weakref.proxy(model)
@@ -238,30 +236,30 @@ class Guards:
         self.registries: list[dict[str, Any]] = [
             r for m in self.modules for r in (m._parameters, m._buffers, m._modules)
         ]
-        # Those of a module that was read from a pickle are ordinary dictionaries.
+        # An unpickled module may have ordinary dictionaries.
         self.is_counted = all(type(r) is Registry for r in self.registries)
         self.counts = list(map(len, self.registries))
         self.members = [member for r in self.registries for member in r.values()]
         self.attributes = [_attributes(m) for m in self.modules]
         self.seen = changes[0]
-        # Where the model is not held the source says what is read, and what can change inside is not.
+        # If the model is not held, its source was checked: mutable attributes are not read.
         self.unwatched = "" if not is_held else next(filter(None, map(_unwatched, self.modules)), "")
         if any(type(p) is not Parameter for p in self.parameters):
             self.unwatched = "a parameter is a plain tensor, or of a class of its own"
 
     def hold(self) -> bool:
-        """Whether all is as it was."""
+        """Whether nothing has changed."""
         if EVERYWHERE or any(map(_hooks_of, self.parameters)):
             return False
         if not all(map(operator.is_, map(_data_of, self.tensors), self.arrays)):
             return False
         if list(map(_requires_grad_of, self.parameters)) != self.flags or Module.__call__ is not _CALL:
             return False
-        # Loops that are written out: a generator takes twice the time, in every call.
+        # Explicit loops: a generator takes twice the time, in every call.
         for kind, forward in self.forwards:
             if kind.forward is not forward:
                 return False
-        # The code of a function is among the names wherever its globals are noted; a Sequential has neither.
+        # `names` holds the code of every function whose globals are guarded; a Sequential has neither.
         if self.names:
             for scope, name, value in self.globals:
                 if scope.get(name) is not value:
@@ -276,11 +274,11 @@ class Guards:
         return True
 
     def is_in_place(self) -> bool:
-        """Whether every parameter and buffer has the memory that it had."""
+        """Whether every parameter and buffer still has the same memory."""
         return all(map(operator.is_, map(_data_of, self.tensors), self.arrays))
 
     def may_hold(self) -> bool:
-        """Whether the modules, with what they are made of, are as they were."""
+        """Whether the modules and their members are unchanged."""
         if self.reason_against() or list(map(_training_of, self.modules)) != self.modes:
             return False
         if list(map(_class_of, self.modules)) != self.classes:
@@ -293,11 +291,11 @@ class Guards:
         return [_attributes(m) for m in self.modules] == self.attributes
 
     def reason_against(self) -> str:
-        """Why a model in this situation is not captured; empty if nothing is against it."""
+        """Why the model cannot be captured in this state; empty if it can."""
         return self.obstacle() or self.unwatched
 
     def obstacle(self) -> str:
-        """What stands against it from outside, and may go away again; empty if nothing does."""
+        """The temporary obstacle to a capture, such as hooks; empty if there is none."""
         if EVERYWHERE:
             return "all modules have hooks"
         if any(map(_hooked_of, self.modules)) and any(m._has_hooks() for m in self.modules):
@@ -310,15 +308,15 @@ class Guards:
 
 
 def is_ours(function: Any) -> bool:
-    """Whether a function comes with fastnn, so that it is known what it does."""
+    """Whether a function belongs to fastnn, so that its behaviour is known."""
     return str(getattr(function, "__module__", "")).partition(".")[0] == "fastnn"
 
 
 def users_functions(classes: Iterable[type[Module]], callables: Iterable[Any]) -> list[types.FunctionType]:
-    """The functions of a user that a call of modules of these classes, or of one of the callables, is likely to run.
+    """The user functions that a call of modules of these classes, or of one of the callables, is likely to run.
 
-    They are the forwards and the callables, and what these call by name: methods, and functions of the same modules
-    or imported from others.
+    They are the forwards, the callables, and the functions that these call by name: methods, and functions of the
+    same or of imported modules.
     """
     kinds = [kind for kind in dict.fromkeys(classes) if not is_ours(kind)]
     roots = [_function(kind.forward) for kind in kinds]
@@ -344,24 +342,24 @@ def users_functions(classes: Iterable[type[Module]], callables: Iterable[Any]) -
 
 
 def _function(value: Any) -> types.FunctionType | None:
-    """The function of Python that a callable runs, or None."""
+    """The Python function that a callable runs, or None."""
     if isinstance(value, functools.partial):
         value = value.func
-    # By type, as another object may do anything when it is asked for an attribute.
+    # Tested by type: attribute access on any other object may run arbitrary code.
     if isinstance(value, (types.MethodType, staticmethod, classmethod)):
         value = value.__func__
     return value if isinstance(value, types.FunctionType) else None
 
 
 def _names(code: types.CodeType) -> set[str]:
-    """The names that code looks up, with those in functions inside it."""
+    """The names that code looks up, including those of nested functions."""
     return set(code.co_names).union(*[_names(c) for c in code.co_consts if isinstance(c, types.CodeType)])
 
 
 def _attributes(module: Module) -> dict[str, Any]:
     """A module's own attributes, like the probability of a Dropout or a function that it was given.
 
-    Of what can change inside only which object it is: arrays cannot be compared as a whole.
+    Mutable values are represented by their id: arrays cannot be compared as a whole.
     """
     return {
         name: value if isinstance(value, _PLAIN) else id(value)
@@ -371,7 +369,7 @@ def _attributes(module: Module) -> dict[str, Any]:
 
 
 def _unwatched(module: Module) -> str:
-    """Why a change of an attribute would go unnoticed: it can change inside; empty if none can."""
+    """Why a change of an attribute would go unnoticed: its value is mutable; empty if none is."""
     for name in _attributes(module):
         value = module.__dict__[name]
         values = value if isinstance(value, tuple) else (value,)
@@ -381,9 +379,9 @@ def _unwatched(module: Module) -> str:
 
 
 def rebase_gradients(program: Program, parameters: list[Parameter]) -> Callable[[np.ndarray], np.ndarray]:
-    """Refer to gradients by their flat buffers, not by their places: who holds a place keeps others out.
+    """Replace gradient slots by views of their flat buffers: holding a slot raises its refcount, so it looks used.
 
-    Returns: the function from a place to an array that may be held.
+    Returns: the function from a slot's array to an array that may be held.
     """
     chunks = {id(p._slot.chunk): p._slot.chunk.grads for p in parameters}
     spans: list[tuple[int, int, Any]] = [(*span(flat), PickleBuffer(flat.data)) for flat in chunks.values()]
@@ -410,7 +408,7 @@ def _same_array(a: np.ndarray, b: np.ndarray) -> bool:
 
 
 def outline(program: Program) -> list[tuple[Any, ...]]:
-    """What two traces of one step have in common: everything but the addresses of what was allocated."""
+    """The launches of a trace without the addresses of arrays: equal for two traces of one step."""
     return [
         (kernel, parts, scalars, waits, [(a.shape, a.strides) for a in arrays])
         for kernel, parts, arrays, scalars, waits in program.launches
@@ -418,9 +416,9 @@ def outline(program: Program) -> list[tuple[Any, ...]]:
 
 
 def grads_are_free(parameters: list[Parameter]) -> bool:
-    """Whether a backward pass may write every gradient into its place: nobody else holds the one that lies there."""
-    # A list, as a generator takes twice the time, in every step.
-    return all([p._grad_is_free() for p in parameters if p._requires_grad])  # noqa: C419  # as said
+    """Whether a backward pass may write every gradient into its slot: nobody else holds the gradient in it."""
+    # A list: a generator takes twice the time, in every step.
+    return all([p._grad_is_free() for p in parameters if p._requires_grad])  # noqa: C419  # see above
 
 
 def reason_of(error: Exception) -> str:
@@ -429,7 +427,7 @@ def reason_of(error: Exception) -> str:
 
 
 def rolled_back(guards: Guards, trace: Callable[[], Result]) -> Result:
-    """``trace()``, after which what it changes by itself, not by launches, is put back, Ctrl-C or not."""
+    """``trace()``, with all that it changes outside launches restored afterwards, even after Ctrl-C."""
     generator, watcher = default_generator(), launcher.watcher()
     state = generator.get_state()
     grads = [(p, p._grad) for p in guards.parameters if p._requires_grad]
@@ -438,13 +436,13 @@ def rolled_back(guards: Guards, trace: Callable[[], Result]) -> Result:
 
     def put_back() -> None:
         launcher.end_trace(watcher)
-        tracing.end()
+        capture_state.end()
         generator.set_state(state)
         for buffer, values in buffers:
             buffer[...] = values
         for m, attributes, registered in held:
             for now, before in ((m.__dict__, attributes), (m._buffers, registered)):
-                # Left alone where nothing changed: another thread may be calling the module.
+                # Not touched if unchanged: another thread may be calling the module.
                 if len(now) != len(before) or any(now.get(name, now) is not value for name, value in before.items()):
                     now.clear()
                     now.update(before)
@@ -457,7 +455,7 @@ def rolled_back(guards: Guards, trace: Callable[[], Result]) -> Result:
         result = trace()
         put_back()
     except BaseException:
-        # Once more, if Ctrl-C came in the middle of it. A `finally` could be cut short.
+        # Again, in case Ctrl-C interrupted it. A `finally` block could be interrupted too.
         put_back()
         raise
     return result

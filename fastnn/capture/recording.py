@@ -1,6 +1,6 @@
 """Recordings: a module's forward recorded together with its backward, over arrays of their own.
 
-Who calls them, and when they are made, is in ``forwards``.
+``auto`` makes and calls them.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ import numpy as np
 from fastnn._autograd.engine import Alias, Memory, Node, on_the_way, run_backward
 from fastnn._autograd.hooks import leaf_hooks
 from fastnn._autograd.modes import _mode
-from fastnn._core import tracing
-from fastnn._core.tracing import Uncapturable
+from fastnn._core import capture_state
+from fastnn._core.capture_state import Uncapturable
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.capture.guards import (
     Guards,
@@ -29,14 +29,14 @@ from fastnn.capture.guards import (
     tracing_into,
 )
 from fastnn.kernels.matmul.fusion import fuse_relu_backward
-from fastnn.kernels.runtime import alloc, launcher
+from fastnn.kernels.runtime import allocation, launcher
 from fastnn.kernels.runtime.program import Program
 from fastnn.nn.module import Module
+from fastnn.nn.module_members import changes
 from fastnn.nn.parameter import Parameter
-from fastnn.nn.registry import changes
 
-# Bytes between input and output beyond which nothing is recorded: the arrays would be kept, and Python
-# is no part of the time worth mentioning.
+# Nothing is recorded if the arrays between input and output take more bytes: they would be kept, and the
+# time in Python is negligible at that size.
 MOST_BYTES = 16 * 2**20
 
 
@@ -53,7 +53,7 @@ def _stand_in(tensor: Tensor, i: int, found: dict[int, np.ndarray]) -> Tensor:
 
 
 def _alone(array: np.ndarray, *programs: Program | None) -> None:
-    """Raise Uncapturable unless an array can be replaced: no launch uses memory that lies across its border."""
+    """Raise Uncapturable unless an array can be replaced: no launch uses memory that crosses its bounds."""
     low, high = span(array)
     for program in programs:
         for _, _, arrays, _, _ in program.launches if program else ():
@@ -64,7 +64,7 @@ def _alone(array: np.ndarray, *programs: Program | None) -> None:
 
 
 def _parts_of(module: Module) -> dict[str, Any]:
-    """The attributes of a module, with copies of the dictionaries in which it keeps its members."""
+    """The attributes of a module, with copies of its dictionaries of members."""
     found = {name: value for name, value in module.__dict__.items() if name not in ("_replays", "_hooked")}
     for name in ("_parameters", "_buffers", "_modules"):
         found[name] = found[name].copy()
@@ -95,10 +95,10 @@ def _saved(result: Tensor) -> set[Memory]:
 
 
 def _in_order(edges: list[Any], result: Tensor) -> list[int]:
-    """The numbers of these edges in the order in which the walk back from a result hands them their gradients.
+    """The numbers of these edges in the order in which a backward pass from a result reaches them.
 
-    Hooks see it, and so does a tensor that is the gradient of several of them: its sum is added up in that order.
-    What is handed none comes first.
+    The order is visible to hooks, and determines the order of summation if one tensor is several of the operands.
+    Edges that the pass does not reach come first.
     """
     nodes = sorted(_nodes(result), key=lambda node: node.sequence, reverse=True)
     at: dict[int, int] = {}
@@ -116,16 +116,16 @@ class Recording:
     """One recording of a forward and its backward, over arrays of its own.
 
     Args:
-        model: what is called.
-        guards: what it relies on.
-        inputs: the tensors of the call that it is made in.
+        model: the module that is called.
+        guards: the conditions for a replay.
+        inputs: the tensors of the call that records it.
     """
 
     title: str
     read_inputs: list[int]
     read_tensors: tuple[Tensor, ...]
     reads_output: bool
-    # Puts inputs and parameters in the order of their gradients; None where that is their order.
+    # Puts inputs and parameters in the order of their gradients; None if they are in that order.
     put_in_order: Callable[[tuple[Any, ...]], tuple[Any, ...]] | None
     _edges: list[Any]
     _read: list[Memory]
@@ -134,9 +134,9 @@ class Recording:
     def __init__(self, model: Module, guards: Guards, inputs: tuple[Tensor, ...]) -> None:
         self.forward = Program()
         self.backward: Program | None = None
-        # Other backward passes, by which parameters they add to.
+        # Other backward passes, keyed by which parameters' gradients they add to.
         self._others: dict[tuple[bool, ...], Inputs] = {}
-        # The gradients of inputs, as the last trace of a backward pass has left them. Each recording has its own.
+        # The gradients of inputs from the last trace of a backward pass.
         self._found: dict[int, np.ndarray] = {}
         # Once each: two modules may share a parameter.
         self.trained = list(dict.fromkeys(guards.parameters)) if _mode.enabled else []
@@ -151,7 +151,7 @@ class Recording:
         if self.bytes > MOST_BYTES:
             raise Uncapturable("what lies between input and output is too large to be kept")
         self.shape, self.dtype, self.inputs = out.shape, out.dtype, arrays
-        # What the model was made of.
+        # The members and attributes of the modules.
         self.guards, self.made_of = guards, list(map(_parts_of, guards.modules))
         self.content_guards = [(self._number_of(array), holds) for array, holds in self.forward.content_guards]
         # Running statistics, which a kernel reads and writes.
@@ -159,7 +159,7 @@ class Recording:
         moves = any(m.training for m in guards.modules)
         read = [t for t in guards.tensors if t._data.size and _overlaps(t._data, used)]
         self.touched = [t for t in read if moves and not isinstance(t, Parameter)]
-        # What it reads beside inputs and trained parameters.
+        # Tensors that it reads in addition to inputs and trained parameters.
         known_to = {id(t) for t in (*self.touched, *self.trained)}
         self.constants = [t for t in read if id(t) not in known_to]
         _alone(out, self.forward, self.backward)
@@ -167,14 +167,14 @@ class Recording:
         if self.backward is not None:
             assert result._node is not None
             self.title = result._node.title
-            # What must not change between the two passes: as if the operations were there one by one.
+            # Tensors that must not change between the two passes: those that the eager operations would save.
             self.read_inputs = [i for i, t in enumerate(stand_ins) if t._memory in saved]
             self.read_tensors = tuple([t for t in guards.tensors if t._memory in saved])
             self.reads_output = result._memory in saved
             tensors = [*[stand_ins[i] for i in self.read_inputs], *self.read_tensors]
             self._read = [t._memory for t in (*tensors, result)[: len(tensors) + self.reads_output]]
             edges = [*[t._node for t in stand_ins], *self.trained]
-            # The operands of the operation that this is, inputs and then parameters, in the order of their gradients.
+            # The operands of the whole operation (inputs, then parameters) in the order of their gradients.
             order = _in_order(edges, result)
             self._edges = [edges[k] for k in order]
             is_ordered = order == sorted(order)
@@ -185,7 +185,7 @@ class Recording:
     def _trace(
         self, model: Module, guards: Guards, inputs: tuple[Tensor, ...], known: Spans
     ) -> tuple[Tensor, list[Tensor], set[Memory]]:
-        """Record both passes; the output, what stands for the inputs, and the memory that the backward pass needs."""
+        """Record both passes; the output, the stand-ins of the inputs, and the memory that the backward needs."""
         arrays, before = [t._data for t in inputs], changes[0]
         with tracing_into(self.forward) as self.watch:
             stand_ins = [_stand_in(t, i, self._found) for i, t in enumerate(inputs)]
@@ -209,12 +209,12 @@ class Recording:
             raise Uncapturable("the output was computed outside the kernels")
         saved = _saved(result)
         if result._requires_grad:
-            self.dy = alloc.empty(out.shape, out.dtype)
+            self.dy = allocation.empty(out.shape, out.dtype)
             known.add(self.dy)
             self.backward, self.dxs = self._trace_back()
             self.trained = [p for p in self.trained if p._grad is not None]
             if any(p._grad is not None and p._grad._memory.version for p in self.trained):
-                # The kernels add the second gradient to the first; outside its place they are summed otherwise.
+                # The kernels add the second gradient to the first; outside the slot the sum rounds differently.
                 raise Uncapturable("a parameter is used more than once")
             check_complete(self.backward, known)
             self.trained = [self.trained[k] for k in _in_order(list(self.trained), result)]
@@ -223,7 +223,7 @@ class Recording:
         return result, stand_ins, saved
 
     def _size(self, out: np.ndarray) -> int:
-        """Bytes of the arrays that the recordings keep."""
+        """Bytes of the arrays that the recording keeps."""
         written = _written(self.forward) + (_written(self.backward) if self.backward else [])
         return sum({array.ctypes.data: array.nbytes for array in written}.values()) - out.nbytes
 
@@ -233,17 +233,17 @@ class Recording:
     # -- The backward pass --------------------------------------------------------------------
 
     def _trace_back(self) -> tuple[Program, dict[int, np.ndarray]]:
-        """Record the backward pass, which goes into the gradients' places: to write, or to add to what is there.
+        """Record the backward pass, which writes gradients into their slots, or adds to them.
 
         Returns: the launches, and the arrays into which they write the gradients of inputs, by number.
         """
         program = Program()
         self._found.clear()
         for node in _nodes(self._result):
-            # The numbers that were saved may have changed since the forward was recorded, and are not read here.
+            # Saved numbers may have changed since the forward was recorded; they are not read here.
             node.saved = [(memory, memory.version, shape) for memory, _, shape in node.saved]
         with tracing_into(program) as watch:
-            # What the operations saved is kept: a pass may be repeated, and this trace is.
+            # The graph is retained: the trace may be repeated.
             run_backward((self._result,), (_wrap(self.dy),), True)
         if watch.draws or program.content_guards:
             raise Uncapturable("the backward pass draws random numbers, or depends on what an array holds")
@@ -260,9 +260,9 @@ class Recording:
         self.second = Inputs(self.backward, [*self.inputs, out, self.dy], list(self.dxs.values()))
 
     def _join(self, program: Program, dxs: dict[int, np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
-        """Check where a backward pass writes the gradients of inputs, join its launches, and let go of gradients.
+        """Check where a backward pass writes the gradients of inputs, fuse its launches, and rebase gradients.
 
-        Returns: as :func:`let_go`.
+        Returns: as :func:`rebase_gradients`.
         """
         arrays = list(dxs.values())
         for i, dx in enumerate(arrays):
@@ -273,26 +273,26 @@ class Recording:
         return rebase_gradients(program, self.trained)
 
     def _other(self, adds: tuple[bool, ...]) -> Inputs:
-        """The backward pass that adds to some gradients in their places; the others go to arrays that it is given.
+        """The backward pass that adds to some gradients in their slots and writes the others to given arrays.
 
-        It is made when it is first needed. It has launches of its own: kernels that
-        add round differently from a sum of two gradients.
+        It is made on first use. It has its own launches: kernels that add round differently from a sum of
+        two gradients.
         """
         if adds not in self._others:
             assert self.backward is not None
-            tracing.stop("a recorded backward pass is recorded anew")
+            capture_state.stop("a recorded backward pass is recorded anew")
             before = [(p, p._grad, p._requires_grad, p._hooks) for p in self.trained]
             program, dxs, watcher = Program(), self.dxs, launcher.watcher()
 
             def put_back() -> None:
                 launcher.end_trace(watcher)
-                tracing.end()
+                capture_state.end()
                 for p, *was in before:
                     p._grad, p._requires_grad, p._hooks = was
 
             try:
                 for p, there in zip(self.trained, adds, strict=True):
-                    # Frozen, or with hooks, it may be this time alone.
+                    # The parameter may be frozen, or have hooks, for this call only.
                     p._grad, p._requires_grad, p._hooks = p._grad if there else None, True, None
                 if any(adds):
                     program, dxs = self._trace_back()
@@ -301,7 +301,7 @@ class Recording:
                     program.launches = list(self.backward.launches)
                 put_back()
             except BaseException:
-                # Once more, if Ctrl-C came in the middle of it.
+                # Again, in case Ctrl-C interrupted it.
                 put_back()
                 raise
             program.build()
@@ -311,7 +311,7 @@ class Recording:
         return self._others[adds]
 
     def readers(self) -> list[set[int]]:
-        """Of what must not change between the passes, one after the other: the operands whose gradients read it."""
+        """For each memory that must not change between the passes, the operands whose gradients read it."""
         if self._readers is None:
             self._readers = [set() for _ in self._read]
             for i, edge in enumerate(self._edges):
@@ -327,10 +327,10 @@ class Recording:
     # -- Replays ------------------------------------------------------------------------------
 
     def compute(self, model: Module, inputs: tuple[Tensor, ...]) -> Tensor:
-        """The output once more by the operations, as the last call of :meth:`run` computed it.
+        """The output recomputed by eager operations, as the last call of :meth:`run` computed it.
 
-        The model has the parts, modes and frozen parameters meanwhile that it had then, and no hooks, of which it
-        had none; it draws the same numbers, and its running statistics do not move.
+        Meanwhile the model has the same members, modes and frozen parameters as then, and no hooks. It draws the
+        same random numbers, and its running statistics do not change.
         """
         modules, parameters = self.guards.modules, self.guards.parameters
         states = [state.copy() for state, _ in self.watch.draws]
@@ -352,21 +352,21 @@ class Recording:
                 m.__dict__.update(parts)
             for p, flag in zip(parameters, self.guards.flags, strict=True):
                 p._requires_grad = flag
-            with tracing.repeating(states):
+            with capture_state.repeating(states):
                 result = model.forward(*inputs)
             put_back()
         except BaseException:
-            # Once more, if Ctrl-C came in the middle of it.
+            # Again, in case Ctrl-C interrupted it.
             put_back()
             raise
         return result
 
     def run(self, inputs: tuple[Tensor, ...]) -> np.ndarray | None:
-        """The output for other inputs, a new array; None if these will not do, and the eager call is to say why."""
+        """The output for other inputs, a new array; None if they are invalid, and the eager call must raise."""
         for k, holds in self.content_guards:
             if not holds(np.ascontiguousarray(inputs[k]._data)):
                 return None
-        out = alloc.empty(self.shape, self.dtype)
+        out = allocation.empty(self.shape, self.dtype)
         for state, draw in self.watch.draws:
             state[...] = draw()
         for buffer in self.touched:
@@ -375,7 +375,7 @@ class Recording:
         return out
 
     def is_by_rows(self) -> bool:
-        """Whether each row of the output depends on the same row of the only input alone."""
+        """Whether each row of the output depends only on the same row of the single input."""
         if len(self.inputs) != 1 or self.shape[:1] != self.inputs[0].shape[:1]:
             return False
         if self.watch.draws or self.content_guards:
@@ -395,11 +395,11 @@ class Recording:
         return True
 
     def run_over(self, x: np.ndarray, out: np.ndarray, times: int) -> None:
-        """The outputs for so many batches, one behind the other."""
+        """The outputs for ``times`` batches, one after the other."""
         self.forward.replay_over([(self.inputs[0], x), (self._result._data, out)], times)
 
     def run_back(self, inputs: list[np.ndarray], out: np.ndarray, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """Gradients of the inputs, and of the parameters unless they went into their places."""
+        """Gradients of the inputs, and of the parameters unless they were written into their slots."""
         assert self.backward is not None
         dy = grad._data if grad._data.flags.c_contiguous else np.ascontiguousarray(grad._data)
         dxs = [room_like(dx) for dx in self.dxs.values()]
@@ -411,7 +411,7 @@ class Recording:
                     p._grad_written()
                 self.second.replay(arrays)
             except BaseException:
-                # Ctrl-C: what lies in the places may be no gradient.
+                # Ctrl-C: the slots may hold incomplete gradients.
                 for p in trained:
                     p._grad = None
                 raise
@@ -447,8 +447,8 @@ class Recording:
 
 
 def _have_no_gradient(parameters: list[Any]) -> bool:
-    """Whether the gradient of each goes into its place, straight, and is to be written there, not added."""
-    # One loop that is written out: four in a row, or a generator, take twice the time in every step.
+    """Whether each gradient can be written directly into its slot, without adding to an earlier one."""
+    # One explicit loop: four in a row, or a generator, take twice the time in every step.
     for p in parameters:
         if p._grad is not None or p._hooks is not None or not p._requires_grad or not p._grad_is_free():
             return False

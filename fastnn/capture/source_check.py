@@ -1,16 +1,16 @@
-"""Whether a forward is straight-line: whether Python does nothing in it that a replay would leave out.
+"""Check that a forward is straight-line: that its Python code does nothing that a replay would leave out.
 
-A recorded forward is replayed without calling the Python that it was written in. That is right only if
-this Python always leads to the same launches, and does nothing else: no printing, no counting, no
-branch on what it has computed. Here the source of a user's ``forward`` is read, and everything is
-refused that is not known to be harmless. What passes is:
+A replay does not run the Python code of a forward. That is correct only if the code always leads to the
+same launches and has no side effects: no printing, no counting, no branch on computed numbers. This file
+reads the source of a user's ``forward`` and refuses everything that is not known to be harmless. It
+accepts:
 
 * calls of the module's own parts, of its own methods (which are read in turn), of functions of
   ``fastnn`` and ``fastnn.nn.functional``, and of tensors' methods that only compute;
 * assignments to local names, arithmetic, indexing, shapes;
 * constants of the class;
 * branches on the module's own attributes and on shapes, loops over the module's own parts: these are
-  watched, or are part of what a recording is chosen by.
+  guarded, or are part of a recording's key.
 """
 
 from __future__ import annotations
@@ -23,23 +23,23 @@ from typing import Any
 from fastnn._core.dtypes import dtype
 from fastnn._tensor.tensor import Tensor
 from fastnn.capture.guards import Name, is_ours
-from fastnn.capture.source import NoSource, parsed
+from fastnn.capture.read_source import NoSource, parsed
 from fastnn.nn import functional
 from fastnn.nn.container import ModuleDict, ModuleList, Sequential
 from fastnn.nn.module import Module
 
-# Functions of the top level that are no methods of tensors, and only compute.
+# Top-level functions that are not tensor methods, and only compute.
 _COMPUTE = frozenset({"cat", "concat", "concatenate", "stack", "hstack", "vstack", "where", "zeros_like", "ones_like"})
-# Methods of tensors that do more than compute.
+# Tensor methods that do more than compute.
 _MORE = frozenset({
     "apply_", "backward", "item", "map_", "map2_", "numpy", "register_hook",
     "register_post_accumulate_grad_hook", "requires_grad_", "retain_grad", "share_memory_", "tolist", "new_tensor",
     "data_ptr", "bernoulli", "multinomial",
-    # The numbers decide on the shape of the result, or it is a number of Python.
+    # The shape of the result depends on the numbers, or the result is a Python number.
     "nonzero", "argwhere", "unique", "unique_consecutive", "masked_select", "bincount", "repeat_interleave", "equal",
     "allclose", "is_nonzero", "storage_offset", "stride", "is_contiguous", "is_set_to", "is_shared",
 })  # fmt: skip
-# Attributes of tensors that are a matter of shape.
+# Tensor attributes and methods that read no numbers.
 _READ = frozenset({"shape", "ndim", "dtype", "device", "T", "mT"})
 _SHAPE = frozenset({"dim", "size", "numel", "ndimension", "nelement"})
 _PLAIN = (bool, int, float, str, type(None), dtype)
@@ -48,14 +48,14 @@ _RETURNS_LATER = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_
 
 
 def _only_computes(name: str) -> bool:
-    """Whether a tensor's method of this name does nothing but compute."""
-    # Asked at that time: some methods are added when they are first needed.
+    """Whether the tensor method of this name only computes."""
+    # Looked up in each call: some methods are added on first use.
     is_plain = not name.startswith("_") and not name.endswith("_") and name not in _MORE
     return is_plain and callable(getattr(Tensor, name, None))
 
 
 def _is_plain(value: Any) -> bool:
-    """Whether a value, or all that a tuple holds, cannot change inside."""
+    """Whether a value, or every element of a tuple, is immutable."""
     return all(map(_is_plain, value)) if type(value) is tuple else isinstance(value, _PLAIN)
 
 
@@ -64,10 +64,10 @@ class _NotReplayable(Exception):
 
 
 def find_side_effects(model: Module) -> tuple[str, list[Name]]:
-    """The reason why the forward of a module may do more than launch, or not the same each time; empty for none.
+    """The reason why a module's forward may have side effects, or vary between calls; empty for none.
 
-    Beside it is what was found behind names that are looked up anew in each call: functions, methods, constants
-    of classes, the code of functions. It holds for as long as they are the same.
+    The second result holds the values of names that each call looks up: functions, methods, constants of
+    classes, the code of functions. The answer is valid while they are unchanged.
     """
     names: dict[tuple[int, str], Name] = {}
     try:
@@ -90,7 +90,7 @@ def _look_at(module: Module, names: dict[tuple[int, str], Name]) -> None:
 
 
 _NOTHING = object()
-# What a local name stands for.
+# Kinds of local names.
 _VALUE, _PART = "value", "part"
 
 
@@ -98,10 +98,10 @@ class _Reader:
     """Reads one function of a module.
 
     Args:
-        module: what ``self`` is.
+        module: the value of ``self``.
         function: a function of its class.
         above: the functions that called it.
-        names: where to note what is found behind names.
+        names: where to note the values of names.
     """
 
     def __init__(
@@ -113,7 +113,7 @@ class _Reader:
         self.me = ""
 
     def read(self) -> None:
-        """Raise _Bent for anything that is not known to be harmless."""
+        """Raise _NotReplayable for anything that is not known to be harmless."""
         if not isinstance(self.function, types.FunctionType) or len(self.above) > _DEEPEST:
             raise self.bent("is no plain function")
         code = self.function.__code__
@@ -123,7 +123,7 @@ class _Reader:
             tree = parsed(self.function)
         except NoSource as reason:
             raise self.bent(f"has no source that can be read, {reason}") from None
-        # A reload, as by IPython's autoreload, gives the same function other code.
+        # A reload, as by IPython's autoreload, gives the same function new code.
         self.note(self.function, "__code__", code)
         if isinstance(tree, ast.FunctionDef) and tree.decorator_list:
             raise self.bent("has decorators")
@@ -197,7 +197,7 @@ class _Reader:
             self.locals[name.id] = kind
 
     def parts(self, node: ast.expr) -> str:
-        """What a loop goes over: the module's own parts, and nothing else."""
+        """Check that a loop iterates over the module's own parts only; the kind of its variable."""
         if isinstance(node, ast.Call) and isinstance(node.func, ast.Name) and not node.keywords:
             if self.outside(node.func) in (enumerate, zip, reversed):
                 for argument in node.args:
@@ -258,7 +258,7 @@ class _Reader:
             raise self.bent("chooses one of its parts by an index")
         places = node.slice.elts if isinstance(node.slice, ast.Tuple) else [node.slice]
         for place in places:
-            # An array of indices or of truth values would decide on the shape.
+            # With an array of indices or bools the shape would depend on the numbers.
             if isinstance(place, ast.Slice):
                 self.each(place.lower, place.upper, place.step)
                 continue
@@ -306,7 +306,7 @@ class _Reader:
 
     @staticmethod
     def computes(function: Any) -> bool:
-        """Whether a function of ours does nothing but compute."""
+        """Whether a function of fastnn only computes."""
         name = getattr(function, "__name__", "")
         if function in (len, float, int):
             return True
@@ -315,7 +315,7 @@ class _Reader:
         return _only_computes(name) or name in _COMPUTE or getattr(functional, name, None) is function
 
     def is_value(self, node: ast.expr) -> bool:
-        """Whether an expression is something computed, not a part of the module or a name from outside."""
+        """Whether an expression is a computed value, not a part of the module or a global name."""
         if isinstance(node, ast.Name):
             return self.locals.get(node.id) == _VALUE
         if isinstance(node, ast.Attribute):
@@ -328,7 +328,7 @@ class _Reader:
         return isinstance(node, (ast.Call, ast.BinOp, ast.Subscript, ast.UnaryOp))
 
     def fixed(self, node: ast.expr) -> None:
-        """A test, or an index: of constants, of the module's attributes, of shapes."""
+        """Check a test or an index: only constants, the module's attributes and shapes."""
         if isinstance(node, ast.BoolOp):
             for value in node.values:
                 self.fixed(value)
@@ -339,7 +339,7 @@ class _Reader:
             self.fixed(node.right)
         elif isinstance(node, ast.Compare):
             for value in (node.left, *node.comparators):
-                # Whether something is None at all is settled by which arguments are given.
+                # Whether a local is None depends only on which arguments are given.
                 others = (node.left, *node.comparators)
                 is_none = any(isinstance(other, ast.Constant) and other.value is None for other in others)
                 is_none = is_none and all(isinstance(operation, (ast.Is, ast.IsNot)) for operation in node.ops)
@@ -376,7 +376,7 @@ class _Reader:
     # -- Names --------------------------------------------------------------------------------
 
     def own(self, node: ast.expr, *, quiet: bool = False, missing: Any = None) -> Any:
-        """What an expression ``self.a.b`` is; ``missing`` for another kind of expression."""
+        """The value of an expression ``self.a.b``; ``missing`` for another kind of expression."""
         if isinstance(node, ast.Name):
             if node.id == self.me:
                 return self.module
@@ -389,7 +389,7 @@ class _Reader:
         raise self.bent("has a loop over something that is no list of its own parts")
 
     def member(self, owner: Module, name: str, missing: Any) -> Any:
-        """An attribute, where Python would find it."""
+        """An attribute, looked up as Python would."""
         kind = type(owner)
         found = inspect.getattr_static(kind, name, _NOTHING)
         if found is _NOTHING or (name in owner.__dict__ and isinstance(found, _PLAIN)):
@@ -403,18 +403,18 @@ class _Reader:
             if owner is not self.module:
                 return missing
         elif not isinstance(found, _PLAIN):
-            # A property, or a module that all of a class share and nobody watches.
+            # A property, or a module stored on the class, which is not guarded.
             raise self.bent(f"reads {name!r}, which belongs to the class {kind.__name__}")
         self.note(kind, name, found)
         return found
 
     def note(self, owner: Any, name: str, value: Any) -> Any:
-        """Remember what was found behind a name; return it."""
+        """Remember the value of a name; return it."""
         self.names[id(owner), name] = owner, name, value
         return value
 
     def outside(self, node: ast.expr) -> Any:
-        """What a global name, or an attribute of a module of ours, stands for."""
+        """The value of a global name, or of an attribute of a module of fastnn."""
         if isinstance(node, ast.Name):
             if node.id not in self.locals and node.id != self.me:
                 code = self.function.__code__
@@ -424,7 +424,7 @@ class _Reader:
                         return self.note(cell, "cell_contents", cell.cell_contents)
                     except ValueError:
                         raise self.bent(f"uses {node.id!r}, which has no value") from None
-                # Not those of a module, which need not exist: after exec, or in another process.
+                # Not the dictionary of a module, which may not exist: after exec, or in another process.
                 scope, builtins = self.function.__globals__, self.function.__builtins__
                 if type(scope) is not dict:
                     raise self.bent("has globals that are no plain dictionary")

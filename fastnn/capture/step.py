@@ -1,7 +1,7 @@
 """The captured training step: forward, loss, backward and update as one list of launches.
 
-A replay puts the addresses of the new batch into the blocks, names the random draws, lets the optimizer
-write its scalars, and runs the list.
+A replay writes the addresses of the new batch into the argument blocks, sets the states of the random
+draws, lets the optimizer write its scalars, and runs the list.
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 
 from fastnn._autograd.modes import enable_grad
-from fastnn._core import tracing
-from fastnn._core.tracing import Uncapturable
+from fastnn._core import capture_state
+from fastnn._core.capture_state import Uncapturable
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.capture.guards import (
     MOST_PROGRAMS,
@@ -36,13 +36,13 @@ from fastnn.kernels.matmul.fusion import fuse_relu_backward
 from fastnn.kernels.runtime import launcher, thread_count
 from fastnn.kernels.runtime.program import Program
 from fastnn.nn.module import Module
-from fastnn.nn.registry import changes
+from fastnn.nn.module_members import changes
 from fastnn.nn.utils.clip_grad import clip_grad_norm_
 from fastnn.ops.creation import from_numpy
 from fastnn.optim.clip import Clip
 from fastnn.optim.optimizer import Optimizer
 
-# Traces in which modules change, though not those of the model: that may be the work of another thread.
+# Allowed traces in which modules outside the model change: another thread may have changed them.
 _MOST_DISTURBED = 8
 
 
@@ -54,21 +54,21 @@ class Captured:
     """A traced step for one shape and mode."""
 
     def __init__(
-        self, program: Program, watch: tracing.Watch, inputs: Inputs, loss: np.ndarray, guards: Guards
+        self, program: Program, watch: capture_state.Watch, inputs: Inputs, loss: np.ndarray, guards: Guards
     ) -> None:
         self.program, self.watch, self.inputs, self.loss, self.guards = program, watch, inputs, loss, guards
         self.content_guards = [(inputs.number_of(array), holds) for array, holds in program.content_guards]
-        # Launches of the forward and backward passes; those of the optimizer come behind them.
+        # Launches of the forward and backward passes; the optimizer's follow.
         self.head = len(program)
         self.trained = [p for p in guards.parameters if p._requires_grad]
-        # The optimizer's other parameters, with the number of groups that they were looked for in.
+        # The optimizer's other parameters, with the number of groups that were searched.
         self.others: tuple[int, list[Any]] = 0, []
-        # Whose next draws the replays name: methods of generators.
+        # The generators whose draws the replays use; `draw` is a method of one.
         draws: list[Any] = [draw for _, draw in watch.draws]
         self.generators = list({id(draw.__self__): draw.__self__ for draw in draws}.values())
 
     def forget_others(self, optimizer: Optimizer) -> None:
-        """Forget the gradients that this step does not write, as ``zero_grad`` does: of frozen parameters above all."""
+        """Drop the gradients that this step does not write, as ``zero_grad`` does: mainly of frozen parameters."""
         groups = optimizer.param_groups
         if len(groups) != self.others[0]:
             trained = {id(p) for p in self.trained}
@@ -77,7 +77,7 @@ class Captured:
             p._grad = None
 
     def append_update(self, launches: list[launcher.Launch]) -> None:
-        """Put the optimizer's launches behind the others, unless they are there already."""
+        """Append the optimizer's launches, unless they are there already."""
         known = self.program.launches[self.head :]
         if len(known) != len(launches) or not all(map(same_launch, known, launches)):
             self.program.launches[self.head :] = launches
@@ -96,7 +96,7 @@ def _readable(key: tuple[Any, ...]) -> str:
 
 
 class Refusal:
-    """Why steps of a kind run eagerly: for the sake of the code in ``names``, or in a situation that may change."""
+    """Why steps of a kind run eagerly: because of the code in ``names``, or of a state that may change."""
 
     def __init__(self, reason: str, guards: Guards | None = None, names: Sequence[Name] = ()) -> None:
         self.reason, self.guards, self.names = reason, guards, names
@@ -113,7 +113,7 @@ class CompiledStep:
             not negative.
         norm_type: which norm: 1, 2 or infinity.
 
-    Calling it with ``(*inputs, target)`` does what these lines do, and gives the same numbers::
+    Calling it with ``(*inputs, target)`` is equivalent to these lines, with the same numbers::
 
         optimizer.zero_grad()
         loss = criterion(model(*inputs), target)
@@ -123,17 +123,16 @@ class CompiledStep:
         return loss.detach()
 
     The gradients are clipped as the optimizer's kernels read them: the kernels multiply by
-    ``min(1, max_grad_norm / (norm + 1e-6))``, and what ``p.grad`` holds after the step is not scaled. (Only an
-    optimizer with a ``step`` of a user's own, or with hooks of its steps, gets gradients that ``clip_grad_norm_`` has
-    scaled.) As there, a
-    norm that is NaN makes every parameter NaN. :attr:`grad_norm` is the norm, before clipping.
+    ``min(1, max_grad_norm / (norm + 1e-6))``, and ``p.grad`` is not scaled after the step. (Only an optimizer with
+    a user-defined ``step``, or with step hooks, gets gradients scaled by ``clip_grad_norm_``.) As there, a
+    NaN norm makes every parameter NaN. :attr:`grad_norm` is the norm before clipping.
 
-    Where the step cannot be captured these lines are what runs; :meth:`explain` says why.
+    If the step cannot be captured, these lines run eagerly; :meth:`explain` says why.
 
-    Ctrl-C, or another exception, in the middle of a captured step leaves parameters, buffers, the optimizer's state
-    and the random draws as they were before the step or as they are after it; before it, gradients are None. (Under
-    ``fastnn.profile``, and in a step that runs eagerly, it may fall between two of the lines above, or between the
-    updates of two groups; each group's count of steps goes with its parameters there, too.)
+    Ctrl-C, or another exception, in a captured step leaves parameters, buffers, the optimizer's state and the random
+    draws as they were before the step or as they are after it; in the first case gradients are None. (Under
+    ``fastnn.profile``, and in an eager step, it may interrupt between two of the lines above, or between the
+    updates of two groups; each group's step count still matches its parameters.)
 
     >>> import fastnn
     >>> _ = fastnn.manual_seed(0)
@@ -170,7 +169,7 @@ class CompiledStep:
         self._disturbed = 0
 
     def explain(self) -> str:
-        """What runs captured, and why something does not."""
+        """Describe what runs captured, and why something does not."""
         count = len(self._programs)
         lines = [f"captured: {count} program{'s' * (count != 1)}"]
         for key, refusal in self._refused.items():
@@ -209,7 +208,7 @@ class CompiledStep:
             return self._eager(tensors)
         refusal = self._refused.get(key)
         if key not in self._warmed or (refusal is not None and not self._is_over(refusal, tensors)):
-            # The first step of a kind is eager: it makes what is made once (state, gradients, machine code).
+            # The first step of a kind is eager: it does the one-time set-up (state, gradients, machine code).
             self._warmed.add(key)
             return self._eager(tensors)
         guards = Guards(self.model, self.criterion)
@@ -224,8 +223,8 @@ class CompiledStep:
             reason = reason_of(error)
             disturbed = isinstance(error, _Disturbed)
         if captured is None:
-            # Not inside the handler: the error holds what was traced, and with it the places of gradients. What is
-            # wrong with the step itself is for the eager one to say, which leaves behind what it has done so far.
+            # Not inside the handler: the error holds the trace, and with it the gradient slots. An error of the step
+            # itself is raised by the eager step, with the side effects up to that point.
             self._disturbed += disturbed
             if not disturbed or self._disturbed >= _MOST_DISTURBED:
                 self._refused[key] = Refusal(reason, names=guards.names)
@@ -245,7 +244,7 @@ class CompiledStep:
         return loss.detach()
 
     def _update(self) -> None:
-        """The optimizer's step, with gradients that are clipped if they are to be."""
+        """The optimizer's step, with gradient clipping if requested."""
         clip, optimizer = self._clip, self.optimizer
         if clip is None:
             optimizer.step()
@@ -282,7 +281,7 @@ class CompiledStep:
         return Captured(first, watch, Inputs(first, [t._data for t in tensors]), loss, guards)
 
     def _is_over(self, refusal: Refusal, tensors: list[Tensor]) -> bool:
-        """Whether the code or the situation that stood against a capture has changed."""
+        """Whether the code or the state that prevented a capture has changed."""
         if any(getattr(owner, name, None) is not value for owner, name, value in refusal.names):
             return True
         if refusal.guards is None:
@@ -311,11 +310,11 @@ class CompiledStep:
             return "a gradient of an earlier step is still held"
         return ""
 
-    def _trace(self, tensors: list[Tensor], guards: Guards) -> tuple[Program, tracing.Watch, np.ndarray]:
+    def _trace(self, tensors: list[Tensor], guards: Guards) -> tuple[Program, capture_state.Watch, np.ndarray]:
         program = Program()
         trained = [p for p in guards.parameters if p._requires_grad]
 
-        def trace() -> tuple[tracing.Watch, np.ndarray]:
+        def trace() -> tuple[capture_state.Watch, np.ndarray]:
             before = changes[0]
             with tracing_into(program) as watch, enable_grad():
                 loss = self.criterion(self.model(*tensors[:-1]), tensors[-1])
@@ -337,7 +336,7 @@ class CompiledStep:
     # -- Replaying ----------------------------------------------------------------------------
 
     def _is_ready(self, captured: Captured) -> bool:
-        """Whether a replay may begin: the optimizer launches only, and nothing is held that would be written over."""
+        """Whether a replay may start: the optimizer only launches, and no gradient to be overwritten is held."""
         if not self.optimizer._is_capturable():
             self._last = f"{type(self.optimizer).__name__} does not update by launches alone"
             return False
@@ -347,11 +346,11 @@ class CompiledStep:
         return True
 
     def _replay(self, captured: Captured, tensors: list[Tensor]) -> Tensor:
-        # Not in the try block: CPython 3.12 and 3.13 let what is raised in a comprehension there pass by its handler.
+        # Not in the try block: in CPython 3.12 and 3.13 an exception raised in a comprehension there skips the handler.
         inputs, arrays = captured.inputs, [t._data for t in tensors]
         for k, holds in captured.content_guards:
             if not holds(np.ascontiguousarray(tensors[k]._data)):
-                # Where an error is to be raised the eager step raises it.
+                # If this is an error, the eager step raises it.
                 self._last = "a check of the batch's contents failed"
                 return self._eager(tensors)
         launches: list[launcher.Launch] = []
@@ -377,7 +376,7 @@ class CompiledStep:
             replaying = True
             inputs.replay(arrays)
         except BaseException:
-            # Ctrl-C may come between any two lines. The replay itself is one call, which it does not interrupt.
+            # Ctrl-C may arrive between any two lines. It does not interrupt the replay, which is one call.
             launcher.watch(watcher)
             vars(self.optimizer).pop("_clip", None)
             if self.optimizer._take_back() or not replaying:
@@ -394,13 +393,13 @@ def compile_step(
     model: Module, criterion: Callable[..., Tensor], optimizer: Optimizer, *, max_grad_norm: float | None = None,
     norm_type: float = 2.0,
 ) -> CompiledStep:  # fmt: skip
-    """A function of ``(*inputs, target)`` that does one training step: see :class:`CompiledStep`.
+    """Make a function of ``(*inputs, target)`` that does one training step: see :class:`CompiledStep`.
 
     Args:
         model, criterion, optimizer: of the step.
         max_grad_norm, norm_type: if given, limit the norm of all gradients together, as ``clip_grad_norm_`` does.
 
-    Raises: TypeError and ValueError for what will not do.
+    Raises: TypeError and ValueError for invalid arguments.
 
     >>> import fastnn
     >>> model = fastnn.nn.Linear(3, 2)

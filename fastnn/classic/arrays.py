@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 
 FLOAT32, FLOAT64 = np.dtype(np.float32), np.dtype(np.float64)
 _FLOAT16 = np.dtype(np.float16)
@@ -74,7 +74,7 @@ def place_for(out: np.ndarray | None, x: np.ndarray, result: np.dtype) -> np.nda
     Raises: TypeError, ValueError if ``out`` cannot hold the result; nothing has been written then.
     """
     if out is None:
-        return alloc.empty(x.shape, x.dtype)
+        return allocation.empty(x.shape, x.dtype)
     if not isinstance(out, np.ndarray):
         raise TypeError(f"out must be a NumPy array, found {type(out).__name__}")
     if out.shape != x.shape:
@@ -86,7 +86,7 @@ def place_for(out: np.ndarray | None, x: np.ndarray, result: np.dtype) -> np.nda
     fits = type(out) is np.ndarray and out.dtype == x.dtype and out.flags.carray
     if fits and (out is x or not np.may_share_memory(out, x)):
         return out
-    return alloc.empty(x.shape, x.dtype)
+    return allocation.empty(x.shape, x.dtype)
 
 
 def finished(place: np.ndarray, out: np.ndarray | None, result: np.dtype) -> Any:

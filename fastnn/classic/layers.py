@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from fastnn.classic.arrays import FLOAT32, FLOAT64, as_dtype, as_floats, number, random_state, real_array, whole
 from fastnn.kernels.norm.batch_norm import batch_norm_backward, batch_norm_forward
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 
 
 class Dropout:
@@ -153,7 +153,7 @@ class BatchNorm:
             self._column(name, dtype) for name in ("gamma", "beta", "running_mean", "running_var")
         )
         epsilon, momentum = number("epsilon", self.epsilon, least=0), number("momentum", self.momentum)
-        out, saved = alloc.empty(x.shape, dtype), alloc.empty((5, x.shape[1]), dtype)
+        out, saved = allocation.empty(x.shape, dtype), allocation.empty((5, x.shape[1]), dtype)
         rows = len(x)
         if not training:
             batch_norm_forward(out, saved, x, gamma, beta, running_mean, running_var, training=False, eps=epsilon)
@@ -189,7 +189,7 @@ class BatchNorm:
         grad = real_array("grad", grad)
         if grad.shape != x.shape:
             raise ValueError(f"grad must have shape {x.shape}, found {grad.shape}")
-        dx, dgamma, dbeta = alloc.empty_like(x), np.zeros(x.shape[1], x.dtype), np.zeros(x.shape[1], x.dtype)
+        dx, dgamma, dbeta = allocation.empty_like(x), np.zeros(x.shape[1], x.dtype), np.zeros(x.shape[1], x.dtype)
         if len(x):
             batch_norm_backward(dx, dgamma, dbeta, as_dtype("grad", grad, x.dtype), x, saved)
         self.dgamma, self.dbeta = dgamma, dbeta

@@ -14,7 +14,7 @@ import numpy as np
 
 from fastnn import kernels
 from fastnn.classic.arrays import class_labels, common_floats, real_array
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 
 
 def _mean(y: np.ndarray, p: np.ndarray, kind: str, count: float) -> Any:
@@ -23,7 +23,7 @@ def _mean(y: np.ndarray, p: np.ndarray, kind: str, count: float) -> Any:
 
 
 def _gradient(y: np.ndarray, p: np.ndarray, kind: str, count: float) -> Any:
-    out = alloc.empty(p.shape, p.dtype)
+    out = allocation.empty(p.shape, p.dtype)
     kernels.paired_loss_gradient(out, y, p, kind, 1 / count if count else 1.0)
     return out if out.ndim else out[()]
 

@@ -20,7 +20,7 @@ from fastnn import kernels
 from fastnn.kernels.matmul.linear import activation_bias_backward
 from fastnn.kernels.matmul.sparse_linear import copy_columns, join_columns, split_columns
 from fastnn.kernels.matmul.sparse_rows import CompressedRows, batch_of, compress_rows
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 from fastnn.kernels.runtime.compiler import FLOAT32, FLOAT64
 from fastnn.kernels.runtime.launcher import aligned, independent
 from fastnn.kernels.runtime.program import Program
@@ -48,7 +48,7 @@ class Places:
     def __init__(self, layers: Layers, samples: int, x: np.ndarray | None = None) -> None:
         dtype = layers[0][0].dtype
         self.layers, self.samples = layers, samples
-        first = alloc.empty((samples, layers[0][0].shape[0]), dtype) if x is None else x
+        first = allocation.empty((samples, layers[0][0].shape[0]), dtype) if x is None else x
         self.z_values = [aligned((samples, weight.shape[1]), dtype) for weight, _ in layers]
         self.activations = [first, *(aligned(z.shape, dtype) for z in self.z_values)]
 
@@ -76,10 +76,10 @@ class Minibatch(Places):
 
     def __init__(self, layers: Layers, samples: int, X: np.ndarray, y: np.ndarray, lr: float) -> None:
         super().__init__(layers, samples)
-        self._X, self._chosen, self._losses = X, np.zeros(samples, np.int64), alloc.empty(samples)
+        self._X, self._chosen, self._losses = X, np.zeros(samples, np.int64), allocation.empty(samples)
         last = aligned(self.z_values[-1].shape, self.z_values[-1].dtype)
         errors = [(aligned(z.shape, z.dtype), aligned(z.shape, z.dtype)) for z in self.z_values[:-1]]
-        targets = alloc.empty((samples, *y.shape[1:]), y.dtype)
+        targets = allocation.empty((samples, *y.shape[1:]), y.dtype)
         self._program = Program()
         with self._program.recording():
             self._take()
@@ -223,7 +223,7 @@ def descend(
         weight, x = layers[i][0], activations[i]
         if i:
             # Before the weight is updated.
-            after, before = errors[i - 1] or (alloc.empty_like(x), alloc.empty_like(x))
+            after, before = errors[i - 1] or (allocation.empty_like(x), allocation.empty_like(x))
             if i == len(layers) - 1:
                 independent()
             kernels.gemm(after, error, weight.T)

@@ -20,7 +20,7 @@ from fastnn.classic.arrays import as_dtype, class_labels, number, random_state, 
 from fastnn.classic.layers import float_dtype
 from fastnn.classic.minibatch import Places, descend, minibatches
 from fastnn.kernels.rows.take_rows import SOURCES
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 from fastnn.kernels.runtime.launcher import aligned
 
 # Rows per chunk of a prediction, which avoids a copy of the whole data set.
@@ -184,7 +184,7 @@ class NeuralNetwork:
         batch_size = min(batch_size, samples)
         sizes = {batch_size, samples % batch_size or batch_size}
         batches = minibatches(layers, sizes if epochs else set(), X, y, lr)
-        losses, history = alloc.empty(samples), []
+        losses, history = allocation.empty(samples), []
         try:
             with _bar(epochs * -(-samples // batch_size), progress) as (advance, say):
                 for epoch in range(epochs):
@@ -212,11 +212,11 @@ class NeuralNetwork:
         Args and errors: as for :meth:`forward`.
         """
         layers, X = self._layers(), self._matrix(X)
-        out = alloc.empty((len(X), layers[-1][0].shape[1]), self.dtype)
+        out = allocation.empty((len(X), layers[-1][0].shape[1]), self.dtype)
         for start in range(0, len(X), _CHUNK):
             x = as_dtype("X", X[start : start + _CHUNK], self.dtype)
             for weight, bias in layers[:-1]:
-                h = alloc.empty((len(x), weight.shape[1]), self.dtype)
+                h = allocation.empty((len(x), weight.shape[1]), self.dtype)
                 kernels.linear_forward(h, x, weight, bias, "relu")
                 x = h
             rows = out[start : start + _CHUNK]

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastnn import kernels
 from fastnn.classic.arrays import FLOAT64, KERNEL_DTYPES, as_dtype, number, random_state, real_array, whole
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 
 
 class Perceptron:
@@ -63,7 +63,7 @@ class Perceptron:
         if X.ndim not in (1, 2) or X.shape[-1] != weights.size:
             raise ValueError(f"X must have shape ({weights.size},) or (samples, {weights.size}), found {X.shape}")
         rows = _samples(X.reshape(1, -1) if X.ndim == 1 else X)
-        out = alloc.empty(len(rows), np.int64)
+        out = allocation.empty(len(rows), np.int64)
         kernels.perceptron_predict(out, rows, weights, float(self.bias))
         return out if X.ndim == 2 else int(out[0])
 

@@ -6,7 +6,7 @@ from typing import Any
 
 from fastnn import kernels
 from fastnn.classic.arrays import common_floats, number
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 
 
 def l2_regularization(weights: Any, lambda_reg: float) -> Any:
@@ -38,6 +38,6 @@ def l2_gradient(weights: Any, lambda_reg: float) -> Any:
     """
     strength = number("lambda_reg", lambda_reg)
     (w,) = common_floats(("weights", weights))
-    out = alloc.empty(w.shape, w.dtype)
+    out = allocation.empty(w.shape, w.dtype)
     kernels.paired_loss_gradient(out, w, w, "square", strength)
     return out if out.ndim else out[()]

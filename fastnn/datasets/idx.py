@@ -27,7 +27,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 
 _TYPES: dict[int, np.dtype[Any]] = {
     0x08: np.dtype(">u1"),
@@ -140,7 +140,7 @@ def _read(
     if math.prod(size for size in shape if size) * file_dtype.itemsize > sys.maxsize:
         raise ValueError(f"{path}: shape {shape}, expected sizes whose product fits in memory")
 
-    array = alloc.empty(shape, native_dtype)
+    array = allocation.empty(shape, native_dtype)
     raw = array.reshape(-1).view(np.uint8)
     position = -start
     for piece in _inflate(file, path) if is_gzip else _pieces(file):

@@ -7,7 +7,7 @@ from typing import Any
 
 from fastnn._tensor.tensor import Tensor
 from fastnn.distributions.distribution import draw
-from fastnn.distributions.symmetric import Symmetric
+from fastnn.distributions.location_scale import Symmetric
 
 
 class Laplace(Symmetric):

@@ -14,9 +14,9 @@ import numpy as np
 from fastnn import kernels
 from fastnn._autograd.engine import Node
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
-from fastnn.kernels.activation.activations import CODES
 from fastnn.kernels.activation.elementwise_activations import FUNCTIONS
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.activation.fused_activations import CODES
+from fastnn.kernels.runtime import allocation
 from fastnn.nn.checks import _contiguous
 from fastnn.ops.core import piece, pieces
 
@@ -44,7 +44,7 @@ def _tanh(x: Tensor) -> Tensor:
 
 def _erf_slope(x: Tensor) -> Tensor:
     """A tensor with the value of Phi, whose derivative is the density of the normal distribution."""
-    value = alloc.empty_like(_contiguous(x._data))
+    value = allocation.empty_like(_contiguous(x._data))
     one = _contiguous(np.where(x._data == 0, 1, x._data).astype(x._data.dtype))
     kernels.activation_forward(value, one, "gelu")
     phi = np.where(x._data == 0, 0.5, value / one).astype(x._data.dtype)

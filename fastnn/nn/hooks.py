@@ -9,7 +9,7 @@ from typing import Any
 from fastnn._autograd.engine import RemovableHandle
 from fastnn._tensor.tensor import Tensor
 from fastnn.autograd import Function
-from fastnn.nn.registry import changes
+from fastnn.nn.module_members import changes
 
 Hook = Callable[..., Any]
 

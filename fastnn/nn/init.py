@@ -15,7 +15,7 @@ import numpy as np
 
 from fastnn._core.errors import DTypeError, ShapeError
 from fastnn._tensor.tensor import Tensor
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 from fastnn.random import Generator, default_generator
 
 _LINEAR = (
@@ -114,7 +114,7 @@ def trunc_normal_(
     # Beyond this distance the density is at most e**-40 of the largest.
     reach = 40 / max(abs(nearest), 4.5)
     left, right = max(low, nearest - reach), min(high, nearest + reach)
-    found = alloc.empty(0)
+    found = allocation.empty(0)
     while found.size < count:
         tries = 2 * (count - found.size) + 16
         if share > 0.3:

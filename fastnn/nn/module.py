@@ -10,8 +10,8 @@ from fastnn._core.devices import as_device, check_device, device
 from fastnn._core.dtypes import as_numpy_dtype, dtype, from_numpy_dtype
 from fastnn._tensor.tensor import Tensor
 from fastnn.nn.hooks import EVERYWHERE, Hooked, call_hooked, registered
+from fastnn.nn.module_members import Registry, changes
 from fastnn.nn.parameter import Buffer, Parameter, settle
-from fastnn.nn.registry import Registry, changes
 from fastnn.nn.state import IncompatibleKeys, Stateful
 
 __all__ = ["IncompatibleKeys", "Module"]

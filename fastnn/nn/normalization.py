@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._core import tracing
+from fastnn._core import capture_state
 from fastnn._core.dtypes import dtype as _dtype
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.nn import functional
@@ -150,7 +150,7 @@ class BatchNorm1d(_RunningNorm):
             else:
                 counter = buffers["num_batches_tracked"]
                 if counter is not None and self.momentum is None:
-                    tracing.stop("the factor of a cumulative average changes with every batch")
+                    capture_state.stop("the factor of a cumulative average changes with every batch")
                     momentum = 1.0 / (int(counter._data) + 1)
         return batch_norm_activation(
             input, running_mean, running_var, parameters["weight"], parameters["bias"], training, momentum, self.eps,

@@ -17,15 +17,15 @@ import numpy as np
 from fastnn._autograd.engine import Alias, InferenceMemory, Memory
 from fastnn._autograd.hooks import leaf_hooks
 from fastnn._autograd.modes import _mode
-from fastnn._core import tracing
+from fastnn._core import capture_state
 from fastnn._core.devices import check_device
 from fastnn._core.dtypes import as_numpy_dtype, default_numpy
 from fastnn._core.dtypes import dtype as _dtype
 from fastnn._core.errors import DTypeError, NoTensorError
 from fastnn._core.flat_storage import Slot
-from fastnn._core.last_error import forget_last_error
+from fastnn._core.last_traceback import forget_last_error
 from fastnn._tensor.tensor import Tensor, _wrap
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 
 
 class Parameter(Tensor):
@@ -56,7 +56,7 @@ class Parameter(Tensor):
 
     def __init__(self, data: Tensor | None = None, requires_grad: bool = True) -> None:
         if data is None:
-            data = _wrap(alloc.empty(0, np.float32))
+            data = _wrap(allocation.empty(0, np.float32))
         if not isinstance(data, Tensor):
             raise NoTensorError(f"data must be a Tensor, found {type(data).__name__}")
         if requires_grad and data._data.dtype.kind != "f":
@@ -144,7 +144,7 @@ class Parameter(Tensor):
             return (self._grad._data, True) if self._grad._data is self._grad_place else None
         if self._grad_place is None:
             self._grad_place = self._slot.grad_array
-        elif _references(self) != _UNSHARED and not tracing.is_mine():
+        elif _references(self) != _UNSHARED and not capture_state.is_mine():
             # A trace writes nothing; a recording chooses the target when it runs.
             return None
         return self._grad_place, False
@@ -174,7 +174,7 @@ class Parameter(Tensor):
             super()._accumulate_grad(grad)
             return
         array, accumulate = target
-        tracing.stop("a gradient is added up outside the kernels")
+        capture_state.stop("a gradient is added up outside the kernels")
         if accumulate:
             array += grad._data
         else:
@@ -302,7 +302,7 @@ class Buffer(Tensor):
 
     def __init__(self, data: Tensor | None = None, *, persistent: bool = True) -> None:
         if data is None:
-            data = _wrap(alloc.empty(0, np.float32))
+            data = _wrap(allocation.empty(0, np.float32))
         if not isinstance(data, Tensor):
             raise NoTensorError(f"data must be a Tensor, found {type(data).__name__}")
         self._data, self._node, self._grad, self._requires_grad = data._data, None, None, False

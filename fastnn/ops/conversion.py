@@ -32,7 +32,7 @@ from fastnn._core.errors import ShapeError
 from fastnn._tensor.sequences import array_of
 from fastnn._tensor.tensor import Tensor, _recorded, _sizes, _unbroadcast, _wrap
 from fastnn._tensor.views import mapped
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 from fastnn.ops.core import NUMBERS, as_operand, check_tensor, common_dtype, named, quiet, titled
 
 __all__ = [
@@ -334,7 +334,7 @@ def _fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor
 def _set_(self: Tensor, source: Tensor | None = None) -> Tensor:
     """Take over the memory of another tensor."""
     self._check_in_place()
-    self.data = _wrap(alloc.empty(0, self._data.dtype)) if source is None else source
+    self.data = _wrap(allocation.empty(0, self._data.dtype)) if source is None else source
     return self
 
 

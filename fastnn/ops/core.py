@@ -16,13 +16,13 @@ from typing import Any, TypeVar, cast
 import numpy as np
 
 from fastnn._autograd.engine import Node, ResultNode
-from fastnn._core import tracing
+from fastnn._core import capture_state
 from fastnn._core.dtypes import RANK, check_promotion, default_numpy, from_numpy_dtype, plain, promoted
 from fastnn._core.errors import ShapeError
 from fastnn._core.errstate import quiet
 from fastnn._tensor.tensor import Tensor, _recorded, _unbroadcast, _wrap
 from fastnn._tensor.views import ArrayMap, mapped
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 NUMBERS = (bool, int, float, np.integer, np.floating, np.bool_)
@@ -110,7 +110,7 @@ def into(out: Any, result: Any) -> Any:
     if RANK[result._data.dtype.kind] > RANK[out._data.dtype.kind]:
         raise RuntimeError(f"result type {result.dtype} can't be cast to the desired output type {out.dtype}")
     if out._data.shape != result._data.shape:
-        out._data = alloc.empty(result._data.shape, out._data.dtype)
+        out._data = allocation.empty(result._data.shape, out._data.dtype)
     out._write(..., result._data)
     return out
 
@@ -517,7 +517,7 @@ def original(x: Tensor, *others: Any) -> Tensor:
 
 def in_place(x: Tensor, other: Any, operate: Any, otherwise: Callable[[Any, Any], Tensor]) -> Tensor:
     """``x = operate(x, other)`` in the memory of x; ``otherwise`` is used if it is recorded."""
-    tracing.stop("a tensor is changed in place outside the kernels")
+    capture_state.stop("a tensor is changed in place outside the kernels")
     operand = in_place_operand(x, other)
     if operand is None or not x._data.flags.writeable:
         return x._in_place(otherwise(original(x, other), other))

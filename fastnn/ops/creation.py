@@ -25,7 +25,7 @@ from fastnn._core.dtypes import (
 from fastnn._core.errors import ShapeError
 from fastnn._tensor.sequences import array_of
 from fastnn._tensor.tensor import Tensor, _wrap
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 
 __all__ = [
     "arange", "as_tensor", "asarray", "empty", "empty_like", "eye", "from_dlpack", "from_numpy", "frombuffer", "full",
@@ -202,7 +202,7 @@ def ones(
 
 
 # Uninitialised memory could expose other data; zero pages cost nothing.
-empty = alloc.unfilled(zeros)
+empty = allocation.unfilled(zeros)
 
 
 def _into(out: Tensor, made: Tensor) -> Tensor:
@@ -410,7 +410,7 @@ def ones_like(
     return _made(np.ones(*_like(input, dtype)), requires_grad, device)
 
 
-empty_like = alloc.unfilled(zeros_like)
+empty_like = allocation.unfilled(zeros_like)
 
 
 def full_like(
@@ -453,6 +453,6 @@ def _new_tensor(
 
 
 METHODS = {
-    "new_zeros": _new(np.zeros), "new_empty": _new(alloc.unfilled(np.zeros)), "new_ones": _new(np.ones),
+    "new_zeros": _new(np.zeros), "new_empty": _new(allocation.unfilled(np.zeros)), "new_ones": _new(np.ones),
     "new_full": _new_full, "new_tensor": _new_tensor,
 }  # fmt: skip

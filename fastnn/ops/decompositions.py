@@ -15,7 +15,7 @@ from fastnn._autograd.engine import Node, part_node
 from fastnn._autograd.modes import is_grad_enabled
 from fastnn._core.errors import LinAlgError, ShapeError
 from fastnn._tensor.tensor import Tensor, _recorded, _unbroadcast, _wrap
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 from fastnn.ops.core import also_read, check_tensor, named, quiet, recorded_result
 
 
@@ -292,7 +292,7 @@ def qr(A: Tensor, mode: str = "reduced") -> Any:
         raise RuntimeError(f"qr received unrecognized mode '{mode}' but expected one of 'reduced', 'r', or 'complete'")
     if mode == "r":
         r: Any = np.linalg.qr(a._data, "r")
-        return return_types.linalg_qr(_wrap(alloc.empty(0, r.dtype)), _wrap(np.asarray(r)))
+        return return_types.linalg_qr(_wrap(allocation.empty(0, r.dtype)), _wrap(np.asarray(r)))
     factorize: Any = np.linalg.qr
     q, r = factorize(a._data, mode)
 

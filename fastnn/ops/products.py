@@ -11,7 +11,7 @@ from fastnn import kernels
 from fastnn._autograd.engine import Node
 from fastnn._core.errors import DTypeError, RangeError, ShapeError
 from fastnn._tensor.tensor import Tensor, _recorded, _unbroadcast, _wrap
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 from fastnn.ops.core import check_tensor, named, refuse
 from fastnn.ops.shapes import _expanded, _reshaped
 
@@ -54,7 +54,7 @@ def _mm(a: Tensor, b: Tensor) -> Tensor:
         raise ShapeError(
             f"mat1 and mat2 shapes cannot be multiplied ({x.shape[0]}x{x.shape[1]} and {y.shape[0]}x{y.shape[1]})"
         )
-    out = _product(alloc.empty((x.shape[0], y.shape[1]), x.dtype), x, y)
+    out = _product(allocation.empty((x.shape[0], y.shape[1]), x.dtype), x, y)
     if not _recorded(a, b):
         return _wrap(out)
     # Each factor is saved for the gradient of the other.
@@ -72,7 +72,7 @@ def _mm(a: Tensor, b: Tensor) -> Tensor:
 def _bmm(a: Tensor, b: Tensor) -> Tensor:
     """The products of two batches of matrices, recorded."""
     x, y = a._data, b._data
-    out = alloc.empty((x.shape[0], x.shape[1], y.shape[2]), x.dtype)
+    out = allocation.empty((x.shape[0], x.shape[1], y.shape[2]), x.dtype)
     for i in range(x.shape[0]):
         _product(out[i], x[i], y[i])
     if not _recorded(a, b):
@@ -243,7 +243,7 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: An
     if not plain or x.dtype != input._data.dtype or x.dtype not in _KERNEL_KINDS or x.shape[1] != y.shape[0]:
         return _plus(input, _mm(mat1, mat2), beta, alpha)
     bias = input._data
-    out = alloc.empty((x.shape[0], y.shape[1]), x.dtype)
+    out = allocation.empty((x.shape[0], y.shape[1]), x.dtype)
     kernels.gemm(out, x, y, bias if bias.flags.c_contiguous else np.ascontiguousarray(bias))
     if not _recorded(input, mat1, mat2):
         return _wrap(out)

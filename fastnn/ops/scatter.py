@@ -13,7 +13,7 @@ from fastnn._core.dtypes import as_number
 from fastnn._core.errors import RangeError, ShapeError
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
 from fastnn._tensor.views import linear_map
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 from fastnn.ops.comparison import where
 from fastnn.ops.core import check_tensor, dimension, named, recorded_result, refuse
 
@@ -183,7 +183,7 @@ def _taken(grad: Tensor, places: Any, shape: tuple[int, ...], index_shape: tuple
 
     def put(a: np.ndarray) -> np.ndarray:
         full = np.zeros(whole, a.dtype)
-        np.add.at(_flat_view(full), places, _top(a, alloc.empty(index_shape)))
+        np.add.at(_flat_view(full), places, _top(a, allocation.empty(index_shape)))
         return full
 
     return linear_map("Gather", grad, take, put)

@@ -8,7 +8,7 @@ import numpy as np
 
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn._tensor.views import linear_map, view
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 from fastnn.ops.core import check_tensor, dimension, named, whole
 
 __all__ = [
@@ -197,7 +197,7 @@ def _windows(input: Tensor, dim: int, size: int, step: int) -> Tensor:
     def take(a: np.ndarray) -> np.ndarray:
         a = a if a.ndim else a.reshape(1)
         windows = np.lib.stride_tricks.sliding_window_view(a, size, axis, writeable=a.flags.writeable) if size else (
-            alloc.empty((*a.shape[:axis], length + 1, *a.shape[axis + 1 :], 0), a.dtype)
+            allocation.empty((*a.shape[:axis], length + 1, *a.shape[axis + 1 :], 0), a.dtype)
         )
         return windows[(slice(None),) * axis + (slice(0, (count - 1) * step + 1, step),)]
 

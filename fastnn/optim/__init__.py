@@ -1,6 +1,6 @@
 """Optimizers under PyTorch's names: each elementwise one is a kernel over the flat parameters.
 
-What few scripts use is imported when it is first asked for: all at once takes 20 ms.
+Rarely used ones are imported on first use: importing all takes 20 ms.
 """
 
 import importlib
@@ -45,7 +45,7 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in __all__:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    # A class is in the file of its name.
+    # Each class is in the file of its name.
     module = importlib.import_module(f"{__name__}.{name.lower()}")
     value = module if name in ("lr_scheduler", "swa_utils") else getattr(module, name)
     globals()[name] = value

@@ -22,14 +22,14 @@ class Adadelta(Elementwise):
 
     Args:
         params: tensors or parameter groups.
-        lr: the factor of the step.
+        lr: factor of the step.
         rho: decay rate of the two means, in [0, 1].
         eps: added under the roots.
         weight_decay: added to the gradient, times the parameter.
-        maximize: climb instead of descend.
-        foreach, capturable: accepted, and without effect: there is one way to do it here.
+        maximize: maximize instead of minimize.
+        foreach, capturable: accepted and ignored: there is only one implementation.
 
-    Raises: ValueError for options that make no sense, also for ``differentiable=True``.
+    Raises: ValueError for invalid options, also for ``differentiable=True``.
 
     >>> import fastnn
     >>> w = fastnn.nn.Parameter(fastnn.ones(1))

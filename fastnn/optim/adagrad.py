@@ -24,12 +24,12 @@ class Adagrad(Elementwise):
         lr: learning rate.
         lr_decay: as above.
         weight_decay: added to the gradient, times the parameter.
-        initial_accumulator_value: what ``s`` begins with.
+        initial_accumulator_value: the initial ``s``.
         eps: added to the denominator.
-        maximize: climb instead of descend.
-        foreach, fused: accepted, and without effect: there is one way to do it here.
+        maximize: maximize instead of minimize.
+        foreach, fused: accepted and ignored: there is only one implementation.
 
-    Raises: ValueError for options that make no sense, also for ``differentiable=True``.
+    Raises: ValueError for invalid options, also for ``differentiable=True``.
 
     >>> import fastnn
     >>> w = fastnn.nn.Parameter(fastnn.ones(1))
@@ -61,7 +61,7 @@ class Adagrad(Elementwise):
             "differentiable": differentiable, "fused": fused,
         }  # fmt: skip
         super().__init__(params, defaults)
-        # As in PyTorch, which has the state of this one from the start.
+        # As in PyTorch, which creates the state of Adagrad in the constructor.
         for group, layout in zip(self.param_groups, self._layouts, strict=True):
             for run in layout.runs:
                 for i in range(len(run.params)):

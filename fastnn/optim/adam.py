@@ -26,12 +26,12 @@ class Adam(Elementwise):
         betas: decay rates of the two moments.
         eps: added to the denominator.
         weight_decay: added to the gradient, times the parameter.
-        amsgrad: divide by the largest second moment so far (S. J. Reddi et al., ICLR 2018).
-        maximize: climb instead of descend.
+        amsgrad: use the largest second moment so far (S. J. Reddi et al., ICLR 2018).
+        maximize: maximize instead of minimize.
         decoupled_weight_decay: shrink the parameter instead, as :class:`AdamW` does.
-        foreach, capturable, fused: accepted, and without effect: there is one way to do it here.
+        foreach, capturable, fused: accepted and ignored: there is only one implementation.
 
-    Raises: ValueError for options that make no sense, also for ``differentiable=True``.
+    Raises: ValueError for invalid options, also for ``differentiable=True``.
 
     >>> import fastnn
     >>> w = fastnn.nn.Parameter(fastnn.ones(1))

@@ -25,10 +25,10 @@ class Adamax(Elementwise):
         betas: decay rates of the first moment and of the largest gradient.
         eps: added to the gradient's size.
         weight_decay: added to the gradient, times the parameter.
-        maximize: climb instead of descend.
-        foreach, capturable: accepted, and without effect: there is one way to do it here.
+        maximize: maximize instead of minimize.
+        foreach, capturable: accepted and ignored: there is only one implementation.
 
-    Raises: ValueError for options that make no sense, also for ``differentiable=True``.
+    Raises: ValueError for invalid options, also for ``differentiable=True``.
 
     >>> import fastnn
     >>> w = fastnn.nn.Parameter(fastnn.ones(1))

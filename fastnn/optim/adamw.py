@@ -19,7 +19,7 @@ class AdamW(Adam):
         weight_decay: as above.
         lr, betas, eps, amsgrad, maximize, foreach, capturable, fused: see :class:`Adam`.
 
-    Raises: ValueError for options that make no sense, also for ``differentiable=True``.
+    Raises: ValueError for invalid options, also for ``differentiable=True``.
 
     >>> import fastnn
     >>> w = fastnn.nn.Parameter(fastnn.ones(1))

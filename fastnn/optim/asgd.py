@@ -23,12 +23,12 @@ class ASGD(Elementwise):
         params: tensors or parameter groups.
         lr: learning rate.
         lambd, alpha: of the decay of the learning rate.
-        t0: the step at which the average begins.
+        t0: the step at which averaging starts.
         weight_decay: added to the gradient, times the parameter.
-        maximize: climb instead of descend.
-        foreach, capturable: accepted, and without effect: there is one way to do it here.
+        maximize: maximize instead of minimize.
+        foreach, capturable: accepted and ignored: there is only one implementation.
 
-    Raises: ValueError for options that make no sense, also for ``differentiable=True``.
+    Raises: ValueError for invalid options, also for ``differentiable=True``.
 
     >>> import fastnn
     >>> w = fastnn.nn.Parameter(fastnn.ones(1))
@@ -66,7 +66,7 @@ class ASGD(Elementwise):
     def _update(self, cut: FlatSlice, grads: np.ndarray, group: dict[str, Any]) -> None:
         # In float32, as PyTorch keeps them.
         step, eta, mu = (cut.numbers.item(row, 0) for row in range(3))
-        # Beforehand: what is interrupted is taken back with the count of steps, or has all of it.
+        # Before the launch: an interrupted step is rolled back with its count, or is complete.
         lr = float(group["lr"])
         cut.numbers[1] = lr / (1 + group["lambd"] * lr * step) ** group["alpha"]
         cut.numbers[2] = 1 / max(1.0, step - group["t0"])

@@ -1,4 +1,4 @@
-"""Clip: gradients limited by their norm as an optimizer's kernels read them."""
+"""Clip: gradient clipping by norm inside an optimizer's kernels."""
 
 from __future__ import annotations
 
@@ -9,21 +9,21 @@ import numpy as np
 
 from fastnn import kernels
 from fastnn.kernels.reduce import norms
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 from fastnn.kernels.runtime.compiler import FLOAT32, FLOAT64
 
 
 class Clip:
-    """A limit of the norm of all gradients together, and the factor that keeps them to it.
+    """A limit of the norm of all gradients together, and the factor that scales them to it.
 
-    The factor is found by kernels and read by kernels, so that Python need not know the norm, and the
-    gradients are not written. The rule is that of ``torch.nn.utils.clip_grad_norm_``.
+    Kernels compute and read the factor, so Python does not need the norm, and the gradients are not
+    written. The rule is that of ``torch.nn.utils.clip_grad_norm_``.
 
     Args:
-        max_norm: the limit; 0 and infinity will do.
+        max_norm: the limit; 0 and infinity are allowed.
         norm_type: 1, 2 or infinity.
 
-    Raises: TypeError for what is no number; ValueError for a limit that is negative or NaN, and for other norms.
+    Raises: TypeError if an argument is not a number; ValueError for a negative or NaN limit, and for other norms.
     """
 
     def __init__(self, max_norm: Any, norm_type: Any = 2.0) -> None:
@@ -36,15 +36,15 @@ class Clip:
         if self.norm_type not in (1.0, 2.0, math.inf):
             raise ValueError(f"norm_type must be 1, 2 or infinity, found {norm_type}")
         self.factor, self.norm = np.ones(1), np.zeros(1, FLOAT32)
-        self._sums = alloc.empty(0)
+        self._sums = allocation.empty(0)
 
     def measure(self, gradients: list[np.ndarray]) -> None:
-        """Find the norm of these flat arrays together, and the factor."""
+        """Compute the norm of these flat arrays together, and the factor."""
         dtype = FLOAT64 if any([g.dtype == FLOAT64 for g in gradients]) else FLOAT32  # noqa: C419
         counts = [norms.blocks_of(g.size) for g in gradients]
-        # Of one size as long as the gradients are: recorded launches go on using the same memory.
+        # Reallocated only if the sizes of gradients change: recorded launches keep using the same memory.
         if self._sums.size != sum(counts):
-            self._sums = alloc.empty(sum(counts))
+            self._sums = allocation.empty(sum(counts))
         if self.norm.dtype != dtype:
             self.norm = np.zeros(1, dtype)
         first = 0

@@ -1,7 +1,7 @@
-"""Elementwise: base of the optimizers that update each number by itself, by a kernel over flat arrays.
+"""Elementwise: base of the optimizers that update each number independently, by a kernel over flat arrays.
 
-A subclass names its state and writes ``_update`` for flat arrays, which is called once per run of
-neighbouring parameters and step; for a model made in one go that is once per step.
+A subclass names its state and writes ``_update`` for flat arrays. It is called in each step once per run of
+neighbouring parameters, usually once per model.
 """
 
 from __future__ import annotations
@@ -28,18 +28,18 @@ _LABELS = {
 
 
 class Elementwise(Optimizer):
-    """Base of the optimizers that update each number by itself.
+    """Base of the optimizers that update each number independently.
 
     Args:
         params, defaults: as for :class:`Optimizer`.
 
-    Raises: ValueError for options that make no sense, also for ``differentiable=True``; RuntimeError for
+    Raises: ValueError for invalid options, also for ``differentiable=True``; RuntimeError for
         ``fused`` and ``foreach`` together.
     """
 
-    # Numbers that are kept of each parameter, in PyTorch's order; the first counts the steps.
+    # Scalar state of each parameter, in PyTorch's order; the first counts the steps.
     _numbers: tuple[str, ...] = ("step",)
-    # Whether they are in the state that a user sees.
+    # Whether it is in the state that a user sees.
     _shows_numbers = True
     # Names of a parameter's state arrays, in the order of `_update`'s arguments.
     _arrays: tuple[str, ...] = ()
@@ -53,29 +53,29 @@ class Elementwise(Optimizer):
             raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
         super().__init__(params, defaults)
 
-    # -- What a subclass writes -----------------------------------------------------------------
+    # -- Methods for subclasses -----------------------------------------------------------------
 
     def _array_names(self, group: dict[str, Any]) -> tuple[str, ...]:
-        """Names of the state arrays that a group with these options has."""
+        """Names of the state arrays for a group with these options."""
         return self._arrays
 
     def _first(self, name: str, group: dict[str, Any]) -> float:
-        """What a number or a state array begins with."""
+        """The initial value of a number or a state array."""
         return 0.0
 
     def _update(self, cut: FlatSlice, grads: np.ndarray, group: dict[str, Any]) -> Relaunch | None:
-        """Update ``cut.values`` in place; return the launch if the next differs in ``lr`` and ``step`` alone.
+        """Update ``cut.values`` in place; return the launch if the next one differs only in ``lr`` and ``step``.
 
-        A step that is made again does not come here, if this is a method of fastnn's own.
+        A reused step does not call it if it is one of fastnn's own methods.
 
         Args:
-            cut: parameters that have the same numbers; the count of steps is this step's already.
-            grads: the gradients, flat; copies where they do not lie in ``cut.grads``.
+            cut: parameters that have the same numbers; the step count includes this step.
+            grads: the gradients, flat; copies if they are not in ``cut.grads``.
         """
         raise NotImplementedError
 
     def _check(self, group: dict[str, Any]) -> None:
-        """Raise for an option that makes no sense."""
+        """Raise for an invalid option."""
         lr = group.get("lr")
         if isinstance(lr, Tensor) and lr.numel() != 1:
             raise ValueError("Tensor lr must be 1-element")
@@ -99,13 +99,13 @@ class Elementwise(Optimizer):
 
     @classmethod
     def _is_repeated(cls) -> bool:
-        """Whether two steps differ in ``lr`` and the count alone, by an ``_update`` of which that is known."""
+        """Whether ``_update`` is one of fastnn's own, whose steps differ only in ``lr`` and the count."""
         return cls._numbers == ("step",) and cls._update.__module__.startswith("fastnn.")
 
     # -- Groups ---------------------------------------------------------------------------------
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add parameters, with options of their own.
+        """Add parameters with their own options.
 
         Raises: TypeError and ValueError, before anything is changed.
         """
@@ -120,7 +120,7 @@ class Elementwise(Optimizer):
             raise DTypeError(f"optimizer can only optimize floating point Tensors, found {p.dtype}")
 
     def _layout(self, i: int) -> Layout:
-        """The runs of group ``i``, found anew where memory was replaced or the list was changed."""
+        """The runs of group ``i``, rebuilt if memory was replaced or the list was changed."""
         group = self.param_groups[i]
         if i < len(self._layouts) and self._layouts[i].holds(group["params"]):
             return self._layouts[i]
@@ -135,7 +135,7 @@ class Elementwise(Optimizer):
         return State(self._flag)
 
     def _take_over(self, layout: Layout, group: dict[str, Any]) -> None:
-        """Move what the state holds of these parameters into their runs."""
+        """Move the state of these parameters into their runs."""
         for run in layout.runs:
             run.ready, run.entries, run.repeat = None, [None] * len(run.params), None
             for i, p in enumerate(run.params):
@@ -144,7 +144,7 @@ class Elementwise(Optimizer):
                     self._begin(run, i, group, saved)
 
     def _look_at_state(self) -> None:
-        """Take notice of what a user, or ``load_state_dict``, has put into the state."""
+        """Apply changes of the state by a user, or by ``load_state_dict``."""
         if not isinstance(self.state, State) or self.state.flag is not self._flag:
             state = self._make_state()
             for key, entry in self.state.items():
@@ -159,7 +159,7 @@ class Elementwise(Optimizer):
         return self._first(name, group) if saved.get(name) is None else float(saved[name])
 
     def _begin(self, run: FlatRun, i: int, group: dict[str, Any], saved: Mapping[str, Any]) -> None:
-        """Lay the state of a parameter into its run: what was saved of it, and first values of the rest."""
+        """Put the state of a parameter into its run: its saved values, and initial values for the rest."""
         p = run.params[i]
         tensors = dict(saved)
         for row, name in enumerate(self._numbers):
@@ -183,12 +183,12 @@ class Elementwise(Optimizer):
             entry = Entry(self._flag)
             dict.update(entry, tensors)
             dict.__setitem__(self.state, p, entry)
-        # What was saved is in it already: nothing is lost if this is as far as it gets.
+        # The saved values are in it already: nothing is lost if this is interrupted here.
         dict.update(entry, tensors)
         run.entries[i] = entry
 
     def __getstate__(self) -> dict[str, Any]:
-        """For ``pickle`` and ``copy``: the runs are left out, for they lie over other memory in the copy."""
+        """For ``pickle`` and ``copy``: the runs are left out, as the copy has other memory."""
         state = super().__getstate__()
         return {name: value for name, value in state.items() if name not in ("_flag", "_layouts")}
 
@@ -211,7 +211,7 @@ class Elementwise(Optimizer):
                 )
 
     def _takes_clip(self) -> bool:
-        # What a method of a user's own, of the class or of this object, or a hook does with the gradients is not known.
+        # A user-defined method, of the class or of this object, or a hook may do anything with the gradients.
         kind = type(self)
         if kind.step is not Elementwise.step or kind.zero_grad is not Optimizer.zero_grad:
             return False
@@ -228,7 +228,7 @@ class Elementwise(Optimizer):
         """Update every parameter that has a gradient.
 
         Args:
-            closure: computes the loss anew and returns it.
+            closure: recomputes the loss and returns it.
         """
         loss = None
         if closure is not None:
@@ -248,7 +248,7 @@ class Elementwise(Optimizer):
                     if run.params[k]._grad is not None:
                         self._step_stretch(run, k, k + 1, run.collect_grads(), names, group)
         except BaseException:
-            # Ctrl-C, or an option that the kernel refuses.
+            # Ctrl-C, or an option that the kernel rejects.
             self._take_back()
             raise
         return loss
@@ -258,7 +258,7 @@ class Elementwise(Optimizer):
         return any([cut.take_back() for cut in cuts])  # noqa: C419  # all are
 
     def _gradients(self) -> list[np.ndarray]:
-        """All gradients, flat, each once: one array for neighbours."""
+        """All gradients once, as flat arrays: one array for neighbours."""
         groups = range(len(self.param_groups))
         return [stretch for i in groups for run in self._layout(i).runs for stretch in run.stretches()]
 
@@ -268,7 +268,7 @@ class Elementwise(Optimizer):
         if whole and repeat is not None and repeat.fits(run, group, self._clip):
             repeat.step(run, group["lr"])
             return
-        # Whatever comes now writes other options where it has its own.
+        # `_note` sets both again if this step can be reused.
         run.repeat, before, run.options = None, run.options, None
         if whole:
             if run.ready != names:
@@ -284,7 +284,7 @@ class Elementwise(Optimizer):
             if run.params[first]._grad is None:
                 first += 1
                 continue
-            # A stretch of parameters that have a gradient and are equally old.
+            # A stretch of parameters with gradients and equal numbers.
             last = first + 1
             while last < count and run.params[last]._grad is not None and columns[last] == columns[first]:
                 last += 1
@@ -294,7 +294,7 @@ class Elementwise(Optimizer):
     def _note(
         self, run: FlatRun, cut: FlatSlice, again: Relaunch, group: dict[str, Any], before: list[Any] | None
     ) -> None:
-        """Prepare to make a step again, if its options are those of the step ``before``."""
+        """Prepare to reuse a step, if its options are those of the step ``before``."""
         if type(group["lr"]) is not float:
             return
         options = run.options = list(group.values())
@@ -305,7 +305,7 @@ class Elementwise(Optimizer):
                 run.repeat = ReusableStep(run, cut, again, group, self._clip)
 
     def _begin_all(self, run: FlatRun, group: dict[str, Any], names: tuple[str, ...]) -> None:
-        """Make the state of the parameters that have a gradient and that lack some of it."""
+        """Complete the state of the parameters that have a gradient."""
         if not names:
             run.ready = names
             return
@@ -330,7 +330,7 @@ class Elementwise(Optimizer):
             p._memory.version += 1
         cut.begin()
         if names:
-            # All alike; to add would take 0.8 us.
+            # All are equal; an addition would take 0.8 us.
             cut.steps.fill(cut.steps.item(0) + 1)
         again = self._update(cut, grads, group)
         if run.copied:

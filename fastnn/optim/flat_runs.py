@@ -1,8 +1,8 @@
-"""Runs of neighbouring parameters, and state that lies in flat arrays but reads like PyTorch's.
+"""Runs of neighbouring parameters, and state that is stored in flat arrays but reads like PyTorch's.
 
-A *run* is a stretch of parameters that lie side by side in a flat buffer (see :mod:`fastnn._core.flat_storage`): one
-launch updates them all. Their state lies in flat arrays of the same layout; what ``optimizer.state[p]``
-holds are tensors over its part of them.
+A *run* is a stretch of parameters that are contiguous in a flat buffer (see :mod:`fastnn._core.flat_storage`): one
+launch updates them all. Their state is in flat arrays of the same layout; ``optimizer.state[p]`` holds
+tensors over its part of them.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from fastnn.optim.clip import Clip
 
 
 class Flag:
-    """Whether a user has put something else into the state since the optimizer last looked."""
+    """Whether a user has changed the state since the optimizer last checked."""
 
     __slots__ = ("raised",)
 
@@ -43,9 +43,9 @@ def _noting(name: str) -> Callable[..., Any]:
 
 
 class Entry(dict[str, Any]):
-    """The state of one parameter: a dictionary that notes when it is changed.
+    """The state of one parameter: a dictionary that raises a flag when it is changed.
 
-    To compare all tensors of a model in every step would cost 3 us.
+    Comparing all tensors of a model in every step would cost 3 us.
     """
 
     __slots__ = ("flag",)
@@ -63,7 +63,7 @@ class Entry(dict[str, Any]):
 
 
 class State(defaultdict[Any, Any]):
-    """The states of all parameters by parameter, as PyTorch's; it, too, notes when it is changed."""
+    """The states of all parameters by parameter, as in PyTorch; it also raises the flag when it is changed."""
 
     def __init__(self, flag: Flag) -> None:
         super().__init__(dict)
@@ -82,7 +82,7 @@ class State(defaultdict[Any, Any]):
         return defaultdict, (dict, dict(self))
 
     def copy(self) -> Any:
-        """The same entries in a dictionary that notes nothing."""
+        """The same entries in a dictionary without a flag."""
         return defaultdict(dict, self)
 
     __copy__ = copy
@@ -92,9 +92,9 @@ class FlatSlice:
     """The arrays of a stretch of a run, as a launch takes them.
 
     Args:
-        hyper: the kernel's scalars, in an array of this stretch's own (see ``fastnn.kernels.optim.optimizers``).
+        hyper: the kernel's scalars, in a separate array for this stretch (see ``fastnn.kernels.optim.optimizers``).
         numbers: the numbers of each parameter, one row per name, one column per parameter.
-        before: the numbers before this step; ``hyper`` tells whether the kernel has run since.
+        before: the numbers before this step; ``hyper`` shows whether the kernel has run since.
         grad_scale: an array of one number by which the kernel multiplies the gradients, or None.
     """
 
@@ -111,12 +111,12 @@ class FlatSlice:
         self.before: np.ndarray | None = None
 
     def begin(self) -> None:
-        """Remember the numbers as they are before a step, in case it is taken back."""
+        """Remember the numbers before a step, in case it is rolled back."""
         self.before = self.numbers.copy()
         self.hyper[DONE] = 0.0
 
     def take_back(self) -> bool:
-        """Set the numbers back if a step was begun and its kernel has not run; whether that was so."""
+        """Restore the numbers if a step was started and its kernel has not run; whether that was so."""
         if self.before is None or self.hyper[DONE]:
             return False
         self.numbers[...] = self.before
@@ -125,16 +125,16 @@ class FlatSlice:
 
 
 class ReusableStep:
-    """A step of a whole run that can be made again, with another learning rate, while nothing else has changed.
+    """A step of a whole run that can be reused, with another learning rate, while nothing else has changed.
 
     Args:
         again: its launch.
         cut: all of the run.
         group: the options that it was made with.
-        clip: what limited the gradients.
+        clip: the limit of the gradients.
     """
 
-    # Not the run, which holds this: memory is to be free when the optimizer is, without a look for cycles.
+    # Not the run, which holds this: a cycle would keep the memory until a garbage collection.
     __slots__ = ("again", "clip", "counts", "cut", "lr_at", "names", "numbers", "values")
 
     def __init__(self, run: FlatRun, cut: FlatSlice, again: Relaunch, group: dict[str, Any], clip: Clip | None) -> None:
@@ -146,12 +146,12 @@ class ReusableStep:
 
     @staticmethod
     def is_possible(group: dict[str, Any]) -> bool:
-        """Whether the options are such that to find the same objects means to find the same options."""
+        """Whether all options are immutable, so that identity implies equality."""
         rest = [value for name, value in group.items() if name != "params"]
         return all(isinstance(part, _FIXED) for v in rest for part in (v if type(v) is tuple else (v,)))
 
     def fits(self, run: FlatRun, group: dict[str, Any], clip: Clip | None) -> bool:
-        """Whether another step would launch the same."""
+        """Whether another step would launch the same kernel with the same arguments."""
         values = [*group.values()]
         if len(values) != len(self.values) or type(values[self.lr_at]) is not float:
             return False
@@ -165,7 +165,7 @@ class ReusableStep:
         )
 
     def step(self, run: FlatRun, lr: float) -> None:
-        """Make it again."""
+        """Repeat the step."""
         cut = self.cut
         for p in run.params:
             p._memory.version += 1
@@ -177,18 +177,18 @@ class ReusableStep:
         self.numbers = run.numbers.tobytes()
 
 
-# Of options that cannot change inside.
+# Types of immutable options.
 _FIXED = (float, int, str, type(None))
 
 
 class FlatRun:
-    """Parameters side by side, with flat arrays over their numbers, their gradients and their state.
+    """Contiguous parameters, with flat arrays over their numbers, their gradients and their state.
 
-    A tensor outside the flat buffers is a run of its own.
+    A tensor outside the flat buffers is a separate run.
 
     Args:
         params: neighbours, of one dtype.
-        count: how many numbers the optimizer keeps of each parameter, beside its state arrays.
+        count: how many numbers the optimizer keeps for each parameter, in addition to its state arrays.
     """
 
     __slots__ = (
@@ -201,7 +201,7 @@ class FlatRun:
         self.arrays = [p._data for p in params]
         self.slots: list[Slot | None] = [_slot(p) for p in params]
         first, last = self.slots[0], self.slots[-1]
-        # Whether its gradient may lie in a place in the flat buffer though the numbers do not.
+        # Whether the gradient may be in a slot of the flat buffer though the numbers are not.
         self.owns_place = False
         if first is not None and last is not None:
             start = first.start
@@ -209,7 +209,7 @@ class FlatRun:
             self.grads = first.chunk.grads[start : last.stop]
             self.bounds = [(s.start - start, s.stop - start) for s in self.slots if s is not None]
         else:
-            # Not one of ours: a flat view if it has one, otherwise flat copies at every step.
+            # Outside the flat buffers: a flat view if possible, otherwise flat copies in every step.
             data = params[0]._data
             self.values = _numbers(data)
             self.grads = self.values
@@ -217,14 +217,14 @@ class FlatRun:
             home = params[0]._slot if isinstance(params[0], Parameter) else None
             is_view = np.may_share_memory(data, self.values)
             if home is not None and home.strides == data.strides and is_view:
-                # The gradient's place is like the numbers, and has no gaps, as they have none.
+                # The gradient's slot has the layout of the numbers, without gaps.
                 self.grads = home.chunk.grads[home.start : home.start + data.size]
                 self.owns_place = True
         self.flat = first is not None or self.owns_place
         self.copied = first is None and not np.may_share_memory(self.values, self.arrays[0])
         self.state: dict[str, np.ndarray] = {}
         self.numbers = np.zeros((count, len(params)), np.float32)
-        # The state's dictionary of each parameter that has begun, and the names that all of them have.
+        # The state dictionary of each parameter that has one, and the names that all of them have.
         self.entries: list[Entry | None] = [None] * len(params)
         self.ready: tuple[str, ...] | None = None
         self.cuts: dict[tuple[int, int, tuple[str, ...]], FlatSlice] = {}
@@ -233,14 +233,14 @@ class FlatRun:
         self.options: list[Any] | None = None
 
     def cut(self, first: int, last: int, names: tuple[str, ...]) -> FlatSlice:
-        """The arrays of parameters ``first`` to ``last``, always the same."""
+        """The arrays of parameters ``first`` to ``last``, cached."""
         key = first, last, names
         if key not in self.cuts:
             self.cuts[key] = FlatSlice(self, first, last, names)
         return self.cuts[key]
 
     def view(self, name: str, i: int) -> np.ndarray:
-        """The state array of parameter ``i`` in its shape, sharing memory; of zeros at first."""
+        """The state array of parameter ``i`` in its shape, sharing memory; initially zeros."""
         if name not in self.state:
             self.state[name] = np.zeros(self.values.size, self.values.dtype)
         lo, hi = self.bounds[i]
@@ -254,11 +254,11 @@ class FlatRun:
         return flat.reshape(like.shape[::-1]).T if _is_reversed(like) else flat.reshape(like.shape)
 
     def number(self, row: int, i: int) -> np.ndarray:
-        """One of the numbers of parameter ``i``, an array without dimensions, sharing memory."""
+        """One of the numbers of parameter ``i``, a 0-d array that shares memory."""
         return self.numbers[row, i : i + 1].reshape(())
 
     def is_whole(self) -> bool:
-        """Whether every parameter has a gradient, and in its place in the flat buffer."""
+        """Whether every parameter has a gradient, in its slot of the flat buffer."""
         if not self.flat:
             return False
         for p in self.params:
@@ -268,10 +268,10 @@ class FlatRun:
         return True
 
     def collect_grads(self) -> np.ndarray:
-        """The gradients side by side; what stands in the place of one that is None is of no meaning.
+        """The gradients as one flat array; the numbers of a gradient that is None are undefined.
 
-        The flat buffer if they all lie there. Otherwise copies: the buffer's memory may be that of a
-        gradient which the user still holds.
+        The flat buffer if they are all there. Otherwise copies: the buffer's memory may belong to a
+        gradient that the user still holds.
         """
         in_place = True
         for p, slot in zip(self.params, self.slots, strict=True):
@@ -288,7 +288,7 @@ class FlatRun:
         return flat
 
     def stretches(self) -> list[np.ndarray]:
-        """The gradients, flat, cut where a parameter has none."""
+        """The gradients as flat arrays, split at parameters without a gradient."""
         if self.is_whole():
             return [self.grads]
         grads, found, first = self.collect_grads(), [], 0
@@ -305,7 +305,7 @@ class FlatRun:
         return columns.count(columns[0]) == len(columns)
 
     def columns(self) -> list[tuple[float, ...]]:
-        """The numbers of each parameter: those with the same ones may be updated together."""
+        """The numbers of each parameter: parameters with equal ones can be updated together."""
         return list(zip(*self.numbers.tolist(), strict=True))
 
 
@@ -313,8 +313,8 @@ class Layout:
     """The runs of a group.
 
     Args:
-        params: of the group, perhaps some of them more than once.
-        count: see :class:`Run`.
+        params: of the group, possibly with duplicates.
+        count: see :class:`FlatRun`.
     """
 
     __slots__ = ("arrays", "params", "repeated", "runs")
@@ -337,11 +337,11 @@ class Layout:
                 runs.append([p])
         self.runs = [FlatRun(neighbours, count) for neighbours in runs]
         places = {id(p): (run, i) for run in self.runs for i, p in enumerate(run.params)}
-        # The places of parameters that are in the group once more.
+        # The positions of duplicate parameters.
         self.repeated = [places[id(p)] for p in again]
 
     def holds(self, params: list[Tensor]) -> bool:
-        """Whether these are the parameters still, in the same memory."""
+        """Whether these are still the same parameters, in the same memory."""
         return (
             len(params) == len(self.params)
             and all(map(operator.is_, params, self.params))
@@ -350,12 +350,12 @@ class Layout:
 
 
 def _is_reversed(array: np.ndarray) -> bool:
-    """Whether the numbers lie one after the other in the order of the indices read backwards."""
+    """Whether the array is column-major only."""
     return array.flags.f_contiguous and not array.flags.c_contiguous
 
 
 def _numbers(array: np.ndarray) -> np.ndarray:
-    """The numbers of an array, flat: a view if they lie one after the other, as kernels want them."""
+    """The numbers of an array, flat: a view if they are contiguous and aligned."""
     dense = array.T if _is_reversed(array) else array
     return dense.reshape(-1) if dense.flags.c_contiguous and dense.flags.aligned else array.flatten()
 

@@ -16,16 +16,16 @@ from fastnn.optim.optimizer import Optimizer
 class LBFGS(Optimizer):
     """The limited-memory method of Broyden, Fletcher, Goldfarb and Shanno, with PyTorch's defaults.
 
-    Each iteration moves along ``-H g``, where ``H``, an estimate of the inverse Hessian, is made of the last
-    ``history_size`` differences of parameters and gradients (J. Nocedal, Math. Comp. 35, 1980).
+    Each iteration moves along ``-H g``. The last ``history_size`` differences of parameters and gradients give
+    ``H``, an estimate of the inverse Hessian (J. Nocedal, Math. Comp. 35, 1980).
 
     Args:
         params: tensors, or one parameter group.
         lr: the length of a step; with a line search, of its first guess.
         max_iter: iterations of one ``step``.
         max_eval: how often the closure may be called in one ``step``, by default ``max_iter * 1.25``.
-        tolerance_grad: end where no gradient is larger.
-        tolerance_change: end where neither the loss nor a parameter changes by more.
+        tolerance_grad: stop if no gradient is larger.
+        tolerance_change: stop if neither the loss nor a parameter changes by more.
         history_size: how many differences are kept.
         line_search_fn: None, or 'strong_wolfe'.
 
@@ -87,12 +87,12 @@ class LBFGS(Optimizer):
             start = stop
 
     def step(self, closure: Callable[[], Any]) -> Any:  # type: ignore[override]  # the closure is required
-        """Up to ``max_iter`` iterations.
+        """Run up to ``max_iter`` iterations.
 
         Args:
             closure: clears the gradients, computes the loss and its gradients, and returns the loss.
 
-        Returns: the loss before the first of them.
+        Returns: the loss before the first iteration.
         """
         with no_grad():
             return self._step(enable_grad()(closure))
@@ -101,7 +101,7 @@ class LBFGS(Optimizer):
         group = self.param_groups[0]
         lr, search = float(group["lr"]), group["line_search_fn"]
         max_iter, max_eval, tolerance = group["max_iter"], group["max_eval"], group["tolerance_change"]
-        # As in PyTorch, the state of all lies with the first parameter.
+        # As in PyTorch, the first parameter has the state of all.
         state = self.state[self._params[0]]
         state.setdefault("func_evals", 0)
         state.setdefault("n_iter", 0)
@@ -142,7 +142,7 @@ class LBFGS(Optimizer):
             else:
                 self._move(t, direction)
                 if iteration != max_iter:
-                    # After the last iteration nobody needs to know.
+                    # Not needed after the last iteration.
                     loss, grad, calls = float(closure()), self._gradient(), 1
             memory.t = t
             evaluations += calls
@@ -159,7 +159,7 @@ class LBFGS(Optimizer):
         return first_loss
 
     def _along(self, closure: Callable[[], Any], direction: np.ndarray) -> Callable[[Any], tuple[float, np.ndarray]]:
-        """The loss and the gradient as functions of the step length; the parameters are put back each time."""
+        """The loss and the gradient as functions of the step length; the parameters are restored each time."""
         before = [p._data.copy() for p in self._params]
 
         def evaluate(t: Any) -> tuple[float, np.ndarray]:
@@ -175,7 +175,7 @@ class LBFGS(Optimizer):
 
 
 class _Memory:
-    """What LBFGS knows of the curvature, and of its last step: PyTorch's entries of ``state``.
+    """The curvature estimate of LBFGS, and its last step: PyTorch's entries of ``state``.
 
     Args:
         state: of the first parameter.
@@ -193,11 +193,11 @@ class _Memory:
         self.weights: list[Any] | None = state.get("al")
 
     def forget(self) -> None:
-        """Begin anew."""
+        """Reset the history."""
         self.grads, self.steps, self.ro, self.scale = [], [], [], 1
 
     def add(self, y: np.ndarray, s: np.ndarray) -> None:
-        """Take in a difference of gradients and one of parameters, where the curvature is positive."""
+        """Add a difference of gradients and one of parameters, if the curvature is positive."""
         ys = y.dot(s)
         if ys > 1e-10:
             if len(self.grads) == self.size:
@@ -209,7 +209,7 @@ class _Memory:
             self.scale = ys / y.dot(y)
 
     def direction_from(self, grad: np.ndarray) -> np.ndarray:
-        """``-H grad``, by the recursion of two loops."""
+        """``-H grad``, by the two-loop recursion."""
         self.weights = [None] * self.size if self.weights is None else self.weights
         q = -grad
         for i in range(len(self.grads) - 1, -1, -1):
@@ -221,7 +221,7 @@ class _Memory:
         return q
 
     def save(self, state: dict[str, Any]) -> None:
-        """Write everything back."""
+        """Write all entries to ``state``."""
         state["d"], state["t"] = _wrap(self.direction), _kept(self.t)
         state["old_dirs"], state["old_stps"] = list(map(_wrap, self.grads)), list(map(_wrap, self.steps))
         state["ro"], state["H_diag"] = list(map(_kept, self.ro)), _kept(self.scale)
@@ -239,5 +239,5 @@ def _number(value: Any) -> Any:
 
 
 def _kept(value: Any) -> Any:
-    """NumPy's numbers as tensors, as PyTorch has them."""
+    """NumPy numbers as tensors, as in PyTorch."""
     return _wrap(np.array(value)) if isinstance(value, np.generic) else value

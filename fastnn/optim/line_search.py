@@ -1,8 +1,8 @@
-"""A line search for the strong Wolfe conditions. Knows functions of one number and vectors only.
+"""A line search for the strong Wolfe conditions, independent of tensors.
 
 J. Nocedal and S. J. Wright, Numerical Optimization, 2nd edition, algorithms 3.5 (bracketing), 3.6 (zoom)
-and equation 3.59 (cubic interpolation), with the safeguards that PyTorch's LBFGS has, so that both try the
-same points.
+and equation 3.59 (cubic interpolation), with the safeguards of PyTorch's LBFGS, so that both try the same
+points.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ import numpy as np
 
 @dataclass
 class Point:
-    """A step length that was tried.
+    """A trial point of the search.
 
     Args:
         t: the step length.
@@ -32,7 +32,7 @@ class Point:
 
 
 def cubic_minimum(a: Point, b: Point, bounds: tuple[Any, Any] | None = None) -> Any:
-    """Where the cubic through both values and slopes is smallest, inside ``bounds`` (by default between them)."""
+    """The minimum of the cubic through both values and slopes, inside ``bounds`` (by default between them)."""
     if a.t > b.t:
         a, b = b, a
     lo, hi = (a.t, b.t) if bounds is None else bounds
@@ -57,7 +57,7 @@ def strong_wolfe(
     c2: float = 0.9,
     tolerance_change: float = 1e-9,
 ) -> tuple[Point, int]:
-    """A step length that lowers the loss by enough and flattens the slope by enough.
+    """A step length with a sufficient decrease of the loss and of the slope.
 
     ``loss(t) <= loss(0) + c1 t slope(0)`` and ``|slope(t)| <= c2 |slope(0)|``.
 
@@ -88,7 +88,7 @@ def strong_wolfe(
         if current.slope >= 0:
             bracket = [previous, current]
             break
-        # Further out: at least a hundredth of the last stride, at most ten times as far.
+        # Extrapolate: by at least a hundredth of the last interval, and to at most ten times the step.
         bounds = current.t + 0.01 * (current.t - previous.t), current.t * 10
         t = cubic_minimum(previous, current, bounds)
         previous, current = current, point(t)
@@ -106,7 +106,7 @@ def strong_wolfe(
         near, far = sorted((bracket[0].t, bracket[1].t))
         margin = 0.1 * (far - near)
         if min(far - t, t - near) < margin:
-            # So close to an end twice in a row, or at the end: go a tenth of the way from there.
+            # Close to an end twice in a row, or at the end: move a tenth of the interval away from it.
             if stuck or t >= far or t <= near:
                 t = far - margin if abs(t - far) < abs(t - near) else near + margin
                 stuck = False

@@ -28,10 +28,10 @@ class NAdam(Elementwise):
         weight_decay: added to the gradient, times the parameter.
         momentum_decay: as above.
         decoupled_weight_decay: ``p *= 1 - lr * weight_decay`` instead of the addition to the gradient.
-        maximize: climb instead of descend.
-        foreach, capturable: accepted, and without effect: there is one way to do it here.
+        maximize: maximize instead of minimize.
+        foreach, capturable: accepted and ignored: there is only one implementation.
 
-    Raises: ValueError for options that make no sense, also for ``differentiable=True``.
+    Raises: ValueError for invalid options, also for ``differentiable=True``.
 
     >>> import fastnn
     >>> w = fastnn.nn.Parameter(fastnn.ones(1))

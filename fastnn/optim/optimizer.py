@@ -1,7 +1,7 @@
-"""Optimizer: parameter groups, state by parameter, hooks, and their way to a dictionary and back.
+"""Optimizer: parameter groups, state by parameter, hooks, and state dictionaries.
 
-What is common to all optimizers, a user's own among them; the numbers are updated by ``step`` of a
-subclass.
+This is the common part of all optimizers, including user-defined ones; ``step`` of a subclass updates
+the numbers.
 """
 
 from __future__ import annotations
@@ -17,12 +17,12 @@ from fastnn._autograd.hooks import HookList, RemovableHandle
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.optim.clip import Clip
 
-# Of all optimizers, in the order in which they were registered.
+# Hooks of all optimizers, in the order of registration.
 _before_all, _after_all = HookList(), HookList()
 
 
 class _Required:
-    """The default of an option that every group has to give."""
+    """The default of an option that every group must give."""
 
     def __repr__(self) -> str:
         return "<required parameter>"
@@ -42,18 +42,18 @@ def register_optimizer_step_post_hook(hook: Callable[..., None]) -> RemovableHan
 
 
 def _hooked(step: Callable[..., Any]) -> Callable[..., Any]:
-    """The ``step`` of a class, with the hooks called around it."""
+    """The ``step`` of a class, with hooks called before and after it."""
 
     @functools.wraps(step)
     def hooked(self: Optimizer, *args: Any, **kwargs: Any) -> Any:
         if type(self).step is not hooked:
-            # Called by the step of a subclass, as part of it.
+            # Called by the `step` of a subclass, which calls the hooks.
             return step(self, *args, **kwargs)
         self._opt_called = True
         before, after = self._optimizer_step_pre_hooks, self._optimizer_step_post_hooks
         if not (before or after or _before_all or _after_all):
             return step(self, *args, **kwargs)
-        # As in PyTorch, the arguments begin with the optimizer.
+        # As in PyTorch, the arguments start with the optimizer.
         given: tuple[Any, ...] = (self, *args)
         for hook in [*_before_all.values(), *before.values()]:
             changed = hook(self, given, kwargs)
@@ -73,16 +73,16 @@ def _hooked(step: Callable[..., Any]) -> Callable[..., Any]:
 
 
 class Optimizer:
-    """Base of the optimizers, those of a user among them.
+    """Base of the optimizers, including user-defined ones.
 
     A subclass writes ``__init__``, which calls this one, and ``step``. It finds its parameters in
-    ``param_groups`` and keeps what it has to remember of each in ``state[parameter]``, a dictionary.
+    ``param_groups`` and keeps the state of each in ``state[parameter]``, a dictionary.
 
     Args:
         params: tensors, pairs of name and tensor, or dictionaries with a key 'params' and options of their own.
         defaults: options of groups that give none.
 
-    Raises: TypeError and ValueError for what is no such thing.
+    Raises: TypeError and ValueError for other arguments.
 
     >>> import fastnn
     >>> class Signs(fastnn.optim.Optimizer):
@@ -102,7 +102,7 @@ class Optimizer:
 
     # Whether a step was taken since the first schedule of the learning rate was made (see `lr_scheduler`).
     _opt_called = False
-    # What limits the norm of the gradients in this step, where :meth:`_takes_clip`.
+    # The limit of the gradients' norm in this step, if :meth:`_takes_clip`.
     _clip: Clip | None = None
 
     state: dict[Any, Any]
@@ -138,13 +138,13 @@ class Optimizer:
     # -- Groups ---------------------------------------------------------------------------------
 
     def add_param_group(self, param_group: dict[str, Any]) -> None:
-        """Add parameters, with options of their own.
+        """Add parameters with their own options.
 
         Raises: TypeError and ValueError, before anything is changed.
         """
         if not isinstance(param_group, dict):
             raise TypeError(f"param_group must be a dict, but got {type(param_group).__name__}")
-        # The dictionary itself, as in PyTorch: who keeps it may change options through it.
+        # The dictionary itself, as in PyTorch: the caller may keep it to change options.
         group = param_group
         params, names = _params_of(group)
         for p in params:
@@ -181,7 +181,7 @@ class Optimizer:
             raise ValueError("can't optimize a non-leaf Tensor")
 
     def zero_grad(self, set_to_none: bool = True) -> None:
-        """Forget the gradients of all parameters (which costs nothing), or set them to zero."""
+        """Set the gradients of all parameters to None (which is free), or to zero."""
         for group in self.param_groups:
             for p in group["params"]:
                 if set_to_none:
@@ -201,18 +201,18 @@ class Optimizer:
         )
 
     def _take_back(self) -> bool:
-        """Count no step for parameters whose update was begun and has not run; whether there were any."""
+        """Undo the step count of parameters whose update was started and has not run; whether there were any."""
         return False
 
     def _is_capturable(self) -> bool:
-        """Whether ``step()`` updates by launches alone, so that they can be recorded."""
+        """Whether ``step()`` updates only by launches, so that it can be recorded."""
         return False
 
     def step(self, closure: Callable[[], Any] | None = None) -> Any:
         """Update the parameters.
 
         Args:
-            closure: computes the loss anew and returns it.
+            closure: recomputes the loss and returns it.
         """
         raise NotImplementedError
 
@@ -227,7 +227,7 @@ class Optimizer:
     def register_step_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call ``hook(optimizer, args, kwargs)`` before each step; it may return new ``(args, kwargs)``.
 
-        ``args`` begins with the optimizer itself.
+        ``args`` starts with the optimizer itself.
         """
         return self._optimizer_step_pre_hooks.add(hook)
 
@@ -236,25 +236,25 @@ class Optimizer:
         return self._optimizer_step_post_hooks.add(hook)
 
     def register_state_dict_pre_hook(self, hook: Callable[..., None], prepend: bool = False) -> RemovableHandle:
-        """Call ``hook(optimizer)`` before ``state_dict`` is made; before the other hooks if ``prepend``."""
+        """Call ``hook(optimizer)`` before ``state_dict()``; before the other hooks if ``prepend``."""
         return _add(self._optimizer_state_dict_pre_hooks, hook, prepend)
 
     def register_state_dict_post_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
-        """Call ``hook(optimizer, state_dict)`` when it is made; the hook may return another."""
+        """Call ``hook(optimizer, state_dict)`` after ``state_dict()``; the hook may return another."""
         return _add(self._optimizer_state_dict_post_hooks, hook, prepend)
 
     def register_load_state_dict_pre_hook(self, hook: Callable[..., Any], prepend: bool = False) -> RemovableHandle:
-        """Call ``hook(optimizer, state_dict)`` before one is loaded; the hook may return another."""
+        """Call ``hook(optimizer, state_dict)`` before ``load_state_dict()``; the hook may return another."""
         return _add(self._optimizer_load_state_dict_pre_hooks, hook, prepend)
 
     def register_load_state_dict_post_hook(self, hook: Callable[..., None], prepend: bool = False) -> RemovableHandle:
-        """Call ``hook(optimizer)`` when a state was loaded."""
+        """Call ``hook(optimizer)`` after ``load_state_dict()``."""
         return _add(self._optimizer_load_state_dict_post_hooks, hook, prepend)
 
     # -- State ----------------------------------------------------------------------------------
 
     def __getstate__(self) -> dict[str, Any]:
-        """For ``pickle`` and ``copy``: without the hooks, and without a ``step`` that was put over the class's."""
+        """For ``pickle`` and ``copy``: without the hooks, and without an instance attribute ``step``."""
         left_out = ("step", "_opt_called", "_scheduled_step")
         return {n: v for n, v in self.__dict__.items() if n not in left_out and not isinstance(v, HookList)}
 
@@ -264,7 +264,7 @@ class Optimizer:
             self._make_hooks()
 
     def state_dict(self) -> dict[str, Any]:
-        """Options and state, in PyTorch's layout: parameters are numbers, in the order of the groups."""
+        """Options and state, in PyTorch's layout: parameters are numbered in the order of the groups."""
         for hook in list(self._optimizer_state_dict_pre_hooks.values()):
             hook(self)
         number_of: dict[int, int] = {}
@@ -286,9 +286,9 @@ class Optimizer:
         return result
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over options and copies of the state from ``state_dict()`` of an optimizer with the same groups.
+        """Load options and copies of the state from ``state_dict()`` of an optimizer with the same groups.
 
-        Raises: ValueError where the groups differ, before anything is changed.
+        Raises: ValueError if the groups differ, before anything is changed.
         """
         state_dict = dict(state_dict)
         for hook in list(self._optimizer_load_state_dict_pre_hooks.values()):
@@ -324,7 +324,7 @@ class Optimizer:
             hook(self)
 
     def _check_saved(self, number: Hashable, p: Tensor, entry: Any) -> None:
-        """Raise ValueError where the saved state of a parameter cannot be its state."""
+        """Raise ValueError if the saved state of a parameter is invalid."""
 
     def __repr__(self) -> str:
         lines = [f"{type(self).__name__} ("]
@@ -344,7 +344,7 @@ def _add(hooks: HookList, hook: Callable[..., Any], first: bool) -> RemovableHan
 
 
 def _params_of(group: dict[str, Any]) -> tuple[list[Any], list[str]]:
-    """The tensors of a group, and their names where they come with names."""
+    """The tensors of a group, and their names if given."""
     given = group["params"]
     if isinstance(given, Tensor):
         return [given], []
@@ -363,7 +363,7 @@ def _params_of(group: dict[str, Any]) -> tuple[list[Any], list[str]]:
 
 
 def _copied(value: Any, p: Tensor, key: Hashable = None) -> Any:
-    """A copy of a value of saved state; its tensors, but for the count of steps, in the parameter's dtype."""
+    """A copy of a value of saved state; its tensors, except the step count, in the parameter's dtype."""
     if isinstance(value, Tensor):
         as_it_is = key == "step" or p._data.dtype.kind != "f"
         return _wrap(value._data.astype(value._data.dtype if as_it_is else p._data.dtype))

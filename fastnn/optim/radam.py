@@ -18,7 +18,7 @@ class RAdam(Elementwise):
     """Adam with a rectified variance (L. Liu et al., arXiv:1908.03265), with PyTorch's defaults.
 
     With Adam's moments, ``R = 2 / (1 - beta2) - 1`` and ``r = R - 2 t beta2**t / (1 - beta2**t)``:
-    ``p -= lr / (1 - beta1**t) * m`` while ``r <= 5``, and from then on that times
+    ``p -= lr / (1 - beta1**t) * m`` while ``r <= 5``, and afterwards that times
     ``sqrt((r - 4) (r - 2) R / ((R - 4) (R - 2) r)) * sqrt(1 - beta2**t) / (sqrt(v) + eps)``.
 
     Args:
@@ -28,10 +28,10 @@ class RAdam(Elementwise):
         eps: added to the denominator.
         weight_decay: added to the gradient, times the parameter.
         decoupled_weight_decay: ``p *= 1 - lr * weight_decay`` instead of the addition to the gradient.
-        maximize: climb instead of descend.
-        foreach, capturable: accepted, and without effect: there is one way to do it here.
+        maximize: maximize instead of minimize.
+        foreach, capturable: accepted and ignored: there is only one implementation.
 
-    Raises: ValueError for options that make no sense, also for ``differentiable=True``.
+    Raises: ValueError for invalid options, also for ``differentiable=True``.
 
     >>> import fastnn
     >>> w = fastnn.nn.Parameter(fastnn.ones(1))

@@ -18,8 +18,8 @@ class RMSprop(Elementwise):
     """RMSprop (T. Tieleman and G. Hinton, 2012; centred: A. Graves, arXiv:1308.0850), with PyTorch's defaults.
 
     ``s = alpha s + (1 - alpha) g**2``, ``delta = g / (sqrt(s) + eps)``, ``p -= lr * delta``. ``centered``:
-    ``a += (1 - alpha) (g - a)`` and ``sqrt(s - a**2)`` in the place of ``sqrt(s)``. With ``momentum``:
-    ``b = momentum b + delta`` in the place of ``delta``.
+    ``a += (1 - alpha) (g - a)`` and ``sqrt(s - a**2)`` instead of ``sqrt(s)``. With ``momentum``:
+    ``b = momentum b + delta`` instead of ``delta``.
 
     Args:
         params: tensors or parameter groups.
@@ -28,10 +28,10 @@ class RMSprop(Elementwise):
         eps: added to the denominator.
         weight_decay: added to the gradient, times the parameter.
         momentum, centered: as above.
-        maximize: climb instead of descend.
-        foreach, capturable: accepted, and without effect: there is one way to do it here.
+        maximize: maximize instead of minimize.
+        foreach, capturable: accepted and ignored: there is only one implementation.
 
-    Raises: ValueError for options that make no sense, also for ``differentiable=True``.
+    Raises: ValueError for invalid options, also for ``differentiable=True``.
 
     >>> import fastnn
     >>> w = fastnn.nn.Parameter(fastnn.ones(1))

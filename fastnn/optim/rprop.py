@@ -17,19 +17,19 @@ from fastnn.optim.flat_runs import FlatSlice
 class Rprop(Elementwise):
     """Resilient propagation (M. Riedmiller and H. Braun, 1993), with PyTorch's defaults.
 
-    Each number has a step size, at first ``lr``. It grows by ``etas[1]`` where the gradient keeps its sign
-    and shrinks by ``etas[0]`` where the sign changes, inside ``step_sizes``; ``p -= sign(g) * step size``, but
-    where the sign has changed ``p`` stays and the gradient counts as 0.
+    Each number has a step size, initially ``lr``. It is multiplied by ``etas[1]`` if the gradient keeps its sign
+    and by ``etas[0]`` if the sign changes, within ``step_sizes``. ``p -= sign(g) * step size``, except that ``p``
+    does not move after a change of sign, and the gradient then counts as 0.
 
     Args:
         params: tensors or parameter groups.
-        lr: the first step size.
-        etas: the two factors, around 1.
-        step_sizes: the smallest and the largest.
-        maximize: climb instead of descend.
-        foreach, capturable: accepted, and without effect: there is one way to do it here.
+        lr: initial step size.
+        etas: the two factors, below and above 1.
+        step_sizes: smallest and largest step size.
+        maximize: maximize instead of minimize.
+        foreach, capturable: accepted and ignored: there is only one implementation.
 
-    Raises: ValueError for options that make no sense, also for ``differentiable=True``.
+    Raises: ValueError for invalid options, also for ``differentiable=True``.
 
     >>> import fastnn
     >>> w = fastnn.nn.Parameter(fastnn.ones(1))

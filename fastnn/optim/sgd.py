@@ -24,10 +24,10 @@ class SGD(Elementwise):
         params: tensors or parameter groups.
         lr: learning rate.
         momentum, dampening, weight_decay, nesterov: as above.
-        maximize: climb instead of descend.
-        foreach, fused: accepted, and without effect: there is one way to do it here.
+        maximize: maximize instead of minimize.
+        foreach, fused: accepted and ignored: there is only one implementation.
 
-    Raises: ValueError for options that make no sense, also for ``differentiable=True``.
+    Raises: ValueError for invalid options, also for ``differentiable=True``.
 
     >>> import fastnn
     >>> w = fastnn.nn.Parameter(fastnn.ones(1))
@@ -37,7 +37,7 @@ class SGD(Elementwise):
     0.7
     """
 
-    # As in PyTorch, where the velocity that is there or not tells the first step from the others.
+    # As in PyTorch, where the first step is the one without a velocity.
     _shows_numbers = False
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Averages of weights along training: stochastic weight averaging and exponential moving averages."""
+"""Averages of weights over training: stochastic weight averaging and exponential moving averages."""
 
 from __future__ import annotations
 
@@ -73,17 +73,17 @@ def _of_lists(average: Callable[[Tensor, Tensor, Any], Tensor]) -> Callable[...,
 
 
 class AveragedModel(nn.Module):
-    """A copy of a model whose parameters are averages of the model's along training.
+    """A copy of a model whose parameters are averages of the model's over training.
 
-    By default the mean of all that ``update_parameters`` has seen (P. Izmailov et al., Averaging weights
+    By default they are the mean over all calls of ``update_parameters`` (P. Izmailov et al., Averaging weights
     leads to wider optima and better generalization, arXiv:1803.05407).
 
     Args:
         model: to be copied.
-        device: accepted, and without effect.
-        avg_fn: the next average from (average, current, how many so far).
+        device: accepted and ignored.
+        avg_fn: the next average from (average, current, number so far).
         multi_avg_fn: the same for lists of tensors, in place.
-        use_buffers: average the buffers as well; otherwise they are the model's.
+        use_buffers: average the buffers as well; otherwise they are copied from the model.
 
     >>> import fastnn
     >>> model = fastnn.nn.Linear(1, 1, bias=False)
@@ -112,11 +112,11 @@ class AveragedModel(nn.Module):
         self.avg_fn, self.multi_avg_fn, self.use_buffers = avg_fn, multi_avg_fn, use_buffers
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
-        """What the copy makes of it."""
+        """The result of the copy."""
         return self.module(*args, **kwargs)
 
     def update_parameters(self, model: nn.Module) -> None:
-        """Take the model's parameters, as they are now, into the average."""
+        """Add the model's current parameters to the average."""
         averaged, current = [p.detach() for p in self.module.parameters()], [p.detach() for p in model.parameters()]
         ours, theirs = [b.detach() for b in self.module.buffers()], [b.detach() for b in model.buffers()]
         if self.use_buffers:
@@ -136,12 +136,12 @@ class AveragedModel(nn.Module):
 
 @no_grad()
 def update_bn(loader: Iterable[Any], model: nn.Module, device: Any = None) -> None:
-    """Compute the running statistics of batch normalization anew, over one pass through the data.
+    """Recompute the running statistics of batch normalization, in one pass over the data.
 
     Args:
         loader: batches, tensors or sequences whose first element is the input.
-        model: in which the statistics are.
-        device: accepted, and without effect.
+        model: the model to update.
+        device: accepted and ignored.
     """
     normalizations = [m for m in model.modules() if hasattr(m, "reset_running_stats") and hasattr(m, "momentum")]
     if not normalizations:
@@ -161,16 +161,16 @@ def update_bn(loader: Iterable[Any], model: nn.Module, device: Any = None) -> No
 
 
 class SWALR(LRScheduler):
-    """The learning rate goes to ``swa_lr`` in ``anneal_epochs`` epochs and stays there.
+    """The learning rate anneals to ``swa_lr`` in ``anneal_epochs`` epochs and then stays constant.
 
     Args:
-        optimizer: whose groups are written.
-        swa_lr: a number, or a list of one for each group.
+        optimizer: its groups get the learning rate.
+        swa_lr: a number, or a list with one for each group.
         anneal_epochs: as above.
         anneal_strategy: 'cos' or 'linear'.
         last_epoch: see :class:`LRScheduler`.
 
-    Raises: ValueError for options that make no sense.
+    Raises: ValueError for invalid options.
     """
 
     def __init__(
@@ -187,7 +187,7 @@ class SWALR(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def _share(self, step: int) -> float:
-        """How far on the way to ``swa_lr``, from 0 to 1."""
+        """The progress towards ``swa_lr``, from 0 to 1."""
         t = max(0, min(1, step / max(1, self.anneal_epochs)))
         return t if self._anneal_strategy == "linear" else (1 - math.cos(math.pi * t)) / 2
 
@@ -200,7 +200,7 @@ class SWALR(LRScheduler):
         before, now = self._share(step - 1), self._share(step)
         new = []
         for group in self.optimizer.param_groups:
-            # Where it would have begun, had only this schedule changed it.
+            # The initial value, assuming that only this schedule has changed it.
             lr, target = group["lr"], group["swa_lr"]
             first = target if before == 1 else (lr - before * target) / (1 - before)
             new.append(target * now + first * (1 - now))

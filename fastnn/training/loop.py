@@ -1,4 +1,4 @@
-"""fit: epochs over a data set that is in memory, each batch one captured step."""
+"""fit: epochs over a data set in memory, with one captured step per batch."""
 
 from __future__ import annotations
 
@@ -17,26 +17,26 @@ from fastnn._core.errors import ShapeError
 from fastnn._tensor.sequences import array_of
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.capture.step import CompiledStep
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 from fastnn.nn.class_loss import CrossEntropyLoss
 from fastnn.nn.module import Module
 from fastnn.optim.adam import Adam
 from fastnn.optim.optimizer import Optimizer
 from fastnn.random import Generator, default_generator
 
-# Rows that are evaluated at a time.
+# Rows in a batch of an evaluation.
 _EVALUATED = 2048
 
 
 @dataclass
 class Epoch:
-    """What is known at the end of an epoch.
+    """The results of one epoch.
 
     Args:
         number: from 1.
-        loss: mean of the losses of its batches, each counting its rows.
+        loss: mean of the losses of its batches, weighted by their rows.
         seconds: of training, without the validation.
-        validation_loss, validation_accuracy: None without validation data; the accuracy is of class labels only.
+        validation_loss, validation_accuracy: None without validation data; the accuracy is for class labels only.
         lr: the learning rate of the first group, in this epoch.
     """
 
@@ -50,7 +50,7 @@ class Epoch:
 
 @dataclass
 class History:
-    """What ``fit`` returns: the epochs, and what the step says about its capture."""
+    """The result of ``fit``: the epochs, and the step's explanation of its capture."""
 
     epochs: list[Epoch] = field(default_factory=list)
     explanation: str = ""
@@ -63,12 +63,12 @@ class History:
 
 
 class Rows:
-    """Rows of data and targets, of which batches are gathered into fixed arrays.
+    """Rows of data and targets, from which batches are gathered into fixed arrays.
 
     Args:
         data: (rows, ...), float32 or uint8, or another type that is converted to float32 once.
         targets: (rows, ...); integers and booleans become int64.
-        scale, shift: ``data * scale + shift`` is what the model sees; by default uint8 is divided by 255.
+        scale, shift: the model gets ``data * scale + shift``; by default uint8 is divided by 255.
     """
 
     def __init__(self, data: Any, targets: Any, scale: float | None = None, shift: float = 0.0) -> None:
@@ -92,11 +92,11 @@ class Rows:
         return len(self.data)
 
     def batch(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
-        """The rows ``indices``, int64; the tensors are used again by the next batch of this size."""
+        """The rows ``indices``, int64; the next batch of this size reuses the tensors."""
         size = len(indices)
         if size not in self._buffers:
-            x = alloc.empty((size, self.flat.shape[1]), np.float32)
-            y = alloc.empty((size, *self.targets.shape[1:]), self.targets.dtype)
+            x = allocation.empty((size, self.flat.shape[1]), np.float32)
+            y = allocation.empty((size, *self.targets.shape[1:]), self.targets.dtype)
             self._buffers[size] = _wrap(x.reshape(size, *self.data.shape[1:])), _wrap(y)
         x_batch, y_batch = self._buffers[size]
         kernels.gather(x_batch._data.reshape(size, self.flat.shape[1]), self.flat, indices, self.scale, self.shift)
@@ -146,25 +146,25 @@ def fit(
 
     Args:
         model: called on a batch of data, float32.
-        data: (rows, ...), float32 or uint8 (then divided by 255, unless ``scale`` says otherwise).
+        data: (rows, ...), float32 or uint8 (divided by 255, unless ``scale`` is given).
         targets: (rows, ...): class labels, or numbers.
         epochs, batch_size: of training.
-        criterion: of the model's result and the targets; cross-entropy by default.
+        criterion: the loss of the model's result and the targets; cross-entropy by default.
         optimizer: Adam with its defaults, unless given.
-        max_grad_norm: if given, the 2-norm of all gradients of a batch together is limited to it, as by
+        max_grad_norm: if given, the limit of the 2-norm of all gradients of a batch together, as in
             ``clip_grad_norm_`` (see :func:`fastnn.compile_step`).
-        validation: data and targets to be evaluated after each epoch.
-        scheduler, step_scheduler: schedules of the learning rate, stepped after each epoch, after each batch.
-        callbacks: called with the :class:`Epoch` after each; training ends where one returns True.
-            The model is set to training mode before each epoch, with all its parts.
-        shuffle: a new order in each epoch, drawn from ``generator`` or the default one.
-        drop_last: leave out a last batch with fewer rows.
-        scale, shift: ``data * scale + shift`` is what the model sees.
+        validation: data and targets to evaluate after each epoch.
+        scheduler, step_scheduler: schedules of the learning rate, stepped after each epoch and each batch.
+        callbacks: called with the :class:`Epoch` after each; training ends if one returns True.
+            The model is set to training mode before each epoch, with all its submodules.
+        shuffle: draw a new order in each epoch, from ``generator`` or the default one.
+        drop_last: drop a last batch with fewer rows.
+        scale, shift: the model gets ``data * scale + shift``.
         progress: show a bar (by tqdm).
 
     Returns: one :class:`Epoch` each; ``history["loss"]`` is the list of one of its fields.
 
-    Raises: ValueError or TypeError for what does not fit together, before anything is changed.
+    Raises: ValueError or TypeError for inconsistent arguments, before anything is changed.
 
     >>> import fastnn, numpy as np
     >>> _ = fastnn.manual_seed(0)
@@ -186,7 +186,7 @@ def fit(
     for name, schedule in (("scheduler", scheduler), ("step_scheduler", step_scheduler)):
         if schedule is not None and not hasattr(schedule, "step"):
             raise TypeError(f"{name} must have a method step, found {type(schedule).__name__}")
-    # Once: an iterator would be used up after the first epoch.
+    # A tuple: an iterator would be exhausted after the first epoch.
     callbacks = tuple(callbacks)
     if not all(map(callable, callbacks)):
         raise TypeError(f"callbacks must be callable, found {[type(c).__name__ for c in callbacks if not callable(c)]}")
@@ -231,7 +231,7 @@ def fit(
 
 
 def evaluate(model: Module, rows: Rows, criterion: Callable[..., Tensor]) -> tuple[float, float | None]:
-    """Mean loss, and the share of right class labels (None for other targets), of a model in evaluation mode."""
+    """Mean loss, and the accuracy for class labels (None for other targets), of a model in evaluation mode."""
     was_training = model.training
     model.eval()
     total, right, labels = 0.0, 0, rows.targets.dtype.kind == "i" and rows.targets.ndim == 1

@@ -1,6 +1,6 @@
-"""profile: where the time goes, kernel by kernel.
+"""profile: the time of each kernel.
 
-Inside the block every launch is timed by itself, eagerly, also those of a captured step.
+Inside the block every launch is timed separately, also those of a captured step.
 """
 
 from __future__ import annotations
@@ -14,16 +14,16 @@ from typing import Any
 import numpy as np
 
 from fastnn import kernels
-from fastnn.kernels.runtime import alloc, compiler, launcher
+from fastnn.kernels.runtime import allocation, compiler, launcher
 
 
 @dataclass
 class Line:
-    """What one kernel did.
+    """The totals of one kernel.
 
     Args:
         kernel: its name; ``calls``: how often it was launched.
-        seconds: in it; ``flops``: multiplications and additions of matrix products; ``bytes``: of all its arrays.
+        seconds: its time; ``flops``: multiplications and additions of matrix products; ``bytes``: of all its arrays.
     """
 
     kernel: str
@@ -35,18 +35,18 @@ class Line:
 
 @dataclass(frozen=True)
 class Limits:
-    """The machine's: floating-point operations and bytes of copying per second, measured when first needed."""
+    """The machine's limits: floating-point operations and bytes copied per second, measured on first use."""
 
     flops: float
     bytes: float
 
 
 def measure_limits() -> Limits:
-    """The best of some large products and copies, about a tenth of a second."""
+    """Measure the best of some large products and copies, in about a tenth of a second."""
     a = np.ones((512, 512), np.float32)
     b, y = a.copy(), a.copy()
     big = np.ones(2**22, np.float32)
-    target = alloc.empty_like(big)
+    target = allocation.empty_like(big)
     product = min(_seconds(lambda: kernels.gemm(y, a, b)) for _ in range(12))
     copy = min(_seconds(lambda: kernels.activation_forward(target, big, "none")) for _ in range(6))
     return Limits(2 * 512**3 / product, 2 * big.nbytes / copy)
@@ -61,9 +61,9 @@ def _seconds(run: Any) -> float:
 class profile:
     """Times the kernels that are launched inside a ``with`` block.
 
-    ``seconds`` is the time of the whole block: what is not in a kernel is Python, or ``starting``, which is done
-    once in a process: compiling or loading kernels and the other compiled code, and starting threads. Each launch
-    costs a few microseconds more than without the profile. Launches of other Python threads are not seen.
+    ``seconds`` is the time of the whole block. Time outside kernels is Python, or ``starting``, the work done once
+    per process: compiling or loading kernels and the other compiled code, and starting threads. Each launch
+    costs a few microseconds more than without the profile. Launches of other Python threads are not recorded.
 
     >>> import fastnn
     >>> model = fastnn.nn.Linear(8, 4)
@@ -104,14 +104,14 @@ class profile:
         return True
 
     def lines(self) -> list[Line]:
-        """One for each kernel, the most expensive first."""
+        """One line for each kernel, the most expensive first."""
         return sorted(self._lines.values(), key=lambda line: -line.seconds)
 
     def table(self, limits: Limits | None = None) -> str:
-        """Kernel, launches, time, share of the block, and share of the machine's limit.
+        """A table of kernels: launches, time, share of the block, and share of the machine's limit.
 
         Args:
-            limits: of the machine; measured where not given.
+            limits: of the machine; measured if not given.
         """
         limits = measure_limits() if limits is None else limits
         unit, scale = self._unit()
@@ -129,22 +129,22 @@ class profile:
         return "\n".join(texts)
 
     def _unit(self) -> tuple[str, float]:
-        """Of times: its name, and how many there are in a second."""
+        """The unit of times: its name, and the number of units in a second."""
         return ("us", 1e6) if self.seconds < 0.1 else ("ms", 1e3)
 
     def _bars(self) -> list[tuple[str, float]]:
-        """What the seconds of the block went to: the kernels, starting if there was any, and Python."""
+        """The seconds of the block by category: the kernels, starting if there was any, and Python."""
         bars = [(line.kernel, line.seconds) for line in self.lines()]
         if self.starting:
             bars.append(("starting", self.starting))
         return [*bars, ("Python", self.seconds - sum(seconds for _, seconds in bars))]
 
     def plot(self, path: str | Path, limits: Limits | None = None) -> None:
-        """A bar for each kernel, its share of the machine's limit behind it; a picture by matplotlib (extra ``plot``).
+        """Plot a bar for each kernel, with its share of the machine's limit, by matplotlib (extra ``plot``).
 
         Args:
             path: of the picture.
-            limits: of the machine; measured where not given.
+            limits: of the machine; measured if not given.
         """
         try:
             from matplotlib.figure import Figure
@@ -158,7 +158,7 @@ class profile:
         limits = measure_limits() if limits is None else limits
         shares = {line.kernel: _share(line, limits) for line in self._lines.values()}
         axes.bar_label(drawn, [shares.get(name, "") for name, _ in bars], padding=3)
-        # Room for the text behind the longest bar.
+        # Room for the text after the longest bar.
         axes.margins(x=0.4)
         axes.set_xlabel({"us": "microseconds", "ms": "milliseconds"}[unit])
         figure.savefig(path)

@@ -1,7 +1,7 @@
-"""Dropout and alpha dropout: the mask is a function of the position, never stored.
+"""Dropout and alpha dropout: the mask is a function of the position and is never stored.
 
-A draw is named by ``state``, an int64 array (seed, call); forward and backward of one call are given the
-same. See :mod:`fastnn.kernels.llvm.random`.
+A draw is identified by ``state``, an int64 array (seed, call); the forward and the backward of one call
+get the same one. See :mod:`fastnn.kernels.llvm.random`.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from fastnn.kernels.runtime.compiler import array, by_dtype, inline, integer, pa
 from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.thread_count import chunks_for
 
-# Numbers of one part are multiples of this; also of every cache line.
+# The size of a part is a multiple of this, which is a multiple of every cache line.
 _BLOCK = 1024
 # Floating-point operations per number.
 _COST = 12
@@ -23,7 +23,7 @@ _COST = 12
 
 @inline
 def drop_factor(keep):
-    """What kept numbers are multiplied by; where none is kept, 0, so that 0 times it is not NaN."""
+    """The factor of kept numbers; 0 if none is kept, so that 0 times it is not NaN."""
     kind = type(keep)
     return kind(1) / keep if keep > kind(0) else kind(0)
 
@@ -32,7 +32,7 @@ def drop_factor(keep):
 def drop(out, x, position, key0, key1, threshold, factor):
     """``out = x * factor`` where kept and ``x * 0`` elsewhere, for the numbers from ``position`` on.
 
-    A product, not a choice: NaN and infinity stay visible as NaN, as in PyTorch.
+    A product, not a select: NaN and infinity become NaN, as in PyTorch.
     """
     zero = x.dtype.type(0)
     for j in range(x.size):
@@ -79,7 +79,7 @@ def _dropout(dtype):
 
 
 _DROPOUT = by_dtype("dropout", _dropout, "out x state; size width affine; keep factor shift dropped", outputs="out")
-# What the two arrays are called in messages.
+# The names of the two arrays in messages.
 _FORWARD, _BACKWARD = ("out", "x"), ("dx", "dy")
 
 
@@ -102,7 +102,7 @@ def _run(
     size = x.size
     if width < 1 or size % width:
         raise ValueError(f"width must divide the {size} numbers, found {width}")
-    # Blocks are the least part; where one draw is for many numbers, a number costs little.
+    # A part is at least one block; a number costs little if one draw is for many numbers.
     parts = chunks_for(size * (_COST if width == 1 else 2))
     launch(kernel, parts, (out, x, state), size, width, *scalars)
 
@@ -114,9 +114,9 @@ def dropout_forward(out: np.ndarray, x: np.ndarray, state: np.ndarray, p: float 
 
     Args:
         out, x: C-contiguous arrays of one shape, float32 or float64; they may be the same.
-        state: (seed, call), int64: names the draw.
+        state: (seed, call), int64: identifies the draw.
         p: the probability of zeroing.
-        width: so many numbers behind one another are kept or zeroed together.
+        width: the number of consecutive numbers that are kept or zeroed together.
     """
     _run(_FORWARD, out, x, state, width, 0, 1.0 - p, 0.0, 0.0, 0.0)
 
@@ -126,12 +126,12 @@ def dropout_backward(dx: np.ndarray, dy: np.ndarray, state: np.ndarray, p: float
     _run(_BACKWARD, dx, dy, state, width, 0, 1.0 - p, 0.0, 0.0, 0.0)
 
 
-# -scale * alpha of SELU (G. Klambauer et al., arXiv:1706.02515): what it tends to far to the left.
+# -scale * alpha of SELU (G. Klambauer et al., arXiv:1706.02515): its limit at -infinity.
 _SATURATION = -1.7580993408473766
 
 
 def _alpha_scale(p: float) -> float:
-    """What keeps the variance of standard normal numbers at 1."""
+    """The factor that keeps the variance of standard normal numbers at 1."""
     return ((_SATURATION**2 * p + 1) * (1 - p)) ** -0.5 if p < 1 else 0.0
 
 

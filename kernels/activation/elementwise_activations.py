@@ -1,7 +1,7 @@
-"""The activations that stand alone: the numbers' side of ``nn.ELU``, ``nn.SiLU``, ``nn.Hardtanh`` and their kin.
+"""Elementwise activations: the kernels of ``nn.ELU``, ``nn.SiLU``, ``nn.Hardtanh`` and similar layers.
 
-Those of ``activations`` are also the last step of a matrix product; these are not, so that the product
-compiles as fast as before. Each function has a kernel of its own: only the ones a model uses are compiled.
+Those of ``fused_activations`` can also be the last step of a matrix product; these cannot, which keeps the
+product's compile time short. Each function has its own kernel, so only the ones that a model uses are compiled.
 Every backward reads the input.
 
 Sources: ELU arXiv:1511.07289, SELU arXiv:1706.02515, CELU arXiv:1704.07483, SiLU arXiv:1702.03118, Mish
@@ -22,17 +22,17 @@ from fastnn.kernels.runtime.compiler import Kernel, array, by_dtype, inline, int
 from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.thread_count import chunks_for
 
-# Each function f(x, a, b, c) of one number and up to three constants has beside it f's derivative
-# times dy. Constants and literals are in the type of x, so that float32 stays float32.
+# Each function f(x, a, b, c) of one number and up to three constants is followed by its derivative
+# times dy. Constants and literals have the type of x, so that float32 stays float32.
 
 
 def _elu(x, a, b, c):
-    """a: what the exponential is multiplied by; b: the slope to the right; c: what x is multiplied by inside."""
+    """a: the factor of the exponential; b: the slope for positive x; c: the factor of x in the exponent."""
     return a * expm1(c * x) if x <= 0 else b * x
 
 
 def _elu_backward(dy, x, a, b, c):
-    # At NaN dy * b, as in PyTorch.
+    # dy * b for NaN, as in PyTorch.
     return dy * (c * a * exp(c * x)) if x <= 0 else dy * b
 
 
@@ -41,8 +41,8 @@ def _hardshrink(x, a, b, c):
 
 
 def _shrink_backward(dy, x, a, b, c):
-    # At NaN 0, here and for hardtanh, as in PyTorch's vector code; its code for the last few numbers has dy. But NaN
-    # where dy is NaN, which PyTorch has in some places only.
+    # 0 for NaN, here and in hardtanh, as in PyTorch's vector code; its code for the last few numbers returns dy. But
+    # NaN if dy is NaN, which PyTorch does not do everywhere.
     return dy if x > a or x < -a else dy * type(x)(0) if x != x else type(x)(0)
 
 
@@ -80,7 +80,7 @@ def _hardswish(x, a, b, c):
 
 def _hardswish_backward(dy, x, a, b, c):
     middle = dy * multiply_add(x, type(x)(1 / 3), type(x)(0.5))
-    # At NaN dy, as in PyTorch.
+    # dy for NaN, as in PyTorch.
     return type(x)(0) if x <= -3 else (middle if x < 3 else dy)
 
 
@@ -97,7 +97,7 @@ def _silu(x, a, b, c):
 
 
 def _silu_backward(dy, x, a, b, c):
-    # sigmoid(-x) is 1 - sigmoid(x) without the cancellation.
+    # sigmoid(-x) is 1 - sigmoid(x) without cancellation.
     s = sigmoid(x)
     return dy * multiply_add(x * s, sigmoid(-x), s)
 
@@ -125,7 +125,7 @@ def _mish_backward(dy, x, a, b, c):
 def _softplus(x, a, b, c):
     """a: beta; b: threshold, above which ``a * x`` counts as the result."""
     z = a * x
-    # The quotient is moved out of the loop.
+    # LLVM moves the quotient out of the loop.
     return x if z > b else softplus(z) * (type(x)(1) / a)
 
 
@@ -140,7 +140,7 @@ def _softsign(x, a, b, c):
 
 def _softsign_backward(dy, x, a, b, c):
     d = type(x)(1) + fabs(x)
-    # x * 0 is NaN where x is infinite, as the value is there, and PyTorch's derivative.
+    # x * 0 makes the result NaN for infinite x, like the value, and like PyTorch's derivative.
     return multiply_add(x, type(x)(0), dy / (d * d))
 
 
@@ -154,7 +154,7 @@ def _tanhshrink_backward(dy, x, a, b, c):
 
 
 def _threshold(x, a, b, c):
-    """a: the threshold; b: the value up to there."""
+    """a: the threshold; b: the value for x up to the threshold."""
     return b if x <= a else x
 
 
@@ -165,7 +165,7 @@ def _threshold_backward(dy, x, a, b, c):
 class _Function(NamedTuple):
     value: Any
     derivative: Any
-    # Floating-point operations per number, to choose a thread count by.
+    # Floating-point operations per number, to choose a thread count.
     cost: int
 
 
@@ -232,7 +232,7 @@ _mish_parts = inline(_mish_parts)
 
 @functools.cache
 def _kernels(name: str) -> tuple[dict[np.dtype, Kernel], dict[np.dtype, Kernel]]:
-    """The kernels of a function, made at its first use: importing a jitted function costs time as well."""
+    """The kernels of a function, created at its first use: creating a jitted function also costs time."""
     try:
         function = FUNCTIONS[name]
     except (KeyError, TypeError):
@@ -252,7 +252,7 @@ def elementwise_forward(
     Args:
         out, x: C-contiguous arrays of one shape and dtype, float32 or float64; they may be the same.
         activation: a key of :data:`FUNCTIONS`.
-        a, b, c: its constants, as its function above names them.
+        a, b, c: its constants; see its function above.
     """
     kernel = kernel_for(_kernels(activation)[0], "x", x)
     check("x", x, x.dtype, x.shape)
@@ -263,7 +263,7 @@ def elementwise_forward(
 def elementwise_backward(
     dx: np.ndarray, dy: np.ndarray, x: np.ndarray, activation: str, a: float = 0.0, b: float = 0.0, c: float = 0.0
 ) -> None:
-    """``dx = dy * activation'(x, a, b, c)``, elementwise; zero where the activation is constant, whatever dy is.
+    """``dx = dy * activation'(x, a, b, c)``, elementwise; zero where the activation is constant, for any dy.
 
     Args:
         dx, dy, x: C-contiguous arrays of one shape and dtype; ``dx`` may be ``dy``.

@@ -1,4 +1,4 @@
-"""Leaky ReLU whose slopes are trained, one for all numbers or one per channel (arXiv:1502.01852)."""
+"""Leaky ReLU with trained slopes, one for all numbers or one per channel (arXiv:1502.01852)."""
 
 from __future__ import annotations
 
@@ -44,10 +44,10 @@ def _forward(dtype):
         # out[outer, channels, inner], x[outer, channels, inner], weight[channels]; outer, channels, inner
         outer, channels, inner = integer(args, 3), integer(args, 4), integer(args, 5)
         weight = array(args, 2, (channels,), dtype)
-        # A matrix whose rows are the channels of a sample, or one channel each.
+        # A matrix; a row is all channels of a sample, or one channel.
         rows, columns = (outer, channels) if inner == 1 else (outer * channels, inner)
         out, x = array(args, 0, (rows, columns), dtype), array(args, 1, (rows, columns), dtype)
-        # With one slope for all numbers there is one row, and its columns are shared out.
+        # With one slope for all numbers there is one row, and its columns are split among the parts.
         first, last = part(rows, t, n) if channels > 1 else (0, rows)
         lo, hi = part(columns, t, n) if channels == 1 else (0, columns)
         for row in range(first, last):
@@ -108,7 +108,7 @@ def prelu_forward(out: np.ndarray, x: np.ndarray, weight: np.ndarray) -> None:
 
 
 def prelu_backward(dx: np.ndarray, dweight: np.ndarray, dy: np.ndarray, x: np.ndarray, weight: np.ndarray) -> None:
-    """``dx = dy`` where x is positive, ``weight * dy`` elsewhere, and the weight's gradient before it is summed.
+    """``dx = dy`` where x is positive, ``weight * dy`` elsewhere, and the weight's gradient before summation.
 
     Args:
         dx, dweight, dy, x: C-contiguous arrays of one shape and dtype; ``dx`` may be ``dy``. ``dweight``

@@ -1,7 +1,7 @@
 """Rosenblatt's perceptron: its learning rule over a data set, and its decisions.
 
-The rule looks at one sample after the other and each may change the weights that the next one
-meets, so training is serial; decisions are not. Weights are float64, samples float32 or float64.
+Each sample may change the weights for the next one, so training is serial; decisions are not.
+Weights are float64, samples float32 or float64.
 """
 
 from __future__ import annotations
@@ -41,9 +41,9 @@ def _perceptron_train(dtype):
         for i in range(samples):
             value = _dot(x[i], weights) + bias
             error = y[i] - (1.0 if value >= 0.0 else 0.0)
-            # Without an error the step is zero times x, which is nothing unless x is infinite or NaN,
-            # and then so is the value.
-            # (value - value would do, if the compiler did not make 0 of it.)
+            # Without an error the step is zero times x, which is zero unless x is infinite or NaN; then
+            # the value is infinite or NaN, too.
+            # (The compiler would fold a test of value - value to 0.)
             if error != 0.0 or not fabs(value) < np.inf:
                 _move(weights, x[i], lr * error)
                 bias += lr * error
@@ -81,7 +81,7 @@ def perceptron_train(
 
     Args:
         weights: (features,) float64.
-        state: (2,) float64: the bias; receives, as the second number, how many samples changed the weights.
+        state: (2,) float64: the bias; the second number receives the count of samples that changed the weights.
         x: (samples, features), float32 or float64, C-contiguous.
         y: (samples,) float64, usually 0 and 1.
     """

@@ -1,1 +1,1 @@
-"""Code that kernels are made of: vectors, random bits, mathematical functions, loops over rows, micro-kernels."""
+"""Building blocks of kernels: vectors, random bits, mathematical functions, loops over rows, micro-kernels."""

@@ -1,9 +1,9 @@
 """exp, expm1, log, log1p, tanh, sigmoid and the normal distribution, for one number, without a branch.
 
-Numba's own are calls into the C library, and no loop with a call in it is vectorised. These are
-arithmetic and selects only, so that the loop around them runs a whole vector at a time. Each takes
-and returns float32 or float64 and computes in that type; NaN comes out as NaN. Rounding steps are
-the algorithm, so nothing here may be reordered (``STRICT``).
+Numba's own functions call the C library, and a loop with a call is not vectorised. These consist
+of arithmetic and selects only, so that the loop around them is vectorised. Each takes and returns
+float32 or float64 and computes in that type; NaN comes out as NaN. The algorithms depend on each
+rounding step, so nothing here may be reordered (``STRICT``).
 """
 
 from __future__ import annotations
@@ -62,10 +62,10 @@ def _polynomial(single: list[float], double: list[float]):
 
 
 _LOG2_E = _constant(1 / math.log(2))
-# ln 2 in two parts, the first with so few bits that its product with an exponent is exact.
+# ln 2 in two parts; the first has few enough bits that its product with an exponent is exact.
 _LN2_HIGH = _constant(0.693359375, 0.693147180369123816490)
 _LN2_LOW = _constant(-2.12194440054690583e-4, 1.90821492927058770002e-10)
-# Adding this number rounds to an integer, which then stands in the low bits of the sum.
+# Adding this number rounds to an integer, which is then in the low bits of the sum.
 _ROUND = _constant(1.5 * 2.0**23, 1.5 * 2.0**52)
 _SMALLEST_NORMAL = _constant(2.0**-126, 2.0**-1022)
 _TWO_TO_SIGNIFICAND = _constant(2.0**23, 2.0**52)
@@ -88,7 +88,7 @@ _EXP_TAIL = _polynomial(
 _LOG_TAIL = _polynomial([2 / (2 * k + 1) for k in range(5, 0, -1)], [2 / (2 * k + 1) for k in range(11, 0, -1)])
 
 # exp(x**2) * erfc(x) * (x + a) as a polynomial in u = (x - a) / (x + a), for x >= 0: a Chebyshev
-# fit with relative error 2e-8 (a = 2.5) and 3e-17 (a = 3.5). The form, without these numbers, is of
+# fit with relative error 2e-8 (a = 2.5) and 3e-17 (a = 3.5). The form, without these numbers, is from
 # M. M. Shepherd and J. G. Laframboise, Math. Comp. 36 (1981) 249-253.
 _ERFC_CENTRE = _constant(2.5, 3.5)
 _ERFC = _polynomial(
@@ -158,10 +158,10 @@ def log(x):
 
 @inline(fastmath=STRICT)
 def log1p(x):
-    """log(1 + x) for ``x >= 0``, within 3 ulp: what rounding took from ``1 + x`` is added to the logarithm."""
+    """log(1 + x) for ``x >= 0``, within 3 ulp: the rounding error of ``1 + x`` is added to the logarithm."""
     u = _ONE(x) + x
     lost = (x - (u - _ONE(x))) / u
-    # Where u is infinite nothing was lost.
+    # No correction if u is infinite.
     return log(u) + (lost if x < _INFINITY(x) else _ZERO(x))
 
 
@@ -175,8 +175,8 @@ def softplus(x):
 def tanh(x):
     """Hyperbolic tangent, within 4 ulp: ``-m / (m + 2)`` with ``m = expm1(-2 |x|)`` never cancels.
 
-    Beyond the bound the result is 1 after rounding; within it ``expm1`` needs one power of two only
-    (float64, one thread: 0.60 ns a number so, 0.81 with the general ``expm1``).
+    Beyond the bound the result rounds to 1; within it ``expm1`` needs only one power of two
+    (float64, one thread: 0.60 ns a number, 0.81 with the general ``expm1``).
     """
     size = fabs(x)
     size = _TANH_IS_ONE(x) if size > _TANH_IS_ONE(x) else size

@@ -3,16 +3,16 @@
     C[rows, columns] = (zero, bias or C) + A[rows, depth] @ B[depth, columns], then max(., floor)
 
 for a tile whose accumulators fit in the vector registers: up to MR rows by NV vectors, one
-broadcast of A per row and fused multiply-add. A ragged edge runs at full speed and touches nothing
-beyond it. With AVX2 and AVX-512 the last vector of a row is masked. Vectors of 16 bytes have no masked
-load that is one instruction (SSE, NEON), so there the last vector ends where the row ends and overlaps
-the one before it: both compute the same bits for the numbers that they share. Two or three columns of
-float32 are two halves of a vector that overlap. One LLVM function holds a loop for every tile size and
-switches between them: unlike functions built from text by ``exec`` it can be cached. Beside it stands the
-transpose of a block, for packing.
+broadcast of A per row and fused multiply-add. A partial tile runs at full speed and touches no memory
+outside it. With AVX2 and AVX-512 the last vector of a row is masked. Vectors of 16 bytes (SSE, NEON) have
+no masked load in one instruction, so there the last vector ends at the end of the row and overlaps the one
+before it: both compute the same bits for the numbers that they share. Two or three columns of float32 are
+two overlapping halves of a vector. One LLVM function has a loop for each tile size and switches between
+them: unlike functions built from text by ``exec`` it can be cached. This module also has the transpose of
+a block, for packing.
 
-The number of vectors depends on the rows, so that small batches keep as many multiply-adds in
-flight as large ones: on AVX-512 12 x 2, 9 x 3, 6 x 4, 4 x 6, 1 x 8.
+The number of vectors depends on the number of rows, so that small batches keep as many multiply-adds
+in flight as large ones: on AVX-512 12 x 2, 9 x 3, 6 x 4, 4 x 6, 1 x 8.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ _INT = ir.IntType(64)
 _INT32 = ir.IntType(32)
 
 # By bytes in a vector register, and whether multiply and add are fused: rows of the largest tile, and
-# registers. Without the fused form (SSE) one of 16 registers holds the product on its way to the sum. A CPU
-# with the fused form and 16 bytes is an arm64, whose registers are 32. SSE, 512x512x512 on one thread of a Zen 4:
+# registers. Without the fused form (SSE) one of 16 registers holds the product before it is added. A CPU
+# with the fused form and 16 bytes is an arm64, which has 32 registers. SSE, 512x512x512 on one thread of a Zen 4:
 # 35 GFLOP/s with 4 rows and with 6; NEON: 24 multiply-adds for 10 loads with 6 rows.
 _LIMITS = {(64, True): (12, 32), (32, True): (6, 16), (16, True): (6, 32), (16, False): (4, 15)}
 _MOST_VECTORS = 8
-# In the place of a count of vectors: tiles of less than a vector, where there are no masks.
+# Instead of a count of vectors: tiles narrower than a vector, without masks.
 _ONE_COLUMN, _HALVES = 0, 1000
 
-# Bits of `mode`. A product starts from zero, from what C holds, or from the bias. STREAM writes past the caches: for
-# whole vectors that begin at multiples of their length.
+# Bits of `mode`. A product starts from zero, from the contents of C, or from the bias. STREAM bypasses the caches on
+# writes: for whole, aligned vectors.
 ACCUMULATE, BIAS, RELU_FLOOR, STREAM = 1, 2, 4, 8
 
 
@@ -55,7 +55,7 @@ def most_rows() -> int:
 
 @functools.cache
 def most_vectors(rows: int) -> int:
-    """NV: vectors in a tile of so many rows; FASTNN_GEMM_NV limits it, for tests.
+    """NV: vectors in a tile of ``rows`` rows; FASTNN_GEMM_NV limits it, for tests.
 
     All accumulators, the vectors of one row of B and one broadcast have to fit in the registers.
     """
@@ -72,7 +72,7 @@ def limits() -> tuple[int, int, int, int]:
 
 @both
 def vectors_for(rows: int, registers: int, limit: int) -> int:
-    """The formula of :func:`most_vectors`, for compiled code too."""
+    """The formula of :func:`most_vectors`, also for compiled code."""
     return max(1, min(limit, (registers - 1) // (rows + 1)))
 
 
@@ -84,7 +84,7 @@ def _override(name: str, usual: int, most: int) -> int:
 
 
 def _constant(evaluate: Callable[[], int]):
-    """An intrinsic ``f()`` for a number that is known when a kernel is compiled, not when this file is read."""
+    """An intrinsic ``f()`` for a number that is known when a kernel is compiled, not at import."""
 
     @intrinsic
     def constant(typingctx):
@@ -114,9 +114,9 @@ def lanes(typingctx, like):
 
 @intrinsic
 def tile(typingctx, like, rows, columns, depth, a, a_row, a_column, b, b_row, c, c_row, bias, mode):
-    """Compute one tile; the type of ``like`` is that of the numbers.
+    """Compute one tile of numbers of the type of ``like``.
 
-    ``a``, ``b``, ``c`` and ``bias`` are pointers, strides count numbers, ``mode`` is a sum of the
+    ``a``, ``b``, ``c`` and ``bias`` are pointers, strides are in numbers, ``mode`` is a sum of the
     bits above. 1 <= rows <= MR, 1 <= columns <= NV(rows) * lanes, depth >= 1.
     """
     if not isinstance(like, types.Float):
@@ -160,10 +160,10 @@ def _store(builder: ir.IRBuilder, value: ir.Value, pointer: ir.Value, mask: ir.V
 
 
 class _Strip(NamedTuple):
-    """The numbers of a row that one register holds: a vector, perhaps masked, or two halves of one."""
+    """The numbers of a row in one register: a vector, possibly masked, or two halves of one."""
 
     kind: ir.VectorType
-    # Where the vector begins, or each half of it, counted in numbers.
+    # The start of the vector, or of each half, in numbers.
     offsets: list[ir.Value]
     mask: ir.Value | None = None
 
@@ -186,7 +186,7 @@ class _Strip(NamedTuple):
 
 
 class TileWriter:
-    """Writes the LLVM function behind :func:`tile` into a module, once.
+    """Writes the LLVM function that :func:`tile` calls into a module, once.
 
     Args:
         number: float or double.
@@ -210,11 +210,11 @@ class TileWriter:
         kinds = [pointer if name in ("a", "b", "c", "bias") else _INT for name in self.ARGUMENTS]
         function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), name)
         function.linkage = "internal"
-        # Kept out of line: the loops around it need their registers for themselves.
+        # Not inlined: the surrounding loops need the registers.
         function.attributes.add("noinline")
         self.at = dict(zip(self.ARGUMENTS, function.args, strict=True))
         builder = ir.IRBuilder(function.append_basic_block("entry"))
-        # For a size that no caller passes: do nothing, rather than anything.
+        # Do nothing for a size that no caller passes.
         nothing = function.append_basic_block("nothing")
         ir.IRBuilder(nothing).ret_void()
         columns, lanes = self.at["columns"], _INT(self.lanes)
@@ -237,7 +237,7 @@ class TileWriter:
                 strips[-1] = strips[-1]._replace(mask=mask) if self.is_masked else _Strip(vector, [before_last])
                 tiles[width] = strips
             if not self.is_masked:
-                # A vector of one, as LLVM would add up a loop over numbers in vectors, with products that are rounded.
+                # A vector of length one: LLVM would vectorise a loop over scalars, and round its products.
                 tiles[_ONE_COLUMN] = [_Strip(ir.VectorType(self.number, 1), [_INT(0)])]
                 if self.lanes > 2:
                     tiles[_HALVES] = [_Strip(vector, [_INT(0), half])]
@@ -248,14 +248,14 @@ class TileWriter:
         return function
 
     def _pointer(self, builder: ir.IRBuilder, base: str, *offsets: ir.Value) -> ir.Value:
-        """Pointer to a number: ``base`` and offsets that count numbers."""
+        """Pointer to a number: ``base`` plus offsets in numbers."""
         pointer = self.at[base]
         for offset in offsets:
             pointer = builder.gep(pointer, [offset])
         return pointer
 
     def _write_tile(self, builder: ir.IRBuilder, rows: int, strips: list[_Strip], can_stream: bool) -> None:
-        """The code of one tile size; ``strips``: one for each register that a row fills."""
+        """Write the code of one tile size; ``strips`` has one entry for each register of a row."""
         at, kind = self.at, strips[0].kind
         places = [(r, v) for r in range(rows) for v in range(len(strips))]
 
@@ -267,9 +267,9 @@ class TileWriter:
 
         hidden = []
         if not self.is_masked:
-            # Hides from LLVM that the rows lie at equal distances. It would step from row to row, and on arm64 load and
-            # broadcast in one instruction, which takes a turn of the unit that multiplies; a number that is loaded from
-            # a row's own address is an operand of the multiply-adds as it is.
+            # Hide the equal distances of the rows from LLVM. It would step from row to row, and on arm64 load and
+            # broadcast in one instruction, which occupies the multiply unit; a number loaded from a row's own address
+            # is a direct operand of the multiply-adds.
             name, pointer = "llvm.launder.invariant.group.p0", self.number.as_pointer()
             hide = cgutils.get_or_insert_function(builder.module, ir.FunctionType(pointer, [pointer]), name)
             hidden = [builder.call(hide, [a_row(r)]) for r in range(rows)]
@@ -315,7 +315,7 @@ class TileWriter:
 
         builder.position_at_end(end)
         # max(x, floor) with floor 0 for ReLU and -infinity otherwise. The comparison is false for
-        # NaN, which therefore stays.
+        # NaN, so NaN is kept.
         relu = builder.icmp_signed("!=", builder.and_(at["mode"], _INT(RELU_FLOOR)), _INT(0))
         lowest = builder.select(relu, self.number(0.0), self.number(float("-inf")))
         floor = _splat(builder, lowest, kind.count)
@@ -344,8 +344,8 @@ class TileWriter:
 def transpose_block(typingctx, like, target, target_row, source, source_row, rows, columns):
     """``target[j, i] = source[i, j]`` for a block of lanes x lanes numbers, in registers.
 
-    Pointers to both, whose rows are contiguous, ``*_row`` numbers apart. Only ``rows`` x ``columns`` of the source
-    are read, the rest counts as zero; ``columns`` whole vectors of the target are written.
+    Both are pointers to contiguous rows, ``*_row`` numbers apart. Only ``rows`` x ``columns`` of the source are read,
+    the rest counts as zero; ``columns`` whole vectors of the target are written.
     """
     if not isinstance(like, types.Float):
         return None
@@ -364,9 +364,9 @@ def transpose_block(typingctx, like, target, target_row, source, source_row, row
 
 
 def transpose_registers(b: ir.IRBuilder, block: list[ir.Value]) -> None:
-    """Transpose a square of numbers, a vector in each of as many registers as it has lanes."""
-    # Exchange bit by bit: after the step for `distance`, lane and register numbers have
-    # swapped that bit; after all of them the block is transposed.
+    """Transpose a square block held in registers, one vector per row."""
+    # Exchange bit by bit: the step for `distance` swaps that bit of the lane and register
+    # numbers; after all steps the block is transposed.
     lanes, distance = len(block), 1
     while distance < lanes:
         keep = [lane if not lane & distance else lanes + lane - distance for lane in range(lanes)]
@@ -419,10 +419,10 @@ def _write_transpose(module: ir.Module, name: str, number: ir.Type, lanes: int) 
 
 @intrinsic
 def gate(typingctx, like, c, c_row, given, given_row, rows, columns):
-    """``C = 0`` where ``given <= 0``, an output of ReLU; pointers to both, whose rows are contiguous, ``*_row``
-    numbers apart.
+    """``C = 0`` where ``given <= 0``, an output of ReLU; both are pointers to contiguous rows, ``*_row`` numbers
+    apart.
 
-    NaN lets the number through, as the kernel of the derivative does.
+    Where ``given`` is NaN the number is kept, as in the kernel of the derivative.
     """
     if not isinstance(like, types.Float):
         return None

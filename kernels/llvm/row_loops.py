@@ -1,13 +1,13 @@
-"""The three loops of a softmax over one row, written as LLVM IR: largest number, exponentials, scaling.
+"""The three loops of a softmax over one row, written as LLVM IR: maximum, exponentials, scaling.
 
-LLVM's own loops over a row of ten numbers run one number at a time, as the row is shorter than what
-they are unrolled to, and a maximum that NaN may be in is one long chain. These take a whole vector
-at a time, four of them where there are so many, and the end of the row under a mask, so that they
-touch nothing beyond it. A softmax cross-entropy of 512x10 with its gradient took 15.7 us and takes
-9.3, one of 512x1000 on one thread 155 and 108.
+LLVM's own loops over a row of ten numbers are scalar, as the row is shorter than their unrolled
+body, and a maximum that may see NaN is one long dependency chain. These loops take a whole vector
+at a time, four if the row is long enough, and mask the end of the row, so that they touch no memory
+beyond it. A softmax cross-entropy of 512x10 with its gradient went from 15.7 to 9.3 us, one of
+512x1000 on one thread from 155 to 108.
 
-Numba gives the flags of a function to whatever an intrinsic writes into it, and the exponential must not be
-reordered: therefore the functions at the end, without flags, around the intrinsics.
+Numba applies the flags of a function to all code that an intrinsic writes into it, and the exponential must not be
+reordered: hence the functions without flags at the end, which wrap the intrinsics.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from fastnn.kernels.runtime.compiler import STRICT, inline
 
 _INT = ir.IntType(64)
 _INT32 = ir.IntType(32)
-# Vectors in flight: a chain of additions or maxima waits four cycles for each.
+# Vectors in flight: an addition or a maximum has a latency of four cycles.
 _UNROLLED = 4
 
 Body = Callable[[ir.IRBuilder, ir.Value, "ir.Value | None", ir.Value], ir.Value]
@@ -39,7 +39,7 @@ def _constant(kind: ir.VectorType, value: float) -> ir.Constant:
 def _over_row(builder: ir.IRBuilder, size: ir.Value, start: ir.Constant, body: Body) -> list[ir.Value]:
     """``total = body(builder, offset, mask, total)`` for each vector of a row; returns the partial totals.
 
-    ``offset`` counts numbers; ``mask`` is None for a whole vector.
+    ``offset`` is in numbers; ``mask`` is None for a whole vector.
     """
     lanes, count = start.type.count, _UNROLLED
     step = count * lanes
@@ -66,8 +66,7 @@ def _over_row(builder: ir.IRBuilder, size: ir.Value, start: ir.Constant, body: B
         total.add_incoming(value, builder.block)
     builder.branch(whole)
 
-    # Up to four vectors more, the last one cut short. Where a mask means a branch for each number, those that are whole
-    # go without.
+    # Up to four more vectors, the last one partial. If a mask costs a branch for each number, whole vectors use none.
     builder.position_at_end(rest)
     j = builder.phi(_INT, "j")
     j.add_incoming(i, whole)
@@ -113,7 +112,7 @@ def _folded(builder: ir.IRBuilder, totals: list[ir.Value], combine: Callable[...
 
 
 def _larger(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
-    # One instruction. NaN in `a` is passed over.
+    # One instruction. NaN in `a` is ignored.
     return builder.select(builder.fcmp_ordered(">", a, b), a, b)
 
 
@@ -121,7 +120,7 @@ def _sum(builder: ir.IRBuilder, a: ir.Value, b: ir.Value) -> ir.Value:
     return builder.fadd(a, b)
 
 
-# 2**f for |f| <= 1/2, highest power first: a Chebyshev fit with relative error 2e-9, and for float64 Taylor's series.
+# 2**f for |f| <= 1/2, highest power first: a Chebyshev fit with relative error 2e-9; for float64 the Taylor series.
 _POWER_OF_TWO = {
     4: [
         0.000154531629451, 0.00133908633647, 0.00961808255728, 0.0555035711422, 0.240226507606, 0.693147188026, 1.0,
@@ -131,25 +130,24 @@ _POWER_OF_TWO = {
 
 
 def _exp_of_negative(builder: ir.IRBuilder, x: ir.Value) -> ir.Value:
-    """e**x of a vector of numbers up to 0; 0 where that is below the normal range.
+    """e**x of a vector of numbers up to 0; 0 where the result is below the normal range.
 
-    Within ``1 + |x| / 4`` ulp, as x log2(e) is split into an integer and a fraction at once; ``math.exp``
-    does it in two steps. Where x is a difference, its own rounding costs twice that. 7.2 cycles for 16
-    numbers, against 9.3.
+    Within ``1 + |x| / 4`` ulp, as x log2(e) is split into an integer and a fraction in one step; ``math.exp``
+    uses two. If x is a difference, its own rounding costs twice that. 7.2 cycles for 16 numbers, against 9.3.
     """
     kind, size = x.type, simd.number_bytes(x.type.element)
     width, significand, bias = (32, 23, 127) if size == 4 else (64, 52, 1023)
     integer = ir.VectorType(ir.IntType(width), kind.count)
     fma = simd.declare(builder, "fmuladd", kind, 3)
     log2_e, rounder = _constant(kind, 1 / math.log(2)), _constant(kind, 1.5 * 2.0**significand)
-    # Rounded to an integer, which stands in the low bits.
+    # Rounded to an integer, which is in the low bits.
     shifted = builder.call(fma, [x, log2_e, rounder])
     f = builder.call(fma, [x, log2_e, builder.fsub(rounder, shifted)])
     leading, *others = [_constant(kind, c) for c in _POWER_OF_TWO[size]]
     power = leading
     for coefficient in others:
         power = builder.call(fma, [power, f, coefficient])
-    # What stands above the integer is pushed out.
+    # The bits above the integer are shifted out.
     exponent = builder.shl(builder.bitcast(shifted, integer), ir.Constant(integer, [significand] * kind.count))
     scale = builder.add(exponent, ir.Constant(integer, [bias << significand] * kind.count))
     power = builder.fmul(power, builder.bitcast(scale, kind))
@@ -158,7 +156,7 @@ def _exp_of_negative(builder: ir.IRBuilder, x: ir.Value) -> ir.Value:
 
 
 class _Row:
-    """The numbers from a pointer on, as vectors."""
+    """The numbers from a pointer onwards, as vectors."""
 
     def __init__(self, start: ir.Value, number: ir.Type) -> None:
         self.kind = ir.VectorType(number, simd.lanes(simd.number_bytes(number)))
@@ -287,7 +285,7 @@ def _write_short_rows(module: ir.Module, name: str, number: ir.Type) -> ir.Funct
     labels = builder.bitcast(
         _load(builder, labels_at, ir.VectorType(ir.DoubleType(), lanes), is_there), ir.VectorType(_INT, lanes)
     )
-    # As unsigned numbers labels below zero are large.
+    # As unsigned numbers, negative labels are large.
     fits = builder.icmp_unsigned("<", labels, _splat(builder, classes, lanes))
     counted = builder.and_(builder.icmp_signed("!=", labels, _splat(builder, ignored, lanes)), fits)
     counted = builder.and_(counted, is_there)
@@ -359,7 +357,7 @@ def _row_scale_past_caches(typingctx, factor, d, e, size):
         def scaled(offset: ir.Value, mask: ir.Value | None) -> ir.Value:
             return builder.fmul(e.load(builder, offset, mask), factors)
 
-        # Up to the first whole vector of the output, whole vectors, the rest.
+        # The numbers before the first aligned vector of the output, whole vectors, the rest.
         to_whole = builder.and_(builder.neg(builder.ptrtoint(d.start, _INT)), _INT(lanes * number - 1))
         ahead = builder.udiv(to_whole, _INT(number))
         ahead = builder.select(builder.icmp_signed("<", ahead, size), ahead, size)
@@ -379,7 +377,7 @@ def _row_scale_past_caches(typingctx, factor, d, e, size):
 
 @intrinsic
 def scratch(typingctx, numbers, like):
-    """A pointer to room for ``numbers`` (a literal) numbers of the type of ``like`` on the stack of the slice."""
+    """A pointer to space for ``numbers`` (a literal) numbers of the type of ``like`` on the stack of the slice."""
     if not isinstance(numbers, types.IntegerLiteral):
         return None
     count = numbers.literal_value
@@ -394,49 +392,49 @@ def scratch(typingctx, numbers, like):
 
 @inline(fastmath=STRICT)
 def row_max(x, size):
-    """The largest of ``size`` numbers from the pointer ``x`` on; NaN is passed over, -inf if none."""
+    """The largest of ``size`` numbers at the pointer ``x``; NaN is ignored, -inf if there are no numbers."""
     return _row_max(x, size)
 
 
 @inline(fastmath=STRICT)
 def row_exp(top, e, x, size, written):
-    """``e = exp(x - top)`` for ``size`` numbers from pointers on, none above ``top``; returns their sum.
+    """``e = exp(x - top)`` for ``size`` numbers at pointers, none above ``top``; returns the sum.
 
-    ``e`` may be ``x``; it is not looked at unless it is to be ``written``.
+    ``e`` may be ``x``; it is not used unless ``written``.
     """
     return _row_exp(top, e, x, size, written)
 
 
 @inline(fastmath=STRICT)
 def short_rows(scale, d, x, labels, weights, totals, below_top, classes, ignored, count, written):
-    """All of it for up to a vector of rows that each fit in one: ``d = scale * weight * (softmax(x) - onehot(label))``.
+    """All steps for up to a vector of short rows: ``d = scale * weight * (softmax(x) - onehot(label))``.
 
-    The rows are transposed in registers, so that each lane works on a row of its own. 512x10: from 9.3 to 5.4 us;
-    a vector for each row, folded for its maximum and its sum, had taken it from 11.6 to 9.3.
+    A row fits in one vector. The rows are transposed in registers, so that each lane works on one row. 512x10: from
+    9.3 to 5.4 us; one vector for each row, reduced for its maximum and its sum, had taken it from 11.6 to 9.3.
 
     Args:
         scale: a number of the type of all arrays but ``labels``.
         d, x: pointers to the first of ``count`` rows, ``classes`` numbers each; ``d`` may be ``x``.
-        labels: pointer to ``count`` int64. A row whose label is ``ignored`` or out of range counts for nothing.
+        labels: pointer to ``count`` int64. A row whose label is ``ignored`` or out of range does not count.
         weights: pointer to a whole vector, the weight of each row.
         totals, below_top: pointers to a whole vector each: receive the sums of exponentials and the label's logit
-            less the largest; 1 and 0 where a row does not count.
-        written: whether ``d`` is; otherwise it is not looked at.
+            minus the largest; 1 and 0 for a row that does not count.
+        written: whether ``d`` is written; otherwise it is not used.
     """
     _short_rows(scale, d, x, labels, weights, totals, below_top, classes, ignored, count, written)
 
 
 @inline(fastmath=STRICT)
 def row_scale(factor, x, size):
-    """``x *= factor`` for ``size`` numbers from the pointer ``x`` on."""
+    """``x *= factor`` for ``size`` numbers at the pointer ``x``."""
     _row_scale(factor, x, size)
 
 
 @inline(fastmath=STRICT)
 def row_scale_past_caches(factor, d, e, size):
-    """``d = factor * e`` for ``size`` numbers from pointers on; whole vectors of ``d`` go straight to memory.
+    """``d = factor * e`` for ``size`` numbers at pointers; whole vectors of ``d`` bypass the caches.
 
-    So the line that is written is not read before, a third of the traffic of a large gradient. A :func:`fence` has to
-    follow in the same thread.
+    The written lines are then not read first, which is a third of the traffic of a large gradient. The same thread
+    must call :func:`fence` afterwards.
     """
     _row_scale_past_caches(factor, d, e, size)

@@ -1,4 +1,4 @@
-"""What this CPU's vectors are, and the few operations that Numba has no spelling for."""
+"""The vectors of this CPU, and a few operations that Numba does not have."""
 
 from __future__ import annotations
 
@@ -29,10 +29,9 @@ define void @probe(<16 x float>* %a, <16 x float>* %b) {
 def vector_bytes() -> int:
     """Bytes in a vector register of the CPU that Numba compiles for: 64, 32 or 16.
 
-    The compiler itself is asked, as only it knows what a CPU given by NUMBA_CPU_NAME and
-    NUMBA_CPU_FEATURES can do (the name alone leaves this CPU's features on): a multiply-add of 64
-    bytes is compiled and the registers it uses are read from the assembly. AVX without fused
-    multiply-add counts as 16.
+    Only the compiler knows the abilities of a CPU given by NUMBA_CPU_NAME and NUMBA_CPU_FEATURES (the
+    name alone leaves this CPU's features on), so a multiply-add of 64 bytes is compiled and its
+    registers are read from the assembly. AVX without fused multiply-add counts as 16.
     """
     return _probe()[0]
 
@@ -45,7 +44,7 @@ def has_fma() -> bool:
 
 @functools.cache
 def _probe() -> tuple[int, bool]:
-    """Asked once for all: LLVM's code generator takes 13 MB that a process with a warm cache needs for nothing else."""
+    """Cached on disk: LLVM's code generator takes 13 MB, which a process with a warm cache does not need otherwise."""
     codegen = registry.cpu_target.target_context.codegen()
     return remembered("vectors", codegen, lambda: _read_vectors(_assembly(codegen)))
 
@@ -64,7 +63,7 @@ def _read_vectors(assembly: str) -> tuple[int, bool]:
 
 
 def has_masks(size: int) -> bool:
-    """Whether a masked load of a register of ``size`` bytes is one instruction: not SSE, nor NEON."""
+    """Whether a masked load of a register of ``size`` bytes is one instruction: not with SSE or NEON."""
     return size > 16
 
 
@@ -99,7 +98,7 @@ def number_bytes(kind: ir.Type) -> int:
 
 
 def _alignment(kind: ir.VectorType) -> list[ir.Value]:
-    # An operand up to LLVM 21, an attribute (1 byte, unless given) from 22 on.
+    # An operand up to LLVM 21, an attribute (default: 1 byte) from 22 on.
     return [ir.IntType(32)(number_bytes(kind.element))] if llvm.llvm_version_info < (22,) else []
 
 
@@ -149,7 +148,7 @@ def maximum(typingctx, a, b):
 
 @intrinsic
 def multiply_add(typingctx, a, b, c):
-    """``a * b + c``, fused where the CPU can, two roundings where it cannot (never a library call)."""
+    """``a * b + c``, fused if the CPU can, otherwise with two roundings (never a library call)."""
     if not (a == b == c and isinstance(a, types.Float)):
         return None
 
@@ -179,8 +178,8 @@ _FORMATS = {types.float32: (32, 23, 127), types.float64: (64, 52, 1023)}
 def times_power_of_two(typingctx, x, shifted):
     """``x * 2**k`` for the integer ``k`` in the low bits of ``shifted = 1.5 * 2**significand_bits + k``.
 
-    In two factors, so that a result below the normal range is rounded once and one above it
-    becomes infinity, for every ``k`` down to twice the smallest exponent.
+    Multiplies by two factors, so that a result below the normal range is rounded once and one above
+    it becomes infinity, for every ``k`` down to twice the smallest exponent.
     """
     if x != shifted or x not in _FORMATS:
         return None
@@ -244,7 +243,7 @@ def _split(builder, value, kind):
     width, significand, _ = _FORMATS[kind]
     integer = ir.IntType(width)
     bits = builder.bitcast(value, integer)
-    # Subtracting the bits of sqrt(1/2) makes the exponent field count from there.
+    # Subtracting the bits of sqrt(1/2) makes the exponent field start from there.
     root = builder.bitcast(value.type(0.5**0.5), integer)
     exponent = builder.ashr(builder.sub(bits, root), integer(significand))
     m = builder.bitcast(builder.sub(bits, builder.shl(exponent, integer(significand))), value.type)

@@ -4,14 +4,14 @@
     add_to_rows:   w[k, :] += v[0] * c[i, :],  w[k + 1, :] += v[1] * c[i, :]
 
 for the entries ``(i, v)`` of each pair of columns ``k, k + 1`` of a batch (see ``sparse_rows``), over up to eight
-vectors of columns: two rows of the weight stay in registers while the entries of their columns pass. The last
-vector is masked, or ends where the row ends and overlaps the one before it (see ``micro_kernel``), so that a
-ragged edge touches nothing beyond it. What the arrays of entries say is held within the bounds that the caller
+vectors of columns: two rows of the weight stay in registers during the loop over the entries of their columns. The
+last vector is masked, or ends at the end of the row and overlaps the one before it (see ``micro_kernel``), so that
+no memory beyond the row is touched. Indices from the arrays of entries are clamped to the bounds that the caller
 gives.
 
-Columns in a pair, for 32 rows of MNIST and 784 x 128 weights of float64 on one thread of an AMD Zen 5: sorting,
+Why pairs of columns: for 32 rows of MNIST and 784 x 128 weights of float64 on one thread of an AMD Zen 5, sorting,
 forward and update take 9.0 + 27.5 + 16.6 us by single columns, 5.9 + 19.6 + 14.2 by pairs, 4.8 + 20.4 + 16.4 by
-fours; dense 54 + 61. Rows that do not begin at a cache line make it 47.5 + 32 by single columns.
+fours; dense 54 + 61. With rows that do not begin at a cache line it is 47.5 + 32 by single columns.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from fastnn.kernels.llvm.micro_kernel import _first_lanes, _load, _splat, _store
 _INT, _INT32 = ir.IntType(64), ir.IntType(32)
 # Columns of the sparse matrix in a pair, and vectors of the weight's columns: 16 registers of numbers.
 PAIR, MOST_VECTORS = 2, 8
-# Beside the counts of vectors: the loops for fewer columns than a vector has, where only these are masked.
+# Instead of a count of vectors: the loops for fewer columns than a vector has, if only these are masked.
 _NARROW = 0
 _ARGUMENTS = ("c", "c_row", "w", "w_row", "columns", "ends", "samples", "values", "features", "room", "batch")
 
@@ -53,7 +53,7 @@ def _intrinsic(name: str, updates: bool, documentation: str):
 
 
 class _Writer:
-    """Writes the LLVM function behind an intrinsic into a module, once."""
+    """Writes the LLVM function that an intrinsic calls into a module, once."""
 
     def __init__(self, module: ir.Module, number: ir.Type, size: int, name: str, updates: bool) -> None:
         self.number, self.size, self.lanes, self.updates = number, size, simd.lanes(size), updates
@@ -127,7 +127,7 @@ class _Writer:
         b.cbranch(b.icmp_unsigned("<", first, last), some, following)
 
         b.position_at_end(some)
-        # Columns that a last pair has not: the last row several times, with numbers that are zero.
+        # If the last pair lacks a column, the last row is used again, with values of zero.
         last_row = b.sub(at["features"], _INT(1))
         places = [self._row(b, "w", self._least(b, b.add(k, _INT(g)), last_row)) for g in range(PAIR)]
         w = [[_load(b, p, self.vector, m) for p, m in zip(row, masks, strict=True)] for row in places]
@@ -163,11 +163,11 @@ class _Writer:
         b.position_at_end(done)
         worse = bad
         if self.updates:
-            # From the last on: what is right of rows that are the same comes last.
+            # Last row first: if two rows are the same, the first one has the correct values and is stored last.
             for row, pointers in zip(reversed(w), reversed(places), strict=True):
                 for value, pointer, mask in zip(row, pointers, masks, strict=True):
                     _store(b, value, pointer, mask)
-            # x - x is 0, all bits of it, unless x is infinite or NaN.
+            # All bits of x - x are 0 unless x is infinite or NaN.
             found = [b.bitcast(b.fsub(value, value), self.bits) for row in w for value in row]
             while len(found) > 1:
                 found = [functools.reduce(b.or_, found[i : i + 2]) for i in range(0, len(found), 2)]

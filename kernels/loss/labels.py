@@ -1,8 +1,8 @@
-"""Class labels: how many count, whether one is out of range, what they weigh.
+"""Class labels: their count, range check and weights.
 
-A kernel cannot raise. It scans its labels before it writes anything and leaves what it found in the
-head of its *work* (see ``reductions``); where a label is wrong it writes nothing else, and the Python
-function raises after the launch.
+A kernel cannot raise. It scans its labels before it writes anything and stores the result in the head
+of its *work* (see ``reductions``). If a label is wrong it writes nothing else, and the Python function
+raises after the launch.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from fastnn.kernels.runtime.checks import check, check_output
 from fastnn.kernels.runtime.compiler import STRICT, inline
 from fastnn.kernels.runtime.launcher import guard_contents
 
-# Bits of `wanted`: which outputs and inputs there are.
+# Bits of `wanted`: the outputs and inputs that are given.
 OUT, LOSSES, GRADIENT, WEIGHT, MEAN = 1, 2, 4, 8, 16
 
 
@@ -51,9 +51,9 @@ def _weight_of(labels, classes, ignored, weight):
 
 @inline
 def scan_labels(work, labels, classes, ignored, weight, weighted, mean):
-    """Fill the head of ``work``; whether all labels that count are in [0, classes).
+    """Fill the head of ``work``; return whether all labels that count are in [0, classes).
 
-    Every part of a launch does so and writes the same numbers: the labels are few beside the rest.
+    Every part of a launch does this and writes the same numbers: the labels are few compared to the other arrays.
     """
     counted, wrong = _scan(labels, classes, ignored)
     work[WRONG] = -1.0
@@ -67,7 +67,7 @@ def scan_labels(work, labels, classes, ignored, weight, weighted, mean):
 
 
 def counted_labels(labels: np.ndarray, work: np.ndarray, classes: int, ignored: int) -> int:
-    """How many labels counted in a launch; IndexError where one was out of range."""
+    """The number of labels that counted in a launch; IndexError if one was out of range."""
     if guard_contents(labels, lambda labels: _all_fit(labels, classes, ignored)):
         return labels.size
     wrong = work.item(WRONG)
@@ -76,12 +76,12 @@ def counted_labels(labels: np.ndarray, work: np.ndarray, classes: int, ignored: 
     return int(work.item(COUNTED))
 
 
-# In half the time of the array's own method.
+# Takes half the time of the array's own method.
 _largest = np.maximum.reduce
 
 
 def _all_fit(labels: np.ndarray, classes: int, ignored: int) -> bool:
-    # As unsigned numbers the negative ones are large: one comparison finds both kinds of error.
+    # As unsigned numbers, negative labels are large: one comparison finds both kinds of error.
     if labels.size == 0 or int(_largest(labels.view(np.uint64))) < classes:
         return True
     return bool(((labels == ignored) | ((labels >= 0) & (labels < classes))).all())
@@ -90,7 +90,7 @@ def _all_fit(labels: np.ndarray, classes: int, ignored: int) -> bool:
 def check_classes(
     name: str, labels: np.ndarray, batch: int, weight: np.ndarray | None, classes: int, dtype: np.dtype
 ) -> None:
-    """Raise unless there is a label for each row, and a weight for each class where there are weights."""
+    """Raise unless there is a label for each row, and a weight for each class if weights are given."""
     check(name, labels, np.dtype(np.int64), (batch,))
     if weight is not None:
         check("weight", weight, dtype, (classes,))
@@ -99,8 +99,8 @@ def check_classes(
 def check_outputs(
     out: np.ndarray | None, losses: np.ndarray | None, name: str, gradient: np.ndarray | None, x: np.ndarray
 ) -> tuple[list[np.ndarray], int]:
-    """What a loss of the rows of ``x`` writes, ``x`` itself for what is not wanted; and the bits of what is."""
-    # An array that is not wanted is not looked at; any address will do.
+    """The outputs of a loss of the rows of ``x``, with ``x`` for those not requested, and the bits of the others."""
+    # An array that is not requested is not used; any address works.
     outputs, wanted = [x, x, x], 0
     if out is not None:
         check_scalar("out", out, x.dtype)
@@ -118,7 +118,7 @@ def check_outputs(
 
 
 def as_label(ignore_index: int) -> int:
-    """``ignore_index`` as an integer; TypeError for what is none, or does not fit a label."""
+    """``ignore_index`` as an integer; TypeError if it is not an integer or does not fit in int64."""
     index = operator.index(ignore_index)
     if not -(2**63) <= index < 2**63:
         raise TypeError(f"ignore_index must fit in int64, found {index}")

@@ -1,9 +1,9 @@
-"""Losses of one number against another: value, derivative and sum in one pass over the arrays.
+"""Elementwise losses: value, derivative and sum in one pass over the arrays.
 
 Each loss is one scalar function of x, y and a parameter a, which returns its value and its derivative
-by x; a loss of three arrays also has z, and the derivative by it. The arrays are worked through in
-blocks; losses and derivatives that nobody wants one by one go to the stack, so that each loss is one
-loop, compiled at its first use (0.2 to 0.4 s). The sums of the blocks are added in order.
+by x; a loss of three arrays also has z, and the derivative by it. The arrays are processed in blocks;
+losses and derivatives that are not requested go to the stack, so that each loss is one loop, compiled
+at its first use (0.2 to 0.4 s). The sums of the blocks are added in order.
 """
 
 from __future__ import annotations
@@ -41,12 +41,12 @@ from fastnn.kernels.runtime.compiler import (
     real,
 )
 from fastnn.kernels.runtime.launcher import guard_contents, is_tracing, launch
-from fastnn.kernels.runtime.memory import ahead
+from fastnn.kernels.runtime.raw_memory import ahead
 from fastnn.kernels.runtime.thread_count import chunks_for
 
-# Numbers that are summed at once; the unit in which the arrays are cut, and the room on the stack.
+# Numbers in one sum; arrays are cut at multiples of it, and it is the size of the buffers on the stack.
 _BLOCK = 512
-# Bits of `wanted`: which outputs there are, and whether the mean is meant.
+# Bits of `wanted`: the requested outputs, and whether to take the mean.
 _OUT, _LOSSES, _DX, _DZ, _MEAN = 1, 2, 4, 8, 16
 
 
@@ -55,7 +55,7 @@ _OUT, _LOSSES, _DX, _DZ, _MEAN = 1, 2, 4, 8, 16
 
 @inline(fastmath=STRICT)
 def _log1p(x):
-    """``log(1 + x)`` for x > -1 to 2 ulp: what rounding 1 + x lost is put back. -inf at -1."""
+    """``log(1 + x)`` for x > -1 to 2 ulp, corrected for the rounding error of 1 + x. -inf at -1."""
     kind = type(x)
     u = kind(1) + x
     lost = x - (u - kind(1))
@@ -72,7 +72,7 @@ def mse(x, y, a):
 def l1(x, y, a):
     d = x - y
     kind = type(d)
-    # Without a quotient: 0 at NaN, as in PyTorch.
+    # Without a quotient: 0 for NaN, as in PyTorch.
     return fabs(d), (kind(1) if d > kind(0) else kind(0)) - (kind(1) if d < kind(0) else kind(0))
 
 
@@ -82,7 +82,7 @@ def smooth_l1(x, y, a):
     kind = type(d)
     z = fabs(d)
     inside = z < a
-    # Moved out of the loop.
+    # LLVM moves this out of the loop.
     inverse = kind(1) / a
     slope = kind(1) if d >= a else kind(-1) if d <= -a else d * inverse
     return (kind(0.5) * z * (z * inverse) if inside else z - kind(0.5) * a), slope
@@ -131,7 +131,7 @@ def bce_with_logits(x, y, a):
     kind = type(x)
     above, below = _parts(x)
     rest, p, q = _logistic(x)
-    # A sum of terms of one sign, so that a small loss is not lost; and not p - y, in which a small q would be.
+    # A sum of terms of one sign, which keeps a small loss precise; p - y would lose a small q.
     no = kind(1) - y
     return multiply_add(no, above, multiply_add(y, below, rest)), multiply_add(no, p, -(y * q))
 
@@ -146,7 +146,7 @@ def soft_margin(x, y, a):
 @inline
 def kl_div(x, y, a):
     kind = type(x)
-    # 0 log(0) is 0; but 0 times an infinite x is NaN, as in PyTorch.
+    # 0 log(0) is 0, but 0 times an infinite x is NaN, as in PyTorch.
     own = kind(0) if y == kind(0) else y * log(y)
     return multiply_add(-y, x, own), -y
 
@@ -177,9 +177,9 @@ def hinge_embedding(x, y, a):
     value, slope = zero, zero
     clamped = zero if gap < zero else gap
     value = zero if y == one else clamped
-    # 0 at NaN, too, as in PyTorch.
+    # Also 0 for NaN, as in PyTorch.
     slope = -one if y != one and gap >= zero else zero
-    # For a label that is neither 1 nor -1 both terms count, as in PyTorch.
+    # For a label other than 1 and -1 both terms count, as in PyTorch.
     return value + (zero if y == -one else x), slope + (zero if y == -one else one)
 
 
@@ -202,7 +202,7 @@ def gaussian_nll(x, y, z, a):
     inverse = kind(1) / v
     quotient = d * inverse
     square = d * quotient
-    # Below a, too, the derivative by z is that by v, as in PyTorch.
+    # The derivative by z is that by v, even below a, as in PyTorch.
     return half * (log(v) + square), quotient, half * (kind(1) - square) * inverse
 
 
@@ -211,7 +211,7 @@ def gaussian_nll(x, y, z, a):
 
 @inline
 def _outside(x):
-    """How many numbers are not in [0, 1]; NaN is not."""
+    """The count of numbers outside [0, 1]; NaN counts as outside."""
     wrong = 0
     for i in range(x.size):
         wrong += not (x[i] >= x.dtype.type(0) and x[i] <= x.dtype.type(1))
@@ -220,7 +220,7 @@ def _outside(x):
 
 @inline
 def _begin(work, size, mean):
-    # Every part writes the same.
+    # Every part writes the same values.
     work[COUNTED] = size
     work[DIVISOR] = size if mean else 1.0
     return 1.0 / work[DIVISOR]
@@ -228,7 +228,7 @@ def _begin(work, size, mean):
 
 @inline
 def _count_wrong(work, blocks):
-    """The total of the blocks' counts of wrong numbers, which stand behind their sums."""
+    """Add up the blocks' counts of wrong numbers, which are stored after the blocks' sums."""
     wrong = 0.0
     for block in range(HEAD + blocks, HEAD + 2 * blocks):
         wrong += work[block]
@@ -325,7 +325,7 @@ def _of_three(loss: Callable[..., Any]) -> Callable[[Any], Callable[..., None]]:
     return build
 
 
-# Floating-point operations per number, to choose a thread count by.
+# Floating-point operations per number, to choose a thread count.
 _COSTS = {
     mse: 3, l1: 3, smooth_l1: 8, huber: 8, bce: 70, bce_with_logits: 70, soft_margin: 70, kl_div: 30, kl_div_log: 25,
     poisson_nll: 30, poisson_nll_log: 25, hinge_embedding: 6, bce_with_logits_pos_weight: 75, gaussian_nll: 40,
@@ -367,7 +367,7 @@ def pointwise_loss(
     z: np.ndarray | None = None,
     dz: np.ndarray | None = None,
 ) -> bool:
-    """A loss of each number of ``x`` against that of ``y``, its sum or mean, and the gradient of that.
+    """A loss of each number of ``x`` against that of ``y``, the sum or mean, and its gradient.
 
     Args:
         loss: one of :data:`LOSSES`.
@@ -380,8 +380,7 @@ def pointwise_loss(
             least variance of 'gaussian_nll'.
         z: as ``x``, for the losses in :data:`THREE_ARRAYS`: the weights of positive labels, the variances.
 
-    Returns: whether all numbers were ones that the loss is defined for: False where one of 'bce' is
-        not in [0, 1].
+    Returns: whether the loss is defined for all numbers: False if one is not in [0, 1] for 'bce'.
     """
     try:
         kernels, cost = _KERNELS[loss], _COST_OF[loss]
@@ -392,7 +391,7 @@ def pointwise_loss(
     check("x", x, dtype, shape)
     check("y", y, dtype, shape)
     three = kernel.arrays == 8
-    # An array that is not wanted is not looked at; any address will do.
+    # An array that is not requested is not used; any address works.
     arrays = [x, x, x, x, y] if not three else [x, x, x, x, x, y, x]
     wanted = _MEAN if mean else 0
     if out is not None:
@@ -423,8 +422,8 @@ def pointwise_loss(
     work = new_work(2 * blocks)
     parts = min(chunks_for(cost * size), blocks) or 1
     launch(kernel, parts, (*arrays, work), size, wanted, a)
-    # A recording knows no numbers. At a replay a target may be looked at beforehand; the input, which the model has
-    # yet to compute, is taken as it comes.
+    # A recording has no values. Before a replay the target can be checked; the input, which the model has not yet
+    # computed, is not checked.
     is_recorded = guard_contents(y, _is_probability) if loss == "bce" else is_tracing()
     if parts > 1:
         if out is not None:

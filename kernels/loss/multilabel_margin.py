@@ -39,7 +39,7 @@ def _multilabel_margin(dtype):
                 for k in range(count):
                     label = labels[row, k]
                     gap = one - x[row, label] + x[row, i]
-                    # Not NaN, as in PyTorch.
+                    # Skips NaN, as in PyTorch.
                     if gap > zero:
                         loss += gap
                         dx[row, i] += inverse
@@ -70,7 +70,7 @@ def multilabel_margin(losses: np.ndarray, dx: np.ndarray, x: np.ndarray, labels:
     check_output("losses", losses, x.dtype, (batch,))
     check_output("dx", dx, x.dtype, (batch, classes))
     for name, output, others in (("losses", losses, (dx, x, labels)), ("dx", dx, (x, labels))):
-        # Labels that are written over would be indices of anywhere.
+        # Overwritten labels could index any address.
         if any(np.may_share_memory(output, other) for other in others):
             raise ValueError(f"{name} must not overlap the other arrays")
     parts = min(chunks_for(4 * batch * classes), batch) or 1

@@ -22,7 +22,7 @@ from fastnn.kernels.runtime.compiler import array, by_dtype, integer, part
 from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.thread_count import chunks_for
 
-# Rows that are summed at once; the unit in which the batch is cut.
+# Rows in one sum; the batch is cut at multiples of it.
 _BLOCK = 64
 
 
@@ -87,12 +87,12 @@ def nll_loss(
         dx: (batch, classes), receives the gradient of the sum or mean; or None.
         x: (batch, classes) logarithms of probabilities, C-contiguous, float32 or float64.
         labels: (batch,) int64.
-        mean: over the rows that count, each counting ``weight[label]``; otherwise the sum.
-        ignore_index: rows with this label count for nothing.
+        mean: over the rows that count, each weighted by ``weight[label]``; otherwise the sum.
+        ignore_index: rows with this label do not count.
         weight: (classes,), or None for ones.
-        out: (), receives the sum or mean, NaN where nothing counts; or None.
+        out: (), receives the sum or mean, NaN if no row counts; or None.
 
-    Returns: how many rows counted.
+    Returns: the number of rows that counted.
 
     Raises: IndexError for a label outside [0, classes); nothing has been written then.
     """

@@ -1,8 +1,8 @@
-"""Losses of predictions beside their targets, number by number, and their gradients.
+"""Elementwise losses of predictions against targets, and their gradients.
 
-Everything is computed in float64, whatever the arrays are: probabilities are clipped to
-[1e-15, 1 - 1e-15], and in float32 the upper of the two would be 1. Sums are taken over fixed
-chunks and added in their order: the same bits at any number of threads.
+Everything is computed in float64 for arrays of any dtype: probabilities are clipped to
+[1e-15, 1 - 1e-15], and the upper bound would be 1 in float32. Sums are computed over fixed
+chunks and added in order: the same bits at any number of threads.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.kernels.llvm.math import log
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for
 from fastnn.kernels.runtime.compiler import FAST, FLOAT64, array, by_dtype, inline, integer, part, real
 from fastnn.kernels.runtime.launcher import launch
@@ -22,13 +22,13 @@ KINDS = {
     "categorical_cross_entropy": CATEGORICAL_CROSS_ENTROPY, "square": SQUARE,
 }  # fmt: skip
 _COSTS = {SQUARED_ERROR: 3, BINARY_CROSS_ENTROPY: 60, CATEGORICAL_CROSS_ENTROPY: 30, SQUARE: 2}
-# Numbers whose terms are added up before anything else.
+# Numbers in one partial sum.
 _CHUNK = 4096
 
 
 @inline
 def _clipped(p):
-    # NaN passes both tests and stays.
+    # Both tests are false for NaN, so NaN is kept.
     p = 1e-15 if p < 1e-15 else p
     return 1.0 - 1e-15 if p > 1.0 - 1e-15 else p
 
@@ -112,7 +112,7 @@ def paired_loss(y: np.ndarray, p: np.ndarray, kind: str) -> float:
     """The sum of a loss over pairs of a target y and a prediction p.
 
     ``squared_error``: (y - p)**2; ``binary_cross_entropy``: -(y log p + (1 - y) log(1 - p));
-    ``categorical_cross_entropy``: -y log p; ``square``: p**2, whatever y is.
+    ``categorical_cross_entropy``: -y log p; ``square``: p**2, for any y.
 
     Args:
         y, p: C-contiguous arrays of one shape and dtype, float32 or float64.
@@ -123,7 +123,7 @@ def paired_loss(y: np.ndarray, p: np.ndarray, kind: str) -> float:
     check("p", p, p.dtype, p.shape)
     check("y", y, p.dtype, p.shape)
     chunks = -(-p.size // _CHUNK)
-    sums = alloc.empty(chunks, FLOAT64)
+    sums = allocation.empty(chunks, FLOAT64)
     launch(kernel, max(1, min(chunks_for(_COSTS[code] * p.size), chunks)), (sums, y, p), chunks, p.size, code)
     return float(sums.sum())
 

@@ -1,7 +1,7 @@
 """Softmax as the output of a network: probabilities, and with targets the loss and the error.
 
-``softmax_cross_entropy`` starts from logits and never shows the probabilities; here they are what
-is wanted, as in a textbook: ``log(p + 1e-8)`` is the loss's logarithm, ``p - y`` the error.
+``softmax_cross_entropy`` starts from logits and does not return the probabilities; this module does,
+as in a textbook: the loss uses ``log(p + 1e-8)``, and the error is ``p - y``.
 """
 
 from __future__ import annotations
@@ -10,14 +10,14 @@ import numpy as np
 
 from fastnn.kernels.llvm.math import exp, log
 from fastnn.kernels.llvm.simd import maximum
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for, matrix_shape
 from fastnn.kernels.runtime.compiler import FAST, array, by_dtype, inline, integer, part, real
 from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.thread_count import chunks_for
 
 _COST = 25
-# A row longer than this is worked on by several threads, in pieces of this length.
+# A longer row is split among several threads, in pieces of this length.
 _PIECE = 8192
 
 
@@ -39,8 +39,8 @@ def _sum(x):
 
 @inline
 def _exponentials(out, x, top):
-    # Two loops: one that reads, writes and sums takes vectors only where its arrays lie far enough apart, and the order
-    # of a sum, and so its last bit, would depend on addresses.
+    # Two loops: a single one would be vectorised only if its arrays are far enough apart, and the order of the sum,
+    # and so its last bit, would depend on addresses.
     for j in range(x.size):
         out[j] = exp(x[j] - top)
     return _sum(out)
@@ -82,7 +82,7 @@ def _softmax_pieces(dtype):
             lo, hi = piece * _PIECE, min(columns, (piece + 1) * _PIECE)
             top = _largest(x[row, lo:hi])
             tops[row, piece] = top
-            # A piece of -inf alone holds zeros, unless the whole row is so.
+            # A piece of only -inf gives zeros, unless the whole row is -inf.
             if top == dtype(-np.inf):
                 out[row, lo:hi] = dtype(0)
                 sums[row, piece] = dtype(0)
@@ -148,7 +148,7 @@ def _softmax_error(dtype):
             if has_labels:
                 label = labels[row]
                 e[:] = p
-                # The caller has checked the labels; nothing outside the row is touched if it has not.
+                # The caller has checked the labels; this test keeps accesses inside the row if it has not.
                 if 0 <= label < columns:
                     e[label] -= dtype(1)
                     losses[row] = -log(p[label] + dtype(1e-8))
@@ -169,7 +169,7 @@ _ERROR = by_dtype("softmax_error", _softmax_error, "out error losses x y; rows c
 def probabilities(out: np.ndarray, x: np.ndarray) -> None:
     """``out[i] = exp(x[i] - max(x[i])) / sum(exp(x[i] - max(x[i])))``, the softmax of each row.
 
-    A row with NaN or +inf in it, or of -inf alone, becomes NaN, as by the formula.
+    A row with NaN or +inf, or of only -inf, becomes NaN, as in the formula.
 
     Args:
         out, x: (rows, columns), C-contiguous, of one dtype, float32 or float64; they may be the same.
@@ -186,8 +186,8 @@ def probabilities(out: np.ndarray, x: np.ndarray) -> None:
     if pieces == 1:
         launch(kernel, min(parts, rows), (out, x), rows, columns)
         return
-    # Which of the two ways is taken depends on the shape alone, so the bits do not depend on the threads.
-    tops, sums = alloc.empty((rows, pieces), dtype), alloc.empty((rows, pieces), dtype)
+    # The choice depends on the shape alone, so the bits do not depend on the number of threads.
+    tops, sums = allocation.empty((rows, pieces), dtype), allocation.empty((rows, pieces), dtype)
     parts = min(parts, rows * pieces)
     launch(_PIECES[dtype], parts, (out, tops, sums, x), rows, columns, pieces)
     launch(_JOIN[dtype], parts, (out, tops, sums), rows, columns, pieces)
@@ -201,8 +201,8 @@ def probabilities_and_error(
     Args:
         out, error, x: (rows, columns), C-contiguous, of one dtype; three different arrays.
         losses: (rows,) float64.
-        y: (rows, columns) of the same dtype, or (rows,) int64 labels in [0, columns), which stand for rows
-            with a single 1. Labels out of range leave their loss as it was and touch nothing else.
+        y: (rows, columns) of the same dtype, or (rows,) int64 labels in [0, columns), for one-hot rows. A
+            label out of range leaves its loss unchanged and has no other effect.
     """
     kernel = kernel_for(_ERROR, "x", x)
     dtype = x.dtype

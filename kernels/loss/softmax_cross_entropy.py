@@ -44,7 +44,8 @@ from fastnn.kernels.runtime.compiler import (
     real,
 )
 from fastnn.kernels.runtime.launcher import launch
-from fastnn.kernels.runtime.memory import (
+from fastnn.kernels.runtime.program import is_dense, is_labels, is_number, is_writeable, number_size
+from fastnn.kernels.runtime.raw_memory import (
     ahead,
     call_slice,
     data_of,
@@ -55,19 +56,18 @@ from fastnn.kernels.runtime.memory import (
     put_integer,
     stack_words,
 )
-from fastnn.kernels.runtime.program import is_dense, is_labels, is_number, is_writeable, number_size
 from fastnn.kernels.runtime.thread_count import chunks_for
 
-# Floating-point operations per logit: what 0.2 ns are to the machine for which parts_for was tuned.
+# Floating-point operations per logit: equivalent to 0.2 ns on the machine for which chunks_for was tuned.
 _COST = 12
-# Rows whose logarithms are taken together, a vector at a time; the unit in which the batch is cut.
+# Rows whose logarithms are computed together, a vector at a time; the batch is cut at multiples of it.
 _BLOCK = 16
 
-# A gradient of so many bytes does not stay in the caches, beside the logits that were read for it; it is written past
-# them where a row of it has room on the stack.
+# A gradient of this many bytes does not stay in the caches together with its logits; it is written with streaming
+# stores if a row of it fits on the stack.
 _PAST_CACHES = 8 * 2**20
 _WIDEST = 2048
-# A bit of `wanted`, beside those of `labels`.
+# A bit of `wanted`, in addition to those of `labels`.
 _PROBABILITIES = 32
 
 
@@ -125,13 +125,13 @@ def _softmax_cross_entropy(dtype):
                 for i in range(count):
                     label, at = labels[start + i], (start + i) * classes
                     x, d = ahead(logits_at, at), ahead(dlogits_at, at)
-                    # Scanned above, and looked at here once more: an output that overlaps the labels writes over them.
+                    # Scanned above and checked again here: an output that overlaps the labels overwrites them.
                     if label == ignored or label < 0 or label >= classes:
                         totals[i], below_top[i] = dtype(1), dtype(0)
                         if with_gradient:
                             array_at(d, (classes,))[:] = dtype(0)
                         continue
-                    # Now, as the gradient may overwrite the logits.
+                    # Read now, as the gradient may overwrite the logits.
                     right = number_at(x, label)
                     top = row_max(x, classes)
                     below_top[i] = right - top
@@ -162,7 +162,7 @@ def _softmax_cross_entropy(dtype):
 
 @inline(fastmath=STRICT)
 def _log_softmax(x, top, lse):
-    # The largest logit first: added to the logarithm it would swallow it.
+    # Subtract the largest logit first: added to the logarithm it would absorb it.
     return (x - top) - lse
 
 
@@ -266,9 +266,9 @@ _block = stack_words(_WORDS)
 def _enter_softmax_cross_entropy(
     context, kernel, size, out, gradient, no_gradient, logits, labels, mean, ignored, room, threads, serial
 ):
-    """The loss of a batch for which one thread will do, and its gradient: how many rows counted.
+    """The loss and gradient of a batch small enough for one thread; returns the number of rows that counted.
 
-    -1 for what is not accepted, and for a label out of range: Python then looks at everything again and explains.
+    -1 for arguments that are not accepted and for a label out of range: Python then checks everything and raises.
     """
     if number_size(context, logits) != size or ndim_of(logits) != 2:
         return -1
@@ -302,9 +302,9 @@ def _enter_softmax_cross_entropy(
 
 _ENTER = Entry(_enter_softmax_cross_entropy, [types.int64] * 13, types.int64)
 _NONE = id(None)
-# Bytes that this needs at most, as SERIAL_OPERATIONS are to what one thread does: a number for each block of rows.
+# The most bytes that this needs, as SERIAL_OPERATIONS bounds the work of one thread: a number for each block of rows.
 _ROOM = 8 * (HEAD + thread_count.SERIAL_OPERATIONS // (_COST * _BLOCK) + 1)
-# Logits, at which there is more than one call to make if there is more than one thread.
+# From this many logits on, more than one call is needed if there is more than one thread.
 MOST_IN_ONE_CALL = thread_count.SERIAL_OPERATIONS // _COST
 
 
@@ -322,23 +322,23 @@ def softmax_cross_entropy(
     """``-sum(c * log(softmax(logits)))`` of each row, the sum or mean of these, and its gradient.
 
     For a label, ``c`` is ``weight * ((1 - label_smoothing) * onehot(label) + label_smoothing / classes)``;
-    for probabilities they stand in place of ``onehot(label)``. The mean is over the rows that count, each
-    counting ``weight[label]``; over all rows for probabilities. The largest logit of a row is subtracted
-    first, so no finite logits overflow.
+    probabilities replace ``onehot(label)``. The mean is over the rows that count, each weighted by
+    ``weight[label]``; for probabilities, over all rows. The largest logit of a row is subtracted first, so
+    no finite logits overflow.
 
     Args:
-        losses: (batch,), receives the loss of each row, 0 where the label is ``ignore_index``; or None.
+        losses: (batch,), receives the loss of each row, 0 if the label is ``ignore_index``; or None.
         dlogits: (batch, classes), receives the gradient of the sum or mean; or None. May be ``logits`` for
             labels without smoothing.
         logits: (batch, classes), C-contiguous, float32 or float64.
         target: (batch,) int64 labels, or (batch, classes) probabilities of the dtype of ``logits``.
         mean: whether the gradient and ``out`` are of the mean; otherwise of the sum.
-        ignore_index: rows with this label count for nothing.
+        ignore_index: rows with this label do not count.
         weight: (classes,), of the dtype of ``logits``; or None for ones.
         label_smoothing: from 0 to 1.
-        out: (), receives the sum or mean, NaN where nothing counts; or None.
+        out: (), receives the sum or mean, NaN if no row counts; or None.
 
-    Returns: how many rows counted.
+    Returns: the number of rows that counted.
 
     Raises: IndexError for a label outside [0, classes); nothing has been written then.
     """
@@ -384,15 +384,15 @@ def softmax_cross_entropy(
 def softmax_cross_entropy_in_one_call(
     dlogits: np.ndarray | None, logits: np.ndarray, labels: np.ndarray, mean: bool, ignore_index: int, out: np.ndarray
 ) -> int:
-    """:func:`softmax_cross_entropy` of a small batch and plain labels in one call of compiled code, checks included.
+    """:func:`softmax_cross_entropy` of a small batch and plain labels in one compiled call, with all checks.
 
-    Returns: how many rows counted; -1, with nothing changed, for whatever it does not accept (another dtype or
-    layout, a batch for several threads, a label out of range, somebody who watches launches): the other then
-    does it, or explains.
+    Returns: the number of rows that counted; -1, with nothing changed, for a case that it does not accept
+    (another dtype or layout, a batch for several threads, a label out of range, launches that are recorded):
+    :func:`softmax_cross_entropy` then computes it or raises.
 
     Args:
         ignore_index: fits in int64.
-        dlogits, logits, labels, mean, out: as there.
+        dlogits, logits, labels, mean, out: as in :func:`softmax_cross_entropy`.
     """
     kernel, room = _KERNEL.get(logits.dtype), program.scratch()
     if kernel is None or launcher.is_watched():

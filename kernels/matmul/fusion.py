@@ -1,8 +1,8 @@
-"""Peephole: neighbouring launches of a recording that one launch can do, with the same bits.
+"""Fusion: combines neighbouring launches of a recording into one, with the same bits.
 
-The input gradient of a layer goes through the gate of the ReLU before it tile by tile, while it is near. As a
-launch of its own that writes, reads and writes it again (W = 784-1024-1024-10 at batch 512: 0.3 ms of 13). For other
-activations, row by row behind each tile, it takes longer than the launch: 100 us instead of 23 for 512x128 numbers.
+The input gradient of a layer goes through the ReLU of the previous layer tile by tile, while a tile is in cache. A
+separate launch writes, reads and writes it again (W = 784-1024-1024-10 at batch 512: 0.3 ms of 13). For other
+activations, row by row after each tile, fusion is slower than the launch: 100 us instead of 23 for 512x128 numbers.
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from fastnn.kernels.activation.activations import BACKWARD, RELU
+from fastnn.kernels.activation.fused_activations import BACKWARD, RELU
 from fastnn.kernels.matmul.gemm import GEMM, PLAIN, RELU_GATE
 from fastnn.kernels.runtime.launcher import Launch
 
-# Of the words of a product, which are the same for all dtypes.
+# Indices of a product's words, which are the same for all dtypes.
 _PLACE = next(iter(GEMM.values())).place
 _ROWS, _COLUMNS, _Y_ROW, _MODE, _CODE = (_PLACE[word] for word in ("rows", "columns", "y_row", "mode", "code"))
 _Y, _Z = _PLACE["y"], _PLACE["z"]
@@ -24,33 +24,33 @@ _DERIVATIVES = {id(kernel) for kernel in BACKWARD.values()}
 
 
 def fuse_relu_backward(launches: list[Launch], kept: Iterable[np.ndarray]) -> list[Launch]:
-    """The launches, with the backward passes of ReLU inside the products before them.
+    """The launches, with the backward passes of ReLU fused into the products before them.
 
     Args:
         launches: recorded; they are not changed.
-        kept: arrays that somebody reads after the last launch, or writes before the first.
+        kept: arrays that are read after the last launch, or written before the first.
     """
     found, outside, at = list(launches), list(kept), 0
     while at < len(found):
         kernel, _, _, scalars, _ = found[at]
-        # A launch that is taken out makes room for the next one.
+        # After a removal, the next launch is at the same index.
         if id(kernel) not in _DERIVATIVES or scalars[1] != RELU or not _join(found, at, outside):
             at += 1
     return found
 
 
 def _join(launches: list[Launch], at: int, outside: list[np.ndarray]) -> bool:
-    """Take launch number ``at`` out of the list, if the product before it can do its work; whether it could."""
+    """Fuse launch ``at`` into the product before it, if possible; return whether it was."""
     dz, dy, saved = launches[at][2]
     i = next((j for j in range(at - 1, -1, -1) if _touches(launches[j], dy)), -1)
     if i < 0 or not _is_plain(launches[i], dy):
         return False
-    # The first of the launches that may run beside the product.
+    # The first launch that may run in parallel with the product.
     start = i
     while start and not launches[start][-1]:
         start -= 1
     beside = [launch for j, launch in enumerate(launches[start:at], start) if j != i]
-    # The result is written earlier than it was, and what it was made of not at all.
+    # After fusion the result is written earlier, and the intermediate gradient is not written at all.
     if any(_touches(launch, dz) or _writes(launch, saved) for launch in (*beside, launches[i])):
         return False
     if any(_touches(launch, dy) for j, launch in enumerate(launches) if j not in (i, at)):
@@ -62,7 +62,7 @@ def _join(launches: list[Launch], at: int, outside: list[np.ndarray]) -> bool:
     moved[_Z], changed[_MODE] = saved, int(changed[_MODE]) | RELU_GATE
     launches[i] = kernel, parts, tuple(moved), tuple(changed), waits
     if launches[at][-1] and at + 1 < len(launches):
-        # What comes next waited for this one, if only because that had waited for all before.
+        # The next launch waited for the removed one, at least indirectly.
         kernel, parts, arrays, scalars, _ = launches[at + 1]
         launches[at + 1] = kernel, parts, arrays, scalars, True
     del launches[at]
@@ -70,7 +70,7 @@ def _join(launches: list[Launch], at: int, outside: list[np.ndarray]) -> bool:
 
 
 def _is_plain(launch: Launch, y: np.ndarray) -> bool:
-    """Whether this is a product into these rows with nothing more done to it, on a way that has a gate."""
+    """Whether this is a plain product into these rows, on a path that can apply the ReLU gate."""
     kernel, _, arrays, scalars, _ = launch
     if id(kernel) not in _PRODUCTS or scalars[_MODE] not in PLAIN or scalars[_CODE]:
         return False

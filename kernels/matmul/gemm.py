@@ -5,31 +5,31 @@
 The vocabulary is that of BLIS (F. G. Van Zee and R. A. van de Geijn, ACM TOMS 41, 2015, article
 14). The micro-kernel computes a *tile* of C in registers. A *panel* is the strip of B as wide as a
 tile; it stays in the second-level cache while all tiles below it are computed, and it is *packed*,
-copied into contiguous rows, where its own rows are not contiguous or collide in the cache.
+copied into contiguous rows, if its own rows are not contiguous or collide in the cache.
 
-A is read one number at a time and broadcast, so any strides will do: the same code serves
-``X @ W`` and ``X.T @ dY``. Each number of C is one chain of multiply-adds in order of k, whatever
-the tile, the block and the thread, so its bits depend on none of them.
+A is read one number at a time and broadcast, so any strides work: the same code serves ``X @ W``
+and ``X.T @ dY``. Each number of C is one chain of multiply-adds in order of k, so its bits do not
+depend on the tile, the block or the thread.
 
-What was tried and rejected, and what stands in its place (two cores of an AMD Zen 5, AVX-512, float32):
+Rejected ideas and their replacements (two cores of an AMD Zen 5, AVX-512, float32):
 
-| idea | figure | in its place | figure |
+| idea | figure | replacement | figure |
 | --- | --- | --- | --- |
 | rows of W 4 KB apart | 310 to 340 GFLOP/s at 64x1024x1024 | rows padded by one cache line | 465 to 490 |
 | B packed number by number | 345 GFLOP/s, its input gradient | blocks transposed in registers | 403 to 432 |
-| B packed for 32 or 64 rows at all | 187 us, 32x1024x1024 times B.T | A and C transposed instead | 155 |
+| B packed for 32 or 64 rows | 187 us, 32x1024x1024 times B.T | A and C transposed instead | 155 |
 | the same for rows that fill no panel, or for more | 114 us, 16x1024x1024; 592, 128x | A and C transposed | 140; 593 |
 | two vectors in every tile | 5 multiply-adds in flight for 4 rows | more vectors the fewer rows | 12 x 2 to 1 x 8 |
 | prefetching the tile of C | 232 GFLOP/s on one thread | nothing | 237 |
 | packing W for the input gradient of 1 row | 37 us, backward of 1x784x256 | dot products along its rows | 13 us |
 | checking and cutting in Python | 3.1 us, forward of 7x33x17 | in compiled code | 1.05 us |
 | three launches for a backward | 19 us, 64x128x64 | one program of three rows | 8.4 us |
-| large A past one panel after the other | 478 GFLOP/s at 512x784x256 | past groups of panels | 493 |
+| large A read once for each panel | 478 GFLOP/s at 512x784x256 | once for each group of panels | 493 |
 | the same for A.T whose rows are 4 KB apart | 403, weight gradient of 2048x1024x1024 | one panel at a time | 431 |
 | and with a tile's rows of A copied together first | 358 | the same | 441 |
-| asking for the rows of the next tile ahead | 435 at 512x1024x1024 | nothing | 475 |
-| the gate of ReLU beside the floor in the micro-kernel | 3 s more to compile | over the tile behind it | as fast |
-| BatchNorm's statistics, panel by panel | 493 us, 512x784x256 and BatchNorm | a pass of BatchNorm's own | 487 |
+| prefetching the rows of the next tile | 435 at 512x1024x1024 | nothing | 475 |
+| the ReLU gate next to the floor in the micro-kernel | 3 s more to compile | a pass over the tile after it | as fast |
+| BatchNorm's statistics, panel by panel | 493 us, 512x784x256 and BatchNorm | a separate pass of BatchNorm | 487 |
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ from __future__ import annotations
 import numpy as np
 from numba import types
 
-from fastnn.kernels.activation.activations import NONE, RELU, activate, activation_code, activation_forward
+from fastnn.kernels.activation.fused_activations import NONE, RELU, activate, activation_code, activation_forward
 from fastnn.kernels.llvm.micro_kernel import (
     ACCUMULATE,
     BIAS,
@@ -55,11 +55,12 @@ from fastnn.kernels.llvm.micro_kernel import (
     vectors_for,
 )
 from fastnn.kernels.norm.column_statistics import TOGETHER, sum_rows
-from fastnn.kernels.runtime import alloc, compiler, launcher, program, thread_count
+from fastnn.kernels.runtime import allocation, compiler, launcher, program, thread_count
 from fastnn.kernels.runtime.checks import check, check_output, check_rows, check_strided, kernel_for, matrix_shape
 from fastnn.kernels.runtime.compiler import FAST, Entry, array_at, both, by_dtype, inline, part, pointer
 from fastnn.kernels.runtime.launcher import launch
-from fastnn.kernels.runtime.memory import (
+from fastnn.kernels.runtime.program import can_run, has_rows, is_matrix, is_vector, number_size, parts_of, put_row, run
+from fastnn.kernels.runtime.raw_memory import (
     ahead,
     data_of,
     dimension_of,
@@ -74,39 +75,39 @@ from fastnn.kernels.runtime.memory import (
     stack_words,
     stride_of,
 )
-from fastnn.kernels.runtime.program import can_run, has_rows, is_matrix, is_vector, number_size, parts_of, put_row, run
 from fastnn.kernels.runtime.thread_count import chunks_for
 
-# Bytes of a panel's column that one pass over A takes: with 32 columns of float32 half a megabyte
-# of panel, and the rows of a tile beside it, stay in a second-level cache of one.
+# Bytes of a panel's column in one pass over A: with 32 columns of float32, half a megabyte of panel
+# and the rows of a tile stay in a second-level cache of 1 MB.
 _DEPTH_BYTES = 4096
-# The same where A's numbers for successive k lie on the same cache sets.
+# The same if A's numbers for successive k map to the same cache sets.
 _COLLIDING_DEPTH_BYTES = 1024
-# Bytes of A that a pass over all panels reads; more of it is taken in blocks, which stay in the
+# Bytes of A in one pass over all panels; a larger A is split into blocks, which stay in the
 # third-level cache.
 _BLOCK_BYTES = 8 * 2**20
-# More of A than this is not expected to stay in a second-level cache beside a panel. Then so many panels at most,
-# and of so many bytes, are taken together.
+# An A larger than this is not expected to stay in a second-level cache together with a panel. Then panels are
+# processed in groups, with at most this many panels and bytes.
 _NEAR_BYTES, _MOST_TOGETHER, _GROUP_BYTES = 256 * 2**10, 8, 512 * 2**10
-# More of C than this is written past the caches (2048x1024x1024: 451 and 459 GFLOP/s, 426 and 451 through them).
+# A C larger than this is written with streaming stores (2048x1024x1024: 451 and 459 GFLOP/s, without 426 and 451).
 _STREAM_BYTES = 6 * 2**20
-# Rows of B this many bytes apart, or a multiple, fall on the same few sets of the caches.
+# Rows of B this many bytes apart, or a multiple, map to the same few cache sets.
 _CONFLICT = 1024
 # Packing costs as much as computing about this many rows of C.
 _ROWS_WORTH_PACKING = 36
 _DEPTH_WORTH_PACKING = 192
-# Up to so many rows, A @ B.T is dot products along the rows of B, read once where they lie: to pack
-# it would read it once and write it once more.
+# Up to this many rows, A @ B.T is computed as dot products along the rows of B, which are read once in
+# place: packing would read and write it once more.
 _DOT_ROWS = 4
-# Bits of `mode` above those of the micro-kernel: such dot products; `z` receives the sums of B's columns, or has them
-# added, B's rows being contiguous; `z` holds what ReLU gave, and C becomes 0 where that is not above 0.
+# Bits of `mode` above those of the micro-kernel: such dot products; the sums of B's columns are written to `z`, or
+# added to it (B's rows are contiguous); `z` holds the output of ReLU, and C becomes 0 where that is not above 0.
 _DOTS, SUM_B, ADD_SUM_B, RELU_GATE = 16, 32, 64, 256
-# And the product of the transposes, (B.T @ A.T).T. B.T would have to be packed: so where A and C together are so much
-# smaller, A is of so many rows at most, which all but fill its panels, and packed stays in a second-level cache.
+# Another mode is the product of the transposes, (B.T @ A.T).T, to avoid packing B.T. It is used if A and C together
+# are smaller than B by this factor, and A has at most this many rows, nearly fills its panels, and when packed stays
+# in a second-level cache.
 _SWAP, _SMALLER, _SWAP_ROWS, _SWAP_BYTES = 128, 0.4, 64, 512 * 2**10
-# Tiles of B.T, one below the other, whose numbers are transposed into C together.
+# Tiles of B.T, one below the other, that are transposed into C together.
 _SWAP_TILES = 4
-# Modes of a product that RELU_GATE may be added to.
+# Modes of a product that RELU_GATE may be combined with.
 PLAIN = 0, _SWAP
 WORDS = 24
 
@@ -116,7 +117,7 @@ def _gemm(dtype):
 
     def gemm_slice(args, t, n):
         # y[m, columns], z[m, columns], packed[n, depth_block, width], a[m, depth], b[depth, columns], bias[columns];
-        # with SUM_B z[columns], with RELU_GATE what ReLU gave[m, columns]
+        # with SUM_B z[columns], with RELU_GATE z is the output of ReLU[m, columns]
         like, step = dtype(0), lanes(dtype(0))
         y, z, packed, a, b, bias = (
             pointer(args, 0, like), pointer(args, 1, like), pointer(args, 2, like), pointer(args, 3, like),
@@ -141,9 +142,9 @@ def _gemm(dtype):
                 )  # fmt: skip
             return
         if mode & _SWAP:
-            # Columns of C as tiles of B.T @ A.T: only A is packed, and what the tiles give is transposed. The rows of A
-            # and of B.T are contiguous. b_row is 1, but not written as a number: in a function of its own this has all
-            # tiles once more (2 s to compile), of half the speed where LLVM knows that number (110 GFLOP/s, not 257).
+            # Columns of C as tiles of B.T @ A.T: only A is packed, and the results are transposed. The rows of A and
+            # of B.T are contiguous. b_row is 1, but not a literal: in a separate function LLVM would compile all tiles
+            # again (2 s), at half the speed if it knows that number (110 GFLOP/s, not 257).
             packed = ahead(packed, t * group * depth_block * width)
             vectors, pitch, tall = -(-m // step), panels * width, _SWAP_TILES * row_limit()
             result = ahead(packed, panels * depth * width)
@@ -170,7 +171,7 @@ def _gemm(dtype):
                                 ahead(packed, (p * depth + k) * width), width, ahead(result, i * pitch + j), pitch,
                                 b, mode & BIAS if k == 0 else mode & BIAS | ACCUMULATE,
                             )  # fmt: skip
-                # Whole vectors are written: what is left of the columns goes number by number.
+                # Whole vectors are written; the remaining columns go number by number.
                 whole = here // step * step
                 _transpose(like, ahead(y, left), y_row, result, pitch, whole, m)
                 for i in range(whole, here):
@@ -184,7 +185,7 @@ def _gemm(dtype):
             z, z_row, z_is_y = y, y_row, True
         vectors = -(-columns // step)
         packed = ahead(packed, t * group * depth_block * width)
-        # What does not stay in any cache need not be read into one before it is written.
+        # An output too large for the caches need not be read into them before it is written.
         streams = m * columns * size > _STREAM_BYTES and z_is_y and code == NONE and mode & RELU_GATE == 0
         streams = streams and (integer(args, 0) | (z_row * size) | (columns * size)) % register_bytes() == 0
         # Tiles are numbered block by block, in a block panel by panel, in a panel from top to bottom.
@@ -195,14 +196,14 @@ def _gemm(dtype):
             panel = (position - top * panels) // rows_here
             first_tile = position - top * panels - panel * rows_here + top
             last_tile = min(top + rows_here, first_tile + last - position)
-            # Whole panels are taken together: each reads the rows of A while they are near from the one before.
+            # Whole panels are processed in groups: each finds the rows of A in the cache after the one before.
             together = 1
             if last_tile - first_tile == rows_here:
                 together = min(group, panels - panel, (last - position) // rows_here)
             position += together * (last_tile - first_tile)
             for k in range(0, depth, depth_block):
                 panel_depth = min(depth_block, depth - k)
-                # Panels share the vectors of a row evenly, and tiles the rows: none is left with very few.
+                # Panels split the vectors of a row evenly, and tiles split the rows, so that none is very small.
                 for p in range(panel, panel + together):
                     j = vectors * p // panels * step
                     panel_columns = min(vectors * (p + 1) // panels * step, columns) - j
@@ -212,7 +213,7 @@ def _gemm(dtype):
                         _pack(like, target, width, b_panel, b_row, b_column, panel_depth, panel_columns)
                         b_panel, b_panel_row = target, width
                     if mode & SUM_B and first_tile == 0:
-                        # The panel is about to be read by a tile in any case.
+                        # The next tile reads the panel anyway.
                         total = array_at(ahead(other, j), (panel_columns,))
                         sum_rows(total, b_panel, b_panel_row, panel_depth, k == 0 and not mode & ADD_SUM_B)
                 is_last = k + depth_block >= depth
@@ -277,7 +278,7 @@ def _dots(y, z, z_is_y, a, b, bias, first, end, depth, b_column, mode, code, slo
 
 @inline
 def _transpose(like, target, target_row, source, source_row, rows, columns):
-    """Transpose so many contiguous rows; the rows of the target are filled up to whole vectors."""
+    """Transpose ``rows`` contiguous rows; the rows of the target are filled up to whole vectors."""
     step = lanes(like)
     for j in range(0, rows, step):
         for k in range(0, columns, step):
@@ -289,7 +290,7 @@ def _transpose(like, target, target_row, source, source_row, rows, columns):
 
 @inline
 def _pack(like, packed, width, b, b_row, b_column, depth, columns):
-    """Copy a panel of B into rows of ``width`` numbers; columns that B has not become zero."""
+    """Copy a panel of B into rows of ``width`` numbers; columns beyond those of B become zero."""
     if b_row == 1 and b_column != 1:
         _transpose(like, packed, width, b, b_column, columns, depth)
     else:
@@ -330,9 +331,9 @@ def gemm(
         a: (M, K), any strides.
         b: (K, N), any strides; contiguous rows are fastest.
         bias: (N,) contiguous, or None.
-        activation, slope: as in :mod:`fastnn.kernels.activation.activations`.
+        activation, slope: as in :mod:`fastnn.kernels.activation.fused_activations`.
         z: (M, N), rows contiguous: receives ``a @ b + bias`` before the activation, or None.
-        accumulate: add to what ``y`` holds; then without bias, activation and ``z``.
+        accumulate: add to ``y`` instead of overwriting it; then without bias, activation and ``z``.
 
     All are float32 or all float64. Any of M, N and K may be 0; a product over K = 0 is zero.
     """
@@ -358,11 +359,12 @@ def gemm_checked(
     y: np.ndarray, a: np.ndarray, b: np.ndarray, bias: np.ndarray | None, code: int, activation: str, slope: float,
     z: np.ndarray | None, accumulate: bool, sums: np.ndarray | None = None, add_sums: bool = False,
 ) -> None:
-    """The product with every argument checked here, and each error explained.
+    """The product; checks every argument and raises the errors.
 
     Args:
-        sums: (N,) receives the sums of the columns of a C-contiguous ``b``, or has them added, or None. Not with
-            ``z``, and for products of at least one number over at least one.
+        sums: (N,) receives the sums of the columns of a C-contiguous ``b``, or None. Not with ``z``, and only if M, N
+            and K are at least 1.
+        add_sums: add to ``sums`` instead of overwriting it.
     """
     kernel = kernel_for(GEMM, "a", a)
     dtype = a.dtype
@@ -396,7 +398,7 @@ def gemm_checked(
         m, columns, depth, size, chunks_for(2.0 * m * columns * depth), mode, code, z is y,
         a_row, a_column, b_row, b_column, limits(),
     )  # fmt: skip
-    packed = alloc.empty(parts * group * depth_block * width, dtype) if width else y
+    packed = allocation.empty(parts * group * depth_block * width, dtype) if width else y
     launch(
         kernel, parts, (y, z, packed, a, b, y if bias is None else bias),
         m, columns, depth, a_row, a_column, b_row, b_column, y_row, z_row, mode, code,
@@ -409,11 +411,11 @@ def _plan(
     m: int, columns: int, depth: int, size: int, parts: int, collides: bool,
     limits: tuple[int, int, int, int],
 ) -> tuple[int, int, int, int, int, int, int]:
-    """How a product is cut: parts, tiles in a column, panels, tiles in a block, depth of a block, panel width and
-    panels that are taken together.
+    """The sizes of a product: parts, tiles in a column, panels, tiles in a block, depth of a block, panel width and
+    panels in a group.
 
-    ``collides``: the columns of A are rows of another matrix that fall on the same cache sets. In
-    Python and in compiled code alike.
+    ``collides``: the columns of A are rows of another matrix that map to the same cache sets. Used
+    in both Python and compiled code.
     """
     row_limit, registers, widest, register_bytes = limits
     step = register_bytes // size
@@ -424,7 +426,7 @@ def _plan(
     depth_block = -(-depth // -(-2 * depth * size // (3 * depth_bytes)))
     row_block = -(-row_tiles // -(-m * depth * size // _BLOCK_BYTES))
     width = min(nv, -(-columns // step)) * step
-    # Rows of A that do not stay in a second-level cache are read from further away once for each group of panels.
+    # Rows of A that do not stay in a second-level cache are read from a slower one once for each group of panels.
     group = 1
     if m * depth * size > _NEAR_BYTES and not collides:
         group = max(1, min(_MOST_TOGETHER, _GROUP_BYTES // (depth_block * width * size)))
@@ -436,10 +438,10 @@ def _cut(
     m: int, columns: int, depth: int, size: int, parts: int, mode: int, code: int, z_is_y: bool,
     a_row: int, a_column: int, b_row: int, b_column: int, limits: tuple[int, int, int, int],
 ) -> tuple[int, int, int, int, int, int, int, int, int, int, int]:
-    """Everything that is decided before a product runs, in Python and in compiled code alike.
+    """All decisions before a product runs, in both Python and compiled code.
 
-    Returns: parts, mode, code, b_row, b_column, row_tiles, panels, row_block, depth_block, width, 0
-        for that of a panel that is not packed, and panels that are taken together.
+    Returns: parts, mode, code, b_row, b_column, row_tiles, panels, row_block, depth_block, width (0
+        if panels are not packed), and panels in a group.
     """
     if code == RELU and z_is_y:
         mode, code = mode | RELU_FLOOR, NONE
@@ -463,7 +465,7 @@ def _cut(
         m, columns, depth, size, parts, collides, limits
     )
     if mode & SUM_B and depth_block < depth:
-        # What is summed together must not lie in two blocks.
+        # Rows that are summed together must be in one block.
         depth_block = -(-depth_block // TOGETHER) * TOGETHER
     rows_collide = b_row * size % _CONFLICT == 0 and depth >= _DEPTH_WORTH_PACKING and m >= _ROWS_WORTH_PACKING
     if b_column == 1 and not rows_collide:
@@ -472,20 +474,20 @@ def _cut(
 
 
 def _empty_sum(y, z, bias, activation, slope, accumulate):
-    """The product over K = 0: nothing but the bias."""
+    """The product over K = 0: only the bias."""
     if accumulate:
         return
     start = np.zeros(y.shape, y.dtype)
     if bias is not None:
         start += bias
-    out = alloc.empty_like(start)
+    out = allocation.empty_like(start)
     activation_forward(out, start, activation, slope)
     z[...] = start
-    y[...] = out  # The second, as it may be z.
+    y[...] = out  # Written last, as y may be z.
 
 
 # --------------------------------------------------------------------------------------------
-# The same decisions in compiled code: a product costs Python one call
+# The same decisions in compiled code: one call from Python for each product
 
 _block, _table = stack_words(WORDS), stack_words(program.ROW)
 
@@ -495,7 +497,7 @@ def fill_block(
     block, y, z, a, b, bias, packed, m, columns, depth, a_row, a_column, b_row, b_column, y_row, z_row,
     mode, code, slope, size, threads, serial,
 ):
-    """Write the block of a product; return its parts and the bytes of ``packed`` that they need."""
+    """Write the block of a product; return its parts and the bytes of ``packed`` they need."""
     limits = row_limit(), register_count(), vector_limit(), register_bytes()
     parts = parts_of(2.0 * m * columns * depth, threads, serial)
     parts, mode, code, b_row, b_column, row_tiles, panels, row_block, depth_block, width, group = _cut(
@@ -514,7 +516,7 @@ def fill_block(
 def _enter_gemm(
     context, kernel32, kernel64, y, a, b, bias, z, mode, code, slope, threads, serial, scratch,
 ):  # fmt: skip
-    """Check the arrays, whose ids are given, and compute: 1 if done, 0 if Python must look, else bytes of scratch."""
+    """Check the arrays, given by id, and compute: 1 if done, 0 if Python must check, else the scratch bytes needed."""
     size = number_size(context, a)
     kernel = kernel64 if size == 8 else kernel32
     if size == 0 or kernel == 0 or number_size(context, b) != size or ndim_of(a) != 2 or ndim_of(b) != 2:

@@ -1,7 +1,7 @@
 """The fully connected layer: ``linear_forward`` and ``linear_backward`` on the matrix kernels.
 
-The weight is stored with one row per input feature, (in_features, out_features), so that the
-forward product reads it row by row; rows may be padded (any distance between rows is accepted).
+The weight has one row per input feature, (in_features, out_features), so that the forward product
+reads it row by row; rows may be padded (any distance between rows is accepted).
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 import numpy as np
 from numba import types
 
-from fastnn.kernels.activation.activations import (
+from fastnn.kernels.activation.fused_activations import (
     BACKWARD,
     NONE,
     activation_backward,
@@ -20,21 +20,10 @@ from fastnn.kernels.activation.activations import (
 from fastnn.kernels.llvm.micro_kernel import ACCUMULATE
 from fastnn.kernels.matmul.gemm import ADD_SUM_B, GEMM, SUM_B, WORDS, fill_block, gemm, gemm_checked
 from fastnn.kernels.norm.column_statistics import TOGETHER
-from fastnn.kernels.runtime import alloc, compiler, launcher, program, thread_count
+from fastnn.kernels.runtime import allocation, compiler, launcher, program, thread_count
 from fastnn.kernels.runtime.checks import check, check_output, check_rows, check_strided, kernel_for, matrix_shape
 from fastnn.kernels.runtime.compiler import Entry, array, by_dtype, inline, part, stack_array
 from fastnn.kernels.runtime.launcher import launch
-from fastnn.kernels.runtime.memory import (
-    data_of,
-    dimension_of,
-    integer,
-    ndim_of,
-    put_integer,
-    put_real,
-    real,
-    stack_words,
-    stride_of,
-)
 from fastnn.kernels.runtime.program import (
     can_run,
     has_rows,
@@ -47,11 +36,22 @@ from fastnn.kernels.runtime.program import (
     put_row,
     run,
 )
+from fastnn.kernels.runtime.raw_memory import (
+    data_of,
+    dimension_of,
+    integer,
+    ndim_of,
+    put_integer,
+    put_real,
+    real,
+    stack_words,
+    stride_of,
+)
 from fastnn.kernels.runtime.thread_count import chunks_for
 
-# Columns that one part takes at a time: four cache lines of float32.
+# Columns that a part processes at a time: four cache lines of float32.
 _COLUMNS = 64
-# Up to so many columns there is one part.
+# Up to this many columns there is one part.
 _NARROW = 64
 _WORDS = 9
 
@@ -72,7 +72,7 @@ def linear_forward(
         x: (batch, in_features), any strides.
         weight: (in_features, out_features); contiguous rows are fastest.
         bias: (out_features,) contiguous, or None.
-        activation, slope: see :mod:`fastnn.kernels.activation.activations`.
+        activation, slope: see :mod:`fastnn.kernels.activation.fused_activations`.
         z: (batch, out_features): receives the value before the activation, or None.
     """
     gemm(out, x, weight, bias, activation=activation, slope=slope, z=z)
@@ -138,7 +138,7 @@ def activation_bias_backward(
         dz: (batch, features), C-contiguous; not written for activation 'none', where it is ``dy``.
         dbias: (features,), contiguous.
         dy, saved: (batch, features), C-contiguous; see ``activation_backward`` for ``saved``.
-        accumulate: add to what ``dbias`` holds.
+        accumulate: add to ``dbias`` instead of overwriting it.
     """
     kernel = kernel_for(_ACTIVATION_BIAS_BACKWARD, "dy", dy)
     code = activation_code(activation)
@@ -172,7 +172,7 @@ def linear_backward(
 ) -> None:
     """Gradients of ``linear_forward``, with dz = dy * activation'(z):
 
-    ``dx = dz @ weight.T``, ``dweight = x.T @ dz``, ``dbias = sum(dz, 0)``; None for one not wanted.
+    ``dx = dz @ weight.T``, ``dweight = x.T @ dz``, ``dbias = sum(dz, 0)``; pass None to skip one.
 
     Args:
         dx: (batch, in_features), contiguous rows; overwritten.
@@ -180,9 +180,9 @@ def linear_backward(
         dbias: (out_features,), contiguous.
         dy: (batch, out_features), C-contiguous.
         x, weight: as in ``linear_forward``.
-        saved: the forward's ``out``, or its ``z`` where ``saves_input(activation)``; also its ``z``
-            for leaky ReLU with a slope below zero, as the sign of ``out`` then tells nothing.
-        accumulate_weight, accumulate_bias: add to what ``dweight``, ``dbias`` hold.
+        saved: the forward's ``out``, or its ``z`` if ``saves_input(activation)``; also its ``z`` for
+            leaky ReLU with a slope below zero, as the sign of ``out`` is then not that of ``z``.
+        accumulate_weight, accumulate_bias: add to ``dweight``, ``dbias`` instead of overwriting them.
     """
     code = activation_code(activation)
     done = 0
@@ -211,7 +211,7 @@ def _backward_checked(
     weight: np.ndarray, saved: np.ndarray | None, activation: str, slope: float, accumulate_weight: bool,
     accumulate_bias: bool,
 ) -> None:
-    """The same, launch by launch, with every argument checked here and each error explained."""
+    """The same, launch by launch; checks every argument and raises the errors."""
     # All checks come before the first launch: an error must not leave half of the gradients written.
     kernel_for(_ACTIVATION_BIAS_BACKWARD, "dy", dy)
     dtype = dy.dtype
@@ -232,8 +232,8 @@ def _backward_checked(
     if activation != "none":
         if saved is None:
             raise ValueError(f"saved must be given for activation {activation!r}")
-        dz = alloc.empty_like(dy)
-    # The product that reads dz takes the sums, too.
+        dz = allocation.empty_like(dy)
+    # The product that reads dz also computes its sums.
     joined = dbias is not None and dweight is not None and bool(batch and in_features)
     if dbias is not None and not joined:
         source = dy if saved is None else saved
@@ -253,7 +253,7 @@ def _backward_checked(
 
 
 # --------------------------------------------------------------------------------------------
-# All of it as one program, checked by compiled code: backward costs Python one call
+# The whole backward as one program, checked by compiled code: one call from Python
 
 _weight_block, _input_block, _bias_block = stack_words(WORDS), stack_words(WORDS), stack_words(_WORDS)
 _table = stack_words(3 * program.ROW)
@@ -263,10 +263,10 @@ def _enter_linear_backward(
     context, back32, back64, bias32, bias64, gemm32, gemm64, dx, dweight, dbias, dy, x, weight, saved, none,
     code, slope, accumulate_weight, accumulate_bias, threads, serial, scratch,
 ):  # fmt: skip
-    """Check the arrays, whose ids are given, and compute: 1 if done, 0 if Python must look, else bytes of scratch."""
+    """Check the arrays, given by id, and compute: 1 if done, 0 if Python must check, else the scratch bytes needed."""
     size = number_size(context, dy)
     derivative, bias_kernel, product = (back64, bias64, gemm64) if size == 8 else (back32, bias32, gemm32)
-    # The product that reads dz takes the sums, too.
+    # The product that reads dz also computes its sums.
     has_bias_row = dbias != none and dweight == none
     has_derivative_row = code != NONE and not has_bias_row
     if size == 0 or product == 0 or number_size(context, weight) != size:

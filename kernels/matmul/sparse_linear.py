@@ -1,33 +1,33 @@
-"""A linear layer over a batch that is mostly zeros, which it skips.
+"""A linear layer over a batch of mostly zeros, which are skipped.
 
     z[i, :] = bias + sum_k x[i, k] * weight[k, :]        weight[k, :] += sum_i x[i, k] * error[i, :]
 
 The batch is sorted by column (``sparse_rows``), so that each row of the weight is read once for all samples that
-have a number there. Each number is one chain of multiply-adds in order of ``k``, or of ``i``, as in ``gemm``: what
-is left out adds nothing, so the bits are the same, but for the sign of a zero, as long as the weights are finite.
-``spoiled`` tells when they no longer are: 0 * inf is NaN.
+are nonzero there. Each number is one chain of multiply-adds in order of ``k``, or of ``i``, as in ``gemm``. Skipped
+terms add nothing, so the bits are the same, except for the sign of a zero, as long as the weights are finite.
+``spoiled`` becomes NaN when they are not: 0 * inf is NaN.
 
-The weight is kept in *panels*, strips of columns that lie one after the other, one or more for each thread: a
-processor fetches what follows the line that it reads, and in whole rows that is where another thread writes.
+The weight is stored in *panels*, strips of columns one after the other, one or more for each thread: a processor
+prefetches the lines after the one that it reads, and with whole rows another thread writes these.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from fastnn.kernels.activation.activations import activate, activation_code
+from fastnn.kernels.activation.fused_activations import activate, activation_code
 from fastnn.kernels.llvm.simd import vector_bytes
 from fastnn.kernels.llvm.sparse_tile import MOST_VECTORS, add_products, add_to_rows
 from fastnn.kernels.matmul.sparse_rows import SortedBatch, check_batch
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for, matrix_shape
 from fastnn.kernels.runtime.compiler import array, by_dtype, inline, integer, part, pointer, real
 from fastnn.kernels.runtime.launcher import aligned, launch
-from fastnn.kernels.runtime.memory import ahead
+from fastnn.kernels.runtime.raw_memory import ahead
 from fastnn.kernels.runtime.thread_count import chunks_for, get_num_threads
 
 
 def split_columns(weight: np.ndarray) -> np.ndarray:
-    """A copy of a weight (features, columns) in panels: (panels, features, width), behind the last column zeros."""
+    """A copy of a weight (features, columns) in panels: (panels, features, width), with zeros after the last column."""
     features, columns = matrix_shape("weight", weight)
     kernel_for(_FORWARD, "weight", weight)
     lanes = vector_bytes() // weight.itemsize
@@ -40,7 +40,7 @@ def split_columns(weight: np.ndarray) -> np.ndarray:
 
 
 def copy_columns(panels: np.ndarray, weight: np.ndarray) -> None:
-    """Write a weight into panels that were made of it."""
+    """Write a weight into its panels."""
     width = panels.shape[2]
     for i, panel in enumerate(panels):
         here = weight[:, i * width : (i + 1) * width]
@@ -48,7 +48,7 @@ def copy_columns(panels: np.ndarray, weight: np.ndarray) -> None:
 
 
 def join_columns(weight: np.ndarray, panels: np.ndarray) -> None:
-    """Write panels back into the weight that they were made of."""
+    """Write panels back into their weight."""
     width = panels.shape[2]
     for i, panel in enumerate(panels):
         here = weight[:, i * width : (i + 1) * width]
@@ -56,7 +56,7 @@ def join_columns(weight: np.ndarray, panels: np.ndarray) -> None:
 
 
 def _check_panels(panels: np.ndarray, columns: int, output: bool = False) -> tuple[int, int, int]:
-    """Raise unless these are panels for so many columns; return their shape."""
+    """Raise unless these are panels for ``columns`` columns; return their shape."""
     if type(panels) is not np.ndarray or panels.ndim != 3:
         raise ValueError(f"panels must have 3 dimensions, found {getattr(panels, 'shape', type(panels).__name__)}")
     (check_output if output else check)("panels", panels, panels.dtype, panels.shape)
@@ -88,8 +88,8 @@ def _forward(dtype):
             j, end = panel * width, min(columns, (panel + 1) * width)
             for i in range(batch):
                 _start(sums[i, : end - j], bias[j:end], spoiled)
-            # In a place of this part's own: in z itself two threads took as long as one, as each fetches what follows
-            # its own columns, where the other one writes (16.2 us of 32 x 784 x 128 float64).
+            # Into an array of this part: directly in z two threads took as long as one, as each prefetches the lines
+            # after its own columns, which the other one writes (16.2 us of 32 x 784 x 128 float64).
             add_products(
                 like, ahead(pointer(args, 2, like), t * batch * width), width,
                 ahead(pointer(args, 6, like), panel * features * width), width, end - j,
@@ -125,10 +125,10 @@ def sparse_forward(
     Args:
         out: (batch, out_features), C-contiguous.
         x: as ``sort_columns`` leaves it.
-        panels: the weight, as :func:`split_columns` makes them.
+        panels: the weight, from :func:`split_columns`.
         bias: (out_features,), contiguous.
         spoiled: (1,), 0 while the weights are finite, else NaN.
-        activation, slope: see :mod:`fastnn.kernels.activation.activations`.
+        activation, slope: see :mod:`fastnn.kernels.activation.fused_activations`.
         z: (batch, out_features), C-contiguous: receives the value before the activation; must be given with one.
     """
     kernel, dtype = kernel_for(_FORWARD, "panels", panels), panels.dtype
@@ -163,7 +163,7 @@ def _update(dtype):
         batch, columns, width = integer(args, 6), integer(args, 7), integer(args, 8)
         features, room = integer(args, 9), integer(args, 10)
         spoiled = array(args, 1, (1,), dtype)
-        # Parts are cut as in the forward: each reads from its own cache the weights that it has written.
+        # The same parts as in the forward: each finds the weights that it has written in its own cache.
         like, place = dtype(0), np.int32(0)
         first, last = part(-(-columns // width), t, n)
         for panel in range(first, last):
@@ -174,7 +174,7 @@ def _update(dtype):
                 pointer(args, 2, place), pointer(args, 3, place), pointer(args, 4, like), features, room, batch,
             )  # fmt: skip
             if found:
-                # Whoever writes, writes the same.
+                # All threads write the same value.
                 spoiled[0] = np.nan
 
     return sparse_update_slice
@@ -187,10 +187,10 @@ _UPDATE = by_dtype(
 
 
 def sparse_update(panels: np.ndarray, spoiled: np.ndarray, x: SortedBatch, error: np.ndarray) -> None:
-    """``weight += x.T @ error``, in the rows of the weight that have a number in the batch.
+    """``weight += x.T @ error``, in the rows of the weight whose column of the batch is not all zero.
 
     Args:
-        panels: the weight, as :func:`split_columns` makes them.
+        panels: the weight, from :func:`split_columns`.
         spoiled: (1,); set to NaN if a weight has become NaN or infinite.
         x: as ``sort_columns`` leaves it.
         error: (batch, out_features), C-contiguous.

@@ -1,6 +1,6 @@
-"""Rows of a data set that are mostly zeros: compressed once, then batches of them sorted by column.
+"""Rows of a mostly-zero data set: compressed once, then sorted by column for each batch.
 
-``sparse_linear`` is the layer that takes such a batch.
+``sparse_linear`` is the layer for such a batch.
 """
 
 from __future__ import annotations
@@ -13,31 +13,31 @@ import numpy as np
 from fastnn.kernels.llvm.sparse_tile import PAIR
 from fastnn.kernels.rows.gather import ask_for, check_indices
 from fastnn.kernels.rows.take_rows import SOURCES
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for, matrix_shape
 from fastnn.kernels.runtime.compiler import FLOAT32, FLOAT64, Kernel, array, inline, integer, part, pointer
 from fastnn.kernels.runtime.launcher import launch
-from fastnn.kernels.runtime.memory import atomic_add, load_acquire
+from fastnn.kernels.runtime.raw_memory import atomic_add, load_acquire
 from fastnn.kernels.runtime.thread_count import chunks_for
 
 _INDEX, _NUMBER, _PLACE = np.dtype(np.int64), np.dtype(np.uint16), np.dtype(np.int32)
 _MOST_PAIRS, _MOST_ENTRIES = 2**16, 2**31 - 1
-# Rows that are compressed before room for them is claimed.
+# Rows that are compressed before space for them is claimed.
 _CHUNK = 8
-# Operations that an entry costs when it is sorted.
+# Operations to sort one entry.
 _COST = 8
 
 
 class CompressedRows(NamedTuple):
     """A matrix without its zeros: the two numbers of each pair of columns 2k, 2k + 1, unless both are zero.
 
-    Neighbours are often both there or both not, and two at a time cost little more than one: see ``sparse_tile``.
+    Neighbours are often both zero or both nonzero, and two at a time cost little more than one: see ``sparse_tile``.
 
     Attributes:
-        values: (entries, 2), row by row; the rows in any order. 0 for a column that the matrix has not.
-        pairs: (entries,) uint16, the k of each; they ascend in a row.
+        values: (entries, 2), row by row; the rows in any order. 0 for a column that the matrix does not have.
+        pairs: (entries,) uint16, the k of each entry, ascending within a row.
         starts: (rows,) int64, the first entry of each row.
-        counts: (rows,) int32, how many there are.
+        counts: (rows,) int32, the number of entries of each row.
         features: columns of the matrix.
         most: the largest of ``counts``.
     """
@@ -51,11 +51,11 @@ class CompressedRows(NamedTuple):
 
 
 class SortedBatch(NamedTuple):
-    """Rows sorted by column: the entries of pair k end before ``ends[k]``, and begin where those before it end.
+    """Rows sorted by column: the entries of pair k are those from ``ends[k - 1]`` (0 for the first) to ``ends[k]``.
 
     Attributes:
         ends: (pairs,) int32.
-        samples: (room,) int32, the row of each entry; they ascend in a pair.
+        samples: (room,) int32, the row of each entry, ascending within a pair.
         values: (room, PAIR) float32 or float64.
         batch: rows.
     """
@@ -71,7 +71,7 @@ class SortedBatch(NamedTuple):
 
 @inline
 def _pack_row(values, pairs, at, row, bits, sign):
-    """Append the pairs of ``row`` that are not zero; return where the next one goes."""
+    """Append the pairs of ``row`` that are not zero; return the index for the next one."""
     features, zero = row.size, bits[0] ^ bits[0]
     whole = features - features % PAIR
     for j in range(0, whole, PAIR):
@@ -80,7 +80,7 @@ def _pack_row(values, pairs, at, row, bits, sign):
             some |= bits[j + g]
             values[at, g] = row[j + g]
         pairs[at] = j // PAIR
-        # Integers without the sign: NaN is not zero, and -0.0 is.
+        # Compare bits without the sign: NaN is nonzero, and -0.0 is zero.
         at += some & ~sign != zero
     if whole < features:
         some = zero
@@ -139,7 +139,7 @@ _COMPRESS = {
 
 
 def compress_rows(data: np.ndarray, share: float) -> CompressedRows | None:
-    """``data`` without its zeros; None where more than this share of its pairs of columns is not zero, or the number
+    """``data`` without its zeros; None if more than ``share`` of its pairs of columns are not zero, or if the index
     of a pair needs more than two bytes. -0.0 counts as zero, NaN does not.
 
     Args:
@@ -156,14 +156,14 @@ def compress_rows(data: np.ndarray, share: float) -> CompressedRows | None:
     if count > _MOST_PAIRS:
         return None
     room = int(share * rows * count)
-    values, pairs = alloc.empty((room, PAIR), data.dtype), alloc.empty(room, _NUMBER)
-    starts, counts = alloc.empty(rows, _INDEX), alloc.empty(rows, _PLACE)
-    # How many entries there are so far, and whether they are too many.
+    values, pairs = allocation.empty((room, PAIR), data.dtype), allocation.empty(room, _NUMBER)
+    starts, counts = allocation.empty(rows, _INDEX), allocation.empty(rows, _PLACE)
+    # The number of entries so far, and whether they are too many.
     state = np.zeros(2, np.int64)
     parts = max(1, min(chunks_for(2.0 * data.size), -(-rows // _CHUNK)))
-    # Room behind the last one, as a pair is written before it is known to be zero.
+    # One more than the maximum, as a pair is written before it is known to be zero.
     size = _CHUNK * count + 1
-    packed, places = alloc.empty((parts, size, PAIR), data.dtype), alloc.empty((parts, size), _NUMBER)
+    packed, places = allocation.empty((parts, size, PAIR), data.dtype), allocation.empty((parts, size), _NUMBER)
     arrays = values, pairs, starts, counts, state, packed, places, data
     launch(_COMPRESS[data.dtype], parts, arrays, room, rows, features, size)
     if state[1]:
@@ -177,7 +177,7 @@ def compress_rows(data: np.ndarray, share: float) -> CompressedRows | None:
 
 @inline
 def _first_at(pairs, first, last, pair):
-    """Where in ``pairs[first:last]``, which ascend, the first one is that is not below ``pair``."""
+    """The index of the first number in ``pairs[first:last]`` (ascending) that is not below ``pair``."""
     while first < last:
         middle = (first + last) // 2
         if pairs[middle] < pair:
@@ -201,18 +201,18 @@ def _sort(kind, source):
         starts, counts = array(args, 6, (rows,), np.int64), array(args, 7, (rows,), np.int32)
         indices = array(args, 8, (batch,), np.int64)
         first_value, first_pair = pointer(args, 4, source(0)), pointer(args, 5, np.uint16(0))
-        # A part sorts the entries of some pairs; they begin where those of all smaller ones end.
+        # A part sorts the entries of a range of pairs, which begin after those of all smaller pairs.
         lo, hi = part(count, t, n)
         for i in range(batch):
             index, first, last = indices[i], 0, 0
-            # Indices were checked before the launch; here once more, as is all that stands in arrays.
+            # Indices were checked before the launch; they are checked again here, like all values read from arrays.
             if 0 <= index < rows:
                 first = starts[index]
                 last = first + counts[index]
                 if not 0 <= first <= last <= stored:
                     first = last = 0
             edges[i, 0], edges[i, 1] = first, last
-            # Rows come from memory that nobody has touched lately.
+            # The rows are unlikely to be in a cache.
             ask_for(first_pair, first, last - first, 2)
         at = 0
         for k in range(lo, hi):
@@ -262,7 +262,7 @@ _SORT = {
 
 
 def batch_of(rows: CompressedRows, batch: int, dtype: np.dtype) -> SortedBatch:
-    """Arrays for any ``batch`` of these rows; ValueError where they may have too many entries for 32 bits."""
+    """Arrays for any ``batch`` of these rows; ValueError if they may have too many entries for 32 bits."""
     room = batch * rows.most
     if room > _MOST_ENTRIES:
         raise ValueError(f"a batch may have at most {_MOST_ENTRIES} entries, found {batch} rows of up to {rows.most}")
@@ -274,8 +274,8 @@ def sort_columns(out: SortedBatch, rows: CompressedRows, indices: np.ndarray) ->
     """The chosen rows, sorted by column.
 
     Args:
-        out: as :func:`batch_of` makes it.
-        rows: as :func:`compress_rows` makes it.
+        out: from :func:`batch_of`.
+        rows: from :func:`compress_rows`.
         indices: (batch,) int64, each in [0, rows).
 
     Raises: IndexError for an index out of range, before anything is written.
@@ -296,13 +296,13 @@ def sort_columns(out: SortedBatch, rows: CompressedRows, indices: np.ndarray) ->
     check_indices(indices, starts.size)
     mean = stored / max(1, starts.size)
     parts = max(1, min(chunks_for(_COST * out.batch * mean), count))
-    edges = alloc.empty((parts, out.batch, 2), np.int64)
+    edges = allocation.empty((parts, out.batch, 2), np.int64)
     arrays = out.ends, out.samples, out.values, edges, values, pairs, starts, counts, indices
     launch(kernel, parts, arrays, count, room, out.batch, stored, starts.size)
 
 
 def check_batch(x: SortedBatch, features: int, dtype: np.dtype, check: Callable[..., None] = check) -> int:
-    """Raise unless the arrays of a sorted batch fit together; return its room."""
+    """Raise unless the arrays of a sorted batch fit together; return the entries it has space for."""
     room = matrix_shape("values", x.values)[0]
     check("values", x.values, dtype, (room, PAIR))
     check("samples", x.samples, _PLACE, (room,))

@@ -1,13 +1,13 @@
-"""Batch normalisation with the activation and the dropout behind it: forward and backward of all three at once.
+"""Batch normalisation fused with the activation and the dropout after it, forward and backward.
 
-The arithmetic is in ``batch_norm_slices``; here arrays are checked and launches cut.
+The arithmetic is in ``batch_norm_slices``; this module checks arrays and splits launches.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from fastnn.kernels.activation.activations import COSTS
+from fastnn.kernels.activation.fused_activations import COSTS
 from fastnn.kernels.norm.batch_norm_slices import (
     APPLY,
     COUNTER,
@@ -25,7 +25,7 @@ from fastnn.kernels.norm.normalization import (
     check_input,
     kernels_of,
 )
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 from fastnn.kernels.runtime.checks import check, check_output
 from fastnn.kernels.runtime.compiler import Kernel
 from fastnn.kernels.runtime.launcher import launch
@@ -33,9 +33,9 @@ from fastnn.kernels.runtime.thread_count import chunks_for
 
 _ALL = SUM | APPLY
 _COUNT = np.dtype(np.int64)
-# Columns of a part at least, where a launch is cut by columns.
+# The fewest columns of a part, if a launch is cut by columns.
 _FEWEST = 64
-# Floating-point operations per number, beside those of the activation.
+# Floating-point operations per number, without those of the activation.
 _COST = 12
 
 _FORWARD = kernels_of(
@@ -55,15 +55,15 @@ def _launch_phases(
     kernel: Kernel, phases: int, operations: float, batch: int, columns: int, arrays: tuple[np.ndarray, ...],
     flags: int, code: int, *reals: float,
 ) -> None:  # fmt: skip
-    """A launch for each phase, cut by rows, or one with both, cut by columns, where there are too few rows for that.
+    """One launch for each phase, cut by rows; or one for both, cut by columns, if there are too few rows.
 
-    Cut by columns two parts have neighbouring cache lines in every row, and a part's lines lie on few sets of its
-    caches: 256x256 in the captured step takes three times as long forward and backward where the cores are far from
-    each other, and T of ``benchmarks`` 2 to 4% longer for a step where they are not.
+    Cut by columns, two parts have neighbouring cache lines in every row, and a part's lines map to few sets of its
+    caches: forward and backward of 256x256 in the captured step take three times as long with high core-to-core
+    latency, and a step of T of ``benchmarks`` takes 2 to 4% longer with low latency.
     """
     rows, parts = rows_of_chunk(batch), chunks_for(operations)
     chunks = -(-batch // rows)
-    # A number's value does not depend on the width that it is computed in.
+    # The width does not change the values of numbers.
     width = min(columns, COLUMNS)
     if parts == 1 or chunks == 1 or (phases & SUM and chunks < parts and columns >= chunks * _FEWEST):
         if parts > 1:
@@ -97,19 +97,19 @@ def batch_norm_forward(
 ) -> None:
     """``out = dropout(activation((x - mean) / sqrt(var + eps) * weight + bias))`` over the columns of ``x``.
 
-    In training mean and (biased) variance are those of ``x``, and the running ones follow by
-    ``running += momentum * (new - running)``, the variance unbiased; otherwise the running ones are used.
+    In training, mean and (biased) variance are those of ``x``, and the running ones are updated by
+    ``running += momentum * (new - running)``, with the unbiased variance; otherwise the running ones are used.
     Source: S. Ioffe and C. Szegedy, arXiv:1502.03167.
 
     Args:
         out, x: (batch, columns), C-contiguous, float32 or float64; at least 2 rows in training. They may be the
-            same where no backward follows.
+            same if no backward follows.
         saved: (5, columns), for the backward: mean (as two numbers), 1 / sqrt(var + eps), scale and shift.
         weight, bias: (columns,), or None for 1 and 0.
         running_mean, running_var: (columns,) both or neither; updated in training.
         counter: (1,) or () int64, increased by one in training, or None.
-        activation, slope: see :mod:`fastnn.kernels.activation.activations`.
-        p, state: probability of zeroing a number, and the draw (seed, call), needed where ``p`` > 0.
+        activation, slope: see :mod:`fastnn.kernels.activation.fused_activations`.
+        p, state: probability of zeroing a number, and the draw (seed, call), needed if ``p`` > 0.
     """
     kernel, code, batch, columns = check_input(_FORWARD, activation, x)
     dtype = x.dtype
@@ -128,7 +128,7 @@ def batch_norm_forward(
     flags |= check_behind(activation, p, state)
     if training and batch < 2:
         raise ValueError(f"x must have more than one row in training, found shape {x.shape}")
-    sums = alloc.empty((-(-batch // rows_of_chunk(batch)) if training else 0, 3, columns), dtype)
+    sums = allocation.empty((-(-batch // rows_of_chunk(batch)) if training else 0, 3, columns), dtype)
     if not batch or not columns:
         return
     _launch_phases(
@@ -156,19 +156,19 @@ def batch_norm_backward(
     accumulate_weight: bool = False,
     accumulate_bias: bool = False,
 ) -> None:
-    """Gradients of :func:`batch_norm_forward`; None for one not wanted.
+    """Gradients of :func:`batch_norm_forward`; pass None to skip one.
 
     With dz the gradient before activation and dropout and xhat the normalised input: ``dbias = sum(dz)``,
     ``dweight = sum(dz * xhat)``, and ``dx = weight / sqrt(var + eps) * (dz - (dbias + xhat * dweight) / batch)``,
-    without the difference where the statistics are not those of ``x``.
+    without the subtracted term if the statistics are not those of ``x``.
 
     Args:
         dx: (batch, columns), C-contiguous; not ``dy`` or ``x``.
         dweight, dbias: (columns,).
         dy, x: (batch, columns), C-contiguous.
-        saved: what the forward saved.
+        saved: from the forward.
         training, activation, slope, p, state: as in the forward.
-        accumulate_weight, accumulate_bias: add to what ``dweight``, ``dbias`` hold.
+        accumulate_weight, accumulate_bias: add to ``dweight``, ``dbias`` instead of overwriting them.
     """
     kernel, code, batch, columns = check_input(_BACKWARD, activation, x)
     dtype = x.dtype
@@ -182,10 +182,10 @@ def batch_norm_backward(
             if gradient is not None and not accumulate:
                 gradient[...] = 0
         return
-    sums = alloc.empty((chunks, 2, columns), dtype)
+    sums = allocation.empty((chunks, 2, columns), dtype)
     _launch_phases(
         kernel, _ALL, x.size * (_COST + COSTS[code]), batch, columns,
-        (alloc.empty_like(x) if dx is None else dx, saved if dweight is None else dweight,
+        (allocation.empty_like(x) if dx is None else dx, saved if dweight is None else dweight,
          saved if dbias is None else dbias, dy, x, saved, sums, saved if state is None else state),
         flags, code, slope, 1.0 - p,
     )  # fmt: skip

@@ -1,19 +1,19 @@
-"""The slices of batch normalisation with the activation and the dropout behind it, forward and backward.
+"""The slices of batch normalisation with the activation and the dropout after it, forward and backward.
 
-A launch goes through *phases*: sums, then what follows from them for each column and the pass that uses it. Cut by
-rows there is a launch for each phase, and in the second every part finds out for itself what follows from the sums;
-a part that owns whole columns runs both. The mask of the dropout is computed from its position again in the backward,
-and so is the value before the activation: beside the input, only numbers per column are saved.
+A launch has two *phases*: the sums, then the statistics of each column and the pass that uses them. Cut by rows,
+there is one launch for each phase, and in the second every part computes the statistics itself; a part that owns
+whole columns runs both. The backward recomputes the mask of the dropout from the position, and the value before the
+activation: apart from the input, only numbers per column are saved.
 
-The mean is kept as two numbers of the input's type, and always subtracted before anything is multiplied.
+The mean is stored as two numbers of the input's type, and is always subtracted before any multiplication.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from fastnn.kernels.activation.activations import NONE, activate, differentiate
 from fastnn.kernels.activation.dropout import drop, drop_factor
+from fastnn.kernels.activation.fused_activations import NONE, activate, differentiate
 from fastnn.kernels.llvm.random import random_bits, random_keys, random_threshold
 from fastnn.kernels.llvm.simd import multiply_add, sqrt
 from fastnn.kernels.norm.column_statistics import ROOM, copy, fill, moments, sum_chunk, widen
@@ -24,19 +24,19 @@ from fastnn.kernels.runtime.compiler import array, inline, integer, part, real, 
 SUM, APPLY = 1, 2
 # Rows of `saved`.
 MEAN, REST, INVERSE, SCALE, SHIFT = range(5)
-# Bits of `flags`, beside those of every normalisation.
+# Bits of `flags`, in addition to those of every normalisation.
 TRAINING, RUNNING, COUNTER = OWN, 2 * OWN, 4 * OWN
 
 
 @inline
 def _solve_forward(near, rest, inverse, scale, shift, mean, variance, weight, bias, eps):
-    # All on the stack: with arrays of the caller's, which might overlap, no such loop is vectorised.
+    # All on the stack: with the caller's arrays, which might overlap, the loop is not vectorised.
     kind = near.dtype.type
     for j in range(mean.size):
         root = kind(1) / sqrt(kind(variance[j] + eps))
         slope = float(root) * float(weight[j])
         near[j] = kind(mean[j])
-        # An infinite mean leaves no rest, not NaN.
+        # For an infinite mean the rest is 0, not NaN.
         left = mean[j] - float(near[j]) if mean[j] - mean[j] == 0.0 else 0.0
         rest[j], inverse[j], scale[j] = kind(left), root, kind(slope)
         shift[j] = kind(float(bias[j]) - left * slope)
@@ -108,7 +108,7 @@ def forward_slice(dtype, smooth):
             first_chunk, last_chunk = part(chunks, t, n)
         else:
             first_block, last_block = part(blocks, t, n)
-        # What all parts of a launch cut by rows find out is written by one of them.
+        # If a launch is cut by rows, all parts compute the same statistics and one writes them.
         writes = not by_rows or t == 0
         for block in range(first_block, last_block):
             lo, hi = block * width, min(columns, (block + 1) * width)
@@ -200,14 +200,14 @@ def _add_chunk(total, product, sums, other):
 
 @inline
 def _solve_backward(gradient, slope, offset, total, product, rest, inverse, scale, batch):
-    """The gradient of the weight, and the statistics' share of ``dx``: ``offset - (x - mean) * slope``."""
+    """The gradient of the weight, and the part of ``dx`` from the statistics: ``offset - (x - mean) * slope``."""
     kind, share = slope.dtype.type, 1.0 / batch
     for j in range(gradient.size):
         root, steep, left = float(inverse[j]), float(scale[j]), float(rest[j])
         g = (product[j] - left * total[j]) * root
-        find_side_effects = steep * root * g * share
-        gradient[j], slope[j] = kind(g), kind(find_side_effects)
-        offset[j] = kind(left * find_side_effects - steep * total[j] * share)
+        correction = steep * root * g * share
+        gradient[j], slope[j] = kind(g), kind(correction)
+        offset[j] = kind(left * correction - steep * total[j] * share)
 
 
 @inline
@@ -262,7 +262,7 @@ def backward_slice(dtype, smooth):
         if flags & DROP:
             key0, key1 = random_keys(array(args, 7, (2,), np.int64))
             factor = drop_factor(keep)
-        # Without activation and dropout dz is dy, and not written to dx before the last phase.
+        # Without activation and dropout, dz is dy, and is not written to dx before the last phase.
         plain = not smooth and code == NONE and not flags & DROP
         blocks = -(-columns // width)
         first_block, last_block, first_chunk, last_chunk = 0, blocks, 0, chunks
@@ -300,7 +300,7 @@ def backward_slice(dtype, smooth):
                             _add_gradient(first, second, dropped[:count], row, m)
                             copy(to, dropped[:count])
                         elif flags & DROP:
-                            # Onto the stack first, as below: 256x256 takes 0.9 of the time.
+                            # To the stack first, as below: 256x256 takes 0.9 of the time.
                             _add_gradient_relu_drop(
                                 dropped[:count], first, second, gradient, row, m, s, b, position, key0, key1,
                                 threshold, factor,
@@ -331,7 +331,7 @@ def backward_slice(dtype, smooth):
                 slopes, offsets = total[:count], product[:count]
                 for i in range(first_chunk * rows, min(batch, last_chunk * rows)):
                     to, row = dx[i, lo:hi], x[i, lo:hi]
-                    # Onto the stack first: with dy or dx as its source, which may be its target, no loop is vectorised.
+                    # To the stack first: a loop from dy or dx, which may be its target, is not vectorised.
                     source = dropped[:count]
                     copy(source, dy[i, lo:hi] if plain else to)
                     if flags & TRAINING:

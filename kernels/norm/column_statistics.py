@@ -1,11 +1,11 @@
-"""Mean and variance down the columns of a matrix, for slices: sums over chunks of rows, and what follows from them.
+"""Mean and variance of the columns of a matrix, for slices, from sums over chunks of rows.
 
-The sums of a chunk are taken around a guess of its mean from its first rows: sums of ``x - guess`` and of its
-square lose nothing where the mean is far larger than the deviations. The chunks' moments are put together in
+The sums of a chunk are shifted by a guess of its mean from its first rows: sums of ``x - guess`` and of its
+square keep their precision if the mean is far larger than the deviations. The chunks' moments are combined in
 float64 (the shifted and the combined formulas of T. F. Chan, G. H. Golub and R. J. LeVeque, The American
 Statistician 37 (1983) 242-247).
 
-Loops are over short arrays on the stack of the slice.
+Loops run over short arrays on the stack of the slice.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ import numpy as np
 
 from fastnn.kernels.llvm.simd import multiply_add
 from fastnn.kernels.runtime.compiler import array_at, inline, stack_array
-from fastnn.kernels.runtime.memory import ahead
+from fastnn.kernels.runtime.raw_memory import ahead
 
-# Columns that are walked down together at most, as their sums lie on the stack. The room for them there is a cache
-# line more: arrays 4 KB apart would share their sets of the first-level cache.
+# The most columns processed together, as their sums are on the stack. ROOM is a cache line larger: arrays 4 KB apart
+# would share sets of the first-level cache.
 COLUMNS = 1024
 ROOM = COLUMNS + 16
-# Rows that are added one after the other before their sum is added to the others': float32 loses digits of very many.
+# Rows that are added in sequence before their sum is added to the total: float32 loses precision over very many.
 TOGETHER = 128
-# Rows that the guess of a chunk's mean is taken from. If these are outliers, the variance loses up to
-# 128 / _GUESS of its precision, never more.
+# Rows for the guess of a chunk's mean. If these are outliers, the variance loses at most 128 / _GUESS of
+# its precision.
 _GUESS = 8
 
 
 def rows_of_chunk(batch: int) -> int:
-    """Rows whose sums are one number: so many that there are chunks for several threads, but not many more."""
+    """Rows in a chunk: few enough that several threads have chunks, but not many more chunks than that."""
     return 32 if batch <= 256 else 64 if batch <= 512 else 128
 
 
@@ -108,12 +108,12 @@ def sum_chunk(sums, x, first, last, lo, hi):
     guessed = min(last, first + _GUESS)
     share = kind(1) / kind(guessed - first)
     for i in range(first + 1, guessed):
-        # Relative to the first row: of equal numbers the mean is that number, to the last bit.
+        # Relative to the first row: the mean of equal numbers is exactly that number.
         _add_share(guess, x[i, lo:hi], total, share)
     fill(total, kind(0))
     fill(square, kind(0))
     for j in range(width):
-        # An infinite guess would make NaN of an infinite mean.
+        # An infinite guess would turn an infinite mean into NaN.
         guess[j] = guess[j] if guess[j] - guess[j] == kind(0) else kind(0)
     i = first
     while i + 4 <= last:
@@ -136,17 +136,17 @@ def _add_means(mean, guesses, totals, base, per_row, share):
 @inline
 def _add_squares(square, mean, guesses, totals, squares, rows, per_row):
     for j in range(mean.size):
-        # float() keeps float32 what it is, and the square of a large sum would be infinite.
+        # float() would keep float32, and the square of a large sum would be infinite.
         total = np.float64(totals[j])
         step = float(guesses[j]) + total * per_row - mean[j]
         spread = float(squares[j]) - total * total * per_row
-        # A rounded difference may be below zero; NaN is not, and stays.
+        # Rounding may make the difference negative; NaN is kept.
         square[j] += (0.0 if spread < 0.0 else spread) + step * step * rows
 
 
 @inline
 def moments(mean, square, sums, batch, chunk_rows, lo, hi):
-    """Mean and sum of squared deviations, float64, from the sums of all chunks of so many rows."""
+    """Mean and sum of squared deviations, float64, from the sums of all chunks of ``chunk_rows`` rows."""
     base = sums[0, 0, lo:hi]
     widen(mean, base)
     fill(square, 0.0)

@@ -1,19 +1,18 @@
-"""Normalisation of rows, or of groups of neighbours in a row, with the activation and the dropout behind it.
+"""Normalisation of rows, or of groups of neighbours in a row, with the activation and the dropout after it.
 
-Layer normalisation is one group; group normalisation several; root-mean-square normalisation does not
-subtract the mean. Statistics are taken in two passes over numbers that are in the cache: the mean, then
-sums of deviations from it, which also tell how far the rounded mean was off. What the mean has beyond its
-type is kept as an offset of the normalised numbers. The backward computes the value before the activation
-and the mask of the dropout again; the gradients of weight and bias are sums over chunks of rows, added in
-their order.
+Layer normalisation has one group, group normalisation several; root-mean-square normalisation does not
+subtract the mean. Statistics take two passes over numbers that are in the cache: the mean, then sums of
+deviations from it, which also give the rounding error of the mean. This error is stored as an offset of
+the normalised numbers. The backward recomputes the value before the activation and the mask of the
+dropout; the gradients of weight and bias are sums over chunks of rows, added in order.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from fastnn.kernels.activation.activations import COSTS, NONE, activate, differentiate
 from fastnn.kernels.activation.dropout import drop, drop_factor
+from fastnn.kernels.activation.fused_activations import COSTS, NONE, activate, differentiate
 from fastnn.kernels.llvm.random import random_keys, random_threshold
 from fastnn.kernels.llvm.simd import multiply_add, sqrt
 from fastnn.kernels.norm.column_statistics import copy
@@ -32,18 +31,18 @@ from fastnn.kernels.norm.normalization import (
     check_input,
     kernels_of,
 )
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 from fastnn.kernels.runtime.checks import check, check_output
 from fastnn.kernels.runtime.compiler import FAST, array, inline, integer, part, real
 from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.thread_count import chunks_for
 
-# Rows whose gradients of weight and bias are summed as one number.
+# Rows in one partial sum of the gradients of weight and bias.
 ROWS = 64
 _SUM, _SOLVE = 1, 2
-# A bit of `flags`, beside those of every normalisation.
+# A bit of `flags`, in addition to those of every normalisation.
 _CENTRED = OWN
-# Floating-point operations per number, beside those of the activation.
+# Floating-point operations per number, without those of the activation.
 _COST = 15
 
 
@@ -126,7 +125,7 @@ def _forward(dtype, smooth):
             centre = 0.0
             if flags & _CENTRED:
                 guess = _sum(source) * dtype(share)
-                # An infinite guess would make NaN of an infinite mean.
+                # An infinite guess would turn an infinite mean into NaN.
                 guess = guess if guess - guess == dtype(0) else dtype(0)
                 total, square = _deviations(source, guess)
                 centre = float(guess) + float(total) * share
@@ -138,8 +137,8 @@ def _forward(dtype, smooth):
             spread = 0.0 if spread < 0.0 else spread
             root = 1.0 / sqrt(spread * share + eps)
             inverse = dtype(root)
-            # The part of the mean that its type does not hold. As a number of its own it would be added to the mean
-            # again, as sums may be reordered.
+            # The rounding error of the mean. If it were a separate number, reordered sums could add it to the mean
+            # again.
             offset = dtype((float(mean) - centre) * root) if centre - centre == 0.0 else dtype(0)
             saved[i, 0], saved[i, 1], saved[i, 2] = mean, offset, inverse
             _before_activation(to, source, mean, offset, inverse, weight[lo:hi], bias[lo:hi], flags)
@@ -286,19 +285,19 @@ def layer_norm_forward(
     p: float = 0.0,
     state: np.ndarray | None = None,
 ) -> None:
-    """``out = dropout(activation((x - mean) / sqrt(var + eps) * weight + bias))``, mean and var of each row's groups.
+    """``out = dropout(activation((x - mean) / sqrt(var + eps) * weight + bias))``, mean and var by row and group.
 
     Sources: J. L. Ba et al., arXiv:1607.06450; Y. Wu and K. He, arXiv:1803.08494 (``groups``); B. Zhang and
-    R. Sennrich, arXiv:1910.07467 (not ``centred``: the mean is left, and var is the mean square).
+    R. Sennrich, arXiv:1910.07467 (not ``centred``: the mean is not subtracted, and var is the mean square).
 
     Args:
         out, x: (rows, columns), C-contiguous, float32 or float64.
-        saved: (rows * groups, 3), for the backward: mean, offset (what rounding the mean left over) and
-            1 / sqrt(var + eps).
+        saved: (rows * groups, 3), for the backward: mean, offset (from the rounding error of the mean)
+            and 1 / sqrt(var + eps).
         weight, bias: (columns,), or None for 1 and 0.
         groups: divides columns.
-        activation, slope: see :mod:`fastnn.kernels.activation.activations`.
-        p, state: probability of zeroing a number, and the draw (seed, call), needed where ``p`` > 0.
+        activation, slope: see :mod:`fastnn.kernels.activation.fused_activations`.
+        p, state: probability of zeroing a number, and the draw (seed, call), needed if ``p`` > 0.
     """
     kernel, code, rows, columns = check_input(_FORWARD, activation, x)
     dtype = x.dtype
@@ -342,7 +341,7 @@ def layer_norm_backward(
     accumulate_weight: bool = False,
     accumulate_bias: bool = False,
 ) -> None:
-    """Gradients of :func:`layer_norm_forward`; None for one not wanted.
+    """Gradients of :func:`layer_norm_forward`; pass None to skip one.
 
     With dz the gradient before activation and dropout, xhat the normalised input and ``g = dz * weight``:
     ``dbias = sum(dz)`` and ``dweight = sum(dz * xhat)`` over the rows, and
@@ -352,7 +351,7 @@ def layer_norm_backward(
         dx: (rows, columns), C-contiguous; not ``dy`` or ``x``.
         dweight, dbias: (columns,).
         dy, x, weight, bias, saved, groups, centred, activation, slope, p, state: as in the forward.
-        accumulate_weight, accumulate_bias: add to what ``dweight``, ``dbias`` hold.
+        accumulate_weight, accumulate_bias: add to ``dweight``, ``dbias`` instead of overwriting them.
     """
     kernel, code, rows, columns = check_input(_BACKWARD, activation, x)
     dtype = x.dtype
@@ -364,9 +363,9 @@ def layer_norm_backward(
     flags |= check_behind(activation, p, state, backward=True)
     chunks = -(-rows // ROWS)
     arrays = (
-        alloc.empty_like(x) if dx is None else dx, saved if dweight is None else dweight,
+        allocation.empty_like(x) if dx is None else dx, saved if dweight is None else dweight,
         saved if dbias is None else dbias, dy, x, saved if weight is None else weight, saved if bias is None else bias,
-        saved, alloc.empty((chunks, 2, columns), dtype), alloc.empty((chunks, columns), dtype),
+        saved, allocation.empty((chunks, 2, columns), dtype), allocation.empty((chunks, columns), dtype),
         saved if state is None else state,
     )  # fmt: skip
     parts = max(1, min(chunks_for(x.size * (_COST + COSTS[code])), chunks))

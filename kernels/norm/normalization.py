@@ -1,4 +1,4 @@
-"""What the normalisations have in common before a launch: their kernels, bits of flags, checks of what is optional."""
+"""Shared code of the normalisations before a launch: kernels, bits of flags, checks of optional arguments."""
 
 from __future__ import annotations
 
@@ -7,15 +7,15 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.kernels.activation.activations import activation_code, saves_input
 from fastnn.kernels.activation.dropout import check_drop
+from fastnn.kernels.activation.fused_activations import activation_code, saves_input
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for, matrix_shape
 from fastnn.kernels.runtime.compiler import Kernel, by_dtype
 
-# Bits of `flags` and `wanted`: what there is and what is wanted. Each kind of normalisation has more, from OWN on.
+# Bits of `flags` (inputs present) and `wanted` (outputs requested). Each normalisation has more, from OWN on.
 WEIGHT, BIAS, DROP, NEEDS_INPUT, DX, ADD_WEIGHT, ADD_BIAS, OWN = (1 << bit for bit in range(8))
 
-# By dtype: the kernels for no activation and ReLU, and those for the others, compiled where they are used.
+# By dtype: the kernels for no activation and ReLU, and those for the other activations, compiled at first use.
 Kernels = tuple[dict[np.dtype, Kernel], dict[np.dtype, Kernel]]
 
 
@@ -30,7 +30,7 @@ def kernels_of(
 
 
 def check_input(kernels: Kernels, activation: str, x: np.ndarray) -> tuple[Kernel, int, int, int]:
-    """The kernel for a matrix ``x`` with this activation behind it, the activation's number, and the shape."""
+    """The kernel for a matrix ``x`` and this activation, the activation's number, and the shape."""
     kernel = kernel_for(kernels[activation not in ("none", "relu")], "x", x)
     code = activation_code(activation)
     rows, columns = matrix_shape("x", x)
@@ -39,7 +39,7 @@ def check_input(kernels: Kernels, activation: str, x: np.ndarray) -> tuple[Kerne
 
 
 def check_affine(weight: np.ndarray | None, bias: np.ndarray | None, dtype: np.dtype, columns: int) -> int:
-    """The bits of weight and bias that there are."""
+    """The bits of weight and bias, if given."""
     flags = 0
     if weight is not None:
         check("weight", weight, dtype, (columns,))
@@ -54,7 +54,7 @@ def check_gradients(
     dx: np.ndarray | None, dweight: np.ndarray | None, dbias: np.ndarray | None, x: np.ndarray,
     accumulate_weight: bool, accumulate_bias: bool,
 ) -> int:  # fmt: skip
-    """The bits of the gradients that are wanted."""
+    """The bits of the requested gradients."""
     wanted = 0
     if dx is not None:
         check_output("dx", dx, x.dtype, x.shape)
@@ -69,7 +69,7 @@ def check_gradients(
 
 
 def check_behind(activation: str, p: float, state: np.ndarray | None, backward: bool = False) -> int:
-    """The bits of what stands behind the normalisation: a dropout, an activation that wants its input back."""
+    """The bits of the steps after the normalisation: a dropout, an activation whose backward needs its input."""
     flags = 0
     if p:
         check_drop(p, state)

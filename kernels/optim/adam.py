@@ -1,8 +1,7 @@
 """Adam, AdamW and AMSGrad.
 
-The caches are the limit, not the arithmetic: with approximate reciprocals and their refinement in the
-place of the root and the division, 5e4 parameters took 9.0 us on one thread instead of 8.1, without
-either 6.4.
+The caches are the limit, not the arithmetic: with refined approximate reciprocals instead of the root
+and the division, 5e4 parameters took 9.0 us on one thread instead of 8.1, without either 6.4.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ from fastnn.kernels.runtime.compiler import STRICT, array, by_dtype, inline, int
 
 @inline(fastmath=STRICT)
 def bias_correction(beta, step):
-    """``1 - beta**step``, the share of the gradients in a moment that began at zero."""
+    """``1 - beta**step``, the total weight of the gradients in a moment that started at zero."""
     return 1.0 - beta**step
 
 
@@ -98,11 +97,11 @@ def adam(
     grad_scale: np.ndarray | None = None,
     hyper: np.ndarray | None = None,
 ) -> Relaunch:
-    """Adam (D. P. Kingma and J. Ba, arXiv:1412.6980), in place; AMSGrad where ``max_exp_avg_sq`` is given.
+    """Adam (D. P. Kingma and J. Ba, arXiv:1412.6980), in place; AMSGrad if ``max_exp_avg_sq`` is given.
 
     With ``g' = g + weight_decay * p``: ``m += (1 - beta1) (g' - m)``, ``v = beta2 v + (1 - beta2) g'**2``,
     ``p -= lr / (1 - beta1**step) * m / (sqrt(v / (1 - beta2**step)) + eps)``. ``decoupled`` decay (AdamW:
-    I. Loshchilov and F. Hutter, arXiv:1711.05101) is ``p *= 1 - lr * weight_decay`` instead, beforehand.
+    I. Loshchilov and F. Hutter, arXiv:1711.05101) is ``p *= 1 - lr * weight_decay`` before the update instead.
 
     Args:
         parameters, gradients, exp_avg, exp_avg_sq, max_exp_avg_sq: flat arrays of one size and dtype.

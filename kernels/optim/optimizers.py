@@ -1,18 +1,18 @@
-"""What the optimizers' kernels share: one pass over flat parameters, gradients and state.
+"""Shared parts of the optimizers' kernels: one pass over flat parameters, gradients and state.
 
-Each rule has a file of its own (``sgd``, ``adam``, ...). Its loop lives in a helper that is called on
-slices of the arrays: written straight into the parallel body LLVM does not vectorise it (measured: 95 us
-against 10 for Adam on 1e5 parameters). Its scalars stand in an array, ``hyper``, and not in the launch's
-block of words: whoever replays a launch changes the learning rate and counts the steps by writing there.
-``hyper[LR]`` is the learning rate and ``hyper[STEP]`` the number of the step, from 1, in every kernel that
-has them; what follows from them (bias corrections) each part computes for itself, in float64. Each kernel
-sets ``hyper[DONE]`` to 1, so that whoever is interrupted can tell whether it has run.
+Each rule has its own file (``sgd``, ``adam``, ...). Its loop is in a helper that is called on slices of
+the arrays: LLVM does not vectorise it directly in the parallel body (measured: 95 us against 10 for Adam
+on 1e5 parameters). Its scalars are in an array, ``hyper``, not in the launch's block of words: a replay
+changes the learning rate and the step by writing to it. ``hyper[LR]`` is the learning rate and
+``hyper[STEP]`` the number of the step, from 1, in every kernel that has them; each part computes derived
+values (bias corrections) itself, in float64. Each kernel sets ``hyper[DONE]`` to 1, so that after an
+interrupt it is known whether it has run.
 
-``1 - beta``, too, is computed in float64: in float32 it is off by 1e-5 of itself for 0.999.
+``1 - beta`` is also computed in float64: in float32 its relative error is 1e-5 for 0.999.
 
-Stores around the cache were not tried: every array that is written has just been read, so there is no
-read for ownership to be saved, and Adam on 1e7 parameters already moves its 28 bytes each at 1.1 times
-the speed of a copy.
+Streaming stores were not tried: every array that is written has just been read, so they would save no
+read for ownership, and Adam on 1e7 parameters already moves its 28 bytes each at 1.1 times the speed of
+a copy.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from typing import Any
 import numpy as np
 
 from fastnn.kernels.llvm.simd import multiply_add
-from fastnn.kernels.runtime import alloc, launcher, thread_count
+from fastnn.kernels.runtime import allocation, launcher, thread_count
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for
 from fastnn.kernels.runtime.compiler import FLOAT64, Kernel, array, inline, part
 from fastnn.kernels.runtime.thread_count import chunks_for
 
-# Numbers in the array `hyper`, of which a kernel reads the first few.
+# Numbers in the array `hyper`; a kernel reads the first few.
 HYPER = 12
 LR, STEP, DONE = 0, 1, HYPER - 1
 
@@ -41,14 +41,14 @@ _UNSCALED.flags.writeable = False
 
 @inline
 def bounds(size, t, n):
-    """The part ``(lo, hi)`` of ``size`` numbers that is part ``t`` of ``n``."""
+    """Bounds ``(lo, hi)`` of part ``t`` of ``n`` of ``size`` numbers."""
     first, last = part(-(-size // _LINE), t, n)
     return first * _LINE, min(size, last * _LINE)
 
 
 @inline
 def numbers(args, index):
-    """The array ``hyper`` in word ``index`` of the block; it is noted there that the kernel runs."""
+    """The array ``hyper`` in word ``index`` of the block; sets ``hyper[DONE]``."""
     hyper = array(args, index, (HYPER,), np.float64)
     hyper[DONE] = 1.0
     return hyper
@@ -63,16 +63,16 @@ def factor(args, index):
 @inline
 def gradient(g, p, decay, scale):
     """``scale * g + decay * p``."""
-    # The test keeps an infinite parameter from turning into NaN where there is no decay; LLVM
-    # moves it out of the loop.
+    # Without the test an infinite parameter would become NaN at zero decay; LLVM moves it out of
+    # the loop.
     return multiply_add(decay, p, scale * g) if decay != 0 else scale * g
 
 
 class Relaunch:
-    """The launch of an update, whose arrays have been checked: it can be made again.
+    """The launch of an update with checked arrays, which can be repeated.
 
-    To check and to pack once more what has not changed takes 4 us, half of a step's time in Python. The arrays
-    have to be those of the caller alone, as nothing looks at them again.
+    To check and pack unchanged arguments again takes 4 us, half of a step's time in Python. The arrays must
+    belong to the caller alone, as they are not checked again.
     """
 
     __slots__ = ("arrays", "block", "hyper", "kernel", "parts", "scalars", "threads")
@@ -85,11 +85,11 @@ class Relaunch:
         self.threads = thread_count._threads, thread_count.SERIAL_OPERATIONS
 
     def is_current(self) -> bool:
-        """Whether the work would be cut in the same way today."""
+        """Whether the launch would still have the same parts."""
         return self.threads == (thread_count._threads, thread_count.SERIAL_OPERATIONS)
 
     def launch(self, lr: float, step: float) -> None:
-        """The same update with another learning rate, as step number ``step``."""
+        """Repeat the update with another learning rate, as step number ``step``."""
         self.hyper[LR] = lr
         self.hyper[STEP] = step
         launcher.launch_again(self.kernel, self.parts, self.block, self.arrays, self.scalars)
@@ -105,15 +105,16 @@ def update(
     grad_scale: np.ndarray | None,
     hyper: np.ndarray | None,
 ) -> Relaunch:
-    """Check the arrays, write the scalars and launch; the same update can then be made again.
+    """Check the arrays, write the scalars and launch; the returned launch can be repeated.
 
     Args:
         table: the kernel for each dtype; its block is the arrays, hyper, scale; size, flags.
-        operations: for each parameter, to choose the number of threads.
-        arrays: parameters, gradients and state, flat and of one size; of these ``names``.
+        operations: per parameter, to choose the number of threads.
+        names: of the arrays, for messages.
+        arrays: parameters, gradients and state, flat and of one size.
         scalars: the first numbers of ``hyper``.
         grad_scale: an array of one float64 by which the kernel multiplies the gradients.
-        hyper: where to write the scalars; by default an array of this launch's own.
+        hyper: receives the scalars; by default a new array.
     """
     parameters = arrays[0]
     kernel = kernel_for(table, "parameters", parameters)
@@ -129,11 +130,11 @@ def update(
     else:
         check("grad_scale", grad_scale, FLOAT64, (1,))
     if hyper is None:
-        hyper = alloc.empty(HYPER)
+        hyper = allocation.empty(HYPER)
     else:
         check_output("hyper", hyper, FLOAT64, (HYPER,))
     try:
-        # In a tenth of the time of an assignment from a tuple.
+        # Takes a tenth of the time of an assignment from a tuple.
         _WRITE[len(scalars)](hyper, 0, *scalars)  # type: ignore[arg-type]  # arrays are buffers
     except struct.error as error:
         raise TypeError(f"a scalar argument of {kernel.name} does not fit: {error}, found {scalars}") from None
@@ -144,19 +145,19 @@ def update(
 
 
 def _check_each(names: tuple[str, ...], arrays: tuple[np.ndarray, ...]) -> None:
-    """Raise for the first array that will not do, by its name; the second, the gradients, may be read-only."""
+    """Raise for the first unsuitable array, by name; the second array, the gradients, may be read-only."""
     dtype, shape = arrays[0].dtype, arrays[0].shape
     for i, (name, a) in enumerate(zip(names, arrays, strict=True)):
         (check if i == 1 else check_output)(name, a, dtype, shape)
 
 
 def sign_of(maximize: Any) -> float:
-    """What the gradient is multiplied by."""
+    """The sign that multiplies the gradient."""
     return -1.0 if maximize else 1.0
 
 
 def check_step(step: float) -> None:
-    """Raise ValueError unless the number of the step is one."""
+    """Raise ValueError unless ``step`` is at least 1."""
     if not step >= 1:
         raise ValueError(f"step must be at least 1, found {step}")
 

@@ -1,4 +1,4 @@
-"""RAdam: Adam whose variance is rectified."""
+"""RAdam: Adam with rectified variance."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ from fastnn.kernels.runtime.compiler import STRICT, array, by_dtype, inline, int
 @inline(fastmath=STRICT)
 def _rectification(beta2, step):
     """The factor of the adaptive step; 0 while the variance of the second moment is not tractable."""
-    # Strict, as rho is a difference of large numbers that are almost equal.
+    # Strict, as rho is a difference of large, nearly equal numbers.
     longest = 2.0 / (1.0 - beta2) - 1.0
     rho = longest - 2.0 * step * beta2**step / (1.0 - beta2**step)
     if rho <= 5.0:
@@ -96,7 +96,7 @@ def radam(
     """RAdam (L. Liu et al., On the variance of the adaptive learning rate, arXiv:1908.03265), in place.
 
     With Adam's moments, ``R = 2 / (1 - beta2) - 1`` and ``r = R - 2 step beta2**step / (1 - beta2**step)``:
-    ``p -= lr / (1 - beta1**step) * m`` while ``r <= 5``, and from then on that times
+    ``p -= lr / (1 - beta1**step) * m`` while ``r <= 5``, and afterwards this times
     ``sqrt((r - 4) (r - 2) R / ((R - 4) (R - 2) r)) * sqrt(1 - beta2**step) / (sqrt(v) + eps)``.
 
     Args:

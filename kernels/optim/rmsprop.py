@@ -16,7 +16,7 @@ def _rmsprop_step(p, g, s, b, a, decay, scale, lr, alpha, rest, eps, momentum, z
         s[i] = multiply_add(alpha, s[i], rest * grad * grad)
         if centered:
             a[i] = multiply_add(rest, grad - a[i], a[i])
-            # Rounding makes the variance of a steady gradient negative at times, whose root PyTorch takes.
+            # Rounding can make the variance of a steady gradient negative; PyTorch takes its root anyway.
             root = sqrt(maximum(multiply_add(-a[i], a[i], s[i]), zero))
         else:
             root = sqrt(s[i])
@@ -40,7 +40,7 @@ def _rmsprop(dtype):
         lr, eps, decay = dtype(hyper[0]), dtype(hyper[2]), dtype(hyper[3])
         scale, alpha, rest = dtype(hyper[4] * factor(args, 6)), dtype(hyper[5]), dtype(1 - hyper[5])
         momentum, zero = dtype(hyper[6]), dtype(0)
-        # Four loops, in each of which the two choices are constants.
+        # Four loops; in each the two flags are constants.
         if centered:
             if with_momentum:
                 _rmsprop_step(p, g, s, b, a, decay, scale, lr, alpha, rest, eps, momentum, zero, True, True)
@@ -80,8 +80,8 @@ def rmsprop(
     """RMSprop (T. Tieleman and G. Hinton, 2012; centred: A. Graves, arXiv:1308.0850), in place.
 
     With ``g' = g + weight_decay * p``: ``s = alpha s + (1 - alpha) g'**2``, ``delta = g' / (sqrt(s) + eps)``,
-    ``p -= lr * delta``. Where ``grad_avg`` is given, ``a += (1 - alpha) (g' - a)`` and ``sqrt(s - a**2)``
-    stands in the place of ``sqrt(s)``; where ``momentum_buffer`` is, ``b = momentum b + delta`` in that of ``delta``.
+    ``p -= lr * delta``. If ``grad_avg`` is given, ``a += (1 - alpha) (g' - a)`` and ``sqrt(s - a**2)``
+    replaces ``sqrt(s)``; if ``momentum_buffer`` is given, ``b = momentum b + delta`` replaces ``delta``.
 
     Args:
         parameters, gradients, square_avg (``s``), momentum_buffer (``b``), grad_avg (``a``): flat arrays of

@@ -13,7 +13,7 @@ def _rprop_step(p, g, previous, step_size, scale, shrink, grow, smallest, larges
     for i in range(p.size):
         grad = scale * g[i]
         product = grad * previous[i]
-        # A product that is NaN leaves the step size alone, as one of zero does.
+        # A product of NaN leaves the step size unchanged, like a product of zero.
         change = grow if product > zero else shrink if product < zero else one
         size = step_size[i] * change
         size = smallest if size < smallest else largest if size > largest else size
@@ -55,9 +55,9 @@ def rprop(
 ) -> Relaunch:
     """Rprop (M. Riedmiller and H. Braun, IEEE Int. Conf. on Neural Networks 1993), in place.
 
-    ``step_size`` is multiplied by ``etas[1]`` where the gradient has the sign of the previous one and by
-    ``etas[0]`` where it has the other, and kept in the range ``step_sizes``; ``p -= sign(g) * step_size``,
-    but where the sign has changed ``p`` stays and the gradient counts as 0.
+    ``step_size`` is multiplied by ``etas[1]`` where the gradient has the same sign as the previous one and
+    by ``etas[0]`` where the sign differs, and is clamped to ``step_sizes``; ``p -= sign(g) * step_size``.
+    Where the sign has changed, ``p`` does not change and the gradient counts as 0.
 
     Args:
         parameters, gradients, previous, step_size: flat arrays of one size and dtype.

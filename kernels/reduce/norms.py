@@ -1,7 +1,7 @@
-"""Norms of flat buffers, and buffers times a number: what clipping gradients is made of.
+"""Norms and scaling of flat buffers, for gradient clipping.
 
-Gradients are clipped either where they lie, by `power_sum` and `scale`, or as an optimizer's kernel reads
-them, by `block_norms` and `clip_factor`, which need nobody to read the norm in between.
+Gradients are clipped either in place, by `power_sum` and `scale`, or when an optimizer's kernel reads
+them, by `block_norms` and `clip_factor`, with no read of the norm in Python in between.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ import math
 import numpy as np
 
 from fastnn.kernels.llvm.simd import fabs, maximum, sqrt
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for
 from fastnn.kernels.runtime.compiler import FAST, FLOAT64, array, by_dtype, inline, integer, part, real
 from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.thread_count import chunks_for
 
-# Numbers that one partial sum runs over, whatever the number of threads.
+# Numbers in one partial sum, for any number of threads.
 _BLOCK = 4096
 _ONE, _TWO, _LARGEST = range(3)
 _KINDS = {1.0: _ONE, 2.0: _TWO, math.inf: _LARGEST}
@@ -33,7 +33,7 @@ def _sum_of_sizes(x):
 
 @inline(fastmath=FAST)
 def _sum_of_squares(x):
-    # In float64: no float32 overflows when it is squared, and a million of them keep their precision.
+    # In float64: the square of a float32 does not overflow, and a sum of a million keeps its precision.
     total = 0.0
     for i in range(x.size):
         total += np.float64(x[i]) * np.float64(x[i])
@@ -107,15 +107,15 @@ _CLIP_FACTOR = by_dtype("clip_factor", _clip_factor, "factor norm sums; size kin
 
 
 def blocks_of(size: int) -> int:
-    """How many partial sums :func:`block_norms` makes of so many numbers."""
+    """The number of partial sums that :func:`block_norms` computes for ``size`` numbers."""
     return -(-size // _BLOCK)
 
 
 def block_norms(sums: np.ndarray, x: np.ndarray, p: float) -> None:
-    """What the norm of ``x`` is made of: :func:`power_sum` of each block of it, the same for any number of threads.
+    """Partial sums of the norm of ``x``: :func:`power_sum` of each block, the same for any number of threads.
 
     Args:
-        sums: float64, of :func:`blocks_of` its size.
+        sums: float64, ``blocks_of(x.size)`` numbers.
         x: C-contiguous, float32 or float64.
         p: 1, 2 or infinity.
     """
@@ -129,12 +129,12 @@ def block_norms(sums: np.ndarray, x: np.ndarray, p: float) -> None:
 
 
 def clip_factor(factor: np.ndarray, norm: np.ndarray, sums: np.ndarray, p: float, max_norm: float) -> None:
-    """``factor = min(1, max_norm / (norm + 1e-6))``, with the norm of which ``sums`` has the parts.
+    """``factor = min(1, max_norm / (norm + 1e-6))``, with the norm from the partial sums in ``sums``.
 
     Args:
-        factor: one float64, what an optimizer's kernel takes as ``grad_scale``; NaN where the norm is.
+        factor: one float64, the ``grad_scale`` of an optimizer's kernel; NaN if the norm is.
         norm: one number; float32 or float64, in which the quotient is computed, as by ``clip_grad_norm_``.
-        sums: float64, flat, all that :func:`block_norms` found.
+        sums: float64, flat, all results of :func:`block_norms`.
         p: 1, 2 or infinity.
         max_norm: the limit.
     """
@@ -155,13 +155,13 @@ def _kind_of(p: float) -> int:
 def power_sum(x: np.ndarray, p: float) -> float:
     """``sum(|x|)`` for p = 1, ``sum(x**2)`` for 2, ``max(|x|)`` for infinity; 0 for no numbers, NaN if any is NaN.
 
-    In float64; the partial sums are of blocks of a fixed size, so it is the same for any number of threads.
+    In float64; blocks have a fixed size, so the result is the same for any number of threads.
 
     Args:
         x: C-contiguous, float32 or float64.
     """
     kernel_for(_BLOCK_NORMS, "x", x)
-    sums = alloc.empty(blocks_of(x.size), FLOAT64)
+    sums = allocation.empty(blocks_of(x.size), FLOAT64)
     block_norms(sums, x, p)
     if not sums.size:
         return 0.0

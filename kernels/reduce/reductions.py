@@ -1,15 +1,15 @@
 """Sums over an array, in a fixed order.
 
-A loss leaves the sums of its blocks in an array of *work*: ``work[0]`` is the position of a wrong
-label or -1, ``work[1]`` how much counted, ``work[2]`` what the sum is divided by, and the blocks'
-sums follow. ``finish`` adds these one after the other, so that the bits do not depend on who does it.
+A loss writes the sums of its blocks to a *work* array: ``work[0]`` is the position of a wrong label
+or -1, ``work[1]`` the count, ``work[2]`` the divisor of the sum, and the blocks' sums follow.
+``finish`` adds these in order, so that the bits do not depend on the caller.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for
 from fastnn.kernels.runtime.compiler import FAST, FLOAT64, STRICT, array, by_dtype, inline, integer, real
 from fastnn.kernels.runtime.launcher import launch
@@ -20,7 +20,7 @@ WRONG, COUNTED, DIVISOR, HEAD = range(4)
 @inline(fastmath=FAST)
 def add_up(x):
     """The sum of the numbers of an array."""
-    # In float64 whatever the input: the total of a million losses keeps float32's precision.
+    # In float64 for any input: the total of a million losses keeps float32's precision.
     total = 0.0
     for i in range(x.size):
         total += x[i]
@@ -44,7 +44,7 @@ def total(out: np.ndarray, x: np.ndarray, scale: float = 1.0) -> None:
 
     Args:
         out: shape () or (1,); x: C-contiguous; both float32 or both float64.
-        scale: may be NaN, as for the mean of nothing.
+        scale: may be NaN, as for the mean of no numbers.
     """
     kernel = kernel_for(_TOTAL, "x", x)
     check("x", x, x.dtype, x.shape)
@@ -74,15 +74,15 @@ _FINISH = by_dtype("finish", _finish, "out work; blocks", outputs="out")
 
 
 def finish_parts(out: np.ndarray, work: np.ndarray, blocks: int) -> None:
-    """``out`` from the ``work`` of a launch in several parts; in one part the slice does it itself."""
+    """``out`` from the ``work`` of a launch in several parts; with one part the slice does this itself."""
     launch(_FINISH[out.dtype], 1, (out, work), blocks)
 
 
 def check_scalar(name: str, out: np.ndarray, dtype: np.dtype) -> None:
-    """Raise unless ``out`` can take one number of ``dtype``."""
+    """Raise unless ``out`` can hold one number of ``dtype``."""
     check_output(name, out, dtype, out.shape if type(out) is np.ndarray and out.size == 1 else ())
 
 
 def new_work(blocks: int) -> np.ndarray:
-    """Room for the sums of so many blocks."""
-    return alloc.empty(HEAD + blocks, FLOAT64)
+    """A work array for ``blocks`` blocks."""
+    return allocation.empty(HEAD + blocks, FLOAT64)

@@ -17,13 +17,13 @@ _COST, _BACKWARD_COST = 25, 6
 
 @inline(fastmath=STRICT)
 def _below(x, top):
-    # Strictly, or LLVM computes x - (top + below), which loses the digits that top has in front of the point.
+    # Strict, or LLVM computes x - (top + below), which loses precision if top is large.
     return x - top
 
 
 @inline
 def _largest(x):
-    # Starting from the first number, not from -infinity: a row of -infinities has to give NaN.
+    # Start from the first number, not from -infinity: a row of -infinities has to give NaN.
     top = x[0]
     for j in range(x.size):
         top = maximum(top, x[j])
@@ -57,8 +57,8 @@ def _sum_of_exponentials(x, top):
 @inline
 def _softmax_row(out, x):
     top = _largest(x)
-    # Two loops: one that reads, writes and sums takes vectors only where its arrays lie far enough apart, and the order
-    # of a sum, and so its last bit, would depend on addresses.
+    # Two loops: a single one would be vectorised only if its arrays are far enough apart, and the order of the sum,
+    # and so its last bit, would depend on addresses.
     for j in range(x.size):
         out[j] = exp(_below(x[j], top))
     factor = x.dtype.type(1) / _sum(out)
@@ -147,7 +147,7 @@ def softmax_backward(dx: np.ndarray, dy: np.ndarray, out: np.ndarray, logarithm:
 
     Args:
         dx, dy, out: (rows, columns), C-contiguous; ``dx`` may be ``dy``; ``out`` is the forward's result.
-        logarithm: whether that is the log-softmax.
+        logarithm: whether ``out`` is the log-softmax.
     """
     kernel = kernel_for(_BACKWARD, "dy", dy)
     rows, columns = matrix_shape("dy", dy)

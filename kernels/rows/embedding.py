@@ -1,4 +1,4 @@
-"""Rows of a table by their numbers, and the gradient of the table."""
+"""Rows of a table by index, and the gradient of the table."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _backward(dtype):
         dweight = array(args, 0, (rows, columns), dtype)
         dy = array(args, 1, (count, columns), dtype)
         indices = array(args, 2, (count,), np.int64)
-        # A part owns rows of the table and looks through all indices: each sum is in their order.
+        # A part owns rows of the table and scans all indices, so each sum is in their order.
         first, last = part(rows, t, n)
         if not accumulate:
             dweight[first:last, :] = dtype(0)
@@ -47,7 +47,7 @@ _BACKWARD = by_dtype("embedding_backward", _backward, "dweight dy indices; count
 
 def check_indices(indices: np.ndarray, rows: int) -> None:
     """IndexError unless every number in ``indices`` is in [0, rows)."""
-    # As unsigned numbers the negative ones are large.
+    # As unsigned numbers, negative indices are large.
     if indices.size and int(indices.view(np.uint64).max()) >= rows:
         wrong = indices[(indices < 0) | (indices >= rows)][0]
         raise IndexError(f"index out of range in self: index {wrong} of an embedding with {rows} rows")

@@ -1,7 +1,7 @@
-"""Rows of a matrix, chosen by number, into a matrix of float32 or float64: a batch of samples.
+"""Rows of a matrix, chosen by index, into a matrix of float32 or float64: a batch of samples.
 
-Converts on the way, so that a data set may stay in bytes or in float32 whatever the network
-computes in. ``gather`` is its sibling that scales.
+Rows are converted, so that a data set may stay in bytes or in float32 for a network of any dtype.
+``gather`` does the same with scaling.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ from fastnn.kernels.runtime.compiler import FLOAT32, FLOAT64, Kernel, array, inl
 from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.thread_count import chunks_for
 
-# Operations that a number costs: a row comes from memory that nobody has touched lately.
-# Two threads take a batch of 32 rows of 784 float64 in 0.6 of the time of one.
+# Operations per number: rows are unlikely to be in a cache. Two threads take a batch of 32 rows
+# of 784 float64 in 0.6 of the time of one.
 _COST = 16
 _INDEX = np.dtype(np.int64)
-# What a row may be made of.
+# The dtypes of a row.
 SOURCES = (np.dtype(np.uint8), FLOAT32, FLOAT64)
 
 
@@ -30,7 +30,7 @@ def _convert(out, row):
 
 
 def rows_slice(kind, source):
-    """The slice that takes rows of ``source`` as rows of ``kind``."""
+    """The slice that converts rows of dtype ``source`` to ``kind``."""
 
     def take_rows_slice(args, t, n):
         # out[batch, features], data[rows, features], indices[batch]; batch, rows, features
@@ -44,7 +44,7 @@ def rows_slice(kind, source):
             index = indices[i]
             if i + 1 < last:
                 ask_for(start, indices[i + 1] * features, features, data.itemsize)
-            # Checked before the launch, and here once more: an output that overlaps the indices writes over them.
+            # Checked before the launch and again here: an output that overlaps the indices overwrites them.
             if 0 <= index < rows:
                 _convert(out[i], data[index])
 

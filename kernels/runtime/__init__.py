@@ -1,1 +1,1 @@
-"""What runs kernels: compilation, cache, launches, programs, the pool of threads, memory."""
+"""The runtime of kernels: compilation, cache, launches, programs, the thread pool, memory."""

@@ -3,12 +3,12 @@
 Numba's own cache does not notice an edit in another file, and two processes that save two
 variants of a function at once can leave an index that names the wrong machine code. Here the
 name of a file is a hash of its whole key, a file is written under a temporary name and then
-renamed, and its contents are checked before they are used.
+renamed, and its contents are checked before use.
 
-What is loaded is machine code and nothing else. Numba's own way back from the disk first gets ready
-to compile: it imports all that it can compile (SciPy's linear algebra among it), compiles its
-allocator, and parses each kernel a second time as LLVM's bitcode. A process that did one step of an
-MLP took 0.8 s and 185 MB that way; it takes 0.4 s and 119 MB, of which ``import fastnn`` is 105.
+Only machine code is loaded. Numba's own loader first prepares to compile: it imports everything
+that it can compile (including SciPy's linear algebra), compiles its allocator, and parses each
+kernel a second time as LLVM bitcode. A process with one step of an MLP took 0.8 s and 185 MB that
+way; it takes 0.4 s and 119 MB now, 105 of them for ``import fastnn``.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from numba.core.caching import _Cache
 from numba.core.runtime import _nrt_python
 from numba.core.serialize import dumps
 
-# Variables that change what the sources generate, as they were when fastnn was imported.
+# Variables that change the generated code, as they were when fastnn was imported.
 overrides = {name: value for name, value in os.environ.items() if name.startswith("FASTNN_GEMM_")}
 
 # Numba's settings, other than the CPU's name and features, that change the machine code of the same source.
@@ -45,7 +45,7 @@ _NUMBA_SETTINGS = (
     "LLVM_REFPRUNE_PASS", "LLVM_REFPRUNE_FLAGS",
 )  # fmt: skip
 
-# The folder of all kernels: their sources are part of the key of each.
+# The folder of all kernels: all their sources are part of each key.
 _KERNELS = Path(__file__).parents[1]
 
 _DIGEST = 32
@@ -54,7 +54,7 @@ _KEEP_DAYS = 30
 
 @functools.cache
 def source_key() -> str:
-    """Hash of the kernel sources and of the versions that their machine code depends on."""
+    """Hash of the kernel sources and of the versions that the machine code depends on."""
     digest = hashlib.sha256()
     for part in (sys.version, numba.__version__, llvmlite.__version__, np.__version__):
         digest.update(part.encode() + b"\0")
@@ -66,7 +66,7 @@ def source_key() -> str:
 
 @functools.cache
 def cache_folder() -> Path | None:
-    """The first of three folders that can be written: $FASTNN_CACHE_DIR, beside the kernels, the user's cache."""
+    """The first of three folders that is writable: $FASTNN_CACHE_DIR, the kernels' folder, the user's cache."""
     for root in _roots():
         folder = root / f"kernels-{source_key()}"
         try:
@@ -86,7 +86,7 @@ def _roots() -> Iterator[Path]:
     if os.environ.get("FASTNN_CACHE_DIR"):
         yield Path(os.environ["FASTNN_CACHE_DIR"])
     yield _KERNELS / "__pycache__"
-    # Path.home raises where a container runs as a user without an entry in its password file.
+    # Path.home raises in a container whose user has no entry in the password file.
     with contextlib.suppress(RuntimeError):
         yield _user_cache() / "fastnn"
 
@@ -100,7 +100,7 @@ def _user_cache() -> Path:
 
 
 def _prune(root: Path, current: Path) -> None:
-    """Remove the folders of sources and versions that nobody has compiled for for a month."""
+    """Remove the folders of other sources and versions without a compilation for a month."""
     oldest = time.time() - _KEEP_DAYS * 86400
     for folder in root.glob("kernels-*"):
         try:
@@ -111,11 +111,11 @@ def _prune(root: Path, current: Path) -> None:
 
 
 def _path(name: str, what: str, codegen: Any) -> Path | None:
-    """Where the folder has, or would have, something compiled for this CPU."""
+    """The path of a file for this CPU in the cache folder, existing or not."""
     folder = cache_folder()
     if folder is None:
         return None
-    # Numba reads its variables again before it compiles, so these are as they are now, not as they were at import.
+    # Numba reads its variables again before it compiles, so these are the current values, not those at import.
     settings = [getattr(config, setting, None) for setting in _NUMBA_SETTINGS]
     # magic_tuple: target triple, CPU name, CPU features.
     key = repr((name, what, codegen.magic_tuple(), settings))
@@ -123,7 +123,7 @@ def _path(name: str, what: str, codegen: Any) -> Path | None:
 
 
 def _read(path: Path | None) -> Any:
-    """What a file holds; None where there is none, or a damaged one."""
+    """The contents of a file; None if it is missing or damaged."""
     if path is None:
         return None
     try:
@@ -132,12 +132,12 @@ def _read(path: Path | None) -> Any:
         return None
     digest, payload = content[:_DIGEST], content[_DIGEST:]
     if hashlib.sha256(payload).digest() != digest:
-        return None  # Cut short or damaged: compile again and overwrite it.
+        return None  # Truncated or damaged: compile again and overwrite it.
     return pickle.loads(payload)
 
 
 def _write(path: Path, content: Any) -> None:
-    """Replace a file as a whole; a full disk costs the next process a compilation, nothing more."""
+    """Replace a file atomically; a full disk only costs the next process a compilation."""
     payload = dumps(content)
     handle, temporary = -1, ""
     try:
@@ -151,7 +151,7 @@ def _write(path: Path, content: Any) -> None:
 
 
 def remembered(name: str, codegen: Any, find: Callable[[], Any]) -> Any:
-    """What ``find()`` says of the CPU compiled for, asked once and kept beside the kernels."""
+    """The result of ``find()`` for the target CPU, computed once and cached with the kernels."""
     path = _path(name, "", codegen)
     answer = _read(path)
     if answer is None:
@@ -163,25 +163,25 @@ def remembered(name: str, codegen: Any, find: Callable[[], Any]) -> Any:
 
 @functools.cache
 def _name_allocator() -> None:
-    """Tell LLVM where Numba's allocator is: kernels name it, though none of them calls it."""
+    """Tell LLVM where Numba's allocator is: kernels refer to it, though none calls it."""
     for name, address in _nrt_python.c_helpers.items():
         llvm.add_symbol(name if name.startswith("_") else f"NRT_{name}", address)
 
 
 def _is_known(name: str, codegen: Any) -> bool:
-    """Whether code that is loaded now may call this: LLVM ends the process over a name that it cannot find."""
+    """Whether loaded code may call this function: LLVM ends the process if it cannot resolve a name."""
     return llvm.address_of_symbol(name) is not None or codegen._engine.is_symbol_defined(name)
 
 
 class _MachineCode:
-    """Stands in for Numba's library of a kernel, of which nobody asks more than addresses.
+    """Replaces Numba's library of a kernel, which is only used for addresses.
 
-    Compiled code cannot be linked with it: whoever wants to call a kernel calls it by its address.
+    Compiled code cannot be linked with it, and calls a kernel by its address.
     """
 
     def __init__(self, codegen: Any, code: bytes) -> None:
         self.codegen, self._engine = codegen, codegen._engine
-        # Not JitEngine's own methods: they know no way to add an object file.
+        # Not through JitEngine's methods: they cannot add an object file.
         self._engine._ee.add_object_file(llvm.ObjectFileRef.from_data(code))
         self._engine.finalize_object()
 
@@ -190,9 +190,9 @@ class _MachineCode:
 
 
 def _content(data: Any) -> tuple[Any, ...]:
-    """What a file holds: machine code, the names it needs, what to call first, and how to call it from Python."""
+    """The contents of a file: machine code, external names, functions to call first, and the Python interface."""
     library, description = data.library, data.fndesc
-    # Of use to the compiler only, and not always possible to pickle.
+    # Used by the compiler only, and not always picklable.
     description.typemap = description.calltypes = None
     module = library._final_module
     declared = (
@@ -201,7 +201,7 @@ def _content(data: Any) -> tuple[Any, ...]:
         for value in values
         if value.is_declaration and not value.name.startswith("llvm.")
     )
-    # What this process cannot find either is declared and not used.
+    # Names that this process cannot find either are declared but unused.
     externals = [name for name in declared if _is_known(name, library.codegen)]
     is_for_python = library.get_pointer_to_function(description.llvm_cpython_wrapper_name) != 0
     environment = data.environment if is_for_python else None
@@ -209,7 +209,7 @@ def _content(data: Any) -> tuple[Any, ...]:
 
 
 def _uses_addresses(library: Any) -> bool:
-    """Whether code reads an address of this process; where Numba does not optimize, it names some that nobody reads."""
+    """Whether code reads an address of this process; without optimization Numba also declares some that are unused."""
     module = llvm.parse_bitcode(library._final_module.as_bitcode())
     passes = llvm.create_new_module_pass_manager()
     passes.add_sroa_pass()
@@ -256,7 +256,7 @@ class CompiledCache(_Cache):
             function()
         _name_allocator()
         if not all(_is_known(name, context.codegen()) for name in externals):
-            # Some of its own functions Numba compiles when it gets ready to compile.
+            # Numba compiles some of its own functions when it prepares to compile.
             context.refresh()
             if not all(_is_known(name, context.codegen()) for name in externals):
                 return None
@@ -278,10 +278,10 @@ class CompiledCache(_Cache):
         _write(path, _content(data))
 
     def enable(self) -> None:
-        """The cache is always on; Numba's interface asks for the method."""
+        """The cache is always on; Numba's interface requires the method."""
 
     def disable(self) -> None:
-        """The cache is always on; Numba's interface asks for the method."""
+        """The cache is always on; Numba's interface requires the method."""
 
     def flush(self) -> None:
         """Remove this kernel's files."""

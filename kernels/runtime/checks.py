@@ -1,4 +1,4 @@
-"""Checks of arrays before a launch: what stands between a caller and raw addresses."""
+"""Checks of arrays before a launch; kernels get raw addresses and check nothing."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def check_strided(name: str, a: np.ndarray, dtype: np.dtype, shape: tuple[int, i
 
 
 def matrix_shape(name: str, a: np.ndarray) -> tuple[int, int]:
-    """The shape of a matrix; TypeError for what is no array, ValueError for another number of dimensions."""
+    """The shape of a matrix; TypeError if ``a`` is not an array, ValueError if it does not have 2 dimensions."""
     if type(a) is not np.ndarray:
         raise _explain(name, a, FLOAT32, (), "")
     if a.ndim != 2:
@@ -46,7 +46,7 @@ def check_rows(
     name: str, a: np.ndarray, dtype: np.dtype, shape: tuple[int, int], *, output: bool = False
 ) -> int:
     """Raise unless ``a`` is a matrix whose rows are contiguous; return the elements between rows."""
-    # NumPy gives an array without elements any strides.
+    # The strides of an empty array can be anything.
     if (
         type(a) is not np.ndarray
         or a.dtype != dtype
@@ -75,7 +75,7 @@ def _explain(name: str, a: Any, dtype: np.dtype, shape: tuple[int, ...], layout:
 
 
 def kernel_for(kernels: dict[np.dtype, Kernel], name: str, a: np.ndarray) -> Kernel:
-    """The kernel for the dtype of ``a``; TypeError where there is none."""
+    """The kernel for the dtype of ``a``; TypeError if there is none."""
     try:
         return kernels[a.dtype]
     except (KeyError, AttributeError, TypeError):

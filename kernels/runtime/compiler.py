@@ -2,8 +2,8 @@
 
 Every kernel of fastnn is a *slice*: a function ``f(args, t, n)`` that does part ``t`` of ``n`` of
 the work. ``args`` is the address of a block of 64-bit words (addresses of arrays, sizes, scalars),
-so that every slice has one and the same C signature. A launcher that knows nothing of the
-arithmetic can therefore run any of them, alone or in a list, on one thread or on many.
+so that all slices have the same C signature. One launcher can therefore run any of them, alone or
+in a list, on one thread or on many.
 """
 
 from __future__ import annotations
@@ -30,30 +30,30 @@ from numba.core.errors import RequireLiteralValue
 from numba.extending import intrinsic, register_jitable
 
 from fastnn.kernels.runtime.cache import CompiledCache, cache_folder
-from fastnn.kernels.runtime.memory import ARRAY_DATA, BYTES_DATA, IS_X86, WORD, layout_is_as_assumed
+from fastnn.kernels.runtime.raw_memory import ARRAY_DATA, BYTES_DATA, IS_X86, WORD, layout_is_as_assumed
 
-# What slices read their block with, at hand where they find the rest of the machine room.
-from fastnn.kernels.runtime.memory import integer as integer
-from fastnn.kernels.runtime.memory import pointer as pointer
-from fastnn.kernels.runtime.memory import real as real
+# Functions by which slices read their block, re-exported here.
+from fastnn.kernels.runtime.raw_memory import integer as integer
+from fastnn.kernels.runtime.raw_memory import pointer as pointer
+from fastnn.kernels.runtime.raw_memory import real as real
 
-# CodeGenPrepare must not make pointers of the summands of an address (see ``words``): kernels leave it nothing to take
-# apart, but Numba's own code adds to pointers as integers. LLVM 20 and 22 have the option, and ignore one that they do
-# not know. On x86-64, where all of that is tested, it costs too much: addresses in an unrolled loop no longer share a
-# register (activation_bias_backward: 27 KB instead of 23).
+# CodeGenPrepare must not turn the summands of an address into pointers (see ``raw_memory``). Kernels have no such
+# sums, but Numba's own code adds to pointers as integers. LLVM 20 and 22 have the option, and ignore unknown options.
+# On x86-64, where the tests run, it costs too much: addresses in an unrolled loop no longer share a register
+# (activation_bias_backward: 27 KB instead of 23).
 if not IS_X86:
     llvm.set_option("", "-addr-sink-using-gep=0")
 
-# What a kernel computes is what its source says. LLVM uses the freedom that other flags give it after it has cut a loop
-# into vectors and a remainder, and not in the same way in the two: the bits of a number would depend on where in its
-# part it stands, and so on the number of threads. "contract" is no exception: on arm64 LLVM fuses a product and a sum
-# only where that seems faster. A multiply-add with one rounding, where the CPU has it, is ``simd.multiply_add``.
-# Numba gives the flags of a function also to what intrinsics write into it, the micro-kernel for example.
+# No fast-math flags: a kernel computes exactly what its source says. LLVM applies other flags after it has split a
+# loop into vectors and a remainder, differently in the two: the bits of a number would depend on its position in its
+# part, and so on the number of threads. This includes "contract": on arm64 LLVM fuses a product and a sum only where
+# that seems faster. ``simd.multiply_add`` is a multiply-add with one rounding, if the CPU has it.
+# Numba also applies the flags of a function to code that intrinsics write into it, such as the micro-kernel.
 STRICT: set[str] = set()
-# For functions that return sums, and write nothing: their terms may be added in any order, or there is one chain of
-# additions instead of many vectors. Without nnan and ninf: NaN and infinity must come out as NaN and infinity.
+# For functions that return sums and write nothing: terms may be added in any order; otherwise a sum is one chain of
+# additions and not vectorised. Without nnan and ninf: NaN and infinity must come out as NaN and infinity.
 FAST = {"contract", "reassoc", "nsz", "arcp", "afn"}
-# The Python error model puts a branch before each division, and no such loop is vectorised.
+# The Python error model puts a branch before each division, which prevents vectorisation.
 _OPTIONS: dict[str, Any] = {"nopython": True, "error_model": "numpy"}
 
 FLOAT32 = np.dtype(np.float32)
@@ -66,7 +66,7 @@ _compile_lock: Any = threading.RLock()
 def _jit_enabled() -> Iterator[None]:
     """Compile inside, even with NUMBA_DISABLE_JIT set: a slice works on raw addresses and cannot run as plain Python.
 
-    The variable still holds for all other code of the process.
+    The variable still applies to all other code of the process.
     """
     with _compile_lock:
         disabled, config.DISABLE_JIT = config.DISABLE_JIT, 0
@@ -80,7 +80,7 @@ def inline(function: Callable[..., Any] | None = None, *, fastmath: set[str] = S
     """Jit a helper that slices call; it is inlined into them and never called from Python."""
 
     def wrap(f: Callable[..., Any]) -> Any:
-        # Without a Python wrapper: half the compile time of a small function is that wrapper.
+        # Without a Python wrapper, which is half the compile time of a small function.
         with _jit_enabled():
             return njit(fastmath=fastmath, error_model="numpy", forceinline=True, no_cpython_wrapper=True)(f)
 
@@ -88,7 +88,7 @@ def inline(function: Callable[..., Any] | None = None, *, fastmath: set[str] = S
 
 
 def both(function: Callable[..., Any]) -> Any:
-    """A function for Python and for compiled code alike: plain in the one, inlined in the other."""
+    """A function for both Python and compiled code: called normally in Python, inlined in compiled code."""
     return register_jitable(error_model="numpy", forceinline=True)(function)
 
 
@@ -98,7 +98,7 @@ def both(function: Callable[..., Any]) -> Any:
 
 @inline
 def array_at(pointer, shape):
-    """A C-contiguous array of ``shape`` that begins where ``pointer`` points."""
+    """A C-contiguous array of ``shape`` that begins at ``pointer``."""
     return carray(pointer, shape)
 
 
@@ -125,16 +125,16 @@ def _stack(typingctx, size, like):
 
 @inline
 def stack_array(size, like):
-    """A small array of ``size`` (a literal) numbers of the type of ``like``, not initialised, on the stack.
+    """A small uninitialised array of ``size`` (a literal) numbers of the type of ``like``, on the stack.
 
-    The compiler knows that it overlaps with no other array, so loops that write to it need no test of that.
+    The compiler knows that it overlaps with no other array, so loops that write to it need no overlap check.
     """
     return carray(_stack(literally(size), like), (size,), type(like))
 
 
 @inline
 def part(size, t, n):
-    """Bounds ``(first, last)`` of part ``t`` of ``n`` of ``range(size)``; empty parts are fine."""
+    """Bounds ``(first, last)`` of part ``t`` of ``n`` of ``range(size)``; a part may be empty."""
     return size * t // n, size * (t + 1) // n
 
 
@@ -174,13 +174,13 @@ _starting = _Starting()
 
 
 def starting_seconds() -> float:
-    """How long this thread has compiled or loaded code and started threads so far: what is done once in a process."""
+    """The time that this thread has spent on one-time work: compiling or loading code and starting threads."""
     return _starting.seconds
 
 
 @contextmanager
 def _once() -> Iterator[None]:
-    """A block that counts as starting."""
+    """Count the time of the block as starting."""
     start = time.perf_counter()
     _starting.depth += 1
     try:
@@ -193,12 +193,12 @@ def _once() -> Iterator[None]:
 
 @contextmanager
 def starting() -> Iterator[None]:
-    """One compilation at a time, and none cut in two by Ctrl-C: LLVM's callbacks would swallow it or break.
+    """Compile inside, one thread at a time and not interrupted by Ctrl-C: LLVM's callbacks would swallow it or break.
 
-    The same for the start of threads.
+    Also for the start of threads.
     """
     if "NUMBA_DISABLE_JIT" in os.environ:
-        # The compiler reads changed variables again, and must not find this one while it compiles.
+        # The compiler reads changed variables again, and must not see this one while it compiles.
         config.reload_config()
     with _once(), _jit_enabled():
         if threading.current_thread() is not threading.main_thread():
@@ -206,7 +206,7 @@ def starting() -> Iterator[None]:
             return
         interrupted: list[Any] = []
         before = signal.getsignal(signal.SIGINT)
-        # None: a handler that was not set from Python, and cannot be set again from here.
+        # None: a handler that was not set from Python, and cannot be restored from here.
         if before is not None:
             signal.signal(signal.SIGINT, lambda *arguments: interrupted.append(arguments))
         try:
@@ -218,28 +218,28 @@ def starting() -> Iterator[None]:
             before(*interrupted[0])
 
 
-# What has to be true before compiled code is used, and what was compiled to find out.
+# The check that must pass before compiled code is used, and the code compiled during the check.
 _check: Callable[[], None] | None = None
 _checking: list[Kernel | Entry] | None = None
 _check_lock = threading.RLock()
 
 
 def check_before_use(check: Callable[[], None]) -> None:
-    """Call ``check()`` before the first kernel or entry is used; where it raises, none ever is."""
+    """Call ``check()`` before the first kernel or entry is used; if it raises, no kernel can be used."""
     global _check
     _check = check
 
 
 def make_sure() -> None:
-    """Make the check that :func:`check_before_use` was given, once."""
+    """Run the check given to :func:`check_before_use`, once."""
     global _check, _checking
     if _check is None:
         return
     with _check_lock:
-        # The check itself comes here, too.
+        # The check itself calls this function, too.
         if _check is None or _checking is not None:
             return
-        # Built on this module; and a check is made once in a process, on few kinds of machines.
+        # Imported here because launcher imports this module; the check runs once in a process, on few machines.
         from fastnn.kernels.runtime.launcher import unwatched
 
         _checking = []
@@ -256,7 +256,7 @@ def make_sure() -> None:
 
 
 def compile_callback(function: Callable[..., None], signature: Any, **options: Any) -> CFunc:
-    """A C callback that compiled code calls by its address; the name of ``function`` is its key in the disk cache."""
+    """A C callback for compiled code, called by address; the name of ``function`` is its key in the disk cache."""
     with starting():
         code: Any = CFunc(function, (signature.args, signature.return_type), {}, {**_OPTIONS, **options})
         code._cache = CompiledCache(function.__name__, _report)
@@ -288,7 +288,7 @@ class Entry:
         return self.call(*args)
 
     def forget(self) -> None:
-        """Be as before the first call."""
+        """Return to the state before the first call."""
         self.call = self._first_call
 
     def build(self) -> Callable[..., Any]:
@@ -301,19 +301,20 @@ class Entry:
 
 
 class Kernel:
-    """A slice with what is true of it, compiled at its first launch.
+    """A slice and its properties, compiled at its first launch.
 
     Args:
         name: unique name, the key in the disk cache.
         function: ``f(args, t, n)``, the slice.
         words: the names of its words: ``"out x; size code; slope"`` are arrays, integers and float64 numbers.
         outputs: the arrays that it writes; without them it cannot be captured.
-        stand_in: the output that is given in the place of an input that there is not, and is not read there.
-        shared: where row i of the outputs depends on row i of the inputs alone: the inputs that all rows share.
-        operations: the floating-point operations of a launch, of its integers and numbers.
+        stand_in: the output that is passed in place of a missing input; it is not read there.
+        shared: for row-wise kernels, the inputs that all rows share; row i of the outputs depends only on
+            these and on row i of the other inputs.
+        operations: the floating-point operations of a launch, as a function of its integers and numbers.
         fastmath: the flags of the slice's own arithmetic.
 
-    ``kernel.place["size"]`` is the number of a word among the arrays, or among the integers and numbers together.
+    ``kernel.place["size"]`` is the index of a word among the arrays, or among the integers and numbers together.
     """
 
     def __init__(
@@ -365,7 +366,7 @@ class Kernel:
         return self.address
 
     def forget(self) -> None:
-        """Be as before :meth:`compile`."""
+        """Return to the state before :meth:`compile`."""
         self.address = 0
 
     def build(self) -> CFunc:
@@ -377,14 +378,14 @@ class Kernel:
 def by_dtype(
     name: str, build: Callable[[Any], Callable[..., None]], words: str, **facts: Any
 ) -> dict[np.dtype, Kernel]:
-    """One kernel per floating-point dtype; ``build(dtype)`` returns the slice, :class:`Kernel` takes the facts."""
+    """One kernel per floating-point dtype; ``build(dtype)`` returns the slice, ``facts`` go to :class:`Kernel`."""
     return {
         dtype: Kernel(f"{name}.{dtype.name}", build(dtype.type), words, **facts) for dtype in (FLOAT32, FLOAT64)
     }
 
 
 def _renew_lock(lock: Any) -> None:
-    """In a forked child, release a lock that a thread of the parent's held: that thread is not here to do it."""
+    """In a forked child, release a lock that was held by a thread of the parent, which does not exist here."""
     is_owned = getattr(lock, "_is_owned", None)
     if is_owned is None or not is_owned():
         lock._at_fork_reinit()
@@ -402,13 +403,13 @@ if hasattr(os, "register_at_fork"):
 
 
 # --------------------------------------------------------------------------------------------
-# Compilation: how much of it there was
+# Statistics of compilation
 
 compilations: list[tuple[str, float]] = []
 
 
 def _report(name: str, seconds: float | None) -> None:
-    """Called by the cache: with ``None`` before a kernel is compiled, with its seconds after."""
+    """Called by the cache, with ``None`` before a kernel is compiled and with the seconds after it."""
     if seconds is None:
         if not compilations and not os.environ.get("FASTNN_QUIET"):
             folder = cache_folder()

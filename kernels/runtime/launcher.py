@@ -1,6 +1,6 @@
 """Launches: a kernel runs over arrays, is recorded, or both. Constants that a recording may rely on.
 
-A recording is a matter of one thread: what another thread launches meanwhile runs as ever.
+A recording belongs to one thread: launches of other threads run as usual meanwhile.
 """
 
 from __future__ import annotations
@@ -15,14 +15,14 @@ from typing import Any
 
 import numpy as np
 
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 from fastnn.kernels.runtime.compiler import Kernel
 
 
 def aligned(shape: tuple[int, ...], dtype: np.dtype) -> np.ndarray:
-    """A new array that begins at a cache line: no vector of a row of whole lines lies in two of them."""
+    """A new array that begins at a cache line: in rows of whole lines, no vector crosses a line."""
     size = math.prod(shape) * dtype.itemsize
-    room = alloc.empty(size + 64, np.uint8)
+    room = allocation.empty(size + 64, np.uint8)
     start = -room.ctypes.data % 64
     return room[start : start + size].view(dtype).reshape(shape)
 
@@ -31,12 +31,12 @@ _ones: dict[tuple[int, np.dtype], np.ndarray] = {}
 
 
 def ones(count: int, dtype: np.dtype) -> np.ndarray:
-    """A read-only vector of ones, the same one each time: a constant that a recording may rely on."""
+    """A read-only vector of ones, the same object each time: a constant that a recording may rely on."""
     found = _ones.get((count, dtype))
     if found is None:
         found = np.ones(count, dtype)
         found.flags.writeable = False
-        # Kept as long as the process for the sizes that come first; nobody has so many kinds of classes.
+        # The first 256 sizes are kept for the whole process; programs do not have more numbers of classes.
         if len(_ones) < 256:
             _ones[count, dtype] = found
     return found
@@ -53,7 +53,7 @@ Launch = tuple[Kernel, int, tuple[np.ndarray, ...], tuple[float, ...], bool]
 # An array whose contents a recording relies on, and what must hold for them.
 Guard = tuple[np.ndarray, Callable[[np.ndarray], bool]]
 
-# By thread: one thread's launches are no business of another's recording.
+# By thread: a recording sees the launches of its own thread only.
 _recorders: dict[int, Callable[..., Any]] = {}
 _guards: dict[int, list[Guard]] = {}
 
@@ -61,8 +61,8 @@ _guards: dict[int, list[Guard]] = {}
 def launch(kernel: Kernel, parts: int, arrays: tuple[np.ndarray, ...], *scalars: float) -> None:
     """Run ``parts`` parts of a kernel over ``arrays``, in parallel where ``parts`` > 1.
 
-    The caller has checked the arrays with :func:`check` or :func:`check_strided`; nothing here
-    or below looks at them again.
+    The caller has checked the arrays with :func:`check` or :func:`check_strided`; they are not
+    checked again here or below.
     """
     if _recorders:
         recorder = _recorders.get(threading.get_ident())
@@ -82,14 +82,14 @@ def pack(kernel: Kernel, arrays: tuple[np.ndarray, ...], scalars: tuple[float, .
 
 
 def launch_unwatched(kernel: Kernel, parts: int, arrays: tuple[np.ndarray, ...], *scalars: float) -> None:
-    """As :func:`launch`, for who watches launches and runs them."""
+    """As :func:`launch`, without a call of the recorder: for recorders that run launches themselves."""
     _run_block(kernel, parts, pack(kernel, arrays, scalars))
 
 
 def launch_again(
     kernel: Kernel, parts: int, block: bytes, arrays: tuple[np.ndarray, ...], scalars: tuple[float, ...]
 ) -> None:
-    """As :func:`launch`, with the block of ``arrays`` and ``scalars``, which was packed before."""
+    """As :func:`launch`, with an already packed block of ``arrays`` and ``scalars``."""
     if _recorders:
         recorder = _recorders.get(threading.get_ident())
         if recorder is not None and recorder(kernel, parts, arrays, scalars):
@@ -106,7 +106,7 @@ def _run_block(kernel: Kernel, parts: int, block: bytes) -> None:
     _pool.LAUNCH.call(_pool.context, address, id(block), kernel.words, kernel.arrays, parts)
 
 
-# The module ``pool``, which is built on this one: loaded at the first launch.
+# The module ``pool``, which imports this one: loaded at the first launch.
 _pool: Any = None
 
 
@@ -118,12 +118,12 @@ def _load_pool() -> None:
 
 
 def is_watched() -> bool:
-    """Whether somebody records the launches, so that each has to go through :func:`launch`."""
+    """Whether the launches of this thread are recorded, so that each has to go through :func:`launch`."""
     return bool(_recorders) and threading.get_ident() in _recorders
 
 
 def launch_each(launches: list[Launch]) -> bool:
-    """Launch one by one where somebody watches; whether that is so."""
+    """Launch one by one if launches are recorded; return whether they are."""
     if not is_watched():
         return False
     for kernel, parts, arrays, scalars, _ in launches:
@@ -132,14 +132,14 @@ def launch_each(launches: list[Launch]) -> bool:
 
 
 def is_tracing() -> bool:
-    """Whether launches are recorded here and do not run, so that no output means anything."""
+    """Whether launches are recorded here and do not run, so that outputs are undefined."""
     return bool(_guards) and threading.get_ident() in _guards
 
 
 def guard_contents(array: np.ndarray, holds: Callable[[np.ndarray], bool]) -> bool:
-    """Whether launches are recorded here and do not run; then ``holds(array)`` must be true at each replay.
+    """If launches are recorded and do not run, require ``holds(array)`` at each replay; return whether they are.
 
-    For what a kernel finds out about the contents of an array, which Python looks at after the launch.
+    For properties of an array's contents that a kernel reports and Python reads after the launch.
     """
     if not is_tracing():
         return False
@@ -149,21 +149,21 @@ def guard_contents(array: np.ndarray, holds: Callable[[np.ndarray], bool]) -> bo
 
 @contextmanager
 def guarding(guards: list[Guard]) -> Iterator[None]:
-    """Collect what the launches of this thread rely on."""
+    """Collect the guards of this thread's launches."""
     with _set(_guards, guards):
         yield
 
 
 @contextmanager
 def _set(table: dict[int, Any], value: Any) -> Iterator[None]:
-    """This thread's entry in a table, for a while."""
+    """Set this thread's entry in a table inside the block."""
     thread = threading.get_ident()
     before = table.get(thread)
     try:
         _put(table, value)
         yield
     finally:
-        # Not where somebody else has put that in order already: an interrupted block may end late.
+        # Unless the entry was restored already: an interrupted block may end late.
         if table.get(thread) is value:
             _put(table, before)
 
@@ -177,49 +177,49 @@ def _put(table: dict[int, Any], value: Any) -> None:
 
 @contextmanager
 def unwatched() -> Iterator[None]:
-    """Launches of this thread run, whoever watches or records them outside."""
+    """Launches of this thread run inside the block, even if they are recorded outside."""
     with _set(_recorders, None), _set(_guards, None):
         yield
 
 
 def independent() -> None:
-    """Say that the next launch does not read what the one before it writes."""
+    """Declare that the next launch does not read the outputs of the one before it."""
     if is_tracing():
         _recorders[threading.get_ident()](None, 0, (), ())
 
 
 def watcher() -> Callable[..., Any] | None:
-    """Who watches this thread's launches."""
+    """The recorder of this thread's launches, if any."""
     return _recorders.get(threading.get_ident()) if _recorders else None
 
 
 def watch(watcher: Callable[..., Any] | None) -> None:
-    """Let somebody, or nobody, watch this thread's launches: as :func:`recording`, without a block."""
+    """Set or remove the recorder of this thread's launches: as :func:`recording`, without a block."""
     _put(_recorders, watcher)
 
 
 def end_trace(watcher: Callable[..., Any] | None) -> None:
-    """Put in order what a trace that was interrupted may have left: launches of this thread run again."""
+    """Clean up after an interrupted trace: launches of this thread run again."""
     _put(_guards, None)
     _put(_recorders, watcher)
 
 
 @contextmanager
 def recording(watch: Callable[..., Any]) -> Iterator[None]:
-    """Call ``watch(kernel, parts, arrays, scalars)`` at this thread's launches; where it returns true, nothing runs."""
+    """Call ``watch(kernel, parts, arrays, scalars)`` at this thread's launches; if it returns true, nothing runs."""
     with _set(_recorders, watch):
         yield
 
 
 def threading_layer() -> str:
-    """Who runs the parts of a launch: 'fastnn', threads of its own, or 'serial', the calling thread alone."""
+    """How the parts of a launch run: 'fastnn', on the pool's threads, or 'serial', on the calling thread."""
     if _pool is None:
         _load_pool()
     return "fastnn" if _pool.start() else "serial"
 
 
 def _keep_own(table: dict[int, Any]) -> None:
-    """In a forked child, forget what other threads had in a table by thread: a new thread may get such a number."""
+    """In a forked child, drop the entries of other threads: a new thread may get the same number."""
     thread = threading.get_ident()
     for other in [number for number in table if number != thread]:
         del table[other]

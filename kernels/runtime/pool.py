@@ -1,21 +1,21 @@
-"""The pool: fastnn's own threads, which walk tables of launches together with the thread that calls.
+"""The pool: fastnn's own threads, which walk tables of launches together with the calling thread.
 
 A table has one row of 64-bit words for each launch (the columns are below). Every thread walks the rows in
-order. The parts of a row are claimed, not dealt out: thread ``t`` first claims part ``t``, which keeps its data
-in its own caches, then any part that nobody has claimed. A row with ``WAIT`` begins when all parts of all rows
-above it are done. Nobody waits for a thread that has not begun: the caller can do every part itself.
+order and claims parts: thread ``t`` first claims part ``t``, which keeps its data in its own caches, then any
+unclaimed part. A row with ``WAIT`` begins when all parts of all rows above it are done. No thread waits for one
+that has not begun: the caller can do every part itself.
 
 Idle workers spin for ``_IDLE`` nanoseconds, then sleep on a lock of CPython's thread library, which is the same on
-every system and may be used without the interpreter. One Python thread owns the pool at a time; another one that
-launches meanwhile runs its parts alone. Both give the same bits.
+every system and may be used without the interpreter. One Python thread owns the pool at a time; launches of other
+threads meanwhile run on the thread that launches. Both give the same bits.
 
-The governor: where other programs need the cores, a worker is taken off its core in the middle of a part, and the
-caller waits for it for milliseconds. Runs that spend a third of their time so make the pool quiet: for a while,
-which doubles each time, everything runs on the calling thread and the workers sleep. docs/architecture/threads.md
-has the figures.
+The governor: if other programs need the cores, a worker is preempted in the middle of a part, and the caller waits
+milliseconds for it. A run that spends a third of its time in such waits makes the pool quiet: everything runs on the
+calling thread and the workers sleep, for a period that doubles each time. docs/architecture/threads.md has the
+figures.
 
-The trial: where cores are slow to reach each other, or other programs have them, a table of small launches is faster
-on one thread. Now and then all tables that are kept run together for a while, then alone; each table then runs the
+The trial: if core-to-core latency is high, or other programs use the cores, a table of small launches is faster on
+one thread. At intervals all kept tables run on the pool for a while, then on one thread; each table then runs the
 way that was faster for it.
 """
 
@@ -37,7 +37,7 @@ from numba.core.ccallback import CFunc
 from numba.extending import intrinsic
 
 from fastnn.kernels.runtime import compiler
-from fastnn.kernels.runtime.memory import (
+from fastnn.kernels.runtime.raw_memory import (
     WORD,
     atomic_add,
     atomic_and,
@@ -57,41 +57,41 @@ from fastnn.kernels.runtime.memory import (
     stack_words,
 )
 
-# Columns of a row. A row fills two cache lines, so that what threads write to one does not disturb
-# those who read the next.
+# Columns of a row. A row fills two cache lines, so that writes to one row do not disturb readers of
+# the next.
 SLICE, BLOCK, PARTS, WAIT, CLAIMED, DONE = range(6)
 ROW = 16
-# Columns of the first row of a table that is kept: whether it runs alone, the trial that it took part in and the one
-# that it was decided by, and the trial's time and runs, together and alone.
+# Columns of the first row of a kept table: whether it runs alone, the last trial that it took part in, the trial that
+# decided, and the trial's time and runs, on the pool and alone.
 _IS_ALONE, _TRIAL, _DECIDED, _TIME, _RUNS, _TIME_ALONE, _RUNS_ALONE = range(8, 15)
-# The claims of a row are bits of one word. The parts of a row that has more are counted out instead.
+# The claims of a row are bits of one word. A row with more parts uses a counter instead.
 MOST_PARTS = 63
 
-# The pool's words, a row of 16 for what is written together.
-# Gate: how many workers are inside, a bit that lets them in, and above it the number of the run.
+# The pool's words; words that are written together share a row of 16.
+# Gate: the number of workers inside, a bit that lets them in, and above it the number of the run.
 _GATE, _RUN, _OWNER, _QUIET, _SYSTEM, _SEATS = (16 * i for i in range(6))
 _OPEN, _RUN_BITS = 1 << 16, 17
 _INSIDE = _OPEN - 1
-# What is run: the table, its rows, and how many workers are wanted.
+# The run: the table, its rows, and the number of workers wanted.
 _TABLE, _COUNT, _WANTED = _RUN, _RUN + 1, _RUN + 2
-# The trial: its stage (0 between trials, 1 all together, 2 all alone), runs left of the stage, and of the last gap.
+# The trial: its stage (0 between trials, 1 on the pool, 2 alone), runs left of the stage, runs of the last gap, number.
 _STAGE, _LEFT, _GAP, _NUMBER = range(_QUIET + 3, _QUIET + 7)
-# The governor: quiet until then, for how long, and whether the governor and the trials are off.
+# The governor: when the quiet period ends, its length, and whether the governor and the trials are off.
 _UNTIL, _PENALTY, _UNGOVERNED = _QUIET, _QUIET + 1, _QUIET + 2
-# Set once: addresses of C functions, the clock's number, the number of workers; and whether they are to end.
+# Set once: addresses of C functions, the clock's number, the number of workers; and whether they must end.
 _YIELD, _CLOCK, _CLOCK_ID, _ACQUIRE, _RELEASE, _WORKERS, _STOP = range(_SYSTEM, _SYSTEM + 7)
 # A seat of 16 words for each worker: whether it sleeps, and its lock.
 _ASLEEP, _LOCK = 0, 1
 
 # Rounds of waiting before the clock is read and the processor is yielded: about 20 us.
 _SPINS = 1000
-# A worker without work spins for so long, then sleeps, in ns.
+# The time in ns that a worker without work spins before it sleeps.
 _IDLE = 150_000
-# The governor's figures, in ns: waits that count, the shortest and the longest silence.
+# The governor's figures, in ns: the shortest wait that counts, the shortest and the longest quiet period.
 _LONG_WAIT, _SHORTEST, _LONGEST = 200_000, 5_000_000, 320_000_000
-# The trial's figures: runs of each way that are not timed, as their data is in the caches of another core, and runs
-# that are; runs between trials, the fewest and the most; the time of a run in ns that counts as no more, and from which
-# a table is not tried alone: it gains more by two threads than slow cores lose.
+# The trial's figures: runs of each way that are not timed, as their data is in another core's caches, and runs that
+# are; the fewest and the most runs between trials; the time in ns at which a run is capped, and from which a table is
+# not tried alone: it gains more from two threads than high core-to-core latency costs.
 _SKIPPED, _TIMED, _FEWEST, _MOST, _LARGE = 6, 96, 250, 16_000, 400_000
 
 
@@ -106,7 +106,7 @@ def put_row(table, row, address, block, parts, wait):
 
 @compiler.inline
 def run_alone(table, count):
-    """Run the rows of a table on this thread, in order, without any claims."""
+    """Run the rows of a table on this thread, in order, without claims."""
     for row in range(count):
         parts = integer(table, row * ROW + PARTS)
         for t in range(parts):
@@ -120,7 +120,7 @@ def _now(pool):
 
 @compiler.inline
 def _wait_for_row(pool, table, row):
-    """Wait until all parts of a row are done; return how long that was, in ns, if it was long."""
+    """Wait until all parts of a row are done; return the time in ns, or 0 if it was short."""
     parts, spins, start = integer(table, row * ROW + PARTS), 0, 0
     while load_acquire(table, row * ROW + DONE) < parts:
         pause()
@@ -134,7 +134,7 @@ def _wait_for_row(pool, table, row):
 
 @compiler.inline
 def _walk(pool, table, count, t):
-    """Do what there is to do for thread ``t``; return how long it waited, and how many rows it saw finished."""
+    """Do the work of thread ``t``; return the time it waited and the number of rows it saw finished."""
     finished, waited = 0, 0
     for row in range(count):
         if integer(table, row * ROW + WAIT):
@@ -164,11 +164,11 @@ def _walk(pool, table, count, t):
 
 @compiler.inline
 def _decide(pool, table):
-    """Let a table run the way that was faster in the last trial."""
+    """Set a table to run the way that was faster in its last trial."""
     put_integer(table, _DECIDED, integer(table, _TRIAL))
     runs, runs_alone = integer(table, _RUNS), integer(table, _RUNS_ALONE)
     if runs and runs_alone:
-        # 3% faster: otherwise the noise would decide.
+        # At least 3% faster, or noise would decide.
         alone = 1 if 33 * integer(table, _TIME_ALONE) * runs < 32 * integer(table, _TIME) * runs_alone else 0
         if alone != integer(table, _IS_ALONE):
             put_integer(table, _IS_ALONE, alone)
@@ -178,7 +178,7 @@ def _decide(pool, table):
 
 @compiler.inline
 def _is_alone(pool, table):
-    """Whether a table that is kept runs on this thread alone."""
+    """Whether a kept table runs on this thread alone."""
     stage = integer(pool, _STAGE)
     if stage == 0 and integer(table, _DECIDED) != integer(table, _TRIAL):
         _decide(pool, table)
@@ -189,7 +189,7 @@ def _is_alone(pool, table):
 
 @compiler.inline
 def _count_run(pool, table, spent):
-    """Count a run of a table that is kept; ``spent``: its time in ns, which is looked at in a trial."""
+    """Count a run of a kept table; ``spent``: its time in ns, used during a trial."""
     stage, left = integer(pool, _STAGE), integer(pool, _LEFT)
     if stage:
         if integer(table, _TRIAL) != integer(pool, _NUMBER):
@@ -203,7 +203,7 @@ def _count_run(pool, table, spent):
     if left > 1:
         put_integer(pool, _LEFT, left - 1)
     elif integer(pool, _GAP) == 0:
-        # The first runs find nothing in the caches.
+        # The caches are cold in the first runs.
         put_integer(pool, _GAP, _FEWEST)
         put_integer(pool, _LEFT, _FEWEST)
     elif stage == 2:
@@ -219,7 +219,7 @@ def _count_run(pool, table, spent):
 def _run_together(pool, table, count, threads, is_kept):
     """Run the rows of a table on this thread and on up to ``threads - 1`` workers.
 
-    ``is_kept``: 1 if the table stays where it is, for :func:`_count_run`.
+    ``is_kept``: 1 if the table keeps its address, for :func:`_count_run`.
     """
     start = _now(pool)
     if start < integer(pool, _UNTIL):
@@ -241,7 +241,7 @@ def _run_together(pool, table, count, threads, is_kept):
     put_integer(pool, _COUNT, count)
     put_integer(pool, _WANTED, wanted)
     atomic_add(pool, _GATE, (1 << _RUN_BITS) + _OPEN)
-    # A worker says that it sleeps, then looks at the gate; here it is the other way round, so one of the two sees.
+    # A worker sets its sleep flag, then reads the gate; this thread does it in the other order, so one sees the other.
     fence()
     for i in range(wanted):
         seat = _SEATS + 16 * i
@@ -251,7 +251,7 @@ def _run_together(pool, table, count, threads, is_kept):
     while finished < count:
         waited += _wait_for_row(pool, table, finished)
         finished += 1
-    # The table may be written again when all workers have left it.
+    # The table may only be written again when all workers have left it.
     inside = atomic_and(pool, _GATE, ~_OPEN) & _INSIDE
     spins, left = 0, 0
     while inside:
@@ -268,10 +268,10 @@ def _run_together(pool, table, count, threads, is_kept):
         now = _now(pool)
         if 3 * waited > now - start:
             penalty = integer(pool, _PENALTY)
-            # After a long time without such a wait it is a new case.
+            # After a long time without such a wait the penalty starts again.
             if now - integer(pool, _UNTIL) > 4 * penalty + 50_000_000:
                 penalty = 0
-            # The first one is forgiven: alone, too, a worker loses its core now and then.
+            # The first one costs nothing: even on an idle machine a worker loses its core now and then.
             put_integer(pool, _UNTIL, now + penalty)
             put_integer(pool, _PENALTY, min(max(2 * penalty, _SHORTEST), _LONGEST))
     if is_kept:
@@ -280,14 +280,14 @@ def _run_together(pool, table, count, threads, is_kept):
 
 
 def _work_in_pool(pool, index):
-    """What a worker does all its life."""
+    """The main loop of a worker."""
     seat = _SEATS + 16 * index
     last = load_acquire(pool, _GATE) >> _RUN_BITS
     idle, spins = _now(pool), 0
     while load_acquire(pool, _STOP) == 0:
         gate = load_acquire(pool, _GATE)
         if gate & _OPEN and gate >> _RUN_BITS != last:
-            # Whoever comes in finds the run of the gate that it has seen: it cannot end before it leaves.
+            # A worker that enters gets the run whose gate it read: that run cannot end before the worker leaves.
             if compare_exchange(pool, _GATE, gate, gate + 1):
                 last = gate >> _RUN_BITS
                 if index < integer(pool, _WANTED):
@@ -304,7 +304,7 @@ def _work_in_pool(pool, index):
                 fence()
                 gate = load_acquire(pool, _GATE)
                 is_called = load_acquire(pool, _STOP) != 0 or (gate & _OPEN != 0 and gate >> _RUN_BITS != last)
-                # Where somebody has released the lock already it must be taken once.
+                # If the lock was already released, it must be taken once.
                 if not is_called or atomic_exchange(pool, seat + _ASLEEP, 0) == 0:
                     lock_acquire(integer(pool, _ACQUIRE), integer(pool, seat + _LOCK))
                 idle, spins = _now(pool), 0
@@ -345,8 +345,8 @@ def call_runner(typingctx, runner, pool, table, count, threads, is_kept):
     return types.void(*[types.int64] * 6), codegen
 
 
-# For compiled code: the addresses of ``_run_together`` and of the pool, 0 where there are no workers, and whether it
-# has been tried to start some.
+# For compiled code: the addresses of ``_run_together`` and of the pool, 0 without workers, and whether a start was
+# attempted.
 RUNNER, POOL, STARTED = range(3)
 _context = np.zeros(3, np.int64)
 context: int = _context.ctypes.data
@@ -369,7 +369,7 @@ class _Pool:
         self.words[_CLOCK_ID] = getattr(time, "CLOCK_MONOTONIC", 0)
         self.words[[_ACQUIRE, _RELEASE]] = _address(api.PyThread_acquire_lock), _address(api.PyThread_release_lock)
         self.threads: list[threading.Thread] = []
-        # Compiled here: a worker that is to end returns at once.
+        # This call compiles the loop: with _STOP set it returns at once.
         self.words[_STOP] = 1
         _WORK.call(self.address, 0)
         self.words[_STOP] = 0
@@ -383,17 +383,17 @@ class _Pool:
             try:
                 thread.start()
             except RuntimeError:
-                break  # The system allows no more threads: fewer do.
+                break  # The system allows no more threads; continue with fewer.
             self.threads.append(thread)
             self.words[_WORKERS] = i + 1
 
     def stop(self) -> None:
-        """End the workers: compiled code must not run while the interpreter takes its memory apart."""
+        """End the workers: compiled code must not run while the interpreter frees its memory."""
         self.words[_STOP] = 1
         release = ctypes.pythonapi.PyThread_release_lock
         release.argtypes = [ctypes.c_void_p]
         for i in range(len(self.threads)):
-            # Whether it sleeps or not: it takes the lock at most once more.
+            # Whether or not it sleeps, it takes the lock at most once more.
             release(int(self.words[_SEATS + 16 * i + _LOCK]))
         for thread in self.threads:
             thread.join(1.0)
@@ -406,10 +406,10 @@ _is_over = False
 
 
 def start() -> bool:
-    """Start the workers, if that has not been done; whether there are any."""
+    """Start the workers if they are not started; return whether there are any."""
     global _pool, is_started
     is_started = True
-    # Before the lock of the compiler is taken: the check compiles, too.
+    # Before the compiler's lock is taken: the check compiles, too.
     compiler.make_sure()
     if _pool is None and not _is_over and config.NUMBA_NUM_THREADS > 1:
         with compiler.starting():
@@ -424,13 +424,13 @@ def start() -> bool:
 
 
 def govern(is_on: bool) -> None:
-    """Whether launches may run on one thread for a while where that is faster; tests switch that off."""
+    """Set whether launches may run on one thread for a while if that is faster; tests switch it off."""
     if start() and _pool is not None:
         _pool.words[[_UNTIL, _PENALTY, _UNGOVERNED]] = 0, 0, not is_on
 
 
 def quiet_seconds() -> float:
-    """For how long from now everything runs on one thread, as other programs need the cores."""
+    """The time for which everything still runs on one thread, because other programs need the cores."""
     if _pool is None:
         return 0.0
     clock = getattr(time, "CLOCK_MONOTONIC", None)
@@ -439,7 +439,7 @@ def quiet_seconds() -> float:
 
 
 def _end() -> None:
-    """Before the interpreter ends: what is launched from now on runs on the thread that launches."""
+    """Run before the interpreter ends: from now on launches run on the calling thread."""
     global _is_over
     _is_over = True
     _context[[RUNNER, POOL]] = 0
@@ -448,7 +448,7 @@ def _end() -> None:
 
 
 def _after_fork_in_child() -> None:
-    # The workers are the parent's. A child runs everything on one thread: who forks has cores for other things.
+    # The workers belong to the parent. A child runs everything on one thread: programs fork to use cores themselves.
     global _pool, _is_over
     _pool, _is_over = None, True
     _context[[RUNNER, POOL]] = 0

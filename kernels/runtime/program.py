@@ -1,4 +1,4 @@
-"""Programs: lists of launches that run in one call, on one thread or on many, by the pool."""
+"""Programs: lists of launches that run in one call, on one thread or on the pool."""
 
 from __future__ import annotations
 
@@ -12,18 +12,7 @@ from typing import Any
 import numpy as np
 from numba import types
 
-from fastnn.kernels.runtime import alloc, compiler, launcher, pool
-from fastnn.kernels.runtime.memory import (
-    data_of,
-    descriptor_of,
-    dimension_of,
-    flags_of,
-    integer,
-    ndim_of,
-    put_integer,
-    stride_of,
-    type_of,
-)
+from fastnn.kernels.runtime import allocation, compiler, launcher, pool
 from fastnn.kernels.runtime.pool import (
     BLOCK,
     MOST_PARTS,
@@ -39,9 +28,20 @@ from fastnn.kernels.runtime.pool import (
 )
 from fastnn.kernels.runtime.pool import put_row as put_row
 from fastnn.kernels.runtime.pool import start as start
+from fastnn.kernels.runtime.raw_memory import (
+    data_of,
+    descriptor_of,
+    dimension_of,
+    flags_of,
+    integer,
+    ndim_of,
+    put_integer,
+    stride_of,
+    type_of,
+)
 
 # --------------------------------------------------------------------------------------------
-# What compiled code needs to know of this process: words at an address
+# Values of this process that compiled code needs: words at an address
 
 ARRAY_TYPE, FLOAT32, FLOAT64, POOLED, INT64 = range(5)
 _INT64 = np.dtype(np.int64)
@@ -51,13 +51,13 @@ context: int = _context.ctypes.data
 
 @compiler.inline
 def can_run(context, threads):
-    """Whether :func:`run` may be given so many threads."""
+    """Whether :func:`run` may use this many threads."""
     return threads == 1 or (threads <= MOST_PARTS and integer(integer(context, POOLED), STARTED) != 0)
 
 
 @compiler.inline
 def run(context, table, count, threads):
-    """Run the first ``count`` rows of a table on so many threads; on one, in order, without any claims."""
+    """Run the first ``count`` rows of a table on ``threads`` threads; on one, in order and without claims."""
     _run_rows(integer(context, POOLED), table, count, threads, 0)
 
 
@@ -70,14 +70,14 @@ def _run_rows(pooled, table, count, threads, is_kept):
 
 
 # --------------------------------------------------------------------------------------------
-# Arrays, checked by compiled code. What it does not accept, Python looks at again and explains.
+# Checks of arrays in compiled code. Python checks rejected arrays again, and raises the error.
 
 _ALIGNED, _WRITEABLE = 0x0100, 0x0400
 
 
 @compiler.inline
 def number_size(context, array):
-    """Bytes of a number of an array object; 0 unless it is a plain array of native float32 or float64."""
+    """Bytes per number of an array object; 0 unless it is a plain array of native float32 or float64."""
     if type_of(array) != integer(context, ARRAY_TYPE) or flags_of(array) & _ALIGNED == 0:
         return 0
     descriptor = descriptor_of(array)
@@ -86,7 +86,7 @@ def number_size(context, array):
 
 @compiler.inline
 def is_matrix(context, array, size, rows, columns):
-    """Whether this is a matrix of this shape whose strides are whole numbers."""
+    """Whether this is a matrix of this shape whose strides are multiples of the item size."""
     return (
         number_size(context, array) == size
         and ndim_of(array) == 2
@@ -98,7 +98,7 @@ def is_matrix(context, array, size, rows, columns):
 
 @compiler.inline
 def has_rows(context, array, size, rows, columns):
-    """Whether this is a matrix of this shape with contiguous rows that do not overlap, writeable."""
+    """Whether this is a writeable matrix of this shape with contiguous rows that do not overlap."""
     return (
         is_matrix(context, array, size, rows, columns)
         and flags_of(array) & _WRITEABLE != 0
@@ -119,7 +119,7 @@ def is_dense(context, array, size, rows, columns):
 
 @compiler.inline
 def is_vector(context, array, size, count):
-    """Whether this is a contiguous vector of so many numbers."""
+    """Whether this is a contiguous vector of ``count`` numbers."""
     return (
         number_size(context, array) == size
         and ndim_of(array) == 1
@@ -130,7 +130,7 @@ def is_vector(context, array, size, count):
 
 @compiler.inline
 def is_labels(context, array, count):
-    """Whether this is a contiguous vector of so many int64."""
+    """Whether this is a contiguous vector of ``count`` int64."""
     return (
         type_of(array) == integer(context, ARRAY_TYPE)
         and descriptor_of(array) == integer(context, INT64)
@@ -143,7 +143,7 @@ def is_labels(context, array, count):
 
 @compiler.inline
 def is_number(context, array, size):
-    """Whether this is an array of no dimensions, writeable."""
+    """Whether this is a writeable array without dimensions."""
     return number_size(context, array) == size and ndim_of(array) == 0 and flags_of(array) & _WRITEABLE != 0
 
 
@@ -162,39 +162,39 @@ def parts_of(operations, threads, serial):
 
 
 # --------------------------------------------------------------------------------------------
-# Room for what a call needs only while it runs
+# Scratch memory, valid during one call
 
-# More than this is allocated for the call alone.
+# A call that needs more than this allocates it for itself.
 MOST_SCRATCH = 4 * 2**20
 
 
 class _Scratch(threading.local):
-    array = alloc.empty(0, np.uint8)
+    array = allocation.empty(0, np.uint8)
 
 
 _scratch = _Scratch()
 
 
 def scratch() -> np.ndarray:
-    """This thread's room: bytes that any call may overwrite."""
+    """This thread's scratch memory: bytes that any call may overwrite."""
     return _scratch.array
 
 
-if alloc.IS_POISONED:
+if allocation.IS_POISONED:
 
     def scratch() -> np.ndarray:
-        return alloc.poison(_scratch.array)
+        return allocation.poison(_scratch.array)
 
 
 def grow_scratch(size: int) -> None:
-    """Make this thread's room at least so many bytes large."""
-    raw = alloc.empty(size + 4096 + 64, np.uint8)
+    """Grow this thread's scratch memory to at least ``size`` bytes."""
+    raw = allocation.empty(size + 4096 + 64, np.uint8)
     start = -raw.ctypes.data % 64
     _scratch.array = raw[start : start + size + 4096]
 
 
 # --------------------------------------------------------------------------------------------
-# A program that Python records, and replays
+# Programs that Python records and replays
 
 
 @compiler.inline
@@ -205,7 +205,7 @@ def _put_addresses(places, count, arrays):
 
 
 def _play_program(words):
-    # places, their count, arrays; table, its rows, threads, the pool: one word instead of seven saves 0.3 us
+    # places, their count, arrays; table, its rows, threads, the pool: one argument instead of seven saves 0.3 us
     _put_addresses(integer(words, 0), integer(words, 1), integer(words, 2))
     table, count, threads = integer(words, 3), integer(words, 4), integer(words, 5)
     if threads:
@@ -227,10 +227,10 @@ _REPLAY = compiler.Entry(_replay_program, [types.int64] * 7, types.void)
 
 
 class Places:
-    """Where in its blocks a program has the addresses of some arrays, to put those of others there in one call.
+    """The positions of some arrays' addresses in a program's blocks, to replace them in one call.
 
     Args:
-        program: built; after it is built anew this has to be made anew.
+        program: already built; after another build, make a new ``Places``.
         words: for each array a list of ``(launch, word, offset in bytes)``.
     """
 
@@ -241,7 +241,7 @@ class Places:
         ]  # fmt: skip
         self._program = program
         self._rows, self._ids = np.array(rows, np.int64).reshape(-1, 3), np.zeros(len(words), np.int64)
-        # In a third of the time of an assignment from a list.
+        # Takes a third of the time of an assignment from a list.
         self._write = struct.Struct(f"={len(words)}q").pack_into
         places = self._rows.ctypes.data, len(rows), self._ids.ctypes.data
         run = *program._rows, program.threads, pool.context
@@ -249,7 +249,7 @@ class Places:
         self._run, self._put = self._words[0].ctypes.data, self._words[1].ctypes.data
 
     def replay(self, arrays: list[np.ndarray]) -> None:
-        """Replay the program over these arrays, of the shapes, strides and dtypes recorded, which the caller keeps."""
+        """Replay over these arrays, of the recorded shapes, strides and dtypes; the caller keeps them alive."""
         self._write(self._ids, 0, *map(id, arrays))  # type: ignore[arg-type]  # arrays are buffers
         if launcher._recorders and launcher.is_watched():
             _PLAY.call(self._put)
@@ -261,9 +261,9 @@ class Places:
 class Program:
     """Launches over fixed arrays, recorded once and replayed in one call.
 
-    Inside ``with program.recording():`` kernels are called as usual but do not run. ``replay()`` then
-    runs them all, as often as it is called; what the arrays hold may change in between, and so may
-    addresses of arrays, by ``set_address`` and :class:`Places`.
+    Inside ``with program.recording():`` kernels are called as usual but do not run. Each ``replay()`` then
+    runs them all. The contents of the arrays may change in between, and so may their addresses, by
+    ``set_address`` and :class:`Places`.
     """
 
     def __init__(self) -> None:
@@ -272,7 +272,7 @@ class Program:
         self._table: np.ndarray = np.zeros((0, ROW), np.int64)
         self._blocks: np.ndarray = np.zeros((0, compiler.MAX_WORDS), np.int64)
         self._rows = self._table.ctypes.data, 0
-        # Where each array stands that was recorded, by its address: launch and word.
+        # The positions of each recorded array, by its address: launch and word.
         self._places: dict[int, list[tuple[int, int]]] = {}
         self._waits, self._owner, self.threads = True, 0, 1
 
@@ -281,7 +281,7 @@ class Program:
 
     @contextmanager
     def recording(self) -> Iterator[None]:
-        """Record the launches of this thread inside the block, which do not run."""
+        """Record the launches of this thread inside the block; they do not run."""
         self._owner = threading.get_ident()
         with launcher.recording(self._watch), launcher.guarding(self.content_guards):
             yield
@@ -298,7 +298,7 @@ class Program:
         return True
 
     def build(self) -> None:
-        """Lay the launches out as a table and blocks, aligned to cache lines."""
+        """Write the launches into a table and blocks, aligned to cache lines."""
         count = len(self.launches)
         raw = np.zeros(count * (ROW + compiler.MAX_WORDS) + 16, np.int64)
         start = -raw.ctypes.data % 128 // 8
@@ -323,14 +323,14 @@ class Program:
         self._blocks[launch, word] = address
 
     def replay(self) -> None:
-        """Run all launches, in order; one by one where somebody watches."""
+        """Run all launches in order; one by one if launches are recorded."""
         if launcher._recorders and launcher.is_watched():
             launcher.launch_each([self._now(i) for i in range(len(self.launches))])
             return
         _replay(self._rows, self.threads)
 
     def _now(self, i: int) -> launcher.Launch:
-        """A launch with the arrays that it uses now, whose addresses may have been put in place of those recorded."""
+        """A launch with its current arrays, whose addresses may have replaced the recorded ones."""
         kernel, parts, arrays, scalars, waits = self.launches[i]
         found = []
         for array, address in zip(arrays, self._blocks[i].tolist(), strict=False):
@@ -341,11 +341,11 @@ class Program:
         return kernel, parts, tuple(found), scalars, waits
 
     def replay_over(self, batches: Sequence[tuple[np.ndarray, np.ndarray]], times: int) -> None:
-        """Replay so many times in one call: the i-th time with part ``i`` of some arrays.
+        """Replay ``times`` times in one call: the i-th time with part ``i`` of some arrays.
 
         Args:
-            batches: pairs of an array that was recorded and one that stands in for it: C-contiguous, of
-                the same dtype and ``times`` as many numbers, of which each replay takes the next part.
+            batches: pairs of a recorded array and its replacement: C-contiguous, of the same dtype,
+                with ``times`` as many numbers. Each replay uses the next part.
                 Writeable, unless no launch writes it.
         """
         for part, whole in batches:
@@ -397,7 +397,7 @@ class Program:
 
 
 def _extent(array: np.ndarray) -> int:
-    """Bytes from the first number of an array to behind its last; strides are not negative."""
+    """Bytes from the first number of an array to the end of its last; strides are not negative."""
     if not array.size:
         return 0
     return array.itemsize + sum((n - 1) * s for n, s in zip(array.shape, array.strides, strict=True))

@@ -1,4 +1,4 @@
-"""How many threads a launch uses."""
+"""The number of threads that a launch uses."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ _threads = int(config.NUMBA_NUM_THREADS)
 
 # A fork and join costs about 2 us under OpenMP; below this many operations one thread is faster.
 SERIAL_OPERATIONS = 400_000
-# The same inside a program, where a barrier costs a tenth of that, and where data that the next launch finds in
-# another core's cache costs more than it saves to compute it on one.
+# The same inside a program. A barrier costs a tenth of that there, and running on one thread keeps data in the cache
+# of the core that reads it next.
 SERIAL_IN_PROGRAM = 20_000
 
 
@@ -27,16 +27,16 @@ def set_num_threads(n: int) -> None:
 
 
 def get_num_threads() -> int:
-    """How many threads a launch may use."""
+    """The most threads that a launch may use."""
     return _threads
 
 
 def chunks_for(operations: float) -> int:
-    """Into how many parts to cut a launch of this many floating-point operations."""
+    """The number of parts for a launch of this many floating-point operations."""
     serial = SERIAL_OPERATIONS
     if serial and is_tracing():
         serial = SERIAL_IN_PROGRAM
     if operations < serial:
         return 1
-    # No part with less work than a fork and join costs, however many threads were asked for.
+    # No part may have less work than a fork and join costs, whatever number of threads is set.
     return min(_threads, int(2 * operations / serial) if serial else _threads)

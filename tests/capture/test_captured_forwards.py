@@ -501,3 +501,17 @@ def test_arguments() -> None:
     with pytest.raises(TypeError, match="model must be a Module, found int"):
         fastnn.explain(1)
     assert fastnn.explain(plain()) == "nothing captured: fewer than 3 calls of a kind"
+
+
+def test_a_change_through_data_is_found_before_it_is_differentiated_twice():
+    model = fastnn.nn.Sequential(fastnn.nn.Linear(2, 3), fastnn.nn.Linear(3, 2))
+    x = fastnn.randn(4, 2)
+    for _ in range(5):
+        out = model(x)
+    assert "captured" in fastnn.explain(model)
+    model[0].weight.data.add_(0.1)
+    with pytest.raises(RuntimeError, match=r"through \.data"):
+        fastnn.autograd.grad(out.pow(2).sum(), list(model.parameters()), create_graph=True)
+    # The next call runs eagerly, and what has changed before it does not matter.
+    out = model(x)
+    assert len(fastnn.autograd.grad(out.pow(2).sum(), list(model.parameters()), create_graph=True)) == 4

@@ -17,7 +17,7 @@ import os, signal, threading
 import llvmlite.binding.ffi as llvm
 from numba.core.compiler_lock import global_compiler_lock
 import fastnn
-from fastnn._core import flat_storage as flat, tracing
+from fastnn._core import flat_storage as flat, capture_state
 from fastnn import random
 from fastnn.kernels.runtime import compiler, launcher, pool
 
@@ -42,14 +42,14 @@ def work():
         str(llvm.lib.LLVMPY_GetDefaultTargetTriple)
     with llvm.lib._lock:
         pass
-    assert not tracing.active and not launcher._recorders
+    assert not capture_state.active and not launcher._recorders
 
 work()
 for name, lock in locks.items():
     taken, done = threading.Event(), threading.Event()
 
     def hold():
-        with lock, tracing.watching(tracing.Watch()):
+        with lock, capture_state.watching(capture_state.Watch()):
             taken.set()
             done.wait()
 

@@ -20,13 +20,15 @@ import pytest
 
 import fastnn
 from fastnn import kernels, nn
-from fastnn._core import tracing
-from fastnn._core.last_error import forget_last_error
+from fastnn._core import capture_state
+from fastnn._core.last_traceback import forget_last_error
 from fastnn.capture.guards import Inputs
-from fastnn.kernels.runtime import alloc, compiler, launcher
+from fastnn.kernels.runtime import allocation, compiler, launcher
 from fastnn.kernels.runtime.program import Places, Program
 
-pytestmark = pytest.mark.skipif(alloc.IS_POISONED, reason="with FASTNN_POISON each line of the checks would be a place")
+pytestmark = pytest.mark.skipif(
+    allocation.IS_POISONED, reason="with FASTNN_POISON each line of the checks would be a place"
+)
 
 FOLDERS = tuple(str(Path(module.__file__).parent) for module in (fastnn, kernels))
 CONTEXTLIB = contextlib.__file__
@@ -73,7 +75,7 @@ def _nothing_is_left() -> Iterator[None]:
     yield
     assert not launcher._recorders
     assert not launcher._guards
-    assert not tracing.active
+    assert not capture_state.active
     assert fastnn.is_grad_enabled()
     assert is_free(compiler._compile_lock)
 
@@ -294,7 +296,7 @@ def test_a_recording_of_a_forward_goes_on() -> None:
         assert training.learned() == before
         assert [p.requires_grad for p in training.model.parameters()] == flags
         assert not launcher._recorders
-        assert not tracing.active
+        assert not capture_state.active
         for _ in range(30):
             training.plain_step(*last)
         assert fastnn.explain(training.model).startswith("captured for")

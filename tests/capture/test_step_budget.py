@@ -20,9 +20,9 @@ import pytest
 import fastnn
 from fastnn import nn
 from fastnn._core import flat_storage as flat
-from fastnn.kernels.runtime import alloc, compiler, launcher
+from fastnn.kernels.runtime import allocation, compiler, launcher
 
-pytestmark = pytest.mark.skipif(alloc.IS_POISONED, reason="the checks under FASTNN_POISON make arrays, too")
+pytestmark = pytest.mark.skipif(allocation.IS_POISONED, reason="the checks under FASTNN_POISON make arrays, too")
 
 BATCH, WIDTHS = 64, (784, 256, 128, 64, 10)
 # The functions of NumPy by which the library makes arrays.
@@ -107,7 +107,7 @@ def count_arrays(step: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> C
     with monkeypatch.context() as patch:
         for name in MAKERS:
             counting = counted(name, getattr(np, name))
-            for module in (np, alloc):
+            for module in (np, allocation):
                 if hasattr(module, name):
                     patch.setattr(module, name, counting)
         step()

@@ -18,7 +18,7 @@ from helpers import (
 )
 
 from fastnn.kernels import activation_backward, activation_forward
-from fastnn.kernels.activation.activations import CODES, activation_code, saves_input
+from fastnn.kernels.activation.fused_activations import CODES, activation_code, saves_input
 
 SLOPES = [0.01, 0.0, 1.0, 2.5]
 

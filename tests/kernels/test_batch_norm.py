@@ -21,7 +21,7 @@ from helpers import (
 from normalization_helpers import STATE, assert_gradients, factors_of
 
 from fastnn.kernels import batch_norm_backward, batch_norm_forward
-from fastnn.kernels.activation.activations import CODES
+from fastnn.kernels.activation.fused_activations import CODES
 from fastnn.kernels.norm.column_statistics import COLUMNS, rows_of_chunk
 
 # Around vector lengths, blocks of columns and chunks of rows: the shortest and the longest of these.

@@ -20,7 +20,7 @@ from fastnn.kernels import total
 from fastnn.kernels.runtime import cache, compiler
 from fastnn.kernels.runtime.compiler import Kernel, array, integer
 from fastnn.kernels.runtime.launcher import launch
-from fastnn.kernels.runtime.memory import put_integer
+from fastnn.kernels.runtime.raw_memory import put_integer
 
 
 def fill_slice(args, t, n):

@@ -24,7 +24,7 @@ from llvmlite.binding import llvm_version_info
 
 from fastnn import kernels
 from fastnn.kernels.runtime import compiler, pool, program
-from fastnn.kernels.runtime import memory as words
+from fastnn.kernels.runtime import raw_memory as words
 
 _ALL = os.environ.get("FASTNN_CROSS_COMPILE") == "all"
 # The two that differ most where code for arm64 was wrong: with and without atomic operations in one instruction.

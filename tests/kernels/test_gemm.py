@@ -24,7 +24,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fastnn.kernels import activation_forward, gemm
-from fastnn.kernels.activation.activations import CODES
+from fastnn.kernels.activation.fused_activations import CODES
 from fastnn.kernels.runtime import launcher
 from fastnn.kernels.runtime.launcher import aligned
 

@@ -21,7 +21,7 @@ from helpers import (
 from normalization_helpers import STATE, assert_gradients, factors_of
 
 from fastnn.kernels import layer_norm_backward, layer_norm_forward
-from fastnn.kernels.activation.activations import CODES
+from fastnn.kernels.activation.fused_activations import CODES
 from fastnn.kernels.norm.layer_norm import ROWS
 
 SHAPES = [(1, 1), (3, 7), (5, 33), (ROWS + 1, 16), (2 * ROWS + 3, 67), (1, 1023)]

@@ -17,7 +17,7 @@ from helpers import (
 )
 
 from fastnn.kernels import linear_backward, linear_forward
-from fastnn.kernels.activation.activations import CODES, saves_input
+from fastnn.kernels.activation.fused_activations import CODES, saves_input
 from fastnn.kernels.matmul.linear import activation_bias_backward
 from fastnn.kernels.runtime.program import Program
 

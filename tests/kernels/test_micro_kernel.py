@@ -14,7 +14,7 @@ from llvmlite import ir
 
 from fastnn.kernels.llvm.micro_kernel import ACCUMULATE, BIAS, RELU_FLOOR, STREAM, TileWriter, vectors_for
 from fastnn.kernels.runtime.launcher import aligned
-from fastnn.kernels.runtime.memory import write_pause
+from fastnn.kernels.runtime.raw_memory import write_pause
 
 X86, ARM64 = "x86_64-unknown-linux-gnu", "aarch64-unknown-linux-gnu"
 # Rows, registers, most vectors, bytes of a register.

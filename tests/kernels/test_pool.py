@@ -10,7 +10,7 @@ import pytest
 from numba.core import config
 
 from fastnn.kernels.runtime import compiler, launcher, pool, program
-from fastnn.kernels.runtime.memory import atomic_add, integer, load_acquire, pause, put_integer
+from fastnn.kernels.runtime.raw_memory import atomic_add, integer, load_acquire, pause, put_integer
 
 pytestmark = pytest.mark.skipif(config.NUMBA_NUM_THREADS < 2, reason="one core has no pool")
 

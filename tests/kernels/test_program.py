@@ -12,8 +12,8 @@ from numba import types
 
 from fastnn import kernels
 from fastnn.kernels.runtime import compiler, launcher, program
-from fastnn.kernels.runtime.memory import integer, put_integer
 from fastnn.kernels.runtime.program import can_run, put_row, run
+from fastnn.kernels.runtime.raw_memory import integer, put_integer
 
 _COUNT, _ROWS = 48, 40
 

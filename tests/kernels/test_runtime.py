@@ -24,7 +24,7 @@ from helpers import (
 from numba.core import event
 
 from fastnn import kernels
-from fastnn.kernels.activation import activations
+from fastnn.kernels.activation import fused_activations as activations
 from fastnn.kernels.llvm import micro_kernel, simd
 from fastnn.kernels.reduce import reductions
 from fastnn.kernels.runtime import cache, checks, compiler, launcher, thread_count

@@ -14,7 +14,7 @@ from numba import types
 
 from fastnn import kernels
 from fastnn.kernels import self_check
-from fastnn.kernels.activation import activations
+from fastnn.kernels.activation import fused_activations as activations
 from fastnn.kernels.runtime import cache, compiler, launcher, thread_count
 from fastnn.kernels.runtime.compiler import FLOAT32, array
 
@@ -193,7 +193,7 @@ import ctypes, platform, sys
 platform.machine = lambda: "riscv64"
 import numpy as np
 from fastnn import kernels
-from fastnn.kernels.activation import activations
+from fastnn.kernels.activation import fused_activations as activations
 from fastnn.kernels.runtime import compiler, launcher, thread_count
 from fastnn.kernels import self_check
 

@@ -214,7 +214,7 @@ def test_options_that_change_every_time_are_not_prepared_for(repeated: list[floa
     w = nn.Parameter(torch.ones(1))
     optimizer = torch.optim.Adam([w], lr=1.0)
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr("fastnn.optim.elementwise.Repeat", Noting)
+        patched.setattr("fastnn.optim.elementwise.ReusableStep", Noting)
         for i in range(6):
             optimizer.param_groups[0]["betas"] = (0.9, 0.9 + 0.01 * i)
             optimizer.zero_grad()

@@ -194,11 +194,11 @@ def test_pytorch_that_is_imported_is_not_replaced(monkeypatch):
         run.install()
     import fastnn
 
-    assert fastnn.__version__ == __version__ == "0.1.0"
+    assert fastnn.__version__ == __version__ == "0.2.0"
 
 
 def test_versions_are_in_order():
-    version = TorchVersion("2.13.0+fastnn.0.1.0")
+    version = TorchVersion("2.13.0+fastnn.0.2.0")
     for less in ("1.9", "2.4.1", "2.13", "2.13.0", (2, 12), (1,)):
         assert version > less
         assert version >= less
@@ -207,7 +207,7 @@ def test_versions_are_in_order():
     for more in ("2.14", "10", (2, 13, 1)):
         assert version < more
         assert version <= more
-    assert version == "2.13.0+fastnn.0.1.0"
+    assert version == "2.13.0+fastnn.0.2.0"
     assert version <= version >= version
     assert hash(version) == hash(str(version))
 

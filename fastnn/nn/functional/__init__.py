@@ -10,8 +10,8 @@ from fastnn import kernels
 from fastnn._autograd.engine import Node
 from fastnn._core.errors import DTypeError, ShapeError
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
-from fastnn.kernels.activation.activations import saves_input
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.activation.fused_activations import saves_input
+from fastnn.kernels.runtime import allocation
 from fastnn.nn.checks import _check_tensor, _contiguous, _half
 from fastnn.nn.functional.activation import (
     GRAD_NAMES,
@@ -60,7 +60,7 @@ from fastnn.nn.functional.class_loss import (
 )
 from fastnn.nn.functional.dropout import alpha_dropout, dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
 from fastnn.nn.functional.embedding import embedding, embedding_bag, one_hot
-from fastnn.nn.functional.gradient_places import _finish_gradient, _gradient_place, _is_wanted
+from fastnn.nn.functional.gradient_buffers import _finish_gradient, _gradient_place, _is_wanted
 from fastnn.nn.functional.loss import (
     binary_cross_entropy,
     binary_cross_entropy_with_logits,
@@ -154,13 +154,13 @@ def linear_activation(
     lead = x_data.shape[:-1]
     x = x_data if x_data.ndim == 2 else x_data.reshape(-1 if in_features else int(np.prod(lead)), in_features)
     w = w_data.T
-    out = alloc.empty((x.shape[0], out_features), x.dtype)
+    out = allocation.empty((x.shape[0], out_features), x.dtype)
     # PyTorch passes their gradients to hooks in this order.
     operands = (input, weight) if bias is None else (bias, input, weight)
     recorded = _recorded(*operands)
     # With a negative slope the output's sign says nothing about the input's: the backward needs the input.
     keep_z = recorded and (saves_input(activation) or (activation == "leaky_relu" and (slope < 0 or may_change)))
-    z = alloc.empty_like(out) if keep_z else None
+    z = allocation.empty_like(out) if keep_z else None
     try:
         kernels.linear_forward(out, x, w, None if bias is None else _contiguous(bias._data), activation, slope, z)
     except TypeError as error:
@@ -175,7 +175,7 @@ def linear_activation(
 
     def run(grad: Tensor) -> tuple[Tensor | None, ...]:
         dy = _contiguous(grad._data.reshape(out.shape))
-        dx = alloc.empty(x.shape, x.dtype) if wants_dx else None
+        dx = allocation.empty(x.shape, x.dtype) if wants_dx else None
         dw, add_w, w_in_place = _gradient_place(weight, wants_dw, w.shape)
         db, add_b, b_in_place = _gradient_place(bias, wants_db, (out_features,))
         kernels.linear_backward(dx, dw, db, dy, x, w, saved, activation, slope, add_w, add_b)

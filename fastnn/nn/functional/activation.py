@@ -12,8 +12,8 @@ from fastnn._autograd.engine import Node
 from fastnn._core.errors import DTypeError, ShapeError
 from fastnn._core.sums import add_up
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
-from fastnn.kernels.activation.activations import saves_input
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.activation.fused_activations import saves_input
+from fastnn.kernels.runtime import allocation
 from fastnn.nn.activation_formulas import recorded_activation, recorded_elementwise
 from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous, _half
 from fastnn.ops.core import also_read, piece, pieces
@@ -49,7 +49,7 @@ def _activation(input: Tensor, activation: str, slope: float = 0.01, inplace: bo
         rectified = _wrap(np.maximum(input._data, 0))
         return input._in_place(rectified) if inplace else rectified
     data = _contiguous(input._data)
-    out = alloc.empty_like(data)
+    out = allocation.empty_like(data)
     try:
         kernels.activation_forward(out, data, activation, slope)
     except TypeError as error:
@@ -64,7 +64,7 @@ def _activation(input: Tensor, activation: str, slope: float = 0.01, inplace: bo
         saved = data.copy() if needs_input and inplace else data if needs_input else out
 
         def run(grad: Tensor) -> tuple[Tensor]:
-            dz = alloc.empty_like(saved)
+            dz = allocation.empty_like(saved)
             kernels.activation_backward(dz, _contiguous(grad._data), saved, activation, slope)
             return (_wrap(dz),)
 
@@ -130,7 +130,7 @@ def _tail(
     """An activation of ``kernels.elementwise_activations``, where the constants are explained."""
     _check_floating(name, input)
     data = _contiguous(input._data)
-    out = alloc.empty_like(data)
+    out = allocation.empty_like(data)
     try:
         kernels.elementwise_forward(out, data, name, a, b, c)
     except TypeError as error:
@@ -144,11 +144,11 @@ def _tail(
         alone = inplace
         if name == "tanhshrink":
             # A copy by a kernel: PyTorch's formula saves tanh(x), so x may change.
-            alone, saved = True, alloc.empty_like(data)
+            alone, saved = True, allocation.empty_like(data)
             kernels.activation_forward(saved, data, "leaky_relu", 1.0)
 
         def run(grad: Tensor) -> tuple[Tensor]:
-            dx = alloc.empty_like(saved)
+            dx = allocation.empty_like(saved)
             kernels.elementwise_backward(dx, _contiguous(grad._data), saved, name, a, b, c)
             return (_wrap(dx),)
 
@@ -350,7 +350,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
             f"channel size = {channels}."
         )
     x, w = _contiguous(input._data), _contiguous(weight._data.reshape(-1))
-    out = alloc.empty_like(x)
+    out = allocation.empty_like(x)
     try:
         kernels.prelu_forward(out, x, w)
     except TypeError as error:
@@ -362,7 +362,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
     wants_dx, wants_dw = input._requires_grad, weight._requires_grad
 
     def run(grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        dx, each = alloc.empty_like(x), alloc.empty_like(x)
+        dx, each = allocation.empty_like(x), allocation.empty_like(x)
         kernels.prelu_backward(dx, each, _contiguous(grad._data), x, w)
         if not wants_dw:
             return _wrap(dx), None

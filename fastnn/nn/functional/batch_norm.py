@@ -14,10 +14,10 @@ from fastnn import kernels
 from fastnn._autograd.engine import Node
 from fastnn._core.errors import DTypeError, ShapeError
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous
 from fastnn.nn.functional.activation import READS_RESULT
-from fastnn.nn.functional.gradient_places import _finish_gradient, _gradient_place, _is_wanted
+from fastnn.nn.functional.gradient_buffers import _finish_gradient, _gradient_place, _is_wanted
 from fastnn.ops.core import also_read, tied
 from fastnn.random import default_generator
 
@@ -104,7 +104,7 @@ def batch_norm_activation(
     """``dropout(activation(batch_norm(input, ...)), p)`` in one kernel.
 
     Args:
-        activation, slope: see :mod:`fastnn.kernels.activation.activations`.
+        activation, slope: see :mod:`fastnn.kernels.activation.fused_activations`.
         p: probability of dropout; for two dimensions only.
         counter: () int64, increased by one in training.
     """
@@ -142,7 +142,7 @@ def batch_norm_activation(
         _check_vector("bias", bias, x, columns)
         operands += (bias,)
     x = _contiguous(x)
-    out, saved = alloc.empty_like(x), alloc.empty((5, columns), x.dtype)
+    out, saved = allocation.empty_like(x), allocation.empty((5, columns), x.dtype)
     state = default_generator().kernel_state() if p else None
     if training and not batch:
         # Without rows there are no statistics: the running ones are unchanged.
@@ -166,7 +166,7 @@ def batch_norm_activation(
     wants_dx, wants_dw, wants_db = input._requires_grad, _is_wanted(weight), _is_wanted(bias)
 
     def run(grad: Tensor) -> tuple[Tensor | None, ...]:
-        dx = alloc.empty_like(x) if wants_dx else None
+        dx = allocation.empty_like(x) if wants_dx else None
         dw, add_w, w_in_place = _gradient_place(weight, wants_dw, (columns,))
         db, add_b, b_in_place = _gradient_place(bias, wants_db, (columns,))
         kernels.batch_norm_backward(

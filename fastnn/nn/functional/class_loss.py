@@ -12,7 +12,7 @@ from fastnn._autograd.engine import Node
 from fastnn._core.errors import DTypeError, RangeError, ShapeError
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
 from fastnn.kernels.loss.softmax_cross_entropy import MOST_IN_ONE_CALL, softmax_cross_entropy_in_one_call
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 from fastnn.nn.checks import _contiguous, _half
 from fastnn.nn.functional.loss import _weighted, binary_cross_entropy_with_logits
 from fastnn.nn.functional.loss_core import _check_tensors, _constant, _given, _reduced_by, _reduction
@@ -107,12 +107,12 @@ def _row_loss(
     reads.
     """
     data = x._data
-    dx = alloc.empty(data.shape, data.dtype) if recorded else None
+    dx = allocation.empty(data.shape, data.dtype) if recorded else None
     if reduction == "none":
-        out = alloc.empty(data.shape[0], data.dtype)
+        out = allocation.empty(data.shape[0], data.dtype)
         launch(None, out, dx)
     else:
-        out = alloc.empty((), data.dtype)
+        out = allocation.empty((), data.dtype)
         launch(out, None, dx)
     return _wrap(out) if dx is None else _with_gradient(name, x, out, dx, recompute, saved)
 
@@ -233,8 +233,8 @@ def _plain_cross_entropy(
     ):  # fmt: skip
         return None
     logits, labels = x._data, target._data
-    dx = alloc.empty(logits.shape, logits.dtype) if _recorded(x) else None
-    out = alloc.empty((), logits.dtype)
+    dx = allocation.empty(logits.shape, logits.dtype) if _recorded(x) else None
+    out = allocation.empty((), logits.dtype)
     if softmax_cross_entropy_in_one_call(dx, logits, labels, reduction == "mean", ignore_index, out) < 0:
         return None
     if dx is None:
@@ -434,7 +434,7 @@ def multilabel_margin_loss(
     wrong = labels[(labels < -1) | (labels >= data.shape[1])]
     if wrong.size:
         raise RuntimeError(f"target out of range: {wrong[0]} is not in [-1, {data.shape[1]})")
-    losses, dx = alloc.empty(data.shape[0], data.dtype), alloc.empty(data.shape, data.dtype)
+    losses, dx = allocation.empty(data.shape[0], data.dtype), allocation.empty(data.shape, data.dtype)
     kernels.multilabel_margin(losses, dx, data, labels)
     result = np.asarray(losses.reshape(shape[:1] if len(shape) == 2 else ()))
     gradient = dx.reshape(shape)

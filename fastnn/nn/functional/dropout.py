@@ -12,7 +12,7 @@ from fastnn import kernels
 from fastnn._autograd.engine import Node
 from fastnn._autograd.modes import is_grad_enabled
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous, _half
 from fastnn.random import default_generator
 
@@ -40,7 +40,7 @@ def _dropped(
     if channels and x.ndim < 2:
         raise RuntimeError("Feature dropout requires at least 2 dimensions in the input")
     width = int(np.prod(x.shape[2:])) if channels else 1
-    state, out, p = default_generator().kernel_state(), alloc.empty_like(x), float(p)
+    state, out, p = default_generator().kernel_state(), allocation.empty_like(x), float(p)
     try:
         forward(out, x, state, p, width)
     except TypeError as error:
@@ -56,7 +56,7 @@ def _dropped(
             dy = _contiguous(grad._data)
             # Linear in the input: if this is to be differentiated, it is a product with the slopes.
             source = np.ones_like(dy) if is_grad_enabled() else dy
-            dx = alloc.empty_like(dy)
+            dx = allocation.empty_like(dy)
             backward(dx, source, state, p, width)
             return (grad * _wrap(dx) if is_grad_enabled() else _wrap(dx),)
 

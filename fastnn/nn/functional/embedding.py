@@ -11,7 +11,7 @@ from fastnn._autograd.engine import Node
 from fastnn._core.errors import DTypeError, ShapeError
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
 from fastnn.kernels.rows.embedding import check_indices
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous
 from fastnn.nn.parameter import Parameter
 from fastnn.ops.comparison import keep_where, where
@@ -85,7 +85,7 @@ def embedding(
     if weight._data.dtype.kind != "f":
         check_indices(indices, rows)
         return _wrap(weight._data[indices].reshape(*shape, columns))
-    out = alloc.empty((indices.size, columns), weight._data.dtype)
+    out = allocation.empty((indices.size, columns), weight._data.dtype)
     kernels.embedding_forward(out, _contiguous(weight._data), indices)
     result = out.reshape(*shape, columns)
     if not _recorded(weight):
@@ -101,7 +101,7 @@ def embedding(
         dy = scaled(_contiguous(grad._data.reshape(out.shape)))
         target = weight._grad_target() if isinstance(weight, Parameter) else None
         if target is None or not target[0].flags.c_contiguous:
-            dweight = alloc.empty((rows, columns), out.dtype)
+            dweight = allocation.empty((rows, columns), out.dtype)
             kernels.embedding_backward(dweight, dy, indices, padding)
             return (_wrap(dweight),)
         kernels.embedding_backward(target[0], dy, indices, padding, target[1])

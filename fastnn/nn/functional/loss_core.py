@@ -17,7 +17,7 @@ from fastnn._autograd.engine import Node, anomaly
 from fastnn._autograd.modes import _mode
 from fastnn._core.errors import DTypeError, ShapeError
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 from fastnn.nn.checks import _contiguous, _half
 from fastnn.nn.functional.activation import logsigmoid, sigmoid
 from fastnn.ops.comparison import keep_where
@@ -188,10 +188,10 @@ def _pointwise(
     if by_formula and loss in _COMPOSED and not differentiable:
         # Copies: the operands may change.
         operands = tuple([t.clone() for t in operands])
-    dx = alloc.empty(x_data.shape, x_data.dtype) if recorded and not by_formula else None
-    dz = None if z is None or dx is None else alloc.empty(x_data.shape, x_data.dtype)
+    dx = allocation.empty(x_data.shape, x_data.dtype) if recorded and not by_formula else None
+    dz = None if z is None or dx is None else allocation.empty(x_data.shape, x_data.dtype)
     mean, none = reduction == "mean", reduction == "none"
-    out = alloc.empty(x_data.shape if none else (), x_data.dtype)
+    out = allocation.empty(x_data.shape if none else (), x_data.dtype)
     try:
         good = kernels.pointwise_loss(
             loss, None if none else out, out if none else None, dx, x_data, y_data, mean, a,

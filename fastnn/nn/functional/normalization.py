@@ -15,11 +15,11 @@ from fastnn import kernels
 from fastnn._autograd.engine import Node
 from fastnn._core.errors import DTypeError, ShapeError
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous, _half
 from fastnn.nn.functional.activation import READS_RESULT
 from fastnn.nn.functional.batch_norm import _again_behind, _check_vector, batch_norm
-from fastnn.nn.functional.gradient_places import _finish_gradient, _gradient_place, _is_wanted
+from fastnn.nn.functional.gradient_buffers import _finish_gradient, _gradient_place, _is_wanted
 from fastnn.ops.core import tied
 from fastnn.random import default_generator
 
@@ -257,7 +257,7 @@ def _normalise_rows(
     shape = input._data.shape
     rows = math.prod(shape) // columns if columns else 0
     x = _contiguous(input._data).reshape(rows, columns)
-    out, saved = alloc.empty_like(x), alloc.empty((rows * groups, 3), x.dtype)
+    out, saved = allocation.empty_like(x), allocation.empty((rows * groups, 3), x.dtype)
     w, b = _flat(weight), _flat(bias)
     state = default_generator().kernel_state() if p else None
     options: dict[str, Any] = {
@@ -273,11 +273,11 @@ def _normalise_rows(
     def place(t: Tensor | None, wanted: bool) -> tuple[np.ndarray | None, bool, bool]:
         if not wanted or t is None or t._data.ndim == 1:
             return _gradient_place(t, wanted, (columns,))
-        return alloc.empty(columns, t._data.dtype), False, False
+        return allocation.empty(columns, t._data.dtype), False, False
 
     def run(grad: Tensor) -> tuple[Tensor | None, ...]:
         dy = _contiguous(grad._data).reshape(rows, columns)
-        dx = alloc.empty_like(x) if wants_dx else None
+        dx = allocation.empty_like(x) if wants_dx else None
         places = place(weight, wants_dw), place(bias, wants_db)
         (dw, add_w, _), (db, add_b, _) = places
         kernels.layer_norm_backward(

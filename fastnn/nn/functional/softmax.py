@@ -11,7 +11,7 @@ from fastnn import kernels
 from fastnn._autograd.engine import Node
 from fastnn._core.dtypes import dtype as _dtype
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous, _half
 from fastnn.random import default_generator
 
@@ -57,7 +57,7 @@ def _softmax(input: Tensor, axis: int, logarithm: bool) -> Tensor:
     _check_floating("log_softmax" if logarithm else "softmax", input)
     shape = input._data.shape
     x = _rows(input._data, axis)
-    rows = alloc.empty_like(x)
+    rows = allocation.empty_like(x)
     try:
         kernels.softmax_forward(rows, x, logarithm)
     except TypeError as error:
@@ -68,7 +68,7 @@ def _softmax(input: Tensor, axis: int, logarithm: bool) -> Tensor:
         return _wrap(out)
 
     def run(grad: Tensor) -> tuple[Tensor]:
-        dx = alloc.empty_like(rows)
+        dx = allocation.empty_like(rows)
         kernels.softmax_backward(dx, _rows(grad._data, axis), rows, logarithm)
         return (_wrap(_back(dx, shape, axis)),)
 

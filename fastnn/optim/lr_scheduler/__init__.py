@@ -1,6 +1,6 @@
 """Schedules of the learning rate, under PyTorch's names.
 
-A schedule writes ``lr`` of the optimizer's groups at each ``step()``, which is called after the optimizer's.
+``step()`` of a schedule sets ``lr`` of the optimizer's groups; call it after the optimizer's ``step()``.
 """
 
 from fastnn.optim.lr_scheduler.chainable import (

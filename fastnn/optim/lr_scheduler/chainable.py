@@ -1,4 +1,4 @@
-"""Schedules that change the learning rate they find, so that several may be used at once."""
+"""Schedules that change the current learning rate, so that several can be combined."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from fastnn.optim.optimizer import Optimizer
 
 
 class _OfFunctions(LRScheduler):
-    """A schedule by functions of the epoch, one for each group or one for all."""
+    """A schedule defined by functions of the epoch, one for each group or one for all."""
 
     def __init__(
         self, optimizer: Optimizer, lr_lambda: Callable[[int], float] | list[Callable[[int], float]],
@@ -28,11 +28,11 @@ class _OfFunctions(LRScheduler):
         super().__init__(optimizer, last_epoch)
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything but the optimizer; of the functions, the attributes of those that are objects."""
+        """Everything but the optimizer and plain functions; for callable objects, their attributes."""
         return {**super().state_dict(), "lr_lambdas": of_functions(self.lr_lambdas)}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what ``state_dict()`` has returned, but the functions themselves."""
+        """Restore what ``state_dict()`` has returned, except the functions themselves."""
         super().load_state_dict({name: value for name, value in state_dict.items() if name != "lr_lambdas"})
         into_functions(self.lr_lambdas, state_dict["lr_lambdas"])
 
@@ -41,8 +41,8 @@ class LambdaLR(_OfFunctions):
     """``lr = base_lr * lr_lambda(epoch)``.
 
     Args:
-        optimizer: whose groups are written.
-        lr_lambda: a function of the epoch, or a list of one for each group.
+        optimizer: its groups get the learning rate.
+        lr_lambda: a function of the epoch, or a list with one for each group.
         last_epoch: see :class:`LRScheduler`.
     """
 
@@ -56,8 +56,8 @@ class MultiplicativeLR(_OfFunctions):
     """``lr *= lr_lambda(epoch)``.
 
     Args:
-        optimizer: whose groups are written.
-        lr_lambda: a function of the epoch, or a list of one for each group.
+        optimizer: its groups get the learning rate.
+        lr_lambda: a function of the epoch, or a list with one for each group.
         last_epoch: see :class:`LRScheduler`.
     """
 
@@ -83,7 +83,7 @@ class StepLR(LRScheduler):
     """``lr *= gamma`` every ``step_size`` epochs.
 
     Args:
-        optimizer: whose groups are written.
+        optimizer: its groups get the learning rate.
         step_size, gamma: as above.
         last_epoch: see :class:`LRScheduler`.
     """
@@ -106,7 +106,7 @@ class MultiStepLR(LRScheduler):
     """``lr *= gamma`` at each of the epochs ``milestones``.
 
     Args:
-        optimizer: whose groups are written.
+        optimizer: its groups get the learning rate.
         milestones, gamma: as above.
         last_epoch: see :class:`LRScheduler`.
     """
@@ -133,7 +133,7 @@ class ConstantLR(LRScheduler):
     """``lr = base_lr * factor`` for ``total_iters`` epochs, then ``base_lr``.
 
     Args:
-        optimizer: whose groups are written.
+        optimizer: its groups get the learning rate.
         factor, total_iters: as above.
         last_epoch: see :class:`LRScheduler`.
     """
@@ -159,10 +159,10 @@ class ConstantLR(LRScheduler):
 
 
 class LinearLR(LRScheduler):
-    """``lr = base_lr * factor``, which goes straight from ``start_factor`` to ``end_factor`` in ``total_iters``.
+    """``lr = base_lr * factor``, with a linear factor from ``start_factor`` to ``end_factor`` in ``total_iters``.
 
     Args:
-        optimizer: whose groups are written.
+        optimizer: its groups get the learning rate.
         start_factor, end_factor, total_iters: as above.
         last_epoch: see :class:`LRScheduler`.
     """
@@ -201,7 +201,7 @@ class ExponentialLR(LRScheduler):
     """``lr *= gamma`` every epoch.
 
     Args:
-        optimizer: whose groups are written.
+        optimizer: its groups get the learning rate.
         gamma: as above.
         last_epoch: see :class:`LRScheduler`.
     """
@@ -223,7 +223,7 @@ class PolynomialLR(LRScheduler):
     """``lr = base_lr * (1 - epoch / total_iters)**power``, and 0 from ``total_iters`` on.
 
     Args:
-        optimizer: whose groups are written.
+        optimizer: its groups get the learning rate.
         total_iters, power: as above.
         last_epoch: see :class:`LRScheduler`.
     """
@@ -249,7 +249,7 @@ class CosineAnnealingLR(LRScheduler):
     """``lr = eta_min + (base_lr - eta_min) (1 + cos(pi * epoch / T_max)) / 2`` (arXiv:1608.03983, no restarts).
 
     Args:
-        optimizer: whose groups are written.
+        optimizer: its groups get the learning rate.
         T_max, eta_min: as above.
         last_epoch: see :class:`LRScheduler`.
     """
@@ -270,7 +270,7 @@ class CosineAnnealingLR(LRScheduler):
             return self._get_closed_form_lr()
         groups = self.optimizer.param_groups
         if (self.last_epoch - 1 - self.T_max) % (2 * self.T_max) == 0:
-            # From the bottom, where the ratio below has no value.
+            # From the minimum, where the ratio below is undefined.
             rise = (1 - math.cos(math.pi / self.T_max)) / 2
             return [
                 group["lr"] + (base_lr - self.eta_min) * rise

@@ -1,4 +1,4 @@
-"""Schedules made of schedules."""
+"""Schedules that combine other schedules."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from fastnn.optim.optimizer import Optimizer
 
 
 class _OfSchedules(LRScheduler):
-    """A schedule that has others do its work."""
+    """Base of schedules that combine others."""
 
     _schedulers: Sequence[LRScheduler]
 
@@ -37,14 +37,14 @@ class _OfSchedules(LRScheduler):
         return {**super().state_dict(), "_schedulers": [s.state_dict() for s in self._schedulers]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what ``state_dict()`` has returned."""
+        """Restore what ``state_dict()`` has returned."""
         super().load_state_dict({name: value for name, value in state_dict.items() if name != "_schedulers"})
         for scheduler, saved in zip(self._schedulers, state_dict["_schedulers"], strict=True):
             scheduler.load_state_dict(saved)
 
 
 class ChainedScheduler(_OfSchedules):
-    """Several schedules at once: each changes what the one before has left.
+    """Several schedules at once: each changes the learning rate of the previous one.
 
     Args:
         schedulers: of one optimizer.
@@ -62,21 +62,21 @@ class ChainedScheduler(_OfSchedules):
         self._last_lr = values(optimizer, "lr")
 
     def step(self) -> None:  # type: ignore[override]  # takes no epoch
-        """A step of each schedule."""
+        """Step each schedule."""
         for scheduler in self._schedulers:
             scheduler.step()
         self._last_lr = values(self.optimizer, "lr")
 
 
 class SequentialLR(_OfSchedules):
-    """One schedule after the other: the next one begins at each of the epochs ``milestones``.
+    """One schedule after the other: the next one starts at each of the epochs ``milestones``.
 
     Args:
-        optimizer: whose groups are written.
+        optimizer: its groups get the learning rate.
         schedulers, milestones: as above; one milestone less than schedules.
         last_epoch: see :class:`LRScheduler`.
 
-    Raises: ValueError where the numbers do not go together, and as :class:`ChainedScheduler`.
+    Raises: ValueError if the numbers do not match, and as :class:`ChainedScheduler`.
     """
 
     def __init__(
@@ -93,7 +93,7 @@ class SequentialLR(_OfSchedules):
             )
         self._schedulers, self._milestones = schedulers, milestones
         self.last_epoch, self.optimizer = last_epoch + 1, optimizer
-        # Each schedule has taken its first step when it was made. All of them are undone; the first begins anew.
+        # Each schedule took its first step in its constructor. All are undone; the first one restarts.
         for group in optimizer.param_groups:
             put(group, "lr", group["initial_lr"])
         self.recursive_undo()
@@ -102,7 +102,7 @@ class SequentialLR(_OfSchedules):
         self._last_lr = first.get_last_lr()
 
     def recursive_undo(self, sched: Any = None) -> None:
-        """Take back the first step of every schedule, also of those inside schedules."""
+        """Undo the first step of every schedule, including nested ones."""
         sched = self if sched is None else sched
         if hasattr(sched, "_schedulers"):
             for inner in sched._schedulers:
@@ -111,7 +111,7 @@ class SequentialLR(_OfSchedules):
             sched.last_epoch -= 1
 
     def step(self) -> None:  # type: ignore[override]  # takes no epoch
-        """A step of the schedule whose turn it is."""
+        """Step the active schedule."""
         self.last_epoch += 1
         turn = bisect_right(self._milestones, self.last_epoch)
         scheduler = self._schedulers[turn]

@@ -1,4 +1,4 @@
-"""Schedules that rise and fall, some of them with the momentum."""
+"""Cyclic schedules, some of which also cycle the momentum."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from fastnn.optim.optimizer import Optimizer
 
 
 class _WithMomentum(LRScheduler):
-    """A schedule that may move the momentum, or Adam's first beta, against the learning rate."""
+    """A schedule that may cycle the momentum, or Adam's first beta, inversely to the learning rate."""
 
     use_beta1: bool
 
     def _begin_momentum(self, base: Any, largest: Any, last_epoch: int) -> tuple[list[Any], list[Any]]:
-        """Take over the range of the momentum; at the start it is the largest."""
+        """Store the range of the momentum, which starts at its largest value."""
         defaults = self.optimizer.defaults
         if "momentum" not in defaults and "betas" not in defaults:
             raise ValueError("optimizer must support momentum or beta1 with `cycle_momentum` option enabled")
@@ -45,13 +45,13 @@ class _WithMomentum(LRScheduler):
 
 
 class CosineAnnealingWarmRestarts(LRScheduler):
-    """Cosine annealing that begins anew after ``T_0`` epochs, then after ``T_mult`` times as many, and so on.
+    """Cosine annealing that restarts after ``T_0`` epochs, then after ``T_mult`` times as many, and so on.
 
     ``lr = eta_min + (base_lr - eta_min) (1 + cos(pi * T_cur / T_i)) / 2`` (I. Loshchilov and F. Hutter,
-    arXiv:1608.03983), where ``T_cur`` counts the epochs since the last start and ``T_i`` is the length.
+    arXiv:1608.03983), where ``T_cur`` counts the epochs since the last restart and ``T_i`` is the period.
 
     Args:
-        optimizer: whose groups are written.
+        optimizer: its groups get the learning rate.
         T_0, T_mult, eta_min: as above.
         last_epoch: see :class:`LRScheduler`.
     """
@@ -92,7 +92,7 @@ class CosineAnnealingWarmRestarts(LRScheduler):
         elif self.T_mult == 1:
             self.T_cur = epoch % self.T_0
         else:
-            # The starts are at T_0 (T_mult**n - 1) / (T_mult - 1).
+            # The restarts are at T_0 (T_mult**n - 1) / (T_mult - 1).
             n = int(math.log(epoch / self.T_0 * (self.T_mult - 1) + 1, self.T_mult))
             self.T_cur = epoch - self.T_0 * (self.T_mult**n - 1) / (self.T_mult - 1)
             self.T_i = self.T_0 * self.T_mult**n
@@ -116,7 +116,7 @@ def _exponential(gamma: float, x: float) -> float:
     return gamma**x
 
 
-# How the height of a cycle changes, and by what it is counted.
+# For each mode, the height of a cycle, and the counter that it depends on.
 _MODES: dict[str, tuple[Callable[[float, float], float], str]] = {
     "triangular": (_constant, "cycle"),
     "triangular2": (_halved, "cycle"),
@@ -125,19 +125,19 @@ _MODES: dict[str, tuple[Callable[[float, float], float], str]] = {
 
 
 class CyclicLR(_WithMomentum):
-    """The learning rate goes straight up from ``base_lr`` to ``max_lr`` and down again (arXiv:1506.01186).
+    """The learning rate rises linearly from ``base_lr`` to ``max_lr`` and falls again (arXiv:1506.01186).
 
     Args:
-        optimizer: whose groups are written.
-        base_lr, max_lr: numbers, or lists of one for each group.
-        step_size_up, step_size_down: steps of the way up and down; the same number by default.
+        optimizer: its groups get the learning rate.
+        base_lr, max_lr: numbers, or lists with one for each group.
+        step_size_up, step_size_down: steps of the rise and the fall; the same number by default.
         mode: 'triangular', 'triangular2' (each cycle half as high), 'exp_range' (by ``gamma**steps``).
         gamma: as above.
-        scale_fn, scale_mode: the height of a cycle as a function of 'cycle' or 'iterations', in the place of ``mode``.
-        cycle_momentum, base_momentum, max_momentum: whether the momentum goes the other way, between these.
+        scale_fn, scale_mode: the height of a cycle as a function of 'cycle' or 'iterations', instead of ``mode``.
+        cycle_momentum, base_momentum, max_momentum: whether to cycle the momentum inversely, between these.
         last_epoch: see :class:`LRScheduler`.
 
-    Raises: ValueError for an unknown mode, and for an optimizer without momentum where it is to be cycled.
+    Raises: ValueError for an unknown mode, and for ``cycle_momentum`` with an optimizer without momentum.
     """
 
     def __init__(
@@ -188,12 +188,12 @@ class CyclicLR(_WithMomentum):
         return [low + (high - low) * share * scale for low, high in zip(self.base_lrs, self.max_lrs, strict=True)]
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything but the optimizer; of ``scale_fn``, its attributes where it is an object."""
+        """Everything but the optimizer; for ``scale_fn``, its attributes if it is an object."""
         f = self._scale_fn_custom
         return {**super().state_dict(), "_scale_fn_custom": None if f is None else of_functions([f])[0]}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what ``state_dict()`` has returned, but the function itself."""
+        """Restore what ``state_dict()`` has returned, except the function itself."""
         super().load_state_dict({name: value for name, value in state_dict.items() if name != "_scale_fn_custom"})
         into_functions([self._scale_fn_custom], [state_dict["_scale_fn_custom"]])
 
@@ -210,22 +210,22 @@ _STRATEGIES: dict[str, Callable[[Any, Any, float], Any]] = {"cos": _along_cosine
 
 
 class OneCycleLR(_WithMomentum):
-    """The learning rate goes up once, and down to almost nothing (L. N. Smith and N. Topin, arXiv:1708.07120).
+    """The learning rate rises once, then falls to almost zero (L. N. Smith and N. Topin, arXiv:1708.07120).
 
-    It begins at ``max_lr / div_factor``, is ``max_lr`` after the share ``pct_start`` of the steps and ends at
-    ``max_lr / div_factor / final_div_factor``.
+    It starts at ``max_lr / div_factor``, reaches ``max_lr`` after the fraction ``pct_start`` of the steps and ends
+    at ``max_lr / div_factor / final_div_factor``.
 
     Args:
-        optimizer: whose groups are written.
-        max_lr: a number, or a list of one for each group.
-        total_steps: steps in all; or ``epochs`` and ``steps_per_epoch``.
+        optimizer: its groups get the learning rate.
+        max_lr: a number, or a list with one for each group.
+        total_steps: total number of steps; or ``epochs`` and ``steps_per_epoch``.
         pct_start, div_factor, final_div_factor: as above.
         anneal_strategy: 'cos' or 'linear'.
-        cycle_momentum, base_momentum, max_momentum: whether the momentum goes the other way, between these.
-        three_phase: go down to where it began in as many steps as up, and only then further.
+        cycle_momentum, base_momentum, max_momentum: whether to cycle the momentum inversely, between these.
+        three_phase: fall to the initial value in as many steps as the rise, and only then further.
         last_epoch: see :class:`LRScheduler`.
 
-    Raises: ValueError for options that make no sense, and for a step after the last.
+    Raises: ValueError for invalid options, and for a step after the last.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A schedule by the progress of training."""
+"""A schedule that depends on the progress of training."""
 
 from __future__ import annotations
 
@@ -20,16 +20,16 @@ class ReduceLROnPlateau(LRScheduler):
     """``lr *= factor`` when a metric has not improved for more than ``patience`` epochs.
 
     Args:
-        optimizer: whose groups are written.
+        optimizer: its groups get the learning rate.
         mode: 'min' if the metric should fall, 'max' if it should rise.
         factor, patience: as above.
-        threshold: by how much it has to change to count.
-        threshold_mode: 'rel' for a share of the best value, 'abs' for a difference.
-        cooldown: epochs after a reduction in which none is counted as bad.
-        min_lr: the smallest learning rate, or a list of one for each group.
-        eps: smaller reductions are left out.
+        threshold: the smallest change that counts as an improvement.
+        threshold_mode: 'rel' for a fraction of the best value, 'abs' for a difference.
+        cooldown: epochs after a reduction in which none counts as bad.
+        min_lr: the smallest learning rate, or a list with one for each group.
+        eps: smaller reductions are skipped.
 
-    Raises: ValueError for options that make no sense; TypeError for what is no optimizer.
+    Raises: ValueError for invalid options; TypeError for anything but an optimizer.
 
     >>> import fastnn
     >>> optimizer = fastnn.optim.SGD([fastnn.nn.Parameter(fastnn.ones(1))], lr=1.0)
@@ -87,7 +87,7 @@ class ReduceLROnPlateau(LRScheduler):
         return a < limit if self.mode == "min" else a > limit
 
     def step(self, metrics: Any, epoch: int | None = None) -> None:  # type: ignore[override]  # takes a metric
-        """Take notice of the metric of an epoch, a number or a tensor of one."""
+        """Register the metric of an epoch, a number or a tensor of one element."""
         current = float(metrics)
         if epoch is None:
             epoch = self.last_epoch + 1
@@ -123,6 +123,6 @@ class ReduceLROnPlateau(LRScheduler):
                 put(group, "lr", new)
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what ``state_dict()`` has returned."""
+        """Restore what ``state_dict()`` has returned."""
         super().load_state_dict(state_dict)
         self._init_is_better(self.mode, self.threshold, self.threshold_mode)

@@ -1,4 +1,4 @@
-"""LRScheduler: base of the schedules, a user's own among them."""
+"""LRScheduler: base of the schedules, including user-defined ones."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def values(optimizer: Optimizer, key: str) -> list[Any]:
 
 
 def put(group: dict[str, Any], key: str, value: Any) -> None:
-    """Give a group's option a value, in place where it is a tensor."""
+    """Set a group's option, in place if it is a tensor."""
     if isinstance(group[key], Tensor):
         group[key].fill_(float(value))
     else:
@@ -37,7 +37,7 @@ def put(group: dict[str, Any], key: str, value: Any) -> None:
 
 
 def per_group(name: str, optimizer: Optimizer, given: Any) -> list[Any]:
-    """One value for each group, of a list of them or of one for all."""
+    """One value for each group, from a list of them or from one for all."""
     count = len(optimizer.param_groups)
     if not isinstance(given, (list, tuple)):
         given = [given] * count
@@ -50,18 +50,18 @@ def per_group(name: str, optimizer: Optimizer, given: Any) -> list[Any]:
 
 
 def check_optimizer(optimizer: Any) -> None:
-    """Raise TypeError for what is no optimizer."""
+    """Raise TypeError for anything but an optimizer."""
     if not isinstance(optimizer, Optimizer):
         raise TypeError(f"{type(optimizer).__name__} is not an Optimizer")
 
 
 def of_functions(functions: list[Any]) -> list[Any]:
-    """What a state dictionary keeps of functions: the attributes of callable objects, None for plain functions."""
+    """The saved form of functions: the attributes of callable objects, None for plain functions."""
     return [None if isinstance(f, types.FunctionType) else f.__dict__.copy() for f in functions]
 
 
 def into_functions(functions: list[Any], saved: list[Any]) -> None:
-    """Give callable objects back what ``of_functions`` kept."""
+    """Restore the attributes that ``of_functions`` saved."""
     for f, attributes in zip(functions, saved, strict=True):
         if attributes is not None:
             f.__dict__.update(attributes)
@@ -74,14 +74,14 @@ def _function_of(method: Callable[..., Any]) -> Any:
 class LRScheduler:
     """Base of the schedules of the learning rate.
 
-    A subclass writes ``get_lr``, which returns the learning rate of each group for ``last_epoch``; in the
-    groups are those of the epoch before. ``base_lrs`` are those at the start.
+    A subclass writes ``get_lr``, which returns the learning rate of each group for ``last_epoch``. The groups
+    have those of the previous epoch, and ``base_lrs`` the initial ones.
 
     Args:
-        optimizer: whose groups are written.
-        last_epoch: the epoch before the first one; -1 at the start, another number when training is resumed.
+        optimizer: its groups get the learning rate.
+        last_epoch: the epoch before the first one; -1 for a new training, another number to resume one.
 
-    Raises: TypeError for what is no optimizer; KeyError when resuming without an 'initial_lr' in the groups.
+    Raises: TypeError for anything but an optimizer; KeyError when resuming without an 'initial_lr' in the groups.
 
     >>> import fastnn
     >>> class Halving(fastnn.optim.lr_scheduler.LRScheduler):
@@ -96,7 +96,7 @@ class LRScheduler:
     [0.125]
     """
 
-    # Inside the first step, which the schedule takes when it is made.
+    # True inside the first step, which the constructor takes.
     _is_initial = False
     # Whether `get_lr` was called by `step`, which has counted the epoch.
     _get_lr_called_within_step = False
@@ -120,7 +120,7 @@ class LRScheduler:
         self.base_lrs = values(optimizer, "initial_lr")
         self.last_epoch = last_epoch
         if "_scheduled_step" not in optimizer.__dict__:
-            # From now on it counts whether the optimizer has taken a step.
+            # From now on the optimizer notes whether it has taken a step.
             optimizer.__dict__.update(_scheduled_step=_function_of(optimizer.step), _opt_called=False)
         self._initial_step()
 
@@ -151,7 +151,7 @@ class LRScheduler:
     def step(self, epoch: int | None = None) -> None:
         """Go on to the next epoch, or to ``epoch``.
 
-        Warns: UserWarning where the first step comes before the optimizer's.
+        Warns: UserWarning if the first step comes before the optimizer's.
         """
         if self._step_count == 1:
             if _function_of(self.optimizer.step) is not self.optimizer.__dict__.get("_scheduled_step"):
@@ -196,11 +196,11 @@ class LRScheduler:
             )
 
     def _lrs(self) -> list[Any]:
-        """The learning rates as they are."""
+        """The current learning rates."""
         return values(self.optimizer, "lr")
 
     def _times(self, factor: Any) -> list[Any]:
-        """The learning rates as they are times a factor."""
+        """The current learning rates times a factor."""
         return [group["lr"] * factor for group in self.optimizer.param_groups]
 
     def state_dict(self) -> dict[str, Any]:
@@ -208,7 +208,7 @@ class LRScheduler:
         return {name: value for name, value in self.__dict__.items() if name != "optimizer"}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over what ``state_dict()`` of a schedule of the same kind has returned."""
+        """Restore what ``state_dict()`` of a schedule of the same kind has returned."""
         self.__dict__.update(state_dict)
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from fastnn import kernels
 from fastnn._core.errors import MismatchError, NoTensorError
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 from fastnn.random import Generator, default_generator
 
 T_co = TypeVar("T_co", covariant=True)
@@ -384,14 +384,14 @@ def _rows(data: np.ndarray, indices: np.ndarray) -> np.ndarray:
     if data.dtype != np.float32 or data.ndim < 2 or not data.flags.c_contiguous:
         return data[indices]
     features = math.prod(data.shape[1:])
-    out = alloc.empty((indices.size, features), np.float32)
+    out = allocation.empty((indices.size, features), np.float32)
     kernels.gather(out, data.reshape(data.shape[0], features), indices)
     return out.reshape(indices.size, *data.shape[1:])
 
 
 def scaled_rows(images: np.ndarray, positions: np.ndarray, scale: float, shift: float) -> Tensor:
     """Rows of a matrix of bytes as float32, times ``scale`` plus ``shift``, in one pass."""
-    out = alloc.empty((positions.size, images.shape[1]), np.float32)
+    out = allocation.empty((positions.size, images.shape[1]), np.float32)
     kernels.gather(out, images, positions, scale, shift)
     return _wrap(out)
 

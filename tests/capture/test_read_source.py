@@ -26,7 +26,7 @@ import fastnn
 from fastnn import nn
 from fastnn.capture import guards as capture
 from fastnn.capture import source_check as straight
-from fastnn.capture.source import NoSource, parsed
+from fastnn.capture.read_source import NoSource, parsed
 
 ROOT = Path(__file__).resolve().parents[2]
 NET = """
@@ -216,7 +216,7 @@ def test_a_file_that_was_edited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     # The text is that of the code, though not that of the file.
     assert parsed(function).lineno == 10
     linecache.clearcache()
-    fastnn.capture.source._found.clear()
+    fastnn.capture.read_source._found.clear()
     assert "edited_net.py does not contain the code that runs: reload the module" in said(edited_net.Net)
     scope = run(file.read_text(encoding="utf-8"), str(file))
     assert said(scope["Net"]) == CAPTURED
@@ -231,7 +231,7 @@ def test_a_module_in_a_zip_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
 
     assert said(Net) == CAPTURED
     # By value, so without the module and its loader.
-    fastnn.capture.source._found.clear()
+    fastnn.capture.read_source._found.clear()
     scope = {"__file__": Net.forward.__code__.co_filename}
     function = types.FunctionType(Net.forward.__code__.replace(co_filename="<dynamic-code>"), scope)
     assert parsed(function).lineno == 10
@@ -298,7 +298,7 @@ def test_a_class_that_went_through_cloudpickle(tmp_path: Path, remember: Callabl
     name = remember(text)
     exec(compile(text, name, "exec"), scope)
     assert said(by_value(scope["Net"])) == CAPTURED
-    fastnn.capture.source._found.clear()
+    fastnn.capture.read_source._found.clear()
     del linecache.cache[name]
     assert said(by_value(scope["Net"])) == (
         "eager for float32 of shape (5, 4): Net.forward has no source that can be read, as it was pickled by value, "

@@ -1,7 +1,7 @@
-"""The syntax tree of a function, where it is certain that it is of this one.
+"""The syntax tree of a function, if it is certain that the tree belongs to it.
 
-A text is trusted only if it compiles to the very code that runs, apart from file names and line numbers. So it does
-not matter where a text comes from, or whether it is up to date, and every place where it may be is tried.
+A source text is trusted only if it compiles to exactly the code that runs, apart from file names and line numbers.
+So its origin and age do not matter, and every place that may have it is tried.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from typing import Any
 Tree = ast.FunctionDef | ast.Lambda
 _Place = tuple[str, int]
 
-# What `from __future__ import` may have switched on, as it stands in the flags of a code object.
+# The flags of a code object that `from __future__ import` may set.
 _FUTURE = functools.reduce(
     operator.or_, [getattr(__future__, name).compiler_flag for name in __future__.all_feature_names]
 )
-# The interpreter's own level first. Others leave out asserts and docstrings, or do not.
+# Optimization levels, the interpreter's own first: some leave out asserts and docstrings.
 _LEVELS = tuple(dict.fromkeys((min(sys.flags.optimize, 2), 0, 1, 2)))
-# Trees that were found, by their code. What was not found may turn up later.
+# Trees that were found, by their code. A missing one may be found later.
 _found: dict[types.CodeType, Tree] = {}
 _MOST_FOUND = 256
-# Texts without a file that are tried, the newest first.
+# The most texts without a file that are tried, the newest first.
 _MOST_KEPT = 64
-# What cloudpickle calls the file of a function that it has pickled by value.
+# The file name that cloudpickle gives to a function pickled by value.
 _PICKLED = "<dynamic-code>"
 
 
@@ -90,23 +90,23 @@ def _reason(file: str, read: list[str]) -> str:
 
 
 # --------------------------------------------------------------------------------------------
-# Places where the text may be
+# Places that may have the text
 
 
 def _texts(file: str, function: types.FunctionType) -> Iterator[str]:
-    """Texts of a file that may contain a function, the likely ones first."""
+    """Texts of a file that may contain a function, the likeliest first."""
     if os.path.exists(file) and not os.path.isfile(file):
-        # A pipe, as in `python <(...)`: it was read, and to read it again may wait for ever.
+        # A pipe, as in `python <(...)`: it was read once, and a second read may block forever.
         return
-    # The cache may be older than the file, and so may the code. Given the globals, linecache asks the loader of the
-    # module, which has the text of what lies in a zip file.
+    # The cache may be older than the file, and so may the code. Given the globals, linecache asks the module's
+    # loader, which can read zip files.
     yield _lines(linecache.getlines, file, function.__globals__)
     linecache.checkcache(file)
     yield _lines(linecache.getlines, file, function.__globals__)
     if file == "<string>":
         yield _command()
     if file.startswith("<"):
-        # From Python 3.13 on this finds what was typed at the prompt.
+        # Since Python 3.13 this finds code typed at the prompt.
         yield _lines(lambda: inspect.findsource(function)[0])
     else:
         yield _zipped(file)
@@ -117,7 +117,7 @@ def _lines(find: Callable[..., list[str]], *args: Any) -> str:
     try:
         return "".join(find(*args))
     except Exception:
-        # The loader is anyone's, and a model has to run without its source too.
+        # The loader may be third-party code, and a model must run without its source too.
         return ""
 
 
@@ -138,12 +138,12 @@ def _zipped(file: str) -> str:
 
 
 def _texts_without_file() -> Iterator[str]:
-    """Texts that linecache was given, like the cells of a notebook, the last first.
+    """Texts that were added to linecache, like notebook cells, the newest first.
 
-    A function need not have the name of its cell: cloudpickle leaves it out, and cell magics like ``%%time`` compile
-    their text under another one.
+    A function may lack the name of its cell: cloudpickle omits it, and cell magics like ``%%time`` compile
+    their text under another name.
     """
-    # A copy: other threads may add to it. Entries that are not read yet, or of a file, have other lengths and times.
+    # A copy: other threads may add to it. Entries of files, or not read yet, differ in length and time.
     entries = [entry for entry in list(linecache.cache.values()) if len(entry) == 4 and entry[1] is None]
     for entry in entries[: -_MOST_KEPT - 1 : -1]:
         text = "".join(entry[2])
@@ -152,7 +152,7 @@ def _texts_without_file() -> Iterator[str]:
 
 
 def _magic_cells(cell: str) -> Iterator[str]:
-    """The texts that a cell of IPython passes to cell magics."""
+    """The texts that an IPython cell passes to cell magics."""
     get_shell = getattr(sys.modules.get("IPython"), "get_ipython", None)
     shell: Any = None if get_shell is None or "run_cell_magic" not in cell else get_shell()
     if shell is None:
@@ -174,27 +174,27 @@ def _tree_in(text: str, code: types.CodeType) -> Tree | None:
     """The tree of a function in a text that compiles to ``code``."""
     name: str = code.co_name
     flags: int = code.co_flags & _FUTURE
-    # A quick test rules out most texts. Private names are left out, as the text lacks the name of the class in them.
+    # A quick test rules out most texts. Private names are skipped: in the code they are mangled with the class name.
     names = [n for n in (name, *code.co_names, *code.co_varnames) if n.isidentifier() and not n.startswith("_")]
     if not all(n in text for n in names):
         return None
     wanted = _bare(code)
-    # IPython compiles each statement by itself, as a prompt does. What is imported in the same module is called by
-    # other instructions.
+    # IPython compiles each statement separately, as a prompt does. Calls of names imported in the same module
+    # compile to different instructions.
     for level, is_apart in itertools.product(_LEVELS, (False, True)):
         same = [found for found in _codes(text, flags, level, is_apart).get(name, ()) if _bare(found) == wanted]
-        # All of them do the same. Their decorators may differ.
+        # All of them are equivalent. Their decorators may differ.
         same.sort(key=lambda f: (f.co_qualname != code.co_qualname, f.co_firstlineno != code.co_firstlineno))
         for found in same:
             trees = _trees(text, flags).get((name, found.co_firstlineno), [])
-            # Several lambdas of one line cannot be told from each other.
+            # Several lambdas on one line cannot be told apart.
             if len({ast.dump(tree) for tree in trees}) == 1:
                 return trees[0]
     return None
 
 
 def _bare(code: types.CodeType) -> types.CodeType:
-    """The same code without its place. What is left is compared by ``==`` of code objects."""
+    """The same code without its location, to be compared by ``==`` of code objects."""
     constants = [_bare(c) if isinstance(c, types.CodeType) else c for c in code.co_consts]
     return code.replace(
         co_filename="", co_firstlineno=1, co_linetable=b"", co_qualname="", co_consts=tuple(constants)
@@ -208,7 +208,7 @@ def _parse(text: str, flags: int) -> ast.Module | None:
 
 @functools.lru_cache(maxsize=8)
 def _trees(text: str, flags: int) -> dict[_Place, list[Tree]]:
-    """The functions of a text by name and first line, decorators included as in their code."""
+    """The functions of a text by name and first line, counting decorators as code objects do."""
     trees: dict[_Place, list[Tree]] = {}
     for node in ast.walk(_parse(text, flags) or ast.Module([], [])):
         if isinstance(node, ast.FunctionDef):
@@ -226,7 +226,7 @@ def _codes(text: str, flags: int, level: int, is_apart: bool) -> dict[str, list[
     if tree is None:
         return {}
     modules = [ast.Module([statement], []) for statement in tree.body] if is_apart else [tree]
-    # Cells of a notebook may await something outside of any function.
+    # Notebook cells may use a top-level await.
     flags |= ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
     stack: list[types.CodeType] = list(filter(None, [_quietly(module, flags, level) for module in modules]))
     codes: dict[str, list[types.CodeType]] = {}
@@ -238,7 +238,7 @@ def _codes(text: str, flags: int, level: int, is_apart: bool) -> dict[str, list[
 
 
 def _quietly(source: str | ast.Module, flags: int, level: int) -> Any:
-    """``compile``, without the warnings that came when the code was compiled; None for what does not compile."""
+    """``compile`` without repeating its warnings; None if the source does not compile."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 
 ROOT = Path(__file__).parents[2]
 
@@ -26,13 +26,13 @@ def test_where_arrays_come_from() -> None:
         if re.search(r"\bnp\.(empty|empty_like|ndarray)\((?!.*(buffer|memory|owner|part, 0|array, offset))", line)
     ]
     # One that is asked for its strides, and those that `alloc` makes.
-    allowed = {"fastnn/_core/flat_storage.py", "kernels/runtime/alloc.py"}
+    allowed = {"fastnn/_core/flat_storage.py", "kernels/runtime/allocation.py"}
     assert [place for place in found if place.partition(":")[0] not in allowed] == []
 
 
 @pytest.mark.parametrize("kind", ["float32", "float64", "int64", "int32", "int16", "uint8"])
 def test_what_must_not_be_seen(kind: str) -> None:
-    array = alloc.poison(np.zeros((2, 3), kind))
+    array = allocation.poison(np.zeros((2, 3), kind))
     if array.dtype.kind == "f":
         assert np.isnan(array).all()
     else:
@@ -61,11 +61,11 @@ print(loss.item(), x.grad.tolist(), [p.grad.tolist() for p in model.parameters()
 # What the library should never do is done by hand.
 WRONG = """
 import numpy as np
-from fastnn.kernels.runtime import alloc, launcher
+from fastnn.kernels.runtime import allocation, launcher
 from fastnn._tensor.tensor import _wrap
-arrays = alloc.empty((2, 2)), alloc.empty_like(np.zeros(3)), launcher.aligned((2, 2), np.dtype("f4"))
+arrays = allocation.empty((2, 2)), allocation.empty_like(np.zeros(3)), launcher.aligned((2, 2), np.dtype("f4"))
 arrays += (torch.empty(2).numpy(),)
-print(*[np.isnan(a).all() for a in arrays], alloc.empty is np.empty)
+print(*[np.isnan(a).all() for a in arrays], allocation.empty is np.empty)
 
 (kind,) = model.__dict__["_replays"].kinds.values()
 back = kind.free[-1]

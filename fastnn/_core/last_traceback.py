@@ -1,4 +1,4 @@
-"""The error that an interactive Python keeps after it was shown: arrays in its frames. Imports ``kernels`` alone."""
+"""The last error, which an interactive Python keeps: its frames hold arrays. Imports only ``kernels``."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from types import FrameType
 
 from fastnn import kernels
 
-# In a checkout the kernels are beside fastnn, not in it.
+# In a checkout the kernels are next to fastnn, not inside it.
 _FOLDERS = tuple(
     str(folder) + os.sep for folder in (Path(__file__).resolve().parents[1], Path(str(kernels.__file__)).parent)
 )
 _MAY_BE_SUSPENDED = inspect.CO_GENERATOR | inspect.CO_COROUTINE | inspect.CO_ASYNC_GENERATOR
-# The error that was emptied last and its traceback, by their numbers: holding them would keep the user's objects.
+# The ids of the error that was cleared last and of its traceback: holding them would keep the user's objects.
 _emptied = (0, 0)
 
 
 def forget_last_error() -> bool:
-    """Let go of what fastnn's own frames hold in the last traceback; whether that was anything.
+    """Clear fastnn's own frames in the last traceback; whether they held anything.
 
     A notebook keeps the last error until the next one. After an interrupt in a backward pass it would hold gradients
-    until then, and what holds a gradient keeps the next one from its place. The user's frames stay as they are.
+    until then, and a held gradient keeps its slot occupied. The user's frames are not touched.
     """
     global _emptied
     error = getattr(sys, "last_value", None)
@@ -31,7 +31,7 @@ def forget_last_error() -> bool:
         return False
     numbers = id(error), id(error.__traceback__)
     frames = _own_frames(error)
-    # Numbers are given again to later objects; what was emptied has no variables.
+    # Ids are reused by later objects; a cleared frame has no variables.
     if not frames or (numbers == _emptied and not frames[-1].f_locals):
         return False
     _emptied = numbers
@@ -42,13 +42,13 @@ def forget_last_error() -> bool:
                 frame.clear()
             except RuntimeError:  # still running, as in a debugger
                 continue
-            frame.f_locals  # noqa: B018  # brings the dict up to date that a debugger or IPython has asked for
+            frame.f_locals  # noqa: B018  # updates the dict that a debugger or IPython has requested
             found = True
     return found
 
 
 def _own_frames(error: BaseException) -> list[FrameType]:
-    """The frames of fastnn's functions in the tracebacks of an error, of its causes and of its parts."""
+    """The frames of fastnn's functions in the tracebacks of an error, its causes and its sub-exceptions."""
     found: list[FrameType] = []
     left: list[BaseException | None] = [error]
     seen: set[int] = set()

@@ -1,9 +1,8 @@
-"""The one place from which arrays come that are not filled: ``empty`` and ``empty_like``, which are NumPy's.
+"""The single source of uninitialised arrays: ``empty`` and ``empty_like``, which are NumPy's.
 
-With ``FASTNN_POISON=1`` in the environment, which is read once, they come full of what must not be seen: NaN, and
-integers far out of every range. Who reads a number that nobody has written then finds out, where it would else
-depend on what the memory was used for before. It is for tests; whoever keeps memory to write over it later has it
-filled again with :func:`poison`.
+With ``FASTNN_POISON=1`` in the environment (read once), they are filled with NaN and with integers far out of every
+range. A read of an unwritten number then shows up, instead of depending on the previous contents of the memory. This
+is for tests; code that reuses memory fills it again with :func:`poison`.
 """
 
 from __future__ import annotations
@@ -18,20 +17,20 @@ IS_POISONED = os.environ.get("FASTNN_POISON", "0") == "1"
 
 
 def poison(array: np.ndarray) -> np.ndarray:
-    """Fill an array with what must not be seen; return it."""
+    """Fill an array with NaN or out-of-range integers; return it."""
     kind = array.dtype.kind
     if kind in "fc":
         array.fill(np.nan)
     elif kind in "iu" and array.dtype.itemsize > 1:
         array.fill(np.iinfo(array.dtype).max // 3)
     elif kind == "u":
-        # Raw bytes that are read as other types: all bits set is NaN in float32 and float64, and -1 in integers.
+        # Raw bytes are read as other types: all bits set is NaN in float32 and float64, and -1 in integers.
         array.fill(255)
     return array
 
 
 def unfilled(make: Any) -> Any:
-    """Wrap a function that returns zeros which its callers must not rely on."""
+    """Wrap a function whose callers must not rely on the zeros that it returns."""
     return make
 
 

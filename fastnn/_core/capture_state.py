@@ -1,8 +1,8 @@
-"""What a trace watches: the hooks by which the rest of fastnn tells a capture what it cannot see in launches.
+"""The state of a trace: the rest of fastnn reports here what a capture cannot see in launches.
 
-A *trace* (see :mod:`fastnn.capture`) runs a step whose kernels do not run, and records them. The numbers
-in memory mean nothing meanwhile, so whoever would read one in Python, or compute outside the kernels in
-place, says so here and the trace ends.
+A *trace* (see :mod:`fastnn.capture`) runs a step and records its kernels instead of running them. The numbers
+in memory mean nothing meanwhile, so code that would read one in Python, or compute in place outside the
+kernels, reports it here and the trace ends.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ class Uncapturable(Exception):
 
 
 class Watch:
-    """What a trace has been told."""
+    """What has been reported to a trace."""
 
     def __init__(self) -> None:
-        # States of random draws, each with the function that gives the next one.
+        # States of random draws, each with the function that returns the next one.
         self.draws: list[tuple[np.ndarray, Callable[[], np.ndarray]]] = []
 
 
-# By thread; empty but in a trace.
+# By thread; empty outside a trace.
 active: dict[int, Watch] = {}
 
 
@@ -42,7 +42,7 @@ def is_mine() -> bool:
 
 
 def stop(reason: str) -> None:
-    """End a trace, if there is one: what follows cannot be replayed."""
+    """End this thread's trace, if any: the next operation cannot be replayed."""
     if _watch() is not None:
         raise Uncapturable(reason)
 
@@ -52,14 +52,14 @@ repeated: dict[int, Iterator[np.ndarray]] = {}
 
 
 def draw_again() -> np.ndarray | None:
-    """The draw of the computation that is repeated, or None if none is."""
+    """The next draw of the computation that is being repeated, or None."""
     draws = repeated.get(threading.get_ident())
     return None if draws is None else next(draws)
 
 
 @contextmanager
 def repeating(states: list[np.ndarray]) -> Iterator[None]:
-    """A block of this thread whose random draws are those that a computation had before."""
+    """A block of this thread that repeats the random draws of an earlier computation."""
     thread, draws = threading.get_ident(), iter(states)
     try:
         repeated[thread] = draws
@@ -70,7 +70,7 @@ def repeating(states: list[np.ndarray]) -> Iterator[None]:
 
 
 def drawn(state: np.ndarray, draw: Callable[[], np.ndarray]) -> np.ndarray:
-    """Note that ``state`` names a random draw, and that ``draw()`` will name the next; return it."""
+    """Note that ``state`` is the state of a random draw, and that ``draw()`` returns the next; return it."""
     watch = _watch()
     if watch is not None:
         watch.draws.append((state, draw))
@@ -85,18 +85,18 @@ def watching(watch: Watch) -> Iterator[None]:
         active[thread] = watch
         yield
     finally:
-        # Not where `end` came first: an interrupted block may end late.
+        # Not if `end` was called first: an interrupted block may end late.
         if active.get(thread) is watch:
             del active[thread]
 
 
 def end() -> None:
-    """Let this thread be traced no longer, where a trace was interrupted."""
+    """End the trace of this thread after an interrupt."""
     active.pop(threading.get_ident(), None)
 
 
 def _after_fork_in_child() -> None:
-    # Threads of the parent's are gone, and new ones may get their numbers.
+    # The parent's threads do not exist here, and new ones may get their numbers.
     mine = threading.get_ident()
     tables: tuple[dict[int, Any], ...] = active, repeated
     for table in tables:

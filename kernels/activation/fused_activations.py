@@ -1,8 +1,8 @@
-"""Activation functions and their derivatives: the numbers' side of ``nn.ReLU`` and its kin.
+"""Activation functions and their derivatives: the kernels of ``nn.ReLU`` and similar layers.
 
-An activation is named in Python and numbered in kernels. Where the derivative can be had from the
-output it is (ReLU, leaky ReLU, sigmoid, tanh): then a layer needs to keep only what it returns.
-GELU needs the input: ``saves_input`` says which do.
+An activation has a name in Python and a number in kernels. If possible, the derivative is computed
+from the output (ReLU, leaky ReLU, sigmoid, tanh): then a layer needs to keep only its output. GELU
+needs the input: ``saves_input`` tells which ones do.
 """
 
 from __future__ import annotations
@@ -21,18 +21,18 @@ CODES = {
     "none": NONE, "relu": RELU, "leaky_relu": LEAKY_RELU, "sigmoid": SIGMOID, "tanh": TANH,
     "gelu": GELU, "gelu_tanh": GELU_TANH,
 }  # fmt: skip
-# What one number costs by code, in floating-point operations, to choose a thread count by.
+# Floating-point operations per number by code, to choose a thread count.
 COSTS = (1, 1, 2, 25, 30, 50, 40)
 
 
 @both
 def cost(code: int) -> int:
-    """What one number costs, in Python and in compiled code."""
+    """Floating-point operations per number, for Python and compiled code."""
     return COSTS[code]
 
 
 def activation_code(activation: str) -> int:
-    """The number of an activation's name; ValueError for an unknown one."""
+    """The number of an activation; ValueError for an unknown name."""
     try:
         return CODES[activation]
     except KeyError:
@@ -48,7 +48,7 @@ def saves_input(activation: str) -> bool:
 def _gelu_tanh_inner(z):
     """``2 u``, ``u = sqrt(2 / pi) * (z + 0.044715 z**3)`` (Hendrycks and Gimpel, arXiv:1606.08415).
 
-    ``(1 + tanh(u)) / 2`` is ``sigmoid(2 u)``, which keeps its relative precision far to the left.
+    ``(1 + tanh(u)) / 2`` is ``sigmoid(2 u)``, which keeps its relative precision for large negative z.
     """
     kind = type(z)
     return kind(1.5957691216057308) * z * multiply_add(kind(0.044715), z * z, kind(1))
@@ -84,7 +84,7 @@ def activate(out, z, code, slope):
 
 @inline
 def differentiate(dz, dy, saved, code, slope):
-    """``dz = dy * activation'(z)`` over flat arrays; ``saved`` is the output, or z where that is needed."""
+    """``dz = dy * activation'(z)`` over flat arrays; ``saved`` is the output, or z if that is needed."""
     kind = dy.dtype.type
     zero, one = kind(0), kind(1)
     if code == RELU:
@@ -108,7 +108,7 @@ def differentiate(dz, dy, saved, code, slope):
             inner = _gelu_tanh_inner(z)
             slope_of_inner = kind(1.5957691216057308) * multiply_add(kind(3 * 0.044715), z * z, one)
             gate = sigmoid(inner)
-            # sigmoid(-x) is 1 - sigmoid(x) without the cancellation.
+            # sigmoid(-x) is 1 - sigmoid(x) without cancellation.
             dz[i] = dy[i] * multiply_add(z * gate * sigmoid(-inner), slope_of_inner, gate)
     else:
         for i in range(dy.size):
@@ -171,8 +171,8 @@ def activation_backward(
 
     Args:
         dz, dy, saved: C-contiguous arrays of one shape and dtype; ``dz`` may be ``dy``.
-        saved: z where :func:`saves_input` says so, otherwise the activation's output; z also for
-            leaky ReLU with a slope below zero.
+        saved: z if :func:`saves_input`, otherwise the activation's output; also z for leaky ReLU
+            with a slope below zero.
         activation, slope: as in :func:`activation_forward`.
     """
     code = activation_code(activation)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn._tensor.tensor import Tensor, _wrap
-from fastnn.kernels.runtime import alloc
+from fastnn.kernels.runtime import allocation
 from fastnn.nn.parameter import Parameter
 
 _NOWHERE = None, False, False
@@ -37,7 +37,7 @@ def _gradient_place(
             view = array.T
             if view.ndim == 1 or view.shape[1] == 1 or view.strides[1] == view.itemsize:
                 return view, accumulate, True
-    return alloc.empty(shape, tensor._data.dtype), False, False
+    return allocation.empty(shape, tensor._data.dtype), False, False
 
 
 def _finish_gradient(tensor: Tensor, array: np.ndarray | None, in_place: bool) -> Tensor | None:

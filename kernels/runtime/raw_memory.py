@@ -1,22 +1,22 @@
-"""Memory by address, for code that is handed addresses: words, numbers, array objects, atomics.
+"""Memory access by address, for compiled code: words, numbers, array objects, atomics.
 
-Compiled code never adds anything to an address. There are two ways to memory, and both keep what is
-whole apart from what is counted from it:
+Compiled code never adds anything to an address. There are two ways to access memory, and both keep the
+base address apart from the index:
 
-- A block or a table of 64-bit words: the address of its first word, and the index of a word
+- A block or a table of 64-bit words: the address of the first word, and the index of a word
   (``integer(table, row * ROW + PARTS)``).
 - Numbers of one type: ``pointer(args, index, like)`` is the address in a word of a block as a pointer,
-  and ``ahead(pointer, count)`` is the pointer so many numbers further on.
+  and ``ahead(pointer, count)`` is the pointer ``count`` numbers later.
 
-Both become one ``getelementptr`` on the whole address. A sum of integers must not take its place,
+Both become one ``getelementptr`` on the base address. Integer addition must not replace it,
 because LLVM does not know which summand is the address. CodeGenPrepare rewrites a load from
 ``table + row * 128`` as a ``getelementptr`` on one of the two, on AArch64 on ``row * 128``, and Numba
 links a helper into its callers after that pass has changed it. Where the caller's loop is unrolled,
 the first row's base is then the null pointer: LLVM concludes that the load cannot read the caller's
-table on the stack and drops the launch. Elsewhere than on x86-64 ``compiler`` turns that rewriting off, too.
+table on the stack and drops the launch. Except on x86-64, ``compiler`` also turns that rewriting off.
 
-The lowest room of the house: imports nothing of fastnn. The functions are for kernels and for the
-code around them, never for Python callers.
+The lowest module: it imports nothing of fastnn. The functions are for kernels and for the code
+around them, never for Python callers.
 """
 
 from __future__ import annotations
@@ -30,16 +30,16 @@ from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
-# Under the names that systems have for it: the kind of processor that the tests run on.
+# The kind of processor that the tests run on, under the names that systems use.
 IS_X86 = platform.machine().lower() in ("x86_64", "amd64")
 
 WORD = ir.IntType(64)
-# A CPython object begins with a head of this size; in an ndarray the data address follows it
-# (PyArrayObject_fields of NumPy's C API), in a bytes object the bytes end its basic size.
+# A CPython object begins with a header of this size. In an ndarray the data address follows it
+# (PyArrayObject_fields of NumPy's C API); in a bytes object the bytes come at the end of its basic size.
 ARRAY_DATA = object.__basicsize__
 BYTES_DATA = bytes.__basicsize__ - 1
 
-# The fields of PyArrayObject_fields, from the address of the object. The type ends every head.
+# Offsets of PyArrayObject_fields from the address of the object. The type is the last field of the header.
 _TYPE = ARRAY_DATA - 8
 _NDIM, _DIMENSIONS, _STRIDES = ARRAY_DATA + 8, ARRAY_DATA + 16, ARRAY_DATA + 24
 _DESCRIPTOR, _FLAGS = ARRAY_DATA + 40, ARRAY_DATA + 48
@@ -126,7 +126,7 @@ def pointer(typingctx, args, index, like):
 
 @intrinsic
 def ahead(typingctx, pointer, count):
-    """The pointer ``count`` numbers further on."""
+    """The pointer ``count`` numbers later."""
     if not isinstance(pointer, types.CPointer):
         return None
 
@@ -138,7 +138,7 @@ def ahead(typingctx, pointer, count):
 
 @intrinsic
 def number_at(typingctx, pointer, index):
-    """Number ``index`` from a pointer on."""
+    """The number at ``pointer[index]``."""
     if not isinstance(pointer, types.CPointer):
         return None
 
@@ -150,7 +150,7 @@ def number_at(typingctx, pointer, index):
 
 @intrinsic
 def put_number(typingctx, pointer, index, value):
-    """Set number ``index`` from a pointer on."""
+    """Set the number at ``pointer[index]``."""
     if not isinstance(pointer, types.CPointer):
         return None
 
@@ -163,7 +163,7 @@ def put_number(typingctx, pointer, index, value):
 
 @intrinsic
 def fence(typingctx):
-    """Let other threads see what this one has written past the caches."""
+    """Make this thread's streaming stores (which bypass the caches) visible to other threads."""
 
     def codegen(context, builder, signature, values):
         builder.fence("seq_cst")
@@ -174,7 +174,7 @@ def fence(typingctx):
 
 @intrinsic
 def prefetch(typingctx, pointer, index):
-    """Ask for the cache line of number ``index`` from a pointer on: nothing happens where there is no memory."""
+    """Prefetch the cache line of ``pointer[index]``; does nothing if the address is invalid."""
     if not isinstance(pointer, types.CPointer):
         return None
 
@@ -183,7 +183,7 @@ def prefetch(typingctx, pointer, index):
         function = cgutils.get_or_insert_function(
             builder.module, ir.FunctionType(ir.VoidType(), [byte, number, number, number]), "llvm.prefetch.p0"
         )
-        # To be read, into all caches, data.
+        # For reading, into all cache levels, data.
         place = builder.bitcast(builder.gep(values[0], [values[1]]), byte)
         builder.call(function, [place, number(0), number(3), number(1)])
         return context.get_dummy_value()
@@ -204,7 +204,7 @@ def call_slice(typingctx, address, args, t, n):
 
 
 # --------------------------------------------------------------------------------------------
-# Array objects, given by their id
+# Array objects, by their id
 
 
 def _field(builder: ir.IRBuilder, array: ir.Value, offset: int, kind: ir.Type) -> ir.Value:
@@ -252,7 +252,7 @@ stride_of = _axis_reader(_STRIDES)
 
 
 def layout_is_as_assumed() -> bool:
-    """Whether arrays and bytes lie in memory as the offsets above say."""
+    """Whether the layout of arrays and bytes in memory matches the offsets above."""
     import ctypes
 
     def word(address: int) -> int | None:
@@ -280,7 +280,7 @@ def layout_is_as_assumed() -> bool:
 
 @intrinsic
 def load_acquire(typingctx, args, index):
-    """Word ``index`` at ``args``, after which everything its writer wrote before is seen."""
+    """Word ``index`` at ``args``; everything that its writer wrote before it is visible afterwards."""
 
     def codegen(context, builder, signature, values):
         return builder.load_atomic(_word_at(builder, values), "acquire", 8)
@@ -289,7 +289,7 @@ def load_acquire(typingctx, args, index):
 
 
 def _atomic(operation: str):
-    """An intrinsic ``f(args, index, value)`` that changes a word and returns what it held."""
+    """An intrinsic ``f(args, index, value)`` that changes a word and returns its old value."""
 
     @intrinsic
     def change(typingctx, args, index, value):
@@ -309,7 +309,7 @@ atomic_exchange = _atomic("xchg")
 
 @intrinsic
 def compare_exchange(typingctx, args, index, expected, value):
-    """Set word ``index`` at ``args`` if it holds what is expected; whether it did."""
+    """Set word ``index`` at ``args`` if it equals ``expected``; return whether it did."""
 
     def codegen(context, builder, signature, values):
         pair = builder.cmpxchg(_word_at(builder, values), values[2], values[3], "seq_cst", "seq_cst")
@@ -319,15 +319,15 @@ def compare_exchange(typingctx, args, index, expected, value):
 
 
 _X86, _ARM64 = ("llvm.x86.sse2.pause", ()), ("llvm.aarch64.isb", (15,))
-# By machine: LLVM's function, with its operands, that makes a waiting thread wait a little. On arm64 this is ISB, a
-# barrier that empties the pipeline, some tens of cycles as on x86: YIELD, which is meant for it, does nothing on the
-# cores of today (Neoverse, Cortex-A, Apple), so a loop with it asks for the cache line without pause and is over after
-# a fraction of the time that its count of rounds stands for.
+# By machine: LLVM's function, with its operands, that delays a waiting thread. On arm64 this is ISB, a barrier that
+# empties the pipeline, some tens of cycles as on x86. YIELD, the instruction meant for it, does nothing on current
+# cores (Neoverse, Cortex-A, Apple): a loop with it requests the cache line without pause and ends after a fraction
+# of the intended time.
 PAUSES = {"x86_64": _X86, "amd64": _X86, "aarch64": _ARM64, "arm64": _ARM64}
 
 
 def write_pause(builder: ir.IRBuilder, machine: str) -> None:
-    """The instruction for a thread that waits in a loop; none where it is not known."""
+    """Write the instruction for a thread that waits in a loop; none on an unknown machine."""
     name, operands = PAUSES.get(machine.lower(), ("", ()))
     if name:
         kind = ir.FunctionType(ir.VoidType(), [ir.IntType(32)] * len(operands))
@@ -348,7 +348,7 @@ def pause(typingctx):
 
 @intrinsic
 def call_plain(typingctx, address):
-    """Call the C function without arguments at ``address``; nothing for 0."""
+    """Call the C function without arguments at ``address``; do nothing for 0."""
 
     def codegen(context, builder, signature, values):
         with builder.if_then(builder.icmp_signed("!=", values[0], WORD(0))):
@@ -361,7 +361,7 @@ def call_plain(typingctx, address):
 
 @intrinsic
 def lock_acquire(typingctx, address, lock):
-    """Take a lock of CPython's thread library by its function ``PyThread_acquire_lock``, however long it takes."""
+    """Take a lock of CPython's thread library by its function ``PyThread_acquire_lock``, without a timeout."""
 
     def codegen(context, builder, signature, values):
         byte, number = ir.IntType(8).as_pointer(), ir.IntType(32)
@@ -374,7 +374,7 @@ def lock_acquire(typingctx, address, lock):
 
 @intrinsic
 def lock_release(typingctx, address, lock):
-    """Release such a lock by ``PyThread_release_lock``."""
+    """Release a lock of CPython's thread library by its function ``PyThread_release_lock``."""
 
     def codegen(context, builder, signature, values):
         byte = ir.IntType(8).as_pointer()
@@ -387,7 +387,7 @@ def lock_release(typingctx, address, lock):
 
 @intrinsic
 def nanoseconds(typingctx, address, clock):
-    """What a clock shows: ``clock_gettime`` of POSIX, or ``QueryPerformanceCounter`` of Windows (by 100 ns)."""
+    """The time of a clock in ns: ``clock_gettime`` of POSIX, or ``QueryPerformanceCounter`` of Windows (by 100 ns)."""
 
     def codegen(context, builder, signature, values):
         time = cgutils.alloca_once(builder, WORD, size=WORD(2))

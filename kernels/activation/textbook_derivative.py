@@ -1,14 +1,14 @@
 """Derivatives of activation functions, from their input.
 
-``activation_backward`` takes them from what the forward has kept and multiplies by a gradient; here
-stands the derivative by itself, as a textbook writes it.
+``activation_backward`` computes them from the forward's saved values and multiplies by a gradient;
+this is the plain derivative, as in a textbook.
 """
 
 from __future__ import annotations
 
 import numpy as np
 
-from fastnn.kernels.activation.activations import LEAKY_RELU, RELU, SIGMOID, TANH, activation_code, forward_slice
+from fastnn.kernels.activation.fused_activations import LEAKY_RELU, RELU, SIGMOID, TANH, activation_code, forward_slice
 from fastnn.kernels.llvm.math import exp
 from fastnn.kernels.llvm.simd import fabs
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for
@@ -16,13 +16,13 @@ from fastnn.kernels.runtime.compiler import by_dtype, inline
 from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.thread_count import chunks_for
 
-# What one number costs, in floating-point operations.
+# Floating-point operations per number.
 _COSTS = {RELU: 1, LEAKY_RELU: 2, SIGMOID: 25, TANH: 27}
 
 
 @inline
 def _sigmoid_derivative(x):
-    # exp(-|x|) / (1 + exp(-|x|))**2: the textbook's s * (1 - s) loses its digits where s is near 1.
+    # exp(-|x|) / (1 + exp(-|x|))**2: the textbook's s * (1 - s) loses precision for s near 1.
     one = type(x)(1)
     e = exp(-fabs(x))
     return e / ((one + e) * (one + e))
@@ -34,7 +34,7 @@ def _derivative(out, x, code, slope):
     zero, one, two, four = kind(0), kind(1), kind(2), kind(4)
     if code == RELU:
         for i in range(x.size):
-            # The last choice is for NaN.
+            # The last branch keeps NaN.
             out[i] = one if x[i] > zero else zero if x[i] <= zero else x[i]
     elif code == LEAKY_RELU:
         for i in range(x.size):
@@ -52,7 +52,7 @@ _KERNEL = by_dtype("activation_derivative", forward_slice(_derivative), "out z; 
 
 
 def activation_derivative(out: np.ndarray, x: np.ndarray, activation: str, slope: float = 0.01) -> None:
-    """``out = activation'(x)``, elementwise; at 0 that of ReLU is 0 and that of leaky ReLU ``slope``.
+    """``out = activation'(x)``, elementwise; at 0 it is 0 for ReLU and ``slope`` for leaky ReLU.
 
     Args:
         out, x: C-contiguous arrays of one shape and dtype, float32 or float64; they may be the same.

@@ -1,0 +1,170 @@
+"""The recipes of CONTRIBUTING.md, followed for a toy activation, loss and optimizer in a copy of the tree."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from pathlib import Path
+
+import pytest
+from helpers import output_of, start_python
+
+ROOT = Path(__file__).resolve().parents[2]
+TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
+
+# For each recipe the files of the library that it names, and what is done to them: text before which other text goes,
+# or None for a new file.
+RECIPES: dict[str, list[tuple[str, str | None, str]]] = {
+    "Add an activation": [
+        ("kernels/activation/elementwise_activations.py", "class _Function(", """def _cube(x, a, b, c):
+    return x * x * x
+
+
+def _cube_backward(dy, x, a, b, c):
+    return dy * x * x * type(x)(3)
+
+
+"""),
+        ("kernels/activation/elementwise_activations.py", '    "elu": _Function', '    "cube": _Function(_cube, _cube_backward, 3),\n'),
+        ("fastnn/nn/activation_formulas.py", '    "elu": _elu', '    "cube": lambda x, a, b, c: x * x * x,\n'),
+        ("fastnn/nn/functional/activation.py", "def mish(", """def cube(input: Tensor) -> Tensor:
+    return _tail(input, "cube")
+
+
+"""),
+        ("fastnn/nn/elementwise_activations.py", "class Mish(", """class Cube(_Elementwise):
+    def forward(self, input: Tensor) -> Tensor:
+        return functional.cube(input)
+
+
+"""),
+        ("fastnn/nn/functional/__init__.py", "    elu,\n", "    cube,\n"),
+        ("fastnn/nn/__init__.py", "    Mish,\n", "    Cube,\n"),
+        ("fastnn/nn/__init__.py", '    "Mish",\n', '    "Cube",\n'),
+    ],
+    "Add a loss of a number against a number": [
+        ("kernels/loss/losses.py", "@inline\ndef l1(", """@inline
+def quartic(x, y, a):
+    d = x - y
+    return d * d * d * d, type(d)(4) * d * d * d
+
+
+"""),
+        ("kernels/loss/losses.py", "    mse: 3, l1: 3,", "    quartic: 5,\n"),
+        ("fastnn/nn/functional/loss_core.py", '    "mse": _mse_slopes', '    "quartic": lambda x, y, a: ((x - y) ** 3 * 4, (y - x) ** 3 * 4),\n'),
+        ("fastnn/nn/functional/loss_core.py", '    "mse": "xy", "smooth_l1"', '    "quartic": "xy",\n'),
+        ("fastnn/nn/functional/loss.py", "def l1_loss(", """def quartic_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+    return _difference_loss("quartic", input, target, reduction, 0.0, None, True)
+
+
+"""),
+        ("fastnn/nn/loss.py", "class L1Loss(", """class QuarticLoss(_Loss):
+    def forward(self, input: Tensor, target: Tensor) -> Tensor:
+        return functional.quartic_loss(input, target, reduction=self.reduction)
+
+
+"""),
+        ("fastnn/nn/functional/__init__.py", "    mse_loss,\n", "    quartic_loss,\n"),
+        ("fastnn/nn/__init__.py", "    MSELoss,\n", "    QuarticLoss,\n"),
+        ("fastnn/nn/__init__.py", '    "MSELoss",\n', '    "QuarticLoss",\n'),
+    ],
+    "Add an optimizer": [
+        ("kernels/optim/NAME.py", None, """from fastnn.kernels.optim.optimizers import bounds, factor, numbers, update
+from fastnn.kernels.runtime.compiler import array, by_dtype, inline, integer
+
+
+@inline
+def _signs_step(p, g, lr):
+    for i in range(p.size):
+        p[i] -= lr if g[i] > 0 else -lr if g[i] < 0 else type(lr)(0)
+
+
+def _signs(dtype):
+    def signs_slice(args, t, n):
+        # parameters, gradients: all [size]; hyper, scale; size
+        size, hyper = integer(args, 4), numbers(args, 2)
+        lo, hi = bounds(size, t, n)
+        p, g = array(args, 0, (size,), dtype)[lo:hi], array(args, 1, (size,), dtype)[lo:hi]
+        _signs_step(p, g, dtype(hyper[0] * (1 if factor(args, 3) else 0)))
+
+    return signs_slice
+
+
+_SIGNS = by_dtype("signs", _signs, "parameters gradients hyper scale; size")
+
+
+def signs(parameters, gradients, *, lr, grad_scale=None, hyper=None):
+    arrays = parameters, gradients
+    return update(_SIGNS, 3, ("parameters", "gradients"), arrays, (), (lr, 0.0), grad_scale, hyper)
+"""),
+        (
+            "kernels/__init__.py", "from fastnn.kernels.optim.sgd import",
+            "from fastnn.kernels.optim.signs import signs\n",
+        ),
+        ("kernels/__init__.py", '    "sgd",\n', '    "signs",\n'),
+        ("fastnn/optim/NAME.py", None, """from fastnn import kernels
+from fastnn.optim.elementwise import Elementwise
+
+
+class Signs(Elementwise):
+    _arrays = ()
+
+    def __init__(self, params, lr=1e-2):
+        super().__init__(params, {"lr": lr, "maximize": False, "foreach": None, "differentiable": False, "fused": None})
+
+    def _update(self, cut, grads, group):
+        return kernels.signs(cut.values, grads, lr=group["lr"], hyper=cut.hyper, grad_scale=cut.grad_scale)
+"""),
+        ("fastnn/optim/__init__.py", '    "SGD",\n', '    "Signs",\n'),
+    ],
+}  # fmt: skip
+
+USE = """
+import fastnn as torch
+from fastnn import nn
+from fastnn.nn import functional as F
+
+torch.manual_seed(0)
+x = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
+y = torch.randn(5, 3, dtype=torch.float64)
+for f in (F.cube, lambda x: F.quartic_loss(x, y)):
+    print(torch.autograd.gradcheck(f, [x]), torch.autograd.gradgradcheck(f, [x]))
+model = nn.Sequential(nn.Linear(4, 8), nn.Cube(), nn.Linear(8, 1))
+optimizer = torch.optim.Signs(model.parameters(), lr=1e-3)
+step = torch.compile_step(model, nn.QuarticLoss(), optimizer)
+a, b = torch.randn(16, 4), torch.randn(16, 1)
+losses = [step(a, b).item() for _ in range(60)]
+print(losses[-1] < losses[0], "1 program" in step.explain())
+print(nn.Cube()(torch.tensor([2.0])).item(), nn.QuarticLoss()(torch.tensor([3.0]), torch.tensor([1.0])).item())
+"""
+
+
+def _section(title: str) -> str:
+    return TEXT.partition(f"## {title}\n")[2].partition("\n## ")[0]
+
+
+@pytest.mark.parametrize("title", RECIPES)
+def test_a_recipe_is_short_and_names_the_files(title: str) -> None:
+    section = _section(title)
+    assert 0 < len(section.strip().splitlines()) <= 20
+    for file in {file for file, _, _ in RECIPES[title]}:
+        assert f"`{file}`" in section, file
+
+
+def test_the_recipes_lead_to_code_that_runs(tmp_path: Path) -> None:
+    ignored = shutil.ignore_patterns("__pycache__", "*.gz")
+    for folder in ("fastnn", "kernels"):
+        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignored)
+    for changes in RECIPES.values():
+        for name, before, text in changes:
+            file = tmp_path / name.replace("NAME", "signs")
+            if before is None:
+                file.write_text(text)
+                continue
+            source = file.read_text()
+            assert source.count(before) == 1, (name, before, source.count(before))
+            file.write_text(source.replace(before, text + before))
+    process = start_python(USE, "-P", PYTHONPATH=str(tmp_path), FASTNN_CACHE_DIR=str(tmp_path / "cache"))
+    assert re.sub(r"\n+", "\n", output_of(process)).splitlines() == [
+        "True True", "True True", "True True", "8.0 16.0",
+    ]  # fmt: skip
