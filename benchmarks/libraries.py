@@ -28,7 +28,7 @@ MODULES = {
 }
 
 # Environment variables that a measuring process does not inherit, so that each library runs with its defaults.
-# Prefixes, grouped by purpose.
+# Each prefix with the library concerned.
 UNSET = {
     # How threads wait (spinning or asleep), where they are bound, how many there are.
     "OMP_": "OpenMP",
