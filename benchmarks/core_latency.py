@@ -59,7 +59,7 @@ def _play(address, first, count, patience):
 
 
 def round_trip(attempts: int = 3) -> float:
-    """Seconds of a round trip between the first two cores in use, the best of several attempts; 0 with a single core."""
+    """Seconds of a round trip between the first two cores in use, the best of several attempts; 0 on a single core."""
     cpus = libraries.usable_cpus()[:2]
     if len(cpus) < 2:
         return 0.0

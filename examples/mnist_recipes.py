@@ -53,7 +53,7 @@ def build(nn: Any, recipe: Recipe) -> Any:
 
 
 def optimization(optim: Any, parameters: Iterable[Any], recipe: Recipe, images: int, **options: Any) -> tuple[Any, Any]:
-    """The optimizer of a recipe, and its schedule, which steps after each batch.
+    """The optimizer of a recipe, and its schedule, which steps after each batch of epochs of ``images`` images.
 
     Args:
         optim: fastnn's or PyTorch's.

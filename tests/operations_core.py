@@ -1,4 +1,4 @@
-"""Functions and methods of tensors, as operations of the registry."""
+"""Functions and methods of tensors, for the registry of operations."""
 
 # ruff: noqa: E501  A line to each operation reads better than three.
 
