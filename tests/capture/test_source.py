@@ -1,4 +1,4 @@
-"""The source of a function is found wherever its class was made, and never that of another function."""
+"""The source of a function is found wherever its class was defined, and never another function's source."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ class Net(nn.Module):
     def forward(self, x):
         return self.last(torch.relu(self.first(x)))
 """
-# What is said of a model after four calls.
+# The explanation of a model after four calls.
 SAID = """
 def said(kind):
     model = kind()
@@ -55,7 +55,7 @@ _numbers = itertools.count()
 
 @pytest.fixture
 def remember() -> Iterator[Callable[..., str]]:
-    """Give linecache a text without a file, as a prompt does; its name."""
+    """Add a text without a file to linecache, as a prompt does, and return its name."""
     names = []
 
     def give(text: str, name: str | None = None) -> str:
@@ -69,7 +69,7 @@ def remember() -> Iterator[Callable[..., str]]:
 
 
 def run(text: str, name: str, *, flags: int = 0, optimize: int = -1, apart: bool = False) -> dict[str, Any]:
-    """The globals after a text has run, as a whole or one statement after the other."""
+    """The globals after a text has run, as a whole or statement by statement."""
     scope: dict[str, Any] = {"__name__": "a_module_that_is_not_imported"}
     tree = ast.parse(text)
     for module in [ast.Module([s], []) for s in tree.body] if apart else [tree]:
@@ -91,7 +91,7 @@ def reason(function: Any) -> str:
 
 
 # --------------------------------------------------------------------------------------------
-# The right tree, and no other
+# The correct syntax tree
 
 
 @pytest.mark.parametrize("module", [straight, capture, argparse, nn.module])
@@ -139,7 +139,7 @@ def test_other_arguments_are_another_function(head: str, remember: Callable[...,
 
 
 def test_names_of_other_places(remember: Callable[..., str]) -> None:
-    """A global is not a variable of a closure, and a private name is that of its class."""
+    """A global is not a closure variable, and a private name belongs to its class."""
     inside = "def make(a=1):\n    def f(x):\n        return x * a\n    return f\nf = make()\n"
     outside = "a = 1\ndef f(x):\n    return x * a\n"
     for text, other in ((inside, outside), (outside, inside)):
@@ -171,7 +171,7 @@ def test_lambdas(remember: Callable[..., str]) -> None:
     scope = run(text, remember(text))
     assert ast.unparse(parsed(scope["f"])) == "lambda x: x + 1"
     assert ast.unparse(parsed(scope["j"])) == "lambda x: x * 5"
-    # They cannot be told from each other.
+    # They are indistinguishable.
     assert "does not contain" in reason(scope["h"])
 
 
@@ -201,7 +201,7 @@ def test_a_text_with_warnings_is_read_without_them(remember: Callable[..., str])
 
 
 # --------------------------------------------------------------------------------------------
-# Wherever a class is made
+# Places that define a class
 
 
 def test_a_file_that_was_edited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -213,7 +213,7 @@ def test_a_file_that_was_edited(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert said(edited_net.Net) == CAPTURED
     function = edited_net.Net.forward
     file.write_text("# More.\n" + NET.replace("relu", "tanh"), encoding="utf-8")
-    # The text is that of the code, though not that of the file.
+    # The cached text is the code's, though no longer the file's.
     assert parsed(function).lineno == 10
     linecache.clearcache()
     fastnn.capture.source._found.clear()
@@ -230,7 +230,7 @@ def test_a_module_in_a_zip_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     from zipped.net import Net
 
     assert said(Net) == CAPTURED
-    # By value, so without the module and its loader.
+    # Pickled by value, so without the module and its loader.
     fastnn.capture.source._found.clear()
     scope = {"__file__": Net.forward.__code__.co_filename}
     function = types.FunctionType(Net.forward.__code__.replace(co_filename="<dynamic-code>"), scope)
@@ -242,7 +242,7 @@ def test_a_path_that_is_run(tmp_path: Path) -> None:
     file.write_text(NET + SAID + "now = said(Net)\n", encoding="utf-8")
     scope = runpy.run_path(str(file))
     assert scope["now"] == CAPTURED
-    # The module is gone, the globals of its functions are not.
+    # The module no longer exists, but the globals of its functions do.
     assert said(scope["Net"]) == CAPTURED
 
 
@@ -265,7 +265,7 @@ def _python(*arguments: str) -> str:
 
 
 def test_a_zip_application(tmp_path: Path) -> None:
-    """Its main program, and that class once more after cloudpickle has had it."""
+    """The class in its main program, and after a round trip through cloudpickle."""
     (tmp_path / "app").mkdir()
     again = "import cloudpickle\nprint(said(cloudpickle.loads(cloudpickle.dumps(Net))))\n"
     (tmp_path / "app" / "__main__.py").write_text(NET + SAID + "print(said(Net))\n" + again, encoding="utf-8")
@@ -278,7 +278,7 @@ def test_a_command() -> None:
 
 
 def by_value(kind: type[nn.Module]) -> type[nn.Module]:
-    """The class that another process gets; this one would get its own back."""
+    """The class as another process receives it; this process would get the original back."""
     data = cloudpickle.dumps(kind)
     cloudpickle.cloudpickle._DYNAMIC_CLASS_TRACKER_BY_ID.clear()
     found = cloudpickle.loads(data)
@@ -287,7 +287,7 @@ def by_value(kind: type[nn.Module]) -> type[nn.Module]:
 
 
 def test_a_class_that_went_through_cloudpickle(tmp_path: Path, remember: Callable[..., str]) -> None:
-    # cloudpickle leaves the name of the file out. That of the module is left, and the texts that were typed in.
+    # cloudpickle omits the file name. The module's file name remains, and so do texts typed at a prompt.
     file = tmp_path / "net.py"
     file.write_text(NET, encoding="utf-8")
     scope = {"__name__": "__main__", "__file__": str(file)}
@@ -322,7 +322,7 @@ def test_why_there_is_no_source(tmp_path: Path) -> None:
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no pipes with names")
 def test_a_pipe_is_not_read_again(tmp_path: Path) -> None:
-    # Nobody writes to it: to open it would wait for ever.
+    # The pipe has no writer: opening it would block forever.
     os.mkfifo(tmp_path / "pipe")
     assert "as there is no file" in said(run(NET.replace("relu", "exp"), str(tmp_path / "pipe"))["Net"])
 
@@ -350,7 +350,7 @@ def test_a_loader_that_fails_is_no_reason_to_fail() -> None:
 
 
 # --------------------------------------------------------------------------------------------
-# What is looked up in each call
+# Lookups at each call
 
 
 def test_globals_of_no_module_are_watched(remember: Callable[..., str]) -> None:
@@ -396,7 +396,7 @@ class Scaled(nn.Module):
 
 
 def test_code_and_defaults_that_are_replaced_in_place(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As autoreload does it: the function stays the same object."""
+    """As autoreload does: the function remains the same object."""
     model, x = Scaled(), fastnn.randn(5, 4)
 
     def found() -> Any:

@@ -1,4 +1,4 @@
-"""``FASTNN_POISON=1``: what nobody has written is NaN, and memory that is in use is not handed out."""
+"""``FASTNN_POISON=1``: unwritten numbers are NaN, and memory in use is not reused."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_where_arrays_come_from() -> None:
-    """All that are not filled come from one place."""
+    """All uninitialised arrays come from one module."""
     found = [
         f"{path.relative_to(ROOT)}:{number}"
         for folder in ("fastnn", "kernels")
@@ -25,7 +25,7 @@ def test_where_arrays_come_from() -> None:
         for number, line in enumerate(path.read_text().splitlines(), 1)
         if re.search(r"\bnp\.(empty|empty_like|ndarray)\((?!.*(buffer|memory|owner|part, 0|array, offset))", line)
     ]
-    # One that is asked for its strides, and those that `alloc` makes.
+    # An array used only for its strides, and those that `alloc` makes.
     allowed = {"fastnn/_core/flat_storage.py", "kernels/runtime/alloc.py"}
     assert [place for place in found if place.partition(":")[0] not in allowed] == []
 
@@ -40,7 +40,7 @@ def test_what_must_not_be_seen(kind: str) -> None:
 
 
 def run(code: str, poisoned: bool = True) -> str:
-    """What a program prints, in a process of its own."""
+    """The output of a program, in a process of its own."""
     env = {**os.environ, "PYTHONPATH": str(ROOT), "FASTNN_POISON": str(int(poisoned)), "FASTNN_QUIET": "1"}
     done = subprocess.run([sys.executable, "-c", code], env=env, capture_output=True, text=True, timeout=300)
     assert not done.returncode, done.stderr
@@ -58,7 +58,7 @@ for _ in range(5):
     loss.backward()
 print(loss.item(), x.grad.tolist(), [p.grad.tolist() for p in model.parameters()])
 """
-# What the library should never do is done by hand.
+# Actions that the library should never do, done by hand.
 WRONG = """
 import numpy as np
 from fastnn.kernels.runtime import alloc, launcher
@@ -88,7 +88,7 @@ except AssertionError as error:
 
 
 def test_what_is_poisoned() -> None:
-    """Training is as it was; what is not written is NaN; and memory that is in use is not handed out."""
+    """Training is unchanged; unwritten numbers are NaN; memory in use is not reused."""
     first, *rest = run(TRAINED + WRONG).splitlines()
     assert first == run(TRAINED, poisoned=False).strip()
     assert rest == [
