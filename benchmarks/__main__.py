@@ -89,7 +89,7 @@ def print_list() -> None:
 
 
 def _works(options: argparse.Namespace) -> list[str]:
-    """The names of what is to be measured."""
+    """The names of the works to measure."""
     if options.only:
         return [name for name in all_works() if name in options.only]
     return [name for name, work in all_works().items() if not options.quick or any(c.target for c in work.cases)]

@@ -121,7 +121,7 @@ WORKS = (
         "training_step",
         (
             *(_case(model, batch) for model in ("S", "T", "W") for batch in (64, 512)),
-            # Stands in for T in libraries without BatchNorm; not a target.
+            # A substitute for T in libraries without BatchNorm; not a target.
             *(_case("T plain", batch, target=False) for batch in (64, 512)),
         ),
         mlp.training_inputs, tolerance=2e-3,

@@ -1,4 +1,4 @@
-"""Record PyTorch's answers to every case of ``tests/cases.py`` in ``tests/golden/*.npz``.
+"""Record PyTorch's results of every case of ``tests/cases.py`` in ``tests/golden/*.npz``.
 
 Run it where PyTorch 2.13.0 is installed, after a case was added or changed:
 

@@ -46,7 +46,7 @@ def _runs() -> int:
 
 
 def _meet_slice(args, t, n):
-    # state[2]: parts that have begun, rounds that the last part to begin stays
+    # state[2]: number of parts that have begun, pauses of the last part
     state = integer(args, 0)
     atomic_add(state, 0, 1)
     # With a limit: a single thread would wait for itself.

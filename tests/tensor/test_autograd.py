@@ -347,7 +347,7 @@ def test_grad_fn_names_the_operation():
 
 
 def test_overflow_in_backward_shows_in_the_numbers(lib):
-    """No warning (warnings are errors here), as kernels do not warn either."""
+    """No warning (warnings are errors here): kernels do not warn either."""
     x = leaf(lib, 1e-30, 0.0)
     (1 / (x * x)).sum().backward()
     assert not np.isfinite(as_array(x.grad)).any()

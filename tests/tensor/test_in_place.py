@@ -67,7 +67,7 @@ def test_saved_result_modified_in_place(lib, function, change):
     target = change(z)
     with lib.no_grad():
         target += 1
-    # The view may outlive the result, as the version belongs to the memory.
+    # The memory is saved, not the result, so the view may outlive the result.
     total = z.sum()
     del z
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):

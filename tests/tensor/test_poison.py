@@ -58,7 +58,7 @@ for _ in range(5):
     loss.backward()
 print(loss.item(), x.grad.tolist(), [p.grad.tolist() for p in model.parameters()])
 """
-# Actions that the library should never do, done by hand.
+# Actions that the library must never take, done by hand.
 WRONG = """
 import numpy as np
 from fastnn.kernels.runtime import alloc, launcher

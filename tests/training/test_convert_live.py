@@ -117,7 +117,7 @@ def test_a_model_computes_the_same() -> None:
     np.testing.assert_allclose(
         found(fastnn.from_numpy(x)).detach().numpy(), model(torch.from_numpy(x)).detach().numpy(), atol=1e-6
     )
-    # Copies: training one leaves the other.
+    # Copies: training one does not change the other.
     before = found[0].weight.detach().numpy().copy()
     with torch.no_grad():
         model[0].weight.zero_()

@@ -6,7 +6,7 @@ pattern that matches no differing probe.
 
 from __future__ import annotations
 
-# Differences that depend on the processor: only one of their patterns must still match, of the others all.
+# Differences that depend on the processor: one of their patterns must still match; of the others, all must.
 ROUNDING = (
     "What is nothing but rounding is rounded in another way: gradients of normalizations of two or three numbers, and "
     "what many steps of a line search make of the last digit."
