@@ -1,13 +1,13 @@
-"""The measuring room: benchmarks of fastnn against other libraries, and the targets they are held to.
+"""Benchmarks of fastnn against other libraries, and their targets.
 
-Everything here may import the standard library and NumPy; a library that is measured is imported
-in a process of its own only (``worker``, ``child``, ``limits``). Nothing of fastnn imports this but
-its command line, for ``fastnn bench``.
+Modules here import the standard library and NumPy; a measured library is imported only in a process
+of its own (``worker``, ``child``, ``limits``). In fastnn only the command line imports this package,
+for ``fastnn bench``.
 
-    registry    what is measured, and who can do it: the files of ``work/``
-    worker      one process per library; ``pool`` is its other end
+    registry    the pieces of work and the libraries that can do them: the files of ``work/``
+    worker      one process per library; ``pool`` is the parent's side
     protocol    comparison of results, alternating rounds; ``session`` runs all of it
-    targets     what has to be reached; ``check`` says what was
+    targets     the required figures; ``check`` compares them with the results
     report      tables and JSON; ``charts`` draws the ratios
     suite       the pytest-benchmark suites ``bench_*.py``
 """
@@ -17,7 +17,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).resolve().parent.parent
 
-# The checkout is searched last. ``python -m`` puts it first, and there fastnn lies without its
-# kernels (they are in another folder until it is installed): an installed fastnn must win.
+# Search the checkout last, so that an installed fastnn wins. ``python -m`` puts the checkout first,
+# and its fastnn folder has no kernels: they are in another folder until fastnn is installed.
 _here = [entry for entry in sys.path if Path(entry).resolve() == ROOT]
 sys.path[:] = [entry for entry in sys.path if entry not in _here] + [str(ROOT)]

@@ -1,7 +1,4 @@
-"""``python -m benchmarks``: measure, print the tables, and write them where they are kept.
-
-May import everything in this folder.
-"""
+"""``python -m benchmarks``: measure, print the tables, and write them to the README and docs/benchmarks.md."""
 
 from __future__ import annotations
 
@@ -17,11 +14,11 @@ from benchmarks import ROOT, check, libraries, report, session
 from benchmarks.registry import Work, all_works
 from benchmarks.results import Results
 
-INTERRUPTED = 130  # Exit status of a program that Ctrl-C has ended: 128 + SIGINT.
+INTERRUPTED = 130  # Exit status of a program ended by Ctrl-C: 128 + SIGINT.
 
 
 class Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong with an option."""
+    """Reports a wrong option in one line."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}\n")
@@ -38,11 +35,11 @@ _threads.__name__ = "number of threads"
 
 
 def _is_writable(path: Path) -> bool:
-    """Whether a file can be written there; tried, as no permission tells for sure."""
+    """Whether a file can be written there; tested by an attempt, as permissions are not conclusive."""
     try:
         existed = path.exists()
         if existed and not path.is_file() and not path.is_dir():
-            return True  # A pipe or a device: its reader would take an attempt for the end.
+            return True  # A pipe or a device: its reader would read an attempt as the end.
         path.open("a").close()
     except OSError:
         return False
@@ -52,7 +49,7 @@ def _is_writable(path: Path) -> bool:
 
 
 def parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
-    """The options; exits with status 2 and one line for a wrong one."""
+    """The options; exits with status 2 and one line if one is wrong."""
     parser = Parser(prog=prog, description="Measure fastnn beside other libraries.")
     parser.add_argument("--quick", action="store_true", help="short rounds, the targets' work only: under 3 minutes")
     parser.add_argument("--check", action="store_true", help="print each target as met or missed; exit 1 on a miss")
@@ -66,7 +63,7 @@ def parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     unknown = [name for name in options.only or () if name not in all_works()]
     if unknown:
         parser.error(f"argument --only: no work {unknown[0]!r}; there are {', '.join(all_works())}")
-    # Found out now, not after the measurement.
+    # Checked now, not after the measurement.
     if options.json is not None and not _is_writable(options.json):
         parser.error(f"argument --json: cannot write {options.json}")
     if options.readme and options.only and options.source is None:
@@ -74,7 +71,7 @@ def parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
     if options.source is not None:
         try:
             options.results = Results.from_json(json.loads(options.source.read_text(encoding="utf-8")))
-            # Whatever is missing in there is found now.
+            # Missing entries are reported now.
             report.screen(options.results), report.docs_tables(options.results)
         except OSError as error:
             parser.error(f"argument --from: {options.source} cannot be read: {error.strerror}")
@@ -84,7 +81,7 @@ def parse(argv: Sequence[str] | None, prog: str) -> argparse.Namespace:
 
 
 def print_list() -> None:
-    """Names of works, and of their cases and libraries."""
+    """Names of the works, with their cases and libraries."""
     for work in all_works().values():
         names = work.setups if isinstance(work, Work) else work.libraries
         print(f"{work.name}: {', '.join(names)}")
@@ -92,14 +89,14 @@ def print_list() -> None:
 
 
 def _works(options: argparse.Namespace) -> list[str]:
-    """The names of what is to be measured."""
+    """The names of the works to measure."""
     if options.only:
         return [name for name in all_works() if name in options.only]
     return [name for name, work in all_works().items() if not options.quick or any(c.target for c in work.cases)]
 
 
 def _flush() -> None:
-    """Find out here, not at exit, that the reader has gone."""
+    """Detect a closed pipe here, not at exit."""
     if sys.stdout is not None:
         sys.stdout.flush()
 
@@ -127,7 +124,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m benchmarks") 
 
     Args:
         argv: the arguments, those of the process if not given.
-        prog: what stands before a message about them.
+        prog: the prefix of a message about them.
     """
     options = parse(argv, prog)
     try:
@@ -142,7 +139,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m benchmarks") 
             results = session.Session(options.quick, threads, _progress).run(_works(options))
             if sys.stderr is not None and sys.stderr.isatty():
                 _progress("")
-        # First, so that a screen whose reader has gone does not take the figures with it.
+        # First, so that the figures are not lost if standard output is a closed pipe.
         if options.json is not None:
             options.json.write_text(json.dumps(results.as_json(), indent=1) + "\n", encoding="utf-8")
         print(report.screen(results))
@@ -158,7 +155,7 @@ def main(argv: Sequence[str] | None = None, prog: str = "python -m benchmarks") 
         print("\ninterrupted", file=sys.stderr)
         return INTERRUPTED
     except BrokenPipeError:
-        # The reader has gone; Python must not complain about it again when it flushes at exit.
+        # The pipe is closed; Python must not report that again when it flushes at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 1
     except OSError as error:

@@ -1,4 +1,4 @@
-"""fastnn.classic beside a textbook's NumPy: an epoch of its network, and its functions."""
+"""fastnn.classic compared with a textbook's NumPy: an epoch of its network, and its functions."""
 
 from benchmarks.suite import benchmarks_of
 

@@ -1,4 +1,4 @@
-"""Batches out of a data set of bytes, by library."""
+"""Batches from a data set of bytes, by library."""
 
 from benchmarks.suite import benchmarks_of
 

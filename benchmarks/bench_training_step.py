@@ -1,4 +1,4 @@
-"""Whole training steps, by library, and fastnn's captured step beside its plain loop."""
+"""Whole training steps, by library, and fastnn's captured step compared with its plain loop."""
 
 from benchmarks.suite import LIBRARIES, benchmarks_of
 

@@ -1,7 +1,6 @@
-"""The picture of the README: six figures of fastnn beside those of PyTorch and JAX, as SVG.
+"""The picture of the README: six figures of fastnn compared with PyTorch and JAX, as SVG.
 
-The same figures give the same file. The colours follow the reader's light or dark mode. May import ``results`` and
-``report``.
+The same figures give the same file. The colours follow the reader's light or dark mode.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ PEERS = {"torch": "PyTorch", "jax": "JAX"}
 _WIDTH, _HEIGHT = 840, 350
 _LEFT, _TOP, _BOTTOM = 16, 64, 284
 _GROUP, _BAR, _GAP = 136, 36, 4
-# Okabe and Ito's colours, told apart by colour-blind readers too; the first is lighter on a dark page.
+# Okabe and Ito's colours, distinguishable for colour-blind readers; the first is lighter on a dark page.
 _STYLE = """
   text { font: 12px system-ui, -apple-system, "Segoe UI", Helvetica, Arial, sans-serif; fill: #1f2328 }
   .title { font-size: 15px; font-weight: 600 }
@@ -38,7 +37,7 @@ _STYLE = """
 
 
 class Group(NamedTuple):
-    """The bars of one case: fastnn's time as text, and each peer's time over it."""
+    """The bars of one case: fastnn's time as text, and the ratio of each peer's time to it."""
 
     lines: tuple[str, ...]
     time: str

@@ -1,4 +1,4 @@
-"""``--check``: every target as met, missed, not yet or not measured, with its figure. May import ``targets``."""
+"""``--check``: every target as met, missed, not yet or not measured, with its figure."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ from benchmarks.targets import MET, TARGETS, Target, Verdict
 def verdicts(
     results: Results, works: Sequence[str] | None = None, targets: Sequence[Target] = TARGETS
 ) -> list[Verdict]:
-    """What became of the targets; of these pieces of work only, if given."""
+    """The verdicts on the targets; only on those of the given works, if any are given."""
     return [
         verdict for target in targets if works is None or target.work in works for verdict in target.verdicts(results)
     ]
 
 
 def lines(found: Sequence[Verdict]) -> list[str]:
-    """A line for each, with a second one where there is more to say, and the count."""
+    """One line per target, a second one for details, and the count."""
     text = []
     for verdict in found:
         text.append(f"{verdict.state:12}  {verdict.figure:>8}  {verdict.demand}")
@@ -32,5 +32,5 @@ def lines(found: Sequence[Verdict]) -> list[str]:
 
 
 def exit_status(found: Sequence[Verdict]) -> int:
-    """1 unless every target is met: one that cannot be measured is not met."""
+    """1 unless every target is met; a target that cannot be measured counts as not met."""
     return 0 if all(verdict.state == MET for verdict in found) else 1

@@ -1,10 +1,10 @@
 """One process that is measured as a whole. ``python -m benchmarks.child TASK LIBRARY [MODEL]``.
 
-Tasks: ``import`` (seconds of the import), ``first-step`` (until one training step is done; the
-parent holds the clock), ``epoch`` (one epoch of MNIST; peak memory in bytes), ``speedrun`` (a seed
-instead of a model; seconds of a training, and its score), ``contended`` (a case instead of a model;
-seconds of a step). Prints one line of JSON. May import only the standard library at the top: the
-rest is part of what is measured.
+Tasks: ``import`` (seconds of the import), ``first-step`` (until one training step is done; timed by
+the parent), ``epoch`` (one epoch of MNIST; peak memory in bytes), ``speedrun`` (a seed instead of a
+model; seconds of a training, and its score), ``contended`` (a case instead of a model; seconds of a
+step). Prints one line of JSON. Only the standard library is imported at the top: other imports are
+part of the measurement.
 """
 
 import importlib
@@ -56,7 +56,7 @@ def first_step(library_name: str, name: str) -> float:
 
 
 def epoch(library: str, name: str) -> float:
-    """One epoch of MNIST in batches of 64; the images stay bytes in both libraries. The peak memory."""
+    """Peak memory of one epoch of MNIST in batches of 64; the images stay bytes in both libraries."""
     batches: dict[str, Callable[[int], Iterable[Any]]] = {"fastnn": _fastnn_batches, "torch": _torch_batches}
     parts = _model(importlib.import_module(library), name)
     for x, y in batches[library](64):
@@ -83,7 +83,7 @@ def _torch_batches(size: int) -> Iterable[Any]:
 
 
 def speedrun(library: str, seed: str) -> dict[str, float]:
-    """Seconds of a training on MNIST, and the share of the test images that it knows then."""
+    """Seconds of a training on MNIST, and the test accuracy."""
     from benchmarks.work.speedrun import trained
 
     seconds, score = trained(library, int(seed))
@@ -91,16 +91,16 @@ def speedrun(library: str, seed: str) -> dict[str, float]:
 
 
 def contended(library: str, case: str) -> float:
-    """Seconds of a training step, of the mean of a second."""
+    """Mean seconds of a training step over one second."""
     from benchmarks.work.contended import seconds_per_step
 
     return seconds_per_step(library, case)
 
 
 def peak_memory() -> int:
-    """The most bytes that this process has had in memory."""
+    """The peak memory of this process in bytes."""
     try:
-        # Not getrusage: under Linux that starts from the size of the process that started this one.
+        # Not getrusage: on Linux its maximum starts at the size of the parent process.
         with open("/proc/self/status") as file:
             return next(int(line.split()[1]) * 1024 for line in file if line.startswith("VmHWM"))
     except OSError:

@@ -1,6 +1,6 @@
-"""pytest in this folder: ``bench_*.py`` are collected and benchmarks are on, which elsewhere they are not.
+"""pytest in this folder: ``bench_*.py`` are collected and benchmarks are on, unlike elsewhere.
 
-``pytest`` alone never comes here: ``testpaths`` in pyproject.toml names the tests only.
+``pytest`` without arguments does not run them: ``testpaths`` in pyproject.toml names the tests only.
 """
 
 from __future__ import annotations
@@ -14,21 +14,21 @@ from benchmarks.pool import Pool
 from benchmarks.session import default_threads
 from benchmarks.suite import Runner
 
-# Neither collected nor searched for doctests: all that is no suite.
+# Files that are no suites are neither collected nor searched for doctests.
 collect_ignore_glob = ["[!b]*"]
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_configure(config: pytest.Config) -> None:
     """Switch benchmarks on, unless this command line (not pyproject.toml) switches them off."""
-    # Before pytest-benchmark reads its options, which it does last.
+    # This runs before pytest-benchmark reads its options.
     if "--benchmark-disable" not in config.invocation_params.args:
         config.option.benchmark_enable = True
 
 
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Module | None:
     """Collect the suites."""
-    # One that the command line names is collected without this.
+    # A suite named on the command line is collected without this.
     if file_path.match("bench_*.py") and not parent.session.isinitpath(file_path):
         return pytest.Module.from_parent(parent, path=file_path)
     return None

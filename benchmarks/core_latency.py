@@ -1,9 +1,9 @@
-"""How far apart two cores are at the moment: the time of a round trip through a shared cache line.
+"""The current core-to-core latency: the time of a round trip through a shared cache line.
 
-On a virtual machine that changes while programs run, as the host moves its cores about: 80 ns at
-one time and 400 at another, for a minute or so, were measured on one machine. What several threads
-do together is slower by up to twice while cores are far apart (what one thread does is not), so
-figures of the two moods must not be mixed. May import Numba; used by ``worker``.
+On a virtual machine it changes while programs run, as the host moves the virtual cores: 80 ns at one
+time and 400 at another, for a minute or so, were measured on one machine. Multi-threaded work is up
+to twice as slow at high latency (single-threaded work is not), so figures of the two states must not
+be mixed. Used by ``worker``.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from numba.extending import intrinsic
 from benchmarks import libraries
 
 ROUND_TRIPS = 1000
-# A partner that was stopped must not hold the other up: about a millisecond.
+# Limit of spinning, about a millisecond, in case the partner thread was stopped.
 _PATIENCE = 200_000
 
 
@@ -47,7 +47,7 @@ def _store(typingctx, address, value):
 
 @njit(nogil=True)
 def _play(address, first, count, patience):
-    """Wait for ``first``, ``first + 2`` and so on, and answer each with the next number; False out of patience."""
+    """Wait for ``first``, ``first + 2`` and so on, and answer each with the next number; False after a timeout."""
     for i in range(count):
         waited = 0
         while _load(address) != first + 2 * i:
@@ -59,7 +59,7 @@ def _play(address, first, count, patience):
 
 
 def round_trip(attempts: int = 3) -> float:
-    """Seconds of a round trip between the first two cores in use, the best of some attempts; 0 if there is one only."""
+    """Seconds of a round trip between the first two cores in use, the best of several attempts; 0 on a single core."""
     cpus = libraries.usable_cpus()[:2]
     if len(cpus) < 2:
         return 0.0
@@ -82,7 +82,7 @@ def _attempt(cpus: list[int]) -> float:
     thread.start()
     try:
         _pin(cpus[0])
-        # The partner's answer to 0 says that it is there.
+        # The partner's answer to 0 shows that it has started.
         if not _play(address, 1, 1, warm):
             return 0.0
         start = perf_counter()

@@ -1,9 +1,9 @@
-"""``python -m benchmarks.harness_check``: that a worker measures the same as a process of its own.
+"""``python -m benchmarks.harness_check``: a worker measures the same as a process of its own.
 
-In alternating rounds the same work is timed (a) by a worker of a pool in which every library has a
-worker, right after another library was measured, and (b) by a fresh process that imports nothing
-else, with the standard library's ``timeit``. For contrast (c) times PyTorch's Adam step in a
-process where fastnn's takes turns with it. May import what a worker may.
+Alternating rounds time the same work (a) in a worker of a pool that has one worker per library,
+right after another library was measured, and (b) in a fresh process that imports nothing else,
+with the standard library's ``timeit``. For contrast (c) times PyTorch's Adam step in a process
+that alternates it with fastnn's.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from benchmarks.registry import repeated_work
 from benchmarks.session import default_threads
 from benchmarks.worker import private_stdout
 
-# The first argument of its own processes.
+# The first argument of the processes it starts.
 CHILD = "--child"
-# Of each row; a round in which other programs were at work is tried again.
+# Per row; a round disturbed by other programs is repeated.
 ROUNDS, TRIES = 5, 25
 ROWS = (
     ("linear_forward", "64x784x256", ("fastnn", "numpy", "torch", "jax")),
@@ -37,19 +37,19 @@ ROWS = (
 
 
 def alone(library: str, work_name: str, case: str) -> float:
-    """Seconds per call by ``timeit``, in this process, which has done nothing else."""
+    """Seconds per call by ``timeit``, in this process, which does nothing else."""
     work = repeated_work(work_name)
     job = work.prepare(library, work.case(case))
     wait = job.wait
     timer = timeit.Timer(job.run if wait is None else lambda: wait(job.run()))
-    # The inputs may have been made with NumPy's products, whose threads spin for a tenth of a second.
+    # The inputs may come from NumPy's matrix products, whose threads spin for a tenth of a second.
     time.sleep(0.3)
     number, _ = timer.autorange()
     return statistics.median(timer.repeat(7, max(1, number // 7))) / max(1, number // 7)
 
 
 def together(other: str) -> float:
-    """Seconds of PyTorch's Adam step on 1e5 parameters, where another library's takes turns with it."""
+    """Seconds of PyTorch's Adam step on 1e5 parameters, alternating with another library's."""
     work = repeated_work("adam")
     job, between = work.prepare("torch", work.case("1e5")), work.prepare(other, work.case("1e6"))
     times = []
@@ -72,7 +72,7 @@ def _process(threads: int, *arguments: str) -> float:
 def rounds(
     pool: Pool, others: machine.Others, work: str, case: str, name: str, before: str
 ) -> list[tuple[float, float]] | str:
-    """Seconds per call by the worker and alone, in rounds that other programs left in peace; or why not."""
+    """Seconds per call by the worker and alone, in rounds not disturbed by other programs; or why not."""
     found: list[tuple[float, float]] = []
     found_work = repeated_work(work)
     for _ in range(TRIES):
@@ -90,7 +90,7 @@ def rounds(
 
 
 def main(argv: list[str]) -> int:
-    """Print the comparison, or be one of its processes."""
+    """Print the comparison, or run as one of its processes."""
     if argv[:1] == [CHILD]:
         _, count, what, *names = argv
         out, threads = private_stdout(), int(count)
@@ -100,7 +100,7 @@ def main(argv: list[str]) -> int:
         out.write(json.dumps(alone(*names) if what == "alone" else together(*names)))
         out.close()
         return 0
-    # Knows --help, and says in a line what is wrong with anything else.
+    # Handles --help, and reports any other argument as an error in one line.
     argparse.ArgumentParser(
         prog="python -m benchmarks.harness_check",
         description="Compare what a worker measures with a process of its own; takes two minutes.",

@@ -1,6 +1,6 @@
-"""How each library is started in a process of its own, and what it says about itself.
+"""Starts each library in a process of its own, and reports its version, threads and BLAS.
 
-May import nothing at the top but the standard library: the libraries are imported by ``start``.
+The libraries are imported by ``start``, not at the top of this module.
 """
 
 from __future__ import annotations
@@ -19,22 +19,22 @@ MODULES = {
     "torch": ("torch",),
     "torch_compile": ("torch",),
     "jax": ("jax", "optax"),
-    # The same, with calls that wait: see ``registry.Work.worker_of``.
+    # JAX with blocking calls: see ``registry.Work.worker_of``.
     "jax_waiting": ("jax", "optax"),
     "sklearn": ("sklearn",),
     "onnxruntime": ("onnxruntime", "onnx"),
-    # Not measured: a worker that measures how far apart two cores are.
+    # Not measured: a worker that measures the core-to-core latency.
     "core_latency": ("numba",),
 }
 
-# What a process that measures does not inherit: each library has to choose for itself, as it does for a user
-# who has set nothing. A prefix, and why.
+# Environment variables that a measuring process does not inherit, so that each library runs with its defaults.
+# Each prefix with the library concerned.
 UNSET = {
     # How threads wait (spinning or asleep), where they are bound, how many there are.
     "OMP_": "OpenMP",
     "GOMP_": "GNU's",
     "KMP_": "LLVM's and Intel's",
-    # A kernel or a cache size forced upon a BLAS, its threads' patience.
+    # A kernel or a cache size forced on a BLAS, the spin time of its threads.
     "OPENBLAS_": "NumPy",
     "GOTO_": "NumPy, an old name of OpenBLAS",
     "MKL_": "PyTorch",
@@ -46,11 +46,11 @@ UNSET = {
     "JAX_": "JAX: debugging, other devices, float64",
     # The threading layer, the compiler's optimisation and its CPU, debugging.
     "NUMBA_": "fastnn",
-    # The shape of its kernels, and no message at the first compilation, which a target asks for.
+    # The shape of its kernels; also silences the message at the first compilation, which a target needs.
     "FASTNN_": "fastnn",
     # Checks and fills each block of memory.
     "MALLOC_": "the C library",
-    # Compile every module anew at each import, or run slower to find errors.
+    # Recompile every module at each import, or run slower to find errors.
     "PYTHONDONTWRITEBYTECODE": "Python",
     "PYTHONDEVMODE": "Python",
     "PYTHONMALLOC": "Python",
@@ -92,7 +92,7 @@ def usable_cpus() -> list[int]:
 
 
 def pin(threads: int) -> None:
-    """Keep this process to as many CPUs as it has threads: JAX and others count those they may use."""
+    """Restrict this process to as many CPUs as it has threads: JAX and others count the CPUs they may use."""
     if hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, usable_cpus()[:threads])
 
@@ -138,7 +138,7 @@ def _numpy(threads: int) -> tuple[int, str]:
 
 
 def _openblas_kernel(package: Path) -> str:
-    """The kernel that NumPy's OpenBLAS has chosen for this CPU, of the library in its wheel."""
+    """The kernel chosen for this CPU by the OpenBLAS in NumPy's wheel."""
     import ctypes
 
     for folder in (package.parent / "numpy.libs", package / ".dylibs"):

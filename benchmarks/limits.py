@@ -1,7 +1,7 @@
 """The machine's limits: multiply-adds a second and bytes copied a second, on the threads in use.
 
-``python -m benchmarks.limits THREADS`` prints both as one line of JSON. A process of its own, like
-every other measurement. May import fastnn's ``kernels.simd`` and ``kernels.jit``.
+``python -m benchmarks.limits THREADS`` prints both as one line of JSON. It runs in a process of its
+own, like every other measurement.
 """
 
 from __future__ import annotations
@@ -23,16 +23,16 @@ from benchmarks.worker import private_stdout
 from fastnn.kernels.llvm import simd
 from fastnn.kernels.runtime import launcher
 
-# Chains of multiply-adds that do not wait for each other. Two units with a latency of four cycles
-# need eight; twelve and the two factors fit into the sixteen registers of AVX2.
+# Independent chains of multiply-adds. Two units with a latency of four cycles need eight; twelve and
+# the two factors fit into the sixteen registers of AVX2.
 CHAINS = 12
-# Of each of the two arrays of the copy: far beyond the caches.
+# Size of each of the two arrays of the copy: much larger than the caches.
 COPY_BYTES = 128 * 2**20
 
 
 @intrinsic
 def _multiply_adds(typingctx, count, start):
-    """Run ``count`` rounds of CHAINS vector multiply-adds in registers; a number that depends on all."""
+    """Run ``count`` rounds of CHAINS vector multiply-adds in registers; returns a number that depends on all."""
 
     def codegen(context, builder, signature, values):
         count, start = values
@@ -40,7 +40,7 @@ def _multiply_adds(typingctx, count, start):
         lanes = simd.lanes(4)
         vector = ir.VectorType(single, lanes)
         factor, addend = (ir.Constant(vector, [number] * lanes) for number in (0.999, 0.001))
-        # Every chain starts elsewhere: equal chains would be merged into one.
+        # Every chain has its own start value: equal chains would be merged into one.
         first = builder.insert_element(ir.Constant(vector, [0.0] * lanes), start, ir.IntType(32)(0))
         starts = [builder.fadd(first, ir.Constant(vector, [float(c + 1)] * lanes)) for c in range(CHAINS)]
         multiply_add = simd.declare(builder, "fmuladd", vector, 3)
@@ -76,10 +76,10 @@ def _arithmetic(results, rounds):
 
 @intrinsic
 def _stream(typingctx, target, source, size):
-    """Copy ``size`` bytes, a multiple of a vector between aligned addresses, past the caches.
+    """Copy ``size`` bytes with non-temporal stores; size and addresses are multiples of a vector.
 
-    A plain store reads its cache line first, which would make the limit a third smaller than what
-    a kernel reaches that reads what it writes.
+    A plain store reads its cache line first. The limit would be a third lower than the bandwidth
+    of a kernel that updates its data in place.
     """
 
     def codegen(context, builder, signature, values):
@@ -116,7 +116,7 @@ def _fastest(run: Any, repeats: int) -> float:
 
 
 def measured(threads: int) -> dict[str, float]:
-    """Multiply-adds (as two operations each) and bytes read and written, per second, the best of many tries."""
+    """Multiply-adds (two operations each) and bytes read and written, per second, the best of many tries."""
     launcher.threading_layer()  # fastnn's choice of threads, as for its kernels
     numba.set_num_threads(min(threads, numba.config.NUMBA_NUM_THREADS))
     results, rounds = np.zeros(threads, np.float32), 2_000_000

@@ -7,13 +7,13 @@ import platform
 from collections.abc import Callable
 from pathlib import Path
 
-# Above this share of the processors in use by others a round does not count. The system counts
-# in ticks: in half a second a few hundredths may be noise.
+# A round does not count if other programs use more than this share of the processors. The system
+# counts in ticks: in half a second a few hundredths may be noise.
 DISTURBED = 0.1
 
 
 def cpu_name() -> str:
-    """The CPU by its own name, with family and model where the system tells them."""
+    """The name of the CPU, with family and model if the system reports them."""
     try:
         lines = Path("/proc/cpuinfo").read_text().split("\n\n", 1)[0].splitlines()
     except OSError:
@@ -26,9 +26,9 @@ def cpu_name() -> str:
 
 
 class Others:
-    """Tells which share of the processors other programs have had since it was last asked.
+    """Reports the share of the processors that other programs have used since the last query.
 
-    What the system counts as busy (or taken by another machine), less what is known to be ours.
+    It is the system's busy time (including time taken by other virtual machines), less our own.
 
     Args:
         ours: returns the processor seconds that our own processes have used so far.
@@ -39,7 +39,7 @@ class Others:
         self._last = (*_seconds(), ours())
 
     def share(self) -> float:
-        """The share, 0 to 1; 0 where the system does not tell."""
+        """The share, 0 to 1; 0 if the system does not report it."""
         busy, total, ours = (*_seconds(), self._ours())
         busy_before, total_before, ours_before = self._last
         self._last = (busy, total, ours)
@@ -48,13 +48,13 @@ class Others:
 
 
 def own_seconds() -> float:
-    """Processor seconds that this process and its ended children have used."""
+    """Processor seconds used by this process and its ended children."""
     used = os.times()
     return used.user + used.system + used.children_user + used.children_system
 
 
 def _seconds() -> tuple[float, float]:
-    """Seconds that the processors were busy, and all seconds, both summed over them."""
+    """Busy seconds and total seconds, both summed over the processors."""
     try:
         numbers = [int(text) for text in Path("/proc/stat").read_text().splitlines()[0].split()[1:9]]
         tick = 1 / os.sysconf("SC_CLK_TCK")

@@ -1,7 +1,6 @@
-"""The other end of the workers, and of the children that measure whole processes.
+"""The parent's side of the workers, and of the children that measure whole processes.
 
-A worker that is missing, dies or stays silent comes back as a status, never as a traceback. May
-import ``libraries``, ``machine`` and ``registry``.
+A worker that is missing, dies or does not answer becomes a status, never a traceback.
 """
 
 from __future__ import annotations
@@ -38,7 +37,7 @@ class Client:
     """One worker process.
 
     Args:
-        name: of the library, with ``@n`` behind it for another number of threads.
+        name: of the library, followed by ``@n`` for another number of threads.
         threads: how many it may use.
         command: instead of ``python -m benchmarks.worker``, for tests.
     """
@@ -65,7 +64,7 @@ class Client:
         self._lines.put("")
 
     def ask(self, timeout: float, **request: Any) -> dict[str, Any]:
-        """Send a request and wait for its answer; WorkerLost where there is none."""
+        """Send a request and wait for its answer; raises WorkerLost if there is none."""
         assert self._process.stdin is not None
         try:
             self._process.stdin.write(json.dumps(request) + "\n")
@@ -84,7 +83,7 @@ class Client:
         return json.loads(line)
 
     def close(self) -> None:
-        """End the process, by force if it is at work."""
+        """End the process; kill it if it is busy."""
         if self._log.closed:
             return
         assert self._process.stdin is not None
@@ -122,7 +121,7 @@ class Pool:
         self.close()
 
     def ask(self, name: str, **request: Any) -> dict[str, Any]:
-        """A worker's answer, or ``{"status": why there is none}``. A lost worker is started anew the next time."""
+        """A worker's answer, or ``{"status": why there is none}``. A lost worker is restarted on the next call."""
         try:
             if name not in self._clients:
                 description = self.descriptions.get(name, {})
@@ -135,7 +134,7 @@ class Pool:
             return self._answer(name, **request)
         except WorkerLost as lost:
             self._clients.pop(name, None)
-            # From now on it is one of the ended children.
+            # From now on its time is counted with the ended children.
             self._cpu.pop(name, None)
             return {"status": str(lost)}
 
@@ -148,7 +147,7 @@ class Pool:
         return Client(name, self.threads)
 
     def start(self, names: Iterable[str]) -> None:
-        """Start these workers at the same time, as each needs a second for its imports."""
+        """Start these workers in parallel, as each needs a second for its imports."""
         with ThreadPoolExecutor() as threads:
             list(threads.map(lambda name: self.ask(name, do="forget"), dict.fromkeys(names)))
 
@@ -157,7 +156,7 @@ class Pool:
         return machine.own_seconds() + sum(self._cpu.values())
 
     def forget(self) -> None:
-        """Have every worker drop what it has set up."""
+        """Make every worker drop its setup."""
         for name in list(self._clients):
             self.ask(name, do="forget")
 
@@ -171,7 +170,7 @@ class Pool:
 
 @dataclass(frozen=True)
 class Child:
-    """What a child process gave: its own figure, the seconds until it gave it, its messages, and a score."""
+    """The result of a child process: its figure, the seconds until it was printed, its messages, and a score."""
 
     value: float
     seconds: float
@@ -182,7 +181,7 @@ class Child:
 def run_child(
     arguments: list[str], threads: int, variables: dict[str, str] | None = None, timeout: float = 300.0
 ) -> Child:
-    """Run ``python -m benchmarks.child`` and wait for its end; Unavailable where it gives no figure."""
+    """Run ``python -m benchmarks.child`` and wait for its end; raises Unavailable if it gives no figure."""
     env = {**libraries.environment(threads), **(variables or {})}
     with tempfile.TemporaryFile("w+", errors="replace") as log:
         start = time.perf_counter()
@@ -198,7 +197,7 @@ def run_child(
             seconds = time.perf_counter() - start
             child.stdout.read()
         except BaseException:
-            child.kill()  # Ctrl-C: nobody waits for its figure any more.
+            child.kill()  # Ctrl-C: its figure is not needed any more.
             raise
         finally:
             killer.cancel()

@@ -1,9 +1,9 @@
 """How a piece of work is measured: results first, then alternating rounds.
 
-Every library's results are compared with the reference (NumPy's) before anything is timed; one
-that differs is not timed. Then the libraries take turns, A B C A B C, each in its own process and
-each time after a warm-up, when the threads of the one before sleep; figures are compared round by
-round. May import ``registry`` and ``machine``.
+Every library's results are compared with the reference (NumPy's) before anything is timed; a
+library whose results differ is not timed. Then the libraries take turns, A B C A B C, each in its
+own process. Each turn starts with a warm-up, after the previous library's threads have gone to
+sleep. Figures are compared round by round.
 """
 
 from __future__ import annotations
@@ -25,13 +25,13 @@ from benchmarks.registry import Case, ProcessWork, Unavailable, Work
 Figures = dict[str, dict[str, Any]]
 REFERENCE, SUBJECT = "numpy", "fastnn"
 FEWEST_ROUNDS = 5
-# Cores are far apart where a round trip takes so many times the usual one while they are near. That is the
-# lower tenth of a run's, not its least: among moods of 120 to 180 and of 450 to 500 ns, 67 were seen once.
+# Core-to-core latency is high where a round trip takes this many times the usual low one. The low one is the lowest
+# decile of a run, not its minimum: with latencies of 120 to 180 and of 450 to 500 ns, a single 67 was seen.
 FAR = 2.0
 NEAR_QUANTILE = 0.1
-# A ratio is known well enough when its median has a standard error below this: two runs then differ by less than a
-# tenth in 99 of 100 rows. Of a normal distribution it is 1.253 sigma / sqrt(n), and sigma the distance between the
-# quartiles over 1.349.
+# A ratio is settled when the standard error of its median is below this: two runs then differ by less than a tenth
+# in 99 of 100 rows. For a normal distribution it is 1.253 sigma / sqrt(n), and sigma is the interquartile range
+# over 1.349.
 UNCERTAIN = 0.02
 _ERROR_OF_MEDIAN = 1.253 / 1.349
 
@@ -43,7 +43,7 @@ def uncertainty(ratios: Sequence[float]) -> float:
 
 
 class Asks(Protocol):
-    """What is asked of a pool of workers; tests have one of their own."""
+    """The interface of a pool of workers; tests have an implementation of their own."""
 
     def ask(self, name: str, **request: Any) -> dict[str, Any]:
         """A worker's answer, or ``{"status": why there is none}``."""
@@ -54,12 +54,12 @@ class Plan:
     """How long to measure.
 
     Args:
-        rounds: of each library, alternating.
-        seconds: of one figure, about; ``warm``: before it.
-        brief: both are multiplied by it for works that are brief.
-        process_rounds, slow_rounds: of measures of whole processes.
-        more_rounds: at most, for rows that are not settled (see ``Entry.is_settled``).
-        more_seconds: when they have taken so long, the last of them has begun.
+        rounds: per library, alternating.
+        seconds: about how long one figure takes; ``warm``: the warm-up before it.
+        brief: factor on both for works marked ``brief``.
+        process_rounds, slow_rounds: rounds of measures of whole processes.
+        more_rounds: limit of extra rounds for rows that are not settled (see ``Entry.is_settled``).
+        more_seconds: no extra round starts after this time.
         most_seconds: the same, counted from the start of the run.
     """
 
@@ -81,7 +81,7 @@ class Plan:
 
 QUICK = Plan(
     rounds=5, seconds=0.03, warm=0.01, brief=0.5, process_rounds=3, slow_rounds=1, more_rounds=20, more_seconds=40.0,
-    # What comes after the rounds takes 45 to 57 s.
+    # The rest of the run, after the rounds, takes 45 to 57 s.
     most_seconds=112.0,
 )  # fmt: skip
 FULL = Plan(
@@ -91,7 +91,7 @@ FULL = Plan(
 
 
 def difference(results: list[np.ndarray], reference: list[np.ndarray]) -> float:
-    """The largest difference, relative to the largest number of the array it is in; inf for other shapes."""
+    """The largest difference, relative to the largest number of its array; inf if the shapes differ."""
     if len(results) != len(reference):
         return float("inf")
     worst = 0.0
@@ -104,7 +104,7 @@ def difference(results: list[np.ndarray], reference: list[np.ndarray]) -> float:
 
 
 class Comparison:
-    """Compares every library's results for a piece of work with the reference, which is asked for once."""
+    """Compares every library's results for a piece of work with the reference, which is computed once."""
 
     def __init__(self, pool: Asks) -> None:
         self.pool = pool
@@ -140,10 +140,10 @@ class Comparison:
 
 
 class Conditions(NamedTuple):
-    """What a round was played under.
+    """The state of the machine during a round.
 
     Args:
-        busy: the share of the processors that other programs had.
+        busy: the share of the processors used by other programs.
         apart: seconds of a round trip between two cores (see ``core_latency``); 0 if unknown.
     """
 
@@ -151,21 +151,21 @@ class Conditions(NamedTuple):
     apart: float = 0.0
 
     def is_quiet(self) -> bool:
-        """Whether other programs left the round in peace."""
+        """Whether no other programs disturbed the round."""
         return self.busy <= DISTURBED
 
     def is_near(self, near: float) -> bool:
-        """Whether the cores were near each other; ``near``: seconds of a round trip while they are."""
+        """Whether core-to-core latency was low; ``near``: seconds of a round trip at low latency."""
         return self.apart <= FAR * near
 
 
 @dataclass
 class Entry:
-    """A row in the making.
+    """A row that is being measured.
 
     Args:
         figures: by library, ``{"values": seconds per round}`` or ``{"status": why there are none}``.
-        conditions: of each round.
+        conditions: one per round.
     """
 
     work: Work
@@ -174,15 +174,15 @@ class Entry:
     conditions: list[Conditions] = field(default_factory=list)
 
     def is_live(self) -> bool:
-        """Whether anybody can do it."""
+        """Whether any library can do it."""
         return any("values" in figure for figure in self.figures.values())
 
     def best_rounds(self, near: float) -> list[int]:
-        """Rounds that other programs left in peace, with the cores near each other."""
+        """Rounds without other programs at work and with low core-to-core latency."""
         return [i for i, c in enumerate(self.conditions) if c.is_quiet() and c.is_near(near)]
 
     def is_settled(self, near: float, rounds: int) -> bool:
-        """Whether there are so many of the best rounds, and the ratios in them agree with each other."""
+        """Whether there are enough of the best rounds, and the ratios in them agree."""
         best = self.best_rounds(near)
         if len(best) < rounds:
             return False
@@ -194,7 +194,7 @@ class Entry:
         )  # fmt: skip
 
     def settle(self, near: float) -> None:
-        """Keep rounds of one kind, if there are enough of it: the best, or those with the cores far apart."""
+        """Keep rounds of one kind, if there are enough of it: the best, or those with high core-to-core latency."""
         quiet = [i for i, c in enumerate(self.conditions) if c.is_quiet()]
         best = self.best_rounds(near)
         far = [i for i in quiet if i not in best]
@@ -208,7 +208,7 @@ class Entry:
 
 
 def compare(comparison: Comparison, work: Work, case: Case, names: Iterable[str]) -> Entry:
-    """An entry without figures yet: libraries whose results do not agree have a status."""
+    """An entry without figures; libraries whose results do not agree have a status."""
     statuses = {name: comparison.status(work, case, name) for name in names}
     return Entry(work, case, {name: {"status": s} if s else {"values": []} for name, s in statuses.items()})
 
@@ -237,16 +237,16 @@ def measure(
     clock: Callable[[], float] = time.monotonic,
     started: float | None = None,
 ) -> float:
-    """Round after round through all entries, and again through those that are not settled.
+    """Run the rounds of all entries, then extra rounds of those that are not settled.
 
-    The rounds of an entry are far apart in time on purpose: the moods of a shared machine last.
+    The rounds of an entry are far apart in time on purpose: a shared machine stays slow or fast for a while.
 
     Args:
-        watch: the conditions since it was last called.
-        say: is told what is going on.
-        clock: of the time for more rounds; ``started``: when by it the run began, now if not given.
+        watch: returns the conditions since its last call.
+        say: receives progress messages.
+        clock: limits the time of extra rounds; ``started``: its reading at the start of the run, now if not given.
 
-    Returns: seconds of a round trip between two cores while they are near; 0 if unknown.
+    Returns: seconds of a round trip between two cores at low latency; 0 if unknown.
     """
     live = [entry for entry in entries if entry.is_live()]
     near, trips, before = 0.0, list[float](), watch()
@@ -272,11 +272,11 @@ def measure(
 
 
 def measure_processes(work: ProcessWork, case: Case, names: Iterable[str], threads: int, plan: Plan) -> Figures:
-    """The same for whole processes, one after the other in alternating rounds."""
+    """The same for whole processes, in alternating rounds."""
     figures: Figures = {name: {"values": []} for name in names}
     for number in range(plan.slow_rounds if work.slow else plan.process_rounds):
         for name, figure in figures.items():
-            # A peer's figure by itself says nothing, and takes long.
+            # A peer's figure alone is of no use, and takes long.
             if "status" in figure or ("status" in figures["fastnn"] and name != "fastnn"):
                 continue
             try:

@@ -1,8 +1,8 @@
 """The one registry: every piece of work, its cases, and each library's way of doing it.
 
 The entries are written in ``benchmarks.work``, one file per operation; ``all_works`` lists them.
-Workers, suites, tables and targets all read from here. May import NumPy only: a library is
-imported by its own ``setup``, inside its own process.
+Workers, suites, tables and targets all read from here. A library is imported by its own ``setup``,
+inside its own process.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ _FILES = (
 )  # fmt: skip
 
 
-# The worker of JAX whose calls return when the work is done.
+# JAX's worker with blocking calls.
 WAITING = "jax_waiting"
 
 
@@ -34,11 +34,11 @@ def row_of(worker: str) -> str:
 
 
 class Unavailable(Exception):
-    """A library cannot do a piece of work; the message is what its row says instead of a figure."""
+    """A library cannot do a piece of work; its row shows the message instead of a figure."""
 
 
 class NotYet(Unavailable):
-    """fastnn cannot do it yet: names what is missing. The row turns live when that exists."""
+    """fastnn cannot do it yet; the message names the missing part. The row is measured once that exists."""
 
     def __init__(self, what: str) -> None:
         super().__init__(f"not yet: {what}")
@@ -52,8 +52,8 @@ class Case:
         name: as in tables, such as '64x784x256'.
         sizes: what ``inputs`` and the setups read.
         flops: floating-point operations of one unit of the work.
-        bytes: what one unit has to read and write at least.
-        target: whether a target speaks of it; the others are left out of ``--quick``.
+        bytes: the minimum that one unit reads and writes.
+        target: whether a target uses it; the others are left out of ``--quick``.
     """
 
     name: str
@@ -74,12 +74,12 @@ def as_arrays(result: Any) -> list[np.ndarray]:
 
 @dataclass(frozen=True)
 class Job:
-    """A library ready to work: everything that is not to be timed has been done.
+    """A library ready to work; all setup that is not timed has been done.
 
     Args:
         run: does one unit of work and returns its result.
         read: turns that result into NumPy arrays.
-        wait: blocks until a result is there, for a library that returns before it is.
+        wait: blocks until the result is ready, for a library with asynchronous calls.
     """
 
     run: Callable[[], Any]
@@ -100,12 +100,12 @@ class Work:
         inputs: the same seeded arrays for every library.
         setups: by library, in the order of the tables.
         tolerance: largest difference from the reference, relative to its largest number.
-        limit: what the machine's share is counted of, 'arithmetic' or 'copy'.
+        limit: the machine's limit for the share, 'arithmetic' or 'copy'.
         check_calls: units of work whose results are compared.
-        check_sizes: sizes that differ where results are compared (dropout off, one batch).
-        chained: each unit needs the one before, so only the last one is waited for (see ``worker_of``).
+        check_sizes: sizes changed for the comparison of results (dropout off, one batch).
+        chained: each unit depends on the previous one, so only the last one is waited for (see ``worker_of``).
         extras: libraries left out of ``--quick``.
-        brief: a quick run takes half of the time for a figure: many cases of one kind.
+        brief: a quick run spends half the time on a figure, as there are many cases of one kind.
     """
 
     name: str
@@ -128,10 +128,10 @@ class Work:
     def worker_of(self, library: str) -> str:
         """The worker that measures a library.
 
-        JAX has two. By its default a call returns at once and its thread does the work, which is right for a
-        chain of calls. Where each result is waited for, that costs two changes of threads, and their price of
-        1 or of 25 us is the system's mood: calls that wait were measured 1.1 to 5 times as fast, and the same
-        in every round.
+        JAX has two. By default a call returns at once and JAX's thread does the work, which suits a chain of
+        calls. If each result is waited for, that costs two thread switches of 1 to 25 us, depending on the
+        system's state. Blocking calls were measured 1.1 to 5 times as fast, with the same figure in every
+        round.
         """
         return WAITING if library == "jax" and not self.chained else library
 
@@ -140,16 +140,16 @@ class Work:
         return self.setups[library](self.inputs(case), case)
 
     def checked(self, case: Case) -> Case:
-        """The case as it is where results are compared."""
+        """The case with the sizes for the comparison of results."""
         return replace(case, sizes={**case.sizes, **self.check_sizes})
 
     def results(self, job: Job) -> list[np.ndarray]:
-        """What a job that was set up for the checked case makes of it."""
+        """The results of a job that was set up for the checked case."""
         return [array for _ in range(self.check_calls) for array in job.read(job.run())]
 
 
 class Figure(NamedTuple):
-    """What one process gave: seconds or bytes, and how good its result was, where that can differ."""
+    """The result of one process: seconds or bytes, and a score where quality can differ."""
 
     value: float
     score: float | None = None
@@ -157,17 +157,17 @@ class Figure(NamedTuple):
 
 @dataclass(frozen=True)
 class ProcessWork:
-    """A measure of a whole process, started anew for each figure.
+    """A measure of a whole process; each figure is a new process.
 
     Args:
         name: as in tables and targets.
         cases: its variants.
-        libraries: who is measured.
+        libraries: the measured libraries.
         measure: ``measure(library, case, threads, round)`` runs one process and returns the figure;
             raises :class:`Unavailable`.
         unit: 's' or 'bytes'.
         slow: one round is enough, as each takes many seconds.
-        goal: what the median score has to be at least; a library that misses it has no figure.
+        goal: the minimum of the median score; a library that misses it has no figure.
     """
 
     name: str
@@ -192,7 +192,7 @@ def all_works() -> dict[str, Work | ProcessWork]:
 
 
 def repeated_work(name: str) -> Work:
-    """The work of that name, which is one that a worker repeats."""
+    """The work of that name, which must be one repeated in a worker."""
     work = all_works()[name]
     if not isinstance(work, Work):
         raise TypeError(f"{name} is a measure of whole processes")

@@ -1,7 +1,6 @@
 """Tables of the results: on the screen, in the README and in docs/benchmarks.md.
 
-The two files have a pair of markers; what lies between them is written here and nowhere else. May
-import ``results``, ``machine``, ``protocol`` and ``check``.
+Each of the two files has a pair of markers; the text between them is written by this module only.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ def amount(value: float, unit: str) -> str:
 
 
 def header(results: Results) -> list[str]:
-    """What was measured on, as lines."""
+    """The machine and the libraries that were measured, as lines."""
     about, limits = results.header, results.limits
     lines = [
         f"{about['cpu']}, {about['cores']} cores, {about['threads']} threads; {about['system']}",
@@ -76,13 +75,13 @@ def _cells(results: Results, row: Row, name: str) -> tuple[str, str, str]:
 
 
 def _last_cell(results: Results, row: Row, name: str) -> str:
-    """The share of the limit or the score, as :func:`_limit_name` says."""
+    """The share of the limit or the score, as named by :func:`_limit_name`."""
     share, score = results.share(row, name), row.score(name)
     return f"{score:.2%}" if score is not None else "" if share is None else f"{share:.0%}"
 
 
 def _case_name(results: Results, row: Row) -> str:
-    """The case, marked where other programs were at work (!) or the cores far apart (~)."""
+    """The case, marked if other programs were at work (!) or core-to-core latency was high (~)."""
     near = results.header.get("near", 0.0)
     marks = "!" * (row.busy > DISTURBED) + "~" * bool(near and row.apart[1] > FAR * near)
     return f"{row.case} {marks}".strip()
@@ -95,7 +94,7 @@ def _limit_name(row: Row) -> str:
 
 
 def screen(results: Results) -> str:
-    """Everything, in aligned columns; ratios are the peer's figure over fastnn's, so above 1 fastnn wins."""
+    """All results, in aligned columns; a ratio is the peer's figure over fastnn's, so fastnn wins above 1."""
     lines = header(results)
     for work in results.works():
         rows = results.of(work)
@@ -141,7 +140,7 @@ def docs_tables(results: Results) -> str:
 
 
 def replace_between(path: Path, body: str) -> bool:
-    """Put ``body`` between the markers of a file; False, and nothing written, where it has none."""
+    """Put ``body`` between the markers of a file; False, and nothing written, if it has no markers."""
     try:
         text = path.read_text(encoding="utf-8")
     except FileNotFoundError:

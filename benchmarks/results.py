@@ -1,6 +1,6 @@
-"""What was measured, and the figures drawn from it: medians, ratios round by round, shares of the limits.
+"""The results, and the figures derived from them: medians, ratios round by round, shares of the limits.
 
-A result file is this as JSON. May import ``registry`` only.
+A result file is their JSON form.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ class Ratio(NamedTuple):
 class Row:
     """One case of a piece of work, with the figures of every library.
 
-    ``busy`` is the share of the processors that other programs had meanwhile, ``apart`` the least and
+    ``busy`` is the share of the processors that other programs used meanwhile, ``apart`` the fewest and
     the most seconds of a round trip between two cores.
     """
 
@@ -39,7 +39,7 @@ class Row:
     apart: list[float] = field(default_factory=lambda: [0.0, 0.0])
 
     def status(self, name: str) -> str:
-        """Why there is no figure; empty where there is one."""
+        """Why there is no figure; empty if there is one."""
         return str(self.libraries.get(name, {"status": "not measured"}).get("status", ""))
 
     def is_live(self, name: str) -> bool:
@@ -55,7 +55,7 @@ class Row:
         return statistics.median(self.values(name))
 
     def score(self, name: str) -> float | None:
-        """The median of what its results were worth, where that was measured."""
+        """The median score of its results, if that was measured."""
         scores = self.libraries[name].get("scores")
         return statistics.median(scores) if scores else None
 
@@ -65,7 +65,7 @@ class Row:
         return Ratio(statistics.median(rounds), min(rounds), max(rounds))
 
     def fastest(self, peers: Sequence[str], subject: str = "fastnn") -> tuple[str, Ratio]:
-        """The peer with the smallest ratio, of those that have figures."""
+        """The peer with the smallest ratio, among those with figures."""
         ratios = {peer: self.ratio(peer, subject) for peer in peers if self.is_live(peer)}
         best = min(ratios, key=lambda peer: ratios[peer].median)
         return best, ratios[best]
@@ -92,7 +92,7 @@ class Results:
         return list(dict.fromkeys(row.work for row in self.rows))
 
     def share(self, row: Row, name: str) -> float | None:
-        """The machine's limit as a share of what was reached: needed time over measured time."""
+        """The share of the machine's limit that was reached: time at the limit over measured time."""
         rate, need = ("flops", row.flops) if row.limit == "arithmetic" else ("bytes", row.bytes)
         limit = self.limits.get(rate)
         if not limit or not need or not row.is_live(name):
@@ -105,5 +105,5 @@ class Results:
 
     @classmethod
     def from_json(cls, data: dict[str, Any]) -> Results:
-        """The reverse of ``as_json``."""
+        """The inverse of ``as_json``."""
         return cls(data["header"], data["limits"], [Row(**row) for row in data["rows"]])

@@ -1,7 +1,4 @@
-"""A whole run: the machine's limits, every piece of work, and a description of the machine.
-
-May import ``registry``, ``pool``, ``protocol``, ``results``, ``libraries`` and ``machine``.
-"""
+"""A whole run: the machine's limits, every piece of work, and a description of the machine."""
 
 from __future__ import annotations
 
@@ -30,13 +27,13 @@ def default_threads() -> int:
 
 
 def chosen(work: Work | ProcessWork, quick: bool) -> list[str]:
-    """The libraries to measure: without the extras in a quick run."""
+    """The libraries to measure; a quick run leaves out the extras."""
     names = work.setups if isinstance(work, Work) else work.libraries
     return [name for name in names if not (quick and name in work.extras)]
 
 
 def measure_limits(threads: int) -> dict[str, float]:
-    """The machine's limits, by a process of its own; empty where that fails."""
+    """The machine's limits, measured by a process of its own; empty if that fails."""
     run = subprocess.run(
         [sys.executable, "-m", "benchmarks.limits", str(threads)], cwd=ROOT, env=libraries.environment(threads),
         stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, check=False,
@@ -48,9 +45,9 @@ class Session:
     """One run.
 
     Args:
-        quick: short rounds, and only what the targets speak of.
+        quick: short rounds, and only the cases that targets use.
         threads: for every library.
-        say: is told what is going on.
+        say: receives progress messages.
     """
 
     def __init__(self, quick: bool, threads: int, say: Callable[[str], None]) -> None:
@@ -60,7 +57,7 @@ class Session:
         self.near = 0.0
 
     def say(self, message: str) -> None:
-        """Tell what is going on, and since when."""
+        """Report progress, with the time since the start."""
         self._say_plainly(f"{time.monotonic() - self.started:4.0f} s  {message}")
 
     def run(self, names: Sequence[str]) -> Results:
@@ -75,7 +72,7 @@ class Session:
                 for name, described in sorted(pool.descriptions.items())
                 if name != "core_latency" and "@" not in name
             }
-        # The workers are gone: their memory and their threads are no company for what is measured as a whole.
+        # The workers have ended: their memory and threads would disturb the measures of whole processes.
         rows += [row for work in works if isinstance(work, ProcessWork) for row in self._processes(work)]
         self.say("limits of the machine, again")
         again = measure_limits(self.threads)
@@ -84,7 +81,7 @@ class Session:
         return Results(self._header(about), limits, rows)
 
     def _cases(self, work: Work | ProcessWork, measure: Callable[[Case], Figures]) -> None:
-        """Call ``measure`` for the cases to measure: in a quick run those of the targets, and what stands in."""
+        """Call ``measure`` for the cases to measure: in a quick run those of the targets, and their substitutes."""
         figures = [measure(case) for case in work.cases if case.target]
         missing = any(f["fastnn"].get("status", "").startswith("not yet") for f in figures)
         if not self.quick or not figures or missing:

@@ -1,9 +1,8 @@
-"""pytest-benchmark suites made from the registry: ``bench_*.py`` hold one line per piece of work.
+"""pytest-benchmark suites made from the registry: ``bench_*.py`` have one line per piece of work.
 
-The benchmark fixture runs in pytest's process, the library in a worker of its own. Between them
-stands a clock that moves only when a worker has measured: the fixture reads it before and after
-its target, and finds exactly the seconds per call that the worker found, with nothing of the
-conversation between the two processes. May import ``registry``, ``protocol`` and ``pool``.
+The benchmark fixture runs in pytest's process, the library in a worker of its own. The fixture's
+clock moves only when a worker has measured. The fixture reads it before and after its target, so it
+finds exactly the worker's seconds per call, without the communication between the two processes.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ ROUNDS, SECONDS, WARM = 7, 0.02, 0.01
 
 
 class VirtualClock:
-    """A timer for pytest-benchmark that is moved by hand."""
+    """A timer for pytest-benchmark that is advanced by hand."""
 
     def __init__(self) -> None:
         self.now = 0.0
@@ -30,7 +29,7 @@ class VirtualClock:
         return self.now
 
     def advance(self, seconds: float) -> None:
-        """Let so much time have passed."""
+        """Advance the clock."""
         self.now += seconds
 
 
@@ -38,14 +37,14 @@ clock = VirtualClock()
 
 
 class Runner:
-    """Compares and measures by workers on behalf of the benchmark fixture."""
+    """Compares and measures in workers for the benchmark fixture."""
 
     def __init__(self, pool: protocol.Asks) -> None:
         self.pool = pool
         self.comparison = protocol.Comparison(pool)
 
     def run(self, benchmark: Callable[[], Any], work: Work, case: Case, library: str) -> None:
-        """One row: skipped with its reason, failed where results differ, measured otherwise."""
+        """One row: skipped with its reason, failed if results differ, measured otherwise."""
         status = self.comparison.status(work, case, library)
         if status.startswith(("differs", "failed")):
             pytest.fail(f"{library}: {status}", pytrace=False)
@@ -74,7 +73,7 @@ def rows(work: Work, libraries: Sequence[str] = LIBRARIES) -> list[Any]:
 
 
 def benchmarks_of(name: str, libraries: Sequence[str] = LIBRARIES) -> Callable[..., None]:
-    """A test function for a piece of work, of all its cases and these libraries."""
+    """A test function for a piece of work, with all its cases and these libraries."""
     work = repeated_work(name)
 
     @pytest.mark.benchmark(timer=clock)

@@ -1,8 +1,7 @@
-"""The targets as data: what fastnn has to reach against its peers, against the machine and in itself.
+"""The targets as data: required figures relative to peers, relative to the machine's limits, and absolute.
 
-Each target draws its verdicts from the results. A target whose work fastnn cannot do yet is 'not
-yet', one whose peer is not installed 'not measured': neither counts as met. May import ``results``,
-``registry`` and, for names of cases, ``work``.
+Each target derives its verdicts from the results. It is 'not yet' if fastnn cannot do its work yet,
+and 'not measured' if its peer is not installed; neither counts as met.
 """
 
 from __future__ import annotations
@@ -23,7 +22,7 @@ MET, MISSED, NOT_YET, NOT_MEASURED = "met", "missed", "not yet", "not measured"
 
 
 class Verdict(NamedTuple):
-    """What became of one demand: its state, the figure, and where that comes from."""
+    """The verdict on one demand: its state, the figure, and the source of the figure."""
 
     state: str
     figure: str
@@ -32,7 +31,7 @@ class Verdict(NamedTuple):
 
 
 class Gap(NamedTuple):
-    """Why there is no figure, or only that of another case that stands in."""
+    """Why there is no figure, or only one of a substitute case."""
 
     state: str
     reason: str
@@ -44,9 +43,9 @@ class Target(ABC):
     """A demand on one piece of work.
 
     Args:
-        work: its name in the registry; one that is not there yet makes the target 'not yet'.
-        cases: by name; none means all that the registry marks as a target's.
-        subjects: rows of fastnn, the first that has figures counts.
+        work: its name in the registry; an unknown name makes the target 'not yet'.
+        cases: by name; none means all that the registry marks with ``target``.
+        subjects: rows of fastnn; the first with figures counts.
     """
 
     work: str
@@ -55,7 +54,7 @@ class Target(ABC):
 
     @abstractmethod
     def verdicts(self, results: Results) -> list[Verdict]:
-        """What became of it."""
+        """The verdicts."""
 
     def _names(self) -> tuple[str, ...]:
         work = all_works().get(self.work)
@@ -68,7 +67,7 @@ class Target(ABC):
         return next((name for name in self.subjects if row.is_live(name)), self.subjects[-1])
 
     def _sorted(self, results: Results, others: Sequence[str] = ()) -> tuple[list[Row], list[Gap]]:
-        """The rows that have figures of the subject and of all or, with several, one of the others; and the gaps."""
+        """The rows with figures of the subject and of at least one of the others, if any; and the gaps."""
         if self.work not in all_works():
             return [], [Gap(NOT_YET, "nothing in the registry measures it")]
         rows, gaps = [], []
@@ -119,7 +118,7 @@ def _geometric_mean(numbers: Sequence[float]) -> float:
 
 @dataclass(frozen=True)
 class Faster(Target):
-    """Ratios against the fastest of some peers: their geometric mean, and the least of them.
+    """Ratios against the fastest of some peers: their geometric mean, and the smallest.
 
     Args:
         peers: rows to compare with.
@@ -165,8 +164,8 @@ class Share(Target):
     """A share of the machine's limit: at least ``least`` of it in every case.
 
     Args:
-        least: such as 0.85; or, where ``most`` is given, the demand is on its reverse:
-        most: the time may be at most this many times the arithmetic's alone.
+        least: such as 0.85.
+        most: given instead, an upper bound on the reciprocal: measured time over time of the arithmetic alone.
     """
 
     least: float = 0.0
@@ -195,7 +194,7 @@ class Share(Target):
 
 @dataclass(frozen=True)
 class AtMost(Target):
-    """A bound on fastnn's own figure, or on what is left of it beyond another's.
+    """A bound on fastnn's own figure, or on its excess over another row's.
 
     Args:
         most: in seconds.
@@ -225,7 +224,7 @@ class AtMost(Target):
 
 CONTENDED = tuple(case.name for case in contended.CASES if case["busy"])
 
-# The captured step where it exists, the plain loop until then.
+# The captured step if it exists, otherwise the plain loop.
 _STEP = ("fastnn_step", "fastnn")
 
 TARGETS: tuple[Target, ...] = (
@@ -244,7 +243,7 @@ TARGETS: tuple[Target, ...] = (
     # The captured step over the plain loop: at least 1 / 1.25.
     Faster("training_step", ("S 64", "T 64", "W 64"), peers=("fastnn_step",), least=0.8),
     Faster("inference", peers=("onnxruntime",), mean=1.3, least=1.0),
-    # At most 1.2 times the time of one thread in the same company.
+    # At most 1.2 times the time of one thread next to the same programs.
     Faster("contended", CONTENDED, peers=("fastnn@1",), least=1 / 1.2),
     Faster("contended", CONTENDED, peers=("jax",), least=2.0),
     Faster("contended", CONTENDED, peers=("torch",), least=5.0),

@@ -1,9 +1,9 @@
 """The worker: one process, one library. ``python -m benchmarks.worker LIBRARY THREADS``.
 
-Two thread pools in one process spin against each other, so every library that is measured has a
-process to itself. Requests come as lines of JSON on standard input, one answer to each goes out as
-a line of JSON on what was standard output; arrays are made here from the seed, and results handed
-over in a file. Between requests the process sleeps in a read.
+Two thread pools in one process spin against each other, so every measured library has a process of
+its own. Requests are lines of JSON on standard input; each answer is one line of JSON on the
+original standard output. The worker makes arrays from the seed and passes results in a file.
+Between requests the process sleeps in a read.
 
     {"do": "hello"}                                       version, threads, BLAS
     {"do": "check", "work": w, "case": c, "file": f}      the results of w, written to f (.npz)
@@ -12,8 +12,6 @@ over in a file. Between requests the process sleeps in a read.
     {"do": "core_latency"}                                       seconds of a round trip between two cores
 
 Each answer also has "cpu", the processor seconds that the process has used so far.
-
-May import ``registry``, ``libraries`` and, through them, the library it is named after.
 """
 
 from __future__ import annotations
@@ -33,15 +31,15 @@ import numpy as np
 
 from benchmarks import libraries, registry
 
-# A figure is the median of blocks of calls: a stolen moment of the machine spoils one block only.
+# A figure is the median of blocks of calls: an interruption spoils one block only.
 _BLOCKS, _FEWEST_BLOCKS = 7, 3
-# Seconds more of warm-up for a job that was never timed: its memory is cold, its clock may be low.
+# Extra seconds of warm-up for a job that was never timed: its memory is cold, the CPU clock may be low.
 _FIRST_WARM = 0.02
 _LONGEST_REST = 0.6  # seconds
 
 
 def timed(job: registry.Job, chained: bool) -> Callable[[int], float]:
-    """A function that runs the job so many times and returns the seconds it took."""
+    """A function that runs the job a given number of times and returns the seconds it took."""
     run, wait = job.run, job.wait
 
     def plain(calls: int) -> float:
@@ -87,9 +85,9 @@ def measure(loop: Callable[[int], float], seconds: float, warm: float) -> float:
 def rest() -> None:
     """Sleep until the library's threads sleep too.
 
-    Threads that wait for more work spin, and would take a processor from whoever is measured next:
-    after their last product, GNU OpenMP's for 10 ms, ONNX Runtime's for 35 to 75 and OpenBLAS's for
-    100 (measured). So an answer goes out only when none of them was running, twice.
+    Threads that wait for more work spin, and would take a processor from the next measurement. After
+    their last product GNU OpenMP's spin for 10 ms, ONNX Runtime's for 35 to 75 and OpenBLAS's for
+    100 (measured). So an answer is sent only after two checks found none of them running.
     """
     quiet, end = 0, perf_counter() + _LONGEST_REST
     while quiet < 2 and perf_counter() < end:
@@ -103,7 +101,7 @@ def _others_run() -> bool:
     try:
         threads = [name for name in os.listdir("/proc/self/task") if name != own]
     except OSError:
-        # The processor time of other threads is counted in ticks of up to 4 ms.
+        # The system counts the processor time of other threads in ticks of up to 4 ms.
         before = process_time()
         sleep(0.006)
         return process_time() - before > 0.001
@@ -111,10 +109,10 @@ def _others_run() -> bool:
 
 
 def _state(thread: str) -> str:
-    """The letter that the system has for what a thread of this process does; empty if it has ended."""
+    """The system's letter for the state of a thread of this process; empty if it has ended."""
     try:
         with open(f"/proc/self/task/{thread}/stat") as file:
-            # Behind the name in parentheses, which may hold anything.
+            # After the name in parentheses, which may contain any characters.
             return file.read().rpartition(")")[2].split(maxsplit=1)[0]
     except OSError:
         return ""
@@ -125,13 +123,13 @@ class Worker:
 
     def __init__(self, name: str, threads: int) -> None:
         self.name, self.threads = name, threads
-        # Under which name the registry has what it does.
+        # The registry's name of the library.
         self.row = registry.row_of(name)
         self.loops: dict[tuple[str, str], Callable[[int], float]] = {}
         self.timed: set[tuple[str, str]] = set()
 
     def answer(self, request: dict[str, Any]) -> dict[str, Any]:
-        """The answer to one request; what went wrong comes as 'status'."""
+        """The answer to one request; an error is its 'status'."""
         try:
             return getattr(self, f"do_{request.pop('do')}")(**request)
         except registry.Unavailable as error:
@@ -158,7 +156,7 @@ class Worker:
         found = registry.repeated_work(work)
         if (work, case) not in self.loops:
             self._keep(found, case, found.prepare(self.row, found.case(case)))
-            # The inputs may have been made with NumPy's products, whose threads still spin.
+            # The inputs may come from NumPy's matrix products, whose threads still spin.
             rest()
         loop = self.loops[work, case]
         if (work, case) not in self.timed:
@@ -171,7 +169,7 @@ class Worker:
 
     def _keep(self, work: registry.Work, case: str, job: registry.Job) -> None:
         self.loops[work.name, case] = timed(job, work.chained)
-        # So that a collection amid the measurement does not walk the library's own objects.
+        # A garbage collection during the measurement then skips the library's own objects.
         gc.collect()
         gc.freeze()
 
@@ -189,7 +187,7 @@ class Worker:
 
 
 def private_stdout() -> TextIO:
-    """Standard output for the answers alone: what a library prints goes to standard error instead."""
+    """Reserve standard output for the answers: a library's prints go to standard error."""
     private = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     return private

@@ -33,7 +33,7 @@ Figures = dict[tuple[str, str, str], tuple[str, float | None]]
 
 
 def figures(text: str) -> Figures:
-    """By work, case and library, what the tables of a page say."""
+    """The entries of a page's tables, by work, case and library."""
     found: Figures = {}
     work = case = ""
     for line in text.splitlines():

@@ -3,8 +3,8 @@
     python docs/make_torch_api.py              the page, from docs/torch_names.txt and fastnn itself
     python docs/make_torch_api.py --names      first the names, where PyTorch 2.13.0 is installed
 
-A name is there if fastnn has an attribute of that name. What is different about it is found in two ways: arguments
-that PyTorch's has and fastnn's has not, and the notes below.
+A name is present if fastnn has an attribute of that name. Differences come from two sources: arguments that
+PyTorch's has and fastnn's does not, and the notes below.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ SECTIONS = (
 )  # fmt: skip
 
 _STREAM = "reproducible by its seed, but another stream of random numbers than PyTorch's"
-# What no comparison of arguments finds.
+# Differences that a comparison of arguments does not find.
 NOTES = {
     **dict.fromkeys(
         (
@@ -84,7 +84,7 @@ NOTES = {
 
 
 def _object(name: str, packages: dict[str, str] | None = None) -> Any:
-    """The module or class called ``name``; ``packages`` says what its first part stands for."""
+    """The module or class called ``name``; ``packages`` maps its first part to a package."""
     first, _, rest = name.partition(".")
     found = importlib.import_module((packages or {}).get(first, first))
     for part in rest.split(".") if rest else ():
@@ -98,14 +98,14 @@ _TYPES = {"Generator", "Size", "Tensor", "device", "dtype", "finfo", "iinfo", "l
 
 
 def public_names(owner: Any) -> dict[str, Any]:
-    """The public names of a module or class of PyTorch, with what they stand for."""
+    """The public names of a module or class of PyTorch, with their values."""
     found = {}
     listed = getattr(owner, "__all__", None)
     for name in dir(owner):
         value = getattr(owner, name, None)
         if name.startswith("_") or isinstance(value, types.ModuleType) or _MACHINERY.match(name):
             continue
-        # Constants of Python's types, but for numbers as pi, are not meant for programs.
+        # Constants of Python's types, except numbers such as pi, are not meant for programs.
         plain = not callable(value) and not isinstance(value, float) and type(value).__module__ != "torch"
         if plain and not isinstance(owner, type):
             continue
@@ -114,7 +114,7 @@ def public_names(owner: Any) -> dict[str, Any]:
             continue
         if owner.__name__ != "torch" and listed is not None and name not in listed:
             continue
-        # Classes of the C++ side; those that programs use are named above, or are constructors as FloatTensor.
+        # Classes of the C++ side; those that programs use are named above, or are constructors such as FloatTensor.
         bare = isinstance(value, type) and not value.__doc__
         if bare and name not in _TYPES and not re.fullmatch(r"[A-Z][a-z0-9]+Tensor", name):
             continue
@@ -123,10 +123,10 @@ def public_names(owner: Any) -> dict[str, Any]:
 
 
 def arguments(name: str, value: Any) -> list[str]:
-    """The names of its arguments, from its signature; empty if nothing tells them.
+    """The names of its arguments, from its signature; empty if they are unknown.
 
-    Where there is only documentation, those that must be named or have a default: of the others it gives
-    names, as ``tensor2``, that PyTorch itself does not take.
+    If there is only documentation, the arguments that are keyword-only or have a default: for the others it
+    gives names, such as ``tensor2``, that PyTorch itself does not accept.
     """
     try:
         parameters = inspect.signature(value).parameters.values()
@@ -151,7 +151,7 @@ _VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 
 def record_names() -> None:
-    """Write the names that PyTorch has; where torchvision is missing, keep its names."""
+    """Write the names that PyTorch has; if torchvision is missing, keep its names."""
     import torch
 
     version = torch.__version__.partition("+")[0]
@@ -170,7 +170,7 @@ def record_names() -> None:
 
 
 def read_names() -> dict[str, dict[str, list[str]]]:
-    """What :func:`record_names` wrote: sections, names, arguments."""
+    """The sections, names and arguments that :func:`record_names` wrote."""
     sections: dict[str, dict[str, list[str]]] = {}
     for line in NAMES.read_text(encoding="utf-8").splitlines():
         if line.startswith("["):
@@ -186,7 +186,7 @@ def read_names() -> dict[str, dict[str, list[str]]]:
 
 
 def missing_arguments(value: Any, expected: list[str]) -> list[str]:
-    """Which of the arguments it does not take."""
+    """The arguments that it does not accept."""
     try:
         parameters = inspect.signature(value).parameters
     except (TypeError, ValueError):
@@ -194,7 +194,7 @@ def missing_arguments(value: Any, expected: list[str]) -> list[str]:
     kinds = {p.kind for p in parameters.values()}
     if inspect.Parameter.VAR_KEYWORD in kinds:
         return []
-    # `*dims` takes what PyTorch calls by several names, and most functions take `out` by their decorator.
+    # `*dims` accepts arguments that PyTorch gives several names, and the decorator of most functions accepts `out`.
     wrapper = inspect.signature(value, follow_wrapped=False).parameters.values()
     if inspect.Parameter.VAR_POSITIONAL in kinds:
         return []
@@ -203,7 +203,7 @@ def missing_arguments(value: Any, expected: list[str]) -> list[str]:
 
 
 def compare() -> dict[str, dict[str, str]]:
-    """By section, each name with "yes", "no", or how it differs."""
+    """By section, each name with "yes", "no", or its difference."""
     from fastnn._cli.run import PACKAGES
 
     found: dict[str, dict[str, str]] = {}
@@ -270,7 +270,7 @@ def _list(names: list[str]) -> str:
 
 
 def _by_letter(groups: dict[str, list[str]]) -> list[tuple[str, list[str], list[str]]]:
-    """The names that are there, without a difference, and those that are missing, by their first letter."""
+    """The names that are present without a difference, and those that are missing, by their first letter."""
     letters = sorted({name[0].upper() for kind in ("yes", "no") for name in groups[kind]})
     return [
         (letter, *[[name for name in groups[kind] if name[0].upper() == letter] for kind in ("yes", "no")])
@@ -287,7 +287,7 @@ def _by_difference(answers: dict[str, str], names: list[str]) -> list[tuple[str,
 
 
 def main() -> None:
-    # The fastnn beside this folder.
+    # The fastnn of this checkout.
     sys.path.insert(0, str(FOLDER.parent))
     if sys.argv[1:] == ["--names"]:
         record_names()

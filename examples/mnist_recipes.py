@@ -1,6 +1,6 @@
-"""Recipes for MNIST: a model and how it is trained, in names that fastnn and PyTorch share.
+"""Recipes for MNIST: a model and its training, in names that fastnn and PyTorch share.
 
-``speedrun_mnist.py`` trains by them; the benchmarks train PyTorch by the same lines. Imports neither.
+``speedrun_mnist.py`` trains with them; the benchmarks train PyTorch with the same lines. Imports neither library.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import Any
 class Recipe:
     """A model and its training: linear layers with batch normalisation, ReLU and dropout between, one cycle of lr.
 
-    ``smoothness`` weighs the squared norm of the gradient of the batch's summed losses by an image's pixels, whose mean
-    is added to the loss: at every ``smooth_every``-th batch, and as many times as much.
+    ``smoothness`` is the weight of a penalty: the batch's mean of the squared norm of the gradient of the summed losses
+    by an image's pixels. It is added at every ``smooth_every``-th batch, multiplied by ``smooth_every``.
     """
 
     widths: tuple[int, ...]
@@ -53,11 +53,11 @@ def build(nn: Any, recipe: Recipe) -> Any:
 
 
 def optimization(optim: Any, parameters: Iterable[Any], recipe: Recipe, images: int, **options: Any) -> tuple[Any, Any]:
-    """The optimizer of a recipe and its schedule, which steps after each batch of so many images' epochs.
+    """The optimizer of a recipe, and its schedule, which steps after each batch of epochs of ``images`` images.
 
     Args:
         optim: fastnn's or PyTorch's.
-        options: more of the optimizer's arguments.
+        options: further arguments of the optimizer.
     """
     optimizer = optim.AdamW(parameters, lr=recipe.lr, weight_decay=recipe.weight_decay, **options)
     steps = recipe.epochs * (images // recipe.batch_size)

@@ -1,13 +1,12 @@
-"""MNIST against the clock: from random weights to 98.0% of the test images, and as far as an MLP gets.
+"""Fast training on MNIST: from random weights to 98.0% test accuracy, or to the highest accuracy of an MLP.
 
     python examples/speedrun_mnist.py                    98.0%, ten seeds, each time printed
     python examples/speedrun_mnist.py --recipe accuracy  the highest accuracy, in under ten minutes
 
-The test images are used for nothing but the accuracy at the end of each run, which is not timed; neither
-is the compilation of the kernels, whose seconds are printed. Nothing else is left out: shuffling,
-gathering, the whole schedule of the learning rate. The images are taken as they are, each time: nothing is
-moved, bent, mixed, dropped from them or added to them. The accuracy recipe asks the model to be smooth
-instead: the gradient of the loss by the pixels counts as a part of the loss (double backpropagation: H. Drucker
+The test images are used only for the accuracy at the end of each run, which is not timed. The compilation
+of the kernels is not timed either; its seconds are printed. Everything else is timed: shuffling,
+gathering, the whole schedule of the learning rate. There is no data augmentation. The accuracy recipe
+penalises the gradient of the loss by the pixels instead (double backpropagation: H. Drucker
 and Y. LeCun, IEEE Transactions on Neural Networks 3(6), 1992). It reached 99.06% and 99.00% (seeds
 0 and 1) in 326 and 355 s on two cores that were not idle.
 """
@@ -31,7 +30,7 @@ from fastnn.kernels.runtime import compiler
 
 
 def train(recipe: Recipe, images: np.ndarray, labels: np.ndarray, seed: int, progress: bool) -> tuple[nn.Module, float]:
-    """A trained model, and the seconds it took from making its random weights."""
+    """A trained model, and the seconds of training, counted from the creation of its random weights."""
     mean, std = standard(images)
     start = time.perf_counter()
     torch.manual_seed(seed)
@@ -62,7 +61,7 @@ def train_smoothly(
     model: nn.Module, optimizer: torch.optim.Optimizer, schedule: torch.optim.lr_scheduler.OneCycleLR, recipe: Recipe,
     images: np.ndarray, labels: np.ndarray, seed: int, progress: bool,
 ) -> None:  # fmt: skip
-    """Train with a loss of which the gradient by the pixels is a part, at some of the batches; the rest is captured."""
+    """Train with a penalty on the gradient by the pixels at some of the batches; the other steps are captured."""
     mean, std = standard(images)
     pixels = images.reshape(len(images), -1).astype(np.float32) * np.float32(1 / (255 * std)) - np.float32(mean / std)
     targets, rng = labels.astype(np.int64), np.random.default_rng(seed)
@@ -88,7 +87,7 @@ def train_smoothly(
 
 
 def accuracy(model: nn.Module, train_images: np.ndarray, images: np.ndarray, labels: np.ndarray) -> float:
-    """The share of right answers of a model in evaluation mode."""
+    """The accuracy of a model in evaluation mode."""
     mean, std = standard(train_images)
     model.eval()
     right = 0
@@ -101,7 +100,7 @@ def accuracy(model: nn.Module, train_images: np.ndarray, images: np.ndarray, lab
 
 
 def warm_up(recipe: Recipe, images: np.ndarray, labels: np.ndarray) -> None:
-    """Train a throw-away model for four batches, for which the kernels are compiled."""
+    """Train a throw-away model for four batches, to compile the kernels."""
     some = slice(4 * recipe.batch_size)
     model, _ = train(replace(recipe, epochs=1), images[some], labels[some], seed=0, progress=False)
     accuracy(model, images, images[:10], labels[:10])

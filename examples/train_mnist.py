@@ -3,7 +3,7 @@
     python examples/train_mnist.py
     python examples/train_mnist.py --hidden 512,256 --epochs 10 --data fashion-mnist/
 
-The learning rate falls in a straight line from --lr to zero over the whole run.
+The learning rate falls linearly from --lr to zero over the whole run.
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ from fastnn.datasets import ImageData, load_mnist
 from fastnn.kernels.runtime import compiler
 from fastnn.utils.data import DataLoader, ImageDataset
 
-INTERRUPTED = 130  # Exit status of a program that Ctrl-C has ended: 128 + SIGINT.
+INTERRUPTED = 130  # Exit status of a program ended by Ctrl-C: 128 + SIGINT.
 
 
 class Parser(argparse.ArgumentParser):
-    """Says in one line what is wrong with an option."""
+    """Reports a wrong option in one line."""
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message}\n")
@@ -85,7 +85,7 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--json", metavar="FILE", type=Path, help="write the results to this file")
     arguments = parser.parse_args(argv)
     for option in ("save", "json"):
-        # Found out now, not after the training.
+        # Checked now, not after the training.
         try:
             setattr(arguments, option, checked_target(getattr(arguments, option)))
         except (OSError, RuntimeError) as error:
@@ -100,14 +100,14 @@ def parse(argv: Sequence[str] | None) -> argparse.Namespace:
 
 
 def checked_target(path: Path | None) -> Path | None:
-    """Where to write, links followed; OSError unless a file can be made there or replaced."""
+    """The path to write to, links followed; OSError unless a file can be created or replaced there."""
     if path is None:
         return None
     path = path.resolve()
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {path.parent}")
     with contextlib.suppress(FileNotFoundError):
-        path.stat()  # Raises for a name that is too long, where exists() says no from Python 3.14 on.
+        path.stat()  # Raises for a name that is too long, for which exists() is False from Python 3.14 on.
     if path.exists() and not path.is_file():
         raise FileExistsError(f"{path} is not a file" if not path.is_dir() else f"{path} is a folder")
     with tempfile.TemporaryFile(dir=path.parent):
@@ -116,7 +116,7 @@ def checked_target(path: Path | None) -> Path | None:
 
 
 def say(text: str) -> None:
-    """Print a line; a reader that has gone, or a full disk behind stdout, must not cost the model."""
+    """Print a line; a closed pipe or a full disk must not lose the model."""
     try:
         print(text, flush=True)
     except OSError:
@@ -133,7 +133,7 @@ def build(features: int, hidden: list[int], classes: int) -> nn.Sequential:
 
 
 def datasets(data: ImageData) -> tuple[ImageDataset, ImageDataset]:
-    """Training and test set, normalized by the mean and deviation of every sixth training image."""
+    """Training and test set, normalized with the mean and deviation of every sixth training image."""
     sample = data.train_images[::6] / np.float32(255)
     mean, std = float(sample.mean()), float(sample.std()) or 1.0
     return (
@@ -167,7 +167,7 @@ def accuracy(model: nn.Module, data: ImageDataset) -> float:
 
 
 def compile_kernels(model: nn.Sequential, criterion: nn.Module, arguments: argparse.Namespace, data: Any) -> float:
-    """Run one step and one evaluation of a copy of the model, so that no epoch waits for the compiler."""
+    """Run one step and one evaluation on a copy of the model, so that no epoch waits for the compiler."""
     start = time.perf_counter()
     twin = copy.deepcopy(model)
     x, y = data.batch(np.arange(min(arguments.batch_size, len(data))))
@@ -178,8 +178,8 @@ def compile_kernels(model: nn.Sequential, criterion: nn.Module, arguments: argpa
 
 
 def save(model: nn.Module, path: Path) -> Path:
-    """Write the weights; where the file cannot be written, to a temporary folder. Returns the file."""
-    # A second Ctrl-C must not cut the file short.
+    """Write the weights; if the file cannot be written, write to a temporary folder. Returns the file."""
+    # A second Ctrl-C must not truncate the file.
     before = signal.signal(signal.SIGINT, signal.SIG_IGN)
     try:
         arrays = {name: tensor.numpy() for name, tensor in model.state_dict().items()}
@@ -193,7 +193,7 @@ def save(model: nn.Module, path: Path) -> Path:
 
 
 def write(arrays: dict[str, np.ndarray], path: Path) -> Path:
-    """Write beside the file first and then rename, so that there is never half a file."""
+    """Write to a temporary file in the same folder, then rename, so that the file is never incomplete."""
     handle, partial = tempfile.mkstemp(dir=path.parent, suffix=".partial")
     try:
         with os.fdopen(handle, "wb") as file:
@@ -218,7 +218,7 @@ def train(model: nn.Sequential, arguments: argparse.Namespace, results: dict[str
     steps, total_steps = 0, arguments.epochs * len(loader)
     for epoch in range(1, arguments.epochs + 1):
         start, loss_sum, seen = time.perf_counter(), 0.0, 0
-        # disable=None: no bar where the output is not a terminal.
+        # disable=None: no bar if the output is not a terminal.
         for x, y in tqdm(loader, desc=f"epoch {epoch}", unit="batch", leave=False, disable=None):
             optimizer.param_groups[0]["lr"] = first_lr * (1 - steps / total_steps)
             loss = train_step(model, criterion, optimizer, x, y)
@@ -280,7 +280,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     report(results, save(model, arguments.save), started)
     if arguments.json:
         try:
-            # JSON has no NaN: a loss that has diverged is null.
+            # JSON has no NaN: a diverged loss is null.
             arguments.json.write_text(json.dumps(without_nan(results), indent=2, allow_nan=False) + "\n")
         except OSError as error:
             print(f"cannot write {arguments.json}: {error.strerror}", file=sys.stderr)
@@ -288,7 +288,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def without_nan(value: Any) -> Any:
-    """The same nested lists and dictionaries with None for what is not a finite number."""
+    """The same nested lists and dictionaries with None for numbers that are not finite."""
     if isinstance(value, dict):
         return {key: without_nan(item) for key, item in value.items()}
     if isinstance(value, list):
@@ -300,6 +300,6 @@ if __name__ == "__main__":
     try:
         sys.exit(main())
     except KeyboardInterrupt:
-        # Before the training had begun there was nothing to save.
+        # The training had not begun, so no weights are saved.
         print("interrupted", file=sys.stderr)
         sys.exit(INTERRUPTED)

@@ -16,7 +16,7 @@ torch = pytest.importorskip("torch", reason="PyTorch is not installed: the value
 
 @pytest.fixture(autouse=True)
 def one_thread() -> None:
-    # The thread pools of two libraries in one process wait for each other.
+    # The thread pools of two libraries in one process compete for the cores.
     torch.set_num_threads(1)
 
 
@@ -56,7 +56,7 @@ def assert_same(found: Any, expected: Any, roundings: float = 2, least: float | 
 
 
 def assert_same_outcome(function: Callable[[Any], Any], roundings: float = 2, least: float | None = 0.0) -> None:
-    """``function(fastnn)`` returns what ``function(torch)`` returns, or raises an error of its kind."""
+    """``function(fastnn)`` returns the same as ``function(torch)``, or raises an error of the same kind."""
     expected, found = outcome(function, torch), outcome(function, fastnn)
     if isinstance(expected, Exception):
         assert isinstance(found, Exception), f"returned {found!r}; PyTorch raises {expected!r}"

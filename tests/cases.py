@@ -1,8 +1,8 @@
-"""What is compared with PyTorch: one registry for the recorded values and for the live comparison.
+"""The cases compared with PyTorch: one registry for the recorded values and for the live comparison.
 
 A case is a function of the library: ``run(fastnn, inputs)`` and ``run(torch, inputs)`` execute the
-same lines. ``golden/make_golden.py`` records PyTorch's answers, ``tensor/test_golden.py`` compares with
-these, ``tensor/test_torch_live.py`` asks PyTorch itself.
+same lines. ``golden/make_golden.py`` records PyTorch's results, ``tensor/test_golden.py`` compares with
+the records, ``tensor/test_torch_live.py`` with PyTorch itself.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ Arrays = dict[str, np.ndarray]
 
 @dataclass(frozen=True)
 class Case:
-    """A computation that both libraries do, with the roundings it may cost.
+    """A computation in both libraries, with the rounding errors allowed.
 
     Args:
         group: the file of recorded values.
         inputs: makes the input arrays from a random generator.
-        run: computes named arrays with a library from them.
+        run: computes named arrays from the inputs with a library.
         roundings, least: see ``comparison.assert_matches``.
     """
 
@@ -39,7 +39,7 @@ class Case:
     least: float | None = None
 
     def make_inputs(self) -> Arrays:
-        """The inputs, always the same."""
+        """The inputs, the same in every run."""
         return self.inputs(np.random.default_rng(zlib.crc32(f"{self.group}/{self.name}".encode())))
 
     def __str__(self) -> str:
@@ -108,7 +108,7 @@ _linear("linear_ragged", (13, 33), (33, 17))
 
 
 # --------------------------------------------------------------------------------------------
-# Activations, alone and behind a linear layer
+# Activations, alone and after a linear layer
 
 ACTIVATIONS: dict[str, Callable[[Any], Any]] = {
     "relu": lambda nn: nn.ReLU(),
@@ -131,12 +131,12 @@ def _activation(name: str, build: Callable[[Any], Any], kind: Any) -> None:
         # PyTorch's GELU is NaN at infinity.
         special = [a for a in _SPECIAL if not (np.isinf(a) and name.startswith("gelu"))]
         x = np.concatenate([3 * rng.standard_normal(64 - len(special)), special]).reshape(4, 16)
-        # Positive, so that its sign tells nothing at a derivative of zero.
+        # Positive, so that a derivative of zero has a definite sign.
         return {"x": x.astype(kind), "dy": rng.uniform(0.5, 2, x.shape).astype(kind)}
 
     def run(lib: Any, inputs: Arrays) -> Arrays:
         module = build(lib.nn)
-        # A copy inside the graph: PyTorch, too, refuses to change a leaf in place.
+        # A copy inside the graph: PyTorch also refuses to change a leaf in place.
         return _gradients(lib, module, inputs, lambda x: module(x * 1))
 
     # The derivatives of sigmoid, tanh and GELU are differences of numbers around 1. GELU's
@@ -406,7 +406,7 @@ for _one in OPERATIONS:
         _operation(_one)
 
 
-# More of the registry, a file for each family. They enter their cases by the functions above, so they come last.
+# More of the registry, one file per family. They add their cases with the functions above, so they come last.
 import cases_clip  # noqa: E402, F401
 import cases_losses  # noqa: E402, F401
 import cases_nn  # noqa: E402, F401

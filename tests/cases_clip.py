@@ -1,7 +1,7 @@
 """Training steps with clipped gradients, compared with PyTorch's; part of the registry of ``cases``.
 
-The loss is an L1 loss whose targets are out of reach, so that the gradients follow from the inputs alone and only
-clipping and update are compared. fastnn's steps are those of ``compile_step``: the first is eager, the others captured.
+The loss is an L1 loss with unreachable targets, so that the gradients depend only on the inputs and the comparison
+covers clipping and update alone. fastnn's steps are those of ``compile_step``: the first is eager, the others captured.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from comparison import as_array
 STEPS = 6
 SEEN = (1, 2, 3, 6)
 DECAY = {"lr": 0.05, "weight_decay": 0.1}
-# Every optimizer that updates by a kernel, with what changes the gradient behind the clipping.
+# Every optimizer with an update kernel, with the options that change the gradient after the clipping.
 RULES: dict[str, tuple[str, dict[str, Any]]] = {
     "sgd": ("SGD", {**DECAY, "maximize": True}),
     "momentum": ("SGD", {**DECAY, "momentum": 0.8, "nesterov": True}),
@@ -42,7 +42,7 @@ def model_of(lib: Any, inputs: Arrays) -> Any:
 
 
 def step_of(lib: Any, model: Any, optimizer: Any, limit: float, norm_type: float) -> Callable[..., Any]:
-    """A step that clips: by the optimizer's kernels, or line by line where the library has no ``compile_step``."""
+    """A step that clips: in the optimizer's kernels, or line by line if the library has no ``compile_step``."""
     criterion = lib.nn.L1Loss()
     if hasattr(lib, "compile_step"):
         return lib.compile_step(model, criterion, optimizer, max_grad_norm=limit, norm_type=norm_type)
@@ -104,5 +104,5 @@ _case("nothing_left", "momentum", limit=0.0)
 _case("no_limit", "momentum", limit=math.inf)
 _case("nan", "momentum", spoil=math.nan)
 _case("nan_infinity", "adam", spoil=math.nan, norm_type=math.inf)
-# The norm, but none of the gradients, is infinite: nothing is left of them.
+# The norm is infinite, but no gradient is: clipping makes them zero.
 _case("overflow", "momentum", spoil=3e38)

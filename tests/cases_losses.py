@@ -46,13 +46,13 @@ class Loss:
     """A loss of tensors.
 
     Args:
-        call: from the functions of the library, the tensors and the reduction to the loss.
-        operands: how each is made.
-        gradients: positions of those that need one.
-        shapes: of the operands, several times.
-        roundings: that a value may cost.
+        call: computes the loss from the library's functions, the tensors and the reduction.
+        operands: a maker of each operand.
+        gradients: positions of the operands that need a gradient.
+        shapes: of the operands, several sets.
+        roundings: allowed for a value.
         least: see ``comparison.assert_matches``.
-        second: whether the gradient is differentiated, too. Not where PyTorch gives no numbers because they are 0,
+        second: whether the gradient is differentiated as well. Not if PyTorch returns no numbers because they are 0,
             nor for BCE, where it adds 1e-12 to the input.
     """
 
@@ -78,7 +78,7 @@ def label(classes: int, ignored: float = 0.0) -> Make:
 
 
 def label_lists(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Rows of different labels, some of them ended by -1."""
+    """Rows of distinct labels, some of them terminated by -1."""
     made = [rng.permutation(shape[-1]) for _ in range(int(np.prod(shape[:-1])))]
     for i, row in enumerate(made):
         if i % 3:
@@ -207,7 +207,7 @@ REDUCTIONS = ("mean", "sum", "none")
 
 
 def operands_of(loss: Loss, shapes: tuple[tuple[int, ...], ...], rng: np.random.Generator, kind: Any) -> list[Any]:
-    """The arrays, floating point of one dtype and integers as they are."""
+    """The arrays, floating-point ones in one dtype and integers unchanged."""
     made = [np.asarray(make(rng, shape)) for make, shape in zip(loss.operands, shapes, strict=False)]
     return [a.astype(kind) if a.dtype.kind == "f" else a for a in made]
 
@@ -225,7 +225,7 @@ def run_loss(lib: Any, loss: Loss, arrays: list[np.ndarray], reduction: str, sec
     if not second:
         out.backward(dy)
         return found | {f"d{i}": as_array(tensors[i].grad) for i in loss.gradients}
-    # One gradient for an operand that the loss does not read in PyTorch, too: then it is 0.
+    # An operand that the loss does not read in PyTorch either has a gradient of 0.
     grads = lib.autograd.grad(out, leaves, dy, create_graph=True)
     weights = [lib.tensor(rng.standard_normal(tuple(g.shape)).astype(arrays[0].dtype)) for g in grads]
     total = sum((g * w).sum() for g, w in zip(grads, weights, strict=True))
@@ -244,7 +244,7 @@ def _add(name: str, loss: Loss, kind: Any, reductions: tuple[str, ...], second: 
         return {f"{i}/{j}": a for i, arrays in enumerate(made) for j, a in enumerate(arrays)}
 
     def run(lib: Any, inputs: Arrays) -> Arrays:
-        # Of all shapes behind each other: an array of its own costs 100 bytes in the file.
+        # The results of all shapes are concatenated: a separate array costs 100 bytes in the file.
         found: dict[str, list[np.ndarray]] = {}
         for i in range(len(loss.shapes)):
             arrays = [a for n, a in inputs.items() if n.startswith(f"{i}/")]

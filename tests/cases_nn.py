@@ -9,7 +9,7 @@ import numpy as np
 from cases import _SPECIAL, Arrays, _add, _gradients
 from comparison import as_array
 
-# Layer, the roundings it may cost, and what of the special numbers PyTorch's vectorised code gets wrong.
+# Layer, the roundings allowed, and the special numbers that PyTorch's vectorised code gets wrong.
 _LAYERS: dict[str, tuple[Callable[[Any], Any], float]] = {
     "elu": (lambda nn: nn.ELU(), 8),
     "elu_alpha": (lambda nn: nn.ELU(0.3), 8),
@@ -39,11 +39,11 @@ _LAYERS: dict[str, tuple[Callable[[Any], Any], float]] = {
     "log_softmax": (lambda nn: nn.LogSoftmax(dim=0), 8),
     "softmin": (lambda nn: nn.Softmin(dim=1), 8),
 }
-# Here an infinity comes out of PyTorch as another number in the backward: of a quotient of infinities.
+# For these PyTorch's backward turns an infinity into another number, by a quotient of infinities.
 _FINITE = (
     "softsign", "glu", "softmax", "log_softmax", "softmin", "prelu", "prelu_channels", "softplus", "mish", "silu",
 )  # fmt: skip
-# PyTorch has two derivatives at NaN: of few numbers the one that tests/expressions/edges.txt has, of many NaN.
+# PyTorch has two derivatives at NaN: for small tensors the one in tests/expressions/edges.txt, for large ones NaN.
 _TWO_AT_NAN = ("elu", "elu_alpha", "elu_inplace", "selu", "celu", "hardswish")
 
 
@@ -64,10 +64,10 @@ def _layer(name: str, kind: Any) -> None:
 
     def run(lib: Any, inputs: Arrays) -> Arrays:
         module = build(lib.nn).to(lib.float64 if kind is np.float64 else lib.float32)
-        # A copy inside the graph: PyTorch, too, refuses to change a leaf in place.
+        # A copy inside the graph: PyTorch also refuses to change a leaf in place.
         return _gradients(lib, module, inputs, lambda x: module(x * 1))
 
-    # The slope of PReLU is a sum of all numbers, 1e4 among them.
+    # The gradient of PReLU's slope is a sum of all numbers, including 1e4.
     least = 1e5 if name.startswith("prelu") else 1.0
     _add("activations_nn", f"{name}_{np.dtype(kind).name}", inputs, run, roundings, least)
 

@@ -1,4 +1,4 @@
-"""Normalisation and dropout layers for the registry of ``cases.py``; dropout where no number is random."""
+"""Normalisation and dropout layers for the registry of ``cases.py``; dropout only where it is deterministic."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ def _layer(
     name: str, build: Callable[[Any, Any], Any], shape: tuple[int, ...], *, kind: Any = np.float32, batches: int = 1,
     roundings: float = 24, least: float | None = None,
 ) -> None:
-    """Batches in training, with all gradients of the last, then, where that differs, evaluation, and the state."""
+    """Batches in training, with all gradients of the last; then evaluation, if it differs; and the state."""
     modes = ("train", "eval") if name.startswith("batch_norm") or batches > 1 else ("train",)
 
     def inputs(rng: np.random.Generator) -> Arrays:
@@ -37,7 +37,7 @@ def _layer(
                 out.backward(lib.tensor(inputs["dy"]))
             found |= {f"{mode}.out": as_array(out), f"{mode}.dx": as_array(x.grad)}
             found |= {f"{mode}.d.{n}": as_array(p.grad) for n, p in module.named_parameters()}
-        # The number of batches is an integer, and compared as it is.
+        # The number of batches is an integer and is compared exactly.
         return found | {f"state.{n}": as_array(b) for n, b in module.named_buffers()}
 
     CASES.append(Case("normalization", name, inputs, run, roundings, least))

@@ -1,7 +1,7 @@
 """Optimizers and schedules of the learning rate, compared with PyTorch; part of the registry of ``cases``.
 
-The gradients are given, so that only the update is compared: those of step ``t`` are numbers of a pool, from
-place ``3 t`` on, times a size that shrinks.
+The gradients are given, so that only the update is compared. Those of step ``t`` are taken from a pool of numbers,
+from position ``3 t`` on, times a shrinking scale.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from cases import CASES, Arrays, Case
 from comparison import as_array
 
 STEPS = 20
-# After which steps the parameters are compared: the first few, in each of which a rule may begin to apply.
+# Steps after which the parameters are compared: the first few, as rules begin to apply at different steps.
 SEEN = (1, 2, 3, 5, 6, 10, 20)
 SHAPES = {"w": (2, 3), "b": (2,)}
 
@@ -65,7 +65,7 @@ def _pool(kind: Any) -> Callable[[np.random.Generator], Arrays]:
     def inputs(rng: np.random.Generator) -> Arrays:
         made = {name: rng.standard_normal(shape) for name, shape in SHAPES.items()}
         pool = rng.standard_normal(16)
-        # None near zero: its square is then not lost beside the others.
+        # None near zero: the square of such a number is lost in rounding.
         made["pool"] = pool + np.copysign(0.05, pool)
         made["sizes"] = np.geomspace(2, 0.1, STEPS)
         return {name: a.astype(kind) for name, a in made.items()}
@@ -135,7 +135,7 @@ def _lbfgs(name: str, function: Callable[[Any], Any], steps: int = 3, **options:
             counts.append([calls, optimizer.state[x]["n_iter"], optimizer.state[x]["func_evals"]])
         return {"path": np.stack(path), "losses": np.array(losses), "counts": np.array(counts)}
 
-    # The path is as ill-conditioned as the function: a rounding is amplified a few hundred times by it.
+    # The path is as ill-conditioned as the function: it amplifies a rounding error a few hundred times.
     _add("optim", f"lbfgs_{name}", inputs, run, roundings=400, least=1.0)
 
 
@@ -222,7 +222,7 @@ def two_groups(lib: Any, rule: str = "SGD") -> Any:
 
 
 def follow(optimizer: Any, schedule: Any, epochs: int, first: int = 0) -> list[list[float]]:
-    """What a schedule does to each group, one row an epoch: learning rate, and momentum or first beta."""
+    """A schedule's values of each group, one row per epoch: learning rate, and momentum or first beta."""
     rows = []
     for epoch in range(first, first + epochs):
         row = [float(group["lr"]) for group in optimizer.param_groups]
@@ -244,7 +244,7 @@ def _schedule(name: str, rule: str) -> None:
         schedule = SCHEDULES[name](lib.optim.lr_scheduler, optimizer)
         return {"rows": np.array(follow(optimizer, schedule, EPOCHS))}
 
-    # Each epoch rounds what the one before has left: 2e-14 in all.
+    # Each epoch rounds the value of the previous one: 2e-14 in all.
     _add("schedules", f"{name}_{rule.lower()}", lambda rng: {}, run, roundings=2 * EPOCHS)
 
 
@@ -253,7 +253,7 @@ for _name in SCHEDULES:
         _schedule(_name, _rule)
 
 
-# Resumed after some epochs by ``last_epoch``, with the learning rate of then.
+# Resumed after some epochs by ``last_epoch``, with the learning rate of that epoch.
 RESUMED: dict[str, Callable[[Any, Any, int], Any]] = {
     "step": lambda s, o, last: s.StepLR(o, 2, last_epoch=last),
     "multi_step": lambda s, o, last: s.MultiStepLR(o, [2, 5], last_epoch=last),

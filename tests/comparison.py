@@ -1,4 +1,4 @@
-"""How the tests of the upper floor make and compare numbers: with each other, PyTorch, finite differences."""
+"""Helpers of the tests above the kernels: make numbers, compare them with PyTorch and finite differences."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ import fastnn
 def assert_matches(
     found: np.ndarray, expected: np.ndarray, roundings: float = 4, least: float | None = 0.0
 ) -> None:
-    """Same dtype, shape, NaN and infinities, and values but for rounding.
+    """Same dtype, shape, NaN and infinities, and values up to rounding.
 
     Args:
-        roundings: how many roundings of the expected value (units of eps) each number may be off.
-        least: what is rounded at least, where a value is a difference of larger numbers; None for the
-            largest expected value: for sums, whose error does not shrink where their terms cancel.
+        roundings: allowed error of each number, in roundings of the expected value (units of eps).
+        least: minimum of the magnitude that is rounded, if values are differences of larger numbers; None for
+            the largest expected value: for sums, whose error does not shrink where their terms cancel.
     """
     assert found.dtype == expected.dtype
     assert found.shape == expected.shape
@@ -42,13 +42,13 @@ def assert_matches(
 
 
 def relative_error(found: Sequence[np.ndarray], expected: Sequence[np.ndarray]) -> float:
-    """Of all these numbers as one vector: the length of the difference over that of the expected."""
+    """The norm of the difference over the norm of the expected, of all these numbers as one vector."""
     f, e = (np.concatenate([np.ravel(a).astype(np.float64) for a in arrays]) for arrays in (found, expected))
     return float(np.linalg.norm(f - e) / np.linalg.norm(e))
 
 
 def leaf(lib: Any, *values: float) -> Any:
-    """A vector of fastnn or PyTorch that asks for its gradient."""
+    """A vector of fastnn or PyTorch that requires a gradient."""
     return lib.tensor(values, requires_grad=True)
 
 
@@ -60,7 +60,7 @@ def as_array(tensor: Any) -> np.ndarray:
 def check_gradient(function: Callable[..., Any], *arrays: np.ndarray, step: float = 1e-6) -> None:
     """The gradient of ``(function(*tensors) * weights).sum()`` agrees with finite differences in a random direction.
 
-    In float64, with central differences: their own error is about ``step**2`` from the third derivative
+    Computed in float64 with central differences. Their error is about ``step**2`` from the third derivative
     and ``eps / step`` from rounding.
     """
     rng = np.random.default_rng(sum(a.size for a in arrays))

@@ -1,7 +1,7 @@
 """Compiles every kernel into the cache that this process shares with others.
 
-The tests start it beside themselves where they are many, as they use one core for most of the time: with an empty cache
-a third of their time would be LLVM's.
+A large test run starts it as a second process, as tests mostly use one core: with an empty cache a third of their
+time would be spent in LLVM.
 """
 
 from __future__ import annotations
@@ -18,14 +18,14 @@ from fastnn.kernels.runtime import compiler
 
 
 def all_kernels() -> list[compiler.Kernel]:
-    """The kernels of all modules, by name backwards: the tests begin with products and activations."""
+    """The kernels of all modules, in reverse order of names: the tests begin with products and activations."""
     for info in pkgutil.walk_packages(kernels.__path__, "fastnn.kernels."):
         importlib.import_module(info.name)
     return sorted(values_of(compiler.Kernel), key=lambda kernel: kernel.name, reverse=True)
 
 
 def main() -> None:
-    """Compile them, as long as the process that has started this one lives."""
+    """Compile them, as long as the parent process lives."""
     parent = os.getppid()
     if hasattr(os, "nice"):
         os.nice(5)

@@ -1,4 +1,4 @@
-"""Fixtures of all tests, and the rule that a comparison with PyTorch is not skipped where it is required."""
+"""Fixtures of all tests, and the rule that a required comparison with PyTorch is not skipped."""
 
 from __future__ import annotations
 
@@ -22,13 +22,13 @@ HAS_TORCH = importlib.util.find_spec("torch") is not None
 
 @pytest.fixture(params=["fastnn", *([pytest.param("torch", marks=pytest.mark.torch)] if HAS_TORCH else [])])
 def lib(request: pytest.FixtureRequest) -> Any:
-    """fastnn, and PyTorch where it is installed: a test of both says what PyTorch does, and has it confirmed."""
+    """fastnn, and PyTorch if it is installed: such a test states PyTorch's behaviour and verifies it."""
     return fastnn if request.param == "fastnn" else importlib.import_module("torch")
 
 
 @pytest.fixture(autouse=True)
 def seeds() -> None:
-    """Every test draws the same numbers in every run."""
+    """Seed the generators, so that every test draws the same numbers in every run."""
     fastnn.manual_seed(0)
     if "torch" in sys.modules:
         sys.modules["torch"].manual_seed(0)
@@ -36,7 +36,7 @@ def seeds() -> None:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_makereport(item: pytest.Item) -> Any:
-    """Turn a skipped comparison with PyTorch into a failure where FASTNN_REQUIRE_TORCH is set."""
+    """Turn a skipped comparison with PyTorch into a failure if FASTNN_REQUIRE_TORCH is set."""
     report = yield
     if report.skipped and item.get_closest_marker("torch") and os.environ.get("FASTNN_REQUIRE_TORCH"):
         report.outcome, report.longrepr = "failed", f"skipped, but FASTNN_REQUIRE_TORCH is set: {report.longrepr}"
@@ -44,12 +44,12 @@ def pytest_runtest_makereport(item: pytest.Item) -> Any:
 
 
 def pytest_collection_modifyitems() -> None:
-    # A module that is skipped as a whole makes no reports of its own.
+    # A module that is skipped as a whole makes no reports.
     if os.environ.get("FASTNN_REQUIRE_TORCH") and not HAS_TORCH:
         raise pytest.UsageError("FASTNN_REQUIRE_TORCH is set, and PyTorch is not installed")
 
 
-# From so many tests on the kernels are compiled ahead: fewer do not need all of them.
+# With at least this many tests the kernels are compiled ahead: fewer tests do not need all of them.
 _MANY = 3000
 _ahead: list[subprocess.Popen[bytes]] = []
 

@@ -1,12 +1,12 @@
-"""Compiles fastnn for another processor and tests the result: test_cross_compile runs it, one process for a target.
+"""Compiles fastnn for another processor and tests the result: test_cross_compile runs it, one process per target.
 
     python cross_compile.py TARGET [--kernels]
 
-LLVM is told to compile for the target before Numba is imported. Every compiled entry and the runner of the pool are
-compiled as they are for this machine. LLVM's code for each, optimised for the target, is then searched for traces of
-the fault that ``kernels.runtime.memory`` describes, compiled for this machine and run: slices that only count their
-calls stand in for the kernels, and the pool has no threads, so that every run is the same. With ``--kernels`` every
-kernel is compiled, too, and its code searched.
+LLVM is set to the target before Numba is imported. Every compiled entry and the runner of the pool are compiled the
+same way as for this machine. LLVM's code for each, optimised for the target, is searched for traces of the fault
+described in ``kernels.runtime.memory``, then compiled for this machine and run. Slices that only count their calls
+replace the kernels, and the pool has no threads, so that every run is the same. With ``--kernels`` every kernel is
+compiled and searched as well.
 
 Prints one line of JSON, the result of ``Look.everything``.
 """
@@ -55,7 +55,7 @@ def aim_at(target: str) -> None:
 
 
 def keep_optimised() -> None:
-    """Let every library keep a copy of its code: LLVM's code generator changes it."""
+    """Make every library keep a copy of its code, as LLVM's code generator changes it."""
     from numba.core.codegen import CPUCodeLibrary
 
     finalize = CPUCodeLibrary._finalize_final_module
@@ -68,7 +68,7 @@ def keep_optimised() -> None:
 
 
 _NO_PLACE = r"(?:null|undef|poison)\b"
-# The remains of an access or a call at an address that LLVM takes for none.
+# The remains of an access or a call at an address that LLVM considers null.
 _NOWHERE = [
     re.compile(rf"\bload (?:atomic |volatile )*[^,\n]*, ptr {_NO_PLACE}"),
     re.compile(rf"\bstore [^\n]*, ptr {_NO_PLACE}"),
@@ -76,7 +76,7 @@ _NOWHERE = [
     re.compile(rf"\bgetelementptr [^,\n]*, ptr {_NO_PLACE}"),
     re.compile(rf"\bcall [^\n(]*{_NO_PLACE}\("),
     re.compile(r"\binttoptr \(i64 (?:0|undef|poison) to ptr\)"),
-    # Numba itself ends a function in this way after a call that does not return.
+    # Numba itself ends a function this way after a call that does not return.
     re.compile(r"\n(?!\s+call )[^\n]*\n\s+unreachable"),
 ]
 # The default of a switch that LLVM has proved to be impossible.
@@ -86,10 +86,10 @@ _POINTER = re.compile(r"^\s+(%[-\w.$]+) = inttoptr i64 (%[-\w.$]+) to ptr", re.M
 
 
 def traces(name: str, code: str, with_geps: bool = True) -> list[str]:
-    """Signs of the fault in LLVM's code, or of its cause: accesses to no address, and pointers made of sums.
+    """Signs of the fault in LLVM's code, or of its cause: accesses to a null address, and pointers made from sums.
 
-    ``with_geps``: whether CodeGenPrepare, which has changed the helpers, writes ``getelementptr``. Otherwise it
-    writes sums of its own, of an address and an offset, which are right.
+    ``with_geps``: whether CodeGenPrepare, which has changed the helpers, emits ``getelementptr``. Otherwise it
+    emits sums of an address and an offset of its own, which are correct.
     """
     code = _DEFAULT.sub("", code)
     found = [f"{name}: {' '.join(match[0].split())}" for pattern in _NOWHERE for match in pattern.finditer(code)]
@@ -107,9 +107,10 @@ _MACHINE_CALL = re.compile(r"^\s(?:blr?|callq?)\s", re.MULTILINE)
 
 
 def lost_calls(name: str, code: str, assembly: str) -> list[str]:
-    """Whether the machine code has fewer calls than LLVM's code; it has more where LLVM copies and fills memory.
+    """Whether the machine code has fewer calls than LLVM's code; it has more if LLVM copies and fills memory.
 
-    AArch64 has an instruction of its own for a call by address, as all calls of a launch are: there must be as many.
+    AArch64 has a separate instruction for indirect calls, and all calls of a launch are indirect: their number must
+    be equal.
     """
     calls = [match[0] for match in _CALL.finditer(code)]
     by_address = sum("@" not in call for call in calls)
@@ -124,8 +125,8 @@ def lost_calls(name: str, code: str, assembly: str) -> list[str]:
 # --------------------------------------------------------------------------------------------
 # Run on this machine
 
-# LLVM's functions for one kind of processor, in a form that all have. A load and a store do instead of AArch64's
-# exclusive ones, because one thread runs.
+# Target-specific functions of LLVM, in a portable form. A plain load and store replace AArch64's exclusive ones,
+# because only one thread runs.
 _STAND_INS = {
     "llvm.aarch64.ldaxr.p0": """
         define i64 @cross_ldaxr(ptr %place) {
@@ -176,7 +177,7 @@ class Native:
         self.stand_ins = {name: code for name, code in _STAND_INS.items() if name.split(".")[1] != own}
 
     def compile(self, module: Any) -> Any:
-        """An engine that has the code of an optimised module."""
+        """An engine with the code of an optimised module."""
         machine = self.target.create_target_machine(
             cpu=self.llvm.get_host_cpu_name(), opt=2, jit=True, codemodel="jitdefault",
             reloc="static" if self.triple.startswith("x86") else "default",
@@ -220,7 +221,7 @@ class Native:
 
 
 class Counter:
-    """Slices that note each of their calls: the first word of the block, and which part of how many it was."""
+    """Slices that record each call: the first word of the block, the part and the number of parts."""
 
     def __init__(self, count: int) -> None:
         kind = ctypes.CFUNCTYPE(None, ctypes.c_int64, ctypes.c_int64, ctypes.c_int64)
@@ -236,12 +237,12 @@ class Counter:
         self.addresses = [_address(f) for f in self.slices]
 
     def wrong(self, slices: list[int], parts: list[int] | None, in_turn: bool = True) -> str:
-        """How the calls since the last time are wrong; empty if every part of every row was called once.
+        """Describe errors in the calls since the last check; empty if every part of every row was called once.
 
         Args:
-            slices: that of each row.
+            slices: of each row.
             parts: of each row; None for any number.
-            in_turn: whether a row begins when the one before it has ended.
+            in_turn: whether each row begins after the previous one has ended.
         """
         calls, self.calls = self.calls, []
         rows: dict[int, list[tuple[int, int, int]]] = {}
@@ -266,7 +267,7 @@ def _address(function: Any) -> int:
 
 
 class Alone:
-    """The pool's words without threads: whatever a worker does while the caller runs, a callback does."""
+    """The pool's words without threads: a callback performs the actions of a worker while the caller runs."""
 
     def __init__(self) -> None:
         import numpy as np
@@ -286,7 +287,7 @@ class Alone:
         ]
         self.words[[pool._YIELD, pool._ACQUIRE, pool._RELEASE]] = [_address(f) for f in self.callbacks]
         self.words[[pool._CLOCK, pool._CLOCK_ID]] = pool._clock_address(), getattr(time, "CLOCK_MONOTONIC", 0)
-        # A slow machine must not make the pool quiet.
+        # A slow machine must not put the pool into its quiet state.
         self.words[pool._UNGOVERNED] = 1
 
     def open(self, table: Any) -> None:
@@ -315,7 +316,7 @@ def main(target: str, with_kernels: bool) -> dict[str, Any]:
 
 
 class Look:
-    """Everything that there is to compile, and the faults that were found."""
+    """Everything to compile, and the faults found."""
 
     def __init__(self, native: Native) -> None:
         from fastnn.kernels.runtime import cache, compiler, launcher, pool, program
@@ -350,7 +351,7 @@ class Look:
         import llvmlite.binding as llvm
 
         sums, lost = self.fault()
-        # From here on as without the option that ``compiler`` sets.
+        # From here on without the option that ``compiler`` sets.
         llvm.set_option("", "-addr-sink-using-gep=1")
         sums_without, lost_without = self.fault()
         return {
@@ -378,11 +379,11 @@ class Look:
     # -- Compiling ---------------------------------------------------------------------------
 
     def compile_entries(self) -> None:
-        """From here on this process launches by code that was compiled for the target."""
+        """From here on this process launches with code compiled for the target."""
         import llvmlite.binding as llvm
         from numba import types
 
-        # Two branches that end in the same call stay two, so that calls can be counted.
+        # Keep two branches that end in the same call separate, so that calls can be counted.
         for option in ("-enable-tail-merge=0", "-aarch64-enable-atomic-cfg-tidy=0"):
             llvm.set_option("", option)
         pool = self.pool
@@ -431,7 +432,7 @@ class Look:
         pool, words = self.pool, self.alone.words
         kernel, array = self.counting(), np.zeros(1)
         runner = int(pool._context[pool.RUNNER])
-        # Without a pool, in the pool, and where the pool is quiet or somebody else has it.
+        # Without a pool, in the pool, and while the pool is quiet or in use by another thread.
         for state in ("serial", "free", "quiet", "owned"):
             pool._context[pool.RUNNER] = 0 if state == "serial" else runner
             words[pool._UNTIL], words[pool._OWNER] = 2**62 * (state == "quiet"), state == "owned"
@@ -483,7 +484,7 @@ class Look:
         for count in (1, 3, 9):
             slices, parts = [i % 3 for i in range(count)], [i % 4 + 1 for i in range(count)]
             recorded = self.recorded([np.zeros(1) for _ in range(count)], slices, parts)
-            # More parts than a word has bits: they are counted out.
+            # More parts than a word has bits: they are claimed by a counter.
             parts[-1] = recorded._table[-1, pool.PARTS] = 100
             locked = []
 
@@ -496,7 +497,7 @@ class Look:
                     words[pool._STOP] = 1
 
             alone.acquiring = acquiring
-            # Where the pool is quiet a worker sleeps at once.
+            # In a quiet pool a worker sleeps at once.
             words[[pool._UNTIL, pool._STOP]] = 2**62, 0
             pool._WORK.call(alone.address, 0)
             self.expect(f"worker, {count} rows", slices, parts)
@@ -575,7 +576,7 @@ class Look:
                         slices += [0] * ((dx is not None) + (dweight is not None))
                         self.expect_entry("_enter_linear_backward", f"{what}, {wanted}, {activation}", slices, parts)
             loss._KERNEL[dtype].address = self.counter.addresses[0]
-            # As the kernel leaves it: no label is wrong, and all count.
+            # The kernel's result: no label is wrong, and all count.
             self.program.scratch()[: 8 * loss.HEAD].view(np.float64)[:] = -1.0, batch, 1.0
             out, labels = np.zeros((), dtype), np.zeros(batch, np.int64)
             with self_check._cut_in(1):
@@ -591,9 +592,9 @@ class Look:
     # -- The fault itself --------------------------------------------------------------------
 
     def fault(self) -> tuple[list[str], str]:
-        """Two launches from a table whose rows are reached by sums.
+        """Two launches from a table whose rows are addressed by sums.
 
-        Returns: the traces in its code, and how the calls are wrong.
+        Returns: the traces in its code, and the errors of the calls.
         """
         import numpy as np
         from numba import types
@@ -635,8 +636,8 @@ class Look:
 
 
 def values_of(kind: type) -> list[Any]:
-    """All kernels, or entries, of all modules, also those in tables."""
-    # By type: ``isinstance`` looks through weak proxies, also those of dead objects.
+    """All kernels, or entries, of all modules, including those in tables."""
+    # By type: ``isinstance`` resolves weak proxies, including those of dead objects.
     return [value for value in gc.get_objects() if issubclass(type(value), kind)]
 
 

@@ -1,4 +1,4 @@
-"""A search over models, as programs do it in pools. Imports no pytest: it is imported in every process of a pool."""
+"""A grid search in a process pool. It does not import pytest, as every process of a pool imports this module."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ class Net(nn.Module):
 
 
 def score(kind: Any, hidden: int, rate: float) -> dict[str, Any]:
-    """What a grid search does at each point: build, train, say how good it is."""
+    """One point of a grid search: build, train, return the score."""
     rng = np.random.default_rng(0)
     x, y = fastnn.from_numpy(rng.standard_normal((32, 4), np.float32)), fastnn.from_numpy(rng.integers(0, 3, 32))
     model = kind(hidden)
     with fastnn.no_grad():
-        # Not from the one generator that threads share.
+        # Not from the global generator, which threads share.
         for p in model.parameters():
             p.copy_(fastnn.from_numpy(rng.standard_normal(p.shape, np.float32)))
     optimizer = fastnn.optim.SGD(model.parameters(), lr=rate, momentum=0.9)

@@ -1,4 +1,4 @@
-"""What the kernel tests share: comparison, finite differences, canaries, guard pages, thread counts, bad arrays."""
+"""Helpers of the kernel tests: comparison, finite differences, canaries, guard pages, thread counts, bad arrays."""
 
 from __future__ import annotations
 
@@ -42,10 +42,10 @@ def assert_close(
     """``found`` has this dtype, the shape of the float64 reference, its NaN and infinities, and its values.
 
     Args:
-        roundings: how many roundings (units of eps) of ``magnitude`` a value may be off; for a sum,
+        roundings: allowed error of a value, in roundings (units of eps) of ``magnitude``; for a sum,
             its length.
-        magnitude: what is rounded, by default ``|expected|``; for a sum, the sum of absolute values.
-        floor: absolute error allowed on top, by default the smallest subnormal number.
+        magnitude: by default ``|expected|``; for a sum, the sum of absolute values.
+        floor: additional absolute error allowed, by default the smallest subnormal number.
     """
     assert type(found) is np.ndarray
     assert found.dtype == np.dtype(dtype)
@@ -97,7 +97,7 @@ def check_gradient(f: Callable[[np.ndarray], float], gradient: np.ndarray, x: np
 
 
 class Canary:
-    """An array inside a larger buffer whose every other byte is known.
+    """An array inside a larger buffer with known values in all other bytes.
 
     Args:
         shape: of ``array``, one or two dimensions.
@@ -130,7 +130,7 @@ class Canary:
 def guarded(a: np.ndarray, side: str = "end") -> np.ndarray:
     """A copy of ``a`` that ends (or begins) at a page of memory which cannot be read or written.
 
-    One byte too many ends the process with a segmentation fault, in the line that faulthandler shows.
+    An access one byte too far ends the process with a segmentation fault; faulthandler shows the line.
     """
     if sys.platform == "win32":
         pytest.skip("no mprotect on Windows; the canary tests run there")
@@ -155,7 +155,7 @@ def guarded(a: np.ndarray, side: str = "end") -> np.ndarray:
 
 @contextmanager
 def cut_in(parts: int) -> Iterator[None]:
-    """Every launch inside, however small, is cut in this many parts."""
+    """Split every launch inside, however small, into this many parts."""
     threads, limit = thread_count.get_num_threads(), thread_count.SERIAL_OPERATIONS
     thread_count.set_num_threads(parts)
     thread_count.SERIAL_OPERATIONS = 0
@@ -167,7 +167,7 @@ def cut_in(parts: int) -> Iterator[None]:
 
 
 def assert_same_bits_in_any_parts(run: Callable[[], Any], *, parallel: bool = True) -> None:
-    """``run()`` returns arrays of the same bits in 1, 2, 3 and 8 parts; ``parallel``: and was cut."""
+    """``run()`` returns bit-identical arrays in 1, 2, 3 and 8 parts; ``parallel``: also check that it was split."""
     results, cuts = {}, set()
     for parts in (1, 2, 3, 8):
         with cut_in(parts), launcher.recording(lambda kernel, parts, *_: cuts.add(parts)):
@@ -181,7 +181,7 @@ def assert_same_bits_in_any_parts(run: Callable[[], Any], *, parallel: bool = Tr
 
 @contextmanager
 def no_launch() -> Iterator[None]:
-    """No kernel is launched inside."""
+    """Check that no kernel is launched inside."""
     launched: list[str] = []
     with launcher.recording(lambda kernel, *_: launched.append(kernel.name)):
         yield
@@ -190,7 +190,7 @@ def no_launch() -> Iterator[None]:
 
 def start_python(code: str, *options: str, **environment: str) -> subprocess.Popen:
     """A new Python process that runs ``code``."""
-    # The CPU to compile for stays that of this process.
+    # It compiles for the same CPU as this process.
     kept = "NUMBA_CPU_NAME", "NUMBA_CPU_FEATURES"
     variables = {
         key: value for key, value in os.environ.items() if key in kept or not key.startswith(("NUMBA_", "FASTNN_"))
@@ -203,7 +203,7 @@ def start_python(code: str, *options: str, **environment: str) -> subprocess.Pop
 
 
 def output_of(process: subprocess.Popen) -> str:
-    """What the process printed; it must end well, and within three minutes."""
+    """The output of the process, which must exit with status 0 within three minutes."""
     try:
         out, err = process.communicate(timeout=180)
     finally:
@@ -213,7 +213,7 @@ def output_of(process: subprocess.Popen) -> str:
 
 
 def run_python(code: str, *options: str, **environment: str) -> str:
-    """Run ``code`` in a new Python process and return what it printed."""
+    """Run ``code`` in a new Python process and return its output."""
     return output_of(start_python(code, *options, **environment))
 
 
@@ -243,7 +243,7 @@ def loop_register() -> str:
 
 
 def count_packed(assembly: str, operations: str, dtype: type, register: str) -> int:
-    """How many packed ``operations`` (a pattern, as 'mul' or 'sqrt|div') on this register the code has."""
+    """The number of packed ``operations`` (a pattern, such as 'mul' or 'sqrt|div') on this register in the code."""
     suffix = "ps" if dtype == np.float32 else "pd"
     return len(re.findall(rf"\sv?(?:{operations})\d*{suffix}\s[^\n]*%{register}", assembly))
 
@@ -266,7 +266,7 @@ def misaligned(a: np.ndarray) -> np.ndarray:
 
 
 def read_only(a: np.ndarray) -> np.ndarray:
-    """A copy of ``a`` that must not be written."""
+    """A read-only copy of ``a``."""
     copy = a.copy()
     copy.flags.writeable = False
     return copy
@@ -277,7 +277,7 @@ def bad_versions(a: np.ndarray, *, output: bool = False, layout: str = "contiguo
 
     Args:
         output: the kernel writes this argument.
-        layout: what it accepts, 'contiguous', 'rows' (contiguous rows) or 'strided' (any strides).
+        layout: the accepted layout, 'contiguous', 'rows' (contiguous rows) or 'strided' (any strides).
     """
     others = {"f": np.float64 if a.itemsize == 4 else np.float32, "i": np.int32, "u": np.int16}
     bad: dict[str, tuple[type, Any]] = {
@@ -323,8 +323,8 @@ def assert_refuses(call: Callable[..., Any], good: dict[str, Any], name: str, ex
     """``call(**good)`` with a bad argument ``name`` raises, launches nothing and writes nothing.
 
     Args:
-        except_for: versions that this argument may have after all.
-        kind: how the argument is used, for :func:`bad_versions`.
+        except_for: versions that are valid for this argument.
+        kind: arguments of :func:`bad_versions`.
     """
     versions = bad_versions(good[name], **kind)
     assert set(except_for) <= set(versions)
@@ -337,7 +337,7 @@ def assert_refuses(call: Callable[..., Any], good: dict[str, Any], name: str, ex
             try:
                 call(**arguments)
             except exception as error:
-                # The message names an argument, mostly this one; a wrong shape may make another look wrong.
+                # The message names an argument, usually this one; a wrong shape may make another one wrong.
                 assert any(key in str(error) for key in good) or "rows" in str(error), (label, error)  # noqa: PT017  # names the version
             else:
                 raise AssertionError(f"{name}: {label} was accepted")

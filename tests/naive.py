@@ -1,4 +1,4 @@
-"""The kernels' arithmetic once more: plain, slow and obvious, in float64 NumPy.
+"""Reference implementations of the kernels: plain, slow and obvious, in float64 NumPy.
 
 Every function takes arrays of any dtype, computes in float64 and returns float64.
 """
@@ -18,14 +18,14 @@ def _double(*arrays: np.ndarray) -> Iterator[np.ndarray]:
 def gemm(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
     """``a @ b + bias``."""
     a, b = _double(a, b)
-    # NumPy's product takes another path for BLAS: infinities and NaN come out of both alike.
+    # NumPy's product may use BLAS or not; infinities and NaN are the same in both.
     with np.errstate(invalid="ignore", over="ignore"):
         product = a @ b
         return product if bias is None else product + np.asarray(bias, np.float64)
 
 
 def gemm_magnitude(a: np.ndarray, b: np.ndarray, bias: np.ndarray | None = None) -> np.ndarray:
-    """``|a| @ |b| + |bias|``: what the rounding errors of the product are in proportion to."""
+    """``|a| @ |b| + |bias|``: the rounding errors of the product are proportional to it."""
     return gemm(np.abs(a), np.abs(b), None if bias is None else np.abs(bias))
 
 
@@ -34,7 +34,7 @@ def _gelu_tanh_inner(z: np.ndarray) -> np.ndarray:
 
 
 def activation(z: np.ndarray, name: str, slope: float = 0.01) -> np.ndarray:
-    """An activation function by the kernels' name of it."""
+    """An activation function, by the kernels' name."""
     (z,) = _double(z)
     with np.errstate(all="ignore"):
         if name == "relu":

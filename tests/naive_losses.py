@@ -1,4 +1,4 @@
-"""The losses once more, as ``naive``: plain, slow and obvious, in float64 NumPy. Values and derivatives."""
+"""Reference losses, like ``naive``: plain, slow and obvious, in float64 NumPy. Values and derivatives."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ LOSSES = {
 
 
 def pointwise_loss(loss: str, x, y, a: float, z=None):
-    """The losses, and their derivatives by x and (where it is given) z."""
+    """The losses, and their derivatives by x and (if given) z."""
     arrays = [np.asarray(n, np.float64) for n in (x, y, z) if n is not None]
     with np.errstate(all="ignore"):
         return tuple(np.asarray(n, np.float64) for n in LOSSES[loss](*arrays, float(a)))

@@ -1,4 +1,4 @@
-"""As ``naive``, for the kernels behind layers of ``nn``: float64, plain and obvious."""
+"""Like ``naive``, for the kernels of layers of ``nn``: float64, plain and obvious."""
 
 from __future__ import annotations
 

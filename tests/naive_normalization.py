@@ -1,4 +1,4 @@
-"""Normalisation and its gradient once more: plain, slow and obvious, in float64 NumPy. The mask is given."""
+"""Reference normalisation and its gradient: plain, slow and obvious, in float64 NumPy. The mask is given."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def normalised(
 
 
 def behind(z: np.ndarray, activation: str, slope: float, factors: np.ndarray | float) -> np.ndarray:
-    """Activation and dropout; ``factors`` is what dropout multiplies by."""
+    """Activation and dropout; dropout multiplies by ``factors``."""
     return naive.activation(z, activation, slope) * factors
 
 
@@ -30,6 +30,6 @@ def gradient_before(
 
 
 def through_statistics(g: np.ndarray, xhat: np.ndarray, var: np.ndarray, eps: float, axis: int) -> np.ndarray:
-    """From the gradient of the normalised input to that of the input."""
+    """The gradient of the input, from that of the normalised input."""
     along = g.mean(axis, keepdims=True) + xhat * (g * xhat).mean(axis, keepdims=True)
     return (g - along) / np.sqrt(var + eps)

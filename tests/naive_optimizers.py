@@ -1,4 +1,4 @@
-"""The optimizers' arithmetic once more: plain, slow and obvious, in float64 NumPy, as ``naive`` is for the others.
+"""Reference optimizers, like ``naive``: plain, slow and obvious, in float64 NumPy.
 
 Each function takes parameters, gradients and state of any dtype and returns the next parameters and state.
 """
@@ -86,7 +86,7 @@ def adadelta(*arrays, rho=0.9, eps=1e-6, **options):
 
 
 def rmsprop(*arrays, alpha=0.99, eps=1e-8, momentum=0.0, centered=False, **options):
-    """State: squares, then momentum where there is one, then the mean gradient where centred."""
+    """State: squares, then momentum if any, then the mean gradient if centred."""
     p, g, s, *others = _prepared(arrays, options)
     s = alpha * s + (1 - alpha) * g * g
     variance = s

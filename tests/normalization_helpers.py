@@ -1,4 +1,4 @@
-"""What the tests of the normalisations share: the draw of the dropout, its factors, the check of gradients."""
+"""Helpers of the tests of the normalisations: the draw of the dropout, its factors, the check of gradients."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ STATE = np.array([7, 3])
 
 
 def factors_of(x: np.ndarray, p: float) -> np.ndarray:
-    """What the dropout multiplies by."""
+    """The factors of the dropout."""
     factors = np.ones_like(x)
     if p:
         dropout_forward(factors, factors, STATE, p)

@@ -1,4 +1,4 @@
-"""Every tensor operation, and the shapes it is tried on.
+"""Every tensor operation, with the shapes it is tested on.
 
 ``tensor/test_tensor.py`` checks the gradients by finite differences; ``tensor/test_torch_live.py`` compares value,
 dtype, shape and gradient with PyTorch.
@@ -28,11 +28,11 @@ class Operation:
     """``run(lib, *tensors)`` on tensors of each of ``shapes``, with numbers in ``domain``.
 
     Args:
-        roundings: how many roundings of a value two libraries may differ by.
-        terms: whether a sum of terms is rounded, so that their size counts where they cancel.
+        roundings: allowed difference between two libraries, in roundings of a value.
+        terms: whether the error scales with the terms of a sum rather than with the value, as the terms may cancel.
         group: the file of recorded values.
-        smooth: whether finite differences tell the derivative: it may be cut off, or differ by definition.
-        most: how many of the shapes are recorded there; None for all, 0 where PyTorch has no gradient.
+        smooth: whether finite differences give the derivative; not if it is cut off, or differs by definition.
+        most: how many of the shapes are recorded there; None for all, 0 if PyTorch has no gradient.
     """
 
     name: str
@@ -49,7 +49,7 @@ class Operation:
         return self.name
 
     def arrays(self, shapes: tuple[Shape, ...], kind: Any = np.float64) -> list[np.ndarray]:
-        """Operands; away from 0, where a derivative of some operation jumps."""
+        """Operands; away from 0, where some derivatives are discontinuous."""
         rng = np.random.default_rng(len(self.name) + sum(map(sum, shapes)))
         made = [rng.uniform(*self.domain, shape) for shape in shapes]
         return [np.where(np.abs(a) < 0.05, 0.5, a).astype(kind) for a in made]
@@ -237,7 +237,7 @@ def everything(operation: Operation, arrays: list[np.ndarray], grad: bool, layou
     return run
 
 
-# More of the registry, a file for each family, which are made of the classes above.
+# More of the registry, one file per family. They use the classes above.
 from operations_core import OPERATIONS_CORE, PLAIN_CORE  # noqa: E402
 from operations_nn import OPERATIONS_NN  # noqa: E402
 

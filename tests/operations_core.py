@@ -1,4 +1,4 @@
-"""Functions and methods of tensors, as operations of the registry."""
+"""Functions and methods of tensors, for the registry of operations."""
 
 # ruff: noqa: E501  A line to each operation reads better than three.
 
@@ -112,7 +112,7 @@ OPERATIONS_CORE: list[Operation] = [
     _op("ipow", lambda lib, x: (x * 1).pow_(2), [((2, 3),)]),
     _op("iremainder", lambda lib, x: (x * 1).remainder_(0.7), [((2, 3),)], terms=True),
     _op("ifloor_divide", lambda lib, x: (x * 1).floor_divide_(0.7), [((2, 3),)], smooth=False, most=0),
-    # Choosing
+    # Selection
     _op("where", lambda lib, x, y: lib.where(x > 0, x, y), FEW),
     _op("where_number", lambda lib, x: lib.where(x > 0, x, 0.5)),
     _op("where_numbers", lambda lib, x: lib.where(x > 0, 1.5, 2.0) * x),
@@ -165,7 +165,7 @@ OPERATIONS_CORE: list[Operation] = [
     _op("f_norm_dim", lambda lib, x: x.norm(dim=1, keepdim=True), [((2, 3),)], roundings=16, terms=True),
     _op("f_norm_2_dim", lambda lib, x: x.norm(2, 0), [((2, 3),)], roundings=16, terms=True),
     _op("f_dist", lambda lib, x, y: lib.dist(x, y), [((2, 3), (3,))], roundings=16, terms=True),
-    # The largest and the smallest
+    # Extrema
     _op("f_min", lambda lib, x: x.min(), FULL),
     _op("f_min_dim", lambda lib, x: lib.min(x, -1)[0], VECTOR),
     _op("f_amax", lambda lib, x: x.amax(), FULL),
@@ -239,7 +239,7 @@ OPERATIONS_CORE: list[Operation] = [
     _op("rot90", lambda lib, x: lib.rot90(x), [((2, 3),)]),
     _op("unfold", lambda lib, x: x.unfold(0, 3, 2), [((7,),), ((5, 2),)], terms=True),
     _op("unfold_last", lambda lib, x: x.unfold(-1, 2, 1), [((4,),), ((2, 3),)], terms=True),
-    # Together and apart
+    # Joining and splitting
     _op("cat", lambda lib, x, y: lib.cat([x, y]), [((2,), (3,)), ((2, 3), (1, 3)), ((2, 3), (0,)), ((0, 3), (2, 3))]),
     _op("cat_1", lambda lib, x, y: lib.cat((x, y, x), dim=1), [((2, 1), (2, 3))], terms=True),
     _op("concat_axis", lambda lib, x, y: lib.concatenate((x, y), axis=-1), [((2, 1), (2, 3))]),
@@ -373,7 +373,7 @@ OPERATIONS_CORE: list[Operation] = [
         terms=True),
     _op("multi_dot", lambda lib, x, y, z: lib.linalg.multi_dot([x, y, z]), [((2, 3), (3, 4), (4, 2))], roundings=32,
         terms=True),
-    # Making
+    # Creation
     _op("zeros_like", lambda lib, x: lib.zeros_like(x) + x),
     _op("ones_like", lambda lib, x: lib.ones_like(x) * x),
     _op("full_like", lambda lib, x: lib.full_like(x, 2.5) * x),

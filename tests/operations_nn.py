@@ -1,4 +1,4 @@
-"""Functions of ``nn.functional``, as operations of the registry: activations, softmax, distances, padding."""
+"""Functions of ``nn.functional``, for the registry of operations: activations, softmax, distances, padding."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from operations import ANY, MATRIX, POSITIVE, Operation, Shape
 
-# Away from the corners of the piecewise functions, which lie at multiples of 0.5.
+# Away from the corners of the piecewise functions, which are multiples of 0.5.
 _WIDE = (-7.3, 7.3)
 
 
@@ -94,7 +94,7 @@ OPERATIONS_NN: list[Operation] = [
     _one("pad_crop", lambda lib, x: lib.nn.functional.pad(x, (-1, -1)), [((3,),), ((2, 4),)]),
     *[_one(f"pad_{mode}", lambda lib, x, mode=mode: lib.nn.functional.pad(x, (2, 1), mode=mode),
            [((2, 4),), ((2, 1, 3),)]) for mode in ("reflect", "replicate", "circular")],
-    # Embeddings: the numbers of the rows are fixed
+    # Embeddings: the row indices are fixed
     _one("embedding", lambda lib, w: lib.nn.functional.embedding(_labels(lib, [[0, 2, 0], [1, 0, 2]]), w),
          [((3, 4),), ((5, 1),), ((3, 0),)], roundings=4, terms=True),
     _one("embedding_padding", lambda lib, w: lib.nn.functional.embedding(_labels(lib, [0, 2, 2, 1]), w, padding_idx=-1),

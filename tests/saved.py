@@ -1,7 +1,7 @@
-"""What a backward pass reads: a table of operations, and what becomes of their gradients after a change in place.
+"""The tensors that a backward pass reads: a table of operations, and the effect of in-place changes on their gradients.
 
-``tensor/test_saved_tensors.py`` compares with PyTorch live, and with what it answered in ``golden/saved.json`` (written by
-``golden/make_saved.py``). The operations of the registry are part of the table.
+``tensor/test_saved_tensors.py`` compares with PyTorch live, and with its recorded results in ``golden/saved.json``
+(written by ``golden/make_saved.py``). The operations of the registry are part of the table.
 """
 
 # ruff: noqa: E501  A line to each operation reads better than three.
@@ -216,7 +216,7 @@ def _matrices() -> Iterator[Row]:
     yield Row("linear_without", _functional("linear"), (_normal(2, 3), _normal(4, 3)))
     for name in ("inv", "det", "slogdet", "cholesky", "eigvalsh", "svdvals", "pinv", "cond"):
         yield Row(f"linalg_{name}", _linalg(name), (_POSITIVE_DEFINITE,))
-    # Products in which the signs of the vectors cancel: they are the libraries' own.
+    # Products in which the signs of the vectors cancel: the signs depend on the library.
     yield Row("eigh", lambda lib, x: (lambda w, v: v @ (w.unsqueeze(-1) ** 2 * v.mT))(*lib.linalg.eigh(x)), (_POSITIVE_DEFINITE,))
     yield Row("svd", lambda lib, x: (lambda u, s, v: u @ (s.unsqueeze(-1) ** 2 * v))(*lib.linalg.svd(x)), (_POSITIVE_DEFINITE,))
     yield Row("solve", _linalg("solve"), (_POSITIVE_DEFINITE, _normal(3, 2)))
@@ -329,7 +329,7 @@ def _model(*layers: str) -> Callable[..., Any]:
 
 
 def _models() -> Iterator[Row]:
-    """Layers that are fused where they stand in a Sequential."""
+    """Layers that are fused inside a Sequential."""
     for activation in (
         "ReLU()", "LeakyReLU()", "LeakyReLU(-0.5)", "Sigmoid()", "Tanh()", "GELU()", "GELU('tanh')", "ReLU(True)", "ELU()",
         "SiLU()", "Tanhshrink()", "PReLU()", "Hardtanh()",
@@ -402,8 +402,8 @@ def _same(a: list[Any], b: list[Any]) -> bool:
 def after_changes(lib: Any, row: Row) -> str:
     """A letter for a change of each operand, then of each result.
 
-    ``r``: the backward pass refuses to run. ``k``: it gives the gradients that it would have given. ``w``: it gives
-    others. ``n``: there is no derivative. ``x``: the change itself is refused.
+    ``r``: the backward pass raises. ``k``: the gradients are those without the change. ``w``: they are different.
+    ``n``: there is no derivative. ``x``: the change itself raises.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
@@ -438,7 +438,7 @@ def _seed(lib: Any) -> None:
 def derivatives(lib: Any, row: Row, most: int) -> list[Any]:
     """The gradients of the leaves, of the gradients, and so on: a list for each order, or an exception at the end.
 
-    Of each leaf None, or the gradient and whether it has a history.
+    For each leaf: None, or the gradient and whether it has a history.
     """
     leaves = [
         lib.tensor(a.astype(np.float64) if a.dtype.kind == "f" else a, requires_grad=a.dtype.kind == "f")
@@ -469,7 +469,7 @@ def _weights(lib: Any, t: Any, order: int) -> Any:
 
 
 def described(orders: list[Any]) -> str:
-    """A letter for each leaf, orders parted by spaces.
+    """A letter for each leaf, orders separated by spaces.
 
     ``-`` for one that is not in the graph, ``c`` for a gradient without a history, ``d`` for one that can be
     differentiated; ``!`` for an error.

@@ -14,7 +14,7 @@ ROOT = Path(__file__).resolve().parent.parent
 FOLDER = ROOT / "tests" / "scripts"
 RECORDED = ROOT / "tests" / "golden" / "scripts"
 NAMES = sorted(path.stem for path in FOLDER.glob("*.py"))
-# What a script needs beside torch and NumPy.
+# The modules that a script needs in addition to torch and NumPy.
 NEEDS = {"policy_gradient": "gymnasium", "tabular_pandas": "pandas"}
 
 _RUN = {
@@ -44,7 +44,7 @@ json.dump(results, sys.__stdout__)
 
 
 class Result(NamedTuple):
-    """What a script has left: exit status, standard output, standard error."""
+    """The result of a script: exit status, standard output, standard error."""
 
     status: int
     out: str
@@ -67,9 +67,9 @@ _NUMBER = re.compile(r"[-+]?\d+(?:\.(\d*))?(?:[eE]([-+]?\d+))?")
 
 
 def assert_same_text(found: str, expected: str) -> None:
-    """The texts are the same, but for spaces, and for one unit in the last digit of a number that is no integer.
+    """The texts are the same, except for spaces and one unit in the last digit of numbers that are not integers.
 
-    Two libraries that differ in the seventh digit of 1.00049 and 1.00051 print 1.000 and 1.001.
+    Two libraries whose results differ slightly, 1.00049 and 1.00051, print 1.000 and 1.001.
     """
     lines = found.splitlines(), expected.splitlines()
     assert len(lines[0]) == len(lines[1]), f"found:\n{found}\nexpected:\n{expected}"

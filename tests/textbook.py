@@ -1,6 +1,6 @@
-"""The textbook's formulas once more: plain, slow and obvious, in NumPy and float64.
+"""The textbook's formulas as a reference: plain, slow and obvious, in NumPy and float64.
 
-Rewritten so that what overflows there does not warn here; values are those of the formulas.
+They are rewritten to avoid warnings about overflow; the values are those of the formulas.
 """
 
 # ruff: noqa: NPY002  (the textbook draws from NumPy's global numbers)
@@ -156,7 +156,7 @@ class BatchNorm:
 
 
 class Perceptron:
-    """The perceptron rule, sample after sample, from given weights."""
+    """The perceptron rule, sample by sample, from given weights."""
 
     def __init__(self, weights, bias, lr):
         self.weights, self.bias, self.lr = double(weights).copy(), float(bias), lr
@@ -174,7 +174,7 @@ class Perceptron:
 
 
 class Network:
-    """ReLU layers and a softmax, trained by minibatches; draws from NumPy's global numbers, as the textbook does."""
+    """ReLU layers and a softmax, trained in minibatches; uses NumPy's global generator, like the textbook."""
 
     def __init__(self, sizes):
         self.layers = [np.random.randn(m, n) * np.sqrt(2 / m) for m, n in itertools.pairwise(sizes)]

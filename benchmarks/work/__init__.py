@@ -1,7 +1,7 @@
 """Pieces of work, one file per operation: sizes, inputs, and how each library does it at its best.
 
-A setup imports its library itself. Those of fastnn ask for what they need with ``need``, so that
-a row whose layer does not exist yet turns live by itself. May import ``registry`` and NumPy.
+A setup imports its library itself. fastnn's setups call ``need`` for the names they use, so that a
+row whose layer does not exist yet is measured as soon as it does.
 """
 
 from __future__ import annotations

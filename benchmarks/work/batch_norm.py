@@ -1,4 +1,4 @@
-"""BatchNorm, ReLU and Dropout 0.3 behind one another, forward and backward, in training mode.
+"""BatchNorm, ReLU and Dropout 0.3 in sequence, forward and backward, in training mode.
 
 Results are compared without dropout, whose random numbers differ by library: the output, the three
 gradients and both running statistics.
@@ -37,7 +37,7 @@ def _inputs(case: Case) -> Inputs:
 
 
 def _module_job(library: Any, inputs: Inputs, case: Case) -> Job:
-    """The same lines for fastnn and PyTorch, whose names are the same."""
+    """The same lines for fastnn and PyTorch, which share their names."""
     nn, tensor = library.nn, library.from_numpy
     norm = nn.BatchNorm1d(case["features"], eps=EPS, momentum=MOMENTUM)
     norm.weight.data, norm.bias.data = tensor(inputs["weight"]), tensor(inputs["bias"])

@@ -1,7 +1,7 @@
-"""fastnn.classic beside the same programs in plain NumPy, written as a textbook writes them, float64.
+"""fastnn.classic compared with the same programs in plain NumPy, in textbook style, float64.
 
-The network trains an epoch on a part of MNIST in batches of 32; the functions are called on arrays
-that lie ready and make a new one for the result, as the textbook's do.
+The network trains an epoch on a part of MNIST in batches of 32. The functions are called on
+existing arrays and allocate a new one for the result, like the textbook's.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _PRODUCTS = sum(m * n for m, n in itertools.pairwise(SIZES))
 
 def _train_case(name: str, dtype: str, target: bool) -> Case:
     samples = 12_800
-    # Forward, weight gradient and, behind the first layer, input gradient; the data set is read once.
+    # Forward, weight gradient and, after the first layer, input gradient; the data set is read once.
     flops = 2.0 * samples * (3 * _PRODUCTS - SIZES[0] * SIZES[1])
     sizes = {"samples": samples, "size": samples, "dtype": dtype}
     return Case(name, sizes, flops=flops, bytes=8.0 * samples * SIZES[0], target=target)
@@ -40,10 +40,10 @@ def _train_inputs(case: Case) -> Inputs:
 
 
 class TextbookNetwork:
-    """The network as a beginner is taught to write it."""
+    """The network as textbooks teach it."""
 
     def __init__(self) -> None:
-        np.random.seed(0)  # noqa: NPY002  # what the textbook and fastnn.classic draw from
+        np.random.seed(0)  # noqa: NPY002  # the textbook and fastnn.classic draw from it
         draw: Callable[..., Any] = np.random.randn
         self.weights = [draw(m, n) * np.sqrt(2 / m) for m, n in itertools.pairwise(SIZES)]
         self.offsets = [np.zeros((1, n)) for n in SIZES[1:]]

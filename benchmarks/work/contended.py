@@ -1,7 +1,7 @@
-"""Training beside other programs: steps while none, one and two of them keep the cores busy.
+"""Training while other programs run: steps while none, one or two of them keep the cores busy.
 
-Each figure is a fresh process that trains for a second and gives the mean time of a step: a median would hide the
-steps that waited for a thread without a core. The busy programs are loops of Python without a pause.
+Each figure is a fresh process that trains for a second and reports the mean time of a step: a median would hide the
+steps that waited for a thread without a core. The busy programs are Python loops without a pause.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def seconds_per_step(library: str, name: str) -> float:
 
 
 def _ways(library: str, case: Case) -> Callable[[int], None]:
-    """A function that does so many steps."""
+    """A function that does a given number of steps."""
     if library.startswith("fastnn") and case["way"] == "fit":
         return _fit(case)
     setups: dict[str, Any] = {"torch": training_step._torch, "jax": mlp_jax.training_step}
@@ -78,7 +78,7 @@ def _ways(library: str, case: Case) -> Callable[[int], None]:
 
 
 def _fit(case: Case) -> Callable[[int], None]:
-    """fastnn's own loop over data in memory, which it also shuffles and gathers."""
+    """fastnn's own training loop over data in memory, including shuffling and gathering."""
     import fastnn
 
     inputs = mlp.training_inputs(replace(case, sizes={**case.sizes, "batches": _STEPS}))
@@ -98,7 +98,7 @@ def _fit(case: Case) -> Callable[[int], None]:
 
 @contextmanager
 def _busy(count: int) -> Iterator[None]:
-    """So many programs that never pause."""
+    """Start a number of programs that never pause."""
     programs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
     try:
         yield

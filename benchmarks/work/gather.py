@@ -1,4 +1,4 @@
-"""A batch out of a data set of bytes: rows gathered, converted to float32 and scaled."""
+"""A batch from a data set of bytes: rows gathered, converted to float32 and scaled."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ _SCALE = np.float32(1 / 255)
 
 
 def _case(batch: int) -> Case:
-    # A byte is read and four are written.
+    # One byte is read and four are written.
     size = batch * FEATURES
     return Case(f"{batch}x{FEATURES}", {"batch": batch}, flops=2.0 * size, bytes=5.0 * size, target=False)
 
@@ -48,7 +48,7 @@ def _torch(inputs: Inputs, case: Case) -> Job:
 
     data, indices = torch.tensor(inputs["data"]), torch.tensor(inputs["indices"])
     out, scale = torch.empty(case["batch"], FEATURES), float(_SCALE)
-    # Measured: index_select takes half of the time of data[indices] for 64 rows, and a sixth for 512.
+    # Measured: index_select takes half the time of data[indices] for 64 rows, and a sixth for 512.
     return Job(torch.inference_mode()(lambda: torch.mul(data.index_select(0, indices), scale, out=out)))
 
 

@@ -1,7 +1,7 @@
 """Logits of 784-256-128-64-10 with ReLU, for batches of 1 to 10,000.
 
-Compared after the largest logit of each row has been subtracted: scikit-learn gives probabilities,
-whose logarithms are logits up to such a shift.
+The largest logit of each row is subtracted before the comparison: scikit-learn returns
+probabilities, whose logarithms are logits up to such a shift.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ def _torch(inputs: Inputs, case: Case) -> Job:
 
 
 def _sklearn(inputs: Inputs, case: Case) -> Job:
-    # 200 rows to make the model with; partial_fit takes no fewer rows than its batch.
+    # 200 rows to create the model; partial_fit needs at least as many rows as its batch.
     x, y = numbers(2, 200, _MODEL.widths[0]), np.arange(200) % mlp.CLASSES
     model = sklearn_model(inputs, x, y)
     smallest = np.finfo(np.float32).tiny
@@ -82,7 +82,7 @@ def _onnxruntime(inputs: Inputs, case: Case) -> Job:
     graph = helper.make_graph(
         nodes, "mlp", [described("x", _MODEL.widths[0])], [described(value, mlp.CLASSES)], arrays
     )  # fmt: skip
-    # An opset and a file version that the oldest runtime in use can read.
+    # An opset and a file version that the oldest supported runtime can read.
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = int(os.environ.get("OMP_NUM_THREADS", "0"))

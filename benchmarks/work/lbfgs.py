@@ -1,7 +1,7 @@
-"""One iteration of L-BFGS, with the loss and the gradient that it asks for: the one optimizer that calls back.
+"""One iteration of L-BFGS, with its loss and gradient: the only optimizer that calls a closure.
 
-The loss is ``sum(h * p * p) / 2``. Small steps and tolerances of 0, so that the iteration never ends early. optax
-has its L-BFGS with a line search in it, which is another iteration. May import NumPy only at the top.
+The loss is ``sum(h * p * p) / 2``. Steps are small and tolerances 0, so that the iteration never ends early. optax's
+L-BFGS includes a line search and is therefore a different iteration.
 """
 
 from __future__ import annotations
@@ -60,7 +60,7 @@ def _numpy(inputs: Inputs, case: Case) -> Job:
 
     def run() -> np.ndarray:
         nonlocal before, moved, scale
-        # The loss is part of the work, though nobody reads it.
+        # The loss is part of the work, though it is not read.
         (h * p * p).sum()
         g, t = h * p, LR
         if moved.any():

@@ -1,7 +1,7 @@
 """Linear layer with bias and ReLU: ``linear_forward`` and ``linear_backward``.
 
-Each library has the weight in its own usual layout. All write into arrays that exist already where
-the library can (fastnn, NumPy; PyTorch's products); the backward starts from the saved output.
+Each library has the weight in its usual layout. Results go into existing arrays where the library
+can do so (fastnn, NumPy; PyTorch's products); the backward starts from the saved output.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ def _forward_fastnn(inputs: Inputs, case: Case) -> Job:
 
 
 def _parameter(values: np.ndarray) -> np.ndarray:
-    """The array behind the weight of an ``nn.Linear``, (in, out), whose rows fastnn may have padded."""
+    """The (in, out) array of the weight of an ``nn.Linear``; fastnn may have padded its rows."""
     import fastnn
 
     weight = fastnn.nn.Linear(*values.shape).weight.detach().numpy().T
@@ -127,7 +127,7 @@ def _backward_torch(inputs: Inputs, case: Case) -> Job:
     weight = torch.tensor(inputs["weight"].T.copy())
     dx, dweight, dbias = torch.empty_like(x), torch.empty_like(weight), torch.empty(case["out"])
 
-    # What autograd calls, without autograd: measured faster than autograd.grad on every shape.
+    # The function that autograd calls, without autograd: measured faster than autograd.grad on every shape.
     @torch.inference_mode()
     def run() -> tuple[torch.Tensor, ...]:
         dz = torch.ops.aten.threshold_backward(dout, out, 0)

@@ -1,7 +1,7 @@
-"""The models of the targets, and their form in the libraries whose names are PyTorch's.
+"""The models of the targets, and their form in the libraries with PyTorch's names.
 
-S and W are linear layers with ReLU between them. T has BatchNorm, ReLU and Dropout behind each
-hidden layer; 'T plain' is T without the two, and the model of the inference work.
+S and W are linear layers with ReLU between them. T has BatchNorm, ReLU and Dropout after each
+hidden layer; 'T plain' is T without BatchNorm and Dropout, and the model of the inference work.
 """
 
 from __future__ import annotations
@@ -61,10 +61,10 @@ def weights(model: Model) -> Inputs:
 
 
 def training_inputs(case: Case) -> Inputs:
-    """Weights, ``batches`` batches of features and one more of labels.
+    """Weights, ``batches`` batches of features, and one more batch of labels.
 
-    The one more keeps a pair from coming back soon: random labels that change cannot be learned by
-    heart, so gradients stay as large as in training, and no run drifts into denormal numbers.
+    The extra batch keeps a pair from recurring soon: the model cannot memorise random labels that
+    change, so gradients stay as large as in training and never become denormal numbers.
     """
     batch, batches, model = case["batch"], case["batches"], MODELS[case["model"]]
     return {
@@ -80,7 +80,7 @@ def layers(inputs: Inputs) -> list[tuple[np.ndarray, np.ndarray]]:
 
 
 def batches(inputs: Inputs, convert: Callable[[np.ndarray], Any]) -> Iterator[tuple[Any, Any]]:
-    """Pairs of features and labels without end, each converted beforehand."""
+    """An endless cycle of pairs of features and labels, converted beforehand."""
     xs = [convert(x) for x in inputs["x"]]
     ys = [convert(y) for y in inputs["y"]]
     return zip(itertools.cycle(xs), itertools.cycle(ys), strict=True)

@@ -1,4 +1,4 @@
-"""Training step and inference in JAX: one jitted step with optax, old parameters and state given away."""
+"""Training step and inference in JAX: one jitted step with optax, old parameters and state donated."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def training_step(inputs: Inputs, case: Case) -> Job:
     model = mlp.MODELS[case["model"]]
     hidden = model.widths[1:-1]
     activate = {"ReLU": jax.nn.relu, "Tanh": jnp.tanh}[model.activation]
-    # Copies: what is given away below must not be NumPy's own memory.
+    # Copies: the buffers donated below must not be NumPy's own memory.
     params: Any = {"linear": [(jnp.array(w), jnp.array(b)) for w, b in mlp.layers(inputs)]}
     running: Any = []
     if model.regularized:

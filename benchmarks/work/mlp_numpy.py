@@ -1,7 +1,7 @@
-"""Training step and inference in NumPy: what somebody who knows it writes.
+"""Training step and inference in NumPy, as an experienced user writes them.
 
-Parameters and gradients lie in flat arrays, so that Adam is one pass; products write into arrays
-that exist already.
+Parameters and gradients are views of flat arrays, so that Adam is one pass; products write into
+existing arrays.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""One optimizer step over flat parameters: ``adam`` and, beside the targets, the others.
+"""One optimizer step over flat parameters: ``adam``, which has targets, and the others.
 
-PyTorch's are the fused ones where it has them, JAX's are optax's under one ``jit`` that gives its
-old state away (``donate_argnums``). A row of an optimizer that fastnn does not have turns live by
-itself once ``fastnn.optim`` has it.
+PyTorch's are the fused ones where it has them, JAX's are optax's under one ``jit`` that donates its
+old state (``donate_argnums``). A row of an optimizer that fastnn lacks is measured as soon as
+``fastnn.optim`` has it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from benchmarks.work.update_rules import RULES, Rule
 
 def _inputs(case: Case) -> Inputs:
     g = numbers(2, case["size"])
-    # None near zero: there the rules differ by where they add their epsilon.
+    # None near zero, where the rules differ by the place of their epsilon.
     return {"p": numbers(1, case["size"]), "g": g + np.copysign(np.float32(0.1), g)}
 
 
@@ -28,7 +28,7 @@ def _fastnn(rule: Rule) -> Setup:
 
         need(fastnn.optim, rule.api)
         p = fastnn.nn.Parameter(fastnn.from_numpy(inputs["p"]))
-        # By a backward pass, which puts the gradient where training would have it.
+        # By a backward pass, which stores the gradient where training stores it.
         (p * fastnn.from_numpy(inputs["g"])).sum().backward()
         optimizer = getattr(fastnn.optim, rule.api)([p], lr=rule.lr, **rule.options)
         return Job(optimizer.step, read=lambda _: [p.detach().numpy().copy()])
@@ -58,7 +58,7 @@ def _torch(rule: Rule) -> Setup:
 
         p = torch.nn.Parameter(torch.tensor(inputs["p"]))
         p.grad = torch.tensor(inputs["g"])
-        # Its own choice where it has no fused kernel: foreach=True was measured slower on a CPU, ASGD by 1.8 times.
+        # PyTorch's default where it has no fused kernel: foreach=True was measured slower on a CPU, ASGD by 1.8 times.
         fused = {"fused": True} if rule.fused else {}
         optimizer = getattr(torch.optim, rule.api)([p], lr=rule.lr, **rule.options, **fused)
         return Job(optimizer.step, read=lambda _: [p.detach().numpy().copy()])
@@ -76,7 +76,7 @@ def _jax(rule: Rule) -> Setup:
         if rule.optax is None:
             raise Unavailable("optax has another rule under this name, or none")
         optimizer = rule.optax(optax)
-        # Copies: what is given away below must not be NumPy's own memory.
+        # Copies: the buffers donated below must not be NumPy's own memory.
         p, g = jax.numpy.array(inputs["p"]), jax.numpy.array(inputs["g"])
         state = optimizer.init(p)
 

@@ -1,10 +1,10 @@
-"""MNIST from random weights to 98.0% of its test images: the seconds of training, and what it reached.
+"""MNIST from random weights to 98.0% of its test images: the seconds of training, and the accuracy.
 
 The recipe is that of ``examples/speedrun_mnist.py``, whose own function trains fastnn. PyTorch trains
 the same model by the same schedule in its best ordinary style: eager, its fused optimizer, images
-that lie in memory as normalised tensors (fastnn normalises bytes while the clock runs). Both have
-trained a few batches before. Each round has a seed of its own, the same for both. May import the
-standard library at the top; its second half runs in a child.
+in memory as normalised tensors (fastnn normalises bytes in the timed part). Both train a few batches
+beforehand. Each round has a seed of its own, the same for both. The second half of this file runs in
+a child, so only the standard library is imported at the top.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ GOAL = 0.98
 
 
 def _measure(library: str, case: Case, threads: int, number: int) -> Figure:
-    from benchmarks.pool import run_child  # not in the children, one of which is measured by its memory
+    from benchmarks.pool import run_child  # not in the children: one of them measures its peak memory
 
     child = run_child(["speedrun", library, str(number)], threads)
     return Figure(child.value, child.score)
@@ -37,7 +37,7 @@ WORKS = (ProcessWork("speedrun", (Case("MNIST 98.0%", {}),), ("fastnn", "torch")
 
 
 def trained(library: str, seed: int) -> tuple[float, float]:
-    """Seconds of a training, and the share of the test images that the model then knows."""
+    """Seconds of a training, and the test accuracy."""
     sys.path.append(str(ROOT / "examples"))
     libraries.start(library, int(os.environ["OMP_NUM_THREADS"]))
     return {"fastnn": _fastnn, "torch": _torch}[library](
@@ -94,8 +94,8 @@ def mnist(name: str) -> Any:
     import numpy as np
 
     has_images = name.endswith("images")
-    # A bytearray, as PyTorch warns of memory that cannot be written; filled piece by piece, as a second copy of the
-    # images would be the peak of the process whose memory is measured.
+    # A bytearray, as PyTorch warns about read-only memory; filled piece by piece, as a second copy of the images
+    # would determine the peak memory of the measured process.
     content = bytearray()
     with gzip.open(ROOT / "fastnn" / "datasets" / f"{name}-idx{3 if has_images else 1}-ubyte.gz") as file:
         while piece := file.read(2**16):

@@ -1,7 +1,7 @@
 """One training step, and the same on one thread and on all.
 
-Forward, softmax cross-entropy, backward and Adam, on batches that lie ready. The loss is never
-read while the clock runs: JAX is at its best so, and nobody else minds. Losses of six steps on one
+Forward, softmax cross-entropy, backward and Adam, on prepared batches. The loss is never read in the
+timed part: this is best for JAX and makes no difference to the others. Losses of six steps on one
 batch are compared, without dropout.
 """
 
@@ -21,7 +21,7 @@ def _case(model: str, batch: int, target: bool = True) -> Case:
         f"{model} {batch}",
         {"model": model, "batch": batch, "batches": 32 if batch < 256 else 16, "dropout": 0.3},
         flops=described.training_flops(batch),
-        # Weights are read three times and the optimizer passes over seven arrays of their size.
+        # Weights are read three times, and the optimizer reads or writes seven arrays of their size.
         bytes=40.0 * described.parameters(),
         target=target,
     )
@@ -93,7 +93,7 @@ def sklearn_model(inputs: Inputs, x: np.ndarray, y: np.ndarray) -> Any:
     model = MLPClassifier(
         [len(bias) for _, bias in layers[:-1]], alpha=0.0, batch_size=len(x), learning_rate_init=mlp.LR, shuffle=False
     )
-    # The first call makes the arrays and the optimizer; both are then set to where the others start.
+    # The first call makes the arrays and the optimizer; both are then set to the common initial state.
     model.partial_fit(x, y, classes=np.arange(mlp.CLASSES))
     for kept, (weight, _) in zip(model.coefs_, layers, strict=True):
         kept[...] = weight
@@ -121,7 +121,7 @@ WORKS = (
         "training_step",
         (
             *(_case(model, batch) for model in ("S", "T", "W") for batch in (64, 512)),
-            # Stands in for T in libraries without BatchNorm; not a target.
+            # A substitute for T in libraries without BatchNorm; not a target.
             *(_case("T plain", batch, target=False) for batch in (64, 512)),
         ),
         mlp.training_inputs, tolerance=2e-3,

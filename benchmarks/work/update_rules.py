@@ -1,6 +1,6 @@
 """The update rules: their names in PyTorch, fastnn and optax, and a step of each in plain NumPy.
 
-May import NumPy only; optax is given where its rule is asked for.
+optax is not imported here: a rule's ``optax`` function receives the module.
 """
 
 from __future__ import annotations
@@ -22,10 +22,10 @@ class Rule:
     Args:
         name: in the tables.
         api: its name in ``torch.optim`` and ``fastnn.optim``.
-        options: their arguments beside the learning rate.
+        options: their arguments other than the learning rate.
         fused: whether PyTorch has one kernel for it on the CPU.
         states: arrays of state.
-        optax: its optax form, from the module; None where optax has another rule under the name, or none.
+        optax: its optax form, from the module; None if optax has no such rule, or a different one of that name.
         update: one NumPy step ``(p, g, *state, t, scratch)`` in place.
         lr: the learning rate.
     """
@@ -41,7 +41,7 @@ class Rule:
 
 
 def _moments(g: np.ndarray, m: np.ndarray, v: np.ndarray, a: np.ndarray) -> None:
-    """The averages of the gradient and of its square, by 0.9 and 0.999, in place."""
+    """Update the averages of the gradient and of its square, by 0.9 and 0.999, in place."""
     np.subtract(g, m, out=a)
     a *= 0.1
     m += a
@@ -123,7 +123,7 @@ def _nadam_momentum(t: int) -> float:
 
 @functools.lru_cache(maxsize=2)
 def _nadam_product(t: int) -> float:
-    """Of the momenta up to step ``t``; each step asks for its own, so that the one before is known."""
+    """The product of the momenta up to step ``t``; steps call it in order, so the previous product is known."""
     return _nadam_momentum(t) * (_nadam_product(t - 1) if t > 1 else 1.0)
 
 
@@ -176,7 +176,7 @@ def _rprop_update(p: np.ndarray, g: np.ndarray, before: np.ndarray, size: np.nda
 
 
 def _asgd_update(p: np.ndarray, g: np.ndarray, average: np.ndarray, t: int, a: np.ndarray) -> None:
-    # The size of step t is found at the end of the one before; averages begin after a million steps.
+    # The size of step t is computed at the end of step t - 1; averaging begins after a million steps.
     eta = LR if t == 1 else LR / (1 + 1e-4 * LR * (t - 1)) ** 0.75
     p *= 1 - 1e-4 * eta
     np.multiply(g, eta, out=a)
@@ -208,7 +208,7 @@ RULES = (
         "adadelta", "Adadelta", {}, False, 2, lambda optax: optax.adadelta(1.0, rho=0.9, eps=1e-6), _adadelta_update,
         lr=1.0,
     ),
-    # In optax its first step multiplies the step size already.
+    # In optax the first step already multiplies the step size.
     Rule("rprop", "Rprop", {}, False, 2, None, _rprop_update),
     Rule("asgd", "ASGD", {}, False, 1, None, _asgd_update),
 )  # fmt: skip

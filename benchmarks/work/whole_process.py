@@ -1,7 +1,7 @@
 """Measures of a whole process: import, start to the first step, the first run ever, peak memory.
 
 Each figure is one fresh ``python -m benchmarks.child``, which runs the same lines for fastnn and
-PyTorch. The clock of the two starts is that of the parent and begins before the process exists.
+PyTorch. The parent times the two starts, beginning before it creates the process.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from benchmarks.pool import Child, run_child
 from benchmarks.registry import Case, Figure, ProcessWork, Unavailable
 
 _MODELS = tuple(
-    # T plain stands in for T until fastnn has its layers; no target speaks of it.
+    # T plain is a substitute for T until fastnn has its layers; no target uses it.
     Case(name, {"model": name}, target=name == "T")
     for name in ("T", "T plain")
 )
 
 
 def _warm(arguments: list[str], threads: int) -> Child:
-    """A child that has compiled nothing: in a fresh clone the first one does, and is run once more."""
+    """Run a child that compiles nothing: in a fresh clone the first one does, so it is run again."""
     child = run_child(arguments, threads)
     return run_child(arguments, threads) if "once" in child.messages else child
 

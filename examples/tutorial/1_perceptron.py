@@ -27,8 +27,8 @@ for pair in inputs:
     print(f"{pair[0]} AND {pair[1]} = {gate.predict(pair)}")
 print(f"weights {gate.weights.round(3)}, bias {gate.bias:.3f}")
 
-# The same rule on many points, of which a line through the plane decides the class. The strip around
-# the line is left empty, so that the classes can be separated.
+# The same rule on many points. A line through the plane decides their class. The strip around the line
+# is left empty, so that the classes can be separated.
 rng = np.random.default_rng(0)
 cloud = rng.uniform(-1, 1, (points, 2))
 side = cloud @ [2.0, -1.0] + 0.3
@@ -37,7 +37,7 @@ classes = (side > 0).astype(int)
 
 line = Perceptron(n_inputs=2, seed=0)
 start = time.perf_counter()
-line.train(cloud, classes, epochs=20)  # the gate has compiled it
+line.train(cloud, classes, epochs=20)  # compiled by the gate above
 seconds = time.perf_counter() - start
 right = (line.predict(cloud) == classes).mean()
 print(f"{len(cloud):,} points, {right:.2%} on the right side of the line, {seconds * 1000:.0f} ms")

@@ -32,12 +32,12 @@ for epoch in range(1, options.epochs + 1):
     right = network.score(test_images, test_labels)
     print(f"epoch {epoch}: loss {loss:.4f}, {right:.2%} of the test images, {time.perf_counter() - start:.1f} s")
 
-# What the last batch left behind may be looked at, layer by layer.
+# The values of the last batch can be inspected, layer by layer.
 for i, (weights, values) in enumerate(zip(network.layers, network.activations[1:], strict=True), start=1):
     silent = (values == 0).mean()
     print(f"layer {i}: weights {weights.shape}, {silent:.0%} of its outputs are zero")
 
-# Where it is least sure of itself.
+# The image with the least certain prediction.
 probabilities = network.predict_proba(test_images)
 doubtful = probabilities.max(axis=1).argsort()[:3]
 for number in doubtful:

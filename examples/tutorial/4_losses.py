@@ -2,7 +2,7 @@
 
     python examples/tutorial/4_losses.py
 
-A loss says how wrong a prediction is, its gradient in which direction it is wrong.
+A loss measures how wrong a prediction is; its gradient is the direction of the error.
 """
 
 import numpy as np
@@ -17,21 +17,21 @@ from fastnn.classic import (
     softmax,
 )
 
-# Regression: how far off, squared.
+# Regression: the squared error.
 truth, guess = np.array([3.0, -0.5, 2.0]), np.array([2.5, 0.0, 2.0])
 print("squared error      ", mse_loss(truth, guess), mse_gradient(truth, guess))
 
-# Two classes: a probability for each answer of yes. A certain wrong answer costs much, but not infinity.
+# Two classes: the probability of "yes". A confident wrong answer has a large loss, but a finite one.
 yes, belief = np.array([1, 0, 1]), np.array([0.9, 0.1, 0.0])
 print("binary entropy     ", binary_cross_entropy(yes, belief), binary_cross_entropy_gradient(yes, belief))
 
-# Many classes: rows of probabilities, the truth as rows with a single 1 or simply as labels.
+# Many classes: rows of probabilities; targets are one-hot rows or labels.
 labels, rows = np.array([2, 0]), softmax(np.array([[0.1, 0.2, 3.0], [2.0, 0.0, 0.0]]))
 one_hot = np.eye(3)[labels]
 print("categorical entropy", categorical_cross_entropy(one_hot, rows), categorical_cross_entropy(labels, rows))
 print(categorical_cross_entropy_gradient(labels, rows).round(3))
 
-# Downhill along a gradient: the line y = 2 x - 1 found again from noisy points.
+# Gradient descent: recover the line y = 2 x - 1 from noisy points.
 rng = np.random.default_rng(0)
 x = rng.uniform(-1, 1, (200, 1))
 y = 2 * x - 1 + 0.1 * rng.standard_normal(x.shape)

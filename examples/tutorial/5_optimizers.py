@@ -1,10 +1,10 @@
-"""Three optimizers walk down the same valley.
+"""Three optimizers minimise the same function.
 
     python examples/tutorial/5_optimizers.py
 
-The valley is Rosenbrock's: a long bend, steep at the sides and nearly flat along the bottom, with its
-lowest point at (1, 1). Plain gradient descent creeps, momentum gathers speed, Adam measures each
-axis by its own gradients.
+It is Rosenbrock's: a long curved valley, steep at the sides and nearly flat along the bottom, with its
+minimum at (1, 1). Plain gradient descent is slow, momentum accelerates, Adam scales each axis by its
+own gradients.
 """
 
 import numpy as np

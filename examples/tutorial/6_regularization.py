@@ -2,9 +2,9 @@
 
     python examples/tutorial/6_regularization.py [--steps N]
 
-Twenty-five noisy points and far too many weights: without help the network learns the noise by heart. The
-layers are put together here from the pieces of fastnn.classic, forward and backward, so that each
-of them can be seen at work.
+Twenty-five noisy points and far too many weights: without regularisation the network fits the noise.
+The layers are built here from the functions of fastnn.classic, forward and backward, so that each step
+is visible.
 """
 
 import argparse
@@ -40,7 +40,7 @@ x_test, y_test = points(1000, 0.0)
 
 
 def run(title, *, strength=0.0, drop=0.0, normalize=False, width=200):
-    """Train one hidden layer with the given help and print the errors on both sets."""
+    """Train one hidden layer with the given regularisation and print the errors on both sets."""
     start = np.random.default_rng(0)
     w1, b1 = 3 * start.standard_normal((1, width)), start.standard_normal(width)
     w2, b2 = start.standard_normal((width, 1)) / np.sqrt(width), np.zeros(1)
@@ -59,7 +59,7 @@ def run(title, *, strength=0.0, drop=0.0, normalize=False, width=200):
         d_n = dropout.backward(d_out @ w2.T) * relu_derivative(n)
         d_z = norm.backward(d_n) if normalize else d_n
         gradients = [x_train.T @ d_z, d_z.sum(0), a.T @ d_out, d_out.sum(0)]
-        # The penalty pulls every weight towards zero; biases are left alone.
+        # The penalty pulls every weight towards zero; biases have no penalty.
         gradients[0] += l2_gradient(w1, strength)
         gradients[2] += l2_gradient(w2, strength)
         w1, b1, w2, b2 = (

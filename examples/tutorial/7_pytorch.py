@@ -2,8 +2,8 @@
 
     python examples/tutorial/7_pytorch.py [--samples N] [--epochs N]
 
-Nothing here is of fastnn but the import lines: with `import torch` and `import torchvision` in
-their place this is a PyTorch program.
+Only the import lines are specific to fastnn: with `import torch` and `import torchvision` instead,
+this is a PyTorch program.
 """
 
 import argparse
@@ -21,7 +21,7 @@ options = parser.parse_args()
 
 
 class DigitReader(nn.Module):
-    """Blocks of linear layer, batch normalisation, ReLU and dropout, and a linear layer behind them."""
+    """Blocks of linear layer, batch normalisation, ReLU and dropout, followed by a linear layer."""
 
     def __init__(self, inputs: int, hidden: list[int], classes: int, drop: float = 0.3) -> None:
         super().__init__()
@@ -37,7 +37,7 @@ class DigitReader(nn.Module):
 
 
 def accuracy(model: nn.Module, loader: DataLoader) -> float:
-    """The share of images whose largest logit is at the right digit."""
+    """The share of images whose largest logit is the correct digit's."""
     model.eval()
     right = seen = 0
     with torch.no_grad():

@@ -1,8 +1,8 @@
 """Small random training programs, and a machine that runs one with fastnn or with PyTorch.
 
-A program is a model and a list of instructions. An instruction is a name and three small integers, of which the
-machine makes what there is to choose from: every list is a program, so one that fails shrinks well. What a program
-finds is a list of notes: numbers, flags, shapes, which tensors share memory, and which errors were raised.
+A program is a model and a list of instructions. An instruction is a name and three small integers, which the machine
+maps to the available choices: every list is a valid program, so a failing one shrinks well. The result of a program
+is a list of notes: numbers, flags, shapes, which tensors share memory, and which errors were raised.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ class Spec:
         kind: how the layers are put together, see :func:`build`.
         layers: their names, see :data:`LAYERS`.
         width, hidden: features of inputs and outputs, and in between.
-        rows: of the two inputs.
+        rows: rows of the two inputs.
         wants: whether the inputs need gradients.
         dtype: "float32" or "float64".
         optimizer: see :data:`OPTIMIZERS`.
-        seed: of all numbers.
+        seed: seed of all random numbers.
     """
 
     kind: str
@@ -63,7 +63,7 @@ LAYERS: dict[str, Callable[[Any, int], Any]] = {
 }
 LINEAR = ("linear", "bare")
 KINDS = ("sequential", "nested", "written", "residual", "halves", "two inputs", "twice", "aliased", "tied")
-# With a large eps: a gradient that is nothing but rounding is not to count for more.
+# With a large eps, so that a gradient of pure rounding error is not amplified.
 OPTIMIZERS: dict[str, Callable[[Any, Any], Any]] = {
     "sgd": lambda optim, p: optim.SGD(p, lr=0.1),
     "momentum": lambda optim, p: optim.SGD(p, lr=0.05, momentum=0.9, weight_decay=0.01),
@@ -74,7 +74,7 @@ OPTIMIZERS: dict[str, Callable[[Any, Any], Any]] = {
 
 
 def stack(nn: Any, names: Sequence[str], width: int, hidden: int) -> list[Any]:
-    """The layers one after the other, from ``width`` features to as many."""
+    """The layers in sequence, from ``width`` features to ``width`` features."""
     made, now = [], width
     for name in names:
         if name in LINEAR:
@@ -83,7 +83,7 @@ def stack(nn: Any, names: Sequence[str], width: int, hidden: int) -> list[Any]:
             now = after
         else:
             made.append(LAYERS[name](nn, now))
-    # There is something to train.
+    # At least one layer has parameters.
     if now != width or not any(True for layer in made for _ in layer.parameters()):
         made.append(nn.Linear(now, width))
     return made
@@ -127,7 +127,7 @@ def build(lib: Any, spec: Spec) -> Any:
             return self.body(self.first(self.body(x)))
 
     class Once(Net):
-        """The second layer is there, and is not used."""
+        """The second layer exists but is not used."""
 
         def forward(self, x: Any) -> Any:
             return self.body(self.first(x))
@@ -152,12 +152,12 @@ class Machine:
 
     Args:
         lib: fastnn, or torch.
-        spec: what the program is about.
-        compiled: whether whole steps go through ``compile_step``, or line by line.
+        spec: model, inputs and optimizer of the program.
+        compiled: whether whole steps run with ``compile_step``, or line by line.
         settled: for a comparison of libraries: dropout is always in evaluation mode, and no batch of one row is
-            normalised, which is an error of which PyTorch counts the batch and fastnn does not.
+            normalised (that is an error; PyTorch counts the batch before it raises, fastnn does not).
         dtype: instead of that of ``spec``.
-        nudge: by about how much of its size each number is off, to see what rounding does to a program.
+        nudge: approximate relative perturbation of each number, to see the effect of rounding on a program.
     """
 
     def __init__(
@@ -168,7 +168,7 @@ class Machine:
         lib.manual_seed(spec.seed)
         self.rng, self.nudges = np.random.default_rng(spec.seed), np.random.default_rng(0)
         self.notes: list[Note] = []
-        # Tensors that the user keeps, and those whose memory other libraries see.
+        # Tensors that the user keeps, and those whose memory is shared with other libraries.
         self.kept: list[Any] = []
         self.losses: list[list[Any]] = []
         self.handles: list[Any] = []
@@ -186,14 +186,14 @@ class Machine:
         self.equip()
 
     def numbers(self, *shape: int) -> Any:
-        """A tensor of numbers that are the same with each library."""
+        """A tensor of numbers that are the same in both libraries."""
         array = self.rng.standard_normal(shape) * 0.5 + 0.1
         if self.nudge:
             array *= 1 + self.nudge * self.nudges.standard_normal(shape)
         return self.lib.from_numpy(array).to(self.dtype)
 
     def equip(self) -> None:
-        """An optimizer and a step for the model as it is."""
+        """An optimizer and a step for the current model."""
         self.optimizer = OPTIMIZERS[self.spec.optimizer](self.lib.optim, self.model.parameters())
         self.criterion = self.lib.nn.CrossEntropyLoss()
         if self.compiled and hasattr(self.lib, "compile_step"):
@@ -204,7 +204,7 @@ class Machine:
             if self.settled and isinstance(module, self.lib.nn.Dropout):
                 module.eval()
 
-    # -- What there is to choose from ---------------------------------------------------------
+    # -- Choices -------------------------------------------------------------------------------
 
     @property
     def parameters(self) -> list[Any]:
@@ -235,7 +235,7 @@ class Machine:
         if kind == 3:
             return out.sum() + self.call(i + 1).pow(2).sum()
         if kind == 4 and not self.handles:
-            # With hooks of modules PyTorch refuses it.
+            # PyTorch raises if modules have hooks.
             return out.mul_(2).sum()
         if kind == 5:
             return (out * out.detach()).mean()
@@ -257,7 +257,7 @@ class Machine:
                 self.notes.append((label, value))
 
     def look(self, label: str) -> None:
-        """Note all that can be seen."""
+        """Record everything observable."""
         for i, p in enumerate(self.parameters):
             self.note(f"{label}: parameter {i}", p, p.grad)
         for i, b in enumerate(self.model.buffers()):
@@ -278,7 +278,7 @@ class Machine:
         self.notes.append((f"{label}: shared memory", tuple(shared)))
 
     def reset(self) -> None:
-        """Start anew after an error: PyTorch does not say what graphs and gradients are then."""
+        """Start over after an error: PyTorch does not define graphs and gradients in that case."""
         self.losses.clear()
         self.kept.clear()
         for t in self.leaves:
@@ -294,7 +294,7 @@ class Machine:
                 self.notes.append((label, "interrupted"))
                 self.reset()
             except Exception as error:
-                # Without its traceback, which holds what the instruction was about.
+                # Without its traceback, which keeps the instruction's objects alive.
                 self.notes.append((label, error.with_traceback(None)))
                 self.reset()
             self.look(label)
@@ -303,7 +303,7 @@ class Machine:
     # -- Instructions -------------------------------------------------------------------------
 
     def do_warm(self, a: int, b: int, c: int) -> None:
-        """Enough calls of a kind for the next one to be replayed."""
+        """Make enough equal calls for the next one to be replayed."""
         for _ in range(3):
             self.call(a).sum().backward()
         self.reset()
@@ -327,7 +327,7 @@ class Machine:
         if self.losses:
             entry = self.pick(self.losses, a)
             entry[0].backward(retain_graph=b % 3 == 0)
-            # One in six may be asked once more, which is an error.
+            # One in six is kept: a second backward raises.
             if b % 3 and c % 6:
                 self.losses.remove(entry)
 
@@ -370,7 +370,7 @@ class Machine:
             entry = self.losses.pop(a % len(self.losses))
             self.note("differentiated")
             found = self.lib.autograd.grad(entry[0], targets, create_graph=True, allow_unused=True)
-            # Something of it has a history, whether or not a gradient without any slope has one.
+            # Part of it has a history, whether or not a constant gradient has one.
             total = sum((t * 0).sum() for t in self.leaves if t.requires_grad)
             total = total + sum(g.pow(2).sum() for g in found if g is not None)
             self.note("gradients", *[None if g is None else g.detach() for g in found])
@@ -395,7 +395,7 @@ class Machine:
                 x.grad = None
 
     def do_preset(self, a: int, b: int, c: int) -> None:
-        """A gradient that the user puts there."""
+        """A gradient that the user assigns."""
         leaf, kind = self.pick(self.leaves, a), b % 10
         shape, other = tuple(leaf.shape), self.pick(self.leaves, c)
         if kind == 0:
@@ -419,13 +419,13 @@ class Machine:
         elif kind == 7:
             leaf.grad = self.numbers(*shape, 2)[..., 0]
         elif kind == 8 and leaf.grad is not None:
-            # Of the own gradient there is now a view only.
+            # Only a view of the previous gradient remains.
             leaf.grad = leaf.grad.detach()[...]
         elif kind == 9:
             leaf.grad = self.numbers(*shape).requires_grad_()
 
     def do_expanded(self, a: int, b: int, c: int) -> None:
-        """A gradient that nobody can add to."""
+        """A gradient that cannot be accumulated into."""
         leaf = self.pick(self.leaves, a)
         self.do_unhook(0, 0, 0)
         if self.losses and leaf.requires_grad and leaf.numel() > 1:
@@ -476,7 +476,7 @@ class Machine:
                 p.detach().mul_(0.9)
 
     def unnoticed(self) -> None:
-        """Before a change that no backward pass notices: which numbers it then reads is a library's own affair."""
+        """Before a change that no backward pass detects: the numbers it then reads depend on the library."""
         if self.settled:
             self.losses.clear()
 
@@ -562,7 +562,7 @@ class Machine:
         finally:
             if handle is not None:
                 handle.remove()
-            # What is there now depends on how far it came.
+            # The gradients depend on where the backward pass was interrupted.
             self.reset()
 
     def do_retain(self, a: int, b: int, c: int) -> None:
@@ -591,7 +591,7 @@ class Machine:
         self.equip()
 
     def do_replace(self, a: int, b: int, c: int) -> None:
-        """A new parameter in the place of another, or of two."""
+        """A new parameter that replaces one or two others."""
         layers = [m for m in self.model.modules() if isinstance(m, self.lib.nn.Linear)]
         if layers:
             first, second = self.pick(layers, a), self.pick(layers, b)
@@ -607,7 +607,7 @@ class Machine:
         self.optimizer.step()
 
     def do_train(self, a: int, b: int, c: int) -> None:
-        """The plain loop, or the compiled step, some times."""
+        """Several runs of the plain loop or the compiled step."""
         x, y = self.pick(self.xs, a).detach(), self.pick(self.labels, a)
         args = (x, x * 2) if self.spec.kind == "two inputs" else (x,)
         if self.spec.kind == "halves":
@@ -623,7 +623,7 @@ class Machine:
             self.note("loss", loss.detach())
 
 
-# By how often they are drawn.
+# How often each instruction is drawn.
 OFTEN: dict[str, int] = {
     "forward": 8, "backward": 6, "grad": 4, "zero": 3, "preset": 3, "freeze": 3, "hold": 2, "warm": 2, "inputs": 2,
     "output": 2, "change": 2, "input": 2, "hook": 2, "step": 2, "train": 2, "unhook": 1, "interrupt": 1, "retain": 1,

@@ -1,4 +1,4 @@
-"""fastnn answers the probes as PyTorch does, but for what docs/differences.md says."""
+"""fastnn's results of the probes are PyTorch's, except for the differences in docs/differences.md."""
 
 from __future__ import annotations
 
@@ -36,12 +36,12 @@ def found(group: str) -> dict[str, str]:
 
 @functools.cache
 def reason(expression: str) -> str | None:
-    """Why this probe differs, if it is known to."""
+    """The known reason why this probe differs, if any."""
     return next((why for why, patterns in DIFFERENCES for p in patterns if re.search(p, expression)), None)
 
 
 def differing(expected: dict[str, str], group: str) -> Iterator[tuple[str, str, str]]:
-    """What is found in a group, and what was expected instead."""
+    """The results of a group that differ, with the expected ones."""
     for expression, answer in found(group).items():
         if not agrees(answer, expected[expression]):
             yield expression, answer, expected[expression]
@@ -70,7 +70,7 @@ def test_few_differ() -> None:
 
 
 def test_differences_are_different_and_written_down() -> None:
-    """No reason, and no pattern, for what agrees by now."""
+    """No reason and no pattern is left for probes that agree."""
     differ = [expression for group in GROUPS for expression, _, _ in differing(recorded()[group], group)]
     page = " ".join(PAGE.read_text(encoding="utf-8").split())
     for why, patterns in DIFFERENCES:
@@ -82,12 +82,12 @@ def test_differences_are_different_and_written_down() -> None:
 
 @pytest.mark.torch
 def test_live() -> None:
-    """PyTorch answers what is recorded, and fastnn agrees with it."""
+    """PyTorch's results are the recorded ones, and fastnn agrees with them."""
     changed, unexplained = [], []
     with _torch() as torch:
         for group, expressions in GROUPS.items():
             answers = {expression: outcome(torch, expression) for expression in expressions}
-            # Where it is known to differ PyTorch's own answer may depend on the processor.
+            # For a known difference PyTorch's own result may depend on the processor.
             changed += [
                 (e, a, recorded()[group][e]) for e, a in answers.items()
                 if not agrees(a, recorded()[group][e]) and reason(e) is None
@@ -99,7 +99,7 @@ def test_live() -> None:
 
 @contextlib.contextmanager
 def _torch() -> Iterator[Any]:
-    """PyTorch on one thread, as more cut sums in other places; what it warns of once is warned of each time."""
+    """PyTorch on one thread, as more threads split sums differently; warnings are repeated every time."""
     if importlib.util.find_spec("torch") is None:
         pytest.skip("PyTorch is not installed: what it answered is recorded")
     torch = importlib.import_module("torch")

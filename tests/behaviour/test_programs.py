@@ -1,7 +1,6 @@
-"""Random programs: what is replayed is what is computed, to the bit, and what PyTorch computes, but for rounding.
+"""Random programs: replays give the same bits as eager code, and PyTorch's numbers up to rounding.
 
-``FASTNN_PROGRAMS`` is how many programs each test runs (300), ``FASTNN_PROGRAMS_SEED`` another number to draw them
-from.
+``FASTNN_PROGRAMS`` is the number of programs of each test (300), ``FASTNN_PROGRAMS_SEED`` a seed for them.
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ SPECS = st.builds(
     kind=st.sampled_from(KINDS),
     layers=st.lists(st.sampled_from([*LINEAR, *LINEAR, *LAYERS]), min_size=1, max_size=6).map(tuple),
     width=st.sampled_from([2, 3, 4]),
-    # The rows of a weight of 256 columns are spread over the cache, with room between them.
+    # The rows of a weight of 256 columns are padded, to spread them over the cache.
     hidden=st.sampled_from([2, 3, 5, 256]),
     rows=st.tuples(st.sampled_from([1, 2, 4, 70]), st.sampled_from([1, 3, 4])),
     wants=st.tuples(st.booleans(), st.booleans()),
@@ -39,7 +38,7 @@ SMALL = st.integers(0, 11)
 NAMES = st.sampled_from([name for name, times in OFTEN.items() for _ in range(times)])
 PROGRAM = st.lists(st.tuples(NAMES, SMALL, SMALL, SMALL), min_size=3, max_size=20)
 
-# Many programs, each of which takes long for a property test; the same ones in every run.
+# Many programs, each one slow for a property test; the same ones in every run.
 many = settings(
     max_examples=PROGRAMS, deadline=None, database=None, suppress_health_check=list(HealthCheck),
     phases=[Phase.explicit, Phase.generate, Phase.shrink],
@@ -59,7 +58,7 @@ def run(spec: Spec, program: list[Instruction], captured: bool, settled: bool = 
 
 
 def is_same(found: Note, expected: Note, exactly: bool = True) -> bool:
-    """Whether two notes of fastnn agree: to the bit, or but for rounding."""
+    """Whether two notes of fastnn agree, bit by bit or up to rounding."""
     if not exactly:
         return is_near(found, expected)
     if len(found) != len(expected) or found[:-1] != expected[:-1]:
@@ -68,7 +67,7 @@ def is_same(found: Note, expected: Note, exactly: bool = True) -> bool:
     if isinstance(e, np.ndarray):
         return isinstance(f, np.ndarray) and (f.dtype, f.shape) == (e.dtype, e.shape) and f.tobytes() == e.tobytes()
     if isinstance(e, Exception):
-        # Which of several tensors is named first may differ.
+        # The order of several tensors may differ.
         return type(f) is type(e) and str(f)[:40] == str(e)[:40]
     return bool(f == e or (f != f and e != e))
 
@@ -81,11 +80,11 @@ def size_of(note: Note) -> float:
 
 
 def is_near(found: Note, expected: Note, others: Sequence[Note] = (), scale: float = 1.0) -> bool:
-    """Whether notes of fastnn and PyTorch agree but for rounding.
+    """Whether notes of fastnn and PyTorch agree up to rounding.
 
     Args:
-        others: the same with other roundings. What these do to the program is seen from the differences.
-        scale: the largest number that the program has come by so far: where numbers cancel its rounding is left.
+        others: the same with other roundings. The differences show the effect of rounding on the program.
+        scale: the largest number of the program so far: where numbers cancel, its rounding error remains.
     """
     if len(found) != len(expected) or found[:-1] != expected[:-1]:
         return False
@@ -103,7 +102,7 @@ def is_near(found: Note, expected: Note, others: Sequence[Note] = (), scale: flo
         return np.array_equal(finite, np.isfinite(f))
     if not e.size:
         return True
-    # Optimizers that divide by the size of a gradient enlarge one that is nothing but rounding.
+    # Optimizers that divide by the magnitude of a gradient amplify one of pure rounding error.
     limit = (1e-8 if e.dtype == np.float64 else 1e-5) * max(scale, np.abs(e).max())
     for other in others:
         limit += 30 * np.abs(e.astype(np.float64) - other[-1]).max()
@@ -114,7 +113,7 @@ IN_PLACE = "modified by an inplace operation"
 
 
 def is_about_versions(note: Note) -> bool:
-    """Whether a backward pass was refused, for something that it reads was changed since."""
+    """Whether a backward pass raised because a tensor that it reads was changed in place."""
     return isinstance(note[-1], RuntimeError) and IN_PLACE in str(note[-1])
 
 
@@ -125,10 +124,10 @@ def test_captured_as_eager(spec: Spec, program: list[Instruction]) -> None:
     found, expected = run(spec, program, True), run(spec, program, False)
     exactly = True
     for f, e in zip(found, expected, strict=False):
-        # A second derivative adds up the parts of a module before it adds them to those of others.
+        # A second derivative first sums the contributions of a module, then adds those of other modules.
         exactly = exactly and f[0] != "differentiated"
         if is_about_versions(f) and (e[0] in ("hook", "accumulated") or e[-1] == "interrupted"):
-            # What is replayed is refused at once, what is computed after the hooks of the layers that come first.
+            # A replay raises at once, eager code after the hooks of the first layers.
             return
         if is_about_versions(f) and "through .data" in str(f[-1]):
             # What is replayed is computed once more for second derivatives, and finds that it is not what it was.
@@ -138,7 +137,7 @@ def test_captured_as_eager(spec: Spec, program: list[Instruction]) -> None:
 
 
 def by_pytorch(torch: Any, spec: Spec, program: list[Instruction]) -> tuple[list[Note], list[list[Note]]]:
-    """What PyTorch finds, and what it finds with other roundings: in float64, and from slightly other numbers."""
+    """PyTorch's notes, and its notes with other roundings: in float64, and from slightly perturbed numbers."""
     found = Machine(torch, spec, compiled=False, settled=True).run(program)
     eps = float(np.finfo(spec.dtype).eps)
     others = [
@@ -161,7 +160,7 @@ def test_as_pytorch(spec: Spec, program: list[Instruction]) -> None:
     for f, e, *rest in zip(found, expected, *others, strict=False):
         scale = max(scale, size_of(e))
         if is_about_versions(f) != is_about_versions(e):
-            # Fused operations read other arrays than PyTorch's: what they refuse is tested for each of them.
+            # Fused operations read other arrays than PyTorch's: other tests check when each of them raises.
             return
         assert is_near(f, e, rest, scale), f"{f}\ninstead of {e}, in\n{listing(spec, program)}"
     assert len(found) == len(expected), listing(spec, program)

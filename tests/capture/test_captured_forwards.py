@@ -1,4 +1,4 @@
-"""Captured forward and backward passes give the bits of the eager ones, in every situation."""
+"""Captured forward and backward passes give the same bits as eager ones, in every situation."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def regularized() -> nn.Module:
 
 
 class Written(nn.Module):
-    """A forward as people write it: functions, methods, a branch on the mode, a loop over layers."""
+    """A typical forward: functions, methods, a branch on the mode, a loop over layers."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -47,7 +47,7 @@ class Written(nn.Module):
         self.norm, self.drop, self.last = nn.BatchNorm1d(20), nn.Dropout(0.2), nn.Linear(20, 3)
 
     def features(self, x: Any) -> Any:
-        """A method of its own."""
+        """A helper method."""
         x = x.view(x.size(0), -1)
         return self.act(self.first(x))
 
@@ -63,7 +63,7 @@ class Written(nn.Module):
 
 
 class Tied(nn.Module):
-    """Two layers of one weight."""
+    """Two layers that share one weight."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ torch_relu = fastnn.relu
 
 
 def wide() -> nn.Module:
-    """Rows of the first weight have room between them, to spread them over the cache."""
+    """The rows of the first weight are padded, to spread them over the cache."""
     return nn.Sequential(nn.Linear(12, 256), nn.ReLU(), nn.Linear(256, 3))
 
 
@@ -91,9 +91,9 @@ def batch(rows: int = 16, seed: int = 0) -> tuple[Any, Any]:
 
 
 def twice(work: Callable[[], Any], expected: str | None = "captured") -> None:
-    """``work`` without and with capture, from one seed: everything that it returns agrees to the bit.
+    """``work`` returns the same bits without and with capture, from one seed.
 
-    It returns the model first, whose parameters, gradients and buffers are compared, and what else counts.
+    It returns the model, whose parameters, gradients and buffers are compared, then other results to compare.
     """
     found = []
     for on in (False, True):
@@ -158,7 +158,7 @@ def test_gradients_are_zeroed_or_forgotten(set_to_none: bool) -> None:
 
 
 def test_gradients_accumulate() -> None:
-    """Over batches long enough that a product is added up in pieces."""
+    """The batches are long enough for a product to be summed in pieces."""
 
     def work() -> Any:
         model = plain()
@@ -239,7 +239,7 @@ def test_second_derivatives(name: str) -> None:
         return model, *found
 
     twice(work, "eager for float32 of shape (16, 12): backward passes are differentiated again")
-    # It was captured first.
+    # The model is captured first.
     twice(lambda: work(4), "eager for float32 of shape (16, 12): backward passes are differentiated again")
 
 
@@ -259,7 +259,7 @@ def test_shared_and_frozen_parameters() -> None:
 
 
 def test_what_is_changed_in_between() -> None:
-    """Weights assigned, loaded, moved; a layer replaced; a probability changed; another number of threads."""
+    """Weights assigned, loaded, moved; a layer replaced; a probability changed; the number of threads changed."""
 
     def work() -> Any:
         model, found = regularized(), []
@@ -451,14 +451,14 @@ def test_a_large_batch_in_pieces(make: Callable[[], nn.Module], rows: int) -> No
                 found += [model(x), model(fastnn.tensor(x.numpy().T.copy()).T)]
         return model, *found
 
-    # The statistics of a BatchNorm are its own affair: what it computes is not looked into.
+    # A BatchNorm updates its statistics itself, so its computation is not analysed.
     twice(work, "may depend on each other" if make is regularized else "captured for float32 of shape (2048, 12)")
 
 
 def test_a_rest_of_few_rows() -> None:
     def work() -> Any:
         model = plain().eval()
-        # Stored the other way round, where up to four rows are dot products.
+        # Stored transposed: up to four rows are then computed as dot products.
         model[0].weight = nn.Parameter(fastnn.tensor(model[0].weight.detach().numpy().copy()))
         with fastnn.no_grad():
             return model, *[model(batch(rows, rows)[0]) for rows in (4097, 4097, 4097, 4098, 4100, 4101, 4160)]
@@ -467,7 +467,7 @@ def test_a_rest_of_few_rows() -> None:
 
 
 class Rows(nn.Module):
-    """Rows that depend on others: nothing of this may be cut."""
+    """Rows that depend on each other: this must not be split by rows."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Gradients clipped by the optimizer's kernels: the numbers of clip_grad_norm_; captured and eager the same bits."""
+"""Gradients clipped in the optimizer's kernels: as by clip_grad_norm_, with the same bits captured and eager."""
 
 from __future__ import annotations
 
@@ -62,7 +62,7 @@ def test_captured_and_eager_are_the_same_bits_and_the_numbers_those_of_clip_grad
     captured, eager, by_hand = (trained(how, **variant) for how in ("captured", "eager", "by hand"))
     assert [bits(t) for t in captured] == [bits(t) for t in eager]
     for found, expected in zip(captured, by_hand, strict=True):
-        # A few roundings in each of five steps, which the steps after them amplify little.
+        # A few roundings in each of five steps, hardly amplified by later steps.
         assert_matches(found.numpy(), expected.numpy(), roundings=30, least=1.0)
 
 
@@ -117,7 +117,7 @@ def test_a_norm_that_is_nan_makes_everything_nan(norm_type: float) -> None:
 
 
 class Doubled(fastnn.optim.SGD):
-    """Takes its steps twice as long, as a user might write it."""
+    """Doubles its steps, as a user might write it."""
 
     def step(self, closure: Any = None) -> Any:
         for group in self.param_groups:

@@ -1,4 +1,4 @@
-"""A captured step gives the bits of the eager one, in every situation; what cannot be captured says why."""
+"""A captured step gives the same bits as the eager one, in every situation; otherwise it gives the reason."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Step = Callable[..., Any]
 
 
 class Twin:
-    """The same model twice: one trained by a captured step, one by the lines that it stands for."""
+    """The same model twice: one trained with a captured step, one with the equivalent lines."""
 
     def __init__(self, make: Callable[[], nn.Module], optimizer: Callable[..., Any], criterion: Any = None) -> None:
         self.models, self.optimizers = [], []
@@ -41,7 +41,7 @@ class Twin:
         return losses[0]
 
     def eager(self, *batch: Any) -> Any:
-        """The lines that a step stands for."""
+        """The lines equivalent to a step."""
         self.optimizers[1].zero_grad()
         loss = self.criterion(self.models[1](*batch[:-1]), batch[-1])
         loss.backward()
@@ -49,7 +49,7 @@ class Twin:
         return loss
 
     def compare(self) -> None:
-        """Parameters, buffers, gradients and the optimizers' states are the same bits."""
+        """Parameters, buffers, gradients and the optimizers' states are bit-identical."""
         a, b = (m.state_dict() for m in self.models)
         assert a.keys() == b.keys()
         for name in a:
@@ -263,7 +263,7 @@ class Outside(Branches):
 
 
 class Changing(Branches):
-    """Another computation at each call."""
+    """A different computation at each call."""
 
     calls = 0
 
@@ -308,7 +308,7 @@ def _without(module: nn.Module, name: str) -> nn.Module:
 )
 def test_what_cannot_be_captured_runs_eagerly_and_says_why(kind: type[nn.Module], reason: str) -> None:
     if kind is Changing:
-        # Its two traces see one call each.
+        # Each of its two traces sees one call.
         model = kind()
         step = fastnn.compile_step(model, nn.CrossEntropyLoss(), adam(model.parameters()))
         for x, y in batches(4, 16):
@@ -396,7 +396,7 @@ class Follows(Branches):
 
 
 class Assigns(Follows):
-    """The same by assignment."""
+    """The same, by assignment."""
 
     def forward(self, x: Any) -> Any:
         self.mean = (self.mean * 0.9 + x.mean(0) * 0.1).detach()
@@ -404,7 +404,7 @@ class Assigns(Follows):
 
 
 class Configured(Branches):
-    """Reads an option where nobody looks."""
+    """Reads an option from a place that is not guarded."""
 
     def __init__(self) -> None:
         super().__init__()

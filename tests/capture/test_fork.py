@@ -1,4 +1,4 @@
-"""Children forked while other threads are at work: no lock that such a thread held keeps them waiting."""
+"""Children forked while other threads are at work do not wait for a lock that such a thread held."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 
-# Each lock in turn is held by another thread while the program forks, and the child does what needs it.
+# Each lock in turn is held by another thread while the program forks; the child then needs that lock.
 HELD = """
 import os, signal, threading
 import llvmlite.binding.ffi as llvm
@@ -72,7 +72,7 @@ for name, lock in locks.items():
 work()
 """
 
-# Threads that take the locks all the time.
+# Threads that take the locks continuously.
 BUSY = """
 import os, signal, threading, time
 import fastnn

@@ -1,7 +1,7 @@
-"""Every way to ask for gradients after every other one: captured as eager, and where it can be written down, exact.
+"""Every way to compute gradients after every other one: captured as eager, with exact values where known.
 
-A recorded backward pass is chosen by which gradients are there already. Each has arrays of its own, and none may
-rely on what another one has left behind.
+A recorded backward pass is chosen by the gradients that already exist. Each has arrays of its own, and none may
+rely on the contents left by another one.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ def network() -> Any:
 
 
 class Case:
-    """A model, an input that needs a gradient, and what the ways have found so far."""
+    """A model, an input that needs a gradient, and the results so far."""
 
     def __init__(self) -> None:
         fastnn.manual_seed(3)
@@ -46,7 +46,7 @@ class Case:
         return F.cross_entropy(self.model(self.x), self.y)
 
     def note(self, *tensors: Any) -> None:
-        """Copies, of None too."""
+        """Record copies, or None."""
         self.found += [None if t is None else t.detach().clone() for t in tensors]
 
 
@@ -89,7 +89,7 @@ def one_is_preset(case: Case) -> None:
 
 
 def one_is_shared(case: Case) -> None:
-    """One tensor is the gradient of two parameters, which both add to it."""
+    """One tensor is the gradient of two parameters, and both accumulate into it."""
     case.model.zero_grad()
     case.model[0].bias.grad = case.model[3].bias.grad = fastnn.ones(5)
     case.loss().backward()
@@ -170,7 +170,7 @@ WAYS = [
 
 
 def walked(ways: list[Callable[[Case], None]], captured: bool) -> list[Any]:
-    """What the ways find, one after the other."""
+    """The results of the ways, run in sequence."""
     fastnn.set_capture(captured)
     case = Case()
     for way in ways:
@@ -190,7 +190,7 @@ def test_one_way_after_another(first: Callable[[Case], None]) -> None:
 
 
 def test_saliency_beside_gradients_that_accumulate() -> None:
-    """The gradient by x is the same however many gradients have been added up beside it."""
+    """The gradient by x does not depend on the accumulated gradients of the parameters."""
     case = Case()
     found = []
     for _ in range(8):
@@ -201,7 +201,7 @@ def test_saliency_beside_gradients_that_accumulate() -> None:
 
 
 class Aliased(nn.Module):
-    """A parameter that two modules have, and one uses."""
+    """A parameter that belongs to two modules, one of which is used."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -232,11 +232,11 @@ def test_a_parameter_that_is_registered_twice() -> None:
     assert work(True) == work(False)
 
 
-# -- What is recorded is decided in the forward ------------------------------------------------
+# -- The forward decides what is recorded ------------------------------------------------------
 
 
 def layers() -> dict[str, Callable[[], tuple[Any, Any]]]:
-    """Modules that compute the gradients of their parameters themselves, with an input each."""
+    """Modules that compute the gradients of their parameters themselves, each with an input."""
     x = fastnn.rand(ROWS, 3)
     return {
         "linear": lambda: (nn.Linear(3, 5), x),
@@ -262,14 +262,14 @@ def applied(module: Any, x: Any) -> Any:
 
 @pytest.mark.parametrize("name", LAYERS)
 def test_parameters_that_are_frozen_in_the_forward(name: str) -> None:
-    """Switched on afterwards they get no gradient; switched off afterwards they get none either."""
+    """Enabled after the forward they get no gradient; disabled after it they get none either."""
     module, x = LAYERS[name]()
     for _ in range(3):
         applied(module, x).sum().backward()
     for p in module.parameters():
         module.zero_grad()
         given = x.clone().requires_grad_() if x.is_floating_point() else x
-        # Another reason to walk back where all else is frozen.
+        # Requires a backward pass even if everything else is frozen.
         extra = fastnn.zeros((), requires_grad=True)
         p.requires_grad_(False)
         loss = applied(module, given).sum() + extra
@@ -296,7 +296,7 @@ def test_an_operand_of_a_loss_that_is_frozen_in_the_forward() -> None:
 
 
 def test_hooks_of_a_parameter_that_was_frozen_since() -> None:
-    """They are called, with the gradient that is then not kept."""
+    """They are called with the gradient, which is then not stored."""
     for captured in (False, True):
         fastnn.set_capture(captured)
         model, seen = network(), list[Any]()
@@ -353,7 +353,7 @@ def four_layers(lib: Any) -> Any:
 @pytest.mark.parametrize("calls", [0, 4])
 @pytest.mark.parametrize("create_graph", [False, True])
 def test_a_hook_is_called_once(lib: Any, calls: int, create_graph: bool) -> None:
-    """Also where operations are computed once more, to be differentiated."""
+    """Also if operations are computed again, to be differentiated."""
     model, x, seen = four_layers(lib), lib.ones(2, 2, requires_grad=True), list[str]()
     for _ in range(calls):
         model(x).sum()
@@ -389,7 +389,7 @@ def test_a_hook_of_a_result_is_called_once(lib: Any, create_graph: bool) -> None
 
 
 def test_the_order_of_hooks(lib: Any) -> None:
-    """A hook of a leaf is called as soon as all of its gradient is there."""
+    """A hook of a leaf is called as soon as its gradient is complete."""
     model, x, seen = four_layers(lib), lib.ones(2, 2, requires_grad=True), list[str]()
     for name, p in [*model.named_parameters(), ("x", x)]:
         p.register_hook(lambda grad, name=name: seen.append(name))
@@ -418,12 +418,12 @@ def test_the_order_of_hooks_of_a_recorded_module() -> None:
     assert work(True) == work(False) == ["3.bias", "3.weight", "1.weight", "1.bias", "0.bias", "x", "0.weight"]
 
 
-# -- What changes between the passes ---------------------------------------------------------------
+# -- Changes between the passes --------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("calls", [0, 4])
 def test_what_only_other_gradients_read_may_change(lib: Any, calls: int) -> None:
-    """As where each operation is recorded by itself."""
+    """The same as if each operation were recorded separately."""
     model, x = four_layers(lib), lib.ones(2, 2)
     for _ in range(calls):
         model(x).sum()
@@ -451,7 +451,7 @@ CHANGES: dict[str, Callable[[Any, Any], None]] = {
 @pytest.mark.parametrize("change", CHANGES)
 @pytest.mark.parametrize("calls", [0, 4])
 def test_a_model_that_changes_before_a_second_derivative(lib: Any, calls: int, change: str) -> None:
-    """The gradient is that of what was computed."""
+    """The gradient is that of the forward that ran."""
     model, x = four_layers(lib), lib.ones(2, 2, requires_grad=True)
     for _ in range(calls):
         model(x).sum()
@@ -465,7 +465,7 @@ def test_a_model_that_changes_before_a_second_derivative(lib: Any, calls: int, c
 
 
 def test_a_constant_that_changes_before_a_second_derivative() -> None:
-    """What a recorded module reads without a gradient is not kept, and not mistaken for what it was."""
+    """A tensor that a recorded module reads without a gradient is not saved, so its change is detected."""
     model, x = four_layers(fastnn), fastnn.ones(2, 2, requires_grad=True)
     model[0].requires_grad_(False)
     for _ in range(4):
@@ -480,7 +480,7 @@ def test_a_constant_that_changes_before_a_second_derivative() -> None:
 
 
 def test_an_error_in_a_call_leaves_behind_what_the_eager_one_does() -> None:
-    """Numbers that were drawn before it, above all."""
+    """In particular, the random numbers drawn before it."""
 
     def work(captured: bool) -> list[Any]:
         fastnn.set_capture(captured)
@@ -518,7 +518,7 @@ def test_a_compiled_step_forgets_gradients_of_frozen_parameters(momentum: float)
                 F.cross_entropy(model(x), y).backward()
                 optimizer.step()
             if i == 5:
-                # Of no use to a step, which begins without any.
+                # Ignored by a step, which begins without gradients.
                 model[3].bias.grad = fastnn.ones(5)
             found += [[p.tolist(), None if p.grad is None else p.grad.tolist()] for p in model.parameters()]
         assert not compiled or "captured: 1 program" in step.explain()
@@ -528,7 +528,7 @@ def test_a_compiled_step_forgets_gradients_of_frozen_parameters(momentum: float)
 
 
 def test_a_tied_weight_in_a_step_that_is_refused() -> None:
-    """The error that ended the trace does not keep gradients out of their places: their sums would round otherwise."""
+    """The error that ends the trace does not keep gradients out of their memory: their sums would round differently."""
 
     class Net(nn.Module):
         def __init__(self) -> None:

@@ -1,4 +1,4 @@
-"""What a replay could miss: names bound anew, gradients added in part, arrays laid otherwise, a profile around it."""
+"""Changes that a replay must detect: rebound names, some gradients accumulated, other memory layouts, a profile."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ activation = F.relu
 
 
 class Layer(nn.Module):
-    """One layer, for forwards to be written around it."""
+    """One layer, for subclasses with different forwards."""
 
     slope = 0.1
     shared = nn.Dropout(0.5)
@@ -62,7 +62,7 @@ class ByShared(Layer):
 
 
 class ByHidden(Layer):
-    """The class's ReLU stands in front of the registered Tanh."""
+    """The class's ReLU hides the registered Tanh."""
 
     def forward(self, x: Any) -> Any:
         return self.act(self.layer(x))
@@ -124,7 +124,7 @@ def test_names_that_stand_for_something_else_later(what: str, monkeypatch: pytes
                 found += [model(batch(seed=seed)[0]) for seed in range(5)]
             except AttributeError as error:
                 found.append([str(error)])
-            # As before, so that the parameters can be compared.
+            # Undo the change, so that the parameters can be compared.
             return model, *found
 
     twice(work, None)
@@ -236,7 +236,7 @@ def test_what_is_not_captured(kind: type[nn.Module]) -> None:
 
 
 def test_a_function_that_pretends_to_be_another() -> None:
-    """Its source, as ``inspect`` finds it, is that of the one that it wraps."""
+    """``inspect`` returns the source of the wrapped function."""
     calls = []
 
     class Wrapped(Layer):
@@ -260,7 +260,7 @@ def test_a_function_that_pretends_to_be_another() -> None:
 
 @pytest.mark.parametrize("how", ["zeroed", "assigned", "held", "zeroed and held", "asked for"])
 def test_gradients_of_some_parameters_accumulate(how: str) -> None:
-    """Over batches long enough that a kernel that adds rounds differently from a sum."""
+    """The batches are long enough for an accumulating kernel to round differently from a sum."""
 
     def work() -> Any:
         model, found, held = plain(), list[Any](), list[Any]()
@@ -318,7 +318,7 @@ def test_a_mode_that_changes_before_a_second_derivative() -> None:
 
 
 def test_the_output_of_a_linear_layer_may_be_changed() -> None:
-    """Nobody reads it on the way back; the output of an activation is read."""
+    """The backward pass does not read it; it reads the output of an activation."""
 
     def work() -> Any:
         model, found = plain(), []
@@ -349,7 +349,7 @@ def test_inputs_that_overlap_themselves_and_then_do_not() -> None:
 
 
 def test_a_profile_shows_what_is_replayed() -> None:
-    """And launches it one by one, over the arrays of that call."""
+    """It launches the kernels one by one, on the arrays of that call."""
 
     def work() -> Any:
         model, found = plain(), []

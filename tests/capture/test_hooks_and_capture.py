@@ -1,4 +1,4 @@
-"""What stood against a capture from outside, hooks above all, stands against it no longer when it has gone."""
+"""External obstacles to a capture, hooks above all, prevent it only as long as they are present."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def pre_hook(model: Any) -> Undo:
 
 
 def cleared_hook(model: Any) -> Undo:
-    """As people take all hooks out."""
+    """A common way to remove all hooks."""
     model[0].register_forward_hook(lambda module, args, out: None)
     return model[0]._forward_hooks.clear
 
@@ -72,7 +72,7 @@ OBSTACLES = [
 
 
 def trained(captured: bool, whole: bool, obstacle: Callable[[Any], Undo], early: bool, calls: int) -> list[bytes]:
-    """Parameters after some steps, then some with an obstacle, then some without it again."""
+    """Parameters after some steps without an obstacle, some with it, and some without it again."""
     fastnn.manual_seed(0)
     model = plain()
     sgd = fastnn.optim.SGD(model.parameters(), lr=0.1)
@@ -99,7 +99,7 @@ def trained(captured: bool, whole: bool, obstacle: Callable[[Any], Undo], early:
         undo = obstacle(model)
         try:
             run(calls)
-            # A module with hooks of its own, as all have then, does not even look for a recording.
+            # With global hooks every module has hooks, and a module with hooks does not look for a recording.
             if captured and (whole or obstacle is not hook_of_all):
                 assert "eager for float32" in said()
                 assert "hooks" in said() or "replaced" in said()
@@ -177,7 +177,7 @@ def test_a_parameter_that_the_optimizer_gets_later() -> None:
 
 
 def test_what_the_step_itself_does_is_not_asked_again() -> None:
-    """A trace runs the user's code: it is not repeated without a cause."""
+    """A trace runs the user's code, so it is not repeated without a reason."""
     model, calls = plain(), []
 
     def criterion(out: Any, y: Any) -> Any:

@@ -1,7 +1,7 @@
-"""Ctrl-C and other exceptions in the middle of a step: before it or after it, never half of it, and then on.
+"""Ctrl-C and other exceptions during a step: the step is done or not done, never half, and training can continue.
 
-The interrupt is raised at each line of fastnn that a step runs, and wherever one of its functions returns, one after
-the other.
+The interrupt is raised at each line of fastnn that a step runs, and at each return of one of its functions, one place
+per run.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ pytestmark = pytest.mark.skipif(
 
 FOLDERS = tuple(str(Path(module.__file__).parent) for module in (fastnn, kernels))
 CONTEXTLIB = contextlib.__file__
-# What is raised in the first two, Python only reports; the others put Ctrl-C off.
+# Python only reports exceptions raised in the first two; the others defer Ctrl-C.
 NOT_THERE = ("__del__", "_forget", "_compiling", "_once")
 
 
@@ -47,8 +47,8 @@ def interrupted_at(n: int, call: Callable[[], Any]) -> BaseException | None:
 
     def places(frame: Any, event: str, arg: Any) -> Any:
         nonlocal left
-        # Generators return where they yield, and there is no place for an interrupt. Nor is there one where contextlib
-        # has found that a block has ended: CPython 3.11 would keep the StopIteration, with all its frames.
+        # No interrupt at a generator's return event, which is a yield, nor where contextlib has detected the end of a
+        # block: CPython 3.11 would keep the StopIteration, with all its frames.
         generator = frame.f_code.co_flags & inspect.CO_GENERATOR
         if frame.f_code.co_filename == CONTEXTLIB and sys.exc_info()[1] is not None:
             return places
@@ -81,7 +81,7 @@ def _nothing_is_left() -> Iterator[None]:
 
 
 def is_free(lock: Any) -> bool:
-    """Whether another thread could have it."""
+    """Whether another thread could take it."""
     found: list[bool] = []
 
     def take() -> None:
@@ -104,14 +104,14 @@ def batches(count: int) -> list[tuple[Any, Any]]:
 
 
 class Training:
-    """A model with its optimizer, of which the whole state can be read and written."""
+    """A model and its optimizer, with access to their whole state."""
 
     def __init__(self, rule: str = "NAdam", **options: Any) -> None:
         fastnn.manual_seed(0)
         self.model = nn.Sequential(
             nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 7), nn.Tanh(), nn.Linear(7, 3)
         )
-        # The layer in the middle has options of its own: three stretches of parameters.
+        # The middle layer has separate options, so the parameters form three runs.
         groups = [
             {"params": [p for i in (0, 1, 6) for p in self.model[i].parameters()]},
             {"params": list(self.model[4].parameters()), "lr": 0.05},
@@ -127,18 +127,18 @@ class Training:
         return found
 
     def learned(self) -> bytes:
-        """Parameters and the optimizer's state, without what a forward pass changes."""
+        """Parameters and the optimizer's state, without the values that a forward pass changes."""
         skipped = len(list(self.model.buffers()))
         count = len(list(self.model.parameters()))
         arrays = self.arrays()
         return b"".join(a.tobytes() for a in arrays[:count] + arrays[count + skipped :])
 
     def read(self) -> list[Any]:
-        """All of it, and where the random numbers stand."""
+        """The whole state, including that of the random numbers."""
         return [a.copy() for a in self.arrays()] + [fastnn.get_rng_state()]
 
     def write(self, state: list[Any]) -> None:
-        """Go back there."""
+        """Restore a state."""
         arrays = self.arrays()
         for array, values in zip(arrays, state, strict=False):
             array[...] = values
@@ -187,7 +187,7 @@ def test_a_captured_step_is_done_or_not_done(rule: str, options: dict[str, Any],
         outcomes.append(training.bits() == done)
         if not outcomes[-1]:
             assert training.bits() == bits_of(start), f"half a step at place {n}"
-            # While a debugger, or the prompt, still holds on to the interrupt.
+            # While the interrupt is still referenced, as by a debugger or the prompt.
             step(*last)
             assert training.bits() == done
         del interrupt
@@ -195,7 +195,7 @@ def test_a_captured_step_is_done_or_not_done(rule: str, options: dict[str, Any],
         assert training.bits() == end
         assert "_clip" not in vars(training.optimizer)
     assert len(outcomes) > 100
-    # Not done, then done.
+    # First not done, later done.
     assert outcomes == sorted(outcomes)
     assert outcomes[-1]
     step(*after)
@@ -219,7 +219,7 @@ def test_a_capture_is_done_or_not_done() -> None:
     step(*last)
     done = training.bits()
     places = 0
-    # All places are some thousands: every so many, and each of them in another part of its line.
+    # There are thousands of places: test every 127th.
     for n in range(1, 100_000, 127):
         training.write(origin)
         step = begun()
@@ -238,7 +238,7 @@ def test_a_capture_is_done_or_not_done() -> None:
 
 
 def test_a_plain_loop_goes_on() -> None:
-    """After an interrupt anywhere in the loop, the same numbers as in one that was never interrupted."""
+    """After an interrupt anywhere in the loop, the numbers are the same as without one."""
     training, twin = Training("Adam", lr=0.01), Training("Adam", lr=0.01)
     *first, last, after = batches(6)
     for other in (twin, training):
@@ -257,7 +257,7 @@ def test_a_plain_loop_goes_on() -> None:
         if interrupt is None:
             break
         state, learned = training.read(), training.learned()
-        # Two groups are updated one after the other; each has parameters and state of one step.
+        # Two groups are updated in sequence; the parameters and state of each belong to the same step.
         outcomes.add("before" if learned == before else "after" if learned == done else "between")
         if learned not in (before, done):
             steps = [entry["step"].item() for entry in training.optimizer.state.values()]
@@ -278,7 +278,7 @@ def test_a_plain_loop_goes_on() -> None:
 
 
 def test_a_recording_of_a_forward_goes_on() -> None:
-    """An interrupt while the passes are recorded: nothing of the trace stays behind, and the next call records."""
+    """An interrupt during a recording leaves nothing of the trace, and the next call records."""
     *_, first, last = batches(2)
     places = 0
     warm = Training("SGD", lr=0.1)
@@ -331,7 +331,7 @@ def test_any_exception_leaves_the_step_undone(where: str, monkeypatch: pytest.Mo
             patched.setattr(kind, "build" if where == "build" else "replay", breaks)
         with pytest.raises(Broken):
             step(*last)
-    # What an option that is new asks for is there, and of no effect yet.
+    # The state for the new option exists, but has no effect yet.
     training.optimizer.param_groups[0]["amsgrad"] = False
     if where != "build":
         assert training.bits() == start
@@ -344,7 +344,7 @@ def test_any_exception_leaves_the_step_undone(where: str, monkeypatch: pytest.Mo
 
 @pytest.mark.parametrize("rule", ["Adam", "NAdam", "ASGD", "SGD"])
 def test_an_option_that_the_kernel_refuses_is_no_step(rule: str) -> None:
-    """The group before it has taken the step, this one has not, and neither has half of it."""
+    """The previous group has taken the step, this one has not, and neither has half of it."""
     training = Training(rule, lr=0.01)
     training.plain_step(*batches(1)[0])
     steps = [entry["step"].item() for entry in training.optimizer.state.values() if "step" in entry]
@@ -358,7 +358,7 @@ def test_an_option_that_the_kernel_refuses_is_no_step(rule: str) -> None:
 
 
 def test_no_finalizer_is_written_in_python() -> None:
-    # Ctrl-C that comes while one runs is printed and lost.
+    # Ctrl-C during a finalizer is printed and lost.
     folder = Path(fastnn.__file__).parent
     files = [*folder.rglob("*.py"), *Path(kernels.__file__).parent.rglob("*.py")]
     assert len(files) > 100
@@ -366,7 +366,7 @@ def test_no_finalizer_is_written_in_python() -> None:
 
 
 class Frozen(Exception):
-    """Takes no attributes."""
+    """An exception that refuses attributes."""
 
     def __setattr__(self, name: str, value: Any) -> None:
         raise AttributeError(name)
@@ -377,7 +377,7 @@ class Frozen(Exception):
 
 @pytest.mark.parametrize("kind", [KeyboardInterrupt, Frozen, ExceptionGroup])
 def test_the_last_error_holds_no_gradient(kind: type[BaseException], monkeypatch: pytest.MonkeyPatch) -> None:
-    """A notebook keeps an error after it has shown it, with the arrays in the frames of the interrupted backward."""
+    """A notebook keeps a reference to a displayed error, with the arrays in the frames of the interrupted backward."""
     inside = str(Path(fastnn.__file__).parent / "somewhere.py")
     names: dict[str, Any] = {"kind": Frozen if kind is ExceptionGroup else kind}
     exec(compile("def interrupted(held):\n    raise kind", inside, "exec"), names)
@@ -392,7 +392,7 @@ def test_the_last_error_holds_no_gradient(kind: type[BaseException], monkeypatch
     except BaseException as error:
         kept = error
     frames = [frame for frame, _ in traceback.walk_tb(kept.__traceback__)]
-    assert "held" in frames[-1].f_locals  # as IPython looks at it
+    assert "held" in frames[-1].f_locals  # as IPython reads it
     assert sys.getrefcount(place) > alone
     shown = ExceptionGroup("several", [kept]) if kind is ExceptionGroup else kept  # type: ignore[list-item]
     monkeypatch.setattr(sys, "last_value", shown, raising=False)

@@ -1,6 +1,6 @@
-"""Notebooks: models of cells are captured, the bar is seen, Ctrl-C ends a run, and edited modules are noticed.
+"""Notebooks: models of cells are captured, the progress bar is shown, Ctrl-C ends a run, edited modules are detected.
 
-All cells run in one kernel. Those that need no messages run in IPython alone too, which needs no sockets.
+All cells run in one kernel. Those without messages also run in plain IPython, which needs no sockets.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ for _ in range(4):
     y = model(torch.ones(5, 4))
 print(torch.explain(model))
 """
-# Each defines the class once more.
+# Each defines the class again.
 DEFINITIONS = {
     "with the import": IMPORT + NET + SAID,
     "without it": NET + SAID,
@@ -84,7 +84,7 @@ class Net(nn.Module):
 def loss(out, y):
     return nn.functional.cross_entropy(out, y)
 """
-# autoreload replaces the code of single functions where it can, and else runs the module again.
+# autoreload replaces the code of single functions if it can, otherwise it runs the module again.
 EDITS = {
     "edited_forward": [("relu", "tanh")],
     "edited_method": [("self.last(x)", "torch.tanh(self.last(x))")],
@@ -112,7 +112,7 @@ for name, model in models.items():
         before[name] = model(x).tolist(), steps[name](x, y).item()
     print(torch.explain(model), steps[name].explain())
 """
-# autoreload looks at the files after a cell, too: not in the one that imports them.
+# autoreload also checks the files after a cell, so the cell that imports them must not edit them.
 EDIT = f"""
 for name, edits in {EDITS!r}.items():
     file = modules[name].__file__
@@ -163,7 +163,7 @@ except KeyboardInterrupt:
     print("ended", time.monotonic())
     raise
 """
-# After each the model trains on, by all three ways, and so do its recordings.
+# After each interrupt the model and its recordings continue training, in all three ways.
 TRAINS_ON = """
 first = plain_step()
 for _ in range(20):
@@ -215,7 +215,7 @@ CELLS = {
 
 
 def _environment(folder: Path) -> dict[str, str]:
-    """Nothing of the user's, and nothing left there."""
+    """An environment that neither reads nor writes the user's files."""
     paths = os.pathsep.join([str(ROOT), str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
     kept = {name: value for name, value in os.environ.items() if name != "FASTNN_QUIET"}
     return {**kept, "PYTHONPATH": paths, "IPYTHONDIR": str(folder / "ipython"), "JUPYTER_RUNTIME_DIR": str(folder)}
@@ -223,7 +223,7 @@ def _environment(folder: Path) -> dict[str, str]:
 
 @pytest.fixture(scope="module")
 def folder() -> Iterator[Path]:
-    # A short path: that of a socket must not be longer than about a hundred letters.
+    # A short path, as the path of a socket is limited to about a hundred characters.
     with tempfile.TemporaryDirectory(prefix="nb") as name:
         for module in EDITS:
             (Path(name) / f"{module}.py").write_text(EDITED, encoding="utf-8")
@@ -235,10 +235,10 @@ def folder() -> Iterator[Path]:
 
 
 async def _execute(notebook: Any, folder: Path) -> None:
-    """Run all cells; interrupt those that say that they have started."""
+    """Run all cells; interrupt those that report that they have started."""
     transport = {} if sys.platform == "win32" else {"transport": "ipc", "ip": str(folder / "s")}
     config = Config(KernelManager=transport)
-    # What a cell shows may come later than its end on a busy machine; nbclient forgets it after four seconds.
+    # On a busy machine the output of a cell may arrive after its end; nbclient drops it after four seconds.
     limits = {"timeout": 300, "startup_timeout": 240, "iopub_timeout": 240, "raise_on_iopub_timeout": True}
     client = NotebookClient(notebook, kernel_name="here", allow_errors=True, config=config, **limits)
     async with client.async_setup_kernel(env=_environment(folder), cwd=str(folder)):
@@ -305,13 +305,13 @@ def test_the_bar_is_seen(cells: dict[str, Any]) -> None:
 
 @pytest.mark.parametrize("name", LOOPS)
 def test_an_interrupt_ends_a_run(name: str, cells: dict[str, Any]) -> None:
-    # CPython gives some jumps at the end of a loop no line. IPython cannot show an interrupt there as an error, and
+    # In CPython some jumps at the end of a loop have no line. IPython cannot show an interrupt there as an error, so it
     # prints the traceback.
     errors = [out.ename for out in cells[name].outputs if out.output_type == "error"]
     printed = "\nKeyboardInterrupt\n" in _text(cells[name], "stderr")
     assert errors == ["KeyboardInterrupt"] or (printed and not errors), cells[name].outputs
     ended = float(_text(cells[name], "stdout").split("ended")[1])
-    # Some hundredths of a second; on a busy machine more. The loop itself never ends.
+    # A few hundredths of a second, more on a busy machine. The loop itself never ends.
     assert ended - cells[name].metadata.interrupted < 20
     if name == "fit":
         assert "batch/s]" in _text(cells[name], "stderr")
@@ -364,7 +364,7 @@ json.dump(found, sys.stdout)
 
 
 def test_the_prompt_of_ipython(folder: Path) -> None:
-    """Where cells have other names; no sockets."""
+    """Cells have other names there; it needs no sockets."""
     named = {name: cell for name, cell in DEFINITIONS.items() if "%matplotlib" not in cell}
     done = subprocess.run(
         [sys.executable, "-c", SHELL], input=json.dumps(named), capture_output=True, text=True, check=False,

@@ -1,4 +1,4 @@
-"""Models in pools of processes: right results, and capture, however the class came to the other process."""
+"""Models in process pools: correct results and capture, with every way to send the class to another process."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from fastnn import nn
 ROOT = Path(__file__).resolve().parents[2]
 
 
-# As a user's program: the class is of the main program, so that joblib pickles it by value.
+# Like a user's program: the class is defined in the main program, so joblib pickles it by value.
 PROGRAM = """
 import json, multiprocessing
 import joblib
@@ -65,7 +65,7 @@ METHODS = ["spawn"] if sys.platform == "win32" else ["spawn", "forkserver", "for
 
 @pytest.fixture(scope="module")
 def found(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """What the program found in each of the pools."""
+    """The program's results in each of the pools."""
     program = tmp_path_factory.mktemp("pools") / "program.py"
     program.write_text(PROGRAM.replace("METHODS", repr(METHODS)), encoding="utf-8")
     paths = [str(ROOT), str(ROOT / "tests"), *filter(None, [os.environ.get("PYTHONPATH")])]
@@ -90,24 +90,24 @@ def test_a_search_finds_what_it_finds_without_a_pool(pool: str, found: dict[str,
 def test_a_class_that_comes_back(found: dict[str, Any]) -> None:
     is_same, has_its_file, there, here = found["back"]
     assert is_same
-    # Otherwise this is no test of a function that has lost it.
+    # The test is about a function without its file.
     assert not has_its_file
     assert there == here == CAPTURED
 
 
 def test_threads() -> None:
-    """Two threads that train, each of which changes modules while the other one's is recorded."""
+    """Two threads train, and each changes modules while the other's model is recorded."""
     here = [score(Net, *point) for point in GRID]
     there = joblib.Parallel(n_jobs=2, backend="threading")(joblib.delayed(score)(Net, *point) for point in GRID * 3)
     assert [(p["loss"], p["bits"]) for p in there] == [(p["loss"], p["bits"]) for p in here] * 3
-    # Where a thread has done all its steps while the other one recorded.
+    # A thread may do all its steps while the other one records.
     assert CAPTURED in {p["said"] for p in there}
     busy = "eager for float32 of shape (32, 4): another thread is making a recording"
     assert {p["said"] for p in there} <= {CAPTURED, busy}
 
 
 def test_another_thread_does_not_stand_against_a_capture() -> None:
-    """In each trace another model is changed, as by a second thread."""
+    """Each trace changes another model, as a second thread might."""
     other, traces = nn.Linear(2, 2), []
 
     def criterion(out: Any, y: Any) -> Any:

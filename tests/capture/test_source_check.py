@@ -1,4 +1,4 @@
-"""A forward that may do more than launch is never replayed, and says why."""
+"""A forward that may do more than launch kernels is never replayed, and the reason is reported."""
 
 from __future__ import annotations
 

@@ -1,8 +1,8 @@
-"""What a training step costs, without a clock: kernel launches, arrays made, memory, compilations.
+"""The cost of a training step, without a clock: kernel launches, allocated arrays, memory, compilations.
 
-The numbers below were recorded. A change that makes them grow fails here; one that makes them
-fall should lower them. The model is T of the targets, 784-256-128-64-10 with BatchNorm, ReLU and
-Dropout, and the same without those two.
+The numbers below were recorded. A change that increases them fails here; a change that reduces
+them should lower them. The model is T of the targets, 784-256-128-64-10 with BatchNorm, ReLU and
+Dropout, and the same without BatchNorm and Dropout.
 """
 
 from __future__ import annotations
@@ -25,18 +25,18 @@ from fastnn.kernels.runtime import allocation, compiler, launcher
 pytestmark = pytest.mark.skipif(allocation.IS_POISONED, reason="the checks under FASTNN_POISON make arrays, too")
 
 BATCH, WIDTHS = 64, (784, 256, 128, 64, 10)
-# The functions of NumPy by which the library makes arrays.
+# The NumPy functions with which the library makes arrays.
 MAKERS = ("array", "asarray", "ascontiguousarray", "empty", "empty_like", "full", "ones", "zeros", "zeros_like")
 
 
 @dataclass(frozen=True)
 class Budget:
-    """The most that a step may take.
+    """The limits of a step.
 
     Args:
         launches: kernels launched.
         arrays: calls of NumPy's functions that make arrays.
-        kilobytes: at the peak, more than before the step.
+        kilobytes: peak memory above that before the step.
     """
 
     launches: int
@@ -44,11 +44,11 @@ class Budget:
     kilobytes: int
 
 
-# Recorded, by whether the model is captured and has BatchNorm and Dropout: 4 layers and the loss forward; backward
-# 3 launches in each layer (activation and bias, weight, input), less the first one's input, and less the first of these
-# where no activation is fused, or where in a captured step the products around it do its work; each BatchNorm with its
-# ReLU and Dropout one each way, or two in a captured step, where two that are cut by rows take less time than one
-# cut by columns; 1 for Adam.
+# Recorded, by whether the model is captured and has BatchNorm and Dropout. Forward: 4 layers and the loss. Backward:
+# 3 launches per layer (activation and bias, weight, input), without the first layer's input, and without the first of
+# the 3 if no activation is fused, or if the products around it do its work in a captured step. Each BatchNorm with its
+# ReLU and Dropout: one each way, or two in a captured step, where two launches split by rows take less time than one
+# split by columns. 1 for Adam.
 BUDGETS = {
     (False, False): Budget(launches=16, arrays=9, kilobytes=230),
     (False, True): Budget(launches=19, arrays=24, kilobytes=310),
@@ -115,7 +115,7 @@ def count_arrays(step: Callable[[], None], monkeypatch: pytest.MonkeyPatch) -> C
 
 
 def peak_kilobytes(step: Callable[[], None]) -> float:
-    """Memory at the step's peak, over what there was before; NumPy reports its arrays to tracemalloc."""
+    """The step's peak memory above that before it; NumPy reports its arrays to tracemalloc."""
     tracemalloc.start()
     try:
         before, _ = tracemalloc.get_traced_memory()
@@ -137,7 +137,7 @@ def two_threads() -> Iterator[None]:
 
 @pytest.fixture(autouse=True)
 def _own_chunks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The models of other tests must not divide the room, or an optimizer updates this one in two launches."""
+    """Models of other tests must not fragment the chunks, or an optimizer updates this one in two launches."""
     monkeypatch.setattr(flat, "_chunks", {})
 
 
@@ -184,7 +184,7 @@ def test_steps_cost_the_same_however_many_there_were(captured: bool, monkeypatch
 
 
 def test_a_longer_step_is_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
-    # The instrument itself: an extra launch, an extra array and extra memory all count.
+    # The measurement itself: an extra launch, an extra array and extra memory are all counted.
     step, extra = training_step(regularized=False), np.ones(100_000, np.float32)
     for _ in range(3):
         step()

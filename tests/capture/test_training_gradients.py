@@ -1,6 +1,6 @@
-"""The gradients of every step of a training, captured and cut in parts, against plain NumPy in float64.
+"""The gradients of every training step, captured and split into parts, against plain NumPy in float64.
 
-Run on every kind of machine: a launch that is lost in a backward pass leaves the loss falling all the same.
+Run on every kind of machine: if a launch of a backward pass is lost, the loss may still fall.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ WIDTHS, BATCH, STEPS = (20, 33, 17, 5), 24, 200
 def _reference(
     parameters: list[np.ndarray], x: np.ndarray, y: np.ndarray, is_open: np.ndarray
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
-    """Gradients of the mean cross-entropy of Linear, ReLU, Linear, Tanh, Linear; and what they are sums of.
+    """Gradients of the mean cross-entropy of Linear, ReLU, Linear, Tanh, Linear; and the magnitudes of their terms.
 
-    The second list holds the same sums over absolute values: rounding errors are relative to those. ``is_open``: where
-    ReLU lets a number through, which rounding decides for numbers next to 0.
+    The second list has the same sums over absolute values: rounding errors are relative to those. ``is_open``: where
+    ReLU passes a number, which depends on rounding for numbers near 0.
     """
     w1, b1, w2, b2, w3, b3 = (p.astype(np.float64) for p in parameters)
     z1 = x @ w1.T + b1
@@ -34,7 +34,7 @@ def _reference(
     chosen = np.eye(WIDTHS[-1])[y] / len(y)
     share = e / e.sum(1, keepdims=True) / len(y)
     d3 = share - chosen
-    # The sums of absolute values that the logits and the inputs of tanh are made of: their errors go into all else.
+    # The sums of absolute values of the logits and of the inputs of tanh: their errors affect everything else.
     sums = abs(x) @ abs(w1.T) + abs(b1)
     sums = sums @ abs(w2.T) + abs(b2)
     m3 = (share + chosen) * (1 + sums.max(1, keepdims=True))

@@ -1,7 +1,7 @@
 """Expressions whose value fastnn prints as PyTorch does, or for which it raises an error of the same kind.
 
-They stand in the text files, one a line. ``tensor/test_expressions.py`` compares with PyTorch live, and with what it
-answered in ``golden/expressions.json`` (written by ``golden/make_expressions.py``). ``torch`` is the library,
+The text files have one expression per line. ``tensor/test_expressions.py`` compares with PyTorch live, and with its
+recorded results in ``golden/expressions.json`` (written by ``golden/make_expressions.py``). ``torch`` is the library,
 ``np`` NumPy.
 """
 
@@ -34,7 +34,7 @@ def outcome(lib: Any, expression: str) -> Any:
 
 
 def described(value: Any) -> str:
-    """The value as it is printed; of an exception the classes that ``except`` may name."""
+    """The value as printed; for an exception, the classes that ``except`` may name."""
     if isinstance(value, Exception):
         kinds = [c.__name__ for c in type(value).__mro__ if issubclass(c, Exception) and c is not Exception]
         return "!" + " ".join(kinds)
@@ -42,7 +42,7 @@ def described(value: Any) -> str:
 
 
 def same_kind(found: str, expected: str) -> bool:
-    """Whether a described error is one that a handler of the expected one catches.
+    """Whether a handler for the expected error catches a described error.
 
     NotImplementedError is PyTorch's RuntimeError for a dtype, and its own classes are unknown here.
     """

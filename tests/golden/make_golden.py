@@ -1,4 +1,4 @@
-"""Record PyTorch's answers to every case of ``tests/cases.py`` in ``tests/golden/*.npz``.
+"""Record PyTorch's results of every case of ``tests/cases.py`` in ``tests/golden/*.npz``.
 
 Run it where PyTorch 2.13.0 is installed, after a case was added or changed:
 
@@ -21,7 +21,7 @@ TORCH_VERSION = "2.13.0"
 
 
 def record(arrays: dict[str, np.ndarray]) -> np.ndarray:
-    """Several arrays as the fields of one: an array of its own in the file costs 300 bytes."""
+    """Several arrays as the fields of one: a separate array in the file costs 300 bytes."""
     made = np.zeros((), [(name, a.dtype, a.shape) for name, a in arrays.items()])
     for name, a in arrays.items():
         made[name] = a

@@ -1,4 +1,4 @@
-"""Record what PyTorch answers to every probe of ``tests/behaviour/probes`` in ``tests/golden/probes.json.gz``.
+"""Record PyTorch's result of every probe of ``tests/behaviour/probes`` in ``tests/golden/probes.json.gz``.
 
     python tests/golden/make_probes.py
 """
@@ -22,7 +22,7 @@ def main() -> None:
     torch.set_warn_always(True)
     found = {name: {line: outcome(torch, line) for line in group} for name, group in GROUPS.items()}
     text = json.dumps(found, indent=0) + "\n"
-    # Without the time of writing: the same answers make the same file.
+    # Without a timestamp: the same results give the same file.
     (FOLDER / "probes.json.gz").write_bytes(gzip.compress(text.encode(), mtime=0))
     print(f"{sum(map(len, found.values()))} probes")
 

@@ -45,7 +45,7 @@ def backward(dy, saved, activation, slope=0.01):
 
 
 def condition(z, activation):
-    """By what the activation multiplies a relative error of z, in the GELUs' left tail."""
+    """The factor by which the activation multiplies a relative error of z, in the GELUs' left tail."""
     z = np.abs(z.astype(np.float64))
     if activation == "gelu":
         return 1 + np.minimum(z, 1e3) ** 2
@@ -55,7 +55,7 @@ def condition(z, activation):
 
 
 def floor_of(activation, dtype):
-    """Sigmoid is zero where it is not a normal number, and the GELUs are that times up to 16."""
+    """Subnormal results of sigmoid are flushed to zero; the GELUs multiply that by up to 16."""
     return 16 * np.finfo(dtype).tiny if activation in ("sigmoid", "gelu", "gelu_tanh") else None
 
 
@@ -115,7 +115,7 @@ def test_backward_against_finite_differences(activation, slope):
 @pytest.mark.parametrize("size", SIZES)
 def test_sizes_and_the_bytes_around(dtype, activation, size):
     z, dy = inputs(dtype, size), np.roll(inputs(dtype, size), 1)
-    # One number at a time, where no vector and no ragged end exists.
+    # One number at a time, without vectors or a remainder loop.
     one_by_one = np.concatenate([forward(z[i : i + 1], activation) for i in range(size)] or [z])
     out, dz = Canary((size,), dtype), Canary((size,), dtype)
     activation_forward(out.array, z, activation)

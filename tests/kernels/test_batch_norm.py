@@ -24,7 +24,7 @@ from fastnn.kernels import batch_norm_backward, batch_norm_forward
 from fastnn.kernels.activation.fused_activations import CODES
 from fastnn.kernels.norm.column_statistics import COLUMNS, rows_of_chunk
 
-# Around vector lengths, blocks of columns and chunks of rows: the shortest and the longest of these.
+# Around vector lengths, blocks of columns and chunks of rows, the shortest and the longest of each.
 FEW, ROWS = rows_of_chunk(2), rows_of_chunk(9999)
 SHAPES = [
     (2, 1), (3, 7), (2 * FEW, 16), (5, 33), (13, COLUMNS + 1), (FEW, 3), (FEW + 1, 5), (5 * ROWS + 2, 130),
@@ -59,7 +59,7 @@ def run(a: dict[str, np.ndarray], backward: bool = True, **options: Any) -> dict
 
 
 def assert_right(a: dict[str, np.ndarray], *, training: bool = True, momentum: float = 0.1, **options: Any) -> None:
-    """Everything agrees with the reference to the roundings of sums over the batch."""
+    """All results agree with the reference up to the rounding of sums over the batch."""
     x, weight, dtype = a["x"], a["weight"].astype(np.float64), a["x"].dtype.type
     activation, slope, p = options.get("activation", "none"), options.get("slope", 0.01), options.get("p", 0.0)
     batch = len(x)
@@ -68,12 +68,12 @@ def assert_right(a: dict[str, np.ndarray], *, training: bool = True, momentum: f
     given = () if training else (a["running_mean"], a["running_var"])
     xhat, mean, var = naive.normalised(x, EPS, 0, *given)
     z = xhat * weight + a["bias"]
-    # The mean is off by roundings of the deviations that it is the sum of, of size 1 beside xhat.
+    # The error of the mean is that of a sum of deviations, which have magnitude 1 relative to xhat.
     magnitude = (np.abs(xhat) + 1) * np.abs(weight) + np.abs(a["bias"])
     if dtype == np.float64:
-        # The reference rounds its mean, too; in float32 the mean is kept as two numbers.
+        # The reference also rounds its mean; in float32 the mean is kept as two numbers.
         magnitude = magnitude + np.abs(mean * weight) / np.sqrt(var + EPS)
-    # A sum over a chunk, four rows at a time; the variance's share counts half, as its root is taken.
+    # A sum over a chunk, four rows at a time; the variance's error counts half because of its square root.
     length = 8 + min(batch, rows_of_chunk(batch)) / 8
     assert_close(found["out"], naive.behind(z, activation, slope, factors), dtype, roundings=length,
                  magnitude=magnitude * (1 + factors))  # fmt: skip
@@ -88,7 +88,7 @@ def assert_right(a: dict[str, np.ndarray], *, training: bool = True, momentum: f
     dz = naive.gradient_before(a["dy"], z, activation, slope, factors)
     total = np.abs(dz).sum(0)
     if activation not in ("none", "relu", "leaky_relu"):
-        # Rounding of z goes through the second derivative; the kernels' functions cost some roundings of their own.
+        # The second derivative multiplies the rounding error of z; the kernels' functions add a few roundings.
         length += 10 + np.abs(z).max(initial=0) ** 2
         total = total + (np.abs(a["dy"]) * factors * (1 + magnitude)).sum(0)
     length += 4 + min(batch, rows_of_chunk(batch))
@@ -131,7 +131,7 @@ def test_other_activations(training, p, activation):
 @pytest.mark.parametrize("shape", [(64, 7), (1000, 33)])
 @pytest.mark.parametrize("mean", [1e3, -1e5])
 def test_a_mean_far_larger_than_the_deviations(shape, mean):
-    """In float32, as precise as without it: a formula with E(x**2) - E(x)**2 would return noise."""
+    """In float32 the precision is the same as without it: a formula with E(x**2) - E(x)**2 would return noise."""
     assert_right(batch_of(*shape, np.float32, mean), activation="relu", p=0.2)
 
 
@@ -141,7 +141,7 @@ def test_outliers_where_the_guess_comes_from():
     a["x"][128:132, ::2] = -1e6
     x, found = a["x"], run(a)
     var = x.astype(np.float64).var(0)
-    # The guess of a chunk comes from 8 rows of 128: up to 16 times the roundings of a sum of 32 terms.
+    # The estimate of a chunk comes from 8 rows of 128: up to 16 times the roundings of a sum of 32 terms.
     np.testing.assert_allclose(found["saved"][2], 1 / np.sqrt(var + EPS), rtol=16 * 16 * np.finfo(np.float32).eps)
 
 
@@ -198,7 +198,7 @@ def test_accumulation_and_counter():
 def test_chunks_of_rows():
     lengths = [rows_of_chunk(batch) for batch in range(1, 2000)]
     assert lengths == sorted(lengths)
-    # Enough for two threads wherever there is work for two.
+    # Large enough for two threads in each direction.
     assert all(batch > length for batch, length in enumerate(lengths, 1) if batch > FEW)
 
 

@@ -1,4 +1,4 @@
-"""The disk cache: hits, damage, folders that cannot be written, keys, and processes side by side."""
+"""The disk cache: hits, damage, read-only folders, keys, and concurrent processes."""
 
 import ctypes
 import hashlib
@@ -148,7 +148,7 @@ def test_the_file_name_depends_on_the_cpu(folder, monkeypatch):
 
 
 # --------------------------------------------------------------------------------------------
-# What is loaded
+# Loading
 
 
 def add_and_scale(a, b, factor):
@@ -187,13 +187,13 @@ def test_code_that_needs_what_only_the_compiler_brings(folder, monkeypatch):
 
     content, refreshed = cache._content, []
     monkeypatch.setattr(type(registry.cpu_target.target_context), "refresh", lambda self: refreshed.append(self))
-    # Of Numba's allocator, which every process that compiles has compiled.
+    # A function of Numba's allocator, which exists in every process that compiles.
     externals("NRT_incref")
     assert run_fill()
     refreshed.clear()
     assert not run_fill()
     assert not refreshed
-    # Nobody has this: compiled again, where LLVM would end the process.
+    # A function that does not exist: the code is compiled again; LLVM would end the process.
     externals("fastnn_nobody_has_this")
     assert run_fill("test.other")
     refreshed.clear()
@@ -276,7 +276,7 @@ p, g = np.zeros(3), np.ones(3)
 kernels.sgd(p, g, lr=0.5)
 print(p[0])
 """
-    # -P: not the checkout that the tests run in.
+    # -P: do not import from the checkout that the tests run in.
     assert output_of(start_python(code, "-P", **variables)).split() == ["-0.5"]
     file = root / "kernels" / "optim" / "sgd.py"
     file.write_text(file.read_text().replace("multiply_add(-lr, gradient", "multiply_add(-lr - lr, gradient"))
@@ -285,7 +285,7 @@ print(p[0])
 
 @pytest.fixture
 def roots(tmp_path, monkeypatch):
-    """The three places of the cache, all below ``tmp_path``; permissions do not bind root, files as parents do."""
+    """The three places of the cache, all below ``tmp_path``; root ignores permissions, but not a file as parent."""
     cache.source_key()
     places = {name: tmp_path / name for name in ("variable", "package", "user")}
     monkeypatch.setenv("FASTNN_CACHE_DIR", str(places["variable"]))
@@ -298,7 +298,7 @@ def test_the_first_folder_that_can_be_written(roots, monkeypatch):
     find, key = cache.cache_folder.__wrapped__, f"kernels-{cache.source_key()}"
     assert find() == roots["variable"] / key
     assert find().stat().st_mode & 0o777 == 0o700 or os.name == "nt"
-    # A file stands where the folder should be made: not even root can write there.
+    # A file blocks the path of the folder: not even root can write there.
     shutil.rmtree(roots["variable"])
     roots["variable"].touch()
     assert find() == roots["package"] / "__pycache__" / key
@@ -406,7 +406,7 @@ print(len(compiler.compilations), "numba.np.linalg" in sys.modules)
 
 def test_kernels_of_several_processes_are_loaded_into_one_that_imports_no_compiler(tmp_path):
     variables = {"FASTNN_CACHE_DIR": str(tmp_path)}
-    # Numba counts functions in names of code: the same count in two processes may be of two kernels.
+    # Numba numbers functions in symbol names: two processes may give the same number to different kernels.
     for dtypes, expected in [(["float32"], "2 True"), (["float64"], "1 True"), (["float32", "float64"], "0 False")]:
         code = PARTS.replace("DTYPES", repr(dtypes))
         assert output_of(start_python(code, **variables)).strip() == expected

@@ -1,8 +1,8 @@
-"""LLVM's code for other processors: every call of a launch is there, and no pointer is made of a sum.
+"""LLVM's code for other processors: it has every call of a launch, and no pointer is made from a sum.
 
-Entries and the pool are compiled and run as far as their code is the same on all processors (see ``cross_compile``).
-With ``FASTNN_CROSS_COMPILE=all``, as in ``.ci/cross``, that is done for six processors instead of two, and all kernels
-are compiled and their code searched, too.
+Entries and the pool are compiled, and run as far as their code is the same on all processors (see ``cross_compile``).
+With ``FASTNN_CROSS_COMPILE=all``, as in ``.ci/cross``, the tests cover six processors instead of two, and all kernels
+are compiled and searched as well.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from fastnn.kernels.runtime import compiler, pool, program
 from fastnn.kernels.runtime import raw_memory as words
 
 _ALL = os.environ.get("FASTNN_CROSS_COMPILE") == "all"
-# The two that differ most where code for arm64 was wrong: with and without atomic operations in one instruction.
+# The two that differ most in the code that was wrong on arm64: without and with single-instruction atomics.
 _TARGETS = list(cross_compile.TARGETS) if _ALL else ["generic", "apple-m1"]
 _ROOT = Path(__file__).parents[2]
 
@@ -55,19 +55,19 @@ def _look(target: str) -> dict[str, Any]:
 def test_compiled_for_another_processor(target: str, looks: dict[str, Future]) -> None:
     look = looks[target].result()
     assert look["found"] == []
-    # Launches in eight numbers of parts in four states of the pool, 15 programs on three numbers of threads in four
-    # ways, three tables for a worker and three beside one, and for either dtype 15 calls in one and in three parts
+    # Launches in eight numbers of parts and four states of the pool, 15 programs on three numbers of threads in four
+    # ways, three tables run by a worker and three run with one, and for each dtype 15 calls in one and in three parts
     # and one more.
     assert look["runs"] == 8 * 4 + 15 * 3 * 4 + 3 + 3 + 2 * (15 * 2 + 1)
     assert {"_run_together", *_own(compiler.Entry)} == {name for name in look["compiled"] if name.startswith("_")}
     if _ALL:
         assert len(look["compiled"]) > 140
-    # The fault, made on purpose: its code is found. LLVM's option keeps all launches; without it AArch64 loses one.
+    # The fault is provoked and its code found. With LLVM's option all launches run; without it AArch64 loses one.
     assert all(any("'add'" in trace for trace in sums) for sums in look["sums"])
     with_option, without_option = look["lost"]
     assert with_option == ""
     is_arm = cross_compile.TARGETS[target][0] == cross_compile.ARM
-    # Later versions may be free of the fault.
+    # Later versions may not have the fault.
     if not is_arm or llvm_version_info[0] <= 22:
         assert bool(without_option) == is_arm, without_option
 
@@ -135,14 +135,14 @@ def test_lost_calls_are_seen(machine: str, assembly: str, lost: int) -> None:
 
 
 # --------------------------------------------------------------------------------------------
-# The sources: an address is never added to
+# The sources: no arithmetic on addresses
 
-# The parameters by which functions of these modules take an address that is read or written there.
+# The names of parameters that are addresses to read or write.
 _ADDRESSES = {"address", "args", "array", "context", "lock", "pool", "pooled", "runner", "table"}
 
 
 def _takes_address() -> dict[str, list[int]]:
-    """For each helper of compiled code, the places of addresses among its arguments."""
+    """For each helper of compiled code, the positions of addresses among its arguments."""
     found: dict[str, list[int]] = {"array": [0]}
     for module in (words, pool, program):
         for name, value in vars(module).items():
@@ -157,7 +157,7 @@ _TAKES_ADDRESS = _takes_address()
 
 
 def sums_as_addresses(source: str) -> list[str]:
-    """Calls in which an address is computed, on the spot or in an assignment to a name."""
+    """Calls whose address is computed, in place or in an assignment to a name."""
     found = []
     for function in ast.walk(ast.parse(source)):
         if not isinstance(function, ast.FunctionDef):
@@ -180,7 +180,7 @@ def sums_as_addresses(source: str) -> list[str]:
 
 
 def _pairs(node: ast.Assign | ast.AugAssign | ast.AnnAssign) -> Iterator[tuple[ast.expr, ast.expr]]:
-    """Pairs of a target and its value, tuples taken apart."""
+    """Pairs of a target and its value, with tuples unpacked."""
     for target in node.targets if isinstance(node, ast.Assign) else [node.target]:
         assert node.value is not None
         if isinstance(target, ast.Tuple) and isinstance(node.value, ast.Tuple):

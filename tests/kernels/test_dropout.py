@@ -1,4 +1,4 @@
-"""Dropout and alpha dropout: which numbers are kept, what becomes of them; a mask is a function of position."""
+"""Dropout and alpha dropout: which numbers are kept, and their values; a mask is a function of position."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_values(dtype):
         factor = np.divide(dtype(1), dtype(1 - 0.3))
         assert_same_bits(run(dropout_forward, x), np.where(mask, x * factor, x * dtype(0)))
         assert_same_bits(run(dropout_backward, x), run(dropout_forward, x))
-        # S. Klambauer et al.: a x + b, and the saturation for what is dropped.
+        # S. Klambauer et al.: a x + b, and the saturation value for dropped numbers.
         saturation = -1.7580993408473766
         a = ((1 - 0.3) * (1 + 0.3 * saturation**2)) ** -0.5
         b = -a * 0.3 * saturation
@@ -52,7 +52,7 @@ def test_values(dtype):
 
 
 def test_a_mask_depends_on_the_position_alone():
-    """Not on the size, the dtype or the number of threads; an array in place gives the same."""
+    """Not on the size, the dtype or the number of threads; in-place results are the same."""
     full = kept(5000)
     for size in (1, 17, 1024, 1025, 4999):
         np.testing.assert_array_equal(kept(size), full[:size])

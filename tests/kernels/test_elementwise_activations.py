@@ -1,4 +1,4 @@
-"""The activations that stand alone against NumPy and SciPy in float64, and finite differences."""
+"""The elementwise activations against NumPy and SciPy in float64, and finite differences."""
 
 import naive_nn
 import numpy as np
@@ -50,12 +50,12 @@ def backward(dy, x, name, *constants):
 
 
 def rounded(constants, dtype):
-    """The constants as the kernel sees them."""
+    """The constants rounded to the dtype, as in the kernel."""
     return [float(dtype(c)) for c in constants]
 
 
 def magnitude(x, name):
-    """What is rounded: the terms of a difference, and |x| in the exponent of what falls like exp(x)."""
+    """The magnitude that is rounded: the terms of a difference, and |x| as the exponent of an exponential tail."""
     x = np.abs(x.astype(np.float64))
     if name in ("mish", "silu"):
         return np.minimum(1 + x, 110)
@@ -113,7 +113,7 @@ def test_sizes_and_the_bytes_around(name, size):
     out, dx = Canary((size,), np.float32), Canary((size,), np.float32)
     elementwise_forward(out.array, x, name, *constants)
     elementwise_backward(dx.array, dy, x, name, *constants)
-    # One number at a time, where no vector and no ragged end exists.
+    # One number at a time, without vectors or a remainder loop.
     for i in range(size):
         assert_same_bits(out.array[i : i + 1], forward(x[i : i + 1], name, *constants))
         alone = backward(dy[i : i + 1], x[i : i + 1], name, *constants)
@@ -144,7 +144,7 @@ def test_nan_and_infinity_come_out(dtype, name):
     expected = naive_nn.elementwise_backward(np.ones(69), x, name, *rounded(constants, dtype))
     found = backward(np.ones(69, dtype), x, name, *constants)
     np.testing.assert_array_equal(np.isnan(found[::3]), np.isnan(expected[::3]))
-    # A gradient that is not a number is one where it counts.
+    # A gradient of NaN remains NaN where the derivative is not zero.
     dy, x = np.full(40, np.nan, dtype), np.linspace(-8, 8.1, 40).astype(dtype)
     expected = naive_nn.elementwise_backward(dy, x, name, *rounded(constants, dtype))
     assert_close(backward(dy, x, name, *constants), expected, dtype)

@@ -1,4 +1,4 @@
-"""The embedding kernels against NumPy, and every index that is no row's."""
+"""The embedding kernels against NumPy, and all invalid indices."""
 
 import naive_nn
 import numpy as np
@@ -97,7 +97,7 @@ def test_wrong_arrays_are_refused():
     good = {"out": dy, "weight": weight, "indices": indices}
     refused_by_rows = {"weight": ("a row more", "a row less")}
     for name in good:
-        # A table of any number of rows will do.
+        # A table may have any number of rows.
         assert_refuses(embedding_forward, good, name, refused_by_rows.get(name, ()), output=name == "out")
     good = {"dweight": weight, "dy": dy, "indices": indices}
     for name in good:

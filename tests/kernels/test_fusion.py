@@ -1,4 +1,4 @@
-"""Launches that are joined in recordings: the same bits with fewer of them, and none where it would not be the same."""
+"""Fusion of recorded launches: the same bits with fewer launches, and no fusion if the result would differ."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def names(program: Program) -> list[str]:
 
 
 class Passes:
-    """Backward through two layers with an activation between, as kernels; ``change`` adds to what is recorded."""
+    """Backward through two layers with an activation between, as kernels; ``change`` adds to the recording."""
 
     def __init__(
         self, shape: tuple[int, int, int, int], dtype: Any, activation: str = "relu", add: bool = False
@@ -126,7 +126,7 @@ def test_what_is_kept_is_left_alone() -> None:
 
 
 def test_derivatives_that_follow_each_other() -> None:
-    """The second reads what the first has written, and waits for all that it waited for."""
+    """The second reads the first's output, and waits for everything that the first waited for."""
     dtype = np.float32
     first, second = Passes((8, 6, 24, 4), dtype), Passes((8, 6, 24, 4), dtype)
 
@@ -196,7 +196,7 @@ def test_activations_in_a_row(between: list[nn.Module]) -> None:
 @pytest.mark.parametrize("frozen", [None, 0, 2])
 @pytest.mark.parametrize("batch", [1, 6, 64])
 def test_a_model_learns_the_same(batch: int, frozen: int | None, bias: bool) -> None:
-    """Plain and captured steps, with gradients that are written and added to, against nothing captured."""
+    """Plain and captured steps, with gradients written and accumulated, compared with eager execution."""
 
     def trained(way: str) -> list[Any]:
         torch.manual_seed(0)
@@ -226,7 +226,7 @@ def test_a_model_learns_the_same(batch: int, frozen: int | None, bias: bool) -> 
         if way == "step":
             assert step.explain() == "captured: 1 program"
             [captured] = step._programs.values()
-            # In a batch of one the input gradients are dot products, which nothing goes into.
+            # In a batch of one the input gradients are dot products, which cannot be fused.
             assert ("activation_backward" in names(captured.program)) == (batch == 1)
         return [p.tolist() for p in model.parameters()]
 

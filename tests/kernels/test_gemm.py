@@ -1,4 +1,4 @@
-"""Matrix products against NumPy in float64: every size, layout and epilogue, the errors and the bits."""
+"""Matrix products against NumPy in float64: every size, layout and epilogue, errors and bits."""
 
 import importlib
 import inspect
@@ -28,12 +28,12 @@ from fastnn.kernels.activation.fused_activations import CODES
 from fastnn.kernels.runtime import launcher
 from fastnn.kernels.runtime.launcher import aligned
 
-# The module, which the function of its name hides.
+# The module; the function of the same name hides it.
 gemm_module = importlib.import_module("fastnn.kernels.matmul.gemm")
 
 
 def _every_other(a):
-    """As columns 0, 2, 4 ... of a matrix of NaN: whoever reads between them is found out."""
+    """Columns 0, 2, 4 ... of a matrix of NaN, to detect reads between them."""
     wide = np.full((a.shape[0], 2 * a.shape[1]), np.nan, a.dtype)
     wide[:, ::2] = a
     return wide[:, ::2]
@@ -68,7 +68,7 @@ def matrices(m, k, n, dtype, layout_a="C", layout_b="C", seed=0):
 
 
 def assert_product(y, a, b, bias=None, before=None, activation="none", slope=0.01):
-    """Every number of y is within K roundings of |a| @ |b|; no activation here stretches an error."""
+    """Every number of y is within K roundings of |a| @ |b|; no activation here amplifies an error."""
     expected, magnitude = naive.gemm(a, b, bias), naive.gemm_magnitude(a, b, bias)
     if before is not None:
         expected, magnitude = expected + before.astype(np.float64), magnitude + np.abs(before)
@@ -218,7 +218,7 @@ def test_same_bits_in_any_parts(dtype):
         assert_same_bits_in_any_parts(run)
 
 
-# By dtype: rows of A that all but fill the panels which are packed of it, with AVX-512 and with shorter vectors.
+# By dtype: numbers of rows of A that nearly fill its packed panels, with AVX-512 and with shorter vectors.
 SWAPPED = [
     (dtype, m, k, n)
     for dtype, rows in ((np.float32, (16, 29, 32, 61, 64)), (np.float64, (8, 15, 16, 31, 47, 48, 64)))
@@ -228,7 +228,7 @@ SWAPPED = [
 
 @pytest.mark.parametrize(("dtype", "m", "k", "n"), SWAPPED)
 def test_few_rows_times_a_transposed_matrix(dtype, m, k, n):
-    """The product of the transposes, which packs the smaller of the two, has the bits of the other way."""
+    """The product of the transposes, which packs the smaller matrix, has the same bits as the direct product."""
     rng = np.random.default_rng([m, k, n])
     a, b = _padded(rng.standard_normal((m, k)).astype(dtype)), _padded(rng.standard_normal((n, k)).astype(dtype))
     expected = np.empty((m, n), dtype)
@@ -252,7 +252,7 @@ def test_few_rows_times_a_transposed_matrix(dtype, m, k, n):
 
 
 def test_those_shapes_take_that_way():
-    """At least on this CPU; and a row that is infinite, or NaN, leaves the others alone."""
+    """At least on this CPU; and a row of infinities or NaN does not affect the others."""
     seen = []
     a, b = np.ones((64, 400), np.float32), np.ones((404, 400), np.float32)
     a[3], a[7] = np.inf, np.nan
@@ -268,7 +268,7 @@ def test_those_shapes_take_that_way():
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("activation", ["none", "relu"])
 def test_what_stays_in_no_cache_is_written_past_them(dtype, activation):
-    """Rows of whole vectors, 6 MB and more of them, and the same product in rows that are not."""
+    """Rows of whole vectors, at least 6 MB of them, and the same product with other rows."""
     m, k, n = 1701, 5, 1024
     a, b, bias = matrices(m, k, n, dtype)
     y, other = aligned((m, n), np.dtype(dtype)), np.empty((m, n + 1), dtype)[:, :n]

@@ -63,7 +63,7 @@ def assert_right(a: dict[str, np.ndarray], *, groups: int = 1, centred: bool = T
     inverse = np.broadcast_to(1 / np.sqrt(var + EPS), grouped).reshape(x.shape)
     xhat_rows, weight = xhat.reshape(x.shape), a["weight"].astype(np.float64)
     z = xhat_rows * weight + a["bias"]
-    # The mean is off by roundings of the deviations that it is the sum of, of size 1 beside xhat.
+    # The error of the mean is that of a sum of deviations, which have magnitude 1 relative to xhat.
     magnitude = (np.abs(xhat_rows) + 1 + size_of.reshape(x.shape)) * np.abs(weight) + np.abs(a["bias"])
     length = 10 + grouped[1] / 8
     assert_close(found["out"], naive.behind(z, activation, 0.01, factors), dtype, roundings=length,

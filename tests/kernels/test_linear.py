@@ -21,7 +21,7 @@ from fastnn.kernels.activation.fused_activations import CODES, saves_input
 from fastnn.kernels.matmul.linear import activation_bias_backward
 from fastnn.kernels.runtime.program import Program
 
-# batch, in_features, out_features: around the 64 columns that one part of the bias gradient takes.
+# batch, in_features, out_features: around the 64 columns of one part of the bias gradient.
 SHAPES = [(1, 1, 1), (5, 3, 7), (17, 31, 63), (3, 33, 64), (13, 16, 65), (67, 129, 130), (2, 7, 1023), (1023, 2, 3)]
 EMPTY = [(0, 3, 4), (3, 0, 4), (3, 4, 0), (0, 0, 0)]
 
@@ -36,7 +36,7 @@ def layer(batch, in_features, out_features, dtype, seed=0):
 
 
 def forward(x, weight, bias, activation, slope=0.01):
-    """The output, and what the backward wants saved."""
+    """The output, and the array saved for the backward."""
     out, z = (np.full((len(x), weight.shape[1]), np.nan, x.dtype) for _ in range(2))
     keep = saves_input(activation)
     linear_forward(out, x, weight, bias, activation, slope, z if keep else None)
@@ -44,7 +44,7 @@ def forward(x, weight, bias, activation, slope=0.01):
 
 
 def dz_of(dy, saved, activation, slope=0.01):
-    """What the kernel makes of dy, to float64 accuracy of its own input."""
+    """The kernel's dz, computed in float64 from the same input."""
     return naive.activation_backward(dy, saved, activation, slope)
 
 
@@ -77,7 +77,7 @@ def test_backward(dtype, shape, activation):
         a.array[...] = np.nan
     linear_backward(dx.array, dweight.array, dbias.array, dy, x, weight, saved, activation)
     dz = dz_of(dy, saved, activation)
-    # dz itself is off by some roundings, of numbers below |dy| times 2 (GELU: |z| times the density).
+    # dz itself has an error of a few roundings of numbers below |dy| times 2 (GELU: |z| times the density).
     size = np.abs(dy).astype(np.float64) * 2
     for found, expected, magnitude, length in zip(
         (dx, dweight, dbias),
@@ -95,7 +95,7 @@ def test_backward(dtype, shape, activation):
 def test_backward_against_finite_differences(shape, activation):
     x, weight, bias, dy = layer(*shape, np.float64)
     if activation in ("relu", "leaky_relu"):
-        # Nothing close to the corner.
+        # No value is close to the corner.
         z = naive.gemm(x, weight, bias)
         dy = np.where(np.abs(z) < 1e-3, 0, dy)
     _, saved = forward(x, weight, bias, activation, 0.3)
@@ -205,7 +205,7 @@ def test_nothing_outside_the_arrays_is_touched(dtype, side, activation):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-# One row, more rows than a panel of the product holds at a time, and a panel that is packed.
+# One row, more rows than a panel of the product holds, and a packed panel.
 @pytest.mark.parametrize("shape", [(1, 1, 1), (13, 5, 67), (2500, 13, 40), (200, 40, 256)])
 def test_the_bias_gradient_is_that_of_its_own_kernel(dtype, shape):
     x, weight, bias, dy = layer(*shape, dtype)
@@ -261,7 +261,7 @@ def test_wrong_arrays_are_refused_before_anything_is_written(dtype, activation, 
 @pytest.mark.parametrize("name", ["out", "x", "weight", "bias", "z"])
 def test_wrong_arrays_of_the_forward_are_refused(name):
     x, weight, bias, dy = layer(5, 6, 7, np.float32)
-    # gemm speaks of y = a @ b.
+    # gemm's messages use the names of y = a @ b.
     good = {"out": dy, "x": x, "weight": weight, "bias": bias, "z": dy.copy(), "a": 0, "b": 0, "y": 0}
     output = name in ("out", "z")
 

@@ -14,7 +14,7 @@ from fastnn.kernels.llvm import simd
 
 
 def _normal_cdf(x):
-    """``erfc(-x / sqrt(2)) / 2``, with what rounding the argument costs put right by the derivative."""
+    """``erfc(-x / sqrt(2)) / 2``; the derivative corrects the rounding of the argument."""
     wide = -x / np.sqrt(x.dtype.type(2))
     argument = wide.astype(np.float64)
     value = np.array([math.erfc(y) for y in argument])
@@ -30,14 +30,14 @@ REFERENCES = {
     "normal_pdf": lambda x: np.exp(-x * x / 2) / np.sqrt(2 * np.asarray(np.pi, x.dtype)),
     "normal_cdf": _normal_cdf,
 }
-# What the docstrings promise; half an ulp is the reference's, where long double is no wider than double.
+# The bounds in the docstrings; the reference adds half an ulp if long double is no wider than double.
 ULPS = {"exp": 1, "expm1": 3, "log": 1, "tanh": 4, "sigmoid": 3}
 NAMES = list(REFERENCES)
 
 
 @functools.cache
 def loop(name):
-    """The function in a loop over arrays, as kernels use it."""
+    """The function in a loop over arrays, as in kernels."""
     f = getattr(kernel_math, name)
 
     @njit(error_model="numpy")
@@ -61,7 +61,7 @@ def reference(name, x):
 
 
 def errors_in_ulp(name, x):
-    """By how many units in the last place each result is off."""
+    """The error of each result in units in the last place."""
     found, expected = evaluate(name, x), reference(name, x)
     with np.errstate(over="ignore", invalid="ignore", under="ignore"):
         rounded = expected.astype(x.dtype)
@@ -71,7 +71,7 @@ def errors_in_ulp(name, x):
 
 
 def numbers(dtype, low, high, count=200_001):
-    """Numbers between the bounds: evenly spaced, close to zero, and of random bits, so of every exponent."""
+    """Numbers between the bounds: evenly spaced, close to zero, and of random bits, to cover every exponent."""
     rng = np.random.default_rng(0)
     unsigned = np.uint32 if dtype == np.float32 else np.uint64
     bits = rng.integers(0, np.iinfo(unsigned).max, count, unsigned, endpoint=True).view(dtype)
@@ -103,12 +103,12 @@ def test_errors_are_within_the_promise(dtype, name, single, double):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_errors_of_the_normal_distribution(dtype):
-    # An error of x**2 / 2 is one of the exponential's argument, so in the tails it counts that often.
+    # The rounding of the exponential's argument is amplified by x**2 / 2 in the tails.
     x = numbers(dtype, -12, 12)
     steepness = x.astype(np.float64) ** 2 / 2
     assert (errors_in_ulp("normal_pdf", x) <= 2 + steepness).all()
     assert (errors_in_ulp("normal_cdf", x) <= (8 if simd.has_fma() else 12) + steepness).all()
-    # To the right, one minus a small number, the error is absolute.
+    # On the right, where the result is one minus a small number, the error is absolute.
     assert errors_in_ulp("normal_cdf", x[x > 0]).max() <= 6
 
 
@@ -126,7 +126,7 @@ def test_special_values(dtype):
         "normal_cdf": {0.0: 0.5, inf: 1, -inf: 0, nan: nan, big: 1, -big: 0, small: 0.5, -small: 0.5},
     }
     for name, pairs in table.items():
-        # A vector of them and single ones: the loop's body and its ragged end.
+        # Vectors of them and single ones: the loop's body and its remainder.
         for x in (np.repeat(np.array(list(pairs), dtype), 33), np.array(list(pairs), dtype)[:1]):
             expected = np.repeat(np.array(list(pairs.values()), dtype), 33)[: x.size]
             np.testing.assert_allclose(evaluate(name, x), expected, rtol=2 * info.eps, atol=0, err_msg=name)
@@ -150,10 +150,10 @@ def test_signs_of_zero_and_odd_symmetry(dtype):
 def test_subnormal_numbers(dtype):
     info = np.finfo(dtype)
     unsigned = np.uint32 if dtype == np.float32 else np.uint64
-    # Going in: log of every power of two below the normal numbers, and of numbers between.
+    # As input: log of every power of two below the normal numbers, and of numbers between.
     bits = np.concatenate([[1 << k, (1 << k) + 1, (1 << k) * 5 // 4] for k in range(info.nmant)]).astype(unsigned)
     assert errors_in_ulp("log", bits.view(dtype)).max() <= ULPS["log"]
-    # Coming out: exp rounds once, to a subnormal number.
+    # As output: exp rounds once, to a subnormal number.
     low, high = (-104, -87.4) if dtype == np.float32 else (-745.2, -708.5)
     x = np.linspace(low, high, 10_001).astype(dtype)
     found = evaluate("exp", x)
@@ -179,7 +179,7 @@ def test_loops_are_vector_code(dtype, name):
     assembly = loop(name).inspect_asm(signature)
     # Every polynomial has at least five terms.
     assert count_packed(assembly, "fn?madd|mul", dtype, register) >= 5
-    # No branch to the C library.
+    # No call of the C library.
     assert not re.search(r"(call|jmp)\w*\s+.*\b(exp|log|tanh|erfc?)f?\b", assembly)
 
 

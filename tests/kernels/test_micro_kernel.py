@@ -1,4 +1,4 @@
-"""The micro-kernel for vectors of 16 bytes, SSE and NEON: its machine code, made on any CPU, and its numbers."""
+"""The micro-kernel for vectors of 16 bytes, SSE and NEON: its machine code, generated on any CPU, and its results."""
 
 import collections
 import ctypes
@@ -47,7 +47,7 @@ def assembly_for(triple, cpu, module):
 
 
 def inner_loops(assembly):
-    """The instructions of each loop that is one block: from a label to a branch back to it."""
+    """The instructions of each single-block loop: from a label to a branch back to it."""
     name, block = "", []
     for line in assembly.splitlines():
         if label := re.match(r"(\.L\w+):", line):
@@ -63,7 +63,7 @@ def tiles(limits):
     return [(r, v) for r in range(1, rows + 1) for v in range(1, vectors_for(r, registers, most) + 1)]
 
 
-# What may stand in a loop: loads and broadcasts, the halves of a vector, multiply and add, addresses and the end.
+# Instructions allowed in a loop: loads and broadcasts, halves of a vector, multiply and add, addresses, the branch.
 ALLOWED = {
     X86: r"(movu?p[sd]|movs[sd]|movddup|movhps|shufp[sd]|unpcklpd|movlhps) .*|movap[sd] %xmm\d+, %xmm\d+"
     r"|(mul|add)p[sd] .*|(add|inc|lea|cmp|mov|dec|sub|test)q .*|j\w+ .*",
@@ -71,7 +71,7 @@ ALLOWED = {
     r"|fmla .*|(add|sub|subs|cmp|mov|lsl) x\d+, .*|b\.\w+ .*",
 }
 MULTIPLY = {X86: r"mulp[sd] ", ARM64: r"fmla v\d+\.(4s|2d), "}
-# LLVM unrolls loops of fewer multiplications.
+# LLVM unrolls loops with fewer multiplications.
 FEW = 4
 
 
@@ -94,16 +94,16 @@ def test_loops_of_whole_vectors_have_no_masks_and_no_spills(triple, cpu, limits,
     if dtype == np.float32:
         # The tiles of two or three columns.
         counts += range(1, limits[0] + 1)
-    # A loop with a branch inside is not among those found.
+    # A loop with an inner branch is not found.
     assert found == collections.Counter(count for count in counts if count > FEW)
     if triple == ARM64:
-        # Every product and sum is one rounding, in the tiles of one column as well.
+        # Every product and sum is fused into one rounding, including the tiles of one column.
         assert not re.search(r"\t(fmul|fadd)\b", assembly)
 
 
 @functools.cache
 def compiled_tile(dtype, limits):
-    """The tile for this CPU, whatever its vectors, and what keeps it alive."""
+    """The tile for this CPU, whatever its vectors, and the engine that keeps it alive."""
     llvm.initialize_native_target()
     llvm.initialize_native_asmprinter()
     module = tile_module(dtype, limits)
@@ -118,7 +118,7 @@ def compiled_tile(dtype, limits):
 @pytest.mark.parametrize("limits", [SSE, NEON], ids=["SSE", "NEON"])
 @pytest.mark.parametrize("side", ["start", "end"])
 def test_every_tile_is_exact_and_touches_nothing_else(dtype, limits, side):
-    """Integers, so that all sums are exact; every array lies at a page that must not be touched."""
+    """Integers, so that all sums are exact; every array is next to a guard page."""
     tile, _ = compiled_tile(dtype, limits)
     rng, size = np.random.default_rng(0), np.dtype(dtype).itemsize
     room = {name: guarded(rng.integers(-8, 9, 400).astype(dtype), side) for name in ("a", "b", "c", "bias")}
@@ -150,7 +150,7 @@ def test_every_tile_is_exact_and_touches_nothing_else(dtype, limits, side):
                 pointers[3], mode,
             )  # fmt: skip
             assert np.array_equal(c, expected)
-            # Between the rows nothing has changed.
+            # The memory between the rows is unchanged.
             c[...] = 0
             after = room["c"].copy()
             room["c"][...] = before

@@ -122,7 +122,7 @@ def test_wrong_arguments_are_refused():
     sums = {"sums": np.ones(3), "x": np.ones(3 * 4096, np.float32), "p": 2}
     assert_refuses(block_norms, sums, "sums", output=True)
     factor = {"factor": np.ones(1), "norm": np.ones(1), "sums": np.ones(3), "p": 2, "max_norm": 1.0}
-    # Of one number there is only one order.
+    # One number has only one order.
     one = ("every other row", "reversed", "broadcast")
     assert_refuses(clip_factor, factor, "factor", one, output=True)
     assert_refuses(clip_factor, factor, "norm", (*one, "another dtype"), output=True)

@@ -1,4 +1,4 @@
-"""Numba's variables: those that change machine code are in the cache's key; NUMBA_DISABLE_JIT changes no kernel."""
+"""Numba's variables: those that affect machine code are in the cache's key; NUMBA_DISABLE_JIT changes no kernel."""
 
 import numpy as np
 import pytest
@@ -25,7 +25,7 @@ print(len(compiler.compilations), *logits.ravel().tolist())
 
 
 def expected_logits():
-    """What TRAINING computes, with NumPy."""
+    """The result of TRAINING, computed with NumPy."""
     logits, labels = np.linspace(-1, 1, 24).reshape(8, 3), np.arange(8) % 3
     for _ in range(3):
         e = np.exp(logits - logits.max(1, keepdims=True))
@@ -38,7 +38,7 @@ def expected_logits():
 def check_training(printed, compiled):
     count, *logits = printed.split()
     assert int(count) == compiled
-    # Each step rounds a few numbers below 2 in size.
+    # Each step rounds a few numbers of magnitude below 2.
     np.testing.assert_allclose(np.array(logits, float), expected_logits(), rtol=0, atol=32 * 2.0**-52)
 
 
@@ -60,7 +60,7 @@ print(*[name for name, _ in compiler.compilations])
 
 def test_processes_with_other_settings_share_no_files(tmp_path):
     settings = [{}, {"NUMBA_OPT": "1"}, {"NUMBA_LOOP_VECTORIZE": "0"}]
-    # The second time each finds what it has compiled itself.
+    # The second time each process loads its own compiled code.
     for compiled in ({"sgd.float64", "_launch_block"}, set()):
         processes = [start_python(UPDATE, FASTNN_CACHE_DIR=str(tmp_path), **variables) for variables in settings]
         assert [set(output_of(process).split()) for process in processes] == [compiled] * 3
@@ -70,7 +70,7 @@ def test_processes_with_other_settings_share_no_files(tmp_path):
 
 @pytest.mark.parametrize("setting", cache._NUMBA_SETTINGS)
 def test_a_setting_is_part_of_the_key(monkeypatch, tmp_path, setting):
-    # A setting that Numba has renamed would be missing in the key without an error.
+    # A setting renamed by Numba would be missing from the key without an error.
     assert hasattr(config, setting)
     monkeypatch.setattr(cache, "cache_folder", lambda: tmp_path)
     codegen = registry.cpu_target.target_context.codegen()

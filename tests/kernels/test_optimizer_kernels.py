@@ -32,7 +32,7 @@ def buffers(size, dtype, count, seed=0):
 
 
 def choices(**options):
-    """Every combination of options of which each has several values."""
+    """Every combination of the options' values."""
     return [dict(zip(options, values, strict=True)) for values in itertools.product(*options.values())]
 
 
@@ -44,7 +44,7 @@ DECOUPLED = [a | b | {"decoupled": True} for a in choices(**STEPPED) for b in MI
 
 
 def rmsprop_with(*names):
-    """The kernel with these state arrays beside the squares."""
+    """The kernel with these state arrays in addition to the squares."""
 
     def rmsprop(parameters, gradients, square_avg, *others, **options):
         return kernels.rmsprop(parameters, gradients, square_avg, **dict(zip(names, others, strict=True)), **options)
@@ -57,7 +57,7 @@ def rmsprop_with(*names):
 
 RMSPROP = choices(lr=[0.1], alpha=[0.99, 0.5], eps=[1e-3], **COMMON)
 RMSPROP_MOMENTUM = choices(lr=[0.1], alpha=[0.9], eps=[1e-3], momentum=[0.9], **COMMON)
-# Kernel, reference, arrays, options; the second array is the gradient, which stays as it is.
+# Kernel, reference, arrays, options; the second array is the gradient, which is not changed.
 CASES = {
     "sgd": (kernels.sgd, naive_optimizers.sgd, 2, choices(lr=[0.1, 0.0], **COMMON)),
     "sgd_momentum": (
@@ -94,7 +94,7 @@ CASES = {
 
 
 def for_case(name, arrays):
-    """Arrays that the rule may have: a mean gradient whose square is below the mean of the squares."""
+    """Make the arrays valid for the rule: the square of the mean gradient is below the mean of the squares."""
     if name in ("rmsprop_centered", "rmsprop_both"):
         arrays[2] += 1
         arrays[-1] *= 0.5
@@ -109,7 +109,7 @@ def made(name, size, dtype, seed=0):
 def assert_step(name, arrays, options, roundings=8):
     """One step in place: new values, an untouched gradient.
 
-    A rounding of an operand counts as much as the operand sways the result, which a small change of it tells.
+    The rounding of an operand is weighted by the result's sensitivity to it, measured with a small change.
     """
     kernel, reference, *_ = CASES[name]
     before = [a.copy() for a in arrays]
@@ -164,7 +164,7 @@ def test_ten_steps_from_zero(dtype, name):
 
 
 def test_first_step_of_adam_is_the_learning_rate():
-    """The two bias corrections cancel the zeros that the moments start with, to float32's precision."""
+    """The two bias corrections cancel the initial zeros of the moments, to float32's precision."""
     p, g = np.zeros(67, np.float32), np.geomspace(1e-4, 10, 67).astype(np.float32)
     adam(p, g, np.zeros_like(p), np.zeros_like(p), step=1, lr=1.0, eps=0.0)
     np.testing.assert_allclose(p, -1, rtol=5e-7)
@@ -188,7 +188,7 @@ def test_nan_and_infinity_come_out(dtype, name):
             np.testing.assert_array_equal(found[np.isinf(right)], right[np.isinf(right)])
 
 
-# A centred variance is a difference of infinities then, in PyTorch as well.
+# A centred variance would be a difference of infinities, in PyTorch as well.
 @pytest.mark.parametrize("name", [name for name in CASES if name not in ("rmsprop_centered", "rmsprop_both")])
 def test_a_gradient_whose_square_overflows_makes_no_nan(name):
     kernel, _, count, options = CASES[name]
@@ -270,7 +270,7 @@ def test_wrong_arrays_of_scalars_are_refused(name):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("name", CASES)
 def test_gradients_are_scaled(dtype, name):
-    """By what stands in an array of one number, as clipping by the norm leaves it there."""
+    """The scale is read from an array of one number, as written by clipping by the norm."""
     for choice in CASES[name][3][:: max(1, len(CASES[name][3]) // 3)]:
         assert_step(name, made(name, 35, dtype), choice | {"grad_scale": np.array([0.37])})
 

@@ -1,4 +1,4 @@
-"""The pool: workers that sleep and wake, and a governor that leaves the cores to other programs."""
+"""The pool: workers that sleep and wake, and a governor that yields the cores to other programs."""
 
 from __future__ import annotations
 
@@ -46,10 +46,10 @@ def _runs() -> int:
 
 
 def _meet_slice(args, t, n):
-    # state[2]: parts that have begun, rounds that the last part to begin stays
+    # state[2]: number of parts that have begun, pauses of the last part
     state = integer(args, 0)
     atomic_add(state, 0, 1)
-    # Not for ever: one thread alone would wait for itself.
+    # With a limit: a single thread would wait for itself.
     for _ in range(20_000_000):
         if load_acquire(state, 0) == n:
             break
@@ -68,7 +68,7 @@ def test_idle_workers_sleep_and_wake() -> None:
     while not _words()[seat] and time.monotonic() < deadline:
         time.sleep(0.01)
     assert _words()[seat] == 1
-    # It wakes: the parts of this launch wait for each other.
+    # It wakes, as the parts of this launch wait for each other.
     pool.govern(False)
     launcher.launch(_MEET, 2, (np.array([0, 0]),))
 
@@ -92,7 +92,7 @@ def test_silence_doubles_and_is_forgotten() -> None:
     pool.govern(True)
     penalties: list[int] = []
     while len(penalties) < 3:
-        # The silence before has just ended.
+        # The previous quiet period has just ended.
         _words()[pool._UNTIL] = time.clock_gettime_ns(time.CLOCK_MONOTONIC) if penalties else 0
         launcher.launch(_MEET, 2, (np.array([0, 100_000]),))
         penalty = int(_words()[pool._PENALTY])
@@ -108,7 +108,7 @@ def test_more_parts_than_a_word_has_bits() -> None:
 
 
 def _run_slice(args, t, n):
-    # pool, tables, where the time of a run goes
+    # pool, tables, the output for the time of a run
     pool_words, row, at = integer(args, 0), integer(args, 1), integer(args, 2)
     times = integer(args, 3)
     alone = 1 if pool._is_alone(pool_words, row) else 0
@@ -120,7 +120,7 @@ _RUN = compiler.Kernel("test.run", _run_slice, "pool row alone times")
 
 
 class _Tables:
-    """Tables that are kept, of a pool without workers, whose times together and alone are given."""
+    """Tables of a pool without workers, with given times for running together and alone."""
 
     def __init__(self, count: int) -> None:
         self.words = np.zeros(pool._SEATS, np.int64)
@@ -128,7 +128,7 @@ class _Tables:
         self._alone = np.zeros(1, np.int64)
 
     def run(self, *times: tuple[int, int], rounds: int) -> list[tuple[bool, ...]]:
-        """For each round of all tables which of them ran alone."""
+        """For each round of all tables, which of them ran alone."""
         arrays = [np.array(t) for t in times]
         found = []
         for _ in range(rounds):
@@ -150,7 +150,7 @@ def test_a_table_runs_the_faster_way() -> None:
     assert not any(found[:first])
     assert all(found[first : first + _STAGE_RUNS + pool._FEWEST])
     assert sum(found[first:]) == 1000 - first - _STAGE_RUNS
-    # The cores are near again: a trial finds it.
+    # Core-to-core latency is low again: a trial detects it.
     assert tables.run((50_000, 80_000), rounds=5000)[-1] == (False,)
 
 
@@ -158,7 +158,7 @@ def test_each_table_runs_its_own_way() -> None:
     tables = _Tables(3)
     found = tables.run((100_000, 80_000), (100_000, 120_000), (800_000, 500_000), rounds=2000)
     assert found[-1] == (True, False, False)
-    # In a trial all run together, then those alone that are not large.
+    # In a trial all run together, then all but the large ones run alone.
     assert (False, False, False) in found
     assert (True, True, False) in found
     assert not any(large for _, _, large in found)
@@ -179,7 +179,7 @@ def test_programs_count_their_runs() -> None:
         recorded.replay()
     assert seen.tolist() == [500] * 2 + [0] * 198
     assert _words()[pool._GAP] >= pool._FEWEST or pool.quiet_seconds()
-    # Where the governor is off there are no trials either: tests run on all threads.
+    # Without the governor there are no trials either: tests run on all threads.
     pool.govern(False)
     row[pool._IS_ALONE], before = 1, _runs()
     recorded.replay()

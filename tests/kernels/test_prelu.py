@@ -27,7 +27,7 @@ def make(shape, channels, dtype=np.float32):
 
 
 def naive(x, weight, dy):
-    """Result, and the gradients of x and of the slope at each number."""
+    """The result, and the gradients of x and of the slope for each number."""
     slopes = weight if weight.size == 1 else weight.reshape(-1, *(1,) * (x.ndim - 2))
     slopes = slopes.reshape(()) if weight.size == 1 else slopes
     return np.where(x > 0, x, slopes * x), np.where(x > 0, dy, slopes * dy), np.where(x > 0, 0, x * dy)
@@ -42,7 +42,7 @@ def test_both_ways(dtype, shape, channels):
         with cut_in(parts):
             prelu_forward(found[0], x, weight)
             prelu_backward(found[1], found[2], dy, x, weight)
-        # One product each, so that there is nothing to be off by.
+        # One product each, so the results are exact.
         for a, b in zip(found, naive(x, weight, dy), strict=True):
             np.testing.assert_array_equal(a, b.astype(dtype))
 

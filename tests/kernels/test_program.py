@@ -1,4 +1,4 @@
-"""Programs: rows in order, each part once, waiting where asked, whatever the threads; the compiled entries."""
+"""Programs: rows in order, each part once, waits where requested, with any threads; the compiled entries."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def _trace(args, t, n):
     seen = 0
     for i in range(above):
         seen += integer(log, (row - 1) * 64 + i)
-    # Counts its runs, and those of the row above that it saw finished.
+    # Count own runs, and the runs of the row above that had finished.
     put_integer(log, row * 64 + t, integer(log, row * 64 + t) + 1)
     put_integer(log, (_ROWS + row) * 64 + t, seen)
 
@@ -72,7 +72,7 @@ def test_every_part_runs_once_and_after_what_it_waits_for(threads: int, wait: in
         for row, parts in enumerate(sizes):
             assert log[0, row].tolist() == [1] * parts + [0] * (64 - parts)
             if wait and row:
-                # Each saw all parts of the row above.
+                # Each part saw all parts of the row above.
                 assert log[1, row, :parts].tolist() == [sizes[row - 1]] * parts
 
 
@@ -142,14 +142,14 @@ def test_one_call_is_what_ordinary_arguments_get(monkeypatch: pytest.MonkeyPatch
     x, weight, dy, bias = _matrices(np.float32, 7, 33, 17)
     out, dx, dweight = np.empty_like(dy), np.empty_like(x), np.empty_like(weight)
     for _ in range(2):
-        # The first call compiles, and grows the room for what is packed.
+        # The first call compiles, and grows the memory for packed panels.
         kernels.linear_forward(out, x, weight, bias, "relu")
         kernels.linear_backward(dx, dweight, bias, dy, x, weight, out, "relu")
 
     def refuse(*args: object) -> None:
         raise AssertionError("looked at by Python")
 
-    # By their full names: in the package, `gemm` is the function.
+    # By their full names: in the package `gemm` is the function.
     monkeypatch.setattr(sys.modules["fastnn.kernels.matmul.gemm"], "gemm_checked", refuse)
     monkeypatch.setattr(sys.modules["fastnn.kernels.matmul.linear"], "gemm_checked", refuse)
     monkeypatch.setattr(sys.modules["fastnn.kernels.matmul.linear"], "_backward_checked", refuse)

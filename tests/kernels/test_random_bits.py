@@ -39,7 +39,7 @@ def pvalue(z: float) -> float:
     return 2 * float(stats.norm.sf(abs(z)))
 
 
-# With about 200 tests below and fixed seeds, chance alone gives one below this in 500 suites.
+# With about 200 tests below and fixed seeds, one p-value below this is expected in 500 suites.
 LEAST = 1e-5
 
 
@@ -49,7 +49,7 @@ def test_masks_have_their_probability(p, seed):
     found = masks(seed, range(1, 65), p)
     n = found.size
     assert pvalue((found.sum() - n * (1 - p)) / np.sqrt(n * p * (1 - p))) > LEAST
-    # In every position as often as chance has it, and in every call.
+    # The frequencies of every position and of every call are consistent with chance.
     for axis in (0, 1):
         count = found.shape[axis]
         chi = ((found.sum(axis) - count * (1 - p)) ** 2 / (count * p * (1 - p))).sum()
@@ -74,7 +74,7 @@ def test_masks_of_neighbours_are_independent(lag):
 
 @pytest.mark.parametrize("seed", [0, 12345])
 def test_calls_and_seeds_that_follow_each_other(seed):
-    """The sum of two masks at a place: as if drawn by one generator, for all pairs of 24 calls."""
+    """The sum of two masks at a position is as if drawn by one generator, for all pairs of 24 calls."""
     of_seeds = np.concatenate([masks(seed + s, range(1, 2), 0.5, 8192) for s in range(24)])
     for found in (masks(seed, range(1, 25), 0.5, 8192), of_seeds):
         signs = 2.0 * found - 1

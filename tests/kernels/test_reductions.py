@@ -30,7 +30,7 @@ def run(x, scale=1.0):
 def test_total(dtype, size, scale):
     x = np.random.default_rng(size).standard_normal(size).astype(dtype)
     exact, magnitude = math.fsum(x) * scale, math.fsum(abs(x)) * abs(scale)
-    # Summed in float64 whatever the dtype: float32 adds its own rounding at the end, and no more.
+    # Summed in float64 for any dtype: float32 only adds one rounding at the end.
     length = 2 if dtype == np.float32 else size + 2
     magnitude = abs(exact) + size * 1e-16 * magnitude if dtype == np.float32 else magnitude
     assert_close(run(x, scale), np.array(exact), dtype, roundings=length, magnitude=magnitude)
@@ -93,7 +93,7 @@ def test_wrong_arrays_are_refused(dtype, name):
         shapes = ("an axis more", "an axis less", "a row more", "a row less", "a column more", "a column less")
         assert_refuses(total, good, name, shapes)
     else:
-        # One number is contiguous however it is described.
+        # One number is contiguous with any strides.
         free = ("an axis more", "an axis less", "every other row", "reversed", "broadcast")
         assert_refuses(total, good, name, free, output=True)
 

@@ -1,4 +1,4 @@
-"""Recorded programs: the same bits as the launches themselves, on any number of threads and in any process."""
+"""Recorded programs: the same bits as the original launches, on any number of threads and in any process."""
 
 import sys
 import threading
@@ -14,7 +14,7 @@ from fastnn.kernels.runtime.program import Program
 
 
 def work(arrays):
-    """Three launches, each of which needs the one before."""
+    """Three launches, each dependent on the previous one."""
     x, weight, out, bias = arrays
     kernels.linear_forward(out, x, weight, bias, "relu")
     kernels.activation_forward(out, out, "tanh")
@@ -80,7 +80,7 @@ def test_nothing_recorded_is_nothing_done():
 @pytest.mark.parametrize("threads", [1, 2, 8])
 @pytest.mark.parametrize("watched", [False, True])
 def test_replays_over_parts_of_arrays(threads, watched):
-    """Each replay takes the next part, of what is read and of what is written."""
+    """Each replay uses the next part of the input and of the output."""
     whole = np.random.default_rng(1).standard_normal((7 * 32, 40))
     found, expected = np.zeros((7 * 32, 24)), np.zeros((7, 32, 24))
     x, weight, out, bias = arrays()
@@ -95,7 +95,7 @@ def test_replays_over_parts_of_arrays(threads, watched):
     assert len(seen) == 21 * watched
     assert_same_bits(found, expected.reshape(-1, 24))
     assert_same_bits(weight, other)
-    # Afterwards it is again over what was recorded.
+    # Afterwards it uses the recorded arrays again.
     step.replay()
     assert_same_bits(x, x_before)
     work((x, other, expected[0], bias))

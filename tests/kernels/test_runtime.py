@@ -1,4 +1,4 @@
-"""The machine room: blocks of words, launches, checks, compilations, and the vector code of the hot loops."""
+"""The kernels' runtime: blocks of words, launches, checks, compilations, and the vector code of the hot loops."""
 
 import ast
 import contextlib
@@ -56,7 +56,7 @@ KERNELS = [kernel for table in TABLES for kernel in table.values()]
 
 @pytest.fixture
 def uncached(monkeypatch):
-    """Nothing compiled in this test is kept on disk."""
+    """Code compiled in this test is not kept on disk."""
     monkeypatch.setattr(cache, "cache_folder", lambda: None)
 
 
@@ -303,7 +303,7 @@ def test_the_second_call_compiles_nothing():
                 call_everything(dtype, 3)
     assert used == set(KERNELS)
     for parts in (1, 3):
-        # A recording calls neither the launchers nor the functions that Python enters compiled code by.
+        # A recording calls neither the launchers nor the compiled entry functions.
         with cut_in(parts):
             call_everything(DTYPES[0], 5)
     addresses, compiled = [kernel.address for kernel in KERNELS], len(compiler.compilations)
@@ -360,7 +360,7 @@ def test_vector_bytes_is_what_the_compiler_uses():
 
 @pytest.mark.parametrize("dtype", DTYPES)
 def test_gemm_tiles_are_vector_code(dtype):
-    loop_register()  # Skips where there is no x86-64 assembly.
+    loop_register()  # Skips if there is no x86-64 assembly.
     assembly = assembly_of(gemm.GEMM[np.dtype(dtype)])
     sizes = [(rows, micro_kernel.most_vectors(rows)) for rows in range(1, micro_kernel.most_rows() + 1)]
     accumulators = sum(rows * width for rows, most in sizes for width in range(1, most + 1))
@@ -415,13 +415,13 @@ def test_activations_are_vector_code():
 
 
 def test_only_functions_that_return_sums_may_be_reordered():
-    """LLVM reorders a loop's vectors and its remainder in different ways, so no number of an array may depend on it."""
+    """LLVM reorders a loop's vectors and its remainder differently, so elements of arrays must not depend on it."""
     reordered = []
     for path in pathlib.Path(compiler.__file__).parents[1].rglob("*.py"):
         tree = ast.parse(path.read_text())
         for node in ast.walk(tree):
             for keyword in getattr(node, "keywords", []):
-                # Flags are given to `inline` alone, and to what makes kernels only in the machine room.
+                # Only `inline` takes flags; other functions that make kernels take them in the runtime alone.
                 if keyword.arg == "fastmath" and path.name != "compiler.py":
                     assert ast.unparse(keyword.value) in ("STRICT", "FAST", "('nsz',)"), path
                     assert isinstance(node, ast.Call)
@@ -456,7 +456,7 @@ def test_ctrl_c_waits_for_the_compiler(monkeypatch):
         compile_now(code)
 
     monkeypatch.setattr(type(kernel.build()), "compile", interrupted)
-    # A process that was started in the background ignores Ctrl-C.
+    # A process started in the background ignores Ctrl-C.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         with pytest.raises(KeyboardInterrupt):

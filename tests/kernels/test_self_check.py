@@ -1,4 +1,4 @@
-"""The check that compiled code makes of itself: once, before anything is used, and never passed by wrong code."""
+"""The self-check of compiled code: it runs once, before first use, and fails for wrong code."""
 
 from __future__ import annotations
 
@@ -31,13 +31,13 @@ def _seven():
 
 @pytest.fixture(autouse=True)
 def checked(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As on a processor that is tested."""
+    """Behave as on a tested processor."""
     monkeypatch.setattr(compiler, "_check", None)
 
 
 @pytest.fixture
 def uncached(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Nothing that is compiled in this test is kept."""
+    """Code compiled in this test is not kept."""
     monkeypatch.setattr(cache, "cache_folder", lambda: None)
 
 
@@ -119,7 +119,7 @@ def test_threads_wait_for_it(uncached: None) -> None:
 
 
 # --------------------------------------------------------------------------------------------
-# What is checked
+# The check
 
 
 def test_right_here() -> None:
@@ -131,7 +131,7 @@ def test_a_kernel_that_computes_zero_is_seen(
     table: dict[np.dtype, compiler.Kernel], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     def zero(args: int, t: int, n: int) -> None:
-        # All of dz, the smallest of their outputs.
+        # All of dz, the smallest of the outputs.
         ctypes.memset(ctypes.c_int64.from_address(args).value, 0, 4 * self_check._BATCH * self_check._OUT)
 
     slice_ = ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * 3)(zero)
@@ -165,7 +165,7 @@ def test_parts_are_used_at_once_where_there_are_threads() -> None:
 
 
 # --------------------------------------------------------------------------------------------
-# Kept, and asked for
+# Stored results, and explicit requests
 
 
 def test_what_was_right_is_remembered(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:

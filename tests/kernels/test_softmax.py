@@ -48,7 +48,7 @@ def test_both_ways(dtype, shape, logarithm, spread):
     assert_close(out, expected, dtype, roundings=2, magnitude=size, floor=4 * np.finfo(dtype).tiny)
     expected = naive_nn.softmax_backward(dy, out, logarithm)
     total = np.abs(dy.astype(np.float64)).sum(1, keepdims=True)
-    # In exp(out) the reduced argument of exp is rounded, too.
+    # In exp(out) the reduced argument of exp is also rounded.
     share = np.exp(np.minimum(out.astype(np.float64), 0)) * (1 + np.abs(out))
     assert_close(
         backward(dy, out, logarithm), expected, dtype,
@@ -93,7 +93,7 @@ def test_memory_around_and_in_place(dtype, logarithm):
     same = x.copy()
     softmax_backward(same, same, expected, logarithm)
     assert_same_bits(same, dx.array)
-    # In place the sum may be in another order: that of the compiler's loop for arrays that overlap.
+    # In place the sum may have another order: that of the compiler's loop for overlapping arrays.
     softmax_forward(x, x, logarithm)
     assert_close(x, expected.astype(np.float64), dtype, roundings=17)
 

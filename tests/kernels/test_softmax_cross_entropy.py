@@ -34,12 +34,12 @@ def run(logits, labels, mean=False, ignore_index=-100):
 
 
 def assert_right(logits, labels, mean=False, ignore_index=-100):
-    """Losses and gradient are those of the reference, to the roundings of a sum over the classes."""
+    """Losses and gradient agree with the reference up to the rounding of a sum over the classes."""
     losses, dlogits, counted = run(logits, labels, mean, ignore_index)
     dtype, classes = logits.dtype.type, logits.shape[1]
     assert counted == np.sum(labels != ignore_index)
     expected, gradient = naive.softmax_cross_entropy(logits, labels, mean, ignore_index)
-    # A sum of so many exponentials, in several partial sums; then a logarithm and a difference.
+    # A sum of exponentials, in several partial sums; then a logarithm and a difference.
     length = 10 + classes / 8
     assert_close(losses, expected, dtype, roundings=length, magnitude=1 + np.abs(expected))
     scale = 1 / counted if mean and counted else 1.0
@@ -115,7 +115,7 @@ def test_nan_and_infinity_come_out(dtype, classes, values):
     logits[9, 0] = values[0]
     labels[9] = 0
     assert_right(logits, labels)
-    # The other rows know nothing of it.
+    # The other rows are not affected.
     assert np.isfinite(run(logits, labels)[0][10:]).all()
 
 
@@ -125,7 +125,7 @@ def test_nan_and_infinity_come_out(dtype, classes, values):
 def test_ignored_rows(dtype, ignore_index, mean):
     logits, labels = batch_of(29, 10, dtype)
     labels[::3] = ignore_index
-    logits[::6] = np.nan  # Not even looked at.
+    logits[::6] = np.nan  # Never read.
     assert_right(logits, labels, mean, ignore_index)
     losses, dlogits, _ = run(logits, labels, mean, ignore_index)
     assert not losses[::3].any()
@@ -148,7 +148,7 @@ def test_gradient_may_overwrite_the_logits(dtype):
     losses, dlogits, _ = run(logits, labels)
     other = np.empty_like(losses)
     softmax_cross_entropy(other, logits, logits, labels)
-    # Not the same bits: the sum is then one chain, as a loop over one array cannot be a loop over vectors.
+    # Not the same bits: in place the sum is one chain, as that loop cannot be vectorised.
     assert_close(logits, dlogits.astype(np.float64), dtype, roundings=20)
     assert_close(other, losses.astype(np.float64), dtype, roundings=20)
 

@@ -1,4 +1,4 @@
-"""Compressed rows and the layer that skips zeros: against NumPy, against the dense kernels to the bit, in training."""
+"""Compressed rows and the layer that skips zeros: against NumPy, bit by bit against the dense kernels, in training."""
 
 import numpy as np
 import pytest
@@ -30,7 +30,7 @@ def sparse(rows, features, dtype=np.float64, density=0.2, seed=0):
 
 
 def dense(c, rows):
-    """What a compressed matrix says."""
+    """The dense form of a compressed matrix."""
     pairs = -(-c.features // PAIR)
     x = np.zeros((rows, pairs, PAIR), c.values.dtype)
     for i in range(rows):

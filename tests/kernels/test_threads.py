@@ -105,7 +105,7 @@ def test_training_gives_the_same_bits_on_any_number_of_threads():
 
 @pytest.mark.parametrize("layer", ["default", "omp", "tbb", "workqueue"])
 def test_kernels_run_beside_any_threading_layer_of_numba(layer):
-    """Numba's layers are for the user's own loops; the environment may ask for one that cannot be loaded."""
+    """Numba's layers are for the user's own loops; the environment may name one that cannot be loaded."""
     assert run_python(WORK + LAYER, "-W", "error::RuntimeWarning", NUMBA_THREADING_LAYER=layer).split() == ["fastnn"]
 
 
@@ -133,7 +133,7 @@ def test_one_core_needs_no_pool():
     assert run_python(WORK + "work(); print(launcher.threading_layer())", NUMBA_NUM_THREADS="1").split() == ["serial"]
 
 
-# What is registered first is called last: after the pool has ended.
+# The function registered first is called last: after the pool has ended.
 AT_EXIT = """
 import atexit
 atexit.register(lambda: print(work() == expected, launcher.threading_layer(), flush=True))
@@ -183,8 +183,8 @@ OTHER_CPUS = [("haswell", 32, True), ("nehalem", 16, False)]
 
 @pytest.fixture(scope="module")
 def on_other_cpus():
-    """Processes that think they run on another CPU, side by side: each compiles everything once more."""
-    # The name alone leaves Numba the features of this CPU, AVX-512 and all.
+    """Concurrent processes configured for another CPU: each compiles everything again."""
+    # With the name alone Numba would keep the features of this CPU, such as AVX-512.
     return {
         cpu: start_python(OTHER_CPU, NUMBA_CPU_NAME=cpu, NUMBA_CPU_FEATURES="")
         for cpu, vector_bytes, _ in OTHER_CPUS

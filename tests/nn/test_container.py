@@ -1,4 +1,4 @@
-"""Containers of modules and parameters: what they can be asked, in fastnn and in PyTorch alike."""
+"""Containers of modules and parameters: their interface, the same in fastnn and in PyTorch."""
 
 from __future__ import annotations
 
@@ -120,7 +120,7 @@ def test_own_forward_of_an_inner_module_is_called(lib):
 
 
 def test_every_activation_runs_behind_a_linear_layer():
-    """Those of the linear kernel and those of their own give what they give alone."""
+    """Activations fused into the linear kernel and all others give the same as on their own."""
     linear, x = nn.Linear(5, 6), fastnn.tensor(np.random.default_rng(0).standard_normal((4, 5)).astype("f4"))
     for name in ("ELU", "SiLU", "Mish", "ReLU6", "Softplus", "PReLU", "LogSigmoid", "GLU", "GELU", "ReLU", "Hardswish"):
         act = getattr(nn, name)()

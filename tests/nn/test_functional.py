@@ -1,4 +1,4 @@
-"""Layers and losses as functions: values by hand, every option, every way to hand over a target."""
+"""Layers and losses as functions: values by hand, every option, every form of a target."""
 
 from __future__ import annotations
 
@@ -113,7 +113,7 @@ def test_gelu_of_infinity():
 
 
 def test_leaky_relu_with_a_negative_slope_in_place():
-    """PyTorch's backward refuses: the sign of the result does not tell that of the input. fastnn keeps the input."""
+    """PyTorch raises, as the sign of the result does not determine that of the input. fastnn keeps the input."""
     x = np.random.default_rng(0).standard_normal(20)
     check_gradient(lambda x: functional.leaky_relu(x * 1, -0.5, inplace=True), x)
 

@@ -1,4 +1,4 @@
-"""Initial values: bounds, moments and structure, in both libraries; in place in whatever way the memory lies."""
+"""Initial values: bounds, moments and structure, in both libraries; in place with any memory layout."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def filled(lib: Any, name: str, shape: Any = (200, 300), **options: Any) -> np.n
 
 
 def assert_moments(a: np.ndarray, mean: float, std: float) -> None:
-    # Five standard errors of mean and standard deviation; those of the latter for a normal distribution.
+    # Five standard errors of mean and standard deviation; the latter's assumes a normal distribution.
     assert abs(a.mean() - mean) < 5 * std / a.size**0.5
     assert abs(a.std() - std) < 5 * std / (2 * a.size) ** 0.5
 
@@ -76,7 +76,7 @@ def test_truncated_normal(lib, mean, std, a, b):
 
 @pytest.mark.parametrize(("low", "high"), [(3, 4), (4, 60), (-30, -5), (2, math.inf)])
 def test_truncated_normal_far_from_the_mean(low, high):
-    """Where PyTorch warns that it may be wrong."""
+    """PyTorch warns that its result may be wrong there."""
     from scipy import stats
 
     found = filled(fastnn, "trunc_normal_", (100, 50), a=low, b=high)
@@ -165,7 +165,7 @@ def test_in_the_memory_of_a_parameter(lib):
     np.testing.assert_array_equal(as_array(layer.weight), np.eye(256, 3))
     lib.nn.init.constant_(layer.weight.data[0], 7.0)
     assert layer.weight[0].tolist() == [7.0] * 3
-    # The gaps stay zero: an optimizer updates them, too.
+    # The gaps stay zero, as an optimizer updates them as well.
     if lib is fastnn:
         flat = layer.weight._slot.chunk.values[layer.weight._slot.start : layer.weight._slot.stop]
         assert np.count_nonzero(flat) == np.count_nonzero(as_array(layer.weight))

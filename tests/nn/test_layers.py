@@ -1,4 +1,4 @@
-"""Modules: registration, state, copies; Linear; Sequential and what it fuses."""
+"""Modules: registration, state, copies; Linear; Sequential and its fusions."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from fastnn.kernels.runtime import launcher
 
 
 def net(lib: Any) -> Any:
-    """A module of one's own, with everything that can be registered."""
+    """A custom module with everything that can be registered."""
 
     class Net(lib.nn.Module):
         def __init__(self) -> None:
@@ -301,7 +301,7 @@ def test_duplicate_of_a_model(lib, duplicate):
 
 
 def test_duplicates_lie_side_by_side():
-    """So that a copy, too, is updated in one launch."""
+    """A copy is then also updated in one launch."""
     model = fastnn.nn.Sequential(fastnn.nn.Linear(3, 256), fastnn.nn.ReLU(), fastnn.nn.Linear(256, 2))
     for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         optimizer = fastnn.optim.SGD(twin.parameters(), lr=0.1)
@@ -318,7 +318,7 @@ def test_parameter_subclass_survives_duplication():
 
 
 class Special(nn.Parameter):
-    """A parameter of one's own."""
+    """A custom parameter class."""
 
 
 # -- Parameter --------------------------------------------------------------------------------
@@ -516,7 +516,7 @@ def test_fused_is_one_launch():
 
 
 class Twice(nn.Linear):
-    """A layer of one's own that looks like a Linear."""
+    """A custom layer that looks like a Linear."""
 
     def forward(self, input: Any) -> Any:
         return 2 * super().forward(input)
@@ -582,7 +582,7 @@ def test_slope_changed_later_is_used():
 def test_inplace_activations(lib):
     nn = lib.nn
     x = lib.tensor([[1.0, -2.0]], requires_grad=True)
-    # The second overwrites what the first needs for its derivative.
+    # The second overwrites the values that the first needs for its derivative.
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
         nn.Sequential(nn.Linear(2, 2), nn.ReLU(inplace=True), nn.LeakyReLU(0.1, inplace=True))(x).sum().backward()
     model = nn.Sequential(nn.Linear(2, 2), nn.ReLU(inplace=True), nn.Linear(2, 1), nn.LeakyReLU(0.1, inplace=True))

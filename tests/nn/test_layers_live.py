@@ -1,4 +1,4 @@
-"""Layers and functions of nn beside PyTorch where something is odd: shapes, dtypes, options, errors, texts."""
+"""Edge cases of layers and functions of nn compared with PyTorch: shapes, dtypes, options, errors, reprs."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The losses: kernels against NumPy in float64, functions by finite differences to the second order, modules."""
+"""The losses: kernels against NumPy in float64, functions against finite differences up to second order, modules."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def operands(loss: str, shape: Any, dtype: Any, seed: int = 0) -> tuple[np.ndarr
 
 
 def run_pointwise(loss: str, x: Any, y: Any, z: Any, mean: bool = False, a: float = 0.75) -> Any:
-    """Everything in two launches: losses and gradients, and the sum or mean alone."""
+    """All results, from two launches: losses and gradients, then the sum or mean alone."""
     out, losses, dx = np.full((), np.nan, x.dtype), np.full_like(x, np.nan), np.full_like(x, np.nan)
     dz = None if z is None else np.full_like(x, np.nan)
     assert pointwise_loss(loss, None, losses, dx, x, y, mean, a, z, dz)
@@ -59,7 +59,7 @@ def run_pointwise(loss: str, x: Any, y: Any, z: Any, mean: bool = False, a: floa
     return out, losses, dx, dz
 
 
-# How large the terms are whose difference a value is.
+# The magnitude of the terms whose difference is the value.
 def terms(loss: str, x: Any, y: Any) -> np.ndarray:
     x, y = np.abs(x.astype(np.float64)), np.abs(y.astype(np.float64))
     if loss in ("kl_div_log", "poisson_nll_log"):
@@ -74,7 +74,7 @@ def test_pointwise_loss(loss, dtype):
         for mean in (False, True):
             x, y, z = operands(loss, size, dtype, size)
             out, losses, *slopes = run_pointwise(loss, x, y, z, mean)
-            # In the reference, too, the parameter has the precision of the numbers.
+            # The reference also rounds the parameter to the dtype of the numbers.
             value, *derivatives = naive_losses.pointwise_loss(loss, x, y, dtype(0.75), z)
             size_of_terms = terms(loss, x, y)
             assert_close(losses, value, dtype, roundings=8, magnitude=size_of_terms)
@@ -98,7 +98,7 @@ def test_small_and_large_logits_keep_their_precision(dtype):
             losses, dx = np.empty_like(x), np.empty_like(x)
             pointwise_loss(loss, None, losses, dx, x, target)
             value, slope = naive_losses.pointwise_loss(loss, x, target, 0)
-            # Relative to the value itself: log(1 + exp(-50)) is no 0.
+            # Relative to the value itself: log(1 + exp(-50)) is not 0.
             tiny = float(np.finfo(dtype).tiny)
             assert_close(losses, value, dtype, roundings=6, floor=tiny)
             assert_close(dx, slope, dtype, roundings=6, floor=tiny)
@@ -238,7 +238,7 @@ def test_cross_entropy_of_weights_smoothing_and_probabilities(dtype, mean, smoot
         assert counted == counts.sum()
         expected, gradient = naive_losses.soft_cross_entropy(x, coefficients, scale)
         roundings = 16 + classes / 4
-        # A sum of the distances of all logits from the largest, each rounded.
+        # A sum of the differences between all logits and the largest, each rounded.
         depth = np.abs(x.astype(np.float64) - x.max(1, keepdims=True, initial=-np.inf)) + np.log(classes) + 1
         assert_close(losses, expected, dtype, roundings=roundings, magnitude=(coefficients * depth).sum(1))
         size = scale * np.maximum(coefficients.sum(1, keepdims=True), coefficients)
@@ -352,7 +352,7 @@ def float_operands(name: str, shapes: Any) -> tuple[Any, list[np.ndarray]]:
     return function, [arrays[i] for i in loss.gradients]
 
 
-# Variances below eps count as eps, and get a gradient all the same.
+# Variances below eps count as eps, but still have a gradient.
 CLAMPED = ("gaussian_nll_full",)
 
 
@@ -363,7 +363,7 @@ def test_gradient_against_finite_differences(name):
         check_gradient(lambda *t, r=reduction: function(*t, reduction=r), *arrays)
 
 
-# Where the gradient jumps, or does not depend on anything.
+# Losses whose gradient is discontinuous or constant.
 STEPS = ("l1", "smooth_l1_0", "hinge_embedding", "hinge_embedding_other", "margin_ranking", "multi_margin", "nll",
          "nll_weight", "multilabel_margin", "triplet_p1", "triplet_with_distance", "kl_div",
          "kl_div_batchmean")  # fmt: skip
@@ -378,7 +378,7 @@ def test_second_derivative_against_finite_differences(name):
         losses = function(*inputs)
         grads = fastnn.autograd.grad(losses, inputs, fastnn.ones(*losses.shape, dtype=losses.dtype) * 1.5,
                                      create_graph=True)  # fmt: skip
-        # All of them, in one row.
+        # All of them, concatenated.
         return fastnn.cat([g.reshape(-1) for g in grads])
 
     check_gradient(slope, *arrays)
@@ -398,7 +398,7 @@ def test_a_graph_can_be_walked_twice(name):
         loss.backward()
 
 
-# -- Functions: what is documented --------------------------------------------------------------------
+# -- Functions: documented behaviour ------------------------------------------------------------------
 
 
 def test_shapes_that_differ_are_broadcast_with_a_warning(lib):
@@ -551,7 +551,7 @@ def test_no_gradient_is_computed_where_none_is_wanted():
 
 
 def test_second_derivative_through_a_network():
-    """The curvature of a loss along a direction, as second-order methods use it."""
+    """The curvature of a loss along a direction, as in second-order methods."""
     rng = np.random.default_rng(0)
     x, y = fastnn.tensor(rng.standard_normal((8, 3))), fastnn.tensor(rng.integers(0, 4, 8))
     w0, v = rng.standard_normal((4, 3)), rng.standard_normal((4, 3))

@@ -1,4 +1,4 @@
-"""Losses beside PyTorch 2.13.0: what is refused and how, and what comes of strange operands."""
+"""Losses compared with PyTorch 2.13.0: errors, and the results of unusual operands."""
 
 from __future__ import annotations
 
@@ -45,9 +45,9 @@ def test_shapes(name):
     others = [(2, 3), (3,), (2, 1), (2, 4), (6,)]
     for a, b in [((), ()), ((3,), ()), *[((2, 3), other) for other in others]]:
         if name == "multilabel_soft_margin_loss" and a == ():
-            continue  # PyTorch divides by the size of a dimension that is not there.
+            continue  # PyTorch divides by the size of a missing dimension.
         if name == "multilabel_soft_margin_loss" and a != b:
-            continue  # fastnn refuses what PyTorch broadcasts.
+            continue  # fastnn raises, PyTorch broadcasts.
         rng = np.random.default_rng(0)
         x, y = (np.asarray(rng.uniform(0.1, 0.9, s), "f4") for s in (a, b))
         for reduction in ("mean", "sum", "none"):
@@ -58,7 +58,7 @@ def test_shapes(name):
 @pytest.mark.parametrize("reduction", ["average", "", None])
 def test_unknown_reductions(name, reduction):
     if reduction is None:
-        return  # PyTorch's messages fail to be written.
+        return  # PyTorch fails to format its message.
     assert_same_outcome(call(name, X, X, reduction=reduction))
 
 
@@ -167,7 +167,7 @@ def test_edge(name):
 def test_promotion_of_dtypes(name):
     for a, b in itertools.product(["f4", "f8"], ["f4", "f8"]):
         if a != b and name in ("smooth_l1_loss", "huber_loss"):
-            continue  # PyTorch's backward refuses; fastnn computes it as for the others.
+            continue  # PyTorch's backward raises; fastnn computes it as for the others.
         x, y = X.astype(a), (X * 2).astype(b)
 
         def run(lib: Any, x: Any = x, y: Any = y) -> Any:

@@ -1,4 +1,4 @@
-"""Module: hooks, conversions, names, state with hooks and extra state; what PyTorch does, done alike."""
+"""Module: hooks, conversions, names, state with hooks and extra state; the same as in PyTorch."""
 
 from __future__ import annotations
 
@@ -132,7 +132,7 @@ def seen_hook(module: Any, args: Any, out: Any) -> None:
 
 
 def test_a_hook_inside_a_sequential_is_called():
-    """A pair that runs as one kernel falls apart where one of the two has a hook, and then gives the same numbers."""
+    """A fused pair runs as two kernels if one of the two has a hook, with the same numbers."""
     model = net(fastnn)
     expected, seen = as_array(model(x_of(fastnn))), []
     for i in (0, 1):
@@ -270,7 +270,7 @@ def test_devices(lib):
     for move in (lambda m: m.cuda(), lambda m: m.to("cuda"), lambda m: m.cuda(0), lambda m: m.to("cuda:0")):
         with pytest.raises((AssertionError, RuntimeError), match=r"CUDA|cuda|accelerator"):
             move(model)
-    # There is nothing to move.
+    # A module without parameters moves to any device.
     lib.nn.ReLU().cuda()
     with pytest.raises(RuntimeError, match="device"):
         model.to("nowhere")
@@ -551,7 +551,7 @@ def test_import_statements():
         _ = nn.modules.Nonsense
 
 
-# -- States that do not quite fit -------------------------------------------------------------
+# -- States with mismatches -------------------------------------------------------------------
 
 
 @pytest.mark.parametrize("options", [{}, {"strict": False}, {"assign": True}])
@@ -564,7 +564,7 @@ def test_states_of_old_versions_have_no_counter(lib, options):
         assert (keys.missing_keys, keys.unexpected_keys) == ([], [])
         assert model[0].num_batches_tracked.item() == 7
         assert "0.num_batches_tracked" not in state
-        # One that says that it is new must have it.
+        # A state dict with the current version must have it.
         found = model.state_dict()
         del found["0.num_batches_tracked"]
         if options.get("strict", True):
@@ -611,7 +611,7 @@ def test_a_child_has_a_dictionary_of_its_own(lib):
     assert list(state) == ["0.weight", "0.bias", "1.weight", "1.bias"]
 
 
-# -- What hooks return ------------------------------------------------------------------------
+# -- Return values of hooks -------------------------------------------------------------------
 
 
 @pytest.mark.filterwarnings("ignore:Full backward hook is firing")
@@ -657,7 +657,7 @@ def test_backward_hooks_are_for_gradients_of_the_outputs(lib):
 
 @pytest.mark.filterwarnings("ignore:Using a non-full backward hook")
 def test_hooks_of_the_last_operation(lib):
-    """``register_backward_hook``: gradients of the operands of what made the result."""
+    """``register_backward_hook``: gradients of the operands of the last operation."""
     layer, seen = lib.nn.Linear(2, 1), []
     layer.load_state_dict({"weight": lib.ones(1, 2), "bias": lib.zeros(1)})
     model = lib.nn.Sequential(layer, lib.nn.ReLU())

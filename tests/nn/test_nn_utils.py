@@ -1,4 +1,4 @@
-"""nn.utils: clipping, vectors of parameters, normalised weights, parametrisations; as PyTorch has them."""
+"""nn.utils: clipping, vectors of parameters, normalised weights, parametrisations; the same as in PyTorch."""
 
 from __future__ import annotations
 
@@ -121,7 +121,7 @@ def test_old_name_of_clip(lib):
 
 
 def test_training_goes_on_after_clipping():
-    """The gradients stay in their places, and the next step accumulates there."""
+    """The gradients keep their memory, and the next step accumulates there."""
     model = net(fastnn)
     optimizer = fastnn.optim.SGD(model.parameters(), lr=0.1)
     nn.utils.clip_grad_norm_(model.parameters(), 0.1)
@@ -281,7 +281,7 @@ def test_gradient_of_the_orthogonal_weight():
 
 
 def test_gradients_of_normalised_weights_are_pytorchs(lib):
-    """The recorded norms: of the gradient by each part of a weight, in both libraries."""
+    """The norms of the gradients by each part of a weight are the recorded ones, in both libraries."""
     layer = same_layer(lib)
     lib.nn.utils.parametrizations.weight_norm(layer)
     found = gradients(lib, layer)

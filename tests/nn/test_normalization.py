@@ -1,4 +1,4 @@
-"""Normalisation and dropout layers: state, modes, errors, what Sequential fuses, second derivatives, random draws."""
+"""Normalisation and dropout layers: state, modes, errors, fusion in Sequential, second derivatives, random draws."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def numbers(*shape: int, seed: int = 0, kind: Any = np.float32) -> np.ndarray:
     return (2 * np.random.default_rng([seed, *shape]).standard_normal(shape) + 0.5).astype(kind)
 
 
-# -- What both libraries do -------------------------------------------------------------------
+# -- Both libraries ---------------------------------------------------------------------------
 
 
 def test_state(lib):
@@ -161,7 +161,7 @@ def test_dropout_is_the_identity(lib):
 
 
 def test_frozen_and_in_evaluation(lib):
-    """A layer in evaluation that is trained on, as in fine-tuning; one whose parameters are frozen."""
+    """A layer in evaluation mode during training, as in fine-tuning; one with frozen parameters."""
     layer = lib.nn.BatchNorm1d(3).eval()
     x = lib.tensor(numbers(4, 3), requires_grad=True)
     layer.running_mean.fill_(0.5)
@@ -194,7 +194,7 @@ def test_import_paths(lib):
         assert getattr(getattr(lib.nn.modules, path), name) is getattr(lib.nn, name)
 
 
-# -- What fastnn does with it -----------------------------------------------------------------
+# -- fastnn -----------------------------------------------------------------------------------
 
 
 def launches(call: Any) -> list[str]:
@@ -387,7 +387,7 @@ def test_evaluation_draws_nothing():
 def test_mean_and_variance(kind):
     x = np.random.default_rng(0).standard_normal(100_000).astype(np.float32)
     out = as_array(getattr(nn, kind)(0.3)(fastnn.tensor(x))).astype(np.float64)
-    # Standard errors of the mean and the variance of so many numbers are 0.004 and 0.006.
+    # The standard errors of the mean and the variance are 0.004 and 0.006.
     assert abs(out.mean()) < 0.02
     assert abs(out.var() - (1 / 0.7 if kind == "Dropout" else 1)) < 0.04
 

@@ -1,4 +1,4 @@
-"""Flat storage: where parameters lie, what happens at the end of a chunk, and that memory comes back."""
+"""Flat storage: placement of parameters, the end of a chunk, release of memory."""
 
 from __future__ import annotations
 
@@ -91,7 +91,7 @@ def test_neighbours_touch():
 
 
 def test_end_of_a_chunk(small_chunks):
-    """What does not fit begins a new chunk; what is larger than half a chunk has its own."""
+    """A parameter that does not fit begins a new chunk; one larger than half a chunk has its own."""
     kind = np.dtype(np.float32)
     first = [Slot((100,), kind), Slot((100,), kind)]
     assert first[0].chunk is first[1].chunk
@@ -127,7 +127,7 @@ def make() -> Any:
 
 @pytest.mark.parametrize("kind", ["SGD", "Adam"])
 def test_a_model_over_several_chunks(kind, monkeypatch):
-    """The same numbers as in one chunk, with one run per stretch of neighbours; also in a copy."""
+    """The same numbers as in one chunk, with one run per contiguous group of parameters; also in a copy."""
 
     def optimizer(model: Any) -> Any:
         options = {"momentum": 0.9, "weight_decay": 0.1} if kind == "SGD" else {"lr": 0.01, "amsgrad": True}
@@ -161,7 +161,7 @@ def test_values_survive_the_chunk_change(small_chunks):
 
 
 def test_hundreds_of_models_made_and_freed(small_chunks):
-    """At no time are there more chunks than the living model needs, and the one being filled."""
+    """There are never more chunks than the live model needs, plus the one being filled."""
     made: list[weakref.ref[Any]] = []
     original = flat._Chunk.__init__
 
@@ -191,7 +191,7 @@ def test_hundreds_of_models_made_and_freed(small_chunks):
 
 
 def test_room_is_used_again(monkeypatch):
-    """A search that keeps some of its models needs the memory of those; what it drops is used again, zero."""
+    """A search that keeps some models only needs their memory; the rest is zeroed and reused."""
     monkeypatch.setattr(flat, "_chunks", {})
 
     def candidate() -> Any:
@@ -210,12 +210,12 @@ def test_room_is_used_again(monkeypatch):
     slots = [p._slot for m in kept for p in m.parameters()]
     assert len({(id(s.chunk), s.start, s.stop) for s in slots}) == 4 * len(kept)
     assert all((s.array == 1).all() for s in slots)
-    # Without that it would be 1,200 models of 38 kB.
+    # Without reuse it would be 1,200 models of 38 kB.
     assert sum(c.reached * 4 for c in {s.chunk for s in slots}) < 6 * 2**20
 
 
 def test_room_that_somebody_holds_is_not_used_again(small_chunks):
-    """An array over the numbers or the gradient of a parameter that has gone keeps both its places."""
+    """An array over the numbers or the gradient of a deleted parameter keeps both its slots."""
     kind = np.dtype(np.float32)
     held = []
     for i in range(40):
@@ -230,7 +230,7 @@ def test_room_that_somebody_holds_is_not_used_again(small_chunks):
 
 
 def test_a_freed_model_frees_its_memory():
-    """A large parameter has a chunk of its own, which goes with it."""
+    """A large parameter has a chunk of its own, which is freed with it."""
     layer = nn.Linear(3000, 2000)
     memory = weakref.ref(layer.weight._slot.chunk.values.base)
     layer(fastnn.ones(1, 3000)).sum().backward()
@@ -244,7 +244,7 @@ def test_a_freed_model_frees_its_memory():
 
 
 def test_a_view_keeps_its_memory():
-    """The numbers of a parameter that is gone stay with those who look at them."""
+    """The numbers of a deleted parameter stay valid in views of them."""
     layer = nn.Linear(3, 2)
     array, tensor, expected = layer.weight.detach().numpy(), layer.bias.detach(), as_array(layer.bias)
     before = array.copy()

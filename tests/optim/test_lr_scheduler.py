@@ -1,4 +1,4 @@
-"""Schedules: saved and resumed, called in the wrong order, subclassed; what they do is in ``cases_optim``."""
+"""Schedules: saved and resumed, called in the wrong order, subclassed; ``cases_optim`` compares their values."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ def test_warm_restarts_at_a_fraction_of_an_epoch(lib):
             schedule.step(-1)
 
 
-# -- Own schedules, and objects as functions -----------------------------------------------------------
+# -- Custom schedules, and objects as functions --------------------------------------------------------
 
 
 def test_own_schedule(lib):
@@ -154,7 +154,7 @@ def test_own_schedule(lib):
 
 
 class Decay:
-    """A function with something to remember."""
+    """A function with state."""
 
     def __init__(self, rate: float) -> None:
         self.rate = rate

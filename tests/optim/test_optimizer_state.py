@@ -1,4 +1,4 @@
-"""What a user does to an optimizer: write its state, subclass it, hook into its steps, name its parameters."""
+"""Use of an optimizer: writing its state, subclassing it, hooks of its steps, names of its parameters."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def with_momentum(lib: Any, p: Any) -> Any:
     return lib.optim.SGD([p], lr=1.0, momentum=0.5)
 
 
-# -- State that is written -------------------------------------------------------------------------
+# -- Assigned state --------------------------------------------------------------------------------
 
 
 def test_state_is_a_dictionary_of_dictionaries(lib):
@@ -49,7 +49,7 @@ def test_state_is_a_dictionary_of_dictionaries(lib):
 
 
 def test_state_tensor_replaced(lib):
-    """The next step goes on from the new one."""
+    """The next step continues from the new one."""
     p = one(lib)
     optimizer = with_momentum(lib, p)
     optimizer.step()
@@ -83,7 +83,7 @@ def test_state_cleared(lib, change):
 
 
 def test_count_of_steps_changed_in_place_and_replaced(lib):
-    """Adam's correction of the bias then begins anew: a step of the size of the learning rate."""
+    """Adam's bias correction then restarts: the step has the size of the learning rate."""
     for change in (lambda entry: entry["step"].zero_(), lambda entry: entry.update(step=lib.tensor(0.0))):
         p = one(lib)
         optimizer = lib.optim.Adam([p], lr=0.25, betas=(0.0, 0.0))
@@ -95,7 +95,7 @@ def test_count_of_steps_changed_in_place_and_replaced(lib):
 
 
 def test_own_entries_in_the_state_of_a_rule(lib):
-    """As Lookahead keeps its slow weights: they stay, and are saved and loaded with the rest."""
+    """Extra entries, such as Lookahead's slow weights, are kept, saved and loaded with the rest."""
     p = one(lib)
     optimizer = with_momentum(lib, p)
     optimizer.step()
@@ -131,7 +131,7 @@ def test_option_that_needs_more_state_switched_on(lib):
 
 
 def test_amsgrad_switched_off_and_on():
-    """The largest moment is kept meanwhile, also where memory moves in between."""
+    """The largest moment is kept meanwhile, even if memory moves in between."""
     p = one(fastnn)
     optimizer = fastnn.optim.Adam([p], lr=0.1, amsgrad=True)
     group = optimizer.param_groups[0]
@@ -169,7 +169,7 @@ def test_adagrad_has_state_from_the_start(lib):
 
 @pytest.mark.parametrize("rule", RULES)
 def test_state_moved_by_hand(lib, rule):
-    """The loop by which scripts bring loaded state to a device changes nothing."""
+    """The loop with which scripts move loaded state to a device changes nothing."""
     p, q = one(lib), one(lib)
     optimizers = [getattr(lib.optim, rule)([r], lr=0.1) for r in (p, q)]
     for optimizer in optimizers:
@@ -213,7 +213,7 @@ def test_a_shallow_copy_has_state_of_its_own_memory():
 
 
 def test_steps_saved_as_plain_numbers(lib):
-    """By PyTorch before 1.12, and momentum that was None."""
+    """State saved by PyTorch before 1.12, and momentum that was None."""
     p, q = one(lib), one(lib)
     optimizer = lib.optim.Adam([p], lr=0.1)
     optimizer.step()
@@ -244,11 +244,11 @@ def test_options_that_a_saved_group_lacks_are_the_defaults(lib):
     optimizer.step()
 
 
-# -- An optimizer of one's own -----------------------------------------------------------------------
+# -- Custom optimizers -------------------------------------------------------------------------------
 
 
 def make_lion(lib: Any) -> Any:
-    """Lion, as people write it for PyTorch."""
+    """Lion, as users write it for PyTorch."""
 
     class Lion(lib.optim.Optimizer):
         def __init__(self, params: Any, lr: float = 1e-4, betas: Any = (0.9, 0.99), weight_decay: float = 0.0) -> None:
@@ -330,7 +330,7 @@ def test_own_optimizer_with_closure_and_schedule(lib):
 
 
 def test_subclass_of_a_rule(lib):
-    """Which calls the rule's own step; its hooks are called once, in PyTorch twice if an SGD was made before."""
+    """A subclass that calls the base step; its hooks run once, in PyTorch twice if an SGD was created before."""
 
     class Clipped(lib.optim.SGD):
         def step(self, closure: Any = None) -> Any:
@@ -538,7 +538,7 @@ def test_unknown_names_of_the_package():
 
 
 def test_state_dict_entries_are_plain():
-    """For writers of checkpoints that know dictionaries, lists, tensors and numbers only."""
+    """For checkpoint writers that support only dictionaries, lists, tensors and numbers."""
     p = one(fastnn)
     optimizer = fastnn.optim.NAdam([p])
     optimizer.step()

@@ -1,4 +1,4 @@
-"""Optimizers: groups, gradients that are absent or the user's, state that is saved, copied and continued."""
+"""Optimizers: groups, missing and user-supplied gradients, saving, copying and resuming state."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHAPES = [(3, 4), (5,), (256, 2), ()]
 
 
 def parameters(lib: Any, seed: int = 0) -> list[Any]:
-    """Neighbours in fastnn's buffer, one of them with padded rows behind a Linear."""
+    """Neighbours in fastnn's buffer, one of them the weight of a Linear with padded rows."""
     rng = np.random.default_rng(seed)
     made = [lib.nn.Parameter(lib.tensor(rng.standard_normal(s).astype("f4"))) for s in SHAPES]
     layer = lib.nn.Linear(2, 256)
@@ -78,7 +78,7 @@ def test_first_steps_by_hand(lib):
 
 @pytest.mark.parametrize("name", ["sgd", "sgd_dampening", "adam", "adam_amsgrad"])
 def test_parameter_without_gradient_is_skipped(lib, name):
-    """Neither its numbers nor its state nor its count of steps move."""
+    """Its numbers, its state and its count of steps do not change."""
     params = parameters(lib)
     optimizer = make(lib, name, params)
     schedule = [{0, 1, 2, 3, 4, 5}, {1, 4}, {0, 1, 2, 4, 5}, {0, 5}, {2, 3}, {0, 1, 2, 3, 4, 5}]
@@ -94,7 +94,7 @@ def test_parameter_without_gradient_is_skipped(lib, name):
         optimizer.step()
         for i, p in enumerate(params):
             assert np.array_equal(as_array(p), before[i]) == (i not in present)
-    # Each is where it would be had it been trained alone, with the steps that it took.
+    # Each has the value of a parameter trained alone, with the same steps.
     for i, steps in enumerate(seen):
         alone = parameters(lib)
         lonely = make(lib, name, [alone[i]])
@@ -182,7 +182,7 @@ def test_parameter_appended_to_a_group(lib):
 
 
 def test_options_changed_in_training(lib):
-    """What a schedule of the learning rate does."""
+    """As a learning rate schedule does."""
     p = lib.nn.Parameter(lib.zeros(1))
     optimizer = lib.optim.SGD([p], lr=1.0)
     for lr in (1.0, 0.5, 0.25):
@@ -194,7 +194,7 @@ def test_options_changed_in_training(lib):
 
 
 def test_momentum_switched_on_later(lib):
-    """The first step with momentum is the first of its kind, dampening or not."""
+    """The first step with momentum initialises it, with or without dampening."""
     p = lib.nn.Parameter(lib.zeros(1))
     optimizer = lib.optim.SGD([p], lr=1.0, dampening=0.5)
     for momentum, expected in ((0.0, -1.0), (0.5, -2.0), (0.5, -3.0)):
@@ -238,7 +238,7 @@ def test_zero_grad(lib):
     assert all(p.grad is None for p in params)
 
 
-# -- Tensors that are no parameters ---------------------------------------------------------------
+# -- Tensors that are not parameters --------------------------------------------------------------
 
 
 def plain_tensors(lib: Any) -> list[Any]:
@@ -258,7 +258,7 @@ def plain_tensors(lib: Any) -> list[Any]:
 
 @pytest.mark.parametrize("name", ["sgd", "sgd_everything", "adam_everything"])
 def test_tensors_that_are_no_parameters(lib, name):
-    """Contiguous or not, of several dtypes, among parameters: each as if it were a parameter, and in its own memory."""
+    """Contiguous or not, of several dtypes, among parameters: each is updated like a parameter, in its own memory."""
     tensors = plain_tensors(lib)
     twins = [lib.nn.Parameter(t.detach().clone()) for t in tensors]
     arrays = [t.detach().numpy() for t in tensors]
@@ -273,7 +273,7 @@ def test_tensors_that_are_no_parameters(lib, name):
         ours.step()
         theirs.step()
         if step == 1:
-            # What the user does in between counts.
+            # Changes by the user in between have an effect.
             with lib.no_grad():
                 for pair in zip(tensors, twins, strict=True):
                     for t in pair:
@@ -314,7 +314,7 @@ def test_data_assigned_in_training(lib, name):
 
 
 def test_dtype_changed_in_training(lib):
-    """Momentum, too, goes on, in the wider type."""
+    """Momentum continues as well, in the wider type."""
     p = lib.nn.Parameter(lib.zeros(2))
     optimizer = lib.optim.SGD([p], lr=1.0, momentum=0.5)
     p.grad = lib.ones(2)
@@ -340,7 +340,7 @@ def test_layer_replaced_in_a_model(lib):
 
 @pytest.mark.parametrize("name", ["sgd_everything", "adam_everything"])
 def test_models_made_alternately(lib, name):
-    """Their parameters lie between each other's."""
+    """Their parameters are interleaved in memory."""
     first, second = [], []
     for p in parameters(lib):
         first.append(lib.nn.Parameter(p.detach().clone()))
@@ -371,7 +371,7 @@ def test_parameters_in_another_order(lib, order):
 
 
 def updates(optimizer: Any) -> list[int]:
-    """How many numbers each launch of a step updates."""
+    """The number of elements that each launch of a step updates."""
     seen: list[int] = []
     with launcher.recording(lambda kernel, parts, arrays, scalars: seen.append(arrays[0].size)):
         optimizer.step()
@@ -386,7 +386,7 @@ def test_one_launch_for_a_model():
     assert updates(optimizer) == [3 * 272 + 256 + 256 * 2 + 16]
     model[0].bias.grad = None
     assert updates(optimizer) == [3 * 272, 256 * 2 + 16]
-    # Their ages differ from now on.
+    # Their counts of steps differ from now on.
     model(fastnn.ones(1, 3)).sum().backward()
     assert updates(optimizer) == [3 * 272, 256, 256 * 2 + 16]
 
@@ -423,7 +423,7 @@ def check_state(lib: Any, name: str, optimizer: Any, params: list[Any]) -> None:
 @pytest.mark.parametrize("transport", ["direct", "pickle", "deepcopy"])
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_state_dict_continues(lib, name, transport):
-    """Five steps are the same numbers as two, a restart, and three; bit by bit."""
+    """Five steps give the same bits as two, a restart, and three."""
     params = parameters(lib)
     optimizer = make(lib, name, params)
     run(lib, optimizer, params, range(2))
@@ -437,12 +437,12 @@ def test_state_dict_continues(lib, name, transport):
     fresh = parameters(lib, seed=9)
     for p, a in zip(fresh, saved, strict=True):
         p.data = lib.tensor(a)
-    # Another learning rate: the saved one counts.
+    # A different learning rate: the saved one takes effect.
     other = getattr(lib.optim, OPTIMIZERS[name][0])(fresh, lr=123.0)
     other.load_state_dict(state)
     run(lib, other, fresh, range(2, 5))
     assert_equal(values(fresh), trained(lib, name, 5))
-    # What fastnn loads is a copy; PyTorch shares the state with who saved it.
+    # fastnn loads a copy; PyTorch shares the loaded state with the saved dictionary.
     if lib is fastnn or transport != "direct":
         run(lib, optimizer, params, range(2, 5))
         assert_equal(values(params), values(fresh))
@@ -618,5 +618,5 @@ def test_one_nan_gradient_passes_by_in_rprop(lib):
     for g in (1.0, float("nan"), 1.0, 1.0):
         p.grad = lib.tensor([g, 1.0])
         optimizer.step()
-    # Steps of 0.01, none, 0.01 as nothing is known of the gradient before, and 0.012.
+    # Steps of 0.01, none, 0.01 (the previous gradient is unknown), and 0.012.
     np.testing.assert_allclose(as_array(p)[0], 0.968, rtol=1e-6)

@@ -1,4 +1,4 @@
-"""Optimizers beside PyTorch's: their texts, their layout of saved state, what they refuse."""
+"""Optimizers compared with PyTorch's: their repr, the layout of saved state, the arguments they refuse."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def test_text(rule: str) -> None:
 
 
 def transplanted(value: Any, source: Any, target: Any) -> Any:
-    """A nest of dictionaries and lists with its tensors as those of the other library."""
+    """Nested dictionaries and lists with their tensors converted to the other library."""
     if isinstance(value, source.Tensor):
         return target.tensor(as_array(value))
     if isinstance(value, dict):
@@ -56,7 +56,7 @@ def step(lib: Any, params: list[Any], optimizer: Any, steps: range) -> None:
 @pytest.mark.parametrize("name", FIRST | OPTIMIZERS)
 @pytest.mark.parametrize(("source", "target"), [(fastnn, torch), (torch, fastnn)], ids=["to torch", "from torch"])
 def test_saved_state_moves_over(name: str, source: Any, target: Any) -> None:
-    """Key by key the same layout; training goes on in the other library as if it had been there from the start."""
+    """The layout is the same, key by key; training continues in the other library as if it had started there."""
     theirs, old = trained(source, name)
     ours, new = trained(target, name, 1)
     saved, own = old.state_dict(), trained(target, name)[1].state_dict()
@@ -95,7 +95,7 @@ def test_saved_schedules_have_the_same_entries(name: str) -> None:
 
 
 def flat(value: Any, name: str = "") -> dict[str, Any]:
-    """The leaves of a nest of dictionaries and lists."""
+    """The leaves of nested dictionaries and lists."""
     if isinstance(value, dict):
         return {k: v for key, inner in value.items() for k, v in flat(inner, f"{name}.{key}").items()}
     if isinstance(value, (list, tuple)):
@@ -116,7 +116,7 @@ REFUSED: dict[str, Callable[[Any], Any]] = {
     f"{rule}_{i}": make(rule, **options)
     for rule in (*RULES, "LBFGS")
     for i, options in enumerate(COMMON)
-    # PyTorch lets NaN through there.
+    # PyTorch accepts NaN there.
     if not (rule == "SGD" and i == 1)
 } | {
     f"{rule}_{name}": make(rule, **{name: value})

@@ -1,4 +1,4 @@
-"""A step that repeats the launch of the one before: the same bits as one that is checked and packed anew."""
+"""A step that repeats the previous launch: the same bits as a step that is checked and packed again."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ RULES: dict[str, dict[str, Any]] = {
 
 
 def trained(rule: str, change: Change, captured: bool, limit: float | None = None) -> list[Any]:
-    """What eight steps learn, with a change in the middle."""
+    """The parameters after eight steps, with a change in the middle."""
     torch.manual_seed(0)
     model = nn.Sequential(nn.Linear(5, 7), nn.ReLU(), nn.Linear(7, 3))
     kind = getattr(torch.optim, rule.split()[0])
@@ -121,7 +121,7 @@ def trained(rule: str, change: Change, captured: bool, limit: float | None = Non
 
 @pytest.fixture
 def repeated(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The learning rates of steps that were made again."""
+    """The learning rates of repeated steps."""
     noted: list[float] = []
     step = ReusableStep.step
 
@@ -141,7 +141,7 @@ def test_a_repeated_step_has_the_same_bits(
     rule: str, change: str, captured: bool, repeated: list[float], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     found = trained(rule, CHANGES[change], captured)
-    # Those with other numbers than the count of steps are checked anew each time.
+    # Rules with numbers other than the count of steps are checked every time.
     assert bool(repeated) == (rule not in ("NAdam", "ASGD"))
     if rule not in ("NAdam", "ASGD") and change in ("nothing", "lr"):
         assert len(repeated) == 6
@@ -184,7 +184,7 @@ def test_another_number_of_threads_cuts_the_work_anew(repeated: list[float]) -> 
 
 
 def test_an_option_that_comes_back_after_a_step_with_a_users_gradient(repeated: list[float]) -> None:
-    """That step goes another way, to the same scalars."""
+    """That step takes another code path, with the same scalars."""
     for name, there, back in (("maximize", True, False), ("weight_decay", 0.5, 0)):
         w = nn.Parameter(torch.ones(1))
         optimizer = torch.optim.SGD([w], lr=1.0)

@@ -83,7 +83,7 @@ def test_refused(lib):
 
 
 class Standardize(fastnn.nn.Module):
-    """The running statistics of a batch normalization, and nothing else of it."""
+    """Only the running statistics of a batch normalization."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -104,7 +104,7 @@ class Standardize(fastnn.nn.Module):
 
 
 def test_update_bn():
-    """The mean over all batches, and everything else as it was."""
+    """The mean over all batches; everything else is unchanged."""
     layer = Standardize()
     model = fastnn.nn.Sequential(layer).eval()
     data = np.random.default_rng(0).standard_normal((6, 4, 2)).astype(np.float32)

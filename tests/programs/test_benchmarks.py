@@ -1,6 +1,6 @@
-"""The measuring instrument, without a clock: registry, workers, suites.
+"""The benchmark harness, without a clock: registry, workers, suites.
 
-Needs neither PyTorch nor JAX. What is timed here is never compared with anything.
+Needs neither PyTorch nor JAX. Times measured here are never compared.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ import numpy as np
 import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
-# The folder is no package of the distribution: people who measure have the checkout. Its imports come behind this
-# line (E402), which finds it.
+# The folder is not part of the distribution: measurements need the checkout. Its imports follow this line, which
+# makes it importable (E402).
 sys.path.append(str(ROOT))
 
 from benchmarks import libraries, machine, protocol, registry, worker  # noqa: E402
@@ -31,7 +31,7 @@ from benchmarks.registry import Case, Figure, Job, NotYet, ProcessWork, Unavaila
 from benchmarks.suite import Runner, VirtualClock  # noqa: E402
 
 REPEATED = [work for work in all_works().values() if isinstance(work, Work)]
-# The smaller cases stand for the larger ones, whose inputs alone take seconds.
+# The smaller cases represent the larger ones, whose inputs alone take seconds.
 SMALL = [
     pytest.param(work, case, id=f"{work.name}-{case.name.replace(' ', '-')}")
     for work in REPEATED for case in work.cases
@@ -111,7 +111,7 @@ def measured(
 
 
 class Answers:
-    """A pool without processes: answers by name of library, one after the other or always the same."""
+    """A pool without processes: answers by name of library, in sequence or always the same."""
 
     def __init__(self, **answers: Any) -> None:
         self.answers, self.asked = answers, []
@@ -224,7 +224,7 @@ def test_noise_on_standard_output_does_not_reach_the_answers(tmp_path: Path) -> 
 
 
 def test_the_environment_of_workers(monkeypatch: pytest.MonkeyPatch) -> None:
-    """What a user's shell forces upon a library stays out, what only names a place stays in."""
+    """Variables that configure a library are removed, those that only name a place are kept."""
     forced = (
         "OPENBLAS_CORETYPE", "OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME", "NUMBA_THREADING_LAYER",
         "NUMBA_DISABLE_JIT", "MKL_CBWR", "XLA_FLAGS", "TORCH_LOGS", "FASTNN_QUIET", "PYTHONDONTWRITEBYTECODE",
@@ -255,7 +255,7 @@ def test_a_figure_is_the_median_of_blocks() -> None:
 
     def loop(calls: int) -> float:
         asked.append(calls)
-        # One block in which something else had the machine.
+        # One block is interrupted by other work.
         return calls * 1e-3 + (1.0 if len(asked) == 5 else 0.0)
 
     assert worker.measure(loop, seconds=0.07, warm=0.0) == pytest.approx(1e-3)
@@ -325,7 +325,7 @@ def test_the_best_rounds_count() -> None:
     noisy = protocol.Conditions(0.5, 1e-7)
 
     def kept(*rounds: protocol.Conditions, seconds: float = 0.0) -> list[float]:
-        # Conditions are asked for before the first round and after each, which is before the next.
+        # Conditions are read before the first round and after each round.
         asked = iter([quiet, *rounds])
         entry = protocol.Entry(work, work.cases[0], {"numpy": {"values": []}})
         answers = Answers(numpy=[float(i) for i in range(8)])
@@ -336,11 +336,11 @@ def test_the_best_rounds_count() -> None:
 
     assert kept(*[near] * 5) == [0, 1, 2, 3, 4]
     assert kept(near, noisy, near, far, near, near, near, near) == [0, 2, 5, 6, 7]
-    # Too few of the best: those with the cores far apart by themselves, then mixed, then all, to be marked.
+    # Too few of the best: those with high core-to-core latency alone, then mixed, then all, to be marked.
     assert kept(near, near, far, far, far, far, far, noisy) == [2, 3, 4, 5, 6]
     assert kept(near, near, near, far, near, noisy, noisy, noisy) == [0, 1, 2, 3, 4]
     assert kept(*[noisy] * 8) == [0, 1, 2, 3, 4, 5, 6, 7]
-    # The time for more rounds is over when one of them has been played.
+    # The time for more rounds ends after one of them.
     assert kept(*[noisy] * 8, seconds=plan.more_seconds * 0.6) == [0, 1, 2, 3, 4, 5]
     assert kept(*[noisy] * 8, seconds=plan.more_seconds * 2) == [0, 1, 2, 3, 4]
 
@@ -356,9 +356,9 @@ def test_rounds_that_disagree_are_followed_by_more() -> None:
 
     assert played([2.0, 2.0, 2.1, 2.0, 1.9]) == 5
     assert protocol.uncertainty([2.0, 3.0, 2.5, 1.0, 4.0]) == pytest.approx(1.253 / 1.349 / 5**0.5 / 2.5)
-    # Two at 2 and two at 3; a quarter of ten are no longer at 2.
+    # After nine rounds the two at 2 are below the lower quartile.
     assert played([2.0, 3.0, 2.0, 3.0, 3.0, 3.0, 3.0, 3.0, 3.0, 3.0, 3.0]) == 9
-    # No row goes on for ever, nor beyond the time of the run.
+    # The number of rounds is limited, and so is the time of the run.
     assert played([1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0, 10.0, 11.0]) == 11
     assert played([1.0, 2.0, 3.0, 4.0, 5.0], started=-plan.most_seconds - 1) == 5
 
@@ -391,7 +391,7 @@ def test_a_worker_rests_until_its_threads_sleep() -> None:
     spinning = threading.Thread(target=spin)
     spinning.start()
     try:
-        # It may wait for this thread to let it run, which counts too where the system can tell.
+        # It may be waiting for this thread to yield, which also counts if the system reports it.
         found = worker._others_run() or not Path("/proc/self/task").is_dir()
     finally:
         stop.set()
@@ -413,7 +413,7 @@ def test_other_programs_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_the_fixture_finds_what_the_worker_found(tmp_path: Path) -> None:
-    """pytest-benchmark's own statistics are those of the figures that a worker reports."""
+    """pytest-benchmark's own statistics are computed from the figures that a worker reports."""
     known = [0.004, 0.001, 0.002, 0.0015, 0.0025, 0.0035, 0.003]
     (tmp_path / "test_inner.py").write_text(
         f"""
@@ -463,7 +463,7 @@ def test_the_clock_moves_by_hand_only() -> None:
 def test_suites_cover_the_registry() -> None:
     text = "".join(path.read_text() for path in (ROOT / "benchmarks").glob("bench_*.py"))
     missing = [work.name for work in REPEATED if f'("{work.name}"' not in text]
-    # One thread against two is no suite of its own.
+    # The comparison of one thread with two has no suite.
     assert missing == ["threads"]
 
 

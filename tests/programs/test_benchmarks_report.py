@@ -1,4 +1,4 @@
-"""What is made of measured figures: verdicts on the targets, tables, charts, the command. No clock, no measuring."""
+"""Reports of measured figures: verdicts on the targets, tables, charts, the command. Nothing is timed."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-# The folder is no package of the distribution: people who measure have the checkout.
+# The folder is not part of the distribution: measurements need the checkout.
 sys.path.append(str(Path(__file__).resolve().parents[2]))
 
 from benchmarks import __main__ as command

@@ -15,7 +15,7 @@ SHAPES = [(), (0,), (1,), (7,), (3, 5), (1, 4), (0, 3), (3, 0), (2, 3, 4)]
 
 
 def numbers(dtype, shape=(1003,)):
-    """Random numbers of every size, and the extremes."""
+    """Random numbers of every magnitude, and the extremes."""
     rng = np.random.default_rng(0)
     x = rng.standard_normal(shape) * 10.0 ** rng.integers(-6, 5, shape)
     edges = [np.nan, np.inf, -np.inf, 0.0, -0.0, 1e4, -1e4, 1e30, -1e30, 700, -700, 20, -20, 88, -88]
@@ -25,7 +25,7 @@ def numbers(dtype, shape=(1003,)):
 
 
 def allowed(name, x, dtype):
-    """Where the formula itself loses digits, this many roundings of 1 are as good as it gets."""
+    """If the formula itself loses digits, this many roundings of 1 are the best possible error."""
     return 4 * np.finfo(dtype).eps if name in ("sigmoid_derivative", "tanh_derivative") else np.finfo(dtype).tiny * 4
 
 
@@ -97,7 +97,7 @@ def test_softmax_derivative(shape):
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float32, np.float64])
 def test_softmax_derivative_of_a_single_number(dtype):
-    """As of a row of one number, but without axes, as the other functions give it."""
+    """The same as for a row of one number, but a scalar, as the other functions return it."""
     for x in (dtype(3), np.array(-2, dtype)):
         found = classic.softmax_derivative(x)
         assert type(found) is dtype
@@ -235,7 +235,7 @@ def names_of(loss):
 
 
 def pairs(loss, shape, dtype):
-    """Targets and predictions, the extremes among them."""
+    """Targets and predictions, including the extremes."""
     rng = np.random.default_rng(4)
     y, p = rng.random(shape), rng.random(shape)
     if loss == "mse":

@@ -1,4 +1,4 @@
-"""The kernels under fastnn.classic: bytes they touch, threads, and what they refuse.
+"""The kernels of fastnn.classic: the bytes they touch, threads, and rejected arguments.
 
 Their numbers are compared in programs/test_classic_functions.py and programs/test_classic_network.py.
 """
@@ -52,7 +52,7 @@ CASES = [
 def test_wrong_arrays_are_refused(kernel, name, dtype):
     good = arrays(dtype)[kernel]
     free = {
-        # Of these another length or dtype is another, equally good question.
+        # For these another length or dtype is valid as well.
         ("take_rows", "indices"): ("a row more", "a row less"),
         ("take_rows", "data"): ("a row more", "a row less", "another dtype"),
         ("take_rows", "out"): ("another dtype",),
@@ -127,7 +127,7 @@ def test_unknown_names_are_refused():
 @pytest.mark.parametrize("columns", [8, 10, 17, 33])
 @pytest.mark.parametrize("softmax", [kernels.probabilities, kernels.softmax_forward])
 def test_same_bits_wherever_the_arrays_lie(softmax, columns, dtype):
-    """In place, one right behind the other, and far from each other: a compiler may test for that at run time."""
+    """In place, adjacent, and far apart in memory: a compiler may test for that at run time."""
     room = np.empty(1 << 15, np.uint8)
     room = room[-room.ctypes.data % 64 :]
     size = columns * np.dtype(dtype).itemsize

@@ -167,7 +167,7 @@ def test_extreme_logits():
     theirs.backward(y, 0.1)
     assert_same_network(ours, theirs, roundings=8)
     [loss] = ours.train(X, y, 1, 0.0, verbose=False)
-    # -log(0 + 1e-8) for a sample that is surely wrong, about 0 for one that is surely right.
+    # -log(0 + 1e-8) for a confident wrong answer, about 0 for a confident right one.
     out = theirs.forward(X)
     np.testing.assert_allclose(loss, -np.log((out * y).sum(1) + 1e-8).mean(), rtol=1e-12)
 
@@ -234,7 +234,7 @@ def test_layers_may_be_set():
     X, labels = data()
     weights = [np.random.default_rng(i).standard_normal(w.shape) for i, w in enumerate(theirs.layers)]
     theirs.layers = weights
-    # Of another dtype, layout and shape: taken for what they say.
+    # Of another dtype, layout and shape: their values are used.
     ours.layers = [np.asfortranarray(weights[0]), weights[1].tolist(), weights[2].astype(np.float64)]
     ours.biases = [np.zeros(len(b[0]), int) for b in theirs.biases]
     ours.forward(X)
@@ -342,7 +342,7 @@ def test_dropout_has_the_masks_of_numpys_binomial(rate):
     assert_close(out, x * mask / (1 - rate), np.float64)
     assert_close(dropout.backward(2 * x), 2 * x * mask / (1 - rate), np.float64)
     assert dropout.forward(x, training=False) is x
-    # The gradient stays that of the forward in training.
+    # The gradient remains that of the forward in training mode.
     assert_close(dropout.backward(x), x * mask / (1 - rate), np.float64)
 
 
@@ -395,7 +395,7 @@ def test_batch_norm(shape, dtype):
         assert_close(ours.forward(x), theirs.forward(x), dtype, **loose)
         assert_close(ours.running_mean, theirs.mean, dtype, **loose)
         assert_close(ours.running_var, theirs.var, dtype, **loose)
-        x[...] = 0  # The backward has what it needs.
+        x[...] = 0  # The backward does not read it.
         assert_close(ours.backward(grad), theirs.backward(grad.astype(float)), dtype, **loose)
         sums = {"magnitude": np.abs(grad).sum(0).astype(float) * 4}
         assert_close(ours.dbeta, theirs.dbeta, dtype, roundings=shape[0], **sums)

@@ -1,4 +1,4 @@
-"""The command line: what it does, and that it never answers a mistake with a traceback."""
+"""The command line: its commands, and no traceback for a user's error."""
 
 import importlib.util
 import os
@@ -90,7 +90,7 @@ def test_without_matplotlib(capsys, monkeypatch, tmp_path):
 
 def test_plot_activations(capsys, tmp_path, monkeypatch):
     pytest.importorskip("matplotlib", reason="matplotlib is not installed")
-    # With a cold cache the kernels are compiled here, which would be said on stderr.
+    # With a cold cache the kernels are compiled here, which would print a message on stderr.
     monkeypatch.setenv("FASTNN_QUIET", "1")
     from fastnn.classic import plot_activations
 
@@ -169,7 +169,7 @@ def test_profile_prints_where_the_time_goes(tmp_path):
     assert out.startswith("['-o', 'x']\n\nscript.py: ")
     assert out.endswith(last)
     table = {line.split()[0]: line.split()[1] for line in out.splitlines() if line}
-    # Of the second layer also the gradient of its input.
+    # For the second layer, also the gradient of its input.
     assert table["gemm.float32"] == "25"
     assert table["softmax_cross_entropy.float32"] == "5"
     assert {"kernel", "starting", "Python"} <= table.keys()
@@ -202,7 +202,7 @@ def test_bench_is_the_benchmarks_of_the_checkout(capsys, monkeypatch):
 
 
 def test_bench_without_a_checkout(capsys, monkeypatch, tmp_path):
-    # Another project's folder of that name is not ours.
+    # A folder of that name in another project is not used.
     (tmp_path / "benchmarks").mkdir()
     (tmp_path / "benchmarks" / "__main__.py").write_text("raise AssertionError")
     monkeypatch.setattr("fastnn.__file__", str(tmp_path / "fastnn" / "__init__.py"))

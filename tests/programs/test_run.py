@@ -1,4 +1,4 @@
-"""``fastnn run``: PyTorch's names are fastnn's, the script runs as Python runs one, and missing names take one line."""
+"""``fastnn run``: PyTorch's names are fastnn's, scripts run as under Python, a missing name is reported in one line."""
 
 from __future__ import annotations
 
@@ -107,7 +107,7 @@ def test_module_runs_as_python_runs_it(tmp_path):
 
 
 def test_errors_of_the_script_are_its_own(tmp_path):
-    """The traceback is the one that Python prints, and begins with the script."""
+    """The traceback is Python's, and begins with the script."""
     for code in (
         "def f():\n    return 1 / 0\n\nf()\n",
         "x = (1\n",
@@ -237,7 +237,7 @@ def test_a_script_from_a_pipe():
 def test_ctrl_c_ends_the_process_by_its_signal(tmp_path, command):
     path = tmp_path / "script.py"
     path.write_text("import atexit, signal\natexit.register(print, 'end')\nsignal.raise_signal(signal.SIGINT)\n")
-    # A shell starts what runs in the background with the signal ignored, and processes inherit that.
+    # A shell starts background processes with the signal ignored, and child processes inherit that.
     before = signal.signal(signal.SIGINT, signal.SIG_DFL)
     try:
         process = subprocess.Popen(

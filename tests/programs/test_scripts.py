@@ -1,7 +1,7 @@
-"""PyTorch scripts as people write them run unchanged under ``fastnn run`` and print PyTorch's numbers.
+"""Typical PyTorch scripts run unchanged under ``fastnn run`` and print PyTorch's numbers.
 
-The random draws are NumPy's, with a fixed seed, in the scripts themselves. What PyTorch 2.13.0 printed is
-recorded in ``tests/golden/scripts``; where it is installed, it prints it again.
+The random draws are NumPy's, with a fixed seed, in the scripts themselves. The output of PyTorch 2.13.0 is
+recorded in ``tests/golden/scripts``; if PyTorch is installed, its output is compared as well.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ def test_every_script_is_recorded() -> None:
     assert len(NAMES) >= 25
     assert sorted(path.stem for path in RECORDED.glob("*.txt")) == NAMES
     for name in NAMES:
-        # Unmodified programs: they know nothing of fastnn.
+        # Unmodified programs: they do not mention fastnn.
         assert "fastnn" not in (FOLDER / f"{name}.py").read_text(encoding="utf-8")
 
 

@@ -1,4 +1,4 @@
-"""examples/speedrun_mnist.py and its recipes, which the benchmarks give to PyTorch too: on a part of MNIST."""
+"""examples/speedrun_mnist.py and its recipes, which the benchmarks also use with PyTorch, on a part of MNIST."""
 
 import sys
 from dataclasses import replace
@@ -12,7 +12,7 @@ import fastnn
 from fastnn.datasets import load_mnist
 
 ROOT = Path(__file__).resolve().parents[2]
-# Neither folder is a package of the distribution: their imports come behind this line (E402), which finds them.
+# Neither folder is part of the distribution: their imports follow these lines, which make them importable (E402).
 sys.path += [str(ROOT), str(ROOT / "examples")]
 
 import mnist_recipes  # noqa: E402
@@ -52,7 +52,7 @@ def test_the_program(part, capsys, monkeypatch):
 
 
 def test_the_gradient_by_the_pixels_is_a_part_of_the_loss():
-    """Of a linear model it is ``(softmax(logits) - target) @ weight``, and by the weight finite differences tell."""
+    """For a linear model it is ``(softmax(logits) - target) @ weight``; finite differences check the weight's."""
     rng = np.random.default_rng(0)
     model = fastnn.nn.Linear(5, 3, dtype=fastnn.float64)
     images, labels = rng.standard_normal((4, 5)), np.array([0, 2, 1, 2])
@@ -105,7 +105,7 @@ def test_the_schedule_covers_the_epochs():
         schedule.step()
     assert rates[0] == pytest.approx(SPEED.lr / 10)
     assert max(rates) == pytest.approx(SPEED.lr, rel=0.05)
-    # One step is left, which nobody takes: the last batch still learns.
+    # One step of the schedule is unused, so that the last batch still has a learning rate above zero.
     assert 0 < optimizer.param_groups[0]["lr"] < SPEED.lr / 1000
 
 

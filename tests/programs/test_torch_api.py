@@ -1,4 +1,4 @@
-"""The page of PyTorch's names says what fastnn has, and the recorded names are PyTorch's."""
+"""The page of PyTorch's names lists the names that fastnn has, and the recorded names are PyTorch's."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def test_the_page_has_every_recorded_name(make):
         assert list(answers[section]) == list(names)
         [part] = [part for part in text.split("\n## ") if part.startswith(f"{section}\n")]
         assert set(names) <= set(part.split("`")[1::2])
-    # Names that everyone knows, on either side.
+    # Well-known names, present and missing.
     expected = {
         "torch": {"tensor": "yes", "conv2d": "no"}, "torch.nn": {"Linear": "yes", "LSTM": "no"},
         "torch.optim": {"Adam": "yes"}, "torchvision.datasets": {"MNIST": "yes", "CIFAR10": "no"},

@@ -1,4 +1,4 @@
-"""examples/train_mnist.py: what it prints, saves and returns, on a small data set."""
+"""examples/train_mnist.py: its output, saved files and exit status, on a small data set."""
 
 import importlib.util
 import json
@@ -167,7 +167,7 @@ def test_ctrl_c_in_a_process_of_its_own(folder):
     environment = {**os.environ, "FASTNN_QUIET": "1"}
     process = subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment,
-        # A test run in the background has inherited an ignored SIGINT.
+        # A test run in the background inherits an ignored SIGINT.
         preexec_fn=lambda: signal.signal(signal.SIGINT, signal.default_int_handler),
     )  # fmt: skip
     for line in process.stdout:

@@ -12,10 +12,10 @@ import pytest
 
 ROOT = Path(__file__).resolve().parents[2]
 FOLDER = ROOT / "examples" / "tutorial"
-# The folder is no package of the distribution: people who measure have the checkout.
+# The folder is not part of the distribution: measurements need the checkout.
 sys.path.append(str(ROOT))
 
-# Options that make a program short, and what it prints when it has worked.
+# Options that make a program short, and its expected output.
 PROGRAMS = {
     "1_perceptron.py": (["--points", "2000"], r"1 AND 1 = 1\n(.*\n)*.* 100\.00% on the right side"),
     "2_activations.py": ([], r"softmax of .* is .*\[1\.0, 0\.0, 0\.0\]\]"),

@@ -1,4 +1,4 @@
-"""Backward: what accumulates where, what raises, what is kept. Also with PyTorch where it is installed."""
+"""Backward: accumulation, errors, retained graphs. Also run with PyTorch if it is installed."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from comparison import as_array, check_gradient, leaf
 
 import fastnn
 
-# -- What accumulates --------------------------------------------------------------------------
+# -- Accumulation ------------------------------------------------------------------------------
 
 
 def test_gradients_add_up_over_backwards(lib):
@@ -21,7 +21,7 @@ def test_gradients_add_up_over_backwards(lib):
     first = x.grad
     (3 * x).sum().backward()
     assert x.grad.tolist() == [5.0, 7.0]
-    # In place, so whoever held the gradient sees it.
+    # In place, so references to the gradient see the sum.
     assert x.grad is first
 
 
@@ -161,7 +161,7 @@ def test_frozen_parameter_of_a_layer(lib):
     np.testing.assert_array_equal(as_array(x.grad), np.tile(as_array(layer.weight).sum(0), (4, 1)))
 
 
-# -- Walking back twice ------------------------------------------------------------------------
+# -- Backward twice ----------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -247,7 +247,7 @@ def test_a_shared_part_that_is_retained(lib):
     assert x.grad.tolist() == [8.0, 16.0]
 
 
-# -- What raises ------------------------------------------------------------------------------
+# -- Errors -----------------------------------------------------------------------------------
 
 
 def test_backward_of_more_than_one_number(lib):
@@ -280,7 +280,7 @@ def test_backward_with_no_tensor_as_gradient(lib):
 
 
 def test_nodes_run_after_all_that_read_their_result(lib):
-    """A node recorded early and read late, by a short and by a long way."""
+    """A node recorded early and read late, by a short and by a long path."""
     x = leaf(lib, 2.0)
     early = x * x
     long = early
@@ -347,7 +347,7 @@ def test_grad_fn_names_the_operation():
 
 
 def test_overflow_in_backward_shows_in_the_numbers(lib):
-    """No warning (which is an error here), as nothing warns in a kernel either."""
+    """No warning (warnings are errors here): kernels do not warn either."""
     x = leaf(lib, 1e-30, 0.0)
     (1 / (x * x)).sum().backward()
     assert not np.isfinite(as_array(x.grad)).any()

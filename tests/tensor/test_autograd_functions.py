@@ -1,4 +1,4 @@
-"""``autograd`` beyond ``backward``: grad, hooks, Function, checks, modes. Also with PyTorch where it is installed."""
+"""``autograd`` beyond ``backward``: grad, hooks, Function, checks, modes. Also run with PyTorch if it is installed."""
 
 from __future__ import annotations
 
@@ -136,7 +136,7 @@ def test_hook_of_a_parameter(lib):
 
 
 def test_update_in_a_hook(lib):
-    """An optimizer's step as soon as a gradient is there."""
+    """An optimizer's step as soon as a gradient is complete."""
     layer = lib.nn.Linear(1, 1, bias=False)
     with lib.no_grad():
         layer.weight.fill_(3.0)

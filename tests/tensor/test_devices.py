@@ -1,4 +1,4 @@
-"""Devices, and what answers that there is no other than the CPU: the same as PyTorch built for the CPU."""
+"""Devices, and functions that report no other device than the CPU: the same as in PyTorch built for the CPU."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_no_device(lib, value):
     with pytest.raises((RuntimeError, TypeError)) as caught:
         lib.device(value)
     if lib is not fastnn:
-        with pytest.raises(Exception) as ours:  # noqa: PT011  # of whichever kind PyTorch's is
+        with pytest.raises(Exception) as ours:  # noqa: PT011  # of the same kind as PyTorch's
             fastnn.device(value)
         assert same_kind_of_error(ours.value, caught.value)
 
@@ -203,7 +203,7 @@ def train(lib: Any, scaler: Any, autocast: Any) -> list[float]:
 
 def test_amp(lib):
     with warnings.catch_warnings():
-        # PyTorch's own calls of what it has renamed.
+        # PyTorch itself calls functions that it has renamed.
         warnings.simplefilter("ignore" if lib is not fastnn else "error")
         scaler = lib.amp.GradScaler("cuda", enabled=False)
         found = train(lib, scaler, lib.amp.autocast("cpu", enabled=False))

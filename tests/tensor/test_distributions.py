@@ -22,7 +22,7 @@ def f64(lib: Any, values: Any, grad: bool = True) -> Any:
     return lib.tensor(np.array(values, np.float64), requires_grad=grad)
 
 
-# Name; from the library and parameters to a distribution; parameters; values; the same of SciPy.
+# Name; a maker from the library and parameters; parameters; values; SciPy's distribution.
 CASES: list[tuple[str, Callable[..., Any], list[Any], Any, Any]] = [
     ("Normal", lambda d, m, s: d.Normal(m, s), [[0.5, -1.0, 2.0], [1.0, 0.3, 4.0]], [0.1, -1.5, 9.0],
      lambda m, s: scipy.stats.norm(m, s)),
@@ -88,7 +88,7 @@ def test_against_scipy(case):
 
 
 def outcomes(lib: Any, case: Any) -> dict[str, Any]:
-    """All that a distribution answers, and the gradients of the parameters."""
+    """All results of a distribution, and the gradients of the parameters."""
     _, make, parameters, value, _ = case
     tensors = [f64(lib, p) for p in parameters]
     d = make(lib.distributions, *tensors)
@@ -120,7 +120,7 @@ def test_against_pytorch(case):
         if e is None:
             continue
         f = found[name]
-        # PyTorch has formulas for these that fastnn leaves out.
+        # PyTorch has formulas for these, fastnn does not.
         if f is None and name in ("cdf", "icdf") and case[0] in ("Gamma", "Beta"):
             continue
         assert f is not None, name
@@ -135,7 +135,7 @@ def test_against_pytorch(case):
 
 @pytest.mark.parametrize("case", EVERY, ids=NAMES)
 def test_samples(case):
-    """The mean of many draws, within 5 of its standard deviations, and what log_prob says of them."""
+    """The mean of many draws, within 5 of its standard deviations, and their mean log_prob."""
     _, make, parameters, _, _ = case
     d = make(distributions, *[f64(fastnn, p) for p in parameters])
     x = d.sample((MANY,))
@@ -172,7 +172,7 @@ def test_draws_that_pass_gradients(case):
     step = 1e-6
     for i, t in enumerate(tensors):
         if t.ndim == 2 and case[0] != "Independent":
-            # A change of one element of a matrix is none of a covariance.
+            # A covariance with one element changed is not symmetric.
             assert t.grad is not None
             continue
         moved = []
@@ -204,7 +204,7 @@ def test_policy_gradient(lib):
     policy = lib.distributions.Categorical(logits=logits)
     action = policy.sample()
     assert not action.requires_grad
-    # Sampling has computed the probabilities; their gradient is still there.
+    # Sampling has computed the probabilities; they still require a gradient.
     assert policy.probs.requires_grad
     (-policy.log_prob(lib.tensor([1, 2])) * lib.tensor([1.0, -2.0])).sum().backward()
     p = np.exp([[1, 2, 0.5], [0, 0, 3]]) / np.exp([[1, 2, 0.5], [0, 0, 3]]).sum(1, keepdims=True)
@@ -259,12 +259,12 @@ def pairs(lib: Any) -> list[tuple[str, Any, Any]]:
 
 
 def test_divergence_is_the_mean_of_the_difference():
-    """By many draws of p, within 5 standard deviations of their mean."""
+    """Tested with many draws of p, within 5 standard deviations of their mean."""
     for name, p, q in pairs(fastnn):
         found = as_array(distributions.kl_divergence(p, q))
         x = p.sample((MANY,))
         if name.startswith(("Bernoulli", "Categorical_", "Uniform")):
-            # Infinite, or of numbers that cannot be compared by drawing.
+            # Infinite, or not comparable by sampling.
             assert (found >= 0).all()
             continue
         difference = as_array(p.log_prob(x) - q.log_prob(x))
@@ -291,7 +291,7 @@ def test_divergence_of_strangers(lib):
     class Own(d.Normal):
         pass
 
-    # A subclass is measured as its parent, until it has a formula.
+    # A subclass uses its parent's formula, until it has one.
     assert d.kl_divergence(Own(1.0, 1.0), d.Normal(0.0, 1.0)).item() == 0.5
 
     @d.register_kl(Own, Own)

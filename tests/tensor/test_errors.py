@@ -1,4 +1,4 @@
-"""Wrong input stops at the door: the right type of error, a text that helps, and no kernel launched."""
+"""Wrong input is rejected before a launch, with the right type of error and a helpful message."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def rows(*labels: int) -> Any:
 
 
 X = fastnn.zeros(3, 10)
-# What is called, the error, and what its text names.
+# The call, the error, and a part of its message.
 REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "label_10": (lambda: functional.cross_entropy(X, rows(0, 10, 1)), IndexError, "Target 10 is out of bounds"),
     "label_minus_1": (lambda: functional.cross_entropy(X, rows(0, -1, 1)), IndexError, "Target -1 is out of bounds"),
@@ -113,13 +113,13 @@ def test_refused_before_any_launch(name):
     watched = launcher.recording(lambda kernel, *rest: launched.append(kernel.name))
     with watched, pytest.raises(error, match=text) as caught:
         function()
-    # Labels are scanned by the kernel, before it writes anything.
+    # The kernel checks the labels before it writes anything.
     assert [n for n in launched if error is not IndexError or not n.startswith("softmax_cross_entropy")] == []
     assert type(caught.value) is error
 
 
 def test_launches_are_seen():
-    """The proof above proves something: a call that is right does launch."""
+    """The test above is meaningful: a valid call does launch."""
     launched: list[str] = []
     with launcher.recording(lambda kernel, *rest: launched.append(kernel.name)):
         functional.cross_entropy(X, rows(0, 9, 1))
@@ -127,7 +127,7 @@ def test_launches_are_seen():
 
 
 def test_a_refused_step_leaves_the_model_as_it_was():
-    """A label out of range in mid-training: the next step goes on as if nothing had been."""
+    """A label out of range during training does not affect the next step."""
 
     def train(with_mistake: bool) -> list[Any]:
         fastnn.manual_seed(0)
@@ -162,7 +162,7 @@ def test_an_index_out_of_range_never_reaches_the_gather(index):
 
 
 def test_memory_that_may_not_be_written():
-    """A read-only array is fine as data, and refused as a parameter to train."""
+    """A read-only array is valid as data, and refused as a parameter to train."""
     a = np.ones((2, 3), np.float32)
     a.flags.writeable = False
     x = fastnn.from_numpy(a)

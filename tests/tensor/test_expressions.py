@@ -1,4 +1,4 @@
-"""What is printed for an expression is what PyTorch prints; where it raises, so does fastnn, in the same kind."""
+"""Expressions print the same text as in PyTorch, or raise an error of the same kind."""
 
 from __future__ import annotations
 

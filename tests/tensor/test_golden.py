@@ -1,4 +1,4 @@
-"""Every case of ``cases.py`` against the values that PyTorch 2.13.0 gave for it. Needs no PyTorch."""
+"""Every case of ``cases.py`` against recorded values of PyTorch 2.13.0. Needs no PyTorch."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def test_case(case: Case) -> None:
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.group == "networks"], ids=str)
 def test_network_gradient_and_losses(case: Case) -> None:
-    """The bar: the first gradient, as one vector, and the losses of training agree to 1e-5."""
+    """The requirement: the first gradient, as one vector, and the losses of training agree to 1e-5."""
     record = recorded(case.group)[case.name]
     found, expected = case.run(fastnn, fields(record, "in/")), fields(record, "out/")
     gradients = [name for name in expected if name.startswith("d.")]
@@ -46,13 +46,13 @@ def test_network_gradient_and_losses(case: Case) -> None:
     assert relative_error([found[n] for n in gradients], [expected[n] for n in gradients]) < 1e-5
     assert len(found["losses"]) >= 10
     np.testing.assert_allclose(found["losses"], expected["losses"], rtol=0, atol=1e-5)
-    # The bar is of use only where training changes something.
+    # This is meaningful only if training changes the loss.
     assert abs(expected["losses"][-1] - expected["losses"][0]) > 1e-3
 
 
 @pytest.mark.parametrize("group", GROUPS)
 def test_recorded_values_are_those_of_the_registry(group: str) -> None:
-    """Neither a case without a record nor a record without a case, and the inputs are the registry's."""
+    """Every case has a record and every record a case, and the inputs are the registry's."""
     stored = dict(recorded(group))
     assert str(stored.pop("torch")) == "2.13.0"
     assert str(stored.pop("numpy"))

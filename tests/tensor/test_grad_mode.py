@@ -1,4 +1,4 @@
-"""Where operations are recorded: grad mode, and threads. Also with PyTorch where it is installed."""
+"""When operations are recorded: grad mode, and threads. Also run with PyTorch if it is installed."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ def test_enable_grad_as_decorator(lib):
 
 
 def test_one_block_object_nested_in_itself():
-    """PyTorch forgets the mode before the outer block, and leaves recording off."""
+    """PyTorch loses the mode before the outer block, and leaves recording off."""
     block = fastnn.no_grad()
     with block:
         with block:
@@ -161,7 +161,7 @@ def test_grad_mode_is_that_of_the_thread(lib):
 
 
 def test_two_threads_train_at_once(lib):
-    """Two models whose parameters are neighbours in memory, trained in two threads: the same numbers as one by one."""
+    """Two models with adjacent parameters, trained in two threads, give the same numbers as in sequence."""
 
     def make() -> tuple[Any, Any]:
         rng = np.random.default_rng(0)
@@ -233,7 +233,7 @@ def test_a_generator_is_the_generator_that_it_was(lib, name):
         items.send(None)
     assert end.value.value == "end"
     assert seen == [False, False]
-    # Closed, and ended by an exception that it does not catch.
+    # A generator that is closed, and one ended by an uncaught exception.
     items = steps(1)
     next(items)
     items.close()
@@ -263,7 +263,7 @@ def test_a_generator_under_enable_grad(lib):
 
 
 def test_decorated_coroutines_are_coroutines(lib):
-    # As in PyTorch the mode is for making it, and not for what it does later.
+    # As in PyTorch, the mode applies to its creation, not to its execution.
     @lib.no_grad()
     async def work():
         return lib.is_grad_enabled()

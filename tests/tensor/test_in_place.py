@@ -1,4 +1,4 @@
-"""Operations in place, on leaves, views and what a backward reads. Also with PyTorch where it is installed."""
+"""In-place operations on leaves, views and saved tensors. Also run with PyTorch if it is installed."""
 
 from __future__ import annotations
 
@@ -67,7 +67,7 @@ def test_saved_result_modified_in_place(lib, function, change):
     target = change(z)
     with lib.no_grad():
         target += 1
-    # The view may outlive the result: what is saved is the memory.
+    # The memory is saved, not the result, so the view may outlive the result.
     total = z.sum()
     del z
     with pytest.raises(RuntimeError, match="modified by an inplace operation"):
@@ -248,7 +248,7 @@ def test_views_of_a_base_that_was_changed(lib):
 
 
 def test_in_place_on_a_view_of_a_plain_tensor(lib):
-    """As a running total in part of a tensor of zeros."""
+    """Like a running total in part of a tensor of zeros."""
     total, w = lib.zeros(3), leaf(lib, 5.0, 7.0)
     early = total[:2]
     total[1:] += w
@@ -316,7 +316,7 @@ ASSIGNMENTS = {
 @pytest.mark.parametrize("name", ASSIGNMENTS)
 @pytest.mark.parametrize("recorded", [(True, True), (True, False), (False, True)], ids=str)
 def test_assignment_to_elements_is_recorded(name, recorded):
-    """Against the same numbers put together with a mask."""
+    """Compared with the same numbers combined by a mask."""
     rng = np.random.default_rng(0)
     start, row, weights = rng.uniform(0, 4, (2, 3)), rng.uniform(5, 6, 3), rng.standard_normal((2, 3))
     x, w = (fastnn.tensor(a, requires_grad=r) for a, r in zip((start, row), recorded, strict=True))

@@ -1,4 +1,4 @@
-"""Tensors made in ``inference_mode``: what may be done with them outside of it. Also with PyTorch."""
+"""Tensors made in ``inference_mode``, and their valid uses outside of it. Also run with PyTorch."""
 
 from __future__ import annotations
 
@@ -54,7 +54,7 @@ def test_changed_in_place_outside(lib, change):
         change(lib, x)
     with lib.no_grad(), pytest.raises(RuntimeError, match="place update to inference tensor"):
         change(lib, x)
-    # PyTorch changes it first.
+    # PyTorch changes it before it raises.
     assert lib is not fastnn or x.tolist() == [-1.0, 2.0]
     change(lib, x.clone())
     with lib.inference_mode():
@@ -189,7 +189,7 @@ def test_only_the_threads_that_are_in_the_mode_make_marked_tensors():
     thread.join()
     assert found["other"].is_inference()
     assert not here.is_inference()
-    # Nobody is in the mode: tensors are made as quickly as before.
+    # No thread is in the mode, so the fast way to make tensors is restored.
     assert sys.modules["fastnn._tensor.tensor"].new_memory is fastnn.autograd.Memory
 
 
@@ -287,7 +287,7 @@ def test_detached_and_changed_in_place(lib, change):
             part * lib.ones(2, requires_grad=True)
         with pytest.raises(RuntimeError, match="place update"):
             x.add_(1)
-    # One that was detached in the mode is as the others are.
+    # A tensor detached in the mode behaves like the others.
     for inside in (made_in(lib, lambda: lib.zeros(2).detach()), made_in(lib, lambda: lib.zeros(2).data)):
         with pytest.raises(RuntimeError, match="place update"):
             change(lib, inside)

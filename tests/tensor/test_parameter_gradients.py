@@ -1,4 +1,4 @@
-"""Gradients of parameters: their place in the flat buffer is not the user's business. Also with PyTorch."""
+"""Gradients of parameters: users do not notice the flat buffer. Also run with PyTorch."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def test_gradient_kept_past_zero_grad(lib, keep, assign):
 
 
 def test_gradients_lie_in_the_flat_buffer_again_and_again():
-    """The fast path of the optimizer: no copy, in every step of an ordinary loop, until somebody holds a gradient."""
+    """The fast path of the optimizer: no copy in any step of an ordinary loop, unless a gradient is referenced."""
     model = fastnn.nn.Sequential(fastnn.nn.Linear(2, 256), fastnn.nn.ReLU(), fastnn.nn.Linear(256, 2, bias=False))
     optimizer = fastnn.optim.Adam(model.parameters())
     (run,) = optimizer._layouts[0].runs
@@ -90,7 +90,7 @@ def test_assigned_gradient_accumulates_in_the_users_tensor(lib):
 
 
 def test_replacing_the_data_of_a_gradient(lib):
-    """``p.grad.data = ...``, as in some gradient clipping, is what the optimizer then uses."""
+    """The optimizer uses ``p.grad.data = ...``, as assigned in some gradient clipping."""
     layer = lib.nn.Linear(2, 2, bias=False)
     optimizer = lib.optim.SGD(layer.parameters(), lr=1.0)
     step(lib, layer, 1.0)

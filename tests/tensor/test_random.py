@@ -1,4 +1,4 @@
-"""Random numbers: seeds, and what depends on them."""
+"""Random numbers: seeds, and their effects."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_same_seed_same_numbers(seed):
 
 
 def test_the_stream_is_fixed():
-    """Philox by NumPy: the same run of fastnn on every machine, from version to version."""
+    """NumPy's Philox: the same numbers on every machine and in every version."""
     fastnn.manual_seed(0)
     layer = fastnn.nn.Linear(4, 2)
     np.testing.assert_allclose(as_array(layer.weight)[0], STREAM[:4], rtol=1e-6)
@@ -90,7 +90,7 @@ def test_permutation(count):
 
 
 def test_permutations_are_uniform():
-    """Each of six orders of three, 6,000 draws: a deviation of 5 standard deviations has odds of 1 in a million."""
+    """Six orders of three, 6,000 draws: a deviation of 5 standard deviations has odds of 1 in a million."""
     g = fastnn.Generator().manual_seed(0)
     _, counts = np.unique([g.permutation(3) for _ in range(6000)], axis=0, return_counts=True)
     assert len(counts) == 6

@@ -1,4 +1,4 @@
-"""Tensors of random numbers: their distribution, form and errors. The numbers are not PyTorch's."""
+"""Tensors of random numbers: distribution, shape and dtype, errors. The numbers are not PyTorch's."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_same_seed_same_numbers_at_any_number_of_threads(draw, mean, std):
     ],
 )  # fmt: skip
 def test_form(lib, draw):
-    """Shape, dtype and whether a gradient is asked for are PyTorch's."""
+    """Shape, dtype and ``requires_grad`` are PyTorch's."""
     found = draw(fastnn, fastnn.Generator())
     assert isinstance(found, fastnn.Tensor)
     if lib is not fastnn:
@@ -140,13 +140,13 @@ def test_what_does_not_fit(lib, draw):
     with pytest.raises((RuntimeError, TypeError, AssertionError, ValueError)) as caught:
         draw(lib)
     if lib is not fastnn:
-        with pytest.raises(Exception) as ours:  # noqa: PT011  # of whichever kind PyTorch's is
+        with pytest.raises(Exception) as ours:  # noqa: PT011  # of the same kind as PyTorch's
             draw(fastnn)
         assert same_kind_of_error(ours.value, caught.value), f"{ours.value!r} is no {caught.value!r}"
 
 
 def test_uniform_stays_below_its_bound():
-    # One step of float32 above 1: without care a third of the sums is rounded up to it.
+    # One step of float32 above 1: in a naive formula a third of the sums is rounded up to it.
     high = float(np.nextafter(np.float32(1), np.float32(2)))
     assert (fastnn.zeros(1000).uniform_(1.0, high).numpy() == 1).all()
     values = fastnn.zeros(1000).uniform_(-5, -5 + 1e-6).numpy()
@@ -169,7 +169,7 @@ def test_multinomial_draws_each_row_by_its_own_weights():
 
 
 def test_multinomial_without_replacement():
-    """Each ordered pair of three, by its probability p_i p_j / (1 - p_i), within 5 standard deviations."""
+    """Each ordered pair of three has the probability p_i p_j / (1 - p_i), within 5 standard deviations."""
     p = np.array([0.2, 0.3, 0.5])
     drawn = fastnn.multinomial(fastnn.tensor(np.tile(p, (MANY, 1))), 2).numpy()
     for i, j in itertools.permutations(range(3), 2):
@@ -214,7 +214,7 @@ def test_out(lib):
 def test_state(lib):
     for kind in ("rand", "randn", "randperm"):
         draw = getattr(lib, kind)
-        # An odd number of draws, so that half a word is left over.
+        # An odd number of draws, so that half a word remains.
         draw(3)
         state = lib.get_rng_state()
         assert (state.dtype, state.ndim) == (lib.uint8, 1)

@@ -1,7 +1,7 @@
-"""A backward pass either refuses to run after a change in place, or gives the gradients of what was there before.
+"""After an in-place change a backward pass either raises, or gives the gradients of the values before it.
 
-Which of the two, and what can be differentiated how often, is as in PyTorch: live where it is installed, and as it was
-recorded elsewhere.
+Which of the two, and how often a result can be differentiated, is as in PyTorch: compared live if it is installed,
+otherwise with its recorded results.
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from saved import OWN, ROWS, Row, after_changes, derivatives, described
 
 import fastnn
 
-# PyTorch's third derivatives of these are not those of its second ones; see `test_third_derivative_of_normalisation`.
+# PyTorch's third derivatives of these contradict its second ones, see `test_third_derivative_of_normalisation`.
 WRONG_THIRD = ("layer_norm", "batch_norm", "instance_norm")
-# Here it has NaN, or leaves out the frequencies.
+# For these PyTorch gives NaN, or ignores the frequencies.
 WRONG = ("logcumsumexp", "registry_f_logcumsumexp", "registry_embedding_freq")
 
 
@@ -31,7 +31,7 @@ def recorded() -> dict[str, list[str]]:
     return json.loads((Path(__file__).parents[1] / "golden" / "saved.json").read_text())
 
 
-# What may become of a gradient, by what does in PyTorch: where that is silently wrong or has none, either way is right.
+# The allowed outcomes, by PyTorch's: if PyTorch is silently wrong or has no gradient, raising or keeping is right.
 _ALLOWED = {"r": "r", "k": "k", "w": "rk", "n": "rkn", "x": "rkx"}
 
 
@@ -46,7 +46,7 @@ def test_change_in_place(row: Row) -> None:
 
 @pytest.mark.parametrize("row", ROWS, ids=str)
 def test_derivatives(row: Row) -> None:
-    """What PyTorch finds in the graph of a derivative is there, with a history where it has one there."""
+    """Leaves in the graph of PyTorch's derivative are in fastnn's, with a history if they have one in PyTorch."""
     expected = recorded()[row.name][1].split()
     if row not in OWN:
         del expected[2:]
@@ -89,7 +89,7 @@ def test_recorded_is_pytorchs(row: Row) -> None:
             if other is not None:
                 np.testing.assert_allclose(mine[0], other[0], 1e-6, 1e-6)
             elif mine is not None:
-                # PyTorch says that it was not used.
+                # PyTorch reports it as unused.
                 assert not mine[0].any()
 
 
@@ -135,7 +135,7 @@ def test_second_derivative_of_a_captured_model_of_gates(lib):
 
 @pytest.mark.parametrize("activation", ["LeakyReLU", "GELU", "ReLU"])
 def test_result_of_a_captured_model_changed_in_place(lib, activation):
-    """As of a residual block: ReLU reads what it gave, the others what they were given."""
+    """As in a residual block: ReLU's backward reads its output, the others read their input."""
     model = lib.nn.Sequential(lib.nn.Linear(2, 2), getattr(lib.nn, activation)())
     x = lib.tensor([[1.0, 2.0], [-3.0, 4.0]])
     for _ in range(5):
@@ -154,7 +154,7 @@ def test_result_of_a_captured_model_changed_in_place(lib, activation):
 
 
 def test_numbers_of_an_index_changed_in_place(lib):
-    """What comes with the values is kept, not copied: then it must not change."""
+    """Indices are saved without a copy, so they must not change."""
     x = lib.tensor([3.0, 1.0, 2.0], requires_grad=True)
     values, indices = x.sort()
     indices.zero_()

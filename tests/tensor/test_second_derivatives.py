@@ -1,4 +1,4 @@
-"""Derivatives of derivatives: every operation of the registry by finite differences of its gradient."""
+"""Second derivatives: every operation of the registry against finite differences of its gradient."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from fastnn import nn
 def first_derivative(
     function: Callable[..., Any], arrays: list[np.ndarray], weights: np.ndarray, rs: list[np.ndarray]
 ) -> Any:
-    """``sum(r * gradient)`` over the operands, for the result weighted; and what it can be differentiated by."""
+    """``sum(r * gradient)`` over the operands, for a weighted result; and the tensors to differentiate it by."""
     tensors = [fastnn.tensor(a, requires_grad=True) for a in arrays]
     w = fastnn.tensor(weights, requires_grad=True)
     out = function(*tensors)
@@ -100,11 +100,11 @@ def test_layer_by_its_input_and_parameters(name: str) -> None:
     check_second(function, x, *arrays)
 
 
-# -- As scripts use them ------------------------------------------------------------------------
+# -- Typical uses -------------------------------------------------------------------------------
 
 
 def test_derivative_of_a_network_in_a_loss(lib):
-    """A physics-informed loss: the network's second derivative is trained."""
+    """A physics-informed loss, which contains the network's second derivative."""
     rng = np.random.default_rng(3)
     layers = [lib.nn.Linear(1, 8), lib.nn.Tanh(), lib.nn.Linear(8, 1)]
     model = lib.nn.Sequential(*layers)
@@ -123,7 +123,7 @@ def test_derivative_of_a_network_in_a_loss(lib):
         loss.backward()
         optimizer.step()
         losses.append(loss.item())
-    # PyTorch's, for these weights.
+    # PyTorch's losses for these weights.
     np.testing.assert_allclose(losses, [4.150998, 3.731881, 3.341641, 2.979797, 2.645848], rtol=1e-5)
 
 

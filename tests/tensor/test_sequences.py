@@ -1,6 +1,6 @@
-"""Tensors made of what Python, NumPy and pandas hold numbers in, and indices of those kinds.
+"""Tensors made from containers of numbers of Python, NumPy and pandas, and indices of those kinds.
 
-Also with PyTorch where it is installed. One-liners are in ``expressions``.
+Also run with PyTorch if it is installed. One-liners are in ``expressions``.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ def test_a_series_is_an_index(lib, pandas):
 
 
 def test_a_series_with_numbers_of_its_own_goes_by_its_order(pandas):
-    """PyTorch finds no element 0 in it."""
+    """PyTorch raises, as the series has no index 0."""
     series = pandas.Series([2, 1], index=[7, 8])
     assert fastnn.tensor(series).tolist() == [2, 1]
     assert fastnn.arange(4)[series].tolist() == [2, 1]
@@ -93,7 +93,7 @@ def test_a_long_list_of_lists_is_an_index_of_rows(lib):
 
 
 def test_bytes_are_a_mask(lib):
-    """To NumPy they are numbers."""
+    """In NumPy they are integer indices."""
     with pytest.warns(UserWarning, match="deprecated"):
         assert lib.arange(2)[np.array([0, 1], np.uint8)].tolist() == [1]
 

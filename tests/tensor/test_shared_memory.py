@@ -1,4 +1,4 @@
-"""Parameters over the memory of other tensors: each sees what is written to the other, before and after training."""
+"""Parameters that share memory with other tensors: each sees writes to the other, before and after training."""
 
 from __future__ import annotations
 
@@ -56,7 +56,7 @@ def swap(lib: Any, layer: Any, t: Any) -> None:
 
 WAYS = [assign, make, register, of_parameter, load, load_parameter, set_memory, swap]
 
-# From tensors of whose memory the parameter has some, of shape (OUT, IN).
+# Makers of the tensors whose memory the parameter shares, of shape (OUT, IN).
 PARTS = {
     "whole": lambda lib: lib.from_numpy(numbers(OUT, IN)),
     "transposed": lambda lib: lib.from_numpy(numbers(IN, OUT)).t(),
@@ -87,7 +87,7 @@ CASES = [(way, part) for way in WAYS for part in PARTS if way in (assign, make) 
 
 @pytest.mark.parametrize(("way", "part"), CASES, ids=lambda case: getattr(case, "__name__", case))
 def test_shared(lib, way, part):
-    """Shared when made, after an optimizer was made, and after steps, eager and captured; numbers as without it."""
+    """Shared after creation, after an optimizer was made, and after eager and captured steps, with the same numbers."""
     t = PARTS[part](lib)
     layer, plain = lib.nn.Linear(IN, OUT), lib.nn.Linear(IN, OUT)
     way(lib, layer, t)
@@ -120,7 +120,7 @@ def test_shared(lib, way, part):
 @pytest.mark.parametrize("kind", ["SGD", "Adam", "Adagrad", "RMSprop"])
 @pytest.mark.parametrize("part", ["whole", "transposed", "columns"])
 def test_optimizer_state(lib, kind, part):
-    """The state has the shape of the parameter, and goes on in another optimizer."""
+    """The state has the shape of the parameter, and can be continued in another optimizer."""
     t = PARTS[part](lib)
     shared, plain = lib.nn.Parameter(t), lib.nn.Parameter(t.clone())
     options = {"lr": 0.1} | ({"momentum": 0.5} if kind == "SGD" else {})
@@ -143,7 +143,7 @@ def test_optimizer_state(lib, kind, part):
 
 @pytest.mark.parametrize("part", ["whole", "transposed", "columns"])
 def test_compiled_step(part):
-    """A compiled step updates shared memory as the lines it stands for do."""
+    """A compiled step updates shared memory like the equivalent lines."""
     layers = [fastnn.nn.Linear(IN, OUT), fastnn.nn.Linear(IN, OUT)]
     t = PARTS[part](fastnn)
     layers[0].weight.data = t
@@ -156,7 +156,7 @@ def test_compiled_step(part):
         assert steps[0](x, target).item() == pytest.approx(steps[1](x, target).item(), rel=1e-5)
         np.testing.assert_array_equal(layers[0].weight.detach().numpy(), t.numpy())
     np.testing.assert_allclose(t.numpy(), layers[1].weight.detach().numpy(), rtol=1e-5, atol=1e-6)
-    # Other memory in the middle of it.
+    # The memory is replaced during training.
     layers[0].weight.data = layers[0].weight.data.clone()
     kept = t.clone()
     for _ in range(3):
@@ -201,7 +201,7 @@ def test_tied_autoencoder(lib):
 
 
 def test_kept_values_and_values_put_back(lib):
-    """Tensors of ``.data`` that was replaced keep their numbers, and may be put back."""
+    """Replaced ``.data`` tensors keep their numbers, and may be assigned again."""
     model = lib.nn.Sequential(lib.nn.Linear(IN, OUT), lib.nn.ReLU(), lib.nn.Linear(OUT, 2))
     optimizer = lib.optim.SGD(model.parameters(), lr=0.1)
     x = lib.from_numpy(numbers(5, IN))
@@ -234,7 +234,7 @@ def test_kept_values_and_values_put_back(lib):
 
 
 def test_replaced_between_the_passes(lib):
-    """The gradients of a pass are right though the memory of a parameter is replaced before backward."""
+    """The gradients of a pass are right even if the memory of a parameter is replaced before backward."""
     model = lib.nn.Sequential(lib.nn.Linear(IN, OUT), lib.nn.Tanh())
     x = lib.from_numpy(numbers(5, IN))
     for _ in range(6):
@@ -342,7 +342,7 @@ def test_kinds_and_shapes_of_what_is_assigned(lib):
         p.set_(lib.zeros(3))
 
 
-# -- What moves -------------------------------------------------------------------------------
+# -- Moves ------------------------------------------------------------------------------------
 
 
 def is_at_home(p: Any) -> bool:
@@ -350,7 +350,7 @@ def is_at_home(p: Any) -> bool:
 
 
 def test_memory_that_nobody_else_holds_moves_into_the_flat_buffer():
-    """Parameters of a user's own layers are updated together with others, by one launch."""
+    """Parameters of custom layers are updated together with others, in one launch."""
 
     class Layer(fastnn.nn.Module):
         def __init__(self) -> None:
@@ -394,7 +394,7 @@ def test_memory_that_somebody_holds_stays(holder):
 
 
 def test_a_graph_outlives_the_move():
-    """What an operation saved is still right after the parameter has moved."""
+    """Saved tensors of an operation are still valid after the parameter has moved."""
     x = fastnn.from_numpy(numbers(5, 4))
     for operation in (lambda p: (p * p).sum(), lambda p: fastnn.nn.functional.linear(x, p).pow(2).sum()):
         p, still = fastnn.nn.Parameter(fastnn.from_numpy(numbers(3, 4))), fastnn.nn.Parameter(fastnn.zeros(3, 4))
@@ -409,7 +409,7 @@ def test_a_graph_outlives_the_move():
 
 
 def test_the_place_that_somebody_holds_is_not_written_to():
-    """Numbers that were in the flat buffer stay there for those who hold them."""
+    """Numbers in the flat buffer stay there as long as they are referenced."""
     layer = fastnn.nn.Linear(IN, OUT)
     old = layer.weight.data
     kept = old.clone()
@@ -421,7 +421,7 @@ def test_the_place_that_somebody_holds_is_not_written_to():
 
 @pytest.mark.parametrize("way", ["attribute", "register_parameter", "ParameterList", "a view"])
 def test_registration_forgets_no_change(lib, way):
-    """An operation that has read a parameter before its module has it notices changes after that."""
+    """An operation that read a parameter before its registration detects later changes."""
     p = lib.nn.Parameter(lib.ones(3) * 2)
     loss = ((p.view(3) if way == "a view" else p) * p).sum()
     module = lib.nn.Module()

@@ -22,13 +22,13 @@ from fastnn import Size, Tensor
 def test_gradient_by_finite_differences(operation: Operation, shapes: Any) -> None:
     arrays = operation.arrays(shapes)
     if "mean" in operation.name and 0 in shapes[0]:
-        # The mean of nothing is NaN, which has no difference quotient.
+        # The mean of no elements is NaN, which has no difference quotient.
         assert np.isnan(as_array(operation.run(fastnn, *map(fastnn.tensor, arrays)))).all()
         return
     check_gradient(lambda *tensors: operation.run(fastnn, *tensors), *arrays)
 
 
-# -- Making -----------------------------------------------------------------------------------
+# -- Creation ---------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -156,7 +156,7 @@ def test_tensor_class_takes_a_tensor_as_it_is():
     assert source.item() == 2.0
 
 
-# -- What it is -------------------------------------------------------------------------------
+# -- Properties -------------------------------------------------------------------------------
 
 
 def test_shape(lib):
@@ -527,7 +527,7 @@ def test_view_of_a_transpose_is_refused(lib):
 
 
 def test_view_of_memory_in_another_order_can_be_read_not_written():
-    """Results and weights that PyTorch stores in the order of their indices may lie in another one here."""
+    """Results and weights that are contiguous in PyTorch may have another layout in fastnn."""
     v = fastnn.from_numpy(np.asfortranarray(np.ones((2, 3)))).view(-1)
     assert v.sum().item() == 6
     for write in (lambda: v.add_(1), lambda: v.__setitem__(0, 1.0), lambda: v.zero_()):
@@ -552,7 +552,7 @@ def test_writing_to_a_view_of_a_weight_is_not_lost():
     assert transposed.sum().item() == 12
 
 
-# -- Shapes that do not fit ----------------------------------------------------------------------
+# -- Mismatched shapes ---------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -600,7 +600,7 @@ def test_index_tensors_that_do_not_exist(lib):
 
 
 def test_index_of_uint8_is_a_mask(lib):
-    """Which is deprecated; to write to it is refused. To NumPy they would be numbers."""
+    """That is deprecated, and assignment raises. In NumPy they would be integer indices."""
     index = lib.tensor([0, 1, 1], dtype=lib.uint8)
     with pytest.warns(UserWarning, match="deprecated"):
         assert lib.arange(3)[index].tolist() == [1, 2]
@@ -647,7 +647,7 @@ def test_deepcopy_keeps_identity(lib):
 
 
 def test_versions_are_seen_through_views():
-    """What ``Module.load_state_dict`` and optimizers bump as well."""
+    """``Module.load_state_dict`` and optimizers increment it as well."""
     p = fastnn.nn.Parameter(fastnn.ones(2))
     v = p.detach()
     before = p._version

@@ -1,7 +1,7 @@
-"""fastnn beside PyTorch 2.13.0 in one process: the registry's cases, every operation, dtypes, errors, training.
+"""fastnn compared with PyTorch 2.13.0 in one process: the registry's cases, every operation, dtypes, errors, training.
 
-Also run with PyTorch are all tests that take the fixture ``lib``. The recorded values of
-``tensor/test_golden.py`` stand in for this module where PyTorch is not installed.
+All tests with the fixture ``lib`` also run with PyTorch. Without PyTorch, ``tensor/test_golden.py`` replaces
+this module with recorded values.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ def test_case(case: Case) -> None:
         assert_matches(found[name], expected[name], case.roundings, case.least)
 
 
-# -- Training: the bar ---------------------------------------------------------------------------
+# -- Training ------------------------------------------------------------------------------------
 
 
 def make_network(lib: Any, sizes: tuple[int, ...], activation: str, dtype: str) -> Any:
@@ -103,7 +103,7 @@ def test_ten_steps(sizes, batch, activation, optimizer, options):
     ours_dict, theirs_dict = ours.state_dict(), theirs.state_dict()
     assert list(ours_dict) == list(theirs_dict)
     # Adam's first steps are lr * sign(gradient), whatever the gradient's size: weights may differ
-    # by a step where a gradient is but rounding, and by no more.
+    # by one step where a gradient is only rounding error, and by no more.
     for name, p in theirs_dict.items():
         np.testing.assert_allclose(ours_dict[name].numpy(), p.numpy(), rtol=0, atol=1e-3)
 
@@ -116,9 +116,9 @@ def test_ten_steps(sizes, batch, activation, optimizer, options):
 @pytest.mark.parametrize("operation", OPERATIONS, ids=str)
 def test_operation(operation: Operation, kind: str, layout: str) -> None:
     if operation.name == "view" and layout != "contiguous":
-        return  # PyTorch refuses the view that fastnn gives, read-only.
+        return  # PyTorch raises, fastnn returns a read-only view.
     if operation.name in ("f_digamma", "m_digamma_", "f_polygamma") and kind == "float64":
-        return  # PyTorch's trigamma has the digits of a float32; finite differences are the reference.
+        return  # PyTorch's trigamma has float32 precision; finite differences are the reference.
     if operation.name == "hardsigmoid" and kind == "float64":
         return  # PyTorch divides by 6 through a float32; test_elementwise_activations.py has float64.
     for shapes in operation.shapes:
@@ -126,10 +126,10 @@ def test_operation(operation: Operation, kind: str, layout: str) -> None:
         assert_same_outcome(run, operation.roundings, operation.domain[1] if operation.terms else 0.0)
 
 
-# PyTorch multiplies integers as matrices; fastnn multiplies floating point only, as its kernels do.
+# PyTorch has matrix products of integers; fastnn's kernels have only floating-point ones.
 FLOATING = (
     "matmul", "matmul_function", "linear", "linear_no_bias", "relu", "sigmoid", "tanh", "relu_inplace", "bilinear",
-    # Here it is PyTorch that has no booleans.
+    # For these PyTorch does not support booleans.
     "pad_reflect", "pad_replicate",
 )  # fmt: skip
 
@@ -228,7 +228,7 @@ def loss(lib: Any, logits: Any, target: Any, **options: Any) -> Any:
 
 ZEROS = np.zeros((3, 10), np.float32)
 EDGES: dict[str, Callable[[Any], Any]] = {
-    # What a layer is given
+    # Inputs of layers
     "features": lambda lib: layer(lib)(lib.zeros(4, 5)),
     "features_1d": lambda lib: layer(lib)(lib.zeros(2)),
     "features_3d": lambda lib: layer(lib)(lib.zeros(4, 3, 2)),
@@ -261,7 +261,7 @@ EDGES: dict[str, Callable[[Any], Any]] = {
     "gelu_int": lambda lib: lib.nn.functional.gelu(lib.tensor([1])),
     "leaky_relu_int": lambda lib: lib.nn.functional.leaky_relu(lib.tensor([1])),
     "relu_of_a_list": lambda lib: lib.relu([1.0]),
-    # What a loss is given
+    # Inputs of losses
     "label_too_large": lambda lib: loss(lib, ZEROS, [1, 10, 0]),
     "label_negative": lambda lib: loss(lib, ZEROS, [1, -1, 0]),
     "label_very_negative": lambda lib: loss(lib, ZEROS, [1, -(2**63), 0]),
@@ -349,7 +349,7 @@ def test_edge(name: str) -> None:
     assert_same_outcome(EDGES[name], 4, None)
 
 
-# -- Texts ------------------------------------------------------------------------------------
+# -- Representations --------------------------------------------------------------------------
 
 
 def test_repr_of_a_model() -> None:

@@ -15,7 +15,7 @@ from fastnn import convert, nn
 torch = pytest.importorskip("torch", reason="PyTorch is not installed: there is nothing to convert to")
 pytestmark = pytest.mark.torch
 
-# How to make each module that takes arguments; the others are made without any.
+# Makers of the modules that take arguments; the others are made without any.
 MODULES: dict[str, list[Any]] = {
     "AlphaDropout": [lambda nn: nn.AlphaDropout(0.2)],
     "BatchNorm1d": [
@@ -62,7 +62,7 @@ MODULES: dict[str, list[Any]] = {
     ],
     "Unflatten": [lambda nn: nn.Unflatten(1, (2, 3))],
 }
-# No modules to be made, or such as are not values: a base class, data, a wrapper, one whose shape is not known yet.
+# Classes that are not converted: a base class, parameters, a wrapper, a module without a shape.
 OTHERS = {"Module", "Parameter", "Buffer", "UninitializedParameter", "DataParallel", "LazyLinear"}
 CLASSES = sorted(name for name in nn.__all__ if isinstance(getattr(nn, name), type) and name not in OTHERS)
 
@@ -72,7 +72,7 @@ def library(nn: Any) -> Any:
 
 
 def assert_equal(found: Any, expected: Any) -> None:
-    """Two modules of two libraries: text, names, values, dtypes, flags."""
+    """Two modules of two libraries have the same repr, names, values, dtypes and flags."""
     assert str(found) == str(expected)
     a, b = found.state_dict(), expected.state_dict()
     assert list(a) == list(b)
@@ -97,7 +97,7 @@ def test_there_and_back(name: str) -> None:
             assert type(other).__module__.partition(".")[0] != type(module).__module__.partition(".")[0]
             assert_equal(other, module)
             assert_equal(back(other), module)
-            # What the constructor was given, where it is no parameter.
+            # Arguments of the constructor that are not parameters.
             for attribute in ("eps", "momentum", "p", "reduction", "margin", "ignore_index", "dim", "swap"):
                 assert getattr(other, attribute, None) == getattr(module, attribute, None)
 
@@ -117,7 +117,7 @@ def test_a_model_computes_the_same() -> None:
     np.testing.assert_allclose(
         found(fastnn.from_numpy(x)).detach().numpy(), model(torch.from_numpy(x)).detach().numpy(), atol=1e-6
     )
-    # Copies: training one leaves the other.
+    # Copies: training one does not change the other.
     before = found[0].weight.detach().numpy().copy()
     with torch.no_grad():
         model[0].weight.zero_()

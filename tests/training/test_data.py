@@ -32,7 +32,7 @@ class Items:
 
 
 def plain(value: Any) -> Any:
-    """Tensors as lists, all the way down."""
+    """Tensors as lists, recursively."""
     if hasattr(value, "tolist"):
         return value.tolist()
     if isinstance(value, dict):
@@ -118,7 +118,7 @@ def test_sampler_out_of_range(lib, index):
 
 
 class Augmented(TensorDataset):
-    """A subclass that changes what an item is."""
+    """A subclass that changes its items."""
 
     def __getitem__(self, index: Any) -> Any:
         (x,) = super().__getitem__(index)
@@ -284,7 +284,7 @@ def test_batches_in_order(lib, count, drop_last, own):
     expected = [list(range(i, min(i + 3, count))) for i in range(0, count, 3)]
     assert batches == [e for e in expected if len(e) == 3 or not drop_last]
     assert len(made) == len(batches)
-    # As often as one likes.
+    # A loader can be iterated repeatedly.
     assert [b.tolist() if own else b[0].tolist() for b in made] == batches
 
 

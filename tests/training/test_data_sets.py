@@ -1,4 +1,4 @@
-"""Data sets that are made of others, samplers, and what the loader does with them."""
+"""Data sets made of others, samplers, and their use by the loader."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_concat_of_what_does_not_fit(lib):
     for wrong in ([], [make_stream(lib, 3)]):
         with pytest.raises((ValueError, AssertionError)):
             lib.utils.data.ConcatDataset(wrong)
-    # Parts whose items are of different kinds are fetched one by one.
+    # Parts with items of different shapes are fetched one by one.
     mixed = lib.utils.data.ConcatDataset([
         lib.utils.data.TensorDataset(lib.zeros(2, 3)), lib.utils.data.TensorDataset(lib.zeros(2, 4)),
     ])  # fmt: skip
@@ -172,11 +172,11 @@ def test_random_split_of_what_does_not_fit(lib):
         lib.utils.data.random_split(Items([1, 2]), [0.9, 0.1])
 
 
-# -- Short cuts -------------------------------------------------------------------------------
+# -- Fast paths -------------------------------------------------------------------------------
 
 
 def gathers(dataset: Any, **options: Any) -> int:
-    """How many gathers one pass over the data set launches."""
+    """The number of gathers that one pass over the data set launches."""
     seen: list[Any] = []
     with launcher.recording(lambda kernel, parts, arrays, scalars: seen.append(kernel)):
         assert len(list(DataLoader(dataset, batch_size=4, **options))) == 3
@@ -190,7 +190,7 @@ def test_batches_are_gathered_through_other_data_sets():
     for dataset in (d, images, split, Subset(Subset(d, range(12)), list(range(12))), fastnn.zeros(12, 2)):
         assert gathers(dataset, shuffle=True) == 3
     assert gathers(ConcatDataset([numbers(fastnn, 4), numbers(fastnn, 8)])) == 3
-    # Asked item by item, as the collation is the user's.
+    # Fetched item by item, as the collation is the user's.
     assert gathers(d, collate_fn=list) == 0
 
 

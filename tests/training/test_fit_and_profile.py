@@ -165,7 +165,7 @@ def test_profile_counts_what_is_launched() -> None:
     found = {line.kernel: line.calls for line in replayed.lines()}
     assert found["gemm.float32"] == 5
     assert found["adam.float32"] == 1
-    # The second one met all that is needed; what is done once is a line of its own.
+    # Everything was compiled before the second one; work that is done once has a line of its own.
     assert replayed.starting == 0.0
     replayed.seconds, replayed.starting = 2.0, 0.5
     lines = [line.split() for line in replayed.table(Limits(1e9, 1e9)).splitlines()]
@@ -180,7 +180,7 @@ def test_profile_plots(tmp_path: Any) -> None:
         nn.Linear(4, 3)(fastnn.zeros(2, 4))
     prof.plot(tmp_path / "profile.png", Limits(1e9, 1e9))
     assert (tmp_path / "profile.png").read_bytes().startswith(b"\x89PNG")
-    # Text that is text.
+    # Text as text, not as paths.
     with matplotlib.rc_context({"svg.fonttype": "none"}):
         prof.plot(tmp_path / "profile.svg")
     picture = (tmp_path / "profile.svg").read_text(encoding="utf-8")
@@ -189,7 +189,7 @@ def test_profile_plots(tmp_path: Any) -> None:
 
 
 def test_profile_counts_all_starting(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Also of what is compiled beside the kernels: it is not Python's time."""
+    """Including compilation other than of kernels: it is not counted as Python's time."""
     now = [0.0]
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
     kernel = next(iter(compiler.by_dtype("nothing", lambda dtype: _nothing, "a", outputs="").values()))

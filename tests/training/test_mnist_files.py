@@ -36,7 +36,7 @@ TEST_COUNTS = [980, 1135, 1032, 1010, 982, 892, 958, 1028, 974, 1009]
 
 
 def idx_bytes(array: np.ndarray) -> bytes:
-    """Write an array as IDX: the reader's inverse, the long way round."""
+    """Write an array as IDX: a simple inverse of the reader."""
     kind = array.dtype.newbyteorder("=").str[1:]
     header = struct.pack(">BBBB", 0, 0, TYPE_CODES[kind], array.ndim) + struct.pack(f">{array.ndim}I", *array.shape)
     return header + array.astype(array.dtype.newbyteorder(">")).tobytes()
@@ -109,14 +109,14 @@ def test_file_larger_than_one_piece(tmp_path, level):
     array = np.random.default_rng(0).integers(0, 256, (3, 70_001), dtype=np.uint8)
     content = idx_bytes(array)
     assert_same_bits(read_idx(write(tmp_path, gzip.compress(content, level))), array)
-    # Several members whose ends fall inside and at the ends of the pieces the reader takes.
+    # Several members that end inside and at the ends of the reader's pieces.
     halves = gzip.compress(content[:65_500], level) + gzip.compress(content[65_500:], level)
     assert_same_bits(read_idx(write(tmp_path, halves)), array)
 
 
 def test_gzip_ending_on_a_piece_boundary(tmp_path):
     stored = gzip.compress(idx_bytes(SMALL))
-    # A name in the gzip header (flag 08, RFC 1952) brings the file to the length wanted.
+    # A name in the gzip header (flag 08, RFC 1952) pads the file to the desired length.
     name = b"n" * (65_535 - len(stored)) + b"\0"
     stored = stored[:3] + b"\x08" + stored[4:10] + name + stored[10:]
     assert len(stored) == 65_536
@@ -195,7 +195,7 @@ BAD_CONTENT = {
     "negative size": (header(0x08, 2**31) + b"\0", rf"shape \({2**31},\), expected sizes of at most {2**31 - 1}"),
     "negative size, no elements": (header(0x08, 0, 2**32 - 1), f"expected sizes of at most {2**31 - 1}"),
     "huge": (header(0x08, 2**31 - 1) + bytes(9), f"too short, 9 bytes .*, expected {2**31 - 1}"),
-    # Both products wrap around in 64 bits, the first to exactly the 0 bytes that are there.
+    # Both products overflow 64 bits, the first to exactly the 0 bytes that the file has.
     "wraps to zero": (header(0x08, 2**30, 2**30, 16), f"too short, 0 bytes .*, expected {2**64}"),
     "wraps to eight": (header(0x0E, 2**30, 2**30, 2**30) + bytes(8), f"too short, 8 bytes .*, expected {2**93}"),
     "huge but empty": (header(0x08, *[2**31 - 1] * 3, 0), "expected sizes whose product fits in memory"),
@@ -354,7 +354,7 @@ def test_damaged_file_reads_or_raises_value_error(tmp_path, array, compress, dat
         assert_names_the_file(error, tmp_path)
     else:
         assert isinstance(found, np.ndarray)
-        # A flip that goes unnoticed in a gzip file lies in fields that do not bear on the content.
+        # An undetected flip in a gzip file is in a field that does not affect the content.
         if compress:
             assert_same_bits(found, array)
 
@@ -410,7 +410,7 @@ def test_bundled_label_counts(mnist):
 
 
 def test_bundled_statistics(mnist):
-    # The mean and deviation everyone normalises MNIST with: 0.1307 and 0.3081.
+    # The usual mean and deviation for normalising MNIST: 0.1307 and 0.3081.
     assert mnist.train_images.min() == 0
     assert mnist.train_images.max() == 255
     assert mnist.train_images.mean() / 255 == pytest.approx(0.1307, abs=5e-5)
@@ -441,14 +441,14 @@ def test_each_call_returns_new_arrays(tmp_path):
 def test_changed_bundled_file_is_noticed(tmp_path, monkeypatch):
     for path in BUNDLED.glob("*.gz"):
         (tmp_path / path.name).write_bytes(path.read_bytes())
-    # A sound file of the right form, but not the one that was bundled.
+    # A valid file, but not the bundled one.
     labels = read_idx(tmp_path / "t10k-labels-idx1-ubyte.gz")
     labels[0] = 3
     write(tmp_path, gzip.compress(idx_bytes(labels)), "t10k-labels-idx1-ubyte.gz")
     monkeypatch.setattr(mnist_module, "_BUNDLED_FOLDER", tmp_path)
     with pytest.raises(ValueError, match=r"t10k-labels-idx1-ubyte\.gz: SHA-256 is .*, expected b91679a0"):
         load_mnist()
-    assert load_mnist(tmp_path).test_labels[0] == 3  # as the user's own folder it is fine
+    assert load_mnist(tmp_path).test_labels[0] == 3  # valid as the user's own folder
 
 
 # load_mnist: a folder -----------------------------------------------------------------------------
@@ -561,7 +561,7 @@ def test_file_instead_of_folder(tmp_path, monkeypatch):
 
 def test_empty_string(tmp_path, monkeypatch):
     make_folder(tmp_path)
-    monkeypatch.chdir(tmp_path)  # even where the current folder would do
+    monkeypatch.chdir(tmp_path)  # even if the current folder has the files
     with pytest.raises(ValueError, match="folder is '', expected a path"):
         load_mnist("")
     assert len(load_mnist(".").train_images) == 6

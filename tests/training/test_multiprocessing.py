@@ -1,4 +1,4 @@
-"""``torch.multiprocessing`` is Python's, and tensors go to other processes and come back."""
+"""``torch.multiprocessing`` is Python's, and tensors can be sent to other processes and back."""
 
 from __future__ import annotations
 

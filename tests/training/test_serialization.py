@@ -1,4 +1,4 @@
-"""Checkpoints: to and from PyTorch's files, and what files that mean harm can do."""
+"""Checkpoints: to and from PyTorch's files, and malicious files."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ def make_content(lib: Any) -> dict[str, Any]:
 
 
 def assert_equal(found: Any, expected: Any, lib: Any, source: Any) -> None:
-    """Every value alike: of ``lib`` on the left, of ``source`` on the right."""
+    """All values are equal: those of ``lib`` on the left, those of ``source`` on the right."""
     if isinstance(expected, source.Tensor):
         assert isinstance(found, lib.Tensor)
         assert isinstance(found, lib.nn.Parameter) == isinstance(expected, source.nn.Parameter)
@@ -89,7 +89,7 @@ def assert_equal(found: Any, expected: Any, lib: Any, source: Any) -> None:
 
 
 def test_there_and_back(lib):
-    """From ``lib`` to fastnn, and from fastnn to ``lib``, which loads weights only and nothing else."""
+    """From ``lib`` to fastnn, and from fastnn to ``lib``, which loads with ``weights_only=True``."""
     assert_equal(fastnn.load(written(make_content(lib), lib)), make_content(lib), fastnn, lib)
     assert_equal(lib.load(written(make_content(fastnn)), weights_only=True), make_content(fastnn), lib, fastnn)
 
@@ -294,7 +294,7 @@ def test_the_same_memory_under_two_types():
 
 
 def test_a_parameter_takes_its_own_place_only():
-    """Parameters lie in a buffer of many megabytes, which is not saved with them."""
+    """Parameters are views of a buffer of many megabytes, which is not saved with them."""
     model = fastnn.nn.Sequential(fastnn.nn.Linear(4, 3), fastnn.nn.Linear(3, 256))
     assert len(written(model.state_dict()).getvalue()) < 12_000
     assert len(written([model[0].weight.t(), model[1].weight[:2]]).getvalue()) < 8_000
@@ -454,7 +454,7 @@ def test_a_generator_and_an_optimizer():
     assert_equal(again(optimizer.state_dict()), state, fastnn, fastnn)
 
 
-# -- Harm -------------------------------------------------------------------------------------
+# -- Malicious files --------------------------------------------------------------------------
 
 
 class Calls:
@@ -510,16 +510,16 @@ STORAGE = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x
 @pytest.mark.parametrize(
     "pickled",
     [
-        # Attributes set on functions and classes, items put into what is no container.
+        # Attributes set on functions and classes, items added to objects that are not containers.
         harmful(b"ctorch._utils\n_rebuild_tensor_v2\n}X\x0c\x00\x00\x00__defaults__)sb"),
         harmful(b"ctorch\nSize\n}X\x03\x00\x00\x00abcK\x01sb"),
         harmful(b"ctorch\nfloat32\n}X\x04\x00\x00\x00nameK\x01sb"),
         harmful(b"ctorch\nTensor\nK\x01K\x02s"), harmful(b"ctorch\nSize\nK\x01a"), harmful(b"ctorch\nTensor\n(K\x01e"),
-        # Objects without their making, instances of old style, extensions, persistent names.
+        # Objects without construction, old-style instances, extensions, persistent names.
         harmful(b"ctorch\nTensor\n)\x81"), harmful(b"cbuiltins\ndict\n)\x81"), harmful(b"(ios\nsystem\n"),
         harmful(b"(cos\nsystem\no"), harmful(b"\x82\x01"), harmful(b"Pstorage\n"), harmful(b"K\x01Q"),
         harmful(b"X\x07\x00\x00\x00storage\x85Q"), harmful(b"ctorch.nn.modules.linear\nLinear\n)R"),
-        # Nothing at all.
+        # Empty and truncated pickles, invalid references.
         b"", b"\x80", b"\x80\x02", harmful(), harmful(b"\x95\xff\xff\xff\xff\xff\xff\xff\x7f"), harmful(b"K"),
         harmful(b"ctorch\n"), harmful(b"h\x05"), harmful(b"0"), harmful(b"("), harmful(b"X\xff\xff\xff\x7fabc"),
         harmful(b"c__main__\n__builtins__\n"), harmful(b"cos.path\njoin\n"), harmful(b"ctorch.nested\nx\n"),
@@ -592,7 +592,7 @@ def test_archives_of_something_else():
 
 @pytest.mark.parametrize("name", ["checkpoint.pt", "checkpoint_legacy.pt"])
 def test_damaged_files(name):
-    """Cut off anywhere, or with a changed byte: an error of a known kind, or other numbers, and nothing worse."""
+    """A truncated file or one with a changed byte gives an error of a known kind or other numbers."""
     whole = (GOLDEN / name).read_bytes()
     rng = np.random.default_rng(0)
     damaged = [whole[:n] for n in rng.integers(1, len(whole), 40)]
@@ -666,7 +666,7 @@ def test_models_that_were_called(way, kind):
     assert "_replays" not in COPIES[way](found).__dict__ or kind is _OwnState
     for a, b in zip(found.parameters(), model.parameters(), strict=True):
         assert a.stride() == b.stride() or kind is _OwnState
-    # What is made anew is captured as the first was, and notices changes as it did.
+    # A loaded model is captured like the original, and detects changes like it.
     found.train()
     for _ in range(4):
         found(x)
@@ -734,7 +734,7 @@ def test_functions_of_the_main_program(monkeypatch):
     monkeypatch.setattr(sys.modules["__main__"], "_doubled", _doubled, raising=False)
     monkeypatch.setattr(_doubled, "__module__", "__main__")
     assert again([_doubled], weights_only=False) == [_doubled]
-    # As a value: no file has it called.
+    # Only as a value: a file cannot call it.
     with pytest.raises(pickle.UnpicklingError, match="not allowed"):
         fastnn.load(io.BytesIO(_legacy(b"c__main__\n_doubled\n(I2\ntR.")), weights_only=False)
 
@@ -782,7 +782,7 @@ def test_errors_of_the_users_own_code(monkeypatch, tmp_path):
 
 
 def test_whole_modules_of_version_0_1_load() -> None:
-    # Written by fastnn 0.1, whose modules lay elsewhere.
+    # Written by fastnn 0.1, whose modules had other paths.
     saved = fastnn.load(GOLDEN / "modules_0_1.pt", weights_only=False)
     assert saved["model"](saved["x"]).tolist() == saved["y"].tolist()
     nn, F = fastnn.nn, fastnn.nn.functional
@@ -796,7 +796,7 @@ def test_methods_of_tensors_are_pickled():
     for method in (fastnn.Tensor.sum, fastnn.Tensor.abs, fastnn.Tensor.max, fastnn.Tensor.relu):
         for protocol in range(2, 6):
             assert pickle.loads(pickle.dumps(method, protocol)) is method
-        # In a file by the name of the function.
+        # A file has the name of the function.
         first, again = fastnn.load(written([method, method]), weights_only=False)
         assert first is again
         assert first(fastnn.tensor([3.0])).tolist() in (3.0, [3.0])

@@ -85,7 +85,7 @@ def test_given_files(tmp_path, folder, ending):
     assert d.classes[9] == "Ankle boot"
     assert len(datasets.FashionMNIST(tmp_path, train=False)) == 2
     if not folder:
-        # The user's files come before the ones that are bundled.
+        # The user's files take precedence over the bundled ones.
         assert len(datasets.MNIST(tmp_path)) == 5
         write_idx(tmp_path / f"t10k-labels-idx1-ubyte{ending}", labels)
         with pytest.raises(RuntimeError, match="5 labels"):
@@ -129,7 +129,7 @@ def test_batches_of_transformed_images_are_one_gather(transform, mnist):
     assert (x.dtype, tuple(x.shape), y.dtype) == (fastnn.float32, (4, 1, 28, 28), fastnn.int64)
     np.testing.assert_array_equal(as_array(x), as_array(items[0]))
     assert y.tolist() == items[1].tolist()
-    # What the transforms themselves make: two roundings here, three there, of numbers up to 1 / std.
+    # The result of the transforms: two roundings here, three there, of numbers up to 1 / std.
     expected = np.stack([as_array(transform(mnist[i][0])) for i in order])
     np.testing.assert_allclose(as_array(x), expected, rtol=0, atol=4 * 1.2e-7 / 0.3081)
 
@@ -396,7 +396,7 @@ def test_affine(wrap):
     # Twice the size: each pixel is a square of four, cut at the borders.
     large = back(F.affine(make(PICTURE[:, :4, :4]), 0, (0, 0), 2.0, (0, 0)))
     np.testing.assert_array_equal(large, np.repeat(np.repeat(PICTURE[:, 1:3, 1:3], 2, 1), 2, 2))
-    # With the clock, where rotate goes against it.
+    # Clockwise, while rotate is counterclockwise.
     np.testing.assert_array_equal(back(F.affine(make(PICTURE), 30, (0, 0), 1, 0)), back(F.rotate(make(PICTURE), -30)))
 
 
@@ -462,7 +462,7 @@ def test_grayscale(wrap):
         F.rgb_to_grayscale(make(PICTURE), 2)
 
 
-# -- Chance -----------------------------------------------------------------------------------
+# -- Random transforms ------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(

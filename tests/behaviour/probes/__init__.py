@@ -1,13 +1,13 @@
-"""Probes: small expressions that fastnn and PyTorch must answer alike.
+"""Probes: small expressions with the same result in fastnn and PyTorch.
 
 The modules of this package build them as products of small tables, in groups. An expression is a line of Python over
 ``torch``, ``nn``, ``F``, ``np``, the inputs of ``inputs.py`` (made from the same NumPy arrays for both libraries) and
 the helpers of ``helpers.py``. ``outcome`` evaluates one and describes the value, or the error and the warnings, in a
-line of text; ``agrees`` compares two such lines. ``test_probes.py`` compares fastnn with what PyTorch answered
-(``golden/probes.json.gz``, written by ``golden/make_probes.py``) and with PyTorch live. What still differs is listed
-with its reason in ``differences.py``.
+line of text; ``agrees`` compares two such lines. ``test_probes.py`` compares fastnn with PyTorch's recorded results
+(``golden/probes.json.gz``, written by ``golden/make_probes.py``) and with PyTorch live. ``differences.py`` lists the
+remaining differences with their reasons.
 
-What is printed, character by character, stands in ``tests/expressions``.
+``tests/expressions`` compares printed text, character by character.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from probes.outcome import agrees, outcome
 
 MODULES = (elementwise, reductions, indexing, tensors, gradients, networks, training)
 GROUPS: dict[str, list[str]] = {}
-# What two tables make is one probe.
+# A probe made by two tables is kept once.
 _seen: set[str] = set()
 for _module in MODULES:
     for _name, _probes in _module.GROUPS.items():

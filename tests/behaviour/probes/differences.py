@@ -1,18 +1,18 @@
-"""Which probes fastnn is known to answer otherwise than PyTorch, by reasons that stand word for word in the docs.
+"""The probes whose results are known to differ from PyTorch's, by reasons quoted from the docs.
 
 A reason is a sentence of ``docs/differences.md``; its patterns are regular expressions for probes. The tests fail for a
-pattern without a probe that differs today.
+pattern that matches no differing probe.
 """
 
 from __future__ import annotations
 
-# What depends on the processor: of its patterns one must still be true, of the others each.
+# Differences that depend on the processor: one of their patterns must still match; of the others, all must.
 ROUNDING = (
     "What is nothing but rounding is rounded in another way: gradients of normalizations of two or three numbers, and "
     "what many steps of a line search make of the last digit."
 )
 DIFFERENCES: tuple[tuple[str, tuple[str, ...]], ...] = (
-    # -- What is not there
+    # -- Missing features
     (
         "No tensor has the dtypes bfloat16, complex64 and complex128.",
         (r"bfloat16", r"c8", r"torch\.tensor\(1j\)", r"torch\.complex"),
@@ -42,7 +42,7 @@ DIFFERENCES: tuple[tuple[str, tuple[str, ...]], ...] = (
             r"matrix\[\.\.\., \.\.\.\]", r"empty\.repeat\(-1, 1\)", r"scalar\.gather\(0, empty",
         ),
     ),
-    # -- What fastnn computes and PyTorch refuses
+    # -- Computed by fastnn, refused by PyTorch
     (
         "Where PyTorch has no kernel for a dtype, a derivative or an order in memory, fastnn computes the result.",
         (
@@ -68,7 +68,7 @@ DIFFERENCES: tuple[tuple[str, tuple[str, ...]], ...] = (
         "`resize_` takes the elements in the order of their indices, also of a view and of memory that is NumPy's.",
         (r"\.resize_\(2\)", r"\.resize_as_\(matrix\)"),
     ),
-    # -- What fastnn refuses
+    # -- Refused by fastnn
     (
         "Integers as input of losses are refused where a number is computed from them.",
         (r"gaussian_nll_loss\(a_int64.*exp\(a_int64\)", r"hinge_embedding_loss\(a_int64.*none"),

@@ -1,4 +1,4 @@
-"""Probes of functions of each number: one operand, two, dtypes of the result, special values, in place."""
+"""Probes of elementwise functions: one operand, two, dtypes of the result, special values, in place."""
 
 from __future__ import annotations
 
@@ -128,7 +128,7 @@ BINARY_OPERATORS = "+ - * / // % ** < <= > >= == != & | ^ << >>"
 BINARY = """add sub mul div floor_divide remainder fmod maximum minimum fmax fmin atan2 pow logical_and logical_or
  logical_xor bitwise_and bitwise_or bitwise_xor bitwise_left_shift bitwise_right_shift eq lt copysign hypot
  logaddexp logaddexp2 nextafter gcd lcm xlogy heaviside ldexp float_power true_divide special.xlog1py""".replace("\n", " ")
-# Whose dtypes are tried in all pairs.
+# Functions tested with all pairs of dtypes.
 PROMOTING = """maximum fmin atan2 pow fmod logical_and copysign heaviside xlogy float_power logaddexp gcd hypot
  remainder floor_divide""".replace("\n", " ")
 SCALARS = ("2", "0", "-1", "2.5", "True", "300", "2**40")
@@ -191,7 +191,7 @@ GROUPS = {
     "binary functions of special values": [
         *product("torch.<f>(special_<d>[:, None], special_<d>[None, :9]).flatten()[:48]", f=BINARY,
                  d="float32 float64 float16"),
-        # Without the least integer: a processor traps where it is divided by -1.
+        # Without the smallest integer: dividing it by -1 traps.
         *product("torch.<f>(special_<d>[1:, None], special_<d>[None]).flatten()[:48]", f=BINARY,
                  d="int64 int32 int8 uint8 bool"),
     ],

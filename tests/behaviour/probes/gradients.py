@@ -413,7 +413,7 @@ isinstance(nn.Parameter(matrix) * 2, nn.Parameter)
 
 
 def _called(names: list[str]) -> list[str]:
-    """Methods as they are called: without arguments where none are given."""
+    """Method calls, with empty parentheses if no arguments are given."""
     return [name if "(" in name or name in ("T", "mT", "H") else f"{name}()" for name in names]
 
 

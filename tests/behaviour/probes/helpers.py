@@ -1,4 +1,4 @@
-"""Functions and classes that expressions name, over either library."""
+"""Functions and classes that expressions may name, for both libraries."""
 
 from __future__ import annotations
 
@@ -18,15 +18,15 @@ import numpy as np
 
 @functools.cache
 def helpers(lib: Any) -> dict[str, Any]:
-    """What the expressions of one library may name besides their inputs."""
+    """The names available to the expressions of one library, in addition to the inputs."""
     nn, optim = lib.nn, lib.optim
 
     def weights(out: Any) -> Any:
-        """Other weights for each number, so that a gradient in the wrong place is seen."""
+        """Distinct weights for each number, to detect a gradient in the wrong place."""
         return lib.from_numpy(np.linspace(0.5, 1.5, out.numel()).reshape(tuple(out.shape))).to(out.dtype)
 
     def tensors(value: Any) -> list[Any]:
-        """The tensors in a value that gradients can flow through."""
+        """The tensors in a value that can have gradients."""
         found = [value] if isinstance(value, lib.Tensor) else [t for t in value if isinstance(t, lib.Tensor)]
         return [t for t in found if t.is_floating_point()]
 
@@ -38,7 +38,7 @@ def helpers(lib: Any) -> dict[str, Any]:
         return [t.requires_grad_() if isinstance(t, lib.Tensor) and t.is_floating_point() else t for t in inputs]
 
     def gradient(function: Callable[..., Any], *inputs: Any) -> Any:
-        """What a function returns, and the gradients of a weighted sum of it."""
+        """The result of a function, and the gradients of a weighted sum of it."""
         inputs = tuple(leaves(inputs))
         out = function(*inputs)
         total(out).backward()
@@ -69,7 +69,7 @@ def helpers(lib: Any) -> dict[str, Any]:
         return x.grad
 
     def then(x: Any, *functions: Callable[..., Any]) -> Any:
-        """An object after these were called with it, one after the other."""
+        """An object after these functions were called with it in turn."""
         for function in functions:
             function(x)
         return x
@@ -87,7 +87,7 @@ def helpers(lib: Any) -> dict[str, Any]:
         return module
 
     def ran(module: Any, *inputs: Any) -> Any:
-        """What a module returns, the gradients of its inputs and parameters, and its buffers."""
+        """The result of a module, the gradients of its inputs and parameters, and its buffers."""
         inputs = tuple(leaves(inputs))
         out = module(*inputs)
         total(out).backward()
@@ -126,7 +126,7 @@ def helpers(lib: Any) -> dict[str, Any]:
         return getattr(optim, kind)([nn.Parameter(lib.ones(2)), nn.Parameter(lib.zeros(3))], lr=lr, **options)
 
     def rates(build: Callable[[Any], Any], count: int = 12, **options: Any) -> Any:
-        """The learning rates that a schedule goes through."""
+        """The learning rates of a schedule."""
         optimizer = optimizer_of(**options)
         scheduler = build(optimizer)
         found = []
@@ -165,7 +165,7 @@ def helpers(lib: Any) -> dict[str, Any]:
         return pickle.loads(pickle.dumps(value))
 
     def seen(function: Callable[[Callable[..., Any]], Any]) -> Any:
-        """The result of a function, and the calls that it made of its argument."""
+        """The result of a function, and the calls that it made to its argument."""
         calls: list[Any] = []
         return function(lambda *args: calls.append(len(calls) if not args else args[0])), calls
 
@@ -188,7 +188,7 @@ def helpers(lib: Any) -> dict[str, Any]:
             return lib.tensor(float(i * i)), i
 
     class Stream(lib.utils.data.IterableDataset):
-        """The first numbers, one after the other."""
+        """The first numbers, in order."""
 
         def __init__(self, count: int) -> None:
             self.count = count

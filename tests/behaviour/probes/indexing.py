@@ -1,4 +1,4 @@
-"""Probes of indices: what is read, what is written, gather and scatter, masks."""
+"""Probes of indexing: reads, writes, gather and scatter, masks."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ VALUES = "7 2.5 vector scalar matrix torch.tensor([9]) torch.zeros(2,1) torch.ze
 _INDEXES = lines(INDICES)
 SLICED = [i for i in _INDEXES if ":" in i and "(" not in i and "[" not in i]
 WHOLE = [i for i in _INDEXES if i not in SLICED]
-# As ``x[...]`` they are, as an argument a slice is a call.
+# Slices as written in ``x[...]``; as an argument a slice is a call.
 _CALLED = [f"np.s_[{i}]" for i in SLICED] + WHOLE
 METHODS = """
 <x>.gather(<d>, <i>)

@@ -58,7 +58,7 @@ for _name in DTYPES:
         _least = [_info.min, -7, -2, -1] if _dtype.kind == "i" else []
         ARRAYS[f"special_{_name}"] = np.array([*_least, 0, 1, 2, 5, 100, _info.max], _dtype)
 
-# Views, from the array of the same numbers.
+# Views of the array with the same numbers.
 VIEWS: dict[str, tuple[np.ndarray, Callable[[Any], Any]]] = {
     "transposed": (np.ascontiguousarray(ARRAYS["matrix"].T), lambda t: t.t()),
     "strided": (np.repeat(ARRAYS["matrix"], 2, 1), lambda t: t[:, ::2]),

@@ -1,4 +1,4 @@
-"""What an expression comes to, as a line of text, and whether two such lines agree."""
+"""The outcome of an expression as a line of text, and the comparison of two such lines."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from expressions import described, same_kind
 from probes.helpers import helpers
 from probes.inputs import NAMES, make
 
-# How many roundings of the largest number of a tensor its numbers may be off: a sum of some terms, a function and its
-# derivative. Functions of float16 are computed in float32 by either library and rounded once.
+# Allowed error of a tensor's numbers, in roundings of its largest one: for a sum of a few terms, a function and its
+# derivative. Both libraries compute functions of float16 in float32 and round once.
 ROUNDINGS = {"float64": 64, "float32": 64, "float16": 4}
 DIGITS = {"float64": 16, "float32": 9, "float16": 5}
-# Python's floats are mostly numbers of float32 tensors.
+# Python floats are mostly read from float32 tensors.
 EPS = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "float": 2.0**-23}
 MOST_TERMS = 32.0
-# So many numbers of a tensor are compared.
+# The number of elements compared per tensor.
 MOST = 48
-# Warnings about PyTorch itself, and its advice to write something in another way: docs/differences.md lists them.
+# Warnings about PyTorch itself, and advice to rewrite code: docs/differences.md lists them.
 _OF_PYTORCH = re.compile(
     r"is in beta|__array_wrap__ must accept|requires_grad=True to a scalar|To copy construct from a tensor|"
     r"on tensors of dimension other than 2|is deprecated on 0-D|chain_matmul is deprecated|weight_norm. is deprecated|"
@@ -38,7 +38,7 @@ _DTYPE = re.compile(r"(float\d*)")
 
 @functools.cache
 def _compiled(expression: str) -> tuple[types.CodeType, tuple[str, ...]]:
-    """The code of an expression, and the inputs that it names."""
+    """The code of an expression, and the inputs that it uses."""
     code = compile(expression, "<probe>", "eval")
     names: set[str] = set()
     rest = [code]
@@ -79,7 +79,7 @@ def _numbers(array: np.ndarray) -> str:
 
 
 def describe(lib: Any, value: Any) -> str:
-    """A value as text: of a tensor its dtype, shape, whether it requires a gradient, and its numbers."""
+    """A value as text: for a tensor its dtype, shape, whether it requires a gradient, and its numbers."""
     if isinstance(value, lib.Tensor):
         dtype = str(value.dtype).removeprefix("torch.")
         grad = "g" if value.requires_grad else ""
@@ -117,7 +117,7 @@ def describe(lib: Any, value: Any) -> str:
 
 
 def agrees(found: str, expected: str) -> bool:
-    """Whether outcomes agree: numbers but for rounding, errors in a class that ``except`` may name, else each sign."""
+    """Whether outcomes agree: numbers up to rounding, errors in a class that ``except`` may name, the rest exactly."""
     if found == expected:
         return True
     found, _, found_warnings = found.partition(" ~")
@@ -145,10 +145,10 @@ def agrees(found: str, expected: str) -> bool:
 
 
 def _near(run: list[tuple[float, float]], dtype: str) -> bool:
-    """Whether numbers of a tensor agree but for rounding: of themselves, and of the terms that cancelled in them."""
+    """Whether numbers of a tensor agree up to rounding errors of themselves and of terms that cancelled in them."""
     finite = [abs(e) for _, e in run if np.isfinite(e)]
     roundings = ROUNDINGS.get(dtype, 64) * EPS.get(dtype, EPS["float"])
-    # The terms are about as large as the largest number of the tensor, but for one that stands out among edge cases.
+    # The terms are about as large as the largest number of the tensor, except for an outlier among edge cases.
     terms = min(max(finite, default=0.0), MOST_TERMS)
     # float16 rounds small numbers to multiples of this.
     least = max(roundings * terms, 2.0**-24 if dtype == "float16" else 2 * EPS.get(dtype, EPS["float"]))

@@ -1,11 +1,11 @@
-"""How a table of expressions is written down: lines, words, and the product of words."""
+"""The notation of a table of expressions: lines, words, and the product of words."""
 
 from __future__ import annotations
 
 import itertools
 from collections.abc import Iterable
 
-# Of every kind that tensors of both libraries have, and those that most probes are about.
+# The dtypes that both libraries have, and those used in most probes.
 DTYPES = ("float64", "float32", "float16", "int64", "int32", "int16", "int8", "uint8", "bool")
 MAIN_DTYPES = ("float64", "float32", "float16", "int64", "int32", "uint8", "bool")
 
@@ -16,10 +16,10 @@ def lines(text: str) -> list[str]:
 
 
 def product(template: str | Iterable[str], **choices: str | Iterable[str]) -> list[str]:
-    """The template with each combination of the choices in the place of their names.
+    """The template with the names replaced by each combination of the choices.
 
-    A text of several lines is a list of lines, one of one line a list of words. A name stands in the template between
-    ``<`` and ``>``.
+    A text of several lines is a list of lines, a text of one line a list of words. A name in the template is written
+    between ``<`` and ``>``.
     """
     templates = [template] if isinstance(template, str) else list(template)
     tables = []

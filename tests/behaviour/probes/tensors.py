@@ -1,4 +1,4 @@
-"""Probes of whole tensors: how they are made, viewed, joined, multiplied, printed and saved."""
+"""Probes of whole tensors: creation, views, concatenation, products, printing and saving."""
 
 from __future__ import annotations
 

@@ -407,7 +407,7 @@ def _optimizers() -> list[str]:
     made = []
     for line in lines(OPTIMIZERS):
         kind, _, options = line.partition(": ")
-        # Line searches follow each rounding: a quadratic function in float64.
+        # Line searches are sensitive to rounding, so this is a quadratic function in float64.
         model = "filled(nn.Linear(3, 1, dtype=torch.float64)), " if kind == "LBFGS" else ""
         made += [f'steps("{kind}", <n>, {model}{option})' for option in options.split(" | ")]
     return made
