@@ -34,7 +34,7 @@ _generators: weakref.WeakSet[Generator] = weakref.WeakSet()
 def _after_fork_in_child() -> None:
     # A thread of the parent may have been drawing.
     for generator in list(_generators):
-        lock: Any = generator.numpy.bit_generator.lock
+        lock: Any = generator._numpy.bit_generator.lock
         lock._at_fork_reinit()
 
 
@@ -68,7 +68,7 @@ class Generator:
         if not -(_SEED_LIMIT // 2) <= seed < _SEED_LIMIT:
             raise ValueError(f"seed must be in [-2**63, 2**64), found {seed}")
         self._seed = int(seed) % _SEED_LIMIT
-        self.numpy = np.random.Generator(np.random.Philox(key=self._seed))
+        self._numpy = np.random.Generator(np.random.Philox(key=self._seed))
         self._draw = np.array([self._seed, 0], np.uint64).view(np.int64)
         return self
 
@@ -80,6 +80,13 @@ class Generator:
     def initial_seed(self) -> int:
         """The seed that this generator started from."""
         return self._seed
+
+    @property
+    def numpy(self) -> np.random.Generator:
+        """NumPy's generator, to draw from; a trace ends here, before it draws numbers that no replay would draw."""
+        if capture_state.active:
+            capture_state.stop("random numbers are drawn outside the kernels")
+        return self._numpy
 
     def permutation(self, n: int) -> np.ndarray:
         """The integers 0 to n - 1 in random order, int64."""
@@ -105,7 +112,7 @@ class Generator:
         >>> g.set_state(state).permutation(5).tolist() == first
         True
         """
-        s: Any = self.numpy.bit_generator.state
+        s: Any = self._numpy.bit_generator.state
         words = [_MARK, self._seed % _SEED_LIMIT, *s["state"]["counter"], *s["state"]["key"], *s["buffer"]]
         words += [s["buffer_pos"], s["has_uint32"], s["uinteger"], int(self._draw[1])]
         return _wrap(np.array(words, np.uint64).view(np.uint8))
@@ -123,7 +130,7 @@ class Generator:
         if not words or words[0] != _MARK or words[12] > 4 or words[13] > 1 or words[14] >= 2**32:
             raise RuntimeError(f"RNG state is wrong: expected {8 * _WORDS} bytes made by get_state() of fastnn")
         self.manual_seed(words[1])
-        self.numpy.bit_generator.state = {
+        self._numpy.bit_generator.state = {
             "bit_generator": "Philox",
             "state": {"counter": np.array(words[2:6], np.uint64), "key": np.array(words[6:8], np.uint64)},
             "buffer": np.array(words[8:12], np.uint64),

@@ -20,6 +20,13 @@ from benchmarks.registry import Case, Figure, ProcessWork
 from benchmarks.work import mlp, mlp_jax, training_step
 
 _SECONDS, _WARM, _STEPS = 1.0, 0.3, 50
+# The busy programs and the measured one have ordinary priority. They would inherit real-time priority (chrt) from a
+# benchmark that has it, and two busy programs with that leave no time for anything else.
+_ORDINARY = """
+import os
+if hasattr(os, "sched_setscheduler"):
+    os.sched_setscheduler(0, os.SCHED_OTHER, os.sched_param(0))
+"""
 
 
 def _case(way: str, model: str, batch: int, busy: int) -> Case:
@@ -38,6 +45,7 @@ CASES = tuple(_case(*way, busy) for way in _WAYS for busy in (0, 1, 2))
 
 def seconds_per_step(library: str, name: str) -> float:
     """The mean time of a training step of a case, by its name."""
+    exec(_ORDINARY, {})
     case = next(case for case in CASES if case.name == name)
     if library == "torch":
         import torch
@@ -99,7 +107,8 @@ def _fit(case: Case) -> Callable[[int], None]:
 @contextmanager
 def _busy(count: int) -> Iterator[None]:
     """Start a number of programs that never pause."""
-    programs = [subprocess.Popen([sys.executable, "-c", "while True: pass"]) for _ in range(count)]
+    command = [sys.executable, "-c", f"{_ORDINARY}\nwhile True: pass"]
+    programs = [subprocess.Popen(command) for _ in range(count)]
     try:
         yield
     finally:

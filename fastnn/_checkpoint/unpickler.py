@@ -263,6 +263,11 @@ _FUNCTIONS = (
 _MOVED = {
     "fastnn.devices": "fastnn._core.devices", "fastnn.dtypes": "fastnn._core.dtypes",
     "fastnn.size": "fastnn._core.size",
+    "fastnn.errors": "fastnn._core.errors", "fastnn.training": "fastnn.training.loop",
+    "fastnn.autograd.engine": "fastnn._autograd.engine", "fastnn.autograd.hooks": "fastnn._autograd.hooks",
+    "fastnn.autograd.modes": "fastnn._autograd.modes", "fastnn.nn.registry": "fastnn.nn.module_members",
+    "fastnn.optim.runs": "fastnn.optim.flat_runs",
+    "fastnn.distributions.symmetric": "fastnn.distributions.location_scale",
     "fastnn.functions": "fastnn.ops.creation", "fastnn.sampling": "fastnn.ops.sampling",
     "fastnn.nn.functional_activations": "fastnn.nn.functional.activation",
     "fastnn.nn.functional_batch_norm": "fastnn.nn.functional.batch_norm",

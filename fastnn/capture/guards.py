@@ -35,7 +35,6 @@ from fastnn.nn.hooks import EVERYWHERE
 from fastnn.nn.module import Module
 from fastnn.nn.module_members import Registry, changes
 from fastnn.nn.parameter import Parameter, settle
-from fastnn.random import default_generator
 
 # Programs kept per step, one per shape and mode; the oldest is dropped.
 MOST_PROGRAMS = 16
@@ -428,8 +427,8 @@ def reason_of(error: Exception) -> str:
 
 def rolled_back(guards: Guards, trace: Callable[[], Result]) -> Result:
     """``trace()``, with all that it changes outside launches restored afterwards, even after Ctrl-C."""
-    generator, watcher = default_generator(), launcher.watcher()
-    state = generator.get_state()
+    # No random numbers: a trace ends before it draws any, and other threads may be drawing.
+    watcher = launcher.watcher()
     grads = [(p, p._grad) for p in guards.parameters if p._requires_grad]
     buffers = [(b._data, b._data.copy()) for b in guards.buffers]
     held = [(m, dict(m.__dict__), dict(m._buffers)) for m in guards.modules]
@@ -437,7 +436,6 @@ def rolled_back(guards: Guards, trace: Callable[[], Result]) -> Result:
     def put_back() -> None:
         launcher.end_trace(watcher)
         capture_state.end()
-        generator.set_state(state)
         for buffer, values in buffers:
             buffer[...] = values
         for m, attributes, registered in held:

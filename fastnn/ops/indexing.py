@@ -89,7 +89,7 @@ def _numpy_part(key: Any, indices: list[Tensor]) -> Any:
                 return bool(key._data)
             indices.append(key)
             return key._data.astype(np.bool_)
-        if key._data.ndim == 0 and key._data.dtype.kind == "i":
+        if key._data.ndim == 0 and key._data.dtype.kind in "iu":
             indices.append(key)
             return int(key._data)
         if key._data.dtype not in (np.bool_, np.int32, np.int64):

@@ -144,6 +144,8 @@ def fit(
 ) -> History:
     """Train a model on rows in memory.
 
+    The model is set to training mode before each epoch, with all its submodules.
+
     Args:
         model: called on a batch of data, float32.
         data: (rows, ...), float32 or uint8 (divided by 255, unless ``scale`` is given).
@@ -156,7 +158,6 @@ def fit(
         validation: data and targets to evaluate after each epoch.
         scheduler, step_scheduler: schedules of the learning rate, stepped after each epoch and each batch.
         callbacks: called with the :class:`Epoch` after each; training ends if one returns True.
-            The model is set to training mode before each epoch, with all its submodules.
         shuffle: draw a new order in each epoch, from ``generator`` or the default one.
         drop_last: drop a last batch with fewer rows.
         scale, shift: the model gets ``data * scale + shift``.

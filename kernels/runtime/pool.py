@@ -92,7 +92,7 @@ _LONG_WAIT, _SHORTEST, _LONGEST = 200_000, 5_000_000, 320_000_000
 # The trial's figures: runs of each way that are not timed, as their data is in another core's caches, and runs that
 # are; the fewest and the most runs between trials; the time in ns at which a run is capped, and from which a table is
 # not tried alone: it gains more from two threads than high core-to-core latency costs.
-_SKIPPED, _TIMED, _FEWEST, _MOST, _LARGE = 6, 96, 250, 16_000, 400_000
+_SKIPPED, _TIMED, _ENOUGH, _FEWEST, _MOST, _LARGE = 6, 96, 8, 250, 16_000, 400_000
 
 
 @compiler.inline
@@ -183,12 +183,16 @@ def _is_alone(pool, table):
     if stage == 0 and integer(table, _DECIDED) != integer(table, _TRIAL):
         _decide(pool, table)
     if stage == 2 and integer(table, _TRIAL) == integer(pool, _NUMBER):
-        return integer(table, _TIME) < _LARGE * integer(table, _RUNS)
+        time, runs = integer(table, _TIME), integer(table, _RUNS)
+        time_alone, runs_alone = integer(table, _TIME_ALONE), integer(table, _RUNS_ALONE)
+        # A table that is slower by a fifth is not tried to the end: a trial costs it 14 runs alone, not 102.
+        is_slow = runs_alone >= _ENOUGH and 5 * time_alone * runs > 6 * time * runs_alone
+        return time < _LARGE * runs and not is_slow
     return stage != 1 and integer(table, _IS_ALONE) != 0
 
 
 @compiler.inline
-def _count_run(pool, table, spent):
+def _count_run(pool, table, spent, was_alone):
     """Count a run of a kept table; ``spent``: its time in ns, used during a trial."""
     stage, left = integer(pool, _STAGE), integer(pool, _LEFT)
     if stage:
@@ -196,7 +200,7 @@ def _count_run(pool, table, spent):
             put_integer(table, _TRIAL, integer(pool, _NUMBER))
             for column in range(_TIME, _RUNS_ALONE + 1):
                 put_integer(table, column, 0)
-        if left <= _TIMED:
+        if left <= _TIMED and spent and (stage == 1 or was_alone):
             column = _TIME if stage == 1 else _TIME_ALONE
             put_integer(table, column, integer(table, column) + min(spent, _LARGE))
             put_integer(table, column + 1, integer(table, column + 1) + 1)
@@ -211,9 +215,10 @@ def _count_run(pool, table, spent):
         put_integer(pool, _GAP, min(2 * integer(pool, _GAP), _MOST))
         put_integer(pool, _LEFT, integer(pool, _GAP))
     else:
-        put_integer(pool, _STAGE, stage + 1)
-        put_integer(pool, _NUMBER, integer(pool, _NUMBER) + 1 - stage)
+        # The stage last: another thread may run a table alone meanwhile, and count it.
         put_integer(pool, _LEFT, _SKIPPED + _TIMED)
+        put_integer(pool, _NUMBER, integer(pool, _NUMBER) + 1 - stage)
+        put_integer(pool, _STAGE, stage + 1)
 
 
 def _run_together(pool, table, count, threads, is_kept):
@@ -228,7 +233,7 @@ def _run_together(pool, table, count, threads, is_kept):
     is_kept = is_kept and integer(pool, _UNGOVERNED) == 0
     if is_kept and _is_alone(pool, table):
         run_alone(table, count)
-        _count_run(pool, table, _now(pool) - start if integer(pool, _STAGE) else 0)
+        _count_run(pool, table, _now(pool) - start if integer(pool, _STAGE) else 0, True)
         return
     if not compare_exchange(pool, _OWNER, 0, 1):
         run_alone(table, count)
@@ -275,7 +280,7 @@ def _run_together(pool, table, count, threads, is_kept):
             put_integer(pool, _UNTIL, now + penalty)
             put_integer(pool, _PENALTY, min(max(2 * penalty, _SHORTEST), _LONGEST))
     if is_kept:
-        _count_run(pool, table, _now(pool) - start if integer(pool, _STAGE) else 0)
+        _count_run(pool, table, _now(pool) - start if integer(pool, _STAGE) else 0, False)
     atomic_exchange(pool, _OWNER, 0)
 
 
@@ -442,7 +447,8 @@ def _end() -> None:
     """Run before the interpreter ends: from now on launches run on the calling thread."""
     global _is_over
     _is_over = True
-    _context[[RUNNER, POOL]] = 0
+    # The words stay: compiled code may have read the runner already.
+    _context[RUNNER] = 0
     if _pool is not None:
         _pool.stop()
 
@@ -466,13 +472,14 @@ _table = stack_words(ROW)
 
 def _launch_block(context, address, block, words, arrays, parts):
     args = compiler.unpack(block, words, arrays)
-    if parts == 1 or integer(context, RUNNER) == 0:
+    runner = integer(context, RUNNER)
+    if parts == 1 or runner == 0:
         for t in range(parts):
             call_slice(address, args, t, parts)
     else:
         table = _table()
         put_row(table, 0, address, args, parts, 0)
-        call_runner(integer(context, RUNNER), integer(context, POOL), table, 1, parts, 0)
+        call_runner(runner, integer(context, POOL), table, 1, parts, 0)
 
 
 LAUNCH = compiler.Entry(_launch_block, [types.int64] * 6, types.void)

@@ -63,10 +63,12 @@ def run(context, table, count, threads):
 
 @compiler.inline
 def _run_rows(pooled, table, count, threads, is_kept):
-    if threads == 1 or integer(pooled, RUNNER) == 0:
+    # Read once: the interpreter's end may take it away meanwhile.
+    runner = integer(pooled, RUNNER)
+    if threads == 1 or runner == 0:
         run_alone(table, count)
     else:
-        call_runner(integer(pooled, RUNNER), integer(pooled, POOL), table, count, threads, is_kept)
+        call_runner(runner, integer(pooled, POOL), table, count, threads, is_kept)
 
 
 # --------------------------------------------------------------------------------------------
@@ -305,7 +307,7 @@ class Program:
         self._table = raw[start : start + count * ROW].reshape(count, ROW)
         blocks = raw[start + count * ROW : start + count * (ROW + compiler.MAX_WORDS)]
         self._blocks = blocks.reshape(count, compiler.MAX_WORDS)
-        self._rows, self._places = (self._table.ctypes.data, count), {}
+        self._rows, self._places, self.threads = (self._table.ctypes.data, count), {}, 1
         for i, (kernel, parts, arrays, scalars, waits) in enumerate(self.launches):
             block = self._blocks[i]
             block[: kernel.words] = np.frombuffer(kernel.pack(*map(id, arrays), *scalars), np.int64)

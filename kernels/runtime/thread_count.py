@@ -9,7 +9,7 @@ from fastnn.kernels.runtime.launcher import is_tracing
 
 _threads = int(config.NUMBA_NUM_THREADS)
 
-# A fork and join costs about 2 us under OpenMP; below this many operations one thread is faster.
+# To hand parts to other threads and wait for them costs about 2 us; below this many operations one thread is faster.
 SERIAL_OPERATIONS = 400_000
 # The same inside a program. A barrier costs a tenth of that there, and running on one thread keeps data in the cache
 # of the core that reads it next.

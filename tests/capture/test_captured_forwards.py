@@ -515,3 +515,42 @@ def test_a_change_through_data_is_found_before_it_is_differentiated_twice():
     # The next call runs eagerly, and what has changed before it does not matter.
     out = model(x)
     assert len(fastnn.autograd.grad(out.pow(2).sum(), list(model.parameters()), create_graph=True)) == 4
+
+
+def test_a_trace_draws_no_numbers_of_other_threads():
+    def draw() -> list[float]:
+        fastnn.manual_seed(3)
+        return [fastnn.rand(50)[0].item() for _ in range(1500)]
+
+    def forwards() -> None:
+        while not done.is_set():
+            model = fastnn.nn.Sequential(*[layer for _, layer in layers.named_children()])
+            for _ in range(4):
+                model(x)
+
+    expected, done, x = draw(), threading.Event(), fastnn.ones(4, 3)
+    layers = fastnn.nn.Sequential(fastnn.nn.Linear(3, 3), fastnn.nn.ReLU(), fastnn.nn.Linear(3, 3))
+    thread = threading.Thread(target=forwards)
+    thread.start()
+    try:
+        assert draw() == expected
+    finally:
+        done.set()
+        thread.join()
+
+
+def test_a_forward_that_draws_in_numpy_says_so():
+    class Noisy(fastnn.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.layer = fastnn.nn.Linear(3, 3)
+
+        def forward(self, x):
+            return self.layer(x) + fastnn.randn(3)
+
+    model, x = Noisy(), fastnn.zeros(4, 3)
+    fastnn.manual_seed(0)
+    found = [model(x)[0] for _ in range(5)]
+    fastnn.manual_seed(0)
+    expected = [model.layer(x)[0] + fastnn.randn(3) for _ in range(5)]
+    assert [t.tolist() for t in found] == [t.tolist() for t in expected]

@@ -113,7 +113,7 @@ def _run_slice(args, t, n):
     times = integer(args, 3)
     alone = 1 if pool._is_alone(pool_words, row) else 0
     put_integer(at, 0, alone)
-    pool._count_run(pool_words, row, integer(times, alone))
+    pool._count_run(pool_words, row, integer(times, alone), alone != 0)
 
 
 _RUN = compiler.Kernel("test.run", _run_slice, "pool row alone times")
@@ -165,9 +165,9 @@ def test_each_table_runs_its_own_way() -> None:
 
 
 def test_the_faster_way_is_seldom_doubted() -> None:
-    for times in ((60_000, 80_000), (80_000, 79_000)):
+    for times, most in (((80_000, 79_000), _STAGE_RUNS), ((60_000, 80_000), pool._SKIPPED + pool._ENOUGH)):
         found = _Tables(1).run(times, rounds=40_000)
-        assert found.count((True,)) <= 9 * _STAGE_RUNS
+        assert 0 < found.count((True,)) <= 9 * most
 
 
 def test_programs_count_their_runs() -> None:

@@ -25,7 +25,7 @@ def test_where_arrays_come_from() -> None:
         for number, line in enumerate(path.read_text().splitlines(), 1)
         if re.search(r"\bnp\.(empty|empty_like|ndarray)\((?!.*(buffer|memory|owner|part, 0|array, offset))", line)
     ]
-    # One that is asked for its strides, and those that `alloc` makes.
+    # One that is asked for its strides, and those that `allocation` makes.
     allowed = {"fastnn/_core/flat_storage.py", "kernels/runtime/allocation.py"}
     assert [place for place in found if place.partition(":")[0] not in allowed] == []
 

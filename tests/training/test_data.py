@@ -450,3 +450,15 @@ def test_a_generator_is_one(lib):
     ):  # fmt: skip
         with pytest.raises(TypeError):
             list(make())
+
+
+def test_stop_iteration_in_a_generator_of_the_users_is_an_error() -> None:
+    class Broken(data.IterableDataset):
+        def __iter__(self):
+            for i in range(10):
+                if i == 5:
+                    next(iter([]))
+                yield i
+
+    with pytest.raises(RuntimeError, match="generator raised StopIteration"):
+        list(DataLoader(Broken(), batch_size=2))

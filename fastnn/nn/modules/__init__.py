@@ -6,6 +6,7 @@ The files of ``fastnn.nn`` under PyTorch's names.
 from __future__ import annotations
 
 import importlib
+import importlib.machinery
 import sys
 from types import ModuleType
 from typing import Any
@@ -32,6 +33,7 @@ class _Path(ModuleType):
 
     def __init__(self, name: str, files: tuple[str, ...]) -> None:
         super().__init__(f"{__name__}.{name}", f"PyTorch's path to {', '.join(files)} of ``fastnn.nn``.")
+        self.__spec__ = importlib.machinery.ModuleSpec(self.__name__, None)
         self.__dict__["_files"] = files
 
     def __getattr__(self, name: str) -> Any:

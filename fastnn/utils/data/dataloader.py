@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any, Generic, TypeVar
 
@@ -36,8 +37,12 @@ class _SingleProcessDataLoaderIter(Iterator[Any]):
         try:
             return self._next()
         except RuntimeError as error:
-            if isinstance(error.__cause__, StopIteration):
-                raise error.__cause__ from None
+            cause = error.__cause__
+            # Python makes this error where a StopIteration leaves a generator: the loader's own, or one of the user's.
+            if isinstance(cause, StopIteration) and cause.__traceback__ is not None:
+                file = cause.__traceback__.tb_frame.f_code.co_filename
+                if os.path.dirname(file) == os.path.dirname(__file__):
+                    raise cause from None
             raise
 
     def __len__(self) -> int:
