@@ -525,8 +525,29 @@ def _run_after(hooks: Hooks, operand_grads: tuple[Any, ...], grad: Any) -> tuple
     for hook in list(hooks.after.values()):
         replaced = hook(operand_grads, (grad,))
         if replaced is not None:
-            operand_grads = replaced if isinstance(replaced, tuple) else (replaced,)
+            _check_replaced(hook, operand_grads, replaced)
+            operand_grads = replaced
     return operand_grads
+
+
+def _check_replaced(hook: Any, grads: tuple[Any, ...], replaced: Any) -> None:
+    """TypeError or RuntimeError, as PyTorch's, unless what a hook returns can take the place of the gradients."""
+    if not isinstance(replaced, tuple):
+        raise TypeError(f"expected tuple, but hook returned {type(replaced).__name__}")
+    name = getattr(hook, "__name__", type(hook).__name__)
+    if len(replaced) != len(grads):
+        raise RuntimeError(
+            f"hook '{name}' has returned an incorrect number of values (got {len(replaced)}, but expected {len(grads)})"
+        )
+    for old, new in zip(grads, replaced, strict=True):
+        if not hasattr(old, "_data") or not hasattr(new, "_data"):
+            continue
+        if new._data.shape != old._data.shape:
+            raise RuntimeError(
+                f"hook '{name}' has changed the size of value: expected {list(old.shape)}, found {list(new.shape)}"
+            )
+        if new._data.dtype != old._data.dtype:
+            raise RuntimeError(f"hook '{name}' has changed the type of value: expected {old.dtype}, found {new.dtype}")
 
 
 def _check_nan(node: Node, grads: tuple[Any, ...]) -> None:

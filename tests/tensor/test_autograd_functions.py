@@ -612,3 +612,22 @@ def test_shapes_changed_in_place(lib):
     assert tuple(x.transpose_(0, 2).shape) == (2, 3, 1)
     with pytest.raises(RuntimeError):
         lib.ones(1, requires_grad=True).squeeze_()
+
+
+@pytest.mark.parametrize(
+    ("hook", "kind"),
+    [
+        (lambda gi, go: gi[0] * 2, TypeError),
+        (lambda gi, go: [gi[0]], TypeError),
+        (lambda gi, go: (gi[0][:1],), RuntimeError),
+        (lambda gi, go: (gi[0].double(),), RuntimeError),
+        (lambda gi, go: (gi[0], gi[0]), RuntimeError),
+    ],
+)
+def test_what_a_hook_of_an_operation_returns_fits(lib: Any, hook: Any, kind: type[Exception]) -> None:
+    x = lib.ones(2, 3, requires_grad=True)
+    y = x.exp()
+    y.grad_fn.register_hook(hook)
+    with pytest.raises(kind):
+        y.sum().backward()
+    assert x.grad is None
