@@ -273,13 +273,15 @@ class _Passage(Function):
     """An identity in the forward; in the backward the gradients pass through a function."""
 
     @staticmethod
-    def forward(ctx: Any, change: Callable[..., Any], *tensors: Any) -> Any:
+    def forward(ctx: Any, change: Callable[..., Any], fills: bool, *tensors: Any) -> Any:
         ctx.change = change
+        # As in PyTorch an unused output of a module has the gradient None, an unused input zeros.
+        ctx.set_materialize_grads(fills)
         return tuple([t.view_as(t) for t in tensors])
 
     @staticmethod
     def backward(ctx: Any, *grads: Any) -> Any:
-        return None, *ctx.change(grads)
+        return None, None, *ctx.change(grads)
 
 
 class _Backward:
@@ -293,20 +295,20 @@ class _Backward:
 
     def inputs(self, args: tuple[Any, ...]) -> tuple[Any, ...]:
         self.count = len(args)
-        return self._pass(args, self._leave, self.places)
+        return self._pass(args, self._leave, True, self.places)
 
     def outputs(self, result: Any) -> Any:
         single = isinstance(result, Tensor)
         results = (result,) if single else tuple(result)
         places: list[int] = []
-        passed = self._pass(results, lambda grads: self._enter(grads, places, len(results)), places)
+        passed = self._pass(results, lambda grads: self._enter(grads, places, len(results)), False, places)
         return passed[0] if single else passed
 
-    def _pass(self, values: tuple[Any, ...], change: Hook, places: list[int]) -> tuple[Any, ...]:
+    def _pass(self, values: tuple[Any, ...], change: Hook, fills: bool, places: list[int]) -> tuple[Any, ...]:
         places += [i for i, v in enumerate(values) if isinstance(v, Tensor) and v.requires_grad]
         if not places:
             return values
-        passed = _Passage.apply(change, *[values[i] for i in places])
+        passed = _Passage.apply(change, fills, *[values[i] for i in places])
         replaced = list(values)
         for i, tensor in zip(places, passed, strict=True):
             # As in PyTorch it may not change in place: its gradient would bypass the hooks.

@@ -717,3 +717,18 @@ def test_what_hooks_of_tensors_may_return(lib):
     ):  # fmt: skip
         with pytest.raises(error, match=message):
             run(wrong)
+
+
+def test_full_backward_hooks_of_an_output_that_is_not_used(lib: Any) -> None:
+    class Two(lib.nn.Module):
+        def forward(self, x: Any, y: Any) -> Any:
+            return x * 2, y * 3
+
+    model, seen = Two(), []
+    model.register_full_backward_hook(
+        lambda m, gi, go: seen.append([[None if g is None else g.tolist() for g in grads] for grads in (gi, go)])
+    )
+    x, y = lib.ones(2, requires_grad=True), lib.ones(2, requires_grad=True)
+    model(x, y)[0].sum().backward()
+    assert seen == [[[[2.0, 2.0], [0.0, 0.0]], [[1.0, 1.0], None]]]
+    assert (x.grad.tolist(), y.grad.tolist()) == ([2.0, 2.0], [0.0, 0.0])
