@@ -479,6 +479,8 @@ class Machine:
         """Before a change that no backward pass detects: the numbers it then reads depend on the library."""
         if self.settled:
             self.losses.clear()
+        # A captured forward notices it by its output when it is differentiated twice, unless that has changed as well.
+        self.losses = [entry for entry in self.losses if not entry[1]._version]
 
     def do_input(self, a: int, b: int, c: int) -> None:
         """Inputs that are changed in place."""

@@ -126,11 +126,11 @@ def test_captured_as_eager(spec: Spec, program: list[Instruction]) -> None:
     for f, e in zip(found, expected, strict=False):
         # A second derivative first sums the contributions of a module, then adds those of other modules.
         exactly = exactly and f[0] != "differentiated"
-        if is_about_versions(f) and (e[0] in ("hook", "accumulated") or e[-1] == "interrupted"):
-            # A replay raises at once, eager code after the hooks of the first layers.
-            return
         if is_about_versions(f) and "through .data" in str(f[-1]):
             # What is replayed is computed once more for second derivatives, and finds that it is not what it was.
+            return
+        if is_about_versions(f) and (e[0] in ("hook", "accumulated") or str(e[-1]) == "interrupted"):
+            # A replay raises at once, eager code after the hooks of the first layers.
             return
         assert is_same(f, e, exactly), f"{f}\ninstead of {e}, in\n{listing(spec, program)}"
     assert len(found) == len(expected), listing(spec, program)
