@@ -226,7 +226,7 @@ def _mixed(data: Any, leaves: set[type], kind: np.dtype | None) -> np.ndarray:
 
 
 def _with_tensors(data: Any, kind: np.dtype) -> np.ndarray:
-    """Nested sequences with tensors inside, each of which is one number, as in PyTorch.
+    """Nested sequences that contain tensors of one element, as in PyTorch.
 
     The first elements give the shape. A tensor of several elements is allowed only where they have a sequence; use
     ``stack`` to join tensors.

@@ -201,7 +201,7 @@ def test_saliency_beside_gradients_that_accumulate() -> None:
 
 
 class Aliased(nn.Module):
-    """A parameter that belongs to two modules, one of which is used."""
+    """A parameter that belongs to two modules; only one of them is used."""
 
     def __init__(self) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""Cyclic schedules, some of which also cycle the momentum."""
+"""Cyclic schedules of the learning rate; some also cycle the momentum."""
 
 from __future__ import annotations
 
