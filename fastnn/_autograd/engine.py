@@ -434,9 +434,6 @@ def _walk(
         hooks = None if inner else node.hooks
         if hooks is not None:
             grad = _run_hooks(hooks, grad)
-            if hooks.after:
-                # The hooks receive all gradients, so none is written directly into its slot.
-                direct, _mode.direct = _mode.direct, False
         if needed is not None and wanted is not None:
             if node in wanted:
                 found[node] = grad
@@ -444,14 +441,18 @@ def _walk(
                     continue
             if node not in needed:
                 continue
+        watched = hooks if hooks is not None and hooks.after else None
+        if watched is not None:
+            # The hooks receive all gradients, so none is written directly into its slot.
+            direct, _mode.direct = _mode.direct, False
         if needed is not None and node.selective:
             assert wanted is not None
             operand_grads = node.backward_for(grad, [edge in needed or edge in wanted for edge in node.edges])
         else:
             operand_grads = node.backward(grad)
-        if hooks is not None and hooks.after:
+        if watched is not None:
             _mode.direct = direct
-            operand_grads = _run_after(hooks, operand_grads, grad)
+            operand_grads = _run_after(watched, operand_grads, grad)
         if anomaly["enabled"]:
             _check_nan(node, operand_grads)
         for edge, g in zip(node.edges, operand_grads, strict=True):
