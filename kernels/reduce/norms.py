@@ -85,6 +85,8 @@ def _scale(dtype):
 
 
 def _clip_factor(dtype):
+    largest = float(np.finfo(dtype).max)
+
     def clip_factor_slice(args, t, n):
         # factor[1], norm[1], sums[size]; size, kind; max_norm
         if t > 0:
@@ -93,6 +95,8 @@ def _clip_factor(dtype):
         factor, norm = array(args, 0, (1,), np.float64), array(args, 1, (1,), dtype)
         sums = array(args, 2, (size,), np.float64)
         total = _largest(sums) if kind == _LARGEST else _sum_of_sizes(sums)
+        # As in clip_grad_norm_, squares whose sum the gradients' dtype cannot hold make the norm infinite.
+        total = np.inf if total > largest else total
         norm[0] = sqrt(total) if kind == _TWO else total
         quotient = dtype(real(args, 5)) / (norm[0] + dtype(1e-6))
         # NaN stays NaN.

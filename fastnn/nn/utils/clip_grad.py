@@ -15,6 +15,7 @@ from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.nn.parameter import Parameter
 
 _KERNEL_NORMS = (1.0, 2.0, math.inf)
+_LARGEST = float(np.finfo(np.float32).max)
 
 
 def _as_list(tensors: Tensor | Iterable[Tensor]) -> list[Tensor]:
@@ -47,13 +48,15 @@ def _flat_runs(owners: list[Tensor | None], grads: list[Tensor]) -> list[np.ndar
     return runs
 
 
-def _norm(runs: list[np.ndarray], grads: list[Tensor], p: float) -> float:
-    """The p-norm over all arrays together, in float64."""
+def _norm(runs: list[np.ndarray], grads: list[Tensor], p: float, largest: float) -> float:
+    """The p-norm over all arrays together, in float64; infinite if the sum of the powers is above ``largest``."""
     if p in _KERNEL_NORMS and all(a.dtype.kind == "f" for a in runs):
         powers = [kernels.power_sum(np.ascontiguousarray(a), p) for a in runs]
         if math.isinf(p):
             return float(np.max(powers))
-        return math.sqrt(sum(powers)) if p == 2 else float(sum(powers))
+        total = sum(powers)
+        # As in PyTorch, the sum of the squares overflows in the dtype of the gradients.
+        return math.inf if total > largest else math.sqrt(total) if p == 2 else float(total)
     arrays = [np.abs(g._data.reshape(-1).astype(np.float64)) for g in grads]
     with np.errstate(all="ignore"):
         if p == -math.inf:
@@ -61,7 +64,8 @@ def _norm(runs: list[np.ndarray], grads: list[Tensor], p: float) -> float:
         if p == 0:
             # The norm of the tensors' norms, as in PyTorch: the number of tensors that are not all zero.
             return float(sum(bool(a.any()) for a in arrays))
-        return float(sum(float((a**p).sum()) for a in arrays)) ** (1 / p)
+        total = sum(float((a**p).sum()) for a in arrays)
+        return math.inf if p > 0 and total > largest else float(total) ** (1 / p)
 
 
 def _total_norm(owners: list[Tensor | None], grads: list[Tensor], norm_type: Any, error_if_nonfinite: bool) -> Tensor:
@@ -69,8 +73,10 @@ def _total_norm(owners: list[Tensor | None], grads: list[Tensor], norm_type: Any
     if not grads:
         return _wrap(np.zeros((), np.float32))
     kind = np.result_type(*[g._data.dtype for g in grads])
+    largest = math.inf if kind.char == "d" else _LARGEST
     with np.errstate(all="ignore"):
-        total = np.asarray(_norm(_flat_runs(owners, grads), grads, p)).astype(kind if kind.kind == "f" else np.float32)
+        norm = _norm(_flat_runs(owners, grads), grads, p, largest)
+    total = np.asarray(norm).astype(kind if kind.kind == "f" else np.float32)
     if error_if_nonfinite and not np.isfinite(total):
         raise RuntimeError(
             f"The total norm of order {p} for gradients from `parameters` is non-finite, so it cannot be clipped. To "
