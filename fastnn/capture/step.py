@@ -32,6 +32,7 @@ from fastnn.capture.guards import (
     span,
     tracing_into,
 )
+from fastnn.capture.source_check import what_is_changed
 from fastnn.kernels.matmul.fusion import fuse_relu_backward
 from fastnn.kernels.runtime import launcher, thread_count
 from fastnn.kernels.runtime.program import Program
@@ -93,6 +94,12 @@ def _as_tensor(value: Any) -> Tensor:
 
 def _readable(key: tuple[Any, ...]) -> str:
     return ", ".join(f"{dtype} of shape {shape}" for shape, dtype, _ in key[1:])
+
+
+def _code_of(criterion: Any) -> list[Name]:
+    """The code of a criterion's own function, by name: IPython's autoreload may replace it."""
+    function = type(criterion).forward if isinstance(criterion, Module) else getattr(criterion, "__func__", criterion)
+    return [(function, "__code__", function.__code__)]
 
 
 class Refusal:
@@ -217,6 +224,11 @@ class CompiledStep:
             self._refused[key] = Refusal(reason, guards)
             return self._eager(tensors)
         reason, disturbed = "", False
+        changed = what_is_changed(self.criterion)
+        if changed:
+            reason = f"the criterion changes something outside itself: {changed}"
+            self._refused[key] = Refusal(reason, names=[*_code_of(self.criterion), (self, "criterion", self.criterion)])
+            return self._eager(tensors)
         try:
             captured = self._capture(tensors, guards)
         except Exception as error:
