@@ -137,8 +137,8 @@ if _alloc.IS_POISONED:
 
 # Imported on first use: most scripts need few of them, and imports take time.
 _ON_USE = (
-    "accelerator", "amp", "backends", "classic", "convert", "cuda", "distributions", "jit", "mps",
-    "multiprocessing", "serialization", "special", "testing", "torchvision", "version", "xpu",
+    "accelerator", "amp", "backends", "classic", "convert", "cuda", "distributions", "functional",
+    "jit", "mps", "multiprocessing", "serialization", "special", "testing", "torchvision", "types", "version", "xpu",
 )  # fmt: skip
 
 

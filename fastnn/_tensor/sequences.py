@@ -28,6 +28,8 @@ def array_of(data: Any, kind: np.dtype | None) -> np.ndarray:
         # NumPy would convert integers beyond int64 to floating point if small ones are among them.
         exact = kind is not None and kind == np.uint64 and leaves <= _INTEGERS
         array, of_python = np.array(data, kind if exact else None), True
+        if array.dtype.kind == "f" and array.size:
+            _check_integers(data, array, leaves, kind)
     elif isinstance(data, (str, bytes)):
         raise _no_number(data)
     elif isinstance(data, (np.ndarray, np.generic)):
@@ -49,6 +51,8 @@ def array_of(data: Any, kind: np.dtype | None) -> np.ndarray:
         return array_of(list(data), kind)
     else:
         array, of_python = np.array(data), True
+    if of_python and array.dtype.kind == "f" and kind is not None and kind == np.uint64 and array.size:
+        raise TypeError("an integer is required: uint64 is made from integers only")
     if of_python and array.dtype.kind in "Ou" and not (array.dtype == np.uint64 and kind == np.uint64):
         if kind is not None and kind.kind in "fb" and _holds_integers(data):
             return np.array(data, np.float64 if kind.kind == "f" else None).astype(kind)
@@ -68,6 +72,18 @@ def array_of(data: Any, kind: np.dtype | None) -> np.ndarray:
         array = quiet(array.astype, default_numpy())
     from_numpy_dtype(array.dtype)
     return array if array.dtype.isnative else array.astype(array.dtype.newbyteorder("="))
+
+
+def _check_integers(data: Any, array: np.ndarray, leaves: set[type], kind: np.dtype | None) -> None:
+    """ValueError for an integer beyond int64 among numbers that NumPy made floating point, but PyTorch would not."""
+    if kind is None:
+        beyond = leaves <= _INTEGERS
+    else:
+        beyond = kind.kind in "iu" and float(np.abs(array).max()) >= 2.0**63 and any(
+            isinstance(n, int) and not -(2**63) <= n < 2**63 for n in _leaves(data)
+        )
+    if beyond:
+        raise ValueError("Overflow when unpacking long long: an integer lies beyond the range of int64")
 
 
 _warned_of_parts: set[bool] = set()

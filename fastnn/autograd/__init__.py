@@ -210,7 +210,7 @@ def gradgradcheck(func: Callable[..., Any], inputs: Any, grad_outputs: Any = Non
 
 def __getattr__(name: str) -> Any:
     # Imported on first use: few programs need it.
-    if name in ("functional", "checks", "grad_mode", "profiler", "variable"):
+    if name in ("functional", "checks", "grad_mode", "graph", "profiler", "variable"):
         import importlib
 
         return importlib.import_module(f"fastnn.autograd.{name}")

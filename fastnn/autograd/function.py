@@ -310,3 +310,7 @@ def once_differentiable(function: Callable[..., Any]) -> Callable[..., Any]:
         return tuple(marked) if several else marked[0]
 
     return wrapped
+
+
+# PyTorch's name of the first argument of ``forward`` and ``backward``.
+FunctionCtx = Context

@@ -495,6 +495,11 @@ class Module(Hooked, Stateful):
         return f"{self._get_name()}(\n  " + "\n  ".join([*extra, *children]) + "\n)"
 
 
+def _addindent(s_: str, numSpaces: int) -> str:
+    """The text with all lines but the first indented; under PyTorch's name, for a ``__repr__`` of a user's module."""
+    return s_.replace("\n", "\n" + " " * numSpaces)
+
+
 def _parse_to(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dtype | None]:
     """The device and dtype given to ``to``, in any of its forms."""
     wrong = TypeError(f"to() received an invalid combination of arguments - got {(*args, *kwargs)!r}")

@@ -104,7 +104,11 @@ class _RunningNorm(_Affine):
         )
 
 
-class BatchNorm1d(_RunningNorm):
+class _BatchNorm(_RunningNorm):
+    """PyTorch's base of its BatchNorm layers, which programs look for by ``isinstance``."""
+
+
+class BatchNorm1d(_BatchNorm):
     """``(x - mean) / sqrt(var + eps) * weight + bias`` for each channel.
 
     Training uses the batch's mean and variance and updates the running ones; evaluation uses the running ones.
@@ -370,3 +374,7 @@ class GroupNorm(_Affine):
     def extra_repr(self) -> str:
         bias = self.bias is not None
         return f"{self.num_groups}, {self.num_channels}, eps={self.eps}, affine={self.affine}, bias={bias}"
+
+
+# PyTorch's names of the bases.
+_NormBase, _InstanceNorm = _RunningNorm, InstanceNorm1d

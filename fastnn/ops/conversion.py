@@ -33,7 +33,7 @@ from fastnn._tensor.sequences import array_of
 from fastnn._tensor.tensor import Tensor, _recorded, _sizes, _unbroadcast, _wrap
 from fastnn._tensor.views import mapped
 from fastnn.kernels.runtime import allocation
-from fastnn.ops.core import NUMBERS, as_operand, check_tensor, common_dtype, named, quiet, titled
+from fastnn.ops.core import NUMBERS, as_operand, check_tensor, common_dtype, named, quiet, refuse_overlap, titled
 
 __all__ = [
     "detach", "detach_", "fill", "is_conj", "is_inference", "is_neg", "is_signed", "is_storage", "is_tensor",
@@ -272,6 +272,8 @@ def _copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
             raise TypeError(f"src must be a Tensor or a number, found {type(src).__name__}")
         src = _wrap(array_of(plain(src), None))
     shape = src._data.shape
+    if src._memory is self._memory:
+        refuse_overlap(self._data, src._data)
     try:
         values = np.broadcast_to(src._data, self._data.shape)
     except ValueError:

@@ -497,11 +497,32 @@ def _with_number(
     return _wrap(result, Node(name, (operand,), lambda grad: (partial.run(grad, x, None),), (), keeps))
 
 
+def refuse_overlap(written: np.ndarray, read: np.ndarray) -> None:
+    """Raise RuntimeError if two arrays without gaps overlap, and are not one and the same; as in PyTorch."""
+    if (
+        read is not written
+        and not (
+            written.ctypes.data == read.ctypes.data
+            and written.shape == read.shape
+            and written.strides == read.strides
+        )
+        and written.flags.forc
+        and read.flags.forc
+        and np.may_share_memory(written, read)
+    ):
+        raise RuntimeError(
+            "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single "
+            "memory location. Please clone() the tensor before performing the operation."
+        )
+
+
 def in_place_operand(x: Tensor, other: Any) -> Any:
     """``other`` as an argument of ``operate(x, other, out=x)``; None if the operation is recorded or converts."""
     if _recorded(x):
         return None
     if isinstance(other, Tensor):
+        if other._memory is x._memory:
+            refuse_overlap(x._data, other._data)
         return None if other._data.dtype != x._data.dtype or _recorded(other) else other._data
     kind = type(other)
     return other if (kind is float or kind is int) and x._data.dtype.kind == "f" else None
@@ -510,7 +531,11 @@ def in_place_operand(x: Tensor, other: Any) -> Any:
 def original(x: Tensor, *others: Any) -> Tensor:
     """``x`` as the operand of an operation that overwrites it: a copy if a derivative may read it."""
     x._check_in_place()
-    if not _recorded(x, *[t for t in others if isinstance(t, Tensor)]):
+    tensors = [t for t in others if isinstance(t, Tensor)]
+    for t in tensors:
+        if t._memory is x._memory:
+            refuse_overlap(x._data, t._data)
+    if not _recorded(x, *tensors):
         return x
     return _wrap(x._data.copy(), x._node)
 

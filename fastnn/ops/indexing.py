@@ -16,7 +16,7 @@ from fastnn._core.sums import add_up
 from fastnn._tensor.sequences import array_of, is_sequence
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
 from fastnn._tensor.views import linear_map
-from fastnn.ops.core import NUMBERS, warn_of_byte_mask
+from fastnn.ops.core import NUMBERS, refuse_overlap, warn_of_byte_mask
 from fastnn.ops.slicing import sliced
 
 __all__: list[str] = []
@@ -227,6 +227,8 @@ def _setitem(self: Tensor, key: Any, value: Any) -> None:
         _assign(self, parts, value)
     else:
         array = source._data
+        if source._memory is self._memory and not _is_advanced(parts):
+            refuse_overlap(self._data[parts], array)
         while array.ndim > 1 and array.shape[0] == 1 and _is_advanced(parts):
             # NumPy assigns only a vector to a mask.
             array = array[0]

@@ -3,7 +3,7 @@
 from importlib import import_module
 from typing import Any
 
-_ON_USE = ("checkpoint", "data", "tensorboard")
+_ON_USE = ("checkpoint", "data", "hooks", "tensorboard")
 
 
 def __getattr__(name: str) -> Any:
