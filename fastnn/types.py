@@ -6,7 +6,6 @@ import builtins
 from typing import Any, TypeAlias
 
 from fastnn._core.devices import device as _device
-from fastnn._core.dtypes import dtype as _dtype
 from fastnn._core.size import Size
 from fastnn._tensor.tensor import Tensor
 

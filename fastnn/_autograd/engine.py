@@ -135,7 +135,10 @@ class Node:
             Called only with ``create_graph``, in place of ``run``, and then differentiated.
     """
 
-    __slots__ = ("edges", "hooks", "keeps", "read", "recompute", "run", "saved", "sequence", "title")
+    __slots__ = ("edges", "hooks", "keeps", "read", "recompute", "results", "run", "saved", "sequence", "title")
+
+    # The number of results, for a node behind the small nodes of several results.
+    results: int
 
     # Whether `backward_for` is called, with the wanted gradients: for a node that replaces several operations.
     selective = False
@@ -333,6 +336,10 @@ class Parts:
             grads[i] = grads[i] + g if i in grads else g
         return Parts(grads)
 
+    def by_position(self, count: int) -> tuple[Any, ...]:
+        """The gradients of all ``count`` results, with None for those that have none."""
+        return tuple([self.grads.get(i) for i in range(count)])
+
 
 class _Joint:
     """All results together, as the operand of the small nodes."""
@@ -343,11 +350,38 @@ class _Joint:
         self._node, self._requires_grad = node, True
 
 
+class _PartNode(Node):
+    """The small node of one result. To the outside it is the operation, as in PyTorch, where all results share one."""
+
+    __slots__ = ()
+
+    @property
+    def next_functions(self) -> tuple[tuple[Any, int], ...]:
+        """The operations that made the operands."""
+        return self.edges[0].next_functions  # type: ignore[union-attr]
+
+    def register_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call ``hook(grad_inputs, grad_outputs)`` after the operation's backward, with the gradients of all results."""
+        return _hooks_of(self.edges[0]).after.add(hook)
+
+    def register_prehook(self, hook: Callable[..., Any]) -> RemovableHandle:
+        """Call ``hook(grad_outputs)`` before the operation's backward, with the gradients of all results."""
+        node: Any = self.edges[0]
+
+        def before(parts: Parts) -> Any:
+            found = hook(parts.by_position(node.results))
+            return None if found is None else Parts({i: g for i, g in enumerate(found) if g is not None})
+
+        return _hooks_of(node).before.add(before)
+
+
 def part_node(node: Node, position: int) -> Node:
     """The node of result number ``position`` of an operation whose ``run`` takes a tuple of gradients."""
     joint: Any = _Joint(node)
     run: Any = lambda grad: (Parts({position: grad}),)  # noqa: E731  # a def has no type Any
-    return Node(node.title, (joint,), run)
+    # The results are made in order.
+    node.results = position + 1
+    return _PartNode(node.title, (joint,), run)
 
 
 # -- The walk ----------------------------------------------------------------------------------
@@ -452,7 +486,8 @@ def _walk(
             operand_grads = node.backward(grad)
         if watched is not None:
             _mode.direct = direct
-            operand_grads = _run_after(watched, operand_grads, grad)
+            given = grad.by_position(node.results) if isinstance(grad, Parts) else (grad,)
+            operand_grads = _run_after(watched, operand_grads, given)
         if anomaly["enabled"]:
             _check_nan(node, operand_grads)
         for edge, g in zip(node.edges, operand_grads, strict=True):
@@ -512,6 +547,9 @@ def _finish_leaf(leaf: Any, grad: Any, found: dict[Edge, Any], wanted: set[Edge]
 
 def _run_hooks(hooks: Hooks, grad: Any) -> Any:
     if isinstance(grad, Parts):
+        for before in list(hooks.before.values()):
+            found = before(grad)
+            grad = grad if found is None else found
         return grad
     grad = hooks.before.apply(grad)
     if hooks.retain is not None:
@@ -522,9 +560,9 @@ def _run_hooks(hooks: Hooks, grad: Any) -> Any:
     return grad
 
 
-def _run_after(hooks: Hooks, operand_grads: tuple[Any, ...], grad: Any) -> tuple[Any, ...]:
+def _run_after(hooks: Hooks, operand_grads: tuple[Any, ...], given: tuple[Any, ...]) -> tuple[Any, ...]:
     for hook in list(hooks.after.values()):
-        replaced = hook(operand_grads, (grad,))
+        replaced = hook(operand_grads, given)
         if replaced is not None:
             _check_replaced(hook, operand_grads, replaced)
             operand_grads = replaced

@@ -41,9 +41,9 @@ def _hardshrink(x, a, b, c):
 
 
 def _shrink_backward(dy, x, a, b, c):
-    # 0 for NaN, whatever dy is, here and in hardtanh, as in PyTorch's vector code; its code for the last few numbers
-    # returns dy.
-    return dy if x > a or x < -a else type(x)(0)
+    # 0 for NaN, here and in hardtanh, as in PyTorch's vector code; its code for the last few numbers returns dy. But
+    # NaN if dy is NaN, which PyTorch does not do everywhere.
+    return dy if x > a or x < -a else dy * type(x)(0) if x != x else type(x)(0)
 
 
 def _softshrink(x, a, b, c):
@@ -68,7 +68,7 @@ def _hardtanh(x, a, b, c):
 
 
 def _hardtanh_backward(dy, x, a, b, c):
-    return dy if a < x < b else type(x)(0)
+    return dy if a < x < b else dy * type(x)(0) if x != x else type(x)(0)
 
 
 def _hardswish(x, a, b, c):

@@ -510,3 +510,61 @@ def test_steps_in_several_threads() -> None:
     for thread in threads:
         thread.join()
     assert [found[seed] for seed in range(4)] == expected
+
+
+SEEN: list[Any] = []
+COUNT = [0]
+
+
+def appends(out: Any, target: Any) -> Any:
+    SEEN.append(1)
+    return nn.functional.cross_entropy(out, target)
+
+
+def counts(out: Any, target: Any) -> Any:
+    COUNT[0] += 1
+    return nn.functional.cross_entropy(out, target)
+
+
+def keeps_in_a_local_list(out: Any, target: Any) -> Any:
+    parts, named = [], {}
+    parts.append(nn.functional.cross_entropy(out, target))
+    named["loss"] = parts[0]
+    return named["loss"]
+
+
+class Counting:
+    """Criteria that change something: an attribute, a list of a list."""
+
+    def __init__(self) -> None:
+        self.calls, self.lists = 0, [[0]]
+
+    def attribute(self, out: Any, target: Any) -> Any:
+        self.calls += 1
+        return nn.functional.cross_entropy(out, target)
+
+    def element(self, out: Any, target: Any) -> Any:
+        self.lists[0].append(1)
+        return nn.functional.cross_entropy(out, target)
+
+
+@pytest.mark.parametrize("criterion", [appends, counts, Counting().attribute, Counting().element])
+def test_criterion_with_side_effects_is_not_captured(criterion: Any) -> None:
+    model = nn.Linear(3, 3)
+    step = fastnn.compile_step(model, criterion, fastnn.optim.SGD(model.parameters(), lr=0.1))
+    for _ in range(5):
+        step(fastnn.randn(4, 3), fastnn.tensor([0, 1, 2, 0]))
+    assert "the criterion changes something outside itself" in step.explain()
+    owner = getattr(criterion, "__self__", None)
+    if owner is None:
+        assert (len(SEEN) if criterion is appends else COUNT[0]) == 5
+    else:
+        assert owner.calls == 5 or len(owner.lists[0]) == 6
+
+
+def test_criterion_that_changes_local_lists_is_captured() -> None:
+    model = nn.Linear(3, 3)
+    step = fastnn.compile_step(model, keeps_in_a_local_list, fastnn.optim.SGD(model.parameters(), lr=0.1))
+    for _ in range(4):
+        step(fastnn.randn(4, 3), fastnn.tensor([0, 1, 2, 0]))
+    assert step.explain() == "captured: 1 program"

@@ -631,3 +631,38 @@ def test_what_a_hook_of_an_operation_returns_fits(lib: Any, hook: Any, kind: typ
     with pytest.raises(kind):
         y.sum().backward()
     assert x.grad is None
+
+
+class _Both(fastnn.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Any) -> Any:
+        return x * 2, x * 3
+
+    @staticmethod
+    def backward(ctx: Any, *grads: Any) -> Any:
+        return grads[0] * 2 + grads[1] * 3
+
+
+def test_hooks_on_a_node_with_several_results() -> None:
+    """They get the gradients of all results, from whichever result the node was taken."""
+    for position in (0, 1):
+        x = fastnn.arange(2.0).requires_grad_()
+        results = _Both.apply(x)
+        seen: list[Any] = []
+        node = results[position].grad_fn
+        assert node.next_functions[0][0].variable is x
+        node.register_prehook(lambda given: (given[0], given[1] * 10))
+        node.register_hook(lambda inner, outer, seen=seen: seen.append((inner, outer)))
+        (results[0].sum() + 2 * results[1].sum()).backward()
+        ((inner,), outer) = seen[0]
+        assert inner.tolist() == x.grad.tolist() == [62.0, 62.0]
+        assert [g.tolist() for g in outer] == [[1.0, 1.0], [20.0, 20.0]]
+
+
+def test_hooks_on_a_node_of_whose_results_one_is_used() -> None:
+    x = fastnn.arange(2.0).requires_grad_()
+    first, second = _Both.apply(x)
+    seen: list[Any] = []
+    first.grad_fn.register_prehook(lambda given: seen.append([None if g is None else g.tolist() for g in given]))
+    second.sum().backward(retain_graph=True)
+    assert seen == [[None, [1.0, 1.0]]]

@@ -29,6 +29,9 @@ GRAD_NAMES = {
 }  # fmt: skip
 
 
+# Names of PyTorch's operations with a capital letter inside.
+_TITLES = {"logsigmoid": "LogSigmoid"}
+
 # Activations whose derivative in PyTorch reads the result, so the result must not change.
 READS_RESULT = frozenset(("relu", "sigmoid", "tanh"))
 
@@ -154,7 +157,7 @@ def _tail(
 
         before = _before(input, saved) if inplace else input
         node = Node(
-            name.title(), (before,), run, () if alone else (input,), keeps=True,
+            _TITLES.get(name) or name.title(), (before,), run, () if alone else (input,), keeps=True,
             recompute=lambda: recorded_elementwise(before, name, a, b, c),
         )  # fmt: skip
         result = _wrap(out, node)

@@ -158,6 +158,19 @@ _COMPOSED = ("gaussian_nll", "kl_div_log")
 _SYMMETRIC = frozenset(("mse", "l1", "smooth_l1", "huber"))
 
 
+# PyTorch's names of the operations that are one of its own; the other losses end with their reduction there.
+_TITLES = {
+    "mse": "MseLoss", "smooth_l1": "SmoothL1Loss", "huber": "HuberLoss", "soft_margin": "SoftMarginLoss",
+    "bce": "BinaryCrossEntropy", "bce_with_logits": "BinaryCrossEntropyWithLogits",
+    "bce_with_logits_pos_weight": "BinaryCrossEntropyWithLogits",
+}  # fmt: skip
+_REDUCED = {"mean": "Mean", "sum": "Sum"}
+
+
+def _title(loss: str, reduction: str) -> str:
+    return _TITLES.get(loss) or _REDUCED.get(reduction) or f"{loss.title().replace('_', '')}Loss"
+
+
 # -- The common path ---------------------------------------------------------------------------
 
 
@@ -229,8 +242,11 @@ def _pointwise(
     saved = () if reads is None else (x, y) if reads == "xy" else (y,) if reads == "y" else operands
     return _wrap(
         out,
-        Node(loss, operands, run, saved, True, lambda: _pointwise(loss, x, y, reduction, a, z, differentiable=True)),
-    )
+        Node(
+            _title(loss, reduction), operands, run, saved, True,
+            lambda: _pointwise(loss, x, y, reduction, a, z, differentiable=True),
+        ),
+    )  # fmt: skip
 
 
 def _formula_node(loss: str, operands: tuple[Tensor, ...], reduction: str, a: float) -> Node:
@@ -242,7 +258,7 @@ def _formula_node(loss: str, operands: tuple[Tensor, ...], reduction: str, a: fl
             for t, slope in zip(operands, slopes, strict=True)
         ])
 
-    return Node(loss, operands, run, operands)
+    return Node(_title(loss, reduction), operands, run, operands)
 
 
 # Losses that PyTorch supports only for a floating point input; below, only for a floating point target.
