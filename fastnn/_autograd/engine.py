@@ -361,7 +361,7 @@ class _PartNode(Node):
         return self.edges[0].next_functions  # type: ignore[union-attr]
 
     def register_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
-        """Call ``hook(grad_inputs, grad_outputs)`` after the operation's backward, with the gradients of all results."""
+        """Call ``hook(grad_inputs, grad_outputs)`` after the operation's backward, with those of all results."""
         return _hooks_of(self.edges[0]).after.add(hook)
 
     def register_prehook(self, hook: Callable[..., Any]) -> RemovableHandle:

@@ -129,9 +129,8 @@ def _pow(input: Any, exponent: Any) -> Any:
     if not isinstance(exponent, (Tensor, *NUMBERS, np.ndarray)) or not isinstance(input, (Tensor, *NUMBERS)):
         return NotImplemented
     if isinstance(exponent, (Tensor, np.ndarray)):
-        result = binary(
-            "PowBackward1" if isinstance(input, Tensor) else "PowBackward2", input, exponent, _powers, _POWER_X, _POWER_Y
-        )  # fmt: skip
+        name = "PowBackward1" if isinstance(input, Tensor) else "PowBackward2"
+        result = binary(name, input, exponent, _powers, _POWER_X, _POWER_Y)
         # PyTorch saves the result for the derivative by the exponent.
         return also_read(result, result) if isinstance(result, Tensor) else result
     if not isinstance(input, Tensor):
