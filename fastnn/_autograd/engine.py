@@ -135,10 +135,10 @@ class Node:
             Called only with ``create_graph``, in place of ``run``, and then differentiated.
     """
 
-    __slots__ = ("edges", "hooks", "keeps", "read", "recompute", "results", "run", "saved", "sequence", "title")
+    __slots__ = ("edges", "hooks", "keeps", "read", "recompute", "run", "saved", "sequence", "title", "width")
 
     # The number of results, for a node behind the small nodes of several results.
-    results: int
+    width: int
 
     # Whether `backward_for` is called, with the wanted gradients: for a node that replaces several operations.
     selective = False
@@ -369,7 +369,7 @@ class _PartNode(Node):
         node: Any = self.edges[0]
 
         def before(parts: Parts) -> Any:
-            found = hook(parts.by_position(node.results))
+            found = hook(parts.by_position(node.width))
             return None if found is None else Parts({i: g for i, g in enumerate(found) if g is not None})
 
         return _hooks_of(node).before.add(before)
@@ -380,7 +380,7 @@ def part_node(node: Node, position: int) -> Node:
     joint: Any = _Joint(node)
     run: Any = lambda grad: (Parts({position: grad}),)  # noqa: E731  # a def has no type Any
     # The results are made in order.
-    node.results = position + 1
+    node.width = position + 1
     return _PartNode(node.title, (joint,), run)
 
 
@@ -486,7 +486,7 @@ def _walk(
             operand_grads = node.backward(grad)
         if watched is not None:
             _mode.direct = direct
-            given = grad.by_position(node.results) if isinstance(grad, Parts) else (grad,)
+            given = grad.by_position(node.width) if isinstance(grad, Parts) else (grad,)
             operand_grads = _run_after(watched, operand_grads, given)
         if anomaly["enabled"]:
             _check_nan(node, operand_grads)

@@ -666,3 +666,15 @@ def test_hooks_on_a_node_of_whose_results_one_is_used() -> None:
     first.grad_fn.register_prehook(lambda given: seen.append([None if g is None else g.tolist() for g in given]))
     second.sum().backward(retain_graph=True)
     assert seen == [[None, [1.0, 1.0]]]
+
+
+def test_hooks_on_a_decomposition() -> None:
+    a = fastnn.tensor([[2.0, 1.0], [1.0, 3.0]], requires_grad=True)
+    values, vectors = fastnn.linalg.eigh(a)
+    seen: list[Any] = []
+    vectors.grad_fn.register_hook(lambda inner, outer: seen.append((inner, outer)))
+    values.sum().backward()
+    ((inner,), outer) = seen[0]
+    assert inner is not None
+    assert np.allclose(a.grad.numpy(), np.eye(2), atol=1e-6)
+    assert [g is None for g in outer] == [False, True]
