@@ -187,10 +187,18 @@ def _tree_in(text: str, code: types.CodeType) -> Tree | None:
         same.sort(key=lambda f: (f.co_qualname != code.co_qualname, f.co_firstlineno != code.co_firstlineno))
         for found in same:
             trees = _trees(text, flags).get((name, found.co_firstlineno), [])
-            # Several lambdas on one line cannot be told apart.
+            if len({ast.dump(tree) for tree in trees}) > 1:
+                # Several lambdas on one line; Python may have been started without columns.
+                places = set(found.co_positions())
+                trees = [tree for tree in trees if isinstance(tree, ast.Lambda) and _place(tree.body) in places]
             if len({ast.dump(tree) for tree in trees}) == 1:
                 return trees[0]
     return None
+
+
+def _place(node: ast.expr) -> tuple[Any, ...]:
+    """The place of an expression, as in the positions of code."""
+    return node.lineno, node.end_lineno, node.col_offset, node.end_col_offset
 
 
 def _bare(code: types.CodeType) -> types.CodeType:

@@ -568,3 +568,18 @@ def test_criterion_that_changes_local_lists_is_captured() -> None:
     for _ in range(4):
         step(fastnn.randn(4, 3), fastnn.tensor([0, 1, 2, 0]))
     assert step.explain() == "captured: 1 program"
+
+
+def test_criteria_on_one_line_are_told_apart() -> None:
+    """Lambdas on one line are found by their columns."""
+    entropy, kept = nn.functional.cross_entropy, []
+    criteria = [lambda o, t: (kept.append(1), entropy(o, t))[1], lambda o, t: entropy(o, t)]  # fmt: skip
+    captured = []
+    for criterion in criteria:
+        model = nn.Linear(3, 3)
+        step = fastnn.compile_step(model, criterion, fastnn.optim.SGD(model.parameters(), lr=0.1))
+        for _ in range(4):
+            step(fastnn.randn(4, 3), fastnn.tensor([0, 1, 2, 0]))
+        captured.append(step.explain())
+    assert len(kept) == 4
+    assert captured[0].startswith("captured: 0 programs") and captured[1] == "captured: 1 program"
