@@ -582,4 +582,5 @@ def test_criteria_on_one_line_are_told_apart() -> None:
             step(fastnn.randn(4, 3), fastnn.tensor([0, 1, 2, 0]))
         captured.append(step.explain())
     assert len(kept) == 4
-    assert captured[0].startswith("captured: 0 programs") and captured[1] == "captured: 1 program"
+    assert captured[0].startswith("captured: 0 programs")
+    assert captured[1] == "captured: 1 program"
