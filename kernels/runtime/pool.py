@@ -16,7 +16,8 @@ figures.
 
 The trial: if core-to-core latency is high, or other programs use the cores, a table of small launches is faster on
 one thread. At intervals all kept tables run on the pool for a while, then on one thread; each table then runs the
-way that was faster for it.
+way that was faster for it. A single launch, such as an optimizer's, has no table that is kept: it runs as the kept table
+before it did, if that was a moment ago.
 """
 
 from __future__ import annotations
@@ -76,6 +77,8 @@ _INSIDE = _OPEN - 1
 _TABLE, _COUNT, _WANTED = _RUN, _RUN + 1, _RUN + 2
 # The trial: its stage (0 between trials, 1 on the pool, 2 alone), runs left of the stage, runs of the last gap, number.
 _STAGE, _LEFT, _GAP, _NUMBER = range(_QUIET + 3, _QUIET + 7)
+# Until when single launches run alone, as the last kept table did; 0 if it ran on the pool.
+_ALONE_UNTIL = _QUIET + 7
 # The governor: when the quiet period ends, its length, and whether the governor and the trials are off.
 _UNTIL, _PENALTY, _UNGOVERNED = _QUIET, _QUIET + 1, _QUIET + 2
 # Set once: addresses of C functions, the clock's number, the number of workers; and whether they must end.
@@ -89,6 +92,8 @@ _SPINS = 1000
 _IDLE = 150_000
 # The governor's figures, in ns: the shortest wait that counts, the shortest and the longest quiet period.
 _LONG_WAIT, _SHORTEST, _LONGEST = 200_000, 5_000_000, 320_000_000
+# The time in ns for which single launches run as the kept table before them.
+_FOLLOWS = 1_000_000
 # The trial's figures: runs of each way that are not timed, as their data is in another core's caches, and runs that
 # are; the fewest and the most runs between trials; the time in ns at which a run is capped, and from which a table is
 # not tried alone: it gains more from two threads than high core-to-core latency costs.
@@ -233,7 +238,14 @@ def _run_together(pool, table, count, threads, is_kept):
     is_kept = is_kept and integer(pool, _UNGOVERNED) == 0
     if is_kept and _is_alone(pool, table):
         run_alone(table, count)
-        _count_run(pool, table, _now(pool) - start if integer(pool, _STAGE) else 0, True)
+        now = _now(pool)
+        put_integer(pool, _ALONE_UNTIL, now + _FOLLOWS)
+        _count_run(pool, table, now - start if integer(pool, _STAGE) else 0, True)
+        return
+    if is_kept:
+        put_integer(pool, _ALONE_UNTIL, 0)
+    elif start < integer(pool, _ALONE_UNTIL):
+        run_alone(table, count)
         return
     if not compare_exchange(pool, _OWNER, 0, 1):
         run_alone(table, count)
@@ -431,7 +443,7 @@ def start() -> bool:
 def govern(is_on: bool) -> None:
     """Set whether launches may run on one thread for a while if that is faster; tests switch it off."""
     if start() and _pool is not None:
-        _pool.words[[_UNTIL, _PENALTY, _UNGOVERNED]] = 0, 0, not is_on
+        _pool.words[[_UNTIL, _PENALTY, _UNGOVERNED, _ALONE_UNTIL]] = 0, 0, not is_on, 0
 
 
 def quiet_seconds() -> float:
