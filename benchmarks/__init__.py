@@ -5,6 +5,7 @@ of its own (``worker``, ``child``, ``limits``). In fastnn only the command line 
 for ``fastnn bench``.
 
     registry    the pieces of work and the libraries that can do them: the files of ``work/``
+    operations  the table of operations, which the tests read, too
     worker      one process per library; ``pool`` is the parent's side
     protocol    comparison of results, alternating rounds; ``session`` runs all of it
     targets     the required figures; ``check`` compares them with the results

@@ -563,3 +563,20 @@ def test_a_gradient_that_nothing_can_be_added_to(lib: Any) -> None:
     model[0].bias.grad = lib.ones(1).expand(3)
     with pytest.raises(RuntimeError, match=r"Please clone\(\) the tensor"):
         loss.backward()
+
+
+@pytest.mark.parametrize(
+    ("layer", "x", "kernel"),
+    [
+        (lambda: nn.PReLU(), fastnn.ones(5, 3), "prelu_forward.float32"),
+        (lambda: nn.Embedding(3, 4), fastnn.tensor([0, 2]), "embedding_forward.float32"),
+    ],
+)
+def test_a_kernel_without_declared_outputs_runs_eagerly_and_says_so(layer, x, kernel) -> None:
+    model = nn.Sequential(layer())
+    expected = model(x).tolist()
+    for _ in range(4):
+        assert model(x).tolist() == expected
+    text = fastnn.explain(model)
+    assert f"what {kernel} writes is not known" in text
+    assert "1 program" not in text

@@ -1,4 +1,4 @@
-"""Functions and methods of tensors, for the registry of operations."""
+"""Functions and methods of tensors, for the table of operations."""
 
 # ruff: noqa: E501  A line to each operation reads better than three.
 
@@ -8,13 +8,22 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from operations import ANY, MATRIX, PAIRS, POSITIVE, Operation, Shape
 
-FULL = [s for s in ANY if 0 not in s[0]]
-SOME: list[tuple[Shape, ...]] = [((),), ((5,),), ((2, 3),), ((0,),), ((2, 1, 4),)]
-VECTOR: list[tuple[Shape, ...]] = [((5,),), ((2, 3),), ((2, 1, 4),)]
-SQUARE: list[tuple[Shape, ...]] = [((3, 3),), ((1, 1),), ((2, 2, 2),)]
-FEW: list[tuple[Shape, ...]] = [((2, 3), (3,)), ((), (3,)), ((0, 3), (1,)), ((2, 1, 4), (3, 1))]
+from benchmarks.operations.row import (
+    FEW,
+    FULL,
+    MATRIX,
+    PAIRS,
+    POSITIVE,
+    SOME,
+    SQUARE,
+    VECTOR,
+    Operation,
+    Shape,
+    square,
+    vectors,
+)
+
 ONE = (-0.9, 0.9)
 
 
@@ -42,7 +51,7 @@ UNARY: dict[str, tuple[tuple[float, float], float]] = {
 }
 _WIDE_ERROR = ("lgamma", "digamma", "log10", "log2", "log1p", "logit", "erfc", "expm1", "sinc", "acos", "acosh", "arccos")
 
-OPERATIONS_CORE: list[Operation] = [
+FUNCTIONS: list[Operation] = [
     *[
         _op(f"f_{name}", lambda lib, x, name=name: getattr(lib, name)(x), SOME, domain=domain, roundings=roundings,
             terms=name in _WIDE_ERROR)
@@ -50,7 +59,7 @@ OPERATIONS_CORE: list[Operation] = [
     ],
     *[
         _op(f"m_{name}_", lambda lib, x, name=name: getattr(x * 1, f"{name}_")(), [((2, 3),)], domain=domain,
-            roundings=roundings, terms=name in _WIDE_ERROR)
+            roundings=roundings, terms=name in _WIDE_ERROR, scale=vectors(1))
         for name, (domain, roundings) in UNARY.items() if name not in ("positive", "clone", "i0", "fix", "acosh",
             "asinh", "atanh")
     ],
@@ -97,21 +106,21 @@ OPERATIONS_CORE: list[Operation] = [
     _op("f_lerp_tensor", lambda lib, x, y: x.lerp(y, y), FEW, roundings=16, terms=True),
     _op("f_addcmul", lambda lib, x, y: lib.addcmul(x, y, y, value=0.5), FEW, roundings=8, terms=True),
     _op("f_addcdiv", lambda lib, x, y: lib.addcdiv(x, y, x, value=0.5), FEW, domain=POSITIVE, roundings=8, terms=True),
-    _op("addcmul_", lambda lib, x, y: (x * 1).addcmul_(y, y, value=-2), [((2, 3), (3,))], roundings=8, terms=True),
+    _op("addcmul_", lambda lib, x, y: (x * 1).addcmul_(y, y, value=-2), [((2, 3), (3,))], roundings=8, terms=True, scale=vectors(2)),
     _op("f_clamp", lambda lib, x: lib.clamp(x, -0.5, 0.75)),
     _op("f_clamp_min", lambda lib, x: x.clamp(min=0.25)),
     _op("f_clamp_max", lambda lib, x: lib.clip(x, max=0)),
     _op("f_clamp_crossed", lambda lib, x: lib.clamp(x, 1, -1)),
-    _op("clamp_min_", lambda lib, x: (x * 1).clamp_(min=0), [((2, 3),)]),
+    _op("clamp_min_", lambda lib, x: (x * 1).clamp_(min=0), [((2, 3),)], scale=vectors(1)),
     _op("f_clamp_min_method", lambda lib, x: x.clamp_min(0.5)),
     _op("f_clamp_tensor", lambda lib, x, y: lib.clamp(x, y, y + 1), FEW),
     _op("f_round_decimals", lambda lib, x: lib.round(x, decimals=2), roundings=4),
     _op("f_polygamma", lambda lib, x: lib.polygamma(1, x), domain=POSITIVE, roundings=64),
     _op("f_mvlgamma", lambda lib, x: lib.mvlgamma(x, 2), domain=(1.0, 3.0), roundings=128, terms=True),
     _op("f_logit_eps", lambda lib, x: lib.logit(x, 0.1), domain=(0.15, 0.85), roundings=32, terms=True),
-    _op("ipow", lambda lib, x: (x * 1).pow_(2), [((2, 3),)]),
-    _op("iremainder", lambda lib, x: (x * 1).remainder_(0.7), [((2, 3),)], terms=True),
-    _op("ifloor_divide", lambda lib, x: (x * 1).floor_divide_(0.7), [((2, 3),)], smooth=False, most=0),
+    _op("ipow", lambda lib, x: (x * 1).pow_(2), [((2, 3),)], scale=vectors(1)),
+    _op("iremainder", lambda lib, x: (x * 1).remainder_(0.7), [((2, 3),)], terms=True, scale=vectors(1)),
+    _op("ifloor_divide", lambda lib, x: (x * 1).floor_divide_(0.7), [((2, 3),)], smooth=False, most=0, scale=vectors(1)),
     # Selection
     _op("where", lambda lib, x, y: lib.where(x > 0, x, y), FEW),
     _op("where_number", lambda lib, x: lib.where(x > 0, x, 0.5)),
@@ -119,10 +128,10 @@ OPERATIONS_CORE: list[Operation] = [
     _op("where_method", lambda lib, x, y: x.where(x > 0, y), FEW),
     _op("masked_fill", lambda lib, x: x.masked_fill(x > 0, 3)),
     _op("masked_fill_", lambda lib, x: (x * 1).masked_fill_(x > 0, -3)),
-    _op("masked_fill_broadcast", lambda lib, x, y: x.masked_fill(y > 0, 2) + y, [((2, 3), (3,)), ((3,), (2, 3))]),
-    _op("masked_fill_tensor", lambda lib, x: x.masked_fill(x > 0, x.sum()), [((2, 3),)], terms=True),
+    _op("masked_fill_broadcast", lambda lib, x, y: x.masked_fill(y > 0, 2) + y, [((2, 3), (3,)), ((3,), (2, 3))], scale=vectors(2)),
+    _op("masked_fill_tensor", lambda lib, x: x.masked_fill(x > 0, x.sum()), [((2, 3),)], terms=True, scale=vectors(1)),
     _op("masked_select", lambda lib, x: x.masked_select(x > 0)),
-    _op("masked_scatter", lambda lib, x, y: x.masked_scatter(x > 0, y), [((2, 3), (2, 3)), ((4,), (5,))]),
+    _op("masked_scatter", lambda lib, x, y: x.masked_scatter(x > 0, y), [((2, 3), (2, 3)), ((4,), (5,))], scale=vectors(2)),
     # Reductions
     _op("f_sum_dtype", lambda lib, x: lib.sum(x, 0, dtype=lib.float64), VECTOR, terms=True),
     _op("f_sum_axis", lambda lib, x: x.sum(axis=-1, keepdims=True), VECTOR, terms=True),
@@ -151,20 +160,20 @@ OPERATIONS_CORE: list[Operation] = [
         roundings=32, terms=True),
     _op("f_logcumsumexp", lambda lib, x: x.logcumsumexp(-1), SOME, roundings=32, terms=True),
     _op("f_logsumexp", lambda lib, x: x.logsumexp(-1), [((5,),), ((2, 3),), ((),), ((3, 2, 2),)], roundings=16,
-        terms=True),
+        terms=True, scale=vectors(1)),
     _op("f_logsumexp_dims", lambda lib, x: lib.logsumexp(x, (0, 1), keepdim=True), MATRIX[:3], roundings=16,
         terms=True),
-    _op("f_softmax", lambda lib, x: lib.softmax(x, -1), [((5,),), ((2, 3),)], roundings=16, terms=True),
-    _op("f_log_softmax", lambda lib, x: x.log_softmax(0), [((5,),), ((2, 3),)], roundings=16, terms=True),
+    _op("f_softmax", lambda lib, x: lib.softmax(x, -1), [((5,),), ((2, 3),)], roundings=16, terms=True, scale=vectors(1)),
+    _op("f_log_softmax", lambda lib, x: x.log_softmax(0), [((5,),), ((2, 3),)], roundings=16, terms=True, scale=vectors(1)),
     *[
         _op(f"f_norm_{p}", lambda lib, x, p=p: lib.norm(x, p), [((5,),), ((2, 3),), ((),)], roundings=32, terms=True,
-            smooth=p != 0)
+            smooth=p != 0, scale=vectors(1))
         for p in (1, 2, 3, 0.5, float("inf"), float("-inf"), 0)
     ],
-    _op("f_norm", lambda lib, x: x.norm(), [((5,),), ((2, 3),), ((0,),)], roundings=16, terms=True),
-    _op("f_norm_dim", lambda lib, x: x.norm(dim=1, keepdim=True), [((2, 3),)], roundings=16, terms=True),
-    _op("f_norm_2_dim", lambda lib, x: x.norm(2, 0), [((2, 3),)], roundings=16, terms=True),
-    _op("f_dist", lambda lib, x, y: lib.dist(x, y), [((2, 3), (3,))], roundings=16, terms=True),
+    _op("f_norm", lambda lib, x: x.norm(), [((5,),), ((2, 3),), ((0,),)], roundings=16, terms=True, scale=vectors(1)),
+    _op("f_norm_dim", lambda lib, x: x.norm(dim=1, keepdim=True), [((2, 3),)], roundings=16, terms=True, scale=square("M")),
+    _op("f_norm_2_dim", lambda lib, x: x.norm(2, 0), [((2, 3),)], roundings=16, terms=True, scale=vectors(1)),
+    _op("f_dist", lambda lib, x, y: lib.dist(x, y), [((2, 3), (3,))], roundings=16, terms=True, scale=vectors(2)),
     # Extrema
     _op("f_min", lambda lib, x: x.min(), FULL),
     _op("f_min_dim", lambda lib, x: lib.min(x, -1)[0], VECTOR),
@@ -218,8 +227,8 @@ OPERATIONS_CORE: list[Operation] = [
     _op("f_flatten", lambda lib, x: lib.flatten(x, 1), [((2, 3, 4),)]),
     _op("unflatten", lambda lib, x: x.unflatten(1, (2, -1)), [((2, 6),), ((1, 4, 3),)]),
     _op("ravel", lambda lib, x: x.ravel(), SOME),
-    _op("mT", lambda lib, x: x.mT, [((2, 3),), ((2, 3, 4),)]),
-    _op("adjoint", lambda lib, x: lib.adjoint(x), [((2, 3),)]),
+    _op("mT", lambda lib, x: x.mT, [((2, 3),), ((2, 3, 4),)], scale=square("M")),
+    _op("adjoint", lambda lib, x: lib.adjoint(x), [((2, 3),)], scale=square("M")),
     _op("narrow", lambda lib, x: x.narrow(0, 1, 2), [((4,),), ((3, 2),)]),
     _op("narrow_negative", lambda lib, x: lib.narrow(x, -1, -2, 2), [((4,),), ((3, 2),)]),
     _op("select", lambda lib, x: x.select(-1, 1), [((4,),), ((3, 2),)]),
@@ -229,21 +238,21 @@ OPERATIONS_CORE: list[Operation] = [
     _op("diag_of_matrix", lambda lib, x: x.diag(-1), [((3, 3),), ((2, 4),)]),
     _op("diagflat", lambda lib, x: lib.diagflat(x), [((2, 2),), ((3,),)]),
     _op("diag_embed", lambda lib, x: lib.diag_embed(x, 1), [((3,),), ((2, 3),)]),
-    _op("triu", lambda lib, x: x.triu(1), [((3, 3),), ((2, 3, 4),)]),
-    _op("tril", lambda lib, x: lib.tril(x), [((3, 3),), ((2, 3, 4),)]),
+    _op("triu", lambda lib, x: x.triu(1), [((3, 3),), ((2, 3, 4),)], scale=square("M")),
+    _op("tril", lambda lib, x: lib.tril(x), [((3, 3),), ((2, 3, 4),)], scale=square("M")),
     _op("flip", lambda lib, x: x.flip(0), VECTOR),
     _op("flip_two", lambda lib, x: lib.flip(x, (0, 1)), [((2, 3),)]),
-    _op("fliplr", lambda lib, x: lib.fliplr(x), [((2, 3),)]),
+    _op("fliplr", lambda lib, x: lib.fliplr(x), [((2, 3),)], scale=square("M")),
     _op("roll", lambda lib, x: x.roll(1), VECTOR),
     _op("roll_dims", lambda lib, x: lib.roll(x, (1, -1), (0, 1)), [((2, 3),)]),
     _op("rot90", lambda lib, x: lib.rot90(x), [((2, 3),)]),
     _op("unfold", lambda lib, x: x.unfold(0, 3, 2), [((7,),), ((5, 2),)], terms=True),
     _op("unfold_last", lambda lib, x: x.unfold(-1, 2, 1), [((4,),), ((2, 3),)], terms=True),
     # Joining and splitting
-    _op("cat", lambda lib, x, y: lib.cat([x, y]), [((2,), (3,)), ((2, 3), (1, 3)), ((2, 3), (0,)), ((0, 3), (2, 3))]),
+    _op("cat", lambda lib, x, y: lib.cat([x, y]), [((2,), (3,)), ((2, 3), (1, 3)), ((2, 3), (0,)), ((0, 3), (2, 3))], scale=vectors(2)),
     _op("cat_1", lambda lib, x, y: lib.cat((x, y, x), dim=1), [((2, 1), (2, 3))], terms=True),
     _op("concat_axis", lambda lib, x, y: lib.concatenate((x, y), axis=-1), [((2, 1), (2, 3))]),
-    _op("stack", lambda lib, x, y: lib.stack([x, y, x], 1), [((2, 3), (2, 3)), ((3,), (3,))], terms=True),
+    _op("stack", lambda lib, x, y: lib.stack([x, y, x], 1), [((2, 3), (2, 3)), ((3,), (3,))], terms=True, scale=vectors(2)),
     _op("stack_numbers", lambda lib, x, y: lib.stack((x, y)), [((), ())]),
     _op("hstack", lambda lib, x, y: lib.hstack((x, y)), [((2,), (3,)), ((2, 1), (2, 3)), ((), (2,))]),
     _op("vstack", lambda lib, x, y: lib.vstack((x, y)), [((3,), (3,)), ((2, 3), (3,))]),
@@ -302,11 +311,11 @@ OPERATIONS_CORE: list[Operation] = [
     _op("diagonal_scatter", lambda lib, x, y: x.diagonal_scatter(y), [((3, 3), (3,))]),
     # Products
     _op("mm", lambda lib, x, y: lib.mm(x, y), [((2, 3), (3, 4)), ((0, 3), (3, 2)), ((2, 0), (0, 3))], roundings=4,
-        terms=True),
-    _op("mv", lambda lib, x, y: x.mv(y), [((2, 3), (3,)), ((0, 3), (3,))], roundings=4, terms=True),
-    _op("dot", lambda lib, x, y: lib.dot(x, y), [((3,), (3,)), ((0,), (0,))], roundings=4, terms=True),
-    _op("outer", lambda lib, x, y: lib.outer(x, y), [((3,), (2,)), ((0,), (2,))], roundings=4, terms=True),
-    _op("inner", lambda lib, x, y: lib.inner(x, y), [((3,), (3,)), ((2, 3), (4, 3))], roundings=4, terms=True),
+        terms=True, scale=square("MM")),
+    _op("mv", lambda lib, x, y: x.mv(y), [((2, 3), (3,)), ((0, 3), (3,))], roundings=4, terms=True, scale=square("MV")),
+    _op("dot", lambda lib, x, y: lib.dot(x, y), [((3,), (3,)), ((0,), (0,))], roundings=4, terms=True, scale=vectors(2)),
+    _op("outer", lambda lib, x, y: lib.outer(x, y), [((3,), (2,)), ((0,), (2,))], roundings=4, terms=True, scale=square("VV")),
+    _op("inner", lambda lib, x, y: lib.inner(x, y), [((3,), (3,)), ((2, 3), (4, 3))], roundings=4, terms=True, scale=vectors(2)),
     _op("bmm", lambda lib, x, y: lib.bmm(x, y), [((2, 3, 4), (2, 4, 1)), ((0, 2, 2), (0, 2, 2))], roundings=4,
         terms=True),
     _op("matmul_batches", lambda lib, x, y: x @ y,
@@ -314,11 +323,11 @@ OPERATIONS_CORE: list[Operation] = [
         ((0, 2, 3), (3, 2))], roundings=8, terms=True),
     _op("addmm", lambda lib, b, x, y: lib.addmm(b, x, y),
         [((4,), (2, 3), (3, 4)), ((2, 4), (2, 3), (3, 4)), ((), (2, 3), (3, 4)), ((2, 1), (2, 3), (3, 4))],
-        roundings=8, terms=True),
+        roundings=8, terms=True, scale=square("VMM")),
     _op("addmm_factors", lambda lib, b, x, y: b.addmm(x, y, beta=0.5, alpha=2), [((4,), (2, 3), (3, 4))], roundings=8,
         terms=True),
-    _op("addmv", lambda lib, b, x, y: lib.addmv(b, x, y, alpha=2), [((2,), (2, 3), (3,))], roundings=8, terms=True),
-    _op("addr", lambda lib, b, x, y: lib.addr(b, x, y), [((2, 3), (2,), (3,))], roundings=8, terms=True),
+    _op("addmv", lambda lib, b, x, y: lib.addmv(b, x, y, alpha=2), [((2,), (2, 3), (3,))], roundings=8, terms=True, scale=square("VMV")),
+    _op("addr", lambda lib, b, x, y: lib.addr(b, x, y), [((2, 3), (2,), (3,))], roundings=8, terms=True, scale=square("MVV")),
     _op("baddbmm", lambda lib, b, x, y: lib.baddbmm(b, x, y),
         [((2, 2, 4), (2, 2, 3), (2, 3, 4)), ((1, 4), (2, 2, 3), (2, 3, 4))], roundings=8, terms=True),
     _op("addbmm", lambda lib, b, x, y: lib.addbmm(b, x, y), [((2, 4), (2, 2, 3), (2, 3, 4))], roundings=8, terms=True),
@@ -336,7 +345,7 @@ OPERATIONS_CORE: list[Operation] = [
     _op("tensordot_dims", lambda lib, x, y: lib.tensordot(x, y, dims=([0, 1], [1, 0])), [((2, 3, 2), (3, 2))], roundings=8, terms=True),
     _op("kron", lambda lib, x, y: lib.kron(x.contiguous(), y.contiguous()), [((2, 2), (1, 3)), ((2,), (3,))], roundings=8, terms=True),
     _op("cross", lambda lib, x, y: lib.cross(x, y, dim=-1), [((3,), (3,)), ((2, 3), (2, 3))], roundings=8, terms=True),
-    _op("trace", lambda lib, x: x.trace(), [((3, 3),), ((2, 4),)], terms=True),
+    _op("trace", lambda lib, x: x.trace(), [((3, 3),), ((2, 4),)], terms=True, scale=square("M")),
     _op("cdist", lambda lib, x, y: lib.cdist(x, y, compute_mode="donot_use_mm_for_euclid_dist"),
         [((2, 3), (4, 3)), ((2, 2, 3), (2, 1, 3))], roundings=32, terms=True),
     _op("cdist_1", lambda lib, x, y: lib.cdist(x, y, 1.0), [((2, 3), (4, 3))], roundings=16, terms=True),
@@ -349,7 +358,7 @@ OPERATIONS_CORE: list[Operation] = [
     # Matrices
     _op("inverse", lambda lib, x: lib.inverse(x + 3 * lib.eye(x.shape[-1], dtype=x.dtype)), SQUARE, roundings=128,
         terms=True),
-    _op("det", lambda lib, x: x.det(), SQUARE, roundings=128, terms=True),
+    _op("det", lambda lib, x: x.det(), SQUARE, roundings=128, terms=True, scale=square("M")),
     _op("slogdet", lambda lib, x: lib.slogdet(x + 3 * lib.eye(x.shape[-1], dtype=x.dtype))[1], SQUARE, roundings=128,
         terms=True),
     _op("solve", lambda lib, x, y: lib.linalg.solve(x + 3 * lib.eye(x.shape[-1], dtype=x.dtype), y),
@@ -364,11 +373,11 @@ OPERATIONS_CORE: list[Operation] = [
     _op("qr", lambda lib, x: lib.linalg.qr(x).R.abs(), [((3, 3),), ((4, 2),)], roundings=512, terms=True),
     _op("pinv", lambda lib, x: lib.linalg.pinv(x), [((4, 2),)], roundings=1024, terms=True),
     _op("matrix_power", lambda lib, x: lib.linalg.matrix_power(x, 3), SQUARE, roundings=32, terms=True),
-    _op("matrix_norm", lambda lib, x: lib.linalg.norm(x, "fro"), [((3, 3),), ((2, 4),)], roundings=32, terms=True),
+    _op("matrix_norm", lambda lib, x: lib.linalg.norm(x, "fro"), [((3, 3),), ((2, 4),)], roundings=32, terms=True, scale=square("M")),
     _op("matrix_norm_1", lambda lib, x: lib.linalg.matrix_norm(x, 1), [((3, 3),), ((2, 4),)], roundings=32, terms=True),
     _op("matrix_norm_2", lambda lib, x: lib.linalg.matrix_norm(x, 2), [((3, 3),), ((2, 4),)], roundings=256,
         terms=True),
-    _op("linalg_norm", lambda lib, x: lib.linalg.norm(x, dim=-1), [((3,),), ((2, 4),)], roundings=32, terms=True),
+    _op("linalg_norm", lambda lib, x: lib.linalg.norm(x, dim=-1), [((3,),), ((2, 4),)], roundings=32, terms=True, scale=vectors(1)),
     _op("linalg_vector_norm", lambda lib, x: lib.linalg.vector_norm(x, 3, dim=0), [((3,),), ((2, 4),)], roundings=64,
         terms=True),
     _op("multi_dot", lambda lib, x, y, z: lib.linalg.multi_dot([x, y, z]), [((2, 3), (3, 4), (4, 2))], roundings=32,
@@ -386,22 +395,22 @@ OPERATIONS_CORE: list[Operation] = [
     _op("type_as", lambda lib, x: x.type_as(lib.zeros(1, dtype=lib.float64))),
     _op("cpu", lambda lib, x: x.cpu()),
     # In place, on views
-    _op("row_in_place", lambda lib, x: (lambda y: (y[0].mul_(3), y)[1])(x * 1), [((2, 3),), ((3,),)], terms=True),
+    _op("row_in_place", lambda lib, x: (lambda y: (y[0].mul_(3), y)[1])(x * 1), [((2, 3),), ((3,),)], terms=True, scale=square("M")),
     _op("column_in_place", lambda lib, x, y: (lambda z: (z[:, 0].add_(y), z * z)[1])(x * 1), [((2, 3), (2,))],
-        terms=True),
+        terms=True, scale=square("MV")),
     _op("transposed_in_place", lambda lib, x: (lambda y: (y.t()[1].exp_(), y)[1])(x * 1), [((2, 3),)], roundings=8),
     _op("setitem_mask", lambda lib, x: (lambda y: (y.__setitem__(y > 0, 0), y * 2)[1])(x * 1)),
     _op("setitem_row", lambda lib, x, y: (lambda z: (z.__setitem__(0, y), z * z)[1])(x * 1),
         [((2, 3), (3,)), ((2, 3), ())], terms=True),
     _op("setitem_indices", lambda lib, x, y: (lambda z: (z.__setitem__(_index(lib, [2, 0]), y), z * z)[1])(x * 1),
         [((3,), (2,)), ((3, 2), (2,))], terms=True),
-    _op("squeeze_", lambda lib, x: (x * 1).squeeze_(), [((2, 1),)]),
-    _op("unsqueeze_", lambda lib, x: (x * 1).unsqueeze_(0) * 2, [((2, 1),)]),
+    _op("squeeze_", lambda lib, x: (x * 1).squeeze_(), [((2, 1),)], scale=vectors(1)),
+    _op("unsqueeze_", lambda lib, x: (x * 1).unsqueeze_(0) * 2, [((2, 1),)], scale=vectors(1)),
     _op("detach_and_add", lambda lib, x: x.detach() + x, smooth=False),
 ]
 
 # Without a gradient.
-PLAIN_CORE: list[Operation] = [
+PLAIN_FUNCTIONS: list[Operation] = [
     *[
         _op(f"p_{name}", lambda lib, x, name=name: getattr(lib, name)(x), SOME)
         for name in ("isnan", "isinf", "isfinite", "isposinf", "isneginf", "isreal", "signbit", "logical_not",

@@ -1,4 +1,6 @@
-"""Functions of ``nn.functional``, for the registry of operations: activations, softmax, distances, padding."""
+"""Functions of ``nn.functional``, for the table of operations: activations, softmax, distances, padding."""
+
+# ruff: noqa: E501  A line to each operation reads better than three.
 
 from __future__ import annotations
 
@@ -6,7 +8,8 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from operations import ANY, MATRIX, POSITIVE, Operation, Shape
+
+from benchmarks.operations.row import ANY, MATRIX, POSITIVE, Operation, Shape, square, vectors
 
 # Away from the corners of the piecewise functions, which are multiples of 0.5.
 _WIDE = (-7.3, 7.3)
@@ -49,7 +52,7 @@ ELEMENTWISE: dict[str, Callable[[Any, Any], Any]] = {
 # Derivatives and values that are differences of numbers around 1.
 _SMOOTH = ("elu", "celu", "selu", "silu", "mish", "softplus", "logsigmoid", "tanhshrink")
 
-OPERATIONS_NN: list[Operation] = [
+NETWORKS: list[Operation] = [
     *[
         _one(name, lambda lib, x, run=run: run(lib.nn.functional, x), domain=_WIDE,
              roundings=8 if name.startswith(_SMOOTH) else 4, terms=True)
@@ -57,7 +60,7 @@ OPERATIONS_NN: list[Operation] = [
     ],
     _one("prelu", lambda lib, x, w: lib.nn.functional.prelu(x, w),
          [((2, 3), (1,)), ((2, 3), (3,)), ((2, 3, 4), (3,)), ((0, 3), (3,)), ((5,), (1,)), ((), (1,)),
-          ((2, 1, 2), (1,)), ((2, 3, 1), (3,)), ((3,), ()), ((1, 1), (1,))], roundings=8, terms=True),
+          ((2, 1, 2), (1,)), ((2, 3, 1), (3,)), ((3,), ()), ((1, 1), (1,))], roundings=8, terms=True, scale=square("MV")),
     _one("glu", lambda lib, x: lib.nn.functional.glu(x), [((4,),), ((2, 6),), ((0, 2),), ((3, 0),), ((2, 3, 2),)],
          roundings=8, terms=True),
     _one("glu_0", lambda lib, x: lib.nn.functional.glu(x, dim=0), [((4,),), ((2, 3),), ((4, 1, 2),)],
@@ -72,23 +75,23 @@ OPERATIONS_NN: list[Operation] = [
     # Vectors
     _one("normalize", lambda lib, x: lib.nn.functional.normalize(x), MATRIX, domain=POSITIVE, roundings=8, terms=True),
     _one("normalize_1_0", lambda lib, x: lib.nn.functional.normalize(x, p=1, dim=0), [((4,),), *MATRIX],
-         roundings=8, terms=True),
+         roundings=8, terms=True, scale=square("M")),
     _one("cosine_similarity", lambda lib, x, y: lib.nn.functional.cosine_similarity(x, y),
-         [((2, 3), (2, 3)), ((1, 4), (3, 4)), ((0, 3), (0, 3)), ((2, 3, 2), (2, 3, 2))], roundings=12, terms=True),
+         [((2, 3), (2, 3)), ((1, 4), (3, 4)), ((0, 3), (0, 3)), ((2, 3, 2), (2, 3, 2))], roundings=12, terms=True, scale=square("MM")),
     _one("cosine_similarity_0", lambda lib, x, y: lib.nn.functional.cosine_similarity(x, y, dim=0),
-         [((3,), (3,)), ((2, 3), (3,))], roundings=12, terms=True),
+         [((3,), (3,)), ((2, 3), (3,))], roundings=12, terms=True, scale=square("MM")),
     *[_one(f"pairwise_distance_{p}", lambda lib, x, y, p=p: lib.nn.functional.pairwise_distance(x, y, p=p),
-           [((2, 3), (2, 3)), ((3,), (3,)), ((2, 3), (1, 3)), ((0, 3), (0, 3))], roundings=12, terms=True)
+           [((2, 3), (2, 3)), ((3,), (3,)), ((2, 3), (1, 3)), ((0, 3), (0, 3))], roundings=12, terms=True, scale=square("MM"))
       for p in (1, 2, 3.0, float("inf"))],
     _one("pairwise_distance_kept", lambda lib, x, y: lib.nn.functional.pairwise_distance(x, y, keepdim=True, eps=0),
-         [((2, 3), (2, 3))], roundings=12, terms=True),
+         [((2, 3), (2, 3))], roundings=12, terms=True, scale=square("MM")),
     _one("pdist", lambda lib, x: lib.nn.functional.pdist(x), [((4, 3),), ((1, 3),), ((2, 1),)], roundings=12,
          terms=True),
     _one("bilinear", lambda lib, x, y, w, b: lib.nn.functional.bilinear(x, y, w, b),
          [((2, 3), (2, 4), (5, 3, 4), (5,)), ((3,), (4,), (5, 3, 4), (5,)), ((0, 3), (0, 4), (5, 3, 4), (5,)),
           ((2, 2, 3), (2, 2, 4), (1, 3, 4), (1,))], roundings=8, terms=True),
     # Padding
-    _one("pad", lambda lib, x: lib.nn.functional.pad(x, (1, 2)), [((3,),), ((2, 3),), ((2, 0),), ((2, 1, 2),)]),
+    _one("pad", lambda lib, x: lib.nn.functional.pad(x, (1, 2)), [((3,),), ((2, 3),), ((2, 0),), ((2, 1, 2),)], scale=vectors(1)),
     _one("pad_two", lambda lib, x: lib.nn.functional.pad(x, (1, 0, 2, 1), value=2.5), [((2, 3),), ((2, 1, 2),)]),
     _one("pad_negative", lambda lib, x: lib.nn.functional.pad(x, (-1, 2)), [((3,),), ((2, 3),)]),
     _one("pad_crop", lambda lib, x: lib.nn.functional.pad(x, (-1, -1)), [((3,),), ((2, 4),)]),

@@ -1,0 +1,87 @@
+"""Every public function of tensors has a row in the table of operations, or a reason to have none here."""
+
+from __future__ import annotations
+
+import sys
+import types
+from typing import Any
+
+import numpy as np
+import pytest
+from operations import OPERATIONS, PLAIN
+
+import fastnn
+from fastnn import linalg, special
+from fastnn.nn import functional
+
+# Functions with tables of their own: cases_losses.py, cases_normalization.py, and of random numbers.
+OWN_TABLE = """
+    multi_margin_loss multilabel_margin_loss multilabel_soft_margin_loss nll_loss binary_cross_entropy
+    binary_cross_entropy_with_logits gaussian_nll_loss hinge_embedding_loss huber_loss kl_div l1_loss mse_loss
+    poisson_nll_loss smooth_l1_loss soft_margin_loss cosine_embedding_loss margin_ranking_loss triplet_margin_loss
+    triplet_margin_with_distance_loss batch_norm group_norm instance_norm layer_norm rms_norm
+    dropout alpha_dropout dropout1d dropout2d dropout3d feature_alpha_dropout gumbel_softmax
+    bernoulli multinomial normal poisson rand rand_like randint randint_like randn randn_like randperm
+""".split()  # noqa: SIM905
+# Settings, state, questions about dtypes, and creation from no tensor.
+NO_OPERATION = """
+    saves_input recorded_activation named is_anomaly_enabled is_grad_enabled is_inference_mode_enabled explain
+    set_capture compile_step get_default_device set_default_device can_cast get_default_dtype promote_types
+    set_default_dtype set_default_tensor_type get_num_threads set_num_threads is_complex is_nonzero is_same_size is_conj
+    is_inference is_neg is_signed is_storage is_tensor result_type swap_tensors typename set_printoptions get_rng_state
+    initial_seed manual_seed seed set_rng_state are_deterministic_algorithms_enabled compile
+    get_float32_matmul_precision get_num_interop_threads is_deterministic_algorithms_warn_only_enabled
+    set_float32_matmul_precision set_num_interop_threads use_deterministic_algorithms fit
+    arange as_tensor asarray from_dlpack from_numpy frombuffer full linspace logspace ones range scalar_tensor vander
+    tril_indices triu_indices one_hot
+""".split()  # noqa: SIM905
+# Operations without a row; a new operation does not belong here.
+WITHOUT_ROW = """
+    svd relu_ sigmoid_ tanh_ detach detach_ conj real resolve_conj atleast_1d atleast_2d atleast_3d dsplit
+    split_with_sizes vsplit unfold_copy chain_matmul nonzero_static view_copy zero_ eig eigvals svd_classic
+""".split()  # noqa: SIM905
+
+
+@pytest.fixture(scope="module")
+def called() -> set[Any]:
+    """The code of every function that the rows call."""
+    found: set[Any] = set()
+
+    def watch(frame: types.FrameType, event: str, _: Any) -> None:
+        if event == "call":
+            found.add(frame.f_code)
+
+    before = sys.getprofile()
+    for operation in (*OPERATIONS, *PLAIN):
+        shapes = max(operation.shapes, key=lambda shapes: min(int(np.prod(shape)) for shape in shapes))
+        tensors = [fastnn.tensor(a) for a in operation.arrays(shapes, np.float32)]
+        sys.setprofile(watch)
+        try:
+            operation.run(fastnn, *tensors)
+        finally:
+            sys.setprofile(before)
+    return found
+
+
+def test_every_function_has_a_row(called: set[Any]) -> None:
+    missing = {
+        name
+        for place in (fastnn, functional, linalg, special)
+        for name, function in vars(place).items()
+        if not name.startswith("_") and isinstance(function, types.FunctionType)
+        if function.__module__.startswith("fastnn.") and function.__code__ not in called
+    }
+    assert missing == {*OWN_TABLE, *NO_OPERATION, *WITHOUT_ROW}
+
+
+def test_names_are_unique() -> None:
+    names = [operation.name for operation in (*OPERATIONS, *PLAIN)]
+    assert len(names) == len(set(names))
+
+
+@pytest.mark.parametrize("numbers", [1, 64, 4096])
+def test_operations_run_at_the_sizes_of_timings(numbers: int) -> None:
+    for operation in OPERATIONS:
+        shapes = operation.sized(numbers)
+        if shapes is not None:
+            operation.run(fastnn, *[fastnn.tensor(a) for a in operation.arrays(shapes, np.float32)])
