@@ -247,6 +247,7 @@ TARGETS: tuple[Target, ...] = (
     Faster("contended", CONTENDED, peers=("fastnn@1",), least=1 / 1.2),
     Faster("contended", CONTENDED, peers=("jax",), least=2.0),
     Faster("contended", CONTENDED, peers=("torch",), least=5.0),
+    Faster("scripts", peers=("torch",), mean=3.0, least=1.5),
     Faster("import", peers=("torch",), least=3.0),
     AtMost("import", ("warm",), beyond="numba", most=0.15),
     AtMost("first_step", ("T",), most=1.0),
