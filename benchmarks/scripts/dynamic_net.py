@@ -5,7 +5,7 @@ import random
 from benchmarks.scripts.harness import log, torch
 
 nn = torch.nn
-LOSSES = ()
+LOSSES = (178.923553, 168.306152, 168.20958)
 rng = random.Random(1)
 
 
@@ -34,7 +34,7 @@ optimizer = torch.optim.SGD(model.parameters(), lr=1e-5, momentum=0.9)
 x = log.normal(64, 8)
 y = x.sin().sum(1, keepdim=True)
 
-for _ in log.steps(2500):
+for _ in log.steps(1500):
     loss = criterion(model(x), y)
     optimizer.zero_grad()
     loss.backward()
