@@ -3,8 +3,8 @@
 Tasks: ``import`` (seconds of the import), ``first-step`` (until one training step is done; timed by
 the parent), ``epoch`` (one epoch of MNIST; peak memory in bytes), ``speedrun`` (a seed instead of a
 model; seconds of a training, and its score), ``contended`` (a case instead of a model; seconds of a
-step), ``script`` (a program instead of a model; seconds of a step). Prints one line of JSON. Only the standard library is imported at the top: other imports are
-part of the measurement.
+step), ``script`` (a program instead of a model; seconds of a step). Prints one line of JSON. Only the
+standard library is imported at the top: other imports are part of the measurement.
 """
 
 import importlib

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import math
 from collections.abc import Callable
 from typing import Any
 
@@ -27,7 +28,7 @@ class Operands:
         for t in (self.x, self.m, self.probabilities):
             t.requires_grad_(recorded)
         self.scratch = lib.tensor(inputs["y"])
-        self.mask = lib.tensor(inputs["x"] > 1)
+        self.mask = lib.tensor(inputs["mask"])
         self.index = lib.tensor(inputs["index"])
         self.classes = lib.tensor(inputs["classes"][: size // columns] % columns)
         self.column = self.classes.unsqueeze(1)
@@ -127,7 +128,7 @@ def _inputs(case: Case) -> Inputs:
     rng = np.random.default_rng([1, size])
     return {
         "x": rng.uniform(0.3, 2.0, size).astype(np.float32), "y": rng.uniform(0.4, 2.1, size).astype(np.float32),
-        "index": labels(2, size, size), "classes": labels(3, 8, size),
+        "index": labels(2, size, size), "mask": np.arange(size) % 2 == 0, "classes": labels(3, 8, size),
     }  # fmt: skip
 
 
@@ -145,7 +146,9 @@ def _setup(library: str, inputs: Inputs, case: Case) -> Job:
 
         return Job(functools.partial(operation, lib, operands), read)
     leaves = [operands.x, operands.m, operands.probabilities, operands.weight]
-    gradient = lib.ones_like(operation(lib, operands).detach())
+    shape = tuple(operation(lib, operands).shape)
+    # Not the same number everywhere, for which the gradient of a softmax is rounding only.
+    gradient = lib.tensor(np.cos(np.arange(math.prod(shape), dtype=np.float32)).reshape(shape))
 
     def run() -> Any:
         for leaf in leaves:

@@ -35,7 +35,8 @@ REPEATED = [work for work in all_works().values() if isinstance(work, Work)]
 SMALL = [
     pytest.param(work, case, id=f"{work.name}-{case.name.replace(' ', '-')}")
     for work in REPEATED for case in work.cases
-    if work.reference == "numpy" and case.flops < 7e8 and case.bytes < 1e7 and case["batch" if "batch" in case.sizes else "size"] <= 100_000
+    if work.reference == "numpy"
+    and case.flops < 7e8 and case.bytes < 1e7 and case["batch" if "batch" in case.sizes else "size"] <= 100_000
 ]  # fmt: skip
 
 
