@@ -1,5 +1,5 @@
-"""Batches from a data set of bytes, by library."""
+"""Single operations at three sizes, by library."""
 
 from benchmarks.suite import benchmarks_of
 
-test_gather = benchmarks_of("eager")
+test_eager = benchmarks_of("eager")
