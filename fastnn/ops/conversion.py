@@ -273,7 +273,8 @@ def _copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
         src = _wrap(array_of(plain(src), None))
     shape = src._data.shape
     try:
-        values = np.broadcast_to(src._data, self._data.shape)
+        # Broadcasting to the same shape would take longer than the copy.
+        values = src._data if shape == self._data.shape else np.broadcast_to(src._data, self._data.shape)
     except ValueError:
         raise ShapeError(
             f"The size of tensor a {list(self._data.shape)} must match the size of tensor b {list(shape)}"
