@@ -317,7 +317,11 @@ def _fill_(self: Tensor, value: Any) -> Tensor:
 
 def _zero_(self: Tensor) -> Tensor:
     """Set every element to 0."""
-    return _fill_(self, 0)
+    if _recorded(self):
+        return _fill_(self, 0)
+    # Every dtype has a 0, so nothing is checked.
+    self._write(..., 0)
+    return self
 
 
 def _fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
