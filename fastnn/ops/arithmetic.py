@@ -109,6 +109,8 @@ def rsub(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     """``other - alpha * input``."""
     check_operands(input, other)
     _check_subtraction(input, other)
+    if alpha != 1 or isinstance(alpha, np.generic):
+        alpha = _checked_alpha(alpha, input, other)
     return binary("RsubBackward1", other, _scaled(input, alpha), np.subtract, _SAME, _OPPOSITE)
 
 
@@ -328,11 +330,18 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
 # -- In place, and operators --------------------------------------------------------------------
 
 
+# Every floating-point dtype can hold the numbers between this one and its negative.
+_LARGEST = 65504.0
+
+
 def _product_for(input: Tensor, other: Any, alpha: Any) -> Tensor | None:
     """``alpha * other`` as the operand of an in-place operation that is neither recorded nor converts."""
     kind = type(alpha)
     if (kind is not float and kind is not int) or type(other) is not Tensor or input._data.dtype.kind != "f":
         return None
+    if not -_LARGEST <= alpha <= _LARGEST:
+        # Rarely needed, and slower.
+        as_number(alpha, input._data.dtype)
     if in_place_operand(input, other) is None:
         return None
     return other * alpha
