@@ -708,7 +708,8 @@ def test_hooks_of_a_function_that_saves_its_first_result(lib, used):
     total.backward(retain_graph=True)
     total.backward()
     expected = [[i + 1.0] if i in used else None for i in range(5)]
-    assert before == [expected] * 2 and after == [expected] * 2
+    assert before == [expected] * 2
+    assert after == [expected] * 2
     assert x.grad.tolist() == [2 * sum({0: 2.0, 2: 9.0}[i] for i in used)]
 
 
@@ -769,7 +770,8 @@ def test_a_hook_of_several_tensors_knows_the_pass(lib, name):
     handles = register([a, b], lambda grads: seen.append(_lists(grads))), register([a, b], first.append, mode="any")
     for loss in losses(a, b):
         loss.backward()
-    assert seen == expected and len(first) == count
+    assert seen == expected
+    assert len(first) == count
     for handle in handles:
         handle.remove()
 
