@@ -496,8 +496,12 @@ class Module(Hooked, Stateful):
 
 
 def _addindent(s_: str, numSpaces: int) -> str:
-    """The text with all lines but the first indented; under PyTorch's name, for a ``__repr__`` of a user's module."""
-    return s_.replace("\n", "\n" + " " * numSpaces)
+    """The text with its lines indented, but not the first and empty ones.
+
+    Under PyTorch's name, for a ``__repr__`` of a user's module.
+    """
+    first, *others = s_.split("\n")
+    return "\n".join([first, *[" " * numSpaces + line if line.strip() else "" for line in others]])
 
 
 def _parse_to(args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Any, dtype | None]:

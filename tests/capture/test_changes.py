@@ -292,10 +292,10 @@ class ModuleWithACall(Module):
 change = Changing()
 CHANGES = [
     change, change.pair, change.annotated, change.set_attribute, change.alias, change.alias_in_a_loop,
-    change.alias_to_a_function, change.alias_to_a_lambda, change.method, deletes, takes_the_next,
-    adds_to_a_set, adds_to_a_set_in_passing, puts, writes, warns, warns_by_a_logger, keeps_in_a_default, functools.partial(keeps_in_an_argument, HIST), counts,
-    functools.partial(functools.partial(deletes)), calls_a_function, seeds, counted(F.cross_entropy),
-    passed_on(deletes), counts_outside(), ModuleWithACall(),
+    change.alias_to_a_function, change.alias_to_a_lambda, change.method, deletes, takes_the_next, adds_to_a_set,
+    adds_to_a_set_in_passing, puts, writes, warns, warns_by_a_logger, keeps_in_a_default,
+    functools.partial(keeps_in_an_argument, HIST), counts, functools.partial(functools.partial(deletes)),
+    calls_a_function, seeds, counted(F.cross_entropy), passed_on(deletes), counts_outside(), ModuleWithACall(),
     functools.partial(lambda o, t, seen: (seen.append(1), o)[1], seen=HIST), lambda o, t: (print(1), o)[1],
 ]  # fmt: skip
 

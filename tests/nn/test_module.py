@@ -732,3 +732,11 @@ def test_full_backward_hooks_of_an_output_that_is_not_used(lib: Any) -> None:
     model(x, y)[0].sum().backward()
     assert seen == [[[[2.0, 2.0], [0.0, 0.0]], [[1.0, 1.0], None]]]
     assert (x.grad.tolist(), y.grad.tolist()) == ([2.0, 2.0], [0.0, 0.0])
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("a", "a"), ("a\n\nb", "a\n\n b"), ("a\n   \nb", "a\n\n b"), ("a\nb\n", "a\n b\n"), ("\na", "\n a")],
+)
+def test_indented_lines(lib, text, expected):
+    assert lib.nn.modules.module._addindent(text, 1) == expected
