@@ -33,7 +33,7 @@ _PLAIN = (bool, int, float, complex, str, bytes, type(None), dtype)
 # Functions whose use is a change in any case.
 _NEVER = (print, input, open, exec, eval, breakpoint)
 # Functions whose result gives access to what they get.
-_PASS_ON = (zip, enumerate, getattr, vars, iter, reversed, filter, map, globals, locals)
+_PASS_ON = (zip, enumerate, getattr, vars, type, iter, reversed, filter, map, globals, locals)
 # Methods of modules that make a new iterator.
 _ITERATORS = frozenset({
     "parameters", "buffers", "children", "modules", "named_parameters", "named_buffers", "named_children",
@@ -124,14 +124,17 @@ class _Scope:
             )
         ]  # fmt: skip
         self.names = set(self.parameters)
-        # Names that other scopes own.
+        # Names that other scopes own, and that none of the criterion's owns.
         self.others: set[str] = set()
+        self.outside: set[str] = set()
         self.known: dict[str, int] = {}
 
     def of(self, name: str) -> _Scope | None:
         """The scope that owns a name; None for a name outside the criterion."""
         scope: _Scope | None = self
         while scope is not None:
+            if name in scope.outside:
+                return None
             if name in scope.names and name not in scope.others:
                 return scope
             scope = scope.above
@@ -201,7 +204,7 @@ class _Finder:
                 self.collect(part, inner)
             return
         if isinstance(node, (ast.Global, ast.Nonlocal)):
-            scope.others.update(node.names)
+            (scope.outside if isinstance(node, ast.Global) else scope.others).update(node.names)
         elif isinstance(node, ast.Name) and not isinstance(node.ctx, ast.Load):
             scope.names.add(node.id)
         elif isinstance(node, (ast.Import, ast.ImportFrom)):
@@ -410,5 +413,5 @@ class _Finder:
             return False
         base, name = call.func.value, call.func.attr
         if self.grade(base, scope) == _FRESH:
-            return name in _OF_CONTAINERS or hasattr(Tensor, name)
+            return name in _OF_CONTAINERS or (hasattr(Tensor, name) and not name.startswith("__"))
         return isinstance(self.value(base, scope), Tensor) and hasattr(Tensor, name)

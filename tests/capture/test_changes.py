@@ -158,6 +158,14 @@ class Changing(Kept):
         self.n: int = 3
         return o
 
+    def of_the_class(self, o: Any, t: Any) -> Any:
+        type(self).total = 1  # type: ignore[attr-defined]
+        return o
+
+    def set_by_the_parent(self, o: Any, t: Any) -> Any:
+        super().__setattr__("n", 1)
+        return o
+
     def set_attribute(self, o: Any, t: Any) -> Any:
         setattr(self, "n", 1)  # noqa: B010
         return o
@@ -243,6 +251,17 @@ def counts(o: Any, t: Any) -> Any:
     return o
 
 
+def counts_inside(o: Any, t: Any) -> Any:
+    CALLS = 0
+
+    def count() -> None:
+        global CALLS
+        CALLS += 1
+
+    count()
+    return o * CALLS
+
+
 def calls_a_function(o: Any, t: Any) -> Any:
     helper(o)
     return o
@@ -291,10 +310,12 @@ class ModuleWithACall(Module):
 
 change = Changing()
 CHANGES = [
-    change, change.pair, change.annotated, change.set_attribute, change.alias, change.alias_in_a_loop,
+    change, change.pair, change.annotated, change.set_attribute,
+    change.of_the_class, change.set_by_the_parent, change.alias, change.alias_in_a_loop,
     change.alias_to_a_function, change.alias_to_a_lambda, change.method, deletes, takes_the_next, adds_to_a_set,
     adds_to_a_set_in_passing, puts, writes, warns, warns_by_a_logger, keeps_in_a_default,
     functools.partial(keeps_in_an_argument, HIST), counts, functools.partial(functools.partial(deletes)),
+    counts_inside,
     calls_a_function, seeds, counted(F.cross_entropy), passed_on(deletes), counts_outside(), ModuleWithACall(),
     functools.partial(lambda o, t, seen: (seen.append(1), o)[1], seen=HIST), lambda o, t: (print(1), o)[1],
 ]  # fmt: skip
