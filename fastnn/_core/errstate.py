@@ -7,6 +7,9 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._core.capture_state import active, is_mine
+from fastnn._core.numpy_trace import recorded
+
 try:
     # As np.errstate, in an eighth of its 0.7 us, which is more than an operation on a small array takes.
     from numpy._core.umath import _extobj_contextvar, _make_extobj
@@ -15,16 +18,16 @@ try:
     _set, _reset = _extobj_contextvar.set, _extobj_contextvar.reset
 
     def quiet(operate: Callable[..., Any], *args: Any) -> Any:
-        """``operate(*args)`` without warnings."""
+        """``operate(*args)`` without warnings; recorded in a trace."""
         token = _set(_IGNORE)
         try:
-            return operate(*args)
+            return recorded(operate, *args) if active and is_mine() else operate(*args)
         finally:
             _reset(token)
 
 except (ImportError, TypeError):  # a NumPy that has them no longer
 
     def quiet(operate: Callable[..., Any], *args: Any) -> Any:
-        """``operate(*args)`` without warnings."""
+        """``operate(*args)`` without warnings; recorded in a trace."""
         with np.errstate(all="ignore"):
-            return operate(*args)
+            return recorded(operate, *args) if active and is_mine() else operate(*args)

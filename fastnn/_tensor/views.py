@@ -8,6 +8,8 @@ import numpy as np
 
 from fastnn._autograd.engine import Alias, Node
 from fastnn._autograd.modes import _mode
+from fastnn._core.capture_state import active, is_mine
+from fastnn._core.numpy_trace import recorded
 from fastnn._tensor.tensor import Step, Tensor, _recorded, _renew, _wrap
 
 ArrayMap = Callable[[np.ndarray], np.ndarray]
@@ -38,7 +40,7 @@ def linear_map(
     keeps: bool = False,
 ) -> Tensor:
     """``forward(x)``, a linear map of arrays; ``backward`` is its transpose."""
-    result = forward(x._data)
+    result = recorded(forward, x._data) if active and is_mine() else forward(x._data)
     if type(result) is not _ndarray:
         result = np.asarray(result)
     if not _recorded(x):

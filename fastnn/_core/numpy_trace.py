@@ -1,0 +1,80 @@
+"""What NumPy computes during a trace, recorded as launches of NumPy's own inner loops.
+
+Operations of tensors call NumPy at a few points, by ``errstate.quiet`` and for linear maps. In a trace these points call
+:func:`recorded` instead: the function gets arrays of a subclass, which sees each ufunc. The subclass does not leave
+this file.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from fastnn._core.capture_state import Uncapturable
+from fastnn.kernels.runtime.numpy_loops import EXACT, ROUNDED, record_loop, record_total
+
+_KNOWN = EXACT | ROUNDED
+# Functions that return views, or facts that do not depend on the numbers.
+_VIEWS = frozenset((
+    np.broadcast_to, np.reshape, np.transpose, np.expand_dims, np.squeeze, np.swapaxes, np.moveaxis, np.shape, np.ndim,
+    np.size, np.result_type,
+))  # fmt: skip
+
+
+def _plain(value: Any) -> Any:
+    return value.view(np.ndarray) if type(value) is _TracedArray else value
+
+
+def _refuse(name: str) -> Any:
+    raise Uncapturable(f"numpy.{name} computes outside the kernels")
+
+
+class _TracedArray(np.ndarray):
+    """An array whose numbers mean nothing yet. Ufuncs are recorded; what would read a number ends the trace."""
+
+    def __array_ufunc__(self, ufunc: Any, method: str, *inputs: Any, out: Any = None, **options: Any) -> Any:
+        """Record the ufunc, if it is one that has a launch."""
+        operands = tuple(map(_plain, inputs))
+        if out is None and method == "__call__" and ufunc in _KNOWN and not options.keys() - {"dtype"}:
+            result = np.asarray(ufunc(*operands, **options))
+            operands = tuple([a.item() if isinstance(a, np.generic) else a for a in operands])
+            if record_loop(ufunc, operands, result):
+                return result.view(_TracedArray)
+        elif method == "reduce" and ufunc is np.add and len(inputs) == 1:
+            return self._total(operands[0], out, **options)
+        return _refuse(ufunc.__name__)
+
+    @staticmethod
+    def _total(
+        a: np.ndarray, out: Any, axis: Any = 0, dtype: Any = None, keepdims: bool = False, initial: Any = None,
+        where: Any = True,
+    ) -> Any:  # fmt: skip
+        if out is not None and out != (None,):
+            _refuse("add.reduce")
+        axes = tuple(range(a.ndim)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
+        axes = tuple([d % a.ndim for d in axes])
+        result = np.asarray(np.add.reduce(a, axes, dtype, None, keepdims))
+        if where is not True or initial is not None or not record_total(a, axes, result):
+            _refuse("add.reduce")
+        return result.view(_TracedArray)
+
+    def __array_function__(self, function: Any, kinds: Any, args: Any, options: Any) -> Any:
+        """Views; everything else ends the trace."""
+        if function not in _VIEWS:
+            _refuse(function.__name__)
+        return super().__array_function__(function, kinds, args, options)
+
+    def _read(self, *args: Any) -> Any:
+        raise Uncapturable("a number is read in Python")
+
+    __bool__ = __float__ = __int__ = __index__ = __iter__ = __complex__ = item = tolist = tobytes = _read  # type: ignore[assignment]
+
+
+def recorded(operate: Callable[..., Any], *args: Any) -> Any:
+    """``operate(*args)`` in a trace; a function of no floating-point array runs as it is."""
+    given = [
+        a.view(_TracedArray) if type(a) is np.ndarray and a.dtype.kind == "f" else a for a in args
+    ]  # fmt: skip
+    return _plain(operate(*given))

@@ -1,0 +1,250 @@
+"""NumPy's inner loops as launches, so that a recording holds what NumPy computes, with the same bits.
+
+A ufunc keeps the address of an inner loop for each combination of dtypes, in a public structure (``PyUFuncObject`` of
+NumPy's ``ufuncobject.h``). An inner loop needs no interpreter: ``loop(args, dimensions, steps, data)`` computes ``n``
+numbers. Called from a kernel, one costs about 25 ns, where NumPy takes 300 to 600
+(docs/architecture/recorder.md).
+"""
+
+from __future__ import annotations
+
+import ctypes
+import functools
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import types
+from numba.extending import intrinsic
+
+from fastnn.kernels.runtime.compiler import FLOAT32, FLOAT64, Kernel
+from fastnn.kernels.runtime.launcher import launch
+from fastnn.kernels.runtime.raw_memory import WORD, integer, put_integer, stack_words
+
+# Dimensions of a loop after neighbours were joined.
+MOST_DIMENSIONS = 4
+
+# Ufuncs whose result is the correctly rounded one, so that it does not depend on which numbers a loop computes
+# together; and others, whose loops must be called for the same runs of numbers as NumPy calls them.
+EXACT = frozenset((
+    np.add, np.subtract, np.multiply, np.true_divide, np.negative, np.absolute, np.sqrt, np.square, np.reciprocal,
+    np.maximum, np.minimum,
+))  # fmt: skip
+ROUNDED = frozenset((np.exp, np.log, np.tanh, np.expm1, np.log1p, np.sin, np.cos))
+
+
+class _UFunc(ctypes.Structure):
+    """The beginning of ``PyUFuncObject``."""
+
+    _fields_ = (
+        ("head", ctypes.c_ssize_t * (object.__basicsize__ // ctypes.sizeof(ctypes.c_ssize_t))),
+        ("nin", ctypes.c_int), ("nout", ctypes.c_int), ("nargs", ctypes.c_int), ("identity", ctypes.c_int),
+        ("functions", ctypes.POINTER(ctypes.c_void_p)), ("data", ctypes.POINTER(ctypes.c_void_p)),
+        ("ntypes", ctypes.c_int), ("reserved", ctypes.c_int), ("name", ctypes.c_char_p),
+        ("types", ctypes.POINTER(ctypes.c_ubyte)),
+    )  # fmt: skip
+
+
+@functools.cache
+def find_loop(ufunc: np.ufunc, dtype: np.dtype) -> tuple[int, int] | None:
+    """The address of a ufunc's inner loop for operands and a result of one dtype, and its data; None without one."""
+    found = _UFunc.from_address(id(ufunc))
+    facts = found.nin, found.nout, found.nargs, found.ntypes
+    if facts != (ufunc.nin, ufunc.nout, ufunc.nargs, ufunc.ntypes) or found.name != ufunc.__name__.encode():
+        # Another layout of the structure.
+        return None
+    for i in range(found.ntypes):
+        kinds = [found.types[i * found.nargs + k] for k in range(found.nargs)]
+        if kinds == [dtype.num] * found.nargs:
+            return (found.functions[i], found.data[i] or 0) if found.functions[i] else None
+    return None
+
+
+@intrinsic
+def _call_loop(typingctx, address, args, dimensions, steps, data):
+    """Call the C function at an address with these four words."""
+
+    def codegen(context, builder, signature, values):
+        kind = ir.FunctionType(ir.VoidType(), [WORD] * 4)
+        builder.call(builder.inttoptr(values[0], kind.as_pointer()), values[1:])
+        return context.get_dummy_value()
+
+    return types.void(*[types.int64] * 5), codegen
+
+
+# Addresses of three operands, the number of numbers, and three steps.
+_call = stack_words(7)
+
+
+def _walk_slice(operands: int, first: int, is_sum: bool = False):
+    """A slice that calls a loop over ``operands`` operands; their sizes and strides begin at word ``first``.
+
+    An operand without an array is a number: its word has its bits, and its strides are 0.
+    """
+
+    def walk_slice(args, t, n):
+        call = _call()
+        loop, data = integer(args, first), integer(args, first + 1)
+        sizes, strides = first + 2, first + 6
+        put_integer(call, 3, integer(args, sizes + 3))
+        for k in range(operands):
+            put_integer(call, 4 + k, integer(args, strides + 4 * k + 3))
+        for i in range(integer(args, sizes)):
+            for j in range(integer(args, sizes + 1)):
+                for m in range(integer(args, sizes + 2)):
+                    for k in range(operands):
+                        at = strides + 4 * k
+                        offset = i * integer(args, at) + j * integer(args, at + 1) + m * integer(args, at + 2)
+                        put_integer(call, k, integer(args, k) + offset)
+                    _call_loop(loop, call, call + 24, call + 32, data)
+
+    return walk_slice
+
+
+_LOOP = "; loop data n0 n1 n2 n3"
+
+
+def _steps(*names: str) -> str:
+    return "".join(f" {name}{k}" for name in names for k in range(MOST_DIMENSIONS))
+
+
+def _number_slice(position: int):
+    """As the slice of two operands, where the one at ``position`` is a number."""
+
+    def number_slice(args, t, n):
+        # x, out; number; then as above, with the strides of x and out
+        call = _call()
+        loop, data = integer(args, 3), integer(args, 4)
+        put_integer(call, position, args + 16)
+        put_integer(call, 3, integer(args, 8))
+        put_integer(call, 4 + position, 0)
+        put_integer(call, 5 - position, integer(args, 12))
+        put_integer(call, 6, integer(args, 16))
+        for i in range(integer(args, 5)):
+            for j in range(integer(args, 6)):
+                for m in range(integer(args, 7)):
+                    x = i * integer(args, 9) + j * integer(args, 10) + m * integer(args, 11)
+                    out = i * integer(args, 13) + j * integer(args, 14) + m * integer(args, 15)
+                    put_integer(call, 1 - position, integer(args, 0) + x)
+                    put_integer(call, 2, integer(args, 1) + out)
+                    _call_loop(loop, call, call + 24, call + 32, data)
+
+    return number_slice
+
+
+def _total_slice(args, t, n):
+    # x, out; bytes of out; then as for two operands, with the strides of x and out: out + x, written to out
+    call = _call()
+    loop, data = integer(args, 3), integer(args, 4)
+    for k in range(integer(args, 2)):
+        put_byte(integer(args, 1), k)
+    put_integer(call, 3, integer(args, 8))
+    put_integer(call, 4, integer(args, 16))
+    put_integer(call, 5, integer(args, 12))
+    put_integer(call, 6, integer(args, 16))
+    for i in range(integer(args, 5)):
+        for j in range(integer(args, 6)):
+            for m in range(integer(args, 7)):
+                x = i * integer(args, 9) + j * integer(args, 10) + m * integer(args, 11)
+                out = integer(args, 1) + i * integer(args, 13) + j * integer(args, 14) + m * integer(args, 15)
+                put_integer(call, 0, out)
+                put_integer(call, 1, integer(args, 0) + x)
+                put_integer(call, 2, out)
+                _call_loop(loop, call, call + 24, call + 32, data)
+
+
+@intrinsic
+def put_byte(typingctx, address, at):
+    """Write a 0 to the byte at ``address + at``."""
+
+    def codegen(context, builder, signature, values):
+        place = builder.inttoptr(values[0], ir.IntType(8).as_pointer())
+        builder.store(ir.IntType(8)(0), builder.gep(place, [values[1]]))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64), codegen
+
+
+_UNARY = Kernel("numpy.unary", _walk_slice(2, 2), "x out" + _LOOP + _steps("x", "out"), outputs="out")
+_BINARY = Kernel("numpy.binary", _walk_slice(3, 3), "x y out" + _LOOP + _steps("x", "y", "out"), outputs="out")
+_NUMBER = [
+    Kernel(
+        f"numpy.{name}", _number_slice(position), "x out; number loop data n0 n1 n2 n3" + _steps("x", "out"),
+        outputs="out",
+    )
+    for position, name in enumerate(("number_first", "number_last"))
+]  # fmt: skip
+_TOTAL = Kernel("numpy.total", _total_slice, "x out; bytes loop data n0 n1 n2 n3" + _steps("x", "out"), outputs="out")
+
+
+def _joined(
+    shape: tuple[int, ...], strides: list[tuple[int, ...]], order: list[int]
+) -> tuple[list[int], list[list[int]]] | None:
+    """Sizes and strides of the dimensions in this order, neighbours joined, filled up; None for too many."""
+    sizes: list[int] = []
+    steps: list[list[int]] = [[] for _ in strides]
+    for d in [d for d in order if shape[d] != 1]:
+        if sizes and all(s[-1] == shape[d] * found[d] for s, found in zip(steps, strides, strict=True)):
+            sizes[-1] *= shape[d]
+            for s, found in zip(steps, strides, strict=True):
+                s[-1] = found[d]
+        else:
+            sizes.append(shape[d])
+            for s, found in zip(steps, strides, strict=True):
+                s.append(found[d])
+    rest = MOST_DIMENSIONS - len(sizes)
+    if rest < 0:
+        return None
+    return [1] * rest + sizes, [[0] * rest + s for s in steps]
+
+
+def _bits(number: Any, dtype: np.dtype) -> int:
+    raw = np.asarray(number, dtype).tobytes()
+    return int.from_bytes(raw.ljust(8, b"\0"), "little", signed=True)
+
+
+def record_loop(ufunc: np.ufunc, operands: tuple[Any, ...], out: np.ndarray) -> bool:
+    """Launch ``ufunc(*operands, out=out)``: aligned arrays of the dtype of ``out``, one may be a number.
+
+    Returns: False, and launches nothing, if that is not possible with the same bits.
+    """
+    dtype = out.dtype
+    loop = find_loop(ufunc, dtype) if dtype in (FLOAT32, FLOAT64) else None
+    arrays = [a for a in operands if isinstance(a, np.ndarray)]
+    if loop is None or not 1 <= len(operands) <= 2 or any(a.dtype != dtype or not a.flags.aligned for a in arrays):
+        return False
+    if not out.size:
+        return True
+    views = [np.broadcast_to(a, out.shape) for a in arrays]
+    order = sorted(range(out.ndim), key=lambda d: -abs(out.strides[d]))
+    layout = _joined(out.shape, [a.strides for a in (*views, out)], order)
+    if layout is None or not arrays:
+        return False
+    sizes, steps = layout
+    size = dtype.itemsize
+    if ufunc not in EXACT and (sizes[:3] != [1, 1, 1] or any(s[-1] not in (size, 0) for s in steps)):
+        return False
+    words = (*loop, *sizes, *[s for found in steps for s in found])
+    if len(arrays) == len(operands):
+        launch(_UNARY if len(operands) == 1 else _BINARY, 1, (*arrays, out), *words)
+        return True
+    position = 1 if isinstance(operands[0], np.ndarray) else 0
+    launch(_NUMBER[position], 1, (arrays[0], out), _bits(operands[position], dtype), *words)
+    return True
+
+
+def record_total(a: np.ndarray, axes: tuple[int, ...], out: np.ndarray) -> bool:
+    """Launch ``np.add.reduce(a, axes)`` of a C-contiguous array, written to ``out``; False as for others."""
+    dtype = out.dtype
+    loop = find_loop(np.add, dtype) if dtype in (FLOAT32, FLOAT64) else None
+    if loop is None or a.dtype != dtype or not (a.flags.c_contiguous and a.flags.aligned and out.flags.c_contiguous) or not a.size:
+        return False
+    strides, rest = [], list(out.reshape([n for d, n in enumerate(a.shape) if d not in axes]).strides)
+    for d in range(a.ndim):
+        strides.append(0 if d in axes else rest.pop(0))
+    layout = _joined(a.shape, [a.strides, tuple(strides)], list(range(a.ndim)))
+    if layout is None:
+        return False
+    sizes, steps = layout
+    launch(_TOTAL, 1, (a, out), out.nbytes, *loop, *sizes, *[s for found in steps for s in found])
+    return True
