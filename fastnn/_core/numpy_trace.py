@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._core.capture_state import Uncapturable
-from fastnn.kernels.runtime.numpy_loops import EXACT, ROUNDED, record_loop, record_total
+from fastnn.kernels.runtime.numpy_loops import EXACT, ROUNDED, record_loop, record_total, record_where
 
 _KNOWN = EXACT | ROUNDED
 # Functions that return views, or facts that do not depend on the numbers.
@@ -62,6 +62,12 @@ class _TracedArray(np.ndarray):
 
     def __array_function__(self, function: Any, kinds: Any, args: Any, options: Any) -> Any:
         """Views; everything else ends the trace."""
+        if function is np.where and len(args) == 3 and not options:
+            mask, x, y = map(_plain, args)
+            result = np.where(mask, x, y)
+            x, y = [a.item() if isinstance(a, np.generic) else a for a in (x, y)]
+            if isinstance(mask, np.ndarray) and record_where(mask, x, y, result):
+                return result.view(_TracedArray)
         if function not in _VIEWS:
             _refuse(function.__name__)
         return super().__array_function__(function, kinds, args, options)
@@ -73,8 +79,8 @@ class _TracedArray(np.ndarray):
 
 
 def recorded(operate: Callable[..., Any], *args: Any) -> Any:
-    """``operate(*args)`` in a trace; a function of no floating-point array runs as it is."""
+    """``operate(*args)`` in a trace; a function of no array of floats or bool runs as it is."""
     given = [
-        a.view(_TracedArray) if type(a) is np.ndarray and a.dtype.kind == "f" else a for a in args
+        a.view(_TracedArray) if type(a) is np.ndarray and a.dtype.kind in "fb" else a for a in args
     ]  # fmt: skip
     return _plain(operate(*given))

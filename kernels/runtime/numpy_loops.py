@@ -17,7 +17,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from fastnn.kernels.runtime.compiler import FLOAT32, FLOAT64, Kernel
+from fastnn.kernels.runtime.compiler import FLOAT32, FLOAT64, Kernel, by_dtype, inline
 from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.raw_memory import WORD, integer, put_integer, stack_words
 
@@ -28,9 +28,12 @@ MOST_DIMENSIONS = 4
 # together; and others, whose loops must be called for the same runs of numbers as NumPy calls them.
 EXACT = frozenset((
     np.add, np.subtract, np.multiply, np.true_divide, np.negative, np.absolute, np.sqrt, np.square, np.reciprocal,
-    np.maximum, np.minimum,
+    np.maximum, np.minimum, np.sign, np.signbit, np.isnan, np.isfinite, np.isinf, np.greater, np.greater_equal, np.less,
+    np.less_equal, np.equal, np.not_equal, np.logical_and, np.logical_or, np.logical_not, np.bitwise_and, np.bitwise_or,
 ))  # fmt: skip
-ROUNDED = frozenset((np.exp, np.log, np.tanh, np.expm1, np.log1p, np.sin, np.cos))
+ROUNDED = frozenset((np.exp, np.log, np.tanh, np.expm1, np.log1p, np.sin, np.cos, np.power))
+_BOOL = np.dtype(np.bool_)
+_DTYPES = FLOAT32, FLOAT64, _BOOL
 
 
 class _UFunc(ctypes.Structure):
@@ -46,8 +49,8 @@ class _UFunc(ctypes.Structure):
 
 
 @functools.cache
-def find_loop(ufunc: np.ufunc, dtype: np.dtype) -> tuple[int, int] | None:
-    """The address of a ufunc's inner loop for operands and a result of one dtype, and its data; None without one."""
+def find_loop(ufunc: np.ufunc, *dtypes: np.dtype) -> tuple[int, int] | None:
+    """The address of a ufunc's inner loop for operands and a result of these dtypes, and its data; None without one."""
     found = _UFunc.from_address(id(ufunc))
     facts = found.nin, found.nout, found.nargs, found.ntypes
     if facts != (ufunc.nin, ufunc.nout, ufunc.nargs, ufunc.ntypes) or found.name != ufunc.__name__.encode():
@@ -55,7 +58,7 @@ def find_loop(ufunc: np.ufunc, dtype: np.dtype) -> tuple[int, int] | None:
         return None
     for i in range(found.ntypes):
         kinds = [found.types[i * found.nargs + k] for k in range(found.nargs)]
-        if kinds == [dtype.num] * found.nargs:
+        if kinds == [dtype.num for dtype in dtypes]:
             return (found.functions[i], found.data[i] or 0) if found.functions[i] else None
     return None
 
@@ -177,6 +180,85 @@ _NUMBER = [
 _TOTAL = Kernel("numpy.total", _total_slice, "x out; bytes loop data n0 n1 n2 n3" + _steps("x", "out"), outputs="out")
 
 
+def _where(dtype):
+    def where_slice(args, t, n):
+        # mask, x, y, out; whether x and y are numbers, their bits; sizes, strides
+        bits = _call()
+        put_integer(bits, 0, integer(args, 5))
+        put_integer(bits, 1, integer(args, 7))
+        x_fixed, y_fixed = integer(args, 4) != 0, integer(args, 6) != 0
+        for i in range(integer(args, 8)):
+            for j in range(integer(args, 9)):
+                for m in range(integer(args, 10)):
+                    for k in range(integer(args, 11)):
+                        mask = _at(args, 0, i, j, m, k)
+                        x = bits if x_fixed else _at(args, 1, i, j, m, k)
+                        y = bits + 8 if y_fixed else _at(args, 2, i, j, m, k)
+                        copy_number(_at(args, 3, i, j, m, k), x if is_true(mask) else y, dtype(0))
+
+    return where_slice
+
+
+@inline
+def _at(args, operand, i, j, m, k):
+    s = 12 + 4 * operand
+    offset = i * integer(args, s) + j * integer(args, s + 1) + m * integer(args, s + 2) + k * integer(args, s + 3)
+    return integer(args, operand) + offset
+
+
+@intrinsic
+def is_true(typingctx, address):
+    """Whether the byte at an address is not 0."""
+
+    def codegen(context, builder, signature, values):
+        byte = builder.load(builder.inttoptr(values[0], ir.IntType(8).as_pointer()))
+        return builder.icmp_unsigned("!=", byte, ir.IntType(8)(0))
+
+    return types.boolean(types.int64), codegen
+
+
+@intrinsic
+def copy_number(typingctx, target, source, like):
+    """Copy a number of the type of ``like`` from one address to another, with its bits."""
+    size = 32 if like == types.float32 else 64
+
+    def codegen(context, builder, signature, values):
+        kind = ir.IntType(size).as_pointer()
+        builder.store(builder.load(builder.inttoptr(values[1], kind)), builder.inttoptr(values[0], kind))
+        return context.get_dummy_value()
+
+    return types.void(types.int64, types.int64, like), codegen
+
+
+_WHERE = by_dtype(
+    "numpy.where", _where,
+    "mask x y out; x_fixed x_bits y_fixed y_bits n0 n1 n2 n3" + _steps("mask", "x", "y", "out"), outputs="out",
+)  # fmt: skip
+
+
+def record_where(mask: np.ndarray, x: Any, y: Any, out: np.ndarray) -> bool:
+    """Launch ``np.where(mask, x, y)``, written to ``out``, of arrays of its dtype, or numbers; False as for others."""
+    dtype = out.dtype
+    arrays = [a for a in (x, y) if isinstance(a, np.ndarray)]
+    if dtype not in (FLOAT32, FLOAT64) or mask.dtype != _BOOL:
+        return False
+    if any(a.dtype != dtype or not a.flags.aligned for a in arrays):
+        return False
+    if not out.size:
+        return True
+    # A number has an array in its place, which is not read.
+    given = [a if isinstance(a, np.ndarray) else mask for a in (x, y)]
+    views = [np.broadcast_to(a, out.shape) for a in (mask, *given)]
+    order = sorted(range(out.ndim), key=lambda d: -abs(out.strides[d]))
+    layout = _joined(out.shape, [a.strides for a in (*views, out)], order)
+    if layout is None:
+        return False
+    sizes, steps = layout
+    fixed = [w for a in (x, y) for w in ((0, 0) if isinstance(a, np.ndarray) else (1, _bits(a, dtype)))]
+    launch(_WHERE[dtype], 1, (mask, *given, out), *fixed, *sizes, *[s for found in steps for s in found])
+    return True
+
+
 def _joined(
     shape: tuple[int, ...], strides: list[tuple[int, ...]], order: list[int]
 ) -> tuple[list[int], list[list[int]]] | None:
@@ -204,24 +286,26 @@ def _bits(number: Any, dtype: np.dtype) -> int:
 
 
 def record_loop(ufunc: np.ufunc, operands: tuple[Any, ...], out: np.ndarray) -> bool:
-    """Launch ``ufunc(*operands, out=out)``: aligned arrays of the dtype of ``out``, one may be a number.
+    """Launch ``ufunc(*operands, out=out)``: aligned arrays of floats or bool, one may be a number.
 
     Returns: False, and launches nothing, if that is not possible with the same bits.
     """
-    dtype = out.dtype
-    loop = find_loop(ufunc, dtype) if dtype in (FLOAT32, FLOAT64) else None
     arrays = [a for a in operands if isinstance(a, np.ndarray)]
-    if loop is None or not 1 <= len(operands) <= 2 or any(a.dtype != dtype or not a.flags.aligned for a in arrays):
+    if not 1 <= len(operands) <= 2 or not arrays or any(a.dtype not in _DTYPES or not a.flags.aligned for a in arrays):
+        return False
+    dtype = arrays[0].dtype
+    loop = find_loop(ufunc, *[a.dtype if isinstance(a, np.ndarray) else dtype for a in operands], out.dtype)
+    if loop is None:
         return False
     if not out.size:
         return True
     views = [np.broadcast_to(a, out.shape) for a in arrays]
     order = sorted(range(out.ndim), key=lambda d: -abs(out.strides[d]))
     layout = _joined(out.shape, [a.strides for a in (*views, out)], order)
-    if layout is None or not arrays:
+    if layout is None:
         return False
     sizes, steps = layout
-    size = dtype.itemsize
+    size = out.itemsize
     if ufunc not in EXACT and (sizes[:3] != [1, 1, 1] or any(s[-1] not in (size, 0) for s in steps)):
         return False
     words = (*loop, *sizes, *[s for found in steps for s in found])
@@ -236,7 +320,7 @@ def record_loop(ufunc: np.ufunc, operands: tuple[Any, ...], out: np.ndarray) -> 
 def record_total(a: np.ndarray, axes: tuple[int, ...], out: np.ndarray) -> bool:
     """Launch ``np.add.reduce(a, axes)`` of a C-contiguous array, written to ``out``; False as for others."""
     dtype = out.dtype
-    loop = find_loop(np.add, dtype) if dtype in (FLOAT32, FLOAT64) else None
+    loop = find_loop(np.add, dtype, dtype, dtype) if dtype in (FLOAT32, FLOAT64) else None
     if loop is None or a.dtype != dtype or not (a.flags.c_contiguous and a.flags.aligned and out.flags.c_contiguous) or not a.size:
         return False
     strides, rest = [], list(out.reshape([n for d, n in enumerate(a.shape) if d not in axes]).strides)
