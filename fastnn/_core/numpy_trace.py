@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._core.capture_state import Uncapturable
+from fastnn._core.capture_state import Uncapturable, active, constant, is_mine
 from fastnn.kernels.runtime.numpy_loops import EXACT, ROUNDED, record_loop, record_total, record_where
 
 _KNOWN = EXACT | ROUNDED
@@ -72,6 +72,14 @@ class _TracedArray(np.ndarray):
             _refuse(function.__name__)
         return super().__array_function__(function, kinds, args, options)
 
+    def astype(self, dtype: Any, *args: Any, **options: Any) -> Any:
+        """Bools as floats, recorded; another conversion ends the trace."""
+        a = _plain(self)
+        if a.dtype == dtype:
+            return self
+        result = a.astype(dtype)
+        return result.view(_TracedArray) if record_where(a, 1, 0, result) else _refuse("astype")
+
     def _read(self, *args: Any) -> Any:
         raise Uncapturable("a number is read in Python")
 
@@ -84,3 +92,32 @@ def recorded(operate: Callable[..., Any], *args: Any) -> Any:
         a.view(_TracedArray) if type(a) is np.ndarray and a.dtype.kind in "fb" else a for a in args
     ]  # fmt: skip
     return _plain(operate(*given))
+
+
+def run(operate: Callable[..., Any], *args: Any) -> Any:
+    """``operate(*args)``, a function of arrays; recorded in a trace."""
+    return recorded(operate, *args) if active and is_mine() else operate(*args)
+
+
+def dense(a: np.ndarray) -> np.ndarray:
+    """``np.ascontiguousarray``, of an array with dimensions; recorded in a trace."""
+    result = np.ascontiguousarray(a)
+    if result is not a and active and is_mine() and a.dtype.kind == "f" and not record_loop(np.positive, (a,), result):
+        _refuse("ascontiguousarray")
+    return result
+
+
+def padded(a: np.ndarray, shape: tuple[int, ...], key: Any) -> np.ndarray:
+    """Zeros of this shape with ``a`` at ``[key]``."""
+    full = np.zeros(shape, a.dtype)
+    if type(a) is not _TracedArray:
+        full[key] = a
+        return full
+    # The zeros are written each time: another array may take the place of this one.
+    zeros = np.broadcast_to(constant(np.zeros((), a.dtype)), shape)
+    part = full[key]
+    if not isinstance(part, np.ndarray) or not record_loop(np.positive, (zeros,), full):
+        _refuse("zeros")
+    if not record_loop(np.positive, (_plain(a),), part):
+        _refuse("zeros")
+    return full.view(_TracedArray)

@@ -196,8 +196,8 @@ class Recording:
         if changes[0] != before and not guards.may_hold():
             raise Uncapturable("an attribute of a module is assigned in the forward")
         self._result, out = result, result._data
-        for state, _ in self.watch.draws:
-            known.add(state)
+        for array in (*[state for state, _ in self.watch.draws], *self.watch.constants):
+            known.add(array)
         if not out.size or not out.flags.c_contiguous or _overlaps(out, [*guards.arrays, *arrays]):
             raise Uncapturable("the output is empty, not contiguous, or an input")
         if any(_overlaps(a, [*guards.arrays, *arrays[:i]]) for i, a in enumerate(arrays) if a.size):
@@ -212,6 +212,8 @@ class Recording:
             self.dy = allocation.empty(out.shape, out.dtype)
             known.add(self.dy)
             self.backward, self.dxs = self._trace_back()
+            for array in self._constants:
+                known.add(array)
             self.trained = [p for p in self.trained if p._grad is not None]
             if any(p._grad is not None and p._grad._memory.version for p in self.trained):
                 # The kernels add the second gradient to the first; outside the slot the sum rounds differently.
@@ -249,6 +251,7 @@ class Recording:
             raise Uncapturable("the backward pass draws random numbers, or depends on what an array holds")
         if any(p._grad is not None and p._grad._data is not p._grad_place for p in self.trained):
             raise Uncapturable("the gradient of a parameter does not go into its place")
+        self._constants = watch.constants
         return program, dict(self._found)
 
     def _prepare_back(self, guards: Guards, out: np.ndarray) -> None:

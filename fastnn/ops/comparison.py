@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from fastnn._autograd.engine import Node
+from fastnn._core import capture_state
 from fastnn._core.dtypes import as_number, bool_, default_numpy, plain, promoted
 from fastnn._core.errors import DTypeError, ShapeError
+from fastnn._core.numpy_trace import run
 from fastnn._tensor.tensor import Tensor, _recorded, _unbroadcast, _wrap
 from fastnn._tensor.views import linear_map
 from fastnn.ops.core import (
@@ -295,7 +297,7 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     x, y = _wrapped_pair(input, other)
     mask = condition._data.astype(np.bool_, copy=False)
     try:
-        result = np.asarray(np.where(mask, x._data, y._data))
+        result = np.asarray(run(np.where, mask, x._data, y._data))
     except ValueError:
         raise shape_error(mask.shape, x._data.shape, y._data.shape) from None
     if not _recorded(x, y):
@@ -303,13 +305,13 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     x_shape, y_shape = x._data.shape, y._data.shape
     wants_x, wants_y = x._requires_grad, y._requires_grad
 
-    def run(grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def backward(grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         return (
             _unbroadcast(keep_where(grad, mask), x_shape) if wants_x else None,
-            _unbroadcast(keep_where(grad, ~mask), y_shape) if wants_y else None,
+            _unbroadcast(keep_where(grad, run(np.logical_not, mask)), y_shape) if wants_y else None,
         )
 
-    return _wrap(result, Node("Where", (x, y), run, (condition,), keeps=True))
+    return _wrap(result, Node("Where", (x, y), backward, (condition,), keeps=True))
 
 
 def keep_where(x: Tensor, mask: np.ndarray) -> Tensor:
@@ -337,7 +339,7 @@ def _wrapped_pair(input: Any, other: Any) -> tuple[Tensor, Tensor]:
 
 def _number_beside(x: Tensor, value: Any) -> Tensor:
     kind = scalar_dtype(x._data.dtype, value)
-    return _wrap(as_number(value, kind, True))
+    return _wrap(capture_state.constant(np.asarray(as_number(value, kind, True))))
 
 
 @named

@@ -17,6 +17,7 @@ import numpy as np
 
 from fastnn._autograd.engine import Node, ResultNode
 from fastnn._core import capture_state
+from fastnn._core import numpy_trace as trace
 from fastnn._core.dtypes import RANK, check_promotion, default_numpy, from_numpy_dtype, plain, promoted
 from fastnn._core.errors import ShapeError
 from fastnn._core.errstate import quiet
@@ -229,7 +230,7 @@ def step_map(x: Tensor, forward: ArrayMap, backward: ArrayMap, *sources: Tensor)
     The derivative of a piecewise linear function is such a map. The graph contains the sources, with gradients
     of 0.
     """
-    result = np.asarray(forward(x._data))
+    result = np.asarray(trace.run(forward, x._data))
     if not _recorded(x, *sources):
         return _wrap(result)
 
@@ -285,7 +286,7 @@ def tied(x: Tensor, *sources: Tensor) -> Tensor:
 
 def pieces(x: Tensor, factors: np.ndarray, reads_result: bool = False) -> Tensor:
     """``x * factors``, where the factors are a step function of ``x``; ``reads_result`` as for :func:`piece`."""
-    result = np.asarray(np.multiply(x._data, factors, dtype=x._data.dtype))
+    result = np.asarray(trace.run(lambda a: np.multiply(a, factors, dtype=a.dtype), x._data))
     if reads_result and _recorded(x):
         return recorded_result("Piece", (x,), result, lambda grad, y: (scaled(grad, factors, y),))
     return mapped("Piece", x, result, lambda grad: scaled(grad, factors, x))

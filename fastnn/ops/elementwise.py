@@ -13,6 +13,7 @@ import numpy as np
 from fastnn._autograd.engine import Node
 from fastnn._core.dtypes import as_number, from_numpy_dtype
 from fastnn._core.errstate import quiet
+from fastnn._core.numpy_trace import run
 from fastnn._tensor.tensor import Tensor, _recorded, _unbroadcast, _wrap
 from fastnn._tensor.views import ArrayMap, linear_map, mapped
 from fastnn.ops.core import (
@@ -145,7 +146,7 @@ def _stepwise(name: str, text: str, function: ArrayMap) -> Any:
             raise NotImplementedError(f'"{name}" not implemented for Bool')
         if input._data.dtype.kind != "f" and name not in ("sign", "sgn"):
             return input.clone()
-        return mapped(title, input, np.asarray(function(input._data)), lambda grad: no_gradient(grad, None, None))
+        return mapped(title, input, np.asarray(run(function, input._data)), lambda grad: no_gradient(grad, None, None))
 
     return named(titled(operation, name, text))
 
@@ -419,7 +420,7 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     kind = input._data.dtype
     if kind.kind == "b":
         raise NotImplementedError('"clamp_scalar_cpu" not implemented for Bool')
-    min, max = [None if n is None else as_number(n, kind) for n in (min, max)]
+    min, max = [None if n is None else as_number(n, kind)[()] for n in (min, max)]
 
     def limit(a: np.ndarray) -> Any:
         # The upper limit last, so that it wins if it is below the lower one.
@@ -428,7 +429,7 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
         return a if max is None else np.minimum(a, max)
 
     def slope(grad: Tensor, x: Tensor) -> Tensor:
-        inside = _within(x._data, min, max)
+        inside = np.asarray(run(_within, x._data, min, max))
         return gated(grad, inside)
 
     return of_operand("ClampBackward1", input, limit, slope)

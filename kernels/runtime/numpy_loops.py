@@ -27,7 +27,7 @@ MOST_DIMENSIONS = 4
 # Ufuncs whose result is the correctly rounded one, so that it does not depend on which numbers a loop computes
 # together; and others, whose loops must be called for the same runs of numbers as NumPy calls them.
 EXACT = frozenset((
-    np.add, np.subtract, np.multiply, np.true_divide, np.negative, np.absolute, np.sqrt, np.square, np.reciprocal,
+    np.positive, np.add, np.subtract, np.multiply, np.true_divide, np.negative, np.absolute, np.sqrt, np.square, np.reciprocal,
     np.maximum, np.minimum, np.sign, np.signbit, np.isnan, np.isfinite, np.isinf, np.greater, np.greater_equal, np.less,
     np.less_equal, np.equal, np.not_equal, np.logical_and, np.logical_or, np.logical_not, np.bitwise_and, np.bitwise_or,
 ))  # fmt: skip

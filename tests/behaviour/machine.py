@@ -62,7 +62,7 @@ LAYERS: dict[str, Callable[[Any, int], Any]] = {
     "identity": lambda nn, n: nn.Identity(),
 }
 LINEAR = ("linear", "bare")
-KINDS = ("sequential", "nested", "written", "residual", "halves", "two inputs", "twice", "aliased", "tied")
+KINDS = ("sequential", "nested", "written", "residual", "halves", "two inputs", "twice", "aliased", "tied", "arithmetic", "gated")
 # With a large eps, so that a gradient of pure rounding error is not amplified.
 OPTIMIZERS: dict[str, Callable[[Any, Any], Any]] = {
     "sgd": lambda optim, p: optim.SGD(p, lr=0.1),
@@ -118,6 +118,18 @@ def build(lib: Any, spec: Spec) -> Any:
         def forward(self, x: Any) -> Any:
             return self.second(x + self.body(self.first(x)).tanh())
 
+    class Arithmetic(Net):
+        def forward(self, x: Any) -> Any:
+            h = self.first(x) * 2 - x / 3
+            h = h + 0.1 * self.body(h).tanh() * h.mean(1, keepdim=True)
+            return self.second(h) + (h**2 + 1).sqrt()
+
+    class Gated(Net):
+        def forward(self, x: Any) -> Any:
+            h = self.first(x)
+            h = lib.where(h > 0, h, h.exp() - 1) + self.body(x).sigmoid() * h.abs()
+            return lib.maximum(h, self.second(h)) - h.sum(0) * 0.01
+
     class TwoInputs(Net):
         def forward(self, x: Any, y: Any) -> Any:
             return self.body(self.first(x) * self.second(y))
@@ -132,7 +144,7 @@ def build(lib: Any, spec: Spec) -> Any:
         def forward(self, x: Any) -> Any:
             return self.body(self.first(x))
 
-    kinds = {"residual": Residual, "two inputs": TwoInputs, "twice": Twice, "aliased": Once}
+    kinds = {"residual": Residual, "arithmetic": Arithmetic, "gated": Gated, "two inputs": TwoInputs, "twice": Twice, "aliased": Once}
     if spec.kind == "halves":
         halves = nn.Module()
         halves.body, halves.head = nn.Sequential(*layers[:middle]), nn.Sequential(*layers[middle:], nn.Identity())
