@@ -1,8 +1,8 @@
 """What NumPy computes during a trace, recorded as launches of NumPy's own inner loops.
 
-Operations of tensors call NumPy at a few points, by ``errstate.quiet`` and for linear maps. In a trace these points call
-:func:`recorded` instead: the function gets arrays of a subclass, which sees each ufunc. The subclass does not leave
-this file.
+Operations of tensors call NumPy at a few points, by ``errstate.quiet`` and for linear maps. In a trace these points
+call :func:`recorded` instead: the function gets arrays of a subclass, which sees each ufunc. The subclass does not
+leave this file.
 """
 
 from __future__ import annotations
@@ -21,6 +21,9 @@ _VIEWS = frozenset((
     np.broadcast_to, np.reshape, np.transpose, np.expand_dims, np.squeeze, np.swapaxes, np.moveaxis, np.shape, np.ndim,
     np.size, np.result_type,
 ))  # fmt: skip
+
+# NumPy's stubs accept `keepdims` only as a literal.
+_SUM: Any = np.add.reduce
 
 
 def _plain(value: Any) -> Any:
@@ -55,7 +58,7 @@ class _TracedArray(np.ndarray):
             _refuse("add.reduce")
         axes = tuple(range(a.ndim)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
         axes = tuple([d % a.ndim for d in axes])
-        result = np.asarray(np.add.reduce(a, axes, dtype, None, keepdims))
+        result = np.asarray(_SUM(a, axes, dtype, None, keepdims))
         if where is not True or initial is not None or not record_total(a, axes, result):
             _refuse("add.reduce")
         return result.view(_TracedArray)

@@ -284,7 +284,8 @@ class CompiledStep:
         if outline(first) != outline(second) or numbers[0] != numbers[1]:
             raise Uncapturable("two runs of the same step launched different kernels")
         known = Spans()
-        for array in (*guards.arrays, *[t._data for t in tensors], *[state for state, _ in watch.draws], *watch.constants):
+        draws = [state for state, _ in watch.draws]
+        for array in (*guards.arrays, *[t._data for t in tensors], *draws, *watch.constants):
             known.add(array)
         check_complete(first, known)
         if not known.holds(loss):

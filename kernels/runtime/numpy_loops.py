@@ -27,8 +27,9 @@ MOST_DIMENSIONS = 4
 # Ufuncs whose result is the correctly rounded one, so that it does not depend on which numbers a loop computes
 # together; and others, whose loops must be called for the same runs of numbers as NumPy calls them.
 EXACT = frozenset((
-    np.positive, np.add, np.subtract, np.multiply, np.true_divide, np.negative, np.absolute, np.sqrt, np.square, np.reciprocal,
-    np.maximum, np.minimum, np.sign, np.signbit, np.isnan, np.isfinite, np.isinf, np.greater, np.greater_equal, np.less,
+    np.positive, np.add, np.subtract, np.multiply, np.true_divide, np.negative, np.absolute, np.sqrt, np.square,
+    np.reciprocal, np.maximum, np.minimum, np.sign, np.signbit, np.isnan, np.isfinite, np.isinf, np.greater,
+    np.greater_equal, np.less,
     np.less_equal, np.equal, np.not_equal, np.logical_and, np.logical_or, np.logical_not, np.bitwise_and, np.bitwise_or,
 ))  # fmt: skip
 ROUNDED = frozenset((np.exp, np.log, np.tanh, np.expm1, np.log1p, np.sin, np.cos, np.power))
@@ -321,7 +322,9 @@ def record_total(a: np.ndarray, axes: tuple[int, ...], out: np.ndarray) -> bool:
     """Launch ``np.add.reduce(a, axes)`` of a C-contiguous array, written to ``out``; False as for others."""
     dtype = out.dtype
     loop = find_loop(np.add, dtype, dtype, dtype) if dtype in (FLOAT32, FLOAT64) else None
-    if loop is None or a.dtype != dtype or not (a.flags.c_contiguous and a.flags.aligned and out.flags.c_contiguous) or not a.size:
+    if loop is None or a.dtype != dtype or not a.size:
+        return False
+    if not (a.flags.c_contiguous and a.flags.aligned and out.flags.c_contiguous):
         return False
     strides, rest = [], list(out.reshape([n for d, n in enumerate(a.shape) if d not in axes]).strides)
     for d in range(a.ndim):

@@ -62,7 +62,10 @@ LAYERS: dict[str, Callable[[Any, int], Any]] = {
     "identity": lambda nn, n: nn.Identity(),
 }
 LINEAR = ("linear", "bare")
-KINDS = ("sequential", "nested", "written", "residual", "halves", "two inputs", "twice", "aliased", "tied", "arithmetic", "gated")
+KINDS = (
+    "sequential", "nested", "written", "residual", "halves", "two inputs", "twice", "aliased", "tied", "arithmetic",
+    "gated",
+)  # fmt: skip
 # With a large eps, so that a gradient of pure rounding error is not amplified.
 OPTIMIZERS: dict[str, Callable[[Any, Any], Any]] = {
     "sgd": lambda optim, p: optim.SGD(p, lr=0.1),
@@ -144,7 +147,10 @@ def build(lib: Any, spec: Spec) -> Any:
         def forward(self, x: Any) -> Any:
             return self.body(self.first(x))
 
-    kinds = {"residual": Residual, "arithmetic": Arithmetic, "gated": Gated, "two inputs": TwoInputs, "twice": Twice, "aliased": Once}
+    kinds = {
+        "residual": Residual, "arithmetic": Arithmetic, "gated": Gated, "two inputs": TwoInputs, "twice": Twice,
+        "aliased": Once,
+    }  # fmt: skip
     if spec.kind == "halves":
         halves = nn.Module()
         halves.body, halves.head = nn.Sequential(*layers[:middle]), nn.Sequential(*layers[middle:], nn.Identity())
