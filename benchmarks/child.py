@@ -3,8 +3,8 @@
 Tasks: ``import`` (seconds of the import), ``first-step`` (until one training step is done; timed by
 the parent), ``epoch`` (one epoch of MNIST; peak memory in bytes), ``speedrun`` (a seed instead of a
 model; seconds of a training, and its score), ``contended`` (a case instead of a model; seconds of a
-step). Prints one line of JSON. Only the standard library is imported at the top: other imports are
-part of the measurement.
+step), ``script`` (a program instead of a model; seconds of a step). Prints one line of JSON. Only the
+standard library is imported at the top: other imports are part of the measurement.
 """
 
 import importlib
@@ -97,6 +97,13 @@ def contended(library: str, case: str) -> float:
     return seconds_per_step(library, case)
 
 
+def script(library: str, name: str) -> float:
+    """Mean seconds of a step of a program of ``benchmarks.scripts``."""
+    from benchmarks.work.scripts import seconds_per_step
+
+    return seconds_per_step(library, name)
+
+
 def peak_memory() -> int:
     """The peak memory of this process in bytes."""
     try:
@@ -116,7 +123,7 @@ def main(task: str, library: str, *model: str) -> None:
     try:
         tasks: dict[str, Callable[..., Any]] = {
             "import": time_import, "first-step": first_step, "epoch": epoch, "speedrun": speedrun,
-            "contended": contended,
+            "contended": contended, "script": script,
         }  # fmt: skip
         found = tasks[task](library, *model)
         answer: dict[str, Any] = found if isinstance(found, dict) else {"value": found}

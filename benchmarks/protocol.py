@@ -1,8 +1,8 @@
 """How a piece of work is measured: results first, then alternating rounds.
 
-Every library's results are compared with the reference (NumPy's) before anything is timed; a
-library whose results differ is not timed. Then the libraries take turns, A B C A B C, each in its
-own process. Each turn starts with a warm-up, after the previous library's threads have gone to
+Every library's results are compared with the reference (NumPy's, unless a work names another library)
+before anything is timed; a library whose results differ is not timed. Then the libraries take turns,
+A B C A B C, each in its own process. Each turn starts with a warm-up, after the previous library's threads have gone to
 sleep. Figures are compared round by round.
 """
 
@@ -23,7 +23,7 @@ from benchmarks.machine import DISTURBED
 from benchmarks.registry import Case, ProcessWork, Unavailable, Work
 
 Figures = dict[str, dict[str, Any]]
-REFERENCE, SUBJECT = "numpy", "fastnn"
+SUBJECT = "fastnn"
 FEWEST_ROUNDS = 5
 # Core-to-core latency is high where a round trip takes this many times the usual low one. The low one is the lowest
 # decile of a run, not its minimum: with latencies of 120 to 180 and of 450 to 500 ns, a single 67 was seen.
@@ -114,17 +114,17 @@ class Comparison:
     def status(self, work: Work, case: Case, name: str) -> str:
         """Empty if the results agree, otherwise what to show instead of a figure."""
         if self._key != (work.name, case.name):
-            self._key, self._reference = (work.name, case.name), self._results(work, case, REFERENCE)
+            self._key, self._reference = (work.name, case.name), self._results(work, case, work.reference)
         if isinstance(self._reference, str):
             return f"no reference to compare with: {self._reference}"
-        if name == REFERENCE:
+        if name == work.reference:
             return ""
         results = self._results(work, case, name)
         if isinstance(results, str):
             return results
         found = difference(results, self._reference)
         if found > work.tolerance:
-            return f"differs from {REFERENCE} by {found:.1e}, tolerance {work.tolerance:.0e}"
+            return f"differs from {work.reference} by {found:.1e}, tolerance {work.tolerance:.0e}"
         return ""
 
     def _results(self, work: Work, case: Case, name: str) -> list[np.ndarray] | str:

@@ -20,7 +20,7 @@ Inputs = dict[str, np.ndarray]
 # The files of benchmarks/work, in the order of the tables.
 _FILES = (
     "linear", "softmax_cross_entropy", "optimizers", "lbfgs", "batch_norm", "gather", "training_step", "inference",
-    "classic", "contended", "whole_process", "speedrun",
+    "classic", "contended", "whole_process", "speedrun", "eager", "scripts",
 )  # fmt: skip
 
 
@@ -106,6 +106,7 @@ class Work:
         chained: each unit depends on the previous one, so only the last one is waited for (see ``worker_of``).
         extras: libraries left out of ``--quick``.
         brief: a quick run spends half the time on a figure, as there are many cases of one kind.
+        reference: the library whose results are the right ones.
     """
 
     name: str
@@ -119,6 +120,7 @@ class Work:
     chained: bool = False
     extras: tuple[str, ...] = ()
     brief: bool = False
+    reference: str = "numpy"
     unit = "s"
 
     def case(self, name: str) -> Case:

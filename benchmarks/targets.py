@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from benchmarks.registry import all_works
 from benchmarks.results import Results, Row
-from benchmarks.work import contended
+from benchmarks.work import contended, eager, scripts
 from benchmarks.work.classic import FORMULAS, LARGE, SMALL
 
 MET, MISSED, NOT_YET, NOT_MEASURED = "met", "missed", "not yet", "not measured"
@@ -247,6 +247,8 @@ TARGETS: tuple[Target, ...] = (
     Faster("contended", CONTENDED, peers=("fastnn@1",), least=1 / 1.2),
     Faster("contended", CONTENDED, peers=("jax",), least=2.0),
     Faster("contended", CONTENDED, peers=("torch",), least=5.0),
+    Faster("eager", tuple(case.name for case in eager.CASES), peers=("torch",), mean=1.0, least=0.8),
+    Faster("scripts", scripts.NAMES, peers=("torch",), mean=3.0, least=1.5),
     Faster("import", peers=("torch",), least=3.0),
     AtMost("import", ("warm",), beyond="numba", most=0.15),
     AtMost("first_step", ("T",), most=1.0),

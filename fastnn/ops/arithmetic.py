@@ -23,6 +23,7 @@ from fastnn.ops.core import (
     common_dtype,
     fit,
     in_place,
+    in_place_operand,
     named,
     no_gradient,
     original,
@@ -327,9 +328,22 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
 # -- In place, and operators --------------------------------------------------------------------
 
 
+def _product_for(input: Tensor, other: Any, alpha: Any) -> Tensor | None:
+    """``alpha * other`` as the operand of an in-place operation that is neither recorded nor converts."""
+    kind = type(alpha)
+    if (kind is not float and kind is not int) or type(other) is not Tensor or input._data.dtype.kind != "f":
+        return None
+    if in_place_operand(input, other) is None:
+        return None
+    return other * alpha
+
+
 def add_(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     """Add ``alpha * other`` in place."""
     if alpha != 1:
+        product = _product_for(input, other, alpha)
+        if product is not None:
+            return in_place(input, product, np.add, lambda x, y: add(x, other, alpha=alpha))
         return input._in_place(add(original(input, other), other, alpha=alpha))
     return in_place(input, other, np.add, add)
 
@@ -337,6 +351,9 @@ def add_(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
 def sub_(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     """Subtract ``alpha * other`` in place."""
     if alpha != 1 or input._data.dtype.kind == "b":
+        product = _product_for(input, other, alpha)
+        if product is not None:
+            return in_place(input, product, np.subtract, lambda x, y: sub(x, other, alpha=alpha))
         return input._in_place(sub(original(input, other), other, alpha=alpha))
     return in_place(input, other, np.subtract, sub)
 

@@ -275,7 +275,8 @@ def _copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     if src._memory is self._memory:
         refuse_overlap(self._data, src._data)
     try:
-        values = np.broadcast_to(src._data, self._data.shape)
+        # Broadcasting to the same shape would take longer than the copy.
+        values = src._data if shape == self._data.shape else np.broadcast_to(src._data, self._data.shape)
     except ValueError:
         raise ShapeError(
             f"The size of tensor a {list(self._data.shape)} must match the size of tensor b {list(shape)}"
@@ -318,7 +319,11 @@ def _fill_(self: Tensor, value: Any) -> Tensor:
 
 def _zero_(self: Tensor) -> Tensor:
     """Set every element to 0."""
-    return _fill_(self, 0)
+    if _recorded(self):
+        return _fill_(self, 0)
+    # Every dtype has a 0, so nothing is checked.
+    self._write(..., 0)
+    return self
 
 
 def _fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:

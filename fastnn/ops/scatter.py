@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from typing import Any
 
@@ -27,7 +28,16 @@ def _check_index(name: str, index: Any, kinds: tuple[Any, ...] = (np.int64, np.i
         raise RangeError(f"{name}(): Expected dtype {names} for index, found {index.dtype}")
 
 
+# By the dtype of an index: negative numbers become larger than any size.
+_UNSIGNED: dict[Any, Any] = {np.dtype(np.int64): np.dtype(np.uint64), np.dtype(np.int32): np.dtype(np.uint32)}
+# Grids of longer dimensions are made each time, so that those kept are small.
+_LONGEST_KEPT = 4096
+
+
 def _check_range(name: str, index: np.ndarray, size: int, negative: bool = False) -> None:
+    unsigned = None if negative else _UNSIGNED.get(index.dtype)
+    if unsigned is not None and index.size and np.maximum.reduce(index.view(unsigned), None) < size:
+        return
     low = -size if negative else 0
     if index.size and (index.min() < low or index.max() >= size):
         bad = index.min() if index.min() < low else index.max()
@@ -61,9 +71,19 @@ def _places(name: str, input: Tensor, dim: Any, index: Tensor) -> tuple[tuple[An
                 f"{list(a.shape)} apart from dimension {axis}"
             )
     _check_range(name, i, a.shape[axis])
-    grid: list[Any] = list(np.ogrid[tuple([slice(n) for n in i.shape])])
-    grid[axis] = i
-    return tuple(grid), axis
+    grid = (_kept_grid if max(i.shape) <= _LONGEST_KEPT else _grid)(i.shape)
+    return (*grid[:axis], i, *grid[axis + 1 :]), axis
+
+
+def _grid(shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
+    """The positions along each dimension, as arrays that broadcast to ``shape``; read-only."""
+    grid = tuple(np.ogrid[tuple([slice(n) for n in shape])])
+    for positions in grid:
+        positions.flags.writeable = False
+    return grid
+
+
+_kept_grid = functools.lru_cache(maxsize=64)(_grid)
 
 
 def _flat_view(a: np.ndarray) -> np.ndarray:
