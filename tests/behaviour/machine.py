@@ -64,7 +64,7 @@ LAYERS: dict[str, Callable[[Any, int], Any]] = {
 LINEAR = ("linear", "bare")
 KINDS = (
     "sequential", "nested", "written", "residual", "halves", "two inputs", "twice", "aliased", "tied", "arithmetic",
-    "gated",
+    "gated", "pair",
 )  # fmt: skip
 # With a large eps, so that a gradient of pure rounding error is not amplified.
 OPTIMIZERS: dict[str, Callable[[Any, Any], Any]] = {
@@ -133,6 +133,11 @@ def build(lib: Any, spec: Spec) -> Any:
             h = lib.where(h > 0, h, h.exp() - 1) + self.body(x).sigmoid() * h.abs()
             return lib.maximum(h, self.second(h)) - h.sum(0) * 0.01
 
+    class Pair(Net):
+        def forward(self, x: Any) -> Any:
+            h = self.body(self.first(x))
+            return self.second(h), h.tanh()
+
     class TwoInputs(Net):
         def forward(self, x: Any, y: Any) -> Any:
             return self.body(self.first(x) * self.second(y))
@@ -148,8 +153,8 @@ def build(lib: Any, spec: Spec) -> Any:
             return self.body(self.first(x))
 
     kinds = {
-        "residual": Residual, "arithmetic": Arithmetic, "gated": Gated, "two inputs": TwoInputs, "twice": Twice,
-        "aliased": Once,
+        "residual": Residual, "arithmetic": Arithmetic, "gated": Gated, "pair": Pair,
+        "two inputs": TwoInputs, "twice": Twice, "aliased": Once,
     }  # fmt: skip
     if spec.kind == "halves":
         halves = nn.Module()
@@ -239,6 +244,9 @@ class Machine:
         x, model = self.pick(self.xs, i), self.model
         if self.spec.kind == "halves":
             return model.head(model.body(x))
+        if self.spec.kind == "pair":
+            a, b = model(x)
+            return (a + b, a * b, a - 2 * b, a)[i % 4]
         # The other input has another number of rows.
         return model(x, x * 2) if self.spec.kind == "two inputs" else model(x)
 
@@ -257,7 +265,7 @@ class Machine:
             return out.mul_(2).sum()
         if kind == 5:
             return (out * out.detach()).mean()
-        if kind == 6 and self.spec.kind not in ("two inputs", "halves"):
+        if kind == 6 and self.spec.kind not in ("two inputs", "halves", "pair"):
             # An input that is itself a result.
             return self.model(out).pow(2).mean()
         return out.pow(2).mean()

@@ -122,7 +122,7 @@ REFUSED = {
     Wraps: "has decorators",
     Stars: "takes arguments by",
     Listed: "an expression of the kind ListComp",
-    Pairs: "the forward returns a tuple",
+    Pairs: "the output is empty, not contiguous, or an input",
     Accumulates: "computes outside the kernels",
     Returns: "the output is empty, not contiguous, or an input",
 }
