@@ -29,8 +29,8 @@ def _adagrad(dtype):
         g = array(args, _WORDS.gradients, (size,), dtype)[lo:hi]
         s = array(args, _WORDS.sum, (size,), dtype)[lo:hi]
         step_size = dtype(hyper[0] / (1 + (hyper[1] - 1) * hyper[5]))
-        scale = dtype(hyper[4] * factor(args, _WORDS.scale))
-        _adagrad_step(p, g, s, dtype(hyper[3]), scale, dtype(hyper[2]), step_size)
+        decay, scale = dtype(hyper[3]), dtype(hyper[4] * factor(args, _WORDS.scale))
+        _adagrad_step(p, g, s, decay, scale, dtype(hyper[2]), step_size)
 
     return adagrad_slice
 
