@@ -17,7 +17,7 @@ from llvmlite import ir
 from numba import types
 from numba.extending import intrinsic
 
-from fastnn.kernels.runtime.compiler import FLOAT32, FLOAT64, Kernel, by_dtype, inline
+from fastnn.kernels.runtime.compiler import FLOAT32, FLOAT64, Kernel, Words, by_dtype, inline
 from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.raw_memory import WORD, integer, put_integer, stack_words
 
@@ -80,81 +80,89 @@ def _call_loop(typingctx, address, args, dimensions, steps, data):
 _call = stack_words(7)
 
 
-def _walk_slice(operands: int, first: int, is_sum: bool = False):
-    """A slice that calls a loop over ``operands`` operands; their sizes and strides begin at word ``first``.
-
-    An operand without an array is a number: its word has its bits, and its strides are 0.
-    """
-
-    def walk_slice(args, t, n):
-        call = _call()
-        loop, data = integer(args, first), integer(args, first + 1)
-        sizes, strides = first + 2, first + 6
-        put_integer(call, 3, integer(args, sizes + 3))
-        for k in range(operands):
-            put_integer(call, 4 + k, integer(args, strides + 4 * k + 3))
-        for i in range(integer(args, sizes)):
-            for j in range(integer(args, sizes + 1)):
-                for m in range(integer(args, sizes + 2)):
-                    for k in range(operands):
-                        at = strides + 4 * k
-                        offset = i * integer(args, at) + j * integer(args, at + 1) + m * integer(args, at + 2)
-                        put_integer(call, k, integer(args, k) + offset)
-                    _call_loop(loop, call, call + 24, call + 32, data)
-
-    return walk_slice
+@inline
+def _offset(args, first, i, j, m):
+    """The offset in bytes of an operand whose strides begin at word ``first``."""
+    return i * integer(args, first) + j * integer(args, first + 1) + m * integer(args, first + 2)
 
 
-_LOOP = "; loop data n0 n1 n2 n3"
-
-
-def _steps(*names: str) -> str:
+def _strides(*names: str) -> str:
     return "".join(f" {name}{k}" for name in names for k in range(MOST_DIMENSIONS))
+
+
+_ONE = Words("x out; loop data n0 n1 n2 n3" + _strides("x", "out"))
+_TWO = Words("x y out; loop data n0 n1 n2 n3" + _strides("x", "y", "out"))
+# The bits of the number are in its word, which the loop reads.
+_WITH_NUMBER = Words("x out; number loop data n0 n1 n2 n3" + _strides("x", "out"))
+_SUM = Words("x out; bytes loop data n0 n1 n2 n3" + _strides("x", "out"))
+
+
+def _one_slice(args, t, n):
+    call = _call()
+    put_integer(call, 3, integer(args, _ONE.n3))
+    put_integer(call, 4, integer(args, _ONE.x3))
+    put_integer(call, 5, integer(args, _ONE.out3))
+    for i in range(integer(args, _ONE.n0)):
+        for j in range(integer(args, _ONE.n1)):
+            for m in range(integer(args, _ONE.n2)):
+                put_integer(call, 0, integer(args, _ONE.x) + _offset(args, _ONE.x0, i, j, m))
+                put_integer(call, 1, integer(args, _ONE.out) + _offset(args, _ONE.out0, i, j, m))
+                _call_loop(integer(args, _ONE.loop), call, call + 24, call + 32, integer(args, _ONE.data))
+
+
+def _two_slice(args, t, n):
+    call = _call()
+    put_integer(call, 3, integer(args, _TWO.n3))
+    put_integer(call, 4, integer(args, _TWO.x3))
+    put_integer(call, 5, integer(args, _TWO.y3))
+    put_integer(call, 6, integer(args, _TWO.out3))
+    for i in range(integer(args, _TWO.n0)):
+        for j in range(integer(args, _TWO.n1)):
+            for m in range(integer(args, _TWO.n2)):
+                put_integer(call, 0, integer(args, _TWO.x) + _offset(args, _TWO.x0, i, j, m))
+                put_integer(call, 1, integer(args, _TWO.y) + _offset(args, _TWO.y0, i, j, m))
+                put_integer(call, 2, integer(args, _TWO.out) + _offset(args, _TWO.out0, i, j, m))
+                _call_loop(integer(args, _TWO.loop), call, call + 24, call + 32, integer(args, _TWO.data))
 
 
 def _number_slice(position: int):
     """As the slice of two operands, where the one at ``position`` is a number."""
+    w = _WITH_NUMBER
 
     def number_slice(args, t, n):
-        # x, out; number; then as above, with the strides of x and out
         call = _call()
-        loop, data = integer(args, 3), integer(args, 4)
-        put_integer(call, position, args + 16)
-        put_integer(call, 3, integer(args, 8))
+        put_integer(call, position, args + 8 * w.number)
+        put_integer(call, 3, integer(args, w.n3))
         put_integer(call, 4 + position, 0)
-        put_integer(call, 5 - position, integer(args, 12))
-        put_integer(call, 6, integer(args, 16))
-        for i in range(integer(args, 5)):
-            for j in range(integer(args, 6)):
-                for m in range(integer(args, 7)):
-                    x = i * integer(args, 9) + j * integer(args, 10) + m * integer(args, 11)
-                    out = i * integer(args, 13) + j * integer(args, 14) + m * integer(args, 15)
-                    put_integer(call, 1 - position, integer(args, 0) + x)
-                    put_integer(call, 2, integer(args, 1) + out)
-                    _call_loop(loop, call, call + 24, call + 32, data)
+        put_integer(call, 5 - position, integer(args, w.x3))
+        put_integer(call, 6, integer(args, w.out3))
+        for i in range(integer(args, w.n0)):
+            for j in range(integer(args, w.n1)):
+                for m in range(integer(args, w.n2)):
+                    put_integer(call, 1 - position, integer(args, w.x) + _offset(args, w.x0, i, j, m))
+                    put_integer(call, 2, integer(args, w.out) + _offset(args, w.out0, i, j, m))
+                    _call_loop(integer(args, w.loop), call, call + 24, call + 32, integer(args, w.data))
 
     return number_slice
 
 
-def _total_slice(args, t, n):
-    # x, out; bytes of out; then as for two operands, with the strides of x and out: out + x, written to out
+def _sum_slice(args, t, n):
+    # out + x, written to out, which has strides of 0 along the dimensions of the sum.
     call = _call()
-    loop, data = integer(args, 3), integer(args, 4)
-    for k in range(integer(args, 2)):
-        put_byte(integer(args, 1), k)
-    put_integer(call, 3, integer(args, 8))
-    put_integer(call, 4, integer(args, 16))
-    put_integer(call, 5, integer(args, 12))
-    put_integer(call, 6, integer(args, 16))
-    for i in range(integer(args, 5)):
-        for j in range(integer(args, 6)):
-            for m in range(integer(args, 7)):
-                x = i * integer(args, 9) + j * integer(args, 10) + m * integer(args, 11)
-                out = integer(args, 1) + i * integer(args, 13) + j * integer(args, 14) + m * integer(args, 15)
+    for k in range(integer(args, _SUM.bytes)):
+        put_byte(integer(args, _SUM.out), k)
+    put_integer(call, 3, integer(args, _SUM.n3))
+    put_integer(call, 4, integer(args, _SUM.out3))
+    put_integer(call, 5, integer(args, _SUM.x3))
+    put_integer(call, 6, integer(args, _SUM.out3))
+    for i in range(integer(args, _SUM.n0)):
+        for j in range(integer(args, _SUM.n1)):
+            for m in range(integer(args, _SUM.n2)):
+                out = integer(args, _SUM.out) + _offset(args, _SUM.out0, i, j, m)
                 put_integer(call, 0, out)
-                put_integer(call, 1, integer(args, 0) + x)
+                put_integer(call, 1, integer(args, _SUM.x) + _offset(args, _SUM.x0, i, j, m))
                 put_integer(call, 2, out)
-                _call_loop(loop, call, call + 24, call + 32, data)
+                _call_loop(integer(args, _SUM.loop), call, call + 24, call + 32, integer(args, _SUM.data))
 
 
 @intrinsic
@@ -169,42 +177,40 @@ def put_byte(typingctx, address, at):
     return types.void(types.int64, types.int64), codegen
 
 
-_UNARY = Kernel("numpy.unary", _walk_slice(2, 2), "x out" + _LOOP + _steps("x", "out"), outputs="out")
-_BINARY = Kernel("numpy.binary", _walk_slice(3, 3), "x y out" + _LOOP + _steps("x", "y", "out"), outputs="out")
+_UNARY = Kernel("numpy.unary", _one_slice, _ONE, outputs="out")
+_BINARY = Kernel("numpy.binary", _two_slice, _TWO, outputs="out")
 _NUMBER = [
-    Kernel(
-        f"numpy.{name}", _number_slice(position), "x out; number loop data n0 n1 n2 n3" + _steps("x", "out"),
-        outputs="out",
-    )
+    Kernel(f"numpy.{name}", _number_slice(position), _WITH_NUMBER, outputs="out")
     for position, name in enumerate(("number_first", "number_last"))
-]  # fmt: skip
-_TOTAL = Kernel("numpy.total", _total_slice, "x out; bytes loop data n0 n1 n2 n3" + _steps("x", "out"), outputs="out")
+]
+_TOTAL = Kernel("numpy.sum", _sum_slice, _SUM, outputs="out")
+
+
+_CHOICE = Words(
+    "mask x y out; x_is_number x_bits y_is_number y_bits n0 n1 n2 n3" + _strides("mask", "x", "y", "out")
+)
 
 
 def _where(dtype):
+    w = _CHOICE
+
     def where_slice(args, t, n):
-        # mask, x, y, out; whether x and y are numbers, their bits; sizes, strides
-        bits = _call()
-        put_integer(bits, 0, integer(args, 5))
-        put_integer(bits, 1, integer(args, 7))
-        x_fixed, y_fixed = integer(args, 4) != 0, integer(args, 6) != 0
-        for i in range(integer(args, 8)):
-            for j in range(integer(args, 9)):
-                for m in range(integer(args, 10)):
-                    for k in range(integer(args, 11)):
-                        mask = _at(args, 0, i, j, m, k)
-                        x = bits if x_fixed else _at(args, 1, i, j, m, k)
-                        y = bits + 8 if y_fixed else _at(args, 2, i, j, m, k)
-                        copy_number(_at(args, 3, i, j, m, k), x if is_true(mask) else y, dtype(0))
+        numbers = args + 8 * w.x_bits, args + 8 * w.y_bits
+        x_is_number, y_is_number = integer(args, w.x_is_number) != 0, integer(args, w.y_is_number) != 0
+        for i in range(integer(args, w.n0)):
+            for j in range(integer(args, w.n1)):
+                for m in range(integer(args, w.n2)):
+                    for k in range(integer(args, w.n3)):
+                        x, y = numbers
+                        if not x_is_number:
+                            x = integer(args, w.x) + _offset(args, w.x0, i, j, m) + k * integer(args, w.x3)
+                        if not y_is_number:
+                            y = integer(args, w.y) + _offset(args, w.y0, i, j, m) + k * integer(args, w.y3)
+                        mask = integer(args, w.mask) + _offset(args, w.mask0, i, j, m) + k * integer(args, w.mask3)
+                        out = integer(args, w.out) + _offset(args, w.out0, i, j, m) + k * integer(args, w.out3)
+                        copy_number(out, x if is_true(mask) else y, dtype(0))
 
     return where_slice
-
-
-@inline
-def _at(args, operand, i, j, m, k):
-    s = 12 + 4 * operand
-    offset = i * integer(args, s) + j * integer(args, s + 1) + m * integer(args, s + 2) + k * integer(args, s + 3)
-    return integer(args, operand) + offset
 
 
 @intrinsic
@@ -231,10 +237,7 @@ def copy_number(typingctx, target, source, like):
     return types.void(types.int64, types.int64, like), codegen
 
 
-_WHERE = by_dtype(
-    "numpy.where", _where,
-    "mask x y out; x_fixed x_bits y_fixed y_bits n0 n1 n2 n3" + _steps("mask", "x", "y", "out"), outputs="out",
-)  # fmt: skip
+_WHERE = by_dtype("numpy.where", _where, _CHOICE, outputs="out")
 
 
 def record_where(mask: np.ndarray, x: Any, y: Any, out: np.ndarray) -> bool:

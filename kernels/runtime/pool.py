@@ -16,8 +16,8 @@ figures.
 
 The trial: if core-to-core latency is high, or other programs use the cores, a table of small launches is faster on
 one thread. At intervals all kept tables run on the pool for a while, then on one thread; each table then runs the
-way that was faster for it. An optimizer's launch has no table that is kept: it runs alone if the kept table before it
-did, a moment ago.
+way that was faster for it. An optimizer's launch has no table that is kept: it runs alone if the kept table before
+it did, a moment ago.
 """
 
 from __future__ import annotations
