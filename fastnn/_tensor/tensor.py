@@ -74,12 +74,14 @@ if allocation.IS_POISONED:
     _wrap = tracked(_wrap)
 
 
-def _recorded(*operands: Tensor) -> bool:
+def _recorded(x: Tensor, *others: Tensor) -> bool:
     """Whether the result of an operation on these needs a gradient."""
     if not _mode.enabled:
         return False
-    recorded = False
-    for t in operands:
+    if x._history != x._memory.history:
+        _renew(x)
+    recorded = x._requires_grad
+    for t in others:
         if t._history != t._memory.history:
             _renew(t)
         recorded = recorded or t._requires_grad

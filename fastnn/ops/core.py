@@ -11,7 +11,7 @@ import functools
 import operator
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from fastnn._autograd.engine import Node, ResultNode
 from fastnn._core import capture_state
 from fastnn._core.dtypes import RANK, check_promotion, default_numpy, from_numpy_dtype, plain, promoted
 from fastnn._core.errors import ShapeError
-from fastnn._core.errstate import quiet
+from fastnn._core.errstate import quiet, run_quiet
 from fastnn._tensor.tensor import Tensor, _recorded, _unbroadcast, _wrap
 from fastnn._tensor.views import ArrayMap, mapped
 from fastnn.kernels.runtime import allocation
@@ -50,7 +50,8 @@ def named(function: Function) -> Function:
     method, or raise the TypeError, as with PyTorch.
     """
     code = function.__code__
-    parameters = frozenset(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
+    count = code.co_argcount + code.co_kwonlyargcount
+    parameters = frozenset(code.co_varnames[:count])
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -63,6 +64,10 @@ def named(function: Function) -> Function:
         result = function(*args, **kwargs)
         return result if out is None else into(out, result)
 
+    if count == 1:
+        # Its method has no argument, so that there is no name to accept.
+        return _paired(wrapped, function)
+
     @functools.wraps(function)
     def method(*args: Any, **kwargs: Any) -> Any:
         if not kwargs:
@@ -74,9 +79,13 @@ def named(function: Function) -> Function:
                 kwargs[_NUMPY_NAMES[name]] = kwargs.pop(name)
         return function(*args, **kwargs)
 
+    return _paired(wrapped, method)
+
+
+def _paired(wrapped: Any, method: Any) -> Any:
     _METHODS[wrapped] = method
     FUNCTIONS[method] = wrapped
-    return cast(Function, wrapped)
+    return wrapped
 
 
 # From the functions made by `named` to their methods, and back.
@@ -299,7 +308,10 @@ Derivative = Callable[[Tensor, Any], Tensor]
 
 def of_operand(name: str, x: Tensor, function: ArrayMap, derivative: Derivative) -> Tensor:
     """``function(x)``; the derivative reads x."""
-    result = quiet(function, x._data)
+    try:
+        result = run_quiet(function, x._data)
+    except RuntimeError:
+        result = quiet(function, x._data)
     if type(result) is not _ndarray:
         result = np.asarray(result)
     if not _recorded(x):
@@ -309,7 +321,10 @@ def of_operand(name: str, x: Tensor, function: ArrayMap, derivative: Derivative)
 
 def of_result(name: str, x: Tensor, function: ArrayMap, derivative: Derivative) -> Tensor:
     """``function(x)``; the derivative reads the result."""
-    result = quiet(function, x._data)
+    try:
+        result = run_quiet(function, x._data)
+    except RuntimeError:
+        result = quiet(function, x._data)
     if type(result) is not _ndarray:
         result = np.asarray(result)
     if not _recorded(x):
@@ -408,7 +423,10 @@ def shape_error(*shapes: Sequence[int]) -> ShapeError:
 def broadcast(operate: Callable[..., Any], a: Any, b: Any) -> np.ndarray:
     """``operate(a, b)`` on arrays, with broadcasting."""
     try:
-        result = quiet(operate, a, b)
+        try:
+            result = run_quiet(operate, a, b)
+        except RuntimeError:
+            result = quiet(operate, a, b)
     except ValueError:
         if not fit(np.shape(a), np.shape(b)):
             raise shape_error(np.shape(a), np.shape(b)) from None
@@ -480,7 +498,10 @@ def _with_number(
 ) -> Tensor:
     """``operate(a, b)`` where one is the array of ``operand`` and the other a number."""
     try:
-        result = quiet(operate, a, b)
+        try:
+            result = run_quiet(operate, a, b)
+        except RuntimeError:
+            result = quiet(operate, a, b)
     except OverflowError:
         # An integer beyond the range of the array's dtype becomes infinite, as in PyTorch.
         result = quiet(operate, *[float(n) if isinstance(n, int) else n for n in (a, b)])
