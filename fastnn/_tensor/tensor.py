@@ -65,13 +65,27 @@ def _wrap(array: np.ndarray, node: Node | None = None) -> Tensor:
     tensor._grad = None
     tensor._memory = new_memory()
     tensor._history = 0
+    tensor._view = None
+    return tensor
+
+
+def _share(array: np.ndarray, node: Node | None, memory: Memory) -> Tensor:
+    """As ``_wrap``, a tensor over memory that other tensors share."""
+    tensor = _new(Tensor)
+    tensor._data = array
+    tensor._node = node
+    tensor._requires_grad = node is not None
+    tensor._grad = None
+    tensor._memory = memory
+    tensor._history = memory.history
+    tensor._view = None
     return tensor
 
 
 if allocation.IS_POISONED:
     from fastnn._core.live_tensors import tracked
 
-    _wrap = tracked(_wrap)
+    _wrap, _share = tracked(_wrap), tracked(_share)
 
 
 def _recorded(x: Tensor, *others: Tensor) -> bool:
@@ -140,7 +154,7 @@ class Tensor(Differentiable):
     tensor([2., 4.])
     """
 
-    __slots__ = ("__dict__", "__weakref__", "_data", "_grad", "_history", "_memory", "_node", "_requires_grad")
+    __slots__ = ("__dict__", "__weakref__", "_data", "_grad", "_history", "_memory", "_node", "_requires_grad", "_view")
 
     _data: np.ndarray
     _grad: Tensor | None
@@ -151,7 +165,7 @@ class Tensor(Differentiable):
     _node: Node | None
     _requires_grad: bool
     # For a view: its base, and the steps from there.
-    _view: tuple[Tensor, tuple[Step, ...]] | None = None
+    _view: tuple[Tensor, tuple[Step, ...]] | None
     # Whether it is one of several views that an operation returned.
     _of_many = False
     # For a leaf: the hooks on its gradient.
@@ -169,12 +183,11 @@ class Tensor(Differentiable):
             made = alias(data[0])
             self._data, self._node, self._grad, self._requires_grad = made._data, made._node, None, made._requires_grad
             self._memory, self._history = made._memory, made._history
-            if made._view is not None:
-                self._view = made._view
+            self._view = made._view
             return
         self._data = numbers_of(data, default_numpy())
         self._node, self._grad, self._requires_grad = None, None, False
-        self._memory, self._history = new_memory(), 0
+        self._memory, self._history, self._view = new_memory(), 0, None
 
     # Used by the base class, which does not import this one.
     _over = staticmethod(_wrap)
@@ -185,9 +198,7 @@ class Tensor(Differentiable):
     @classmethod
     def _remade(cls, array: np.ndarray, memory: Memory, node: Node | None) -> Tensor:
         """A tensor over memory that it shares with others."""
-        made = _wrap(array, node)
-        made._memory, made._history = memory, memory.history
-        return made
+        return _share(array, node, memory)
 
     # -- Attributes ---------------------------------------------------------------------------
 
@@ -349,11 +360,9 @@ class Tensor(Differentiable):
 
     def detach(self) -> Tensor:
         """The same numbers in the same memory, without a history."""
-        detached = _wrap(self._data)
         memory = self._memory
         is_free = memory.inference and not _mode.inference
-        detached._memory = DetachedInferenceMemory() if is_free else Alias(memory)
-        return detached
+        return _share(self._data, None, DetachedInferenceMemory() if is_free else Alias(memory))
 
     def detach_(self) -> Tensor:
         """Forget the history in place."""

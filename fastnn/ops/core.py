@@ -33,6 +33,8 @@ _ndarray = np.ndarray
 # -- Arguments --------------------------------------------------------------------------------
 
 _NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim", "a": "input", "x": "input", "x1": "input", "x2": "other"}
+# The parameters of methods that have another name in NumPy; the first is the tensor itself.
+_OF_METHODS = frozenset(("dim", "keepdim", "other"))
 
 
 def warn_of_byte_mask(name: str) -> None:
@@ -50,8 +52,7 @@ def named(function: Function) -> Function:
     method, or raise the TypeError, as with PyTorch.
     """
     code = function.__code__
-    count = code.co_argcount + code.co_kwonlyargcount
-    parameters = frozenset(code.co_varnames[:count])
+    parameters = frozenset(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
@@ -64,8 +65,8 @@ def named(function: Function) -> Function:
         result = function(*args, **kwargs)
         return result if out is None else into(out, result)
 
-    if count == 1:
-        # Its method has no argument, so that there is no name to accept.
+    if parameters.isdisjoint(_OF_METHODS):
+        # There is no other name to accept.
         return _paired(wrapped, function)
 
     @functools.wraps(function)

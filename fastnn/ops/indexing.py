@@ -146,8 +146,12 @@ def _getitem(self: Tensor, key: Any) -> Tensor:
     if kind is int:
         # The ... makes a single element a view as well.
         return sliced(self, (key, ...), "Select")
+    if kind is Tensor and key._data.dtype in _INDEX_DTYPES and key._data.ndim:
+        return _selected(self, (key._data,), (key,))
     indices: list[Tensor] = []
     parts = _numpy_key(key, indices)
+    if kind is slice:
+        return sliced(self, (*parts, ...), "Slice")
     if not _is_advanced(parts):
         return sliced(self, parts if ... in parts else (*parts, ...), _view_name(parts))
     for t in indices:
@@ -156,7 +160,16 @@ def _getitem(self: Tensor, key: Any) -> Tensor:
     if any(type(k) is int for k in parts):
         first, parts = _in_two_steps(self, parts)
         return _getitem(sliced(self, first, "Select"), parts)
-    shape = self._data.shape
+    return _selected(self, parts, tuple(indices))
+
+
+# The dtypes of an index that may be a tensor with dimensions, without a warning.
+_INDEX_DTYPES = frozenset((np.dtype(np.bool_), np.dtype(np.int32), np.dtype(np.int64)))
+
+
+def _selected(x: Tensor, parts: tuple[Any, ...], indices: tuple[Tensor, ...]) -> Tensor:
+    """The elements at arrays of positions: a copy."""
+    shape = x._data.shape
 
     def take(a: np.ndarray) -> np.ndarray:
         return a[parts]
@@ -170,7 +183,7 @@ def _getitem(self: Tensor, key: Any) -> Tensor:
             np.add.at(full, parts, g)
         return full
 
-    return linear_map("Index", self, take, put, tuple(indices))
+    return linear_map("Index", x, take, put, indices)
 
 
 def _in_two_steps(x: Tensor, parts: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:
