@@ -27,7 +27,7 @@ from fastnn._core import capture_state
 from fastnn._core.devices import CPU, check_device, device
 from fastnn._core.dtypes import default_numpy, dtype, from_numpy_dtype
 from fastnn._core.errors import DTypeError, ShapeError
-from fastnn._core.errstate import quiet
+from fastnn._core.errstate import quiet, run_quiet
 from fastnn._core.size import Size
 from fastnn._tensor.differentiable import Differentiable
 from fastnn.kernels.runtime import allocation
@@ -426,7 +426,8 @@ class Tensor(Differentiable):
         if result is NotImplemented:
             return result
         self._check_in_place()
-        capture_state.stop("a tensor is changed in place outside the kernels")
+        if capture_state.active:
+            capture_state.stop("a tensor is changed in place outside the kernels")
         if result._data.shape != self._data.shape:
             raise ShapeError(
                 f"output with shape {list(self._data.shape)} doesn't match the broadcast shape "
@@ -448,13 +449,17 @@ class Tensor(Differentiable):
         return self
 
     def _write(self, key: Any, values: Any) -> None:
-        capture_state.stop("a tensor is written to outside the kernels")
+        if capture_state.active:
+            capture_state.stop("a tensor is written to outside the kernels")
         try:
             version = self._memory.version
         except RuntimeError:
             version = self._memory.version_to_write()
         try:
-            quiet(setitem, self._data, key, values)
+            try:
+                run_quiet(setitem, self._data, key, values)
+            except RuntimeError:
+                quiet(setitem, self._data, key, values)
         except (TypeError, ValueError) as error:
             if not self._data.flags.writeable:
                 raise RuntimeError(

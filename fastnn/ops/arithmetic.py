@@ -17,6 +17,7 @@ from fastnn.ops.core import (
     also_read,
     as_floating,
     binary,
+    broadcast,
     check_operands,
     check_tensor,
     check_tensors,
@@ -253,12 +254,14 @@ def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
     tensor([ 0.5000, 15.0000])
     """
     check_tensors("lerp", input, end)
-    for t in (end, weight):
-        if isinstance(t, Tensor) and t._data.dtype != input._data.dtype and t._data.ndim:
-            raise RuntimeError(f"expected dtype {input.dtype} for `end` and `weight` but got dtype {t.dtype}")
-    if input._data.dtype.kind != "f":
+    kind = input._data.dtype
+    if end._data.dtype is not kind or type(weight) is not float:
+        for t in (end, weight):
+            if isinstance(t, Tensor) and t._data.dtype != kind and t._data.ndim:
+                raise RuntimeError(f"expected dtype {input.dtype} for `end` and `weight` but got dtype {t.dtype}")
+        end = end.to(input.dtype)
+    if kind.kind != "f":
         raise NotImplementedError(f'"lerp_kernel" not implemented for {input.dtype}')
-    end = end.to(input.dtype)
     if not isinstance(weight, Tensor):
         result = _between(input, end, lambda a, b: _lerp(a, b, weight))
         if not _recorded(input, end):
@@ -289,13 +292,16 @@ def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
 
 def _lerp(a: np.ndarray, b: np.ndarray, weight: Any) -> np.ndarray:
     # From the nearer end, as in PyTorch.
+    if type(weight) is float:
+        near = -0.5 < weight < 0.5
+        return (a if near else b) + (b - a) * a.dtype.type(weight if near else weight - 1)
     near = np.abs(weight) < 0.5
     return np.where(near, a, b) + np.where(near, weight, weight - 1).astype(a.dtype) * (b - a)
 
 
 def _between(input: Tensor, end: Tensor, operate: Any, *shapes: tuple[int, ...]) -> np.ndarray:
     a, b = input._data, end._data
-    if not fit(a.shape, b.shape, *shapes):
+    if (shapes or a.shape != b.shape) and not fit(a.shape, b.shape, *shapes):
         raise shape_error(a.shape, b.shape, *shapes)
     return np.asarray(quiet(operate, a, b))
 
@@ -303,6 +309,10 @@ def _between(input: Tensor, end: Tensor, operate: Any, *shapes: tuple[int, ...])
 @named
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """``input + value * tensor1 * tensor2``."""
+    if type(input) is type(tensor1) is type(tensor2) is Tensor and not _recorded(input, tensor1, tensor2):
+        product = _product(input, tensor1, tensor2, value)
+        if product is not None:
+            return _wrap(broadcast(np.add, input._data, product))
     for t in (input, tensor1, tensor2):
         check_tensor("addcmul operand", t)
     kinds = {t._data.dtype.kind for t in (input, tensor1, tensor2)}
@@ -312,6 +322,21 @@ def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
         value = as_number(value, input._data.dtype).item()
     result = input + (tensor1 if value == 1 else tensor1 * value) * tensor2
     return also_read(result, tensor1) if value != 1 and tensor2._requires_grad else result
+
+
+def _product(input: Tensor, tensor1: Tensor, tensor2: Tensor, value: Any) -> np.ndarray | None:
+    """``value * tensor1 * tensor2`` for tensors of one floating point dtype and a number; otherwise None."""
+    if type(value) is not float and type(value) is not int:
+        return None
+    a, b = tensor1._data, tensor2._data
+    kind = input._data.dtype
+    if kind.kind != "f" or a.dtype is not kind or b.dtype is not kind or not -_LARGEST < value < _LARGEST:
+        return None
+    return broadcast(np.multiply, a if value == 1 else broadcast(np.multiply, a, value), b)
+
+
+# Larger integers cannot be converted to a float.
+_LARGEST = 1e300
 
 
 @named
@@ -346,6 +371,19 @@ def add_(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
             return in_place(input, product, np.add, lambda x, y: add(x, other, alpha=alpha))
         return input._in_place(add(original(input, other), other, alpha=alpha))
     return in_place(input, other, np.add, add)
+
+
+def addcmul_(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
+    """Add ``value * tensor1 * tensor2`` in place."""
+    memory = input._memory
+    if (
+        type(tensor1) is type(tensor2) is Tensor
+        and not (tensor1._memory is memory or tensor2._memory is memory or _recorded(input, tensor1, tensor2))
+    ):
+        product = _product(input, tensor1, tensor2, value)
+        if product is not None and product.shape == input._data.shape:
+            return in_place(input, _wrap(product), np.add, add)
+    return input._in_place(addcmul(original(input, tensor1, tensor2), tensor1, tensor2, value=value))
 
 
 def sub_(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
@@ -466,10 +504,10 @@ divide, true_divide, multiply, subtract = div, div, mul, sub
 
 
 IN_PLACE = (
-    "addcdiv", "addcmul", "divide", "floor_divide", "fmod", "lerp", "multiply", "remainder", "subtract",
+    "addcdiv", "divide", "floor_divide", "fmod", "lerp", "multiply", "remainder", "subtract",
     "true_divide",
 )  # fmt: skip
-METHODS = {"add_": add_, "sub_": sub_, "mul_": mul_, "div_": div_}
+METHODS = {"add_": add_, "addcmul_": addcmul_, "sub_": sub_, "mul_": mul_, "div_": div_}
 OPERATORS = {
     "__add__": _add, "__radd__": _radd, "__sub__": _sub, "__rsub__": _rsub, "__mul__": _mul, "__rmul__": _rmul,
     "__truediv__": _div, "__rtruediv__": _rdiv, "__div__": _div, "__floordiv__": _floordiv,

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import numpy as np
 
 from fastnn._autograd.engine import Node, ResultNode
+from fastnn._autograd.modes import _mode
 from fastnn._core import capture_state
 from fastnn._core.dtypes import RANK, check_promotion, default_numpy, from_numpy_dtype, plain, promoted
 from fastnn._core.errors import ShapeError
@@ -557,6 +558,8 @@ def original(x: Tensor, *others: Any) -> Tensor:
     for t in tensors:
         if t._memory is x._memory:
             refuse_overlap(x._data, t._data)
+    if not _mode.enabled:
+        return x
     if not _recorded(x, *tensors):
         return x
     return _wrap(x._data.copy(), x._node)
@@ -564,7 +567,8 @@ def original(x: Tensor, *others: Any) -> Tensor:
 
 def in_place(x: Tensor, other: Any, operate: Any, otherwise: Callable[[Any, Any], Tensor]) -> Tensor:
     """``x = operate(x, other)`` in the memory of x; ``otherwise`` is used if it is recorded."""
-    capture_state.stop("a tensor is changed in place outside the kernels")
+    if capture_state.active:
+        capture_state.stop("a tensor is changed in place outside the kernels")
     operand = in_place_operand(x, other)
     if operand is None or not x._data.flags.writeable:
         return x._in_place(otherwise(original(x, other), other))

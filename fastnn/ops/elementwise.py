@@ -23,10 +23,12 @@ from fastnn.ops.core import (
     check_tensor,
     fit,
     gated,
+    in_place,
     named,
     no_gradient,
     of_operand,
     of_result,
+    original,
     promote,
     refuse,
     scalar_dtype,
@@ -406,7 +408,11 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     >>> fastnn.clamp(fastnn.tensor([-2.0, 0.5, 3.0]), 0, 1)
     tensor([0.0000, 0.5000, 1.0000])
     """
-    check_tensor("input", input)
+    if type(input) is not Tensor:
+        check_tensor("input", input)
+    if type(min) is float and type(max) is float and input._data.dtype.kind == "f":
+        kind = input._data.dtype
+        return _clamp_by_numbers(input, as_number(min, kind), as_number(max, kind))
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
     if isinstance(min, Tensor) or isinstance(max, Tensor):
@@ -420,7 +426,10 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     if kind.kind == "b":
         raise NotImplementedError('"clamp_scalar_cpu" not implemented for Bool')
     min, max = [None if n is None else as_number(n, kind) for n in (min, max)]
+    return _clamp_by_numbers(input, min, max)
 
+
+def _clamp_by_numbers(input: Tensor, min: Any, max: Any) -> Tensor:
     def limit(a: np.ndarray) -> Any:
         # The upper limit last, so that it wins if it is below the lower one.
         if min is not None:
@@ -432,6 +441,17 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
         return gated(grad, inside)
 
     return of_operand("ClampBackward1", input, limit, slope)
+
+
+def clamp_(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
+    """``clamp`` in place."""
+    if type(min) is float and type(max) is float and input._data.dtype.kind == "f":
+        kind = input._data.dtype
+        low, high = as_number(min, kind), as_number(max, kind)
+        return in_place(
+            input, min, lambda a, _, out: np.minimum(np.maximum(a, low, out), high, out), lambda x, _: clamp(x, min, max)
+        )
+    return input._in_place(clamp(original(input, min, max), min, max))
 
 
 def _within(a: np.ndarray, low: Any, high: Any) -> np.ndarray:
@@ -511,7 +531,7 @@ absolute, negative, fix = abs, neg, trunc
 arccos, arccosh, arcsin, arcsinh, arctan, arctanh = acos, acosh, asin, asinh, atan, atanh
 clip = clamp
 
-IN_PLACE = tuple([n for n in __all__ if n not in ("clone", "conj", "positive", "real", "resolve_conj", "polygamma")])
+IN_PLACE = tuple([n for n in __all__ if n not in ("clamp", "clip", "clone", "conj", "positive", "real", "resolve_conj", "polygamma")])
 FUNCTIONS_ONLY = ("real",)
 OPERATORS = {"__neg__": neg, "__abs__": abs, "__pos__": positive}
-METHODS: dict[str, Any] = {"polygamma": polygamma}
+METHODS: dict[str, Any] = {"clamp_": clamp_, "clip_": clamp_, "polygamma": polygamma}

@@ -16,6 +16,11 @@ from fastnn.ops.core import also_read, check_tensor, dimension, named, recorded_
 __all__ = ["amax", "amin", "aminmax", "argmax", "argmin", "max", "min"]
 
 
+# In half the time of np.max and np.min.
+_largest: Any = np.maximum.reduce
+_smallest: Any = np.minimum.reduce
+
+
 def chosen(
     name: str, input: Tensor, indices: np.ndarray, axis: int, keepdim: bool = True, *saved: Tensor
 ) -> Tensor:
@@ -71,12 +76,14 @@ def _extreme(name: str, input: Tensor, operate: Any) -> Tensor:
 def shared(
     name: str, input: Tensor, axes: tuple[int, ...], keepdim: bool, operate: Any, nan_is_found: bool = True
 ) -> Tensor:
-    """``operate(array, axis, keepdims)``; the elements of ``input`` equal to the result share the gradient.
+    """``operate(array, axis, keepdims=keepdims)``; the elements of ``input`` equal to the result share the gradient.
 
     ``nan_is_found``: whether a NaN also shares it; otherwise its whole slice gets NaN, as in PyTorch's amax.
     """
     array = input._data
-    result = np.asarray(operate(array, axis=axes, keepdims=bool(keepdim)))
+    result = operate(array, axes, keepdims=True) if keepdim else operate(array, axes)
+    if type(result) is not np.ndarray:
+        result = np.asarray(result)
     if not _recorded(input):
         return _wrap(result)
     kept = tuple([1 if d in axes else n for d, n in enumerate(array.shape)])
@@ -93,13 +100,14 @@ def shared(
 
 
 def _reduction_or_pair(name: str, input: Tensor, dim: Any, keepdim: bool, other: Any, pair: Any) -> Any:
-    check_tensor("input", input)
+    if type(input) is not Tensor:
+        check_tensor("input", input)
     if isinstance(dim, Tensor):
         dim, other = None, dim
     if other is not None:
         return pair(input, other)
     if dim is None:
-        return _extreme(name, input, np.max if name == "max" else np.min)
+        return _extreme(name, input, _largest if name == "max" else _smallest)
     if name == "max":
         return _along(name, return_types.max, input, dim, keepdim, lambda a, axis: a.argmax(axis, keepdims=True))
     return _along(name, return_types.min, input, dim, keepdim, lambda a, axis: a.argmin(axis, keepdims=True))
@@ -137,13 +145,13 @@ def _all_axes(name: str, input: Tensor, dim: Any) -> tuple[int, ...]:
 @named
 def amax(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """The largest element over the dimensions ``dim``; equal ones share the gradient."""
-    return shared("Amax", input, _all_axes("amax", input, dim), keepdim, np.max, False)
+    return shared("Amax", input, _all_axes("amax", input, dim), keepdim, _largest, False)
 
 
 @named
 def amin(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """The smallest element over the dimensions ``dim``; equal ones share the gradient."""
-    return shared("Amin", input, _all_axes("amin", input, dim), keepdim, np.min, False)
+    return shared("Amin", input, _all_axes("amin", input, dim), keepdim, _smallest, False)
 
 
 @named
@@ -160,10 +168,11 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> 
 
 
 def _position(name: str, input: Tensor, dim: int | None, keepdim: bool) -> Tensor:
-    check_tensor("input", input)
+    if type(input) is not Tensor:
+        check_tensor("input", input)
     array = input._data
     find = getattr(array, name)
-    if array.dtype == np.bool_:
+    if array.dtype.kind == "b":
         raise RuntimeError(f"{name}(): does not support bool input")
     if dim is None:
         if array.size == 0:

@@ -27,14 +27,17 @@ def _tensors(name: str, tensors: Any) -> list[Tensor]:
     if not isinstance(tensors, (tuple, list)):
         raise TypeError(f"{name}(): tensors must be a tuple or list of Tensors, found {type(tensors).__name__}")
     for i, t in enumerate(tensors):
-        if not isinstance(t, Tensor):
+        if type(t) is not Tensor and not isinstance(t, Tensor):
             raise TypeError(f"expected Tensor as element {i} in argument 0, but got {type(t).__name__}")
     return list(tensors)
 
 
 def _one_dtype(tensors: list[Tensor]) -> list[Tensor]:
-    kinds = {t._data.dtype for t in tensors}
-    if len(kinds) == 1:
+    first = tensors[0]._data.dtype
+    for t in tensors:
+        if t._data.dtype is not first and t._data.dtype != first:
+            break
+    else:
         return tensors
     common = None
     # Tensors without dimensions count only if their kind is higher.
@@ -60,12 +63,15 @@ def cat(tensors: Any, dim: int = 0) -> Tensor:
     parts = _tensors("cat", tensors)
     if not parts:
         raise ShapeError("torch.cat(): expected a non-empty list of Tensors")
+    has_empty = False
     for i, t in enumerate(parts):
-        if not t._data.ndim:
+        if not t._data.size:
+            has_empty = True
+        elif not t._data.ndim:
             raise RuntimeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")
     parts = _one_dtype(parts)
     # PyTorch accepts an empty vector next to any shape.
-    kept = [t for t in parts if t._data.shape != (0,)] or parts[:1]
+    kept = ([t for t in parts if t._data.shape != (0,)] or parts[:1]) if has_empty else parts
     axis = dimension(dim, kept[0]._data.ndim)
     try:
         result = np.concatenate([t._data for t in kept], axis)
@@ -124,7 +130,12 @@ def stack(tensors: Any, dim: int = 0) -> Tensor:
             )
     parts = _one_dtype(parts)
     axis = dimension(dim, len(shape) + 1)
-    result = np.stack([t._data for t in parts], axis)
+    arrays = [t._data for t in parts]
+    if axis == 0 and shape:
+        # In a third of the time of np.stack.
+        result = np.concatenate(arrays).reshape(len(arrays), *shape)
+    else:
+        result = np.stack(arrays, axis)
     if not _recorded(*parts):
         return _wrap(result)
     wants = [t._requires_grad for t in parts]

@@ -21,9 +21,14 @@ from fastnn.ops.core import check_tensor, dimension, named, recorded_result, ref
 __all__ = ["gather", "scatter", "scatter_add", "scatter_reduce"]
 
 
+# Every operation takes an index of this dtype.
+_INT64 = np.dtype(np.int64)
+
+
 def _check_index(name: str, index: Any, kinds: tuple[Any, ...] = (np.int64, np.int32)) -> None:
-    check_tensor("index", index)
-    if index._data.dtype not in kinds:
+    if type(index) is not Tensor:
+        check_tensor("index", index)
+    if index._data.dtype is not _INT64 and index._data.dtype not in kinds:
         names = "/".join([np.dtype(kind).name for kind in kinds])
         raise RangeError(f"{name}(): Expected dtype {names} for index, found {index.dtype}")
 
@@ -46,7 +51,8 @@ def _check_range(name: str, index: np.ndarray, size: int, negative: bool = False
 
 def _places(name: str, input: Tensor, dim: Any, index: Tensor) -> tuple[tuple[Any, ...], int]:
     """The positions in ``input`` given by ``index`` along ``dim``, as a NumPy index of the shape of ``index``."""
-    check_tensor("input", input)
+    if type(input) is not Tensor:
+        check_tensor("input", input)
     _check_index(name, index)
     axis = dimension(dim, input._data.ndim)
     a, i = input._data, index._data
@@ -64,14 +70,17 @@ def _places(name: str, input: Tensor, dim: Any, index: Tensor) -> tuple[tuple[An
             f"Index tensor must have the same number of dimensions as input tensor, found {list(i.shape)} and "
             f"{list(a.shape)}"
         )
-    for d in range(a.ndim):
-        if d != axis and i.shape[d] > a.shape[d]:
+    shape = i.shape
+    for d, (n, m) in enumerate(zip(shape, a.shape, strict=True)):
+        if n > m and d != axis:
             raise ShapeError(
-                f"Size does not match at dimension {d} expected index {list(i.shape)} to be no larger than self "
+                f"Size does not match at dimension {d} expected index {list(shape)} to be no larger than self "
                 f"{list(a.shape)} apart from dimension {axis}"
             )
     _check_range(name, i, a.shape[axis])
-    grid = (_kept_grid if max(i.shape) <= _LONGEST_KEPT else _grid)(i.shape)
+    grid = (_kept_grid if max(shape) <= _LONGEST_KEPT else _grid)(shape)
+    if axis == 1 and len(shape) == 2:
+        return (grid[0], i), axis
     return (*grid[:axis], i, *grid[axis + 1 :]), axis
 
 
@@ -104,7 +113,7 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     shape = input._data.shape
 
     def take(a: np.ndarray) -> np.ndarray:
-        return np.asarray(_flat_view(a)[places])
+        return np.asarray((a if shape else a.reshape(1))[places])
 
     def put(g: np.ndarray) -> np.ndarray:
         full = np.zeros(shape or (1,), g.dtype)

@@ -114,7 +114,7 @@ def _median(name: str, input: Tensor, dim: Any, keepdim: bool, ignore_nan: bool)
             nothing = np.asarray(np.nan if kind.kind == "f" else np.iinfo(kind).min, kind)
             return mapped(name.title(), input, nothing, lambda grad: no_gradient(input, None, None))
         value = np.asarray(_value_of_median(input._data, ignore_nan))
-        return shared(name.title(), input, tuple(range(input._data.ndim)), False, lambda a, axis, keepdims: value)
+        return shared(name.title(), input, tuple(range(input._data.ndim)), False, lambda a, axis: value)
     return _along(name, getattr(return_types, name), input, dim, keepdim, lambda a, axis: _middle(a, axis, ignore_nan))
 
 
