@@ -448,9 +448,11 @@ def clamp_(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     if type(min) is float and type(max) is float and input._data.dtype.kind == "f":
         kind = input._data.dtype
         low, high = as_number(min, kind), as_number(max, kind)
-        return in_place(
-            input, min, lambda a, _, out: np.minimum(np.maximum(a, low, out), high, out), lambda x, _: clamp(x, min, max)
-        )
+
+        def limit(a: np.ndarray, _: Any, out: np.ndarray) -> None:
+            np.minimum(np.maximum(a, low, out=out), high, out=out)
+
+        return in_place(input, min, limit, lambda x, _: clamp(x, min, max))
     return input._in_place(clamp(original(input, min, max), min, max))
 
 

@@ -12,6 +12,7 @@ from fastnn._tensor.tensor import Tensor, _recorded, _wrap
 from fastnn._tensor.views import linear_map
 from fastnn.ops.binary_math import maximum, minimum
 from fastnn.ops.core import also_read, check_tensor, dimension, named, recorded_result, reduced
+from fastnn.ops.scatter import along
 
 __all__ = ["amax", "amin", "aminmax", "argmax", "argmin", "max", "min"]
 
@@ -33,7 +34,7 @@ def chosen(
     out_shape = kept if keepdim else kept[:axis] + kept[axis + 1 :]
 
     def take(a: np.ndarray) -> np.ndarray:
-        return np.take_along_axis(a, indices, axis).reshape(out_shape)
+        return along(a, indices, axis).reshape(out_shape)
 
     def put(g: np.ndarray) -> np.ndarray:
         full = np.zeros(shape, g.dtype)

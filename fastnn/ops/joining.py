@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._autograd.engine import Node
+from fastnn._autograd.modes import _mode
 from fastnn._core.dtypes import from_numpy_dtype, promoted
 from fastnn._core.errors import ShapeError
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
@@ -32,12 +33,30 @@ def _tensors(name: str, tensors: Any) -> list[Tensor]:
     return list(tensors)
 
 
-def _one_dtype(tensors: list[Tensor]) -> list[Tensor]:
-    first = tensors[0]._data.dtype
+def _plain_arrays(tensors: Any) -> list[np.ndarray] | None:
+    """The arrays of tensors of one dtype, with elements and without a history; None for others."""
+    if type(tensors) is not tuple and type(tensors) is not list:
+        return None
+    arrays: list[np.ndarray] = []
+    kind = None
+    recording = _mode.enabled
     for t in tensors:
-        if t._data.dtype is not first and t._data.dtype != first:
-            break
-    else:
+        if type(t) is not Tensor or (recording and (t._requires_grad or t._history != t._memory.history)):
+            return None
+        array = t._data
+        if array.dtype is not kind:
+            if kind is not None:
+                return None
+            kind = array.dtype
+        if not array.size:
+            return None
+        arrays.append(array)
+    return arrays
+
+
+def _one_dtype(tensors: list[Tensor]) -> list[Tensor]:
+    kinds = {t._data.dtype for t in tensors}
+    if len(kinds) == 1:
         return tensors
     common = None
     # Tensors without dimensions count only if their kind is higher.
@@ -60,18 +79,22 @@ def cat(tensors: Any, dim: int = 0) -> Tensor:
     >>> fastnn.cat([fastnn.tensor([1, 2]), fastnn.tensor([3])])
     tensor([1, 2, 3])
     """
+    arrays = _plain_arrays(tensors)
+    if arrays and type(dim) is int:
+        try:
+            return _wrap(np.concatenate(arrays, dim))
+        except ValueError:
+            # Of NumPy; the errors follow below.
+            pass
     parts = _tensors("cat", tensors)
     if not parts:
         raise ShapeError("torch.cat(): expected a non-empty list of Tensors")
-    has_empty = False
     for i, t in enumerate(parts):
-        if not t._data.size:
-            has_empty = True
-        elif not t._data.ndim:
+        if not t._data.ndim:
             raise RuntimeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")
     parts = _one_dtype(parts)
     # PyTorch accepts an empty vector next to any shape.
-    kept = ([t for t in parts if t._data.shape != (0,)] or parts[:1]) if has_empty else parts
+    kept = [t for t in parts if t._data.shape != (0,)] or parts[:1]
     axis = dimension(dim, kept[0]._data.ndim)
     try:
         result = np.concatenate([t._data for t in kept], axis)
@@ -118,6 +141,15 @@ def stack(tensors: Any, dim: int = 0) -> Tensor:
     tensor([[0., 1.],
             [0., 1.]])
     """
+    arrays = _plain_arrays(tensors)
+    if arrays and dim == 0 and type(dim) is int and arrays[0].ndim:
+        shape = arrays[0].shape
+        for array in arrays:
+            if array.shape != shape:
+                break
+        else:
+            # In a third of the time of np.stack.
+            return _wrap(np.concatenate(arrays).reshape(len(arrays), *shape))
     parts = _tensors("stack", tensors)
     if not parts:
         raise RuntimeError("stack expects a non-empty TensorList")
@@ -130,12 +162,7 @@ def stack(tensors: Any, dim: int = 0) -> Tensor:
             )
     parts = _one_dtype(parts)
     axis = dimension(dim, len(shape) + 1)
-    arrays = [t._data for t in parts]
-    if axis == 0 and shape:
-        # In a third of the time of np.stack.
-        result = np.concatenate(arrays).reshape(len(arrays), *shape)
-    else:
-        result = np.stack(arrays, axis)
+    result = np.stack([t._data for t in parts], axis)
     if not _recorded(*parts):
         return _wrap(result)
     wants = [t._requires_grad for t in parts]
