@@ -58,7 +58,7 @@ def _scaled(other: Any, alpha: Any) -> Any:
 
 def _check_subtraction(x: Any, other: Any) -> None:
     for t in (x, other):
-        if t._data.dtype == np.bool_ if isinstance(t, Tensor) else isinstance(t, bool):
+        if t._data.dtype.kind == "b" if isinstance(t, Tensor) else isinstance(t, bool):
             if isinstance(other, np.ndarray) and other.dtype != np.bool_:
                 # NumPy handles this case, as in PyTorch.
                 return
@@ -361,7 +361,7 @@ def _product_for(input: Tensor, other: Any, alpha: Any) -> Tensor | None:
         return None
     if in_place_operand(input, other) is None:
         return None
-    return other * alpha
+    return _wrap(quiet(np.multiply, other._data, alpha)) if -_LARGEST < alpha < _LARGEST else other * alpha
 
 
 def add_(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:

@@ -34,6 +34,7 @@ _ndarray = np.ndarray
 # -- Arguments --------------------------------------------------------------------------------
 
 _NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim", "a": "input", "x": "input", "x1": "input", "x2": "other"}
+_OF_NUMPY = frozenset(_NUMPY_NAMES)
 # The parameters of methods that have another name in NumPy; the first is the tensor itself.
 _OF_METHODS = frozenset(("dim", "keepdim", "other"))
 
@@ -60,7 +61,7 @@ def named(function: Function) -> Function:
         if not kwargs:
             return function(*args)
         out = kwargs.pop("out", None) if "out" not in parameters else None
-        for name in _NUMPY_NAMES.keys() & kwargs.keys():
+        for name in () if _OF_NUMPY.isdisjoint(kwargs) else _OF_NUMPY & kwargs.keys():
             if name not in parameters and _NUMPY_NAMES[name] in parameters:
                 kwargs[_NUMPY_NAMES[name]] = kwargs.pop(name)
         result = function(*args, **kwargs)
@@ -76,7 +77,7 @@ def named(function: Function) -> Function:
             return function(*args)
         if "out" in kwargs and "out" not in parameters:
             raise TypeError(f"{function.__name__}() got an unexpected keyword argument 'out'")
-        for name in _NUMPY_NAMES.keys() & kwargs.keys():
+        for name in () if _OF_NUMPY.isdisjoint(kwargs) else _OF_NUMPY & kwargs.keys():
             if name not in parameters and _NUMPY_NAMES[name] in parameters:
                 kwargs[_NUMPY_NAMES[name]] = kwargs.pop(name)
         return function(*args, **kwargs)

@@ -36,6 +36,15 @@ from fastnn.ops.core import (
     titled,
 )
 
+try:
+    # The limits in one step, in half the time of two.
+    from numpy._core.umath import clip as _clip
+except ImportError:  # a NumPy that has it no longer
+
+    def _clip(a: Any, low: Any, high: Any, out: Any = None) -> Any:
+        return np.minimum(np.maximum(a, low, out=out), high, out=out)
+
+
 __all__ = [
     "abs",
     "absolute",
@@ -410,9 +419,9 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """
     if type(input) is not Tensor:
         check_tensor("input", input)
-    if type(min) is float and type(max) is float and input._data.dtype.kind == "f":
-        kind = input._data.dtype
-        return _clamp_by_numbers(input, as_number(min, kind), as_number(max, kind))
+    kind = input._data.dtype
+    if type(min) is float and kind.kind == "f" and (max is None or type(max) is float):
+        return _clamp_by_numbers(input, as_number(min, kind), None if max is None else as_number(max, kind))
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
     if isinstance(min, Tensor) or isinstance(max, Tensor):
@@ -432,9 +441,9 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
 def _clamp_by_numbers(input: Tensor, min: Any, max: Any) -> Tensor:
     def limit(a: np.ndarray) -> Any:
         # The upper limit last, so that it wins if it is below the lower one.
-        if min is not None:
-            a = np.maximum(a, min)
-        return a if max is None else np.minimum(a, max)
+        if min is None:
+            return np.minimum(a, max)
+        return np.maximum(a, min) if max is None else _clip(a, min, max)
 
     def slope(grad: Tensor, x: Tensor) -> Tensor:
         inside = _within(x._data, min, max)
@@ -448,11 +457,7 @@ def clamp_(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     if type(min) is float and type(max) is float and input._data.dtype.kind == "f":
         kind = input._data.dtype
         low, high = as_number(min, kind), as_number(max, kind)
-
-        def limit(a: np.ndarray, _: Any, out: np.ndarray) -> None:
-            np.minimum(np.maximum(a, low, out=out), high, out=out)
-
-        return in_place(input, min, limit, lambda x, _: clamp(x, min, max))
+        return in_place(input, min, lambda a, _, out: _clip(a, low, high, out), lambda x, _: clamp(x, min, max))
     return input._in_place(clamp(original(input, min, max), min, max))
 
 

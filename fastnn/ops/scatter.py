@@ -41,8 +41,11 @@ _LONGEST_KEPT = 4096
 
 def _check_range(name: str, index: np.ndarray, size: int, negative: bool = False) -> None:
     unsigned = None if negative else _UNSIGNED.get(index.dtype)
-    if unsigned is not None and index.size and np.maximum.reduce(index.view(unsigned), None) < size:
-        return
+    if unsigned is not None and index.size:
+        numbers = index.view(unsigned)
+        # In a third of the time of max().
+        if numbers.item(numbers.argmax()) < size:
+            return
     low = -size if negative else 0
     if index.size and (index.min() < low or index.max() >= size):
         bad = index.min() if index.min() < low else index.max()
@@ -123,11 +126,14 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     tensor([[1],
             [4]])
     """
-    places, _ = _places("gather", input, dim, index)
-    shape = input._data.shape
+    places, axis = _places("gather", input, dim, index)
+    shape, indices = input._data.shape, index._data
+    is_along = axis == 1 and len(shape) == 2 and shape[0] == indices.shape[0]
 
     def take(a: np.ndarray) -> np.ndarray:
-        return np.asarray((a if shape else a.reshape(1))[places])
+        if is_along:
+            return along(a, indices, 1)
+        return np.asarray(_flat_view(a)[places])
 
     def put(g: np.ndarray) -> np.ndarray:
         full = np.zeros(shape or (1,), g.dtype)
