@@ -28,6 +28,7 @@ from fastnn.ops.core import (
     named,
     no_gradient,
     original,
+    overwrite,
     scaled,
     shape_error,
 )
@@ -253,6 +254,10 @@ def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
     >>> fastnn.lerp(fastnn.tensor([0.0, 10.0]), fastnn.tensor([1.0, 20.0]), 0.5)
     tensor([ 0.5000, 15.0000])
     """
+    if type(weight) is float and type(input) is type(end) is Tensor:
+        a, b = input._data, end._data
+        if a.dtype is b.dtype and a.dtype.kind == "f" and a.shape == b.shape and not _recorded(input, end):
+            return _wrap(np.asarray(quiet(_lerp, a, b, weight)))
     check_tensors("lerp", input, end)
     kind = input._data.dtype
     if end._data.dtype is not kind or type(weight) is not float:
@@ -333,11 +338,18 @@ def _product(input: Tensor, tensor1: Tensor, tensor2: Tensor, value: Any) -> np.
     kind = input._data.dtype
     if kind.kind != "f" or a.dtype is not kind or b.dtype is not kind or not -_LARGEST < value < _LARGEST:
         return None
-    return broadcast(np.multiply, a if value == 1 else quiet(np.multiply, a, quiet(np.array, value, kind)), b)
+    if value == 1:
+        return broadcast(np.multiply, a, b)
+    return broadcast(_scaled_product, a, (b, np.array(value, kind))) if a.shape == b.shape else None
 
 
-# Larger integers cannot be converted to a float.
-_LARGEST = 1e300
+def _scaled_product(a: np.ndarray, others: tuple[np.ndarray, np.ndarray]) -> Any:
+    b, number = others
+    return a * number * b
+
+
+# Every floating dtype can hold numbers below it.
+_LARGEST = 60_000
 
 
 @named
@@ -354,14 +366,15 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
 # -- In place, and operators --------------------------------------------------------------------
 
 
-def _product_for(input: Tensor, other: Any, alpha: Any) -> Tensor | None:
+def _product_for(input: Tensor, other: Any, alpha: Any) -> np.ndarray | None:
     """``alpha * other`` as the operand of an in-place operation that is neither recorded nor converts."""
     kind = type(alpha)
     if (kind is not float and kind is not int) or type(other) is not Tensor or input._data.dtype.kind != "f":
         return None
-    if in_place_operand(input, other) is None:
+    operand = in_place_operand(input, other)
+    if operand is None or not -_LARGEST < alpha < _LARGEST:
         return None
-    return _wrap(quiet(np.multiply, other._data, alpha)) if -_LARGEST < alpha < _LARGEST else other * alpha
+    return quiet(np.multiply, operand, np.array(alpha, operand.dtype))
 
 
 def add_(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
@@ -369,7 +382,7 @@ def add_(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     if alpha != 1:
         product = _product_for(input, other, alpha)
         if product is not None:
-            return in_place(input, product, np.add, lambda x, y: add(x, other, alpha=alpha))
+            return overwrite(input, product, np.add, other, lambda x, y: add(x, y, alpha=alpha))
         return input._in_place(add(original(input, other), other, alpha=alpha))
     return in_place(input, other, np.add, add)
 
@@ -383,7 +396,7 @@ def addcmul_(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1)
     ):
         product = _product(input, tensor1, tensor2, value)
         if product is not None and product.shape == input._data.shape:
-            return in_place(input, _wrap(product), np.add, add)
+            return overwrite(input, product, np.add, _wrap(product), add)
     return input._in_place(addcmul(original(input, tensor1, tensor2), tensor1, tensor2, value=value))
 
 
@@ -392,7 +405,7 @@ def sub_(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     if alpha != 1 or input._data.dtype.kind == "b":
         product = _product_for(input, other, alpha)
         if product is not None:
-            return in_place(input, product, np.subtract, lambda x, y: sub(x, other, alpha=alpha))
+            return overwrite(input, product, np.subtract, other, lambda x, y: sub(x, y, alpha=alpha))
         return input._in_place(sub(original(input, other), other, alpha=alpha))
     return in_place(input, other, np.subtract, sub)
 

@@ -571,14 +571,26 @@ def in_place(x: Tensor, other: Any, operate: Any, otherwise: Callable[[Any, Any]
     if capture_state.active:
         capture_state.stop("a tensor is changed in place outside the kernels")
     operand = in_place_operand(x, other)
-    if operand is None or not x._data.flags.writeable:
+    if operand is None:
+        return x._in_place(otherwise(original(x, other), other))
+    return overwrite(x, operand, operate, other, otherwise)
+
+
+def overwrite(x: Tensor, operand: Any, operate: Any, other: Any, otherwise: Callable[[Any, Any], Tensor]) -> Tensor:
+    """``operate(x, operand, out=x)`` on arrays, which is not recorded; ``otherwise(x, other)`` raises the errors."""
+    if capture_state.active:
+        capture_state.stop("a tensor is changed in place outside the kernels")
+    if not x._data.flags.writeable:
         return x._in_place(otherwise(original(x, other), other))
     try:
         version = x._memory.version
     except RuntimeError:
         version = x._memory.version_to_write()
     try:
-        quiet(operate, x._data, operand, x._data)
+        try:
+            run_quiet(operate, x._data, operand, x._data)
+        except RuntimeError:
+            quiet(operate, x._data, operand, x._data)
     except (ValueError, TypeError):
         # Mismatched shapes, or a result of another kind: the general path raises the error.
         return x._in_place(otherwise(original(x, other), other))

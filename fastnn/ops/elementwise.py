@@ -307,8 +307,9 @@ def mvlgamma(input: Tensor, p: int) -> Tensor:
 @named
 def neg(input: Tensor) -> Tensor:
     """``-input``; not for bool."""
-    check_tensor("input", input)
-    if input._data.dtype == np.bool_:
+    if type(input) is not Tensor:
+        check_tensor("input", input)
+    if input._data.dtype.kind == "b":
         raise RuntimeError(
             "Negation, the `-` operator, on a bool tensor is not supported. If you are trying to invert a mask, use "
             "the `~` or `logical_not()` operator instead."
@@ -319,8 +320,9 @@ def neg(input: Tensor) -> Tensor:
 @named
 def abs(input: Tensor) -> Tensor:
     """The absolute value of each element; its derivative at 0 is 0."""
-    check_tensor("input", input)
-    if input._data.dtype == np.bool_:
+    if type(input) is not Tensor:
+        check_tensor("input", input)
+    if input._data.dtype.kind == "b":
         raise NotImplementedError("abs() is not implemented for bool tensors")
     return of_operand("Abs", input, np.abs, lambda grad, x: grad * x.sgn())
 

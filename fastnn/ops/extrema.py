@@ -53,12 +53,19 @@ def _axis(name: str, input: Tensor, dim: Any) -> int:
 
 def _along(name: str, kind: Any, input: Tensor, dim: Any, keepdim: bool, find: Any) -> Any:
     """Values and indices along a dimension; ``find(array, axis)`` returns the indices and keeps the dimension."""
-    check_tensor("input", input)
+    if type(input) is not Tensor:
+        check_tensor("input", input)
     axis = _axis(name, input, dim)
     if not input._data.ndim:
         return kind(input.clone(), _wrap(np.zeros((), np.int64)))
     indices = np.asarray(find(input._data, axis), np.int64)
     kept = indices.shape
+    if not _recorded(input):
+        best = along(input._data, indices, axis)
+        if not keepdim:
+            shape = kept[:axis] + kept[axis + 1 :]
+            best, indices = best.reshape(shape), indices.reshape(shape)
+        return kind(_wrap(best), _wrap(indices))
     found = _wrap(indices if keepdim else indices.reshape(kept[:axis] + kept[axis + 1 :]))
     return kind(chosen(name.title(), input, indices, axis, keepdim, found), found)
 
@@ -71,6 +78,8 @@ def _extreme(name: str, input: Tensor, operate: Any) -> Tensor:
             f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with "
             "the 'dim' argument."
         )
+    if not _recorded(input):
+        return _wrap(np.asarray(operate(array, None)))
     return shared(f"{name.title()}Backward1", input, tuple(range(array.ndim)), False, operate)
 
 

@@ -330,10 +330,13 @@ def _chunk(function: str, input: Tensor, chunks: int, dim: int) -> list[Tensor]:
     chunks = whole("chunks", chunks)
     if chunks <= 0:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
-    n = input._data.shape[dimension(dim, input._data.ndim)]
+    axis = dimension(dim, input._data.ndim)
+    n = input._data.shape[axis]
+    name = "Split" if function == "split" else "UnsafeSplit"
     if not n:
-        return _pieces(input, dim, [0] * chunks, "Split" if function == "split" else "UnsafeSplit")
-    return _split(function, input, -(-n // chunks), dim)
+        return _pieces(input, axis, [0] * chunks, name)
+    size = -(-n // chunks)
+    return _pieces(input, axis, [min(start + size, n) for start in range(0, n, size)], name)
 
 
 @named

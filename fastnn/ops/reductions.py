@@ -375,12 +375,14 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:
 
 
 def _truth(input: Tensor, dim: Any, keepdim: bool, operate: Any) -> Tensor:
-    check_tensor("input", input)
-    axes = reduced(dim, input._data.ndim)
-    if dim == () and input._data.ndim:
+    if type(input) is not Tensor:
+        check_tensor("input", input)
+    array = input._data
+    axes = None if dim is None else reduced(dim, array.ndim)
+    if dim == () and array.ndim:
         axes = ()
-    result = np.asarray(operate(input._data, axes, bool, None, bool(keepdim)))
-    return _wrap(result.astype(np.uint8) if input._data.dtype == np.uint8 else result)
+    result = np.asarray(operate(array, axes, bool, None, bool(keepdim)))
+    return _wrap(result.astype(np.uint8) if array.dtype.char == "B" else result)
 
 
 @named

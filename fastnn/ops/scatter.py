@@ -126,13 +126,15 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     tensor([[1],
             [4]])
     """
-    places, axis = _places("gather", input, dim, index)
-    shape, indices = input._data.shape, index._data
-    is_along = axis == 1 and len(shape) == 2 and shape[0] == indices.shape[0]
+    if type(input) is type(index) is Tensor and (dim == 1 or dim == -1) and type(dim) is int and not _recorded(input):
+        a, indices = input._data, index._data
+        if a.ndim == 2 and indices.ndim == 2 and indices.dtype is _INT64 and len(a) == len(indices):
+            _check_range("gather", indices, a.shape[1])
+            return _wrap(along(a, indices, 1))
+    places, _ = _places("gather", input, dim, index)
+    shape = input._data.shape
 
     def take(a: np.ndarray) -> np.ndarray:
-        if is_along:
-            return along(a, indices, 1)
         return np.asarray(_flat_view(a)[places])
 
     def put(g: np.ndarray) -> np.ndarray:

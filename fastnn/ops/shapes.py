@@ -76,6 +76,8 @@ def _view(self: Tensor, *shape: Any, size: Any = None, dtype: Any = None) -> Ten
     PyTorch stores a Linear's weight and most results in index order; fastnn does not always. A view of such a
     tensor can be read as in PyTorch, but writing to it is an error.
     """
+    if shape and type(shape[0]) is int and size is None and dtype is None and self._data.flags.c_contiguous:
+        return _reshaped(self, shape)
     kind = dtype if dtype is not None else shape[0] if len(shape) == 1 else None
     if isinstance(kind, _dtype):
         try:
