@@ -14,7 +14,6 @@ from fastnn._tensor.tensor import Size, Tensor, _wrap
 from fastnn.distributions.constraints import Constraint
 from fastnn.random import default_generator
 
-
 _every = np.logical_and.reduce
 
 
@@ -192,9 +191,9 @@ def broadcast_all(*values: Any) -> list[Tensor]:
 
     Raises: ValueError for anything else.
     """
-    if all([type(v) is Tensor for v in values]):
+    if {type(v) for v in values} == {Tensor}:
         shape = values[0]._data.shape
-        if all([v._data.shape == shape for v in values]):
+        if {v._data.shape for v in values} == {shape}:
             return list(values)
     if not all(isinstance(v, (Tensor, int, float, np.integer, np.floating)) for v in values):
         kinds = [type(v).__name__ for v in values]

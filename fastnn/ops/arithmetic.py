@@ -58,6 +58,8 @@ def _scaled(other: Any, alpha: Any) -> Any:
 
 
 def _check_subtraction(x: Any, other: Any) -> None:
+    if type(x) is type(other) is Tensor and x._data.dtype.kind != "b" and other._data.dtype.kind != "b":
+        return
     for t in (x, other):
         if t._data.dtype.kind == "b" if isinstance(t, Tensor) else isinstance(t, bool):
             if isinstance(other, np.ndarray) and other.dtype != np.bool_:

@@ -278,7 +278,9 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     tensor([0., 2.])
     """
     if type(condition) is type(input) is type(other) is Tensor and condition._data.dtype is _BOOL:
-        return _where(condition, condition._data, *promote(input, other))
+        if input._data.dtype is not other._data.dtype:
+            input, other = promote(input, other)
+        return _where(condition, condition._data, input, other)
     if not isinstance(condition, Tensor):
         raise TypeError(f"where(): condition must be a Tensor, found {type(condition).__name__}")
     if input is None and other is None:

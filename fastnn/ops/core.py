@@ -452,9 +452,10 @@ def binary(name: str, x: Any, y: Any, operate: Callable[..., Any], dx: Partial, 
     b: Any
     if isinstance(x, Tensor):
         if isinstance(y, Tensor):
-            if x._data.dtype != y._data.dtype:
-                x, y = promote(x, y)
             a, b = x._data, y._data
+            if a.dtype is not b.dtype and a.dtype != b.dtype:
+                x, y = promote(x, y)
+                a, b = x._data, y._data
         else:
             a, kind = x._data, type(y)
             if (kind is float or kind is int) and a.dtype.kind == "f":
@@ -477,7 +478,12 @@ def binary(name: str, x: Any, y: Any, operate: Callable[..., Any], dx: Partial, 
             return NotImplemented
         x, y = _as_numpy(other, y) if kind is np.ndarray else promote(other, y)
         a, b = x._data, y._data
-    result = broadcast(operate, a, b)
+    try:
+        result = run_quiet(operate, a, b)
+        if type(result) is not _ndarray:
+            result = np.asarray(result)
+    except (RuntimeError, ValueError):
+        result = broadcast(operate, a, b)
     if not _recorded(x, y):
         return _wrap(result)
     x_shape = a.shape if x._requires_grad else None

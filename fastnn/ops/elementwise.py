@@ -540,7 +540,8 @@ absolute, negative, fix = abs, neg, trunc
 arccos, arccosh, arcsin, arcsinh, arctan, arctanh = acos, acosh, asin, asinh, atan, atanh
 clip = clamp
 
-IN_PLACE = tuple([n for n in __all__ if n not in ("clamp", "clip", "clone", "conj", "positive", "real", "resolve_conj", "polygamma")])
+_NO_FORM = ("clamp", "clip", "clone", "conj", "positive", "real", "resolve_conj", "polygamma")
+IN_PLACE = tuple([n for n in __all__ if n not in _NO_FORM])
 FUNCTIONS_ONLY = ("real",)
 OPERATORS = {"__neg__": neg, "__abs__": abs, "__pos__": positive}
 METHODS: dict[str, Any] = {"clamp_": clamp_, "clip_": clamp_, "polygamma": polygamma}

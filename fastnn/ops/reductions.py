@@ -65,7 +65,7 @@ def _total(
     if array.dtype.char in "fd" and (array.size <= FEW or (axes is None and array.flags.c_contiguous)):
         # As in _add_up.
         try:
-            total = run_quiet(_ADD, array, axes, None, None, bool(keepdim))
+            total = run_quiet(_ADD, array, axes, None, None, True) if keepdim else run_quiet(_ADD, array, axes)
             if count != 1:
                 total = run_quiet(np.true_divide, total, count)
         except RuntimeError:

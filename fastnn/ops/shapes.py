@@ -199,7 +199,7 @@ def squeeze(input: Tensor, dim: Any = None) -> Tensor:
 
 def repeated(a: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
     """``np.broadcast_to(a, shape)``, in a quarter of its time for an array without gaps."""
-    if not a.flags.c_contiguous or not a.flags.writeable or not a.size:
+    if not a.flags.carray or not a.size:
         return np.broadcast_to(a, shape)
     extra = len(shape) - a.ndim
     if extra > 0 and shape[extra:] == a.shape:
@@ -223,7 +223,7 @@ def _expanded(input: Tensor, sizes: tuple[int, ...]) -> Tensor:
             f"expand: the number of sizes provided ({len(sizes)}) must be greater or equal to the number of dimensions "
             f"in the tensor ({len(shape)})"
         )
-    target = []
+    target: list[int] = []
     for d, n in enumerate(sizes):
         size = n if type(n) is int else operator.index(n)
         if size == -1:
