@@ -38,7 +38,7 @@ from fastnn.ops.core import (
 
 try:
     # The limits in one step, in half the time of two.
-    from numpy._core.umath import clip as _clip
+    from numpy._core.umath import clip as _clip  # type: ignore[attr-defined]
 except ImportError:  # a NumPy that has it no longer
 
     def _clip(a: Any, low: Any, high: Any, out: Any = None) -> Any:

@@ -126,7 +126,10 @@ def _numpy_part(key: Any, indices: list[Tensor]) -> Any:
 
 
 def _is_advanced(key: tuple[Any, ...]) -> bool:
-    return any(isinstance(k, (np.ndarray, bool, np.bool_)) for k in key)
+    for k in key:
+        if type(k) is not slice and type(k) is not int and isinstance(k, (np.ndarray, bool, np.bool_)):
+            return True
+    return False
 
 
 def _view_name(key: tuple[Any, ...]) -> str:

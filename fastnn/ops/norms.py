@@ -26,6 +26,9 @@ from fastnn.ops.reductions import _cast, _kept_shape
 
 __all__ = ["dist", "logsumexp", "norm"]
 
+# NumPy's stubs accept `keepdims` only as a literal.
+_largest: Any = np.maximum.reduce
+
 
 # -- Exponentials -----------------------------------------------------------------------------------
 
@@ -41,7 +44,7 @@ def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     def forward(a: np.ndarray) -> np.ndarray:
         if not a.size:
             return np.log(add_up(np.exp(a), axes, None, bool(keepdim)))
-        top = np.maximum.reduce(a, axes, None, None, True)
+        top = _largest(a, axes, None, None, True)
         top = np.where(np.isfinite(top), top, top.dtype.type(0))
         total = np.log(add_up(np.exp(a - top), axes, None, True)) + top
         return total if keepdim else total.reshape([n for d, n in enumerate(shape) if d not in axes])

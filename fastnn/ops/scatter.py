@@ -106,7 +106,9 @@ _kept_starts = functools.lru_cache(maxsize=64)(_starts)
 
 
 def along(a: np.ndarray, indices: np.ndarray, axis: int) -> np.ndarray:
-    """``np.take_along_axis`` for indices within range, in a quarter of its time for the rows of a small matrix."""
+    """``np.take_along_axis`` for indices within range, in a quarter of its time for vectors and small matrices."""
+    if a.ndim == 1:
+        return a.take(indices)
     if axis == 1 and a.ndim == 2 and a.flags.c_contiguous and len(a) <= _LONGEST_KEPT and len(a) == len(indices):
         return a.take(indices + _kept_starts(*a.shape))
     return np.take_along_axis(a, indices, axis)

@@ -24,7 +24,7 @@ __all__ = [
 def order(a: np.ndarray, axis: int, descending: bool = False) -> np.ndarray:
     """The indices of a stable sort; NaN counts as the largest."""
     if not descending:
-        return np.argsort(a, axis=axis, kind="stable")
+        return a.argsort(axis, "stable")
     backwards = np.argsort(np.flip(a, axis), axis=axis, kind="stable")
     return a.shape[axis] - 1 - np.flip(backwards, axis)
 
