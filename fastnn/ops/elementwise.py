@@ -422,7 +422,7 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     if type(input) is not Tensor:
         check_tensor("input", input)
     kind = input._data.dtype
-    if type(min) is float and kind.kind == "f" and (max is None or type(max) is float):
+    if kind.kind == "f" and type(min) in _NUMBERS and (max is None or type(max) in _NUMBERS):
         return _clamp_by_numbers(input, as_number(min, kind), None if max is None else as_number(max, kind))
     if min is None and max is None:
         raise RuntimeError("torch.clamp: At least one of 'min' or 'max' must not be None")
@@ -438,6 +438,9 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
         raise NotImplementedError('"clamp_scalar_cpu" not implemented for Bool')
     min, max = [None if n is None else as_number(n, kind) for n in (min, max)]
     return _clamp_by_numbers(input, min, max)
+
+
+_NUMBERS = frozenset((float, int))
 
 
 def _clamp_by_numbers(input: Tensor, min: Any, max: Any) -> Tensor:
@@ -456,7 +459,7 @@ def _clamp_by_numbers(input: Tensor, min: Any, max: Any) -> Tensor:
 
 def clamp_(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     """``clamp`` in place."""
-    if type(min) is float and type(max) is float and input._data.dtype.kind == "f":
+    if input._data.dtype.kind == "f" and type(min) in _NUMBERS and type(max) in _NUMBERS:
         kind = input._data.dtype
         low, high = as_number(min, kind), as_number(max, kind)
         return in_place(input, min, lambda a, _, out: _clip(a, low, high, out), lambda x, _: clamp(x, min, max))

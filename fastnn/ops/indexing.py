@@ -151,10 +151,12 @@ def _getitem(self: Tensor, key: Any) -> Tensor:
         return sliced(self, (key, ...), "Select")
     if kind is Tensor and key._data.dtype in _INDEX_DTYPES and key._data.ndim:
         return _selected(self, (key._data,), (key,))
+    if kind is slice and _is_plain_slice(key):
+        return sliced(self, (key, ...), "Slice")
+    if kind is tuple and _is_basic(key):
+        return sliced(self, key if ... in key else (*key, ...), _view_name(key))
     indices: list[Tensor] = []
     parts = _numpy_key(key, indices)
-    if kind is slice:
-        return sliced(self, (*parts, ...), "Slice")
     if not _is_advanced(parts):
         return sliced(self, parts if ... in parts else (*parts, ...), _view_name(parts))
     for t in indices:
@@ -164,6 +166,29 @@ def _getitem(self: Tensor, key: Any) -> Tensor:
         first, parts = _in_two_steps(self, parts)
         return _getitem(sliced(self, first, "Select"), parts)
     return _selected(self, parts, tuple(indices))
+
+
+# Types of a slice's ends.
+_ENDS = frozenset((int, type(None)))
+
+
+def _is_plain_slice(key: slice) -> bool:
+    """Whether a slice is one for NumPy as it is; others are converted or an error."""
+    return type(key.start) in _ENDS and type(key.stop) in _ENDS and (
+        key.step is None or (type(key.step) is int and key.step > 0)
+    )  # fmt: skip
+
+
+def _is_basic(key: tuple[Any, ...]) -> bool:
+    """Whether a key has only numbers, slices, None and ..., of Python's own types."""
+    for k in key:
+        kind = type(k)
+        if kind is slice:
+            if not _is_plain_slice(k):
+                return False
+        elif kind is not int and k is not None and k is not ...:
+            return False
+    return True
 
 
 # The dtypes of an index that may be a tensor with dimensions, without a warning.

@@ -35,6 +35,7 @@ __all__ = [
 # NumPy's stubs accept `keepdims` only as a literal.
 _MULTIPLY: Any = np.multiply.reduce
 _ADD: Any = np.add.reduce
+_FLOAT64 = np.dtype(np.float64)
 
 
 def _kept_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
@@ -322,8 +323,8 @@ def cumprod(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
 def _running(operate: Any, a: np.ndarray, axis: int, kind: Any) -> np.ndarray:
     """The cumulative results along ``axis``: floating point in float64, each rounded, as in PyTorch."""
     if a.dtype.kind != "f":
-        return operate.accumulate(a, axis=axis, dtype=kind)
-    return operate.accumulate(a, axis=axis, dtype=np.float64).astype(a.dtype, copy=False)
+        return operate.accumulate(a, axis, kind)
+    return operate.accumulate(a, axis, _FLOAT64).astype(a.dtype, copy=False)
 
 
 @named

@@ -69,13 +69,13 @@ def softmax(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
     >>> fastnn.softmax(fastnn.zeros(4), 0)
     tensor([0.2500, 0.2500, 0.2500, 0.2500])
     """
-    return functional.softmax(input, dim, dtype=dtype)
+    return functional.softmax(input, dim, 3, dtype)
 
 
 @named
 def log_softmax(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
     """``log(softmax(input, dim))``, accurate where the probability is close to 0."""
-    return functional.log_softmax(input, dim, dtype=dtype)
+    return functional.log_softmax(input, dim, 3, dtype)
 
 
 celu, celu_, selu, selu_ = functional.celu, functional.celu_, functional.selu, functional.selu_
