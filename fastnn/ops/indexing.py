@@ -125,11 +125,12 @@ def _numpy_part(key: Any, indices: list[Tensor]) -> Any:
     return int(array) if array.ndim == 0 and array.dtype.kind == "i" else array
 
 
+# The types of the parts of a key that gives a view.
+_BASIC = frozenset((int, slice, type(None), type(...)))
+
+
 def _is_advanced(key: tuple[Any, ...]) -> bool:
-    for k in key:
-        if type(k) is not slice and type(k) is not int and isinstance(k, (np.ndarray, bool, np.bool_)):
-            return True
-    return False
+    return not _BASIC.issuperset(map(type, key))
 
 
 def _view_name(key: tuple[Any, ...]) -> str:
