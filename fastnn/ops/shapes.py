@@ -210,7 +210,7 @@ def repeated(a: np.ndarray, shape: tuple[int, ...]) -> np.ndarray:
             if n != m and n != 1:
                 return np.broadcast_to(a, shape)
             strides += (step if n == m else 0,)
-    found: np.ndarray = np.ndarray(shape, a.dtype, a, 0, strides)
+    found: np.ndarray = np.ndarray(shape, a.dtype, buffer=a, strides=strides)
     found.flags.writeable = False
     return found
 
