@@ -26,7 +26,7 @@ def add_up(a: np.ndarray, axes: Any = None, kind: Any = None, keepdims: bool = F
     if a.size <= FEW:
         return _add(a, axes, kind, None, keepdims)
     shape = a.shape
-    if axes is None:
+    if axes is None or (len(shape) == 1 and axes == (0,)):
         if a.flags.c_contiguous:
             return _add(a, None, None, None, keepdims)
         axes = tuple(range(a.ndim))
