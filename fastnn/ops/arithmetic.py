@@ -131,7 +131,7 @@ def _divide(x: Any, y: Any) -> Any:
 
 
 def _dividend(x: Any, other: Any) -> Any:
-    if not isinstance(x, Tensor):
+    if not isinstance(x, Tensor) or x._data.dtype.kind == "f":
         return x
     # Integers are divided as floats, and so is a number operand, which must not wrap around.
     if isinstance(other, np.ndarray) and x._data.dtype.kind != "f" and other.dtype.kind != "f":
@@ -453,8 +453,16 @@ _add, _radd = _operator("Add", np.add, _SAME, _SAME)
 _sub, _ = _operator("Sub", np.subtract, _SAME, _OPPOSITE, _check_subtraction)
 _, _rsub = _operator("RsubBackward1", np.subtract, _SAME, _OPPOSITE, _check_subtraction)
 _mul, _rmul = _operator("Mul", np.multiply, _TIMES_Y, _TIMES_X)
-_div, _ = _operator("Div", _divide, _OVER_Y, _QUOTIENT, prepare=_dividend)
+_divided, _ = _operator("Div", _divide, _OVER_Y, _QUOTIENT, prepare=_dividend)
 _, _divide_array = _operator("Mul", _divide, _OVER_Y, _QUOTIENT, prepare=_dividend)
+
+
+def _div(self: Tensor, other: Any) -> Any:
+    """``self / other``."""
+    if self._data.dtype.kind == "f":
+        # The result is floating point as well, whatever the other is.
+        return binary("Div", self, other, np.true_divide, _OVER_Y, _QUOTIENT)
+    return _divided(self, other)
 
 
 class _QuotientNode(Node):
