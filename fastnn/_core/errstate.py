@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextvars
 from collections.abc import Callable
 from typing import Any
 
@@ -25,9 +26,18 @@ try:
         finally:
             _reset(token)
 
+    # A context in which NumPy does not warn: `run_quiet(operate, *args)` is `quiet(operate, *args)` without a call of
+    # a Python function. RuntimeError if `operate` raises one, or if a context is entered within itself or by a second
+    # thread at the same time: then call `quiet`.
+    _context = contextvars.Context()
+    _context.run(_set, _IGNORE)
+    run_quiet: Callable[..., Any] = _context.run
+
 except (ImportError, TypeError):  # a NumPy that has them no longer
 
     def quiet(operate: Callable[..., Any], *args: Any) -> Any:
         """``operate(*args)`` without warnings; recorded in a trace."""
         with np.errstate(all="ignore"):
             return recorded(operate, *args) if active and is_mine() else operate(*args)
+
+    run_quiet = quiet

@@ -279,6 +279,10 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     >>> fastnn.where(x > 0, x, 0.0)
     tensor([0., 2.])
     """
+    if type(condition) is type(input) is type(other) is Tensor and condition._data.dtype is _BOOL:
+        if input._data.dtype is not other._data.dtype:
+            input, other = promote(input, other)
+        return _where(condition, condition._data, input, other)
     if not isinstance(condition, Tensor):
         raise TypeError(f"where(): condition must be a Tensor, found {type(condition).__name__}")
     if input is None and other is None:
@@ -294,10 +298,15 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     for value in (input, other):
         if not isinstance(value, (Tensor, *NUMBERS)):
             raise TypeError(f"where(): input and other must be Tensors or numbers, found {type(value).__name__}")
-    x, y = _wrapped_pair(input, other)
-    mask = condition._data.astype(np.bool_, copy=False)
+    return _where(condition, condition._data.astype(np.bool_, copy=False), *_wrapped_pair(input, other))
+
+
+_BOOL = np.dtype(np.bool_)
+
+
+def _where(condition: Tensor, mask: np.ndarray, x: Tensor, y: Tensor) -> Tensor:
     try:
-        result = np.asarray(run(np.where, mask, x._data, y._data))
+        result = run(np.where, mask, x._data, y._data)
     except ValueError:
         raise shape_error(mask.shape, x._data.shape, y._data.shape) from None
     if not _recorded(x, y):
@@ -345,9 +354,10 @@ def _number_beside(x: Tensor, value: Any) -> Tensor:
 @named
 def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     """``value`` where the mask holds, ``input`` elsewhere."""
-    check_tensor("input", input)
-    check_tensor("mask", mask)
-    if mask._data.dtype != np.bool_:
+    if type(input) is not Tensor or type(mask) is not Tensor:
+        check_tensor("input", input)
+        check_tensor("mask", mask)
+    if mask._data.dtype is not _BOOL and mask._data.dtype != _BOOL:
         raise RuntimeError("masked_fill only supports boolean masks, but got mask with dtype " + str(mask.dtype))
     if isinstance(value, Tensor):
         if value._data.ndim:
@@ -362,7 +372,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
         raise TypeError(f"masked_fill(): value must be a number, found {type(value).__name__}")
     else:
         value = _wrap(as_number(value, input._data.dtype))
-    return where(mask, value, input)
+    return _where(mask, mask._data, *promote(value, input))
 
 
 def _masked_fill_(input: Tensor, mask: Tensor, value: Any) -> Tensor:
