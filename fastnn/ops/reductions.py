@@ -10,8 +10,8 @@ import numpy as np
 
 from fastnn._autograd.engine import Node
 from fastnn._autograd.modes import _mode
-from fastnn._core.dtypes import as_numpy_dtype, from_numpy_dtype
 from fastnn._core.capture_state import active
+from fastnn._core.dtypes import as_numpy_dtype, from_numpy_dtype
 from fastnn._core.errstate import run_quiet
 from fastnn._core.sums import FEW, add_up
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
