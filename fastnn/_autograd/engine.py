@@ -195,7 +195,13 @@ class Node:
 
         def before(grad: Tensor) -> Any:
             found = hook((grad,))
-            return None if found is None else found[0]
+            if found is None:
+                return None
+            _check_replaced(hook, (grad,), found)
+            if found[0] is None:
+                # PyTorch goes on without a gradient, which adds nothing.
+                return type(grad)._remade(np.zeros_like(grad._data), Memory(), None)
+            return found[0]
 
         return _hooks_of(self).before.add(before)
 
@@ -373,18 +379,23 @@ class _PartNode(Node):
         node: Any = self.edges[0]
 
         def before(parts: Parts) -> Any:
-            found = hook(parts.by_position(node.width))
-            return None if found is None else Parts({i: g for i, g in enumerate(found) if g is not None})
+            given = parts.by_position(node.width)
+            found = hook(given)
+            if found is None:
+                return None
+            _check_replaced(hook, given, found)
+            return Parts({i: g for i, g in enumerate(found) if g is not None})
 
         return _hooks_of(node).before.add(before)
 
 
 def part_node(node: Node, position: int) -> Node:
-    """The node of result number ``position`` of an operation whose ``run`` takes a tuple of gradients."""
+    """The node of result number ``position`` of an operation whose ``run`` takes a tuple of gradients.
+
+    The ``width`` of ``node`` is set by its maker.
+    """
     joint: Any = _Joint(node)
     run: Any = lambda grad: (Parts({position: grad}),)  # noqa: E731  # a def has no type Any
-    # The results are made in order.
-    node.width = position + 1
     return _PartNode(node.title, (joint,), run)
 
 
@@ -428,16 +439,21 @@ def run_backward(
         inner: the pass is inside one operation of another pass: stop at the wanted edges, and call no hooks, as the
             outer pass calls them.
     """
-    before = _mode.enabled, _mode.direct, _mode.retain
+    before = _mode.enabled, _mode.direct, _mode.retain, _mode.at_end
     try:
         _mode.enabled, _mode.direct, _mode.retain = create_graph, wanted is None and not create_graph, retain_graph
+        if not inner:
+            _mode.at_end = {}
         # Overflow and division by zero are visible in the numbers, as in the kernels, not as warnings.
         found = quiet(_walk, roots, grads, retain_graph, wanted, accumulate, inner)
-        _mode.enabled, _mode.direct, _mode.retain = before
+        if not inner and _mode.at_end:
+            for call in list(_mode.at_end.values()):
+                call()
+        _mode.enabled, _mode.direct, _mode.retain, _mode.at_end = before
         return found
     except BaseException:
         # Not in a `finally` block, which Ctrl-C could interrupt.
-        _mode.enabled, _mode.direct, _mode.retain = before
+        _mode.enabled, _mode.direct, _mode.retain, _mode.at_end = before
         raise
 
 
@@ -576,15 +592,19 @@ def _run_after(hooks: Hooks, operand_grads: tuple[Any, ...], given: tuple[Any, .
 def _check_replaced(hook: Any, grads: tuple[Any, ...], replaced: Any) -> None:
     """TypeError or RuntimeError, as PyTorch's, unless what a hook returns can take the place of the gradients."""
     if not isinstance(replaced, tuple):
-        raise TypeError(f"expected tuple, but hook returned {type(replaced).__name__}")
+        raise TypeError(f"expected tuple, but hook returned {type(replaced).__name__!r}")
     name = getattr(hook, "__name__", type(hook).__name__)
     if len(replaced) != len(grads):
         raise RuntimeError(
             f"hook '{name}' has returned an incorrect number of values (got {len(replaced)}, but expected {len(grads)})"
         )
     for old, new in zip(grads, replaced, strict=True):
-        if not hasattr(old, "_data") or not hasattr(new, "_data"):
+        if new is None:
             continue
+        if old is None:
+            raise RuntimeError("can't replace a None gradient with a non-None value")
+        if not hasattr(new, "_data"):
+            raise TypeError(f"expected Variable, but hook returned {type(new).__name__!r}")
         if new._data.shape != old._data.shape:
             raise RuntimeError(
                 f"hook '{name}' has changed the size of value: expected {list(old.shape)}, found {list(new.shape)}"

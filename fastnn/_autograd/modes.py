@@ -22,6 +22,8 @@ class _Mode(threading.local):
     direct = True
     # Whether that pass keeps what the operations saved, so that they may be run again.
     retain = False
+    # That pass: what it calls at its end, by the objects that asked for it; None outside of passes.
+    at_end: dict[Any, Callable[[], None]] | None = None
 
     def __reduce__(self) -> str:
         # By name: a decorated function of the main program is pickled with everything that it refers to.

@@ -158,6 +158,8 @@ class Function:
             return _returned(outputs, several, output)
         node = _FunctionNode(f"{cls.__name__}Backward", tuple(tensors), _runner(cls, ctx, args, outputs), keeps=True)
         node.context = ctx
+        # Counts results without a gradient too: hooks get None for them.
+        node.width = len(outputs)
         dirty, plain = {id(t) for t in ctx._dirty}, {id(t) for t in ctx._plain}
         made: list[Any] = []
         for i, out in enumerate(outputs):

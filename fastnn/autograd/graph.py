@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from fastnn._autograd.engine import Node
 from fastnn._autograd.hooks import RemovableHandle
+from fastnn._autograd.modes import _mode
 
 __all__ = ["GradientEdge", "Node", "get_gradient_edge", "increment_version", "register_multi_grad_hook"]
 
@@ -60,14 +61,38 @@ class _Handle:
         self.remove()
 
 
+class _Collected:
+    """The gradients of several tensors in one pass. Calls ``fn`` with all of them, or at the end of the pass."""
+
+    def __init__(self, count: int, fn: Callable[..., Any]) -> None:
+        self.grads: list[Any] = [None] * count
+        self.missing: set[int] = set(range(count))
+        self.fn: Callable[..., Any] | None = fn
+
+    def add(self, k: int, grad: Any) -> None:
+        self.grads[k] = grad
+        self.missing.discard(k)
+        if not self.missing:
+            self()
+
+    def __call__(self) -> None:
+        fn, self.fn = self.fn, None
+        if fn is not None:
+            fn(self.grads)
+
+
+def _nothing() -> None:
+    pass
+
+
 def register_multi_grad_hook(tensors: Sequence[Any], fn: Callable[..., Any], *, mode: str = "all") -> _Handle:
     """Call ``fn`` with the gradients of several tensors in each backward pass.
 
     Args:
         tensors: tensors that require gradients.
         fn: called with the list of all gradients once they are all computed, or with the first one that is.
-        mode: ``"all"`` or ``"any"``. With ``"all"``, a pass that does not reach all tensors does not call ``fn``;
-            PyTorch calls it with None in their places.
+        mode: ``"all"`` or ``"any"``. With ``"all"``, a pass that reaches only some of the tensors calls ``fn`` at its
+            end, with None for the others.
 
     >>> import fastnn
     >>> a, b = fastnn.ones(1, requires_grad=True), fastnn.ones(1, requires_grad=True)
@@ -79,26 +104,24 @@ def register_multi_grad_hook(tensors: Sequence[Any], fn: Callable[..., Any], *, 
     """
     if mode not in ("all", "any"):
         raise ValueError(f"Expects mode to be one of ('all', 'any') but got {mode}")
-    grads: dict[int, Any] = {}
-    any_seen: set[int] = set()
+    key = object()
 
     def all_hook(k: int, grad: Any) -> None:
-        if k in grads:
-            # A new pass: the last one did not reach all tensors.
-            grads.clear()
-        grads[k] = grad
-        if len(grads) == len(tensors):
-            found = [grads[i] for i in range(len(tensors))]
-            grads.clear()
-            fn(found)
+        passes = _mode.at_end
+        call: Any = None if passes is None else passes.get(key)
+        if call is None:
+            call = _Collected(len(tensors), fn)
+            if passes is not None:
+                passes[key] = call
+        call.add(k, grad)
 
     def any_hook(k: int, grad: Any) -> None:
-        if k in any_seen or not any_seen:
-            any_seen.clear()
-            any_seen.add(k)
-            fn(grad)
-        else:
-            any_seen.add(k)
+        passes = _mode.at_end
+        if passes is not None:
+            if key in passes:
+                return
+            passes[key] = _nothing
+        fn(grad)
 
     hook = all_hook if mode == "all" else any_hook
     return _Handle(tuple([t.register_hook(functools.partial(hook, k)) for k, t in enumerate(tensors)]))

@@ -22,11 +22,14 @@ from typing import Any
 
 from fastnn._core.dtypes import dtype
 from fastnn._tensor.tensor import Tensor
+from fastnn.capture.changes import what_is_changed
 from fastnn.capture.guards import Name, is_ours
 from fastnn.capture.read_source import NoSource, parsed
 from fastnn.nn import functional
 from fastnn.nn.container import ModuleDict, ModuleList, Sequential
 from fastnn.nn.module import Module
+
+__all__ = ["find_side_effects", "what_is_changed"]
 
 # Top-level functions that are not tensor methods, and only compute.
 _COMPUTE = frozenset({"cat", "concat", "concatenate", "stack", "hstack", "vstack", "where", "zeros_like", "ones_like"})
@@ -437,52 +440,3 @@ class _Reader:
                 scope = vars(owner) if type(owner) is types.ModuleType and node.attr in vars(owner) else owner
                 return self.note(scope, node.attr, getattr(owner, node.attr, None))
         raise self.bent(f"uses {ast.unparse(node)!r}")
-
-
-# Methods of lists, dictionaries, sets and files that change them. (Tensors have none of these names.)
-_CHANGE = frozenset({
-    "append", "appendleft", "extend", "extendleft", "insert", "popleft", "popitem", "setdefault", "update", "discard",
-    "write", "writelines", "writerow",
-})  # fmt: skip
-
-
-def what_is_changed(criterion: Any) -> str:
-    """What a user's criterion changes outside itself, as source text; empty if nothing is found.
-
-    A replay leaves out such changes: a count of calls, a list of values. Only the source of the criterion itself is
-    read, not what it calls, and nothing is found where the source is missing.
-    """
-    function, names_of_self = criterion, 0
-    if isinstance(criterion, Module):
-        function, names_of_self = type(criterion).forward, 1
-    elif isinstance(criterion, types.MethodType):
-        function, names_of_self = criterion.__func__, 1
-    if not isinstance(function, types.FunctionType) or is_ours(function):
-        return ""
-    try:
-        tree = parsed(function)
-    except NoSource:
-        return ""
-    local = set(function.__code__.co_varnames[names_of_self:]) | set(function.__code__.co_cellvars)
-    for node in ast.walk(tree):
-        changed: list[ast.expr] = []
-        if isinstance(node, (ast.Global, ast.Nonlocal)):
-            return ast.unparse(node)
-        if isinstance(node, ast.Assign):
-            changed = node.targets
-        elif isinstance(node, ast.AugAssign):
-            changed = [node.target]
-        elif isinstance(node, ast.Call):
-            if isinstance(node.func, ast.Name) and node.func.id == "print":
-                return ast.unparse(node)
-            if isinstance(node.func, ast.Attribute) and node.func.attr in _CHANGE:
-                changed = [node.func]
-        for target in changed:
-            root: Any = target
-            while not isinstance(root, ast.Name):
-                root = getattr(root, "value", None) or getattr(root, "func", None)
-                if root is None:
-                    break
-            if isinstance(root, ast.Name) and root is not target and root.id not in local:
-                return ast.unparse(node)
-    return ""

@@ -113,6 +113,8 @@ def rsub(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     """``other - alpha * input``."""
     check_operands(input, other)
     _check_subtraction(input, other)
+    if alpha != 1 or isinstance(alpha, np.generic):
+        alpha = _checked_alpha(alpha, input, other)
     return binary("RsubBackward1", other, _scaled(input, alpha), np.subtract, _SAME, _OPPOSITE)
 
 

@@ -33,7 +33,17 @@ from fastnn._tensor.sequences import array_of
 from fastnn._tensor.tensor import Tensor, _recorded, _sizes, _unbroadcast, _wrap
 from fastnn._tensor.views import mapped
 from fastnn.kernels.runtime import allocation
-from fastnn.ops.core import NUMBERS, as_operand, check_tensor, common_dtype, named, quiet, refuse_overlap, titled
+from fastnn.ops.core import (
+    NUMBERS,
+    as_operand,
+    check_tensor,
+    common_dtype,
+    named,
+    quiet,
+    refuse_overlap,
+    same_elements,
+    titled,
+)
 
 __all__ = [
     "detach", "detach_", "fill", "is_conj", "is_inference", "is_neg", "is_signed", "is_storage", "is_tensor",
@@ -274,6 +284,9 @@ def _copy_(self: Tensor, src: Any, non_blocking: bool = False) -> Tensor:
     shape = src._data.shape
     if src._memory is self._memory:
         refuse_overlap(self._data, src._data)
+        if not self._data.flags.writeable and same_elements(self._data, src._data):
+            # As in PyTorch, an expanded tensor can be copied to itself.
+            return self
     try:
         # Broadcasting to the same shape would take longer than the copy.
         values = src._data if shape == self._data.shape else np.broadcast_to(src._data, self._data.shape)

@@ -529,18 +529,25 @@ def _with_number(
     return _wrap(result, Node(name, (operand,), lambda grad: (partial.run(grad, x, None),), (), keeps))
 
 
+def same_elements(a: np.ndarray, b: np.ndarray) -> bool:
+    """Whether two arrays have the same elements at the same places."""
+    # Not only equal strides: those of a dimension of 1 have no meaning.
+    return (
+        a.shape == b.shape
+        and (a.strides == b.strides or (a.flags.c_contiguous and b.flags.c_contiguous))
+        and a.ctypes.data == b.ctypes.data
+    )
+
+
 def refuse_overlap(written: np.ndarray, read: np.ndarray) -> None:
     """Raise RuntimeError if two arrays without gaps overlap, and are not one and the same; as in PyTorch."""
+    # The cheap tests first: two halves of one tensor are common, and `ctypes` makes an object.
     if (
         read is not written
-        and not (
-            written.ctypes.data == read.ctypes.data
-            and written.shape == read.shape
-            and written.strides == read.strides
-        )
+        and np.may_share_memory(written, read)
         and written.flags.forc
         and read.flags.forc
-        and np.may_share_memory(written, read)
+        and not same_elements(written, read)
     ):
         raise RuntimeError(
             "unsupported operation: some elements of the input tensor and the written-to tensor refer to a single "

@@ -238,6 +238,7 @@ def _joint(
     if not _recorded(a):
         return [_wrap(r) for r in results]
     node = _JointNode(name, (a,), run, saved, keeps=True)  # type: ignore[arg-type]  # other nodes' take the gradient
+    node.width = len(results)
     made = [_wrap(r, part_node(node, i)) for i, r in enumerate(results)]
     node.results = [(t._data, t._memory) for t in made]
     if reads_results:

@@ -270,13 +270,29 @@ def _setitem(self: Tensor, key: Any, value: Any) -> None:
     else:
         array = source._data
         if source._memory is self._memory and not _is_advanced(parts):
-            refuse_overlap(self._data[parts], array)
+            _refuse_overlap(self._data[parts], array)
         while array.ndim > 1 and array.shape[0] == 1 and _is_advanced(parts):
             # NumPy assigns only a vector to a mask.
             array = array[0]
         _assign(self, parts, array)
     if recorded:
         self._adopt(_assignment(self, parts, source, tuple(indices)))
+
+
+def _refuse_overlap(target: Any, array: np.ndarray) -> None:
+    """Raise RuntimeError if a source without gaps overlaps the written elements; it is expanded first."""
+    if type(target) is not np.ndarray or target.ndim == 0:
+        # One element.
+        return
+    if array.shape != target.shape:
+        while array.ndim > 0 and array.shape[0] == 1:
+            array = array[0, ...]
+        try:
+            array = np.broadcast_to(array, target.shape)
+        except ValueError:
+            # The assignment raises the error.
+            return
+    refuse_overlap(target, array)
 
 
 def _fills(parts: tuple[Any, ...], value: Any) -> bool:

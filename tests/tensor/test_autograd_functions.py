@@ -678,3 +678,115 @@ def test_hooks_on_a_decomposition() -> None:
     assert inner is not None
     assert np.allclose(a.grad.numpy(), np.eye(2), atol=1e-6)
     assert [g is None for g in outer] == [False, True]
+
+
+def _lists(grads: Any) -> list[Any]:
+    return [None if g is None else g.tolist() for g in grads]
+
+
+@pytest.mark.parametrize("used", [(0, 2), (0,), (2,)])
+def test_hooks_of_a_function_that_saves_its_first_result(lib, used):
+    class Several(lib.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            first, second, third = x * 2, x * 3, x * 4
+            ctx.mark_non_differentiable(third)
+            ctx.save_for_backward(first, third)
+            return first, "text", second, third, 5
+
+        @staticmethod
+        def backward(ctx, first, text, second, third, number):
+            assert len(ctx.saved_tensors) == 2
+            return first * 2 + second * 3
+
+    x = lib.ones(1, requires_grad=True)
+    results, before, after = Several.apply(x), [], []
+    node = results[0].grad_fn
+    node.register_prehook(lambda given: (before.append(_lists(given)), given)[1])
+    node.register_hook(lambda inner, outer: after.append(_lists(outer)))
+    total = sum([(i + 1) * results[i] for i in used]).sum()
+    total.backward(retain_graph=True)
+    total.backward()
+    expected = [[i + 1.0] if i in used else None for i in range(5)]
+    assert before == [expected] * 2
+    assert after == [expected] * 2
+    assert x.grad.tolist() == [2 * sum({0: 2.0, 2: 9.0}[i] for i in used)]
+
+
+@pytest.mark.parametrize(
+    ("returned", "error", "message"),
+    [
+        (lambda lib, g: g[:1], RuntimeError, "incorrect number of values"),
+        (lambda lib, g: (*g, g[0]), RuntimeError, "incorrect number of values"),
+        (lambda lib, g: list(g), TypeError, "expected tuple, but hook returned 'list'"),
+        (lambda lib, g: g[0], TypeError, "expected tuple, but hook returned"),
+        (lambda lib, g: (1.0, None), TypeError, "expected Variable, but hook returned 'float'"),
+        (lambda lib, g: (lib.ones(3), None), RuntimeError, "has changed the size of value"),
+        (lambda lib, g: (g[0].double(), None), RuntimeError, "has changed the type of value"),
+        (lambda lib, g: (g[0], g[0]), RuntimeError, "can't replace a None gradient with a non-None value"),
+    ],
+)
+def test_what_a_prehook_returns_is_checked(lib, returned, error, message):
+    class Two(lib.autograd.Function):
+        @staticmethod
+        def forward(ctx, x):
+            return x * 2, x * 3
+
+        @staticmethod
+        def backward(ctx, first, second):
+            return first * 2 + second * 3
+
+    x = lib.ones(2, requires_grad=True)
+    first, _ = Two.apply(x)
+    first.grad_fn.register_prehook(lambda given: returned(lib, given))
+    with pytest.raises(error, match=message):
+        first.sum().backward()
+    assert x.grad is None
+
+
+def test_a_prehook_that_takes_a_gradient_away(lib):
+    x = lib.ones(2, requires_grad=True)
+    y = x * 2
+    y.grad_fn.register_prehook(lambda given: (None,))
+    (y + x).sum().backward()
+    assert x.grad.tolist() == [1.0, 1.0]
+
+
+PASSES = {
+    "apart": (lambda a, b: ((2 * a).sum(), (3 * b).sum()), [[[2.0], None], [None, [3.0]]], 2),
+    "together": (lambda a, b: ((2 * a + 3 * b).sum(),), [[[2.0], [3.0]]], 1),
+    "one, then both": (lambda a, b: ((2 * a).sum(), (2 * a + 3 * b).sum()), [[[2.0], None], [[2.0], [3.0]]], 2),
+    "the same twice": (lambda a, b: ((2 * a).sum(), (4 * a).sum()), [[[2.0], None], [[4.0], None]], 2),
+}
+
+
+@pytest.mark.parametrize("name", PASSES)
+def test_a_hook_of_several_tensors_knows_the_pass(lib, name):
+    losses, expected, count = PASSES[name]
+    a, b = lib.ones(1, requires_grad=True), lib.ones(1, requires_grad=True)
+    seen: list[Any] = []
+    first: list[Any] = []
+    register = lib.autograd.graph.register_multi_grad_hook
+    handles = register([a, b], lambda grads: seen.append(_lists(grads))), register([a, b], first.append, mode="any")
+    for loss in losses(a, b):
+        loss.backward()
+    assert seen == expected
+    assert len(first) == count
+    for handle in handles:
+        handle.remove()
+
+
+def test_a_hook_of_several_tensors_inside_which_another_pass_runs(lib):
+    a = lib.ones(1, requires_grad=True)
+    x, y = a * 2, a * 3
+    seen: list[Any] = []
+    lib.autograd.graph.register_multi_grad_hook([x, y], lambda grads: seen.append(_lists(grads)))
+
+    def inside(grad: Any) -> None:
+        with lib.enable_grad():
+            (a * 5).sum().backward()
+
+    y.register_hook(inside)
+    (x * y).sum().backward(retain_graph=True)
+    x.sum().backward()
+    assert seen == [[[3.0], [2.0]], [[1.0], None]]

@@ -398,3 +398,61 @@ def test_byte_masks_warn(lib):
     if lib is fastnn:
         y.sum().backward()
         assert w.grad.tolist() == [0.0, 2.0, 0.0]
+
+
+OF_ITSELF = {
+    "number to number": ((4,), "x[0] = x[3]"),
+    "swap": ((4,), "x[0], x[1] = x[1], x[0] + 0"),
+    "two numbers": ((4, 4), "x[0, 1] = x[1, 2]"),
+    "vector of one": ((4, 4), "x[0] = x[1:2]"),
+    "no dimension": ((), "x[()] = x"),
+    "number to all": ((4,), "x[:] = x[0]"),
+    "last to the rest": ((4,), "x[1:] = x[-1]"),
+    "one to all": ((4,), "x[...] = x[0:1]"),
+    "number to a row": ((4, 4), "x[0, :] = x[0, 0]"),
+    "row to a row": ((4, 4), "x[0:1] = x[0]"),
+    "new dimension": ((4,), "x[None] = x"),
+    "row to all": ((4, 4), "x[:] = x[3]"),
+    "kept dimension": ((2, 2, 2), "x[0] = x[1:2]"),
+    "dropped dimension": ((2, 2, 2), "x[0] = x[0:1]"),
+    "itself expanded": ((4,), "x[:1].expand(8).copy_(x[:1].expand(8))"),
+}
+
+
+@pytest.mark.parametrize("name", OF_ITSELF)
+@pytest.mark.parametrize("interior", [False, True], ids=["plain", "recorded"])
+def test_assignment_of_parts_of_the_same_tensor(lib, name, interior):
+    shape, code = OF_ITSELF[name]
+    values = np.arange(float(np.prod(shape)), dtype=np.float32).reshape(shape)
+    expected = values.copy()
+    if "copy_" not in code:
+        exec(code, {"x": expected})
+    x = lib.tensor(values, requires_grad=interior) * 1
+    exec(code, {"x": x})
+    assert x.tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize(
+    "code", ["x[1:] = x[:-1]", "x[None, 0:4] = x[2:6]", "x[0:4] = x[None, 2:6]", "x[:4].copy_(x[2:6])"]
+)
+def test_assignment_of_overlapping_parts_is_refused(lib, code):
+    with pytest.raises(RuntimeError, match="refer to a single memory location"):
+        exec(code, {"x": lib.arange(8.0)})
+
+
+@pytest.mark.parametrize("code", ["x[0] = x[1:]", "x[0, ...] = x[1:]", "x[:2] = x[1:]"])
+def test_assignment_of_a_part_of_another_shape(lib, code):
+    with pytest.raises(RuntimeError):
+        exec(code, {"x": lib.arange(4.0)})
+
+
+@pytest.mark.parametrize("name", ["add_", "sub_", "add", "sub", "rsub"])
+def test_a_factor_that_the_dtype_cannot_hold(lib, name):
+    x = lib.ones(3)
+    operate = getattr(x, name) if name != "rsub" else lambda *args, **kwargs: lib.rsub(x, *args, **kwargs)
+    for alpha in (1e300, -1e300):
+        with pytest.raises(RuntimeError, match=r"cannot be converted to type float.* without overflow"):
+            operate(lib.ones(3), alpha=alpha)
+    with pytest.raises(OverflowError, match="int too big to convert"):
+        operate(lib.ones(3), alpha=10**40)
+    assert x.tolist() == [1.0, 1.0, 1.0]
