@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import warnings
 from typing import Any
 
@@ -69,7 +70,7 @@ def _total(
         try:
             total = run_quiet(_ADD, array, axes, None, None, True) if keepdim else run_quiet(_ADD, array, axes)
             if count != 1:
-                total = run_quiet(np.true_divide, total, count)
+                total = run_quiet(operator.truediv, total, count)
         except RuntimeError:
             total = quiet(_add_up, array, axes, kind, bool(keepdim), count)
         result = total if type(total) is np.ndarray else np.asarray(total)
