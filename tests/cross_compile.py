@@ -422,7 +422,7 @@ class Look:
 
     def counting(self, number: int = 0) -> Any:
         """A kernel of one array that only counts."""
-        kernel = self.compiler.Kernel(f"counting.{number}", lambda args, t, n: None, "array")
+        kernel = self.compiler.Kernel(f"counting.{number}", lambda args, t, n: None, self.compiler.Words("array"))
         kernel.address = self.counter.addresses[number]
         return kernel
 

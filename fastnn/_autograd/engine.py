@@ -236,13 +236,17 @@ class Node:
         """As :meth:`backward` of a ``selective`` node, if only some operands' gradients are wanted."""
         raise NotImplementedError
 
-    def _differentiated(self, recompute: _Recompute, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def check_read(self) -> None:
+        """RuntimeError for an operand of ``recompute`` that has been written to."""
         assert self.read is not None
-        differentiated[0] += 1
         operands, versions = self.read
         self.check([
             (t._memory, v, t._data.shape) for t, v in zip(operands, versions, strict=True) if not t._memory.inference
         ])
+
+    def _differentiated(self, recompute: _Recompute, grad: Tensor) -> tuple[Tensor | None, ...]:
+        differentiated[0] += 1
+        self.check_read()
         result = recompute()
         wanted = {edge for edge in self.edges if edge is not None}
         found: dict[Edge, Any] = {}

@@ -26,6 +26,8 @@ class Watch:
     def __init__(self) -> None:
         # States of random draws, each with the function that returns the next one.
         self.draws: list[tuple[np.ndarray, Callable[[], np.ndarray]]] = []
+        # Arrays with the same numbers in every run.
+        self.constants: list[np.ndarray] = []
 
 
 # By thread; empty outside a trace.
@@ -67,6 +69,14 @@ def repeating(states: list[np.ndarray]) -> Iterator[None]:
     finally:
         if repeated.get(thread) is draws:
             del repeated[thread]
+
+
+def constant(array: np.ndarray) -> np.ndarray:
+    """Note that an array has the same numbers in every run; return it."""
+    watch = _watch()
+    if watch is not None:
+        watch.constants.append(array)
+    return array
 
 
 def drawn(state: np.ndarray, draw: Callable[[], np.ndarray]) -> np.ndarray:

@@ -170,12 +170,18 @@ def _limits(kind: np.dtype) -> tuple[Any, Any]:
     return (-info.max, info.max) if kind.kind == "u" else (info.min, info.max)
 
 
+# Every floating dtype can hold numbers up to this one.
+_FITS_ALL = 60_000
+
+
 def as_number(value: Any, kind: np.dtype, half_overflows: bool = False) -> np.ndarray:
     """A Python number as an array of one; RuntimeError for one that the dtype cannot hold, as in PyTorch.
 
     Fractions are truncated. OverflowError for an integer of more than 64 bits. ``half_overflows``: a number too large
     for float16 becomes infinite, as where PyTorch converts it through float32.
     """
+    if kind.kind == "f" and (type(value) is float or type(value) is int) and -_FITS_ALL <= value <= _FITS_ALL:
+        return np.array(value, kind)
     if kind.kind == "b" or type(value) is bool:
         return np.asarray(value).astype(kind)
     if type(value) is not float and type(value) is not int:

@@ -9,7 +9,7 @@ import numpy as np
 # At most about so many numbers are added sequentially, and then as many partial sums.
 _BLOCK = 128
 # Up to so many numbers, the order of addition does not matter.
-_FEW = 512
+FEW = 512
 _add: Any = np.add.reduce
 
 
@@ -23,10 +23,10 @@ def add_up(a: np.ndarray, axes: Any = None, kind: Any = None, keepdims: bool = F
         return _add(a, axes, kind, None, keepdims)
     if a.dtype == np.float16:
         return np.asarray(add_up(a.astype(np.float32), axes, None, keepdims)).astype(np.float16)
-    if a.size <= _FEW:
+    if a.size <= FEW:
         return _add(a, axes, kind, None, keepdims)
     shape = a.shape
-    if axes is None:
+    if axes is None or (len(shape) == 1 and axes == (0,)):
         if a.flags.c_contiguous:
             return _add(a, None, None, None, keepdims)
         axes = tuple(range(a.ndim))
@@ -35,7 +35,7 @@ def add_up(a: np.ndarray, axes: Any = None, kind: Any = None, keepdims: bool = F
     count = 1
     for d in axes:
         count *= shape[d]
-    if count <= _FEW:
+    if count <= FEW:
         return _add(a, axes, None, None, keepdims)
     strides = a.strides
     axes = [d % len(shape) for d in axes]

@@ -16,6 +16,7 @@ from fastnn._autograd.engine import Memory, Node, _hooks_of, run_backward
 from fastnn._autograd.gradients import backward
 from fastnn._autograd.hooks import RemovableHandle
 from fastnn._autograd.modes import _mode
+from fastnn._core import capture_state
 from fastnn._core.errors import DTypeError, ShapeError
 
 if TYPE_CHECKING:
@@ -116,6 +117,8 @@ class Differentiable:
         if gradient is None and not create_graph and inputs is None and self._data.size == 1 and self.requires_grad:
             root: Any = self
             one = _ONE[self._data.dtype].copy()
+            if capture_state.active:
+                capture_state.constant(one)
             shape = self._data.shape
             run_backward((root,), (self._over(one.reshape(shape) if shape else one),), bool(retain_graph))
         else:

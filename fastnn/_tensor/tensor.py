@@ -27,7 +27,7 @@ from fastnn._core import capture_state
 from fastnn._core.devices import CPU, check_device, device
 from fastnn._core.dtypes import default_numpy, dtype, from_numpy_dtype
 from fastnn._core.errors import DTypeError, ShapeError
-from fastnn._core.errstate import quiet
+from fastnn._core.errstate import quiet, run_quiet
 from fastnn._core.size import Size
 from fastnn._tensor.differentiable import Differentiable
 from fastnn.kernels.runtime import allocation
@@ -65,21 +65,37 @@ def _wrap(array: np.ndarray, node: Node | None = None) -> Tensor:
     tensor._grad = None
     tensor._memory = new_memory()
     tensor._history = 0
+    tensor._view = None
+    return tensor
+
+
+def _share(array: np.ndarray, node: Node | None, memory: Memory) -> Tensor:
+    """As ``_wrap``, a tensor over memory that other tensors share."""
+    tensor = _new(Tensor)
+    tensor._data = array
+    tensor._node = node
+    tensor._requires_grad = node is not None
+    tensor._grad = None
+    tensor._memory = memory
+    tensor._history = memory.history
+    tensor._view = None
     return tensor
 
 
 if allocation.IS_POISONED:
     from fastnn._core.live_tensors import tracked
 
-    _wrap = tracked(_wrap)
+    _wrap, _share = tracked(_wrap), tracked(_share)
 
 
-def _recorded(*operands: Tensor) -> bool:
+def _recorded(x: Tensor, *others: Tensor) -> bool:
     """Whether the result of an operation on these needs a gradient."""
     if not _mode.enabled:
         return False
-    recorded = False
-    for t in operands:
+    if x._history != x._memory.history:
+        _renew(x)
+    recorded = x._requires_grad
+    for t in others:
         if t._history != t._memory.history:
             _renew(t)
         recorded = recorded or t._requires_grad
@@ -138,7 +154,7 @@ class Tensor(Differentiable):
     tensor([2., 4.])
     """
 
-    __slots__ = ("__dict__", "__weakref__", "_data", "_grad", "_history", "_memory", "_node", "_requires_grad")
+    __slots__ = ("__dict__", "__weakref__", "_data", "_grad", "_history", "_memory", "_node", "_requires_grad", "_view")
 
     _data: np.ndarray
     _grad: Tensor | None
@@ -149,7 +165,7 @@ class Tensor(Differentiable):
     _node: Node | None
     _requires_grad: bool
     # For a view: its base, and the steps from there.
-    _view: tuple[Tensor, tuple[Step, ...]] | None = None
+    _view: tuple[Tensor, tuple[Step, ...]] | None
     # Whether it is one of several views that an operation returned.
     _of_many = False
     # For a leaf: the hooks on its gradient.
@@ -167,12 +183,11 @@ class Tensor(Differentiable):
             made = alias(data[0])
             self._data, self._node, self._grad, self._requires_grad = made._data, made._node, None, made._requires_grad
             self._memory, self._history = made._memory, made._history
-            if made._view is not None:
-                self._view = made._view
+            self._view = made._view
             return
         self._data = numbers_of(data, default_numpy())
         self._node, self._grad, self._requires_grad = None, None, False
-        self._memory, self._history = new_memory(), 0
+        self._memory, self._history, self._view = new_memory(), 0, None
 
     # Used by the base class, which does not import this one.
     _over = staticmethod(_wrap)
@@ -183,9 +198,7 @@ class Tensor(Differentiable):
     @classmethod
     def _remade(cls, array: np.ndarray, memory: Memory, node: Node | None) -> Tensor:
         """A tensor over memory that it shares with others."""
-        made = _wrap(array, node)
-        made._memory, made._history = memory, memory.history
-        return made
+        return _share(array, node, memory)
 
     # -- Attributes ---------------------------------------------------------------------------
 
@@ -347,11 +360,9 @@ class Tensor(Differentiable):
 
     def detach(self) -> Tensor:
         """The same numbers in the same memory, without a history."""
-        detached = _wrap(self._data)
         memory = self._memory
         is_free = memory.inference and not _mode.inference
-        detached._memory = DetachedInferenceMemory() if is_free else Alias(memory)
-        return detached
+        return _share(self._data, None, DetachedInferenceMemory() if is_free else Alias(memory))
 
     def detach_(self) -> Tensor:
         """Forget the history in place."""
@@ -415,7 +426,8 @@ class Tensor(Differentiable):
         if result is NotImplemented:
             return result
         self._check_in_place()
-        capture_state.stop("a tensor is changed in place outside the kernels")
+        if capture_state.active:
+            capture_state.stop("a tensor is changed in place outside the kernels")
         if result._data.shape != self._data.shape:
             raise ShapeError(
                 f"output with shape {list(self._data.shape)} doesn't match the broadcast shape "
@@ -437,13 +449,17 @@ class Tensor(Differentiable):
         return self
 
     def _write(self, key: Any, values: Any) -> None:
-        capture_state.stop("a tensor is written to outside the kernels")
+        if capture_state.active:
+            capture_state.stop("a tensor is written to outside the kernels")
         try:
             version = self._memory.version
         except RuntimeError:
             version = self._memory.version_to_write()
         try:
-            quiet(setitem, self._data, key, values)
+            try:
+                run_quiet(setitem, self._data, key, values)
+            except RuntimeError:
+                quiet(setitem, self._data, key, values)
         except (TypeError, ValueError) as error:
             if not self._data.flags.writeable:
                 raise RuntimeError(

@@ -8,7 +8,9 @@ import numpy as np
 
 from fastnn._autograd.engine import Alias, Node
 from fastnn._autograd.modes import _mode
-from fastnn._tensor.tensor import Step, Tensor, _recorded, _renew, _wrap
+from fastnn._core.capture_state import active, is_mine
+from fastnn._core.numpy_trace import recorded
+from fastnn._tensor.tensor import Step, Tensor, _recorded, _renew, _share, _wrap
 
 ArrayMap = Callable[[np.ndarray], np.ndarray]
 
@@ -38,7 +40,7 @@ def linear_map(
     keeps: bool = False,
 ) -> Tensor:
     """``forward(x)``, a linear map of arrays; ``backward`` is its transpose."""
-    result = forward(x._data)
+    result = recorded(forward, x._data) if active and is_mine() else forward(x._data)
     if type(result) is not _ndarray:
         result = np.asarray(result)
     if not _recorded(x):
@@ -54,18 +56,15 @@ def view(x: Tensor, name: str, take: ArrayMap, put: ArrayMap) -> Tensor:
     """``take(x)``, which shares the memory of ``x``: a write to one changes the other."""
     result = take(x._data)
     if not _mode.enabled:
-        made = _wrap(result)
         # It shares the versions, but not the history: a later recorded change is not one of `x`.
-        made._memory = Alias(x._memory)
-        return made
+        return _share(result, None, Alias(x._memory))
     memory = x._memory
     if x._history != memory.history:
         _renew(x)
     if x._requires_grad:
-        made = _wrap(result, Node(name, (x,), lambda grad: (linear_map(name, grad, put, take),)))
+        made = _share(result, Node(name, (x,), lambda grad: (linear_map(name, grad, put, take),)), memory)
     else:
-        made = _wrap(result)
-    made._memory, made._history = memory, memory.history
+        made = _share(result, None, memory)
     before = x._view
     if before is None:
         made._view = (x, ((name, take, put),))

@@ -142,7 +142,7 @@ class Function:
         from fastnn._tensor.tensor import Tensor, _recorded
 
         tensors = [a for a in args if isinstance(a, Tensor)]
-        recorded = _recorded(*tensors)
+        recorded = bool(tensors) and _recorded(*tensors)
         ctx = Context()
         ctx.needs_input_grad = tuple([isinstance(a, Tensor) and a._requires_grad for a in args])
         versions = {id(t): 0 if t._memory.inference else t._memory.version for t in tensors}

@@ -15,12 +15,13 @@ from __future__ import annotations
 
 import os
 import weakref
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
-from fastnn._autograd.engine import Node, anomaly, differentiated
-from fastnn._autograd.modes import _mode
+from fastnn._autograd.engine import Node, Parts, anomaly, differentiated, part_node, run_backward
+from fastnn._autograd.modes import _mode, enable_grad
 from fastnn._core import capture_state
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.capture.guards import MOST_PROGRAMS, Guards, reason_of
@@ -38,6 +39,9 @@ _MOST_RECORDINGS = 4
 
 # Only the eager operations can be differentiated twice.
 _AGAIN = "backward passes are differentiated again"
+
+# A backward pass from some of the outputs leaves parameters of the others without a gradient.
+_SOME = "some of the outputs get no gradient"
 
 _CHANGED = (
     "one of the variables needed for gradient computation has been modified by an inplace operation through .data, or "
@@ -266,13 +270,15 @@ def call(model: Module, args: tuple[Any, ...]) -> Any:
         return model.forward(*args)
     if recording.backward is not None:
         lease = _Checkout(recording, kind.free)
-        out = recording.run(args)
-        return model.forward(*args) if out is None else _recorded(model, args, lease, kind, out)
+        outs = recording.run(args)
+        return model.forward(*args) if outs is None else _recorded(model, args, lease, kind, outs)
     try:
-        out = recording.run(args)
+        outs = recording.run(args)
     finally:
         kind.free.append(recording)
-    return model.forward(*args) if out is None else _wrap(out)
+    if outs is None:
+        return model.forward(*args)
+    return _wrap(outs[0]) if recording.many is None else recording.many(map(_wrap, outs))
 
 
 def _in_pieces(model: Module, input: Tensor, kept: _Replays) -> Any:
@@ -306,17 +312,43 @@ def _in_pieces(model: Module, input: Tensor, kept: _Replays) -> Any:
     return _wrap(out)
 
 
+def _released() -> Sequence[Tensor]:
+    raise RuntimeError("the history of a recording was freed")
+
+
 class _ReplayNode(Node):
     """The operation of a whole module; it checks only the saved memory that the requested gradients read."""
 
-    __slots__ = ("recording",)
+    __slots__ = ("again", "recording")
 
     selective = True
 
     recording: Recording
+    # Several outputs, computed again by eager operations.
+    again: Callable[[], Sequence[Tensor]]
 
-    def backward_for(self, grad: Tensor, wants: list[bool]) -> tuple[Tensor | None, ...]:
-        if self.run is None or _mode.enabled:
+    def backward(self, grad: Any) -> tuple[Tensor | None, ...]:
+        parts: Any = grad
+        is_whole = type(grad) is not Parts or (len(parts.grads) == len(self.recording.layouts) and not _mode.enabled)
+        if is_whole or self.run is None:
+            return super().backward(grad)
+        # Some outputs have no gradient, or it is to be differentiated again.
+        self.check(self.saved)
+        self.check_read()
+        differentiated[0] += _mode.enabled
+        results = self.again()
+        wanted = {edge for edge in self.edges if edge is not None}
+        given = sorted(parts.grads.items())
+        roots = [results[i] for i, _ in given]
+        found = run_backward(roots, [g for _, g in given], True, _mode.enabled, wanted, inner=True)
+        return tuple([None if edge is None else found.pop(edge, None) for edge in self.edges])
+
+    def release(self) -> None:
+        super().release()
+        self.again = _released
+
+    def backward_for(self, grad: Any, wants: list[bool]) -> tuple[Tensor | None, ...]:
+        if self.run is None or _mode.enabled or type(grad) is Parts:
             return self.backward(grad)
         if any(memory.version != version for memory, version, _ in self.saved):
             wanted = {i for i, want in enumerate(wants) if want}
@@ -324,20 +356,29 @@ class _ReplayNode(Node):
         return self.run(grad)
 
 
-def _recorded(model: Module, args: tuple[Tensor, ...], lease: _Checkout, kind: _CallSite, out: np.ndarray) -> Tensor:
-    """The output, with a history of one operation."""
+def _recorded(
+    model: Module, args: tuple[Tensor, ...], lease: _Checkout, kind: _CallSite, outs: list[np.ndarray]
+) -> Any:
+    """The output, or the outputs, with a history of one operation."""
     recording, arrays = lease.recording, [t._data for t in args]
 
-    def run(grad: Tensor) -> tuple[Tensor | None, ...]:
-        return lease.recording.run_back(arrays, out, grad)
+    def run(grad: Any) -> tuple[Tensor | None, ...]:
+        given = (grad,) if type(grad) is not Parts else grad.by_position(len(outs))
+        return lease.recording.run_back(arrays, outs, given)
+
+    def again() -> Sequence[Tensor]:
+        kind.give_up(_AGAIN if _mode.enabled else _SOME)
+        with enable_grad():
+            result = lease.recording.compute(model, args)
+        results: Sequence[Tensor] = [result] if recording.many is None else result
+        # What lies between input and output was computed from numbers that may have changed without a version.
+        for t, out, memory in zip(results, outs, memories, strict=True):
+            if not memory.version and not np.allclose(t._data, out, rtol=1e-5, equal_nan=True):
+                raise RuntimeError(_CHANGED)
+        return results
 
     def recompute() -> Tensor:
-        kind.give_up(_AGAIN)
-        again = lease.recording.compute(model, args)
-        # What lies between input and output was computed from numbers that may have changed without a version.
-        if not memory.version and not np.allclose(again._data, out, rtol=1e-5, equal_nan=True):
-            raise RuntimeError(_CHANGED)
-        return again
+        return again()[0]
 
     saved = (*[args[i] for i in recording.read_inputs], *recording.read_tensors)
     operands = (*args, *recording.trained)
@@ -350,10 +391,17 @@ def _recorded(model: Module, args: tuple[Tensor, ...], lease: _Checkout, kind: _
         operands, versions = node.read  # type: ignore[misc]  # it has one, as it can be computed again
         constants = [0 if t._memory.inference else t._memory.version for t in recording.constants]
         node.read = (*operands, *recording.constants), [*versions, *constants]
-    result = _wrap(out, node)
-    # Not the result itself, which holds the node.
-    memory = result._memory
-    return node.guard(result) if recording.reads_output else result
+    if recording.many is None:
+        results = [_wrap(outs[0], node)]
+    else:
+        # `again` takes the place of `recompute`, which is for one result.
+        node.again, node.recompute = again, None
+        results = [_wrap(out, part_node(node, i)) for i, out in enumerate(outs)]
+    # Not the results themselves, which hold the node.
+    memories = [t._memory for t in results]
+    for i in recording.read_outputs:
+        node.guard(results[i])
+    return results[0] if recording.many is None else recording.many(results)
 
 
 def _after_fork_in_child() -> None:

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -76,10 +76,10 @@ def _overlaps(array: np.ndarray, others: list[np.ndarray]) -> bool:
     return any(a.size and span(a)[0] < high and low < span(a)[1] for a in others)
 
 
-def _nodes(result: Tensor) -> set[Node]:
-    """The operations in the history of a result."""
+def _nodes(results: Sequence[Tensor]) -> set[Node]:
+    """The operations in the history of results."""
     seen: set[Node] = set()
-    stack: list[Any] = [result._node]
+    stack: list[Any] = [result._node for result in results]
     while stack:
         node = stack.pop()
         if isinstance(node, Node) and node not in seen:
@@ -88,19 +88,19 @@ def _nodes(result: Tensor) -> set[Node]:
     return seen
 
 
-def _saved(result: Tensor) -> set[Memory]:
-    """The memory that the history of a result relies on."""
-    saved = [memory for node in _nodes(result) for memory, _, _ in node.saved]
+def _saved(results: Sequence[Tensor]) -> set[Memory]:
+    """The memory that the history of results relies on."""
+    saved = [memory for node in _nodes(results) for memory, _, _ in node.saved]
     return {memory.shared if isinstance(memory, Alias) else memory for memory in saved}
 
 
-def _in_order(edges: list[Any], result: Tensor) -> list[int]:
-    """The numbers of these edges in the order in which a backward pass from a result reaches them.
+def _in_order(edges: list[Any], results: Sequence[Tensor]) -> list[int]:
+    """The numbers of these edges in the order in which a backward pass from results reaches them.
 
     The order is visible to hooks, and determines the order of summation if one tensor is several of the operands.
     Edges that the pass does not reach come first.
     """
-    nodes = sorted(_nodes(result), key=lambda node: node.sequence, reverse=True)
+    nodes = sorted(_nodes(results), key=lambda node: node.sequence, reverse=True)
     at: dict[int, int] = {}
     for i, edge in enumerate([edge for node in nodes for edge in node.edges]):
         at.setdefault(id(edge), i)
@@ -124,7 +124,10 @@ class Recording:
     title: str
     read_inputs: list[int]
     read_tensors: tuple[Tensor, ...]
-    reads_output: bool
+    # The outputs that must not change between the passes.
+    read_outputs: list[int]
+    # The type of several outputs; None for one.
+    many: type[tuple[Any, ...]] | type[list[Any]] | None
     # Puts inputs and parameters in the order of their gradients; None if they are in that order.
     put_in_order: Callable[[tuple[Any, ...]], tuple[Any, ...]] | None
     _edges: list[Any]
@@ -145,12 +148,13 @@ class Recording:
         known = Spans()
         for array in (*guards.arrays, *arrays):
             known.add(array)
-        result, stand_ins, saved = rolled_back(guards, lambda: self._trace(model, guards, inputs, known))
-        out = result._data
-        self.bytes = self._size(out)
+        results, stand_ins, saved = rolled_back(guards, lambda: self._trace(model, guards, inputs, known))
+        outs = [t._data for t in results]
+        self.bytes = self._size(outs)
         if self.bytes > MOST_BYTES:
             raise Uncapturable("what lies between input and output is too large to be kept")
-        self.shape, self.dtype, self.inputs = out.shape, out.dtype, arrays
+        self.layouts, self.inputs = [(out.shape, out.dtype) for out in outs], arrays
+        self.shape, self.dtype = self.layouts[0]
         # The members and attributes of the modules.
         self.guards, self.made_of = guards, list(map(_parts_of, guards.modules))
         self.content_guards = [(self._number_of(array), holds) for array, holds in self.forward.content_guards]
@@ -162,70 +166,80 @@ class Recording:
         # Tensors that it reads in addition to inputs and trained parameters.
         known_to = {id(t) for t in (*self.touched, *self.trained)}
         self.constants = [t for t in read if id(t) not in known_to]
-        _alone(out, self.forward, self.backward)
-        self.first = Inputs(self.forward, arrays, [out])
+        for out in outs:
+            _alone(out, self.forward, self.backward)
+        self.first = Inputs(self.forward, arrays, outs)
         if self.backward is not None:
-            assert result._node is not None
-            self.title = result._node.title
+            assert results[0]._node is not None
+            self.title = results[0]._node.title
             # Tensors that must not change between the two passes: those that the eager operations would save.
             self.read_inputs = [i for i, t in enumerate(stand_ins) if t._memory in saved]
             self.read_tensors = tuple([t for t in guards.tensors if t._memory in saved])
-            self.reads_output = result._memory in saved
+            self.read_outputs = [i for i, t in enumerate(results) if t._memory in saved]
             tensors = [*[stand_ins[i] for i in self.read_inputs], *self.read_tensors]
-            self._read = [t._memory for t in (*tensors, result)[: len(tensors) + self.reads_output]]
+            self._read = [t._memory for t in (*tensors, *[results[i] for i in self.read_outputs])]
             edges = [*[t._node for t in stand_ins], *self.trained]
             # The operands of the whole operation (inputs, then parameters) in the order of their gradients.
-            order = _in_order(edges, result)
+            order = _in_order(edges, results)
             self._edges = [edges[k] for k in order]
             is_ordered = order == sorted(order)
             self.put_in_order = None if is_ordered else operator.itemgetter(*order)
             self._readers = None
-            self._prepare_back(guards, out)
+            self._prepare_back(guards, outs)
 
     def _trace(
         self, model: Module, guards: Guards, inputs: tuple[Tensor, ...], known: Spans
-    ) -> tuple[Tensor, list[Tensor], set[Memory]]:
-        """Record both passes; the output, the stand-ins of the inputs, and the memory that the backward needs."""
+    ) -> tuple[list[Tensor], list[Tensor], set[Memory]]:
+        """Record both passes; the outputs, the stand-ins of the inputs, and the memory that the backward needs."""
         arrays, before = [t._data for t in inputs], changes[0]
         with tracing_into(self.forward) as self.watch:
             stand_ins = [_stand_in(t, i, self._found) for i, t in enumerate(inputs)]
             result = model.forward(*stand_ins)
-        if not isinstance(result, Tensor):
-            raise Uncapturable(f"the forward returns a {type(result).__name__}, not one tensor")
+        self.many = type(result) if type(result) in (tuple, list) else None
+        results: list[Any] = [result] if self.many is None else list(result)
+        if not results or not all(isinstance(t, Tensor) for t in results):
+            what = f"the forward returns a {type(result).__name__}"
+            raise Uncapturable(what if self.many is None else f"{what} that does not only have tensors")
         # Another thread may have changed another model.
         if changes[0] != before and not guards.may_hold():
             raise Uncapturable("an attribute of a module is assigned in the forward")
-        self._result, out = result, result._data
-        for state, _ in self.watch.draws:
-            known.add(state)
-        if not out.size or not out.flags.c_contiguous or _overlaps(out, [*guards.arrays, *arrays]):
-            raise Uncapturable("the output is empty, not contiguous, or an input")
+        self._results, outs = results, [t._data for t in results]
+        for array in (*[state for state, _ in self.watch.draws], *self.watch.constants):
+            known.add(array)
+        for i, out in enumerate(outs):
+            if not out.size or not out.flags.c_contiguous or _overlaps(out, [*guards.arrays, *arrays, *outs[:i]]):
+                raise Uncapturable("the output is empty, not contiguous, or an input")
         if any(_overlaps(a, [*guards.arrays, *arrays[:i]]) for i, a in enumerate(arrays) if a.size):
             raise Uncapturable("an input shares memory with another one, or with the model")
         if any(_overlaps(a, _written(self.forward)) for a in arrays if a.size):
             raise Uncapturable("an input is changed in place")
         check_complete(self.forward, known)
-        if not known.holds(out):
+        if not all(map(known.holds, outs)):
             raise Uncapturable("the output was computed outside the kernels")
-        saved = _saved(result)
-        if result._requires_grad:
-            self.dy = allocation.empty(out.shape, out.dtype)
-            known.add(self.dy)
+        saved = _saved(results)
+        if any(t._requires_grad for t in results):
+            if not all(t._requires_grad and t._node is not None for t in results):
+                raise Uncapturable("one output needs a gradient and another does not")
+            self.dys = [allocation.empty(out.shape, out.dtype) for out in outs]
+            for dy in self.dys:
+                known.add(dy)
             self.backward, self.dxs = self._trace_back()
+            for array in self._constants:
+                known.add(array)
             self.trained = [p for p in self.trained if p._grad is not None]
             if any(p._grad is not None and p._grad._memory.version for p in self.trained):
                 # The kernels add the second gradient to the first; outside the slot the sum rounds differently.
                 raise Uncapturable("a parameter is used more than once")
             check_complete(self.backward, known)
-            self.trained = [self.trained[k] for k in _in_order(list(self.trained), result)]
+            self.trained = [self.trained[k] for k in _in_order(list(self.trained), results)]
             if not all(known.holds(array) for array in self.dxs.values()):
                 raise Uncapturable("the gradient of an input was computed outside the kernels")
-        return result, stand_ins, saved
+        return results, stand_ins, saved
 
-    def _size(self, out: np.ndarray) -> int:
+    def _size(self, outs: list[np.ndarray]) -> int:
         """Bytes of the arrays that the recording keeps."""
         written = _written(self.forward) + (_written(self.backward) if self.backward else [])
-        return sum({array.ctypes.data: array.nbytes for array in written}.values()) - out.nbytes
+        return sum({array.ctypes.data: array.nbytes for array in written}.values()) - sum(out.nbytes for out in outs)
 
     def _number_of(self, array: np.ndarray) -> int:
         return Inputs(self.forward, self.inputs).number_of(array)
@@ -239,25 +253,26 @@ class Recording:
         """
         program = Program()
         self._found.clear()
-        for node in _nodes(self._result):
+        for node in _nodes(self._results):
             # Saved numbers may have changed since the forward was recorded; they are not read here.
             node.saved = [(memory, memory.version, shape) for memory, _, shape in node.saved]
         with tracing_into(program) as watch:
             # The graph is retained: the trace may be repeated.
-            run_backward((self._result,), (_wrap(self.dy),), True)
+            run_backward(self._results, [_wrap(dy) for dy in self.dys], True)
         if watch.draws or program.content_guards:
             raise Uncapturable("the backward pass draws random numbers, or depends on what an array holds")
         if any(p._grad is not None and p._grad._data is not p._grad_place for p in self.trained):
             raise Uncapturable("the gradient of a parameter does not go into its place")
+        self._constants = watch.constants
         return program, dict(self._found)
 
-    def _prepare_back(self, guards: Guards, out: np.ndarray) -> None:
+    def _prepare_back(self, guards: Guards, outs: list[np.ndarray]) -> None:
         assert self.backward is not None
-        self._kept = [self.dy, out, *self.inputs, *guards.arrays]
+        self._kept = [*self.dys, *outs, *self.inputs, *guards.arrays]
         hold = self._join(self.backward, self.dxs)
         self.places = [hold(p._slot.grad_array) for p in self.trained]
         self.backward.build()
-        self.second = Inputs(self.backward, [*self.inputs, out, self.dy], list(self.dxs.values()))
+        self.second = Inputs(self.backward, [*self.inputs, *outs, *self.dys], list(self.dxs.values()))
 
     def _join(self, program: Program, dxs: dict[int, np.ndarray]) -> Callable[[np.ndarray], np.ndarray]:
         """Check where a backward pass writes the gradients of inputs, fuse its launches, and rebase gradients.
@@ -306,7 +321,7 @@ class Recording:
                 raise
             program.build()
             fresh = [place for place, there in zip(self.places, adds, strict=True) if not there]
-            read = [*self.inputs, self._result._data, self.dy]
+            read = [*self.inputs, *[t._data for t in self._results], *self.dys]
             self._others[adds] = Inputs(program, read, [*dxs.values(), *fresh])
         return self._others[adds]
 
@@ -317,7 +332,7 @@ class Recording:
             for i, edge in enumerate(self._edges):
                 if edge is None:
                     continue
-                saved = {memory for node in on_the_way([self._result], {edge}) for memory, _, _ in node.saved}
+                saved = {memory for node in on_the_way(self._results, {edge}) for memory, _, _ in node.saved}
                 saved = {memory.shared if isinstance(memory, Alias) else memory for memory in saved}
                 for memory, readers in zip(self._read, self._readers, strict=True):
                     if memory in saved:
@@ -326,7 +341,7 @@ class Recording:
 
     # -- Replays ------------------------------------------------------------------------------
 
-    def compute(self, model: Module, inputs: tuple[Tensor, ...]) -> Tensor:
+    def compute(self, model: Module, inputs: tuple[Tensor, ...]) -> Any:
         """The output recomputed by eager operations, as the last call of :meth:`run` computed it.
 
         Meanwhile the model has the same members, modes and frozen parameters as then, and no hooks. It draws the
@@ -361,22 +376,22 @@ class Recording:
             raise
         return result
 
-    def run(self, inputs: tuple[Tensor, ...]) -> np.ndarray | None:
-        """The output for other inputs, a new array; None if they are invalid, and the eager call must raise."""
+    def run(self, inputs: tuple[Tensor, ...]) -> list[np.ndarray] | None:
+        """The outputs for other inputs, new arrays; None if they are invalid, and the eager call must raise."""
         for k, holds in self.content_guards:
             if not holds(np.ascontiguousarray(inputs[k]._data)):
                 return None
-        out = allocation.empty(self.shape, self.dtype)
+        outs = [allocation.empty(shape, dtype) for shape, dtype in self.layouts]
         for state, draw in self.watch.draws:
             state[...] = draw()
         for buffer in self.touched:
             buffer._memory.version += 1
-        self.first.replay([*[t._data for t in inputs], out])
-        return out
+        self.first.replay([*[t._data for t in inputs], *outs])
+        return outs
 
     def is_by_rows(self) -> bool:
         """Whether each row of the output depends only on the same row of the single input."""
-        if len(self.inputs) != 1 or self.shape[:1] != self.inputs[0].shape[:1]:
+        if len(self.inputs) != 1 or self.many is not None or self.shape[:1] != self.inputs[0].shape[:1]:
             return False
         if self.watch.draws or self.content_guards:
             return False
@@ -396,14 +411,16 @@ class Recording:
 
     def run_over(self, x: np.ndarray, out: np.ndarray, times: int) -> None:
         """The outputs for ``times`` batches, one after the other."""
-        self.forward.replay_over([(self.inputs[0], x), (self._result._data, out)], times)
+        self.forward.replay_over([(self.inputs[0], x), (self._results[0]._data, out)], times)
 
-    def run_back(self, inputs: list[np.ndarray], out: np.ndarray, grad: Tensor) -> tuple[Tensor | None, ...]:
+    def run_back(
+        self, inputs: list[np.ndarray], outs: list[np.ndarray], given: Sequence[Tensor]
+    ) -> tuple[Tensor | None, ...]:
         """Gradients of the inputs, and of the parameters unless they were written into their slots."""
         assert self.backward is not None
-        dy = grad._data if grad._data.flags.c_contiguous else np.ascontiguousarray(grad._data)
+        dys = [g._data if g._data.flags.c_contiguous else np.ascontiguousarray(g._data) for g in given]
         dxs = [room_like(dx) for dx in self.dxs.values()]
-        arrays, trained = [*inputs, out, dy, *dxs], self.trained
+        arrays, trained = [*inputs, *outs, *dys, *dxs], self.trained
         grads: list[Tensor | None] = [None] * len(trained)
         if _mode.direct and _have_no_gradient(trained):
             try:
@@ -423,7 +440,7 @@ class Recording:
                 there and p._grad is not None and p._grad._data is p._grad_place
                 for p, there in zip(trained, direct, strict=True)
             ])  # fmt: skip
-            given = self._other(adds)
+            other = self._other(adds)
             before = [p._grad for p in trained]
             try:
                 for i, p in enumerate(trained):
@@ -435,7 +452,7 @@ class Recording:
                     else:
                         arrays.append(room_like(self.places[i]))
                         grads[i] = _wrap(arrays[-1])
-                given.replay(arrays)
+                other.replay(arrays)
             except BaseException:
                 for p, was in zip(trained, before, strict=True):
                     p._grad = was

@@ -279,11 +279,13 @@ class CompiledStep:
 
     def _capture(self, tensors: list[Tensor], guards: Guards) -> Captured:
         first, watch, loss = self._trace(tensors, guards)
-        second, _, _ = self._trace(tensors, guards)
-        if outline(first) != outline(second):
+        second, again, _ = self._trace(tensors, guards)
+        numbers = [[a.tobytes() for a in w.constants] for w in (watch, again)]
+        if outline(first) != outline(second) or numbers[0] != numbers[1]:
             raise Uncapturable("two runs of the same step launched different kernels")
         known = Spans()
-        for array in (*guards.arrays, *[t._data for t in tensors], *[state for state, _ in watch.draws]):
+        draws = [state for state, _ in watch.draws]
+        for array in (*guards.arrays, *[t._data for t in tensors], *draws, *watch.constants):
             known.add(array)
         check_complete(first, known)
         if not known.holds(loss):

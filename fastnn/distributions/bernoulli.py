@@ -89,4 +89,4 @@ class Bernoulli(Distribution):
 
 def _softplus(x: Tensor) -> Tensor:
     """``log(1 + exp(x))`` without overflow."""
-    return x.clamp(min=0) + (-x.abs()).exp().log1p()
+    return x.clamp(0) + (-x.abs()).exp().log1p()

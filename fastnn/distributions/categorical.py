@@ -37,14 +37,15 @@ class Categorical(Distribution):
         name, given = ("probs", probs) if either("probs", probs, "logits", logits) else ("logits", logits)
         if not isinstance(given, Tensor):
             raise TypeError(f"`{name}` must be a Tensor, found {type(given).__name__}")
-        if given.dim() < 1:
+        if not given._data.ndim:
             raise ValueError(f"`{name}` parameter must be at least one-dimensional.")
         if name == "probs":
-            self.probs = given / given.sum(-1, keepdim=True)
+            self.probs = given / given.sum(-1, True)
         else:
-            self.logits = given - given.logsumexp(-1, keepdim=True)
-        self._num_events = given.shape[-1]
-        super().__init__(given.shape[:-1], validate_args=validate_args)
+            self.logits = given - given.logsumexp(-1, True)
+        shape = given._data.shape
+        self._num_events = shape[-1]
+        super().__init__(shape[:-1], validate_args=validate_args)
 
     @lazy_property
     def logits(self) -> Tensor:
@@ -88,8 +89,11 @@ class Categorical(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         self._check_sample(value)
-        shape = np.broadcast_shapes(tuple(value.shape), tuple(self._batch_shape))
-        index = value.long().expand(*shape).unsqueeze(-1)
+        shape, index = value._data.shape, value.long()
+        if shape != self._batch_shape:
+            shape = np.broadcast_shapes(shape, tuple(self._batch_shape))
+            index = index.expand(*shape)
+        index = index.unsqueeze(-1)
         return self.logits.expand(*shape, self._num_events).gather(-1, index).squeeze(-1)
 
     def entropy(self) -> Tensor:

@@ -6,7 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._core.errstate import quiet
 from fastnn._tensor.tensor import Tensor, _wrap
+
+_all, _add = np.logical_and.reduce, np.add.reduce
 
 
 class Constraint:
@@ -23,8 +26,7 @@ class Constraint:
         >>> constraints.positive.check(fastnn.tensor([1.0, 0.0]))
         tensor([ True, False])
         """
-        with np.errstate(all="ignore"):
-            return _wrap(np.asarray(self._holds(value.detach()._data)))
+        return _wrap(np.asarray(quiet(self._holds, value._data)))
 
     def _holds(self, x: np.ndarray) -> Any:
         raise NotImplementedError
@@ -57,7 +59,7 @@ class _Bounded(Constraint):
 
 
 def _number(bound: Any) -> Any:
-    return bound.detach()._data if isinstance(bound, Tensor) else bound
+    return bound._data if isinstance(bound, Tensor) else bound
 
 
 class interval(_Bounded):
@@ -73,7 +75,8 @@ class integer_interval(interval):
     is_discrete = True
 
     def _holds(self, x: np.ndarray) -> Any:
-        return super()._holds(x) & (x % 1 == 0)
+        held = super()._holds(x)
+        return held if x.dtype.kind in "iu" else held & (x % 1 == 0)
 
 
 class greater_than(_Bounded):
@@ -101,7 +104,7 @@ class _Simplex(Constraint):
     event_dim = 1
 
     def _holds(self, x: np.ndarray) -> Any:
-        return (x >= 0).all(-1) & (np.abs(x.sum(-1) - 1) < 1e-6)
+        return _all(x >= 0, -1) & (np.abs(_add(x, -1) - 1) < 1e-6)
 
 
 class _OneHot(Constraint):
@@ -124,7 +127,7 @@ class independent(Constraint):
         each = np.asarray(self.base_constraint._holds(x))
         if each.ndim < self.reinterpreted_batch_ndims:
             raise ValueError(f"expected at least {self.event_dim} dimensions, found {x.ndim}")
-        return each.all(tuple(range(each.ndim - self.reinterpreted_batch_ndims, each.ndim)))
+        return _all(each, tuple(range(each.ndim - self.reinterpreted_batch_ndims, each.ndim)))
 
     def __repr__(self) -> str:
         return f"IndependentConstraint({self.base_constraint!r}, {self.reinterpreted_batch_ndims})"

@@ -9,10 +9,12 @@ from typing import Any, ClassVar
 import numpy as np
 
 import fastnn
-from fastnn._autograd.modes import enable_grad, no_grad
+from fastnn._autograd.modes import _mode, enable_grad, no_grad
 from fastnn._tensor.tensor import Size, Tensor, _wrap
 from fastnn.distributions.constraints import Constraint
 from fastnn.random import default_generator
+
+_every = np.logical_and.reduce
 
 
 class lazy_property:
@@ -28,6 +30,9 @@ class lazy_property:
         if instance is None:
             return self
         # sample() may read it without recording, but log_prob() uses the cached value as well.
+        if _mode.enabled:
+            value = instance.__dict__[self.name] = self.compute(instance)
+            return value
         with enable_grad():
             value = instance.__dict__[self.name] = self.compute(instance)
         return value
@@ -65,7 +70,7 @@ class Distribution:
                 # Computed from the other parameters.
                 continue
             value = self.__dict__[name]
-            if not constraint.check(value)._data.all():
+            if not _every(constraint.check(value)._data, None):
                 raise ValueError(
                     f"Expected parameter {name} ({type(value).__name__} of shape {tuple(value.shape)}) of distribution "
                     f"{self!r} to satisfy the constraint {constraint!r}, but found invalid values:\n{value}"
@@ -160,16 +165,16 @@ class Distribution:
             return
         if not isinstance(value, Tensor):
             raise ValueError(f"The value argument to log_prob must be a Tensor, found {type(value).__name__}")
-        shape, expected = tuple(value.shape), self._extended_shape()
+        shape, expected = value._data.shape, self._extended_shape()
         start = len(shape) - len(self._event_shape)
         if start < 0 or shape[start:] != tuple(self._event_shape):
             raise ValueError(
                 f"The right-most size of value must match event_shape: {shape} vs {tuple(self._event_shape)}."
             )
-        for i, j in zip(reversed(shape), reversed(expected), strict=False):
+        for i, j in () if shape == expected else zip(reversed(shape), reversed(expected), strict=False):
             if i != 1 and j != 1 and i != j:
                 raise ValueError(f"Value is not broadcastable with batch_shape+event_shape: {shape} vs {expected}.")
-        if not self.support.check(value)._data.all():
+        if not _every(self.support.check(value)._data, None):
             raise ValueError(
                 f"Expected value argument ({type(value).__name__} of shape {shape}) to be within the support "
                 f"({self.support!r}) of the distribution {self!r}, but found invalid values:\n{value}"
@@ -186,6 +191,10 @@ def broadcast_all(*values: Any) -> list[Tensor]:
 
     Raises: ValueError for anything else.
     """
+    if {type(v) for v in values} == {Tensor}:
+        shape = values[0]._data.shape
+        if {v._data.shape for v in values} == {shape}:
+            return list(values)
     if not all(isinstance(v, (Tensor, int, float, np.integer, np.floating)) for v in values):
         kinds = [type(v).__name__ for v in values]
         raise ValueError(f"Input arguments must all be instances of Number or torch.Tensor, found {kinds}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn._core.errors import DTypeError
+from fastnn._core.numpy_trace import dense
 from fastnn._tensor.tensor import Tensor
 from fastnn.ops.core import check_tensor as _check_tensor
 
@@ -23,4 +24,4 @@ def _half(error: TypeError, *tensors: Tensor | None) -> None:
 
 
 def _contiguous(array: np.ndarray) -> np.ndarray:
-    return array if array.flags.c_contiguous else np.ascontiguousarray(array)
+    return array if array.flags.c_contiguous else dense(array)

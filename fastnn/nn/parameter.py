@@ -131,7 +131,7 @@ class Parameter(Tensor):
         # Moving a parameter's storage in inference mode does not make it an inference tensor.
         before = getattr(self, "_memory", None)
         inference = _mode.inference if before is None else before.inference
-        self._memory, self._history = InferenceMemory() if inference else Memory(), 0
+        self._memory, self._history, self._view = InferenceMemory() if inference else Memory(), 0, None
 
     def _grad_target(self) -> tuple[np.ndarray, bool] | None:
         """Where a kernel may write this parameter's gradient, and whether it has to add to it.
@@ -307,6 +307,7 @@ class Buffer(Tensor):
             raise NoTensorError(f"data must be a Tensor, found {type(data).__name__}")
         self._data, self._node, self._grad, self._requires_grad = data._data, None, None, False
         self._memory, self._history = InferenceMemory() if data._memory.inference else Memory(), 0
+        self._view = None
         self.persistent = persistent
 
 

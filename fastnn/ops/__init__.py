@@ -99,7 +99,7 @@ def _attach() -> None:
             setattr(Tensor, f"{name}_", _in_place_form(getattr(family, name), name))
         for table in ("METHODS", "OPERATORS"):
             for name, function in getattr(family, table, {}).items():
-                setattr(Tensor, name, function)
+                setattr(Tensor, name, method_of(function) if table == "OPERATORS" else function)
         for name, function in getattr(family, "PROPERTIES", {}).items():
             setattr(Tensor, name, property(function))
     for name, function in {**functions.METHODS, **legacy.METHODS}.items():

@@ -17,6 +17,7 @@ from fastnn.ops.core import (
     also_read,
     as_floating,
     binary,
+    broadcast,
     check_operands,
     check_tensor,
     check_tensors,
@@ -27,6 +28,7 @@ from fastnn.ops.core import (
     named,
     no_gradient,
     original,
+    overwrite,
     scaled,
     shape_error,
 )
@@ -56,8 +58,10 @@ def _scaled(other: Any, alpha: Any) -> Any:
 
 
 def _check_subtraction(x: Any, other: Any) -> None:
+    if type(x) is type(other) is Tensor and x._data.dtype.kind != "b" and other._data.dtype.kind != "b":
+        return
     for t in (x, other):
-        if t._data.dtype == np.bool_ if isinstance(t, Tensor) else isinstance(t, bool):
+        if t._data.dtype.kind == "b" if isinstance(t, Tensor) else isinstance(t, bool):
             if isinstance(other, np.ndarray) and other.dtype != np.bool_:
                 # NumPy handles this case, as in PyTorch.
                 return
@@ -129,7 +133,7 @@ def _divide(x: Any, y: Any) -> Any:
 
 
 def _dividend(x: Any, other: Any) -> Any:
-    if not isinstance(x, Tensor):
+    if not isinstance(x, Tensor) or x._data.dtype.kind == "f":
         return x
     # Integers are divided as floats, and so is a number operand, which must not wrap around.
     if isinstance(other, np.ndarray) and x._data.dtype.kind != "f" and other.dtype.kind != "f":
@@ -254,13 +258,19 @@ def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
     >>> fastnn.lerp(fastnn.tensor([0.0, 10.0]), fastnn.tensor([1.0, 20.0]), 0.5)
     tensor([ 0.5000, 15.0000])
     """
+    if type(weight) is float and type(input) is type(end) is Tensor:
+        a, b = input._data, end._data
+        if a.dtype is b.dtype and a.dtype.kind == "f" and a.shape == b.shape and not _recorded(input, end):
+            return _wrap(np.asarray(quiet(_lerp, a, b, weight)))
     check_tensors("lerp", input, end)
-    for t in (end, weight):
-        if isinstance(t, Tensor) and t._data.dtype != input._data.dtype and t._data.ndim:
-            raise RuntimeError(f"expected dtype {input.dtype} for `end` and `weight` but got dtype {t.dtype}")
-    if input._data.dtype.kind != "f":
+    kind = input._data.dtype
+    if end._data.dtype is not kind or type(weight) is not float:
+        for t in (end, weight):
+            if isinstance(t, Tensor) and t._data.dtype != kind and t._data.ndim:
+                raise RuntimeError(f"expected dtype {input.dtype} for `end` and `weight` but got dtype {t.dtype}")
+        end = end.to(input.dtype)
+    if kind.kind != "f":
         raise NotImplementedError(f'"lerp_kernel" not implemented for {input.dtype}')
-    end = end.to(input.dtype)
     if not isinstance(weight, Tensor):
         result = _between(input, end, lambda a, b: _lerp(a, b, weight))
         if not _recorded(input, end):
@@ -291,13 +301,17 @@ def lerp(input: Tensor, end: Tensor, weight: Any) -> Tensor:
 
 def _lerp(a: np.ndarray, b: np.ndarray, weight: Any) -> np.ndarray:
     # From the nearer end, as in PyTorch.
+    if type(weight) is float:
+        near = -0.5 < weight < 0.5
+        # Faster than with a number of NumPy's.
+        return (a if near else b) + (b - a) * np.array(weight if near else weight - 1, a.dtype)
     near = np.abs(weight) < 0.5
     return np.where(near, a, b) + np.where(near, weight, weight - 1).astype(a.dtype) * (b - a)
 
 
 def _between(input: Tensor, end: Tensor, operate: Any, *shapes: tuple[int, ...]) -> np.ndarray:
     a, b = input._data, end._data
-    if not fit(a.shape, b.shape, *shapes):
+    if (shapes or a.shape != b.shape) and not fit(a.shape, b.shape, *shapes):
         raise shape_error(a.shape, b.shape, *shapes)
     return np.asarray(quiet(operate, a, b))
 
@@ -305,6 +319,10 @@ def _between(input: Tensor, end: Tensor, operate: Any, *shapes: tuple[int, ...])
 @named
 def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
     """``input + value * tensor1 * tensor2``."""
+    if type(input) is type(tensor1) is type(tensor2) is Tensor and not _recorded(input, tensor1, tensor2):
+        product = _product(input, tensor1, tensor2, value)
+        if product is not None:
+            return _wrap(broadcast(np.add, input._data, product))
     for t in (input, tensor1, tensor2):
         check_tensor("addcmul operand", t)
     kinds = {t._data.dtype.kind for t in (input, tensor1, tensor2)}
@@ -314,6 +332,28 @@ def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
         value = as_number(value, input._data.dtype).item()
     result = input + (tensor1 if value == 1 else tensor1 * value) * tensor2
     return also_read(result, tensor1) if value != 1 and tensor2._requires_grad else result
+
+
+def _product(input: Tensor, tensor1: Tensor, tensor2: Tensor, value: Any) -> np.ndarray | None:
+    """``value * tensor1 * tensor2`` for tensors of one floating point dtype and a number; otherwise None."""
+    if type(value) is not float and type(value) is not int:
+        return None
+    a, b = tensor1._data, tensor2._data
+    kind = input._data.dtype
+    if kind.kind != "f" or a.dtype is not kind or b.dtype is not kind or not -_LARGEST < value < _LARGEST:
+        return None
+    if value == 1:
+        return broadcast(np.multiply, a, b)
+    return broadcast(_scaled_product, a, (b, np.array(value, kind))) if a.shape == b.shape else None
+
+
+def _scaled_product(a: np.ndarray, others: tuple[np.ndarray, np.ndarray]) -> Any:
+    b, number = others
+    return a * number * b
+
+
+# Every floating dtype can hold numbers below it.
+_LARGEST = 60_000
 
 
 @named
@@ -330,21 +370,15 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
 # -- In place, and operators --------------------------------------------------------------------
 
 
-# Every floating-point dtype can hold the numbers between this one and its negative.
-_LARGEST = 65504.0
-
-
-def _product_for(input: Tensor, other: Any, alpha: Any) -> Tensor | None:
+def _product_for(input: Tensor, other: Any, alpha: Any) -> np.ndarray | None:
     """``alpha * other`` as the operand of an in-place operation that is neither recorded nor converts."""
     kind = type(alpha)
     if (kind is not float and kind is not int) or type(other) is not Tensor or input._data.dtype.kind != "f":
         return None
-    if not -_LARGEST <= alpha <= _LARGEST:
-        # Rarely needed, and slower.
-        as_number(alpha, input._data.dtype)
-    if in_place_operand(input, other) is None:
+    operand = in_place_operand(input, other)
+    if operand is None or not -_LARGEST < alpha < _LARGEST:
         return None
-    return other * alpha
+    return quiet(np.multiply, operand, np.array(alpha, operand.dtype))
 
 
 def add_(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
@@ -352,9 +386,22 @@ def add_(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     if alpha != 1:
         product = _product_for(input, other, alpha)
         if product is not None:
-            return in_place(input, product, np.add, lambda x, y: add(x, other, alpha=alpha))
+            return overwrite(input, product, np.add, other, lambda x, y: add(x, y, alpha=alpha))
         return input._in_place(add(original(input, other), other, alpha=alpha))
     return in_place(input, other, np.add, add)
+
+
+def addcmul_(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
+    """Add ``value * tensor1 * tensor2`` in place."""
+    memory = input._memory
+    if (
+        type(tensor1) is type(tensor2) is Tensor
+        and not (tensor1._memory is memory or tensor2._memory is memory or _recorded(input, tensor1, tensor2))
+    ):
+        product = _product(input, tensor1, tensor2, value)
+        if product is not None and product.shape == input._data.shape:
+            return overwrite(input, product, np.add, _wrap(product), add)
+    return input._in_place(addcmul(original(input, tensor1, tensor2), tensor1, tensor2, value=value))
 
 
 def sub_(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
@@ -362,7 +409,7 @@ def sub_(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     if alpha != 1 or input._data.dtype.kind == "b":
         product = _product_for(input, other, alpha)
         if product is not None:
-            return in_place(input, product, np.subtract, lambda x, y: sub(x, other, alpha=alpha))
+            return overwrite(input, product, np.subtract, other, lambda x, y: sub(x, y, alpha=alpha))
         return input._in_place(sub(original(input, other), other, alpha=alpha))
     return in_place(input, other, np.subtract, sub)
 
@@ -408,8 +455,16 @@ _add, _radd = _operator("Add", np.add, _SAME, _SAME)
 _sub, _ = _operator("Sub", np.subtract, _SAME, _OPPOSITE, _check_subtraction)
 _, _rsub = _operator("RsubBackward1", np.subtract, _SAME, _OPPOSITE, _check_subtraction)
 _mul, _rmul = _operator("Mul", np.multiply, _TIMES_Y, _TIMES_X)
-_div, _ = _operator("Div", _divide, _OVER_Y, _QUOTIENT, prepare=_dividend)
+_divided, _ = _operator("Div", _divide, _OVER_Y, _QUOTIENT, prepare=_dividend)
 _, _divide_array = _operator("Mul", _divide, _OVER_Y, _QUOTIENT, prepare=_dividend)
+
+
+def _div(self: Tensor, other: Any) -> Any:
+    """``self / other``."""
+    if self._data.dtype.kind == "f":
+        # The result is floating point as well, whatever the other is.
+        return binary("Div", self, other, np.true_divide, _OVER_Y, _QUOTIENT)
+    return _divided(self, other)
 
 
 class _QuotientNode(Node):
@@ -475,10 +530,10 @@ divide, true_divide, multiply, subtract = div, div, mul, sub
 
 
 IN_PLACE = (
-    "addcdiv", "addcmul", "divide", "floor_divide", "fmod", "lerp", "multiply", "remainder", "subtract",
+    "addcdiv", "divide", "floor_divide", "fmod", "lerp", "multiply", "remainder", "subtract",
     "true_divide",
 )  # fmt: skip
-METHODS = {"add_": add_, "sub_": sub_, "mul_": mul_, "div_": div_}
+METHODS = {"add_": add_, "addcmul_": addcmul_, "sub_": sub_, "mul_": mul_, "div_": div_}
 OPERATORS = {
     "__add__": _add, "__radd__": _radd, "__sub__": _sub, "__rsub__": _rsub, "__mul__": _mul, "__rmul__": _rmul,
     "__truediv__": _div, "__rtruediv__": _rdiv, "__div__": _div, "__floordiv__": _floordiv,

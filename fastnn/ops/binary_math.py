@@ -77,14 +77,16 @@ _FMAX, _FMIN = _choice_of_numbers(np.greater_equal), _choice_of_numbers(np.less_
 @named
 def maximum(input: Tensor, other: Tensor) -> Tensor:
     """The elementwise maximum; NaN if either is NaN."""
-    check_tensors("maximum", input, other)
+    if type(input) is not Tensor or type(other) is not Tensor:
+        check_tensors("maximum", input, other)
     return binary("Maximum", input, other, np.maximum, *_MAXIMUM)
 
 
 @named
 def minimum(input: Tensor, other: Tensor) -> Tensor:
     """The elementwise minimum; NaN if either is NaN."""
-    check_tensors("minimum", input, other)
+    if type(input) is not Tensor or type(other) is not Tensor:
+        check_tensors("minimum", input, other)
     return binary("Minimum", input, other, np.minimum, *_MINIMUM)
 
 

@@ -8,8 +8,10 @@ from typing import Any
 import numpy as np
 
 from fastnn._autograd.engine import Node
+from fastnn._core import capture_state
 from fastnn._core.dtypes import as_number, bool_, default_numpy, plain, promoted
 from fastnn._core.errors import DTypeError, ShapeError
+from fastnn._core.numpy_trace import run
 from fastnn._tensor.tensor import Tensor, _recorded, _unbroadcast, _wrap
 from fastnn._tensor.views import linear_map
 from fastnn.ops.core import (
@@ -277,6 +279,10 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     >>> fastnn.where(x > 0, x, 0.0)
     tensor([0., 2.])
     """
+    if type(condition) is type(input) is type(other) is Tensor and condition._data.dtype is _BOOL:
+        if input._data.dtype is not other._data.dtype:
+            input, other = promote(input, other)
+        return _where(condition, condition._data, input, other)
     if not isinstance(condition, Tensor):
         raise TypeError(f"where(): condition must be a Tensor, found {type(condition).__name__}")
     if input is None and other is None:
@@ -292,10 +298,15 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     for value in (input, other):
         if not isinstance(value, (Tensor, *NUMBERS)):
             raise TypeError(f"where(): input and other must be Tensors or numbers, found {type(value).__name__}")
-    x, y = _wrapped_pair(input, other)
-    mask = condition._data.astype(np.bool_, copy=False)
+    return _where(condition, condition._data.astype(np.bool_, copy=False), *_wrapped_pair(input, other))
+
+
+_BOOL = np.dtype(np.bool_)
+
+
+def _where(condition: Tensor, mask: np.ndarray, x: Tensor, y: Tensor) -> Tensor:
     try:
-        result = np.asarray(np.where(mask, x._data, y._data))
+        result = run(np.where, mask, x._data, y._data)
     except ValueError:
         raise shape_error(mask.shape, x._data.shape, y._data.shape) from None
     if not _recorded(x, y):
@@ -303,13 +314,13 @@ def where(condition: Tensor, input: Any = None, other: Any = None) -> Any:
     x_shape, y_shape = x._data.shape, y._data.shape
     wants_x, wants_y = x._requires_grad, y._requires_grad
 
-    def run(grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+    def backward(grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
         return (
             _unbroadcast(keep_where(grad, mask), x_shape) if wants_x else None,
-            _unbroadcast(keep_where(grad, ~mask), y_shape) if wants_y else None,
+            _unbroadcast(keep_where(grad, run(np.logical_not, mask)), y_shape) if wants_y else None,
         )
 
-    return _wrap(result, Node("Where", (x, y), run, (condition,), keeps=True))
+    return _wrap(result, Node("Where", (x, y), backward, (condition,), keeps=True))
 
 
 def keep_where(x: Tensor, mask: np.ndarray) -> Tensor:
@@ -337,15 +348,16 @@ def _wrapped_pair(input: Any, other: Any) -> tuple[Tensor, Tensor]:
 
 def _number_beside(x: Tensor, value: Any) -> Tensor:
     kind = scalar_dtype(x._data.dtype, value)
-    return _wrap(as_number(value, kind, True))
+    return _wrap(capture_state.constant(np.asarray(as_number(value, kind, True))))
 
 
 @named
 def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
     """``value`` where the mask holds, ``input`` elsewhere."""
-    check_tensor("input", input)
-    check_tensor("mask", mask)
-    if mask._data.dtype != np.bool_:
+    if type(input) is not Tensor or type(mask) is not Tensor:
+        check_tensor("input", input)
+        check_tensor("mask", mask)
+    if mask._data.dtype is not _BOOL and mask._data.dtype != _BOOL:
         raise RuntimeError("masked_fill only supports boolean masks, but got mask with dtype " + str(mask.dtype))
     if isinstance(value, Tensor):
         if value._data.ndim:
@@ -360,7 +372,7 @@ def masked_fill(input: Tensor, mask: Tensor, value: Any) -> Tensor:
         raise TypeError(f"masked_fill(): value must be a number, found {type(value).__name__}")
     else:
         value = _wrap(as_number(value, input._data.dtype))
-    return where(mask, value, input)
+    return _where(mask, mask._data, *promote(value, input))
 
 
 def _masked_fill_(input: Tensor, mask: Tensor, value: Any) -> Tensor:

@@ -400,6 +400,7 @@ def _as_subclass(self: Tensor, cls: Any) -> Any:
     made = cls.__new__(cls)
     for name in ("_data", "_node", "_requires_grad", "_grad", "_memory", "_history"):
         setattr(made, name, getattr(self, name))
+    made._view = None
     return made
 
 

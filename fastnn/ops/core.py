@@ -11,15 +11,18 @@ import functools
 import operator
 import warnings
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar
 
 import numpy as np
 
 from fastnn._autograd.engine import Node, ResultNode
+from fastnn._autograd.modes import _mode
 from fastnn._core import capture_state
+from fastnn._core import numpy_trace as trace
+from fastnn._core.capture_state import active
 from fastnn._core.dtypes import RANK, check_promotion, default_numpy, from_numpy_dtype, plain, promoted
 from fastnn._core.errors import ShapeError
-from fastnn._core.errstate import quiet
+from fastnn._core.errstate import quiet, run_quiet
 from fastnn._tensor.tensor import Tensor, _recorded, _unbroadcast, _wrap
 from fastnn._tensor.views import ArrayMap, mapped
 from fastnn.kernels.runtime import allocation
@@ -33,6 +36,9 @@ _ndarray = np.ndarray
 # -- Arguments --------------------------------------------------------------------------------
 
 _NUMPY_NAMES = {"axis": "dim", "keepdims": "keepdim", "a": "input", "x": "input", "x1": "input", "x2": "other"}
+_OF_NUMPY = frozenset(_NUMPY_NAMES)
+# The parameters of methods that have another name in NumPy; the first is the tensor itself.
+_OF_METHODS = frozenset(("dim", "keepdim", "other"))
 
 
 def warn_of_byte_mask(name: str) -> None:
@@ -57,11 +63,15 @@ def named(function: Function) -> Function:
         if not kwargs:
             return function(*args)
         out = kwargs.pop("out", None) if "out" not in parameters else None
-        for name in _NUMPY_NAMES.keys() & kwargs.keys():
+        for name in () if _OF_NUMPY.isdisjoint(kwargs) else _OF_NUMPY & kwargs.keys():
             if name not in parameters and _NUMPY_NAMES[name] in parameters:
                 kwargs[_NUMPY_NAMES[name]] = kwargs.pop(name)
         result = function(*args, **kwargs)
         return result if out is None else into(out, result)
+
+    if parameters.isdisjoint(_OF_METHODS):
+        # There is no other name to accept.
+        return _paired(wrapped, function)
 
     @functools.wraps(function)
     def method(*args: Any, **kwargs: Any) -> Any:
@@ -69,14 +79,18 @@ def named(function: Function) -> Function:
             return function(*args)
         if "out" in kwargs and "out" not in parameters:
             raise TypeError(f"{function.__name__}() got an unexpected keyword argument 'out'")
-        for name in _NUMPY_NAMES.keys() & kwargs.keys():
+        for name in () if _OF_NUMPY.isdisjoint(kwargs) else _OF_NUMPY & kwargs.keys():
             if name not in parameters and _NUMPY_NAMES[name] in parameters:
                 kwargs[_NUMPY_NAMES[name]] = kwargs.pop(name)
         return function(*args, **kwargs)
 
+    return _paired(wrapped, method)
+
+
+def _paired(wrapped: Any, method: Any) -> Any:
     _METHODS[wrapped] = method
     FUNCTIONS[method] = wrapped
-    return cast(Function, wrapped)
+    return wrapped
 
 
 # From the functions made by `named` to their methods, and back.
@@ -229,7 +243,7 @@ def step_map(x: Tensor, forward: ArrayMap, backward: ArrayMap, *sources: Tensor)
     The derivative of a piecewise linear function is such a map. The graph contains the sources, with gradients
     of 0.
     """
-    result = np.asarray(forward(x._data))
+    result = np.asarray(trace.run(forward, x._data))
     if not _recorded(x, *sources):
         return _wrap(result)
 
@@ -285,7 +299,7 @@ def tied(x: Tensor, *sources: Tensor) -> Tensor:
 
 def pieces(x: Tensor, factors: np.ndarray, reads_result: bool = False) -> Tensor:
     """``x * factors``, where the factors are a step function of ``x``; ``reads_result`` as for :func:`piece`."""
-    result = np.asarray(np.multiply(x._data, factors, dtype=x._data.dtype))
+    result = np.asarray(trace.run(lambda a: np.multiply(a, factors, dtype=a.dtype), x._data))
     if reads_result and _recorded(x):
         return recorded_result("Piece", (x,), result, lambda grad, y: (scaled(grad, factors, y),))
     return mapped("Piece", x, result, lambda grad: scaled(grad, factors, x))
@@ -299,7 +313,10 @@ Derivative = Callable[[Tensor, Any], Tensor]
 
 def of_operand(name: str, x: Tensor, function: ArrayMap, derivative: Derivative) -> Tensor:
     """``function(x)``; the derivative reads x."""
-    result = quiet(function, x._data)
+    try:
+        result = (quiet if active else run_quiet)(function, x._data)
+    except RuntimeError:
+        result = quiet(function, x._data)
     if type(result) is not _ndarray:
         result = np.asarray(result)
     if not _recorded(x):
@@ -309,7 +326,10 @@ def of_operand(name: str, x: Tensor, function: ArrayMap, derivative: Derivative)
 
 def of_result(name: str, x: Tensor, function: ArrayMap, derivative: Derivative) -> Tensor:
     """``function(x)``; the derivative reads the result."""
-    result = quiet(function, x._data)
+    try:
+        result = (quiet if active else run_quiet)(function, x._data)
+    except RuntimeError:
+        result = quiet(function, x._data)
     if type(result) is not _ndarray:
         result = np.asarray(result)
     if not _recorded(x):
@@ -408,7 +428,10 @@ def shape_error(*shapes: Sequence[int]) -> ShapeError:
 def broadcast(operate: Callable[..., Any], a: Any, b: Any) -> np.ndarray:
     """``operate(a, b)`` on arrays, with broadcasting."""
     try:
-        result = quiet(operate, a, b)
+        try:
+            result = (quiet if active else run_quiet)(operate, a, b)
+        except RuntimeError:
+            result = quiet(operate, a, b)
     except ValueError:
         if not fit(np.shape(a), np.shape(b)):
             raise shape_error(np.shape(a), np.shape(b)) from None
@@ -431,9 +454,10 @@ def binary(name: str, x: Any, y: Any, operate: Callable[..., Any], dx: Partial, 
     b: Any
     if isinstance(x, Tensor):
         if isinstance(y, Tensor):
-            if x._data.dtype != y._data.dtype:
-                x, y = promote(x, y)
             a, b = x._data, y._data
+            if a.dtype is not b.dtype and a.dtype != b.dtype:
+                x, y = promote(x, y)
+                a, b = x._data, y._data
         else:
             a, kind = x._data, type(y)
             if (kind is float or kind is int) and a.dtype.kind == "f":
@@ -456,7 +480,12 @@ def binary(name: str, x: Any, y: Any, operate: Callable[..., Any], dx: Partial, 
             return NotImplemented
         x, y = _as_numpy(other, y) if kind is np.ndarray else promote(other, y)
         a, b = x._data, y._data
-    result = broadcast(operate, a, b)
+    try:
+        result = (quiet if active else run_quiet)(operate, a, b)
+        if type(result) is not _ndarray:
+            result = np.asarray(result)
+    except (RuntimeError, ValueError):
+        result = broadcast(operate, a, b)
     if not _recorded(x, y):
         return _wrap(result)
     x_shape = a.shape if x._requires_grad else None
@@ -480,7 +509,10 @@ def _with_number(
 ) -> Tensor:
     """``operate(a, b)`` where one is the array of ``operand`` and the other a number."""
     try:
-        result = quiet(operate, a, b)
+        try:
+            result = (quiet if active else run_quiet)(operate, a, b)
+        except RuntimeError:
+            result = quiet(operate, a, b)
     except OverflowError:
         # An integer beyond the range of the array's dtype becomes infinite, as in PyTorch.
         result = quiet(operate, *[float(n) if isinstance(n, int) else n for n in (a, b)])
@@ -542,6 +574,8 @@ def original(x: Tensor, *others: Any) -> Tensor:
     for t in tensors:
         if t._memory is x._memory:
             refuse_overlap(x._data, t._data)
+    if not _mode.enabled:
+        return x
     if not _recorded(x, *tensors):
         return x
     return _wrap(x._data.copy(), x._node)
@@ -549,16 +583,29 @@ def original(x: Tensor, *others: Any) -> Tensor:
 
 def in_place(x: Tensor, other: Any, operate: Any, otherwise: Callable[[Any, Any], Tensor]) -> Tensor:
     """``x = operate(x, other)`` in the memory of x; ``otherwise`` is used if it is recorded."""
-    capture_state.stop("a tensor is changed in place outside the kernels")
+    if capture_state.active:
+        capture_state.stop("a tensor is changed in place outside the kernels")
     operand = in_place_operand(x, other)
-    if operand is None or not x._data.flags.writeable:
+    if operand is None:
+        return x._in_place(otherwise(original(x, other), other))
+    return overwrite(x, operand, operate, other, otherwise)
+
+
+def overwrite(x: Tensor, operand: Any, operate: Any, other: Any, otherwise: Callable[[Any, Any], Tensor]) -> Tensor:
+    """``operate(x, operand, out=x)`` on arrays, which is not recorded; ``otherwise(x, other)`` raises the errors."""
+    if capture_state.active:
+        capture_state.stop("a tensor is changed in place outside the kernels")
+    if not x._data.flags.writeable:
         return x._in_place(otherwise(original(x, other), other))
     try:
         version = x._memory.version
     except RuntimeError:
         version = x._memory.version_to_write()
     try:
-        quiet(operate, x._data, operand, x._data)
+        try:
+            run_quiet(operate, x._data, operand, x._data)
+        except RuntimeError:
+            quiet(operate, x._data, operand, x._data)
     except (ValueError, TypeError):
         # Mismatched shapes, or a result of another kind: the general path raises the error.
         return x._in_place(otherwise(original(x, other), other))

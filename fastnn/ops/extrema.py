@@ -12,8 +12,14 @@ from fastnn._tensor.tensor import Tensor, _recorded, _wrap
 from fastnn._tensor.views import linear_map
 from fastnn.ops.binary_math import maximum, minimum
 from fastnn.ops.core import also_read, check_tensor, dimension, named, recorded_result, reduced
+from fastnn.ops.scatter import along
 
 __all__ = ["amax", "amin", "aminmax", "argmax", "argmin", "max", "min"]
+
+
+# In half the time of np.max and np.min.
+_largest: Any = np.maximum.reduce
+_smallest: Any = np.minimum.reduce
 
 
 def chosen(
@@ -28,7 +34,7 @@ def chosen(
     out_shape = kept if keepdim else kept[:axis] + kept[axis + 1 :]
 
     def take(a: np.ndarray) -> np.ndarray:
-        return np.take_along_axis(a, indices, axis).reshape(out_shape)
+        return along(a, indices, axis).reshape(out_shape)
 
     def put(g: np.ndarray) -> np.ndarray:
         full = np.zeros(shape, g.dtype)
@@ -47,12 +53,19 @@ def _axis(name: str, input: Tensor, dim: Any) -> int:
 
 def _along(name: str, kind: Any, input: Tensor, dim: Any, keepdim: bool, find: Any) -> Any:
     """Values and indices along a dimension; ``find(array, axis)`` returns the indices and keeps the dimension."""
-    check_tensor("input", input)
+    if type(input) is not Tensor:
+        check_tensor("input", input)
     axis = _axis(name, input, dim)
     if not input._data.ndim:
         return kind(input.clone(), _wrap(np.zeros((), np.int64)))
     indices = np.asarray(find(input._data, axis), np.int64)
     kept = indices.shape
+    if not _recorded(input):
+        best = along(input._data, indices, axis)
+        if not keepdim:
+            shape = kept[:axis] + kept[axis + 1 :]
+            best, indices = best.reshape(shape), indices.reshape(shape)
+        return kind(_wrap(best), _wrap(indices))
     found = _wrap(indices if keepdim else indices.reshape(kept[:axis] + kept[axis + 1 :]))
     return kind(chosen(name.title(), input, indices, axis, keepdim, found), found)
 
@@ -65,18 +78,22 @@ def _extreme(name: str, input: Tensor, operate: Any) -> Tensor:
             f"{name}(): Expected reduction dim to be specified for input.numel() == 0. Specify the reduction dim with "
             "the 'dim' argument."
         )
+    if not _recorded(input):
+        return _wrap(np.asarray(operate(array, None)))
     return shared(f"{name.title()}Backward1", input, tuple(range(array.ndim)), False, operate)
 
 
 def shared(
     name: str, input: Tensor, axes: tuple[int, ...], keepdim: bool, operate: Any, nan_is_found: bool = True
 ) -> Tensor:
-    """``operate(array, axis, keepdims)``; the elements of ``input`` equal to the result share the gradient.
+    """``operate(array, axis, keepdims=keepdims)``; the elements of ``input`` equal to the result share the gradient.
 
     ``nan_is_found``: whether a NaN also shares it; otherwise its whole slice gets NaN, as in PyTorch's amax.
     """
     array = input._data
-    result = np.asarray(operate(array, axis=axes, keepdims=bool(keepdim)))
+    result = operate(array, axes, keepdims=True) if keepdim else operate(array, axes)
+    if type(result) is not np.ndarray:
+        result = np.asarray(result)
     if not _recorded(input):
         return _wrap(result)
     kept = tuple([1 if d in axes else n for d, n in enumerate(array.shape)])
@@ -93,13 +110,14 @@ def shared(
 
 
 def _reduction_or_pair(name: str, input: Tensor, dim: Any, keepdim: bool, other: Any, pair: Any) -> Any:
-    check_tensor("input", input)
+    if type(input) is not Tensor:
+        check_tensor("input", input)
     if isinstance(dim, Tensor):
         dim, other = None, dim
     if other is not None:
         return pair(input, other)
     if dim is None:
-        return _extreme(name, input, np.max if name == "max" else np.min)
+        return _extreme(name, input, _largest if name == "max" else _smallest)
     if name == "max":
         return _along(name, return_types.max, input, dim, keepdim, lambda a, axis: a.argmax(axis, keepdims=True))
     return _along(name, return_types.min, input, dim, keepdim, lambda a, axis: a.argmin(axis, keepdims=True))
@@ -137,13 +155,13 @@ def _all_axes(name: str, input: Tensor, dim: Any) -> tuple[int, ...]:
 @named
 def amax(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """The largest element over the dimensions ``dim``; equal ones share the gradient."""
-    return shared("Amax", input, _all_axes("amax", input, dim), keepdim, np.max, False)
+    return shared("Amax", input, _all_axes("amax", input, dim), keepdim, _largest, False)
 
 
 @named
 def amin(input: Tensor, dim: Any = (), keepdim: bool = False) -> Tensor:
     """The smallest element over the dimensions ``dim``; equal ones share the gradient."""
-    return shared("Amin", input, _all_axes("amin", input, dim), keepdim, np.min, False)
+    return shared("Amin", input, _all_axes("amin", input, dim), keepdim, _smallest, False)
 
 
 @named
@@ -160,10 +178,11 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> 
 
 
 def _position(name: str, input: Tensor, dim: int | None, keepdim: bool) -> Tensor:
-    check_tensor("input", input)
+    if type(input) is not Tensor:
+        check_tensor("input", input)
     array = input._data
     find = getattr(array, name)
-    if array.dtype == np.bool_:
+    if array.dtype.kind == "b":
         raise RuntimeError(f"{name}(): does not support bool input")
     if dim is None:
         if array.size == 0:

@@ -125,8 +125,12 @@ def _numpy_part(key: Any, indices: list[Tensor]) -> Any:
     return int(array) if array.ndim == 0 and array.dtype.kind == "i" else array
 
 
+# The types of the parts of a key that gives a view.
+_BASIC = frozenset((int, slice, type(None), type(...)))
+
+
 def _is_advanced(key: tuple[Any, ...]) -> bool:
-    return any(isinstance(k, (np.ndarray, bool, np.bool_)) for k in key)
+    return not _BASIC.issuperset(map(type, key))
 
 
 def _view_name(key: tuple[Any, ...]) -> str:
@@ -146,6 +150,12 @@ def _getitem(self: Tensor, key: Any) -> Tensor:
     if kind is int:
         # The ... makes a single element a view as well.
         return sliced(self, (key, ...), "Select")
+    if kind is Tensor and key._data.dtype in _INDEX_DTYPES and key._data.ndim:
+        return _selected(self, (key._data,), (key,))
+    if kind is slice and _is_plain_slice(key):
+        return sliced(self, (key, ...), "Slice")
+    if kind is tuple and _is_basic(key):
+        return sliced(self, key if ... in key else (*key, ...), _view_name(key))
     indices: list[Tensor] = []
     parts = _numpy_key(key, indices)
     if not _is_advanced(parts):
@@ -156,7 +166,39 @@ def _getitem(self: Tensor, key: Any) -> Tensor:
     if any(type(k) is int for k in parts):
         first, parts = _in_two_steps(self, parts)
         return _getitem(sliced(self, first, "Select"), parts)
-    shape = self._data.shape
+    return _selected(self, parts, tuple(indices))
+
+
+# Types of a slice's ends.
+_ENDS = frozenset((int, type(None)))
+
+
+def _is_plain_slice(key: slice) -> bool:
+    """Whether a slice is one for NumPy as it is; others are converted or an error."""
+    return type(key.start) in _ENDS and type(key.stop) in _ENDS and (
+        key.step is None or (type(key.step) is int and key.step > 0)
+    )  # fmt: skip
+
+
+def _is_basic(key: tuple[Any, ...]) -> bool:
+    """Whether a key has only numbers, slices, None and ..., of Python's own types."""
+    for k in key:
+        kind = type(k)
+        if kind is slice:
+            if not _is_plain_slice(k):
+                return False
+        elif kind is not int and k is not None and k is not ...:
+            return False
+    return True
+
+
+# The dtypes of an index that may be a tensor with dimensions, without a warning.
+_INDEX_DTYPES = frozenset((np.dtype(np.bool_), np.dtype(np.int32), np.dtype(np.int64)))
+
+
+def _selected(x: Tensor, parts: tuple[Any, ...], indices: tuple[Tensor, ...]) -> Tensor:
+    """The elements at arrays of positions: a copy."""
+    shape = x._data.shape
 
     def take(a: np.ndarray) -> np.ndarray:
         return a[parts]
@@ -170,7 +212,7 @@ def _getitem(self: Tensor, key: Any) -> Tensor:
             np.add.at(full, parts, g)
         return full
 
-    return linear_map("Index", self, take, put, tuple(indices))
+    return linear_map("Index", x, take, put, indices)
 
 
 def _in_two_steps(x: Tensor, parts: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:

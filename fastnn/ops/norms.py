@@ -26,6 +26,9 @@ from fastnn.ops.reductions import _cast, _kept_shape
 
 __all__ = ["dist", "logsumexp", "norm"]
 
+# NumPy's stubs accept `keepdims` only as a literal.
+_largest: Any = np.maximum.reduce
+
 
 # -- Exponentials -----------------------------------------------------------------------------------
 
@@ -37,12 +40,11 @@ def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     x = as_floating(input)
     axes = reduced(dim, x._data.ndim)
     shape = x._data.shape
-    kept = _kept_shape(shape, axes)
 
     def forward(a: np.ndarray) -> np.ndarray:
         if not a.size:
             return np.log(add_up(np.exp(a), axes, None, bool(keepdim)))
-        top = a.max(axis=axes, keepdims=True)
+        top = _largest(a, axes, None, None, True)
         top = np.where(np.isfinite(top), top, top.dtype.type(0))
         total = np.log(add_up(np.exp(a - top), axes, None, True)) + top
         return total if keepdim else total.reshape([n for d, n in enumerate(shape) if d not in axes])
@@ -50,6 +52,8 @@ def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
     result = np.asarray(quiet(forward, x._data))
     if not _recorded(x):
         return _wrap(result)
+
+    kept = _kept_shape(shape, axes)
 
     def run(grad: Tensor, y: Tensor) -> tuple[Tensor]:
         return (grad.reshape(kept) * (x - y.reshape(kept)).exp(),)
@@ -85,15 +89,15 @@ def vector_norm(input: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = Fa
     order = float(ord)
     axes = reduced(dim, x._data.ndim)
     shape = x._data.shape
-    kept = _kept_shape(shape, axes)
-    count = math.prod([shape[d] for d in axes])
-    if not count and (order < 0 or order == math.inf):
+    if not x._data.size and not math.prod([shape[d] for d in axes]) and (order < 0 or order == math.inf):
         raise RuntimeError(
             f"linalg.vector_norm cannot compute the {ord} norm on an empty tensor because the operation does not have "
             "an identity"
         )
 
     def forward(a: np.ndarray) -> np.ndarray:
+        if order == 2:
+            return np.sqrt(add_up(a * a, axes, None, bool(keepdim)))
         a = np.abs(a)
         if math.isinf(order):
             return (np.max if order > 0 else np.min)(a, axis=axes, keepdims=bool(keepdim))
@@ -101,13 +105,13 @@ def vector_norm(input: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = Fa
             return add_up((a != 0).astype(a.dtype), axes, None, bool(keepdim))
         if order == 1:
             return add_up(a, axes, None, bool(keepdim))
-        if order == 2:
-            return np.sqrt(add_up(a * a, axes, None, bool(keepdim)))
         return add_up(a**order, axes, None, bool(keepdim)) ** (1 / order)
 
     result = np.asarray(quiet(forward, x._data), x._data.dtype)
     if not _recorded(x):
         return _wrap(result)
+
+    kept = _kept_shape(shape, axes)
 
     def run(grad: Tensor, y: Tensor) -> tuple[Tensor | None]:
         grad, y = grad.reshape(kept), y.reshape(kept)

@@ -20,9 +20,11 @@ __all__ = [
 @named
 def transpose(input: Tensor, dim0: int, dim1: int) -> Tensor:
     """Exchange two dimensions; shares memory."""
-    check_tensor("input", input)
-    a, b = dimension(dim0, input._data.ndim), dimension(dim1, input._data.ndim)
-    if not input._data.ndim:
+    if type(input) is not Tensor:
+        check_tensor("input", input)
+    ndim = input._data.ndim
+    a, b = dimension(dim0, ndim), dimension(dim1, ndim)
+    if not ndim:
         return view(input, "Transpose", lambda x: x[...], lambda x: x)
     return view(input, "Transpose", lambda x: x.swapaxes(a, b), lambda x: x.swapaxes(a, b))
 

@@ -31,7 +31,7 @@ _LARGE_EXPONENT = 65504
 
 def _power_of_number(input: Tensor, exponent: Any) -> Tensor:
     kind = input._data.dtype.kind
-    if kind == "f" and type(exponent) in (int, float):
+    if kind == "f" and (type(exponent) is int or type(exponent) is float):
         return of_operand("Pow", input, lambda a: _raise(a, exponent), lambda g, x: _power_slope(g, x, exponent))
     if isinstance(exponent, int) and kind in "iub":
         if exponent < 0:
@@ -58,7 +58,7 @@ def _power_slope(grad: Tensor, x: Tensor, exponent: Any) -> Tensor:
 
 
 def _raise(x: np.ndarray, exponent: Any) -> Any:
-    if x.dtype == np.bool_:
+    if x.dtype.kind == "b":
         return x | (not exponent)
     if x.dtype.kind == "f":
         if type(exponent) is int:
@@ -124,7 +124,7 @@ def pow(input: Any, exponent: Any) -> Tensor:
 
 
 def _pow(input: Any, exponent: Any) -> Any:
-    if isinstance(input, Tensor) and type(exponent) in (int, float):
+    if isinstance(input, Tensor) and (type(exponent) is int or type(exponent) is float):
         return _power_of_number(input, exponent)
     if not isinstance(exponent, (Tensor, *NUMBERS, np.ndarray)) or not isinstance(input, (Tensor, *NUMBERS)):
         return NotImplemented

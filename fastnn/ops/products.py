@@ -27,7 +27,7 @@ _KERNEL_KINDS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
 def _check_operands(a: Any, b: Any, names: tuple[str, str] = ("mat1", "mat2")) -> None:
-    for name, t in zip(names, (a, b), strict=True):
+    for name, t in () if type(a) is type(b) is Tensor else zip(names, (a, b), strict=True):
         if not isinstance(t, Tensor):
             raise TypeError(f"{name} must be a Tensor, found {type(t).__name__}")
     if a._data.dtype != b._data.dtype:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import operator
 import warnings
 from typing import Any
 
@@ -10,8 +11,10 @@ import numpy as np
 
 from fastnn._autograd.engine import Node
 from fastnn._autograd.modes import _mode
+from fastnn._core.capture_state import active
 from fastnn._core.dtypes import as_numpy_dtype, from_numpy_dtype
-from fastnn._core.sums import add_up
+from fastnn._core.errstate import run_quiet
+from fastnn._core.sums import FEW, add_up
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
 from fastnn._tensor.views import linear_map, mapped
 from fastnn.ops.core import (
@@ -33,6 +36,8 @@ __all__ = [
 
 # NumPy's stubs accept `keepdims` only as a literal.
 _MULTIPLY: Any = np.multiply.reduce
+_ADD: Any = np.add.reduce
+_FLOAT64 = np.dtype(np.float64)
 
 
 def _kept_shape(shape: tuple[int, ...], axes: tuple[int, ...]) -> tuple[int, ...]:
@@ -60,7 +65,17 @@ def _total(
 ) -> Tensor:
     """The sum over ``axes`` (all for None) divided by ``count``."""
     array = input._data
-    result = quiet(_add_up, array, axes, kind, bool(keepdim), count)
+    if not active and array.dtype.char in "fd" and (array.size <= FEW or (axes is None and array.flags.c_contiguous)):
+        # As in _add_up.
+        try:
+            total = run_quiet(_ADD, array, axes, None, None, True) if keepdim else run_quiet(_ADD, array, axes)
+            if count != 1:
+                total = run_quiet(operator.truediv, total, count)
+        except RuntimeError:
+            total = quiet(_add_up, array, axes, kind, bool(keepdim), count)
+        result = total if type(total) is np.ndarray else np.asarray(total)
+    else:
+        result = quiet(_add_up, array, axes, kind, bool(keepdim), count)
     if not _recorded(input):
         return _wrap(result)
     shape = array.shape
@@ -260,6 +275,8 @@ def prod(input: Tensor, dim: int | None = None, keepdim: bool = False, *, dtype:
     """The product of all elements or along ``dim``; int64 for integers."""
     x = _cast(input, dtype)
     if dim is None:
+        if not _recorded(x):
+            return _wrap(np.asarray(quiet(_MULTIPLY, x._data.reshape(-1), 0, _kind(x, dtype))))
         return prod(x.reshape(-1), 0, dtype=dtype)
     axis = dimension(dim, x._data.ndim)
     if not x._data.ndim:
@@ -308,8 +325,8 @@ def cumprod(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
 def _running(operate: Any, a: np.ndarray, axis: int, kind: Any) -> np.ndarray:
     """The cumulative results along ``axis``: floating point in float64, each rounded, as in PyTorch."""
     if a.dtype.kind != "f":
-        return operate.accumulate(a, axis=axis, dtype=kind)
-    return operate.accumulate(a, axis=axis, dtype=np.float64).astype(a.dtype, copy=False)
+        return operate.accumulate(a, axis, kind)
+    return operate.accumulate(a, axis, _FLOAT64).astype(a.dtype, copy=False)
 
 
 @named
@@ -361,24 +378,26 @@ def logcumsumexp(input: Tensor, dim: int) -> Tensor:
 
 
 def _truth(input: Tensor, dim: Any, keepdim: bool, operate: Any) -> Tensor:
-    check_tensor("input", input)
-    axes = reduced(dim, input._data.ndim)
-    if dim == () and input._data.ndim:
+    if type(input) is not Tensor:
+        check_tensor("input", input)
+    array = input._data
+    axes = None if dim is None else reduced(dim, array.ndim)
+    if dim == () and array.ndim:
         axes = ()
-    result = np.asarray(operate(input._data, axis=axes, keepdims=bool(keepdim)))
-    return _wrap(result.astype(np.uint8) if input._data.dtype == np.uint8 else result)
+    result = np.asarray(operate(array, axes, bool, None, bool(keepdim)))
+    return _wrap(result.astype(np.uint8) if array.dtype.char == "B" else result)
 
 
 @named
 def all(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Whether all elements are nonzero."""
-    return _truth(input, dim, keepdim, np.all)
+    return _truth(input, dim, keepdim, np.logical_and.reduce)
 
 
 @named
 def any(input: Tensor, dim: Any = None, keepdim: bool = False) -> Tensor:
     """Whether any element is nonzero."""
-    return _truth(input, dim, keepdim, np.any)
+    return _truth(input, dim, keepdim, np.logical_or.reduce)
 
 
 @named

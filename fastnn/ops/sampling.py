@@ -166,12 +166,12 @@ def randperm(
 
 def rand_like(input: Tensor, *, dtype: _dtype | None = None, requires_grad: bool = False, **options: Any) -> Tensor:
     """Numbers uniform in [0, 1), in the shape and dtype of ``input``."""
-    return _like(rand, input, dtype, requires_grad, options)
+    return _like(rand, input, dtype, requires_grad, options, "random")
 
 
 def randn_like(input: Tensor, *, dtype: _dtype | None = None, requires_grad: bool = False, **options: Any) -> Tensor:
     """Numbers of the standard normal distribution, in the shape and dtype of ``input``."""
-    return _like(randn, input, dtype, requires_grad, options)
+    return _like(randn, input, dtype, requires_grad, options, "standard_normal")
 
 
 def randint_like(
@@ -184,8 +184,14 @@ def randint_like(
 
 
 def _like(
-    draw: Callable[..., Tensor], input: Tensor, kind: _dtype | None, requires_grad: bool, options: dict[str, Any]
-) -> Tensor:
+    draw: Callable[..., Tensor], input: Tensor, kind: _dtype | None, requires_grad: bool, options: dict[str, Any],
+    method: str | None = None,
+) -> Tensor:  # fmt: skip
+    """The numbers that ``draw`` returns for the shape and dtype of ``input``: those of NumPy's ``method``, if given."""
+    if kind is None and not options and not requires_grad and type(input) is Tensor:
+        found = input._data.dtype
+        if found.char in "fd" and method is not None:
+            return _wrap(np.asarray(getattr(default_generator().numpy, method)(input._data.shape, found)))
     options.pop("memory_format", None)
     return draw(input._data.shape, dtype=kind or input.dtype, requires_grad=requires_grad, **options)
 

@@ -21,9 +21,14 @@ from fastnn.ops.core import check_tensor, dimension, named, recorded_result, ref
 __all__ = ["gather", "scatter", "scatter_add", "scatter_reduce"]
 
 
+# Every operation takes an index of this dtype.
+_INT64 = np.dtype(np.int64)
+
+
 def _check_index(name: str, index: Any, kinds: tuple[Any, ...] = (np.int64, np.int32)) -> None:
-    check_tensor("index", index)
-    if index._data.dtype not in kinds:
+    if type(index) is not Tensor:
+        check_tensor("index", index)
+    if index._data.dtype is not _INT64 and index._data.dtype not in kinds:
         names = "/".join([np.dtype(kind).name for kind in kinds])
         raise RangeError(f"{name}(): Expected dtype {names} for index, found {index.dtype}")
 
@@ -36,8 +41,11 @@ _LONGEST_KEPT = 4096
 
 def _check_range(name: str, index: np.ndarray, size: int, negative: bool = False) -> None:
     unsigned = None if negative else _UNSIGNED.get(index.dtype)
-    if unsigned is not None and index.size and np.maximum.reduce(index.view(unsigned), None) < size:
-        return
+    if unsigned is not None and index.size:
+        numbers = index.view(unsigned)
+        # In a third of the time of max().
+        if numbers.item(numbers.argmax()) < size:
+            return
     low = -size if negative else 0
     if index.size and (index.min() < low or index.max() >= size):
         bad = index.min() if index.min() < low else index.max()
@@ -46,7 +54,8 @@ def _check_range(name: str, index: np.ndarray, size: int, negative: bool = False
 
 def _places(name: str, input: Tensor, dim: Any, index: Tensor) -> tuple[tuple[Any, ...], int]:
     """The positions in ``input`` given by ``index`` along ``dim``, as a NumPy index of the shape of ``index``."""
-    check_tensor("input", input)
+    if type(input) is not Tensor:
+        check_tensor("input", input)
     _check_index(name, index)
     axis = dimension(dim, input._data.ndim)
     a, i = input._data, index._data
@@ -64,14 +73,17 @@ def _places(name: str, input: Tensor, dim: Any, index: Tensor) -> tuple[tuple[An
             f"Index tensor must have the same number of dimensions as input tensor, found {list(i.shape)} and "
             f"{list(a.shape)}"
         )
-    for d in range(a.ndim):
-        if d != axis and i.shape[d] > a.shape[d]:
+    shape = i.shape
+    for d, (n, m) in enumerate(zip(shape, a.shape, strict=True)):
+        if n > m and d != axis:
             raise ShapeError(
-                f"Size does not match at dimension {d} expected index {list(i.shape)} to be no larger than self "
+                f"Size does not match at dimension {d} expected index {list(shape)} to be no larger than self "
                 f"{list(a.shape)} apart from dimension {axis}"
             )
     _check_range(name, i, a.shape[axis])
-    grid = (_kept_grid if max(i.shape) <= _LONGEST_KEPT else _grid)(i.shape)
+    grid = (_kept_grid if max(shape) <= _LONGEST_KEPT else _grid)(shape)
+    if axis == 1 and len(shape) == 2:
+        return (grid[0], i), axis
     return (*grid[:axis], i, *grid[axis + 1 :]), axis
 
 
@@ -84,6 +96,22 @@ def _grid(shape: tuple[int, ...]) -> tuple[np.ndarray, ...]:
 
 
 _kept_grid = functools.lru_cache(maxsize=64)(_grid)
+
+
+def _starts(rows: int, columns: int) -> np.ndarray:
+    return (np.arange(rows) * columns).reshape(rows, 1)
+
+
+_kept_starts = functools.lru_cache(maxsize=64)(_starts)
+
+
+def along(a: np.ndarray, indices: np.ndarray, axis: int) -> np.ndarray:
+    """``np.take_along_axis`` for indices within range, in a quarter of its time for vectors and small matrices."""
+    if a.ndim == 1:
+        return a.take(indices)
+    if axis == 1 and a.ndim == 2 and a.flags.c_contiguous and len(a) <= _LONGEST_KEPT and len(a) == len(indices):
+        return a.take(indices + _kept_starts(*a.shape))
+    return np.take_along_axis(a, indices, axis)
 
 
 def _flat_view(a: np.ndarray) -> np.ndarray:
@@ -100,6 +128,11 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
     tensor([[1],
             [4]])
     """
+    if type(input) is type(index) is Tensor and (dim == 1 or dim == -1) and type(dim) is int and not _recorded(input):
+        a, indices = input._data, index._data
+        if a.ndim == 2 and indices.ndim == 2 and indices.dtype is _INT64 and len(a) == len(indices):
+            _check_range("gather", indices, a.shape[1])
+            return _wrap(along(a, indices, 1))
     places, _ = _places("gather", input, dim, index)
     shape = input._data.shape
 

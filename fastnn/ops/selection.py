@@ -30,12 +30,13 @@ __all__ = [
 def _row_index(
     name: str, input: Tensor, dim: Any, index: Tensor, kinds: tuple[Any, ...] = (np.int64, np.int32)
 ) -> tuple[int, np.ndarray]:
-    check_tensor("input", input)
+    if type(input) is not Tensor:
+        check_tensor("input", input)
     _check_index(name, index, kinds)
     axis = dimension(dim, input._data.ndim)
     if index._data.ndim > 1:
         raise IndexError(f"{name}(): Index is supposed to be a vector, but got dim: {index._data.ndim}")
-    rows = index._data.reshape(-1)
+    rows = index._data if index._data.ndim else index._data.reshape(-1)
     _check_range(name, rows, input._data.shape[axis] if input._data.ndim else 1)
     return axis, rows
 
@@ -47,13 +48,15 @@ def index_select(input: Tensor, dim: int, index: Tensor) -> Tensor:
     shape = input._data.shape
     if not shape:
         return input.clone()
+    if not _recorded(input):
+        return _wrap(input._data.take(rows, axis))
 
     def put(g: np.ndarray) -> np.ndarray:
         full = np.zeros(shape, g.dtype)
         np.add.at(np.moveaxis(full, axis, 0), rows, np.moveaxis(g, axis, 0))
         return full
 
-    return linear_map("IndexSelect", input, lambda a: np.take(a, rows, axis), put, (index,))
+    return linear_map("IndexSelect", input, lambda a: a.take(rows, axis), put, (index,))
 
 
 def _key(axis: int, rows: np.ndarray) -> tuple[Any, ...]:
@@ -197,6 +200,12 @@ def take(input: Tensor, index: Tensor) -> Tensor:
     """The elements at these indices into the flattened tensor."""
     check_tensor("input", input)
     _check_index("take", index, (np.int64,))
+    if not _recorded(input):
+        try:
+            return _wrap(np.asarray(input._data.take(index._data)))
+        except IndexError:
+            # The error below, with the index; NumPy's if there is none.
+            pass
     _check_range("take", index._data, input._data.size, negative=True)
     flat = input.reshape(-1) if input._data.size or input._data.ndim == 1 else input.reshape(0)
     found = _getitem(flat, _wrap(np.atleast_1d(index._data)))

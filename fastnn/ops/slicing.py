@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._core.numpy_trace import padded
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn._tensor.views import linear_map, view
 from fastnn.kernels.runtime import allocation
@@ -40,12 +41,7 @@ def sliced(input: Tensor, key: Any, name: str) -> Tensor:
     """``input[key]`` for a key of numbers, slices and None: a view."""
     shape = input._data.shape
 
-    def put(g: np.ndarray) -> np.ndarray:
-        full = np.zeros(shape, g.dtype)
-        full[key] = g
-        return full
-
-    return view(input, name, lambda a: a[key], put)
+    return view(input, name, lambda a: a[key], lambda g: padded(g, shape, key))
 
 
 @named

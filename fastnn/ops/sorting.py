@@ -24,7 +24,7 @@ __all__ = [
 def order(a: np.ndarray, axis: int, descending: bool = False) -> np.ndarray:
     """The indices of a stable sort; NaN counts as the largest."""
     if not descending:
-        return np.argsort(a, axis=axis, kind="stable")
+        return a.argsort(axis, "stable")
     backwards = np.argsort(np.flip(a, axis), axis=axis, kind="stable")
     return a.shape[axis] - 1 - np.flip(backwards, axis)
 
@@ -114,7 +114,7 @@ def _median(name: str, input: Tensor, dim: Any, keepdim: bool, ignore_nan: bool)
             nothing = np.asarray(np.nan if kind.kind == "f" else np.iinfo(kind).min, kind)
             return mapped(name.title(), input, nothing, lambda grad: no_gradient(input, None, None))
         value = np.asarray(_value_of_median(input._data, ignore_nan))
-        return shared(name.title(), input, tuple(range(input._data.ndim)), False, lambda a, axis, keepdims: value)
+        return shared(name.title(), input, tuple(range(input._data.ndim)), False, lambda a, axis: value)
     return _along(name, getattr(return_types, name), input, dim, keepdim, lambda a, axis: _middle(a, axis, ignore_nan))
 
 

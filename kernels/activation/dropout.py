@@ -11,7 +11,7 @@ import numpy as np
 from fastnn.kernels.llvm.random import check_state, random_bits, random_keys, random_threshold
 from fastnn.kernels.llvm.simd import multiply_add
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for
-from fastnn.kernels.runtime.compiler import array, by_dtype, inline, integer, part, real
+from fastnn.kernels.runtime.compiler import Words, array, by_dtype, inline, integer, part, real
 from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.thread_count import chunks_for
 
@@ -48,16 +48,20 @@ def _drop_affine(out, x, position, key0, key1, threshold, factor, shift, dropped
         out[j] = multiply_add(x[j], factor if kept else zero, shift if kept else dropped)
 
 
+_WORDS = Words("out x state; size width affine; keep factor shift dropped")
+
+
 def _dropout(dtype):
     def dropout_slice(args, t, n):
-        # out[size], x[size], state[2]; size, width, affine; keep, factor, shift, dropped
-        size, width, affine = integer(args, 3), integer(args, 4), integer(args, 5)
-        threshold = random_threshold(real(args, 6))
-        factor, shift, dropped = dtype(real(args, 7)), dtype(real(args, 8)), dtype(real(args, 9))
+        # out[size], x[size], state[2]
+        size, width, affine = integer(args, _WORDS.size), integer(args, _WORDS.width), integer(args, _WORDS.affine)
+        threshold = random_threshold(real(args, _WORDS.keep))
+        factor, shift = dtype(real(args, _WORDS.factor)), dtype(real(args, _WORDS.shift))
+        dropped = dtype(real(args, _WORDS.dropped))
         if not affine:
-            factor = drop_factor(dtype(real(args, 6)))
-        out, x = array(args, 0, (size,), dtype), array(args, 1, (size,), dtype)
-        key0, key1 = random_keys(array(args, 2, (2,), np.int64))
+            factor = drop_factor(dtype(real(args, _WORDS.keep)))
+        out, x = array(args, _WORDS.out, (size,), dtype), array(args, _WORDS.x, (size,), dtype)
+        key0, key1 = random_keys(array(args, _WORDS.state, (2,), np.int64))
         if width > 1:
             # One draw for every `width` numbers.
             first, last = part(size // width, t, n)
@@ -78,7 +82,7 @@ def _dropout(dtype):
     return dropout_slice
 
 
-_DROPOUT = by_dtype("dropout", _dropout, "out x state; size width affine; keep factor shift dropped", outputs="out")
+_DROPOUT = by_dtype("dropout", _dropout, _WORDS, outputs="out")
 # The names of the two arrays in messages.
 _FORWARD, _BACKWARD = ("out", "x"), ("dx", "dy")
 

@@ -18,7 +18,7 @@ import numpy as np
 from fastnn.kernels.llvm.math import exp, expm1, sigmoid, softplus, tanh
 from fastnn.kernels.llvm.simd import fabs, multiply_add
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for
-from fastnn.kernels.runtime.compiler import Kernel, array, by_dtype, inline, integer, part, real
+from fastnn.kernels.runtime.compiler import Kernel, Words, array, by_dtype, inline, integer, part, real
 from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.thread_count import chunks_for
 
@@ -186,6 +186,9 @@ FUNCTIONS = {
 }
 
 
+_FORWARD_WORDS = Words("out x; size; a b c")
+
+
 def _forward(function):
     @inline
     def loop(out, x, a, b, c):
@@ -194,16 +197,20 @@ def _forward(function):
 
     def build(dtype):
         def elementwise_forward_slice(args, t, n):
-            # out[size], x[size]; size; a, b, c
-            size = integer(args, 2)
+            # out[size], x[size]
+            size = integer(args, _FORWARD_WORDS.size)
             first, last = part(size, t, n)
-            out = array(args, 0, (size,), dtype)[first:last]
-            x = array(args, 1, (size,), dtype)[first:last]
-            loop(out, x, dtype(real(args, 3)), dtype(real(args, 4)), dtype(real(args, 5)))
+            out = array(args, _FORWARD_WORDS.out, (size,), dtype)[first:last]
+            x = array(args, _FORWARD_WORDS.x, (size,), dtype)[first:last]
+            a, b, c = real(args, _FORWARD_WORDS.a), real(args, _FORWARD_WORDS.b), real(args, _FORWARD_WORDS.c)
+            loop(out, x, dtype(a), dtype(b), dtype(c))
 
         return elementwise_forward_slice
 
     return build
+
+
+_BACKWARD_WORDS = Words("dx dy x; size; a b c")
 
 
 def _backward(derivative):
@@ -214,13 +221,14 @@ def _backward(derivative):
 
     def build(dtype):
         def elementwise_backward_slice(args, t, n):
-            # dx[size], dy[size], x[size]; size; a, b, c
-            size = integer(args, 3)
+            # dx[size], dy[size], x[size]
+            size = integer(args, _BACKWARD_WORDS.size)
             first, last = part(size, t, n)
-            dx = array(args, 0, (size,), dtype)[first:last]
-            dy = array(args, 1, (size,), dtype)[first:last]
-            x = array(args, 2, (size,), dtype)[first:last]
-            loop(dx, dy, x, dtype(real(args, 4)), dtype(real(args, 5)), dtype(real(args, 6)))
+            dx = array(args, _BACKWARD_WORDS.dx, (size,), dtype)[first:last]
+            dy = array(args, _BACKWARD_WORDS.dy, (size,), dtype)[first:last]
+            x = array(args, _BACKWARD_WORDS.x, (size,), dtype)[first:last]
+            a, b, c = real(args, _BACKWARD_WORDS.a), real(args, _BACKWARD_WORDS.b), real(args, _BACKWARD_WORDS.c)
+            loop(dx, dy, x, dtype(a), dtype(b), dtype(c))
 
         return elementwise_backward_slice
 
@@ -239,8 +247,8 @@ def _kernels(name: str) -> tuple[dict[np.dtype, Kernel], dict[np.dtype, Kernel]]
         raise ValueError(f"activation must be one of {', '.join(FUNCTIONS)}, found {name!r}") from None
     forward, backward = _forward(inline(function.value)), _backward(inline(function.derivative))
     return (
-        by_dtype(f"{name}_forward", forward, "out x; size; a b c", outputs="out", shared=""),
-        by_dtype(f"{name}_backward", backward, "dx dy x; size; a b c", outputs="dx"),
+        by_dtype(f"{name}_forward", forward, _FORWARD_WORDS, outputs="out", shared=""),
+        by_dtype(f"{name}_backward", backward, _BACKWARD_WORDS, outputs="dx"),
     )
 
 

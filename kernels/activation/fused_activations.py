@@ -12,7 +12,7 @@ import numpy as np
 from fastnn.kernels.llvm.math import normal_cdf, normal_pdf, sigmoid, tanh
 from fastnn.kernels.llvm.simd import multiply_add
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for
-from fastnn.kernels.runtime.compiler import array, both, by_dtype, inline, integer, part, real
+from fastnn.kernels.runtime.compiler import Words, array, both, by_dtype, inline, integer, part, real
 from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.thread_count import chunks_for
 
@@ -115,38 +115,44 @@ def differentiate(dz, dy, saved, code, slope):
             dz[i] = dy[i]
 
 
+FORWARD_WORDS = Words("out z; size code; slope")
+
+
 def forward_slice(function):
     """The slice of a ``function(out, z, code, slope)`` of flat arrays."""
 
     def build(dtype):
         def activation_forward_slice(args, t, n):
-            # out[size], z[size]; size, code, slope
-            size, code = integer(args, 2), integer(args, 3)
+            # out[size], z[size]
+            size, code = integer(args, FORWARD_WORDS.size), integer(args, FORWARD_WORDS.code)
             first, last = part(size, t, n)
-            out = array(args, 0, (size,), dtype)[first:last]
-            z = array(args, 1, (size,), dtype)[first:last]
-            function(out, z, code, dtype(real(args, 4)))
+            out = array(args, FORWARD_WORDS.out, (size,), dtype)[first:last]
+            z = array(args, FORWARD_WORDS.z, (size,), dtype)[first:last]
+            function(out, z, code, dtype(real(args, FORWARD_WORDS.slope)))
 
         return activation_forward_slice
 
     return build
 
 
+BACKWARD_WORDS = Words("dz dy saved; size code; slope")
+
+
 def _backward(dtype):
     def activation_backward_slice(args, t, n):
-        # dz[size], dy[size], saved[size]; size, code, slope
-        size, code = integer(args, 3), integer(args, 4)
+        # dz[size], dy[size], saved[size]
+        size, code = integer(args, BACKWARD_WORDS.size), integer(args, BACKWARD_WORDS.code)
         first, last = part(size, t, n)
-        dz = array(args, 0, (size,), dtype)[first:last]
-        dy = array(args, 1, (size,), dtype)[first:last]
-        saved = array(args, 2, (size,), dtype)[first:last]
-        differentiate(dz, dy, saved, code, dtype(real(args, 5)))
+        dz = array(args, BACKWARD_WORDS.dz, (size,), dtype)[first:last]
+        dy = array(args, BACKWARD_WORDS.dy, (size,), dtype)[first:last]
+        saved = array(args, BACKWARD_WORDS.saved, (size,), dtype)[first:last]
+        differentiate(dz, dy, saved, code, dtype(real(args, BACKWARD_WORDS.slope)))
 
     return activation_backward_slice
 
 
-_FORWARD = by_dtype("activation_forward", forward_slice(activate), "out z; size code; slope", outputs="out", shared="")
-BACKWARD = by_dtype("activation_backward", _backward, "dz dy saved; size code; slope", outputs="dz")
+_FORWARD = by_dtype("activation_forward", forward_slice(activate), FORWARD_WORDS, outputs="out", shared="")
+BACKWARD = by_dtype("activation_backward", _backward, BACKWARD_WORDS, outputs="dz")
 
 
 def activation_forward(out: np.ndarray, z: np.ndarray, activation: str, slope: float = 0.01) -> None:

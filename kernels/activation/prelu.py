@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for
-from fastnn.kernels.runtime.compiler import array, by_dtype, inline, integer, part
+from fastnn.kernels.runtime.compiler import Words, array, by_dtype, inline, integer, part
 from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.thread_count import chunks_for
 
@@ -39,14 +39,19 @@ def _slope_each_backward(dx, dslope, dy, x, slopes):
         dx[i] = dy[i] if x[i] > 0 else slopes[i] * dy[i]
 
 
+_FORWARD_WORDS = Words("out x weight; outer channels inner")
+
+
 def _forward(dtype):
     def prelu_forward_slice(args, t, n):
-        # out[outer, channels, inner], x[outer, channels, inner], weight[channels]; outer, channels, inner
-        outer, channels, inner = integer(args, 3), integer(args, 4), integer(args, 5)
-        weight = array(args, 2, (channels,), dtype)
+        # out[outer, channels, inner], x[outer, channels, inner], weight[channels]
+        outer, channels = integer(args, _FORWARD_WORDS.outer), integer(args, _FORWARD_WORDS.channels)
+        inner = integer(args, _FORWARD_WORDS.inner)
+        weight = array(args, _FORWARD_WORDS.weight, (channels,), dtype)
         # A matrix; a row is all channels of a sample, or one channel.
         rows, columns = (outer, channels) if inner == 1 else (outer * channels, inner)
-        out, x = array(args, 0, (rows, columns), dtype), array(args, 1, (rows, columns), dtype)
+        out = array(args, _FORWARD_WORDS.out, (rows, columns), dtype)
+        x = array(args, _FORWARD_WORDS.x, (rows, columns), dtype)
         # With one slope for all numbers there is one row, and its columns are split among the parts.
         first, last = part(rows, t, n) if channels > 1 else (0, rows)
         lo, hi = part(columns, t, n) if channels == 1 else (0, columns)
@@ -59,14 +64,20 @@ def _forward(dtype):
     return prelu_forward_slice
 
 
+_BACKWARD_WORDS = Words("dx dweight dy x weight; outer channels inner")
+
+
 def _backward(dtype):
     def prelu_backward_slice(args, t, n):
-        # dx, dweight, dy, x: all [outer, channels, inner]; weight[channels]; outer, channels, inner
-        outer, channels, inner = integer(args, 5), integer(args, 6), integer(args, 7)
-        weight = array(args, 4, (channels,), dtype)
+        # dx, dweight, dy, x: all [outer, channels, inner]; weight[channels]
+        outer, channels = integer(args, _BACKWARD_WORDS.outer), integer(args, _BACKWARD_WORDS.channels)
+        inner = integer(args, _BACKWARD_WORDS.inner)
+        weight = array(args, _BACKWARD_WORDS.weight, (channels,), dtype)
         rows, columns = (outer, channels) if inner == 1 else (outer * channels, inner)
-        dx, dweight = array(args, 0, (rows, columns), dtype), array(args, 1, (rows, columns), dtype)
-        dy, x = array(args, 2, (rows, columns), dtype), array(args, 3, (rows, columns), dtype)
+        dx = array(args, _BACKWARD_WORDS.dx, (rows, columns), dtype)
+        dweight = array(args, _BACKWARD_WORDS.dweight, (rows, columns), dtype)
+        dy = array(args, _BACKWARD_WORDS.dy, (rows, columns), dtype)
+        x = array(args, _BACKWARD_WORDS.x, (rows, columns), dtype)
         first, last = part(rows, t, n) if channels > 1 else (0, rows)
         lo, hi = part(columns, t, n) if channels == 1 else (0, columns)
         for row in range(first, last):
@@ -79,8 +90,8 @@ def _backward(dtype):
     return prelu_backward_slice
 
 
-_FORWARD = by_dtype("prelu_forward", _forward, "out x weight; outer channels inner")
-_BACKWARD = by_dtype("prelu_backward", _backward, "dx dweight dy x weight; outer channels inner")
+_FORWARD = by_dtype("prelu_forward", _forward, _FORWARD_WORDS)
+_BACKWARD = by_dtype("prelu_backward", _backward, _BACKWARD_WORDS)
 
 
 def _sizes(name: str, x: np.ndarray, weight: np.ndarray) -> tuple[int, int, int]:

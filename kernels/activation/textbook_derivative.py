@@ -8,7 +8,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn.kernels.activation.fused_activations import LEAKY_RELU, RELU, SIGMOID, TANH, activation_code, forward_slice
+from fastnn.kernels.activation.fused_activations import (
+    FORWARD_WORDS,
+    LEAKY_RELU,
+    RELU,
+    SIGMOID,
+    TANH,
+    activation_code,
+    forward_slice,
+)
 from fastnn.kernels.llvm.math import exp
 from fastnn.kernels.llvm.simd import fabs
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for
@@ -48,7 +56,7 @@ def _derivative(out, x, code, slope):
             out[i] = four * _sigmoid_derivative(two * x[i])
 
 
-_KERNEL = by_dtype("activation_derivative", forward_slice(_derivative), "out z; size code; slope", outputs="out")
+_KERNEL = by_dtype("activation_derivative", forward_slice(_derivative), FORWARD_WORDS, outputs="out")
 
 
 def activation_derivative(out: np.ndarray, x: np.ndarray, activation: str, slope: float = 0.01) -> None:

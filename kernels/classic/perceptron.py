@@ -10,7 +10,7 @@ import numpy as np
 
 from fastnn.kernels.llvm.simd import fabs, multiply_add
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for, matrix_shape
-from fastnn.kernels.runtime.compiler import FAST, FLOAT64, array, by_dtype, inline, integer, part, real
+from fastnn.kernels.runtime.compiler import FAST, FLOAT64, Words, array, by_dtype, inline, integer, part, real
 from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.thread_count import chunks_for
 
@@ -29,14 +29,18 @@ def _move(weights, x, step):
         weights[j] = multiply_add(step, np.float64(x[j]), weights[j])
 
 
+_TRAIN_WORDS = Words("weights state x y; samples features; lr")
+
+
 def _perceptron_train(dtype):
     def perceptron_train_slice(args, t, n):
         # weights[features], state[2] (bias, samples that changed something), x[samples, features], y[samples]
-        samples, features, lr = integer(args, 4), integer(args, 5), real(args, 6)
-        weights = array(args, 0, (features,), np.float64)
-        state = array(args, 1, (2,), np.float64)
-        x = array(args, 2, (samples, features), dtype)
-        y = array(args, 3, (samples,), np.float64)
+        samples, features = integer(args, _TRAIN_WORDS.samples), integer(args, _TRAIN_WORDS.features)
+        lr = real(args, _TRAIN_WORDS.lr)
+        weights = array(args, _TRAIN_WORDS.weights, (features,), np.float64)
+        state = array(args, _TRAIN_WORDS.state, (2,), np.float64)
+        x = array(args, _TRAIN_WORDS.x, (samples, features), dtype)
+        y = array(args, _TRAIN_WORDS.y, (samples,), np.float64)
         bias, changes = state[0], 0
         for i in range(samples):
             value = _dot(x[i], weights) + bias
@@ -53,13 +57,17 @@ def _perceptron_train(dtype):
     return perceptron_train_slice
 
 
+_PREDICT_WORDS = Words("out x weights; samples features; bias")
+
+
 def _perceptron_predict(dtype):
     def perceptron_predict_slice(args, t, n):
-        # out[samples], x[samples, features], weights[features]; samples, features; bias
-        samples, features, bias = integer(args, 3), integer(args, 4), real(args, 5)
-        out = array(args, 0, (samples,), np.int64)
-        x = array(args, 1, (samples, features), dtype)
-        weights = array(args, 2, (features,), np.float64)
+        # out[samples], x[samples, features], weights[features]
+        samples, features = integer(args, _PREDICT_WORDS.samples), integer(args, _PREDICT_WORDS.features)
+        bias = real(args, _PREDICT_WORDS.bias)
+        out = array(args, _PREDICT_WORDS.out, (samples,), np.int64)
+        x = array(args, _PREDICT_WORDS.x, (samples, features), dtype)
+        weights = array(args, _PREDICT_WORDS.weights, (features,), np.float64)
         first, last = part(samples, t, n)
         for i in range(first, last):
             out[i] = 1 if _dot(x[i], weights) + bias >= 0.0 else 0
@@ -67,8 +75,8 @@ def _perceptron_predict(dtype):
     return perceptron_predict_slice
 
 
-_TRAIN = by_dtype("perceptron_train", _perceptron_train, "weights state x y; samples features; lr")
-_PREDICT = by_dtype("perceptron_predict", _perceptron_predict, "out x weights; samples features; bias")
+_TRAIN = by_dtype("perceptron_train", _perceptron_train, _TRAIN_WORDS)
+_PREDICT = by_dtype("perceptron_predict", _perceptron_predict, _PREDICT_WORDS)
 
 
 def perceptron_train(

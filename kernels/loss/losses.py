@@ -31,6 +31,7 @@ from fastnn.kernels.runtime.checks import check, check_output, kernel_for
 from fastnn.kernels.runtime.compiler import (
     STRICT,
     Kernel,
+    Words,
     array,
     array_at,
     by_dtype,
@@ -235,6 +236,9 @@ def _count_wrong(work, blocks):
     work[WRONG] = wrong
 
 
+_WORDS = Words("out losses dx x y work; size wanted; a")
+
+
 def _of_two(loss: Callable[..., Any], probabilities: bool) -> Callable[[Any], Callable[..., None]]:
     """The slice of a loss of two arrays; ``probabilities``: both must be in [0, 1]."""
 
@@ -247,15 +251,15 @@ def _of_two(loss: Callable[..., Any], probabilities: bool) -> Callable[[Any], Ca
                 dx[i] = slope * scale
 
         def pointwise_loss_slice(args, t, n):
-            # out[1], losses[size], dx[size], x[size], y[size], work[HEAD + 2 * blocks]; size, wanted; a
-            size, wanted, a = integer(args, 6), integer(args, 7), dtype(real(args, 8))
+            # out[1], losses[size], dx[size], x[size], y[size], work[HEAD + 2 * blocks]
+            size, wanted, a = integer(args, _WORDS.size), integer(args, _WORDS.wanted), dtype(real(args, _WORDS.a))
             blocks = (size + _BLOCK - 1) // _BLOCK
-            work = array(args, 5, (HEAD + 2 * blocks,), np.float64)
+            work = array(args, _WORDS.work, (HEAD + 2 * blocks,), np.float64)
             scale = dtype(_begin(work, size, wanted & _MEAN != 0))
             like = dtype(0)
             room_losses, room_dx = scratch(_BLOCK, like), scratch(_BLOCK, like)
-            losses_out, dx_out = pointer(args, 1, like), pointer(args, 2, like)
-            x_in, y_in = pointer(args, 3, like), pointer(args, 4, like)
+            losses_out, dx_out = pointer(args, _WORDS.losses, like), pointer(args, _WORDS.dx, like)
+            x_in, y_in = pointer(args, _WORDS.x, like), pointer(args, _WORDS.y, like)
             first, last = part(blocks, t, n)
             for block in range(first, last):
                 start = block * _BLOCK
@@ -273,11 +277,14 @@ def _of_two(loss: Callable[..., Any], probabilities: bool) -> Callable[[Any], Ca
             if n == 1:
                 _count_wrong(work, blocks)
                 if wanted & _OUT:
-                    array(args, 0, (1,), dtype)[0] = dtype(finish(work, blocks))
+                    array(args, _WORDS.out, (1,), dtype)[0] = dtype(finish(work, blocks))
 
         return pointwise_loss_slice
 
     return build
+
+
+_WORDS_OF_THREE = Words("out losses dx dz x y z work; size wanted; a")
 
 
 def _of_three(loss: Callable[..., Any]) -> Callable[[Any], Callable[..., None]]:
@@ -293,18 +300,20 @@ def _of_three(loss: Callable[..., Any]) -> Callable[[Any], Callable[..., None]]:
                 dz[i] = other * scale
 
         def pointwise_loss_slice(args, t, n):
-            # out[1], losses[size], dx[size], dz[size], x[size], y[size], z[size], work[HEAD + 2 * blocks]; size,
-            # wanted; a
-            size, wanted, a = integer(args, 8), integer(args, 9), dtype(real(args, 10))
+            # out[1], losses[size], dx[size], dz[size], x[size], y[size], z[size], work[HEAD + 2 * blocks]
+            size, wanted = integer(args, _WORDS_OF_THREE.size), integer(args, _WORDS_OF_THREE.wanted)
+            a = dtype(real(args, _WORDS_OF_THREE.a))
             blocks = (size + _BLOCK - 1) // _BLOCK
-            work = array(args, 7, (HEAD + 2 * blocks,), np.float64)
+            work = array(args, _WORDS_OF_THREE.work, (HEAD + 2 * blocks,), np.float64)
             scale = dtype(_begin(work, size, wanted & _MEAN != 0))
             work[WRONG] = 0.0
             like = dtype(0)
             room_losses, room_dx = scratch(_BLOCK, like), scratch(_BLOCK, like)
             room_dz = scratch(_BLOCK, like)
-            losses_out, dx_out, dz_out = pointer(args, 1, like), pointer(args, 2, like), pointer(args, 3, like)
-            x_in, y_in, z_in = pointer(args, 4, like), pointer(args, 5, like), pointer(args, 6, like)
+            losses_out, dx_out = pointer(args, _WORDS_OF_THREE.losses, like), pointer(args, _WORDS_OF_THREE.dx, like)
+            dz_out = pointer(args, _WORDS_OF_THREE.dz, like)
+            x_in, y_in = pointer(args, _WORDS_OF_THREE.x, like), pointer(args, _WORDS_OF_THREE.y, like)
+            z_in = pointer(args, _WORDS_OF_THREE.z, like)
             first, last = part(blocks, t, n)
             for block in range(first, last):
                 start = block * _BLOCK
@@ -318,7 +327,7 @@ def _of_three(loss: Callable[..., Any]) -> Callable[[Any], Callable[..., None]]:
                 loop(losses, dx, dz, x, y, z, a, scale)
                 work[HEAD + block] = add_up(losses)
             if n == 1 and wanted & _OUT:
-                array(args, 0, (1,), dtype)[0] = dtype(finish(work, blocks))
+                array(args, _WORDS_OF_THREE.out, (1,), dtype)[0] = dtype(finish(work, blocks))
 
         return pointwise_loss_slice
 
@@ -337,15 +346,9 @@ for _loss, _cost in _COSTS.items():
     _name = _loss.py_func.__name__
     _COST_OF[_name] = _cost
     if _loss in _THREE:
-        _KERNELS[_name] = by_dtype(
-            f"{_name}_loss", _of_three(_loss), "out losses dx dz x y z work; size wanted; a",
-            outputs="out losses dx dz work",
-        )
+        _KERNELS[_name] = by_dtype(f"{_name}_loss", _of_three(_loss), _WORDS_OF_THREE, outputs="out losses dx dz work")
     else:
-        _KERNELS[_name] = by_dtype(
-            f"{_name}_loss", _of_two(_loss, _loss is bce), "out losses dx x y work; size wanted; a",
-            outputs="out losses dx work",
-        )
+        _KERNELS[_name] = by_dtype(f"{_name}_loss", _of_two(_loss, _loss is bce), _WORDS, outputs="out losses dx work")
 
 LOSSES = tuple(_KERNELS)
 THREE_ARRAYS = tuple([loss.py_func.__name__ for loss in _THREE])

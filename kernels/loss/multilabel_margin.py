@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for, matrix_shape
-from fastnn.kernels.runtime.compiler import array, by_dtype, inline, integer, part
+from fastnn.kernels.runtime.compiler import Words, array, by_dtype, inline, integer, part
 from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.thread_count import chunks_for
 
@@ -18,12 +18,16 @@ def _is_among(labels, count, i):
     return found
 
 
+_WORDS = Words("losses dx x labels; batch classes")
+
+
 def _multilabel_margin(dtype):
     def multilabel_margin_slice(args, t, n):
         # losses[batch], dx[batch, classes], x[batch, classes], labels[batch, classes]
-        batch, classes = integer(args, 4), integer(args, 5)
-        losses, dx = array(args, 0, (batch,), dtype), array(args, 1, (batch, classes), dtype)
-        x, labels = array(args, 2, (batch, classes), dtype), array(args, 3, (batch, classes), np.int64)
+        batch, classes = integer(args, _WORDS.batch), integer(args, _WORDS.classes)
+        losses, dx = array(args, _WORDS.losses, (batch,), dtype), array(args, _WORDS.dx, (batch, classes), dtype)
+        x = array(args, _WORDS.x, (batch, classes), dtype)
+        labels = array(args, _WORDS.labels, (batch, classes), np.int64)
         one, zero = dtype(1), dtype(0)
         inverse = one / dtype(classes)
         first, last = part(batch, t, n)
@@ -49,7 +53,7 @@ def _multilabel_margin(dtype):
     return multilabel_margin_slice
 
 
-_KERNEL = by_dtype("multilabel_margin", _multilabel_margin, "losses dx x labels; batch classes")
+_KERNEL = by_dtype("multilabel_margin", _multilabel_margin, _WORDS)
 
 
 def multilabel_margin(losses: np.ndarray, dx: np.ndarray, x: np.ndarray, labels: np.ndarray) -> None:

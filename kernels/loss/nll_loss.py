@@ -18,7 +18,7 @@ from fastnn.kernels.loss.labels import (
 )
 from fastnn.kernels.reduce.reductions import DIVISOR, HEAD, finish, finish_parts, new_work
 from fastnn.kernels.runtime.checks import check, kernel_for, matrix_shape
-from fastnn.kernels.runtime.compiler import array, by_dtype, integer, part
+from fastnn.kernels.runtime.compiler import Words, array, by_dtype, integer, part
 from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.thread_count import chunks_for
 
@@ -26,15 +26,20 @@ from fastnn.kernels.runtime.thread_count import chunks_for
 _BLOCK = 64
 
 
+_WORDS = Words("out losses dx x labels weight work; batch classes ignored wanted")
+
+
 def _nll_loss(dtype):
     def nll_loss_slice(args, t, n):
         # out[1], losses[batch], dx[batch, classes], x[batch, classes], labels[batch], weight[classes],
         # work[HEAD + blocks]
-        batch, classes, ignored, wanted = integer(args, 7), integer(args, 8), integer(args, 9), integer(args, 10)
+        batch, classes = integer(args, _WORDS.batch), integer(args, _WORDS.classes)
+        ignored, wanted = integer(args, _WORDS.ignored), integer(args, _WORDS.wanted)
         blocks = (batch + _BLOCK - 1) // _BLOCK
-        losses, labels = array(args, 1, (batch,), dtype), array(args, 4, (batch,), np.int64)
-        dx, x = array(args, 2, (batch, classes), dtype), array(args, 3, (batch, classes), dtype)
-        weight, work = array(args, 5, (classes,), dtype), array(args, 6, (HEAD + blocks,), np.float64)
+        losses, labels = array(args, _WORDS.losses, (batch,), dtype), array(args, _WORDS.labels, (batch,), np.int64)
+        dx, x = array(args, _WORDS.dx, (batch, classes), dtype), array(args, _WORDS.x, (batch, classes), dtype)
+        weight = array(args, _WORDS.weight, (classes,), dtype)
+        work = array(args, _WORDS.work, (HEAD + blocks,), np.float64)
         weighted = wanted & WEIGHT != 0
         with_losses, with_gradient = wanted & LOSSES != 0, wanted & GRADIENT != 0
         if not scan_labels(work, labels, classes, ignored, weight, weighted, wanted & MEAN != 0):
@@ -60,14 +65,12 @@ def _nll_loss(dtype):
                         dx[row, label] = -scale * w
             work[HEAD + block] = total
         if n == 1 and wanted & OUT:
-            array(args, 0, (1,), dtype)[0] = dtype(finish(work, blocks))
+            array(args, _WORDS.out, (1,), dtype)[0] = dtype(finish(work, blocks))
 
     return nll_loss_slice
 
 
-_KERNEL = by_dtype("nll_loss", _nll_loss, "out losses dx x labels weight work; batch classes ignored wanted",
-    outputs="out losses dx work",
-)
+_KERNEL = by_dtype("nll_loss", _nll_loss, _WORDS, outputs="out losses dx work")
 
 
 def nll_loss(

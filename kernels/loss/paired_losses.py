@@ -12,7 +12,7 @@ import numpy as np
 from fastnn.kernels.llvm.math import log
 from fastnn.kernels.runtime import allocation
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for
-from fastnn.kernels.runtime.compiler import FAST, FLOAT64, array, by_dtype, inline, integer, part, real
+from fastnn.kernels.runtime.compiler import FAST, FLOAT64, Words, array, by_dtype, inline, integer, part, real
 from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.thread_count import chunks_for
 
@@ -71,12 +71,16 @@ def _gradient(out, y, p, kind, scale):
             out[i] = dtype(scale * 2.0 * np.float64(p[i]))
 
 
+_LOSS_WORDS = Words("sums y p; chunks size kind")
+
+
 def _paired_loss(dtype):
     def paired_loss_slice(args, t, n):
-        # sums[chunks], y[size], p[size]; chunks, size, kind
-        chunks, size, kind = integer(args, 3), integer(args, 4), integer(args, 5)
-        sums = array(args, 0, (chunks,), np.float64)
-        y, p = array(args, 1, (size,), dtype), array(args, 2, (size,), dtype)
+        # sums[chunks], y[size], p[size]
+        chunks, size = integer(args, _LOSS_WORDS.chunks), integer(args, _LOSS_WORDS.size)
+        kind = integer(args, _LOSS_WORDS.kind)
+        sums = array(args, _LOSS_WORDS.sums, (chunks,), np.float64)
+        y, p = array(args, _LOSS_WORDS.y, (size,), dtype), array(args, _LOSS_WORDS.p, (size,), dtype)
         first, last = part(chunks, t, n)
         for chunk in range(first, last):
             lo, hi = chunk * _CHUNK, min(size, (chunk + 1) * _CHUNK)
@@ -85,20 +89,24 @@ def _paired_loss(dtype):
     return paired_loss_slice
 
 
+_GRADIENT_WORDS = Words("out y p; size kind; scale")
+
+
 def _paired_loss_gradient(dtype):
     def paired_loss_gradient_slice(args, t, n):
-        # out[size], y[size], p[size]; size, kind; scale
-        size, kind = integer(args, 3), integer(args, 4)
+        # out[size], y[size], p[size]
+        size, kind = integer(args, _GRADIENT_WORDS.size), integer(args, _GRADIENT_WORDS.kind)
         first, last = part(size, t, n)
-        out = array(args, 0, (size,), dtype)[first:last]
-        y, p = array(args, 1, (size,), dtype)[first:last], array(args, 2, (size,), dtype)[first:last]
-        _gradient(out, y, p, kind, real(args, 5))
+        out = array(args, _GRADIENT_WORDS.out, (size,), dtype)[first:last]
+        y = array(args, _GRADIENT_WORDS.y, (size,), dtype)[first:last]
+        p = array(args, _GRADIENT_WORDS.p, (size,), dtype)[first:last]
+        _gradient(out, y, p, kind, real(args, _GRADIENT_WORDS.scale))
 
     return paired_loss_gradient_slice
 
 
-_LOSS = by_dtype("paired_loss", _paired_loss, "sums y p; chunks size kind")
-_GRADIENT = by_dtype("paired_loss_gradient", _paired_loss_gradient, "out y p; size kind; scale")
+_LOSS = by_dtype("paired_loss", _paired_loss, _LOSS_WORDS)
+_GRADIENT = by_dtype("paired_loss_gradient", _paired_loss_gradient, _GRADIENT_WORDS)
 
 
 def _code(kind: str) -> int:

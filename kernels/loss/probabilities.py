@@ -12,7 +12,7 @@ from fastnn.kernels.llvm.math import exp, log
 from fastnn.kernels.llvm.simd import maximum
 from fastnn.kernels.runtime import allocation
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for, matrix_shape
-from fastnn.kernels.runtime.compiler import FAST, array, by_dtype, inline, integer, part, real
+from fastnn.kernels.runtime.compiler import FAST, Words, array, by_dtype, inline, integer, part, real
 from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.thread_count import chunks_for
 
@@ -58,11 +58,15 @@ def _softmax_row(out, x):
     _multiply(out, x.dtype.type(1) / total)
 
 
+_ROWS_WORDS = Words("out x; rows columns")
+
+
 def _softmax_rows(dtype):
     def softmax_rows_slice(args, t, n):
         # out[rows, columns], x[rows, columns]
-        rows, columns = integer(args, 2), integer(args, 3)
-        out, x = array(args, 0, (rows, columns), dtype), array(args, 1, (rows, columns), dtype)
+        rows, columns = integer(args, _ROWS_WORDS.rows), integer(args, _ROWS_WORDS.columns)
+        out = array(args, _ROWS_WORDS.out, (rows, columns), dtype)
+        x = array(args, _ROWS_WORDS.x, (rows, columns), dtype)
         first, last = part(rows, t, n)
         for row in range(first, last):
             _softmax_row(out[row], x[row])
@@ -70,12 +74,18 @@ def _softmax_rows(dtype):
     return softmax_rows_slice
 
 
+_PIECES_WORDS = Words("out tops sums x; rows columns pieces")
+
+
 def _softmax_pieces(dtype):
     def softmax_pieces_slice(args, t, n):
         # out[rows, columns], tops[rows, pieces], sums[rows, pieces], x[rows, columns]
-        rows, columns, pieces = integer(args, 4), integer(args, 5), integer(args, 6)
-        out, x = array(args, 0, (rows, columns), dtype), array(args, 3, (rows, columns), dtype)
-        tops, sums = array(args, 1, (rows, pieces), dtype), array(args, 2, (rows, pieces), dtype)
+        rows, columns = integer(args, _PIECES_WORDS.rows), integer(args, _PIECES_WORDS.columns)
+        pieces = integer(args, _PIECES_WORDS.pieces)
+        out = array(args, _PIECES_WORDS.out, (rows, columns), dtype)
+        x = array(args, _PIECES_WORDS.x, (rows, columns), dtype)
+        tops = array(args, _PIECES_WORDS.tops, (rows, pieces), dtype)
+        sums = array(args, _PIECES_WORDS.sums, (rows, pieces), dtype)
         first, last = part(rows * pieces, t, n)
         for number in range(first, last):
             row, piece = number // pieces, number % pieces
@@ -100,12 +110,17 @@ def _total_of_pieces(tops, sums, top):
     return total
 
 
+_JOIN_WORDS = Words("out tops sums; rows columns pieces")
+
+
 def _softmax_join(dtype):
     def softmax_join_slice(args, t, n):
         # out[rows, columns], tops[rows, pieces], sums[rows, pieces]
-        rows, columns, pieces = integer(args, 3), integer(args, 4), integer(args, 5)
-        out = array(args, 0, (rows, columns), dtype)
-        tops, sums = array(args, 1, (rows, pieces), dtype), array(args, 2, (rows, pieces), dtype)
+        rows, columns = integer(args, _JOIN_WORDS.rows), integer(args, _JOIN_WORDS.columns)
+        pieces = integer(args, _JOIN_WORDS.pieces)
+        out = array(args, _JOIN_WORDS.out, (rows, columns), dtype)
+        tops = array(args, _JOIN_WORDS.tops, (rows, pieces), dtype)
+        sums = array(args, _JOIN_WORDS.sums, (rows, pieces), dtype)
         first, last = part(rows * pieces, t, n)
         known, top, total = -1, dtype(0), dtype(0)
         for number in range(first, last):
@@ -134,13 +149,19 @@ def _subtract(error, p, y):
         error[j] = p[j] - y[j]
 
 
+_ERROR_WORDS = Words("out error losses x y; rows columns has_labels; scale")
+
+
 def _softmax_error(dtype):
     def softmax_error_slice(args, t, n):
         # out[rows, columns], error[rows, columns], losses[rows], x[rows, columns], y[rows, columns] or labels[rows]
-        rows, columns, has_labels, scale = integer(args, 5), integer(args, 6), integer(args, 7), dtype(real(args, 8))
-        out, error = array(args, 0, (rows, columns), dtype), array(args, 1, (rows, columns), dtype)
-        losses, x = array(args, 2, (rows,), np.float64), array(args, 3, (rows, columns), dtype)
-        labels, y = array(args, 4, (rows,), np.int64), array(args, 4, (rows, columns), dtype)
+        rows, columns = integer(args, _ERROR_WORDS.rows), integer(args, _ERROR_WORDS.columns)
+        has_labels, scale = integer(args, _ERROR_WORDS.has_labels), dtype(real(args, _ERROR_WORDS.scale))
+        out = array(args, _ERROR_WORDS.out, (rows, columns), dtype)
+        error = array(args, _ERROR_WORDS.error, (rows, columns), dtype)
+        losses = array(args, _ERROR_WORDS.losses, (rows,), np.float64)
+        x = array(args, _ERROR_WORDS.x, (rows, columns), dtype)
+        labels, y = array(args, _ERROR_WORDS.y, (rows,), np.int64), array(args, _ERROR_WORDS.y, (rows, columns), dtype)
         first, last = part(rows, t, n)
         for row in range(first, last):
             p, e = out[row], error[row]
@@ -160,10 +181,10 @@ def _softmax_error(dtype):
     return softmax_error_slice
 
 
-_ROWS = by_dtype("softmax_rows", _softmax_rows, "out x; rows columns")
-_PIECES = by_dtype("softmax_pieces", _softmax_pieces, "out tops sums x; rows columns pieces")
-_JOIN = by_dtype("softmax_join", _softmax_join, "out tops sums; rows columns pieces")
-_ERROR = by_dtype("softmax_error", _softmax_error, "out error losses x y; rows columns has_labels; scale")
+_ROWS = by_dtype("softmax_rows", _softmax_rows, _ROWS_WORDS)
+_PIECES = by_dtype("softmax_pieces", _softmax_pieces, _PIECES_WORDS)
+_JOIN = by_dtype("softmax_join", _softmax_join, _JOIN_WORDS)
+_ERROR = by_dtype("softmax_error", _softmax_error, _ERROR_WORDS)
 
 
 def probabilities(out: np.ndarray, x: np.ndarray) -> None:

@@ -34,6 +34,7 @@ from fastnn.kernels.runtime.compiler import (
     FAST,
     STRICT,
     Entry,
+    Words,
     array,
     array_at,
     by_dtype,
@@ -77,18 +78,22 @@ def _logarithms(totals, count):
         totals[i] = log(totals[i])
 
 
+_WORDS = Words("out losses dlogits logits labels weight work; batch classes ignored wanted")
+
+
 def _softmax_cross_entropy(dtype):
     size_of = np.dtype(dtype).itemsize
 
     def softmax_cross_entropy_slice(args, t, n):
         # out[1], losses[batch], dlogits[batch, classes], logits[batch, classes], labels[batch], weight[classes],
         # work[HEAD + blocks]
-        batch, classes, ignored, wanted = integer(args, 7), integer(args, 8), integer(args, 9), integer(args, 10)
+        batch, classes = integer(args, _WORDS.batch), integer(args, _WORDS.classes)
+        ignored, wanted = integer(args, _WORDS.ignored), integer(args, _WORDS.wanted)
         blocks = (batch + _BLOCK - 1) // _BLOCK
-        losses = array(args, 1, (batch,), dtype)
-        labels = array(args, 4, (batch,), np.int64)
-        weight = array(args, 5, (classes,), dtype)
-        work = array(args, 6, (HEAD + blocks,), np.float64)
+        losses = array(args, _WORDS.losses, (batch,), dtype)
+        labels = array(args, _WORDS.labels, (batch,), np.int64)
+        weight = array(args, _WORDS.weight, (classes,), dtype)
+        work = array(args, _WORDS.work, (HEAD + blocks,), np.float64)
         weighted = wanted & WEIGHT != 0
         with_losses, with_gradient = wanted & LOSSES != 0, wanted & GRADIENT != 0
         if not scan_labels(work, labels, classes, ignored, weight, weighted, wanted & MEAN != 0):
@@ -98,7 +103,8 @@ def _softmax_cross_entropy(dtype):
         totals_at, below_top_at, weights_at = scratch(_BLOCK, like), scratch(_BLOCK, like), scratch(_BLOCK, like)
         totals, below_top = array_at(totals_at, (_BLOCK,)), array_at(below_top_at, (_BLOCK,))
         weights = array_at(weights_at, (_BLOCK,))
-        dlogits_at, logits_at, labels_at = pointer(args, 2, like), pointer(args, 3, like), pointer(args, 4, np.int64(0))
+        dlogits_at, logits_at = pointer(args, _WORDS.dlogits, like), pointer(args, _WORDS.logits, like)
+        labels_at = pointer(args, _WORDS.labels, np.int64(0))
         step = lanes(like)
         room = scratch(_WIDEST, like)
         past_caches = with_gradient and classes <= _WIDEST and batch * classes * size_of >= _PAST_CACHES
@@ -155,7 +161,7 @@ def _softmax_cross_entropy(dtype):
         if past_caches:
             fence()
         if n == 1 and wanted & OUT:
-            array(args, 0, (1,), dtype)[0] = dtype(finish(work, blocks))
+            array(args, _WORDS.out, (1,), dtype)[0] = dtype(finish(work, blocks))
 
     return softmax_cross_entropy_slice
 
@@ -188,18 +194,22 @@ def _against_probabilities(x, top, lse, weight, even, p, rest):
     return total, loss
 
 
+_SOFT_WORDS = Words("out losses dlogits logits target weight work; batch classes ignored wanted; label_smoothing")
+
+
 def _soft_cross_entropy(dtype):
     def soft_cross_entropy_slice(args, t, n):
         # out[1], losses[batch], dlogits[batch, classes], logits[batch, classes], target: labels[batch] or
-        # probabilities[batch, classes], weight[classes], work[HEAD + blocks]; label_smoothing
-        batch, classes, ignored, wanted = integer(args, 7), integer(args, 8), integer(args, 9), integer(args, 10)
-        smoothing = dtype(real(args, 11))
+        # probabilities[batch, classes], weight[classes], work[HEAD + blocks]
+        batch, classes = integer(args, _SOFT_WORDS.batch), integer(args, _SOFT_WORDS.classes)
+        ignored, wanted = integer(args, _SOFT_WORDS.ignored), integer(args, _SOFT_WORDS.wanted)
+        smoothing = dtype(real(args, _SOFT_WORDS.label_smoothing))
         even, rest = smoothing / dtype(classes), dtype(1) - smoothing
         blocks = (batch + _BLOCK - 1) // _BLOCK
-        losses = array(args, 1, (batch,), dtype)
-        labels = array(args, 4, (batch,), np.int64)
-        weight = array(args, 5, (classes,), dtype)
-        work = array(args, 6, (HEAD + blocks,), np.float64)
+        losses = array(args, _SOFT_WORDS.losses, (batch,), dtype)
+        labels = array(args, _SOFT_WORDS.target, (batch,), np.int64)
+        weight = array(args, _SOFT_WORDS.weight, (classes,), dtype)
+        work = array(args, _SOFT_WORDS.work, (HEAD + blocks,), np.float64)
         with_losses, with_gradient = wanted & LOSSES != 0, wanted & GRADIENT != 0
         with_labels = wanted & _PROBABILITIES == 0
         if with_labels:
@@ -208,7 +218,8 @@ def _soft_cross_entropy(dtype):
         else:
             work[WRONG], work[COUNTED], work[DIVISOR] = -1.0, batch, batch if wanted & MEAN else 1.0
         scale = dtype(1.0 / work[DIVISOR])
-        dlogits_at, logits_at = pointer(args, 2, dtype(0)), pointer(args, 3, dtype(0))
+        dlogits_at = pointer(args, _SOFT_WORDS.dlogits, dtype(0))
+        logits_at = pointer(args, _SOFT_WORDS.logits, dtype(0))
         first, last = part(blocks, t, n)
         for block in range(first, last):
             block_total = 0.0
@@ -235,7 +246,7 @@ def _soft_cross_entropy(dtype):
                             d[j] = scale * (total / exponentials * d[j] - weight[j] * even)
                         d[label] -= scale * onehot
                 else:
-                    p = array(args, 4, (batch, classes), dtype)[row]
+                    p = array(args, _SOFT_WORDS.target, (batch, classes), dtype)[row]
                     total, loss = _against_probabilities(x, top, lse, weight, even, p, rest)
                     if with_gradient:
                         for j in range(classes):
@@ -245,22 +256,15 @@ def _soft_cross_entropy(dtype):
                     losses[row] = loss
             work[HEAD + block] = block_total
         if n == 1 and wanted & OUT:
-            array(args, 0, (1,), dtype)[0] = dtype(finish(work, blocks))
+            array(args, _SOFT_WORDS.out, (1,), dtype)[0] = dtype(finish(work, blocks))
 
     return soft_cross_entropy_slice
 
 
-_KERNEL = by_dtype("softmax_cross_entropy", _softmax_cross_entropy,
-    "out losses dlogits logits labels weight work; batch classes ignored wanted", outputs="out losses dlogits work",
-)
-_SOFT = by_dtype("soft_cross_entropy", _soft_cross_entropy,
-    "out losses dlogits logits target weight work; batch classes ignored wanted; label_smoothing",
-    outputs="out losses dlogits work",
-)
+_KERNEL = by_dtype("softmax_cross_entropy", _softmax_cross_entropy, _WORDS, outputs="out losses dlogits work")
+_SOFT = by_dtype("soft_cross_entropy", _soft_cross_entropy, _SOFT_WORDS, outputs="out losses dlogits work")
 
-
-_WORDS = 11
-_block = stack_words(_WORDS)
+_block = stack_words(len(_WORDS))
 
 
 def _enter_softmax_cross_entropy(
@@ -285,17 +289,17 @@ def _enter_softmax_cross_entropy(
     if with_gradient and not (is_dense(context, gradient, size, batch, classes) and is_writeable(gradient)):
         return -1
     block, work, x = _block(), data_of(room), data_of(logits)
-    put_integer(block, 0, data_of(out))
-    put_integer(block, 1, x)
-    put_integer(block, 2, data_of(gradient) if with_gradient else x)
-    put_integer(block, 3, x)
-    put_integer(block, 4, data_of(labels))
-    put_integer(block, 5, x)
-    put_integer(block, 6, work)
-    put_integer(block, 7, batch)
-    put_integer(block, 8, classes)
-    put_integer(block, 9, ignored)
-    put_integer(block, 10, OUT | (GRADIENT if with_gradient else 0) | (MEAN if mean else 0))
+    put_integer(block, _WORDS.out, data_of(out))
+    put_integer(block, _WORDS.losses, x)
+    put_integer(block, _WORDS.dlogits, data_of(gradient) if with_gradient else x)
+    put_integer(block, _WORDS.logits, x)
+    put_integer(block, _WORDS.labels, data_of(labels))
+    put_integer(block, _WORDS.weight, x)
+    put_integer(block, _WORDS.work, work)
+    put_integer(block, _WORDS.batch, batch)
+    put_integer(block, _WORDS.classes, classes)
+    put_integer(block, _WORDS.ignored, ignored)
+    put_integer(block, _WORDS.wanted, OUT | (GRADIENT if with_gradient else 0) | (MEAN if mean else 0))
     call_slice(kernel, block, 0, 1)
     return -1 if real(work, WRONG) >= 0 else int(real(work, COUNTED))
 

@@ -57,7 +57,7 @@ from fastnn.kernels.llvm.micro_kernel import (
 from fastnn.kernels.norm.column_statistics import TOGETHER, sum_rows
 from fastnn.kernels.runtime import allocation, compiler, launcher, program, thread_count
 from fastnn.kernels.runtime.checks import check, check_output, check_rows, check_strided, kernel_for, matrix_shape
-from fastnn.kernels.runtime.compiler import FAST, Entry, array_at, both, by_dtype, inline, part, pointer
+from fastnn.kernels.runtime.compiler import FAST, Entry, Words, array_at, both, by_dtype, inline, part, pointer
 from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.program import can_run, has_rows, is_matrix, is_vector, number_size, parts_of, put_row, run
 from fastnn.kernels.runtime.raw_memory import (
@@ -109,7 +109,13 @@ _SWAP, _SMALLER, _SWAP_ROWS, _SWAP_BYTES = 128, 0.4, 64, 512 * 2**10
 _SWAP_TILES = 4
 # Modes of a product that RELU_GATE may be combined with.
 PLAIN = 0, _SWAP
-WORDS = 24
+
+
+WORDS = Words(
+    "y z packed a b bias; "
+    "rows columns depth a_row a_column b_row b_column y_row z_row mode code row_tiles panels row_block depth_block "
+    "width group; slope"
+)
 
 
 def _gemm(dtype):
@@ -120,18 +126,20 @@ def _gemm(dtype):
         # with SUM_B z[columns], with RELU_GATE z is the output of ReLU[m, columns]
         like, step = dtype(0), lanes(dtype(0))
         y, z, packed, a, b, bias = (
-            pointer(args, 0, like), pointer(args, 1, like), pointer(args, 2, like), pointer(args, 3, like),
-            pointer(args, 4, like), pointer(args, 5, like),
+            pointer(args, WORDS.y, like), pointer(args, WORDS.z, like), pointer(args, WORDS.packed, like),
+            pointer(args, WORDS.a, like), pointer(args, WORDS.b, like), pointer(args, WORDS.bias, like),
         )  # fmt: skip
-        z_is_y = integer(args, 0) == integer(args, 1)
-        m, columns, depth = integer(args, 6), integer(args, 7), integer(args, 8)
-        a_row, a_column, b_row, b_column = integer(args, 9), integer(args, 10), integer(args, 11), integer(args, 12)
-        y_row, z_row = integer(args, 13), integer(args, 14)
-        mode, code = integer(args, 15), integer(args, 16)
+        z_is_y = integer(args, WORDS.y) == integer(args, WORDS.z)
+        m, columns, depth = integer(args, WORDS.rows), integer(args, WORDS.columns), integer(args, WORDS.depth)
+        a_row, a_column = integer(args, WORDS.a_row), integer(args, WORDS.a_column)
+        b_row, b_column = integer(args, WORDS.b_row), integer(args, WORDS.b_column)
+        y_row, z_row = integer(args, WORDS.y_row), integer(args, WORDS.z_row)
+        mode, code = integer(args, WORDS.mode), integer(args, WORDS.code)
         row_tiles, panels, row_block, depth_block = (
-            integer(args, 17), integer(args, 18), integer(args, 19), integer(args, 20),
+            integer(args, WORDS.row_tiles), integer(args, WORDS.panels),
+            integer(args, WORDS.row_block), integer(args, WORDS.depth_block),
         )  # fmt: skip
-        width, group, slope = integer(args, 21), integer(args, 22), dtype(real(args, 23))
+        width, group, slope = integer(args, WORDS.width), integer(args, WORDS.group), dtype(real(args, WORDS.slope))
 
         if mode & _DOTS:
             first, end = part(columns, t, n)
@@ -187,7 +195,7 @@ def _gemm(dtype):
         packed = ahead(packed, t * group * depth_block * width)
         # An output too large for the caches need not be read into them before it is written.
         streams = m * columns * size > _STREAM_BYTES and z_is_y and code == NONE and mode & RELU_GATE == 0
-        streams = streams and (integer(args, 0) | (z_row * size) | (columns * size)) % register_bytes() == 0
+        streams = streams and (integer(args, WORDS.y) | (z_row * size) | (columns * size)) % register_bytes() == 0
         # Tiles are numbered block by block, in a block panel by panel, in a panel from top to bottom.
         position, last = part(row_tiles * panels, t, n)
         while position < last:
@@ -305,9 +313,7 @@ def _pack(like, packed, width, b, b_row, b_column, depth, columns):
 
 
 GEMM = by_dtype(
-    "gemm", _gemm,
-    "y z packed a b bias; rows columns depth a_row a_column b_row b_column y_row z_row mode code row_tiles panels "
-    "row_block depth_block width group; slope",
+    "gemm", _gemm, WORDS,
     outputs="y z packed", stand_in="y", shared="b bias",
     operations=lambda rows, columns, depth, *_: 2.0 * rows * columns * depth,
 )  # fmt: skip
@@ -489,7 +495,7 @@ def _empty_sum(y, z, bias, activation, slope, accumulate):
 # --------------------------------------------------------------------------------------------
 # The same decisions in compiled code: one call from Python for each product
 
-_block, _table = stack_words(WORDS), stack_words(program.ROW)
+_block, _table = stack_words(len(WORDS)), stack_words(program.ROW)
 
 
 @inline
@@ -503,13 +509,30 @@ def fill_block(
     parts, mode, code, b_row, b_column, row_tiles, panels, row_block, depth_block, width, group = _cut(
         m, columns, depth, size, parts, mode, code, z == y, a_row, a_column, b_row, b_column, limits
     )
-    words = (
-        y, z, packed, a, b, bias, m, columns, depth, a_row, a_column, b_row, b_column, y_row, z_row, mode, code,
-        row_tiles, panels, row_block, depth_block, width, group,
-    )  # fmt: skip
-    for i in range(len(words)):
-        put_integer(block, i, words[i])
-    put_real(block, len(words), slope)
+    put_integer(block, WORDS.y, y)
+    put_integer(block, WORDS.z, z)
+    put_integer(block, WORDS.packed, packed)
+    put_integer(block, WORDS.a, a)
+    put_integer(block, WORDS.b, b)
+    put_integer(block, WORDS.bias, bias)
+    put_integer(block, WORDS.rows, m)
+    put_integer(block, WORDS.columns, columns)
+    put_integer(block, WORDS.depth, depth)
+    put_integer(block, WORDS.a_row, a_row)
+    put_integer(block, WORDS.a_column, a_column)
+    put_integer(block, WORDS.b_row, b_row)
+    put_integer(block, WORDS.b_column, b_column)
+    put_integer(block, WORDS.y_row, y_row)
+    put_integer(block, WORDS.z_row, z_row)
+    put_integer(block, WORDS.mode, mode)
+    put_integer(block, WORDS.code, code)
+    put_integer(block, WORDS.row_tiles, row_tiles)
+    put_integer(block, WORDS.panels, panels)
+    put_integer(block, WORDS.row_block, row_block)
+    put_integer(block, WORDS.depth_block, depth_block)
+    put_integer(block, WORDS.width, width)
+    put_integer(block, WORDS.group, group)
+    put_real(block, WORDS.slope, slope)
     return parts, parts * group * depth_block * width * size
 
 

@@ -11,6 +11,7 @@ from numba import types
 
 from fastnn.kernels.activation.fused_activations import (
     BACKWARD,
+    BACKWARD_WORDS,
     NONE,
     activation_backward,
     activation_code,
@@ -22,7 +23,7 @@ from fastnn.kernels.matmul.gemm import ADD_SUM_B, GEMM, SUM_B, WORDS, fill_block
 from fastnn.kernels.norm.column_statistics import TOGETHER
 from fastnn.kernels.runtime import allocation, compiler, launcher, program, thread_count
 from fastnn.kernels.runtime.checks import check, check_output, check_rows, check_strided, kernel_for, matrix_shape
-from fastnn.kernels.runtime.compiler import Entry, array, by_dtype, inline, part, stack_array
+from fastnn.kernels.runtime.compiler import Entry, Words, array, by_dtype, inline, part, stack_array
 from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.program import (
     can_run,
@@ -53,7 +54,6 @@ from fastnn.kernels.runtime.thread_count import chunks_for
 _COLUMNS = 64
 # Up to this many columns there is one part.
 _NARROW = 64
-_WORDS = 9
 
 
 def linear_forward(
@@ -84,15 +84,19 @@ def _add_rows(total, dz):
         total[j] += dz[j]
 
 
+_BIAS_WORDS = Words("dz dbias dy saved; batch columns code accumulate; slope")
+
+
 def _activation_bias_backward(dtype):
     def activation_bias_backward_slice(args, t, n):
         # dz[batch, columns], dbias[columns], dy[batch, columns], saved[batch, columns]
-        batch, columns, code, accumulate = integer(args, 4), integer(args, 5), integer(args, 6), integer(args, 7)
-        slope = dtype(real(args, 8))
-        dz = array(args, 0, (batch, columns), dtype)
-        dbias = array(args, 1, (columns,), dtype)
-        dy = array(args, 2, (batch, columns), dtype)
-        saved = array(args, 3, (batch, columns), dtype)
+        batch, columns = integer(args, _BIAS_WORDS.batch), integer(args, _BIAS_WORDS.columns)
+        code, accumulate = integer(args, _BIAS_WORDS.code), integer(args, _BIAS_WORDS.accumulate)
+        slope = dtype(real(args, _BIAS_WORDS.slope))
+        dz = array(args, _BIAS_WORDS.dz, (batch, columns), dtype)
+        dbias = array(args, _BIAS_WORDS.dbias, (columns,), dtype)
+        dy = array(args, _BIAS_WORDS.dy, (batch, columns), dtype)
+        saved = array(args, _BIAS_WORDS.saved, (batch, columns), dtype)
         # A part owns whole columns: each sum runs over the rows in order, on one thread.
         if columns <= _NARROW and code != NONE:
             # One loop over the whole matrix: a loop per row of ten columns would cost more than its work.
@@ -118,8 +122,7 @@ def _activation_bias_backward(dtype):
 
 
 _ACTIVATION_BIAS_BACKWARD = by_dtype(
-    "activation_bias_backward", _activation_bias_backward, "dz dbias dy saved; batch columns code accumulate; slope",
-    outputs="dz dbias",
+    "activation_bias_backward", _activation_bias_backward, _BIAS_WORDS, outputs="dz dbias"
 )
 
 
@@ -255,7 +258,8 @@ def _backward_checked(
 # --------------------------------------------------------------------------------------------
 # The whole backward as one program, checked by compiled code: one call from Python
 
-_weight_block, _input_block, _bias_block = stack_words(WORDS), stack_words(WORDS), stack_words(_WORDS)
+_weight_block, _input_block = stack_words(len(WORDS)), stack_words(len(WORDS))
+_bias_block = stack_words(max(len(_BIAS_WORDS), len(BACKWARD_WORDS)))
 _table = stack_words(3 * program.ROW)
 
 
@@ -296,27 +300,27 @@ def _enter_linear_backward(
     if has_derivative_row:
         parts = parts_of(1.0 * batch * columns * cost(code), threads, serial)
         block = _bias_block()
-        put_integer(block, 0, dz)
-        put_integer(block, 1, data_of(dy))
-        put_integer(block, 2, data_of(saved))
-        put_integer(block, 3, batch * columns)
-        put_integer(block, 4, code)
-        put_real(block, 5, slope)
+        put_integer(block, BACKWARD_WORDS.dz, dz)
+        put_integer(block, BACKWARD_WORDS.dy, data_of(dy))
+        put_integer(block, BACKWARD_WORDS.saved, data_of(saved))
+        put_integer(block, BACKWARD_WORDS.size, batch * columns)
+        put_integer(block, BACKWARD_WORDS.code, code)
+        put_real(block, BACKWARD_WORDS.slope, slope)
         put_row(table, rows, derivative, block, parts, 0)
         rows, most = rows + 1, max(most, parts)
     if has_bias_row:
         parts = min(parts_of(1.0 * batch * columns * (cost(code) + 1), threads, serial), -(-columns // _COLUMNS))
         parts = 1 if columns <= _NARROW else parts
         block = _bias_block()
-        put_integer(block, 0, dz)
-        put_integer(block, 1, data_of(dbias))
-        put_integer(block, 2, data_of(dy))
-        put_integer(block, 3, data_of(dy if saved == none else saved))
-        put_integer(block, 4, batch)
-        put_integer(block, 5, columns)
-        put_integer(block, 6, code)
-        put_integer(block, 7, accumulate_bias)
-        put_real(block, 8, slope)
+        put_integer(block, _BIAS_WORDS.dz, dz)
+        put_integer(block, _BIAS_WORDS.dbias, data_of(dbias))
+        put_integer(block, _BIAS_WORDS.dy, data_of(dy))
+        put_integer(block, _BIAS_WORDS.saved, data_of(dy if saved == none else saved))
+        put_integer(block, _BIAS_WORDS.batch, batch)
+        put_integer(block, _BIAS_WORDS.columns, columns)
+        put_integer(block, _BIAS_WORDS.code, code)
+        put_integer(block, _BIAS_WORDS.accumulate, accumulate_bias)
+        put_real(block, _BIAS_WORDS.slope, slope)
         put_row(table, rows, bias_kernel, block, parts, 0)
         rows, most = rows + 1, max(most, parts)
     # The two products need dz, but not each other.

@@ -20,7 +20,7 @@ from fastnn.kernels.llvm.simd import vector_bytes
 from fastnn.kernels.llvm.sparse_tile import MOST_VECTORS, add_products, add_to_rows
 from fastnn.kernels.matmul.sparse_rows import SortedBatch, check_batch
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for, matrix_shape
-from fastnn.kernels.runtime.compiler import array, by_dtype, inline, integer, part, pointer, real
+from fastnn.kernels.runtime.compiler import Words, array, by_dtype, inline, integer, part, pointer, real
 from fastnn.kernels.runtime.launcher import aligned, launch
 from fastnn.kernels.runtime.raw_memory import ahead
 from fastnn.kernels.runtime.thread_count import chunks_for, get_num_threads
@@ -72,16 +72,24 @@ def _start(z, bias, spoiled):
         z[j] = bias[j] + spoiled
 
 
+_FORWARD_WORDS = Words(
+    "out z sums ends samples values weight bias spoiled; batch columns width features room code; slope"
+)
+
+
 def _forward(dtype):
     def sparse_forward_slice(args, t, n):
         # out[batch, columns], z[batch, columns], sums[n, batch, width], ends[pairs], samples[room], values[room, 2],
-        # weight[panels, features, width], bias[columns], spoiled[1];
-        # batch, columns, width, features, room, code; slope
-        batch, columns, width = integer(args, 9), integer(args, 10), integer(args, 11)
-        features, room, code, slope = integer(args, 12), integer(args, 13), integer(args, 14), dtype(real(args, 15))
-        out, z = array(args, 0, (batch, columns), dtype), array(args, 1, (batch, columns), dtype)
-        sums = array(args, 2, (n, batch, width), dtype)[t]
-        bias, spoiled = array(args, 7, (columns,), dtype), array(args, 8, (1,), dtype)[0]
+        # weight[panels, features, width], bias[columns], spoiled[1]
+        batch, columns = integer(args, _FORWARD_WORDS.batch), integer(args, _FORWARD_WORDS.columns)
+        width = integer(args, _FORWARD_WORDS.width)
+        features, room = integer(args, _FORWARD_WORDS.features), integer(args, _FORWARD_WORDS.room)
+        code, slope = integer(args, _FORWARD_WORDS.code), dtype(real(args, _FORWARD_WORDS.slope))
+        out = array(args, _FORWARD_WORDS.out, (batch, columns), dtype)
+        z = array(args, _FORWARD_WORDS.z, (batch, columns), dtype)
+        sums = array(args, _FORWARD_WORDS.sums, (n, batch, width), dtype)[t]
+        bias = array(args, _FORWARD_WORDS.bias, (columns,), dtype)
+        spoiled = array(args, _FORWARD_WORDS.spoiled, (1,), dtype)[0]
         like, place = dtype(0), np.int32(0)
         first, last = part(-(-columns // width), t, n)
         for panel in range(first, last):
@@ -91,9 +99,10 @@ def _forward(dtype):
             # Into an array of this part: directly in z two threads took as long as one, as each prefetches the lines
             # after its own columns, which the other one writes (16.2 us of 32 x 784 x 128 float64).
             add_products(
-                like, ahead(pointer(args, 2, like), t * batch * width), width,
-                ahead(pointer(args, 6, like), panel * features * width), width, end - j,
-                pointer(args, 3, place), pointer(args, 4, place), pointer(args, 5, like), features, room, batch,
+                like, ahead(pointer(args, _FORWARD_WORDS.sums, like), t * batch * width), width,
+                ahead(pointer(args, _FORWARD_WORDS.weight, like), panel * features * width), width, end - j,
+                pointer(args, _FORWARD_WORDS.ends, place), pointer(args, _FORWARD_WORDS.samples, place),
+                pointer(args, _FORWARD_WORDS.values, like), features, room, batch,
             )  # fmt: skip
             for i in range(batch):
                 z[i, j:end] = sums[i, : end - j]
@@ -103,11 +112,7 @@ def _forward(dtype):
     return sparse_forward_slice
 
 
-_FORWARD = by_dtype(
-    "sparse_forward", _forward,
-    "out z sums ends samples values weight bias spoiled; batch columns width features room code; slope",
-    outputs="out z sums",
-)
+_FORWARD = by_dtype("sparse_forward", _forward, _FORWARD_WORDS, outputs="out z sums")
 
 
 def sparse_forward(
@@ -156,22 +161,27 @@ def _parts(room: int, columns: int, panels: int) -> int:
     return max(1, min(chunks_for(2.0 * room * columns), panels))
 
 
+_UPDATE_WORDS = Words("weight spoiled ends samples values error; batch columns width features room")
+
+
 def _update(dtype):
     def sparse_update_slice(args, t, n):
         # weight[panels, features, width], spoiled[1], ends[pairs], samples[room], values[room, 2],
-        # error[batch, columns]; batch, columns, width, features, room
-        batch, columns, width = integer(args, 6), integer(args, 7), integer(args, 8)
-        features, room = integer(args, 9), integer(args, 10)
-        spoiled = array(args, 1, (1,), dtype)
+        # error[batch, columns]
+        batch, columns = integer(args, _UPDATE_WORDS.batch), integer(args, _UPDATE_WORDS.columns)
+        width = integer(args, _UPDATE_WORDS.width)
+        features, room = integer(args, _UPDATE_WORDS.features), integer(args, _UPDATE_WORDS.room)
+        spoiled = array(args, _UPDATE_WORDS.spoiled, (1,), dtype)
         # The same parts as in the forward: each finds the weights that it has written in its own cache.
         like, place = dtype(0), np.int32(0)
         first, last = part(-(-columns // width), t, n)
         for panel in range(first, last):
             j, end = panel * width, min(columns, (panel + 1) * width)
             found = add_to_rows(
-                like, ahead(pointer(args, 5, like), j), columns,
-                ahead(pointer(args, 0, like), panel * features * width), width, end - j,
-                pointer(args, 2, place), pointer(args, 3, place), pointer(args, 4, like), features, room, batch,
+                like, ahead(pointer(args, _UPDATE_WORDS.error, like), j), columns,
+                ahead(pointer(args, _UPDATE_WORDS.weight, like), panel * features * width), width, end - j,
+                pointer(args, _UPDATE_WORDS.ends, place), pointer(args, _UPDATE_WORDS.samples, place),
+                pointer(args, _UPDATE_WORDS.values, like), features, room, batch,
             )  # fmt: skip
             if found:
                 # All threads write the same value.
@@ -180,10 +190,7 @@ def _update(dtype):
     return sparse_update_slice
 
 
-_UPDATE = by_dtype(
-    "sparse_update", _update,
-    "weight spoiled ends samples values error; batch columns width features room", outputs="weight spoiled",
-)
+_UPDATE = by_dtype("sparse_update", _update, _UPDATE_WORDS, outputs="weight spoiled")
 
 
 def sparse_update(panels: np.ndarray, spoiled: np.ndarray, x: SortedBatch, error: np.ndarray) -> None:

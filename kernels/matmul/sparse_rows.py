@@ -15,7 +15,7 @@ from fastnn.kernels.rows.gather import ask_for, check_indices
 from fastnn.kernels.rows.take_rows import SOURCES
 from fastnn.kernels.runtime import allocation
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for, matrix_shape
-from fastnn.kernels.runtime.compiler import FLOAT32, FLOAT64, Kernel, array, inline, integer, part, pointer
+from fastnn.kernels.runtime.compiler import FLOAT32, FLOAT64, Kernel, Words, array, inline, integer, part, pointer
 from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.raw_memory import atomic_add, load_acquire
 from fastnn.kernels.runtime.thread_count import chunks_for
@@ -94,19 +94,27 @@ def _pack_row(values, pairs, at, row, bits, sign):
     return at
 
 
+_COMPRESS_WORDS = Words("values pairs starts counts state packed places data; room rows features size")
+
+
 def _compress(source):
     word = {1: np.uint8, 4: np.uint32, 8: np.uint64}[np.dtype(source).itemsize]
     sign = word(0) if source is np.uint8 else word(1 << 8 * np.dtype(source).itemsize - 1)
 
     def compress_slice(args, t, n):
         # values[room, 2], pairs[room], starts[rows], counts[rows], state[2], packed[n, size, 2], places[n, size],
-        # data[rows, features]; room, rows, features, size
-        room, rows, features, size = integer(args, 8), integer(args, 9), integer(args, 10), integer(args, 11)
-        values, pairs = array(args, 0, (room, PAIR), source), array(args, 1, (room,), np.uint16)
-        starts, counts = array(args, 2, (rows,), np.int64), array(args, 3, (rows,), np.int32)
-        state = integer(args, 4)
-        packed, places = array(args, 5, (n, size, PAIR), source)[t], array(args, 6, (n, size), np.uint16)[t]
-        data, bits = array(args, 7, (rows, features), source), array(args, 7, (rows, features), word)
+        # data[rows, features]
+        room, rows = integer(args, _COMPRESS_WORDS.room), integer(args, _COMPRESS_WORDS.rows)
+        features, size = integer(args, _COMPRESS_WORDS.features), integer(args, _COMPRESS_WORDS.size)
+        values = array(args, _COMPRESS_WORDS.values, (room, PAIR), source)
+        pairs = array(args, _COMPRESS_WORDS.pairs, (room,), np.uint16)
+        starts = array(args, _COMPRESS_WORDS.starts, (rows,), np.int64)
+        counts = array(args, _COMPRESS_WORDS.counts, (rows,), np.int32)
+        state = integer(args, _COMPRESS_WORDS.state)
+        packed = array(args, _COMPRESS_WORDS.packed, (n, size, PAIR), source)[t]
+        places = array(args, _COMPRESS_WORDS.places, (n, size), np.uint16)[t]
+        data = array(args, _COMPRESS_WORDS.data, (rows, features), source)
+        bits = array(args, _COMPRESS_WORDS.data, (rows, features), word)
         first, last = part(-(-rows // _CHUNK), t, n)
         for chunk in range(first, last):
             if load_acquire(state, 1):
@@ -130,11 +138,7 @@ def _compress(source):
 
 
 _COMPRESS = {
-    source: Kernel(
-        f"compress_rows.{source.name}", _compress(source.type),
-        "values pairs starts counts state packed places data; room rows features size",
-    )
-    for source in SOURCES
+    source: Kernel(f"compress_rows.{source.name}", _compress(source.type), _COMPRESS_WORDS) for source in SOURCES
 }
 
 
@@ -187,20 +191,29 @@ def _first_at(pairs, first, last, pair):
     return first
 
 
+_SORT_WORDS = Words("ends samples out edges values pairs starts counts indices; count room batch stored rows")
+
+
 def _sort(kind, source):
     size = np.dtype(source).itemsize
 
     def sort_columns_slice(args, t, n):
         # ends[count], samples[room], out[room, 2], edges[n, batch, 2], values[stored, 2], pairs[stored],
-        # starts[rows], counts[rows], indices[batch]; count, room, batch, stored, rows
-        count, room, batch = integer(args, 9), integer(args, 10), integer(args, 11)
-        stored, rows = integer(args, 12), integer(args, 13)
-        ends, samples = array(args, 0, (count,), np.int32), array(args, 1, (room,), np.int32)
-        out, edges = array(args, 2, (room, PAIR), kind), array(args, 3, (n, batch, 2), np.int64)[t]
-        values, pairs = array(args, 4, (stored, PAIR), source), array(args, 5, (stored,), np.uint16)
-        starts, counts = array(args, 6, (rows,), np.int64), array(args, 7, (rows,), np.int32)
-        indices = array(args, 8, (batch,), np.int64)
-        first_value, first_pair = pointer(args, 4, source(0)), pointer(args, 5, np.uint16(0))
+        # starts[rows], counts[rows], indices[batch]
+        count, room = integer(args, _SORT_WORDS.count), integer(args, _SORT_WORDS.room)
+        batch = integer(args, _SORT_WORDS.batch)
+        stored, rows = integer(args, _SORT_WORDS.stored), integer(args, _SORT_WORDS.rows)
+        ends = array(args, _SORT_WORDS.ends, (count,), np.int32)
+        samples = array(args, _SORT_WORDS.samples, (room,), np.int32)
+        out = array(args, _SORT_WORDS.out, (room, PAIR), kind)
+        edges = array(args, _SORT_WORDS.edges, (n, batch, 2), np.int64)[t]
+        values = array(args, _SORT_WORDS.values, (stored, PAIR), source)
+        pairs = array(args, _SORT_WORDS.pairs, (stored,), np.uint16)
+        starts = array(args, _SORT_WORDS.starts, (rows,), np.int64)
+        counts = array(args, _SORT_WORDS.counts, (rows,), np.int32)
+        indices = array(args, _SORT_WORDS.indices, (batch,), np.int64)
+        first_value = pointer(args, _SORT_WORDS.values, source(0))
+        first_pair = pointer(args, _SORT_WORDS.pairs, np.uint16(0))
         # A part sorts the entries of a range of pairs, which begin after those of all smaller pairs.
         lo, hi = part(count, t, n)
         for i in range(batch):
@@ -251,10 +264,7 @@ def _sort(kind, source):
 
 _SORT = {
     source: {
-        kind: Kernel(
-            f"sort_columns.{source.name}.{kind.name}", _sort(kind.type, source.type),
-            "ends samples out edges values pairs starts counts indices; count room batch stored rows",
-        )
+        kind: Kernel(f"sort_columns.{source.name}.{kind.name}", _sort(kind.type, source.type), _SORT_WORDS)
         for kind in (FLOAT32, FLOAT64)
     }
     for source in SOURCES

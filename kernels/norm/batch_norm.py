@@ -10,7 +10,9 @@ import numpy as np
 from fastnn.kernels.activation.fused_activations import COSTS
 from fastnn.kernels.norm.batch_norm_slices import (
     APPLY,
+    BACKWARD_WORDS,
     COUNTER,
+    FORWARD_WORDS,
     RUNNING,
     SUM,
     TRAINING,
@@ -38,17 +40,8 @@ _FEWEST = 64
 # Floating-point operations per number, without those of the activation.
 _COST = 12
 
-_FORWARD = kernels_of(
-    "batch_norm", "forward", forward_slice,
-    "out x weight bias running_mean running_var counter saved sums state; "
-    "batch columns chunks rows phases by_rows width flags code; slope keep momentum eps",
-    outputs="out saved sums", stand_in="saved",
-)  # fmt: skip
-_BACKWARD = kernels_of(
-    "batch_norm", "backward", backward_slice,
-    "dx dweight dbias dy x saved sums state; batch columns chunks rows phases by_rows width flags code; slope keep",
-    outputs="dx dweight dbias sums",
-)  # fmt: skip
+_FORWARD = kernels_of("batch_norm", "forward", forward_slice, FORWARD_WORDS, outputs="out saved sums", stand_in="saved")
+_BACKWARD = kernels_of("batch_norm", "backward", backward_slice, BACKWARD_WORDS, outputs="dx dweight dbias sums")
 
 
 def _launch_phases(

@@ -18,7 +18,7 @@ from fastnn.kernels.llvm.random import random_bits, random_keys, random_threshol
 from fastnn.kernels.llvm.simd import multiply_add, sqrt
 from fastnn.kernels.norm.column_statistics import ROOM, copy, fill, moments, sum_chunk, widen
 from fastnn.kernels.norm.normalization import ADD_BIAS, ADD_WEIGHT, BIAS, DROP, DX, NEEDS_INPUT, OWN, WEIGHT
-from fastnn.kernels.runtime.compiler import array, inline, integer, part, real, stack_array
+from fastnn.kernels.runtime.compiler import Words, array, inline, integer, part, real, stack_array
 
 # The phases of a launch.
 SUM, APPLY = 1, 2
@@ -78,29 +78,40 @@ def _normalise_relu_drop(out, x, mean, scale, shift, position, key0, key1, thres
         out[j] = (zero if z <= zero else z) * kept
 
 
+FORWARD_WORDS = Words(
+    "out x weight bias running_mean running_var counter saved sums state; "
+    "batch columns chunks rows phases by_rows width flags code; slope keep momentum eps"
+)
+
+
 def forward_slice(dtype, smooth):
     def batch_norm_forward_slice(args, t, n):
         # out, x[batch, columns]; weight, bias, running_mean, running_var[columns]; counter[1]; saved[5, columns];
         # sums[chunks, 3, columns]; state[2]
-        batch, columns, chunks = integer(args, 10), integer(args, 11), integer(args, 12)
-        rows, phases, by_rows, width = integer(args, 13), integer(args, 14), integer(args, 15), integer(args, 16)
-        flags, code = integer(args, 17), integer(args, 18)
-        slope, keep = dtype(real(args, 19)), dtype(real(args, 20))
-        momentum, eps = real(args, 21), real(args, 22)
-        out, x = array(args, 0, (batch, columns), dtype), array(args, 1, (batch, columns), dtype)
-        weight, bias = array(args, 2, (columns,), dtype), array(args, 3, (columns,), dtype)
-        running_mean, running_var = array(args, 4, (columns,), dtype), array(args, 5, (columns,), dtype)
-        counter = array(args, 6, (1,), np.int64)
-        saved = array(args, 7, (5, columns), dtype)
-        sums = array(args, 8, (chunks, 3, columns), dtype)
+        batch, columns = integer(args, FORWARD_WORDS.batch), integer(args, FORWARD_WORDS.columns)
+        chunks = integer(args, FORWARD_WORDS.chunks)
+        rows, phases = integer(args, FORWARD_WORDS.rows), integer(args, FORWARD_WORDS.phases)
+        by_rows, width = integer(args, FORWARD_WORDS.by_rows), integer(args, FORWARD_WORDS.width)
+        flags, code = integer(args, FORWARD_WORDS.flags), integer(args, FORWARD_WORDS.code)
+        slope, keep = dtype(real(args, FORWARD_WORDS.slope)), dtype(real(args, FORWARD_WORDS.keep))
+        momentum, eps = real(args, FORWARD_WORDS.momentum), real(args, FORWARD_WORDS.eps)
+        out = array(args, FORWARD_WORDS.out, (batch, columns), dtype)
+        x = array(args, FORWARD_WORDS.x, (batch, columns), dtype)
+        weight = array(args, FORWARD_WORDS.weight, (columns,), dtype)
+        bias = array(args, FORWARD_WORDS.bias, (columns,), dtype)
+        running_mean = array(args, FORWARD_WORDS.running_mean, (columns,), dtype)
+        running_var = array(args, FORWARD_WORDS.running_var, (columns,), dtype)
+        counter = array(args, FORWARD_WORDS.counter, (1,), np.int64)
+        saved = array(args, FORWARD_WORDS.saved, (5, columns), dtype)
+        sums = array(args, FORWARD_WORDS.sums, (chunks, 3, columns), dtype)
         centres, variances = stack_array(ROOM, 0.0), stack_array(ROOM, 0.0)
         zero = dtype(0)
         near, scale, shift = stack_array(ROOM, zero), stack_array(ROOM, zero), stack_array(ROOM, zero)
         rest, inverse = stack_array(ROOM, zero), stack_array(ROOM, zero)
         key0, key1 = np.uint32(0), np.uint32(0)
-        threshold, factor = random_threshold(real(args, 20)), dtype(0)
+        threshold, factor = random_threshold(real(args, FORWARD_WORDS.keep)), dtype(0)
         if flags & DROP:
-            key0, key1 = random_keys(array(args, 9, (2,), np.int64))
+            key0, key1 = random_keys(array(args, FORWARD_WORDS.state, (2,), np.int64))
             factor = drop_factor(keep)
         blocks = -(-columns // width)
         first_block, last_block, first_chunk, last_chunk = 0, blocks, 0, chunks
@@ -239,28 +250,37 @@ def _scaled(dx, dz, scale):
         dx[j] = dz[j] * scale[j]
 
 
+BACKWARD_WORDS = Words(
+    "dx dweight dbias dy x saved sums state; batch columns chunks rows phases by_rows width flags code; slope keep"
+)
+
+
 def backward_slice(dtype, smooth):
     def batch_norm_backward_slice(args, t, n):
         # dx[batch, columns]; dweight, dbias[columns]; dy, x[batch, columns]; saved[5, columns];
         # sums[chunks, 2, columns]; state[2]
-        batch, columns, chunks = integer(args, 8), integer(args, 9), integer(args, 10)
-        rows, phases, by_rows, width = integer(args, 11), integer(args, 12), integer(args, 13), integer(args, 14)
-        flags, code = integer(args, 15), integer(args, 16)
-        slope, keep = dtype(real(args, 17)), dtype(real(args, 18))
-        dx = array(args, 0, (batch, columns), dtype)
-        dweight, dbias = array(args, 1, (columns,), dtype), array(args, 2, (columns,), dtype)
-        dy, x = array(args, 3, (batch, columns), dtype), array(args, 4, (batch, columns), dtype)
-        saved = array(args, 5, (5, columns), dtype)
-        sums = array(args, 6, (chunks, 2, columns), dtype)
+        batch, columns = integer(args, BACKWARD_WORDS.batch), integer(args, BACKWARD_WORDS.columns)
+        chunks = integer(args, BACKWARD_WORDS.chunks)
+        rows, phases = integer(args, BACKWARD_WORDS.rows), integer(args, BACKWARD_WORDS.phases)
+        by_rows, width = integer(args, BACKWARD_WORDS.by_rows), integer(args, BACKWARD_WORDS.width)
+        flags, code = integer(args, BACKWARD_WORDS.flags), integer(args, BACKWARD_WORDS.code)
+        slope, keep = dtype(real(args, BACKWARD_WORDS.slope)), dtype(real(args, BACKWARD_WORDS.keep))
+        dx = array(args, BACKWARD_WORDS.dx, (batch, columns), dtype)
+        dweight = array(args, BACKWARD_WORDS.dweight, (columns,), dtype)
+        dbias = array(args, BACKWARD_WORDS.dbias, (columns,), dtype)
+        dy = array(args, BACKWARD_WORDS.dy, (batch, columns), dtype)
+        x = array(args, BACKWARD_WORDS.x, (batch, columns), dtype)
+        saved = array(args, BACKWARD_WORDS.saved, (5, columns), dtype)
+        sums = array(args, BACKWARD_WORDS.sums, (chunks, 2, columns), dtype)
         zero = dtype(0)
         near, scale, shift = stack_array(ROOM, zero), stack_array(ROOM, zero), stack_array(ROOM, zero)
         total, product = stack_array(ROOM, zero), stack_array(ROOM, zero)
         z, dropped = stack_array(ROOM, zero), stack_array(ROOM, zero)
         totals, products = stack_array(ROOM, 0.0), stack_array(ROOM, 0.0)
         key0, key1 = np.uint32(0), np.uint32(0)
-        threshold, factor = random_threshold(real(args, 18)), zero
+        threshold, factor = random_threshold(real(args, BACKWARD_WORDS.keep)), zero
         if flags & DROP:
-            key0, key1 = random_keys(array(args, 7, (2,), np.int64))
+            key0, key1 = random_keys(array(args, BACKWARD_WORDS.state, (2,), np.int64))
             factor = drop_factor(keep)
         # Without activation and dropout, dz is dy, and is not written to dx before the last phase.
         plain = not smooth and code == NONE and not flags & DROP

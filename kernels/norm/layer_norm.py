@@ -33,7 +33,7 @@ from fastnn.kernels.norm.normalization import (
 )
 from fastnn.kernels.runtime import allocation
 from fastnn.kernels.runtime.checks import check, check_output
-from fastnn.kernels.runtime.compiler import FAST, array, inline, integer, part, real
+from fastnn.kernels.runtime.compiler import FAST, Words, array, inline, integer, part, real
 from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.thread_count import chunks_for
 
@@ -99,19 +99,26 @@ def _before_activation(out, x, mean, offset, inverse, weight, bias, flags):
         _plus(out, out, bias)
 
 
+_FORWARD_WORDS = Words("out x weight bias saved state; rows columns groups flags code; slope keep eps")
+
+
 def _forward(dtype, smooth):
     def layer_norm_forward_slice(args, t, n):
         # out, x[rows, columns]; weight, bias[columns]; saved[rows * groups, 3]; state[2]
-        rows, columns, groups = integer(args, 6), integer(args, 7), integer(args, 8)
-        flags, code = integer(args, 9), integer(args, 10)
-        slope, keep, eps = dtype(real(args, 11)), dtype(real(args, 12)), real(args, 13)
-        out, x = array(args, 0, (rows, columns), dtype), array(args, 1, (rows, columns), dtype)
-        weight, bias = array(args, 2, (columns,), dtype), array(args, 3, (columns,), dtype)
-        saved = array(args, 4, (rows * groups, 3), dtype)
+        rows, columns = integer(args, _FORWARD_WORDS.rows), integer(args, _FORWARD_WORDS.columns)
+        groups = integer(args, _FORWARD_WORDS.groups)
+        flags, code = integer(args, _FORWARD_WORDS.flags), integer(args, _FORWARD_WORDS.code)
+        slope, keep = dtype(real(args, _FORWARD_WORDS.slope)), dtype(real(args, _FORWARD_WORDS.keep))
+        eps = real(args, _FORWARD_WORDS.eps)
+        out = array(args, _FORWARD_WORDS.out, (rows, columns), dtype)
+        x = array(args, _FORWARD_WORDS.x, (rows, columns), dtype)
+        weight = array(args, _FORWARD_WORDS.weight, (columns,), dtype)
+        bias = array(args, _FORWARD_WORDS.bias, (columns,), dtype)
+        saved = array(args, _FORWARD_WORDS.saved, (rows * groups, 3), dtype)
         key0, key1 = np.uint32(0), np.uint32(0)
-        threshold, factor = random_threshold(real(args, 12)), dtype(0)
+        threshold, factor = random_threshold(real(args, _FORWARD_WORDS.keep)), dtype(0)
         if flags & DROP:
-            key0, key1 = random_keys(array(args, 5, (2,), np.int64))
+            key0, key1 = random_keys(array(args, _FORWARD_WORDS.state, (2,), np.int64))
             factor = drop_factor(keep)
         size = columns // groups
         # One division instead of several for each row.
@@ -198,25 +205,36 @@ def _add_chunks(to, sums, which, accumulate):
         to[j] = kind(_sum_of_chunks(sums, which, j)) + (to[j] if accumulate else kind(0))
 
 
+_BACKWARD_WORDS = Words(
+    "dx dweight dbias dy x weight bias saved sums scratch state; "
+    "rows columns groups chunks phases flags wanted code; slope keep"
+)
+
+
 def _backward(dtype, smooth):
     def layer_norm_backward_slice(args, t, n):
         # dx[rows, columns]; dweight, dbias[columns]; dy, x[rows, columns]; weight, bias[columns];
         # saved[rows * groups, 3]; sums[chunks, 2, columns]; scratch[chunks, columns]; state[2]
-        rows, columns, groups = integer(args, 11), integer(args, 12), integer(args, 13)
-        chunks, phases = integer(args, 14), integer(args, 15)
-        flags, wanted, code = integer(args, 16), integer(args, 17), integer(args, 18)
-        slope, keep = dtype(real(args, 19)), dtype(real(args, 20))
-        dx = array(args, 0, (rows, columns), dtype)
-        dweight, dbias = array(args, 1, (columns,), dtype), array(args, 2, (columns,), dtype)
-        dy, x = array(args, 3, (rows, columns), dtype), array(args, 4, (rows, columns), dtype)
-        weight, bias = array(args, 5, (columns,), dtype), array(args, 6, (columns,), dtype)
-        saved = array(args, 7, (rows * groups, 3), dtype)
-        sums = array(args, 8, (chunks, 2, columns), dtype)
-        scratch = array(args, 9, (chunks, columns), dtype)
+        rows, columns = integer(args, _BACKWARD_WORDS.rows), integer(args, _BACKWARD_WORDS.columns)
+        groups = integer(args, _BACKWARD_WORDS.groups)
+        chunks, phases = integer(args, _BACKWARD_WORDS.chunks), integer(args, _BACKWARD_WORDS.phases)
+        flags, wanted = integer(args, _BACKWARD_WORDS.flags), integer(args, _BACKWARD_WORDS.wanted)
+        code = integer(args, _BACKWARD_WORDS.code)
+        slope, keep = dtype(real(args, _BACKWARD_WORDS.slope)), dtype(real(args, _BACKWARD_WORDS.keep))
+        dx = array(args, _BACKWARD_WORDS.dx, (rows, columns), dtype)
+        dweight = array(args, _BACKWARD_WORDS.dweight, (columns,), dtype)
+        dbias = array(args, _BACKWARD_WORDS.dbias, (columns,), dtype)
+        dy = array(args, _BACKWARD_WORDS.dy, (rows, columns), dtype)
+        x = array(args, _BACKWARD_WORDS.x, (rows, columns), dtype)
+        weight = array(args, _BACKWARD_WORDS.weight, (columns,), dtype)
+        bias = array(args, _BACKWARD_WORDS.bias, (columns,), dtype)
+        saved = array(args, _BACKWARD_WORDS.saved, (rows * groups, 3), dtype)
+        sums = array(args, _BACKWARD_WORDS.sums, (chunks, 2, columns), dtype)
+        scratch = array(args, _BACKWARD_WORDS.scratch, (chunks, columns), dtype)
         key0, key1 = np.uint32(0), np.uint32(0)
-        threshold, factor = random_threshold(real(args, 20)), dtype(0)
+        threshold, factor = random_threshold(real(args, _BACKWARD_WORDS.keep)), dtype(0)
         if flags & DROP:
-            key0, key1 = random_keys(array(args, 10, (2,), np.int64))
+            key0, key1 = random_keys(array(args, _BACKWARD_WORDS.state, (2,), np.int64))
             factor = drop_factor(keep)
         size = columns // groups
         share = dtype(1.0 / float(size))
@@ -258,16 +276,10 @@ def _backward(dtype, smooth):
 
 
 _FORWARD = kernels_of(
-    "layer_norm", "forward", _forward,
-    "out x weight bias saved state; rows columns groups flags code; slope keep eps",
+    "layer_norm", "forward", _forward, _FORWARD_WORDS,
     outputs="out saved", stand_in="saved", shared="weight bias",
 )  # fmt: skip
-_BACKWARD = kernels_of(
-    "layer_norm", "backward", _backward,
-    "dx dweight dbias dy x weight bias saved sums scratch state; rows columns groups chunks phases flags wanted code; "
-    "slope keep",
-    outputs="dx dweight dbias sums scratch",
-)  # fmt: skip
+_BACKWARD = kernels_of("layer_norm", "backward", _backward, _BACKWARD_WORDS, outputs="dx dweight dbias sums scratch")
 
 
 def layer_norm_forward(

@@ -10,7 +10,7 @@ import numpy as np
 from fastnn.kernels.activation.dropout import check_drop
 from fastnn.kernels.activation.fused_activations import activation_code, saves_input
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for, matrix_shape
-from fastnn.kernels.runtime.compiler import Kernel, by_dtype
+from fastnn.kernels.runtime.compiler import Kernel, Words, by_dtype
 
 # Bits of `flags` (inputs present) and `wanted` (outputs requested). Each normalisation has more, from OWN on.
 WEIGHT, BIAS, DROP, NEEDS_INPUT, DX, ADD_WEIGHT, ADD_BIAS, OWN = (1 << bit for bit in range(8))
@@ -20,7 +20,7 @@ Kernels = tuple[dict[np.dtype, Kernel], dict[np.dtype, Kernel]]
 
 
 def kernels_of(
-    name: str, direction: str, build: Callable[[Any, bool], Callable[..., None]], words: str, **facts: Any
+    name: str, direction: str, build: Callable[[Any, bool], Callable[..., None]], words: Words, **facts: Any
 ) -> Kernels:
     """The kernels of the slices ``build(dtype, smooth)``."""
     return (

@@ -6,7 +6,7 @@ import numpy as np
 
 from fastnn.kernels.llvm.simd import multiply_add, sqrt
 from fastnn.kernels.optim.optimizers import Relaunch, bounds, factor, gradient, numbers, sign_of, update
-from fastnn.kernels.runtime.compiler import array, by_dtype, inline, integer
+from fastnn.kernels.runtime.compiler import Words, array, by_dtype, inline, integer
 
 
 @inline
@@ -19,20 +19,24 @@ def _adadelta_step(p, g, s, d, decay, scale, lr, rho, rest, eps):
         p[i] = multiply_add(-lr, delta, p[i])
 
 
+_WORDS = Words("parameters gradients squares steps hyper scale; size")
+
+
 def _adadelta(dtype):
     def adadelta_slice(args, t, n):
-        # parameters, gradients, squares of gradients, of steps: all [size]; hyper, scale; size
-        size, hyper = integer(args, 6), numbers(args, 4)
+        # parameters, gradients, squares of gradients, of steps: all [size]
+        size, hyper = integer(args, _WORDS.size), numbers(args, _WORDS.hyper)
         lo, hi = bounds(size, t, n)
-        p, g = array(args, 0, (size,), dtype)[lo:hi], array(args, 1, (size,), dtype)[lo:hi]
-        s, d = array(args, 2, (size,), dtype)[lo:hi], array(args, 3, (size,), dtype)[lo:hi]
+        p = array(args, _WORDS.parameters, (size,), dtype)[lo:hi]
+        g = array(args, _WORDS.gradients, (size,), dtype)[lo:hi]
+        s, d = array(args, _WORDS.squares, (size,), dtype)[lo:hi], array(args, _WORDS.steps, (size,), dtype)[lo:hi]
         lr, rho, rest, eps = dtype(hyper[0]), dtype(hyper[5]), dtype(1 - hyper[5]), dtype(hyper[2])
-        _adadelta_step(p, g, s, d, dtype(hyper[3]), dtype(hyper[4] * factor(args, 5)), lr, rho, rest, eps)
+        _adadelta_step(p, g, s, d, dtype(hyper[3]), dtype(hyper[4] * factor(args, _WORDS.scale)), lr, rho, rest, eps)
 
     return adadelta_slice
 
 
-_ADADELTA = by_dtype("adadelta", _adadelta, "parameters gradients squares steps hyper scale; size")
+_ADADELTA = by_dtype("adadelta", _adadelta, _WORDS)
 _NAMES = "parameters", "gradients", "square_avg", "acc_delta"
 
 

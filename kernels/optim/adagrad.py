@@ -6,7 +6,7 @@ import numpy as np
 
 from fastnn.kernels.llvm.simd import multiply_add, sqrt
 from fastnn.kernels.optim.optimizers import Relaunch, bounds, check_step, factor, gradient, numbers, sign_of, update
-from fastnn.kernels.runtime.compiler import array, by_dtype, inline, integer
+from fastnn.kernels.runtime.compiler import Words, array, by_dtype, inline, integer
 
 
 @inline
@@ -17,20 +17,25 @@ def _adagrad_step(p, g, s, decay, scale, eps, step_size):
         p[i] -= step_size * grad / (sqrt(s[i]) + eps)
 
 
+_WORDS = Words("parameters gradients sum hyper scale; size")
+
+
 def _adagrad(dtype):
     def adagrad_slice(args, t, n):
-        # parameters, gradients, sum of squares: all [size]; hyper, scale; size
-        size, hyper = integer(args, 5), numbers(args, 3)
+        # parameters, gradients, sum of squares: all [size]
+        size, hyper = integer(args, _WORDS.size), numbers(args, _WORDS.hyper)
         lo, hi = bounds(size, t, n)
-        p, g = array(args, 0, (size,), dtype)[lo:hi], array(args, 1, (size,), dtype)[lo:hi]
-        s = array(args, 2, (size,), dtype)[lo:hi]
+        p = array(args, _WORDS.parameters, (size,), dtype)[lo:hi]
+        g = array(args, _WORDS.gradients, (size,), dtype)[lo:hi]
+        s = array(args, _WORDS.sum, (size,), dtype)[lo:hi]
         step_size = dtype(hyper[0] / (1 + (hyper[1] - 1) * hyper[5]))
-        _adagrad_step(p, g, s, dtype(hyper[3]), dtype(hyper[4] * factor(args, 4)), dtype(hyper[2]), step_size)
+        decay, scale = dtype(hyper[3]), dtype(hyper[4] * factor(args, _WORDS.scale))
+        _adagrad_step(p, g, s, decay, scale, dtype(hyper[2]), step_size)
 
     return adagrad_slice
 
 
-_ADAGRAD = by_dtype("adagrad", _adagrad, "parameters gradients sum hyper scale; size")
+_ADAGRAD = by_dtype("adagrad", _adagrad, _WORDS)
 _NAMES = "parameters", "gradients", "sum_of_squares"
 
 

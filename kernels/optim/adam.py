@@ -20,7 +20,7 @@ from fastnn.kernels.optim.optimizers import (
     sign_of,
     update,
 )
-from fastnn.kernels.runtime.compiler import STRICT, array, by_dtype, inline, integer
+from fastnn.kernels.runtime.compiler import STRICT, Words, array, by_dtype, inline, integer
 
 
 @inline(fastmath=STRICT)
@@ -48,16 +48,20 @@ def _amsgrad_step(p, g, m, v, v_max, decay, scale, keep, rest1, beta2, rest2, ep
         p[i] = multiply_add(keep, p[i], -step_size * m[i] / multiply_add(sqrt(v_max[i]), root_correction, eps))
 
 
+_WORDS = Words("parameters gradients first second largest hyper scale; size amsgrad decoupled")
+
+
 def _adam(dtype):
     def adam_slice(args, t, n):
-        # parameters, gradients, first, second, largest second moment: all [size]; hyper, scale;
-        # size, amsgrad, decoupled
-        size, amsgrad, decoupled, hyper = integer(args, 7), integer(args, 8), integer(args, 9), numbers(args, 5)
+        # parameters, gradients, first, second, largest second moment: all [size]
+        size, amsgrad = integer(args, _WORDS.size), integer(args, _WORDS.amsgrad)
+        decoupled, hyper = integer(args, _WORDS.decoupled), numbers(args, _WORDS.hyper)
         lo, hi = bounds(size, t, n)
-        p, g = array(args, 0, (size,), dtype)[lo:hi], array(args, 1, (size,), dtype)[lo:hi]
-        m, v = array(args, 2, (size,), dtype)[lo:hi], array(args, 3, (size,), dtype)[lo:hi]
+        p = array(args, _WORDS.parameters, (size,), dtype)[lo:hi]
+        g = array(args, _WORDS.gradients, (size,), dtype)[lo:hi]
+        m, v = array(args, _WORDS.first, (size,), dtype)[lo:hi], array(args, _WORDS.second, (size,), dtype)[lo:hi]
         lr, step, beta1, beta2 = hyper[0], hyper[1], hyper[2], hyper[3]
-        eps, decay, scale = dtype(hyper[4]), dtype(hyper[5]), dtype(hyper[6] * factor(args, 6))
+        eps, decay, scale = dtype(hyper[4]), dtype(hyper[5]), dtype(hyper[6] * factor(args, _WORDS.scale))
         keep = dtype(1)
         if decoupled:
             keep, decay = dtype(1 - lr * hyper[5]), dtype(0)
@@ -65,7 +69,7 @@ def _adam(dtype):
         root_correction = dtype(1 / sqrt(bias_correction(beta2, step)))
         rest1, rest2, beta2 = dtype(1 - beta1), dtype(1 - beta2), dtype(beta2)
         if amsgrad:
-            v_max = array(args, 4, (size,), dtype)[lo:hi]
+            v_max = array(args, _WORDS.largest, (size,), dtype)[lo:hi]
             _amsgrad_step(p, g, m, v, v_max, decay, scale, keep, rest1, beta2, rest2, eps, step_size, root_correction)
         else:
             _adam_step(p, g, m, v, decay, scale, keep, rest1, beta2, rest2, eps, step_size, root_correction)
@@ -73,10 +77,7 @@ def _adam(dtype):
     return adam_slice
 
 
-_ADAM = by_dtype(
-    "adam", _adam,
-    "parameters gradients first second largest hyper scale; size amsgrad decoupled",
-)
+_ADAM = by_dtype("adam", _adam, _WORDS)
 _NAMES = "parameters", "gradients", "exp_avg", "exp_avg_sq", "max_exp_avg_sq"
 
 

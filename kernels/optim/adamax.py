@@ -17,7 +17,7 @@ from fastnn.kernels.optim.optimizers import (
     sign_of,
     update,
 )
-from fastnn.kernels.runtime.compiler import array, by_dtype, inline, integer
+from fastnn.kernels.runtime.compiler import Words, array, by_dtype, inline, integer
 
 
 @inline
@@ -29,22 +29,26 @@ def _adamax_step(p, g, m, u, decay, scale, rest1, beta2, eps, step_size):
         p[i] -= step_size * m[i] / u[i]
 
 
+_WORDS = Words("parameters gradients first largest hyper scale; size")
+
+
 def _adamax(dtype):
     def adamax_slice(args, t, n):
-        # parameters, gradients, first moment, largest gradient: all [size]; hyper, scale; size
-        size, hyper = integer(args, 6), numbers(args, 4)
+        # parameters, gradients, first moment, largest gradient: all [size]
+        size, hyper = integer(args, _WORDS.size), numbers(args, _WORDS.hyper)
         lo, hi = bounds(size, t, n)
-        p, g = array(args, 0, (size,), dtype)[lo:hi], array(args, 1, (size,), dtype)[lo:hi]
-        m, u = array(args, 2, (size,), dtype)[lo:hi], array(args, 3, (size,), dtype)[lo:hi]
+        p = array(args, _WORDS.parameters, (size,), dtype)[lo:hi]
+        g = array(args, _WORDS.gradients, (size,), dtype)[lo:hi]
+        m, u = array(args, _WORDS.first, (size,), dtype)[lo:hi], array(args, _WORDS.largest, (size,), dtype)[lo:hi]
         step_size = dtype(hyper[0] / bias_correction(hyper[2], hyper[1]))
         rest1, beta2, eps = dtype(1 - hyper[2]), dtype(hyper[3]), dtype(hyper[4])
-        decay, scale = dtype(hyper[5]), dtype(hyper[6] * factor(args, 5))
+        decay, scale = dtype(hyper[5]), dtype(hyper[6] * factor(args, _WORDS.scale))
         _adamax_step(p, g, m, u, decay, scale, rest1, beta2, eps, step_size)
 
     return adamax_slice
 
 
-_ADAMAX = by_dtype("adamax", _adamax, "parameters gradients first largest hyper scale; size")
+_ADAMAX = by_dtype("adamax", _adamax, _WORDS)
 _NAMES = "parameters", "gradients", "exp_avg", "exp_inf"
 
 

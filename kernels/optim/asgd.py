@@ -6,7 +6,7 @@ import numpy as np
 
 from fastnn.kernels.llvm.simd import multiply_add
 from fastnn.kernels.optim.optimizers import bounds, factor, gradient, numbers, sign_of, update
-from fastnn.kernels.runtime.compiler import array, by_dtype, inline, integer
+from fastnn.kernels.runtime.compiler import Words, array, by_dtype, inline, integer
 
 
 @inline
@@ -16,20 +16,24 @@ def _asgd_step(p, g, average, decay, scale, keep, eta, mu):
         average[i] = multiply_add(mu, p[i] - average[i], average[i]) if mu != 1 else p[i]
 
 
+_WORDS = Words("parameters gradients average hyper scale; size")
+
+
 def _asgd(dtype):
     def asgd_slice(args, t, n):
-        # parameters, gradients, average: all [size]; hyper, scale; size
-        size, hyper = integer(args, 5), numbers(args, 3)
+        # parameters, gradients, average: all [size]
+        size, hyper = integer(args, _WORDS.size), numbers(args, _WORDS.hyper)
         lo, hi = bounds(size, t, n)
-        p, g = array(args, 0, (size,), dtype)[lo:hi], array(args, 1, (size,), dtype)[lo:hi]
-        average = array(args, 2, (size,), dtype)[lo:hi]
+        p = array(args, _WORDS.parameters, (size,), dtype)[lo:hi]
+        g = array(args, _WORDS.gradients, (size,), dtype)[lo:hi]
+        average = array(args, _WORDS.average, (size,), dtype)[lo:hi]
         keep, eta, mu = dtype(1 - hyper[4] * hyper[5]), dtype(hyper[5]), dtype(hyper[6])
-        _asgd_step(p, g, average, dtype(hyper[2]), dtype(hyper[3] * factor(args, 4)), keep, eta, mu)
+        _asgd_step(p, g, average, dtype(hyper[2]), dtype(hyper[3] * factor(args, _WORDS.scale)), keep, eta, mu)
 
     return asgd_slice
 
 
-_ASGD = by_dtype("asgd", _asgd, "parameters gradients average hyper scale; size")
+_ASGD = by_dtype("asgd", _asgd, _WORDS)
 _NAMES = "parameters", "gradients", "average"
 
 

@@ -68,6 +68,10 @@ def gradient(g, p, decay, scale):
     return multiply_add(decay, p, scale * g) if decay != 0 else scale * g
 
 
+# The most parameters of an update that runs as the recording before it: Adam's takes 0.1 ms on one thread.
+_SMALL = 2**18
+
+
 class Relaunch:
     """The launch of an update with checked arrays, which can be repeated.
 
@@ -75,13 +79,14 @@ class Relaunch:
     belong to the caller alone, as they are not checked again.
     """
 
-    __slots__ = ("arrays", "block", "hyper", "kernel", "parts", "scalars", "threads")
+    __slots__ = ("arrays", "block", "follows", "hyper", "kernel", "parts", "scalars", "threads")
 
     def __init__(
         self, kernel: Kernel, parts: int, arrays: tuple[np.ndarray, ...], scalars: tuple[int, ...], hyper: np.ndarray
     ) -> None:
         self.kernel, self.parts, self.arrays, self.scalars, self.hyper = kernel, parts, arrays, scalars, hyper
         self.block = launcher.pack(kernel, arrays, scalars)
+        self.follows = arrays[0].size <= _SMALL
         self.threads = thread_count._threads, thread_count.SERIAL_OPERATIONS
 
     def is_current(self) -> bool:
@@ -92,7 +97,7 @@ class Relaunch:
         """Repeat the update with another learning rate, as step number ``step``."""
         self.hyper[LR] = lr
         self.hyper[STEP] = step
-        launcher.launch_again(self.kernel, self.parts, self.block, self.arrays, self.scalars)
+        launcher.launch_again(self.kernel, self.parts, self.block, self.arrays, self.scalars, self.follows)
 
 
 def update(
@@ -140,7 +145,7 @@ def update(
         raise TypeError(f"a scalar argument of {kernel.name} does not fit: {error}, found {scalars}") from None
     size = parameters.size
     again = Relaunch(kernel, chunks_for(operations * size), (*arrays, hyper, grad_scale), (size, *flags), hyper)
-    launcher.launch_again(kernel, again.parts, again.block, again.arrays, again.scalars)
+    launcher.launch_again(kernel, again.parts, again.block, again.arrays, again.scalars, again.follows)
     return again
 
 

@@ -17,7 +17,7 @@ from fastnn.kernels.optim.optimizers import (
     sign_of,
     update,
 )
-from fastnn.kernels.runtime.compiler import STRICT, array, by_dtype, inline, integer
+from fastnn.kernels.runtime.compiler import STRICT, Words, array, by_dtype, inline, integer
 
 
 @inline(fastmath=STRICT)
@@ -49,15 +49,20 @@ def _adaptive_step(p, g, m, v, decay, scale, keep, rest1, beta2, rest2, step_siz
         p[i] = multiply_add(keep, p[i], -step_size * m[i] / (sqrt(v[i]) + eps))
 
 
+_WORDS = Words("parameters gradients first second hyper scale; size decoupled")
+
+
 def _radam(dtype):
     def radam_slice(args, t, n):
-        # parameters, gradients, first, second moment: all [size]; hyper, scale; size, decoupled
-        size, decoupled, hyper = integer(args, 6), integer(args, 7), numbers(args, 4)
+        # parameters, gradients, first, second moment: all [size]
+        size, decoupled = integer(args, _WORDS.size), integer(args, _WORDS.decoupled)
+        hyper = numbers(args, _WORDS.hyper)
         lo, hi = bounds(size, t, n)
-        p, g = array(args, 0, (size,), dtype)[lo:hi], array(args, 1, (size,), dtype)[lo:hi]
-        m, v = array(args, 2, (size,), dtype)[lo:hi], array(args, 3, (size,), dtype)[lo:hi]
+        p = array(args, _WORDS.parameters, (size,), dtype)[lo:hi]
+        g = array(args, _WORDS.gradients, (size,), dtype)[lo:hi]
+        m, v = array(args, _WORDS.first, (size,), dtype)[lo:hi], array(args, _WORDS.second, (size,), dtype)[lo:hi]
         lr, step, beta1, beta2 = hyper[0], hyper[1], hyper[2], hyper[3]
-        eps, decay, scale = dtype(hyper[4]), dtype(hyper[5]), dtype(hyper[6] * factor(args, 5))
+        eps, decay, scale = dtype(hyper[4]), dtype(hyper[5]), dtype(hyper[6] * factor(args, _WORDS.scale))
         keep = dtype(1)
         if decoupled:
             keep, decay = dtype(1 - lr * hyper[5]), dtype(0)
@@ -73,7 +78,7 @@ def _radam(dtype):
     return radam_slice
 
 
-_RADAM = by_dtype("radam", _radam, "parameters gradients first second hyper scale; size decoupled")
+_RADAM = by_dtype("radam", _radam, _WORDS)
 _NAMES = "parameters", "gradients", "exp_avg", "exp_avg_sq"
 
 

@@ -6,7 +6,7 @@ import numpy as np
 
 from fastnn.kernels.llvm.simd import maximum, multiply_add, sqrt
 from fastnn.kernels.optim.optimizers import Relaunch, bounds, factor, gradient, numbers, sign_of, update
-from fastnn.kernels.runtime.compiler import array, by_dtype, inline, integer
+from fastnn.kernels.runtime.compiler import Words, array, by_dtype, inline, integer
 
 
 @inline
@@ -28,17 +28,21 @@ def _rmsprop_step(p, g, s, b, a, decay, scale, lr, alpha, rest, eps, momentum, z
             p[i] = multiply_add(-lr, delta, p[i])
 
 
+_WORDS = Words("parameters gradients squares momentum mean hyper scale; size centered has_momentum")
+
+
 def _rmsprop(dtype):
     def rmsprop_slice(args, t, n):
-        # parameters, gradients, squares, momentum, mean gradient: all [size]; hyper, scale;
-        # size, centered, with momentum
-        size, centered, with_momentum, hyper = integer(args, 7), integer(args, 8), integer(args, 9), numbers(args, 5)
+        # parameters, gradients, squares, momentum, mean gradient: all [size]
+        size, centered = integer(args, _WORDS.size), integer(args, _WORDS.centered)
+        with_momentum, hyper = integer(args, _WORDS.has_momentum), numbers(args, _WORDS.hyper)
         lo, hi = bounds(size, t, n)
-        p, g = array(args, 0, (size,), dtype)[lo:hi], array(args, 1, (size,), dtype)[lo:hi]
-        s, b = array(args, 2, (size,), dtype)[lo:hi], array(args, 3, (size,), dtype)[lo:hi]
-        a = array(args, 4, (size,), dtype)[lo:hi]
+        p = array(args, _WORDS.parameters, (size,), dtype)[lo:hi]
+        g = array(args, _WORDS.gradients, (size,), dtype)[lo:hi]
+        s, b = array(args, _WORDS.squares, (size,), dtype)[lo:hi], array(args, _WORDS.momentum, (size,), dtype)[lo:hi]
+        a = array(args, _WORDS.mean, (size,), dtype)[lo:hi]
         lr, eps, decay = dtype(hyper[0]), dtype(hyper[2]), dtype(hyper[3])
-        scale, alpha, rest = dtype(hyper[4] * factor(args, 6)), dtype(hyper[5]), dtype(1 - hyper[5])
+        scale, alpha, rest = dtype(hyper[4] * factor(args, _WORDS.scale)), dtype(hyper[5]), dtype(1 - hyper[5])
         momentum, zero = dtype(hyper[6]), dtype(0)
         # Four loops; in each the two flags are constants.
         if centered:
@@ -54,10 +58,7 @@ def _rmsprop(dtype):
     return rmsprop_slice
 
 
-_RMSPROP = by_dtype(
-    "rmsprop", _rmsprop,
-    "parameters gradients squares momentum mean hyper scale; size centered has_momentum",
-)
+_RMSPROP = by_dtype("rmsprop", _rmsprop, _WORDS)
 _NAMES = "parameters", "gradients", "square_avg", "momentum_buffer", "grad_avg"
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.kernels.optim.optimizers import Relaunch, bounds, factor, numbers, sign_of, update
-from fastnn.kernels.runtime.compiler import array, by_dtype, inline, integer
+from fastnn.kernels.runtime.compiler import Words, array, by_dtype, inline, integer
 
 
 @inline
@@ -23,21 +23,26 @@ def _rprop_step(p, g, previous, step_size, scale, shrink, grow, smallest, larges
         p[i] -= size if grad > zero else -size if grad < zero else zero * size
 
 
+_WORDS = Words("parameters gradients previous steps hyper scale; size")
+
+
 def _rprop(dtype):
     def rprop_slice(args, t, n):
-        # parameters, gradients, previous gradients, step sizes: all [size]; hyper, scale; size
-        size, hyper = integer(args, 6), numbers(args, 4)
+        # parameters, gradients, previous gradients, step sizes: all [size]
+        size, hyper = integer(args, _WORDS.size), numbers(args, _WORDS.hyper)
         lo, hi = bounds(size, t, n)
-        p, g = array(args, 0, (size,), dtype)[lo:hi], array(args, 1, (size,), dtype)[lo:hi]
-        previous, step_size = array(args, 2, (size,), dtype)[lo:hi], array(args, 3, (size,), dtype)[lo:hi]
-        scale, shrink, grow = dtype(hyper[2] * factor(args, 5)), dtype(hyper[3]), dtype(hyper[4])
+        p = array(args, _WORDS.parameters, (size,), dtype)[lo:hi]
+        g = array(args, _WORDS.gradients, (size,), dtype)[lo:hi]
+        previous = array(args, _WORDS.previous, (size,), dtype)[lo:hi]
+        step_size = array(args, _WORDS.steps, (size,), dtype)[lo:hi]
+        scale, shrink, grow = dtype(hyper[2] * factor(args, _WORDS.scale)), dtype(hyper[3]), dtype(hyper[4])
         smallest, largest = dtype(hyper[5]), dtype(hyper[6])
         _rprop_step(p, g, previous, step_size, scale, shrink, grow, smallest, largest, dtype(0), dtype(1))
 
     return rprop_slice
 
 
-_RPROP = by_dtype("rprop", _rprop, "parameters gradients previous steps hyper scale; size")
+_RPROP = by_dtype("rprop", _rprop, _WORDS)
 _NAMES = "parameters", "gradients", "previous", "step_size"
 
 

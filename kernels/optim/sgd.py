@@ -6,7 +6,7 @@ import numpy as np
 
 from fastnn.kernels.llvm.simd import multiply_add
 from fastnn.kernels.optim.optimizers import Relaunch, bounds, check_step, factor, gradient, numbers, sign_of, update
-from fastnn.kernels.runtime.compiler import array, by_dtype, inline, integer
+from fastnn.kernels.runtime.compiler import Words, array, by_dtype, inline, integer
 
 
 @inline
@@ -15,13 +15,17 @@ def _sgd_step(p, g, lr, decay, scale):
         p[i] = multiply_add(-lr, gradient(g[i], p[i], decay, scale), p[i])
 
 
+_WORDS = Words("parameters gradients hyper scale; size")
+
+
 def _sgd(dtype):
     def sgd_slice(args, t, n):
-        # parameters[size], gradients[size], hyper, scale; size
-        size, hyper = integer(args, 4), numbers(args, 2)
+        # parameters, gradients: all [size]
+        size, hyper = integer(args, _WORDS.size), numbers(args, _WORDS.hyper)
         lo, hi = bounds(size, t, n)
-        p, g = array(args, 0, (size,), dtype)[lo:hi], array(args, 1, (size,), dtype)[lo:hi]
-        _sgd_step(p, g, dtype(hyper[0]), dtype(hyper[2]), dtype(hyper[3] * factor(args, 3)))
+        p = array(args, _WORDS.parameters, (size,), dtype)[lo:hi]
+        g = array(args, _WORDS.gradients, (size,), dtype)[lo:hi]
+        _sgd_step(p, g, dtype(hyper[0]), dtype(hyper[2]), dtype(hyper[3] * factor(args, _WORDS.scale)))
 
     return sgd_slice
 
@@ -34,22 +38,27 @@ def _sgd_momentum_step(p, g, v, lr, decay, scale, momentum, undamped, nesterov):
         p[i] = multiply_add(-lr, multiply_add(momentum, v[i], grad) if nesterov else v[i], p[i])
 
 
+_MOMENTUM_WORDS = Words("parameters gradients velocity hyper scale; size nesterov")
+
+
 def _sgd_momentum(dtype):
     def sgd_momentum_slice(args, t, n):
-        # parameters[size], gradients[size], velocity[size], hyper, scale; size, nesterov
-        size, nesterov, hyper = integer(args, 5), integer(args, 6) != 0, numbers(args, 3)
-        lr, decay, scale = dtype(hyper[0]), dtype(hyper[2]), dtype(hyper[3] * factor(args, 4))
+        # parameters, gradients, velocity: all [size]
+        size, nesterov = integer(args, _MOMENTUM_WORDS.size), integer(args, _MOMENTUM_WORDS.nesterov) != 0
+        hyper = numbers(args, _MOMENTUM_WORDS.hyper)
+        lr, decay, scale = dtype(hyper[0]), dtype(hyper[2]), dtype(hyper[3] * factor(args, _MOMENTUM_WORDS.scale))
         undamped = dtype(1.0 if hyper[1] == 1 else 1 - hyper[5])
         lo, hi = bounds(size, t, n)
-        p, g = array(args, 0, (size,), dtype)[lo:hi], array(args, 1, (size,), dtype)[lo:hi]
-        v = array(args, 2, (size,), dtype)[lo:hi]
+        p = array(args, _MOMENTUM_WORDS.parameters, (size,), dtype)[lo:hi]
+        g = array(args, _MOMENTUM_WORDS.gradients, (size,), dtype)[lo:hi]
+        v = array(args, _MOMENTUM_WORDS.velocity, (size,), dtype)[lo:hi]
         _sgd_momentum_step(p, g, v, lr, decay, scale, dtype(hyper[4]), undamped, nesterov)
 
     return sgd_momentum_slice
 
 
-_SGD = by_dtype("sgd", _sgd, "parameters gradients hyper scale; size")
-_SGD_MOMENTUM = by_dtype("sgd_momentum", _sgd_momentum, "parameters gradients velocity hyper scale; size nesterov")
+_SGD = by_dtype("sgd", _sgd, _WORDS)
+_SGD_MOMENTUM = by_dtype("sgd_momentum", _sgd_momentum, _MOMENTUM_WORDS)
 _NAMES = "parameters", "gradients", "velocity"
 
 

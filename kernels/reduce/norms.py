@@ -13,7 +13,7 @@ import numpy as np
 from fastnn.kernels.llvm.simd import fabs, maximum, sqrt
 from fastnn.kernels.runtime import allocation
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for
-from fastnn.kernels.runtime.compiler import FAST, FLOAT64, array, by_dtype, inline, integer, part, real
+from fastnn.kernels.runtime.compiler import FAST, FLOAT64, Words, array, by_dtype, inline, integer, part, real
 from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.thread_count import chunks_for
 
@@ -48,12 +48,16 @@ def _largest(x):
     return np.float64(top)
 
 
+_NORM_WORDS = Words("out x; size blocks kind")
+
+
 def _block_norms(dtype):
     def block_norms_slice(args, t, n):
-        # out[blocks], x[size]; size, blocks, kind
-        size, blocks, kind = integer(args, 2), integer(args, 3), integer(args, 4)
-        out = array(args, 0, (blocks,), np.float64)
-        x = array(args, 1, (size,), dtype)
+        # out[blocks], x[size]
+        size, blocks = integer(args, _NORM_WORDS.size), integer(args, _NORM_WORDS.blocks)
+        kind = integer(args, _NORM_WORDS.kind)
+        out = array(args, _NORM_WORDS.out, (blocks,), np.float64)
+        x = array(args, _NORM_WORDS.x, (size,), dtype)
         first, last = part(blocks, t, n)
         for block in range(first, last):
             lo, hi = block * _BLOCK, min(size, (block + 1) * _BLOCK)
@@ -73,41 +77,47 @@ def _times(x, factor):
         x[i] *= factor
 
 
+_SCALE_WORDS = Words("x; size; factor")
+
+
 def _scale(dtype):
     def scale_slice(args, t, n):
-        # x[size]; size; factor
-        size = integer(args, 1)
+        # x[size]
+        size = integer(args, _SCALE_WORDS.size)
         first, last = part(-(-size // 16), t, n)
-        x = array(args, 0, (size,), dtype)[16 * first : min(size, 16 * last)]
-        _times(x, dtype(real(args, 2)))
+        x = array(args, _SCALE_WORDS.x, (size,), dtype)[16 * first : min(size, 16 * last)]
+        _times(x, dtype(real(args, _SCALE_WORDS.factor)))
 
     return scale_slice
+
+
+_CLIP_WORDS = Words("factor norm sums; size kind; max_norm")
 
 
 def _clip_factor(dtype):
     largest = float(np.finfo(dtype).max)
 
     def clip_factor_slice(args, t, n):
-        # factor[1], norm[1], sums[size]; size, kind; max_norm
+        # factor[1], norm[1], sums[size]
         if t > 0:
             return
-        size, kind = integer(args, 3), integer(args, 4)
-        factor, norm = array(args, 0, (1,), np.float64), array(args, 1, (1,), dtype)
-        sums = array(args, 2, (size,), np.float64)
+        size, kind = integer(args, _CLIP_WORDS.size), integer(args, _CLIP_WORDS.kind)
+        factor, norm = array(args, _CLIP_WORDS.factor, (1,), np.float64), array(args, _CLIP_WORDS.norm, (1,), dtype)
+        sums = array(args, _CLIP_WORDS.sums, (size,), np.float64)
         total = _largest(sums) if kind == _LARGEST else _sum_of_sizes(sums)
         # As in clip_grad_norm_, squares whose sum the gradients' dtype cannot hold make the norm infinite.
         total = np.inf if total > largest else total
         norm[0] = sqrt(total) if kind == _TWO else total
-        quotient = dtype(real(args, 5)) / (norm[0] + dtype(1e-6))
+        quotient = dtype(real(args, _CLIP_WORDS.max_norm)) / (norm[0] + dtype(1e-6))
         # NaN stays NaN.
         factor[0] = 1.0 if quotient > dtype(1) else np.float64(quotient)
 
     return clip_factor_slice
 
 
-_BLOCK_NORMS = by_dtype("block_norms", _block_norms, "out x; size blocks kind", outputs="out")
-_SCALE = by_dtype("scale", _scale, "x; size; factor", outputs="x")
-_CLIP_FACTOR = by_dtype("clip_factor", _clip_factor, "factor norm sums; size kind; max_norm", outputs="factor norm")
+_BLOCK_NORMS = by_dtype("block_norms", _block_norms, _NORM_WORDS, outputs="out")
+_SCALE = by_dtype("scale", _scale, _SCALE_WORDS, outputs="x")
+_CLIP_FACTOR = by_dtype("clip_factor", _clip_factor, _CLIP_WORDS, outputs="factor norm")
 
 
 def blocks_of(size: int) -> int:

@@ -11,7 +11,7 @@ import numpy as np
 
 from fastnn.kernels.runtime import allocation
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for
-from fastnn.kernels.runtime.compiler import FAST, FLOAT64, STRICT, array, by_dtype, inline, integer, real
+from fastnn.kernels.runtime.compiler import FAST, FLOAT64, STRICT, Words, array, by_dtype, inline, integer, real
 from fastnn.kernels.runtime.launcher import launch
 
 WRONG, COUNTED, DIVISOR, HEAD = range(4)
@@ -27,16 +27,19 @@ def add_up(x):
     return total
 
 
+_TOTAL_WORDS = Words("out x; size; scale")
+
+
 def _total(dtype):
     def total_slice(args, t, n):
-        # out[1], x[size]; size; scale
-        x = array(args, 1, (integer(args, 2),), dtype)
-        array(args, 0, (1,), dtype)[0] = dtype(add_up(x) * real(args, 3))
+        # out[1], x[size]
+        x = array(args, _TOTAL_WORDS.x, (integer(args, _TOTAL_WORDS.size),), dtype)
+        array(args, _TOTAL_WORDS.out, (1,), dtype)[0] = dtype(add_up(x) * real(args, _TOTAL_WORDS.scale))
 
     return total_slice
 
 
-_TOTAL = by_dtype("total", _total, "out x; size; scale", outputs="out")
+_TOTAL = by_dtype("total", _total, _TOTAL_WORDS, outputs="out")
 
 
 def total(out: np.ndarray, x: np.ndarray, scale: float = 1.0) -> None:
@@ -61,16 +64,20 @@ def finish(work, blocks):
     return total / work[DIVISOR]
 
 
+_FINISH_WORDS = Words("out work; blocks")
+
+
 def _finish(dtype):
     def finish_slice(args, t, n):
-        # out[1], work[HEAD + blocks]; blocks
-        blocks = integer(args, 2)
-        array(args, 0, (1,), dtype)[0] = dtype(finish(array(args, 1, (HEAD + blocks,), np.float64), blocks))
+        # out[1], work[HEAD + blocks]
+        blocks = integer(args, _FINISH_WORDS.blocks)
+        work = array(args, _FINISH_WORDS.work, (HEAD + blocks,), np.float64)
+        array(args, _FINISH_WORDS.out, (1,), dtype)[0] = dtype(finish(work, blocks))
 
     return finish_slice
 
 
-_FINISH = by_dtype("finish", _finish, "out work; blocks", outputs="out")
+_FINISH = by_dtype("finish", _finish, _FINISH_WORDS, outputs="out")
 
 
 def finish_parts(out: np.ndarray, work: np.ndarray, blocks: int) -> None:

@@ -7,7 +7,7 @@ import numpy as np
 from fastnn.kernels.llvm.math import exp, log
 from fastnn.kernels.llvm.simd import maximum, multiply_add
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for, matrix_shape
-from fastnn.kernels.runtime.compiler import FAST, STRICT, array, by_dtype, inline, integer, part
+from fastnn.kernels.runtime.compiler import FAST, STRICT, Words, array, by_dtype, inline, integer, part
 from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.thread_count import chunks_for
 
@@ -88,12 +88,16 @@ def _log_softmax_backward_row(dx, dy, out):
         dx[j] = multiply_add(-exp(out[j]), total, dy[j])
 
 
+_FORWARD_WORDS = Words("out x; rows columns logarithm")
+
+
 def _forward(dtype):
     def softmax_forward_slice(args, t, n):
-        # out[rows, columns], x[rows, columns]; rows, columns, logarithm
-        rows, columns, logarithm = integer(args, 2), integer(args, 3), integer(args, 4)
-        out = array(args, 0, (rows, columns), dtype)
-        x = array(args, 1, (rows, columns), dtype)
+        # out[rows, columns], x[rows, columns]
+        rows, columns = integer(args, _FORWARD_WORDS.rows), integer(args, _FORWARD_WORDS.columns)
+        logarithm = integer(args, _FORWARD_WORDS.logarithm)
+        out = array(args, _FORWARD_WORDS.out, (rows, columns), dtype)
+        x = array(args, _FORWARD_WORDS.x, (rows, columns), dtype)
         first, last = part(rows, t, n)
         for row in range(first, last):
             if logarithm:
@@ -104,13 +108,17 @@ def _forward(dtype):
     return softmax_forward_slice
 
 
+_BACKWARD_WORDS = Words("dx dy out; rows columns logarithm")
+
+
 def _backward(dtype):
     def softmax_backward_slice(args, t, n):
-        # dx[rows, columns], dy[rows, columns], out[rows, columns]; rows, columns, logarithm
-        rows, columns, logarithm = integer(args, 3), integer(args, 4), integer(args, 5)
-        dx = array(args, 0, (rows, columns), dtype)
-        dy = array(args, 1, (rows, columns), dtype)
-        out = array(args, 2, (rows, columns), dtype)
+        # dx[rows, columns], dy[rows, columns], out[rows, columns]
+        rows, columns = integer(args, _BACKWARD_WORDS.rows), integer(args, _BACKWARD_WORDS.columns)
+        logarithm = integer(args, _BACKWARD_WORDS.logarithm)
+        dx = array(args, _BACKWARD_WORDS.dx, (rows, columns), dtype)
+        dy = array(args, _BACKWARD_WORDS.dy, (rows, columns), dtype)
+        out = array(args, _BACKWARD_WORDS.out, (rows, columns), dtype)
         first, last = part(rows, t, n)
         for row in range(first, last):
             if logarithm:
@@ -121,8 +129,8 @@ def _backward(dtype):
     return softmax_backward_slice
 
 
-_FORWARD = by_dtype("softmax_forward", _forward, "out x; rows columns logarithm", outputs="out")
-_BACKWARD = by_dtype("softmax_backward", _backward, "dx dy out; rows columns logarithm", outputs="dx")
+_FORWARD = by_dtype("softmax_forward", _forward, _FORWARD_WORDS, outputs="out")
+_BACKWARD = by_dtype("softmax_backward", _backward, _BACKWARD_WORDS, outputs="dx")
 
 
 def softmax_forward(out: np.ndarray, x: np.ndarray, logarithm: bool = False) -> None:

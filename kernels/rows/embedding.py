@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn.kernels.rows.take_rows import rows_slice
+from fastnn.kernels.rows.take_rows import WORDS, rows_slice
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for, matrix_shape
-from fastnn.kernels.runtime.compiler import array, by_dtype, inline, integer, part
+from fastnn.kernels.runtime.compiler import Words, array, by_dtype, inline, integer, part
 from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.thread_count import chunks_for
 
@@ -19,14 +19,18 @@ def _add(total, row):
         total[j] += row[j]
 
 
+_BACKWARD_WORDS = Words("dweight dy indices; count rows columns padding_idx accumulate")
+
+
 def _backward(dtype):
     def embedding_backward_slice(args, t, n):
-        # dweight[rows, columns], dy[count, columns], indices[count]; count, rows, columns, padding_idx, accumulate
-        count, rows, columns = integer(args, 3), integer(args, 4), integer(args, 5)
-        padding, accumulate = integer(args, 6), integer(args, 7)
-        dweight = array(args, 0, (rows, columns), dtype)
-        dy = array(args, 1, (count, columns), dtype)
-        indices = array(args, 2, (count,), np.int64)
+        # dweight[rows, columns], dy[count, columns], indices[count]
+        count, rows = integer(args, _BACKWARD_WORDS.count), integer(args, _BACKWARD_WORDS.rows)
+        columns = integer(args, _BACKWARD_WORDS.columns)
+        padding, accumulate = integer(args, _BACKWARD_WORDS.padding_idx), integer(args, _BACKWARD_WORDS.accumulate)
+        dweight = array(args, _BACKWARD_WORDS.dweight, (rows, columns), dtype)
+        dy = array(args, _BACKWARD_WORDS.dy, (count, columns), dtype)
+        indices = array(args, _BACKWARD_WORDS.indices, (count,), np.int64)
         # A part owns rows of the table and scans all indices, so each sum is in their order.
         first, last = part(rows, t, n)
         if not accumulate:
@@ -39,10 +43,8 @@ def _backward(dtype):
     return embedding_backward_slice
 
 
-_FORWARD = by_dtype(
-    "embedding_forward", lambda dtype: rows_slice(dtype, dtype), "out data indices; batch rows features"
-)
-_BACKWARD = by_dtype("embedding_backward", _backward, "dweight dy indices; count rows columns padding_idx accumulate")
+_FORWARD = by_dtype("embedding_forward", lambda dtype: rows_slice(dtype, dtype), WORDS)
+_BACKWARD = by_dtype("embedding_backward", _backward, _BACKWARD_WORDS)
 
 
 def check_indices(indices: np.ndarray, rows: int) -> None:

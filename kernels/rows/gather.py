@@ -6,7 +6,7 @@ import numpy as np
 
 from fastnn.kernels.llvm.simd import multiply_add
 from fastnn.kernels.runtime.checks import check, check_output, matrix_shape
-from fastnn.kernels.runtime.compiler import FLOAT32, Kernel, array, inline, integer, part, pointer, real
+from fastnn.kernels.runtime.compiler import FLOAT32, Kernel, Words, array, inline, integer, part, pointer, real
 from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.raw_memory import prefetch
 from fastnn.kernels.runtime.thread_count import chunks_for
@@ -33,16 +33,19 @@ def ask_for(data, first, count, size):
         prefetch(data, first + k)
 
 
+_WORDS = Words("out data indices; batch rows features; scale shift")
+
+
 def _gather(dtype):
     def gather_slice(args, t, n):
-        # out[batch, features], data[rows, features], indices[batch]; batch, rows, features; scale, shift
-        batch, rows, features = integer(args, 3), integer(args, 4), integer(args, 5)
-        scale, shift = np.float32(real(args, 6)), np.float32(real(args, 7))
-        out = array(args, 0, (batch, features), np.float32)
-        data = array(args, 1, (rows, features), dtype)
-        indices = array(args, 2, (batch,), np.int64)
+        # out[batch, features], data[rows, features], indices[batch]
+        batch, rows, features = integer(args, _WORDS.batch), integer(args, _WORDS.rows), integer(args, _WORDS.features)
+        scale, shift = np.float32(real(args, _WORDS.scale)), np.float32(real(args, _WORDS.shift))
+        out = array(args, _WORDS.out, (batch, features), np.float32)
+        data = array(args, _WORDS.data, (rows, features), dtype)
+        indices = array(args, _WORDS.indices, (batch,), np.int64)
         first, last = part(batch, t, n)
-        source = pointer(args, 1, dtype(0))
+        source = pointer(args, _WORDS.data, dtype(0))
         for i in range(first, last):
             index = indices[i]
             if i + 1 < last:
@@ -55,10 +58,7 @@ def _gather(dtype):
 
 
 _GATHER = {
-    np.dtype(dtype): Kernel(
-        f"gather.{dtype.__name__}", _gather(dtype), "out data indices; batch rows features; scale shift"
-    )
-    for dtype in (np.uint8, np.float32)
+    np.dtype(dtype): Kernel(f"gather.{dtype.__name__}", _gather(dtype), _WORDS) for dtype in (np.uint8, np.float32)
 }
 
 

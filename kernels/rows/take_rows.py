@@ -10,7 +10,7 @@ import numpy as np
 
 from fastnn.kernels.rows.gather import ask_for, check_indices
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for, matrix_shape
-from fastnn.kernels.runtime.compiler import FLOAT32, FLOAT64, Kernel, array, inline, integer, part, pointer
+from fastnn.kernels.runtime.compiler import FLOAT32, FLOAT64, Kernel, Words, array, inline, integer, part, pointer
 from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.thread_count import chunks_for
 
@@ -29,17 +29,20 @@ def _convert(out, row):
         out[j] = kind(row[j])
 
 
+WORDS = Words("out data indices; batch rows features")
+
+
 def rows_slice(kind, source):
     """The slice that converts rows of dtype ``source`` to ``kind``."""
 
     def take_rows_slice(args, t, n):
-        # out[batch, features], data[rows, features], indices[batch]; batch, rows, features
-        batch, rows, features = integer(args, 3), integer(args, 4), integer(args, 5)
-        out = array(args, 0, (batch, features), kind)
-        data = array(args, 1, (rows, features), source)
-        indices = array(args, 2, (batch,), np.int64)
+        # out[batch, features], data[rows, features], indices[batch]
+        batch, rows, features = integer(args, WORDS.batch), integer(args, WORDS.rows), integer(args, WORDS.features)
+        out = array(args, WORDS.out, (batch, features), kind)
+        data = array(args, WORDS.data, (rows, features), source)
+        indices = array(args, WORDS.indices, (batch,), np.int64)
         first, last = part(batch, t, n)
-        start = pointer(args, 1, source(0))
+        start = pointer(args, WORDS.data, source(0))
         for i in range(first, last):
             index = indices[i]
             if i + 1 < last:
@@ -54,8 +57,7 @@ def rows_slice(kind, source):
 _KERNELS = {
     source: {
         kind: Kernel(
-            f"take_rows.{source.name}.{kind.name}", rows_slice(kind.type, source.type),
-            "out data indices; batch rows features",
+            f"take_rows.{source.name}.{kind.name}", rows_slice(kind.type, source.type), WORDS
         )
         for kind in (FLOAT32, FLOAT64)
     }

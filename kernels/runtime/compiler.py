@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from types import ModuleType
 from typing import Any
 
 import llvmlite.binding as llvm
@@ -94,6 +95,32 @@ def both(function: Callable[..., Any]) -> Any:
 
 # --------------------------------------------------------------------------------------------
 # Reading the block of words
+
+
+class Words(ModuleType):
+    """The words of a slice's block by name: ``Words("out x; size code; slope").code`` is 3.
+
+    Args:
+        declaration: the names of the arrays, the integers and the float64 numbers, in this order.
+
+    A slice reads them as ``array(args, _WORDS.out, ...)``. To Numba this is a module, because it takes attributes of
+    modules as constants: the machine code is that of a literal number.
+    """
+
+    def __init__(self, declaration: str) -> None:
+        super().__init__("words", declaration)
+        parts = [part.split() for part in declaration.split(";")]
+        names = [name for part in parts for name in part]
+        if len(parts) > 3 or len(set(names)) != len(names):
+            raise ValueError(
+                "words must be arrays; integers; numbers, and each word must have a name of its own, "
+                f"found {declaration!r}"
+            )
+        self._arrays, self._integers, self._reals = parts + [[]] * (3 - len(parts))
+        vars(self).update({name: i for i, name in enumerate(names)})
+
+    def __len__(self) -> int:
+        return len(self._arrays) + len(self._integers) + len(self._reals)
 
 
 @inline
@@ -306,7 +333,7 @@ class Kernel:
     Args:
         name: unique name, the key in the disk cache.
         function: ``f(args, t, n)``, the slice.
-        words: the names of its words: ``"out x; size code; slope"`` are arrays, integers and float64 numbers.
+        words: the words of its block, which the slice reads.
         outputs: the arrays that it writes; without them it cannot be captured.
         stand_in: the output that is passed in place of a missing input; it is not read there.
         shared: for row-wise kernels, the inputs that all rows share; row i of the outputs depends only on
@@ -318,15 +345,13 @@ class Kernel:
     """
 
     def __init__(
-        self, name: str, function: Callable[..., None], words: str, *, outputs: str | None = None,
+        self, name: str, function: Callable[..., None], words: Words, *, outputs: str | None = None,
         stand_in: str | None = None, shared: str | None = None, operations: Callable[..., float] | None = None,
         fastmath: set[str] = STRICT,
     ) -> None:
-        arrays, integers, reals, *_ = [part.split() for part in words.split(";")] + [[], []]
+        arrays, integers, reals = words._arrays, words._integers, words._reals
         scalars = [*integers, *reals]
         self.place = {word: i for names in (arrays, scalars) for i, word in enumerate(names)}
-        if len(self.place) != len(arrays) + len(scalars):
-            raise ValueError(f"kernel {name}: each word must have a name of its own, found {words!r}")
         self.outputs = None if outputs is None else self._places("outputs", outputs, arrays)
         self.stand_in = None if stand_in is None else self.place[stand_in]
         if stand_in is not None and self.stand_in not in (self.outputs or ()):
@@ -334,7 +359,7 @@ class Kernel:
         self.shared = None if shared is None else self._places("shared", shared, arrays)
         self.operations = operations
         self.name, self.function, self.arrays, self.fastmath = name, function, len(arrays), fastmath
-        self.words = len(arrays) + len(scalars)
+        self.words = len(words)
         if self.words > MAX_WORDS:
             raise ValueError(f"kernel {name} needs {self.words} words, a block has {MAX_WORDS}")
         self.pack = struct.Struct(f"={len(arrays) + len(integers)}q{len(reals)}d").pack
@@ -376,7 +401,7 @@ class Kernel:
 
 
 def by_dtype(
-    name: str, build: Callable[[Any], Callable[..., None]], words: str, **facts: Any
+    name: str, build: Callable[[Any], Callable[..., None]], words: Words, **facts: Any
 ) -> dict[np.dtype, Kernel]:
     """One kernel per floating-point dtype; ``build(dtype)`` returns the slice, ``facts`` go to :class:`Kernel`."""
     return {

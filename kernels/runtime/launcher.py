@@ -87,23 +87,27 @@ def launch_unwatched(kernel: Kernel, parts: int, arrays: tuple[np.ndarray, ...],
 
 
 def launch_again(
-    kernel: Kernel, parts: int, block: bytes, arrays: tuple[np.ndarray, ...], scalars: tuple[float, ...]
+    kernel: Kernel, parts: int, block: bytes, arrays: tuple[np.ndarray, ...], scalars: tuple[float, ...],
+    follows: bool = False,
 ) -> None:
-    """As :func:`launch`, with an already packed block of ``arrays`` and ``scalars``."""
+    """As :func:`launch`, with an already packed block of ``arrays`` and ``scalars``.
+
+    ``follows``: run on one thread if the recording that ran a moment ago did; for launches no larger than it.
+    """
     if _recorders:
         recorder = _recorders.get(threading.get_ident())
         if recorder is not None and recorder(kernel, parts, arrays, scalars):
             return
-    _run_block(kernel, parts, block)
+    _run_block(kernel, parts, block, follows)
 
 
-def _run_block(kernel: Kernel, parts: int, block: bytes) -> None:
+def _run_block(kernel: Kernel, parts: int, block: bytes, follows: bool = False) -> None:
     address = kernel.address or kernel.compile()
     if _pool is None:
         _load_pool()
     if parts > 1 and not _pool.is_started:
         _pool.start()
-    _pool.LAUNCH.call(_pool.context, address, id(block), kernel.words, kernel.arrays, parts)
+    _pool.LAUNCH.call(_pool.context, address, id(block), kernel.words, kernel.arrays, parts, follows)
 
 
 # The module ``pool``, which imports this one: loaded at the first launch.

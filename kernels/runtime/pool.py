@@ -16,8 +16,8 @@ figures.
 
 The trial: if core-to-core latency is high, or other programs use the cores, a table of small launches is faster on
 one thread. At intervals all kept tables run on the pool for a while, then on one thread; each table then runs the
-way that was faster for it. A single launch, such as an optimizer's, has no table that is kept: it runs as the kept table
-before it did, if that was a moment ago.
+way that was faster for it. An optimizer's launch has no table that is kept: it runs alone if the kept table before
+it did, a moment ago.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ _INSIDE = _OPEN - 1
 _TABLE, _COUNT, _WANTED = _RUN, _RUN + 1, _RUN + 2
 # The trial: its stage (0 between trials, 1 on the pool, 2 alone), runs left of the stage, runs of the last gap, number.
 _STAGE, _LEFT, _GAP, _NUMBER = range(_QUIET + 3, _QUIET + 7)
-# Until when single launches run alone, as the last kept table did; 0 if it ran on the pool.
+# Until when launches that follow run alone, as the last kept table did; 0 if it ran on the pool.
 _ALONE_UNTIL = _QUIET + 7
 # The governor: when the quiet period ends, its length, and whether the governor and the trials are off.
 _UNTIL, _PENALTY, _UNGOVERNED = _QUIET, _QUIET + 1, _QUIET + 2
@@ -92,7 +92,7 @@ _SPINS = 1000
 _IDLE = 150_000
 # The governor's figures, in ns: the shortest wait that counts, the shortest and the longest quiet period.
 _LONG_WAIT, _SHORTEST, _LONGEST = 200_000, 5_000_000, 320_000_000
-# The time in ns for which single launches run as the kept table before them.
+# The time in ns for which launches follow the kept table before them.
 _FOLLOWS = 1_000_000
 # The trial's figures: runs of each way that are not timed, as their data is in another core's caches, and runs that
 # are; the fewest and the most runs between trials; the time in ns at which a run is capped, and from which a table is
@@ -226,25 +226,27 @@ def _count_run(pool, table, spent, was_alone):
         put_integer(pool, _STAGE, stage + 1)
 
 
-def _run_together(pool, table, count, threads, is_kept):
+def _run_together(pool, table, count, threads, kind):
     """Run the rows of a table on this thread and on up to ``threads - 1`` workers.
 
-    ``is_kept``: 1 if the table keeps its address, for :func:`_count_run`.
+    ``kind``: 1 if the table keeps its address, for :func:`_count_run`; 2 for a launch that runs as the kept table
+    before it; 0 for others.
     """
     start = _now(pool)
     if start < integer(pool, _UNTIL):
         run_alone(table, count)
         return
-    is_kept = is_kept and integer(pool, _UNGOVERNED) == 0
+    is_kept = kind == 1 and integer(pool, _UNGOVERNED) == 0
     if is_kept and _is_alone(pool, table):
         run_alone(table, count)
         now = _now(pool)
-        put_integer(pool, _ALONE_UNTIL, now + _FOLLOWS)
+        if integer(pool, _STAGE) == 0:
+            put_integer(pool, _ALONE_UNTIL, now + _FOLLOWS)
         _count_run(pool, table, now - start if integer(pool, _STAGE) else 0, True)
         return
     if is_kept:
         put_integer(pool, _ALONE_UNTIL, 0)
-    elif start < integer(pool, _ALONE_UNTIL):
+    elif kind == 2 and start < integer(pool, _ALONE_UNTIL):
         run_alone(table, count)
         return
     if not compare_exchange(pool, _OWNER, 0, 1):
@@ -351,7 +353,7 @@ def _clock_address() -> int:
 
 
 @intrinsic
-def call_runner(typingctx, runner, pool, table, count, threads, is_kept):
+def call_runner(typingctx, runner, pool, table, count, threads, kind):
     """Call :func:`_run_together` at its address."""
 
     def codegen(context, builder, signature, values):
@@ -482,7 +484,7 @@ if hasattr(os, "register_at_fork"):
 _table = stack_words(ROW)
 
 
-def _launch_block(context, address, block, words, arrays, parts):
+def _launch_block(context, address, block, words, arrays, parts, follows):
     args = compiler.unpack(block, words, arrays)
     runner = integer(context, RUNNER)
     if parts == 1 or runner == 0:
@@ -491,7 +493,7 @@ def _launch_block(context, address, block, words, arrays, parts):
     else:
         table = _table()
         put_row(table, 0, address, args, parts, 0)
-        call_runner(runner, integer(context, POOL), table, 1, parts, 0)
+        call_runner(runner, integer(context, POOL), table, 1, parts, 2 * follows)
 
 
-LAUNCH = compiler.Entry(_launch_block, [types.int64] * 6, types.void)
+LAUNCH = compiler.Entry(_launch_block, [types.int64] * 7, types.void)

@@ -62,7 +62,10 @@ LAYERS: dict[str, Callable[[Any, int], Any]] = {
     "identity": lambda nn, n: nn.Identity(),
 }
 LINEAR = ("linear", "bare")
-KINDS = ("sequential", "nested", "written", "residual", "halves", "two inputs", "twice", "aliased", "tied")
+KINDS = (
+    "sequential", "nested", "written", "residual", "halves", "two inputs", "twice", "aliased", "tied", "arithmetic",
+    "gated", "pair",
+)  # fmt: skip
 # With a large eps, so that a gradient of pure rounding error is not amplified.
 OPTIMIZERS: dict[str, Callable[[Any, Any], Any]] = {
     "sgd": lambda optim, p: optim.SGD(p, lr=0.1),
@@ -118,6 +121,23 @@ def build(lib: Any, spec: Spec) -> Any:
         def forward(self, x: Any) -> Any:
             return self.second(x + self.body(self.first(x)).tanh())
 
+    class Arithmetic(Net):
+        def forward(self, x: Any) -> Any:
+            h = self.first(x) * 2 - x / 3
+            h = h + 0.1 * self.body(h).tanh() * h.mean(1, keepdim=True)
+            return self.second(h) + (h**2 + 1).sqrt()
+
+    class Gated(Net):
+        def forward(self, x: Any) -> Any:
+            h = self.first(x)
+            h = lib.where(h > 0, h, h.exp() - 1) + self.body(x).sigmoid() * h.abs()
+            return lib.maximum(h, self.second(h)) - h.sum(0) * 0.01
+
+    class Pair(Net):
+        def forward(self, x: Any) -> Any:
+            h = self.body(self.first(x))
+            return self.second(h), h.tanh()
+
     class TwoInputs(Net):
         def forward(self, x: Any, y: Any) -> Any:
             return self.body(self.first(x) * self.second(y))
@@ -132,7 +152,10 @@ def build(lib: Any, spec: Spec) -> Any:
         def forward(self, x: Any) -> Any:
             return self.body(self.first(x))
 
-    kinds = {"residual": Residual, "two inputs": TwoInputs, "twice": Twice, "aliased": Once}
+    kinds = {
+        "residual": Residual, "arithmetic": Arithmetic, "gated": Gated, "pair": Pair,
+        "two inputs": TwoInputs, "twice": Twice, "aliased": Once,
+    }  # fmt: skip
     if spec.kind == "halves":
         halves = nn.Module()
         halves.body, halves.head = nn.Sequential(*layers[:middle]), nn.Sequential(*layers[middle:], nn.Identity())
@@ -221,6 +244,9 @@ class Machine:
         x, model = self.pick(self.xs, i), self.model
         if self.spec.kind == "halves":
             return model.head(model.body(x))
+        if self.spec.kind == "pair":
+            a, b = model(x)
+            return (a + b, a * b, a - 2 * b, a)[i % 4]
         # The other input has another number of rows.
         return model(x, x * 2) if self.spec.kind == "two inputs" else model(x)
 
@@ -239,7 +265,7 @@ class Machine:
             return out.mul_(2).sum()
         if kind == 5:
             return (out * out.detach()).mean()
-        if kind == 6 and self.spec.kind not in ("two inputs", "halves"):
+        if kind == 6 and self.spec.kind not in ("two inputs", "halves", "pair"):
             # An input that is itself a result.
             return self.model(out).pow(2).mean()
         return out.pow(2).mean()

@@ -259,7 +259,7 @@ class Outside(Branches):
     """Computes outside the kernels."""
 
     def forward(self, x: Any) -> Any:
-        return self.layer(x * 2.0) + 1.0
+        return self.layer(x.cumsum(1)) + 1.0
 
 
 class Changing(Branches):
@@ -418,7 +418,35 @@ def cumulative() -> nn.Module:
     return nn.Sequential(nn.Linear(12, 8), nn.BatchNorm1d(8, momentum=None), nn.ReLU(), nn.Linear(8, 5))
 
 
-@pytest.mark.parametrize("make", [Scaled, Follows, Assigns, Configured, cumulative])
+class Residual(Branches):
+    """Arithmetic, comparisons and sums between layers."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.inner = nn.Linear(12, 12)
+
+    def forward(self, x: Any) -> Any:
+        h = x + self.inner(x).tanh() / 2
+        h = fastnn.where(h > 0, h, 0.1 * h) * h.mean(1, keepdim=True)
+        return self.layer(h) - h.sum(0)[:5]
+
+
+def by_hand(out: Any, target: Any) -> Any:
+    """A loss of elementwise operations and a mean."""
+    return ((out - target) ** 2 + 1).sqrt().mean() + 0.01 * out.exp().log().abs().sum()
+
+
+@pytest.mark.parametrize("make", [plain, Scaled, Residual])
+@pytest.mark.parametrize("criterion", [nn.MSELoss(), nn.SmoothL1Loss(), by_hand])
+@pytest.mark.parametrize("size", [1, 16, 130])
+def test_arithmetic_is_captured(make: Any, criterion: Any, size: int) -> None:
+    twin = Twin(make, OPTIMIZERS["momentum"], criterion)
+    for x, _ in batches(6, size):
+        twin.both(x, x[:, :5] * 0.5)
+    assert twin.step.explain() == "captured: 1 program"
+
+
+@pytest.mark.parametrize("make", [Follows, Assigns, Configured, cumulative])
 @pytest.mark.parametrize("criterion", [nn.MSELoss, nn.SmoothL1Loss])
 def test_what_only_looks_captured_stays_eager(make: Any, criterion: Any) -> None:
     twin = Twin(make, OPTIMIZERS["momentum"], criterion())

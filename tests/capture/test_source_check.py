@@ -99,9 +99,9 @@ class Pairs(Base):
         return self.layer(x), x
 
 
-class Adds(Base):
+class Accumulates(Base):
     def forward(self, x: Any) -> Any:
-        return self.layer(x) + x
+        return self.layer(x) + x.cumsum(1)
 
 
 class Returns(Base):
@@ -122,8 +122,8 @@ REFUSED = {
     Wraps: "has decorators",
     Stars: "takes arguments by",
     Listed: "an expression of the kind ListComp",
-    Pairs: "the forward returns a tuple",
-    Adds: "computed outside the kernels",
+    Pairs: "the output is empty, not contiguous, or an input",
+    Accumulates: "computes outside the kernels",
     Returns: "the output is empty, not contiguous, or an input",
 }
 

@@ -18,7 +18,7 @@ from numba.core import registry
 import fastnn
 from fastnn.kernels import total
 from fastnn.kernels.runtime import cache, compiler
-from fastnn.kernels.runtime.compiler import Kernel, array, integer
+from fastnn.kernels.runtime.compiler import Kernel, Words, array, integer
 from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.raw_memory import put_integer
 
@@ -32,7 +32,7 @@ def run_fill(name="test.fill", function=fill_slice):
     """Run a fresh kernel, as a new process would; return whether it was compiled."""
     compiled = len(compiler.compilations)
     out = np.zeros(1, np.int64)
-    launch(Kernel(name, function, "out; number"), 1, (out,), 7)
+    launch(Kernel(name, function, Words("out; number")), 1, (out,), 7)
     assert out[0] == 7
     return len(compiler.compilations) > compiled
 

@@ -7,7 +7,7 @@ from numba import njit
 from numba.core import config, registry
 
 from fastnn.kernels.runtime import cache, compiler
-from fastnn.kernels.runtime.compiler import Kernel, array
+from fastnn.kernels.runtime.compiler import Kernel, Words, array
 from fastnn.kernels.runtime.launcher import launch
 
 # Three steps of gradient descent on the logits themselves: a kernel with an entry of its own, and an optimizer.
@@ -126,7 +126,7 @@ def test_disable_jit_set_after_the_import(monkeypatch, tmp_path):
         array(args, 0, (n,), np.int64)[t] = seven()
 
     out = np.zeros(1, np.int64)
-    launch(Kernel("test.seven", fill, "out"), 1, (out,))
+    launch(Kernel("test.seven", fill, Words("out")), 1, (out,))
     assert out[0] == 7
     assert "test.seven" in [name for name, _ in compiler.compilations]
     assert config.DISABLE_JIT

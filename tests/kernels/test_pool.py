@@ -32,7 +32,7 @@ def _count_slice(args, t, n):
     atomic_add(integer(args, 0), t, 1)
 
 
-_COUNT = compiler.Kernel("test.count", _count_slice, "seen")
+_COUNT = compiler.Kernel("test.count", _count_slice, compiler.Words("seen"))
 
 
 def _all_parts_run(parts: int) -> bool:
@@ -59,7 +59,7 @@ def _meet_slice(args, t, n):
             pause()
 
 
-_MEET = compiler.Kernel("test.meet", _meet_slice, "state")
+_MEET = compiler.Kernel("test.meet", _meet_slice, compiler.Words("state"))
 
 
 def test_idle_workers_sleep_and_wake() -> None:
@@ -116,7 +116,7 @@ def _run_slice(args, t, n):
     pool._count_run(pool_words, row, integer(times, alone), alone != 0)
 
 
-_RUN = compiler.Kernel("test.run", _run_slice, "pool row alone times")
+_RUN = compiler.Kernel("test.run", _run_slice, compiler.Words("pool row alone times"))
 
 
 class _Tables:

@@ -29,7 +29,7 @@ def _trace(args, t, n):
     put_integer(log, (_ROWS + row) * 64 + t, seen)
 
 
-_TRACE = compiler.Kernel("test.trace", _trace, "a b c")
+_TRACE = compiler.Kernel("test.trace", _trace, compiler.Words("a b c"))
 
 
 def _enter_test_program(context, kernel, table, blocks, log, sizes, count, threads, wait):

@@ -28,7 +28,7 @@ from fastnn.kernels.activation import fused_activations as activations
 from fastnn.kernels.llvm import micro_kernel, simd
 from fastnn.kernels.reduce import reductions
 from fastnn.kernels.runtime import cache, checks, compiler, launcher, thread_count
-from fastnn.kernels.runtime.compiler import FLOAT32, FLOAT64, Kernel, array, integer, part, real
+from fastnn.kernels.runtime.compiler import FLOAT32, FLOAT64, Kernel, Words, array, integer, part, real
 from fastnn.kernels.runtime.launcher import launch
 
 # As attributes of the package these three names are the functions.
@@ -72,7 +72,7 @@ def copy_words_slice(args, t, n):
 
 
 def test_words_and_parts_arrive(uncached):
-    kernel = Kernel("test.copy_words", copy_words_slice, "a b c; i j k; x y")
+    kernel = Kernel("test.copy_words", copy_words_slice, Words("a b c; i j k; x y"))
     for parts in (1, 2, 8):
         for numbers, values in [((1, -2, 3), (0.5, -1e300)), ((2**63 - 1, -(2**63), True), (np.inf, np.nan))]:
             integers, reals, seen = np.zeros(3, np.int64), np.zeros(2), np.zeros((8, 2), np.int64)
@@ -84,7 +84,7 @@ def test_words_and_parts_arrive(uncached):
 
 
 def test_scalars_that_do_not_fit_are_refused(uncached):
-    kernel = Kernel("test.copy_words", copy_words_slice, "a b c; i j k; x y")
+    kernel = Kernel("test.copy_words", copy_words_slice, Words("a b c; i j k; x y"))
     arrays = np.zeros(3, np.int64), np.zeros(2), np.zeros((8, 2), np.int64)
     for scalars in [(1, 2, 3, 4.0), (1, 2, 3.5, 4.0, 5.0), (1, 2, 2**63, 4.0, 5.0), (1, 2, 3, "4", 5.0)]:
         with no_launch(), pytest.raises(TypeError, match=r"scalar argument of test.copy_words does not fit"):
@@ -93,22 +93,50 @@ def test_scalars_that_do_not_fit_are_refused(uncached):
 
 
 def test_a_block_has_room_for_so_many_words():
-    Kernel("test.full", copy_words_slice, " ".join(f"a{i}" for i in range(compiler.MAX_WORDS)))
+    Kernel("test.full", copy_words_slice, Words(" ".join(f"a{i}" for i in range(compiler.MAX_WORDS))))
     with pytest.raises(ValueError, match=r"kernel test\.wide needs 33 words, a block has 32"):
-        Kernel("test.wide", copy_words_slice, " ".join(f"a{i}" for i in range(30)) + "; i j; x")
+        Kernel("test.wide", copy_words_slice, Words(" ".join(f"a{i}" for i in range(30)) + "; i j; x"))
+
+
+def test_words_have_positions_by_name(uncached):
+    words = Words("out x; count index; slope")
+    assert [words.out, words.x, words.count, words.index, words.slope, len(words)] == [0, 1, 2, 3, 4, 5]
+    assert len(Words("")) == 0
+    for wrong in ("out x; x", "out x; size; slope; eps"):
+        with pytest.raises(ValueError, match=f"each word must have a name of its own, found '{wrong}'"):
+            Words(wrong)
+
+    def slice_(args, t, n):
+        x = array(args, words.x, (integer(args, words.count),), np.float64)
+        array(args, words.out, (1,), np.float64)[0] = real(args, words.slope) * x[integer(args, words.index)]
+
+    out = np.zeros(1)
+    launch(Kernel("test.by_name", slice_, words), 1, (out, np.arange(4.0)), 4, 3, 2.5)
+    assert out[0] == 7.5
+
+
+def test_slices_read_their_words_by_name():
+    by_name, by_number = 0, []
+    for path in pathlib.Path(kernels.__path__[0]).rglob("*.py"):
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            match node:
+                case ast.Call(args=[ast.Name("args" | "block"), ast.Attribute(), *_]):
+                    by_name += 1
+                case ast.Call(args=[ast.Name("args" | "block"), ast.Constant(), *_]):
+                    by_number.append(f"{path.name}:{node.lineno}")
+    assert by_number == []
+    assert by_name > 300
 
 
 def test_what_a_kernel_declares():
-    words = "out x bias; rows; slope"
+    words = Words("out x bias; rows; slope")
     kernel = Kernel("test.facts", copy_words_slice, words, outputs="out", stand_in="out", shared="bias")
     assert kernel.place == {"out": 0, "x": 1, "bias": 2, "rows": 0, "slope": 1}
     assert (kernel.arrays, kernel.words, kernel.outputs, kernel.stand_in, kernel.shared) == (3, 5, (0,), 0, (2,))
-    with pytest.raises(ValueError, match="each word must have a name of its own"):
-        Kernel("test.twice", copy_words_slice, "out x; x")
     with pytest.raises(ValueError, match="outputs must name arrays among out, x, found 'y'"):
-        Kernel("test.other", copy_words_slice, "out x", outputs="y")
+        Kernel("test.other", copy_words_slice, Words("out x"), outputs="y")
     with pytest.raises(ValueError, match="stand_in must be an output, found 'x'"):
-        Kernel("test.input", copy_words_slice, "out x", outputs="out", stand_in="x")
+        Kernel("test.input", copy_words_slice, Words("out x"), outputs="out", stand_in="x")
 
 
 def test_names_of_kernels_are_their_own():
@@ -318,7 +346,7 @@ def test_the_second_call_compiles_nothing():
 
 
 def test_threads_that_need_a_kernel_at_once_compile_it_once(uncached):
-    kernel = Kernel("test.copy_words", copy_words_slice, "a b c; i j k; x y")
+    kernel = Kernel("test.copy_words", copy_words_slice, Words("a b c; i j k; x y"))
     compiled, addresses = len(compiler.compilations), []
     start = threading.Barrier(4)
 
@@ -432,7 +460,7 @@ def test_only_functions_that_return_sums_may_be_reordered():
                 assert targets == [], f"{path.name}: {node.name} writes to an array"
     assert "_sum" in reordered
     assert not compiler.STRICT
-    assert compiler.Kernel("nothing", lambda args, t, n: None, "").fastmath == set()
+    assert compiler.Kernel("nothing", lambda args, t, n: None, Words("")).fastmath == set()
 
 
 def test_an_output_over_the_labels_stays_in_bounds():
@@ -447,7 +475,7 @@ def test_an_output_over_the_labels_stays_in_bounds():
 
 def test_ctrl_c_waits_for_the_compiler(monkeypatch):
     seen = []
-    kernel = Kernel("interrupted", lambda args, t, n: None, "")
+    kernel = Kernel("interrupted", lambda args, t, n: None, Words(""))
     compile_now = type(kernel.build()).compile
 
     def interrupted(code):

@@ -42,7 +42,7 @@ def uncached(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def _kernel() -> compiler.Kernel:
-    return compiler.Kernel("test.self_check", _fill, "out")
+    return compiler.Kernel("test.self_check", _fill, compiler.Words("out"))
 
 
 def test_made_once_before_the_first_kernel_or_entry(uncached: None) -> None:

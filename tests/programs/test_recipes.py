@@ -70,7 +70,7 @@ def quartic(x, y, a):
     ],
     "Add an optimizer": [
         ("kernels/optim/NAME.py", None, """from fastnn.kernels.optim.optimizers import bounds, factor, numbers, update
-from fastnn.kernels.runtime.compiler import array, by_dtype, inline, integer
+from fastnn.kernels.runtime.compiler import Words, array, by_dtype, inline, integer
 
 
 @inline
@@ -79,18 +79,22 @@ def _signs_step(p, g, lr):
         p[i] -= lr if g[i] > 0 else -lr if g[i] < 0 else type(lr)(0)
 
 
+_WORDS = Words("parameters gradients hyper scale; size")
+
+
 def _signs(dtype):
     def signs_slice(args, t, n):
-        # parameters, gradients: all [size]; hyper, scale; size
-        size, hyper = integer(args, 4), numbers(args, 2)
+        # parameters, gradients: all [size]
+        size, hyper = integer(args, _WORDS.size), numbers(args, _WORDS.hyper)
         lo, hi = bounds(size, t, n)
-        p, g = array(args, 0, (size,), dtype)[lo:hi], array(args, 1, (size,), dtype)[lo:hi]
-        _signs_step(p, g, dtype(hyper[0] * (1 if factor(args, 3) else 0)))
+        p = array(args, _WORDS.parameters, (size,), dtype)[lo:hi]
+        g = array(args, _WORDS.gradients, (size,), dtype)[lo:hi]
+        _signs_step(p, g, dtype(hyper[0] * (1 if factor(args, _WORDS.scale) else 0)))
 
     return signs_slice
 
 
-_SIGNS = by_dtype("signs", _signs, "parameters gradients hyper scale; size")
+_SIGNS = by_dtype("signs", _signs, _WORDS)
 
 
 def signs(parameters, gradients, *, lr, grad_scale=None, hyper=None):

@@ -192,7 +192,7 @@ def test_profile_counts_all_starting(monkeypatch: pytest.MonkeyPatch) -> None:
     """Including compilation other than of kernels: it is not counted as Python's time."""
     now = [0.0]
     monkeypatch.setattr(time, "perf_counter", lambda: now[0])
-    kernel = next(iter(compiler.by_dtype("nothing", lambda dtype: _nothing, "a", outputs="").values()))
+    kernel = next(iter(compiler.by_dtype("nothing", lambda dtype: _nothing, compiler.Words("a"), outputs="").values()))
 
     def compile_for_five_seconds() -> int:
         with compiler.starting():

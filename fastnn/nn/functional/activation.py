@@ -44,14 +44,17 @@ def _before(input: Tensor, values: np.ndarray) -> Tensor:
 
 
 def _activation(input: Tensor, activation: str, slope: float = 0.01, inplace: bool = False) -> Tensor:
-    try:
-        _check_floating(activation, input)
-    except DTypeError:
-        if activation != "relu" or input._data.dtype.kind == "b":
-            raise
-        rectified = _wrap(np.maximum(input._data, 0))
-        return input._in_place(rectified) if inplace else rectified
-    data = _contiguous(input._data)
+    if type(input) is not Tensor or input._data.dtype.kind != "f":
+        try:
+            _check_floating(activation, input)
+        except DTypeError:
+            if activation != "relu" or input._data.dtype.kind == "b":
+                raise
+            rectified = _wrap(np.maximum(input._data, 0))
+            return input._in_place(rectified) if inplace else rectified
+    data = input._data
+    if not data.flags.c_contiguous:
+        data = np.ascontiguousarray(data)
     out = allocation.empty_like(data)
     try:
         kernels.activation_forward(out, data, activation, slope)
@@ -60,6 +63,8 @@ def _activation(input: Tensor, activation: str, slope: float = 0.01, inplace: bo
         result = _activation(_before(input, data).float(), activation, slope).half()
         return input._in_place(result) if inplace else result
     if not _recorded(input):
+        if not inplace:
+            return _wrap(out)
         result = _wrap(out)
     else:
         # Leaky ReLU saves its input too, unless in place: so the result may change, as in PyTorch.
@@ -131,8 +136,11 @@ def _tail(
     input: Tensor, name: str, a: float = 0.0, b: float = 0.0, c: float = 0.0, inplace: bool = False
 ) -> Tensor:
     """An activation of ``kernels.elementwise_activations``, where the constants are explained."""
-    _check_floating(name, input)
-    data = _contiguous(input._data)
+    if type(input) is not Tensor or input._data.dtype.kind != "f":
+        _check_floating(name, input)
+    data = input._data
+    if not data.flags.c_contiguous:
+        data = np.ascontiguousarray(data)
     out = allocation.empty_like(data)
     try:
         kernels.elementwise_forward(out, data, name, a, b, c)
@@ -181,6 +189,8 @@ def _hardtanh(input: Tensor, low: float, high: float, inplace: bool) -> Tensor:
 
 
 def _number(name: str, value: Any) -> float:
+    if type(value) is float:
+        return value
     try:
         return float(value)
     except (TypeError, ValueError):

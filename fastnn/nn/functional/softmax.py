@@ -18,6 +18,8 @@ from fastnn.random import default_generator
 
 def _axis(name: str, input: Tensor, dim: int | None, stacklevel: int) -> int:
     ndim = input._data.ndim
+    if type(dim) is int and -ndim <= dim < ndim:
+        return dim % ndim
     if dim is None:
         warnings.warn(
             f"Implicit dimension choice for {name} has been deprecated. Change the call to include dim=X as an "
@@ -36,6 +38,8 @@ def _axis(name: str, input: Tensor, dim: int | None, stacklevel: int) -> int:
 
 def _rows(data: np.ndarray, axis: int) -> np.ndarray:
     """A matrix with the elements along ``axis`` in its rows."""
+    if data.ndim == 2:
+        return _contiguous(data if axis else data.T)
     if not data.ndim:
         return data.reshape(1, 1)
     moved = np.moveaxis(data, axis, -1)
@@ -45,7 +49,7 @@ def _rows(data: np.ndarray, axis: int) -> np.ndarray:
 def _back(rows: np.ndarray, shape: tuple[int, ...], axis: int) -> np.ndarray:
     """The inverse of ``_rows``."""
     if axis >= len(shape) - 1:
-        return rows.reshape(shape)
+        return rows if rows.shape == shape else rows.reshape(shape)
     moved = (*shape[:axis], *shape[axis + 1 :], shape[axis])
     return np.ascontiguousarray(np.moveaxis(rows.reshape(moved), -1, axis))
 
@@ -54,7 +58,8 @@ def _softmax(input: Tensor, axis: int, logarithm: bool) -> Tensor:
     name = "LogSoftmax" if logarithm else "Softmax"
     if not input._data.size and input._data.dtype.kind != "f":
         return _wrap(input._data.copy())
-    _check_floating("log_softmax" if logarithm else "softmax", input)
+    if input._data.dtype.kind != "f":
+        _check_floating("log_softmax" if logarithm else "softmax", input)
     shape = input._data.shape
     x = _rows(input._data, axis)
     rows = allocation.empty_like(x)

@@ -11,7 +11,7 @@ import numpy as np
 
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.nn import functional
-from fastnn.ops.core import as_floating, check_tensor, named, original
+from fastnn.ops.core import as_floating, check_tensor, method_of, named, original
 
 __all__ = [
     "celu", "celu_", "cosine_similarity", "dropout", "hardshrink", "log_softmax", "pairwise_distance", "pdist",
@@ -36,14 +36,14 @@ def relu(input: Tensor) -> Tensor:
 def sigmoid(input: Tensor) -> Tensor:
     """``1 / (1 + exp(-input))``, elementwise."""
     check_tensor("input", input)
-    return functional.sigmoid(as_floating(input))
+    return functional.sigmoid(input if input._data.dtype.kind == "f" else as_floating(input))
 
 
 @named
 def tanh(input: Tensor) -> Tensor:
     """The hyperbolic tangent, elementwise."""
     check_tensor("input", input)
-    return functional.tanh(as_floating(input))
+    return functional.tanh(input if input._data.dtype.kind == "f" else as_floating(input))
 
 
 def relu_(input: Tensor) -> Tensor:
@@ -69,13 +69,13 @@ def softmax(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
     >>> fastnn.softmax(fastnn.zeros(4), 0)
     tensor([0.2500, 0.2500, 0.2500, 0.2500])
     """
-    return functional.softmax(input, dim, dtype=dtype)
+    return functional.softmax(input, dim, 3, dtype)
 
 
 @named
 def log_softmax(input: Tensor, dim: int, dtype: Any = None) -> Tensor:
     """``log(softmax(input, dim))``, accurate where the probability is close to 0."""
-    return functional.log_softmax(input, dim, dtype=dtype)
+    return functional.log_softmax(input, dim, 3, dtype)
 
 
 celu, celu_, selu, selu_ = functional.celu, functional.celu_, functional.selu, functional.selu_
@@ -102,4 +102,8 @@ for _name in (
         __all__.append(_name)
 
 for _name in ("hardshrink", "log_softmax", "prelu", "relu", "relu_", "sigmoid", "sigmoid_", "softmax", "tanh", "tanh_"):
-    setattr(Tensor, _name, globals()[_name])
+    _method = method_of(globals()[_name])
+    if _method is not globals()[_name]:
+        # So that it is pickled by name.
+        _method.__module__, _method.__qualname__ = Tensor.__module__, f"Tensor.{_name}"
+    setattr(Tensor, _name, _method)
