@@ -16,15 +16,17 @@ try:
     from numpy._core.umath import _extobj_contextvar, _make_extobj
 
     _IGNORE = _make_extobj(all="ignore")
-    _set, _reset = _extobj_contextvar.set, _extobj_contextvar.reset
+    _get, _set = _extobj_contextvar.get, _extobj_contextvar.set
 
     def quiet(operate: Callable[..., Any], *args: Any) -> Any:
         """``operate(*args)`` without warnings; recorded in a trace."""
-        token = _set(_IGNORE)
+        before = _get()
         try:
+            # Inside the block: Ctrl-C may arrive as soon as it returns.
+            _set(_IGNORE)
             return recorded(operate, *args) if active and is_mine() else operate(*args)
         finally:
-            _reset(token)
+            _set(before)
 
     # A context in which NumPy does not warn: `run_quiet(operate, *args)` is `quiet(operate, *args)` without a call of
     # a Python function. RuntimeError if `operate` raises one, or if a context is entered within itself or by a second

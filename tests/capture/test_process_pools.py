@@ -110,15 +110,15 @@ def test_another_thread_does_not_stand_against_a_capture() -> None:
     """Each trace changes another model, as a second thread might."""
     other, traces = nn.Linear(2, 2), []
 
-    def disturb() -> None:
-        # In a function of its own: a criterion that appends to a list is not traced at all.
+    def disturb() -> float:
+        # A function whose result is used: otherwise the criterion is not traced at all.
         traces.append(0)
         if len(traces) < 4:
             other.train()
+        return 1.0
 
     def criterion(out: Any, y: Any) -> Any:
-        disturb()
-        return nn.functional.cross_entropy(out, y)
+        return nn.functional.cross_entropy(out, y) * disturb()
 
     model = Net(8)
     step = fastnn.compile_step(model, criterion, fastnn.optim.SGD(model.parameters(), lr=0.1))
