@@ -79,7 +79,7 @@ def install() -> None:
     given = loss_core._given
 
     def checked_run(self: Any, inputs: Any) -> Any:
-        own = _written(self.forward.launches, [*self.inputs, self._result._data, *self.guards.arrays])
+        own = _written(self.forward.launches, [*self.inputs, *self.outputs(), *self.guards.arrays])
         _are_apart(map(_span, own), (), "the arrays of a recording that is handed out")
         for array in own:
             poison(array)
@@ -88,7 +88,7 @@ def install() -> None:
     def checked_run_back(self: Any, inputs: Any, out: Any, grad: Any) -> Any:
         forward = [arrays[i] for kernel, _, arrays, _, _ in self.forward.launches for i in range(len(arrays))]
         dxs = list(self.dxs.values())
-        own = _written(self.backward.launches, [*forward, *self.places, *dxs, *self.inputs, self._result._data])
+        own = _written(self.backward.launches, [*forward, *self.places, *dxs, *self.inputs, *self.outputs()])
         places = _places(self.trained)
         _are_apart(map(_span, [*own, *places]), (), "what a recorded backward pass writes over")
         for array in (*own, *places):

@@ -321,9 +321,13 @@ class Recording:
                 raise
             program.build()
             fresh = [place for place, there in zip(self.places, adds, strict=True) if not there]
-            read = [*self.inputs, *[t._data for t in self._results], *self.dys]
+            read = [*self.inputs, *self.outputs(), *self.dys]
             self._others[adds] = Inputs(program, read, [*dxs.values(), *fresh])
         return self._others[adds]
+
+    def outputs(self) -> list[np.ndarray]:
+        """The arrays that the launches were recorded with as outputs."""
+        return [t._data for t in self._results]
 
     def readers(self) -> list[set[int]]:
         """For each memory that must not change between the passes, the operands whose gradients read it."""
