@@ -368,7 +368,9 @@ class _PartNode(Node):
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
         """The operations that made the operands."""
-        return self.edges[0].next_functions  # type: ignore[union-attr]
+        node: Any = self.edges[0]
+        found: tuple[tuple[Any, int], ...] = node.next_functions
+        return found
 
     def register_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call ``hook(grad_inputs, grad_outputs)`` after the operation's backward, with those of all results."""

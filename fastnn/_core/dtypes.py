@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._core.capture_state import active, constant
+
 
 class dtype:
     """The dtype of a tensor.
@@ -171,17 +173,17 @@ def _limits(kind: np.dtype) -> tuple[Any, Any]:
 
 
 # Every floating dtype can hold numbers up to this one.
-_FITS_ALL = 60_000
+FITS_ALL = 60_000
 
 
 def as_number(value: Any, kind: np.dtype, half_overflows: bool = False) -> np.ndarray:
-    """A Python number as an array of one; RuntimeError for one that the dtype cannot hold, as in PyTorch.
+    """A Python number as an array of one, constant in a trace; RuntimeError for one that the dtype cannot hold.
 
     Fractions are truncated. OverflowError for an integer of more than 64 bits. ``half_overflows``: a number too large
     for float16 becomes infinite, as where PyTorch converts it through float32.
     """
-    if kind.kind == "f" and (type(value) is float or type(value) is int) and -_FITS_ALL <= value <= _FITS_ALL:
-        return np.array(value, kind)
+    if kind.kind == "f" and (type(value) is float or type(value) is int) and -FITS_ALL <= value <= FITS_ALL:
+        return constant(np.array(value, kind)) if active else np.array(value, kind)
     if kind.kind == "b" or type(value) is bool:
         return np.asarray(value).astype(kind)
     if type(value) is not float and type(value) is not int:
@@ -203,7 +205,7 @@ def as_number(value: Any, kind: np.dtype, half_overflows: bool = False) -> np.nd
         fits = low <= value <= high
     if not fits:
         raise _overflow(kind)
-    return np.asarray(value).astype(kind)
+    return constant(np.asarray(value).astype(kind))
 
 
 def check_numbers(values: np.ndarray, kind: np.dtype) -> None:

@@ -7,7 +7,7 @@ leave this file.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -34,6 +34,17 @@ def _refuse(name: str) -> Any:
     raise Uncapturable(f"numpy.{name} computes outside the kernels")
 
 
+def _zero(dtype: np.dtype) -> np.ndarray:
+    return constant(np.zeros((), dtype))
+
+
+def _as_arrays(operands: Sequence[Any], dtype: np.dtype | None = None) -> tuple[np.ndarray, ...]:
+    """The operands with numbers as arrays of ``dtype``, or of that of the first array: constants of the recording."""
+    if dtype is None:
+        dtype = next(a.dtype for a in operands if isinstance(a, np.ndarray))
+    return tuple([a if isinstance(a, np.ndarray) else constant(np.asarray(a, dtype)) for a in operands])
+
+
 class _TracedArray(np.ndarray):
     """An array whose numbers mean nothing yet. Ufuncs are recorded; what would read a number ends the trace."""
 
@@ -42,8 +53,7 @@ class _TracedArray(np.ndarray):
         operands = tuple(map(_plain, inputs))
         if out is None and method == "__call__" and ufunc in _KNOWN and not options.keys() - {"dtype"}:
             result = np.asarray(ufunc(*operands, **options))
-            operands = tuple([a.item() if isinstance(a, np.generic) else a for a in operands])
-            if record_loop(ufunc, operands, result):
+            if record_loop(ufunc, _as_arrays(operands), result):
                 return result.view(_TracedArray)
         elif method == "reduce" and ufunc is np.add and len(inputs) == 1:
             return self._total(operands[0], out, **options)
@@ -59,16 +69,16 @@ class _TracedArray(np.ndarray):
         axes = tuple(range(a.ndim)) if axis is None else axis if isinstance(axis, tuple) else (axis,)
         axes = tuple([d % a.ndim for d in axes])
         result = np.asarray(_SUM(a, axes, dtype, None, keepdims))
-        if where is not True or initial is not None or not record_total(a, axes, result):
+        if where is not True or initial is not None or not record_total(a, axes, _zero(a.dtype), result):
             _refuse("add.reduce")
         return result.view(_TracedArray)
 
     def __array_function__(self, function: Any, kinds: Any, args: Any, options: Any) -> Any:
         """Views; everything else ends the trace."""
         if function is np.where and len(args) == 3 and not options:
-            mask, x, y = map(_plain, args)
-            result = np.where(mask, x, y)
-            x, y = [a.item() if isinstance(a, np.generic) else a for a in (x, y)]
+            mask, *sides = map(_plain, args)
+            result = np.where(mask, *sides)
+            x, y = _as_arrays(sides, result.dtype)
             if isinstance(mask, np.ndarray) and record_where(mask, x, y, result):
                 return result.view(_TracedArray)
         if function not in _VIEWS:
@@ -81,20 +91,22 @@ class _TracedArray(np.ndarray):
         if a.dtype == dtype:
             return self
         result = a.astype(dtype)
-        return result.view(_TracedArray) if record_where(a, 1, 0, result) else _refuse("astype")
+        one = constant(np.ones((), result.dtype))
+        return result.view(_TracedArray) if record_where(a, one, _zero(result.dtype), result) else _refuse("astype")
 
     def _read(self, *args: Any) -> Any:
         raise Uncapturable("a number is read in Python")
 
-    __bool__ = __float__ = __int__ = __index__ = __iter__ = __complex__ = item = tolist = tobytes = _read  # type: ignore[assignment]
+    __bool__ = __float__ = __int__ = __index__ = __iter__ = __complex__ = _read
+    item = tolist = tobytes = _read  # type: ignore[assignment]  # NumPy gives each its own arguments
 
 
 def recorded(operate: Callable[..., Any], *args: Any) -> Any:
     """``operate(*args)`` in a trace; a function of no array of floats or bool runs as it is."""
-    given = [
-        a.view(_TracedArray) if type(a) is np.ndarray and a.dtype.kind in "fb" else a for a in args
-    ]  # fmt: skip
-    return _plain(operate(*given))
+    given = [a.view(_TracedArray) if type(a) is np.ndarray and a.dtype.kind in "fb" else a for a in args]
+    # The numbers mean nothing, and may overflow.
+    with np.errstate(all="ignore"):
+        return _plain(operate(*given))
 
 
 def run(operate: Callable[..., Any], *args: Any) -> Any:
@@ -117,9 +129,8 @@ def padded(a: np.ndarray, shape: tuple[int, ...], key: Any) -> np.ndarray:
         full[key] = a
         return full
     # The zeros are written each time: another array may take the place of this one.
-    zeros = np.broadcast_to(constant(np.zeros((), a.dtype)), shape)
     part = full[key]
-    if not isinstance(part, np.ndarray) or not record_loop(np.positive, (zeros,), full):
+    if not isinstance(part, np.ndarray) or not record_loop(np.positive, (_zero(a.dtype),), full):
         _refuse("zeros")
     if not record_loop(np.positive, (_plain(a),), part):
         _refuse("zeros")

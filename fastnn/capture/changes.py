@@ -17,7 +17,7 @@ from typing import Any
 
 from fastnn._core.dtypes import dtype
 from fastnn._tensor.tensor import Tensor
-from fastnn.capture.guards import is_ours
+from fastnn.capture.guards import Name, is_ours
 from fastnn.capture.read_source import NoSource, parsed
 from fastnn.nn.module import Module
 
@@ -80,6 +80,11 @@ def what_is_changed(criterion: Any) -> str:
     except _Change as found:
         return str(found)
     return ""
+
+
+def code_of(criterion: Any) -> list[Name]:
+    """The code of the functions that :func:`what_is_changed` reads, by name: IPython's autoreload may replace it."""
+    return [(function, "__code__", function.__code__) for function, _, _ in _functions(criterion, 0)]
 
 
 def _functions(called: Any, depth: int) -> Iterator[tuple[types.FunctionType, Any, tuple[int, frozenset[str]]]]:

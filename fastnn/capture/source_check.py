@@ -22,14 +22,11 @@ from typing import Any
 
 from fastnn._core.dtypes import dtype
 from fastnn._tensor.tensor import Tensor
-from fastnn.capture.changes import what_is_changed
 from fastnn.capture.guards import Name, is_ours
 from fastnn.capture.read_source import NoSource, parsed
 from fastnn.nn import functional
 from fastnn.nn.container import ModuleDict, ModuleList, Sequential
 from fastnn.nn.module import Module
-
-__all__ = ["find_side_effects", "what_is_changed"]
 
 # Top-level functions that are not tensor methods, and only compute.
 _COMPUTE = frozenset({"cat", "concat", "concatenate", "stack", "hstack", "vstack", "where", "zeros_like", "ones_like"})

@@ -16,6 +16,7 @@ from fastnn._autograd.modes import enable_grad
 from fastnn._core import capture_state
 from fastnn._core.capture_state import Uncapturable
 from fastnn._tensor.tensor import Tensor, _wrap
+from fastnn.capture.changes import code_of, what_is_changed
 from fastnn.capture.guards import (
     MOST_PROGRAMS,
     Guards,
@@ -32,7 +33,6 @@ from fastnn.capture.guards import (
     span,
     tracing_into,
 )
-from fastnn.capture.source_check import what_is_changed
 from fastnn.kernels.matmul.fusion import fuse_relu_backward
 from fastnn.kernels.runtime import launcher, thread_count
 from fastnn.kernels.runtime.program import Program
@@ -94,12 +94,6 @@ def _as_tensor(value: Any) -> Tensor:
 
 def _readable(key: tuple[Any, ...]) -> str:
     return ", ".join(f"{dtype} of shape {shape}" for shape, dtype, _ in key[1:])
-
-
-def _code_of(criterion: Any) -> list[Name]:
-    """The code of a criterion's own function, by name: IPython's autoreload may replace it."""
-    function = type(criterion).forward if isinstance(criterion, Module) else getattr(criterion, "__func__", criterion)
-    return [(function, "__code__", function.__code__)]
 
 
 class Refusal:
@@ -227,7 +221,7 @@ class CompiledStep:
         changed = what_is_changed(self.criterion)
         if changed:
             reason = f"the criterion changes something outside itself: {changed}"
-            self._refused[key] = Refusal(reason, names=[*_code_of(self.criterion), (self, "criterion", self.criterion)])
+            self._refused[key] = Refusal(reason, names=[*code_of(self.criterion), (self, "criterion", self.criterion)])
             return self._eager(tensors)
         try:
             captured = self._capture(tensors, guards)

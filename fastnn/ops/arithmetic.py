@@ -8,7 +8,7 @@ import numpy as np
 
 from fastnn._autograd.engine import Node, ResultNode
 from fastnn._autograd.modes import _mode
-from fastnn._core.dtypes import as_number, default_numpy, float64, plain
+from fastnn._core.dtypes import FITS_ALL, as_number, default_numpy, float64, plain
 from fastnn._core.errstate import quiet
 from fastnn._tensor.tensor import Tensor, _recorded, _unbroadcast, _wrap
 from fastnn.ops.core import (
@@ -340,7 +340,7 @@ def _product(input: Tensor, tensor1: Tensor, tensor2: Tensor, value: Any) -> np.
         return None
     a, b = tensor1._data, tensor2._data
     kind = input._data.dtype
-    if kind.kind != "f" or a.dtype is not kind or b.dtype is not kind or not -_LARGEST < value < _LARGEST:
+    if kind.kind != "f" or a.dtype is not kind or b.dtype is not kind or not -FITS_ALL < value < FITS_ALL:
         return None
     if value == 1:
         return broadcast(np.multiply, a, b)
@@ -350,10 +350,6 @@ def _product(input: Tensor, tensor1: Tensor, tensor2: Tensor, value: Any) -> np.
 def _scaled_product(a: np.ndarray, others: tuple[np.ndarray, np.ndarray]) -> Any:
     b, number = others
     return a * number * b
-
-
-# Every floating dtype can hold numbers below it.
-_LARGEST = 60_000
 
 
 @named
@@ -376,7 +372,7 @@ def _product_for(input: Tensor, other: Any, alpha: Any) -> np.ndarray | None:
     if (kind is not float and kind is not int) or type(other) is not Tensor or input._data.dtype.kind != "f":
         return None
     operand = in_place_operand(input, other)
-    if operand is None or not -_LARGEST < alpha < _LARGEST:
+    if operand is None or not -FITS_ALL < alpha < FITS_ALL:
         return None
     return quiet(np.multiply, operand, np.array(alpha, operand.dtype))
 

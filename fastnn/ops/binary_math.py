@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._core.numpy_trace import run
 from fastnn._tensor.tensor import Tensor, _recorded, _unbroadcast, _wrap
 from fastnn._tensor.views import linear_map
 from fastnn.ops.arithmetic import mul
@@ -45,10 +46,10 @@ def _choice(loses: Any) -> tuple[Partial, Partial]:
     """Derivatives of a choice: equal operands share the gradient; with a NaN each gets all of it, as in PyTorch."""
 
     def share(grad: Tensor, mine: Tensor, other: Tensor) -> Tensor:
-        a, b = mine._data, other._data
+        lost, same = run(loses, mine._data, other._data), run(np.equal, mine._data, other._data)
 
         def mine_of(g: np.ndarray) -> np.ndarray:
-            return np.where(loses(a, b), g.dtype.type(0), np.where(a == b, g / 2, g))
+            return np.where(lost, g.dtype.type(0), np.where(same, g / 2, g))
 
         return linear_map("Where", grad, mine_of, mine_of)
 
@@ -62,8 +63,8 @@ def _choice_of_numbers(wins: Any) -> tuple[Partial, Partial]:
     """Derivatives of a choice that ignores NaN: x gets the gradient where x is chosen or y is NaN, otherwise y."""
 
     def masked(grad: Tensor, x: Tensor, y: Tensor, by_x: bool) -> Tensor:
-        is_x = wins(x._data, y._data) | np.isnan(y._data)
-        return gated(grad, is_x == by_x)
+        is_x = run(lambda a, b: wins(a, b) | np.isnan(b), x._data, y._data)
+        return gated(grad, is_x if by_x else run(np.logical_not, is_x))
 
     return (
         Partial("xy", lambda grad, x, y: masked(grad, x, y, True)),

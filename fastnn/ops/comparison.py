@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from fastnn._autograd.engine import Node
-from fastnn._core import capture_state
 from fastnn._core.dtypes import as_number, bool_, default_numpy, plain, promoted
 from fastnn._core.errors import DTypeError, ShapeError
 from fastnn._core.numpy_trace import run
@@ -348,7 +347,7 @@ def _wrapped_pair(input: Any, other: Any) -> tuple[Tensor, Tensor]:
 
 def _number_beside(x: Tensor, value: Any) -> Tensor:
     kind = scalar_dtype(x._data.dtype, value)
-    return _wrap(capture_state.constant(np.asarray(as_number(value, kind, True))))
+    return _wrap(as_number(value, kind, True))
 
 
 @named

@@ -16,6 +16,7 @@ from fastnn._core.errstate import quiet
 from fastnn._core.numpy_trace import run
 from fastnn._tensor.tensor import Tensor, _recorded, _unbroadcast, _wrap
 from fastnn._tensor.views import ArrayMap, linear_map, mapped
+from fastnn.kernels.runtime.numpy_loops import clip as _clip
 from fastnn.ops.core import (
     Derivative,
     also_read,
@@ -36,15 +37,6 @@ from fastnn.ops.core import (
     shape_error,
     titled,
 )
-
-try:
-    # The limits in one step, in half the time of two.
-    from numpy._core.umath import clip as _clip  # type: ignore[attr-defined]
-except ImportError:  # a NumPy that has it no longer
-
-    def _clip(a: Any, low: Any, high: Any, out: Any = None) -> Any:
-        return np.minimum(np.maximum(a, low, out=out), high, out=out)
-
 
 __all__ = [
     "abs",
@@ -437,7 +429,7 @@ def clamp(input: Tensor, min: Any = None, max: Any = None) -> Tensor:
     kind = input._data.dtype
     if kind.kind == "b":
         raise NotImplementedError('"clamp_scalar_cpu" not implemented for Bool')
-    min, max = [None if n is None else as_number(n, kind)[()] for n in (min, max)]
+    min, max = [None if n is None else as_number(n, kind) for n in (min, max)]
     return _clamp_by_numbers(input, min, max)
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -21,6 +22,16 @@ from fastnn.kernels.runtime.compiler import FLOAT32, FLOAT64, Kernel, Words, by_
 from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.raw_memory import WORD, integer, put_integer, stack_words
 
+try:
+    # The only name of this ufunc, which np.clip calls in three times its time.
+    from numpy._core.umath import clip as clip  # type: ignore[attr-defined]  # NumPy's stubs leave it out
+except ImportError:  # a NumPy that has it no longer
+
+    def clip(a: Any, low: Any, high: Any, out: Any = None) -> Any:
+        """The limits in two steps, which takes twice the time."""
+        return np.minimum(np.maximum(a, low, out=out), high, out=out)
+
+
 # Dimensions of a loop after neighbours were joined.
 MOST_DIMENSIONS = 4
 
@@ -28,9 +39,9 @@ MOST_DIMENSIONS = 4
 # together; and others, whose loops must be called for the same runs of numbers as NumPy calls them.
 EXACT = frozenset((
     np.positive, np.add, np.subtract, np.multiply, np.true_divide, np.negative, np.absolute, np.sqrt, np.square,
-    np.reciprocal, np.maximum, np.minimum, np.sign, np.signbit, np.isnan, np.isfinite, np.isinf, np.greater,
-    np.greater_equal, np.less,
-    np.less_equal, np.equal, np.not_equal, np.logical_and, np.logical_or, np.logical_not, np.bitwise_and, np.bitwise_or,
+    np.reciprocal, np.maximum, np.minimum, clip, np.sign, np.signbit, np.isnan, np.isfinite, np.isinf, np.greater,
+    np.greater_equal, np.less, np.less_equal, np.equal, np.not_equal, np.logical_and, np.logical_or, np.logical_not,
+    np.bitwise_and, np.bitwise_or,
 ))  # fmt: skip
 ROUNDED = frozenset((np.exp, np.log, np.tanh, np.expm1, np.log1p, np.sin, np.cos, np.power))
 _BOOL = np.dtype(np.bool_)
@@ -50,7 +61,7 @@ class _UFunc(ctypes.Structure):
 
 
 @functools.cache
-def find_loop(ufunc: np.ufunc, *dtypes: np.dtype) -> tuple[int, int] | None:
+def find_loop(ufunc: Any, *dtypes: np.dtype) -> tuple[int, int] | None:
     """The address of a ufunc's inner loop for operands and a result of these dtypes, and its data; None without one."""
     found = _UFunc.from_address(id(ufunc))
     facts = found.nin, found.nout, found.nargs, found.ntypes
@@ -76,145 +87,64 @@ def _call_loop(typingctx, address, args, dimensions, steps, data):
     return types.void(*[types.int64] * 5), codegen
 
 
-# Addresses of three operands, the number of numbers, and three steps.
-_call = stack_words(7)
+# Addresses of four operands, the number of numbers, and four steps.
+_call = stack_words(9)
+
+
+def _names(operands: str) -> str:
+    """The names of sizes, and of the strides in bytes of some operands; the last dimension is one loop."""
+    return "".join(f" {name}{k}" for name in ("n", *operands.split()) for k in range(MOST_DIMENSIONS))
+
+
+_LOOP = Words("x y z out; operands loop data" + _names("x y z out"))
+_CHOICE = Words("mask x y out;" + _names("mask x y out"))
 
 
 @inline
-def _offset(args, first, i, j, m):
-    """The offset in bytes of an operand whose strides begin at word ``first``."""
-    return i * integer(args, first) + j * integer(args, first + 1) + m * integer(args, first + 2)
+def _at(args, operand, strides, i, j, m):
+    """The address in word ``operand`` plus an offset; ``strides``: the first word of the operand's strides."""
+    offset = i * integer(args, strides) + j * integer(args, strides + 1) + m * integer(args, strides + 2)
+    return integer(args, operand) + offset
 
 
-def _strides(*names: str) -> str:
-    return "".join(f" {name}{k}" for name in names for k in range(MOST_DIMENSIONS))
-
-
-_ONE = Words("x out; loop data n0 n1 n2 n3" + _strides("x", "out"))
-_TWO = Words("x y out; loop data n0 n1 n2 n3" + _strides("x", "y", "out"))
-# The bits of the number are in its word, which the loop reads.
-_WITH_NUMBER = Words("x out; number loop data n0 n1 n2 n3" + _strides("x", "out"))
-_SUM = Words("x out; bytes loop data n0 n1 n2 n3" + _strides("x", "out"))
-
-
-def _one_slice(args, t, n):
-    call = _call()
-    put_integer(call, 3, integer(args, _ONE.n3))
-    put_integer(call, 4, integer(args, _ONE.x3))
-    put_integer(call, 5, integer(args, _ONE.out3))
-    for i in range(integer(args, _ONE.n0)):
-        for j in range(integer(args, _ONE.n1)):
-            for m in range(integer(args, _ONE.n2)):
-                put_integer(call, 0, integer(args, _ONE.x) + _offset(args, _ONE.x0, i, j, m))
-                put_integer(call, 1, integer(args, _ONE.out) + _offset(args, _ONE.out0, i, j, m))
-                _call_loop(integer(args, _ONE.loop), call, call + 24, call + 32, integer(args, _ONE.data))
-
-
-def _two_slice(args, t, n):
-    call = _call()
-    put_integer(call, 3, integer(args, _TWO.n3))
-    put_integer(call, 4, integer(args, _TWO.x3))
-    put_integer(call, 5, integer(args, _TWO.y3))
-    put_integer(call, 6, integer(args, _TWO.out3))
-    for i in range(integer(args, _TWO.n0)):
-        for j in range(integer(args, _TWO.n1)):
-            for m in range(integer(args, _TWO.n2)):
-                put_integer(call, 0, integer(args, _TWO.x) + _offset(args, _TWO.x0, i, j, m))
-                put_integer(call, 1, integer(args, _TWO.y) + _offset(args, _TWO.y0, i, j, m))
-                put_integer(call, 2, integer(args, _TWO.out) + _offset(args, _TWO.out0, i, j, m))
-                _call_loop(integer(args, _TWO.loop), call, call + 24, call + 32, integer(args, _TWO.data))
-
-
-def _number_slice(position: int):
-    """As the slice of two operands, where the one at ``position`` is a number."""
-    w = _WITH_NUMBER
-
-    def number_slice(args, t, n):
-        call = _call()
-        put_integer(call, position, args + 8 * w.number)
-        put_integer(call, 3, integer(args, w.n3))
-        put_integer(call, 4 + position, 0)
-        put_integer(call, 5 - position, integer(args, w.x3))
-        put_integer(call, 6, integer(args, w.out3))
-        for i in range(integer(args, w.n0)):
-            for j in range(integer(args, w.n1)):
-                for m in range(integer(args, w.n2)):
-                    put_integer(call, 1 - position, integer(args, w.x) + _offset(args, w.x0, i, j, m))
-                    put_integer(call, 2, integer(args, w.out) + _offset(args, w.out0, i, j, m))
-                    _call_loop(integer(args, w.loop), call, call + 24, call + 32, integer(args, w.data))
-
-    return number_slice
-
-
-def _sum_slice(args, t, n):
-    # out + x, written to out, which has strides of 0 along the dimensions of the sum.
-    call = _call()
-    for k in range(integer(args, _SUM.bytes)):
-        put_byte(integer(args, _SUM.out), k)
-    put_integer(call, 3, integer(args, _SUM.n3))
-    put_integer(call, 4, integer(args, _SUM.out3))
-    put_integer(call, 5, integer(args, _SUM.x3))
-    put_integer(call, 6, integer(args, _SUM.out3))
-    for i in range(integer(args, _SUM.n0)):
-        for j in range(integer(args, _SUM.n1)):
-            for m in range(integer(args, _SUM.n2)):
-                out = integer(args, _SUM.out) + _offset(args, _SUM.out0, i, j, m)
-                put_integer(call, 0, out)
-                put_integer(call, 1, integer(args, _SUM.x) + _offset(args, _SUM.x0, i, j, m))
-                put_integer(call, 2, out)
-                _call_loop(integer(args, _SUM.loop), call, call + 24, call + 32, integer(args, _SUM.data))
-
-
-@intrinsic
-def put_byte(typingctx, address, at):
-    """Write a 0 to the byte at ``address + at``."""
-
-    def codegen(context, builder, signature, values):
-        place = builder.inttoptr(values[0], ir.IntType(8).as_pointer())
-        builder.store(ir.IntType(8)(0), builder.gep(place, [values[1]]))
-        return context.get_dummy_value()
-
-    return types.void(types.int64, types.int64), codegen
-
-
-_UNARY = Kernel("numpy.unary", _one_slice, _ONE, outputs="out")
-_BINARY = Kernel("numpy.binary", _two_slice, _TWO, outputs="out")
-_NUMBER = [
-    Kernel(f"numpy.{name}", _number_slice(position), _WITH_NUMBER, outputs="out")
-    for position, name in enumerate(("number_first", "number_last"))
-]
-_TOTAL = Kernel("numpy.sum", _sum_slice, _SUM, outputs="out")
-
-
-_CHOICE = Words(
-    "mask x y out; x_is_number x_bits y_is_number y_bits n0 n1 n2 n3" + _strides("mask", "x", "y", "out")
-)
+def _loop_slice(args, t, n):
+    # x, y and z, of which a loop of fewer operands reads the first ones; out
+    call, operands = _call(), integer(args, _LOOP.operands)
+    put_integer(call, 4, integer(args, _LOOP.n3))
+    put_integer(call, 5, integer(args, _LOOP.x3))
+    put_integer(call, 6, integer(args, _LOOP.y3))
+    put_integer(call, 7, integer(args, _LOOP.z3))
+    put_integer(call, 5 + operands, integer(args, _LOOP.out3))
+    for i in range(integer(args, _LOOP.n0)):
+        for j in range(integer(args, _LOOP.n1)):
+            for m in range(integer(args, _LOOP.n2)):
+                put_integer(call, 0, _at(args, _LOOP.x, _LOOP.x0, i, j, m))
+                put_integer(call, 1, _at(args, _LOOP.y, _LOOP.y0, i, j, m))
+                put_integer(call, 2, _at(args, _LOOP.z, _LOOP.z0, i, j, m))
+                put_integer(call, operands, _at(args, _LOOP.out, _LOOP.out0, i, j, m))
+                _call_loop(integer(args, _LOOP.loop), call, call + 32, call + 40, integer(args, _LOOP.data))
 
 
 def _where(dtype):
     w = _CHOICE
 
     def where_slice(args, t, n):
-        numbers = args + 8 * w.x_bits, args + 8 * w.y_bits
-        x_is_number, y_is_number = integer(args, w.x_is_number) != 0, integer(args, w.y_is_number) != 0
+        # mask, x, y, out
         for i in range(integer(args, w.n0)):
             for j in range(integer(args, w.n1)):
                 for m in range(integer(args, w.n2)):
+                    mask, x = _at(args, w.mask, w.mask0, i, j, m), _at(args, w.x, w.x0, i, j, m)
+                    y, out = _at(args, w.y, w.y0, i, j, m), _at(args, w.out, w.out0, i, j, m)
                     for k in range(integer(args, w.n3)):
-                        x, y = numbers
-                        if not x_is_number:
-                            x = integer(args, w.x) + _offset(args, w.x0, i, j, m) + k * integer(args, w.x3)
-                        if not y_is_number:
-                            y = integer(args, w.y) + _offset(args, w.y0, i, j, m) + k * integer(args, w.y3)
-                        mask = integer(args, w.mask) + _offset(args, w.mask0, i, j, m) + k * integer(args, w.mask3)
-                        out = integer(args, w.out) + _offset(args, w.out0, i, j, m) + k * integer(args, w.out3)
-                        copy_number(out, x if is_true(mask) else y, dtype(0))
+                        x_k, y_k = x + k * integer(args, w.x3), y + k * integer(args, w.y3)
+                        chosen = x_k if _is_true(mask + k * integer(args, w.mask3)) else y_k
+                        _copy_number(out + k * integer(args, w.out3), chosen, dtype(0))
 
     return where_slice
 
 
 @intrinsic
-def is_true(typingctx, address):
+def _is_true(typingctx, address):
     """Whether the byte at an address is not 0."""
 
     def codegen(context, builder, signature, values):
@@ -225,7 +155,7 @@ def is_true(typingctx, address):
 
 
 @intrinsic
-def copy_number(typingctx, target, source, like):
+def _copy_number(typingctx, target, source, like):
     """Copy a number of the type of ``like`` from one address to another, with its bits."""
     size = 32 if like == types.float32 else 64
 
@@ -237,39 +167,24 @@ def copy_number(typingctx, target, source, like):
     return types.void(types.int64, types.int64, like), codegen
 
 
+_KERNEL = Kernel("numpy.loop", _loop_slice, _LOOP, outputs="out")
 _WHERE = by_dtype("numpy.where", _where, _CHOICE, outputs="out")
 
 
-def record_where(mask: np.ndarray, x: Any, y: Any, out: np.ndarray) -> bool:
-    """Launch ``np.where(mask, x, y)``, written to ``out``, of arrays of its dtype, or numbers; False as for others."""
-    dtype = out.dtype
-    arrays = [a for a in (x, y) if isinstance(a, np.ndarray)]
-    if dtype not in (FLOAT32, FLOAT64) or mask.dtype != _BOOL:
-        return False
-    if any(a.dtype != dtype or not a.flags.aligned for a in arrays):
-        return False
-    if not out.size:
-        return True
-    # A number has an array in its place, which is not read.
-    given = [a if isinstance(a, np.ndarray) else mask for a in (x, y)]
-    views = [np.broadcast_to(a, out.shape) for a in (mask, *given)]
-    order = sorted(range(out.ndim), key=lambda d: -abs(out.strides[d]))
-    layout = _joined(out.shape, [a.strides for a in (*views, out)], order)
-    if layout is None:
-        return False
-    sizes, steps = layout
-    fixed = [w for a in (x, y) for w in ((0, 0) if isinstance(a, np.ndarray) else (1, _bits(a, dtype)))]
-    launch(_WHERE[dtype], 1, (mask, *given, out), *fixed, *sizes, *[s for found in steps for s in found])
-    return True
+# -- Launches ---------------------------------------------------------------------------------
 
 
-def _joined(
-    shape: tuple[int, ...], strides: list[tuple[int, ...]], order: list[int]
-) -> tuple[list[int], list[list[int]]] | None:
-    """Sizes and strides of the dimensions in this order, neighbours joined, filled up; None for too many."""
+def _joined(arrays: list[np.ndarray], order: list[int]) -> list[int] | None:
+    """Sizes, and strides of each array, as words: dimensions in this order, neighbours joined; None for too many.
+
+    All arrays have the same shape. Missing dimensions come first, with a size of 1.
+    """
+    shape, strides = arrays[0].shape, [a.strides for a in arrays]
     sizes: list[int] = []
-    steps: list[list[int]] = [[] for _ in strides]
-    for d in [d for d in order if shape[d] != 1]:
+    steps: list[list[int]] = [[] for _ in arrays]
+    for d in order:
+        if shape[d] == 1:
+            continue
         if sizes and all(s[-1] == shape[d] * found[d] for s, found in zip(steps, strides, strict=True)):
             sizes[-1] *= shape[d]
             for s, found in zip(steps, strides, strict=True):
@@ -281,60 +196,73 @@ def _joined(
     rest = MOST_DIMENSIONS - len(sizes)
     if rest < 0:
         return None
-    return [1] * rest + sizes, [[0] * rest + s for s in steps]
+    return [w for row, fill in ((sizes, 1), *[(s, 0) for s in steps]) for w in [fill] * rest + row]
 
 
-def _bits(number: Any, dtype: np.dtype) -> int:
-    raw = np.asarray(number, dtype).tobytes()
-    return int.from_bytes(raw.ljust(8, b"\0"), "little", signed=True)
+def _layout(operands: Sequence[np.ndarray], out: np.ndarray) -> list[int] | None:
+    """As :func:`_joined`, with the operands broadcast, in the order of the memory of ``out``."""
+    order = sorted(range(out.ndim), key=lambda d: -abs(out.strides[d]))
+    return _joined([*[np.broadcast_to(a, out.shape) for a in operands], out], order)
 
 
-def record_loop(ufunc: np.ufunc, operands: tuple[Any, ...], out: np.ndarray) -> bool:
-    """Launch ``ufunc(*operands, out=out)``: aligned arrays of floats or bool, one may be a number.
+def record_loop(ufunc: Any, operands: tuple[np.ndarray, ...], out: np.ndarray) -> bool:
+    """Launch ``ufunc(*operands, out=out)`` for aligned arrays of floats or bool.
 
     Returns: False, and launches nothing, if that is not possible with the same bits.
     """
-    arrays = [a for a in operands if isinstance(a, np.ndarray)]
-    if not 1 <= len(operands) <= 2 or not arrays or any(a.dtype not in _DTYPES or not a.flags.aligned for a in arrays):
+    arrays = (*operands, out)
+    if not 1 <= len(operands) <= 3 or any(a.dtype not in _DTYPES or not a.flags.aligned for a in arrays):
         return False
-    dtype = arrays[0].dtype
-    loop = find_loop(ufunc, *[a.dtype if isinstance(a, np.ndarray) else dtype for a in operands], out.dtype)
+    loop = find_loop(ufunc, *[a.dtype for a in arrays])
     if loop is None:
         return False
     if not out.size:
         return True
-    views = [np.broadcast_to(a, out.shape) for a in arrays]
-    order = sorted(range(out.ndim), key=lambda d: -abs(out.strides[d]))
-    layout = _joined(out.shape, [a.strides for a in (*views, out)], order)
-    if layout is None:
+    # A loop of fewer operands does not read the others.
+    filled = (*operands, operands[0], operands[0])[:3]
+    words = _layout(filled, out)
+    if words is None:
         return False
-    sizes, steps = layout
-    size = out.itemsize
-    if ufunc not in EXACT and (sizes[:3] != [1, 1, 1] or any(s[-1] not in (size, 0) for s in steps)):
+    lasts = words[2 * MOST_DIMENSIONS - 1 :: MOST_DIMENSIONS]
+    if ufunc not in EXACT and (words[:3] != [1, 1, 1] or any(step not in (out.itemsize, 0) for step in lasts)):
         return False
-    words = (*loop, *sizes, *[s for found in steps for s in found])
-    if len(arrays) == len(operands):
-        launch(_UNARY if len(operands) == 1 else _BINARY, 1, (*arrays, out), *words)
-        return True
-    position = 1 if isinstance(operands[0], np.ndarray) else 0
-    launch(_NUMBER[position], 1, (arrays[0], out), _bits(operands[position], dtype), *words)
+    launch(_KERNEL, 1, (*filled, out), len(operands), *loop, *words)
     return True
 
 
-def record_total(a: np.ndarray, axes: tuple[int, ...], out: np.ndarray) -> bool:
-    """Launch ``np.add.reduce(a, axes)`` of a C-contiguous array, written to ``out``; False as for others."""
+def record_total(a: np.ndarray, axes: tuple[int, ...], zero: np.ndarray, out: np.ndarray) -> bool:
+    """Launch ``np.add.reduce(a, axes)`` of a C-contiguous array, written to ``out``; False as for others.
+
+    ``zero``: an array of one 0 of the same dtype, without dimensions.
+    """
     dtype = out.dtype
     loop = find_loop(np.add, dtype, dtype, dtype) if dtype in (FLOAT32, FLOAT64) else None
     if loop is None or a.dtype != dtype or not a.size:
         return False
     if not (a.flags.c_contiguous and a.flags.aligned and out.flags.c_contiguous):
         return False
-    strides, rest = [], list(out.reshape([n for d, n in enumerate(a.shape) if d not in axes]).strides)
-    for d in range(a.ndim):
-        strides.append(0 if d in axes else rest.pop(0))
-    layout = _joined(a.shape, [a.strides, tuple(strides)], list(range(a.ndim)))
-    if layout is None:
+    rest = list(out.reshape([n for d, n in enumerate(a.shape) if d not in axes]).strides)
+    strides = [0 if d in axes else rest.pop(0) for d in range(a.ndim)]
+    # To NumPy a sum is out = out + a, with an out that does not move along the dimensions of the sum.
+    total = np.lib.stride_tricks.as_strided(out, a.shape, strides)
+    words = _joined([total, a, a, total], list(range(a.ndim)))
+    if words is None or not record_loop(np.positive, (zero,), out):
         return False
-    sizes, steps = layout
-    launch(_TOTAL, 1, (a, out), out.nbytes, *loop, *sizes, *[s for found in steps for s in found])
+    launch(_KERNEL, 1, (total, a, a, total), 2, *loop, *words)
+    return True
+
+
+def record_where(mask: np.ndarray, x: np.ndarray, y: np.ndarray, out: np.ndarray) -> bool:
+    """Launch ``np.where(mask, x, y)``, written to ``out``, of arrays of its dtype; False as for others."""
+    dtype = out.dtype
+    if dtype not in (FLOAT32, FLOAT64) or mask.dtype != _BOOL:
+        return False
+    if any(a.dtype != dtype or not a.flags.aligned for a in (x, y)):
+        return False
+    if not out.size:
+        return True
+    words = _layout((mask, x, y), out)
+    if words is None:
+        return False
+    launch(_WHERE[dtype], 1, (mask, x, y, out), *words)
     return True

@@ -14,7 +14,7 @@ import pytest
 
 import fastnn
 from fastnn import nn
-from fastnn.capture.source_check import what_is_changed
+from fastnn.capture.changes import code_of, what_is_changed
 from fastnn.nn import functional as F
 
 SCALE, CALLS = 2.0, 0
@@ -105,7 +105,7 @@ def reads_a_global(o: Any, t: Any) -> Any:
 
 def fresh_objects(o: Any, t: Any) -> Any:
     options, extra = {"a": 1}, np.append([1.0], 2.0)
-    dict(a=1).setdefault("b", 2)  # noqa: C408
+    dict(a=1).setdefault("b", 2)  # noqa: C408  # a call that makes a container is what is tested
     options.update(b=2)
     extra.tolist().append(1)
     sums = defaultdict(list)
@@ -159,7 +159,7 @@ class Changing(Kept):
         return o
 
     def of_the_class(self, o: Any, t: Any) -> Any:
-        type(self).total = 1  # type: ignore[attr-defined]
+        type(self).total = 1  # type: ignore[attr-defined]  # that it is new is what is tested
         return o
 
     def set_by_the_parent(self, o: Any, t: Any) -> Any:
@@ -167,7 +167,7 @@ class Changing(Kept):
         return o
 
     def set_attribute(self, o: Any, t: Any) -> Any:
-        setattr(self, "n", 1)  # noqa: B010
+        setattr(self, "n", 1)  # noqa: B010  # the call is what is tested
         return o
 
     def alias(self, o: Any, t: Any) -> Any:
@@ -188,7 +188,7 @@ class Changing(Kept):
         return o
 
     def alias_to_a_lambda(self, o: Any, t: Any) -> Any:
-        add = lambda log: log.append(1)  # noqa: E731
+        add = lambda log: log.append(1)  # noqa: E731  # as users write it
         add(self.log)
         return o
 
@@ -235,7 +235,7 @@ def warns_by_a_logger(o: Any, t: Any) -> Any:
     return o
 
 
-def keeps_in_a_default(o: Any, t: Any, seen: list[Any] = []) -> Any:  # noqa: B006
+def keeps_in_a_default(o: Any, t: Any, seen: list[Any] = []) -> Any:  # noqa: B006  # the fault that is tested
     seen.append(1)
     return o
 
@@ -324,3 +324,5 @@ CHANGES = [
 @pytest.mark.parametrize("criterion", CHANGES, ids=lambda c: getattr(c, "__name__", type(c).__name__))
 def test_changes_are_found(criterion: Any) -> None:
     assert what_is_changed(criterion)
+    # The code that a refusal watches can be found, whatever the criterion is.
+    assert all(hasattr(owner, name) for owner, name, _ in code_of(criterion))

@@ -31,13 +31,16 @@ def bits(a: np.ndarray) -> bytes:
     return np.ascontiguousarray(a).tobytes()
 
 
-def operands(shape: tuple[int, ...], dtype: np.dtype, count: int) -> list[tuple[Any, ...]]:
-    """Contiguous, transposed, broadcast and strided arrays, and numbers."""
+def operands(shape: tuple[int, ...], dtype: np.dtype, count: int) -> list[tuple[np.ndarray, ...]]:
+    """Contiguous, transposed, broadcast and strided arrays, and arrays of one number."""
     rng = np.random.default_rng(len(shape))
     a, b = (np.asarray(rng.normal(size=shape)).astype(dtype) for _ in range(2))
+    number = np.asarray(2.5, dtype)
     if count == 1:
         return [(a,), (a.T,), (a[..., ::2],) if shape else (a,)]
-    found: list[tuple[Any, ...]] = [(a, b), (a.T, b.T), (a, 2.5), (2.5, a), (a, 3), (a, a)]
+    if count == 3:
+        return [(a, np.asarray(-2.5, dtype), number), (a, b, number), (a.T, b.T, b.T)]
+    found: list[tuple[np.ndarray, ...]] = [(a, b), (a.T, b.T), (a, number), (number, a), (a, a)]
     if len(shape) == 2 and a.size:
         found += [(a, b[0]), (b[:, :1], a), (a[:, ::2], b[:, ::2]), (a.T, b.T.copy())]
     return found
@@ -84,16 +87,16 @@ def test_bools(ufunc: np.ufunc) -> None:
               (20, 9000), (4, 3, 5), (2, 3, 4, 5), (300, 300)], ids=str,
 )  # fmt: skip
 def test_sums(shape: tuple[int, ...], dtype: np.dtype) -> None:
-    a = np.random.default_rng(0).normal(size=shape).astype(dtype)
+    a, zero = np.random.default_rng(0).normal(size=shape).astype(dtype), np.zeros((), dtype)
     for count in range(1, len(shape) + 1):
         for axes in itertools.combinations(range(len(shape)), count):
             expected = np.asarray(np.add.reduce(a, axes))
             out = np.full_like(expected, np.nan)
-            assert replayed(lambda axes=axes, out=out: numpy_loops.record_total(a, axes, out))
+            assert replayed(lambda axes=axes, out=out: numpy_loops.record_total(a, axes, zero, out))
             assert bits(out) == bits(expected), axes
             # Nothing is left of the run before.
             kept = np.full_like(np.asarray(np.add.reduce(a, axes, keepdims=True)), 3)
-            assert replayed(lambda axes=axes, kept=kept: numpy_loops.record_total(a, axes, kept))
+            assert replayed(lambda axes=axes, kept=kept: numpy_loops.record_total(a, axes, zero, kept))
             assert bits(kept) == bits(expected)
 
 
@@ -103,8 +106,9 @@ def test_where(dtype: np.dtype) -> None:
     for shape in SHAPES:
         a, b = (np.asarray(rng.normal(size=shape)).astype(dtype) for _ in range(2))
         mask = np.asarray(rng.random(shape) < 0.5)
-        for m, x, y in [(mask, a, b), (mask.T, a.T, b.T), (mask, 1.5, b), (mask, a, -0.0), (mask, 1, 0)]:
-            expected = np.asarray(np.where(m, x, y)).astype(dtype)
+        one, zero = np.asarray(1.5, dtype), np.asarray(-0.0, dtype)
+        for m, x, y in [(mask, a, b), (mask.T, a.T, b.T), (mask, one, b), (mask, a, zero), (mask, one, zero)]:
+            expected = np.where(m, x, y)
             out = np.empty_like(expected)
             assert replayed(lambda m=m, x=x, y=y, out=out: numpy_loops.record_where(m, x, y, out))
             assert bits(out) == bits(expected)
@@ -114,9 +118,9 @@ def test_what_has_no_launch_is_left_to_numpy() -> None:
     a, out = np.ones((3, 4), np.float32), np.zeros((3, 4), np.float32)
     five = np.ones((2, 3, 2, 3, 2, 3), np.float32)[:, ::2, :, ::2, :, ::2]
     assert not replayed(lambda: numpy_loops.record_loop(np.add, (a, a.astype(np.float64)), out))
-    assert not replayed(lambda: numpy_loops.record_loop(np.add, (a.astype(np.int32), 1), out))
+    assert not replayed(lambda: numpy_loops.record_loop(np.add, (a.astype(np.int32), a.astype(np.int32)), out))
     assert not replayed(lambda: numpy_loops.record_loop(np.exp, (a[:, ::2],), out[:, ::2]))
     assert not replayed(lambda: numpy_loops.record_loop(np.add, (five, five), np.empty(five.shape, np.float32)))
-    assert not replayed(lambda: numpy_loops.record_total(a.T, (0,), out[0]))
+    assert not replayed(lambda: numpy_loops.record_total(a.T, (0,), out[0, 0], out[0]))
     assert not replayed(lambda: numpy_loops.record_where(a, a, a, out))
     assert not out.any()

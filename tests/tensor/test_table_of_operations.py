@@ -22,7 +22,7 @@ OWN_TABLE = """
     triplet_margin_with_distance_loss batch_norm group_norm instance_norm layer_norm rms_norm
     dropout alpha_dropout dropout1d dropout2d dropout3d feature_alpha_dropout gumbel_softmax
     bernoulli multinomial normal poisson rand rand_like randint randint_like randn randn_like randperm
-""".split()  # noqa: SIM905
+""".split()  # noqa: SIM905  # shorter than a list of strings
 # Settings, state, questions about dtypes, and creation from no tensor.
 NO_OPERATION = """
     saves_input recorded_activation named is_anomaly_enabled is_grad_enabled is_inference_mode_enabled explain
@@ -34,12 +34,12 @@ NO_OPERATION = """
     set_float32_matmul_precision set_num_interop_threads use_deterministic_algorithms fit
     arange as_tensor asarray from_dlpack from_numpy frombuffer full linspace logspace ones range scalar_tensor vander
     tril_indices triu_indices one_hot
-""".split()  # noqa: SIM905
+""".split()  # noqa: SIM905  # shorter than a list of strings
 # Operations without a row; a new operation does not belong here.
 WITHOUT_ROW = """
     svd relu_ sigmoid_ tanh_ detach detach_ conj real resolve_conj atleast_1d atleast_2d atleast_3d dsplit
     split_with_sizes vsplit unfold_copy chain_matmul nonzero_static view_copy zero_ eig eigvals svd_classic
-""".split()  # noqa: SIM905
+""".split()  # noqa: SIM905  # shorter than a list of strings
 
 
 @pytest.fixture(scope="module")
