@@ -1,4 +1,8 @@
-"""Single operations of tensors, nothing captured: forward, and backward where there is one, at three sizes."""
+"""Single operations of tensors, nothing captured: forward, and backward where there is one, at three sizes.
+
+The operations are the rows of ``benchmarks.operations`` that have shapes for timings, and what the table does not have:
+indices, labels, changes in place, distributions and random numbers.
+"""
 
 from __future__ import annotations
 
@@ -9,11 +13,15 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.operations import OPERATIONS, PLAIN
 from benchmarks.registry import Case, Inputs, Job, Work
 from benchmarks.work import labels
 
 SIZES = (1, 64, 4096)
 Operation = Callable[[Any, Any], Any]
+# The rows of the table with shapes for timings, and those of them with a gradient.
+TABLE = {row.name: row for row in (*OPERATIONS, *PLAIN) if row.sized(SIZES[0]) is not None}
+SMOOTH = [row.name for row in OPERATIONS if row.name in TABLE and row.most != 0]
 
 
 class Operands:
@@ -38,35 +46,12 @@ class Operands:
 
 # Operations whose result has a gradient.
 DIFFERENTIABLE: dict[str, Operation] = {
-    "add": lambda t, o: o.x + o.y, "sub": lambda t, o: o.x - o.y, "mul": lambda t, o: o.x * o.y,
-    "div": lambda t, o: o.x / o.y, "add number": lambda t, o: o.x + 1.5, "mul number": lambda t, o: o.x * 1.5,
-    "number sub": lambda t, o: 1.0 - o.x, "number div": lambda t, o: 1.0 / o.x, "neg": lambda t, o: -o.x,
-    "pow 2": lambda t, o: o.x**2, "pow 0.5": lambda t, o: o.x**0.5, "abs": lambda t, o: o.x.abs(),
-    "exp": lambda t, o: o.x.exp(), "log": lambda t, o: o.x.log(), "sqrt": lambda t, o: o.x.sqrt(),
-    "sin": lambda t, o: o.x.sin(), "cos": lambda t, o: o.x.cos(), "tanh": lambda t, o: o.x.tanh(),
-    "sigmoid": lambda t, o: o.x.sigmoid(), "clamp": lambda t, o: o.x.clamp(0.5, 1.5),
-    "maximum": lambda t, o: t.maximum(o.x, o.y), "minimum": lambda t, o: t.minimum(o.x, o.y),
-    "lerp": lambda t, o: t.lerp(o.x, o.y, 0.1), "addcmul": lambda t, o: t.addcmul(o.x, o.y, o.y, value=0.1),
-    "sum": lambda t, o: o.x.sum(), "sum 1": lambda t, o: o.m.sum(1), "mean": lambda t, o: o.x.mean(),
-    "mean 0": lambda t, o: o.m.mean(0), "max": lambda t, o: o.x.max(), "max 1": lambda t, o: o.m.max(1)[0],
-    "amax": lambda t, o: o.m.amax(1), "prod": lambda t, o: o.x[:8].prod(), "norm": lambda t, o: o.x.norm(),
-    "cumsum": lambda t, o: o.x[:64].cumsum(0), "logsumexp": lambda t, o: o.m.logsumexp(1),
-    "softmax": lambda t, o: o.m.softmax(1), "log_softmax": lambda t, o: o.m.log_softmax(1),
-    "cat": lambda t, o: t.cat((o.x, o.y)), "stack": lambda t, o: t.stack((o.x, o.y, o.x)),
-    "where": lambda t, o: t.where(o.mask, o.x, o.y), "masked_fill": lambda t, o: o.x.masked_fill(o.mask, 0.0),
-    "index": lambda t, o: o.x[o.index], "index 0": lambda t, o: o.x[0], "slice": lambda t, o: o.x[:1],
-    "index mask": lambda t, o: o.x[o.mask], "index_select": lambda t, o: o.x.index_select(0, o.index),
-    "gather": lambda t, o: o.m.gather(1, o.column), "take": lambda t, o: o.x.take(o.index),
-    "scatter": lambda t, o: o.m.scatter(1, o.column, 0.5), "clone": lambda t, o: o.x.clone(),
-    "view": lambda t, o: o.m.view(-1), "reshape": lambda t, o: o.x.reshape(-1, 1), "t": lambda t, o: o.m.t(),
-    "transpose": lambda t, o: o.m.transpose(0, 1), "unsqueeze": lambda t, o: o.x.unsqueeze(0),
-    "squeeze": lambda t, o: o.x.squeeze(), "flatten": lambda t, o: o.m.flatten(),
+    "index": lambda t, o: o.x[o.index], "index mask": lambda t, o: o.x[o.mask],
+    "index_select": lambda t, o: o.x.index_select(0, o.index), "gather": lambda t, o: o.m.gather(1, o.column),
+    "take": lambda t, o: o.x.take(o.index), "scatter": lambda t, o: o.m.scatter(1, o.column, 0.5),
+    "sum 1": lambda t, o: o.m.sum(1), "max 1": lambda t, o: o.m.max(1)[0], "amax": lambda t, o: o.m.amax(1),
+    "softmax": lambda t, o: o.m.softmax(1), "stack": lambda t, o: t.stack((o.x, o.y, o.x)),
     "expand": lambda t, o: o.x.expand(2, -1), "chunk": lambda t, o: o.x.chunk(2)[0],
-    "unbind": lambda t, o: o.m[:2].unbind(0)[0], "matmul": lambda t, o: o.m @ o.m.t()[:, :1],
-    "linear": lambda t, o: t.nn.functional.linear(o.m, o.weight),
-    "relu": lambda t, o: t.nn.functional.relu(o.x), "gelu": lambda t, o: t.nn.functional.gelu(o.x),
-    "leaky_relu": lambda t, o: t.nn.functional.leaky_relu(o.x), "elu": lambda t, o: t.nn.functional.elu(o.x),
-    "silu": lambda t, o: t.nn.functional.silu(o.x), "softplus": lambda t, o: t.nn.functional.softplus(o.x),
     "mse_loss": lambda t, o: t.nn.functional.mse_loss(o.x, o.y),
     "l1_loss": lambda t, o: t.nn.functional.l1_loss(o.x, o.y),
     "smooth_l1_loss": lambda t, o: t.nn.functional.smooth_l1_loss(o.x, o.y),
@@ -85,17 +70,14 @@ DIFFERENTIABLE: dict[str, Operation] = {
 }  # fmt: skip
 # Operations without a gradient; those on `scratch` leave it as it is, up to rounding, or overwrite it.
 OTHERS: dict[str, Operation] = {
-    "gt": lambda t, o: o.y > 1.0, "eq": lambda t, o: o.y == o.scratch, "lt": lambda t, o: o.y < o.scratch,
-    "logical_not": lambda t, o: o.mask.logical_not(), "and": lambda t, o: o.mask & o.mask,
-    "any": lambda t, o: o.mask.any(), "all": lambda t, o: o.mask.all(), "argmax": lambda t, o: o.m.argmax(1),
-    "sort": lambda t, o: o.y.sort()[0], "add_": lambda t, o: o.scratch.add_(o.y, alpha=0.0),
+    "and": lambda t, o: o.mask & o.mask, "any of bools": lambda t, o: o.mask.any(),
+    "argmax": lambda t, o: o.m.argmax(1), "add_ alpha": lambda t, o: o.scratch.add_(o.y, alpha=0.0),
     "add_ number": lambda t, o: o.scratch.add_(0.0), "mul_": lambda t, o: o.scratch.mul_(1.0),
     "div_": lambda t, o: o.scratch.div_(1.0), "sub_": lambda t, o: o.scratch.sub_(0.0),
-    "addcmul_": lambda t, o: o.scratch.addcmul_(o.y, o.y, value=0.0), "clamp_": lambda t, o: o.scratch.clamp_(0.0, 9.0),
-    "copy_": lambda t, o: o.scratch.copy_(o.y), "fill_": lambda t, o: o.scratch.fill_(1.5),
-    "zero_": lambda t, o: o.scratch.zero_(), "zeros_like": lambda t, o: t.zeros_like(o.y),
+    "addcmul_ value": lambda t, o: o.scratch.addcmul_(o.y, o.y, value=0.0),
+    "clamp_": lambda t, o: o.scratch.clamp_(0.0, 9.0), "copy_ alone": lambda t, o: o.scratch.copy_(o.y),
+    "fill_ alone": lambda t, o: o.scratch.fill_(1.5), "zero_": lambda t, o: o.scratch.zero_(),
     "zeros": lambda t, o: t.zeros(o.y.shape), "tensor": lambda t, o: t.tensor([1.0, 2.0]),
-    "float": lambda t, o: o.mask.float(), "detach": lambda t, o: o.x.detach(),
     "setitem": lambda t, o: (o.scratch.__setitem__(0, 1.5), o.scratch)[1],
 }  # fmt: skip
 # Operations whose results are random: their shapes are compared.
@@ -106,7 +88,7 @@ RANDOM: dict[str, Operation] = {
     "Normal rsample": lambda t, o: t.distributions.Normal(o.y, o.y).rsample(),
     "Bernoulli sample": lambda t, o: t.distributions.Bernoulli(logits=o.y).sample(),
 }  # fmt: skip
-_QUICK = ("add", "index", "gather", "softmax", "cat", "where", "add_", "copy_", "Categorical log_prob")
+_QUICK = ("add", "index", "gather", "softmax", "cat", "where", "add_ alpha", "copy_ alone", "Categorical log_prob")
 
 
 def _case(name: str, size: int, backward: bool) -> Case:
@@ -118,13 +100,20 @@ def _case(name: str, size: int, backward: bool) -> Case:
 
 CASES = tuple(
     _case(name, size, backward)
-    for table, ways in ((DIFFERENTIABLE, (False, True)), (OTHERS, (False,)), (RANDOM, (False,)))
+    for table, ways in (
+        (TABLE, (False,)), (SMOOTH, (True,)), (DIFFERENTIABLE, (False, True)), (OTHERS, (False,)), (RANDOM, (False,)),
+    )
     for name in table for size in SIZES for backward in ways
 )  # fmt: skip
 
 
 def _inputs(case: Case) -> Inputs:
-    size = case["size"]
+    size, row = case["size"], TABLE.get(case["operation"])
+    if row is not None:
+        arrays = row.arrays(row.sized(size) or (), np.float32)
+        # No equal numbers, of which a sort may take any first, and no sums that cancel.
+        arrays = [a + np.linspace(0, 1e-3, a.size, dtype=a.dtype).reshape(a.shape) for a in arrays]
+        return {str(i): np.abs(a) if row.terms else a for i, a in enumerate(arrays)}
     rng = np.random.default_rng([1, size])
     return {
         "x": rng.uniform(0.3, 2.0, size).astype(np.float32), "y": rng.uniform(0.4, 2.1, size).astype(np.float32),
@@ -137,15 +126,20 @@ def _setup(library: str, inputs: Inputs, case: Case) -> Job:
     if library == "fastnn":
         lib.set_capture(False)
     name, backward = case["operation"], case["backward"]
-    operands = Operands(lib, inputs, case["size"], recorded=backward)
-    operation = {**DIFFERENTIABLE, **OTHERS, **RANDOM}[name]
+    operands: Any
+    if name in TABLE:
+        operands = leaves = [lib.tensor(a, requires_grad=backward) for a in inputs.values()]
+        operation: Operation = lambda lib, tensors: TABLE[name].run(lib, *tensors)  # noqa: E731  # as in the other tables
+    else:
+        operands = Operands(lib, inputs, case["size"], recorded=backward)
+        operation = {**DIFFERENTIABLE, **OTHERS, **RANDOM}[name]
+        leaves = [operands.x, operands.m, operands.probabilities, operands.weight]
     if not backward:
 
         def read(result: Any) -> list[np.ndarray]:
             return [np.zeros(tuple(result.shape)) if name in RANDOM else np.array(result.detach().tolist(), np.float64)]
 
         return Job(functools.partial(operation, lib, operands), read)
-    leaves = [operands.x, operands.m, operands.probabilities, operands.weight]
     shape = tuple(operation(lib, operands).shape)
     # Not the same number everywhere, for which the gradient of a softmax is rounding only.
     gradient = lib.tensor(np.cos(np.arange(math.prod(shape), dtype=np.float32)).reshape(shape))
