@@ -329,8 +329,7 @@ class _ReplayNode(Node):
 
     def backward(self, grad: Any) -> tuple[Tensor | None, ...]:
         parts: Any = grad
-        is_whole = type(grad) is not Parts or (len(parts.grads) == len(self.recording.layouts) and not _mode.enabled)
-        if is_whole or self.run is None:
+        if self.run is None or type(grad) is not Parts or self._is_whole(grad):
             return super().backward(grad)
         # Some outputs have no gradient, or it is to be differentiated again.
         self.check(self.saved)
@@ -343,12 +342,16 @@ class _ReplayNode(Node):
         found = run_backward(roots, [g for _, g in given], True, _mode.enabled, wanted, inner=True)
         return tuple([None if edge is None else found.pop(edge, None) for edge in self.edges])
 
+    def _is_whole(self, parts: Parts) -> bool:
+        """Whether the recorded backward pass can run: it needs the gradients of all outputs."""
+        return len(parts.grads) == len(self.recording.layouts) and not _mode.enabled
+
     def release(self) -> None:
         super().release()
         self.again = _released
 
     def backward_for(self, grad: Any, wants: list[bool]) -> tuple[Tensor | None, ...]:
-        if self.run is None or _mode.enabled or type(grad) is Parts:
+        if self.run is None or _mode.enabled or (type(grad) is Parts and not self._is_whole(grad)):
             return self.backward(grad)
         if any(memory.version != version for memory, version, _ in self.saved):
             wanted = {i for i, want in enumerate(wants) if want}
