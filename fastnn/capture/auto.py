@@ -25,7 +25,7 @@ from fastnn._autograd.modes import _mode, enable_grad
 from fastnn._core import capture_state
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.capture.guards import MOST_PROGRAMS, Guards, reason_of
-from fastnn.capture.recording import MOST_BYTES, Recording
+from fastnn.capture.recording import MOST_BYTES, Recording, stand_in
 from fastnn.capture.source_check import find_side_effects
 from fastnn.kernels.runtime import allocation, thread_count
 from fastnn.nn import module as modules
@@ -312,35 +312,24 @@ def _in_pieces(model: Module, input: Tensor, kept: _Replays) -> Any:
     return _wrap(out)
 
 
-def _released() -> Sequence[Tensor]:
-    raise RuntimeError("the history of a recording was freed")
-
-
 class _ReplayNode(Node):
     """The operation of a whole module; it checks only the saved memory that the requested gradients read."""
 
-    __slots__ = ("again", "recording")
+    __slots__ = ("from_some", "recording")
 
     selective = True
 
     recording: Recording
-    # Several outputs, computed again by eager operations.
-    again: Callable[[], Sequence[Tensor]]
+    # For several outputs, of which some have no gradient, or if it is to be differentiated again.
+    from_some: Callable[[Parts], tuple[Tensor | None, ...]] | None
 
     def backward(self, grad: Any) -> tuple[Tensor | None, ...]:
-        parts: Any = grad
         if self.run is None or type(grad) is not Parts or self._is_whole(grad):
             return super().backward(grad)
-        # Some outputs have no gradient, or it is to be differentiated again.
         self.check(self.saved)
         self.check_read()
-        differentiated[0] += _mode.enabled
-        results = self.again()
-        wanted = {edge for edge in self.edges if edge is not None}
-        given = sorted(parts.grads.items())
-        roots = [results[i] for i, _ in given]
-        found = run_backward(roots, [g for _, g in given], True, _mode.enabled, wanted, inner=True)
-        return tuple([None if edge is None else found.pop(edge, None) for edge in self.edges])
+        assert self.from_some is not None
+        return self.from_some(grad)
 
     def _is_whole(self, parts: Parts) -> bool:
         """Whether the recorded backward pass can run: it needs the gradients of all outputs."""
@@ -348,7 +337,7 @@ class _ReplayNode(Node):
 
     def release(self) -> None:
         super().release()
-        self.again = _released
+        self.from_some = None
 
     def backward_for(self, grad: Any, wants: list[bool]) -> tuple[Tensor | None, ...]:
         if self.run is None or _mode.enabled or (type(grad) is Parts and not self._is_whole(grad)):
@@ -369,10 +358,10 @@ def _recorded(
         given = (grad,) if type(grad) is not Parts else grad.by_position(len(outs))
         return lease.recording.run_back(arrays, outs, given)
 
-    def again() -> Sequence[Tensor]:
+    def again(inputs: tuple[Tensor, ...]) -> Sequence[Tensor]:
         kind.give_up(_AGAIN if _mode.enabled else _SOME)
         with enable_grad():
-            result = lease.recording.compute(model, args)
+            result = lease.recording.compute(model, inputs)
         results: Sequence[Tensor] = [result] if recording.many is None else result
         # What lies between input and output was computed from numbers that may have changed without a version.
         for t, out, memory in zip(results, outs, memories, strict=True):
@@ -381,7 +370,26 @@ def _recorded(
         return results
 
     def recompute() -> Tensor:
-        return again()[0]
+        return again(args)[0]
+
+    def from_some(parts: Parts) -> tuple[Tensor | None, ...]:
+        given = sorted(parts.grads.items())
+        found: dict[int, np.ndarray] = {}
+        if _mode.direct and all(p._hooks is None for p in recording.trained):
+            # The parameters get their gradients directly, as in an eager pass, which rounds otherwise than a sum.
+            with enable_grad():
+                inputs = tuple([stand_in(t, i, found) for i, t in enumerate(args)])
+            results = again(inputs)
+            run_backward([results[i] for i, _ in given], [g for _, g in given], True, False, None, inner=True)
+            of_inputs = [_wrap(found[i]) if i in found else None for i in range(len(args))]
+            grads = (*of_inputs, *[None] * len(recording.trained))
+            return grads if recording.put_in_order is None else recording.put_in_order(grads)
+        differentiated[0] += _mode.enabled
+        results = again(args)
+        edges, wanted = node.edges, {edge for edge in node.edges if edge is not None}
+        roots = [results[i] for i, _ in given]
+        by_edge = run_backward(roots, [g for _, g in given], True, _mode.enabled, wanted, inner=True)
+        return tuple([None if edge is None else by_edge.pop(edge, None) for edge in edges])
 
     saved = (*[args[i] for i in recording.read_inputs], *recording.read_tensors)
     operands = (*args, *recording.trained)
@@ -397,8 +405,8 @@ def _recorded(
     if recording.many is None:
         results = [_wrap(outs[0], node)]
     else:
-        # `again` takes the place of `recompute`, which is for one result.
-        node.again, node.recompute = again, None
+        # In the place of `recompute`, which is for one result.
+        node.from_some, node.recompute = from_some, None
         results = [_wrap(out, part_node(node, i)) for i, out in enumerate(outs)]
     # Not the results themselves, which hold the node.
     memories = [t._memory for t in results]

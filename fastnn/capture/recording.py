@@ -40,7 +40,7 @@ from fastnn.nn.parameter import Parameter
 MOST_BYTES = 16 * 2**20
 
 
-def _stand_in(tensor: Tensor, i: int, found: dict[int, np.ndarray]) -> Tensor:
+def stand_in(tensor: Tensor, i: int, found: dict[int, np.ndarray]) -> Tensor:
     """A tensor over the same numbers without a history, whose gradient goes to ``found[i]``."""
     if not (tensor._requires_grad and _mode.enabled):
         return _wrap(tensor._data)
@@ -193,7 +193,7 @@ class Recording:
         """Record both passes; the outputs, the stand-ins of the inputs, and the memory that the backward needs."""
         arrays, before = [t._data for t in inputs], changes[0]
         with tracing_into(self.forward) as self.watch:
-            stand_ins = [_stand_in(t, i, self._found) for i, t in enumerate(inputs)]
+            stand_ins = [stand_in(t, i, self._found) for i, t in enumerate(inputs)]
             result = model.forward(*stand_ins)
         self.many = type(result) if type(result) in (tuple, list) else None
         results: list[Any] = [result] if self.many is None else list(result)
@@ -220,6 +220,10 @@ class Recording:
         if any(t._requires_grad for t in results):
             if not all(t._requires_grad and t._node is not None for t in results):
                 raise Uncapturable("one output needs a gradient and another does not")
+            edges = [edge for node in _nodes(results) for edge in node.edges]
+            if any(t._node is not None and edges.count(t._node) > 1 for t in stand_ins):
+                # The eager pass adds each gradient to what there is; the sum of them all rounds differently.
+                raise Uncapturable("an input that needs a gradient is used more than once")
             self.dys = [allocation.empty(out.shape, out.dtype) for out in outs]
             for dy in self.dys:
                 known.add(dy)

@@ -132,6 +132,12 @@ def test_captured_as_eager(spec: Spec, program: list[Instruction]) -> None:
         if is_about_versions(f) and (e[0] in ("hook", "accumulated") or str(e[-1]) == "interrupted"):
             # A replay raises at once, eager code after the hooks of the first layers.
             return
+        if is_about_versions(f) and f[0].endswith(" second"):
+            # What is replayed is computed once more from all its operands; eager operations may not need all of them.
+            return
+        if is_about_versions(f) and "this gradient is read-only" in str(e[-1]):
+            # Both errors are due, and a replay finds the other one first.
+            return
         assert is_same(f, e, exactly), f"{f}\ninstead of {e}, in\n{listing(spec, program)}"
     assert len(found) == len(expected), listing(spec, program)
 
