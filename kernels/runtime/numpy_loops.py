@@ -101,10 +101,15 @@ _CHOICE = Words("mask x y out;" + _names("mask x y out"))
 
 
 @inline
+def _offset(args, strides, i, j, m):
+    """The offset in bytes of a place in an operand; ``strides``: the first word of the operand's strides."""
+    return i * integer(args, strides) + j * integer(args, strides + 1) + m * integer(args, strides + 2)
+
+
+@inline
 def _at(args, operand, strides, i, j, m):
-    """The address in word ``operand`` plus an offset; ``strides``: the first word of the operand's strides."""
-    offset = i * integer(args, strides) + j * integer(args, strides + 1) + m * integer(args, strides + 2)
-    return integer(args, operand) + offset
+    """The address in word ``operand`` plus an offset, for C functions: as a pointer it would be a sum."""
+    return integer(args, operand) + _offset(args, strides, i, j, m)
 
 
 def _loop_slice(args, t, n):
@@ -130,41 +135,50 @@ def _where(dtype):
 
     def where_slice(args, t, n):
         # mask, x, y, out
+        mask, x, y, out = integer(args, w.mask), integer(args, w.x), integer(args, w.y), integer(args, w.out)
         for i in range(integer(args, w.n0)):
             for j in range(integer(args, w.n1)):
                 for m in range(integer(args, w.n2)):
-                    mask, x = _at(args, w.mask, w.mask0, i, j, m), _at(args, w.x, w.x0, i, j, m)
-                    y, out = _at(args, w.y, w.y0, i, j, m), _at(args, w.out, w.out0, i, j, m)
+                    mask_0, x_0 = _offset(args, w.mask0, i, j, m), _offset(args, w.x0, i, j, m)
+                    y_0, out_0 = _offset(args, w.y0, i, j, m), _offset(args, w.out0, i, j, m)
                     for k in range(integer(args, w.n3)):
-                        x_k, y_k = x + k * integer(args, w.x3), y + k * integer(args, w.y3)
-                        chosen = x_k if _is_true(mask + k * integer(args, w.mask3)) else y_k
-                        _copy_number(out + k * integer(args, w.out3), chosen, dtype(0))
+                        target = out_0 + k * integer(args, w.out3)
+                        if _is_true(mask, mask_0 + k * integer(args, w.mask3)):
+                            _copy_number(out, target, x, x_0 + k * integer(args, w.x3), dtype(0))
+                        else:
+                            _copy_number(out, target, y, y_0 + k * integer(args, w.y3), dtype(0))
 
     return where_slice
 
 
+def _place(builder, address, offset, kind):
+    """A pointer to a number of this kind, made from an address and an offset in bytes, without a sum of the two."""
+    byte = builder.gep(builder.inttoptr(address, ir.IntType(8).as_pointer()), [offset])
+    return builder.bitcast(byte, kind.as_pointer())
+
+
 @intrinsic
-def _is_true(typingctx, address):
-    """Whether the byte at an address is not 0."""
+def _is_true(typingctx, address, offset):
+    """Whether the byte at an offset from an address is not 0."""
 
     def codegen(context, builder, signature, values):
-        byte = builder.load(builder.inttoptr(values[0], ir.IntType(8).as_pointer()))
+        byte = builder.load(_place(builder, *values, ir.IntType(8)))
         return builder.icmp_unsigned("!=", byte, ir.IntType(8)(0))
 
-    return types.boolean(types.int64), codegen
+    return types.boolean(types.int64, types.int64), codegen
 
 
 @intrinsic
-def _copy_number(typingctx, target, source, like):
-    """Copy a number of the type of ``like`` from one address to another, with its bits."""
-    size = 32 if like == types.float32 else 64
+def _copy_number(typingctx, address, offset, source, source_offset, like):
+    """Copy a number of the type of ``like``, with its bits."""
+    kind = ir.IntType(32 if like == types.float32 else 64)
 
     def codegen(context, builder, signature, values):
-        kind = ir.IntType(size).as_pointer()
-        builder.store(builder.load(builder.inttoptr(values[1], kind)), builder.inttoptr(values[0], kind))
+        number = builder.load(_place(builder, values[2], values[3], kind))
+        builder.store(number, _place(builder, values[0], values[1], kind))
         return context.get_dummy_value()
 
-    return types.void(types.int64, types.int64, like), codegen
+    return types.void(*[types.int64] * 4, like), codegen
 
 
 _KERNEL = Kernel("numpy.loop", _loop_slice, _LOOP, outputs="out")
