@@ -321,7 +321,7 @@ class _ReplayNode(Node):
 
     recording: Recording
     # For several outputs, of which some have no gradient, or if it is to be differentiated again.
-    from_some: Callable[[Parts], tuple[Tensor | None, ...]] | None
+    from_some: Callable[[Node, Parts], tuple[Tensor | None, ...]] | None
 
     def backward(self, grad: Any) -> tuple[Tensor | None, ...]:
         if self.run is None or type(grad) is not Parts or self._is_whole(grad):
@@ -329,7 +329,7 @@ class _ReplayNode(Node):
         self.check(self.saved)
         self.check_read()
         assert self.from_some is not None
-        return self.from_some(grad)
+        return self.from_some(self, grad)
 
     def _is_whole(self, parts: Parts) -> bool:
         """Whether the recorded backward pass can run: it needs the gradients of all outputs."""
@@ -372,7 +372,8 @@ def _recorded(
     def recompute() -> Tensor:
         return again(args)[0]
 
-    def from_some(parts: Parts) -> tuple[Tensor | None, ...]:
+    def from_some(node: Node, parts: Parts) -> tuple[Tensor | None, ...]:
+        # The node is an argument: held by this function, which it holds, neither would be freed before a collection.
         given = sorted(parts.grads.items())
         found: dict[int, np.ndarray] = {}
         if _mode.direct and all(p._hooks is None for p in recording.trained):

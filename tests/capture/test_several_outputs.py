@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -175,3 +176,20 @@ def test_gradients_of_an_input_that_is_read_twice() -> None:
     (found, said), (expected, _) = work(True), work(False)
     assert all(map(np.array_equal, found, expected))
     assert said.endswith("an input that needs a gradient is used more than once")
+
+
+def test_outputs_that_are_dropped_free_the_recording() -> None:
+    model, x = ActorCritic(), fastnn.randn(1, 4)
+    for _ in range(3):
+        model(x)
+    [site] = model.__dict__["_replays"].kinds.values()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(5):
+            probs, _ = model(x)
+            assert not site.free
+            del probs, _
+            assert len(site.free) == len(site.made) == 1
+    finally:
+        gc.enable()
