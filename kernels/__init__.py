@@ -42,6 +42,15 @@ from fastnn.kernels.optim.sgd import sgd, sgd_momentum
 from fastnn.kernels.reduce.norms import block_norms, clip_factor, power_sum, scale
 from fastnn.kernels.reduce.reductions import total
 from fastnn.kernels.reduce.softmax import softmax_backward, softmax_forward
+from fastnn.kernels.rows.categorical import (
+    categorical_draw,
+    categorical_entropy_backward,
+    categorical_entropy_forward,
+    categorical_log_prob_backward,
+    categorical_log_prob_forward,
+    normalize_backward,
+    normalize_forward,
+)
 from fastnn.kernels.rows.embedding import embedding_backward, embedding_forward
 from fastnn.kernels.rows.gather import gather
 from fastnn.kernels.rows.take_rows import take_rows
@@ -65,6 +74,11 @@ __all__ = [
     "batch_norm_backward",
     "batch_norm_forward",
     "block_norms",
+    "categorical_draw",
+    "categorical_entropy_backward",
+    "categorical_entropy_forward",
+    "categorical_log_prob_backward",
+    "categorical_log_prob_forward",
     "clip_factor",
     "compress_rows",
     "dropout_backward",
@@ -82,6 +96,8 @@ __all__ = [
     "multilabel_margin",
     "nadam",
     "nll_loss",
+    "normalize_backward",
+    "normalize_forward",
     "paired_loss",
     "paired_loss_gradient",
     "perceptron_predict",

@@ -64,13 +64,12 @@ def launch(kernel: Kernel, parts: int, arrays: tuple[np.ndarray, ...], *scalars:
     The caller has checked the arrays with :func:`check` or :func:`check_strided`; they are not
     checked again here or below.
     """
+    block = pack(kernel, arrays, scalars)
     if _recorders:
         recorder = _recorders.get(threading.get_ident())
-        if recorder is not None:
-            pack(kernel, arrays, scalars)
-            if recorder(kernel, parts, arrays, scalars):
-                return
-    launch_unwatched(kernel, parts, arrays, *scalars)
+        if recorder is not None and recorder(kernel, parts, arrays, scalars):
+            return
+    _run_block(kernel, parts, block)
 
 
 def pack(kernel: Kernel, arrays: tuple[np.ndarray, ...], scalars: tuple[float, ...]) -> bytes:
