@@ -7,7 +7,7 @@ notice it: the forward must be straight-line (see ``source_check``), and the tra
 bypass ``__setattr__`` are not noticed.
 
 A recording owns the intermediate arrays. A second call before the backward pass of the first gets another
-recording, with its own arrays. There are at most ``_MOST_RECORDINGS``; further calls run eagerly. The
+recording, a copy with its own arrays. There are at most ``_MOST_RECORDINGS``; further calls run eagerly. The
 output is a new array each time, and so are the gradients of inputs.
 """
 
@@ -34,8 +34,12 @@ from fastnn.nn.module_members import changes
 
 # Eager calls of a kind before one is recorded.
 _EAGER_CALLS = 2
-# Recordings of one kind, for outputs whose backward has not run yet; fewer if they are large.
-_MOST_RECORDINGS = 4
+# Recordings of one kind, for outputs whose backward has not run yet; fewer if they are large. A policy keeps one for
+# each step of an episode.
+_MOST_RECORDINGS = 512
+# A copy costs as much as ten eager calls (1 ms for three layers), and may be needed once only: after the first ones, one
+# for so many calls.
+_COPIED_AT_ONCE, _CALLS_PER_COPY = 4, 4
 
 # Only the eager operations can be differentiated twice.
 _AGAIN = "backward passes are differentiated again"
@@ -138,6 +142,8 @@ class _CallSite:
         # The recordings that exist; one lost to Ctrl-C in a call makes room for another.
         self.made: list[weakref.ref[Recording]] = []
         self.most = _MOST_RECORDINGS
+        # Calls that came while all recordings were in use.
+        self.wanted = 0
 
     def recording(self, model: Module, inputs: tuple[Tensor, ...]) -> Recording | None:
         """A free recording, or a new one; None if this call must run eagerly."""
@@ -153,8 +159,7 @@ class _CallSite:
                     return recording
                 except IndexError:
                     pass
-                self.made = [recording for recording in self.made if recording() is not None]
-                return self._record(model, guards, inputs) if len(self.made) < self.most else None
+                return self._another(model, guards, inputs)
             moves = self.moves + (not guards.is_in_place())
             self.__init__()  # type: ignore[misc]  # reset
             # If memory is replaced repeatedly, as by `p.data = p.data - lr * p.grad`, it is recorded ever more rarely.
@@ -182,6 +187,19 @@ class _CallSite:
                 return self._record(model, guards, inputs)
             self.blocked = guards if guards.obstacle() else None
         return None
+
+    def _another(self, model: Module, guards: Guards, inputs: tuple[Tensor, ...]) -> Recording | None:
+        """A copy of a recording that is in use, now and then; None in between, or if there are enough."""
+        alive = [recording for reference in self.made if (recording := reference()) is not None]
+        self.made = list(map(weakref.ref, alive))
+        if not alive:
+            return self._record(model, guards, inputs)
+        self.wanted += 1
+        if len(alive) >= self.most or (len(alive) >= _COPIED_AT_ONCE and self.wanted % _CALLS_PER_COPY):
+            return None
+        copy = alive[0].copy()
+        self.made.append(weakref.ref(copy))
+        return copy
 
     def _record(self, model: Module, guards: Guards, inputs: tuple[Tensor, ...]) -> Recording | None:
         """A new recording; None if another thread is making one, or if it cannot be made."""

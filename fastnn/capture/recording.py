@@ -6,6 +6,8 @@
 from __future__ import annotations
 
 import operator
+import threading
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -112,6 +114,65 @@ def _written(program: Program) -> list[np.ndarray]:
     return [arrays[i] for kernel, _, arrays, _, _ in program.launches for i in kernel.outputs or ()]
 
 
+class _Moves:
+    """Memory of a recording that a copy of it has for itself: what its launches write, and states of random draws.
+
+    Args:
+        shared: arrays that the copies share, or get anew in each replay.
+    """
+
+    def __init__(self, shared: Sequence[np.ndarray]) -> None:
+        self._shared = Spans()
+        for array in shared:
+            self._shared.add(array)
+        # Sorted, apart from each other, with the memory that takes their place.
+        self._spans: list[tuple[int, int, np.ndarray]] = []
+
+    def add(self, arrays: Sequence[np.ndarray]) -> None:
+        """New memory for these arrays, with the same contents, unless they have some or are shared."""
+        own = [a for a in arrays if a.size and not self._shared.holds(a) and self.moved(a) is a]
+        merged: list[list[Any]] = []
+        for low, high, array in sorted([(*span(a), a) for a in own], key=operator.itemgetter(0)):
+            if merged and low < merged[-1][1]:
+                merged[-1][1] = max(high, merged[-1][1])
+                merged[-1][2].append(array)
+            else:
+                merged.append([low, high, [array]])
+        for low, high, parts in merged:
+            # At the same place of a cache line, as kernels may rely on it.
+            room = allocation.empty(high - low + 64, np.uint8)
+            start = (low - room.ctypes.data) % 64
+            self._spans.append((low, high, room[start : start + high - low]))
+            for array in parts:
+                self.moved(array)[...] = array
+
+    def moved(self, array: np.ndarray) -> np.ndarray:
+        """The array in the new memory, or itself."""
+        if array.size:
+            at = array.ctypes.data
+            for low, high, room in self._spans:
+                if low <= at < high:
+                    return np.ndarray(array.shape, array.dtype, room.data, at - low, array.strides)
+        return array
+
+    def program(self, program: Program) -> Program:
+        """A program over the new memory."""
+        made = Program()
+        self.add(_written(program))
+        made.launches = [
+            (kernel, parts, tuple(map(self.moved, arrays)), scalars, waits)
+            for kernel, parts, arrays, scalars, waits in program.launches
+        ]
+        made.build()
+        return made
+
+    def inputs(self, inputs: Inputs) -> Inputs:
+        """The program of these inputs over the new memory, with the same inputs."""
+        for array in inputs.traced:
+            self._shared.add(array)
+        return Inputs(self.program(inputs.program), inputs.traced[: inputs.count], inputs.traced[inputs.count :])
+
+
 class Recording:
     """One recording of a forward and its backward, over arrays of its own.
 
@@ -139,6 +200,10 @@ class Recording:
         self.backward: Program | None = None
         # Other backward passes, keyed by which parameters' gradients they add to.
         self._others: dict[tuple[bool, ...], Inputs] = {}
+        # Of a copy: the recording that it was copied from, and where its memory is.
+        self._origin: tuple[Recording, _Moves] | None = None
+        # The thread that makes another backward pass.
+        self._maker: dict[str, int] = {}
         # The gradients of inputs from the last trace of a backward pass.
         self._found: dict[int, np.ndarray] = {}
         # Once each: two modules may share a parameter.
@@ -153,6 +218,7 @@ class Recording:
         self.bytes = self._size(outs)
         if self.bytes > MOST_BYTES:
             raise Uncapturable("what lies between input and output is too large to be kept")
+        self._draws = self.watch.draws
         self.layouts, self.inputs = [(out.shape, out.dtype) for out in outs], arrays
         self.shape, self.dtype = self.layouts[0]
         # The members and attributes of the modules.
@@ -186,6 +252,24 @@ class Recording:
             self.put_in_order = None if is_ordered else operator.itemgetter(*order)
             self._readers = None
             self._prepare_back(guards, outs)
+
+    def copy(self) -> Recording:
+        """The same recording over other memory, in a quarter of the time of another trace."""
+        if self._origin is not None:
+            return self._origin[0].copy()
+        made = object.__new__(Recording)
+        made.__dict__.update(self.__dict__)
+        flat = {id(p._slot.chunk): p._slot.chunk.grads for p in self.trained}
+        moves = _Moves([*self.guards.arrays, *flat.values(), *self.watch.constants])
+        # The states first: launches read them.
+        moves.add([state for state, _ in self.watch.draws])
+        made._draws = [(moves.moved(state), draw) for state, draw in self._draws]
+        made.first, made._others, made._origin = moves.inputs(self.first), {}, (self, moves)
+        made.forward = made.first.program
+        if self.backward is not None:
+            made.second = moves.inputs(self.second)
+            made.backward = made.second.program
+        return made
 
     def _trace(
         self, model: Module, guards: Guards, inputs: tuple[Tensor, ...], known: Spans
@@ -297,7 +381,17 @@ class Recording:
         It is made on first use. It has its own launches: kernels that add round differently from a sum of
         two gradients.
         """
-        if adds not in self._others:
+        if adds not in self._others and self._origin is not None:
+            origin, moves = self._origin
+            mine = threading.get_ident()
+            # Users of other copies may ask for it in other threads.
+            while origin._maker.setdefault("by", mine) != mine:
+                time.sleep(1e-4)
+            try:
+                self._others[adds] = moves.inputs(origin._other(adds))
+            finally:
+                origin._maker.clear()
+        elif adds not in self._others:
             assert self.backward is not None
             capture_state.stop("a recorded backward pass is recorded anew")
             before = [(p, p._grad, p._requires_grad, p._hooks) for p in self.trained]
@@ -356,7 +450,7 @@ class Recording:
         same random numbers, and its running statistics do not change.
         """
         modules, parameters = self.guards.modules, self.guards.parameters
-        states = [state.copy() for state, _ in self.watch.draws]
+        states = [state.copy() for state, _ in self._draws]
         buffers = [(b._data, b._data.copy()) for b in self.touched]
         before, flags = [dict(m.__dict__) for m in modules], [p._requires_grad for p in parameters]
 
@@ -390,7 +484,7 @@ class Recording:
             if not holds(np.ascontiguousarray(inputs[k]._data)):
                 return None
         outs = [allocation.empty(shape, dtype) for shape, dtype in self.layouts]
-        for state, draw in self.watch.draws:
+        for state, draw in self._draws:
             state[...] = draw()
         for buffer in self.touched:
             buffer._memory.version += 1
