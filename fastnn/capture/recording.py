@@ -150,9 +150,9 @@ class _Moves:
         """The array in the new memory, or itself."""
         if array.size:
             at = array.ctypes.data
-            for low, high, room in self._spans:
+            for low, high, memory in self._spans:
                 if low <= at < high:
-                    return np.ndarray(array.shape, array.dtype, room.data, at - low, array.strides)
+                    return np.ndarray(array.shape, array.dtype, memory.data, at - low, array.strides)
         return array
 
     def program(self, program: Program) -> Program:
