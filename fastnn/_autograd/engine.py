@@ -351,19 +351,19 @@ class Parts:
         return tuple([self.grads.get(i) for i in range(count)])
 
 
-class _Joint:
-    """All results together, as the operand of the small nodes."""
-
-    __slots__ = ("_node", "_requires_grad")
-
-    def __init__(self, node: Node) -> None:
-        self._node, self._requires_grad = node, True
-
-
 class _PartNode(Node):
     """The small node of one result. To the outside it is the operation, as in PyTorch, where all results share one."""
 
-    __slots__ = ()
+    __slots__ = ("position",)
+
+    def __init__(self, node: Node, position: int) -> None:
+        # Without the constructor of Node, and without a function: policies make one of these for each output.
+        self.title, self.position, self.edges = node.title, position, (node,)
+        self.run = self.recompute = self.read = self.hooks = None
+        self.keeps, self.saved, self.sequence = False, [], next(_sequence)
+
+    def backward(self, grad: Any) -> tuple[Any, ...]:
+        return (Parts({self.position: grad}),)
 
     @property
     def next_functions(self) -> tuple[tuple[Any, int], ...]:
@@ -396,9 +396,7 @@ def part_node(node: Node, position: int) -> Node:
 
     The ``width`` of ``node`` is set by its maker.
     """
-    joint: Any = _Joint(node)
-    run: Any = lambda grad: (Parts({position: grad}),)  # noqa: E731  # a def has no type Any
-    return _PartNode(node.title, (joint,), run)
+    return _PartNode(node, position)
 
 
 # -- The walk ----------------------------------------------------------------------------------

@@ -20,7 +20,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._autograd.engine import Node, Parts, anomaly, differentiated, part_node, run_backward
+from fastnn._autograd.engine import Memory, Node, Parts, anomaly, differentiated, part_node, run_backward
 from fastnn._autograd.modes import _mode, enable_grad
 from fastnn._core import capture_state
 from fastnn._tensor.tensor import Tensor, _wrap
@@ -331,104 +331,127 @@ def _in_pieces(model: Module, input: Tensor, kept: _Replays) -> Any:
 
 
 class _ReplayNode(Node):
-    """The operation of a whole module; it checks only the saved memory that the requested gradients read."""
+    """The operation of a whole module; it checks only the saved memory that the requested gradients read.
 
-    __slots__ = ("from_some", "recording")
+    Its state is in slots rather than in functions: an episode of a policy keeps many of these, and each object more is
+    one more for the garbage collector.
+    """
+
+    __slots__ = ("arrays", "inputs", "lease", "memories", "model", "outs", "site")
 
     selective = True
 
-    recording: Recording
-    # For several outputs, of which some have no gradient, or if it is to be differentiated again.
-    from_some: Callable[[Node, Parts], tuple[Tensor | None, ...]] | None
+    model: Module
+    site: _CallSite
+    # These are None after the pass.
+    inputs: tuple[Tensor, ...]
+    arrays: list[np.ndarray]
+    outs: list[np.ndarray]
+    lease: Any
+    # Of the outputs, not the outputs themselves, which hold the node.
+    memories: list[Memory]
 
     def backward(self, grad: Any) -> tuple[Tensor | None, ...]:
-        if self.run is None or type(grad) is not Parts or self._is_whole(grad):
+        if self.run is None or (type(grad) is Parts and not self._is_whole(grad)) or _mode.enabled:
+            return self._again(grad)
+        for memory, version, _ in self.saved:
+            if memory.version != version:
+                self.check(self.saved)
+        return self._replay(grad)
+
+    def _again(self, grad: Any) -> tuple[Tensor | None, ...]:
+        """By eager operations: if some outputs have no gradient, or if the gradients are to be differentiated."""
+        if self.run is None or type(grad) is not Parts:
             return super().backward(grad)
         self.check(self.saved)
         self.check_read()
-        assert self.from_some is not None
-        return self.from_some(self, grad)
+        return self._from_some(grad)
+
+    def _replay(self, grad: Any) -> tuple[Tensor | None, ...]:
+        given = (grad,) if type(grad) is not Parts else grad.by_position(len(self.outs))
+        recording: Recording = self.lease.recording
+        return recording.run_back(self.arrays, self.outs, given)
 
     def _is_whole(self, parts: Parts) -> bool:
         """Whether the recorded backward pass can run: it needs the gradients of all outputs."""
-        return len(parts.grads) == len(self.recording.layouts) and not _mode.enabled
+        return len(parts.grads) == len(self.outs)
 
     def release(self) -> None:
         super().release()
-        self.from_some = None
+        self.lease = self.inputs = self.arrays = self.outs = self.memories = None  # type: ignore[assignment]  # freed
 
     def backward_for(self, grad: Any, wants: list[bool]) -> tuple[Tensor | None, ...]:
         if self.run is None or _mode.enabled or (type(grad) is Parts and not self._is_whole(grad)):
             return self.backward(grad)
         if any(memory.version != version for memory, version, _ in self.saved):
-            wanted = {i for i, want in enumerate(wants) if want}
-            self.check([entry for entry, at in zip(self.saved, self.recording.readers(), strict=True) if at & wanted])
-        return self.run(grad)
+            wanted, readers = {i for i, want in enumerate(wants) if want}, self.lease.recording.readers()
+            self.check([entry for entry, at in zip(self.saved, readers, strict=True) if at & wanted])
+        return self._replay(grad)
+
+    def _computed(self, inputs: tuple[Tensor, ...]) -> Sequence[Tensor]:
+        """The outputs, by eager operations of these inputs."""
+        self.site.give_up(_AGAIN if _mode.enabled else _SOME)
+        recording: Recording = self.lease.recording
+        with enable_grad():
+            result = recording.compute(self.model, inputs)
+        results: Sequence[Tensor] = [result] if recording.many is None else result
+        # What lies between input and output was computed from numbers that may have changed without a version.
+        for t, out, memory in zip(results, self.outs, self.memories, strict=True):
+            if not memory.version and not np.allclose(t._data, out, rtol=1e-5, equal_nan=True):
+                raise RuntimeError(_CHANGED)
+        return results
+
+    def _differentiated(self, recompute: Any, grad: Any) -> tuple[Tensor | None, ...]:
+        return super()._differentiated(lambda: self._computed(self.inputs)[0], grad)
+
+    def _from_some(self, parts: Parts) -> tuple[Tensor | None, ...]:
+        given, recording, inputs = sorted(parts.grads.items()), self.lease.recording, self.inputs
+        found: dict[int, np.ndarray] = {}
+        if _mode.direct and all(p._hooks is None for p in recording.trained):
+            # The parameters get their gradients directly, as in an eager pass, which rounds otherwise than a sum.
+            with enable_grad():
+                leaves = tuple([stand_in(t, i, found) for i, t in enumerate(inputs)])
+            results = self._computed(leaves)
+            run_backward([results[i] for i, _ in given], [g for _, g in given], True, False, None, inner=True)
+            of_inputs = [_wrap(found[i]) if i in found else None for i in range(len(inputs))]
+            grads = (*of_inputs, *[None] * len(recording.trained))
+            return grads if recording.put_in_order is None else recording.put_in_order(grads)
+        differentiated[0] += _mode.enabled
+        results = self._computed(inputs)
+        wanted = {edge for edge in self.edges if edge is not None}
+        roots = [results[i] for i, _ in given]
+        by_edge = run_backward(roots, [g for _, g in given], True, _mode.enabled, wanted, inner=True)
+        return tuple([None if edge is None else by_edge.pop(edge, None) for edge in self.edges])
+
+
+def _by_node(*args: Any) -> Any:
+    """In the place of a node's functions: a replay is run and computed again by methods of its node."""
+    raise AssertionError("a replay is run by its node")
 
 
 def _recorded(
     model: Module, args: tuple[Tensor, ...], lease: _Checkout, kind: _CallSite, outs: list[np.ndarray]
 ) -> Any:
     """The output, or the outputs, with a history of one operation."""
-    recording, arrays = lease.recording, [t._data for t in args]
-
-    def run(grad: Any) -> tuple[Tensor | None, ...]:
-        given = (grad,) if type(grad) is not Parts else grad.by_position(len(outs))
-        return lease.recording.run_back(arrays, outs, given)
-
-    def again(inputs: tuple[Tensor, ...]) -> Sequence[Tensor]:
-        kind.give_up(_AGAIN if _mode.enabled else _SOME)
-        with enable_grad():
-            result = lease.recording.compute(model, inputs)
-        results: Sequence[Tensor] = [result] if recording.many is None else result
-        # What lies between input and output was computed from numbers that may have changed without a version.
-        for t, out, memory in zip(results, outs, memories, strict=True):
-            if not memory.version and not np.allclose(t._data, out, rtol=1e-5, equal_nan=True):
-                raise RuntimeError(_CHANGED)
-        return results
-
-    def recompute() -> Tensor:
-        return again(args)[0]
-
-    def from_some(node: Node, parts: Parts) -> tuple[Tensor | None, ...]:
-        # The node is an argument: held by this function, which it holds, neither would be freed before a collection.
-        given = sorted(parts.grads.items())
-        found: dict[int, np.ndarray] = {}
-        if _mode.direct and all(p._hooks is None for p in recording.trained):
-            # The parameters get their gradients directly, as in an eager pass, which rounds otherwise than a sum.
-            with enable_grad():
-                inputs = tuple([stand_in(t, i, found) for i, t in enumerate(args)])
-            results = again(inputs)
-            run_backward([results[i] for i, _ in given], [g for _, g in given], True, False, None, inner=True)
-            of_inputs = [_wrap(found[i]) if i in found else None for i in range(len(args))]
-            grads = (*of_inputs, *[None] * len(recording.trained))
-            return grads if recording.put_in_order is None else recording.put_in_order(grads)
-        differentiated[0] += _mode.enabled
-        results = again(args)
-        edges, wanted = node.edges, {edge for edge in node.edges if edge is not None}
-        roots = [results[i] for i, _ in given]
-        by_edge = run_backward(roots, [g for _, g in given], True, _mode.enabled, wanted, inner=True)
-        return tuple([None if edge is None else by_edge.pop(edge, None) for edge in edges])
-
+    recording = lease.recording
     saved = (*[args[i] for i in recording.read_inputs], *recording.read_tensors)
     operands = (*args, *recording.trained)
     if recording.put_in_order is not None:
         operands = recording.put_in_order(operands)
-    node = _ReplayNode(recording.title, operands, run, saved, True, recompute)
-    node.recording = recording
+    node = _ReplayNode(recording.title, operands, _by_node, saved, True, _by_node)
+    node.model, node.inputs, node.lease, node.site, node.outs = model, args, lease, kind, outs
+    node.arrays = [t._data for t in args]
     if recording.constants:
-        # `recompute` reads them too.
+        # It is computed again from them too.
         operands, versions = node.read  # type: ignore[misc]  # it has one, as it can be computed again
         constants = [0 if t._memory.inference else t._memory.version for t in recording.constants]
         node.read = (*operands, *recording.constants), [*versions, *constants]
     if recording.many is None:
         results = [_wrap(outs[0], node)]
     else:
-        # In the place of `recompute`, which is for one result.
-        node.from_some, node.recompute = from_some, None
+        node.width = len(outs)
         results = [_wrap(out, part_node(node, i)) for i, out in enumerate(outs)]
-    # Not the results themselves, which hold the node.
-    memories = [t._memory for t in results]
+    node.memories = [t._memory for t in results]
     for i in recording.read_outputs:
         node.guard(results[i])
     return results[0] if recording.many is None else recording.many(results)
