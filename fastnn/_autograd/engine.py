@@ -29,7 +29,8 @@ if TYPE_CHECKING:
 Edge = Any
 _Recompute = Callable[[], "Tensor"]
 
-_sequence = itertools.count()
+# The numbers of nodes, in the order of their recording.
+next_sequence: Callable[[], int] = itertools.count().__next__
 # The number of operations whose backward pass was recorded for second derivatives.
 differentiated = [0]
 
@@ -165,7 +166,7 @@ class Node:
             # A tensor of `inference_mode`, which no gradient reads: it cannot change outside of that mode.
             self.read = operands, [_version_or_zero(t._memory) for t in operands]
         self.hooks: Hooks | None = None
-        self.sequence = next(_sequence)
+        self.sequence = next_sequence()
 
     def guard(self, result: Tensor) -> Tensor:
         """Note that ``run`` reads the result, which then must not change either; return the result."""
@@ -221,10 +222,7 @@ class Node:
     def backward(self, grad: Tensor) -> tuple[Tensor | None, ...]:
         """The gradients of the operands, from that of the result."""
         if self.run is None:
-            raise RuntimeError(
-                "Trying to backward through the graph a second time (or directly access saved tensors after they "
-                "have already been freed). Specify retain_graph=True if you need to backward through the graph twice."
-            )
+            raise RuntimeError(_FREED)
         for memory, version, _ in self.saved:
             if memory.version != version:
                 self.check(self.saved)
@@ -262,6 +260,47 @@ class Node:
         """Free what the operation saved, even if its result is kept. If it saved nothing, it may run again."""
         if self.saved or self.keeps:
             self.run, self.recompute, self.saved, self.read = None, None, [], None
+
+
+class MethodNode(Node):
+    """A node with a method in the place of ``run``, and its state in slots.
+
+    It is made in half the time of a node with a function, and is one object for the garbage collector instead of ten.
+    """
+
+    __slots__ = ()
+
+    def __init__(self, name: str, x: Tensor, reads: bool, keeps: bool = False) -> None:
+        """The node of an operation on one tensor; ``reads``: its backward pass reads the operand."""
+        self.title, self.keeps, self.run = name, keeps, by_method
+        self.recompute = self.read = self.hooks = None
+        self.edges = ((x._node or x) if x._requires_grad else None,)
+        memory = x._memory
+        self.saved = [(memory, memory.version, x._data.shape)] if reads else []
+        self.sequence = next_sequence()
+
+    def gradients(self, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """As ``run`` of :class:`Node`."""
+        raise NotImplementedError
+
+    def backward(self, grad: Tensor) -> tuple[Tensor | None, ...]:
+        if self.run is None:
+            raise RuntimeError(_FREED)
+        for memory, version, _ in self.saved:
+            if memory.version != version:
+                self.check(self.saved)
+        return self.gradients(grad)
+
+
+def by_method(*args: Any) -> Any:
+    """In the place of a node's functions, until it is freed."""
+    raise AssertionError("this node has a method instead")
+
+
+_FREED = (
+    "Trying to backward through the graph a second time (or directly access saved tensors after they have already been "
+    "freed). Specify retain_graph=True if you need to backward through the graph twice."
+)
 
 
 class ResultNode(Node):
@@ -351,7 +390,7 @@ class Parts:
         return tuple([self.grads.get(i) for i in range(count)])
 
 
-class _PartNode(Node):
+class _PartNode(MethodNode):
     """The small node of one result. To the outside it is the operation, as in PyTorch, where all results share one."""
 
     __slots__ = ("position",)
@@ -359,10 +398,10 @@ class _PartNode(Node):
     def __init__(self, node: Node, position: int) -> None:
         # Without the constructor of Node, and without a function: policies make one of these for each output.
         self.title, self.position, self.edges = node.title, position, (node,)
-        self.run = self.recompute = self.read = self.hooks = None
-        self.keeps, self.saved, self.sequence = False, [], next(_sequence)
+        self.recompute = self.read = self.hooks = None
+        self.run, self.keeps, self.saved, self.sequence = by_method, False, [], next_sequence()
 
-    def backward(self, grad: Any) -> tuple[Any, ...]:
+    def gradients(self, grad: Any) -> tuple[Any, ...]:
         return (Parts({self.position: grad}),)
 
     @property

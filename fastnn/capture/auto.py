@@ -15,12 +15,12 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from fastnn._autograd.engine import Memory, Node, Parts, anomaly, differentiated, part_node, run_backward
+from fastnn._autograd.engine import Memory, Node, Parts, anomaly, by_method, differentiated, part_node, run_backward
 from fastnn._autograd.modes import _mode, enable_grad
 from fastnn._core import capture_state
 from fastnn._tensor.tensor import Tensor, _wrap
@@ -37,8 +37,8 @@ _EAGER_CALLS = 2
 # Recordings of one kind, for outputs whose backward has not run yet; fewer if they are large. A policy keeps one for
 # each step of an episode.
 _MOST_RECORDINGS = 512
-# A copy costs as much as ten eager calls (1 ms for three layers), and may be needed once only: after the first ones, one
-# for so many calls.
+# A copy costs as much as ten eager calls (1 ms for three layers), and may be needed once only: after the first ones,
+# one for so many calls.
 _COPIED_AT_ONCE, _CALLS_PER_COPY = 4, 4
 
 # Only the eager operations can be differentiated twice.
@@ -424,11 +424,6 @@ class _ReplayNode(Node):
         return tuple([None if edge is None else by_edge.pop(edge, None) for edge in self.edges])
 
 
-def _by_node(*args: Any) -> Any:
-    """In the place of a node's functions: a replay is run and computed again by methods of its node."""
-    raise AssertionError("a replay is run by its node")
-
-
 def _recorded(
     model: Module, args: tuple[Tensor, ...], lease: _Checkout, kind: _CallSite, outs: list[np.ndarray]
 ) -> Any:
@@ -438,7 +433,7 @@ def _recorded(
     operands = (*args, *recording.trained)
     if recording.put_in_order is not None:
         operands = recording.put_in_order(operands)
-    node = _ReplayNode(recording.title, operands, _by_node, saved, True, _by_node)
+    node = _ReplayNode(recording.title, operands, by_method, saved, True, by_method)
     node.model, node.inputs, node.lease, node.site, node.outs = model, args, lease, kind, outs
     node.arrays = [t._data for t in args]
     if recording.constants:

@@ -101,11 +101,11 @@ def _log_prob(given: Tensor, logarithms: bool, value: Tensor, batch: tuple[int, 
         kernels.categorical_log_prob_backward(dx, _dense(grad, (-1,)), x, index.reshape(-1), logarithms)
         return (_wrap(dx.reshape(given._data.shape)),)
 
+    def recompute() -> Tensor:
+        return _gathered(given if logarithms else clamp_probs(given).log(), value)
+
     saved = (value,) if logarithms else (given, value)
-    node = Node(
-        "Squeeze", (given,), run, saved, recompute=lambda: _gathered(given if logarithms else clamp_probs(given).log(), value)
-    )
-    return _wrap(out, node)
+    return _wrap(out, Node("Squeeze", (given,), run, saved, recompute=recompute))
 
 
 def _gathered(logits: Tensor, value: Tensor) -> Tensor:
@@ -217,7 +217,8 @@ class Categorical(Distribution):
         if rows is not None:
             points, drawn = default_generator().numpy.random((len(rows), count)), _empty((len(rows), count), _INT64)
             if not kernels.categorical_draw(drawn, rows, points):
-                return _wrap((drawn if count == 1 else np.ascontiguousarray(drawn.T)).reshape((*sizes, *self._batch_shape)))
+                drawn = drawn if count == 1 else np.ascontiguousarray(drawn.T)
+                return _wrap(drawn.reshape((*sizes, *self._batch_shape)))
         drawn = draw_categories(probs.reshape(-1, self._num_events), count, True)
         return _wrap(np.ascontiguousarray(drawn.T).reshape((*sizes, *self._batch_shape)))
 

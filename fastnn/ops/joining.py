@@ -36,7 +36,7 @@ def _tensors(name: str, tensors: Any) -> list[Tensor]:
 
 
 def _plain_arrays(tensors: Any, recorded: bool = False) -> list[np.ndarray] | None:
-    """The arrays of tensors of one dtype, with elements and, unless ``recorded``, without a history; None for others."""
+    """The arrays of tensors of one dtype with elements, and without a history unless ``recorded``; None for others."""
     if type(tensors) is not tuple and type(tensors) is not list:
         return None
     arrays: list[np.ndarray] = []

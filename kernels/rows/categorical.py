@@ -218,7 +218,8 @@ def _draw(dtype):
     def categorical_draw_slice(args, t, n):
         # out[rows, count], weights[rows, columns], points[rows, count], wrong[n]
         rows, columns, count = integer(args, _DRAW.rows), integer(args, _DRAW.columns), integer(args, _DRAW.count)
-        out, points = array(args, _DRAW.out, (rows, count), np.int64), array(args, _DRAW.points, (rows, count), np.float64)
+        out = array(args, _DRAW.out, (rows, count), np.int64)
+        points = array(args, _DRAW.points, (rows, count), np.float64)
         weights = array(args, _DRAW.weights, (rows, columns), dtype)
         first, last = part(rows, t, n)
         wrong = 0
