@@ -17,6 +17,7 @@ import numpy as np
 
 from fastnn.kernels.llvm.math import exp, expm1, sigmoid, softplus, tanh
 from fastnn.kernels.llvm.simd import fabs, multiply_add
+from fastnn.kernels.runtime.alike import Alike
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for
 from fastnn.kernels.runtime.compiler import Kernel, Words, array, by_dtype, inline, integer, part, real
 from fastnn.kernels.runtime.launcher import launch
@@ -239,17 +240,21 @@ _mish_parts = inline(_mish_parts)
 
 
 @functools.cache
-def _kernels(name: str) -> tuple[dict[np.dtype, Kernel], dict[np.dtype, Kernel]]:
-    """The kernels of a function, created at its first use: creating a jitted function also costs time."""
+def _kernels(name: str) -> tuple[dict[np.dtype, Kernel], dict[np.dtype, Kernel], Alike, Alike]:
+    """The kernels of a function by dtype, and for small arrays.
+
+    They are created at its first use: creating a jitted function also costs time.
+    """
     try:
         function = FUNCTIONS[name]
     except (KeyError, TypeError):
         raise ValueError(f"activation must be one of {', '.join(FUNCTIONS)}, found {name!r}") from None
     forward, backward = _forward(inline(function.value)), _backward(inline(function.derivative))
-    return (
+    both = (
         by_dtype(f"{name}_forward", forward, _FORWARD_WORDS, outputs="out", shared=""),
         by_dtype(f"{name}_backward", backward, _BACKWARD_WORDS, outputs="dx"),
     )
+    return *both, *map(Alike, both)  # type: ignore[return-value]  # of two
 
 
 def elementwise_forward(
@@ -262,7 +267,10 @@ def elementwise_forward(
         activation: a key of :data:`FUNCTIONS`.
         a, b, c: its constants; see its function above.
     """
-    kernel = kernel_for(_kernels(activation)[0], "x", x)
+    kernels, _, alike, _ = _kernels(activation)
+    if alike.run(FUNCTIONS[activation].cost, out, x, None, -1, a, b, c):
+        return
+    kernel = kernel_for(kernels, "x", x)
     check("x", x, x.dtype, x.shape)
     check_output("out", out, x.dtype, x.shape)
     launch(kernel, chunks_for(x.size * FUNCTIONS[activation].cost), (out, x), x.size, a, b, c)
@@ -277,7 +285,10 @@ def elementwise_backward(
         dx, dy, x: C-contiguous arrays of one shape and dtype; ``dx`` may be ``dy``.
         activation, a, b, c: as in :func:`elementwise_forward`.
     """
-    kernel = kernel_for(_kernels(activation)[1], "dy", dy)
+    _, kernels, _, alike = _kernels(activation)
+    if alike.run(FUNCTIONS[activation].cost, dx, dy, x, -1, a, b, c):
+        return
+    kernel = kernel_for(kernels, "dy", dy)
     check("dy", dy, dy.dtype, dy.shape)
     check("x", x, dy.dtype, dy.shape)
     check_output("dx", dx, dy.dtype, dy.shape)

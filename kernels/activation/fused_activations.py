@@ -11,6 +11,7 @@ import numpy as np
 
 from fastnn.kernels.llvm.math import normal_cdf, normal_pdf, sigmoid, tanh
 from fastnn.kernels.llvm.simd import multiply_add
+from fastnn.kernels.runtime.alike import Alike
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for
 from fastnn.kernels.runtime.compiler import Words, array, both, by_dtype, inline, integer, part, real
 from fastnn.kernels.runtime.launcher import launch
@@ -153,6 +154,7 @@ def _backward(dtype):
 
 _FORWARD = by_dtype("activation_forward", forward_slice(activate), FORWARD_WORDS, outputs="out", shared="")
 BACKWARD = by_dtype("activation_backward", _backward, BACKWARD_WORDS, outputs="dz")
+_FORWARD_ALIKE, _BACKWARD_ALIKE = Alike(_FORWARD), Alike(BACKWARD)
 
 
 def activation_forward(out: np.ndarray, z: np.ndarray, activation: str, slope: float = 0.01) -> None:
@@ -164,6 +166,8 @@ def activation_forward(out: np.ndarray, z: np.ndarray, activation: str, slope: f
         slope: of leaky ReLU, for negative z.
     """
     code = activation_code(activation)
+    if _FORWARD_ALIKE.run(cost(code), out, z, None, code, slope):
+        return
     kernel = kernel_for(_FORWARD, "z", z)
     check("z", z, z.dtype, z.shape)
     check_output("out", out, z.dtype, z.shape)
@@ -182,6 +186,8 @@ def activation_backward(
         activation, slope: as in :func:`activation_forward`.
     """
     code = activation_code(activation)
+    if _BACKWARD_ALIKE.run(cost(code), dz, dy, saved, code, slope):
+        return
     kernel = kernel_for(BACKWARD, "dy", dy)
     check("dy", dy, dy.dtype, dy.shape)
     check("saved", saved, dy.dtype, dy.shape)
