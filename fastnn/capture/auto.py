@@ -25,7 +25,7 @@ from fastnn._autograd.modes import _mode, enable_grad
 from fastnn._core import capture_state
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.capture.guards import MOST_PROGRAMS, Guards, reason_of
-from fastnn.capture.recording import MOST_BYTES, Recording, stand_in
+from fastnn.capture.recording import MOST_BYTES, Recording, flattened, stand_in
 from fastnn.capture.source_check import find_side_effects
 from fastnn.kernels.runtime import allocation, thread_count
 from fastnn.nn import module as modules
@@ -394,7 +394,7 @@ class _ReplayNode(Node):
         recording: Recording = self.lease.recording
         with enable_grad():
             result = recording.compute(self.model, inputs)
-        results: Sequence[Tensor] = [result] if recording.many is None else result
+        results: list[Tensor] = flattened(result)[0]
         # What lies between input and output was computed from numbers that may have changed without a version.
         for t, out, memory in zip(results, self.outs, self.memories, strict=True):
             if not memory.version and not np.allclose(t._data, out, rtol=1e-5, equal_nan=True):

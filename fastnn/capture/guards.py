@@ -121,7 +121,7 @@ class Inputs:
 
     def __init__(self, program: Program, inputs: list[np.ndarray], outputs: Sequence[np.ndarray] = ()) -> None:
         self.program, self.count = program, len(inputs)
-        if not all(map(_is_roomy, inputs)):
+        if not all(map(is_roomy, inputs)):
             raise Uncapturable("an input with strides that are negative, or along which it overlaps itself")
         inputs = [*inputs, *outputs]
         self.traced = inputs
@@ -188,7 +188,7 @@ def room_like(array: np.ndarray) -> np.ndarray:
     return _room(array.shape, array.dtype, array.strides)
 
 
-def _is_roomy(array: np.ndarray) -> bool:
+def is_roomy(array: np.ndarray) -> bool:
     """Whether a new array can have these strides: no elements overlap, and none comes before the first."""
     end = array.itemsize
     for stride, n in sorted(zip(array.strides, array.shape, strict=True)):

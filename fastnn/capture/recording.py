@@ -8,7 +8,7 @@ from __future__ import annotations
 import operator
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,6 +24,7 @@ from fastnn.capture.guards import (
     Inputs,
     Spans,
     check_complete,
+    is_roomy,
     rebase_gradients,
     rolled_back,
     room_like,
@@ -32,6 +33,7 @@ from fastnn.capture.guards import (
 )
 from fastnn.kernels.matmul.fusion import fuse_relu_backward
 from fastnn.kernels.runtime import allocation, launcher
+from fastnn.kernels.runtime.numpy_loops import record_loop
 from fastnn.kernels.runtime.program import Program
 from fastnn.nn.module import Module
 from fastnn.nn.module_members import changes
@@ -76,6 +78,45 @@ def _parts_of(module: Module) -> dict[str, Any]:
 def _overlaps(array: np.ndarray, others: list[np.ndarray]) -> bool:
     low, high = span(array)
     return any(a.size and span(a)[0] < high and low < span(a)[1] for a in others)
+
+
+class _Rebuild:
+    """Makes the outputs of a forward of another structure than a tuple or a list: nested, named, dictionaries, None.
+
+    Called with the tensors, it returns such outputs.
+    """
+
+    def __init__(self, result: Any, tensors: list[Any]) -> None:
+        self._make = self._maker(result, tensors)
+
+    def __call__(self, tensors: Iterable[Tensor]) -> Any:
+        return self._make(iter(tensors))
+
+    def _maker(self, value: Any, tensors: list[Any]) -> Callable[[Iterator[Tensor]], Any]:
+        """The function that makes ``value`` from its tensors, which are added to ``tensors``."""
+        if isinstance(value, Tensor):
+            tensors.append(value)
+            return next
+        kind = type(value)
+        if value is None or kind in (bool, int, float, str):
+            return lambda tensors: value
+        if kind is dict and all(isinstance(key, (str, int)) for key in value):
+            keys, parts = list(value), [self._maker(part, tensors) for part in value.values()]
+            return lambda tensors: {key: part(tensors) for key, part in zip(keys, parts, strict=True)}
+        if kind in (tuple, list):
+            parts = [self._maker(part, tensors) for part in value]
+            return lambda tensors: kind([part(tensors) for part in parts])
+        raise Uncapturable(f"the forward returns a {kind.__name__}")
+
+
+def flattened(result: Any) -> tuple[list[Any], Any]:
+    """The tensors of outputs, and what makes such outputs of other tensors: None for one tensor alone."""
+    if isinstance(result, Tensor):
+        return [result], None
+    if type(result) in (tuple, list) and all(isinstance(t, Tensor) for t in result):
+        return list(result), type(result)
+    tensors: list[Any] = []
+    return tensors, _Rebuild(result, tensors)
 
 
 def _nodes(results: Sequence[Tensor]) -> set[Node]:
@@ -187,8 +228,8 @@ class Recording:
     read_tensors: tuple[Tensor, ...]
     # The outputs that must not change between the passes.
     read_outputs: list[int]
-    # The type of several outputs; None for one.
-    many: type[tuple[Any, ...]] | type[list[Any]] | None
+    # Makes several outputs of their tensors; None for one.
+    many: Callable[[Iterable[Tensor]], Any] | None
     # Puts inputs and parameters in the order of their gradients; None if they are in that order.
     put_in_order: Callable[[tuple[Any, ...]], tuple[Any, ...]] | None
     _edges: list[Any]
@@ -220,6 +261,8 @@ class Recording:
             raise Uncapturable("what lies between input and output is too large to be kept")
         self._draws = self.watch.draws
         self.layouts, self.inputs = [(out.shape, out.dtype) for out in outs], arrays
+        # The outputs that are not contiguous.
+        self._strided = {i: out for i, out in enumerate(outs) if not out.flags.c_contiguous}
         self.shape, self.dtype = self.layouts[0]
         # The members and attributes of the modules.
         self.guards, self.made_of = guards, list(map(_parts_of, guards.modules))
@@ -279,11 +322,11 @@ class Recording:
         with tracing_into(self.forward) as self.watch:
             stand_ins = [stand_in(t, i, self._found) for i, t in enumerate(inputs)]
             result = model.forward(*stand_ins)
-        self.many = type(result) if type(result) in (tuple, list) else None
-        results: list[Any] = [result] if self.many is None else list(result)
-        if not results or not all(isinstance(t, Tensor) for t in results):
-            what = f"the forward returns a {type(result).__name__}"
-            raise Uncapturable(what if self.many is None else f"{what} that does not only have tensors")
+            results, self.many = flattened(result)
+            for i, t in enumerate(results):
+                self._separate(t, [*guards.arrays, *arrays], [other._data for other in results[:i]])
+        if not results or len({id(t) for t in results}) < len(results):
+            raise Uncapturable("the forward returns no tensor, or one of them twice")
         # Another thread may have changed another model.
         if changes[0] != before and not guards.may_hold():
             raise Uncapturable("an attribute of a module is assigned in the forward")
@@ -291,8 +334,8 @@ class Recording:
         for array in (*[state for state, _ in self.watch.draws], *self.watch.constants):
             known.add(array)
         for i, out in enumerate(outs):
-            if not out.size or not out.flags.c_contiguous or _overlaps(out, [*guards.arrays, *arrays, *outs[:i]]):
-                raise Uncapturable("the output is empty, not contiguous, or an input")
+            if not out.size or not is_roomy(out) or _overlaps(out, [*guards.arrays, *arrays, *outs[:i]]):
+                raise Uncapturable("the output is empty, has elements that overlap, or is an input or a parameter")
         if any(_overlaps(a, [*guards.arrays, *arrays[:i]]) for i, a in enumerate(arrays) if a.size):
             raise Uncapturable("an input shares memory with another one, or with the model")
         if any(_overlaps(a, _written(self.forward)) for a in arrays if a.size):
@@ -323,6 +366,19 @@ class Recording:
             if not all(known.holds(array) for array in self.dxs.values()):
                 raise Uncapturable("the gradient of an input was computed outside the kernels")
         return results, stand_ins, saved
+
+    @staticmethod
+    def _separate(result: Tensor, shared: list[np.ndarray], others: list[np.ndarray]) -> None:
+        """Record a copy of an output that is part of a larger array, with its strides: in a replay it is an array."""
+        out, view = result._data, result._view
+        is_part = view is not None and view[0]._data.size > out.size
+        if not out.size or _overlaps(out, shared):
+            return
+        if out.flags.c_contiguous and not is_part and not _overlaps(out, others):
+            return
+        made = room_like(out) if is_roomy(out) else out
+        if made is not out and record_loop(np.positive, (out,), made):
+            result._data = made
 
     def _size(self, outs: list[np.ndarray]) -> int:
         """Bytes of the arrays that the recording keeps."""
@@ -484,6 +540,8 @@ class Recording:
             if not holds(np.ascontiguousarray(inputs[k]._data)):
                 return None
         outs = [allocation.empty(shape, dtype) for shape, dtype in self.layouts]
+        for i, out in self._strided.items():
+            outs[i] = room_like(out)
         for state, draw in self._draws:
             state[...] = draw()
         for buffer in self.touched:

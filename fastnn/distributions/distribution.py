@@ -225,4 +225,4 @@ def draw(method: str, shape: tuple[int, ...], kind: np.dtype) -> Tensor:
     """A tensor of draws from the default generator, by the name of its NumPy method."""
     if kind == np.float16:
         return draw(method, shape, np.dtype(np.float32)).to(fastnn.float16)
-    return _wrap(np.asarray(getattr(default_generator().numpy, method)(shape, kind)))
+    return _wrap(default_generator().numbers(method, shape, kind))

@@ -13,7 +13,7 @@ from fastnn._autograd.modes import _mode
 from fastnn._core.capture_state import active
 from fastnn._core.dtypes import from_numpy_dtype, promoted
 from fastnn._core.errors import ShapeError
-from fastnn._core.numpy_trace import padded
+from fastnn._core.numpy_trace import joined, padded
 from fastnn._tensor.tensor import Tensor, _recorded, _share, _wrap
 from fastnn._tensor.views import Step, linear_map
 from fastnn.ops.core import also_read, check_tensor, dimension, named, whole
@@ -83,7 +83,7 @@ def cat(tensors: Any, dim: int = 0) -> Tensor:
     >>> fastnn.cat([fastnn.tensor([1, 2]), fastnn.tensor([3])])
     tensor([1, 2, 3])
     """
-    arrays = _plain_arrays(tensors)
+    arrays = None if active else _plain_arrays(tensors)
     if arrays and type(dim) is int:
         try:
             return _wrap(np.concatenate(arrays, dim))
@@ -101,7 +101,7 @@ def cat(tensors: Any, dim: int = 0) -> Tensor:
     kept = [t for t in parts if t._data.shape != (0,)] or parts[:1]
     axis = dimension(dim, kept[0]._data.ndim)
     try:
-        result = np.concatenate([t._data for t in kept], axis)
+        result = joined([t._data for t in kept], axis)
     except ValueError:
         found = [list(t._data.shape) for t in kept]
         raise ShapeError(f"Sizes of tensors must match except in dimension {axis}: found {found}") from None
@@ -166,7 +166,7 @@ def stack(tensors: Any, dim: int = 0) -> Tensor:
             )
     parts = _one_dtype(parts)
     axis = dimension(dim, len(shape) + 1)
-    return _stacked(parts, np.stack([t._data for t in parts], axis), axis)
+    return _stacked(parts, joined([np.expand_dims(t._data, axis) for t in parts], axis), axis)
 
 
 def _stacked(parts: Sequence[Tensor], result: np.ndarray, axis: int) -> Tensor:

@@ -17,7 +17,6 @@ from fastnn.kernels.runtime.raw_memory import (
     data_of,
     dimension_of,
     flags_of,
-    integer,
     ndim_of,
     put_integer,
     put_real,
@@ -43,10 +42,10 @@ def _is_alike(context, array, other, size):
     """Whether an array is C-contiguous, and has the shape of another and numbers of ``size`` bytes."""
     if number_size(context, array) != size or flags_of(array) & _C_CONTIGUOUS == 0 or ndim_of(array) != ndim_of(other):
         return False
+    differ = 0
     for i in range(ndim_of(array)):
-        if dimension_of(array, i) != dimension_of(other, i):
-            return False
-    return True
+        differ |= dimension_of(array, i) ^ dimension_of(other, i)
+    return differ == 0
 
 
 def _enter_alike(context, float32, float64, out, x, y, most, code, a, b, c):

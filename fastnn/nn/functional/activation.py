@@ -9,7 +9,9 @@ import numpy as np
 
 from fastnn import kernels
 from fastnn._autograd.engine import Node
+from fastnn._core import numpy_trace as trace
 from fastnn._core.errors import DTypeError, ShapeError
+from fastnn._core.numpy_trace import dense
 from fastnn._core.sums import add_up
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
 from fastnn.kernels.activation.fused_activations import saves_input
@@ -54,7 +56,7 @@ def _activation(input: Tensor, activation: str, slope: float = 0.01, inplace: bo
             return input._in_place(rectified) if inplace else rectified
     data = input._data
     if not data.flags.c_contiguous:
-        data = np.ascontiguousarray(data)
+        data = dense(data)
     out = allocation.empty_like(data)
     try:
         kernels.activation_forward(out, data, activation, slope)
@@ -140,7 +142,7 @@ def _tail(
         _check_floating(name, input)
     data = input._data
     if not data.flags.c_contiguous:
-        data = np.ascontiguousarray(data)
+        data = dense(data)
     out = allocation.empty_like(data)
     try:
         kernels.elementwise_forward(out, data, name, a, b, c)
@@ -380,7 +382,7 @@ def prelu(input: Tensor, weight: Tensor) -> Tensor:
         if not wants_dw:
             return _wrap(dx), None
         axes = tuple([d for d in range(x.ndim) if d != 1 or w.size == 1])
-        dw = np.asarray(add_up(each, axes)).reshape(weight._data.shape)
+        dw = np.asarray(trace.run(lambda each: add_up(each, axes), each)).reshape(weight._data.shape)
         return (_wrap(dx) if wants_dx else None), _wrap(dw)
 
     def recompute() -> Tensor:
