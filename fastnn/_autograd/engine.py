@@ -5,7 +5,8 @@ Each operation whose result needs a gradient makes a :class:`Node`. It keeps the
 gradients of the operands. This file does not import ``Tensor``: tensors come in as arguments.
 
 With ``create_graph`` the same functions run with recording switched on, so that their results can be
-differentiated again. A function that works on arrays has a substitute, ``recompute``.
+differentiated again. A function that works on arrays has a substitute: the derivative in recorded operations
+(:class:`KernelNode`), or ``recompute``, whose result is differentiated.
 """
 
 from __future__ import annotations
@@ -147,13 +148,14 @@ class Node:
         self,
         name: str,
         operands: tuple[Tensor, ...],
-        run: Callable[[Tensor], tuple[Tensor | None, ...]],
+        run: Callable[..., tuple[Tensor | None, ...]],
         saved: tuple[Tensor, ...] = (),
         keeps: bool = False,
         recompute: _Recompute | None = None,
     ) -> None:
         self.title, self.keeps, self.recompute = name, keeps, recompute
-        self.run: Callable[[Tensor], tuple[Tensor | None, ...]] | None = run
+        # Subclasses give it more arguments than the gradient.
+        self.run: Callable[..., tuple[Tensor | None, ...]] | None = run
         # A leaf is its own edge; everything else is reached through the node that made it.
         self.edges = tuple([(t._node or t) if t._requires_grad else None for t in operands])
         # The memory, not the tensor: the result may be saved too, and it holds this node.
@@ -264,6 +266,63 @@ class Node:
             self.run, self.recompute, self.saved, self.read = None, None, [], None
 
 
+class SelectiveNode(Node):
+    """A node whose ``run`` computes only wanted gradients: its second argument has a flag for each operand."""
+
+    __slots__ = ()
+
+    selective = True
+
+    def backward(self, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return self.backward_for(grad, [edge is not None for edge in self.edges])
+
+    def backward_for(self, grad: Tensor, wants: list[bool]) -> tuple[Tensor | None, ...]:
+        if self.run is None:
+            return super().backward(grad)
+        for memory, version, _ in self.saved:
+            if memory.version != version:
+                self.check(self.saved)
+        return self.run(grad, wants)
+
+
+class KernelNode(Node):
+    """A node whose ``run`` works on arrays, and ``again`` does the same in recorded operations of tensors.
+
+    The second argument of both has a flag for each operand, whether its gradient is wanted; None: all of them are.
+    """
+
+    __slots__ = ("parts",)
+
+    selective = True
+
+    # What `again` reads.
+    parts: Any
+
+    def backward(self, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return self.backward_for(grad, None)
+
+    def backward_for(self, grad: Tensor, wants: list[bool] | None) -> tuple[Tensor | None, ...]:
+        run = self.run
+        if run is None:
+            return super().backward(grad)
+        for memory, version, _ in self.saved:
+            if memory.version != version:
+                self.check(self.saved)
+        if _mode.enabled:
+            differentiated[0] += 1
+            return self.again(grad, [edge is not None for edge in self.edges] if wants is None else wants)
+        return run(grad, wants)
+
+    def again(self, grad: Tensor, wants: list[bool]) -> tuple[Tensor | None, ...]:
+        """The gradients of the operands, in recorded operations."""
+        raise NotImplementedError
+
+    def release(self) -> None:
+        if self.saved or self.keeps:
+            self.parts = None
+        super().release()
+
+
 class ResultNode(Node):
     """A node whose ``run`` reads the result, which it gets as its second argument."""
 
@@ -282,7 +341,7 @@ class ResultNode(Node):
             self.check(self.saved)
             kind, array, memory = self.result
             result = kind._remade(array, memory, self if _mode.enabled else None)
-            return self.run(grad, result)  # type: ignore[call-arg]  # that of this class reads it
+            return self.run(grad, result)
         return super().backward(grad)
 
     def release(self) -> None:

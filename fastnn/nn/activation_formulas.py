@@ -1,6 +1,8 @@
-"""Activations as plain formulas of recorded operations: second derivatives differentiate these, not the kernels.
+"""Derivatives of activations in recorded operations, for second derivatives.
 
-Each kernel has a formula of the same name here. A missing formula is an error when this module is imported.
+The activations that the linear kernel can apply have their derivative as one operation, whose own derivative is given
+in operations (:func:`slope_of`). The others have a plain formula, which is differentiated in place of the kernel.
+A missing one is an error when this module is imported.
 """
 
 from __future__ import annotations
@@ -12,81 +14,118 @@ from typing import Any
 import numpy as np
 
 from fastnn import kernels
-from fastnn._autograd.engine import Node
+from fastnn._autograd.engine import SelectiveNode
+from fastnn._core.numpy_trace import run as run_arrays
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
 from fastnn.kernels.activation.elementwise_activations import FUNCTIONS
 from fastnn.kernels.activation.fused_activations import CODES
 from fastnn.kernels.runtime import allocation
 from fastnn.nn.checks import _contiguous
-from fastnn.ops.core import piece, pieces
+from fastnn.ops.core import no_gradient, piece, recorded_result
+
+# -- The activations that the linear kernel can apply to its result ------------------------------------------------
+
+
+def _weighted(at: np.ndarray, a: np.ndarray, b: np.ndarray, shift: float, scale: float) -> Any:
+    slope = at * at.dtype.type(scale)
+    return (slope if shift == 0 else slope + at.dtype.type(shift)) * a * b
+
+
+def _curve(at: Tensor, a: Tensor, b: Tensor, shift: float) -> Tensor:
+    """``(shift - 2 at) * a * b``: the second derivative of tanh and sigmoid by their results."""
+    result = np.asarray(run_arrays(_weighted, at._data, a._data, b._data, shift, -2.0))
+    if not _recorded(at, a, b):
+        return _wrap(result)
+
+    def run(grad: Tensor, wants: list[bool]) -> tuple[Tensor | None, ...]:
+        return (
+            grad * a * b * -2 if wants[0] else None,
+            _curve(at, grad, b, shift) if wants[1] else None,
+            _curve(at, grad, a, shift) if wants[2] else None,
+        )
+
+    return _wrap(result, SelectiveNode("Mul", (at, a, b), run, (at, a, b)))
+
+
+def _gelu_curve(z: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    square = z * z
+    return a * b * ((square * -0.5).exp() * (2 - square) * (1 / math.sqrt(2 * math.pi)))
+
+
+def _gelu_tanh_curve(z: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    # z * s(u), with the sigmoid s of the polynomial u.
+    c = 2 * math.sqrt(2 / math.pi)
+    square = z * z
+    first, second = square * (3 * 0.044715 * c) + c, z * (6 * 0.044715 * c)
+    s = _sigmoid((square * 0.044715 + 1) * z * c)
+    bend = first * 2 + z * (first * first * (1 - s * 2) + second)
+    return a * b * (s * (1 - s) * bend)
+
+
+def _flat(at: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    # In the graph, as in PyTorch, with gradients of 0.
+    return no_gradient(a, None, None)
+
+
+# The second derivative, of what the first derivative reads and of its two factors; and PyTorch's name of the first.
+_CURVES: dict[str, tuple[Callable[[Tensor, Tensor, Tensor], Tensor], str]] = {
+    "relu": (_flat, "ThresholdBackward"),
+    "leaky_relu": (_flat, "LeakyReluBackward"),
+    "sigmoid": (lambda y, a, b: _curve(y, a, b, 1.0), "SigmoidBackward"),
+    "tanh": (lambda y, a, b: _curve(y, a, b, 0.0), "TanhBackward"),
+    "gelu": (_gelu_curve, "GeluBackward"),
+    "gelu_tanh": (_gelu_tanh_curve, "GeluBackward"),
+}
+
+
+def slope_of(grad: Tensor, at: Tensor, activation: str, slope: float = 0.01) -> Tensor:
+    """``grad`` times the derivative of an activation, recorded; ``at`` is the result, or the input if that is saved."""
+    array = _contiguous(at._data)
+    dz = allocation.empty_like(array)
+    kernels.activation_backward(dz, _contiguous(grad._data), array, activation, slope)
+    if not _recorded(grad, at):
+        return _wrap(dz)
+    curve, title = _CURVES[activation]
+
+    def run(g: Tensor, wants: list[bool]) -> tuple[Tensor | None, ...]:
+        return (
+            slope_of(g, at, activation, slope) if wants[0] else None,
+            curve(at, g, grad) if wants[1] else None,
+        )
+
+    saved = (grad, at) if at._requires_grad else (at,)
+    return _wrap(dz, SelectiveNode(f"{title}Backward0", (grad, at), run, saved))
+
+
+# -- The activations that are not fused: of x and their constants -------------------------------------------------
 
 
 def _mask(x: Tensor, condition: Any) -> Tensor:
     return _wrap(np.asarray(condition, x._data.dtype))
 
 
+def _of_result(x: Tensor, activation: str) -> Tensor:
+    """A fused activation whose derivative reads the result."""
+    array = _contiguous(x._data)
+    out = allocation.empty_like(array)
+    kernels.activation_forward(out, array, activation)
+    if not _recorded(x):
+        return _wrap(out)
+    return recorded_result(activation.title(), (x,), out, lambda grad, y: (slope_of(grad, y, activation),))
+
+
 def _sigmoid(x: Tensor) -> Tensor:
-    # exp(-|x|) does not overflow. Not abs(): its derivative at 0 is 0; here it must be that of x.
-    right = x._data >= 0
-    e = (x * _mask(x, np.where(right, -1, 1))).exp()
-    return (_mask(x, right) + e * _mask(x, ~right)) / (e + 1)
+    return _of_result(x, "sigmoid")
+
+
+def _tanh(x: Tensor) -> Tensor:
+    return _of_result(x, "tanh")
 
 
 def _softplus(x: Tensor) -> Tensor:
     right = x._data >= 0
     e = (x * _mask(x, np.where(right, -1, 1))).exp()
     return x * _mask(x, right) + (e + 1).log()
-
-
-def _tanh(x: Tensor) -> Tensor:
-    return _sigmoid(x * 2) * 2 - 1
-
-
-def _erf_slope(x: Tensor) -> Tensor:
-    """A tensor with the value of Phi, whose derivative is the density of the normal distribution."""
-    value = allocation.empty_like(_contiguous(x._data))
-    one = _contiguous(np.where(x._data == 0, 1, x._data).astype(x._data.dtype))
-    kernels.activation_forward(value, one, "gelu")
-    phi = np.where(x._data == 0, 0.5, value / one).astype(x._data.dtype)
-
-    def run(grad: Tensor) -> tuple[Tensor]:
-        return (grad * ((x * x) * -0.5).exp() * (1 / math.sqrt(2 * math.pi)),)
-
-    return _wrap(phi, Node("NormalCdf", (x,), run, (x,)) if _recorded(x) else None)
-
-
-# -- The activations that the linear kernel can apply to its result: of x, the slope, and whether it was in place -----
-
-
-def _relu(x: Tensor, slope: float, inplace: bool) -> Tensor:
-    return piece(x, ~(x._data <= 0), reads_result=True)
-
-
-def _leaky_relu(x: Tensor, slope: float, inplace: bool) -> Tensor:
-    return pieces(x, np.where(x._data > 0, 1, slope), inplace)
-
-
-def _gelu_tanh(x: Tensor) -> Tensor:
-    return x * _sigmoid((x + x * x * x * 0.044715) * (2 * math.sqrt(2 / math.pi)))
-
-
-_FUSED: dict[str, Callable[[Tensor, float, bool], Tensor]] = {
-    "none": lambda x, slope, inplace: x,
-    "relu": _relu,
-    "leaky_relu": _leaky_relu,
-    "sigmoid": lambda x, slope, inplace: _sigmoid(x),
-    "tanh": lambda x, slope, inplace: _tanh(x),
-    "gelu": lambda x, slope, inplace: x * _erf_slope(x),
-    "gelu_tanh": lambda x, slope, inplace: _gelu_tanh(x),
-}
-
-
-def recorded_activation(x: Tensor, activation: str, slope: float, inplace: bool = False) -> Tensor:
-    """``activation(x)`` in recorded operations; with ``inplace``, x already holds the result."""
-    return _FUSED[activation](x, slope, inplace)
-
-
-# -- The activations that are not fused: of x and their constants -------------------------------------------------
 
 
 def _elu(x: Tensor, a: float, b: float, c: float) -> Tensor:
@@ -150,7 +189,7 @@ def recorded_elementwise(x: Tensor, name: str, a: float, b: float, c: float) -> 
 
 def check_formulas() -> None:
     """RuntimeError unless the activations with a kernel are exactly those with a formula."""
-    for kernels_of, formulas in ((CODES, _FUSED), (FUNCTIONS, _ELEMENTWISE)):
+    for kernels_of, formulas in ((CODES, {**_CURVES, "none": None}), (FUNCTIONS, _ELEMENTWISE)):
         odd = sorted(set(kernels_of) ^ set(formulas))
         if odd:
             raise RuntimeError(f"activations need a kernel and a formula, found one of the two for {', '.join(odd)}")

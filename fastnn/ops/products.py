@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import kernels
-from fastnn._autograd.engine import Node
+from fastnn._autograd.engine import Node, SelectiveNode
 from fastnn._core.errors import DTypeError, RangeError, ShapeError
 from fastnn._tensor.tensor import Tensor, _recorded, _unbroadcast, _wrap
 from fastnn.kernels.runtime import allocation
@@ -47,26 +47,47 @@ def _product(out: np.ndarray, a: np.ndarray, b: np.ndarray, bias: np.ndarray | N
     return out
 
 
-def _mm(a: Tensor, b: Tensor) -> Tensor:
-    """The product of two matrices, recorded."""
+def _mm(a: Tensor, b: Tensor, turn_a: bool = False, turn_b: bool = False, columns: bool = False) -> Tensor:
+    """The product of two matrices, each of which may be transposed; recorded.
+
+    Args:
+        columns: whether the columns of the result are contiguous, not its rows.
+    """
     x, y = a._data, b._data
+    if turn_a:
+        x = x.T
+    if turn_b:
+        y = y.T
     if x.shape[1] != y.shape[0]:
         raise ShapeError(
             f"mat1 and mat2 shapes cannot be multiplied ({x.shape[0]}x{x.shape[1]} and {y.shape[0]}x{y.shape[1]})"
         )
-    out = _product(allocation.empty((x.shape[0], y.shape[1]), x.dtype), x, y)
+    if columns:
+        out = _product(allocation.empty((y.shape[1], x.shape[0]), x.dtype), y.T, x.T).T
+    else:
+        out = _product(allocation.empty((x.shape[0], y.shape[1]), x.dtype), x, y)
     if not _recorded(a, b):
         return _wrap(out)
     # Each factor is saved for the gradient of the other.
     a_kept, b_kept = a if b._requires_grad else None, b if a._requires_grad else None
+    # A gradient is stored as its operand, a layer's weight by columns.
+    a_columns, b_columns = a._data.flags.fnc, b._data.flags.fnc
 
-    def run(grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        return (
-            None if b_kept is None else _mm(grad, b_kept.t()),
-            None if a_kept is None else _mm(a_kept.t(), grad),
-        )
+    def run(grad: Tensor, wants: list[bool]) -> tuple[Tensor | None, Tensor | None]:
+        by_a = by_b = None
+        if wants[0] and b_kept is not None:
+            if turn_a:
+                by_a = _mm(b_kept, grad, turn_b, True, a_columns)
+            else:
+                by_a = _mm(grad, b_kept, False, not turn_b, a_columns)
+        if wants[1] and a_kept is not None:
+            if turn_b:
+                by_b = _mm(grad, a_kept, True, turn_a, b_columns)
+            else:
+                by_b = _mm(a_kept, grad, not turn_a, False, b_columns)
+        return by_a, by_b
 
-    return _wrap(out, Node("Mm", (a, b), run, tuple([t for t in (a_kept, b_kept) if t is not None])))
+    return _wrap(out, SelectiveNode("Mm", (a, b), run, tuple([t for t in (a_kept, b_kept) if t is not None])))
 
 
 def _bmm(a: Tensor, b: Tensor) -> Tensor:
@@ -247,17 +268,18 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: An
     kernels.gemm(out, x, y, bias if bias.flags.c_contiguous else np.ascontiguousarray(bias))
     if not _recorded(input, mat1, mat2):
         return _wrap(out)
-    wants = input._requires_grad
     a_kept, b_kept = mat1 if mat2._requires_grad else None, mat2 if mat1._requires_grad else None
+    a_columns, b_columns = x.flags.fnc, y.flags.fnc
 
-    def run(grad: Tensor) -> tuple[Tensor | None, ...]:
+    def run(grad: Tensor, wants: list[bool]) -> tuple[Tensor | None, ...]:
         return (
-            _unbroadcast(grad, bias.shape) if wants else None,
-            None if b_kept is None else _mm(grad, b_kept.t()),
-            None if a_kept is None else _mm(a_kept.t(), grad),
+            _unbroadcast(grad, bias.shape) if wants[0] else None,
+            _mm(grad, b_kept, False, True, a_columns) if wants[1] and b_kept is not None else None,
+            _mm(a_kept, grad, True, False, b_columns) if wants[2] and a_kept is not None else None,
         )
 
-    return _wrap(out, Node("Addmm", (input, mat1, mat2), run, tuple([t for t in (a_kept, b_kept) if t is not None])))
+    saved = tuple([t for t in (a_kept, b_kept) if t is not None])
+    return _wrap(out, SelectiveNode("Addmm", (input, mat1, mat2), run, saved))
 
 
 @named

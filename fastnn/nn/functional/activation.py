@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from fastnn import kernels
-from fastnn._autograd.engine import Node
+from fastnn._autograd.engine import KernelNode, Node
 from fastnn._core.errors import DTypeError, ShapeError
 from fastnn._core.sums import add_up
-from fastnn._tensor.tensor import Tensor, _recorded, _wrap
+from fastnn._tensor.tensor import Tensor, _recorded, _share, _wrap
 from fastnn.kernels.activation.fused_activations import saves_input
 from fastnn.kernels.runtime import allocation
-from fastnn.nn.activation_formulas import recorded_activation, recorded_elementwise
+from fastnn.nn.activation_formulas import recorded_elementwise, slope_of
 from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous, _half
 from fastnn.ops.core import also_read, piece, pieces
 from fastnn.random import default_generator
@@ -34,6 +34,19 @@ _TITLES = {"logsigmoid": "LogSigmoid"}
 
 # Activations whose derivative in PyTorch reads the result, so the result must not change.
 READS_RESULT = frozenset(("relu", "sigmoid", "tanh"))
+
+
+class _ActivationNode(KernelNode):
+    """The node of an activation: ``parts`` are its name, its slope, and the tensor or the array that it has saved."""
+
+    __slots__ = ()
+
+    def again(self, grad: Tensor, wants: list[bool]) -> tuple[Tensor | None, ...]:
+        activation, slope, saved = self.parts
+        if not isinstance(saved, Tensor):
+            # The result. Its memory is the last that was saved.
+            saved = _share(saved, self, self.saved[-1][0])
+        return (slope_of(grad, saved, activation, slope),)
 
 
 def _before(input: Tensor, values: np.ndarray) -> Tensor:
@@ -71,7 +84,7 @@ def _activation(input: Tensor, activation: str, slope: float = 0.01, inplace: bo
         needs_input = saves_input(activation) or (activation == "leaky_relu" and (slope < 0 or not inplace))
         saved = data.copy() if needs_input and inplace else data if needs_input else out
 
-        def run(grad: Tensor) -> tuple[Tensor]:
+        def run(grad: Tensor, wants: Any) -> tuple[Tensor]:
             dz = allocation.empty_like(saved)
             kernels.activation_backward(dz, _contiguous(grad._data), saved, activation, slope)
             return (_wrap(dz),)
@@ -79,10 +92,8 @@ def _activation(input: Tensor, activation: str, slope: float = 0.01, inplace: bo
         name = GRAD_NAMES[activation]
         # In place the operand is lost; ReLU and leaky ReLU keep the sign, so the result gives their slope.
         before = _before(input, saved if needs_input else out) if inplace else input
-        node = Node(
-            name, (before,), run, (input,) if needs_input and not inplace else (), keeps=True,
-            recompute=lambda: recorded_activation(before, activation, slope, inplace),
-        )  # fmt: skip
+        node = _ActivationNode(name, (before,), run, (input,) if needs_input and not inplace else (), True)
+        node.parts = activation, slope, before if needs_input else out
         result = _wrap(out, node)
         if not needs_input:
             node.guard(result)
