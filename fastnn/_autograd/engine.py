@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import heapq
 import itertools
+import operator
 import warnings
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
@@ -21,6 +22,7 @@ import numpy as np
 
 from fastnn._autograd.hooks import Hooks, RemovableHandle, leaf_hooks
 from fastnn._autograd.modes import _mode
+from fastnn._core.capture_state import active
 from fastnn._core.errstate import quiet
 
 if TYPE_CHECKING:
@@ -31,6 +33,7 @@ Edge = Any
 _Recompute = Callable[[], "Tensor"]
 
 _sequence = itertools.count()
+_by_sequence = operator.attrgetter("sequence")
 # The number of operations whose backward pass was recorded for second derivatives.
 differentiated = [0]
 
@@ -528,6 +531,8 @@ def _walk(
 ) -> dict[Edge, Any]:
     found: dict[Edge, Any] = {}
     needed = None if wanted is None else on_the_way(roots, wanted)
+    # Edges along which gradients are needed.
+    useful = None if needed is None or wanted is None else needed | wanted
     waiting: dict[Edge, Any] = {}
     queue: list[tuple[int, Any]] = []
     leaves: dict[Any, Any] = {}
@@ -549,8 +554,8 @@ def _walk(
         hooks = None if inner else node.hooks
         if hooks is not None:
             grad = _run_hooks(hooks, grad)
-        if needed is not None and wanted is not None:
-            if node in wanted:
+        if needed is not None:
+            if node in wanted:  # type: ignore[operator]  # it is not None either
                 found[node] = grad
                 if inner:
                     continue
@@ -560,9 +565,8 @@ def _walk(
         if watched is not None:
             # The hooks receive all gradients, so none is written directly into its slot.
             direct, _mode.direct = _mode.direct, False
-        if needed is not None and node.selective:
-            assert wanted is not None
-            operand_grads = node.backward_for(grad, [edge in needed or edge in wanted for edge in node.edges])
+        if useful is not None and node.selective:
+            operand_grads = node.backward_for(grad, [edge in useful for edge in node.edges])
         else:
             operand_grads = node.backward(grad)
         if watched is not None:
@@ -585,8 +589,8 @@ def _walk(
                     # The leaf may have been frozen since the forward.
                     edge._accumulate_grad(g)
             elif edge in waiting:
-                waiting[edge] = waiting[edge] + g
-            elif needed is None or wanted is None or edge in needed or edge in wanted:
+                waiting[edge] = _sum(waiting[edge], g)
+            elif useful is None or edge in useful:
                 waiting[edge] = g
                 heapq.heappush(queue, (-edge.sequence, edge))
         if uses is not None:
@@ -606,10 +610,20 @@ def _walk(
     return found
 
 
+def _sum(a: Any, b: Any) -> Any:
+    """``a + b`` of two gradients; of arrays, unless the sum has to be recorded."""
+    if _mode.enabled or active or type(a) is Parts:
+        return a + b
+    x, y = a._data, b._data
+    if x.shape != y.shape or x.dtype != y.dtype:
+        return a + b
+    return a._over(np.asarray(x + y))
+
+
 def _leaf(leaf: Any, grad: Any, leaves: dict[Any, Any], wanted: set[Edge] | None) -> None:
     """Sum the gradients of a leaf that is wanted, or whose hooks need the complete gradient."""
     if wanted is None or leaf in wanted:
-        leaves[leaf] = leaves[leaf] + grad if leaf in leaves else grad
+        leaves[leaf] = _sum(leaves[leaf], grad) if leaf in leaves else grad
 
 
 def _finish_leaf(leaf: Any, grad: Any, found: dict[Edge, Any], wanted: set[Edge] | None, accumulate: bool) -> None:
@@ -698,16 +712,20 @@ def _uses(nodes: list[Node], needed: set[Node] | None) -> dict[Any, int]:
 
 def on_the_way(roots: Sequence[Tensor], wanted: set[Edge]) -> set[Node]:
     """The nodes with a path to a wanted edge."""
-    reached: dict[Node, None] = {}
+    reached: set[Node] = set()
     stack = [root._node for root in roots if root._node is not None]
     while stack:
         node = stack.pop()
         if node not in reached:
-            reached[node] = None
-            stack.extend([edge for edge in node.edges if isinstance(edge, Node)])
+            reached.add(node)
+            for edge in node.edges:
+                if edge is not None and edge not in reached and isinstance(edge, Node):
+                    stack.append(edge)
     needed: set[Node] = set()
+    useful = set(wanted)
     # An operand is older than its results.
-    for node in sorted(reached, key=lambda n: n.sequence):
-        if any(edge is not None and (edge in needed or edge in wanted) for edge in node.edges):
+    for node in sorted(reached, key=_by_sequence):
+        if not useful.isdisjoint(node.edges):
             needed.add(node)
+            useful.add(node)
     return needed

@@ -15,7 +15,7 @@ import numpy as np
 
 from fastnn import kernels
 from fastnn._autograd.engine import SelectiveNode
-from fastnn._core.numpy_trace import run as run_arrays
+from fastnn._autograd.modes import _mode
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
 from fastnn.kernels.activation.elementwise_activations import FUNCTIONS
 from fastnn.kernels.activation.fused_activations import CODES
@@ -26,25 +26,26 @@ from fastnn.ops.core import no_gradient, piece, recorded_result
 # -- The activations that the linear kernel can apply to its result ------------------------------------------------
 
 
-def _weighted(at: np.ndarray, a: np.ndarray, b: np.ndarray, shift: float, scale: float) -> Any:
-    slope = at * at.dtype.type(scale)
-    return (slope if shift == 0 else slope + at.dtype.type(shift)) * a * b
-
-
-def _curve(at: Tensor, a: Tensor, b: Tensor, shift: float) -> Tensor:
-    """``(shift - 2 at) * a * b``: the second derivative of tanh and sigmoid by their results."""
-    result = np.asarray(run_arrays(_weighted, at._data, a._data, b._data, shift, -2.0))
+def _curve(at: Tensor, a: Tensor, b: Tensor, activation: str) -> Tensor:
+    """``a * b`` times the derivative of the slope of tanh or sigmoid by their result, recorded."""
+    x, y, z = _contiguous(a._data), _contiguous(b._data), _contiguous(at._data)
+    out = allocation.empty_like(z)
+    kernels.activation_curve(out, x, y, z, activation)
     if not _recorded(at, a, b):
-        return _wrap(result)
+        return _wrap(out)
 
     def run(grad: Tensor, wants: list[bool]) -> tuple[Tensor | None, ...]:
+        if False not in wants and not _mode.enabled:
+            da, db, dat = allocation.empty_like(z), allocation.empty_like(z), allocation.empty_like(z)
+            kernels.activation_curve_backward(da, db, dat, _contiguous(grad._data), x, y, z, activation)
+            return _wrap(dat), _wrap(da), _wrap(db)
         return (
             grad * a * b * -2 if wants[0] else None,
-            _curve(at, grad, b, shift) if wants[1] else None,
-            _curve(at, grad, a, shift) if wants[2] else None,
+            _curve(at, grad, b, activation) if wants[1] else None,
+            _curve(at, grad, a, activation) if wants[2] else None,
         )
 
-    return _wrap(result, SelectiveNode("Mul", (at, a, b), run, (at, a, b)))
+    return _wrap(out, SelectiveNode("Mul", (at, a, b), run, (at, a, b)))
 
 
 def _gelu_curve(z: Tensor, a: Tensor, b: Tensor) -> Tensor:
@@ -71,23 +72,30 @@ def _flat(at: Tensor, a: Tensor, b: Tensor) -> Tensor:
 _CURVES: dict[str, tuple[Callable[[Tensor, Tensor, Tensor], Tensor], str]] = {
     "relu": (_flat, "ThresholdBackward"),
     "leaky_relu": (_flat, "LeakyReluBackward"),
-    "sigmoid": (lambda y, a, b: _curve(y, a, b, 1.0), "SigmoidBackward"),
-    "tanh": (lambda y, a, b: _curve(y, a, b, 0.0), "TanhBackward"),
+    "sigmoid": (lambda y, a, b: _curve(y, a, b, "sigmoid"), "SigmoidBackward"),
+    "tanh": (lambda y, a, b: _curve(y, a, b, "tanh"), "TanhBackward"),
     "gelu": (_gelu_curve, "GeluBackward"),
     "gelu_tanh": (_gelu_tanh_curve, "GeluBackward"),
 }
 
+# Those with kernels for the second derivative and its derivative.
+_BY_RESULT = frozenset(("sigmoid", "tanh"))
+
 
 def slope_of(grad: Tensor, at: Tensor, activation: str, slope: float = 0.01) -> Tensor:
     """``grad`` times the derivative of an activation, recorded; ``at`` is the result, or the input if that is saved."""
-    array = _contiguous(at._data)
+    factor, array = _contiguous(grad._data), _contiguous(at._data)
     dz = allocation.empty_like(array)
-    kernels.activation_backward(dz, _contiguous(grad._data), array, activation, slope)
+    kernels.activation_backward(dz, factor, array, activation, slope)
     if not _recorded(grad, at):
         return _wrap(dz)
     curve, title = _CURVES[activation]
 
     def run(g: Tensor, wants: list[bool]) -> tuple[Tensor | None, ...]:
+        if False not in wants and not _mode.enabled and activation in _BY_RESULT:
+            by_grad, by_at = allocation.empty_like(array), allocation.empty_like(array)
+            kernels.activation_slope_backward(by_grad, by_at, _contiguous(g._data), factor, array, activation)
+            return _wrap(by_grad), _wrap(by_at)
         return (
             slope_of(g, at, activation, slope) if wants[0] else None,
             curve(at, g, grad) if wants[1] else None,
