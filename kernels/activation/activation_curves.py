@@ -99,14 +99,6 @@ def _code(activation: str) -> int:
     return code
 
 
-def _check_all(y: np.ndarray, outputs: dict[str, np.ndarray], inputs: dict[str, np.ndarray]) -> None:
-    check("y", y, y.dtype, y.shape)
-    for name, a in inputs.items():
-        check(name, a, y.dtype, y.shape)
-    for name, a in outputs.items():
-        check_output(name, a, y.dtype, y.shape)
-
-
 def activation_curve(out: np.ndarray, a: np.ndarray, b: np.ndarray, y: np.ndarray, activation: str) -> None:
     """``out = a * b * c(y)``, elementwise.
 
@@ -116,7 +108,11 @@ def activation_curve(out: np.ndarray, a: np.ndarray, b: np.ndarray, y: np.ndarra
     """
     code = _code(activation)
     kernel = kernel_for(_CURVE, "y", y)
-    _check_all(y, {"out": out}, {"a": a, "b": b})
+    dtype, shape = y.dtype, y.shape
+    check("y", y, dtype, shape)
+    check("a", a, dtype, shape)
+    check("b", b, dtype, shape)
+    check_output("out", out, dtype, shape)
     launch(kernel, chunks_for(y.size * _CURVE_COST), (out, a, b, y), y.size, code)
 
 
@@ -131,7 +127,12 @@ def activation_slope_backward(
     """
     code = _code(activation)
     kernel = kernel_for(_SLOPE, "y", y)
-    _check_all(y, {"da": da, "dy": dy}, {"d": d, "a": a})
+    dtype, shape = y.dtype, y.shape
+    check("y", y, dtype, shape)
+    check("d", d, dtype, shape)
+    check("a", a, dtype, shape)
+    check_output("da", da, dtype, shape)
+    check_output("dy", dy, dtype, shape)
     launch(kernel, chunks_for(y.size * _SLOPE_COST), (da, dy, d, a, y), y.size, code)
 
 
@@ -149,5 +150,12 @@ def activation_curve_backward(
     """
     code = _code(activation)
     kernel = kernel_for(_WHOLE, "y", y)
-    _check_all(y, {"da": da, "db": db, "dy": dy}, {"d": d, "a": a, "b": b})
+    dtype, shape = y.dtype, y.shape
+    check("y", y, dtype, shape)
+    check("d", d, dtype, shape)
+    check("a", a, dtype, shape)
+    check("b", b, dtype, shape)
+    check_output("da", da, dtype, shape)
+    check_output("db", db, dtype, shape)
+    check_output("dy", dy, dtype, shape)
     launch(kernel, chunks_for(y.size * _WHOLE_COST), (da, db, dy, d, a, b, y), y.size, code)

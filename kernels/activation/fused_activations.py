@@ -63,7 +63,7 @@ def activate(out, z, code, slope):
     """``out = activation(z)`` over two flat arrays of one size, which may be the same array.
 
     The input goes by way of the stack: a loop over two arrays that may be one runs number by number. tanh of 8,192
-    numbers behind LayerNorm took 37 us, and takes 8. If they are known to be two, :func:`activate_apart` takes 5.
+    numbers behind LayerNorm took 37 us, and takes 8. If they do not overlap, :func:`activate_apart` takes 5.
     """
     strip = stack_array(_STRIP, slope)
     for first in range(0, z.size, _STRIP):
@@ -153,7 +153,7 @@ FORWARD_WORDS = Words("out z; size code; slope")
 
 
 def forward_slice(function, apart):
-    """The slice of a ``function(out, z, code, slope)`` of flat arrays; ``apart`` is faster if they are not the same."""
+    """The slice of a ``function(out, z, code, slope)`` of flat arrays; ``apart`` is faster if they do not overlap."""
 
     def build(dtype):
         def activation_forward_slice(args, t, n):
@@ -193,7 +193,9 @@ def _backward(dtype):
     return activation_backward_slice
 
 
-_FORWARD = by_dtype("activation_forward", forward_slice(activate, activate_apart), FORWARD_WORDS, outputs="out", shared="")
+_FORWARD = by_dtype(
+    "activation_forward", forward_slice(activate, activate_apart), FORWARD_WORDS, outputs="out", shared=""
+)  # fmt: skip
 BACKWARD = by_dtype("activation_backward", _backward, BACKWARD_WORDS, outputs="dz")
 
 

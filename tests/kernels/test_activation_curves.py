@@ -45,7 +45,7 @@ def found(activation: str, d: Any, a: Any, b: Any, y: Any, make: Any = np.empty_
 @pytest.mark.parametrize("size", SIZES)
 def test_formulas_and_the_bytes_around(dtype, activation, size):
     given = numbers(dtype, size)
-    d, a, b, y = [np.abs(v.astype(np.float64)) for v in given]
+    d, a, b, _ = [np.abs(v.astype(np.float64)) for v in given]
     largest = {"curve": [a * b * 3], "slope": [d * 2, d * a * 3], "whole": [d * b * 3, d * a * 3, d * a * b * 2]}
     results = found(activation, *given, make=lambda like: Canary(like.shape, like.dtype))
     for name, expected in formulas(activation, *given).items():
