@@ -1,8 +1,8 @@
 """Derivatives of activations in recorded operations, for second derivatives.
 
-The activations that the linear kernel can apply have their derivative as one operation, whose own derivative is given
-in operations (:func:`slope_of`). The others have a plain formula, which is differentiated in place of the kernel.
-A missing one is an error when this module is imported.
+The activations that the linear kernel can apply, and some others, have their derivative as one operation, whose own
+derivative is given in operations (:func:`slope_of`). The rest have a plain formula, which is differentiated in place of
+the kernel. A missing one is an error when this module is imported.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from fastnn.kernels.activation.elementwise_activations import FUNCTIONS
 from fastnn.kernels.activation.fused_activations import CODES
 from fastnn.kernels.runtime import allocation
 from fastnn.nn.checks import _contiguous
-from fastnn.ops.core import no_gradient, piece, recorded_result
+from fastnn.ops.core import gated, no_gradient, piece, recorded_result
 
 # -- The activations that the linear kernel can apply to its result ------------------------------------------------
 
@@ -101,6 +101,10 @@ def slope_of(grad: Tensor, at: Tensor, activation: str, slope: float = 0.01) -> 
             curve(at, g, grad) if wants[1] else None,
         )
 
+    return _slope_node(dz, title, grad, at, run)
+
+
+def _slope_node(dz: np.ndarray, title: str, grad: Tensor, at: Tensor, run: Any) -> Tensor:
     saved = (grad, at) if at._requires_grad else (at,)
     return _wrap(dz, SelectiveNode(f"{title}Backward0", (grad, at), run, saved))
 
@@ -160,11 +164,6 @@ def _hardtanh(x: Tensor, a: float, b: float, c: float) -> Tensor:
     return piece(x, (a < x._data) & (x._data < b))
 
 
-def _scaled_softplus(x: Tensor, a: float, b: float, c: float) -> Tensor:
-    right = a * x._data > b
-    return piece(x, right) + _softplus(piece(x, ~right, a)) * (1 / a)
-
-
 def _softsign(x: Tensor, a: float, b: float, c: float) -> Tensor:
     return x / (x * _mask(x, np.sign(x._data)) + 1)
 
@@ -181,13 +180,53 @@ _ELEMENTWISE: dict[str, Callable[[Tensor, float, float, float], Tensor]] = {
     "hardtanh": _hardtanh,
     "logsigmoid": lambda x, a, b, c: -_softplus(-x),
     "mish": lambda x, a, b, c: x * _tanh(_softplus(x)),
-    "silu": lambda x, a, b, c: x * _sigmoid(x),
-    "softplus": _scaled_softplus,
     "softshrink": _shrink,
     "softsign": _softsign,
     "tanhshrink": lambda x, a, b, c: x - _tanh(x),
     "threshold": _threshold,
 }
+
+
+def _silu_curve(x: Tensor, p: Tensor, q: Tensor, a: float, b: float) -> Tensor:
+    s = _sigmoid(x)
+    return p * q * (s * (1 - s) * (x * (1 - s * 2) + 2))
+
+
+def _softplus_curve(x: Tensor, p: Tensor, q: Tensor, a: float, b: float) -> Tensor:
+    s = _sigmoid(x * a)
+    result = p * q * (s * (1 - s) * a)
+    linear = a * x._data > b
+    return gated(result, ~linear, x) if linear.any() else result
+
+
+# The second derivative of smooth ones: of x, two factors and the constants; and PyTorch's name of the first.
+_ELEMENTWISE_CURVES: dict[str, tuple[Callable[[Tensor, Tensor, Tensor, float, float], Tensor], str]] = {
+    "silu": (_silu_curve, "SiluBackward"),
+    "softplus": (_softplus_curve, "SoftplusBackward"),
+}
+
+
+def has_curve(name: str) -> bool:
+    """Whether :func:`elementwise_slope_of` can compute the derivative of this activation."""
+    return name in _ELEMENTWISE_CURVES
+
+
+def elementwise_slope_of(grad: Tensor, x: Tensor, name: str, a: float, b: float, c: float) -> Tensor:
+    """``grad`` times the derivative of an elementwise activation with a curve, recorded."""
+    array = _contiguous(x._data)
+    dx = allocation.empty_like(array)
+    kernels.elementwise_backward(dx, _contiguous(grad._data), array, name, a, b, c)
+    if not _recorded(grad, x):
+        return _wrap(dx)
+    curve, title = _ELEMENTWISE_CURVES[name]
+
+    def run(g: Tensor, wants: list[bool]) -> tuple[Tensor | None, ...]:
+        return (
+            elementwise_slope_of(g, x, name, a, b, c) if wants[0] else None,
+            curve(x, g, grad, a, b) if wants[1] else None,
+        )
+
+    return _slope_node(dx, title, grad, x, run)
 
 
 def recorded_elementwise(x: Tensor, name: str, a: float, b: float, c: float) -> Tensor:
@@ -197,8 +236,9 @@ def recorded_elementwise(x: Tensor, name: str, a: float, b: float, c: float) -> 
 
 def check_formulas() -> None:
     """RuntimeError unless the activations with a kernel are exactly those with a formula."""
-    for kernels_of, formulas in ((CODES, {**_CURVES, "none": None}), (FUNCTIONS, _ELEMENTWISE)):
-        odd = sorted(set(kernels_of) ^ set(formulas))
+    elementwise, fused = {*_ELEMENTWISE, *_ELEMENTWISE_CURVES}, {*_CURVES, "none"}
+    for kernels_of, formulas in ((CODES, fused), (FUNCTIONS, elementwise)):
+        odd = sorted(set(kernels_of) ^ formulas)
         if odd:
             raise RuntimeError(f"activations need a kernel and a formula, found one of the two for {', '.join(odd)}")
 

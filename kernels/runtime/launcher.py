@@ -70,7 +70,17 @@ def launch(kernel: Kernel, parts: int, arrays: tuple[np.ndarray, ...], *scalars:
             pack(kernel, arrays, scalars)
             if recorder(kernel, parts, arrays, scalars):
                 return
-    launch_unwatched(kernel, parts, arrays, *scalars)
+    # As `launch_unwatched`, without its calls: half a microsecond.
+    try:
+        block = kernel.pack(*map(id, arrays), *scalars)
+    except struct.error:
+        block = pack(kernel, arrays, scalars)
+    if _pool is None:
+        _load_pool()
+    address = kernel.address or kernel.compile()
+    if parts > 1 and not _pool.is_started:
+        _pool.start()
+    _pool.LAUNCH.call(_pool.context, address, id(block), kernel.words, kernel.arrays, parts, False)
 
 
 def pack(kernel: Kernel, arrays: tuple[np.ndarray, ...], scalars: tuple[float, ...]) -> bytes:

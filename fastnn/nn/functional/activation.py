@@ -14,7 +14,7 @@ from fastnn._core.sums import add_up
 from fastnn._tensor.tensor import Tensor, _recorded, _share, _wrap
 from fastnn.kernels.activation.fused_activations import saves_input
 from fastnn.kernels.runtime import allocation
-from fastnn.nn.activation_formulas import recorded_elementwise, slope_of
+from fastnn.nn.activation_formulas import elementwise_slope_of, has_curve, recorded_elementwise, slope_of
 from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous, _half
 from fastnn.ops.core import also_read, piece, pieces
 from fastnn.random import default_generator
@@ -47,6 +47,15 @@ class _ActivationNode(KernelNode):
             # The result. Its memory is the last that was saved.
             saved = _share(saved, self, self.saved[-1][0])
         return (slope_of(grad, saved, activation, slope),)
+
+
+class _ElementwiseNode(KernelNode):
+    """The node of an elementwise activation: ``parts`` are the operand, the name and the constants."""
+
+    __slots__ = ()
+
+    def again(self, grad: Tensor, wants: list[bool]) -> tuple[Tensor | None, ...]:
+        return (elementwise_slope_of(grad, *self.parts),)
 
 
 def _before(input: Tensor, values: np.ndarray) -> Tensor:
@@ -169,16 +178,19 @@ def _tail(
             alone, saved = True, allocation.empty_like(data)
             kernels.activation_forward(saved, data, "leaky_relu", 1.0)
 
-        def run(grad: Tensor) -> tuple[Tensor]:
+        def run(grad: Tensor, wants: Any = None) -> tuple[Tensor]:
             dx = allocation.empty_like(saved)
             kernels.elementwise_backward(dx, _contiguous(grad._data), saved, name, a, b, c)
             return (_wrap(dx),)
 
         before = _before(input, saved) if inplace else input
-        node = Node(
-            _TITLES.get(name) or name.title(), (before,), run, () if alone else (input,), keeps=True,
-            recompute=lambda: recorded_elementwise(before, name, a, b, c),
-        )  # fmt: skip
+        title, reads = _TITLES.get(name) or name.title(), () if alone else (input,)
+        node: Node
+        if has_curve(name):
+            node = _ElementwiseNode(title, (before,), run, reads, True)
+            node.parts = before, name, a, b, c
+        else:
+            node = Node(title, (before,), run, reads, True, lambda: recorded_elementwise(before, name, a, b, c))
         result = _wrap(out, node)
         if inplace and name == "elu":
             # PyTorch's derivative reads the result.
