@@ -399,7 +399,7 @@ def _recorded(
     node.recording = recording
     if recording.constants:
         # `recompute` reads them too.
-        operands, versions = node.read  # type: ignore[misc]  # it has one, as it can be computed again
+        operands, versions = node.read
         constants = [0 if t._memory.inference else t._memory.version for t in recording.constants]
         node.read = (*operands, *recording.constants), [*versions, *constants]
     if recording.many is None:
