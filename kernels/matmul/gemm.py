@@ -274,8 +274,8 @@ def _gemm(dtype):
                         if is_last and (code != NONE or not z_is_y):
                             # The tile is still in the first-level cache.
                             _activate(
-                                ahead(y, i * y_row + j), y_row, ahead(z, i * z_row + j), z_row, rows, panel_columns,
-                                code, slope, before, after,
+                                ahead(y, i * y_row + j), y_row, ahead(z, i * z_row + j), z_row, z_is_y,
+                                rows, panel_columns, step, code, slope, before, after,
                             )  # fmt: skip
         if streams:
             fence()
@@ -292,20 +292,25 @@ def _dot(x, y):
 
 
 @inline
-def _activate(y, y_row, z, z_row, rows, columns, code, slope, before, after):
+def _activate(y, y_row, z, z_row, z_is_y, rows, columns, step, code, slope, before, after):
     """``y = activation(z)`` over a tile; both may be the same.
 
-    It is copied to the stack first: a loop over two arrays that may be one runs number by number, and one loop over
-    the tile leaves fewer numbers beyond whole vectors than one over each row.
+    Then it goes by way of the stack: a loop over two arrays that may be one runs number by number. So does a tile whose
+    rows are not whole vectors: one loop over all of it leaves fewer numbers beyond them.
     """
-    source, target = before[: rows * columns], after[: rows * columns]
-    for i in range(rows):
-        for j in range(columns):
-            source[i * columns + j] = number_at(z, i * z_row + j)
-    activate_apart(target, source, code, slope)
-    for i in range(rows):
-        for j in range(columns):
-            put_number(y, i * y_row + j, target[i * columns + j])
+    direct = not z_is_y and columns % step == 0
+    if not direct:
+        for i in range(rows):
+            for j in range(columns):
+                before[i * columns + j] = number_at(z, i * z_row + j)
+    for i in range(rows if direct else 1):
+        source = array_at(ahead(z, i * z_row), (columns,)) if direct else before[: rows * columns]
+        target = array_at(ahead(y, i * y_row), (columns,)) if direct else after[: rows * columns]
+        activate_apart(target, source, code, slope)
+    if not direct:
+        for i in range(rows):
+            for j in range(columns):
+                put_number(y, i * y_row + j, after[i * columns + j])
 
 
 @inline
@@ -321,7 +326,9 @@ def _dots(y, z, z_is_y, a, b, bias, first, end, depth, b_column, mode, code, slo
         activate(sums[first:end], sums[first:end], RELU, slope)
     elif code != NONE or not z_is_y:
         for j in range(first, end, _TILE):
-            _activate(ahead(y, j), 0, ahead(z, j), 0, 1, min(_TILE, end - j), code, slope, before, after)
+            _activate(
+                ahead(y, j), 0, ahead(z, j), 0, z_is_y, 1, min(_TILE, end - j), 1, code, slope, before, after
+            )  # fmt: skip
 
 
 @inline
