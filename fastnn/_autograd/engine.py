@@ -331,8 +331,7 @@ class KernelNode(Node):
 
     def release(self) -> None:
         if self.saved or self.keeps:
-            self.parts = None
-        super().release()
+            self.run, self.parts, self.saved = None, None, []
 
 
 class ResultNode(Node):
@@ -589,21 +588,21 @@ def _walk(
         for edge, g in zip(node.edges, operand_grads, strict=True):
             if edge is None or g is None:
                 continue
-            if not isinstance(edge, Node):
-                if edge._node is not None:
-                    raise RuntimeError("leaf variable has been moved into the graph interior")
-                if wanted is not None or (edge._hooks is not None and leaf_hooks(edge) is not None):
-                    _leaf(edge, g, leaves, wanted, summed)
-                    if uses is None and edge._hooks is not None and not inner:
-                        uses = _uses([node, *[other for _, other in queue]], needed)
-                elif edge._requires_grad:
-                    # The leaf may have been frozen since the forward.
-                    edge._accumulate_grad(g)
-            elif edge in waiting:
+            if edge in waiting:
                 waiting[edge] = _sum(waiting[edge], g, edge, summed)
-            elif useful is None or edge in useful:
-                waiting[edge] = g
-                heapq.heappush(queue, (-edge.sequence, edge))
+            elif isinstance(edge, Node):
+                if useful is None or edge in useful:
+                    waiting[edge] = g
+                    heapq.heappush(queue, (-edge.sequence, edge))
+            elif edge._node is not None:
+                raise RuntimeError("leaf variable has been moved into the graph interior")
+            elif wanted is not None or (edge._hooks is not None and leaf_hooks(edge) is not None):
+                _leaf(edge, g, leaves, wanted, summed)
+                if uses is None and edge._hooks is not None and not inner:
+                    uses = _uses([node, *[other for _, other in queue]], needed)
+            elif edge._requires_grad:
+                # The leaf may have been frozen since the forward.
+                edge._accumulate_grad(g)
         if uses is not None:
             # PyTorch's order: the hooks of a leaf are called as soon as its gradient is complete.
             for edge in node.edges:
