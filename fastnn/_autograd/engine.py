@@ -334,6 +334,26 @@ class KernelNode(Node):
             self.run, self.parts, self.saved = None, None, []
 
 
+_ZERO = {np.dtype(kind): np.zeros((), kind) for kind in (np.float32, np.float64)}
+
+
+def zeros(operand: Tensor, like: np.ndarray) -> np.ndarray:
+    """A gradient of 0 of ``operand``, with the shape and dtype of ``like``.
+
+    In a pass that accumulates into the leaves it is one number, repeated, if the node of the operand passes it on as
+    :func:`is_zero`, so that nothing is computed from it, not even NaN from infinite numbers.
+    """
+    node = operand._node
+    if _mode.direct and isinstance(node, KernelNode) and node.hooks is None and like.dtype in _ZERO and not active:
+        return np.broadcast_to(_ZERO[like.dtype], like.shape)
+    return np.zeros(like.shape, like.dtype)
+
+
+def is_zero(array: np.ndarray) -> bool:
+    """Whether an array, which is not contiguous, is the number 0, repeated. In a trace the numbers mean nothing yet."""
+    return array.size > 0 and not any(array.strides) and not active and not array.item(0)
+
+
 class ResultNode(Node):
     """A node whose ``run`` reads the result, which it gets as its second argument."""
 
@@ -627,6 +647,10 @@ def _sum(a: Any, b: Any, edge: Edge, summed: set[Edge]) -> Any:
     x, y = a._data, b._data
     if x.shape != y.shape or x.dtype != y.dtype:
         return a + b
+    if not y.flags.c_contiguous and is_zero(y):
+        return a
+    if not x.flags.c_contiguous and is_zero(x):
+        return b
     if edge in summed:
         np.add(x, y, x)
         return a

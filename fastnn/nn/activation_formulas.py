@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import kernels
-from fastnn._autograd.engine import SelectiveNode
+from fastnn._autograd.engine import SelectiveNode, zeros
 from fastnn._autograd.modes import _mode
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
 from fastnn.kernels.activation.elementwise_activations import FUNCTIONS
@@ -96,6 +96,8 @@ def slope_of(grad: Tensor, at: Tensor, activation: str, slope: float = 0.01) -> 
             by_grad, by_at = allocation.empty_like(array), allocation.empty_like(array)
             kernels.activation_slope_backward(by_grad, by_at, _contiguous(g._data), factor, array, activation)
             return _wrap(by_grad), _wrap(by_at)
+        if curve is _flat and not _mode.enabled:
+            return slope_of(g, at, activation, slope) if wants[0] else None, _wrap(zeros(at, array))
         return (
             slope_of(g, at, activation, slope) if wants[0] else None,
             curve(at, g, grad) if wants[1] else None,

@@ -305,3 +305,71 @@ def test_sums_of_gradients_leave_the_given_ones_alone(lib):
     np.testing.assert_array_equal(as_array(given), 1)
     for grad in kept:
         np.testing.assert_array_equal(as_array(grad), 1)
+
+
+# -- Gradients of 0 ---------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("activation", ["ReLU", "LeakyReLU"])
+def test_gradients_of_0_of_a_penalty(lib, activation, monkeypatch):
+    """The second derivative of ReLU is 0: biases get a gradient of 0, not none, and nothing is computed from it."""
+    lib.manual_seed(0)
+    layers = [lib.nn.Linear(3, 4), lib.nn.Linear(4, 4), lib.nn.Linear(4, 1)]
+    kind = getattr(lib.nn, activation)
+    model = lib.nn.Sequential(layers[0], kind(), layers[1], kind(), layers[2])
+    x = lib.ones(5, 3, requires_grad=True)
+    launched = []
+    if lib is fastnn:
+        backward = fastnn.kernels.linear_backward
+        monkeypatch.setattr(fastnn.kernels, "linear_backward", lambda *a: launched.append(a) or backward(*a))
+    (g,) = lib.autograd.grad(model(x).sum(), x, create_graph=True)
+    (g.norm(2, dim=1) - 1).square().mean().backward()
+    assert not launched
+    assert layers[0].weight.grad.any()
+    assert layers[2].bias.grad is None
+    for layer in layers[:2]:
+        np.testing.assert_array_equal(as_array(layer.bias.grad), 0)
+        layer.bias.grad += 1
+    assert not x.grad.any()
+    x.grad += 1
+    # Behind gradients that are not 0.
+    first = [as_array(layer.weight.grad).copy() for layer in layers]
+    x.grad = None
+    model.zero_grad()
+    y = model(x)
+    (g,) = lib.autograd.grad(y.sum(), x, create_graph=True)
+    ((g.norm(2, dim=1) - 1).square().mean() + 0 * y.sum()).backward()
+    for before, layer in zip(first, layers, strict=True):
+        np.testing.assert_allclose(as_array(layer.weight.grad), before, rtol=1e-6)
+        np.testing.assert_array_equal(as_array(layer.bias.grad), 0)
+
+
+def test_gradients_of_0_that_a_program_sees(lib):
+    """By a hook, by `retain_grad`, and as the gradient of another operation: they can be changed in place."""
+    layer, seen = lib.nn.Linear(2, 3), []
+    x = lib.ones(4, 2, requires_grad=True)
+    inner = x * 1
+    y = lib.relu(layer(inner))
+    y.retain_grad()
+    (g,) = lib.autograd.grad(y.sum(), x, create_graph=True)
+    y.grad = None
+    inner.register_hook(lambda grad: seen.append(grad.clone()) or grad.add_(1))
+    (g * g).sum().backward()
+    assert y.grad.shape == (4, 3)
+    assert not y.grad.any()
+    y.grad += 1
+    assert [s.any().item() for s in seen] == [False]
+    np.testing.assert_array_equal(as_array(x.grad), 1)
+    np.testing.assert_array_equal(as_array(layer.bias.grad), 0)
+
+
+def test_a_repeated_0_as_the_gradient_of_a_layer(lib):
+    layer = lib.nn.Sequential(lib.nn.Linear(2, 3), lib.nn.Tanh(), lib.nn.Linear(3, 2))
+    x = lib.ones(4, 2, requires_grad=True)
+    layer(x).backward(lib.zeros(()).expand(4, 2))
+    for p in (x, *layer.parameters()):
+        np.testing.assert_array_equal(as_array(p.grad), 0)
+        p.grad += 1
+    layer(x).backward(lib.zeros(()).expand(4, 2))
+    for p in (x, *layer.parameters()):
+        np.testing.assert_array_equal(as_array(p.grad), 1)

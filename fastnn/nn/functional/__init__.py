@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import kernels
-from fastnn._autograd.engine import KernelNode, SelectiveNode
+from fastnn._autograd.engine import KernelNode, SelectiveNode, is_zero, zeros
 from fastnn._core.errors import DTypeError, ShapeError
 from fastnn._tensor.tensor import Tensor, _recorded, _share, _unbroadcast, _wrap
 from fastnn.kernels.activation.fused_activations import saves_input
@@ -179,11 +179,21 @@ def linear_activation(
         if wants is not None:
             *first, by_x, by_w = wants
             by_b = bool(first) and first[0]
-        dy = _contiguous(grad._data.reshape(out.shape))
-        dx = allocation.empty(x.shape, x.dtype) if by_x else None
+        dy, nothing = grad._data.reshape(out.shape), False
+        if not dy.flags.c_contiguous:
+            nothing = is_zero(dy)
+            dy = _contiguous(dy)
         dw, add_w, w_in_place = _gradient_place(weight, by_w, w.shape)
         db, add_b, b_in_place = _gradient_place(bias, by_b, (out_features,))
-        kernels.linear_backward(dx, dw, db, dy, x, w, saved, activation, slope, add_w, add_b)
+        dx = None
+        if nothing:
+            dx = zeros(input, x_data) if by_x else None
+            for array, adds in ((dw, add_w), (db, add_b)):
+                if array is not None and not adds:
+                    array[...] = 0
+        else:
+            dx = allocation.empty(x.shape, x.dtype) if by_x else None
+            kernels.linear_backward(dx, dw, db, dy, x, w, saved, activation, slope, add_w, add_b)
         by_input = None if dx is None else _wrap(dx.reshape(x_data.shape))
         by_weight = _finish_gradient(weight, None if dw is None else dw.T, w_in_place)
         if bias is None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import kernels
-from fastnn._autograd.engine import KernelNode, Node
+from fastnn._autograd.engine import KernelNode, Node, is_zero, zeros
 from fastnn._core.errors import DTypeError, ShapeError
 from fastnn._core.sums import add_up
 from fastnn._tensor.tensor import Tensor, _recorded, _share, _wrap
@@ -94,8 +94,13 @@ def _activation(input: Tensor, activation: str, slope: float = 0.01, inplace: bo
         saved = data.copy() if needs_input and inplace else data if needs_input else out
 
         def run(grad: Tensor, wants: Any) -> tuple[Tensor]:
+            dy = grad._data
+            if not dy.flags.c_contiguous:
+                if is_zero(dy):
+                    return (_wrap(zeros(before, dy)),)
+                dy = _contiguous(dy)
             dz = allocation.empty_like(saved)
-            kernels.activation_backward(dz, _contiguous(grad._data), saved, activation, slope)
+            kernels.activation_backward(dz, dy, saved, activation, slope)
             return (_wrap(dz),)
 
         name = GRAD_NAMES[activation]
