@@ -286,15 +286,22 @@ class SelectiveNode(Node):
     selective = True
 
     def backward(self, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return self.backward_for(grad, [edge is not None for edge in self.edges])
-
-    def backward_for(self, grad: Tensor, wants: list[bool]) -> tuple[Tensor | None, ...]:
-        if self.run is None:
+        run = self.run
+        if run is None:
             return super().backward(grad)
         for memory, version, _ in self.saved:
             if memory.version != version:
                 self.check(self.saved)
-        return self.run(grad, wants)
+        return run(grad, [edge is not None for edge in self.edges])
+
+    def backward_for(self, grad: Tensor, wants: list[bool]) -> tuple[Tensor | None, ...]:
+        run = self.run
+        if run is None:
+            return super().backward(grad)
+        for memory, version, _ in self.saved:
+            if memory.version != version:
+                self.check(self.saved)
+        return run(grad, wants)
 
 
 class KernelNode(Node):

@@ -51,8 +51,13 @@ def _product(out: np.ndarray, a: np.ndarray, b: np.ndarray, bias: np.ndarray | N
 def _array_product(x: np.ndarray, y: np.ndarray, columns: bool) -> np.ndarray:
     """``x @ y``; ``columns``: those of the result are contiguous, not its rows."""
     if columns:
-        return _product(allocation.empty((y.shape[1], x.shape[0]), x.dtype), y.T, x.T).T
-    return _product(allocation.empty((x.shape[0], y.shape[1]), x.dtype), x, y)
+        x, y = y.T, x.T
+    out = allocation.empty((x.shape[0], y.shape[1]), x.dtype)
+    if x.dtype in _KERNEL_KINDS:
+        kernels.gemm(out, x, y)
+    else:
+        np.matmul(x, y, out=out)
+    return out.T if columns else out
 
 
 def _mm(a: Tensor, b: Tensor, turn_a: bool = False, turn_b: bool = False, columns: bool = False) -> Tensor:
