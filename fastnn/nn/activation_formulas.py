@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import kernels
-from fastnn._autograd.engine import SelectiveNode, zeros
+from fastnn._autograd.engine import Node, SelectiveNode, zeros
 from fastnn._autograd.modes import _mode
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
 from fastnn.kernels.activation.elementwise_activations import FUNCTIONS
@@ -60,7 +60,7 @@ def _gelu_tanh_curve(z: Tensor, a: Tensor, b: Tensor) -> Tensor:
     first, second = square * (3 * 0.044715 * c) + c, z * (6 * 0.044715 * c)
     s = _sigmoid((square * 0.044715 + 1) * z * c)
     bend = first * 2 + z * (first * first * (1 - s * 2) + second)
-    return a * b * (s * (1 - s) * bend)
+    return slope_of(a * b, s, "sigmoid") * bend
 
 
 def _flat(at: Tensor, a: Tensor, b: Tensor) -> Tensor:
@@ -137,9 +137,16 @@ def _tanh(x: Tensor) -> Tensor:
 
 
 def _softplus(x: Tensor) -> Tensor:
-    right = x._data >= 0
-    e = (x * _mask(x, np.where(right, -1, 1))).exp()
-    return x * _mask(x, right) + (e + 1).log()
+    array = _contiguous(x._data)
+    out = allocation.empty_like(array)
+    kernels.elementwise_forward(out, array, "softplus", *_SMOOTH)
+    if not _recorded(x):
+        return _wrap(out)
+    return _wrap(out, Node("Softplus", (x,), lambda grad: (elementwise_slope_of(grad, x, "softplus", *_SMOOTH),), (x,)))
+
+
+# Softplus without a threshold.
+_SMOOTH = 1.0, math.inf, 0.0
 
 
 def _elu(x: Tensor, a: float, b: float, c: float) -> Tensor:
@@ -180,8 +187,6 @@ _ELEMENTWISE: dict[str, Callable[[Tensor, float, float, float], Tensor]] = {
     "hardsigmoid": _hardsigmoid,
     "hardswish": _hardswish,
     "hardtanh": _hardtanh,
-    "logsigmoid": lambda x, a, b, c: -_softplus(-x),
-    "mish": lambda x, a, b, c: x * _tanh(_softplus(x)),
     "softshrink": _shrink,
     "softsign": _softsign,
     "tanhshrink": lambda x, a, b, c: x - _tanh(x),
@@ -189,20 +194,31 @@ _ELEMENTWISE: dict[str, Callable[[Tensor, float, float, float], Tensor]] = {
 }
 
 
+def _logsigmoid_curve(x: Tensor, p: Tensor, q: Tensor, a: float, b: float) -> Tensor:
+    return -slope_of(p * q, _sigmoid(x), "sigmoid")
+
+
+def _mish_curve(x: Tensor, p: Tensor, q: Tensor, a: float, b: float) -> Tensor:
+    s, t = _sigmoid(x), _tanh(_softplus(x))
+    return slope_of(p * q * s, t, "tanh") * (x * (1 - s - t * s * 2) + 2)
+
+
 def _silu_curve(x: Tensor, p: Tensor, q: Tensor, a: float, b: float) -> Tensor:
     s = _sigmoid(x)
-    return p * q * (s * (1 - s) * (x * (1 - s * 2) + 2))
+    return slope_of(p * q, s, "sigmoid") * (x * (1 - s * 2) + 2)
 
 
 def _softplus_curve(x: Tensor, p: Tensor, q: Tensor, a: float, b: float) -> Tensor:
-    s = _sigmoid(x * a)
-    result = p * q * (s * (1 - s) * a)
+    s = _sigmoid(x if a == 1 else x * a)
+    result = slope_of(p * q if a == 1 else p * q * a, s, "sigmoid")
     linear = a * x._data > b
     return gated(result, ~linear, x) if linear.any() else result
 
 
 # The second derivative of smooth ones: of x, two factors and the constants; and PyTorch's name of the first.
 _ELEMENTWISE_CURVES: dict[str, tuple[Callable[[Tensor, Tensor, Tensor, float, float], Tensor], str]] = {
+    "logsigmoid": (_logsigmoid_curve, "LogSigmoidBackward"),
+    "mish": (_mish_curve, "MishBackward"),
     "silu": (_silu_curve, "SiluBackward"),
     "softplus": (_softplus_curve, "SoftplusBackward"),
 }

@@ -31,7 +31,10 @@ def view_of(key: Any, change: str) -> Callable[[Any, Any, Any], Any]:
 CASES: dict[str, Callable[[Any, Any, Any], Any]] = {
     **{
         f"fused_{name}": lambda f, x, w, name=name: getattr(f, name)(f.linear(x, w, w[:, 0]))
-        for name in ("relu", "leaky_relu", "sigmoid", "tanh", "gelu", "silu", "softplus", "mish", "elu")
+        for name in (
+            "relu", "leaky_relu", "sigmoid", "tanh", "gelu", "silu", "softplus", "mish", "elu", "logsigmoid",
+            "tanhshrink", "softsign", "hardswish",
+        )
     },
     **{f"in_place_{name}": lambda f, x, w, name=name: getattr(x * 1, name)() @ w.t() for name in ("tanh_", "sigmoid_")},
     "in_place_relu": lambda f, x, w: f.relu_(x * 1) @ w.t(),
