@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 
 from fastnn import kernels
-from fastnn._autograd.engine import KernelNode, SelectiveNode, is_zero, zeros
+from fastnn._autograd.engine import KernelNode, SelectiveNode
+from fastnn._autograd.engine import is_zero as _is_zero
+from fastnn._autograd.engine import zeros as _zeros
 from fastnn._core.errors import DTypeError, ShapeError
 from fastnn._tensor.tensor import Tensor, _recorded, _share, _unbroadcast, _wrap
 from fastnn.kernels.activation.fused_activations import saves_input
 from fastnn.kernels.runtime import allocation
-from fastnn.nn.activation_formulas import slope_of
+from fastnn.nn.activation_formulas import slope_of as _slope_of
 from fastnn.nn.checks import _check_tensor, _contiguous, _half
 from fastnn.nn.functional.activation import (
     GRAD_NAMES,
@@ -181,13 +183,13 @@ def linear_activation(
             by_b = bool(first) and first[0]
         dy, nothing = grad._data.reshape(out.shape), False
         if not dy.flags.c_contiguous:
-            nothing = is_zero(dy)
+            nothing = _is_zero(dy)
             dy = _contiguous(dy)
         dw, add_w, w_in_place = _gradient_place(weight, by_w, w.shape)
         db, add_b, b_in_place = _gradient_place(bias, by_b, (out_features,))
         dx = None
         if nothing:
-            dx = zeros(input, x_data) if by_x else None
+            dx = _zeros(input, x_data) if by_x else None
             for array, adds in ((dw, add_w), (db, add_b)):
                 if array is not None and not adds:
                     array[...] = 0
@@ -228,7 +230,7 @@ class _LinearNode(KernelNode):
                 before = SelectiveNode("Addmm", (), lambda g, wants: _products(g, wants, input, weight))
                 before.edges, before.saved = self.edges, self.saved
                 at = _wrap(z.reshape(grad._data.shape), before)
-            grad = slope_of(grad, at, activation, slope)
+            grad = _slope_of(grad, at, activation, slope)
         return _products(grad, wants, input, weight)
 
 
