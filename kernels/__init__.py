@@ -6,6 +6,11 @@ saved by the forward; a gradient is named ``d`` plus the name of its array.
 """
 
 from fastnn.kernels import self_check
+from fastnn.kernels.activation.activation_curves import (
+    activation_curve,
+    activation_curve_backward,
+    activation_slope_backward,
+)
 from fastnn.kernels.activation.dropout import (
     alpha_dropout_backward,
     alpha_dropout_forward,
@@ -62,8 +67,11 @@ if not IS_X86:
 
 __all__ = [
     "activation_backward",
+    "activation_curve",
+    "activation_curve_backward",
     "activation_derivative",
     "activation_forward",
+    "activation_slope_backward",
     "adadelta",
     "adagrad",
     "adam",

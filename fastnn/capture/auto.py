@@ -438,7 +438,7 @@ def _recorded(
     node.arrays = [t._data for t in args]
     if recording.constants:
         # It is computed again from them too.
-        operands, versions = node.read  # type: ignore[misc]  # it has one, as it can be computed again
+        operands, versions = node.read
         constants = [0 if t._memory.inference else t._memory.version for t in recording.constants]
         node.read = (*operands, *recording.constants), [*versions, *constants]
     if recording.many is None:

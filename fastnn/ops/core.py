@@ -218,7 +218,7 @@ def recorded_result(
     saved: tuple[Tensor, ...] = (),
 ) -> Tensor:
     """A tensor over ``result``, recorded as an operation whose ``run`` gets the gradient and the result."""
-    node = ResultNode(name, operands, run, saved)  # type: ignore[arg-type]  # other nodes' `run` gets the gradient only
+    node = ResultNode(name, operands, run, saved)
     return node.attach(_wrap(result, node))
 
 

@@ -26,7 +26,7 @@ OWN_TABLE = """
 """.split()  # noqa: SIM905  # shorter than a list of strings
 # Settings, state, questions about dtypes, and creation from no tensor.
 NO_OPERATION = """
-    saves_input recorded_activation named is_anomaly_enabled is_grad_enabled is_inference_mode_enabled explain
+    saves_input named is_anomaly_enabled is_grad_enabled is_inference_mode_enabled explain
     set_capture compile_step get_default_device set_default_device can_cast get_default_dtype promote_types
     set_default_dtype set_default_tensor_type get_num_threads set_num_threads is_complex is_nonzero is_same_size is_conj
     is_inference is_neg is_signed is_storage is_tensor result_type swap_tensors typename set_printoptions get_rng_state

@@ -8,15 +8,15 @@ from typing import Any
 import numpy as np
 
 from fastnn import kernels
-from fastnn._autograd.engine import Node
+from fastnn._autograd.engine import KernelNode, Node, is_zero, zeros
 from fastnn._core import numpy_trace as trace
 from fastnn._core.errors import DTypeError, ShapeError
 from fastnn._core.numpy_trace import dense
 from fastnn._core.sums import add_up
-from fastnn._tensor.tensor import Tensor, _recorded, _wrap
+from fastnn._tensor.tensor import Tensor, _recorded, _share, _wrap
 from fastnn.kernels.activation.fused_activations import saves_input
 from fastnn.kernels.runtime import allocation
-from fastnn.nn.activation_formulas import recorded_activation, recorded_elementwise
+from fastnn.nn.activation_formulas import elementwise_slope_of, has_curve, recorded_elementwise, slope_of
 from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous, _half
 from fastnn.ops.core import also_read, piece, pieces
 from fastnn.random import default_generator
@@ -36,6 +36,28 @@ _TITLES = {"logsigmoid": "LogSigmoid"}
 
 # Activations whose derivative in PyTorch reads the result, so the result must not change.
 READS_RESULT = frozenset(("relu", "sigmoid", "tanh"))
+
+
+class _ActivationNode(KernelNode):
+    """The node of an activation: ``parts`` are its name, its slope, and the tensor or the array that it has saved."""
+
+    __slots__ = ()
+
+    def again(self, grad: Tensor, wants: list[bool]) -> tuple[Tensor | None, ...]:
+        activation, slope, saved = self.parts
+        if not isinstance(saved, Tensor):
+            # The result. Its memory is the last that was saved.
+            saved = _share(saved, self, self.saved[-1][0])
+        return (slope_of(grad, saved, activation, slope),)
+
+
+class _ElementwiseNode(KernelNode):
+    """The node of an elementwise activation: ``parts`` are the operand, the name and the constants."""
+
+    __slots__ = ()
+
+    def again(self, grad: Tensor, wants: list[bool]) -> tuple[Tensor | None, ...]:
+        return (elementwise_slope_of(grad, *self.parts),)
 
 
 def _before(input: Tensor, values: np.ndarray) -> Tensor:
@@ -73,18 +95,21 @@ def _activation(input: Tensor, activation: str, slope: float = 0.01, inplace: bo
         needs_input = saves_input(activation) or (activation == "leaky_relu" and (slope < 0 or not inplace))
         saved = data.copy() if needs_input and inplace else data if needs_input else out
 
-        def run(grad: Tensor) -> tuple[Tensor]:
+        def run(grad: Tensor, wants: Any) -> tuple[Tensor]:
+            dy = grad._data
+            if not dy.flags.c_contiguous:
+                if is_zero(dy):
+                    return (_wrap(zeros(before, dy)),)
+                dy = _contiguous(dy)
             dz = allocation.empty_like(saved)
-            kernels.activation_backward(dz, _contiguous(grad._data), saved, activation, slope)
+            kernels.activation_backward(dz, dy, saved, activation, slope)
             return (_wrap(dz),)
 
         name = GRAD_NAMES[activation]
         # In place the operand is lost; ReLU and leaky ReLU keep the sign, so the result gives their slope.
         before = _before(input, saved if needs_input else out) if inplace else input
-        node = Node(
-            name, (before,), run, (input,) if needs_input and not inplace else (), keeps=True,
-            recompute=lambda: recorded_activation(before, activation, slope, inplace),
-        )  # fmt: skip
+        node = _ActivationNode(name, (before,), run, (input,) if needs_input and not inplace else (), True)
+        node.parts = activation, slope, before if needs_input else out
         result = _wrap(out, node)
         if not needs_input:
             node.guard(result)
@@ -160,16 +185,19 @@ def _tail(
             alone, saved = True, allocation.empty_like(data)
             kernels.activation_forward(saved, data, "leaky_relu", 1.0)
 
-        def run(grad: Tensor) -> tuple[Tensor]:
+        def run(grad: Tensor, wants: Any = None) -> tuple[Tensor]:
             dx = allocation.empty_like(saved)
             kernels.elementwise_backward(dx, _contiguous(grad._data), saved, name, a, b, c)
             return (_wrap(dx),)
 
         before = _before(input, saved) if inplace else input
-        node = Node(
-            _TITLES.get(name) or name.title(), (before,), run, () if alone else (input,), keeps=True,
-            recompute=lambda: recorded_elementwise(before, name, a, b, c),
-        )  # fmt: skip
+        title, reads = _TITLES.get(name) or name.title(), () if alone else (input,)
+        node: Node
+        if has_curve(name):
+            node = _ElementwiseNode(title, (before,), run, reads, True)
+            node.parts = before, name, a, b, c
+        else:
+            node = Node(title, (before,), run, reads, True, lambda: recorded_elementwise(before, name, a, b, c))
         result = _wrap(out, node)
         if inplace and name == "elu":
             # PyTorch's derivative reads the result.
