@@ -451,15 +451,15 @@ def _of_three(loss: Callable[..., Any]) -> Callable[[Any], Callable[..., None]]:
     return build
 
 
-_KERNELS: dict[str, dict[np.dtype, Kernel]] = {}
+# Kernels by dtype, cost, and whether all numbers must be in [0, 1].
+_KERNELS: dict[str, tuple[dict[np.dtype, Kernel], int, bool]] = {}
 for _name, _loss in TABLE.items():
     if _loss.three:
-        _KERNELS[_name] = by_dtype(
-            f"{_name}_loss", _of_three(_loss.value), _WORDS_OF_THREE, outputs="out losses dx dz work"
-        )
+        _facts: Any = _of_three(_loss.value), _WORDS_OF_THREE, "out losses dx dz work"
     else:
-        _slice = _of_two(_loss.value, _loss.probabilities)
-        _KERNELS[_name] = by_dtype(f"{_name}_loss", _slice, _WORDS, outputs="out losses dx work")
+        _facts = _of_two(_loss.value, _loss.probabilities), _WORDS, "out losses dx work"
+    _slice, _words, _outputs = _facts
+    _KERNELS[_name] = by_dtype(f"{_name}_loss", _slice, _words, outputs=_outputs), _loss.cost, _loss.probabilities
 
 LOSSES = tuple(TABLE)
 THREE_ARRAYS = tuple([name for name, loss in TABLE.items() if loss.three])
@@ -497,7 +497,7 @@ def pointwise_loss(
     Returns: whether the loss is defined for all numbers: False if one is not in [0, 1] for 'bce'.
     """
     try:
-        kernels, cost = _KERNELS[loss], TABLE[loss].cost
+        kernels, cost, probabilities = _KERNELS[loss]
     except (KeyError, TypeError):
         raise ValueError(f"loss must be one of {', '.join(LOSSES)}, found {loss!r}") from None
     kernel = kernel_for(kernels, "x", x)
@@ -538,7 +538,7 @@ def pointwise_loss(
     launch(kernel, parts, (*arrays, work), size, wanted, a)
     # A recording has no values. Before a replay the target can be checked; the input, which the model has not yet
     # computed, is not checked.
-    is_recorded = guard_contents(y, _is_probability) if TABLE[loss].probabilities else is_tracing()
+    is_recorded = guard_contents(y, _is_probability) if probabilities else is_tracing()
     if parts > 1:
         if out is not None:
             finish_parts(out, work, blocks)
