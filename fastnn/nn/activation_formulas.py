@@ -28,7 +28,7 @@ def _mask(x: Tensor, condition: Any) -> Tensor:
 
 
 class Maths:
-    """The functions of a tensor that formulas are made of; ``m`` in ``kernels.elementwise_activations``."""
+    """The functions of a tensor that formulas are made of: ``m`` of the formulas registered with kernels."""
 
     @staticmethod
     def exp(x: Tensor) -> Tensor:

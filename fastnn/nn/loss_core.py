@@ -77,7 +77,7 @@ def _given(x: Tensor, gradient: np.ndarray) -> Tensor | None:
 
 
 class Maths:
-    """The functions of tensors that slopes are made of; ``m`` in ``kernels.losses``."""
+    """The functions of tensors that slopes are made of: ``m`` of the slopes registered with kernels."""
 
     sigmoid, logsigmoid = staticmethod(sigmoid), staticmethod(logsigmoid)
     constant = staticmethod(_constant)
