@@ -2,7 +2,7 @@
 
 A row (``row.Operation``) says how the operation is called, on which shapes and numbers, with which tolerance, and
 which shapes it has in timings. The tests read the table for PyTorch's values, recorded and live, finite differences,
-second derivatives and saved tensors.
+second derivatives, saved tensors, float64 references and guard pages.
 
 Neither fastnn nor PyTorch is imported here: a row is a function of the library.
 
