@@ -44,16 +44,16 @@ from fastnn.kernels.runtime import compiler
 from fastnn.kernels.runtime.raw_memory import IS_X86
 
 if TYPE_CHECKING:
-    from fastnn.kernels.optim.adadelta import adadelta
-    from fastnn.kernels.optim.adagrad import adagrad
-    from fastnn.kernels.optim.adam import adam
-    from fastnn.kernels.optim.adamax import adamax
-    from fastnn.kernels.optim.asgd import asgd
-    from fastnn.kernels.optim.nadam import nadam
-    from fastnn.kernels.optim.radam import radam
-    from fastnn.kernels.optim.rmsprop import rmsprop
-    from fastnn.kernels.optim.rprop import rprop
-    from fastnn.kernels.optim.sgd import sgd
+    from fastnn.kernels.optim.adadelta import adadelta as adadelta
+    from fastnn.kernels.optim.adagrad import adagrad as adagrad
+    from fastnn.kernels.optim.adam import adam as adam
+    from fastnn.kernels.optim.adamax import adamax as adamax
+    from fastnn.kernels.optim.asgd import asgd as asgd
+    from fastnn.kernels.optim.nadam import nadam as nadam
+    from fastnn.kernels.optim.radam import radam as radam
+    from fastnn.kernels.optim.rmsprop import rmsprop as rmsprop
+    from fastnn.kernels.optim.rprop import rprop as rprop
+    from fastnn.kernels.optim.sgd import sgd as sgd
 
 if not IS_X86:
     compiler.check_before_use(self_check.check)

@@ -7,22 +7,23 @@ import importlib
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fastnn.optim.adam import Adam
-from fastnn.optim.optimizer import Optimizer
-from fastnn.optim.sgd import SGD
+from fastnn.optim.adam import Adam as Adam
+from fastnn.optim.optimizer import Optimizer as Optimizer
+from fastnn.optim.sgd import SGD as SGD
 
 if TYPE_CHECKING:
-    from fastnn.optim import lr_scheduler, swa_utils
-    from fastnn.optim.adadelta import Adadelta
-    from fastnn.optim.adagrad import Adagrad
-    from fastnn.optim.adamax import Adamax
-    from fastnn.optim.adamw import AdamW
-    from fastnn.optim.asgd import ASGD
-    from fastnn.optim.lbfgs import LBFGS
-    from fastnn.optim.nadam import NAdam
-    from fastnn.optim.radam import RAdam
-    from fastnn.optim.rmsprop import RMSprop
-    from fastnn.optim.rprop import Rprop
+    from fastnn.optim import lr_scheduler as lr_scheduler
+    from fastnn.optim import swa_utils as swa_utils
+    from fastnn.optim.adadelta import Adadelta as Adadelta
+    from fastnn.optim.adagrad import Adagrad as Adagrad
+    from fastnn.optim.adamax import Adamax as Adamax
+    from fastnn.optim.adamw import AdamW as AdamW
+    from fastnn.optim.asgd import ASGD as ASGD
+    from fastnn.optim.lbfgs import LBFGS as LBFGS
+    from fastnn.optim.nadam import NAdam as NAdam
+    from fastnn.optim.radam import RAdam as RAdam
+    from fastnn.optim.rmsprop import RMSprop as RMSprop
+    from fastnn.optim.rprop import Rprop as Rprop
 
 _MODULES = ("lr_scheduler", "swa_utils")
 # Files without an optimizer. Each of the others has the class of its name, in small letters.
