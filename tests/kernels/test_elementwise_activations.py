@@ -28,7 +28,7 @@ NAMES = list(ROWS)
 
 
 def test_each_kernel_has_a_row():
-    assert list(ROWS) == list(FUNCTIONS)
+    assert set(ROWS) == set(FUNCTIONS)
 
 
 def inputs(dtype, size=None):

@@ -52,30 +52,30 @@ class Cube(_Elementwise):
     ],
     "Add a loss of a number against a number": [
         ("kernels/loss/losses.py", "@inline\ndef l1(", """@inline
-def quartic(x, y, a):
+def energy(x, y, a):
     d = x - y
-    return d * d * d * d, type(d)(4) * d * d * d
+    return type(d)(0.5) * d * d, d
 
 
-_register(quartic, slopes=lambda m, x, y, a: ((x - y) ** 3 * 4, (y - x) ** 3 * 4), cost=5)
+_register(energy, slopes=lambda m, x, y, a: (x - y, y - x), cost=3)
 
 
 """),
-        ("fastnn/nn/loss.py", "def l1_loss(", """_QUARTIC = Pointwise("quartic", reads="xy")
+        ("fastnn/nn/loss.py", "def l1_loss(", """_ENERGY = Pointwise("energy", reads="xy")
 
 
-def quartic_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
-    return _difference_loss(_QUARTIC, input, target, reduction, 0.0, None, True)
+def energy_loss(input: Tensor, target: Tensor, reduction: str = "mean") -> Tensor:
+    return _difference_loss(_ENERGY, input, target, reduction, 0.0, None, True)
 
 
-class QuarticLoss(_Loss):
+class EnergyLoss(_Loss):
     def forward(self, input: Tensor, target: Tensor) -> Tensor:
-        return quartic_loss(input, target, reduction=self.reduction)
+        return energy_loss(input, target, reduction=self.reduction)
 
 
 """),
-        ("fastnn/nn/loss.py", '"MSELoss", "PoissonNLLLoss"', '"QuarticLoss", '),
-        ("fastnn/nn/loss.py", '"mse_loss", "poisson_nll_loss"', '"quartic_loss", '),
+        ("fastnn/nn/loss.py", '"MSELoss", "PoissonNLLLoss"', '"EnergyLoss", '),
+        ("fastnn/nn/loss.py", '"mse_loss", "poisson_nll_loss"', '"energy_loss", '),
     ],
     "Add an optimizer": [
         ("kernels/optim/NAME.py", None, """from fastnn.kernels.optim.optimizers import bounds, factor, numbers, update
@@ -237,6 +237,30 @@ def gain_backward(dx, dweight, dy, x, weight, accumulate):
     ],
 }  # fmt: skip
 
+# The rows of the tests, and the tests that they feed.
+ROWS: list[tuple[str, str, str]] = [
+    ("benchmarks/operations/activations.py", "]  # fmt: skip\n", """    Activation(
+        "cube", lambda x, a, b, c: x**3, lambda dy, x, a, b, c: 3 * dy * x**2, {"cube": lambda F, x: F.cube(x)},
+        {"cube": (lambda nn: nn.Cube(), 4)},
+    ),
+"""),
+    ("tests/cases_losses.py", '    "mse_weight": Loss(', """    "energy": Loss(lambda F, x, y, r: F.energy_loss(x, y, reduction=r), (normal, normal), (0, 1), ONE_SIZE,
+                   kernel="energy", reference=lambda x, y, a: ((x - y) ** 2 / 2, x - y)),
+"""),
+    ("tests/naive_optimizers.py", "# -- The table --", """def signs(*arrays, lr, **options):
+    p, g = _prepared(arrays, options)
+    return (p - lr * ((g > 0) * 1.0 - (g < 0)),)
+
+
+"""),
+    ("tests/naive_optimizers.py", "]  # fmt: skip\n", """    Rule("signs", "signs", signs, (), choices(lr=[0.1, 0.0]), {"signs": ("Signs", {})}),
+"""),
+]
+FED = [
+    "tests/kernels/test_elementwise_activations.py", "tests/kernels/test_optimizer_kernels.py", "tests/nn/test_losses.py",
+    "tests/tensor/test_float64_reference.py", "tests/tensor/test_second_derivatives.py", "tests/tensor/test_tensor.py",
+]
+
 USE = """
 import fastnn as torch
 from fastnn import nn
@@ -245,19 +269,19 @@ from fastnn.nn import functional as F
 torch.manual_seed(0)
 x = torch.randn(5, 3, dtype=torch.float64, requires_grad=True)
 y = torch.randn(5, 3, dtype=torch.float64)
-for f in (F.cube, lambda x: F.quartic_loss(x, y)):
+for f in (F.cube, lambda x: F.energy_loss(x, y)):
     print(torch.autograd.gradcheck(f, [x]), torch.autograd.gradgradcheck(f, [x]))
 w = torch.rand(3, dtype=torch.float64, requires_grad=True)
 print(torch.autograd.gradcheck(F.gain, [x, w]), torch.autograd.gradgradcheck(F.gain, [x, w]))
 model = nn.Sequential(nn.Linear(4, 8), nn.Cube(), nn.Gain(8), nn.Linear(8, 1))
 optimizer = torch.optim.Signs(model.parameters(), lr=1e-3)
-step = torch.compile_step(model, nn.QuarticLoss(), optimizer)
+step = torch.compile_step(model, nn.EnergyLoss(), optimizer)
 a, b = torch.randn(16, 4), torch.randn(16, 1)
 losses = [step(a, b).item() for _ in range(60)]
 print(losses[-1] < losses[0], "1 program" in step.explain())
-lists = {"signs": torch.kernels, "Signs": torch.optim, "Cube": nn, "QuarticLoss": nn, "Gain": nn}
+lists = {"signs": torch.kernels, "Signs": torch.optim, "Cube": nn, "EnergyLoss": nn, "Gain": nn}
 print(all(name in module.__all__ and name in dir(module) for name, module in lists.items()), torch.kernels.signs.__name__)
-print(nn.Cube()(torch.tensor([2.0])).item(), nn.QuarticLoss()(torch.tensor([3.0]), torch.tensor([1.0])).item())
+print(nn.Cube()(torch.tensor([2.0])).item(), nn.EnergyLoss()(torch.tensor([3.0]), torch.tensor([1.0])).item())
 """
 
 
@@ -276,22 +300,48 @@ def test_a_recipe_is_short_and_names_the_files(title: str) -> None:
         assert f"`{file}`" in section, file
 
 
-def test_the_recipes_lead_to_code_that_runs(tmp_path: Path) -> None:
-    ignored = shutil.ignore_patterns("__pycache__", "*.gz")
-    for folder in ("fastnn", "kernels"):
-        shutil.copytree(ROOT / folder, tmp_path / folder, ignore=ignored)
+def insert(file: Path, before: str, text: str) -> None:
+    """Put ``text`` before the last place of ``before``."""
+    source = file.read_text(encoding="utf-8")
+    assert before in source, (file, before)
+    start, found, end = source.rpartition(before)
+    file.write_text(start + text + found + end, encoding="utf-8")
+
+
+@pytest.fixture(scope="module")
+def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy of the tree in which the recipes have been followed."""
+    folder = tmp_path_factory.mktemp("tree")
+    ignored = shutil.ignore_patterns("__pycache__", "*.gz", "golden")
+    for name in ("fastnn", "kernels", "benchmarks", "tests"):
+        shutil.copytree(ROOT / name, folder / name, ignore=ignored)
+    shutil.copy(ROOT / "pyproject.toml", folder)
     for title, changes in RECIPES.items():
         for name, before, text in changes:
             for part, chosen in NAMES.get(title, {}).items():
                 name = name.replace(part, chosen)
-            file = tmp_path / name
+            file = folder / name
             if before is None:
-                file.write_text(text)
+                file.write_text(text, encoding="utf-8")
                 continue
-            source = file.read_text()
-            assert source.count(before) == 1, (name, before, source.count(before))
-            file.write_text(source.replace(before, text + before))
-    process = start_python(USE, "-P", PYTHONPATH=str(tmp_path), FASTNN_CACHE_DIR=str(tmp_path / "cache"))
+            assert file.read_text(encoding="utf-8").count(before) == 1, (name, before)
+            insert(file, before, text)
+    for name, before, text in ROWS:
+        insert(folder / name, before, text)
+    return folder
+
+
+def test_the_recipes_lead_to_code_that_runs(tree: Path) -> None:
+    process = start_python(USE, "-P", PYTHONPATH=str(tree), FASTNN_CACHE_DIR=str(tree / "cache"))
     assert re.sub(r"\n+", "\n", output_of(process)).splitlines() == [
-        "True True", "True True", "True True", "True True", "True signs", "8.0 16.0",
+        "True True", "True True", "True True", "True True", "True signs", "8.0 2.0",
     ]  # fmt: skip
+
+
+def test_one_row_feeds_the_tests(tree: Path) -> None:
+    arguments = ["-q", "-p", "no:cacheprovider", "-k", "cube or energy or signs or has_a_row or has_a_reference", *FED]
+    code = f"import os, sys, pytest; os.chdir({str(tree)!r}); sys.exit(pytest.main({arguments!r}))"
+    process = start_python(code, "-P", PYTHONPATH=str(tree), FASTNN_CACHE_DIR=str(tree / "cache"))
+    passed = re.search(r"(\d+) passed, \d+ deselected", output_of(process))
+    assert passed is not None
+    assert int(passed[1]) > 100
