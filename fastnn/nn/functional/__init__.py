@@ -1,9 +1,11 @@
 """Layers and losses as functions of tensors: shapes and errors here, arithmetic in the kernels."""
 
+# ruff: noqa: F403  The star imports define the package's names.
+
 from __future__ import annotations
 
 import math
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -15,78 +17,27 @@ from fastnn._core.errors import DTypeError, ShapeError
 from fastnn._tensor.tensor import Tensor, _recorded, _share, _unbroadcast, _wrap
 from fastnn.kernels.activation.fused_activations import saves_input
 from fastnn.kernels.runtime import allocation
+from fastnn.nn import activation, loss
+from fastnn.nn.activation_core import GRAD_NAMES, _activation, gelu_name
 from fastnn.nn.activation_formulas import slope_of as _slope_of
 from fastnn.nn.checks import _check_tensor, _contiguous, _half
-from fastnn.nn.functional.activation import (
-    GRAD_NAMES,
-    _activation,
-    celu,
-    celu_,
-    elu,
-    elu_,
-    gelu,
-    gelu_name,
-    glu,
-    hardshrink,
-    hardsigmoid,
-    hardswish,
-    hardtanh,
-    hardtanh_,
-    leaky_relu,
-    leaky_relu_,
-    logsigmoid,
-    mish,
-    prelu,
-    relu,
-    relu6,
-    relu_,
-    rrelu,
-    rrelu_,
-    selu,
-    selu_,
-    sigmoid,
-    silu,
-    softplus,
-    softshrink,
-    softsign,
-    tanh,
-    tanhshrink,
-    threshold,
-    threshold_,
-)
-from fastnn.nn.functional.class_loss import (
-    cross_entropy,
-    multi_margin_loss,
-    multilabel_margin_loss,
-    multilabel_soft_margin_loss,
-    nll_loss,
-)
-from fastnn.nn.functional.dropout import alpha_dropout, dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
-from fastnn.nn.functional.embedding import embedding, embedding_bag, one_hot
+from fastnn.nn.functional.class_loss import *
+from fastnn.nn.functional.dropout import *
+from fastnn.nn.functional.embedding import *
 from fastnn.nn.functional.gradient_buffers import _finish_gradient, _gradient_place, _is_wanted
-from fastnn.nn.functional.loss import (
-    binary_cross_entropy,
-    binary_cross_entropy_with_logits,
-    gaussian_nll_loss,
-    hinge_embedding_loss,
-    huber_loss,
-    kl_div,
-    l1_loss,
-    mse_loss,
-    poisson_nll_loss,
-    smooth_l1_loss,
-    soft_margin_loss,
-)
-from fastnn.nn.functional.normalization import batch_norm, group_norm, instance_norm, layer_norm, rms_norm
-from fastnn.nn.functional.pair_loss import (
-    cosine_embedding_loss,
-    margin_ranking_loss,
-    triplet_margin_loss,
-    triplet_margin_with_distance_loss,
-)
-from fastnn.nn.functional.softmax import gumbel_softmax, log_softmax, softmax, softmin
-from fastnn.nn.functional.vector import cosine_similarity, normalize, pad, pairwise_distance, pdist
+from fastnn.nn.functional.normalization import *
+from fastnn.nn.functional.pair_loss import *
+from fastnn.nn.functional.softmax import *
+from fastnn.nn.functional.vector import *
 from fastnn.ops.products import _mm
+
+if TYPE_CHECKING:
+    from fastnn.nn.activation import *
+    from fastnn.nn.loss import *
+else:
+    # These files have layers beside the functions; `nn` has the layers.
+    for _file in (activation, loss):
+        globals().update({n: vars(_file)[n] for n in _file.__all__ if not isinstance(vars(_file)[n], type)})
 
 
 def _check_same_dtype(a: Tensor, b: Tensor) -> None:
