@@ -8,7 +8,18 @@ from fastnn.nn.module import Module
 from fastnn.serialization import load as _load
 from fastnn.serialization import save as _save
 
-ScriptModule = Module
+
+class ScriptModule(Module):
+    """The class of compiled modules, of which there are none: ``script`` returns its argument."""
+
+
+class RecursiveScriptModule(ScriptModule):
+    """As ``ScriptModule``."""
+
+
+class ScriptFunction:
+    """The class of compiled functions, of which there are none."""
+
 
 
 def script(obj: Any, *args: Any, **options: Any) -> Any:

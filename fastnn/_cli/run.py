@@ -13,13 +13,14 @@ import difflib
 import importlib
 import importlib.abc
 import importlib.machinery
+import importlib.metadata
 import importlib.util
 import os
 import runpy
 import sys
 import traceback
 import types
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import fastnn
@@ -28,6 +29,7 @@ from fastnn import version
 LIST = "docs/torch-api.md"
 # PyTorch's packages, and fastnn's names for them.
 PACKAGES = {"torch": "fastnn", "torchvision": "fastnn.torchvision"}
+_VERSION = f"{version.TORCH}+fastnn.{version.__version__}"
 _FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
 _NOT_THE_SCRIPT = ("<frozen ", _FOLDER, runpy.__file__, importlib.__file__)
 
@@ -69,12 +71,42 @@ class Finder(importlib.abc.MetaPathFinder):
         name = PACKAGES[package] + dot + rest
         module = None if _is_a_value(name) else _import(name)
         if module is None:
+            if _is_a_question():
+                return None
             message = f"No module named {fullname!r} in fastnn; {LIST} lists what there is"
             raise ModuleNotFoundError(message, name=fullname)
         spec = importlib.machinery.ModuleSpec(fullname, _Loader(module), is_package=hasattr(module, "__path__"))
         if spec.submodule_search_locations is not None:
             spec.submodule_search_locations.extend(module.__path__)
         return spec
+
+
+    def find_distributions(self, context: Any = None) -> Iterable[importlib.metadata.Distribution]:
+        """The distribution ``torch``, for ``importlib.metadata``; fastnn's part of torchvision is none.
+
+        >>> [found.version for found in Finder().find_distributions(importlib.metadata.DistributionFinder.Context())]
+        ['2.13.0+fastnn...']
+        """
+        name = getattr(context, "name", None)
+        return [_Distribution()] if name is None or str(name).lower() == "torch" else []
+
+
+class _Distribution(importlib.metadata.Distribution):
+    """What ``importlib.metadata`` knows of ``torch``: its name and version."""
+
+    def read_text(self, filename: str) -> str | None:
+        return f"Metadata-Version: 2.1\nName: torch\nVersion: {_VERSION}\n" if filename == "METADATA" else None
+
+    def locate_file(self, path: Any) -> Any:
+        return os.path.join(os.path.dirname(_FOLDER), path)
+
+
+def _is_a_question() -> bool:
+    """Whether the caller is ``importlib.util.find_spec``, which returns None for what does not exist."""
+    frame = sys._getframe(2)
+    while frame is not None and frame.f_code.co_filename.startswith("<frozen importlib._bootstrap"):
+        frame = frame.f_back  # type: ignore[assignment]  # checked above
+    return frame is not None and frame.f_globals.get("__name__") == "importlib.util"
 
 
 def _is_a_value(name: str) -> bool:
@@ -97,7 +129,8 @@ def _import(name: str) -> types.ModuleType | None:
 def install() -> None:
     """Make ``import torch`` and ``import torchvision`` import fastnn in this process, permanently.
 
-    ``torch.__version__`` is then the PyTorch version that fastnn follows, as scripts require a minimum version.
+    ``torch.__version__`` is then the PyTorch version that fastnn follows, as scripts require a minimum version, and
+    ``torch.__name__`` is ``"torch"``.
 
     Raises: RuntimeError if PyTorch is imported already.
     """
@@ -106,7 +139,8 @@ def install() -> None:
             raise RuntimeError(f"{package} is imported already, and is not fastnn")
     if not any(isinstance(finder, Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, Finder())
-    fastnn.__version__ = version.TorchVersion(f"{version.TORCH}+fastnn.{version.__version__}")
+    fastnn.__version__ = version.TorchVersion(_VERSION)
+    fastnn.__name__ = "torch"
 
 
 # --------------------------------------------------------------------------------------------

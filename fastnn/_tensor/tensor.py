@@ -305,10 +305,14 @@ class Tensor(Differentiable):
         """The array itself, without a copy.
 
         Args:
-            force: for a tensor that needs a gradient as well, rather than a RuntimeError.
+            force: for a tensor that needs a gradient as well, rather than a RuntimeError. In ``no_grad`` it has no
+                meaning.
         """
         capture_state.stop("a tensor is read as an array")
-        if (self._requires_grad or self._history != self._memory.history) and self.requires_grad and not force:
+        if (
+            (self._requires_grad or self._history != self._memory.history)
+            and _mode.enabled and self.requires_grad and not force
+        ):
             raise RuntimeError("Can't call numpy() on Tensor that requires grad. Use tensor.detach().numpy() instead.")
         array = self._data
         if not array.flags.writeable and array.size and 0 in array.strides:

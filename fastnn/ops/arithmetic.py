@@ -27,6 +27,7 @@ from fastnn.ops.core import (
     in_place_operand,
     named,
     no_gradient,
+    old_order,
     original,
     overwrite,
     scaled,
@@ -377,8 +378,15 @@ def _product_for(input: Tensor, other: Any, alpha: Any) -> np.ndarray | None:
     return quiet(np.multiply, operand, np.array(alpha, operand.dtype))
 
 
-def add_(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
-    """Add ``alpha * other`` in place."""
+def _in_old_order(name: str, function: Any, args: tuple[Any, ...], count: int) -> Tensor:
+    options: dict[str, Any] = {}
+    return function(*old_order(name, args, count, options), **options)
+
+
+def add_(input: Tensor, other: Any, tensor: Any = None, *, alpha: Any = 1) -> Tensor:
+    """Add ``alpha * other`` in place; ``add_(alpha, tensor)`` is its old form."""
+    if tensor is not None:
+        return _in_old_order("add_", add_, (input, other, tensor), 2)
     if alpha != 1:
         product = _product_for(input, other, alpha)
         if product is not None:
@@ -387,8 +395,10 @@ def add_(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
     return in_place(input, other, np.add, add)
 
 
-def addcmul_(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) -> Tensor:
-    """Add ``value * tensor1 * tensor2`` in place."""
+def addcmul_(input: Tensor, tensor1: Any, tensor2: Any, tensor: Any = None, *, value: Any = 1) -> Tensor:
+    """Add ``value * tensor1 * tensor2`` in place; ``addcmul_(value, tensor1, tensor2)`` is its old form."""
+    if tensor is not None:
+        return _in_old_order("addcmul_", addcmul_, (input, tensor1, tensor2, tensor), 3)
     memory = input._memory
     if (
         type(tensor1) is type(tensor2) is Tensor
@@ -400,8 +410,10 @@ def addcmul_(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1)
     return input._in_place(addcmul(original(input, tensor1, tensor2), tensor1, tensor2, value=value))
 
 
-def sub_(input: Tensor, other: Any, *, alpha: Any = 1) -> Tensor:
-    """Subtract ``alpha * other`` in place."""
+def sub_(input: Tensor, other: Any, tensor: Any = None, *, alpha: Any = 1) -> Tensor:
+    """Subtract ``alpha * other`` in place; ``sub_(alpha, tensor)`` is its old form."""
+    if tensor is not None:
+        return _in_old_order("sub_", sub_, (input, other, tensor), 2)
     if alpha != 1 or input._data.dtype.kind == "b":
         product = _product_for(input, other, alpha)
         if product is not None:

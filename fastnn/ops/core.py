@@ -49,23 +49,67 @@ def warn_of_byte_mask(name: str) -> None:
     )  # fmt: skip
 
 
+# Operations that early PyTorch called with the factors among the operands, and the names of the factors.
+FACTORS = {
+    **dict.fromkeys(("add", "sub", "add_", "sub_"), ("alpha",)),
+    **dict.fromkeys(("addcmul", "addcdiv", "addcmul_"), ("value",)),
+    **dict.fromkeys(("addmm", "addmv", "addr", "baddbmm", "addbmm"), ("beta", "alpha")),
+}
+_warned_of_order = False
+
+
+def old_order(name: str, args: tuple[Any, ...], count: int, options: dict[str, Any]) -> tuple[Any, ...]:
+    """The operands of a call such as ``add(input, alpha, other)``; its factors become ``options``.
+
+    Warns once in a process, as PyTorch does.
+
+    Args:
+        name: of the operation.
+        count: of its operands.
+
+    Raises: TypeError if the arguments are others.
+    """
+    global _warned_of_order
+    operands = tuple([a for a in args if isinstance(a, Tensor)])
+    factors = [a for a in args if not isinstance(a, Tensor)]
+    if len(operands) != count or len(factors) > len(FACTORS[name]) or not all(isinstance(f, NUMBERS) for f in factors):
+        raise TypeError(
+            f"{name}() takes {count} positional arguments but {len(args)} were given; the factors "
+            f"{' and '.join(FACTORS[name])} are keywords"
+        )
+    options.update(zip(FACTORS[name], factors, strict=False))
+    if not _warned_of_order:
+        _warned_of_order = True
+        warnings.warn(
+            f"This overload of {name} is deprecated: pass {' and '.join(FACTORS[name][:len(factors)])} by keyword, "
+            "after the tensors",
+            UserWarning, stacklevel=4,
+        )  # fmt: skip
+    return operands
+
+
 def named(function: Function) -> Function:
     """A decorator of the functions of ``torch``: they accept NumPy's argument names, and ``out``.
 
     The methods of the same name (``method``) take no ``out``: NumPy's functions, which pass it, then do not use the
     method, or raise the TypeError, as with PyTorch.
     """
-    code = function.__code__
+    code, name = function.__code__, function.__name__
     parameters = frozenset(code.co_varnames[: code.co_argcount + code.co_kwonlyargcount])
 
     @functools.wraps(function)
     def wrapped(*args: Any, **kwargs: Any) -> Any:
         if not kwargs:
-            return function(*args)
+            try:
+                return function(*args)
+            except TypeError:
+                if name not in FACTORS or len(args) <= code.co_argcount:
+                    raise
+            return function(*old_order(name, args, code.co_argcount, kwargs), **kwargs)
         out = kwargs.pop("out", None) if "out" not in parameters else None
-        for name in () if _OF_NUMPY.isdisjoint(kwargs) else _OF_NUMPY & kwargs.keys():
-            if name not in parameters and _NUMPY_NAMES[name] in parameters:
-                kwargs[_NUMPY_NAMES[name]] = kwargs.pop(name)
+        for theirs in () if _OF_NUMPY.isdisjoint(kwargs) else _OF_NUMPY & kwargs.keys():
+            if theirs not in parameters and _NUMPY_NAMES[theirs] in parameters:
+                kwargs[_NUMPY_NAMES[theirs]] = kwargs.pop(theirs)
         result = function(*args, **kwargs)
         return result if out is None else into(out, result)
 
@@ -76,12 +120,17 @@ def named(function: Function) -> Function:
     @functools.wraps(function)
     def method(*args: Any, **kwargs: Any) -> Any:
         if not kwargs:
-            return function(*args)
+            try:
+                return function(*args)
+            except TypeError:
+                if name not in FACTORS or len(args) <= code.co_argcount:
+                    raise
+            return function(*old_order(name, args, code.co_argcount, kwargs), **kwargs)
         if "out" in kwargs and "out" not in parameters:
             raise TypeError(f"{function.__name__}() got an unexpected keyword argument 'out'")
-        for name in () if _OF_NUMPY.isdisjoint(kwargs) else _OF_NUMPY & kwargs.keys():
-            if name not in parameters and _NUMPY_NAMES[name] in parameters:
-                kwargs[_NUMPY_NAMES[name]] = kwargs.pop(name)
+        for theirs in () if _OF_NUMPY.isdisjoint(kwargs) else _OF_NUMPY & kwargs.keys():
+            if theirs not in parameters and _NUMPY_NAMES[theirs] in parameters:
+                kwargs[_NUMPY_NAMES[theirs]] = kwargs.pop(theirs)
         return function(*args, **kwargs)
 
     return _paired(wrapped, method)

@@ -180,11 +180,22 @@ def randn_like(input: Tensor, *, dtype: _dtype | None = None, requires_grad: boo
 
 
 def randint_like(
-    input: Tensor, low: int, high: int | None = None, *, dtype: _dtype | None = None, requires_grad: bool = False,
-    **options: Any,
+    input: Tensor, low: int | None = None, high: int | None = None, *, dtype: _dtype | None = None,
+    requires_grad: bool = False, **options: Any,
 ) -> Tensor:  # fmt: skip
-    """Integers uniform in [low, high), or in [0, low), in the shape and dtype of ``input``."""
-    bounds = (0, low) if high is None else (low, high)
+    """Integers uniform in [low, high) in the shape and dtype of ``input``; a single bound is the upper one.
+
+    Raises: TypeError if there is none.
+
+    >>> import fastnn
+    >>> fastnn.randint_like(fastnn.zeros(2), high=1)
+    tensor([0., 0.])
+    """
+    if low is None or high is None:
+        low, high = 0, low if high is None else high
+        if high is None:
+            raise TypeError("randint_like() missing 1 required argument: 'high'")
+    bounds = low, high
     return _like(lambda size, **kw: randint(*bounds, size, **kw), input, dtype, requires_grad, options)
 
 

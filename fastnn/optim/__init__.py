@@ -4,6 +4,8 @@ Rarely used ones are imported on first use: importing all takes 20 ms. They are 
 """
 
 import importlib
+import sys
+import types
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -53,3 +55,18 @@ def __getattr__(name: str) -> Any:
 
 def __dir__() -> list[str]:
     return sorted({*globals(), *__getattr__("__all__")})
+
+
+class _Package(types.ModuleType):
+    """This package: whoever looks at ``__dict__``, as ``vars(optim)`` does, finds every optimizer there."""
+
+    @property
+    def __dict__(self) -> dict[str, Any]:  # type: ignore[override]  # a property of a module as well
+        names = globals()
+        for name in names.get("__all__") or __getattr__("__all__"):
+            if name not in names:
+                __getattr__(name)
+        return names
+
+
+sys.modules[__name__].__class__ = _Package

@@ -21,6 +21,12 @@ from fastnn.optim.clip import Clip
 _before_all, _after_all = HookList(), HookList()
 
 
+_HOOKS = (
+    "_optimizer_step_pre_hooks", "_optimizer_step_post_hooks", "_optimizer_state_dict_pre_hooks",
+    "_optimizer_state_dict_post_hooks", "_optimizer_load_state_dict_pre_hooks", "_optimizer_load_state_dict_post_hooks",
+)  # fmt: skip
+
+
 class _Required:
     """The default of an option that every group must give."""
 
@@ -105,6 +111,12 @@ class Optimizer:
     # The limit of the gradients' norm in this step, if :meth:`_takes_clip`.
     _clip: Clip | None = None
 
+    _optimizer_step_pre_hooks: HookList
+    _optimizer_step_post_hooks: HookList
+    _optimizer_state_dict_pre_hooks: HookList
+    _optimizer_state_dict_post_hooks: HookList
+    _optimizer_load_state_dict_pre_hooks: HookList
+    _optimizer_load_state_dict_post_hooks: HookList
     state: dict[Any, Any]
     param_groups: list[dict[str, Any]]
     defaults: dict[str, Any]
@@ -216,13 +228,33 @@ class Optimizer:
         """
         raise NotImplementedError
 
+    def __getattr__(self, name: str) -> Any:
+        # What `__init__` makes. Wrappers like Lookahead do not call it, and may change while they are in use.
+        if name in _HOOKS:
+            made: Any = HookList()
+        elif name == "state":
+            made = self._make_state()
+        elif name == "defaults":
+            made = {}
+        else:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}", name=name, obj=self)
+        self.__dict__[name] = made
+        return made
+
+    # The decorator of `step`, which each subclass gets when it is defined.
+    profile_hook_step = staticmethod(_hooked)
+
+    def _patch_step_function(self) -> None:
+        """Does nothing: hooks are called by each ``step`` from its definition on."""
+
+    def _optimizer_step_code(self) -> None:
+        """Does nothing: a place for profilers."""
+
     # -- Hooks ----------------------------------------------------------------------------------
 
     def _make_hooks(self) -> None:
-        self._optimizer_step_pre_hooks, self._optimizer_step_post_hooks = HookList(), HookList()
-        self._optimizer_state_dict_pre_hooks, self._optimizer_state_dict_post_hooks = HookList(), HookList()
-        self._optimizer_load_state_dict_pre_hooks = HookList()
-        self._optimizer_load_state_dict_post_hooks = HookList()
+        for name in _HOOKS:
+            self.__dict__[name] = HookList()
 
     def register_step_pre_hook(self, hook: Callable[..., Any]) -> RemovableHandle:
         """Call ``hook(optimizer, args, kwargs)`` before each step; it may return new ``(args, kwargs)``.

@@ -28,6 +28,12 @@ def _plain(value: Any) -> Any:
     return type(value)(map(_plain, value)) if type(value) in (list, tuple) else value
 
 
+def _number(value: Any) -> Any:
+    """The number in an array of one element: NumPy 2.4 converts only those without dimensions."""
+    value = _plain(value)
+    return value.item() if isinstance(value, np.ndarray) and value.size == 1 else value
+
+
 class _FileWriter:
     """Scalars, texts and histograms through tensorboard's own event files."""
 
@@ -47,7 +53,7 @@ class _FileWriter:
     def add_scalar(
         self, tag: str, scalar_value: Any, global_step: int | None = None, walltime: float | None = None, **options: Any
     ) -> None:
-        self._write(tag, global_step, walltime, simple_value=float(scalar_value))
+        self._write(tag, global_step, walltime, simple_value=float(_number(scalar_value)))
 
     def add_scalars(
         self, main_tag: str, tag_scalar_dict: dict[str, Any], global_step: int | None = None,
@@ -125,6 +131,21 @@ class SummaryWriter:
 
     def add_graph(self, *args: Any, **kwargs: Any) -> None:
         """Does nothing."""
+
+    def add_scalar(self, tag: str, scalar_value: Any, *args: Any, **kwargs: Any) -> None:
+        """Write a number: a Python number, or an array or tensor of one element.
+
+        Args:
+            tag: its name.
+            scalar_value: the number.
+            args, kwargs: ``global_step``, ``walltime`` and what else the package takes.
+        """
+        self._writer.add_scalar(tag, _number(scalar_value), *_plain(args), **_plain(kwargs))
+
+    def add_scalars(self, main_tag: str, tag_scalar_dict: dict[str, Any], *args: Any, **kwargs: Any) -> None:
+        """Write several numbers, as ``add_scalar`` does; their names follow ``main_tag``."""
+        numbers = {name: _number(value) for name, value in tag_scalar_dict.items()}
+        self._writer.add_scalars(main_tag, numbers, *_plain(args), **_plain(kwargs))
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
