@@ -138,7 +138,8 @@ if _alloc.IS_POISONED:
 # Imported on first use: most scripts need few of them, and imports take time.
 _ON_USE = (
     "accelerator", "amp", "backends", "classic", "convert", "cuda", "distributions", "functional",
-    "jit", "mps", "multiprocessing", "serialization", "special", "testing", "torchvision", "types", "version", "xpu",
+    "func", "jit", "mps", "multiprocessing", "serialization", "special", "storage", "testing", "torchvision", "types",
+    "version", "xpu",
 )  # fmt: skip
 
 
@@ -151,4 +152,6 @@ def __getattr__(name: str) -> object:
         return _import_module("fastnn.amp").autocast
     if name == "default_generator":
         return _import_module("fastnn.random").default_generator()
+    if name.endswith("Storage") and hasattr(storages := _import_module("fastnn.storage"), name):
+        return getattr(storages, name)
     raise AttributeError(f"module 'fastnn' has no attribute {name!r}")

@@ -203,8 +203,30 @@ def is_tensor(obj: Any) -> bool:
 
 
 def is_storage(obj: Any) -> bool:
-    """False: fastnn's tensors have arrays, not storages."""
-    return False
+    """Whether an object is the memory of a tensor, as ``untyped_storage`` returns it."""
+    return isinstance(obj, _storages()._Storage)
+
+
+def _storages() -> Any:
+    # Imported on first use: few programs need them.
+    from fastnn import storage
+
+    return storage
+
+
+def _untyped_storage(self: Tensor) -> Any:
+    """The memory that the tensor shares with its views, as bytes."""
+    return _storages().untyped_storage(self)
+
+
+def _storage(self: Tensor) -> Any:
+    """The memory that the tensor shares with its views, as numbers of its dtype; deprecated in PyTorch."""
+    return _storages().typed_storage(self)
+
+
+def _storage_type(self: Tensor) -> Any:
+    """``FloatStorage`` or the like."""
+    return _storages().storage_type(self)
 
 
 def typename(obj: Any) -> str:
@@ -351,9 +373,15 @@ def _fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor
     return self
 
 
-def _set_(self: Tensor, source: Tensor | None = None) -> Tensor:
-    """Take over the memory of another tensor."""
+def _set_(
+    self: Tensor, source: Any = None, storage_offset: int = 0, size: Any = None, stride: Any = None
+) -> Tensor:
+    """Take over the memory of another tensor, or numbers of a storage: all, or those at the offset and strides."""
     self._check_in_place()
+    if source is not None and not isinstance(source, Tensor):
+        source = _wrap(_storages().part(source, self._data.dtype, storage_offset, size, stride))
+    elif size is not None:
+        source = _wrap(_storages().part(_untyped_storage(source), source._data.dtype, storage_offset, size, stride))
     self.data = _wrap(allocation.empty(0, self._data.dtype)) if source is None else source
     return self
 
@@ -417,6 +445,7 @@ METHODS = {
     "element_size": _element_size, "dim": _dim, "ndimension": _dim, "get_device": _get_device, "copy_": _copy_,
     "fill_": _fill_, "zero_": _zero_, "fill_diagonal_": _fill_diagonal_, "set_": _set_, "resize_": _resize_,
     "apply_": _apply_, "resize_as_": _resize_as_, "sum_to_size": _sum_to_size, "as_subclass": _as_subclass,
+    "storage": _storage, "untyped_storage": _untyped_storage, "storage_type": _storage_type,
 }  # fmt: skip
 PROPERTIES = {
     "itemsize": _element_size,

@@ -113,7 +113,7 @@ def named(function: Function) -> Function:
         result = function(*args, **kwargs)
         return result if out is None else into(out, result)
 
-    if parameters.isdisjoint(_OF_METHODS):
+    if parameters.isdisjoint(_OF_METHODS) and name not in FACTORS:
         # There is no other name to accept.
         return _paired(wrapped, function)
 
