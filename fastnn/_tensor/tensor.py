@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
+from copy import deepcopy
 from operator import setitem
 from typing import TYPE_CHECKING, Any
 
@@ -174,7 +175,29 @@ class Tensor(Differentiable):
     # NumPy leaves `array * tensor` to the tensor.
     __array_priority__ = 1000
 
-    def __init__(self, *data: Any, device: Any = None) -> None:
+    # Whether it is a subclass of a program's own, whose memory is made by `__new__`.
+    _of_user = False
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        kinds = [kind for kind in cls.__mro__ if issubclass(kind, Tensor) and kind is not Tensor]
+        cls._of_user = not any(kind.__module__.startswith("fastnn.") for kind in kinds)
+
+    def __new__(cls, *data: Any, device: Any = None, **options: Any) -> Tensor:
+        made = _new(cls)
+        if cls._of_user:
+            from fastnn._tensor import torch_function
+
+            torch_function.activate(cls)
+            with torch_function.disabled():
+                torch_function.fill(made, Tensor(*data, device=device, **options))
+        return made
+
+    def __init__(self, *data: Any, device: Any = None, **options: Any) -> None:
+        if self._of_user:
+            return
+        if options:
+            raise TypeError(f"Tensor() got an unexpected keyword argument {next(iter(options))!r}")
         check_device(device)
         from fastnn._tensor.legacy_constructors import alias, numbers_of
 
@@ -199,6 +222,39 @@ class Tensor(Differentiable):
     def _remade(cls, array: np.ndarray, memory: Memory, node: Node | None) -> Tensor:
         """A tensor over memory that it shares with others."""
         return _share(array, node, memory)
+
+    # -- Subclasses ---------------------------------------------------------------------------
+
+    @classmethod
+    def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """Call an operation of which some arguments are instances of a subclass; its results become instances too.
+
+        Subclasses define it anew, and call this one by ``super()``.
+
+        Args:
+            func: the function, method, or ``__get__`` of the attribute.
+            types: the subclasses among the types of the arguments.
+            args, kwargs: the arguments.
+
+        >>> import fastnn
+        >>> class Logged(fastnn.Tensor):
+        ...     @classmethod
+        ...     def __torch_function__(cls, func, types, args=(), kwargs=None):
+        ...         print(func.__name__)
+        ...         return super().__torch_function__(func, types, args, kwargs)
+        >>> type(Logged([1.0, 2.0]) * 2).__name__
+        mul
+        'Logged'
+        """
+        from fastnn._tensor.torch_function import default_torch_function
+
+        return default_torch_function(cls, func, types, args, kwargs)
+
+    @staticmethod
+    def _make_subclass(cls: Any, data: Tensor, require_grad: _bool = False) -> Any:
+        from fastnn._tensor.torch_function import as_subclass
+
+        return as_subclass(data.detach(), cls).requires_grad_(require_grad)
 
     # -- Attributes ---------------------------------------------------------------------------
 
@@ -297,7 +353,7 @@ class Tensor(Differentiable):
     def __repr__(self) -> str:
         from fastnn._tensor.printing import tensor_text
 
-        return tensor_text(self)
+        return tensor_text(self, f"{type(self).__name__}(") if self._of_user else tensor_text(self)
 
     # -- To and from NumPy and Python -----------------------------------------------------------
 
@@ -503,7 +559,11 @@ class Tensor(Differentiable):
             )
         if id(self) in memo:
             return memo[id(self)]
-        copy = memo[id(self)] = self._copied(memo)
+        copy = self._copied(memo)
+        if self._of_user:
+            copy = copy.as_subclass(type(self))
+            copy.__dict__.update(deepcopy(self.__dict__, memo))
+        memo[id(self)] = copy
         copy._requires_grad = self._requires_grad
         if self._grad is not None:
             copy._grad = self._grad.__deepcopy__(memo)
@@ -535,6 +595,8 @@ class Tensor(Differentiable):
         # A column-major matrix keeps its order, except for a layer's weight, whose order is an internal detail.
         if not array.flags.f_contiguous or is_place(root):
             array = np.ascontiguousarray(array).reshape(array.shape)
+        if self._of_user:
+            return _restored_as, (type(self), array, self._requires_grad, self.__dict__)
         return _restored, (array, self.requires_grad)
 
     if TYPE_CHECKING:
@@ -572,6 +634,13 @@ class Tensor(Differentiable):
 
 def _restored(array: np.ndarray, requires_grad: bool) -> Tensor:
     return _wrap(array).requires_grad_(requires_grad)
+
+
+def _restored_as(kind: Any, array: np.ndarray, requires_grad: bool, attributes: dict[str, Any]) -> Any:
+    made = _wrap(array).as_subclass(kind)
+    made._requires_grad = requires_grad
+    made.__dict__.update(attributes)
+    return made
 
 
 def _sizes(args: tuple[Any, ...]) -> tuple[int, ...]:

@@ -424,12 +424,13 @@ def _sum_to_size(self: Tensor, *size: Any) -> Tensor:
 
 
 def _as_subclass(self: Tensor, cls: Any) -> Any:
-    """An instance of a subclass over the same memory."""
-    made = cls.__new__(cls)
-    for name in ("_data", "_node", "_requires_grad", "_grad", "_memory", "_history"):
-        setattr(made, name, getattr(self, name))
-    made._view = None
-    return made
+    """An instance of a subclass of ``Tensor`` over the same memory, with the same history.
+
+    Raises: TypeError if ``cls`` is another class.
+    """
+    from fastnn._tensor.torch_function import as_subclass
+
+    return as_subclass(self, cls)
 
 
 def _share_memory_(self: Tensor) -> Tensor:

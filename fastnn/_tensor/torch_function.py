@@ -1,0 +1,335 @@
+"""``__torch_function__``: operations of subclasses of ``Tensor`` call it, and keep the subclass.
+
+Nothing looks for subclasses until the first instance of one is made. Then each operation gets other code, which does:
+functions that programs have imported already, or have in tables, stay the same objects. Until then a program pays
+nothing, afterwards under a microsecond for each operation.
+"""
+
+from __future__ import annotations
+
+import functools
+import sys
+import threading
+import types
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+
+from fastnn._tensor.tensor import Tensor
+
+# Operators that call the method of another name, as in PyTorch: `x + 1` gets `Tensor.add`.
+_NAMED_AS = {
+    "__add__": "add", "__radd__": "add", "__iadd__": "add_", "__sub__": "sub", "__isub__": "sub_", "__mul__": "mul",
+    "__rmul__": "mul", "__imul__": "mul_", "__truediv__": "div", "__itruediv__": "div_", "__matmul__": "matmul",
+    "__pow__": "pow", "__neg__": "neg", "__abs__": "abs", "__lt__": "lt", "__le__": "le", "__gt__": "gt",
+    "__ge__": "ge",
+}  # fmt: skip
+_OPERATORS = {
+    *_NAMED_AS, "__rsub__", "__rtruediv__", "__rpow__", "__ipow__", "__rmatmul__", "__floordiv__", "__rfloordiv__",
+    "__ifloordiv__", "__mod__", "__rmod__", "__imod__", "__eq__", "__ne__", "__and__", "__rand__", "__or__", "__ror__",
+    "__xor__", "__rxor__", "__iand__", "__ior__", "__ixor__", "__lshift__", "__rshift__", "__div__",
+}  # fmt: skip
+_OTHERS = {
+    "__getitem__", "__setitem__", "__len__", "__float__", "__int__", "__bool__", "__index__", "__complex__",
+    "__contains__", "__invert__", "__pos__", "__repr__", "__format__", "__reversed__", "__array__",
+}  # fmt: skip
+# Functions and methods that do not ask subclasses.
+_NEVER = {
+    "as_subclass", "as_tensor", "asarray", "from_numpy", "frombuffer", "is_storage", "is_tensor", "tensor", "typename",
+}
+# Modules whose functions are not PyTorch's.
+_INNER = {
+    "fastnn.ops.core", "fastnn.nn.activation_core", "fastnn.nn.checks", "fastnn.nn.loss_core",
+    "fastnn.nn.functional.gradient_buffers",
+}  # fmt: skip
+# The results of these attributes keep their own type.
+_PLAIN_RESULTS = {"grad", "_base", "_grad"}
+_SHORTCUTS = (int, float, bool, str, type(None), Tensor, np.ndarray)
+
+_state = threading.local()
+# Whether instances of a type have a `__torch_function__` of their own, by type.
+_asks: dict[type, bool] = dict.fromkeys(_SHORTCUTS, False)
+_lock = threading.Lock()
+_active: list[bool] = []
+
+
+@contextmanager
+def disabled() -> Iterator[None]:
+    """A block in which operations do not call ``__torch_function__``."""
+    before = getattr(_state, "off", False)
+    _state.off = True
+    try:
+        yield
+    finally:
+        _state.off = before
+
+
+def asks(kind: type) -> bool:
+    """Whether instances of a type are asked: subclasses of ``Tensor``, but not ``Parameter`` and ``Buffer``."""
+    found = _asks.get(kind)
+    if found is None:
+        method = getattr(kind, "__torch_function__", None)
+        found = _asks[kind] = method is not None and method is not disabled_torch_function
+    return found
+
+
+def disabled_torch_function(func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    """The ``__torch_function__`` of classes that take no part, as ``Parameter``: results are plain tensors."""
+    before = getattr(_state, "off", False)
+    _state.off = True
+    try:
+        return func(*args, **(kwargs or {}))
+    finally:
+        _state.off = before
+
+
+def default_torch_function(cls: type, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+    """``Tensor.__torch_function__``: calls the function; tensors among its results become instances of ``cls``."""
+    if not all(issubclass(cls, kind) for kind in types):
+        return NotImplemented
+    result = disabled_torch_function(func, types, args, kwargs)
+    owner = getattr(func, "__self__", None)
+    if isinstance(owner, property) and getattr(owner.fget, "__name__", "") in _PLAIN_RESULTS:
+        return result
+    return _as_kind(result, cls)
+
+
+def _as_kind(result: Any, cls: type) -> Any:
+    if cls is Tensor:
+        return result
+    if isinstance(result, Tensor):
+        return result if isinstance(result, cls) else _instance(result, cls)
+    if isinstance(result, (tuple, list)) and type(result).__name__ != "Size":
+        parts = [_as_kind(r, cls) for r in result]
+        return type(result)(*parts) if hasattr(result, "_fields") else type(result)(parts)
+    return result
+
+
+def _instance(source: Tensor, cls: Any) -> Any:
+    """A tensor of the class with the memory and the history of another."""
+    if source._requires_grad and source._node is None:
+        from fastnn._tensor.legacy_constructors import alias
+
+        # A leaf: the gradient of the new tensor is also its gradient.
+        source = alias(source)
+    made = object.__new__(cls)
+    fill(made, source)
+    return made
+
+
+def fill(made: Any, source: Any) -> None:
+    """Make a new object of a subclass a tensor over the memory and the history of ``source``."""
+    for name in ("_data", "_node", "_requires_grad", "_memory", "_history", "_view"):
+        setattr(made, name, getattr(source, name))
+    made._grad = None
+
+
+def as_subclass(source: Tensor, cls: Any) -> Any:
+    """See ``Tensor.as_subclass``."""
+    if not (isinstance(cls, type) and issubclass(cls, Tensor)):
+        raise TypeError(f"cls must be a subclass of Tensor, found {cls!r}")
+    activate(cls)
+    with disabled():
+        return _instance(source, cls)
+
+
+# -- Calls --------------------------------------------------------------------------------------
+
+
+def _asked(args: Any, kwargs: Any) -> list[Any]:
+    """The arguments to ask, one of each type, in PyTorch's order: subclasses before their bases."""
+    found: list[Any] = []
+    for value in (*args, *kwargs.values()):
+        for a in value if type(value) in (list, tuple) else (value,):
+            kind = type(a)
+            if asks(kind) and all(type(other) is not kind for other in found):
+                place = next((i for i, other in enumerate(found) if issubclass(kind, type(other))), len(found))
+                found.insert(place, a)
+    return found
+
+
+def _call(func: Any, args: Any, kwargs: Any, asked: list[Any]) -> Any:
+    kinds = tuple([type(a) for a in asked])
+    for a in asked:
+        result = type(a).__torch_function__(func, kinds, args, kwargs)
+        if result is not NotImplemented:
+            return result
+    raise TypeError(
+        f"no implementation found for {getattr(func, '__name__', func)!r} on types that implement __torch_function__: "
+        f"{list(kinds)}"
+    )
+
+
+def _entry(original: Callable[..., Any], func: Any) -> Callable[[Any, Any], Any]:
+    """The new work of a function: ``func`` is what subclasses get."""
+    state, known = _state, _asks
+
+    def run(args: Any, kwargs: Any) -> Any:
+        for a in args:
+            if known.get(type(a), True):
+                break
+        else:
+            if not kwargs:
+                return original(*args)
+        if not getattr(state, "off", False):
+            asked = _asked(args, kwargs)
+            if asked:
+                return _call(func, args, kwargs, asked)
+        return original(*args, **kwargs)
+
+    return run
+
+
+def _operator_entry(original: Callable[..., Any], func: Any, own: Any) -> Callable[[Any, Any], Any]:
+    state, known = _state, _asks
+
+    def run(args: Any, kwargs: Any) -> Any:
+        for a in args:
+            if known.get(type(a), True):
+                break
+        else:
+            return original(*args)
+        if not getattr(state, "off", False):
+            asked = _asked(args, kwargs)
+            if asked:
+                try:
+                    simple = all(isinstance(a, (Tensor, int, float)) or asks(type(a)) for a in args)
+                    return _call(func if simple else own, args, {}, asked)
+                except TypeError as error:
+                    # Python then tries the other operand, and says which types it were.
+                    if str(error).startswith("no implementation found"):
+                        return NotImplemented
+                    raise
+        return original(*args)
+
+    return run
+
+
+_MARK = "the place of the function"
+
+
+@functools.cache
+def _template(count: int) -> types.CodeType:
+    """Code that calls a function in its constants, for a function with ``count`` variables of a closure."""
+    names = ", ".join([f"v{i}" for i in range(count)])
+    use = f"  if 0: return ({names},)\n" if count else ""
+    text = f"def outer({names}):\n def entry(*args, **kwargs):\n{use}  run = {_MARK!r}\n  return run(args, kwargs)\n"
+    [outer] = [c for c in compile(text, __file__, "exec").co_consts if isinstance(c, types.CodeType)]
+    [entry] = [c for c in outer.co_consts if isinstance(c, types.CodeType)]
+    assert len(entry.co_freevars) == count
+    return entry
+
+
+def _change(function: types.FunctionType, make: Callable[[Callable[..., Any]], Any]) -> None:
+    """Give a function other code: ``make(original)`` returns a function of its arguments and options."""
+    code = function.__code__
+    original = types.FunctionType(
+        code, function.__globals__, function.__name__, function.__defaults__, function.__closure__
+    )
+    original.__kwdefaults__ = function.__kwdefaults__
+    original.__dict__.update(function.__dict__)
+    run = make(original)
+    entry = _template(len(code.co_freevars))
+    constants = tuple([run if c == _MARK else c for c in entry.co_consts])
+    # `inspect.signature` reads the former one.
+    function.__wrapped__ = original  # type: ignore[attr-defined]
+    function.__code__ = entry.replace(co_consts=constants, co_name=code.co_name, co_qualname=code.co_qualname)
+
+
+def activate(cls: type) -> None:
+    """Make operations look for subclasses, from the first instance of ``cls`` on, if that takes part."""
+    if _active or not asks(cls):
+        return
+    with _lock:
+        if not _active:
+            _active.append(True)
+            _change_operations()
+            _change_modules()
+
+
+def _change_operations() -> None:
+    seen: set[int] = set()
+
+    def change(function: Any, make: Callable[[Callable[..., Any]], Any]) -> None:
+        if type(function) is types.FunctionType and id(function) not in seen:
+            seen.add(id(function))
+            _change(function, make)
+
+    for base in (Tensor, *Tensor.__mro__[1:-1]):
+        for name, value in list(vars(base).items()):
+            if name in _NEVER:
+                continue
+            if isinstance(value, property):
+                _change_property(base, name, value)
+            elif type(value) is types.FunctionType:
+                _rename(value, name)
+                if name == "__iter__":
+                    change(value, _iteration)
+                elif name in _OPERATORS:
+                    func = getattr(Tensor, _NAMED_AS.get(name, name))
+                    change(value, functools.partial(_operator_entry, func=func, own=value))
+                elif name in _OTHERS or not name.startswith("_"):
+                    change(value, functools.partial(_entry, func=value))
+    for module in ("fastnn.nn.functional", "fastnn.linalg", "fastnn.special", "fastnn"):
+        for name, value in list(vars(sys.modules[module]).items() if module in sys.modules else ()):
+            home = getattr(value, "__module__", None) or ""
+            ours = home.startswith(("fastnn.ops.", "fastnn.nn.", "fastnn.linalg", "fastnn.special"))
+            if ours and home not in _INNER and name not in _NEVER and not name.startswith("_"):
+                change(value, functools.partial(_entry, func=value))
+
+
+def _rename(method: types.FunctionType, name: str) -> None:
+    """Give a method the name under which PyTorch has it, which programs print and compare."""
+    name = {"__rtruediv__": "__rdiv__"}.get(name, _NAMED_AS.get(name, name))
+    if method.__name__ != name and (
+        method.__name__.startswith("_") or method.__name__ not in vars(Tensor)
+    ):
+        method.__name__, method.__qualname__ = name, f"Tensor.{name}"
+
+
+def _iteration(original: Callable[..., Any]) -> Callable[[Any, Any], Any]:
+    def run(args: Any, kwargs: Any) -> Any:
+        if asks(type(args[0])) and not getattr(_state, "off", False):
+            return iter(args[0].unbind(0))
+        return original(*args)
+
+    return run
+
+
+def _change_property(base: type, name: str, value: property) -> None:
+    if value.fget is None or (name.startswith("_") and name != "_base"):
+        return
+    run, code = _entry(value.fget, value.__get__), _template(0)
+    constants = tuple([run if c == _MARK else c for c in code.co_consts])
+    getter = types.FunctionType(code.replace(co_consts=constants, co_name=name), globals(), name)
+    setattr(base, name, property(getter, value.fset, value.fdel, value.__doc__))
+
+
+def _change_modules() -> None:
+    """Modules run their layers one by one for subclasses, whose results are of the subclass."""
+    from fastnn.nn.container import Sequential
+    from fastnn.nn.module import Module
+
+    forward = Sequential.forward
+
+    def make(original: Callable[..., Any]) -> Callable[[Any, Any], Any]:
+        def run(args: Any, kwargs: Any) -> Any:
+            asked = next((a for a in args if asks(type(a))), None)
+            if asked is None or getattr(_state, "off", False):
+                return original(*args, **kwargs)
+            model, kind = args[0], type(args[0])
+            if kind.forward is forward and len(args) == 2 and not model._has_hooks():
+                result = args[1]
+                for layer in model:
+                    result = layer(result)
+                return result
+            result = original(*args, **kwargs)
+            # Some layers call kernels, and no function that asks.
+            return _as_kind(result, type(asked)) if kind.__module__.startswith("fastnn.nn.") else result
+
+        return run
+
+    call: Any = Module.__call__
+    _change(call, make)
