@@ -148,6 +148,8 @@ def __getattr__(name: str) -> object:
         return _import_module(f"fastnn.{name}")
     if name in ("load", "save"):
         return getattr(_import_module("fastnn.serialization"), name)
+    if name == "vmap":
+        return _import_module("fastnn.func").vmap
     if name == "autocast":
         return _import_module("fastnn.amp").autocast
     if name == "default_generator":

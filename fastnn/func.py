@@ -1,0 +1,745 @@
+"""``torch.func``: derivatives and batches of functions.
+
+A function of tensors goes in, another function comes out: ``grad(f)`` is the gradient of ``f``, ``vmap(f)`` applies
+``f`` to each element of a batch. They nest. Arguments and results may be nested tuples, lists and dictionaries of
+tensors. Derivatives are those of the tape, to any order; forward derivatives are computed by differentiating the
+backward pass.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections import OrderedDict
+from collections.abc import Callable, Iterable
+from typing import Any
+
+import numpy as np
+
+from fastnn._autograd.modes import _mode, enable_grad
+from fastnn._tensor.tensor import Tensor, _wrap
+from fastnn.autograd import grad as _gradients_of
+from fastnn.nn.module import Module
+
+__all__ = [
+    "functional_call", "functionalize", "grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "linearize",
+    "stack_module_state", "vjp", "vmap",
+]  # fmt: skip
+
+
+# -- Trees of tensors ---------------------------------------------------------------------------
+
+
+def _flat(tree: Any) -> tuple[list[Any], Any]:
+    """The leaves of a tree, and its structure: None for a leaf, otherwise the type, keys and parts."""
+    if isinstance(tree, dict):
+        keys: Any = list(tree)
+        parts = [_flat(tree[key]) for key in keys]
+    elif isinstance(tree, (tuple, list)):
+        keys, parts = None, [_flat(part) for part in tree]
+    else:
+        return [tree], None
+    return [leaf for leaves, _ in parts for leaf in leaves], (type(tree), keys, [spec for _, spec in parts])
+
+
+def _tree(leaves: Iterable[Any], spec: Any) -> Any:
+    return _built(iter(leaves), spec)
+
+
+def _built(leaves: Any, spec: Any) -> Any:
+    if spec is None:
+        return next(leaves)
+    kind, keys, specs = spec
+    parts = [_built(leaves, part) for part in specs]
+    if keys is not None:
+        made = zip(keys, parts, strict=True)
+        return kind(made) if kind in (dict, OrderedDict) else dict(made)
+    return kind(*parts) if hasattr(kind, "_fields") else kind(parts)
+
+
+def _map(function: Callable[[Any], Any], tree: Any) -> Any:
+    leaves, spec = _flat(tree)
+    return _tree(map(function, leaves), spec)
+
+
+def _all_tensors(name: str, leaves: list[Any], what: str) -> None:
+    for leaf in leaves:
+        if not isinstance(leaf, Tensor):
+            raise RuntimeError(f"{name}: expected {what} only tensors, got unsupported type {type(leaf)}")
+
+
+# -- One level of differentiation -----------------------------------------------------------------
+
+
+class _Level:
+    """The inputs of one function that is differentiated: new leaves, or aliases if they have a history themselves."""
+
+    def __init__(self, inputs: list[Any]) -> None:
+        self.outer = _mode.enabled
+        self.inputs: list[Tensor] = []
+        with enable_grad():
+            for t in inputs:
+                if t.requires_grad and self.outer:
+                    self.inputs.append(t.view_as(t))
+                else:
+                    self.inputs.append(t.detach().requires_grad_())
+        self.own = {id(t) for t in self.inputs if t._node is None}
+
+    def depends_on_others(self, tensors: Iterable[Any]) -> bool:
+        """Whether tensors have a history that begins outside of this level."""
+        if not self.outer:
+            return False
+        seen: set[int] = set()
+        stack: list[Any] = [t._origin or t for t in tensors if isinstance(t, Tensor) and t.requires_grad]
+        while stack:
+            edge = stack.pop()
+            if edge is None or id(edge) in seen:
+                continue
+            seen.add(id(edge))
+            if isinstance(edge, Tensor):
+                if id(edge) not in self.own:
+                    return True
+            elif not getattr(edge, "edges", ()):
+                return True
+            else:
+                stack += edge.edges
+        return False
+
+    def result(self, value: Any) -> Any:
+        """A result as the caller gets it: without a history, unless that begins outside."""
+        if not isinstance(value, Tensor) or not value.requires_grad or self.depends_on_others([value]):
+            return value
+        return value.detach()
+
+    def gradients(self, outputs: list[Any], seeds: list[Any], retain: bool, create: bool) -> list[Tensor]:
+        """The gradients of the inputs, zeros where an output does not depend on them."""
+        pairs = [(o, s) for o, s in zip(outputs, seeds, strict=True) if o.requires_grad]
+        if not pairs:
+            return [_wrap(np.zeros_like(t._data)) for t in self.inputs]
+        with enable_grad():
+            found = _gradients_of(
+                [o for o, _ in pairs], self.inputs, [s for _, s in pairs], retain_graph=retain or create,
+                create_graph=create, allow_unused=True,
+            )  # fmt: skip
+        return [
+            _wrap(np.zeros_like(t._data)) if g is None else g if create else g.detach()
+            for g, t in zip(found, self.inputs, strict=True)
+        ]
+
+
+def _chosen(argnums: Any, args: tuple[Any, ...]) -> tuple[list[int], bool]:
+    """The positions to differentiate by, and whether it is one."""
+    if not (isinstance(argnums, int) or (isinstance(argnums, tuple) and all(isinstance(n, int) for n in argnums))):
+        raise RuntimeError(f"argnums must be int or Tuple[int, ...], got: {type(argnums)}")
+    if argnums == ():
+        raise RuntimeError("argnums must be non-empty")
+    given = argnums if isinstance(argnums, tuple) else (argnums,)
+    for n in given:
+        if not -len(args) <= n < len(args):
+            raise RuntimeError(f"Got argnum={n}, but only {len(args)} positional inputs")
+    found = [n % len(args) for n in given]
+    if len(set(found)) != len(found):
+        raise RuntimeError(f"argnums elements must be unique, got {argnums}")
+    return found, isinstance(argnums, int)
+
+
+class _Called:
+    """A call of a function with new inputs at some positions."""
+
+    def __init__(
+        self, name: str, func: Callable[..., Any], argnums: Any, args: tuple[Any, ...], kwargs: dict[str, Any],
+        has_aux: bool,
+    ) -> None:  # fmt: skip
+        positions, self.one = _chosen(argnums, args)
+        leaves, self.spec = _flat([args[n] for n in positions])
+        _all_tensors(name, leaves, "the arguments to differentiate by to be")
+        self.level = _Level(leaves)
+        given = list(args)
+        for n, part in zip(positions, _tree(self.level.inputs, self.spec), strict=True):
+            given[n] = part
+        self.aux: Any = None
+        with enable_grad():
+            out = func(*given, **kwargs)
+        if has_aux:
+            if not isinstance(out, tuple) or len(out) != 2:
+                raise RuntimeError(
+                    f"{name}: output of function f should be a tuple: (output, aux) if has_aux is True"
+                )
+            out, aux = out
+            self.aux = _map(self.level.result, aux)
+        self.out = out
+
+    def by_argument(self, values: Iterable[Any]) -> Any:
+        """Values for the inputs, in the structure of the arguments."""
+        parts = _tree(values, self.spec)
+        return parts[0] if self.one else tuple(parts)
+
+
+def grad_and_value(
+    func: Callable[..., Any], argnums: int | tuple[int, ...] = 0, has_aux: bool = False
+) -> Callable[..., Any]:
+    """A function that returns the gradient of ``func`` and its value.
+
+    Args:
+        func: returns a tensor without dimensions; a tuple of it and anything else if ``has_aux``.
+        argnums: the positions of the arguments to differentiate by.
+        has_aux: whether the value is followed by other results: the function returns (gradient, (value, aux)).
+
+    Raises: RuntimeError, when the function is called, for another result or position.
+
+    >>> import fastnn
+    >>> fastnn.func.grad_and_value(lambda x: (x * x).sum())(fastnn.tensor([1.0, 2.0]))
+    (tensor([2., 4.]), tensor(5.))
+    """
+
+    @functools.wraps(func)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        name = "grad_and_value(f)(*args)"
+        called = _Called(name, func, argnums, args, kwargs, has_aux)
+        out, level = called.out, called.level
+        if not isinstance(out, Tensor):
+            raise RuntimeError(f"{name}: Expected f(*args) to return a Tensor, got {type(out)}")
+        if out._data.ndim:
+            raise RuntimeError(
+                f"{name}: Expected f(*args) to return a scalar Tensor, got tensor with {out._data.ndim} dims. Maybe "
+                "you wanted to use the vjp or jacrev APIs instead?"
+            )
+        outside = level.depends_on_others([out])
+        found = level.gradients([out], [_wrap(np.ones_like(out._data))], has_aux or outside, outside)
+        gradient = called.by_argument(map(level.result, found) if outside else found)
+        value = out if outside else out.detach()
+        return (gradient, (value, called.aux)) if has_aux else (gradient, value)
+
+    return wrapper
+
+
+def grad(func: Callable[..., Any], argnums: int | tuple[int, ...] = 0, has_aux: bool = False) -> Callable[..., Any]:
+    """A function that returns the gradient of ``func``, in the structure of its argument.
+
+    Args:
+        func: returns a tensor without dimensions; a tuple of it and anything else if ``has_aux``.
+        argnums: the positions of the arguments to differentiate by; a tuple of gradients for a tuple.
+        has_aux: whether the value is followed by other results: the function returns (gradient, aux).
+
+    Raises: RuntimeError, when the function is called, for another result or position.
+
+    >>> import fastnn
+    >>> fastnn.func.grad(lambda x: x**3)(fastnn.tensor(2.0))
+    tensor(12.)
+    >>> fastnn.func.grad(fastnn.func.grad(lambda x: x**3))(fastnn.tensor(2.0))
+    tensor(12.)
+    """
+    both = grad_and_value(func, argnums, has_aux)
+
+    @functools.wraps(func)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        gradient, value = both(*args, **kwargs)
+        return (gradient, value[1]) if has_aux else gradient
+
+    return wrapper
+
+
+def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple[Any, ...]:
+    """The value of ``func``, and a function from cotangents of the value to a tuple of those of the arguments.
+
+    Args:
+        func: returns tensors; a tuple of these and anything else if ``has_aux``.
+        primals: the arguments.
+        has_aux: whether to return (value, function, aux).
+
+    Raises: RuntimeError for results that are no tensors, and for cotangents of another structure or shape.
+
+    >>> import fastnn
+    >>> value, pull = fastnn.func.vjp(lambda x: x * x, fastnn.tensor([1.0, 2.0]))
+    >>> pull(fastnn.ones(2))
+    (tensor([2., 4.]),)
+    """
+    called = _Called("vjp(f, *primals)", func, tuple(range(len(primals))), primals, {}, has_aux)
+    level = called.level
+    outputs, spec = _flat(called.out)
+    _all_tensors("vjp(f, *primals)", outputs, "f(*primals) to return")
+    outside = level.depends_on_others(outputs)
+
+    def wrapper(cotangents: Any) -> Any:
+        seeds, found = _flat(cotangents)
+        if found != spec:
+            raise RuntimeError(
+                "Expected pytree structure of cotangents to be the same as pytree structure of outputs to the function"
+            )
+        for i, (s, o) in enumerate(zip(seeds, outputs, strict=True)):
+            if s._data.shape != o._data.shape:
+                raise RuntimeError(
+                    f"Mismatch in shape: grad_output[{i}] has a shape of {s.shape} and output[{i}] has a shape of "
+                    f"{o.shape}."
+                )
+        create = outside or (_mode.enabled and any(s.requires_grad for s in seeds))
+        grads = level.gradients(outputs, seeds, True, create)
+        return called.by_argument(map(level.result, grads) if create else grads)
+
+    value = _tree(map(level.result, outputs), spec)
+    return (value, wrapper, called.aux) if has_aux else (value, wrapper)
+
+
+class _Push:
+    """The linear map from tangents of the arguments of a function to those of its value.
+
+    It is the derivative of the backward pass by the gradient ``u`` that goes in: that pass is linear in ``u``.
+    """
+
+    def __init__(self, name: str, func: Callable[..., Any], primals: tuple[Any, ...], has_aux: bool) -> None:
+        self.called = _Called(name, func, tuple(range(len(primals))), primals, {}, has_aux)
+        level = self.level = self.called.level
+        self.outputs, self.spec = _flat(self.called.out)
+        _all_tensors(name, self.outputs, "f(*primals) to return")
+        with enable_grad():
+            self.u = [_wrap(np.zeros_like(o._data)).requires_grad_() for o in self.outputs]
+        level.own.update(map(id, self.u))
+        self.outside = level.depends_on_others(self.outputs)
+        self.products = level.gradients(self.outputs, self.u, True, True)
+
+    def value(self) -> Any:
+        return _tree(map(self.level.result, self.outputs), self.spec)
+
+    def __call__(self, tangents: Any) -> Any:
+        seeds, spec = _flat(list(tangents))
+        if spec != self.called.spec:
+            raise RuntimeError(
+                "jvp(f, primals, tangents): Expected primals and tangents to have the same python structure"
+            )
+        for s, t in zip(seeds, self.level.inputs, strict=True):
+            if s._data.shape != t._data.shape:
+                raise RuntimeError(
+                    "jvp(f, primals, tangents): a tangent has a different size than its primal: Tensor is of size "
+                    f"{list(t.shape)} while the given forward gradient is of size {list(s.shape)}."
+                )
+        create = self.outside or (_mode.enabled and any(s.requires_grad for s in seeds))
+        pairs = [(p, s) for p, s in zip(self.products, seeds, strict=True) if p.requires_grad]
+        if not pairs:
+            return _tree([_wrap(np.zeros_like(o._data)) for o in self.outputs], self.spec)
+        with enable_grad():
+            found = _gradients_of(
+                [p for p, _ in pairs], self.u, [s for _, s in pairs], retain_graph=True, create_graph=create,
+                allow_unused=True,
+            )  # fmt: skip
+        parts = [_wrap(np.zeros_like(u._data)) if g is None else g for g, u in zip(found, self.u, strict=True)]
+        return _tree(map(self.level.result if create else Tensor.detach, parts), self.spec)
+
+
+def jvp(
+    func: Callable[..., Any], primals: tuple[Any, ...], tangents: tuple[Any, ...], *, strict: bool = False,
+    has_aux: bool = False,
+) -> tuple[Any, ...]:  # fmt: skip
+    """The value of ``func``, and its derivative in the direction of ``tangents``.
+
+    Args:
+        func: returns tensors; a tuple of these and anything else if ``has_aux``.
+        primals: a tuple of the arguments.
+        tangents: a tuple of the same structure and shapes.
+        strict: accepted; a value that does not depend on the arguments has the derivative 0.
+        has_aux: whether to return (value, derivative, aux).
+
+    Raises: RuntimeError for other structures and shapes.
+
+    >>> import fastnn
+    >>> fastnn.func.jvp(lambda x: x * x, (fastnn.tensor([1.0, 2.0]),), (fastnn.tensor([1.0, 0.0]),))
+    (tensor([1., 4.]), tensor([2., 0.]))
+    """
+    if not isinstance(primals, tuple):
+        raise RuntimeError(
+            "jvp(f, primals, tangents): Expected primals to be a tuple. E.g. it should be valid to call f(*primals)."
+        )
+    push = _Push("jvp(f, primals, tangents)", func, primals, has_aux)
+    found = push(tangents)
+    return (push.value(), found, push.called.aux) if has_aux else (push.value(), found)
+
+
+def linearize(func: Callable[..., Any], *primals: Any) -> tuple[Any, Callable[..., Any]]:
+    """The value of ``func``, and the function of tangents that ``jvp`` computes, without calling ``func`` again.
+
+    >>> import fastnn
+    >>> value, push = fastnn.func.linearize(lambda x: x * x, fastnn.tensor([1.0, 2.0]))
+    >>> push(fastnn.tensor([1.0, 0.0]))
+    tensor([2., 0.])
+    """
+    push = _Push("linearize(f, *primals)", func, primals, False)
+    return push.value(), lambda *tangents: push(tangents)
+
+
+def jacrev(
+    func: Callable[..., Any], argnums: int | tuple[int, ...] = 0, *, has_aux: bool = False,
+    chunk_size: int | None = None, _preallocate_and_copy: bool = False,
+) -> Callable[..., Any]:  # fmt: skip
+    """A function that returns the derivatives of each element of the value by each element of the arguments.
+
+    There is one backward pass for each element of the value.
+
+    Args:
+        func: returns tensors; a tuple of these and anything else if ``has_aux``.
+        argnums: the positions of the arguments to differentiate by.
+        has_aux: whether the function returns (derivatives, aux).
+        chunk_size: accepted, without effect.
+
+    Shape: (*value, *argument), in the structure of the value, and in each of its places that of the arguments.
+
+    >>> import fastnn
+    >>> fastnn.func.jacrev(lambda x: x * x)(fastnn.tensor([1.0, 2.0]))
+    tensor([[2., 0.],
+            [0., 4.]])
+    """
+
+    @functools.wraps(func)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        from fastnn.ops.joining import stack
+
+        called = _Called("jacrev(f)(*args)", func, argnums, args, kwargs, has_aux)
+        level = called.level
+        outputs, spec = _flat(called.out)
+        _all_tensors("jacrev(f)(*args)", outputs, "f(*args) to return")
+        outside = level.depends_on_others(outputs)
+        rows = []
+        for out in outputs:
+            found = []
+            for k in range(out._data.size):
+                seed = np.zeros_like(out._data, order="C")
+                seed.reshape(-1)[k] = 1
+                found.append(level.gradients([out], [_wrap(seed)], True, outside))
+            blocks: list[Any] = []
+            for j, t in enumerate(level.inputs):
+                shape = (*out._data.shape, *t._data.shape)
+                if found:
+                    with enable_grad():
+                        block = stack([row[j] for row in found]).reshape(shape)
+                else:
+                    block = _wrap(np.zeros(shape, t._data.dtype))
+                blocks.append(level.result(block))
+            rows.append(called.by_argument(blocks))
+        result = _tree(rows, spec)
+        return (result, called.aux) if has_aux else result
+
+    return wrapper
+
+
+def jacfwd(
+    func: Callable[..., Any], argnums: int | tuple[int, ...] = 0, has_aux: bool = False, *, randomness: str = "error"
+) -> Callable[..., Any]:
+    """As ``jacrev``: the same derivatives, and here computed in the same way, one element of the value at a time.
+
+    Args:
+        func, argnums, has_aux: as for ``jacrev``.
+        randomness: accepted, without effect.
+
+    >>> import fastnn
+    >>> fastnn.func.jacfwd(lambda x: x * x)(fastnn.tensor([1.0, 2.0]))
+    tensor([[2., 0.],
+            [0., 4.]])
+    """
+    return jacrev(func, argnums, has_aux=has_aux)
+
+
+def hessian(func: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
+    """A function that returns the second derivatives of ``func``: ``jacfwd(jacrev(func))``.
+
+    >>> import fastnn
+    >>> fastnn.func.hessian(lambda x: (x**3).sum())(fastnn.tensor([1.0, 2.0]))
+    tensor([[ 6.,  0.],
+            [ 0., 12.]])
+    """
+    return jacfwd(jacrev(func, argnums), argnums)
+
+
+# -- Batches --------------------------------------------------------------------------------------
+
+
+def vmap(
+    func: Callable[..., Any], in_dims: Any = 0, out_dims: Any = 0, randomness: str = "error", *,
+    chunk_size: int | None = None,
+) -> Callable[..., Any]:  # fmt: skip
+    """A function that applies ``func`` to each element of a batch, and stacks the results.
+
+    It is a loop: it takes the time of as many calls, unlike PyTorch's, which computes the batch at once.
+
+    Args:
+        func: returns tensors.
+        in_dims: the dimension of the batch in each argument, None for the same value in each call: an int for all
+            of them, or a structure of ints.
+        out_dims: the dimension of the batch in each result: an int for all of them, or a structure of ints.
+        randomness: 'different' and 'same' allow random operations, with other or the same numbers in each call.
+        chunk_size: accepted, without effect.
+
+    Raises: ValueError for other arguments, dimensions and results; RuntimeError for a random operation without
+        leave.
+
+    >>> import fastnn
+    >>> fastnn.func.vmap(fastnn.dot)(fastnn.ones(2, 3), fastnn.ones(2, 3))
+    tensor([3., 3.])
+    """
+    if randomness not in ("error", "different", "same"):
+        raise RuntimeError(f"Only allowed values for randomness are 'error', 'different', or 'same'. Got {randomness}")
+    if chunk_size is not None and chunk_size <= 0:
+        raise ValueError(f"vmap: chunk_size should be None or greater than 0. (got {chunk_size})")
+    title = f"vmap({getattr(func, '__name__', repr(func))}, in_dims={in_dims}, ...)(<inputs>)"
+
+    @functools.wraps(func)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        if not isinstance(in_dims, (int, tuple, list)):
+            raise ValueError(
+                f"{title}: expected `in_dims` to be int or a (potentially nested) tuple matching the structure of "
+                f"inputs, got: {type(in_dims)}."
+            )
+        leaves, spec = _flat(args)
+        if not leaves:
+            raise ValueError(
+                f"{title}: got no inputs. Maybe you forgot to add inputs, or you are trying to vmap over a function "
+                "with no inputs. The latter is unsupported."
+            )
+        dims = _spread(in_dims, spec)
+        if dims is None:
+            raise ValueError(f"{title}: in_dims is not compatible with the structure of `inputs`")
+        mapped = [(leaf, _checked_dim(title, leaf, d)) for leaf, d in zip(leaves, dims, strict=True)]
+        sizes = [leaf.shape[d] for leaf, d in mapped if d is not None]
+        if not sizes:
+            raise ValueError(f"{title}: at least one input must be mapped: every in_dim is None")
+        if len(set(sizes)) > 1:
+            raise ValueError(
+                "vmap: Expected all tensors to have the same size in the mapped dimension, got sizes "
+                f"{sizes} for the mapped dimension"
+            )
+
+        def at(i: int) -> Any:
+            return func(*_tree([_element(leaf, d, i) for leaf, d in mapped], spec), **kwargs)
+
+        results = _run_all(at, sizes[0], randomness)
+        return _joined(func, results, out_dims, sizes[0])
+
+    return wrapper
+
+
+def _spread(dims: Any, spec: Any) -> list[Any] | None:
+    """Dimensions for each leaf of a structure, of which ``dims`` is the beginning; None if it is not."""
+    if dims is None or isinstance(dims, int):
+        return [dims] * _count(spec)
+    if spec is None or not isinstance(dims, (tuple, list, dict)):
+        return None
+    _, keys, specs = spec
+    if isinstance(dims, dict) != (keys is not None) or len(dims) != len(specs):
+        return None
+    if isinstance(dims, dict):
+        if set(dims) != set(keys):
+            return None
+        dims = [dims[key] for key in keys]
+    found = []
+    for part, its in zip(dims, specs, strict=True):
+        these = _spread(part, its)
+        if these is None:
+            return None
+        found += these
+    return found
+
+
+def _count(spec: Any) -> int:
+    return 1 if spec is None else sum(map(_count, spec[2]))
+
+
+def _checked_dim(title: str, leaf: Any, dim: Any) -> int | None:
+    if dim is None:
+        return None
+    if not isinstance(leaf, Tensor):
+        raise ValueError(
+            f"{title}: Got in_dim={dim} for an input but the input is of type {type(leaf)}. We cannot vmap over "
+            "non-Tensor arguments, please use None as the respective in_dim"
+        )
+    ndim = leaf._data.ndim
+    if not -ndim <= dim < ndim:
+        raise ValueError(
+            f"{title}: Got in_dim={dim} for some input, but that input is a Tensor of dimensionality {ndim} so "
+            f"expected in_dim to satisfy -{ndim} <= in_dim < {ndim}."
+        )
+    return dim % ndim
+
+
+def _element(leaf: Any, dim: int | None, i: int) -> Any:
+    if dim is None:
+        return leaf
+    if not leaf._data.shape[dim]:
+        # For an empty batch: what the results are like.
+        return leaf.new_zeros([n for d, n in enumerate(leaf.shape) if d != dim])
+    return leaf.select(dim, i)
+
+
+def _run_all(at: Callable[[int], Any], size: int, randomness: str) -> list[Any]:
+    from fastnn.random import get_rng_state, set_rng_state
+
+    before = get_rng_state()
+    results = []
+    for i in range(max(size, 1)):
+        if randomness == "same":
+            set_rng_state(before)
+        results.append(at(i))
+        if randomness == "error" and i == 0 and not np.array_equal(get_rng_state()._data, before._data):
+            raise RuntimeError(
+                "vmap: called random operation while in randomness error mode. Please either use the 'same' or "
+                "'different' randomness flags on vmap or perform the randomness operation out of vmap"
+            )
+    return results
+
+
+def _joined(func: Any, results: list[Any], out_dims: Any, size: int) -> Any:
+    from fastnn.ops.joining import stack
+
+    name = getattr(func, "__name__", repr(func))
+    flat = [_flat(result) for result in results]
+    spec = flat[0][1]
+    if isinstance(out_dims, tuple) and len(out_dims) == 1 and spec is None:
+        out_dims = out_dims[0]
+    dims = _spread(out_dims, spec)
+    if dims is None:
+        raise ValueError(
+            f"vmap({name}, ..., out_dims={out_dims}): out_dims is not compatible with the structure of the outputs"
+        )
+    columns = []
+    for j, dim in enumerate(dims):
+        column = [leaves[j] for leaves, _ in flat]
+        if not isinstance(column[0], Tensor):
+            if dim is not None:
+                raise ValueError(
+                    f"vmap({name}, ...): `{name}` must only return Tensors, got type {type(column[0])}. Did you mean "
+                    "to set out_dims= to None for output?"
+                )
+            columns.append(column[0])
+        elif dim is None:
+            if any(t is not column[0] for t in column):
+                raise ValueError(f"vmap({name}, ...): `{name}` can not return a BatchedTensor when out_dim is None")
+            columns.append(column[0])
+        else:
+            joined = stack(column, dim)
+            columns.append(joined if size else joined.narrow(dim, 0, 0))
+    return _tree(columns, spec)
+
+
+# -- Modules --------------------------------------------------------------------------------------
+
+
+def functional_call(
+    module: Module, parameter_and_buffer_dicts: Any, args: Any = None, kwargs: dict[str, Any] | None = None, *,
+    tie_weights: bool = True, strict: bool = False,
+) -> Any:  # fmt: skip
+    """Call a module with other tensors in place of its parameters and buffers, which stay as they are.
+
+    Args:
+        module: the module.
+        parameter_and_buffer_dicts: a dictionary from names to tensors, or several of them with different names.
+        args: the positional argument, or a tuple of them.
+        kwargs: the keyword arguments.
+        tie_weights: whether a parameter that the module has under several names is replaced under all of them.
+        strict: whether each name of the module must be there, and no other.
+
+    Raises: RuntimeError if ``strict`` does not hold; ValueError for names that are in several dictionaries.
+
+    >>> import fastnn
+    >>> layer = fastnn.nn.Linear(2, 1)
+    >>> tensors = {"weight": fastnn.ones(1, 2), "bias": fastnn.zeros(1)}
+    >>> fastnn.func.functional_call(layer, tensors, fastnn.tensor([1.0, 2.0]))
+    tensor([3.])
+    """
+    from fastnn.capture.auto import _switch
+
+    if isinstance(parameter_and_buffer_dicts, dict):
+        tensors = dict(parameter_and_buffer_dicts)
+    elif isinstance(parameter_and_buffer_dicts, (tuple, list)):
+        tensors = {}
+        for part in parameter_and_buffer_dicts:
+            if not isinstance(part, dict):
+                raise ValueError("Expected all elements of parameter_and_buffer_dicts to be dictionaries")
+            repeated = sorted(tensors.keys() & part.keys())
+            if repeated:
+                raise ValueError(
+                    f"{repeated} appeared in multiple dictionaries; behavior of functional call is ambiguous"
+                )
+            tensors.update(part)
+    else:
+        raise ValueError(
+            "Expected parameter_and_buffer_dicts to be a dict, or a list/tuple of dicts, but got "
+            f"{type(parameter_and_buffer_dicts)}"
+        )
+    places = _places(module)
+    if strict:
+        missing, unknown = sorted(places.keys() - tensors.keys()), sorted(tensors.keys() - places.keys())
+        if missing or unknown:
+            lines = [f"Error(s) in reparametrizing for {type(module).__name__}:"]
+            lines += [f"\tUnexpected key(s): {', '.join(map(repr, unknown))}."] if unknown else []
+            lines += [f"\tMissing key(s): {', '.join(map(repr, missing))}."] if missing else []
+            raise RuntimeError("\n".join(lines))
+    tensors = {name: t for name, t in tensors.items() if name in places}
+    if tie_weights:
+        given = {id(places[name][0][places[name][1]]): t for name, t in tensors.items()}
+        for name, (registry, key) in places.items():
+            if name not in tensors and registry[key] is not None and id(registry[key]) in given:
+                tensors[name] = given[id(registry[key])]
+    before = [(registry, key, registry[key]) for registry, key in map(places.__getitem__, tensors)]
+    capture, _switch["on"] = _switch["on"], False
+    try:
+        for name, tensor in tensors.items():
+            registry, key = places[name]
+            registry[key] = tensor
+        given_args = () if args is None else args if isinstance(args, tuple) else (args,)
+        return module(*given_args, **(kwargs or {}))
+    finally:
+        for (registry, key, old), name in zip(before, tensors, strict=True):
+            changed = registry.get(key)
+            if changed is not tensors[name] and isinstance(parameter_and_buffer_dicts, dict):
+                # The call gave a buffer another tensor: the caller finds it in the dictionary.
+                parameter_and_buffer_dicts[name] = changed
+            registry[key] = old
+        _switch["on"] = capture
+
+
+def _places(module: Module) -> dict[str, tuple[dict[str, Any], str]]:
+    """Where the parameters and buffers are, by name; those that are None, too."""
+    found = {}
+    for prefix, part in module.named_modules(remove_duplicate=False):
+        for registry in (part._parameters, part._buffers):
+            for key, value in registry.items():
+                if value is not None:
+                    found[f"{prefix}.{key}" if prefix else key] = (registry, key)
+    return found
+
+
+def stack_module_state(models: Any) -> tuple[dict[str, Any], dict[str, Any]]:
+    """The parameters of several models of one class, each stacked, and their buffers: an ensemble for ``vmap``.
+
+    Args:
+        models: modules of the same class and structure, all training or none.
+
+    Raises: RuntimeError for other modules.
+
+    >>> import fastnn
+    >>> models = [fastnn.nn.Linear(2, 1) for _ in range(3)]
+    >>> params, buffers = fastnn.func.stack_module_state(models)
+    >>> params["weight"].shape
+    torch.Size([3, 1, 2])
+    >>> def one(params, x):
+    ...     return fastnn.func.functional_call(models[0], params, x)
+    >>> fastnn.func.vmap(one, in_dims=(0, None))(params, fastnn.ones(4, 2)).shape
+    torch.Size([3, 4, 1])
+    """
+    from fastnn.ops.joining import stack
+
+    models = list(models)
+    if not models:
+        raise RuntimeError("stack_module_state: Expected at least one model, got 0.")
+    if any(m.training for m in models) and not all(m.training for m in models):
+        raise RuntimeError("stack_module_state: Expected all models to have the same training/eval mode.")
+    if any(type(m) is not type(models[0]) for m in models):
+        raise RuntimeError("stack_module_state: Expected all models to be of the same class.")
+    stacked = []
+    for tables in ([dict(m.named_parameters()) for m in models], [dict(m.named_buffers()) for m in models]):
+        table = {}
+        for name in tables[0]:
+            made = stack([t[name].detach() for t in tables])
+            table[name] = made.requires_grad_(tables[0][name].requires_grad)
+        stacked.append(table)
+    return stacked[0], stacked[1]
+
+
+def functionalize(func: Callable[..., Any], *, remove: str = "mutations") -> Callable[..., Any]:
+    """The function itself: there are no graphs here from which to remove changes in place."""
+    return func
