@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from copy import deepcopy
 from operator import setitem
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
@@ -183,7 +183,7 @@ class Tensor(Differentiable):
         kinds = [kind for kind in cls.__mro__ if issubclass(kind, Tensor) and kind is not Tensor]
         cls._of_user = not any(kind.__module__.startswith("fastnn.") for kind in kinds)
 
-    def __new__(cls, *data: Any, device: Any = None, **options: Any) -> Tensor:
+    def __new__(cls, *data: Any, device: Any = None, **options: Any) -> Self:
         made = _new(cls)
         if cls._of_user:
             from fastnn._tensor import torch_function

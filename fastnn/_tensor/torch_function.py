@@ -53,6 +53,8 @@ _state = threading.local()
 _asks: dict[type, bool] = dict.fromkeys(_SHORTCUTS, False)
 _lock = threading.Lock()
 _active: list[bool] = []
+# What else changes with the first instance: modules, which this file does not know.
+on_activation: list[Callable[[], None]] = []
 
 
 @contextmanager
@@ -64,6 +66,11 @@ def disabled() -> Iterator[None]:
         yield
     finally:
         _state.off = before
+
+
+def is_off() -> bool:
+    """Whether this thread is in ``disabled``."""
+    return getattr(_state, "off", False)
 
 
 def asks(kind: type) -> bool:
@@ -93,16 +100,16 @@ def default_torch_function(cls: type, func: Any, types: Any, args: Any = (), kwa
     owner = getattr(func, "__self__", None)
     if isinstance(owner, property) and getattr(owner.fget, "__name__", "") in _PLAIN_RESULTS:
         return result
-    return _as_kind(result, cls)
+    return as_kind(result, cls)
 
 
-def _as_kind(result: Any, cls: type) -> Any:
+def as_kind(result: Any, cls: type) -> Any:
     if cls is Tensor:
         return result
     if isinstance(result, Tensor):
         return result if isinstance(result, cls) else _instance(result, cls)
     if isinstance(result, (tuple, list)) and type(result).__name__ != "Size":
-        parts = [_as_kind(r, cls) for r in result]
+        parts = [as_kind(r, cls) for r in result]
         return type(result)(*parts) if hasattr(result, "_fields") else type(result)(parts)
     return result
 
@@ -194,8 +201,11 @@ def _operator_entry(original: Callable[..., Any], func: Any, own: Any) -> Callab
         if not getattr(state, "off", False):
             asked = _asked(args, kwargs)
             if asked:
+                simple = all(isinstance(a, (Tensor, int, float)) or asks(type(a)) for a in args)
+                if not simple and not all(isinstance(a, (Tensor, np.ndarray, np.generic)) for a in args):
+                    # No operand of an operation.
+                    return disabled_torch_function(original, (), args)
                 try:
-                    simple = all(isinstance(a, (Tensor, int, float)) or asks(type(a)) for a in args)
                     return _call(func if simple else own, args, {}, asked)
                 except TypeError as error:
                     # Python then tries the other operand, and says which types it were.
@@ -222,7 +232,7 @@ def _template(count: int) -> types.CodeType:
     return entry
 
 
-def _change(function: types.FunctionType, make: Callable[[Callable[..., Any]], Any]) -> None:
+def change(function: types.FunctionType, make: Callable[[Callable[..., Any]], Any]) -> None:
     """Give a function other code: ``make(original)`` returns a function of its arguments and options."""
     code = function.__code__
     original = types.FunctionType(
@@ -246,16 +256,17 @@ def activate(cls: type) -> None:
         if not _active:
             _active.append(True)
             _change_operations()
-            _change_modules()
+            for changes in on_activation:
+                changes()
 
 
 def _change_operations() -> None:
     seen: set[int] = set()
 
-    def change(function: Any, make: Callable[[Callable[..., Any]], Any]) -> None:
+    def change_once(function: Any, make: Callable[[Callable[..., Any]], Any]) -> None:
         if type(function) is types.FunctionType and id(function) not in seen:
             seen.add(id(function))
-            _change(function, make)
+            change(function, make)
 
     for base in (Tensor, *Tensor.__mro__[1:-1]):
         for name, value in list(vars(base).items()):
@@ -266,18 +277,18 @@ def _change_operations() -> None:
             elif type(value) is types.FunctionType:
                 _rename(value, name)
                 if name == "__iter__":
-                    change(value, _iteration)
+                    change_once(value, _iteration)
                 elif name in _OPERATORS:
                     func = getattr(Tensor, _NAMED_AS.get(name, name))
-                    change(value, functools.partial(_operator_entry, func=func, own=value))
+                    change_once(value, functools.partial(_operator_entry, func=func, own=value))
                 elif name in _OTHERS or not name.startswith("_"):
-                    change(value, functools.partial(_entry, func=value))
+                    change_once(value, functools.partial(_entry, func=value))
     for module in ("fastnn.nn.functional", "fastnn.linalg", "fastnn.special", "fastnn"):
         for name, value in list(vars(sys.modules[module]).items() if module in sys.modules else ()):
             home = getattr(value, "__module__", None) or ""
             ours = home.startswith(("fastnn.ops.", "fastnn.nn.", "fastnn.linalg", "fastnn.special"))
             if ours and home not in _INNER and name not in _NEVER and not name.startswith("_"):
-                change(value, functools.partial(_entry, func=value))
+                change_once(value, functools.partial(_entry, func=value))
 
 
 def _rename(method: types.FunctionType, name: str) -> None:
@@ -305,31 +316,3 @@ def _change_property(base: type, name: str, value: property) -> None:
     constants = tuple([run if c == _MARK else c for c in code.co_consts])
     getter = types.FunctionType(code.replace(co_consts=constants, co_name=name), globals(), name)
     setattr(base, name, property(getter, value.fset, value.fdel, value.__doc__))
-
-
-def _change_modules() -> None:
-    """Modules run their layers one by one for subclasses, whose results are of the subclass."""
-    from fastnn.nn.container import Sequential
-    from fastnn.nn.module import Module
-
-    forward = Sequential.forward
-
-    def make(original: Callable[..., Any]) -> Callable[[Any, Any], Any]:
-        def run(args: Any, kwargs: Any) -> Any:
-            asked = next((a for a in args if asks(type(a))), None)
-            if asked is None or getattr(_state, "off", False):
-                return original(*args, **kwargs)
-            model, kind = args[0], type(args[0])
-            if kind.forward is forward and len(args) == 2 and not model._has_hooks():
-                result = args[1]
-                for layer in model:
-                    result = layer(result)
-                return result
-            result = original(*args, **kwargs)
-            # Some layers call kernels, and no function that asks.
-            return _as_kind(result, type(asked)) if kind.__module__.startswith("fastnn.nn.") else result
-
-        return run
-
-    call: Any = Module.__call__
-    _change(call, make)

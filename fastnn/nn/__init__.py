@@ -27,6 +27,7 @@ from fastnn.nn import (
     softmax,
     utils,
 )
+from fastnn.nn import tensor_subclasses as tensor_subclasses
 from fastnn.nn.class_loss import *
 from fastnn.nn.container import *
 from fastnn.nn.data_parallel import *

@@ -52,7 +52,7 @@ class Parameter(Tensor):
 
     __slots__ = ("_grad_place", "_slot")
 
-    __torch_function__ = staticmethod(disabled_torch_function)  # type: ignore[assignment]  # as in PyTorch
+    __torch_function__ = staticmethod(disabled_torch_function)
 
     _slot: Slot
     # The array over the gradient's slot in the flat buffer; None until it is needed.
@@ -306,7 +306,7 @@ class Buffer(Tensor):
 
     __slots__ = ("persistent",)
 
-    __torch_function__ = staticmethod(disabled_torch_function)  # type: ignore[assignment]  # as in PyTorch
+    __torch_function__ = staticmethod(disabled_torch_function)
 
     def __init__(self, data: Tensor | None = None, *, persistent: bool = True) -> None:
         if data is None:

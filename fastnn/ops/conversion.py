@@ -380,7 +380,7 @@ def _set_(
     self._check_in_place()
     if source is not None and not isinstance(source, Tensor):
         source = _wrap(_storages().part(source, self._data.dtype, storage_offset, size, stride))
-    elif size is not None:
+    elif isinstance(source, Tensor) and size is not None:
         source = _wrap(_storages().part(_untyped_storage(source), source._data.dtype, storage_offset, size, stride))
     self.data = _wrap(allocation.empty(0, self._data.dtype)) if source is None else source
     return self

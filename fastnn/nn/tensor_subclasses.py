@@ -1,0 +1,40 @@
+"""Modules called with a subclass of ``Tensor``: see :mod:`fastnn._tensor.torch_function`."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from fastnn._tensor.torch_function import as_kind, asks, change, is_off, on_activation
+from fastnn.nn.container import Sequential
+from fastnn.nn.module import Module
+
+_FORWARD = Sequential.forward
+
+
+def _call(original: Callable[..., Any]) -> Callable[[Any, Any], Any]:
+    """``Module.__call__``: layers run one by one for a subclass, and their results are of it."""
+
+    def run(args: Any, kwargs: Any) -> Any:
+        asked = next((a for a in args if asks(type(a))), None)
+        if asked is None or is_off():
+            return original(*args, **kwargs)
+        model, kind = args[0], type(args[0])
+        if kind.forward is _FORWARD and len(args) == 2 and not model._has_hooks():
+            result = args[1]
+            for layer in model:
+                result = layer(result)
+            return result
+        result = original(*args, **kwargs)
+        # Some layers call kernels, and no function that asks.
+        return as_kind(result, type(asked)) if kind.__module__.startswith("fastnn.nn.") else result
+
+    return run
+
+
+def _change_modules() -> None:
+    call: Any = Module.__call__
+    change(call, _call)
+
+
+on_activation.append(_change_modules)
