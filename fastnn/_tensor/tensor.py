@@ -180,8 +180,10 @@ class Tensor(Differentiable):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        kinds = [kind for kind in cls.__mro__ if issubclass(kind, Tensor) and kind is not Tensor]
-        cls._of_user = not any(kind.__module__.startswith("fastnn.") for kind in kinds)
+        if "_of_user" not in vars(cls):
+            # Parameters and buffers, which say so, make their memory in `__init__`; their subclasses, too.
+            kinds = [kind for kind in cls.__mro__[1:] if issubclass(kind, Tensor) and kind is not Tensor]
+            cls._of_user = all(kind._of_user for kind in kinds)
 
     def __new__(cls, *data: Any, device: Any = None, **options: Any) -> Self:
         made = _new(cls)

@@ -78,12 +78,13 @@ def asks(kind: type) -> bool:
     found = _asks.get(kind)
     if found is None:
         method = getattr(kind, "__torch_function__", None)
-        found = _asks[kind] = method is not None and method is not disabled_torch_function
+        takes_part = method is not None and method is not disabled_torch_function
+        found = _asks[kind] = takes_part and (kind._of_user if issubclass(kind, Tensor) else True)
     return found
 
 
 def disabled_torch_function(func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-    """The ``__torch_function__`` of classes that take no part, as ``Parameter``: results are plain tensors."""
+    """The ``__torch_function__`` of classes that take no part: results are plain tensors."""
     before = getattr(_state, "off", False)
     _state.off = True
     try:

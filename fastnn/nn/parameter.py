@@ -26,7 +26,6 @@ from fastnn._core.flat_storage import Slot
 from fastnn._core.last_traceback import forget_last_error
 from fastnn._core.numpy_trace import add_gradient
 from fastnn._tensor.tensor import Tensor, _wrap
-from fastnn._tensor.torch_function import disabled_torch_function
 from fastnn.kernels.runtime import allocation
 
 
@@ -52,7 +51,7 @@ class Parameter(Tensor):
 
     __slots__ = ("_grad_place", "_slot")
 
-    __torch_function__ = staticmethod(disabled_torch_function)
+    _of_user = False
 
     _slot: Slot
     # The array over the gradient's slot in the flat buffer; None until it is needed.
@@ -306,7 +305,7 @@ class Buffer(Tensor):
 
     __slots__ = ("persistent",)
 
-    __torch_function__ = staticmethod(disabled_torch_function)
+    _of_user = False
 
     def __init__(self, data: Tensor | None = None, *, persistent: bool = True) -> None:
         if data is None:
