@@ -23,6 +23,7 @@ from fastnn._core.capture_state import active
 from fastnn._core.dtypes import RANK, check_promotion, default_numpy, from_numpy_dtype, plain, promoted
 from fastnn._core.errors import ShapeError
 from fastnn._core.errstate import quiet, run_quiet
+from fastnn._tensor import torch_function
 from fastnn._tensor.tensor import Tensor, _recorded, _unbroadcast, _wrap
 from fastnn._tensor.views import ArrayMap, mapped
 from fastnn.kernels.runtime import allocation
@@ -102,7 +103,10 @@ def named(function: Function) -> Function:
         if not kwargs:
             try:
                 return function(*args)
-            except TypeError:
+            except (TypeError, AttributeError):
+                if torch_function.found(args, kwargs):
+                    # It has other code now.
+                    return wrapped(*args)
                 if name not in FACTORS or len(args) <= code.co_argcount:
                     raise
             return function(*old_order(name, args, code.co_argcount, kwargs), **kwargs)
@@ -110,7 +114,12 @@ def named(function: Function) -> Function:
         for theirs in () if _OF_NUMPY.isdisjoint(kwargs) else _OF_NUMPY & kwargs.keys():
             if theirs not in parameters and _NUMPY_NAMES[theirs] in parameters:
                 kwargs[_NUMPY_NAMES[theirs]] = kwargs.pop(theirs)
-        result = function(*args, **kwargs)
+        try:
+            result = function(*args, **kwargs)
+        except (TypeError, AttributeError):
+            if torch_function.found(args, kwargs):
+                return wrapped(*args, **kwargs) if out is None else wrapped(*args, **kwargs, out=out)
+            raise
         return result if out is None else into(out, result)
 
     if parameters.isdisjoint(_OF_METHODS) and name not in FACTORS:
@@ -122,7 +131,9 @@ def named(function: Function) -> Function:
         if not kwargs:
             try:
                 return function(*args)
-            except TypeError:
+            except (TypeError, AttributeError):
+                if torch_function.found(args, kwargs):
+                    return method(*args)
                 if name not in FACTORS or len(args) <= code.co_argcount:
                     raise
             return function(*old_order(name, args, code.co_argcount, kwargs), **kwargs)

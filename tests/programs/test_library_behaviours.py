@@ -394,6 +394,45 @@ def test_subclasses_are_kept(tmp_path):
     assert _run(tmp_path, SHORT, "script.py") == ["done"]
 
 
+LIKE_TENSORS = """
+import sys
+lib = __import__(sys.argv[1])
+
+class Diagonal:
+    def __init__(self, values):
+        self.values = values
+
+    @classmethod
+    def __torch_function__(cls, func, types, args=(), kwargs=None):
+        if func is lib.matmul and isinstance(args[0], cls):
+            return args[0].values[:, None] * args[1]
+        if func not in (lib.sum, lib.Tensor.add, lib.add):
+            return NotImplemented
+        return func.__name__, [t.__name__ for t in types], kwargs or {}
+
+    def __rmatmul__(self, other):
+        return "reflected"
+
+d, a = Diagonal(lib.tensor([2.0, 3.0])), lib.ones(2, 2)
+for function in (
+    lambda: a @ "x", lambda: lib.sum(d, dim=0), lambda: lib.matmul(d, a).tolist(), lambda: lib.add(a, d), lambda: a + d,
+    lambda: a.add(d), lambda: lib.mul(d, a), lambda: lib.sum(a).item(), lambda: lib.sum(3, "a"),
+    lambda: type(a + 1).__name__,
+):
+    try:
+        print(function())
+    except Exception as error:
+        print(type(error).__name__)
+"""
+
+
+@pytest.mark.torch
+def test_other_classes_as_in_pytorch(tmp_path):
+    pytest.importorskip("torch", reason="PyTorch is not installed")
+    found, expected = [_run(tmp_path, LIKE_TENSORS, "script.py", name) for name in ("fastnn", "torch")]
+    assert found == expected
+
+
 # -- `fastnn run` -------------------------------------------------------------------------------------
 
 NAMES = """
