@@ -19,10 +19,11 @@ from fastnn._autograd.modes import _mode, enable_grad
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.autograd import grad as _gradients_of
 from fastnn.nn.module import Module
+from fastnn.nn.normalization import BatchNorm1d
 
 __all__ = [
     "functional_call", "functionalize", "grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "linearize",
-    "stack_module_state", "vjp", "vmap",
+    "replace_all_batch_norm_modules_", "stack_module_state", "vjp", "vmap",
 ]  # fmt: skip
 
 
@@ -738,6 +739,21 @@ def stack_module_state(models: Any) -> tuple[dict[str, Any], dict[str, Any]]:
             table[name] = made.requires_grad_(tables[0][name].requires_grad)
         stacked.append(table)
     return stacked[0], stacked[1]
+
+
+def replace_all_batch_norm_modules_(root: Module) -> Module:
+    """Make all batch normalizations of a module use the statistics of each batch, and keep none; the module itself.
+
+    >>> import fastnn
+    >>> model = fastnn.nn.Sequential(fastnn.nn.Linear(2, 3), fastnn.nn.BatchNorm1d(3))
+    >>> list(dict(fastnn.func.replace_all_batch_norm_modules_(model).named_buffers()))
+    []
+    """
+    for module in root.modules():
+        if isinstance(module, BatchNorm1d):
+            module.track_running_stats = False
+            module.running_mean = module.running_var = module.num_batches_tracked = None
+    return root
 
 
 def functionalize(func: Callable[..., Any], *, remove: str = "mutations") -> Callable[..., Any]:

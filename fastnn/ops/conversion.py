@@ -224,6 +224,12 @@ def _storage(self: Tensor) -> Any:
     return _storages().typed_storage(self)
 
 
+def _typed_storage(self: Tensor) -> Any:
+    """As ``storage``, without the warning."""
+    storages = _storages()
+    return storages.TypedStorage(wrap_storage=storages.untyped_storage(self), dtype=self.dtype)
+
+
 def _storage_type(self: Tensor) -> Any:
     """``FloatStorage`` or the like."""
     return _storages().storage_type(self)
@@ -446,7 +452,8 @@ METHODS = {
     "element_size": _element_size, "dim": _dim, "ndimension": _dim, "get_device": _get_device, "copy_": _copy_,
     "fill_": _fill_, "zero_": _zero_, "fill_diagonal_": _fill_diagonal_, "set_": _set_, "resize_": _resize_,
     "apply_": _apply_, "resize_as_": _resize_as_, "sum_to_size": _sum_to_size, "as_subclass": _as_subclass,
-    "storage": _storage, "untyped_storage": _untyped_storage, "storage_type": _storage_type,
+    "storage": _storage, "_typed_storage": _typed_storage,
+    "untyped_storage": _untyped_storage, "storage_type": _storage_type,
 }  # fmt: skip
 PROPERTIES = {
     "itemsize": _element_size,

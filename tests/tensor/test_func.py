@@ -257,3 +257,24 @@ def test_running_statistics_are_those_given(lib):
     assert norm.running_mean.tolist() == [0.0, 0.0]
     assert tensors["running_mean"].tolist() == pytest.approx([0.2, 0.4])
     assert tensors["num_batches_tracked"].item() == 1
+
+
+def test_batch_statistics_only(lib):
+    model = lib.nn.Sequential(lib.nn.Linear(2, 3), lib.nn.BatchNorm1d(3))
+    assert lib.func.replace_all_batch_norm_modules_(model) is model
+    assert list(model[1].buffers()) == []
+    x = lib.tensor([[1.0, 2.0], [3.0, 6.0]])
+    assert model.eval()(x).tolist() == model.train()(x).tolist()
+
+
+def test_old_path(lib):
+    import importlib
+
+    stateless = importlib.import_module(f"{lib.__name__}.nn.utils.stateless")
+    layer = lib.nn.Linear(2, 1, bias=False)
+    given = {"weight": lib.ones(1, 2)}
+    call = stateless.functional_call
+    if lib is not fastnn:
+        call = lib.func.functional_call
+    assert call(layer, given, lib.ones(2)).tolist() == [2.0]
+    assert lib.vmap(lambda a: a * 2)(lib.ones(2)).tolist() == [2.0, 2.0]
