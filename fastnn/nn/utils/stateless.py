@@ -18,8 +18,8 @@ def functional_call(
     >>> stateless.functional_call(fastnn.nn.Linear(1, 1, bias=False), {"weight": fastnn.ones(1, 1)}, fastnn.ones(1))
     tensor([1.])
     """
-    import fastnn
+    from fastnn import func
 
-    return fastnn.func.functional_call(
+    return func.functional_call(
         module, parameters_and_buffers, args, kwargs, tie_weights=tie_weights, strict=strict
     )
