@@ -28,9 +28,14 @@ def _huber(x, y, a):
     return np.where(near, d**2 / 2, a * (np.abs(d) - a / 2)), np.where(near, d, a * np.sign(d))
 
 
+def _above(x):
+    """``log(1 + exp(x))``; NaN at -inf, where PyTorch adds it to infinity."""
+    return np.where(x == -np.inf, np.nan, np.logaddexp(0, x))
+
+
 def _pos_weight(x, y, z, a):
     softplus = np.logaddexp(0, -x)
-    value = (1 - y) * np.logaddexp(0, x) + z * y * softplus
+    value = (1 - y) * _above(x) + z * y * softplus
     return value, (1 - y) * special.expit(x) - z * y * special.expit(-x), y * softplus
 
 
@@ -46,7 +51,7 @@ LOSSES = {
     "huber": _huber,
     "bce": _bce,
     "bce_with_logits": lambda x, y, a: (
-        (1 - y) * np.logaddexp(0, x) + y * np.logaddexp(0, -x), (1 - y) * special.expit(x) - y * special.expit(-x)
+        (1 - y) * _above(x) + y * np.logaddexp(0, -x), (1 - y) * special.expit(x) - y * special.expit(-x)
     ),
     "soft_margin": lambda x, y, a: (np.logaddexp(0, -x * y), -y * special.expit(-x * y)),
     "kl_div": lambda x, y, a: (special.xlogy(y, y) - y * x, -y),
