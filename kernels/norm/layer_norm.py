@@ -140,7 +140,7 @@ def _forward(dtype, smooth):
                 guess = guess if guess - guess == dtype(0) else dtype(0)
                 total, square = _deviations(source, guess)
                 # float() would keep float32, and the square of a large sum would be infinite.
-                wide = np.float64(total)
+                wide: float = np.float64(total)
                 centre = float(guess) + wide * share
                 spread = float(square) - wide * wide * share
                 mean = dtype(centre)

@@ -134,7 +134,7 @@ def test_only_the_count_changes_before_an_error(lib):
         with no_launch(), pytest.raises((ValueError, TypeError, RuntimeError)):
             layer(wrong)
     assert layer.num_batches_tracked.item() == 4
-    with pytest.raises(ValueError):
+    with pytest.raises(ValueError, match="2D or 3D"):
         layer(lib.zeros(3))
     layer.eval()
     with pytest.raises((ValueError, RuntimeError)):
