@@ -163,7 +163,7 @@ def div(input: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tenso
 def _check_divisor(x: Any, y: Any) -> None:
     if np.result_type(x, y) == np.bool_:
         raise NotImplementedError("division and remainder are not implemented for Bool")
-    if np.any(np.asarray(y) == 0):
+    if np.any(np.asarray(y) == 0) and np.size(x):
         raise RuntimeError("ZeroDivisionError")
 
 
@@ -235,8 +235,7 @@ _TRUNCATED_STEPS = _steps(lambda a, b: np.trunc(np.true_divide(a, b)))
 @named
 def remainder(input: Any, other: Any) -> Tensor:
     """``input - floor(input / other) * other``: the remainder with the divisor's sign."""
-    if not isinstance(input, Tensor):
-        check_tensor("other", other)
+    check_operands(input, other)
     return binary("Remainder", input, other, _remainder, _SAME, _FLOOR_STEPS)
 
 

@@ -21,7 +21,7 @@ from fastnn._core import capture_state
 from fastnn._core import numpy_trace as trace
 from fastnn._core.capture_state import active
 from fastnn._core.dtypes import RANK, check_promotion, default_numpy, from_numpy_dtype, plain, promoted
-from fastnn._core.errors import ShapeError
+from fastnn._core.errors import NoTensorError, ShapeError
 from fastnn._core.errstate import quiet, run_quiet
 from fastnn._tensor.tensor import Tensor, _recorded, _unbroadcast, _wrap
 from fastnn._tensor.views import ArrayMap, mapped
@@ -130,9 +130,9 @@ def into(out: Any, result: Any) -> Any:
 
 
 def check_tensor(name: str, value: Any) -> None:
-    """TypeError unless it is a tensor."""
+    """TypeError, an AttributeError as well, unless it is a tensor."""
     if not isinstance(value, Tensor):
-        raise TypeError(f"{name} must be a Tensor, found {type(value).__name__}")
+        raise NoTensorError(f"{name} must be a Tensor, found {type(value).__name__}")
 
 
 def check_operands(input: Any, other: Any) -> None:
@@ -154,7 +154,12 @@ def check_tensors(name: str, input: Any, other: Any) -> None:
 
 def refuse(name: str, x: Tensor, kinds: str) -> None:
     """NotImplementedError (a RuntimeError) for a tensor whose dtype has one of these kinds, by NumPy's letters."""
-    if x._data.dtype.kind in kinds:
+    try:
+        kind = x._data.dtype.kind
+    except AttributeError:
+        check_tensor("input", x)
+        raise
+    if kind in kinds:
         raise NotImplementedError(f'"{name}" not implemented for {x.dtype}')
 
 
@@ -190,7 +195,7 @@ def whole(name: str, value: Any) -> int:
     if type(value) is int:
         return value
     try:
-        return operator.index(value)
+        return operator.index(None if value is True or value is False else value)
     except TypeError:
         raise TypeError(f"{name} must be an integer, found {type(value).__name__}") from None
 

@@ -122,11 +122,15 @@ def gelu(input: Tensor, approximate: str = "none") -> Tensor:
     return _activation(input, gelu_name(approximate))
 
 
+_GELU = {"none": "gelu", "tanh": "gelu_tanh"}
+
+
 def gelu_name(approximate: str) -> str:
     """The kernel's name for PyTorch's argument ``approximate``."""
-    if approximate not in ("none", "tanh"):
-        raise RuntimeError(f"approximate argument must be either none or tanh, found {approximate!r}")
-    return "gelu" if approximate == "none" else "gelu_tanh"
+    if isinstance(approximate, str) and approximate in _GELU:
+        return _GELU[approximate]
+    kind = RuntimeError if isinstance(approximate, str) else TypeError
+    raise kind(f"approximate argument must be either none or tanh, found {approximate!r}")
 
 
 # -- The others --------------------------------------------------------------------------------------
