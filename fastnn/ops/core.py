@@ -195,7 +195,9 @@ def whole(name: str, value: Any) -> int:
     if type(value) is int:
         return value
     try:
-        return operator.index(None if value is True or value is False else value)
+        if value is True or value is False:
+            raise TypeError
+        return operator.index(value)
     except TypeError:
         raise TypeError(f"{name} must be an integer, found {type(value).__name__}") from None
 

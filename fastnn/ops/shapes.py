@@ -383,11 +383,7 @@ def _is_contiguous(self: Tensor, *, memory_format: Any = None) -> bool:
 def _stride(self: Tensor, dim: int | None = None) -> Any:
     """The step in memory, in elements, along each dimension, or along one."""
     steps = tuple([s // self._data.itemsize for s in self._data.strides])
-    if not self._data.size:
-        # NumPy's strides of nothing have no meaning.
-        shape = self._data.shape
-        steps = tuple([math.prod([n or 1 for n in shape[d + 1 :]]) for d in range(len(shape))])
-    elif 0 in steps:
+    if 0 in steps:
         # NumPy has 0 for a new dimension of size 1, PyTorch the contiguous stride.
         shape, found = self._data.shape, list(steps)
         for d in range(len(found) - 1, -1, -1):
