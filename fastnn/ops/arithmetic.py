@@ -23,6 +23,7 @@ from fastnn.ops.core import (
     check_tensors,
     common_dtype,
     fit,
+    in_float32,
     in_place,
     in_place_operand,
     named,
@@ -503,7 +504,7 @@ def _rdiv(self: Tensor, other: Any) -> Any:
         result = y.copy() if recorded else y
     else:
         try:
-            result = quiet(np.multiply, y, other)
+            result = quiet(in_float32, np.multiply, y, other) if y.itemsize == 2 else quiet(np.multiply, y, other)
         except OverflowError:
             result = quiet(np.multiply, y, float(other))
     if not recorded:

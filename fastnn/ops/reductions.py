@@ -405,7 +405,7 @@ def _truth(input: Tensor, dim: Any, keepdim: bool, operate: Any) -> Tensor:
         check_tensor("input", input)
     array = input._data
     axes = None if dim is None else reduced(dim, array.ndim)
-    if dim == () and array.ndim:
+    if (dim == () or dim == []) and array.ndim:
         axes = ()
     result = np.asarray(operate(array, axes, bool, None, bool(keepdim)))
     return _wrap(result.astype(np.uint8) if array.dtype.char == "B" else result)

@@ -61,7 +61,7 @@ REFUSED: dict[str, tuple[Callable[[], Any], type[Exception], str]] = {
     "label_integer_probabilities": (
         lambda: functional.cross_entropy(X, fastnn.zeros(3, 10).long()), DTypeError, "floating point.*int64",
     ),
-    "label_list": (lambda: functional.cross_entropy(X, [0, 1, 2]), NoTensorError, "target must be a Tensor, found list"),
+    "label_list": (lambda: functional.cross_entropy(X, [0, 1, 2]), NoTensorError, "must be a Tensor, found list"),
     "logits_int": (lambda: functional.cross_entropy(X.long(), rows(0, 1, 2)), DTypeError, "int64"),
     "logits_3d": (lambda: functional.cross_entropy(fastnn.zeros(3, 4, 5), rows(0, 1, 2)), ShapeError, r"\(3, 4, 5\)"),
     "logits_array": (lambda: functional.cross_entropy(np.zeros((3, 4)), rows(0, 1, 2)), NoTensorError, "found ndarray"),
