@@ -16,7 +16,7 @@ from fastnn.kernels.activation.fused_activations import saves_input
 from fastnn.kernels.runtime import allocation
 from fastnn.nn.activation_formulas import recorded_activation, recorded_elementwise
 from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous, _half
-from fastnn.ops.core import also_read, piece, pieces
+from fastnn.ops.core import also_read, as_floating, piece, pieces
 from fastnn.random import default_generator
 
 # -- The activations that the linear kernel can apply to its result --------------------------------
@@ -48,6 +48,8 @@ def _activation(input: Tensor, activation: str, slope: float = 0.01, inplace: bo
         try:
             _check_floating(activation, input)
         except DTypeError:
+            if activation in ("sigmoid", "tanh"):
+                return _activation(as_floating(input), activation)
             if activation != "relu" or input._data.dtype.kind == "b":
                 raise
             rectified = _wrap(np.maximum(input._data, 0))
