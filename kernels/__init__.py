@@ -5,7 +5,15 @@ This package knows arrays only, not tensors, layers or files. Each operation has
 saved by the forward; a gradient is named ``d`` plus the name of its array.
 """
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from fastnn.kernels import self_check
+from fastnn.kernels.activation.activation_curves import (
+    activation_curve,
+    activation_curve_backward,
+    activation_slope_backward,
+)
 from fastnn.kernels.activation.dropout import (
     alpha_dropout_backward,
     alpha_dropout_forward,
@@ -29,42 +37,58 @@ from fastnn.kernels.matmul.sparse_linear import sparse_forward, sparse_update
 from fastnn.kernels.matmul.sparse_rows import compress_rows, sort_columns
 from fastnn.kernels.norm.batch_norm import batch_norm_backward, batch_norm_forward
 from fastnn.kernels.norm.layer_norm import layer_norm_backward, layer_norm_forward
-from fastnn.kernels.optim.adadelta import adadelta
-from fastnn.kernels.optim.adagrad import adagrad
-from fastnn.kernels.optim.adam import adam
-from fastnn.kernels.optim.adamax import adamax
-from fastnn.kernels.optim.asgd import asgd
-from fastnn.kernels.optim.nadam import nadam
-from fastnn.kernels.optim.radam import radam
-from fastnn.kernels.optim.rmsprop import rmsprop
-from fastnn.kernels.optim.rprop import rprop
-from fastnn.kernels.optim.sgd import sgd, sgd_momentum
+from fastnn.kernels.optim import RULES
+from fastnn.kernels.optim.sgd import sgd_momentum
 from fastnn.kernels.reduce.norms import block_norms, clip_factor, power_sum, scale
 from fastnn.kernels.reduce.reductions import total
 from fastnn.kernels.reduce.softmax import softmax_backward, softmax_forward
+from fastnn.kernels.rows.categorical import (
+    categorical_draw,
+    categorical_entropy_backward,
+    categorical_entropy_forward,
+    categorical_log_prob_backward,
+    categorical_log_prob_forward,
+    normalize_backward,
+    normalize_forward,
+)
 from fastnn.kernels.rows.embedding import embedding_backward, embedding_forward
 from fastnn.kernels.rows.gather import gather
 from fastnn.kernels.rows.take_rows import take_rows
 from fastnn.kernels.runtime import compiler
 from fastnn.kernels.runtime.raw_memory import IS_X86
 
+if TYPE_CHECKING:
+    from fastnn.kernels.optim.adadelta import adadelta as adadelta
+    from fastnn.kernels.optim.adagrad import adagrad as adagrad
+    from fastnn.kernels.optim.adam import adam as adam
+    from fastnn.kernels.optim.adamax import adamax as adamax
+    from fastnn.kernels.optim.asgd import asgd as asgd
+    from fastnn.kernels.optim.nadam import nadam as nadam
+    from fastnn.kernels.optim.radam import radam as radam
+    from fastnn.kernels.optim.rmsprop import rmsprop as rmsprop
+    from fastnn.kernels.optim.rprop import rprop as rprop
+    from fastnn.kernels.optim.sgd import sgd as sgd
+
 if not IS_X86:
     compiler.check_before_use(self_check.check)
 
 __all__ = [
     "activation_backward",
+    "activation_curve",
+    "activation_curve_backward",
     "activation_derivative",
     "activation_forward",
-    "adadelta",
-    "adagrad",
-    "adam",
-    "adamax",
+    "activation_slope_backward",
     "alpha_dropout_backward",
     "alpha_dropout_forward",
-    "asgd",
     "batch_norm_backward",
     "batch_norm_forward",
     "block_norms",
+    "categorical_draw",
+    "categorical_entropy_backward",
+    "categorical_entropy_forward",
+    "categorical_log_prob_backward",
+    "categorical_log_prob_forward",
     "clip_factor",
     "compress_rows",
     "dropout_backward",
@@ -80,8 +104,9 @@ __all__ = [
     "linear_backward",
     "linear_forward",
     "multilabel_margin",
-    "nadam",
     "nll_loss",
+    "normalize_backward",
+    "normalize_forward",
     "paired_loss",
     "paired_loss_gradient",
     "perceptron_predict",
@@ -92,11 +117,7 @@ __all__ = [
     "prelu_forward",
     "probabilities",
     "probabilities_and_error",
-    "radam",
-    "rmsprop",
-    "rprop",
     "scale",
-    "sgd",
     "sgd_momentum",
     "softmax_backward",
     "softmax_cross_entropy",
@@ -107,3 +128,18 @@ __all__ = [
     "take_rows",
     "total",
 ]
+__all__ += RULES
+
+if not TYPE_CHECKING:
+
+    def __getattr__(name: str) -> Any:
+        """The function of an update rule, which is imported at its first use: all take 10 ms."""
+        if name not in RULES:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        found = getattr(importlib.import_module(f"{__name__}.optim.{name}"), name)
+        globals()[name] = found
+        return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

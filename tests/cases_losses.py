@@ -10,8 +10,14 @@ from typing import Any
 import numpy as np
 from cases import CASES, Arrays, Case
 from comparison import as_array
+from scipy import special
 
 Make = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
+
+
+def _above(x):
+    """``log(1 + exp(x))``; NaN at -inf, where PyTorch adds it to infinity."""
+    return np.where(x == -np.inf, np.nan, np.logaddexp(0, x))
 
 
 def normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
@@ -54,6 +60,8 @@ class Loss:
         least: see ``comparison.assert_matches``.
         second: whether the gradient is differentiated as well. Not if PyTorch returns no numbers because they are 0,
             nor for BCE, where it adds 1e-12 to the input.
+        kernel: the kernels' name of the loss, in the first of its rows.
+        reference: in float64, of (x, y, a) or (x, y, z, a): the losses, and the derivatives by x and z.
     """
 
     call: Callable[..., Any]
@@ -63,6 +71,8 @@ class Loss:
     roundings: float = 8
     least: float | None = None
     second: bool = True
+    kernel: str = ""
+    reference: Callable[..., tuple[np.ndarray, ...]] | None = None
 
 
 def _classes(*shapes: Any, parts: tuple[str, ...] = ("x", "y")) -> Any:
@@ -86,6 +96,47 @@ def label_lists(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return np.array(made, np.int64).reshape(shape)
 
 
+# References of kernels.
+
+
+def _bce_with_logits(x: np.ndarray, y: np.ndarray, a: float) -> tuple[np.ndarray, ...]:
+    value = (1 - y) * _above(x) + y * np.logaddexp(0, -x)
+    return value, (1 - y) * special.expit(x) - y * special.expit(-x)
+
+
+def _hinge_embedding(x: np.ndarray, y: np.ndarray, a: float) -> tuple[np.ndarray, ...]:
+    value = np.where(y == 1, 0, np.maximum(a - x, 0)) + np.where(y == -1, 0, x)
+    return value, -1.0 * ((y != 1) & (a - x >= 0)) + (y != -1)
+
+
+def _bce(x: np.ndarray, y: np.ndarray, a: float) -> tuple[np.ndarray, ...]:
+    value = -(y * np.maximum(np.log(x), -100) + (1 - y) * np.maximum(np.log1p(-x), -100))
+    return value, (x - y) / np.maximum(x * (1 - x), 1e-12)
+
+
+def _smooth_l1(x: np.ndarray, y: np.ndarray, a: float) -> tuple[np.ndarray, ...]:
+    d = x - y
+    near = np.abs(d) < a
+    return np.where(near, d**2 / 2 / a, np.abs(d) - a / 2), np.where(near, d / a, np.sign(d))
+
+
+def _huber(x: np.ndarray, y: np.ndarray, a: float) -> tuple[np.ndarray, ...]:
+    d = x - y
+    near = np.abs(d) <= a
+    return np.where(near, d**2 / 2, a * (np.abs(d) - a / 2)), np.where(near, d, a * np.sign(d))
+
+
+def _pos_weight(x: np.ndarray, y: np.ndarray, z: np.ndarray, a: float) -> tuple[np.ndarray, ...]:
+    softplus = np.logaddexp(0, -x)
+    value = (1 - y) * _above(x) + z * y * softplus
+    return value, (1 - y) * special.expit(x) - z * y * special.expit(-x), y * softplus
+
+
+def _gaussian_nll(x: np.ndarray, y: np.ndarray, z: np.ndarray, a: float) -> tuple[np.ndarray, ...]:
+    v, d = np.maximum(z, a), x - y
+    return (np.log(v) + d * d / v) / 2, d / v, (1 / v - (d / v) ** 2) / 2
+
+
 ONE_SIZE = (((4, 3),) * 3, ((),) * 3, ((0, 2),) * 3, ((17,),) * 3)
 NO_SCALARS = (((4, 3),) * 3, ((5,),) * 3)
 # Scores and labels.
@@ -95,60 +146,75 @@ ALIKE = tuple((shapes[0],) * 2 for shapes in ROWS)
 ALIKE_WEIGHTED = tuple((*shapes, (5,)) for shapes in ALIKE)
 
 LOSSES: dict[str, Loss] = {
-    "mse": Loss(lambda F, x, y, r: F.mse_loss(x, y, reduction=r), (normal, normal), (0, 1), ONE_SIZE),
+    "mse": Loss(lambda F, x, y, r: F.mse_loss(x, y, reduction=r), (normal, normal), (0, 1), ONE_SIZE,
+                kernel="mse", reference=lambda x, y, a: ((x - y) ** 2, 2 * (x - y))),
     "mse_weight": Loss(lambda F, x, y, w, r: F.mse_loss(x, y, reduction=r, weight=w), (normal, normal, positive),
                        (0, 1, 2), NO_SCALARS),
-    "l1": Loss(lambda F, x, y, r: F.l1_loss(x, y, reduction=r), (normal, normal), (0, 1), ONE_SIZE, second=False),
+    "l1": Loss(lambda F, x, y, r: F.l1_loss(x, y, reduction=r), (normal, normal), (0, 1), ONE_SIZE, second=False,
+               kernel="l1", reference=lambda x, y, a: (np.abs(x - y), np.sign(x - y))),
     "l1_weight": Loss(lambda F, x, y, w, r: F.l1_loss(x, y, reduction=r, weight=w), (normal, normal, positive),
                       (0, 1, 2), NO_SCALARS),
-    "smooth_l1": Loss(lambda F, x, y, r: F.smooth_l1_loss(x, y, reduction=r), (normal, normal), (0, 1), ONE_SIZE),
+    "smooth_l1": Loss(lambda F, x, y, r: F.smooth_l1_loss(x, y, reduction=r), (normal, normal), (0, 1), ONE_SIZE,
+                      kernel="smooth_l1", reference=_smooth_l1),
     "smooth_l1_beta": Loss(lambda F, x, y, r: F.smooth_l1_loss(x, y, reduction=r, beta=0.3), (normal, normal), (0, 1)),
     "smooth_l1_0": Loss(lambda F, x, y, r: F.smooth_l1_loss(x, y, reduction=r, beta=0.0), (normal, normal), (0, 1),
                         second=False),
-    "huber": Loss(lambda F, x, y, r: F.huber_loss(x, y, reduction=r), (normal, normal), (0, 1), ONE_SIZE),
+    "huber": Loss(lambda F, x, y, r: F.huber_loss(x, y, reduction=r), (normal, normal), (0, 1), ONE_SIZE,
+                  kernel="huber", reference=_huber),
     "huber_delta": Loss(lambda F, x, y, r: F.huber_loss(x, y, reduction=r, delta=0.4), (normal, normal), (0, 1)),
     "huber_weight": Loss(lambda F, x, y, w, r: F.huber_loss(x, y, reduction=r, weight=w), (normal, normal, positive),
                          (0, 1, 2), NO_SCALARS),
     "bce": Loss(lambda F, x, y, r: F.binary_cross_entropy(x, y, reduction=r), (inside, inside), (0,), ONE_SIZE,
-                second=False),
+                second=False,
+                kernel="bce", reference=_bce),
     "bce_target": Loss(lambda F, x, y, r: F.binary_cross_entropy(x, y, reduction=r), (inside, inside), (0, 1),
                        roundings=16, second=False),
     "bce_weight": Loss(lambda F, x, y, w, r: F.binary_cross_entropy(x, y, w, reduction=r),
                        (inside, inside, positive), (0,), (((4, 3), (4, 3), (3,)), ((5,), (5,), (5,))), second=False),
     "bce_with_logits": Loss(lambda F, x, y, r: F.binary_cross_entropy_with_logits(x, y, reduction=r),
-                            (normal, inside), (0,), ONE_SIZE),
+                            (normal, inside), (0,), ONE_SIZE,
+                            kernel="bce_with_logits", reference=_bce_with_logits),
     "bce_with_logits_target": Loss(lambda F, x, y, r: F.binary_cross_entropy_with_logits(x, y, reduction=r),
                                    (normal, inside), (0, 1)),
     "bce_with_logits_weight": Loss(lambda F, x, y, w, r: F.binary_cross_entropy_with_logits(x, y, w, reduction=r),
                                    (normal, inside, positive), (0,), (((4, 3), (4, 3), (3,)), ((5,), (5,), (5,)))),
     "bce_with_logits_pos_weight": Loss(
         lambda F, x, y, w, r: F.binary_cross_entropy_with_logits(x, y, reduction=r, pos_weight=w),
-        (normal, inside, positive), (0,), (((4, 3), (4, 3), (3,)), ((5,), (5,), ()), ((3, 2), (3, 2), (3, 1)))),
+        (normal, inside, positive), (0,), (((4, 3), (4, 3), (3,)), ((5,), (5,), ()), ((3, 2), (3, 2), (3, 1))),
+        kernel="bce_with_logits_pos_weight", reference=_pos_weight),
     "bce_with_logits_everything": Loss(
         lambda F, x, y, w, r: F.binary_cross_entropy_with_logits(x, y, w, reduction=r, pos_weight=2 * w),
         (normal, inside, positive), (0, 1), (((4, 3), (4, 3), (3,)),), roundings=16),
-    "kl_div": Loss(lambda F, x, y, r: F.kl_div(x, y, reduction=r), (normal, inside), (0,), ONE_SIZE),
+    "kl_div": Loss(lambda F, x, y, r: F.kl_div(x, y, reduction=r), (normal, inside), (0,), ONE_SIZE,
+                   kernel="kl_div", reference=lambda x, y, a: (special.xlogy(y, y) - y * x, -y)),
     "kl_div_target": Loss(lambda F, x, y, r: F.kl_div(x, y, reduction=r), (normal, inside), (0, 1)),
     "kl_div_batchmean": Loss(lambda F, x, y, r: F.kl_div(x, y, reduction="batchmean") * 1, (normal, inside), (0,),
                              (((4, 3),) * 2, ((5,),) * 2, ((),) * 2)),
-    "kl_div_log": Loss(lambda F, x, y, r: F.kl_div(x, y, reduction=r, log_target=True), (normal, normal), (0, 1)),
+    "kl_div_log": Loss(lambda F, x, y, r: F.kl_div(x, y, reduction=r, log_target=True), (normal, normal), (0, 1),
+                       kernel="kl_div_log", reference=lambda x, y, a: (np.exp(y) * (y - x), -np.exp(y))),
     "kl_div_broadcast": Loss(lambda F, x, y, r: F.kl_div(x, y, reduction=r), (normal, inside), (0, 1),
                              (((4, 3), (3,)),)),
-    "poisson_nll": Loss(lambda F, x, y, r: F.poisson_nll_loss(x, y, reduction=r), (normal, counts), (0,), ONE_SIZE),
+    "poisson_nll": Loss(lambda F, x, y, r: F.poisson_nll_loss(x, y, reduction=r), (normal, counts), (0,), ONE_SIZE,
+                        kernel="poisson_nll_log", reference=lambda x, y, a: (np.exp(x) - y * x, np.exp(x) - y)),
     "poisson_nll_target": Loss(lambda F, x, y, r: F.poisson_nll_loss(x, y, reduction=r), (normal, counts), (0, 1)),
     "poisson_nll_plain": Loss(lambda F, x, y, r: F.poisson_nll_loss(x, y, log_input=False, eps=0.1, reduction=r),
-                              (positive, counts), (0,)),
+                              (positive, counts), (0,),
+                              kernel="poisson_nll", reference=lambda x, y, a: (x - y * np.log(x + a), 1 - y / (x + a))),
     "poisson_nll_full": Loss(lambda F, x, y, r: F.poisson_nll_loss(x, y, full=True, reduction=r), (normal, counts),
                              (0,), roundings=16),
     "gaussian_nll": Loss(lambda F, x, y, v, r: F.gaussian_nll_loss(x, y, v, reduction=r), (normal, normal, positive),
                          (0, 1, 2), (((4, 3),) * 3, ((4, 3), (4, 3), (4, 1)), ((4, 3), (4, 3), (4,)), ((0, 2),) * 3,
-                                     ((4, 3), (3,), (4, 3)))),
+                                     ((4, 3), (3,), (4, 3))),
+                         kernel="gaussian_nll", reference=_gaussian_nll),
     "gaussian_nll_full": Loss(lambda F, x, y, v, r: F.gaussian_nll_loss(x, y, v, full=True, eps=1.0, reduction=r),
                               (normal, normal, positive), (0, 1, 2), roundings=16),
     "gaussian_nll_number": Loss(lambda F, x, y, r: F.gaussian_nll_loss(x, y, 0.5, reduction=r), (normal, normal)),
-    "soft_margin": Loss(lambda F, x, y, r: F.soft_margin_loss(x, y, reduction=r), (normal, signs), (0,), ONE_SIZE),
+    "soft_margin": Loss(lambda F, x, y, r: F.soft_margin_loss(x, y, reduction=r), (normal, signs), (0,), ONE_SIZE,
+                        kernel="soft_margin",
+                        reference=lambda x, y, a: (np.logaddexp(0, -x * y), -y * special.expit(-x * y))),
     "hinge_embedding": Loss(lambda F, x, y, r: F.hinge_embedding_loss(x, y, margin=0.7, reduction=r), (normal, signs),
-                            (0,), ONE_SIZE),
+                            (0,), ONE_SIZE,
+                            kernel="hinge_embedding", reference=_hinge_embedding),
     "hinge_embedding_other": Loss(lambda F, x, y, r: F.hinge_embedding_loss(x, y, reduction=r), (normal, counts)),
     "margin_ranking": Loss(lambda F, x, y, t, r: F.margin_ranking_loss(x, y, t, margin=0.3, reduction=r),
                            (normal, normal, signs), (0, 1), (((4,),) * 3, ((4, 1), (1, 3), (4, 3)), ((0,),) * 3)),

@@ -8,29 +8,11 @@ from typing import Any
 import numpy as np
 from cases import _SPECIAL, Arrays, _add, _gradients
 from comparison import as_array
+from operations import ACTIVATIONS
 
 # Layer, the roundings allowed, and the special numbers that PyTorch's vectorised code gets wrong.
 _LAYERS: dict[str, tuple[Callable[[Any], Any], float]] = {
-    "elu": (lambda nn: nn.ELU(), 8),
-    "elu_alpha": (lambda nn: nn.ELU(0.3), 8),
-    "elu_inplace": (lambda nn: nn.ELU(inplace=True), 8),
-    "selu": (lambda nn: nn.SELU(), 8),
-    "celu": (lambda nn: nn.CELU(2.0), 8),
-    "hardshrink": (lambda nn: nn.Hardshrink(0.3), 1),
-    "softshrink": (lambda nn: nn.Softshrink(0.3), 1),
-    "hardswish": (lambda nn: nn.Hardswish(), 4),
-    "hardtanh": (lambda nn: nn.Hardtanh(-0.7, 1.2), 1),
-    "hardtanh_inplace": (lambda nn: nn.Hardtanh(-0.7, 1.2, inplace=True), 1),
-    "relu6": (lambda nn: nn.ReLU6(), 1),
-    "logsigmoid": (lambda nn: nn.LogSigmoid(), 8),
-    # PyTorch's 1 - sigmoid(x) cancels, and is multiplied by x, up to 10 here.
-    "silu": (lambda nn: nn.SiLU(), 18),
-    "mish": (lambda nn: nn.Mish(), 8),
-    "softplus": (lambda nn: nn.Softplus(), 8),
-    "softplus_beta": (lambda nn: nn.Softplus(0.5, 5.0), 8),
-    "softsign": (lambda nn: nn.Softsign(), 4),
-    "tanhshrink": (lambda nn: nn.Tanhshrink(), 8),
-    "threshold": (lambda nn: nn.Threshold(0.4, -3.0), 1),
+    **{name: layer for row in ACTIVATIONS for name, layer in row.layers.items()},
     "prelu": (lambda nn: nn.PReLU(init=0.3), 8),
     "prelu_channels": (lambda nn: nn.PReLU(16), 8),
     "glu": (lambda nn: nn.GLU(), 8),

@@ -12,49 +12,14 @@ from typing import Any
 import numpy as np
 from cases import CASES, Arrays, Case
 from comparison import as_array
+from naive_optimizers import RULES
 
 STEPS = 20
 # Steps after which the parameters are compared: the first few, as rules begin to apply at different steps.
 SEEN = (1, 2, 3, 5, 6, 10, 20)
 SHAPES = {"w": (2, 3), "b": (2,)}
 
-SOME = {"weight_decay": 0.1, "maximize": True}
-OPTIMIZERS: dict[str, tuple[str, dict[str, Any]]] = {
-    "sgd_all": ("SGD", {"lr": 0.1, "momentum": 0.8, "dampening": 0.5, **SOME}),
-    "sgd_nesterov_all": ("SGD", {"lr": 0.1, "momentum": 0.8, "nesterov": True, **SOME}),
-    "adam_plain": ("Adam", {}),
-    "adam_all": ("Adam", {"lr": 0.02, "betas": (0.8, 0.9), "eps": 1e-4, "amsgrad": True, **SOME}),
-    "adam_decoupled": ("Adam", {"lr": 0.02, "weight_decay": 0.2, "decoupled_weight_decay": True}),
-    "adamw": ("AdamW", {}),
-    "adamw_lr": ("AdamW", {"lr": 0.1, "weight_decay": 0.5}),
-    "adamw_all": ("AdamW", {"lr": 0.02, "betas": (0.8, 0.9), "eps": 1e-4, "amsgrad": True, **SOME}),
-    "adamax": ("Adamax", {}),
-    "adamax_decay": ("Adamax", {"lr": 0.1, "weight_decay": 0.3}),
-    "adamax_all": ("Adamax", {"lr": 0.02, "betas": (0.8, 0.9), "eps": 1e-2, **SOME}),
-    "nadam": ("NAdam", {}),
-    "nadam_lr": ("NAdam", {"lr": 0.1, "momentum_decay": 0.2}),
-    "nadam_all": ("NAdam", {"lr": 0.02, "betas": (0.8, 0.9), "eps": 1e-4, **SOME}),
-    "nadam_decoupled": ("NAdam", {"lr": 0.02, "weight_decay": 0.3, "decoupled_weight_decay": True}),
-    "radam": ("RAdam", {}),
-    "radam_lr": ("RAdam", {"lr": 0.1, "betas": (0.9, 0.99)}),
-    "radam_never": ("RAdam", {"lr": 0.1, "betas": (0.5, 0.5)}),
-    "radam_all": ("RAdam", {"lr": 0.02, "betas": (0.8, 0.95), "eps": 1e-4, **SOME}),
-    "radam_decoupled": ("RAdam", {"lr": 0.02, "weight_decay": 0.3, "decoupled_weight_decay": True}),
-    "adagrad": ("Adagrad", {}),
-    "adagrad_decay": ("Adagrad", {"lr": 0.1, "lr_decay": 0.2}),
-    "adagrad_all": ("Adagrad", {"lr": 0.1, "lr_decay": 0.01, "initial_accumulator_value": 0.5, "eps": 1e-3, **SOME}),
-    "adadelta": ("Adadelta", {}),
-    "adadelta_all": ("Adadelta", {"lr": 0.7, "rho": 0.8, "eps": 1e-3, **SOME}),
-    "rmsprop": ("RMSprop", {}),
-    "rmsprop_momentum": ("RMSprop", {"momentum": 0.9}),
-    "rmsprop_centered": ("RMSprop", {"lr": 0.002, "alpha": 0.9, "centered": True}),
-    "rmsprop_all": ("RMSprop", {"lr": 0.02, "alpha": 0.9, "eps": 1e-3, "momentum": 0.5, "centered": True, **SOME}),
-    "rprop": ("Rprop", {}),
-    "rprop_all": ("Rprop", {"lr": 0.1, "etas": (0.3, 1.7), "step_sizes": (0.01, 0.3), "maximize": True}),
-    "asgd": ("ASGD", {}),
-    "asgd_average": ("ASGD", {"lr": 0.1, "t0": 3, "lambd": 0.1}),
-    "asgd_all": ("ASGD", {"lr": 0.1, "t0": 5, "lambd": 0.2, "alpha": 0.5, **SOME}),
-}
+OPTIMIZERS = {name: case for rule in RULES for name, case in rule.cases.items()}
 
 
 def _add(*args: Any, **options: Any) -> None:

@@ -6,21 +6,17 @@ time would be spent in LLVM.
 
 from __future__ import annotations
 
-import importlib
 import os
-import pkgutil
 import sys
 
-from cross_compile import values_of
+from cross_compile import import_kernels, values_of
 
-from fastnn import kernels
 from fastnn.kernels.runtime import compiler
 
 
 def all_kernels() -> list[compiler.Kernel]:
     """The kernels of all modules, in reverse order of names: the tests begin with products and activations."""
-    for info in pkgutil.walk_packages(kernels.__path__, "fastnn.kernels."):
-        importlib.import_module(info.name)
+    import_kernels()
     return sorted(values_of(compiler.Kernel), key=lambda kernel: kernel.name, reverse=True)
 
 

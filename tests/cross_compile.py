@@ -15,9 +15,11 @@ from __future__ import annotations
 
 import ctypes
 import gc
+import importlib
 import itertools
 import json
 import os
+import pkgutil
 import platform
 import re
 import sys
@@ -409,6 +411,7 @@ class Look:
         return {value.function.__name__: value for value in values_of(self.compiler.Entry)}
 
     def compile_kernels(self) -> None:
+        import_kernels()
         for kernel in sorted(values_of(self.compiler.Kernel), key=lambda kernel: kernel.name):
             if kernel.name.startswith("counting."):
                 continue
@@ -635,8 +638,16 @@ class Look:
         return traces("fault", str(result.library.optimised)), self.counter.wrong([0, 1], [1, 1])
 
 
+def import_kernels() -> None:
+    """Import all modules of kernels: those of optimizers are otherwise imported at their first use."""
+    from fastnn import kernels
+
+    for info in pkgutil.walk_packages(kernels.__path__, "fastnn.kernels."):
+        importlib.import_module(info.name)
+
+
 def values_of(kind: type) -> list[Any]:
-    """All kernels, or entries, of all modules, including those in tables."""
+    """All kernels, or entries, of all imported modules, including those in tables."""
     # By type: ``isinstance`` resolves weak proxies, including those of dead objects.
     return [value for value in gc.get_objects() if issubclass(type(value), kind)]
 

@@ -13,9 +13,9 @@ from comparison import as_array
 # The benchmarks are not part of the distribution. The import follows this line, which makes it possible (E402).
 sys.path.append(str(Path(__file__).resolve().parents[1]))
 
-from benchmarks.operations import OPERATIONS, PLAIN, Operation
+from benchmarks.operations import ACTIVATIONS, OPERATIONS, PLAIN, Operation
 
-__all__ = ["OPERATIONS", "PLAIN", "Operation", "everything", "operands"]
+__all__ = ["ACTIVATIONS", "OPERATIONS", "PLAIN", "Operation", "everything", "operands"]
 
 
 def operands(lib: Any, arrays: list[np.ndarray], grad: bool, layout: str) -> tuple[list[Any], list[Any]]:

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable
 from typing import Any
 
@@ -33,6 +34,13 @@ def _op(name: str, run: Callable[..., Any], shapes: list[tuple[Shape, ...]] = SO
 
 def _index(lib: Any, values: Any) -> Any:
     return lib.tensor(np.array(values))
+
+
+def _quietly(function: Any, *args: Any) -> Any:
+    """The result of a function that warns that it is deprecated."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return function(*args)
 
 
 # -- Elementwise: name -> (domain, roundings) --------------------------------------------------
@@ -407,6 +415,28 @@ FUNCTIONS: list[Operation] = [
     _op("squeeze_", lambda lib, x: (x * 1).squeeze_(), [((2, 1),)], scale=vectors(1)),
     _op("unsqueeze_", lambda lib, x: (x * 1).unsqueeze_(0) * 2, [((2, 1),)], scale=vectors(1)),
     _op("detach_and_add", lambda lib, x: x.detach() + x, smooth=False),
+    _op("f_detach", lambda lib, x: lib.detach(x) + x, smooth=False),
+    _op("f_detach_", lambda lib, x: lib.detach_(x * 1) + x, smooth=False),
+    _op("f_zero_", lambda lib, x: lib.zero_(x * 1) + x),
+    _op("f_relu_", lambda lib, x: lib.relu_(x * 1)),
+    _op("f_sigmoid_", lambda lib, x: lib.sigmoid_(x * 1), roundings=8),
+    _op("f_tanh_", lambda lib, x: lib.tanh_(x * 1), roundings=8, terms=True),
+    # Of real numbers
+    _op("conj", lambda lib, x: lib.conj(x)),
+    _op("resolve_conj", lambda lib, x: lib.resolve_conj(x)),
+    _op("real", lambda lib, x: lib.real(x)),
+    # Rarely used forms of others
+    _op("atleast_1d", lambda lib, x: lib.atleast_1d(x)),
+    _op("atleast_2d", lambda lib, x: lib.atleast_2d(x)),
+    _op("atleast_3d", lambda lib, x: lib.atleast_3d(x)),
+    _op("split_with_sizes", lambda lib, x: lib.split_with_sizes(x, [1, 3], 0)[1], [((4,),), ((4, 2),)]),
+    _op("vsplit", lambda lib, x: lib.vsplit(x, 2)[1], [((4, 2),), ((2, 3, 2),)]),
+    _op("dsplit", lambda lib, x: lib.dsplit(x, (1,))[1], [((2, 3, 4),), ((1, 2, 2),)]),
+    _op("unfold_copy", lambda lib, x: lib.unfold_copy(x, 0, 3, 2), [((7,),), ((5, 2),)], terms=True),
+    _op("view_copy", lambda lib, x: lib.view_copy(x, (-1, 2)), [((4,),), ((2, 3),)]),
+    _op("chain_matmul", lambda lib, x, y, z: _quietly(lib.chain_matmul, x, y, z), [((2, 3), (3, 4), (4, 2))], roundings=32, terms=True),
+    _op("f_svd", lambda lib, x: (lambda u, s, v: u @ (s * s).diag_embed() @ v.mT)(*lib.svd(x)), [((3, 3),), ((4, 2),)],
+        roundings=512, terms=True),
 ]
 
 # Without a gradient.
@@ -416,6 +446,7 @@ PLAIN_FUNCTIONS: list[Operation] = [
         for name in ("isnan", "isinf", "isfinite", "isposinf", "isneginf", "isreal", "signbit", "logical_not",
             "argwhere", "nonzero")
     ],
+    _op("p_nonzero_static", lambda lib, x: lib.nonzero_static(x > 0, size=4, fill_value=-2), VECTOR),
     *[
         _op(f"p_{name}", lambda lib, x, y, name=name: getattr(lib, name)(x, y), FEW)
         for name in ("eq", "ne", "lt", "le", "gt", "ge", "not_equal", "less", "greater_equal", "logical_and",

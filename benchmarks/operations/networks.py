@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.operations.activations import ACTIVATIONS
 from benchmarks.operations.row import ANY, MATRIX, POSITIVE, Operation, Shape, square, vectors
 
 # Away from the corners of the piecewise functions, which are multiples of 0.5.
@@ -23,41 +24,15 @@ def _labels(lib: Any, values: Any) -> Any:
     return lib.tensor(np.array(values))
 
 
-ELEMENTWISE: dict[str, Callable[[Any, Any], Any]] = {
-    "elu": lambda F, x: F.elu(x),
-    "elu_alpha": lambda F, x: F.elu(x, 0.3),
-    "elu_inplace": lambda F, x: F.elu(x * 1, 0.5, inplace=True),
-    "selu": lambda F, x: F.selu(x),
-    "celu": lambda F, x: F.celu(x),
-    "celu_alpha": lambda F, x: F.celu(x, alpha=2.0),
-    "hardshrink": lambda F, x: F.hardshrink(x, 1.1),
-    "softshrink": lambda F, x: F.softshrink(x, 1.1),
-    "hardsigmoid": lambda F, x: F.hardsigmoid(x),
-    "hardswish": lambda F, x: F.hardswish(x),
-    "hardtanh": lambda F, x: F.hardtanh(x, -1.2, 2.1),
-    "hardtanh_inplace": lambda F, x: F.hardtanh_(x * 1, -1.2, 2.1),
-    "relu6": lambda F, x: F.relu6(x),
-    "logsigmoid": lambda F, x: F.logsigmoid(x),
-    "silu": lambda F, x: F.silu(x),
-    "silu_inplace": lambda F, x: F.silu(x * 1, inplace=True),
-    "mish": lambda F, x: F.mish(x),
-    "softplus": lambda F, x: F.softplus(x),
-    "softplus_beta": lambda F, x: F.softplus(x, 3.0, 4.0),
-    "softsign": lambda F, x: F.softsign(x),
-    "tanhshrink": lambda F, x: F.tanhshrink(x),
-    "threshold": lambda F, x: F.threshold(x, 0.7, 20.0),
-    "rrelu": lambda F, x: F.rrelu(x, 0.1, 0.3),
-    "rrelu_one_slope": lambda F, x: F.rrelu(x, 0.25, 0.25, training=True),
-}
-# Derivatives and values that are differences of numbers around 1.
-_SMOOTH = ("elu", "celu", "selu", "silu", "mish", "softplus", "logsigmoid", "tanhshrink")
-
 NETWORKS: list[Operation] = [
     *[
         _one(name, lambda lib, x, run=run: run(lib.nn.functional, x), domain=_WIDE,
-             roundings=8 if name.startswith(_SMOOTH) else 4, terms=True)
-        for name, run in ELEMENTWISE.items()
+             roundings=8 if row.smooth else 4, terms=True)
+        for row in ACTIVATIONS for name, run in row.functions.items()
     ],
+    _one("rrelu", lambda lib, x: lib.nn.functional.rrelu(x, 0.1, 0.3), domain=_WIDE, roundings=4, terms=True),
+    _one("rrelu_one_slope", lambda lib, x: lib.nn.functional.rrelu(x, 0.25, 0.25, training=True), domain=_WIDE,
+         roundings=4, terms=True),
     _one("prelu", lambda lib, x, w: lib.nn.functional.prelu(x, w),
          [((2, 3), (1,)), ((2, 3), (3,)), ((2, 3, 4), (3,)), ((0, 3), (3,)), ((5,), (1,)), ((), (1,)),
           ((2, 1, 2), (1,)), ((2, 3, 1), (3,)), ((3,), ()), ((1, 1), (1,))], roundings=8, terms=True, scale=square("MV")),

@@ -44,7 +44,7 @@ def _output_grads(outputs: Sequence[Tensor], grads: Any, batched: bool = False) 
             )
         if not out.requires_grad:
             raise RuntimeError(f"element {i} of tensors does not require grad and does not have a grad_fn")
-        made.append(g.to(out.dtype))
+        made.append(g if g._data.dtype == out._data.dtype else g.to(out.dtype))
     return made
 
 

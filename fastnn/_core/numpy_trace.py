@@ -122,6 +122,29 @@ def dense(a: np.ndarray) -> np.ndarray:
     return result
 
 
+def joined(arrays: Sequence[np.ndarray], axis: int) -> np.ndarray:
+    """``np.concatenate``; recorded in a trace."""
+    result = np.concatenate(arrays, axis)
+    if active and is_mine():
+        # Written whole first: whether strided parts fill it is not known to a recording.
+        if not record_loop(np.positive, (_zero(result.dtype),), result):
+            _refuse("concatenate")
+        before, first = (slice(None),) * (axis % result.ndim), 0
+        for a in arrays:
+            last = first + a.shape[axis]
+            if a.dtype != result.dtype or not record_loop(np.positive, (a,), result[(*before, slice(first, last))]):
+                _refuse("concatenate")
+            first = last
+    return result
+
+
+def add_gradient(array: np.ndarray, gradient: np.ndarray, accumulate: bool) -> bool:
+    """Record that a gradient is written to an array, or added to it; False if that is not possible."""
+    if not accumulate:
+        return record_loop(np.positive, (gradient,), array)
+    return record_loop(np.add, (array, gradient), array)
+
+
 def padded(a: np.ndarray, shape: tuple[int, ...], key: Any) -> np.ndarray:
     """Zeros of this shape with ``a`` at ``[key]``."""
     full = np.zeros(shape, a.dtype)

@@ -70,8 +70,8 @@ def install() -> None:
     from fastnn._tensor.differentiable import Differentiable
     from fastnn.capture.recording import Recording
     from fastnn.capture.step import CompiledStep
+    from fastnn.nn import loss_core
     from fastnn.nn.functional import class_loss as functional_class_losses
-    from fastnn.nn.functional import loss_core
     from fastnn.nn.parameter import Parameter
 
     run, run_back, replay = Recording.run, Recording.run_back, CompiledStep._replay

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._core.capture_state import active
 from fastnn._core.dtypes import check_array, check_numbers, default_numpy, from_numpy_dtype, promoted
 from fastnn._core.errstate import quiet
 from fastnn._tensor.tensor import Tensor
@@ -22,6 +23,10 @@ def array_of(data: Any, kind: np.dtype | None) -> np.ndarray:
     if isinstance(data, Tensor):
         array = data._data.copy()
     elif isinstance(data, (list, tuple)):
+        if kind is None and data and type(data[0]) is Tensor:
+            found = _of_numbers(data)
+            if found is not None:
+                return found
         leaves = _leaf_types(data)
         if not leaves <= _PYTHON:
             return _mixed(data, leaves, kind)
@@ -239,6 +244,18 @@ def _mixed(data: Any, leaves: set[type], kind: np.dtype | None) -> np.ndarray:
         check_numbers(array, kind)
     with np.errstate(all="ignore"):
         return array.astype(target, copy=False)
+
+
+def _of_numbers(tensors: Any) -> np.ndarray | None:
+    """The array of a sequence of tensors of one number each and of one dtype of floats; None for others."""
+    kind, numbers = tensors[0]._data.dtype, []
+    if kind.kind != "f" or active:
+        return None
+    for t in tensors:
+        if type(t) is not Tensor or t._data.dtype is not kind or t._data.size != 1:
+            return None
+        numbers.append(t._data.item())
+    return np.array(numbers, kind)
 
 
 def _with_tensors(data: Any, kind: np.dtype) -> np.ndarray:

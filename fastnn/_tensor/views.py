@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 import numpy as np
 
-from fastnn._autograd.engine import Alias, Node
+from fastnn._autograd.engine import Alias, MethodNode, Node
 from fastnn._autograd.modes import _mode
 from fastnn._core.capture_state import active, is_mine
 from fastnn._core.numpy_trace import recorded
@@ -45,11 +45,31 @@ def linear_map(
         result = np.asarray(result)
     if not _recorded(x):
         return _wrap(result)
+    if saved:
 
-    def run(grad: Tensor) -> tuple[Tensor]:
-        return (linear_map(name, grad, backward, forward),)
+        def run(grad: Tensor) -> tuple[Tensor]:
+            return (linear_map(name, grad, backward, forward),)
 
-    return _wrap(result, Node(name, (x,), run, saved, keeps))
+        return _wrap(result, Node(name, (x,), run, saved, keeps))
+    return _wrap(result, _LinearNode(name, x, backward, forward, keeps))
+
+
+class _LinearNode(MethodNode):
+    """The node of a linear map of one tensor."""
+
+    __slots__ = ("back", "forward")
+
+    def __init__(self, name: str, x: Tensor, back: ArrayMap, forward: ArrayMap, keeps: bool) -> None:
+        super().__init__(name, x, False, keeps)
+        self.back, self.forward = back, forward
+
+    def gradients(self, grad: Tensor) -> tuple[Tensor]:
+        return (linear_map(self.title, grad, self.back, self.forward),)
+
+    def release(self) -> None:
+        if self.keeps or self.saved:
+            self.back = self.forward = None  # type: ignore[assignment]  # freed
+            super().release()
 
 
 def view(x: Tensor, name: str, take: ArrayMap, put: ArrayMap) -> Tensor:
@@ -62,7 +82,7 @@ def view(x: Tensor, name: str, take: ArrayMap, put: ArrayMap) -> Tensor:
     if x._history != memory.history:
         _renew(x)
     if x._requires_grad:
-        made = _share(result, Node(name, (x,), lambda grad: (linear_map(name, grad, put, take),)), memory)
+        made = _share(result, _LinearNode(name, x, put, take, False), memory)
     else:
         made = _share(result, None, memory)
     before = x._view

@@ -7,7 +7,7 @@ notice it: the forward must be straight-line (see ``source_check``), and the tra
 bypass ``__setattr__`` are not noticed.
 
 A recording owns the intermediate arrays. A second call before the backward pass of the first gets another
-recording, with its own arrays. There are at most ``_MOST_RECORDINGS``; further calls run eagerly. The
+recording, a copy with its own arrays. There are at most ``_MOST_RECORDINGS``; further calls run eagerly. The
 output is a new array each time, and so are the gradients of inputs.
 """
 
@@ -15,17 +15,17 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from fastnn._autograd.engine import Node, Parts, anomaly, differentiated, part_node, run_backward
+from fastnn._autograd.engine import Memory, Node, Parts, anomaly, by_method, differentiated, part_node, run_backward
 from fastnn._autograd.modes import _mode, enable_grad
 from fastnn._core import capture_state
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.capture.guards import MOST_PROGRAMS, Guards, reason_of
-from fastnn.capture.recording import MOST_BYTES, Recording, stand_in
+from fastnn.capture.recording import MOST_BYTES, Recording, flattened, stand_in
 from fastnn.capture.source_check import find_side_effects
 from fastnn.kernels.runtime import allocation, thread_count
 from fastnn.nn import module as modules
@@ -34,8 +34,12 @@ from fastnn.nn.module_members import changes
 
 # Eager calls of a kind before one is recorded.
 _EAGER_CALLS = 2
-# Recordings of one kind, for outputs whose backward has not run yet; fewer if they are large.
-_MOST_RECORDINGS = 4
+# Recordings of one kind, for outputs whose backward has not run yet; fewer if they are large. A policy keeps one for
+# each step of an episode.
+_MOST_RECORDINGS = 512
+# A copy costs as much as ten eager calls (1 ms for three layers), and may be needed once only: after the first ones,
+# one for so many calls.
+_COPIED_AT_ONCE, _CALLS_PER_COPY = 4, 4
 
 # Only the eager operations can be differentiated twice.
 _AGAIN = "backward passes are differentiated again"
@@ -138,6 +142,8 @@ class _CallSite:
         # The recordings that exist; one lost to Ctrl-C in a call makes room for another.
         self.made: list[weakref.ref[Recording]] = []
         self.most = _MOST_RECORDINGS
+        # Calls that came while all recordings were in use.
+        self.wanted = 0
 
     def recording(self, model: Module, inputs: tuple[Tensor, ...]) -> Recording | None:
         """A free recording, or a new one; None if this call must run eagerly."""
@@ -153,8 +159,7 @@ class _CallSite:
                     return recording
                 except IndexError:
                     pass
-                self.made = [recording for recording in self.made if recording() is not None]
-                return self._record(model, guards, inputs) if len(self.made) < self.most else None
+                return self._another(model, guards, inputs)
             moves = self.moves + (not guards.is_in_place())
             self.__init__()  # type: ignore[misc]  # reset
             # If memory is replaced repeatedly, as by `p.data = p.data - lr * p.grad`, it is recorded ever more rarely.
@@ -182,6 +187,19 @@ class _CallSite:
                 return self._record(model, guards, inputs)
             self.blocked = guards if guards.obstacle() else None
         return None
+
+    def _another(self, model: Module, guards: Guards, inputs: tuple[Tensor, ...]) -> Recording | None:
+        """A copy of a recording that is in use, now and then; None in between, or if there are enough."""
+        alive = [recording for reference in self.made if (recording := reference()) is not None]
+        self.made = list(map(weakref.ref, alive))
+        if not alive:
+            return self._record(model, guards, inputs)
+        self.wanted += 1
+        if len(alive) >= self.most or (len(alive) >= _COPIED_AT_ONCE and self.wanted % _CALLS_PER_COPY):
+            return None
+        copy = alive[0].copy()
+        self.made.append(weakref.ref(copy))
+        return copy
 
     def _record(self, model: Module, guards: Guards, inputs: tuple[Tensor, ...]) -> Recording | None:
         """A new recording; None if another thread is making one, or if it cannot be made."""
@@ -313,103 +331,122 @@ def _in_pieces(model: Module, input: Tensor, kept: _Replays) -> Any:
 
 
 class _ReplayNode(Node):
-    """The operation of a whole module; it checks only the saved memory that the requested gradients read."""
+    """The operation of a whole module; it checks only the saved memory that the requested gradients read.
 
-    __slots__ = ("from_some", "recording")
+    Its state is in slots rather than in functions: an episode of a policy keeps many of these, and each object more is
+    one more for the garbage collector.
+    """
+
+    __slots__ = ("arrays", "inputs", "lease", "memories", "model", "outs", "site")
 
     selective = True
 
-    recording: Recording
-    # For several outputs, of which some have no gradient, or if it is to be differentiated again.
-    from_some: Callable[[Parts], tuple[Tensor | None, ...]] | None
+    model: Module
+    site: _CallSite
+    # These are None after the pass.
+    inputs: tuple[Tensor, ...]
+    arrays: list[np.ndarray]
+    outs: list[np.ndarray]
+    lease: Any
+    # Of the outputs, not the outputs themselves, which hold the node.
+    memories: list[Memory]
 
     def backward(self, grad: Any) -> tuple[Tensor | None, ...]:
-        if self.run is None or type(grad) is not Parts or self._is_whole(grad):
+        if self.run is None or (type(grad) is Parts and not self._is_whole(grad)) or _mode.enabled:
+            return self._again(grad)
+        for memory, version, _ in self.saved:
+            if memory.version != version:
+                self.check(self.saved)
+        return self._replay(grad)
+
+    def _again(self, grad: Any) -> tuple[Tensor | None, ...]:
+        """By eager operations: if some outputs have no gradient, or if the gradients are to be differentiated."""
+        if self.run is None or type(grad) is not Parts:
             return super().backward(grad)
         self.check(self.saved)
         self.check_read()
-        assert self.from_some is not None
-        return self.from_some(grad)
+        return self._from_some(grad)
+
+    def _replay(self, grad: Any) -> tuple[Tensor | None, ...]:
+        given = (grad,) if type(grad) is not Parts else grad.by_position(len(self.outs))
+        recording: Recording = self.lease.recording
+        return recording.run_back(self.arrays, self.outs, given)
 
     def _is_whole(self, parts: Parts) -> bool:
         """Whether the recorded backward pass can run: it needs the gradients of all outputs."""
-        return len(parts.grads) == len(self.recording.layouts) and not _mode.enabled
+        return len(parts.grads) == len(self.outs)
 
     def release(self) -> None:
         super().release()
-        self.from_some = None
+        self.lease = self.inputs = self.arrays = self.outs = self.memories = None  # type: ignore[assignment]  # freed
 
     def backward_for(self, grad: Any, wants: list[bool]) -> tuple[Tensor | None, ...]:
         if self.run is None or _mode.enabled or (type(grad) is Parts and not self._is_whole(grad)):
             return self.backward(grad)
         if any(memory.version != version for memory, version, _ in self.saved):
-            wanted = {i for i, want in enumerate(wants) if want}
-            self.check([entry for entry, at in zip(self.saved, self.recording.readers(), strict=True) if at & wanted])
-        return self.run(grad)
+            wanted, readers = {i for i, want in enumerate(wants) if want}, self.lease.recording.readers()
+            self.check([entry for entry, at in zip(self.saved, readers, strict=True) if at & wanted])
+        return self._replay(grad)
+
+    def _computed(self, inputs: tuple[Tensor, ...]) -> Sequence[Tensor]:
+        """The outputs, by eager operations of these inputs."""
+        self.site.give_up(_AGAIN if _mode.enabled else _SOME)
+        recording: Recording = self.lease.recording
+        with enable_grad():
+            result = recording.compute(self.model, inputs)
+        results: list[Tensor] = flattened(result)[0]
+        # What lies between input and output was computed from numbers that may have changed without a version.
+        for t, out, memory in zip(results, self.outs, self.memories, strict=True):
+            if not memory.version and not np.allclose(t._data, out, rtol=1e-5, equal_nan=True):
+                raise RuntimeError(_CHANGED)
+        return results
+
+    def _differentiated(self, recompute: Any, grad: Any) -> tuple[Tensor | None, ...]:
+        return super()._differentiated(lambda: self._computed(self.inputs)[0], grad)
+
+    def _from_some(self, parts: Parts) -> tuple[Tensor | None, ...]:
+        given, recording, inputs = sorted(parts.grads.items()), self.lease.recording, self.inputs
+        found: dict[int, np.ndarray] = {}
+        if _mode.direct and all(p._hooks is None for p in recording.trained):
+            # The parameters get their gradients directly, as in an eager pass, which rounds otherwise than a sum.
+            with enable_grad():
+                leaves = tuple([stand_in(t, i, found) for i, t in enumerate(inputs)])
+            results = self._computed(leaves)
+            run_backward([results[i] for i, _ in given], [g for _, g in given], True, False, None, inner=True)
+            of_inputs = [_wrap(found[i]) if i in found else None for i in range(len(inputs))]
+            grads = (*of_inputs, *[None] * len(recording.trained))
+            return grads if recording.put_in_order is None else recording.put_in_order(grads)
+        differentiated[0] += _mode.enabled
+        results = self._computed(inputs)
+        wanted = {edge for edge in self.edges if edge is not None}
+        roots = [results[i] for i, _ in given]
+        by_edge = run_backward(roots, [g for _, g in given], True, _mode.enabled, wanted, inner=True)
+        return tuple([None if edge is None else by_edge.pop(edge, None) for edge in self.edges])
 
 
 def _recorded(
     model: Module, args: tuple[Tensor, ...], lease: _Checkout, kind: _CallSite, outs: list[np.ndarray]
 ) -> Any:
     """The output, or the outputs, with a history of one operation."""
-    recording, arrays = lease.recording, [t._data for t in args]
-
-    def run(grad: Any) -> tuple[Tensor | None, ...]:
-        given = (grad,) if type(grad) is not Parts else grad.by_position(len(outs))
-        return lease.recording.run_back(arrays, outs, given)
-
-    def again(inputs: tuple[Tensor, ...]) -> Sequence[Tensor]:
-        kind.give_up(_AGAIN if _mode.enabled else _SOME)
-        with enable_grad():
-            result = lease.recording.compute(model, inputs)
-        results: Sequence[Tensor] = [result] if recording.many is None else result
-        # What lies between input and output was computed from numbers that may have changed without a version.
-        for t, out, memory in zip(results, outs, memories, strict=True):
-            if not memory.version and not np.allclose(t._data, out, rtol=1e-5, equal_nan=True):
-                raise RuntimeError(_CHANGED)
-        return results
-
-    def recompute() -> Tensor:
-        return again(args)[0]
-
-    def from_some(parts: Parts) -> tuple[Tensor | None, ...]:
-        given = sorted(parts.grads.items())
-        found: dict[int, np.ndarray] = {}
-        if _mode.direct and all(p._hooks is None for p in recording.trained):
-            # The parameters get their gradients directly, as in an eager pass, which rounds otherwise than a sum.
-            with enable_grad():
-                inputs = tuple([stand_in(t, i, found) for i, t in enumerate(args)])
-            results = again(inputs)
-            run_backward([results[i] for i, _ in given], [g for _, g in given], True, False, None, inner=True)
-            of_inputs = [_wrap(found[i]) if i in found else None for i in range(len(args))]
-            grads = (*of_inputs, *[None] * len(recording.trained))
-            return grads if recording.put_in_order is None else recording.put_in_order(grads)
-        differentiated[0] += _mode.enabled
-        results = again(args)
-        edges, wanted = node.edges, {edge for edge in node.edges if edge is not None}
-        roots = [results[i] for i, _ in given]
-        by_edge = run_backward(roots, [g for _, g in given], True, _mode.enabled, wanted, inner=True)
-        return tuple([None if edge is None else by_edge.pop(edge, None) for edge in edges])
-
+    recording = lease.recording
     saved = (*[args[i] for i in recording.read_inputs], *recording.read_tensors)
     operands = (*args, *recording.trained)
     if recording.put_in_order is not None:
         operands = recording.put_in_order(operands)
-    node = _ReplayNode(recording.title, operands, run, saved, True, recompute)
-    node.recording = recording
+    node = _ReplayNode(recording.title, operands, by_method, saved, True, by_method)
+    node.model, node.inputs, node.lease, node.site, node.outs = model, args, lease, kind, outs
+    node.arrays = [t._data for t in args]
     if recording.constants:
-        # `recompute` reads them too.
-        operands, versions = node.read  # type: ignore[misc]  # it has one, as it can be computed again
+        # It is computed again from them too.
+        operands, versions = node.read
         constants = [0 if t._memory.inference else t._memory.version for t in recording.constants]
         node.read = (*operands, *recording.constants), [*versions, *constants]
     if recording.many is None:
         results = [_wrap(outs[0], node)]
     else:
-        # In the place of `recompute`, which is for one result.
-        node.from_some, node.recompute = from_some, None
+        node.width = len(outs)
         results = [_wrap(out, part_node(node, i)) for i, out in enumerate(outs)]
-    # Not the results themselves, which hold the node.
-    memories = [t._memory for t in results]
+    node.memories = [t._memory for t in results]
     for i in recording.read_outputs:
         node.guard(results[i])
     return results[0] if recording.many is None else recording.many(results)

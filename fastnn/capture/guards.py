@@ -121,7 +121,7 @@ class Inputs:
 
     def __init__(self, program: Program, inputs: list[np.ndarray], outputs: Sequence[np.ndarray] = ()) -> None:
         self.program, self.count = program, len(inputs)
-        if not all(map(_is_roomy, inputs)):
+        if not all(map(is_roomy, inputs)):
             raise Uncapturable("an input with strides that are negative, or along which it overlaps itself")
         inputs = [*inputs, *outputs]
         self.traced = inputs
@@ -132,16 +132,15 @@ class Inputs:
         """Look for the inputs among the arrays of the program, which was rebuilt."""
         # The latest arrays are kept alive, as the program holds only their addresses.
         self.arrays = list(self.traced)
+        places = [
+            (i, word, array.ctypes.data)
+            for i, (_, _, arrays, _, _) in enumerate(self.program.launches)
+            for word, array in enumerate(arrays) if array.size
+        ]  # fmt: skip
         words: list[list[tuple[int, int, int]]] = []
         for a in self.traced:
-            low, high = span(a)
-            found = []
-            for i, (_, _, arrays, _, _) in enumerate(self.program.launches):
-                for word, array in enumerate(arrays):
-                    at = array.ctypes.data
-                    if a.size and array.size and low <= at < high:
-                        found.append((i, word, at - a.ctypes.data))
-            words.append(found)
+            (low, high), start = span(a), a.ctypes.data
+            words.append([(i, word, at - start) for i, word, at in places if a.size and low <= at < high])
         self._places = Places(self.program, words)
 
     def number_of(self, array: np.ndarray) -> int:
@@ -189,7 +188,7 @@ def room_like(array: np.ndarray) -> np.ndarray:
     return _room(array.shape, array.dtype, array.strides)
 
 
-def _is_roomy(array: np.ndarray) -> bool:
+def is_roomy(array: np.ndarray) -> bool:
     """Whether a new array can have these strides: no elements overlap, and none comes before the first."""
     end = array.itemsize
     for stride, n in sorted(zip(array.strides, array.shape, strict=True)):

@@ -6,7 +6,9 @@
 from __future__ import annotations
 
 import operator
-from collections.abc import Callable, Sequence
+import threading
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +24,7 @@ from fastnn.capture.guards import (
     Inputs,
     Spans,
     check_complete,
+    is_roomy,
     rebase_gradients,
     rolled_back,
     room_like,
@@ -30,6 +33,7 @@ from fastnn.capture.guards import (
 )
 from fastnn.kernels.matmul.fusion import fuse_relu_backward
 from fastnn.kernels.runtime import allocation, launcher
+from fastnn.kernels.runtime.numpy_loops import record_loop
 from fastnn.kernels.runtime.program import Program
 from fastnn.nn.module import Module
 from fastnn.nn.module_members import changes
@@ -76,6 +80,45 @@ def _overlaps(array: np.ndarray, others: list[np.ndarray]) -> bool:
     return any(a.size and span(a)[0] < high and low < span(a)[1] for a in others)
 
 
+class _Rebuild:
+    """Makes the outputs of a forward of another structure than a tuple or a list: nested, named, dictionaries, None.
+
+    Called with the tensors, it returns such outputs.
+    """
+
+    def __init__(self, result: Any, tensors: list[Any]) -> None:
+        self._make = self._maker(result, tensors)
+
+    def __call__(self, tensors: Iterable[Tensor]) -> Any:
+        return self._make(iter(tensors))
+
+    def _maker(self, value: Any, tensors: list[Any]) -> Callable[[Iterator[Tensor]], Any]:
+        """The function that makes ``value`` from its tensors, which are added to ``tensors``."""
+        if isinstance(value, Tensor):
+            tensors.append(value)
+            return next
+        kind = type(value)
+        if value is None or kind in (bool, int, float, str):
+            return lambda tensors: value
+        if kind is dict and all(isinstance(key, (str, int)) for key in value):
+            keys, parts = list(value), [self._maker(part, tensors) for part in value.values()]
+            return lambda tensors: {key: part(tensors) for key, part in zip(keys, parts, strict=True)}
+        if kind in (tuple, list):
+            parts = [self._maker(part, tensors) for part in value]
+            return lambda tensors: kind([part(tensors) for part in parts])
+        raise Uncapturable(f"the forward returns a {kind.__name__}")
+
+
+def flattened(result: Any) -> tuple[list[Any], Any]:
+    """The tensors of outputs, and what makes such outputs of other tensors: None for one tensor alone."""
+    if isinstance(result, Tensor):
+        return [result], None
+    if type(result) in (tuple, list) and all(isinstance(t, Tensor) for t in result):
+        return list(result), type(result)
+    tensors: list[Any] = []
+    return tensors, _Rebuild(result, tensors)
+
+
 def _nodes(results: Sequence[Tensor]) -> set[Node]:
     """The operations in the history of results."""
     seen: set[Node] = set()
@@ -112,6 +155,65 @@ def _written(program: Program) -> list[np.ndarray]:
     return [arrays[i] for kernel, _, arrays, _, _ in program.launches for i in kernel.outputs or ()]
 
 
+class _Moves:
+    """Memory of a recording that a copy of it has for itself: what its launches write, and states of random draws.
+
+    Args:
+        shared: arrays that the copies share, or get anew in each replay.
+    """
+
+    def __init__(self, shared: Sequence[np.ndarray]) -> None:
+        self._shared = Spans()
+        for array in shared:
+            self._shared.add(array)
+        # Sorted, apart from each other, with the memory that takes their place.
+        self._spans: list[tuple[int, int, np.ndarray]] = []
+
+    def add(self, arrays: Sequence[np.ndarray]) -> None:
+        """New memory for these arrays, with the same contents, unless they have some or are shared."""
+        own = [a for a in arrays if a.size and not self._shared.holds(a) and self.moved(a) is a]
+        merged: list[list[Any]] = []
+        for low, high, array in sorted([(*span(a), a) for a in own], key=operator.itemgetter(0)):
+            if merged and low < merged[-1][1]:
+                merged[-1][1] = max(high, merged[-1][1])
+                merged[-1][2].append(array)
+            else:
+                merged.append([low, high, [array]])
+        for low, high, parts in merged:
+            # At the same place of a cache line, as kernels may rely on it.
+            room = allocation.empty(high - low + 64, np.uint8)
+            start = (low - room.ctypes.data) % 64
+            self._spans.append((low, high, room[start : start + high - low]))
+            for array in parts:
+                self.moved(array)[...] = array
+
+    def moved(self, array: np.ndarray) -> np.ndarray:
+        """The array in the new memory, or itself."""
+        if array.size:
+            at = array.ctypes.data
+            for low, high, memory in self._spans:
+                if low <= at < high:
+                    return np.ndarray(array.shape, array.dtype, memory.data, at - low, array.strides)
+        return array
+
+    def program(self, program: Program) -> Program:
+        """A program over the new memory."""
+        made = Program()
+        self.add(_written(program))
+        made.launches = [
+            (kernel, parts, tuple(map(self.moved, arrays)), scalars, waits)
+            for kernel, parts, arrays, scalars, waits in program.launches
+        ]
+        made.build()
+        return made
+
+    def inputs(self, inputs: Inputs) -> Inputs:
+        """The program of these inputs over the new memory, with the same inputs."""
+        for array in inputs.traced:
+            self._shared.add(array)
+        return Inputs(self.program(inputs.program), inputs.traced[: inputs.count], inputs.traced[inputs.count :])
+
+
 class Recording:
     """One recording of a forward and its backward, over arrays of its own.
 
@@ -126,8 +228,8 @@ class Recording:
     read_tensors: tuple[Tensor, ...]
     # The outputs that must not change between the passes.
     read_outputs: list[int]
-    # The type of several outputs; None for one.
-    many: type[tuple[Any, ...]] | type[list[Any]] | None
+    # Makes several outputs of their tensors; None for one.
+    many: Callable[[Iterable[Tensor]], Any] | None
     # Puts inputs and parameters in the order of their gradients; None if they are in that order.
     put_in_order: Callable[[tuple[Any, ...]], tuple[Any, ...]] | None
     _edges: list[Any]
@@ -139,6 +241,10 @@ class Recording:
         self.backward: Program | None = None
         # Other backward passes, keyed by which parameters' gradients they add to.
         self._others: dict[tuple[bool, ...], Inputs] = {}
+        # Of a copy: the recording that it was copied from, and where its memory is.
+        self._origin: tuple[Recording, _Moves] | None = None
+        # The thread that makes another backward pass.
+        self._maker: dict[str, int] = {}
         # The gradients of inputs from the last trace of a backward pass.
         self._found: dict[int, np.ndarray] = {}
         # Once each: two modules may share a parameter.
@@ -153,7 +259,10 @@ class Recording:
         self.bytes = self._size(outs)
         if self.bytes > MOST_BYTES:
             raise Uncapturable("what lies between input and output is too large to be kept")
+        self._draws = self.watch.draws
         self.layouts, self.inputs = [(out.shape, out.dtype) for out in outs], arrays
+        # The outputs that are not contiguous.
+        self._strided = {i: out for i, out in enumerate(outs) if not out.flags.c_contiguous}
         self.shape, self.dtype = self.layouts[0]
         # The members and attributes of the modules.
         self.guards, self.made_of = guards, list(map(_parts_of, guards.modules))
@@ -187,6 +296,24 @@ class Recording:
             self._readers = None
             self._prepare_back(guards, outs)
 
+    def copy(self) -> Recording:
+        """The same recording over other memory, in a quarter of the time of another trace."""
+        if self._origin is not None:
+            return self._origin[0].copy()
+        made = object.__new__(Recording)
+        made.__dict__.update(self.__dict__)
+        flat = {id(p._slot.chunk): p._slot.chunk.grads for p in self.trained}
+        moves = _Moves([*self.guards.arrays, *flat.values(), *self.watch.constants])
+        # The states first: launches read them.
+        moves.add([state for state, _ in self.watch.draws])
+        made._draws = [(moves.moved(state), draw) for state, draw in self._draws]
+        made.first, made._others, made._origin = moves.inputs(self.first), {}, (self, moves)
+        made.forward = made.first.program
+        if self.backward is not None:
+            made.second = moves.inputs(self.second)
+            made.backward = made.second.program
+        return made
+
     def _trace(
         self, model: Module, guards: Guards, inputs: tuple[Tensor, ...], known: Spans
     ) -> tuple[list[Tensor], list[Tensor], set[Memory]]:
@@ -195,11 +322,11 @@ class Recording:
         with tracing_into(self.forward) as self.watch:
             stand_ins = [stand_in(t, i, self._found) for i, t in enumerate(inputs)]
             result = model.forward(*stand_ins)
-        self.many = type(result) if type(result) in (tuple, list) else None
-        results: list[Any] = [result] if self.many is None else list(result)
-        if not results or not all(isinstance(t, Tensor) for t in results):
-            what = f"the forward returns a {type(result).__name__}"
-            raise Uncapturable(what if self.many is None else f"{what} that does not only have tensors")
+            results, self.many = flattened(result)
+            for i, t in enumerate(results):
+                self._separate(t, [*guards.arrays, *arrays], [other._data for other in results[:i]])
+        if not results or len({id(t) for t in results}) < len(results):
+            raise Uncapturable("the forward returns no tensor, or one of them twice")
         # Another thread may have changed another model.
         if changes[0] != before and not guards.may_hold():
             raise Uncapturable("an attribute of a module is assigned in the forward")
@@ -207,8 +334,8 @@ class Recording:
         for array in (*[state for state, _ in self.watch.draws], *self.watch.constants):
             known.add(array)
         for i, out in enumerate(outs):
-            if not out.size or not out.flags.c_contiguous or _overlaps(out, [*guards.arrays, *arrays, *outs[:i]]):
-                raise Uncapturable("the output is empty, not contiguous, or an input")
+            if not out.size or not is_roomy(out) or _overlaps(out, [*guards.arrays, *arrays, *outs[:i]]):
+                raise Uncapturable("the output is empty, has elements that overlap, or is an input or a parameter")
         if any(_overlaps(a, [*guards.arrays, *arrays[:i]]) for i, a in enumerate(arrays) if a.size):
             raise Uncapturable("an input shares memory with another one, or with the model")
         if any(_overlaps(a, _written(self.forward)) for a in arrays if a.size):
@@ -239,6 +366,19 @@ class Recording:
             if not all(known.holds(array) for array in self.dxs.values()):
                 raise Uncapturable("the gradient of an input was computed outside the kernels")
         return results, stand_ins, saved
+
+    @staticmethod
+    def _separate(result: Tensor, shared: list[np.ndarray], others: list[np.ndarray]) -> None:
+        """Record a copy of an output that is part of a larger array, with its strides: in a replay it is an array."""
+        out, view = result._data, result._view
+        is_part = view is not None and view[0]._data.size > out.size
+        if not out.size or _overlaps(out, shared):
+            return
+        if out.flags.c_contiguous and not is_part and not _overlaps(out, others):
+            return
+        made = room_like(out) if is_roomy(out) else out
+        if made is not out and record_loop(np.positive, (out,), made):
+            result._data = made
 
     def _size(self, outs: list[np.ndarray]) -> int:
         """Bytes of the arrays that the recording keeps."""
@@ -297,7 +437,17 @@ class Recording:
         It is made on first use. It has its own launches: kernels that add round differently from a sum of
         two gradients.
         """
-        if adds not in self._others:
+        if adds not in self._others and self._origin is not None:
+            origin, moves = self._origin
+            mine = threading.get_ident()
+            # Users of other copies may ask for it in other threads.
+            while origin._maker.setdefault("by", mine) != mine:
+                time.sleep(1e-4)
+            try:
+                self._others[adds] = moves.inputs(origin._other(adds))
+            finally:
+                origin._maker.clear()
+        elif adds not in self._others:
             assert self.backward is not None
             capture_state.stop("a recorded backward pass is recorded anew")
             before = [(p, p._grad, p._requires_grad, p._hooks) for p in self.trained]
@@ -356,7 +506,7 @@ class Recording:
         same random numbers, and its running statistics do not change.
         """
         modules, parameters = self.guards.modules, self.guards.parameters
-        states = [state.copy() for state, _ in self.watch.draws]
+        states = [state.copy() for state, _ in self._draws]
         buffers = [(b._data, b._data.copy()) for b in self.touched]
         before, flags = [dict(m.__dict__) for m in modules], [p._requires_grad for p in parameters]
 
@@ -390,7 +540,9 @@ class Recording:
             if not holds(np.ascontiguousarray(inputs[k]._data)):
                 return None
         outs = [allocation.empty(shape, dtype) for shape, dtype in self.layouts]
-        for state, draw in self.watch.draws:
+        for i, out in self._strided.items():
+            outs[i] = room_like(out)
+        for state, draw in self._draws:
             state[...] = draw()
         for buffer in self.touched:
             buffer._memory.version += 1

@@ -29,7 +29,10 @@ from fastnn.nn.container import ModuleDict, ModuleList, Sequential
 from fastnn.nn.module import Module
 
 # Top-level functions that are not tensor methods, and only compute.
-_COMPUTE = frozenset({"cat", "concat", "concatenate", "stack", "hstack", "vstack", "where", "zeros_like", "ones_like"})
+_COMPUTE = frozenset({
+    "cat", "concat", "concatenate", "stack", "hstack", "vstack", "where", "zeros_like", "ones_like",
+    "rand", "rand_like", "randn", "randn_like",
+})  # fmt: skip
 # Tensor methods that do more than compute.
 _MORE = frozenset({
     "apply_", "backward", "item", "map_", "map2_", "numpy", "register_hook",
@@ -206,6 +209,9 @@ class _Reader:
         elif isinstance(node, ast.Subscript) and isinstance(node.slice, ast.Slice):
             self.fixed_slice(node.slice)
             return self.parts(node.value)
+        elif isinstance(node, (ast.List, ast.Tuple)):
+            if all(isinstance(self.own(part), Module) for part in node.elts):
+                return _PART
         elif (found := self.own(node)) is not None and type(found) in (ModuleList, Sequential):
             return _PART
         raise self.bent("has a loop over something that is no list of its own parts")
@@ -234,6 +240,11 @@ class _Reader:
         self.each(*node.elts)
 
     of_List = of_Tuple
+
+    def of_Dict(self, node: ast.Dict) -> None:
+        self.each(*node.keys, *node.values)
+        if None in node.keys:
+            raise self.bent("unpacks a dictionary")
 
     def of_Starred(self, node: ast.Starred) -> None:
         self.expression(node.value)

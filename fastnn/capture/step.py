@@ -44,6 +44,7 @@ from fastnn.nn.utils.clip_grad import clip_grad_norm_
 from fastnn.ops.creation import from_numpy
 from fastnn.optim.clip import Clip
 from fastnn.optim.optimizer import Optimizer
+from fastnn.random import Numbers
 
 # Allowed traces in which modules outside the model change: another thread may have changed them.
 _MOST_DISTURBED = 8
@@ -71,9 +72,12 @@ class Captured:
         self.trained = [p for p in guards.parameters if p._requires_grad]
         # The optimizer's other parameters, with the number of groups that were searched.
         self.others: tuple[int, list[Any]] = 0, []
-        # The generators whose draws the replays use; `draw` is a method of one.
-        draws: list[Any] = [draw for _, draw in watch.draws]
-        self.generators = list({id(draw.__self__): draw.__self__ for draw in draws}.values())
+        # The generators whose draws the replays use, and whether NumPy's numbers are among them.
+        self.generators: dict[Any, bool] = {}
+        for _, draw in watch.draws:
+            of_numpy = isinstance(draw, Numbers)
+            generator = draw.generator if isinstance(draw, Numbers) else draw.__self__  # type: ignore[attr-defined]
+            self.generators[generator] = self.generators.get(generator, False) or of_numpy
 
     def forget_others(self, optimizer: Optimizer) -> None:
         """Drop the gradients that this step does not write, as ``zero_grad`` does: mainly of frozen parameters."""
@@ -391,7 +395,7 @@ class CompiledStep:
             return True
 
         watcher, replaying = launcher.watcher(), False
-        draws = [(g._draw, g._draw.copy()) for g in captured.generators]
+        draws = [(g, g.position(of_numpy)) for g, of_numpy in captured.generators.items()]
         try:
             captured.forget_others(self.optimizer)
             for p in captured.trained:
@@ -414,8 +418,8 @@ class CompiledStep:
                 del captured.program.launches[captured.head :]
                 for p in captured.trained:
                     p._grad = None
-                for counter, values in draws:
-                    counter[...] = values
+                for generator, position in draws:
+                    generator.go_to(position)
             raise
         return _wrap(captured.loss.copy())
 

@@ -8,11 +8,141 @@ from typing import Any, ClassVar
 import numpy as np
 
 import fastnn
-from fastnn._tensor.tensor import Tensor, _wrap
+from fastnn import kernels
+from fastnn._autograd.engine import Node
+from fastnn._core.capture_state import active
+from fastnn._tensor.tensor import Tensor, _recorded, _wrap
 from fastnn.distributions import constraints
 from fastnn.distributions.constraints import Constraint
 from fastnn.distributions.distribution import Distribution, clamp_probs, either, lazy_property
+from fastnn.kernels.runtime import allocation
+from fastnn.kernels.runtime.compiler import FLOAT32, FLOAT64
 from fastnn.ops.sampling import draw_categories
+from fastnn.random import default_generator
+
+_INT64 = np.dtype(np.int64)
+_add, _empty = np.add.reduce, allocation.empty
+
+
+def _as_rows(array: np.ndarray) -> np.ndarray | None:
+    """An array as a matrix that the kernels take; None for others, and in a trace, which cannot check probabilities."""
+    if active or not array.flags.carray or not array.size or (array.dtype != FLOAT32 and array.dtype != FLOAT64):
+        return None
+    return array if array.ndim == 2 else array.reshape(-1, array.shape[-1])
+
+
+def _dense(grad: Tensor, shape: tuple[int, ...]) -> np.ndarray:
+    return np.ascontiguousarray(grad._data).reshape(shape)
+
+
+def _normalized(given: Tensor) -> tuple[Tensor, bool]:
+    """``given / given.sum(-1, True)``, and whether it is known that all rows are probabilities."""
+    x = _as_rows(given._data)
+    if x is None:
+        return given / given.sum(-1, True), False
+    rows, shape = _empty(x.shape, x.dtype), given._data.shape
+    is_valid = not kernels.normalize_forward(rows, x)
+    out = rows if rows.shape == shape else rows.reshape(shape)
+    if not _recorded(given):
+        return _wrap(out), is_valid
+
+    def run(grad: Tensor) -> tuple[Tensor]:
+        dx = _empty(x.shape, x.dtype)
+        kernels.normalize_backward(dx, _dense(grad, x.shape), x)
+        return (_wrap(dx.reshape(shape)),)
+
+    def recompute() -> Tensor:
+        return given / given.sum(-1, True)
+
+    return _wrap(out, Node("Div", (given,), run, (given,), recompute=recompute)), is_valid
+
+
+def _log_softmax(given: Tensor) -> tuple[Tensor, bool]:
+    """``given - given.logsumexp(-1, True)``, and whether it is known that it has no NaN."""
+    x = _as_rows(given._data)
+    if x is None:
+        return given - given.logsumexp(-1, True), False
+    rows, shape = _empty(x.shape, x.dtype), given._data.shape
+    kernels.softmax_forward(rows, x, True)
+    # No number is +infinity, so a sum is NaN only if a number is.
+    is_valid = not math.isnan(_add(rows, None))
+    out = rows if rows.shape == shape else rows.reshape(shape)
+    if not _recorded(given):
+        return _wrap(out), is_valid
+
+    def run(grad: Tensor) -> tuple[Tensor]:
+        dx = _empty(rows.shape, rows.dtype)
+        kernels.softmax_backward(dx, _dense(grad, rows.shape), rows, True)
+        return (_wrap(dx.reshape(shape)),)
+
+    def recompute() -> Tensor:
+        return given - given.logsumexp(-1, True)
+
+    node = Node("Sub", (given,), run, (given,), True, recompute)
+    return node.guard(_wrap(out, node)), is_valid
+
+
+def _log_prob(given: Tensor, logarithms: bool, value: Tensor, batch: tuple[int, ...]) -> Tensor | None:
+    """The logarithms of the probabilities of int64 values; None if another way has to find them, or the error."""
+    x, index = _as_rows(given._data), value._data
+    if x is None or index.dtype != _INT64 or not index.flags.carray:
+        return None
+    shape = index.shape
+    if not (shape == batch or (shape[len(shape) - len(batch) :] == batch and index.size)):
+        return None
+    out = _empty(shape, x.dtype)
+    if kernels.categorical_log_prob_forward(out.reshape(-1), x, index.reshape(-1), logarithms):
+        return None
+    if not _recorded(given):
+        return _wrap(out)
+
+    def run(grad: Tensor) -> tuple[Tensor]:
+        dx = _empty(x.shape, x.dtype)
+        kernels.categorical_log_prob_backward(dx, _dense(grad, (-1,)), x, index.reshape(-1), logarithms)
+        return (_wrap(dx.reshape(given._data.shape)),)
+
+    def recompute() -> Tensor:
+        return _gathered(given if logarithms else clamp_probs(given).log(), value)
+
+    saved = (value,) if logarithms else (given, value)
+    return _wrap(out, Node("Squeeze", (given,), run, saved, recompute=recompute))
+
+
+def _gathered(logits: Tensor, value: Tensor) -> Tensor:
+    """``logits[..., value]`` for each distribution of the batch."""
+    shape, batch = value._data.shape, logits._data.shape[:-1]
+    if shape != batch:
+        shape = np.broadcast_shapes(shape, batch)
+        value = value.expand(*shape)
+    return logits.expand(*shape, logits._data.shape[-1]).gather(-1, value.unsqueeze(-1)).squeeze(-1)
+
+
+def _entropy(given: Tensor, logarithms: bool) -> Tensor | None:
+    """The entropy by the kernel; None if the kernel does not take the array."""
+    x = _as_rows(given._data)
+    if x is None:
+        return None
+    out = _empty(given._data.shape[:-1], x.dtype)
+    rows = out.reshape(-1)
+    kernels.categorical_entropy_forward(rows, x, logarithms)
+    if not _recorded(given):
+        return _wrap(out)
+
+    def run(grad: Tensor) -> tuple[Tensor]:
+        dx = _empty(x.shape, x.dtype)
+        kernels.categorical_entropy_backward(dx, _dense(grad, (-1,)), rows, x, logarithms)
+        return (_wrap(dx.reshape(given._data.shape)),)
+
+    def recompute() -> Tensor:
+        return _mean_of(given, given.softmax(-1)) if logarithms else _mean_of(clamp_probs(given).log(), given)
+
+    node = Node("Neg", (given,), run, (given,), True, recompute)
+    return node.guard(_wrap(out, node)) if logarithms else _wrap(out, node)
+
+
+def _mean_of(logits: Tensor, probs: Tensor) -> Tensor:
+    # A probability of 0 has the logarithm -inf, and must add 0 to the sum.
+    return -(logits.clamp(min=float(np.finfo(logits._data.dtype).min)) * probs).sum(-1)
 
 
 class Categorical(Distribution):
@@ -40,12 +170,12 @@ class Categorical(Distribution):
         if not given._data.ndim:
             raise ValueError(f"`{name}` parameter must be at least one-dimensional.")
         if name == "probs":
-            self.probs = given / given.sum(-1, True)
+            self.probs, is_valid = _normalized(given)
         else:
-            self.logits = given - given.logsumexp(-1, True)
+            self.logits, is_valid = _log_softmax(given)
         shape = given._data.shape
         self._num_events = shape[-1]
-        super().__init__(shape[:-1], validate_args=validate_args)
+        super().__init__(shape[:-1], validate_args=validate_args, is_valid=is_valid)
 
     @lazy_property
     def logits(self) -> Tensor:
@@ -79,27 +209,34 @@ class Categorical(Distribution):
         return self.mean
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        sizes = tuple(sample_shape)
-        rows = self.probs.detach()._data.reshape(-1, self._num_events)
+        sizes, probs = tuple(sample_shape), self.probs._data
         count = math.prod(sizes)
         if count == 0:
             return _wrap(np.zeros((*sizes, *self._batch_shape), np.int64))
-        drawn = draw_categories(rows, count, True)
+        rows = _as_rows(probs) if self._is_valid else None
+        if rows is not None:
+            points, drawn = default_generator().numpy.random((len(rows), count)), _empty((len(rows), count), _INT64)
+            if not kernels.categorical_draw(drawn, rows, points):
+                drawn = drawn if count == 1 else np.ascontiguousarray(drawn.T)
+                return _wrap(drawn.reshape((*sizes, *self._batch_shape)))
+        drawn = draw_categories(probs.reshape(-1, self._num_events), count, True)
         return _wrap(np.ascontiguousarray(drawn.T).reshape((*sizes, *self._batch_shape)))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        self._check_sample(value)
-        shape, index = value._data.shape, value.long()
-        if shape != self._batch_shape:
-            shape = np.broadcast_shapes(shape, tuple(self._batch_shape))
-            index = index.expand(*shape)
-        index = index.unsqueeze(-1)
-        return self.logits.expand(*shape, self._num_events).gather(-1, index).squeeze(-1)
+        if not isinstance(value, Tensor) or value._data.dtype != _INT64:
+            self._check_sample(value)
+            value = value.long()
+        logarithms = "logits" in self.__dict__
+        found = _log_prob(self.logits if logarithms else self.probs, logarithms, value, self._batch_shape)
+        if found is None:
+            self._check_sample(value)
+            return _gathered(self.logits, value)
+        return found
 
     def entropy(self) -> Tensor:
-        # A probability of 0 has the logarithm -inf, and must add 0 to the sum.
-        logits = self.logits.clamp(min=float(np.finfo(self.logits._data.dtype).min))
-        return -(logits * self.probs).sum(-1)
+        logarithms = "logits" in self.__dict__
+        found = _entropy(self.logits if logarithms else self.probs, logarithms)
+        return _mean_of(self.logits, self.probs) if found is None else found
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
         values = fastnn.arange(self._num_events).reshape(-1, *[1] * len(self._batch_shape))

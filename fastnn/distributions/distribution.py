@@ -45,6 +45,7 @@ class Distribution:
         batch_shape: the shape of the batch of distributions.
         event_shape: the shape of one draw from one distribution.
         validate_args: whether parameters and values are checked; True by default.
+        is_valid: whether it is known that the parameters are in range, so that they are not checked again.
 
     Raises: ValueError for a parameter, or a value given to ``log_prob`` or ``cdf``, that is out of range or does
         not match the batch.
@@ -58,12 +59,14 @@ class Distribution:
     _validate_args: bool = __debug__
 
     def __init__(
-        self, batch_shape: Any = (), event_shape: Any = (), validate_args: bool | None = None
+        self, batch_shape: Any = (), event_shape: Any = (), validate_args: bool | None = None, *,
+        is_valid: bool = False,
     ) -> None:
+        self._is_valid = is_valid
         self._batch_shape, self._event_shape = Size(batch_shape), Size(event_shape)
         if validate_args is not None:
             self._validate_args = validate_args
-        if not self._validate_args:
+        if is_valid or not self._validate_args:
             return
         for name, constraint in self.arg_constraints.items():
             if name not in self.__dict__:
@@ -222,4 +225,4 @@ def draw(method: str, shape: tuple[int, ...], kind: np.dtype) -> Tensor:
     """A tensor of draws from the default generator, by the name of its NumPy method."""
     if kind == np.float16:
         return draw(method, shape, np.dtype(np.float32)).to(fastnn.float16)
-    return _wrap(np.asarray(getattr(default_generator().numpy, method)(shape, kind)))
+    return _wrap(default_generator().numbers(method, shape, kind))

@@ -1,149 +1,67 @@
-"""Layers, losses and containers under PyTorch's names. They call ``fastnn.kernels`` through ``functional``."""
+"""Layers, losses and containers under PyTorch's names. They call ``fastnn.kernels`` through ``functional``.
 
-from fastnn.nn import functional, init, modules, utils
-from fastnn.nn.activation import GELU, LeakyReLU, ReLU, Sigmoid, Tanh
-from fastnn.nn.class_loss import (
-    CrossEntropyLoss,
-    MultiLabelMarginLoss,
-    MultiLabelSoftMarginLoss,
-    MultiMarginLoss,
-    NLLLoss,
+Each file lists its names in its own ``__all__``.
+"""
+
+# ruff: noqa: F403  The star imports define the package's names.
+
+from typing import TYPE_CHECKING
+
+from fastnn.nn import (
+    activation,
+    class_loss,
+    container,
+    data_parallel,
+    distance,
+    dropout,
+    embedding,
+    flatten,
+    functional,
+    init,
+    linear,
+    loss,
+    modules,
+    normalization,
+    pair_loss,
+    parameter_container,
+    softmax,
+    utils,
 )
-from fastnn.nn.container import ModuleDict, ModuleList, Sequential
-from fastnn.nn.data_parallel import DataParallel
-from fastnn.nn.distance import CosineSimilarity, PairwiseDistance
-from fastnn.nn.dropout import AlphaDropout, Dropout, Dropout1d, Dropout2d, Dropout3d, FeatureAlphaDropout
-from fastnn.nn.elementwise_activations import (
-    CELU,
-    ELU,
-    GLU,
-    SELU,
-    Hardshrink,
-    Hardsigmoid,
-    Hardswish,
-    Hardtanh,
-    LogSigmoid,
-    Mish,
-    PReLU,
-    ReLU6,
-    RReLU,
-    SiLU,
-    Softplus,
-    Softshrink,
-    Softsign,
-    Tanhshrink,
-    Threshold,
-)
-from fastnn.nn.embedding import Embedding, EmbeddingBag
-from fastnn.nn.flatten import Flatten, Unflatten
-from fastnn.nn.linear import Bilinear, Identity, LazyLinear, Linear
-from fastnn.nn.loss import (
-    BCELoss,
-    BCEWithLogitsLoss,
-    GaussianNLLLoss,
-    HingeEmbeddingLoss,
-    HuberLoss,
-    KLDivLoss,
-    L1Loss,
-    MSELoss,
-    PoissonNLLLoss,
-    SmoothL1Loss,
-    SoftMarginLoss,
-)
+from fastnn.nn.class_loss import *
+from fastnn.nn.container import *
+from fastnn.nn.data_parallel import *
+from fastnn.nn.distance import *
+from fastnn.nn.dropout import *
+from fastnn.nn.embedding import *
+from fastnn.nn.flatten import *
+from fastnn.nn.linear import *
 from fastnn.nn.module import Module
-from fastnn.nn.normalization import BatchNorm1d, GroupNorm, InstanceNorm1d, LayerNorm, RMSNorm
-from fastnn.nn.pair_loss import (
-    CosineEmbeddingLoss,
-    MarginRankingLoss,
-    TripletMarginLoss,
-    TripletMarginWithDistanceLoss,
-)
+from fastnn.nn.normalization import *
+from fastnn.nn.pair_loss import *
 from fastnn.nn.parameter import Buffer, Parameter, UninitializedParameter
-from fastnn.nn.parameter_container import ParameterDict, ParameterList
-from fastnn.nn.softmax import LogSoftmax, Softmax, Softmax2d, Softmin
+from fastnn.nn.parameter_container import *
+from fastnn.nn.softmax import *
 
-__all__ = [
-    "CELU",
-    "ELU",
-    "GELU",
-    "GLU",
-    "SELU",
-    "AlphaDropout",
-    "BCELoss",
-    "BCEWithLogitsLoss",
-    "BatchNorm1d",
-    "Bilinear",
-    "Buffer",
-    "CosineEmbeddingLoss",
-    "CosineSimilarity",
-    "CrossEntropyLoss",
-    "DataParallel",
-    "Dropout",
-    "Dropout1d",
-    "Dropout2d",
-    "Dropout3d",
-    "Embedding",
-    "EmbeddingBag",
-    "FeatureAlphaDropout",
-    "Flatten",
-    "GaussianNLLLoss",
-    "GroupNorm",
-    "Hardshrink",
-    "Hardsigmoid",
-    "Hardswish",
-    "Hardtanh",
-    "HingeEmbeddingLoss",
-    "HuberLoss",
-    "Identity",
-    "InstanceNorm1d",
-    "KLDivLoss",
-    "L1Loss",
-    "LayerNorm",
-    "LazyLinear",
-    "LeakyReLU",
-    "Linear",
-    "LogSigmoid",
-    "LogSoftmax",
-    "MSELoss",
-    "MarginRankingLoss",
-    "Mish",
-    "Module",
-    "ModuleDict",
-    "ModuleList",
-    "MultiLabelMarginLoss",
-    "MultiLabelSoftMarginLoss",
-    "MultiMarginLoss",
-    "NLLLoss",
-    "PReLU",
-    "PairwiseDistance",
-    "Parameter",
-    "ParameterDict",
-    "ParameterList",
-    "PoissonNLLLoss",
-    "RMSNorm",
-    "RReLU",
-    "ReLU",
-    "ReLU6",
-    "Sequential",
-    "SiLU",
-    "Sigmoid",
-    "SmoothL1Loss",
-    "SoftMarginLoss",
-    "Softmax",
-    "Softmax2d",
-    "Softmin",
-    "Softplus",
-    "Softshrink",
-    "Softsign",
-    "Tanh",
-    "Tanhshrink",
-    "Threshold",
-    "TripletMarginLoss",
-    "TripletMarginWithDistanceLoss",
-    "Unflatten",
-    "UninitializedParameter",
-    "functional",
-    "init",
-    "modules",
-    "utils",
-]
+__all__ = ["Buffer", "Module", "Parameter", "UninitializedParameter", "functional", "init", "modules", "utils"]
+__all__ += class_loss.__all__
+__all__ += container.__all__
+__all__ += data_parallel.__all__
+__all__ += distance.__all__
+__all__ += dropout.__all__
+__all__ += embedding.__all__
+__all__ += flatten.__all__
+__all__ += linear.__all__
+__all__ += normalization.__all__
+__all__ += pair_loss.__all__
+__all__ += parameter_container.__all__
+__all__ += softmax.__all__
+
+if TYPE_CHECKING:
+    from fastnn.nn.activation import *
+    from fastnn.nn.loss import *
+else:
+    # These files have functions beside the layers; `functional` has the functions.
+    for _file in (activation, loss):
+        _layers = {name: vars(_file)[name] for name in _file.__all__ if isinstance(vars(_file)[name], type)}
+        globals().update(_layers)
+        __all__ += _layers

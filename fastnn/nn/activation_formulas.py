@@ -1,6 +1,8 @@
-"""Activations as plain formulas of recorded operations: second derivatives differentiate these, not the kernels.
+"""Derivatives of activations in recorded operations, for second derivatives.
 
-Each kernel has a formula of the same name here. A missing formula is an error when this module is imported.
+The activations that the linear kernel can apply, and some others, have their derivative as one operation, whose own
+derivative is given in operations (:func:`slope_of`). The rest have a plain formula, registered with their kernel, which
+is differentiated in place of the kernel. A missing one is an error when this module is imported.
 """
 
 from __future__ import annotations
@@ -12,148 +14,223 @@ from typing import Any
 import numpy as np
 
 from fastnn import kernels
-from fastnn._autograd.engine import Node
+from fastnn._autograd.engine import Node, SelectiveNode, zeros
+from fastnn._autograd.modes import _mode
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
 from fastnn.kernels.activation.elementwise_activations import FUNCTIONS
 from fastnn.kernels.activation.fused_activations import CODES
 from fastnn.kernels.runtime import allocation
 from fastnn.nn.checks import _contiguous
-from fastnn.ops.core import piece, pieces
+from fastnn.ops.core import gated, no_gradient, piece, recorded_result
+
+# -- The activations that the linear kernel can apply to its result ------------------------------------------------
+
+
+def _curve(at: Tensor, a: Tensor, b: Tensor, activation: str) -> Tensor:
+    """``a * b`` times the derivative of the slope of tanh or sigmoid by their result, recorded."""
+    x, y, z = _contiguous(a._data), _contiguous(b._data), _contiguous(at._data)
+    out = allocation.empty_like(z)
+    kernels.activation_curve(out, x, y, z, activation)
+    if not _recorded(at, a, b):
+        return _wrap(out)
+
+    def run(grad: Tensor, wants: list[bool]) -> tuple[Tensor | None, ...]:
+        if False not in wants and not _mode.enabled:
+            da, db, dat = allocation.empty_like(z), allocation.empty_like(z), allocation.empty_like(z)
+            kernels.activation_curve_backward(da, db, dat, _contiguous(grad._data), x, y, z, activation)
+            return _wrap(dat), _wrap(da), _wrap(db)
+        return (
+            grad * a * b * -2 if wants[0] else None,
+            _curve(at, grad, b, activation) if wants[1] else None,
+            _curve(at, grad, a, activation) if wants[2] else None,
+        )
+
+    return _wrap(out, SelectiveNode("Mul", (at, a, b), run, (at, a, b)))
+
+
+def _gelu_curve(z: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    square = z * z
+    return a * b * ((square * -0.5).exp() * (2 - square) * (1 / math.sqrt(2 * math.pi)))
+
+
+def _gelu_tanh_curve(z: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    # z * s(u), with the sigmoid s of the polynomial u.
+    c = 2 * math.sqrt(2 / math.pi)
+    square = z * z
+    first, second = square * (3 * 0.044715 * c) + c, z * (6 * 0.044715 * c)
+    s = _sigmoid((square * 0.044715 + 1) * z * c)
+    bend = first * 2 + z * (first * first * (1 - s * 2) + second)
+    return slope_of(a * b, s, "sigmoid") * bend
+
+
+def _flat(at: Tensor, a: Tensor, b: Tensor) -> Tensor:
+    # In the graph, as in PyTorch, with gradients of 0.
+    return no_gradient(a, None, None)
+
+
+# The second derivative, of what the first derivative reads and of its two factors; and PyTorch's name of the first.
+_CURVES: dict[str, tuple[Callable[[Tensor, Tensor, Tensor], Tensor], str]] = {
+    "relu": (_flat, "ThresholdBackward"),
+    "leaky_relu": (_flat, "LeakyReluBackward"),
+    "sigmoid": (lambda y, a, b: _curve(y, a, b, "sigmoid"), "SigmoidBackward"),
+    "tanh": (lambda y, a, b: _curve(y, a, b, "tanh"), "TanhBackward"),
+    "gelu": (_gelu_curve, "GeluBackward"),
+    "gelu_tanh": (_gelu_tanh_curve, "GeluBackward"),
+}
+
+# Those with kernels for the second derivative and its derivative.
+_BY_RESULT = frozenset(("sigmoid", "tanh"))
+
+
+def slope_of(grad: Tensor, at: Tensor, activation: str, slope: float = 0.01) -> Tensor:
+    """``grad`` times the derivative of an activation, recorded; ``at`` is the result, or the input if that is saved."""
+    factor, array = _contiguous(grad._data), _contiguous(at._data)
+    dz = allocation.empty_like(array)
+    kernels.activation_backward(dz, factor, array, activation, slope)
+    if not _recorded(grad, at):
+        return _wrap(dz)
+    curve, title = _CURVES[activation]
+
+    def run(g: Tensor, wants: list[bool]) -> tuple[Tensor | None, ...]:
+        if False not in wants and not _mode.enabled and activation in _BY_RESULT:
+            by_grad, by_at = allocation.empty_like(array), allocation.empty_like(array)
+            kernels.activation_slope_backward(by_grad, by_at, _contiguous(g._data), factor, array, activation)
+            return _wrap(by_grad), _wrap(by_at)
+        if curve is _flat and not _mode.enabled:
+            return slope_of(g, at, activation, slope) if wants[0] else None, _wrap(zeros(at, array))
+        return (
+            slope_of(g, at, activation, slope) if wants[0] else None,
+            curve(at, g, grad) if wants[1] else None,
+        )
+
+    return _slope_node(dz, title, grad, at, run)
+
+
+def _slope_node(dz: np.ndarray, title: str, grad: Tensor, at: Tensor, run: Any) -> Tensor:
+    saved = (grad, at) if at._requires_grad else (at,)
+    return _wrap(dz, SelectiveNode(f"{title}Backward0", (grad, at), run, saved))
+
+
+# -- The activations that are not fused: of x and their constants -------------------------------------------------
 
 
 def _mask(x: Tensor, condition: Any) -> Tensor:
     return _wrap(np.asarray(condition, x._data.dtype))
 
 
+def _of_result(x: Tensor, activation: str) -> Tensor:
+    """A fused activation whose derivative reads the result."""
+    array = _contiguous(x._data)
+    out = allocation.empty_like(array)
+    kernels.activation_forward(out, array, activation)
+    if not _recorded(x):
+        return _wrap(out)
+    return recorded_result(activation.title(), (x,), out, lambda grad, y: (slope_of(grad, y, activation),))
+
+
 def _sigmoid(x: Tensor) -> Tensor:
-    # exp(-|x|) does not overflow. Not abs(): its derivative at 0 is 0; here it must be that of x.
-    right = x._data >= 0
-    e = (x * _mask(x, np.where(right, -1, 1))).exp()
-    return (_mask(x, right) + e * _mask(x, ~right)) / (e + 1)
-
-
-def _softplus(x: Tensor) -> Tensor:
-    right = x._data >= 0
-    e = (x * _mask(x, np.where(right, -1, 1))).exp()
-    return x * _mask(x, right) + (e + 1).log()
+    return _of_result(x, "sigmoid")
 
 
 def _tanh(x: Tensor) -> Tensor:
-    return _sigmoid(x * 2) * 2 - 1
+    return _of_result(x, "tanh")
 
 
-def _erf_slope(x: Tensor) -> Tensor:
-    """A tensor with the value of Phi, whose derivative is the density of the normal distribution."""
-    value = allocation.empty_like(_contiguous(x._data))
-    one = _contiguous(np.where(x._data == 0, 1, x._data).astype(x._data.dtype))
-    kernels.activation_forward(value, one, "gelu")
-    phi = np.where(x._data == 0, 0.5, value / one).astype(x._data.dtype)
-
-    def run(grad: Tensor) -> tuple[Tensor]:
-        return (grad * ((x * x) * -0.5).exp() * (1 / math.sqrt(2 * math.pi)),)
-
-    return _wrap(phi, Node("NormalCdf", (x,), run, (x,)) if _recorded(x) else None)
+def _softplus(x: Tensor) -> Tensor:
+    array = _contiguous(x._data)
+    out = allocation.empty_like(array)
+    kernels.elementwise_forward(out, array, "softplus", *_SMOOTH)
+    if not _recorded(x):
+        return _wrap(out)
+    return _wrap(out, Node("Softplus", (x,), lambda grad: (elementwise_slope_of(grad, x, "softplus", *_SMOOTH),), (x,)))
 
 
-# -- The activations that the linear kernel can apply to its result: of x, the slope, and whether it was in place -----
+# Softplus without a threshold.
+_SMOOTH = 1.0, math.inf, 0.0
 
 
-def _relu(x: Tensor, slope: float, inplace: bool) -> Tensor:
-    return piece(x, ~(x._data <= 0), reads_result=True)
+class Maths:
+    """The functions of a tensor that formulas are made of: ``m`` of the formulas registered with kernels."""
+
+    @staticmethod
+    def exp(x: Tensor) -> Tensor:
+        return x.exp()
+
+    @staticmethod
+    def magnitude(x: Tensor) -> Tensor:
+        """``x`` times its sign, which counts as a constant."""
+        return x * _mask(x, np.sign(x._data))
+
+    sigmoid = staticmethod(_sigmoid)
+    softplus = staticmethod(_softplus)
+    tanh = staticmethod(_tanh)
+    piece = staticmethod(piece)
 
 
-def _leaky_relu(x: Tensor, slope: float, inplace: bool) -> Tensor:
-    return pieces(x, np.where(x._data > 0, 1, slope), inplace)
+def _logsigmoid_curve(x: Tensor, p: Tensor, q: Tensor, a: float, b: float) -> Tensor:
+    return -slope_of(p * q, _sigmoid(x), "sigmoid")
 
 
-def _gelu_tanh(x: Tensor) -> Tensor:
-    return x * _sigmoid((x + x * x * x * 0.044715) * (2 * math.sqrt(2 / math.pi)))
+def _mish_curve(x: Tensor, p: Tensor, q: Tensor, a: float, b: float) -> Tensor:
+    s, t = _sigmoid(x), _tanh(_softplus(x))
+    return slope_of(p * q * s, t, "tanh") * (x * (1 - s - t * s * 2) + 2)
 
 
-_FUSED: dict[str, Callable[[Tensor, float, bool], Tensor]] = {
-    "none": lambda x, slope, inplace: x,
-    "relu": _relu,
-    "leaky_relu": _leaky_relu,
-    "sigmoid": lambda x, slope, inplace: _sigmoid(x),
-    "tanh": lambda x, slope, inplace: _tanh(x),
-    "gelu": lambda x, slope, inplace: x * _erf_slope(x),
-    "gelu_tanh": lambda x, slope, inplace: _gelu_tanh(x),
+def _silu_curve(x: Tensor, p: Tensor, q: Tensor, a: float, b: float) -> Tensor:
+    s = _sigmoid(x)
+    return slope_of(p * q, s, "sigmoid") * (x * (1 - s * 2) + 2)
+
+
+def _softplus_curve(x: Tensor, p: Tensor, q: Tensor, a: float, b: float) -> Tensor:
+    s = _sigmoid(x if a == 1 else x * a)
+    result = slope_of(p * q if a == 1 else p * q * a, s, "sigmoid")
+    linear = a * x._data > b
+    return gated(result, ~linear, x) if linear.any() else result
+
+
+# The second derivative of smooth ones, which takes half the time of their formula: of x, two factors and the constants;
+# and PyTorch's name of the first.
+_ELEMENTWISE_CURVES: dict[str, tuple[Callable[[Tensor, Tensor, Tensor, float, float], Tensor], str]] = {
+    "logsigmoid": (_logsigmoid_curve, "LogSigmoidBackward"),
+    "mish": (_mish_curve, "MishBackward"),
+    "silu": (_silu_curve, "SiluBackward"),
+    "softplus": (_softplus_curve, "SoftplusBackward"),
 }
 
 
-def recorded_activation(x: Tensor, activation: str, slope: float, inplace: bool = False) -> Tensor:
-    """``activation(x)`` in recorded operations; with ``inplace``, x already holds the result."""
-    return _FUSED[activation](x, slope, inplace)
+def has_curve(name: str) -> bool:
+    """Whether :func:`elementwise_slope_of` can compute the derivative of this activation."""
+    return name in _ELEMENTWISE_CURVES
 
 
-# -- The activations that are not fused: of x and their constants -------------------------------------------------
+def elementwise_slope_of(grad: Tensor, x: Tensor, name: str, a: float, b: float, c: float) -> Tensor:
+    """``grad`` times the derivative of an elementwise activation with a curve, recorded."""
+    array = _contiguous(x._data)
+    dx = allocation.empty_like(array)
+    kernels.elementwise_backward(dx, _contiguous(grad._data), array, name, a, b, c)
+    if not _recorded(grad, x):
+        return _wrap(dx)
+    curve, title = _ELEMENTWISE_CURVES[name]
 
+    def run(g: Tensor, wants: list[bool]) -> tuple[Tensor | None, ...]:
+        return (
+            elementwise_slope_of(g, x, name, a, b, c) if wants[0] else None,
+            curve(x, g, grad, a, b) if wants[1] else None,
+        )
 
-def _elu(x: Tensor, a: float, b: float, c: float) -> Tensor:
-    d = x._data
-    # At 0 it is treated as linear, as in PyTorch.
-    return piece(x, ~(d <= 0), b) + piece(x, d == 0, a * c) + (piece(x, d < 0, c).exp() - 1) * a
-
-
-def _shrink(x: Tensor, a: float, b: float, c: float) -> Tensor:
-    return piece(x, (x._data > a) | (x._data < -a))
-
-
-def _hardsigmoid(x: Tensor, a: float, b: float, c: float) -> Tensor:
-    return piece(x, (x._data > -3) & (x._data < 3), 1 / 6)
-
-
-def _hardswish(x: Tensor, a: float, b: float, c: float) -> Tensor:
-    d = x._data
-    middle = piece(x, (d > -3) & (d < 3))
-    return piece(x, ~((d <= -3) | (d < 3))) + middle * (middle + 3) * (1 / 6)
-
-
-def _hardtanh(x: Tensor, a: float, b: float, c: float) -> Tensor:
-    return piece(x, (a < x._data) & (x._data < b))
-
-
-def _scaled_softplus(x: Tensor, a: float, b: float, c: float) -> Tensor:
-    right = a * x._data > b
-    return piece(x, right) + _softplus(piece(x, ~right, a)) * (1 / a)
-
-
-def _softsign(x: Tensor, a: float, b: float, c: float) -> Tensor:
-    return x / (x * _mask(x, np.sign(x._data)) + 1)
-
-
-def _threshold(x: Tensor, a: float, b: float, c: float) -> Tensor:
-    return piece(x, ~(x._data <= a))
-
-
-_ELEMENTWISE: dict[str, Callable[[Tensor, float, float, float], Tensor]] = {
-    "elu": _elu,
-    "hardshrink": _shrink,
-    "hardsigmoid": _hardsigmoid,
-    "hardswish": _hardswish,
-    "hardtanh": _hardtanh,
-    "logsigmoid": lambda x, a, b, c: -_softplus(-x),
-    "mish": lambda x, a, b, c: x * _tanh(_softplus(x)),
-    "silu": lambda x, a, b, c: x * _sigmoid(x),
-    "softplus": _scaled_softplus,
-    "softshrink": _shrink,
-    "softsign": _softsign,
-    "tanhshrink": lambda x, a, b, c: x - _tanh(x),
-    "threshold": _threshold,
-}
+    return _slope_node(dx, title, grad, x, run)
 
 
 def recorded_elementwise(x: Tensor, name: str, a: float, b: float, c: float) -> Tensor:
     """The elementwise activation of this name in recorded operations."""
-    return _ELEMENTWISE[name](x, a, b, c)
+    return FUNCTIONS[name].formula(Maths, x, x._data, a, b, c)
 
 
 def check_formulas() -> None:
-    """RuntimeError unless the activations with a kernel are exactly those with a formula."""
-    for kernels_of, formulas in ((CODES, _FUSED), (FUNCTIONS, _ELEMENTWISE)):
-        odd = sorted(set(kernels_of) ^ set(formulas))
-        if odd:
-            raise RuntimeError(f"activations need a kernel and a formula, found one of the two for {', '.join(odd)}")
+    """RuntimeError unless the activations that can be fused are exactly those with a second derivative."""
+    odd = sorted(set(CODES) ^ {*_CURVES, "none"})
+    if odd:
+        raise RuntimeError(f"activations need a kernel and a formula, found one of the two for {', '.join(odd)}")
 
 
 check_formulas()

@@ -1,9 +1,14 @@
-"""Argument checks of functions of tensors."""
+"""Argument checks of functions of tensors and of layers."""
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
+from fastnn._core.devices import check_device
+from fastnn._core.dtypes import as_numpy_dtype, default_numpy
+from fastnn._core.dtypes import dtype as _dtype
 from fastnn._core.errors import DTypeError
 from fastnn._core.numpy_trace import dense
 from fastnn._tensor.tensor import Tensor
@@ -25,3 +30,12 @@ def _half(error: TypeError, *tensors: Tensor | None) -> None:
 
 def _contiguous(array: np.ndarray) -> np.ndarray:
     return array if array.flags.c_contiguous else dense(array)
+
+
+def _kind(dtype: _dtype | None, device: Any) -> np.dtype:
+    """The dtype of a layer's parameters; an error if it cannot be trained or the device does not exist."""
+    check_device(device)
+    kind = as_numpy_dtype(dtype, default_numpy())
+    if kind.kind != "f":
+        raise DTypeError(f"dtype must be float32 or float64, found {dtype}")
+    return kind

@@ -5,8 +5,10 @@ from __future__ import annotations
 from fastnn._tensor.tensor import Tensor
 from fastnn.nn.functional import class_loss as functional
 from fastnn.nn.functional.class_loss import _index
-from fastnn.nn.functional.loss_core import _check_tensors
 from fastnn.nn.loss import _Loss, _WeightedLoss
+from fastnn.nn.loss_core import _check_tensors
+
+__all__ = ["CrossEntropyLoss", "MultiLabelMarginLoss", "MultiLabelSoftMarginLoss", "MultiMarginLoss", "NLLLoss"]
 
 
 class CrossEntropyLoss(_WeightedLoss):

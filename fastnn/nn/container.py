@@ -20,6 +20,8 @@ from fastnn.nn.linear import Linear
 from fastnn.nn.module import Module
 from fastnn.nn.normalization import BatchNorm1d, LayerNorm
 
+__all__ = ["ModuleDict", "ModuleList", "Sequential"]
+
 
 class Sequential(Module):
     """Modules in order, each called on the result of the one before.

@@ -7,6 +7,8 @@ from typing import Any
 
 from fastnn.nn.module import Module
 
+__all__ = ["DataParallel"]
+
 
 class DataParallel(Module):
     """A wrapper that forwards calls to another module: there is only one device, so no batch is split.

@@ -6,6 +6,8 @@ from fastnn._tensor.tensor import Tensor
 from fastnn.nn import functional
 from fastnn.nn.module import Module
 
+__all__ = ["CosineSimilarity", "PairwiseDistance"]
+
 
 class CosineSimilarity(Module):
     """``sum(x1 * x2) / (max(|x1|, eps) * max(|x2|, eps))`` along ``dim``.

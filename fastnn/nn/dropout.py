@@ -9,6 +9,8 @@ from fastnn.nn import functional
 from fastnn.nn.functional.dropout import check_probability
 from fastnn.nn.module import Module
 
+__all__ = ["AlphaDropout", "Dropout", "Dropout1d", "Dropout2d", "Dropout3d", "FeatureAlphaDropout"]
+
 
 class _Dropout(Module):
     """Base of the dropout layers: each calls a function of input, probability, mode and ``inplace``.

@@ -8,10 +8,13 @@ from fastnn._core.dtypes import dtype as _dtype
 from fastnn._core.errors import ShapeError
 from fastnn._tensor.tensor import Tensor
 from fastnn.nn import functional
-from fastnn.nn.linear import _feature_count, _kind
+from fastnn.nn.checks import _kind
+from fastnn.nn.linear import _feature_count
 from fastnn.nn.module import Module
 from fastnn.nn.parameter import Parameter
 from fastnn.random import default_generator
+
+__all__ = ["Embedding", "EmbeddingBag"]
 
 
 class _Table(Module):

@@ -8,6 +8,8 @@ from typing import Any
 from fastnn._tensor.tensor import Tensor
 from fastnn.nn.module import Module
 
+__all__ = ["Flatten", "Unflatten"]
+
 
 class Flatten(Module):
     """Merge the dimensions from ``start_dim`` to ``end_dim`` into one; by default all but the first.

@@ -7,15 +7,16 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._core.devices import check_device
-from fastnn._core.dtypes import as_numpy_dtype, default_numpy
 from fastnn._core.dtypes import dtype as _dtype
-from fastnn._core.errors import DTypeError, ShapeError
+from fastnn._core.errors import ShapeError
 from fastnn._tensor.tensor import Tensor
 from fastnn.nn import functional
+from fastnn.nn.checks import _kind
 from fastnn.nn.module import Module
 from fastnn.nn.parameter import Parameter, UninitializedParameter, is_lazy
 from fastnn.random import default_generator
+
+__all__ = ["Bilinear", "Identity", "LazyLinear", "Linear"]
 
 
 def _feature_count(name: str, value: Any) -> int:
@@ -24,15 +25,6 @@ def _feature_count(name: str, value: Any) -> int:
     if value < 0:
         raise ShapeError(f"{name} must not be negative, found {value}")
     return int(value)
-
-
-def _kind(dtype: _dtype | None, device: Any) -> np.dtype:
-    """The dtype of a layer's parameters; an error if it cannot be trained or the device does not exist."""
-    check_device(device)
-    kind = as_numpy_dtype(dtype, default_numpy())
-    if kind.kind != "f":
-        raise DTypeError(f"dtype must be float32 or float64, found {dtype}")
-    return kind
 
 
 def _draw_uniform(bound: float, *parameters: Parameter | None) -> None:

@@ -12,11 +12,13 @@ from fastnn._core import capture_state
 from fastnn._core.dtypes import dtype as _dtype
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.nn import functional
+from fastnn.nn.checks import _kind
 from fastnn.nn.functional.batch_norm import batch_norm_activation
 from fastnn.nn.functional.normalization import _normalized, layer_norm_activation
-from fastnn.nn.linear import _kind
 from fastnn.nn.module import Module
 from fastnn.nn.parameter import Parameter
+
+__all__ = ["BatchNorm1d", "GroupNorm", "InstanceNorm1d", "LayerNorm", "RMSNorm"]
 
 
 class _Affine(Module):

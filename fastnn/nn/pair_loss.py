@@ -9,6 +9,8 @@ from fastnn.nn.distance import PairwiseDistance
 from fastnn.nn.functional import pair_loss as functional
 from fastnn.nn.loss import _Loss
 
+__all__ = ["CosineEmbeddingLoss", "MarginRankingLoss", "TripletMarginLoss", "TripletMarginWithDistanceLoss"]
+
 
 class _MarginLoss(_Loss):
     def __init__(

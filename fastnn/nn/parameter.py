@@ -24,6 +24,7 @@ from fastnn._core.dtypes import dtype as _dtype
 from fastnn._core.errors import DTypeError, NoTensorError
 from fastnn._core.flat_storage import Slot
 from fastnn._core.last_traceback import forget_last_error
+from fastnn._core.numpy_trace import add_gradient
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.kernels.runtime import allocation
 
@@ -174,8 +175,10 @@ class Parameter(Tensor):
             super()._accumulate_grad(grad)
             return
         array, accumulate = target
-        capture_state.stop("a gradient is added up outside the kernels")
-        if accumulate:
+        if capture_state.active and capture_state.is_mine():
+            if not add_gradient(array, grad._data, accumulate):
+                capture_state.stop("a gradient is added up outside the kernels")
+        elif accumulate:
             array += grad._data
         else:
             array[...] = grad._data

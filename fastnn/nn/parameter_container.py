@@ -11,6 +11,8 @@ from fastnn.nn.container import _pairs
 from fastnn.nn.module import Module
 from fastnn.nn.parameter import Parameter
 
+__all__ = ["ParameterDict", "ParameterList"]
+
 
 def _trained(value: Any) -> Any:
     """Tensors become parameters, everything else is unchanged."""

@@ -7,6 +7,8 @@ from fastnn._tensor.tensor import Tensor
 from fastnn.nn import functional
 from fastnn.nn.module import Module
 
+__all__ = ["LogSoftmax", "Softmax", "Softmax2d", "Softmin"]
+
 
 class _AlongDim(Module):
     dim: int | None

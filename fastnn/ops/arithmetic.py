@@ -478,7 +478,7 @@ class _QuotientNode(Node):
             grad = grad * self.number
         if not _mode.enabled:
             return (_wrap(-grad._data * self.reciprocal * self.reciprocal),)
-        node = ResultNode("Reciprocal", (), _reciprocal_slope)  # type: ignore[arg-type]  # called with the result, too
+        node = ResultNode("Reciprocal", (), _reciprocal_slope)
         node.edges = self.edges
         y = node.attach(_wrap(self.reciprocal, node))
         return (-grad * y * y,)

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import numpy as np
 
-from fastnn._autograd.engine import Node, ResultNode
+from fastnn._autograd.engine import MethodNode, Node, ResultNode, by_method, next_sequence
 from fastnn._autograd.modes import _mode
 from fastnn._core import capture_state
 from fastnn._core import numpy_trace as trace
@@ -242,7 +242,7 @@ def recorded_result(
     saved: tuple[Tensor, ...] = (),
 ) -> Tensor:
     """A tensor over ``result``, recorded as an operation whose ``run`` gets the gradient and the result."""
-    node = ResultNode(name, operands, run, saved)  # type: ignore[arg-type]  # other nodes' `run` gets the gradient only
+    node = ResultNode(name, operands, run, saved)
     return node.attach(_wrap(result, node))
 
 
@@ -345,7 +345,24 @@ def of_operand(name: str, x: Tensor, function: ArrayMap, derivative: Derivative)
         result = np.asarray(result)
     if not _recorded(x):
         return _wrap(result)
-    return _wrap(result, Node(name, (x,), lambda grad: (derivative(grad, x),), (x,)))
+    return _wrap(result, _OperandNode(name, x, derivative))
+
+
+class _OperandNode(MethodNode):
+    """The node of an elementwise function whose derivative reads the operand."""
+
+    __slots__ = ("derivative", "operand")
+
+    def __init__(self, name: str, x: Tensor, derivative: Derivative) -> None:
+        super().__init__(name, x, True)
+        self.derivative, self.operand = derivative, x
+
+    def gradients(self, grad: Tensor) -> tuple[Tensor]:
+        return (self.derivative(grad, self.operand),)
+
+    def release(self) -> None:
+        self.operand = None  # type: ignore[assignment]  # freed
+        super().release()
 
 
 def of_result(name: str, x: Tensor, function: ArrayMap, derivative: Derivative) -> Tensor:
@@ -358,7 +375,28 @@ def of_result(name: str, x: Tensor, function: ArrayMap, derivative: Derivative) 
         result = np.asarray(result)
     if not _recorded(x):
         return _wrap(result)
-    return recorded_result(name, (x,), result, lambda grad, y: (derivative(grad, y),))
+    node = _ResultNode(name, x, False)
+    y = _wrap(result, node)
+    node.derivative, node.result = derivative, (result, y._memory)
+    return node.guard(y)
+
+
+class _ResultNode(MethodNode):
+    """The node of an elementwise function whose derivative reads the result."""
+
+    __slots__ = ("derivative", "result")
+
+    derivative: Derivative
+    # Not the tensor, which holds this node.
+    result: Any
+
+    def gradients(self, grad: Tensor) -> tuple[Tensor]:
+        array, memory = self.result
+        return (self.derivative(grad, Tensor._remade(array, memory, self if _mode.enabled else None)),)
+
+    def release(self) -> None:
+        self.result = None
+        super().release()
 
 
 # -- Elementwise functions of two ----------------------------------------------------------------
@@ -521,20 +559,44 @@ def binary(name: str, x: Any, y: Any, operate: Callable[..., Any], dx: Partial, 
         result = broadcast(operate, a, b)
     if not _recorded(x, y):
         return _wrap(result)
-    x_shape = a.shape if x._requires_grad else None
-    y_shape = b.shape if y._requires_grad else None
-    # Only operands that a derivative reads are kept; they must not change before the backward pass.
-    needed = (dx.reads if x_shape is not None else "") + (dy.reads if y_shape is not None else "")
-    x_kept, y_kept = x if "x" in needed else None, y if "y" in needed else None
+    return _wrap(result, _BinaryNode(name, x, y, dx, dy))
 
-    def backward(grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+
+class _BinaryNode(MethodNode):
+    """The node of a function of two tensors; only operands that a derivative reads are kept."""
+
+    __slots__ = ("dx", "dy", "x", "x_shape", "y", "y_shape")
+
+    def __init__(self, name: str, x: Tensor, y: Tensor, dx: Partial, dy: Partial) -> None:
+        self.title, self.keeps, self.run = name, False, by_method
+        self.recompute = self.read = self.hooks = None
+        self.dx, self.dy, reads = dx, dy, ""
+        first = second = None
+        self.x_shape = self.y_shape = None
+        if x._requires_grad:
+            first, self.x_shape, reads = x._node or x, x._data.shape, dx.reads
+        if y._requires_grad:
+            second, self.y_shape, reads = y._node or y, y._data.shape, reads + dy.reads
+        self.edges, self.x, self.y, self.saved = (first, second), None, None, []
+        if reads:
+            # These must not change before the backward pass.
+            for name, t in (("x", x), ("y", y)):
+                if name in reads:
+                    self.saved.append((t._memory, t._memory.version, t._data.shape))
+            self.x, self.y = x if "x" in reads else None, y if "y" in reads else None
+        self.sequence = next_sequence()
+
+    def gradients(self, grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        x_shape, y_shape = self.x_shape, self.y_shape
         return (
-            None if x_shape is None else _unbroadcast(dx.run(grad, x_kept, y_kept), x_shape),
-            None if y_shape is None else _unbroadcast(dy.run(grad, x_kept, y_kept), y_shape),
+            None if x_shape is None else _unbroadcast(self.dx.run(grad, self.x, self.y), x_shape),
+            None if y_shape is None else _unbroadcast(self.dy.run(grad, self.x, self.y), y_shape),
         )
 
-    saved = () if not needed else tuple([t for t in (x_kept, y_kept) if t is not None])
-    return _wrap(result, Node(name, (x, y), backward, saved))
+    def release(self) -> None:
+        if self.saved:
+            self.x = self.y = None
+            super().release()
 
 
 # Operations of float16 and a number that are computed in float32, as in PyTorch: the number may not fit in float16.
@@ -569,11 +631,32 @@ def _with_number(
         return _wrap(result)
     # As in PyTorch the number counts as saved if the derivative reads it.
     keeps = ("y" if operand is x else "x") in partial.reads
-    if ("x" if operand is x else "y") in partial.reads:
-        return _wrap(result, Node(name, (operand,), lambda grad: (partial.run(grad, x, y),), (operand,), keeps))
-    if operand is x:
-        return _wrap(result, Node(name, (operand,), lambda grad: (partial.run(grad, None, y),), (), keeps))
-    return _wrap(result, Node(name, (operand,), lambda grad: (partial.run(grad, x, None),), (), keeps))
+    node = _NumberNode(name, operand, ("x" if operand is x else "y") in partial.reads, keeps)
+    node.partial, node.x, node.y = partial, x, y
+    if not node.saved:
+        if operand is x:
+            node.x = None
+        else:
+            node.y = None
+    return _wrap(result, node)
+
+
+class _NumberNode(MethodNode):
+    """The node of a function of a tensor and a number."""
+
+    __slots__ = ("partial", "x", "y")
+
+    partial: Partial
+    x: Any
+    y: Any
+
+    def gradients(self, grad: Tensor) -> tuple[Tensor]:
+        return (self.partial.run(grad, self.x, self.y),)
+
+    def release(self) -> None:
+        if self.saved or self.keeps:
+            self.x = self.y = None
+            super().release()
 
 
 def same_elements(a: np.ndarray, b: np.ndarray) -> bool:

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 
-from fastnn._autograd.engine import Node
+from fastnn._autograd.engine import Alias, Node
 from fastnn._autograd.modes import _mode
+from fastnn._core.capture_state import active
 from fastnn._core.dtypes import from_numpy_dtype, promoted
 from fastnn._core.errors import ShapeError
-from fastnn._tensor.tensor import Tensor, _recorded, _wrap
-from fastnn._tensor.views import linear_map
+from fastnn._core.numpy_trace import joined, padded
+from fastnn._tensor.tensor import Tensor, _recorded, _share, _wrap
+from fastnn._tensor.views import Step, linear_map
 from fastnn.ops.core import also_read, check_tensor, dimension, named, whole
 from fastnn.ops.slicing import select, sliced
 
@@ -33,15 +35,17 @@ def _tensors(name: str, tensors: Any) -> list[Tensor]:
     return list(tensors)
 
 
-def _plain_arrays(tensors: Any) -> list[np.ndarray] | None:
-    """The arrays of tensors of one dtype, with elements and without a history; None for others."""
+def _plain_arrays(tensors: Any, recorded: bool = False) -> list[np.ndarray] | None:
+    """The arrays of tensors of one dtype with elements, and without a history unless ``recorded``; None for others."""
     if type(tensors) is not tuple and type(tensors) is not list:
         return None
     arrays: list[np.ndarray] = []
     kind = None
     recording = _mode.enabled
     for t in tensors:
-        if type(t) is not Tensor or (recording and (t._requires_grad or t._history != t._memory.history)):
+        if type(t) is not Tensor or (
+            recording and ((t._requires_grad and not recorded) or t._history != t._memory.history)
+        ):
             return None
         array = t._data
         if array.dtype is not kind:
@@ -79,7 +83,7 @@ def cat(tensors: Any, dim: int = 0) -> Tensor:
     >>> fastnn.cat([fastnn.tensor([1, 2]), fastnn.tensor([3])])
     tensor([1, 2, 3])
     """
-    arrays = _plain_arrays(tensors)
+    arrays = None if active else _plain_arrays(tensors)
     if arrays and type(dim) is int:
         try:
             return _wrap(np.concatenate(arrays, dim))
@@ -97,7 +101,7 @@ def cat(tensors: Any, dim: int = 0) -> Tensor:
     kept = [t for t in parts if t._data.shape != (0,)] or parts[:1]
     axis = dimension(dim, kept[0]._data.ndim)
     try:
-        result = np.concatenate([t._data for t in kept], axis)
+        result = joined([t._data for t in kept], axis)
     except ValueError:
         found = [list(t._data.shape) for t in kept]
         raise ShapeError(f"Sizes of tensors must match except in dimension {axis}: found {found}") from None
@@ -141,7 +145,7 @@ def stack(tensors: Any, dim: int = 0) -> Tensor:
     tensor([[0., 1.],
             [0., 1.]])
     """
-    arrays = _plain_arrays(tensors)
+    arrays = None if active else _plain_arrays(tensors, True)
     if arrays and dim == 0 and type(dim) is int:
         shape = arrays[0].shape
         for array in arrays:
@@ -149,7 +153,7 @@ def stack(tensors: Any, dim: int = 0) -> Tensor:
                 break
         else:
             # In a third of the time of np.stack.
-            return _wrap(np.array(arrays))
+            return _stacked(tensors, np.array(arrays), 0)
     parts = _tensors("stack", tensors)
     if not parts:
         raise RuntimeError("stack expects a non-empty TensorList")
@@ -162,13 +166,19 @@ def stack(tensors: Any, dim: int = 0) -> Tensor:
             )
     parts = _one_dtype(parts)
     axis = dimension(dim, len(shape) + 1)
-    result = np.stack([t._data for t in parts], axis)
-    if not _recorded(*parts):
-        return _wrap(result)
+    return _stacked(parts, joined([np.expand_dims(t._data, axis) for t in parts], axis), axis)
+
+
+def _stacked(parts: Sequence[Tensor], result: np.ndarray, axis: int) -> Tensor:
     wants = [t._requires_grad for t in parts]
+    if not _mode.enabled or True not in wants:
+        return _wrap(result)
 
     def run(grad: Tensor) -> tuple[Tensor | None, ...]:
-        return tuple([select(grad, axis, i) if want else None for i, want in enumerate(wants)])
+        if _mode.enabled or axis:
+            return tuple([select(grad, axis, i) if want else None for i, want in enumerate(wants)])
+        array = grad._data
+        return tuple([_wrap(array[i, ...]) if want else None for i, want in enumerate(wants)])
 
     return _wrap(result, Node("Stack", tuple(parts), run))
 
@@ -401,9 +411,28 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     return one_of_many([sliced(input, (*front, i, ...), "Unbind") for i in range(input._data.shape[axis])])
 
 
+def _plain_views(x: Tensor) -> list[Tensor]:
+    """The elements along the first dimension of a tensor without a history: views, made in half the time."""
+    array, memory, shape = x._data, x._memory, x._data.shape
+    elements = [array[i, ...] for i in range(len(array))]
+    if not _mode.enabled:
+        return [_share(element, None, Alias(memory)) for element in elements]
+    found = [_share(element, None, memory) for element in elements]
+    for i, made in enumerate(found):
+        made._view = (x, (_element(i, shape),))
+    return found
+
+
+def _element(i: int, shape: tuple[int, ...]) -> Step:
+    return "Unbind", lambda a: a[i, ...], lambda g: padded(g, shape, (i, ...))
+
+
 def _iter(self: Tensor) -> Iterator[Tensor]:
     if not self._data.ndim:
         raise TypeError("iteration over a 0-d tensor")
+    memory = self._memory
+    if type(self) is Tensor and self._view is None and not self._requires_grad and self._history == memory.history:
+        return iter(_plain_views(self))
     return iter(one_of_many([sliced(self, (i, ...), "Unbind") for i in range(self._data.shape[0])]))
 
 

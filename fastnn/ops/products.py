@@ -8,7 +8,8 @@ from typing import Any
 import numpy as np
 
 from fastnn import kernels
-from fastnn._autograd.engine import Node
+from fastnn._autograd.engine import Node, SelectiveNode
+from fastnn._autograd.modes import _mode
 from fastnn._core.errors import DTypeError, RangeError, ShapeError
 from fastnn._tensor.tensor import Tensor, _recorded, _unbroadcast, _wrap
 from fastnn.kernels.runtime import allocation
@@ -47,26 +48,61 @@ def _product(out: np.ndarray, a: np.ndarray, b: np.ndarray, bias: np.ndarray | N
     return out
 
 
-def _mm(a: Tensor, b: Tensor) -> Tensor:
-    """The product of two matrices, recorded."""
+def _array_product(x: np.ndarray, y: np.ndarray, columns: bool) -> np.ndarray:
+    """``x @ y``; ``columns``: those of the result are contiguous, not its rows."""
+    if columns:
+        x, y = y.T, x.T
+    out = allocation.empty((x.shape[0], y.shape[1]), x.dtype)
+    if x.dtype in _KERNEL_KINDS:
+        kernels.gemm(out, x, y)
+    else:
+        np.matmul(x, y, out=out)
+    return out.T if columns else out
+
+
+def _mm(a: Tensor, b: Tensor, turn_a: bool = False, turn_b: bool = False, columns: bool = False) -> Tensor:
+    """The product of two matrices, each of which may be transposed; recorded.
+
+    Args:
+        columns: whether the columns of the result are contiguous, not its rows.
+    """
     x, y = a._data, b._data
+    if turn_a:
+        x = x.T
+    if turn_b:
+        y = y.T
     if x.shape[1] != y.shape[0]:
         raise ShapeError(
             f"mat1 and mat2 shapes cannot be multiplied ({x.shape[0]}x{x.shape[1]} and {y.shape[0]}x{y.shape[1]})"
         )
-    out = _product(allocation.empty((x.shape[0], y.shape[1]), x.dtype), x, y)
+    out = _array_product(x, y, columns)
     if not _recorded(a, b):
         return _wrap(out)
     # Each factor is saved for the gradient of the other.
-    a_kept, b_kept = a if b._requires_grad else None, b if a._requires_grad else None
+    a_kept, x_kept = (a, x) if b._requires_grad else (None, None)
+    b_kept, y_kept = (b, y) if a._requires_grad else (None, None)
+    # A gradient is stored as its operand, a layer's weight by columns.
+    a_columns, b_columns = a._data.flags.fnc, b._data.flags.fnc
 
-    def run(grad: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        return (
-            None if b_kept is None else _mm(grad, b_kept.t()),
-            None if a_kept is None else _mm(a_kept.t(), grad),
-        )
+    def run(grad: Tensor, wants: list[bool]) -> tuple[Tensor | None, Tensor | None]:
+        by_a: Tensor | None = None
+        by_b: Tensor | None = None
+        again, g = _mode.enabled, grad._data
+        if wants[0] and b_kept is not None and y_kept is not None:
+            if again:
+                left, right = ((b_kept, turn_b), (grad, True)) if turn_a else ((grad, False), (b_kept, not turn_b))
+                by_a = _mm(left[0], right[0], left[1], right[1], a_columns)
+            else:
+                by_a = _wrap(_array_product(*(y_kept, g.T) if turn_a else (g, y_kept.T), a_columns))
+        if wants[1] and a_kept is not None and x_kept is not None:
+            if again:
+                left, right = ((grad, True), (a_kept, turn_a)) if turn_b else ((a_kept, not turn_a), (grad, False))
+                by_b = _mm(left[0], right[0], left[1], right[1], b_columns)
+            else:
+                by_b = _wrap(_array_product(*(g.T, x_kept) if turn_b else (x_kept.T, g), b_columns))
+        return by_a, by_b
 
-    return _wrap(out, Node("Mm", (a, b), run, tuple([t for t in (a_kept, b_kept) if t is not None])))
+    return _wrap(out, SelectiveNode("Mm", (a, b), run, tuple([t for t in (a_kept, b_kept) if t is not None])))
 
 
 def _bmm(a: Tensor, b: Tensor) -> Tensor:
@@ -248,17 +284,18 @@ def addmm(input: Tensor, mat1: Tensor, mat2: Tensor, *, beta: Any = 1, alpha: An
     kernels.gemm(out, x, y, bias if bias.flags.c_contiguous else np.ascontiguousarray(bias))
     if not _recorded(input, mat1, mat2):
         return _wrap(out)
-    wants = input._requires_grad
     a_kept, b_kept = mat1 if mat2._requires_grad else None, mat2 if mat1._requires_grad else None
+    a_columns, b_columns = x.flags.fnc, y.flags.fnc
 
-    def run(grad: Tensor) -> tuple[Tensor | None, ...]:
+    def run(grad: Tensor, wants: list[bool]) -> tuple[Tensor | None, ...]:
         return (
-            _unbroadcast(grad, bias.shape) if wants else None,
-            None if b_kept is None else _mm(grad, b_kept.t()),
-            None if a_kept is None else _mm(a_kept.t(), grad),
+            _unbroadcast(grad, bias.shape) if wants[0] else None,
+            _mm(grad, b_kept, False, True, a_columns) if wants[1] and b_kept is not None else None,
+            _mm(a_kept, grad, True, False, b_columns) if wants[2] and a_kept is not None else None,
         )
 
-    return _wrap(out, Node("Addmm", (input, mat1, mat2), run, tuple([t for t in (a_kept, b_kept) if t is not None])))
+    saved = tuple([t for t in (a_kept, b_kept) if t is not None])
+    return _wrap(out, SelectiveNode("Addmm", (input, mat1, mat2), run, saved))
 
 
 @named

@@ -37,10 +37,14 @@ def _shape(size: tuple[Any, ...]) -> tuple[int, ...]:
     return tuple(shape)
 
 
-def _rng(generator: Generator | None) -> np.random.Generator:
+def _checked(generator: Generator | None) -> Generator:
     if generator is not None and not isinstance(generator, Generator):
         raise TypeError(f"generator must be a Generator or None, found {type(generator).__name__}")
-    return (generator or default_generator()).numpy
+    return generator or default_generator()
+
+
+def _rng(generator: Generator | None) -> np.random.Generator:
+    return _checked(generator).numpy
 
 
 def _floating(name: str, kind: _dtype | None) -> np.dtype:
@@ -51,11 +55,12 @@ def _floating(name: str, kind: _dtype | None) -> np.dtype:
     return found
 
 
-def _drawn(draw: Callable[..., Any], shape: tuple[int, ...], kind: np.dtype) -> np.ndarray:
-    """Draws from a NumPy method that supports float32 and float64."""
+def _drawn(generator: Generator | None, method: str, shape: tuple[int, ...], kind: np.dtype) -> np.ndarray:
+    """Draws by a NumPy method that supports float32 and float64."""
+    source = _checked(generator)
     if kind == np.float16:
-        return np.asarray(draw(shape, np.dtype(np.float32))).astype(kind)
-    return np.asarray(draw(shape, kind))
+        return source.numbers(method, shape, np.dtype(np.float32)).astype(kind)
+    return source.numbers(method, shape, kind)
 
 
 def _finish(array: np.ndarray, out: Tensor | None, requires_grad: bool = False) -> Tensor:
@@ -80,7 +85,7 @@ def rand(
     torch.Size([2, 3])
     """
     check_device(device)
-    return _finish(_drawn(_rng(generator).random, _shape(size), _floating("rand", dtype)), out, requires_grad)
+    return _finish(_drawn(generator, "random", _shape(size), _floating("rand", dtype)), out, requires_grad)
 
 
 def randn(
@@ -94,7 +99,7 @@ def randn(
     torch.float64
     """
     check_device(device)
-    return _finish(_drawn(_rng(generator).standard_normal, _shape(size), _floating("randn", dtype)), out, requires_grad)
+    return _finish(_drawn(generator, "standard_normal", _shape(size), _floating("randn", dtype)), out, requires_grad)
 
 
 def randint(
@@ -191,7 +196,7 @@ def _like(
     if kind is None and not options and not requires_grad and type(input) is Tensor:
         found = input._data.dtype
         if found.char in "fd" and method is not None:
-            return _wrap(np.asarray(getattr(default_generator().numpy, method)(input._data.shape, found)))
+            return _wrap(default_generator().numbers(method, input._data.shape, found))
     options.pop("memory_format", None)
     return draw(input._data.shape, dtype=kind or input.dtype, requires_grad=requires_grad, **options)
 
@@ -227,7 +232,7 @@ def normal(
     else:
         kind, shape = _floating("normal", dtype), _shape((tuple(size),))
     with np.errstate(all="ignore"):
-        drawn = np.asarray(_drawn(_rng(generator).standard_normal, shape, kind) * s + m).astype(kind)
+        drawn = np.asarray(_drawn(generator, "standard_normal", shape, kind) * s + m).astype(kind)
     return _finish(drawn, out, requires_grad)
 
 
@@ -350,7 +355,7 @@ def uniform_(self: Tensor, *args: float, generator: Generator | None = None, **b
     kind = _check_floating("uniform_", self)
     if not low <= high:
         raise RuntimeError(f"uniform_ expects to return a [from, to) range, but found from={low} > to={high}")
-    drawn = _drawn(_rng(generator).random, self._data.shape, kind) * kind.type(high - low) + kind.type(low)
+    drawn = _drawn(generator, "random", self._data.shape, kind) * kind.type(high - low) + kind.type(low)
     # Rounding may reach the bound itself.
     return _fill(self, np.minimum(drawn, np.nextafter(kind.type(high), kind.type(low))) if low < high else drawn)
 
@@ -360,7 +365,7 @@ def normal_(self: Tensor, mean: float = 0.0, std: float = 1.0, *, generator: Gen
     kind = _check_floating("normal_", self)
     if not std >= 0:
         raise RuntimeError(f"normal expects std >= 0.0, but found std {std}")
-    drawn = _drawn(_rng(generator).standard_normal, self._data.shape, kind)
+    drawn = _drawn(generator, "standard_normal", self._data.shape, kind)
     return _fill(self, drawn * kind.type(std) + kind.type(mean))
 
 
@@ -374,7 +379,7 @@ def exponential_(self: Tensor, lambd: float = 1.0, *, generator: Generator | Non
     kind = _check_floating("exponential_", self)
     if not lambd > 0:
         raise RuntimeError(f"exponential_ expects lambda > 0.0, but found lambda={lambd}")
-    return _fill(self, _drawn(_rng(generator).standard_exponential, self._data.shape, kind) / kind.type(lambd))
+    return _fill(self, _drawn(generator, "standard_exponential", self._data.shape, kind) / kind.type(lambd))
 
 
 def random_(self: Tensor, *args: int, generator: Generator | None = None, **bounds: int | None) -> Tensor:
@@ -402,7 +407,7 @@ def log_normal_(self: Tensor, mean: float = 1.0, std: float = 2.0, *, generator:
     kind = _check_floating("log_normal_", self)
     if not std > 0:
         raise RuntimeError(f"log_normal_ expects std > 0.0, but found std={std}")
-    drawn = _drawn(_rng(generator).standard_normal, self._data.shape, kind)
+    drawn = _drawn(generator, "standard_normal", self._data.shape, kind)
     with np.errstate(over="ignore"):
         return _fill(self, np.exp(drawn * kind.type(std) + kind.type(mean)))
 

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import kernels
 from fastnn._tensor.tensor import Tensor
+from fastnn.kernels.optim.adadelta import adadelta
 from fastnn.kernels.optim.optimizers import Relaunch
 from fastnn.optim.elementwise import Elementwise
 from fastnn.optim.flat_runs import FlatSlice
@@ -66,7 +66,7 @@ class Adadelta(Elementwise):
             raise ValueError(f"Invalid rho value: {group['rho']}")
 
     def _update(self, cut: FlatSlice, grads: np.ndarray, group: dict[str, Any]) -> Relaunch:
-        return kernels.adadelta(
+        return adadelta(
             cut.values, grads, *cut.state, lr=group["lr"], rho=group["rho"], eps=group["eps"],
             weight_decay=group["weight_decay"], maximize=group["maximize"], hyper=cut.hyper, grad_scale=cut.grad_scale,
         )  # fmt: skip

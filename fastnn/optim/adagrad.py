@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import kernels
 from fastnn._tensor.tensor import Tensor
+from fastnn.kernels.optim.adagrad import adagrad
 from fastnn.kernels.optim.optimizers import Relaunch
 from fastnn.optim.elementwise import Elementwise
 from fastnn.optim.flat_runs import FlatSlice
@@ -71,7 +71,7 @@ class Adagrad(Elementwise):
         return self.defaults["initial_accumulator_value"] if name == "sum" else 0.0
 
     def _update(self, cut: FlatSlice, grads: np.ndarray, group: dict[str, Any]) -> Relaunch:
-        return kernels.adagrad(
+        return adagrad(
             cut.values, grads, *cut.state, step=cut.numbers.item(0), lr=group["lr"], lr_decay=group["lr_decay"],
             eps=group["eps"], weight_decay=group["weight_decay"], maximize=group["maximize"],
             hyper=cut.hyper, grad_scale=cut.grad_scale,

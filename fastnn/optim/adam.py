@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import kernels
 from fastnn._tensor.tensor import Tensor
+from fastnn.kernels.optim.adam import adam
 from fastnn.kernels.optim.optimizers import Relaunch
 from fastnn.optim.elementwise import Elementwise
 from fastnn.optim.flat_runs import FlatSlice
@@ -74,7 +74,7 @@ class Adam(Elementwise):
         return ("exp_avg", "exp_avg_sq", "max_exp_avg_sq") if group["amsgrad"] else ("exp_avg", "exp_avg_sq")
 
     def _update(self, cut: FlatSlice, grads: np.ndarray, group: dict[str, Any]) -> Relaunch:
-        return kernels.adam(
+        return adam(
             cut.values, grads, *cut.state, step=cut.numbers.item(0), lr=group["lr"], betas=group["betas"],
             eps=group["eps"], weight_decay=group["weight_decay"], decoupled=group["decoupled_weight_decay"],
             maximize=group["maximize"], hyper=cut.hyper, grad_scale=cut.grad_scale,

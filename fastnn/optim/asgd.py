@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import kernels
 from fastnn._tensor.tensor import Tensor
+from fastnn.kernels.optim.asgd import asgd
 from fastnn.optim.elementwise import Elementwise
 from fastnn.optim.flat_runs import FlatSlice
 
@@ -70,7 +70,7 @@ class ASGD(Elementwise):
         lr = float(group["lr"])
         cut.numbers[1] = lr / (1 + group["lambd"] * lr * step) ** group["alpha"]
         cut.numbers[2] = 1 / max(1.0, step - group["t0"])
-        kernels.asgd(
+        asgd(
             cut.values, grads, *cut.state, eta=eta, mu=mu, lambd=group["lambd"], weight_decay=group["weight_decay"],
             maximize=group["maximize"], hyper=cut.hyper, grad_scale=cut.grad_scale,
         )  # fmt: skip

@@ -7,8 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import kernels
 from fastnn._tensor.tensor import Tensor
+from fastnn.kernels.optim.nadam import nadam
 from fastnn.optim.elementwise import Elementwise
 from fastnn.optim.flat_runs import FlatSlice
 
@@ -74,7 +74,7 @@ class NAdam(Elementwise):
         # In float32, as PyTorch keeps it.
         products = cut.numbers[1]
         products *= group["betas"][0] * (1.0 - 0.5 * 0.96 ** (step * group["momentum_decay"]))
-        kernels.nadam(
+        nadam(
             cut.values, grads, *cut.state, step=step, mu_product=products.item(0), lr=group["lr"], betas=group["betas"],
             eps=group["eps"], weight_decay=group["weight_decay"], momentum_decay=group["momentum_decay"],
             decoupled=group["decoupled_weight_decay"], maximize=group["maximize"],

@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import kernels
 from fastnn._tensor.tensor import Tensor
 from fastnn.kernels.optim.optimizers import Relaunch
+from fastnn.kernels.optim.rmsprop import rmsprop
 from fastnn.optim.elementwise import Elementwise
 from fastnn.optim.flat_runs import FlatSlice
 
@@ -73,7 +73,7 @@ class RMSprop(Elementwise):
 
     def _update(self, cut: FlatSlice, grads: np.ndarray, group: dict[str, Any]) -> Relaunch:
         state, with_momentum, centered = cut.state, group["momentum"] > 0, group["centered"]
-        return kernels.rmsprop(
+        return rmsprop(
             cut.values, grads, state[0], state[1] if with_momentum else None, state[-1] if centered else None,
             lr=group["lr"], alpha=group["alpha"], eps=group["eps"], weight_decay=group["weight_decay"],
             momentum=group["momentum"], maximize=group["maximize"], hyper=cut.hyper, grad_scale=cut.grad_scale,

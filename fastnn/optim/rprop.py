@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import kernels
 from fastnn._tensor.tensor import Tensor
 from fastnn.kernels.optim.optimizers import Relaunch
+from fastnn.kernels.optim.rprop import rprop
 from fastnn.optim.elementwise import Elementwise
 from fastnn.optim.flat_runs import FlatSlice
 
@@ -69,7 +69,7 @@ class Rprop(Elementwise):
         return float(group["lr"]) if name == "step_size" else 0.0
 
     def _update(self, cut: FlatSlice, grads: np.ndarray, group: dict[str, Any]) -> Relaunch:
-        return kernels.rprop(
+        return rprop(
             cut.values, grads, *cut.state, etas=group["etas"], step_sizes=group["step_sizes"],
             maximize=group["maximize"], hyper=cut.hyper, grad_scale=cut.grad_scale,
         )  # fmt: skip

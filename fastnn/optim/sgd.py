@@ -7,9 +7,9 @@ from typing import Any
 
 import numpy as np
 
-from fastnn import kernels
 from fastnn._tensor.tensor import Tensor
 from fastnn.kernels.optim.optimizers import Relaunch
+from fastnn.kernels.optim.sgd import sgd, sgd_momentum
 from fastnn.optim.elementwise import Elementwise
 from fastnn.optim.flat_runs import FlatSlice
 
@@ -74,11 +74,11 @@ class SGD(Elementwise):
 
     def _update(self, cut: FlatSlice, grads: np.ndarray, group: dict[str, Any]) -> Relaunch:
         if not cut.state:
-            return kernels.sgd(
+            return sgd(
                 cut.values, grads, lr=group["lr"], weight_decay=group["weight_decay"], maximize=group["maximize"],
                 hyper=cut.hyper, grad_scale=cut.grad_scale,
             )  # fmt: skip
-        return kernels.sgd_momentum(
+        return sgd_momentum(
             cut.values, grads, cut.state[0], step=cut.numbers.item(0), lr=group["lr"], momentum=group["momentum"],
             dampening=group["dampening"], weight_decay=group["weight_decay"], nesterov=group["nesterov"],
             maximize=group["maximize"], hyper=cut.hyper, grad_scale=cut.grad_scale,

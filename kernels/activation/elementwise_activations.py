@@ -11,19 +11,39 @@ arXiv:1908.08681, hard swish arXiv:1905.02244.
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from fastnn.kernels.llvm.math import exp, expm1, sigmoid, softplus, tanh
 from fastnn.kernels.llvm.simd import fabs, multiply_add
+from fastnn.kernels.runtime.alike import Alike
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for
 from fastnn.kernels.runtime.compiler import Kernel, Words, array, by_dtype, inline, integer, part, real
 from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.thread_count import chunks_for
 
-# Each function f(x, a, b, c) of one number and up to three constants is followed by its derivative
-# times dy. Constants and literals have the type of x, so that float32 stays float32.
+# Each activation is registered with its value f(x, a, b, c) of one number and up to three constants, its derivative
+# times dy, and a formula, whose derivatives are the second and higher ones. Constants and literals of the value and the
+# derivative have the type of x, so that float32 stays float32. A formula is f(m, x, n, a, b, c): x has the operators of
+# a number, n is the array of its numbers, and m has functions of x: exp, sigmoid, softplus, tanh, magnitude (x times
+# its sign) and piece(x, mask, slope), which is slope * x where the mask of numbers holds, and 0 elsewhere.
+
+
+class _Function(NamedTuple):
+    value: Callable[..., Any]
+    derivative: Callable[..., Any]
+    formula: Callable[..., Any]
+    # Floating-point operations per number, to choose a thread count.
+    cost: int
+
+
+FUNCTIONS: dict[str, _Function] = {}
+
+
+def _register(name: str, *, value: Any, derivative: Any, formula: Any, cost: int) -> None:
+    FUNCTIONS[name] = _Function(value, derivative, formula, cost)
 
 
 def _elu(x, a, b, c):
@@ -36,6 +56,14 @@ def _elu_backward(dy, x, a, b, c):
     return dy * (c * a * exp(c * x)) if x <= 0 else dy * b
 
 
+def _elu_formula(m, x, n, a, b, c):
+    # At 0 it is treated as linear, as in PyTorch.
+    return m.piece(x, ~(n <= 0), b) + m.piece(x, n == 0, a * c) + (m.exp(m.piece(x, n < 0, c)) - 1) * a
+
+
+_register("elu", value=_elu, derivative=_elu_backward, cost=20, formula=_elu_formula)
+
+
 def _hardshrink(x, a, b, c):
     return type(x)(0) if -a <= x <= a else x
 
@@ -46,9 +74,10 @@ def _shrink_backward(dy, x, a, b, c):
     return dy if x > a or x < -a else dy * type(x)(0) if x != x else type(x)(0)
 
 
-def _softshrink(x, a, b, c):
-    # x * 0 keeps NaN.
-    return x - a if x > a else (x + a if x < -a else x * type(x)(0))
+_register(
+    "hardshrink", value=_hardshrink, derivative=_shrink_backward, cost=3,
+    formula=lambda m, x, n, a, b, c: m.piece(x, (n > a) | (n < -a)),
+)  # fmt: skip
 
 
 def _hardsigmoid(x, a, b, c):
@@ -61,14 +90,10 @@ def _hardsigmoid_backward(dy, x, a, b, c):
     return dy * type(x)(1 / 6) if -3 < x < 3 else type(x)(0)
 
 
-def _hardtanh(x, a, b, c):
-    """a, b: the smallest and the largest value."""
-    y = a if x < a else x
-    return b if y > b else y
-
-
-def _hardtanh_backward(dy, x, a, b, c):
-    return dy if a < x < b else dy * type(x)(0) if x != x else type(x)(0)
+_register(
+    "hardsigmoid", value=_hardsigmoid, derivative=_hardsigmoid_backward, cost=4,
+    formula=lambda m, x, n, a, b, c: m.piece(x, (n > -3) & (n < 3), 1 / 6),
+)  # fmt: skip
 
 
 def _hardswish(x, a, b, c):
@@ -84,6 +109,30 @@ def _hardswish_backward(dy, x, a, b, c):
     return type(x)(0) if x <= -3 else (middle if x < 3 else dy)
 
 
+def _hardswish_formula(m, x, n, a, b, c):
+    middle = m.piece(x, (n > -3) & (n < 3))
+    return m.piece(x, ~((n <= -3) | (n < 3))) + middle * (middle + 3) * (1 / 6)
+
+
+_register("hardswish", value=_hardswish, derivative=_hardswish_backward, cost=5, formula=_hardswish_formula)
+
+
+def _hardtanh(x, a, b, c):
+    """a, b: the smallest and the largest value."""
+    y = a if x < a else x
+    return b if y > b else y
+
+
+def _hardtanh_backward(dy, x, a, b, c):
+    return dy if a < x < b else dy * type(x)(0) if x != x else type(x)(0)
+
+
+_register(
+    "hardtanh", value=_hardtanh, derivative=_hardtanh_backward, cost=2,
+    formula=lambda m, x, n, a, b, c: m.piece(x, (a < n) & (n < b)),
+)  # fmt: skip
+
+
 def _logsigmoid(x, a, b, c):
     return -softplus(-x)
 
@@ -92,14 +141,10 @@ def _logsigmoid_backward(dy, x, a, b, c):
     return dy * sigmoid(-x)
 
 
-def _silu(x, a, b, c):
-    return x * sigmoid(x)
-
-
-def _silu_backward(dy, x, a, b, c):
-    # sigmoid(-x) is 1 - sigmoid(x) without cancellation.
-    s = sigmoid(x)
-    return dy * multiply_add(x * s, sigmoid(-x), s)
+_register(
+    "logsigmoid", value=_logsigmoid, derivative=_logsigmoid_backward, cost=45,
+    formula=lambda m, x, n, a, b, c: -m.softplus(-x),
+)  # fmt: skip
 
 
 def _mish_parts(x):
@@ -122,6 +167,25 @@ def _mish_backward(dy, x, a, b, c):
     return dy * multiply_add(x * sigmoid(x) * rest, type(x)(1) + t, t)
 
 
+_register(
+    "mish", value=_mish, derivative=_mish_backward, cost=40,
+    formula=lambda m, x, n, a, b, c: x * m.tanh(m.softplus(x)),
+)  # fmt: skip
+
+
+def _silu(x, a, b, c):
+    return x * sigmoid(x)
+
+
+def _silu_backward(dy, x, a, b, c):
+    # sigmoid(-x) is 1 - sigmoid(x) without cancellation.
+    s = sigmoid(x)
+    return dy * multiply_add(x * s, sigmoid(-x), s)
+
+
+_register("silu", value=_silu, derivative=_silu_backward, cost=25, formula=lambda m, x, n, a, b, c: x * m.sigmoid(x))
+
+
 def _softplus(x, a, b, c):
     """a: beta; b: threshold, above which ``a * x`` counts as the result."""
     z = a * x
@@ -134,6 +198,25 @@ def _softplus_backward(dy, x, a, b, c):
     return dy if z > b else dy * sigmoid(z)
 
 
+def _softplus_formula(m, x, n, a, b, c):
+    right = a * n > b
+    return m.piece(x, right) + m.softplus(m.piece(x, ~right, a)) * (1 / a)
+
+
+_register("softplus", value=_softplus, derivative=_softplus_backward, cost=45, formula=_softplus_formula)
+
+
+def _softshrink(x, a, b, c):
+    # x * 0 keeps NaN.
+    return x - a if x > a else (x + a if x < -a else x * type(x)(0))
+
+
+_register(
+    "softshrink", value=_softshrink, derivative=_shrink_backward, cost=3,
+    formula=lambda m, x, n, a, b, c: m.piece(x, (n > a) | (n < -a)),
+)  # fmt: skip
+
+
 def _softsign(x, a, b, c):
     return x / (type(x)(1) + fabs(x))
 
@@ -142,6 +225,12 @@ def _softsign_backward(dy, x, a, b, c):
     d = type(x)(1) + fabs(x)
     # x * 0 makes the result NaN for infinite x, like the value, and like PyTorch's derivative.
     return multiply_add(x, type(x)(0), dy / (d * d))
+
+
+_register(
+    "softsign", value=_softsign, derivative=_softsign_backward, cost=4,
+    formula=lambda m, x, n, a, b, c: x / (m.magnitude(x) + 1),
+)  # fmt: skip
 
 
 def _tanhshrink(x, a, b, c):
@@ -153,6 +242,12 @@ def _tanhshrink_backward(dy, x, a, b, c):
     return dy * (t * t)
 
 
+_register(
+    "tanhshrink", value=_tanhshrink, derivative=_tanhshrink_backward, cost=30,
+    formula=lambda m, x, n, a, b, c: x - m.tanh(x),
+)  # fmt: skip
+
+
 def _threshold(x, a, b, c):
     """a: the threshold; b: the value for x up to the threshold."""
     return b if x <= a else x
@@ -162,28 +257,10 @@ def _threshold_backward(dy, x, a, b, c):
     return type(x)(0) if x <= a else dy
 
 
-class _Function(NamedTuple):
-    value: Any
-    derivative: Any
-    # Floating-point operations per number, to choose a thread count.
-    cost: int
-
-
-FUNCTIONS = {
-    "elu": _Function(_elu, _elu_backward, 20),
-    "hardshrink": _Function(_hardshrink, _shrink_backward, 3),
-    "hardsigmoid": _Function(_hardsigmoid, _hardsigmoid_backward, 4),
-    "hardswish": _Function(_hardswish, _hardswish_backward, 5),
-    "hardtanh": _Function(_hardtanh, _hardtanh_backward, 2),
-    "logsigmoid": _Function(_logsigmoid, _logsigmoid_backward, 45),
-    "mish": _Function(_mish, _mish_backward, 40),
-    "silu": _Function(_silu, _silu_backward, 25),
-    "softplus": _Function(_softplus, _softplus_backward, 45),
-    "softshrink": _Function(_softshrink, _shrink_backward, 3),
-    "softsign": _Function(_softsign, _softsign_backward, 4),
-    "tanhshrink": _Function(_tanhshrink, _tanhshrink_backward, 30),
-    "threshold": _Function(_threshold, _threshold_backward, 2),
-}
+_register(
+    "threshold", value=_threshold, derivative=_threshold_backward, cost=2,
+    formula=lambda m, x, n, a, b, c: m.piece(x, ~(n <= a)),
+)  # fmt: skip
 
 
 _FORWARD_WORDS = Words("out x; size; a b c")
@@ -239,17 +316,21 @@ _mish_parts = inline(_mish_parts)
 
 
 @functools.cache
-def _kernels(name: str) -> tuple[dict[np.dtype, Kernel], dict[np.dtype, Kernel]]:
-    """The kernels of a function, created at its first use: creating a jitted function also costs time."""
+def _kernels(name: str) -> tuple[dict[np.dtype, Kernel], dict[np.dtype, Kernel], Alike, Alike]:
+    """The kernels of a function by dtype, and for small arrays.
+
+    They are created at its first use: creating a jitted function also costs time.
+    """
     try:
         function = FUNCTIONS[name]
     except (KeyError, TypeError):
         raise ValueError(f"activation must be one of {', '.join(FUNCTIONS)}, found {name!r}") from None
     forward, backward = _forward(inline(function.value)), _backward(inline(function.derivative))
-    return (
+    both = (
         by_dtype(f"{name}_forward", forward, _FORWARD_WORDS, outputs="out", shared=""),
         by_dtype(f"{name}_backward", backward, _BACKWARD_WORDS, outputs="dx"),
     )
+    return *both, *map(Alike, both)  # type: ignore[return-value]  # of two
 
 
 def elementwise_forward(
@@ -262,7 +343,10 @@ def elementwise_forward(
         activation: a key of :data:`FUNCTIONS`.
         a, b, c: its constants; see its function above.
     """
-    kernel = kernel_for(_kernels(activation)[0], "x", x)
+    kernels, _, alike, _ = _kernels(activation)
+    if alike.run(FUNCTIONS[activation].cost, out, x, None, -1, a, b, c):
+        return
+    kernel = kernel_for(kernels, "x", x)
     check("x", x, x.dtype, x.shape)
     check_output("out", out, x.dtype, x.shape)
     launch(kernel, chunks_for(x.size * FUNCTIONS[activation].cost), (out, x), x.size, a, b, c)
@@ -277,7 +361,10 @@ def elementwise_backward(
         dx, dy, x: C-contiguous arrays of one shape and dtype; ``dx`` may be ``dy``.
         activation, a, b, c: as in :func:`elementwise_forward`.
     """
-    kernel = kernel_for(_kernels(activation)[1], "dy", dy)
+    _, kernels, _, alike = _kernels(activation)
+    if alike.run(FUNCTIONS[activation].cost, dx, dy, x, -1, a, b, c):
+        return
+    kernel = kernel_for(kernels, "dy", dy)
     check("dy", dy, dy.dtype, dy.shape)
     check("x", x, dy.dtype, dy.shape)
     check_output("dx", dx, dy.dtype, dy.shape)

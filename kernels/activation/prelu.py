@@ -90,8 +90,8 @@ def _backward(dtype):
     return prelu_backward_slice
 
 
-_FORWARD = by_dtype("prelu_forward", _forward, _FORWARD_WORDS)
-_BACKWARD = by_dtype("prelu_backward", _backward, _BACKWARD_WORDS)
+_FORWARD = by_dtype("prelu_forward", _forward, _FORWARD_WORDS, outputs="out")
+_BACKWARD = by_dtype("prelu_backward", _backward, _BACKWARD_WORDS, outputs="dx dweight")
 
 
 def _sizes(name: str, x: np.ndarray, weight: np.ndarray) -> tuple[int, int, int]:

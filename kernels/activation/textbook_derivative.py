@@ -56,7 +56,7 @@ def _derivative(out, x, code, slope):
             out[i] = four * _sigmoid_derivative(two * x[i])
 
 
-_KERNEL = by_dtype("activation_derivative", forward_slice(_derivative), FORWARD_WORDS, outputs="out")
+_KERNEL = by_dtype("activation_derivative", forward_slice(_derivative, _derivative), FORWARD_WORDS, outputs="out")
 
 
 def activation_derivative(out: np.ndarray, x: np.ndarray, activation: str, slope: float = 0.01) -> None:

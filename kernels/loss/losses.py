@@ -1,15 +1,16 @@
 """Elementwise losses: value, derivative and sum in one pass over the arrays.
 
 Each loss is one scalar function of x, y and a parameter a, which returns its value and its derivative
-by x; a loss of three arrays also has z, and the derivative by it. The arrays are processed in blocks;
-losses and derivatives that are not requested go to the stack, so that each loss is one loop, compiled
-at its first use (0.2 to 0.4 s). The sums of the blocks are added in order.
+by x; a loss of three arrays also has z, and the derivative by it. Its slopes are registered with it:
+the derivatives by all operands, for second derivatives and the gradient of a target. The arrays are
+processed in blocks; losses and derivatives that are not requested go to the stack, so that each loss is
+one loop, compiled at its first use (0.2 to 0.4 s). The sums of the blocks are added in order.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -53,6 +54,27 @@ _OUT, _LOSSES, _DX, _DZ, _MEAN = 1, 2, 4, 8, 16
 
 # -- The losses, for one number ----------------------------------------------------------------
 
+# Slopes are f(m, x, y, a) or f(m, x, y, z, a) of operands with the operators of numbers. m has functions of them: exp,
+# log, sgn, sigmoid, logsigmoid, clamp_min(x, least), clip(x, a), which clamps to [-a, a]; numbers(x), the array; and
+# constant(array, x), an operand of the dtype of x. They return a derivative by each operand; None if there is none.
+
+
+class Loss(NamedTuple):
+    value: Callable[..., Any]
+    slopes: Callable[..., Any]
+    # Floating-point operations per number, to choose a thread count.
+    cost: int
+    # Three arrays instead of two; whether all numbers must be in [0, 1].
+    three: bool
+    probabilities: bool
+
+
+TABLE: dict[str, Loss] = {}
+
+
+def _register(value: Any, *, slopes: Any, cost: int, three: bool = False, probabilities: bool = False) -> None:
+    TABLE[value.py_func.__name__] = Loss(value, slopes, cost, three, probabilities)
+
 
 @inline(fastmath=STRICT)
 def _log1p(x):
@@ -69,12 +91,28 @@ def mse(x, y, a):
     return d * d, d + d
 
 
+def _mse_slopes(m, x, y, a):
+    d = (x - y) * 2
+    return d, -d
+
+
+_register(mse, slopes=_mse_slopes, cost=3)
+
+
 @inline
 def l1(x, y, a):
     d = x - y
     kind = type(d)
     # Without a quotient: 0 for NaN, as in PyTorch.
     return fabs(d), (kind(1) if d > kind(0) else kind(0)) - (kind(1) if d < kind(0) else kind(0))
+
+
+def _l1_slopes(m, x, y, a):
+    d = m.sgn(x - y)
+    return d, -d
+
+
+_register(l1, slopes=_l1_slopes, cost=3)
 
 
 @inline
@@ -89,6 +127,14 @@ def smooth_l1(x, y, a):
     return (kind(0.5) * z * (z * inverse) if inside else z - kind(0.5) * a), slope
 
 
+def _smooth_l1_slopes(m, x, y, a):
+    slope = m.clip(x - y, a) * (1 / a)
+    return slope, -slope
+
+
+_register(smooth_l1, slopes=_smooth_l1_slopes, cost=8)
+
+
 @inline
 def huber(x, y, a):
     d = x - y
@@ -96,6 +142,14 @@ def huber(x, y, a):
     z = fabs(d)
     slope = a if d > a else -a if d < -a else d
     return (kind(0.5) * z * z if z <= a else a * (z - kind(0.5) * a)), slope
+
+
+def _huber_slopes(m, x, y, a):
+    slope = m.clip(x - y, a)
+    return slope, -slope
+
+
+_register(huber, slopes=_huber_slopes, cost=8)
 
 
 @inline
@@ -107,6 +161,13 @@ def bce(x, y, a):
     room = (kind(1) - x) * x
     room = kind(1e-12) if room < kind(1e-12) else room
     return multiply_add(y - kind(1), log_rest, -(y * log_x)), (x - y) / room
+
+
+def _bce_slopes(m, x, y, a):
+    return (x - y) / m.clamp_min((1 - x) * x, 1e-12), m.log(1 - x) - m.log(x)
+
+
+_register(bce, slopes=_bce_slopes, cost=70, probabilities=True)
 
 
 @inline
@@ -137,11 +198,22 @@ def bce_with_logits(x, y, a):
     return multiply_add(no, above, multiply_add(y, below, rest)), multiply_add(no, p, -(y * q))
 
 
+_register(bce_with_logits, slopes=lambda m, x, y, a: (m.sigmoid(x) - y, -x), cost=70)
+
+
 @inline
 def soft_margin(x, y, a):
     _, below = _parts(x * y)
     rest, _, q = _logistic(x * y)
     return below + rest, -y * q
+
+
+def _soft_margin_slopes(m, x, y, a):
+    p = m.sigmoid(-(x * y))
+    return -y * p, -x * p
+
+
+_register(soft_margin, slopes=_soft_margin_slopes, cost=70)
 
 
 @inline
@@ -152,10 +224,22 @@ def kl_div(x, y, a):
     return multiply_add(-y, x, own), -y
 
 
+# y / y: NaN at 0, as in PyTorch's formula.
+_register(kl_div, slopes=lambda m, x, y, a: (-y, m.log(y) + y / y - x), cost=30)
+
+
 @inline
 def kl_div_log(x, y, a):
     e = exp(y)
     return e * (y - x), -e
+
+
+def _kl_div_log_slopes(m, x, y, a):
+    e = m.exp(y)
+    return -e, e * (y - x + 1)
+
+
+_register(kl_div_log, slopes=_kl_div_log_slopes, cost=25)
 
 
 @inline
@@ -164,10 +248,16 @@ def poisson_nll(x, y, a):
     return multiply_add(-y, log(x + a), x), kind(1) - y / (x + a)
 
 
+_register(poisson_nll, slopes=lambda m, x, y, a: (1 - y / (x + a), -m.log(x + a)), cost=30)
+
+
 @inline
 def poisson_nll_log(x, y, a):
     e = exp(x)
     return multiply_add(-y, x, e), e - y
+
+
+_register(poisson_nll_log, slopes=lambda m, x, y, a: (m.exp(x) - y, -x), cost=25)
 
 
 @inline
@@ -184,6 +274,14 @@ def hinge_embedding(x, y, a):
     return value + (zero if y == -one else x), slope + (zero if y == -one else one)
 
 
+def _hinge_embedding_slopes(m, x, y, a):
+    numbers, label = m.numbers(x), m.numbers(y)
+    return m.constant(1.0 * (label != -1) - ((label != 1) & (a - numbers >= 0)), x), None
+
+
+_register(hinge_embedding, slopes=_hinge_embedding_slopes, cost=6)
+
+
 @inline
 def bce_with_logits_pos_weight(x, y, z, a):
     kind = type(x)
@@ -192,6 +290,14 @@ def bce_with_logits_pos_weight(x, y, z, a):
     no, yes = kind(1) - y, z * y
     value = multiply_add(no, above, multiply_add(yes, below, (no + yes) * rest))
     return value, multiply_add(no, p, -(yes * q)), y * (below + rest)
+
+
+def _pos_weight_slopes(m, x, y, z, a):
+    softplus, p = -m.logsigmoid(x), m.sigmoid(x)
+    return (1 - y) * p - z * y * (1 - p), (z - 1) * softplus - x, y * softplus
+
+
+_register(bce_with_logits_pos_weight, slopes=_pos_weight_slopes, cost=75, three=True)
 
 
 @inline
@@ -205,6 +311,17 @@ def gaussian_nll(x, y, z, a):
     square = d * quotient
     # The derivative by z is that by v, even below a, as in PyTorch.
     return half * (log(v) + square), quotient, half * (kind(1) - square) * inverse
+
+
+def _gaussian_nll_slopes(m, x, y, z, a):
+    # Clamped from below; the gradient ignores the clamping.
+    numbers = m.numbers(z)
+    v = z + m.constant(np.maximum(numbers, numbers.dtype.type(a)) - numbers, z)
+    quotient = (x - y) / v
+    return quotient, -quotient, (1 - (x - y) * quotient) / v * 0.5
+
+
+_register(gaussian_nll, slopes=_gaussian_nll_slopes, cost=40, three=True)
 
 
 # -- The slices ----------------------------------------------------------------------------------
@@ -334,24 +451,18 @@ def _of_three(loss: Callable[..., Any]) -> Callable[[Any], Callable[..., None]]:
     return build
 
 
-# Floating-point operations per number, to choose a thread count.
-_COSTS = {
-    mse: 3, l1: 3, smooth_l1: 8, huber: 8, bce: 70, bce_with_logits: 70, soft_margin: 70, kl_div: 30, kl_div_log: 25,
-    poisson_nll: 30, poisson_nll_log: 25, hinge_embedding: 6, bce_with_logits_pos_weight: 75, gaussian_nll: 40,
-}  # fmt: skip
-_THREE = (bce_with_logits_pos_weight, gaussian_nll)
-_COST_OF: dict[str, int] = {}
-_KERNELS: dict[str, dict[np.dtype, Kernel]] = {}
-for _loss, _cost in _COSTS.items():
-    _name = _loss.py_func.__name__
-    _COST_OF[_name] = _cost
-    if _loss in _THREE:
-        _KERNELS[_name] = by_dtype(f"{_name}_loss", _of_three(_loss), _WORDS_OF_THREE, outputs="out losses dx dz work")
+# Kernels by dtype, cost, and whether all numbers must be in [0, 1].
+_KERNELS: dict[str, tuple[dict[np.dtype, Kernel], int, bool]] = {}
+for _name, _loss in TABLE.items():
+    if _loss.three:
+        _facts: Any = _of_three(_loss.value), _WORDS_OF_THREE, "out losses dx dz work"
     else:
-        _KERNELS[_name] = by_dtype(f"{_name}_loss", _of_two(_loss, _loss is bce), _WORDS, outputs="out losses dx work")
+        _facts = _of_two(_loss.value, _loss.probabilities), _WORDS, "out losses dx work"
+    _slice, _words, _outputs = _facts
+    _KERNELS[_name] = by_dtype(f"{_name}_loss", _slice, _words, outputs=_outputs), _loss.cost, _loss.probabilities
 
-LOSSES = tuple(_KERNELS)
-THREE_ARRAYS = tuple([loss.py_func.__name__ for loss in _THREE])
+LOSSES = tuple(TABLE)
+THREE_ARRAYS = tuple([name for name, loss in TABLE.items() if loss.three])
 
 
 def _is_probability(y: np.ndarray) -> bool:
@@ -386,7 +497,7 @@ def pointwise_loss(
     Returns: whether the loss is defined for all numbers: False if one is not in [0, 1] for 'bce'.
     """
     try:
-        kernels, cost = _KERNELS[loss], _COST_OF[loss]
+        kernels, cost, probabilities = _KERNELS[loss]
     except (KeyError, TypeError):
         raise ValueError(f"loss must be one of {', '.join(LOSSES)}, found {loss!r}") from None
     kernel = kernel_for(kernels, "x", x)
@@ -427,7 +538,7 @@ def pointwise_loss(
     launch(kernel, parts, (*arrays, work), size, wanted, a)
     # A recording has no values. Before a replay the target can be checked; the input, which the model has not yet
     # computed, is not checked.
-    is_recorded = guard_contents(y, _is_probability) if loss == "bce" else is_tracing()
+    is_recorded = guard_contents(y, _is_probability) if probabilities else is_tracing()
     if parts > 1:
         if out is not None:
             finish_parts(out, work, blocks)

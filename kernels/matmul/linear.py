@@ -16,7 +16,7 @@ from fastnn.kernels.activation.fused_activations import (
     activation_backward,
     activation_code,
     cost,
-    differentiate,
+    differentiate_apart,
 )
 from fastnn.kernels.llvm.micro_kernel import ACCUMULATE
 from fastnn.kernels.matmul.gemm import ADD_SUM_B, GEMM, SUM_B, WORDS, fill_block, gemm, gemm_checked
@@ -100,7 +100,7 @@ def _activation_bias_backward(dtype):
         # A part owns whole columns: each sum runs over the rows in order, on one thread.
         if columns <= _NARROW and code != NONE:
             # One loop over the whole matrix: a loop per row of ten columns would cost more than its work.
-            differentiate(dz.reshape(-1), dy.reshape(-1), saved.reshape(-1), code, slope)
+            differentiate_apart(dz.reshape(-1), dy.reshape(-1), saved.reshape(-1), code, slope)
             dy, code = dz, NONE
         total = stack_array(_COLUMNS, dtype(0))
         first, last = part(-(-columns // _COLUMNS), t, n)
@@ -114,7 +114,7 @@ def _activation_bias_backward(dtype):
                     if code == NONE:
                         _add_rows(total[: hi - lo], dy[row, lo:hi])
                     else:
-                        differentiate(dz[row, lo:hi], dy[row, lo:hi], saved[row, lo:hi], code, slope)
+                        differentiate_apart(dz[row, lo:hi], dy[row, lo:hi], saved[row, lo:hi], code, slope)
                         _add_rows(total[: hi - lo], dz[row, lo:hi])
                 _add_rows(dbias[lo:hi], total[: hi - lo])
 

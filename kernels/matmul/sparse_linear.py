@@ -15,7 +15,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn.kernels.activation.fused_activations import activate, activation_code
+from fastnn.kernels.activation.fused_activations import activate_apart, activation_code
 from fastnn.kernels.llvm.simd import vector_bytes
 from fastnn.kernels.llvm.sparse_tile import MOST_VECTORS, add_products, add_to_rows
 from fastnn.kernels.matmul.sparse_rows import SortedBatch, check_batch
@@ -107,7 +107,7 @@ def _forward(dtype):
             for i in range(batch):
                 z[i, j:end] = sums[i, : end - j]
                 if code:
-                    activate(out[i, j:end], sums[i, : end - j], code, slope)
+                    activate_apart(out[i, j:end], sums[i, : end - j], code, slope)
 
     return sparse_forward_slice
 

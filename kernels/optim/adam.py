@@ -12,15 +12,15 @@ from fastnn.kernels.llvm.simd import maximum, multiply_add, sqrt
 from fastnn.kernels.optim.optimizers import (
     Relaunch,
     bounds,
-    check_betas,
-    check_step,
     factor,
     gradient,
+    moment_numbers,
+    moment_scalars,
     numbers,
-    sign_of,
+    stretch,
     update,
 )
-from fastnn.kernels.runtime.compiler import STRICT, Words, array, by_dtype, inline, integer
+from fastnn.kernels.runtime.compiler import STRICT, Words, by_dtype, inline, integer
 
 
 @inline(fastmath=STRICT)
@@ -57,19 +57,17 @@ def _adam(dtype):
         size, amsgrad = integer(args, _WORDS.size), integer(args, _WORDS.amsgrad)
         decoupled, hyper = integer(args, _WORDS.decoupled), numbers(args, _WORDS.hyper)
         lo, hi = bounds(size, t, n)
-        p = array(args, _WORDS.parameters, (size,), dtype)[lo:hi]
-        g = array(args, _WORDS.gradients, (size,), dtype)[lo:hi]
-        m, v = array(args, _WORDS.first, (size,), dtype)[lo:hi], array(args, _WORDS.second, (size,), dtype)[lo:hi]
-        lr, step, beta1, beta2 = hyper[0], hyper[1], hyper[2], hyper[3]
-        eps, decay, scale = dtype(hyper[4]), dtype(hyper[5]), dtype(hyper[6] * factor(args, _WORDS.scale))
-        keep = dtype(1)
-        if decoupled:
-            keep, decay = dtype(1 - lr * hyper[5]), dtype(0)
-        step_size = dtype(lr / bias_correction(beta1, step))
-        root_correction = dtype(1 / sqrt(bias_correction(beta2, step)))
-        rest1, rest2, beta2 = dtype(1 - beta1), dtype(1 - beta2), dtype(beta2)
+        p = stretch(args, _WORDS.parameters, size, lo, hi, dtype)
+        g = stretch(args, _WORDS.gradients, size, lo, hi, dtype)
+        m, v = stretch(args, _WORDS.first, size, lo, hi, dtype), stretch(args, _WORDS.second, size, lo, hi, dtype)
+        lr, step = hyper[0], hyper[1]
+        eps, decay, scale, keep, rest1, beta2, rest2 = moment_numbers(
+            hyper, factor(args, _WORDS.scale), decoupled, dtype
+        )
+        step_size = dtype(lr / bias_correction(hyper[2], step))
+        root_correction = dtype(1 / sqrt(bias_correction(hyper[3], step)))
         if amsgrad:
-            v_max = array(args, _WORDS.largest, (size,), dtype)[lo:hi]
+            v_max = stretch(args, _WORDS.largest, size, lo, hi, dtype)
             _amsgrad_step(p, g, m, v, v_max, decay, scale, keep, rest1, beta2, rest2, eps, step_size, root_correction)
         else:
             _adam_step(p, g, m, v, decay, scale, keep, rest1, beta2, rest2, eps, step_size, root_correction)
@@ -109,10 +107,8 @@ def adam(
         step: number of this step, from 1.
         grad_scale, hyper: see :func:`fastnn.kernels.optim.optimizers.update`.
     """
-    check_step(step)
-    check_betas(betas)
     amsgrad = max_exp_avg_sq is not None
     largest = exp_avg_sq if max_exp_avg_sq is None else max_exp_avg_sq
-    scalars = lr, step, *betas, eps, weight_decay, sign_of(maximize)
+    scalars = moment_scalars(lr, step, betas, eps, weight_decay, maximize)
     arrays = parameters, gradients, exp_avg, exp_avg_sq, largest
     return update(_ADAM, 25, _NAMES, arrays, (amsgrad, bool(decoupled)), scalars, grad_scale, hyper)

@@ -9,12 +9,10 @@ from fastnn.kernels.optim.adam import bias_correction
 from fastnn.kernels.optim.optimizers import (
     Relaunch,
     bounds,
-    check_betas,
-    check_step,
     factor,
     gradient,
+    moment_scalars,
     numbers,
-    sign_of,
     update,
 )
 from fastnn.kernels.runtime.compiler import Words, array, by_dtype, inline, integer
@@ -77,8 +75,6 @@ def adamax(
         step: number of this step, from 1.
         grad_scale, hyper: see :func:`fastnn.kernels.optim.optimizers.update`.
     """
-    check_step(step)
-    check_betas(betas)
-    scalars = lr, step, *betas, eps, weight_decay, sign_of(maximize)
+    scalars = moment_scalars(lr, step, betas, eps, weight_decay, maximize)
     arrays = parameters, gradients, exp_avg, exp_inf
     return update(_ADAMAX, 20, _NAMES, arrays, (), scalars, grad_scale, hyper)

@@ -6,8 +6,17 @@ import numpy as np
 
 from fastnn.kernels.llvm.simd import multiply_add, sqrt
 from fastnn.kernels.optim.adam import bias_correction
-from fastnn.kernels.optim.optimizers import bounds, check_betas, check_step, factor, gradient, numbers, sign_of, update
-from fastnn.kernels.runtime.compiler import STRICT, Words, array, by_dtype, inline, integer
+from fastnn.kernels.optim.optimizers import (
+    bounds,
+    factor,
+    gradient,
+    moment_numbers,
+    moment_scalars,
+    numbers,
+    stretch,
+    update,
+)
+from fastnn.kernels.runtime.compiler import STRICT, Words, by_dtype, inline, integer
 
 
 @inline(fastmath=STRICT)
@@ -34,19 +43,17 @@ def _nadam(dtype):
         size, decoupled = integer(args, _WORDS.size), integer(args, _WORDS.decoupled)
         hyper = numbers(args, _WORDS.hyper)
         lo, hi = bounds(size, t, n)
-        p = array(args, _WORDS.parameters, (size,), dtype)[lo:hi]
-        g = array(args, _WORDS.gradients, (size,), dtype)[lo:hi]
-        m, v = array(args, _WORDS.first, (size,), dtype)[lo:hi], array(args, _WORDS.second, (size,), dtype)[lo:hi]
-        lr, step, beta1, beta2 = hyper[0], hyper[1], hyper[2], hyper[3]
-        eps, decay, scale = dtype(hyper[4]), dtype(hyper[5]), dtype(hyper[6] * factor(args, _WORDS.scale))
-        keep = dtype(1)
-        if decoupled:
-            keep, decay = dtype(1 - lr * hyper[5]), dtype(0)
-        mu, mu_next = _momentum(beta1, step, hyper[7]), _momentum(beta1, step + 1, hyper[7])
+        p = stretch(args, _WORDS.parameters, size, lo, hi, dtype)
+        g = stretch(args, _WORDS.gradients, size, lo, hi, dtype)
+        m, v = stretch(args, _WORDS.first, size, lo, hi, dtype), stretch(args, _WORDS.second, size, lo, hi, dtype)
+        lr, step = hyper[0], hyper[1]
+        eps, decay, scale, keep, rest1, beta2, rest2 = moment_numbers(
+            hyper, factor(args, _WORDS.scale), decoupled, dtype
+        )
+        mu, mu_next = _momentum(hyper[2], step, hyper[7]), _momentum(hyper[2], step + 1, hyper[7])
         grad_size = dtype(lr * (1 - mu) / (1 - hyper[8]))
         step_size = dtype(lr * mu_next / (1 - hyper[8] * mu_next))
-        root_correction = dtype(1 / sqrt(bias_correction(beta2, step)))
-        rest1, rest2, beta2 = dtype(1 - beta1), dtype(1 - beta2), dtype(beta2)
+        root_correction = dtype(1 / sqrt(bias_correction(hyper[3], step)))
         _nadam_step(p, g, m, v, decay, scale, keep, rest1, beta2, rest2, eps, grad_size, step_size, root_correction)
 
     return nadam_slice
@@ -85,8 +92,6 @@ def nadam(
         mu_product: ``M``, the product of ``mu(1)`` to ``mu(step)``.
         grad_scale, hyper: see :func:`fastnn.kernels.optim.optimizers.update`.
     """
-    check_step(step)
-    check_betas(betas)
-    scalars = lr, step, *betas, eps, weight_decay, sign_of(maximize), momentum_decay, mu_product
+    scalars = *moment_scalars(lr, step, betas, eps, weight_decay, maximize), momentum_decay, mu_product
     arrays = parameters, gradients, exp_avg, exp_avg_sq
     update(_NADAM, 30, _NAMES, arrays, (bool(decoupled),), scalars, grad_scale, hyper)

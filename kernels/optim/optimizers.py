@@ -68,6 +68,24 @@ def gradient(g, p, decay, scale):
     return multiply_add(decay, p, scale * g) if decay != 0 else scale * g
 
 
+@inline
+def stretch(args, index, size, lo, hi, dtype):
+    """Numbers ``lo`` to ``hi`` of the flat array in word ``index``."""
+    return array(args, index, (size,), dtype)[lo:hi]
+
+
+@inline
+def moment_numbers(hyper, scale, decoupled, dtype):
+    """Of :func:`moment_scalars`, in the loop's dtype: eps, the decay and scale of a gradient, the factor that keeps a
+    parameter (of decoupled decay), 1 - beta1, beta2 and 1 - beta2.
+    """
+    decay, keep = dtype(hyper[5]), dtype(1)
+    if decoupled:
+        keep, decay = dtype(1 - hyper[0] * hyper[5]), dtype(0)
+    rest1, rest2 = dtype(1 - hyper[2]), dtype(1 - hyper[3])
+    return dtype(hyper[4]), decay, dtype(hyper[6] * scale), keep, rest1, dtype(hyper[3]), rest2
+
+
 # The most parameters of an update that runs as the recording before it: Adam's takes 0.1 ms on one thread.
 _SMALL = 2**18
 
@@ -167,8 +185,12 @@ def check_step(step: float) -> None:
         raise ValueError(f"step must be at least 1, found {step}")
 
 
-def check_betas(betas: tuple[float, float]) -> None:
-    """Raise ValueError unless both are in [0, 1)."""
+def moment_scalars(
+    lr: float, step: float, betas: tuple[float, float], eps: float, weight_decay: float, maximize: bool
+) -> tuple[float, ...]:
+    """The first numbers of ``hyper`` for the rules with Adam's moments; ValueError for a wrong step or betas."""
+    check_step(step)
     beta1, beta2 = betas
     if not (0 <= beta1 < 1 and 0 <= beta2 < 1):
         raise ValueError(f"betas must be in [0, 1), found {betas}")
+    return lr, step, beta1, beta2, eps, weight_decay, sign_of(maximize)

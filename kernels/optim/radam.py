@@ -9,15 +9,15 @@ from fastnn.kernels.optim.adam import bias_correction
 from fastnn.kernels.optim.optimizers import (
     Relaunch,
     bounds,
-    check_betas,
-    check_step,
     factor,
     gradient,
+    moment_numbers,
+    moment_scalars,
     numbers,
-    sign_of,
+    stretch,
     update,
 )
-from fastnn.kernels.runtime.compiler import STRICT, Words, array, by_dtype, inline, integer
+from fastnn.kernels.runtime.compiler import STRICT, Words, by_dtype, inline, integer
 
 
 @inline(fastmath=STRICT)
@@ -58,17 +58,15 @@ def _radam(dtype):
         size, decoupled = integer(args, _WORDS.size), integer(args, _WORDS.decoupled)
         hyper = numbers(args, _WORDS.hyper)
         lo, hi = bounds(size, t, n)
-        p = array(args, _WORDS.parameters, (size,), dtype)[lo:hi]
-        g = array(args, _WORDS.gradients, (size,), dtype)[lo:hi]
-        m, v = array(args, _WORDS.first, (size,), dtype)[lo:hi], array(args, _WORDS.second, (size,), dtype)[lo:hi]
-        lr, step, beta1, beta2 = hyper[0], hyper[1], hyper[2], hyper[3]
-        eps, decay, scale = dtype(hyper[4]), dtype(hyper[5]), dtype(hyper[6] * factor(args, _WORDS.scale))
-        keep = dtype(1)
-        if decoupled:
-            keep, decay = dtype(1 - lr * hyper[5]), dtype(0)
-        step_size, rectification = lr / bias_correction(beta1, step), _rectification(beta2, step)
-        root = sqrt(bias_correction(beta2, step))
-        rest1, rest2, beta2 = dtype(1 - beta1), dtype(1 - beta2), dtype(beta2)
+        p = stretch(args, _WORDS.parameters, size, lo, hi, dtype)
+        g = stretch(args, _WORDS.gradients, size, lo, hi, dtype)
+        m, v = stretch(args, _WORDS.first, size, lo, hi, dtype), stretch(args, _WORDS.second, size, lo, hi, dtype)
+        lr, step = hyper[0], hyper[1]
+        eps, decay, scale, keep, rest1, beta2, rest2 = moment_numbers(
+            hyper, factor(args, _WORDS.scale), decoupled, dtype
+        )
+        step_size, rectification = lr / bias_correction(hyper[2], step), _rectification(hyper[3], step)
+        root = sqrt(bias_correction(hyper[3], step))
         if rectification > 0:
             adaptive = dtype(step_size * rectification * root)
             _adaptive_step(p, g, m, v, decay, scale, keep, rest1, beta2, rest2, adaptive, eps)
@@ -109,8 +107,6 @@ def radam(
         step: number of this step, from 1.
         grad_scale, hyper: see :func:`fastnn.kernels.optim.optimizers.update`.
     """
-    check_step(step)
-    check_betas(betas)
-    scalars = lr, step, *betas, eps, weight_decay, sign_of(maximize)
+    scalars = moment_scalars(lr, step, betas, eps, weight_decay, maximize)
     arrays = parameters, gradients, exp_avg, exp_avg_sq
     return update(_RADAM, 25, _NAMES, arrays, (bool(decoupled),), scalars, grad_scale, hyper)

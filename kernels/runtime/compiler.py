@@ -304,12 +304,17 @@ class Entry:
     def __init__(self, function: Callable[..., Any], arguments: list[types.Type], result: types.Type) -> None:
         self.function, self._signature = function, result(*arguments)
         self.call: Callable[..., Any] = self._first_call
+        # Keeps the code of `call`.
+        self._code: Any = None
 
     def _first_call(self, *args: Any) -> Any:
         make_sure()
         with starting():
             if self.call == self._first_call:
-                self.call = self.build()
+                self._code = self.build()
+                [compiled] = self._code.overloads.values()
+                # Not the dispatcher, which looks at the types of the arguments first: 0.33 of its 0.69 us.
+                self.call = compiled.entry_point
                 if _checking is not None:
                     _checking.append(self)
         return self.call(*args)

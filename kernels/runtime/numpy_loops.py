@@ -162,7 +162,7 @@ def _is_true(typingctx, address, offset):
     """Whether the byte at an offset from an address is not 0."""
 
     def codegen(context, builder, signature, values):
-        byte = builder.load(_place(builder, *values, ir.IntType(8)))
+        byte = builder.load(_place(builder, values[0], values[1], ir.IntType(8)))
         return builder.icmp_unsigned("!=", byte, ir.IntType(8)(0))
 
     return types.boolean(types.int64, types.int64), codegen
@@ -237,15 +237,26 @@ def record_loop(ufunc: Any, operands: tuple[np.ndarray, ...], out: np.ndarray) -
     words = _layout(filled, out)
     if words is None:
         return False
-    lasts = words[2 * MOST_DIMENSIONS - 1 :: MOST_DIMENSIONS]
-    if ufunc not in EXACT and (words[:3] != [1, 1, 1] or any(step not in (out.itemsize, 0) for step in lasts)):
+    if ufunc not in EXACT and not _has_runs_of_numpy(arrays, out):
         return False
     launch(_KERNEL, 1, (*filled, out), len(operands), *loop, *words)
     return True
 
 
+def _has_runs_of_numpy(operands: Sequence[np.ndarray], out: np.ndarray) -> bool:
+    """Whether it is known which numbers an inner loop of NumPy gets at once: those of the last dimension in C order."""
+    if not out.flags.c_contiguous:
+        return False
+    for a in operands:
+        steps = [s for s, n in zip(np.broadcast_to(a, out.shape).strides, out.shape, strict=True) if n > 1 and s]
+        # NumPy may go backwards through negative strides.
+        if steps != sorted(steps, reverse=True) or min(steps, default=0) < 0:
+            return False
+    return True
+
+
 def record_total(a: np.ndarray, axes: tuple[int, ...], zero: np.ndarray, out: np.ndarray) -> bool:
-    """Launch ``np.add.reduce(a, axes)`` of a C-contiguous array, written to ``out``; False as for others.
+    """Launch ``np.add.reduce(a, axes)`` of an array in C order, with gaps or without; False as for others.
 
     ``zero``: an array of one 0 of the same dtype, without dimensions.
     """
@@ -253,7 +264,12 @@ def record_total(a: np.ndarray, axes: tuple[int, ...], zero: np.ndarray, out: np
     loop = find_loop(np.add, dtype, dtype, dtype) if dtype in (FLOAT32, FLOAT64) else None
     if loop is None or a.dtype != dtype or not a.size:
         return False
-    if not (a.flags.c_contiguous and a.flags.aligned and out.flags.c_contiguous):
+    steps = [step for step, n in zip(a.strides, a.shape, strict=True) if n > 1]
+    if not a.flags.c_contiguous and sum(a.shape[d] > 1 for d in axes) > 1:
+        # NumPy's order is not known.
+        return False
+    # In another order NumPy adds in another order, too.
+    if steps != sorted(steps, reverse=True) or 0 in steps or not (a.flags.aligned and out.flags.c_contiguous):
         return False
     rest = list(out.reshape([n for d, n in enumerate(a.shape) if d not in axes]).strides)
     strides = [0 if d in axes else rest.pop(0) for d in range(a.ndim)]

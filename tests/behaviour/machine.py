@@ -64,7 +64,7 @@ LAYERS: dict[str, Callable[[Any, int], Any]] = {
 LINEAR = ("linear", "bare")
 KINDS = (
     "sequential", "nested", "written", "residual", "halves", "two inputs", "twice", "aliased", "tied", "arithmetic",
-    "gated", "pair",
+    "gated", "pair", "parts",
 )  # fmt: skip
 # With a large eps, so that a gradient of pure rounding error is not amplified.
 OPTIMIZERS: dict[str, Callable[[Any, Any], Any]] = {
@@ -138,6 +138,15 @@ def build(lib: Any, spec: Spec) -> Any:
             h = self.body(self.first(x))
             return self.second(h), h.tanh()
 
+    class Parts(Net):
+        def __init__(self) -> None:
+            super().__init__()
+            self.scale = nn.Parameter(lib.full((spec.width,), 0.1))
+
+        def forward(self, x: Any) -> Any:
+            low, high = lib.cat([self.body(self.first(x)), x], 1).chunk(2, 1)
+            return {"low": low * self.scale.exp(), "high": self.second(high), "rest": [low[:, :1], None]}
+
     class TwoInputs(Net):
         def forward(self, x: Any, y: Any) -> Any:
             return self.body(self.first(x) * self.second(y))
@@ -153,7 +162,7 @@ def build(lib: Any, spec: Spec) -> Any:
             return self.body(self.first(x))
 
     kinds = {
-        "residual": Residual, "arithmetic": Arithmetic, "gated": Gated, "pair": Pair,
+        "residual": Residual, "arithmetic": Arithmetic, "gated": Gated, "pair": Pair, "parts": Parts,
         "two inputs": TwoInputs, "twice": Twice, "aliased": Once,
     }  # fmt: skip
     if spec.kind == "halves":
@@ -247,6 +256,10 @@ class Machine:
         if self.spec.kind == "pair":
             a, b = model(x)
             return (a + b, a * b, a - 2 * b, a)[i % 4]
+        if self.spec.kind == "parts":
+            outs = model(x)
+            low, high, rest = outs["low"], outs["high"], outs["rest"][0]
+            return (low + high * rest, low * high + rest, high - rest, low)[i % 4]
         # The other input has another number of rows.
         return model(x, x * 2) if self.spec.kind == "two inputs" else model(x)
 
@@ -265,7 +278,7 @@ class Machine:
             return out.mul_(2).sum()
         if kind == 5:
             return (out * out.detach()).mean()
-        if kind == 6 and self.spec.kind not in ("two inputs", "halves", "pair"):
+        if kind == 6 and self.spec.kind not in ("two inputs", "halves", "pair", "parts"):
             # An input that is itself a result.
             return self.model(out).pow(2).mean()
         return out.pow(2).mean()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 from collections.abc import Callable
 from typing import Any
 
@@ -144,15 +145,15 @@ def test_a_change_of_an_output_that_the_backward_pass_reads() -> None:
             loss.backward()
 
 
-def test_what_is_no_tensor_is_left_alone() -> None:
+def test_what_is_not_known_is_left_alone() -> None:
     class Mixed(ActorCritic):
         def forward(self, x: Any) -> Any:
-            return self.critic(nn.functional.relu(self.trunk(x))), None
+            return self.critic(nn.functional.relu(self.trunk(x))), x.dtype
 
     model = Mixed()
     for _ in range(4):
-        assert model(fastnn.ones(3, 4))[1] is None
-    assert "does not only have tensors" in fastnn.explain(model)
+        assert model(fastnn.ones(3, 4))[1] is fastnn.float32
+    assert "the forward returns a dtype" in fastnn.explain(model)
 
 
 def test_gradients_of_an_input_that_is_read_twice() -> None:
@@ -175,3 +176,20 @@ def test_gradients_of_an_input_that_is_read_twice() -> None:
     (found, said), (expected, _) = work(True), work(False)
     assert all(map(np.array_equal, found, expected))
     assert said.endswith("an input that needs a gradient is used more than once")
+
+
+def test_outputs_that_are_dropped_free_the_recording() -> None:
+    model, x = ActorCritic(), fastnn.randn(1, 4)
+    for _ in range(3):
+        model(x)
+    [site] = model.__dict__["_replays"].kinds.values()
+    gc.collect()
+    gc.disable()
+    try:
+        for _ in range(5):
+            probs, _ = model(x)
+            assert not site.free
+            del probs, _
+            assert len(site.free) == len(site.made) == 1
+    finally:
+        gc.enable()

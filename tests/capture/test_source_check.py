@@ -122,9 +122,9 @@ REFUSED = {
     Wraps: "has decorators",
     Stars: "takes arguments by",
     Listed: "an expression of the kind ListComp",
-    Pairs: "the output is empty, not contiguous, or an input",
+    Pairs: "is an input or a parameter",
     Accumulates: "computes outside the kernels",
-    Returns: "the output is empty, not contiguous, or an input",
+    Returns: "is an input or a parameter",
 }
 
 

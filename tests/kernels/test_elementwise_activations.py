@@ -1,6 +1,5 @@
 """The elementwise activations against NumPy and SciPy in float64, and finite differences."""
 
-import naive_nn
 import numpy as np
 import pytest
 from helpers import (
@@ -16,16 +15,20 @@ from helpers import (
     guarded,
     no_launch,
 )
+from operations import ACTIVATIONS
 
 from fastnn.kernels import elementwise_backward, elementwise_forward
 from fastnn.kernels.activation.elementwise_activations import FUNCTIONS
 
-CONSTANTS = {
-    "elu": (0.7, 1.3, 0.5), "hardshrink": (0.5,), "hardtanh": (-1.25, 2.5), "softplus": (2.0, 15.0),
-    "softshrink": (0.75,), "threshold": (0.3, -7.0),
-}  # fmt: skip
-CASES = [(name, CONSTANTS.get(name, ())) for name in FUNCTIONS] + [("elu", (-1.0, 1.0, 1.0)), ("hardtanh", (0.0, 6.0))]
-NAMES = list(FUNCTIONS)
+ROWS = {row.name: row for row in ACTIVATIONS}
+CONSTANTS = {name: row.constants for name, row in ROWS.items() if row.constants}
+CASES = [(name, row.constants) for name, row in ROWS.items()]
+CASES += [(name, constants) for name, row in ROWS.items() for constants in row.more]
+NAMES = list(ROWS)
+
+
+def test_each_kernel_has_a_row():
+    assert set(ROWS) == set(FUNCTIONS)
 
 
 def inputs(dtype, size=None):
@@ -54,19 +57,26 @@ def rounded(constants, dtype):
     return [float(dtype(c)) for c in constants]
 
 
+def reference(x, name, a=0.0, b=0.0, c=0.0):
+    with np.errstate(all="ignore"):
+        return ROWS[name].value(np.asarray(x, np.float64), a, b, c)
+
+
+def reference_backward(dy, x, name, a=0.0, b=0.0, c=0.0):
+    with np.errstate(all="ignore"):
+        return ROWS[name].derivative(np.asarray(dy, np.float64), np.asarray(x, np.float64), a, b, c)
+
+
 def magnitude(x, name):
-    """The magnitude that is rounded: the terms of a difference, and |x| as the exponent of an exponential tail."""
-    x = np.abs(x.astype(np.float64))
-    if name in ("mish", "silu"):
-        return np.minimum(1 + x, 110)
-    return np.minimum(1, x) if name in ("elu", "tanhshrink") else np.ones(x.shape)
+    """The magnitude that is rounded."""
+    return ROWS[name].magnitude(np.abs(x.astype(np.float64)))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(("name", "constants"), CASES)
 def test_forward(dtype, name, constants):
     x = inputs(dtype)
-    expected = naive_nn.elementwise(x, name, *rounded(constants, dtype))
+    expected = reference(x, name, *rounded(constants, dtype))
     assert_close(
         forward(x, name, *constants), expected, dtype,
         roundings=8, magnitude=np.maximum(np.abs(expected), magnitude(x, name)),
@@ -78,7 +88,7 @@ def test_forward(dtype, name, constants):
 def test_tails_keep_their_relative_precision(dtype, name):
     x = np.linspace(-80, 80, 3001).astype(dtype)
     constants = {"softplus": (1.0, 1e9)}.get(name, ())
-    expected = naive_nn.elementwise(x, name, *constants)
+    expected = reference(x, name, *constants)
     # exp(x) has the relative error of x, which is |x| roundings.
     assert_close(forward(x, name, *constants), expected, dtype, roundings=10)
 
@@ -88,7 +98,7 @@ def test_tails_keep_their_relative_precision(dtype, name):
 def test_backward(dtype, name, constants):
     x = inputs(dtype)
     dy = np.random.default_rng(1).standard_normal(x.size).astype(dtype)
-    expected = naive_nn.elementwise_backward(dy, x, name, *rounded(constants, dtype))
+    expected = reference_backward(dy, x, name, *rounded(constants, dtype))
     with np.errstate(all="ignore"):
         size = np.maximum(np.abs(expected), np.abs(dy) * magnitude(x, name))
     assert_close(backward(dy, x, name, *constants), expected, dtype, roundings=12, magnitude=size)
@@ -139,14 +149,14 @@ def test_nothing_outside_the_arrays_is_touched(dtype, name):
 def test_nan_and_infinity_come_out(dtype, name):
     x = np.array([np.nan, np.inf, -np.inf] * 23, dtype)
     constants = CONSTANTS.get(name, ())
-    expected = naive_nn.elementwise(x, name, *rounded(constants, dtype))
+    expected = reference(x, name, *rounded(constants, dtype))
     assert_close(forward(x, name, *constants), expected, dtype)
-    expected = naive_nn.elementwise_backward(np.ones(69), x, name, *rounded(constants, dtype))
+    expected = reference_backward(np.ones(69), x, name, *rounded(constants, dtype))
     found = backward(np.ones(69, dtype), x, name, *constants)
     np.testing.assert_array_equal(np.isnan(found[::3]), np.isnan(expected[::3]))
     # A gradient of NaN remains NaN where the derivative is not zero.
     dy, x = np.full(40, np.nan, dtype), np.linspace(-8, 8.1, 40).astype(dtype)
-    expected = naive_nn.elementwise_backward(dy, x, name, *rounded(constants, dtype))
+    expected = reference_backward(dy, x, name, *rounded(constants, dtype))
     assert_close(backward(dy, x, name, *constants), expected, dtype)
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import operator
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -100,6 +101,47 @@ def test_sums(shape: tuple[int, ...], dtype: np.dtype) -> None:
 
 
 @pytest.mark.parametrize("dtype", FLOATS, ids=str)
+@pytest.mark.parametrize(
+    ("shape", "key"),
+    [((9, 7), np.s_[:, 1:]), ((9, 700), np.s_[:, 3:]), ((700, 9), np.s_[1:, :-1]), ((9, 7), np.s_[::2]),
+     ((30, 40), np.s_[:, ::3]), ((6, 5, 7), np.s_[:, 1:4]), ((6, 5, 7), np.s_[1:, :, 2:5]), ((60, 4, 40), np.s_[:, 1])],
+    ids=str,
+)  # fmt: skip
+def test_sums_of_parts(shape: tuple[int, ...], key: Any, dtype: np.dtype) -> None:
+    a, zero = np.random.default_rng(0).normal(size=shape).astype(dtype)[key], np.zeros((), dtype)
+    for axis in range(a.ndim):
+        expected = np.asarray(np.add.reduce(a, axis))
+        out = np.full_like(expected, np.nan)
+        assert replayed(lambda axis=axis, out=out: numpy_loops.record_total(a, (axis,), zero, out))
+        assert bits(out) == bits(expected), axis
+    if not a.flags.c_contiguous:
+        assert not replayed(lambda: numpy_loops.record_total(a, (0, 1), zero, out))
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
+@pytest.mark.parametrize("ufunc", sorted(numpy_loops.ROUNDED, key=str), ids=str)
+def test_rounding_functions_of_repeated_rows_and_parts(ufunc: np.ufunc, dtype: np.dtype) -> None:
+    rng = np.random.default_rng(0)
+
+    def some(*shape: int) -> np.ndarray:
+        return rng.uniform(0.1, 2, shape).astype(dtype)
+
+    shape, launched = (5, 3, 37), 0
+    cases = [some(37), some(3, 37), some(3, 1), some(5, 1, 37), some(5, 1, 1), some(1, 3, 1), some(1)]
+    cases += [some(5, 3, 41)[:, :, 2:39], some(5, 4, 37)[:, 1:], some(9, 3, 37)[::2], some(5, 3, 74)[..., ::2]]
+    cases += [some(37, 3, 5).T, some(3, 5, 37).transpose(1, 0, 2), some(5, 3, 37)[:, :, ::-1]]
+    for a in cases:
+        for b in cases if ufunc.nin == 2 else [a]:
+            given = tuple([np.broadcast_to(x, shape) for x in (a, b)][: ufunc.nin])
+            out, expected = np.empty(shape, dtype), np.empty(shape, dtype)
+            ufunc(*given, expected)
+            if replayed(lambda given=given, out=out: numpy_loops.record_loop(ufunc, given, out)):
+                launched += 1
+                assert bits(out) == bits(expected), [x.strides for x in given]
+    assert launched > 8
+
+
+@pytest.mark.parametrize("dtype", FLOATS, ids=str)
 def test_where(dtype: np.dtype) -> None:
     rng = np.random.default_rng(0)
     for shape in SHAPES:
@@ -121,5 +163,6 @@ def test_what_has_no_launch_is_left_to_numpy() -> None:
     assert not replayed(lambda: numpy_loops.record_loop(np.exp, (a[:, ::2],), out[:, ::2]))
     assert not replayed(lambda: numpy_loops.record_loop(np.add, (five, five), np.empty(five.shape, np.float32)))
     assert not replayed(lambda: numpy_loops.record_total(a.T, (0,), out[0, 0], out[0]))
+    assert not replayed(lambda: numpy_loops.record_total(a[::-1], (0,), out[0, 0], out[0]))
     assert not replayed(lambda: numpy_loops.record_where(a, a, a, out))
     assert not out.any()

@@ -1,8 +1,7 @@
-"""The optimizers' kernels against NumPy in float64, step by step."""
+"""The optimizers' kernels against NumPy in float64, step by step: the table of ``naive_optimizers``."""
 
 import itertools
 
-import naive_optimizers
 import numpy as np
 import pytest
 from helpers import (
@@ -17,9 +16,11 @@ from helpers import (
     guarded,
     no_launch,
 )
+from naive_optimizers import RULES
 
 from fastnn import kernels
 from fastnn.kernels import adam
+from fastnn.kernels.optim import RULES as kernel_rules
 from fastnn.kernels.optim.optimizers import HYPER, LR, STEP
 from fastnn.kernels.runtime import launcher
 
@@ -31,66 +32,13 @@ def buffers(size, dtype, count, seed=0):
     return arrays + [rng.random(size).astype(dtype) for _ in range(count - 2)]
 
 
-def choices(**options):
-    """Every combination of the options' values."""
-    return [dict(zip(options, values, strict=True)) for values in itertools.product(*options.values())]
-
-
-COMMON = {"weight_decay": [0.0, 0.3], "maximize": [False, True]}
-STEPPED = {"lr": [0.01], "step": [1, 2, 1000], "betas": [(0.9, 0.999), (0.0, 0.0), (0.5, 0.9999)]}
-MIXED = [{"eps": 1e-8, "weight_decay": 0.0, "maximize": False}, {"eps": 1e-3, "weight_decay": 0.3, "maximize": True}]
-ADAM = [a | b for a in choices(**STEPPED) for b in MIXED]
-DECOUPLED = [a | b | {"decoupled": True} for a in choices(**STEPPED) for b in MIXED]
-
-
-def rmsprop_with(*names):
-    """The kernel with these state arrays in addition to the squares."""
-
-    def rmsprop(parameters, gradients, square_avg, *others, **options):
-        return kernels.rmsprop(parameters, gradients, square_avg, **dict(zip(names, others, strict=True)), **options)
-
-    def reference(*arrays, **options):
-        return naive_optimizers.rmsprop(*arrays, centered="grad_avg" in names, **options)
-
-    return rmsprop, reference
-
-
-RMSPROP = choices(lr=[0.1], alpha=[0.99, 0.5], eps=[1e-3], **COMMON)
-RMSPROP_MOMENTUM = choices(lr=[0.1], alpha=[0.9], eps=[1e-3], momentum=[0.9], **COMMON)
+RULE = {rule.name: rule for rule in RULES}
 # Kernel, reference, arrays, options; the second array is the gradient, which is not changed.
-CASES = {
-    "sgd": (kernels.sgd, naive_optimizers.sgd, 2, choices(lr=[0.1, 0.0], **COMMON)),
-    "sgd_momentum": (
-        kernels.sgd_momentum, naive_optimizers.sgd_momentum, 3,
-        choices(lr=[0.1], step=[1, 2], momentum=[0.9, 0.0], dampening=[0.0, 0.4], nesterov=[False, True], **COMMON),
-    ),
-    "adam": (adam, naive_optimizers.adam, 4, ADAM + DECOUPLED),
-    "amsgrad": (adam, naive_optimizers.adam, 5, ADAM),
-    "adamax": (kernels.adamax, naive_optimizers.adamax, 4, ADAM),
-    "nadam": (
-        kernels.nadam, naive_optimizers.nadam, 4,
-        [o | {"mu_product": 0.9 ** o["step"], "momentum_decay": 0.1} for o in ADAM + DECOUPLED],
-    ),
-    "radam": (kernels.radam, naive_optimizers.radam, 4, ADAM + DECOUPLED),
-    "adagrad": (
-        kernels.adagrad, naive_optimizers.adagrad, 3,
-        choices(lr=[0.1], step=[1, 5], lr_decay=[0.0, 0.2], eps=[1e-10, 1e-3], **COMMON),
-    ),
-    "adadelta": (
-        kernels.adadelta, naive_optimizers.adadelta, 4, choices(lr=[1.0], rho=[0.9, 0.0], eps=[1e-6, 1e-2], **COMMON)
-    ),
-    "rmsprop": (*rmsprop_with(), 3, RMSPROP),
-    "rmsprop_momentum": (*rmsprop_with("momentum_buffer"), 4, RMSPROP_MOMENTUM),
-    "rmsprop_centered": (*rmsprop_with("grad_avg"), 4, RMSPROP),
-    "rmsprop_both": (*rmsprop_with("momentum_buffer", "grad_avg"), 5, RMSPROP_MOMENTUM),
-    "rprop": (
-        kernels.rprop, naive_optimizers.rprop, 4,
-        choices(etas=[(0.5, 1.2), (0.3, 2.0)], step_sizes=[(1e-6, 50.0), (0.2, 0.6)], maximize=[False, True]),
-    ),
-    "asgd": (
-        kernels.asgd, naive_optimizers.asgd, 3, choices(eta=[0.1], mu=[1.0, 0.25], lambd=[1e-4, 0.2], **COMMON)
-    ),
-}  # fmt: skip
+CASES = {rule.name: (rule.run, rule.reference, 2 + len(rule.state), rule.options) for rule in RULES}
+
+
+def test_each_rule_has_a_row():
+    assert {rule.kernel for rule in RULES} == {*kernel_rules, "sgd_momentum"}
 
 
 def for_case(name, arrays):
@@ -236,35 +184,30 @@ def test_same_bits_in_any_parts(dtype, name):
     assert_same_bits_in_any_parts(run)
 
 
-STATE = {
-    "sgd": [], "sgd_momentum": ["velocity"], "adam": ["exp_avg", "exp_avg_sq"],
-    "amsgrad": ["exp_avg", "exp_avg_sq", "max_exp_avg_sq"], "adamax": ["exp_avg", "exp_inf"],
-    "nadam": ["exp_avg", "exp_avg_sq"], "radam": ["exp_avg", "exp_avg_sq"], "adagrad": ["sum_of_squares"],
-    "adadelta": ["square_avg", "acc_delta"], "rmsprop": ["square_avg"], "rprop": ["previous", "step_size"],
-    "rmsprop_both": ["square_avg", "momentum_buffer", "grad_avg"], "asgd": ["average"],
-}  # fmt: skip
-KERNELS = {name: kernels.rmsprop if name.startswith("rmsprop") else CASES[name][0] for name in STATE}
+def kernel_of(name):
+    """The kernel itself, which takes arrays by name."""
+    return getattr(kernels, RULE[name].kernel)
 
 
 def arguments(name, dtype=np.float32):
     """Good arguments of a kernel by name."""
-    names = ["parameters", "gradients", *STATE[name]]
+    names = ["parameters", "gradients", *RULE[name].state]
     return dict(zip(names, buffers(5, dtype, len(names)), strict=True)) | CASES[name][3][0]
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize(
-    ("name", "which"), [(name, which) for name in STATE for which in ["parameters", "gradients", *STATE[name]]]
+    ("name", "which"), [(name, which) for name in RULE for which in ["parameters", "gradients", *RULE[name].state]]
 )
 def test_wrong_arrays_are_refused(dtype, name, which):
-    assert_refuses(KERNELS[name], arguments(name, dtype), which, output=which != "gradients")
+    assert_refuses(kernel_of(name), arguments(name, dtype), which, output=which != "gradients")
 
 
-@pytest.mark.parametrize("name", STATE)
+@pytest.mark.parametrize("name", RULE)
 def test_wrong_arrays_of_scalars_are_refused(name):
     good = arguments(name) | {"hyper": np.zeros(HYPER), "grad_scale": np.ones(1)}
-    assert_refuses(KERNELS[name], good, "hyper", output=True)
-    assert_refuses(KERNELS[name], good, "grad_scale", except_for=("every other row", "reversed", "broadcast"))
+    assert_refuses(kernel_of(name), good, "hyper", output=True)
+    assert_refuses(kernel_of(name), good, "grad_scale", except_for=("every other row", "reversed", "broadcast"))
 
 
 @pytest.mark.parametrize("dtype", DTYPES)

@@ -2,6 +2,7 @@
 
 import ast
 import contextlib
+import importlib
 import itertools
 import pathlib
 import signal
@@ -38,7 +39,7 @@ gather, gemm, softmax_cross_entropy = (
 linear = sys.modules["fastnn.kernels.matmul.linear"]
 # One table for each optimizer, two for SGD's.
 OPTIMIZERS = {
-    name: getattr(sys.modules[f"fastnn.kernels.optim.{name.removesuffix('_momentum')}"], f"_{name.upper()}")
+    name: getattr(importlib.import_module(f"fastnn.kernels.optim.{name.removesuffix('_momentum')}"), f"_{name.upper()}")
     for name in (
         "sgd", "sgd_momentum", "adam", "adamax", "nadam", "radam", "adagrad", "adadelta", "rmsprop", "rprop", "asgd",
     )

@@ -34,6 +34,10 @@ from fastnn.nn import functional
 # -- Kernels: a number against a number ------------------------------------------------------------
 
 
+def test_each_loss_has_a_reference():
+    assert set(naive_losses.REFERENCES) == set(LOSSES)
+
+
 def operands(loss: str, shape: Any, dtype: Any, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray | None]:
     rng = np.random.default_rng([seed, len(loss)])
     x, y, z = rng.normal(0, 2, shape), rng.normal(0, 2, shape), None

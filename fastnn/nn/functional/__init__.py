@@ -1,89 +1,43 @@
 """Layers and losses as functions of tensors: shapes and errors here, arithmetic in the kernels."""
 
+# ruff: noqa: F403  The star imports define the package's names.
+
 from __future__ import annotations
 
-from typing import Any
+import math
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from fastnn import kernels
-from fastnn._autograd.engine import Node
+from fastnn._autograd.engine import KernelNode, SelectiveNode
+from fastnn._autograd.engine import is_zero as _is_zero
+from fastnn._autograd.engine import zeros as _zeros
 from fastnn._core.errors import DTypeError, ShapeError
-from fastnn._tensor.tensor import Tensor, _recorded, _wrap
+from fastnn._tensor.tensor import Tensor, _recorded, _share, _unbroadcast, _wrap
 from fastnn.kernels.activation.fused_activations import saves_input
 from fastnn.kernels.runtime import allocation
+from fastnn.nn import activation, loss
+from fastnn.nn.activation_core import GRAD_NAMES, _activation, gelu_name
+from fastnn.nn.activation_formulas import slope_of as _slope_of
 from fastnn.nn.checks import _check_tensor, _contiguous, _half
-from fastnn.nn.functional.activation import (
-    GRAD_NAMES,
-    _activation,
-    celu,
-    celu_,
-    elu,
-    elu_,
-    gelu,
-    gelu_name,
-    glu,
-    hardshrink,
-    hardsigmoid,
-    hardswish,
-    hardtanh,
-    hardtanh_,
-    leaky_relu,
-    leaky_relu_,
-    logsigmoid,
-    mish,
-    prelu,
-    recorded_activation,
-    relu,
-    relu6,
-    relu_,
-    rrelu,
-    rrelu_,
-    selu,
-    selu_,
-    sigmoid,
-    silu,
-    softplus,
-    softshrink,
-    softsign,
-    tanh,
-    tanhshrink,
-    threshold,
-    threshold_,
-)
-from fastnn.nn.functional.class_loss import (
-    cross_entropy,
-    multi_margin_loss,
-    multilabel_margin_loss,
-    multilabel_soft_margin_loss,
-    nll_loss,
-)
-from fastnn.nn.functional.dropout import alpha_dropout, dropout, dropout1d, dropout2d, dropout3d, feature_alpha_dropout
-from fastnn.nn.functional.embedding import embedding, embedding_bag, one_hot
+from fastnn.nn.functional.class_loss import *
+from fastnn.nn.functional.dropout import *
+from fastnn.nn.functional.embedding import *
 from fastnn.nn.functional.gradient_buffers import _finish_gradient, _gradient_place, _is_wanted
-from fastnn.nn.functional.loss import (
-    binary_cross_entropy,
-    binary_cross_entropy_with_logits,
-    gaussian_nll_loss,
-    hinge_embedding_loss,
-    huber_loss,
-    kl_div,
-    l1_loss,
-    mse_loss,
-    poisson_nll_loss,
-    smooth_l1_loss,
-    soft_margin_loss,
-)
-from fastnn.nn.functional.normalization import batch_norm, group_norm, instance_norm, layer_norm, rms_norm
-from fastnn.nn.functional.pair_loss import (
-    cosine_embedding_loss,
-    margin_ranking_loss,
-    triplet_margin_loss,
-    triplet_margin_with_distance_loss,
-)
-from fastnn.nn.functional.softmax import gumbel_softmax, log_softmax, softmax, softmin
-from fastnn.nn.functional.vector import cosine_similarity, normalize, pad, pairwise_distance, pdist
-from fastnn.ops.products import matmul
+from fastnn.nn.functional.normalization import *
+from fastnn.nn.functional.pair_loss import *
+from fastnn.nn.functional.softmax import *
+from fastnn.nn.functional.vector import *
+from fastnn.ops.products import _mm
+
+if TYPE_CHECKING:
+    from fastnn.nn.activation import *
+    from fastnn.nn.loss import *
+else:
+    # These files have layers beside the functions; `nn` has the layers.
+    for _file in (activation, loss):
+        globals().update({n: vars(_file)[n] for n in _file.__all__ if not isinstance(vars(_file)[n], type)})
 
 
 def _check_same_dtype(a: Tensor, b: Tensor) -> None:
@@ -173,31 +127,82 @@ def linear_activation(
     saved = out if z is None else z
     wants_dx, wants_dw, wants_db = input._requires_grad, weight._requires_grad, _is_wanted(bias)
 
-    def run(grad: Tensor) -> tuple[Tensor | None, ...]:
-        dy = _contiguous(grad._data.reshape(out.shape))
-        dx = allocation.empty(x.shape, x.dtype) if wants_dx else None
-        dw, add_w, w_in_place = _gradient_place(weight, wants_dw, w.shape)
-        db, add_b, b_in_place = _gradient_place(bias, wants_db, (out_features,))
-        kernels.linear_backward(dx, dw, db, dy, x, w, saved, activation, slope, add_w, add_b)
+    def run(grad: Tensor, wants: list[bool] | None) -> tuple[Tensor | None, ...]:
+        by_x, by_w, by_b = wants_dx, wants_dw, wants_db
+        if wants is not None:
+            *first, by_x, by_w = wants
+            by_b = bool(first) and first[0]
+        dy, nothing = grad._data.reshape(out.shape), False
+        if not dy.flags.c_contiguous:
+            nothing = _is_zero(dy)
+            dy = _contiguous(dy)
+        dw, add_w, w_in_place = _gradient_place(weight, by_w, w.shape)
+        db, add_b, b_in_place = _gradient_place(bias, by_b, (out_features,))
+        dx = None
+        if nothing:
+            dx = _zeros(input, x_data) if by_x else None
+            for array, adds in ((dw, add_w), (db, add_b)):
+                if array is not None and not adds:
+                    array[...] = 0
+        else:
+            dx = allocation.empty(x.shape, x.dtype) if by_x else None
+            kernels.linear_backward(dx, dw, db, dy, x, w, saved, activation, slope, add_w, add_b)
         by_input = None if dx is None else _wrap(dx.reshape(x_data.shape))
         by_weight = _finish_gradient(weight, None if dw is None else dw.T, w_in_place)
         if bias is None:
             return by_input, by_weight
         return _finish_gradient(bias, db, b_in_place), by_input, by_weight
 
-    def recompute() -> Tensor:
-        rows = input if len(lead) == 1 else input.reshape(-1 if in_features else x.shape[0], in_features)
-        product = matmul(rows, (weight if wants_dw else weight.detach()).t())
-        result = recorded_activation(product if bias is None else product + bias, activation, slope)
-        return result if len(lead) == 1 else result.reshape(*lead, out_features)
-
     # The gradient of each factor reads the other.
     read = tuple([t for t, other in ((input, weight), (weight, input)) if other._requires_grad])
     name = GRAD_NAMES.get(activation) or ("View" if len(lead) > 1 else "Addmm" if bias is not None else "Mm")
-    node = Node(name, operands, run, read, recompute=recompute)
+    node = _LinearNode(name, operands, run, read)
+    node.parts = input, weight, wants_dw, activation, slope, result if z is None else None, z
     return _wrap(result, node) if activation == "none" or z is not None else node.guard(_wrap(result, node))
 
 
+class _LinearNode(KernelNode):
+    """The node of a linear layer and its activation.
+
+    ``parts``: the input, the weight and whether its gradient is recorded, the activation and its slope, and what the
+    derivative of the activation reads: the array of the result, or the matrix before the activation.
+    """
+
+    __slots__ = ()
+
+    def again(self, grad: Tensor, wants: list[bool]) -> tuple[Tensor | None, ...]:
+        input, weight, wants_dw, activation, slope, result, z = self.parts
+        if not wants_dw:
+            weight = weight.detach()
+        if activation != "none":
+            if z is None:
+                at = _share(result, self, self.saved[-1][0])
+            else:
+                before = SelectiveNode("Addmm", (), lambda g, wants: _products(g, wants, input, weight))
+                before.edges, before.saved = self.edges, self.saved
+                at = _wrap(z.reshape(grad._data.shape), before)
+            grad = _slope_of(grad, at, activation, slope)
+        return _products(grad, wants, input, weight)
+
+
+def _products(grad: Tensor, wants: list[bool], input: Tensor, weight: Tensor) -> tuple[Tensor | None, ...]:
+    """The gradients of bias (if there are three), input and weight from that of the product, recorded."""
+    shape = input._data.shape
+    out_features, in_features = weight._data.shape
+    if len(shape) != 2:
+        grad = grad.reshape(math.prod(shape[:-1]), out_features)
+    *first, by_input, by_weight = wants
+    dx = dw = None
+    if by_input:
+        dx = _mm(grad, weight)
+        if len(shape) != 2:
+            dx = dx.reshape(*shape)
+    if by_weight:
+        rows = input if len(shape) == 2 else input.reshape(math.prod(shape[:-1]), in_features)
+        dw = _mm(grad, rows, True, False, weight._data.flags.fnc)
+    if not first:
+        return dx, dw
+    return _unbroadcast(grad, (out_features,)) if first[0] else None, dx, dw
 
 
 # -- Bilinear --------------------------------------------------------------------------------

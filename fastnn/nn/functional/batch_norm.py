@@ -15,8 +15,8 @@ from fastnn._autograd.engine import Node
 from fastnn._core.errors import DTypeError, ShapeError
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
 from fastnn.kernels.runtime import allocation
+from fastnn.nn.activation_core import READS_RESULT
 from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous
-from fastnn.nn.functional.activation import READS_RESULT
 from fastnn.nn.functional.gradient_buffers import _finish_gradient, _gradient_place, _is_wanted
 from fastnn.ops.core import also_read, tied
 from fastnn.random import default_generator

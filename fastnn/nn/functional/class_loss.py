@@ -14,10 +14,12 @@ from fastnn._tensor.tensor import Tensor, _recorded, _wrap
 from fastnn.kernels.loss.softmax_cross_entropy import MOST_IN_ONE_CALL, softmax_cross_entropy_in_one_call
 from fastnn.kernels.runtime import allocation
 from fastnn.nn.checks import _contiguous, _half
-from fastnn.nn.functional.loss import _weighted, binary_cross_entropy_with_logits
-from fastnn.nn.functional.loss_core import _check_tensors, _constant, _given, _reduced_by, _reduction
 from fastnn.nn.functional.softmax import log_softmax
+from fastnn.nn.loss import binary_cross_entropy_with_logits
+from fastnn.nn.loss_core import _check_tensors, _constant, _given, _reduced_by, _reduction, _weighted
 from fastnn.ops.core import also_read, piece, pieces, promote, scaled
+
+__all__ = ["cross_entropy", "multi_margin_loss", "multilabel_margin_loss", "multilabel_soft_margin_loss", "nll_loss"]
 
 # Far from the limits of int64.
 _FAR = 2**31

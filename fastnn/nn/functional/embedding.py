@@ -17,6 +17,8 @@ from fastnn.nn.parameter import Parameter
 from fastnn.ops.comparison import keep_where, where
 from fastnn.ops.core import also_read
 
+__all__ = ["embedding", "embedding_bag", "one_hot"]
+
 _INT64 = np.dtype(np.int64)
 
 

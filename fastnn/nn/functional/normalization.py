@@ -16,12 +16,14 @@ from fastnn._autograd.engine import Node
 from fastnn._core.errors import DTypeError, ShapeError
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
 from fastnn.kernels.runtime import allocation
+from fastnn.nn.activation_core import READS_RESULT
 from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous, _half
-from fastnn.nn.functional.activation import READS_RESULT
 from fastnn.nn.functional.batch_norm import _again_behind, _check_vector, batch_norm
 from fastnn.nn.functional.gradient_buffers import _finish_gradient, _gradient_place, _is_wanted
 from fastnn.ops.core import tied
 from fastnn.random import default_generator
+
+__all__ = ["batch_norm", "group_norm", "instance_norm", "layer_norm", "rms_norm"]
 
 # The fused layers after a normalisation: activation, its slope, probability of dropout.
 _NOTHING = ("none", 0.01, 0.0)

@@ -6,11 +6,13 @@ from collections.abc import Callable
 
 from fastnn._core.errors import ShapeError
 from fastnn._tensor.tensor import Tensor
-from fastnn.nn.functional.loss_core import _check_tensors, _reduced_by, _reduction
 from fastnn.nn.functional.vector import pairwise_distance
+from fastnn.nn.loss_core import _check_tensors, _reduced_by, _reduction
 from fastnn.ops.binary_math import minimum
 from fastnn.ops.comparison import keep_where
 from fastnn.ops.shapes import broadcast_tensors
+
+__all__ = ["cosine_embedding_loss", "margin_ranking_loss", "triplet_margin_loss", "triplet_margin_with_distance_loss"]
 
 
 def margin_ranking_loss(

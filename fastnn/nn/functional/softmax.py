@@ -15,6 +15,8 @@ from fastnn.kernels.runtime import allocation
 from fastnn.nn.checks import _check_floating, _check_tensor, _contiguous, _half
 from fastnn.random import default_generator
 
+__all__ = ["gumbel_softmax", "log_softmax", "softmax", "softmin"]
+
 
 def _axis(name: str, input: Tensor, dim: int | None, stacklevel: int) -> int:
     ndim = input._data.ndim

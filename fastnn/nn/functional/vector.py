@@ -17,6 +17,8 @@ from fastnn.ops.core import also_read, promote, step_map, whole
 from fastnn.ops.norms import distance
 from fastnn.ops.shapes import broadcast_tensors
 
+__all__ = ["cosine_similarity", "normalize", "pad", "pairwise_distance", "pdist"]
+
 
 def normalize(
     input: Tensor, p: float = 2.0, dim: int | tuple[int, ...] = 1, eps: float = 1e-12, out: Tensor | None = None

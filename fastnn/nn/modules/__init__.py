@@ -13,7 +13,7 @@ from typing import Any
 
 # PyTorch's file: the files of `fastnn.nn` with its contents.
 _FILES = {
-    "activation": ("activation", "elementwise_activations", "softmax"),
+    "activation": ("activation", "softmax"),
     "batchnorm": ("normalization",),
     "container": ("container", "parameter_container"),
     "distance": ("distance",),

@@ -1,13 +1,13 @@
 """The machinery of losses: reductions, and the common path of elementwise losses.
 
 A loss and its gradient are one kernel. The gradient of a target and second derivatives are tensor
-operations: the slopes of each loss.
+operations: the slopes that are registered with the kernel. The losses themselves are in ``fastnn.nn.loss``.
 """
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -16,10 +16,12 @@ from fastnn import kernels
 from fastnn._autograd.engine import Node, anomaly
 from fastnn._autograd.modes import _mode
 from fastnn._core.errors import DTypeError, ShapeError
+from fastnn._core.numpy_trace import dense
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
+from fastnn.kernels.loss.losses import TABLE
 from fastnn.kernels.runtime import allocation
+from fastnn.nn.activation import logsigmoid, sigmoid
 from fastnn.nn.checks import _contiguous, _half
-from fastnn.nn.functional.activation import logsigmoid, sigmoid
 from fastnn.ops.comparison import keep_where
 from fastnn.ops.core import check_tensor, promote
 from fastnn.ops.shapes import broadcast_tensors
@@ -72,116 +74,86 @@ def _given(x: Tensor, gradient: np.ndarray) -> Tensor | None:
     return _wrap(gradient)
 
 
-# -- Slopes: from (x, y, a) or (x, y, z, a), tensors and the loss's parameter, to the derivative by each tensor -------
+# -- Slopes --------------------------------------------------------------------------------------------
 
 
-def _sign(d: Tensor) -> Tensor:
-    return _constant(np.subtract(d._data > 0, d._data < 0, dtype=d._data.dtype), d)
+class Maths:
+    """The functions of tensors that slopes are made of: ``m`` of the slopes registered with kernels."""
+
+    sigmoid, logsigmoid = staticmethod(sigmoid), staticmethod(logsigmoid)
+    constant = staticmethod(_constant)
+
+    @staticmethod
+    def exp(x: Tensor) -> Tensor:
+        return x.exp()
+
+    @staticmethod
+    def log(x: Tensor) -> Tensor:
+        return x.log()
+
+    @staticmethod
+    def sgn(x: Tensor) -> Tensor:
+        return x.sgn()
+
+    @staticmethod
+    def clamp_min(x: Tensor, least: float) -> Tensor:
+        return x.clamp_min(least)
+
+    @staticmethod
+    def numbers(x: Tensor) -> np.ndarray:
+        return x._data
+
+    @staticmethod
+    def clip(x: Tensor, a: float) -> Tensor:
+        """``x``, clamped to [-a, a]."""
+        near, data = np.abs(x._data) < a, x._data
+        sign = _constant(np.subtract(data > 0, data < 0, dtype=data.dtype), x)
+        return keep_where(x, near) + a * sign * _constant(~near, x)
 
 
-def _mse_slopes(x: Tensor, y: Tensor, a: float) -> tuple[Tensor, Tensor]:
-    d = (x - y) * 2
-    return d, -d
-
-
-def _l1_slopes(x: Tensor, y: Tensor, a: float) -> tuple[Tensor, Tensor]:
-    d = (x - y).sgn()
-    return d, -d
-
-
-def _clipped(x: Tensor, y: Tensor, a: float, inside: float) -> tuple[Tensor, Tensor]:
-    """``x - y`` clamped to [-a, a], times ``inside``."""
-    d = x - y
-    near = np.abs(d._data) < a
-    slope = (keep_where(d, near) + a * _sign(d) * _constant(~near, d)) * inside
-    return slope, -slope
-
-
-def _bce_slopes(x: Tensor, y: Tensor, a: float) -> tuple[Tensor, Tensor]:
-    return (x - y) / ((1 - x) * x).clamp_min(1e-12), (1 - x).log() - x.log()
-
-
-def _kl_div_log_slopes(x: Tensor, y: Tensor, a: float) -> tuple[Tensor, Tensor]:
-    e = y.exp()
-    return -e, e * (y - x + 1)
-
-
-def _soft_margin_slopes(x: Tensor, y: Tensor, a: float) -> tuple[Tensor, Tensor]:
-    p = sigmoid(-(x * y))
-    return -y * p, -x * p
-
-
-def _hinge_embedding_slopes(x: Tensor, y: Tensor, a: float) -> tuple[Tensor, None]:
-    data, label = x._data, y._data
-    return _constant(1.0 * (label != -1) - ((label != 1) & (a - data >= 0)), x), None
-
-
-def _pos_weight_slopes(x: Tensor, y: Tensor, z: Tensor, a: float) -> tuple[Tensor, ...]:
-    softplus, p = -logsigmoid(x), sigmoid(x)
-    return (1 - y) * p - z * y * (1 - p), (z - 1) * softplus - x, y * softplus
-
-
-def _gaussian_nll_slopes(x: Tensor, y: Tensor, z: Tensor, a: float) -> tuple[Tensor, ...]:
-    # Clamped from below; the gradient ignores the clamping.
-    v = z + _constant(np.maximum(z._data, z._data.dtype.type(a)) - z._data, z)
-    quotient = (x - y) / v
-    return quotient, -quotient, (1 - (x - y) * quotient) / v * 0.5
-
-
-# By the kernels' name of the loss.
-_SLOPES: dict[str, Callable[..., tuple[Tensor | None, ...]]] = {
-    "mse": _mse_slopes,
-    "l1": _l1_slopes,
-    "smooth_l1": lambda x, y, a: _clipped(x, y, a, 1 / a),
-    "huber": lambda x, y, a: _clipped(x, y, a, 1.0),
-    "bce": _bce_slopes,
-    "bce_with_logits": lambda x, y, a: (sigmoid(x) - y, -x),
-    "bce_with_logits_pos_weight": _pos_weight_slopes,
-    # y / y: NaN at 0, as in PyTorch's formula.
-    "kl_div": lambda x, y, a: (-y, y.log() + y / y - x),
-    "kl_div_log": _kl_div_log_slopes,
-    "poisson_nll": lambda x, y, a: (1 - y / (x + a), -(x + a).log()),
-    "poisson_nll_log": lambda x, y, a: (x.exp() - y, -x),
-    "soft_margin": _soft_margin_slopes,
-    "hinge_embedding": _hinge_embedding_slopes,
-    "gaussian_nll": _gaussian_nll_slopes,
-}
-# The operands that PyTorch's derivative by x reads: they must not change before the backward pass. The kernels
-# compute gradients in the forward; the check is for programs that run on both libraries.
-_READS = {
-    "mse": "xy", "smooth_l1": "xy", "huber": "xy", "bce": "xy", "bce_with_logits": "xy", "soft_margin": "xy",
-    "bce_with_logits_pos_weight": "xyz", "kl_div": "y", "poisson_nll": "y", "poisson_nll_log": "y",
-}  # fmt: skip
-# Compositions in PyTorch; no operand is read.
-_COMPOSED = ("gaussian_nll", "kl_div_log")
-# The derivative by y is minus that by x.
-_SYMMETRIC = frozenset(("mse", "l1", "smooth_l1", "huber"))
-
-
-# PyTorch's names of the operations that are one of its own; the other losses end with their reduction there.
-_TITLES = {
-    "mse": "MseLoss", "smooth_l1": "SmoothL1Loss", "huber": "HuberLoss", "soft_margin": "SoftMarginLoss",
-    "bce": "BinaryCrossEntropy", "bce_with_logits": "BinaryCrossEntropyWithLogits",
-    "bce_with_logits_pos_weight": "BinaryCrossEntropyWithLogits",
-}  # fmt: skip
 _REDUCED = {"mean": "Mean", "sum": "Sum"}
 
 
-def _title(loss: str, reduction: str) -> str:
-    return _TITLES.get(loss) or _REDUCED.get(reduction) or f"{loss.title().replace('_', '')}Loss"
+@dataclass(frozen=True)
+class Pointwise:
+    """What is true of PyTorch's form of a loss with a kernel.
+
+    Args:
+        name: the kernels' name of the loss.
+        title: the name of PyTorch's operation; empty if it is a composition, which ends with its reduction.
+        reads: the operands that PyTorch's derivative by x reads, of "xyz": they must not change before the backward
+            pass. The kernels compute gradients in the forward; the check is for programs that run on both libraries.
+        floating: the operands, of "xy", for which PyTorch supports only floating point.
+        symmetric: the derivative by y is minus that by x.
+        composed: a composition in PyTorch, which reads no operand.
+    """
+
+    name: str
+    title: str = ""
+    reads: str = ""
+    floating: str = ""
+    symmetric: bool = False
+    composed: bool = False
+
+    def __post_init__(self) -> None:
+        if self.name not in TABLE:
+            raise ValueError(f"name must be a loss with a kernel, found {self.name!r}")
+
+    def operation(self, reduction: str) -> str:
+        """The name of PyTorch's operation."""
+        return self.title or _REDUCED.get(reduction) or f"{self.name.title().replace('_', '')}Loss"
 
 
 # -- The common path ---------------------------------------------------------------------------
 
 
 def _pointwise(
-    loss: str, x: Tensor, y: Tensor, reduction: str, a: float = 0.0, z: Tensor | None = None,
+    loss: Pointwise, x: Tensor, y: Tensor, reduction: str, a: float = 0.0, z: Tensor | None = None,
     differentiable: bool = False,
 ) -> Tensor:
     """A loss of two tensors (three with ``z``) of one shape.
 
     Args:
-        loss: the kernels' name of the loss.
         differentiable: with a gradient in tensor operations, for all operands.
     """
     x_data, y_data = x._data, y._data
@@ -190,15 +162,15 @@ def _pointwise(
         x, y, z = _one_dtype(x, y, z)
         return _pointwise(loss, x, y, reduction, a, z, differentiable)
     if x_data.dtype.kind != "f":
-        raise DTypeError(f"{loss} loss is for float32 and float64, found {x.dtype}")
+        raise DTypeError(f"{loss.name} loss is for float32 and float64, found {x.dtype}")
     if not x_data.flags.c_contiguous:
-        x_data = np.ascontiguousarray(x_data)
+        x_data = dense(x_data)
     if not y_data.flags.c_contiguous:
-        y_data = np.ascontiguousarray(y_data)
+        y_data = dense(y_data)
     operands = (x, y) if z is None else (x, y, z)
     recorded = _recorded(*operands)
-    by_formula = recorded and (differentiable or (y._requires_grad and loss not in _SYMMETRIC))
-    if by_formula and loss in _COMPOSED and not differentiable:
+    by_formula = recorded and (differentiable or (y._requires_grad and not loss.symmetric))
+    if by_formula and loss.composed and not differentiable:
         # Copies: the operands may change.
         operands = tuple([t.clone() for t in operands])
     dx = allocation.empty(x_data.shape, x_data.dtype) if recorded and not by_formula else None
@@ -207,7 +179,7 @@ def _pointwise(
     out = allocation.empty(x_data.shape if none else (), x_data.dtype)
     try:
         good = kernels.pointwise_loss(
-            loss, None if none else out, out if none else None, dx, x_data, y_data, mean, a,
+            loss.name, None if none else out, out if none else None, dx, x_data, y_data, mean, a,
             None if z is None else _contiguous(z._data), dz,
         )  # fmt: skip
     except TypeError as error:
@@ -238,38 +210,33 @@ def _pointwise(
         by_z = None if dz is None else _wrap(dz if alone else np.asarray(dz * g))
         return (_given(x, first) if wants_x else None, minus, by_z)
 
-    reads = _READS.get(loss)
-    saved = () if reads is None else (x, y) if reads == "xy" else (y,) if reads == "y" else operands
+    reads = loss.reads
+    saved = operands if len(reads) == len(operands) else (y,) if reads else ()
     return _wrap(
         out,
         Node(
-            _title(loss, reduction), operands, run, saved, True,
+            loss.operation(reduction), operands, run, saved, True,
             lambda: _pointwise(loss, x, y, reduction, a, z, differentiable=True),
         ),
     )  # fmt: skip
 
 
-def _formula_node(loss: str, operands: tuple[Tensor, ...], reduction: str, a: float) -> Node:
+def _formula_node(loss: Pointwise, operands: tuple[Tensor, ...], reduction: str, a: float) -> Node:
     def run(grad: Tensor) -> tuple[Tensor | None, ...]:
         g = grad / operands[0]._data.size if reduction == "mean" else grad
-        slopes = _SLOPES[loss](*operands, a)
+        slopes = TABLE[loss.name].slopes(Maths, *operands, a)
         return tuple([
             None if slope is None or not t._requires_grad else g * slope
             for t, slope in zip(operands, slopes, strict=True)
         ])
 
-    return Node(_title(loss, reduction), operands, run, operands)
+    return Node(loss.operation(reduction), operands, run, operands)
 
 
-# Losses that PyTorch supports only for a floating point input; below, only for a floating point target.
-_FLOATING_INPUT = frozenset(("huber", "kl_div", "kl_div_log", "gaussian_nll", "soft_margin", "bce_with_logits"))
-_FLOATING_TARGET = frozenset(("kl_div_log", "bce_with_logits", "bce_with_logits_pos_weight"))
-
-
-def _refuse_integers(loss: str, x: Tensor, y: Tensor) -> None:
-    for t, losses in ((x, _FLOATING_INPUT), (y, _FLOATING_TARGET)):
-        if t._data.dtype.kind != "f" and loss in losses:
-            raise DTypeError(f"{loss} loss is not implemented for {t.dtype}")
+def _refuse_integers(loss: Pointwise, x: Tensor, y: Tensor) -> None:
+    for t, operand in ((x, "x"), (y, "y")):
+        if t._data.dtype.kind != "f" and operand in loss.floating:
+            raise DTypeError(f"{loss.name} loss is not implemented for {t.dtype}")
 
 
 def _one_dtype(x: Tensor, y: Tensor, z: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
@@ -291,7 +258,7 @@ def _same_shape(input: Tensor, target: Tensor) -> Any:
 
 
 def _difference_loss(
-    loss: str, input: Tensor, target: Tensor, reduction: str, a: float, weight: Tensor | None, over_weight: bool
+    loss: Pointwise, input: Tensor, target: Tensor, reduction: str, a: float, weight: Tensor | None, over_weight: bool
 ) -> Tensor:
     """A loss of ``input - target`` with PyTorch's ``weight``; ``over_weight``: the mean is over the weights."""
     _check_tensors(input=input, target=target)
@@ -307,3 +274,10 @@ def _difference_loss(
     if reduction == "mean" and over_weight:
         return losses.sum() / weight.sum()
     return _reduced_by(losses, reduction)
+
+
+def _weighted(losses: Tensor, weight: Tensor, reduction: str) -> Tensor:
+    weighted = losses * weight
+    if weighted._data.shape != losses._data.shape:
+        raise ShapeError(f"weight of shape {tuple(weight.shape)} does not fit losses of shape {tuple(losses.shape)}")
+    return _reduced_by(weighted, reduction)
