@@ -18,6 +18,7 @@ from fastnn.kernels.activation.fused_activations import saves_input
 from fastnn.kernels.runtime import allocation
 from fastnn.nn.activation_formulas import elementwise_slope_of, has_curve, recorded_elementwise, slope_of
 from fastnn.nn.checks import _check_floating, _contiguous, _half
+from fastnn.ops.core import as_floating
 
 # -- The activations that the linear kernel can apply to its result --------------------------------
 
@@ -66,6 +67,8 @@ def _activation(input: Tensor, activation: str, slope: float = 0.01, inplace: bo
         try:
             _check_floating(activation, input)
         except DTypeError:
+            if activation in ("sigmoid", "tanh"):
+                return _activation(as_floating(input), activation)
             if activation != "relu" or input._data.dtype.kind == "b":
                 raise
             rectified = _wrap(np.maximum(input._data, 0))
@@ -113,11 +116,15 @@ def _recorded_activation(
     return input._in_place(result) if inplace else result
 
 
+_GELU = {"none": "gelu", "tanh": "gelu_tanh"}
+
+
 def gelu_name(approximate: str) -> str:
     """The kernel's name for PyTorch's argument ``approximate``."""
-    if approximate not in ("none", "tanh"):
-        raise RuntimeError(f"approximate argument must be either none or tanh, found {approximate!r}")
-    return "gelu" if approximate == "none" else "gelu_tanh"
+    if isinstance(approximate, str) and approximate in _GELU:
+        return _GELU[approximate]
+    kind = RuntimeError if isinstance(approximate, str) else TypeError
+    raise kind(f"approximate argument must be either none or tanh, found {approximate!r}")
 
 
 # -- The others --------------------------------------------------------------------------------------
