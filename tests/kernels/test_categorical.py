@@ -101,7 +101,8 @@ def test_log_probability(shape: tuple[int, int], times: int, logarithms: bool, d
     assert_close(out, expected, dtype, roundings=2, magnitude=np.abs(expected) + 1)
     categorical_log_prob_backward(dx, dy, x, index, logarithms)
     slopes, sizes = np.zeros(shape), np.zeros(shape)
-    each = dy.astype(np.float64) * (1 if logarithms else (chosen == _inside(chosen, dtype)) / np.maximum(chosen, 1e-300))
+    slope = 1 if logarithms else (chosen == _inside(chosen, dtype)) / np.maximum(chosen, 1e-300)
+    each = dy.astype(np.float64) * slope
     np.add.at(slopes, (rows, index), each)
     np.add.at(sizes, (rows, index), np.abs(each))
     assert_close(dx, slopes, dtype, roundings=2 + times, magnitude=sizes)
