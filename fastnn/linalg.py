@@ -11,6 +11,7 @@ from fastnn._core.dtypes import from_numpy_dtype, promoted
 from fastnn._core.errors import DTypeError, LinAlgError, ShapeError
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.kernels.runtime import allocation
+from fastnn.ops import slicing, vectors
 from fastnn.ops.core import also_read, check_tensor, named
 from fastnn.ops.decompositions import (
     _matrix,
@@ -32,17 +33,27 @@ from fastnn.ops.decompositions import (
     svd,
     svdvals,
 )
-from fastnn.ops.joining import cat
+from fastnn.ops.joining import cat, stack
 from fastnn.ops.norms import matrix_norm, vector_norm
 from fastnn.ops.products import matmul, multi_dot
-from fastnn.ops.slicing import diagonal
-from fastnn.ops.vectors import cross
 
 __all__ = [
     "LinAlgError", "cholesky", "cond", "cross", "det", "diagonal", "eig", "eigh", "eigvals", "eigvalsh", "inv",
     "inv_ex", "lstsq", "matmul", "matrix_norm", "matrix_power", "matrix_rank", "multi_dot", "norm", "pinv", "qr",
     "slogdet", "solve", "solve_triangular", "svd", "svdvals", "vander", "vecdot", "vector_norm",
 ]  # fmt: skip
+
+
+@named
+def cross(input: Tensor, other: Tensor, *, dim: int = -1) -> Tensor:
+    """The cross product of vectors of length 3 along ``dim``."""
+    return vectors.cross(input, other, dim)
+
+
+@named
+def diagonal(A: Tensor, *, offset: int = 0, dim1: int = -2, dim2: int = -1) -> Tensor:
+    """The diagonals of matrices as the last dimension; shares memory."""
+    return slicing.diagonal(A, offset, dim1, dim2)
 
 
 # -- Solvers by singular values -------------------------------------------------------------------
@@ -116,10 +127,19 @@ def norm(A: Tensor, ord: Any = None, dim: Any = None, keepdim: bool = False, *, 
 def cond(A: Tensor, p: Any = None) -> Tensor:
     """The condition number: the largest singular value over the smallest, or by another norm."""
     a = _matrix("cond", A, square=p not in (None, 2, -2))
+    if not a._data.size:
+        return _wrap(np.zeros(a._data.shape[:-2], a._data.dtype))
     if p in (None, 2, -2):
         s = svdvals(a)
         return s[..., 0] / s[..., -1] if p != -2 else s[..., -1] / s[..., 0]
-    return matrix_norm(a, p) * matrix_norm(inv(a), p)
+    try:
+        inverse = inv(a)
+    except LinAlgError:
+        if a._data.ndim > 2:
+            # One of several: each on its own.
+            return stack([cond(one, p) for one in a])
+        return _wrap(np.full((), np.inf, a._data.dtype))
+    return matrix_norm(a, p) * matrix_norm(inverse, p)
 
 
 def _square(A: Tensor) -> Tensor:
@@ -153,6 +173,8 @@ def matrix_power(A: Tensor, n: int) -> Tensor:
 @named
 def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
     """The sums of products along a dimension."""
+    check_tensor("x", x)
+    check_tensor("y", y)
     if x._data.dtype != y._data.dtype:
         raise DTypeError(f"linalg.vecdot: expected x and y of one dtype, found {x.dtype} and {y.dtype}")
     return (x * y).sum(dim)
@@ -161,6 +183,7 @@ def vecdot(x: Tensor, y: Tensor, *, dim: int = -1) -> Tensor:
 @named
 def vander(x: Tensor, N: int | None = None) -> Tensor:
     """The powers 0 to N - 1 of each element, as rows."""
+    check_tensor("x", x)
     if x._data.dtype == np.bool_:
         raise RuntimeError("linalg.vander supports floating point and integer tensors, but got bool")
     count = (x._data.shape or (1,))[-1] if N is None else N

@@ -15,6 +15,11 @@ from scipy import special
 Make = Callable[[np.random.Generator, tuple[int, ...]], np.ndarray]
 
 
+def _above(x):
+    """``log(1 + exp(x))``; NaN at -inf, where PyTorch adds it to infinity."""
+    return np.where(x == -np.inf, np.nan, np.logaddexp(0, x))
+
+
 def normal(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
     return rng.standard_normal(shape)
 
@@ -95,7 +100,7 @@ def label_lists(rng: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
 
 
 def _bce_with_logits(x: np.ndarray, y: np.ndarray, a: float) -> tuple[np.ndarray, ...]:
-    value = (1 - y) * np.logaddexp(0, x) + y * np.logaddexp(0, -x)
+    value = (1 - y) * _above(x) + y * np.logaddexp(0, -x)
     return value, (1 - y) * special.expit(x) - y * special.expit(-x)
 
 
@@ -123,7 +128,7 @@ def _huber(x: np.ndarray, y: np.ndarray, a: float) -> tuple[np.ndarray, ...]:
 
 def _pos_weight(x: np.ndarray, y: np.ndarray, z: np.ndarray, a: float) -> tuple[np.ndarray, ...]:
     softplus = np.logaddexp(0, -x)
-    value = (1 - y) * np.logaddexp(0, x) + z * y * softplus
+    value = (1 - y) * _above(x) + z * y * softplus
     return value, (1 - y) * special.expit(x) - z * y * special.expit(-x), y * softplus
 
 

@@ -7,10 +7,12 @@ import importlib.util
 import os
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
+from helpers import Early, started
 
 import fastnn
 
@@ -52,6 +54,7 @@ def pytest_collection_modifyitems() -> None:
 # With at least this many tests the kernels are compiled ahead: fewer tests do not need all of them.
 _MANY = 3000
 _ahead: list[subprocess.Popen[bytes]] = []
+_executor = ThreadPoolExecutor(1)
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
@@ -60,10 +63,18 @@ def pytest_collection_finish(session: pytest.Session) -> None:
     command = [sys.executable, str(Path(__file__).with_name("compile_ahead.py"))]
     paths = [str(Path(__file__).parent.parent), *filter(None, [os.environ.get("PYTHONPATH")])]
     variables = {**os.environ, "FASTNN_QUIET": "1", "PYTHONPATH": os.pathsep.join(paths)}
-    _ahead.append(subprocess.Popen(command, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL))
+    compiling = subprocess.Popen(command, env=variables, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _ahead.append(compiling)
+    # One after the other, when the kernels are compiled.
+    _executor.submit(compiling.wait)
+    modules = {item.module.__name__ for item in session.items if isinstance(item, pytest.Function)}
+    for early in Early.all:
+        if early.module in modules:
+            early.submit(_executor)
 
 
 def pytest_sessionfinish() -> None:
-    for process in _ahead:
+    _executor.shutdown(wait=False, cancel_futures=True)
+    for process in (*_ahead, *started):
         process.kill()
         process.wait()

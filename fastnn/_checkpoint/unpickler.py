@@ -35,8 +35,8 @@ from fastnn.kernels.runtime import allocation
 from fastnn.nn.parameter import Parameter
 
 
-class DamagedFile(UnpicklingError, RuntimeError):
-    """A file is damaged or not a checkpoint; PyTorch raises one of the two errors, or the one met while reading."""
+class DamagedFile(UnpicklingError, RuntimeError, ValueError):
+    """A file is damaged or not a checkpoint; PyTorch raises one of the three, or the error met while reading."""
 
     def __str__(self) -> str:
         # Not that of KeyError, which quotes the message as a key.

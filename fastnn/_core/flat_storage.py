@@ -298,7 +298,10 @@ def _take(size: int, dtype: np.dtype) -> tuple[_Chunk, _Room]:
         while _gone:
             user = _gone.pop()
             _users.discard(user)
-            room = user.room
+            room = getattr(user, "room", None)
+            if room is None:
+                # Ctrl-C came between the two lines that make a user.
+                continue
             room.users.discard(user)
             chunk = room.chunk() if room.chunk is not None else None
             if chunk is not None and not room.users:

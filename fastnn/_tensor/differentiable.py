@@ -84,10 +84,14 @@ class Differentiable:
     def requires_grad(self, value: Any) -> None:
         if self._node is not None:
             raise RuntimeError("you can only change requires_grad flags of leaf variables.")
+        if type(value) is not bool:
+            raise RuntimeError(f"requires_grad must be a bool, found {type(value).__name__}")
         self.requires_grad_(value)
 
     def requires_grad_(self, requires_grad: Any = True) -> Tensor:
         """Set whether ``backward`` computes a gradient of this tensor."""
+        if type(requires_grad) is not bool:
+            raise TypeError(f"requires_grad must be a bool, found {type(requires_grad).__name__}")
         if self._node is not None and not requires_grad:
             raise RuntimeError("you can only change requires_grad flags of leaf variables.")
         if requires_grad and self._data.dtype.kind != "f":

@@ -67,7 +67,7 @@ class _LinearNode(MethodNode):
         return (linear_map(self.title, grad, self.back, self.forward),)
 
     def release(self) -> None:
-        if self.keeps:
+        if self.keeps or self.saved:
             self.back = self.forward = None  # type: ignore[assignment]  # freed
             super().release()
 

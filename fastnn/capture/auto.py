@@ -407,14 +407,16 @@ class _ReplayNode(Node):
     def _from_some(self, parts: Parts) -> tuple[Tensor | None, ...]:
         given, recording, inputs = sorted(parts.grads.items()), self.lease.recording, self.inputs
         found: dict[int, np.ndarray] = {}
-        if _mode.direct and all(p._hooks is None for p in recording.trained):
-            # The parameters get their gradients directly, as in an eager pass, which rounds otherwise than a sum.
+        if _mode.direct:
+            # Parameters without hooks get their gradients directly, as in an eager pass, which rounds otherwise than a
+            # sum.
             with enable_grad():
                 leaves = tuple([stand_in(t, i, found) for i, t in enumerate(inputs)])
             results = self._computed(leaves)
-            run_backward([results[i] for i, _ in given], [g for _, g in given], True, False, None, inner=True)
+            roots = [results[i] for i, _ in given]
+            hooked = run_backward(roots, [g for _, g in given], True, False, None, inner=True)
             of_inputs = [_wrap(found[i]) if i in found else None for i in range(len(inputs))]
-            grads = (*of_inputs, *[None] * len(recording.trained))
+            grads = (*of_inputs, *map(hooked.get, recording.trained))
             return grads if recording.put_in_order is None else recording.put_in_order(grads)
         differentiated[0] += _mode.enabled
         results = self._computed(inputs)

@@ -7,6 +7,7 @@ draws, lets the optimizer write its scalars, and runs the list.
 from __future__ import annotations
 
 import itertools
+import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -33,6 +34,7 @@ from fastnn.capture.guards import (
     span,
     tracing_into,
 )
+from fastnn.capture.values import Values
 from fastnn.kernels.matmul.fusion import fuse_relu_backward
 from fastnn.kernels.runtime import launcher, thread_count
 from fastnn.kernels.runtime.program import Program
@@ -46,6 +48,8 @@ from fastnn.random import Numbers
 
 # Allowed traces in which modules outside the model change: another thread may have changed them.
 _MOST_DISTURBED = 8
+# The most captures in sequence that take longer than what they are for.
+_MOST_HASTY = 8
 
 
 class _Disturbed(Uncapturable):
@@ -59,6 +63,9 @@ class Captured:
         self, program: Program, watch: capture_state.Watch, inputs: Inputs, loss: np.ndarray, guards: Guards
     ) -> None:
         self.program, self.watch, self.inputs, self.loss, self.guards = program, watch, inputs, loss, guards
+        # What its functions read from outside, if they do, and the times of the beginning and end of its capture.
+        self.values: Values | None = None
+        self.began = self.ended = 0.0
         self.content_guards = [(inputs.number_of(array), holds) for array, holds in program.content_guards]
         # Launches of the forward and backward passes; the optimizer's follow.
         self.head = len(program)
@@ -172,6 +179,8 @@ class CompiledStep:
         self._warmed: set[tuple[Any, ...]] = set()
         self._last = ""
         self._disturbed = 0
+        # How many captures in sequence were of little use, because of which value.
+        self._hasty, self._varying = 0, ""
 
     def explain(self) -> str:
         """Describe what runs captured, and why something does not."""
@@ -205,9 +214,12 @@ class CompiledStep:
         captured = self._programs.get(key)
         self._last = ""
         if captured is not None:
-            if not captured.guards.hold():
+            changed = "" if captured.values is None else captured.values.changed()
+            if changed or not captured.guards.hold():
                 self._programs.clear()
                 self._refused.clear()
+                if changed:
+                    self._value_changed(captured, changed)
             elif self._is_ready(captured):
                 return self._replay(captured, tensors)
             return self._eager(tensors)
@@ -223,12 +235,18 @@ class CompiledStep:
             return self._eager(tensors)
         reason, disturbed = "", False
         changed = what_is_changed(self.criterion)
+        if self._hasty >= _MOST_HASTY:
+            self._refused[key] = Refusal(f"a value that the step reads changes all the time: {self._varying}")
+            return self._eager(tensors)
         if changed:
             reason = f"the criterion changes something outside itself: {changed}"
             self._refused[key] = Refusal(reason, names=[*code_of(self.criterion), (self, "criterion", self.criterion)])
             return self._eager(tensors)
+        began = time.perf_counter()
+        values = Values(guards.classes, [self.criterion])
         try:
             captured = self._capture(tensors, guards)
+            captured.values, captured.began, captured.ended = values or None, began, time.perf_counter()
         except Exception as error:
             reason = reason_of(error)
             disturbed = isinstance(error, _Disturbed)
@@ -244,6 +262,11 @@ class CompiledStep:
             del self._programs[next(iter(self._programs))]
         self._programs[key] = captured
         return self._replay(captured, tensors)
+
+    def _value_changed(self, captured: Captured, name: str) -> None:
+        """Count the captures that took longer than the replays that they were for."""
+        used = time.perf_counter() - captured.ended
+        self._hasty, self._varying = self._hasty + 1 if used < captured.ended - captured.began else 0, name
 
     def _eager(self, tensors: list[Tensor]) -> Tensor:
         self.optimizer.zero_grad()

@@ -18,6 +18,7 @@ from fastnn.kernels.activation.fused_activations import saves_input
 from fastnn.kernels.runtime import allocation
 from fastnn.nn.activation_formulas import elementwise_slope_of, has_curve, recorded_elementwise, slope_of
 from fastnn.nn.checks import _check_floating, _contiguous, _half
+from fastnn.ops.core import as_floating
 
 # -- The activations that the linear kernel can apply to its result --------------------------------
 
@@ -66,6 +67,8 @@ def _activation(input: Tensor, activation: str, slope: float = 0.01, inplace: bo
         try:
             _check_floating(activation, input)
         except DTypeError:
+            if activation in ("sigmoid", "tanh"):
+                return _activation(as_floating(input), activation)
             if activation != "relu" or input._data.dtype.kind == "b":
                 raise
             rectified = _wrap(np.maximum(input._data, 0))
@@ -81,40 +84,47 @@ def _activation(input: Tensor, activation: str, slope: float = 0.01, inplace: bo
         result = _activation(_before(input, data).float(), activation, slope).half()
         return input._in_place(result) if inplace else result
     if not _recorded(input):
-        if not inplace:
-            return _wrap(out)
-        result = _wrap(out)
-    else:
-        # Leaky ReLU saves its input too, unless in place: so the result may change, as in PyTorch.
-        needs_input = saves_input(activation) or (activation == "leaky_relu" and (slope < 0 or not inplace))
-        saved = data.copy() if needs_input and inplace else data if needs_input else out
+        return input._in_place(_wrap(out)) if inplace else _wrap(out)
+    return _recorded_activation(input, data, out, activation, slope, inplace)
 
-        def run(grad: Tensor, wants: Any) -> tuple[Tensor]:
-            dy = grad._data
-            if not dy.flags.c_contiguous:
-                if is_zero(dy):
-                    return (_wrap(zeros(before, dy)),)
-                dy = _contiguous(dy)
-            dz = allocation.empty_like(saved)
-            kernels.activation_backward(dz, dy, saved, activation, slope)
-            return (_wrap(dz),)
 
-        name = GRAD_NAMES[activation]
-        # In place the operand is lost; ReLU and leaky ReLU keep the sign, so the result gives their slope.
-        before = _before(input, saved if needs_input else out) if inplace else input
-        node = _ActivationNode(name, (before,), run, (input,) if needs_input and not inplace else (), True)
-        node.parts = activation, slope, before if needs_input else out
-        result = _wrap(out, node)
-        if not needs_input:
-            node.guard(result)
+def _recorded_activation(
+    input: Tensor, data: np.ndarray, out: np.ndarray, activation: str, slope: float, inplace: bool
+) -> Tensor:
+    # Leaky ReLU saves its input too, unless in place: so the result may change, as in PyTorch.
+    needs_input = saves_input(activation) or (activation == "leaky_relu" and (slope < 0 or not inplace))
+    saved = data.copy() if needs_input and inplace else data if needs_input else out
+
+    def run(grad: Tensor, wants: Any) -> tuple[Tensor]:
+        dy = grad._data
+        if not dy.flags.c_contiguous:
+            if is_zero(dy):
+                return (_wrap(zeros(before, dy)),)
+            dy = _contiguous(dy)
+        dz = allocation.empty_like(saved)
+        kernels.activation_backward(dz, dy, saved, activation, slope)
+        return (_wrap(dz),)
+
+    name = GRAD_NAMES[activation]
+    # In place the operand is lost; ReLU and leaky ReLU keep the sign, so the result gives their slope.
+    before = _before(input, saved if needs_input else out) if inplace else input
+    node = _ActivationNode(name, (before,), run, (input,) if needs_input and not inplace else (), True)
+    node.parts = activation, slope, before if needs_input else out
+    result = _wrap(out, node)
+    if not needs_input:
+        node.guard(result)
     return input._in_place(result) if inplace else result
+
+
+_GELU = {"none": "gelu", "tanh": "gelu_tanh"}
 
 
 def gelu_name(approximate: str) -> str:
     """The kernel's name for PyTorch's argument ``approximate``."""
-    if approximate not in ("none", "tanh"):
-        raise RuntimeError(f"approximate argument must be either none or tanh, found {approximate!r}")
-    return "gelu" if approximate == "none" else "gelu_tanh"
+    if isinstance(approximate, str) and approximate in _GELU:
+        return _GELU[approximate]
+    kind = RuntimeError if isinstance(approximate, str) else TypeError
+    raise kind(f"approximate argument must be either none or tanh, found {approximate!r}")
 
 
 # -- The others --------------------------------------------------------------------------------------

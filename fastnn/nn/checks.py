@@ -24,7 +24,7 @@ def _check_floating(function: str, *tensors: Tensor) -> None:
 
 def _half(error: TypeError, *tensors: Tensor | None) -> None:
     """Raise the error of a kernel, unless one of these is float16, which is computed in float32 and rounded."""
-    if not any(t is not None and t._data.dtype == np.float16 for t in tensors):
+    if not any(isinstance(t, Tensor) and t._data.dtype == np.float16 for t in tensors):
         raise error
 
 

@@ -158,10 +158,17 @@ class BatchNorm1d(_BatchNorm):
                 if counter is not None and self.momentum is None:
                     capture_state.stop("the factor of a cumulative average changes with every batch")
                     momentum = 1.0 / (int(counter._data) + 1)
-        return batch_norm_activation(
-            input, running_mean, running_var, parameters["weight"], parameters["bias"], training, momentum, self.eps,
-            activation, slope, p, counter,
-        )  # fmt: skip
+        try:
+            return batch_norm_activation(
+                input, running_mean, running_var, parameters["weight"], parameters["bias"], training, momentum,
+                self.eps, activation, slope, p, counter,
+            )  # fmt: skip
+        except (ValueError, TypeError, RuntimeError):
+            # PyTorch counts a batch before it looks at it.
+            if counter is not None:
+                counter._memory.version += 1
+                counter._data[...] += 1
+            raise
 
 
 class InstanceNorm1d(_RunningNorm):

@@ -23,6 +23,7 @@ from fastnn.ops.core import (
     check_tensors,
     common_dtype,
     fit,
+    in_float32,
     in_place,
     in_place_operand,
     named,
@@ -164,7 +165,7 @@ def div(input: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tenso
 def _check_divisor(x: Any, y: Any) -> None:
     if np.result_type(x, y) == np.bool_:
         raise NotImplementedError("division and remainder are not implemented for Bool")
-    if np.any(np.asarray(y) == 0):
+    if np.any(np.asarray(y) == 0) and np.size(x):
         raise RuntimeError("ZeroDivisionError")
 
 
@@ -236,8 +237,7 @@ _TRUNCATED_STEPS = _steps(lambda a, b: np.trunc(np.true_divide(a, b)))
 @named
 def remainder(input: Any, other: Any) -> Tensor:
     """``input - floor(input / other) * other``: the remainder with the divisor's sign."""
-    if not isinstance(input, Tensor):
-        check_tensor("other", other)
+    check_operands(input, other)
     return binary("Remainder", input, other, _remainder, _SAME, _FLOOR_STEPS)
 
 
@@ -516,7 +516,7 @@ def _rdiv(self: Tensor, other: Any) -> Any:
         result = y.copy() if recorded else y
     else:
         try:
-            result = quiet(np.multiply, y, other)
+            result = quiet(in_float32, np.multiply, y, other) if y.itemsize == 2 else quiet(np.multiply, y, other)
         except OverflowError:
             result = quiet(np.multiply, y, float(other))
     if not recorded:

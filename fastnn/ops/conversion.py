@@ -102,7 +102,7 @@ _dtype, _device = dtype, device
 
 
 def _as(target: dtype) -> Any:
-    def convert(self: Tensor, memory_format: Any = None) -> Tensor:
+    def convert(self: Tensor, *, memory_format: Any = None) -> Tensor:
         return _converted(self, target)
 
     return titled(convert, target.name, f"As {target.name}.")
@@ -112,8 +112,10 @@ def _type(self: Tensor, dtype: Any = None, non_blocking: bool = False) -> Any:
     """PyTorch's name of this tensor type; with a dtype or type name, the tensor converted to it."""
     if dtype is None:
         return f"torch.{self.dtype.legacy}Tensor"
-    if isinstance(dtype, _dtype) or dtype in (float, int, bool):
+    if isinstance(dtype, _dtype) or dtype is float or dtype is int or dtype is bool:
         return _to(self, dtype)
+    if not isinstance(dtype, (str, type)):
+        raise TypeError(f"dtype must be a type, str, or dtype object, found {type(dtype).__name__}")
     name = dtype if isinstance(dtype, str) else getattr(dtype, "__name__", "")
     legacy = name.rsplit(".", 1)[-1].removesuffix("Tensor")
     if ".cuda." in name:
@@ -426,7 +428,8 @@ def _sum_to_size(self: Tensor, *size: Any) -> Tensor:
         fits = False
     if not fits:
         raise ShapeError(f"size {list(shape)} is not expandable to size {list(self._data.shape)}.")
-    return _unbroadcast(self, shape)
+    summed = self._data.dtype.kind in "bui" and shape != self._data.shape
+    return _unbroadcast(self.long() if summed else self, shape)
 
 
 def _as_subclass(self: Tensor, cls: Any) -> Any:

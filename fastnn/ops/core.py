@@ -21,7 +21,7 @@ from fastnn._core import capture_state
 from fastnn._core import numpy_trace as trace
 from fastnn._core.capture_state import active
 from fastnn._core.dtypes import RANK, check_promotion, default_numpy, from_numpy_dtype, plain, promoted
-from fastnn._core.errors import ShapeError
+from fastnn._core.errors import NoTensorError, ShapeError
 from fastnn._core.errstate import quiet, run_quiet
 from fastnn._tensor import torch_function
 from fastnn._tensor.tensor import Tensor, _recorded, _unbroadcast, _wrap
@@ -120,6 +120,8 @@ def named(function: Function) -> Function:
             if torch_function.found(args, kwargs):
                 return wrapped(*args, **kwargs) if out is None else wrapped(*args, **kwargs, out=out)
             raise
+        if out is not None and name in _EXACT:
+            check_exact(name, out, result)
         return result if out is None else into(out, result)
 
     if parameters.isdisjoint(_OF_METHODS) and name not in FACTORS:
@@ -170,6 +172,21 @@ def titled(function: Function, name: str, text: str) -> Function:
     return function
 
 
+# Functions whose ``out`` must have the dtype of the result, as in PyTorch; of others it may be a wider one.
+_EXACT = frozenset({
+    "abs", "all", "amax", "amin", "any", "argmax", "argmin", "bitwise_not", "ceil", "float_power", "floor", "frac",
+    "heaviside", "nan_to_num", "neg", "round", "sgn", "sign", "trunc",
+})  # fmt: skip
+
+
+def check_exact(name: str, out: Any, result: Tensor) -> None:
+    """RuntimeError unless ``out`` has the dtype of a result; uint8 will do for a truth."""
+    check_tensor("out", out)
+    found, wanted = out._data.dtype, result._data.dtype
+    if found != wanted and not (name in ("all", "any") and found.char in "?B"):
+        raise RuntimeError(f"Expected out tensor to have dtype {result.dtype}, but got {out.dtype} instead")
+
+
 def into(out: Any, result: Any) -> Any:
     """Write a result, or a tuple of them, to ``out``, and return that."""
     if isinstance(result, tuple):
@@ -190,9 +207,9 @@ def into(out: Any, result: Any) -> Any:
 
 
 def check_tensor(name: str, value: Any) -> None:
-    """TypeError unless it is a tensor."""
+    """TypeError, an AttributeError as well, unless it is a tensor."""
     if not isinstance(value, Tensor):
-        raise TypeError(f"{name} must be a Tensor, found {type(value).__name__}")
+        raise NoTensorError(f"{name} must be a Tensor, found {type(value).__name__}")
 
 
 def check_operands(input: Any, other: Any) -> None:
@@ -214,7 +231,12 @@ def check_tensors(name: str, input: Any, other: Any) -> None:
 
 def refuse(name: str, x: Tensor, kinds: str) -> None:
     """NotImplementedError (a RuntimeError) for a tensor whose dtype has one of these kinds, by NumPy's letters."""
-    if x._data.dtype.kind in kinds:
+    try:
+        kind = x._data.dtype.kind
+    except AttributeError:
+        check_tensor("input", x)
+        raise
+    if kind in kinds:
         raise NotImplementedError(f'"{name}" not implemented for {x.dtype}')
 
 
@@ -250,6 +272,8 @@ def whole(name: str, value: Any) -> int:
     if type(value) is int:
         return value
     try:
+        if value is True or value is False:
+            raise TypeError
         return operator.index(value)
     except TypeError:
         raise TypeError(f"{name} must be an integer, found {type(value).__name__}") from None
@@ -554,12 +578,19 @@ def binary(name: str, x: Any, y: Any, operate: Callable[..., Any], dx: Partial, 
         if isinstance(y, Tensor):
             a, b = x._data, y._data
             if a.dtype is not b.dtype and a.dtype != b.dtype:
+                if name in _WIDE:
+                    if a.dtype.char == "e" and a.ndim and not b.ndim and b.dtype.kind == "f" and not y._requires_grad:
+                        return binary(name, x, y.item(), operate, dx, dy)
+                    if b.dtype.char == "e" and b.ndim and not a.ndim and a.dtype.kind == "f" and not x._requires_grad:
+                        return binary(name, x.item(), y, operate, dx, dy)
                 x, y = promote(x, y)
                 a, b = x._data, y._data
         else:
             a, kind = x._data, type(y)
-            if (kind is float or kind is int) and a.dtype.kind == "f":
+            if (kind is float or kind is int) and a.dtype.char in "fd":
                 return _with_number(name, x, operate, a, y, dx, x, y)
+            if (kind is float or kind is int) and a.dtype.char == "e":
+                return _with_number(name, x, _of_half(name, operate), a, y, dx, x, y)
             if isinstance(y, np.generic):
                 return binary(name, x, plain(y), operate, dx, dy)
             other = as_operand(x, y)
@@ -569,8 +600,10 @@ def binary(name: str, x: Any, y: Any, operate: Callable[..., Any], dx: Partial, 
             a, b = x._data, y._data
     else:
         b, kind = y._data, type(x)
-        if (kind is float or kind is int) and b.dtype.kind == "f":
+        if (kind is float or kind is int) and b.dtype.char in "fd":
             return _with_number(name, y, operate, x, b, dy, x, y)
+        if (kind is float or kind is int) and b.dtype.char == "e":
+            return _with_number(name, y, _of_half(name, operate), x, b, dy, x, y)
         if isinstance(x, np.generic):
             return binary(name, plain(x), y, operate, dx, dy)
         other = as_operand(y, x)
@@ -624,6 +657,20 @@ class _BinaryNode(MethodNode):
         if self.saved:
             self.x = self.y = None
             super().release()
+
+
+# Operations of float16 and a number that are computed in float32, as in PyTorch: the number may not fit in float16.
+_WIDE = frozenset({"Mul", "Div", "FloorDivide"})
+
+
+def _of_half(name: str, operate: Callable[..., Any]) -> Callable[..., Any]:
+    return functools.partial(in_float32, operate) if name in _WIDE else operate
+
+
+def in_float32(operate: Callable[..., Any], a: Any, b: Any) -> Any:
+    """``operate(a, b)`` of a float16 array and a number, rounded once."""
+    wide = [n.astype(np.float32) if isinstance(n, np.ndarray) else float(n) for n in (a, b)]
+    return operate(*wide).astype(np.float16)
 
 
 def _with_number(
@@ -707,7 +754,7 @@ def in_place_operand(x: Tensor, other: Any) -> Any:
             refuse_overlap(x._data, other._data)
         return None if other._data.dtype != x._data.dtype or _recorded(other) else other._data
     kind = type(other)
-    return other if (kind is float or kind is int) and x._data.dtype.kind == "f" else None
+    return other if (kind is float or kind is int) and x._data.dtype.char in "fd" else None
 
 
 def original(x: Tensor, *others: Any) -> Tensor:

@@ -30,6 +30,8 @@ def unique(
     Returns: the unique elements, then the index of each element among them and their counts, if requested.
     """
     check_tensor("input", input)
+    if type(sorted) is not bool:
+        raise TypeError(f"sorted must be a bool, found {type(sorted).__name__}")
     axis = None if dim is None else dimension(dim, input._data.ndim)
     values, inverse, counts = np.unique(
         input._data, return_inverse=True, return_counts=True, axis=axis, equal_nan=False
@@ -71,6 +73,8 @@ def unique_consecutive(
 def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -> Tensor:
     """The count of each number 0, 1, ..., or the sum of its weights."""
     check_tensor("input", input)
+    if weights is not None:
+        check_tensor("weights", weights)
     if input._data.dtype.kind not in "iu":
         raise NotImplementedError(f'"bincount_cpu" not implemented for {input.dtype}')
     if input._data.ndim != 1 or (input._data.size and input._data.min() < 0):

@@ -29,7 +29,7 @@ def _matrix(name: str, a: Any, square: bool = True) -> Tensor:
             f"{a._data.shape[-1]} matrices"
         )
     if a._data.dtype.kind != "f" or a._data.dtype == np.float16:
-        raise RuntimeError(f"linalg.{name}: Expected a floating point or complex tensor as input. Got {a.dtype}")
+        raise NotImplementedError(f"linalg.{name}: Expected a floating point or complex tensor as input. Got {a.dtype}")
     return a
 
 
@@ -54,6 +54,12 @@ def _of_result(
     return recorded_result(name, (a,), result, lambda grad, y: (run(grad, y),), saved)
 
 
+def _with_nan(result: np.ndarray, a: np.ndarray) -> np.ndarray:
+    """The result, NaN where the matrix has a NaN: LAPACK's may have numbers, depending on pivots."""
+    wrong = (a != a).any((-2, -1), keepdims=True)
+    return np.where(wrong, result.dtype.type(np.nan), result) if wrong.any() else result
+
+
 # -- Inverses ----------------------------------------------------------------------------------
 
 
@@ -67,7 +73,8 @@ def inv(A: Tensor) -> Tensor:
             [0.0000, 0.2500]])
     """
     a = _matrix("inv", A)
-    return _of_result("LinalgInvEx", a, _calculated("inv", np.linalg.inv, a._data), lambda g, y: -_t(y) @ g @ _t(y))
+    result = _with_nan(_calculated("inv", np.linalg.inv, a._data), a._data)
+    return _of_result("LinalgInvEx", a, result, lambda g, y: -_t(y) @ g @ _t(y))
 
 
 @named
@@ -79,6 +86,11 @@ def inv_ex(A: Tensor, *, check_errors: bool = False) -> Any:
 @named
 def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     """X with ``A X = B``, or ``X A = B``."""
+    return _solution(A, B, left, True)
+
+
+def _solution(A: Tensor, B: Tensor, left: bool, spreads: bool) -> Tensor:
+    """See ``solve``; ``spreads``: whether one NaN in a matrix makes the whole solution NaN."""
     a = _matrix("solve", A)
     check_tensor("B", B)
     if B._data.dtype != a._data.dtype:
@@ -88,25 +100,27 @@ def solve(A: Tensor, B: Tensor, *, left: bool = True) -> Tensor:
     if not left:
         if vector:
             raise RuntimeError("linalg.solve: left=False takes no vectors")
-        return _t(solve(_t(a), _t(B)))
+        return _t(_solution(_t(a), _t(B), True, spreads))
     b = B.unsqueeze(-1) if vector else B
     if b._data.shape[-2] != n:
         raise ShapeError(
             f"linalg.solve: Incompatible shapes of A and B for the equation AX = B: {list(a.shape)} and "
             f"{list(B.shape)}"
         )
-    x = _solve(a, b)
+    x = _solve(a, b, spreads)
     return x.squeeze(-1) if vector else x
 
 
-def _solve(a: Tensor, b: Tensor) -> Tensor:
+def _solve(a: Tensor, b: Tensor, spreads: bool = False) -> Tensor:
     result = _calculated("solve", np.linalg.solve, a._data, b._data)
+    if spreads:
+        result = _with_nan(result, a._data)
     if not _recorded(a, b):
         return _wrap(result)
     wants = a._requires_grad, b._requires_grad
 
     def run(grad: Tensor, y: Tensor) -> tuple[Tensor | None, Tensor | None]:
-        back = _solve(_t(a), grad)
+        back = _solve(_t(a), grad, spreads)
         return (
             _unbroadcast(-back @ _t(y), a._data.shape) if wants[0] else None,
             _unbroadcast(back, b._data.shape) if wants[1] else None,
@@ -125,7 +139,7 @@ def solve_triangular(
     if unitriangular:
         eye = _wrap(np.eye(a._data.shape[-1], dtype=a._data.dtype))
         half = half * (1 - eye) + eye
-    return also_read(solve(half, B, left=left), a)
+    return also_read(_solution(half, B, left, False), a)
 
 
 # -- Determinants ------------------------------------------------------------------------------
@@ -343,7 +357,13 @@ def svd(A: Tensor, full_matrices: bool = True, *, driver: str | None = None) -> 
 
 
 def _singular(name: str, a: np.ndarray, full_matrices: bool = True, compute_uv: bool = True) -> Any:
-    """NumPy's singular value decomposition, except for infinity: with that OpenBLAS's never ends."""
+    """NumPy's singular value decomposition; with infinity, where OpenBLAS's never ends, the values are NaN."""
+    infinite = np.isinf(a)
+    if infinite.any() and not np.isnan(a).any():
+        found = _singular(name, np.where(infinite, a.dtype.type(0), a), full_matrices, compute_uv)
+        values = found[1] if compute_uv else found
+        values[infinite.any((-2, -1))] = np.nan
+        return found
     if not np.isfinite(a).all():
         raise LinAlgError(
             f"linalg.{name}: The algorithm failed to converge because the input matrix contained non-finite values."

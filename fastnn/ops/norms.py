@@ -66,6 +66,7 @@ def logsumexp(input: Tensor, dim: Any, keepdim: bool = False) -> Tensor:
 
 def norm_operand(name: str, input: Tensor, dtype: Any) -> Tensor:
     """A floating point tensor in ``dtype``; RuntimeError for integers and for a narrower ``dtype``."""
+    check_tensor("input", input)
     if input._data.dtype.kind != "f":
         raise RuntimeError(f"linalg.{name}: Expected a floating point or complex tensor as input. Got {input.dtype}")
     if dtype is None:
@@ -168,7 +169,7 @@ def matrix_norm(
     a, b = [dimension(d, A._data.ndim) for d in dim]
     if a == b:
         raise RuntimeError(f"linalg.matrix_norm: dims must be different. Got ({dim[0]}, {dim[1]})")
-    if ord == "fro":
+    if ord == "fro" or (ord in ("nuc", 2, 1, math.inf) and not A._data.size):
         return vector_norm(A, 2, dim, keepdim)
     if ord in ("nuc", 2, -2):
         s = svdvals(A.movedim((a, b), (-2, -1)))

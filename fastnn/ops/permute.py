@@ -41,6 +41,8 @@ def t(input: Tensor) -> Tensor:
 def _permuted(input: Tensor, dims: tuple[Any, ...]) -> Tensor:
     check_tensor("input", input)
     if len(dims) != input._data.ndim:
+        for d in dims:
+            whole("dims", d)
         raise RangeError(f"permute(): {len(dims)} dims are not an order of {input._data.ndim} dimensions")
     order = [dimension(d, input._data.ndim) for d in dims]
     if sorted(order) != list(range(input._data.ndim)):

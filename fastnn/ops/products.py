@@ -233,8 +233,9 @@ def mv(input: Tensor, vec: Tensor) -> Tensor:
 @named
 def outer(input: Tensor, vec2: Tensor) -> Tensor:
     """The products of each element of one vector with each of the other."""
+    check_tensor("input", input)
+    check_tensor("vec2", vec2)
     for t in (input, vec2):
-        check_tensor("input", t)
         if t._data.ndim != 1:
             raise ShapeError(f"outer: Expected 1-D argument, but got {t._data.ndim}-D")
     return input.unsqueeze(1) * vec2
@@ -309,21 +310,34 @@ def addr(input: Tensor, vec1: Tensor, vec2: Tensor, *, beta: Any = 1, alpha: Any
     return _plus(input, outer(vec1, vec2), beta, alpha)
 
 
+def _check_batches(batch1: Any, batch2: Any) -> None:
+    for name, t in (("batch1", batch1), ("batch2", batch2)):
+        check_tensor(name, t)
+        if t._data.ndim != 3:
+            raise RangeError(f"{name} must be a 3D tensor, found {t._data.ndim}D")
+
+
 @named
 def baddbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """``beta * input + alpha * bmm(batch1, batch2)``."""
+    _check_batches(batch1, batch2)
     return _plus(input, bmm(batch1, batch2), beta, alpha)
 
 
 @named
 def addbmm(input: Tensor, batch1: Tensor, batch2: Tensor, *, beta: Any = 1, alpha: Any = 1) -> Tensor:
     """``beta * input + alpha * bmm(batch1, batch2).sum(0)``."""
+    _check_batches(batch1, batch2)
     return _plus(input, bmm(batch1, batch2).sum(0, dtype=batch1.dtype), beta, alpha)
 
 
 @named
 def multi_dot(tensors: Any) -> Tensor:
     """The product of several matrices; the first and the last may be vectors."""
+    if not isinstance(tensors, (list, tuple)):
+        raise TypeError(f"tensors must be a list or tuple of Tensors, found {type(tensors).__name__}")
+    for t in tensors:
+        check_tensor("tensors", t)
     if len(tensors) < 2:
         raise RuntimeError("multi_dot(): expected at least 2 tensors but got " + str(len(tensors)))
     for place, t in enumerate(tensors):
@@ -338,6 +352,7 @@ def multi_dot(tensors: Any) -> Tensor:
 def chain_matmul(*matrices: Tensor) -> Tensor:
     """The product of several matrices."""
     for t in matrices:
+        check_tensor("matrices", t)
         if t._data.ndim != 2:
             raise ShapeError(f"chain_matmul(): expected matrices, found {list(t._data.shape)}")
     return multi_dot(matrices) if len(matrices) > 1 else matrices[0]

@@ -311,15 +311,38 @@ def cumprod(input: Tensor, dim: int, *, dtype: Any = None) -> Tensor:
         return _wrap(result)
 
     def run(grad: Tensor, y: Tensor) -> tuple[Tensor]:
-        if _mode.enabled or (x._data == 0).any():
-            # The derivative of result k by element i: the product up to k without i.
-            others = cumprod(_without_each(x, axis), axis).movedim(axis, -1)
-            n = x._data.shape[axis]
-            lower = _wrap(np.tri(n, n, -1, dtype=bool))
-            return ((grad.movedim(axis, -1).unsqueeze(-2) * others.masked_fill(lower, 0)).sum(-1).movedim(-1, axis),)
-        return (cumsum((grad * y).flip(axis), axis).flip(axis) / x,)
+        if not _mode.enabled:
+            return (_wrap(quiet(_cumprod_gradient, grad._data, x._data, y._data, axis)),)
+        # The derivative of result k by element i: the product up to k without i.
+        others = cumprod(_without_each(x, axis), axis).movedim(axis, -1)
+        n = x._data.shape[axis]
+        lower = _wrap(np.tri(n, n, -1, dtype=bool))
+        return ((grad.movedim(axis, -1).unsqueeze(-2) * others.masked_fill(lower, 0)).sum(-1).movedim(-1, axis),)
 
     return recorded_result("Cumprod", (x,), result, run, (x,))
+
+
+def _cumprod_gradient(grad: np.ndarray, x: np.ndarray, y: np.ndarray, axis: int) -> np.ndarray:
+    """As PyTorch computes it: NaN and infinite numbers come out in the same places."""
+
+    def sums_from(w: np.ndarray) -> np.ndarray:
+        return np.flip(_running(np.add, np.flip(w, axis), axis, w.dtype), axis)
+
+    is_zero = x == 0
+    w = grad * y
+    if not is_zero.any():
+        return sums_from(w) / x
+    # Elements before the first zero of a row, that zero, and those after it, whose gradient is 0.
+    zeros = np.add.accumulate(is_zero, axis, np.intp)
+    before, between = zeros == 0, zeros == 1
+    first = between & is_zero
+    zero, one = x.dtype.type(0), x.dtype.type(1)
+    result = np.where(before, sums_from(np.where(before, w, zero)) / x, zero)
+    after = _running(np.multiply, np.where(between & ~first, x, one), axis, x.dtype)
+    total = (np.where(between, after, zero) * grad).sum(axis, keepdims=True)
+    ahead = np.roll(y, 1, axis)
+    ahead[(slice(None),) * axis + (0,)] = one
+    return np.where(first, total * ahead, result)
 
 
 def _running(operate: Any, a: np.ndarray, axis: int, kind: Any) -> np.ndarray:
@@ -382,7 +405,7 @@ def _truth(input: Tensor, dim: Any, keepdim: bool, operate: Any) -> Tensor:
         check_tensor("input", input)
     array = input._data
     axes = None if dim is None else reduced(dim, array.ndim)
-    if dim == () and array.ndim:
+    if (dim == () or dim == []) and array.ndim:
         axes = ()
     result = np.asarray(operate(array, axes, bool, None, bool(keepdim)))
     return _wrap(result.astype(np.uint8) if array.dtype.char == "B" else result)

@@ -113,11 +113,13 @@ def _is_of_place(array: np.ndarray) -> bool:
 
 def _view_as(self: Tensor, other: Tensor) -> Tensor:
     """A view in the shape of ``other``."""
+    check_tensor("other", other)
     return _view(self, other._data.shape)
 
 
 def _reshape_as(self: Tensor, other: Tensor) -> Tensor:
     """The tensor in the shape of ``other``."""
+    check_tensor("other", other)
     return _reshaped(self, other._data.shape)
 
 
@@ -164,6 +166,8 @@ def unflatten(input: Tensor, dim: int, sizes: Any) -> Tensor:
         raise RuntimeError("unflatten: sizes must be non-empty")
     known = math.prod([n for n in given if n != -1])
     fits = shape[axis] % known == 0 if -1 in given and known else known == shape[axis]
+    if fits and known and given.count(-1) == 1:
+        given = tuple([shape[axis] // known if n == -1 else n for n in given])
     if not fits:
         raise ShapeError(
             f"unflatten: Provided sizes {list(given)} don't multiply up to the size of dim {axis} ({shape[axis]}) in "
@@ -219,6 +223,8 @@ def _expanded(input: Tensor, sizes: tuple[int, ...]) -> Tensor:
     shape = input._data.shape
     extra = len(sizes) - len(shape)
     if extra < 0:
+        for n in sizes:
+            whole("size", n)
         raise ShapeError(
             f"expand: the number of sizes provided ({len(sizes)}) must be greater or equal to the number of dimensions "
             f"in the tensor ({len(shape)})"
@@ -258,6 +264,7 @@ def _expand(self: Tensor, *size: Any, implicit: bool = False) -> Tensor:
 
 def _expand_as(self: Tensor, other: Tensor) -> Tensor:
     """Expand to the shape of ``other``."""
+    check_tensor("other", other)
     return _expanded(self, other._data.shape)
 
 
@@ -265,7 +272,7 @@ def _expand_as(self: Tensor, other: Tensor) -> Tensor:
 def broadcast_to(input: Tensor, size: Any) -> Tensor:
     """Expand dimensions of size 1 and add leading ones, sharing memory."""
     check_tensor("input", input)
-    return _expanded(input, tuple(size))
+    return _expanded(input, (size,) if isinstance(size, int) else tuple(size))
 
 
 def broadcast_shapes(*shapes: Any) -> Any:
@@ -318,7 +325,7 @@ def _repeat(self: Tensor, *sizes: Any) -> Tensor:
 def tile(input: Tensor, *dims: Any) -> Tensor:
     """As ``repeat``, but with possibly fewer counts than dimensions."""
     check_tensor("input", input)
-    sizes = tuple(_sizes(dims))
+    sizes = tuple([whole("dims", n) for n in _sizes(dims)])
     return _repeated(input, (1,) * (input._data.ndim - len(sizes)) + sizes)
 
 
@@ -361,14 +368,14 @@ def repeat_interleave(input: Any, repeats: Any = None, dim: int | None = None, *
 # -- Memory ------------------------------------------------------------------------------------
 
 
-def _contiguous(self: Tensor, memory_format: Any = None) -> Tensor:
+def _contiguous(self: Tensor, *, memory_format: Any = None) -> Tensor:
     """The tensor itself if it is contiguous in memory, otherwise a contiguous copy."""
     if self._data.flags.c_contiguous:
         return self
     return mapped("Clone", self, np.ascontiguousarray(self._data), lambda grad: grad)
 
 
-def _is_contiguous(self: Tensor, memory_format: Any = None) -> bool:
+def _is_contiguous(self: Tensor, *, memory_format: Any = None) -> bool:
     """Whether the elements are stored in index order without gaps."""
     return self._data.flags.c_contiguous
 

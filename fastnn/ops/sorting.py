@@ -83,6 +83,8 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any
     axis = dimension(dim, input._data.ndim)
     size = input._data.shape[axis] if input._data.ndim else 1
     k = whole("k", k)
+    if not size:
+        raise IndexError(f"kthvalue(): Expected reduction dim {axis} to have non-zero size.")
     if not 1 <= k <= size:
         raise RuntimeError("kthvalue(): selected number k out of range for dimension " + str(dim))
     return _along("kthvalue", return_types.kthvalue, input, dim, keepdim,

@@ -62,7 +62,8 @@ def scan_labels(work, labels, classes, ignored, weight, weighted, mean):
         return False
     total = _weight_of(labels, classes, ignored, weight) if weighted else np.float64(counted)
     work[COUNTED] = counted
-    work[DIVISOR] = total if mean else 1.0
+    # The mean of rows without weight is NaN, also if smoothing counts classes with weight.
+    work[DIVISOR] = 1.0 if not mean else np.nan if total == 0.0 else total
     return True
 
 

@@ -183,9 +183,9 @@ def _logistic(x):
 
 @inline
 def _parts(x):
-    """``max(x, 0)`` and ``max(-x, 0)``; NaN in both if x is NaN."""
+    """``max(x, 0)`` and ``max(-x, 0)``; NaN in both if x is NaN, and in the first, as in PyTorch's loss, for -inf."""
     zero = type(x)(0)
-    return (zero if x < zero else x), (zero if x > zero else -x)
+    return (x - x if x < zero else x), (zero if x > zero else -x)
 
 
 @inline

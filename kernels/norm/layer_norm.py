@@ -37,11 +37,13 @@ from fastnn.kernels.runtime.compiler import FAST, Words, array, inline, integer,
 from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.thread_count import chunks_for
 
+# Bytes of a vector, in PyTorch's terms.
+_VECTOR_BYTES = 64
 # Rows in one partial sum of the gradients of weight and bias.
 ROWS = 64
 _SUM, _SOLVE = 1, 2
-# A bit of `flags`, in addition to those of every normalisation.
-_CENTRED = OWN
+# Bits of `flags`, in addition to those of every normalisation.
+_CENTRED, _SHORT_IS_NAN = OWN, 2 * OWN
 # Floating-point operations per number, without those of the activation.
 _COST = 15
 
@@ -103,6 +105,8 @@ _FORWARD_WORDS = Words("out x weight bias saved state; rows columns groups flags
 
 
 def _forward(dtype, smooth):
+    short = _VECTOR_BYTES // np.dtype(dtype).itemsize
+
     def layer_norm_forward_slice(args, t, n):
         # out, x[rows, columns]; weight, bias[columns]; saved[rows * groups, 3]; state[2]
         rows, columns = integer(args, _FORWARD_WORDS.rows), integer(args, _FORWARD_WORDS.columns)
@@ -135,9 +139,13 @@ def _forward(dtype, smooth):
                 # An infinite guess would turn an infinite mean into NaN.
                 guess = guess if guess - guess == dtype(0) else dtype(0)
                 total, square = _deviations(source, guess)
-                centre = float(guess) + float(total) * share
-                spread = float(square) - float(total) * float(total) * share
+                # float() would keep float32, and the square of a large sum would be infinite.
+                wide: float = np.float64(total)
+                centre = float(guess) + wide * share
+                spread = float(square) - wide * wide * share
                 mean = dtype(centre)
+                if flags & _SHORT_IS_NAN and size < short and mean * mean - mean * mean != dtype(0):
+                    spread = np.nan
             else:
                 total, square = _deviations(source, dtype(0))
                 spread = float(square)
@@ -176,10 +184,25 @@ def _projections(g, x, mean, offset, inverse):
     return total, product
 
 
+@inline(fastmath=FAST)
+def _unscaled_product(g, x):
+    total = x.dtype.type(0)
+    for j in range(x.size):
+        total += g[j] * x[j]
+    return total
+
+
 @inline
 def _input_gradient(dx, x, mean, offset, inverse, level, slope):
     for j in range(x.size):
         dx[j] = multiply_add(-multiply_add(x[j] - mean, inverse, offset), slope, dx[j] - level) * inverse
+
+
+@inline
+def _add_doubles(to, x, zero):
+    # 0, or NaN where twice the number overflows, as in PyTorch.
+    for j in range(x.size):
+        to[j] += (x[j] + x[j]) * zero
 
 
 @inline
@@ -264,8 +287,13 @@ def _backward(dtype, smooth):
                         if flags & WEIGHT:
                             _times(to, to, weight[lo:hi])
                         total, product = _projections(to, source, mean, offset, inverse)
+                        if inverse == dtype(0):
+                            # The variance overflowed: 0, or NaN if this sum overflows too, as in PyTorch.
+                            product = _unscaled_product(to, source) * inverse
                         level = total * share if flags & _CENTRED else dtype(0)
                         _input_gradient(to, source, mean, offset, inverse, level, product * share)
+                        if inverse == dtype(0) and not flags & _CENTRED:
+                            _add_doubles(to, source, inverse)
         if phases & _SOLVE:
             if wanted & WEIGHT:
                 _add_chunks(dweight, sums, 1, wanted & ADD_WEIGHT)
@@ -296,6 +324,7 @@ def layer_norm_forward(
     slope: float = 0.01,
     p: float = 0.0,
     state: np.ndarray | None = None,
+    short_is_nan: bool = True,
 ) -> None:
     """``out = dropout(activation((x - mean) / sqrt(var + eps) * weight + bias))``, mean and var by row and group.
 
@@ -310,6 +339,8 @@ def layer_norm_forward(
         groups: divides columns.
         activation, slope: see :mod:`fastnn.kernels.activation.fused_activations`.
         p, state: probability of zeroing a number, and the draw (seed, call), needed if ``p`` > 0.
+        short_is_nan: whether a group shorter than a vector becomes NaN if the square of its mean overflows, as in
+            PyTorch; it becomes 0 otherwise.
     """
     kernel, code, rows, columns = check_input(_FORWARD, activation, x)
     dtype = x.dtype
@@ -317,7 +348,7 @@ def layer_norm_forward(
     _check_groups(columns, groups)
     check_output("saved", saved, dtype, (rows * groups, 3))
     flags = check_affine(weight, bias, dtype, columns) | (_CENTRED if centred else 0)
-    flags |= check_behind(activation, p, state)
+    flags |= check_behind(activation, p, state) | (_SHORT_IS_NAN if short_is_nan else 0)
     if not x.size:
         return
     parts = min(chunks_for(x.size * (_COST + COSTS[code])), rows * groups)

@@ -10,7 +10,7 @@ import numpy as np
 from numba import types
 
 from fastnn.kernels.runtime import compiler, launcher, program, thread_count
-from fastnn.kernels.runtime.compiler import FLOAT32, FLOAT64, Kernel
+from fastnn.kernels.runtime.compiler import FLOAT32, FLOAT64, Kernel, Words
 from fastnn.kernels.runtime.program import is_writeable, number_size
 from fastnn.kernels.runtime.raw_memory import (
     call_slice,
@@ -25,8 +25,9 @@ from fastnn.kernels.runtime.raw_memory import (
 
 # NPY_ARRAY_C_CONTIGUOUS of NumPy's C API.
 _C_CONTIGUOUS = 0x0001
-# The address and a word of three arrays, a size, and four more.
-_block = stack_words(8)
+# The blocks: of two arrays and three numbers; of three arrays; with a code and a number.
+_WORDS, _THREE, _CODED = Words("out x; size; a b c"), Words("out x y; size; a b c"), Words("out x; size code; a")
+_block = stack_words(len(_THREE))
 
 
 @compiler.inline
@@ -60,20 +61,21 @@ def _enter_alike(context, float32, float64, out, x, y, most, code, a, b, c):
     count = _count(out)
     if count > most:
         return 0
-    block, words = _block(), 2
-    put_integer(block, 0, data_of(out))
-    put_integer(block, 1, data_of(x))
+    # The words after the arrays move by one if there are three.
+    block, more = _block(), 0
+    put_integer(block, _WORDS.out, data_of(out))
+    put_integer(block, _WORDS.x, data_of(x))
     if y != 0:
-        put_integer(block, 2, data_of(y))
-        words = 3
-    put_integer(block, words, count)
+        put_integer(block, _THREE.y, data_of(y))
+        more = 1
+    put_integer(block, _WORDS.size + more, count)
     if code >= 0:
-        put_integer(block, words + 1, code)
-        put_real(block, words + 2, a)
+        put_integer(block, _CODED.code + more, code)
+        put_real(block, _CODED.a + more, a)
     else:
-        put_real(block, words + 1, a)
-        put_real(block, words + 2, b)
-        put_real(block, words + 3, c)
+        put_real(block, _WORDS.a + more, a)
+        put_real(block, _WORDS.b + more, b)
+        put_real(block, _WORDS.c + more, c)
     call_slice(address, block, 0, 1)
     return 1
 

@@ -134,6 +134,26 @@ def test_second_derivatives() -> None:
             np.testing.assert_allclose(a, p.grad.numpy(), rtol=1e-6)
 
 
+def test_a_hook_beside_a_backward_pass_from_one_output() -> None:
+    """Only the parameter with the hook gets its gradient as a sum outside the kernels."""
+    found = []
+    for captured in (True, False):
+        fastnn.set_capture(captured)
+        try:
+            fastnn.manual_seed(0)
+            model, calls = ActorCritic(), []
+            for _ in range(3):
+                waiting = model(fastnn.randn(8, 4))[1].exp().mean()
+            model.trunk.bias.register_hook(calls.append)
+            model(fastnn.randn(8, 4))[1].pow(2).mean().backward()
+            waiting.backward()
+            assert len(calls) == 2
+            found.append([p.grad.numpy().copy() for p in (*model.trunk.parameters(), *model.critic.parameters())])
+        finally:
+            fastnn.set_capture(True)
+    assert all(np.array_equal(a, b) for a, b in zip(*found, strict=True))
+
+
 def test_a_change_of_an_output_that_the_backward_pass_reads() -> None:
     model = ActorCritic()
     for _ in range(5):

@@ -29,8 +29,15 @@ NUMBERS = (1, 17, 67)
 # Kernels that no row launches, and the files below tests/ that have guard pages for them.
 ELSEWHERE = {
     "activation_derivative": "programs/test_classic_kernels.py",
+    "categorical_draw": "kernels/test_categorical.py",
+    "categorical_entropy": "kernels/test_categorical.py",
+    "categorical_entropy_backward": "kernels/test_categorical.py",
+    "categorical_log_prob": "kernels/test_categorical.py",
+    "categorical_log_prob_backward": "kernels/test_categorical.py",
     "compress_rows": "kernels/test_sparse_linear.py",
     "gather": "kernels/test_gather.py",
+    "normalize": "kernels/test_categorical.py",
+    "normalize_backward": "kernels/test_categorical.py",
     "paired_loss": "programs/test_classic_kernels.py",
     "paired_loss_gradient": "programs/test_classic_kernels.py",
     "perceptron_predict": "programs/test_classic_kernels.py",
@@ -139,6 +146,9 @@ def launch_others(kind: Any) -> None:
         assert numpy_loops.record_loop(np.sqrt, (np.abs(x),), out)
         assert numpy_loops.record_total(x, (0,), zero, column)
         assert numpy_loops.record_where(x > 0, x, x[:, :1], out)
+        kernels.activation_curve(out, x, x, x, "tanh")
+        kernels.activation_slope_backward(out, out.copy(), x, x, x, "tanh")
+        kernels.activation_curve_backward(out, out.copy(), out.copy(), x, x, x, x, "sigmoid")
         kernels.total(total, long.reshape(-1))
         kernels.pointwise_loss("mse", total, None, None, long, 2 * long)
         kernels.probabilities(np.empty_like(long), long)

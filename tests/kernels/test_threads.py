@@ -1,7 +1,9 @@
 """Threads, Python's and the pool's, forks and other CPUs, each in a process of its own."""
 
+import functools
+
 import pytest
-from helpers import IS_X86, output_of, run_python, start_python
+from helpers import IS_X86, Early, run_python
 
 from fastnn.kernels.llvm import simd
 
@@ -181,19 +183,21 @@ print(simd.vector_bytes(), simd.has_fma())
 OTHER_CPUS = [("haswell", 32, True), ("nehalem", 16, False)]
 
 
-@pytest.fixture(scope="module")
-def on_other_cpus():
-    """Concurrent processes configured for another CPU: each compiles everything again."""
+def _on(cpu):
     # With the name alone Numba would keep the features of this CPU, such as AVX-512.
-    return {
-        cpu: start_python(OTHER_CPU, NUMBA_CPU_NAME=cpu, NUMBA_CPU_FEATURES="")
-        for cpu, vector_bytes, _ in OTHER_CPUS
-        if IS_X86 and simd.vector_bytes() >= vector_bytes
-    }
+    return run_python(OTHER_CPU, NUMBA_CPU_NAME=cpu, NUMBA_CPU_FEATURES="")
+
+
+# Processes configured for another CPU: each compiles everything again.
+_ON_OTHER_CPUS = {
+    cpu: Early(__name__, functools.partial(_on, cpu))
+    for cpu, vector_bytes, _ in OTHER_CPUS
+    if IS_X86 and simd.vector_bytes() >= vector_bytes
+}
 
 
 @pytest.mark.parametrize(("cpu", "vector_bytes", "fma"), OTHER_CPUS)
-def test_other_cpus(on_other_cpus, cpu, vector_bytes, fma):
-    if cpu not in on_other_cpus:
+def test_other_cpus(cpu, vector_bytes, fma):
+    if cpu not in _ON_OTHER_CPUS:
         pytest.skip(f"this CPU cannot run the code of {cpu}")
-    assert output_of(on_other_cpus[cpu]).split() == [str(vector_bytes), str(fma)]
+    assert _ON_OTHER_CPUS[cpu].output().split() == [str(vector_bytes), str(fma)]

@@ -128,12 +128,18 @@ def test_errors(lib, name):
         call(lib)
 
 
-def test_nothing_changes_before_an_error():
-    layer = nn.BatchNorm1d(3)
-    for wrong in (fastnn.zeros(1, 3), fastnn.zeros(2, 4), fastnn.zeros(2, 3).double()):
-        with no_launch(), pytest.raises((ValueError, TypeError)):
+def test_only_the_count_changes_before_an_error(lib):
+    layer = lib.nn.BatchNorm1d(3)
+    for wrong in (lib.zeros(1, 3), lib.zeros(2, 4), lib.zeros(2, 3).double(), lib.zeros(2, 3).long()):
+        with no_launch(), pytest.raises((ValueError, TypeError, RuntimeError)):
             layer(wrong)
-    assert layer.num_batches_tracked.item() == 0
+    assert layer.num_batches_tracked.item() == 4
+    with pytest.raises(ValueError, match="2D or 3D"):
+        layer(lib.zeros(3))
+    layer.eval()
+    with pytest.raises((ValueError, RuntimeError)):
+        layer(lib.zeros(2, 4))
+    assert layer.num_batches_tracked.item() == 4
     assert layer.running_var.tolist() == [1, 1, 1]
 
 

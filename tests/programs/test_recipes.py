@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import functools
 import re
 import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
-from helpers import output_of, start_python
+from helpers import Early, run_python
 
 ROOT = Path(__file__).resolve().parents[2]
 TEXT = (ROOT / "CONTRIBUTING.md").read_text(encoding="utf-8")
@@ -308,10 +310,13 @@ def insert(file: Path, before: str, text: str) -> None:
     file.write_text(start + text + found + end, encoding="utf-8")
 
 
-@pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
+_made = tempfile.TemporaryDirectory(ignore_cleanup_errors=True)
+
+
+@functools.cache
+def tree() -> Path:
     """A copy of the tree in which the recipes have been followed."""
-    folder = tmp_path_factory.mktemp("tree")
+    folder = Path(_made.name)
     ignored = shutil.ignore_patterns("__pycache__", "*.gz", "golden")
     for name in ("fastnn", "kernels", "benchmarks", "tests"):
         shutil.copytree(ROOT / name, folder / name, ignore=ignored)
@@ -331,17 +336,25 @@ def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def test_the_recipes_lead_to_code_that_runs(tree: Path) -> None:
-    process = start_python(USE, "-P", PYTHONPATH=str(tree), FASTNN_CACHE_DIR=str(tree / "cache"))
-    assert re.sub(r"\n+", "\n", output_of(process)).splitlines() == [
+def _in_tree(code: str) -> str:
+    return run_python(code, "-P", PYTHONPATH=str(tree()), FASTNN_CACHE_DIR=str(tree() / "cache"))
+
+
+def _fed() -> str:
+    arguments = ["-q", "-p", "no:cacheprovider", "-k", "cube or energy or signs or has_a_row or has_a_reference", *FED]
+    return _in_tree(f"import os, sys, pytest; os.chdir({str(tree())!r}); sys.exit(pytest.main({arguments!r}))")
+
+
+_USE, _FED = Early(__name__, lambda: _in_tree(USE)), Early(__name__, _fed)
+
+
+def test_the_recipes_lead_to_code_that_runs() -> None:
+    assert re.sub(r"\n+", "\n", _USE.output()).splitlines() == [
         "True True", "True True", "True True", "True True", "True signs", "8.0 2.0",
     ]  # fmt: skip
 
 
-def test_one_row_feeds_the_tests(tree: Path) -> None:
-    arguments = ["-q", "-p", "no:cacheprovider", "-k", "cube or energy or signs or has_a_row or has_a_reference", *FED]
-    code = f"import os, sys, pytest; os.chdir({str(tree)!r}); sys.exit(pytest.main({arguments!r}))"
-    process = start_python(code, "-P", PYTHONPATH=str(tree), FASTNN_CACHE_DIR=str(tree / "cache"))
-    passed = re.search(r"(\d+) passed, \d+ deselected", output_of(process))
+def test_one_row_feeds_the_tests() -> None:
+    passed = re.search(r"(\d+) passed, \d+ deselected", _FED.output())
     assert passed is not None
     assert int(passed[1]) > 100

@@ -265,7 +265,8 @@ def _normalise_rows(
     options: dict[str, Any] = {
         "groups": groups, "centred": centred, "activation": activation, "slope": slope, "p": p, "state": state,
     }  # fmt: skip
-    kernels.layer_norm_forward(out, saved, x, w, b, eps=eps, **options)
+    short_is_nan = name != "NativeBatchNorm"
+    kernels.layer_norm_forward(out, saved, x, w, b, eps=eps, short_is_nan=short_is_nan, **options)
     result = out.reshape(shape)
     operands = (input, *[t for t in (weight, bias) if t is not None])
     if not _recorded(*operands):

@@ -141,4 +141,4 @@ def _triplet(
     near, far = distance(anchor, positive), distance(anchor, negative)
     if swap:
         far = minimum(far, distance(positive, negative))
-    return _reduced_by((near - far + margin).clamp_min(0), reduction)
+    return _reduced_by((margin + near - far).clamp_min(0), reduction)
