@@ -164,7 +164,11 @@ class BatchNorm1d(_BatchNorm):
         )  # fmt: skip
 
 
-class InstanceNorm1d(_RunningNorm):
+class _InstanceNorm(_RunningNorm):
+    """PyTorch's base of its InstanceNorm layers, which programs look for by ``isinstance``."""
+
+
+class InstanceNorm1d(_InstanceNorm):
     """:class:`BatchNorm1d` of each sample separately, by default without parameters and running statistics.
 
     Args:
@@ -379,4 +383,4 @@ class GroupNorm(_Affine):
 
 
 # PyTorch's names of the bases.
-_NormBase, _InstanceNorm = _RunningNorm, InstanceNorm1d
+_NormBase = _RunningNorm
