@@ -137,8 +137,10 @@ if _alloc.IS_POISONED:
 
 # Imported on first use: most scripts need few of them, and imports take time.
 _ON_USE = (
-    "accelerator", "amp", "backends", "classic", "convert", "cuda", "distributions", "functional",
-    "jit", "mps", "multiprocessing", "serialization", "special", "testing", "torchvision", "types", "version", "xpu",
+    "_dynamo", "_utils", "accelerator", "amp", "backends", "classic", "compiler", "convert", "cpu", "cuda",
+    "distributed", "distributions", "export", "fft", "functional", "futures", "fx", "hub", "jit", "library", "masked",
+    "mps", "multiprocessing", "onnx", "overrides", "profiler", "quasirandom", "serialization", "sparse", "special",
+    "testing", "torchvision", "types", "version", "xpu",
 )  # fmt: skip
 
 

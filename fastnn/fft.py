@@ -16,7 +16,7 @@ _TRANSFORMS = (
     "fft", "fft2", "fftn", "hfft", "hfft2", "hfftn", "ifft", "ifft2", "ifftn", "ihfft", "ihfft2", "ihfftn", "irfft",
     "irfft2", "irfftn", "rfft", "rfft2", "rfftn",
 )  # fmt: skip
-__all__ = ["fftfreq", "fftshift", "ifftshift", "rfftfreq", *_TRANSFORMS]  # noqa: PLE0604
+__all__ = ["fftfreq", "fftshift", "ifftshift", "rfftfreq", *_TRANSFORMS]
 
 for _name in _TRANSFORMS:
     _why = f"torch.fft.{_name} is about complex numbers, which fastnn does not have; NumPy has numpy.fft.{_name}"

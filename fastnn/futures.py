@@ -88,7 +88,7 @@ class Future(Generic[T]):
         callback(self)
 
     def then(self, callback: Callable[[Future[T]], Any]) -> Future[Any]:
-        """A future of ``callback(self)``, which is called once this one is complete; its error becomes that future's."""
+        """A future of ``callback(self)``, which is called once this one is complete; its error is that future's."""
         following: Future[Any] = Future()
 
         def call(done: Future[T]) -> None:

@@ -6,7 +6,6 @@ here; calling it raises NotImplementedError with one sentence.
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from typing import Any, NoReturn
 
 LIST = "docs/torch-api.md"
@@ -74,18 +73,3 @@ def is_only_a_name(value: Any) -> bool:
     """Whether it is a function or class of this file; a subclass is not."""
     members = getattr(value, "__dict__", {})
     return bool(members.get("is_only_a_name", False))
-
-
-def define(namespace: dict[str, Any], functions: Iterable[str] = (), classes: Iterable[str] = (), why: str = "") -> None:
-    """Add functions and classes of this kind to a module.
-
-    Args:
-        namespace: ``globals()`` of the module.
-        functions, classes: their names.
-        why: the end of the sentence "torch.fx.wrap: ...", if it is not that fastnn does not compute it.
-    """
-    home = namespace["__name__"].replace("fastnn", "torch", 1)
-    for names, make in ((functions, absent_function), (classes, absent_class)):
-        for name in names:
-            full = f"{home}.{name}"
-            namespace[name] = make(full, sentence=f"{full}: {why}" if why else None)

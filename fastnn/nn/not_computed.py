@@ -67,9 +67,8 @@ LAYERS = {
     "upsampling": "Upsample UpsamplingBilinear2d(Upsample) UpsamplingNearest2d(Upsample)",
 }  # fmt: skip
 
-# Functions of `nn.functional`.
-FUNCTIONS = frozenset(
-    """
+# Functions of `nn.functional`. Not scaled_dot_product_attention: programs have their own formula if it is missing.
+_FUNCTIONS = """
     adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool1d_with_indices
     adaptive_max_pool2d adaptive_max_pool2d_with_indices adaptive_max_pool3d adaptive_max_pool3d_with_indices
     affine_grid avg_pool1d avg_pool2d avg_pool3d channel_shuffle conv1d conv2d conv3d conv_tbc conv_transpose1d
@@ -77,10 +76,9 @@ FUNCTIONS = frozenset(
     fractional_max_pool3d fractional_max_pool3d_with_indices grid_sample interpolate linear_cross_entropy
     local_response_norm lp_pool1d lp_pool2d lp_pool3d max_pool1d max_pool1d_with_indices max_pool2d
     max_pool2d_with_indices max_pool3d max_pool3d_with_indices max_unpool1d max_unpool2d max_unpool3d
-    multi_head_attention_forward pixel_shuffle pixel_unshuffle scaled_dot_product_attention unfold upsample
-    upsample_bilinear upsample_nearest
-    """.split()
-)
+    multi_head_attention_forward pixel_shuffle pixel_unshuffle unfold upsample upsample_bilinear upsample_nearest
+"""
+FUNCTIONS = frozenset(_FUNCTIONS.split())
 
 # Bases that fastnn has, by the file of `fastnn.nn` with the class.
 _BASES = {

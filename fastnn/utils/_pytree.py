@@ -37,10 +37,11 @@ class TreeSpec:
     """
 
     def __init__(self, type: Any, context: Any = None, children_specs: Iterable[TreeSpec] = ()) -> None:
-        self.type, self.context, self.children_specs = type, context, list(children_specs)
+        self.type, self.context = type, context
+        self.children_specs: list[TreeSpec] = list(children_specs)
         self.num_children = len(self.children_specs)
-        self.num_nodes = 1 + sum(child.num_nodes for child in self.children_specs)
-        self.num_leaves = sum(child.num_leaves for child in self.children_specs) if type is not None else 1
+        self.num_nodes: int = 1 + sum(child.num_nodes for child in self.children_specs)
+        self.num_leaves: int = sum(child.num_leaves for child in self.children_specs) if type is not None else 1
 
     def is_leaf(self) -> bool:
         """Whether the tree is one leaf."""
@@ -75,9 +76,8 @@ class TreeSpec:
             raise ValueError(f"Node arity mismatch: expected {self.num_children}, but got {len(children)}.")
         elif kind is not deque and context != self.context:
             raise ValueError(f"Node context mismatch for {kind!r}: expected {self.context!r}, but got {context!r}.")
-        return [
-            part for spec, child in zip(self.children_specs, children, strict=True) for part in spec.flatten_up_to(child)
-        ]
+        pairs = zip(self.children_specs, children, strict=True)
+        return [part for spec, child in pairs for part in spec.flatten_up_to(child)]
 
     def unflatten(self, leaves: Iterable[Any]) -> Any:
         """The tree with these leaves.

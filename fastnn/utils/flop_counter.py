@@ -17,7 +17,7 @@ class FlopCounterMode:
     """Counts the multiplications and additions of matrix products inside a ``with`` block.
 
     A product of (m, k) and (k, n) counts ``2 m n k``. Products of linear layers, ``matmul``, ``mm`` and ``bmm`` count,
-    those of the backward pass as well; other operations do not, as in PyTorch.
+    those of the backward pass as well; other operations do not. A matrix times a vector counts too, unlike PyTorch's.
 
     Args:
         mods, depth: PyTorch's, about the modules of the table; ignored.

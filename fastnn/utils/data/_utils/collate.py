@@ -8,7 +8,7 @@ from typing import Any
 
 from fastnn.utils.data.collate import default_collate, default_convert
 
-__all__ = ["collate", "default_collate", "default_collate_err_msg_format", "default_convert", "np_str_obj_array_pattern"]
+__all__ = ["collate", "default_collate", "default_convert"]
 
 default_collate_err_msg_format = (
     "default_collate: batch must contain tensors, numpy arrays, numbers, dicts or lists; found {}"
