@@ -7,13 +7,20 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
+from fastnn._core.absent import absent_class
 from fastnn._tensor.tensor import Tensor
 
 __all__ = [
-    "get_ignored_functions", "get_overridable_functions", "handle_torch_function", "has_torch_function",
-    "has_torch_function_unary", "has_torch_function_variadic", "is_tensor_like", "is_tensor_method_or_property",
-    "resolve_name",
+    "TorchFunctionMode", "get_ignored_functions", "get_overridable_functions", "handle_torch_function",
+    "has_torch_function", "has_torch_function_unary", "has_torch_function_variadic", "is_tensor_like",
+    "is_tensor_method_or_property", "resolve_name",
 ]  # fmt: skip
+
+TorchFunctionMode: Any = absent_class(
+    "torch.overrides.TorchFunctionMode",
+    (),
+    "fastnn's functions do not call a torch.overrides.TorchFunctionMode; it is only a name",
+)
 
 
 def _override(kind: type) -> Any:

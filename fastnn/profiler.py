@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import enum
-import functools
 import json
 import os
 import socket
-import threading
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from fastnn.autograd.profiler import Averages, active_profiles, record_function
 from fastnn.training.profiling import profile as _kernel_profile
 
 __all__ = [
@@ -134,7 +133,7 @@ class _Row:
         return self.cpu_time_total / self.count if self.count else 0.0
 
 
-class _Rows(list[_Row]):
+class _Rows(Averages):
     """One row for each kernel and each named block."""
 
     @property
@@ -210,7 +209,7 @@ class profile:
 
     def _clear(self) -> None:
         self._lines = _kernel_profile()
-        self._blocks: list[tuple[str, float, float]] = []
+        self.blocks: list[tuple[str, float, float]] = []
 
     def __enter__(self) -> profile:
         self.start()
@@ -248,9 +247,9 @@ class profile:
         if records and not recorded:
             self._clear()
             self._lines.__enter__()
-            _active.profiles = [*_profiles(), self]
+            active_profiles().append(self)
         elif recorded and not records:
-            _active.profiles = [other for other in _profiles() if other is not self]
+            active_profiles().remove(self)
             self._lines.__exit__(None, None, None)
         self.current_action = action
 
@@ -261,7 +260,7 @@ class profile:
             microseconds = 1e6 * line.seconds
             rows.append(_Row(line.kernel, line.calls, microseconds, microseconds, int(line.flops)))
         named: dict[str, _Row] = {}
-        for name, start, end in self._blocks:
+        for name, start, end in self.blocks:
             row = named.setdefault(name, _Row(name, is_user_annotation=True))
             row.count += 1
             row.cpu_time_total += 1e6 * (end - start)
@@ -284,45 +283,10 @@ class profile:
         """Write the named blocks and the totals of the kernels in the format of Chrome's tracing page."""
         events: list[dict[str, Any]] = [
             {"name": name, "ph": "X", "ts": 1e6 * start, "dur": 1e6 * (end - start), "pid": os.getpid(), "tid": 0}
-            for name, start, end in self._blocks
+            for name, start, end in self.blocks
         ]
         for line in self._lines.lines():
             totals = {"count": line.calls, "microseconds": 1e6 * line.seconds}
             events.append({"name": line.kernel, "ph": "C", "ts": 0, "pid": os.getpid(), "args": totals})
         with open(path, "w", encoding="utf-8") as file:
             json.dump({"traceEvents": events, **self._metadata}, file)
-
-
-_active = threading.local()
-
-
-def _profiles() -> list[profile]:
-    return getattr(_active, "profiles", [])
-
-
-class record_function:
-    """A named block, or a decorator, whose time the profilers around it record.
-
-    Args:
-        name: of the row; ``args``: ignored.
-    """
-
-    def __init__(self, name: str, args: str | None = None) -> None:
-        self.name = name
-
-    def __enter__(self) -> record_function:
-        self._start = time.perf_counter()
-        return self
-
-    def __exit__(self, *error: Any) -> None:
-        end = time.perf_counter()
-        for active in _profiles():
-            active._blocks.append((self.name, self._start, end))
-
-    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
-        @functools.wraps(function)
-        def named(*args: Any, **kwargs: Any) -> Any:
-            with record_function(self.name):
-                return function(*args, **kwargs)
-
-        return named

@@ -68,7 +68,7 @@ else:
         __all__ += _layers
 
 # Imported on first use.
-_ON_USE = ("attention", "parallel")
+_ON_USE = ("attention", "common_types", "parallel")
 
 
 def __getattr__(name: str) -> Any:

@@ -59,4 +59,6 @@ _ON_USE = ("_utils", "distributed")
 def __getattr__(name: str) -> Any:
     if name in _ON_USE:
         return import_module(f"fastnn.utils.data.{name}")
+    if name == "DistributedSampler":
+        return import_module("fastnn.utils.data.distributed").DistributedSampler
     raise AttributeError(f"module 'fastnn.utils.data' has no attribute {name!r}")

@@ -22,7 +22,17 @@ from fastnn.utils.data.sampler import (
 T_co = TypeVar("T_co", covariant=True)
 
 
-class _SingleProcessDataLoaderIter(Iterator[Any]):
+class _BaseDataLoaderIter(Iterator[Any]):
+    """PyTorch's base of the passes, which programs look for by ``isinstance``."""
+
+    __slots__ = ()
+
+
+class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
+    """PyTorch's pass with worker processes: only a name, as batches are made in the process itself."""
+
+
+class _SingleProcessDataLoaderIter(_BaseDataLoaderIter):
     """The batches of one pass, under the name of PyTorch's class.
 
     A data set that raises StopIteration ends the pass, as in PyTorch; in a generator it would be a RuntimeError.

@@ -5,6 +5,8 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+from fastnn._dynamo import eval_frame
+from fastnn._dynamo.eval_frame import OptimizedModule
 from fastnn.compiler import (
     allow_in_graph,
     assume_constant_result,
@@ -17,8 +19,8 @@ from fastnn.compiler import (
 
 __all__ = [
     "OptimizedModule", "allow_in_graph", "assume_constant_result", "config", "disable", "disallow_in_graph",
-    "forbid_in_graph", "graph_break", "is_compiling", "is_dynamo_supported", "list_backends", "mark_dynamic",
-    "mark_static", "mark_static_address", "optimize", "reset", "substitute_in_graph",
+    "eval_frame", "forbid_in_graph", "graph_break", "is_compiling", "is_dynamo_supported", "list_backends",
+    "mark_dynamic", "mark_static", "mark_static_address", "optimize", "reset", "substitute_in_graph",
 ]  # fmt: skip
 
 disallow_in_graph = forbid_in_graph = allow_in_graph
@@ -27,10 +29,6 @@ config = SimpleNamespace(
     suppress_errors=False, verbose=False, cache_size_limit=8, recompile_limit=8, automatic_dynamic_shapes=None,
     capture_scalar_outputs=False, optimize_ddp=True,
 )  # fmt: skip
-
-
-class OptimizedModule:
-    """The class of compiled modules in PyTorch, for ``isinstance``: ``fastnn.compile`` returns the module itself."""
 
 
 def is_dynamo_supported() -> bool:
