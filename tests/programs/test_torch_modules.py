@@ -657,8 +657,33 @@ def test_operators_of_users():
         return x
 
     assert double(fastnn.ones(1)).tolist() == [2]
-    with pytest.raises(NotImplementedError, match="register_autograd"):
-        double.register_autograd(lambda ctx, grad: grad)
+    x = fastnn.ones(2, requires_grad=True)
+    double(x).sum().backward()
+    assert x.grad is not None
+    assert x.grad.tolist() == [2, 2]
+
+    # Computed by NumPy, with a formula for the gradient.
+    @fastnn.library.custom_op("mine::scaled_square", mutates_args=())
+    def scaled_square(x: Any, scale: float = 1.0) -> Any:
+        return fastnn.from_numpy(scale * x.detach().numpy() ** 2)
+
+    def keep(ctx: Any, inputs: Any, output: Any) -> None:
+        ctx.save_for_backward(inputs[0])
+        ctx.scale = inputs[1]
+
+    def backward(ctx: Any, grad: Any) -> Any:
+        return 2 * ctx.scale * ctx.saved_tensors[0] * grad, None
+
+    fastnn.library.register_autograd(scaled_square, backward, setup_context=keep)
+    x = fastnn.tensor([1.0, 3.0], requires_grad=True)
+    y = scaled_square(x, scale=2.0)
+    y.sum().backward()
+    assert x.grad is not None
+    assert (y.tolist(), x.grad.tolist()) == ([2, 18], [4, 12])
+    scaled_square.register_kernel("cuda")(abs)
+    assert scaled_square(x).tolist() == [1, 9]
+    scaled_square.register_kernel("cpu")(lambda x, scale: x.detach() * scale)
+    assert scaled_square(x, 5.0).tolist() == [5, 15]
 
 
 def test_modules_under_pytorchs_names(tmp_path):
