@@ -6,7 +6,7 @@ from types import SimpleNamespace
 from typing import Any
 
 from fastnn._dynamo import eval_frame
-from fastnn._dynamo.eval_frame import OptimizedModule
+from fastnn._dynamo.eval_frame import OptimizedModule, is_dynamo_supported
 from fastnn.compiler import (
     allow_in_graph,
     assume_constant_result,
@@ -29,11 +29,6 @@ config = SimpleNamespace(
     suppress_errors=False, verbose=False, cache_size_limit=8, recompile_limit=8, automatic_dynamic_shapes=None,
     capture_scalar_outputs=False, optimize_ddp=True,
 )  # fmt: skip
-
-
-def is_dynamo_supported() -> bool:
-    """False."""
-    return False
 
 
 def graph_break(msg: str = "") -> None:

@@ -25,8 +25,9 @@ ROOT = Path(__file__).resolve().parents[2]
 
 # Modules that load at first use.
 MODULES = (
-    "_dynamo", "_utils", "compiler", "cpu", "distributed", "export", "fft", "futures", "fx", "hub", "library", "masked",
-    "onnx", "overrides", "profiler", "quasirandom", "sparse", "nn.attention", "nn.common_types", "nn.parallel",
+    "_C", "_dynamo", "_utils", "compiler", "cpu", "distributed", "export", "fft", "futures", "fx", "hub", "library",
+    "masked", "onnx", "overrides", "profiler", "quasirandom", "sparse", "nn.attention", "nn.common_types",
+    "nn.parallel",
     "nn.utils.rnn", "utils._pytree", "utils.benchmark", "utils.collect_env", "utils.data._utils",
     "utils.data.distributed", "utils.flop_counter", "utils.model_zoo",
 )  # fmt: skip
@@ -477,6 +478,7 @@ def test_profiler(tmp_path):
             prof.step()
     assert ready == [{"gemm.float32": 2, "forward": 2}] * 2
     assert fastnn.autograd.profiler.active_profiles() == []
+    assert not fastnn.autograd._profiler_enabled()
     rows = prof.key_averages()
     assert isinstance(rows, fastnn.autograd.profiler.EventList)
     [gemm, forward] = rows
@@ -546,6 +548,11 @@ def test_distributed_sampler():
         sampler(range(8), 2, 2)
 
 
+class Numbers(fastnn.utils.data.IterableDataset):
+    def __iter__(self) -> Any:
+        return iter(range(3))
+
+
 def test_collate():
     collate = fastnn.utils.data._utils.collate
     assert collate.default_collate is fastnn.utils.data.default_collate
@@ -564,6 +571,8 @@ def test_collate():
     loader = dataloader.DataLoader([1])
     assert isinstance(iter(loader), dataloader._BaseDataLoaderIter)
     assert not isinstance(iter(loader), dataloader._MultiProcessingDataLoaderIter)
+    assert loader._dataset_kind == dataloader._DatasetKind.Map
+    assert dataloader.DataLoader(Numbers())._dataset_kind == dataloader._DatasetKind.Iterable
 
 
 def test_helpers():
@@ -585,6 +594,12 @@ def test_helpers():
         wrapper = utils.ExceptionWrapper(where="in a worker")
     with pytest.raises(KeyError, match="Caught KeyError in a worker"):
         wrapper.reraise()
+    parsed = fastnn._C._nn._parse_to(device="cpu", dtype=fastnn.float64, non_blocking=True)
+    assert parsed == (fastnn.device("cpu"), fastnn.float64, True, None)
+    assert fastnn._C._nn._parse_to(fastnn.ones(1))[:2] == (None, fastnn.float32)
+    assert isinstance(fastnn.Tensor, fastnn._C._TensorMeta)
+    assert nn.modules.module._IncompatibleKeys is type(nn.Linear(1, 1).load_state_dict(nn.Linear(1, 1).state_dict()))
+    assert fastnn.Future is fastnn.futures.Future
     pair, state = nn.modules.utils._pair, OrderedDict({"module.w": 1, "module.b": 2, "c": 3})
     state._metadata = OrderedDict({"": {"version": 1}, "module": {"version": 2}, "module.l": {"version": 3}})  # type: ignore[attr-defined]
     assert (pair(3), pair([1, 2]), nn.modules.utils._triple("a")) == ((3, 3), (1, 2), ("a",))
@@ -623,7 +638,8 @@ RAISING = {
     "onnx.export": "does not export models to ONNX yet", "export.export": "does not export programs",
     "sparse.mm": "sparse tensors", "masked.masked_tensor": "no masked tensors", "masked.sum": "no masked tensors",
     "library.Library": "no registry of operators", "utils.model_zoo.load_url": "downloads nothing",
-    "overrides.TorchFunctionMode": "only a name", "_dynamo.OptimizedModule": "returns the module itself",
+    "overrides.TorchFunctionMode": "only a name", "nn.parallel.scatter": "one device",
+    "_dynamo.OptimizedModule": "returns the module itself",
 }  # fmt: skip
 
 

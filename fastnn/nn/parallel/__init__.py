@@ -7,8 +7,9 @@ from typing import Any
 
 from fastnn.nn.data_parallel import DataParallel
 from fastnn.nn.parallel.distributed import DistributedDataParallel
+from fastnn.nn.parallel.scatter_gather import gather, scatter
 
-__all__ = ["DataParallel", "DistributedDataParallel", "data_parallel"]
+__all__ = ["DataParallel", "DistributedDataParallel", "data_parallel", "gather", "scatter"]
 
 
 def data_parallel(

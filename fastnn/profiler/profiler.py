@@ -1,4 +1,4 @@
-"""``torch.profiler``: the time of each kernel and of each named block, over :class:`fastnn.profile`."""
+"""``torch.profiler.profiler``: the time of each kernel and of each named block, over :class:`fastnn.profile`."""
 
 from __future__ import annotations
 
@@ -42,6 +42,11 @@ class ProfilerAction(enum.Enum):
     WARMUP = 1
     RECORD = 2
     RECORD_AND_SAVE = 3
+
+
+def _default_schedule_fn(step: int) -> ProfilerAction:
+    """Record each step."""
+    return ProfilerAction.RECORD
 
 
 _RECORDS = (ProfilerAction.RECORD, ProfilerAction.RECORD_AND_SAVE)
@@ -200,7 +205,7 @@ class profile:
         **options: Any,
     ) -> None:
         self.activities = set(activities) if activities else supported_activities()
-        self.schedule: Callable[[int], ProfilerAction] = schedule or (lambda step: ProfilerAction.RECORD)
+        self.schedule: Callable[[int], ProfilerAction] = schedule or _default_schedule_fn
         self.on_trace_ready = on_trace_ready
         self.step_num = 0
         self.current_action = ProfilerAction.NONE
