@@ -149,6 +149,8 @@ def __getattr__(name: str) -> object:
         return _import_module(f"fastnn.{name}")
     if name in ("load", "save"):
         return getattr(_import_module("fastnn.serialization"), name)
+    if name == "ScriptModule":
+        return _import_module("fastnn.jit").ScriptModule
     if name == "Future":
         return _import_module("fastnn.futures").Future
     if name == "autocast":

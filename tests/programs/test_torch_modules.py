@@ -600,6 +600,7 @@ def test_helpers():
     assert isinstance(fastnn.Tensor, fastnn._C._TensorMeta)
     assert nn.modules.module._IncompatibleKeys is type(nn.Linear(1, 1).load_state_dict(nn.Linear(1, 1).state_dict()))
     assert fastnn.Future is fastnn.futures.Future
+    assert fastnn.ScriptModule is fastnn.jit.ScriptModule
     pair, state = nn.modules.utils._pair, OrderedDict({"module.w": 1, "module.b": 2, "c": 3})
     state._metadata = OrderedDict({"": {"version": 1}, "module": {"version": 2}, "module.l": {"version": 3}})  # type: ignore[attr-defined]
     assert (pair(3), pair([1, 2]), nn.modules.utils._triple("a")) == ((3, 3), (1, 2), ("a",))
