@@ -137,8 +137,10 @@ if _alloc.IS_POISONED:
 
 # Imported on first use: most scripts need few of them, and imports take time.
 _ON_USE = (
-    "accelerator", "amp", "backends", "classic", "convert", "cuda", "distributions", "functional",
-    "jit", "mps", "multiprocessing", "serialization", "special", "testing", "torchvision", "types", "version", "xpu",
+    "_C", "_dynamo", "_utils", "accelerator", "amp", "backends", "classic", "compiler", "convert", "cpu", "cuda",
+    "distributed", "distributions", "export", "fft", "functional", "futures", "fx", "hub", "jit", "library", "masked",
+    "mps", "multiprocessing", "onnx", "overrides", "profiler", "quasirandom", "serialization", "sparse", "special",
+    "testing", "torchvision", "types", "version", "xpu",
 )  # fmt: skip
 
 
@@ -147,6 +149,10 @@ def __getattr__(name: str) -> object:
         return _import_module(f"fastnn.{name}")
     if name in ("load", "save"):
         return getattr(_import_module("fastnn.serialization"), name)
+    if name == "ScriptModule":
+        return _import_module("fastnn.jit").ScriptModule
+    if name == "Future":
+        return _import_module("fastnn.futures").Future
     if name == "autocast":
         return _import_module("fastnn.amp").autocast
     if name == "default_generator":
