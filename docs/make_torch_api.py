@@ -3,8 +3,8 @@
     python docs/make_torch_api.py              the page, from docs/torch_names.txt and fastnn itself
     python docs/make_torch_api.py --names      first the names, where PyTorch 2.13.0 is installed
 
-A name is present if fastnn has an attribute of that name. Differences come from two sources: arguments that
-PyTorch's has and fastnn's does not, and the notes below.
+A name is present if fastnn has an attribute of that name; one that raises whenever it is used is only a name.
+Differences come from two sources: arguments that PyTorch's has and fastnn's does not, and the notes below.
 """
 
 from __future__ import annotations
@@ -203,8 +203,9 @@ def missing_arguments(value: Any, expected: list[str]) -> list[str]:
 
 
 def compare() -> dict[str, dict[str, str]]:
-    """By section, each name with "yes", "no", or its difference."""
+    """By section, each name with "yes", "no", "name", or its difference."""
     from fastnn._cli.run import PACKAGES
+    from fastnn._core.absent import is_only_a_name
 
     found: dict[str, dict[str, str]] = {}
     for section, names in read_names().items():
@@ -215,6 +216,9 @@ def compare() -> dict[str, dict[str, str]]:
                 row[name] = "no"
                 continue
             value = getattr(owner, name)
+            if is_only_a_name(value):
+                row[name] = "name"
+                continue
             lacking = missing_arguments(value, expected) if callable(value) else []
             differs = [f"without {', '.join(f'`{a}`' for a in lacking)}"] if lacking else []
             if note := NOTES.get(f"{section}.{name}"):
@@ -226,12 +230,12 @@ def compare() -> dict[str, dict[str, str]]:
 def page() -> str:
     """The text of ``docs/torch-api.md``."""
     found = compare()
-    counts = dict.fromkeys(("yes", "differs", "no"), 0)
+    counts = dict.fromkeys(("yes", "differs", "name", "no"), 0)
     summary, body = [], []
     for section, names in found.items():
-        groups: dict[str, list[str]] = {"yes": [], "differs": [], "no": []}
+        groups: dict[str, list[str]] = {"yes": [], "differs": [], "name": [], "no": []}
         for name, answer in names.items():
-            groups[answer if answer in ("yes", "no") else "differs"].append(name)
+            groups[answer if answer in ("yes", "name", "no") else "differs"].append(name)
         for kind, group in groups.items():
             counts[kind] += len(group)
         numbers = " | ".join(str(len(group)) for group in groups.values())
@@ -241,14 +245,18 @@ def page() -> str:
             body += ["| differs | how |", "| --- | --- |"]
             body += [f"| {_list(alike)} | {text} |" for text, alike in _by_difference(names, groups["differs"])]
             body.append("")
+        if groups["name"]:
+            body += [f"Only names: {_list(groups['name'])}.", ""]
         body += ["| | fastnn has | fastnn does not have |", "| --- | --- | --- |"]
         body += [f"| {letter} | {_list(yes)} | {_list(no)} |" for letter, yes, no in _by_letter(groups)]
     head = f"""# PyTorch's names in fastnn
 
 This page lists each public name of PyTorch {TORCH_VERSION} in the modules below, and says whether fastnn has it.
 fastnn has {counts["yes"]} of them, another {counts["differs"]} with a difference, and does not have {counts["no"]}:
-above all convolutions, recurrent and attention layers, complex, sparse and quantised tensors, and devices other than
-the CPU. A missing name raises AttributeError or ImportError, as any unknown name does.
+above all complex, sparse and quantised tensors, and devices other than the CPU. A missing name raises AttributeError
+or ImportError, as any unknown name does. Another {counts["name"]} are only names, above all convolutions, recurrent and
+attention layers: programs may import them, derive from them and test for them by `isinstance`; making or calling one
+raises NotImplementedError.
 
 `python docs/make_torch_api.py` writes this page from the code; do not edit it. "Without `out`" means that fastnn's
 function does not take that argument. These rules hold everywhere:
@@ -259,8 +267,8 @@ function does not take that argument. These rules hold everywhere:
 
 Values and errors that differ although the name is there are in [differences.md](differences.md).
 
-| module or class | the same | with a difference | missing |
-| --- | ---: | ---: | ---: |
+| module or class | the same | with a difference | only a name | missing |
+| --- | ---: | ---: | ---: | ---: |
 """
     return head + "\n".join([*summary, *body]).rstrip() + "\n"
 

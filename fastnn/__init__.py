@@ -137,9 +137,10 @@ if _alloc.IS_POISONED:
 
 # Imported on first use: most scripts need few of them, and imports take time.
 _ON_USE = (
-    "accelerator", "amp", "backends", "classic", "convert", "cuda", "distributions", "functional",
-    "func", "jit", "mps", "multiprocessing", "serialization", "special", "storage", "testing", "torchvision", "types",
-    "version", "xpu",
+    "_C", "_dynamo", "_utils", "accelerator", "amp", "backends", "classic", "compiler", "convert", "cpu", "cuda",
+    "distributed", "distributions", "export", "fft", "func", "functional", "futures", "fx", "hub", "jit", "library",
+    "masked", "mps", "multiprocessing", "onnx", "overrides", "profiler", "quasirandom", "serialization", "sparse",
+    "special", "storage", "testing", "torchvision", "types", "version", "xpu",
 )  # fmt: skip
 
 
@@ -150,6 +151,10 @@ def __getattr__(name: str) -> object:
         return getattr(_import_module("fastnn.serialization"), name)
     if name == "vmap":
         return _import_module("fastnn.func").vmap
+    if name == "ScriptModule":
+        return _import_module("fastnn.jit").ScriptModule
+    if name == "Future":
+        return _import_module("fastnn.futures").Future
     if name == "autocast":
         return _import_module("fastnn.amp").autocast
     if name == "default_generator":

@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 
 import fastnn
+from fastnn._core.absent import is_only_a_name
 
 # Containers, which are filled after construction.
 _CONTAINERS = ("Sequential", "ModuleList", "ModuleDict")
@@ -138,7 +139,7 @@ class _Conversion:
                 f"{self.target.__name__} module yourself, and give it as into="
             )
         target = getattr(self.target.nn, kind.__name__, None)
-        if target is None:
+        if target is None or is_only_a_name(target):
             raise TypeError(f"{self.target.__name__} has no nn.{kind.__name__}")
         if kind.__name__ in _CONTAINERS:
             made = target()

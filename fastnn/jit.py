@@ -21,7 +21,6 @@ class ScriptFunction:
     """The class of compiled functions, of which there are none."""
 
 
-
 def script(obj: Any, *args: Any, **options: Any) -> Any:
     """The function or module, unchanged.
 

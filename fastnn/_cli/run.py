@@ -25,8 +25,9 @@ from typing import Any
 
 import fastnn
 from fastnn import version
+from fastnn._core.absent import LIST, NotComputedError
+from fastnn._core.absent import __file__ as _absent_file
 
-LIST = "docs/torch-api.md"
 # PyTorch's packages, and fastnn's names for them.
 PACKAGES = {"torch": "fastnn", "torchvision": "fastnn.torchvision"}
 _VERSION = f"{version.TORCH}+fastnn.{version.__version__}"
@@ -170,11 +171,13 @@ def missing_name(error: BaseException) -> str | None:
 
     >>> import fastnn
     >>> try:
-    ...     fastnn.nn.Conv2d
+    ...     fastnn.nn.Conv9d
     ... except AttributeError as error:
     ...     missing_name(error)
-    'torch.nn.Conv2d'
+    'torch.nn.Conv9d'
     """
+    if isinstance(error, NotComputedError):
+        return error.name
     if isinstance(error, ModuleNotFoundError):
         name = error.name or ""
         return name if name.partition(".")[0] in PACKAGES else None
@@ -200,6 +203,8 @@ def _asked_for_by_the_script(tb: types.TracebackType | None) -> tuple[str, int] 
     for frame, line in traceback.walk_tb(tb):
         if not frame.f_code.co_filename.startswith(_NOT_THE_SCRIPT):
             place = frame.f_code.co_filename, line
+        elif frame.f_code.co_filename == _absent_file:
+            continue
         elif frame.f_code.co_name not in ("__getattr__", "find_spec") and not frame.f_code.co_filename.startswith(
             ("<frozen ", importlib.__file__)
         ):
@@ -222,7 +227,8 @@ def _failed(error: BaseException) -> None:
         if isinstance(error, AttributeError) and error.name is not None:
             close = difflib.get_close_matches(error.name, dir(error.obj), 1, 0.75)
         hint = f". Did you mean: '{close[0]}'?" if close else ""
-        print(f"{file}, line {line}: fastnn does not have {name}; {LIST} lists what it has{hint}", file=sys.stderr)
+        why = f"fastnn does not have {name}; {LIST} lists what it has{hint}"
+        print(f"{file}, line {line}: {error if isinstance(error, NotComputedError) else why}", file=sys.stderr)
         return
     # Skip the frames of this file and of the modules that run the script.
     while tb is not None and tb.tb_frame.f_code.co_filename.startswith(_NOT_THE_SCRIPT):

@@ -208,6 +208,13 @@ def gradgradcheck(func: Callable[..., Any], inputs: Any, grad_outputs: Any = Non
     return checks.gradgradcheck(func, inputs, grad_outputs, **options)
 
 
+def _profiler_enabled() -> bool:
+    """Whether a profile of ``fastnn.profiler`` is recording in this thread."""
+    from fastnn.autograd import profiler
+
+    return bool(profiler.active_profiles())
+
+
 def __getattr__(name: str) -> Any:
     # Imported on first use: few programs need it.
     if name in ("functional", "checks", "grad_mode", "graph", "profiler", "variable"):

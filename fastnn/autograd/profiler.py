@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import functools
 import json
+import threading
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any
@@ -21,6 +24,9 @@ class Averages(list[Any]):
         return "\n".join([f"{'Name':48s} {'# of Calls':>12s}", *rows])
 
     __str__ = table
+
+
+EventList = Averages
 
 
 class profile:
@@ -71,14 +77,39 @@ class profile:
         return self.table()
 
 
+_threads = threading.local()
+
+
+def active_profiles() -> list[Any]:
+    """The profiles of ``fastnn.profiler`` that are recording in this thread."""
+    if not hasattr(_threads, "profiles"):
+        _threads.profiles = []
+    return _threads.profiles
+
+
 class record_function:
-    """A named block; the name is not kept."""
+    """A named block, or a decorator, whose time the profiles of ``fastnn.profiler`` around it record.
+
+    Args:
+        name: of the row; ``args``: ignored.
+    """
 
     def __init__(self, name: str, args: str | None = None) -> None:
         self.name = name
 
     def __enter__(self) -> record_function:
+        self._start = time.perf_counter()
         return self
 
     def __exit__(self, *error: Any) -> None:
-        pass
+        end = time.perf_counter()
+        for active in active_profiles():
+            active.blocks.append((self.name, self._start, end))
+
+    def __call__(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        @functools.wraps(function)
+        def named(*args: Any, **kwargs: Any) -> Any:
+            with record_function(self.name):
+                return function(*args, **kwargs)
+
+        return named

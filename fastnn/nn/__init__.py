@@ -5,7 +5,8 @@ Each file lists its names in its own ``__all__``.
 
 # ruff: noqa: F403  The star imports define the package's names.
 
-from typing import TYPE_CHECKING
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
 
 from fastnn.nn import (
     activation,
@@ -66,3 +67,17 @@ else:
         _layers = {name: vars(_file)[name] for name in _file.__all__ if isinstance(vars(_file)[name], type)}
         globals().update(_layers)
         __all__ += _layers
+
+# Imported on first use.
+_ON_USE = ("attention", "common_types", "parallel")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ON_USE:
+        return import_module(f"fastnn.nn.{name}")
+    # Python itself looks up names with two underscores.
+    found = None if name.startswith("__") else import_module("fastnn.nn.not_computed").layer(name)
+    if found is None:
+        raise AttributeError(f"module 'fastnn.nn' has no attribute {name!r}")
+    globals()[name] = found
+    return found

@@ -171,7 +171,11 @@ class BatchNorm1d(_BatchNorm):
             raise
 
 
-class InstanceNorm1d(_RunningNorm):
+class _InstanceNorm(_RunningNorm):
+    """PyTorch's base of its InstanceNorm layers, which programs look for by ``isinstance``."""
+
+
+class InstanceNorm1d(_InstanceNorm):
     """:class:`BatchNorm1d` of each sample separately, by default without parameters and running statistics.
 
     Args:
@@ -386,4 +390,4 @@ class GroupNorm(_Affine):
 
 
 # PyTorch's names of the bases.
-_NormBase, _InstanceNorm = _RunningNorm, InstanceNorm1d
+_NormBase = _RunningNorm

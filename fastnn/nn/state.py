@@ -29,6 +29,10 @@ class IncompatibleKeys(NamedTuple):
         return f"IncompatibleKeys(missing_keys={self.missing_keys}, unexpected_keys={self.unexpected_keys})"
 
 
+# PyTorch's private name, which programs import.
+_IncompatibleKeys = IncompatibleKeys
+
+
 class _WithModule:
     """A hook that also gets the module it is registered on, which may be a copy."""
 

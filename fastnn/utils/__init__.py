@@ -3,7 +3,9 @@
 from importlib import import_module
 from typing import Any
 
-_ON_USE = ("checkpoint", "data", "hooks", "tensorboard")
+_ON_USE = (
+    "_pytree", "benchmark", "checkpoint", "collect_env", "data", "flop_counter", "hooks", "model_zoo", "tensorboard",
+)  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

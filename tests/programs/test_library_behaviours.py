@@ -336,6 +336,23 @@ print(x.is_leaf, x.grad.tolist())
 shared = a.as_subclass(Plain)
 shared[0] = 5
 print(a.tolist(), isinstance(shared, lib.Tensor), type(linear.weight + 1).__name__, type(a + a).__name__)
+import importlib
+internal, overrides = [importlib.import_module(f"{lib.__name__}.{name}") for name in ("_C", "overrides")]
+
+class Aside(lib.Tensor):
+    __torch_function__ = internal._disabled_torch_function_impl
+
+print(type(a.as_subclass(Aside) + 1).__name__, type(a.as_subclass(Aside)).__name__)
+with internal.DisableTorchFunctionSubclass():
+    print(type(s + 1).__name__, overrides.has_torch_function((s,)))
+
+def twice(x):
+    if overrides.has_torch_function((x,)):
+        return overrides.handle_torch_function(twice, (x,), x)
+    return x * 2
+
+print([overrides.has_torch_function((x,)) for x in (s, shared, a, linear.weight, a.as_subclass(Aside))])
+print(type(twice(s)).__name__, type(twice(a)).__name__, twice(shared).tolist())
 print(lib.Tensor.__torch_function__.__self__ is lib.Tensor, type(nn.Parameter(a) * shared).__name__)
 """
 
@@ -422,7 +439,7 @@ for function in (
     try:
         print(function())
     except Exception as error:
-        print(type(error).__name__)
+        print("TypeError" if isinstance(error, TypeError) else type(error).__name__)
 """
 
 

@@ -52,10 +52,10 @@ for name in ("torch.nonesuch", "torch.tensor", "torch.nn.nonesuch", "torchvision
     else:
         raise AssertionError(name)
 try:
-    from torch.nn import Conv2d
+    from torch.nn import Conv9d
 except ImportError:
-    Conv2d = None
-assert Conv2d is None and not hasattr(nn, "Conv2d") and not hasattr(torch.ones(1), "nonesuch")
+    Conv9d = None
+assert Conv9d is None and not hasattr(nn, "Conv9d") and not hasattr(torch.ones(1), "nonesuch")
 assert callable(torch.tensor)
 """
 
@@ -123,7 +123,7 @@ def test_errors_of_the_script_are_its_own(tmp_path):
 
 
 MISSING = {
-    "import torch\n\ntorch.nn.Conv2d(1, 2, 3)\n": (3, "torch.nn.Conv2d"),
+    "import torch\n\ntorch.nn.Hypercube(1, 2, 3)\n": (3, "torch.nn.Hypercube"),
     "import torch.nonesuch\n": (1, "torch.nonesuch"),
     "from torch.nn import Linear, nonesuch\n": (1, "torch.nn.nonesuch"),
     "import torch\nx = torch.ones(2)\nx.nonesuch()\n": (3, "torch.Tensor.nonesuch"),
@@ -146,6 +146,18 @@ def test_missing_name_takes_one_line(tmp_path, capsys, monkeypatch):
     finally:
         for name in [name for name in sys.modules if name.partition(".")[0] in run.PACKAGES]:
             del sys.modules[name]
+
+
+def test_what_is_not_computed_takes_one_line(tmp_path):
+    (tmp_path / "script.py").write_text("import torch\nmodel = torch.nn.Conv2d(1, 2, 3)\n")
+    sentence = "fastnn does not compute torch.nn.Conv2d; docs/torch-api.md lists what it computes"
+    expected = f"{tmp_path / 'script.py'}, line 2: {sentence}\n"
+    assert python("-m", "fastnn", "run", "script.py", cwd=tmp_path) == (1, "", expected)
+    # A script that handles the error is not stopped, and an error that the script raises is printed as by Python.
+    (tmp_path / "script.py").write_text(
+        "import torch\ntry:\n    torch.nn.LSTM(1, 2)\nexcept NotImplementedError:\n    print(1)\n"
+    )
+    assert python("-m", "fastnn", "run", "script.py", cwd=tmp_path) == (0, "1\n", "")
 
 
 def test_missing_name_ends_the_process(tmp_path):

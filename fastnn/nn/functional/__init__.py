@@ -234,3 +234,17 @@ def bilinear(input1: Tensor, input2: Tensor, weight: Tensor, bias: Tensor | None
     # All products of two features, then a linear layer.
     products = input1.unsqueeze(-1) * input2.unsqueeze(-2)
     return linear(products.reshape(*input1._data.shape[:-1], n * m), weight.reshape(out_features, n * m), bias)
+
+
+# -- Functions that fastnn does not compute --------------------------------------------------
+
+
+def __getattr__(name: str) -> Any:
+    found = None
+    if not name.startswith("__"):
+        from fastnn.nn.not_computed import function
+
+        found = function(name)
+    if found is None:
+        raise AttributeError(f"module 'fastnn.nn.functional' has no attribute {name!r}")
+    return found

@@ -11,20 +11,31 @@ import sys
 from types import ModuleType
 from typing import Any
 
-# PyTorch's file: the files of `fastnn.nn` with its contents.
+# PyTorch's file: the files of `fastnn.nn` with its contents. `not_computed` has further classes of each file.
 _FILES = {
     "activation": ("activation", "softmax"),
+    "adaptive": (),
     "batchnorm": ("normalization",),
+    "channelshuffle": (),
     "container": ("container", "parameter_container"),
+    "conv": (),
     "distance": ("distance",),
     "dropout": ("dropout",),
     "flatten": ("flatten",),
+    "fold": (),
     "instancenorm": ("normalization",),
     "linear": ("linear",),
     "loss": ("loss", "class_loss", "pair_loss"),
     "module": ("module", "hooks", "state"),
     "normalization": ("normalization",),
+    "padding": (),
+    "pixelshuffle": (),
+    "pooling": (),
+    "rnn": (),
     "sparse": ("embedding",),
+    "transformer": (),
+    "upsampling": (),
+    "utils": ("module_utils",),
 }
 
 
@@ -32,7 +43,8 @@ class _Path(ModuleType):
     """A module whose names are looked up in other modules on access."""
 
     def __init__(self, name: str, files: tuple[str, ...]) -> None:
-        super().__init__(f"{__name__}.{name}", f"PyTorch's path to {', '.join(files)} of ``fastnn.nn``.")
+        places = ", ".join(files or ("not_computed",))
+        super().__init__(f"{__name__}.{name}", f"PyTorch's path to {places} of ``fastnn.nn``.")
         self.__spec__ = importlib.machinery.ModuleSpec(self.__name__, None)
         self.__dict__["_files"] = files
 
@@ -42,12 +54,16 @@ class _Path(ModuleType):
                 found = getattr(importlib.import_module(f"fastnn.nn.{file}"), name, None)
                 if found is not None:
                     return found
+            not_computed = importlib.import_module("fastnn.nn.not_computed")
+            if name in not_computed.names(self.__name__.rpartition(".")[2]):
+                return not_computed.layer(name)
         raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}")
 
     def __dir__(self) -> list[str]:
         names = set()
         for file in self.__dict__["_files"]:
             names |= set(vars(importlib.import_module(f"fastnn.nn.{file}")))
+        names |= set(importlib.import_module("fastnn.nn.not_computed").names(self.__name__.rpartition(".")[2]))
         return sorted(names)
 
 

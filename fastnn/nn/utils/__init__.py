@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from importlib import import_module
 from typing import Any
 
 from fastnn.nn.utils import parametrizations, parametrize
@@ -39,3 +40,13 @@ __all__ = [
 def skip_init(module_cls: Any, *args: Any, **kwargs: Any) -> Any:
     """``module_cls(*args, **kwargs)``; the caller must not rely on its initial values."""
     return module_cls(*args, **kwargs)
+
+
+# Imported on first use.
+_ON_USE = ("rnn",)
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ON_USE:
+        return import_module(f"fastnn.nn.utils.{name}")
+    raise AttributeError(f"module 'fastnn.nn.utils' has no attribute {name!r}")

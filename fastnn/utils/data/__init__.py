@@ -5,6 +5,9 @@
 (``dataset.batch_reader``); any other is read item by item.
 """
 
+from importlib import import_module
+from typing import Any
+
 from fastnn.utils.data.collate import default_collate, default_convert
 from fastnn.utils.data.dataloader import DataLoader, get_worker_info
 from fastnn.utils.data.dataset import (
@@ -48,3 +51,14 @@ __all__ = [
     "get_worker_info",
     "random_split",
 ]
+
+# Imported on first use.
+_ON_USE = ("_utils", "distributed")
+
+
+def __getattr__(name: str) -> Any:
+    if name in _ON_USE:
+        return import_module(f"fastnn.utils.data.{name}")
+    if name == "DistributedSampler":
+        return import_module("fastnn.utils.data.distributed").DistributedSampler
+    raise AttributeError(f"module 'fastnn.utils.data' has no attribute {name!r}")

@@ -22,7 +22,23 @@ from fastnn.utils.data.sampler import (
 T_co = TypeVar("T_co", covariant=True)
 
 
-class _SingleProcessDataLoaderIter(Iterator[Any]):
+class _DatasetKind:
+    """PyTorch's two kinds of data sets."""
+
+    Map, Iterable = 0, 1
+
+
+class _BaseDataLoaderIter(Iterator[Any]):
+    """PyTorch's base of the passes, which programs look for by ``isinstance``."""
+
+    __slots__ = ()
+
+
+class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
+    """PyTorch's pass with worker processes: only a name, as batches are made in the process itself."""
+
+
+class _SingleProcessDataLoaderIter(_BaseDataLoaderIter):
     """The batches of one pass, under the name of PyTorch's class.
 
     A data set that raises StopIteration ends the pass, as in PyTorch; in a generator it would be a RuntimeError.
@@ -151,6 +167,10 @@ class DataLoader(Generic[T_co]):
         if self._complete and name in _FIXED:
             raise ValueError(f"{name} attribute should not be set after {type(self).__name__} is initialized")
         super().__setattr__(name, value)
+
+    @property
+    def _dataset_kind(self) -> int:
+        return _DatasetKind.Iterable if self._iterable else _DatasetKind.Map
 
     def __len__(self) -> int:
         if not self._iterable:

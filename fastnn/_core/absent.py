@@ -1,0 +1,75 @@
+"""Names of PyTorch's that exist and raise when they are used.
+
+Programs import a name that they never call, or test for a class that no object of theirs has. Such a name exists
+here; calling it raises NotImplementedError with one sentence.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NoReturn
+
+LIST = "docs/torch-api.md"
+
+
+class NotComputedError(NotImplementedError):
+    """A program called something of PyTorch's that is only a name in fastnn.
+
+    Args:
+        name: PyTorch's full name, as ``torch.nn.Conv2d``.
+        sentence: the message; by default that fastnn does not compute it.
+    """
+
+    def __init__(self, name: str, sentence: str | None = None) -> None:
+        super().__init__(sentence or f"fastnn does not compute {name}; {LIST} lists what it computes")
+        self.name = name
+
+
+def absent_function(name: str, sentence: str | None = None) -> Any:
+    """A function that raises NotComputedError.
+
+    >>> absent_function("torch.fx.wrap")()
+    Traceback (most recent call last):
+        ...
+    fastnn._core.absent.NotComputedError: fastnn does not compute torch.fx.wrap; ...
+    """
+
+    def absent(*args: Any, **kwargs: Any) -> NoReturn:
+        raise NotComputedError(name, sentence)
+
+    absent.__name__ = absent.__qualname__ = name.rpartition(".")[2]
+    absent.__doc__ = "Raises: NotImplementedError; fastnn has only the name."
+    absent.is_only_a_name = True  # type: ignore[attr-defined]  # a mark for docs/make_torch_api.py
+    return absent
+
+
+def absent_class(name: str, bases: tuple[type, ...] = (), sentence: str | None = None, module: str = "") -> Any:
+    """A class for ``isinstance``, annotations and class statements; making an object raises NotComputedError.
+
+    Args:
+        name: PyTorch's full name.
+        bases: its base classes, ``object`` if there are none.
+        sentence: the message of the error.
+        module: fastnn's module that has the class, by default the one of PyTorch's name.
+
+    >>> Graph = absent_class("torch.fx.Graph")
+    >>> isinstance(1, Graph), Graph.__module__
+    (False, 'fastnn.fx')
+    """
+
+    def __init__(self: Any, *args: Any, **kwargs: Any) -> NoReturn:
+        raise NotComputedError(name, sentence)
+
+    home, _, last = name.rpartition(".")
+    members = {
+        "__init__": __init__,
+        "__doc__": "Only a name. Raises: NotImplementedError when an object is made.",
+        "__module__": module or home.replace("torch", "fastnn", 1),
+        "is_only_a_name": True,
+    }
+    return type(last, bases or (object,), members)
+
+
+def is_only_a_name(value: Any) -> bool:
+    """Whether it is a function or class of this file; a subclass is not."""
+    members = getattr(value, "__dict__", {})
+    return bool(members.get("is_only_a_name", False))

@@ -1,0 +1,5 @@
+"""``torch.fx.node``: the name ``Node``."""
+
+from fastnn.fx import Node
+
+__all__ = ["Node"]
