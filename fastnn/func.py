@@ -18,7 +18,7 @@ import numpy as np
 from fastnn._autograd.modes import _mode, enable_grad
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.autograd import grad as _gradients_of
-from fastnn.nn.module import Module
+from fastnn.nn.module import Module, runner
 from fastnn.nn.normalization import BatchNorm1d
 
 __all__ = [
@@ -641,8 +641,6 @@ def functional_call(
     >>> fastnn.func.functional_call(layer, tensors, fastnn.tensor([1.0, 2.0]))
     tensor([3.])
     """
-    from fastnn.capture.auto import _switch
-
     if isinstance(parameter_and_buffer_dicts, dict):
         tensors = dict(parameter_and_buffer_dicts)
     elif isinstance(parameter_and_buffer_dicts, (tuple, list)):
@@ -676,7 +674,9 @@ def functional_call(
             if name not in tensors and registry[key] is not None and id(registry[key]) in given:
                 tensors[name] = given[id(registry[key])]
     before = [(registry, key, registry[key]) for registry, key in map(places.__getitem__, tensors)]
-    capture, _switch["on"] = _switch["on"], False
+    # A recording would have the module's own parameters.
+    recorders = runner[:]
+    runner.clear()
     try:
         for name, tensor in tensors.items():
             registry, key = places[name]
@@ -690,7 +690,7 @@ def functional_call(
                 # The call gave a buffer another tensor: the caller finds it in the dictionary.
                 parameter_and_buffer_dicts[name] = changed
             registry[key] = old
-        _switch["on"] = capture
+        runner[:] = recorders
 
 
 def _places(module: Module) -> dict[str, tuple[dict[str, Any], str]]:
