@@ -42,6 +42,8 @@ from fastnn.nn.parameter import Parameter
 # Nothing is recorded if the arrays between input and output take more bytes: they would be kept, and the
 # time in Python is negligible at that size.
 MOST_BYTES = 16 * 2**20
+# The limit of NumPy's search for a number that two outputs share; slices of a matrix take none.
+_MOST_WORK = 10_000
 
 
 def stand_in(tensor: Tensor, i: int, found: dict[int, np.ndarray]) -> Tensor:
@@ -323,10 +325,12 @@ class Recording:
             stand_ins = [stand_in(t, i, self._found) for i, t in enumerate(inputs)]
             result = model.forward(*stand_ins)
             results, self.many = flattened(result)
+            if not results or len({id(t) for t in results}) < len(results):
+                raise Uncapturable("the forward returns no tensor, or one of them twice")
+            self._check_apart([t._data for t in results])
+            drawn = [state for state, _ in self.watch.draws]
             for i, t in enumerate(results):
-                self._separate(t, [*guards.arrays, *arrays], [other._data for other in results[:i]])
-        if not results or len({id(t) for t in results}) < len(results):
-            raise Uncapturable("the forward returns no tensor, or one of them twice")
+                self._separate(t, [*guards.arrays, *arrays], [*drawn, *[other._data for other in results[:i]]])
         # Another thread may have changed another model.
         if changes[0] != before and not guards.may_hold():
             raise Uncapturable("an attribute of a module is assigned in the forward")
@@ -341,7 +345,10 @@ class Recording:
         if any(_overlaps(a, _written(self.forward)) for a in arrays if a.size):
             raise Uncapturable("an input is changed in place")
         check_complete(self.forward, known)
-        if not all(map(known.holds, outs)):
+        written = Spans()
+        for array in _written(self.forward):
+            written.add(array)
+        if not all(map(written.holds, outs)):
             raise Uncapturable("the output was computed outside the kernels")
         saved = _saved(results)
         if any(t._requires_grad for t in results):
@@ -368,8 +375,25 @@ class Recording:
         return results, stand_ins, saved
 
     @staticmethod
+    def _check_apart(outs: list[np.ndarray]) -> None:
+        """Raise Uncapturable if two outputs have a number in common: to change one in place changes the other."""
+        for i, out in enumerate(outs):
+            for other in outs[:i]:
+                try:
+                    is_shared = np.shares_memory(out, other, _MOST_WORK)
+                except np.exceptions.TooHardError:
+                    is_shared = True
+                if is_shared:
+                    raise Uncapturable("two outputs share memory")
+
+    @staticmethod
     def _separate(result: Tensor, shared: list[np.ndarray], others: list[np.ndarray]) -> None:
-        """Record a copy of an output that is part of a larger array, with its strides: in a replay it is an array."""
+        """Record a copy of an output that is part of a larger array, with its strides: in a replay it is an array.
+
+        Args:
+            shared: arrays that outputs may not share memory with.
+            others: random numbers, which no launch writes, and other outputs.
+        """
         out, view = result._data, result._view
         is_part = view is not None and view[0]._data.size > out.size
         if not out.size or _overlaps(out, shared):
