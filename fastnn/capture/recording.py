@@ -380,7 +380,8 @@ class Recording:
         for i, out in enumerate(outs):
             for other in outs[:i]:
                 try:
-                    is_shared = np.shares_memory(out, other, _MOST_WORK)
+                    # NumPy's stubs leave out the limit.
+                    is_shared = np.shares_memory(out, other, _MOST_WORK)  # type: ignore[arg-type]
                 except np.exceptions.TooHardError:
                     is_shared = True
                 if is_shared:
