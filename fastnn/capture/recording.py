@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import operator
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -44,6 +45,10 @@ from fastnn.nn.parameter import Parameter
 MOST_BYTES = 16 * 2**20
 # The limit of NumPy's search for a number that two outputs share; slices of a matrix take none.
 _MOST_WORK = 10_000
+
+
+# The thread that makes another backward pass of a recording.
+_making: dict[str, int] = {}
 
 
 def stand_in(tensor: Tensor, i: int, found: dict[int, np.ndarray]) -> Tensor:
@@ -245,8 +250,6 @@ class Recording:
         self._others: dict[tuple[bool, ...], Inputs] = {}
         # Of a copy: the recording that it was copied from, and where its memory is.
         self._origin: tuple[Recording, _Moves] | None = None
-        # The thread that makes another backward pass.
-        self._maker: dict[str, int] = {}
         # The gradients of inputs from the last trace of a backward pass.
         self._found: dict[int, np.ndarray] = {}
         # Once each: two modules may share a parameter.
@@ -462,16 +465,22 @@ class Recording:
         It is made on first use. It has its own launches: kernels that add round differently from a sum of
         two gradients.
         """
+        found = self._others.get(adds)
+        if found is not None:
+            return found
+        # A trace changes parameters for a moment, and other threads may use the same ones.
+        mine = threading.get_ident()
+        while _making.setdefault("by", mine) != mine:
+            time.sleep(1e-4)
+        try:
+            return self._make_other(adds)
+        finally:
+            _making.clear()
+
+    def _make_other(self, adds: tuple[bool, ...]) -> Inputs:
         if adds not in self._others and self._origin is not None:
             origin, moves = self._origin
-            mine = threading.get_ident()
-            # Users of other copies may ask for it in other threads.
-            while origin._maker.setdefault("by", mine) != mine:
-                time.sleep(1e-4)
-            try:
-                self._others[adds] = moves.inputs(origin._other(adds))
-            finally:
-                origin._maker.clear()
+            self._others[adds] = moves.inputs(origin._make_other(adds))
         elif adds not in self._others:
             assert self.backward is not None
             capture_state.stop("a recorded backward pass is recorded anew")
@@ -655,3 +664,8 @@ def _have_no_gradient(parameters: list[Any]) -> bool:
         if p._grad is not None or p._hooks is not None or not p._requires_grad or not p._grad_is_free():
             return False
     return True
+
+
+if hasattr(os, "register_at_fork"):
+    # The thread may not exist in the child.
+    os.register_at_fork(after_in_child=_making.clear)
