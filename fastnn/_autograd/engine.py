@@ -381,6 +381,7 @@ class KernelNode(Node):
 
 
 _ZERO = {np.dtype(kind): np.zeros((), kind) for kind in (np.float32, np.float64)}
+_ZERO_AT = frozenset(array.ctypes.data for array in _ZERO.values())
 
 
 def zeros(operand: Tensor, like: np.ndarray) -> np.ndarray:
@@ -396,8 +397,14 @@ def zeros(operand: Tensor, like: np.ndarray) -> np.ndarray:
 
 
 def is_zero(array: np.ndarray) -> bool:
-    """Whether an array, which is not contiguous, is the number 0, repeated. In a trace the numbers mean nothing yet."""
-    return array.size > 0 and not any(array.strides) and not active and not array.item(0)
+    """Whether an array, which is not contiguous, is such a gradient of :func:`zeros`.
+
+    Another repeated 0, as of ``0 * y.sum()``, is a number like any other, whose product with infinity is NaN. In a
+    trace the numbers mean nothing yet.
+    """
+    if not array.size or any(array.strides) or active or array.item(0):
+        return False
+    return array.ctypes.data in _ZERO_AT
 
 
 class ResultNode(Node):

@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import operator
+import os
 import threading
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -42,6 +43,12 @@ from fastnn.nn.parameter import Parameter
 # Nothing is recorded if the arrays between input and output take more bytes: they would be kept, and the
 # time in Python is negligible at that size.
 MOST_BYTES = 16 * 2**20
+# The limit of NumPy's search for a number that two outputs share; slices of a matrix take none.
+_MOST_WORK = 10_000
+
+
+# The thread that makes another backward pass of a recording.
+_making: dict[str, int] = {}
 
 
 def stand_in(tensor: Tensor, i: int, found: dict[int, np.ndarray]) -> Tensor:
@@ -243,8 +250,6 @@ class Recording:
         self._others: dict[tuple[bool, ...], Inputs] = {}
         # Of a copy: the recording that it was copied from, and where its memory is.
         self._origin: tuple[Recording, _Moves] | None = None
-        # The thread that makes another backward pass.
-        self._maker: dict[str, int] = {}
         # The gradients of inputs from the last trace of a backward pass.
         self._found: dict[int, np.ndarray] = {}
         # Once each: two modules may share a parameter.
@@ -323,10 +328,12 @@ class Recording:
             stand_ins = [stand_in(t, i, self._found) for i, t in enumerate(inputs)]
             result = model.forward(*stand_ins)
             results, self.many = flattened(result)
+            if not results or len({id(t) for t in results}) < len(results):
+                raise Uncapturable("the forward returns no tensor, or one of them twice")
+            self._check_apart([t._data for t in results])
+            drawn = [state for state, _ in self.watch.draws]
             for i, t in enumerate(results):
-                self._separate(t, [*guards.arrays, *arrays], [other._data for other in results[:i]])
-        if not results or len({id(t) for t in results}) < len(results):
-            raise Uncapturable("the forward returns no tensor, or one of them twice")
+                self._separate(t, [*guards.arrays, *arrays], [*drawn, *[other._data for other in results[:i]]])
         # Another thread may have changed another model.
         if changes[0] != before and not guards.may_hold():
             raise Uncapturable("an attribute of a module is assigned in the forward")
@@ -341,7 +348,10 @@ class Recording:
         if any(_overlaps(a, _written(self.forward)) for a in arrays if a.size):
             raise Uncapturable("an input is changed in place")
         check_complete(self.forward, known)
-        if not all(map(known.holds, outs)):
+        written = Spans()
+        for array in _written(self.forward):
+            written.add(array)
+        if not all(map(written.holds, outs)):
             raise Uncapturable("the output was computed outside the kernels")
         saved = _saved(results)
         if any(t._requires_grad for t in results):
@@ -368,8 +378,26 @@ class Recording:
         return results, stand_ins, saved
 
     @staticmethod
+    def _check_apart(outs: list[np.ndarray]) -> None:
+        """Raise Uncapturable if two outputs have a number in common: to change one in place changes the other."""
+        for i, out in enumerate(outs):
+            for other in outs[:i]:
+                try:
+                    # NumPy's stubs leave out the limit.
+                    is_shared = np.shares_memory(out, other, _MOST_WORK)  # type: ignore[arg-type]
+                except np.exceptions.TooHardError:
+                    is_shared = True
+                if is_shared:
+                    raise Uncapturable("two outputs share memory")
+
+    @staticmethod
     def _separate(result: Tensor, shared: list[np.ndarray], others: list[np.ndarray]) -> None:
-        """Record a copy of an output that is part of a larger array, with its strides: in a replay it is an array."""
+        """Record a copy of an output that is part of a larger array, with its strides: in a replay it is an array.
+
+        Args:
+            shared: arrays that outputs may not share memory with.
+            others: random numbers, which no launch writes, and other outputs.
+        """
         out, view = result._data, result._view
         is_part = view is not None and view[0]._data.size > out.size
         if not out.size or _overlaps(out, shared):
@@ -437,16 +465,22 @@ class Recording:
         It is made on first use. It has its own launches: kernels that add round differently from a sum of
         two gradients.
         """
+        found = self._others.get(adds)
+        if found is not None:
+            return found
+        # A trace changes parameters for a moment, and other threads may use the same ones.
+        mine = threading.get_ident()
+        while _making.setdefault("by", mine) != mine:
+            time.sleep(1e-4)
+        try:
+            return self._make_other(adds)
+        finally:
+            _making.clear()
+
+    def _make_other(self, adds: tuple[bool, ...]) -> Inputs:
         if adds not in self._others and self._origin is not None:
             origin, moves = self._origin
-            mine = threading.get_ident()
-            # Users of other copies may ask for it in other threads.
-            while origin._maker.setdefault("by", mine) != mine:
-                time.sleep(1e-4)
-            try:
-                self._others[adds] = moves.inputs(origin._other(adds))
-            finally:
-                origin._maker.clear()
+            self._others[adds] = moves.inputs(origin._make_other(adds))
         elif adds not in self._others:
             assert self.backward is not None
             capture_state.stop("a recorded backward pass is recorded anew")
@@ -630,3 +664,8 @@ def _have_no_gradient(parameters: list[Any]) -> bool:
         if p._grad is not None or p._hooks is not None or not p._requires_grad or not p._grad_is_free():
             return False
     return True
+
+
+if hasattr(os, "register_at_fork"):
+    # The thread may not exist in the child.
+    os.register_at_fork(after_in_child=_making.clear)

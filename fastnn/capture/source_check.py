@@ -40,7 +40,7 @@ _MORE = frozenset({
     "data_ptr", "bernoulli", "multinomial",
     # The shape of the result depends on the numbers, or the result is a Python number.
     "nonzero", "argwhere", "unique", "unique_consecutive", "masked_select", "bincount", "repeat_interleave", "equal",
-    "allclose", "is_nonzero", "storage_offset", "stride", "is_contiguous", "is_set_to", "is_shared",
+    "allclose", "is_nonzero", "storage_offset", "stride", "is_contiguous", "is_set_to", "is_shared", "is_inference",
 })  # fmt: skip
 # Tensor attributes and methods that read no numbers.
 _READ = frozenset({"shape", "ndim", "dtype", "device", "T", "mT"})

@@ -65,10 +65,12 @@ def _log_softmax(given: Tensor) -> tuple[Tensor, bool]:
     rows, shape = _empty(x.shape, x.dtype), given._data.shape
     kernels.softmax_forward(rows, x, True)
     # No number is +infinity, so a sum is NaN only if a number is.
-    is_valid = not math.isnan(_add(rows, None))
+    if math.isnan(_add(rows, None)):
+        # Infinite logits make the whole row NaN in the kernel.
+        return given - given.logsumexp(-1, True), False
     out = rows if rows.shape == shape else rows.reshape(shape)
     if not _recorded(given):
-        return _wrap(out), is_valid
+        return _wrap(out), True
 
     def run(grad: Tensor) -> tuple[Tensor]:
         dx = _empty(rows.shape, rows.dtype)
@@ -79,7 +81,7 @@ def _log_softmax(given: Tensor) -> tuple[Tensor, bool]:
         return given - given.logsumexp(-1, True)
 
     node = Node("Sub", (given,), run, (given,), True, recompute)
-    return node.guard(_wrap(out, node)), is_valid
+    return node.guard(_wrap(out, node)), True
 
 
 def _log_prob(given: Tensor, logarithms: bool, value: Tensor, batch: tuple[int, ...]) -> Tensor | None:
@@ -127,6 +129,9 @@ def _entropy(given: Tensor, logarithms: bool) -> Tensor | None:
     kernels.categorical_entropy_forward(rows, x, logarithms)
     if not _recorded(given):
         return _wrap(out)
+    if logarithms:
+        # The result may be changed in place before the backward pass.
+        rows = rows.copy()
 
     def run(grad: Tensor) -> tuple[Tensor]:
         dx = _empty(x.shape, x.dtype)
@@ -136,8 +141,7 @@ def _entropy(given: Tensor, logarithms: bool) -> Tensor | None:
     def recompute() -> Tensor:
         return _mean_of(given, given.softmax(-1)) if logarithms else _mean_of(clamp_probs(given).log(), given)
 
-    node = Node("Neg", (given,), run, (given,), True, recompute)
-    return node.guard(_wrap(out, node)) if logarithms else _wrap(out, node)
+    return _wrap(out, Node("Neg", (given,), run, (given,), True, recompute))
 
 
 def _mean_of(logits: Tensor, probs: Tensor) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._core import capture_state
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.distributions.bernoulli import Bernoulli, _softplus
 from fastnn.distributions.beta import Beta
@@ -61,6 +62,7 @@ def kl_divergence(p: Distribution, q: Distribution) -> Tensor:
 
 
 def _where(condition: np.ndarray, value: float, other: Tensor) -> Tensor:
+    capture_state.stop("a number is read in Python")
     return other.masked_fill(_wrap(np.asarray(condition)), value) if condition.any() else other
 
 

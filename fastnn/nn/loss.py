@@ -10,6 +10,7 @@ import warnings
 
 import numpy as np
 
+from fastnn._core import capture_state
 from fastnn._core.errors import DTypeError, ShapeError
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn._tensor.views import mapped
@@ -537,7 +538,8 @@ def gaussian_nll_loss(
         spread = _wrap(np.full(input._data.shape, var, input._data.dtype))
     else:
         spread = var
-    if (spread._data < 0).any():
+    # In a trace the numbers mean nothing yet.
+    if not capture_state.is_mine() and (spread._data < 0).any():
         raise ValueError("var has negative entry/entries")
     shape, found = input._data.shape, spread._data.shape
     if found != shape:

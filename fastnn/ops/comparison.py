@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._autograd.engine import Node
+from fastnn._core import capture_state
 from fastnn._core.dtypes import as_number, bool_, default_numpy, plain, promoted
 from fastnn._core.errors import DTypeError, ShapeError
 from fastnn._core.numpy_trace import run
@@ -112,6 +113,7 @@ def allclose(input: Tensor, other: Tensor, rtol: float = 1e-05, atol: float = 1e
     >>> fastnn.allclose(fastnn.tensor([1.0]), fastnn.tensor([1.0 + 1e-7]))
     True
     """
+    capture_state.stop("a number is read in Python")
     return bool(isclose(input, other, rtol, atol, equal_nan)._data.all())
 
 
@@ -123,6 +125,7 @@ def equal(input: Tensor, other: Tensor) -> bool:
         return False
     if input._data.dtype != other._data.dtype:
         input, other = promote(input, other)
+    capture_state.stop("a number is read in Python")
     return bool(np.array_equal(input._data, other._data))
 
 

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import return_types
+from fastnn._core import capture_state
 from fastnn._core.errors import ShapeError
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.ops.core import check_tensor, dimension, named
@@ -33,6 +34,7 @@ def unique(
     if type(sorted) is not bool:
         raise TypeError(f"sorted must be a bool, found {type(sorted).__name__}")
     axis = None if dim is None else dimension(dim, input._data.ndim)
+    capture_state.stop("the shape of a result depends on numbers")
     values, inverse, counts = np.unique(
         input._data, return_inverse=True, return_counts=True, axis=axis, equal_nan=False
     )
@@ -56,6 +58,7 @@ def unique_consecutive(
     """The elements without those that equal their predecessor."""
     check_tensor("input", input)
     axis = 0 if dim is None else dimension(dim, input._data.ndim)
+    capture_state.stop("the shape of a result depends on numbers")
     rows = input._data.reshape(-1) if dim is None else np.moveaxis(input._data, axis, 0)
     n = rows.shape[0]
     new = np.ones(n, bool)
@@ -77,6 +80,7 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
         check_tensor("weights", weights)
     if input._data.dtype.kind not in "iu":
         raise NotImplementedError(f'"bincount_cpu" not implemented for {input.dtype}')
+    capture_state.stop("the shape of a result depends on numbers")
     if input._data.ndim != 1 or (input._data.size and input._data.min() < 0):
         raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
     if minlength < 0:

@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from fastnn._autograd.engine import Node
+from fastnn._core import capture_state
+from fastnn._core.capture_state import active
 from fastnn._core.dtypes import as_number, check_array
 from fastnn._core.errors import RangeError, ShapeError
 from fastnn._core.errstate import quiet
@@ -86,10 +88,12 @@ def _numpy_part(key: Any, indices: list[Tensor]) -> Any:
         if key._data.dtype == np.uint8:
             # A mask here; a number in NumPy.
             if key._data.ndim == 0:
+                capture_state.stop("a number is read in Python")
                 return bool(key._data)
             indices.append(key)
             return key._data.astype(np.bool_)
         if key._data.ndim == 0 and key._data.dtype.kind in "iu":
+            capture_state.stop("a number is read in Python")
             indices.append(key)
             return int(key._data)
         if key._data.dtype not in (np.bool_, np.int32, np.int64):
@@ -199,6 +203,8 @@ _INDEX_DTYPES = frozenset((np.dtype(np.bool_), np.dtype(np.int32), np.dtype(np.i
 def _selected(x: Tensor, parts: tuple[Any, ...], indices: tuple[Tensor, ...]) -> Tensor:
     """The elements at arrays of positions: a copy."""
     shape = x._data.shape
+    if active and any(isinstance(part, np.ndarray) and part.dtype == np.bool_ for part in parts):
+        capture_state.stop("the shape of a result depends on numbers")
 
     def take(a: np.ndarray) -> np.ndarray:
         return a[parts]

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._autograd.engine import Node
+from fastnn._core import capture_state
 from fastnn._core.dtypes import as_number
 from fastnn._core.errors import ShapeError
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
@@ -274,6 +275,7 @@ def masked_select(input: Tensor, mask: Tensor) -> Tensor:
         raise RuntimeError(f"masked_select: expected BoolTensor for mask, found {mask.dtype}")
     if not fit(input._data.shape, mask._data.shape):
         raise ShapeError(f"The shapes {list(input.shape)} and {list(mask.shape)} cannot be broadcast together")
+    capture_state.stop("the shape of a result depends on numbers")
     shape = np.broadcast_shapes(input._data.shape, mask._data.shape)
     x = input if input._data.shape == shape else _expanded(input, shape)
     return also_read(_getitem(x, _wrap(np.broadcast_to(mask._data, shape))), input, mask)
@@ -308,6 +310,7 @@ def nonzero(input: Tensor, *, as_tuple: bool = False) -> Any:
     """The indices of the nonzero elements: a row for each, or a tensor for each dimension."""
     check_tensor("input", input)
     array = input._data if input._data.ndim or not as_tuple else input._data.reshape(1)
+    capture_state.stop("the shape of a result depends on numbers")
     found = np.argwhere(array).astype(np.int64)
     if as_tuple:
         return tuple([_wrap(np.ascontiguousarray(found[:, d])) for d in range(array.ndim)])

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._core import capture_state
 from fastnn._core.dtypes import dtype as _dtype
 from fastnn._core.errors import DTypeError, RangeError, ShapeError
 from fastnn._core.flat_storage import is_place
@@ -338,7 +339,10 @@ def repeat_interleave(input: Any, repeats: Any = None, dim: int | None = None, *
             raise RuntimeError("repeat_interleave only accept 1D vector as repeat")
         if input._data.dtype not in (np.int32, np.int64):
             raise DTypeError(f"repeats has to be Long or Int tensor, found {input.dtype}")
+        capture_state.stop("the shape of a result depends on numbers")
         return _wrap(np.repeat(np.arange(input._data.size, dtype=input._data.dtype), input._data))
+    if isinstance(repeats, Tensor):
+        capture_state.stop("the shape of a result depends on numbers")
     counts: Any = repeats._data if isinstance(repeats, Tensor) else repeats
     if not isinstance(counts, (np.ndarray, list, tuple)):
         counts = whole("repeats", counts)

@@ -368,6 +368,30 @@ def test_no_validation(lib):
         d.Distribution.set_default_validate_args(True)
 
 
+def test_entropies_and_probabilities_can_be_changed_in_place(lib):
+    value = lib.tensor([1, 0])
+    for name in ("logits", "probs"):
+        given = lib.tensor([[0.3, 0.7, 0.1], [0.2, 0.2, 0.9]], requires_grad=True)
+        plain = lib.distributions.Categorical(**{name: given})
+        (0.5 * plain.entropy().sum() + 2 * plain.log_prob(value).sum()).backward()
+        expected, given.grad = given.grad, None
+        d = lib.distributions.Categorical(**{name: given})
+        entropy, log_prob = d.entropy(), d.log_prob(value)
+        entropy *= 0.5
+        log_prob *= 2
+        (entropy.sum() + log_prob.sum()).backward()
+        np.testing.assert_allclose(given.grad.numpy(), expected.numpy(), rtol=1e-6)
+
+
+def test_infinite_logits_without_validation(lib):
+    inf, nan = math.inf, math.nan
+    logits = lib.tensor([[inf, 0.0], [0.0, 0.0]], requires_grad=True)
+    d = lib.distributions.Categorical(logits=logits, validate_args=False)
+    np.testing.assert_allclose(d.logits.detach().numpy(), [[nan, -inf], [-math.log(2)] * 2], rtol=1e-6)
+    d.log_prob(lib.tensor([1, 1])).sum().backward()
+    np.testing.assert_allclose(logits.grad.numpy(), [[nan, 1], [-0.5, 0.5]], rtol=1e-6)
+
+
 def test_modules():
     """The names that PyTorch's modules have."""
     for name in ("categorical.Categorical", "normal.Normal", "kl.kl_divergence", "utils.broadcast_all",

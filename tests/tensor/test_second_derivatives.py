@@ -374,3 +374,17 @@ def test_a_repeated_0_as_the_gradient_of_a_layer(lib):
     layer(x).backward(lib.zeros(()).expand(4, 2))
     for p in (x, *layer.parameters()):
         np.testing.assert_array_equal(as_array(p.grad), 1)
+
+
+def test_0_times_infinity_is_nan(lib):
+    """A loss times 0, as in the pass of the eager layers so in that of a recording."""
+    layer = lib.nn.Linear(2, 2)
+    (layer(lib.tensor([[1.0, np.inf], [1.0, 2.0]])).sum() * 0).backward()
+    assert layer.weight.grad.isnan().tolist() == [[False, True]] * 2
+    model = lib.nn.Sequential(lib.nn.Linear(2, 3), lib.nn.Tanh(), lib.nn.Linear(3, 2))
+    with lib.no_grad():
+        model[2].weight[0, 0] = np.inf
+    for _ in range(4):
+        model.zero_grad()
+        (model(lib.ones(1, 2)).sum() * 0).backward()
+        assert model[0].weight.grad.isnan().tolist() == [[True, True], [False, False], [False, False]]

@@ -8,6 +8,7 @@ import numpy as np
 
 from fastnn import kernels
 from fastnn._autograd.engine import Node
+from fastnn._core import capture_state
 from fastnn._core.errors import DTypeError, ShapeError
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
 from fastnn.kernels.rows.embedding import check_indices
@@ -273,6 +274,7 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
     if num_classes == -1:
         if not data.size:
             raise RuntimeError("Can not infer total number of classes from empty tensor.")
+        capture_state.stop("the shape of a result depends on numbers")
         num_classes = int(data.max()) + 1
     elif num_classes < 1 and (data.size or num_classes < 0):
         raise RuntimeError(f"num_classes should be positive, found {num_classes}")
