@@ -246,7 +246,7 @@ def change(function: types.FunctionType, make: Callable[[Callable[..., Any]], An
     entry = _template(len(code.co_freevars))
     constants = tuple([run if c == _MARK else c for c in entry.co_consts])
     # `inspect.signature` reads the former one.
-    function.__wrapped__ = original  # type: ignore[attr-defined]
+    function.__wrapped__ = original  # type: ignore[attr-defined]  # of functools.wraps
     function.__code__ = entry.replace(co_consts=constants, co_name=code.co_name, co_qualname=code.co_qualname)
 
 

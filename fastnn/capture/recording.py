@@ -384,7 +384,7 @@ class Recording:
             for other in outs[:i]:
                 try:
                     # NumPy's stubs leave out the limit.
-                    is_shared = np.shares_memory(out, other, _MOST_WORK)  # type: ignore[arg-type]
+                    is_shared = np.shares_memory(out, other, _MOST_WORK)  # type: ignore[arg-type]  # an int in NumPy
                 except np.exceptions.TooHardError:
                     is_shared = True
                 if is_shared:

@@ -76,7 +76,9 @@ class Captured:
         self.generators: dict[Any, bool] = {}
         for _, draw in watch.draws:
             of_numpy = isinstance(draw, Numbers)
-            generator = draw.generator if isinstance(draw, Numbers) else draw.__self__  # type: ignore[attr-defined]
+            # The others are methods of a generator.
+            drawn: Any = draw
+            generator = draw.generator if isinstance(draw, Numbers) else drawn.__self__
             self.generators[generator] = self.generators.get(generator, False) or of_numpy
 
     def forget_others(self, optimizer: Optimizer) -> None:

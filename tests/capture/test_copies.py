@@ -36,15 +36,15 @@ MODELS: dict[str, Callable[[], nn.Module]] = {
     "layer norm": lambda: _net(lambda: nn.LayerNorm(16), nn.SiLU),
     "two heads": TwoHeads,
 }
-ORDERS: dict[str, Callable[[list[Any]], None]] = {
+ORDERS: dict[str, Callable[[list[Any]], Any]] = {
     "together": lambda losses: sum(losses).backward(),
-    "as they came": lambda losses: [loss.backward() for loss in losses],  # type: ignore[dict-item,return-value]
-    "last first": lambda losses: [loss.backward() for loss in reversed(losses)],  # type: ignore[dict-item,return-value]
+    "as they came": lambda losses: [loss.backward() for loss in losses],
+    "last first": lambda losses: [loss.backward() for loss in reversed(losses)],
     "some": lambda losses: sum(losses[::3]).backward(),
 }
 
 
-def _episodes(make: Callable[[], nn.Module], order: Callable[[list[Any]], None], captured: bool) -> list[Any]:
+def _episodes(make: Callable[[], nn.Module], order: Callable[[list[Any]], Any], captured: bool) -> list[Any]:
     """Outputs and gradients of some episodes of 3 to 14 calls before a backward pass."""
     fastnn.set_capture(captured)
     try:

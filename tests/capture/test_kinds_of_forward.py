@@ -149,7 +149,8 @@ def trained(kind: type[Parts], on: bool, records: bool = True) -> tuple[list[Any
             else:
                 outs = model(x.requires_grad_() if step % 2 else x)
                 optimizer.zero_grad(set_to_none=step != 4)
-                sum((t * t).mean() for t in tensors_of(outs)).backward()  # type: ignore[union-attr]
+                loss: Any = sum((t * t).mean() for t in tensors_of(outs))
+                loss.backward()
                 optimizer.step()
                 found += [x.grad, *[p.grad for p in model.parameters()]]
             found += [shape_of(outs), *tensors_of(outs), *[p.detach().clone() for p in model.parameters()]]

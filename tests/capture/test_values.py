@@ -69,7 +69,7 @@ def _global() -> float:
 
 
 def of_global() -> tuple[Any, Callable[[], Any]]:
-    criterion = lambda out, target: nn.functional.cross_entropy(out, target, label_smoothing=AMOUNT)  # noqa: E731
+    criterion = lambda out, target: nn.functional.cross_entropy(out, target, label_smoothing=AMOUNT)  # noqa: E731  # reads a name
     return criterion, lambda: globals().update(AMOUNT=0.3)
 
 
@@ -84,7 +84,7 @@ def of_closure() -> tuple[Any, Callable[[], Any]]:
 
 
 def of_attribute(owner: Any, name: str = "amount") -> tuple[Any, Callable[[], Any]]:
-    criterion = lambda out, target: nn.functional.cross_entropy(out, target, label_smoothing=owner.amount)  # noqa: E731
+    criterion = lambda out, target: nn.functional.cross_entropy(out, target, label_smoothing=owner.amount)  # noqa: E731  # reads a name
     return criterion, lambda: setattr(owner, name, 0.3)
 
 

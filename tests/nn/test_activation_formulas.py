@@ -30,7 +30,7 @@ def test_an_elementwise_activation_that_lacks_a_part_is_not_registered(missing: 
 def test_a_loss_without_slopes_is_not_registered() -> None:
     before = dict(losses.TABLE)
     with pytest.raises(TypeError, match="slopes"):
-        losses._register(losses.mse, cost=3)  # type: ignore[call-arg]
+        losses._register(losses.mse, cost=3)  # type: ignore[call-arg]  # that is the test
     assert before == losses.TABLE
     with pytest.raises(ValueError, match="a loss with a kernel, found 'cubic'"):
         Pointwise("cubic")
