@@ -255,6 +255,17 @@ def _has_runs_of_numpy(operands: Sequence[np.ndarray], out: np.ndarray) -> bool:
     return True
 
 
+@functools.cache
+def _sums_at_once() -> bool:
+    """Whether NumPy gives all numbers of a long sum to one call of its loop.
+
+    Older versions copy them to a buffer of ``np.getbufsize()`` numbers at a time, and add the sums of these.
+    """
+    x, size = np.random.default_rng(0).random((8, 20_000), np.float32), np.getbufsize()
+    in_blocks = [sum((np.add.reduce(row[i : i + size]) for i in range(0, len(row), size)), np.float32(0)) for row in x]
+    return bool((np.array([np.add.reduce(row) for row in x]) != in_blocks).any())
+
+
 def record_total(a: np.ndarray, axes: tuple[int, ...], zero: np.ndarray, out: np.ndarray) -> bool:
     """Launch ``np.add.reduce(a, axes)`` of an array in C order, with gaps or without; False as for others.
 
@@ -267,6 +278,8 @@ def record_total(a: np.ndarray, axes: tuple[int, ...], zero: np.ndarray, out: np
     steps = [step for step, n in zip(a.strides, a.shape, strict=True) if n > 1]
     if not a.flags.c_contiguous and sum(a.shape[d] > 1 for d in axes) > 1:
         # NumPy's order is not known.
+        return False
+    if a.size > np.getbufsize() and not _sums_at_once():
         return False
     # In another order NumPy adds in another order, too.
     if steps != sorted(steps, reverse=True) or 0 in steps or not (a.flags.aligned and out.flags.c_contiguous):

@@ -92,7 +92,12 @@ def test_sums(shape: tuple[int, ...], dtype: np.dtype) -> None:
         for axes in itertools.combinations(range(len(shape)), count):
             expected = np.asarray(np.add.reduce(a, axes))
             out = np.full_like(expected, np.nan)
-            assert replayed(lambda axes=axes, out=out: numpy_loops.record_total(a, axes, zero, out))
+            is_recorded = replayed(lambda axes=axes, out=out: numpy_loops.record_total(a, axes, zero, out))
+            if not is_recorded:
+                # NumPy 2.0 adds the sums of its buffer.
+                assert a.size > np.getbufsize()
+                assert not numpy_loops._sums_at_once()
+                continue
             assert bits(out) == bits(expected), axes
             # Nothing is left of the run before.
             kept = np.full_like(np.asarray(np.add.reduce(a, axes, keepdims=True)), 3)
