@@ -240,13 +240,27 @@ class Node:
         for memory, version, _ in self.saved:
             if memory.version != version:
                 self.check(self.saved)
+        return self.gradients(grad)
+
+    def backward_for(self, grad: Tensor, wants: list[bool]) -> tuple[Tensor | None, ...]:
+        """As :meth:`backward` of a ``selective`` node, if only some operands' gradients are wanted."""
+        if self.run is None:
+            raise RuntimeError(_FREED)
+        for memory, version, _ in self.saved:
+            if memory.version != version:
+                self.check(self.saved)
+        return self.gradients_for(grad, wants)
+
+    def gradients(self, grad: Tensor) -> tuple[Tensor | None, ...]:
+        """The gradients of the operands, of a node that is not freed and whose saved tensors have not changed."""
+        assert self.run is not None
         if self.recompute is not None and _mode.enabled:
             return self._differentiated(self.recompute, grad)
         return self.run(grad)
 
-    def backward_for(self, grad: Tensor, wants: list[bool]) -> tuple[Tensor | None, ...]:
-        """As :meth:`backward` of a ``selective`` node, if only some operands' gradients are wanted."""
-        raise NotImplementedError
+    def gradients_for(self, grad: Tensor, wants: list[bool]) -> tuple[Tensor | None, ...]:
+        """As :meth:`gradients`, of a ``selective`` node."""
+        raise NotImplementedError("only selective nodes are asked for some of the gradients")
 
     def check_read(self) -> None:
         """RuntimeError for an operand of ``recompute`` that has been written to."""
@@ -293,18 +307,6 @@ class MethodNode(Node):
         self.saved = [(memory, memory.version, x._data.shape)] if reads else []
         self.sequence = next_sequence()
 
-    def gradients(self, grad: Tensor) -> tuple[Tensor | None, ...]:
-        """As ``run`` of :class:`Node`."""
-        raise NotImplementedError
-
-    def backward(self, grad: Tensor) -> tuple[Tensor | None, ...]:
-        if self.run is None:
-            raise RuntimeError(_FREED)
-        for memory, version, _ in self.saved:
-            if memory.version != version:
-                self.check(self.saved)
-        return self.gradients(grad)
-
 
 def by_method(*args: Any) -> Any:
     """In the place of a node's functions, until it is freed."""
@@ -324,23 +326,12 @@ class SelectiveNode(Node):
 
     selective = True
 
-    def backward(self, grad: Tensor) -> tuple[Tensor | None, ...]:
-        run = self.run
-        if run is None:
-            return super().backward(grad)
-        for memory, version, _ in self.saved:
-            if memory.version != version:
-                self.check(self.saved)
-        return run(grad, [edge is not None for edge in self.edges])
+    def gradients(self, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return self.gradients_for(grad, [edge is not None for edge in self.edges])
 
-    def backward_for(self, grad: Tensor, wants: list[bool]) -> tuple[Tensor | None, ...]:
-        run = self.run
-        if run is None:
-            return super().backward(grad)
-        for memory, version, _ in self.saved:
-            if memory.version != version:
-                self.check(self.saved)
-        return run(grad, wants)
+    def gradients_for(self, grad: Tensor, wants: list[bool]) -> tuple[Tensor | None, ...]:
+        assert self.run is not None
+        return self.run(grad, wants)
 
 
 class KernelNode(Node):
@@ -356,20 +347,15 @@ class KernelNode(Node):
     # What `again` reads.
     parts: Any
 
-    def backward(self, grad: Tensor) -> tuple[Tensor | None, ...]:
-        return self.backward_for(grad, None)
+    def gradients(self, grad: Tensor) -> tuple[Tensor | None, ...]:
+        return self.gradients_for(grad, None)
 
-    def backward_for(self, grad: Tensor, wants: list[bool] | None) -> tuple[Tensor | None, ...]:
-        run = self.run
-        if run is None:
-            return super().backward(grad)
-        for memory, version, _ in self.saved:
-            if memory.version != version:
-                self.check(self.saved)
+    def gradients_for(self, grad: Tensor, wants: list[bool] | None) -> tuple[Tensor | None, ...]:
         if _mode.enabled:
             differentiated[0] += 1
             return self.again(grad, [edge is not None for edge in self.edges] if wants is None else wants)
-        return run(grad, wants)
+        assert self.run is not None
+        return self.run(grad, wants)
 
     def again(self, grad: Tensor, wants: list[bool]) -> tuple[Tensor | None, ...]:
         """The gradients of the operands, in recorded operations."""
