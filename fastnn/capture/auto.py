@@ -351,21 +351,12 @@ class _ReplayNode(Node):
     # Of the outputs, not the outputs themselves, which hold the node.
     memories: list[Memory]
 
-    def backward(self, grad: Any) -> tuple[Tensor | None, ...]:
-        if self.run is None or (type(grad) is Parts and not self._is_whole(grad)) or _mode.enabled:
-            return self._again(grad)
-        for memory, version, _ in self.saved:
-            if memory.version != version:
-                self.check(self.saved)
-        return self._replay(grad)
-
-    def _again(self, grad: Any) -> tuple[Tensor | None, ...]:
-        """By eager operations: if some outputs have no gradient, or if the gradients are to be differentiated."""
-        if self.run is None or type(grad) is not Parts:
-            return super().backward(grad)
-        self.check(self.saved)
-        self.check_read()
-        return self._from_some(grad)
+    def gradients(self, grad: Any) -> tuple[Tensor | None, ...]:
+        if type(grad) is Parts and (_mode.enabled or not self._is_whole(grad)):
+            # By eager operations: some outputs have no gradient, or the gradients are to be differentiated.
+            self.check_read()
+            return self._from_some(grad)
+        return super().gradients(grad) if _mode.enabled else self._replay(grad)
 
     def _replay(self, grad: Any) -> tuple[Tensor | None, ...]:
         given = (grad,) if type(grad) is not Parts else grad.by_position(len(self.outs))
