@@ -9,7 +9,6 @@ backward pass.
 from __future__ import annotations
 
 import functools
-from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import Any
 
@@ -20,6 +19,7 @@ from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.autograd import grad as _gradients_of
 from fastnn.nn.module import Module, runner
 from fastnn.nn.normalization import BatchNorm1d
+from fastnn.utils._pytree import _broadcast_to_and_flatten, tree_flatten, tree_map, tree_unflatten
 
 __all__ = [
     "functional_call", "functionalize", "grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "linearize",
@@ -28,38 +28,6 @@ __all__ = [
 
 
 # -- Trees of tensors ---------------------------------------------------------------------------
-
-
-def _flat(tree: Any) -> tuple[list[Any], Any]:
-    """The leaves of a tree, and its structure: None for a leaf, otherwise the type, keys and parts."""
-    if isinstance(tree, dict):
-        keys: Any = list(tree)
-        parts = [_flat(tree[key]) for key in keys]
-    elif isinstance(tree, (tuple, list)):
-        keys, parts = None, [_flat(part) for part in tree]
-    else:
-        return [tree], None
-    return [leaf for leaves, _ in parts for leaf in leaves], (type(tree), keys, [spec for _, spec in parts])
-
-
-def _tree(leaves: Iterable[Any], spec: Any) -> Any:
-    return _built(iter(leaves), spec)
-
-
-def _built(leaves: Any, spec: Any) -> Any:
-    if spec is None:
-        return next(leaves)
-    kind, keys, specs = spec
-    parts = [_built(leaves, part) for part in specs]
-    if keys is not None:
-        made = zip(keys, parts, strict=True)
-        return kind(made) if kind in (dict, OrderedDict) else dict(made)
-    return kind(*parts) if hasattr(kind, "_fields") else kind(parts)
-
-
-def _map(function: Callable[[Any], Any], tree: Any) -> Any:
-    leaves, spec = _flat(tree)
-    return _tree(map(function, leaves), spec)
 
 
 def _all_tensors(name: str, leaves: list[Any], what: str) -> None:
@@ -151,11 +119,11 @@ class _Called:
         has_aux: bool,
     ) -> None:  # fmt: skip
         positions, self.one = _chosen(argnums, args)
-        leaves, self.spec = _flat([args[n] for n in positions])
+        leaves, self.spec = tree_flatten([args[n] for n in positions])
         _all_tensors(name, leaves, "the arguments to differentiate by to be")
         self.level = _Level(leaves)
         given = list(args)
-        for n, part in zip(positions, _tree(self.level.inputs, self.spec), strict=True):
+        for n, part in zip(positions, tree_unflatten(self.level.inputs, self.spec), strict=True):
             given[n] = part
         self.aux: Any = None
         with enable_grad():
@@ -166,12 +134,12 @@ class _Called:
                     f"{name}: output of function f should be a tuple: (output, aux) if has_aux is True"
                 )
             out, aux = out
-            self.aux = _map(self.level.result, aux)
+            self.aux = tree_map(self.level.result, aux)
         self.out = out
 
     def by_argument(self, values: Iterable[Any]) -> Any:
         """Values for the inputs, in the structure of the arguments."""
-        parts = _tree(values, self.spec)
+        parts = tree_unflatten(values, self.spec)
         return parts[0] if self.one else tuple(parts)
 
 
@@ -256,12 +224,12 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple
     """
     called = _Called("vjp(f, *primals)", func, tuple(range(len(primals))), primals, {}, has_aux)
     level = called.level
-    outputs, spec = _flat(called.out)
+    outputs, spec = tree_flatten(called.out)
     _all_tensors("vjp(f, *primals)", outputs, "f(*primals) to return")
     outside = level.depends_on_others(outputs)
 
     def wrapper(cotangents: Any) -> Any:
-        seeds, found = _flat(cotangents)
+        seeds, found = tree_flatten(cotangents)
         if found != spec:
             raise RuntimeError(
                 "Expected pytree structure of cotangents to be the same as pytree structure of outputs to the function"
@@ -276,7 +244,7 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple
         grads = level.gradients(outputs, seeds, True, create)
         return called.by_argument(map(level.result, grads) if create else grads)
 
-    value = _tree(map(level.result, outputs), spec)
+    value = tree_unflatten(map(level.result, outputs), spec)
     return (value, wrapper, called.aux) if has_aux else (value, wrapper)
 
 
@@ -289,7 +257,7 @@ class _Push:
     def __init__(self, name: str, func: Callable[..., Any], primals: tuple[Any, ...], has_aux: bool) -> None:
         self.called = _Called(name, func, tuple(range(len(primals))), primals, {}, has_aux)
         level = self.level = self.called.level
-        self.outputs, self.spec = _flat(self.called.out)
+        self.outputs, self.spec = tree_flatten(self.called.out)
         _all_tensors(name, self.outputs, "f(*primals) to return")
         with enable_grad():
             self.u = [_wrap(np.zeros_like(o._data)).requires_grad_() for o in self.outputs]
@@ -298,10 +266,10 @@ class _Push:
         self.products = level.gradients(self.outputs, self.u, True, True)
 
     def value(self) -> Any:
-        return _tree(map(self.level.result, self.outputs), self.spec)
+        return tree_unflatten(map(self.level.result, self.outputs), self.spec)
 
     def __call__(self, tangents: Any) -> Any:
-        seeds, spec = _flat(list(tangents))
+        seeds, spec = tree_flatten(list(tangents))
         if spec != self.called.spec:
             raise RuntimeError(
                 "jvp(f, primals, tangents): Expected primals and tangents to have the same python structure"
@@ -315,14 +283,14 @@ class _Push:
         create = self.outside or (_mode.enabled and any(s.requires_grad for s in seeds))
         pairs = [(p, s) for p, s in zip(self.products, seeds, strict=True) if p.requires_grad]
         if not pairs:
-            return _tree([_wrap(np.zeros_like(o._data)) for o in self.outputs], self.spec)
+            return tree_unflatten([_wrap(np.zeros_like(o._data)) for o in self.outputs], self.spec)
         with enable_grad():
             found = _gradients_of(
                 [p for p, _ in pairs], self.u, [s for _, s in pairs], retain_graph=True, create_graph=create,
                 allow_unused=True,
             )  # fmt: skip
         parts = [_wrap(np.zeros_like(u._data)) if g is None else g for g, u in zip(found, self.u, strict=True)]
-        return _tree(map(self.level.result if create else Tensor.detach, parts), self.spec)
+        return tree_unflatten(map(self.level.result if create else Tensor.detach, parts), self.spec)
 
 
 def jvp(
@@ -393,7 +361,7 @@ def jacrev(
 
         called = _Called("jacrev(f)(*args)", func, argnums, args, kwargs, has_aux)
         level = called.level
-        outputs, spec = _flat(called.out)
+        outputs, spec = tree_flatten(called.out)
         _all_tensors("jacrev(f)(*args)", outputs, "f(*args) to return")
         outside = level.depends_on_others(outputs)
         rows = []
@@ -413,7 +381,7 @@ def jacrev(
                     block = _wrap(np.zeros(shape, t._data.dtype))
                 blocks.append(level.result(block))
             rows.append(called.by_argument(blocks))
-        result = _tree(rows, spec)
+        result = tree_unflatten(rows, spec)
         return (result, called.aux) if has_aux else result
 
     return wrapper
@@ -486,13 +454,13 @@ def vmap(
                 f"{title}: expected `in_dims` to be int or a (potentially nested) tuple matching the structure of "
                 f"inputs, got: {type(in_dims)}."
             )
-        leaves, spec = _flat(args)
+        leaves, spec = tree_flatten(args)
         if not leaves:
             raise ValueError(
                 f"{title}: got no inputs. Maybe you forgot to add inputs, or you are trying to vmap over a function "
                 "with no inputs. The latter is unsupported."
             )
-        dims = _spread(in_dims, spec)
+        dims = _broadcast_to_and_flatten(tuple(in_dims) if isinstance(in_dims, list) else in_dims, spec)
         if dims is None:
             raise ValueError(f"{title}: in_dims is not compatible with the structure of `inputs`")
         mapped = [(leaf, _checked_dim(title, leaf, d)) for leaf, d in zip(leaves, dims, strict=True)]
@@ -506,38 +474,12 @@ def vmap(
             )
 
         def at(i: int) -> Any:
-            return func(*_tree([_element(leaf, d, i) for leaf, d in mapped], spec), **kwargs)
+            return func(*tree_unflatten([_element(leaf, d, i) for leaf, d in mapped], spec), **kwargs)
 
         results = _run_all(at, sizes[0], randomness)
         return _joined(func, results, out_dims, sizes[0])
 
     return wrapper
-
-
-def _spread(dims: Any, spec: Any) -> list[Any] | None:
-    """Dimensions for each leaf of a structure, of which ``dims`` is the beginning; None if it is not."""
-    if dims is None or isinstance(dims, int):
-        return [dims] * _count(spec)
-    if spec is None or not isinstance(dims, (tuple, list, dict)):
-        return None
-    _, keys, specs = spec
-    if isinstance(dims, dict) != (keys is not None) or len(dims) != len(specs):
-        return None
-    if isinstance(dims, dict):
-        if set(dims) != set(keys):
-            return None
-        dims = [dims[key] for key in keys]
-    found = []
-    for part, its in zip(dims, specs, strict=True):
-        these = _spread(part, its)
-        if these is None:
-            return None
-        found += these
-    return found
-
-
-def _count(spec: Any) -> int:
-    return 1 if spec is None else sum(map(_count, spec[2]))
 
 
 def _checked_dim(title: str, leaf: Any, dim: Any) -> int | None:
@@ -587,11 +529,11 @@ def _joined(func: Any, results: list[Any], out_dims: Any, size: int) -> Any:
     from fastnn.ops.joining import stack
 
     name = getattr(func, "__name__", repr(func))
-    flat = [_flat(result) for result in results]
+    flat = [tree_flatten(result) for result in results]
     spec = flat[0][1]
-    if isinstance(out_dims, tuple) and len(out_dims) == 1 and spec is None:
+    if isinstance(out_dims, tuple) and len(out_dims) == 1 and spec.is_leaf():
         out_dims = out_dims[0]
-    dims = _spread(out_dims, spec)
+    dims = _broadcast_to_and_flatten(out_dims, spec)
     if dims is None:
         raise ValueError(
             f"vmap({name}, ..., out_dims={out_dims}): out_dims is not compatible with the structure of the outputs"
@@ -613,7 +555,7 @@ def _joined(func: Any, results: list[Any], out_dims: Any, size: int) -> Any:
         else:
             joined = stack(column, dim)
             columns.append(joined if size else joined.narrow(dim, 0, 0))
-    return _tree(columns, spec)
+    return tree_unflatten(columns, spec)
 
 
 # -- Modules --------------------------------------------------------------------------------------
