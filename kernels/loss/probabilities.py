@@ -10,6 +10,7 @@ import numpy as np
 
 from fastnn.kernels.llvm.math import exp, log
 from fastnn.kernels.llvm.simd import maximum
+from fastnn.kernels.llvm.sums import sum_of
 from fastnn.kernels.runtime import allocation
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for, matrix_shape
 from fastnn.kernels.runtime.compiler import FAST, Words, array, by_dtype, inline, integer, part, real
@@ -29,21 +30,13 @@ def _largest(x):
     return top
 
 
-@inline(fastmath=FAST)
-def _sum(x):
-    total = x.dtype.type(0)
-    for j in range(x.size):
-        total += x[j]
-    return total
-
-
 @inline
 def _exponentials(out, x, top):
     # Two loops: a single one would be vectorised only if its arrays are far enough apart, and the order of the sum,
     # and so its last bit, would depend on addresses.
     for j in range(x.size):
         out[j] = exp(x[j] - top)
-    return _sum(out)
+    return sum_of(out)
 
 
 @inline

@@ -15,6 +15,7 @@ from fastnn.kernels.activation.dropout import drop, drop_factor
 from fastnn.kernels.activation.fused_activations import COSTS, NONE, activate, differentiate
 from fastnn.kernels.llvm.random import random_keys, random_threshold
 from fastnn.kernels.llvm.simd import multiply_add, sqrt
+from fastnn.kernels.llvm.sums import sum_of
 from fastnn.kernels.norm.column_statistics import copy
 from fastnn.kernels.norm.normalization import (
     ADD_BIAS,
@@ -46,14 +47,6 @@ _SUM, _SOLVE = 1, 2
 _CENTRED, _SHORT_IS_NAN = OWN, 2 * OWN
 # Floating-point operations per number, without those of the activation.
 _COST = 15
-
-
-@inline(fastmath=FAST)
-def _sum(x):
-    total = x.dtype.type(0)
-    for j in range(x.size):
-        total += x[j]
-    return total
 
 
 @inline(fastmath=FAST)
@@ -135,7 +128,7 @@ def _forward(dtype, smooth):
             mean = offset = dtype(0)
             centre = 0.0
             if flags & _CENTRED:
-                guess = _sum(source) * dtype(share)
+                guess = sum_of(source) * dtype(share)
                 # An infinite guess would turn an infinite mean into NaN.
                 guess = guess if guess - guess == dtype(0) else dtype(0)
                 total, square = _deviations(source, guess)

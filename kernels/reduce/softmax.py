@@ -6,6 +6,7 @@ import numpy as np
 
 from fastnn.kernels.llvm.math import exp, log
 from fastnn.kernels.llvm.simd import maximum, multiply_add
+from fastnn.kernels.llvm.sums import sum_of, sum_of_products
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for, matrix_shape
 from fastnn.kernels.runtime.compiler import FAST, STRICT, Words, array, by_dtype, inline, integer, part
 from fastnn.kernels.runtime.launcher import launch
@@ -31,22 +32,6 @@ def _largest(x):
 
 
 @inline(fastmath=FAST)
-def _sum(x):
-    total = x.dtype.type(0)
-    for j in range(x.size):
-        total += x[j]
-    return total
-
-
-@inline(fastmath=FAST)
-def _sum_of_products(x, y):
-    total = x.dtype.type(0)
-    for j in range(x.size):
-        total += x[j] * y[j]
-    return total
-
-
-@inline(fastmath=FAST)
 def _sum_of_exponentials(x, top):
     total = x.dtype.type(0)
     for j in range(x.size):
@@ -61,7 +46,7 @@ def _softmax_row(out, x):
     # and so its last bit, would depend on addresses.
     for j in range(x.size):
         out[j] = exp(_below(x[j], top))
-    factor = x.dtype.type(1) / _sum(out)
+    factor = x.dtype.type(1) / sum_of(out)
     for j in range(x.size):
         out[j] *= factor
 
@@ -76,14 +61,14 @@ def _log_softmax_row(out, x):
 
 @inline
 def _softmax_backward_row(dx, dy, out):
-    total = _sum_of_products(dy, out)
+    total = sum_of_products(dy, out)
     for j in range(dy.size):
         dx[j] = out[j] * (dy[j] - total)
 
 
 @inline
 def _log_softmax_backward_row(dx, dy, out):
-    total = _sum(dy)
+    total = sum_of(dy)
     for j in range(dy.size):
         dx[j] = multiply_add(-exp(out[j]), total, dy[j])
 

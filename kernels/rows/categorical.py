@@ -10,9 +10,10 @@ from collections.abc import Callable
 import numpy as np
 
 from fastnn.kernels.llvm.math import exp, log
+from fastnn.kernels.llvm.sums import sum_of, sum_of_products
 from fastnn.kernels.runtime import allocation
 from fastnn.kernels.runtime.checks import check, check_output, kernel_for, matrix_shape
-from fastnn.kernels.runtime.compiler import FAST, Words, array, by_dtype, inline, integer, part
+from fastnn.kernels.runtime.compiler import Words, array, by_dtype, inline, integer, part
 from fastnn.kernels.runtime.launcher import guard_contents, launch
 from fastnn.kernels.runtime.thread_count import chunks_for
 
@@ -23,29 +24,13 @@ _INDEX = np.dtype(np.int64)
 _TOLERANCE = 1e-6
 
 
-@inline(fastmath=FAST)
-def _sum(x):
-    total = x.dtype.type(0)
-    for j in range(x.size):
-        total += x[j]
-    return total
-
-
-@inline(fastmath=FAST)
-def _sum_of_products(x, y):
-    total = x.dtype.type(0)
-    for j in range(x.size):
-        total += x[j] * y[j]
-    return total
-
-
 @inline
 def _is_simplex(x):
     for j in range(x.size):
         # Not x[j] < 0: NaN is no probability.
         if not x[j] >= 0:
             return False
-    return abs(_sum(x) - x.dtype.type(1)) < _TOLERANCE
+    return abs(sum_of(x) - x.dtype.type(1)) < _TOLERANCE
 
 
 @inline
@@ -75,7 +60,7 @@ def _normalize(dtype):
         first, last = part(rows, t, n)
         wrong = 0
         for i in range(first, last):
-            total = _sum(x[i])
+            total = sum_of(x[i])
             for j in range(columns):
                 out[i, j] = x[i, j] / total
             wrong += not _is_simplex(out[i])
@@ -96,8 +81,8 @@ def _normalize_backward(dtype):
         x = array(args, w.x, shape, dtype)
         first, last = part(shape[0], t, n)
         for i in range(first, last):
-            total = _sum(x[i])
-            mean = _sum_of_products(dy[i], x[i]) / total
+            total = sum_of(x[i])
+            mean = sum_of_products(dy[i], x[i]) / total
             for j in range(shape[1]):
                 dx[i, j] = (dy[i, j] - mean) / total
 
