@@ -10,7 +10,7 @@ from fastnn.serialization import save as _save
 
 
 class ScriptModule(Module):
-    """The class of compiled modules, of which there are none: ``script`` returns its argument."""
+    """The class of compiled modules. There are none: ``script`` returns its argument."""
 
 
 class RecursiveScriptModule(ScriptModule):
@@ -18,7 +18,7 @@ class RecursiveScriptModule(ScriptModule):
 
 
 class ScriptFunction:
-    """The class of compiled functions, of which there are none."""
+    """The class of compiled functions. There are none."""
 
 
 def script(obj: Any, *args: Any, **options: Any) -> Any:

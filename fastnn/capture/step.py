@@ -181,7 +181,7 @@ class CompiledStep:
         self._warmed: set[tuple[Any, ...]] = set()
         self._last = ""
         self._disturbed = 0
-        # How many captures in sequence were of little use, because of which value.
+        # The number of captures in sequence that were replaced too early, and the value that changed.
         self._hasty, self._varying = 0, ""
 
     def explain(self) -> str:
