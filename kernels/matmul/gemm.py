@@ -51,6 +51,8 @@ from fastnn.kernels.llvm.micro_kernel import (
     BIAS,
     RELU_FLOOR,
     STREAM,
+    copy_block,
+    dots,
     gate,
     lanes,
     limits,
@@ -66,7 +68,6 @@ from fastnn.kernels.norm.column_statistics import TOGETHER, sum_rows
 from fastnn.kernels.runtime import allocation, compiler, launcher, program, thread_count
 from fastnn.kernels.runtime.checks import check, check_output, check_rows, check_strided, kernel_for, matrix_shape
 from fastnn.kernels.runtime.compiler import (
-    FAST,
     Entry,
     Words,
     array_at,
@@ -113,6 +114,8 @@ _STREAM_BYTES = 6 * 2**20
 _CONFLICT = 1024
 # Packing costs as much as computing about this many rows of C.
 _ROWS_WORTH_PACKING = 36
+# Rows of B that are copied into a panel before the next panel.
+_ROWS_COPIED = 8
 _DEPTH_WORTH_PACKING = 192
 # Up to this many rows, A @ B.T is computed as dot products along the rows of B, which are read once in
 # place: packing would read and write it once more.
@@ -126,7 +129,7 @@ _SUMMED = 128
 # Another mode is the product of the transposes, (B.T @ A.T).T, to avoid packing B.T. It is used if A and C together
 # are smaller than B by this factor, and A has at most this many rows, nearly fills its panels, and when packed stays
 # in a second-level cache.
-_SWAP, _SMALLER, _SWAP_ROWS, _SWAP_BYTES = 128, 0.4, 64, 512 * 2**10
+_SWAP, _SMALLER, _SWAP_ROWS, _SWAP_BYTES = 128, 0.6, 64, 512 * 2**10
 # Tiles of B.T, one below the other, that are transposed into C together.
 _SWAP_TILES = 4
 # Modes of a product that RELU_GATE may be combined with.
@@ -168,10 +171,14 @@ def _gemm(dtype):
 
         if mode & _DOTS:
             first, end = part(columns, t, n)
+            dots(
+                like, ahead(z, first), z_row, a, a_row, m, ahead(b, first * b_column), b_column, end - first, depth,
+                mode & ACCUMULATE,
+            )  # fmt: skip
             for i in range(m):
-                _dots(
-                    ahead(y, i * y_row), ahead(z, i * z_row), z_is_y, ahead(a, i * a_row), b, bias,
-                    first, end, depth, b_column, mode, code, slope, before, after,
+                _finish_dots(
+                    ahead(y, i * y_row), ahead(z, i * z_row), z_is_y, bias, first, end, mode, code, slope, before,
+                    after,
                 )  # fmt: skip
             return
         if mode & _SWAP:
@@ -252,6 +259,16 @@ def _gemm(dtype):
             position += together * (last_tile - first_tile)
             for k in range(0, depth, depth_block):
                 panel_depth = min(depth_block, depth - k)
+                if width and b_column == 1:
+                    # A few rows of all panels, then the next rows: reading is faster along rows that are far apart.
+                    for r in range(0, panel_depth, _ROWS_COPIED):
+                        for p in range(panel, panel + together):
+                            j = vectors * p // panels * step
+                            copy_block(
+                                like, ahead(packed, ((p - panel) * depth_block + r) * width), width,
+                                ahead(b, (k + r) * b_row + j), b_row, min(_ROWS_COPIED, panel_depth - r),
+                                min(vectors * (p + 1) // panels * step, columns) - j,
+                            )  # fmt: skip
                 # Panels split the vectors of a row evenly, and tiles split the rows, so that none is very small.
                 for p in range(panel, panel + together):
                     j = vectors * p // panels * step
@@ -259,7 +276,8 @@ def _gemm(dtype):
                     b_panel, b_panel_row = ahead(b, k * b_row + j * b_column), b_row
                     if width:
                         target = ahead(packed, (p - panel) * depth_block * width)
-                        _pack(like, target, width, b_panel, b_row, b_column, panel_depth, panel_columns)
+                        if b_column != 1:
+                            _pack(like, target, width, b_panel, b_row, b_column, panel_depth, panel_columns)
                         b_panel, b_panel_row = target, width
                     if mode & SUM_B and first_tile == 0:
                         # The next tile reads the panel anyway.
@@ -311,14 +329,6 @@ def _gemm(dtype):
     return gemm_slice
 
 
-@inline(fastmath=FAST)
-def _dot(x, y):
-    total = x.dtype.type(0)
-    for k in range(x.size):
-        total += x[k] * y[k]
-    return total
-
-
 @inline
 def _activate(y, y_row, z, z_row, z_is_y, rows, columns, step, code, slope, before, after):
     """``y = activation(z)`` over a tile; both may be the same.
@@ -342,12 +352,9 @@ def _activate(y, y_row, z, z_row, z_is_y, rows, columns, step, code, slope, befo
 
 
 @inline
-def _dots(y, z, z_is_y, a, b, bias, first, end, depth, b_column, mode, code, slope, before, after):
-    """Columns ``first`` to ``end`` of one row of C, each the dot product of two contiguous rows."""
-    x, sums = array_at(a, (depth,)), array_at(z, (end,))
-    for j in range(first, end):
-        total = _dot(x, array_at(ahead(b, j * b_column), (depth,)))
-        sums[j] = total + sums[j] if mode & ACCUMULATE else total
+def _finish_dots(y, z, z_is_y, bias, first, end, mode, code, slope, before, after):
+    """Bias and activation of columns ``first`` to ``end`` of one row of C."""
+    sums = array_at(z, (end,))
     if mode & BIAS:
         sums[first:end] += array_at(bias, (end,))[first:end]
     if mode & RELU_FLOOR:
@@ -374,16 +381,13 @@ def _transpose(like, target, target_row, source, source_row, rows, columns):
 @inline
 def _pack(like, packed, width, b, b_row, b_column, depth, columns):
     """Copy a panel of B into rows of ``width`` numbers; columns beyond those of B become zero."""
-    if b_row == 1 and b_column != 1:
+    if b_row == 1:
         _transpose(like, packed, width, b, b_column, columns, depth)
     else:
         for k in range(depth):
             row = array_at(ahead(packed, k * width), (width,))
-            if b_column == 1:
-                row[:columns] = array_at(ahead(b, k * b_row), (columns,))
-            else:
-                for j in range(columns):
-                    row[j] = number_at(b, k * b_row + j * b_column)
+            for j in range(columns):
+                row[j] = number_at(b, k * b_row + j * b_column)
             row[columns:] = type(like)(0)
 
 
@@ -554,8 +558,11 @@ def _cut(
         # Rows that are summed together must be in one block.
         depth_block = -(-depth_block // TOGETHER) * TOGETHER
     rows_collide = b_row * size % _CONFLICT == 0 and depth >= _DEPTH_WORTH_PACKING and m >= _ROWS_WORTH_PACKING
-    if b_column == 1 and not rows_collide:
-        width = 0
+    if b_column == 1:
+        if rows_collide:
+            group = max(group, min(_MOST_TOGETHER, _GROUP_BYTES // (depth_block * width * size)))
+        else:
+            width = 0
     return parts, mode, code, b_row, b_column, row_tiles, panels, row_block, depth_block, width, group
 
 
