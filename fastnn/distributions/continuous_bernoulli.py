@@ -51,8 +51,8 @@ class ContinuousBernoulli(ExponentialFamily):
     ) -> None:  # fmt: skip
         if either("probs", probs, "logits", logits):
             (given,) = broadcast_all(probs)
-            checked = self._validate_args if validate_args is None else validate_args
-            if checked and not self.arg_constraints["probs"].check(given).all():
+            # By default a number outside [0, 1] becomes the nearest inside, as in PyTorch.
+            if validate_args and not self.arg_constraints["probs"].check(given).all():
                 raise ValueError("The parameter probs has invalid values")
             self.probs = given = clamp_probs(given)
         else:

@@ -15,7 +15,9 @@ from fastnn.distributions.transforms import AbsTransform
 
 
 class HalfCauchy(TransformedDistribution):
-    """The absolute values of numbers with the distribution ``Cauchy(0, scale)``: density ``2 / (pi scale (1 + (x / scale)**2))``.
+    """The absolute values of numbers with the distribution ``Cauchy(0, scale)``.
+
+    The density is ``2 / (pi scale (1 + (x / scale)**2))``.
 
     Args:
         scale: the scale of :class:`Cauchy`, positive.

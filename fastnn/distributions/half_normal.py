@@ -15,7 +15,9 @@ from fastnn.distributions.transforms import AbsTransform
 
 
 class HalfNormal(TransformedDistribution):
-    """The absolute values of numbers with the distribution ``Normal(0, scale)``: density ``exp(-(x / scale)**2 / 2) sqrt(2 / pi) / scale``.
+    """The absolute values of numbers with the distribution ``Normal(0, scale)``.
+
+    The density is ``exp(-(x / scale)**2 / 2) sqrt(2 / pi) / scale``.
 
     Args:
         scale: the scale of :class:`Normal`, positive.

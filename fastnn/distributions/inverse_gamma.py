@@ -14,7 +14,9 @@ from fastnn.distributions.transforms import PowerTransform
 
 
 class InverseGamma(TransformedDistribution):
-    """Numbers whose reciprocals have the distribution :class:`Gamma`: density ``r**a x**(-a - 1) exp(-r / x) / gamma(a)``.
+    """Numbers whose reciprocals have the distribution :class:`Gamma`.
+
+    The density is ``r**a x**(-a - 1) exp(-r / x) / gamma(a)``.
 
     Args:
         concentration: a, positive.

@@ -16,7 +16,7 @@ from fastnn.distributions.distribution import Distribution, broadcast_all, draw
 
 
 class LKJCholesky(Distribution):
-    """Lower triangular L such that ``L @ L.T`` is a correlation matrix, with density proportional to its ``det**(c - 1)``.
+    """Cholesky factors L of correlation matrices ``L @ L.T``, with density proportional to its ``det**(c - 1)``.
 
     D. Lewandowski, D. Kurowicka and H. Joe, "Generating random correlation matrices based on vines and extended
     onion method", 2009: the density of the matrix; draws by the onion method.

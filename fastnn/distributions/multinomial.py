@@ -85,7 +85,8 @@ class Multinomial(Distribution):
         rows = probs.astype(np.float64)
         rows = rows / rows.sum(-1, keepdims=True)
         shape = (*sample_shape, *self._batch_shape)
-        return _wrap(np.asarray(default_generator().numpy.multinomial(self.total_count, rows, shape)).astype(probs.dtype))
+        drawn = default_generator().numpy.multinomial(self.total_count, rows, shape)
+        return _wrap(np.asarray(drawn).astype(probs.dtype))
 
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:

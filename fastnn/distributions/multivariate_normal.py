@@ -104,11 +104,11 @@ class MultivariateNormal(Distribution):
         return half.expand(*self._batch_shape)
 
 
-def given_matrix(*matrices: Tensor | None) -> tuple[str, Tensor]:
-    """The one matrix of the three that is given, with its name; ValueError unless there is one."""
+def given_matrix(*matrices: Tensor | None, error: type[Exception] = ValueError) -> tuple[str, Tensor]:
+    """The one matrix of the three that is given, with its name; an error of this kind unless there is one."""
     found = [(name, matrix) for name, matrix in zip(_MATRICES, matrices, strict=True) if matrix is not None]
     if len(found) != 1:
-        raise ValueError("Exactly one of covariance_matrix or precision_matrix or scale_tril may be specified.")
+        raise error("Exactly one of covariance_matrix or precision_matrix or scale_tril may be specified.")
     name, matrix = found[0]
     if matrix.dim() < 2:
         raise ValueError(f"{name} must be at least two-dimensional, with optional leading batch dimensions")

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from fastnn._tensor.tensor import Tensor
 from fastnn.distributions import constraints
+from fastnn.distributions.bernoulli import _softplus
 from fastnn.distributions.constraints import Constraint
 from fastnn.distributions.distribution import (
     Distribution,
@@ -19,7 +20,6 @@ from fastnn.distributions.distribution import (
 )
 from fastnn.distributions.transformed_distribution import TransformedDistribution
 from fastnn.distributions.transforms import SigmoidTransform
-from fastnn.nn.functional import softplus
 
 __all__ = ["LogitRelaxedBernoulli", "RelaxedBernoulli"]
 
@@ -85,7 +85,7 @@ class LogitRelaxedBernoulli(Distribution):
             self._validate_sample(value)
         logits, value, t = broadcast_all(self.logits, value, self.temperature)
         distance = logits - value * t
-        return t.log() + distance - 2 * softplus(distance, 1.0, 700.0)
+        return t.log() + distance - 2 * _softplus(distance)
 
 
 class RelaxedBernoulli(TransformedDistribution):

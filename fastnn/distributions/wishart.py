@@ -48,7 +48,7 @@ class Wishart(ExponentialFamily):
         self, df: Any, covariance_matrix: Tensor | None = None, precision_matrix: Tensor | None = None,
         scale_tril: Tensor | None = None, validate_args: bool | None = None,
     ) -> None:  # fmt: skip
-        name, matrix = given_matrix(covariance_matrix, precision_matrix, scale_tril)
+        name, matrix = given_matrix(covariance_matrix, precision_matrix, scale_tril, error=AssertionError)
         if not isinstance(df, Tensor):
             df = fastnn.tensor(df, dtype=matrix.dtype)
         n, batch = matrix.shape[-1], np.broadcast_shapes(tuple(matrix.shape[:-2]), tuple(df.shape))
