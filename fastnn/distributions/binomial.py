@@ -53,7 +53,7 @@ class Binomial(Distribution):
         super().__init__(given.shape, validate_args=validate_args)
 
     @constraints.dependent_property(is_discrete=True, event_dim=0)
-    def support(self) -> Constraint:  # type: ignore[override]  # read, never set
+    def support(self) -> Constraint:
         return constraints.integer_interval(0, self.total_count)
 
     @lazy_property

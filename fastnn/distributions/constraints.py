@@ -90,14 +90,14 @@ class _Dependent(Constraint):
         super().__init__()
 
     @property
-    def is_discrete(self) -> Any:  # type: ignore[override]  # read, never set
+    def is_discrete(self) -> Any:
         """Whether the set is countable; NotImplementedError if that depends on the parameters."""
         if self._is_discrete is NotImplemented:
             raise NotImplementedError(".is_discrete cannot be determined statically")
         return self._is_discrete
 
     @property
-    def event_dim(self) -> Any:  # type: ignore[override]  # read, never set
+    def event_dim(self) -> Any:
         """The number of dimensions of one element; NotImplementedError if that depends on the parameters."""
         if self._event_dim is NotImplemented:
             raise NotImplementedError(".event_dim cannot be determined statically")
@@ -307,12 +307,12 @@ class _IndependentConstraint(Constraint):
         super().__init__()
 
     @property
-    def is_discrete(self) -> Any:  # type: ignore[override]  # read, never set
+    def is_discrete(self) -> Any:
         """Whether the set is countable."""
         return self.base_constraint.is_discrete
 
     @property
-    def event_dim(self) -> Any:  # type: ignore[override]  # read, never set
+    def event_dim(self) -> Any:
         """The number of dimensions of one element."""
         return self.base_constraint.event_dim + self.reinterpreted_batch_ndims
 
@@ -343,12 +343,12 @@ class MixtureSameFamilyConstraint(Constraint):
         super().__init__()
 
     @property
-    def is_discrete(self) -> Any:  # type: ignore[override]  # read, never set
+    def is_discrete(self) -> Any:
         """Whether the set is countable."""
         return self.base_constraint.is_discrete
 
     @property
-    def event_dim(self) -> Any:  # type: ignore[override]  # read, never set
+    def event_dim(self) -> Any:
         """The number of dimensions of one element."""
         return self.base_constraint.event_dim
 
@@ -466,7 +466,7 @@ class _Several(Constraint):
         super().__init__()
 
     @property
-    def is_discrete(self) -> Any:  # type: ignore[override]  # read, never set
+    def is_discrete(self) -> Any:
         """Whether one of the sets is countable."""
         return any(c.is_discrete for c in self.cseq)
 
@@ -486,7 +486,7 @@ class _Cat(_Several):
         self.dim = dim
 
     @property
-    def event_dim(self) -> Any:  # type: ignore[override]  # read, never set
+    def event_dim(self) -> Any:
         """The largest number of dimensions of an element of the sets."""
         return max(c.event_dim for c in self.cseq)
 
@@ -510,7 +510,7 @@ class _Stack(_Several):
         self.dim = dim
 
     @property
-    def event_dim(self) -> Any:  # type: ignore[override]  # read, never set
+    def event_dim(self) -> Any:
         """The largest number of dimensions of an element of the stack."""
         most = max(c.event_dim for c in self.cseq)
         return most + 1 if self.dim + most < 0 else most

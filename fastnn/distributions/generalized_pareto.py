@@ -36,7 +36,7 @@ class GeneralizedPareto(Distribution):
         super().__init__(self.loc.shape, validate_args=validate_args)
 
     @constraints.dependent_property(is_discrete=False, event_dim=0)
-    def support(self) -> Constraint:  # type: ignore[override]  # read, never set
+    def support(self) -> Constraint:
         falling = self.concentration < 0
         last = self.loc - self.scale / self.concentration.masked_fill(~falling, -1.0)
         return constraints.interval(self.loc, last.masked_fill(~falling, math.inf))

@@ -30,8 +30,8 @@ class InverseGamma(TransformedDistribution):
     arg_constraints: ClassVar[dict[str, Constraint]] = {
         "concentration": constraints.positive, "rate": constraints.positive,
     }  # fmt: skip
-    support: Constraint = constraints.positive  # type: ignore[assignment]  # as in PyTorch, no property here
-    has_rsample = True  # type: ignore[assignment]  # as in PyTorch, no property here
+    support: Constraint = constraints.positive
+    has_rsample = True
     base_dist: Gamma
 
     def __init__(self, concentration: Any, rate: Any, validate_args: bool | None = None) -> None:

@@ -26,8 +26,8 @@ class LogisticNormal(TransformedDistribution):
     """
 
     arg_constraints: ClassVar[dict[str, Constraint]] = {"loc": constraints.real, "scale": constraints.positive}
-    support: Constraint = constraints.simplex  # type: ignore[assignment]  # as in PyTorch, no property here
-    has_rsample = True  # type: ignore[assignment]  # as in PyTorch, no property here
+    support: Constraint = constraints.simplex
+    has_rsample = True
     base_dist: Independent[Normal]
 
     def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:

@@ -79,7 +79,7 @@ class LowRankMultivariateNormal(Distribution):
         return self.loc
 
     @lazy_property
-    def variance(self) -> Any:  # type: ignore[override]  # read, never set
+    def variance(self) -> Any:
         """The diagonal of the covariance."""
         each = (self._unbroadcasted_cov_factor**2).sum(-1) + self._unbroadcasted_cov_diag
         return each.expand(*self._batch_shape, *self._event_shape)

@@ -51,7 +51,7 @@ class Multinomial(Distribution):
         return new
 
     @constraints.dependent_property(is_discrete=True, event_dim=1)
-    def support(self) -> Constraint:  # type: ignore[override]  # read, never set
+    def support(self) -> Constraint:
         return constraints.multinomial(self.total_count)
 
     def _new(self, *args: Any, **kwargs: Any) -> Tensor:

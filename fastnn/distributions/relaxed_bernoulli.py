@@ -108,8 +108,8 @@ class RelaxedBernoulli(TransformedDistribution):
     arg_constraints: ClassVar[dict[str, Constraint]] = {
         "probs": constraints.unit_interval, "logits": constraints.real,
     }  # fmt: skip
-    support: Constraint = constraints.unit_interval  # type: ignore[assignment]  # as in PyTorch, no property here
-    has_rsample = True  # type: ignore[assignment]  # as in PyTorch, no property here
+    support: Constraint = constraints.unit_interval
+    has_rsample = True
     base_dist: LogitRelaxedBernoulli
     # Those of the base distribution.
     _stored = ()

@@ -98,8 +98,8 @@ class RelaxedOneHotCategorical(TransformedDistribution):
     """
 
     arg_constraints: ClassVar[dict[str, Constraint]] = {"probs": constraints.simplex, "logits": constraints.real_vector}
-    support: Constraint = constraints.simplex  # type: ignore[assignment]  # as in PyTorch, no property here
-    has_rsample = True  # type: ignore[assignment]  # as in PyTorch, no property here
+    support: Constraint = constraints.simplex
+    has_rsample = True
     base_dist: ExpRelaxedCategorical
     # Those of the base distribution.
     _stored = ()

@@ -73,7 +73,7 @@ class TransformedDistribution(Distribution):
         return new
 
     @constraints.dependent_property(is_discrete=False)
-    def support(self) -> Any:  # type: ignore[override]  # read, never set
+    def support(self) -> Any:
         if not self.transforms:
             return self.base_dist.support
         own = self.transforms[-1].codomain
@@ -81,7 +81,7 @@ class TransformedDistribution(Distribution):
         return constraints.independent(own, more) if more > 0 else own
 
     @property
-    def has_rsample(self) -> bool:  # type: ignore[override]  # read, never set
+    def has_rsample(self) -> bool:
         """Whether draws are differentiable."""
         return self.base_dist.has_rsample
 

@@ -60,7 +60,7 @@ class VonMises(Distribution):
         return self.loc
 
     @lazy_property
-    def variance(self) -> Any:  # type: ignore[override]  # read, never set
+    def variance(self) -> Any:
         """The circular variance, ``1 - I1(k) / I0(k)``."""
         return 1 - i1e(self.concentration) / i0e(self.concentration)
 

@@ -69,7 +69,7 @@ class Wishart(ExponentialFamily):
         self._dist_chi2 = Chi2(self.df.unsqueeze(-1) - fastnn.arange(n, dtype=df.dtype), validate_args=False)
 
     @property
-    def arg_constraints(self) -> dict[str, Constraint]:  # type: ignore[override]  # read, never set
+    def arg_constraints(self) -> dict[str, Constraint]:
         return {
             "covariance_matrix": constraints.positive_definite, "precision_matrix": constraints.positive_definite,
             "scale_tril": constraints.lower_cholesky, "df": constraints.greater_than(self._event_shape[-1] - 1),
