@@ -109,7 +109,8 @@ FAMILIES: dict[str, tuple[Make, list[Any], Any]] = {
         lambda d, m, c: d.MultivariateNormal(m, c), [[[0.5, -1.0], [1.0, 2.0]], [[2.0, 0.3], [0.3, 1.0]]], [1.0, 0.0],
     ),
     "MultivariateNormal_precision": (
-        lambda d, m, c: d.MultivariateNormal(m, precision_matrix=c), [[0.5, -1.0], [[2.0, 0.3], [0.3, 1.0]]], [1.0, 0.0],
+        lambda d, m, c: d.MultivariateNormal(m, precision_matrix=c), [[0.5, -1.0], [[2.0, 0.3], [0.3, 1.0]]],
+        [1.0, 0.0],
     ),
     "NegativeBinomial": (
         lambda d, n, p: d.NegativeBinomial(n, p), [[0.5, 1.0, 3.0], [0.3, 0.9, 0.0]], [2.0, 5.0, 0.0],
@@ -197,7 +198,9 @@ _ONE: dict[str, list[Callable[[Any, Any], Any]]] = {
     "Bernoulli": [lambda d, t: d.Bernoulli(t([0.5, 0.2])), lambda d, t: d.Bernoulli(logits=t([0.3, 0.9]))],
     "Beta": [lambda d, t: d.Beta(t([0.5, 2]), t([1, 3])), lambda d, t: d.Beta(t([1, 0.3]), t([2, 1]))],
     "Binomial": [lambda d, t: d.Binomial(3, t([0.5, 0.2])), lambda d, t: d.Binomial(t([3, 2]), t([0.3, 0.9]))],
-    "Categorical": [lambda d, t: d.Categorical(t([0.5, 0.2, 0.3])), lambda d, t: d.Categorical(logits=t([0.3, 0.9, -1]))],
+    "Categorical": [
+        lambda d, t: d.Categorical(t([0.5, 0.2, 0.3])), lambda d, t: d.Categorical(logits=t([0.3, 0.9, -1])),
+    ],
     "Cauchy": [lambda d, t: d.Cauchy(t([0.5, 2]), t([1, 3])), lambda d, t: d.Cauchy(t([1, 0.3]), t([2, 1]))],
     "ContinuousBernoulli": [
         lambda d, t: d.ContinuousBernoulli(t([0.5, 0.2])), lambda d, t: d.ContinuousBernoulli(logits=t([0.3, 0.9])),
@@ -213,7 +216,9 @@ _ONE: dict[str, list[Callable[[Any, Any], Any]]] = {
         lambda d, t: d.Independent(d.Normal(t([0, 1]), t([2, 0.5])), 1),
     ],
     "Laplace": [lambda d, t: d.Laplace(t([0.5, -1]), t([1, 0.3])), lambda d, t: d.Laplace(t([0, 1]), t([2, 0.5]))],
-    "LogNormal": [lambda d, t: d.LogNormal(t([0.5, -1]), t([1, 0.3])), lambda d, t: d.LogNormal(t([0, 1]), t([2, 0.5]))],
+    "LogNormal": [
+        lambda d, t: d.LogNormal(t([0.5, -1]), t([1, 0.3])), lambda d, t: d.LogNormal(t([0, 1]), t([2, 0.5])),
+    ],
     "LowRankMultivariateNormal": [
         lambda d, t: d.LowRankMultivariateNormal(t([0.5, -1]), t([[1], [0.3]]), t([1, 0.5])),
         lambda d, t: d.LowRankMultivariateNormal(t([[0, 1], [1, 1]]), t([[2], [-0.3]]), t([0.3, 0.5])),
@@ -276,7 +281,8 @@ TRANSFORMS: dict[str, tuple[Make, Any]] = {
     ),
     "Cat_first": (lambda d, t: d.CatTransform([d.ExpTransform(), d.TanhTransform()]), _NUMBERS),
     "Compose": (
-        lambda d, t: d.ComposeTransform([d.SigmoidTransform(), d.AffineTransform(1.0, 3.0), d.ExpTransform()]), _NUMBERS,
+        lambda d, t: d.ComposeTransform([d.SigmoidTransform(), d.AffineTransform(1.0, 3.0), d.ExpTransform()]),
+        _NUMBERS,
     ),
     "Compose_events": (
         lambda d, t: d.ComposeTransform([d.TanhTransform(), d.StickBreakingTransform(), d.PowerTransform(t(2.0))]),
@@ -431,7 +437,7 @@ WRONG: dict[str, Callable[[Any, Any], Any]] = {
     "Mixture weights": lambda t, d: d.MixtureSameFamily(d.Normal(0.0, 1.0), d.Normal(0.0, 1.0)),
     "Mixture parts": lambda t, d: d.MixtureSameFamily(d.Categorical(t([1.0])), 3),
     "Mixture number": lambda t, d: d.MixtureSameFamily(d.Categorical(t([1.0, 1.0])), d.Normal(t([0.0]), 1.0)),
-    "Mixture batch": lambda t, d: d.MixtureSameFamily(d.Categorical(t([[1.0], [1.0], [1.0]])), d.Normal(t([[0.0]] * 2), 1.0)),
+    "Mixture batch": lambda t, d: d.MixtureSameFamily(d.Categorical(t([[1.0]] * 3)), d.Normal(t([[0.0]] * 2), 1.0)),
     "Mixture entropy": lambda t, d: d.MixtureSameFamily(d.Categorical(t([1.0])), d.Normal(t([0.0]), 1.0)).entropy(),
     "Multinomial counts": lambda t, d: d.Multinomial(t([3.0, 4.0]), t([0.5, 0.5])),
     "Multinomial value": lambda t, d: d.Multinomial(3, t([0.5, 0.5])).log_prob(t([3.0, 4.0])),
@@ -439,14 +445,20 @@ WRONG: dict[str, Callable[[Any, Any], Any]] = {
     "NegativeBinomial neither": lambda t, d: d.NegativeBinomial(1.0),
     "Pareto value": lambda t, d: d.Pareto(1.0, 2.0).log_prob(t(0.5)),
     "RelaxedBernoulli probs": lambda t, d: d.RelaxedBernoulli(t(1.0), 1.5),
-    "RelaxedOneHotCategorical value": lambda t, d: d.RelaxedOneHotCategorical(t(1.0), t([1.0, 1.0])).log_prob(t([1.0, 1.0])),
+    "RelaxedOneHotCategorical value": (
+        lambda t, d: d.RelaxedOneHotCategorical(t(1.0), t([1.0, 1.0])).log_prob(t([1.0, 1.0]))
+    ),
     "StudentT df": lambda t, d: d.StudentT(0.0),
     "StudentT cdf": lambda t, d: d.StudentT(1.0).cdf(t(0.0)),
     "TransformedDistribution transform": lambda t, d: d.TransformedDistribution(d.Normal(0.0, 1.0), 3),
     "TransformedDistribution list": lambda t, d: d.TransformedDistribution(d.Normal(0.0, 1.0), [3]),
     "TransformedDistribution event": lambda t, d: d.TransformedDistribution(d.Normal(0.0, 1.0), d.SoftmaxTransform()),
-    "TransformedDistribution entropy": lambda t, d: d.TransformedDistribution(d.Normal(0.0, 1.0), d.ExpTransform()).entropy(),
-    "TransformedDistribution sign": lambda t, d: d.TransformedDistribution(d.Normal(0.0, 1.0), d.AbsTransform()).icdf(t(0.5)),
+    "TransformedDistribution entropy": (
+        lambda t, d: d.TransformedDistribution(d.Normal(0.0, 1.0), d.ExpTransform()).entropy()
+    ),
+    "TransformedDistribution sign": (
+        lambda t, d: d.TransformedDistribution(d.Normal(0.0, 1.0), d.AbsTransform()).icdf(t(0.5))
+    ),
     "VonMises concentration": lambda t, d: d.VonMises(0.0, 0.0),
     "VonMises rsample": lambda t, d: d.VonMises(0.0, 1.0).rsample(),
     "Poisson rsample": lambda t, d: d.Poisson(1.0).rsample(),
@@ -510,7 +522,8 @@ def helpers(lib: Any, name: str = "") -> dict[str, Any]:
     for diag in (-2, -1, 0, 1, 2):
         matrix = f64(lib, np.arange(18.0).reshape(2, 3, 3))
         vec = utils.tril_matrix_to_vec(matrix, diag)
-        found |= {f"vec {diag}": vec, f"matrix {diag}": attempt(lambda vec=vec, diag=diag: utils.vec_to_tril_matrix(vec, diag))}
+        found[f"vec {diag}"] = vec
+        found[f"matrix {diag}"] = attempt(lambda vec=vec, diag=diag: utils.vec_to_tril_matrix(vec, diag))
     probs, logits = f64(lib, [0.0, 0.3, 1.0]), f64(lib, [-1.0, 0.0, 2.0])
     for binary in (False, True):
         found |= {
@@ -518,7 +531,8 @@ def helpers(lib: Any, name: str = "") -> dict[str, Any]:
             f"probs {binary}": utils.logits_to_probs(logits, binary),
         }
     found |= {"clamp": utils.clamp_probs(probs), "sum 0": utils._sum_rightmost(probs, 0)}
-    found |= {"sum 1": utils._sum_rightmost(probs, 1), "normal": tuple(utils._standard_normal((2, 0), probs.dtype, None).shape)}
+    found["sum 1"] = utils._sum_rightmost(probs, 1)
+    found["normal"] = tuple(utils._standard_normal((2, 0), probs.dtype, None).shape)
     for i, v in enumerate(utils.broadcast_all(1, probs, f64(lib, [[1.0], [2.0]]))):
         found[f"broadcast {i}"] = v
     found["binomial"] = lib.binomial(f64(lib, [3.0, 2.0, 0.0]), f64(lib, [0.0, 1.0, 0.5]))

@@ -41,11 +41,12 @@ class LKJCholesky(Distribution):
             raise TypeError(f"dim must be an integer, found {type(dim).__name__}")
         self.dim = dim
         (self.concentration,) = broadcast_all(concentration)
-        # Row i of a draw has the squared length y below the diagonal, with a beta distribution.
+        # Row i of a draw has the squared length y left of the diagonal, with the beta distribution of i / 2 and
+        # c + (dim - 1 - i) / 2. PyTorch's has i - 1/2 instead of i / 2, and its correlations are too large.
         before = fastnn.arange(dim - 1, dtype=self.concentration.dtype)
         before = fastnn.cat([before.new_zeros(1), before])
         free = (self.concentration + 0.5 * (dim - 2)).unsqueeze(-1)
-        self._beta = Beta(before + 0.5, free - 0.5 * before, validate_args=False)
+        self._beta = Beta(0.5 * before + 0.5, free - 0.5 * before, validate_args=False)
         super().__init__(self.concentration.shape, (dim, dim), validate_args)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
