@@ -86,7 +86,7 @@ class Bernoulli(ExponentialFamily):
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         probs = self.probs.detach()._data
-        points = draw("random", self._extended_shape(sample_shape), probs.dtype)._data
+        points = draw("random", self._sizes(sample_shape), probs.dtype)._data
         return _wrap((points < probs).astype(probs.dtype))
 
     def log_prob(self, value: Tensor) -> Tensor:

@@ -91,7 +91,7 @@ class Binomial(Distribution):
         return self.total_count * self.probs * (1 - self.probs)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        shape = self._extended_shape(sample_shape)
+        shape = self._sizes(sample_shape)
         return binomial(self.total_count.detach().expand(*shape), self.probs.detach().expand(*shape))
 
     def log_prob(self, value: Tensor) -> Tensor:

@@ -112,7 +112,7 @@ class ContinuousBernoulli(ExponentialFamily):
         return self._either(formula, 1.0 / 12.0 - (1.0 / 15.0 - 128.0 / 945.0 * x) * x)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        return self.icdf(draw("random", self._extended_shape(sample_shape), self.probs._data.dtype))
+        return self.icdf(draw("random", self._sizes(sample_shape), self.probs._data.dtype))
 
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:

@@ -66,7 +66,7 @@ class GeneralizedPareto(Distribution):
         return (self.scale**2 / ((1 - k) ** 2 * (1 - 2 * k))).masked_fill(infinite, math.nan)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        return self.icdf(draw("random", self._extended_shape(sample_shape), self.loc._data.dtype))
+        return self.icdf(draw("random", self._sizes(sample_shape), self.loc._data.dtype))
 
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:

@@ -33,6 +33,7 @@ class InverseGamma(TransformedDistribution):
     support: Constraint = constraints.positive
     has_rsample = True
     base_dist: Gamma
+    _checked_inside = ("concentration", "rate")
 
     def __init__(self, concentration: Any, rate: Any, validate_args: bool | None = None) -> None:
         base = Gamma(concentration, rate, validate_args=validate_args)

@@ -56,7 +56,7 @@ class LKJCholesky(Distribution):
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         y = self._beta.sample(sample_shape).unsqueeze(-1)
-        normal = draw("standard_normal", self._extended_shape(sample_shape), y._data.dtype).tril(-1)
+        normal = draw("standard_normal", self._sizes(sample_shape), y._data.dtype).tril(-1)
         # The first row has no direction.
         length = normal.norm(dim=-1, keepdim=True)
         below = y.sqrt() * normal / length.masked_fill(length == 0, 1.0)

@@ -29,6 +29,7 @@ class LogisticNormal(TransformedDistribution):
     support: Constraint = constraints.simplex
     has_rsample = True
     base_dist: Independent[Normal]
+    _checked_inside = ("loc", "scale")
 
     def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
         base = Normal(loc, scale, validate_args=validate_args)

@@ -116,7 +116,7 @@ class LowRankMultivariateNormal(Distribution):
         return new
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        shape, kind = self._extended_shape(sample_shape), self.loc._data.dtype
+        shape, kind = self._sizes(sample_shape), self.loc._data.dtype
         inner = draw("standard_normal", (*shape[:-1], self.cov_factor.shape[-1], 1), kind)
         outer = draw("standard_normal", tuple(shape), kind)
         low = (self._unbroadcasted_cov_factor @ inner).squeeze(-1)

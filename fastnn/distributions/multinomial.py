@@ -32,6 +32,7 @@ class Multinomial(Distribution):
 
     arg_constraints: ClassVar[dict[str, Constraint]] = {"probs": constraints.simplex, "logits": constraints.real_vector}
     total_count: int
+    _checked_inside = ("probs", "logits")
 
     def __init__(
         self, total_count: int = 1, probs: Tensor | None = None, logits: Tensor | None = None,

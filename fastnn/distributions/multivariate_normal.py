@@ -86,7 +86,7 @@ class MultivariateNormal(Distribution):
         return each.expand(*self._batch_shape, *self._event_shape)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        noise = draw("standard_normal", self._extended_shape(sample_shape), self.loc._data.dtype)
+        noise = draw("standard_normal", self._sizes(sample_shape), self.loc._data.dtype)
         return self.loc + (self._unbroadcasted_scale_tril @ noise.unsqueeze(-1)).squeeze(-1)
 
     def _half_log_det(self) -> Tensor:

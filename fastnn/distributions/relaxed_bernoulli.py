@@ -77,7 +77,7 @@ class LogitRelaxedBernoulli(Distribution):
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         probs = clamp_probs(self.probs)
-        points = clamp_probs(draw("random", self._extended_shape(sample_shape), probs._data.dtype))
+        points = clamp_probs(draw("random", self._sizes(sample_shape), probs._data.dtype))
         return (points.log() - (-points).log1p() + probs.log() - (-probs).log1p()) / self.temperature
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -113,6 +113,7 @@ class RelaxedBernoulli(TransformedDistribution):
     base_dist: LogitRelaxedBernoulli
     # Those of the base distribution.
     _stored = ()
+    _checked_inside = ("probs", "logits")
 
     def __init__(
         self, temperature: Any, probs: Any = None, logits: Any = None, validate_args: bool | None = None

@@ -53,7 +53,7 @@ class Uniform(Distribution):
         return (self.high - self.low) ** 2 / 12
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        points = draw("random", self._extended_shape(sample_shape), self.low._data.dtype)
+        points = draw("random", self._sizes(sample_shape), self.low._data.dtype)
         return self.low + points * (self.high - self.low)
 
     def log_prob(self, value: Tensor) -> Tensor:

@@ -117,7 +117,7 @@ class Wishart(ExponentialFamily):
     def _bartlett_sampling(self, sample_shape: Any = ()) -> Tensor:
         """A draw by M. S. Bartlett's decomposition: ``L A A.T L.T`` with a triangular A of independent numbers."""
         kind = self.df._data.dtype
-        noise = draw("standard_normal", self._extended_shape(sample_shape), kind).tril(-1)
+        noise = draw("standard_normal", self._sizes(sample_shape), kind).tril(-1)
         diagonal = self._dist_chi2.rsample(sample_shape).clamp(min=float(np.finfo(kind).tiny)).sqrt()
         root = self._unbroadcasted_scale_tril @ (noise + diagonal.diag_embed())
         return root @ root.mT
