@@ -36,9 +36,9 @@ _STREAM = "reproducible by its seed, but another stream of random numbers than P
 NOTES = {
     **dict.fromkeys(
         (
-            "torch.bernoulli", "torch.binomial", "torch.manual_seed", "torch.multinomial", "torch.normal", "torch.poisson", "torch.rand",
-            "torch.rand_like", "torch.randint", "torch.randint_like", "torch.randn", "torch.randn_like",
-            "torch.randperm", "torch.seed", "torch.dropout", "torch.alpha_dropout", "torch.rrelu",
+            "torch.bernoulli", "torch.binomial", "torch.manual_seed", "torch.multinomial", "torch.normal",
+            "torch.poisson", "torch.rand", "torch.rand_like", "torch.randint", "torch.randint_like", "torch.randn",
+            "torch.randn_like", "torch.randperm", "torch.seed", "torch.dropout", "torch.alpha_dropout", "torch.rrelu",
             "torch.Tensor.bernoulli", "torch.Tensor.bernoulli_", "torch.Tensor.cauchy_", "torch.Tensor.exponential_",
             "torch.Tensor.geometric_", "torch.Tensor.log_normal_", "torch.Tensor.multinomial", "torch.Tensor.normal_",
             "torch.Tensor.random_", "torch.Tensor.uniform_", "torch.nn.Dropout", "torch.nn.AlphaDropout",

@@ -16,6 +16,7 @@ from fastnn.distributions.constraints import is_dependent
 from fastnn.random import default_generator
 
 _every = np.logical_and.reduce
+_FOLDER = "fastnn.distributions."
 
 
 class lazy_property:
@@ -71,8 +72,8 @@ class Distribution:
             except NotImplementedError:
                 arg_constraints = {}
                 warnings.warn(
-                    f"{type(self)} does not define `arg_constraints`. Please set `arg_constraints = {{}}` or initialize "
-                    "the distribution with `validate_args=False` to turn off validation.",
+                    f"{type(self)} does not define `arg_constraints`. Please set `arg_constraints = {{}}` or "
+                    "initialize the distribution with `validate_args=False` to turn off validation.",
                     stacklevel=2,
                 )
             for name, constraint in arg_constraints.items():
@@ -99,6 +100,9 @@ class Distribution:
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
+        own = cls.__dict__
+        if cls.__module__.startswith(_FOLDER) and "_stored" not in own and isinstance(own.get("arg_constraints"), dict):
+            cls._stored = tuple(own["arg_constraints"])
         # A call of object's function is left out.
         cls._has_other_bases = any(
             "__init__" in k.__dict__ for k in cls.__mro__ if k is not object and not issubclass(k, Distribution)
@@ -205,11 +209,11 @@ class Distribution:
 
     # Parameters that belong to another distribution, of which this one is made, and that it has checked.
     _checked_inside: tuple[str, ...] = ()
-    # The tensors that `expand` expands, if these are not all parameters.
-    _stored: tuple[str, ...] | None = None
+    # The tensors that `expand` expands: of a class of this folder its parameters. A subclass elsewhere may have others.
+    _stored: tuple[str, ...] = ()
 
     def _expand_parameters(self, new: Any, shape: tuple[int, ...], before: int) -> None:
-        for name in self.arg_constraints if self._stored is None else self._stored:
+        for name in self._stored:
             value = self.__dict__.get(name)
             # A subclass may have set its own.
             if isinstance(value, Tensor) and new.__dict__.get(name) is value:
@@ -219,7 +223,7 @@ class Distribution:
         """A copy for ``expand``, or ``instance`` with the attributes that it does not have yet."""
         if instance is None:
             owner = next(kind for kind in type(self).__mro__ if "__init__" in kind.__dict__)
-            if not owner.__module__.startswith("fastnn.distributions."):
+            if not owner.__module__.startswith(_FOLDER):
                 raise NotImplementedError(
                     f"Subclass {type(self).__name__} of {type(self).__mro__[1].__name__} that defines a custom "
                     "__init__ method must also define a custom .expand() method."

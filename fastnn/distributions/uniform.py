@@ -23,6 +23,7 @@ class Uniform(Distribution):
     """
 
     has_rsample = True
+    _stored = ("low", "high")
 
     def __init__(self, low: Any, high: Any, validate_args: bool | None = None) -> None:
         self.low, self.high = broadcast_all(low, high)

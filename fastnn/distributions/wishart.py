@@ -43,6 +43,7 @@ class Wishart(ExponentialFamily):
     support: Constraint = constraints.positive_definite
     has_rsample = True
     _mean_carrier_measure = 0
+    _stored = ("df", "covariance_matrix", "precision_matrix", "scale_tril")
 
     def __init__(
         self, df: Any, covariance_matrix: Tensor | None = None, precision_matrix: Tensor | None = None,

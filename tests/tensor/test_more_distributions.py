@@ -442,6 +442,23 @@ def test_subclasses(lib):
     assert larger.loc.shape == (4,)
     assert larger.log_prob(lib.zeros(4)).shape == (4,)
 
+    class Ordered(d.Categorical):
+        arg_constraints = {"cut": d.constraints.real}  # noqa: RUF012  # as programs write it
+
+        def __init__(self, cut: Any) -> None:
+            self.cut = cut
+            super().__init__(probs=lib.stack([cut, 1 - cut], -1))
+
+        def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
+            new = self._get_checked_instance(Ordered, _instance)
+            new.cut = self.cut.expand(batch_shape)
+            return super().expand(batch_shape, _instance=new)
+
+    ordered = Ordered(lib.tensor([0.3, 0.4])).expand((3, 2))
+    assert ordered.probs.shape == (3, 2, 2)
+    assert ordered.sample((4,)).shape == (4, 3, 2)
+    assert ordered.cut.shape == (3, 2)
+
     class Plain(d.Beta):
         pass
 
