@@ -593,6 +593,45 @@ def test_where_pytorch_is_wrong():
     assert t.log_abs_det_jacobian(f64(fastnn, [1.0, 2.0]), None).item() == pytest.approx(2 * math.log(2))
 
 
+class _Drawing(fastnn.nn.Module):
+    """The mean of draws whose parameters are the outputs of a layer."""
+
+    def __init__(self, make: Any) -> None:
+        super().__init__()
+        self.layer, self.make = fastnn.nn.Linear(2, 3), make
+
+    def forward(self, x: Any) -> Any:
+        return self.make(self.layer(x)).rsample().pow(2).mean()
+
+
+@pytest.mark.parametrize("make", [
+    lambda h: distributions.Gamma(h.exp(), 1.0), lambda h: distributions.Gumbel(h, 1.0),
+    lambda h: distributions.TransformedDistribution(distributions.Normal(h, 1.0), [distributions.TanhTransform()]),
+], ids=["Gamma", "Gumbel", "TransformedDistribution"])  # fmt: skip
+def test_captured_steps(make):
+    """The same numbers as eagerly, with new draws in each step."""
+    x, y, losses = fastnn.ones(4, 2), fastnn.zeros(1), []
+    for captured in (False, True):
+        fastnn.manual_seed(0)
+        model = _Drawing(make)
+        optimizer = fastnn.optim.SGD(model.parameters(), lr=0.01)
+        criterion = lambda out, y: out + y.sum()  # noqa: E731  # an argument
+        step = fastnn.compile_step(model, criterion, optimizer)
+        found = []
+        for _ in range(4):
+            if captured:
+                found.append(float(step(x, y)))
+                continue
+            optimizer.zero_grad()
+            loss = criterion(model.forward(x), y)
+            loss.backward()
+            optimizer.step()
+            found.append(loss.item())
+        losses.append(found)
+    assert losses[0] == losses[1]
+    assert len(set(losses[0])) == 4
+
+
 def test_ambiguous_divergences(lib):
     d = lib.distributions
 
