@@ -66,7 +66,9 @@ from fastnn.ops.creation import *
 from fastnn._tensor.legacy_constructors import LEGACY as _LEGACY
 from fastnn.kernels.runtime.thread_count import get_num_threads, set_num_threads
 from fastnn.linalg import det, inverse, inv_ex, logdet, matrix_power, pinv as pinverse, qr, slogdet
-from fastnn.linalg import svd_classic as svd, cholesky
+from fastnn.linalg import cholesky, cholesky_inverse, cholesky_solve, matrix_exp, triangular_solve
+from fastnn.linalg import lu_classic as lu_solve, svd_classic as svd
+from fastnn.ops.decompositions import lu_unpack
 from fastnn.nn.functional.torch_names import *
 from fastnn.ops.arithmetic import *
 from fastnn.ops.comparison import *
