@@ -94,6 +94,13 @@ from fastnn.ops.vectors import *
 from fastnn._tensor.printing import set_printoptions
 from fastnn.training.profiling import profile
 from fastnn.random import Generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
+from fastnn.ops.gamma_sampling import (
+    _dirichlet_grad,
+    _sample_dirichlet,
+    _standard_gamma,
+    _standard_gamma_grad,
+    binomial,
+)
 from fastnn.ops.sampling import (
     bernoulli,
     multinomial,

@@ -4,12 +4,13 @@ A distribution draws tensors and computes the logarithm of its density, differen
 tensor operations.
 """
 
-from fastnn.distributions import constraints
+from fastnn.distributions import constraints, transforms
 from fastnn.distributions.bernoulli import Bernoulli
 from fastnn.distributions.beta import Beta
 from fastnn.distributions.categorical import Categorical
 from fastnn.distributions.dirichlet import Dirichlet
 from fastnn.distributions.distribution import Distribution
+from fastnn.distributions.exp_family import ExponentialFamily
 from fastnn.distributions.exponential import Exponential
 from fastnn.distributions.gamma import Gamma
 from fastnn.distributions.independent import Independent

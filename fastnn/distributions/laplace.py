@@ -37,11 +37,13 @@ class Laplace(Symmetric):
         return self.loc - self.scale * points.sign() * (-size).log1p()
 
     def log_prob(self, value: Tensor) -> Tensor:
-        self._check_sample(value)
+        if self._validate_args:
+            self._validate_sample(value)
         return -(2 * self.scale).log() - (value - self.loc).abs() / self.scale
 
     def cdf(self, value: Tensor) -> Tensor:
-        self._check_sample(value)
+        if self._validate_args:
+            self._validate_sample(value)
         distance = value - self.loc
         return 0.5 - 0.5 * distance.sign() * (-distance.abs() / self.scale).expm1()
 

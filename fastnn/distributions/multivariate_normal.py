@@ -66,6 +66,10 @@ class MultivariateNormal(Distribution):
         """The Cholesky factor of the covariance."""
         return linalg.cholesky(self.covariance_matrix)
 
+    @property
+    def _unbroadcasted_scale_tril(self) -> Tensor:
+        return self.scale_tril
+
     @lazy_property
     def covariance_matrix(self) -> Tensor:
         """The covariance of the elements."""
@@ -98,7 +102,8 @@ class MultivariateNormal(Distribution):
         return self.scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        self._check_sample(value)
+        if self._validate_args:
+            self._validate_sample(value)
         scaled = _solved(self.scale_tril, (value - self.loc).unsqueeze(-1)).squeeze(-1)
         size = self._event_shape[0] * math.log(2 * math.pi)
         return -0.5 * (size + (scaled**2).sum(-1)) - self._half_log_det()

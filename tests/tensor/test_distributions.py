@@ -167,6 +167,9 @@ def test_draws_that_pass_gradients(case):
         with pytest.raises(NotImplementedError):
             d.rsample()
         return
+    if case[0].startswith(("Gamma", "Beta", "Dirichlet")):
+        # Their draws by rejection do not move with the parameters: test_more_distributions.py tests the gradients.
+        return
     fastnn.manual_seed(1)
     d.rsample((5,)).sum().backward()
     step = 1e-6
