@@ -256,6 +256,8 @@ FUNCTIONS: list[Operation] = [
     _op("rot90", lambda lib, x: lib.rot90(x), [((2, 3),)]),
     _op("unfold", lambda lib, x: x.unfold(0, 3, 2), [((7,),), ((5, 2),)], terms=True),
     _op("unfold_last", lambda lib, x: x.unfold(-1, 2, 1), [((4,),), ((2, 3),)], terms=True),
+    _op("as_strided", lambda lib, x: x.as_strided((3, 2), (1, 2), 1), [((6,),), ((3, 2),)], terms=True),
+    _op("as_strided_parts", lambda lib, x: lib.as_strided(x[1:], (2,), (2,)), [((4,),), ((2, 3),)]),
     # Joining and splitting
     _op("cat", lambda lib, x, y: lib.cat([x, y]), [((2,), (3,)), ((2, 3), (1, 3)), ((2, 3), (0,)), ((0, 3), (2, 3))], scale=vectors(2)),
     _op("cat_1", lambda lib, x, y: lib.cat((x, y, x), dim=1), [((2, 1), (2, 3))], terms=True),
@@ -460,6 +462,7 @@ FUNCTIONS: list[Operation] = [
     _op("vsplit", lambda lib, x: lib.vsplit(x, 2)[1], [((4, 2),), ((2, 3, 2),)]),
     _op("dsplit", lambda lib, x: lib.dsplit(x, (1,))[1], [((2, 3, 4),), ((1, 2, 2),)]),
     _op("unfold_copy", lambda lib, x: lib.unfold_copy(x, 0, 3, 2), [((7,),), ((5, 2),)], terms=True),
+    _op("as_strided_copy", lambda lib, x: lib.as_strided_copy(x, (2, 2), (1, 1)), [((4,),), ((2, 3),)], terms=True),
     _op("view_copy", lambda lib, x: lib.view_copy(x, (-1, 2)), [((4,),), ((2, 3),)]),
     _op("chain_matmul", lambda lib, x, y, z: _quietly(lib.chain_matmul, x, y, z), [((2, 3), (3, 4), (4, 2))], roundings=32, terms=True),
     _op("f_svd", lambda lib, x: (lambda u, s, v: u @ (s * s).diag_embed() @ v.mT)(*lib.svd(x)), [((3, 3),), ((4, 2),)],
