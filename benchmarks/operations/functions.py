@@ -326,7 +326,7 @@ FUNCTIONS: list[Operation] = [
     _op("dot", lambda lib, x, y: lib.dot(x, y), [((3,), (3,)), ((0,), (0,))], roundings=4, terms=True, scale=vectors(2)),
     _op("outer", lambda lib, x, y: lib.outer(x, y), [((3,), (2,)), ((0,), (2,))], roundings=4, terms=True, scale=square("VV")),
     _op("inner", lambda lib, x, y: lib.inner(x, y), [((3,), (3,)), ((2, 3), (4, 3))], roundings=4, terms=True, scale=vectors(2)),
-    _op("bmm", lambda lib, x, y: lib.bmm(x, y), [((2, 3, 4), (2, 4, 1)), ((0, 2, 2), (0, 2, 2))], roundings=4,
+    _op("bmm", lambda lib, x, y: lib.bmm(x, y), [((2, 3, 4), (2, 4, 1)), ((0, 2, 2), (0, 2, 2)), ((9, 2, 3), (9, 3, 4))], roundings=4,
         terms=True),
     _op("matmul_batches", lambda lib, x, y: x @ y,
         [((2, 1, 3, 4), (5, 4, 2)), ((2, 3, 4), (4, 2)), ((3, 4), (2, 4, 1)), ((4,), (2, 4, 3)), ((2, 3, 4), (4,)),
