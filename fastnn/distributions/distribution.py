@@ -12,7 +12,7 @@ import numpy as np
 import fastnn
 from fastnn._autograd.modes import _mode, enable_grad, no_grad
 from fastnn._tensor.tensor import Size, Tensor, _wrap
-from fastnn.distributions.constraints import Constraint, is_dependent
+from fastnn.distributions.constraints import is_dependent
 from fastnn.random import default_generator
 
 _every = np.logical_and.reduce
@@ -53,6 +53,7 @@ class Distribution:
     has_rsample: Any = False
     has_enumerate_support: Any = False
     _validate_args: bool = __debug__
+    _is_valid = False
 
     def __init__(
         self, batch_shape: Any = (), event_shape: Any = (), validate_args: bool | None = None, *,
