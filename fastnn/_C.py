@@ -7,13 +7,14 @@ from typing import Any
 
 from fastnn._core.devices import device as _device
 from fastnn._core.dtypes import dtype as _dtype
+from fastnn._core.errors import LinAlgError as _LinAlgError
 from fastnn._tensor.tensor import Tensor
 from fastnn._tensor.torch_function import disabled as DisableTorchFunctionSubclass
 from fastnn._tensor.torch_function import disabled_torch_function as _disabled_torch_function_impl
 from fastnn.nn.module import _parse_to as _parsed
 from fastnn.random import Generator
 
-__all__ = ["DisableTorchFunctionSubclass", "Generator", "_disabled_torch_function_impl"]
+__all__ = ["DisableTorchFunctionSubclass", "Generator", "_LinAlgError", "_disabled_torch_function_impl"]
 
 _TensorMeta = type(Tensor)
 
@@ -25,6 +26,10 @@ def _log_api_usage_once(event: str) -> None:
 def _cuda_isInBadFork() -> bool:
     """False."""
     return False
+
+
+def _get_tracing_state() -> None:
+    """None: ``torch.jit.trace`` does not trace."""
 
 
 def _parse_to(*args: Any, **kwargs: Any) -> tuple[_device | None, _dtype | None, bool, Any]:

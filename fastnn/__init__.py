@@ -146,10 +146,10 @@ if _alloc.IS_POISONED:
 
 # Imported on first use: most scripts need few of them, and imports take time.
 _ON_USE = (
-    "_C", "_dynamo", "_utils", "accelerator", "amp", "backends", "classic", "compiler", "convert", "cpu", "cuda",
-    "distributed", "distributions", "export", "fft", "func", "functional", "futures", "fx", "hub", "jit", "library",
-    "masked", "mps", "multiprocessing", "onnx", "overrides", "profiler", "quasirandom", "serialization", "sparse",
-    "special", "storage", "testing", "torchvision", "types", "version", "xpu",
+    "_C", "_dynamo", "_jit_internal", "_utils", "accelerator", "amp", "backends", "classic", "compiler", "convert",
+    "cpu", "cuda", "distributed", "distributions", "export", "fft", "func", "functional", "futures", "fx", "hub", "jit",
+    "library", "masked", "mps", "multiprocessing", "onnx", "overrides", "profiler", "quasirandom", "serialization",
+    "sparse", "special", "storage", "testing", "torchvision", "types", "version", "xpu",
 )  # fmt: skip
 
 

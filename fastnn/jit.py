@@ -36,6 +36,19 @@ def trace(func: Any, example_inputs: Any = None, *args: Any, **options: Any) -> 
     return func
 
 
+def trace_module(mod: Any, inputs: Any = None, *args: Any, **options: Any) -> Any:
+    """The module, unchanged."""
+    return mod
+
+
+class TracerWarning(Warning):
+    """The class of warnings of a trace. There are none."""
+
+    @staticmethod
+    def ignore_lib_warnings() -> None:
+        """Does nothing."""
+
+
 def freeze(mod: Any, *args: Any, **options: Any) -> Any:
     """The module, unchanged."""
     return mod
