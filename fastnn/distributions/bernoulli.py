@@ -19,6 +19,7 @@ from fastnn.distributions.distribution import (
     probs_to_logits,
 )
 from fastnn.distributions.exp_family import ExponentialFamily
+from fastnn.nn.functional import logsigmoid
 
 
 class Bernoulli(ExponentialFamily):
@@ -85,7 +86,7 @@ class Bernoulli(ExponentialFamily):
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         probs = self.probs.detach()._data
-        points = draw("random", self._extended_shape(sample_shape), probs.dtype)._data
+        points = draw("random", self._sizes(sample_shape), probs.dtype)._data
         return _wrap((points < probs).astype(probs.dtype))
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -110,5 +111,5 @@ class Bernoulli(ExponentialFamily):
 
 
 def _softplus(x: Tensor) -> Tensor:
-    """``log(1 + exp(x))`` without overflow."""
-    return x.clamp(0) + (-x.abs()).exp().log1p()
+    """``log(1 + exp(x))`` without overflow; the function of ``nn`` is x itself above a threshold."""
+    return -logsigmoid(-x)

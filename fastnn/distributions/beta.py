@@ -11,7 +11,7 @@ from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.distributions import constraints
 from fastnn.distributions.constraints import Constraint
 from fastnn.distributions.dirichlet import Dirichlet
-from fastnn.distributions.distribution import broadcast_all
+from fastnn.distributions.distribution import broadcast_all, lazy_property
 from fastnn.distributions.exp_family import ExponentialFamily
 
 
@@ -35,24 +35,19 @@ class Beta(ExponentialFamily):
     has_rsample = True
 
     def __init__(self, concentration1: Any, concentration0: Any, validate_args: bool | None = None) -> None:
-        both = fastnn.stack(tuple(broadcast_all(concentration1, concentration0)), -1)
-        self._dirichlet = Dirichlet(both, validate_args=validate_args)
-        super().__init__(self._dirichlet.batch_shape, validate_args=validate_args)
+        self.concentration1, self.concentration0 = broadcast_all(concentration1, concentration0)
+        super().__init__(self.concentration1.shape, validate_args=validate_args)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
         new = super().expand(batch_shape, _instance)
-        new._dirichlet = self._dirichlet.expand(batch_shape)
+        # That of the smaller batch.
+        new.__dict__.pop("_dirichlet", None)
         return new
 
-    @property
-    def concentration1(self) -> Tensor:
-        """The exponent a."""
-        return self._dirichlet.concentration[..., 0]
-
-    @property
-    def concentration0(self) -> Tensor:
-        """The exponent b."""
-        return self._dirichlet.concentration[..., 1]
+    @lazy_property
+    def _dirichlet(self) -> Dirichlet:
+        """The distribution of ``(x, 1 - x)``."""
+        return Dirichlet(fastnn.stack((self.concentration1, self.concentration0), -1), validate_args=False)
 
     @property
     def mean(self) -> Tensor:
@@ -85,6 +80,10 @@ class Beta(ExponentialFamily):
         total = a + b
         size = a.lgamma() + b.lgamma() - total.lgamma()
         return size - (2 - total) * total.digamma() - (a - 1) * a.digamma() - (b - 1) * b.digamma()
+
+    def __repr__(self) -> str:
+        # As PyTorch's, whose parameters are those of another distribution.
+        return f"{type(self).__name__}()"
 
     @property
     def _natural_params(self) -> tuple[Tensor, ...]:

@@ -8,6 +8,7 @@ import fastnn
 from fastnn._core import capture_state
 from fastnn._tensor.tensor import Tensor
 from fastnn.distributions import constraints
+from fastnn.distributions.bernoulli import _softplus
 from fastnn.distributions.constraints import Constraint
 from fastnn.distributions.distribution import (
     Distribution,
@@ -17,7 +18,6 @@ from fastnn.distributions.distribution import (
     logits_to_probs,
     probs_to_logits,
 )
-from fastnn.nn.functional import softplus
 from fastnn.ops.gamma_sampling import binomial
 
 
@@ -53,7 +53,7 @@ class Binomial(Distribution):
         super().__init__(given.shape, validate_args=validate_args)
 
     @constraints.dependent_property(is_discrete=True, event_dim=0)
-    def support(self) -> Constraint:  # type: ignore[override]  # read, never set
+    def support(self) -> Constraint:
         return constraints.integer_interval(0, self.total_count)
 
     @lazy_property
@@ -91,7 +91,7 @@ class Binomial(Distribution):
         return self.total_count * self.probs * (1 - self.probs)
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        shape = self._extended_shape(sample_shape)
+        shape = self._sizes(sample_shape)
         return binomial(self.total_count.detach().expand(*shape), self.probs.detach().expand(*shape))
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -118,8 +118,3 @@ class Binomial(Distribution):
         n = 1 + self._count("enumerate_support")
         values = fastnn.arange(n, dtype=self._param.dtype).reshape(n, *[1] * len(self._batch_shape))
         return values.expand(n, *self._batch_shape) if expand else values
-
-
-def _softplus(x: Tensor) -> Tensor:
-    """``log(1 + exp(x))``, exactly: the function of ``nn`` is x above a threshold."""
-    return softplus(x, 1.0, 700.0)

@@ -33,7 +33,7 @@ class Cauchy(Symmetric):
         return fastnn.full_like(self.loc, math.inf)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        points = draw("random", self._extended_shape(sample_shape), self.loc._data.dtype)
+        points = draw("random", self._sizes(sample_shape), self.loc._data.dtype)
         return self.loc + ((points - 0.5) * math.pi).tan() * self.scale
 
     def log_prob(self, value: Tensor) -> Tensor:

@@ -48,7 +48,7 @@ __all__ = [
     "unit_interval",
 ]
 
-_all, _add = np.logical_and.reduce, np.add.reduce
+_all, _any, _add = np.logical_and.reduce, np.logical_or.reduce, np.add.reduce
 
 
 class Constraint:
@@ -90,14 +90,14 @@ class _Dependent(Constraint):
         super().__init__()
 
     @property
-    def is_discrete(self) -> Any:  # type: ignore[override]  # read, never set
+    def is_discrete(self) -> Any:
         """Whether the set is countable; NotImplementedError if that depends on the parameters."""
         if self._is_discrete is NotImplemented:
             raise NotImplementedError(".is_discrete cannot be determined statically")
         return self._is_discrete
 
     @property
-    def event_dim(self) -> Any:  # type: ignore[override]  # read, never set
+    def event_dim(self) -> Any:
         """The number of dimensions of one element; NotImplementedError if that depends on the parameters."""
         if self._event_dim is NotImplemented:
             raise NotImplementedError(".event_dim cannot be determined statically")
@@ -307,12 +307,12 @@ class _IndependentConstraint(Constraint):
         super().__init__()
 
     @property
-    def is_discrete(self) -> Any:  # type: ignore[override]  # read, never set
+    def is_discrete(self) -> Any:
         """Whether the set is countable."""
         return self.base_constraint.is_discrete
 
     @property
-    def event_dim(self) -> Any:  # type: ignore[override]  # read, never set
+    def event_dim(self) -> Any:
         """The number of dimensions of one element."""
         return self.base_constraint.event_dim + self.reinterpreted_batch_ndims
 
@@ -343,12 +343,12 @@ class MixtureSameFamilyConstraint(Constraint):
         super().__init__()
 
     @property
-    def is_discrete(self) -> Any:  # type: ignore[override]  # read, never set
+    def is_discrete(self) -> Any:
         """Whether the set is countable."""
         return self.base_constraint.is_discrete
 
     @property
-    def event_dim(self) -> Any:  # type: ignore[override]  # read, never set
+    def event_dim(self) -> Any:
         """The number of dimensions of one element."""
         return self.base_constraint.event_dim
 
@@ -372,13 +372,20 @@ def _diagonal(x: np.ndarray) -> np.ndarray:
     return np.diagonal(x, axis1=-2, axis2=-1)
 
 
+def _is_lower(x: np.ndarray) -> Any:
+    """Whether all elements above the diagonal are 0; RuntimeError for a vector or a number."""
+    if x.ndim < 2:
+        raise RuntimeError(f"tril: input tensor must have at least 2 dimensions, found {x.ndim}")
+    return _all(np.tril(x) == x, (-2, -1))
+
+
 class _LowerTriangular(Constraint):
     """Lower triangular matrices."""
 
     event_dim = 2
 
     def _holds(self, x: np.ndarray) -> Any:
-        return _all(np.tril(x) == x, (-2, -1))
+        return _is_lower(x)
 
 
 class _LowerCholesky(Constraint):
@@ -387,7 +394,7 @@ class _LowerCholesky(Constraint):
     event_dim = 2
 
     def _holds(self, x: np.ndarray) -> Any:
-        return _all(np.tril(x) == x, (-2, -1)) & _all(_diagonal(x) > 0, -1)
+        return _is_lower(x) & _all(_diagonal(x) > 0, -1)
 
 
 class _CorrCholesky(Constraint):
@@ -397,9 +404,11 @@ class _CorrCholesky(Constraint):
 
     def _holds(self, x: np.ndarray) -> Any:
         # The rounding error of a squared row, with room for the factor 10.
+        if x.dtype.kind != "f":
+            raise TypeError(f"the matrices must be floating point, found {x.dtype}")
         tolerance = np.finfo(x.dtype).eps * x.shape[-1] * 10
         lengths = np.sqrt(_add(np.square(x), -1))
-        return _all(np.abs(lengths - 1) < tolerance, -1) & _all(np.tril(x) == x, (-2, -1)) & _all(_diagonal(x) > 0, -1)
+        return _all(np.abs(lengths - 1) < tolerance, -1) & _is_lower(x) & _all(_diagonal(x) > 0, -1)
 
 
 class _Square(Constraint):
@@ -427,10 +436,12 @@ class _PositiveSemidefinite(_Symmetric):
         return self._eigenvalues(x, np.greater_equal)
 
     def _eigenvalues(self, x: np.ndarray, compare: Callable[..., Any]) -> Any:
-        symmetric = super()._holds(x)
-        if not _all(symmetric, None) or not np.isfinite(x).all():
-            return symmetric & _all(np.isfinite(x), (-2, -1)) & False
-        return symmetric & _all(compare(np.linalg.eigvalsh(x), 0), -1)
+        good = _Symmetric._holds(self, x) & _all(np.isfinite(x), (-2, -1))
+        if not _any(good, None):
+            return good
+        # The eigenvalues of the others do not matter, and LAPACK may not find those of NaN.
+        x = np.where(good[..., None, None], x, 1)
+        return good & _all(compare(np.linalg.eigvalsh(x), 0), -1)
 
 
 class _PositiveDefinite(_PositiveSemidefinite):
@@ -455,7 +466,7 @@ class _Several(Constraint):
         super().__init__()
 
     @property
-    def is_discrete(self) -> Any:  # type: ignore[override]  # read, never set
+    def is_discrete(self) -> Any:
         """Whether one of the sets is countable."""
         return any(c.is_discrete for c in self.cseq)
 
@@ -475,7 +486,7 @@ class _Cat(_Several):
         self.dim = dim
 
     @property
-    def event_dim(self) -> Any:  # type: ignore[override]  # read, never set
+    def event_dim(self) -> Any:
         """The largest number of dimensions of an element of the sets."""
         return max(c.event_dim for c in self.cseq)
 
@@ -499,7 +510,7 @@ class _Stack(_Several):
         self.dim = dim
 
     @property
-    def event_dim(self) -> Any:  # type: ignore[override]  # read, never set
+    def event_dim(self) -> Any:
         """The largest number of dimensions of an element of the stack."""
         most = max(c.event_dim for c in self.cseq)
         return most + 1 if self.dim + most < 0 else most

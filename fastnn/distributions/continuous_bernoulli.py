@@ -51,8 +51,8 @@ class ContinuousBernoulli(ExponentialFamily):
     ) -> None:  # fmt: skip
         if either("probs", probs, "logits", logits):
             (given,) = broadcast_all(probs)
-            checked = self._validate_args if validate_args is None else validate_args
-            if checked and not self.arg_constraints["probs"].check(given).all():
+            # By default a number outside [0, 1] becomes the nearest inside, as in PyTorch.
+            if validate_args and not self.arg_constraints["probs"].check(given).all():
                 raise ValueError("The parameter probs has invalid values")
             self.probs = given = clamp_probs(given)
         else:
@@ -112,7 +112,7 @@ class ContinuousBernoulli(ExponentialFamily):
         return self._either(formula, 1.0 / 12.0 - (1.0 / 15.0 - 128.0 / 945.0 * x) * x)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        return self.icdf(draw("random", self._extended_shape(sample_shape), self.probs._data.dtype))
+        return self.icdf(draw("random", self._sizes(sample_shape), self.probs._data.dtype))
 
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:

@@ -59,7 +59,7 @@ class Dirichlet(ExponentialFamily):
         return self.concentration * (total - self.concentration) / (total**2 * (total + 1))
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        return _sample_dirichlet(self.concentration.expand(*self._extended_shape(sample_shape)))
+        return _sample_dirichlet(self.concentration.expand(*self._sizes(sample_shape)))
 
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:

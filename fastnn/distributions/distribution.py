@@ -16,6 +16,7 @@ from fastnn.distributions.constraints import is_dependent
 from fastnn.random import default_generator
 
 _every = np.logical_and.reduce
+_FOLDER = "fastnn.distributions."
 
 
 class lazy_property:
@@ -54,6 +55,7 @@ class Distribution:
     has_enumerate_support: Any = False
     _validate_args: bool = __debug__
     _is_valid = False
+    _has_other_bases = False
 
     def __init__(
         self, batch_shape: Any = (), event_shape: Any = (), validate_args: bool | None = None, *,
@@ -64,34 +66,47 @@ class Distribution:
         if validate_args is not None:
             self._validate_args = validate_args
         if self._validate_args and not is_valid:
-            self._check_parameters()
-        super().__init__()
-
-    def _check_parameters(self) -> None:
-        """ValueError for a parameter that does not satisfy its constraint."""
-        try:
-            arg_constraints = self.arg_constraints
-        except NotImplementedError:
-            arg_constraints = {}
-            warnings.warn(
-                f"{type(self)} does not define `arg_constraints`. Please set `arg_constraints = {{}}` or initialize the "
-                "distribution with `validate_args=False` to turn off validation.",
-                stacklevel=3,
-            )
-        own = self.__dict__
-        for name, constraint in arg_constraints.items():
-            if name in own:
-                value = own[name]
-            elif isinstance(getattr(type(self), name, None), lazy_property):
-                # Computed from the other parameters.
-                continue
-            else:
-                value = getattr(self, name)
-            if not is_dependent(constraint) and not _every(constraint.check(value)._data, None):
-                raise ValueError(
-                    f"Expected parameter {name} ({type(value).__name__} of shape {tuple(value.shape)}) of distribution "
-                    f"{self!r} to satisfy the constraint {constraint!r}, but found invalid values:\n{value}"
+            own = self.__dict__
+            try:
+                arg_constraints = self.arg_constraints
+            except NotImplementedError:
+                arg_constraints = {}
+                warnings.warn(
+                    f"{type(self)} does not define `arg_constraints`. Please set `arg_constraints = {{}}` or "
+                    "initialize the distribution with `validate_args=False` to turn off validation.",
+                    stacklevel=2,
                 )
+            for name, constraint in arg_constraints.items():
+                value = own.get(name)
+                if value is None:
+                    if name in self._checked_inside or isinstance(getattr(type(self), name, None), lazy_property):
+                        # Computed from the other parameters, or checked already.
+                        continue
+                    value = getattr(self, name)
+                try:
+                    good = _every(constraint.check(value)._data, None)
+                except ValueError:
+                    if not is_dependent(constraint):
+                        raise
+                    continue
+                if not good:
+                    raise ValueError(
+                        f"Expected parameter {name} ({type(value).__name__} of shape {tuple(value.shape)}) of "
+                        f"distribution {self!r} to satisfy the constraint {constraint!r}, but found invalid values:\n"
+                        f"{value}"
+                    )
+        if self._has_other_bases:
+            super().__init__()
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        own = cls.__dict__
+        if cls.__module__.startswith(_FOLDER) and "_stored" not in own and isinstance(own.get("arg_constraints"), dict):
+            cls._stored = tuple(own["arg_constraints"])
+        # A call of object's function is left out.
+        cls._has_other_bases = any(
+            "__init__" in k.__dict__ for k in cls.__mro__ if k is not object and not issubclass(k, Distribution)
+        )
 
     @staticmethod
     def set_default_validate_args(value: bool) -> None:
@@ -192,11 +207,13 @@ class Distribution:
         new._batch_shape = Size(shape)
         return new
 
-    # The tensors that `expand` expands, if these are not all parameters.
-    _stored: tuple[str, ...] | None = None
+    # Parameters that belong to another distribution, of which this one is made, and that it has checked.
+    _checked_inside: tuple[str, ...] = ()
+    # The tensors that `expand` expands: of a class of this folder its parameters. A subclass elsewhere may have others.
+    _stored: tuple[str, ...] = ()
 
     def _expand_parameters(self, new: Any, shape: tuple[int, ...], before: int) -> None:
-        for name in self.arg_constraints if self._stored is None else self._stored:
+        for name in self._stored:
             value = self.__dict__.get(name)
             # A subclass may have set its own.
             if isinstance(value, Tensor) and new.__dict__.get(name) is value:
@@ -206,7 +223,7 @@ class Distribution:
         """A copy for ``expand``, or ``instance`` with the attributes that it does not have yet."""
         if instance is None:
             owner = next(kind for kind in type(self).__mro__ if "__init__" in kind.__dict__)
-            if not owner.__module__.startswith("fastnn.distributions."):
+            if not owner.__module__.startswith(_FOLDER):
                 raise NotImplementedError(
                     f"Subclass {type(self).__name__} of {type(self).__mro__[1].__name__} that defines a custom "
                     "__init__ method must also define a custom .expand() method."
@@ -227,7 +244,11 @@ class Distribution:
         return type(self).__new__(type(self)) if _instance is None else _instance
 
     def _extended_shape(self, sample_shape: Any = ()) -> Size:
-        return Size((*sample_shape, *self._batch_shape, *self._event_shape))
+        return Size(self._sizes(sample_shape))
+
+    def _sizes(self, sample_shape: Any) -> tuple[int, ...]:
+        """The shape of draws."""
+        return (*sample_shape, *self._batch_shape, *self._event_shape)
 
     def _validate_sample(self, value: Any) -> None:
         """ValueError for a value that is not a tensor, has a wrong shape or is outside the support."""

@@ -48,7 +48,7 @@ class Exponential(ExponentialFamily):
         return self.rate**-2
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        return draw("standard_exponential", self._extended_shape(sample_shape), self.rate._data.dtype) / self.rate
+        return draw("standard_exponential", self._sizes(sample_shape), self.rate._data.dtype) / self.rate
 
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:

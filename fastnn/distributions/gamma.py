@@ -55,7 +55,7 @@ class Gamma(ExponentialFamily):
         return self.concentration / self.rate**2
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        return _standard_gamma(self.concentration.expand(*self._extended_shape(sample_shape))) / self.rate
+        return _standard_gamma(self.concentration.expand(*self._sizes(sample_shape))) / self.rate
 
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:

@@ -13,7 +13,7 @@ from fastnn.distributions.distribution import Distribution, broadcast_all, draw
 
 
 class GeneralizedPareto(Distribution):
-    """Numbers x above ``loc`` with ``P(X > x) = (1 + k z)**(-1 / k)``, ``z = (x - loc) / scale``; ``exp(-z)`` for k = 0.
+    """Numbers above ``loc`` with ``P(X > x) = (1 + k z)**(-1 / k)``, ``z = (x - loc) / scale``; ``exp(-z)`` for k = 0.
 
     Args:
         loc: the smallest number.
@@ -36,7 +36,7 @@ class GeneralizedPareto(Distribution):
         super().__init__(self.loc.shape, validate_args=validate_args)
 
     @constraints.dependent_property(is_discrete=False, event_dim=0)
-    def support(self) -> Constraint:  # type: ignore[override]  # read, never set
+    def support(self) -> Constraint:
         falling = self.concentration < 0
         last = self.loc - self.scale / self.concentration.masked_fill(~falling, -1.0)
         return constraints.interval(self.loc, last.masked_fill(~falling, math.inf))
@@ -51,8 +51,9 @@ class GeneralizedPareto(Distribution):
 
     @property
     def mean(self) -> Tensor:
-        k = self.concentration
-        return self.loc + self.scale / (1 - k).masked_fill(k >= 1, math.nan)
+        infinite = self.concentration >= 1
+        k = self.concentration.masked_fill(infinite, 0.0)
+        return (self.loc + self.scale / (1 - k)).masked_fill(infinite, math.nan)
 
     @property
     def mode(self) -> Tensor:
@@ -60,11 +61,12 @@ class GeneralizedPareto(Distribution):
 
     @property
     def variance(self) -> Tensor:
-        k = self.concentration
-        return self.scale**2 / ((1 - k) ** 2 * (1 - 2 * k)).masked_fill(k >= 0.5, math.nan)
+        infinite = self.concentration >= 0.5
+        k = self.concentration.masked_fill(infinite, 0.0)
+        return (self.scale**2 / ((1 - k) ** 2 * (1 - 2 * k))).masked_fill(infinite, math.nan)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        return self.icdf(draw("random", self._extended_shape(sample_shape), self.loc._data.dtype))
+        return self.icdf(draw("random", self._sizes(sample_shape), self.loc._data.dtype))
 
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:

@@ -77,7 +77,7 @@ class Geometric(Distribution):
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         probs = self.probs.detach()
-        points = draw("random", self._extended_shape(sample_shape), probs._data.dtype)
+        points = draw("random", self._sizes(sample_shape), probs._data.dtype)
         return (points.clamp(min=float(np.finfo(points._data.dtype).tiny)).log() / (-probs).log1p()).floor()
 
     def log_prob(self, value: Tensor) -> Tensor:

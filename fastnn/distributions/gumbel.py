@@ -31,7 +31,7 @@ class Gumbel(TransformedDistribution):
     """
 
     arg_constraints: ClassVar[dict[str, Constraint]] = {"loc": constraints.real, "scale": constraints.positive}
-    support: Constraint = constraints.real  # type: ignore[assignment]  # as in PyTorch, no property here
+    support: Constraint = constraints.real
 
     def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
         self.loc, self.scale = broadcast_all(loc, scale)

@@ -15,7 +15,9 @@ from fastnn.distributions.transforms import AbsTransform
 
 
 class HalfCauchy(TransformedDistribution):
-    """The absolute values of numbers with the distribution ``Cauchy(0, scale)``: density ``2 / (pi scale (1 + (x / scale)**2))``.
+    """The absolute values of numbers with the distribution ``Cauchy(0, scale)``.
+
+    The density is ``2 / (pi scale (1 + (x / scale)**2))``.
 
     Args:
         scale: the scale of :class:`Cauchy`, positive.
@@ -27,8 +29,8 @@ class HalfCauchy(TransformedDistribution):
     """
 
     arg_constraints: ClassVar[dict[str, Constraint]] = {"scale": constraints.positive}
-    support: Constraint = constraints.nonnegative  # type: ignore[assignment]  # as in PyTorch, no property here
-    has_rsample = True  # type: ignore[assignment]  # as in PyTorch, no property here
+    support: Constraint = constraints.nonnegative
+    has_rsample = True
     base_dist: Cauchy
 
     def __init__(self, scale: Any, validate_args: bool | None = None) -> None:

@@ -15,7 +15,9 @@ from fastnn.distributions.transforms import AbsTransform
 
 
 class HalfNormal(TransformedDistribution):
-    """The absolute values of numbers with the distribution ``Normal(0, scale)``: density ``exp(-(x / scale)**2 / 2) sqrt(2 / pi) / scale``.
+    """The absolute values of numbers with the distribution ``Normal(0, scale)``.
+
+    The density is ``exp(-(x / scale)**2 / 2) sqrt(2 / pi) / scale``.
 
     Args:
         scale: the scale of :class:`Normal`, positive.
@@ -27,8 +29,8 @@ class HalfNormal(TransformedDistribution):
     """
 
     arg_constraints: ClassVar[dict[str, Constraint]] = {"scale": constraints.positive}
-    support: Constraint = constraints.nonnegative  # type: ignore[assignment]  # as in PyTorch, no property here
-    has_rsample = True  # type: ignore[assignment]  # as in PyTorch, no property here
+    support: Constraint = constraints.nonnegative
+    has_rsample = True
     base_dist: Normal
 
     def __init__(self, scale: Any, validate_args: bool | None = None) -> None:

@@ -44,17 +44,17 @@ class Independent(Distribution, Generic[D]):
         super().__init__(shape[:kept], shape[kept:], validate_args)
 
     @property
-    def has_rsample(self) -> bool:  # type: ignore[override]  # read, never set
+    def has_rsample(self) -> bool:
         """Whether draws are differentiable."""
         return self.base_dist.has_rsample
 
     @property
-    def has_enumerate_support(self) -> bool:  # type: ignore[override]  # read, never set
+    def has_enumerate_support(self) -> bool:
         """Whether all values can be listed: not those of several dimensions."""
         return not self.reinterpreted_batch_ndims and self.base_dist.has_enumerate_support
 
     @constraints.dependent_property
-    def support(self) -> Constraint:  # type: ignore[override]  # read, never set
+    def support(self) -> Constraint:
         base = self.base_dist.support
         return constraints.independent(base, self.reinterpreted_batch_ndims) if self.reinterpreted_batch_ndims else base
 

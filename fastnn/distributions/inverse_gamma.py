@@ -14,7 +14,9 @@ from fastnn.distributions.transforms import PowerTransform
 
 
 class InverseGamma(TransformedDistribution):
-    """Numbers whose reciprocals have the distribution :class:`Gamma`: density ``r**a x**(-a - 1) exp(-r / x) / gamma(a)``.
+    """Numbers whose reciprocals have the distribution :class:`Gamma`.
+
+    The density is ``r**a x**(-a - 1) exp(-r / x) / gamma(a)``.
 
     Args:
         concentration: a, positive.
@@ -28,9 +30,10 @@ class InverseGamma(TransformedDistribution):
     arg_constraints: ClassVar[dict[str, Constraint]] = {
         "concentration": constraints.positive, "rate": constraints.positive,
     }  # fmt: skip
-    support: Constraint = constraints.positive  # type: ignore[assignment]  # as in PyTorch, no property here
-    has_rsample = True  # type: ignore[assignment]  # as in PyTorch, no property here
+    support: Constraint = constraints.positive
+    has_rsample = True
     base_dist: Gamma
+    _checked_inside = ("concentration", "rate")
 
     def __init__(self, concentration: Any, rate: Any, validate_args: bool | None = None) -> None:
         base = Gamma(concentration, rate, validate_args=validate_args)

@@ -58,12 +58,10 @@ def register_kl(type_p: type, type_q: type) -> Callable[[_Function], _Function]:
     It applies to subclasses too, unless they have their own. If the function of the nearest class of p and that of
     the nearest class of q differ, the former is used, with a RuntimeWarning; register one for the pair itself then.
 
-    The classes need not derive from Distribution: a library's interface, of which its distributions are subclasses,
-    will do, as in PyTorch.
-
     Raises: TypeError for anything but classes.
     """
     for kind in (type_p, type_q):
+        # As in PyTorch, any class will do: libraries register classes that distributions derive from as well.
         if not isinstance(kind, type):
             raise TypeError(f"Expected a Distribution subclass but got {kind}")
 

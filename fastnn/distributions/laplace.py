@@ -32,7 +32,7 @@ class Laplace(Symmetric):
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         # Uniform in [-1, 1): the sign is that of the result, the magnitude a probability.
-        points = draw("random", self._extended_shape(sample_shape), self.loc._data.dtype) * 2 - 1
+        points = draw("random", self._sizes(sample_shape), self.loc._data.dtype) * 2 - 1
         size = points.abs().clamp(max=1 - 2.0**-24)
         return self.loc - self.scale * points.sign() * (-size).log1p()
 

@@ -16,7 +16,7 @@ from fastnn.distributions.distribution import Distribution, broadcast_all, draw
 
 
 class LKJCholesky(Distribution):
-    """Lower triangular L such that ``L @ L.T`` is a correlation matrix, with density proportional to its ``det**(c - 1)``.
+    """Cholesky factors L of correlation matrices ``L @ L.T``, with density proportional to its ``det**(c - 1)``.
 
     D. Lewandowski, D. Kurowicka and H. Joe, "Generating random correlation matrices based on vines and extended
     onion method", 2009: the density of the matrix; draws by the onion method.
@@ -41,11 +41,12 @@ class LKJCholesky(Distribution):
             raise TypeError(f"dim must be an integer, found {type(dim).__name__}")
         self.dim = dim
         (self.concentration,) = broadcast_all(concentration)
-        # Row i of a draw has the squared length y below the diagonal, with a beta distribution.
+        # Row i of a draw has the squared length y left of the diagonal, with the beta distribution of i / 2 and
+        # c + (dim - 1 - i) / 2. PyTorch's has i - 1/2 instead of i / 2, and its correlations are too large.
         before = fastnn.arange(dim - 1, dtype=self.concentration.dtype)
         before = fastnn.cat([before.new_zeros(1), before])
         free = (self.concentration + 0.5 * (dim - 2)).unsqueeze(-1)
-        self._beta = Beta(before + 0.5, free - 0.5 * before, validate_args=False)
+        self._beta = Beta(0.5 * before + 0.5, free - 0.5 * before, validate_args=False)
         super().__init__(self.concentration.shape, (dim, dim), validate_args)
 
     def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
@@ -55,7 +56,7 @@ class LKJCholesky(Distribution):
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         y = self._beta.sample(sample_shape).unsqueeze(-1)
-        normal = draw("standard_normal", self._extended_shape(sample_shape), y._data.dtype).tril(-1)
+        normal = draw("standard_normal", self._sizes(sample_shape), y._data.dtype).tril(-1)
         # The first row has no direction.
         length = normal.norm(dim=-1, keepdim=True)
         below = y.sqrt() * normal / length.masked_fill(length == 0, 1.0)

@@ -25,12 +25,15 @@ class LogNormal(TransformedDistribution):
     """
 
     arg_constraints: ClassVar[dict[str, Constraint]] = {"loc": constraints.real, "scale": constraints.positive}
-    support: Constraint = constraints.positive  # type: ignore[assignment]  # as in PyTorch, no property here
-    has_rsample = True  # type: ignore[assignment]  # as in PyTorch, no property here
+    support: Constraint = constraints.positive
+    has_rsample = True
     base_dist: Normal
+    _checked_inside = ("loc", "scale")
 
     def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
-        super().__init__(Normal(loc, scale, validate_args=validate_args), ExpTransform(), validate_args=validate_args)
+        self.base_dist, self.transforms = Normal(loc, scale, validate_args=validate_args), [ExpTransform()]
+        # What the constructor of the base class would find out.
+        super(TransformedDistribution, self).__init__(self.base_dist._batch_shape, validate_args=validate_args)
 
     @property
     def loc(self) -> Tensor:

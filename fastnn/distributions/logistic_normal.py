@@ -26,9 +26,10 @@ class LogisticNormal(TransformedDistribution):
     """
 
     arg_constraints: ClassVar[dict[str, Constraint]] = {"loc": constraints.real, "scale": constraints.positive}
-    support: Constraint = constraints.simplex  # type: ignore[assignment]  # as in PyTorch, no property here
-    has_rsample = True  # type: ignore[assignment]  # as in PyTorch, no property here
+    support: Constraint = constraints.simplex
+    has_rsample = True
     base_dist: Independent[Normal]
+    _checked_inside = ("loc", "scale")
 
     def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
         base = Normal(loc, scale, validate_args=validate_args)

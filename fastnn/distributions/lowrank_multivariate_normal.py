@@ -79,7 +79,7 @@ class LowRankMultivariateNormal(Distribution):
         return self.loc
 
     @lazy_property
-    def variance(self) -> Any:  # type: ignore[override]  # read, never set
+    def variance(self) -> Any:
         """The diagonal of the covariance."""
         each = (self._unbroadcasted_cov_factor**2).sum(-1) + self._unbroadcasted_cov_diag
         return each.expand(*self._batch_shape, *self._event_shape)
@@ -116,7 +116,7 @@ class LowRankMultivariateNormal(Distribution):
         return new
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        shape, kind = self._extended_shape(sample_shape), self.loc._data.dtype
+        shape, kind = self._sizes(sample_shape), self.loc._data.dtype
         inner = draw("standard_normal", (*shape[:-1], self.cov_factor.shape[-1], 1), kind)
         outer = draw("standard_normal", tuple(shape), kind)
         low = (self._unbroadcasted_cov_factor @ inner).squeeze(-1)

@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any, ClassVar
 
-import numpy as np
-
 from fastnn._autograd.modes import no_grad
 from fastnn._core.size import Size
 from fastnn._tensor.tensor import Tensor
@@ -75,7 +73,7 @@ class MixtureSameFamily(Distribution):
         return new
 
     @constraints.dependent_property
-    def support(self) -> Constraint:  # type: ignore[override]  # read, never set
+    def support(self) -> Constraint:
         return MixtureSameFamilyConstraint(self._component_distribution.support)
 
     @property
@@ -125,15 +123,15 @@ class MixtureSameFamily(Distribution):
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         with no_grad():
-            chosen = self._mixture_distribution.sample(sample_shape)
+            mixture = self._mixture_distribution
+            if mixture.batch_shape != self._batch_shape:
+                # One choice for each distribution.
+                mixture = mixture.expand(self._batch_shape)
+            chosen = mixture.sample(sample_shape)
             values = self._component_distribution.sample(sample_shape)
             where, sizes = len(sample_shape) + len(self._batch_shape), self._event_shape
             index = chosen.reshape(*chosen.shape, *[1] * (1 + self._event_ndims))
-            shape = np.broadcast_shapes(
-                tuple(index.shape), (*sample_shape, *self._batch_shape, 1, *[1] * self._event_ndims)
-            )
-            index = index.expand(*shape[: where + 1], *sizes)
-            return values.gather(where, index).squeeze(where)
+            return values.gather(where, index.expand(*index.shape[: where + 1], *sizes)).squeeze(where)
 
     def __repr__(self) -> str:
         return f"MixtureSameFamily(\n  {self._mixture_distribution},\n  {self._component_distribution})"

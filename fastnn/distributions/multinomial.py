@@ -32,6 +32,7 @@ class Multinomial(Distribution):
 
     arg_constraints: ClassVar[dict[str, Constraint]] = {"probs": constraints.simplex, "logits": constraints.real_vector}
     total_count: int
+    _checked_inside = ("probs", "logits")
 
     def __init__(
         self, total_count: int = 1, probs: Tensor | None = None, logits: Tensor | None = None,
@@ -51,7 +52,7 @@ class Multinomial(Distribution):
         return new
 
     @constraints.dependent_property(is_discrete=True, event_dim=1)
-    def support(self) -> Constraint:  # type: ignore[override]  # read, never set
+    def support(self) -> Constraint:
         return constraints.multinomial(self.total_count)
 
     def _new(self, *args: Any, **kwargs: Any) -> Tensor:
@@ -85,7 +86,8 @@ class Multinomial(Distribution):
         rows = probs.astype(np.float64)
         rows = rows / rows.sum(-1, keepdims=True)
         shape = (*sample_shape, *self._batch_shape)
-        return _wrap(np.asarray(default_generator().numpy.multinomial(self.total_count, rows, shape)).astype(probs.dtype))
+        drawn = default_generator().numpy.multinomial(self.total_count, rows, shape)
+        return _wrap(np.asarray(drawn).astype(probs.dtype))
 
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:

@@ -86,7 +86,7 @@ class MultivariateNormal(Distribution):
         return each.expand(*self._batch_shape, *self._event_shape)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        noise = draw("standard_normal", self._extended_shape(sample_shape), self.loc._data.dtype)
+        noise = draw("standard_normal", self._sizes(sample_shape), self.loc._data.dtype)
         return self.loc + (self._unbroadcasted_scale_tril @ noise.unsqueeze(-1)).squeeze(-1)
 
     def _half_log_det(self) -> Tensor:
@@ -104,11 +104,11 @@ class MultivariateNormal(Distribution):
         return half.expand(*self._batch_shape)
 
 
-def given_matrix(*matrices: Tensor | None) -> tuple[str, Tensor]:
-    """The one matrix of the three that is given, with its name; ValueError unless there is one."""
+def given_matrix(*matrices: Tensor | None, error: type[Exception] = ValueError) -> tuple[str, Tensor]:
+    """The one matrix of the three that is given, with its name; an error of this kind unless there is one."""
     found = [(name, matrix) for name, matrix in zip(_MATRICES, matrices, strict=True) if matrix is not None]
     if len(found) != 1:
-        raise ValueError("Exactly one of covariance_matrix or precision_matrix or scale_tril may be specified.")
+        raise error("Exactly one of covariance_matrix or precision_matrix or scale_tril may be specified.")
     name, matrix = found[0]
     if matrix.dim() < 2:
         raise ValueError(f"{name} must be at least two-dimensional, with optional leading batch dimensions")

@@ -35,7 +35,7 @@ class Normal(Symmetric, ExponentialFamily):
         return self.scale**2
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        noise = draw("standard_normal", self._extended_shape(sample_shape), self.loc._data.dtype)
+        noise = draw("standard_normal", self._sizes(sample_shape), self.loc._data.dtype)
         return self.loc + noise * self.scale
 
     def log_prob(self, value: Tensor) -> Tensor:

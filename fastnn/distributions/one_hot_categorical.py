@@ -29,6 +29,7 @@ class OneHotCategorical(Distribution):
     arg_constraints: ClassVar[dict[str, Constraint]] = {"probs": constraints.simplex, "logits": constraints.real_vector}
     support: Constraint = constraints.one_hot
     has_enumerate_support = True
+    _checked_inside = ("probs", "logits")
 
     def __init__(
         self, probs: Tensor | None = None, logits: Tensor | None = None, validate_args: bool | None = None

@@ -44,7 +44,7 @@ class Poisson(ExponentialFamily):
         return self.rate
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        return fastnn.poisson(self.rate.detach().expand(*self._extended_shape(sample_shape)))
+        return fastnn.poisson(self.rate.detach().expand(*self._sizes(sample_shape)))
 
     def log_prob(self, value: Tensor) -> Tensor:
         if self._validate_args:

@@ -6,6 +6,7 @@ from typing import Any, ClassVar
 
 from fastnn._tensor.tensor import Tensor
 from fastnn.distributions import constraints
+from fastnn.distributions.bernoulli import _softplus
 from fastnn.distributions.constraints import Constraint
 from fastnn.distributions.distribution import (
     Distribution,
@@ -19,7 +20,6 @@ from fastnn.distributions.distribution import (
 )
 from fastnn.distributions.transformed_distribution import TransformedDistribution
 from fastnn.distributions.transforms import SigmoidTransform
-from fastnn.nn.functional import softplus
 
 __all__ = ["LogitRelaxedBernoulli", "RelaxedBernoulli"]
 
@@ -77,7 +77,7 @@ class LogitRelaxedBernoulli(Distribution):
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         probs = clamp_probs(self.probs)
-        points = clamp_probs(draw("random", self._extended_shape(sample_shape), probs._data.dtype))
+        points = clamp_probs(draw("random", self._sizes(sample_shape), probs._data.dtype))
         return (points.log() - (-points).log1p() + probs.log() - (-probs).log1p()) / self.temperature
 
     def log_prob(self, value: Tensor) -> Tensor:
@@ -85,7 +85,7 @@ class LogitRelaxedBernoulli(Distribution):
             self._validate_sample(value)
         logits, value, t = broadcast_all(self.logits, value, self.temperature)
         distance = logits - value * t
-        return t.log() + distance - 2 * softplus(distance, 1.0, 700.0)
+        return t.log() + distance - 2 * _softplus(distance)
 
 
 class RelaxedBernoulli(TransformedDistribution):
@@ -108,11 +108,12 @@ class RelaxedBernoulli(TransformedDistribution):
     arg_constraints: ClassVar[dict[str, Constraint]] = {
         "probs": constraints.unit_interval, "logits": constraints.real,
     }  # fmt: skip
-    support: Constraint = constraints.unit_interval  # type: ignore[assignment]  # as in PyTorch, no property here
-    has_rsample = True  # type: ignore[assignment]  # as in PyTorch, no property here
+    support: Constraint = constraints.unit_interval
+    has_rsample = True
     base_dist: LogitRelaxedBernoulli
     # Those of the base distribution.
     _stored = ()
+    _checked_inside = ("probs", "logits")
 
     def __init__(
         self, temperature: Any, probs: Any = None, logits: Any = None, validate_args: bool | None = None

@@ -33,6 +33,7 @@ class ExpRelaxedCategorical(Distribution):
     # Vectors whose exponentials sum to 1, for which there is no constraint.
     support: Constraint = constraints.real_vector
     has_rsample = True
+    _checked_inside = ("probs", "logits")
 
     def __init__(
         self, temperature: Any, probs: Tensor | None = None, logits: Tensor | None = None,
@@ -66,7 +67,7 @@ class ExpRelaxedCategorical(Distribution):
         return self._categorical.probs
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        points = draw("random", self._extended_shape(sample_shape), self.logits._data.dtype)
+        points = draw("random", self._sizes(sample_shape), self.logits._data.dtype)
         noise = -(-clamp_probs(points).log()).log()
         return ((self.logits + noise) / self.temperature).log_softmax(-1)
 
@@ -98,11 +99,12 @@ class RelaxedOneHotCategorical(TransformedDistribution):
     """
 
     arg_constraints: ClassVar[dict[str, Constraint]] = {"probs": constraints.simplex, "logits": constraints.real_vector}
-    support: Constraint = constraints.simplex  # type: ignore[assignment]  # as in PyTorch, no property here
-    has_rsample = True  # type: ignore[assignment]  # as in PyTorch, no property here
+    support: Constraint = constraints.simplex
+    has_rsample = True
     base_dist: ExpRelaxedCategorical
     # Those of the base distribution.
     _stored = ()
+    _checked_inside = ("probs", "logits")
 
     def __init__(
         self, temperature: Any, probs: Tensor | None = None, logits: Tensor | None = None,

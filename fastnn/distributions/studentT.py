@@ -58,7 +58,7 @@ class StudentT(Distribution):
         return finite.masked_fill(df <= 2, math.inf).masked_fill(df <= 1, math.nan)
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        noise = draw("standard_normal", self._extended_shape(sample_shape), self.loc._data.dtype)
+        noise = draw("standard_normal", self._sizes(sample_shape), self.loc._data.dtype)
         return self.loc + self.scale * noise * (self._chi2.rsample(sample_shape) / self.df).rsqrt()
 
     def log_prob(self, value: Tensor) -> Tensor:

@@ -73,7 +73,7 @@ class TransformedDistribution(Distribution):
         return new
 
     @constraints.dependent_property(is_discrete=False)
-    def support(self) -> Any:  # type: ignore[override]  # read, never set
+    def support(self) -> Any:
         if not self.transforms:
             return self.base_dist.support
         own = self.transforms[-1].codomain
@@ -81,7 +81,7 @@ class TransformedDistribution(Distribution):
         return constraints.independent(own, more) if more > 0 else own
 
     @property
-    def has_rsample(self) -> bool:  # type: ignore[override]  # read, never set
+    def has_rsample(self) -> bool:
         """Whether draws are differentiable."""
         return self.base_dist.has_rsample
 
@@ -102,7 +102,7 @@ class TransformedDistribution(Distribution):
             self._validate_sample(value)
         dim, y, total = len(self._event_shape), value, None
         for t in reversed(self.transforms):
-            x = t.inv(y)
+            x = _inverted(t, y)
             dim += t.domain.event_dim - t.codomain.event_dim
             term = sum_rightmost(t.log_abs_det_jacobian(x, y), dim - t.domain.event_dim)
             total, y = -term if total is None else total - term, x
@@ -118,10 +118,15 @@ class TransformedDistribution(Distribution):
 
     def cdf(self, value: Tensor) -> Tensor:
         for t in reversed(self.transforms):
-            value = t.inv(value)
+            value = _inverted(t, value)
         if self._validate_args:
             self.base_dist._validate_sample(value)
         return self._monotonize_cdf(self.base_dist.cdf(value))
 
     def icdf(self, value: Tensor) -> Tensor:
         return self._transformed(self.base_dist.icdf(self._monotonize_cdf(value)))
+
+
+def _inverted(t: Transform, y: Tensor) -> Tensor:
+    """``t.inv(y)``; without the inverse transform, where the class has no other."""
+    return t._inv_call(y) if type(t).inv is Transform.inv else t.inv(y)

@@ -180,15 +180,15 @@ class _InverseTransform(Transform):
         return dict(self.__dict__)
 
     @constraints.dependent_property(is_discrete=False)
-    def domain(self) -> Any:  # type: ignore[override]  # read, never set
+    def domain(self) -> Any:
         return self._inv.codomain
 
     @constraints.dependent_property(is_discrete=False)
-    def codomain(self) -> Any:  # type: ignore[override]  # read, never set
+    def codomain(self) -> Any:
         return self._inv.domain
 
     @property
-    def bijective(self) -> bool:  # type: ignore[override]  # read, never set
+    def bijective(self) -> bool:
         return self._inv.bijective
 
     @property
@@ -259,11 +259,11 @@ class ComposeTransform(Transform):
     __hash__ = None
 
     @constraints.dependent_property(is_discrete=False)
-    def domain(self) -> Any:  # type: ignore[override]  # read, never set
+    def domain(self) -> Any:
         return _outer(self.parts, "codomain", "domain", self.parts[0].domain) if self.parts else constraints.real
 
     @constraints.dependent_property(is_discrete=False)
-    def codomain(self) -> Any:  # type: ignore[override]  # read, never set
+    def codomain(self) -> Any:
         if not self.parts:
             return constraints.real
         return _outer(self.parts[::-1], "domain", "codomain", self.parts[-1].codomain)
@@ -274,7 +274,7 @@ class ComposeTransform(Transform):
         return all(p.bijective for p in self.parts)
 
     @lazy_property
-    def sign(self) -> Any:  # type: ignore[override]  # read, never set
+    def sign(self) -> Any:
         """The product of the signs of the parts."""
         return functools.reduce(operator.mul, [p.sign for p in self.parts], 1)
 
@@ -351,15 +351,15 @@ class IndependentTransform(Transform):
         return IndependentTransform(self.base_transform, self.reinterpreted_batch_ndims, cache_size=cache_size)
 
     @constraints.dependent_property(is_discrete=False)
-    def domain(self) -> Any:  # type: ignore[override]  # read, never set
+    def domain(self) -> Any:
         return constraints.independent(self.base_transform.domain, self.reinterpreted_batch_ndims)
 
     @constraints.dependent_property(is_discrete=False)
-    def codomain(self) -> Any:  # type: ignore[override]  # read, never set
+    def codomain(self) -> Any:
         return constraints.independent(self.base_transform.codomain, self.reinterpreted_batch_ndims)
 
     @property
-    def bijective(self) -> bool:  # type: ignore[override]  # read, never set
+    def bijective(self) -> bool:
         return self.base_transform.bijective
 
     @property
@@ -414,11 +414,11 @@ class ReshapeTransform(Transform):
         super().__init__(cache_size=cache_size)
 
     @constraints.dependent_property
-    def domain(self) -> Any:  # type: ignore[override]  # read, never set
+    def domain(self) -> Any:
         return constraints.independent(constraints.real, len(self.in_shape))
 
     @constraints.dependent_property
-    def codomain(self) -> Any:  # type: ignore[override]  # read, never set
+    def codomain(self) -> Any:
         return constraints.independent(constraints.real, len(self.out_shape))
 
     def with_cache(self, cache_size: int = 1) -> Any:
@@ -472,7 +472,7 @@ class _SeveralTransforms(Transform):
         return self._join([t.inv(v) for v, t in zip(self._split(y), self.transforms, strict=True)], self.dim)
 
     @property
-    def bijective(self) -> bool:  # type: ignore[override]  # read, never set
+    def bijective(self) -> bool:
         return all(t.bijective for t in self.transforms)
 
 
@@ -512,7 +512,7 @@ class CatTransform(_SeveralTransforms):
         self.dim = dim
 
     @lazy_property
-    def event_dim(self) -> int:  # type: ignore[override]  # read, never set
+    def event_dim(self) -> int:
         """The largest of the transforms."""
         return max(t.event_dim for t in self.transforms)
 
@@ -545,11 +545,11 @@ class CatTransform(_SeveralTransforms):
         return fastnn.cat(terms, dim) if dim < 0 else functools.reduce(operator.add, terms)
 
     @constraints.dependent_property
-    def domain(self) -> Any:  # type: ignore[override]  # read, never set
+    def domain(self) -> Any:
         return constraints.cat([t.domain for t in self.transforms], self.dim, self.lengths)
 
     @constraints.dependent_property
-    def codomain(self) -> Any:  # type: ignore[override]  # read, never set
+    def codomain(self) -> Any:
         return constraints.cat([t.codomain for t in self.transforms], self.dim, self.lengths)
 
 
@@ -592,11 +592,11 @@ class StackTransform(_SeveralTransforms):
         return fastnn.stack([t.log_abs_det_jacobian(before, after) for t, before, after in parts], dim=self.dim)
 
     @constraints.dependent_property
-    def domain(self) -> Any:  # type: ignore[override]  # read, never set
+    def domain(self) -> Any:
         return constraints.stack([t.domain for t in self.transforms], self.dim)
 
     @constraints.dependent_property
-    def codomain(self) -> Any:  # type: ignore[override]  # read, never set
+    def codomain(self) -> Any:
         return constraints.stack([t.codomain for t in self.transforms], self.dim)
 
 
@@ -678,7 +678,7 @@ class PowerTransform(Transform):
         return self if self._cache_size == cache_size else PowerTransform(self.exponent, cache_size=cache_size)
 
     @lazy_property
-    def sign(self) -> Any:  # type: ignore[override]  # read, never set
+    def sign(self) -> Any:
         """The sign of the exponent."""
         return self.exponent.sign()
 
@@ -814,11 +814,11 @@ class AffineTransform(Transform):
         return self._event_dim
 
     @constraints.dependent_property(is_discrete=False)
-    def domain(self) -> Any:  # type: ignore[override]  # read, never set
+    def domain(self) -> Any:
         return constraints.independent(constraints.real, self._event_dim) if self._event_dim else constraints.real
 
     @constraints.dependent_property(is_discrete=False)
-    def codomain(self) -> Any:  # type: ignore[override]  # read, never set
+    def codomain(self) -> Any:
         return constraints.independent(constraints.real, self._event_dim) if self._event_dim else constraints.real
 
     def with_cache(self, cache_size: int = 1) -> Any:
@@ -886,7 +886,7 @@ class CumulativeDistributionTransform(Transform):
         self.distribution = distribution
 
     @property
-    def domain(self) -> Any:  # type: ignore[override]  # read, never set
+    def domain(self) -> Any:
         """The support of the distribution."""
         return self.distribution.support
 

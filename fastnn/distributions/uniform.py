@@ -23,17 +23,18 @@ class Uniform(Distribution):
     """
 
     has_rsample = True
+    _stored = ("low", "high")
 
     def __init__(self, low: Any, high: Any, validate_args: bool | None = None) -> None:
         self.low, self.high = broadcast_all(low, high)
         super().__init__(self.low.shape, validate_args=validate_args)
 
     @property
-    def arg_constraints(self) -> dict[str, Constraint]:  # type: ignore[override]  # read, never set
+    def arg_constraints(self) -> dict[str, Constraint]:
         return {"low": constraints.less_than(self.high), "high": constraints.greater_than(self.low)}
 
     @constraints.dependent_property(is_discrete=False, event_dim=0)
-    def support(self) -> Constraint:  # type: ignore[override]  # read, never set
+    def support(self) -> Constraint:
         return constraints.interval(self.low, self.high)
 
     @property
@@ -53,7 +54,7 @@ class Uniform(Distribution):
         return (self.high - self.low) ** 2 / 12
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        points = draw("random", self._extended_shape(sample_shape), self.low._data.dtype)
+        points = draw("random", self._sizes(sample_shape), self.low._data.dtype)
         return self.low + points * (self.high - self.low)
 
     def log_prob(self, value: Tensor) -> Tensor:

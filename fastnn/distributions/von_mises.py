@@ -47,7 +47,7 @@ class VonMises(Distribution):
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         loc, k = self.loc.detach()._data, self.concentration.detach()._data.astype(np.float64)
-        drawn = default_generator().numpy.vonmises(0.0, k, self._extended_shape(sample_shape)) + loc
+        drawn = default_generator().numpy.vonmises(0.0, k, self._sizes(sample_shape)) + loc
         return _wrap(np.asarray((drawn + math.pi) % (2 * math.pi) - math.pi).astype(loc.dtype))
 
     @property
@@ -60,7 +60,7 @@ class VonMises(Distribution):
         return self.loc
 
     @lazy_property
-    def variance(self) -> Any:  # type: ignore[override]  # read, never set
+    def variance(self) -> Any:
         """The circular variance, ``1 - I1(k) / I0(k)``."""
         return 1 - i1e(self.concentration) / i0e(self.concentration)
 

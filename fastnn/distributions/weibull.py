@@ -30,7 +30,7 @@ class Weibull(TransformedDistribution):
     arg_constraints: ClassVar[dict[str, Constraint]] = {
         "scale": constraints.positive, "concentration": constraints.positive,
     }  # fmt: skip
-    support: Constraint = constraints.positive  # type: ignore[assignment]  # as in PyTorch, no property here
+    support: Constraint = constraints.positive
     _stored = ("scale", "concentration", "concentration_reciprocal")
 
     def __init__(self, scale: Any, concentration: Any, validate_args: bool | None = None) -> None:

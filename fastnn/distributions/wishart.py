@@ -43,12 +43,13 @@ class Wishart(ExponentialFamily):
     support: Constraint = constraints.positive_definite
     has_rsample = True
     _mean_carrier_measure = 0
+    _stored = ("df", "covariance_matrix", "precision_matrix", "scale_tril")
 
     def __init__(
         self, df: Any, covariance_matrix: Tensor | None = None, precision_matrix: Tensor | None = None,
         scale_tril: Tensor | None = None, validate_args: bool | None = None,
     ) -> None:  # fmt: skip
-        name, matrix = given_matrix(covariance_matrix, precision_matrix, scale_tril)
+        name, matrix = given_matrix(covariance_matrix, precision_matrix, scale_tril, error=AssertionError)
         if not isinstance(df, Tensor):
             df = fastnn.tensor(df, dtype=matrix.dtype)
         n, batch = matrix.shape[-1], np.broadcast_shapes(tuple(matrix.shape[:-2]), tuple(df.shape))
@@ -69,7 +70,7 @@ class Wishart(ExponentialFamily):
         self._dist_chi2 = Chi2(self.df.unsqueeze(-1) - fastnn.arange(n, dtype=df.dtype), validate_args=False)
 
     @property
-    def arg_constraints(self) -> dict[str, Constraint]:  # type: ignore[override]  # read, never set
+    def arg_constraints(self) -> dict[str, Constraint]:
         return {
             "covariance_matrix": constraints.positive_definite, "precision_matrix": constraints.positive_definite,
             "scale_tril": constraints.lower_cholesky, "df": constraints.greater_than(self._event_shape[-1] - 1),
@@ -117,7 +118,7 @@ class Wishart(ExponentialFamily):
     def _bartlett_sampling(self, sample_shape: Any = ()) -> Tensor:
         """A draw by M. S. Bartlett's decomposition: ``L A A.T L.T`` with a triangular A of independent numbers."""
         kind = self.df._data.dtype
-        noise = draw("standard_normal", self._extended_shape(sample_shape), kind).tril(-1)
+        noise = draw("standard_normal", self._sizes(sample_shape), kind).tril(-1)
         diagonal = self._dist_chi2.rsample(sample_shape).clamp(min=float(np.finfo(kind).tiny)).sqrt()
         root = self._unbroadcasted_scale_tril @ (noise + diagonal.diag_embed())
         return root @ root.mT

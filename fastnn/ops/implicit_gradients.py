@@ -23,7 +23,7 @@ def standard_gamma_slope(a: np.ndarray, x: np.ndarray) -> np.ndarray:
     """``dx/da`` of draws x of gamma distributions with shape parameters a and rate 1; float64.
 
     >>> standard_gamma_slope(np.array([1.0]), np.array([1.0])).round(6)
-    array([0.822687])
+    array([1.173563])
     """
     a, x = np.broadcast_arrays(np.asarray(a, np.float64), np.asarray(x, np.float64))
     x = np.maximum(x, np.finfo(np.float64).tiny)
