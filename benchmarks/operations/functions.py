@@ -425,6 +425,7 @@ FUNCTIONS: list[Operation] = [
     _op("f_tanh_", lambda lib, x: lib.tanh_(x * 1), roundings=8, terms=True),
     # Of real numbers
     _op("conj", lambda lib, x: lib.conj(x)),
+    _op("conj_physical", lambda lib, x: lib.conj_physical(x)),
     _op("resolve_conj", lambda lib, x: lib.resolve_conj(x)),
     _op("real", lambda lib, x: lib.real(x)),
     # Rarely used forms of others

@@ -12,6 +12,7 @@ from contextlib import ExitStack
 from types import SimpleNamespace
 from typing import Any
 
+from fastnn._core.absent import absent_class
 from fastnn.kernels.runtime import launcher
 
 
@@ -27,6 +28,8 @@ class Averages(list[Any]):
 
 
 EventList = Averages
+emit_itt = absent_class("torch.autograd.profiler.emit_itt")
+emit_nvtx = absent_class("torch.autograd.profiler.emit_nvtx")
 
 
 class profile:

@@ -639,7 +639,7 @@ RAISING = {
     "onnx.export": "does not export models to ONNX yet", "export.export": "does not export programs",
     "sparse.mm": "sparse tensors", "masked.masked_tensor": "no masked tensors", "masked.sum": "no masked tensors",
     "library.Library": "no registry of operators", "utils.model_zoo.load_url": "downloads nothing",
-    "overrides.TorchFunctionMode": "only a name", "nn.parallel.scatter": "one device",
+    "nn.parallel.scatter": "one device",
     "_dynamo.OptimizedModule": "returns the module itself",
 }  # fmt: skip
 
