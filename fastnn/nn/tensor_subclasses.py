@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from fastnn._core.absent import NotComputedError
 from fastnn._tensor.torch_function import as_kind, asks, change, in_mode, is_off, on_activation
 from fastnn.nn.container import Sequential
 from fastnn.nn.module import Module
@@ -18,6 +17,8 @@ def _call(original: Callable[..., Any]) -> Callable[[Any, Any], Any]:
 
     def run(args: Any, kwargs: Any) -> Any:
         if in_mode():
+            from fastnn._core.absent import NotComputedError
+
             raise NotComputedError(
                 "torch.overrides.TorchFunctionMode",
                 "fastnn's modules cannot be called in a torch.overrides.TorchFunctionMode: their kernels do not ask it",
