@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+from fastnn._core.absent import absent_class
 from fastnn._core.devices import device as _device
 from fastnn._core.dtypes import dtype as _dtype
 from fastnn._core.errors import LinAlgError as _LinAlgError
@@ -17,6 +18,8 @@ from fastnn.random import Generator
 __all__ = ["DisableTorchFunctionSubclass", "Generator", "_LinAlgError", "_disabled_torch_function_impl"]
 
 _TensorMeta = type(Tensor)
+PyTorchFileReader = absent_class("torch.PyTorchFileReader", module="fastnn._C")
+PyTorchFileWriter = absent_class("torch.PyTorchFileWriter", module="fastnn._C")
 
 
 def _log_api_usage_once(event: str) -> None:

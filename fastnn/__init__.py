@@ -166,6 +166,10 @@ def __getattr__(name: str) -> object:
         return _import_module("fastnn.futures").Future
     if name == "autocast":
         return _import_module("fastnn.amp").autocast
+    if name in ("PyTorchFileReader", "PyTorchFileWriter"):
+        return getattr(_import_module("fastnn._C"), name)
+    if name.startswith("sparse_") and hasattr(tensors := _import_module("fastnn.sparse"), name):
+        return getattr(tensors, name)
     if name == "default_generator":
         return _import_module("fastnn.random").default_generator()
     if name.endswith("Storage") and hasattr(storages := _import_module("fastnn.storage"), name):

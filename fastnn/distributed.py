@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 import enum
 import sys
 from typing import Any
@@ -167,6 +168,7 @@ _MODULES = {
         set_optimizer_state_dict set_state_dict
     """,
     "checkpoint.stateful": "Stateful",
+    "constants": "default_pg_timeout",
     "device_mesh": "DeviceMesh init_device_mesh",
     "distributed_c10d": """
         Backend DistBackendError DistError DistNetworkError DistStoreError FileStore GroupMember HashStore P2POp
@@ -215,6 +217,6 @@ _MODULES = {
 }  # fmt: skip
 _made = {
     **globals(), "StateDictOptions": _StateDictOptions, "get_model_state_dict": _get_model_state_dict,
-    "set_model_state_dict": _set_model_state_dict,
+    "set_model_state_dict": _set_model_state_dict, "default_pg_timeout": datetime.timedelta(minutes=30),
 }  # fmt: skip
 absent_modules(sys.modules[__name__], _MODULES, _WHY, _made)

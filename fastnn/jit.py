@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 from fastnn.nn.module import Module
@@ -70,6 +72,12 @@ def export(fn: Any) -> Any:
 
 
 unused = export
+
+
+@contextlib.contextmanager
+def optimized_execution(should_optimize: bool) -> Iterator[None]:
+    """A block that changes nothing."""
+    yield
 
 
 def is_scripting() -> bool:

@@ -6,6 +6,7 @@ does not resize storages.
 
 from __future__ import annotations
 
+import io
 import mmap
 import os
 import warnings
@@ -332,3 +333,10 @@ def part(storage: Any, kind: np.dtype, offset: int, size: Any, stride: Any) -> n
             f"{kind.itemsize} are out of bounds for storage of size {storage.nbytes()}"
         )
     return np.lib.stride_tricks.as_strided(numbers[offset:], shape, [s * kind.itemsize for s in stride])
+
+
+def _load_from_bytes(b: bytes) -> Any:
+    """The memory of a tensor in a pickle that PyTorch wrote, for ``torch._utils._rebuild_tensor_v2``."""
+    from fastnn.serialization import load
+
+    return load(io.BytesIO(b), weights_only=False)

@@ -360,6 +360,8 @@ FUNCTIONS: list[Operation] = [
         [((2, 3), (4, 3)), ((2, 2, 3), (2, 1, 3))], roundings=32, terms=True),
     _op("cdist_1", lambda lib, x, y: lib.cdist(x, y, 1.0), [((2, 3), (4, 3))], roundings=16, terms=True),
     _op("diff", lambda lib, x: lib.diff(x), VECTOR, terms=True),
+    _op("gradient", lambda lib, x: lib.gradient(x)[0], [((2,),), ((5,),)], terms=True),
+    _op("gradient_spacing", lambda lib, x: lib.gradient(x, spacing=[0.5], dim=1, edge_order=2)[0], [((2, 4),)], roundings=16, terms=True),
     _op("diff_2", lambda lib, x: x.diff(2, 0), [((5,),), ((3, 2),)], terms=True),
     _op("trapezoid", lambda lib, x: lib.trapezoid(x, dx=0.5), VECTOR, terms=True, roundings=8),
     _op("cov", lambda lib, x: lib.cov(x), [((5,),), ((2, 4),)], roundings=32, terms=True),
@@ -452,6 +454,7 @@ FUNCTIONS: list[Operation] = [
     _op("f_tanh_", lambda lib, x: lib.tanh_(x * 1), roundings=8, terms=True),
     # Of real numbers
     _op("conj", lambda lib, x: lib.conj(x)),
+    _op("conj_physical", lambda lib, x: lib.conj_physical(x)),
     _op("resolve_conj", lambda lib, x: lib.resolve_conj(x)),
     _op("real", lambda lib, x: lib.real(x)),
     # Rarely used forms of others

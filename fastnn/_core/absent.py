@@ -78,6 +78,12 @@ def is_only_a_name(value: Any) -> bool:
     return bool(members.get("is_only_a_name", False))
 
 
+def _torch_name(name: str) -> str:
+    """PyTorch's name for one of fastnn's modules, of which torchvision is another package."""
+    rest = name.removeprefix("fastnn.")
+    return rest if rest.partition(".")[0] == "torchvision" else f"torch.{rest}"
+
+
 class AbsentModule(ModuleType):
     """A module whose classes and functions are only names, made when they are looked up.
 
@@ -92,12 +98,12 @@ class AbsentModule(ModuleType):
     def __init__(
         self, name: str, names: tuple[str, ...], sentence: str, made: dict[str, Any], home: str = ""
     ) -> None:  # fmt: skip
-        super().__init__(name, f"``{name.replace('fastnn', 'torch', 1)}`` as names; what is used raises.")
+        super().__init__(name, f"``{_torch_name(name)}`` as names; what is used raises.")
         self.__spec__ = importlib.machinery.ModuleSpec(name, None)
         # So that modules below it are found.
         self.__path__: list[str] = []
         self.__all__ = list(names)
-        self.__dict__["_source"] = sentence, made, (home or name).replace("fastnn", "torch", 1)
+        self.__dict__["_source"] = sentence, made, _torch_name(home or name)
 
     def __getattr__(self, name: str) -> Any:
         if name not in self.__all__:
@@ -106,7 +112,8 @@ class AbsentModule(ModuleType):
         if name not in made:
             full = f"{home}.{name}"
             make: Any = absent_class if name.lstrip("_")[0].isupper() else absent_function
-            made[name] = make(full, sentence=sentence.format(full))
+            options = {"module": self.__name__} if make is absent_class else {}
+            made[name] = make(full, sentence=sentence.format(full), **options)
         return made[name]
 
     def __dir__(self) -> list[str]:
