@@ -66,7 +66,9 @@ from fastnn.ops.creation import *
 from fastnn._tensor.legacy_constructors import LEGACY as _LEGACY
 from fastnn.kernels.runtime.thread_count import get_num_threads, set_num_threads
 from fastnn.linalg import det, inverse, inv_ex, logdet, matrix_power, pinv as pinverse, qr, slogdet
-from fastnn.linalg import svd_classic as svd, cholesky
+from fastnn.linalg import cholesky, cholesky_inverse, cholesky_solve, matrix_exp, triangular_solve
+from fastnn.linalg import lu_classic as lu_solve, svd_classic as svd
+from fastnn.ops.decompositions import lu_unpack
 from fastnn.nn.functional.torch_names import *
 from fastnn.ops.arithmetic import *
 from fastnn.ops.comparison import *
@@ -144,10 +146,10 @@ if _alloc.IS_POISONED:
 
 # Imported on first use: most scripts need few of them, and imports take time.
 _ON_USE = (
-    "_C", "_dynamo", "_utils", "accelerator", "amp", "backends", "classic", "compiler", "convert", "cpu", "cuda",
-    "distributed", "distributions", "export", "fft", "func", "functional", "futures", "fx", "hub", "jit", "library",
-    "masked", "mps", "multiprocessing", "onnx", "overrides", "profiler", "quasirandom", "serialization", "sparse",
-    "special", "storage", "testing", "torchvision", "types", "version", "xpu",
+    "_C", "_dynamo", "_jit_internal", "_utils", "accelerator", "amp", "backends", "classic", "compiler", "convert",
+    "cpu", "cuda", "distributed", "distributions", "export", "fft", "func", "functional", "futures", "fx", "hub", "jit",
+    "library", "masked", "mps", "multiprocessing", "onnx", "overrides", "profiler", "quasirandom", "serialization",
+    "sparse", "special", "storage", "testing", "torchvision", "types", "version", "xpu",
 )  # fmt: skip
 
 
@@ -164,6 +166,10 @@ def __getattr__(name: str) -> object:
         return _import_module("fastnn.futures").Future
     if name == "autocast":
         return _import_module("fastnn.amp").autocast
+    if name in ("PyTorchFileReader", "PyTorchFileWriter"):
+        return getattr(_import_module("fastnn._C"), name)
+    if name.startswith("sparse_") and hasattr(tensors := _import_module("fastnn.sparse"), name):
+        return getattr(tensors, name)
     if name == "default_generator":
         return _import_module("fastnn.random").default_generator()
     if name.endswith("Storage") and hasattr(storages := _import_module("fastnn.storage"), name):

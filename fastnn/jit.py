@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterator
 from typing import Any
 
 from fastnn.nn.module import Module
@@ -36,6 +38,19 @@ def trace(func: Any, example_inputs: Any = None, *args: Any, **options: Any) -> 
     return func
 
 
+def trace_module(mod: Any, inputs: Any = None, *args: Any, **options: Any) -> Any:
+    """The module, unchanged."""
+    return mod
+
+
+class TracerWarning(Warning):
+    """The class of warnings of a trace. There are none."""
+
+    @staticmethod
+    def ignore_lib_warnings() -> None:
+        """Does nothing."""
+
+
 def freeze(mod: Any, *args: Any, **options: Any) -> Any:
     """The module, unchanged."""
     return mod
@@ -57,6 +72,12 @@ def export(fn: Any) -> Any:
 
 
 unused = export
+
+
+@contextlib.contextmanager
+def optimized_execution(should_optimize: bool) -> Iterator[None]:
+    """A block that changes nothing."""
+    yield
 
 
 def is_scripting() -> bool:

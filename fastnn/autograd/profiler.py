@@ -113,3 +113,17 @@ class record_function:
                 return function(*args, **kwargs)
 
         return named
+
+
+@functools.cache
+def _only_a_name(name: str) -> Any:
+    # Imported on first use: few programs need it.
+    from fastnn._core.absent import absent_class
+
+    return absent_class(f"torch.autograd.profiler.{name}")
+
+
+def __getattr__(name: str) -> Any:
+    if name in ("emit_itt", "emit_nvtx"):
+        return _only_a_name(name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

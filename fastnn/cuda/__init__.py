@@ -6,6 +6,8 @@ nothing, and everything else raises.
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Iterable, Iterator
 from types import TracebackType
 from typing import Any, NoReturn
 
@@ -81,6 +83,31 @@ def max_memory_reserved(device: Any = None) -> int:
     return 0
 
 
+def memory_stats(device: Any = None) -> dict[str, Any]:
+    """No statistics."""
+    return {}
+
+
+def get_rng_state_all() -> list[Any]:
+    """No states: there is no device."""
+    return []
+
+
+def set_rng_state_all(new_states: Iterable[Any]) -> None:
+    """Does nothing for no states.
+
+    Raises: DeviceError, an AssertionError and a RuntimeError, for the state of a device.
+    """
+    for _ in new_states:
+        _absent()
+
+
+@contextlib.contextmanager
+def stream(stream: Any) -> Iterator[None]:
+    """A block that would use a stream; without devices it changes nothing."""
+    yield
+
+
 def _absent(*args: Any, **kwargs: Any) -> NoReturn:
     """Raises: DeviceError, an AssertionError and a RuntimeError."""
     check_device("cuda")
@@ -138,9 +165,10 @@ ByteTensor, CharTensor = _constructor("ByteTensor"), _constructor("CharTensor")
 __all__ = [
     "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "Event", "FloatTensor", "HalfTensor", "IntTensor",
     "LongTensor", "ShortTensor", "Stream", "amp", "current_device", "current_stream", "default_stream", "device",
-    "device_count", "empty_cache", "get_arch_list", "get_device_capability", "get_device_name", "get_device_properties",
-    "get_rng_state", "init", "initial_seed", "ipc_collect", "is_available", "is_bf16_supported", "is_initialized",
-    "manual_seed", "manual_seed_all", "max_memory_allocated", "max_memory_reserved", "mem_get_info", "memory_allocated",
-    "memory_reserved", "memory_summary", "reset_max_memory_allocated", "reset_peak_memory_stats", "seed", "seed_all",
-    "set_device", "set_rng_state", "synchronize",
+    "device_count", "empty_cache", "get_arch_list", "get_device_capability", "get_device_name",
+    "get_device_properties", "get_rng_state", "get_rng_state_all", "init", "initial_seed", "ipc_collect",
+    "is_available", "is_bf16_supported", "is_initialized", "manual_seed", "manual_seed_all",
+    "max_memory_allocated", "max_memory_reserved", "mem_get_info", "memory_allocated", "memory_reserved",
+    "memory_stats", "memory_summary", "reset_max_memory_allocated", "reset_peak_memory_stats", "seed", "seed_all",
+    "set_device", "set_rng_state", "set_rng_state_all", "stream", "synchronize",
 ]  # fmt: skip

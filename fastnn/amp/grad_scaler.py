@@ -1,0 +1,5 @@
+"""``torch.amp.grad_scaler``: PyTorch's path to GradScaler."""
+
+from fastnn.amp import GradScaler
+
+__all__ = ["GradScaler"]
