@@ -25,6 +25,10 @@ class Averages(list[Any]):
 
     __str__ = table
 
+    def key_averages(self, *args: Any, **options: Any) -> Averages:
+        """The rows themselves: they are one for each kernel already."""
+        return self
+
 
 EventList = Averages
 
@@ -62,6 +66,11 @@ class profile:
     def key_averages(self, group_by_input_shape: bool = False, group_by_stack_n: int = 0) -> Averages:
         """The launch count of each kernel, the most frequent first."""
         return Averages([SimpleNamespace(key=k, count=n) for k, n in self.launches.most_common()])
+
+    @property
+    def function_events(self) -> Averages:
+        """As :meth:`key_averages`: single launches are not kept."""
+        return self.key_averages()
 
     def table(self, **options: Any) -> str:
         """The counts as text."""

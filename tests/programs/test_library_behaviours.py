@@ -609,6 +609,23 @@ def test_pruning(lib):
         prune.remove(layer, "weight")
 
 
+@pytest.mark.parametrize("name", ["BatchNorm1d", "LayerNorm"])
+def test_normalizations_whose_weight_is_computed(lib, name):
+    layer = getattr(lib.nn, name)(3)
+    model = lib.nn.Sequential(layer, lib.nn.ReLU())
+    x = lib.tensor([[1.0, 2, 4], [3, 1, 1], [0, 5, 2]])
+    with lib.no_grad():
+        layer.weight.copy_(lib.tensor([1.0, 2.0, 3.0]))
+    whole = model(x)
+    importlib.import_module(f"{lib.nn.utils.__name__}.prune").l1_unstructured(layer, "weight", 1)
+    pruned = model(x)
+    assert pruned[:, 0].tolist() == [0, 0, 0]
+    assert pruned[:, 1:].tolist() == whole[:, 1:].tolist()
+    pruned.sum().backward()
+    assert layer.weight_orig.grad[0] == 0
+    assert layer.weight_orig.grad[2] != 0
+
+
 def test_ways_of_pruning(lib):
     prune = importlib.import_module(f"{lib.nn.utils.__name__}.prune")
     one, two = pruned_layer(lib), pruned_layer(lib)
