@@ -64,7 +64,8 @@ def _usable(plan: Plan, numbers: Numbers) -> Numbers:
     """The arrays, or copies of those that a user has set and that are of another type or order."""
 
     def usable(array: Any) -> np.ndarray:
-        return np.require(array, plan.dtype, ["C", "W"])
+        # Not a subclass, such as a memory map.
+        return np.ascontiguousarray(array, plan.dtype).view(np.ndarray)
 
     return Numbers(list(map(usable, numbers.coefs)), list(map(usable, numbers.intercepts)), numbers.norms)
 
@@ -99,7 +100,7 @@ class _MLP(BaseEstimator):
         "dropout": [Interval(Real, 0, 1, closed="left"), "array-like"],
         "batch_norm": ["boolean"],
         "callbacks": [callable, "array-like", None],
-        "precision": [StrOptions({"auto", "float32", "float64", "bf16"})],
+        "precision": [StrOptions({"auto", "float32", "float64"})],
         "threads": [Interval(Integral, 1, None, closed="left"), None],
     }
 
@@ -110,8 +111,8 @@ class _MLP(BaseEstimator):
     ) -> Any:
         hidden = _sizes(self.hidden_layer_sizes)
         first = not hasattr(self, "coefs_") or (not self.warm_start and not incremental)
-        dtype = self._choose_dtype()
-        x, y = self._validate(x, y, dtype, incremental, first)
+        x, y = self._validate(x, y, self._accepted(x, first), incremental, first)
+        dtype = self._choose_dtype(x, first)
         if sample_weight is not None:
             sample_weight = _check_sample_weight(sample_weight, x, dtype=np.float64)
         if self.solver == "lbfgs" and (self.batch_norm or np.any(np.asarray(self.dropout) != 0)):
@@ -151,11 +152,25 @@ class _MLP(BaseEstimator):
             )
         return self
 
-    def _choose_dtype(self) -> np.dtype:
-        if self.precision == "auto":
-            # The line search of L-BFGS compares losses that differ in the last digits of float32.
-            return _DTYPES["float64" if self.solver == "lbfgs" else "float32"]
-        return _DTYPES[self.precision]
+    def _accepted(self, x: Any, first: bool) -> list[Any]:
+        """The types of data that are not converted; others are converted to the first one."""
+        known: list[Any]
+        if self.precision != "auto":
+            known = [_DTYPES[self.precision]]
+        elif first:
+            known = [_DTYPES["float64"], _DTYPES["float32"]]
+        else:
+            known = [self._plan.dtype]
+        # Sparse rows are made dense without a conversion.
+        return known if hasattr(x, "tocsr") else [*known, np.uint8]
+
+    def _choose_dtype(self, x: Any, first: bool) -> np.dtype:
+        """The type that the network computes in: by default that of the data, and float32 for uint8."""
+        if self.precision != "auto":
+            return _DTYPES[self.precision]
+        if first:
+            return _DTYPES["float64" if x.dtype == np.float64 else "float32"]
+        return self._plan.dtype
 
     @contextlib.contextmanager
     def _seeded(self, plan: Plan) -> Iterator[None]:
@@ -326,7 +341,7 @@ class _MLP(BaseEstimator):
         return float(self.learning_rate_init) * float(factor)
 
     def _given_validation(self, x: Any, y: Any, weight: Any, dtype: np.dtype) -> _HeldOut:
-        x, y = self._validate(x, y, dtype, True, False)
+        x, y = self._validate(x, y, self._accepted(x, False), True, False)
         weight = None if weight is None else _check_sample_weight(weight, x, dtype=np.float64)
         return _HeldOut(Rows(x, dtype, self._encode(y, dtype), self._weights(weight, y, False)), y, weight)
 
@@ -381,7 +396,8 @@ class _MLP(BaseEstimator):
         """The results with the output's activation, (rows, outputs)."""
         check_is_fitted(self)
         dtype = self._plan.dtype
-        x = validate_data(self, x, accept_sparse="csr", dtype=_accepted(x, dtype), reset=False)
+        accepted = [dtype] if hasattr(x, "tocsr") else [dtype, np.uint8]
+        x = validate_data(self, x, accept_sparse="csr", dtype=accepted, reset=False)
         numbers = self._numbers()
         with threads_of(self.threads):
             return self._activate(self._inference.network(self._plan, numbers).outputs(Rows(x, dtype)))
@@ -467,11 +483,6 @@ def _last(values: list[float] | None) -> float:
 
 def _take(array: np.ndarray | None, indices: np.ndarray) -> np.ndarray | None:
     return None if array is None else array[indices]
-
-
-def _accepted(x: Any, dtype: np.dtype) -> list[Any]:
-    """The types of data that are not converted, the first of which others are converted to."""
-    return [dtype] if hasattr(x, "tocsr") else [dtype, np.uint8]
 
 
 def _sizes(hidden: Any) -> list[int]:
@@ -587,9 +598,9 @@ class MLPClassifier(ClassifierMixin, _MLP):
         self.precision = precision
         self.threads = threads
 
-    def _validate(self, x: Any, y: Any, dtype: np.dtype, incremental: bool, first: bool) -> tuple[Any, np.ndarray]:
+    def _validate(self, x: Any, y: Any, accepted: list[Any], incremental: bool, first: bool) -> tuple[Any, np.ndarray]:
         x, y = validate_data(
-            self, x, y, accept_sparse="csr", multi_output=True, dtype=_accepted(x, dtype), reset=first
+            self, x, y, accept_sparse="csr", multi_output=True, dtype=accepted, reset=first
         )
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
@@ -766,9 +777,9 @@ class MLPRegressor(RegressorMixin, _MLP):
         self.precision = precision
         self.threads = threads
 
-    def _validate(self, x: Any, y: Any, dtype: np.dtype, incremental: bool, first: bool) -> tuple[Any, np.ndarray]:
+    def _validate(self, x: Any, y: Any, accepted: list[Any], incremental: bool, first: bool) -> tuple[Any, np.ndarray]:
         x, y = validate_data(
-            self, x, y, accept_sparse="csr", multi_output=True, y_numeric=True, dtype=_accepted(x, dtype), reset=first
+            self, x, y, accept_sparse="csr", multi_output=True, y_numeric=True, dtype=accepted, reset=first
         )
         if y.ndim == 2 and y.shape[1] == 1:
             y = column_or_1d(y, warn=True)
