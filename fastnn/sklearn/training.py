@@ -21,6 +21,7 @@ from fastnn.kernels.runtime import allocation, thread_count
 from fastnn.optim.optimizer import Optimizer
 from fastnn.sklearn.losses import Loss
 from fastnn.sklearn.network import CHUNK, Network, Objective, Plan, SquaredNorm
+from fastnn.sklearn.optimizers import PenalisedAdam, PenalisedSGD
 from fastnn.training import loop
 
 # Optimizers that call a closure, or whose rule has no penalty of the weights.
@@ -152,17 +153,16 @@ class Trainer:
     def __init__(self, network: Network, loss: Loss, options: Any) -> None:
         self.network, self.loss = network, loss
         self.solver, self.alpha = options.solver, float(options.alpha)
-        self.rate, self.epsilon = float(options.learning_rate_init), float(options.epsilon)
-        kind = getattr(optim, SOLVERS[self.solver])
+        self.rate = float(options.learning_rate_init)
+        kind = _OWN.get(self.solver) or getattr(optim, SOLVERS[self.solver])
         self.optimizer = _optimizer(kind, network, options)
         # A decoupled decay is no part of the loss, and does not depend on the batch.
         self.decoupled = bool(self.optimizer.defaults.get("decoupled_weight_decay"))
         self._norm = SquaredNorm(network.coefs) if self.alpha and not self.decoupled else None
-        self._decays: dict[float, float] = {}
         self._steps: dict[bool, CompiledStep] = {}
         self._dimensions = 1
-        # Batches of the schedule, and updates: rows without weight make no update.
-        self.steps = self.updates = 0
+        # Batches so far, which schedules count.
+        self.steps = 0
 
     def suits(self, plan: Plan, loss: Loss, options: Any) -> bool:
         """Whether this trainer can go on with these parameters of the estimator."""
@@ -173,11 +173,10 @@ class Trainer:
         if alpha == self.alpha:
             return
         self.alpha = alpha
-        self._decays.clear()
         if self.decoupled:
             self.optimizer.param_groups[0]["weight_decay"] = alpha
             return
-        self.optimizer.param_groups[0]["weight_decay"] = 0.0
+        self._set_penalty(0.0)
         self._norm = SquaredNorm(self.network.coefs) if alpha else None
         self.forget_steps()
 
@@ -210,8 +209,8 @@ class Trainer:
             if not weight:
                 # Rows without weight are no rows.
                 continue
-            self.updates += 1
-            self._set_options(weight)
+            if self._norm is not None:
+                self._set_penalty(self.alpha / weight)
             loss = step(*[_wrap(array) for array in arrays]).item() * self.loss.reported
             if self._norm is not None:
                 loss += 0.5 * self.alpha / weight * self._norm.value()
@@ -231,18 +230,11 @@ class Trainer:
         self.network.model.train()
         return self._steps[weighted]
 
-    def _set_options(self, weight: float) -> None:
-        groups = self.optimizer.param_groups
-        if self.alpha and not self.decoupled:
-            # The same object for the same number: the optimizer compares options by identity.
-            groups[0]["weight_decay"] = self._decays.setdefault(weight, self.alpha / weight)
-            if len(self._decays) > 64:
-                self._decays.clear()
-        if self.solver == "adam":
-            # scikit-learn adds epsilon before it corrects the second moment for its start at 0.
-            beta = groups[0]["betas"][1]
-            for group in groups:
-                group["eps"] = self.epsilon / math.sqrt(1 - beta**self.updates)
+    def _set_penalty(self, decay: float) -> None:
+        if isinstance(self.optimizer, (PenalisedAdam, PenalisedSGD)):
+            self.optimizer.penalty.value = decay
+        else:
+            self.optimizer.param_groups[0]["weight_decay"] = decay
 
     def _set_rate(self, rate: float) -> None:
         for group in self.optimizer.param_groups:
@@ -268,11 +260,11 @@ class Trainer:
     def restore(self, saved: Saved) -> None:
         """Continue where another trainer of the same network was."""
         self.optimizer.load_state_dict(saved.optimizer)
-        self.steps, self.updates = saved.steps, saved.updates
+        self.steps = saved.steps
 
     def __reduce__(self) -> Any:
         # Recordings cannot be pickled; a copy trains on with a trainer of its own.
-        return Saved, (self.solver, self.optimizer.state_dict(), self.steps, self.updates)
+        return Saved, (self.solver, self.optimizer.state_dict(), self.steps)
 
 
 @dataclass
@@ -282,7 +274,9 @@ class Saved:
     solver: str
     optimizer: dict[str, Any]
     steps: int
-    updates: int
+
+
+_OWN: dict[str, type[Optimizer]] = {"adam": PenalisedAdam, "sgd": PenalisedSGD}
 
 
 def _at(weights: np.ndarray | None, indices: np.ndarray) -> np.ndarray | None:
@@ -302,7 +296,7 @@ def dimensions_of(network: Network, loss: Loss, rows: Rows) -> int:
 
 
 def _optimizer(kind: type[Optimizer], network: Network, options: Any) -> Optimizer:
-    known = inspect.signature(kind).parameters
+    known = inspect.signature(kind if options.solver not in _OWN else kind.__base__).parameters
     given: dict[str, Any] = {"lr": float(options.learning_rate_init)}
     if options.solver == "sgd":
         momentum = float(options.momentum)
@@ -313,7 +307,7 @@ def _optimizer(kind: type[Optimizer], network: Network, options: Any) -> Optimiz
         given["weight_decay"] = 0.0
     elif options.alpha:
         raise ValueError(f"solver {options.solver!r} has no penalty of weights: alpha must be 0, found {options.alpha}")
-    groups = [{"params": network.coefs}, {"params": network.others}]
+    groups = [{"params": network.coefs, "penalised": True}, {"params": network.others, "penalised": False}]
     made = kind(groups, **given)
     if made.defaults.get("decoupled_weight_decay"):
         made.param_groups[0]["weight_decay"] = float(options.alpha)
