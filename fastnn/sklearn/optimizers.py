@@ -1,4 +1,4 @@
-"""SGD and Adam by scikit-learn's rules, as fast as fastnn's.
+"""SGD and Adam by scikit-learn's rules, as fast as fastnn's, and a step that only computes gradients.
 
 The penalty of the weights depends on the rows of a batch, and Adam's epsilon on the step. Both change at every step
 like the learning rate, without the work that a changed option of a group makes.
@@ -13,6 +13,7 @@ import numpy as np
 
 from fastnn.kernels.optim.optimizers import Relaunch
 from fastnn.optim.adam import Adam
+from fastnn.optim.elementwise import Elementwise
 from fastnn.optim.flat_runs import FlatSlice
 from fastnn.optim.sgd import SGD
 
@@ -88,3 +89,13 @@ class PenalisedAdam(Adam):
         epsilon, beta = group["eps"], group["betas"][1]
         now = {**group, "weight_decay": decay, "eps": _epsilon(epsilon, beta, cut.numbers.item(0))}
         return _Again(super()._update(cut, grads, now), penalty, _ADAM_DECAY, epsilon, beta)
+
+
+class GradientsOnly(Elementwise):
+    """Leaves the parameters as they are: a captured step with it computes the loss and the gradients."""
+
+    def __init__(self, params: Any) -> None:
+        super().__init__(params, {"lr": 0.0})
+
+    def _update(self, cut: FlatSlice, grads: np.ndarray, group: dict[str, Any]) -> None:
+        return None

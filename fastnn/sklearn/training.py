@@ -14,14 +14,14 @@ import scipy.optimize
 import scipy.sparse
 
 from fastnn import kernels, optim
-from fastnn._autograd.modes import enable_grad, no_grad
+from fastnn._autograd.modes import no_grad
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.capture.step import CompiledStep
 from fastnn.kernels.runtime import allocation, thread_count
 from fastnn.optim.optimizer import Optimizer
 from fastnn.sklearn.losses import Loss
 from fastnn.sklearn.network import CHUNK, Network, Objective, Plan, SquaredNorm
-from fastnn.sklearn.optimizers import PenalisedAdam, PenalisedSGD
+from fastnn.sklearn.optimizers import GradientsOnly, PenalisedAdam, PenalisedSGD
 from fastnn.training import loop
 
 # Optimizers that call a closure, or whose rule has no penalty of the weights.
@@ -324,66 +324,62 @@ def minimize(
         report: called with SciPy's intermediate result after each iteration.
     """
     assert rows.target is not None
-    count, alpha, target = len(rows), float(options.alpha), rows.target
-    norm, weights = SquaredNorm(network.coefs), rows.weights
+    count, alpha, target, weights = len(rows), float(options.alpha), rows.target, rows.weights
     total = float(count if weights is None else weights.sum())
-    criterion = loss.plain() if weights is None else loss.weighted()
+    norm = SquaredNorm(network.coefs) if alpha else None
+    step = CompiledStep(
+        Objective(network.model, norm, weights is not None),
+        loss.plain() if weights is None else loss.weighted(),
+        GradientsOnly([*network.coefs, *network.others]),
+    )
     shares: np.ndarray | None = None
     if weights is not None:
         shape = (-1,) + (1,) * (dimensions_of(network, loss, rows) - 1)
         shares = (weights * (loss.weight / total)).astype(rows.dtype).reshape(shape)
     constants = loss.constants(target)
     constant = 0.0 if constants is None else float(np.average(constants, weights=weights))
-    biases = network.others
+    bounds = [(first, min(first + CHUNK, count)) for first in range(0, count, CHUNK)]
+    # Parts of one batch are always the same arrays.
+    whole = rows.inputs(0, count) if len(bounds) == 1 else None
 
-    def pack(matrices: list[np.ndarray], vectors: list[np.ndarray]) -> np.ndarray:
-        return np.concatenate([*[m.T.ravel() for m in matrices], *vectors]).astype(np.float64, copy=False)
+    # Each parameter with its numbers and its gradient, in the shape of the packed vector's part.
+    parts: list[tuple[Any, slice, tuple[int, ...], bool]] = []
+    at = 0
+    for i, p in enumerate([*network.coefs, *network.others]):
+        parts.append((p, slice(at, at + p.numel()), tuple(p.shape[::-1]), i < len(network.coefs)))
+        at += p.numel()
 
     def unpack(packed: np.ndarray) -> None:
-        at = 0
-        with no_grad():
-            for p in network.coefs:
-                part = packed[at : at + p.numel()].reshape(p.shape[::-1]).T
-                p.copy_(_wrap(part.astype(rows.dtype, copy=False)))
-                at += p.numel()
-            for p in biases:
-                p.copy_(_wrap(packed[at : at + p.numel()].astype(rows.dtype, copy=False)))
-                at += p.numel()
+        for p, part, shape, _ in parts:
+            p._data[...] = packed[part].reshape(shape).T
+            p._memory.version += 1
 
     def function(packed: np.ndarray) -> tuple[float, np.ndarray]:
         unpack(packed)
-        value = 0.0
-        for p in (*network.coefs, *biases):
-            p.grad = None
-        for first in range(0, count, CHUNK):
-            last = min(first + CHUNK, count)
-            out, truth = network.model(rows.inputs(first, last)), _wrap(target[first:last])
+        value, slopes = 0.0, np.zeros(len(packed))
+        for first, last in bounds:
+            batch = [rows.inputs(first, last) if whole is None else whole, _wrap(target[first:last])]
             if shares is not None:
-                part = criterion((out, truth), _wrap(shares[first:last]))
-            else:
-                part = criterion(out, truth)
-                if last - first < count:
-                    part = part * ((last - first) / count)
-            part.backward()
-            value += part.item()
-        norm.measure()
-        value = value * loss.reported + constant + 0.5 * alpha / total * norm.value()
-        slopes = [_gradient(p) + (alpha / total) * p.detach().numpy() for p in network.coefs]
-        return value, pack(slopes, [_gradient(p) for p in biases])
+                batch.append(_wrap(shares[first:last]))
+            # With weights, the parts are sums already.
+            share = 1.0 if shares is not None else (last - first) / count
+            value += share * step(*batch).item()
+            for p, part, shape, _ in parts:
+                slopes[part].reshape(shape)[...] += share * p.grad._data.T
+        value = value * loss.reported + constant
+        if norm is not None:
+            value += 0.5 * alpha / total * norm.value()
+            for _, part, _, is_penalised in parts:
+                if is_penalised:
+                    slopes[part] += (alpha / total) * packed[part]
+        return value, slopes
 
     network.model.train()
     numbers = network.numbers()
-    with enable_grad():
-        found = scipy.optimize.minimize(
-            function, np.concatenate([*[c.ravel() for c in numbers.coefs], *numbers.intercepts]).astype(np.float64),
-            method="L-BFGS-B", jac=True, callback=report,
-            options={"maxfun": options.max_fun, "maxiter": options.max_iter, "gtol": options.tol},
-        )  # fmt: skip
+    found = scipy.optimize.minimize(
+        function, np.concatenate([*[c.ravel() for c in numbers.coefs], *numbers.intercepts]).astype(np.float64),
+        method="L-BFGS-B", jac=True, callback=report,
+        options={"maxfun": options.max_fun, "maxiter": options.max_iter, "gtol": options.tol},
+    )  # fmt: skip
     unpack(found.x)
-    for p in (*network.coefs, *biases):
-        p.grad = None
     return found
-
-
-def _gradient(p: Any) -> np.ndarray:
-    return p.grad.numpy()
