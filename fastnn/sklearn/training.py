@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import scipy.optimize
 import scipy.sparse
+import threadpoolctl
 
 from fastnn import kernels, optim
 from fastnn._autograd.modes import no_grad
@@ -376,10 +377,12 @@ def minimize(
 
     network.model.train()
     numbers = network.numbers()
-    found = scipy.optimize.minimize(
-        function, np.concatenate([*[c.ravel() for c in numbers.coefs], *numbers.intercepts]).astype(np.float64),
-        method="L-BFGS-B", jac=True, callback=report,
-        options={"maxfun": options.max_fun, "maxiter": options.max_iter, "gtol": options.tol},
-    )  # fmt: skip
+    # Threads of a BLAS, which spin for a while, keep fastnn's from the cores.
+    with threadpoolctl.threadpool_limits(1):
+        found = scipy.optimize.minimize(
+            function, np.concatenate([*[c.ravel() for c in numbers.coefs], *numbers.intercepts]).astype(np.float64),
+            method="L-BFGS-B", jac=True, callback=report,
+            options={"maxfun": options.max_fun, "maxiter": options.max_iter, "gtol": options.tol},
+        )  # fmt: skip
     unpack(found.x)
     return found
