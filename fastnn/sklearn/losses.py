@@ -1,7 +1,7 @@
 """The losses of the estimators, as criteria of captured steps.
 
-The gradients are scikit-learn's: those of the sum over the outputs of the mean over the rows. The reported loss is that,
-except for the squared error, which is reported as a mean over the outputs.
+The gradients are scikit-learn's: those of the sum over the outputs of the mean over the rows. That is also the reported
+loss, except for the squared error, which is reported as a mean over the outputs.
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ import numpy as np
 from scipy.special import xlogy
 
 from fastnn._tensor.tensor import Tensor
-from fastnn.nn import functional as F  # noqa: N812  # PyTorch's name for it
-from fastnn.nn.class_loss import CrossEntropyLoss, MultiMarginLoss, NLLLoss
+from fastnn.nn import functional as F
 from fastnn.nn.loss import BCEWithLogitsLoss
 from fastnn.nn.module import Module
 
@@ -37,11 +36,6 @@ class Loss:
         # Of the weights of the rows, and of the reported loss.
         self.weight, self.reported = 0.5 if squared else 1.0, 1 / outputs if squared else 1.0
         self._rows = self._choose_rows()
-
-    @property
-    def has_labels(self) -> bool:
-        """Whether the target is a class label for each row, rather than a number for each output."""
-        return self.kind == "softmax"
 
     def is_like(self, other: Loss) -> bool:
         """Whether the other loss computes the same."""
@@ -98,11 +92,6 @@ class Loss:
 def wants_one_logit(loss: Any) -> bool:
     """Whether a custom loss of two classes is one of one number, not of a number for each class."""
     return isinstance(loss, BCEWithLogitsLoss)
-
-
-def wants_labels(loss: Any) -> bool:
-    """Whether a loss only takes class labels."""
-    return isinstance(loss, (CrossEntropyLoss, MultiMarginLoss, NLLLoss))
 
 
 def _poisson(out: Tensor, target: Tensor) -> Tensor:

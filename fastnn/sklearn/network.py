@@ -78,7 +78,7 @@ _NORM = ("weight", "bias", "running_mean", "running_var")
 class Network:
     """The layers of a plan.
 
-    The matrices are neighbours in memory, and so are all other parameters: an optimizer updates each kind by one launch.
+    The matrices are neighbours in memory, and so are the other parameters: one launch updates each kind.
 
     Args:
         plan: of the network.

@@ -90,7 +90,7 @@ class Rows:
         self, x: Any, dtype: np.dtype, target: np.ndarray | None = None, weights: np.ndarray | None = None
     ) -> None:
         self.is_sparse = scipy.sparse.issparse(x)
-        self.x = x.tocsr() if self.is_sparse else np.ascontiguousarray(x)
+        self.x: Any = x.tocsr() if self.is_sparse else np.ascontiguousarray(x)
         self.dtype, self.target, self.weights = dtype, target, weights
         self._buffers: dict[int, list[np.ndarray]] = {}
 
@@ -297,7 +297,7 @@ def dimensions_of(network: Network, loss: Loss, rows: Rows) -> int:
 
 
 def _optimizer(kind: type[Optimizer], network: Network, options: Any) -> Optimizer:
-    known = inspect.signature(kind if options.solver not in _OWN else kind.__base__).parameters
+    known = inspect.signature(getattr(optim, SOLVERS[options.solver])).parameters
     given: dict[str, Any] = {"lr": float(options.learning_rate_init)}
     if options.solver == "sgd":
         momentum = float(options.momentum)

@@ -62,7 +62,9 @@ def test_grid_search_and_its_kin() -> None:
     assert found.importances_mean.argmax() in (2, 3)
 
 
-@pytest.mark.parametrize("options", [{}, {"solver": "sgd"}, {"solver": "lbfgs"}, {"batch_norm": True, "dropout": 0.2}], ids=str)
+@pytest.mark.parametrize(
+    "options", [{}, {"solver": "sgd"}, {"solver": "lbfgs"}, {"batch_norm": True, "dropout": 0.2}], ids=str
+)
 def test_copies(options: dict[str, Any]) -> None:
     model = small(**options, max_iter=5).fit(_X, _Y)
     stream = io.BytesIO()
@@ -98,7 +100,8 @@ def test_routed_weights() -> None:
     with sklearn.config_context(enable_metadata_routing=True):
         weights = np.random.default_rng(0).random(len(_X))
         model = small().set_fit_request(sample_weight=True).set_score_request(sample_weight=True)
-        fitted = make_pipeline(StandardScaler(), model).fit(_X, _Y, sample_weight=weights)
+        scaler = StandardScaler().set_fit_request(sample_weight=False)
+        fitted = make_pipeline(scaler, model).fit(_X, _Y, sample_weight=weights)
     expected = small().fit(StandardScaler().fit_transform(_X), _Y, weights)
     np.testing.assert_array_equal(fitted[-1].coefs_[0], expected.coefs_[0])
 
@@ -156,13 +159,12 @@ def test_every_solver_and_activation_is_captured(monkeypatch: pytest.MonkeyPatch
         explanations.extend(step.explain() for step in self._steps.values())
 
     monkeypatch.setattr(trainers.Trainer, "forget_steps", explain)
-    activations = sorted(trainers_activations())
+    activations = sorted(known_activations())
     solvers = sorted(trainers.SOLVERS)
     for i in range(max(len(activations), len(solvers))):
-        solver = solvers[i % len(solvers)]
-        model = small(
-            solver=solver, alpha=0 if solver == "rprop" else 0.1, max_iter=4, activation=activations[i % len(activations)]
-        ).fit(_X, _Y)  # fmt: skip
+        solver, activation = solvers[i % len(solvers)], activations[i % len(activations)]
+        alpha = 0 if solver == "rprop" else 0.1
+        model = small(solver=solver, alpha=alpha, max_iter=4, activation=activation).fit(_X, _Y)
         assert model.loss_curve_[-1] != model.loss_curve_[0], (solver, model.activation)
     weights = np.random.default_rng(0).random(len(_X))
     two, many = (_Y == 1).astype(int), np.stack([_Y == 1, _Y == 2], 1).astype(int)
@@ -177,7 +179,7 @@ def test_every_solver_and_activation_is_captured(monkeypatch: pytest.MonkeyPatch
     assert set(explanations) == {"captured: 1 program"}
 
 
-def trainers_activations() -> Any:
+def known_activations() -> Any:
     from fastnn.sklearn.network import ACTIVATIONS
 
     assert {"identity", "logistic", "tanh", "relu", "gelu", "silu", "leaky_relu", "mish", "selu"} <= set(ACTIVATIONS)
@@ -256,8 +258,9 @@ def test_losses_of_ones_own() -> None:
 def test_schedules() -> None:
     rates: dict[str, list[float]] = {}
     for name in ("cosine", "onecycle"):
-        rates[name] = []
-        small(learning_rate=name, max_iter=10, callbacks=lambda e, name=name: rates[name].append(e.lr)).fit(_X, _Y)
+        seen = rates[name] = []
+        model = small(learning_rate=name, n_iter_no_change=40, callbacks=lambda e, seen=seen: seen.append(e.lr))
+        model.fit(_X, _Y)
     assert rates["cosine"] == sorted(rates["cosine"], reverse=True)
     assert max(rates["onecycle"]) == pytest.approx(0.02, rel=0.01)
     assert rates["onecycle"][-1] < 0.002
@@ -321,16 +324,16 @@ def test_threads_give_the_same_bits() -> None:
 
 def test_messages() -> None:
     for options, message in (
-        ({"precision": "bf16"}, "'precision' parameter"), ({"activation": ["relu", "tanh"]}, "each of the 1 hidden layers"),
+        ({"precision": "bf16"}, "'precision' parameter"), ({"activation": ["relu", "tanh"]}, "each of the 1 hidden"),
         ({"activation": ["step"]}, "activation must be among"), ({"dropout": [0.1, 0.2]}, "dropout must have a value"),
-        ({"dropout": [1.5]}, "dropout"), ({"callbacks": [1]}, "callbacks must be callable"), ({"threads": 0}, "'threads'"),
+        ({"dropout": [1.5]}, "dropout"), ({"callbacks": [1]}, "callbacks must be"), ({"threads": 0}, "'threads'"),
         ({"solver": "lbfgs", "dropout": 0.5}, "no dropout"), ({"solver": "rprop"}, "alpha must be 0"),
         ({"loss": "hinge"}, "'loss' parameter"), ({"hidden_layer_sizes": (0,)}, "must be > 0"),
         ({"class_weight": {7: 1.0}}, "class_weight|classes"),
     ):  # fmt: skip
         with pytest.raises(ValueError, match=message):
             small(**options).fit(_X, _Y)
-    with pytest.raises(ValueError, match="all zero"):
+    with pytest.raises(ValueError, match="zero"):
         small().fit(_X, _Y, np.zeros(len(_X)))
     with pytest.raises(AttributeError, match="partial_fit"):
         small(solver="lbfgs").partial_fit(_X, _Y)
@@ -338,12 +341,12 @@ def test_messages() -> None:
         MLPRegressor("poisson").fit(_X, -_NUMBER)
     with pytest.raises(ValueError, match="early_stopping"):
         small(early_stopping=True).partial_fit(_X, _Y, classes=[0, 1, 2])
-    with pytest.raises(ValueError, match="infinity or a value too large"):
-        small(precision="float32").fit(_X * 1e300, _Y)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        with pytest.raises(ValueError, match="infinity or a value too large"):
+            small(precision="float32").fit(_X * 1e300, _Y)
         with pytest.raises(ValueError, match="non-finite"):
-            MLPRegressor(solver="sgd", learning_rate_init=1e3, random_state=0, max_iter=50).fit(_X * 1e10, _NUMBER * 1e10)
+            MLPRegressor(solver="sgd", learning_rate_init=1e3, max_iter=50).fit(_X * 1e10, _NUMBER * 1e10)
     with pytest.warns(ConvergenceWarning, match="Maximum iterations"):
         small(max_iter=2).fit(_X, _Y)
     with pytest.warns(ConvergenceWarning, match="lbfgs failed to converge"):

@@ -28,11 +28,12 @@ _TARGETS = {
     "number": _IRIS.data[:, 3],
     "numbers": _IRIS.data[:, 2:] * [[1.0, 10.0]],
 }
+_SGD: dict[str, Any] = {"solver": "sgd", "learning_rate_init": 0.3}
 _CASES: list[tuple[str, dict[str, Any]]] = [
     ("classes", {}),
-    ("classes", {"solver": "sgd", "learning_rate_init": 0.1}),
-    ("classes", {"solver": "sgd", "nesterovs_momentum": False, "learning_rate": "invscaling", "learning_rate_init": 0.3}),
-    ("classes", {"solver": "sgd", "learning_rate": "adaptive", "learning_rate_init": 0.3, "n_iter_no_change": 1, "tol": 1e-2}),
+    ("classes", _SGD),
+    ("classes", {**_SGD, "nesterovs_momentum": False, "learning_rate": "invscaling"}),
+    ("classes", {**_SGD, "learning_rate": "adaptive", "n_iter_no_change": 1, "tol": 1e-2}),
     ("classes", {"solver": "sgd", "momentum": 0}),
     ("classes", {"solver": "lbfgs"}),
     ("classes", {"activation": "tanh", "alpha": 0.1, "shuffle": False}),
@@ -102,9 +103,9 @@ def test_partial_fit_and_warm_start(kind: str) -> None:
     y = _TARGETS["classes" if kind == "MLPClassifier" else "number"]
     made: list[Any] = []
     for library in (neural_network, fastnn.sklearn):
-        model = getattr(library, kind)((6,), solver="sgd", random_state=0, warm_start=True, max_iter=3) if (
-            kind == "MLPClassifier"
-        ) else getattr(library, kind)(hidden_layer_sizes=(6,), random_state=0, warm_start=True, max_iter=3)
+        solver = "sgd" if kind == "MLPClassifier" else "adam"
+        options = {"hidden_layer_sizes": (6,), "random_state": 0, "warm_start": True, "max_iter": 3, "solver": solver}
+        model = getattr(library, kind)(**options)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             model.fit(_X, y).fit(_X, y)
