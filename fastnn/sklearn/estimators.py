@@ -537,17 +537,17 @@ class MLPClassifier(ClassifierMixin, _MLP):
     """Multi-layer perceptron classifier with the parameters and attributes of scikit-learn's, and more.
 
     Args:
-        hidden_layer_sizes, alpha, batch_size, learning_rate_init, power_t, max_iter, shuffle, random_state, tol, verbose,
-            warm_start, momentum, nesterovs_momentum, early_stopping, validation_fraction, beta_1, beta_2, epsilon,
-            n_iter_no_change, max_fun: as in scikit-learn.
+        hidden_layer_sizes, alpha, batch_size, learning_rate_init, power_t, max_iter, shuffle, random_state, tol,
+            verbose, warm_start, momentum, nesterovs_momentum, early_stopping, validation_fraction, beta_1, beta_2,
+            epsilon, n_iter_no_change, max_fun: as in scikit-learn.
         activation: of the hidden layers: 'identity', 'logistic', 'tanh', 'relu', or an elementwise function of
             ``fastnn.nn.functional`` by name, such as 'gelu' or 'silu'; or a list with one for each layer.
         solver: 'lbfgs', 'sgd', 'adam', or another optimizer of ``fastnn.optim`` in small letters. The optimizers get
-            ``learning_rate_init``, those of Adam's family also ``beta_1``, ``beta_2`` and ``epsilon``. For 'adamw' ``alpha``
-            is the decoupled weight decay.
+            ``learning_rate_init``, those of Adam's family also ``beta_1``, ``beta_2`` and ``epsilon``. For 'adamw'
+            ``alpha`` is the decoupled weight decay.
         learning_rate: 'constant', 'invscaling' or 'adaptive' (the latter two for 'sgd' only, as in scikit-learn);
-            'cosine' or 'onecycle', over ``max_iter`` epochs; or a function of the epoch, from 0, that returns the factor
-            of ``learning_rate_init``.
+            'cosine' or 'onecycle', over ``max_iter`` epochs; or a function of the epoch, from 0, that returns the
+            factor of ``learning_rate_init``.
         loss: 'log_loss', or a function of result and target that returns a mean, or a number for each row (which
             weights need), such as a loss of ``fastnn.nn``.
             It gets logits and class labels; float targets for several labels, and for BCEWithLogitsLoss.
@@ -745,19 +745,19 @@ class MLPRegressor(RegressorMixin, _MLP):
     """Multi-layer perceptron regressor with the parameters and attributes of scikit-learn's, and more.
 
     Args:
-        hidden_layer_sizes, alpha, batch_size, learning_rate_init, power_t, max_iter, shuffle, random_state, tol, verbose,
-            warm_start, momentum, nesterovs_momentum, early_stopping, validation_fraction, beta_1, beta_2, epsilon,
-            n_iter_no_change, max_fun: as in scikit-learn.
+        hidden_layer_sizes, alpha, batch_size, learning_rate_init, power_t, max_iter, shuffle, random_state, tol,
+            verbose, warm_start, momentum, nesterovs_momentum, early_stopping, validation_fraction, beta_1, beta_2,
+            epsilon, n_iter_no_change, max_fun: as in scikit-learn.
         activation: of the hidden layers: 'identity', 'logistic', 'tanh', 'relu', or an elementwise function of
             ``fastnn.nn.functional`` by name, such as 'gelu' or 'silu'; or a list with one for each layer.
         solver: 'lbfgs', 'sgd', 'adam', or another optimizer of ``fastnn.optim`` in small letters. The optimizers get
-            ``learning_rate_init``, those of Adam's family also ``beta_1``, ``beta_2`` and ``epsilon``. For 'adamw' ``alpha``
-            is the decoupled weight decay.
+            ``learning_rate_init``, those of Adam's family also ``beta_1``, ``beta_2`` and ``epsilon``. For 'adamw'
+            ``alpha`` is the decoupled weight decay.
         learning_rate: 'constant', 'invscaling' or 'adaptive' (the latter two for 'sgd' only, as in scikit-learn);
-            'cosine' or 'onecycle', over ``max_iter`` epochs; or a function of the epoch, from 0, that returns the factor
-            of ``learning_rate_init``.
-        loss: 'squared_error' or 'poisson', or a function of result and target that returns a mean, or a number for each row (which
-            weights need), such as a loss of ``fastnn.nn``.
+            'cosine' or 'onecycle', over ``max_iter`` epochs; or a function of the epoch, from 0, that returns the
+            factor of ``learning_rate_init``.
+        loss: 'squared_error' or 'poisson', or a function of result and target that returns a mean, or a number for
+            each row (which weights need), such as a loss of ``fastnn.nn``.
         dropout: the probability of dropping after each hidden layer, or a list.
         batch_norm: normalise each hidden layer by batch before its activation.
         callbacks: a function, or a list, called with an :class:`Epoch` after each epoch; training ends if one returns
@@ -771,7 +771,7 @@ class MLPRegressor(RegressorMixin, _MLP):
     >>> from fastnn.sklearn import MLPRegressor
     >>> X = np.linspace(-1, 1, 200).reshape(-1, 1)
     >>> y = np.sin(3 * X[:, 0])
-    >>> model = MLPRegressor(hidden_layer_sizes=(50,), activation="silu", solver="lbfgs", tol=1e-3, random_state=0)
+    >>> model = MLPRegressor(hidden_layer_sizes=(50,), activation="silu", solver="lbfgs", max_iter=2000, random_state=0)
     >>> model.fit(X, y).score(X, y) > 0.99
     True
     """
