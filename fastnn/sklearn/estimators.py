@@ -217,12 +217,15 @@ class _MLP(BaseEstimator):
         self.__dict__.pop("_trainer", None)
         self._inference = _Inference()
         if self.solver != "lbfgs":
-            self.loss_curve_: list[float] = []
-            self._no_improvement_count = 0
-            self.validation_scores_: list[float] | None = None
-            self.validation_loss_curve_: list[float] | None = None
-            self.best_validation_score_: float | None = -np.inf if self.early_stopping else None
-            self.best_loss_: float | None = None if self.early_stopping else np.inf
+            self._begin_curves()
+
+    def _begin_curves(self) -> None:
+        self.loss_curve_: list[float] = []
+        self._no_improvement_count = 0
+        self.validation_scores_: list[float] | None = None
+        self.validation_loss_curve_: list[float] | None = None
+        self.best_validation_score_: float | None = None
+        self.best_loss_: float | None = None
 
     def _numbers(self) -> Numbers:
         return Numbers(self.coefs_, self.intercepts_, self.batch_norms_ if self._plan.batch_norm else [])
@@ -295,6 +298,13 @@ class _MLP(BaseEstimator):
                 "Got `batch_size` less than 1 or larger than sample size. It is going to be clipped", stacklevel=2
             )
             batch_size = count
+        if not hasattr(self, "loss_curve_"):
+            # A warm start after another solver.
+            self._begin_curves()
+        if self.early_stopping and self.best_validation_score_ is None:
+            self.best_validation_score_ = -np.inf
+        if not self.early_stopping and self.best_loss_ is None:
+            self.best_loss_ = np.inf
         trainer = self._trainer_for(loss, incremental)
         callbacks = _callbacks(self.callbacks)
         schedule = BATCH_SCHEDULES.get(self.learning_rate) if isinstance(self.learning_rate, str) else None

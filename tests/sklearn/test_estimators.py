@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+import importlib
 import io
 import pickle
+import sys
 import warnings
 from typing import Any
 
@@ -27,6 +29,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.class_weight import compute_sample_weight
 
 import fastnn
+import fastnn.sklearn
 from fastnn import nn
 from fastnn.capture.step import CompiledStep
 from fastnn.sklearn import Epoch, MLPClassifier, MLPRegressor
@@ -147,6 +150,24 @@ def test_coefficients_can_be_set() -> None:
     np.testing.assert_allclose(model.predict_proba(_X), 1 / 3)
     model.intercepts_ = [np.zeros(8), [0, 0, np.log(2)]]
     np.testing.assert_allclose(model.predict_proba(_X[:1]), [[0.25, 0.25, 0.5]])
+
+
+def test_warm_starts_with_other_parameters(capsys: pytest.CaptureFixture[str]) -> None:
+    model = small(solver="lbfgs", warm_start=True, max_iter=3, verbose=True).fit(_X, _Y)
+    assert capsys.readouterr().out.count("loss = ") == 3
+    model.set_params(solver="adam").fit(_X, _Y)
+    model.set_params(early_stopping=True, alpha=0).fit(_X, _Y)
+    model.set_params(early_stopping=False, activation="gelu", solver="adamw").partial_fit(_X, _Y)
+    assert len(model.loss_curve_) == 7
+    assert "Validation score" in capsys.readouterr().out
+    with pytest.raises(ValueError, match="layers of the fitted network cannot change"):
+        model.set_params(hidden_layer_sizes=(9,)).fit(_X, _Y)
+
+
+def test_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    with pytest.raises(ModuleNotFoundError, match=r"pip install 'fastnn\[sklearn\]'"):
+        importlib.reload(fastnn.sklearn)
 
 
 # -- What is added ---------------------------------------------------------------------------
