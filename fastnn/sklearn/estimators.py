@@ -29,6 +29,7 @@ from fastnn.ops.creation import from_numpy
 from fastnn.sklearn.compat import validate_data
 from fastnn.sklearn.losses import Loss, wants_one_logit
 from fastnn.sklearn.network import ACTIVATIONS, Network, Numbers, Plan
+from fastnn.sklearn.sparse import SortedRows
 from fastnn.sklearn.training import (
     BATCH_SCHEDULES,
     SOLVERS,
@@ -253,14 +254,18 @@ class _MLP(BaseEstimator):
                 stacklevel=2,
             )
 
-    def _trainer_for(self, loss: Loss, incremental: bool) -> Trainer:
+    def _trainer_for(self, loss: Loss, incremental: bool, rows: Rows, batch_size: int) -> Trainer:
         """The trainer of earlier calls of ``partial_fit``, or a new one, with the estimator's numbers."""
         before = self.__dict__.get("_trainer") if incremental else None
         if isinstance(before, Trainer) and before.suits(self._plan, loss, self):
             trainer = before
             trainer.set_alpha(float(self.alpha))
         else:
-            trainer = Trainer(Network(self._plan), loss, self)
+            # A later call of partial_fit may get rows with fewer zeros.
+            compressed = None if incremental else rows.compress(self._plan.sizes[1], batch_size)
+            if compressed is not None:
+                rows.sorted = SortedRows(compressed, self._plan.dtype)
+            trainer = Trainer(Network(self._plan, rows=compressed), loss, self)
             if isinstance(before, Saved) and before.solver == self.solver:
                 trainer.restore(before)
         trainer.network.load(self._numbers())
@@ -305,7 +310,7 @@ class _MLP(BaseEstimator):
             self.best_validation_score_ = -np.inf
         if not self.early_stopping and self.best_loss_ is None:
             self.best_loss_ = np.inf
-        trainer = self._trainer_for(loss, incremental)
+        trainer = self._trainer_for(loss, incremental, rows, int(batch_size))
         callbacks = _callbacks(self.callbacks)
         schedule = BATCH_SCHEDULES.get(self.learning_rate) if isinstance(self.learning_rate, str) else None
         order = np.arange(count)

@@ -12,6 +12,7 @@ from fastnn import kernels
 from fastnn._autograd.modes import no_grad
 from fastnn._core.dtypes import float32, float64
 from fastnn._tensor.tensor import Tensor, _wrap
+from fastnn.kernels.matmul.sparse_rows import CompressedRows
 from fastnn.kernels.reduce.norms import blocks_of
 from fastnn.nn import activation as _activation
 from fastnn.nn.container import Sequential
@@ -21,6 +22,7 @@ from fastnn.nn.module import Module
 from fastnn.nn.normalization import BatchNorm1d
 from fastnn.nn.parameter import Parameter
 from fastnn.random import fork_rng
+from fastnn.sklearn.sparse import SparseLinear
 
 # Rows that are computed at once without a gradient.
 CHUNK = 2048
@@ -83,21 +85,27 @@ class Network:
     Args:
         plan: of the network.
         numbers: to share the memory of, for inference. Without them the network has memory of its own, for training.
+        rows: of mostly zeros, whose sorted batches the model is called on.
     """
 
-    def __init__(self, plan: Plan, numbers: Numbers | None = None) -> None:
+    def __init__(self, plan: Plan, numbers: Numbers | None = None, rows: CompressedRows | None = None) -> None:
         self.plan = plan
+        self.sparse: SparseLinear | None = None
+        self.layers: list[Linear | SparseLinear] = []
         count, kind = len(plan.sizes) - 1, float32 if plan.dtype == np.float32 else float64
         if numbers is None:
             # The layers draw numbers that are overwritten.
             with fork_rng():
-                self.layers = [
-                    Linear(plan.sizes[i], plan.sizes[i + 1], bias=False, dtype=kind) for i in range(count)
+                if rows is not None:
+                    self.sparse = SparseLinear(*plan.sizes[:2], plan.dtype, rows)
+                    self.layers.append(self.sparse)
+                self.layers += [
+                    Linear(plan.sizes[i], plan.sizes[i + 1], bias=False, dtype=kind)
+                    for i in range(len(self.layers), count)
                 ]
             for layer, size in zip(self.layers, plan.sizes[1:], strict=True):
                 layer.bias = Parameter._empty((size,), plan.dtype)
         else:
-            self.layers = []
             for coef, intercept in zip(numbers.coefs, numbers.intercepts, strict=True):
                 layer = Linear(0, 0, bias=False, dtype=kind)
                 layer.in_features, layer.out_features = coef.shape
@@ -108,7 +116,8 @@ class Network:
         self.norms = [BatchNorm1d(size, dtype=kind) for size in hidden]
         if numbers is not None:
             self._load_norms(numbers)
-        self.model = Sequential(*self._modules())
+        modules = list(self._modules())
+        self.model: Module = Sequential(*modules) if self.sparse is None else AfterSparse(self.sparse, modules[1:])
         self.coefs = [layer.weight for layer in self.layers]
         biases = [layer.bias for layer in self.layers if layer.bias is not None]
         self.others = [*biases, *[p for norm in self.norms for p in norm.parameters()]]
@@ -131,7 +140,10 @@ class Network:
         """Set all parameters."""
         with no_grad():
             for layer, coef, intercept in zip(self.layers, numbers.coefs, numbers.intercepts, strict=True):
-                layer.weight.copy_(_wrap(np.asarray(coef, self.plan.dtype).T))
+                if isinstance(layer, SparseLinear):
+                    layer.load(np.asarray(coef, self.plan.dtype))
+                else:
+                    layer.weight.copy_(_wrap(np.asarray(coef, self.plan.dtype).T))
                 _of(layer.bias).copy_(_wrap(np.asarray(intercept, self.plan.dtype)))
         self._load_norms(numbers)
 
@@ -144,13 +156,18 @@ class Network:
     def numbers(self) -> Numbers:
         """Copies of all parameters."""
         return Numbers(
-            [np.array(p.detach().numpy().T, order="C") for p in self.coefs],
+            [
+                layer.coef() if isinstance(layer, SparseLinear) else np.array(layer.weight.detach().numpy().T, order="C")
+                for layer in self.layers
+            ],
             [_of(layer.bias).detach().numpy().copy() for layer in self.layers],
             [{name: getattr(norm, name).detach().numpy().copy() for name in _NORM} for norm in self.norms],
         )
 
     def outputs(self, rows: Any) -> np.ndarray:
         """The results before the output's activation, in evaluation mode, of (rows, features) of :class:`Rows`."""
+        if self.sparse is not None:
+            return Network(self.plan, self.numbers()).outputs(rows)
         was_training = self.model.training
         self.model.eval()
         out = np.empty((len(rows), self.plan.sizes[-1]), self.plan.dtype)
@@ -201,13 +218,25 @@ def _memory_of(p: Tensor) -> np.ndarray:
     return np.lib.stride_tricks.as_strided(array, (size,), (array.itemsize,))
 
 
+class AfterSparse(Module):
+    """A network whose first layer takes the arrays of a sorted batch."""
+
+    def __init__(self, first: SparseLinear, rest: list[Module]) -> None:
+        super().__init__()
+        self.first, self.rest = first, Sequential(*rest)
+
+    def forward(self, ends: Tensor, samples: Tensor, values: Tensor) -> Tensor:
+        """The result for the batch."""
+        return self.rest(self.first(ends, samples, values))
+
+
 class Objective(Module):
     """The model of a captured step: the network's result, with the target if weights follow.
 
     Args:
         model: the network.
         norm: measured before each forward pass, if given.
-        weighted: whether the step is called with ``(inputs, target, weights)``.
+        weighted: whether the step is called with ``(*inputs, target, weights)``.
     """
 
     def __init__(self, model: Module, norm: SquaredNorm | None, weighted: bool) -> None:
@@ -216,9 +245,10 @@ class Objective(Module):
         # A bound method: captures take it for a constant, which it is.
         self.measure = None if norm is None else norm.measure
 
-    def forward(self, input: Tensor, target: Tensor | None = None) -> Any:
-        """The result, or a pair of the result and the target."""
+    def forward(self, *inputs: Tensor) -> Any:
+        """The result, or a pair of the result and the target, the last input."""
         if self.measure is not None:
             self.measure()
-        out = self.model(input)
-        return (out, target) if self.weighted else out
+        if self.weighted:
+            return self.model(*inputs[:-1]), inputs[-1]
+        return self.model(*inputs)

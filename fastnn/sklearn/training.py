@@ -18,11 +18,13 @@ from fastnn import kernels, optim
 from fastnn._autograd.modes import no_grad
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.capture.step import CompiledStep
+from fastnn.kernels.matmul.sparse_rows import CompressedRows
 from fastnn.kernels.runtime import allocation, thread_count
 from fastnn.optim.optimizer import Optimizer
 from fastnn.sklearn.losses import Loss
 from fastnn.sklearn.network import CHUNK, Network, Objective, Plan, SquaredNorm
 from fastnn.sklearn.optimizers import GradientsOnly, PenalisedAdam, PenalisedSGD
+from fastnn.sklearn.sparse import SortedRows, compressed
 from fastnn.training import loop
 
 # Optimizers that call a closure, or whose rule has no penalty of the weights.
@@ -93,9 +95,17 @@ class Rows:
         self.x: Any = x.tocsr() if self.is_sparse else np.ascontiguousarray(x)
         self.dtype, self.target, self.weights = dtype, target, weights
         self._buffers: dict[int, list[np.ndarray]] = {}
+        # If it is set, batches are sorted.
+        self.sorted: SortedRows | None = None
 
     def __len__(self) -> int:
         return self.x.shape[0]
+
+    def compress(self, units: int, batch_size: int) -> CompressedRows | None:
+        """The rows without zeros, if a first layer of so many units is faster then."""
+        if self.is_sparse:
+            return None
+        return compressed(self.x, (self.x.shape[1], units), self.dtype, batch_size)
 
     def inputs(self, first: int, last: int) -> Tensor:
         """Consecutive rows of the data."""
@@ -115,31 +125,33 @@ class Rows:
         assert self.target is not None
         size = len(indices)
         if size not in self._buffers:
-            arrays = [
-                allocation.empty((size, self.x.shape[1]), self.dtype),
-                allocation.empty((size, *self.target.shape[1:]), self.target.dtype),
-            ]
+            arrays = [allocation.empty((size, *self.target.shape[1:]), self.target.dtype)]
             if self.weights is not None:
                 arrays.append(allocation.empty((size,) + (1,) * (dimensions - 1), self.dtype))
+            if self.sorted is None:
+                arrays.append(allocation.empty((size, self.x.shape[1]), self.dtype))
             self._buffers[size] = arrays
         arrays = self._buffers[size]
+        np.take(self.target, indices, axis=0, out=arrays[0], mode="clip")
+        total = float(size)
+        if self.weights is not None:
+            weights = self.weights[indices]
+            total = float(weights.sum())
+            if total:
+                arrays[1].reshape(-1)[...] = weights * (scale / total)
+        if self.sorted is not None:
+            return [*self.sorted.batch(indices), *arrays], total
+        x = arrays[-1]
         if self.is_sparse:
-            self.x[indices].toarray(out=arrays[0])
+            self.x[indices].toarray(out=x)
         elif self.dtype == np.float32:
-            kernels.gather(arrays[0], self.x, indices)
+            kernels.gather(x, self.x, indices)
         elif self.x.dtype == self.dtype:
             # The other modes copy to a buffer first.
-            np.take(self.x, indices, axis=0, out=arrays[0], mode="clip")
+            np.take(self.x, indices, axis=0, out=x, mode="clip")
         else:
-            arrays[0][...] = self.x[indices]
-        np.take(self.target, indices, axis=0, out=arrays[1], mode="clip")
-        if self.weights is None:
-            return arrays, float(size)
-        weights = self.weights[indices]
-        total = float(weights.sum())
-        if total:
-            arrays[2].reshape(-1)[...] = weights * (scale / total)
-        return arrays, total
+            x[...] = self.x[indices]
+        return [x, *arrays[:-1]], total
 
 
 class Trainer:
@@ -287,13 +299,10 @@ def _at(weights: np.ndarray | None, indices: np.ndarray) -> np.ndarray | None:
 def dimensions_of(network: Network, loss: Loss, rows: Rows) -> int:
     """Dimensions of the losses of rows, by a first look."""
     assert rows.target is not None
-    training = network.model.training
-    network.model.eval()
-    try:
-        with no_grad():
-            return loss.dimensions_of_rows(network.model(rows.inputs(0, 1)), _wrap(rows.target[:1]))
-    finally:
-        network.model.train(training)
+    one = Network(network.plan, network.numbers())
+    one.model.eval()
+    with no_grad():
+        return loss.dimensions_of_rows(one.model(rows.inputs(0, 1)), _wrap(rows.target[:1]))
 
 
 def _optimizer(kind: type[Optimizer], network: Network, options: Any) -> Optimizer:
