@@ -86,6 +86,7 @@ class _MLP(BaseEstimator):
 
     _plan: Plan
     _inference: _Inference
+    _trainer: Trainer | Saved
     coefs_: list[np.ndarray]
     intercepts_: list[np.ndarray]
     batch_norms_: list[dict[str, np.ndarray]]
@@ -256,7 +257,7 @@ class _MLP(BaseEstimator):
 
     def _trainer_for(self, loss: Loss, incremental: bool, rows: Rows, batch_size: int) -> Trainer:
         """The trainer of earlier calls of ``partial_fit``, or a new one, with the estimator's numbers."""
-        before = self.__dict__.get("_trainer") if incremental else None
+        before: Any = self.__dict__.get("_trainer") if incremental else None
         if isinstance(before, Trainer) and before.suits(self._plan, loss, self):
             trainer = before
             trainer.set_alpha(float(self.alpha))
@@ -266,6 +267,8 @@ class _MLP(BaseEstimator):
             if compressed is not None:
                 rows.sorted = SortedRows(compressed, self._plan.dtype)
             trainer = Trainer(Network(self._plan, rows=compressed), loss, self)
+            if isinstance(before, Trainer):
+                before = before.saved()
             if isinstance(before, Saved) and before.solver == self.solver:
                 trainer.restore(before)
         trainer.network.load(self._numbers())
@@ -364,7 +367,8 @@ class _MLP(BaseEstimator):
             trainer.network.load(best)
         self._set_numbers(trainer.network.numbers())
         if not incremental:
-            trainer.forget_steps()
+            # Later calls of partial_fit begin with the state of the optimizer.
+            self._trainer = trainer.saved()
 
     def _rate(self, epoch: int) -> float:
         factor = self.learning_rate(epoch)

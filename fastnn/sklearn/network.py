@@ -24,8 +24,6 @@ from fastnn.nn.parameter import Parameter
 from fastnn.random import fork_rng
 from fastnn.sklearn.sparse import SparseLinear
 
-# Rows that are computed at once without a gradient.
-CHUNK = 2048
 # Activations with a parameter to learn, a random slope, required arguments or another number of outputs.
 _EXCLUDED = {"glu", "prelu", "rrelu", "threshold"}
 
@@ -97,7 +95,7 @@ class Network:
             # The layers draw numbers that are overwritten.
             with fork_rng():
                 if rows is not None:
-                    self.sparse = SparseLinear(*plan.sizes[:2], plan.dtype, rows)
+                    self.sparse = SparseLinear(plan.sizes[0], plan.sizes[1], plan.dtype, rows)
                     self.layers.append(self.sparse)
                 self.layers += [
                     Linear(plan.sizes[i], plan.sizes[i + 1], bias=False, dtype=kind)
@@ -157,7 +155,7 @@ class Network:
         """Copies of all parameters."""
         return Numbers(
             [
-                layer.coef() if isinstance(layer, SparseLinear) else np.array(layer.weight.detach().numpy().T, order="C")
+                layer.coef() if isinstance(layer, SparseLinear) else layer.weight.detach().numpy().T.copy("C")
                 for layer in self.layers
             ],
             [_of(layer.bias).detach().numpy().copy() for layer in self.layers],
@@ -173,8 +171,9 @@ class Network:
         out = np.empty((len(rows), self.plan.sizes[-1]), self.plan.dtype)
         try:
             with no_grad():
-                for first in range(0, len(rows), CHUNK):
-                    last = min(first + CHUNK, len(rows))
+                chunk = rows.chunk
+                for first in range(0, len(rows), chunk):
+                    last = min(first + chunk, len(rows))
                     out[first:last] = self.model(rows.inputs(first, last))._data
         finally:
             self.model.train(was_training)

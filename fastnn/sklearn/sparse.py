@@ -1,10 +1,12 @@
 """The first layer of data that are mostly zeros, such as images of digits: its products skip the zeros.
 
-The rows are compressed once for a fit, and sorted by column for each batch. Skipped terms add nothing, so the numbers are
-those of the dense layer, except for the sign of a zero, as long as they are finite.
+The rows are compressed once for a fit, and sorted by column for each batch. Skipped terms add nothing, so the numbers
+are those of the dense layer, except for the sign of a zero, as long as they are finite.
 """
 
 from __future__ import annotations
+
+from typing import Any
 
 import numpy as np
 
@@ -13,6 +15,7 @@ from fastnn._autograd.engine import Node
 from fastnn._core import capture_state
 from fastnn._core.numpy_trace import add_gradient
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
+from fastnn.kernels.llvm.sparse_tile import PAIR
 from fastnn.kernels.matmul.linear import activation_bias_backward
 from fastnn.kernels.matmul.sparse_linear import copy_columns, join_columns, split_columns
 from fastnn.kernels.matmul.sparse_rows import CompressedRows, SortedBatch, batch_of, compress_rows, sort_columns
@@ -27,21 +30,49 @@ from fastnn.nn.parameter import Parameter
 _SHARE = {np.dtype(np.float32): 0.3, np.dtype(np.float64): 0.4}
 _LEAST_ROW, _LEAST_LAYER = 160, 2**17
 _MOST_SAMPLES = 512
+# The limits of a compressed matrix.
+_MOST_PAIRS, _MOST_ENTRIES = 2**16, 2**31 - 1
 
 
-def compressed(x: np.ndarray, weight: tuple[int, int], dtype: np.dtype, batch_size: int) -> CompressedRows | None:
+def compressed(x: Any, weight: tuple[int, int], dtype: np.dtype, batch_size: int) -> CompressedRows | None:
     """The data without zeros, if that is worth while; else None.
 
     Args:
-        x: (rows, features), C-contiguous.
+        x: (rows, features), C-contiguous, or a sparse matrix by rows.
         weight: the shape of the first matrix, (features, units).
     """
     row = weight[1] * dtype.itemsize
-    if batch_size > _MOST_SAMPLES or row < _LEAST_ROW or row * weight[0] < _LEAST_LAYER or len(x) < 2 * batch_size:
+    if batch_size > _MOST_SAMPLES or row * weight[0] < _LEAST_LAYER:
+        return None
+    if not isinstance(x, np.ndarray):
+        return _without_zeros(x)
+    if row < _LEAST_ROW or len(x) < 2 * batch_size:
         return None
     # A look at some rows first.
     some = np.ascontiguousarray(x[:: max(1, len(x) // 100)])
     return None if compress_rows(some, _SHARE[dtype]) is None else compress_rows(x, _SHARE[dtype])
+
+
+def _without_zeros(x: Any) -> CompressedRows | None:
+    """The pairs of columns of a sparse matrix; None if their numbers, or those of a batch, need more bytes."""
+    rows, features = x.shape
+    count = -(-features // PAIR)
+    if count > _MOST_PAIRS or x.nnz > _MOST_ENTRIES // _MOST_SAMPLES:
+        return None
+    if not x.has_canonical_format:
+        x = x.copy()
+        x.sum_duplicates()
+    row = np.repeat(np.arange(rows), np.diff(x.indptr))
+    pair, column = np.divmod(x.indices, PAIR)
+    key = row * count + pair
+    first = np.ones(len(key), bool)
+    first[1:] = key[1:] != key[:-1]
+    entry = np.cumsum(first) - 1
+    values = np.zeros((int(first.sum()), PAIR), x.dtype)
+    values[entry, column] = x.data
+    counts = np.bincount(row[first], minlength=rows).astype(np.int32)
+    starts = np.cumsum(counts, dtype=np.int64) - counts
+    return CompressedRows(values, pair[first].astype(np.uint16), starts, counts, features, int(counts.max(initial=0)))
 
 
 class SparseLinear(Module):
@@ -70,9 +101,13 @@ class SparseLinear(Module):
 
     def coef(self) -> np.ndarray:
         """A copy of the matrix."""
-        coef = np.empty((self.features, self.units), self.weight._data.dtype)
-        join_columns(coef, self.weight._data)
-        return coef
+        return self.joined(self.weight._data)
+
+    def joined(self, panels: np.ndarray) -> np.ndarray:
+        """A matrix of these panels, (features, units)."""
+        matrix = np.empty((self.features, self.units), panels.dtype)
+        join_columns(matrix, panels)
+        return matrix
 
     def forward(self, ends: Tensor, samples: Tensor, values: Tensor) -> Tensor:
         """The product, from the arrays of a :class:`SortedBatch`."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import operator
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -22,7 +23,7 @@ from fastnn.kernels.matmul.sparse_rows import CompressedRows
 from fastnn.kernels.runtime import allocation, thread_count
 from fastnn.optim.optimizer import Optimizer
 from fastnn.sklearn.losses import Loss
-from fastnn.sklearn.network import CHUNK, Network, Objective, Plan, SquaredNorm
+from fastnn.sklearn.network import Network, Objective, Plan, SquaredNorm
 from fastnn.sklearn.optimizers import GradientsOnly, PenalisedAdam, PenalisedSGD
 from fastnn.sklearn.sparse import SortedRows, compressed
 from fastnn.training import loop
@@ -34,6 +35,8 @@ SOLVERS = {
     name.lower(): name for name in optim.__all__ if name[0].isupper() and name != "Optimizer"
     and name.lower() not in _WITHOUT_STEPS
 }  # fmt: skip
+# Rows that are computed at once without a gradient, and the most numbers of a sparse matrix that are made dense for it.
+CHUNK, _MOST_DENSE = 2048, 2**24
 # Schedules that change the learning rate at every batch, as factors of the progress from 0 to 1.
 _WARM_UP, _FIRST, _LAST = 0.3, 1 / 25, 1 / 25e4
 
@@ -103,9 +106,12 @@ class Rows:
 
     def compress(self, units: int, batch_size: int) -> CompressedRows | None:
         """The rows without zeros, if a first layer of so many units is faster then."""
-        if self.is_sparse:
-            return None
         return compressed(self.x, (self.x.shape[1], units), self.dtype, batch_size)
+
+    @property
+    def chunk(self) -> int:
+        """How many rows are computed at once without a gradient: few of many columns that are made dense."""
+        return max(1, min(CHUNK, _MOST_DENSE // max(1, self.x.shape[1]))) if self.is_sparse else CHUNK
 
     def inputs(self, first: int, last: int) -> Tensor:
         """Consecutive rows of the data."""
@@ -179,7 +185,10 @@ class Trainer:
 
     def suits(self, plan: Plan, loss: Loss, options: Any) -> bool:
         """Whether this trainer can go on with these parameters of the estimator."""
-        return self.network.plan == plan and self.solver == options.solver and self.loss.is_like(loss)
+        return (
+            self.network.plan == plan and self.network.sparse is None and self.solver == options.solver
+            and self.loss.is_like(loss)
+        )  # fmt: skip
 
     def set_alpha(self, alpha: float) -> None:
         """Change the penalty."""
@@ -187,7 +196,7 @@ class Trainer:
             return
         self.alpha = alpha
         if self.decoupled:
-            self.optimizer.param_groups[0]["weight_decay"] = alpha
+            self._set_penalty(alpha)
             return
         self._set_penalty(0.0)
         self._norm = SquaredNorm(self.network.coefs) if alpha else None
@@ -274,10 +283,25 @@ class Trainer:
         """Continue where another trainer of the same network was."""
         self.optimizer.load_state_dict(saved.optimizer)
         self.steps = saved.steps
+        # The penalty is that of now.
+        self._set_penalty(self.alpha if self.decoupled else 0.0)
+
+    def saved(self) -> Saved:
+        """The state, for another trainer, whose network is dense."""
+        state, sparse = self.optimizer.state_dict(), self.network.sparse
+        if sparse is not None:
+            shape = sparse.weight.shape
+            state["state"] = {**state["state"]}
+            if 0 in state["state"]:
+                state["state"][0] = {
+                    name: _wrap(sparse.joined(value.numpy()).T) if getattr(value, "shape", None) == shape else value
+                    for name, value in state["state"][0].items()
+                }
+        return Saved(self.solver, state, self.steps)
 
     def __reduce__(self) -> Any:
         # Recordings cannot be pickled; a copy trains on with a trainer of its own.
-        return Saved, (self.solver, self.optimizer.state_dict(), self.steps)
+        return operator.itemgetter(0), ((self.saved(),),)
 
 
 @dataclass
@@ -348,7 +372,8 @@ def minimize(
         shares = (weights * (loss.weight / total)).astype(rows.dtype).reshape(shape)
     constants = loss.constants(target)
     constant = 0.0 if constants is None else float(np.average(constants, weights=weights))
-    bounds = [(first, min(first + CHUNK, count)) for first in range(0, count, CHUNK)]
+    chunk = rows.chunk
+    bounds = [(first, min(first + chunk, count)) for first in range(0, count, chunk)]
     # Parts of one batch are always the same arrays.
     whole = rows.inputs(0, count) if len(bounds) == 1 else None
 

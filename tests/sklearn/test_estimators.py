@@ -122,7 +122,7 @@ def test_sparse_data_are_made_dense_in_parts(dtype: type, monkeypatch: pytest.Mo
             return whole(self, *args, **options)
 
         monkeypatch.setattr(kind, "toarray", toarray)
-    monkeypatch.setattr("fastnn.sklearn.network.CHUNK", 50)
+    monkeypatch.setattr("fastnn.sklearn.training.CHUNK", 50)
     for container in (scipy.sparse.csr_matrix, scipy.sparse.csc_array):
         model = small(early_stopping=True).fit(container(x), _Y)
         for a, b in zip(model.coefs_, dense.coefs_, strict=True):
@@ -131,6 +131,47 @@ def test_sparse_data_are_made_dense_in_parts(dtype: type, monkeypatch: pytest.Mo
     # A batch, or a chunk.
     assert max(rows) <= 135
     assert rows.count(50) >= 2
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.float32, np.float64])
+def test_zeros_are_skipped(dtype: type, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same bits as without skipping them, and the same training after a fit."""
+    rng = np.random.default_rng(0)
+    x = (rng.integers(1, 9, (90, 21)) * (rng.random((90, 21)) < 0.1)).astype(dtype)
+    y, weights = rng.integers(0, 3, 90), rng.random(90)
+    explanations, compressed = explanations_of(monkeypatch), []
+    compress = trainers.compressed
+
+    def noted(*args: Any) -> Any:
+        compressed.append(compress(*args))
+        return compressed[-1]
+
+    monkeypatch.setattr(trainers, "compressed", noted)
+
+    def fitted() -> list[MLPClassifier]:
+        options = {"batch_size": 40, "hidden_layer_sizes": (19,), "max_iter": 5}
+        return [
+            small(**options).fit(x, y).partial_fit(x, y),
+            small(**options, solver="sgd", early_stopping=True).fit(x, y, weights),
+            small(**options, solver="nadam", dropout=0.3).fit(x, y).partial_fit(x, y),
+            small(**options, solver="adamw", batch_norm=True, activation="gelu").fit(x, y).partial_fit(x, y),
+        ]
+
+    dense = fitted()
+    assert not any(compressed)
+    monkeypatch.setattr("fastnn.sklearn.sparse._LEAST_ROW", 1)
+    monkeypatch.setattr("fastnn.sklearn.sparse._LEAST_LAYER", 1)
+    skipped = fitted()
+    if dtype != np.uint8:
+        x = scipy.sparse.csr_array(x)
+        skipped += fitted()
+    for a, b in zip(dense * (len(skipped) // len(dense)), skipped, strict=True):
+        # The penalty in the loss is added up in another order.
+        np.testing.assert_allclose(a.loss_curve_, b.loss_curve_, rtol=1e-12)
+        for p, q in zip((*a.coefs_, *a.intercepts_), (*b.coefs_, *b.intercepts_), strict=True):
+            np.testing.assert_array_equal(p, q)
+    assert all(compressed[4:])
+    assert set(explanations) == {"captured: 2 programs"}
 
 
 def test_bytes_stay_bytes() -> None:
@@ -173,13 +214,21 @@ def test_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
 # -- What is added ---------------------------------------------------------------------------
 
 
-def test_every_solver_and_activation_is_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+def explanations_of(monkeypatch: pytest.MonkeyPatch) -> list[str]:
+    """A list that receives the explanation of the step of each fit."""
     explanations: list[str] = []
+    saved = trainers.Trainer.saved
 
-    def explain(self: Any) -> None:
+    def explain(self: Any) -> Any:
         explanations.extend(step.explain() for step in self._steps.values())
+        return saved(self)
 
-    monkeypatch.setattr(trainers.Trainer, "forget_steps", explain)
+    monkeypatch.setattr(trainers.Trainer, "saved", explain)
+    return explanations
+
+
+def test_every_solver_and_activation_is_captured(monkeypatch: pytest.MonkeyPatch) -> None:
+    explanations = explanations_of(monkeypatch)
     activations = sorted(known_activations())
     solvers = sorted(trainers.SOLVERS)
     for i in range(max(len(activations), len(solvers))):
