@@ -54,6 +54,16 @@ _state = threading.local()
 _asks: dict[type, bool] = dict.fromkeys(_SHORTCUTS, False)
 _lock = threading.Lock()
 _active: list[bool] = []
+
+
+class _Batches(threading.local):
+    """The calls of ``vmap`` that run in this thread, the outermost first; see :mod:`fastnn._functorch.batched`."""
+
+    def __init__(self) -> None:
+        self.levels: list[Any] = []
+
+
+running = _Batches()
 # What else changes with the first instance: modules, which this file does not know.
 on_activation: list[Callable[[], None]] = []
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from fastnn._tensor.torch_function import as_kind, asks, change, is_off, on_activation
+from fastnn._tensor.torch_function import as_kind, asks, change, is_off, on_activation, running
 from fastnn.nn.container import Sequential
 from fastnn.nn.module import Module
 
@@ -17,7 +17,7 @@ def _call(original: Callable[..., Any]) -> Callable[[Any, Any], Any]:
 
     def run(args: Any, kwargs: Any) -> Any:
         asked = next((a for a in args if asks(type(a))), None)
-        if asked is None or is_off():
+        if (asked is None and not running.levels) or is_off():
             return original(*args, **kwargs)
         model, kind = args[0], type(args[0])
         if kind.forward is _FORWARD and len(args) == 2 and not model._has_hooks():
@@ -26,6 +26,8 @@ def _call(original: Callable[..., Any]) -> Callable[[Any, Any], Any]:
                 result = layer(result)
             return result
         result = original(*args, **kwargs)
+        if asked is None or getattr(asked, "_is_batch", False):
+            return result
         # Some layers call kernels, and no function that asks.
         return as_kind(result, type(asked)) if kind.__module__.startswith("fastnn.nn.") else result
 
