@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._core.dtypes import bool_
 from fastnn._core.errors import ShapeError
 from fastnn._functorch.batched import (
     LINALG_RULES,
@@ -286,7 +287,6 @@ def _norm(func: Any, level: Level, args: Args, kwargs: Options) -> Any:
     return reduction(func, level, args, kwargs, 2, 3)
 
 
-@rule("vector_norm", table=LINALG_RULES)
 @rule("vector_norm")
 def _vector_norm(func: Any, level: Level, args: Args, kwargs: Options) -> Any:
     return reduction(func, level, args, kwargs, 2, 3)
@@ -700,7 +700,7 @@ def _index(x: Any, key: Any, level: Level) -> tuple[Any, tuple[Any, ...] | None,
     """
     keys = list(key) if isinstance(key, tuple) else [key]
     for k in keys:
-        if isinstance(k, Tensor) and k.dtype is _BOOL():
+        if isinstance(k, Tensor) and k.dtype is bool_:
             refuse_dynamic("nonzero")
     first: list[Any] = []
     second: list[Any] = []
@@ -738,13 +738,6 @@ def _index(x: Any, key: Any, level: Level) -> tuple[Any, tuple[Any, ...] | None,
     return value, (_range(level, wide), *indices), wide, 0 if separated else places[0], places[0]
 
 
-@functools.cache
-def _BOOL() -> Any:
-    from fastnn._core import dtypes
-
-    return dtypes.bool
-
-
 @rule("__getitem__")
 def _getitem(func: Any, level: Level, args: Args, kwargs: Options) -> Any:
     x, key = args
@@ -769,7 +762,7 @@ def _setitem(func: Any, level: Level, args: Args, kwargs: Options) -> Any:
         refuse_in_place("index_put_")
     keys = key if isinstance(key, tuple) else (key,)
     if any(isinstance(k, (Tensor, list)) for k in keys):
-        if isinstance(key, Tensor) and key.dtype is _BOOL() and (not isinstance(new, Tensor) or not new.ndim):
+        if isinstance(key, Tensor) and key.dtype is bool_ and (not isinstance(new, Tensor) or not new.ndim):
             mask = key
             while mask.ndim < x.ndim:
                 mask = mask.unsqueeze(-1)
@@ -863,7 +856,6 @@ def _matmul(func: Any, level: Level, a: Any, b: Any) -> Any:
     return wrapped(matmul(aligned(a, level, ndim), aligned(b, level, ndim)), level)
 
 
-@rule("matmul", table=LINALG_RULES)
 @rule("matmul", "__matmul__", "mm", "mv", "dot", "vdot", "bmm")
 def _product(func: Any, level: Level, args: Args, kwargs: Options) -> Any:
     a, b = (*args, *kwargs.values())
@@ -962,14 +954,12 @@ def _tensordot(a: Any, b: Any, by_a: list[int], by_b: list[int]) -> Any:
 _names("cdist", plain)
 _names(
     "cholesky det inv inverse slogdet logdet qr svd svdvals eigh eigvalsh pinv matrix_norm matrix_power matrix_exp "
-    "cholesky_ex inv_ex",
-    plain, LINALG_RULES,
+    "cholesky_ex inv_ex pinverse",
+    plain,
 )
-_names("cholesky det inverse slogdet logdet qr svd pinverse matrix_power matrix_norm matrix_exp cholesky_ex inv_ex",
-       plain)
 
 
-@rule("solve", table=LINALG_RULES)
+@rule("solve")
 def _solve(func: Any, level: Level, args: Args, kwargs: Options) -> Any:
     a, b, *rest = args
     if b.ndim == a.ndim - 1:

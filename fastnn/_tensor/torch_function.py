@@ -88,6 +88,9 @@ def asks(kind: type) -> bool:
     """Whether instances of a type are asked: subclasses of ``Tensor``, but not ``Parameter`` and ``Buffer``."""
     found = _asks.get(kind)
     if found is None:
+        if kind is list or kind is tuple:
+            # Not noted: the elements of such an argument are asked.
+            return False
         method = getattr(kind, "__torch_function__", None)
         takes_part = method is not None and method is not disabled_torch_function
         found = _asks[kind] = takes_part and (kind._of_user if issubclass(kind, Tensor) else True)
