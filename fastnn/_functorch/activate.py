@@ -13,15 +13,13 @@ from typing import Any
 from fastnn._functorch import rules
 from fastnn._functorch.batched import (
     RANDOM,
-    BatchedTensor,
     calls,
     dispatch,
     innermost,
     refuse_random,
-    running,
     wrapped,
 )
-from fastnn._tensor.torch_function import activate, change
+from fastnn._tensor.torch_function import activate_for_a_while, change, running
 
 _lock = threading.Lock()
 _done: list[bool] = []
@@ -30,13 +28,12 @@ _MAKERS = ("normal", "rand", "randint", "randn", "randperm")
 
 
 def prepare() -> None:
-    """Make operations look for elements of a batch, once in a process."""
+    """Make operations look for elements of a batch, until ``release()``."""
+    activate_for_a_while()
     if _done:
         return
     with _lock:
         if not _done:
-            assert rules.RULES
-            activate(BatchedTensor)
             _change_kernels()
             _done.append(True)
 
@@ -78,7 +75,7 @@ def _random(original: Callable[..., Any]) -> Callable[[Any, Any], Any]:
 
     def run(args: Any, kwargs: Any) -> Any:
         levels = running.levels
-        if not levels or kwargs.get("out") is not None:
+        if not levels or kwargs.get("out") is not None or ("dropout" in name and rules.is_quiet(name, args, kwargs)):
             return original(*args, **kwargs)
         level = levels[-1]
         if level.randomness == "error":
@@ -87,7 +84,7 @@ def _random(original: Callable[..., Any]) -> Callable[[Any, Any], Any]:
             return original(*args, **kwargs)
         from fastnn.ops.joining import stack
 
-        again = getattr(sys.modules["fastnn"], name)
+        again = getattr(sys.modules["fastnn.nn.functional" if "dropout" in name else "fastnn"], name)
         found = []
         for call in calls(name, level):
             found.append(call(again, *args, **kwargs))
@@ -117,3 +114,5 @@ def _change_kernels() -> None:
     assert RANDOM.issuperset(_MAKERS)
     for name in _MAKERS:
         change(getattr(fastnn, name), _random)
+    for name in rules.DROPOUTS:
+        change(getattr(functional, name), _random)

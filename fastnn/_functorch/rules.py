@@ -1150,16 +1150,19 @@ RANDOM.update(
 )
 
 
-def _is_quiet(func: Any, args: Args, kwargs: Options) -> bool:
+DROPOUTS = ("dropout", "alpha_dropout", "feature_alpha_dropout", "dropout1d", "dropout2d", "dropout3d")
+
+
+def is_quiet(name: str, args: Args, kwargs: Options) -> bool:
     """Whether a dropout drops nothing."""
-    default = "alpha" not in func.__name__
+    default = "alpha" not in name
     return not _argument(args, kwargs, 2, "training", default) or _argument(args, kwargs, 1, "p", 0.5) == 0
 
 
-@rule("dropout", "alpha_dropout", "feature_alpha_dropout", "dropout1d", "dropout2d", "dropout3d")
+@rule(*DROPOUTS)
 def _dropout(func: Any, level: Level, args: Args, kwargs: Options) -> Any:
     x = args[0]
-    if _is_quiet(func, args, kwargs):
+    if is_quiet(func.__name__, args, kwargs):
         return x
     if level.randomness == "error":
         refuse_random()

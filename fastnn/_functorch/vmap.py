@@ -10,6 +10,7 @@ from typing import Any
 from fastnn._functorch.activate import prepare
 from fastnn._functorch.batched import BatchedTensor, Level, front, is_in, running, wrapped
 from fastnn._tensor.tensor import Tensor
+from fastnn._tensor.torch_function import release
 from fastnn.nn.module import runner
 from fastnn.utils._pytree import _broadcast_to_and_flatten, tree_flatten, tree_unflatten
 
@@ -28,6 +29,7 @@ def batch(size: int, randomness: str) -> Iterator[Level]:
     finally:
         running.levels = before
         runner[:] = recorders
+        release()
 
 
 def vmap(
