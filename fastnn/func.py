@@ -133,7 +133,8 @@ class _Called:
         _all_tensors(name, leaves, "the arguments to differentiate by to be")
         self.level = _Level(leaves)
         given = list(args)
-        for n, part in zip(positions, tree_unflatten(map(self.level.element, self.level.inputs), self.spec), strict=True):
+        elements = map(self.level.element, self.level.inputs)
+        for n, part in zip(positions, tree_unflatten(elements, self.spec), strict=True):
             given[n] = part
         self.aux: Any = None
         with enable_grad():

@@ -98,17 +98,21 @@ def _random(original: Callable[..., Any]) -> Callable[[Any, Any], Any]:
 def _change_kernels() -> None:
     import fastnn
     from fastnn._tensor import views
+    from fastnn.autograd import grad
+    from fastnn.autograd.function import Function
     from fastnn.nn import activation_core, functional
     from fastnn.nn.functional import normalization
     from fastnn.nn.normalization import BatchNorm1d
     from fastnn.ops import core, products
 
-    for function in (
+    kernels: tuple[Any, ...] = (
         activation_core._activation, functional.linear_activation, normalization.layer_norm_activation,
         views.linear_map, views.view, core.step_map, products._mm, products._bmm, products._dot,
-    ):
+        Function.__dict__["apply"].__func__, grad,
+    )  # fmt: skip
+    for function in kernels:
         # Those of a backward pass that is recorded are called with a batch of gradients.
-        change(function, _asking(function))  # type: ignore[arg-type]  # they are functions
+        change(function, _asking(function))
     fused: Any = BatchNorm1d._fused
     change(fused, _asking_module(fused))
     assert RANDOM.issuperset(_MAKERS)

@@ -8,6 +8,7 @@ of the same or of other operations, on the values. The tape sees only these.
 
 from __future__ import annotations
 
+import functools
 import math
 import warnings
 from collections.abc import Callable, Iterator
@@ -155,13 +156,13 @@ class BatchedTensor(Tensor):
     def _base(self) -> None:
         return None
 
-    @property
+    @property  # type: ignore[misc]  # it cannot be set
     def grad(self) -> Any:
         """The gradient of the batch."""
         grad = self._value.grad
         return None if grad is None else wrapped(grad, self._level)
 
-    @property
+    @property  # type: ignore[misc]  # it cannot be set
     def data(self) -> Any:
         """The same numbers without a history."""
         return self.detach()
@@ -215,10 +216,10 @@ class BatchedTensor(Tensor):
         return self.clone()
 
     __hash__ = object.__hash__
-    item = __float__ = __int__ = __complex__ = __index__ = _refused(_ITEM)  # type: ignore[assignment]
-    __bool__ = is_nonzero = __contains__ = _refused(_CONTROL_FLOW)  # type: ignore[assignment]
-    numpy = tolist = __array__ = data_ptr = storage = untyped_storage = _refused(_ARRAY)  # type: ignore[assignment]
-    __dlpack__ = __reduce__ = __reduce_ex__ = _refused(_ARRAY)  # type: ignore[assignment]
+    item = __float__ = __int__ = __complex__ = __index__ = _refused(_ITEM)
+    __bool__ = is_nonzero = __contains__ = _refused(_CONTROL_FLOW)
+    numpy = tolist = __array__ = data_ptr = storage = untyped_storage = _refused(_ARRAY)
+    __dlpack__ = __reduce__ = __reduce_ex__ = _refused(_ARRAY)
 
 
 def wrapped(value: Any, level: Level) -> Any:
@@ -251,8 +252,10 @@ def front(t: Any, level: Level) -> Any:
 
 
 def at(t: Any, level: Level, i: int) -> Any:
-    """Element ``i`` of a batch; a tensor that is not of the batch is the same for all."""
-    return t._value.select(0, i) if type(t) is BatchedTensor and t._level is level else t
+    """Element ``i`` of a batch, of zeros if that is empty; a tensor that is not of the batch is the same for all."""
+    if type(t) is not BatchedTensor or t._level is not level:
+        return t
+    return t._value.select(0, i) if level.size else t._value.new_zeros(t.shape)
 
 
 def each(value: Any, change: Callable[[Any], Any]) -> Any:
@@ -365,15 +368,14 @@ def looped(func: Any, level: Level, args: tuple[Any, ...], kwargs: dict[str, Any
     in_place = name.endswith("_") and not name.endswith("__")
     if in_place and not is_in(args[0], level):
         refuse_in_place(name)
-    results = []
+    results: list[Any] = []
     for call in calls(name, level):
-        i = len(results)
-        found = call(func, *each(args, lambda t: at(t, level, i)), **each(kwargs, lambda t: at(t, level, i)))
-        results.append(found)
+        take = functools.partial(at, level=level, i=len(results))
+        results.append(call(func, *each(args, take), **each(kwargs, take)))
     if in_place or name == "__setitem__":
         return args[0]
     found = _stacked(name, results, level)
-    return found if level.size else each(found, lambda t: wrapped(t._value[:0], level) if is_in(t, level) else t)
+    return found if level.size else each(found, lambda t: wrapped(t._value[:0], level))
 
 
 def calls(name: str, level: Level) -> Iterator[Callable[..., Any]]:
@@ -392,7 +394,7 @@ def calls(name: str, level: Level) -> Iterator[Callable[..., Any]]:
             return func(*args, **kwargs)
 
     # An empty batch is called once, for the shape of the result.
-    for _ in range(level.size):
+    for _ in range(level.size or 1):
         yield call
 
 

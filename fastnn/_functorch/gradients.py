@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from fastnn._autograd.modes import enable_grad
-from fastnn._functorch.batched import Level, NoArrayError, at, is_in, outside_of, wrapped
-from fastnn._functorch.vmap import from_all_levels, to_all_levels
+from fastnn._functorch.batched import Level, NoArrayError, at, front, is_in, outside_of, wrapped
+from fastnn._functorch.vmap import batch, from_all_levels, to_all_levels
 from fastnn._tensor.torch_function import running
-from fastnn.autograd import grad
+from fastnn.autograd import grad, one_pass
 
 
 def gradients_of_elements(
@@ -94,3 +94,16 @@ def _one_by_one(
         known = [g for g in column if g is not None]
         made.append(wrapped(stack(known)[: level.size], level) if known else None)
     return made
+
+
+def batch_of_gradients(
+    outputs: tuple[Any, ...], inputs: tuple[Any, ...], seeds: tuple[Any, ...], count: int, create: bool
+) -> tuple[Any, ...]:
+    """``torch.autograd.grad`` with ``is_grads_batched``; it retains the graph."""
+    with batch(count, "error") as level:
+        given = [wrapped(s, level) for s in seeds]
+        found = gradients_of_elements(list(outputs), list(inputs), given, tuple(running.levels[:-1]), True, create)
+        return tuple([None if g is None else front(g, level) for g in found])
+
+
+one_pass[:] = [batch_of_gradients]

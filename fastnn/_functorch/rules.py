@@ -9,10 +9,11 @@ from __future__ import annotations
 import functools
 import math
 from collections.abc import Callable
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
+from fastnn._autograd.gradients import _as_tuple
 from fastnn._core.dtypes import bool_
 from fastnn._core.errors import ShapeError
 from fastnn._functorch.batched import (
@@ -327,7 +328,7 @@ def along(position: int, default: Any = None, only_first: bool = False) -> Rule:
 
     def apply(func: Any, level: Level, args: Args, kwargs: Options) -> Any:
         x = args[0]
-        if any([isinstance(a, Tensor) for a in (*args[1:], *kwargs.values())]):
+        if any(isinstance(a, Tensor) for a in (*args[1:], *kwargs.values())):
             args = tuple([front(a, level) if isinstance(a, Tensor) else a for a in args])
             kwargs = {k: front(v, level) if isinstance(v, Tensor) else v for k, v in kwargs.items()}
         else:
@@ -813,7 +814,8 @@ def _scatter(func: Any, level: Level, args: Args, kwargs: Options) -> Any:
     if not x.ndim:
         return looped(func, level, args, kwargs)
     values = each((args, kwargs), lambda t: front(t, level))
-    args, kwargs = _with(*values, 1, "dim", _shifted(_argument(args, kwargs, 1, "dim"), x.ndim))
+    args, kwargs = values
+    args, kwargs = _with(args, kwargs, 1, "dim", _shifted(_argument(args, kwargs, 1, "dim"), x.ndim))
     found = func(*args, **kwargs)
     return x if in_place else wrapped(found, level)
 
@@ -1074,11 +1076,9 @@ def _batch_norm(func: Any, level: Level, args: Args, kwargs: Options) -> Any:
     # The channels of all elements are channels of one batch.
     value = front(x, level).movedim(0, 1)
     shape = value.shape
-    stats = [mean, var]
-    if updates:
-        flat = [t._value.contiguous().reshape(-1) for t in stats]
-    else:
-        flat = [_folded(t, level) for t in stats]
+    stats: list[Any] = [mean, var]
+    # Those that are updated are written to.
+    flat = [t._value.reshape(-1).contiguous() for t in stats] if updates else [_folded(t, level) for t in stats]
     found = func(
         value.reshape(shape[0], -1, *shape[3:]), *flat, _folded(given.get("weight"), level),
         _folded(given.get("bias"), level), given.get(flag, instance), given.get("momentum", 0.1),
@@ -1143,11 +1143,10 @@ def _pairwise_distance(func: Any, level: Level, args: Args, kwargs: Options) -> 
 
 # -- Random numbers -------------------------------------------------------------------------------------
 
-RANDOM.update(
-    """alpha_dropout bernoulli bernoulli_ cauchy_ dropout dropout1d dropout2d dropout3d exponential_ feature_alpha_dropout
-    geometric_ gumbel_softmax log_normal_ multinomial normal normal_ poisson rand rand_like randint randint_like randn
-    randn_like randperm random_ rrelu rrelu_ uniform_""".split()
-)
+_RANDOM = """alpha_dropout bernoulli bernoulli_ cauchy_ dropout dropout1d dropout2d dropout3d exponential_
+feature_alpha_dropout geometric_ gumbel_softmax log_normal_ multinomial normal normal_ poisson rand rand_like randint randint_like randn
+randn_like randperm random_ rrelu rrelu_ uniform_"""
+RANDOM.update(_RANDOM.split())
 
 
 DROPOUTS = ("dropout", "alpha_dropout", "feature_alpha_dropout", "dropout1d", "dropout2d", "dropout3d")
@@ -1273,7 +1272,7 @@ _names(" ".join(_LOSS_ARGUMENTS), pointwise_loss)
 
 @rule("cross_entropy", "nll_loss")
 def _class_loss(func: Any, level: Level, args: Args, kwargs: Options) -> Any:
-    names = "input target weight size_average ignore_index reduce reduction label_smoothing".split()
+    names = ("input", "target", "weight", "size_average", "ignore_index", "reduce", "reduction", "label_smoothing")
     given = dict(zip(names, args, strict=False)) | kwargs
     x, target, weight = given["input"], given["target"], given.get("weight")
     how, ignored = _reduction(given), given.get("ignore_index", -100)
@@ -1295,13 +1294,107 @@ def _class_loss(func: Any, level: Level, args: Args, kwargs: Options) -> Any:
     if how == "sum":
         return total
     if probable:
-        return total / (x.shape[0] if x.ndim > 1 else 1) if x.ndim < 3 else total / (math.prod(target.shape) / x.shape[1])
+        return total / (math.prod(target.shape) / x.shape[1] if x.ndim > 1 else 1)
     flat = _flat(front(target, level))
     counted = flat != ignored
     if weight is None:
         return total / wrapped(counted.sum(1), level)
     shares = weight[flat.masked_fill(~counted, 0)].masked_fill(~counted, 0)
     return total / wrapped(shares.sum(1), level)
+
+
+# -- Autograd ------------------------------------------------------------------------------------------
+
+
+class VmapInfo(NamedTuple):
+    """What the ``vmap`` of a ``torch.autograd.Function`` is told of the batch."""
+
+    batch_size: int
+    randomness: str
+
+
+@rule("apply")
+def _apply(func: Any, level: Level, args: Args, kwargs: Options) -> Any:
+    """``torch.autograd.Function``: its own ``vmap``, or a call for each element if it has ``generate_vmap_rule``."""
+    kind, *given = args
+    if getattr(kind, "generate_vmap_rule", False):
+        return looped(func, level, args, kwargs)
+    own = getattr(kind, "vmap", None)
+    if own is None:
+        raise RuntimeError(
+            f"You tried to vmap over {kind.__name__}, but it does not have vmap support. Please override and implement "
+            "the vmap staticmethod or set generate_vmap_rule=True. For more details, please see "
+            "https://pytorch.org/docs/main/notes/extending.func.html"
+        )
+    dims = tuple([0 if is_in(a, level) else None for a in given])
+    values = [a._value if is_in(a, level) else a for a in given]
+    found, out_dims = _outside(level, own, VmapInfo(level.size, level.randomness), dims, *values, **kwargs)
+    if isinstance(found, Tensor):
+        return _moved(found, out_dims, level)
+    return tuple([_moved(t, d, level) for t, d in zip(found, out_dims, strict=True)])
+
+
+def _moved(t: Any, dim: Any, level: Level) -> Any:
+    return t if dim is None else wrapped(t if dim == 0 else t.movedim(dim, 0), level)
+
+
+@rule("grad")
+def _grad(func: Any, level: Level, args: Args, kwargs: Options) -> Any:
+    """``torch.autograd.grad`` of elements: of the batch, where these are the leaves."""
+    outputs, inputs, *rest = [_as_tuple(a) if i < 2 else a for i, a in enumerate(args)]
+    if not any(isinstance(t, BatchedTensor) for t in (*outputs, *inputs)):
+        # A pass with a batch of gradients: each operation has a rule.
+        return func.__wrapped__(*args, **kwargs)
+    if not all(is_in(t, level) for t in inputs):
+        raise RuntimeError("vmap: torch.autograd.grad() of a batch by a tensor that is none: use torch.func.grad()")
+    seeds = (rest.pop(0) if rest else None) or kwargs.get("grad_outputs")
+    given = [None] * len(outputs) if seeds is None else _as_tuple(seeds)
+    ones = [front(o, level).new_ones(front(o, level).shape) for o in outputs]
+    kwargs = {**kwargs, "grad_outputs": [o if g is None else front(g, level) for o, g in zip(ones, given, strict=True)]}
+    names = ("retain_graph", "create_graph", "only_inputs", "allow_unused", "is_grads_batched", "materialize_grads")
+    kwargs |= dict(zip(names, rest, strict=False))
+    found = func([front(o, level) for o in outputs], [t._value for t in inputs], **kwargs)
+    return tuple([None if g is None else wrapped(g, level) for g in found])
+
+
+@rule("register_hook")
+def _register_hook(func: Any, level: Level, args: Args, kwargs: Options) -> Any:
+    x, hook = args
+
+    def of_batch(grad: Any) -> Any:
+        found = hook(wrapped(grad, level))
+        return None if found is None else front(found, level)
+
+    return x._value.register_hook(of_batch)
+
+
+# -- Other operations in place ------------------------------------------------------------------------
+
+
+@rule("squeeze_", "unsqueeze_", "transpose_", "t_", "swapaxes_", "swapdims_")
+def _reshaped_in_place(func: Any, level: Level, args: Args, kwargs: Options) -> Any:
+    x, *rest = args
+    x._value = getattr(x, func.__name__[:-1])(*rest, **kwargs)._value
+    return x
+
+
+@rule("tril_", "triu_", "cumsum_", "cumprod_", "addmm_", "addmv_", "addr_", "addbmm_", "baddbmm_")
+def _copied(func: Any, level: Level, args: Args, kwargs: Options) -> Any:
+    x, *rest = args
+    return x.copy_(getattr(x, func.__name__[:-1])(*rest, **kwargs))
+
+
+@rule("resize_", "resize_as_", "set_", "share_memory_", "apply_")
+def _refused_in_place(func: Any, level: Level, args: Args, kwargs: Options) -> Any:
+    raise RuntimeError(f"vmap: {func.__name__}() is not possible inside of vmap")
+
+
+@rule("solve_triangular")
+def _solve_triangular(func: Any, level: Level, args: Args, kwargs: Options) -> Any:
+    a, b, *rest = args
+    ndim = max(a.ndim, b.ndim)
+    return wrapped(func(front(a, level) if a.ndim == ndim else aligned(a, level, ndim), aligned(b, level, ndim), *rest,
+                        **kwargs), level)  # fmt: skip
 
 
 # -- Backward passes ------------------------------------------------------------------------------------

@@ -39,8 +39,8 @@ def vmap(
     """A function that applies ``func`` to each element of a batch, and stacks the results.
 
     ``func`` is called once, with tensors that stand for one element and hold the batch: its operations compute all
-    elements at once. An operation without a rule for batches is called once for each element, and a UserWarning says so,
-    once for each operation.
+    elements at once. An operation without a rule for batches is called once for each element, and a UserWarning says
+    so, once for each operation.
 
     Args:
         func: returns tensors.

@@ -1,6 +1,6 @@
 """``vmap``: each operation on a batch is compared with itself on each element, and with a live PyTorch."""
 
-# ruff: noqa: E501, E701, E702, B023, C408  A table, one case a line.
+# ruff: noqa: E501, SIM905  A table, one case a line.
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def table(torch: Any) -> dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]:
     def R(*s):
         return torch.tensor(draw.standard_normal(s))
 
-    def I(*s):
+    def N(*s):
         return torch.tensor(draw.integers(0, 3, s))
 
     x23 = R(B, 2, 3)
@@ -35,14 +35,13 @@ def table(torch: Any) -> dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]:
     x3 = R(B, 3)
     y3 = R(B, 3)
     s = R(B)
-    pos = x23.abs() + 0.5
     m33 = R(B, 3, 3)
     u3 = R(3)
     u23 = R(2, 3)
     u33 = R(3, 3)
-    ints = I(B, 2)
-    cls = I(B, 2)
-    c1 = I(B)
+    ints = N(B, 2)
+    cls = N(B, 2)
+    c1 = N(B)
     mask = x23 > 0
     spd = m33 @ m33.mT + 3 * torch.eye(3, dtype=torch.float64)
     w = R(B, 4, 3)
@@ -737,3 +736,55 @@ def test_operations_get_their_own_code_back():
         assert torch_function._suspended
         assert "torch_function" not in fastnn.sin.__code__.co_filename
     assert fastnn.vmap(fastnn.sin)(fastnn.ones(3)).equal(fastnn.ones(3).sin())
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_functions_with_their_own_derivative(lib):
+    class Square(lib.autograd.Function):
+        generate_vmap_rule = True
+
+        @staticmethod
+        def forward(x):
+            return x * x
+
+        @staticmethod
+        def setup_context(ctx, inputs, output):
+            ctx.save_for_backward(*inputs)
+
+        @staticmethod
+        def backward(ctx, grad):
+            return 2 * ctx.saved_tensors[0] * grad
+
+    class Own(Square):
+        generate_vmap_rule = False
+
+        @staticmethod
+        def vmap(info, dims, x):
+            return Own.apply(x) * info.batch_size, dims[0]
+
+    class Neither(Square):
+        generate_vmap_rule = False
+
+    x, vmap = lib.arange(3.0), lib.func.vmap
+    assert vmap(Square.apply)(x).tolist() == [0, 1, 4]
+    assert vmap(lib.func.grad(Square.apply))(x).tolist() == [0, 2, 4]
+    assert vmap(Own.apply)(x).tolist() == [0, 3, 12]
+    with pytest.raises(RuntimeError, match="vmap support"):
+        vmap(Neither.apply)(x)
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_jacobians_in_one_pass(lib):
+    functional, x = lib.autograd.functional, lib.arange(3.0, dtype=lib.float64)
+    model = lib.nn.Sequential(lib.nn.Linear(3, 4), lib.nn.Tanh(), lib.nn.LayerNorm(4), lib.nn.Linear(4, 2)).double()
+    expected = functional.jacobian(model, x)
+    for strategy in ("reverse-mode", "forward-mode"):
+        found = functional.jacobian(model, x, vectorize=True, strategy=strategy)
+        assert lib.allclose(found, expected, rtol=1e-10, atol=1e-14)
+    for function in (lib.func.jacrev(model), lib.func.jacfwd(model)):
+        assert lib.allclose(function(x), expected, rtol=1e-10, atol=1e-14)
+    second = functional.hessian(lambda a: model(a).prod(), x)
+    assert lib.allclose(functional.hessian(lambda a: model(a).prod(), x, vectorize=True), second, atol=1e-13)
+    assert lib.allclose(lib.func.hessian(lambda a: model(a).prod())(x), second, atol=1e-13)
+    with pytest.raises(RuntimeError, match="together"):
+        functional.jacobian(model, x, vectorize=True, strict=True)
