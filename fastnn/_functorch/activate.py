@@ -96,14 +96,13 @@ def _random(original: Callable[..., Any]) -> Callable[[Any, Any], Any]:
 
 
 def _change_kernels() -> None:
-    import fastnn
     from fastnn._tensor import views
     from fastnn.autograd import grad
     from fastnn.autograd.function import Function
     from fastnn.nn import activation_core, functional
     from fastnn.nn.functional import normalization
     from fastnn.nn.normalization import BatchNorm1d
-    from fastnn.ops import core, products
+    from fastnn.ops import core, products, sampling
 
     kernels: tuple[Any, ...] = (
         activation_core._activation, functional.linear_activation, normalization.layer_norm_activation,
@@ -117,6 +116,6 @@ def _change_kernels() -> None:
     change(fused, _asking_module(fused))
     assert RANDOM.issuperset(_MAKERS)
     for name in _MAKERS:
-        change(getattr(fastnn, name), _random)
+        change(getattr(sampling, name), _random)
     for name in rules.DROPOUTS:
         change(getattr(functional, name), _random)

@@ -1144,8 +1144,8 @@ def _pairwise_distance(func: Any, level: Level, args: Args, kwargs: Options) -> 
 # -- Random numbers -------------------------------------------------------------------------------------
 
 _RANDOM = """alpha_dropout bernoulli bernoulli_ cauchy_ dropout dropout1d dropout2d dropout3d exponential_
-feature_alpha_dropout geometric_ gumbel_softmax log_normal_ multinomial normal normal_ poisson rand rand_like randint randint_like randn
-randn_like randperm random_ rrelu rrelu_ uniform_"""
+feature_alpha_dropout geometric_ gumbel_softmax log_normal_ multinomial normal normal_ poisson rand rand_like randint
+randint_like randn randn_like randperm random_ rrelu rrelu_ uniform_"""
 RANDOM.update(_RANDOM.split())
 
 

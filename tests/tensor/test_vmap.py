@@ -1,6 +1,6 @@
 """``vmap``: each operation on a batch is compared with itself on each element, and with a live PyTorch."""
 
-# ruff: noqa: E501, SIM905  A table, one case a line.
+# ruff: noqa: B023, E501, SIM905  A table, one case a line.
 
 from __future__ import annotations
 
@@ -41,7 +41,6 @@ def table(torch: Any) -> dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]:
     u33 = R(3, 3)
     ints = N(B, 2)
     cls = N(B, 2)
-    c1 = N(B)
     mask = x23 > 0
     spd = m33 @ m33.mT + 3 * torch.eye(3, dtype=torch.float64)
     w = R(B, 4, 3)
