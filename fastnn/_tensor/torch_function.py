@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._autograd.saved_hooks import state as saving
 from fastnn._tensor.tensor import Tensor
 
 # Operators that call the method of another name, as in PyTorch: `x + 1` gets `Tensor.add`.
@@ -74,6 +75,8 @@ class _Batches(threading.local):
 
 
 running = _Batches()
+# Once for each block with hooks on saved tensors in any thread: what calls an operation then.
+saving_on: list[Callable[..., Any]] = []
 # What else changes with the first instance: modules, which this file does not know.
 on_activation: list[Callable[[], None]] = []
 
@@ -203,12 +206,14 @@ def _entry(original: Callable[..., Any], func: Any) -> Callable[[Any, Any], Any]
             if known.get(type(a), True):
                 break
         else:
-            if not kwargs:
+            if not kwargs and not saving_on:
                 return original(*args)
         if not getattr(state, "off", False):
             asked = _asked(args, kwargs)
             if asked:
                 return _call(func, args, kwargs, asked)
+        if saving_on and saving.pairs:
+            return saving_on[0](original, args, kwargs)
         return original(*args, **kwargs)
 
     return run
@@ -222,7 +227,7 @@ def _operator_entry(original: Callable[..., Any], func: Any, own: Any) -> Callab
             if known.get(type(a), True):
                 break
         else:
-            return original(*args)
+            return saving_on[0](original, args, {}) if saving_on and saving.pairs else original(*args)
         if not getattr(state, "off", False):
             asked = _asked(args, kwargs)
             if asked:

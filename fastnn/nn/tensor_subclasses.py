@@ -5,9 +5,20 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from fastnn._tensor.torch_function import as_kind, asks, change, is_off, on_activation, running
+from fastnn._tensor.torch_function import (
+    as_kind,
+    asks,
+    change,
+    is_off,
+    on_activation,
+    running,
+    saving,
+    saving_on,
+)
+from fastnn.nn.activation_core import _activation
 from fastnn.nn.container import Sequential
-from fastnn.nn.module import Module
+from fastnn.nn.functional.normalization import layer_norm_activation
+from fastnn.nn.module import Module, runner
 
 _FORWARD = Sequential.forward
 
@@ -17,7 +28,15 @@ def _call(original: Callable[..., Any]) -> Callable[[Any, Any], Any]:
 
     def run(args: Any, kwargs: Any) -> Any:
         asked = next((a for a in args if asks(type(a))), None)
-        if (asked is None and not running.levels) or is_off():
+        if saving_on and saving.pairs and runner:
+            # A recording has no hooks on saved tensors.
+            before = runner[:]
+            runner.clear()
+            try:
+                return run(args, kwargs)
+            finally:
+                runner[:] = before
+        if (asked is None and not running.levels and not (saving_on and saving.pairs)) or is_off():
             return original(*args, **kwargs)
         model, kind = args[0], type(args[0])
         if kind.forward is _FORWARD and len(args) == 2 and not model._has_hooks():
@@ -34,9 +53,24 @@ def _call(original: Callable[..., Any]) -> Callable[[Any, Any], Any]:
     return run
 
 
+def _with_saved_hooks(original: Callable[..., Any]) -> Callable[[Any, Any], Any]:
+    """A function that computes what a layer returns: its saved tensors go through the hooks that are on."""
+
+    def run(args: Any, kwargs: Any) -> Any:
+        if saving_on and saving.pairs:
+            return saving_on[0](original, args, kwargs)
+        return original(*args, **kwargs)
+
+    return run
+
+
 def _change_modules() -> None:
     call: Any = Module.__call__
     change(call, _call)
+    # Layers call these, and no public function.
+    for function in (_activation, layer_norm_activation):
+        kernel: Any = function
+        change(kernel, _with_saved_hooks)
 
 
 on_activation.append(_change_modules)

@@ -150,8 +150,8 @@ class PruningContainer(BasePruningMethod):
     _tensor_name: Any = None
 
     def __init__(self, *args: Any) -> None:
-        self._pruning_methods: tuple[BasePruningMethod, ...] = ()
-        given = args[0] if len(args) == 1 and isinstance(args[0], Iterable) else args
+        self._pruning_methods: tuple[Any, ...] = ()
+        given = tuple(args[0]) if len(args) == 1 and isinstance(args[0], Iterable) else args
         for method in given:
             if len(given) == 1:
                 self._tensor_name = method._tensor_name
@@ -495,7 +495,7 @@ def _methods(module: Module) -> list[tuple[Any, BasePruningMethod]]:
 def _check_amount(amount: Any) -> None:
     if not isinstance(amount, numbers.Real):
         raise TypeError(f"Invalid type for amount: {amount}. Must be int or float.")
-    if (isinstance(amount, numbers.Integral) and amount < 0) or (
+    if (isinstance(amount, numbers.Integral) and int(amount) < 0) or (
         not isinstance(amount, numbers.Integral) and not 0 <= float(amount) <= 1
     ):
         raise ValueError(f"amount={amount} should either be a float in the range [0, 1] or a non-negative integer")
@@ -504,7 +504,7 @@ def _check_amount(amount: Any) -> None:
 def _count(amount: Any, size: int) -> int:
     """How many of ``size`` are pruned."""
     if isinstance(amount, numbers.Integral):
-        if amount > size:
+        if int(amount) > size:
             raise ValueError(f"amount={amount} should be smaller than the number of parameters to prune={size}")
         return int(amount)
     return round(amount * size)
