@@ -74,6 +74,7 @@ from fastnn.ops.conversion import *
 from fastnn.ops.counting import *
 from fastnn.ops.einsum import *
 from fastnn.ops.elementwise import *
+from fastnn.ops.factorizations import *
 from fastnn.ops.indexing import *
 from fastnn.ops.joining import *
 from fastnn.ops.norms import *

@@ -33,14 +33,28 @@ from fastnn.ops.decompositions import (
     svd,
     svdvals,
 )
+from fastnn.ops.factorizations import (
+    cholesky_ex,
+    lu,
+    lu_factor,
+    lu_factor_ex,
+    matrix_exp,
+    solve_ex,
+    tensorinv,
+    tensorsolve,
+)
+from fastnn.ops.factorizations import linalg_lu_solve as lu_solve
+from fastnn.ops.factorizations import orgqr as householder_product
 from fastnn.ops.joining import cat, stack
 from fastnn.ops.norms import matrix_norm, vector_norm
 from fastnn.ops.products import matmul, multi_dot
 
 __all__ = [
-    "LinAlgError", "cholesky", "cond", "cross", "det", "diagonal", "eig", "eigh", "eigvals", "eigvalsh", "inv",
-    "inv_ex", "lstsq", "matmul", "matrix_norm", "matrix_power", "matrix_rank", "multi_dot", "norm", "pinv", "qr",
-    "slogdet", "solve", "solve_triangular", "svd", "svdvals", "vander", "vecdot", "vector_norm",
+    "LinAlgError", "cholesky", "cholesky_ex", "cond", "cross", "det", "diagonal", "eig", "eigh", "eigvals",
+    "eigvalsh", "householder_product", "inv", "inv_ex", "lstsq", "lu", "lu_factor", "lu_factor_ex", "lu_solve",
+    "matmul", "matrix_exp", "matrix_norm", "matrix_power", "matrix_rank", "multi_dot", "norm", "pinv", "qr",
+    "slogdet", "solve", "solve_ex", "solve_triangular", "svd", "svdvals", "tensorinv", "tensorsolve", "vander",
+    "vecdot", "vector_norm",
 ]  # fmt: skip
 
 
