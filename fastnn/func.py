@@ -25,8 +25,8 @@ from fastnn.ops.creation import eye, ones_like, zeros_like
 from fastnn.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 __all__ = [
-    "functional_call", "functionalize", "grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "linearize",
-    "replace_all_batch_norm_modules_", "stack_module_state", "vjp", "vmap",
+    "debug_unwrap", "functional_call", "functionalize", "grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp",
+    "linearize", "replace_all_batch_norm_modules_", "stack_module_state", "vjp", "vmap",
 ]  # fmt: skip
 
 
@@ -603,6 +603,15 @@ def replace_all_batch_norm_modules_(root: Module) -> Module:
             module.track_running_stats = False
             module.running_mean = module.running_var = module.num_batches_tracked = None
     return root
+
+
+def debug_unwrap(tensor: Tensor, *, recurse: bool = True) -> Tensor:
+    """The tensor of all elements of a batch, from one inside of ``vmap``; another tensor as it is.
+
+    Args:
+        recurse: also out of the calls of ``vmap`` around the innermost one.
+    """
+    return unbatched(tensor) if recurse or not tensor._is_batch else tensor._value
 
 
 def functionalize(func: Callable[..., Any], *, remove: str = "mutations") -> Callable[..., Any]:

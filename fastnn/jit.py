@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import typing
 from typing import Any
 
 from fastnn.nn.module import Module
@@ -77,3 +78,19 @@ def save(m: Any, f: Any) -> None:
 def load(f: Any, map_location: Any = None) -> Any:
     """Load a whole module written by ``save``; TorchScript programs are not supported."""
     return _load(f, map_location, weights_only=False)
+
+
+Final = typing.Final
+
+
+class TracerWarning(Warning):
+    """PyTorch's warning about a trace, which programs filter."""
+
+    @staticmethod
+    def ignore_lib_warnings() -> None:
+        """Does nothing."""
+
+
+def annotate(the_type: Any, the_value: Any) -> Any:
+    """The value itself: types are for readers."""
+    return the_value
