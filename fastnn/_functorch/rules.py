@@ -1426,6 +1426,10 @@ def _mm(func: Any, level: Level, args: Args, kwargs: Options) -> Any:
     return _matmul(func, level, a.mT if turn_a else a, b.mT if turn_b else b)
 
 
+# Derivatives of activations, by kernels that take arrays of one shape.
+_names("slope_of _curve elementwise_slope_of _of_result", plain)
+
+
 @rule("_bmm", "_dot")
 def _inner_product(func: Any, level: Level, args: Args, kwargs: Options) -> Any:
     return _matmul(func, level, *args)
