@@ -103,6 +103,9 @@ class BatchedTensor(Tensor):
     def __repr__(self) -> str:
         return f"BatchedTensor(lvl={self._level.depth}, bdim=0, value={self._value!r})"
 
+    def __format__(self, spec: str) -> str:
+        return repr(self)
+
     @property
     def _data(self) -> Any:  # type: ignore[override]  # it has none of its own
         return _NoArray(self)

@@ -61,7 +61,7 @@ def rule(*names: str, table: dict[str, Rule] = RULES) -> Callable[[Rule], Rule]:
 
 
 def _kind(t: Any) -> str:
-    return t.dtype.to_numpy().kind if hasattr(t.dtype, "to_numpy") else ("f" if t.is_floating_point() else "i")
+    return np.dtype(t.dtype.numpy).kind
 
 
 def _argument(args: Args, kwargs: Options, position: int, name: str, default: Any = None) -> Any:
