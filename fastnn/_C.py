@@ -46,4 +46,9 @@ def _parse_to(*args: Any, **kwargs: Any) -> tuple[_device | None, _dtype | None,
     return None if place is None else _device(place), kind, bool(kwargs.get("non_blocking")), None
 
 
+def _get_privateuse1_backend_name() -> str:
+    """The name that PyTorch has for a device of another kind, of which there is none."""
+    return "privateuseone"
+
+
 _nn = SimpleNamespace(_parse_to=_parse_to)

@@ -66,8 +66,8 @@ from fastnn.ops.creation import *
 from fastnn._tensor.legacy_constructors import LEGACY as _LEGACY
 from fastnn.kernels.runtime.thread_count import get_num_threads, set_num_threads
 from fastnn.linalg import det, inverse, inv_ex, logdet, matrix_power, pinv as pinverse, qr, slogdet
-from fastnn.linalg import cholesky, cholesky_inverse, cholesky_solve, matrix_exp, triangular_solve
-from fastnn.linalg import lu_classic as lu_solve, svd_classic as svd
+from fastnn.linalg import cholesky, cholesky_inverse, cholesky_solve, matrix_exp
+from fastnn.linalg import svd_classic as svd
 from fastnn.ops.decompositions import lu_unpack
 from fastnn.nn.functional.torch_names import *
 from fastnn.ops.arithmetic import *
@@ -76,6 +76,7 @@ from fastnn.ops.conversion import *
 from fastnn.ops.counting import *
 from fastnn.ops.einsum import *
 from fastnn.ops.elementwise import *
+from fastnn.ops.factorizations import *
 from fastnn.ops.indexing import *
 from fastnn.ops.joining import *
 from fastnn.ops.norms import *

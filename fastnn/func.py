@@ -15,15 +15,18 @@ from typing import Any
 import numpy as np
 
 from fastnn._autograd.modes import _mode, enable_grad
+from fastnn._functorch.gradients import gradients_of_elements
+from fastnn._functorch.vmap import from_all_levels, to_all_levels, unbatched, vmap
 from fastnn._tensor.tensor import Tensor, _wrap
-from fastnn.autograd import grad as _gradients_of
+from fastnn._tensor.torch_function import running
 from fastnn.nn.module import Module, runner
 from fastnn.nn.normalization import BatchNorm1d
-from fastnn.utils._pytree import _broadcast_to_and_flatten, tree_flatten, tree_map, tree_unflatten
+from fastnn.ops.creation import eye, ones_like, zeros_like
+from fastnn.utils._pytree import tree_flatten, tree_map, tree_unflatten
 
 __all__ = [
-    "functional_call", "functionalize", "grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp", "linearize",
-    "replace_all_batch_norm_modules_", "stack_module_state", "vjp", "vmap",
+    "debug_unwrap", "functional_call", "functionalize", "grad", "grad_and_value", "hessian", "jacfwd", "jacrev", "jvp",
+    "linearize", "replace_all_batch_norm_modules_", "stack_module_state", "vjp", "vmap",
 ]  # fmt: skip
 
 
@@ -44,21 +47,32 @@ class _Level:
 
     def __init__(self, inputs: list[Any]) -> None:
         self.outer = _mode.enabled
+        # The calls of `vmap` around this one: there is one gradient for each element of the batch, and the inputs of
+        # all elements are different tensors.
+        self.batches = tuple(running.levels)
         self.inputs: list[Tensor] = []
         with enable_grad():
-            for t in inputs:
+            for t in map(self.plain, inputs):
                 if t.requires_grad and self.outer:
                     self.inputs.append(t.view_as(t))
                 else:
                     self.inputs.append(t.detach().requires_grad_())
         self.own = {id(t) for t in self.inputs if t._node is None}
 
+    def plain(self, t: Any) -> Any:
+        """A tensor with the dimensions of all batches in front."""
+        return to_all_levels(t, self.batches) if self.batches else t
+
+    def element(self, t: Any) -> Any:
+        """The reverse of ``plain``: an element of the batches."""
+        return from_all_levels(t, self.batches) if self.batches else t
+
     def depends_on_others(self, tensors: Iterable[Any]) -> bool:
         """Whether tensors have a history that begins outside of this level."""
         if not self.outer:
             return False
         seen: set[int] = set()
-        stack: list[Any] = [t._origin or t for t in tensors if isinstance(t, Tensor) and t.requires_grad]
+        stack: list[Any] = [t._origin or unbatched(t) for t in tensors if isinstance(t, Tensor) and t.requires_grad]
         while stack:
             edge = stack.pop()
             if edge is None or id(edge) in seen:
@@ -79,18 +93,14 @@ class _Level:
             return value
         return value.detach()
 
-    def gradients(self, outputs: list[Any], seeds: list[Any], retain: bool, create: bool) -> list[Tensor]:
+    def gradients(self, outputs: list[Any], seeds: list[Any], retain: bool, create: bool) -> list[Any]:
         """The gradients of the inputs, zeros where an output does not depend on them."""
-        pairs = [(o, s) for o, s in zip(outputs, seeds, strict=True) if o.requires_grad]
-        if not pairs:
-            return [_wrap(np.zeros_like(t._data)) for t in self.inputs]
-        with enable_grad():
-            found = _gradients_of(
-                [o for o, _ in pairs], self.inputs, [s for _, s in pairs], retain_graph=retain or create,
-                create_graph=create, allow_unused=True,
-            )  # fmt: skip
+        pairs = [(self.plain(o), s) for o, s in zip(outputs, seeds, strict=True) if o.requires_grad]
+        found = gradients_of_elements(
+            [o for o, _ in pairs], self.inputs, [s for _, s in pairs], self.batches, retain or create, create
+        )
         return [
-            _wrap(np.zeros_like(t._data)) if g is None else g if create else g.detach()
+            self.element(_wrap(np.zeros_like(t._data))) if g is None else g if create else g.detach()
             for g, t in zip(found, self.inputs, strict=True)
         ]
 
@@ -123,7 +133,8 @@ class _Called:
         _all_tensors(name, leaves, "the arguments to differentiate by to be")
         self.level = _Level(leaves)
         given = list(args)
-        for n, part in zip(positions, tree_unflatten(self.level.inputs, self.spec), strict=True):
+        elements = map(self.level.element, self.level.inputs)
+        for n, part in zip(positions, tree_unflatten(elements, self.spec), strict=True):
             given[n] = part
         self.aux: Any = None
         with enable_grad():
@@ -167,13 +178,13 @@ def grad_and_value(
         out, level = called.out, called.level
         if not isinstance(out, Tensor):
             raise RuntimeError(f"{name}: Expected f(*args) to return a Tensor, got {type(out)}")
-        if out._data.ndim:
+        if out.ndim:
             raise RuntimeError(
-                f"{name}: Expected f(*args) to return a scalar Tensor, got tensor with {out._data.ndim} dims. Maybe "
+                f"{name}: Expected f(*args) to return a scalar Tensor, got tensor with {out.ndim} dims. Maybe "
                 "you wanted to use the vjp or jacrev APIs instead?"
             )
         outside = level.depends_on_others([out])
-        found = level.gradients([out], [_wrap(np.ones_like(out._data))], has_aux or outside, outside)
+        found = level.gradients([out], [ones_like(out)], has_aux or outside, outside)
         gradient = called.by_argument(map(level.result, found) if outside else found)
         value = out if outside else out.detach()
         return (gradient, (value, called.aux)) if has_aux else (gradient, value)
@@ -235,7 +246,7 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple
                 "Expected pytree structure of cotangents to be the same as pytree structure of outputs to the function"
             )
         for i, (s, o) in enumerate(zip(seeds, outputs, strict=True)):
-            if s._data.shape != o._data.shape:
+            if s.shape != o.shape:
                 raise RuntimeError(
                     f"Mismatch in shape: grad_output[{i}] has a shape of {s.shape} and output[{i}] has a shape of "
                     f"{o.shape}."
@@ -259,11 +270,12 @@ class _Push:
         level = self.level = self.called.level
         self.outputs, self.spec = tree_flatten(self.called.out)
         _all_tensors(name, self.outputs, "f(*primals) to return")
+        plain = list(map(level.plain, self.outputs))
         with enable_grad():
-            self.u = [_wrap(np.zeros_like(o._data)).requires_grad_() for o in self.outputs]
+            self.u = [_wrap(np.zeros_like(o._data)).requires_grad_() for o in plain]
         level.own.update(map(id, self.u))
         self.outside = level.depends_on_others(self.outputs)
-        self.products = level.gradients(self.outputs, self.u, True, True)
+        self.products = level.gradients(self.outputs, list(map(level.element, self.u)), True, True)
 
     def value(self) -> Any:
         return tree_unflatten(map(self.level.result, self.outputs), self.spec)
@@ -274,23 +286,27 @@ class _Push:
             raise RuntimeError(
                 "jvp(f, primals, tangents): Expected primals and tangents to have the same python structure"
             )
-        for s, t in zip(seeds, self.level.inputs, strict=True):
-            if s._data.shape != t._data.shape:
+        level = self.level
+        for s, t in zip(seeds, level.inputs, strict=True):
+            size = t.shape[len(level.batches) :]
+            if s.shape != size:
                 raise RuntimeError(
                     "jvp(f, primals, tangents): a tangent has a different size than its primal: Tensor is of size "
-                    f"{list(t.shape)} while the given forward gradient is of size {list(s.shape)}."
+                    f"{list(size)} while the given forward gradient is of size {list(s.shape)}."
                 )
         create = self.outside or (_mode.enabled and any(s.requires_grad for s in seeds))
-        pairs = [(p, s) for p, s in zip(self.products, seeds, strict=True) if p.requires_grad]
-        if not pairs:
-            return tree_unflatten([_wrap(np.zeros_like(o._data)) for o in self.outputs], self.spec)
-        with enable_grad():
-            found = _gradients_of(
-                [p for p, _ in pairs], self.u, [s for _, s in pairs], retain_graph=True, create_graph=create,
-                allow_unused=True,
-            )  # fmt: skip
-        parts = [_wrap(np.zeros_like(u._data)) if g is None else g for g, u in zip(found, self.u, strict=True)]
-        return tree_unflatten(map(self.level.result if create else Tensor.detach, parts), self.spec)
+        pairs = [(level.plain(p), s) for p, s in zip(self.products, seeds, strict=True) if p.requires_grad]
+        found = gradients_of_elements(
+            [p for p, _ in pairs], self.u, [s for _, s in pairs], level.batches, True, create
+        )
+        parts = [
+            level.element(_wrap(np.zeros_like(u._data))) if g is None else g for g, u in zip(found, self.u, strict=True)
+        ]
+        return tree_unflatten(map(level.result if create else _detached, parts), self.spec)
+
+
+def _detached(t: Any) -> Any:
+    return t.detach()
 
 
 def jvp(
@@ -339,13 +355,13 @@ def jacrev(
 ) -> Callable[..., Any]:  # fmt: skip
     """A function that returns the derivatives of each element of the value by each element of the arguments.
 
-    There is one backward pass for each element of the value.
+    There is one backward pass for all elements of the value, a batch of them; see ``vmap``.
 
     Args:
         func: returns tensors; a tuple of these and anything else if ``has_aux``.
         argnums: the positions of the arguments to differentiate by.
         has_aux: whether the function returns (derivatives, aux).
-        chunk_size: accepted, without effect.
+        chunk_size: for how many elements of the value the derivatives are computed at once; None for all of them.
 
     Shape: (*value, *argument), in the structure of the value, and in each of its places that of the arguments.
 
@@ -354,11 +370,11 @@ def jacrev(
     tensor([[2., 0.],
             [0., 4.]])
     """
+    if chunk_size is not None and chunk_size <= 0:
+        raise ValueError("jacrev: `chunk_size` should be greater than 0.")
 
     @functools.wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
-        from fastnn.ops.joining import stack
-
         called = _Called("jacrev(f)(*args)", func, argnums, args, kwargs, has_aux)
         level = called.level
         outputs, spec = tree_flatten(called.out)
@@ -366,20 +382,20 @@ def jacrev(
         outside = level.depends_on_others(outputs)
         rows = []
         for out in outputs:
-            found = []
-            for k in range(out._data.size):
-                seed = np.zeros_like(out._data, order="C")
-                seed.reshape(-1)[k] = 1
-                found.append(level.gradients([out], [_wrap(seed)], True, outside))
-            blocks: list[Any] = []
-            for j, t in enumerate(level.inputs):
-                shape = (*out._data.shape, *t._data.shape)
-                if found:
-                    with enable_grad():
-                        block = stack([row[j] for row in found]).reshape(shape)
+            shape, count = tuple(out.shape), out.numel()
+
+            def of_seed(seed: Any, out: Any = out) -> Any:
+                return level.gradients([out], [seed], True, outside)
+
+            with enable_grad():
+                if count == 1:
+                    found = [g.unsqueeze(0) for g in of_seed(ones_like(out))]
+                elif count:
+                    seeds = eye(count, dtype=out.dtype).reshape(count, *shape)
+                    found = vmap(of_seed, chunk_size=chunk_size)(seeds)
                 else:
-                    block = _wrap(np.zeros(shape, t._data.dtype))
-                blocks.append(level.result(block))
+                    found = [g.unsqueeze(0)[:0] for g in map(level.element, level.inputs)]
+                blocks = [level.result(g.reshape(*shape, *g.shape[1:])) for g in found]
             rows.append(called.by_argument(blocks))
         result = tree_unflatten(rows, spec)
         return (result, called.aux) if has_aux else result
@@ -390,18 +406,52 @@ def jacrev(
 def jacfwd(
     func: Callable[..., Any], argnums: int | tuple[int, ...] = 0, has_aux: bool = False, *, randomness: str = "error"
 ) -> Callable[..., Any]:
-    """As ``jacrev``: the same derivatives, and here computed in the same way, one element of the value at a time.
+    """As ``jacrev``: the same derivatives, computed by ``vmap`` of ``jvp``, one column of them for each element.
 
     Args:
         func, argnums, has_aux: as for ``jacrev``.
-        randomness: accepted, without effect.
+        randomness: as for ``vmap``.
 
     >>> import fastnn
     >>> fastnn.func.jacfwd(lambda x: x * x)(fastnn.tensor([1.0, 2.0]))
     tensor([[2., 0.],
             [0., 4.]])
     """
-    return jacrev(func, argnums, has_aux=has_aux)
+
+    @functools.wraps(func)
+    def wrapper(*args: Any, **kwargs: Any) -> Any:
+        positions, one = _chosen(argnums, args)
+        leaves, spec = tree_flatten([args[n] for n in positions])
+        _all_tensors("jacfwd(f)(*args)", leaves, "the arguments to differentiate by to be")
+
+        def of_leaves(*given: Any) -> Any:
+            changed = list(args)
+            for n, part in zip(positions, tree_unflatten(given, spec), strict=True):
+                changed[n] = part
+            return func(*changed, **kwargs)
+
+        push = _Push("jacfwd(f)(*args)", of_leaves, tuple(leaves), has_aux)
+        with enable_grad():
+            columns = []
+            for k, leaf in enumerate(leaves):
+                count = leaf.numel()
+
+                def of_seed(seed: Any, k: int = k) -> Any:
+                    return tree_flatten(push([seed if i == k else zeros_like(t) for i, t in enumerate(leaves)]))[0]
+
+                seeds = eye(count, dtype=leaf.dtype).reshape(count, *leaf.shape)
+                found = vmap(of_seed, randomness=randomness)(seeds)
+                columns.append([
+                    push.level.result(g.movedim(0, -1).reshape(*g.shape[1:], *leaf.shape)) for g in found
+                ])
+        rows = []
+        for parts in zip(*columns, strict=True):
+            made = tree_unflatten(parts, spec)
+            rows.append(made[0] if one else tuple(made))
+        result = tree_unflatten(rows, push.spec)
+        return (result, push.called.aux) if has_aux else result
+
+    return wrapper
 
 
 def hessian(func: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Callable[..., Any]:
@@ -413,149 +463,6 @@ def hessian(func: Callable[..., Any], argnums: int | tuple[int, ...] = 0) -> Cal
             [ 0., 12.]])
     """
     return jacfwd(jacrev(func, argnums), argnums)
-
-
-# -- Batches --------------------------------------------------------------------------------------
-
-
-def vmap(
-    func: Callable[..., Any], in_dims: Any = 0, out_dims: Any = 0, randomness: str = "error", *,
-    chunk_size: int | None = None,
-) -> Callable[..., Any]:  # fmt: skip
-    """A function that applies ``func`` to each element of a batch, and stacks the results.
-
-    It is a loop: it takes the time of as many calls, unlike PyTorch's, which computes the batch at once.
-
-    Args:
-        func: returns tensors.
-        in_dims: the dimension of the batch in each argument, None for the same value in each call: an int for all
-            of them, or a structure of ints.
-        out_dims: the dimension of the batch in each result: an int for all of them, or a structure of ints.
-        randomness: 'different' and 'same' allow random operations, with other or the same numbers in each call.
-        chunk_size: accepted, without effect.
-
-    Raises: ValueError for other arguments, dimensions and results; RuntimeError for a random operation without
-        leave.
-
-    >>> import fastnn
-    >>> fastnn.func.vmap(fastnn.dot)(fastnn.ones(2, 3), fastnn.ones(2, 3))
-    tensor([3., 3.])
-    """
-    if randomness not in ("error", "different", "same"):
-        raise RuntimeError(f"Only allowed values for randomness are 'error', 'different', or 'same'. Got {randomness}")
-    if chunk_size is not None and chunk_size <= 0:
-        raise ValueError(f"vmap: chunk_size should be None or greater than 0. (got {chunk_size})")
-    title = f"vmap({getattr(func, '__name__', repr(func))}, in_dims={in_dims}, ...)(<inputs>)"
-
-    @functools.wraps(func)
-    def wrapper(*args: Any, **kwargs: Any) -> Any:
-        if not isinstance(in_dims, (int, tuple, list)):
-            raise ValueError(
-                f"{title}: expected `in_dims` to be int or a (potentially nested) tuple matching the structure of "
-                f"inputs, got: {type(in_dims)}."
-            )
-        leaves, spec = tree_flatten(args)
-        if not leaves:
-            raise ValueError(
-                f"{title}: got no inputs. Maybe you forgot to add inputs, or you are trying to vmap over a function "
-                "with no inputs. The latter is unsupported."
-            )
-        dims = _broadcast_to_and_flatten(tuple(in_dims) if isinstance(in_dims, list) else in_dims, spec)
-        if dims is None:
-            raise ValueError(f"{title}: in_dims is not compatible with the structure of `inputs`")
-        mapped = [(leaf, _checked_dim(title, leaf, d)) for leaf, d in zip(leaves, dims, strict=True)]
-        sizes = [leaf.shape[d] for leaf, d in mapped if d is not None]
-        if not sizes:
-            raise ValueError(f"{title}: at least one input must be mapped: every in_dim is None")
-        if len(set(sizes)) > 1:
-            raise ValueError(
-                "vmap: Expected all tensors to have the same size in the mapped dimension, got sizes "
-                f"{sizes} for the mapped dimension"
-            )
-
-        def at(i: int) -> Any:
-            return func(*tree_unflatten([_element(leaf, d, i) for leaf, d in mapped], spec), **kwargs)
-
-        results = _run_all(at, sizes[0], randomness)
-        return _joined(func, results, out_dims, sizes[0])
-
-    return wrapper
-
-
-def _checked_dim(title: str, leaf: Any, dim: Any) -> int | None:
-    if dim is None:
-        return None
-    if not isinstance(leaf, Tensor):
-        raise ValueError(
-            f"{title}: Got in_dim={dim} for an input but the input is of type {type(leaf)}. We cannot vmap over "
-            "non-Tensor arguments, please use None as the respective in_dim"
-        )
-    ndim = leaf._data.ndim
-    if not -ndim <= dim < ndim:
-        raise ValueError(
-            f"{title}: Got in_dim={dim} for some input, but that input is a Tensor of dimensionality {ndim} so "
-            f"expected in_dim to satisfy -{ndim} <= in_dim < {ndim}."
-        )
-    return dim % ndim
-
-
-def _element(leaf: Any, dim: int | None, i: int) -> Any:
-    if dim is None:
-        return leaf
-    if not leaf._data.shape[dim]:
-        # For an empty batch: what the results are like.
-        return leaf.new_zeros([n for d, n in enumerate(leaf.shape) if d != dim])
-    return leaf.select(dim, i)
-
-
-def _run_all(at: Callable[[int], Any], size: int, randomness: str) -> list[Any]:
-    from fastnn.random import get_rng_state, set_rng_state
-
-    before = get_rng_state()
-    results = []
-    for i in range(max(size, 1)):
-        if randomness == "same":
-            set_rng_state(before)
-        results.append(at(i))
-        if randomness == "error" and i == 0 and not np.array_equal(get_rng_state()._data, before._data):
-            raise RuntimeError(
-                "vmap: called random operation while in randomness error mode. Please either use the 'same' or "
-                "'different' randomness flags on vmap or perform the randomness operation out of vmap"
-            )
-    return results
-
-
-def _joined(func: Any, results: list[Any], out_dims: Any, size: int) -> Any:
-    from fastnn.ops.joining import stack
-
-    name = getattr(func, "__name__", repr(func))
-    flat = [tree_flatten(result) for result in results]
-    spec = flat[0][1]
-    if isinstance(out_dims, tuple) and len(out_dims) == 1 and spec.is_leaf():
-        out_dims = out_dims[0]
-    dims = _broadcast_to_and_flatten(out_dims, spec)
-    if dims is None:
-        raise ValueError(
-            f"vmap({name}, ..., out_dims={out_dims}): out_dims is not compatible with the structure of the outputs"
-        )
-    columns = []
-    for j, dim in enumerate(dims):
-        column = [leaves[j] for leaves, _ in flat]
-        if not isinstance(column[0], Tensor):
-            if dim is not None:
-                raise ValueError(
-                    f"vmap({name}, ...): `{name}` must only return Tensors, got type {type(column[0])}. Did you mean "
-                    "to set out_dims= to None for output?"
-                )
-            columns.append(column[0])
-        elif dim is None:
-            if any(t is not column[0] for t in column):
-                raise ValueError(f"vmap({name}, ...): `{name}` can not return a BatchedTensor when out_dim is None")
-            columns.append(column[0])
-        else:
-            joined = stack(column, dim)
-            columns.append(joined if size else joined.narrow(dim, 0, 0))
-    return tree_unflatten(columns, spec)
 
 
 # -- Modules --------------------------------------------------------------------------------------
@@ -696,6 +603,15 @@ def replace_all_batch_norm_modules_(root: Module) -> Module:
             module.track_running_stats = False
             module.running_mean = module.running_var = module.num_batches_tracked = None
     return root
+
+
+def debug_unwrap(tensor: Tensor, *, recurse: bool = True) -> Tensor:
+    """The tensor of all elements of a batch, from one inside of ``vmap``; another tensor as it is.
+
+    Args:
+        recurse: also out of the calls of ``vmap`` around the innermost one.
+    """
+    return unbatched(tensor) if recurse or not tensor._is_batch else tensor._value
 
 
 def functionalize(func: Callable[..., Any], *, remove: str = "mutations") -> Callable[..., Any]:

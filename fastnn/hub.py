@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import re
 import sys
 from collections.abc import Callable
 from types import ModuleType
@@ -14,6 +15,15 @@ from fastnn._core.absent import absent_function
 __all__ = ["download_url_to_file", "get_dir", "help", "list", "load", "load_state_dict_from_url", "set_dir"]
 
 _dir: str | None = None
+# The part of a file's name that is its checksum.
+HASH_REGEX = re.compile(r"-([a-f0-9]*)\.")
+
+
+def _get_torch_home() -> str:
+    """PyTorch's folder of files: ``$TORCH_HOME``, by default in ``~/.cache``."""
+    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
+    return os.path.expanduser(os.environ.get("TORCH_HOME", os.path.join(cache, "torch")))
+
 
 _WHY = "fastnn downloads nothing, so torch.hub.{} cannot be used: get the file and call fastnn.load"
 download_url_to_file = absent_function("torch.hub.download_url_to_file", _WHY.format("download_url_to_file"))
@@ -26,8 +36,7 @@ def get_dir() -> str:
     """The folder of PyTorch's hub: the one of ``set_dir``, else ``$TORCH_HOME/hub``, by default in ``~/.cache``."""
     if _dir is not None:
         return _dir
-    cache = os.environ.get("XDG_CACHE_HOME", "~/.cache")
-    return os.path.join(os.path.expanduser(os.environ.get("TORCH_HOME", os.path.join(cache, "torch"))), "hub")
+    return os.path.join(_get_torch_home(), "hub")
 
 
 def set_dir(d: str | os.PathLike[str]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import typing
 from collections.abc import Iterator
 from typing import Any
 
@@ -41,14 +42,6 @@ def trace(func: Any, example_inputs: Any = None, *args: Any, **options: Any) -> 
 def trace_module(mod: Any, inputs: Any = None, *args: Any, **options: Any) -> Any:
     """The module, unchanged."""
     return mod
-
-
-class TracerWarning(Warning):
-    """The class of warnings of a trace. There are none."""
-
-    @staticmethod
-    def ignore_lib_warnings() -> None:
-        """Does nothing."""
 
 
 def freeze(mod: Any, *args: Any, **options: Any) -> Any:
@@ -98,3 +91,19 @@ def save(m: Any, f: Any) -> None:
 def load(f: Any, map_location: Any = None) -> Any:
     """Load a whole module written by ``save``; TorchScript programs are not supported."""
     return _load(f, map_location, weights_only=False)
+
+
+Final = typing.Final
+
+
+class TracerWarning(Warning):
+    """PyTorch's warning about a trace, which programs filter."""
+
+    @staticmethod
+    def ignore_lib_warnings() -> None:
+        """Does nothing."""
+
+
+def annotate(the_type: Any, the_value: Any) -> Any:
+    """The value itself: types are for readers."""
+    return the_value

@@ -41,15 +41,18 @@ from fastnn.ops.decompositions import (
     svd,
     svdvals,
 )
+from fastnn.ops.factorizations import orgqr as householder_product
+from fastnn.ops.factorizations import solve_ex, tensorinv, tensorsolve
 from fastnn.ops.joining import cat, stack
 from fastnn.ops.norms import matrix_norm, vector_norm
 from fastnn.ops.products import matmul, multi_dot
 
 __all__ = [
-    "LinAlgError", "cholesky", "cholesky_ex", "cond", "cross", "det", "diagonal", "eig", "eigh", "eigvals", "eigvalsh",
-    "inv", "inv_ex", "lstsq", "lu", "lu_factor", "lu_factor_ex", "lu_solve", "matmul", "matrix_exp", "matrix_norm",
-    "matrix_power", "matrix_rank", "multi_dot", "norm", "pinv", "qr", "slogdet", "solve", "solve_triangular", "svd",
-    "svdvals", "vander", "vecdot", "vector_norm",
+    "LinAlgError", "cholesky", "cholesky_ex", "cond", "cross", "det", "diagonal", "eig", "eigh", "eigvals",
+    "eigvalsh", "householder_product", "inv", "inv_ex", "lstsq", "lu", "lu_factor", "lu_factor_ex", "lu_solve",
+    "matmul", "matrix_exp", "matrix_norm", "matrix_power", "matrix_rank", "multi_dot", "norm", "pinv", "qr",
+    "slogdet", "solve", "solve_ex", "solve_triangular", "svd", "svdvals", "tensorinv", "tensorsolve", "vander",
+    "vecdot", "vector_norm",
 ]  # fmt: skip
 
 
@@ -210,29 +213,15 @@ def svd_classic(input: Tensor, some: bool = True, compute_uv: bool = True) -> An
     return return_types.svd(u, s, _t(vh))
 
 
-def triangular_solve(
-    b: Tensor, A: Tensor, upper: bool = True, transpose: bool = False, unitriangular: bool = False
-) -> Any:
-    """X with ``A X = b`` for a triangular A, or its transpose; and A."""
-    matrix, half = (_t(A), not upper) if transpose else (A, upper)
-    x = solve_triangular(matrix, b, upper=half, unitriangular=unitriangular)
-    return return_types.triangular_solve(also_read(x, b), A)
-
-
 # Functions that are also in `torch` itself.
 inverse = inv
-
-
-def lu_classic(b: Tensor, LU_data: Tensor, LU_pivots: Tensor) -> Tensor:
-    """X with ``A X = b``, from the results of ``lu_factor(A)``."""
-    return lu_solve(LU_data, LU_pivots, b)
 
 
 METHODS = {
     "det": det, "inverse": inv, "pinverse": pinv, "slogdet": slogdet, "logdet": logdet, "matrix_power": matrix_power,
     "cholesky": lambda self, upper=False: cholesky(self, upper=upper),
-    "cholesky_inverse": cholesky_inverse, "cholesky_solve": cholesky_solve, "lu_solve": lu_classic,
-    "matrix_exp": matrix_exp, "triangular_solve": triangular_solve,
+    "cholesky_inverse": cholesky_inverse, "cholesky_solve": cholesky_solve,
+    "matrix_exp": matrix_exp,
     "svd": lambda self, some=True: svd_classic(self, some),
     "qr": lambda self, some=True: qr(self, "reduced" if some else "complete"),
 }  # fmt: skip

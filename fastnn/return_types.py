@@ -40,6 +40,11 @@ max, min, sort, topk, median, nanmedian, mode, kthvalue, cummax, cummin = [
 ]
 aminmax = _named("aminmax", "min max")
 linalg_inv_ex = _named("linalg_inv_ex", "inverse info")
+linalg_cholesky_ex, linalg_lu = _named("linalg_cholesky_ex", "L info"), _named("linalg_lu", "P L U")
+linalg_lu_factor = _named("linalg_lu_factor", "LU pivots")
+linalg_lu_factor_ex = _named("linalg_lu_factor_ex", "LU pivots info")
+linalg_solve_ex, lu_unpack = _named("linalg_solve_ex", "result info"), _named("lu_unpack", "P L U")
+triangular_solve = _named("triangular_solve", "solution cloned_coefficient")
 linalg_eigh = _named("linalg_eigh", "eigenvalues eigenvectors")
 linalg_qr, linalg_svd = _named("linalg_qr", "Q R"), _named("linalg_svd", "U S Vh")
 linalg_slogdet, linalg_lstsq = (

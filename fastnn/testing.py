@@ -6,8 +6,10 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._core.dtypes import float64
 from fastnn._tensor.tensor import Tensor
 from fastnn.ops.creation import as_tensor
+from fastnn.ops.sampling import rand
 
 # Relative and absolute tolerance by dtype, as in PyTorch.
 _TOLERANCES = {"float16": (1e-3, 1e-5), "float32": (1.3e-6, 1e-5), "float64": (1e-7, 1e-7)}
@@ -96,3 +98,38 @@ def assert_allclose(
 ) -> None:
     """As ``assert_close``, without comparing dtypes."""
     assert_close(actual, expected, rtol=rtol, atol=atol, equal_nan=equal_nan, check_dtype=False, msg=msg or None)
+
+
+def make_tensor(
+    *shape: Any, dtype: Any, device: Any = "cpu", low: float | None = None, high: float | None = None,
+    requires_grad: bool = False, noncontiguous: bool = False, exclude_zero: bool = False, memory_format: Any = None,
+) -> Tensor:  # fmt: skip
+    """A tensor of random numbers, uniform in [low, high); by default in [-9, 9) or, without a sign, in [0, 10).
+
+    Args:
+        shape: sizes, one by one or as one sequence.
+        dtype: of the tensor.
+        requires_grad: whether it is a leaf with a gradient.
+        noncontiguous: whether it is every second element of a larger one.
+        exclude_zero: whether 0 becomes the smallest positive number, or 1.
+        device, memory_format: accepted, without effect.
+
+    >>> import fastnn
+    >>> fastnn.testing.make_tensor(2, 3, dtype=fastnn.float32, low=0, high=1).shape
+    torch.Size([2, 3])
+    """
+    sizes = tuple(shape[0]) if len(shape) == 1 and isinstance(shape[0], (tuple, list)) else shape
+    kind = np.dtype(dtype.numpy)
+    signed = kind.kind in "if"
+    low = (0 if not signed else -9) if low is None else low
+    high = (2 if kind.kind == "b" else 10 if not signed or kind.kind == "i" else 9) if high is None else high
+    if low >= high:
+        raise ValueError(f"make_tensor: `low` must be less than `high`, found {low} and {high}")
+    doubled = (*sizes[:-1], sizes[-1] * 2) if noncontiguous and sizes else sizes
+    drawn = rand(*doubled, dtype=float64) * (high - low) + low
+    found = (drawn.floor() if kind.kind != "f" else drawn).to(dtype)
+    if exclude_zero:
+        found = found.masked_fill(found == 0, np.finfo(kind).tiny if kind.kind == "f" else 1)
+    if noncontiguous and sizes:
+        found = found[..., ::2]
+    return found.requires_grad_() if requires_grad else found

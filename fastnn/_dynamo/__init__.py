@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
 from typing import Any
 
-from fastnn._dynamo import eval_frame
+from fastnn._core.absent import absent_function
+from fastnn._dynamo import config, eval_frame
 from fastnn._dynamo.eval_frame import OptimizedModule, is_dynamo_supported
 from fastnn.compiler import (
     allow_in_graph,
@@ -19,16 +19,12 @@ from fastnn.compiler import (
 
 __all__ = [
     "OptimizedModule", "allow_in_graph", "assume_constant_result", "config", "disable", "disallow_in_graph",
-    "eval_frame", "forbid_in_graph", "graph_break", "is_compiling", "is_dynamo_supported", "list_backends",
+    "eval_frame", "explain", "forbid_in_graph", "graph_break", "is_compiling", "is_dynamo_supported", "list_backends",
     "mark_dynamic", "mark_static", "mark_static_address", "optimize", "reset", "substitute_in_graph",
 ]  # fmt: skip
 
 disallow_in_graph = forbid_in_graph = allow_in_graph
-# Options that programs set; none has an effect.
-config = SimpleNamespace(
-    suppress_errors=False, verbose=False, cache_size_limit=8, recompile_limit=8, automatic_dynamic_shapes=None,
-    capture_scalar_outputs=False, optimize_ddp=True,
-)  # fmt: skip
+explain = absent_function("torch._dynamo.explain")
 
 
 def graph_break(msg: str = "") -> None:

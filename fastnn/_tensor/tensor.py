@@ -177,6 +177,8 @@ class Tensor(Differentiable):
 
     # Whether it is a subclass of a program's own, whose memory is made by `__new__`.
     _of_user = False
+    # Whether it is an element of a batch, inside of `vmap`.
+    _is_batch = False
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)

@@ -3,12 +3,14 @@
 Nothing looks for subclasses until the first instance of one is made, or an operation fails for an object of another
 class that has a ``__torch_function__``. Then each operation gets other code, which does:
 functions that programs have imported already, or have in tables, stay the same objects. Until then a program pays
-nothing, afterwards under a microsecond for each operation.
+nothing, afterwards under a microsecond for each operation. ``vmap`` needs it only while it runs: some time later the
+operations get their own code back.
 """
 
 from __future__ import annotations
 
 import functools
+import gc
 import sys
 import threading
 import types
@@ -18,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._autograd.saved_hooks import state as saving
 from fastnn._tensor.tensor import Tensor
 
 # Operators that call the method of another name, as in PyTorch: `x + 1` gets `Tensor.add`.
@@ -59,6 +62,26 @@ _entered: list[Any] = []
 _asks: dict[type, bool] = dict.fromkeys(_SHORTCUTS, False)
 _lock = threading.Lock()
 _active: list[bool] = []
+# Whether a program has subclasses of its own, so that operations look for them until its end.
+_for_good: list[bool] = []
+# What has changed: the owner, the name, its own value and the other.
+_changed: list[tuple[Any, str, Any, Any]] = []
+_suspended: list[bool] = []
+# How many calls need the changes now, and how many collections of garbage there were since the last one.
+_holders, _rounds = [0], [0]
+_PATIENCE = 10
+
+
+class _Batches(threading.local):
+    """The calls of ``vmap`` that run in this thread, the outermost first; see :mod:`fastnn._functorch.batched`."""
+
+    def __init__(self) -> None:
+        self.levels: list[Any] = []
+
+
+running = _Batches()
+# Once for each block with hooks on saved tensors in any thread: what calls an operation then.
+saving_on: list[Callable[..., Any]] = []
 # What else changes with the first instance: modules, which this file does not know.
 on_activation: list[Callable[[], None]] = []
 
@@ -83,6 +106,9 @@ def asks(kind: type) -> bool:
     """Whether instances of a type are asked: subclasses of ``Tensor``, but not ``Parameter`` and ``Buffer``."""
     found = _asks.get(kind)
     if found is None:
+        if kind is list or kind is tuple:
+            # Not noted: the elements of such an argument are asked.
+            return False
         method = getattr(kind, "__torch_function__", None)
         takes_part = method is not None and method is not disabled_torch_function
         found = _asks[kind] = takes_part and (kind._of_user if issubclass(kind, Tensor) else True)
@@ -230,12 +256,14 @@ def _entry(original: Callable[..., Any], func: Any) -> Callable[[Any, Any], Any]
             if known.get(type(a), True):
                 break
         else:
-            if not kwargs:
+            if not kwargs and not saving_on:
                 return original(*args)
         if not getattr(state, "off", False):
             asked = _asked(args, kwargs)
             if asked:
                 return _call(func, args, kwargs, asked)
+        if saving_on and saving.pairs:
+            return saving_on[0](original, args, kwargs)
         return original(*args, **kwargs)
 
     return run
@@ -251,7 +279,7 @@ def _operator_entry(original: Callable[..., Any], func: Any, own: Any) -> Callab
             if known.get(type(a), True):
                 break
         else:
-            return original(*args)
+            return saving_on[0](original, args, {}) if saving_on and saving.pairs else original(*args)
         if not getattr(state, "off", False):
             asked = _asked(args, kwargs)
             if asked:
@@ -300,12 +328,13 @@ def change(function: types.FunctionType, make: Callable[[Callable[..., Any]], An
     # `inspect.signature` reads the former one.
     function.__wrapped__ = original  # type: ignore[attr-defined]  # of functools.wraps
     function.__code__ = entry.replace(co_consts=constants, co_name=code.co_name, co_qualname=code.co_qualname)
+    _changed.append((function, "__code__", code, function.__code__))
 
 
 def activate(cls: type) -> None:
     """Make operations look for subclasses, from the first instance of ``cls`` on, if that takes part."""
-    if not _active and asks(cls):
-        _activate()
+    if not _for_good and asks(cls):
+        _activate_for_good()
 
 
 def found(args: Any, kwargs: Any) -> bool:
@@ -313,10 +342,63 @@ def found(args: Any, kwargs: Any) -> bool:
 
     These are no tensors, so nothing was known of them. From now on operations look for them.
     """
-    if _active or not any(not isinstance(a, Tensor) for a in _asked(args, kwargs)):
+    if _for_good or not any(not isinstance(a, Tensor) for a in _asked(args, kwargs)):
         return False
-    _activate()
+    _activate_for_good()
     return True
+
+
+def _activate_for_good() -> None:
+    _activate()
+    _for_good.append(True)
+    if _suspended:
+        with _lock:
+            _set_all(True)
+
+
+# -- For a while ----------------------------------------------------------------------------------
+
+
+def activate_for_a_while() -> None:
+    """Make operations look for subclasses until :func:`release`, which is called as often, and a while longer."""
+    _activate()
+    with _lock:
+        _holders[0] += 1
+        if _suspended:
+            _set_all(True)
+
+
+def release() -> None:
+    """The end of what :func:`activate_for_a_while` began.
+
+    To change all operations takes 50 microseconds, so they stay as they are for some collections of garbage.
+    """
+    with _lock:
+        _holders[0] -= 1
+        _rounds[0] = 0
+        if not _for_good and not _holders[0] and _suspend_when_idle not in gc.callbacks:
+            gc.callbacks.append(_suspend_when_idle)
+
+
+def _suspend_when_idle(phase: str, info: Any) -> None:
+    """Called by the garbage collector: give operations their own code if nothing has needed the other for a while."""
+    if phase != "start" or not _lock.acquire(blocking=False):
+        return
+    try:
+        _rounds[0] += 1
+        if _for_good or _holders[0] or _rounds[0] > _PATIENCE:
+            gc.callbacks.remove(_suspend_when_idle)
+            if not _for_good and not _holders[0]:
+                _set_all(False)
+    finally:
+        _lock.release()
+
+
+def _set_all(changed: bool) -> None:
+    """Give all operations their other code, or their own."""
+    for owner, name, own, other in _changed if changed else reversed(_changed):
+        setattr(owner, name, other if changed else own)
+    _suspended[:] = [] if changed else [True]
 
 
 def _activate() -> None:
@@ -385,4 +467,6 @@ def _change_property(base: type, name: str, value: property) -> None:
     run, code = _entry(value.fget, value.__get__), _template(0)
     constants = tuple([run if c == _MARK else c for c in code.co_consts])
     getter = types.FunctionType(code.replace(co_consts=constants, co_name=name), globals(), name)
-    setattr(base, name, property(getter, value.fset, value.fdel, value.__doc__))
+    other = property(getter, value.fset, value.fdel, value.__doc__)
+    setattr(base, name, other)
+    _changed.append((base, name, value, other))

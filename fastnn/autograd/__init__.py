@@ -64,6 +64,10 @@ __all__ = [
 ]
 
 
+# Computes a batch of gradients in one backward pass; `torch.func` puts it here.
+one_pass: list[Callable[..., Any]] = []
+
+
 def grad(
     outputs: Any,
     inputs: Any,
@@ -106,6 +110,8 @@ def grad(
         given = _as_tuple(grad_outputs)
         count = len(given[0])
         _output_grads(results, given, batched=True)
+        if one_pass and materialize_grads is False and allow_unused:
+            return one_pass[0](results, leaves, given, count, bool(create_graph))
         rows = [
             grad(results, leaves, tuple([g[i] for g in given]), retain or i < count - 1, create_graph,
                  only_inputs, allow_unused, False, materialize_grads)

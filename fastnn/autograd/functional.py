@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any
 
 import numpy as np
@@ -10,7 +11,7 @@ import numpy as np
 from fastnn._autograd.modes import enable_grad
 from fastnn._core.errors import ShapeError
 from fastnn._tensor.tensor import Tensor, _wrap
-from fastnn.autograd import _as_tuple, grad
+from fastnn.autograd import _as_tuple, grad, one_pass
 
 __all__ = ["hessian", "hvp", "jacobian", "jvp", "vhp", "vjp"]
 
@@ -126,6 +127,14 @@ def jacobian(
 ) -> Any:
     """The derivative of each element of the result by each element of the inputs.
 
+    Args:
+        func: returns a tensor, or a tuple of tensors.
+        inputs: a tensor or several.
+        create_graph: record the computation, for higher derivatives.
+        strict: whether a result that does not depend on an input is a RuntimeError.
+        vectorize: one backward pass for all elements of the result instead of one for each; see ``torch.func.vmap``.
+        strategy: 'reverse-mode', or with ``vectorize`` 'forward-mode', which is accepted and computed in the same way.
+
     Returns: a tensor of shape (*output, *input); a tuple of them for several inputs, and a tuple of
     these tuples for several outputs.
 
@@ -136,10 +145,49 @@ def jacobian(
     """
     from fastnn.ops.joining import stack
 
+    if strategy not in ("forward-mode", "reverse-mode"):
+        raise AssertionError(
+            'Expected strategy to be either "forward-mode" or "reverse-mode". Hint: If your function has more outputs '
+            f'than inputs, "forward-mode" tends to be more performant. Otherwise, prefer to use "reverse-mode". Got '
+            f"{strategy}"
+        )
+    if strategy == "forward-mode" and create_graph:
+        raise NotImplementedError(
+            'torch.autograd.functional.jacobian: `create_graph=True` and `strategy="forward-mode"` are not supported '
+            'together (yet). Please either set `create_graph=False` or `strategy="reverse-mode"`.'
+        )
+    if strategy == "forward-mode" and strict:
+        raise RuntimeError(
+            'torch.autograd.functional.jacobian: `strict=True` and `strategy="forward-mode"` are not supported '
+            'together (yet). Please either set `strict=False` or `strategy="reverse-mode"`.'
+        )
+    if strategy == "forward-mode" and not vectorize:
+        raise NotImplementedError(
+            "Computing Jacobian using forward-AD or forward-over-reverse Hessian is only implemented for "
+            "`vectorize=True`."
+        )
+    if vectorize and strict:
+        raise RuntimeError(
+            "torch.autograd.functional.jacobian: `strict=True` and `vectorized=True` are not supported together. "
+            "Please either set `strict=False` or `vectorize=False`."
+        )
+    if vectorize and not one_pass:
+        # It fills in `one_pass`. This file may not know it.
+        import_module("fastnn.func")
     x, one = _prepared("jacobian", inputs, create_graph)
     outputs, one_out = _called("jacobian", func, x)
     rows: list[Any] = []
     for out in outputs:
+        if vectorize and out.requires_grad and out._data.size > 1 and one_pass:
+            seeds = _wrap(np.eye(out._data.size, dtype=out._data.dtype).reshape(-1, *out._data.shape))
+            with enable_grad():
+                by_rows = grad(out, x, seeds, True, create_graph, allow_unused=True, is_grads_batched=True)
+                rows.append(_one_or_all([
+                    _wrap(np.zeros((*out._data.shape, *t._data.shape), t._data.dtype)) if g is None
+                    else g.reshape(*out._data.shape, *t._data.shape)
+                    for g, t in zip(by_rows, x, strict=True)
+                ], one))  # fmt: skip
+            continue
         found: list[list[Tensor]] = []
         for k in range(out._data.size):
             seed = np.zeros_like(out._data)
@@ -175,7 +223,12 @@ def hessian(
     def gradient(*x: Tensor) -> Any:
         return jacobian(_scalar(func), x, create_graph=True, strict=strict)
 
-    result = jacobian(gradient, _as_tuple(inputs), create_graph=create_graph, strict=strict)
+    if outer_jacobian_strategy not in ("forward-mode", "reverse-mode"):
+        raise AssertionError('Expected strategy to be either "forward-mode" or "reverse-mode".')
+    result = jacobian(
+        gradient, _as_tuple(inputs), create_graph=create_graph, strict=strict, vectorize=vectorize,
+        strategy=outer_jacobian_strategy,
+    )  # fmt: skip
     return result[0][0] if isinstance(inputs, Tensor) else result
 
 

@@ -3,14 +3,21 @@
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 from fastnn._autograd.engine import Node
 from fastnn._autograd.hooks import RemovableHandle
 from fastnn._autograd.modes import _mode
+from fastnn._autograd.saved_hooks import state
+from fastnn._tensor.saved_hooks import call
+from fastnn._tensor.torch_function import activate_for_a_while, release, saving_on
 
-__all__ = ["GradientEdge", "Node", "get_gradient_edge", "increment_version", "register_multi_grad_hook"]
+__all__ = [
+    "GradientEdge", "Node", "disable_saved_tensors_hooks", "get_gradient_edge", "increment_version",
+    "register_multi_grad_hook", "save_on_cpu", "saved_tensors_hooks",
+]  # fmt: skip
 
 
 class GradientEdge(NamedTuple):
@@ -125,3 +132,66 @@ def register_multi_grad_hook(tensors: Sequence[Any], fn: Callable[..., Any], *, 
 
     hook = all_hook if mode == "all" else any_hook
     return _Handle(tuple([t.register_hook(functools.partial(hook, k)) for k, t in enumerate(tensors)]))
+
+
+class saved_tensors_hooks:  # PyTorch's name
+    """A block in which tensors that operations save for the backward pass go through two functions.
+
+    The backward pass of such an operation calls it again, with the tensors that ``unpack_hook`` returns. Operations
+    with several results, in place and on views save without hooks; recordings of modules are not used in the block.
+
+    Args:
+        pack_hook: called with each saved tensor; returns anything.
+        unpack_hook: called with that in the backward pass; returns a tensor with the same numbers.
+
+    >>> import fastnn
+    >>> x = fastnn.tensor([3.0], requires_grad=True)
+    >>> with fastnn.autograd.graph.saved_tensors_hooks(lambda t: t.tolist(), fastnn.tensor):
+    ...     y = x * x
+    >>> y.backward()
+    >>> x.grad
+    tensor([6.])
+    """
+
+    def __init__(self, pack_hook: Callable[[Any], Any], unpack_hook: Callable[[Any], Any]) -> None:
+        self.pack_hook, self.unpack_hook = pack_hook, unpack_hook
+
+    def __enter__(self) -> None:
+        if state.disabled is not None:
+            raise RuntimeError(state.disabled)
+        activate_for_a_while()
+        saving_on.append(call)
+        state.pairs = [*state.pairs, (self.pack_hook, self.unpack_hook)]
+
+    def __exit__(self, *error: Any) -> None:
+        state.pairs = state.pairs[:-1]
+        saving_on.pop()
+        release()
+
+
+class save_on_cpu(saved_tensors_hooks):  # PyTorch's name
+    """A block in which saved tensors are kept in the memory of the CPU, where all of them are anyway.
+
+    Args:
+        pin_memory: accepted, without effect.
+        device_type: accepted, without effect.
+    """
+
+    def __init__(self, pin_memory: bool = False, device_type: str = "cuda") -> None:
+        super().__init__(_itself, _itself)
+
+
+def _itself(tensor: Any) -> Any:
+    return tensor
+
+
+@contextmanager
+def disable_saved_tensors_hooks(error_message: str) -> Iterator[None]:
+    """A block in which ``saved_tensors_hooks`` is a RuntimeError with this message; as is the block inside of hooks."""
+    if state.pairs:
+        raise RuntimeError(error_message)
+    before, state.disabled = state.disabled, error_message
+    try:
+        yield
+    finally:
+        state.disabled = before

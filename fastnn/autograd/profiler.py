@@ -25,10 +25,6 @@ class Averages(list[Any]):
 
     __str__ = table
 
-    def key_averages(self, *args: Any, **options: Any) -> Averages:
-        """The rows themselves: they are one for each kernel already."""
-        return self
-
 
 EventList = Averages
 
@@ -66,11 +62,6 @@ class profile:
     def key_averages(self, group_by_input_shape: bool = False, group_by_stack_n: int = 0) -> Averages:
         """The launch count of each kernel, the most frequent first."""
         return Averages([SimpleNamespace(key=k, count=n) for k, n in self.launches.most_common()])
-
-    @property
-    def function_events(self) -> Averages:
-        """As :meth:`key_averages`: single launches are not kept."""
-        return self.key_averages()
 
     def table(self, **options: Any) -> str:
         """The counts as text."""
@@ -124,15 +115,17 @@ class record_function:
         return named
 
 
-@functools.cache
-def _only_a_name(name: str) -> Any:
-    # Imported on first use: few programs need it.
-    from fastnn._core.absent import absent_class
+class emit_nvtx:  # PyTorch's name
+    """A block that would mark operations for NVIDIA's profiler, and does nothing."""
 
-    return absent_class(f"torch.autograd.profiler.{name}")
+    def __init__(self, enabled: bool = True, record_shapes: bool = False) -> None:
+        self.enabled = enabled
+
+    def __enter__(self) -> Any:
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        pass
 
 
-def __getattr__(name: str) -> Any:
-    if name in ("emit_itt", "emit_nvtx"):
-        return _only_a_name(name)
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+emit_itt = emit_nvtx

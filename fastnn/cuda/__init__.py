@@ -6,13 +6,13 @@ nothing, and everything else raises.
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, NoReturn
 
+from fastnn._core.absent import absent_class
 from fastnn._core.devices import check_device
-from fastnn.cuda import amp
+from fastnn.cuda import amp, nvtx
 
 
 def is_available() -> bool:
@@ -89,23 +89,19 @@ def memory_stats(device: Any = None) -> dict[str, Any]:
 
 
 def get_rng_state_all() -> list[Any]:
-    """No states: there is no device."""
+    """No states: there are no devices."""
     return []
 
 
 def set_rng_state_all(new_states: Iterable[Any]) -> None:
-    """Does nothing for no states.
-
-    Raises: DeviceError, an AssertionError and a RuntimeError, for the state of a device.
-    """
+    """Does nothing for no states. Raises: AssertionError, a RuntimeError, for others."""
     for _ in new_states:
-        _absent()
+        check_device("cuda")
 
 
-@contextlib.contextmanager
-def stream(stream: Any) -> Iterator[None]:
-    """A block that would use a stream; without devices it changes nothing."""
-    yield
+def is_current_stream_capturing() -> bool:
+    """False."""
+    return False
 
 
 def _absent(*args: Any, **kwargs: Any) -> NoReturn:
@@ -116,6 +112,7 @@ def _absent(*args: Any, **kwargs: Any) -> NoReturn:
 
 init = synchronize = current_device = set_device = current_stream = default_stream = get_device_name = _absent
 get_device_properties = get_device_capability = mem_get_info = get_rng_state = set_rng_state = _absent
+can_device_access_peer = memory_snapshot = utilization = _absent
 seed = seed_all = initial_seed = reset_peak_memory_stats = reset_max_memory_allocated = memory_summary = _absent
 
 
@@ -131,6 +128,31 @@ class Stream:
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         raise RuntimeError("torch.cuda.Stream requires CUDA support: fastnn computes on the CPU only")
+
+
+class OutOfMemoryError(RuntimeError):
+    """PyTorch's error of a full device, which programs catch."""
+
+
+CUDAGraph, graph = absent_class("torch.cuda.CUDAGraph"), absent_class("torch.cuda.graph")
+
+
+class StreamContext:
+    """A block that would select a stream; without streams it changes nothing."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *error: Any) -> None:
+        pass
+
+
+def stream(stream: Any) -> StreamContext:
+    """A block that changes nothing."""
+    return StreamContext(stream)
 
 
 class device:
@@ -163,12 +185,14 @@ LongTensor, IntTensor, ShortTensor = _constructor("LongTensor"), _constructor("I
 ByteTensor, CharTensor = _constructor("ByteTensor"), _constructor("CharTensor")
 
 __all__ = [
-    "BoolTensor", "ByteTensor", "CharTensor", "DoubleTensor", "Event", "FloatTensor", "HalfTensor", "IntTensor",
-    "LongTensor", "ShortTensor", "Stream", "amp", "current_device", "current_stream", "default_stream", "device",
-    "device_count", "empty_cache", "get_arch_list", "get_device_capability", "get_device_name",
-    "get_device_properties", "get_rng_state", "get_rng_state_all", "init", "initial_seed", "ipc_collect",
-    "is_available", "is_bf16_supported", "is_initialized", "manual_seed", "manual_seed_all",
+    "BoolTensor", "ByteTensor", "CUDAGraph", "CharTensor", "DoubleTensor", "Event", "FloatTensor", "HalfTensor",
+    "IntTensor", "LongTensor", "OutOfMemoryError", "ShortTensor", "Stream", "StreamContext", "amp",
+    "can_device_access_peer", "current_device", "current_stream", "default_stream", "device", "device_count",
+    "empty_cache", "get_arch_list", "get_device_capability", "get_device_name", "get_device_properties",
+    "get_rng_state", "get_rng_state_all", "graph", "init", "initial_seed", "ipc_collect", "is_available",
+    "is_bf16_supported", "is_current_stream_capturing", "is_initialized", "manual_seed", "manual_seed_all",
     "max_memory_allocated", "max_memory_reserved", "mem_get_info", "memory_allocated", "memory_reserved",
-    "memory_stats", "memory_summary", "reset_max_memory_allocated", "reset_peak_memory_stats", "seed", "seed_all",
-    "set_device", "set_rng_state", "set_rng_state_all", "stream", "synchronize",
+    "memory_snapshot", "memory_stats", "memory_summary", "nvtx", "reset_max_memory_allocated",
+    "reset_peak_memory_stats", "seed", "seed_all", "set_device", "set_rng_state", "set_rng_state_all", "stream",
+    "synchronize", "utilization",
 ]  # fmt: skip

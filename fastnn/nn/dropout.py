@@ -37,6 +37,10 @@ class _Dropout(Module):
         return f"p={self.p}, inplace={self.inplace}"
 
 
+# PyTorch's name of the base.
+_DropoutNd = _Dropout
+
+
 class Dropout(_Dropout):
     """In training each number becomes 0 with probability ``p``, and the others are divided by ``1 - p``.
 

@@ -5,9 +5,21 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-from fastnn._tensor.torch_function import as_kind, asks, change, in_mode, is_off, on_activation
+from fastnn._tensor.torch_function import (
+    as_kind,
+    asks,
+    change,
+    in_mode,
+    is_off,
+    on_activation,
+    running,
+    saving,
+    saving_on,
+)
+from fastnn.nn.activation_core import _activation
 from fastnn.nn.container import Sequential
-from fastnn.nn.module import Module
+from fastnn.nn.functional.normalization import layer_norm_activation
+from fastnn.nn.module import Module, runner
 
 _FORWARD = Sequential.forward
 
@@ -24,7 +36,15 @@ def _call(original: Callable[..., Any]) -> Callable[[Any, Any], Any]:
                 "fastnn's modules cannot be called in a torch.overrides.TorchFunctionMode: their kernels do not ask it",
             )
         asked = next((a for a in args if asks(type(a))), None)
-        if asked is None or is_off():
+        if saving_on and saving.pairs and runner:
+            # A recording has no hooks on saved tensors.
+            before = runner[:]
+            runner.clear()
+            try:
+                return run(args, kwargs)
+            finally:
+                runner[:] = before
+        if (asked is None and not running.levels and not (saving_on and saving.pairs)) or is_off():
             return original(*args, **kwargs)
         model, kind = args[0], type(args[0])
         if kind.forward is _FORWARD and len(args) == 2 and not model._has_hooks():
@@ -33,8 +53,21 @@ def _call(original: Callable[..., Any]) -> Callable[[Any, Any], Any]:
                 result = layer(result)
             return result
         result = original(*args, **kwargs)
+        if asked is None or getattr(asked, "_is_batch", False):
+            return result
         # Some layers call kernels, and no function that asks.
         return as_kind(result, type(asked)) if kind.__module__.startswith("fastnn.nn.") else result
+
+    return run
+
+
+def _with_saved_hooks(original: Callable[..., Any]) -> Callable[[Any, Any], Any]:
+    """A function that computes what a layer returns: its saved tensors go through the hooks that are on."""
+
+    def run(args: Any, kwargs: Any) -> Any:
+        if saving_on and saving.pairs:
+            return saving_on[0](original, args, kwargs)
+        return original(*args, **kwargs)
 
     return run
 
@@ -42,6 +75,10 @@ def _call(original: Callable[..., Any]) -> Callable[[Any, Any], Any]:
 def _change_modules() -> None:
     call: Any = Module.__call__
     change(call, _call)
+    # Layers call these, and no public function.
+    for function in (_activation, layer_norm_activation):
+        kernel: Any = function
+        change(kernel, _with_saved_hooks)
 
 
 on_activation.append(_change_modules)

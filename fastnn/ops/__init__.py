@@ -22,6 +22,7 @@ from fastnn.ops import (
     counting,
     einsum,
     elementwise,
+    factorizations,
     indexing,
     joining,
     norms,
@@ -42,8 +43,8 @@ from fastnn.ops import slicing as parts
 from fastnn.ops.core import method_of, original, titled
 
 FAMILIES = (
-    arithmetic, comparison, conversion, counting, einsum, elementwise, indexing, joining, norms, ordering, orders,
-    pairs, parts, powers, products, reductions, scatter, selection, shapes, sorting, vectors,
+    arithmetic, comparison, conversion, counting, einsum, elementwise, factorizations, indexing, joining, norms,
+    ordering, orders, pairs, parts, powers, products, reductions, scatter, selection, shapes, sorting, vectors,
 )  # fmt: skip
 # A method's first argument has one of these names.
 _FIRST = ("input", "tensor", "sorted_sequence", "elements")

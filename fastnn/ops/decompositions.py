@@ -80,8 +80,16 @@ def inv(A: Tensor) -> Tensor:
 
 @named
 def inv_ex(A: Tensor, *, check_errors: bool = False) -> Any:
-    """The inverse, and 0 for each matrix that has one."""
-    return return_types.linalg_inv_ex(inv(A), _wrap(np.zeros(A._data.shape[:-2], np.int32)))
+    """The inverse, and 0 for each matrix that has one; of others it is NaN, and a LinAlgError with ``check_errors``."""
+    try:
+        return return_types.linalg_inv_ex(inv(A), _wrap(np.zeros(A._data.shape[:-2], np.int32)))
+    except LinAlgError:
+        if check_errors:
+            raise
+    from fastnn.ops.factorizations import solve_ex
+
+    eye = _wrap(np.broadcast_to(np.eye(A._data.shape[-1], dtype=A._data.dtype), A._data.shape))
+    return return_types.linalg_inv_ex(*solve_ex(A, eye))
 
 
 @named

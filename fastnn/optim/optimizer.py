@@ -11,7 +11,7 @@ import functools
 import warnings
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Mapping
-from typing import Any
+from typing import Any, TypeAlias
 
 from fastnn._autograd.hooks import HookList, RemovableHandle
 from fastnn._tensor.tensor import Tensor, _wrap
@@ -27,6 +27,10 @@ _HOOKS = (
 )  # fmt: skip
 
 
+ParamsT: TypeAlias = Iterable[Tensor] | Iterable[dict[str, Any]] | Iterable[tuple[str, Tensor]]
+StateDict: TypeAlias = dict[str, Any]
+
+
 class _Required:
     """The default of an option that every group must give."""
 
@@ -34,6 +38,7 @@ class _Required:
         return "<required parameter>"
 
 
+_RequiredParameter = _Required
 required = _Required()
 
 

@@ -6,6 +6,7 @@ Nodes are tuples, lists, dictionaries, named tuples, OrderedDict, defaultdict, d
 
 from __future__ import annotations
 
+import dataclasses
 from collections import OrderedDict, defaultdict, deque, namedtuple
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
@@ -234,6 +235,98 @@ def tree_unflatten(leaves: Iterable[Any], treespec: TreeSpec) -> Any:
     if not isinstance(treespec, TreeSpec):
         raise TypeError(f"tree_unflatten(leaves, treespec): expected a TreeSpec, found {type(treespec).__name__}")
     return treespec.unflatten(leaves)
+
+
+@dataclasses.dataclass(frozen=True)
+class SequenceKey:
+    """The place of a child in a tuple, a list or another sequence."""
+
+    idx: int
+
+    def __str__(self) -> str:
+        return f"[{self.idx!r}]"
+
+    def get(self, parent: Any) -> Any:
+        """The child of a node."""
+        return parent[self.idx]
+
+
+@dataclasses.dataclass(frozen=True)
+class MappingKey:
+    """The place of a child in a dictionary."""
+
+    key: Any
+
+    def __str__(self) -> str:
+        return f"[{self.key!r}]"
+
+    def get(self, parent: Any) -> Any:
+        """The child of a node."""
+        return parent[self.key]
+
+
+@dataclasses.dataclass(frozen=True)
+class GetAttrKey:
+    """The place of a child in a named tuple."""
+
+    name: str
+
+    def __str__(self) -> str:
+        return f".{self.name}"
+
+    def get(self, parent: Any) -> Any:
+        """The child of a node."""
+        return getattr(parent, self.name)
+
+
+def tree_flatten_with_path(
+    tree: Any, is_leaf: Callable[[Any], bool] | None = None
+) -> tuple[list[tuple[tuple[Any, ...], Any]], TreeSpec]:
+    """The leaves with their paths from the root, and the structure.
+
+    >>> [(keystr(path), leaf) for path, leaf in tree_flatten_with_path({"a": [1, 2]})[0]]
+    [("['a'][0]", 1), ("['a'][1]", 2)]
+    """
+    leaves: list[tuple[tuple[Any, ...], Any]] = []
+
+    def walk(part: Any, path: tuple[Any, ...]) -> None:
+        if tree_is_leaf(part, is_leaf):
+            leaves.append((path, part))
+            return
+        children, _ = SUPPORTED_NODES[_get_node_type(part)].flatten_fn(part)
+        keys: Iterable[Any]
+        if isinstance(part, dict):
+            keys = map(MappingKey, part)
+        elif hasattr(part, "_fields"):
+            keys = map(GetAttrKey, part._fields)
+        else:
+            keys = map(SequenceKey, range(len(children)))
+        for key, child in zip(keys, children, strict=True):
+            walk(child, (*path, key))
+
+    walk(tree, ())
+    return leaves, tree_structure(tree, is_leaf)
+
+
+def tree_leaves_with_path(
+    tree: Any, is_leaf: Callable[[Any], bool] | None = None
+) -> list[tuple[tuple[Any, ...], Any]]:
+    """The leaves with their paths from the root."""
+    return tree_flatten_with_path(tree, is_leaf)[0]
+
+
+def tree_map_with_path(
+    func: Callable[..., Any], tree: Any, *rests: Any, is_leaf: Callable[[Any], bool] | None = None
+) -> Any:
+    """The tree of ``func(path, leaf, ...)``, with the leaves of further trees of the same structure."""
+    pairs, spec = tree_flatten_with_path(tree, is_leaf)
+    others = [spec.flatten_up_to(rest) for rest in rests]
+    return tree_unflatten([func(path, leaf, *more) for (path, leaf), *more in zip(pairs, *others, strict=True)], spec)
+
+
+def keystr(kp: Iterable[Any]) -> str:
+    """The text of a path."""
+    return "".join(map(str, kp))
 
 
 def tree_iter(tree: Any, is_leaf: Callable[[Any], bool] | None = None) -> Iterator[Any]:

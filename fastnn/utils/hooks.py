@@ -6,8 +6,12 @@ import warnings
 from typing import Any
 
 from fastnn._autograd.hooks import RemovableHandle
+from fastnn._core.absent import absent_class
 
-__all__ = ["RemovableHandle", "unserializable_hook", "warn_if_has_hooks"]
+__all__ = ["BackwardHook", "RemovableHandle", "unserializable_hook", "warn_if_has_hooks"]
+
+
+BackwardHook = absent_class("torch.utils.hooks.BackwardHook")
 
 
 def unserializable_hook(f: Any) -> Any:

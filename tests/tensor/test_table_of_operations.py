@@ -15,7 +15,8 @@ import fastnn
 from fastnn import linalg, special
 from fastnn.nn import functional
 
-# Functions with tables of their own: cases_losses.py, cases_normalization.py, and of random numbers.
+# Functions with tables of their own: cases_losses.py, cases_normalization.py, test_factorizations.py, and of random
+# numbers.
 OWN_TABLE = """
     multi_margin_loss multilabel_margin_loss multilabel_soft_margin_loss nll_loss binary_cross_entropy
     binary_cross_entropy_with_logits gaussian_nll_loss hinge_embedding_loss huber_loss kl_div l1_loss mse_loss
@@ -23,6 +24,7 @@ OWN_TABLE = """
     triplet_margin_with_distance_loss batch_norm group_norm instance_norm layer_norm rms_norm
     dropout alpha_dropout dropout1d dropout2d dropout3d feature_alpha_dropout gumbel_softmax
     bernoulli binomial multinomial normal poisson rand rand_like randint randint_like randn randn_like randperm
+    unravel_index
 """.split()  # noqa: SIM905  # shorter than a list of strings
 # Settings, state, questions about dtypes, and creation from no tensor.
 NO_OPERATION = """

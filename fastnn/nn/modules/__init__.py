@@ -24,6 +24,7 @@ _FILES = {
     "flatten": ("flatten",),
     "fold": (),
     "instancenorm": ("normalization",),
+    "lazy": ("parameter", "linear", "module"),
     "linear": ("linear",),
     "loss": ("loss", "class_loss", "pair_loss"),
     "module": ("module", "hooks", "state"),

@@ -8,8 +8,10 @@
 from importlib import import_module
 from typing import Any
 
+from fastnn._core.absent import absent_class
 from fastnn.utils.data.collate import default_collate, default_convert
 from fastnn.utils.data.dataloader import DataLoader, get_worker_info
+from fastnn.utils.data.dataloader import _DatasetKind as _DatasetKind
 from fastnn.utils.data.dataset import (
     ChainDataset,
     ConcatDataset,
@@ -37,7 +39,9 @@ __all__ = [
     "DataLoader",
     "Dataset",
     "ImageDataset",
+    "IterDataPipe",
     "IterableDataset",
+    "MapDataPipe",
     "RandomSampler",
     "Sampler",
     "SequentialSampler",
@@ -51,6 +55,10 @@ __all__ = [
     "get_worker_info",
     "random_split",
 ]
+
+_DATAPIPES = "fastnn has no data pipes: torch.utils.data.{} is only a name; use a Dataset or an IterableDataset"
+IterDataPipe = absent_class("torch.utils.data.IterDataPipe", (), _DATAPIPES.format("IterDataPipe"))
+MapDataPipe = absent_class("torch.utils.data.MapDataPipe", (), _DATAPIPES.format("MapDataPipe"))
 
 # Imported on first use.
 _ON_USE = ("_utils", "distributed")

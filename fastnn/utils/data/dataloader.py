@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any, Generic, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar, cast
 
 import numpy as np
 
@@ -14,12 +15,15 @@ from fastnn.utils.data.dataset import IterableDataset, as_numbers, batch_reader
 from fastnn.utils.data.sampler import (
     BatchSampler,
     RandomSampler,
+    Sampler,
     SequentialSampler,
     check_generator,
     whole_order,
 )
 
 T_co = TypeVar("T_co", covariant=True)
+_collate_fn_t: TypeAlias = Callable[[list[Any]], Any]
+_worker_init_fn_t: TypeAlias = Callable[[int], None]
 
 
 class _DatasetKind:
@@ -34,8 +38,14 @@ class _BaseDataLoaderIter(Iterator[Any]):
     __slots__ = ()
 
 
-class _MultiProcessingDataLoaderIter(_BaseDataLoaderIter):
-    """PyTorch's pass with worker processes: only a name, as batches are made in the process itself."""
+class _InfiniteConstantSampler(Sampler[None]):
+    """PyTorch's sampler of a data set without indices: None, without end."""
+
+    def __init__(self) -> None:
+        pass
+
+    def __iter__(self) -> Iterator[None]:
+        return itertools.repeat(None)
 
 
 class _SingleProcessDataLoaderIter(_BaseDataLoaderIter):
@@ -46,8 +56,9 @@ class _SingleProcessDataLoaderIter(_BaseDataLoaderIter):
 
     __slots__ = ("_loader", "_next")
 
-    def __init__(self, loader: DataLoader[Any], batches: Iterator[Any]) -> None:
-        self._loader, self._next = loader, batches.__next__
+    def __init__(self, loader: Any, batches: Iterator[Any] | None = None) -> None:
+        # Programs pass objects of their own, with the attributes of a loader.
+        self._loader, self._next = loader, (_fetched(loader) if batches is None else batches).__next__
 
     def __next__(self) -> Any:
         try:
@@ -63,6 +74,54 @@ class _SingleProcessDataLoaderIter(_BaseDataLoaderIter):
 
     def __len__(self) -> int:
         return len(self._loader)
+
+    @property
+    def _dataset(self) -> Any:
+        return self._loader.dataset
+
+    @property
+    def _dataset_kind(self) -> int:
+        return self._loader._dataset_kind
+
+    @property
+    def _auto_collation(self) -> bool:
+        return self._loader._auto_collation
+
+    @property
+    def _index_sampler(self) -> Any:
+        return self._loader._index_sampler
+
+    @property
+    def _collate_fn(self) -> Any:
+        return self._loader.collate_fn
+
+    @property
+    def _drop_last(self) -> bool:
+        return self._loader.drop_last
+
+    @property
+    def _num_workers(self) -> int:
+        return self._loader.num_workers
+
+
+class _MultiProcessingDataLoaderIter(_SingleProcessDataLoaderIter):
+    """PyTorch's pass with worker processes: here the batches are made in the process itself."""
+
+    __slots__ = ()
+
+
+def _fetched(loader: Any) -> Iterator[Any]:
+    """The batches of an object with the attributes of a loader."""
+    from fastnn.utils.data._utils.fetch import _IterableDatasetFetcher, _MapDatasetFetcher
+
+    kind = _IterableDatasetFetcher if loader._dataset_kind == _DatasetKind.Iterable else _MapDatasetFetcher
+    fetcher = kind(loader.dataset, loader._auto_collation, loader.collate_fn, loader.drop_last)
+    for index in loader._index_sampler:
+        try:
+            batch = fetcher.fetch(index)
+        except StopIteration:
+            return
+        yield batch
 
 
 # Attributes of a loader that PyTorch does not allow to be reassigned.
@@ -168,9 +227,34 @@ class DataLoader(Generic[T_co]):
             raise ValueError(f"{name} attribute should not be set after {type(self).__name__} is initialized")
         super().__setattr__(name, value)
 
+    # Names of PyTorch's that libraries read.
+    _iterator = _IterableDataset_len_called = None
+
+    @property
+    def _DataLoader__initialized(self) -> bool:
+        return self._complete
+
+    @property
+    def _DataLoader__multiprocessing_context(self) -> Any:
+        return self.multiprocessing_context
+
     @property
     def _dataset_kind(self) -> int:
         return _DatasetKind.Iterable if self._iterable else _DatasetKind.Map
+
+    @property
+    def _auto_collation(self) -> bool:
+        return self.batch_sampler is not None
+
+    @property
+    def _index_sampler(self) -> Any:
+        if not self._iterable:
+            return self.batch_sampler if self._auto_collation else self.sampler
+        forever = _InfiniteConstantSampler()
+        return forever if self.batch_size is None else BatchSampler(cast(Any, forever), self.batch_size, self.drop_last)
+
+    def _get_iterator(self) -> Iterator[T_co]:
+        return iter(self)
 
     def __len__(self) -> int:
         if not self._iterable:
@@ -253,3 +337,11 @@ def _check_iterable(shuffle: bool | None, sampler: Any, batch_sampler: Any) -> N
             raise ValueError(f"DataLoader with IterableDataset: expected unspecified {name} option, but got {value!r}")
     if shuffle not in (False, None):
         raise ValueError(f"DataLoader with IterableDataset: expected unspecified shuffle option, but got {shuffle!r}")
+
+
+def __getattr__(name: str) -> Any:
+    if name == "_utils":
+        from fastnn.utils.data import _utils
+
+        return _utils
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

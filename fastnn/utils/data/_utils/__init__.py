@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from fastnn.utils.data._utils import collate, pin_memory, worker
+from fastnn.utils.data._utils import collate, fetch, pin_memory, signal_handling, worker
 
-__all__ = ["HAS_NUMPY", "MP_STATUS_CHECK_INTERVAL", "collate", "pin_memory", "python_exit_status", "worker"]
+__all__ = ["HAS_NUMPY", "MP_STATUS_CHECK_INTERVAL", "collate", "fetch", "pin_memory", "python_exit_status",
+           "signal_handling", "worker"]  # fmt: skip
 
 MP_STATUS_CHECK_INTERVAL = 5.0
 HAS_NUMPY = True

@@ -1,0 +1,1 @@
+"""``vmap``: tensors with a hidden dimension of the batch, and what operations do with them."""
