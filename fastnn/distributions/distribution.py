@@ -339,9 +339,9 @@ def logits_to_probs(logits: Tensor, is_binary: bool = False) -> Tensor:
     return logits.sigmoid() if is_binary else logits.softmax(-1)
 
 
-def sum_rightmost(value: Tensor, count: int) -> Tensor:
-    """The sum over the last ``count`` dimensions."""
-    return value.sum(tuple(range(-count, 0))) if count else value
+def sum_rightmost(value: Tensor, dim: int) -> Tensor:
+    """The sum over the last ``dim`` dimensions."""
+    return value.sum(tuple(range(-dim, 0))) if dim else value
 
 
 def tril_matrix_to_vec(mat: Tensor, diag: int = 0) -> Tensor:

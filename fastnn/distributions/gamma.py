@@ -13,7 +13,7 @@ from fastnn.distributions import constraints
 from fastnn.distributions.constraints import Constraint
 from fastnn.distributions.distribution import broadcast_all
 from fastnn.distributions.exp_family import ExponentialFamily
-from fastnn.ops.gamma_sampling import _standard_gamma
+from fastnn.ops.gamma_sampling import _standard_gamma, without_derivative
 from fastnn.ops.implicit_gradients import standard_gamma_slope
 
 
@@ -91,7 +91,7 @@ def _gammainc(a: Tensor, x: Tensor) -> Tensor:
 
     def run(grad: Tensor) -> tuple[Tensor, Tensor]:
         density = (fastnn.xlogy(a - 1, x) - x - a.lgamma()).exp()
-        slope = _wrap(standard_gamma_slope(a._data, x._data).astype(result.dtype))
+        slope = without_derivative("igamma", standard_gamma_slope(a._data, x._data).astype(result.dtype), a, x)
         return -grad * density * slope, grad * density
 
     return _wrap(result, Node("Igamma", (a, x), run, (a, x)))

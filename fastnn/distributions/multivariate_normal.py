@@ -127,3 +127,21 @@ def _solved(lower: Tensor, right: Tensor) -> Tensor:
     shape = np.broadcast_shapes(tuple(lower.shape[:-2]), tuple(right.shape[:-2]))
     left = lower.expand(*shape, *lower.shape[-2:])
     return linalg.solve_triangular(left, right.expand(*shape, *right.shape[-2:]), upper=False)
+
+
+# -- Helpers under PyTorch's names, for libraries --------------------------------------------------
+
+
+def _batch_mv(bmat: Tensor, bvec: Tensor) -> Tensor:
+    """``bmat @ bvec`` for batches of matrices and vectors."""
+    return (bmat @ bvec.unsqueeze(-1)).squeeze(-1)
+
+
+def _batch_mahalanobis(bL: Tensor, bx: Tensor) -> Tensor:  # PyTorch's name
+    """``x.T @ (L @ L.T)**-1 @ x`` for batches of lower triangular matrices L and vectors x."""
+    return (_solved(bL, bx.unsqueeze(-1)) ** 2).sum((-2, -1))
+
+
+def _precision_to_scale_tril(P: Tensor) -> Tensor:  # PyTorch's name
+    """The Cholesky factor of the inverse."""
+    return linalg.cholesky(linalg.inv(P))

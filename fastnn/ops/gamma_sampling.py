@@ -26,6 +26,17 @@ def _floats(name: str, **tensors: Tensor) -> None:
             raise NotImplementedError(f'"{name}" not implemented for {t.dtype}: {label} must be floating point')
 
 
+def without_derivative(name: str, result: np.ndarray, *operands: Tensor) -> Tensor:
+    """A tensor over ``result``; a backward pass through it raises NotImplementedError."""
+    if not _recorded(*operands):
+        return _wrap(result)
+
+    def run(grad: Tensor) -> tuple[Any, ...]:
+        raise NotImplementedError(f"the derivative for '{name}' is not implemented")
+
+    return _wrap(result, Node(name, operands, run))
+
+
 def _gamma_draws(concentration: np.ndarray, generator: Generator | None) -> np.ndarray:
     try:
         drawn = _rng(generator).standard_gamma(concentration.astype(np.float64))
@@ -55,10 +66,14 @@ def _standard_gamma(input: Tensor, generator: Generator | None = None) -> Tensor
 
 
 def _standard_gamma_grad(input: Tensor, output: Tensor) -> Tensor:
-    """The derivatives of draws ``output`` of :func:`_standard_gamma` with respect to ``input``; not differentiable."""
+    """The derivatives of draws ``output`` of :func:`_standard_gamma` with respect to ``input``.
+
+    Raises: NotImplementedError in the backward pass: it has no derivative itself.
+    """
     _floats("_standard_gamma_grad", input=input, output=output)
     capture_state.stop("a derivative is computed outside the kernels")
-    return _wrap(standard_gamma_slope(input._data, output._data).astype(output._data.dtype))
+    slopes = standard_gamma_slope(input._data, output._data).astype(output._data.dtype)
+    return without_derivative("_standard_gamma_grad", slopes, input, output)
 
 
 def _sample_dirichlet(input: Tensor, generator: Generator | None = None) -> Tensor:
@@ -87,12 +102,16 @@ def _dirichlet_grad(x: Tensor, alpha: Tensor, total: Tensor) -> Tensor:
     """``dx/da / (1 - x)`` of each element x of a Dirichlet draw, with exponent a and sum of exponents ``total``.
 
     A change of a moves the other elements in proportion: ``x_j`` by ``-x_j dx/da / (1 - x)``.
+
+    Raises: NotImplementedError in the backward pass: it has no derivative itself.
     """
     _floats("_dirichlet_grad", x=x, alpha=alpha, total=total)
     capture_state.stop("a derivative is computed outside the kernels")
     # Rounding of the sum must not make the other exponents 0.
     rest = np.maximum(np.subtract(total._data, alpha._data, dtype=np.float64), np.finfo(np.float64).tiny)
-    return _wrap(beta_slope(alpha._data, rest, x._data).astype(x._data.dtype))
+    return without_derivative(
+        "_dirichlet_grad", beta_slope(alpha._data, rest, x._data).astype(x._data.dtype), x, alpha, total
+    )
 
 
 def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) -> Tensor:

@@ -351,6 +351,16 @@ def test_dirichlet_draws_stay_on_the_simplex():
         np.testing.assert_allclose(as_array(tiny).sum(-1), 1, rtol=1e-6)
 
 
+def test_draws_have_no_second_derivative(lib):
+    """An error, and not a number without one of its terms."""
+    d = lib.distributions
+    for make in (lambda a: d.Gamma(a, 1.0), lambda a: d.Dirichlet(a)):
+        a = lib.tensor([2.0, 3.0], requires_grad=True)
+        (grad,) = lib.autograd.grad((make(a).rsample() ** 2).sum(), a, create_graph=True)
+        with pytest.raises(RuntimeError, match=r"implemented|once_differentiable"):
+            grad.sum().backward()
+
+
 def test_random_functions():
     fastnn.manual_seed(0)
     n = fastnn.full((MANY,), 10.0, dtype=fastnn.float64)
@@ -568,7 +578,7 @@ def test_transforms_are_cached_and_copied(lib):
 def test_distributions_can_be_copied(name):
     d, _ = made(name)
     value = f64(fastnn, FAMILIES[name][2])
-    for other in (copy.deepcopy(d), copy.copy(d)):
+    for other in (copy.deepcopy(d), copy.copy(d), pickle.loads(pickle.dumps(d))):
         np.testing.assert_array_equal(as_array(other.log_prob(value)), as_array(d.log_prob(value)))
 
 
@@ -658,8 +668,15 @@ def test_names():
         "utils": ["_standard_normal", "_sum_rightmost", "euler_constant", "vec_to_tril_matrix", "lazy_property"],
         "constraint_registry": ["ConstraintRegistry", "biject_to", "transform_to"], "studentT": ["StudentT"],
         "relaxed_bernoulli": ["LogitRelaxedBernoulli"], "relaxed_categorical": ["ExpRelaxedCategorical"],
+        "multivariate_normal": ["_batch_mahalanobis", "_batch_mv", "_precision_to_scale_tril"],
         "exp_family": ["ExponentialFamily"], "gamma": ["Gamma", "_standard_gamma"], "von_mises": ["VonMises"],
     }  # fmt: skip
+    lower, x = f64(fastnn, [[2.0, 0.0], [0.3, 1.0]]), f64(fastnn, [1.0, 2.0])
+    vectors = distributions.multivariate_normal
+    inverse = fastnn.linalg.inv(lower @ lower.mT)
+    np.testing.assert_allclose(vectors._batch_mahalanobis(lower, x).item(), (x @ inverse @ x).item())
+    np.testing.assert_allclose(vectors._batch_mv(lower, x).numpy(), (lower @ x).numpy())
+    np.testing.assert_allclose(vectors._precision_to_scale_tril(inverse).numpy(), lower.numpy(), atol=1e-12)
     for module, names in modules.items():
         found = __import__(f"fastnn.distributions.{module}", fromlist=["x"])
         for name in names:
