@@ -1,10 +1,10 @@
 """``__torch_function__``: operations of subclasses of ``Tensor`` call it, and keep the subclass.
 
 Nothing looks for subclasses until the first instance of one is made, or an operation fails for an object of another
-class that has a ``__torch_function__``. Then each operation gets other code, which does:
-functions that programs have imported already, or have in tables, stay the same objects. Until then a program pays
-nothing, afterwards under a microsecond for each operation. ``vmap`` needs it only while it runs: some time later the
-operations get their own code back.
+class that has a ``__torch_function__``. Then each operation gets other code, which does: functions that programs have
+imported already, or have in tables, stay the same objects. Until then a program pays nothing, afterwards under a
+microsecond for each operation. ``vmap`` and modes need it only while they run: some time later the operations get
+their own code back.
 """
 
 from __future__ import annotations
@@ -180,8 +180,7 @@ def as_subclass(source: Tensor, cls: Any) -> Any:
 
 def enter_mode(mode: Any) -> None:
     """From now on this thread's operations call ``mode.__torch_function__``, until ``exit_mode``."""
-    if not _active:
-        _activate()
+    activate_for_a_while()
     if not hasattr(_state, "modes"):
         _state.modes = []
     _state.modes.append(mode)
@@ -191,6 +190,7 @@ def enter_mode(mode: Any) -> None:
 def exit_mode() -> None:
     """Leave the mode that this thread entered last."""
     _entered.remove(_state.modes.pop())
+    release()
 
 
 def in_mode() -> bool:

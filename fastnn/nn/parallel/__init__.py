@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from fastnn.nn.data_parallel import DataParallel
+from fastnn.nn.parallel.data_parallel import DataParallel, data_parallel
 from fastnn.nn.parallel.distributed import DistributedDataParallel
 from fastnn.nn.parallel.scatter_gather import gather, scatter
 
@@ -28,20 +28,3 @@ def parallel_apply(
         m(*(x if isinstance(x, (list, tuple)) else (x,)), **(o or {}))
         for m, x, o in zip(modules, inputs, options, strict=True)
     ]
-
-
-def data_parallel(
-    module: Any,
-    inputs: Any,
-    device_ids: Sequence[Any] | None = None,
-    output_device: Any = None,
-    dim: int = 0,
-    module_kwargs: dict[str, Any] | None = None,
-) -> Any:
-    """``module(*inputs, **module_kwargs)``: there is only one device.
-
-    >>> data_parallel(abs, (-1,))
-    1
-    """
-    arguments = inputs if isinstance(inputs, tuple) else (inputs,)
-    return module(*arguments, **(module_kwargs or {}))
