@@ -260,4 +260,7 @@ TARGETS: tuple[Target, ...] = (
     AtMost("classic_functions", tuple(f"{name} {SMALL}" for name in FORMULAS), beyond="numpy", most=3e-6),
     AtMost("speedrun", most=1.0),
     Faster("speedrun", peers=("torch",), least=3.0),
+    Faster("estimators", ("mnist", "mnist float64"), peers=("sklearn",), least=4.0),
+    Faster("estimators", ("digits", "digits float64"), peers=("sklearn",), least=2.0),
+    Faster("estimators", peers=("sklearn",), least=1.0),
 )

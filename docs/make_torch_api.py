@@ -36,9 +36,9 @@ _STREAM = "reproducible by its seed, but another stream of random numbers than P
 NOTES = {
     **dict.fromkeys(
         (
-            "torch.bernoulli", "torch.manual_seed", "torch.multinomial", "torch.normal", "torch.poisson", "torch.rand",
-            "torch.rand_like", "torch.randint", "torch.randint_like", "torch.randn", "torch.randn_like",
-            "torch.randperm", "torch.seed", "torch.dropout", "torch.alpha_dropout", "torch.rrelu",
+            "torch.bernoulli", "torch.binomial", "torch.manual_seed", "torch.multinomial", "torch.normal",
+            "torch.poisson", "torch.rand", "torch.rand_like", "torch.randint", "torch.randint_like", "torch.randn",
+            "torch.randn_like", "torch.randperm", "torch.seed", "torch.dropout", "torch.alpha_dropout", "torch.rrelu",
             "torch.Tensor.bernoulli", "torch.Tensor.bernoulli_", "torch.Tensor.cauchy_", "torch.Tensor.exponential_",
             "torch.Tensor.geometric_", "torch.Tensor.log_normal_", "torch.Tensor.multinomial", "torch.Tensor.normal_",
             "torch.Tensor.random_", "torch.Tensor.uniform_", "torch.nn.Dropout", "torch.nn.AlphaDropout",
@@ -69,9 +69,8 @@ NOTES = {
     "torch.nn.DataParallel": "calls the module",
     "torch.utils.data.DataLoader": "workers are accepted; batches are made in the process itself",
     "torch.utils.data.get_worker_info": "None: there are no workers",
-    "torch.distributions.Beta": "`rsample` has no gradient",
-    "torch.distributions.Dirichlet": "`rsample` has no gradient",
-    "torch.distributions.Gamma": "`rsample` has no gradient",
+    "torch.distributions.Kumaraswamy": "`mode` is where the density is largest; PyTorch's is NaN",
+    "torch.distributions.LKJCholesky": "draws have the density of `log_prob`; PyTorch's differ for `dim` above 2",
     "torch.cuda.is_available": "False",
     "torch.cuda.device_count": "0",
     "torch.jit.script": "gives the function or module back",

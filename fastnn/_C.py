@@ -5,17 +5,21 @@ from __future__ import annotations
 from types import SimpleNamespace
 from typing import Any
 
+from fastnn._core.absent import absent_class
 from fastnn._core.devices import device as _device
 from fastnn._core.dtypes import dtype as _dtype
+from fastnn._core.errors import LinAlgError as _LinAlgError
 from fastnn._tensor.tensor import Tensor
 from fastnn._tensor.torch_function import disabled as DisableTorchFunctionSubclass
 from fastnn._tensor.torch_function import disabled_torch_function as _disabled_torch_function_impl
 from fastnn.nn.module import _parse_to as _parsed
 from fastnn.random import Generator
 
-__all__ = ["DisableTorchFunctionSubclass", "Generator", "_disabled_torch_function_impl"]
+__all__ = ["DisableTorchFunctionSubclass", "Generator", "_LinAlgError", "_disabled_torch_function_impl"]
 
 _TensorMeta = type(Tensor)
+PyTorchFileReader = absent_class("torch.PyTorchFileReader", module="fastnn._C")
+PyTorchFileWriter = absent_class("torch.PyTorchFileWriter", module="fastnn._C")
 
 
 def _log_api_usage_once(event: str) -> None:
@@ -25,6 +29,10 @@ def _log_api_usage_once(event: str) -> None:
 def _cuda_isInBadFork() -> bool:
     """False."""
     return False
+
+
+def _get_tracing_state() -> None:
+    """None: ``torch.jit.trace`` does not trace."""
 
 
 def _parse_to(*args: Any, **kwargs: Any) -> tuple[_device | None, _dtype | None, bool, Any]:

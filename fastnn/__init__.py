@@ -66,7 +66,9 @@ from fastnn.ops.creation import *
 from fastnn._tensor.legacy_constructors import LEGACY as _LEGACY
 from fastnn.kernels.runtime.thread_count import get_num_threads, set_num_threads
 from fastnn.linalg import det, inverse, inv_ex, logdet, matrix_power, pinv as pinverse, qr, slogdet
-from fastnn.linalg import svd_classic as svd, cholesky
+from fastnn.linalg import cholesky, cholesky_inverse, cholesky_solve, matrix_exp
+from fastnn.linalg import svd_classic as svd
+from fastnn.ops.decompositions import lu_unpack
 from fastnn.nn.functional.torch_names import *
 from fastnn.ops.arithmetic import *
 from fastnn.ops.comparison import *
@@ -93,6 +95,13 @@ from fastnn.ops.vectors import *
 from fastnn._tensor.printing import set_printoptions
 from fastnn.training.profiling import profile
 from fastnn.random import Generator, get_rng_state, initial_seed, manual_seed, seed, set_rng_state
+from fastnn.ops.gamma_sampling import (
+    _dirichlet_grad,
+    _sample_dirichlet,
+    _standard_gamma,
+    _standard_gamma_grad,
+    binomial,
+)
 from fastnn.ops.sampling import (
     bernoulli,
     multinomial,
@@ -138,10 +147,10 @@ if _alloc.IS_POISONED:
 
 # Imported on first use: most scripts need few of them, and imports take time.
 _ON_USE = (
-    "_C", "_dynamo", "_utils", "accelerator", "amp", "backends", "classic", "compiler", "convert", "cpu", "cuda",
-    "distributed", "distributions", "export", "fft", "func", "functional", "futures", "fx", "hub", "jit", "library",
-    "masked", "mps", "multiprocessing", "onnx", "overrides", "profiler", "quasirandom", "serialization", "sparse",
-    "special", "storage", "testing", "torchvision", "types", "version", "xpu",
+    "_C", "_dynamo", "_jit_internal", "_utils", "accelerator", "amp", "backends", "classic", "compiler", "convert",
+    "cpu", "cuda", "distributed", "distributions", "export", "fft", "func", "functional", "futures", "fx", "hub", "jit",
+    "library", "masked", "mps", "multiprocessing", "onnx", "overrides", "profiler", "quasirandom", "serialization",
+    "sparse", "special", "storage", "testing", "torchvision", "types", "version", "xpu",
 )  # fmt: skip
 
 
@@ -158,6 +167,10 @@ def __getattr__(name: str) -> object:
         return _import_module("fastnn.futures").Future
     if name == "autocast":
         return _import_module("fastnn.amp").autocast
+    if name in ("PyTorchFileReader", "PyTorchFileWriter"):
+        return getattr(_import_module("fastnn._C"), name)
+    if name.startswith("sparse_") and hasattr(tensors := _import_module("fastnn.sparse"), name):
+        return getattr(tensors, name)
     if name == "default_generator":
         return _import_module("fastnn.random").default_generator()
     if name.endswith("Storage") and hasattr(storages := _import_module("fastnn.storage"), name):

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import traceback
 from collections.abc import Iterable, Sequence
+from importlib import import_module
 from typing import Any, NoReturn
 
 from fastnn._core.devices import device as _device
@@ -107,3 +108,17 @@ def _unflatten_dense_tensors(flat: Tensor, tensors: Sequence[Tensor]) -> tuple[T
 def is_compiling() -> bool:
     """False."""
     return False
+
+
+# What PyTorch's pickles call, imported on first use.
+_REBUILDS = {
+    "_rebuild_parameter": "_rebuild_parameter", "_rebuild_parameter_with_state": "_rebuild_parameter",
+    "_rebuild_tensor": "_rebuild_tensor", "_rebuild_tensor_v2": "_rebuild_tensor_v2",
+    "_rebuild_tensor_v3": "_rebuild_tensor_v3",
+}  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name in _REBUILDS:
+        return getattr(import_module("fastnn._checkpoint.unpickler"), _REBUILDS[name])
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import typing
+from collections.abc import Iterator
 from typing import Any
 
 from fastnn.nn.module import Module
@@ -37,6 +39,11 @@ def trace(func: Any, example_inputs: Any = None, *args: Any, **options: Any) -> 
     return func
 
 
+def trace_module(mod: Any, inputs: Any = None, *args: Any, **options: Any) -> Any:
+    """The module, unchanged."""
+    return mod
+
+
 def freeze(mod: Any, *args: Any, **options: Any) -> Any:
     """The module, unchanged."""
     return mod
@@ -58,6 +65,12 @@ def export(fn: Any) -> Any:
 
 
 unused = export
+
+
+@contextlib.contextmanager
+def optimized_execution(should_optimize: bool) -> Iterator[None]:
+    """A block that changes nothing."""
+    yield
 
 
 def is_scripting() -> bool:

@@ -18,6 +18,9 @@ from fastnn.ops.decompositions import (
     _singular,
     _t,
     cholesky,
+    cholesky_ex,
+    cholesky_inverse,
+    cholesky_solve,
     det,
     eig,
     eigh,
@@ -26,6 +29,11 @@ from fastnn.ops.decompositions import (
     inv,
     inv_ex,
     logdet,
+    lu,
+    lu_factor,
+    lu_factor_ex,
+    lu_solve,
+    matrix_exp,
     qr,
     slogdet,
     solve,
@@ -33,18 +41,8 @@ from fastnn.ops.decompositions import (
     svd,
     svdvals,
 )
-from fastnn.ops.factorizations import (
-    cholesky_ex,
-    lu,
-    lu_factor,
-    lu_factor_ex,
-    matrix_exp,
-    solve_ex,
-    tensorinv,
-    tensorsolve,
-)
-from fastnn.ops.factorizations import linalg_lu_solve as lu_solve
 from fastnn.ops.factorizations import orgqr as householder_product
+from fastnn.ops.factorizations import solve_ex, tensorinv, tensorsolve
 from fastnn.ops.joining import cat, stack
 from fastnn.ops.norms import matrix_norm, vector_norm
 from fastnn.ops.products import matmul, multi_dot
@@ -217,9 +215,13 @@ def svd_classic(input: Tensor, some: bool = True, compute_uv: bool = True) -> An
 
 # Functions that are also in `torch` itself.
 inverse = inv
+
+
 METHODS = {
     "det": det, "inverse": inv, "pinverse": pinv, "slogdet": slogdet, "logdet": logdet, "matrix_power": matrix_power,
     "cholesky": lambda self, upper=False: cholesky(self, upper=upper),
+    "cholesky_inverse": cholesky_inverse, "cholesky_solve": cholesky_solve,
+    "matrix_exp": matrix_exp,
     "svd": lambda self, some=True: svd_classic(self, some),
     "qr": lambda self, some=True: qr(self, "reduced" if some else "complete"),
 }  # fmt: skip

@@ -7,9 +7,8 @@ from collections.abc import Callable, Iterable
 from functools import cache
 from typing import Any
 
-from fastnn._core.absent import absent_class
 from fastnn._tensor.tensor import Tensor
-from fastnn._tensor.torch_function import asks, is_off
+from fastnn._tensor.torch_function import asks, enter_mode, exit_mode, is_off
 
 __all__ = [
     "TorchFunctionMode", "get_ignored_functions", "get_overridable_functions", "handle_torch_function",
@@ -17,11 +16,34 @@ __all__ = [
     "is_tensor_method_or_property", "resolve_name",
 ]  # fmt: skip
 
-TorchFunctionMode: Any = absent_class(
-    "torch.overrides.TorchFunctionMode",
-    (),
-    "fastnn's functions do not call a torch.overrides.TorchFunctionMode; it is only a name",
-)
+
+class TorchFunctionMode:
+    """A block in which operations call a method of the mode: subclasses define ``__torch_function__``.
+
+    It is called with the function, the subclasses of ``Tensor`` among the arguments, and the arguments; inside it
+    operations go to the mode around this one. Modules cannot be called in the block, as their kernels ask no mode.
+
+    >>> import fastnn
+    >>> class Names(TorchFunctionMode):
+    ...     def __torch_function__(self, func, types, args=(), kwargs=None):
+    ...         print(func.__name__)
+    ...         return func(*args, **(kwargs or {}))
+    >>> with Names():
+    ...     x = fastnn.ones(2) + 1
+    ones
+    add
+    """
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        raise NotImplementedError
+
+    def __enter__(self) -> TorchFunctionMode:
+        enter_mode(self)
+        return self
+
+    def __exit__(self, *error: Any) -> None:
+        exit_mode()
+
 
 
 def _override(kind: Any) -> Any:

@@ -51,5 +51,12 @@ linalg_slogdet, linalg_lstsq = (
     _named("linalg_slogdet", "sign logabsdet"),
     _named("linalg_lstsq", "solution residuals rank singular_values"),
 )
+linalg_cholesky_ex = _named("linalg_cholesky_ex", "L info")
+linalg_lu_factor, linalg_lu_factor_ex = (
+    _named("linalg_lu_factor", "LU pivots"),
+    _named("linalg_lu_factor_ex", "LU pivots info"),
+)
+linalg_lu, lu_unpack = _named("linalg_lu", "P L U"), _named("lu_unpack", "P L U")
+triangular_solve = _named("triangular_solve", "solution cloned_coefficient")
 svd = _named("svd", "U S V")
 histogram, histogramdd = [_named(name, "hist bin_edges") for name in ("histogram", "histogramdd")]

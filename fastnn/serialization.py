@@ -17,14 +17,19 @@ import zlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Any
+from typing import IO, Any, TypeAlias
 
 import numpy as np
 
 from fastnn._checkpoint import unpickler as pickles
 from fastnn._checkpoint.pickler import Writer
-from fastnn._core.devices import check_device
+from fastnn._core.devices import check_device, device
 from fastnn.kernels.runtime import allocation
+
+# For type hints, as in PyTorch.
+FILE_LIKE: TypeAlias = str | os.PathLike[str] | IO[bytes]
+FileLike: TypeAlias = FILE_LIKE
+MAP_LOCATION: TypeAlias = Callable[[Any, str], Any] | device | str | dict[str, str] | None
 
 # Alignment of records, as in PyTorch, so that they can be memory-mapped.
 _ALIGNMENT = 64

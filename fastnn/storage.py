@@ -6,6 +6,9 @@ does not resize storages.
 
 from __future__ import annotations
 
+import io
+import mmap
+import os
 import warnings
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -130,6 +133,28 @@ class _Storage:
         return made
 
 
+def _mapped(filename: Any, shared: bool, size: int) -> np.ndarray:
+    """Bytes of a file, as ``from_file`` describes them."""
+    path = os.fspath(filename)
+    try:
+        descriptor = os.open(path, os.O_RDWR | os.O_CREAT if shared else os.O_RDONLY, 0o600)
+    except OSError as error:
+        raise RuntimeError(f"unable to open file <{path}>: {error.strerror} ({error.errno})") from error
+    try:
+        length = os.fstat(descriptor).st_size
+        if length < size:
+            if not shared:
+                raise RuntimeError(f"file <{path}> has {length} bytes, and {size} were asked for")
+            os.truncate(descriptor, size)
+        size = size or length
+        if not size:
+            return np.zeros(0, np.uint8)
+        access = mmap.ACCESS_WRITE if shared else mmap.ACCESS_COPY
+        return np.frombuffer(mmap.mmap(descriptor, size, access=access), np.uint8)
+    finally:
+        os.close(descriptor)
+
+
 class UntypedStorage(_Storage):
     """Memory as bytes.
 
@@ -146,10 +171,25 @@ class UntypedStorage(_Storage):
     def __init__(self, data: int | Sequence[int] = 0, *, device: Any = None) -> None:
         self._array = np.zeros(data, np.uint8) if isinstance(data, int) else np.array(data, np.uint8)
 
+    @classmethod
+    def from_file(cls, filename: Any, shared: bool = False, nbytes: int = 0) -> UntypedStorage:
+        """The first bytes of a file, which is mapped into memory, not read.
+
+        Args:
+            filename: a path.
+            shared: whether changes are written to the file, which is made, and made longer, if it is too short.
+            nbytes: how many bytes; 0 is the whole file.
+
+        Raises: RuntimeError if the file cannot be opened, or is too short.
+        """
+        made = cls()
+        made._array, made._filename = _mapped(filename, shared, nbytes), os.fspath(filename)
+        return made
+
     @property
     def filename(self) -> str | None:
-        """None: no memory is that of a file."""
-        return None
+        """The file that the memory was mapped from, None for other memory."""
+        return getattr(self, "_filename", None)
 
     def untyped(self) -> UntypedStorage:
         """The storage itself."""
@@ -293,3 +333,10 @@ def part(storage: Any, kind: np.dtype, offset: int, size: Any, stride: Any) -> n
             f"{kind.itemsize} are out of bounds for storage of size {storage.nbytes()}"
         )
     return np.lib.stride_tricks.as_strided(numbers[offset:], shape, [s * kind.itemsize for s in stride])
+
+
+def _load_from_bytes(b: bytes) -> Any:
+    """The memory of a tensor in a pickle that PyTorch wrote, for ``torch._utils._rebuild_tensor_v2``."""
+    from fastnn.serialization import load
+
+    return load(io.BytesIO(b), weights_only=False)

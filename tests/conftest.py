@@ -16,8 +16,8 @@ from helpers import Early, started
 
 import fastnn
 
-# Programs, not tests: programs/test_scripts.py runs them.
-collect_ignore = ["scripts"]
+# Programs, not tests: programs/test_scripts.py runs the first, `python -m tests.libraries` the others.
+collect_ignore = ["scripts", "libraries/programs", "libraries/support"]
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 

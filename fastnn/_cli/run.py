@@ -10,6 +10,7 @@ from __future__ import annotations
 import builtins
 import contextlib
 import difflib
+import functools
 import importlib
 import importlib.abc
 import importlib.machinery
@@ -21,6 +22,7 @@ import sys
 import traceback
 import types
 from collections.abc import Iterable, Sequence
+from multiprocessing import spawn
 from typing import Any
 
 import fastnn
@@ -140,8 +142,27 @@ def install() -> None:
             raise RuntimeError(f"{package} is imported already, and is not fastnn")
     if not any(isinstance(finder, Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, Finder())
+        _install_in_children()
     fastnn.__version__ = version.TorchVersion(_VERSION)
     fastnn.__name__ = "torch"
+
+
+class _InstalledFirst:
+    """Calls :func:`install` in the process that unpickles it."""
+
+    def __reduce__(self) -> tuple[Any, tuple[()]]:
+        return install, ()
+
+
+def _install_in_children() -> None:
+    """Make the processes that ``multiprocessing`` spawns call :func:`install` before they import the script."""
+    original = spawn.get_preparation_data
+
+    @functools.wraps(original)
+    def get_preparation_data(name: str) -> dict[str, Any]:
+        return {"fastnn": _InstalledFirst(), **original(name)}
+
+    spawn.get_preparation_data = get_preparation_data
 
 
 # --------------------------------------------------------------------------------------------

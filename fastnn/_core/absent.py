@@ -6,6 +6,9 @@ here; calling it raises NotImplementedError with one sentence.
 
 from __future__ import annotations
 
+import importlib.machinery
+import sys
+from types import ModuleType
 from typing import Any, NoReturn
 
 LIST = "docs/torch-api.md"
@@ -73,3 +76,63 @@ def is_only_a_name(value: Any) -> bool:
     """Whether it is a function or class of this file; a subclass is not."""
     members = getattr(value, "__dict__", {})
     return bool(members.get("is_only_a_name", False))
+
+
+def _torch_name(name: str) -> str:
+    """PyTorch's name for one of fastnn's modules, of which torchvision is another package."""
+    rest = name.removeprefix("fastnn.")
+    return rest if rest.partition(".")[0] == "torchvision" else f"torch.{rest}"
+
+
+class AbsentModule(ModuleType):
+    """A module whose classes and functions are only names, made when they are looked up.
+
+    Args:
+        name: fastnn's full name.
+        names: what it has; a name that begins with a capital letter is a class.
+        sentence: the message of the errors, with ``{}`` for the name.
+        made: what was made already, by name; modules that share it have the same objects.
+        home: the module that its names belong to, by default itself.
+    """
+
+    def __init__(
+        self, name: str, names: tuple[str, ...], sentence: str, made: dict[str, Any], home: str = ""
+    ) -> None:  # fmt: skip
+        super().__init__(name, f"``{_torch_name(name)}`` as names; what is used raises.")
+        self.__spec__ = importlib.machinery.ModuleSpec(name, None)
+        # So that modules below it are found.
+        self.__path__: list[str] = []
+        self.__all__ = list(names)
+        self.__dict__["_source"] = sentence, made, _torch_name(home or name)
+
+    def __getattr__(self, name: str) -> Any:
+        if name not in self.__all__:
+            raise AttributeError(f"module {self.__name__!r} has no attribute {name!r}", name=name, obj=self)
+        sentence, made, home = self.__dict__["_source"]
+        if name not in made:
+            full = f"{home}.{name}"
+            make: Any = absent_class if name.lstrip("_")[0].isupper() else absent_function
+            options = {"module": self.__name__} if make is absent_class else {}
+            made[name] = make(full, sentence=sentence.format(full), **options)
+        return made[name]
+
+    def __dir__(self) -> list[str]:
+        return self.__all__
+
+
+def absent_modules(parent: ModuleType, table: dict[str, str], sentence: str, made: dict[str, Any]) -> None:
+    """Add modules of names below ``parent``, which can then be imported.
+
+    Args:
+        parent: fastnn's module.
+        table: by path below the parent, the names in it, or ``= path`` for those of another one.
+        sentence: the message of the errors, with ``{}`` for PyTorch's full name.
+        made: what there is of these names already.
+    """
+    for path, text in table.items():
+        home = text[2:] if text.startswith("= ") else path
+        names = tuple(table[home].split())
+        module = AbsentModule(f"{parent.__name__}.{path}", names, sentence, made, f"{parent.__name__}.{home}")
+        sys.modules[module.__name__] = module
+        above, _, last = module.__name__.rpartition(".")
+        setattr(sys.modules[above], last, module)

@@ -308,6 +308,11 @@ class Tensor(Differentiable):
         return self._memory.version
 
     @property
+    def _cdata(self) -> int:
+        """A number that no other tensor has meanwhile."""
+        return id(self)
+
+    @property
     def _base(self) -> Tensor | None:
         """The tensor that this is a view of."""
         return None if self._view is None else self._view[0]

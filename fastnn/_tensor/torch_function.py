@@ -53,7 +53,12 @@ _INNER = {
 _PLAIN_RESULTS = {"grad", "_base", "_grad"}
 _SHORTCUTS = (int, float, bool, str, type(None), Tensor, np.ndarray)
 
+# Functions that ask no subclasses, but modes.
+_MODES_ONLY = {"as_tensor", "asarray", "from_numpy", "frombuffer", "tensor"}
+
 _state = threading.local()
+# The modes that threads are in, of all threads.
+_entered: list[Any] = []
 # Whether instances of a type have a `__torch_function__` of their own, by type.
 _asks: dict[type, bool] = dict.fromkeys(_SHORTCUTS, False)
 _lock = threading.Lock()
@@ -169,6 +174,49 @@ def as_subclass(source: Tensor, cls: Any) -> Any:
         return _instance(source, cls)
 
 
+# -- Modes --------------------------------------------------------------------------------------
+
+
+def enter_mode(mode: Any) -> None:
+    """From now on this thread's operations call ``mode.__torch_function__``, until ``exit_mode``."""
+    if not _active:
+        _activate()
+    if not hasattr(_state, "modes"):
+        _state.modes = []
+    _state.modes.append(mode)
+    _entered.append(mode)
+
+
+def exit_mode() -> None:
+    """Leave the mode that this thread entered last."""
+    _entered.remove(_state.modes.pop())
+
+
+def in_mode() -> bool:
+    """Whether this thread is in a mode, and not in its ``__torch_function__``."""
+    return bool(_entered) and bool(getattr(_state, "modes", None))
+
+
+def _call_mode(func: Any, args: Any, kwargs: Any) -> Any:
+    modes = _state.modes
+    # Operations inside go to the modes around this one.
+    mode = modes.pop()
+    try:
+        result = mode.__torch_function__(func, tuple([type(a) for a in _asked(args, kwargs)]), args, kwargs)
+    finally:
+        modes.append(mode)
+    if result is NotImplemented:
+        raise TypeError(f"the mode {mode!r} does not implement {getattr(func, '__name__', func)!r}")
+    return result
+
+
+def _mode_entry(original: Callable[..., Any], func: Any) -> Callable[[Any, Any], Any]:
+    def run(args: Any, kwargs: Any) -> Any:
+        return _call_mode(func, args, kwargs) if _entered and in_mode() else original(*args, **kwargs)
+
+    return run
+
+
 # -- Calls --------------------------------------------------------------------------------------
 
 
@@ -198,9 +246,11 @@ def _call(func: Any, args: Any, kwargs: Any, asked: list[Any]) -> Any:
 
 def _entry(original: Callable[..., Any], func: Any) -> Callable[[Any, Any], Any]:
     """The new work of a function: ``func`` is what subclasses get."""
-    state, known = _state, _asks
+    state, known, entered = _state, _asks, _entered
 
     def run(args: Any, kwargs: Any) -> Any:
+        if entered and in_mode():
+            return _call_mode(func, args, kwargs)
         for a in args:
             if known.get(type(a), True):
                 break
@@ -219,9 +269,11 @@ def _entry(original: Callable[..., Any], func: Any) -> Callable[[Any, Any], Any]
 
 
 def _operator_entry(original: Callable[..., Any], func: Any, own: Any) -> Callable[[Any, Any], Any]:
-    state, known = _state, _asks
+    state, known, entered = _state, _asks, _entered
 
     def run(args: Any, kwargs: Any) -> Any:
+        if entered and in_mode():
+            return _call_mode(func, args, kwargs)
         for a in args:
             if known.get(type(a), True):
                 break
@@ -386,6 +438,8 @@ def _change_operations() -> None:
             ours = home.startswith(("fastnn.ops.", "fastnn.nn.", "fastnn.linalg", "fastnn.special"))
             if ours and home not in _INNER and name not in _NEVER and not name.startswith("_"):
                 change_once(value, functools.partial(_entry, func=value))
+            elif ours and name in _MODES_ONLY:
+                change_once(value, functools.partial(_mode_entry, func=value))
 
 
 def _rename(method: types.FunctionType, name: str) -> None:

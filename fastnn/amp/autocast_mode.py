@@ -1,6 +1,4 @@
-"""PyTorch's path to ``autocast`` and its decorators."""
-
-from __future__ import annotations
+"""``torch.amp.autocast_mode``: PyTorch's path to autocast and what belongs to it."""
 
 from fastnn.amp import autocast, custom_bwd, custom_fwd, is_autocast_available
 

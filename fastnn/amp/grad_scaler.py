@@ -1,6 +1,4 @@
-"""PyTorch's path to ``GradScaler``."""
-
-from __future__ import annotations
+"""``torch.amp.grad_scaler``: PyTorch's path to GradScaler."""
 
 from fastnn.amp import GradScaler
 

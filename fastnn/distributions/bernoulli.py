@@ -10,10 +10,19 @@ import fastnn
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.distributions import constraints
 from fastnn.distributions.constraints import Constraint
-from fastnn.distributions.distribution import Distribution, broadcast_all, clamp_probs, draw, either, lazy_property
+from fastnn.distributions.distribution import (
+    broadcast_all,
+    draw,
+    either,
+    lazy_property,
+    logits_to_probs,
+    probs_to_logits,
+)
+from fastnn.distributions.exp_family import ExponentialFamily
+from fastnn.nn.functional import logsigmoid
 
 
-class Bernoulli(Distribution):
+class Bernoulli(ExponentialFamily):
     """1 with a probability, otherwise 0.
 
     Args:
@@ -31,6 +40,7 @@ class Bernoulli(Distribution):
     }  # fmt: skip
     support: Constraint = constraints.boolean
     has_enumerate_support = True
+    _mean_carrier_measure = 0
 
     def __init__(self, probs: Any = None, logits: Any = None, validate_args: bool | None = None) -> None:
         if either("probs", probs, "logits", logits):
@@ -42,13 +52,19 @@ class Bernoulli(Distribution):
     @lazy_property
     def logits(self) -> Tensor:
         """The log-odds of 1."""
-        probs = clamp_probs(self.probs)
-        return probs.log() - (-probs).log1p()
+        return probs_to_logits(self.probs, is_binary=True)
 
     @lazy_property
     def probs(self) -> Tensor:
         """The probability of 1."""
-        return self.logits.sigmoid()
+        return logits_to_probs(self.logits, is_binary=True)
+
+    @property
+    def _param(self) -> Tensor:
+        return self.probs if "probs" in self.__dict__ else self.logits
+
+    def _new(self, *args: Any, **kwargs: Any) -> Tensor:
+        return self._param.new(*args, **kwargs)
 
     @property
     def param_shape(self) -> Any:
@@ -70,11 +86,12 @@ class Bernoulli(Distribution):
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         probs = self.probs.detach()._data
-        points = draw("random", self._extended_shape(sample_shape), probs.dtype)._data
+        points = draw("random", self._sizes(sample_shape), probs.dtype)._data
         return _wrap((points < probs).astype(probs.dtype))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        self._check_sample(value)
+        if self._validate_args:
+            self._validate_sample(value)
         logits, value = broadcast_all(self.logits, value)
         return logits * value - _softplus(logits)
 
@@ -82,11 +99,17 @@ class Bernoulli(Distribution):
         return _softplus(self.logits) - self.logits * self.probs
 
     def enumerate_support(self, expand: bool = True) -> Tensor:
-        given = self.__dict__["probs" if "probs" in self.__dict__ else "logits"]
-        values = fastnn.arange(2, dtype=given.dtype).reshape(2, *[1] * len(self._batch_shape))
+        values = fastnn.arange(2, dtype=self._param.dtype).reshape(2, *[1] * len(self._batch_shape))
         return values.expand(2, *self._batch_shape) if expand else values
+
+    @property
+    def _natural_params(self) -> tuple[Tensor, ...]:
+        return (self.probs.logit(),)
+
+    def _log_normalizer(self, *natural_params: Tensor) -> Tensor:
+        return _softplus(natural_params[0])
 
 
 def _softplus(x: Tensor) -> Tensor:
-    """``log(1 + exp(x))`` without overflow."""
-    return x.clamp(0) + (-x.abs()).exp().log1p()
+    """``log(1 + exp(x))`` without overflow; the function of ``nn`` is x itself above a threshold."""
+    return -logsigmoid(-x)

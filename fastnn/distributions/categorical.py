@@ -197,7 +197,14 @@ class Categorical(Distribution):
         return fastnn.Size((*self._batch_shape, self._num_events))
 
     @property
-    def support(self) -> Constraint:  # type: ignore[override]  # read, never set
+    def _param(self) -> Tensor:
+        return self.probs if "probs" in self.__dict__ else self.logits
+
+    def _new(self, *args: Any, **kwargs: Any) -> Tensor:
+        return self._param.new(*args, **kwargs)
+
+    @constraints.dependent_property(is_discrete=True, event_dim=0)
+    def support(self) -> Constraint:
         return constraints.integer_interval(0, self._num_events - 1)
 
     @property
@@ -228,12 +235,14 @@ class Categorical(Distribution):
 
     def log_prob(self, value: Tensor) -> Tensor:
         if not isinstance(value, Tensor) or value._data.dtype != _INT64:
-            self._check_sample(value)
+            if self._validate_args:
+                self._validate_sample(value)
             value = value.long()
         logarithms = "logits" in self.__dict__
         found = _log_prob(self.logits if logarithms else self.probs, logarithms, value, self._batch_shape)
         if found is None:
-            self._check_sample(value)
+            if self._validate_args:
+                self._validate_sample(value)
             return _gathered(self.logits, value)
         return found
 

@@ -10,14 +10,14 @@ import fastnn
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.distributions import constraints
 from fastnn.distributions.constraints import Constraint
-from fastnn.distributions.distribution import Distribution
-from fastnn.distributions.gamma import standard_gamma
+from fastnn.distributions.exp_family import ExponentialFamily
+from fastnn.ops.gamma_sampling import _sample_dirichlet
 
 
-class Dirichlet(Distribution):
+class Dirichlet(ExponentialFamily):
     """Vectors of positive numbers that sum to 1, with density proportional to the product of ``x**(a - 1)``.
 
-    Unlike PyTorch there is no ``rsample``, only ``sample``.
+    Draws are differentiable with respect to the exponents (see ``fastnn.ops.implicit_gradients``).
 
     Args:
         concentration: (..., n), the exponents a, positive.
@@ -32,6 +32,7 @@ class Dirichlet(Distribution):
         "concentration": constraints.independent(constraints.positive, 1)
     }
     support: Constraint = constraints.simplex
+    has_rsample = True
 
     def __init__(self, concentration: Tensor, validate_args: bool | None = None) -> None:
         if concentration.dim() < 1:
@@ -57,12 +58,12 @@ class Dirichlet(Distribution):
         total = self.concentration.sum(-1, keepdim=True)
         return self.concentration * (total - self.concentration) / (total**2 * (total + 1))
 
-    def sample(self, sample_shape: Any = ()) -> Tensor:
-        drawn = standard_gamma(self.concentration.detach()._data, self._extended_shape(sample_shape))
-        return _wrap(drawn / drawn.sum(-1, keepdims=True))
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        return _sample_dirichlet(self.concentration.expand(*self._sizes(sample_shape)))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        self._check_sample(value)
+        if self._validate_args:
+            self._validate_sample(value)
         a = self.concentration
         return fastnn.xlogy(a - 1, value).sum(-1) + a.sum(-1).lgamma() - a.lgamma().sum(-1)
 
@@ -70,3 +71,11 @@ class Dirichlet(Distribution):
         a, n = self.concentration, self._event_shape[0]
         total = a.sum(-1)
         return a.lgamma().sum(-1) - total.lgamma() - (n - total) * total.digamma() - ((a - 1) * a.digamma()).sum(-1)
+
+    @property
+    def _natural_params(self) -> tuple[Tensor, ...]:
+        return (self.concentration,)
+
+    def _log_normalizer(self, *natural_params: Tensor) -> Tensor:
+        (x,) = natural_params
+        return x.lgamma().sum(-1) - x.sum(-1).lgamma()

@@ -7,10 +7,11 @@ from typing import Any, ClassVar
 from fastnn._tensor.tensor import Tensor
 from fastnn.distributions import constraints
 from fastnn.distributions.constraints import Constraint
-from fastnn.distributions.distribution import Distribution, broadcast_all, draw
+from fastnn.distributions.distribution import broadcast_all, draw
+from fastnn.distributions.exp_family import ExponentialFamily
 
 
-class Exponential(Distribution):
+class Exponential(ExponentialFamily):
     """Non-negative numbers with density ``rate exp(-rate x)``.
 
     Args:
@@ -24,6 +25,7 @@ class Exponential(Distribution):
     arg_constraints: ClassVar[dict[str, Constraint]] = {"rate": constraints.positive}
     support: Constraint = constraints.nonnegative
     has_rsample = True
+    _mean_carrier_measure = 0
 
     def __init__(self, rate: Any, validate_args: bool | None = None) -> None:
         (self.rate,) = broadcast_all(rate)
@@ -46,14 +48,16 @@ class Exponential(Distribution):
         return self.rate**-2
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        return draw("standard_exponential", self._extended_shape(sample_shape), self.rate._data.dtype) / self.rate
+        return draw("standard_exponential", self._sizes(sample_shape), self.rate._data.dtype) / self.rate
 
     def log_prob(self, value: Tensor) -> Tensor:
-        self._check_sample(value)
+        if self._validate_args:
+            self._validate_sample(value)
         return self.rate.log() - self.rate * value
 
     def cdf(self, value: Tensor) -> Tensor:
-        self._check_sample(value)
+        if self._validate_args:
+            self._validate_sample(value)
         return 1 - (-self.rate * value).exp()
 
     def icdf(self, value: Tensor) -> Tensor:
@@ -61,3 +65,10 @@ class Exponential(Distribution):
 
     def entropy(self) -> Tensor:
         return 1 - self.rate.log()
+
+    @property
+    def _natural_params(self) -> tuple[Tensor, ...]:
+        return (-self.rate,)
+
+    def _log_normalizer(self, *natural_params: Tensor) -> Tensor:
+        return -(-natural_params[0]).log()

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar, Generic, TypeVar
 
+from fastnn._core.size import Size
 from fastnn._tensor.tensor import Tensor
 from fastnn.distributions import constraints
 from fastnn.distributions.constraints import Constraint
-from fastnn.distributions.distribution import Distribution
+from fastnn.distributions.distribution import Distribution, sum_rightmost
+
+D = TypeVar("D", bound=Distribution)
 
 
-def sum_rightmost(value: Tensor, count: int) -> Tensor:
-    """The sum over the last ``count`` dimensions."""
-    return value.sum(tuple(range(-count, 0))) if count else value
-
-
-class Independent(Distribution):
+class Independent(Distribution, Generic[D]):
     """Treats the last batch dimensions as event dimensions: ``log_prob`` and entropy are summed over them.
 
     Args:
@@ -28,8 +26,11 @@ class Independent(Distribution):
     torch.Size([5])
     """
 
+    arg_constraints: ClassVar[dict[str, Constraint]] = {}
+    base_dist: D
+
     def __init__(
-        self, base_distribution: Distribution, reinterpreted_batch_ndims: int, validate_args: bool | None = None
+        self, base_distribution: D, reinterpreted_batch_ndims: int, validate_args: bool | None = None
     ) -> None:
         count = reinterpreted_batch_ndims
         if count > len(base_distribution.batch_shape):
@@ -43,12 +44,17 @@ class Independent(Distribution):
         super().__init__(shape[:kept], shape[kept:], validate_args)
 
     @property
-    def has_rsample(self) -> bool:  # type: ignore[override]  # read, never set
+    def has_rsample(self) -> bool:
         """Whether draws are differentiable."""
         return self.base_dist.has_rsample
 
     @property
-    def support(self) -> Constraint:  # type: ignore[override]  # read, never set
+    def has_enumerate_support(self) -> bool:
+        """Whether all values can be listed: not those of several dimensions."""
+        return not self.reinterpreted_batch_ndims and self.base_dist.has_enumerate_support
+
+    @constraints.dependent_property
+    def support(self) -> Constraint:
         base = self.base_dist.support
         return constraints.independent(base, self.reinterpreted_batch_ndims) if self.reinterpreted_batch_ndims else base
 
@@ -64,9 +70,10 @@ class Independent(Distribution):
     def variance(self) -> Tensor:
         return self.base_dist.variance
 
-    def expand(self, batch_shape: Any) -> Any:
-        own = self._event_shape[: self.reinterpreted_batch_ndims]
-        return Independent(self.base_dist.expand((*batch_shape, *own)), self.reinterpreted_batch_ndims, False)
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
+        new, own = self._copy(_instance), self._event_shape[: self.reinterpreted_batch_ndims]
+        new.base_dist, new._batch_shape = self.base_dist.expand((*batch_shape, *own)), Size(batch_shape)
+        return new
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
         return self.base_dist.sample(sample_shape)
@@ -79,6 +86,11 @@ class Independent(Distribution):
 
     def entropy(self) -> Tensor:
         return sum_rightmost(self.base_dist.entropy(), self.reinterpreted_batch_ndims)
+
+    def enumerate_support(self, expand: bool = True) -> Tensor:
+        if self.reinterpreted_batch_ndims:
+            raise NotImplementedError("Enumeration over cartesian product is not implemented")
+        return self.base_dist.enumerate_support(expand)
 
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.base_dist!r}, {self.reinterpreted_batch_ndims})"

@@ -32,16 +32,18 @@ class Laplace(Symmetric):
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         # Uniform in [-1, 1): the sign is that of the result, the magnitude a probability.
-        points = draw("random", self._extended_shape(sample_shape), self.loc._data.dtype) * 2 - 1
+        points = draw("random", self._sizes(sample_shape), self.loc._data.dtype) * 2 - 1
         size = points.abs().clamp(max=1 - 2.0**-24)
         return self.loc - self.scale * points.sign() * (-size).log1p()
 
     def log_prob(self, value: Tensor) -> Tensor:
-        self._check_sample(value)
+        if self._validate_args:
+            self._validate_sample(value)
         return -(2 * self.scale).log() - (value - self.loc).abs() / self.scale
 
     def cdf(self, value: Tensor) -> Tensor:
-        self._check_sample(value)
+        if self._validate_args:
+            self._validate_sample(value)
         distance = value - self.loc
         return 0.5 - 0.5 * distance.sign() * (-distance.abs() / self.scale).expm1()
 

@@ -8,9 +8,11 @@ from fastnn._tensor.tensor import Tensor
 from fastnn.distributions import constraints
 from fastnn.distributions.constraints import Constraint
 from fastnn.distributions.normal import Normal
+from fastnn.distributions.transformed_distribution import TransformedDistribution
+from fastnn.distributions.transforms import ExpTransform
 
 
-class LogNormal(Normal):
+class LogNormal(TransformedDistribution):
     """Numbers whose logarithm is normally distributed.
 
     Args:
@@ -24,11 +26,24 @@ class LogNormal(Normal):
 
     arg_constraints: ClassVar[dict[str, Constraint]] = {"loc": constraints.real, "scale": constraints.positive}
     support: Constraint = constraints.positive
+    has_rsample = True
+    base_dist: Normal
+    _checked_inside = ("loc", "scale")
+
+    def __init__(self, loc: Any, scale: Any, validate_args: bool | None = None) -> None:
+        self.base_dist, self.transforms = Normal(loc, scale, validate_args=validate_args), [ExpTransform()]
+        # What the constructor of the base class would find out.
+        super(TransformedDistribution, self).__init__(self.base_dist._batch_shape, validate_args=validate_args)
 
     @property
-    def base_dist(self) -> Normal:
-        """The distribution of the logarithm."""
-        return Normal(self.loc, self.scale, validate_args=False)
+    def loc(self) -> Tensor:
+        """The mean of the logarithm."""
+        return self.base_dist.loc
+
+    @property
+    def scale(self) -> Tensor:
+        """The standard deviation of the logarithm."""
+        return self.base_dist.scale
 
     @property
     def mean(self) -> Tensor:
@@ -42,24 +57,5 @@ class LogNormal(Normal):
     def variance(self) -> Tensor:
         return (self.scale**2).expm1() * (2 * self.loc + self.scale**2).exp()
 
-    @property
-    def stddev(self) -> Tensor:
-        return self.variance.sqrt()
-
-    def rsample(self, sample_shape: Any = ()) -> Tensor:
-        return super().rsample(sample_shape).exp()
-
-    def log_prob(self, value: Tensor) -> Tensor:
-        self._check_sample(value)
-        logarithm = value.log()
-        return self.base_dist.log_prob(logarithm) - logarithm
-
-    def cdf(self, value: Tensor) -> Tensor:
-        self._check_sample(value)
-        return self.base_dist.cdf(value.log())
-
-    def icdf(self, value: Tensor) -> Tensor:
-        return super().icdf(value).exp()
-
     def entropy(self) -> Tensor:
-        return super().entropy() + self.loc
+        return self.base_dist.entropy() + self.loc

@@ -29,6 +29,7 @@ class OneHotCategorical(Distribution):
     arg_constraints: ClassVar[dict[str, Constraint]] = {"probs": constraints.simplex, "logits": constraints.real_vector}
     support: Constraint = constraints.one_hot
     has_enumerate_support = True
+    _checked_inside = ("probs", "logits")
 
     def __init__(
         self, probs: Tensor | None = None, logits: Tensor | None = None, validate_args: bool | None = None
@@ -66,8 +67,15 @@ class OneHotCategorical(Distribution):
     def _one_hot(self, index: Tensor) -> Tensor:
         return _wrap(np.eye(self._event_shape[0], dtype=self.probs._data.dtype)[index._data])
 
-    def expand(self, batch_shape: Any) -> Any:
-        new = super().expand(batch_shape)
+    @property
+    def _param(self) -> Tensor:
+        return self._categorical._param
+
+    def _new(self, *args: Any, **kwargs: Any) -> Tensor:
+        return self._categorical._new(*args, **kwargs)
+
+    def expand(self, batch_shape: Any, _instance: Any = None) -> Any:
+        new = super().expand(batch_shape, _instance)
         new._categorical = self._categorical.expand(batch_shape)
         return new
 
@@ -75,7 +83,8 @@ class OneHotCategorical(Distribution):
         return self._one_hot(self._categorical.sample(sample_shape))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        self._check_sample(value)
+        if self._validate_args:
+            self._validate_sample(value)
         return self._categorical.log_prob(value.argmax(-1))
 
     def entropy(self) -> Tensor:
@@ -85,3 +94,25 @@ class OneHotCategorical(Distribution):
         n = self._event_shape[0]
         values = fastnn.eye(n, dtype=self.probs.dtype).reshape(n, *[1] * len(self._batch_shape), n)
         return values.expand(n, *self._batch_shape, n) if expand else values
+
+
+class OneHotCategoricalStraightThrough(OneHotCategorical):
+    """:class:`OneHotCategorical` whose draws have the gradient of the probabilities.
+
+    Y. Bengio, N. Leonard and A. Courville, "Estimating or propagating gradients through stochastic neurons for
+    conditional computation", 2013.
+
+    Args:
+        probs, logits: as for :class:`Categorical`.
+
+    >>> import fastnn
+    >>> from fastnn.distributions import OneHotCategoricalStraightThrough
+    >>> OneHotCategoricalStraightThrough(fastnn.tensor([0.0, 1.0])).rsample()
+    tensor([0., 1.])
+    """
+
+    has_rsample = True
+
+    def rsample(self, sample_shape: Any = ()) -> Tensor:
+        probs = self.probs
+        return self.sample(sample_shape) + (probs - probs.detach())

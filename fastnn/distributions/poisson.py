@@ -8,10 +8,11 @@ import fastnn
 from fastnn._tensor.tensor import Tensor
 from fastnn.distributions import constraints
 from fastnn.distributions.constraints import Constraint
-from fastnn.distributions.distribution import Distribution, broadcast_all
+from fastnn.distributions.distribution import broadcast_all
+from fastnn.distributions.exp_family import ExponentialFamily
 
 
-class Poisson(Distribution):
+class Poisson(ExponentialFamily):
     """Counts with probability ``rate**k exp(-rate) / k!``.
 
     Args:
@@ -43,9 +44,17 @@ class Poisson(Distribution):
         return self.rate
 
     def sample(self, sample_shape: Any = ()) -> Tensor:
-        return fastnn.poisson(self.rate.detach().expand(*self._extended_shape(sample_shape)))
+        return fastnn.poisson(self.rate.detach().expand(*self._sizes(sample_shape)))
 
     def log_prob(self, value: Tensor) -> Tensor:
-        self._check_sample(value)
+        if self._validate_args:
+            self._validate_sample(value)
         rate, value = broadcast_all(self.rate, value)
         return fastnn.xlogy(value, rate) - rate - (value + 1).lgamma()
+
+    @property
+    def _natural_params(self) -> tuple[Tensor, ...]:
+        return (self.rate.log(),)
+
+    def _log_normalizer(self, *natural_params: Tensor) -> Tensor:
+        return natural_params[0].exp()

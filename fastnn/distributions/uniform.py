@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from typing import Any
 
 from fastnn._tensor.tensor import Tensor
 from fastnn.distributions import constraints
@@ -22,17 +22,19 @@ class Uniform(Distribution):
     tensor(0.2500)
     """
 
-    arg_constraints: ClassVar[dict[str, Constraint]] = {"low": constraints.real, "high": constraints.real}
     has_rsample = True
+    _stored = ("low", "high")
 
     def __init__(self, low: Any, high: Any, validate_args: bool | None = None) -> None:
         self.low, self.high = broadcast_all(low, high)
         super().__init__(self.low.shape, validate_args=validate_args)
-        if self._validate_args and not (self.low._data < self.high._data).all():
-            raise ValueError(f"Uniform is not defined when low>= high, found low {self.low} and high {self.high}")
 
     @property
-    def support(self) -> Constraint:  # type: ignore[override]  # read, never set
+    def arg_constraints(self) -> dict[str, Constraint]:
+        return {"low": constraints.less_than(self.high), "high": constraints.greater_than(self.low)}
+
+    @constraints.dependent_property(is_discrete=False, event_dim=0)
+    def support(self) -> Constraint:
         return constraints.interval(self.low, self.high)
 
     @property
@@ -52,16 +54,18 @@ class Uniform(Distribution):
         return (self.high - self.low) ** 2 / 12
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
-        points = draw("random", self._extended_shape(sample_shape), self.low._data.dtype)
+        points = draw("random", self._sizes(sample_shape), self.low._data.dtype)
         return self.low + points * (self.high - self.low)
 
     def log_prob(self, value: Tensor) -> Tensor:
-        self._check_sample(value)
+        if self._validate_args:
+            self._validate_sample(value)
         inside = (self.low <= value).to(self.low.dtype) * (self.high > value).to(self.low.dtype)
         return inside.log() - (self.high - self.low).log()
 
     def cdf(self, value: Tensor) -> Tensor:
-        self._check_sample(value)
+        if self._validate_args:
+            self._validate_sample(value)
         return ((value - self.low) / (self.high - self.low)).clamp(0, 1)
 
     def icdf(self, value: Tensor) -> Tensor:

@@ -15,6 +15,7 @@ import numpy as np
 from fastnn import kernels
 from fastnn._autograd.engine import Node, anomaly
 from fastnn._autograd.modes import _mode
+from fastnn._core import numpy_trace as trace
 from fastnn._core.errors import DTypeError, ShapeError
 from fastnn._core.numpy_trace import dense
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
@@ -203,11 +204,11 @@ def _pointwise(
         assert dx is not None
         # Usually 1: `backward` was called on the loss itself.
         alone = not none and g == 1
-        first = dx if alone else np.asarray(dx * g)
-        minus = _wrap(np.asarray(-first)) if y._requires_grad else None
+        first = dx if alone else np.asarray(trace.run(np.multiply, dx, g))
+        minus = _wrap(np.asarray(trace.run(np.negative, first))) if y._requires_grad else None
         if z is None:
             return (_given(x, first) if wants_x else None, minus)
-        by_z = None if dz is None else _wrap(dz if alone else np.asarray(dz * g))
+        by_z = None if dz is None else _wrap(dz if alone else np.asarray(trace.run(np.multiply, dz, g)))
         return (_given(x, first) if wants_x else None, minus, by_z)
 
     reads = loss.reads

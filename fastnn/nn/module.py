@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, TypeVar
 
 from fastnn._autograd.modes import no_grad
@@ -24,6 +24,14 @@ _COLUMNS = "_columns"
 
 # Calls a module that has children; set by ``capture``, which can replay them.
 runner: list[Callable[[Any, tuple[Any, ...]], Any]] = []
+
+
+def _parameters_of(module: Module) -> Iterable[tuple[str, Any]]:
+    return module.__dict__["_parameters"].items()
+
+
+def _buffers_of(module: Module) -> Iterable[tuple[str, Any]]:
+    return module.__dict__["_buffers"].items()
 
 
 class Module(Hooked, Stateful):
@@ -245,12 +253,17 @@ class Module(Hooked, Stateful):
         return (module for _, module in self.named_children())
 
     def _named_members(
-        self, registry: str, prefix: str, recurse: bool, remove_duplicate: bool
+        self,
+        get_members_fn: Callable[[Module], Iterable[tuple[str, Any]]],
+        prefix: str = "",
+        recurse: bool = True,
+        remove_duplicate: bool = True,
     ) -> Iterator[tuple[str, Any]]:
+        """The members that the function finds in each module, with dotted names."""
         seen: set[int] = set()
         walk = self.named_modules(prefix=prefix, remove_duplicate=remove_duplicate) if recurse else [(prefix, self)]
         for path, module in walk:
-            for name, member in module.__dict__[registry].items():
+            for name, member in get_members_fn(module):
                 if member is not None and id(member) not in seen:
                     if remove_duplicate:
                         seen.add(id(member))
@@ -260,7 +273,7 @@ class Module(Hooked, Stateful):
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Parameter]]:
         """The parameters with their dotted names, each once unless ``remove_duplicate`` is False."""
-        return self._named_members("_parameters", prefix, recurse, remove_duplicate)
+        return self._named_members(_parameters_of, prefix, recurse, remove_duplicate)
 
     def parameters(self, recurse: bool = True) -> Iterator[Parameter]:
         """The parameters, each once."""
@@ -270,7 +283,7 @@ class Module(Hooked, Stateful):
         self, prefix: str = "", recurse: bool = True, remove_duplicate: bool = True
     ) -> Iterator[tuple[str, Tensor]]:
         """The buffers with their dotted names, each once unless ``remove_duplicate`` is False."""
-        return self._named_members("_buffers", prefix, recurse, remove_duplicate)
+        return self._named_members(_buffers_of, prefix, recurse, remove_duplicate)
 
     def buffers(self, recurse: bool = True) -> Iterator[Tensor]:
         """The buffers, each once."""

@@ -145,6 +145,11 @@ class BatchNorm1d(_BatchNorm):
         """This layer, an activation and a dropout in one kernel."""
         self._check_input_dim(input)
         buffers, parameters = self._buffers, self._parameters
+        try:
+            weight, bias = parameters["weight"], parameters["bias"]
+        except KeyError:
+            # Computed from others, as when it is pruned.
+            weight, bias = self.weight, self.bias
         running_mean, running_var = buffers["running_mean"], buffers["running_var"]
         momentum, counter = 0.0 if self.momentum is None else self.momentum, None
         if not self.training:
@@ -160,8 +165,8 @@ class BatchNorm1d(_BatchNorm):
                     momentum = 1.0 / (int(counter._data) + 1)
         try:
             return batch_norm_activation(
-                input, running_mean, running_var, parameters["weight"], parameters["bias"], training, momentum,
-                self.eps, activation, slope, p, counter,
+                input, running_mean, running_var, weight, bias, training, momentum, self.eps, activation, slope, p,
+                counter,
             )  # fmt: skip
         except (ValueError, TypeError, RuntimeError):
             # PyTorch counts a batch before it looks at it.
@@ -285,9 +290,11 @@ class LayerNorm(_Affine):
     def _fused(self, input: Tensor, activation: str, slope: float, p: float) -> Tensor:
         """This layer, an activation and a dropout in one kernel."""
         parameters = self._parameters
-        return layer_norm_activation(
-            input, self.normalized_shape, parameters["weight"], parameters["bias"], self.eps, activation, slope, p
-        )
+        try:
+            weight, bias = parameters["weight"], parameters["bias"]
+        except KeyError:
+            weight, bias = self.weight, self.bias
+        return layer_norm_activation(input, self.normalized_shape, weight, bias, self.eps, activation, slope, p)
 
     def extra_repr(self) -> str:
         return (

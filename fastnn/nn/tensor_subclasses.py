@@ -11,6 +11,7 @@ from fastnn._tensor.torch_function import (
     as_kind,
     asks,
     change,
+    in_mode,
     is_off,
     on_activation,
     running,
@@ -27,6 +28,13 @@ def _call(original: Callable[..., Any]) -> Callable[[Any, Any], Any]:
     """``Module.__call__``: layers run one by one for a subclass, and their results are of it."""
 
     def run(args: Any, kwargs: Any) -> Any:
+        if in_mode():
+            from fastnn._core.absent import NotComputedError
+
+            raise NotComputedError(
+                "torch.overrides.TorchFunctionMode",
+                "fastnn's modules cannot be called in a torch.overrides.TorchFunctionMode: their kernels do not ask it",
+            )
         asked = next((a for a in args if asks(type(a))), None)
         if saving_on and saving.pairs and runner:
             # A recording has no hooks on saved tensors.

@@ -28,9 +28,9 @@ from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.kernels.runtime import allocation
 
 __all__ = [
-    "arange", "as_tensor", "asarray", "empty", "empty_like", "eye", "from_dlpack", "from_numpy", "frombuffer", "full",
-    "full_like", "linspace", "logspace", "ones", "ones_like", "range", "scalar_tensor", "tensor", "vander", "zeros",
-    "zeros_like",
+    "arange", "as_tensor", "asarray", "empty", "empty_like", "eye", "from_dlpack", "from_file", "from_numpy",
+    "frombuffer", "full", "full_like", "linspace", "logspace", "ones", "ones_like", "range", "scalar_tensor", "tensor",
+    "vander", "zeros", "zeros_like",
 ]  # fmt: skip
 
 
@@ -140,6 +140,33 @@ def frombuffer(
     if not array.flags.writeable:
         warn_of_read_only("buffer")
     return _wrap(array).requires_grad_(requires_grad)
+
+
+def from_file(
+    filename: Any, shared: bool | None = None, size: int = 0, *, dtype: Any = None, layout: Any = None,
+    device: Any = None, pin_memory: bool = False, requires_grad: bool = False,
+) -> Tensor:  # fmt: skip
+    """A vector over the first numbers of a file, which is mapped into memory.
+
+    Args:
+        filename: a path.
+        shared: whether changes of the tensor are written to the file, which is made if it does not exist.
+        size: the number of elements.
+        dtype: their type, by default the default dtype.
+        layout, device, pin_memory, requires_grad: as for other tensors.
+
+    Raises: RuntimeError if the file cannot be opened, or is too short.
+    """
+    from fastnn.storage import UntypedStorage
+
+    check_device(device)
+    kind = as_numpy_dtype(dtype, default_numpy())
+    if size < 0:
+        raise RuntimeError(f"size must not be negative, found {size}")
+    if not size:
+        return _wrap(np.zeros(0, kind)).requires_grad_(requires_grad)
+    memory = UntypedStorage.from_file(filename, bool(shared), size * kind.itemsize)._array
+    return _wrap(memory[: size * kind.itemsize].view(kind)).requires_grad_(requires_grad)
 
 
 def scalar_tensor(s: Any, *, dtype: Any = None, device: Any = None, requires_grad: bool = False) -> Tensor:

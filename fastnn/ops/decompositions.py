@@ -17,6 +17,7 @@ from fastnn._core.errors import LinAlgError, ShapeError
 from fastnn._tensor.tensor import Tensor, _recorded, _unbroadcast, _wrap
 from fastnn.kernels.runtime import allocation
 from fastnn.ops.core import also_read, check_tensor, named, quiet, recorded_result
+from fastnn.ops.joining import cat
 
 
 def _matrix(name: str, a: Any, square: bool = True) -> Tensor:
@@ -143,11 +144,202 @@ def solve_triangular(
 ) -> Tensor:
     """X with ``A X = B`` for a triangular A; the other half of A is ignored."""
     a = _matrix("solve_triangular", A)
-    half = a.triu() if upper else a.tril()
-    if unitriangular:
-        eye = _wrap(np.eye(a._data.shape[-1], dtype=a._data.dtype))
-        half = half * (1 - eye) + eye
-    return also_read(_solution(half, B, left, False), a)
+    check_tensor("B", B)
+    if B._data.dtype != a._data.dtype:
+        raise RuntimeError(
+            f"linalg.solve_triangular: Expected A and B to have the same dtype, but got {a.dtype} and {B.dtype}"
+        )
+    if B._data.ndim < 2:
+        raise ShapeError("linalg.solve_triangular: The input tensor B must have at least 2 dimensions.")
+    if not left:
+        return _t(_triangular(_t(a), _t(B), not upper, unitriangular))
+    return _triangular(a, B, upper, unitriangular)
+
+
+def _triangular(a: Tensor, b: Tensor, upper: bool, unit: bool = False) -> Tensor:
+    """X with ``a X = b``; reads one half of a, without its diagonal if ``unit``."""
+    if b._data.shape[-2] != a._data.shape[-1]:
+        raise ShapeError(
+            f"linalg.solve_triangular: Incompatible shapes of A and B for the equation AX = B: {list(a.shape)} and "
+            f"{list(b.shape)}"
+        )
+    result = _triangular_solution(a._data, b._data, upper, unit)
+    if not _recorded(a, b):
+        return _wrap(result)
+    wants = a._requires_grad, b._requires_grad
+
+    def run(grad: Tensor, y: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        back = _triangular(_t(a), grad, not upper, unit)
+        whole = None
+        if wants[0]:
+            whole = _unbroadcast(-back @ _t(y), a._data.shape)
+            whole = whole.triu(int(unit)) if upper else whole.tril(-int(unit))
+        return whole, _unbroadcast(back, b._data.shape) if wants[1] else None
+
+    return recorded_result("LinalgSolveTriangular", (a, b), result, run, (a,))
+
+
+def _triangular_solution(a: np.ndarray, b: np.ndarray, upper: bool, unit: bool) -> np.ndarray:
+    from scipy.linalg import blas
+
+    trsm = blas.dtrsm if a.dtype == np.float64 else blas.strsm
+    if a.ndim == 2 and b.ndim > 2:
+        # One matrix for all: their right-hand sides next to each other.
+        columns = np.moveaxis(b, -2, 0)
+        found = _triangular_solution(a, columns.reshape(a.shape[0], -1), upper, unit)
+        return np.moveaxis(found.reshape(columns.shape), 0, -2)
+    shape = np.broadcast_shapes(a.shape[:-2], b.shape[:-2])
+    result = allocation.empty((*shape, *b.shape[-2:]), a.dtype)
+    if not result.size:
+        return result
+    a = np.broadcast_to(a, (*shape, *a.shape[-2:]))
+    b = np.broadcast_to(b, result.shape)
+    for place in np.ndindex(shape):
+        # BLAS has matrices by columns: the transposed equation needs no copies.
+        matrix = a[place]
+        if matrix.flags.f_contiguous:
+            found = trsm(1.0, matrix, b[place].T, side=1, lower=not upper, trans_a=1, diag=unit)
+        else:
+            found = trsm(1.0, matrix.T, b[place].T, side=1, lower=upper, diag=unit)
+        result[place] = found.T
+    return result
+
+
+# -- Factors of LU -----------------------------------------------------------------------------
+
+
+def _pivots_to_rows(pivots: np.ndarray, n: int) -> np.ndarray:
+    """The order of rows after the exchanges that LAPACK reports, counted from 1."""
+    rows = np.broadcast_to(np.arange(n), (*pivots.shape[:-1], n)).copy()
+    for place in np.ndindex(pivots.shape[:-1]):
+        order = rows[place]
+        for i, pivot in enumerate(pivots[place] - 1):
+            order[i], order[pivot] = order[pivot], order[i]
+    return rows
+
+
+def _permutation(rows: np.ndarray, dtype: Any) -> np.ndarray:
+    """P of ``A = P L U``."""
+    return np.eye(rows.shape[-1], dtype=dtype)[rows].swapaxes(-1, -2)
+
+
+def _factored(name: str, a: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """LU in one matrix, pivots and LAPACK's status of each matrix."""
+    from scipy.linalg import lapack
+
+    getrf = lapack.dgetrf if a.dtype == np.float64 else lapack.sgetrf
+    packed = allocation.empty(a.shape, a.dtype)
+    pivots = np.zeros((*a.shape[:-2], min(a.shape[-2:])), np.int32)
+    status = np.zeros(a.shape[:-2], np.int32)
+    for place in np.ndindex(a.shape[:-2]):
+        packed[place], found, status[place] = getrf(a[place])
+        pivots[place] = found + 1
+    return packed, pivots, status
+
+
+def _lu_gradient(name: str, p: Tensor, low: Tensor, up: Tensor, dl: Tensor, du: Tensor) -> Tensor:
+    if low._data.shape != up._data.shape:
+        raise RuntimeError(f"linalg.{name}: there is a gradient for square matrices only")
+    inner = (_t(low) @ dl).tril(-1) + (du @ _t(up)).triu()
+    left = _triangular(_t(low), inner, True, True)
+    return p @ _t(_triangular(up, _t(left), True))
+
+
+def _unit_lower(packed: Tensor, k: int) -> Tensor:
+    return packed[..., :k].tril(-1) + _wrap(np.eye(packed._data.shape[-2], k, dtype=packed._data.dtype))
+
+
+def _lu(name: str, A: Tensor, pivot: bool) -> tuple[Tensor, Tensor, np.ndarray]:
+    a = _matrix(name, A, square=False)
+    if not pivot:
+        raise NotImplementedError(f"linalg.{name}: pivot=False is for CUDA, as in PyTorch")
+    packed, pivots, status = _factored(name, a._data)
+    k = min(a._data.shape[-2:])
+    rows = _pivots_to_rows(pivots, a._data.shape[-2])
+
+    def run(grad: Tensor, y: Tensor) -> Tensor:
+        p = _wrap(_permutation(rows, a._data.dtype))
+        return _lu_gradient(name, p, _unit_lower(y, k), y[..., :k, :].triu(), grad.tril(-1), grad.triu())
+
+    return _of_result("LinalgLuFactorEx", a, packed, run), _wrap(pivots), status
+
+
+def _check_status(name: str, status: np.ndarray) -> None:
+    if status.any():
+        where = int(status[status != 0].flat[0])
+        raise LinAlgError(f"linalg.{name}: U[{where},{where}] is zero and lu_solve would divide by it")
+
+
+@named
+def lu_factor(A: Tensor, *, pivot: bool = True) -> Any:
+    """L without its diagonal of ones and U in one matrix, and the exchanges of rows, counted from 1."""
+    packed, pivots, status = _lu("lu_factor", A, pivot)
+    _check_status("lu_factor", status)
+    return return_types.linalg_lu_factor(packed, pivots)
+
+
+@named
+def lu_factor_ex(A: Tensor, *, pivot: bool = True, check_errors: bool = False) -> Any:
+    """As ``lu_factor``, with 0 for each matrix whose U can be inverted."""
+    packed, pivots, status = _lu("lu_factor_ex", A, pivot)
+    if check_errors:
+        _check_status("lu_factor_ex", status)
+    return return_types.linalg_lu_factor_ex(packed, pivots, _wrap(status))
+
+
+@named
+def lu(A: Tensor, *, pivot: bool = True) -> Any:
+    """The permutation P, the lower triangular L with ones on its diagonal and U with ``A = P L U``."""
+    packed, pivots, _ = _lu("lu", A, pivot)
+    return return_types.linalg_lu(*lu_unpack(packed, pivots))
+
+
+@named
+def lu_unpack(LU_data: Tensor, LU_pivots: Tensor, unpack_data: bool = True, unpack_pivots: bool = True) -> Any:
+    """P, L and U from the results of ``lu_factor``; an empty tensor for what is not unpacked."""
+    packed = _matrix("lu_unpack", LU_data, square=False)
+    check_tensor("LU_pivots", LU_pivots)
+    empty = _wrap(allocation.empty(0, packed._data.dtype))
+    p = low = up = empty
+    if unpack_pivots:
+        p = _wrap(_permutation(_pivots_to_rows(LU_pivots._data, packed._data.shape[-2]), packed._data.dtype))
+    if unpack_data:
+        k = min(packed._data.shape[-2:])
+        low, up = _unit_lower(packed, k), packed[..., :k, :].triu()
+    return return_types.lu_unpack(p, low, up)
+
+
+@named
+def lu_solve(LU: Tensor, pivots: Tensor, B: Tensor, *, left: bool = True, adjoint: bool = False) -> Tensor:
+    """X with ``A X = B``, or ``X A = B``, or for the transposed A, from the results of ``lu_factor(A)``."""
+    packed = _matrix("lu_solve", LU)
+    check_tensor("B", B)
+    if not left:
+        return _t(lu_solve(packed, pivots, _t(B), adjoint=not adjoint))
+    p = _wrap(_permutation(_pivots_to_rows(pivots._data, packed._data.shape[-1]), packed._data.dtype))
+    if adjoint:
+        x = p @ _triangular(_t(packed), _triangular(_t(packed), B, False), True, True)
+    else:
+        x = _triangular(packed, _triangular(packed, _t(p) @ B, False, True), True)
+    return also_read(x, x)
+
+
+@named
+def matrix_exp(A: Tensor) -> Tensor:
+    """The exponential of each matrix, ``sum_k A^k / k!``."""
+    a = _matrix("matrix_exp", A)
+    from scipy.linalg import expm
+
+    def run(grad: Tensor) -> tuple[Tensor]:
+        # The derivative in the direction G is a block of the exponential of [[A, G], [0, A]].
+        n = a._data.shape[-1]
+        zero = _wrap(np.zeros(a._data.shape, a._data.dtype))
+        blocks = cat([cat([_t(a), grad], -1), cat([zero, _t(a)], -1)], -2)
+        return (matrix_exp(blocks)[..., :n, n:],)
+
+    result = _calculated("matrix_exp", expm, a._data) if a._data.size else a._data.copy()
+    result = np.asarray(result, a._data.dtype)
+    return _wrap(result, Node("LinalgMatrixExp", (a,), run, (a,))) if _recorded(a) else _wrap(result)
 
 
 # -- Determinants ------------------------------------------------------------------------------
@@ -205,26 +397,107 @@ def logdet(input: Tensor) -> Tensor:
 @named
 def cholesky(A: Tensor, *, upper: bool = False) -> Tensor:
     """The lower triangular L with ``A = L L^T``, or the upper factor; reads the lower half of A."""
-    a = _matrix("cholesky", A)
+    lower, status = _cholesky("cholesky", A)
+    if status is not None:
+        raise LinAlgError(
+            "linalg.cholesky: The factorization could not be completed because the input is not positive-definite"
+        )
+    return _t(lower) if upper else lower
+
+
+@named
+def cholesky_ex(A: Tensor, *, upper: bool = False, check_errors: bool = False) -> Any:
+    """As ``cholesky``, with 0 for each positive-definite matrix and the size of the minor that is not for another."""
+    lower, status = _cholesky("cholesky_ex", A)
+    if status is None:
+        status = np.zeros(A._data.shape[:-2], np.int32)
+    elif check_errors:
+        raise LinAlgError(
+            f"linalg.cholesky_ex: The factorization could not be completed because the input is not positive-definite "
+            f"(the leading minor of order {status[status != 0].flat[0]} is not positive-definite)."
+        )
+    return return_types.linalg_cholesky_ex(_t(lower) if upper else lower, _wrap(status))
+
+
+def _cholesky(name: str, A: Tensor) -> tuple[Tensor, np.ndarray | None]:
+    """The lower factor, and LAPACK's status if one of the matrices has none."""
+    a = _matrix(name, A)
+    status = None
     try:
         result = quiet(np.linalg.cholesky, a._data)
         if np.isnan(result).any():
             raise np.linalg.LinAlgError
     except np.linalg.LinAlgError:
-        raise LinAlgError(
-            "linalg.cholesky: The factorization could not be completed because the input is not positive-definite"
-        ) from None
+        result, status = _partial_cholesky(a._data)
 
     def run(grad: Tensor, y: Tensor) -> Tensor:
         # Phi(L^T dL): the lower half, with the diagonal halved.
         half = (_t(y) @ grad).tril()
         half = half - 0.5 * half.diagonal(0, -2, -1).diag_embed()
-        inner = _solve(_t(y), half)
-        outer = _t(_solve(_t(y), _t(inner)))
+        inner = _triangular(_t(y), half, True)
+        outer = _t(_triangular(_t(y), _t(inner), True))
         return 0.5 * (outer + _t(outer))
 
-    lower = _of_result("LinalgCholeskyEx", a, result, run)
-    return _t(lower) if upper else lower
+    return _of_result("LinalgCholeskyEx", a, result, run), status
+
+
+def _partial_cholesky(a: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What LAPACK has of the factor when it finds that there is none, and its status, of each matrix."""
+    from scipy.linalg import lapack
+
+    potrf = lapack.dpotrf if a.dtype == np.float64 else lapack.spotrf
+    result, status = allocation.empty(a.shape, a.dtype), np.zeros(a.shape[:-2], np.int32)
+    for place in np.ndindex(a.shape[:-2]):
+        result[place], status[place] = potrf(a[place], lower=1, clean=1)
+        wrong = np.isnan(np.diagonal(result[place]))
+        if not status[place] and wrong.any():
+            status[place] = wrong.argmax() + 1
+    return result, status
+
+
+@named
+def cholesky_solve(B: Tensor, L: Tensor, upper: bool = False) -> Tensor:
+    """X with ``A X = B``, from the Cholesky factor of A."""
+    check_tensor("input", B)
+    factor = _matrix("cholesky_solve", L)
+    if B._data.ndim < 2:
+        raise ShapeError(f"b should have at least 2 dimensions, but has {B._data.ndim} dimensions instead")
+    if B._data.dtype != factor._data.dtype:
+        raise RuntimeError(f"cholesky_solve: expected one dtype, found {B.dtype} and {factor.dtype}")
+    if B._data.shape[-2] != factor._data.shape[-1]:
+        raise ShapeError(
+            f"Incompatible matrix sizes for cholesky_solve: each A matrix is {factor._data.shape[-1]} by "
+            f"{factor._data.shape[-1]} but each b matrix is {B._data.shape[-2]} by {B._data.shape[-1]}"
+        )
+    return also_read(_cholesky_solve(B, factor, upper), B)
+
+
+def _cholesky_solve(b: Tensor, factor: Tensor, upper: bool) -> Tensor:
+    a = factor._data.swapaxes(-2, -1) if upper else factor._data
+    half = _triangular_solution(a, b._data, False, False)
+    result = _triangular_solution(a.swapaxes(-2, -1), half, True, False)
+    if not _recorded(b, factor):
+        return _wrap(result)
+    wants = b._requires_grad, factor._requires_grad
+
+    def run(grad: Tensor, y: Tensor) -> tuple[Tensor | None, Tensor | None]:
+        back = _cholesky_solve(grad, factor, upper)
+        change = None
+        if wants[1]:
+            # Both halves, as in PyTorch; the derivative of `cholesky` reads the half that exists.
+            both = back @ _t(y)
+            both = both + _t(both)
+            change = _unbroadcast(-(factor @ both) if upper else -(both @ factor), factor._data.shape)
+        return _unbroadcast(back, b._data.shape) if wants[0] else None, change
+
+    return recorded_result("CholeskySolve", (b, factor), result, run, (factor,))
+
+
+@named
+def cholesky_inverse(L: Tensor, upper: bool = False) -> Tensor:
+    """The inverse of A, from its Cholesky factor."""
+    factor = _matrix("cholesky_inverse", L)
+    return cholesky_solve(_wrap(np.eye(factor._data.shape[-1], dtype=factor._data.dtype)), factor, upper)
 
 
 class _JointNode(Node):

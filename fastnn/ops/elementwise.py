@@ -60,6 +60,7 @@ __all__ = [
     "clip",
     "clone",
     "conj",
+    "conj_physical",
     "cos",
     "cosh",
     "deg2rad",
@@ -531,12 +532,12 @@ def conj(input: Tensor) -> Tensor:
     return input
 
 
-real = resolve_conj = conj
+real = resolve_conj = conj_physical = conj
 absolute, negative, fix = abs, neg, trunc
 arccos, arccosh, arcsin, arcsinh, arctan, arctanh = acos, acosh, asin, asinh, atan, atanh
 clip = clamp
 
-_NO_FORM = ("clamp", "clip", "clone", "conj", "positive", "real", "resolve_conj", "polygamma")
+_NO_FORM = ("clamp", "clip", "clone", "conj", "conj_physical", "positive", "real", "resolve_conj", "polygamma")
 IN_PLACE = tuple([n for n in __all__ if n not in _NO_FORM])
 FUNCTIONS_ONLY = ("real",)
 OPERATORS = {"__neg__": neg, "__abs__": abs, "__pos__": positive}

@@ -13,8 +13,8 @@ from fastnn.kernels.runtime import allocation
 from fastnn.ops.core import check_tensor, dimension, named, whole
 
 __all__ = [
-    "diag", "diag_embed", "diagflat", "diagonal", "narrow", "narrow_copy", "select", "tril", "tril_indices", "triu",
-    "triu_indices", "unfold_copy",
+    "as_strided", "as_strided_copy", "diag", "diag_embed", "diagflat", "diagonal", "narrow", "narrow_copy", "select",
+    "tril", "tril_indices", "triu", "triu_indices", "unfold_copy",
 ]  # fmt: skip
 
 
@@ -212,6 +212,83 @@ def _windows(input: Tensor, dim: int, size: int, step: int) -> Tensor:
 def unfold_copy(input: Tensor, dimension: int, size: int, step: int) -> Tensor:
     """A copy of the method ``unfold``'s result."""
     return _windows(input, dimension, size, step).clone()
+
+
+def _positions(shape: Any, strides: Any, offset: int) -> np.ndarray:
+    """Where the elements are in a memory, counted in elements."""
+    places = np.full(shape, offset)
+    for axis, (n, step) in enumerate(zip(shape, strides, strict=True)):
+        places += (np.arange(n) * step).reshape((n,) + (1,) * (len(shape) - axis - 1))
+    return places
+
+
+@named
+def as_strided(input: Tensor, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
+    """The elements of the tensor's memory at ``offset + sum(index * stride)``; shares memory.
+
+    Args:
+        input: a tensor.
+        size: the shape of the result.
+        stride: the distance between neighbours of each dimension, in elements.
+        storage_offset: the place of the first element in the memory, by default that of the tensor.
+
+    Returns: a view; its gradient reaches the elements of ``input`` that it has, each as often as it has them.
+
+    Raises: RuntimeError if an element lies outside of the memory, or if sizes and strides do not match.
+
+    >>> import fastnn
+    >>> fastnn.as_strided(fastnn.arange(6), (2, 3), (1, 2))
+    tensor([[0, 2, 4],
+            [1, 3, 5]])
+    """
+    from fastnn.storage import part
+
+    shape, steps = tuple(whole("size", n) for n in size), tuple(whole("stride", n) for n in stride)
+    if len(shape) != len(steps):
+        raise RuntimeError(f"mismatch in length of strides and shape: {list(shape)} and {list(steps)}")
+    if min(steps, default=0) < 0:
+        raise RuntimeError(
+            f"as_strided: Negative strides are not supported at the moment, got strides: {list(steps)}"
+        )
+    if min(shape, default=0) < 0:
+        raise RuntimeError(f"as_strided: sizes must not be negative, found {list(shape)}")
+    tensor: Any = input
+    own, own_shape, own_steps = tensor.storage_offset(), tuple(tensor.shape), tuple(tensor.stride())
+    first = own if storage_offset is None else whole("storage_offset", storage_offset)
+
+    def take(a: np.ndarray) -> np.ndarray:
+        found: Any = _wrap(a)
+        if found.stride() == own_steps:
+            return part(found.untyped_storage(), a.dtype, found.storage_offset() + first - own, shape, steps)
+        # Elements in another order, as of a gradient: a copy, which nothing may be written to.
+        memory, places, others = _memory_between()
+        full = np.zeros(memory, a.dtype)
+        full[others] = a
+        result = full[places]
+        result.flags.writeable = False
+        return result
+
+    def put(g: np.ndarray) -> np.ndarray:
+        memory, places, others = _memory_between()
+        full = np.zeros(memory, g.dtype)
+        np.add.at(full, places, g)
+        # An element that the input has several times shares its gradient among them.
+        times = np.bincount(others.ravel(), minlength=memory)[others]
+        return full[others] if others.size == memory else (full[others] / np.maximum(times, 1)).astype(g.dtype)
+
+    def _memory_between() -> tuple[int, np.ndarray, np.ndarray]:
+        """Its size, and the places in it of the elements of the result and of the input."""
+        places, others = _positions(shape, steps, first), _positions(own_shape, own_steps, own)
+        low = min(places.min(initial=first), others.min(initial=own))
+        return int(max(places.max(initial=0), others.max(initial=0)) - low + 1), places - low, others - low
+
+    return view(input, "AsStrided", take, put)
+
+
+@named
+def as_strided_copy(input: Tensor, size: Any, stride: Any, storage_offset: int | None = None) -> Tensor:
+    """A copy of the result of ``as_strided``."""
+    return as_strided(input, size, stride, storage_offset).clone()
 
 
 IN_PLACE = ("tril", "triu")

@@ -10,11 +10,12 @@ import numpy as np
 from fastnn._core.errors import DTypeError, RangeError, ShapeError
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.ops.core import also_read, as_floating, check_tensor, dimension, named, refuse
+from fastnn.ops.creation import full
 from fastnn.ops.products import matmul
 
 __all__ = [
-    "cdist", "corrcoef", "cov", "cross", "cumulative_trapezoid", "diff", "kron", "renorm", "trace", "trapezoid",
-    "trapz",
+    "cdist", "corrcoef", "cov", "cross", "cumulative_trapezoid", "diff", "gradient", "kron", "renorm", "trace",
+    "trapezoid", "trapz",
 ]  # fmt: skip
 
 
@@ -112,6 +113,87 @@ def diff(
         later, earlier = x.narrow(axis, 1, size - 1), x.narrow(axis, 0, size - 1)
         x = later != earlier if x._data.dtype == np.bool_ else later - earlier
     return x
+
+
+@named
+def gradient(input: Tensor, *, spacing: Any = None, dim: Any = None, edge_order: int = 1) -> tuple[Tensor, ...]:
+    """Derivatives along dimensions, by differences of second order inside.
+
+    Args:
+        input: values of a function on a grid.
+        spacing: the distance of neighbours, one for each dimension, or a vector of coordinates for each; 1 by default.
+        dim: the dimensions, all by default.
+        edge_order: 1 or 2, the order of the differences at both ends.
+
+    Returns: a tensor of the input's shape for each dimension.
+
+    Raises: RuntimeError for another order, fewer numbers than ``edge_order + 1`` along a dimension, or a list of
+        spacings of another length than the dimensions.
+
+    >>> import fastnn
+    >>> fastnn.gradient(fastnn.tensor([1.0, 2.0, 4.0, 7.0]))
+    (tensor([1.0000, 1.5000, 2.5000, 3.0000]),)
+    """
+    check_tensor("input", input)
+    ndim = input._data.ndim
+    chosen = tuple(range(ndim)) if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
+    axes = tuple([dimension(d, ndim) for d in chosen])
+    if edge_order not in (1, 2):
+        raise RuntimeError("torch.gradient only supports edge_order=1 and edge_order=2.")
+    for axis in axes:
+        if axes.count(axis) > 1:
+            raise RuntimeError(f"dim {axis} appears multiple times in the list of dims")
+        if input._data.shape[axis] < edge_order + 1:
+            raise RuntimeError("torch.gradient expected each dimension size to be at least edge_order+1")
+    several = isinstance(spacing, (tuple, list))
+    steps = list(spacing) if several else [1 if spacing is None else spacing] * len(axes)
+    if len(steps) != len(axes):
+        raise RuntimeError(
+            "torch.gradient expected spacing to be unspecified, a scalar, or a list with a spacing for each of "
+            f"{len(axes)} dimensions, but got a list of length {len(steps)}"
+        )
+    return tuple([_derivative(input, axis, step, edge_order) for axis, step in zip(axes, steps, strict=True)])
+
+
+def _derivative(x: Tensor, axis: int, spacing: Any, edge_order: int) -> Tensor:
+    from fastnn.ops.joining import cat
+
+    size, ndim = x._data.shape[axis], x._data.ndim
+    if isinstance(spacing, Tensor) and spacing._data.ndim:
+        if spacing._data.shape != (size,):
+            raise RuntimeError(
+                f"torch.gradient expected each element of spacing to have the size of its dimension, {size}, but got "
+                f"{tuple(spacing._data.shape)}"
+            )
+        h = diff(spacing).reshape([-1 if d == axis else 1 for d in range(ndim)])
+    else:
+        h = full([size - 1 if d == axis else 1 for d in range(ndim)], float(spacing), dtype=_float_of(x))
+
+    def at(t: Tensor, start: int, length: int) -> Tensor:
+        return t.narrow(axis, start, length)
+
+    def end(near: int, next_: int, far: int, h1: Tensor, h2: Tensor | None, sign: int) -> Tensor:
+        a, b = at(x, near, 1), at(x, next_, 1)
+        if h2 is None:
+            return sign * (b - a) / h1
+        c = at(x, far, 1)
+        both = h1 + h2
+        return sign * (-(h1 + both) / (h1 * both) * a + both / (h1 * h2) * b - h1 / (h2 * both) * c)
+
+    second = edge_order == 2
+    left = end(0, 1, 2, at(h, 0, 1), at(h, 1, 1) if second else None, 1)
+    last = size - 1
+    right = end(last, last - 1, last - 2, at(h, last - 1, 1), at(h, last - 2, 1) if second else None, -1)
+    if size == 2:
+        return cat([left, right], axis)
+    h1, h2 = at(h, 0, size - 2), at(h, 1, size - 2)
+    before, here, after = at(x, 0, size - 2), at(x, 1, size - 2), at(x, 2, size - 2)
+    inside = (h1 * (after - here) / h2 + h2 * (here - before) / h1) / (h1 + h2)
+    return cat([left, inside, right], axis)
+
+
+def _float_of(x: Tensor) -> Any:
+    return x.dtype if x.dtype.is_floating_point else None
 
 
 def _middles(y: Tensor, axis: int) -> Tensor:
@@ -250,4 +332,4 @@ def _rmatmul(self: Tensor, other: Any) -> Any:
 
 OPERATORS = {"__matmul__": _matmul, "__imatmul__": _imatmul, "__rmatmul__": _rmatmul}
 IN_PLACE = ("renorm",)
-FUNCTIONS_ONLY = ("cdist", "trapezoid", "trapz")
+FUNCTIONS_ONLY = ("cdist", "gradient", "trapezoid", "trapz")

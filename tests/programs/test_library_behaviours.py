@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import base64
 import copy
+import importlib
 import inspect
 import os
+import pickle
 import subprocess
 import sys
 import typing
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -476,3 +480,194 @@ def test_what_is_installed(tmp_path):
         "torch True", "[True, True, True, True]", "[None, None, None, None]", "True", "no torchvision", "no torchaudio",
         "torch.nonesuch",
     ]  # fmt: skip
+
+
+# -- Views of memory, files, differences ------------------------------------------------------------
+
+
+def test_as_strided(lib):
+    base = lib.arange(10.0)
+    part = base[4:]
+    assert part.as_strided((3,), (2,)).tolist() == [4, 6, 8]
+    assert part.as_strided((2, 2), (1, 1), 0).tolist() == [[0, 1], [1, 2]]
+    part.as_strided((3,), (2,), 0).fill_(-1)
+    assert base[:5].tolist() == [-1, 1, -1, 3, -1]
+    bad = (((9,), (2,), None), ((2,), (2, 1), 0), ((2,), (-1,), 4), ((2,), (1,), -1), ((-2,), (1,), 0))
+    for size, stride, offset in bad:
+        with pytest.raises(RuntimeError):
+            part.as_strided(size, stride, offset)
+    # Of another order, of repeated elements, and written to.
+    x = lib.arange(12.0).reshape(3, 4).t().requires_grad_()
+    lib.as_strided(x, (3, 2), (2, 1)).square().sum().backward()
+    assert x.grad.tolist() == [[0, 8, 0], [2, 10, 0], [4, 0, 0], [6, 0, 0]]
+    x = lib.arange(3.0).requires_grad_()
+    lib.as_strided(x.expand(2, 3), (3,), (1,)).square().sum().backward()
+    assert x.grad.tolist() == [0, 2, 4]
+    x = lib.arange(6.0).requires_grad_()
+    y = x * 1
+    y.as_strided((2,), (3,)).mul_(5.0)
+    y.square().sum().backward()
+    assert x.grad.tolist() == [0, 2, 4, 150, 8, 10]
+    assert lib.as_strided(x, (), ()).item() == 0
+
+
+def test_memory_of_files(lib, tmp_path):
+    path = tmp_path / "numbers"
+    np.arange(6, dtype=np.float32).tofile(path)
+    x = lib.from_file(str(path), size=4)
+    x[0] = 7
+    assert x.tolist() == [7, 1, 2, 3]
+    assert np.fromfile(path, np.float32)[0] == 0
+    lib.from_file(str(path), shared=True, size=8)[7] = 5
+    assert np.fromfile(path, np.float32).tolist() == [0, 1, 2, 3, 4, 5, 0, 5]
+    memory = lib.UntypedStorage.from_file(str(path), False, 8)
+    assert (memory.nbytes(), lib.tensor([], dtype=lib.float32).set_(memory).tolist()) == (8, [0, 1])
+    with pytest.raises(RuntimeError):
+        lib.from_file(str(path), size=100)
+    with pytest.raises(RuntimeError):
+        lib.from_file(str(tmp_path / "nonesuch"), size=1)
+
+
+def test_gradient(lib):
+    x = lib.arange(10.0).reshape(2, 5) ** 2
+    rows, columns = lib.gradient(x)
+    assert (rows[0].tolist(), columns[0].tolist()) == ([25, 35, 45, 55, 65], [1, 2, 4, 6, 7])
+    [uneven] = lib.gradient(x[0], spacing=(lib.tensor([0.0, 1, 3, 4, 8]),), edge_order=2)
+    np.testing.assert_allclose(uneven.tolist(), [5 / 6, 7 / 6, 23 / 6, 4.35, -0.85], rtol=1e-6)
+    assert lib.gradient(lib.tensor([1, 2, 4]))[0].tolist() == [1, 1.5, 2]
+    for options in ({"edge_order": 3}, {"spacing": [1.0]}, {"dim": (0, 0)}, {"edge_order": 2}):
+        with pytest.raises(RuntimeError):
+            lib.gradient(x, **options)
+
+
+# -- Modes ------------------------------------------------------------------------------------------
+
+
+def test_function_modes(lib):
+    seen: list[str] = []
+
+    class Names(lib.overrides.TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            seen.append(func.__name__)
+            return func(*args, **(kwargs or {}))
+
+    class Ones(lib.overrides.TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            return lib.ones(2) if func is lib.zeros else func(*args, **(kwargs or {}))
+
+    with Names():
+        x = lib.zeros(2) + 1
+        assert lib.tensor([1.0]).sum() == 1
+        with Ones():
+            assert lib.zeros(5).tolist() == [1, 1]
+    assert seen == ["zeros", "add", "tensor", "sum", "__eq__", "__bool__", "ones", "tolist"]
+    assert (x * 2).tolist() == [2, 2]
+    assert len(seen) == 8
+
+
+def test_modules_in_a_function_mode_are_refused():
+    class Same(fastnn.overrides.TorchFunctionMode):
+        def __torch_function__(self, func, types, args=(), kwargs=None):
+            return func(*args, **(kwargs or {}))
+
+    layer = fastnn.nn.Linear(1, 1)
+    with Same(), pytest.raises(NotImplementedError, match="modules cannot be called"):
+        layer(fastnn.ones(1))
+    assert layer(fastnn.ones(1)).shape == (1,)
+
+
+# -- Pruning ----------------------------------------------------------------------------------------
+
+
+def pruned_layer(lib):
+    layer = lib.nn.Linear(3, 2)
+    with lib.no_grad():
+        layer.weight.copy_(lib.tensor([[1.0, -2, 3], [-4, 5, 0.5]]))
+    return layer
+
+
+def test_pruning(lib):
+    prune = importlib.import_module(f"{lib.nn.utils.__name__}.prune")
+    layer = pruned_layer(lib)
+    assert prune.l1_unstructured(layer, "weight", 2) is layer
+    assert layer.weight.tolist() == [[0, -2, 3], [-4, 5, 0]]
+    assert sorted(layer.state_dict()) == ["bias", "weight_mask", "weight_orig"]
+    prune.ln_structured(layer, "weight", 0.5, 2, 0)
+    assert layer.weight.tolist() == [[0, 0, 0], [-4, 5, 0]]
+    [hook] = layer._forward_pre_hooks.values()
+    assert (type(hook).__name__, len(hook), prune.is_pruned(layer)) == ("PruningContainer", 2, True)
+    # Training moves what is left.
+    layer(lib.ones(1, 3)).sum().backward()
+    assert layer.weight_orig.grad.tolist() == [[0, 0, 0], [1, 1, 0]]
+    lib.optim.SGD(layer.parameters(), lr=1.0).step()
+    layer(lib.ones(1, 3))
+    assert layer.weight.tolist() == [[0, 0, 0], [-5, 4, 0]]
+    prune.remove(layer, "weight")
+    assert (sorted(layer.state_dict()), layer.weight.tolist()) == (["bias", "weight"], [[0, 0, 0], [-5, 4, 0]])
+    assert isinstance(layer.weight, lib.nn.Parameter)
+    with pytest.raises(ValueError, match="has to be pruned"):
+        prune.remove(layer, "weight")
+
+
+@pytest.mark.parametrize("name", ["BatchNorm1d", "LayerNorm"])
+def test_normalizations_whose_weight_is_computed(lib, name):
+    layer = getattr(lib.nn, name)(3)
+    model = lib.nn.Sequential(layer, lib.nn.ReLU())
+    x = lib.tensor([[1.0, 2, 4], [3, 1, 1], [0, 5, 2]])
+    with lib.no_grad():
+        layer.weight.copy_(lib.tensor([1.0, 2.0, 3.0]))
+    whole = model(x)
+    importlib.import_module(f"{lib.nn.utils.__name__}.prune").l1_unstructured(layer, "weight", 1)
+    pruned = model(x)
+    assert pruned[:, 0].tolist() == [0, 0, 0]
+    assert pruned[:, 1:].tolist() == whole[:, 1:].tolist()
+    pruned.sum().backward()
+    assert layer.weight_orig.grad[0] == 0
+    assert layer.weight_orig.grad[2] != 0
+
+
+def test_ways_of_pruning(lib):
+    prune = importlib.import_module(f"{lib.nn.utils.__name__}.prune")
+    one, two = pruned_layer(lib), pruned_layer(lib)
+    prune.global_unstructured([(one, "weight"), (two, "weight")], prune.L1Unstructured, amount=0.5)
+    assert int(one.weight_mask.sum() + two.weight_mask.sum()) == 6
+    layer = prune.custom_from_mask(pruned_layer(lib), "weight", lib.tensor([[1, 0, 1], [0, 1, 0]]))
+    assert layer.weight.tolist() == [[1, 0, 3], [0, 5, 0]]
+    scores = lib.tensor([[0.0, 1, 2], [3, 4, 5]])
+    layer = prune.l1_unstructured(pruned_layer(lib), "weight", 1, importance_scores=scores)
+    assert layer.weight.tolist() == [[0, -2, 3], [-4, 5, 0.5]]
+    assert int(prune.random_unstructured(pruned_layer(lib), "weight", 0.5).weight_mask.sum()) == 3
+    assert int(prune.random_structured(pruned_layer(lib), "weight", 1, 1).weight_mask.sum()) == 4
+    assert prune.identity(pruned_layer(lib), "bias").bias_mask.tolist() == [1, 1]
+    assert prune.L1Unstructured(1).prune(lib.tensor([3.0, 1.0])).tolist() == [3, 0]
+    for amount, error in ((7, ValueError), (1.5, ValueError), (-1, ValueError), ("x", TypeError)):
+        with pytest.raises(error):
+            prune.l1_unstructured(pruned_layer(lib), "weight", amount)
+    layer = pruned_layer(lib)
+    with pytest.raises(ValueError, match="multidimensional"):
+        prune.ln_structured(layer, "bias", 1, 2, 0)
+    assert sorted(layer.state_dict()) == ["bias", "weight"]
+
+
+# -- Pickles ----------------------------------------------------------------------------------------
+
+# What PyTorch 2.13.0 writes by pickle.dumps, compressed: a parameter, a view of integers, a tensor of bool.
+PICKLED = (
+    b"c-qyH%Wl&^7=?XJ=s-)kQ?3OH7#2}5sYq8u2z6sF#caGmmSYdKk?YB^$CZjyDVv0rXJEk+9s!A!^J2^-E>a~Tv8`qOXJ&jfp8q>D)b^oR"
+    b"o~kIy0BXot9>y)d<Vji(Kd1dNNh5y{<iQT*G$+vJSUAlJmixOlfo|2FLP)SpiJ!6{@;~Nm$M5fPS`ZkaAF_ys1)-T75SZSYI72nms;?xS"
+    b"{I0%jPJXR^s(x&(w8Y};$xmJC^sLMBtU2Q>WU0SP^CDpxRB7=R#iumkJf%L(q9n+mRR<mst9)-j{UZ5H3+VeWEYB2+Ma*&z)6qO#%#w_w"
+    b";TWDFH(}W}nvPMH^0$`Pl<rwOP-g9sP0<#AU-t;rTN0j)PPc7$?Cw*0ePi9mY~yfHLU$T(IE;64yAM$QWmbb$Lpge?;d4=Y;_b<aEZ;?$"
+    b"40~vJ(v}81$)2D&#wiyIBM=v-9mUZceT*}X?x<rd9)<!@N<%IP736Im(VRvvlaLcEJ#ulDW7);IgIG?^f58P87pFIY<5H|!u@Rfzvy+y}"
+    b"E8&?FO1smx+ui>Rr8XZ6W%j7GYPIUM8nv3W;&Lp~x#HsL2rDkGIjTrU8{@hdh>&g^PPyOYxaH#ZlzShmN8A@q8uu5BrE|F3-LAOf$GB^A"
+    b"xz}dFUHi)$cO=QXF7A!6=HkA*=Oa9D)Da%eC|Vq%J}z5-0P|2)Wd"
+)
+
+
+def test_pickles_that_pytorch_wrote(monkeypatch):
+    for name in ("_utils", "storage"):
+        monkeypatch.setitem(sys.modules, f"torch.{name}", importlib.import_module(f"fastnn.{name}"))
+    monkeypatch.setitem(sys.modules, "torch", fastnn)
+    found = pickle.loads(zlib.decompress(base64.b85decode(PICKLED)))
+    assert isinstance(found["p"], fastnn.nn.Parameter)
+    assert (found["p"].tolist(), found["p"].requires_grad) == ([[1, 2, 3], [4, 5, 6]], True)
+    assert (found["t"].tolist(), found["b"].tolist()) == ([[1, 4], [2, 5]], [True, False])

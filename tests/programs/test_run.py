@@ -106,6 +106,23 @@ def test_module_runs_as_python_runs_it(tmp_path):
     assert (status, out, err) == (1, "", "fastnn run: No module named nonesuch.package\n")
 
 
+CHILD = """
+import multiprocessing, torch
+
+def total(x):
+    return type(x) is torch.Tensor, x.sum().item()
+
+if __name__ == "__main__":
+    with multiprocessing.get_context("spawn").Pool(1) as pool:
+        print(pool.map(total, [torch.ones(3)]))
+"""
+
+
+def test_spawned_processes_import_fastnn_too(tmp_path):
+    (tmp_path / "script.py").write_text(CHILD)
+    assert python("-m", "fastnn", "run", "script.py", cwd=tmp_path) == (0, "[(True, 3.0)]\n", "")
+
+
 def test_errors_of_the_script_are_its_own(tmp_path):
     """The traceback is Python's, and begins with the script."""
     for code in (

@@ -457,6 +457,8 @@ def test_flop_counter(capsys):
     assert counter.get_total_flops() == 1408 + 1408 + 384
     assert sum(counter.get_flop_counts()["Global"].values()) == 3200
     assert "3,200" in capsys.readouterr().out
+    by_module = {name: sum(flops.values()) for name, flops in counter.get_flop_counts().items()}
+    assert by_module == {"Global": 3200, "Sequential": 1408, "Sequential.0": 1024, "Sequential.2": 384}
     with counter:
         fastnn.ones(2, 3, 4) @ fastnn.ones(2, 4, 5)
     assert counter.get_total_flops() == 240
@@ -524,6 +526,29 @@ def test_distributed():
         nn.parallel.DistributedDataParallel(model)
     assert nn.parallel.DataParallel is nn.DataParallel
     assert nn.parallel.data_parallel(model, fastnn.ones(1, 2)).shape == (1, 1)
+
+
+def test_modules_below_distributed():
+    def module(name: str) -> Any:
+        return importlib.import_module(f"fastnn.{name}")
+
+    sharded = module("distributed.fsdp.fully_sharded_data_parallel").FullyShardedDataParallel
+    assert sharded is module("distributed.fsdp").FullyShardedDataParallel
+    assert module("distributed.distributed_c10d").ReduceOp is fastnn.distributed.ReduceOp
+    assert not isinstance(nn.Linear(1, 1), sharded)
+    with pytest.raises(NotImplementedError, match=r"torch\.distributed\.fsdp\.FullyShardedDataParallel cannot be"):
+        sharded(nn.Linear(1, 1))
+    with pytest.raises(NotImplementedError, match=r" torchvision\.models\.resnet18 cannot be used"):
+        module("torchvision.models").resnet18()
+    with pytest.raises(AttributeError, match="nonesuch"):
+        _ = module("distributed.tensor.parallel").nonesuch
+    states = module("distributed.checkpoint.state_dict")
+    model, other = nn.Linear(2, 1), nn.Linear(2, 1)
+    model.bias.requires_grad = False
+    found = states.get_model_state_dict(model, options=states.StateDictOptions(ignore_frozen_params=True))
+    assert list(found) == ["weight"]
+    states.set_model_state_dict(other, found, options=states.StateDictOptions(strict=False))
+    assert fastnn.equal(model.weight, other.weight)
 
 
 def test_distributed_sampler():
@@ -637,10 +662,11 @@ def test_collect_env(capsys):
 RAISING = {
     "fx.symbolic_trace": "fastnn has no graphs", "fx.Tracer": "fastnn has no graphs", "fx.GraphModule": "no graphs",
     "onnx.export": "does not export models to ONNX yet", "export.export": "does not export programs",
-    "sparse.mm": "sparse tensors", "masked.masked_tensor": "no masked tensors", "masked.sum": "no masked tensors",
+    "sparse.mm": "sparse tensors", "sparse.sparse_coo_tensor": "no sparse tensors",
+    "_C.PyTorchFileReader": "does not compute",
+    "masked.masked_tensor": "no masked tensors", "masked.sum": "no masked tensors",
     "library.Library": "no registry of operators", "utils.model_zoo.load_url": "downloads nothing",
-    "overrides.TorchFunctionMode": "only a name", "nn.parallel.scatter": "one device",
-    "_dynamo.OptimizedModule": "returns the module itself",
+    "nn.parallel.scatter": "one device", "_dynamo.OptimizedModule": "returns the module itself",
 }  # fmt: skip
 
 

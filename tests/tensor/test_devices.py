@@ -259,6 +259,29 @@ def test_summary_writer_without_a_package(monkeypatch):
         fastnn.utils.tensorboard.SummaryWriter()
 
 
+def test_summaries_of_hyperparameters(monkeypatch):
+    """Stable-Baselines3 makes them itself and writes them through ``file_writer``."""
+    from fastnn.utils.tensorboard import summary, writer
+
+    assert writer.SummaryWriter is fastnn.utils.tensorboard.SummaryWriter
+    made, written = ModuleType("tensorboardX.summary"), []
+    made.hparams = lambda hparam_dict, metric_dict: (hparam_dict, metric_dict, "end")
+    module = ModuleType("tensorboardX")
+    module.SummaryWriter = lambda **options: SimpleNamespace(file_writer=SimpleNamespace(add_summary=written.append))
+    monkeypatch.setitem(sys.modules, "tensorboardX", module)
+    monkeypatch.setitem(sys.modules, "tensorboardX.summary", made)
+    parts = summary.hparams({"lr": 0.1}, metric_dict={"loss": 1.0})
+    assert parts == ({"lr": 0.1}, {"loss": 1.0}, "end")
+    fastnn.utils.tensorboard.SummaryWriter("runs/x").file_writer.add_summary(parts[0])
+    assert written == [{"lr": 0.1}]
+    with pytest.raises(TypeError, match="metric_dict should be a dictionary, found NoneType"):
+        summary.hparams({})
+    for name in ("tensorboardX.summary", "tensorboard"):
+        monkeypatch.setitem(sys.modules, name, None)
+    with pytest.raises(ImportError, match="pip install tensorboardX"):
+        summary.hparams({}, {})
+
+
 def test_summary_writer(monkeypatch):
     calls: list[Any] = []
 

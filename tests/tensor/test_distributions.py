@@ -167,6 +167,9 @@ def test_draws_that_pass_gradients(case):
         with pytest.raises(NotImplementedError):
             d.rsample()
         return
+    if case[0].startswith(("Gamma", "Beta", "Dirichlet")):
+        # Their draws by rejection do not move with the parameters: test_more_distributions.py tests the gradients.
+        return
     fastnn.manual_seed(1)
     d.rsample((5,)).sum().backward()
     step = 1e-6
@@ -300,7 +303,7 @@ def test_divergence_of_strangers(lib):
 
     assert d.kl_divergence(Own(1.0, 1.0), Own(0.0, 1.0)) == "own"
     with pytest.raises(TypeError):
-        distributions.register_kl(int, Own)
+        d.register_kl(3, Own)
 
 
 # -- Form -------------------------------------------------------------------------------------

@@ -23,7 +23,7 @@ OWN_TABLE = """
     poisson_nll_loss smooth_l1_loss soft_margin_loss cosine_embedding_loss margin_ranking_loss triplet_margin_loss
     triplet_margin_with_distance_loss batch_norm group_norm instance_norm layer_norm rms_norm
     dropout alpha_dropout dropout1d dropout2d dropout3d feature_alpha_dropout gumbel_softmax
-    bernoulli multinomial normal poisson rand rand_like randint randint_like randn randn_like randperm
+    bernoulli binomial multinomial normal poisson rand rand_like randint randint_like randn randn_like randperm
     unravel_index
 """.split()  # noqa: SIM905  # shorter than a list of strings
 # Settings, state, questions about dtypes, and creation from no tensor.

@@ -9,6 +9,7 @@ import numpy as np
 
 from fastnn import kernels
 from fastnn._autograd.engine import Node
+from fastnn._core import numpy_trace as trace
 from fastnn._core.errors import DTypeError, RangeError, ShapeError
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
 from fastnn.kernels.loss.softmax_cross_entropy import MOST_IN_ONE_CALL, softmax_cross_entropy_in_one_call
@@ -127,8 +128,8 @@ def _with_gradient(
     def run(grad: Tensor) -> tuple[Tensor | None]:
         g = grad._data
         if g.ndim:
-            return (_given(x, gradient * g[:, None]),)
-        return (_given(x, gradient if g.item() == 1.0 else gradient * g),)
+            return (_given(x, trace.run(lambda a, b: a * b[:, None], gradient, g)),)
+        return (_given(x, gradient if g.item() == 1.0 else trace.run(np.multiply, gradient, g)),)
 
     return _wrap(out, Node(name, (x,), run, saved, True, recompute))
 

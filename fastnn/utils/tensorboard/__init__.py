@@ -44,6 +44,13 @@ class _FileWriter:
         self.log_dir = log_dir or f"runs/{time.strftime('%b%d_%H-%M-%S')}{comment}"
         self._event, self._summary = event_pb2.Event, summary_pb2.Summary
         self._file = EventFileWriter(self.log_dir)
+        self.file_writer = self
+
+    def add_summary(self, summary: Any, global_step: int | None = None, walltime: float | None = None) -> None:
+        """Write a summary that is made already, as those of ``hparams``."""
+        self._file.add_event(
+            self._event(summary=summary, wall_time=walltime or time.time(), step=int(global_step or 0))
+        )
 
     def _write(self, tag: str, step: int | None, wall_time: float | None, **value: Any) -> None:
         summary = self._summary(value=[self._summary.Value(tag=tag, **value)])
@@ -151,6 +158,8 @@ class SummaryWriter:
         if name.startswith("_"):
             raise AttributeError(name)
         method = getattr(self._writer, name)
+        if not callable(method):
+            return method
 
         def call(*args: Any, **kwargs: Any) -> Any:
             return method(*_plain(args), **_plain(kwargs))
