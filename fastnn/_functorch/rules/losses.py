@@ -104,3 +104,38 @@ def _class_loss(func: Any, level: Level, args: Args, kwargs: Options) -> Any:
         return total / wrapped(counted.sum(1), level)
     shares = weight[flat.masked_fill(~counted, 0)].masked_fill(~counted, 0)
     return total / wrapped(shares.sum(1), level)
+
+
+# The names of their arguments, of which the tensors have a row for each example.
+_ROW_ARGUMENTS = {
+    "cosine_embedding_loss": "input1 input2 target margin size_average reduce reduction",
+    "triplet_margin_loss": "anchor positive negative margin p eps swap size_average reduce reduction",
+    "multi_margin_loss": "input target p margin weight size_average reduce reduction",
+    "multilabel_margin_loss": "input target size_average reduce reduction",
+    "multilabel_soft_margin_loss": "input target weight size_average reduce reduction",
+}
+
+
+def row_loss(func: Any, level: Level, args: Args, kwargs: Options) -> Any:
+    """A loss of each row, reduced for each element of the batch."""
+    given = dict(zip(_ROW_ARGUMENTS[func.__name__].split(), args, strict=False)) | kwargs
+    how, weight = _reduction(given), given.pop("weight", None)
+    for name in ("size_average", "reduce"):
+        given.pop(name, None)
+    tensors = {name: t for name, t in given.items() if isinstance(t, Tensor)}
+    ndim = max([t.ndim for t in tensors.values()])
+    if is_in(weight, level) or ndim not in (1, 2) or not level.size:
+        return looped(func, level, args, kwargs)
+    # The rows of all elements are rows of one batch.
+    values = {name: front(t, level) for name, t in tensors.items()}
+    if ndim == 2:
+        values = {name: t.flatten(0, 1) for name, t in values.items()}
+    options = {} if weight is None else {"weight": weight}
+    found = func(**{**given, **values, "reduction": "none"}, **options)
+    if ndim == 1:
+        return wrapped(found, level)
+    made = wrapped(found.reshape(level.size, -1), level)
+    return made if how == "none" else made.mean() if how == "mean" else made.sum()
+
+
+_names(" ".join(_ROW_ARGUMENTS), row_loss)

@@ -136,7 +136,7 @@ def _tensordot(a: Any, b: Any, by_a: list[int], by_b: list[int]) -> Any:
 _names("cdist", plain)
 _names(
     "cholesky det inv inverse slogdet logdet qr svd svdvals eigh eigvalsh pinv matrix_norm matrix_power matrix_exp "
-    "cholesky_ex inv_ex pinverse",
+    "cholesky_ex cholesky_inverse inv_ex lu lu_factor lu_factor_ex lu_unpack pinverse",
     plain,
 )
 
@@ -149,3 +149,16 @@ def _solve(func: Any, level: Level, args: Args, kwargs: Options) -> Any:
         return func(a, b.unsqueeze(-1), *rest, **kwargs).squeeze(-1)
     ndim = max(a.ndim, b.ndim)
     return wrapped(func(aligned(a, level, ndim), aligned(b, level, ndim), *rest, **kwargs), level)
+
+
+@rule("cholesky_solve")
+def _cholesky_solve(func: Any, level: Level, args: Args, kwargs: Options) -> Any:
+    b, factor, *rest = args
+    ndim = max(b.ndim, factor.ndim)
+    return wrapped(func(aligned(b, level, ndim), aligned(factor, level, ndim), *rest, **kwargs), level)
+
+
+@rule("dist")
+def _dist(func: Any, level: Level, args: Args, kwargs: Options) -> Any:
+    a, b, *p = (*args, *kwargs.values())
+    return (a - b).norm(*p)

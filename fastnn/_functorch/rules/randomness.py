@@ -15,8 +15,8 @@ from fastnn._functorch.rules.table import Args, Options, _argument, _outside, po
 from fastnn._tensor.tensor import Tensor
 
 _RANDOM = """alpha_dropout bernoulli bernoulli_ cauchy_ dropout dropout1d dropout2d dropout3d exponential_
-feature_alpha_dropout geometric_ gumbel_softmax log_normal_ multinomial normal normal_ poisson rand rand_like randint
-randint_like randn randn_like randperm random_ rrelu rrelu_ uniform_"""
+feature_alpha_dropout binomial geometric_ gumbel_softmax log_normal_ multinomial normal normal_ poisson rand rand_like
+randint randint_like randn randn_like randperm random_ rrelu rrelu_ uniform_"""
 RANDOM.update(_RANDOM.split())
 DROPOUTS = ("dropout", "alpha_dropout", "feature_alpha_dropout", "dropout1d", "dropout2d", "dropout3d")
 
@@ -65,7 +65,7 @@ def _random_in_place(func: Any, level: Level, args: Args, kwargs: Options) -> An
     return x
 
 
-@rule("bernoulli", "multinomial", "normal", "poisson", "gumbel_softmax", "rrelu", "rrelu_")
+@rule("bernoulli", "binomial", "multinomial", "normal", "poisson", "gumbel_softmax", "rrelu", "rrelu_")
 def _random_loop(func: Any, level: Level, args: Args, kwargs: Options) -> Any:
     if func.__name__.startswith("rrelu") and not _argument(args, kwargs, 3, "training", False):
         return pointwise(func, level, args, kwargs)
