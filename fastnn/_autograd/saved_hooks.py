@@ -18,6 +18,8 @@ class _State(threading.local):
 
 
 state = _State()
+# Once for each block with hooks in any thread: what calls an operation then.
+saving_on: list[Callable[..., Any]] = []
 
 
 def pack(pair: Pair, tensor: Any) -> Callable[[], Any]:

@@ -10,15 +10,16 @@ import threading
 from collections.abc import Callable
 from typing import Any
 
-from fastnn._functorch import rules
 from fastnn._functorch.batched import (
     RANDOM,
+    RULES,
     calls,
     dispatch,
     innermost,
     refuse_random,
     wrapped,
 )
+from fastnn._functorch.rules import randomness
 from fastnn._tensor.torch_function import activate_for_a_while, change, running
 
 _lock = threading.Lock()
@@ -61,7 +62,7 @@ def _asking_module(func: Any) -> Callable[[Callable[..., Any]], Callable[[Any, A
                 module = args[0]
                 tensors = [*module._parameters.values(), *module._buffers.values()]
                 if innermost((*args, *tensors), kwargs) is not None:
-                    return rules.RULES["_fused"](func, running.levels[-1], args, kwargs)
+                    return RULES["_fused"](func, running.levels[-1], args, kwargs)
             return original(*args, **kwargs)
 
         return run
@@ -75,7 +76,8 @@ def _random(original: Callable[..., Any]) -> Callable[[Any, Any], Any]:
 
     def run(args: Any, kwargs: Any) -> Any:
         levels = running.levels
-        if not levels or kwargs.get("out") is not None or ("dropout" in name and rules.is_quiet(name, args, kwargs)):
+        drops_nothing = "dropout" in name and randomness.is_quiet(name, args, kwargs)
+        if not levels or kwargs.get("out") is not None or drops_nothing:
             return original(*args, **kwargs)
         level = levels[-1]
         if level.randomness == "error":
@@ -118,5 +120,5 @@ def _change_kernels() -> None:
     assert RANDOM.issuperset(_MAKERS)
     for name in _MAKERS:
         change(getattr(sampling, name), _random)
-    for name in rules.DROPOUTS:
+    for name in randomness.DROPOUTS:
         change(getattr(functional, name), _random)

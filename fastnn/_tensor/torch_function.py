@@ -20,6 +20,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._autograd.saved_hooks import saving_on
 from fastnn._autograd.saved_hooks import state as saving
 from fastnn._tensor.tensor import Tensor
 
@@ -80,8 +81,6 @@ class _Batches(threading.local):
 
 
 running = _Batches()
-# Once for each block with hooks on saved tensors in any thread: what calls an operation then.
-saving_on: list[Callable[..., Any]] = []
 # What else changes with the first instance: modules, which this file does not know.
 on_activation: list[Callable[[], None]] = []
 

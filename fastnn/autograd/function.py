@@ -9,7 +9,7 @@ from typing import Any
 
 from fastnn._autograd.engine import Node, Parts, part_node
 from fastnn._autograd.modes import _mode, no_grad
-from fastnn._autograd.saved_hooks import pack
+from fastnn._autograd.saved_hooks import pack, saving_on
 from fastnn._autograd.saved_hooks import state as saving
 
 
@@ -193,7 +193,7 @@ def _saver(tensor: Any, outputs: list[Any], made: list[Any]) -> Callable[[Node |
     """A function that checks a saved tensor's version and returns it."""
     if tensor is None:
         return lambda node: None
-    if saving.pairs:
+    if saving_on and saving.pairs:
         unpacked = pack(saving.pairs[-1], tensor)
         return lambda node: unpacked()
     memory, version, shape = tensor._memory, tensor._memory.version, tensor._data.shape

@@ -10,9 +10,9 @@ from typing import Any, NamedTuple
 from fastnn._autograd.engine import Node
 from fastnn._autograd.hooks import RemovableHandle
 from fastnn._autograd.modes import _mode
-from fastnn._autograd.saved_hooks import state
+from fastnn._autograd.saved_hooks import saving_on, state
 from fastnn._tensor.saved_hooks import call
-from fastnn._tensor.torch_function import activate_for_a_while, release, saving_on
+from fastnn._tensor.torch_function import activate_for_a_while, release
 
 __all__ = [
     "GradientEdge", "Node", "disable_saved_tensors_hooks", "get_gradient_edge", "increment_version",

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
+from fastnn._autograd.saved_hooks import saving_on
+from fastnn._autograd.saved_hooks import state as saving
 from fastnn._tensor.torch_function import (
     as_kind,
     asks,
@@ -13,8 +15,6 @@ from fastnn._tensor.torch_function import (
     is_off,
     on_activation,
     running,
-    saving,
-    saving_on,
 )
 from fastnn.nn.activation_core import _activation
 from fastnn.nn.container import Sequential

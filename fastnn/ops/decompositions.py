@@ -237,12 +237,26 @@ def _factored(name: str, a: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndar
     return packed, pivots, status
 
 
-def _lu_gradient(name: str, p: Tensor, low: Tensor, up: Tensor, dl: Tensor, du: Tensor) -> Tensor:
-    if low._data.shape != up._data.shape:
-        raise RuntimeError(f"linalg.{name}: there is a gradient for square matrices only")
+def _lu_gradient(p: Tensor, low: Tensor, up: Tensor, dl: Tensor, du: Tensor) -> Tensor:
+    """The gradient of A in ``A = P L U`` from those of L and U.
+
+    What a matrix has beyond a square is ``L2 = A2 U^-1``, or ``U2 = L^-1 A2``: rows or columns of the sorted matrix.
+    """
+    m, n = low._data.shape[-2], up._data.shape[-1]
+    k = min(m, n)
+    rest = None
+    if m > n:
+        rest = _t(_triangular(up, _t(dl[..., k:, :]), True))
+        du = du - (_t(low[..., k:, :]) @ rest).triu()
+        low, dl = low[..., :k, :], dl[..., :k, :]
+    elif n > m:
+        rest = _triangular(_t(low), du[..., k:], True, True)
+        dl = dl - (rest @ _t(up[..., k:])).tril(-1)
+        up, du = up[..., :k], du[..., :k]
     inner = (_t(low) @ dl).tril(-1) + (du @ _t(up)).triu()
     left = _triangular(_t(low), inner, True, True)
-    return p @ _t(_triangular(up, _t(left), True))
+    square = _t(_triangular(up, _t(left), True))
+    return p @ (square if rest is None else cat([square, rest], -2 if m > n else -1))
 
 
 def _unit_lower(packed: Tensor, k: int) -> Tensor:
@@ -259,7 +273,8 @@ def _lu(name: str, A: Tensor, pivot: bool) -> tuple[Tensor, Tensor, np.ndarray]:
 
     def run(grad: Tensor, y: Tensor) -> Tensor:
         p = _wrap(_permutation(rows, a._data.dtype))
-        return _lu_gradient(name, p, _unit_lower(y, k), y[..., :k, :].triu(), grad.tril(-1), grad.triu())
+        dl, du = grad[..., :k].tril(-1), grad[..., :k, :].triu()
+        return _lu_gradient(p, _unit_lower(y, k), y[..., :k, :].triu(), dl, du)
 
     return _of_result("LinalgLuFactorEx", a, packed, run), _wrap(pivots), status
 

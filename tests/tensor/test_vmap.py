@@ -474,6 +474,28 @@ def table(torch: Any) -> dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]:
             x23,
             cls,
         )
+    sign = (N(B, 2) > 0).to(torch.float64) * 2 - 1
+    for red in ("mean", "sum", "none"):
+        case(
+            "rows " + red,
+            (
+                lambda red: (
+                    lambda x, y, s, t: (
+                        F.cosine_embedding_loss(x, y, s, reduction=red),
+                        F.triplet_margin_loss(x, y, x * 2, reduction=red),
+                        F.multi_margin_loss(x, t, reduction=red),
+                        F.multilabel_soft_margin_loss(x, (y > 0).double(), u3.abs(), reduction=red),
+                        F.triplet_margin_loss(x[0], y[0], x[1], reduction=red),
+                    )
+                )
+            )(red),
+            x23,
+            y23,
+            sign.clone(),
+            cls,
+        )
+    case("dist", lambda x, y: (torch.dist(x, y), torch.cholesky_solve(x.t(), u33.tril() + 3)), x23, y23)
+    case("lu", lambda x: (torch.linalg.lu(x)[1:], torch.linalg.lu_factor(x)[0]), spd)
     case("ce prob", lambda x, t: (F.cross_entropy(x, t.softmax(-1)), F.cross_entropy(x[0], t[0].softmax(-1))), x23, y23)
     case("nn.CE", lambda x, t: torch.nn.CrossEntropyLoss()(x, t), x23, cls)
 
