@@ -25,6 +25,12 @@ class Averages(list[Any]):
 
     __str__ = table
 
+    def export_chrome_trace(self, path: str) -> None:
+        """Write the counts in the format of Chrome's tracing page."""
+        events = [{"name": r.key, "ph": "C", "ts": 0, "pid": 0, "args": {"count": r.count}} for r in self]
+        with open(path, "w") as file:
+            json.dump({"traceEvents": events}, file)
+
     def key_averages(self, *args: Any, **options: Any) -> Averages:
         """The rows themselves: they are one for each kernel already."""
         return self
@@ -78,9 +84,7 @@ class profile:
 
     def export_chrome_trace(self, path: str) -> None:
         """Write the counts in the format of Chrome's tracing page."""
-        events = [{"name": k, "ph": "C", "ts": 0, "pid": 0, "args": {"count": n}} for k, n in self.launches.items()]
-        with open(path, "w") as file:
-            json.dump({"traceEvents": events}, file)
+        self.key_averages().export_chrome_trace(path)
 
     def __str__(self) -> str:
         return self.table()

@@ -6,7 +6,6 @@ A pruned parameter ``name`` is computed before each forward from ``name_orig``, 
 
 from __future__ import annotations
 
-import numbers
 from abc import ABC, abstractmethod
 from collections.abc import Iterable
 from typing import Any
@@ -182,15 +181,17 @@ class Identity(BasePruningMethod):
 class _Amount(BasePruningMethod):
     """A method that prunes a share of the elements or slices, or a number of them."""
 
-    def __init__(self, amount: float) -> None:
-        if not isinstance(amount, numbers.Real):
+    amount: Any
+
+    def __init__(self, amount: Any) -> None:
+        if not isinstance(amount, (int, float)):
             raise TypeError(f"Invalid type for amount: {amount}. Must be int or float.")
-        if amount < 0 or (not isinstance(amount, numbers.Integral) and amount > 1):
+        if amount < 0 or (not isinstance(amount, int) and amount > 1):
             raise ValueError(f"amount={amount} should either be a float in the range [0, 1] or a non-negative integer")
         self.amount = amount
 
     def _count(self, size: int) -> int:
-        if isinstance(self.amount, numbers.Integral):
+        if isinstance(self.amount, int):
             if self.amount > size:
                 raise ValueError(
                     f"amount={self.amount} should be smaller than the number of parameters to prune={size}"
