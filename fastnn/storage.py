@@ -6,6 +6,7 @@ does not resize storages.
 
 from __future__ import annotations
 
+import importlib
 import io
 import mmap
 import os
@@ -168,6 +169,8 @@ class UntypedStorage(_Storage):
     (16, True)
     """
 
+    _filename: str | None = None
+
     def __init__(self, data: int | Sequence[int] = 0, *, device: Any = None) -> None:
         self._array = np.zeros(data, np.uint8) if isinstance(data, int) else np.array(data, np.uint8)
 
@@ -189,7 +192,7 @@ class UntypedStorage(_Storage):
     @property
     def filename(self) -> str | None:
         """The file that the memory was mapped from, None for other memory."""
-        return getattr(self, "_filename", None)
+        return self._filename
 
     def untyped(self) -> UntypedStorage:
         """The storage itself."""
@@ -337,6 +340,5 @@ def part(storage: Any, kind: np.dtype, offset: int, size: Any, stride: Any) -> n
 
 def _load_from_bytes(b: bytes) -> Any:
     """The memory of a tensor in a pickle that PyTorch wrote, for ``torch._utils._rebuild_tensor_v2``."""
-    from fastnn.serialization import load
-
-    return load(io.BytesIO(b), weights_only=False)
+    # By name: what it imports uses this module.
+    return importlib.import_module("fastnn.serialization").load(io.BytesIO(b), weights_only=False)

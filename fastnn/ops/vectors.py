@@ -7,10 +7,10 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._core.dtypes import default_numpy
 from fastnn._core.errors import DTypeError, RangeError, ShapeError
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.ops.core import also_read, as_floating, check_tensor, dimension, named, refuse
-from fastnn.ops.creation import full
 from fastnn.ops.products import matmul
 
 __all__ = [
@@ -167,7 +167,8 @@ def _derivative(x: Tensor, axis: int, spacing: Any, edge_order: int) -> Tensor:
             )
         h = diff(spacing).reshape([-1 if d == axis else 1 for d in range(ndim)])
     else:
-        h = full([size - 1 if d == axis else 1 for d in range(ndim)], float(spacing), dtype=_float_of(x))
+        kind = x._data.dtype if x._data.dtype.kind == "f" else default_numpy()
+        h = _wrap(np.full([size - 1 if d == axis else 1 for d in range(ndim)], float(spacing), kind))
 
     def at(t: Tensor, start: int, length: int) -> Tensor:
         return t.narrow(axis, start, length)
@@ -190,10 +191,6 @@ def _derivative(x: Tensor, axis: int, spacing: Any, edge_order: int) -> Tensor:
     before, here, after = at(x, 0, size - 2), at(x, 1, size - 2), at(x, 2, size - 2)
     inside = (h1 * (after - here) / h2 + h2 * (here - before) / h1) / (h1 + h2)
     return cat([left, inside, right], axis)
-
-
-def _float_of(x: Tensor) -> Any:
-    return x.dtype if x.dtype.is_floating_point else None
 
 
 def _middles(y: Tensor, axis: int) -> Tensor:

@@ -73,6 +73,7 @@ LIBRARIES = (
         version="1.15.0",
         trains="an MLP on the digits with accumulated gradients, a schedule, clipping, saved and resumed",
         dependencies=(*HUB, "psutil==7.2.2", "safetensors==0.8.0"),
+        missing="several processes; mixed precision computes in float32; models on the device meta",
     ),
     Library(
         name="captum",
@@ -92,12 +93,14 @@ LIBRARIES = (
         dependencies=(
             "dill==0.4.1", "onnx==1.16.1", "onnxconverter-common==1.16.0", "protobuf==7.36.2", "psutil==7.2.2",
         ),
+        missing="TorchScript gives the model itself; the backends of ONNX and TVM",
     ),
     Library(
         name="lightning",
         version="2.6.6",
         trains="an MLP on the digits with Fabric, and an autoencoder with the Trainer and a CSV logger",
         dependencies=LIGHTNING,
+        missing="several processes; bfloat16-true; layers called in init_module()",
     ),
     Library(
         name="optuna",
@@ -109,18 +112,21 @@ LIBRARIES = (
         name="pytorch-ignite",
         version="0.5.5",
         trains="an MLP on the digits with metrics, checkpoints, early stopping and schedules",
+        missing="several processes; models of images in metrics",
     ),
     Library(
         name="pytorch-lightning",
         version="2.6.6",
         trains="an MLP on the digits: Trainer with checkpoints, early stopping, clipping, accumulation and resuming",
         dependencies=LIGHTNING,
+        missing="several processes; bfloat16-true; mixed precision computes in float32",
     ),
     Library(
         name="skorch",
         version="1.4.0",
         trains="classifiers and a regressor in pipelines and a grid search, with callbacks and checkpoints",
         dependencies=("tabulate==0.10.0", *PANDAS),
+        missing="sparse tensors, DistributedHistory; models of transformers and GPyTorch",
     ),
     Library(
         name="torchdiffeq",
@@ -137,6 +143,7 @@ LIBRARIES = (
         version="1.9.0",
         trains="an MLP with metrics of classification and regression after each epoch",
         dependencies=("lightning-utilities==0.15.3",),
+        missing="bfloat16; metrics of clustering (sparse tensors); metrics of images and audio",
     ),
     Library(
         name="torchsummary",

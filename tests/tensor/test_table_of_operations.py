@@ -35,8 +35,8 @@ NO_OPERATION = """
     initial_seed manual_seed seed set_rng_state are_deterministic_algorithms_enabled compile
     get_float32_matmul_precision get_num_interop_threads is_deterministic_algorithms_warn_only_enabled
     set_float32_matmul_precision set_num_interop_threads use_deterministic_algorithms fit
-    arange as_tensor asarray from_dlpack from_file from_numpy frombuffer linspace logspace ones range scalar_tensor vander
-    tril_indices triu_indices one_hot
+    arange as_tensor asarray from_dlpack from_file from_numpy frombuffer linspace logspace ones range scalar_tensor
+    vander tril_indices triu_indices one_hot
 """.split()  # noqa: SIM905  # shorter than a list of strings
 # Only raise: fastnn has no complex numbers.
 RAISE = ["eig", "eigvals"]
