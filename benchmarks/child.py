@@ -3,7 +3,8 @@
 Tasks: ``import`` (seconds of the import), ``first-step`` (until one training step is done; timed by
 the parent), ``epoch`` (one epoch of MNIST; peak memory in bytes), ``speedrun`` (a seed instead of a
 model; seconds of a training, and its score), ``contended`` (a case instead of a model; seconds of a
-step), ``script`` (a program instead of a model; seconds of a step). Prints one line of JSON. Only the
+step), ``script`` (a program instead of a model; seconds of a step), ``first-fit`` (a case instead of a
+model; seconds of a fit of an estimator). Prints one line of JSON. Only the
 standard library is imported at the top: other imports are part of the measurement.
 """
 
@@ -104,6 +105,13 @@ def script(library: str, name: str) -> float:
     return seconds_per_step(library, name)
 
 
+def first_fit(library: str, case: str) -> float:
+    """Seconds of the first fit of an estimator."""
+    from benchmarks.work.estimators import seconds_of_first_fit
+
+    return seconds_of_first_fit(library, case)
+
+
 def peak_memory() -> int:
     """The peak memory of this process in bytes."""
     try:
@@ -123,7 +131,7 @@ def main(task: str, library: str, *model: str) -> None:
     try:
         tasks: dict[str, Callable[..., Any]] = {
             "import": time_import, "first-step": first_step, "epoch": epoch, "speedrun": speedrun,
-            "contended": contended, "script": script,
+            "contended": contended, "script": script, "first-fit": first_fit,
         }  # fmt: skip
         found = tasks[task](library, *model)
         answer: dict[str, Any] = found if isinstance(found, dict) else {"value": found}

@@ -1,18 +1,22 @@
 """Whole fits of scikit-learn's estimators and of fastnn's at equal settings: the same epochs from the same numbers.
 
 Both compute in the type of the data, float32 or float64. A fit of fastnn's includes making and capturing its network.
+``estimators`` repeats fits in one process, ``estimators_first`` takes the first one, with the compilation of kernels.
 """
 
 from __future__ import annotations
 
 import functools
 import itertools
+import tempfile
+import time
 import warnings
 from typing import Any
 
 import numpy as np
 
-from benchmarks.registry import Case, Inputs, Job, Setup, Work
+from benchmarks.pool import run_child
+from benchmarks.registry import Case, Figure, Inputs, Job, ProcessWork, Setup, Work
 
 # Data set, estimator, its options, type of the data, rows, and whether a target uses it.
 _CASES = (
@@ -85,11 +89,30 @@ def _estimator(module: str) -> Setup:
     return setup
 
 
-WORKS = (
+def seconds_of_first_fit(library: str, name: str) -> float:
+    """Seconds of the first fit of this process."""
+    case = WORKS[0].case(name)
+    job = WORKS[0].prepare(library, case)
+    start = time.perf_counter()
+    job.run()
+    return time.perf_counter() - start
+
+
+def _first_fit(library: str, case: Case, threads: int, number: int) -> Figure:
+    """With an empty cache of kernels, so that fastnn compiles."""
+    with tempfile.TemporaryDirectory(prefix="fastnn-cold-", ignore_cleanup_errors=True) as folder:
+        return Figure(run_child(["first-fit", library, case.name], threads, {"FASTNN_CACHE_DIR": folder}).value)
+
+
+WORKS: tuple[Any, ...] = (
     Work(
         "estimators", tuple(_case(*case) for case in _CASES), _inputs,
         {"fastnn": _estimator("fastnn.sklearn"), "sklearn": _estimator("sklearn.neural_network")},
         # After two epochs; rounding of float32.
         tolerance=2e-3, check_sizes={"epochs": 2}, reference="sklearn",
+    ),
+    ProcessWork(
+        "estimators_first", tuple(Case(name, {}, target=False) for name, *_ in _CASES), ("fastnn", "sklearn"),
+        _first_fit, slow=True,
     ),
 )  # fmt: skip

@@ -114,6 +114,31 @@ def test_smoothed_labels(size: int) -> None:
     assert twin.step.explain() == "captured: 1 program"
 
 
+def _labels_of_rows(out: Any, target: Any) -> Any:
+    rows = nn.functional.cross_entropy(out, target, reduction="none")
+    return (rows * (1 + rows.detach())).sum()
+
+
+def _numbers_of_rows(out: Any, target: Any) -> Any:
+    truth = out.detach() * 0 + 0.25
+    rows = nn.functional.mse_loss(out, truth, reduction="none") + nn.functional.binary_cross_entropy_with_logits(
+        out, truth, reduction="none"
+    )
+    return (rows * 0.3).mean()
+
+
+def _scaled(out: Any, target: Any) -> Any:
+    return nn.functional.cross_entropy(out, target) * 0.5 + nn.functional.mse_loss(out, out.detach() * 0) * 2
+
+
+@pytest.mark.parametrize("criterion", [_labels_of_rows, _numbers_of_rows, _scaled])
+def test_losses_that_are_weighted_are_captured(criterion: Any) -> None:
+    twin = Twin(plain, adam, criterion)
+    for batch in batches(5, 16):
+        twin.both(*batch)
+    assert twin.step.explain() == "captured: 1 program"
+
+
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("make", [plain, normalised])
 def test_same_bits_as_the_eager_step(make: Callable[[], nn.Module], optimizer: str) -> None:
