@@ -13,17 +13,14 @@ from __future__ import annotations
 import numpy as np
 
 from fastnn.kernels.activation.dropout import check_drop, drop, drop_factor
-from fastnn.kernels.llvm.math import exp
 from fastnn.kernels.llvm.micro_kernel import ACCUMULATE, lanes, limits
+from fastnn.kernels.llvm.padded_rows import exponentials, fill, scale as scale_row, scores, slopes, unfill
 from fastnn.kernels.llvm.random import random_keys, random_threshold
-from fastnn.kernels.llvm.simd import maximum, multiply_add
-from fastnn.kernels.llvm.sums import sum_of, sum_of_products
 from fastnn.kernels.matmul.batched import multiply
 from fastnn.kernels.matmul.gemm import transpose
-from fastnn.kernels.runtime import allocation
 from fastnn.kernels.runtime.checks import check, check_batch, check_output, kernel_for
 from fastnn.kernels.runtime.compiler import Words, array, array_at, by_dtype, inline, integer, part, pointer, real
-from fastnn.kernels.runtime.launcher import launch
+from fastnn.kernels.runtime.launcher import aligned, launch
 from fastnn.kernels.runtime.raw_memory import ahead
 from fastnn.kernels.runtime.thread_count import chunks_for
 
@@ -47,50 +44,6 @@ def _strides(layout, batches, heads, rows, size):
     return heads * size, size, batches * heads * size
 
 
-@inline
-def _scaled(x, scale):
-    for j in range(x.size):
-        x[j] *= scale
-
-
-@inline
-def _scaled_plus(x, scale, mask):
-    for j in range(x.size):
-        x[j] = multiply_add(x[j], scale, mask[j])
-
-
-@inline
-def _below(x, top):
-    for j in range(x.size):
-        x[j] -= top
-
-
-@inline
-def _largest(x):
-    top = x[0]
-    for j in range(x.size):
-        top = maximum(top, x[j])
-    return top
-
-
-@inline
-def _exponentials(x):
-    for j in range(x.size):
-        x[j] = exp(x[j])
-
-
-@inline
-def _copy(out, x):
-    for j in range(x.size):
-        out[j] = x[j]
-
-
-@inline
-def _slope(ds, p, total):
-    for j in range(p.size):
-        ds[j] = p[j] * (ds[j] - total)
-
-
 _FORWARD_WORDS = Words(
     "out weights q k v mask state scratch; batches heads queries keys size vsize group flags layout "
     "q_batch q_head q_row k_batch k_head k_row v_batch v_head v_row mask_batch mask_head mask_row; scale keep"
@@ -101,7 +54,7 @@ def _forward(dtype):
     def attention_forward_slice(args, t, n):
         # out[batches, heads, queries, vsize] in the order `layout`; weights[batches, heads, queries, keys];
         # q[batches, heads, queries, size], k[batches, heads // group, keys, size], v[batches, heads // group, keys,
-        # vsize], mask[batches, heads, queries, keys] by strides; state[2]; scratch[n, size * width + _BLOCK * keys]
+        # vsize], mask[batches, heads, queries, keys] by strides; state[2]; scratch[n, (size + _BLOCK) * width]
         like, step = dtype(0), lanes(dtype(0))
         batches, heads = integer(args, _FORWARD_WORDS.batches), integer(args, _FORWARD_WORDS.heads)
         queries, keys = integer(args, _FORWARD_WORDS.queries), integer(args, _FORWARD_WORDS.keys)
@@ -119,7 +72,7 @@ def _forward(dtype):
         v, mask = pointer(args, _FORWARD_WORDS.v, like), pointer(args, _FORWARD_WORDS.mask, like)
         width, one = -(-keys // step) * step, flags & _ONE
         scratch = pointer(args, _FORWARD_WORDS.scratch, like)
-        turned = ahead(scratch, t * (size * width + _BLOCK * keys))
+        turned = ahead(scratch, t * (size + _BLOCK) * width)
         room = ahead(turned, size * width)
         keep = real(args, _FORWARD_WORDS.keep)
         key0, key1 = np.uint32(0), np.uint32(0)
@@ -136,38 +89,27 @@ def _forward(dtype):
             values = ahead(v, batch * v_batch + other * v_head)
             for top_row in range(0, queries, _BLOCK):
                 rows, position = min(_BLOCK, queries - top_row), (unit * queries + top_row) * keys
-                block = room
-                if flags & _SAVE:
-                    block = ahead(weights, position)
                 multiply(
-                    like, rows, keys, size, ahead(q, batch * q_batch + head * q_head + top_row * q_row), q_row, one,
-                    turned, width, block, keys, 0,
+                    like, rows, width, size, ahead(q, batch * q_batch + head * q_head + top_row * q_row), q_row, one,
+                    turned, width, room, width, 0,
                 )  # fmt: skip
                 for i in range(rows):
-                    x = array_at(ahead(block, i * keys), (keys,))
-                    if flags & _MASK:
-                        at = batch * mask_batch + head * mask_head + (top_row + i) * mask_row
-                        _scaled_plus(x, scale, array_at(ahead(mask, at), (keys,)))
-                    else:
-                        _scaled(x, scale)
+                    x, visible = ahead(room, i * width), keys
                     if flags & _CAUSAL:
-                        x[top_row + i + 1 :] = dtype(-np.inf)
-                    top = _largest(x)
+                        visible = min(keys, top_row + i + 1)
+                    at = batch * mask_batch + head * mask_head + (top_row + i) * mask_row
+                    top = scores(scale, x, ahead(mask, at), visible, width, flags & _MASK != 0)
                     # A row without a key: exponentials of -infinity are 0.
-                    if not (flags & _SAFE and top == dtype(-np.inf)):
-                        _below(x, top)
-                # Together, as a row may be shorter than a vector.
-                _exponentials(array_at(block, (rows * keys,)))
-                for i in range(rows):
-                    x = array_at(ahead(block, i * keys), (keys,))
-                    total = sum_of(x)
-                    _scaled(x, dtype(0) if flags & _SAFE and total == dtype(0) else dtype(1) / total)
-                if flags & _DROP:
-                    kept = array_at(room, (rows * keys,))
-                    drop(kept, array_at(block, (rows * keys,)), position, key0, key1, threshold, factor)
-                    block = room
+                    top = dtype(0) if flags & _SAFE and top == dtype(-np.inf) else top
+                    total = exponentials(top, x, width)
+                    scale_row(dtype(0) if flags & _SAFE and total == dtype(0) else dtype(1) / total, x, width)
+                    if flags & _SAVE:
+                        unfill(like, ahead(weights, position + i * keys), x, keys, width)
+                    if flags & _DROP:
+                        kept = array_at(x, (width,))
+                        drop(kept, kept, position + i * keys, key0, key1, threshold, factor)
                 multiply(
-                    like, rows, vsize, keys, block, keys, one, values, v_row,
+                    like, rows, vsize, keys, room, width, one, values, v_row,
                     ahead(out, batch * out_batch + head * out_head + top_row * out_row), out_row, 0,
                 )  # fmt: skip
 
@@ -184,7 +126,7 @@ def _backward(dtype):
     def attention_backward_slice(args, t, n):
         # dq, q[batches, heads, queries, size], dk, k[batches, heads // group, keys, size], dv, v[batches,
         # heads // group, keys, vsize]; dout[batches, heads, queries, vsize]; dscores, weights[batches, heads, queries,
-        # keys]; state[2]; scratch[n, vsize * width + 2 * _BLOCK * keys]
+        # keys]; state[2]; scratch[n, (vsize + 2 * _BLOCK) * width]
         like, step = dtype(0), lanes(dtype(0))
         batches, heads = integer(args, _BACKWARD_WORDS.batches), integer(args, _BACKWARD_WORDS.heads)
         queries, keys = integer(args, _BACKWARD_WORDS.queries), integer(args, _BACKWARD_WORDS.keys)
@@ -203,9 +145,9 @@ def _backward(dtype):
         weights = pointer(args, _BACKWARD_WORDS.weights, like)
         width, one = -(-keys // step) * step, flags & _ONE
         scratch = pointer(args, _BACKWARD_WORDS.scratch, like)
-        turned = ahead(scratch, t * (vsize * width + 2 * _BLOCK * keys))
+        turned = ahead(scratch, t * (vsize + 2 * _BLOCK) * width)
         room = ahead(turned, vsize * width)
-        kept_room = ahead(room, _BLOCK * keys)
+        kept = ahead(room, _BLOCK * width)
         keep = real(args, _BACKWARD_WORDS.keep)
         key0, key1 = np.uint32(0), np.uint32(0)
         threshold, factor = random_threshold(keep), drop_factor(dtype(keep))
@@ -233,30 +175,34 @@ def _backward(dtype):
                     rows = min(_BLOCK, queries - top_row)
                     position = ((batch * heads + head) * queries + top_row) * keys
                     given = ahead(dout, batch * dout_batch + head * dout_head + top_row * dout_row)
-                    multiply(like, rows, keys, vsize, given, dout_row, one, turned, width, room, keys, 0)
-                    shares, slopes = array_at(ahead(weights, position), (rows * keys,)), array_at(room, (rows * keys,))
-                    used = ahead(weights, position)
+                    multiply(like, rows, width, vsize, given, dout_row, one, turned, width, room, width, 0)
+                    used, used_row = ahead(weights, position), keys
                     if flags & _DROP:
-                        kept = array_at(kept_room, (rows * keys,))
-                        drop(slopes, slopes, position, key0, key1, threshold, factor)
-                        drop(kept, shares, position, key0, key1, threshold, factor)
-                        used = kept_room
+                        used, used_row = kept, width
                     for i in range(rows):
-                        p, ds = shares[i * keys : (i + 1) * keys], slopes[i * keys : (i + 1) * keys]
-                        _slope(ds, p, sum_of_products(ds, p))
-                    if flags & _SCORES:
-                        _copy(array_at(ahead(dscores, position), (rows * keys,)), slopes)
-                    _scaled(slopes, scale)
+                        ds, p = ahead(room, i * width), ahead(weights, position + i * keys)
+                        if flags & _DROP:
+                            ds_row, there = array_at(ds, (width,)), position + i * keys
+                            drop(ds_row, ds_row, there, key0, key1, threshold, factor)
+                            fill(like, ahead(kept, i * width), p, keys, width)
+                            kept_row = array_at(ahead(kept, i * width), (width,))
+                            drop(kept_row, kept_row, there, key0, key1, threshold, factor)
+                        if flags & _SCORES:
+                            slopes(dtype(1), ds, p, keys, width)
+                            unfill(like, ahead(dscores, position + i * keys), ds, keys, width)
+                            scale_row(scale, ds, width)
+                        else:
+                            slopes(scale, ds, p, keys, width)
                     multiply(
-                        like, rows, size, keys, room, keys, one, source, k_row,
+                        like, rows, size, keys, room, width, one, source, k_row,
                         ahead(dq, batch * dq_batch + head * dq_head + top_row * dq_row), dq_row, 0,
                     )  # fmt: skip
                     multiply(
-                        like, keys, size, rows, room, one, keys,
+                        like, keys, size, rows, room, one, width,
                         ahead(q, batch * q_batch + head * q_head + top_row * q_row), q_row, k_gradient, dk_row, mode,
                     )  # fmt: skip
                     multiply(
-                        like, keys, vsize, rows, used, one, keys, given, dout_row, v_gradient, dv_row, mode,
+                        like, keys, vsize, rows, used, one, used_row, given, dout_row, v_gradient, dv_row, mode,
                     )  # fmt: skip
                     mode = ACCUMULATE
 
@@ -309,7 +255,7 @@ def _check_layout(layout: int) -> None:
 
 def _scratch(parts: int, size: int, keys: int, blocks: int, dtype: np.dtype) -> np.ndarray:
     step = limits()[3] // dtype.itemsize
-    return allocation.empty(parts * (size * (-(-keys // step) * step) + blocks * _BLOCK * keys), dtype)
+    return aligned((parts, size + blocks * _BLOCK, -(-keys // step) * step), dtype)
 
 
 def attention_forward(
@@ -340,14 +286,14 @@ def attention_forward(
     batches, heads, queries, keys, size, vsize = sizes
     _check_layout(layout)
     _check_dense("out", out, dtype, (batches, heads, queries, vsize), layout, True)
-    scores = batches, heads, queries, keys
+    shape = batches, heads, queries, keys
     flags = _ONE | (_CAUSAL if causal else 0) | (_SAFE if safe else 0)
     if weights is not None:
-        check_output("weights", weights, dtype, scores)
+        check_output("weights", weights, dtype, shape)
         flags |= _SAVE
     of_mask: tuple[int, ...] = (0, 0, 0)
     if mask is not None:
-        of_mask = check_batch("mask", mask, dtype, scores, rows=True)
+        of_mask = check_batch("mask", mask, dtype, shape, rows=True)
         flags |= _MASK
     if p:
         check_drop(p, state)
