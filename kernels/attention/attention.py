@@ -17,7 +17,7 @@ from fastnn.kernels.llvm.micro_kernel import ACCUMULATE, lanes, limits
 from fastnn.kernels.llvm.padded_rows import exponentials, fill, scale as scale_row, scores, slopes, unfill
 from fastnn.kernels.llvm.random import random_keys, random_threshold
 from fastnn.kernels.matmul.batched import multiply
-from fastnn.kernels.matmul.gemm import transpose
+from fastnn.kernels.matmul.gemm import _transpose
 from fastnn.kernels.runtime.checks import check, check_batch, check_output, kernel_for
 from fastnn.kernels.runtime.compiler import Words, array, array_at, by_dtype, inline, integer, part, pointer, real
 from fastnn.kernels.runtime.launcher import aligned, launch
@@ -85,7 +85,7 @@ def _forward(dtype):
             batch, head = unit // heads, unit % heads
             other = head // group
             if unit == first or head % group == 0:
-                transpose(like, turned, width, ahead(k, batch * k_batch + other * k_head), k_row, keys, size)
+                _transpose(like, turned, width, ahead(k, batch * k_batch + other * k_head), k_row, keys, size)
             values = ahead(v, batch * v_batch + other * v_head)
             for top_row in range(0, queries, _BLOCK):
                 rows, position = min(_BLOCK, queries - top_row), (unit * queries + top_row) * keys
@@ -168,7 +168,7 @@ def _backward(dtype):
             source = ahead(k, batch * k_batch + other * k_head)
             k_gradient = ahead(dk, batch * dk_batch + other * dk_head)
             v_gradient = ahead(dv, batch * dv_batch + other * dv_head)
-            transpose(like, turned, width, ahead(v, batch * v_batch + other * v_head), v_row, keys, vsize)
+            _transpose(like, turned, width, ahead(v, batch * v_batch + other * v_head), v_row, keys, vsize)
             mode = 0
             for head in range(other * group, (other + 1) * group):
                 for top_row in range(0, queries, _BLOCK):

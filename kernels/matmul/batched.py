@@ -17,7 +17,7 @@ from fastnn.kernels.llvm.micro_kernel import (
     vector_limit,
     vectors_for,
 )
-from fastnn.kernels.matmul.gemm import pack
+from fastnn.kernels.matmul.gemm import _pack
 from fastnn.kernels.runtime import allocation
 from fastnn.kernels.runtime.checks import check_batch, check_output, kernel_for
 from fastnn.kernels.runtime.compiler import Words, by_dtype, inline, integer, part, pointer
@@ -70,7 +70,7 @@ def _batched(dtype):
             factor, pitch = ahead(b, i * b_batch), b_row
             if width:
                 target = ahead(packed, t * depth * width)
-                pack(like, target, width, factor, b_row, b_column, depth, columns)
+                _pack(like, target, width, factor, b_row, b_column, depth, columns)
                 factor, pitch = target, width
             multiply(
                 like, rows, columns, depth, ahead(a, i * a_batch), a_row, a_column, factor, pitch,

@@ -181,7 +181,7 @@ def _gemm(dtype):
             for p in range(panels):
                 j = vectors * p // panels * step
                 rows = min(vectors * (p + 1) // panels * step, m) - j
-                transpose(like, ahead(packed, p * depth * width), width, ahead(a, j * a_row), a_row, rows, depth)
+                _transpose(like, ahead(packed, p * depth * width), width, ahead(a, j * a_row), a_row, rows, depth)
             blocks = -(-2 * depth * size // (3 * _DEPTH_BYTES))
             depth_block = -(-depth // blocks)
             first, end = part(-(-columns // tall), t, n)
@@ -203,7 +203,7 @@ def _gemm(dtype):
                             )  # fmt: skip
                 # Whole vectors are written; the remaining columns go number by number.
                 whole = here // step * step
-                transpose(like, ahead(y, left), y_row, result, pitch, whole, m)
+                _transpose(like, ahead(y, left), y_row, result, pitch, whole, m)
                 for i in range(whole, here):
                     for j in range(m):
                         put_number(y, j * y_row + left + i, number_at(result, i * pitch + j))
@@ -240,7 +240,7 @@ def _gemm(dtype):
                     b_panel, b_panel_row = ahead(b, k * b_row + j * b_column), b_row
                     if width:
                         target = ahead(packed, (p - panel) * depth_block * width)
-                        pack(like, target, width, b_panel, b_row, b_column, panel_depth, panel_columns)
+                        _pack(like, target, width, b_panel, b_row, b_column, panel_depth, panel_columns)
                         b_panel, b_panel_row = target, width
                     if mode & SUM_B and first_tile == 0:
                         # The next tile reads the panel anyway.
@@ -332,7 +332,7 @@ def _dots(y, z, z_is_y, a, b, bias, first, end, depth, b_column, mode, code, slo
 
 
 @inline
-def transpose(like, target, target_row, source, source_row, rows, columns):
+def _transpose(like, target, target_row, source, source_row, rows, columns):
     """Transpose ``rows`` contiguous rows; the rows of the target are filled up to whole vectors."""
     step = lanes(like)
     for j in range(0, rows, step):
@@ -344,10 +344,10 @@ def transpose(like, target, target_row, source, source_row, rows, columns):
 
 
 @inline
-def pack(like, packed, width, b, b_row, b_column, depth, columns):
+def _pack(like, packed, width, b, b_row, b_column, depth, columns):
     """Copy a panel of B into rows of ``width`` numbers; columns beyond those of B become zero."""
     if b_row == 1 and b_column != 1:
-        transpose(like, packed, width, b, b_column, columns, depth)
+        _transpose(like, packed, width, b, b_column, columns, depth)
     else:
         for k in range(depth):
             row = array_at(ahead(packed, k * width), (width,))
