@@ -13,7 +13,7 @@ from typing import Any
 
 # PyTorch's file: the files of `fastnn.nn` with its contents. `not_computed` has further classes of each file.
 _FILES = {
-    "activation": ("activation", "softmax"),
+    "activation": ("activation", "softmax", "multihead_attention"),
     "adaptive": (),
     "batchnorm": ("normalization",),
     "channelshuffle": (),
@@ -24,7 +24,7 @@ _FILES = {
     "flatten": ("flatten",),
     "fold": (),
     "instancenorm": ("normalization",),
-    "linear": ("linear",),
+    "linear": ("linear", "multihead_attention"),
     "loss": ("loss", "class_loss", "pair_loss"),
     "module": ("module", "hooks", "state"),
     "normalization": ("normalization",),
@@ -33,7 +33,7 @@ _FILES = {
     "pooling": (),
     "rnn": (),
     "sparse": ("embedding",),
-    "transformer": (),
+    "transformer": ("transformer",),
     "upsampling": (),
     "utils": ("module_utils",),
 }
