@@ -24,6 +24,8 @@ __all__ = [
 
 # The length of a vector above which a scalar product is a sum of products.
 _LONG = 1024
+# The most multiply-adds of a product for which a batch of them is one launch: larger products are worth one each.
+_SMALL = 2**20
 _KERNEL_KINDS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -109,8 +111,13 @@ def _bmm(a: Tensor, b: Tensor) -> Tensor:
     """The products of two batches of matrices, recorded."""
     x, y = a._data, b._data
     out = allocation.empty((x.shape[0], x.shape[1], y.shape[2]), x.dtype)
-    for i in range(x.shape[0]):
-        _product(out[i], x[i], y[i])
+    if x.dtype not in _KERNEL_KINDS:
+        np.matmul(x, y, out=out)
+    elif x.shape[0] > 1 and x.shape[1] * x.shape[2] * y.shape[2] <= _SMALL:
+        kernels.batched_gemm(out, x, y)
+    else:
+        for i in range(x.shape[0]):
+            kernels.gemm(out[i], x[i], y[i])
     if not _recorded(a, b):
         return _wrap(out)
     a_kept, b_kept = a if b._requires_grad else None, b if a._requires_grad else None
