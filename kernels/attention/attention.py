@@ -117,14 +117,14 @@ def _forward(dtype):
 
 
 _BACKWARD_WORDS = Words(
-    "dq dk dv dscores dout q k v weights state scratch; batches heads queries keys size vsize group flags layout "
+    "dq dk dv dscores within dout q k v weights state scratch; batches heads queries keys size vsize group flags layout "
     "q_batch q_head q_row k_batch k_head k_row v_batch v_head v_row; scale keep"
 )
 
 
 def _backward(dtype):
     def attention_backward_slice(args, t, n):
-        # dq, q[batches, heads, queries, size], dk, k[batches, heads // group, keys, size], dv, v[batches,
+        # within is only declared as written. dq, q[batches, heads, queries, size], dk, k[batches, heads // group, keys, size], dv, v[batches,
         # heads // group, keys, vsize]; dout[batches, heads, queries, vsize]; dscores, weights[batches, heads, queries,
         # keys]; state[2]; scratch[n, (vsize + 2 * _BLOCK) * width]
         like, step = dtype(0), lanes(dtype(0))
@@ -213,7 +213,7 @@ _FORWARD = by_dtype(
     "attention_forward", _forward, _FORWARD_WORDS, outputs="out weights scratch", stand_in="scratch"
 )
 _BACKWARD = by_dtype(
-    "attention_backward", _backward, _BACKWARD_WORDS, outputs="dq dk dv dscores scratch", stand_in="scratch"
+    "attention_backward", _backward, _BACKWARD_WORDS, outputs="dq dk dv dscores within scratch", stand_in="scratch"
 )
 
 
@@ -313,7 +313,7 @@ def attention_forward(
 def attention_backward(
     dq: np.ndarray, dk: np.ndarray, dv: np.ndarray, dscores: np.ndarray | None, dout: np.ndarray, q: np.ndarray,
     k: np.ndarray, v: np.ndarray, weights: np.ndarray, *, scale: float, layout: int = 0, p: float = 0.0,
-    state: np.ndarray | None = None,
+    state: np.ndarray | None = None, within: np.ndarray | None = None,
 ) -> None:  # fmt: skip
     """The gradients of :func:`attention_forward`; its other arguments have the same meaning.
 
@@ -323,6 +323,7 @@ def attention_backward(
         dscores: (batches, heads, queries, keys), C-contiguous, receives the gradient of the mask; or None.
         dout: (batches, heads, queries, vsize), dense in the order ``layout``.
         weights: as the forward left them.
+        within: the array whose parts side by side dq, dk and dv are, so that a recording knows who writes it; or None.
     """
     kernel = kernel_for(_BACKWARD, "q", q)
     dtype = q.dtype
@@ -340,6 +341,8 @@ def attention_backward(
     else:
         for name, d, a in pairs:
             _check_dense(name, d, dtype, a.shape, layout, True)
+    if within is not None:
+        check_output("within", within, dtype, within.shape)
     if dscores is not None:
         check_output("dscores", dscores, dtype, weights.shape)
         flags |= _SCORES
@@ -355,7 +358,7 @@ def attention_backward(
     scratch = _scratch(parts, vsize, keys, 2, dtype)
     launch(
         kernel, parts,
-        (dq, dk, dv, scratch if dscores is None else dscores, dout, q, k, v, weights,
+        (dq, dk, dv, scratch if dscores is None else dscores, scratch if within is None else within, dout, q, k, v, weights,
          scratch if state is None else state, scratch),
         *sizes, group, flags, layout, *strides, scale, 1.0 - p,
     )  # fmt: skip

@@ -193,7 +193,7 @@ def _attend(
         by_scores = allocation.empty(shape, q.dtype) if len(operands) > len(sources) else None
         kernels.attention_backward(
             *parts, by_scores, dout, q, k, v, saved, scale=how.scale, layout=how.layout,
-            p=how.p if how.state is not None else 0.0, state=how.state,
+            p=how.p if how.state is not None else 0.0, state=how.state, within=grads[0] if packed else None,
         )  # fmt: skip
         found: list[Tensor | None] = [_wrap(g) for g in grads]
         if by_scores is not None:
