@@ -202,10 +202,13 @@ def _attend(
         return tuple(found)
 
     node = Node(
-        "ScaledDotProductAttention", operands, run, operands, keeps=True,
+        "ScaledDotProductAttention", operands, run, sources, keeps=True,
         recompute=lambda: _composed(sources, mask, how)[0],
     )  # fmt: skip
-    return _wrap(result, node), weights
+    # As in PyTorch, whose kernel reads the result; with a mask that is trained, or groups, it multiplies matrices.
+    guarded = len(operands) == len(sources) and q.shape[1] == k.shape[1]
+    made = _wrap(result, node)
+    return node.guard(made) if guarded else made, weights
 
 
 def _weights(
@@ -343,6 +346,11 @@ def scaled_dot_product_attention(
     lead = leads[0]
     whole = (*lead, query._data.shape[-2], key._data.shape[-2])
     mask = None if attn_mask is None else _as_scores(attn_mask, whole, query)
+    if k_heads not in (0, lead[-1] if lead else 0):
+        # Copies, as in PyTorch: the operands may change before the backward pass.
+        query, key, value = query.clone(), key.clone(), value.clone()
+    elif mask is not None and mask._requires_grad:
+        query, key = query.clone(), key.clone()
     sources = tuple([_in_four(t, wanted) for t, wanted in zip((query, key, value), leads, strict=True)])
     if mask is not None and len(lead) != 2:
         mask = _in_four(mask.expand(whole), lead) if mask._data.ndim > 2 else mask
