@@ -46,7 +46,7 @@ class MultiheadAttention(Module):
     (torch.Size([4, 5, 8]), torch.Size([4, 5, 5]))
     """
 
-    __constants__ = ["batch_first"]
+    __constants__ = ("batch_first",)
 
     in_proj_weight: Parameter | None
     q_proj_weight: Parameter | None

@@ -56,7 +56,7 @@ class _Layer(Module):
     activation: _Activation
     norm_first: bool
 
-    __constants__ = ["norm_first"]
+    __constants__ = ("norm_first",)
 
     def _attention(
         self, part: MultiheadAttention, x: Tensor, memory: Tensor, mask: Tensor | None, padding: Tensor | None,
@@ -277,8 +277,8 @@ class TransformerEncoder(Module):
         encoder_layer: a :class:`TransformerEncoderLayer`, or a module with the same arguments.
         num_layers: copies, all with the same initial parameters.
         norm: a module at the end, or None.
-        enable_nested_tensor: in evaluation mode without gradients, whether rows of padding at the end of a sample become
-            0, as in PyTorch, which leaves them out.
+        enable_nested_tensor: in evaluation mode without gradients, whether rows of padding at the end of a sample
+            become 0, as in PyTorch, which leaves them out.
         mask_check: whether that is done only if all padding is at the ends of samples.
 
     >>> import fastnn
@@ -288,7 +288,7 @@ class TransformerEncoder(Module):
     torch.Size([4, 5, 8])
     """
 
-    __constants__ = ["norm"]
+    __constants__ = ("norm",)
 
     def __init__(
         self,
@@ -352,7 +352,7 @@ class TransformerDecoder(Module):
     torch.Size([5, 4, 8])
     """
 
-    __constants__ = ["norm"]
+    __constants__ = ("norm",)
 
     def __init__(self, decoder_layer: Module, num_layers: int, norm: Module | None = None) -> None:
         super().__init__()

@@ -14,7 +14,8 @@ import numpy as np
 
 from fastnn.kernels.activation.dropout import check_drop, drop, drop_factor
 from fastnn.kernels.llvm.micro_kernel import ACCUMULATE, lanes, limits
-from fastnn.kernels.llvm.padded_rows import exponentials, fill, scale as scale_row, scores, slopes, unfill
+from fastnn.kernels.llvm.padded_rows import exponentials, fill, scores, slopes, unfill
+from fastnn.kernels.llvm.padded_rows import scale as scale_row
 from fastnn.kernels.llvm.random import random_keys, random_threshold
 from fastnn.kernels.matmul.batched import multiply
 from fastnn.kernels.matmul.gemm import _transpose
@@ -117,16 +118,16 @@ def _forward(dtype):
 
 
 _BACKWARD_WORDS = Words(
-    "dq dk dv dscores within dout q k v weights state scratch; batches heads queries keys size vsize group flags layout "
-    "q_batch q_head q_row k_batch k_head k_row v_batch v_head v_row; scale keep"
+    "dq dk dv dscores within dout q k v weights state scratch; batches heads queries keys size vsize group flags "
+    "layout q_batch q_head q_row k_batch k_head k_row v_batch v_head v_row; scale keep"
 )
 
 
 def _backward(dtype):
     def attention_backward_slice(args, t, n):
-        # within is only declared as written. dq, q[batches, heads, queries, size], dk, k[batches, heads // group, keys, size], dv, v[batches,
+        # dq, q[batches, heads, queries, size], dk, k[batches, heads // group, keys, size], dv, v[batches,
         # heads // group, keys, vsize]; dout[batches, heads, queries, vsize]; dscores, weights[batches, heads, queries,
-        # keys]; state[2]; scratch[n, (vsize + 2 * _BLOCK) * width]
+        # keys]; state[2]; scratch[n, (vsize + 2 * _BLOCK) * width]; `within` is only declared as written
         like, step = dtype(0), lanes(dtype(0))
         batches, heads = integer(args, _BACKWARD_WORDS.batches), integer(args, _BACKWARD_WORDS.heads)
         queries, keys = integer(args, _BACKWARD_WORDS.queries), integer(args, _BACKWARD_WORDS.keys)
@@ -358,7 +359,7 @@ def attention_backward(
     scratch = _scratch(parts, vsize, keys, 2, dtype)
     launch(
         kernel, parts,
-        (dq, dk, dv, scratch if dscores is None else dscores, scratch if within is None else within, dout, q, k, v, weights,
-         scratch if state is None else state, scratch),
+        (dq, dk, dv, scratch if dscores is None else dscores, scratch if within is None else within, dout, q, k, v,
+         weights, scratch if state is None else state, scratch),
         *sizes, group, flags, layout, *strides, scale, 1.0 - p,
     )  # fmt: skip

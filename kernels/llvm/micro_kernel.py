@@ -409,7 +409,7 @@ def _write_transpose(module: ir.Module, name: str, number: ir.Type, lanes: int) 
             block.append(_load(b, place(b, source, source_row, i), vector, mask))
         transpose_registers(b, block)
         for j in range(lanes):
-            # A branch, not an empty mask: a store with an empty mask takes some 400 cycles of a Zen 4.
+            # A branch, not an empty mask, with which a store is slow: 2,048 blocks of 20 x 24 took a Zen 4 1.7 ms.
             with b.if_then(b.icmp_signed("<", _INT(j), columns)) if masked else nullcontext():
                 _store(b, block[j], place(b, target, target_row, j), None)
         b.ret_void()

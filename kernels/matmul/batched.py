@@ -1,7 +1,7 @@
 """Products of two batches of small matrices, in one launch.
 
-Each product is done by one part, tile by tile, with the micro-kernel of :mod:`fastnn.kernels.matmul.gemm`. Large matrices
-are better multiplied one after the other by :func:`fastnn.kernels.matmul.gemm.gemm`, which cuts each of them.
+Each product is done by one part, tile by tile, with the micro-kernel of :mod:`fastnn.kernels.matmul.gemm`. Large
+matrices are better multiplied one after the other by :func:`fastnn.kernels.matmul.gemm.gemm`, which cuts each of them.
 """
 
 from __future__ import annotations

@@ -74,7 +74,7 @@ def check_batch(
         or a.shape != shape
         or not (a.flags.behaved if output else a.flags.aligned)
         or (a.size and rows and ((shape[-1] > 1 and a.strides[-1] != size) or min(a.strides) < 0))
-        or (a.size and any([stride % size for stride in a.strides]))
+        or (a.size and any(stride % size for stride in a.strides))
     ):
         raise _explain(name, a, dtype, shape, "aligned, with contiguous rows" if rows else "aligned")
     strides = tuple([stride // size for stride in a.strides])

@@ -1,7 +1,7 @@
 """Attention as functions of tensors. Public under ``fastnn.nn.functional``.
 
-One kernel computes the heads of a batch, and one their gradients; sizes and dtypes that it does not take are computed by
-plain operations, which also give the second derivatives.
+One kernel computes the heads of a batch, and one their gradients; sizes and dtypes that they do not take are computed
+by plain operations, which also give the second derivatives.
 """
 
 from __future__ import annotations
@@ -108,7 +108,7 @@ def _composed(sources: tuple[Tensor, ...], mask: Tensor | None, how: _Attention)
         hidden = _wrap(constant(~np.tri(*scores._data.shape[-2:], dtype=np.bool_)))
         scores = masked_fill(scores, hidden, -math.inf)
     if how.safe:
-        without = _wrap(np.isneginf(scores._data).all(-1, keepdims=True))
+        without = _wrap(np.asarray(np.isneginf(scores._data).all(-1, keepdims=True)))
         weights = masked_fill(softmax(masked_fill(scores, without, 0.0), -1), without, 0.0)
     else:
         weights = softmax(scores, -1)
@@ -141,19 +141,17 @@ def _attend(
     """
     if sources[0]._data.dtype == np.float16:
         wide = tuple([t.float() for t in sources])
-        out, weights = _attend(wide, None if mask is None else mask.float(), how, need_weights)
-        return out.half(), None if weights is None else weights.half()
+        plain, weights = _attend(wide, None if mask is None else mask.float(), how, need_weights)
+        return plain.half(), None if weights is None else weights.half()
     packed = len(sources) == 1
-    if how.heads is not None:
-        arrays = [_contiguous(t._data) for t in sources]
-    else:
-        arrays = [_rows(t._data) for t in sources]
+    dense = _rows if how.heads is None else _contiguous
+    arrays = [dense(t._data) for t in sources]
     views = [part for array in arrays for part in _split(array, 3 if packed else 1, how.heads, how.layout)]
     q, k, v = views
     shape, (batches, heads, queries, _) = (*q.shape[:3], k.shape[2]), q.shape
     if not (k.shape[1] and k.shape[2] and k.shape[3] and v.shape[3]) or q.dtype not in _KINDS:
-        out, weights = _composed(sources, mask, how)
-        return out, weights if need_weights else None
+        plain, shares = _composed(sources, mask, how)
+        return plain, shares if need_weights else None
     operands = sources if mask is None or not mask._requires_grad else (*sources, mask)
     recorded = _recorded(*operands)
     added = None
@@ -165,19 +163,20 @@ def _attend(
             added = _contiguous(np.broadcast_to(added, (*added.shape[:-1], shape[-1])))
         added = np.broadcast_to(added, shape)
     saved = allocation.empty(shape, q.dtype) if recorded or need_weights else None
-    whole = (batches, heads, queries, v.shape[3])
+    whole = batches, heads, queries, v.shape[3]
+    options: dict[str, Any] = {"scale": how.scale, "layout": how.layout, "p": how.p if how.state is not None else 0.0}
     out = allocation.empty([whole[axis] for axis in ORDERS[how.layout]], q.dtype)
     unturned = _UNTURNED[how.layout]
     kernels.attention_forward(
-        out.transpose(unturned), saved, q, k, v, added, scale=how.scale, layout=how.layout, causal=how.causal,
-        safe=how.safe, p=how.p if how.state is not None else 0.0, state=how.state,
+        out.transpose(unturned), saved, q, k, v, added, causal=how.causal, safe=how.safe, state=how.state, **options
     )  # fmt: skip
     result = out.transpose(unturned) if how.heads is None else out.reshape(*out.shape[:2], heads * v.shape[3])
-    weights = _weights(operands, sources, mask, how, saved) if need_weights else None
+    shares = _weights(operands, sources, mask, how, saved) if need_weights else None
     if not recorded:
-        return _wrap(result), weights
+        return _wrap(result), shares
 
     def run(grad: Tensor) -> tuple[Tensor | None, ...]:
+        assert saved is not None
         dout = grad._data
         if how.heads is None:
             dout = dout.transpose(ORDERS[how.layout])
@@ -189,11 +188,10 @@ def _attend(
             ]
         else:
             grads = [allocation.empty_like(a) for a in arrays]
-        parts = [part for g in grads for part in _split(g, 3 if packed else 1, how.heads, how.layout)]
+        dq, dk, dv = [part for g in grads for part in _split(g, 3 if packed else 1, how.heads, how.layout)]
         by_scores = allocation.empty(shape, q.dtype) if len(operands) > len(sources) else None
         kernels.attention_backward(
-            *parts, by_scores, dout, q, k, v, saved, scale=how.scale, layout=how.layout,
-            p=how.p if how.state is not None else 0.0, state=how.state, within=grads[0] if packed else None,
+            dq, dk, dv, by_scores, dout, q, k, v, saved, state=how.state, within=grads[0] if packed else None, **options
         )  # fmt: skip
         found: list[Tensor | None] = [_wrap(g) for g in grads]
         if by_scores is not None:
@@ -208,7 +206,7 @@ def _attend(
     # As in PyTorch, whose kernel reads the result; with a mask that is trained, or groups, it multiplies matrices.
     guarded = len(operands) == len(sources) and q.shape[1] == k.shape[1]
     made = _wrap(result, node)
-    return node.guard(made) if guarded else made, weights
+    return node.guard(made) if guarded else made, shares
 
 
 def _weights(
@@ -513,7 +511,8 @@ def multi_head(
     causal = is_causal and key_padding_mask is None and not need_weights
     attn_mask = None if causal else canonical_mask(attn_mask, "attn_mask", None, "", query, False)
     _check(
-        embed_dim == embed_dim_to_check, f"was expecting embedding dimension of {embed_dim_to_check}, but got {embed_dim}"
+        embed_dim == embed_dim_to_check,
+        f"was expecting embedding dimension of {embed_dim_to_check}, but got {embed_dim}",
     )
     size = embed_dim // num_heads
     _check(size * num_heads == embed_dim, f"embed_dim {embed_dim} not divisible by num_heads {num_heads}")
