@@ -21,7 +21,8 @@ from fastnn.kernels.attention.attention import ORDERS
 
 # batches, heads, heads of the keys, queries, keys, size, size of a value
 SIZES = [
-    (2, 4, 4, 20, 20, 16, 16), (1, 1, 1, 1, 1, 1, 1), (3, 4, 2, 5, 7, 3, 6), (1, 2, 1, 50, 67, 24, 33), (2, 3, 3, 13, 33, 5, 2),
+    (2, 4, 4, 20, 20, 16, 16), (1, 1, 1, 1, 1, 1, 1), (3, 4, 2, 5, 7, 3, 6), (1, 2, 1, 50, 67, 24, 33),
+    (2, 3, 3, 13, 33, 5, 2),
 ]  # fmt: skip
 NAMES = ("dq", "dk", "dv", "dscores")
 
@@ -29,6 +30,14 @@ NAMES = ("dq", "dk", "dv", "dscores")
 def dense(shape, layout, dtype):
     order = ORDERS[layout]
     return np.full([shape[axis] for axis in order], np.nan, dtype).transpose(np.argsort(order))
+
+
+class Block(Canary):
+    """A canary of any number of dimensions."""
+
+    def __init__(self, shape, dtype):
+        super().__init__((int(np.prod(shape[:-1])), shape[-1]), dtype)
+        self.array = self.array.reshape(shape)
 
 
 def inputs(sizes, dtype, layout=0, masked=False):
@@ -168,10 +177,10 @@ def test_memory_around(dtype, side):
     q, k, v, mask = inputs((2, 2, 1, 3, 19, 5, 7), dtype, masked=True)
     mask, state = np.ascontiguousarray(mask), np.array([1, 1])
     with cut_in(3):
-        out, weights = Canary((2, 2, 3, 7), dtype), Canary((2, 2, 3, 19), dtype)
+        out, weights = Block((2, 2, 3, 7), dtype), Block((2, 2, 3, 19), dtype)
         given = [guarded(a, side) for a in (q, k, v, mask)]
         attention_forward(out.array, weights.array, *given, scale=0.3, p=0.2, state=state)
-        grads = [Canary(a.shape, dtype) for a in (q, k, v, mask)]
+        grads = [Block(a.shape, dtype) for a in (q, k, v, mask)]
         attention_backward(
             *[g.array for g in grads], guarded(out.array, side), *given[:3], guarded(weights.array, side), scale=0.3,
             p=0.2, state=state,
@@ -227,7 +236,9 @@ def test_wrong_arrays_of_the_backward_are_refused(name):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
-@pytest.mark.parametrize("sizes", [(5, 20, 16, 20), (1, 1, 1, 1), (3, 13, 7, 40), (2, 2, 3, 65), (2, 3, 0, 4), (0, 2, 3, 4)])
+@pytest.mark.parametrize(
+    "sizes", [(5, 20, 16, 20), (1, 1, 1, 1), (3, 13, 7, 40), (2, 2, 3, 65), (2, 3, 0, 4), (0, 2, 3, 4)], ids=str
+)
 def test_batches_of_products(dtype, sizes):
     count, rows, depth, columns = sizes
     rng = np.random.default_rng(0)
@@ -238,7 +249,7 @@ def test_batches_of_products(dtype, sizes):
     first = None
     for x in (a, np.ascontiguousarray(a.swapaxes(1, 2)).swapaxes(1, 2), np.repeat(a, 2, 2)[:, :, ::2]):
         for y in (b, turned, np.asfortranarray(b)):
-            out = Canary((count, rows, columns), dtype)
+            out = Block((count, rows, columns), dtype)
             with cut_in(2):
                 batched_gemm(out.array, x, y)
             out.check()

@@ -141,8 +141,8 @@ def _attend(
     """
     if sources[0]._data.dtype == np.float16:
         wide = tuple([t.float() for t in sources])
-        plain, weights = _attend(wide, None if mask is None else mask.float(), how, need_weights)
-        return plain.half(), None if weights is None else weights.half()
+        single, found = _attend(wide, None if mask is None else mask.float(), how, need_weights)
+        return single.half(), None if found is None else found.half()
     packed = len(sources) == 1
     dense = _rows if how.heads is None else _contiguous
     arrays = [dense(t._data) for t in sources]
@@ -150,8 +150,8 @@ def _attend(
     q, k, v = views
     shape, (batches, heads, queries, _) = (*q.shape[:3], k.shape[2]), q.shape
     if not (k.shape[1] and k.shape[2] and k.shape[3] and v.shape[3]) or q.dtype not in _KINDS:
-        plain, shares = _composed(sources, mask, how)
-        return plain, shares if need_weights else None
+        plain, weights = _composed(sources, mask, how)
+        return plain, weights if need_weights else None
     operands = sources if mask is None or not mask._requires_grad else (*sources, mask)
     recorded = _recorded(*operands)
     added = None
