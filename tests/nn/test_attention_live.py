@@ -31,19 +31,19 @@ def test_layer_beside_pytorch(kind: str, extra: dict[str, bool], batch_first: bo
     keys = 4 if kind == "self" else 6
 
     def run(lib: Any, mask: Any, padding: Any, weights: bool) -> Any:
-        layer = lib.nn.MultiheadAttention(8, 2, batch_first=batch_first, **extra, **sizes)
-        layer.load_state_dict({n: lib.tensor(randoms(*s, kind=np.float32)) for n, s in shapes.items()})
+        layer = lib.nn.MultiheadAttention(8, 2, batch_first=batch_first, **extra, **sizes, dtype=lib.float64)
+        layer.load_state_dict({n: lib.tensor(randoms(*s) / 3) for n, s in shapes.items()})
 
         def rows(length: int, features: int, seed: int) -> Any:
             shape = (3, length, features) if batch_first else (length, 3, features)
-            return lib.tensor(randoms(*shape, seed=seed, kind=np.float32), requires_grad=True)
+            return lib.tensor(randoms(*shape, seed=seed), requires_grad=True)
 
         q = rows(4, 8, 1)
         k = q if kind == "self" else rows(6, sizes.get("kdim", 8), 2)
         v = k if kind in ("self", "packed") else rows(6, sizes.get("vdim", 8), 3)
         shape = (6, 4, keys) if mask == "heads" else (4, keys)
-        of_mask = randoms(*shape, seed=4, kind=np.float32)
-        of_padding = randoms(3, keys, seed=5, kind=np.float32)
+        of_mask = randoms(*shape, seed=4)
+        of_padding = randoms(3, keys, seed=5)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             out, shares = layer(
@@ -114,4 +114,5 @@ def test_reprs_and_initial_shapes_are_pytorchs() -> None:
         assert [(n, tuple(p.shape)) for n, p in ours.state_dict().items()] == [
             (n, tuple(p.shape)) for n, p in theirs.state_dict().items()
         ]
-    assert_same(nn.Transformer.generate_square_subsequent_mask(3), torch.nn.Transformer.generate_square_subsequent_mask(3))
+    masks = [layers.Transformer.generate_square_subsequent_mask(3) for layers in (nn, torch.nn)]
+    assert_same(*masks)

@@ -319,7 +319,7 @@ def scaled_dot_product_attention(
                 f"{attn_mask.dtype} and  query.dtype: {query.dtype} instead."
             )
     if dropout_p > 1:
-        check_probability(dropout_p)
+        raise RuntimeError(f"dropout probability has to be between 0 and 1, but got {dropout_p}")
     lead = query._data.shape[:-2]
     if enable_gqa and min(query._data.ndim, key._data.ndim, value._data.ndim) > 2:
         k_heads, v_heads = _heads_of(lead, key, value)
