@@ -253,8 +253,8 @@ def page() -> str:
 This page lists each public name of PyTorch {TORCH_VERSION} in the modules below, and says whether fastnn has it.
 fastnn has {counts["yes"]} of them, another {counts["differs"]} with a difference, and does not have {counts["no"]}:
 above all complex, sparse and quantised tensors, and devices other than the CPU. A missing name raises AttributeError
-or ImportError, as any unknown name does. Another {counts["name"]} are only names, above all convolutions, recurrent and
-attention layers: programs may import them, derive from them and test for them by `isinstance`; making or calling one
+or ImportError, as any unknown name does. Another {counts["name"]} are only names, above all convolutions and
+recurrent layers: programs may import them, derive from them and test for them by `isinstance`; making or calling one
 raises NotImplementedError.
 
 `python docs/make_torch_api.py` writes this page from the code; do not edit it. "Without `out`" means that fastnn's

@@ -24,6 +24,7 @@ from fastnn.kernels.activation.elementwise_activations import elementwise_backwa
 from fastnn.kernels.activation.fused_activations import activation_backward, activation_forward
 from fastnn.kernels.activation.prelu import prelu_backward, prelu_forward
 from fastnn.kernels.activation.textbook_derivative import activation_derivative
+from fastnn.kernels.attention.attention import attention_backward, attention_forward
 from fastnn.kernels.classic.perceptron import perceptron_predict, perceptron_train
 from fastnn.kernels.loss.losses import pointwise_loss
 from fastnn.kernels.loss.multilabel_margin import multilabel_margin
@@ -31,6 +32,7 @@ from fastnn.kernels.loss.nll_loss import nll_loss
 from fastnn.kernels.loss.paired_losses import paired_loss, paired_loss_gradient
 from fastnn.kernels.loss.probabilities import probabilities, probabilities_and_error
 from fastnn.kernels.loss.softmax_cross_entropy import softmax_cross_entropy
+from fastnn.kernels.matmul.batched import batched_gemm
 from fastnn.kernels.matmul.gemm import gemm
 from fastnn.kernels.matmul.linear import linear_backward, linear_forward
 from fastnn.kernels.matmul.sparse_linear import sparse_forward, sparse_update
@@ -81,8 +83,11 @@ __all__ = [
     "activation_slope_backward",
     "alpha_dropout_backward",
     "alpha_dropout_forward",
+    "attention_backward",
+    "attention_forward",
     "batch_norm_backward",
     "batch_norm_forward",
+    "batched_gemm",
     "block_norms",
     "categorical_draw",
     "categorical_entropy_backward",

@@ -10,6 +10,8 @@ from cases import _SPECIAL, Arrays, _add, _gradients
 from comparison import as_array
 from operations import ACTIVATIONS
 
+import fastnn
+
 # Layer, the roundings allowed, and the special numbers that PyTorch's vectorised code gets wrong.
 _LAYERS: dict[str, tuple[Callable[[Any], Any], float]] = {
     **{name: layer for row in ACTIVATIONS for name, layer in row.layers.items()},
@@ -116,3 +118,41 @@ for _mode in ("sum", "mean", "max"):
         f"bag_{_mode}_padding",
         lambda nn, kind, mode=_mode: nn.EmbeddingBag(6, 4, mode=mode, padding_idx=0, dtype=kind), _ROWS,
     )  # fmt: skip
+
+
+def _attention(
+    name: str, build: Callable[[Any, Any], Any], shape: tuple[int, ...], call: Callable[[Any, Any, Any], Any],
+    kind: Any = np.float32,
+) -> None:  # fmt: skip
+    def inputs(rng: np.random.Generator) -> Arrays:
+        layer = build(fastnn.nn, fastnn.float64)
+        made = {"x": rng.standard_normal(shape), "dy": rng.standard_normal(shape)}
+        made |= {f"p.{n}": 0.5 * rng.standard_normal(tuple(p.shape)) for n, p in layer.state_dict().items()}
+        return {n: a.astype(kind) for n, a in made.items()}
+
+    def run(lib: Any, inputs: Arrays) -> Arrays:
+        layer = build(lib.nn, lib.float64 if kind is np.float64 else lib.float32)
+        return _gradients(lib, layer, inputs, lambda x: call(lib, layer, x))
+
+    # The gradients are sums over all rows of the results of several layers.
+    _add("attention", name, inputs, run, roundings=200, least=4.0)
+
+
+def _padding(lib: Any) -> Any:
+    return lib.tensor(np.arange(12).reshape(3, 4) % 4 > 2)
+
+
+_attention("layer", lambda nn, kind: nn.MultiheadAttention(8, 2, add_bias_kv=True, dtype=kind), (4, 3, 8),
+           lambda lib, layer, x: layer(x, x, x, key_padding_mask=_padding(lib))[0])
+_attention("layer_of_other_features", lambda nn, kind: nn.MultiheadAttention(
+               8, 4, bias=False, kdim=3, vdim=5, batch_first=True, dtype=kind), (3, 4, 8),
+           lambda lib, layer, x: layer(x, x[..., :3], x[..., 3:], need_weights=False)[0], np.float64)
+_attention("encoder", lambda nn, kind: nn.TransformerEncoderLayer(
+               8, 2, 6, 0.0, "gelu", batch_first=True, norm_first=True, dtype=kind), (3, 4, 8),
+           lambda lib, layer, x: layer(x, src_key_padding_mask=_padding(lib)))
+_attention("transformer", lambda nn, kind: nn.Transformer(
+               4, 2, 1, 1, 6, 0.0, batch_first=True, layer_norm_eps=1e-3, bias=False, dtype=kind,
+               custom_encoder=nn.TransformerEncoder(nn.TransformerEncoderLayer(
+                   4, 2, 6, 0.0, batch_first=True, dtype=kind), 2)), (3, 4, 4),
+           lambda lib, layer, x: layer(x, x, tgt_mask=lib.nn.Transformer.generate_square_subsequent_mask(
+               4, dtype=x.dtype), memory_key_padding_mask=_padding(lib).to(x.dtype) * -9), np.float64)

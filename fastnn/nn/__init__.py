@@ -22,10 +22,12 @@ from fastnn.nn import (
     linear,
     loss,
     modules,
+    multihead_attention,
     normalization,
     pair_loss,
     parameter_container,
     softmax,
+    transformer,
     utils,
 )
 from fastnn.nn import tensor_subclasses as tensor_subclasses
@@ -38,11 +40,13 @@ from fastnn.nn.embedding import *
 from fastnn.nn.flatten import *
 from fastnn.nn.linear import *
 from fastnn.nn.module import Module
+from fastnn.nn.multihead_attention import *
 from fastnn.nn.normalization import *
 from fastnn.nn.pair_loss import *
 from fastnn.nn.parameter import Buffer, Parameter, UninitializedParameter
 from fastnn.nn.parameter_container import *
 from fastnn.nn.softmax import *
+from fastnn.nn.transformer import *
 
 __all__ = ["Buffer", "Module", "Parameter", "UninitializedParameter", "functional", "init", "modules", "utils"]
 __all__ += class_loss.__all__
@@ -53,10 +57,12 @@ __all__ += dropout.__all__
 __all__ += embedding.__all__
 __all__ += flatten.__all__
 __all__ += linear.__all__
+__all__ += multihead_attention.__all__
 __all__ += normalization.__all__
 __all__ += pair_loss.__all__
 __all__ += parameter_container.__all__
 __all__ += softmax.__all__
+__all__ += transformer.__all__
 
 if TYPE_CHECKING:
     from fastnn.nn.activation import *

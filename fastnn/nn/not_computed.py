@@ -13,7 +13,6 @@ from fastnn._core.absent import absent_class, absent_function
 
 # PyTorch's file of ``nn.modules``: its classes, each with its bases; without bases, Module.
 LAYERS = {
-    "activation": "MultiheadAttention",
     "adaptive": "AdaptiveLogSoftmaxWithLoss",
     "batchnorm": """
         BatchNorm2d(_BatchNorm) BatchNorm3d(_BatchNorm) SyncBatchNorm(_BatchNorm) _LazyNormBase
@@ -61,13 +60,10 @@ LAYERS = {
         RNNBase RNN(RNNBase) LSTM(RNNBase) GRU(RNNBase)
         RNNCellBase RNNCell(RNNCellBase) LSTMCell(RNNCellBase) GRUCell(RNNCellBase)
     """,
-    "transformer": """
-        Transformer TransformerEncoder TransformerEncoderLayer TransformerDecoder TransformerDecoderLayer
-    """,
     "upsampling": "Upsample UpsamplingBilinear2d(Upsample) UpsamplingNearest2d(Upsample)",
 }  # fmt: skip
 
-# Functions of `nn.functional`. Not scaled_dot_product_attention: programs have their own formula if it is missing.
+# Functions of `nn.functional`.
 _FUNCTIONS = """
     adaptive_avg_pool1d adaptive_avg_pool2d adaptive_avg_pool3d adaptive_max_pool1d adaptive_max_pool1d_with_indices
     adaptive_max_pool2d adaptive_max_pool2d_with_indices adaptive_max_pool3d adaptive_max_pool3d_with_indices
@@ -76,7 +72,7 @@ _FUNCTIONS = """
     fractional_max_pool3d fractional_max_pool3d_with_indices grid_sample interpolate linear_cross_entropy
     local_response_norm lp_pool1d lp_pool2d lp_pool3d max_pool1d max_pool1d_with_indices max_pool2d
     max_pool2d_with_indices max_pool3d max_pool3d_with_indices max_unpool1d max_unpool2d max_unpool3d
-    multi_head_attention_forward pixel_shuffle pixel_unshuffle unfold upsample upsample_bilinear upsample_nearest
+    pixel_shuffle pixel_unshuffle unfold upsample upsample_bilinear upsample_nearest
 """
 FUNCTIONS = frozenset(_FUNCTIONS.split())
 

@@ -10,7 +10,6 @@ import numpy as np
 from fastnn import kernels
 from fastnn._autograd.engine import Node, SelectiveNode
 from fastnn._autograd.modes import _mode
-from fastnn._core.capture_state import stop
 from fastnn._core.errors import DTypeError, RangeError, ShapeError
 from fastnn._tensor.tensor import Tensor, _recorded, _unbroadcast, _wrap
 from fastnn.kernels.runtime import allocation
@@ -25,6 +24,8 @@ __all__ = [
 
 # The length of a vector above which a scalar product is a sum of products.
 _LONG = 1024
+# The most multiply-adds of a product for which a batch of them is one launch: larger products are worth one each.
+_SMALL = 2**20
 _KERNEL_KINDS = (np.dtype(np.float32), np.dtype(np.float64))
 
 
@@ -106,20 +107,17 @@ def _mm(a: Tensor, b: Tensor, turn_a: bool = False, turn_b: bool = False, column
     return _wrap(out, SelectiveNode("Mm", (a, b), run, tuple([t for t in (a_kept, b_kept) if t is not None])))
 
 
-# Batches of so many matrices, with so many multiplications each, are left to NumPy: a launch for each takes longer.
-_MANY, _SMALL = 8, 32**3
-
-
 def _bmm(a: Tensor, b: Tensor) -> Tensor:
     """The products of two batches of matrices, recorded."""
     x, y = a._data, b._data
     out = allocation.empty((x.shape[0], x.shape[1], y.shape[2]), x.dtype)
-    if x.shape[0] >= _MANY and x.shape[1] * x.shape[2] * y.shape[2] <= _SMALL:
-        stop("NumPy computes batches of small matrices")
+    if x.dtype not in _KERNEL_KINDS:
         np.matmul(x, y, out=out)
+    elif x.shape[0] > 1 and x.shape[1] * x.shape[2] * y.shape[2] <= _SMALL:
+        kernels.batched_gemm(out, x, y)
     else:
         for i in range(x.shape[0]):
-            _product(out[i], x[i], y[i])
+            kernels.gemm(out[i], x[i], y[i])
     if not _recorded(a, b):
         return _wrap(out)
     a_kept, b_kept = a if b._requires_grad else None, b if a._requires_grad else None

@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import functools
 from collections.abc import Callable
+from contextlib import nullcontext
 from typing import NamedTuple
 
 from llvmlite import ir
@@ -410,8 +411,9 @@ def _write_transpose(module: ir.Module, name: str, number: ir.Type, lanes: int) 
             block.append(_load(b, at, vector, mask))
         transpose_registers(b, block)
         for j in range(lanes):
-            mask = _splat(b, b.icmp_signed("<", _INT(j), columns), lanes) if masked else None
-            _store(b, block[j], place(b, target, target_row, j), mask)
+            # A branch, not an empty mask, with which a store is slow: 2,048 blocks of 20 x 24 took a Zen 4 1.7 ms.
+            with b.if_then(b.icmp_signed("<", _INT(j), columns)) if masked else nullcontext():
+                _store(b, block[j], place(b, target, target_row, j), None)
         b.ret_void()
 
     write(ir.IRBuilder(whole), masked=False)

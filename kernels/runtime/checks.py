@@ -60,6 +60,27 @@ def check_rows(
     return a.strides[0] // a.itemsize
 
 
+def check_batch(
+    name: str, a: np.ndarray, dtype: np.dtype, shape: tuple[int, ...], *, rows: bool = False, output: bool = False
+) -> tuple[int, ...]:
+    """Raise unless ``a`` is an aligned array of this dtype and shape; return its strides in numbers.
+
+    ``rows``: its last dimension must be contiguous, and is not among the strides; the others may not be negative.
+    """
+    size = getattr(a, "itemsize", 1)
+    if (
+        type(a) is not np.ndarray
+        or a.dtype != dtype
+        or a.shape != shape
+        or not (a.flags.behaved if output else a.flags.aligned)
+        or (a.size and rows and ((shape[-1] > 1 and a.strides[-1] != size) or min(a.strides) < 0))
+        or (a.size and any(stride % size for stride in a.strides))
+    ):
+        raise _explain(name, a, dtype, shape, "aligned, with contiguous rows" if rows else "aligned")
+    strides = tuple([stride // size for stride in a.strides])
+    return strides[:-1] if rows else strides
+
+
 def _explain(name: str, a: Any, dtype: np.dtype, shape: tuple[int, ...], layout: str) -> Exception:
     if not isinstance(a, np.ndarray):
         return TypeError(f"{name} must be a NumPy array, found {type(a).__name__}")

@@ -131,6 +131,8 @@ FLOATING = (
     "matmul", "matmul_function", "linear", "linear_no_bias", "relu", "sigmoid", "tanh", "relu_inplace", "bilinear",
     # For these PyTorch does not support booleans.
     "pad_reflect", "pad_replicate",
+    # For these PyTorch's error depends on the sizes, or on the mask that it converts first.
+    "attention", "multi_head_attention_weights", "multi_head_attention_other",
 )  # fmt: skip
 
 

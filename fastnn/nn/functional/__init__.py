@@ -21,6 +21,7 @@ from fastnn.nn import activation, loss
 from fastnn.nn.activation_core import GRAD_NAMES, _activation, gelu_name
 from fastnn.nn.activation_formulas import slope_of as _slope_of
 from fastnn.nn.checks import _check_tensor, _contiguous, _half
+from fastnn.nn.functional.attention import *
 from fastnn.nn.functional.class_loss import *
 from fastnn.nn.functional.dropout import *
 from fastnn.nn.functional.embedding import *

@@ -13,7 +13,7 @@ from typing import Any
 
 # PyTorch's file: the files of `fastnn.nn` with its contents. `not_computed` has further classes of each file.
 _FILES = {
-    "activation": ("activation", "softmax"),
+    "activation": ("activation", "softmax", "multihead_attention"),
     "adaptive": (),
     "batchnorm": ("normalization",),
     "channelshuffle": (),
@@ -25,7 +25,7 @@ _FILES = {
     "fold": (),
     "instancenorm": ("normalization",),
     "lazy": ("parameter", "linear", "module"),
-    "linear": ("linear",),
+    "linear": ("linear", "multihead_attention"),
     "loss": ("loss", "class_loss", "pair_loss"),
     "module": ("module", "hooks", "state"),
     "normalization": ("normalization",),
@@ -34,7 +34,7 @@ _FILES = {
     "pooling": (),
     "rnn": (),
     "sparse": ("embedding",),
-    "transformer": (),
+    "transformer": ("transformer",),
     "upsampling": (),
     "utils": ("module_utils",),
 }
