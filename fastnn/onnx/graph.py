@@ -121,6 +121,8 @@ class Graph:
         self.taken: set[str] = set(names.values())
         self.inputs: dict[str, Tensor] = {}
         self.result: Any = None
+        # The names of the tensors of an operation, by their ``id``.
+        self.given: dict[int, str] = {}
         self.wanted: list[str] = []
         self.origin = ""
         self._known: dict[Any, str] = {}
@@ -144,6 +146,8 @@ class Graph:
 
     def keep(self, tensor: Tensor, trace: Trace) -> str:
         """The name of a tensor that an operation reads; it becomes a constant, with its present numbers."""
+        if id(tensor) in self.given:
+            return self.given[id(tensor)]
         entry = trace.entry(tensor)
         if entry is not None:
             return entry.name

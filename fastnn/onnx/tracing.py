@@ -169,14 +169,14 @@ class Trace:
         entry = self.entries.get(id(tensor))
         if entry is not None and entry.version != tensor._memory.version:
             raise OnnxExporterError(
-                f"a tensor of shape {tuple(tensor.shape)} was changed in place through a view or another tensor over "
+                f"a tensor of shape {tensor._data.shape} was changed in place through a view or another tensor over "
                 "its memory, which an exported model cannot express"
             )
         return entry
 
     def sizes(self, tensor: Tensor) -> tuple[int, ...]:
         """The shape of a tensor, with symbolic sizes."""
-        entry = self.entry(tensor)
+        entry = self.entries.get(id(tensor))
         shape = tensor._data.shape
         if entry is None or not any(entry.symbolic):
             return shape
@@ -198,7 +198,7 @@ class Trace:
             for n in self.sizes(args[0]):
                 made = n * made
             return made
-        if name == "__iter__" and self.knows(args[0]):
+        if name == "__iter__" and args[0]._data.ndim:
             return iter(args[0].unbind(0))
         if name in _SILENT:
             return original(*plain(args), **{k: plain(v) for k, v in kwargs.items()})
@@ -213,6 +213,9 @@ class Trace:
             base, in_place = name.removesuffix("_"), True
         else:
             base, in_place = _IN_PLACE.get(name, name), name in _IN_PLACE
+        taken = original.__code__.co_varnames[: original.__code__.co_argcount]
+        place = taken.index("inplace") if "inplace" in taken else len(args)
+        in_place = in_place or bool(kwargs.get("inplace")) or any(args[place : place + 1])
         converter = self.converters.get(name) or self.converters.get(base)
         if converter is None:
             # The operations inside of it are recorded.
@@ -229,8 +232,9 @@ class Trace:
         if traced and self.graph is not None:
             if kwargs.get("out") is not None:
                 raise UnsupportedOperatorError(f"fastnn does not export {name!r} with out= to ONNX")
-            given = [self.graph.keep(leaf, self) for leaf in leaves((args, kwargs)) if isinstance(leaf, Tensor)]
-            self._kept.append(given)
+            # Before the operation changes one of them.
+            tensors = [leaf for leaf in leaves((args, kwargs)) if isinstance(leaf, Tensor)]
+            self.graph.given = {id(t): self.graph.keep(t, self) for t in tensors}
         self.depth += 1
         try:
             result = original(*plain(args), **{k: plain(v) for k, v in kwargs.items()})
@@ -238,12 +242,17 @@ class Trace:
             self.depth -= 1
         if traced and self.graph is not None:
             options = {_NUMPY_NAMES.get(k, k): v for k, v in kwargs.items() if k not in ("inplace", "out")}
-            names = self.graph.convert(base, converter, self, result, args, options)
+            self.depth += 1
+            try:
+                names = self.graph.convert(base, converter, self, result, args[:place], options)
+            finally:
+                self.depth -= 1
+                self.graph.given = {}
             results = [r for r in leaves(result) if isinstance(r, Tensor)]
             for position, (made, text) in enumerate(zip(results, names, strict=True)):
                 self.shapes[key, position] = made._data.shape
                 self.enter(made, text, (key, position))
-            if (in_place or kwargs.get("inplace")) and isinstance(args[0], Tensor) and args[0] is not result:
+            if in_place and isinstance(args[0], Tensor) and args[0] is not result:
                 self.enter(args[0], names[0], (key, 0))
         self._note(result, key)
         return result
