@@ -5,10 +5,11 @@ See docs/files.md for the use, and docs/architecture/onnx.md for how it works.
 
 from __future__ import annotations
 
-from typing import Any
-
 from fastnn.onnx import errors
 from fastnn.onnx.errors import OnnxExporterError
 from fastnn.onnx.exporting import ONNXProgram, TrainingMode, export, is_in_onnx_export
+from fastnn.onnx.importing import ONNXModule, load
 
-__all__ = ["ONNXProgram", "OnnxExporterError", "TrainingMode", "errors", "export", "is_in_onnx_export"]
+__all__ = [
+    "ONNXModule", "ONNXProgram", "OnnxExporterError", "TrainingMode", "errors", "export", "is_in_onnx_export", "load",
+]  # fmt: skip
