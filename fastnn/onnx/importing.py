@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 from collections.abc import Callable, Iterator
 from typing import Any
@@ -64,7 +65,7 @@ def load(f: Any) -> ONNXModule:
             from onnx import inliner
 
             proto = inliner.inline_local_functions(proto)
-        onnx.checker.check_model(proto)
+        onnx.checker.check_model(_with_shapes(proto, proto is f))
     except (OSError, ImportError):
         raise
     except Exception as error:
@@ -76,6 +77,18 @@ def load(f: Any) -> ONNXModule:
         raise
     except Exception as error:
         raise ValueError(f"{name} cannot be loaded: {_first_line(error)}") from error
+
+
+def _with_shapes(proto: Any, is_given: bool) -> Any:
+    """The model with shapes for the checker, which wants one of each input and output; others run without."""
+    values = [*proto.graph.input, *proto.graph.output]
+    missing = [i for i, v in enumerate(values) if v.type.HasField("tensor_type") and not v.type.tensor_type.HasField("shape")]
+    if missing and is_given:
+        proto = copy.deepcopy(proto)
+        values = [*proto.graph.input, *proto.graph.output]
+    for i in missing:
+        values[i].type.tensor_type.shape.SetInParent()
+    return proto
 
 
 def _first_line(error: BaseException) -> str:
