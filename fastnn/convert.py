@@ -200,8 +200,8 @@ def from_sklearn(estimator: Any) -> Any:
     """A module that computes what a fitted estimator of scikit-learn does.
 
     Args:
-        estimator: an ``MLPClassifier``, ``MLPRegressor`` or ``StandardScaler``, or a ``Pipeline`` of scalers and, at the
-            end, one of the others.
+        estimator: an ``MLPClassifier``, ``MLPRegressor`` or ``StandardScaler``, or a ``Pipeline`` of scalers with one
+            of the others at the end.
 
     Returns:
         A module with copies of the numbers, in their dtype; the scaler's are buffers. It has the methods ``predict``,
@@ -223,8 +223,8 @@ def from_sklearn(estimator: Any) -> Any:
         kinds = ("StandardScaler",) if step is not last else ("StandardScaler", "MLPClassifier", "MLPRegressor")
         if not any(_is_sklearn(step, kind) for kind in kinds):
             raise TypeError(
-                f"a {_full_name(type(step))} cannot be converted here; from_sklearn takes StandardScaler, MLPClassifier "
-                "and MLPRegressor, and a Pipeline of scalers and one of these"
+                f"a {_full_name(type(step))} cannot be converted here; from_sklearn takes StandardScaler, "
+                "MLPClassifier and MLPRegressor, and a Pipeline of scalers and one of these"
             )
         if not hasattr(step, "n_features_in_"):
             raise ValueError(f"this {type(step).__name__} is not fitted yet: call fit() first")
@@ -268,10 +268,8 @@ class _Estimator(fastnn.nn.Module):
         self.layers = fastnn.nn.Sequential()
         weights = [] if perceptron is None else list(zip(perceptron.coefs_, perceptron.intercepts_, strict=True))
         for i, (weight, bias) in enumerate(weights):
-            layer = fastnn.nn.Linear(*weight.shape, dtype=fastnn.from_numpy(weight[:0]).dtype)
-            with fastnn.no_grad():
-                layer.weight.copy_(fastnn.from_numpy(np.array(weight.T)))
-                layer.bias.copy_(fastnn.from_numpy(np.array(bias)))
+            layer = fastnn.nn.Linear(weight.shape[0], weight.shape[1], dtype=fastnn.from_numpy(weight[:0]).dtype)
+            layer.load_state_dict({"weight": fastnn.from_numpy(np.array(weight.T)), "bias": fastnn.from_numpy(bias)})
             self.layers.append(layer)
             if i + 1 < len(weights) and perceptron.activation != "identity":
                 self.layers.append(_ACTIVATIONS[perceptron.activation]())

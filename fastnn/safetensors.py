@@ -355,7 +355,8 @@ class safe_open:
 
     def get_tensors(self) -> dict[str, Tensor]:
         """All tensors, by name."""
-        return {name: self.get_tensor(name) for name in self._file.keys()}
+        names = self.keys()
+        return {name: self.get_tensor(name) for name in names}
 
 
 def _options(backend: str) -> dict[str, str]:

@@ -18,6 +18,7 @@ from fastnn.onnx.graph import Graph, Value
 from fastnn.onnx.tracing import SymbolicSize
 
 CONVERTERS: dict[str, Callable[..., Any]] = {}
+# The kind of the floating-point dtypes in NumPy.
 FLOATS = "f"
 
 
@@ -238,12 +239,12 @@ def _clamp(g: Graph, input: Any, min: Any = None, max: Any = None) -> Value:
 
 @converter("clamp_min")
 def _clamp_min(g: Graph, input: Any, min: Any) -> Value:
-    return _clamp(g, input, min)  # type: ignore[no-any-return]  # a converter
+    return _clamp(g, input, min)
 
 
 @converter("clamp_max")
 def _clamp_max(g: Graph, input: Any, max: Any) -> Value:
-    return _clamp(g, input, None, max)  # type: ignore[no-any-return]  # a converter
+    return _clamp(g, input, None, max)
 
 
 # -- Two operands -----------------------------------------------------------------------------
@@ -299,7 +300,7 @@ def _mul(g: Graph, input: Any, other: Any) -> Value:
 @converter("div", "divide", "true_divide", "__truediv__", "__div__")
 def _div(g: Graph, input: Any, other: Any, *, rounding_mode: str | None = None) -> Value:
     if rounding_mode == "floor":
-        return _floor_divide(g, input, other)  # type: ignore[no-any-return]  # a converter
+        return _floor_divide(g, input, other)
     a, b = _pair(g, input, other)
     quotient = a / b
     # Integers are divided so in ONNX.
@@ -970,7 +971,7 @@ def _t(g: Graph, input: Tensor) -> Value:
 
 @converter("mT", "H", "mH", "adjoint")
 def _mt(g: Graph, input: Tensor) -> Value:
-    return _transpose(g, input, -1, -2)  # type: ignore[no-any-return]  # a converter
+    return _transpose(g, input, -1, -2)
 
 
 @converter("permute")
@@ -1075,7 +1076,8 @@ def _roll(g: Graph, input: Tensor, shifts: Any, dims: Any = None) -> Value:
         pairs = [(shifts if isinstance(shifts, int) else shifts[0], 0, input._data.size)]
     else:
         shifts, dims = ([v] if isinstance(v, int) else list(v) for v in (shifts, dims))
-        pairs = [(s, axis_of(input, d), input._data.shape[axis_of(input, d)]) for s, d in zip(shifts, dims, strict=True)]
+        axes = [axis_of(input, d) for d in dims]
+        pairs = [(s, a, input._data.shape[a]) for s, a in zip(shifts, axes, strict=True)]
     for shift, axis, size in pairs:
         if type(sizes[axis]) is SymbolicSize or (dims is None and any(type(n) is SymbolicSize for n in sizes)):
             g.refuse("along a dimension whose size changes")
@@ -1293,7 +1295,7 @@ def _tensor(g: Graph, data: Any, *args: Any, **kwargs: Any) -> Value:
         return g.value(data, kind_of(g))
     if all(isinstance(n, int) for n in data):
         return Value(g, g.shape(data), np.int64).to(kind_of(g))
-    return g.refuse("of other tensors")  # type: ignore[no-any-return]  # raises
+    return g.refuse("of other tensors")
 
 
 @converter("randn_like", "rand_like")
@@ -1303,10 +1305,6 @@ def _random_like(g: Graph, input: Tensor, **kwargs: Any) -> Value:
 
 
 # -- Normalisation ----------------------------------------------------------------------------
-
-
-def _moved(g: Graph, input: Tensor) -> Any:
-    return g.value(input)
 
 
 def _channels(g: Graph, x: Any, count: int, extra: int) -> Value:

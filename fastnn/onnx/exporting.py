@@ -15,6 +15,7 @@ import numpy as np
 from fastnn import random
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.autograd import no_grad
+from fastnn.export import Dim
 from fastnn.nn.module import Module
 from fastnn.onnx import losses as losses
 from fastnn.onnx import tracing
@@ -268,8 +269,8 @@ def _axes(inputs: _Inputs, dynamic_axes: Any, dynamic_shapes: Any) -> dict[str, 
             count = sum(isinstance(leaf, Tensor) for leaf in tracing.leaves(value))
             specs = [spec] if isinstance(value, Tensor) else list(spec or [None] * count)
             for name, one in zip(inputs.names[position : position + count], specs, strict=True):
-                pairs = one.items() if isinstance(one, Mapping) else enumerate(one or ())
-                found[name] = {int(a): _dim_name(d, f"{name}_dim_{a}") for a, d in pairs if _moves(d)}
+                moves: Any = one.items() if isinstance(one, Mapping) else enumerate(one or ())
+                found[name] = {int(a): _dim_name(d, f"{name}_dim_{a}") for a, d in moves if _moves(d)}
             position += count
     for name, tensor in zip(inputs.names, inputs.tensors, strict=True):
         rank = tensor._data.ndim
@@ -281,7 +282,7 @@ def _axes(inputs: _Inputs, dynamic_axes: Any, dynamic_shapes: Any) -> dict[str, 
 
 
 def _moves(dim: Any) -> bool:
-    return not (dim is None or isinstance(dim, int) or str(getattr(dim, "name", dim)).upper().endswith("STATIC"))
+    return not (dim is None or isinstance(dim, int) or dim is Dim.STATIC)
 
 
 def _dim_name(dim: Any, default: str) -> str:

@@ -155,10 +155,7 @@ class Graph:
         name = self._known.get(key)
         if name is None:
             known = self.parameters.get(id(tensor))
-            if known is not None and known not in self.constants:
-                name = known
-            else:
-                name = self.fresh("constant")
+            name = known if known is not None and known not in self.constants else self.fresh("constant")
             self.constants[name] = np.array(tensor._data, order="C")
             self.constant_origins[name] = self.origin
             self._known[key] = name

@@ -82,7 +82,8 @@ def load(f: Any) -> ONNXModule:
 def _with_shapes(proto: Any, is_given: bool) -> Any:
     """The model with shapes for the checker, which wants one of each input and output; others run without."""
     values = [*proto.graph.input, *proto.graph.output]
-    missing = [i for i, v in enumerate(values) if v.type.HasField("tensor_type") and not v.type.tensor_type.HasField("shape")]
+    tensors = [i for i, v in enumerate(values) if v.type.HasField("tensor_type")]
+    missing = [i for i in tensors if not values[i].type.tensor_type.HasField("shape")]
     if missing and is_given:
         proto = copy.deepcopy(proto)
         values = [*proto.graph.input, *proto.graph.output]
@@ -105,7 +106,7 @@ class ONNXModule(Module):
         super().__init__()
         graph = proto.graph
         versions = {_DOMAINS.get(o.domain, o.domain): o.version for o in proto.opset_import}
-        constants = {name: array for name, array in _constants(graph)}
+        constants = dict(_constants(graph))
         self.input_names = [i.name for i in graph.input if i.name not in constants]
         self.output_names = [o.name for o in graph.output]
         slots: dict[str, int] = {}
@@ -178,17 +179,17 @@ class ONNXModule(Module):
             args = (*args, *[kwargs[n] for n in rest if n in kwargs])
         if len(args) != len(names):
             raise TypeError(f"the graph has {len(names)} inputs, {names}, and {len(args)} were given")
-        for name, value in zip(names, args, strict=True):
-            if not isinstance(value, Tensor):
-                raise TypeError(f"input {name!r} must be a Tensor, found {type(value).__name__}")
+        for name, given in zip(names, args, strict=True):
+            if not isinstance(given, Tensor):
+                raise TypeError(f"input {name!r} must be a Tensor, found {type(given).__name__}")
         kept, count, outputs = self._places
         values: list[Any] = [None] * (count + 1)
         values[: len(args)] = args
         for place, owner, name in kept:
-            found = owner._parameters.get(name)
-            if found is None:
-                found = owner._buffers.get(name)
-            values[place] = owner.__dict__[name] if found is None else found
+            value: Any = owner._parameters.get(name)
+            if value is None:
+                value = owner._buffers.get(name)
+            values[place] = owner.__dict__[name] if value is None else value
         training = self.training
         for run, places, results, text in self._steps:
             try:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._tensor.tensor import Tensor
-from fastnn.onnx.converters import converter, cosine, kind_of, log1p, norm_of, rank, softplus
+from fastnn.onnx.converters import converter, kind_of, log1p, norm_of, rank, softplus
 from fastnn.onnx.graph import Graph, Value
 
 
@@ -104,10 +104,7 @@ def _kl_div(
     if not isinstance(reduction, str):
         g.refuse("with a number as reduction")
     x, y = _pair(g, input, target)
-    if log_target:
-        loss = y.op("Exp") * (y - x)
-    else:
-        loss = y.equals(0.0).where(0.0, y * y.op("Log")) - y * x
+    loss = y.op("Exp") * (y - x) if log_target else y.equals(0.0).where(0.0, y * y.op("Log")) - y * x
     if reduction == "batchmean":
         return loss.sum() / g.value(g.sizes(input)[0], x.dtype)
     return _reduced(loss, reduction, size_average, reduce)
@@ -207,8 +204,9 @@ def _triplet(
 
 
 def _by_class(
-    g: Graph, logs: Value, input: Tensor, target: Tensor, weight: Any, ignore: int, reduction: str, smoothing: float = 0.0
-) -> Value:
+    g: Graph, logs: Value, input: Tensor, target: Tensor, weight: Any, ignore: int, reduction: str,
+    smoothing: float = 0.0,
+) -> Value:  # fmt: skip
     """The negative log likelihood of (batch, classes, ...) logarithms, or (classes,)."""
     axis = 1 if rank(input) > 1 else 0
     classes, kind = input._data.shape[axis], logs.dtype

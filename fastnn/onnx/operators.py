@@ -550,7 +550,9 @@ def _split(a: Attributes) -> Any:
 def _slice(a: Attributes) -> Any:
     given = a.get("starts"), a.get("ends"), a.get("axes")
 
-    def run(training: bool, x: Tensor, starts: Any = None, ends: Any = None, axes: Any = None, steps: Any = None) -> Tensor:
+    def run(
+        training: bool, x: Tensor, starts: Any = None, ends: Any = None, axes: Any = None, steps: Any = None
+    ) -> Tensor:
         first, last, dims = given if starts is None else (_ints(starts), _ints(ends), axes)
         dims = range(len(first)) if dims is None else dims if isinstance(dims, list) else _ints(dims)
         strides = [1] * len(first) if steps is None else _ints(steps)
@@ -693,7 +695,10 @@ def _nonzero(a: Attributes) -> Any:
 
 @operator("Scaler", domain="ml")
 def _scaler(a: Attributes) -> Any:
-    offset, scale = (fastnn.tensor(a.get(name, [d]), dtype=fastnn.float32) for name, d in (("offset", 0.0), ("scale", 1.0)))
+    offset, scale = (
+        fastnn.tensor(a.get(name, [default]), dtype=fastnn.float32)
+        for name, default in (("offset", 0.0), ("scale", 1.0))
+    )
     return lambda training, x: (x.float() - offset) * scale
 
 
@@ -703,10 +708,7 @@ def _normalizer(a: Attributes) -> Any:
 
     def run(training: bool, x: Tensor) -> Tensor:
         x = x.float()
-        if kind == "MAX":
-            size = x.abs().amax(-1, keepdim=True)
-        else:
-            size = x.norm(1 if kind == "L1" else 2, -1, keepdim=True)
+        size = x.norm({"MAX": math.inf, "L1": 1}.get(kind, 2), -1, keepdim=True)
         return x / fastnn.where(size == 0, fastnn.ones_like(size), size)
 
     return run

@@ -37,15 +37,16 @@ _READS = {
 # Names that are asked for what a trace tells otherwise, or that tell nothing of the numbers.
 _SILENT = {
     "dim", "ndim", "ndimension", "dtype", "device", "requires_grad", "is_floating_point", "is_complex", "is_signed",
-    "stride", "is_contiguous", "layout", "element_size", "itemsize", "__len__", "is_leaf", "grad_fn", "is_cuda", "nbytes",
+    "stride", "is_contiguous", "layout", "element_size", "itemsize", "__len__", "is_leaf", "grad_fn", "is_cuda",
+    "nbytes",
     "is_sparse", "is_quantized", "is_meta", "result_type", "is_same_size", "broadcast_shapes", "is_tensor", "data_ptr",
     "get_device", "__repr__", "__format__", "storage_offset", "output_nr", "grad", "retain_grad", "is_conj", "is_neg",
     "is_inference", "is_shared", "is_pinned", "is_cpu", "is_mps", "is_xpu", "is_mkldnn", "retains_grad", "_base",
 }  # fmt: skip
 _CREATION = (
     "arange", "empty", "empty_like", "eye", "full", "full_like", "linspace", "logspace", "ones", "ones_like", "range",
-    "zeros", "zeros_like", "as_tensor", "tensor", "scalar_tensor", "rand", "rand_like", "randn", "randn_like", "randint",
-    "randint_like", "randperm", "normal",
+    "zeros", "zeros_like", "as_tensor", "tensor", "scalar_tensor", "rand", "rand_like", "randn", "randn_like",
+    "randint", "randint_like", "randperm", "normal",
 )  # fmt: skip
 _SKIPPED = {"apply_", "backward", "register_hook", "as_subclass", "__torch_function__", "__init__", "__reversed__"}
 _KEPT = {"__getitem__", "__setitem__", "__iter__", "__len__", "__invert__", "__pos__", *_READS}
@@ -217,6 +218,8 @@ class Trace:
         place = taken.index("inplace") if "inplace" in taken else len(args)
         in_place = in_place or bool(kwargs.get("inplace")) or any(args[place : place + 1])
         converter = self.converters.get(name) or self.converters.get(base)
+        if converter is None and traced and self.graph is not None and (in_place or name == "__setitem__"):
+            raise UnsupportedOperatorError(f"fastnn exports no torch operation {name!r} to ONNX, which changes a tensor")
         if converter is None:
             # The operations inside of it are recorded.
             result = original(*args, **kwargs)
@@ -224,8 +227,8 @@ class Trace:
                 for leaf in leaves(result):
                     if isinstance(leaf, np.ndarray) or (isinstance(leaf, Tensor) and id(leaf) not in self.entries):
                         raise UnsupportedOperatorError(
-                            f"fastnn exports no torch operation {name!r} to ONNX: compute it from others, or outside of "
-                            "the model"
+                            f"fastnn exports no torch operation {name!r} to ONNX: compute it from others, or "
+                            "outside of the model"
                         )
             self._note(result, key)
             return result
@@ -249,9 +252,9 @@ class Trace:
                 self.depth -= 1
                 self.graph.given = {}
             results = [r for r in leaves(result) if isinstance(r, Tensor)]
-            for position, (made, text) in enumerate(zip(results, names, strict=True)):
-                self.shapes[key, position] = made._data.shape
-                self.enter(made, text, (key, position))
+            for position, (one, text) in enumerate(zip(results, names, strict=True)):
+                self.shapes[key, position] = one._data.shape
+                self.enter(one, text, (key, position))
             if in_place and isinstance(args[0], Tensor) and args[0] is not result:
                 self.enter(args[0], names[0], (key, 0))
         self._note(result, key)

@@ -17,7 +17,7 @@ ort = pytest.importorskip("onnxruntime", reason="the package onnxruntime is not 
 F = nn.functional
 
 
-def runtime(model: Any, opset: int) -> Any:
+def runtime(model: bytes) -> Any:
     options = ort.SessionOptions()
     options.log_severity_level = 3
     options.intra_op_num_threads = options.inter_op_num_threads = 1
@@ -36,7 +36,7 @@ def assert_equal(found: np.ndarray, expected: np.ndarray) -> None:
 
 
 def check(
-    model: nn.Module, args: tuple[Any, ...], opset: int = 20, batch: bool = True, resize: Callable[..., Any] | None = None
+    model: nn.Module, args: tuple[Any, ...], opset: int = 20, batch: bool = True
 ) -> Any:
     """Export, run with these inputs and with more rows, compare; the session."""
     names = [f"x{i}" for i in range(len(args))]
@@ -45,7 +45,7 @@ def check(
     assert fastnn.onnx.export(
         model, args, file, input_names=names, dynamic_axes=axes, opset_version=opset, dynamo=False
     ) is None  # fmt: skip
-    session = runtime(file.getvalue(), opset)
+    session = runtime(file.getvalue())
     others = tuple(fastnn.cat([a, a.flip(0)]) if a.dim() else a for a in args)
     was_training = model.training
     model.eval()
@@ -232,7 +232,7 @@ FORWARDS: dict[str, Callable[..., Any]] = {
     "iteration": lambda m, a, b: sum(row for row in a.T) + fastnn.softmax(b, 1)[:, 0],
     "losses": lambda m, a, b: F.mse_loss(a, b) + F.cross_entropy(a, b.argmax(1)),
     "triangles": lambda m, a, b: a.tril() + b.triu(1),
-    "composed": lambda m, a, b: fastnn.cdist(a[:3].unsqueeze(1), m.weight.unsqueeze(1)) if False else F.softmin(a, 1) * F.silu(b),
+    "composed": lambda m, a, b: F.softmin(a, 1) * F.silu(b) + fastnn.column_stack([a[:, 0], b[:, :3]]),
 }  # fmt: skip
 
 
@@ -254,3 +254,173 @@ def test_opset(opset):
     )  # fmt: skip
     model(x(6, 4))
     check(model, (x(5, 4),), opset)
+
+
+# -- Options ----------------------------------------------------------------------------------
+
+
+def mlp() -> nn.Sequential:
+    return nn.Sequential(nn.Linear(4, 3), nn.ReLU(), nn.Linear(3, 2))
+
+
+def shapes(values: Any) -> list[list[Any]]:
+    return [[d.dim_param or d.dim_value for d in v.type.tensor_type.shape.dim] for v in values]
+
+
+def test_the_graph():
+    graph = fastnn.onnx.export(mlp(), (x(5, 4),), dynamic_axes={"input": {0: "batch"}}).model_proto.graph
+    assert [n.op_type for n in graph.node] == ["Gemm", "Relu", "Gemm"]
+    assert [i.name for i in graph.initializer] == ["0.weight", "0.bias", "2.weight", "2.bias"]
+    assert list(graph.initializer[0].dims) == [3, 4]
+    assert ([i.name for i in graph.input], [o.name for o in graph.output]) == (["input"], ["output"])
+    assert shapes([*graph.input, *graph.output]) == [["batch", 4], ["batch", 2]]
+
+
+def test_names_and_dynamic_shapes():
+    class Two(nn.Module):
+        def forward(self, first: Any, second: Any = None, *, third: Any = None) -> Any:
+            return first + second, third * 2
+
+    args, third = (x(3, 4), x(3, 4)), x(2)
+    program = fastnn.onnx.export(
+        Two(), args, kwargs={"third": third}, input_names=["a"], output_names=["sum"],
+        dynamic_shapes={"first": {0: "n"}, "second": [fastnn.export.Dim("n"), fastnn.export.Dim.STATIC], "third": None},
+    )  # fmt: skip
+    graph = program.model_proto.graph
+    assert [v.name for v in (*graph.input, *graph.output)] == ["a", "second", "third", "sum", "output_1"]
+    assert shapes(graph.input) == [["n", 4], ["n", 4], [2]]
+    assert shapes(graph.output) == [["n", 4], [2]]
+    # Keyword inputs as a dictionary at the end, as early PyTorch had them; a list of axes.
+    early = fastnn.onnx.export(Two(), (*args, {"third": third}), dynamic_axes={"first": [0], "second": [0]})
+    assert shapes(early.model_proto.graph.input) == [["first_dim_0", 4], ["second_dim_0", 4], [2]]
+    found = early(*args, third)
+    assert_equal(found[0].numpy(), (args[0] + args[1]).numpy())
+
+
+def test_parameters():
+    model = mlp()
+    graph = fastnn.onnx.export(model, x(5, 4), export_params=False).model_proto.graph
+    assert [i.name for i in graph.input] == ["input", "0.weight", "0.bias", "2.weight", "2.bias"]
+    assert not graph.initializer
+    graph = fastnn.onnx.export(model, x(5, 4), keep_initializers_as_inputs=True).model_proto.graph
+    assert (len(graph.input), len(graph.initializer)) == (5, 4)
+    # What depends on parameters only is computed now, or not.
+    product = Function(lambda m, a: a @ m.weight.t())
+    for folds, names in ((True, ["MatMul"]), (False, ["Transpose", "MatMul"])):
+        graph = fastnn.onnx.export(product, x(5, 4), do_constant_folding=folds).model_proto.graph
+        assert [n.op_type for n in graph.node] == names
+
+
+def test_training():
+    model = nn.Sequential(nn.Linear(4, 3), nn.BatchNorm1d(3), nn.Dropout(0.4))
+    mode = fastnn.onnx.TrainingMode
+    before = {name: value.clone() for name, value in model.state_dict().items()}
+    for training, wanted in ((mode.EVAL, ["Gemm", "BatchNormalization"]), (mode.TRAINING, ["Gemm", "BatchNormalization", "Dropout"])):
+        graph = fastnn.onnx.export(model, x(5, 4), training=training).model_proto.graph
+        assert [n.op_type for n in graph.node] == wanted
+    assert model.training
+    assert model[1].training
+    assert all(bool((value == before[name]).all()) for name, value in model.state_dict().items())
+    model.eval()
+    graph = fastnn.onnx.export(model, x(5, 4), training=mode.PRESERVE).model_proto.graph
+    assert len(graph.node) == 2
+
+
+def test_files(tmp_path):
+    model, path = nn.Linear(64, 64), tmp_path / "m.onnx"
+    program = fastnn.onnx.export(model, (x(1, 64),), path, verify=True, external_data=False)
+    assert path.read_bytes() == program.model_proto.SerializeToString()
+    program.save(tmp_path / "n.onnx", external_data=True)
+    assert (tmp_path / "n.onnx.data").stat().st_size >= 64 * 64 * 4
+    copy = fastnn.onnx.load(tmp_path / "n.onnx")
+    assert bool((copy.weight == model.weight).all())
+    program.save(tmp_path / "o.onnx", include_initializers=False)
+    assert (tmp_path / "o.onnx").stat().st_size < 1000
+    assert repr(program) == "ONNXProgram(1 nodes, opset 20)"
+
+
+def test_nothing_stays_changed():
+    function, property_, method = F.relu, fastnn.Tensor.shape.fget, fastnn.Tensor.__add__
+    codes = [f.__code__ for f in (function, property_, method)]
+    with pytest.raises(fastnn.onnx.OnnxExporterError):
+        fastnn.onnx.export(Function(lambda m, a: a.sum().item()), x(5, 4))
+    fastnn.onnx.export(mlp(), x(5, 4))
+    assert [f.__code__ for f in (function, property_, method)] == codes
+    seen = []
+    fastnn.onnx.export(Function(lambda m, a: (seen.append(fastnn.onnx.is_in_onnx_export()), a + 1)[1]), x(5, 4))
+    assert all(seen)
+    assert not fastnn.onnx.is_in_onnx_export()
+
+
+def test_a_captured_model_is_exported():
+    model = mlp()
+    for _ in range(4):
+        expected = model(fastnn.ones(5, 4))
+    session = check(model, (x(5, 4),))
+    [found] = session.run(None, {"x0": np.ones((5, 4), np.float32)})
+    assert_equal(found, expected.detach().numpy())
+    assert bool((model(fastnn.ones(5, 4)) == expected).all())
+
+
+# -- Errors -----------------------------------------------------------------------------------
+
+REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
+    "an unknown operation": (lambda m, a: fastnn.special.i0e(a), r"no torch operation 'i0e' to ONNX"),
+    "linalg": (lambda m, a: fastnn.linalg.qr(a)[0], r"no torch operation 'qr' to ONNX"),
+    "a number": (lambda m, a: a * a.sum().item(), r"reads numbers that depend on its inputs, by Tensor\.item"),
+    "a branch": (lambda m, a: a if a.sum() > 0 else -a, r"by Tensor\.__bool__"),
+    "an array": (lambda m, a: fastnn.from_numpy(a.numpy()), r"by Tensor\.numpy"),
+    "a list": (lambda m, a: fastnn.tensor(a.tolist()), r"by Tensor\.tolist"),
+    "a size in a branch": (lambda m, a: a[:3] if len(a) > 5 else a[:2], r"depends on the numbers or the sizes"),
+    "a size as a number": (lambda m, a: a * (1.0 / int(a.size(0))), r"'__mul__'.* depends on the numbers or the sizes"),
+    "a part through which is written": (lambda m, a: (lambda b: (b[:, 0].zero_(), b + 1)[1])(a.clone()), "changed in place through a view"),
+    "an assignment": (lambda m, a: a.clone().__setitem__((slice(None), 0), 1.0), r"operation '__setitem__' .* changes a tensor"),
+    "no tensor": (lambda m, a: 3, r"must return tensors, found int"),
+    "parts of the batch": (lambda m, a: a.split(2, 0)[0], r"'split' of a dimension whose size changes"),
+    "out": (lambda m, a: fastnn.add(a, 1, out=fastnn.empty(0)), r"'add' with out="),
+    "arguments": (lambda m, a: a.round(decimals=2), r"'round' with decimals"),
+    "sizes": (lambda m, a: a.reshape(5, 4) * 2, r"fails when the dimensions that may change are larger"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_is_refused(name):
+    function, text = REFUSED[name]
+    with pytest.raises(fastnn.onnx.OnnxExporterError, match=text) as caught:
+        fastnn.onnx.export(Function(function), x(5, 4), dynamic_axes={"args_0": {0: "batch"}})
+    assert "\n" not in str(caught.value)
+
+
+def test_wrong_arguments():
+    model, a = mlp(), x(5, 4)
+    for options, kind, text in (
+        ({"opset_version": 12}, ValueError, "opset_version must be 13 to 23, found 12"),
+        ({"input_names": ["a", "b"]}, ValueError, r"input names provided \(2\) exceeds number of inputs \(1\)"),
+        ({"output_names": ["a", "b"]}, ValueError, r"output names provided \(2\) exceeds"),
+        ({"output_names": ["input"]}, ValueError, "names that nothing else has"),
+        ({"dynamic_axes": {"input": {2: "n"}}}, ValueError, "input 'input' has 2 dimensions, and no dimension 2"),
+        ({"kwargs": {"other": a}}, TypeError, "do not fit the forward of Sequential"),
+        ({"dynamic_axes": {}, "dynamic_shapes": ()}, ValueError, "exclude each other"),
+    ):  # fmt: skip
+        with pytest.raises(kind, match=text):
+            fastnn.onnx.export(model, (a,), **options)
+    with pytest.raises(TypeError, match="model must be a module, found function"):
+        fastnn.onnx.export(lambda a: a, (a,))
+
+
+def test_the_package_is_missing(monkeypatch):
+    import sys
+
+    monkeypatch.setitem(sys.modules, "onnx", None)
+    for call in (lambda: fastnn.onnx.export(mlp(), x(5, 4)), lambda: fastnn.onnx.load("m.onnx")):
+        with pytest.raises(ImportError, match=r"fastnn\.onnx needs the package onnx: pip install 'fastnn\[onnx\]'"):
+            call()
+
+
+@pytest.mark.torch
+def test_the_arguments_are_those_of_pytorch():
+    import inspect
+
+    torch = pytest.importorskip("torch")
+    theirs, ours = (inspect.signature(lib.onnx.export).parameters for lib in (torch, fastnn))
+    assert set(theirs) <= set(ours)

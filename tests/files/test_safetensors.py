@@ -162,7 +162,8 @@ DAMAGED = {
     "negative": header(x={"dtype": "F32", "shape": [-2], "data_offsets": [0, 8]}) + bytes(8),
     "other size": header(x={"dtype": "F32", "shape": [3], "data_offsets": [0, 8]}) + bytes(8),
     "overlap": header(
-        x={"dtype": "F32", "shape": [2], "data_offsets": [0, 8]}, y={"dtype": "F32", "shape": [2], "data_offsets": [4, 12]}
+        x={"dtype": "F32", "shape": [2], "data_offsets": [0, 8]},
+        y={"dtype": "F32", "shape": [2], "data_offsets": [4, 12]},
     ) + bytes(12),
     "dtype": header(x={"dtype": "F99", "shape": [2], "data_offsets": [0, 8]}) + bytes(8),
     "overflow": header(x={"dtype": "F32", "shape": [2**40, 2**40], "data_offsets": [0, 8]}) + bytes(8),
