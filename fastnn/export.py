@@ -1,4 +1,4 @@
-"""``torch.export``: the names of dimensions, for ``torch.onnx.export``; the rest are names: no programs are exported."""
+"""``torch.export``: the names of dimensions, for ``torch.onnx.export``; the rest are only names."""
 
 from __future__ import annotations
 

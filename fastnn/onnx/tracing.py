@@ -219,7 +219,9 @@ class Trace:
         in_place = in_place or bool(kwargs.get("inplace")) or any(args[place : place + 1])
         converter = self.converters.get(name) or self.converters.get(base)
         if converter is None and traced and self.graph is not None and (in_place or name == "__setitem__"):
-            raise UnsupportedOperatorError(f"fastnn exports no torch operation {name!r} to ONNX, which changes a tensor")
+            raise UnsupportedOperatorError(
+                f"fastnn exports no torch operation {name!r} to ONNX, which changes a tensor"
+            )
         if converter is None:
             # The operations inside of it are recorded.
             result = original(*args, **kwargs)

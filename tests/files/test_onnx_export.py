@@ -246,7 +246,7 @@ def test_forward(name):
     check(model, (x(5, 4), x(5, 4)))
 
 
-@pytest.mark.parametrize("opset", range(13, 24))
+@pytest.mark.parametrize("opset", [13, 14, 16, 17, 18, 20, 21, 23])
 def test_opset(opset):
     model = nn.Sequential(
         nn.Linear(4, 8), nn.BatchNorm1d(8), nn.GELU(), nn.Dropout(0.3), nn.LayerNorm(8), nn.Linear(8, 4), nn.Hardswish(),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import io
 import os
@@ -368,10 +369,9 @@ def test_malicious_graphs(tmp_path):
     for _ in range(60):
         array = np.frombuffer(data, np.uint8).copy()
         array[rng.integers(0, array.size, 3)] = rng.integers(0, 256, 3)
-        try:
+        # Some are valid.
+        with contextlib.suppress(ValueError, fastnn.onnx.errors.UnsupportedOperatorError):
             fastnn.onnx.load(array.tobytes())
-        except (ValueError, RuntimeError) as error:
-            assert str(error)
     # A constant that claims more numbers than it has, and one in a file elsewhere.
     proto = good()
     proto.graph.initializer[0].dims[0] = 2**40
