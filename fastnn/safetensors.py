@@ -68,8 +68,10 @@ def save(tensors: dict[str, Tensor], metadata: dict[str, str] | None = None) -> 
 
         data = fastnn.safetensors.save(model.state_dict())
     """
-    kept: list[np.ndarray] = []
-    return bytes(_library().serialize(_specs(tensors, kept), metadata=metadata))
+    _library()
+    from safetensors import numpy as library
+
+    return bytes(library.save(_arrays(tensors), metadata))
 
 
 def save_file(
@@ -87,14 +89,16 @@ def save_file(
 
         fastnn.safetensors.save_file(model.state_dict(), "model.safetensors")
     """
-    kept: list[np.ndarray] = []
+    _library()
+    from safetensors import numpy as library
+
+    arrays = _arrays(tensors)
     with _naming(filename):
-        _library().serialize_file(_specs(tensors, kept), filename, metadata=metadata)
+        library.save_file(arrays, filename, metadata)
 
 
-def _specs(tensors: Any, kept: list[np.ndarray]) -> dict[str, Any]:
-    """What the library is told of each tensor; ``kept`` holds the memory meanwhile."""
-    spec = _library().TensorSpec
+def _arrays(tensors: Any) -> dict[str, np.ndarray]:
+    """The numbers of each tensor, contiguous."""
     if not isinstance(tensors, dict):
         raise ValueError(f"Expected a dict of [str, torch.Tensor] but received {type(tensors)}")
     for name, tensor in tensors.items():
@@ -106,7 +110,7 @@ def _specs(tensors: Any, kept: list[np.ndarray]) -> dict[str, Any]:
             "Some tensors share memory, this will lead to duplicate memory on disk and potential differences when "
             f"loading them again: {shared}. A potential way to correctly save your model is to use `save_model`."
         )
-    specs = {}
+    arrays = {}
     for name, tensor in tensors.items():
         array = tensor._data
         if not array.flags.c_contiguous:
@@ -117,11 +121,8 @@ def _specs(tensors: Any, kept: list[np.ndarray]) -> dict[str, Any]:
                     "`.contiguous()` on your tensor to pack it before saving."
                 )
             array = np.ascontiguousarray(array)
-        kept.append(array)
-        specs[name] = spec(
-            dtype=array.dtype.name, shape=array.shape, data_ptr=array.ctypes.data, data_len=array.nbytes
-        )
-    return specs
+        arrays[name] = array
+    return arrays
 
 
 def _overlapping(tensors: dict[str, Tensor]) -> list[set[str]]:

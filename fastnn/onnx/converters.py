@@ -372,6 +372,15 @@ def _logaddexp(g: Graph, input: Any, other: Any) -> Value:
     return a.op("Max", b) + log1p((-(a - b).op("Abs")).op("Exp"))
 
 
+@converter("atan2", "arctan2")
+def _atan2(g: Graph, input: Any, other: Any) -> Value:
+    y, x = _pair(g, input, other)
+    angle = (y / x).op("Atan")
+    turned = angle + (y >= 0.0).where(math.pi, -math.pi, y.dtype)
+    on_axis = y.op("Sign") * (math.pi / 2)
+    return x.equals(0.0).where(on_axis, (x > 0.0).where(angle, turned))
+
+
 @converter("xlogy")
 def _xlogy(g: Graph, input: Any, other: Any) -> Value:
     a, b = _pair(g, input, other)
@@ -1121,6 +1130,75 @@ def _gather(g: Graph, input: Tensor, dim: int, index: Any) -> Value:
     return g.value(input).op("GatherElements", g.value(index), axis=axis_of(input, dim))
 
 
+@converter("scatter", "scatter_add")
+def _scatter(
+    g: Graph, input: Tensor, dim: int, index: Tensor, src: Any = None, *, value: Any = None, reduce: Any = None
+) -> Any:
+    src = value if src is None else src
+    if reduce is not None:
+        g.refuse("with reduce")
+    adds = g.origin == "scatter_add"
+    if adds and g.opset < 16:
+        g.refuse("with an opset below 16")
+    if isinstance(src, Tensor) and rank(src):
+        if src._data.shape != index._data.shape:
+            g.refuse("with a source of another shape than the index")
+        values = g.value(src, kind_of(g))
+    else:
+        values = g.value(src, kind_of(g)).op("Expand", g.shape(g.sizes(index)))
+    options = {"reduction": "add"} if adds else {}
+    return g.value(input).op("ScatterElements", g.value(index), values, axis=axis_of(input, dim), **options)
+
+
+@converter("__setitem__")
+def _setitem(g: Graph, input: Tensor, index: Any, value: Any) -> Value:
+    x, sizes = g.value(input), g.sizes(input)
+    if isinstance(index, Tensor) and index._data.dtype.kind == "b" and rank(index) == rank(input):
+        mask = g.value(index)
+    else:
+        mask = _mask(g, sizes, index)
+    if not isinstance(value, Tensor) or not rank(value):
+        return mask.where(value, x, x.dtype)
+    if isinstance(index, Tensor):
+        g.refuse("by a mask with a tensor of values")
+    part = g.op("Shape", _getitem(g, input, index))
+    updates = g.reshape(g.value(value, x.dtype).op("Expand", part), (-1,))
+    everywhere = mask.op("Expand", g.shape(sizes))
+    places = everywhere.op("NonZero", dtype=np.int64).op("Transpose", perm=[1, 0])
+    return x.op("ScatterND", places, updates)
+
+
+def _mask(g: Graph, sizes: Sequence[Any], index: Any) -> Value:
+    """Where integers and slices point to, for the last of the dimensions that they are about."""
+    parts = [p for p in (index if isinstance(index, tuple) else (index,)) if p is not None]
+    if not all(p is Ellipsis or (isinstance(p, (slice, int, np.integer)) and not isinstance(p, bool)) for p in parts):
+        g.refuse("by tensors")
+    place = next((i for i, p in enumerate(parts) if p is Ellipsis), len(parts))
+    parts[place : place + 1] = [slice(None)] * (len(sizes) - len(parts) + (place < len(parts)))
+    mask = g.value(True, bool)
+    for axis, (size, part) in enumerate(zip(sizes, parts, strict=True)):
+        if part == slice(None):
+            continue
+        n = g.value(size, np.int64)
+        steps = g.value(0, np.int64).op("Range", n, g.value(1, np.int64))
+        if isinstance(part, slice):
+            if part.step not in (None, 1):
+                g.refuse("with steps")
+            chosen = steps >= _from_front(g, part.start or 0, n)
+            if part.stop is not None:
+                chosen = chosen.op("And", steps < _from_front(g, part.stop, n))
+        else:
+            chosen = steps.equals(_from_front(g, part, n))
+        behind = len(sizes) - 1 - axis
+        mask = mask.op("And", chosen.unsqueeze(*range(1, behind + 1)) if behind else chosen)
+    return mask
+
+
+def _from_front(g: Graph, place: Any, size: Value) -> Value:
+    found = g.value(place, np.int64)
+    return found + size if int(place) < 0 else found
+
+
 @converter("take_along_dim")
 def _take_along_dim(g: Graph, input: Tensor, indices: Any, dim: int | None = None) -> Value:
     if dim is None:
@@ -1296,6 +1374,12 @@ def _tensor(g: Graph, data: Any, *args: Any, **kwargs: Any) -> Value:
     if all(isinstance(n, int) for n in data):
         return Value(g, g.shape(data), np.int64).to(kind_of(g))
     return g.refuse("of other tensors")
+
+
+@converter("randn", "rand")
+def _random(g: Graph, *sizes: Any, size: Any = None, **kwargs: Any) -> Value:
+    kind = "RandomNormalLike" if g.origin == "randn" else "RandomUniformLike"
+    return _filled(g, _sizes_given(sizes if size is None else (size,)), 0).op(kind)
 
 
 @converter("randn_like", "rand_like")

@@ -37,13 +37,12 @@ class TrainingMode(enum.Enum):
 
 
 class ONNXProgram:
-    """An exported model.
+    """An exported model: ``model_proto`` is its ``onnx.ModelProto``.
 
-    >>> import fastnn
-    >>> layer = fastnn.nn.Linear(2, 3)
-    >>> program = fastnn.onnx.export(layer, (fastnn.ones(1, 2),))
-    >>> [node.op_type for node in program.model_proto.graph.node]
-    ['Gemm']
+    ::
+
+        program = fastnn.onnx.export(model, (x,))
+        program.save("model.onnx")
     """
 
     def __init__(self, model_proto: Any) -> None:
@@ -156,11 +155,9 @@ def export(
     Raises: OnnxExporterError (a RuntimeError) for a forward that a graph cannot express, by name of the operation;
         ImportError without the package onnx.
 
-    >>> import fastnn
-    >>> model = fastnn.nn.Sequential(fastnn.nn.Linear(4, 3), fastnn.nn.ReLU())
-    >>> program = fastnn.onnx.export(model, (fastnn.ones(2, 4),), dynamic_axes={"input": {0: "batch"}})
-    >>> program
-    ONNXProgram(2 nodes, opset 20)
+    ::
+
+        fastnn.onnx.export(model, (x,), "model.onnx", input_names=["x"], dynamic_axes={"x": {0: "batch"}})
     """
     onnx = package()
     if not isinstance(model, Module):
@@ -291,20 +288,25 @@ def _dim_name(dim: Any, default: str) -> str:
 
 
 def _examples(inputs: _Inputs, axes: Mapping[str, Mapping[int, str]], how: str) -> list[Tensor]:
-    """Copies of the inputs: the same, with other numbers, or with larger dimensions where sizes may change."""
+    """Copies of the inputs.
+
+    Args:
+        how: words of "same"; "other" numbers; dimensions that may change one larger ("plus") or "twice" as large; and
+            "steady" integers, which may be places in another input.
+    """
     made = []
     for name, tensor in zip(inputs.names, inputs.tensors, strict=True):
         array = np.array(tensor._data, order="C")
         if how != "same":
-            if array.ndim and array.shape[0] > 1:
+            if array.ndim and array.shape[0] > 1 and not (array.dtype.kind in "iu" and "steady" in how):
                 array = np.roll(array, 1, 0)
             if array.dtype.kind == "f":
                 array = (array * array.dtype.type(0.875) + array.dtype.type(0.0625)).astype(array.dtype)
-        if how not in ("same", "other"):
+        if "plus" in how or "twice" in how:
             for axis in axes[name]:
                 size = array.shape[axis]
-                wanted = size + 1 if how == "plus" else 2 * size
-                array = np.take(array, np.arange(wanted) % max(size, 1), axis) if size else array
+                wanted = size + 1 if "plus" in how else 2 * size
+                array = np.take(array, np.arange(wanted).clip(0, size - 1), axis) if size else array
         made.append(_wrap(np.ascontiguousarray(array).reshape(array.shape)))
     return made
 
@@ -377,22 +379,17 @@ def _traced(
         return trace, [r for r in results if r is not None], graph
 
     def other_run(others: Any, with_graph: bool) -> Any:
-        if not moving:
-            return run("other", others, with_graph)
-        try:
-            return run("plus", others, with_graph)
-        except OnnxExporterError:
-            raise
-        except Exception as first:
-            # A module may want an even number of rows.
+        # A module may want an even number of rows, or integers that rise.
+        first: Exception | None = None
+        for how in ("plus", "plus, steady", "twice", "twice, steady") if moving else ("other", "other, steady"):
             try:
-                return run("twice", others, with_graph)
+                return run(how, others, with_graph)
             except OnnxExporterError:
                 raise
-            except Exception:
-                raise OnnxExporterError(
-                    f"the forward fails when the dimensions that may change are larger: {first}"
-                ) from first
+            except Exception as error:
+                first = first or error
+        when = "the dimensions that may change are larger" if moving else "the numbers of the inputs are others"
+        raise OnnxExporterError(f"the forward fails when {when}: {first}") from first
 
     probe = other_run(None, False)[0].shapes if moving else None
     trace, results, graph = run("same", probe, True)

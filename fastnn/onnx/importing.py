@@ -44,12 +44,10 @@ def load(f: Any) -> ONNXModule:
         operation and the node; ValueError for a file that is damaged or no valid model; ImportError without the package
         onnx.
 
-    >>> import fastnn
-    >>> layer = fastnn.nn.Linear(2, 3)
-    >>> program = fastnn.onnx.export(layer, (fastnn.ones(1, 2),))
-    >>> copy = fastnn.onnx.load(program.model_proto)
-    >>> bool((copy(fastnn.ones(1, 2)) == layer(fastnn.ones(1, 2))).all()), list(copy.state_dict())
-    (True, ['weight', 'bias'])
+    ::
+
+        model = fastnn.onnx.load("model.onnx")
+        optimizer = fastnn.optim.Adam(model.parameters())
     """
     onnx = package()
     name = "the model"

@@ -602,6 +602,42 @@ def _gather_nd(a: Attributes) -> Any:
     return lambda training, x, index: x[tuple(index.long().unbind(-1))]
 
 
+def _adds(a: Attributes) -> bool:
+    reduction = a.get("reduction", "none")
+    if reduction not in ("none", "add"):
+        raise Skipped(f"with reduction {reduction}")
+    return bool(reduction == "add")
+
+
+@operator("ScatterElements")
+def _scatter_elements(a: Attributes) -> Any:
+    axis, adds = a.get("axis", 0), _adds(a)
+
+    def run(training: bool, x: Tensor, index: Tensor, updates: Tensor) -> Tensor:
+        index = _positive(index, x.shape[axis])
+        return x.scatter_add(axis, index, updates) if adds else x.scatter(axis, index, updates)
+
+    return run
+
+
+@operator("ScatterND")
+def _scatter_nd(a: Attributes) -> Any:
+    adds = _adds(a)
+    return lambda training, x, index, updates: x.index_put(tuple(index.long().unbind(-1)), updates, adds)
+
+
+@operator("RandomNormalLike")
+def _random_normal(a: Attributes) -> Any:
+    mean, scale = a.get("mean", 0.0), a.get("scale", 1.0)
+    return lambda training, x: fastnn.randn_like(x) * scale + mean
+
+
+@operator("RandomUniformLike")
+def _random_uniform(a: Attributes) -> Any:
+    low, high = a.get("low", 0.0), a.get("high", 1.0)
+    return lambda training, x: fastnn.rand_like(x) * (high - low) + low
+
+
 @operator("Expand")
 def _expand(a: Attributes) -> Any:
     def run(training: bool, x: Tensor, shape: Tensor) -> Tensor:

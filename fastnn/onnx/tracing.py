@@ -218,7 +218,7 @@ class Trace:
         place = taken.index("inplace") if "inplace" in taken else len(args)
         in_place = in_place or bool(kwargs.get("inplace")) or any(args[place : place + 1])
         converter = self.converters.get(name) or self.converters.get(base)
-        if converter is None and traced and self.graph is not None and (in_place or name == "__setitem__"):
+        if converter is None and traced and self.graph is not None and in_place:
             raise UnsupportedOperatorError(
                 f"fastnn exports no torch operation {name!r} to ONNX, which changes a tensor"
             )
@@ -245,6 +245,9 @@ class Trace:
             result = original(*plain(args), **{k: plain(v) for k, v in kwargs.items()})
         finally:
             self.depth -= 1
+        if name == "__setitem__":
+            # The tensor itself has another value now.
+            result = args[0]
         if traced and self.graph is not None:
             options = {_NUMPY_NAMES.get(k, k): v for k, v in kwargs.items() if k not in ("inplace", "out")}
             self.depth += 1
@@ -278,6 +281,7 @@ class Trace:
 _IN_PLACE = {
     "__iadd__": "add", "__isub__": "sub", "__imul__": "mul", "__itruediv__": "div", "__ipow__": "pow",
     "__ifloordiv__": "floor_divide", "__imod__": "remainder", "__iand__": "__and__", "__ior__": "__or__",
+    "__setitem__": "__setitem__",
 }  # fmt: skip
 
 

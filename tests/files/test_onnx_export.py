@@ -38,14 +38,14 @@ def assert_equal(found: np.ndarray, expected: np.ndarray) -> None:
 def check(
     model: nn.Module, args: tuple[Any, ...], opset: int = 20, batch: bool = True
 ) -> Any:
-    """Export, run with these inputs and with more rows, compare; the session."""
+    """Export, run with these inputs and with more rows, by both libraries, and compare; the session."""
     names = [f"x{i}" for i in range(len(args))]
     axes = {n: {0: "batch"} for n, a in zip(names, args, strict=True) if batch and a.dim()}
     file = io.BytesIO()
     assert fastnn.onnx.export(
         model, args, file, input_names=names, dynamic_axes=axes, opset_version=opset, dynamo=False
     ) is None  # fmt: skip
-    session = runtime(file.getvalue())
+    session, loaded = runtime(file.getvalue()), fastnn.onnx.load(file.getvalue()).eval()
     others = tuple(fastnn.cat([a, a.flip(0)]) if a.dim() else a for a in args)
     was_training = model.training
     model.eval()
@@ -56,6 +56,9 @@ def check(
         given = {n: a.numpy() for n, a in zip(names, inputs, strict=True) if n in read}
         for found, expected in zip(session.run(None, given), wanted, strict=True):
             assert_equal(found, expected)
+        mine = loaded(**{n: a for n, a in zip(names, inputs, strict=True) if n in loaded.input_names})
+        for value, expected in zip(mine if isinstance(mine, tuple) else (mine,), wanted, strict=True):
+            assert_equal(value.detach().numpy(), expected)
     model.train(was_training)
     return session
 
@@ -188,6 +191,12 @@ def test_every_module_has_a_row():
 
 
 # The arguments are the module, with `weight` (3, 4) and `scale` (4,), and inputs of shape (5, 4) and (5, 4).
+def assigned(x: Any, index: Any, value: Any) -> Any:
+    x = x.clone()
+    x[index] = value
+    return x
+
+
 FORWARDS: dict[str, Callable[..., Any]] = {
     "arithmetic": lambda m, a, b: (a + 2) * b - a / 3 + 1 / (b.abs() + 1) - (2 - a) ** 2 + 2**b,
     "rounding": lambda m, a, b: (a.floor(), a.ceil(), (a * 3).round(), a.trunc(), a.frac(), a // 0.3, a % 0.7, -a % 0.7),
@@ -231,6 +240,14 @@ FORWARDS: dict[str, Callable[..., Any]] = {
     "several": lambda m, a, b: {"sum": a + b, "parts": [a - b, (a * b,)]},
     "iteration": lambda m, a, b: sum(row for row in a.T) + fastnn.softmax(b, 1)[:, 0],
     "losses": lambda m, a, b: F.mse_loss(a, b) + F.cross_entropy(a, b.argmax(1)),
+    "assignments": lambda m, a, b: (
+        assigned(a, (slice(None), 1), 2.0), assigned(a, (slice(1, None), slice(-2, None)), b[1:, :2]), assigned(a, a > 0, 1.0),
+        assigned(a, 0, m.scale), assigned(a, (..., slice(None, -1)), b[:, :1]),
+    ),
+    "scatters": lambda m, a, b: (a.scatter(1, b.argsort(1), b), a.scatter_add(1, b.argsort(1), b), a.scatter(1, b.argmax(1, True), 1.0)),
+    "angles": lambda m, a, b: (fastnn.atan2(a, b), a.hypot(b), a.logaddexp(b), a.deg2rad(), a.sigmoid().logit()),
+    "lerps": lambda m, a, b: (a.lerp(b, 0.3), a.addcmul(b, b, value=0.5), a.addcdiv(b, b.abs() + 1), a.xlogy(b.abs()), a.nan_to_num()),
+    "bilinear": lambda m, a, b: F.bilinear(a, b, m.weight[[0, 1, 2, 0]].unsqueeze(0), m.scale[:1]),
     "triangles": lambda m, a, b: a.tril() + b.triu(1),
     "composed": lambda m, a, b: F.softmin(a, 1) * F.silu(b) + fastnn.column_stack([a[:, 0], b[:, :3]]),
 }  # fmt: skip
@@ -249,8 +266,8 @@ def test_forward(name):
 @pytest.mark.parametrize("opset", [13, 14, 16, 17, 18, 20, 21, 23])
 def test_opset(opset):
     model = nn.Sequential(
-        nn.Linear(4, 8), nn.BatchNorm1d(8), nn.GELU(), nn.Dropout(0.3), nn.LayerNorm(8), nn.Linear(8, 4), nn.Hardswish(),
-        Function(lambda m, a: (a.sum(1, keepdim=True) + a.mean(1, True) + a.amax(1, True)) * a.softmax(1)),
+        nn.Linear(4, 8), nn.BatchNorm1d(8), nn.GELU(), nn.Dropout(0.3), nn.LayerNorm(8, 0.1), nn.Linear(8, 4), nn.Hardswish(),
+        Function(lambda m, a: (a.abs().sum(1, keepdim=True) + a.square().mean(1, True) + a.abs().amax(1, True)) * a.softmax(1)),
     )  # fmt: skip
     model(x(6, 4))
     check(model, (x(5, 4),), opset)
@@ -345,6 +362,9 @@ def test_nothing_stays_changed():
     with pytest.raises(fastnn.onnx.OnnxExporterError):
         fastnn.onnx.export(Function(lambda m, a: a.sum().item()), x(5, 4))
     fastnn.onnx.export(mlp(), x(5, 4))
+    # Random numbers have an operation of their own.
+    noise = fastnn.onnx.export(Function(lambda m, a: a + fastnn.randn_like(a) * fastnn.rand(a.shape)), x(5, 4), dynamic_axes={"args_0": [0]})
+    assert noise(x(7, 4)).shape == (7, 4)
     assert [f.__code__ for f in (function, property_, method)] == codes
     seen = []
     fastnn.onnx.export(Function(lambda m, a: (seen.append(fastnn.onnx.is_in_onnx_export()), a + 1)[1]), x(5, 4))
@@ -374,7 +394,8 @@ REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
     "a size in a branch": (lambda m, a: a[:3] if len(a) > 5 else a[:2], r"depends on the numbers or the sizes"),
     "a size as a number": (lambda m, a: a * (1.0 / int(a.size(0))), r"'__mul__'.* depends on the numbers or the sizes"),
     "a part through which is written": (lambda m, a: (lambda b: (b[:, 0].zero_(), b + 1)[1])(a.clone()), "changed in place through a view"),
-    "an assignment": (lambda m, a: a.clone().__setitem__((slice(None), 0), 1.0), r"operation '__setitem__' .* changes a tensor"),
+    "an assignment by tensors": (lambda m, a: assigned(a, fastnn.tensor([1, 2]), 0.0), r"operation '__setitem__' by tensors"),
+    "an operation in place": (lambda m, a: a.clone().index_fill_(1, fastnn.tensor([1]), 0), r"'index_fill_' .* changes a tensor"),
     "no tensor": (lambda m, a: 3, r"must return tensors, found int"),
     "parts of the batch": (lambda m, a: a.split(2, 0)[0], r"'split' of a dimension whose size changes"),
     "out": (lambda m, a: fastnn.add(a, 1, out=fastnn.empty(0)), r"'add' with out="),
