@@ -40,7 +40,8 @@ def names() -> list[str]:
         return [key.removesuffix("/file") for key in file.files if key.endswith("/file")]
 
 
-def assert_equal(found: Any, expected: np.ndarray) -> None:
+def assert_equal(found: Any, expected: np.ndarray, least: float = 1e-6) -> None:
+    """Equal to 1e-6 of the largest number, or of ``least``."""
     if expected.dtype.kind == "U":
         assert found.astype(str).tolist() == expected.tolist()
         return
@@ -49,7 +50,7 @@ def assert_equal(found: Any, expected: np.ndarray) -> None:
     if expected.dtype.kind != "f":
         np.testing.assert_array_equal(array, expected)
     elif expected.size:
-        np.testing.assert_allclose(array, expected, rtol=0, atol=1e-6 * max(float(np.abs(expected).max()), 1e-6))
+        np.testing.assert_allclose(array, expected, rtol=0, atol=1e-6 * max(float(np.abs(expected).max()), least))
 
 
 # -- Files of others --------------------------------------------------------------------------
@@ -296,7 +297,9 @@ def trees(draw: Any, width: int, out: int, depth: int = 3) -> nn.Module:
     return nn.Sequential(*layers)
 
 
-@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None)
+@settings(
+    max_examples=EXAMPLES, deadline=None, suppress_health_check=list(HealthCheck), database=None, derandomize=True
+)
 @given(
     model=trees(4, 3), rows=st.integers(1, 7), opset=st.sampled_from((13, 17, 18, 20, 21)), seed=st.integers(0, 2**16)
 )
@@ -310,7 +313,8 @@ def test_round_trip(model, rows, opset, seed):
     copy = fastnn.onnx.load(program.model_proto.SerializeToString()).eval()
     x = fastnn.randn(rows, 4)
     expected = model(x).detach().numpy()
-    assert_equal(copy(x), expected)
+    # The numbers inside are about 1, and may cancel.
+    assert_equal(copy(x), expected, 1.0)
     assert {n for n, _ in copy.named_parameters()} <= {n for n, _ in model.named_parameters()}
     try:
         import onnxruntime as ort
@@ -321,7 +325,7 @@ def test_round_trip(model, rows, opset, seed):
     options.intra_op_num_threads = 1
     session = ort.InferenceSession(program.model_proto.SerializeToString(), options, providers=["CPUExecutionProvider"])
     [found] = session.run(None, {"x": x.numpy()})
-    assert_equal(fastnn.from_numpy(found), expected)
+    assert_equal(fastnn.from_numpy(found), expected, 1.0)
 
 
 # -- Errors -----------------------------------------------------------------------------------
