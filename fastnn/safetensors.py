@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -32,12 +33,12 @@ _PYTORCH = ("pt", "torch", "pytorch")
 def _library() -> ModuleType:
     try:
         # Not the names of the package, which `fastnn run` changes.
-        from safetensors import _safetensors_rust
+        import_module("safetensors")
+        return import_module("safetensors._safetensors_rust")
     except ImportError as error:
         raise ImportError(
             "fastnn.safetensors needs the package safetensors: pip install 'fastnn[safetensors]'"
         ) from error
-    return _safetensors_rust
 
 
 @contextmanager

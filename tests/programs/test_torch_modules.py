@@ -47,6 +47,7 @@ def test_modules_load_at_first_use():
         "    assert found is sys.modules['fastnn.' + name], name\n"
         "    assert found.__doc__\n"
         "    assert all(hasattr(found, n) for n in getattr(found, '__all__', ())), name\n"
+        "assert not {'onnx', 'onnxruntime', 'safetensors', 'sklearn'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
