@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from fastnn.onnx import errors
 from fastnn.onnx.errors import OnnxExporterError
-from fastnn.onnx.exporting import ONNXProgram, TrainingMode, export, is_in_onnx_export
+from fastnn.onnx.exporting import ONNXProgram, OperatorExportTypes, TrainingMode, export, is_in_onnx_export
 from fastnn.onnx.importing import ONNXModule, load
 
 __all__ = [
-    "ONNXModule", "ONNXProgram", "OnnxExporterError", "TrainingMode", "errors", "export", "is_in_onnx_export", "load",
+    "ONNXModule", "ONNXProgram", "OnnxExporterError", "OperatorExportTypes", "TrainingMode", "errors", "export",
+    "is_in_onnx_export", "load",
 ]  # fmt: skip

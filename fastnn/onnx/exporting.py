@@ -36,6 +36,15 @@ class TrainingMode(enum.Enum):
     TRAINING = 2
 
 
+class OperatorExportTypes(enum.Enum):
+    """What PyTorch does with operations that ONNX does not have; fastnn raises an error."""
+
+    ONNX = 0
+    ONNX_ATEN = 1
+    ONNX_ATEN_FALLBACK = 2
+    ONNX_FALLTHROUGH = 3
+
+
 class ONNXProgram:
     """An exported model: ``model_proto`` is its ``onnx.ModelProto``.
 
@@ -162,6 +171,8 @@ def export(
     onnx = package()
     if not isinstance(model, Module):
         raise TypeError(f"model must be a module, found {type(model).__name__}")
+    if tracing.is_running():
+        raise OnnxExporterError("a forward cannot export another model")
     if custom_translation_table:
         raise OnnxExporterError("fastnn has no custom_translation_table")
     opset = DEFAULT_OPSET if opset_version is None else opset_version

@@ -6,12 +6,13 @@ thread's trace. An operation that has a converter is told as one; the operations
 
 from __future__ import annotations
 
+import functools
 import inspect
 import operator
 import threading
 import types
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -386,35 +387,54 @@ _FORWARDS = (
 )  # fmt: skip
 
 
-def _changed(function: types.FunctionType, make: Callable[[Callable[..., Any]], Any]) -> Callable[[], None]:
-    """Give a function other code; the result gives it back."""
-    before, wrapped = function.__code__, function.__dict__.get("__wrapped__")
-    torch_function.change(function, make)
-    now = function.__code__
+class _Switch:
+    """A function that has other code for the time of an export."""
 
-    def back() -> None:
-        # Something else may have changed it meanwhile, and calls this code.
-        if function.__code__ is now:
-            function.__code__ = before
-            if wrapped is None:
-                del function.__wrapped__  # type: ignore[attr-defined]  # set by `change`
+    def __init__(self, function: Any, make: Callable[[Callable[..., Any]], Any]) -> None:
+        self.function, self.make = function, make
+        self.before, self.wrapped = function.__code__, function.__dict__.get("__wrapped__")
+        torch_function.change(function, make)
+        self.now, self.original = function.__code__, function.__wrapped__
+        self.off()
+
+    def on(self) -> None:
+        function = self.function
+        if function.__code__ is not self.before:
+            # Operations look for subclasses of tensors since the last export.
+            self.__init__(function, self.make)  # type: ignore[misc]  # made again
+        function.__code__, function.__wrapped__ = self.now, self.original
+
+    def off(self) -> None:
+        function = self.function
+        # Otherwise something has changed it meanwhile, and calls this code.
+        if function.__code__ is self.now:
+            function.__code__ = self.before
+            if self.wrapped is None:
+                del function.__wrapped__
             else:
-                function.__wrapped__ = wrapped  # type: ignore[attr-defined]  # likewise
+                function.__wrapped__ = self.wrapped
 
-    return back
+
+@functools.cache
+def _switches() -> list[_Switch]:
+    found = [_Switch(function, _entry_of(names)) for function, names in _functions().values()]
+    return found + [_Switch(forward, _forward_of(replacement)) for forward, replacement in _FORWARDS]
 
 
 @contextmanager
 def operations_told() -> Iterator[None]:
     """A block in which operations ask for the trace of their thread."""
-    with _lock, ExitStack() as stack:
-        stack.callback(auto._switch.__setitem__, "on", auto._switch["on"])
+    with _lock:
+        captures, switches = auto._switch["on"], _switches()
         auto._switch["on"] = False
-        for function, names in _functions().values():
-            stack.callback(_changed(function, _entry_of(names)))
-        for forward, replacement in _FORWARDS:
-            stack.callback(_changed(forward, _forward_of(replacement)))  # type: ignore[arg-type]  # functions
-        yield
+        try:
+            for switch in switches:
+                switch.on()
+            yield
+        finally:
+            for switch in switches:
+                switch.off()
+            auto._switch["on"] = captures
 
 
 @contextmanager

@@ -400,6 +400,7 @@ REFUSED: dict[str, tuple[Callable[..., Any], str]] = {
     "parts of the batch": (lambda m, a: a.split(2, 0)[0], r"'split' of a dimension whose size changes"),
     "out": (lambda m, a: fastnn.add(a, 1, out=fastnn.empty(0)), r"'add' with out="),
     "arguments": (lambda m, a: a.round(decimals=2), r"'round' with decimals"),
+    "an export inside": (lambda m, a: fastnn.onnx.export(nn.Identity(), a), "a forward cannot export another model"),
     "sizes": (lambda m, a: a.reshape(5, 4) * 2, r"fails when the dimensions that may change are larger"),
 }  # fmt: skip
 
