@@ -138,7 +138,8 @@ def _exp2(g: Graph, input: Any) -> Value:
 
 def expm1(x: Value) -> Value:
     """exp(x) - 1 without cancellation: 2 sinh(x / 2) exp(x / 2)."""
-    half = x * 0.5
+    # Below, the result is -1, and the factors would be infinity and 0.
+    half = x.op("Max", x._same(-60.0)) * 0.5
     return half.op("Sinh") * half.op("Exp") * 2.0
 
 
@@ -369,7 +370,8 @@ def _hypot(g: Graph, input: Any, other: Any) -> Value:
 @converter("logaddexp")
 def _logaddexp(g: Graph, input: Any, other: Any) -> Value:
     a, b = _pair(g, input, other)
-    return a.op("Max", b) + log1p((-(a - b).op("Abs")).op("Exp"))
+    # Equal infinities have no difference.
+    return a.equals(b).where(a + math.log(2), a.op("Max", b) + log1p((-(a - b).op("Abs")).op("Exp")))
 
 
 @converter("atan2", "arctan2")

@@ -91,8 +91,8 @@ def _bce_with_logits(
     reduction: str = "mean", pos_weight: Any = None,
 ) -> Value:  # fmt: skip
     x, y = _pair(g, input, target)
-    no = softplus(-x)
-    loss = (1.0 - y) * x + (no if pos_weight is None else no * (y * (g.value(pos_weight, x.dtype) - 1.0) + 1.0))
+    yes = y if pos_weight is None else y * g.value(pos_weight, x.dtype)
+    loss = yes * softplus(-x) + (1.0 - y) * softplus(x)
     return _reduced(_weighted(g, loss, weight), reduction, size_average, reduce)
 
 

@@ -263,6 +263,30 @@ def test_forward(name):
     check(model, (x(5, 4), x(5, 4)))
 
 
+EDGES = [-1e4, -100.0, -20.5, -1.0, -1e-3, -1e-8, 0.0, 1e-8, 1e-3, 1.0, 20.5, 100.0, 1e4]
+CURVES = (
+    "celu", "elu", "gelu", "hardshrink", "hardsigmoid", "hardswish", "logsigmoid", "mish", "relu6", "selu", "softplus",
+    "softshrink", "softsign",
+)  # fmt: skip
+
+
+def test_large_and_small_numbers():
+    """Formulas neither overflow nor cancel, for each number by itself."""
+    model = Function(lambda m, a: tuple([
+        *[getattr(F, name)(a) for name in CURVES], a.expm1(), a.abs().log1p(), a.tanh(), a.nan_to_num(), a.logaddexp(a / 2),
+        F.binary_cross_entropy_with_logits(a, (a > 0.1).float(), reduction="none"),
+    ]))  # fmt: skip
+    a = fastnn.tensor(EDGES)
+    file = io.BytesIO()
+    fastnn.onnx.export(model, (a,), file)
+    for results in (
+        runtime(file.getvalue()).run(None, {"args_0": a.numpy()}),
+        [r.detach().numpy() for r in fastnn.onnx.load(file.getvalue()).eval()(a)],
+    ):
+        for found, expected in zip(results, model(a), strict=True):
+            np.testing.assert_allclose(found, expected.detach().numpy(), rtol=1e-6, atol=1e-37)
+
+
 @pytest.mark.parametrize("opset", [13, 14, 16, 17, 18, 20, 21, 23])
 def test_opset(opset):
     model = nn.Sequential(
