@@ -184,7 +184,12 @@ def _leaky_relu(a: Attributes) -> Any:
 
 @operator("PRelu")
 def _prelu(a: Attributes) -> Any:
-    return lambda training, x, slope: fastnn.where(x >= 0, x, x * slope)
+    def run(training: bool, x: Tensor, slope: Tensor) -> Tensor:
+        if slope.numel() == 1 and x.is_floating_point():
+            return F.prelu(x, slope.reshape(1))
+        return fastnn.where(x >= 0, x, x * slope)
+
+    return run
 
 
 @operator("Swish")
