@@ -272,10 +272,10 @@ CURVES = (
 
 def test_large_and_small_numbers():
     """Formulas neither overflow nor cancel, for each number by itself."""
-    model = Function(lambda m, a: tuple([
+    model = Function(lambda m, a: (
         *[getattr(F, name)(a) for name in CURVES], a.expm1(), a.abs().log1p(), a.tanh(), a.nan_to_num(), a.logaddexp(a / 2),
         F.binary_cross_entropy_with_logits(a, (a > 0.1).float(), reduction="none"),
-    ]))  # fmt: skip
+    ))  # fmt: skip
     a = fastnn.tensor(EDGES)
     file = io.BytesIO()
     fastnn.onnx.export(model, (a,), file)
