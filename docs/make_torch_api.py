@@ -264,6 +264,13 @@ function does not take that argument. These rules hold everywhere:
 - Tensors are float64, float32, float16, integers or bool, dense, and in the memory of the CPU.
 - `torch.__version__` is fastnn's; under `fastnn run` it begins with {TORCH_VERSION}.
 
+Beside the modules below, and described in [files.md](files.md), fastnn has
+
+- `torch.onnx.export`, `ONNXProgram`, `TrainingMode` and `is_in_onnx_export`; `fastnn.onnx.load` reads such files;
+- `safetensors.torch` as `fastnn.safetensors`: `save_file`, `load_file`, `save`, `load`, `save_model`, `load_model`,
+  `safe_open`;
+- `torch.export.Dim`, for the `dynamic_shapes` of `torch.onnx.export`.
+
 Values and errors that differ although the name is there are in [differences.md](differences.md).
 
 | module or class | the same | with a difference | only a name | missing |

@@ -1,4 +1,4 @@
-"""Conversion of models, tensors and state dicts to and from PyTorch, if PyTorch is installed.
+"""Conversion of models, tensors and state dicts to and from PyTorch, and of models from scikit-learn.
 
 A module is rebuilt from the name of its class and the arguments of its constructor, which its attributes hold; then
 the state dict is copied. The result shares no memory with the source.
@@ -191,3 +191,150 @@ _VARIABLE = (inspect.Parameter.VAR_POSITIONAL, inspect.Parameter.VAR_KEYWORD)
 
 def _full_name(kind: type) -> str:
     return kind.__qualname__ if kind.__module__ == "builtins" else f"{kind.__module__}.{kind.__qualname__}"
+
+
+# -- scikit-learn -----------------------------------------------------------------------------
+
+
+def from_sklearn(estimator: Any) -> Any:
+    """A module that computes what a fitted estimator of scikit-learn does.
+
+    Args:
+        estimator: an ``MLPClassifier``, ``MLPRegressor`` or ``StandardScaler``, or a ``Pipeline`` of scalers with one
+            of the others at the end.
+
+    Returns:
+        A module with copies of the numbers, in their dtype; the scaler's are buffers. It has the methods ``predict``,
+        ``predict_proba`` (of a classifier) or ``transform`` (of a scaler) of the estimator, which take and return
+        arrays. Called on a tensor it returns the values of a regressor as a matrix; of a classifier the logits, for
+        ``CrossEntropyLoss``, or for ``BCEWithLogitsLoss`` if there are two classes or several labels.
+
+    Raises: TypeError for another estimator; ValueError for one that is not fitted.
+
+    ::
+
+        model = fastnn.convert.from_sklearn(make_pipeline(StandardScaler(), MLPClassifier()).fit(x, y))
+        model.predict_proba(x)
+    """
+    steps = [step for _, step in estimator.steps] if _is_sklearn(estimator, "Pipeline") else [estimator]
+    steps = [step for step in steps if step is not None and step != "passthrough"]
+    *scalers, last = steps or [estimator]
+    for step in steps:
+        kinds = ("StandardScaler",) if step is not last else ("StandardScaler", "MLPClassifier", "MLPRegressor")
+        if not any(_is_sklearn(step, kind) for kind in kinds):
+            raise TypeError(
+                f"a {_full_name(type(step))} cannot be converted here; from_sklearn takes StandardScaler, "
+                "MLPClassifier and MLPRegressor, and a Pipeline of scalers and one of these"
+            )
+        if not hasattr(step, "n_features_in_"):
+            raise ValueError(f"this {type(step).__name__} is not fitted yet: call fit() first")
+    if _is_sklearn(last, "StandardScaler"):
+        return _Estimator([*scalers, last], None)
+    return (_Classifier if _is_sklearn(last, "MLPClassifier") else _Regressor)(scalers, last)
+
+
+def _is_sklearn(estimator: Any, name: str) -> bool:
+    """Whether it is of a class of scikit-learn, which is not imported for that."""
+    return any(k.__name__ == name and k.__module__.startswith("sklearn.") for k in type(estimator).__mro__)
+
+
+class _Scaler(fastnn.nn.Module):
+    """``(x - mean) / scale``."""
+
+    mean: fastnn.Tensor | None
+    scale: fastnn.Tensor | None
+
+    def __init__(self, scaler: Any, dtype: Any) -> None:
+        super().__init__()
+        for name, values, used in (
+            ("mean", scaler.mean_, scaler.with_mean), ("scale", scaler.scale_, scaler.with_std),
+        ):  # fmt: skip
+            self.register_buffer(name, fastnn.from_numpy(np.array(values, dtype)) if used else None)
+
+    def forward(self, input: fastnn.Tensor) -> fastnn.Tensor:
+        """The shape of the input."""
+        if self.mean is not None:
+            input = input - self.mean
+        return input if self.scale is None else input / self.scale
+
+
+class _Estimator(fastnn.nn.Module):
+    """Scalers, and the layers of a perceptron if there is one."""
+
+    def __init__(self, scalers: list[Any], perceptron: Any) -> None:
+        super().__init__()
+        self._dtype = np.dtype(np.float64) if perceptron is None else perceptron.coefs_[0].dtype
+        self.scalers = fastnn.nn.Sequential(*[_Scaler(s, self._dtype) for s in scalers])
+        self.layers = fastnn.nn.Sequential()
+        weights = [] if perceptron is None else list(zip(perceptron.coefs_, perceptron.intercepts_, strict=True))
+        for i, (weight, bias) in enumerate(weights):
+            layer = fastnn.nn.Linear(weight.shape[0], weight.shape[1], dtype=fastnn.from_numpy(weight[:0]).dtype)
+            layer.load_state_dict({"weight": fastnn.from_numpy(np.array(weight.T)), "bias": fastnn.from_numpy(bias)})
+            self.layers.append(layer)
+            if i + 1 < len(weights) and perceptron.activation != "identity":
+                self.layers.append(_ACTIVATIONS[perceptron.activation]())
+        if getattr(perceptron, "out_activation_", None) == "exp":
+            # Of Poisson regression.
+            self.layers.append(_Exp())
+
+    def forward(self, input: fastnn.Tensor) -> fastnn.Tensor:
+        """(samples, features) to (samples, outputs)."""
+        return self.layers(self.scalers(input))
+
+    def _outputs(self, X: Any) -> np.ndarray:
+        was, self.training = self.training, False
+        try:
+            with fastnn.no_grad():
+                found = self(fastnn.from_numpy(np.array(X, self._dtype)))
+        finally:
+            self.training = was
+        return np.array(found.numpy())
+
+    def transform(self, X: Any) -> np.ndarray:
+        """The scaled features of an array (samples, features)."""
+        return self._outputs(X)
+
+
+class _Exp(fastnn.nn.Module):
+    """``exp(x)``."""
+
+    def forward(self, input: fastnn.Tensor) -> fastnn.Tensor:
+        """The shape of the input."""
+        return input.exp()
+
+
+class _Regressor(_Estimator):
+    """An ``MLPRegressor`` after scalers."""
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The values of an array (samples, features): a vector if there is one output."""
+        found = self._outputs(X)
+        return found.ravel() if found.shape[1] == 1 else found
+
+
+class _Classifier(_Estimator):
+    """An ``MLPClassifier`` after scalers."""
+
+    def __init__(self, scalers: list[Any], perceptron: Any) -> None:
+        super().__init__(scalers, perceptron)
+        self.classes_ = np.array(perceptron.classes_)
+        self._softmax = perceptron.out_activation_ == "softmax"
+        self._multilabel = perceptron._label_binarizer.y_type_.startswith("multilabel")
+
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """The probabilities of the classes for an array (samples, features)."""
+        logits = fastnn.from_numpy(self._outputs(X))
+        if self._softmax:
+            return np.array(logits.softmax(1).numpy())
+        found = np.array(logits.sigmoid().numpy())
+        return found if self._multilabel else np.concatenate([1 - found, found], 1)
+
+    def predict(self, X: Any) -> np.ndarray:
+        """The classes for an array (samples, features); for several labels a matrix of 0 and 1."""
+        logits = self._outputs(X)
+        if self._multilabel:
+            return (logits > 0).astype(np.int64)
+        return self.classes_[logits.argmax(1) if self._softmax else (logits[:, 0] > 0).astype(np.int64)]
+
+
+_ACTIVATIONS: dict[str, type] = {"relu": fastnn.nn.ReLU, "tanh": fastnn.nn.Tanh, "logistic": fastnn.nn.Sigmoid}

@@ -32,6 +32,8 @@ from fastnn._core.absent import __file__ as _absent_file
 
 # PyTorch's packages, and fastnn's names for them.
 PACKAGES = {"torch": "fastnn", "torchvision": "fastnn.torchvision"}
+# A module of another package that imports PyTorch.
+_SAFETENSORS = "safetensors.torch"
 _VERSION = f"{version.TORCH}+fastnn.{version.__version__}"
 _FOLDER = os.path.join(os.path.dirname(os.path.dirname(os.path.abspath(__file__))), "")
 _NOT_THE_SCRIPT = ("<frozen ", _FOLDER, runpy.__file__, importlib.__file__)
@@ -55,6 +57,37 @@ class _Loader(importlib.abc.Loader):
         module.__spec__ = self.spec
 
 
+class _SafetensorsLoader(importlib.abc.Loader):
+    """Loads the package safetensors, and then gives it a ``safe_open`` whose framework "pt" is fastnn."""
+
+    def __init__(self, loader: Any) -> None:
+        self.loader = loader
+
+    def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType | None:
+        made: types.ModuleType | None = self.loader.create_module(spec)
+        return made
+
+    def exec_module(self, module: types.ModuleType) -> None:
+        self.loader.exec_module(module)
+        _give_safe_open(module)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.loader, name)
+
+
+def _safetensors_spec(path: Any) -> importlib.machinery.ModuleSpec | None:
+    spec = importlib.machinery.PathFinder.find_spec("safetensors", path)
+    if spec is not None and spec.loader is not None:
+        spec.loader = _SafetensorsLoader(spec.loader)
+    return spec
+
+
+def _give_safe_open(module: Any) -> None:
+    from fastnn import safetensors
+
+    module.safe_open = safetensors.safe_open
+
+
 class Finder(importlib.abc.MetaPathFinder):
     """Finds fastnn's modules under PyTorch's names.
 
@@ -69,9 +102,14 @@ class Finder(importlib.abc.MetaPathFinder):
         Raises: ModuleNotFoundError if fastnn does not have it, so that no other finder is asked.
         """
         package, dot, rest = fullname.partition(".")
-        if package not in PACKAGES:
+        if fullname == "safetensors":
+            return _safetensors_spec(path)
+        if fullname == _SAFETENSORS:
+            name = "fastnn.safetensors"
+        elif package in PACKAGES:
+            name = PACKAGES[package] + dot + rest
+        else:
             return None
-        name = PACKAGES[package] + dot + rest
         module = None if _is_a_value(name) else _import(name)
         if module is None:
             if _is_a_question():
@@ -143,6 +181,8 @@ def install() -> None:
     if not any(isinstance(finder, Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, Finder())
         _install_in_children()
+    if "safetensors" in sys.modules:
+        _give_safe_open(sys.modules["safetensors"])
     fastnn.__version__ = version.TorchVersion(_VERSION)
     fastnn.__name__ = "torch"
 

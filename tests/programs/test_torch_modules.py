@@ -26,8 +26,8 @@ ROOT = Path(__file__).resolve().parents[2]
 # Modules that load at first use.
 MODULES = (
     "_C", "_dynamo", "_utils", "compiler", "cpu", "distributed", "export", "fft", "futures", "fx", "hub", "library",
-    "masked", "onnx", "overrides", "profiler", "quasirandom", "sparse", "nn.attention", "nn.common_types",
-    "nn.parallel",
+    "masked", "onnx", "overrides", "profiler", "quasirandom", "safetensors", "sparse", "nn.attention",
+    "nn.common_types", "nn.parallel",
     "nn.utils.rnn", "utils._pytree", "utils.benchmark", "utils.collect_env", "utils.data._utils",
     "utils.data.distributed", "utils.flop_counter", "utils.model_zoo",
 )  # fmt: skip
@@ -47,6 +47,7 @@ def test_modules_load_at_first_use():
         "    assert found is sys.modules['fastnn.' + name], name\n"
         "    assert found.__doc__\n"
         "    assert all(hasattr(found, n) for n in getattr(found, '__all__', ())), name\n"
+        "assert not {'onnx', 'onnxruntime', 'safetensors', 'sklearn'} & set(sys.modules)\n"
     )
     subprocess.run([sys.executable, "-c", code], check=True, cwd=ROOT)
 
@@ -659,7 +660,7 @@ def test_collect_env(capsys):
 
 RAISING = {
     "fx.symbolic_trace": "fastnn has no graphs", "fx.Tracer": "fastnn has no graphs", "fx.GraphModule": "no graphs",
-    "onnx.export": "does not export models to ONNX yet", "export.export": "does not export programs",
+    "export.export": "does not export programs",
     "sparse.mm": "sparse tensors", "sparse.sparse_coo_tensor": "no sparse tensors",
     "_C.PyTorchFileReader": "does not compute",
     "masked.masked_tensor": "no masked tensors", "masked.sum": "no masked tensors",
