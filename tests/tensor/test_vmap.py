@@ -809,3 +809,17 @@ def test_jacobians_in_one_pass(lib):
     assert lib.allclose(lib.func.hessian(lambda a: model(a).prod())(x), second, atol=1e-13)
     with pytest.raises(RuntimeError, match="together"):
         functional.jacobian(model, x, vectorize=True, strict=True)
+
+
+def test_recordings_of_modules_go_on_after_vmap():
+    """Also after calls in several threads at once."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from fastnn.nn.module import runner
+
+    model, before = fastnn.nn.Sequential(fastnn.nn.Linear(3, 2), fastnn.nn.ReLU()), runner[:]
+    x = fastnn.ones(4, 3)
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda _: fastnn.vmap(model)(x), range(8)))
+    assert all(t.equal(found[0]) for t in found)
+    assert runner == before
