@@ -19,7 +19,7 @@ from fastnn._functorch.gradients import gradients_of_elements
 from fastnn._functorch.vmap import from_all_levels, to_all_levels, unbatched, vmap
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn._tensor.torch_function import running
-from fastnn.nn.module import Module, runner
+from fastnn.nn.module import Module, without_recordings
 from fastnn.nn.normalization import BatchNorm1d
 from fastnn.ops.creation import eye, ones_like, zeros_like
 from fastnn.utils._pytree import tree_flatten, tree_map, tree_unflatten
@@ -523,15 +523,14 @@ def functional_call(
             if name not in tensors and registry[key] is not None and id(registry[key]) in given:
                 tensors[name] = given[id(registry[key])]
     before = [(registry, key, registry[key]) for registry, key in map(places.__getitem__, tensors)]
-    # A recording would have the module's own parameters.
-    recorders = runner[:]
-    runner.clear()
     try:
         for name, tensor in tensors.items():
             registry, key = places[name]
             registry[key] = tensor
         given_args = () if args is None else args if isinstance(args, tuple) else (args,)
-        return module(*given_args, **(kwargs or {}))
+        # A recording would have the module's own parameters.
+        with without_recordings():
+            return module(*given_args, **(kwargs or {}))
     finally:
         for (registry, key, old), name in zip(before, tensors, strict=True):
             changed = registry.get(key)
@@ -539,7 +538,6 @@ def functional_call(
                 # The call gave a buffer another tensor: the caller finds it in the dictionary.
                 parameter_and_buffer_dicts[name] = changed
             registry[key] = old
-        runner[:] = recorders
 
 
 def _places(module: Module) -> dict[str, tuple[dict[str, Any], str]]:

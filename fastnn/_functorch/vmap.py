@@ -11,7 +11,7 @@ from fastnn._functorch.activate import prepare
 from fastnn._functorch.batched import BatchedTensor, Level, front, is_in, running, wrapped
 from fastnn._tensor.tensor import Tensor
 from fastnn._tensor.torch_function import release
-from fastnn.nn.module import runner
+from fastnn.nn.module import without_recordings
 from fastnn.utils._pytree import _broadcast_to_and_flatten, tree_flatten, tree_unflatten
 
 
@@ -19,16 +19,15 @@ from fastnn.utils._pytree import _broadcast_to_and_flatten, tree_flatten, tree_u
 def batch(size: int, randomness: str) -> Iterator[Level]:
     """A block in which tensors may be elements of a batch."""
     prepare()
-    before, recorders = running.levels, runner[:]
+    before = running.levels
     level = Level(size, randomness, len(before) + 1)
     running.levels = [*before, level]
-    # A recording has no elements of a batch.
-    runner.clear()
     try:
-        yield level
+        # A recording has no elements of a batch.
+        with without_recordings():
+            yield level
     finally:
         running.levels = before
-        runner[:] = recorders
         release()
 
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 from fastnn._autograd.modes import no_grad
@@ -24,6 +26,31 @@ _COLUMNS = "_columns"
 
 # Calls a module that has children; set by ``capture``, which can replay them.
 runner: list[Callable[[Any, tuple[Any, ...]], Any]] = []
+# What was in it before the first of the blocks that run without it, and how many of these there are.
+_set_aside: list[Callable[[Any, tuple[Any, ...]], Any]] = []
+_blocks, _lock = [0], threading.Lock()
+
+
+def _run_eagerly(module: Any, args: tuple[Any, ...]) -> Any:
+    return module.forward(*args)
+
+
+@contextmanager
+def without_recordings() -> Iterator[None]:
+    """A block in which calls of modules run eagerly, in all threads."""
+    with _lock:
+        if not _blocks[0]:
+            _set_aside[:] = runner
+            # Not empty if it was not: another thread may have looked.
+            runner[:] = [_run_eagerly] if runner else []
+        _blocks[0] += 1
+    try:
+        yield
+    finally:
+        with _lock:
+            _blocks[0] -= 1
+            if not _blocks[0]:
+                runner[:] = _set_aside
 
 
 def _parameters_of(module: Module) -> Iterable[tuple[str, Any]]:

@@ -19,7 +19,7 @@ from fastnn._tensor.torch_function import (
 from fastnn.nn.activation_core import _activation
 from fastnn.nn.container import Sequential
 from fastnn.nn.functional.normalization import layer_norm_activation
-from fastnn.nn.module import Module, runner
+from fastnn.nn.module import Module, _run_eagerly, runner, without_recordings
 
 _FORWARD = Sequential.forward
 
@@ -36,14 +36,10 @@ def _call(original: Callable[..., Any]) -> Callable[[Any, Any], Any]:
                 "fastnn's modules cannot be called in a torch.overrides.TorchFunctionMode: their kernels do not ask it",
             )
         asked = next((a for a in args if asks(type(a))), None)
-        if saving_on and saving.pairs and runner:
+        if saving_on and saving.pairs and runner and runner[0] is not _run_eagerly:
             # A recording has no hooks on saved tensors.
-            before = runner[:]
-            runner.clear()
-            try:
+            with without_recordings():
                 return run(args, kwargs)
-            finally:
-                runner[:] = before
         if (asked is None and not running.levels and not (saving_on and saving.pairs)) or is_off():
             return original(*args, **kwargs)
         model, kind = args[0], type(args[0])

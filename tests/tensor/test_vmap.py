@@ -753,7 +753,7 @@ def test_operations_get_their_own_code_back():
     assert not torch_function._suspended
     if not torch_function._for_good:
         for _ in range(torch_function._PATIENCE + 1):
-            gc.collect()
+            gc.collect(0)
         assert torch_function._suspended
         assert "torch_function" not in fastnn.sin.__code__.co_filename
     assert fastnn.vmap(fastnn.sin)(fastnn.ones(3)).equal(fastnn.ones(3).sin())
@@ -809,3 +809,17 @@ def test_jacobians_in_one_pass(lib):
     assert lib.allclose(lib.func.hessian(lambda a: model(a).prod())(x), second, atol=1e-13)
     with pytest.raises(RuntimeError, match="together"):
         functional.jacobian(model, x, vectorize=True, strict=True)
+
+
+def test_recordings_of_modules_go_on_after_vmap():
+    """Also after calls in several threads at once."""
+    from concurrent.futures import ThreadPoolExecutor
+
+    from fastnn.nn.module import runner
+
+    model, before = fastnn.nn.Sequential(fastnn.nn.Linear(3, 2), fastnn.nn.ReLU()), runner[:]
+    x = fastnn.ones(4, 3)
+    with ThreadPoolExecutor(2) as pool:
+        found = list(pool.map(lambda _: fastnn.vmap(model)(x), range(8)))
+    assert all(t.equal(found[0]) for t in found)
+    assert runner == before
