@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 
 from fastnn._core.devices import check_device
-from fastnn._core.flat_storage import is_place
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.nn.module import Module
 
@@ -115,13 +114,10 @@ def _arrays(tensors: Any) -> dict[str, np.ndarray]:
     for name, tensor in tensors.items():
         array = tensor._data
         if not array.flags.c_contiguous:
-            # A parameter may be stored in another order, which no program can know.
-            if not is_place(array):
-                raise ValueError(
-                    f"You are trying to save a non contiguous tensor: `{name}` which is not allowed: call "
-                    "`.contiguous()` on your tensor to pack it before saving."
-                )
-            array = np.ascontiguousarray(array)
+            raise ValueError(
+                f"You are trying to save a non contiguous tensor: `{name}` which is not allowed: call "
+                "`.contiguous()` on your tensor to pack it before saving."
+            )
         arrays[name] = array
     return arrays
 
@@ -157,8 +153,6 @@ def _duplicates(state: dict[str, Tensor], preferred: Any = ()) -> dict[str, list
         if len(names) < 2:
             continue
         whole = {n for n in names if state[n]._data.nbytes == state[n].untyped_storage().nbytes()}
-        # A weight whose rows are padded is a whole as well.
-        whole |= {n for n in names if is_place(state[n]._data)}
         if not whole:
             raise RuntimeError(
                 "Error while trying to find names to remove to save state dict, but found no suitable name to keep "
