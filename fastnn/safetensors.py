@@ -115,8 +115,8 @@ def _arrays(tensors: Any) -> dict[str, np.ndarray]:
         array = tensor._data
         if not array.flags.c_contiguous:
             raise ValueError(
-                f"You are trying to save a non contiguous tensor: `{name}` which is not allowed: call `.contiguous()` "
-                "on your tensor to pack it before saving."
+                f"You are trying to save a non contiguous tensor: `{name}` which is not allowed: call "
+                "`.contiguous()` on your tensor to pack it before saving."
             )
         arrays[name] = array
     return arrays

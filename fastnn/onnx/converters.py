@@ -677,6 +677,19 @@ def _linear(g: Graph, input: Tensor, weight: Tensor, bias: Any = None) -> Value:
     return product if bias is None else product + g.value(bias)
 
 
+@converter("linear_activation")
+def _linear_activation(
+    g: Graph, input: Tensor, weight: Tensor, bias: Any = None, activation: str = "none", slope: float = 0.01,
+    may_change: bool = False,
+) -> Any:  # fmt: skip
+    x = _linear(g, input, weight, bias)
+    if activation.startswith("gelu"):
+        return _gelu(g, x, "tanh" if activation == "gelu_tanh" else "none")
+    if activation == "leaky_relu":
+        return _leaky_relu(g, x, slope)
+    return x if activation == "none" else x.op({"relu": "Relu", "sigmoid": "Sigmoid", "tanh": "Tanh"}[activation])
+
+
 @converter("bilinear")
 def _bilinear(g: Graph, input1: Tensor, input2: Tensor, weight: Tensor, bias: Any = None) -> Value:
     out, n, m = weight._data.shape

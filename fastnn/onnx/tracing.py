@@ -25,6 +25,7 @@ from fastnn.capture import auto
 from fastnn.nn.activation import _Activation
 from fastnn.nn.container import Sequential
 from fastnn.nn.normalization import BatchNorm1d, LayerNorm
+from fastnn.onnx import attention
 from fastnn.onnx.errors import OnnxExporterError, SymbolicValueError, UnsupportedOperatorError
 
 _state = threading.local()
@@ -202,7 +203,8 @@ class Trace:
             return made
         if name == "__iter__" and args[0]._data.ndim:
             return iter(args[0].unbind(0))
-        if name in _SILENT:
+        # These are not counted: the runs know different tensors.
+        if name in _SILENT or name in ("shape", "size", "numel"):
             return original(*plain(args), **{k: plain(v) for k, v in kwargs.items()})
         key, self.calls = self.calls, self.calls + 1
         traced = any(self.knows(leaf) for leaf in leaves((args, kwargs)))
@@ -417,8 +419,11 @@ class _Switch:
 
 @functools.cache
 def _switches() -> list[_Switch]:
-    found = [_Switch(function, _entry_of(names)) for function, names in _functions().values()]
-    return found + [_Switch(forward, _forward_of(replacement)) for forward, replacement in _FORWARDS]
+    replaced = [*_FORWARDS, *attention.replacements()]
+    others = {id(function) for function, _ in replaced}
+    told = [pair for key, pair in _functions().items() if key not in others]
+    found = [_Switch(function, _entry_of(names)) for function, names in told]
+    return found + [_Switch(function, _forward_of(replacement)) for function, replacement in replaced]
 
 
 @contextmanager

@@ -15,6 +15,7 @@ from fastnn import nn
 onnx = pytest.importorskip("onnx", reason="the package onnx is not installed")
 ort = pytest.importorskip("onnxruntime", reason="the package onnxruntime is not installed: it has no wheel here")
 F = nn.functional
+HAS_ATTENTION = "MultiheadAttention" in nn.__all__
 
 
 def runtime(model: bytes) -> Any:
@@ -181,13 +182,44 @@ def test_layer(name):
     check(model, args)
 
 
+ATTENTION: dict[str, tuple[Callable[[], nn.Module], Callable[[], tuple[Any, ...]]]] = {
+    "MultiheadAttention": (lambda: nn.MultiheadAttention(8, 2, batch_first=True), lambda: (x(3, 4, 8),) * 3),
+    "MultiheadAttention cross": (
+        lambda: nn.MultiheadAttention(8, 2, batch_first=True, kdim=5, vdim=5), lambda: (x(3, 4, 8), x(3, 6, 5), x(3, 6, 5))
+    ),
+    "TransformerEncoder": (
+        lambda: nn.TransformerEncoder(nn.TransformerEncoderLayer(8, 2, 16, batch_first=True, layer_norm_eps=0.1), 2),
+        lambda: (x(3, 4, 8),),
+    ),
+    "Transformer": (
+        lambda: nn.Transformer(8, 2, 1, 1, 16, batch_first=True, layer_norm_eps=0.1), lambda: (x(3, 4, 8), x(3, 5, 8))
+    ),
+    "causal": (
+        lambda: Function(lambda m, q, k: F.scaled_dot_product_attention(q, k, k, is_causal=True)),
+        lambda: (x(3, 2, 4, 8), x(3, 2, 4, 8)),
+    ),
+    "masked": (
+        lambda: Function(lambda m, q, k: F.scaled_dot_product_attention(q, k, k, fastnn.ones(4, 4).tril(1) > 0)),
+        lambda: (x(3, 2, 4, 8), x(3, 2, 4, 8)),
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.skipif(not HAS_ATTENTION, reason="this fastnn computes no attention")
+@pytest.mark.parametrize("name", ATTENTION)
+def test_attention(name):
+    make, inputs = ATTENTION[name]
+    check(make().eval(), inputs())
+
+
 def test_every_module_has_a_row():
-    tried = {type(m).__name__ for make, _ in LAYERS.values() for m in make().modules()}
+    rows = {**LAYERS, **(ATTENTION if HAS_ATTENTION else {})}
+    tried = {type(m).__name__ for make, _ in rows.values() for m in make().modules()}
     tried |= {"LazyLinear"}
     # Containers of parameters and modules, which compute nothing.
     others = {"Module", "ModuleDict", "ModuleList", "ParameterDict", "ParameterList", "DataParallel"}
     classes = {n for n in nn.__all__ if isinstance(getattr(nn, n), type) and issubclass(getattr(nn, n), nn.Module)}
-    assert classes - tried == others
+    assert classes - tried <= others
 
 
 # The arguments are the module, with `weight` (3, 4) and `scale` (4,), and inputs of shape (5, 4) and (5, 4).
@@ -223,6 +255,7 @@ FORWARDS: dict[str, Callable[..., Any]] = {
     "addmm": lambda m, a, b: fastnn.addmm(m.scale[:3], a, m.weight.T, beta=0.5, alpha=2.0),
     "batches": lambda m, a, b: a.unsqueeze(1) @ b.unsqueeze(2),
     "views": lambda m, a, b: (a.view(-1, 2, 2).flatten(1), a.reshape(a.size(0), 2, -1), a.view(a.shape[0] * 2, 2)),
+    "sizes inside": lambda m, a, b: (lambda y: y.reshape(y.shape[0], 2, y.size(1) // 2).sum(1) / y.numel())(a * b),
     "sizes": lambda m, a, b: a.view(*a.shape[:-1], 2, 2).permute(0, 2, 1).reshape(a.shape) / a.size(0),
     "transposes": lambda m, a, b: (a.t(), a.T.contiguous().mT, a.unsqueeze(0).squeeze(0), a.unflatten(1, (2, 2)).movedim(2, 1)),
     "joins": lambda m, a, b: (fastnn.cat([a, b, a], 1), fastnn.stack([a, b], 1), fastnn.hstack([a, b])),

@@ -88,7 +88,7 @@ def test_the_bytes_are_those_of_pytorch(tmp_path):
 
 
 def test_weights_are_outputs_by_inputs():
-    """In whichever order a layer stores its weight, also if its rows are padded."""
+    """Whatever the sizes are."""
     for sizes in ((3, 2), (1, 1024), (1024, 2)):
         layer = fastnn.nn.Linear(*sizes)
         found = safetensors.load(safetensors.save(layer.state_dict()))
