@@ -13,7 +13,6 @@ import numpy as np
 
 from fastnn._core.devices import device
 from fastnn._core.dtypes import dtype
-from fastnn._core.flat_storage import is_place
 from fastnn._tensor.tensor import Size, Tensor, _wrap
 from fastnn.nn.module_members import Registry
 from fastnn.nn.parameter import Parameter
@@ -136,8 +135,7 @@ class Writer(_Pickler):
         offset = _address(array) - _address(root)
         whole = root.flags.c_contiguous or root.flags.f_contiguous
         fits = root.dtype == array.dtype and offset % size == 0 and all(s >= 0 and s % size == 0 for s in array.strides)
-        # Parameters have the layout that kernels need; they are written in row-major order.
-        if whole and fits and not is_place(root):
+        if whole and fits:
             key: Any = (_address(root), root.nbytes, root.dtype)
             strides = tuple([s // size for s in array.strides])
             return self._storage(key, root, lambda: root.ravel("K")), offset // size, strides

@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
+import math
 import mmap
 import os
 import sys
@@ -31,9 +32,6 @@ import numpy as np
 _LINE = 64
 # Bytes of a chunk. The operating system provides zero pages on first touch.
 _CHUNK = 32 * 2**20
-# Rows of a weight whose length is a multiple of this map to the same cache sets; one more vector
-# after each row spreads them (64x1024 by 1024x1024: 310 to 340 GFLOP/s without, 465 to 490 with).
-_CONFLICT = 1024
 # A hole between parameters is used if it has at least so many bytes and the parameter fits so many times:
 # a model that is split between two holes is updated by two launches.
 _HOLE, _HOLE_TIMES = 2**19, 4
@@ -131,55 +129,37 @@ def _aligned_zeros(size: int, dtype: np.dtype) -> np.ndarray:
 
 
 class Slot:
-    """The place of one parameter: numbers ``start`` to ``stop`` of a chunk, and an array over them.
+    """The place of one parameter: numbers ``start`` to ``stop`` of a chunk, and a C-contiguous array over them.
 
     Args:
         shape: of the array.
         dtype: of the numbers, floating point.
-        transposed: store a matrix of shape (m, n) as n rows of m numbers, padded if m requires it.
     """
 
-    __slots__ = ("_room", "array", "chunk", "shape", "start", "stop", "strides")
+    __slots__ = ("_room", "array", "chunk", "shape", "start", "stop")
 
-    def __init__(self, shape: tuple[int, ...], dtype: np.dtype, transposed: bool = False) -> None:
+    def __init__(self, shape: tuple[int, ...], dtype: np.dtype) -> None:
         self.shape = shape
-        self.strides: tuple[int, ...]
-        if transposed:
-            m, n = shape
-            pitch = m
-            if m and m * dtype.itemsize % _CONFLICT == 0:
-                pitch += _LINE // dtype.itemsize
-            size = n * pitch
-            self.strides = (dtype.itemsize, pitch * dtype.itemsize)
-        else:
-            # An empty array of the shape gives its strides; its memory is not touched.
-            empty = np.empty(shape, dtype)
-            size, self.strides = empty.size, empty.strides
         line = _LINE // dtype.itemsize
-        size = -(-size // line) * line
+        size = -(-math.prod(shape) // line) * line
         self.chunk, self._room = _take(size, dtype)
         self.start, self.stop = self._room.start, self._room.stop
         self.array = self.over(self._room.part_of(self.chunk.values))
 
     def over(self, flat: np.ndarray) -> np.ndarray:
-        """An array of this slot's shape and strides over the first numbers of another flat buffer.
+        """An array of this slot's shape over the first numbers of another flat buffer.
 
         NumPy makes the owner of the memory the base of a view of a view, unless an object in between is
         not an array. With a PickleBuffer, the simplest such object, this array is the base of all views
         of it: its reference count then tells whether anyone else can see this memory.
         """
         owner: Any = PickleBuffer(flat.data)
-        return np.ndarray(self.shape, flat.dtype, owner, 0, self.strides)
+        return np.ndarray(self.shape, flat.dtype, owner)
 
     @property
     def grad_array(self) -> np.ndarray:
         """The array over the gradient's slot."""
         return self.over(self._room.part_of(self.chunk.grads))
-
-
-def is_place(array: np.ndarray) -> bool:
-    """Whether this is a slot's own array, not a view or copy of it."""
-    return type(array.base) is PickleBuffer
 
 
 class _Room:

@@ -593,14 +593,9 @@ class Tensor(Differentiable):
         return Tensor._remade(part, memory, None)
 
     def __reduce__(self) -> Any:
-        from fastnn._core.flat_storage import is_place
-
         array = self._data
-        root = array
-        while isinstance(root.base, np.ndarray):
-            root = root.base
-        # A column-major matrix keeps its order, except for a layer's weight, whose order is an internal detail.
-        if not array.flags.f_contiguous or is_place(root):
+        # A column-major matrix keeps its order.
+        if not array.flags.f_contiguous:
             array = np.ascontiguousarray(array).reshape(array.shape)
         if self._of_user:
             return _restored_as, (type(self), array, self._requires_grad, self.__dict__)

@@ -62,7 +62,7 @@ class Linear(Module):
         dtype: float32 (the default) or float64.
 
     Shape: (..., in_features) to (..., out_features). ``weight`` is (out_features, in_features) as
-    in PyTorch, stored with one row per input feature.
+    in PyTorch, C-contiguous.
 
     Both start uniform in ±1 / sqrt(in_features), as PyTorch's do.
 
@@ -81,7 +81,7 @@ class Linear(Module):
         self.in_features = _feature_count("in_features", in_features)
         self.out_features = _feature_count("out_features", out_features)
         kind = _kind(dtype, device)
-        self.weight = Parameter._empty((self.out_features, self.in_features), kind, transposed=True)
+        self.weight = Parameter._empty((self.out_features, self.in_features), kind)
         self.register_parameter("bias", Parameter._empty((self.out_features,), kind) if bias else None)
         self.reset_parameters()
 

@@ -18,7 +18,7 @@ __all__ = ["IncompatibleKeys", "Module"]
 
 Self = TypeVar("Self", bound="Module")
 
-# Key in a module's state: the names of the parameters that are stored by columns.
+# Key in the state of a module in a file of version 0.2.0 or older: the names of parameters that were stored by columns.
 _COLUMNS = "_columns"
 
 
@@ -153,17 +153,14 @@ class Module(Hooked, Stateful):
         state: Any = object.__getstate__(self)
         attributes, slots = state if isinstance(state, tuple) else (state, None)
         attributes = {name: value for name, value in attributes.items() if name != "_replays"}
-        # A file stores every parameter in index order.
-        columns = [n for n, p in self.__dict__.get("_parameters", {}).items() if p is not None and p._is_transposed()]
-        if columns:
-            attributes[_COLUMNS] = columns
         return attributes if slots is None else (attributes, slots)
 
     def __setstate__(self, state: Any) -> None:
         """Restore the result of ``__getstate__``."""
         attributes, slots = state if isinstance(state, tuple) else (state, None)
         self.__dict__.update(attributes or {})
-        columns = self.__dict__.pop(_COLUMNS, ())
+        # Only files of version 0.2.0 and older have this.
+        self.__dict__.pop(_COLUMNS, None)
         for name, value in (slots or {}).items():
             object.__setattr__(self, name, value)
         for name in ("_parameters", "_buffers", "_modules"):
@@ -171,10 +168,6 @@ class Module(Hooked, Stateful):
             # A file contains plain dictionaries, which do not count changes.
             if type(held) is dict:
                 self.__dict__[name] = Registry(held)
-        for name in columns:
-            parameter = self._parameters[name]
-            if parameter is not None:
-                parameter._store_in_columns()
 
     def __dir__(self) -> list[str]:
         names = {*super().__dir__(), *self._parameters, *self._modules, *self._buffers}

@@ -76,30 +76,19 @@ class Parameter(Tensor):
         self._requires_grad = bool(requires_grad)
 
     @classmethod
-    def _over_memory(cls, data: Tensor, requires_grad: bool, transposed: bool) -> Parameter:
-        """A parameter over the memory of ``data``; ``transposed`` is its later layout in the flat buffer."""
-        made = cls(data, requires_grad)
-        if transposed and data._data.ndim == 2:
-            made._move(Slot(data._data.shape, data._data.dtype, True))
-        return made
-
-    @classmethod
-    def _empty(cls, shape: tuple[int, ...], dtype: np.dtype, *, transposed: bool = False) -> Parameter:
-        """A parameter of zeros; ``transposed`` as for :class:`Slot`."""
+    def _empty(cls, shape: tuple[int, ...], dtype: np.dtype) -> Parameter:
+        """A parameter of zeros."""
         parameter = cls.__new__(cls)
-        parameter._place(Slot(shape, dtype, transposed))
+        parameter._place(Slot(shape, dtype))
         parameter._requires_grad = True
         return parameter
 
-    def _like(self, array: np.ndarray) -> Parameter:
-        """A parameter with these values, in this one's memory order if the number of dimensions is equal."""
-        made = Parameter._empty(array.shape, array.dtype, transposed=array.ndim == 2 and self._is_transposed())
+    @classmethod
+    def _of(cls, array: np.ndarray) -> Parameter:
+        """A parameter with these values, copied."""
+        made = cls._empty(array.shape, array.dtype)
         made._data[...] = array
         return made
-
-    def _is_transposed(self) -> bool:
-        strides = self._slot.strides
-        return len(strides) == 2 and strides[0] < strides[1]
 
     def _borrow(self, array: np.ndarray) -> None:
         """Use this memory, of the shape of the slot, for the values; read-only memory is copied."""
@@ -112,20 +101,6 @@ class Parameter(Tensor):
         else:
             self._data = own
             own[...] = array
-
-    def _move(self, slot: Slot) -> None:
-        """Take another slot in the flat buffers; the values move only if they were in the old slot."""
-        if self._data is self._slot.array:
-            slot.array[...] = self._data
-            self._data = slot.array
-        self._slot, self._grad_place = slot, None
-
-    def _store_in_columns(self) -> None:
-        """Store a matrix transposed, as :class:`Slot` does; only for one without other references."""
-        if self._data.ndim == 2 and not self._is_transposed():
-            before = self._data
-            self._place(Slot(before.shape, before.dtype, True))
-            self._data[...] = before
 
     def _place(self, slot: Slot) -> None:
         self._slot, self._grad_place = slot, None
@@ -205,7 +180,7 @@ class Parameter(Tensor):
             )
         slot = self._slot
         if array.shape != slot.shape or array.dtype != slot.array.dtype:
-            self._slot = Slot(array.shape, array.dtype, array.ndim == 2 and self._is_transposed())
+            self._slot = Slot(array.shape, array.dtype)
             self._grad_place = None
         elif not array.flags.writeable and sys.getrefcount(slot.array) > _OWN_PLACE:
             # The copy writes to private memory.
@@ -217,17 +192,14 @@ class Parameter(Tensor):
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Parameter:
         # Without the gradient, as in PyTorch.
-        copy = memo[id(self)] = type(self)._empty(
-            self._data.shape, self._data.dtype, transposed=self._is_transposed()
-        )
-        copy._data[...] = self._data
+        copy = memo[id(self)] = type(self)._of(self._data)
         copy._requires_grad = self._requires_grad
         return copy
 
     def __reduce__(self) -> Any:
         array = np.ascontiguousarray(self._data).reshape(self._data.shape)
         # Not shared with others in the copy, as in PyTorch.
-        return _restored, (type(self), array, self._requires_grad, self._is_transposed())
+        return _restored, (type(self), array, self._requires_grad)
 
 
 class UninitializedParameter(Parameter):
@@ -249,11 +221,11 @@ class UninitializedParameter(Parameter):
         self._requires_grad = bool(requires_grad)
 
     def materialize(self, shape: tuple[int, ...], device: Any = None, dtype: _dtype | None = None) -> None:
-        """Become a :class:`Parameter` of zeros of this shape; a matrix is stored in the layout of ``Linear``."""
+        """Become a :class:`Parameter` of zeros of this shape."""
         check_device(device)
         kind = as_numpy_dtype(dtype, self._data.dtype)
         requires_grad = self._requires_grad
-        self._place(Slot(tuple(shape), kind, transposed=len(shape) == 2))
+        self._place(Slot(tuple(shape), kind))
         self._requires_grad = requires_grad
         self.__class__ = self.cls_to_become  # type: ignore[assignment]  # of the same layout
 
@@ -321,8 +293,8 @@ class Buffer(Tensor):
 def _restored(
     kind: type[Parameter], array: np.ndarray, requires_grad: bool, transposed: bool = False
 ) -> Parameter:
-    made = kind._empty(array.shape, array.dtype, transposed=transposed)
-    made._data[...] = array
+    # `transposed` is in files of version 0.2.0 and older, which stored weights that way.
+    made = kind._of(array)
     made._requires_grad = requires_grad
     return made
 

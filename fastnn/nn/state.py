@@ -217,7 +217,7 @@ class Stateful:
             if isinstance(tensor, Parameter):
                 if not isinstance(source, Parameter):
                     given = source if array is source._data else source.detach().reshape(())
-                    source = Parameter._over_memory(given, tensor._requires_grad, tensor._is_transposed())
+                    source = Parameter(given, tensor._requires_grad)
                 source.requires_grad_(tensor._requires_grad)
             table[name] = source
             return

@@ -11,7 +11,6 @@ import numpy as np
 from fastnn._core import capture_state
 from fastnn._core.dtypes import dtype as _dtype
 from fastnn._core.errors import DTypeError, RangeError, ShapeError
-from fastnn._core.flat_storage import is_place
 from fastnn._core.sums import add_up
 from fastnn._tensor.tensor import Tensor, _recorded, _sizes, _wrap
 from fastnn._tensor.views import linear_map, mapped, view
@@ -46,8 +45,6 @@ def _reshaped(x: Tensor, sizes: tuple[Any, ...]) -> Tensor:
     after = result.shape
     if np.may_share_memory(result, array):
         return view(x, "View", lambda a: a.reshape(after), lambda g: g.reshape(before))
-    # PyTorch would share a parameter's memory here: a write to the copy would be lost.
-    result.flags.writeable = not is_place(array)
     if not _recorded(x):
         return _wrap(result)
     return mapped("UnsafeView", x, result, lambda grad: grad.reshape(before))
@@ -74,8 +71,8 @@ def reshape(input: Tensor, shape: Any) -> Tensor:
 def _view(self: Tensor, *shape: Any, size: Any = None, dtype: Any = None) -> Tensor:
     """As ``reshape``, but RuntimeError if memory cannot be shared. With a dtype, the bytes reinterpreted in it.
 
-    PyTorch stores a Linear's weight and most results in index order; fastnn does not always. A view of such a
-    tensor can be read as in PyTorch, but writing to it is an error.
+    PyTorch stores most results in index order; fastnn does not always. A view of such a tensor can be read as in
+    PyTorch, but writing to it is an error.
     """
     if shape and type(shape[0]) is int and size is None and dtype is None and self._data.flags.c_contiguous:
         return _reshaped(self, shape)
@@ -92,7 +89,7 @@ def _view(self: Tensor, *shape: Any, size: Any = None, dtype: Any = None) -> Ten
     result = _reshaped(self, _sizes(shape) if size is None else tuple(size))
     if not self._data.flags.c_contiguous and not np.may_share_memory(result._data, self._data):
         base = None if self._view is None else self._view[0]._data
-        if base is not None and base.flags.c_contiguous and not _is_of_place(base) and result._data.size:
+        if base is not None and base.flags.c_contiguous and result._data.size:
             # A view of memory in PyTorch's order: PyTorch raises this too.
             raise RuntimeError(
                 "view size is not compatible with input tensor's size and stride (at least one dimension spans across "
@@ -100,16 +97,6 @@ def _view(self: Tensor, *shape: Any, size: Any = None, dtype: Any = None) -> Ten
             )
         result._data.flags.writeable = False
     return result
-
-
-def _is_of_place(array: np.ndarray) -> bool:
-    """Whether this is a parameter's memory or a part of it, which PyTorch stores in index order."""
-    part: Any = array
-    while isinstance(part, np.ndarray):
-        if is_place(part):
-            return True
-        part = part.base
-    return False
 
 
 def _view_as(self: Tensor, other: Tensor) -> Tensor:

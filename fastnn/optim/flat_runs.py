@@ -216,8 +216,8 @@ class FlatRun:
             self.bounds = [(0, data.size)]
             home = params[0]._slot if isinstance(params[0], Parameter) else None
             is_view = np.may_share_memory(data, self.values)
-            if home is not None and home.strides == data.strides and is_view:
-                # The gradient's slot has the layout of the numbers, without gaps.
+            if home is not None and data.flags.c_contiguous and is_view:
+                # The gradient's slot has the layout of the numbers.
                 self.grads = home.chunk.grads[home.start : home.start + data.size]
                 self.owns_place = True
         self.flat = first is not None or self.owns_place

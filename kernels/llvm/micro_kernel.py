@@ -402,10 +402,12 @@ def _write_transpose(module: ir.Module, name: str, number: ir.Type, lanes: int) 
         in_row = _first_lanes(b, columns, lanes) if masked else None
         block = []
         for i in range(lanes):
-            mask = None
+            at, mask = place(b, source, source_row, i), None
             if in_row is not None:
-                mask = b.and_(in_row, _splat(b, b.icmp_signed("<", _INT(i), rows), lanes))
-            block.append(_load(b, place(b, source, source_row, i), vector, mask))
+                is_row = b.icmp_signed("<", _INT(i), rows)
+                # A masked load of nothing from a page that was never touched is slow (6 us for a block of 4 rows).
+                at, mask = b.select(is_row, at, source), b.and_(in_row, _splat(b, is_row, lanes))
+            block.append(_load(b, at, vector, mask))
         transpose_registers(b, block)
         for j in range(lanes):
             mask = _splat(b, b.icmp_signed("<", _INT(j), columns), lanes) if masked else None
@@ -415,6 +417,36 @@ def _write_transpose(module: ir.Module, name: str, number: ir.Type, lanes: int) 
     write(ir.IRBuilder(whole), masked=False)
     write(ir.IRBuilder(ragged), masked=True)
     return function
+
+
+@intrinsic
+def copy_block(typingctx, like, target, target_row, source, source_row, rows, columns):
+    """Copy ``rows`` x ``columns`` numbers; the rows of the target are filled up with zeros to whole vectors.
+
+    Both are pointers to contiguous rows, ``*_row`` numbers apart.
+    """
+    if not isinstance(like, types.Float):
+        return None
+
+    def codegen(context, builder, signature, values):
+        like, target, target_row, source, source_row, rows, columns = values
+        lanes = simd.lanes(signature.args[0].bitwidth // 8)
+        vector = ir.VectorType(like.type, lanes)
+        whole = builder.and_(columns, _INT(-lanes))
+        rest = builder.icmp_signed("<", whole, columns)
+        mask = _first_lanes(builder, builder.sub(columns, whole), lanes)
+        with cgutils.for_range(builder, rows) as row:
+            to = builder.gep(target, [builder.mul(row.index, target_row)])
+            at = builder.gep(source, [builder.mul(row.index, source_row)])
+            with cgutils.for_range_slice(builder, _INT(0), whole, _INT(lanes)) as (j, _):
+                _store(builder, _load(builder, builder.gep(at, [j]), vector, None), builder.gep(to, [j]), None)
+            with builder.if_then(rest):
+                last = _load(builder, builder.gep(at, [whole]), vector, mask)
+                _store(builder, last, builder.gep(to, [whole]), None)
+        return context.get_dummy_value()
+
+    at, size = types.CPointer(like), types.int64
+    return types.void(like, at, size, at, size, size, size), codegen
 
 
 @intrinsic
@@ -453,3 +485,153 @@ def gate(typingctx, like, c, c_row, given, given_row, rows, columns):
 
     at, size = types.CPointer(like), types.int64
     return types.void(like, at, size, at, size, size, size), codegen
+
+
+@intrinsic
+def dots(typingctx, like, c, c_row, a, a_row, rows, b, b_row, columns, depth, accumulate):
+    """``C[i, j] (+)= A[i] @ B[j]``: the dot products of 1 to 4 rows of A and any number of rows of B.
+
+    A, B and C are pointers to contiguous rows, ``*_row`` numbers apart; the rows of A and B have ``depth`` numbers.
+    ``accumulate`` adds to C. Each product is the sum of two chains of vectors, whatever the number of rows.
+    """
+    if not isinstance(like, types.Float):
+        return None
+
+    def codegen(context, builder, signature, values):
+        name = f"fastnn_dots_{values[0].type}"
+        function = builder.module.globals.get(name)
+        if function is None:
+            count = simd.lanes(signature.args[0].bitwidth // 8)
+            function = _DotsWriter(builder.module, name, values[0].type, count).function
+        builder.call(function, values[1:])
+        return context.get_dummy_value()
+
+    at, size = types.CPointer(like), types.int64
+    return types.void(like, at, size, at, size, size, at, size, size, size, size), codegen
+
+
+class _DotsWriter:
+    """Writes the LLVM function that :func:`dots` calls into a module."""
+
+    MOST_ROWS = 4
+
+    def __init__(self, module: ir.Module, name: str, number: ir.Type, lanes: int) -> None:
+        pointer = number.as_pointer()
+        kinds = [pointer, _INT, pointer, _INT, _INT, pointer, _INT, _INT, _INT, _INT]
+        self.function = ir.Function(module, ir.FunctionType(ir.VoidType(), kinds), name)
+        self.function.linkage = "internal"
+        self.function.attributes.add("noinline")
+        self.c, self.c_row, self.a, self.a_row, rows, self.b, self.b_row, columns, self.depth, adds = self.function.args
+        self.number, self.lanes, self.kind = number, lanes, ir.VectorType(number, lanes)
+        builder = ir.IRBuilder(self.function.append_basic_block("entry"))
+        self.adds = builder.icmp_signed("!=", adds, _INT(0))
+        unreachable = self.function.append_basic_block("other")
+        ir.IRBuilder(unreachable).ret_void()
+        switch = builder.switch(rows, unreachable)
+        registers = limits()[1]
+        for m in range(1, self.MOST_ROWS + 1):
+            block = self.function.append_basic_block(f"rows_{m}")
+            switch.add_case(_INT(m), block)
+            here = ir.IRBuilder(block)
+            # Half of the registers hold sums.
+            together = next(n for n in (4, 2, 1) if n == 1 or 4 * m * n <= registers)
+            whole = here.and_(columns, _INT(-together))
+            with cgutils.for_range_slice(here, _INT(0), whole, _INT(together)) as (first, _):
+                self._write(here, m, first, together)
+            with cgutils.for_range_slice(here, whole, columns, _INT(1)) as (first, _):
+                self._write(here, m, first, 1)
+            here.ret_void()
+
+    def _write(self, builder: ir.IRBuilder, m: int, first: ir.Value, count: int) -> None:
+        """Write the products of ``m`` rows of A with ``count`` rows of B from ``first`` on."""
+        number, lanes, kind = self.number, self.lanes, self.kind
+        left = [builder.gep(self.a, [builder.mul(self.a_row, _INT(i))]) for i in range(m)]
+        right = [builder.gep(self.b, [builder.mul(builder.add(first, _INT(j)), self.b_row)]) for j in range(count)]
+        pairs = [(i, j) for i in range(m) for j in range(count)]
+        zero = ir.Constant(kind, [0.0] * lanes)
+        masked = simd.has_masks(simd.vector_bytes())
+
+        def added(totals: dict, k: ir.Value, chain: int, kind: ir.Type, mask: ir.Value | None = None) -> dict:
+            def load(row: ir.Value) -> ir.Value:
+                place = builder.gep(row, [k])
+                return builder.load(place) if kind is number else _load(builder, place, kind, mask)
+
+            fma = simd.declare(builder, "fmuladd", kind, 3)
+            x, y = [load(row) for row in left], [load(row) for row in right]
+            new = {(i, j, chain): builder.call(fma, [x[i], y[j], totals[i, j, chain]]) for i, j in pairs}
+            return totals | new
+
+        def joined(before: ir.Block, old: dict, after: ir.Block, new: dict) -> dict:
+            found = {}
+            for place, value in old.items():
+                found[place] = builder.phi(value.type)
+                found[place].add_incoming(value, before)
+                found[place].add_incoming(new[place], after)
+            return found
+
+        def loop(old: dict, start: ir.Value, stop: ir.Value, step: int, body) -> dict:
+            """``body(totals, k)`` for k from start to stop; the totals afterwards."""
+            before = builder.block
+            inside, end = (self.function.append_basic_block(name) for name in ("loop", "end"))
+            builder.cbranch(builder.icmp_signed("<", start, stop), inside, end)
+            builder.position_at_end(inside)
+            k = builder.phi(_INT)
+            k.add_incoming(start, before)
+            totals = {place: builder.phi(value.type) for place, value in old.items()}
+            new = body(totals, k)
+            for place, total in totals.items():
+                total.add_incoming(old[place], before)
+                total.add_incoming(new[place], inside)
+            following = builder.add(k, _INT(step))
+            k.add_incoming(following, inside)
+            builder.cbranch(builder.icmp_signed("<", following, stop), inside, end)
+            builder.position_at_end(end)
+            return joined(before, old, inside, new)
+
+        def two(totals: dict, k: ir.Value) -> dict:
+            return added(added(totals, k, 0, kind), builder.add(k, _INT(lanes)), 1, kind)
+
+        k = builder.and_(self.depth, _INT(-2 * lanes))
+        totals = loop({(i, j, chain): zero for i, j in pairs for chain in range(2)}, _INT(0), k, 2 * lanes, two)
+        # At most two more vectors; the last one masked, or number by number.
+        for chain in range(2):
+            before, rest = builder.block, builder.sub(self.depth, k)
+            more, done = (self.function.append_basic_block(name) for name in ("more", "done"))
+            builder.cbranch(builder.icmp_signed(">=", rest, _INT(1 if masked else lanes)), more, done)
+            builder.position_at_end(more)
+            new = added(totals, k, chain, kind, _first_lanes(builder, rest, lanes) if masked else None)
+            builder.branch(done)
+            builder.position_at_end(done)
+            totals, k = joined(before, totals, more, new), builder.add(k, _INT(lanes))
+        rests = {(i, j, 0): number(0.0) for i, j in pairs}
+        if not masked:
+            start = builder.and_(self.depth, _INT(-lanes))
+            rests = loop(rests, start, self.depth, 1, lambda totals, k: added(totals, k, 0, number))
+        sums = self._sums(builder, [builder.fadd(totals[i, j, 0], totals[i, j, 1]) for i, j in pairs])
+        for (i, j), total in zip(pairs, sums, strict=True):
+            value = builder.fadd(total, rests[i, j, 0])
+            place = builder.gep(self.c, [builder.add(builder.mul(self.c_row, _INT(i)), builder.add(first, _INT(j)))])
+            builder.store(builder.select(self.adds, builder.fadd(builder.load(place), value), value), place)
+
+    def _sums(self, builder: ir.IRBuilder, totals: list[ir.Value]) -> list[ir.Value]:
+        """The sum of each vector: halves are added until one number is left; the last two times for four vectors."""
+        found: list[ir.Value] = []
+        for start in range(0, len(totals), 4):
+            four = [self._half(builder, total, 4) for total in totals[start : start + 4]]
+            if len(four) == 4 and self.lanes >= 4:
+                transpose_registers(builder, four)
+                sums = builder.fadd(builder.fadd(four[0], four[2]), builder.fadd(four[1], four[3]))
+                found += [builder.extract_element(sums, _INT32(i)) for i in range(4)]
+            else:
+                found += [builder.extract_element(self._half(builder, one, 1), _INT32(0)) for one in four]
+        return found
+
+    def _half(self, builder: ir.IRBuilder, total: ir.Value, least: int) -> ir.Value:
+        """Add the halves of a vector until ``least`` numbers are left."""
+        half = total.type.count // 2
+        while half >= least:
+            undefined = ir.Constant(ir.VectorType(self.number, 2 * half), ir.Undefined)
+            orders = [ir.Constant(ir.VectorType(_INT32, half), list(range(i, i + half))) for i in (0, half)]
+            total = builder.fadd(*[builder.shuffle_vector(total, undefined, order) for order in orders])
+            half //= 2
+        return total

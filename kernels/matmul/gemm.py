@@ -51,6 +51,8 @@ from fastnn.kernels.llvm.micro_kernel import (
     BIAS,
     RELU_FLOOR,
     STREAM,
+    copy_block,
+    dots,
     gate,
     lanes,
     limits,
@@ -66,7 +68,6 @@ from fastnn.kernels.norm.column_statistics import TOGETHER, sum_rows
 from fastnn.kernels.runtime import allocation, compiler, launcher, program, thread_count
 from fastnn.kernels.runtime.checks import check, check_output, check_rows, check_strided, kernel_for, matrix_shape
 from fastnn.kernels.runtime.compiler import (
-    FAST,
     Entry,
     Words,
     array_at,
@@ -113,17 +114,22 @@ _STREAM_BYTES = 6 * 2**20
 _CONFLICT = 1024
 # Packing costs as much as computing about this many rows of C.
 _ROWS_WORTH_PACKING = 36
+# Rows of B that are copied into a panel before the next panel.
+_ROWS_COPIED = 8
 _DEPTH_WORTH_PACKING = 192
 # Up to this many rows, A @ B.T is computed as dot products along the rows of B, which are read once in
 # place: packing would read and write it once more.
 _DOT_ROWS = 4
-# Bits of `mode` above those of the micro-kernel: such dot products; the sums of B's columns are written to `z`, or
-# added to it (B's rows are contiguous); `z` holds the output of ReLU, and C becomes 0 where that is not above 0.
-_DOTS, SUM_B, ADD_SUM_B, RELU_GATE = 16, 32, 64, 256
+# Bits of `mode` above those of the micro-kernel: such dot products; the sums of B's columns (B's rows are contiguous)
+# or of A's rows (A's columns are contiguous) are written to `z`, or added to it; `z` holds the output of ReLU, and C
+# becomes 0 where that is not above 0.
+_DOTS, SUM_B, ADD_SUMS, RELU_GATE, SUM_A = 16, 32, 64, 256, 512
+# Rows of A that are summed together.
+_SUMMED = 128
 # Another mode is the product of the transposes, (B.T @ A.T).T, to avoid packing B.T. It is used if A and C together
 # are smaller than B by this factor, and A has at most this many rows, nearly fills its panels, and when packed stays
 # in a second-level cache.
-_SWAP, _SMALLER, _SWAP_ROWS, _SWAP_BYTES = 128, 0.4, 64, 512 * 2**10
+_SWAP, _SMALLER, _SWAP_ROWS, _SWAP_BYTES = 128, 0.6, 64, 512 * 2**10
 # Tiles of B.T, one below the other, that are transposed into C together.
 _SWAP_TILES = 4
 # Modes of a product that RELU_GATE may be combined with.
@@ -144,7 +150,7 @@ def _gemm(dtype):
 
     def gemm_slice(args, t, n):
         # y[m, columns], z[m, columns], packed[n, depth_block, width], a[m, depth], b[depth, columns], bias[columns];
-        # with SUM_B z[columns], with RELU_GATE z is the output of ReLU[m, columns]
+        # with SUM_B z[columns], with SUM_A z[m], with RELU_GATE z is the output of ReLU[m, columns]
         like, step = dtype(0), lanes(dtype(0))
         y, z, packed, a, b, bias = (
             pointer(args, WORDS.y, like), pointer(args, WORDS.z, like), pointer(args, WORDS.packed, like),
@@ -165,10 +171,14 @@ def _gemm(dtype):
 
         if mode & _DOTS:
             first, end = part(columns, t, n)
+            dots(
+                like, ahead(z, first), z_row, a, a_row, m, ahead(b, first * b_column), b_column, end - first, depth,
+                mode & ACCUMULATE,
+            )  # fmt: skip
             for i in range(m):
-                _dots(
-                    ahead(y, i * y_row), ahead(z, i * z_row), z_is_y, ahead(a, i * a_row), b, bias,
-                    first, end, depth, b_column, mode, code, slope, before, after,
+                _finish_dots(
+                    ahead(y, i * y_row), ahead(z, i * z_row), z_is_y, bias, first, end, mode, code, slope, before,
+                    after,
                 )  # fmt: skip
             return
         if mode & _SWAP:
@@ -185,11 +195,20 @@ def _gemm(dtype):
             blocks = -(-2 * depth * size // (3 * _DEPTH_BYTES))
             depth_block = -(-depth // blocks)
             first, end = part(-(-columns // tall), t, n)
+            before_activation, row_before = (y, y_row) if mode & RELU_GATE else (z, z_row)
             for block in range(first, end):
                 left = block * tall
                 here = min(tall, columns - left)
                 row_tiles = -(-here // row_limit())
+                if mode & BIAS:
+                    for i in range(here):
+                        row = array_at(ahead(result, i * pitch), (pitch,))
+                        for j in range(pitch):
+                            row[j] = number_at(bias, left + i)
                 for k in range(0, depth, depth_block):
+                    mode_here = ACCUMULATE if k > 0 or mode & BIAS else 0
+                    if k + depth_block >= depth:
+                        mode_here |= mode & RELU_FLOOR
                     for p in range(panels):
                         j = vectors * p // panels * step
                         for tile_row in range(row_tiles):
@@ -199,19 +218,26 @@ def _gemm(dtype):
                                 min(vectors * (p + 1) // panels * step, m) - j, min(depth_block, depth - k),
                                 ahead(b, (left + i) * b_column + k), b_column, b_row,
                                 ahead(packed, (p * depth + k) * width), width, ahead(result, i * pitch + j), pitch,
-                                b, mode & BIAS if k == 0 else mode & BIAS | ACCUMULATE,
+                                b, mode_here,
                             )  # fmt: skip
                 # Whole vectors are written; the remaining columns go number by number.
                 whole = here // step * step
-                _transpose(like, ahead(y, left), y_row, result, pitch, whole, m)
+                _transpose(like, ahead(before_activation, left), row_before, result, pitch, whole, m)
                 for i in range(whole, here):
                     for j in range(m):
-                        put_number(y, j * y_row + left + i, number_at(result, i * pitch + j))
+                        put_number(before_activation, j * row_before + left + i, number_at(result, i * pitch + j))
                 if mode & RELU_GATE:
                     gate(like, ahead(y, left), y_row, ahead(z, left), z_row, m, here)
+                elif code != NONE or not z_is_y:
+                    rows = _TILE // here
+                    for j in range(0, m, rows):
+                        _activate(
+                            ahead(y, j * y_row + left), y_row, ahead(z, j * z_row + left), z_row, z_is_y,
+                            min(rows, m - j), here, step, code, slope, before, after,
+                        )  # fmt: skip
             return
         other, other_row = z, z_row
-        if mode & (SUM_B | RELU_GATE):
+        if mode & (SUM_A | SUM_B | RELU_GATE):
             z, z_row, z_is_y = y, y_row, True
         vectors = -(-columns // step)
         packed = ahead(packed, t * group * depth_block * width)
@@ -233,6 +259,16 @@ def _gemm(dtype):
             position += together * (last_tile - first_tile)
             for k in range(0, depth, depth_block):
                 panel_depth = min(depth_block, depth - k)
+                if width and b_column == 1:
+                    # A few rows of all panels, then the next rows: reading is faster along rows that are far apart.
+                    for r in range(0, panel_depth, _ROWS_COPIED):
+                        for p in range(panel, panel + together):
+                            j = vectors * p // panels * step
+                            copy_block(
+                                like, ahead(packed, ((p - panel) * depth_block + r) * width), width,
+                                ahead(b, (k + r) * b_row + j), b_row, min(_ROWS_COPIED, panel_depth - r),
+                                min(vectors * (p + 1) // panels * step, columns) - j,
+                            )  # fmt: skip
                 # Panels split the vectors of a row evenly, and tiles split the rows, so that none is very small.
                 for p in range(panel, panel + together):
                     j = vectors * p // panels * step
@@ -240,12 +276,22 @@ def _gemm(dtype):
                     b_panel, b_panel_row = ahead(b, k * b_row + j * b_column), b_row
                     if width:
                         target = ahead(packed, (p - panel) * depth_block * width)
-                        _pack(like, target, width, b_panel, b_row, b_column, panel_depth, panel_columns)
+                        if b_column != 1:
+                            _pack(like, target, width, b_panel, b_row, b_column, panel_depth, panel_columns)
                         b_panel, b_panel_row = target, width
                     if mode & SUM_B and first_tile == 0:
                         # The next tile reads the panel anyway.
                         total = array_at(ahead(other, j), (panel_columns,))
-                        sum_rows(total, b_panel, b_panel_row, panel_depth, k == 0 and not mode & ADD_SUM_B)
+                        sum_rows(total, b_panel, b_panel_row, panel_depth, k == 0 and not mode & ADD_SUMS)
+                if mode & SUM_A and panel == 0:
+                    # The tiles read these rows of A anyway.
+                    i, end = m * first_tile // row_tiles, m * last_tile // row_tiles
+                    while i < end:
+                        total = array_at(ahead(other, i), (min(_SUMMED, end - i),))
+                        sum_rows(
+                            total, ahead(a, i + k * a_column), a_column, panel_depth, k == 0 and not mode & ADD_SUMS
+                        )
+                        i += _SUMMED
                 is_last = k + depth_block >= depth
                 mode_here = mode if k == 0 else mode & RELU_FLOOR | ACCUMULATE
                 if not is_last:
@@ -283,14 +329,6 @@ def _gemm(dtype):
     return gemm_slice
 
 
-@inline(fastmath=FAST)
-def _dot(x, y):
-    total = x.dtype.type(0)
-    for k in range(x.size):
-        total += x[k] * y[k]
-    return total
-
-
 @inline
 def _activate(y, y_row, z, z_row, z_is_y, rows, columns, step, code, slope, before, after):
     """``y = activation(z)`` over a tile; both may be the same.
@@ -314,12 +352,9 @@ def _activate(y, y_row, z, z_row, z_is_y, rows, columns, step, code, slope, befo
 
 
 @inline
-def _dots(y, z, z_is_y, a, b, bias, first, end, depth, b_column, mode, code, slope, before, after):
-    """Columns ``first`` to ``end`` of one row of C, each the dot product of two contiguous rows."""
-    x, sums = array_at(a, (depth,)), array_at(z, (end,))
-    for j in range(first, end):
-        total = _dot(x, array_at(ahead(b, j * b_column), (depth,)))
-        sums[j] = total + sums[j] if mode & ACCUMULATE else total
+def _finish_dots(y, z, z_is_y, bias, first, end, mode, code, slope, before, after):
+    """Bias and activation of columns ``first`` to ``end`` of one row of C."""
+    sums = array_at(z, (end,))
     if mode & BIAS:
         sums[first:end] += array_at(bias, (end,))[first:end]
     if mode & RELU_FLOOR:
@@ -346,16 +381,13 @@ def _transpose(like, target, target_row, source, source_row, rows, columns):
 @inline
 def _pack(like, packed, width, b, b_row, b_column, depth, columns):
     """Copy a panel of B into rows of ``width`` numbers; columns beyond those of B become zero."""
-    if b_row == 1 and b_column != 1:
+    if b_row == 1:
         _transpose(like, packed, width, b, b_column, columns, depth)
     else:
         for k in range(depth):
             row = array_at(ahead(packed, k * width), (width,))
-            if b_column == 1:
-                row[:columns] = array_at(ahead(b, k * b_row), (columns,))
-            else:
-                for j in range(columns):
-                    row[j] = number_at(b, k * b_row + j * b_column)
+            for j in range(columns):
+                row[j] = number_at(b, k * b_row + j * b_column)
             row[columns:] = type(like)(0)
 
 
@@ -410,13 +442,15 @@ def gemm(
 
 def gemm_checked(
     y: np.ndarray, a: np.ndarray, b: np.ndarray, bias: np.ndarray | None, code: int, activation: str, slope: float,
-    z: np.ndarray | None, accumulate: bool, sums: np.ndarray | None = None, add_sums: bool = False,
+    z: np.ndarray | None, accumulate: bool, sums: np.ndarray | None = None, sums_of_a: bool = False,
+    add_sums: bool = False,
 ) -> None:
     """The product; checks every argument and raises the errors.
 
     Args:
         sums: (N,) receives the sums of the columns of a C-contiguous ``b``, or None. Not with ``z``, and only if M, N
             and K are at least 1.
+        sums_of_a: ``sums`` is (M,) and receives the sums of the rows of ``a`` instead, whose transpose is C-contiguous.
         add_sums: add to ``sums`` instead of overwriting it.
     """
     kernel = kernel_for(GEMM, "a", a)
@@ -437,9 +471,13 @@ def gemm_checked(
     else:
         z_row = check_rows("z", z, dtype, (m, columns), output=True)
     if sums is not None:
-        check("b", b, dtype, (depth, columns))
-        check_output("sums", sums, dtype, (columns,))
-        z, mode = sums, mode | SUM_B | (ADD_SUM_B if add_sums else 0)
+        if sums_of_a:
+            check("a.T", a.T, dtype, (depth, m))
+            check_output("sums", sums, dtype, (m,))
+        else:
+            check("b", b, dtype, (depth, columns))
+            check_output("sums", sums, dtype, (columns,))
+        z, mode = sums, mode | (SUM_A if sums_of_a else SUM_B) | (ADD_SUMS if add_sums else 0)
     if m == 0 or columns == 0:
         return
     if depth == 0:
@@ -505,8 +543,7 @@ def _cut(
     if m <= _DOT_ROWS and b_row == 1 and b_column != 1 and (a_column == 1 or depth == 1):
         return min(parts, columns), mode | _DOTS, code, b_row, b_column, 1, 1, 1, depth, 0, 1
     most, registers, widest, register_bytes = limits
-    is_plain = code == NONE and z_is_y and mode == 0
-    if is_plain and b_row == 1 and b_column != 1 and (a_column == 1 or depth == 1):
+    if mode & ~(BIAS | RELU_FLOOR) == 0 and b_row == 1 and b_column != 1 and (a_column == 1 or depth == 1):
         width = vectors_for(most, registers, widest) * (register_bytes // size)
         panels, tall = -(-m // width), _SWAP_TILES * most
         fits = m <= _SWAP_ROWS and 10 * m >= 9 * panels * width and m * depth * size <= _SWAP_BYTES
@@ -517,12 +554,15 @@ def _cut(
     parts, row_tiles, panels, row_block, depth_block, width, group = _plan(
         m, columns, depth, size, parts, collides, limits
     )
-    if mode & SUM_B and depth_block < depth:
+    if mode & (SUM_A | SUM_B) and depth_block < depth:
         # Rows that are summed together must be in one block.
         depth_block = -(-depth_block // TOGETHER) * TOGETHER
     rows_collide = b_row * size % _CONFLICT == 0 and depth >= _DEPTH_WORTH_PACKING and m >= _ROWS_WORTH_PACKING
-    if b_column == 1 and not rows_collide:
-        width = 0
+    if b_column == 1:
+        if rows_collide:
+            group = max(group, min(_MOST_TOGETHER, _GROUP_BYTES // (depth_block * width * size)))
+        else:
+            width = 0
     return parts, mode, code, b_row, b_column, row_tiles, panels, row_block, depth_block, width, group
 
 

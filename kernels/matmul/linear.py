@@ -1,7 +1,7 @@
 """The fully connected layer: ``linear_forward`` and ``linear_backward`` on the matrix kernels.
 
-The weight has one row per input feature, (in_features, out_features), so that the forward product
-reads it row by row; rows may be padded (any distance between rows is accepted).
+The weight is (in_features, out_features), of any strides: the modules pass the transpose of PyTorch's
+contiguous (out_features, in_features).
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from fastnn.kernels.activation.fused_activations import (
     differentiate_apart,
 )
 from fastnn.kernels.llvm.micro_kernel import ACCUMULATE
-from fastnn.kernels.matmul.gemm import ADD_SUM_B, GEMM, SUM_B, WORDS, fill_block, gemm, gemm_checked
+from fastnn.kernels.matmul.gemm import ADD_SUMS, GEMM, SUM_A, SUM_B, WORDS, fill_block, gemm, gemm_checked
 from fastnn.kernels.norm.column_statistics import TOGETHER
 from fastnn.kernels.runtime import allocation, compiler, launcher, program, thread_count
 from fastnn.kernels.runtime.checks import check, check_output, check_rows, check_strided, kernel_for, matrix_shape
@@ -27,6 +27,7 @@ from fastnn.kernels.runtime.compiler import Entry, Words, array, by_dtype, inlin
 from fastnn.kernels.runtime.launcher import launch
 from fastnn.kernels.runtime.program import (
     can_run,
+    has_columns,
     has_rows,
     is_dense,
     is_matrix,
@@ -70,7 +71,7 @@ def linear_forward(
     Args:
         out: (batch, out_features), contiguous rows.
         x: (batch, in_features), any strides.
-        weight: (in_features, out_features); contiguous rows are fastest.
+        weight: (in_features, out_features); contiguous rows or columns are fastest.
         bias: (out_features,) contiguous, or None.
         activation, slope: see :mod:`fastnn.kernels.activation.fused_activations`.
         z: (batch, out_features): receives the value before the activation, or None.
@@ -179,7 +180,7 @@ def linear_backward(
 
     Args:
         dx: (batch, in_features), contiguous rows; overwritten.
-        dweight: (in_features, out_features), contiguous rows.
+        dweight: (in_features, out_features), contiguous rows or contiguous columns.
         dbias: (out_features,), contiguous.
         dy: (batch, out_features), C-contiguous.
         x, weight: as in ``linear_forward``.
@@ -225,8 +226,12 @@ def _backward_checked(
     check_strided("weight", weight, dtype, (in_features, out_features))
     if dx is not None:
         check_rows("dx", dx, dtype, (batch, in_features), output=True)
+    turned = dweight is not None and _is_turned(dweight)
     if dweight is not None:
-        check_rows("dweight", dweight, dtype, (in_features, out_features), output=True)
+        if turned:
+            check_rows("dweight.T", dweight.T, dtype, (out_features, in_features), output=True)
+        else:
+            check_rows("dweight", dweight, dtype, (in_features, out_features), output=True)
     if dbias is not None:
         check_output("dbias", dbias, dtype, (out_features,))
     if saved is not None:
@@ -245,14 +250,26 @@ def _backward_checked(
         assert saved is not None
         activation_backward(dz, dy, saved, activation, slope)
     if dweight is not None:
+        y, a, b = (dweight.T, dz.T, x) if turned else (dweight, x.T, dz)
         gemm_checked(
-            dweight, x.T, dz, None, NONE, "none", slope, None, accumulate_weight, dbias if joined else None,
+            y, a, b, None, NONE, "none", slope, None, accumulate_weight, dbias if joined else None, turned,
             accumulate_bias,
         )  # fmt: skip
     if dx is not None:
         if dweight is not None:
             launcher.independent()
         gemm(dx, dz, weight.T)
+
+
+def _is_turned(dweight: np.ndarray) -> bool:
+    """Whether columns are contiguous, not rows."""
+    return (
+        type(dweight) is np.ndarray
+        and dweight.ndim == 2
+        and dweight.shape[0] > 1
+        and dweight.strides[0] == dweight.itemsize
+        and (dweight.shape[1] == 1 or dweight.strides[1] != dweight.itemsize)
+    )
 
 
 # --------------------------------------------------------------------------------------------
@@ -282,12 +299,13 @@ def _enter_linear_backward(
     batch, columns, depth = dimension_of(dy, 0), dimension_of(dy, 1), dimension_of(weight, 0)
     if batch == 0 or columns == 0 or depth == 0:
         return 0
+    turned = dweight != none and depth > 1 and has_columns(context, dweight, size, depth, columns)
     if not (
         is_dense(context, dy, size, batch, columns)
         and is_matrix(context, x, size, batch, depth)
         and is_matrix(context, weight, size, depth, columns)
         and (dx == none or has_rows(context, dx, size, batch, depth))
-        and (dweight == none or has_rows(context, dweight, size, depth, columns))
+        and (dweight == none or has_rows(context, dweight, size, depth, columns) or turned)
         and (dbias == none or (is_vector(context, dbias, size, columns) and is_writeable(dbias)))
         and (is_dense(context, saved, size, batch, columns) if saved != none else code == NONE)
     ):
@@ -330,11 +348,17 @@ def _enter_linear_backward(
         block = _weight_block()
         mode, sums = ACCUMULATE if accumulate_weight else 0, data_of(dweight)
         if dbias != none:
-            mode |= SUM_B | (ADD_SUM_B if accumulate_bias else 0)
+            mode |= (SUM_A if turned else SUM_B) | (ADD_SUMS if accumulate_bias else 0)
             sums = data_of(dbias)
+        # dweight = x.T @ dz, or its transpose.
+        a, b, m, width, distance = data_of(x), dz, depth, columns, stride_of(dweight, 0) // size
+        a_row, a_column, b_row, b_column = x_column, x_row, columns, 1
+        if turned:
+            a, b, m, width, distance = dz, data_of(x), columns, depth, stride_of(dweight, 1) // size
+            a_row, a_column, b_row, b_column = 1, columns, x_row, x_column
         parts, packed = fill_block(
-            block, data_of(dweight), sums, data_of(x), dz, dz, room, depth, columns, batch,
-            x_column, x_row, columns, 1, stride_of(dweight, 0) // size, stride_of(dweight, 0) // size,
+            block, data_of(dweight), sums, a, b, dz, room, m, width, batch,
+            a_row, a_column, b_row, b_column, distance, distance,
             mode, NONE, slope, size, threads, serial,
         )  # fmt: skip
         put_row(table, rows, product, block, parts, wait)

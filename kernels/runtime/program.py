@@ -110,6 +110,17 @@ def has_rows(context, array, size, rows, columns):
 
 
 @compiler.inline
+def has_columns(context, array, size, rows, columns):
+    """Whether this is a writeable matrix of this shape with contiguous columns that do not overlap."""
+    return (
+        is_matrix(context, array, size, rows, columns)
+        and flags_of(array) & _WRITEABLE != 0
+        and (rows == 1 or stride_of(array, 0) == size)
+        and (columns == 1 or stride_of(array, 1) >= rows * size)
+    )
+
+
+@compiler.inline
 def is_dense(context, array, size, rows, columns):
     """Whether this is a C-contiguous matrix of this shape."""
     return (

@@ -247,8 +247,16 @@ def test_few_rows_times_a_transposed_matrix(dtype, m, k, n):
     assert_same_bits(y, expected)
     gemm(y, left, right.T, accumulate=True)
     assert_product(y, a, b.T, before=expected)
-    gemm(y, left, right.T, activation="relu")
-    assert_same_bits(y, np.maximum(expected, 0))
+    bias, z, apart = (rng.standard_normal(shape).astype(dtype) for shape in (n, (m, n), (m, n)))
+    for activation in ("relu", "tanh", "none"):
+        for kept in (None, guarded(z, "start")):
+            gemm(expected, a, np.ascontiguousarray(b.T), bias, activation=activation, z=None if kept is None else apart)
+            for parts in (1, 3):
+                with cut_in(parts):
+                    gemm(y, left, right.T, guarded(bias, "end"), activation=activation, z=kept)
+                assert_same_bits(y, expected)
+                if kept is not None:
+                    assert_same_bits(kept, apart)
 
 
 def test_those_shapes_take_that_way():

@@ -22,6 +22,8 @@ from fastnn.kernels.matmul.linear import activation_bias_backward
 from fastnn.kernels.runtime.program import Program
 
 # batch, in_features, out_features: around the 64 columns of one part of the bias gradient.
+# Weights and their gradients with contiguous rows, or with contiguous columns as in the modules.
+LAYOUTS = ["rows", "columns"]
 SHAPES = [(1, 1, 1), (5, 3, 7), (17, 31, 63), (3, 33, 64), (13, 16, 65), (67, 129, 130), (2, 7, 1023), (1023, 2, 3)]
 EMPTY = [(0, 3, 4), (3, 0, 4), (3, 4, 0), (0, 0, 0)]
 
@@ -33,6 +35,11 @@ def layer(batch, in_features, out_features, dtype, seed=0):
     bias = rng.standard_normal(out_features).astype(dtype)
     dy = rng.standard_normal((batch, out_features)).astype(dtype)
     return x, weight, bias, dy
+
+
+def laid(weight, layout):
+    """A copy with contiguous rows or columns."""
+    return np.array(weight, order="C" if layout == "rows" else "F")
 
 
 def forward(x, weight, bias, activation, slope=0.01):
@@ -51,9 +58,10 @@ def dz_of(dy, saved, activation, slope=0.01):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", SHAPES + EMPTY)
 @pytest.mark.parametrize("with_bias", [False, True])
-def test_forward(dtype, shape, with_bias):
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_forward(dtype, shape, with_bias, layout):
     x, weight, bias, _ = layer(*shape, dtype)
-    bias = bias if with_bias else None
+    weight, bias = laid(weight, layout), bias if with_bias else None
     z = naive.gemm(x, weight, bias)
     magnitude = naive.gemm_magnitude(x, weight, bias)
     for activation in CODES:
@@ -67,15 +75,18 @@ def test_forward(dtype, shape, with_bias):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("shape", SHAPES + EMPTY)
 @pytest.mark.parametrize("activation", CODES)
-def test_backward(dtype, shape, activation):
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_backward(dtype, shape, activation, layout):
     batch, in_features, out_features = shape
     x, weight, bias, dy = layer(*shape, dtype)
+    weight = laid(weight, layout)
     _, saved = forward(x, weight, bias, activation)
-    dx, dweight = Canary((batch, in_features), dtype, 3), Canary((in_features, out_features), dtype, 5)
-    dbias = Canary((out_features,), dtype)
+    dx, dbias = Canary((batch, in_features), dtype, 3), Canary((out_features,), dtype)
+    dweight = Canary((in_features, out_features) if layout == "rows" else (out_features, in_features), dtype, 5)
     for a in (dx, dweight, dbias):
         a.array[...] = np.nan
-    linear_backward(dx.array, dweight.array, dbias.array, dy, x, weight, saved, activation)
+    by_row = dweight.array if layout == "rows" else dweight.array.T
+    linear_backward(dx.array, by_row, dbias.array, dy, x, weight, saved, activation)
     dz = dz_of(dy, saved, activation)
     # dz itself has an error of a few roundings of numbers below |dy| times 2 (GELU: |z| times the density).
     size = np.abs(dy).astype(np.float64) * 2
@@ -87,13 +98,16 @@ def test_backward(dtype, shape, activation):
         strict=True,
     ):
         found.check()
-        assert_close(found.array, expected, dtype, roundings=length + 20, magnitude=magnitude)
+        array = by_row if found is dweight else found.array
+        assert_close(array, expected, dtype, roundings=length + 20, magnitude=magnitude)
 
 
 @pytest.mark.parametrize("activation", CODES)
 @pytest.mark.parametrize("shape", [(1, 1, 1), (5, 3, 7), (17, 31, 70)])
-def test_backward_against_finite_differences(shape, activation):
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_backward_against_finite_differences(shape, activation, layout):
     x, weight, bias, dy = layer(*shape, np.float64)
+    weight = laid(weight, layout)
     if activation in ("relu", "leaky_relu"):
         # No value is close to the corner.
         z = naive.gemm(x, weight, bias)
@@ -108,8 +122,10 @@ def test_backward_against_finite_differences(shape, activation):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("activation", ["none", "relu", "gelu"])
-def test_each_gradient_may_be_left_out(dtype, activation):
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_each_gradient_may_be_left_out(dtype, activation, layout):
     x, weight, bias, dy = layer(13, 5, 67, dtype)
+    weight = laid(weight, layout)
     _, saved = forward(x, weight, bias, activation)
     full = [np.empty_like(x), np.empty_like(weight), np.empty_like(bias)]
     linear_backward(*full, dy, x, weight, saved, activation)
@@ -124,8 +140,10 @@ def test_each_gradient_may_be_left_out(dtype, activation):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("activation", ["none", "tanh"])
 @pytest.mark.parametrize("shape", [(13, 5, 67), *EMPTY])
-def test_gradients_accumulate(dtype, activation, shape):
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_gradients_accumulate(dtype, activation, shape, layout):
     x, weight, bias, dy = layer(*shape, dtype)
+    weight = laid(weight, layout)
     _, saved = forward(x, weight, bias, activation)
     fresh = [np.empty_like(weight), np.empty_like(bias)]
     linear_backward(None, *fresh, dy, x, weight, saved, activation)
@@ -148,10 +166,12 @@ def test_inputs_of_any_layout(dtype):
     for x_too in (np.asfortranarray(x), np.repeat(x, 2, 1)[:, ::2], np.ascontiguousarray(x[::-1])[::-1]):
         for weight_too in (padded, np.asfortranarray(weight)):
             assert_same_bits(forward(x_too, weight_too, bias, "relu")[0], out)
-            found = [np.empty_like(a) for a in expected]
-            linear_backward(*found, dy, x_too, weight_too, out, "relu")
-            for a, b in zip(found, expected, strict=True):
-                assert_same_bits(a, b)
+            for layout in LAYOUTS:
+                found = [np.empty_like(a) for a in expected]
+                found[1] = laid(found[1], layout)
+                linear_backward(*found, dy, x_too, weight_too, out, "relu")
+                for a, b in zip(found, expected, strict=True):
+                    assert_same_bits(np.ascontiguousarray(a), b)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
@@ -186,29 +206,37 @@ def test_activation_bias_backward_in_place(dtype):
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("side", ["start", "end"])
 @pytest.mark.parametrize("activation", ["none", "leaky_relu", "gelu"])
-def test_nothing_outside_the_arrays_is_touched(dtype, side, activation):
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_nothing_outside_the_arrays_is_touched(dtype, side, activation, layout):
+    def placed(a):
+        turn = layout == "columns" and a.ndim == 2 and a.shape == weight_shape
+        return guarded(np.ascontiguousarray(a.T), side).T if turn else guarded(np.ascontiguousarray(a), side)
+
     for shape in [(1, 1, 1), (13, 9, 35), (3, 5, 67), (2, 3, 129)]:
-        arrays = layer(*shape, dtype)
-        x, weight, bias, dy = (guarded(a, side) for a in arrays)
+        x, weight, *rest = layer(*shape, dtype)
+        arrays, weight_shape = (x, laid(weight, layout), *rest), shape[1:]
+        x, weight, bias, dy = map(placed, arrays)
         out, saved = forward(*arrays[:3], activation)
         found, z = guarded(np.empty_like(out), side), guarded(np.empty_like(out), side)
         expected = [np.empty_like(a) for a in arrays[:3]]
         linear_backward(*expected, arrays[3], *arrays[:2], saved, activation)
-        gradients = [guarded(a, side) for a in expected]
+        gradients = [*map(placed, expected)]
         for parts in (1, 3):
             with cut_in(parts):
                 linear_forward(found, x, weight, bias, activation, z=z)
                 linear_backward(*gradients, dy, x, weight, guarded(saved, side), activation)
             assert_same_bits(found, out)
             for a, b in zip(gradients, expected, strict=True):
-                assert_same_bits(a, b)
+                assert_same_bits(np.ascontiguousarray(a), b)
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
 # One row, more rows than a panel of the product holds, and a packed panel.
-@pytest.mark.parametrize("shape", [(1, 1, 1), (13, 5, 67), (2500, 13, 40), (200, 40, 256)])
-def test_the_bias_gradient_is_that_of_its_own_kernel(dtype, shape):
+@pytest.mark.parametrize("shape", [(1, 1, 1), (13, 5, 67), (2500, 13, 40), (200, 40, 256), (300, 3, 1040)])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_the_bias_gradient_is_that_of_its_own_kernel(dtype, shape, layout):
     x, weight, bias, dy = layer(*shape, dtype)
+    weight = laid(weight, layout)
     dweight = np.empty_like(weight)
     for accumulate in (False, True):
         expected = bias.copy()
@@ -229,8 +257,10 @@ def test_the_bias_gradient_is_that_of_its_own_kernel(dtype, shape):
 
 @pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("activation", CODES)
-def test_same_bits_in_any_parts(dtype, activation):
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_same_bits_in_any_parts(dtype, activation, layout):
     x, weight, bias, dy = layer(67, 50, 333, dtype)
+    weight = laid(weight, layout)
 
     def run():
         out, saved = forward(x, weight, bias, activation)
@@ -255,7 +285,8 @@ def backward_arguments(dtype):
 def test_wrong_arrays_are_refused_before_anything_is_written(dtype, activation, name):
     layout = "rows" if name in ("dx", "dweight") else "strided" if name in ("x", "weight") else "contiguous"
     good = backward_arguments(dtype) | {"activation": activation}
-    assert_refuses(linear_backward, good, name, output=name.startswith("d") and name != "dy", layout=layout)
+    fine = ("Fortran order",) if name == "dweight" else ()
+    assert_refuses(linear_backward, good, name, fine, output=name.startswith("d") and name != "dy", layout=layout)
 
 
 @pytest.mark.parametrize("name", ["out", "x", "weight", "bias", "z"])

@@ -306,7 +306,6 @@ def test_duplicates_lie_side_by_side():
     for twin in (copy.deepcopy(model), pickle.loads(pickle.dumps(model))):
         optimizer = fastnn.optim.SGD(twin.parameters(), lr=0.1)
         assert len(optimizer._layouts[0].runs) == 1
-    assert copy.deepcopy(model)[0].weight._slot.strides == model[0].weight._slot.strides
 
 
 def test_parameter_subclass_survives_duplication():

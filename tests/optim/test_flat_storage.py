@@ -48,32 +48,13 @@ def test_slot(shape, kind):
     assert slot.chunk.values[slot.start : slot.stop].sum() == slot.array.size
 
 
-@pytest.mark.parametrize(
-    ("shape", "kind", "pitch"),
-    [((256, 3), "float32", 272), ((128, 3), "float64", 136), ((255, 3), "float32", 255), ((784, 3), "float32", 784),
-     ((512, 2), "float32", 528), ((1, 9), "float32", 1), ((0, 9), "float32", 0), ((9, 0), "float32", 9)],
-)  # fmt: skip
-def test_transposed_slot(shape, kind, pitch):
-    """Rows that would begin 1,024 bytes apart, or a multiple, begin one cache line later."""
-    slot = Slot(shape, np.dtype(kind), transposed=True)
-    assert slot.array.shape == shape
-    assert slot.array.strides == (slot.array.itemsize, pitch * slot.array.itemsize)
-    assert slot.stop - slot.start >= pitch * shape[1]
-    assert slot.grad_array.strides == slot.array.strides
-    slot.array[...] = 1
-    assert slot.chunk.values[slot.start : slot.stop].sum() == slot.array.size
-
-
 def test_slots_do_not_overlap():
     rng = np.random.default_rng(0)
     slots = []
     for i in range(60):
         shape = tuple(rng.integers(0, 40, rng.integers(0, 3)))
         kind = np.dtype([np.float32, np.float64][i % 2])
-        if len(shape) == 2 and i % 3 == 0:
-            slots.append(Slot((256, int(shape[1])), kind, transposed=True))
-        else:
-            slots.append(Slot(shape, kind))
+        slots.append(Slot(shape, kind))
     for i, slot in enumerate(slots):
         slot.array[...] = i
         slot.grad_array[...] = -i
@@ -262,10 +243,3 @@ def test_gradients_cost_nothing_before_they_are_asked_for(small_chunks):
     assert layer.weight._slot.chunk._grads is None
     layer(fastnn.ones(1, 3)).sum().backward()
     assert layer.weight._slot.chunk._grads is not None
-
-
-def test_is_place():
-    layer = nn.Linear(3, 2)
-    assert flat.is_place(layer.weight.detach().numpy())
-    for a in (layer.weight.detach().numpy().T, layer.weight.detach().numpy().copy(), np.zeros(3)):
-        assert not flat.is_place(a)

@@ -535,14 +535,81 @@ def test_view_of_memory_in_another_order_can_be_read_not_written():
             write()
 
 
-def test_writing_to_a_view_of_a_weight_is_not_lost():
-    layer = fastnn.nn.Linear(3, 2)
-    flat = [layer.weight.data.view(-1), layer.weight.data.reshape(-1), layer.weight.detach().flatten()]
-    for f in flat:
-        np.testing.assert_array_equal(f.numpy(), as_array(layer.weight).ravel())
-        with pytest.raises(RuntimeError, match="read-only"):
-            f[0] += 1
-    bias = layer.bias.data.view(-1)
+def through_flat_memory(layer):
+    flat = fastnn.arange(6.0)
+    layer.weight.data = flat[:6].view(2, 3)
+    flat.fill_(4)
+
+
+def through_numpy(layer):
+    layer.weight.detach().numpy().reshape(-1)[:] = 4
+
+
+def in_place_under_no_grad(layer):
+    with fastnn.no_grad():
+        layer.weight.view(-1).fill_(4)
+
+
+@pytest.mark.parametrize(
+    "write",
+    [
+        through_flat_memory,
+        through_numpy,
+        in_place_under_no_grad,
+        lambda layer: layer.weight.data.view(-1).__setitem__(slice(None), 4),
+        lambda layer: layer.weight.data.reshape(6).fill_(4),
+        lambda layer: layer.weight.detach().flatten().fill_(4),
+        lambda layer: layer.weight.data.contiguous().fill_(4),
+        lambda layer: layer.state_dict()["weight"].ravel().fill_(4),
+    ],
+)
+@pytest.mark.parametrize("captured", [False, True])
+def test_writing_to_the_memory_of_a_weight_is_not_lost(write, captured):
+    """In PyTorch a weight is C-contiguous, so these all share its memory."""
+    layer = fastnn.nn.Linear(3, 2, bias=False)
+    x = fastnn.ones(5, 3)
+    for _ in range(3 if captured else 0):
+        layer(x).sum().backward()
+    assert layer.weight.is_contiguous()
+    assert layer.weight.stride() == (3, 1)
+    assert layer.weight.detach().numpy().flags.c_contiguous
+    write(layer)
+    np.testing.assert_array_equal(as_array(layer.weight), np.full((2, 3), 4, np.float32))
+    np.testing.assert_array_equal(as_array(layer(x)), np.full((5, 2), 12, np.float32))
+    layer.zero_grad()
+    layer(x).sum().backward()
+    assert layer.weight.grad.is_contiguous()
+    np.testing.assert_array_equal(as_array(layer.weight.grad.view(-1)), np.full(6, 5, np.float32))
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda: fastnn.nn.Linear(3, 2).weight,
+        lambda: copy.deepcopy(fastnn.nn.Linear(3, 2)).weight,
+        lambda: pickle.loads(pickle.dumps(fastnn.nn.Linear(3, 2))).weight,
+        lambda: fastnn.nn.utils.parametrizations.weight_norm(fastnn.nn.Linear(3, 2)).parametrizations.weight.original1,
+        lambda: fastnn.nn.Linear(3, 2).double().weight,
+        lambda: fastnn.nn.Bilinear(3, 4, 2).weight,
+        lambda: fastnn.nn.Embedding(3, 2).weight,
+    ],
+)
+def test_weights_are_contiguous(make):
+    weight = make()
+    assert weight.is_contiguous()
+    assert weight.view(-1).data_ptr() == weight.data_ptr()
+
+
+def test_gradients_of_weights_are_contiguous():
+    layer, x = fastnn.nn.Linear(3, 2), fastnn.ones(5, 3)
+    for create_graph in (False, True):
+        (grad,) = fastnn.autograd.grad(layer(x).pow(2).sum(), layer.weight, create_graph=create_graph)
+        assert grad.is_contiguous()
+        assert grad.view(-1).shape == (6,)
+
+
+def test_a_write_to_a_copy_of_a_view_is_not_lost():
+    bias = (layer := fastnn.nn.Linear(3, 2)).bias.data.view(-1)
     bias[0] = 7
     assert layer.bias[0].item() == 7
     layer.weight.data[1, 2] = 9

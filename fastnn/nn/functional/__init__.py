@@ -136,7 +136,7 @@ def linear_activation(
         if not dy.flags.c_contiguous:
             nothing = _is_zero(dy)
             dy = _contiguous(dy)
-        dw, add_w, w_in_place = _gradient_place(weight, by_w, w.shape)
+        dw, add_w, w_in_place = _gradient_place(weight, by_w, w_data.shape)
         db, add_b, b_in_place = _gradient_place(bias, by_b, (out_features,))
         dx = None
         if nothing:
@@ -146,9 +146,10 @@ def linear_activation(
                     array[...] = 0
         else:
             dx = allocation.empty(x.shape, x.dtype) if by_x else None
-            kernels.linear_backward(dx, dw, db, dy, x, w, saved, activation, slope, add_w, add_b)
+            by_column = None if dw is None else dw.T
+            kernels.linear_backward(dx, by_column, db, dy, x, w, saved, activation, slope, add_w, add_b)
         by_input = None if dx is None else _wrap(dx.reshape(x_data.shape))
-        by_weight = _finish_gradient(weight, None if dw is None else dw.T, w_in_place)
+        by_weight = _finish_gradient(weight, dw, w_in_place)
         if bias is None:
             return by_input, by_weight
         return _finish_gradient(bias, db, b_in_place), by_input, by_weight

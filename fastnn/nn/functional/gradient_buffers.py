@@ -21,8 +21,7 @@ def _gradient_place(
 ) -> tuple[np.ndarray | None, bool, bool]:
     """The array for a kernel to write the gradient of ``tensor`` to, whether to add, and whether it is the slot.
 
-    The slot in the flat buffer if it has the kernel's memory order, otherwise a new array. For a matrix the
-    kernel's view is the transpose. None if no gradient is wanted.
+    The slot in the flat buffer if it is free, otherwise a new array. None if no gradient is wanted.
 
     Args:
         wanted: the result of :func:`_is_wanted` in the forward.
@@ -33,10 +32,7 @@ def _gradient_place(
     if isinstance(tensor, Parameter):
         target = tensor._grad_target()
         if target is not None:
-            array, accumulate = target
-            view = array.T
-            if view.ndim == 1 or view.shape[1] == 1 or view.strides[1] == view.itemsize:
-                return view, accumulate, True
+            return *target, True
     return allocation.empty(shape, tensor._data.dtype), False, False
 
 

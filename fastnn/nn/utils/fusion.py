@@ -18,7 +18,7 @@ def fuse_linear_bn_weights(
     scale = bn_w._data / np.sqrt(bn_rv._data + np.asarray(bn_eps, bn_rv._data.dtype))
     bias = 0 if linear_b is None else linear_b._data
     weight = linear_w._data * scale[:, None]
-    made = linear_w._like(weight) if isinstance(linear_w, Parameter) else Parameter(_wrap(weight))
+    made = Parameter._of(weight) if isinstance(linear_w, Parameter) else Parameter(_wrap(weight))
     made.requires_grad_(linear_w.requires_grad)
     return made, Parameter(_wrap((bias - bn_rm._data) * scale + bn_b._data), linear_w.requires_grad)
 

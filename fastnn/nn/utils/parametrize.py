@@ -58,7 +58,7 @@ class ParametrizationList(ModuleList):
                 )
             name = "original" if self.is_tensor else f"original{i}"
             if isinstance(original, Parameter):
-                made = part if part is original else original._like(part.detach()._data)
+                made = part if part is original else Parameter._of(part.detach()._data)
                 made.requires_grad_(original.requires_grad)
                 self.register_parameter(name, made)
             else:
@@ -226,7 +226,7 @@ def remove_parametrizations(module: Module, tensor_name: str, leave_parametrized
                 kept.data = value
             else:
                 requires_grad = any(p.requires_grad for p in originals)
-                kept = originals[-1]._like(value._data) if isinstance(originals[-1], Parameter) else Parameter(value)
+                kept = Parameter._of(value._data) if isinstance(originals[-1], Parameter) else Parameter(value)
                 kept.requires_grad_(requires_grad)
             tensor: Tensor = kept
         else:

@@ -125,16 +125,10 @@ def weight_norm(module: AnyModule, name: str = "weight", dim: int | None = 0) ->
     with no_grad():
         g = norm_except_dim(weight, 2, hook.dim)
     module.register_parameter(f"{name}_g", Parameter(g))
-    module.register_parameter(f"{name}_v", _same_layout(weight))
+    module.register_parameter(f"{name}_v", Parameter(weight.detach()))
     setattr(module, name, hook.compute_weight(module))
     _add(module, name, hook)
     return module
-
-
-def _same_layout(weight: Tensor) -> Parameter:
-    """A parameter over the same memory."""
-    transposed = isinstance(weight, Parameter) and weight._is_transposed()
-    return Parameter._over_memory(weight.detach(), True, transposed)
 
 
 def _remove(
@@ -147,10 +141,9 @@ def _remove(
         raise ValueError(f"{label} of '{name}' not found in {module}")
     with no_grad():
         weight = hooks.pop(found[0]).compute_weight(module, **options)
-    old = getattr(module, original)
     for part in (name, original, *others):
         delattr(module, part)
-    setattr(module, name, old._like(weight._data))
+    setattr(module, name, Parameter._of(weight._data))
     return module
 
 
