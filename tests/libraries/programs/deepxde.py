@@ -106,7 +106,7 @@ def functions():
     nets = {
         "relu": dde.nn.FNN([1, 20, 20, 1], "relu", "He normal", regularization=("l2", 1e-5)),
         "several": dde.nn.FNN([1, 20, 20, 1], ["swish", "elu", "sigmoid"], "Glorot normal"),
-        "sine": dde.nn.FNN([1, 20, 20, 1], "sin", "LeCun normal"),
+        "sine": dde.nn.FNN([1, 20, 20, 1], "sin", "Glorot uniform"),
     }
     for name, net in nets.items():
         solve(name, dde.Model(data, net), 100, metrics=["l2 relative error"])
