@@ -135,7 +135,8 @@ LIBRARIES = (
         version="1.9.2",
         trains="a regression by four guides, NUTS and HMC, a mixture, a VAE, a Bayesian network, three flows",
         dependencies=("opt_einsum==3.4.0", "pyro-api==0.1.2"),
-        missing="What uses complex tensors, as the effective sample size in MCMC.summary(), and loading a store of parameters from a file.",
+        missing="The effective sample size in MCMC.summary(), which uses complex tensors; loading a file of the "
+        "parameter store.",
     ),
     Library(
         name="pytorch-ignite",
