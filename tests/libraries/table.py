@@ -82,9 +82,28 @@ LIBRARIES = (
         dependencies=MATPLOTLIB,
     ),
     Library(
+        name="deepxde",
+        version="1.15.0",
+        trains="Poisson's and Burgers' equations, a system of equations, an inverse problem, an operator",
+        dependencies=(*MATPLOTLIB, *PANDAS, "scikit-optimize==0.10.2", "pyaml==26.7.0"),
+    ),
+    Library(
         name="einops",
         version="0.8.2",
         trains="an MLP-Mixer of einops layers on the digits",
+    ),
+    Library(
+        name="gpytorch",
+        version="1.15.2",
+        trains="exact Gaussian processes with many kernels, variational ones, several tasks, a deep kernel",
+        dependencies=("jaxtyping==0.3.11", "linear_operator==0.6.1", "mpmath==1.4.1", "wadler_lindig==0.1.8"),
+        missing="Kernels on a grid (KISS-GP), which use sparse and complex tensors.",
+    ),
+    Library(
+        name="gymnasium",
+        version="1.4.0",
+        trains="PPO, DQN and SAC, each in a single file as CleanRL's",
+        dependencies=("Farama-Notifications==0.0.6",),
     ),
     Library(
         name="hummingbird-ml",
@@ -103,10 +122,24 @@ LIBRARIES = (
         missing="several processes; bfloat16-true; layers called in init_module()",
     ),
     Library(
+        name="nflows",
+        version="0.14",
+        trains="five flows: autoregressive, coupling, splines, one that is conditional",
+        dependencies=(*MATPLOTLIB, "UMNN==1.71"),
+    ),
+    Library(
         name="optuna",
         version="5.0.0",
         trains="a search of the layers, optimizer and learning rate of an MLP on the digits, with pruning",
         dependencies=("Mako==1.4.3", "MarkupSafe==3.0.4", "SQLAlchemy==2.1.9", "alembic==1.20.1", "colorlog==6.12.0"),
+    ),
+    Library(
+        name="pyro-ppl",
+        version="1.9.2",
+        trains="a regression by four guides, NUTS and HMC, a mixture, a VAE, a Bayesian network, three flows",
+        dependencies=("opt_einsum==3.4.0", "pyro-api==0.1.2"),
+        missing="The effective sample size in MCMC.summary(), which uses complex tensors; loading a file of the "
+        "parameter store.",
     ),
     Library(
         name="pytorch-ignite",
@@ -122,11 +155,54 @@ LIBRARIES = (
         missing="several processes; bfloat16-true; mixed precision computes in float32",
     ),
     Library(
+        name="pytorch-tabnet",
+        version="4.1.0",
+        trains="a classifier, a regressor with categories, pretraining, and several tasks",
+        dependencies=PANDAS,
+    ),
+    Library(
+        name="rtdl",
+        version="0.0.13",
+        trains="an MLP, a ResNet and an FT-Transformer on the digits",
+    ),
+    Library(
+        name="rtdl_num_embeddings",
+        version="0.0.12",
+        trains="MLPs behind six embeddings of numbers",
+    ),
+    Library(
+        name="rtdl_revisiting_models",
+        version="0.0.2",
+        trains="an MLP, a ResNet and an FT-Transformer on a regression",
+    ),
+    Library(
+        name="sbi",
+        version="0.27.0",
+        trains="posteriors, likelihoods and ratios of a simulator, with flows of nflows and zuko",
+        dependencies=(
+            *MATPLOTLIB, *PANDAS, "UMNN==1.71", "absl-py==2.5.1", "nflows==0.14", "protobuf==7.36.2",
+            "tensorboard==2.21.0", "zuko==1.6.0",
+        ),
+    ),
+    Library(
         name="skorch",
         version="1.4.0",
         trains="classifiers and a regressor in pipelines and a grid search, with callbacks and checkpoints",
         dependencies=("tabulate==0.10.0", *PANDAS),
         missing="sparse tensors, DistributedHistory; models of transformers and GPyTorch",
+    ),
+    Library(
+        name="stable_baselines3",
+        version="2.9.2",
+        trains="PPO, A2C, DQN, DQN with hindsight, SAC and TD3, with callbacks, saved and loaded",
+        dependencies=(*MATPLOTLIB, *PANDAS, "Farama-Notifications==0.0.6", "gymnasium==1.4.0"),
+        missing="Loading a policy by itself: its file holds objects of other libraries.",
+    ),
+    Library(
+        name="tabm",
+        version="0.0.3",
+        trains="ensembles of three architectures, with embeddings and categories",
+        dependencies=("rtdl_num_embeddings==0.0.12",),
     ),
     Library(
         name="torchdiffeq",

@@ -740,3 +740,16 @@ def test_full_backward_hooks_of_an_output_that_is_not_used(lib: Any) -> None:
 )
 def test_indented_lines(lib, text, expected):
     assert lib.nn.modules.module._addindent(text, 1) == expected
+
+
+def test_members_by_a_function():
+    """Libraries that derive from Module list members of their own, with PyTorch's order of arguments."""
+    model = nn.Sequential(nn.Linear(1, 2), nn.BatchNorm1d(2))
+    found = dict(model._named_members(lambda module: module._buffers.items(), "m"))
+    assert found.keys() == {f"m.1.{name}" for name in ("running_mean", "running_var", "num_batches_tracked")}
+    assert not dict(model._named_members(lambda module: module._parameters.items(), recurse=False))
+
+
+def test_numbers_of_tensors_differ():
+    p, q = nn.Parameter(fastnn.ones(2)), nn.Parameter(fastnn.ones(2))
+    assert p._cdata == p._cdata != q._cdata

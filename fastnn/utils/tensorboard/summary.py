@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from typing import Any
 
 __all__ = ["hparams"]
@@ -27,11 +28,11 @@ def hparams(
     assert metric_dict is not None
     domains = hparam_domain_discrete or {}
     try:
-        from tensorboardX.summary import hparams as make
+        own: Any = importlib.import_module("tensorboardX.summary")
     except ImportError:
         pass
     else:
-        made: tuple[Any, Any, Any] = make(hparam_dict, metric_dict)
+        made: tuple[Any, Any, Any] = own.hparams(hparam_dict, metric_dict)
         return made
     try:
         from tensorboard.compat.proto.summary_pb2 import Summary
