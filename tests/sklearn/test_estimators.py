@@ -93,8 +93,12 @@ def test_frames() -> None:
     names = list("abcd")
     for frame in (pd.DataFrame(_X, columns=names), pl.DataFrame(_X, schema=names)):
         model = small().fit(frame, _Y)
-        assert model.feature_names_in_.tolist() == names
         np.testing.assert_array_equal(model.predict_proba(frame), small().fit(_X, _Y).predict_proba(_X))
+        # Older versions of scikit-learn do not find the names of newer frames of polars.
+        if not hasattr(StandardScaler().fit(frame), "feature_names_in_"):
+            assert isinstance(frame, pl.DataFrame)
+            continue
+        assert model.feature_names_in_.tolist() == names
         with pytest.raises(ValueError, match="feature names should match"):
             model.predict(pd.DataFrame(_X, columns=names[::-1]))
 
