@@ -175,6 +175,28 @@ def test_inputs_of_any_layout(dtype):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("side", ["start", "end"])
+@pytest.mark.parametrize(
+    "shape", [(1, 3, 4), (1, 9, 2), (1, 1, 1), (2, 3, 4), (4, 9, 3), (4, 40, 4), (3, 1, 2), (3, 2, 1)]
+)
+def test_few_rows_of_any_layout(dtype, layout, side, shape):
+    """A product with one row or number has no strides to go by: another kind of product must not be taken for it."""
+    x, weight, bias, dy = layer(*shape, dtype)
+    weight = laid(weight, layout)
+    expected = naive.linear_backward(dy, x, weight)
+    for x_too in (x, np.asfortranarray(x), np.repeat(x, 2, 1)[:, ::2], np.repeat(x, 2, 0)[::2]):
+        y, dx, dbias = (guarded(np.full_like(a, np.nan), side) for a in (dy, x, bias))
+        dweight = guarded(np.full(weight.shape if layout == "rows" else weight.T.shape, np.nan, dtype), side)
+        dweight = dweight if layout == "rows" else dweight.T
+        linear_forward(y, x_too, weight, bias)
+        assert_close(y, naive.gemm(x, weight, bias), dtype, roundings=shape[1] + 4, magnitude=10)
+        linear_backward(dx, dweight, dbias, dy, x_too, weight)
+        for found, right in zip((dx, dweight, dbias), expected, strict=True):
+            assert_close(found, right, dtype, roundings=max(shape) + 4, magnitude=10)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("activation", CODES)
 def test_nan_and_infinity_come_out(dtype, activation):
     x = np.array([[np.nan], [np.inf], [-np.inf], [0], [2], [-2]], dtype)
