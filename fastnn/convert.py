@@ -19,6 +19,11 @@ from fastnn._core.absent import is_only_a_name
 
 # Containers, which are filled after construction.
 _CONTAINERS = ("Sequential", "ModuleList", "ModuleDict")
+# Layers whose arguments are attributes of their parts.
+_ATTENTION = {
+    "MultiheadAttention", "Transformer", "TransformerDecoder", "TransformerDecoderLayer", "TransformerEncoder",
+    "TransformerEncoderLayer",
+}  # fmt: skip
 # Arguments that are not attributes: older spellings of `reduction`, and the place of the parameters.
 _NOT_KEPT = {"size_average", "reduce", "device", "dtype", "args", "kwargs", "init", "bias"}
 
@@ -156,6 +161,8 @@ class _Conversion:
 
     def arguments(self, module: Any, target: type) -> dict[str, Any]:
         """The arguments of ``target``'s constructor: the attributes of ``module`` with the same names."""
+        if target.__name__ in _ATTENTION:
+            return self.attention(module)
         given: dict[str, Any] = {}
         parameters = inspect.signature(target).parameters
         for name, parameter in parameters.items():
@@ -174,6 +181,39 @@ class _Conversion:
 
     def argument(self, value: Any) -> Any:
         return self.built(value) if isinstance(value, self.source.nn.Module) else self.value(value)
+
+    def attention(self, module: Any) -> dict[str, Any]:
+        """The arguments of layers of attention, whose parts have them."""
+        kind = type(module).__name__
+        if kind == "Transformer":
+            parts = {"custom_encoder": self.built(module.encoder), "custom_decoder": self.built(module.decoder)}
+            return {"d_model": module.d_model, "nhead": module.nhead, "batch_first": module.batch_first} | parts
+        if kind in ("TransformerEncoder", "TransformerDecoder"):
+            layer = "encoder_layer" if kind == "TransformerEncoder" else "decoder_layer"
+            given = {"num_layers": module.num_layers, layer: self.built(module.layers[0])}
+            if kind == "TransformerEncoder":
+                given["enable_nested_tensor"] = module.use_nested_tensor
+            return given | {"norm": None if module.norm is None else self.built(module.norm)}
+        found = {"dtype": getattr(self.target, str(next(module.parameters()).dtype).rpartition(".")[2])}
+        heads = module if kind == "MultiheadAttention" else module.self_attn
+        found |= {"bias": heads.in_proj_bias is not None, "batch_first": heads.batch_first}
+        if heads is module:
+            names = "embed_dim", "num_heads", "dropout", "kdim", "vdim", "add_zero_attn"
+            return found | {name: getattr(module, name) for name in names} | {"add_bias_kv": module.bias_k is not None}
+        return found | {
+            "d_model": heads.embed_dim, "nhead": heads.num_heads, "dim_feedforward": module.linear1.out_features,
+            "dropout": module.dropout.p, "activation": self.activation(module.activation),
+            "layer_norm_eps": module.norm1.eps, "norm_first": module.norm_first,
+        }  # fmt: skip
+
+    def activation(self, activation: Any) -> Any:
+        if isinstance(activation, self.source.nn.Module):
+            return self.built(activation)
+        name = getattr(activation, "__name__", "")
+        found = getattr(self.target.nn.functional, name, None)
+        if found is None or activation is not getattr(self.source.nn.functional, name, None):
+            raise TypeError(f"the activation {activation!r} is no function of {self.source.__name__}.nn.functional")
+        return found
 
     def share(self, module: Any, made: Any) -> None:
         """Share each parameter that ``module`` has under several names."""

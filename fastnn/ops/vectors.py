@@ -135,6 +135,8 @@ def gradient(input: Tensor, *, spacing: Any = None, dim: Any = None, edge_order:
     (tensor([1.0000, 1.5000, 2.5000, 3.0000]),)
     """
     check_tensor("input", input)
+    if input._data.dtype == np.uint8:
+        raise RuntimeError("torch.gradient does not support uint8 input.")
     ndim = input._data.ndim
     chosen = tuple(range(ndim)) if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
     axes = tuple([dimension(d, ndim) for d in chosen])

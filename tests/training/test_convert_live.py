@@ -48,6 +48,26 @@ MODULES: dict[str, list[Any]] = {
     "ModuleList": [lambda nn: nn.ModuleList([nn.Linear(1, 2), nn.Dropout(0.1)])],
     "MultiMarginLoss": [lambda nn: nn.MultiMarginLoss(p=2, margin=0.5)],
     "PReLU": [lambda nn: nn.PReLU(3, init=0.1)],
+    "MultiheadAttention": [
+        lambda nn: nn.MultiheadAttention(6, 2, dropout=0.1, bias=False, kdim=3, add_zero_attn=True),
+        lambda nn: nn.MultiheadAttention(6, 3, add_bias_kv=True, batch_first=True, dtype=library(nn).float64),
+    ],
+    "Transformer": [
+        lambda nn: nn.Transformer(
+            4, 2, custom_encoder=nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 2, 5), 1, None, False),
+            custom_decoder=nn.TransformerDecoder(nn.TransformerDecoderLayer(4, 2, 5), 2), batch_first=True,
+        ),
+    ],
+    "TransformerDecoder": [lambda nn: nn.TransformerDecoder(nn.TransformerDecoderLayer(4, 2, 5), 2, nn.LayerNorm(4))],
+    "TransformerDecoderLayer": [lambda nn: nn.TransformerDecoderLayer(4, 2, 5, norm_first=True, bias=False)],
+    "TransformerEncoder": [
+        lambda nn: nn.TransformerEncoder(nn.TransformerEncoderLayer(4, 2, 5, batch_first=True), 2, nn.LayerNorm(4)),
+    ],
+    "TransformerEncoderLayer": [
+        lambda nn: nn.TransformerEncoderLayer(4, 2, 5, 0.2, "gelu", 1e-3, dtype=library(nn).float64),
+        lambda nn: nn.TransformerEncoderLayer(4, 2, 5, activation=nn.ELU(0.5)),
+        lambda nn: nn.TransformerEncoderLayer(4, 2, 5, activation=nn.functional.silu),
+    ],
     "ParameterDict": [lambda nn: nn.ParameterDict({"w": nn.Parameter(library(nn).ones(2))})],
     "ParameterList": [lambda nn: nn.ParameterList([nn.Parameter(library(nn).ones(2)) for _ in range(3)])],
     "RMSNorm": [lambda nn: nn.RMSNorm(3)],
