@@ -179,7 +179,7 @@ def test_inputs_of_any_layout(dtype):
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_gradients_of_one_row_that_repeats_a_number(dtype, outputs, layout):
     """The strides of the input fit dot products, which compute no sums."""
-    x, weight, bias, dy = layer(1, 9, outputs, dtype)
+    x, weight, _, dy = layer(1, 9, outputs, dtype)
     dweight, dbias = laid(weight, layout), Canary((outputs,), dtype)
     linear_backward(None, dweight, dbias.array, dy, np.broadcast_to(x[:, :1], x.shape), weight)
     dbias.check()
