@@ -565,7 +565,7 @@ def table(torch: Any) -> dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]:
             f"attention {first}",
             lambda x, y, m, heads=heads: (
                 *heads(x, x, x),
-                heads(y, x.unsqueeze(1).expand(2, 2, 3), y, attn_mask=m[:2, :2], need_weights=False)[0],
+                heads(y, x.unsqueeze(1).expand(2, 2, 3), y, attn_mask=m.detach()[:2, :2], need_weights=False)[0],
                 heads(y, y, y, attn_mask=u33[:2, :2].expand(6, 2, 2), need_weights=False)[0],
             ),
             x23, several, m33,
