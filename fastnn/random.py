@@ -121,6 +121,15 @@ class Generator:
         if state is not None:
             self._numpy.bit_generator.state = state
 
+    def is_at(self, position: tuple[np.ndarray, Any]) -> bool:
+        """Whether nothing was drawn since :meth:`position`, with numbers, was called."""
+        (draw, old), new = position, self._numpy.bit_generator.state
+        return (
+            np.array_equal(draw, self._draw)
+            and np.array_equal(old["state"]["counter"], new["state"]["counter"])
+            and all(old[key] == new[key] for key in ("buffer_pos", "has_uint32"))
+        )
+
     def get_state(self) -> Tensor:
         """The position of the stream, as a uint8 tensor for ``set_state``.
 

@@ -100,7 +100,7 @@ _linear("linear_one_row", (1, 7), (7, 4))
 _linear("linear_one_feature", (5, 1), (1, 1))
 _linear("linear_empty_batch", (0, 7), (7, 4))
 _linear("linear_not_contiguous", (7, 5), (7, 4), transposed=True)
-# Rows of 1,024 bytes, which fastnn pads.
+# Rows of 1,024 bytes map to the same cache sets.
 _linear("linear_padded", (4, 3), (3, 256))
 _linear("linear_float64", (5, 7), (7, 4), kind=np.float64)
 _linear("linear_float64_padded", (2, 2), (2, 128), kind=np.float64)

@@ -53,7 +53,7 @@ def _forward_fastnn(inputs: Inputs, case: Case) -> Job:
 
 
 def _parameter(values: np.ndarray) -> np.ndarray:
-    """The (in, out) array of the weight of an ``nn.Linear``; fastnn may have padded its rows."""
+    """The (in, out) array of the weight of an ``nn.Linear``."""
     import fastnn
 
     weight = fastnn.nn.Linear(*values.shape).weight.detach().numpy().T

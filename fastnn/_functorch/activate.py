@@ -102,7 +102,7 @@ def _change_kernels() -> None:
     from fastnn.autograd import grad
     from fastnn.autograd.function import Function
     from fastnn.nn import activation_core, activation_formulas, functional
-    from fastnn.nn.functional import normalization
+    from fastnn.nn.functional import attention, normalization
     from fastnn.nn.normalization import BatchNorm1d
     from fastnn.ops import core, products, sampling
 
@@ -110,7 +110,7 @@ def _change_kernels() -> None:
         activation_core._activation, functional.linear_activation, normalization.layer_norm_activation,
         views.linear_map, views.view, core.step_map, products._mm, products._bmm, products._dot,
         activation_formulas.slope_of, activation_formulas._curve, activation_formulas.elementwise_slope_of,
-        activation_formulas._of_result, Function.__dict__["apply"].__func__, grad,
+        activation_formulas._of_result, attention._attend, Function.__dict__["apply"].__func__, grad,
     )  # fmt: skip
     for function in kernels:
         # Those of a backward pass that is recorded are called with a batch of gradients.

@@ -13,6 +13,7 @@ from fastnn._autograd.modes import _mode
 from fastnn._autograd.saved_hooks import saving_on, state
 from fastnn._tensor.saved_hooks import call
 from fastnn._tensor.torch_function import activate_for_a_while, release
+from fastnn.random import default_generator
 
 __all__ = [
     "GradientEdge", "Node", "disable_saved_tensors_hooks", "get_gradient_edge", "increment_version",
@@ -134,6 +135,9 @@ def register_multi_grad_hook(tensors: Sequence[Any], fn: Callable[..., Any], *, 
     return _Handle(tuple([t.register_hook(functools.partial(hook, k)) for k, t in enumerate(tensors)]))
 
 
+_CALL = functools.partial(call, default_generator())
+
+
 class saved_tensors_hooks:  # PyTorch's name
     """A block in which tensors that operations save for the backward pass go through two functions.
 
@@ -160,7 +164,7 @@ class saved_tensors_hooks:  # PyTorch's name
         if state.disabled is not None:
             raise RuntimeError(state.disabled)
         activate_for_a_while()
-        saving_on.append(call)
+        saving_on.append(_CALL)
         state.pairs = [*state.pairs, (self.pack_hook, self.unpack_hook)]
 
     def __exit__(self, *error: Any) -> None:

@@ -293,7 +293,7 @@ class Buffer(Tensor):
 def _restored(
     kind: type[Parameter], array: np.ndarray, requires_grad: bool, transposed: bool = False
 ) -> Parameter:
-    # `transposed` is in files of version 0.2.0 and older, which stored weights that way.
+    # `transposed` is in files of older versions, which stored weights that way.
     made = kind._of(array)
     made._requires_grad = requires_grad
     return made

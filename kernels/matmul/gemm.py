@@ -540,8 +540,9 @@ def _cut(
         b_column = 1
     if depth == 1:
         b_row = 1
-    has_sums = mode & (SUM_A | SUM_B) != 0
-    if m <= _DOT_ROWS and b_row == 1 and b_column != 1 and (a_column == 1 or depth == 1) and not has_sums:
+    # A product that also computes sums has `z` for them.
+    sums = mode & (SUM_A | SUM_B) != 0
+    if m <= _DOT_ROWS and not sums and b_row == 1 and b_column != 1 and (a_column == 1 or depth == 1):
         return min(parts, columns), mode | _DOTS, code, b_row, b_column, 1, 1, 1, depth, 0, 1
     most, registers, widest, register_bytes = limits
     if mode & ~(BIAS | RELU_FLOOR) == 0 and b_row == 1 and b_column != 1 and (a_column == 1 or depth == 1):
@@ -555,7 +556,7 @@ def _cut(
     parts, row_tiles, panels, row_block, depth_block, width, group = _plan(
         m, columns, depth, size, parts, collides, limits
     )
-    if has_sums and depth_block < depth:
+    if sums and depth_block < depth:
         # Rows that are summed together must be in one block.
         depth_block = -(-depth_block // TOGETHER) * TOGETHER
     rows_collide = b_row * size % _CONFLICT == 0 and depth >= _DEPTH_WORTH_PACKING and m >= _ROWS_WORTH_PACKING

@@ -26,7 +26,7 @@ SPECS = st.builds(
     kind=st.sampled_from(KINDS),
     layers=st.lists(st.sampled_from([*LINEAR, *LINEAR, *LAYERS]), min_size=1, max_size=6).map(tuple),
     width=st.sampled_from([2, 3, 4]),
-    # The rows of a weight of 256 columns are padded, to spread them over the cache.
+    # Rows of a weight of 256 numbers map to the same cache sets.
     hidden=st.sampled_from([2, 3, 5, 256]),
     rows=st.tuples(st.sampled_from([1, 2, 4, 70]), st.sampled_from([1, 3, 4])),
     wants=st.tuples(st.booleans(), st.booleans()),

@@ -197,6 +197,19 @@ def test_few_rows_of_any_layout(dtype, layout, side, shape):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("outputs", [1, 4])
+@pytest.mark.parametrize("layout", LAYOUTS)
+def test_gradients_of_one_row_that_repeats_a_number(dtype, outputs, layout):
+    """The strides of the input fit dot products, which compute no sums."""
+    x, weight, _, dy = layer(1, 9, outputs, dtype)
+    dweight, dbias = laid(weight, layout), Canary((outputs,), dtype)
+    linear_backward(None, dweight, dbias.array, dy, np.broadcast_to(x[:, :1], x.shape), weight)
+    dbias.check()
+    assert_same_bits(dbias.array, dy[0])
+    assert_same_bits(np.ascontiguousarray(dweight), np.repeat(x[0, 0] * dy, 9, 0))
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("activation", CODES)
 def test_nan_and_infinity_come_out(dtype, activation):
     x = np.array([[np.nan], [np.inf], [-np.inf], [0], [2], [-2]], dtype)

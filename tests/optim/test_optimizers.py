@@ -18,7 +18,7 @@ SHAPES = [(3, 4), (5,), (256, 2), ()]
 
 
 def parameters(lib: Any, seed: int = 0) -> list[Any]:
-    """Neighbours in fastnn's buffer, one of them the weight of a Linear with padded rows."""
+    """Neighbours in fastnn's buffer."""
     rng = np.random.default_rng(seed)
     made = [lib.nn.Parameter(lib.tensor(rng.standard_normal(s).astype("f4"))) for s in SHAPES]
     layer = lib.nn.Linear(2, 256)

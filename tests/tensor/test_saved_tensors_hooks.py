@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+from contextlib import nullcontext
 
 import pytest
 
@@ -109,3 +110,38 @@ def test_inner_hooks_and_errors(lib, graph):
         y = x * x
     y.backward()
     assert x.grad.tolist() == [4.0]
+
+
+CALLS = {
+    "attention": lambda lib, x: lib.nn.functional.scaled_dot_product_attention(x, x, x, dropout_p=0.4),
+    "gumbel_softmax": lambda lib, x: lib.nn.functional.gumbel_softmax(x),
+    "dropout": lambda lib, x: lib.nn.functional.dropout(x, 0.4).exp(),
+    # A sequence of tensors.
+    "multi_dot": lambda lib, x: lib.linalg.multi_dot([x[0].t(), x[0], x[0].t()]),
+}
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_operations_with_random_numbers_or_with_sequences(lib, graph, name):
+    x = lib.arange(24.0, dtype=lib.float64).cos().reshape(1, 6, 4).requires_grad_()
+    found = []
+    for hooks in (nullcontext(), graph.saved_tensors_hooks(lambda t: t.detach().clone(), lambda t: t)):
+        lib.manual_seed(1)
+        with hooks:
+            y = CALLS[name](lib, x)
+        # The draws of the forward are not made again.
+        found += [*lib.autograd.grad(y.pow(2).sum(), x), lib.rand(3)]
+    assert lib.allclose(found[0], found[2], rtol=1e-12)
+    assert lib.equal(found[1], found[3])
+
+
+def test_statistics_are_updated_once(lib, graph):
+    x = lib.arange(6.0).reshape(3, 2).requires_grad_()
+    mean, variance = lib.zeros(2), lib.ones(2)
+    with graph.saved_tensors_hooks(lambda t: t.detach().clone(), lambda t: t):
+        y = lib.nn.functional.batch_norm(x, mean, variance, training=True, momentum=1.0)
+    expected = mean.clone()
+    mean.zero_()
+    y.sum().backward()
+    assert expected.tolist() == [2.0, 3.0]
+    assert mean.tolist() == [0.0, 0.0]

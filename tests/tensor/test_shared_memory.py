@@ -66,7 +66,7 @@ PARTS = {
     "vector": lambda lib: lib.from_numpy(numbers(OUT * IN + 2))[1:-1].view(OUT, IN),
     "of a weight": lambda lib: lib.nn.Linear(IN, OUT).weight.data,
     "of a transposed weight": lambda lib: lib.nn.Linear(OUT, IN).weight.data.t(),
-    "of a padded weight": lambda lib: lib.nn.Linear(IN, 256).weight.detach()[:OUT],
+    "of rows of a weight": lambda lib: lib.nn.Linear(IN, 256).weight.detach()[:OUT],
 }
 
 

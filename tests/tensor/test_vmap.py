@@ -558,6 +558,18 @@ def table(torch: Any) -> dict[str, tuple[Callable[..., Any], tuple[Any, ...]]]:
         x3,
     )
     case("hess in", lambda x: torch.func.hessian(lambda a: F.linear(a, uw).tanh().sum())(x), x3)
+    for first in (False, True):
+        heads = fixed(torch.nn.MultiheadAttention(3, 3, batch_first=first, dtype=torch.float64))
+        several = R(B, 2, 2, 3)
+        case(
+            f"attention {first}",
+            lambda x, y, m, heads=heads: (
+                *heads(x, x, x),
+                heads(y, x.unsqueeze(1).expand(2, 2, 3), y, attn_mask=m.detach()[:2, :2], need_weights=False)[0],
+                heads(y, y, y, attn_mask=u33[:2, :2].expand(6, 2, 2), need_weights=False)[0],
+            ),
+            x23, several, m33,
+        )  # fmt: skip
     return C
 
 

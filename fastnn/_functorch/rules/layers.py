@@ -11,6 +11,7 @@ from fastnn._functorch.batched import (
     is_in,
     looped,
     refuse_dynamic,
+    refuse_random,
     wrapped,
 )
 from fastnn._functorch.rules.indexing import _range
@@ -153,6 +154,34 @@ def _running_norm(func: Any, level: Level, args: Args, kwargs: Options) -> Any:
     if module.training and not module.track_running_stats:
         mean = var = None
     return functional.batch_norm(x, mean, var, module.weight, module.bias, training, momentum, module.eps)
+
+
+@rule("_attend")
+def _attend(func: Any, level: Level, args: Args, kwargs: Options) -> Any:
+    """The kernel of attention: the elements of the batch are more of its batches."""
+    sources, mask, how, need_weights = args
+    if how.state is not None:
+        if level.randomness == "error":
+            refuse_random()
+        if level.randomness == "same":
+            return looped(func, level, args, kwargs)
+    axis, count = how.batches_axis, level.size
+    batches = sources[0].shape[axis]
+
+    def folded(t: Any, axis: int) -> Any:
+        value = front(t, level).movedim(0, axis)
+        return value.reshape(*value.shape[:axis], count * batches, *value.shape[axis + 2 :])
+
+    def unfolded(value: Any, axis: int) -> Any:
+        return wrapped(
+            value.reshape(*value.shape[:axis], count, batches, *value.shape[axis + 1 :]).movedim(axis, 0), level
+        )
+
+    if mask is not None and (is_in(mask, level) or (mask.ndim == 4 and mask.shape[0] > 1)):
+        mask = mask.reshape(*(1,) * (4 - mask.ndim), *mask.shape)
+        mask = folded(mask.expand(batches, *mask.shape[1:]), 0)
+    found, weights = func(tuple([folded(t, axis) for t in sources]), mask, how, need_weights)
+    return unfolded(found, axis), None if weights is None else unfolded(weights, 0)
 
 
 @rule("embedding")

@@ -58,6 +58,11 @@ class _Attention(NamedTuple):
     heads: int | None
     layout: int
 
+    @property
+    def batches_axis(self) -> int:
+        """The dimension of the batches in queries, keys and values."""
+        return 1 if self.heads is not None and self.layout == _ROWS_FIRST else 0
+
 
 # -- The heads of a tensor --------------------------------------------------------------------
 
