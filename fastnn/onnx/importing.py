@@ -41,8 +41,8 @@ def load(f: Any) -> ONNXModule:
         text are NumPy arrays, and a ZipMap is left out: its input, the matrix of probabilities, is the output.
 
     Raises: UnsupportedOperatorError (a RuntimeError) for an operation that fastnn does not compute, by the names of the
-        operation and the node; ValueError for a file that is damaged or no valid model; ImportError without the package
-        onnx.
+        operation and the node; ValueError for a file that is damaged or no valid model; TypeError for another ``f``;
+        ImportError without the package onnx.
 
     ::
 
@@ -51,6 +51,8 @@ def load(f: Any) -> ONNXModule:
     """
     onnx = package()
     name = "the model"
+    if not (isinstance(f, (str, os.PathLike, bytes, bytearray, onnx.ModelProto)) or hasattr(f, "read")):
+        raise TypeError(f"f must be a path, a file, bytes or an onnx.ModelProto, found {type(f).__name__}")
     try:
         if isinstance(f, onnx.ModelProto):
             proto = f
@@ -121,7 +123,9 @@ class ONNXModule(Module):
             build = _operator(node, versions)
             run = build(Attributes(node, versions.get(_DOMAINS[node.domain], 1)))
             places = tuple([slot(n) if n else -1 for n in node.input])
-            steps.append((run, places, tuple([slot(n) for n in node.output if n]), f"{node.op_type} ({node.name})"))
+            # A result without a name is dropped.
+            results = tuple([slot(n) if n else -1 for n in node.output])
+            steps.append((run, places, results, f"{node.op_type} ({node.name})"))
         used = {n for node in graph.node for n in node.input} | set(self.output_names)
         weights = _weights(graph, constants)
         kept = []
@@ -197,7 +201,8 @@ class ONNXModule(Module):
                 raise
             if type(made) is tuple:
                 for place, value in zip(results, made, strict=False):
-                    values[place] = value
+                    if place >= 0:
+                        values[place] = value
             else:
                 values[results[0]] = made
         found = [values[p] for p in outputs]

@@ -179,6 +179,9 @@ OPERATIONS: list[tuple[str, list[np.ndarray], dict[str, Any]]] = [
         "ReduceLogSum", "ReduceLogSumExp",
     )],
     ("ReduceSum", [N], {"keepdims": 0}), ("ArgMax", [C], {"axis": 1, "keepdims": 0}), ("Softmax", [C], {"axis": 1}),
+    # Each element by itself.
+    ("ReduceSumSquare", [A], {"noop_with_empty_axes": 1}), ("ReduceL1", [A], {"noop_with_empty_axes": 1}),
+    ("ReduceLogSum", [np.abs(A)], {"noop_with_empty_axes": 1}), ("ReduceMax", [A], {"noop_with_empty_axes": 1}),
     ("Dropout", [A], {}),
 ]  # fmt: skip
 
@@ -212,6 +215,28 @@ def test_operation_of_an_old_version(row):
     op, inputs, attributes, opset, expected = row
     proto = model_of(op, inputs, 1, opset, **attributes)
     assert_equal(fastnn.onnx.load(proto).eval()(*[fastnn.from_numpy(a.copy()) for a in inputs]), expected.astype(np.float32))
+
+
+def test_mean_of_integers():
+    # As ONNX Runtime has it: towards zero.
+    found = fastnn.onnx.load(model_of("ReduceMean", [N, ints(0)], keepdims=0))(fastnn.from_numpy(N), fastnn.tensor([0]))
+    assert found.tolist() == [2, 1, 0]
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_mask_of_dropout(training):
+    model = fastnn.onnx.load(model_of("Dropout", [A], 2, opset=12)).train(training)
+    found, mask = model(fastnn.from_numpy(A.copy()))
+    assert mask.dtype == fastnn.bool
+    assert bool(mask.all()) is not training
+    assert_equal(found, np.where(mask.numpy(), A * (1 + training), 0).astype(np.float32))
+
+
+def test_results_without_a_name_are_dropped():
+    proto = model_of("Split", [A], 2, axis=1, num_outputs=2)
+    proto.graph.node[0].output[0] = ""
+    del proto.graph.output[0]
+    assert_equal(fastnn.onnx.load(proto)(fastnn.from_numpy(A.copy())), A[:, 2:])
 
 
 def test_operations_of_classical_models():
@@ -370,6 +395,10 @@ def test_damaged_files(tmp_path):
             fastnn.onnx.load(path)
     with pytest.raises(FileNotFoundError):
         fastnn.onnx.load(tmp_path / "none.onnx")
+    # 0 is the number of an open file.
+    for wrong in (None, 0):
+        with pytest.raises(TypeError, match=r"f must be a path, a file, bytes"):
+            fastnn.onnx.load(wrong)
     path.write_bytes(data)
     x = fastnn.from_numpy(A.copy())
     for source in (path, str(path), io.BytesIO(data), data, good()):
