@@ -223,8 +223,8 @@ def from_sklearn(estimator: Any) -> Any:
         kinds = ("StandardScaler",) if step is not last else ("StandardScaler", "MLPClassifier", "MLPRegressor")
         if not any(_is_sklearn(step, kind) for kind in kinds):
             raise TypeError(
-                f"a {_full_name(type(step))} cannot be converted here; from_sklearn takes StandardScaler, "
-                "MLPClassifier and MLPRegressor, and a Pipeline of scalers and one of these"
+                f"an object of type {_full_name(type(step))} cannot be converted here; from_sklearn takes "
+                "StandardScaler, MLPClassifier and MLPRegressor, and a Pipeline of scalers and one of these"
             )
         if not hasattr(step, "n_features_in_"):
             raise ValueError(f"this {type(step).__name__} is not fitted yet: call fit() first")
