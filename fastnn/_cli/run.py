@@ -26,7 +26,7 @@ from typing import Any
 
 import fastnn
 from fastnn import version
-from fastnn._core.absent import LIST, NotComputedError
+from fastnn._core.absent import LIST, AbsentModule, NotComputedError
 from fastnn._core.absent import __file__ as _absent_file
 
 # PyTorch's packages, and fastnn's names for them.
@@ -146,6 +146,9 @@ class Finder(importlib.abc.MetaPathFinder):
                 return None
             message = f"No module named {fullname!r} in fastnn; {LIST} lists what there is"
             raise ModuleNotFoundError(message, name=fullname)
+        if isinstance(module, AbsentModule) and _is_a_question():
+            # It can be imported, but nothing in it can be used.
+            return None
         spec = importlib.machinery.ModuleSpec(fullname, _Loader(module), is_package=hasattr(module, "__path__"))
         if spec.submodule_search_locations is not None:
             spec.submodule_search_locations.extend(module.__path__)

@@ -1005,7 +1005,7 @@ def _permute(g: Graph, input: Tensor, *dims: Any) -> Value:
 
 @converter("movedim", "moveaxis")
 def _movedim(g: Graph, input: Tensor, source: Any, destination: Any) -> Value:
-    wanted = np.moveaxis(np.empty((1,) * rank(input)), source, destination).ndim
+    wanted = np.moveaxis(np.zeros((1,) * rank(input)), source, destination).ndim
     order = list(range(wanted))
     sources, places = axes_of(input, source) or [], axes_of(input, destination) or []
     rest = [d for d in order if d not in sources]

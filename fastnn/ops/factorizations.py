@@ -14,7 +14,7 @@ import numpy as np
 from fastnn import return_types
 from fastnn._core.errors import LinAlgError, ShapeError
 from fastnn._tensor.tensor import Tensor, _wrap
-from fastnn.ops.core import check_tensor, named
+from fastnn.ops.core import also_read, check_tensor, named
 from fastnn.ops.decompositions import _matrix, _t, inv, lu_factor_ex, solve, solve_triangular, svd
 from fastnn.ops.decompositions import lu_solve as linalg_lu_solve
 from fastnn.ops.slicing import as_strided
@@ -64,9 +64,8 @@ def triangular_solve(
     )  # fmt: skip
     a = _matrix("triangular_solve", A)
     matrix, half = (_t(a), not upper) if transpose else (a, upper)
-    return return_types.triangular_solve(
-        solve_triangular(matrix, input, upper=half, unitriangular=unitriangular), a.clone()
-    )
+    x = solve_triangular(matrix, input, upper=half, unitriangular=unitriangular)
+    return return_types.triangular_solve(also_read(x, input), a.clone())
 
 
 # -- Others -------------------------------------------------------------------------------------------

@@ -15,6 +15,8 @@ from collections.abc import Callable
 
 import numpy as np
 
+from fastnn.kernels.runtime import allocation
+
 _NODES = 32
 _CUT = 40.0
 _TERMS = 80
@@ -52,7 +54,7 @@ def _by_region(
     outside: Callable[..., np.ndarray],
 ) -> np.ndarray:  # fmt: skip
     """The first function where the mask holds and the second one elsewhere."""
-    out = np.empty(mask.shape)
+    out = allocation.empty(mask.shape, np.float64)
     with np.errstate(all="ignore"):
         for part, function in ((mask, inside), (~mask, outside)):
             if part.any():

@@ -14,6 +14,7 @@ from fastnn._core.dtypes import float32, float64
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.kernels.matmul.sparse_rows import CompressedRows
 from fastnn.kernels.reduce.norms import blocks_of
+from fastnn.kernels.runtime import allocation
 from fastnn.nn import activation as _activation
 from fastnn.nn.container import Sequential
 from fastnn.nn.dropout import Dropout
@@ -170,7 +171,7 @@ class Network:
             return Network(self.plan, self.numbers()).outputs(rows)
         was_training = self.model.training
         self.model.eval()
-        out = np.empty((len(rows), self.plan.sizes[-1]), self.plan.dtype)
+        out = allocation.empty((len(rows), self.plan.sizes[-1]), self.plan.dtype)
         try:
             with no_grad():
                 chunk = rows.chunk

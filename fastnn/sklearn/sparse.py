@@ -108,7 +108,7 @@ class SparseLinear(Module):
 
     def joined(self, panels: np.ndarray) -> np.ndarray:
         """A matrix of these panels, (features, units)."""
-        matrix = np.empty((self.features, self.units), panels.dtype)
+        matrix = allocation.empty((self.features, self.units), panels.dtype)
         join_columns(matrix, panels)
         return matrix
 

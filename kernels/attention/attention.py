@@ -12,15 +12,15 @@ from __future__ import annotations
 
 import numpy as np
 
-from fastnn.kernels.activation.dropout import check_drop, drop, drop_factor
+from fastnn.kernels.activation.dropout import check_drop, drop_factor
 from fastnn.kernels.llvm.micro_kernel import ACCUMULATE, lanes, limits
-from fastnn.kernels.llvm.padded_rows import exponentials, fill, scores, slopes, unfill
+from fastnn.kernels.llvm.padded_rows import drop_row, exponentials, fill, scores, slopes, unfill
 from fastnn.kernels.llvm.padded_rows import scale as scale_row
 from fastnn.kernels.llvm.random import random_keys, random_threshold
 from fastnn.kernels.matmul.batched import multiply
 from fastnn.kernels.matmul.gemm import _transpose
 from fastnn.kernels.runtime.checks import check, check_batch, check_output, kernel_for
-from fastnn.kernels.runtime.compiler import Words, array, array_at, by_dtype, inline, integer, part, pointer, real
+from fastnn.kernels.runtime.compiler import Words, array, by_dtype, inline, integer, part, pointer, real
 from fastnn.kernels.runtime.launcher import aligned, launch
 from fastnn.kernels.runtime.raw_memory import ahead
 from fastnn.kernels.runtime.thread_count import chunks_for
@@ -107,8 +107,7 @@ def _forward(dtype):
                     if flags & _SAVE:
                         unfill(like, ahead(weights, position + i * keys), x, keys, width)
                     if flags & _DROP:
-                        kept = array_at(x, (width,))
-                        drop(kept, kept, position + i * keys, key0, key1, threshold, factor)
+                        drop_row(factor, x, position + i * keys, key0, key1, threshold, width)
                 multiply(
                     like, rows, vsize, keys, room, width, one, values, v_row,
                     ahead(out, batch * out_batch + head * out_head + top_row * out_row), out_row, 0,
@@ -183,11 +182,10 @@ def _backward(dtype):
                     for i in range(rows):
                         ds, p = ahead(room, i * width), ahead(weights, position + i * keys)
                         if flags & _DROP:
-                            ds_row, there = array_at(ds, (width,)), position + i * keys
-                            drop(ds_row, ds_row, there, key0, key1, threshold, factor)
+                            there = position + i * keys
+                            drop_row(factor, ds, there, key0, key1, threshold, width)
                             fill(like, ahead(kept, i * width), p, keys, width)
-                            kept_row = array_at(ahead(kept, i * width), (width,))
-                            drop(kept_row, kept_row, there, key0, key1, threshold, factor)
+                            drop_row(factor, ahead(kept, i * width), there, key0, key1, threshold, width)
                         if flags & _SCORES:
                             slopes(dtype(1), ds, p, keys, width)
                             unfill(like, ahead(dscores, position + i * keys), ds, keys, width)

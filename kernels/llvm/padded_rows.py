@@ -17,10 +17,12 @@ from numba.extending import intrinsic
 
 from fastnn.kernels.llvm import simd
 from fastnn.kernels.llvm.micro_kernel import _first_lanes, _splat
+from fastnn.kernels.llvm.random import write_bits
 from fastnn.kernels.llvm.row_loops import _constant, _exp_of_negative, _folded, _is_row, _larger, _Row, _sum
 from fastnn.kernels.runtime.compiler import STRICT, inline
 
 _INT = ir.IntType(64)
+_INT32 = ir.IntType(32)
 
 
 def _over_vectors(
@@ -177,6 +179,39 @@ def _slopes(typingctx, scale, d, p, size, width):
         return context.get_dummy_value()
 
     return types.void(d.dtype, d, d, types.int64, types.int64), codegen
+
+
+@intrinsic
+def _drop(typingctx, factor, x, position, key0, key1, threshold, width):
+    if not _is_row(x):
+        return None
+
+    def codegen(context, builder, signature, values):
+        factor, start, position, key0, key1, threshold, width = values
+        x = _Row(start, factor.type)
+        count = x.kind.count
+        zero, factors = _constant(x.kind, 0.0), _splat(builder, factor, count)
+        key0, key1, threshold = (_splat(builder, value, count) for value in (key0, key1, threshold))
+        lanes = ir.Constant(ir.VectorType(_INT32, count), list(range(count)))
+
+        def body(b, offset, unused):
+            first = b.trunc(b.add(position, offset), _INT32)
+            bits = write_bits(b, b.add(_splat(b, first, count), lanes), key0, key1)
+            kept = b.select(b.icmp_unsigned("<", bits, threshold), factors, zero)
+            x.store(b, b.fmul(x.load(b, offset, None), kept), offset, None)
+            return unused
+
+        _over_vectors(builder, width, zero, body)
+        return context.get_dummy_value()
+
+    key = types.uint32
+    return types.void(x.dtype, x, types.int64, key, key, key, types.int64), codegen
+
+
+@inline(fastmath=STRICT)
+def drop_row(factor, x, position, key0, key1, threshold, width):
+    """``dropout.drop`` in place for ``width`` numbers at the pointer ``x``, the first of which is at ``position``."""
+    _drop(factor, x, position, key0, key1, threshold, width)
 
 
 @inline(fastmath=STRICT)

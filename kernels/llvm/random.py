@@ -49,6 +49,23 @@ def random_keys(state):
     return np.uint32(z), np.uint32(z >> np.uint64(32))
 
 
+def write_bits(builder: ir.IRBuilder, position: ir.Value, key0: ir.Value, key1: ir.Value) -> ir.Value:
+    """The bits for positions of 32 bits: one, or a vector of them with vectors of the keys."""
+    kind = position.type
+
+    def number(value: int) -> ir.Constant:
+        return ir.Constant(kind, [value] * kind.count) if isinstance(kind, ir.VectorType) else kind(value)
+
+    x = builder.add(position, key0)
+    x = builder.xor(x, builder.lshr(x, number(17)))
+    x = builder.mul(x, number(0xED5AD4BB))
+    x = builder.xor(builder.xor(x, builder.lshr(x, number(11))), key1)
+    x = builder.mul(x, number(0xAC4C1B51))
+    x = builder.xor(x, builder.lshr(x, number(15)))
+    # The published last step, an exclusive or with the bits shifted right by 14, would change only low bits.
+    return builder.mul(x, number(0x31848BAB))
+
+
 @intrinsic
 def random_bits(typingctx, position, key0, key1):
     """32 bits for ``position``, as uint32; the high bits are the best. The surrounding loop is vectorised."""
@@ -59,14 +76,7 @@ def random_bits(typingctx, position, key0, key1):
         position, key0, key1 = values
         if position.type != _U32:
             position = builder.trunc(position, _U32)
-        x = builder.add(position, key0)
-        x = builder.xor(x, builder.lshr(x, _U32(17)))
-        x = builder.mul(x, _U32(0xED5AD4BB))
-        x = builder.xor(builder.xor(x, builder.lshr(x, _U32(11))), key1)
-        x = builder.mul(x, _U32(0xAC4C1B51))
-        x = builder.xor(x, builder.lshr(x, _U32(15)))
-        # The published last step, an exclusive or with the bits shifted right by 14, would change only low bits.
-        return builder.mul(x, _U32(0x31848BAB))
+        return write_bits(builder, position, key0, key1)
 
     return types.uint32(position, key0, key1), codegen
 

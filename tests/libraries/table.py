@@ -78,7 +78,7 @@ LIBRARIES = (
     Library(
         name="captum",
         version="0.9.0",
-        trains="an MLP on a regression; sixteen attributions of its inputs, layers and neurons",
+        trains="MLPs on a regression and the digits; attributions of inputs, layers and neurons",
         dependencies=MATPLOTLIB,
     ),
     Library(

@@ -44,7 +44,7 @@ assert torch.__version__ and torch.__version__ >= "2.4" and torch.__version__ < 
 assert int(torch.__version__.split(".")[0]) == 2 and torch.__version__.endswith("fastnn." + fastnn.version.__version__)
 
 # What a script does to find out what there is.
-for name in ("torch.nonesuch", "torch.tensor", "torch.nn.nonesuch", "torchvision.models"):
+for name in ("torch.nonesuch", "torch.tensor", "torch.nn.nonesuch", "torchvision.nonesuch"):
     try:
         __import__(name)
     except ModuleNotFoundError as error:
@@ -148,7 +148,7 @@ MISSING = {
     "from torch.nn import Linear, nonesuch\n": (1, "torch.nn.nonesuch"),
     "import torch\nx = torch.ones(2)\nx.nonesuch()\n": (3, "torch.Tensor.nonesuch"),
     "from torch import nn\nnn.Linear(1, 1).nonesuch\n": (2, "torch.nn.Linear.nonesuch"),
-    "from torchvision import models\n": (1, "torchvision.models"),
+    "from torchvision import nonesuch\n": (1, "torchvision.nonesuch"),
 }
 
 

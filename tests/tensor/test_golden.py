@@ -65,7 +65,8 @@ def test_recorded_values_are_those_of_the_registry(group: str) -> None:
 
 def test_recorded_values_are_small() -> None:
     files = list(FOLDER.glob("*.npz"))
-    assert sorted(f.stem for f in files) == GROUPS
+    # Files of ONNX have tests of their own.
+    assert sorted(f.stem for f in files if f.stem != "onnx_files") == GROUPS
     assert sum(f.stat().st_size for f in files) < 1024 * 1024
 
 

@@ -327,7 +327,8 @@ def test_errors_of_the_users_own_code(monkeypatch, tmp_path):
 def test_whole_modules_of_version_0_1_load() -> None:
     # Written by fastnn 0.1, whose modules had other paths.
     saved = fastnn.load(GOLDEN / "modules_0_1.pt", weights_only=False)
-    assert saved["model"](saved["x"]).tolist() == saved["y"].tolist()
+    # Few rows: other sums of the products of a layer, of 4 and 3 numbers.
+    fastnn.testing.assert_close(saved["model"](saved["x"]), saved["y"], rtol=4 * 2**-23, atol=4 * 2**-24)
     nn, F = fastnn.nn, fastnn.nn.functional
     assert [type(loss) for loss in saved["losses"]] == [nn.CrossEntropyLoss, nn.MSELoss, nn.TripletMarginLoss]
     assert saved["functions"] == [

@@ -133,10 +133,11 @@ def linear_activation(
         if wants is not None:
             *first, by_x, by_w = wants
             by_b = bool(first) and first[0]
-        dy, nothing = grad._data.reshape(out.shape), False
-        if not dy.flags.c_contiguous:
-            nothing = _is_zero(dy)
-            dy = _contiguous(dy)
+        g, nothing = grad._data, False
+        if not g.flags.c_contiguous:
+            nothing = _is_zero(g)
+            g = _contiguous(g)
+        dy = g.reshape(out.shape)
         dw, add_w, w_in_place = _gradient_place(weight, by_w, w_data.shape)
         db, add_b, b_in_place = _gradient_place(bias, by_b, (out_features,))
         dx = None

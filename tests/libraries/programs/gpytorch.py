@@ -90,7 +90,7 @@ for name, kernel in {
 
 class Variational(gpytorch.models.ApproximateGP):
     def __init__(self, inducing, distribution):
-        distribution = distribution(inducing.size(0))
+        distribution = distribution(inducing.size(0), mean_init_std=0.0)
         super().__init__(gpytorch.variational.VariationalStrategy(self, inducing, distribution, learn_inducing_locations=True))
         self.mean_module, self.covar_module = gpytorch.means.ConstantMean(), kernels.ScaleKernel(kernels.RBFKernel())
 
@@ -98,12 +98,13 @@ class Variational(gpytorch.models.ApproximateGP):
         return gpytorch.distributions.MultivariateNormal(self.mean_module(x), self.covar_module(x))
 
 
-many = tensor(rng.uniform(size=(600, 2)))
+# In double precision: rounding grows in the factors of nearly singular matrices.
+many = tensor(rng.uniform(size=(600, 2))).double()
 values = torch.sin(3 * many).sum(-1)
 loader = torch.utils.data.DataLoader(torch.utils.data.TensorDataset(many, values), batch_size=200)
 for distribution in (gpytorch.variational.CholeskyVariationalDistribution, gpytorch.variational.MeanFieldVariationalDistribution):
-    likelihood = gpytorch.likelihoods.GaussianLikelihood()
-    model = Variational(many[:30].clone(), distribution)
+    likelihood = gpytorch.likelihoods.GaussianLikelihood().double()
+    model = Variational(many[:30].clone(), distribution).double()
     optimizer = torch.optim.Adam([{"params": model.parameters()}, {"params": likelihood.parameters()}], lr=0.02)
     mll = gpytorch.mlls.VariationalELBO(likelihood, model, num_data=600)
     with timed():

@@ -10,7 +10,7 @@ from pyro.distributions import constraints
 from pyro.distributions import transforms as T
 from pyro.infer import HMC, MCMC, NUTS, SVI, Predictive, Trace_ELBO, TraceEnum_ELBO, TraceMeanField_ELBO, config_enumerate, infer_discrete
 from pyro.infer.autoguide import AutoDelta, AutoDiagonalNormal, AutoMultivariateNormal, AutoNormal
-from pyro.nn import PyroModule, PyroParam, PyroSample
+from pyro.nn import AutoRegressiveNN, PyroModule, PyroParam, PyroSample
 from pyro.optim import Adam, ClippedAdam
 from torch import nn
 
@@ -176,7 +176,7 @@ probe("bayesian_error", ((samples["_RETURN"].mean(0) - y) ** 2).mean() < 0.6, 0)
 
 start()
 points = torch.tensor(rng.normal(size=(300, 2)), dtype=torch.float32) * torch.tensor([1.0, 0.3]) + 1
-for transform in (T.spline_coupling(2, count_bins=8), T.affine_autoregressive(2, hidden_dims=[10]), T.affine_coupling(2, hidden_dims=[8])):
+for transform in (T.spline_coupling(2, count_bins=8), T.AffineAutoregressive(AutoRegressiveNN(2, [10], permutation=torch.arange(2))), T.affine_coupling(2, hidden_dims=[8])):
     flow = dist.TransformedDistribution(dist.Normal(torch.zeros(2), torch.ones(2)).to_event(1), [transform])
     optimizer = torch.optim.Adam(nn.ModuleList([initialize(transform)]).parameters(), lr=0.01)
     with timed():
