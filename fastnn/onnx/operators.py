@@ -405,6 +405,22 @@ def _mean(x: Tensor, axes: Any, keep: bool) -> Tensor:
     return fastnn.div(x.sum(axes, keep), math.prod(x.shape[d] for d in axes), rounding_mode="trunc")
 
 
+def _extremum(function: Callable[..., Tensor], sign: int) -> Callable[..., Tensor]:
+    def run(x: Tensor, axes: Any, keep: bool) -> Tensor:
+        if all(x.shape[d] for d in axes):
+            return function(x, axes, keep)
+        # Of no numbers: what any number replaces.
+        fill: Any = sign * math.inf
+        if x.dtype == fastnn.bool:
+            fill = sign > 0
+        elif not x.is_floating_point():
+            limits = np.iinfo(x._data.dtype)
+            fill = limits.max if sign > 0 else limits.min
+        return fastnn.full_like(x.sum(axes, keep), fill, dtype=x.dtype)
+
+    return run
+
+
 def _reduction(name: str, function: Callable[..., Any]) -> None:
     def build(a: Attributes) -> Any:
         keep, given = bool(a.get("keepdims", 1)), a.get("axes")
@@ -427,8 +443,8 @@ def _reduction(name: str, function: Callable[..., Any]) -> None:
 for _name, _reduce in {
     "ReduceSum": _sum,
     "ReduceMean": _mean,
-    "ReduceMax": lambda x, axes, keep: x.amax(axes, keep),
-    "ReduceMin": lambda x, axes, keep: x.amin(axes, keep),
+    "ReduceMax": _extremum(fastnn.amax, -1),
+    "ReduceMin": _extremum(fastnn.amin, 1),
     "ReduceProd": _product,
     "ReduceL1": lambda x, axes, keep: x.abs().sum(axes, keep),
     "ReduceL2": lambda x, axes, keep: _squares(x, axes, keep).sqrt(),

@@ -223,6 +223,15 @@ def test_mean_of_integers():
     assert found.tolist() == [2, 1, 0]
 
 
+def test_extremes_of_no_numbers():
+    for op, dtype, expected in (
+        ("ReduceMax", np.float32, -np.inf), ("ReduceMin", np.float32, np.inf), ("ReduceMin", np.int32, 2**31 - 1),
+        ("ReduceMax", np.int64, -(2**63)),
+    ):  # fmt: skip
+        model = fastnn.onnx.load(model_of(op, [np.zeros((0, 2), dtype), ints(0)], keepdims=0))
+        assert model(fastnn.from_numpy(np.zeros((0, 2), dtype)), fastnn.tensor([0])).tolist() == [expected] * 2
+
+
 @pytest.mark.parametrize("training", [False, True])
 def test_mask_of_dropout(training):
     model = fastnn.onnx.load(model_of("Dropout", [A], 2, opset=12)).train(training)
