@@ -30,8 +30,8 @@ def load(f: Any) -> ONNXModule:
     """A module that computes the graph of an ONNX file.
 
     Weights of linear layers, of normalisations and of embeddings, and biases, are parameters under the names that they
-    have in the file; other numbers are buffers. The module can be trained: batch normalisation and dropout then work as
-    in training.
+    have in the file; other numbers are buffers. The module is in evaluation, unless the file was written for training.
+    After ``train()`` it can be trained, and batch normalisation and dropout work as in training.
 
     Args:
         f: path of the file, a file, its bytes, or an ``onnx.ModelProto``.
@@ -135,6 +135,7 @@ class ONNXModule(Module):
                 kept.append((slot(name), owner, attribute))
         self._places = (kept, len(slots), [slot(n) for n in self.output_names])
         self._steps = steps
+        self.train(_is_for_training(graph, constants))
 
     def _enter(self, name: str, array: np.ndarray, is_weight: bool) -> tuple[Module, str]:
         """Make a constant a parameter or buffer; the module that has it, and its name there."""
@@ -263,6 +264,16 @@ def _operator(node: Any, versions: dict[str, int]) -> Callable[..., Any]:
             ) from None
 
     return checked
+
+
+def _is_for_training(graph: Any, constants: dict[str, np.ndarray]) -> bool:
+    """Whether a normalisation or a dropout says that it is in training."""
+    for node in graph.node:
+        if node.op_type == "BatchNormalization" and any(a.name == "training_mode" and a.i for a in node.attribute):
+            return True
+        if node.op_type == "Dropout" and len(node.input) > 2 and bool(constants.get(node.input[2], np.zeros(1)).any()):
+            return True
+    return False
 
 
 def _weights(graph: Any, constants: dict[str, np.ndarray]) -> set[str]:

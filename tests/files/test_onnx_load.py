@@ -273,6 +273,12 @@ def test_training_of_what_was_loaded():
     program = fastnn.onnx.export(model, (x,), dynamic_axes={"input": {0: "batch"}})
     assert program is not None
     copy = fastnn.onnx.load(program.model_proto)
+    assert not copy.training
+    model.eval()
+    assert_equal(program(x), model(x).detach().numpy())
+    assert fastnn.onnx.export(model, (x,), verify=True) is not None
+    for_training = fastnn.onnx.export(model, (x,), training=fastnn.onnx.TrainingMode.TRAINING)
+    assert fastnn.onnx.load(for_training.model_proto).training
     assert set(copy.state_dict()) == set(model.state_dict()) - {"1.num_batches_tracked"}
     assert {n for n, _ in copy.named_parameters()} == {n for n, _ in model.named_parameters()}
     for net in (model, copy):
