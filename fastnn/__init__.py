@@ -61,7 +61,7 @@ from fastnn._core.dtypes import (
     uint64,
 )
 from fastnn._core.dtypes import bool_ as bool
-from fastnn._core.errors import DTypeError, ShapeError
+from fastnn._core.errors import DTypeError, OutOfMemoryError, ShapeError
 from fastnn.ops.creation import *
 from fastnn._tensor.legacy_constructors import LEGACY as _LEGACY
 from fastnn.kernels.runtime.thread_count import get_num_threads, set_num_threads
@@ -150,7 +150,8 @@ _ON_USE = (
     "_C", "_dynamo", "_jit_internal", "_utils", "accelerator", "amp", "backends", "classic", "compiler", "convert",
     "cpu", "cuda", "distributed", "distributions", "export", "fft", "func", "functional", "futures", "fx", "hub", "jit",
     "library", "masked", "mps", "multiprocessing", "onnx", "overrides", "profiler", "quasirandom", "safetensors",
-    "serialization", "sparse", "special", "storage", "testing", "torchvision", "types", "version", "xpu",
+    "serialization", "sparse", "special", "storage", "testing", "torch_version", "torchvision", "types", "version",
+    "xpu",
 )  # fmt: skip
 
 

@@ -256,15 +256,18 @@ def from_sklearn(estimator: Any) -> Any:
         model = fastnn.convert.from_sklearn(make_pipeline(StandardScaler(), MLPClassifier()).fit(x, y))
         model.predict_proba(x)
     """
-    steps = [step for _, step in estimator.steps] if _is_sklearn(estimator, "Pipeline") else [estimator]
-    steps = [step for step in steps if step is not None and step != "passthrough"]
-    *scalers, last = steps or [estimator]
+    steps = [estimator]
+    if _is_sklearn(estimator, "Pipeline"):
+        steps = [step for _, step in estimator.steps if step is not None and step != "passthrough"]
+    steps = steps or [estimator]
+    *scalers, last = steps
     for step in steps:
         kinds = ("StandardScaler",) if step is not last else ("StandardScaler", "MLPClassifier", "MLPRegressor")
         if not any(_is_sklearn(step, kind) for kind in kinds):
             raise TypeError(
-                f"a {_full_name(type(step))} cannot be converted here; from_sklearn takes StandardScaler, "
-                "MLPClassifier and MLPRegressor, and a Pipeline of scalers and one of these"
+                f"an object of type {_full_name(type(step))} cannot be converted here; from_sklearn takes "
+                "scikit-learn's StandardScaler, MLPClassifier and MLPRegressor, and a Pipeline of scalers and one of "
+                "these"
             )
         if not hasattr(step, "n_features_in_"):
             raise ValueError(f"this {type(step).__name__} is not fitted yet: call fit() first")
@@ -322,10 +325,13 @@ class _Estimator(fastnn.nn.Module):
         return self.layers(self.scalers(input))
 
     def _outputs(self, X: Any) -> np.ndarray:
+        array = np.array(X.toarray() if hasattr(X, "toarray") else X, self._dtype)
+        if array.ndim != 2:
+            raise ValueError(f"X must have two dimensions, (samples, features), found shape {array.shape}")
         was, self.training = self.training, False
         try:
             with fastnn.no_grad():
-                found = self(fastnn.from_numpy(np.array(X, self._dtype)))
+                found = self(fastnn.from_numpy(array))
         finally:
             self.training = was
         return np.array(found.numpy())
@@ -374,7 +380,9 @@ class _Classifier(_Estimator):
         logits = self._outputs(X)
         if self._multilabel:
             return (logits > 0).astype(np.int64)
-        return self.classes_[logits.argmax(1) if self._softmax else (logits[:, 0] > 0).astype(np.int64)]
+        found = logits.argmax(1) if self._softmax else (logits[:, 0] > 0).astype(np.int64)
+        # A classifier that was fitted to one class has one logit as well.
+        return self.classes_[np.minimum(found, len(self.classes_) - 1)]
 
 
 _ACTIVATIONS: dict[str, type] = {"relu": fastnn.nn.ReLU, "tanh": fastnn.nn.Tanh, "logistic": fastnn.nn.Sigmoid}

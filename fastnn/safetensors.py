@@ -381,4 +381,29 @@ class _Slice:
 
     def __getitem__(self, index: Any) -> Tensor:
         _dtype(self._name, self.get_dtype())
-        return _wrap(_writable(np.asarray(self._part[index])))
+        simple = _simple(index, self.get_shape())
+        if simple is None:
+            # What the library does not read in parts, and indices that are wrong.
+            return _wrap(_writable(np.asarray(self._part[...])))[index]
+        return _wrap(_writable(np.asarray(self._part[simple])))
+
+
+def _simple(index: Any, shape: list[int]) -> tuple[int | slice, ...] | None:
+    """The index as numbers and slices from the front that are not empty, which the library takes; None for another."""
+    parts = list(index) if isinstance(index, tuple) else [index]
+    for i, part in enumerate(parts):
+        if part is Ellipsis:
+            parts[i : i + 1] = [slice(None)] * (len(shape) - len(parts) + 1)
+            break
+    found: list[int | slice] = []
+    for part, size in zip(parts, shape, strict=False):
+        if type(part) is int and -size <= part < size:
+            found.append(part % size)
+        elif isinstance(part, slice) and (part.step is None or part.step == 1):
+            start, stop, _ = part.indices(size)
+            if start >= stop:
+                return None
+            found.append(slice(start, stop))
+        else:
+            return None
+    return tuple(found) if len(parts) <= len(shape) else None

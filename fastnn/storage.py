@@ -137,6 +137,8 @@ class _Storage:
 def _mapped(filename: Any, shared: bool, size: int) -> np.ndarray:
     """Bytes of a file, as ``from_file`` describes them."""
     path = os.fspath(filename)
+    if size < 0:
+        raise RuntimeError(f"the number of bytes of file <{path}> must not be negative, found {size}")
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT if shared else os.O_RDONLY, 0o600)
     except OSError as error:

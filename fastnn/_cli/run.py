@@ -21,8 +21,7 @@ import runpy
 import sys
 import traceback
 import types
-from collections.abc import Iterable, Sequence
-from multiprocessing import spawn
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import fastnn
@@ -57,11 +56,16 @@ class _Loader(importlib.abc.Loader):
         module.__spec__ = self.spec
 
 
-class _SafetensorsLoader(importlib.abc.Loader):
-    """Loads the package safetensors, and then gives it a ``safe_open`` whose framework "pt" is fastnn."""
+class _ChangingLoader(importlib.abc.Loader):
+    """Loads a module of another package, and then changes it.
 
-    def __init__(self, loader: Any) -> None:
-        self.loader = loader
+    Args:
+        loader: its own.
+        change: called with the module.
+    """
+
+    def __init__(self, loader: Any, change: Callable[[Any], None]) -> None:
+        self.loader, self.change = loader, change
 
     def create_module(self, spec: importlib.machinery.ModuleSpec) -> types.ModuleType | None:
         made: types.ModuleType | None = self.loader.create_module(spec)
@@ -69,23 +73,49 @@ class _SafetensorsLoader(importlib.abc.Loader):
 
     def exec_module(self, module: types.ModuleType) -> None:
         self.loader.exec_module(module)
-        _give_safe_open(module)
+        self.change(module)
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.loader, name)
 
 
-def _safetensors_spec(path: Any) -> importlib.machinery.ModuleSpec | None:
-    spec = importlib.machinery.PathFinder.find_spec("safetensors", path)
+def _changed_spec(fullname: str, path: Any) -> importlib.machinery.ModuleSpec | None:
+    spec = importlib.machinery.PathFinder.find_spec(fullname, path)
     if spec is not None and spec.loader is not None:
-        spec.loader = _SafetensorsLoader(spec.loader)
+        spec.loader = _ChangingLoader(spec.loader, _CHANGED[fullname])
     return spec
 
 
 def _give_safe_open(module: Any) -> None:
+    """Give the package safetensors a ``safe_open`` whose framework "pt" is fastnn."""
     from fastnn import safetensors
 
     module.safe_open = safetensors.safe_open
+
+
+class _InstalledFirst:
+    """Calls :func:`install` in the process that unpickles it."""
+
+    def __reduce__(self) -> tuple[Any, tuple[()]]:
+        return install, ()
+
+
+def _install_in_children(module: Any) -> None:
+    """Make the processes that ``module`` spawns call :func:`install` before they import the script."""
+    original = module.get_preparation_data
+
+    @functools.wraps(original)
+    def get_preparation_data(*args: Any, **options: Any) -> dict[str, Any]:
+        return {"fastnn": _InstalledFirst(), **original(*args, **options)}
+
+    module.get_preparation_data = get_preparation_data
+
+
+# Modules of other packages that are changed when they are imported. joblib and scikit-learn start loky's processes.
+_CHANGED: dict[str, Callable[[Any], None]] = {
+    "safetensors": _give_safe_open, "multiprocessing.spawn": _install_in_children,
+    "joblib.externals.loky.backend.spawn": _install_in_children, "loky.backend.spawn": _install_in_children,
+}  # fmt: skip
 
 
 class Finder(importlib.abc.MetaPathFinder):
@@ -102,8 +132,8 @@ class Finder(importlib.abc.MetaPathFinder):
         Raises: ModuleNotFoundError if fastnn does not have it, so that no other finder is asked.
         """
         package, dot, rest = fullname.partition(".")
-        if fullname == "safetensors":
-            return _safetensors_spec(path)
+        if fullname in _CHANGED:
+            return _changed_spec(fullname, path)
         if fullname == _SAFETENSORS:
             name = "fastnn.safetensors"
         elif package in PACKAGES:
@@ -123,7 +153,6 @@ class Finder(importlib.abc.MetaPathFinder):
         if spec.submodule_search_locations is not None:
             spec.submodule_search_locations.extend(module.__path__)
         return spec
-
 
     def find_distributions(self, context: Any = None) -> Iterable[importlib.metadata.Distribution]:
         """The distribution ``torch``, for ``importlib.metadata``; fastnn's part of torchvision is none.
@@ -183,29 +212,11 @@ def install() -> None:
             raise RuntimeError(f"{package} is imported already, and is not fastnn")
     if not any(isinstance(finder, Finder) for finder in sys.meta_path):
         sys.meta_path.insert(0, Finder())
-        _install_in_children()
-    if "safetensors" in sys.modules:
-        _give_safe_open(sys.modules["safetensors"])
+        for name, change in _CHANGED.items():
+            if name in sys.modules:
+                change(sys.modules[name])
     fastnn.__version__ = version.TorchVersion(_VERSION)
     fastnn.__name__ = "torch"
-
-
-class _InstalledFirst:
-    """Calls :func:`install` in the process that unpickles it."""
-
-    def __reduce__(self) -> tuple[Any, tuple[()]]:
-        return install, ()
-
-
-def _install_in_children() -> None:
-    """Make the processes that ``multiprocessing`` spawns call :func:`install` before they import the script."""
-    original = spawn.get_preparation_data
-
-    @functools.wraps(original)
-    def get_preparation_data(name: str) -> dict[str, Any]:
-        return {"fastnn": _InstalledFirst(), **original(name)}
-
-    spawn.get_preparation_data = get_preparation_data
 
 
 # --------------------------------------------------------------------------------------------

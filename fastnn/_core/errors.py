@@ -36,5 +36,9 @@ class NoTensorError(TypeError, AttributeError):
     """A parameter or a data set is made of something that is not a tensor: PyTorch raises AttributeError."""
 
 
+class OutOfMemoryError(RuntimeError):
+    """PyTorch's error of a full device, which programs catch."""
+
+
 # The class has PyTorch's private name, which differs from the public one.
 LinAlgError = _LinAlgError

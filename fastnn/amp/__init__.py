@@ -6,6 +6,7 @@
 from __future__ import annotations
 
 import functools
+import importlib
 import warnings
 from collections.abc import Callable
 from types import TracebackType
@@ -116,3 +117,10 @@ def custom_fwd(fwd: Callable[..., Any] | None = None, **options: Any) -> Any:
 def custom_bwd(bwd: Callable[..., Any] | None = None, **options: Any) -> Any:
     """A decorator that changes nothing."""
     return bwd or functools.partial(custom_bwd, **options)
+
+
+def __getattr__(name: str) -> Any:
+    # These modules import this one.
+    if name in ("autocast_mode", "grad_scaler"):
+        return importlib.import_module(f"fastnn.amp.{name}")
+    raise AttributeError(f"module 'fastnn.amp' has no attribute {name!r}")

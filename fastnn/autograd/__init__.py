@@ -223,7 +223,7 @@ def _profiler_enabled() -> bool:
 
 def __getattr__(name: str) -> Any:
     # Imported on first use: few programs need it.
-    if name in ("functional", "checks", "grad_mode", "graph", "profiler", "variable"):
+    if name in ("functional", "checks", "grad_mode", "graph", "profiler", "profiler_util", "variable"):
         import importlib
 
         return importlib.import_module(f"fastnn.autograd.{name}")

@@ -12,6 +12,7 @@ from typing import Any, NoReturn
 
 from fastnn._core.absent import absent_class
 from fastnn._core.devices import check_device
+from fastnn._core.errors import OutOfMemoryError
 from fastnn.cuda import amp, nvtx
 
 
@@ -128,10 +129,6 @@ class Stream:
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         raise RuntimeError("torch.cuda.Stream requires CUDA support: fastnn computes on the CPU only")
-
-
-class OutOfMemoryError(RuntimeError):
-    """PyTorch's error of a full device, which programs catch."""
 
 
 CUDAGraph, graph = absent_class("torch.cuda.CUDAGraph"), absent_class("torch.cuda.graph")

@@ -58,6 +58,9 @@ class Gamma(ExponentialFamily):
         return _standard_gamma(self.concentration.expand(*self._sizes(sample_shape))) / self.rate
 
     def log_prob(self, value: Tensor) -> Tensor:
+        if not isinstance(value, Tensor):
+            # PyTorch takes numbers here, and only here.
+            value = fastnn.as_tensor(value, dtype=self.rate.dtype)
         if self._validate_args:
             self._validate_sample(value)
         a, rate = self.concentration, self.rate

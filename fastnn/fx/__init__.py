@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Callable
 from typing import Any
 
@@ -31,3 +32,10 @@ __all__ = [
 def wrap(fn_or_name: str | Callable[..., Any]) -> Any:
     """``fn_or_name``, unchanged: nothing is traced."""
     return fn_or_name
+
+
+def __getattr__(name: str) -> Any:
+    # These modules import this one.
+    if name in ("graph_module", "node", "proxy"):
+        return importlib.import_module(f"fastnn.fx.{name}")
+    raise AttributeError(f"module 'fastnn.fx' has no attribute {name!r}")

@@ -30,8 +30,8 @@ def load(f: Any) -> ONNXModule:
     """A module that computes the graph of an ONNX file.
 
     Weights of linear layers, of normalisations and of embeddings, and biases, are parameters under the names that they
-    have in the file; other numbers are buffers. The module can be trained: batch normalisation and dropout then work as
-    in training.
+    have in the file; other numbers are buffers. The module is in evaluation, unless the file was written for training.
+    After ``train()`` it can be trained, and batch normalisation and dropout work as in training.
 
     Args:
         f: path of the file, a file, its bytes, or an ``onnx.ModelProto``.
@@ -41,8 +41,8 @@ def load(f: Any) -> ONNXModule:
         text are NumPy arrays, and a ZipMap is left out: its input, the matrix of probabilities, is the output.
 
     Raises: UnsupportedOperatorError (a RuntimeError) for an operation that fastnn does not compute, by the names of the
-        operation and the node; ValueError for a file that is damaged or no valid model; ImportError without the package
-        onnx.
+        operation and the node; ValueError for a file that is damaged or no valid model; TypeError for another ``f``;
+        ImportError without the package onnx.
 
     ::
 
@@ -51,6 +51,8 @@ def load(f: Any) -> ONNXModule:
     """
     onnx = package()
     name = "the model"
+    if not (isinstance(f, (str, os.PathLike, bytes, bytearray, onnx.ModelProto)) or hasattr(f, "read")):
+        raise TypeError(f"f must be a path, a file, bytes or an onnx.ModelProto, found {type(f).__name__}")
     try:
         if isinstance(f, onnx.ModelProto):
             proto = f
@@ -121,7 +123,9 @@ class ONNXModule(Module):
             build = _operator(node, versions)
             run = build(Attributes(node, versions.get(_DOMAINS[node.domain], 1)))
             places = tuple([slot(n) if n else -1 for n in node.input])
-            steps.append((run, places, tuple([slot(n) for n in node.output if n]), f"{node.op_type} ({node.name})"))
+            # A result without a name is dropped.
+            results = tuple([slot(n) if n else -1 for n in node.output])
+            steps.append((run, places, results, f"{node.op_type} ({node.name})"))
         used = {n for node in graph.node for n in node.input} | set(self.output_names)
         weights = _weights(graph, constants)
         kept = []
@@ -131,6 +135,7 @@ class ONNXModule(Module):
                 kept.append((slot(name), owner, attribute))
         self._places = (kept, len(slots), [slot(n) for n in self.output_names])
         self._steps = steps
+        self.train(_is_for_training(graph, constants))
 
     def _enter(self, name: str, array: np.ndarray, is_weight: bool) -> tuple[Module, str]:
         """Make a constant a parameter or buffer; the module that has it, and its name there."""
@@ -197,7 +202,8 @@ class ONNXModule(Module):
                 raise
             if type(made) is tuple:
                 for place, value in zip(results, made, strict=False):
-                    values[place] = value
+                    if place >= 0:
+                        values[place] = value
             else:
                 values[results[0]] = made
         found = [values[p] for p in outputs]
@@ -258,6 +264,16 @@ def _operator(node: Any, versions: dict[str, int]) -> Callable[..., Any]:
             ) from None
 
     return checked
+
+
+def _is_for_training(graph: Any, constants: dict[str, np.ndarray]) -> bool:
+    """Whether a normalisation or a dropout says that it is in training."""
+    for node in graph.node:
+        if node.op_type == "BatchNormalization" and any(a.name == "training_mode" and a.i for a in node.attribute):
+            return True
+        if node.op_type == "Dropout" and len(node.input) > 2 and bool(constants.get(node.input[2], np.zeros(1)).any()):
+            return True
+    return False
 
 
 def _weights(graph: Any, constants: dict[str, np.ndarray]) -> set[str]:

@@ -371,12 +371,13 @@ operator("Hardmax")(_softmaxes(_hardmax))
 
 @operator("Dropout")
 def _dropout(a: Attributes) -> Any:
-    given = a.get("ratio", 0.5)
+    given, has_mask = a.get("ratio", 0.5), a.outputs > 1
 
     def run(training: bool, x: Tensor, ratio: Tensor | None = None, mode: Any = None) -> Any:
-        if not training:
-            return x, None
-        return F.dropout(x, given if ratio is None else float(ratio), True), None
+        if not has_mask:
+            return F.dropout(x, given if ratio is None else float(ratio), True) if training else x
+        scale = F.dropout(fastnn.ones_like(x), given if ratio is None else float(ratio), training)
+        return x * scale, scale != 0
 
     return run
 
@@ -398,6 +399,28 @@ def _sum(x: Tensor, axes: Any, keep: bool) -> Tensor:
     return x.sum(axes, keep, dtype=x.dtype)
 
 
+def _mean(x: Tensor, axes: Any, keep: bool) -> Tensor:
+    if x.is_floating_point():
+        return x.mean(axes, keep)
+    return fastnn.div(x.sum(axes, keep), math.prod(x.shape[d] for d in axes), rounding_mode="trunc")
+
+
+def _extremum(function: Callable[..., Tensor], sign: int) -> Callable[..., Tensor]:
+    def run(x: Tensor, axes: Any, keep: bool) -> Tensor:
+        if all(x.shape[d] for d in axes):
+            return function(x, axes, keep)
+        # Of no numbers: what any number replaces.
+        fill: Any = sign * math.inf
+        if x.dtype == fastnn.bool:
+            fill = sign > 0
+        elif not x.is_floating_point():
+            limits = np.iinfo(x._data.dtype)
+            fill = limits.max if sign > 0 else limits.min
+        return fastnn.full_like(x.sum(axes, keep), fill, dtype=x.dtype)
+
+    return run
+
+
 def _reduction(name: str, function: Callable[..., Any]) -> None:
     def build(a: Attributes) -> Any:
         keep, given = bool(a.get("keepdims", 1)), a.get("axes")
@@ -407,7 +430,8 @@ def _reduction(name: str, function: Callable[..., Any]) -> None:
             dims = given if axes is None else _ints(axes)
             if not dims:
                 if nothing:
-                    return x
+                    # Each element is reduced by itself: a square or an absolute value differs from it.
+                    return function(x.unsqueeze(-1), (-1,), False).to(x.dtype)
                 dims = list(range(x.dim()))
             return function(x, tuple(dims), keep).to(x.dtype) if dims else function(x.reshape(1), (0,), False)
 
@@ -418,9 +442,9 @@ def _reduction(name: str, function: Callable[..., Any]) -> None:
 
 for _name, _reduce in {
     "ReduceSum": _sum,
-    "ReduceMean": lambda x, axes, keep: x.mean(axes, keep),
-    "ReduceMax": lambda x, axes, keep: x.amax(axes, keep),
-    "ReduceMin": lambda x, axes, keep: x.amin(axes, keep),
+    "ReduceMean": _mean,
+    "ReduceMax": _extremum(fastnn.amax, -1),
+    "ReduceMin": _extremum(fastnn.amin, 1),
     "ReduceProd": _product,
     "ReduceL1": lambda x, axes, keep: x.abs().sum(axes, keep),
     "ReduceL2": lambda x, axes, keep: _squares(x, axes, keep).sqrt(),

@@ -4,8 +4,9 @@ A draw x with the distribution function F(x; a) moves with its parameter so that
 ``dx/da = -(dF/da) / (dF/dx)`` (M. Figurnov, S. Mohamed and A. Mnih, "Implicit reparameterization gradients", 2018).
 ``dF/da`` is an integral of the density times ``log(t) - E[log(t)]``, whose sign changes once: the part of the integral
 below x or above x, whichever has no change of sign, is computed without cancellation, by a series for small x and
-otherwise by Gauss-Legendre quadrature up to where the density has fallen by exp(-40). About ten digits are right
-(Dirichlet: M. Jankowiak and F. Obermeyer, "Pathwise derivatives beyond the reparameterization trick", 2018).
+otherwise by Gauss-Legendre quadrature up to where the density has fallen by exp(-40). About ten digits are right,
+fewer for parameters above 1e9 (Dirichlet: M. Jankowiak and F. Obermeyer, "Pathwise derivatives beyond the
+reparameterization trick", 2018).
 """
 
 from __future__ import annotations

@@ -3,11 +3,17 @@
 Needs scikit-learn 1.5 or newer: ``pip install 'fastnn[sklearn]'``.
 """
 
-import importlib.util
+from importlib import import_module
 
-# `import sklearn` is scikit-learn, here as everywhere: imports are absolute.
-if importlib.util.find_spec("sklearn") is None:
-    raise ModuleNotFoundError("fastnn.sklearn needs scikit-learn: pip install 'fastnn[sklearn]'", name="sklearn")
+try:
+    # `import sklearn` would bind the name in this package, which is called so too.
+    import_module("sklearn")
+except ModuleNotFoundError as error:
+    if error.name != "sklearn":
+        raise
+    raise ModuleNotFoundError(
+        "fastnn.sklearn needs scikit-learn: pip install 'fastnn[sklearn]'", name="sklearn"
+    ) from error
 
 from fastnn.sklearn.estimators import MLPClassifier, MLPRegressor
 from fastnn.sklearn.training import Epoch

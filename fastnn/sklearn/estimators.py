@@ -57,18 +57,26 @@ class _Inference:
 
     def network(self, plan: Plan, numbers: Numbers) -> Network:
         """The network of these arrays."""
-        arrays = [*numbers.coefs, *numbers.intercepts, *[array for norm in numbers.norms for array in norm.values()]]
+        arrays = _arrays_of(numbers)
         made = self._made
         if made is None or made[0] != plan or len(made[1]) != len(arrays) or any(
             a is not b for a, b in zip(made[1], arrays, strict=True)
         ):  # fmt: skip
-            network = Network(plan, _usable(plan, numbers))
+            usable = _usable(plan, numbers)
+            network = Network(plan, usable)
             network.model.eval()
-            self._made = made = plan, arrays, network
+            # A network of copies would miss what is written into the arrays later.
+            is_shared = all(np.shares_memory(a, b) for a, b in zip(arrays, _arrays_of(usable), strict=True))
+            self._made = (plan, arrays, network) if is_shared else None
+            return network
         return made[2]
 
     def __reduce__(self) -> Any:
         return _Inference, ()
+
+
+def _arrays_of(numbers: Numbers) -> list[np.ndarray]:
+    return [*numbers.coefs, *numbers.intercepts, *[array for norm in numbers.norms for array in norm.values()]]
 
 
 def _usable(plan: Plan, numbers: Numbers) -> Numbers:
@@ -78,7 +86,8 @@ def _usable(plan: Plan, numbers: Numbers) -> Numbers:
         # Not a subclass, such as a memory map.
         return np.ascontiguousarray(array, plan.dtype).view(np.ndarray)
 
-    return Numbers(list(map(usable, numbers.coefs)), list(map(usable, numbers.intercepts)), numbers.norms)
+    norms = [{name: usable(array) for name, array in norm.items()} for norm in numbers.norms]
+    return Numbers(list(map(usable, numbers.coefs)), list(map(usable, numbers.intercepts)), norms)
 
 
 class _MLP(BaseEstimator):
@@ -152,8 +161,10 @@ class _MLP(BaseEstimator):
         if first:
             self._initialize(plan)
         elif plan.sizes != self._plan.sizes or plan.batch_norm != self._plan.batch_norm:
+            was, now = ((p.sizes, "with" if p.batch_norm else "without") for p in (self._plan, plan))
             raise ValueError(
-                f"the layers of the fitted network cannot change: it has {self._plan.sizes} units, found {plan.sizes}"
+                f"the layers of the fitted network cannot change: it has {was[0]} units {was[1]} batch_norm, found "
+                f"{now[0]} {now[1]}"
             )
         self._plan = plan
         loss = Loss(self.out_activation_, outputs, self.loss if callable(self.loss) else None)
@@ -470,6 +481,8 @@ class _MLP(BaseEstimator):
         """
         if (X_val is None) != (y_val is None):
             raise ValueError("X_val and y_val must be given together")
+        if sample_weight_val is not None and X_val is None:
+            raise ValueError("sample_weight_val needs X_val and y_val")
         if X_val is not None and self.solver == "lbfgs":
             raise ValueError("solver 'lbfgs' has no epochs, after which X_val could be evaluated")
         return self._fit(X, y, sample_weight, False, (X_val, y_val, sample_weight_val))

@@ -83,8 +83,7 @@ class Loss:
         found = self._rows(out, target)
         if not isinstance(found, Tensor) or not found.ndim or found.shape[0] != out.shape[0]:
             raise ValueError(
-                "weights of samples or classes need a loss that returns a number for each row, found "
-                f"{f'shape {tuple(found.shape)}' if isinstance(found, Tensor) else type(found).__name__}"
+                f"weights of samples or classes need a loss that returns a number for each row, found {_named(found)}"
             )
         return found.ndim
 
@@ -119,9 +118,17 @@ def _mean_of(custom: Callable[..., Any]) -> Criterion:
 
     def criterion(out: Tensor, target: Tensor) -> Tensor:
         found = custom(out, target)
+        if not isinstance(found, Tensor) or (found.ndim and found.shape[0] != out.shape[0]):
+            raise ValueError(
+                f"loss must return a mean or a number for each of the {out.shape[0]} rows, found {_named(found)}"
+            )
         return found if found.ndim == 0 else found.sum() * (1 / found.shape[0])
 
     return criterion
+
+
+def _named(found: Any) -> str:
+    return f"shape {tuple(found.shape)}" if isinstance(found, Tensor) else type(found).__name__
 
 
 def _rows_of(custom: Callable[..., Any]) -> Criterion:

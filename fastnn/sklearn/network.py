@@ -114,7 +114,9 @@ class Network:
         hidden = plan.sizes[1:-1] if plan.batch_norm else ()
         self.norms = [BatchNorm1d(size, dtype=kind) for size in hidden]
         if numbers is not None:
-            self._load_norms(numbers)
+            for norm, arrays in zip(self.norms, numbers.norms, strict=True):
+                norm.weight, norm.bias = (Parameter(_wrap(arrays[n]), requires_grad=False) for n in ("weight", "bias"))
+                norm.running_mean, norm.running_var = _wrap(arrays["running_mean"]), _wrap(arrays["running_var"])
         modules = list(self._modules())
         self.model: Module = Sequential(*modules) if self.sparse is None else AfterSparse(self.sparse, modules[1:])
         self.coefs = [layer.weight for layer in self.layers]

@@ -45,12 +45,15 @@ def compressed(x: Any, weight: tuple[int, int], dtype: np.dtype, batch_size: int
     if batch_size > _MOST_SAMPLES or row * weight[0] < _LEAST_LAYER:
         return None
     if not isinstance(x, np.ndarray):
-        return _without_zeros(x)
-    if row < _LEAST_ROW or len(x) < 2 * batch_size:
+        found = _without_zeros(x)
+    elif row < _LEAST_ROW or len(x) < 2 * batch_size:
         return None
-    # A look at some rows first.
-    some = np.ascontiguousarray(x[:: max(1, len(x) // 100)])
-    return None if compress_rows(some, _SHARE[dtype]) is None else compress_rows(x, _SHARE[dtype])
+    else:
+        # A look at some rows first.
+        some = np.ascontiguousarray(x[:: max(1, len(x) // 100)])
+        found = None if compress_rows(some, _SHARE[dtype]) is None else compress_rows(x, _SHARE[dtype])
+    # Batches of rows that are all zeros would be empty arrays, which do not tell how many rows they stand for.
+    return found if found is not None and found.most else None
 
 
 def _without_zeros(x: Any) -> CompressedRows | None:

@@ -4,7 +4,8 @@ from importlib import import_module
 from typing import Any
 
 _ON_USE = (
-    "_pytree", "benchmark", "checkpoint", "collect_env", "data", "flop_counter", "hooks", "model_zoo", "tensorboard",
+    "_python_dispatch", "_pytree", "benchmark", "checkpoint", "collect_env", "data", "dlpack", "flop_counter", "hooks",
+    "model_zoo", "tensorboard",
 )  # fmt: skip
 
 

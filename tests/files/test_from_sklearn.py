@@ -6,13 +6,14 @@ from typing import Any
 
 import numpy as np
 import pytest
+import scipy.sparse
 
 import fastnn
 
 pytest.importorskip("sklearn", reason="the package scikit-learn is not installed")
 from sklearn.linear_model import LinearRegression
 from sklearn.neural_network import MLPClassifier, MLPRegressor
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import MinMaxScaler, StandardScaler
 
 RNG = np.random.default_rng(0)
@@ -65,6 +66,14 @@ def test_regressor(columns):
     assert model(fastnn.from_numpy(X)).shape == (40, columns)
 
 
+def test_one_class_and_sparse_rows():
+    x = scipy.sparse.csr_matrix(X)
+    estimator = fitted(MLPClassifier(**COMMON), x, np.full(len(X), "a"))
+    model = fastnn.convert.from_sklearn(estimator)
+    assert set(model.predict(x)) == {"a"}
+    np.testing.assert_allclose(model.predict_proba(x), estimator.predict_proba(x), 0, 1e-12)
+
+
 def test_scaler():
     estimator = StandardScaler(with_std=False).fit(X)
     model = fastnn.convert.from_sklearn(estimator)
@@ -91,7 +100,10 @@ def test_errors():
         fastnn.convert.from_sklearn(LinearRegression().fit(X, TOTAL))
     with pytest.raises(TypeError, match=r"MinMaxScaler cannot be converted"):
         fastnn.convert.from_sklearn(fitted(make_pipeline(MinMaxScaler(), MLPRegressor(**COMMON)), X, TOTAL))
-    with pytest.raises(TypeError, match=r"int cannot be converted"):
-        fastnn.convert.from_sklearn(3)
+    for wrong, name in ((3, "int"), (None, "NoneType"), (Pipeline([("a", "passthrough")]), "Pipeline")):
+        with pytest.raises(TypeError, match=f"{name} cannot be converted"):
+            fastnn.convert.from_sklearn(wrong)
+    with pytest.raises(ValueError, match=r"X must have two dimensions"):
+        fastnn.convert.from_sklearn(StandardScaler().fit(X)).transform(X[0])
     with pytest.raises(ValueError, match=r"MLPClassifier is not fitted yet"):
         fastnn.convert.from_sklearn(MLPClassifier())

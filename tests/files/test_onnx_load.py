@@ -179,6 +179,9 @@ OPERATIONS: list[tuple[str, list[np.ndarray], dict[str, Any]]] = [
         "ReduceLogSum", "ReduceLogSumExp",
     )],
     ("ReduceSum", [N], {"keepdims": 0}), ("ArgMax", [C], {"axis": 1, "keepdims": 0}), ("Softmax", [C], {"axis": 1}),
+    # Each element by itself.
+    ("ReduceSumSquare", [A], {"noop_with_empty_axes": 1}), ("ReduceL1", [A], {"noop_with_empty_axes": 1}),
+    ("ReduceLogSum", [np.abs(A)], {"noop_with_empty_axes": 1}), ("ReduceMax", [A], {"noop_with_empty_axes": 1}),
     ("Dropout", [A], {}),
 ]  # fmt: skip
 
@@ -214,6 +217,37 @@ def test_operation_of_an_old_version(row):
     assert_equal(fastnn.onnx.load(proto).eval()(*[fastnn.from_numpy(a.copy()) for a in inputs]), expected.astype(np.float32))
 
 
+def test_mean_of_integers():
+    # As ONNX Runtime has it: towards zero.
+    found = fastnn.onnx.load(model_of("ReduceMean", [N, ints(0)], keepdims=0))(fastnn.from_numpy(N), fastnn.tensor([0]))
+    assert found.tolist() == [2, 1, 0]
+
+
+def test_extremes_of_no_numbers():
+    for op, dtype, expected in (
+        ("ReduceMax", np.float32, -np.inf), ("ReduceMin", np.float32, np.inf), ("ReduceMin", np.int32, 2**31 - 1),
+        ("ReduceMax", np.int64, -(2**63)),
+    ):  # fmt: skip
+        model = fastnn.onnx.load(model_of(op, [np.zeros((0, 2), dtype), ints(0)], keepdims=0))
+        assert model(fastnn.from_numpy(np.zeros((0, 2), dtype)), fastnn.tensor([0])).tolist() == [expected] * 2
+
+
+@pytest.mark.parametrize("training", [False, True])
+def test_mask_of_dropout(training):
+    model = fastnn.onnx.load(model_of("Dropout", [A], 2, opset=12)).train(training)
+    found, mask = model(fastnn.from_numpy(A.copy()))
+    assert mask.dtype == fastnn.bool
+    assert bool(mask.all()) is not training
+    assert_equal(found, np.where(mask.numpy(), A * (1 + training), 0).astype(np.float32))
+
+
+def test_results_without_a_name_are_dropped():
+    proto = model_of("Split", [A], 2, axis=1, num_outputs=2)
+    proto.graph.node[0].output[0] = ""
+    del proto.graph.output[0]
+    assert_equal(fastnn.onnx.load(proto)(fastnn.from_numpy(A.copy())), A[:, 2:])
+
+
 def test_operations_of_classical_models():
     def run(op: str, *inputs: np.ndarray, **attributes: Any) -> Any:
         proto = model_of(op, list(inputs), 1, domain="ai.onnx.ml", **attributes)
@@ -239,6 +273,12 @@ def test_training_of_what_was_loaded():
     program = fastnn.onnx.export(model, (x,), dynamic_axes={"input": {0: "batch"}})
     assert program is not None
     copy = fastnn.onnx.load(program.model_proto)
+    assert not copy.training
+    model.eval()
+    assert_equal(program(x), model(x).detach().numpy())
+    assert fastnn.onnx.export(model, (x,), verify=True) is not None
+    for_training = fastnn.onnx.export(model, (x,), training=fastnn.onnx.TrainingMode.TRAINING)
+    assert fastnn.onnx.load(for_training.model_proto).training
     assert set(copy.state_dict()) == set(model.state_dict()) - {"1.num_batches_tracked"}
     assert {n for n, _ in copy.named_parameters()} == {n for n, _ in model.named_parameters()}
     for net in (model, copy):
@@ -370,6 +410,10 @@ def test_damaged_files(tmp_path):
             fastnn.onnx.load(path)
     with pytest.raises(FileNotFoundError):
         fastnn.onnx.load(tmp_path / "none.onnx")
+    # 0 is the number of an open file.
+    for wrong in (None, 0):
+        with pytest.raises(TypeError, match=r"f must be a path, a file, bytes"):
+            fastnn.onnx.load(wrong)
     path.write_bytes(data)
     x = fastnn.from_numpy(A.copy())
     for source in (path, str(path), io.BytesIO(data), data, good()):

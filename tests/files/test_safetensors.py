@@ -147,6 +147,15 @@ def test_parts_are_read(lib, tmp_path):
         part = file.get_slice("x")
         assert (part.get_shape(), part.get_dtype()) == ([3, 4], "F32")
         assert part[1:, :2].tolist() == [[4.0, 5.0], [8.0, 9.0]]
+        whole = fastnn.arange(12.0).reshape(3, 4)
+        for index in (
+            -1, slice(-2, None), (..., slice(-3, -1)), slice(2, 1), (slice(9, None), 0),
+            slice(None, None, 2), None, [0, 2],
+        ):  # fmt: skip
+            assert part[index].tolist() == whole[index].tolist()
+        for wrong in (3, (0, 0, 0)):
+            with pytest.raises(IndexError):
+                part[wrong]
         assert file.get_tensor("x").sum().item() == 66
         with pytest.raises(library.SafetensorError, match="File does not contain tensor y"):
             file.get_tensor("y")

@@ -168,7 +168,7 @@ LIBRARIES = (
     Library(
         name="rtdl_num_embeddings",
         version="0.0.12",
-        trains="MLPs behind six embeddings of numbers",
+        trains="MLPs after six embeddings of numbers",
     ),
     Library(
         name="rtdl_revisiting_models",

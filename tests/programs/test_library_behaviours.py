@@ -525,6 +525,8 @@ def test_memory_of_files(lib, tmp_path):
     with pytest.raises(RuntimeError):
         lib.from_file(str(path), size=100)
     with pytest.raises(RuntimeError):
+        lib.UntypedStorage.from_file(str(path), False, -1)
+    with pytest.raises(RuntimeError):
         lib.from_file(str(tmp_path / "nonesuch"), size=1)
 
 

@@ -55,6 +55,18 @@ def test_names(lib):
             assert hasattr(found, name), f"{module}.{name}"
 
 
+def test_modules_are_attributes(monkeypatch):
+    """Programs write ``torch.utils.dlpack`` after ``import torch`` alone."""
+    for path in (
+        "torch_version", "utils.dlpack", "utils._python_dispatch", "amp.autocast_mode", "amp.grad_scaler",
+        "autograd.profiler_util", "fx.graph_module", "fx.node", "fx.proxy", "nn.utils.stateless",
+    ):  # fmt: skip
+        module = importlib.import_module(f"fastnn.{path}")
+        parent = importlib.import_module(module.__name__.rpartition(".")[0])
+        monkeypatch.delattr(parent, path.rpartition(".")[2])
+        assert getattr(parent, path.rpartition(".")[2]) is module
+
+
 def test_paths_of_a_tree(lib):
     pytree = importlib.import_module(f"{lib.__name__}.utils._pytree")
     tree = {"a": [1, (2, 3)], "b": 4}
@@ -127,6 +139,7 @@ def test_cuda_without_devices(lib):
     with cuda.stream(None):
         assert cuda.device_count() == 0
     assert issubclass(cuda.OutOfMemoryError, RuntimeError)
+    assert cuda.OutOfMemoryError is lib.OutOfMemoryError
 
 
 def test_random_tensors_of_tests(lib):

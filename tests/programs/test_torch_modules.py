@@ -8,6 +8,7 @@ import re
 import subprocess
 import sys
 import threading
+import tomllib
 from collections import OrderedDict, defaultdict, deque, namedtuple
 from pathlib import Path
 from typing import Any
@@ -53,6 +54,14 @@ def test_modules_load_at_first_use():
 
 
 # -- Layers that are not computed ------------------------------------------------------------
+
+
+def test_every_package_is_installed():
+    listed = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]["packages"]
+    files = [*ROOT.glob("fastnn/**/*.py"), *ROOT.glob("kernels/**/*.py")]
+    found = {".".join(path.parent.relative_to(ROOT).parts) for path in files}
+    found = {name if name.startswith("fastnn") else f"fastnn.{name}" for name in found}
+    assert set(listed) == found
 
 
 def test_layers_are_names():

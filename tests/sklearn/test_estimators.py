@@ -50,7 +50,7 @@ def small(**options: Any) -> MLPClassifier:
 # -- scikit-learn's tools --------------------------------------------------------------------
 
 
-def test_grid_search_and_its_kin() -> None:
+def test_grid_search_and_similar_tools() -> None:
     pipeline = make_pipeline(StandardScaler(), small())
     grid = {"mlpclassifier__activation": ["relu", "silu"], "mlpclassifier__alpha": [1e-4, 1.0]}
     # In threads: what processes need is that estimators can be pickled, which is tested below.
@@ -179,6 +179,13 @@ def test_zeros_are_skipped(dtype: type, monkeypatch: pytest.MonkeyPatch) -> None
     assert set(explanations) == {"captured: 2 programs"}
 
 
+@pytest.mark.parametrize("convert", [np.ascontiguousarray, scipy.sparse.csr_matrix])
+def test_rows_of_zeros(convert: Any) -> None:
+    x = np.zeros((40, 200), np.float32)
+    model = small(hidden_layer_sizes=(200,), batch_size=20, max_iter=2).fit(convert(x), np.arange(40) % 3)
+    assert np.isfinite(model.loss_)
+
+
 def test_bytes_stay_bytes() -> None:
     x = np.random.default_rng(0).integers(0, 256, (60, 5)).astype(np.uint8)
     y = (x[:, 0] > 127).astype(int)
@@ -196,6 +203,16 @@ def test_coefficients_can_be_set() -> None:
     np.testing.assert_allclose(model.predict_proba(_X), 1 / 3)
     model.intercepts_ = [np.zeros(8), [0, 0, np.log(2)]]
     np.testing.assert_allclose(model.predict_proba(_X[:1]), [[0.25, 0.25, 0.5]])
+    # Arrays of another type, and those of a normalisation, are read at each call too.
+    model.coefs_ = [array.astype(np.float32) for array in model.coefs_]
+    before = model.predict_proba(_X)
+    model.coefs_[0][...] = 1
+    model.coefs_[1][:, 0] = 1
+    assert np.abs(model.predict_proba(_X) - before).max() > 0.01
+    model = small(batch_norm=True).fit(_X, _Y)
+    before = model.predict_proba(_X)
+    model.batch_norms_[0]["running_mean"] += 1
+    assert np.abs(model.predict_proba(_X) - before).max() > 0.01
 
 
 def test_warm_starts_with_other_parameters(capsys: pytest.CaptureFixture[str]) -> None:
@@ -208,6 +225,8 @@ def test_warm_starts_with_other_parameters(capsys: pytest.CaptureFixture[str]) -
     assert "Validation score" in capsys.readouterr().out
     with pytest.raises(ValueError, match="layers of the fitted network cannot change"):
         model.set_params(hidden_layer_sizes=(9,)).fit(_X, _Y)
+    with pytest.raises(ValueError, match=r"without batch_norm, found .* with$"):
+        model.set_params(hidden_layer_sizes=(8,), batch_norm=True).fit(_X, _Y)
 
 
 def test_without_scikit_learn(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -328,6 +347,11 @@ def test_losses_of_ones_own() -> None:
 
     with pytest.raises(ValueError, match="a number for each row"):
         MLPRegressor(whole, **_SMALL).fit(_X, _NUMBER, weights)
+    for wrong, found in (
+        (lambda out, target: (out - target).sum(0), r"shape \(1,\)"), (lambda out, target: 3.0, "float"),
+    ):  # fmt: skip
+        with pytest.raises(ValueError, match=f"a number for each of the 150 rows, found {found}"):
+            MLPRegressor(wrong, **_SMALL).fit(_X, _NUMBER)
 
 
 def test_schedules() -> None:
@@ -410,6 +434,8 @@ def test_messages() -> None:
             small(**options).fit(_X, _Y)
     with pytest.raises(ValueError, match="zero"):
         small().fit(_X, _Y, np.zeros(len(_X)))
+    with pytest.raises(ValueError, match="sample_weight_val needs X_val"):
+        small().fit(_X, _Y, sample_weight_val=np.ones(len(_X)))
     with pytest.raises(AttributeError, match="partial_fit"):
         small(solver="lbfgs").partial_fit(_X, _Y)
     with pytest.raises(ValueError, match="must not be negative"):

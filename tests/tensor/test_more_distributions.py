@@ -381,6 +381,8 @@ def test_random_functions():
             wrong()
     # As PyTorch's, which does not check either.
     assert as_array(fastnn._standard_gamma(fastnn.tensor([1.0, math.nan, -1.0]))).tolist()[1:] != [0, 0]
+    # A number, as in PyTorch.
+    assert distributions.Gamma(1.0, 2.0).log_prob(0.5) == distributions.Gamma(1.0, 2.0).log_prob(fastnn.tensor(0.5))
     d = distributions.Gamma(f64(fastnn, [2.0], True), f64(fastnn, [3.0], True))
     value = f64(fastnn, [0.7], True)
     d.cdf(value).sum().backward()

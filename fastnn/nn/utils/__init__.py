@@ -43,7 +43,7 @@ def skip_init(module_cls: Any, *args: Any, **kwargs: Any) -> Any:
 
 
 # Imported on first use.
-_ON_USE = ("prune", "rnn")
+_ON_USE = ("prune", "rnn", "stateless")
 
 
 def __getattr__(name: str) -> Any:
