@@ -144,11 +144,11 @@ class BatchedTensor(Tensor):
         return self._value._origin
 
     @property
-    def _node(self) -> Any:  # type: ignore[override]
+    def _node(self) -> Any:  # type: ignore[override]  # that of the batch
         return self._value._node
 
     @property
-    def _requires_grad(self) -> bool:  # type: ignore[override]
+    def _requires_grad(self) -> bool:  # type: ignore[override]  # that of the batch
         return self._value._requires_grad
 
     @property
