@@ -225,7 +225,8 @@ class Guards:
             held: Any = weakref.proxy(model)
             self.modules[0] = held
         self.parameters = [p for m in self.modules for p in m._parameters.values() if p is not None]
-        settle(self.parameters)
+        # Those in another order of memory stay: products of few rows round differently there, as in eager calls.
+        settle([p for p in self.parameters if p._data.flags.c_contiguous])
         self.buffers = [b for m in self.modules for b in m._buffers.values() if b is not None]
         self.tensors: list[Tensor] = [*self.parameters, *self.buffers]
         self.arrays = [t._data for t in self.tensors]

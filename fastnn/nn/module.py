@@ -20,7 +20,7 @@ __all__ = ["IncompatibleKeys", "Module"]
 
 Self = TypeVar("Self", bound="Module")
 
-# Key in the state of a module in a file of version 0.2.0 or older: the names of parameters that were stored by columns.
+# Key in the state of a module in files of older versions: the names of parameters that were stored by columns.
 _COLUMNS = "_columns"
 
 
@@ -186,7 +186,7 @@ class Module(Hooked, Stateful):
         """Restore the result of ``__getstate__``."""
         attributes, slots = state if isinstance(state, tuple) else (state, None)
         self.__dict__.update(attributes or {})
-        # Only files of version 0.2.0 and older have this.
+        # Only files of older versions have this.
         self.__dict__.pop(_COLUMNS, None)
         for name, value in (slots or {}).items():
             object.__setattr__(self, name, value)

@@ -122,8 +122,8 @@ _DEPTH_WORTH_PACKING = 192
 _DOT_ROWS = 4
 # Bits of `mode` above those of the micro-kernel: such dot products; the sums of B's columns (B's rows are contiguous)
 # or of A's rows (A's columns are contiguous) are written to `z`, or added to it; `z` holds the output of ReLU, and C
-# becomes 0 where that is not above 0.
-_DOTS, SUM_B, ADD_SUMS, RELU_GATE, SUM_A = 16, 32, 64, 256, 512
+# becomes 0 where that is not above 0. NO_DOTS excludes dot products.
+_DOTS, SUM_B, ADD_SUMS, RELU_GATE, SUM_A, NO_DOTS = 16, 32, 64, 256, 512, 1024
 # Rows of A that are summed together.
 _SUMMED = 128
 # Another mode is the product of the transposes, (B.T @ A.T).T, to avoid packing B.T. It is used if A and C together
@@ -171,9 +171,15 @@ def _gemm(dtype):
 
         if mode & _DOTS:
             first, end = part(columns, t, n)
+            left, left_row = a, a_row
+            if width:
+                left, left_row = ahead(packed, t * m * depth), depth
+                for i in range(m):
+                    for k in range(depth):
+                        put_number(left, i * depth + k, number_at(a, i * a_row + k * a_column))
             dots(
-                like, ahead(z, first), z_row, a, a_row, m, ahead(b, first * b_column), b_column, end - first, depth,
-                mode & ACCUMULATE,
+                like, ahead(z, first), z_row, left, left_row, m, ahead(b, first * b_column), b_column, end - first,
+                depth, mode & ACCUMULATE,
             )  # fmt: skip
             for i in range(m):
                 _finish_dots(
@@ -443,7 +449,7 @@ def gemm(
 def gemm_checked(
     y: np.ndarray, a: np.ndarray, b: np.ndarray, bias: np.ndarray | None, code: int, activation: str, slope: float,
     z: np.ndarray | None, accumulate: bool, sums: np.ndarray | None = None, sums_of_a: bool = False,
-    add_sums: bool = False,
+    add_sums: bool = False, takes_dots: bool = True,
 ) -> None:
     """The product; checks every argument and raises the errors.
 
@@ -452,6 +458,7 @@ def gemm_checked(
             and K are at least 1.
         sums_of_a: ``sums`` is (M,) and receives the sums of the rows of ``a`` instead, whose transpose is C-contiguous.
         add_sums: add to ``sums`` instead of overwriting it.
+        takes_dots: whether few rows may be computed as dot products, if the columns of ``b`` are contiguous.
     """
     kernel = kernel_for(GEMM, "a", a)
     dtype = a.dtype
@@ -478,6 +485,7 @@ def gemm_checked(
             check("b", b, dtype, (depth, columns))
             check_output("sums", sums, dtype, (columns,))
         z, mode = sums, mode | (SUM_A if sums_of_a else SUM_B) | (ADD_SUMS if add_sums else 0)
+    mode |= 0 if takes_dots else NO_DOTS
     if m == 0 or columns == 0:
         return
     if depth == 0:
@@ -541,9 +549,12 @@ def _cut(
     if depth == 1:
         b_row = 1
     # A product that also computes sums has `z` for them.
-    sums = mode & (SUM_A | SUM_B) != 0
-    if m <= _DOT_ROWS and not sums and b_row == 1 and b_column != 1 and (a_column == 1 or depth == 1):
-        return min(parts, columns), mode | _DOTS, code, b_row, b_column, 1, 1, 1, depth, 0, 1
+    sums, takes_dots = mode & (SUM_A | SUM_B) != 0, mode & (SUM_A | SUM_B | NO_DOTS) == 0
+    mode &= ~NO_DOTS
+    if m <= _DOT_ROWS and takes_dots and b_row == 1 and b_column != 1:
+        # Rows of A that are not contiguous are copied: the bits do not depend on the layout of A.
+        copied = 0 if a_column == 1 or depth == 1 else m
+        return min(parts, columns), mode | _DOTS, code, b_row, b_column, 1, 1, 1, depth, copied, 1
     most, registers, widest, register_bytes = limits
     if mode & ~(BIAS | RELU_FLOOR) == 0 and b_row == 1 and b_column != 1 and (a_column == 1 or depth == 1):
         width = vectors_for(most, registers, widest) * (register_bytes // size)

@@ -19,7 +19,7 @@ from fastnn.kernels.activation.fused_activations import (
     differentiate_apart,
 )
 from fastnn.kernels.llvm.micro_kernel import ACCUMULATE
-from fastnn.kernels.matmul.gemm import ADD_SUMS, GEMM, SUM_A, SUM_B, WORDS, fill_block, gemm, gemm_checked
+from fastnn.kernels.matmul.gemm import ADD_SUMS, GEMM, NO_DOTS, SUM_A, SUM_B, WORDS, fill_block, gemm, gemm_checked
 from fastnn.kernels.norm.column_statistics import TOGETHER
 from fastnn.kernels.runtime import allocation, compiler, launcher, program, thread_count
 from fastnn.kernels.runtime.checks import check, check_output, check_rows, check_strided, kernel_for, matrix_shape
@@ -253,7 +253,7 @@ def _backward_checked(
         y, a, b = (dweight.T, dz.T, x) if turned else (dweight, x.T, dz)
         gemm_checked(
             y, a, b, None, NONE, "none", slope, None, accumulate_weight, dbias if joined else None, turned,
-            accumulate_bias,
+            accumulate_bias, False,
         )  # fmt: skip
     if dx is not None:
         if dweight is not None:
@@ -346,7 +346,8 @@ def _enter_linear_backward(
     x_row, x_column = stride_of(x, 0) // size, stride_of(x, 1) // size
     if dweight != none:
         block = _weight_block()
-        mode, sums = ACCUMULATE if accumulate_weight else 0, data_of(dweight)
+        # The bits of a gradient do not depend on the layout of the input.
+        mode, sums = NO_DOTS | (ACCUMULATE if accumulate_weight else 0), data_of(dweight)
         if dbias != none:
             mode |= (SUM_A if turned else SUM_B) | (ADD_SUMS if accumulate_bias else 0)
             sums = data_of(dbias)

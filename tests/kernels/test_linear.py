@@ -197,6 +197,26 @@ def test_few_rows_of_any_layout(dtype, layout, side, shape):
 
 
 @pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", [(1, 9, 35), (4, 200, 17), (13, 9, 2), (13, 9, 1)])
+def test_products_of_few_rows_with_inputs_of_any_layout(dtype, shape):
+    """A replay copies an input to the layout that was recorded."""
+    x, weight, bias, dy = layer(*shape, dtype)
+    # Also rows that repeat a number.
+    x[:] = x[:, :1]
+    weight, found = np.asfortranarray(weight), []
+    for x_too in (x, np.asfortranarray(x), np.repeat(x, 2, 1)[:, ::2], np.broadcast_to(x[:, :1].copy(), x.shape)):
+        grads = [laid(weight, "columns"), laid(weight, "columns"), np.empty_like(bias)]
+        linear_backward(None, grads[0], None, dy, x_too, weight)
+        for parts in (1, 3):
+            with cut_in(parts):
+                linear_backward(None, *grads[1:], dy, x_too, weight)
+                found.append([forward(x_too, weight, bias, "none")[0], *map(np.ascontiguousarray, grads)])
+    for arrays in found[1:]:
+        for a, b in zip(arrays, found[0], strict=True):
+            assert_same_bits(a, b)
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
 @pytest.mark.parametrize("outputs", [1, 4])
 @pytest.mark.parametrize("layout", LAYOUTS)
 def test_gradients_of_one_row_that_repeats_a_number(dtype, outputs, layout):
