@@ -193,6 +193,10 @@ def missing_arguments(value: Any, expected: list[str]) -> list[str]:
     kinds = {p.kind for p in parameters.values()}
     if inspect.Parameter.VAR_KEYWORD in kinds:
         return []
+    code = getattr(value, "__code__", None)
+    if code is not None and code.co_filename.endswith("torch_function.py"):
+        # Operations have other code once the process has a subclass of Tensor.
+        value = value.__wrapped__
     # `*dims` accepts arguments that PyTorch gives several names, and the decorator of most functions accepts `out`.
     wrapper = inspect.signature(value, follow_wrapped=False).parameters.values()
     if inspect.Parameter.VAR_POSITIONAL in kinds:

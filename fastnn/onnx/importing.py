@@ -105,37 +105,33 @@ class ONNXModule(Module):
     def __init__(self, proto: Any) -> None:
         super().__init__()
         graph = proto.graph
-        versions = {_DOMAINS.get(o.domain, o.domain): o.version for o in proto.opset_import}
         constants = dict(_constants(graph))
         self.input_names = [i.name for i in graph.input if i.name not in constants]
         self.output_names = [o.name for o in graph.output]
-        slots: dict[str, int] = {}
-
-        def slot(name: str) -> int:
-            return slots.setdefault(name, len(slots))
-
-        for name in self.input_names:
-            slot(name)
-        steps = []
-        for node in graph.node:
-            if node.op_type == "Constant" and node.output[0] in constants:
-                continue
-            build = _operator(node, versions)
-            run = build(Attributes(node, versions.get(_DOMAINS[node.domain], 1)))
-            places = tuple([slot(n) if n else -1 for n in node.input])
-            # A result without a name is dropped.
-            results = tuple([slot(n) if n else -1 for n in node.output])
-            steps.append((run, places, results, f"{node.op_type} ({node.name})"))
+        # What the functions of the nodes are made of: they cannot be pickled themselves.
+        nodes = package().ModelProto(opset_import=proto.opset_import)
+        nodes.graph.node.extend([n for n in graph.node if n.op_type != "Constant" or n.output[0] not in constants])
+        self._nodes = nodes.SerializeToString()
+        self._slots = {name: i for i, name in enumerate(self.input_names)}
+        self._steps = _steps(nodes, self._slots)
         used = {n for node in graph.node for n in node.input} | set(self.output_names)
         weights = _weights(graph, constants)
         kept = []
         for name, array in constants.items():
             if name in used:
                 owner, attribute = self._enter(name, array, name in weights)
-                kept.append((slot(name), owner, attribute))
-        self._places = (kept, len(slots), [slot(n) for n in self.output_names])
-        self._steps = steps
+                kept.append((_slot(self._slots, name), owner, attribute))
+        outputs = [_slot(self._slots, n) for n in self.output_names]
+        self._places = (kept, len(self._slots), outputs)
         self.train(_is_for_training(graph, constants))
+
+    def __getstate__(self) -> Any:
+        state = super().__getstate__()
+        return {name: value for name, value in state.items() if name != "_steps"}
+
+    def __setstate__(self, state: Any) -> None:
+        super().__setstate__(state)
+        self._steps = _steps(package().load_model_from_string(self._nodes), self._slots)
 
     def _enter(self, name: str, array: np.ndarray, is_weight: bool) -> tuple[Module, str]:
         """Make a constant a parameter or buffer; the module that has it, and its name there."""
@@ -211,6 +207,24 @@ class ONNXModule(Module):
 
     def extra_repr(self) -> str:
         return f"inputs={self.input_names}, outputs={self.output_names}, nodes={len(self._steps)}"
+
+
+def _slot(slots: dict[str, int], name: str) -> int:
+    """The place of a value; a new one for a new name."""
+    return slots.setdefault(name, len(slots))
+
+
+def _steps(proto: Any, slots: dict[str, int]) -> list[tuple[Callable[..., Any], tuple[int, ...], tuple[int, ...], str]]:
+    """For each node its function, the places of its inputs and results, and its name."""
+    versions = {_DOMAINS.get(o.domain, o.domain): o.version for o in proto.opset_import}
+    made = []
+    for node in proto.graph.node:
+        build = _operator(node, versions)
+        run = build(Attributes(node, versions.get(_DOMAINS[node.domain], 1)))
+        # An input or a result without a name has no place.
+        places, results = (tuple([_slot(slots, n) if n else -1 for n in names]) for names in (node.input, node.output))
+        made.append((run, places, results, f"{node.op_type} ({node.name})"))
+    return made
 
 
 def _constants(graph: Any) -> Iterator[tuple[str, np.ndarray]]:

@@ -31,7 +31,6 @@ class Attributes:
         self.opset = opset
         self.values = {a.name: package().helper.get_attribute_value(a) for a in node.attribute}
         self.outputs = len(node.output)
-        self.inputs = [bool(n) for n in node.input]
 
     def get(self, name: str, default: Any = None) -> Any:
         value = self.values.get(name, default)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import copy
 import functools
 import io
 import os
+import pickle
 from pathlib import Path
 from typing import Any
 
@@ -480,9 +482,9 @@ def test_calls():
     with pytest.raises(ValueError, match="shapes") as caught:
         model(fastnn.ones(2, 3))
     assert caught.value.__notes__ == ["in the node Gemm (the_node)"]
-    import copy
-
     other = copy.deepcopy(model)
+    for again in (other, pickle.loads(pickle.dumps(model))):
+        assert_equal(again(x), A @ W + V[:2])
     with fastnn.no_grad():
         next(other.parameters()).zero_()
     assert_equal(model(x), A @ W + V[:2])
