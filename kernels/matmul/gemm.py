@@ -15,7 +15,7 @@ Rejected ideas and their replacements (two cores of an AMD Zen 5, AVX-512, float
 
 | idea | figure | replacement | figure |
 | --- | --- | --- | --- |
-| rows of B 4 KB apart, read in place | 310 to 340 GFLOP/s at 64x1024x1024 | rows a cache line further apart | 465 to 490 |
+| rows of B 4 KB apart, read in place | 310 to 340 GFLOP/s at 64x1024x1024 | rows a line further apart | 465 to 490 |
 | the same packed panel by panel (Zen 4, one thread) | 2.4 ms | a few rows of several panels at a time | 1.8 ms |
 | dot products row by row (Zen 4, one thread) | 17.7 us, 4x784 times 128x784.T | up to four rows at once | 9.4 us |
 | B packed number by number | 345 GFLOP/s, its input gradient | blocks transposed in registers | 403 to 432 |
