@@ -194,7 +194,7 @@ def _gemm(dtype):
             # of B.T are contiguous. b_row is 1, but not a literal: in a separate function LLVM would compile all tiles
             # again (2 s), at half the speed if it knows that number (110 GFLOP/s, not 257).
             packed = ahead(packed, t * group * depth_block * width)
-            vectors, pitch, tall = -(-m // step), panels * width, _SWAP_TILES * row_limit()
+            vectors, pitch, tall = -(-m // step), panels * width, max(_SWAP_TILES * row_limit(), step)
             result = ahead(packed, panels * depth * width)
             for p in range(panels):
                 j = vectors * p // panels * step
@@ -202,11 +202,16 @@ def _gemm(dtype):
                 _transpose(like, ahead(packed, p * depth * width), width, ahead(a, j * a_row), a_row, rows, depth)
             blocks = -(-2 * depth * size // (3 * _DEPTH_BYTES))
             depth_block = -(-depth // blocks)
-            first, end = part(-(-columns // tall), t, n)
+            # Blocks of whole vectors, as many for each part.
+            width_in_vectors = -(-columns // step)
+            blocks = n * -(-width_in_vectors // (n * (tall // step)))
+            first, end = part(blocks, t, n)
             before_activation, row_before = (y, y_row) if mode & RELU_GATE else (z, z_row)
             for block in range(first, end):
-                left = block * tall
-                here = min(tall, columns - left)
+                left = width_in_vectors * block // blocks * step
+                here = min(width_in_vectors * (block + 1) // blocks * step, columns) - left
+                if here == 0:
+                    continue
                 row_tiles = -(-here // row_limit())
                 if mode & BIAS:
                     for i in range(here):
@@ -560,7 +565,7 @@ def _cut(
     most, registers, widest, register_bytes = limits
     if mode & ~(BIAS | RELU_FLOOR) == 0 and b_row == 1 and b_column != 1 and (a_column == 1 or depth == 1):
         width = vectors_for(most, registers, widest) * (register_bytes // size)
-        panels, tall = -(-m // width), _SWAP_TILES * most
+        panels, tall = -(-m // width), max(_SWAP_TILES * most, register_bytes // size)
         fits = m <= _SWAP_ROWS and 10 * m >= 9 * panels * width and m * depth * size <= _SWAP_BYTES
         if fits and m * (depth + columns) < _SMALLER * depth * columns:
             parts = min(parts, -(-columns // tall))
