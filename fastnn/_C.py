@@ -47,7 +47,7 @@ def _parse_to(*args: Any, **kwargs: Any) -> tuple[_device | None, _dtype | None,
 
 
 def _get_privateuse1_backend_name() -> str:
-    """The name that PyTorch has for a device of another kind, of which there is none."""
+    """PyTorch's name for a device of another kind; fastnn has none."""
     return "privateuseone"
 
 

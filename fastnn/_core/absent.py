@@ -79,7 +79,7 @@ def is_only_a_name(value: Any) -> bool:
 
 
 def _torch_name(name: str) -> str:
-    """PyTorch's name for one of fastnn's modules, of which torchvision is another package."""
+    """PyTorch's name for one of fastnn's modules; torchvision is a package of its own."""
     rest = name.removeprefix("fastnn.")
     return rest if rest.partition(".")[0] == "torchvision" else f"torch.{rest}"
 

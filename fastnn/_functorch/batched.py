@@ -85,7 +85,7 @@ class _NoArray:
 
 
 class BatchedTensor(Tensor):
-    """One element of a batch, of which all elements are computed at once."""
+    """One element of a batch; all elements are computed at once."""
 
     __slots__ = ("_level", "_value")
 
@@ -288,7 +288,7 @@ def tensors_of(value: Any) -> Iterator[Any]:
 
 
 def innermost(args: Any, kwargs: Any) -> Level | None:
-    """The innermost call of ``vmap`` of which an argument is an element."""
+    """The innermost call of ``vmap`` that an argument belongs to."""
     level = None
     for a in (*args, *kwargs.values()) if kwargs else args:
         if type(a) is BatchedTensor:
@@ -348,7 +348,7 @@ def outside_of(level: Level) -> Iterator[None]:
         running.levels = before
 
 
-# Operations of which a warning has said that they are called in a loop.
+# Operations for which the warning about a loop has been given.
 _warned: set[str] = set()
 
 

@@ -18,8 +18,8 @@ def gradients_of_elements(
 
     Args:
         outputs, inputs: tensors with the dimensions of ``batches`` in front.
-        seeds: elements of ``batches``, and of the batches inside of which this is called.
-        batches: those inside of which the outputs were computed.
+        seeds: elements of ``batches``, and of the batches of the enclosing calls of ``vmap``.
+        batches: the enclosing ones when the outputs were computed.
         retain, create: of the graph.
 
     Returns: elements.

@@ -12,7 +12,7 @@ from fastnn.ops.products import matmul
 
 
 def batched_linear(x: Any, weight: Any, bias: Any, level: Level) -> Any:
-    """``x @ weight.T + bias`` of one element of a batch, of which the weight or the bias are elements."""
+    """``x @ weight.T + bias`` of one element of a batch; the weight or the bias are elements of it as well."""
     from fastnn.nn import functional
 
     if weight.ndim == 1:

@@ -29,7 +29,7 @@ are there as names, so that libraries can be imported and ask whether an object 
 
 They were run with `fastnn run -m pytest`, without those that need CUDA or several processes.
 
-**skorch 1.4.0**: 1,115 tests of nets, data sets, histories, callbacks and the command line, of which 1,103 pass. The
+**skorch 1.4.0**: 1,115 tests of nets, data sets, histories, callbacks and the command line; 1,103 pass. The
 rest:
 
 | tests | why |
@@ -42,7 +42,7 @@ rest:
 
 `DistributedHistory`, which is not counted, needs `torch.distributed.TCPStore`.
 
-**torchmetrics 1.9.0**, regression: 391 tests, of which 382 pass. The nine others compute in bfloat16.
+**torchmetrics 1.9.0**, regression: 391 tests; 382 pass. The nine others compute in bfloat16.
 
 **torchmetrics 1.9.0**, classification: every twentieth of 18,600 tests. Of the 533 that were not skipped 516 pass. One,
 of `test_top_k`, expects numbers of PyTorch's generator. In 16 scikit-learn refuses what is left of random labels when

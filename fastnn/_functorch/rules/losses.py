@@ -106,7 +106,7 @@ def _class_loss(func: Any, level: Level, args: Args, kwargs: Options) -> Any:
     return total / wrapped(shares.sum(1), level)
 
 
-# The names of their arguments, of which the tensors have a row for each example.
+# The names of their arguments; tensors among them have a row for each example.
 _ROW_ARGUMENTS = {
     "cosine_embedding_loss": "input1 input2 target margin size_average reduce reduction",
     "triplet_margin_loss": "anchor positive negative margin p eps swap size_average reduce reduction",

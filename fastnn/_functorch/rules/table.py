@@ -60,7 +60,7 @@ def _with(args: Args, kwargs: Options, position: int, name: str, value: Any) -> 
 
 
 def aligned(t: Any, level: Level, ndim: int) -> Any:
-    """The value of a tensor, which broadcasts with others of which an element has ``ndim`` dimensions."""
+    """The value of a tensor, in a shape that broadcasts with others whose elements have ``ndim`` dimensions."""
     if not is_in(t, level):
         return t
     value = t._value
