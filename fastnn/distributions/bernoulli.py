@@ -14,15 +14,13 @@ from fastnn.distributions.distribution import (
     broadcast_all,
     draw,
     either,
-    lazy_property,
-    logits_to_probs,
-    probs_to_logits,
 )
 from fastnn.distributions.exp_family import ExponentialFamily
+from fastnn.distributions.success import OfSuccesses
 from fastnn.nn.functional import logsigmoid
 
 
-class Bernoulli(ExponentialFamily):
+class Bernoulli(OfSuccesses, ExponentialFamily):
     """1 with a probability, otherwise 0.
 
     Args:
@@ -48,28 +46,6 @@ class Bernoulli(ExponentialFamily):
         else:
             (self.logits,) = (given,) = broadcast_all(logits)
         super().__init__(given.shape, validate_args=validate_args)
-
-    @lazy_property
-    def logits(self) -> Tensor:
-        """The log-odds of 1."""
-        return probs_to_logits(self.probs, is_binary=True)
-
-    @lazy_property
-    def probs(self) -> Tensor:
-        """The probability of 1."""
-        return logits_to_probs(self.logits, is_binary=True)
-
-    @property
-    def _param(self) -> Tensor:
-        return self.probs if "probs" in self.__dict__ else self.logits
-
-    def _new(self, *args: Any, **kwargs: Any) -> Tensor:
-        return self._param.new(*args, **kwargs)
-
-    @property
-    def param_shape(self) -> Any:
-        """The shape of the parameter."""
-        return self._batch_shape
 
     @property
     def mean(self) -> Tensor:

@@ -14,14 +14,12 @@ from fastnn.distributions.distribution import (
     Distribution,
     broadcast_all,
     either,
-    lazy_property,
-    logits_to_probs,
-    probs_to_logits,
 )
+from fastnn.distributions.success import OfSuccesses
 from fastnn.ops.gamma_sampling import binomial
 
 
-class Binomial(Distribution):
+class Binomial(OfSuccesses, Distribution):
     """The number of successes of n trials: k with probability ``n! / (k! (n - k)!) p**k (1 - p)**(n - k)``.
 
     Args:
@@ -55,28 +53,6 @@ class Binomial(Distribution):
     @constraints.dependent_property(is_discrete=True, event_dim=0)
     def support(self) -> Constraint:
         return constraints.integer_interval(0, self.total_count)
-
-    @lazy_property
-    def logits(self) -> Tensor:
-        """The log-odds of a success."""
-        return probs_to_logits(self.probs, is_binary=True)
-
-    @lazy_property
-    def probs(self) -> Tensor:
-        """The probability of a success."""
-        return logits_to_probs(self.logits, is_binary=True)
-
-    @property
-    def _param(self) -> Tensor:
-        return self.probs if "probs" in self.__dict__ else self.logits
-
-    def _new(self, *args: Any, **kwargs: Any) -> Tensor:
-        return self._param.new(*args, **kwargs)
-
-    @property
-    def param_shape(self) -> Any:
-        """The shape of the parameter."""
-        return self._param.shape
 
     @property
     def mean(self) -> Tensor:

@@ -13,15 +13,13 @@ from fastnn.distributions.distribution import (
     Distribution,
     broadcast_all,
     either,
-    lazy_property,
-    logits_to_probs,
-    probs_to_logits,
 )
 from fastnn.distributions.gamma import Gamma
+from fastnn.distributions.success import OfSuccesses
 from fastnn.nn.functional import logsigmoid
 
 
-class NegativeBinomial(Distribution):
+class NegativeBinomial(OfSuccesses, Distribution):
     """The number of successes before n failures: k with probability ``gamma(n + k) / (k! gamma(n)) (1 - p)**n p**k``.
 
     Args:
@@ -52,28 +50,6 @@ class NegativeBinomial(Distribution):
             given = self.logits
         self.total_count = self.total_count.to(given.dtype)
         super().__init__(given.shape, validate_args=validate_args)
-
-    @lazy_property
-    def logits(self) -> Tensor:
-        """The log-odds of a success."""
-        return probs_to_logits(self.probs, is_binary=True)
-
-    @lazy_property
-    def probs(self) -> Tensor:
-        """The probability of a success."""
-        return logits_to_probs(self.logits, is_binary=True)
-
-    @property
-    def _param(self) -> Tensor:
-        return self.probs if "probs" in self.__dict__ else self.logits
-
-    def _new(self, *args: Any, **kwargs: Any) -> Tensor:
-        return self._param.new(*args, **kwargs)
-
-    @property
-    def param_shape(self) -> Any:
-        """The shape of the parameter."""
-        return self._param.shape
 
     @property
     def mean(self) -> Tensor:

@@ -14,17 +14,15 @@ from fastnn.distributions.distribution import (
     clamp_probs,
     draw,
     either,
-    lazy_property,
-    logits_to_probs,
-    probs_to_logits,
 )
+from fastnn.distributions.success import OfSuccesses
 from fastnn.distributions.transformed_distribution import TransformedDistribution
 from fastnn.distributions.transforms import SigmoidTransform
 
 __all__ = ["LogitRelaxedBernoulli", "RelaxedBernoulli"]
 
 
-class LogitRelaxedBernoulli(Distribution):
+class LogitRelaxedBernoulli(OfSuccesses, Distribution):
     """The log-odds of :class:`RelaxedBernoulli` numbers: logistic ones with mean ``logits / t``, scaled by ``1 / t``.
 
     Args:
@@ -52,28 +50,6 @@ class LogitRelaxedBernoulli(Distribution):
         else:
             (self.logits,) = (given,) = broadcast_all(logits)
         super().__init__(given.shape, validate_args=validate_args)
-
-    @lazy_property
-    def logits(self) -> Tensor:
-        """The log-odds of 1."""
-        return probs_to_logits(self.probs, is_binary=True)
-
-    @lazy_property
-    def probs(self) -> Tensor:
-        """The probability of 1."""
-        return logits_to_probs(self.logits, is_binary=True)
-
-    @property
-    def _param(self) -> Tensor:
-        return self.probs if "probs" in self.__dict__ else self.logits
-
-    def _new(self, *args: Any, **kwargs: Any) -> Tensor:
-        return self._param.new(*args, **kwargs)
-
-    @property
-    def param_shape(self) -> Any:
-        """The shape of the parameter."""
-        return self._param.shape
 
     def rsample(self, sample_shape: Any = ()) -> Tensor:
         probs = clamp_probs(self.probs)
