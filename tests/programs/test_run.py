@@ -115,15 +115,25 @@ def total(x):
 if __name__ == "__main__":
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         print(pool.map(total, [torch.ones(3)]))
-    from joblib.externals.loky.backend import spawn
+"""
 
-    print("fastnn" in spawn.get_preparation_data("a worker of joblib"))
+JOBLIB_CHILD = """
+import torch
+from joblib.externals.loky.backend import spawn
+
+print("fastnn" in spawn.get_preparation_data("a worker of joblib"))
 """
 
 
 def test_spawned_processes_import_fastnn_too(tmp_path):
     (tmp_path / "script.py").write_text(CHILD)
-    assert python("-m", "fastnn", "run", "script.py", cwd=tmp_path) == (0, "[(True, 3.0)]\nTrue\n", "")
+    assert python("-m", "fastnn", "run", "script.py", cwd=tmp_path) == (0, "[(True, 3.0)]\n", "")
+
+
+def test_workers_of_joblib_import_fastnn_too(tmp_path):
+    pytest.importorskip("joblib")
+    (tmp_path / "script.py").write_text(JOBLIB_CHILD)
+    assert python("-m", "fastnn", "run", "script.py", cwd=tmp_path) == (0, "True\n", "")
 
 
 def test_errors_of_the_script_are_its_own(tmp_path):
