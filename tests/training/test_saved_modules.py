@@ -265,7 +265,7 @@ PLAIN = [
 ]  # fmt: skip
 
 
-@pytest.mark.parametrize("value", PLAIN, ids=repr)
+@pytest.mark.parametrize("value", PLAIN, ids=lambda value: getattr(value, "__qualname__", repr(value)))
 @pytest.mark.parametrize("protocol", [2, 4])
 def test_types_functions_and_values(value, protocol):
     found = fastnn.load(written({"value": value}, pickle_protocol=protocol), weights_only=False)["value"]
