@@ -110,6 +110,13 @@ class Generator:
         self._draw[1] += 1
         return self._draw.copy()
 
+    def kernel_states(self, count: int) -> np.ndarray:
+        """The next ``count`` results of :meth:`kernel_state` outside a trace, one row each."""
+        states = np.repeat(self._draw[None], count, axis=0)
+        states[:, 1] += np.arange(1, count + 1)
+        self._draw[1] += count
+        return states
+
     def position(self, with_numbers: bool = False) -> tuple[np.ndarray, Any]:
         """Where the streams are, for :meth:`go_to`; that of NumPy's numbers takes 5 us, and is left out by default."""
         return self._draw.copy(), self._numpy.bit_generator.state if with_numbers else None

@@ -7,17 +7,20 @@ draws, lets the optimizer write its scalars, and runs the list.
 from __future__ import annotations
 
 import itertools
+import operator
 import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from fastnn._autograd.engine import anomaly
 from fastnn._autograd.modes import enable_grad
 from fastnn._core import capture_state
 from fastnn._core.capture_state import Uncapturable
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.capture.changes import code_of, what_is_changed
+from fastnn.capture.epoch import Column, Steps, can_run_ahead
 from fastnn.capture.guards import (
     MOST_PROGRAMS,
     Guards,
@@ -36,6 +39,7 @@ from fastnn.capture.guards import (
 )
 from fastnn.capture.values import Values
 from fastnn.kernels.matmul.fusion import fuse_relu_backward
+from fastnn.kernels.rows.gather import check_indices
 from fastnn.kernels.runtime import launcher, thread_count
 from fastnn.kernels.runtime.program import Program
 from fastnn.nn.module import Module
@@ -72,6 +76,8 @@ class Captured:
         self.trained = [p for p in guards.parameters if p._requires_grad]
         # The optimizer's other parameters, with the number of groups that were searched.
         self.others: tuple[int, list[Any]] = 0, []
+        # Many steps in one call over the columns that it was last asked for.
+        self.steps: tuple[tuple[Column, ...], Steps | None] | None = None
         # The generators whose draws the replays use, and whether NumPy's numbers are among them.
         self.generators: dict[Any, bool] = {}
         for _, draw in watch.draws:
@@ -80,6 +86,16 @@ class Captured:
             drawn: Any = draw
             generator = draw.generator if isinstance(draw, Numbers) else drawn.__self__
             self.generators[generator] = self.generators.get(generator, False) or of_numpy
+
+    def steps_over(self, columns: Sequence[Column], size: int) -> Steps | None:
+        """Many steps in one call, with batches of these columns; None if that is not possible."""
+        if self.steps is None or not all(map(operator.is_, self.steps[0], columns)):
+            try:
+                made = Steps(self, columns, size)
+            except Uncapturable:
+                made = None
+            self.steps = tuple(columns), made
+        return self.steps[1]
 
     def forget_others(self, optimizer: Optimizer) -> None:
         """Drop the gradients that this step does not write, as ``zero_grad`` does: mainly of frozen parameters."""
@@ -297,6 +313,100 @@ class CompiledStep:
         except BaseException:
             vars(optimizer).pop("_clip", None)
             raise
+
+    # -- Many steps ---------------------------------------------------------------------------
+
+    def run(self, *batches: Any) -> Tensor:
+        """One step for each row of indices, many of them in one compiled call; the losses.
+
+        ``step.run(*inputs, target, indices)`` does the same, with the same numbers, as ::
+
+            fastnn.stack([step(*[t[i] for t in (*inputs, target)]) for i in indices])
+
+        Every 30 ms at most Python is entered, so that Ctrl-C ends the run between two steps.
+
+        Args:
+            batches: the inputs and the target, with one row for each sample, and the indices of the samples of each
+                batch: (steps, rows of a batch), integers.
+
+        Raises: TypeError, ValueError and IndexError for invalid arguments, before anything is changed.
+
+        >>> import fastnn
+        >>> _ = fastnn.manual_seed(0)
+        >>> model = fastnn.nn.Linear(1, 1)
+        >>> step = fastnn.compile_step(model, fastnn.nn.MSELoss(), fastnn.optim.SGD(model.parameters(), lr=0.5))
+        >>> x = fastnn.linspace(-1, 1, 64).reshape(64, 1)
+        >>> order = fastnn.stack([fastnn.randperm(64) for _ in range(50)])
+        >>> losses = step.run(x, 3 * x + 1, order.reshape(200, 16))
+        >>> losses.shape, bool(losses[-1] < 1e-6)
+        (torch.Size([200]), True)
+        """
+        if len(batches) < 3:
+            raise TypeError(f"run takes inputs, a target and indices, found {len(batches)} arguments")
+        arrays = [(t if isinstance(t, Tensor) else _as_tensor(t))._data for t in batches]
+        *arrays, indices = arrays
+        if indices.dtype.kind not in "iu":
+            raise TypeError(f"indices must be integers, found {indices.dtype}")
+        if indices.ndim != 2:
+            raise ValueError(f"indices must have the shape (steps, rows of a batch), found shape {indices.shape}")
+        indices = np.ascontiguousarray(indices, np.int64)
+        for i, array in enumerate(arrays):
+            name = "the target" if i == len(arrays) - 1 else f"input {i}"
+            if not array.ndim or len(array) != len(arrays[0]):
+                raise ValueError(f"{name} must have {arrays[0].shape[:1]} rows as input 0, found shape {array.shape}")
+        check_indices(indices, len(arrays[0]))
+        columns = [Column(array) for array in arrays]
+        losses: list[np.ndarray] = []
+        at = 0
+        while at < len(indices):
+            losses.append(self._advance(columns, indices[at:]))
+            at += len(losses[-1])
+        return _wrap(np.concatenate(losses) if losses else np.zeros(0, np.float32))
+
+    def _advance(
+        self, columns: Sequence[Column], indices: np.ndarray, schedule: Any = None, is_checked: bool = False,
+        most: int | None = None,
+    ) -> np.ndarray:  # fmt: skip
+        """Some steps, at least one, for the first rows of ``indices``, which are valid; their losses.
+
+        Args:
+            columns: the inputs and the target.
+            schedule: stepped after each step, if given.
+            is_checked: whether a loss that is not finite ends it, as the last; the schedule is not stepped then.
+            most: the most steps.
+        """
+        count, size = indices.shape
+        count = count if most is None else min(count, most)
+        if count > 1 and not anomaly["enabled"] and not launcher.is_watched() and can_run_ahead(schedule):
+            key = (thread_count._threads, *[((size, *c.data.shape[1:]), c.dtype, False) for c in columns])
+            captured = self._programs.get(key)
+            # Changes are noticed by the next single step.
+            if (
+                captured is not None
+                and not (captured.values is not None and captured.values.changed())
+                and captured.guards.hold()
+                and self._is_ready(captured)
+            ):
+                steps = captured.steps_over(columns, size)
+                captured.forget_others(self.optimizer)
+                for p in captured.trained:
+                    p._grad_written()
+                count = 0 if steps is None else steps.count(count)
+                if steps is not None and count > 1:
+                    losses = steps.run(self.optimizer, self._clip, indices[:count], schedule, is_checked)
+                    if losses is not None:
+                        self._last = ""
+                        return losses
+        # The batch's tensors are new ones: a step may keep its inputs.
+        batch = []
+        for column in columns:
+            room = column.room(size)
+            column.take(room, indices[0])
+            batch.append(_wrap(room))
+        loss = self(*batch)._data.reshape(-1)
+        if schedule is not None and not (is_checked and not np.isfinite(loss).all()):
+            schedule.step()
+        return loss
 
     # -- Tracing ------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from fastnn._autograd.modes import enable_grad
 from fastnn._core.errors import DTypeError
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.kernels.optim.optimizers import Relaunch
+from fastnn.optim.clip import Clip
 from fastnn.optim.flat_runs import Entry, Flag, FlatRun, FlatSlice, Layout, ReusableStep, State
 from fastnn.optim.optimizer import Optimizer
 
@@ -261,6 +262,24 @@ class Elementwise(Optimizer):
         """All gradients once, as flat arrays: one array for neighbours."""
         groups = range(len(self.param_groups))
         return [stretch for i in groups for run in self._layout(i).runs for stretch in run.stretches()]
+
+    def _repeated(self, clip: Clip | None) -> list[tuple[int, FlatRun]] | None:
+        """The runs in the order of their launches, with the numbers of their groups, if the next step repeats the last.
+
+        None if it would launch anything else.
+        """
+        if self._flag.raised or getattr(self.state, "flag", None) is not self._flag:
+            return None
+        found = []
+        for i, group in enumerate(self.param_groups):
+            layout = self._layout(i)
+            for run in layout.runs:
+                if run.repeat is None or not run.is_whole() or not run.repeat.fits(run, group, clip):
+                    return None
+                found.append((i, run))
+            if layout.repeated:
+                return None
+        return found
 
     def _step_run(self, run: FlatRun, group: dict[str, Any], names: tuple[str, ...]) -> None:
         count, repeat = len(run.params), run.repeat

@@ -10,14 +10,14 @@ from __future__ import annotations
 import functools
 import operator
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from fastnn._core.flat_storage import Slot
 from fastnn._tensor.tensor import Tensor
-from fastnn.kernels.optim.optimizers import DONE, HYPER, Relaunch
+from fastnn.kernels.optim.optimizers import DONE, HYPER, LR, STEP, Relaunch
 from fastnn.nn.parameter import Parameter, settle
 from fastnn.optim.clip import Clip
 
@@ -174,6 +174,28 @@ class ReusableStep:
         if self.counts:
             cut.steps.fill(steps)
         self.again.launch(lr, steps)
+        self.numbers = run.numbers.tobytes()
+
+    def table(self, rates: Sequence[float]) -> np.ndarray:
+        """The kernel's scalars in the next steps, one row for the learning rate of each."""
+        table = np.repeat(self.cut.hyper[None], len(rates), axis=0)
+        table[:, LR] = rates
+        table[:, STEP] = self.cut.steps.item(0) + 1 + np.arange(len(rates))
+        table[:, DONE] = 0.0
+        return table
+
+    def begin(self, run: FlatRun) -> None:
+        """Remember the numbers before some steps, whose launches another program makes."""
+        for p in run.params:
+            p._memory.version += 1
+        self.cut.begin()
+
+    def finish(self, run: FlatRun, scalars: np.ndarray, count: int) -> None:
+        """Count these steps; ``scalars``: the row of the table of the last one."""
+        cut = self.cut
+        cut.hyper[...] = scalars
+        if self.counts and count:
+            cut.steps.fill(cut.steps.item(0) + count)
         self.numbers = run.numbers.tobytes()
 
 

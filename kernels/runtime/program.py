@@ -35,6 +35,8 @@ from fastnn.kernels.runtime.raw_memory import (
     flags_of,
     integer,
     ndim_of,
+    number_at,
+    pointer,
     put_integer,
     stride_of,
     type_of,
@@ -228,15 +230,33 @@ def _play_program(words):
 _PLAY = compiler.Entry(_play_program, [types.int64], types.void)
 
 
-def _replay_program(pooled, table, count, threads, moves, moving, times):
-    for _ in range(times):
+# The words of a check between replays: the address of one number for each replay, its size, and the replays so far.
+_NUMBERS, _NUMBER_SIZE, _REPLAYED = range(3)
+# The exponents of NaN and infinity.
+_NOT_FINITE32, _NOT_FINITE64 = 0x7F800000, 0x7FF0000000000000
+
+
+@compiler.inline
+def _is_finite(checked, i):
+    """Whether number ``i`` is finite; by its bits, as fast arithmetic assumes that all numbers are."""
+    if integer(checked, _NUMBER_SIZE) == 4:
+        return np.int64(number_at(pointer(checked, _NUMBERS, np.int32(0)), i)) & _NOT_FINITE32 != _NOT_FINITE32
+    return number_at(pointer(checked, _NUMBERS, np.int64(0)), i) & _NOT_FINITE64 != _NOT_FINITE64
+
+
+def _replay_program(pooled, table, count, threads, moves, moving, times, checked):
+    for time in range(times):
         _run_rows(pooled, table, count, threads, 1)
         for i in range(moving):
             at = integer(moves, 2 * i)
             put_integer(at, 0, integer(at, 0) + integer(moves, 2 * i + 1))
+        if checked:
+            put_integer(checked, _REPLAYED, time + 1)
+            if not _is_finite(checked, time):
+                break
 
 
-_REPLAY = compiler.Entry(_replay_program, [types.int64] * 7, types.void)
+_REPLAY = compiler.Entry(_replay_program, [types.int64] * 8, types.void)
 
 
 class Places:
@@ -353,13 +373,17 @@ class Program:
             found.append(array)
         return kernel, parts, tuple(found), scalars, waits
 
-    def replay_over(self, batches: Sequence[tuple[np.ndarray, np.ndarray]], times: int) -> None:
-        """Replay ``times`` times in one call: the i-th time with part ``i`` of some arrays.
+    def replay_over(
+        self, batches: Sequence[tuple[np.ndarray, np.ndarray]], times: int, finite: np.ndarray | None = None
+    ) -> int:
+        """Replay ``times`` times in one call, the i-th time with part ``i`` of some arrays; how often it ran.
 
         Args:
             batches: pairs of a recorded array and its replacement: C-contiguous, of the same dtype,
                 with ``times`` as many numbers. Each replay uses the next part.
                 Writeable, unless no launch writes it.
+            finite: one of the replacements, of one float32 or float64 for each replay: the first replay in which
+                this number is NaN or infinite is the last.
         """
         for part, whole in batches:
             layout = whole.flags
@@ -369,9 +393,10 @@ class Program:
                     f"for {times} replays an array must be C-contiguous, of {times * part.size} numbers of "
                     f"{part.dtype}, found {whole.size} of {whole.dtype}"
                 )
+        if finite is not None and (finite.size != times or finite.dtype.kind != "f"):
+            raise ValueError(f"finite must be {times} floating-point numbers, found {finite.size} of {finite.dtype}")
         if launcher.is_watched():
-            self._show_over(batches, times)
-            return
+            return self._show_over(batches, times, finite)
         places, moves, starts = [], [], []
         for part, whole in batches:
             at = part.ctypes.data
@@ -387,12 +412,14 @@ class Program:
         try:
             for (i, word, _), start in zip(places, starts, strict=True):
                 self.set_address(i, word, start)
-            _replay(self._rows, self.threads, np.array(moves, np.int64).reshape(-1, 2), times)
+            return _replay(self._rows, self.threads, np.array(moves, np.int64).reshape(-1, 2), times, finite)
         finally:
             for place in places:
                 self.set_address(*place)
 
-    def _show_over(self, batches: Sequence[tuple[np.ndarray, np.ndarray]], times: int) -> None:
+    def _show_over(
+        self, batches: Sequence[tuple[np.ndarray, np.ndarray]], times: int, finite: np.ndarray | None
+    ) -> int:
         for time in range(times):
             parts = {
                 part.ctypes.data: whole.reshape(-1)[time * part.size : (time + 1) * part.size]
@@ -407,6 +434,9 @@ class Program:
                 (kernel, count, tuple(map(moved, arrays)), scalars, waits)
                 for kernel, count, arrays, scalars, waits in self.launches
             ])  # fmt: skip
+            if finite is not None and not np.isfinite(finite[time]):
+                return time + 1
+        return times
 
 
 def _extent(array: np.ndarray) -> int:
@@ -416,6 +446,14 @@ def _extent(array: np.ndarray) -> int:
     return array.itemsize + sum((n - 1) * s for n, s in zip(array.shape, array.strides, strict=True))
 
 
-def _replay(rows: tuple[int, int], threads: int, moves: np.ndarray | None = None, times: int = 1) -> None:
+def _replay(
+    rows: tuple[int, int], threads: int, moves: np.ndarray | None = None, times: int = 1,
+    finite: np.ndarray | None = None,
+) -> int:  # fmt: skip
     over = (0, 0, times) if moves is None else (moves.ctypes.data, len(moves), times)
-    _REPLAY.call(pool.context, *rows, threads, *over)
+    if finite is None:
+        _REPLAY.call(pool.context, *rows, threads, *over, 0)
+        return times
+    checked = np.array([finite.ctypes.data, finite.itemsize, 0], np.int64)
+    _REPLAY.call(pool.context, *rows, threads, *over, checked.ctypes.data)
+    return int(checked[_REPLAYED])

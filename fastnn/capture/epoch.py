@@ -1,0 +1,314 @@
+"""Many captured steps in one call: batches are gathered, and the scalars of the optimizer read, by launches.
+
+The launches of a step are preceded by those that gather its batch. What differs from step to step is in tables with
+one row for each step: the indices of the rows, the scalars of the optimizer, the states of random draws, the losses.
+A replay advances the addresses of these rows (see ``Program.replay_over``), so that Python writes the tables before
+the first step and reads the losses after the last one.
+"""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn import kernels
+from fastnn._core.capture_state import Uncapturable
+from fastnn.capture.guards import is_ours, same_launch, span
+from fastnn.kernels.optim.optimizers import DONE
+from fastnn.kernels.runtime import allocation, launcher
+from fastnn.kernels.runtime.compiler import FLOAT32, FLOAT64
+from fastnn.kernels.runtime.program import Program
+from fastnn.optim.elementwise import Elementwise
+from fastnn.optim.flat_runs import FlatRun, ReusableStep
+from fastnn.optim.optimizer import Optimizer
+from fastnn.random import Generator
+
+if TYPE_CHECKING:
+    from fastnn.capture.step import Captured
+
+# The time in seconds after which Python is entered again, for progress bars and Ctrl-C; and the steps of the first call.
+_LONGEST, _FIRST = 0.03, 8
+# The most bytes of the random numbers that are drawn ahead.
+_MOST_DRAWN = 2**24
+
+
+class Column:
+    """An array of rows, from which batches are gathered.
+
+    Args:
+        data: (rows, ...); copied if it is not C-contiguous.
+        scale, shift: if given, a batch is ``data * scale + shift``, float32, of uint8 or float32 data.
+    """
+
+    def __init__(self, data: np.ndarray, scale: float | None = None, shift: float = 0.0) -> None:
+        self.data = np.require(data, requirements=("C", "A"))
+        self.scale, self.shift = scale, shift
+        self.dtype = self.data.dtype if scale is None else FLOAT32
+        width = math.prod(data.shape[1:])
+        self.flat = self.data.reshape(len(data), width)
+        # Numbers are copied by their bits: any type is rows of words.
+        word = {0: FLOAT64, 4: FLOAT32}.get(width * self.dtype.itemsize % 8)
+        self._word = None if word is None or not self.data.size or self.dtype.hasobject else word
+        self.is_launched = scale is not None or self._word is not None
+
+    def room(self, size: int) -> np.ndarray:
+        """An array for a batch of this size."""
+        return allocation.empty((size, *self.data.shape[1:]), self.dtype)
+
+    def take(self, out: np.ndarray, indices: np.ndarray) -> None:
+        """Gather the rows ``indices``, int64, in the array of a batch.
+
+        Raises: IndexError for an index out of range.
+        """
+        flat = out.reshape(len(out), self.flat.shape[1])
+        if self.scale is not None:
+            kernels.gather(flat, self.flat, indices, self.scale, self.shift)
+        elif self._word is not None:
+            kernels.take_rows(flat.view(self._word), self.flat.view(self._word), indices)
+        else:
+            np.take(self.data, indices, axis=0, out=out)
+
+
+class Steps:
+    """The steps of a captured program, with batches of one size from the same columns.
+
+    Args:
+        captured: the step.
+        columns: one for each input and the target.
+        size: rows in a batch.
+
+    Raises: Uncapturable if they cannot run in one call.
+    """
+
+    def __init__(self, captured: Captured, columns: Sequence[Column], size: int) -> None:
+        self.captured, self.columns = captured, tuple(columns)
+        self._indices = np.zeros(size, np.int64)
+        self._rooms = [column.room(size) for column in columns]
+        if not all(column.is_launched for column in columns):
+            raise Uncapturable("a batch is not gathered by a launch")
+        expected = [(room.shape, room.dtype, room.strides) for room in self._rooms]
+        if captured.inputs.layouts != expected:
+            raise Uncapturable("the step was captured with batches that are not contiguous")
+        gathers = Program()
+        with gathers.recording():
+            for i, (column, room) in enumerate(zip(columns, self._rooms, strict=True)):
+                if i:
+                    launcher.independent()
+                column.take(room, self._indices)
+        self._gathers = gathers.launches
+        self._program = Program()
+        self._source: list[launcher.Launch] = []
+        # Time of a step, in seconds; None before the first call.
+        self._pace: float | None = None
+
+    def _build(self, runs: list[FlatRun]) -> None:
+        """Build the program again, if the optimizer's launches have changed."""
+        source = self.captured.program.launches
+        if len(source) == len(self._source) and all(a is b for a, b in zip(source, self._source, strict=True)):
+            return
+        spans = [(*span(array), room) for array, room in zip(self.captured.inputs.traced, self._rooms, strict=True)]
+
+        def moved(array: np.ndarray) -> np.ndarray:
+            at = array.ctypes.data
+            for low, high, room in spans:
+                if array.size and low <= at < high:
+                    return np.ndarray(array.shape, array.dtype, room.data, at - low, array.strides)
+            return array
+
+        launches = [
+            (kernel, parts, tuple(map(moved, arrays)), scalars, waits)
+            for kernel, parts, arrays, scalars, waits in source
+        ]
+        varying = [self._indices, self.captured.loss, *[state for state, _ in self.captured.watch.draws]]
+        varying += [repeat.cut.hyper for _, repeat in _repeats(runs)]
+        for array in varying:
+            low, high = span(array)
+            for _, _, arrays, _, _ in launches:
+                for other in arrays:
+                    if not other.size:
+                        continue
+                    first, last = span(other)
+                    if first < high and low < last and not (first == low and last <= high):
+                        raise Uncapturable("an array that differs from step to step is part of a larger one")
+        self._program.launches = [*self._gathers, *launches]
+        self._program.build()
+        self._source = list(source)
+
+    def count(self, most: int) -> int:
+        """How many of so many steps to do in one call."""
+        if self._pace is None:
+            return min(most, _FIRST)
+        drawn = sum(state.nbytes for state, _ in self.captured.watch.draws)
+        return max(1, min(most, int(_LONGEST / self._pace), _MOST_DRAWN // max(1, drawn)))
+
+    def run(
+        self, optimizer: Optimizer, clip: Any, indices: np.ndarray, schedule: Any, is_checked: bool
+    ) -> np.ndarray | None:
+        """Do one step for each row of ``indices``; the losses, or None if a single step must be done first.
+
+        Args:
+            schedule: stepped after each step, if given.
+            is_checked: whether the first loss that is not finite ends it; the schedule is not stepped then.
+        """
+        runs = repeated_runs(optimizer, clip, self.captured.program.launches)
+        if runs is None or not all(
+            holds(self.columns[k].data) for k, holds in self.captured.content_guards if self.columns[k].scale is None
+        ):
+            return None
+        if any(self.columns[k].scale is not None for k, _ in self.captured.content_guards):
+            return None
+        self._build(runs)
+        began = time.perf_counter()
+        count = len(indices)
+        captured = self.captured
+        draws, generators = captured.watch.draws, captured.generators
+        positions = [(g, g.position(of_numpy)) for g, of_numpy in generators.items()]
+        ahead = _Schedule(optimizer, schedule)
+        losses = np.empty((count, *captured.loss.shape), captured.loss.dtype)
+        tables: list[np.ndarray] = []
+        done = -1
+        repeats = _repeats(runs)
+        try:
+            rates = ahead.step(count)
+            count = len(rates)
+            losses = losses[:count]
+            tables = [repeat.table([rate[i] for rate in rates]) for (i, _), repeat in repeats]
+            states = _draw(draws, count)
+            for (_, run), repeat in repeats:
+                repeat.begin(run)
+            for buffer in captured.guards.buffers:
+                buffer._memory.version += 1
+            batches = [(self._indices, indices[:count]), (captured.loss, losses)]
+            batches += [(repeat.cut.hyper, table) for (_, repeat), table in zip(repeats, tables, strict=True)]
+            batches += [(state, table) for (state, _), table in zip(draws, states, strict=True)]
+            done = self._program.replay_over(batches, count, losses if is_checked else None)
+            self._finish(repeats, tables, done)
+        except BaseException:
+            # Ctrl-C may arrive between any two lines. It does not interrupt the replays, which are one call.
+            if tables and tables[0][0, DONE]:
+                done = int(tables[0][:, DONE].sum())
+                self._finish(repeats, tables, done)
+            else:
+                done = 0
+                optimizer._take_back()
+                for p in captured.trained:
+                    p._grad = None
+            self._rewind(positions, ahead, done, is_failed=False)
+            raise
+        if is_checked and not np.isfinite(losses[done - 1]).all():
+            self._rewind(positions, ahead, done, is_failed=True)
+        # Only the rows that were used have changed; the last state is what a single step would leave.
+        captured.loss[...] = losses[done - 1]
+        spent = (time.perf_counter() - began) / done
+        self._pace = spent if self._pace is None else 0.5 * (self._pace + spent)
+        return losses[:done].reshape(-1)
+
+    @staticmethod
+    def _finish(repeats: Any, tables: list[np.ndarray], done: int) -> None:
+        for ((_, run), repeat), table in zip(repeats, tables, strict=True):
+            repeat.finish(run, table[done - 1], done)
+
+    def _rewind(self, positions: Any, ahead: _Schedule, done: int, is_failed: bool) -> None:
+        """Put the generators and the schedule where ``done`` single steps would have left them."""
+        for generator, position in positions:
+            generator.go_to(position)
+        if done:
+            _draw(self.captured.watch.draws, done)
+        ahead.go_to(done - is_failed)
+
+
+def _repeats(runs: list[tuple[int, FlatRun]]) -> list[tuple[tuple[int, FlatRun], ReusableStep]]:
+    return [((i, run), run.repeat) for i, run in runs if run.repeat is not None]
+
+
+def repeated_runs(
+    optimizer: Optimizer, clip: Any, launches: list[launcher.Launch]
+) -> list[tuple[int, FlatRun]] | None:
+    """The runs of an optimizer with their groups, if its next step repeats the last of these launches; else None."""
+    if not isinstance(optimizer, Elementwise):
+        return None
+    runs = optimizer._repeated(clip)
+    if not runs or len(launches) < len(runs):
+        return None
+    for (_, run), launch in zip(runs, launches[-len(runs) :], strict=True):
+        again = run.repeat.again  # type: ignore[union-attr]  # each has one
+        if not same_launch((again.kernel, again.parts, again.arrays, again.scalars, launch[4]), launch):
+            return None
+    return runs
+
+
+class _Schedule:
+    """A schedule that runs ahead of the steps.
+
+    Args:
+        optimizer: whose groups' learning rates it sets.
+        schedule: or None.
+    """
+
+    def __init__(self, optimizer: Optimizer, schedule: Any) -> None:
+        self._optimizer, self._schedule = optimizer, schedule
+        self._rates = self._now()
+        self._saved = None if schedule is None else schedule.state_dict()
+
+    def _now(self) -> list[Any]:
+        return [group["lr"] for group in self._optimizer.param_groups]
+
+    def step(self, count: int) -> list[list[float]]:
+        """Step so many times; the groups' rates before each. Fewer, if another option than the rate changes."""
+        if self._schedule is None:
+            return [self._rates] * count
+        rates, options = [self._rates], self._others()
+        for _ in range(count - 1):
+            self._schedule.step()
+            if self._others() != options:
+                return rates
+            rates.append(self._now())
+        self._schedule.step()
+        return rates
+
+    def _others(self) -> list[Any]:
+        return [
+            [value for name, value in group.items() if name not in ("lr", "params")]
+            for group in self._optimizer.param_groups
+        ]
+
+    def go_to(self, steps: int) -> None:
+        """Go back, then forward by so many steps."""
+        if self._schedule is None:
+            return
+        self._schedule.load_state_dict(self._saved)
+        for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
+            group["lr"] = rate
+        for _ in range(steps):
+            self._schedule.step()
+
+
+def can_run_ahead(schedule: Any) -> bool:
+    """Whether a schedule only sets options, so that its steps may come before those of the optimizer."""
+    return schedule is None or (is_ours(type(schedule)) and hasattr(schedule, "state_dict"))
+
+
+def _draw(draws: list[tuple[np.ndarray, Callable[[], np.ndarray]]], count: int) -> list[np.ndarray]:
+    """The states of ``count`` steps: for each draw a table with one row for a step, drawn in the order of the steps."""
+    tables: list[Any] = [None] * len(draws)
+    # Streams of their own: they do not depend on the order of the others.
+    of_kernels: dict[Generator, list[int]] = {}
+    others = []
+    for i, (state, draw) in enumerate(draws):
+        if getattr(draw, "__func__", None) is Generator.kernel_state:
+            of_kernels.setdefault(draw.__self__, []).append(i)  # type: ignore[attr-defined]  # it is a method
+        else:
+            tables[i] = np.empty((count, *state.shape), state.dtype)
+            others.append((tables[i], draw))
+    for generator, places in of_kernels.items():
+        states = generator.kernel_states(count * len(places)).reshape(count, len(places), 2)
+        for k, i in enumerate(places):
+            tables[i] = states[:, k].copy()
+    for step in range(count if others else 0):
+        for table, draw in others:
+            table[step] = draw()
+    return tables
