@@ -15,7 +15,7 @@ import numpy as np
 from fastnn import kernels
 from fastnn._autograd.modes import no_grad
 from fastnn._core.dtypes import check_array, warn_of_read_only
-from fastnn._core.errors import ShapeError
+from fastnn._core.errors import AnomalyError, ShapeError
 from fastnn._tensor.sequences import array_of
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.capture.step import CompiledStep
@@ -330,6 +330,8 @@ def fit(
             _run_epoch(run, step, shuffle)
     except BaseException as error:
         run.error = error
+        if isinstance(error, AnomalyError):
+            error.args = (f"epoch {run.epoch}, batch {run.batch}, {error}",)
         # Classes of user-defined exceptions may refuse attributes.
         with contextlib.suppress(AttributeError, TypeError):
             error.history = run.history  # type: ignore[attr-defined]
