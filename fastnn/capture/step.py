@@ -196,6 +196,8 @@ class CompiledStep:
         # Shapes and modes that run eagerly, and why.
         self._refused: dict[tuple[Any, ...], Refusal] = {}
         self._warmed: set[tuple[Any, ...]] = set()
+        # Of the last run.
+        self._columns: list[Column] = []
         # Steps under `detect_anomaly`.
         self._checked = 0
         self._last = ""
@@ -360,7 +362,10 @@ class CompiledStep:
             if not array.ndim or len(array) != len(arrays[0]):
                 raise ValueError(f"{name} must have {arrays[0].shape[:1]} rows as input 0, found shape {array.shape}")
         check_indices(indices, len(arrays[0]))
-        columns = [Column(array) for array in arrays]
+        # The same columns in each epoch: their program is kept.
+        if not all(map(operator.is_, [c.data for c in self._columns], arrays)) or len(arrays) != len(self._columns):
+            self._columns = [Column(array) for array in arrays]
+        columns = self._columns
         losses: list[np.ndarray] = []
         at = 0
         while at < len(indices):
@@ -398,7 +403,10 @@ class CompiledStep:
                     p._grad_written()
                 count = 0 if steps is None else steps.count(count)
                 if steps is not None and count > 1:
-                    losses = steps.run(self.optimizer, self._clip, indices[:count], schedule, is_checked)
+                    try:
+                        losses = steps.run(self.optimizer, self._clip, indices[:count], schedule, is_checked)
+                    except Uncapturable:
+                        losses, captured.steps = None, (tuple(columns), None)
                     if losses is not None:
                         self._last = ""
                         return losses

@@ -18,6 +18,7 @@ from fastnn._core.dtypes import check_array, warn_of_read_only
 from fastnn._core.errors import AnomalyError, ShapeError
 from fastnn._tensor.sequences import array_of
 from fastnn._tensor.tensor import Tensor, _wrap
+from fastnn.capture.epoch import Column
 from fastnn.capture.step import CompiledStep
 from fastnn.kernels.runtime import allocation
 from fastnn.nn.class_loss import CrossEntropyLoss
@@ -163,10 +164,9 @@ class Rows:
             self.data = self.data.astype(np.float32)
         if self.targets.dtype.kind in "iub":
             self.targets = self.targets.astype(np.int64, copy=False)
-        self.flat = np.ascontiguousarray(self.data.reshape(len(self.data), math.prod(self.data.shape[1:])))
-        self.scale = (1 / 255 if self.data.dtype == np.uint8 else 1.0) if scale is None else float(scale)
-        self.shift = float(shift)
-        self._buffers: dict[int, tuple[Tensor, Tensor]] = {}
+        scale = (1 / 255 if self.data.dtype == np.uint8 else 1.0) if scale is None else float(scale)
+        self.columns = Column(self.data, scale, float(shift)), Column(self.targets)
+        self._buffers: dict[int, list[Tensor]] = {}
 
     @property
     def has_labels(self) -> bool:
@@ -176,17 +176,14 @@ class Rows:
     def __len__(self) -> int:
         return len(self.data)
 
-    def batch(self, indices: np.ndarray) -> tuple[Tensor, Tensor]:
-        """The rows ``indices``, int64; the next batch of this size reuses the tensors."""
+    def batch(self, indices: np.ndarray) -> list[Tensor]:
+        """The rows ``indices``, int64: data and targets; the next batch of this size reuses the tensors."""
         size = len(indices)
         if size not in self._buffers:
-            x = allocation.empty((size, self.flat.shape[1]), np.float32)
-            y = allocation.empty((size, *self.targets.shape[1:]), self.targets.dtype)
-            self._buffers[size] = _wrap(x.reshape(size, *self.data.shape[1:])), _wrap(y)
-        x_batch, y_batch = self._buffers[size]
-        kernels.gather(x_batch._data.reshape(size, self.flat.shape[1]), self.flat, indices, self.scale, self.shift)
-        np.take(self.targets, indices, axis=0, out=y_batch._data)
-        return x_batch, y_batch
+            self._buffers[size] = [_wrap(column.room(size)) for column in self.columns]
+        for column, room in zip(self.columns, self._buffers[size], strict=True):
+            column.take(room._data, indices)
+        return self._buffers[size]
 
 
 def _array(name: str, value: Any) -> np.ndarray:
@@ -401,23 +398,32 @@ def _train_epoch(run: Run, step: CompiledStep, rows: Rows, order: np.ndarray) ->
     Raises: DivergenceError if a loss is not finite, unless the run allows it.
     """
     total, used, size = 0.0, 0, run.batch_size
-    for run.batch, first in enumerate(range(0, len(order), size), 1):
-        indices = order[first : first + size]
-        loss = float(step(*rows.batch(indices))._data)
-        if run.check_finite and not math.isfinite(loss):
-            raise run.diverged(loss)
-        total += loss * len(indices)
-        used += len(indices)
-        if run.step_scheduler is not None:
-            run.step_scheduler.step()
-        if run.bar is not None:
-            run.bar.update()
-        if run.after_batch:
-            run.loss = loss
-            for method in run.after_batch:
-                method(run)
-            if run.is_stopped:
-                break
+    whole = len(order) // size
+    # Batches of one size; a last one with fewer rows follows.
+    parts = [order[: whole * size].reshape(whole, size)]
+    if whole * size < len(order):
+        parts.append(order[None, whole * size :])
+    run.batch = 0
+    for part in parts:
+        at = 0
+        while at < len(part):
+            most = 1 if run.after_batch else None
+            losses = step._advance(rows.columns, part[at:], run.step_scheduler, run.check_finite, most).tolist()
+            at += len(losses)
+            for loss in losses:
+                run.batch += 1
+                if run.check_finite and not math.isfinite(loss):
+                    raise run.diverged(loss)
+                total += loss * part.shape[1]
+                used += part.shape[1]
+            if run.bar is not None:
+                run.bar.update(len(losses))
+            if run.after_batch:
+                run.loss = losses[-1]
+                for method in run.after_batch:
+                    method(run)
+                if run.is_stopped:
+                    return total / used
     return total / used if used else math.nan
 
 
