@@ -19,8 +19,8 @@ Inputs = dict[str, np.ndarray]
 
 # The files of benchmarks/work, in the order of the tables.
 _FILES = (
-    "linear", "softmax_cross_entropy", "optimizers", "lbfgs", "batch_norm", "gather", "training_step", "inference",
-    "classic", "contended", "whole_process", "speedrun", "eager", "scripts", "estimators",
+    "linear", "softmax_cross_entropy", "optimizers", "lbfgs", "batch_norm", "gather", "training_step", "epoch",
+    "inference", "classic", "contended", "whole_process", "speedrun", "eager", "scripts", "estimators",
 )  # fmt: skip
 
 

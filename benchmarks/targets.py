@@ -242,6 +242,7 @@ TARGETS: tuple[Target, ...] = (
     Share("training_step", ("W 512",), subjects=_STEP, most=1.2),
     # The captured step over the plain loop: at least 1 / 1.25.
     Faster("training_step", ("S 64", "T 64", "W 64"), peers=("fastnn_step",), least=0.8),
+    Faster("epoch", peers=("jax",), least=2.0),
     Faster("inference", peers=("onnxruntime",), mean=1.3, least=1.0),
     # At most 1.2 times the time of one thread next to the same programs.
     Faster("contended", CONTENDED, peers=("fastnn@1",), least=1 / 1.2),

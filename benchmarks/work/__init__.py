@@ -28,3 +28,8 @@ def numbers(seed: int, *shape: int) -> np.ndarray:
 def labels(seed: int, classes: int, *shape: int) -> np.ndarray:
     """Random class labels, int64, the same in every process."""
     return np.random.default_rng([seed, classes, *shape]).integers(0, classes, shape)
+
+
+def permutations(seed: int, rows: int) -> np.ndarray:
+    """A random order of the rows, int64, the same in every process."""
+    return np.random.default_rng([seed, rows]).permutation(rows)

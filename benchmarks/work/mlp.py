@@ -48,6 +48,7 @@ MODELS = {
     "T plain": Model((784, 256, 128, 64, CLASSES)),
     "policy": Model((8, 64, 64, 4), activation="Tanh"),
     "tabular": Model((54, 256, 256, 7)),
+    "tiny": Model((4, 32, 16, 4), activation="Tanh"),
 }
 
 

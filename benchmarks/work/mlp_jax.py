@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import itertools
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -12,8 +14,8 @@ from benchmarks.work import mlp
 from benchmarks.work.batch_norm import jax_dropout, jax_norm
 
 
-def training_step(inputs: Inputs, case: Case) -> Job:
-    """One step of Adam on the model of the case."""
+def _trained(inputs: Inputs, case: Case) -> tuple[Any, Callable[..., Any]]:
+    """The first state, and ``step(state, x, y, number)``, one step of Adam, which returns the next state and the loss."""
     import jax
     import optax
     from jax import numpy as jnp
@@ -29,7 +31,7 @@ def training_step(inputs: Inputs, case: Case) -> Job:
         running = [(jnp.zeros(n), jnp.ones(n)) for n in hidden]
     optimizer = optax.adam(mlp.LR)
     state: Any = (params, optimizer.init(params), running)
-    key, steps = jax.random.key(0), 0
+    key = jax.random.key(0)
 
     def loss_of(params, running, x, y, step):
         new_running = []
@@ -45,13 +47,22 @@ def training_step(inputs: Inputs, case: Case) -> Job:
                 x = jax_dropout(jax.random.fold_in(jax.random.fold_in(key, step), i), x, case["dropout"])
         return optax.softmax_cross_entropy_with_integer_labels(x, y).mean(), new_running
 
-    @functools.partial(jax.jit, donate_argnums=0)
     def step(state, x, y, number):
         params, moments, running = state
         (loss, running), grads = jax.value_and_grad(loss_of, has_aux=True)(params, running, x, y, number)
         updates, moments = optimizer.update(grads, moments, params)
         return (optax.apply_updates(params, updates), moments, running), loss
 
+    return state, step
+
+
+def training_step(inputs: Inputs, case: Case) -> Job:
+    """One step of Adam on the model of the case."""
+    import jax
+    from jax import numpy as jnp
+
+    state, function = _trained(inputs, case)
+    step, steps = jax.jit(function, donate_argnums=0), 0
     pairs = mlp.batches(inputs, jnp.asarray)
 
     def run() -> Any:
@@ -62,6 +73,27 @@ def training_step(inputs: Inputs, case: Case) -> Job:
         return loss
 
     return Job(run, wait=lambda loss: jax.block_until_ready((state, loss)))
+
+
+def epoch(inputs: Inputs, case: Case) -> Job:
+    """All steps of an epoch in one call, by ``lax.scan`` inside one ``jit``."""
+    import jax
+    from jax import numpy as jnp
+
+    state, step = _trained(inputs, case)
+    x, y = jnp.asarray(inputs["x"]), jnp.asarray(inputs["y"].astype(np.int32))
+    orders = itertools.cycle([jnp.asarray(order.astype(np.int32)) for order in inputs["orders"]])
+
+    @functools.partial(jax.jit, donate_argnums=0)
+    def steps(state, order):
+        return jax.lax.scan(lambda state, rows: step(state, x[rows], y[rows], 0), state, order)
+
+    def run() -> Any:
+        nonlocal state
+        state, losses = steps(state, next(orders))
+        return losses
+
+    return Job(run, wait=lambda losses: jax.block_until_ready((state, losses)))
 
 
 def inference(inputs: Inputs, case: Case) -> Job:

@@ -18,7 +18,7 @@ import numpy as np
 from fastnn import kernels
 from fastnn._core.capture_state import Uncapturable
 from fastnn.capture.guards import is_ours, same_launch, span
-from fastnn.kernels.optim.optimizers import DONE
+from fastnn.kernels.optim.optimizers import DONE, Relaunch
 from fastnn.kernels.runtime import allocation, launcher
 from fastnn.kernels.runtime.compiler import FLOAT32, FLOAT64
 from fastnn.kernels.runtime.program import Program
@@ -236,7 +236,8 @@ def repeated_runs(
         return None
     for (_, run), launch in zip(runs, launches[-len(runs) :], strict=True):
         again = run.repeat.again  # type: ignore[union-attr]  # each has one
-        if not same_launch((again.kernel, again.parts, again.arrays, again.scalars, launch[4]), launch):
+        # Others change more scalars than the rate and the count.
+        if type(again) is not Relaunch or not same_launch((again.kernel, again.parts, again.arrays, again.scalars, launch[4]), launch):
             return None
     return runs
 
