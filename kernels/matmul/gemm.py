@@ -126,6 +126,11 @@ _DOT_ROWS = 4
 # or of A's rows (A's columns are contiguous) are written to `z`, or added to it; `z` holds the output of ReLU, and C
 # becomes 0 where that is not above 0. NO_DOTS excludes dot products.
 _DOTS, SUM_B, ADD_SUMS, RELU_GATE, SUM_A, NO_DOTS = 16, 32, 64, 256, 512, 1024
+# Each part computes whole rows of C, of the gradient of a weight: an optimizer's part updates about the same rows, and
+# the next forward pass multiplies by them, so that they stay in the caches of one core.
+_BY_ROWS = 2048
+# The fewest rows of C for each part that computes whole rows.
+_LEAST_ROWS = 24
 # Rows of A that are summed together.
 _SUMMED = 128
 # Another mode is the product of the transposes, (B.T @ A.T).T, to avoid packing B.T. It is used if A and C together
@@ -258,13 +263,18 @@ def _gemm(dtype):
         streams = m * columns * size > _STREAM_BYTES and z_is_y and code == NONE and mode & RELU_GATE == 0
         streams = streams and (integer(args, WORDS.y) | (z_row * size) | (columns * size)) % register_bytes() == 0
         # Tiles are numbered block by block, in a block panel by panel, in a panel from top to bottom.
+        above, tiles = 0, row_tiles
         position, last = part(row_tiles * panels, t, n)
+        if mode & _BY_ROWS:
+            above, below = part(row_tiles, t, n)
+            tiles = below - above
+            position, last = 0, tiles * panels
         while position < last:
             top = position // (row_block * panels) * row_block
-            rows_here = min(row_block, row_tiles - top)
+            rows_here = min(row_block, tiles - top)
             panel = (position - top * panels) // rows_here
-            first_tile = position - top * panels - panel * rows_here + top
-            last_tile = min(top + rows_here, first_tile + last - position)
+            first_tile = above + position - top * panels - panel * rows_here + top
+            last_tile = min(above + top + rows_here, first_tile + last - position)
             # Whole panels are processed in groups: each finds the rows of A in the cache after the one before.
             together = 1
             if last_tile - first_tile == rows_here:
@@ -583,6 +593,10 @@ def _cut(
             group = max(group, min(_MOST_TOGETHER, _GROUP_BYTES // (depth_block * width * size)))
         else:
             width = 0
+            if a_row == 1 and depth > 1 and 1 < parts <= m // _LEAST_ROWS and mode & (BIAS | RELU_GATE | RELU_FLOOR) == 0:
+                mode |= _BY_ROWS
+                # As many tiles for each part.
+                row_tiles = -(-row_tiles // parts) * parts
     return parts, mode, code, b_row, b_column, row_tiles, panels, row_block, depth_block, width, group
 
 

@@ -97,7 +97,7 @@ _FOLLOWS = 1_000_000
 # The trial's figures: runs of each way that are not timed, as their data is in another core's caches, and runs that
 # are; the fewest and the most runs between trials; the time in ns at which a run is capped, and from which a table is
 # not tried alone: it gains more from two threads than high core-to-core latency costs.
-_SKIPPED, _TIMED, _ENOUGH, _FEWEST, _MOST, _LARGE = 6, 96, 8, 250, 16_000, 400_000
+_SKIPPED, _TIMED, _ENOUGH, _FEWEST, _MOST, _LARGE = 6, 96, 8, 250, 16_000, 800_000
 
 
 @compiler.inline

@@ -120,6 +120,29 @@ def test_replays_over_arrays_that_do_not_fit_are_refused(wrong):
         assert_same_bits(a, b)
 
 
+@pytest.mark.parametrize("watched", [False, True])
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+@pytest.mark.parametrize("value", [np.nan, np.inf, -np.inf, np.finfo(np.float32).max, 0.0])
+def test_replays_end_after_a_number_that_is_not_finite(dtype, value, watched):
+    p, g = np.zeros(1, dtype), np.zeros(1, dtype)
+    step = Program()
+    with step.recording():
+        kernels.sgd(p, g, lr=1.0)
+    values, gradients = np.zeros(5, dtype), np.array([1, 2, -value, 3, 4], dtype)
+    with launcher.recording(lambda *_: None) if watched else nullcontext():
+        done = step.replay_over([(p, values), (g, gradients)], 5, values)
+    assert done == (5 if np.isfinite(value) else 3)
+    assert_same_bits(values, np.where(np.arange(5) < done, -gradients, 0).astype(dtype))
+
+
+def test_numbers_that_are_checked_are_one_for_each_replay():
+    given = arrays()
+    step, found = recorded(given), np.zeros((7 * 32, 24))
+    with pytest.raises(ValueError, match="finite must be 7 floating-point numbers, found 5376 of float64"):
+        step.replay_over([(given[2], found)], 7, found)
+    assert not found.any()
+
+
 CODE = """
 import os
 import numpy as np
