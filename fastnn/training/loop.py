@@ -396,8 +396,8 @@ def _saved_state(run: Run, checkpoint: Any, resume: Any) -> dict[str, Any] | Non
 
 def _run_epoch(run: Run, step: CompiledStep, shuffle: bool) -> None:
     """One epoch: training, validation, the schedule's step and the callbacks."""
-    lr = float(run.optimizer.param_groups[0]["lr"])
     run.call("on_epoch_begin")
+    lr = float(run.optimizer.param_groups[0]["lr"])
     start = time.perf_counter()
     run.model.train()
     order = run.generator.permutation(len(run.rows)) if shuffle else np.arange(len(run.rows))
