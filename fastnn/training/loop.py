@@ -24,7 +24,6 @@ from fastnn.kernels.runtime import allocation
 from fastnn.nn.class_loss import CrossEntropyLoss
 from fastnn.nn.module import Module
 from fastnn.optim.adam import Adam
-from fastnn.optim.lr_scheduler.plateau import ReduceLROnPlateau
 from fastnn.optim.optimizer import Optimizer
 from fastnn.random import Generator, default_generator
 from fastnn.training.callbacks import Callback, Checkpoint
@@ -410,11 +409,20 @@ def _run_epoch(run: Run, step: CompiledStep, shuffle: bool) -> None:
     if run.check_finite and held_out is not None and not math.isfinite(held_out):
         message = f"the validation loss became {held_out} in epoch {run.epoch}; check_finite=False trains on"
         raise DivergenceError(message, run.epoch, 0, held_out)
-    if isinstance(run.scheduler, ReduceLROnPlateau):
-        run.scheduler.step(epoch.loss if epoch.validation_loss is None else epoch.validation_loss)
-    elif run.scheduler is not None:
-        run.scheduler.step()
+    if run.scheduler is not None:
+        _step(run.scheduler, epoch)
     run.call("on_epoch_end", epoch)
+
+
+def _step(scheduler: Any, epoch: Epoch) -> None:
+    """Step a schedule after an epoch."""
+    # Loaded here: not every program has schedules.
+    from fastnn.optim.lr_scheduler import ReduceLROnPlateau
+
+    if isinstance(scheduler, ReduceLROnPlateau):
+        scheduler.step(epoch.loss if epoch.validation_loss is None else epoch.validation_loss)
+    else:
+        scheduler.step()
 
 
 def _train_epoch(run: Run, step: CompiledStep, rows: Rows, order: np.ndarray) -> float:
