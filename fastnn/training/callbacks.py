@@ -9,7 +9,6 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from fastnn._core.atomic_file import check_writable
-from fastnn.training import checkpoint
 from fastnn.training.history import FIELDS, Epoch
 
 if TYPE_CHECKING:
@@ -245,7 +244,9 @@ class Checkpoint(Callback):
     def on_epoch_end(self, run: Run, epoch: Epoch) -> None:
         """Write the file if it is due."""
         if epoch.number % self.every == 0 or epoch.number == run.epochs or run.is_stopped:
-            checkpoint.write(run, self.path_of(epoch.number))
+            from fastnn.training.checkpoint import write
+
+            write(run, self.path_of(epoch.number))
 
 
 class CSVLogger(Callback):

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -27,8 +27,10 @@ from fastnn.optim.adam import Adam
 from fastnn.optim.optimizer import Optimizer
 from fastnn.random import Generator, default_generator
 from fastnn.training.callbacks import Callback, Checkpoint
-from fastnn.training.checkpoint import check, read, restore, restore_callbacks
 from fastnn.training.history import Epoch, History
+
+if TYPE_CHECKING:
+    from fastnn.training.checkpoint import SavedRun
 
 # Rows in a batch of an evaluation.
 _EVALUATED = 2048
@@ -339,11 +341,11 @@ def fit(
             callback._check(run)
     saved = _saved_state(run, checkpoint, resume)
     if saved is not None:
-        restore(run, saved)
+        saved.restore(run)
     try:
         run.call("on_fit_begin")
         if saved is not None:
-            restore_callbacks(run, saved)
+            saved.restore_callbacks(run)
         run.bar = _bar(progress, run.epochs * run.batches, run.epoch * run.batches)
         run.is_stopped = bool(run.history.stopped)
         while run.epoch < run.epochs and not run.is_stopped:
@@ -382,15 +384,18 @@ def _is_callback(value: Any) -> bool:
     return any(hasattr(value, name) for name in vars(Callback) if name.startswith("on_"))
 
 
-def _saved_state(run: Run, checkpoint: Any, resume: Any) -> dict[str, Any] | None:
+def _saved_state(run: Run, checkpoint: Any, resume: Any) -> SavedRun | None:
     """The state to resume from, read and checked; None to start from the beginning."""
     if resume is True:
         resume = checkpoint if os.path.exists(checkpoint) else False
     if resume is False:
         return None
-    state = read(resume)
-    check(run, state, resume)
-    return state
+    # Loaded here: not every program has checkpoints.
+    from fastnn.training.checkpoint import SavedRun
+
+    saved = SavedRun(resume)
+    saved.check(run)
+    return saved
 
 
 def _run_epoch(run: Run, step: CompiledStep, shuffle: bool) -> None:
