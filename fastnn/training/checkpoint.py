@@ -217,7 +217,7 @@ def _schedulers(run: Run) -> Iterator[tuple[str, Any]]:
 def _stateful(run: Run) -> Iterator[tuple[str, Any]]:
     for callback in run.callbacks:
         if hasattr(callback, "state_dict") and hasattr(callback, "load_state_dict"):
-            yield type(callback).__qualname__, callback
+            yield type(getattr(callback, "function", callback)).__qualname__, callback
 
 
 def generators_of(modules: Iterable[tuple[str, Module]], kind: type) -> Iterator[tuple[str, Any]]:

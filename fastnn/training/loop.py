@@ -136,8 +136,11 @@ def _methods(callbacks: Iterable[Any], name: str) -> list[Callable[..., Any]]:
 class _OfFunction(Callback):
     """A function that is called with each epoch and returns True to stop."""
 
-    def __init__(self, function: Callable[[Epoch], Any]) -> None:
+    def __init__(self, function: Any) -> None:
         self.function = function
+        # It may be an object with a state.
+        if hasattr(function, "state_dict") and hasattr(function, "load_state_dict"):
+            self.state_dict, self.load_state_dict = function.state_dict, function.load_state_dict
 
     def on_epoch_end(self, run: Run, epoch: Epoch) -> None:
         if self.function(epoch) is True:
