@@ -5,10 +5,11 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,12 +25,13 @@ from fastnn.kernels.runtime import allocation
 from fastnn.nn.class_loss import CrossEntropyLoss
 from fastnn.nn.module import Module
 from fastnn.optim.adam import Adam
-from fastnn.optim.lr_scheduler.plateau import ReduceLROnPlateau
 from fastnn.optim.optimizer import Optimizer
 from fastnn.random import Generator, default_generator
 from fastnn.training.callbacks import Callback, Checkpoint
-from fastnn.training.checkpoint import check, read, restore, restore_callbacks
 from fastnn.training.history import Epoch, History
+
+if TYPE_CHECKING:
+    from fastnn.training.checkpoint import SavedRun
 
 # Rows in a batch of an evaluation.
 _EVALUATED = 2048
@@ -135,8 +137,11 @@ def _methods(callbacks: Iterable[Any], name: str) -> list[Callable[..., Any]]:
 class _OfFunction(Callback):
     """A function that is called with each epoch and returns True to stop."""
 
-    def __init__(self, function: Callable[[Epoch], Any]) -> None:
+    def __init__(self, function: Any) -> None:
         self.function = function
+        # It may be an object with a state.
+        if hasattr(function, "state_dict") and hasattr(function, "load_state_dict"):
+            self.state_dict, self.load_state_dict = function.state_dict, function.load_state_dict
 
     def on_epoch_end(self, run: Run, epoch: Epoch) -> None:
         if self.function(epoch) is True:
@@ -197,24 +202,41 @@ def _array(name: str, value: Any) -> np.ndarray:
     elif isinstance(value, (list, tuple)):
         array = array_of(value, None)
     else:
-        raise TypeError(f"{name} must be a tensor, an array or a list of rows, found {type(value).__name__}")
+        hint = "; fit makes the batches itself: give it the tensors of the data set" if _is_data_set(value) else ""
+        raise TypeError(f"{name} must be a tensor, an array or a list of rows, found {type(value).__name__}{hint}")
     if not array.ndim:
         raise TypeError(f"{name} must have a dimension of rows, found one number")
     return array
 
 
+def _is_data_set(value: Any, *names: str) -> bool:
+    # Nobody has one without this module, which few scripts need.
+    module = sys.modules.get("fastnn.utils.data")
+    kinds = tuple([getattr(module, name) for name in names or ("Dataset", "DataLoader")]) if module else ()
+    return isinstance(value, kinds)
+
+
+def data_and_targets(data: Any, targets: Any) -> tuple[Any, Any]:
+    """Data and targets, from a TensorDataset of the two if there are no targets."""
+    if targets is None and _is_data_set(data, "TensorDataset"):
+        if len(data.tensors) != 2:
+            raise ValueError(f"the TensorDataset must have two tensors, data and targets, found {len(data.tensors)}")
+        return data.tensors
+    return data, targets
+
+
 def fit(
     model: Module,
     data: Any,
-    targets: Any,
+    targets: Any = None,
     *,
     epochs: int = 1,
     batch_size: int = 64,
     criterion: Callable[..., Tensor] | None = None,
     optimizer: Optimizer | None = None,
     max_grad_norm: float | None = None,
-    validation: tuple[Any, Any] | None = None,
-    validation_data: tuple[Any, Any] | None = None,
+    validation: Any = None,
+    validation_data: Any = None,
     scheduler: Any = None,
     step_scheduler: Any = None,
     callbacks: Iterable[Any] = (),
@@ -234,14 +256,16 @@ def fit(
 
     Args:
         model: called on a batch of data, float32.
-        data: (rows, ...), float32 or uint8 (divided by 255, unless ``scale`` is given).
+        data: (rows, ...), float32 or uint8 (divided by 255, unless ``scale`` is given); or a TensorDataset of data
+            and targets.
         targets: (rows, ...): class labels, or numbers.
         epochs, batch_size: of training.
         criterion: the loss of the model's result and the targets; cross-entropy by default.
         optimizer: Adam with its defaults, unless given.
         max_grad_norm: if given, the limit of the 2-norm of all gradients of a batch together, as in
             ``clip_grad_norm_`` (see :func:`fastnn.compile_step`).
-        validation: data and targets to evaluate after each epoch; ``validation_data`` is another name of it.
+        validation: the pair of data and targets, or a TensorDataset, to evaluate after each epoch;
+            ``validation_data`` is another name of it.
         scheduler, step_scheduler: schedules of the learning rate, stepped after each epoch and each batch.
             ``ReduceLROnPlateau`` gets the validation loss, or the loss without validation data.
         callbacks: of :mod:`fastnn.callbacks`, or functions that are called with the :class:`Epoch` after each;
@@ -295,10 +319,12 @@ def fit(
     if validation is not None and validation_data is not None:
         raise TypeError("validation and validation_data are two names of one argument: give one of them")
     validation = validation_data if validation is None else validation
+    if _is_data_set(validation, "TensorDataset"):
+        validation = data_and_targets(validation, None)
     if validation is not None and not (isinstance(validation, (tuple, list)) and len(validation) == 2):
         raise TypeError(f"validation must be a pair of data and targets, found {type(validation).__name__}")
-    rows = Rows(data, targets, scale, shift)
-    held_out = None if validation is None else Rows(*validation, scale, shift)
+    rows = Rows(*data_and_targets(data, targets), scale, shift)
+    held_out = None if validation is None else Rows(validation[0], validation[1], scale, shift)
     criterion = CrossEntropyLoss() if criterion is None else criterion
     optimizer = Adam(model.parameters()) if optimizer is None else optimizer
     step = CompiledStep(model, criterion, optimizer, max_grad_norm=max_grad_norm)
@@ -315,11 +341,11 @@ def fit(
             callback._check(run)
     saved = _saved_state(run, checkpoint, resume)
     if saved is not None:
-        restore(run, saved)
+        saved.restore(run)
     try:
         run.call("on_fit_begin")
         if saved is not None:
-            restore_callbacks(run, saved)
+            saved.restore_callbacks(run)
         run.bar = _bar(progress, run.epochs * run.batches, run.epoch * run.batches)
         run.is_stopped = bool(run.history.stopped)
         while run.epoch < run.epochs and not run.is_stopped:
@@ -358,21 +384,24 @@ def _is_callback(value: Any) -> bool:
     return any(hasattr(value, name) for name in vars(Callback) if name.startswith("on_"))
 
 
-def _saved_state(run: Run, checkpoint: Any, resume: Any) -> dict[str, Any] | None:
+def _saved_state(run: Run, checkpoint: Any, resume: Any) -> SavedRun | None:
     """The state to resume from, read and checked; None to start from the beginning."""
     if resume is True:
         resume = checkpoint if os.path.exists(checkpoint) else False
     if resume is False:
         return None
-    state = read(resume)
-    check(run, state, resume)
-    return state
+    # Loaded here: not every program has checkpoints.
+    from fastnn.training.checkpoint import SavedRun
+
+    saved = SavedRun(resume)
+    saved.check(run)
+    return saved
 
 
 def _run_epoch(run: Run, step: CompiledStep, shuffle: bool) -> None:
     """One epoch: training, validation, the schedule's step and the callbacks."""
-    lr = float(run.optimizer.param_groups[0]["lr"])
     run.call("on_epoch_begin")
+    lr = float(run.optimizer.param_groups[0]["lr"])
     start = time.perf_counter()
     run.model.train()
     order = run.generator.permutation(len(run.rows)) if shuffle else np.arange(len(run.rows))
@@ -385,11 +414,20 @@ def _run_epoch(run: Run, step: CompiledStep, shuffle: bool) -> None:
     if run.check_finite and held_out is not None and not math.isfinite(held_out):
         message = f"the validation loss became {held_out} in epoch {run.epoch}; check_finite=False trains on"
         raise DivergenceError(message, run.epoch, 0, held_out)
-    if isinstance(run.scheduler, ReduceLROnPlateau):
-        run.scheduler.step(epoch.loss if epoch.validation_loss is None else epoch.validation_loss)
-    elif run.scheduler is not None:
-        run.scheduler.step()
+    if run.scheduler is not None:
+        _step(run.scheduler, epoch)
     run.call("on_epoch_end", epoch)
+
+
+def _step(scheduler: Any, epoch: Epoch) -> None:
+    """Step a schedule after an epoch."""
+    # Loaded here: not every program has schedules.
+    from fastnn.optim.lr_scheduler import ReduceLROnPlateau
+
+    if isinstance(scheduler, ReduceLROnPlateau):
+        scheduler.step(epoch.loss if epoch.validation_loss is None else epoch.validation_loss)
+    else:
+        scheduler.step()
 
 
 def _train_epoch(run: Run, step: CompiledStep, rows: Rows, order: np.ndarray) -> float:
@@ -403,15 +441,18 @@ def _train_epoch(run: Run, step: CompiledStep, rows: Rows, order: np.ndarray) ->
     parts = [order[: whole * size].reshape(whole, size)]
     if whole * size < len(order):
         parts.append(order[None, whole * size :])
-    run.batch = 0
+    done = 0
     for part in parts:
         at = 0
         while at < len(part):
+            # For the errors of a step.
+            run.batch = done + 1
             most = 1 if run.after_batch else None
             losses = step._advance(rows.columns, part[at:], run.step_scheduler, run.check_finite, most).tolist()
             at += len(losses)
             for loss in losses:
-                run.batch += 1
+                done += 1
+                run.batch = done
                 if run.check_finite and not math.isfinite(loss):
                     raise run.diverged(loss)
                 total += loss * part.shape[1]
