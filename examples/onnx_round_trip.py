@@ -62,7 +62,8 @@ def main() -> None:
     )  # fmt: skip
     x, test_x, y, test_y = map(torch.from_numpy, parts)
 
-    model = Digits(x.mean(0), x.std(0) + 1e-3)
+    # Pixels that are the same in all rows have a deviation of 0.
+    model = Digits(x.mean(0), x.std(0).clamp(min=1))
     train(model, TensorDataset(x, y), options.epochs, 3e-3)
     print(f"trained: test accuracy {accuracy(model, test_x, test_y):.2%}")
 

@@ -4,7 +4,8 @@
 
 The loss is the squared left-hand side at points of [0, 1], with the derivatives of the network by automatic
 differentiation (M. Raissi et al., "Physics-informed neural networks", 2019). No value of the solution is given. The
-starting values are built in: x(t) = 1 + t^2 N(t). Adam is followed by L-BFGS.
+starting values are built in: x = g + (1 - g) N, where N is the network and g(t) = 1 / (1 + w^2 t^2).
+Adam is followed by L-BFGS.
 """
 
 import argparse
@@ -28,12 +29,14 @@ class Solution(nn.Module):
             nn.Linear(1, width), nn.Tanh(), nn.Linear(width, width), nn.Tanh(), nn.Linear(width, width), nn.Tanh(),
             nn.Linear(width, 1),
         )  # fmt: skip
-        # The first layer is stretched to reach the frequency of the solution.
+        # The first layer reaches the frequency of the solution, with the centres of its units all over the interval.
         with torch.no_grad():
             self.network[0].weight.mul_(10)
+            self.network[0].bias.mul_(10)
 
     def forward(self, t: torch.Tensor) -> torch.Tensor:
-        return 1 + FREQUENCY**2 * t**2 * self.network(t)
+        near_start = 1 / (1 + (FREQUENCY * t) ** 2)
+        return near_start + (1 - near_start) * self.network(2 * t - 1)
 
 
 def derivative(x: torch.Tensor, t: torch.Tensor) -> torch.Tensor:
