@@ -62,6 +62,8 @@ model = DeepFM(fields, 8, (32, 32))
 for name, p in model.named_parameters():
     if p.dim() == 2:
         p.data.copy_(torch.from_numpy(rng.normal(0, 0.2, p.shape)))
+    elif name.endswith("bias"):
+        torch.nn.init.zeros_(p)
 X = np.stack([rng.integers(0, n, 640) for n in fields], 1)
 effects = [rng.normal(size=(n, 3)) for n in fields]
 factors = [e[X[:, i]] for i, e in enumerate(effects)]

@@ -39,7 +39,7 @@ def episode():
     centres = rng.normal(size=(N_WAY, 1, 4)) * 1.5
     x = (centres + 0.3 * rng.normal(size=(N_WAY, N_SHOT + N_QUERY, 4))) @ mixing + rng.normal(size=(N_WAY, N_SHOT + N_QUERY, 20)) * 3
     x = torch.from_numpy(x.astype(np.float32))
-    return x[:, :N_SHOT], x[:, N_SHOT:]
+    return x[:, :N_SHOT].contiguous(), x[:, N_SHOT:].contiguous()
 
 
 encoder = nn.Sequential(nn.Linear(20, 64), nn.ReLU(), nn.Linear(64, 64), nn.ReLU(), nn.Linear(64, 16))

@@ -62,7 +62,7 @@ for step in range(STEPS):
     model_output, _ = img_siren(coords)
     loss = ((model_output - pixels) ** 2).mean()
     if not step % 10:
-        print("Step %d, Total loss %0.5f" % (step, loss))
+        print("Step %d, Total loss %0.5f" % (step, loss.item()))
     optim.zero_grad()
     loss.backward()
     optim.step()

@@ -51,8 +51,8 @@ def init(module):
 generator, discriminator = Generator(), Discriminator()
 init(generator)
 init(discriminator)
-optimizer_G = torch.optim.Adam(generator.parameters(), lr=1e-3, betas=(0.5, 0.9))
-optimizer_D = torch.optim.Adam(discriminator.parameters(), lr=1e-3, betas=(0.5, 0.9))
+optimizer_G = torch.optim.Adam(generator.parameters(), lr=1e-3, betas=(0.5, 0.9), eps=1e-4)
+optimizer_D = torch.optim.Adam(discriminator.parameters(), lr=1e-3, betas=(0.5, 0.9), eps=1e-4)
 
 
 def compute_gradient_penalty(D, real_samples, fake_samples):
