@@ -169,8 +169,9 @@ class Rows:
             self.data = self.data.astype(np.float32)
         if self.targets.dtype.kind in "iub":
             self.targets = self.targets.astype(np.int64, copy=False)
-        scale = (1 / 255 if self.data.dtype == np.uint8 else 1.0) if scale is None else float(scale)
-        self.columns = Column(self.data, scale, float(shift)), Column(self.targets)
+        self.scale = (1 / 255 if self.data.dtype == np.uint8 else 1.0) if scale is None else float(scale)
+        self.shift = float(shift)
+        self.columns = Column(self.data, self.scale, self.shift), Column(self.targets)
         self._buffers: dict[int, list[Tensor]] = {}
 
     @property

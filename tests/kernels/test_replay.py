@@ -132,7 +132,8 @@ def test_replays_end_after_a_number_that_is_not_finite(dtype, value, watched):
     with launcher.recording(lambda *_: None) if watched else nullcontext():
         done = step.replay_over([(p, values), (g, gradients)], 5, values)
     assert done == (5 if np.isfinite(value) else 3)
-    assert_same_bits(values, np.where(np.arange(5) < done, -gradients, 0).astype(dtype))
+    # The sign of a NaN is not defined.
+    np.testing.assert_array_equal(values, np.where(np.arange(5) < done, -gradients, 0))
 
 
 def test_numbers_that_are_checked_are_one_for_each_replay():
