@@ -11,14 +11,14 @@ from __future__ import annotations
 import math
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from fastnn import kernels
 from fastnn._core.capture_state import Uncapturable
 from fastnn.capture.guards import is_ours, same_launch, span
-from fastnn.kernels.optim.optimizers import DONE, Relaunch
+from fastnn.kernels.optim.optimizers import DONE
 from fastnn.kernels.runtime import allocation, launcher
 from fastnn.kernels.runtime.compiler import FLOAT32, FLOAT64
 from fastnn.kernels.runtime.program import Program
@@ -73,39 +73,87 @@ class Column:
             np.take(self.data, indices, axis=0, out=out)
 
 
+class Source(Protocol):
+    """Where a step's batches come from: one array for each input and the target."""
+
+    is_launched: bool
+    """Whether batches are gathered by launches alone."""
+
+    def layout(self, size: int) -> list[tuple[tuple[int, ...], np.dtype]]:
+        """Shape and dtype of each array of a batch."""
+
+    def rooms(self, size: int) -> list[np.ndarray]:
+        """Arrays for a batch."""
+
+    def take(self, rooms: list[np.ndarray], indices: np.ndarray) -> None:
+        """Gather the rows ``indices``, int64."""
+
+    def contents(self, k: int) -> np.ndarray | None:
+        """All rows of array ``k``; None if a batch has other numbers."""
+
+
+class Columns:
+    """Arrays of rows as a :class:`Source`.
+
+    Args:
+        columns: one for each input and the target.
+    """
+
+    def __init__(self, *columns: Column) -> None:
+        self.columns = columns
+        self.is_launched = all(column.is_launched for column in columns)
+
+    def layout(self, size: int) -> list[tuple[tuple[int, ...], np.dtype]]:
+        """Shape and dtype of each array of a batch."""
+        return [((size, *column.data.shape[1:]), column.dtype) for column in self.columns]
+
+    def rooms(self, size: int) -> list[np.ndarray]:
+        """New arrays for a batch."""
+        return [column.room(size) for column in self.columns]
+
+    def take(self, rooms: list[np.ndarray], indices: np.ndarray) -> None:
+        """Gather the rows ``indices``, int64."""
+        for i, (column, room) in enumerate(zip(self.columns, rooms, strict=True)):
+            if i:
+                launcher.independent()
+            column.take(room, indices)
+
+    def contents(self, k: int) -> np.ndarray | None:
+        """All rows of array ``k``; None if they are scaled."""
+        column = self.columns[k]
+        return column.data if column.scale is None else None
+
+
 class Steps:
-    """The steps of a captured program, with batches of one size from the same columns.
+    """The steps of a captured program, with batches of one size from the same source.
 
     Args:
         captured: the step.
-        columns: one for each input and the target.
+        source: of the batches.
         size: rows in a batch.
 
     Raises: Uncapturable if they cannot run in one call.
     """
 
-    def __init__(self, captured: Captured, columns: Sequence[Column], size: int) -> None:
-        self.captured, self.columns = captured, tuple(columns)
+    def __init__(self, captured: Captured, source: Source, size: int) -> None:
+        self.captured, self.source = captured, source
         self._indices = np.zeros(size, np.int64)
-        self._rooms = [column.room(size) for column in columns]
-        if not all(column.is_launched for column in columns):
+        self._rooms = source.rooms(size)
+        if not source.is_launched:
             raise Uncapturable("a batch is not gathered by a launch")
         expected = [(room.shape, room.dtype, room.strides) for room in self._rooms]
         if captured.inputs.layouts != expected:
             raise Uncapturable("the step was captured with batches that are not contiguous")
         gathers = Program()
         with gathers.recording():
-            for i, (column, room) in enumerate(zip(columns, self._rooms, strict=True)):
-                if i:
-                    launcher.independent()
-                column.take(room, self._indices)
+            source.take(self._rooms, self._indices)
         self._gathers = gathers.launches
         self._program = Program()
         self._source: list[launcher.Launch] = []
         # Time of a step, in seconds; None before the first call.
         self._pace: float | None = None
 
-    def _build(self, runs: list[FlatRun]) -> None:
+    def _build(self, runs: list[tuple[int, FlatRun]], collected: Sequence[np.ndarray]) -> None:
         """Build the program again, if the optimizer's launches have changed."""
         source = self.captured.program.launches
         if len(source) == len(self._source) and all(a is b for a, b in zip(source, self._source, strict=True)):
@@ -124,7 +172,7 @@ class Steps:
             for kernel, parts, arrays, scalars, waits in source
         ]
         varying = [self._indices, self.captured.loss, *[state for state, _ in self.captured.watch.draws]]
-        varying += [repeat.cut.hyper for _, repeat in _repeats(runs)]
+        varying += [*[repeat.cut.hyper for _, repeat in _repeats(runs)], *collected]
         for array in varying:
             low, high = span(array)
             for _, _, arrays, _, _ in launches:
@@ -146,22 +194,24 @@ class Steps:
         return max(1, min(most, int(_LONGEST / self._pace), _MOST_DRAWN // max(1, drawn)))
 
     def run(
-        self, optimizer: Optimizer, clip: Any, indices: np.ndarray, schedule: Any, is_checked: bool
-    ) -> np.ndarray | None:
+        self, optimizer: Optimizer, clip: Any, indices: np.ndarray, schedule: Any, is_checked: bool,
+        collected: Sequence[np.ndarray] = (),
+    ) -> tuple[np.ndarray, list[np.ndarray]] | None:
         """Do one step for each row of ``indices``; the losses, or None if a single step must be done first.
 
         Args:
             schedule: stepped after each step, if given.
             is_checked: whether the first loss that is not finite ends it; the schedule is not stepped then.
+            collected: arrays that the launches write, whose numbers after each step are returned, too.
         """
         runs = repeated_runs(optimizer, clip, self.captured.program.launches)
-        if runs is None or not all(
-            holds(self.columns[k].data) for k, holds in self.captured.content_guards if self.columns[k].scale is None
-        ):
+        if runs is None:
             return None
-        if any(self.columns[k].scale is not None for k, _ in self.captured.content_guards):
-            return None
-        self._build(runs)
+        for k, holds in self.captured.content_guards:
+            contents = self.source.contents(k)
+            if contents is None or not holds(contents):
+                return None
+        self._build(runs, collected)
         began = time.perf_counter()
         count = len(indices)
         captured = self.captured
@@ -185,6 +235,8 @@ class Steps:
             batches = [(self._indices, indices[:count]), (captured.loss, losses)]
             batches += [(repeat.cut.hyper, table) for (_, repeat), table in zip(repeats, tables, strict=True)]
             batches += [(state, table) for (state, _), table in zip(draws, states, strict=True)]
+            gathered = [np.empty((count, *array.shape), array.dtype) for array in collected]
+            batches += zip(collected, gathered, strict=True)
             done = self._program.replay_over(batches, count, losses if is_checked else None)
             self._finish(repeats, tables, done)
         except BaseException:
@@ -205,7 +257,7 @@ class Steps:
         captured.loss[...] = losses[done - 1]
         spent = (time.perf_counter() - began) / done
         self._pace = spent if self._pace is None else 0.5 * (self._pace + spent)
-        return losses[:done].reshape(-1)
+        return losses[:done].reshape(-1), [table[:done] for table in gathered]
 
     @staticmethod
     def _finish(repeats: Any, tables: list[np.ndarray], done: int) -> None:
@@ -235,9 +287,9 @@ def repeated_runs(
     if not runs or len(launches) < len(runs):
         return None
     for (_, run), launch in zip(runs, launches[-len(runs) :], strict=True):
-        again = run.repeat.again  # type: ignore[union-attr]  # each has one
-        # Others change more scalars than the rate and the count.
-        if type(again) is not Relaunch or not same_launch((again.kernel, again.parts, again.arrays, again.scalars, launch[4]), launch):
+        assert run.repeat is not None
+        again = run.repeat.again.relaunch()
+        if not same_launch((again.kernel, again.parts, again.arrays, again.scalars, launch[4]), launch):
             return None
     return runs
 

@@ -21,7 +21,7 @@ from fastnn._core.capture_state import Uncapturable
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.capture.anomaly import checked
 from fastnn.capture.changes import code_of, what_is_changed
-from fastnn.capture.epoch import Column, Steps, can_run_ahead
+from fastnn.capture.epoch import Column, Columns, Source, Steps, can_run_ahead
 from fastnn.capture.guards import (
     MOST_PROGRAMS,
     Guards,
@@ -77,8 +77,8 @@ class Captured:
         self.trained = [p for p in guards.parameters if p._requires_grad]
         # The optimizer's other parameters, with the number of groups that were searched.
         self.others: tuple[int, list[Any]] = 0, []
-        # Many steps in one call over the columns that it was last asked for.
-        self.steps: tuple[tuple[Column, ...], Steps | None] | None = None
+        # Many steps in one call with batches of the source that it was last asked for.
+        self.steps: tuple[Source, Steps | None] | None = None
         # The generators whose draws the replays use, and whether NumPy's numbers are among them.
         self.generators: dict[Any, bool] = {}
         for _, draw in watch.draws:
@@ -88,14 +88,14 @@ class Captured:
             generator = draw.generator if isinstance(draw, Numbers) else drawn.__self__
             self.generators[generator] = self.generators.get(generator, False) or of_numpy
 
-    def steps_over(self, columns: Sequence[Column], size: int) -> Steps | None:
-        """Many steps in one call, with batches of these columns; None if that is not possible."""
-        if self.steps is None or not all(map(operator.is_, self.steps[0], columns)):
+    def steps_over(self, source: Source, size: int) -> Steps | None:
+        """Many steps in one call, with batches of this source; None if that is not possible."""
+        if self.steps is None or self.steps[0] is not source:
             try:
-                made = Steps(self, columns, size)
+                made = Steps(self, source, size)
             except Uncapturable:
                 made = None
-            self.steps = tuple(columns), made
+            self.steps = source, made
         return self.steps[1]
 
     def forget_others(self, optimizer: Optimizer) -> None:
@@ -197,7 +197,7 @@ class CompiledStep:
         self._refused: dict[tuple[Any, ...], Refusal] = {}
         self._warmed: set[tuple[Any, ...]] = set()
         # Of the last run.
-        self._columns: list[Column] = []
+        self._columns = Columns()
         # Steps under `detect_anomaly`.
         self._checked = 0
         self._last = ""
@@ -363,32 +363,33 @@ class CompiledStep:
                 raise ValueError(f"{name} must have {arrays[0].shape[:1]} rows as input 0, found shape {array.shape}")
         check_indices(indices, len(arrays[0]))
         # The same columns in each epoch: their program is kept.
-        if not all(map(operator.is_, [c.data for c in self._columns], arrays)) or len(arrays) != len(self._columns):
-            self._columns = [Column(array) for array in arrays]
-        columns = self._columns
+        known = [column.data for column in self._columns.columns]
+        if len(arrays) != len(known) or not all(map(operator.is_, known, arrays)):
+            self._columns = Columns(*[Column(array) for array in arrays])
         losses: list[np.ndarray] = []
         at = 0
         while at < len(indices):
-            losses.append(self._advance(columns, indices[at:]))
+            losses.append(self._advance(self._columns, indices[at:])[0])
             at += len(losses[-1])
         return _wrap(np.concatenate(losses) if losses else np.zeros(0, np.float32))
 
     def _advance(
-        self, columns: Sequence[Column], indices: np.ndarray, schedule: Any = None, is_checked: bool = False,
-        most: int | None = None,
-    ) -> np.ndarray:  # fmt: skip
+        self, source: Source, indices: np.ndarray, schedule: Any = None, is_checked: bool = False,
+        most: int | None = None, collected: Sequence[np.ndarray] = (),
+    ) -> tuple[np.ndarray, list[np.ndarray]]:  # fmt: skip
         """Some steps, at least one, for the first rows of ``indices``, which are valid; their losses.
 
         Args:
-            columns: the inputs and the target.
+            source: of the inputs and the target.
             schedule: stepped after each step, if given.
             is_checked: whether a loss that is not finite ends it, as the last; the schedule is not stepped then.
             most: the most steps.
+            collected: arrays that launches of the step write, whose numbers after each step are returned, too.
         """
         count, size = indices.shape
         count = count if most is None else min(count, most)
         if count > 1 and not anomaly["enabled"] and not launcher.is_watched() and can_run_ahead(schedule):
-            key = (thread_count._threads, *[((size, *c.data.shape[1:]), c.dtype, False) for c in columns])
+            key = (thread_count._threads, *[(*layout, False) for layout in source.layout(size)])
             captured = self._programs.get(key)
             # Changes are noticed by the next single step.
             if (
@@ -396,30 +397,25 @@ class CompiledStep:
                 and not (captured.values is not None and captured.values.changed())
                 and captured.guards.hold()
                 and self._is_ready(captured)
+                and (steps := captured.steps_over(source, size)) is not None
+                and (count := steps.count(count)) > 1
             ):
-                steps = captured.steps_over(columns, size)
                 captured.forget_others(self.optimizer)
                 for p in captured.trained:
                     p._grad_written()
-                count = 0 if steps is None else steps.count(count)
-                if steps is not None and count > 1:
-                    try:
-                        losses = steps.run(self.optimizer, self._clip, indices[:count], schedule, is_checked)
-                    except Uncapturable:
-                        losses, captured.steps = None, (tuple(columns), None)
-                    if losses is not None:
-                        self._last = ""
-                        return losses
-        # The batch's tensors are new ones: a step may keep its inputs.
-        batch = []
-        for column in columns:
-            room = column.room(size)
-            column.take(room, indices[0])
-            batch.append(_wrap(room))
-        loss = self(*batch)._data.reshape(-1)
+                try:
+                    found = steps.run(self.optimizer, self._clip, indices[:count], schedule, is_checked, collected)
+                except Uncapturable:
+                    found, captured.steps = None, (source, None)
+                if found is not None:
+                    self._last = ""
+                    return found
+        rooms = source.rooms(size)
+        source.take(rooms, indices[0])
+        loss = self(*map(_wrap, rooms))._data.reshape(-1)
         if schedule is not None and not (is_checked and not np.isfinite(loss).all()):
             schedule.step()
-        return loss
+        return loss, [array[None].copy() for array in collected]
 
     # -- Tracing ------------------------------------------------------------------------------
 

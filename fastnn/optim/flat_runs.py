@@ -17,7 +17,7 @@ import numpy as np
 
 from fastnn._core.flat_storage import Slot
 from fastnn._tensor.tensor import Tensor
-from fastnn.kernels.optim.optimizers import DONE, HYPER, LR, STEP, Relaunch
+from fastnn.kernels.optim.optimizers import DONE, HYPER, Relaunch
 from fastnn.nn.parameter import Parameter, settle
 from fastnn.optim.clip import Clip
 
@@ -178,11 +178,7 @@ class ReusableStep:
 
     def table(self, rates: Sequence[float]) -> np.ndarray:
         """The kernel's scalars in the next steps, one row for the learning rate of each."""
-        table = np.repeat(self.cut.hyper[None], len(rates), axis=0)
-        table[:, LR] = rates
-        table[:, STEP] = self.cut.steps.item(0) + 1 + np.arange(len(rates))
-        table[:, DONE] = 0.0
-        return table
+        return self.again.table(rates, self.cut.steps.item(0) + 1)
 
     def begin(self, run: FlatRun) -> None:
         """Remember the numbers before some steps, whose launches another program makes."""

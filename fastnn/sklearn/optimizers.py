@@ -7,6 +7,7 @@ like the learning rate, without the work that a changed option of a group makes.
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -47,6 +48,19 @@ class _Again:
     ) -> None:
         self.again, self.is_current, self.penalty, self.decay_at = again, again.is_current, penalty, decay_at
         self.epsilon, self.beta = epsilon, beta
+
+    def relaunch(self) -> Relaunch:
+        """The launch."""
+        return self.again
+
+    def table(self, rates: Sequence[float], step: float) -> np.ndarray:
+        """The scalars of the next updates, from step number ``step``: a row for each learning rate."""
+        table = self.again.table(rates, step)
+        if self.penalty is not None:
+            table[:, self.decay_at] = self.penalty.value
+        if self.epsilon is not None:
+            table[:, _ADAM_EPSILON] = [_epsilon(self.epsilon, self.beta, step + i) for i in range(len(rates))]
+        return table
 
     def launch(self, lr: float, step: float) -> None:
         """Repeat the update, as step number ``step``."""

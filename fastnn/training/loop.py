@@ -19,7 +19,7 @@ from fastnn._core.dtypes import check_array, warn_of_read_only
 from fastnn._core.errors import AnomalyError, ShapeError
 from fastnn._tensor.sequences import array_of
 from fastnn._tensor.tensor import Tensor, _wrap
-from fastnn.capture.epoch import Column
+from fastnn.capture.epoch import Column, Columns
 from fastnn.capture.step import CompiledStep
 from fastnn.kernels.runtime import allocation
 from fastnn.nn.class_loss import CrossEntropyLoss
@@ -171,8 +171,8 @@ class Rows:
             self.targets = self.targets.astype(np.int64, copy=False)
         self.scale = (1 / 255 if self.data.dtype == np.uint8 else 1.0) if scale is None else float(scale)
         self.shift = float(shift)
-        self.columns = Column(self.data, self.scale, self.shift), Column(self.targets)
-        self._buffers: dict[int, list[Tensor]] = {}
+        self.columns = Columns(Column(self.data, self.scale, self.shift), Column(self.targets))
+        self._buffers: dict[int, list[np.ndarray]] = {}
 
     @property
     def has_labels(self) -> bool:
@@ -186,10 +186,9 @@ class Rows:
         """The rows ``indices``, int64: data and targets; the next batch of this size reuses the tensors."""
         size = len(indices)
         if size not in self._buffers:
-            self._buffers[size] = [_wrap(column.room(size)) for column in self.columns]
-        for column, room in zip(self.columns, self._buffers[size], strict=True):
-            column.take(room._data, indices)
-        return self._buffers[size]
+            self._buffers[size] = self.columns.rooms(size)
+        self.columns.take(self._buffers[size], indices)
+        return list(map(_wrap, self._buffers[size]))
 
 
 def _array(name: str, value: Any) -> np.ndarray:
@@ -449,7 +448,7 @@ def _train_epoch(run: Run, step: CompiledStep, rows: Rows, order: np.ndarray) ->
             # For the errors of a step.
             run.batch = done + 1
             most = 1 if run.after_batch else None
-            losses = step._advance(rows.columns, part[at:], run.step_scheduler, run.check_finite, most).tolist()
+            losses = step._advance(rows.columns, part[at:], run.step_scheduler, run.check_finite, most)[0].tolist()
             at += len(losses)
             for loss in losses:
                 done += 1

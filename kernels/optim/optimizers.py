@@ -18,6 +18,7 @@ a copy.
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -110,6 +111,18 @@ class Relaunch:
     def is_current(self) -> bool:
         """Whether the launch would still have the same parts."""
         return self.threads == (thread_count._threads, thread_count.SERIAL_OPERATIONS)
+
+    def relaunch(self) -> Relaunch:
+        """Itself; of a launch that changes more scalars, the launch that it repeats."""
+        return self
+
+    def table(self, rates: Sequence[float], step: float) -> np.ndarray:
+        """The scalars of the next updates, from step number ``step``: a row for each learning rate."""
+        table = np.repeat(self.hyper[None], len(rates), axis=0)
+        table[:, LR] = rates
+        table[:, STEP] = step + np.arange(len(rates))
+        table[:, DONE] = 0.0
+        return table
 
     def launch(self, lr: float, step: float) -> None:
         """Repeat the update with another learning rate, as step number ``step``."""
