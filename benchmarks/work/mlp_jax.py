@@ -15,7 +15,7 @@ from benchmarks.work.batch_norm import jax_dropout, jax_norm
 
 
 def _trained(inputs: Inputs, case: Case) -> tuple[Any, Callable[..., Any]]:
-    """The first state, and ``step(state, x, y, number)``, one step of Adam, which returns the next state and the loss."""
+    """The first state, and one step of Adam: ``step(state, x, y, number)`` returns the next state and the loss."""
     import jax
     import optax
     from jax import numpy as jnp

@@ -19,6 +19,7 @@ from fastnn import kernels
 from fastnn._core.capture_state import Uncapturable
 from fastnn.capture.guards import is_ours, same_launch, span
 from fastnn.kernels.optim.optimizers import DONE
+from fastnn.kernels.rows.take_rows import SOURCES
 from fastnn.kernels.runtime import allocation, launcher
 from fastnn.kernels.runtime.compiler import FLOAT32, FLOAT64
 from fastnn.kernels.runtime.program import Program
@@ -30,7 +31,7 @@ from fastnn.random import Generator
 if TYPE_CHECKING:
     from fastnn.capture.step import Captured
 
-# The time in seconds after which Python is entered again, for progress bars and Ctrl-C; and the steps of the first call.
+# The seconds after which Python is entered again, for progress bars and Ctrl-C; and the steps of the first call.
 _LONGEST, _FIRST = 0.03, 8
 # The most bytes of the random numbers that are drawn ahead.
 _MOST_DRAWN = 2**24
@@ -42,18 +43,24 @@ class Column:
     Args:
         data: (rows, ...); copied if it is not C-contiguous.
         scale, shift: if given, a batch is ``data * scale + shift``, float32, of uint8 or float32 data.
+        dtype: of a batch; by default that of the data. Without a scale.
     """
 
-    def __init__(self, data: np.ndarray, scale: float | None = None, shift: float = 0.0) -> None:
+    def __init__(
+        self, data: np.ndarray, scale: float | None = None, shift: float = 0.0, dtype: np.dtype | None = None
+    ) -> None:
         self.data = np.require(data, requirements=("C", "A"))
         self.scale, self.shift = scale, shift
-        self.dtype = self.data.dtype if scale is None else FLOAT32
+        self.dtype = FLOAT32 if scale is not None else self.data.dtype if dtype is None else dtype
+        self._converts = scale is None and self.dtype != self.data.dtype
         width = math.prod(data.shape[1:])
         self.flat = self.data.reshape(len(data), width)
         # Numbers are copied by their bits: any type is rows of words.
         word = {0: FLOAT64, 4: FLOAT32}.get(width * self.dtype.itemsize % 8)
-        self._word = None if word is None or not self.data.size or self.dtype.hasobject else word
-        self.is_launched = scale is not None or self._word is not None
+        is_copied = self.data.size > 0 and not self.dtype.hasobject and not self._converts
+        self._word: Any = word if is_copied else None
+        self._is_converted = self._converts and self.data.size > 0 and self.data.dtype in SOURCES
+        self.is_launched = scale is not None or self._is_converted or self._word is not None
 
     def room(self, size: int) -> np.ndarray:
         """An array for a batch of this size."""
@@ -69,6 +76,10 @@ class Column:
             kernels.gather(flat, self.flat, indices, self.scale, self.shift)
         elif self._word is not None:
             kernels.take_rows(flat.view(self._word), self.flat.view(self._word), indices)
+        elif self._is_converted:
+            kernels.take_rows(flat, self.flat, indices)
+        elif self._converts:
+            out[...] = self.data[indices]
         else:
             np.take(self.data, indices, axis=0, out=out)
 
@@ -76,8 +87,9 @@ class Column:
 class Source(Protocol):
     """Where a step's batches come from: one array for each input and the target."""
 
-    is_launched: bool
-    """Whether batches are gathered by launches alone."""
+    @property
+    def is_launched(self) -> bool:
+        """Whether batches are gathered by launches alone."""
 
     def layout(self, size: int) -> list[tuple[tuple[int, ...], np.dtype]]:
         """Shape and dtype of each array of a batch."""
@@ -119,9 +131,9 @@ class Columns:
             column.take(room, indices)
 
     def contents(self, k: int) -> np.ndarray | None:
-        """All rows of array ``k``; None if they are scaled."""
+        """All rows of array ``k``; None if they are scaled or converted."""
         column = self.columns[k]
-        return column.data if column.scale is None else None
+        return None if column.dtype != column.data.dtype or column.scale is not None else column.data
 
 
 class Steps:

@@ -156,11 +156,15 @@ class SortedRows:
         self.rows, self.dtype = rows, dtype
         self._batches: dict[int, SortedBatch] = {}
 
-    def batch(self, indices: np.ndarray) -> list[np.ndarray]:
-        """The arrays of these rows."""
-        size = len(indices)
+    def arrays(self, size: int) -> list[np.ndarray]:
+        """The arrays of a batch of this size."""
         if size not in self._batches:
             self._batches[size] = batch_of(self.rows, size, self.dtype)
-        sort_columns(self._batches[size], self.rows, indices)
         ends, samples, values, _ = self._batches[size]
         return [ends, samples, values]
+
+    def batch(self, indices: np.ndarray) -> list[np.ndarray]:
+        """The arrays of these rows."""
+        arrays = self.arrays(len(indices))
+        sort_columns(self._batches[len(indices)], self.rows, indices)
+        return arrays

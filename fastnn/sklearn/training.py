@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
 import math
 import operator
@@ -18,9 +19,10 @@ import threadpoolctl
 from fastnn import kernels, optim
 from fastnn._autograd.modes import no_grad
 from fastnn._tensor.tensor import Tensor, _wrap
+from fastnn.capture.epoch import Column, Columns
 from fastnn.capture.step import CompiledStep
 from fastnn.kernels.matmul.sparse_rows import CompressedRows
-from fastnn.kernels.runtime import allocation, thread_count
+from fastnn.kernels.runtime import allocation, launcher, thread_count
 from fastnn.optim.optimizer import Optimizer
 from fastnn.sklearn.losses import Loss
 from fastnn.sklearn.network import Network, Objective, Plan, SquaredNorm
@@ -98,6 +100,7 @@ class Rows:
         self.x: Any = x.tocsr() if self.is_sparse else np.ascontiguousarray(x)
         self.dtype, self.target, self.weights = dtype, target, weights
         self._buffers: dict[int, list[np.ndarray]] = {}
+        self._rooms: dict[int, list[np.ndarray]] = {}
         # If it is set, batches are sorted.
         self.sorted: SortedRows | None = None
 
@@ -117,6 +120,44 @@ class Rows:
         """Consecutive rows of the data."""
         part = self.x[first:last]
         return _wrap(part.toarray() if self.is_sparse else part.astype(self.dtype, copy=False))
+
+    @property
+    def is_launched(self) -> bool:
+        """Whether batches without weights are gathered by launches alone."""
+        if self.weights is not None or (self.is_sparse and self.sorted is None):
+            return False
+        return self._columns.is_launched
+
+    @functools.cached_property
+    def _columns(self) -> Columns:
+        """The data, unless batches of it are sorted, and the target."""
+        assert self.target is not None
+        target = Column(self.target)
+        return Columns(target) if self.sorted is not None else Columns(Column(self.x, dtype=self.dtype), target)
+
+    def layout(self, size: int) -> list[tuple[tuple[int, ...], np.dtype]]:
+        """Shape and dtype of each array of a batch."""
+        return [(array.shape, array.dtype) for array in self.rooms(size)]
+
+    def rooms(self, size: int) -> list[np.ndarray]:
+        """The arrays of a batch, which the next batch of this size reuses."""
+        if size not in self._rooms:
+            data = [] if self.sorted is None else self.sorted.arrays(size)
+            self._rooms[size] = [*data, *self._columns.rooms(size)]
+        return self._rooms[size]
+
+    def take(self, rooms: list[np.ndarray], indices: np.ndarray) -> None:
+        """Gather the rows ``indices``, int64."""
+        first = len(rooms) - len(self._columns.columns)
+        if self.sorted is not None:
+            self.sorted.batch(indices)
+            launcher.independent()
+        self._columns.take(rooms[first:], indices)
+
+    def contents(self, k: int) -> np.ndarray | None:
+        """All rows of array ``k``."""
+        first = 0 if self.sorted is None else len(self.sorted.arrays(1))
+        return self._columns.contents(k - first) if k >= first else None
 
     def batch(self, indices: np.ndarray, dimensions: int, scale: float) -> tuple[list[np.ndarray], float]:
         """The rows ``indices``: data, target and, if there are any, weights; and the sum of the weights.
@@ -222,6 +263,11 @@ class Trainer:
             del bounds[-1]
         step = self._step(rows)
         constants = None if rows.target is None else self.loss.constants(rows.target)
+        if rows.is_launched:
+            whole = len(bounds) if bounds[-1] + batch_size == count else len(bounds) - 1
+            parts = [order[: whole * batch_size].reshape(whole, batch_size), order[None, whole * batch_size :]]
+            rates = None if schedule is None else _Rates(self, schedule, epochs * len(bounds))
+            return sum(self._steps_over(step, rows, part, rates, constants) for part in parts if part.size) / count
         for first, last in zip(bounds, [*bounds[1:], count], strict=True):
             indices = order[first:last]
             arrays, weight = rows.batch(indices, self._dimensions, self.loss.weight)
@@ -240,6 +286,32 @@ class Trainer:
                 loss += float(np.average(constants[indices], weights=_at(rows.weights, indices)))
             total += loss * len(indices)
         return total / count
+
+    def _steps_over(
+        self, step: CompiledStep, rows: Rows, batches: np.ndarray, rates: _Rates | None, constants: np.ndarray | None
+    ) -> float:
+        """Train on batches without weights, one in each row; the sum of the losses of their rows."""
+        count, size = batches.shape
+        norms: list[np.ndarray] = []
+        if self._norm is not None:
+            self._set_penalty(self.alpha / size)
+            norms = self._norm.parts
+        total, at = 0.0, 0
+        while at < count:
+            losses, sums = step._advance(rows, batches[at:], rates, collected=norms)
+            if rates is None:
+                self.steps += len(losses)
+            found = losses.tolist()
+            squares = np.concatenate(sums, axis=1) if sums else None
+            for i, value in enumerate(found):
+                loss = value * self.loss.reported
+                if squares is not None:
+                    loss += 0.5 * self.alpha / size * float(squares[i].sum())
+                if constants is not None:
+                    loss += float(np.average(constants[batches[at + i]]))
+                total += loss * size
+            at += len(found)
+        return total
 
     def _step(self, rows: Rows) -> CompiledStep:
         weighted = rows.weights is not None
@@ -302,6 +374,37 @@ class Trainer:
     def __reduce__(self) -> Any:
         # Recordings cannot be pickled; a copy trains on with a trainer of its own.
         return operator.itemgetter(0), ((self.saved(),),)
+
+
+class _Rates:
+    """A schedule of the learning rate at every batch, as a step takes it.
+
+    Args:
+        trainer: counts the batches.
+        schedule: the factor from the progress of the training, from 0 to 1.
+        batches: of the whole training.
+    """
+
+    def __init__(self, trainer: Trainer, schedule: Callable[[float], float], batches: int) -> None:
+        self._trainer, self._schedule, self._batches = trainer, schedule, batches
+        self._set()
+
+    def _set(self) -> None:
+        trainer = self._trainer
+        trainer._set_rate(trainer.rate * self._schedule(min(1.0, trainer.steps / self._batches)))
+
+    def step(self) -> None:
+        """After a batch."""
+        self._trainer.steps += 1
+        self._set()
+
+    def state_dict(self) -> dict[str, Any]:
+        """The batches so far."""
+        return {"steps": self._trainer.steps}
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go back."""
+        self._trainer.steps = state["steps"]
 
 
 @dataclass

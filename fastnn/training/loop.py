@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from fastnn import kernels
 from fastnn._autograd.modes import no_grad
 from fastnn._core.dtypes import check_array, warn_of_read_only
 from fastnn._core.errors import AnomalyError, ShapeError
@@ -21,7 +20,6 @@ from fastnn._tensor.sequences import array_of
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.capture.epoch import Column, Columns
 from fastnn.capture.step import CompiledStep
-from fastnn.kernels.runtime import allocation
 from fastnn.nn.class_loss import CrossEntropyLoss
 from fastnn.nn.module import Module
 from fastnn.optim.adam import Adam

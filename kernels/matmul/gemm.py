@@ -593,7 +593,8 @@ def _cut(
             group = max(group, min(_MOST_TOGETHER, _GROUP_BYTES // (depth_block * width * size)))
         else:
             width = 0
-            if a_row == 1 and depth > 1 and 1 < parts <= m // _LEAST_ROWS and mode & (BIAS | RELU_GATE | RELU_FLOOR) == 0:
+            is_gradient = a_row == 1 and depth > 1 and mode & (BIAS | RELU_GATE | RELU_FLOOR) == 0
+            if is_gradient and 1 < parts <= m // _LEAST_ROWS:
                 mode |= _BY_ROWS
                 # As many tiles for each part.
                 row_tiles = -(-row_tiles // parts) * parts

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import copy
-
 import numpy as np
 import pytest
 
@@ -52,7 +50,9 @@ def frozen_net():
 CASES = {
     "adam": (tanh_net, lambda p: optim.Adam(p, lr=0.01), nn.CrossEntropyLoss(), {}),
     "adamw": (full_net, lambda p: optim.AdamW(p, lr=0.01, weight_decay=0.1), nn.CrossEntropyLoss(), {}),
-    "amsgrad, clipped": (tanh_net, lambda p: optim.Adam(p, amsgrad=True), nn.CrossEntropyLoss(), {"max_grad_norm": 0.1}),
+    "amsgrad, clipped": (
+        tanh_net, lambda p: optim.Adam(p, amsgrad=True), nn.CrossEntropyLoss(), {"max_grad_norm": 0.1},
+    ),
     "sgd": (frozen_net, lambda p: optim.SGD([q for q in p if q.requires_grad], lr=0.1), nn.MSELoss(), {}),
     "frozen": (frozen_net, lambda p: optim.SGD(p, lr=0.1), nn.MSELoss(), {}),
     "momentum": (tanh_net, lambda p: optim.SGD(p, lr=0.1, momentum=0.9, nesterov=True), nn.L1Loss(), {}),
@@ -81,6 +81,13 @@ def make(name):
     y = rng.integers(0, 3, ROWS) if labels else rng.standard_normal((ROWS, 3)).astype(np.float32)
     order = rng.integers(0, ROWS, (40, BATCH))
     return step, model, [fastnn.from_numpy(a) for a in (*x, y, order)]
+
+
+class Each(fastnn.callbacks.Callback):
+    """With such a method every batch is a single step."""
+
+    def on_batch_end(self, run):
+        pass
 
 
 def state_of(step, model):
@@ -171,46 +178,43 @@ def test_columns_of_other_types():
         model = Embedded()
         step = fastnn.compile_step(model, nn.BCEWithLogitsLoss(), optim.Adam(model.parameters()))
         rng = np.random.default_rng(0)
-        columns = [
-            fastnn.from_numpy(a)
-            for a in (rng.integers(0, 7, 64), rng.integers(0, 2, 64).astype(bool), rng.random((64, 1)).astype(np.float32))
-        ]
+        mask = rng.integers(0, 2, 64).astype(bool)
+        arrays = rng.integers(0, 7, 64), mask, rng.random((64, 1)).astype(np.float32)
+        columns = [fastnn.from_numpy(a) for a in arrays]
         order = fastnn.from_numpy(rng.integers(0, 64, (9, 8)))
         losses = step.run(*columns, order).tolist() if many else single_steps(step, columns, order)
         results.append((losses, state_of(step, model)))
     assert results[0] == results[1]
 
 
-def schedules(optimizer):
-    yield optim.lr_scheduler.ExponentialLR(optimizer, 0.97)
-    yield optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=100)
-    yield optim.lr_scheduler.SequentialLR(
-        optimizer,
-        [optim.lr_scheduler.LinearLR(optimizer, 0.1, total_iters=9), optim.lr_scheduler.CosineAnnealingLR(optimizer, 90)],
-        [10],
+def in_sequence(optimizer):
+    warm_up = optim.lr_scheduler.LinearLR(optimizer, 0.1, total_iters=9)
+    return optim.lr_scheduler.SequentialLR(
+        optimizer, [warm_up, optim.lr_scheduler.CosineAnnealingLR(optimizer, 90)], [10]
     )
 
 
-@pytest.mark.parametrize("which", range(3))
-def test_schedules_of_batches(which):
+SCHEDULES = {
+    "exponential": lambda optimizer: optim.lr_scheduler.ExponentialLR(optimizer, 0.97),
+    "one cycle": lambda optimizer: optim.lr_scheduler.OneCycleLR(optimizer, 0.1, total_steps=100),
+    "in sequence": in_sequence,
+}
+
+
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedules_of_batches(name):
     rng = np.random.default_rng(0)
     x, y = rng.integers(0, 256, (ROWS, 5)).astype(np.uint8), rng.integers(0, 3, ROWS)
     results = []
-    for callback in (None, fastnn.callbacks.Callback()):
+    for callbacks in ([], [Each()]):
         fastnn.manual_seed(0)
         model = full_net()
         adam = optim.Adam(model.parameters(), lr=0.02)
-        schedule = list(schedules(adam))[which] if which == 0 else next(s for i, s in enumerate(schedules(adam)) if i == which)
-        if callback is not None:
-            # With such a method every batch is a single step.
-            callback = type("Each", (fastnn.callbacks.Callback,), {"on_batch_end": lambda self, run: None})()
+        schedule = SCHEDULES[name](adam)
         history = fastnn.fit(
-            model, x, y, epochs=4, batch_size=16, optimizer=adam, step_scheduler=schedule,
-            callbacks=[callback] if callback else [],
-        )  # fmt: skip
-        step = copy.copy(history)
+            model, x, y, epochs=4, batch_size=16, optimizer=adam, step_scheduler=schedule, callbacks=callbacks
+        )
         results.append((history["loss"], schedule.state_dict(), [p.tolist() for p in model.parameters()]))
-        assert step["loss"] == history["loss"]
     assert results[0] == results[1]
 
 
@@ -225,11 +229,10 @@ def test_first_loss_that_is_not_finite_is_the_last(monkeypatch):
         model = full_net()
         adam = optim.Adam(model.parameters(), lr=0.02)
         schedule = optim.lr_scheduler.ExponentialLR(adam, 0.9)
-        kind = type("Each", (fastnn.callbacks.Callback,), {"on_batch_end": lambda self, run: None})
         with pytest.raises(FloatingPointError) as caught:
             fastnn.fit(
                 model, x, y, batch_size=16, optimizer=adam, step_scheduler=schedule, shuffle=False,
-                callbacks=[kind()] if each else [],
+                callbacks=[Each()] if each else [],
             )  # fmt: skip
         results.append((
             str(caught.value), schedule.last_epoch, [p.detach().numpy().tobytes() for p in model.parameters()],
@@ -285,7 +288,7 @@ def test_invalid_arguments():
         step.run(x, y)
     with pytest.raises(TypeError, match="indices must be integers, found float32"):
         step.run(x, y, order.float())
-    with pytest.raises(ValueError, match=r"indices must have the shape \(steps, rows of a batch\), found shape \(640,\)"):
+    with pytest.raises(ValueError, match=r"indices must have the shape \(steps, .*\), found shape \(640,\)"):
         step.run(x, y, order.reshape(-1))
     with pytest.raises(ValueError, match=r"the target must have \(192,\) rows as input 0, found shape \(191,\)"):
         step.run(x, y[1:], order)
