@@ -71,7 +71,7 @@ def main() -> None:
     test = datasets.MNIST("data", train=False, download=True, transform=scale)
     all_rows = Subset(training, range(min(options.samples, len(training))))
     all_loader = DataLoader(all_rows, batch_size=128, shuffle=True, drop_last=True)
-    few_loader = DataLoader(Subset(training, range(2000)), batch_size=50, shuffle=True)
+    few_loader = DataLoader(Subset(training, range(min(2000, options.samples))), batch_size=50, shuffle=True)
     test_loader = DataLoader(test, batch_size=1000)
 
     teacher = nn.Sequential(
