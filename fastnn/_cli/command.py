@@ -6,6 +6,8 @@ import argparse
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, NoReturn
 
+INTERRUPTED = 130  # Exit status of a program ended by Ctrl-C: 128 + SIGINT.
+
 
 class Failure(Exception):
     """An error with a one-line message for the user; the exit status is 1."""

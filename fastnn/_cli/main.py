@@ -13,12 +13,13 @@ import os
 import sys
 from collections.abc import Sequence
 
-from fastnn._cli import bench, plot, programs
-from fastnn._cli.command import Command, Failure, Parser
+from fastnn._cli import bench, completion, files, plot, programs, train, use, warmup
+from fastnn._cli.command import INTERRUPTED, Command, Failure, Parser
 
-INTERRUPTED = 130  # Exit status of a program ended by Ctrl-C: 128 + SIGINT.
-
-COMMANDS: tuple[Command, ...] = (*programs.COMMANDS, *bench.COMMANDS, *plot.COMMANDS)
+COMMANDS: tuple[Command, ...] = (
+    *train.COMMANDS, *use.COMMANDS, *files.COMMANDS, *warmup.COMMANDS, *programs.COMMANDS, *bench.COMMANDS,
+    *plot.COMMANDS, *completion.COMMANDS,
+)  # fmt: skip
 
 
 def _parser() -> Parser:

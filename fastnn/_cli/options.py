@@ -10,6 +10,9 @@ from typing import Any
 
 OPTIMIZERS = ("adam", "adamw", "nadam", "radam", "rmsprop", "adagrad", "sgd")
 SCHEDULES = ("constant", "linear", "cosine", "onecycle", "step", "plateau")
+ACTIVATIONS = (
+    "relu", "leaky_relu", "elu", "selu", "gelu", "silu", "mish", "softplus", "tanh", "sigmoid", "identity",
+)  # fmt: skip
 PRECISIONS = ("float32",)
 
 
@@ -102,14 +105,12 @@ def precision(text: str) -> str:
 
 def add_network(parser: Any) -> None:
     """Options of the network and of the optimizer, for ``train`` and ``warmup``."""
-    from fastnn.tabular.network import ACTIVATIONS
-
     group = parser.add_argument_group("network")
     group.add_argument(
         "--hidden", metavar="WIDTHS", type=widths,
         help="widths of the hidden layers, as in 64,32; 0 for none (pictures: 256,128; tables: 64,32)",
     )  # fmt: skip
-    group.add_argument("--activation", choices=tuple(ACTIVATIONS), default="relu", help="of the hidden layers (relu)")
+    group.add_argument("--activation", choices=ACTIVATIONS, default="relu", help="of the hidden layers (relu)")
     group.add_argument(
         "--dropout", metavar="P", type=probability, default=0.0, help="probability, after each hidden layer (0)"
     )

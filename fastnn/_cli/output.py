@@ -6,7 +6,7 @@ import json
 import math
 import os
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO, Any
@@ -99,7 +99,7 @@ def check_output(path: str | os.PathLike[str] | None, option: str, size: int = 0
     try:
         check_writable(path)
         probe = f"{os.path.realpath(path)}.probe-{os.getpid()}"
-        if size and not os.path.exists(path) | os.path.exists(probe):
+        if size and (os.path.isfile(path) or not os.path.exists(path)):
             with open(probe, "xb") as file:
                 try:
                     for _ in range(0, size, 1 << 20):
@@ -125,21 +125,21 @@ def check_distinct(paths: dict[str, Any]) -> None:
 
 
 @contextmanager
-def one_line(*kinds: type[BaseException]) -> Iterator[None]:
+def one_line() -> Iterator[None]:
     """Turn errors of the data, and of packages that are missing, into a message of one line."""
     try:
         yield
-    except kinds or (ValueError, TypeError, ModuleNotFoundError, MemoryError) as error:
+    except (ValueError, TypeError, ImportError, MemoryError) as error:
         raise Failure(str(error) or f"out of memory ({type(error).__name__})") from error
 
 
-def table(rows: list[tuple[str, ...]], indent: str = "  ") -> str:
+def table(rows: Sequence[tuple[str, ...]]) -> str:
     """Rows of texts in columns; the first column to the left, the others to the right."""
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
-        cells = [cell.ljust(w) if i == 0 else cell.rjust(w) for i, (cell, w) in enumerate(zip(row, widths, strict=True))]
-        lines.append((indent + "  ".join(cells)).rstrip())
+        cells = [row[0].ljust(widths[0]), *(cell.rjust(w) for cell, w in zip(row[1:], widths[1:], strict=True))]
+        lines.append(f"  {'  '.join(cells)}")
     return "\n".join(lines)
 
 

@@ -107,6 +107,7 @@ def _pictures(data: Pictures, options: argparse.Namespace, say: Callable[[str], 
         test = Part(model.inputs(data.test_pixels), target.encode(data.test_labels), "test")
     inputs = model.inputs(data.pixels)
     fraction = options.validation
+    validation: Part | None
     if isinstance(fraction, Path):
         held = read(fraction)
         if not isinstance(held, Pictures) or held.labels is None:
@@ -144,7 +145,8 @@ def _table(frame: Any, options: argparse.Namespace, say: Callable[[str], None]) 
     if isinstance(fraction, Path):
         validation_frame = _read_second(fraction, name, options, say)
     elif fraction is None or fraction:
-        frame, validation_frame = _split_table(frame, target, _OF_TABLES if fraction is None else fraction, options.seed)
+        fraction = _OF_TABLES if fraction is None else fraction
+        frame, validation_frame = _split_table(frame, target, fraction, options.seed)
     if len(frame) < 2:
         raise Failure(f"{options.data}: {len(frame)} row to train on, expected at least 2")
     names = list(frame.columns.drop(name))
@@ -217,8 +219,8 @@ def _describe(model: TabularModel, training: Part, validation: Part | None, say:
     assert columns is not None
     rows = f"{len(training.inputs):,} rows to train on"
     say(rows + ("" if validation is None else f", {len(validation.inputs):,} to validate"))
-    kind = f"{len(target.classes)} classes ({shortened(target.class_names)})" if target.classes else "a number (regression)"
-    say(f"target {target.name}: {kind}")
+    classes = f"{len(target.classes)} classes ({shortened(target.class_names)})"
+    say(f"target {target.name}: {classes if target.classes else 'a number (regression)'}")
     parts = [
         f"{len(names)} {word if len(names) == 1 else plural}"
         for names, word, plural in (

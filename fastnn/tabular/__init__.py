@@ -8,8 +8,8 @@
     model.predict(read_table("new.csv"))
     model.network                        # the fastnn.nn.Sequential
 
-Tables need pandas and scikit-learn: ``pip install 'fastnn[cli]'``. The file has plain numbers and texts only; reading it
-runs no code of the file.
+Tables need pandas and scikit-learn: ``pip install 'fastnn[cli]'``. The file has plain numbers and texts only; reading
+it runs no code of the file.
 """
 
 from fastnn.tabular.columns import Columns
@@ -19,5 +19,14 @@ from fastnn.tabular.reading import Pictures, read, read_table
 from fastnn.tabular.target import Target
 
 __all__ = [
-    "ACTIVATIONS", "Columns", "Pictures", "Pixels", "Plan", "TabularModel", "Target", "load_model", "read", "read_table",
-]  # fmt: skip
+    "ACTIVATIONS",
+    "Columns",
+    "Pictures",
+    "Pixels",
+    "Plan",
+    "TabularModel",
+    "Target",
+    "load_model",
+    "read",
+    "read_table",
+]

@@ -178,6 +178,13 @@ class Columns:
             parts.append(self._encoder.transform(self.texts(frame)))
         return np.ascontiguousarray(np.concatenate(parts, axis=1))
 
+    def in_units(self, inputs: np.ndarray) -> np.ndarray:
+        """The inputs with numbers in the units of the table, float64 (rows, inputs)."""
+        out = inputs.astype(np.float64)
+        count = len(self.mean)
+        out[:, :count] = out[:, :count] * self.scale + self.mean
+        return out
+
     def matrix(self, frame: Any) -> np.ndarray:
         """The numbers and dates before they are scaled, float64 (rows, columns), NaN where missing."""
         return _matrix(frame, self.numbers, self.dates)

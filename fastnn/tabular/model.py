@@ -13,6 +13,7 @@ from fastnn._autograd.modes import no_grad
 from fastnn._core.errors import ShapeError
 from fastnn._tensor.tensor import Tensor
 from fastnn.nn.container import Sequential
+from fastnn.random import fork_rng
 from fastnn.serialization import load, save
 from fastnn.tabular.columns import Columns
 from fastnn.tabular.network import Plan
@@ -177,7 +178,13 @@ def load_model(file: str | os.PathLike[str] | IO[bytes]) -> TabularModel:
         if pixels is not None:
             pixels = Pixels(tuple(pixels["shape"]), float(pixels["scale"]), float(pixels["shift"]))
         weights: dict[str, Tensor] = data["state_dict"]
-        network = plan.build()
+        # The sizes in the plan must not ask for memory that the file does not have.
+        sizes = (plan.inputs, *plan.hidden, plan.outputs)
+        matrices = sorted(tuple(w.shape) for w in weights.values() if w.dim() == 2)
+        if matrices != sorted(zip(sizes[1:], sizes[:-1], strict=True)):
+            raise ValueError("the weights are not those of the plan")
+        with fork_rng():
+            network = plan.build()
         network.load_state_dict(weights)
         if plan.outputs != target.outputs:
             raise ValueError(f"{plan.outputs} outputs for {target.outputs} classes")

@@ -137,7 +137,8 @@ def _read_csv(pandas: Any, path: str | os.PathLike[str], encoding: str, header: 
     except pandas.errors.ParserError as error:
         raise ValueError(f"{path}: {_first_line(error).replace('Error tokenizing data. C error: ', '')}") from error
     except UnicodeError as error:
-        raise ValueError(f"{path}: not in {encoding.removesuffix('-sig')}: give its --encoding, such as latin-1") from error
+        name = encoding.removesuffix("-sig")
+        raise ValueError(f"{path}: not a text in {name}: give its encoding, such as --encoding latin-1") from error
     except LookupError as error:
         raise ValueError(f"there is no encoding {encoding!r}, expected one such as utf-8 or latin-1") from error
     except (EOFError, zipfile.BadZipFile) as error:

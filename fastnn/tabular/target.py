@@ -51,7 +51,7 @@ class Target:
             task = "regression" if is_number and not (few and _are_whole(distinct)) else "classification"
         if task == "regression":
             if not is_number:
-                raise ValueError(f"the target {name!r} has texts such as {str(array[0])!r}, and regression needs numbers")
+                raise ValueError(f"the target {name!r} has texts such as {str(array[0])!r}; regression needs numbers")
             numbers = array.astype(np.float64)
             if len(distinct) < 2:
                 raise ValueError(f"the target {name!r} has only one value, {distinct[0]}: there is nothing to learn")
@@ -112,7 +112,7 @@ class Target:
         Raises: ValueError or TypeError for other data.
         """
         target = cls(**data)
-        if target.kind not in ("classification", "regression") or (target.kind == "classification") != bool(target.classes):
+        if target.kind != ("classification" if target.classes else "regression"):
             raise ValueError(f"not a target: {data}")
         return target
 
