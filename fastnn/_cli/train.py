@@ -223,6 +223,7 @@ def _report(prepared: Any, options: argparse.Namespace, history: Any, results: d
         feature_names=None if model.columns is None else model.columns.names, target_name=model.target.name,
         settings={name.replace("_", " "): value for name, value in settings.items()},
         profile=_profile(prepared, options),
+        image_shape=() if model.pixels is None else model.pixels.shape if len(model.pixels.shape) == 2 else (),
         title=f"{Path(results['data']).name}: {model.target.name}",
     )  # fmt: skip
 
