@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import math
+import os
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,6 +23,8 @@ from fastnn.tabular.target import Target
 
 # Fractions of the rows that are held out, by default and of pictures that have a test set.
 _OF_TABLES, _OF_PICTURES = 0.2, 0.1
+# The weight, its gradient, and two numbers of the optimizer.
+_BYTES_OF_WEIGHT = 16
 _HIDDEN_OF_TABLES, _HIDDEN_OF_PICTURES = (64, 32), (256, 128)
 
 
@@ -77,11 +81,24 @@ def _plan(options: argparse.Namespace, inputs: int, target: Target, hidden: tupl
 
 
 def _build(plan: Plan) -> Any:
+    """The network. Linux grants more memory than there is, and ends the process that uses it."""
+    sizes = (plan.inputs, *plan.hidden, plan.outputs)
+    needed = sum(a * b for a, b in zip(sizes[:-1], sizes[1:], strict=True)) * _BYTES_OF_WEIGHT
     try:
+        if needed > _memory():
+            raise MemoryError
         return plan.build()
-    except (MemoryError, ValueError) as error:
-        sizes = "-".join(map(str, (plan.inputs, *plan.hidden, plan.outputs)))
-        raise Failure(f"no memory for layers of the widths {sizes}") from error
+    except MemoryError as error:
+        widths = "-".join(map(str, sizes))
+        raise Failure(f"a network {widths} needs {needed / 1e9:.3g} GB of memory: too much for this machine") from error
+
+
+def _memory() -> float:
+    """The bytes of memory of this machine; infinity where they are not known."""
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError, OSError):
+        return math.inf
 
 
 # -- Pictures ---------------------------------------------------------------------------------

@@ -17,6 +17,10 @@ from fastnn.tabular.extras import optional
 
 # The values of a column of texts that get an input of their own: the most frequent ones.
 MOST_VALUES = 64
+# Squares of larger numbers are infinite.
+LARGEST = 1e100
+# Inputs that are further from the mean are moved here: float32 ends at 3e38.
+_FURTHEST = 1e30
 _MISSING = ""
 _DATE = re.compile(r"\s*\d{4}[-/]\d{1,2}[-/]\d{1,2}([ T]\d{1,2}:\d{2}.*)?\s*")
 
@@ -173,7 +177,8 @@ class Columns:
         parts = []
         if self._scaler is not None:
             matrix = _matrix(frame, self.numbers, self.dates)
-            parts.append(self._imputer.transform(self._scaler.transform(matrix)).astype(np.float32))
+            scaled = self._imputer.transform(self._scaler.transform(matrix))
+            parts.append(np.clip(scaled, -_FURTHEST, _FURTHEST).astype(np.float32))
         if self._encoder is not None:
             parts.append(self._encoder.transform(self.texts(frame)))
         return np.ascontiguousarray(np.concatenate(parts, axis=1))
@@ -230,9 +235,10 @@ def _similar(name: str, names: Any) -> str:
     """The end of a message about a column that does not exist."""
     import difflib
 
-    close = difflib.get_close_matches(name, list(names), 1)
+    lowered = {str(other).lower(): other for other in names}
+    close = difflib.get_close_matches(name.lower(), lowered, 1)
     if close:
-        return f"; did you mean {close[0]!r}?"
+        return f"; did you mean {lowered[close[0]]!r}?"
     some = ", ".join(list(names)[:8]) + (", ..." if len(names) > 8 else "")
     return f"; the columns are {some}"
 
@@ -267,7 +273,7 @@ def _roles(frame: Any, drop: tuple[str, ...], keep: tuple[str, ...], categorical
         elif _are_dates(column):
             roles.dates.append(name)
         elif distinct > max(10, len(column) // 2) and name not in keep:
-            leave_out(name, "a different text in most rows")
+            leave_out(name, "nearly as many different texts as rows")
         else:
             roles.categories.append(name)
     return roles
@@ -328,9 +334,11 @@ def _matrix(frame: Any, numbers: list[str], dates: list[str]) -> np.ndarray:
             _refuse(name, "a number", column, parsed)
             column = parsed
         out[:, i] = column.astype("Float64").to_numpy(np.float64, na_value=np.nan)
-        infinite = np.isinf(out[:, i])
-        if infinite.any():
-            raise ValueError(f"the column {name!r} has an infinite number in row {int(infinite.argmax()) + 1}")
+        too_large = np.abs(out[:, i]) > LARGEST
+        if too_large.any():
+            row = int(too_large.argmax())
+            number = "an infinite number" if np.isinf(out[row, i]) else f"{out[row, i]:g}, which is too large,"
+            raise ValueError(f"the column {name!r} has {number} in row {row + 1}")
     for i, name in enumerate(dates, len(numbers)):
         parsed = _days(frame[name])
         _refuse(name, "a date such as 2026-01-31", frame[name], parsed)

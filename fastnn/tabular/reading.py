@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import errno
 import io
 import os
 import re
@@ -84,6 +85,8 @@ def read_table(path: str | os.PathLike[str], *, encoding: str = "utf-8", header:
     [{'x': 1.5, 'y': 'a'}]
     """
     ending = _ending(path)
+    if str(path) != "-" and not Path(path).exists():
+        raise FileNotFoundError(errno.ENOENT, "no such file or folder", os.fspath(path))
     if str(path) != "-" and ending not in (*_TEXT, *_PARQUET):
         raise ValueError(f"{path}: cannot tell the format by the name, expected {FORMATS}")
     pandas = optional("pandas", "a table")

@@ -7,6 +7,8 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.tabular.columns import LARGEST
+
 # A column of at most so many different whole numbers has classes.
 MOST_CLASSES_OF_NUMBERS = 20
 
@@ -43,8 +45,8 @@ class Target:
         """
         array = _plain(values)
         is_number = array.dtype.kind in "iuf"
-        if is_number and not np.isfinite(array).all():
-            raise ValueError(f"the target {name!r} has an infinite number")
+        if is_number and not (np.abs(array) <= LARGEST).all():
+            raise ValueError(f"the target {name!r} has an infinite or too large number")
         distinct = np.unique(array) if array.dtype.kind != "O" else np.array(sorted({str(v) for v in array}))
         if task is None:
             few = len(distinct) <= min(MOST_CLASSES_OF_NUMBERS, max(2, len(array) // 2))
