@@ -11,7 +11,7 @@ PAGES = Path(__file__).parents[2] / "docs"
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 OF_PAGES = [
     pytest.param(block, id=f"{page}-{i}")
-    for page in ("capture.md", "classic.md", "scikit-learn.md", "using.md")
+    for page in ("capture.md", "classic.md", "scikit-learn.md", "training.md", "using.md")
     for i, block in enumerate(
         re.findall(r"```python\n(.*?)```", (PAGES / page).read_text(encoding="utf-8"), flags=re.DOTALL)
     )
