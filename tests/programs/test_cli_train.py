@@ -69,8 +69,8 @@ def pictures(folder):
 
 def frame_of(count=90, seed=0):
     """A table whose class follows from its columns, with missing values, categories and dates."""
-    pandas = pytest.importorskip("pandas")
-    pytest.importorskip("sklearn")
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
+    pytest.importorskip("sklearn", reason="scikit-learn is not installed")
     rng = np.random.default_rng(seed)
     kind = np.arange(count) % 3
     frame = pandas.DataFrame(
@@ -139,7 +139,7 @@ def test_mnist_is_the_default(capsys, monkeypatch):
 
 
 def test_from_a_table_to_predictions(capsys, tables):
-    pandas = pytest.importorskip("pandas")
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
     status, out, err = run(
         capsys, "train", "data.csv", "--target", "kind", "--drop", "price", "--save", "m.pt", "--report", "r.html",
         "--epochs", "60", "--lr", "0.01", "--json", "r.json", "--threads", fastnn.get_num_threads(),
@@ -196,8 +196,8 @@ def test_regression_by_its_target(capsys, tables):
 
 
 def test_parquet_npz_and_standard_input(capsys, tables, monkeypatch):
-    pytest.importorskip("pyarrow")
-    pandas = pytest.importorskip("pandas")
+    pytest.importorskip("pyarrow", reason="pyarrow is not installed")
+    pandas = pytest.importorskip("pandas", reason="pandas is not installed")
     frame_of().to_parquet("data.parquet")
     assert run(capsys, "train", "data.parquet", "--target", "kind", *SMALL, "--save", "m.pt")[0] == 0
     assert run(capsys, "predict", "m.pt", "data.parquet", "-o", "p.parquet", "--with", "when")[0] == 0
@@ -218,7 +218,7 @@ def test_parquet_npz_and_standard_input(capsys, tables, monkeypatch):
 
 @pytest.mark.parametrize("task", ["kind", "price", "pictures"])
 def test_onnx_gives_the_predictions_for_the_columns_as_they_are(capsys, tables, pictures, task):
-    onnxruntime = pytest.importorskip("onnxruntime")
+    onnxruntime = pytest.importorskip("onnxruntime", reason="onnxruntime is not installed")
     data = pictures if task == "pictures" else "data.csv"
     argv = [] if task == "pictures" else ["--target", task, "--drop", "id"]
     assert run(capsys, "train", data, *argv, "--epochs", "10", "--hidden", "8,8", "--save", "m.pt")[0] == 0
@@ -439,7 +439,7 @@ def test_warmup_compiles_for_a_model_and_for_options(capsys, pictures):
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "tcsh"])
 def test_completion_knows_the_options(capsys, shell):
-    pytest.importorskip("shtab")
+    pytest.importorskip("shtab", reason="shtab is not installed")
     status, out, err = run(capsys, "completion", shell)
     assert (status, err) == (0, "")
     assert "early-stopping" in out
