@@ -15,6 +15,9 @@ import numpy as np
 # Characters that HTML does not allow: controls, halves of surrogate pairs and non-characters.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 
+# Of images, whose opacity is the share of a full colour: so they suit a light and a dark page.
+BLUE, ORANGE = (40, 125, 205), (222, 112, 32)
+
 Child = Element | str | None
 
 
@@ -55,8 +58,8 @@ def to_html(root: Element) -> str:
 
 def name(text: str, limit: int = 60) -> Element:
     """A name of the user's. Its writing direction does not reach the text around it, and a long one is cut."""
-    short = shorten(text, limit)
-    return element("bdi", short, title=text[:500] if short != text else None)
+    short = shorten(text, limit) if text.strip() else "(no name)"
+    return element("bdi", short, title=text[:500] if len(text) > limit else None)
 
 
 def shorten(text: str, limit: int) -> str:

@@ -67,6 +67,34 @@ def linear(values: np.ndarray, count: int = 5, *, integers: bool = False, unit: 
     return Scale(low, high, tuple(float(tick) for tick in ticks), _labels(ticks, step, unit))
 
 
+def percentages(values: np.ndarray) -> Scale:
+    """A scale of percentages, which does not go beyond 0% and 100% if they do not.
+
+    >>> percentages(np.array([100.0, 100.0])).labels
+    ('95%', '96%', '97%', '98%', '99%', '100%')
+    """
+    low, high = _ends(values)
+    if low >= 0 and high <= 100 and high - low < 1e-6:
+        values = np.array([max(low - 5, 0.0), min(high + 5, 100.0)])
+    return linear(values, 5, unit="%")
+
+
+def epochs(numbers: np.ndarray) -> Scale:
+    """A scale of epochs: round numbers, and the first.
+
+    >>> epochs(np.arange(1.0, 31.0)).labels
+    ('1', '5', '10', '15', '20', '25', '30')
+    """
+    scale = linear(numbers, 6, integers=True, pad=False)
+    first = float(numbers[0])
+    if scale.low != first or scale.ticks[0] == first:
+        return scale
+    gap = scale.ticks[1] - scale.ticks[0] if len(scale.ticks) > 1 else 1.0
+    later = tuple(tick for tick in scale.ticks if tick - first >= 0.5 * gap)
+    labels = tuple(label for tick, label in zip(scale.ticks, scale.labels, strict=True) if tick in later)
+    return Scale(scale.low, scale.high, (first, *later), (f"{first:,.0f}", *labels))
+
+
 def logarithmic(values: np.ndarray) -> Scale:
     """A logarithmic scale of positive values: ticks at powers of ten, and at 2 and 5 times them if these are few.
 
