@@ -11,7 +11,7 @@ PAGES = Path(__file__).parents[2] / "docs"
 BLOCKS = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
 OF_PAGES = [
     pytest.param(block, id=f"{page}-{i}")
-    for page in ("capture.md", "classic.md", "scikit-learn.md", "training.md", "using.md")
+    for page in ("capture.md", "classic.md", "report.md", "scikit-learn.md", "training.md", "using.md")
     for i, block in enumerate(
         re.findall(r"```python\n(.*?)```", (PAGES / page).read_text(encoding="utf-8"), flags=re.DOTALL)
     )
@@ -32,7 +32,9 @@ def test_example_runs(block, capsys):
 
 
 @pytest.mark.parametrize("block", OF_PAGES)
-def test_example_of_a_page_runs(block, tmp_path):
+def test_example_of_a_page_runs(block, tmp_path, monkeypatch):
+    # In a folder of its own: some write files.
+    monkeypatch.chdir(tmp_path)
     # In a file: a forward is captured by its source.
     (tmp_path / "example.py").write_text(block)
     runpy.run_path(str(tmp_path / "example.py"), run_name="__main__")
