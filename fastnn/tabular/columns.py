@@ -34,6 +34,15 @@ class _Roles:
     categories: list[str] = field(default_factory=list)
     left_out: dict[str, list[str]] = field(default_factory=dict)
 
+    def leave_out(self, is_used: np.ndarray, reason: str) -> None:
+        """Keep only some of the numbers and dates, in this order."""
+        names = [*self.numbers, *self.dates]
+        left = [name for name, used in zip(names, is_used, strict=True) if not used]
+        if left:
+            self.left_out.setdefault(reason, []).extend(left)
+            self.numbers = [name for name in self.numbers if name not in left]
+            self.dates = [name for name in self.dates if name not in left]
+
 
 class Columns:
     """The columns that a network reads, and how.
@@ -102,15 +111,22 @@ class Columns:
                 if name not in frame.columns:
                     raise ValueError(f"there is no column {name!r} to {option}{_similar(name, frame.columns)}")
         roles = _roles(frame, drop, keep, categorical)
-        if not (roles.numbers or roles.dates or roles.categories):
-            reasons = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in roles.left_out.items())
-            raise ValueError(f"no column is left to learn from ({reasons or 'there is none but the target'})")
+        # Of all rows, so that an error names the row of the file.
         matrix = _matrix(frame, roles.numbers, roles.dates)
         if rows is not None:
             matrix, frame = matrix[rows], frame.iloc[rows]
+        # Rows that are held out may have the only values of a column. Its weights would stay random.
+        is_used = _vary(matrix) | np.isin([*roles.numbers, *roles.dates], keep)
+        roles.leave_out(is_used, "the same value, or none, in all rows to train on")
+        matrix = matrix[:, is_used]
+        if not (roles.numbers or roles.dates or roles.categories):
+            reasons = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in roles.left_out.items())
+            raise ValueError(f"no column is left to learn from ({reasons or 'there is none but the target'})")
         mean = scale = fill = np.zeros(0)
         indicated: list[int] = []
         if matrix.shape[1]:
+            # scikit-learn warns of a column without values.
+            matrix = np.where(np.isnan(matrix).all(axis=0), 0.0, matrix)
             scaler = StandardScaler().fit(matrix)
             imputer = SimpleImputer(strategy="median", keep_empty_features=True).fit(scaler.transform(matrix))
             mean, scale, fill = scaler.mean_, scaler.scale_, imputer.statistics_
@@ -231,6 +247,14 @@ class Columns:
         if {array.shape for array in arrays.values()} != {(count,)} or len(data["values"]) != len(data["categories"]):
             raise ValueError("the columns of the model and their numbers do not fit together")
         return cls(**{**data, **arrays})
+
+
+def _vary(matrix: np.ndarray) -> np.ndarray:
+    """Whether the numbers of each column differ, or some are missing and others not."""
+    is_missing = np.isnan(matrix)
+    low, high = np.where(is_missing, np.inf, matrix).min(axis=0), np.where(is_missing, -np.inf, matrix).max(axis=0)
+    result: np.ndarray = (low < high) | (is_missing.any(axis=0) & ~is_missing.all(axis=0))
+    return result
 
 
 def _similar(name: str, names: Any) -> str:

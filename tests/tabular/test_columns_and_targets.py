@@ -91,6 +91,21 @@ def test_the_same_columns_from_plain_data():
     assert (coded.transform(floats) == coded.transform(frame)).all()
 
 
+def test_only_the_training_rows_have_numbers_that_count():
+    frame = pandas.DataFrame({"a": [1.0, 3.0, 100.0, 100.0], "b": [5.0, 5.0, 6.0, 7.0], "c": [None, None, 1.0, 2.0]})
+    columns = Columns.fit(frame, rows=np.array([0, 1]))
+    # Nothing can be learned of b and c, but all rows decide what a column is.
+    assert (columns.numbers, columns.mean.tolist(), columns.scale.tolist()) == (["a"], [2.0], [1.0])
+    assert list(columns.left_out.values()) == [["b", "c"]]
+    with pytest.raises(ValueError, match="no column is left"):
+        Columns.fit(frame[["b", "c"]], rows=np.array([0, 1]))
+    kept = Columns.fit(frame, rows=np.array([0, 1]), keep=("b", "c"))
+    assert kept.numbers == ["a", "b", "c"]
+    assert np.isfinite(kept.transform(frame)).all()
+    with pytest.raises(ValueError, match="in row 4"):
+        Columns.fit(frame.assign(a=[1, 2, 3, np.inf]), rows=np.array([0, 1]))
+
+
 def test_values_that_are_rare_or_far_away():
     rng = np.random.default_rng(0)
     frame = pandas.DataFrame({"many": rng.integers(0, 500, 2000).astype(str), "x": rng.random(2000)})
