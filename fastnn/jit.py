@@ -89,7 +89,10 @@ def save(m: Any, f: Any) -> None:
 
 
 def load(f: Any, map_location: Any = None) -> Any:
-    """Load a whole module written by ``save``; TorchScript programs are not supported."""
+    """Load a whole module written by ``save``; TorchScript programs are not supported.
+
+    The file can run any code, as with ``fastnn.load(f, weights_only=False)``.
+    """
     return _load(f, map_location, weights_only=False)
 
 

@@ -138,8 +138,7 @@ LIBRARIES = (
         version="1.9.2",
         trains="a regression by four guides, NUTS and HMC, a mixture, a VAE, a Bayesian network, three flows",
         dependencies=("opt_einsum==3.4.0", "pyro-api==0.1.2"),
-        missing="The effective sample size in MCMC.summary(), which uses complex tensors; loading a file of the "
-        "parameter store.",
+        missing="The effective sample size in MCMC.summary(), which uses complex tensors.",
     ),
     Library(
         name="pytorch-ignite",
@@ -196,7 +195,6 @@ LIBRARIES = (
         version="2.9.2",
         trains="PPO, A2C, DQN, DQN with hindsight, SAC and TD3, with callbacks, saved and loaded",
         dependencies=(*MATPLOTLIB, *PANDAS, "Farama-Notifications==0.0.6", "gymnasium==1.4.0"),
-        missing="Loading a policy by itself: its file holds objects of other libraries.",
     ),
     Library(
         name="tabm",
