@@ -203,7 +203,7 @@ def install() -> None:
     """Make ``import torch`` and ``import torchvision`` import fastnn in this process, permanently.
 
     ``torch.__version__`` is then the PyTorch version that fastnn follows, as scripts require a minimum version, and
-    ``torch.__name__`` is ``"torch"``.
+    ``torch.__name__`` is ``"torch"`` and ``torch.jit.__name__`` is ``"torch.jit"``.
 
     Raises: RuntimeError if PyTorch is imported already.
     """
@@ -216,7 +216,8 @@ def install() -> None:
             if name in sys.modules:
                 change(sys.modules[name])
     fastnn.__version__ = version.TorchVersion(_VERSION)
-    fastnn.__name__ = "torch"
+    # hummingbird-ml names its backends after the modules.
+    fastnn.__name__, sys.modules["fastnn.jit"].__name__ = "torch", "torch.jit"
 
 
 # --------------------------------------------------------------------------------------------

@@ -75,8 +75,9 @@ def _finish(array: np.ndarray, out: Tensor | None, requires_grad: bool = False) 
 
 
 def rand(
-    *args: Any, size: Any = None, generator: Generator | None = None, out: Tensor | None = None, dtype: _dtype | None = None,
-    layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False,
+    *args: Any, size: Any = None, generator: Generator | None = None, out: Tensor | None = None,
+    dtype: _dtype | None = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:  # fmt: skip
     """Numbers uniform in [0, 1).
 
@@ -90,8 +91,9 @@ def rand(
 
 
 def randn(
-    *args: Any, size: Any = None, generator: Generator | None = None, out: Tensor | None = None, dtype: _dtype | None = None,
-    layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False,
+    *args: Any, size: Any = None, generator: Generator | None = None, out: Tensor | None = None,
+    dtype: _dtype | None = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:  # fmt: skip
     """Numbers of the standard normal distribution.
 
