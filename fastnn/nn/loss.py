@@ -525,7 +525,8 @@ def _cannot_be_negative(node: Any) -> bool:
             return True
         if node.title in ("Add", "Mul", "Div"):
             # A tensor and a number.
-            numbers: list[Any] = [n for n in (getattr(node, "x", None), getattr(node, "y", None)) if type(n) in (int, float)]
+            operands: list[Any] = [getattr(node, "x", None), getattr(node, "y", None)]
+            numbers = [n for n in operands if type(n) in (int, float)]
             if len(numbers) != 1 or not numbers[0] >= 0:
                 return False
         elif node.title not in _MOVES:
