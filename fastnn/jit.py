@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import typing
 from collections.abc import Iterator
 from typing import Any
@@ -110,3 +111,7 @@ class TracerWarning(Warning):
 def annotate(the_type: Any, the_value: Any) -> Any:
     """The value itself: types are for readers."""
     return the_value
+
+
+# torch.jit under `fastnn run`, where the package is named torch: hummingbird-ml calls a backend by this name.
+__name__ = f"{sys.modules['fastnn'].__name__}.jit"

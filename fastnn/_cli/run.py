@@ -216,8 +216,7 @@ def install() -> None:
             if name in sys.modules:
                 change(sys.modules[name])
     fastnn.__version__ = version.TorchVersion(_VERSION)
-    # hummingbird-ml names its backends after the modules.
-    fastnn.__name__, sys.modules["fastnn.jit"].__name__ = "torch", "torch.jit"
+    fastnn.__name__ = "torch"
 
 
 # --------------------------------------------------------------------------------------------
