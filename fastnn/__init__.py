@@ -162,6 +162,8 @@ def __getattr__(name: str) -> object:
         return getattr(_import_module("fastnn.serialization"), name)
     if name == "vmap":
         return _import_module("fastnn.func").vmap
+    if name in ("view_as_complex", "view_as_real"):
+        return getattr(_import_module("fastnn.fft"), name)
     if name == "ScriptModule":
         return _import_module("fastnn.jit").ScriptModule
     if name == "Future":

@@ -97,7 +97,7 @@ LIBRARIES = (
         version="1.15.2",
         trains="exact Gaussian processes with many kernels, variational ones, several tasks, a deep kernel",
         dependencies=("jaxtyping==0.3.11", "linear_operator==0.6.1", "mpmath==1.4.1", "wadler_lindig==0.1.8"),
-        missing="Kernels on a grid (KISS-GP), which use sparse and complex tensors.",
+        missing="Kernels on a grid (KISS-GP), and IndexKernel with tasks as inputs, which use sparse tensors.",
     ),
     Library(
         name="gymnasium",
@@ -138,7 +138,6 @@ LIBRARIES = (
         version="1.9.2",
         trains="a regression by four guides, NUTS and HMC, a mixture, a VAE, a Bayesian network, three flows",
         dependencies=("opt_einsum==3.4.0", "pyro-api==0.1.2"),
-        missing="The effective sample size in MCMC.summary(), which uses complex tensors.",
     ),
     Library(
         name="pytorch-ignite",
