@@ -144,8 +144,8 @@ class ComplexPair:
     __rmul__ = mul = __mul__
 
     def mul_(self, other: Any) -> ComplexPair:
-        """Multiplied by ``other`` itself."""
-        self._parts = (self * other)._parts
+        """Multiply itself by ``other``."""
+        self._parts.copy_((self * other)._parts)
         return self
 
     def __truediv__(self, other: Any) -> ComplexPair:
