@@ -54,7 +54,7 @@ NOTES = {
     "torch.complex64": "a name to compare with; no tensor has it",
     "torch.complex128": "a name to compare with; no tensor has it",
     "torch.compile": "gives the module back: its kernels are compiled already; see `fastnn.compile_step`",
-    "torch.load": "runs no code of the file and imports nothing, with `weights_only=False` neither",
+    "torch.load": "a whole module saved by PyTorch is refused",
     "torch.save": "writes what `torch.load(weights_only=True)` reads; whole modules for fastnn only",
     "torch.set_num_threads": "the results are the same bits for any number",
     "torch.set_num_interop_threads": "accepted; operations run one after the other",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import typing
 from collections.abc import Iterator
 from typing import Any
@@ -89,7 +90,10 @@ def save(m: Any, f: Any) -> None:
 
 
 def load(f: Any, map_location: Any = None) -> Any:
-    """Load a whole module written by ``save``; TorchScript programs are not supported."""
+    """Load a whole module written by ``save``; TorchScript programs are not supported.
+
+    The file can run any code, as with ``fastnn.load(f, weights_only=False)``.
+    """
     return _load(f, map_location, weights_only=False)
 
 
@@ -107,3 +111,7 @@ class TracerWarning(Warning):
 def annotate(the_type: Any, the_value: Any) -> Any:
     """The value itself: types are for readers."""
     return the_value
+
+
+# torch.jit under `fastnn run`, where the package is named torch: hummingbird-ml calls a backend by this name.
+__name__ = f"{sys.modules['fastnn'].__name__}.jit"

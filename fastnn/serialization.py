@@ -7,11 +7,14 @@ A checkpoint is a zip archive with one pickle (``data.pkl``) and the memory of e
 from __future__ import annotations
 
 import contextlib
+import functools
 import io
 import os
 import pickle
+import pickletools
 import struct
 import sys
+import warnings
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -140,32 +143,44 @@ def load(
     mmap: bool | None = None,
     **pickle_load_args: Any,
 ) -> Any:
-    """Load a file written by :func:`save` or by PyTorch; a file can make data, but never run code.
+    """Load a file written by :func:`save` or by PyTorch. By default a file can make data, but never run code.
 
     The formats are zip checkpoints and those of PyTorch before 1.6. Tensors of other devices are loaded to the CPU.
 
-    ``weights_only=False`` also allows plain values of NumPy and the standard library, and objects of classes of
-    fastnn, of subclasses of Module, and of classes defined in the main program, if these exist when ``load`` is
-    called. The file still cannot run code or import anything. ``fastnn.serialization.add_safe_globals`` allows
-    other classes. A whole module saved by PyTorch cannot be loaded.
+    ``weights_only=False`` loads objects of any class that can be imported, as ``pickle.load`` does. **A file can then
+    run any code**, so use it only for files that you trust. A whole module saved by PyTorch cannot be loaded.
+    ``fastnn.serialization.add_safe_globals`` allows single classes with ``weights_only=True``.
 
     Args:
         f: a path, or a seekable file opened for reading bytes.
         map_location: accepted; a device other than the CPU is an error.
-        pickle_module, mmap: accepted.
-        weights_only: read tensors and containers only; the default.
-        pickle_load_args: ``encoding`` of strings written by Python 2.
+        pickle_module: a module with the class ``Unpickler`` that reads the file; only with ``weights_only=False``,
+            which is then the default.
+        weights_only: read tensors, numbers, strings and containers only; the default. If the environment variable
+            ``TORCH_FORCE_WEIGHTS_ONLY_LOAD`` is 1, always; if ``TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD`` is 1, only if asked
+            for.
+        mmap: accepted.
+        pickle_load_args: ``encoding`` of strings written by Python 2; others of ``Unpickler`` with
+            ``weights_only=False``.
 
-    Raises: FileNotFoundError; RuntimeError for a damaged archive; pickle.UnpicklingError for a file with forbidden
-        objects; an error that is both, and an instance of the error met while reading, such as KeyError, for a
-        file that is damaged or not a checkpoint; EOFError for an empty file; TypeError for numbers of a dtype
-        that fastnn does not have.
+    Raises: FileNotFoundError; RuntimeError for a damaged archive and for a ``pickle_module`` with
+        ``weights_only=True``; pickle.UnpicklingError for a file with forbidden objects; an error that is both, and
+        an instance of the error met while reading, such as KeyError, for a file that is damaged or not a checkpoint;
+        EOFError for an empty file; TypeError for numbers of a dtype that fastnn does not have. With
+        ``weights_only=False`` also the errors of imports, and of the code that the file calls.
     """
     _check_location(map_location)
-    trusted = not weights_only if weights_only is not None else pickle_module is not None
-    encoding = pickle_load_args.pop("encoding", "utf-8")
-    if pickle_load_args:
-        raise TypeError(f"load() got unexpected arguments {sorted(pickle_load_args)}")
+    options = {"encoding": "utf-8", **pickle_load_args}
+    make: functools.partial[Any]
+    if _weights_only(weights_only, pickle_module):
+        if pickle_module is not None:
+            raise RuntimeError("pickle_module reads files only with weights_only=False, found weights_only=True")
+        encoding = options.pop("encoding")
+        if options:
+            raise TypeError(f"load() got unexpected arguments {sorted(options)}")
+        make = functools.partial(pickles.Reader, encoding=encoding)
+    else:
+        make = functools.partial(pickles.unrestricted((pickle_module or pickle).Unpickler), **options)
     with _opened(f, "rb") as opened:
         watched = _Watched(opened)
         start = watched.tell()
@@ -175,9 +190,9 @@ def load(
             raise EOFError("Ran out of input: the file is empty, or was read to its end before")
         try:
             if head != _ZIP_MAGIC:
-                return _load_legacy(watched, trusted, encoding)
+                return _load_legacy(watched, make, make.func is pickles.Reader)
             with zipfile.ZipFile(watched) as archive:
-                return _load_zip(archive, trusted, encoding)
+                return _load_zip(archive, make)
         except (pickle.UnpicklingError, RuntimeError, MemoryError, Warning):
             raise
         except pickles.Raised as raised:
@@ -193,6 +208,29 @@ def load(
             # A damaged file can fail anywhere.
             raise pickles.damaged(f"the file is damaged: {error!r}", error) from error
         raise theirs
+
+
+# A reader of pickles, from a file and a function that finds storages.
+_MakeReader: TypeAlias = Callable[[Any, pickles.FindStorage], Any]
+
+
+def _weights_only(given: bool | None, pickle_module: Any) -> bool:
+    """The argument after the environment variables of PyTorch."""
+    always, never = (
+        os.environ.get(f"TORCH_FORCE_{name}_LOAD", "0").lower() in ("1", "y", "yes", "true")
+        for name in ("WEIGHTS_ONLY", "NO_WEIGHTS_ONLY")
+    )
+    if always and never:
+        raise RuntimeError("TORCH_FORCE_WEIGHTS_ONLY_LOAD and TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD are both set")
+    if always:
+        return True
+    if given is None and never:
+        warnings.warn(
+            "TORCH_FORCE_NO_WEIGHTS_ONLY_LOAD is set, and weights_only is not given: it is False",
+            UserWarning, stacklevel=3,
+        )  # fmt: skip
+        return False
+    return pickle_module is None if given is None else bool(given)
 
 
 class _Watched:
@@ -227,13 +265,24 @@ def _check_location(location: Any) -> None:
             check_device(target)
 
 
-def _load_zip(archive: zipfile.ZipFile, trusted: bool, encoding: str) -> Any:
+class _OtherArchive(RuntimeError, ValueError):
+    """An archive is not a checkpoint; PyTorch raises one of the two."""
+
+
+def _folder_of(archive: zipfile.ZipFile) -> str:
+    """The folder of a checkpoint in its archive, with its slash."""
     names = set(archive.namelist())
     folder = next((n[: -len("data.pkl")] for n in names if n.count("/") == 1 and n.endswith("/data.pkl")), None)
     if folder is None:
-        raise RuntimeError("the archive has no data.pkl: it is no checkpoint of PyTorch or fastnn")
+        raise _OtherArchive("the archive has no data.pkl: it is no checkpoint of PyTorch or fastnn")
     if f"{folder}constants.pkl" in names:
-        raise RuntimeError("the archive is a TorchScript program, which fastnn does not read; save a state dict")
+        raise _OtherArchive("the archive is a TorchScript program, which fastnn does not read; save a state dict")
+    return folder
+
+
+def _load_zip(archive: zipfile.ZipFile, make: _MakeReader) -> Any:
+    names = set(archive.namelist())
+    folder = _folder_of(archive)
     order = archive.read(f"{folder}byteorder").decode() if f"{folder}byteorder" in names else "little"
 
     def storage(kind: np.dtype, key: str, numel: int) -> np.ndarray:
@@ -249,7 +298,7 @@ def _load_zip(archive: zipfile.ZipFile, trusted: bool, encoding: str) -> Any:
         with archive.open(info) as record:
             return _read(record, kind, numel, order)
 
-    return pickles.Reader(io.BytesIO(archive.read(f"{folder}data.pkl")), storage, trusted, encoding).load()
+    return make(io.BytesIO(archive.read(f"{folder}data.pkl")), storage).load()
 
 
 def _read(file: Any, kind: np.dtype, numel: int, order: str) -> np.ndarray:
@@ -268,7 +317,7 @@ def _read(file: Any, kind: np.dtype, numel: int, order: str) -> np.ndarray:
     return array.view(np.uint8) != 0 if kind == np.bool_ else array
 
 
-def _load_legacy(file: Any, trusted: bool, encoding: str) -> Any:
+def _load_legacy(file: Any, make: _MakeReader, warns: bool) -> Any:
     """A checkpoint of PyTorch before 1.6: four pickles, the keys of the storages, and their contents."""
     arrays: dict[str, np.ndarray] = {}
     start = file.tell()
@@ -281,8 +330,8 @@ def _load_legacy(file: Any, trusted: bool, encoding: str) -> Any:
             raise pickles.DamagedFile(f"{numel} elements of {kind} do not fit into a file of {size} bytes")
         return arrays.setdefault(key, np.zeros(numel, kind))
 
-    def part(allowed: bool = False) -> Any:
-        return pickles.Reader(file, storage, allowed, encoding, warns=not trusted).load()
+    def part() -> Any:
+        return pickles.Reader(file, storage, "utf-8", warns).load()
 
     try:
         magic = part()
@@ -296,7 +345,7 @@ def _load_legacy(file: Any, trusted: bool, encoding: str) -> Any:
         ) from error
     # The numbers follow the object, which is read twice: first to find their dtypes and sizes, then with them.
     here = file.tell()
-    part(trusted)
+    make(file, storage).load()
     for key in part():
         (count,) = struct.unpack("<q", file.read(8))
         array = arrays.get(str(key))
@@ -304,7 +353,7 @@ def _load_legacy(file: Any, trusted: bool, encoding: str) -> Any:
             raise pickles.DamagedFile(f"storage {key!r} has {count} elements in the file, not what tensors expect")
         array[...] = _read(file, array.dtype, count, order)
     file.seek(here)
-    return part(trusted)
+    return make(file, storage).load()
 
 
 # -- Names allowed by the user ----------------------------------------------------------------
@@ -363,3 +412,53 @@ class safe_globals:
     ) -> None:
         for name in self.names:
             pickles.safe_globals.pop(name, None)
+
+
+def get_unsafe_globals_in_checkpoint(f: str | os.PathLike[str] | IO[bytes]) -> list[str]:
+    """The names of classes and functions in a file that ``load`` refuses by default; the file is not loaded.
+
+    Args:
+        f: a path, or a seekable file opened for reading bytes.
+
+    Raises: ValueError if the file is not a zip checkpoint.
+
+    >>> import fastnn, io, fractions
+    >>> file = io.BytesIO()
+    >>> fastnn.save({"w": fastnn.ones(2), "half": fractions.Fraction(1, 2)}, file)
+    >>> _ = file.seek(0)
+    >>> get_unsafe_globals_in_checkpoint(file)
+    ['fractions.Fraction']
+    """
+    with _opened(f, "rb") as opened:
+        start = opened.tell()
+        head = opened.read(len(_ZIP_MAGIC))
+        opened.seek(start)
+        if head != _ZIP_MAGIC:
+            raise ValueError("Expected input to be a checkpoint returned by torch.save")
+        with zipfile.ZipFile(opened) as archive:
+            folder = _folder_of(archive)
+            return [name for name in _globals_of(archive.read(f"{folder}data.pkl")) if not pickles.is_safe(name)]
+
+
+def _globals_of(pickled: bytes) -> list[str]:
+    """The names in a pickle, each once."""
+    found: dict[str, None] = {}
+    # Protocol 4 takes names from the stack: the last two strings before the instruction, new or from the memo.
+    strings: list[str] = []
+    memo: dict[int, str | None] = {}
+    last: str | None = None
+    argument: Any
+    for code, argument, _ in pickletools.genops(pickled):
+        name = code.name
+        if name == "GLOBAL":
+            found[".".join(pickles.python_3_name(*argument.split(" ", 1)))] = None
+        elif name == "STACK_GLOBAL":
+            found[".".join(pickles.python_3_name(*strings[-2:]))] = None
+        elif "UNICODE" in name:
+            strings.append(argument)
+        elif "GET" in name:
+            strings.append(memo.get(int(argument)) or "")
+        elif name == "MEMOIZE" or "PUT" in name:
+            memo[len(memo) if name == "MEMOIZE" else int(argument)] = last
+        last = argument if "UNICODE" in name else None
+    return list(found)

@@ -7,10 +7,14 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
+
 from fastnn._autograd.engine import Node, Parts, part_node
-from fastnn._autograd.modes import _mode, no_grad
+from fastnn._autograd.modes import _ask, _mode, is_grad_enabled, no_grad
 from fastnn._autograd.saved_hooks import pack, saving_on
 from fastnn._autograd.saved_hooks import state as saving
+from fastnn._core.dtypes import from_numpy_dtype
+from fastnn._tensor.tensor import Tensor, _recorded, _unbroadcast, _wrap
 
 
 class Context:
@@ -141,19 +145,22 @@ class Function:
     @classmethod
     def apply(cls, *args: Any, **kwargs: Any) -> Any:
         """Run and record the operation."""
-        from fastnn._tensor.tensor import Tensor, _recorded
-
         tensors = [a for a in args if isinstance(a, Tensor)]
         recorded = bool(tensors) and _recorded(*tensors)
         ctx = Context()
         ctx.needs_input_grad = tuple([isinstance(a, Tensor) and a._requires_grad for a in args])
-        versions = {id(t): 0 if t._memory.inference else t._memory.version for t in tensors}
-        with no_grad():
+        versions = {id(t): 0 if t._memory.inference else t._memory.version for t in tensors} if recorded else {}
+        # As `no_grad`, in a third of its time.
+        before = is_grad_enabled()
+        _ask(False)
+        try:
             if cls.setup_context is Function.setup_context:
                 output = cls.forward(ctx, *args, **kwargs)
             else:
                 output = cls.forward(*args, **kwargs)
                 cls.setup_context(ctx, args, output)
+        finally:
+            _ask(before)
         several = isinstance(output, (tuple, list))
         outputs = list(output) if several else [output]
         if not recorded:
@@ -232,16 +239,11 @@ def _remaker(
 
 def _runner(cls: Any, ctx: Context, args: tuple[Any, ...], outputs: list[Any]) -> Callable[[Any], Any]:
     """The node's ``run``: calls the user's ``backward`` and checks its gradients."""
-    from fastnn._tensor.tensor import Tensor, _wrap
-
-    is_tensor = [isinstance(a, Tensor) for a in args]
-    shapes = [a._data.shape if isinstance(a, Tensor) else None for a in args]
-    dtypes = [a.dtype if isinstance(a, Tensor) else None for a in args]
+    # The shape and the dtype of each argument that is a tensor.
+    kinds = [(a._data.shape, a._data.dtype) if isinstance(a, Tensor) else None for a in args]
     likes = [(o._data.shape, o._data.dtype) if isinstance(o, Tensor) else None for o in outputs]
 
     def run(grad: Any) -> tuple[Any, ...]:
-        import numpy as np
-
         given = grad.grads if isinstance(grad, Parts) else {0: grad}
         grads: list[Any] = []
         for i, like in enumerate(likes):
@@ -251,16 +253,17 @@ def _runner(cls: Any, ctx: Context, args: tuple[Any, ...], outputs: list[Any]) -
             grads.append(g)
         found = cls.backward(ctx, *grads)
         found = found if isinstance(found, tuple) else (found,)
-        if len(found) > len(args) and all(g is None for g in found[len(args) :]):
-            found = found[: len(args)]
-        if len(found) != len(args):
+        if len(found) > len(kinds) and all(g is None for g in found[len(kinds) :]):
+            found = found[: len(kinds)]
+        if len(found) != len(kinds):
             raise RuntimeError(
-                f"function {cls.__name__}Backward returned an incorrect number of gradients (expected {len(args)}, "
+                f"function {cls.__name__}Backward returned an incorrect number of gradients (expected {len(kinds)}, "
                 f"got {len(found)})"
             )
         result = []
         for i, g in enumerate(found):
-            if not is_tensor[i]:
+            kind = kinds[i]
+            if kind is None:
                 if g is not None:
                     raise RuntimeError(
                         f"function {cls.__name__}Backward returned a gradient different than None at position "
@@ -270,7 +273,8 @@ def _runner(cls: Any, ctx: Context, args: tuple[Any, ...], outputs: list[Any]) -
             if g is not None:
                 if not isinstance(g, Tensor):
                     raise RuntimeError(f"expected Variable or None (got {type(g).__name__})")
-                g = _fitted(g, shapes[i], dtypes[i], cls, i)
+                if g._data.shape != kind[0] or g._data.dtype != kind[1]:
+                    g = _fitted(g, *kind, cls, i)
             result.append(g)
         return tuple(result)
 
@@ -278,8 +282,6 @@ def _runner(cls: Any, ctx: Context, args: tuple[Any, ...], outputs: list[Any]) -
 
 
 def _fitted(g: Any, shape: Any, dtype: Any, cls: Any, i: int) -> Any:
-    from fastnn._tensor.tensor import _unbroadcast
-
     if g._data.shape != shape:
         extra = g._data.ndim - len(shape)
         if extra < 0 or any(n not in (1, m) for n, m in zip(shape, g._data.shape[extra:], strict=True)):
@@ -288,7 +290,7 @@ def _fitted(g: Any, shape: Any, dtype: Any, cls: Any, i: int) -> Any:
                 f"{list(g._data.shape)} but expected shape compatible with {list(shape)}"
             )
         g = _unbroadcast(g, shape)
-    return g.to(dtype) if dtype.is_floating_point else g
+    return g.to(from_numpy_dtype(dtype)) if dtype.kind == "f" else g
 
 
 def once_differentiable(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -296,8 +298,6 @@ def once_differentiable(function: Callable[..., Any]) -> Callable[..., Any]:
 
     @functools.wraps(function)
     def wrapped(ctx: Any, *grads: Any) -> Any:
-        from fastnn._tensor.tensor import Tensor, _wrap
-
         with no_grad():
             found = function(ctx, *grads)
         if not _mode.enabled:

@@ -23,7 +23,18 @@ class Averages(list[Any]):
         rows = [f"{row.key:48s} {row.count:>12d}" for row in self[:row_limit]]
         return "\n".join([f"{'Name':48s} {'# of Calls':>12s}", *rows])
 
-    __str__ = table
+    def key_averages(self, **options: Any) -> Averages:
+        """The rows, which are averages already; ``options`` are PyTorch's and are ignored."""
+        return self
+
+    def export_chrome_trace(self, path: str) -> None:
+        """Write the counts in the format of Chrome's tracing page."""
+        events = [{"name": r.key, "ph": "C", "ts": 0, "pid": 0, "args": {"count": r.count}} for r in self]
+        with open(path, "w", encoding="utf-8") as file:
+            json.dump({"traceEvents": events}, file)
+
+    def __str__(self) -> str:
+        return self.table()
 
 
 EventList = Averages
@@ -69,9 +80,12 @@ class profile:
 
     def export_chrome_trace(self, path: str) -> None:
         """Write the counts in the format of Chrome's tracing page."""
-        events = [{"name": k, "ph": "C", "ts": 0, "pid": 0, "args": {"count": n}} for k, n in self.launches.items()]
-        with open(path, "w") as file:
-            json.dump({"traceEvents": events}, file)
+        self.key_averages().export_chrome_trace(path)
+
+    @property
+    def function_events(self) -> Averages:
+        """The rows of ``key_averages``: single launches are not kept."""
+        return self.key_averages()
 
     def __str__(self) -> str:
         return self.table()

@@ -7,13 +7,16 @@ from __future__ import annotations
 
 import math
 import warnings
+from typing import Any
 
 import numpy as np
 
+from fastnn._autograd.engine import Node
 from fastnn._core import capture_state
 from fastnn._core.errors import DTypeError, ShapeError
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn._tensor.views import mapped
+from fastnn.kernels.runtime.launcher import guard_contents
 from fastnn.nn.loss_core import (
     Pointwise,
     _check_tensors,
@@ -506,6 +509,32 @@ class PoissonNLLLoss(_Loss):
         )
 
 
+def _none_is_negative(numbers: np.ndarray) -> bool:
+    return not (numbers < 0).any()
+
+
+# Nodes of operations whose results are not negative, and of those that only move elements.
+_NOT_NEGATIVE = frozenset(("Abs", "Exp", "Exp2", "Relu", "Sigmoid", "Softmax", "Softplus", "Sqrt"))
+_MOVES = frozenset(("Clone", "Expand", "Permute", "Select", "Slice", "Squeeze", "Transpose", "Unsqueeze", "View"))
+
+
+def _cannot_be_negative(node: Any) -> bool:
+    """Whether the result of a node is not negative, whatever its numbers are; False if that is not known."""
+    while isinstance(node, Node):
+        if node.title in _NOT_NEGATIVE:
+            return True
+        if node.title in ("Add", "Mul", "Div"):
+            # A tensor and a number.
+            operands: list[Any] = [getattr(node, "x", None), getattr(node, "y", None)]
+            numbers = [n for n in operands if type(n) in (int, float)]
+            if len(numbers) != 1 or not numbers[0] >= 0:
+                return False
+        elif node.title not in _MOVES:
+            return False
+        node = node.edges[0]
+    return False
+
+
 _GAUSSIAN_NLL = Pointwise("gaussian_nll", floating="x", composed=True)
 
 
@@ -538,9 +567,13 @@ def gaussian_nll_loss(
         spread = _wrap(np.full(input._data.shape, var, input._data.dtype))
     else:
         spread = var
-    # In a trace the numbers mean nothing yet.
-    if not capture_state.is_mine() and (spread._data < 0).any():
-        raise ValueError("var has negative entry/entries")
+    if not capture_state.is_mine():
+        if not _none_is_negative(spread._data):
+            raise ValueError("var has negative entry/entries")
+    elif not _cannot_be_negative(spread._node):
+        # In a trace the numbers mean nothing yet. Those of an input are checked before each replay; a step that
+        # computes others is not captured.
+        guard_contents(spread._data, _none_is_negative)
     shape, found = input._data.shape, spread._data.shape
     if found != shape:
         if shape[:-1] == found:

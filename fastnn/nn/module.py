@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import threading
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -185,6 +186,11 @@ class Module(Hooked, Stateful):
     def __setstate__(self, state: Any) -> None:
         """Restore the result of ``__getstate__``."""
         attributes, slots = state if isinstance(state, tuple) else (state, None)
+        if "_forward_hooks_with_kwargs" in (attributes or {}):
+            raise pickle.UnpicklingError(
+                f"the file holds a whole {type(self).__name__} of PyTorch, which fastnn does not read; save "
+                "model.state_dict()"
+            )
         self.__dict__.update(attributes or {})
         # Only files of older versions have this.
         self.__dict__.pop(_COLUMNS, None)

@@ -999,8 +999,8 @@ def _mt(g: Graph, input: Tensor) -> Value:
 
 
 @converter("permute")
-def _permute(g: Graph, input: Tensor, *dims: Any) -> Value:
-    return _permuted(g, input, [axis_of(input, d) for d in _sizes_given(dims)])
+def _permute(g: Graph, input: Tensor, *given: Any, dims: Any = None) -> Value:
+    return _permuted(g, input, [axis_of(input, d) for d in _sizes_given(given if dims is None else (dims,))])
 
 
 @converter("movedim", "moveaxis")
@@ -1026,8 +1026,9 @@ def _expand_as(g: Graph, input: Any, other: Tensor) -> Value:
 
 
 @converter("repeat", "tile")
-def _repeat(g: Graph, input: Tensor, *repeats: Any, dims: Any = None) -> Value:
-    times = _sizes_given(repeats if dims is None else (dims,))
+def _repeat(g: Graph, input: Tensor, *given: Any, dims: Any = None, repeats: Any = None) -> Value:
+    sizes = repeats if dims is None else dims
+    times = _sizes_given(given if sizes is None else (sizes,))
     x, extra = g.value(input), len(times) - rank(input)
     if extra > 0:
         x = x.unsqueeze(*range(extra))
@@ -1084,8 +1085,8 @@ def _select(g: Graph, input: Tensor, dim: int, index: Any) -> Value:
 
 
 @converter("flip")
-def _flip(g: Graph, input: Tensor, *dims: Any) -> Value:
-    axes = [axis_of(input, d) for d in _sizes_given(dims)]
+def _flip(g: Graph, input: Tensor, *given: Any, dims: Any = None) -> Value:
+    axes = [axis_of(input, d) for d in _sizes_given(given if dims is None else (dims,))]
     least = np.iinfo(np.int64).min
     return g.value(input).op(
         "Slice", g.ints([-1] * len(axes)), g.ints([least] * len(axes)), g.ints(axes), g.ints([-1] * len(axes))

@@ -83,13 +83,16 @@ def cat(tensors: Any, dim: int = 0) -> Tensor:
     >>> fastnn.cat([fastnn.tensor([1, 2]), fastnn.tensor([3])])
     tensor([1, 2, 3])
     """
-    arrays = None if active else _plain_arrays(tensors)
+    arrays = None if active else _plain_arrays(tensors, True)
     if arrays and type(dim) is int:
         try:
-            return _wrap(np.concatenate(arrays, dim))
+            result = np.concatenate(arrays, dim)
         except ValueError:
             # Of NumPy; the errors follow below.
             pass
+        else:
+            axis = dim if dim >= 0 else dim + result.ndim
+            return _joined(tensors, result, axis, [array.shape[axis] for array in arrays])
     parts = _tensors("cat", tensors)
     if not parts:
         raise ShapeError("torch.cat(): expected a non-empty list of Tensors")
@@ -105,16 +108,21 @@ def cat(tensors: Any, dim: int = 0) -> Tensor:
     except ValueError:
         found = [list(t._data.shape) for t in kept]
         raise ShapeError(f"Sizes of tensors must match except in dimension {axis}: found {found}") from None
-    if not _recorded(*parts):
-        return _wrap(result)
+    _recorded(*parts)
     sizes = [0 if t._data.shape == (0,) and result.shape != (0,) else t._data.shape[axis] for t in parts]
-    ends = np.cumsum(sizes).tolist()
-    spans: list[tuple[Any, Any]] = [(end - n, end) for n, end in zip(sizes, ends, strict=True)]
-    front = (slice(None),) * axis
+    return _joined(parts, result, axis, sizes)
+
+
+def _joined(parts: Sequence[Tensor], result: np.ndarray, axis: int, sizes: list[int]) -> Tensor:
+    """The tensor of a concatenation, whose parts have these sizes along the axis."""
     wants = [t._requires_grad for t in parts]
+    if not _mode.enabled or True not in wants:
+        return _wrap(result)
+    spans = list(itertools.pairwise(itertools.accumulate(sizes, initial=0)))
+    front = (slice(None),) * axis
     shapes, shape = [t._data.shape for t in parts], result.shape
 
-    def part(grad: Tensor, span: tuple[Any, Any], part_shape: tuple[int, ...]) -> Tensor:
+    def part(grad: Tensor, span: tuple[int, int], part_shape: tuple[int, ...]) -> Tensor:
         key = (*front, slice(*span))
 
         def put(g: np.ndarray) -> np.ndarray:
@@ -283,9 +291,15 @@ def one_of_many(parts: list[Tensor]) -> tuple[Tensor, ...]:
 
 
 @named
-def split(tensor: Tensor, split_size_or_sections: Any, dim: int = 0) -> tuple[Tensor, ...]:
-    """Pieces of one size, the last one possibly smaller, or of the given sizes; they share memory."""
-    return one_of_many(_split("split", tensor, split_size_or_sections, dim))
+def split(
+    tensor: Tensor, split_size_or_sections: Any = None, dim: int = 0, *, split_size: Any = None
+) -> tuple[Tensor, ...]:
+    """Pieces of one size, the last one possibly smaller, or of the given sizes; they share memory.
+
+    ``split_size`` is the name that the method has for ``split_size_or_sections``.
+    """
+    sizes = split_size_or_sections if split_size is None else split_size
+    return one_of_many(_split("split", tensor, sizes, dim))
 
 
 @named
@@ -407,8 +421,15 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     if not input._data.ndim:
         raise IndexError("Dimension specified as 0 but tensor has no dimensions")
     axis = dimension(dim, input._data.ndim)
+    if not axis and _is_plain(input):
+        return tuple(_plain_views(input))
     front = (slice(None),) * axis
     return one_of_many([sliced(input, (*front, i, ...), "Unbind") for i in range(input._data.shape[axis])])
+
+
+def _is_plain(x: Tensor) -> bool:
+    """Whether a tensor is not a view, and has no history."""
+    return type(x) is Tensor and x._view is None and not x._requires_grad and x._history == x._memory.history
 
 
 def _plain_views(x: Tensor) -> list[Tensor]:
@@ -430,8 +451,7 @@ def _element(i: int, shape: tuple[int, ...]) -> Step:
 def _iter(self: Tensor) -> Iterator[Tensor]:
     if not self._data.ndim:
         raise TypeError("iteration over a 0-d tensor")
-    memory = self._memory
-    if type(self) is Tensor and self._view is None and not self._requires_grad and self._history == memory.history:
+    if _is_plain(self):
         return iter(_plain_views(self))
     return iter(one_of_many([sliced(self, (i, ...), "Unbind") for i in range(self._data.shape[0])]))
 

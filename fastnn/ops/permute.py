@@ -44,18 +44,23 @@ def _permuted(input: Tensor, dims: tuple[Any, ...]) -> Tensor:
         for d in dims:
             whole("dims", d)
         raise RangeError(f"permute(): {len(dims)} dims are not an order of {input._data.ndim} dimensions")
-    order = [dimension(d, input._data.ndim) for d in dims]
-    if sorted(order) != list(range(input._data.ndim)):
-        raise RuntimeError(f"permute(): dims {dims} are not an order of {input._data.ndim} dimensions")
-    back = np.argsort(order) if order else ()
+    ndim = len(dims)
+    order = [dimension(d, ndim) for d in dims]
+    back = [-1] * ndim
+    for place, d in enumerate(order):
+        back[d] = place
+    if -1 in back:
+        raise RuntimeError(f"permute(): dims {dims} are not an order of {ndim} dimensions")
     return view(input, "Permute", lambda x: x.transpose(order), lambda x: x.transpose(back))
 
 
-def _permute(self: Tensor, *dims: Any) -> Tensor:
+def _permute(self: Tensor, *given: Any, dims: Any = None) -> Tensor:
     """Reorder the dimensions; shares memory."""
-    if not dims:
+    if given:
+        return _permuted(self, _sizes(given))
+    if dims is None:
         raise TypeError("permute() missing 1 required positional arguments: dims")
-    return _permuted(self, _sizes(dims))
+    return _permuted(self, tuple(dims))
 
 
 @named
@@ -79,8 +84,13 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     return _permuted(input, tuple(rest))
 
 
-swapaxes = swapdims = transpose
+swapdims = transpose
 moveaxis = movedim
+
+
+def swapaxes(input: Tensor, axis0: int, axis1: int) -> Tensor:
+    """Exchange two dimensions; shares memory."""
+    return transpose(input, axis0, axis1)
 
 
 @named
@@ -90,9 +100,13 @@ def adjoint(input: Tensor) -> Tensor:
     return _mT(input)
 
 
+def _reversed(array: np.ndarray) -> np.ndarray:
+    return array.T
+
+
 def _T(self: Tensor) -> Tensor:
     """Reverse the dimensions; shares memory."""
-    return _permuted(self, tuple(range(self._data.ndim - 1, -1, -1)))
+    return view(self, "Permute", _reversed, _reversed)
 
 
 def _mT(self: Tensor) -> Tensor:
@@ -107,12 +121,12 @@ def _mT(self: Tensor) -> Tensor:
 
 
 @named
-def flip(input: Tensor, *dims: Any) -> Tensor:
+def flip(input: Tensor, *given: Any, dims: Any = None) -> Tensor:
     """Reverse the elements along the dimensions."""
     check_tensor("input", input)
-    if not dims:
+    if not given and dims is None:
         raise TypeError('flip() missing 1 required positional argument: "dims"')
-    axes = dimensions(list(_sizes(dims)), input._data.ndim)
+    axes = dimensions(list(_sizes(given or (dims,))), input._data.ndim)
     return linear_map("Flip", input, lambda a: np.flip(a, axes).copy(), lambda g: np.flip(g, axes))
 
 

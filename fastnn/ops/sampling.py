@@ -75,8 +75,9 @@ def _finish(array: np.ndarray, out: Tensor | None, requires_grad: bool = False) 
 
 
 def rand(
-    *size: Any, generator: Generator | None = None, out: Tensor | None = None, dtype: _dtype | None = None,
-    layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False,
+    *args: Any, size: Any = None, generator: Generator | None = None, out: Tensor | None = None,
+    dtype: _dtype | None = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:  # fmt: skip
     """Numbers uniform in [0, 1).
 
@@ -85,12 +86,14 @@ def rand(
     torch.Size([2, 3])
     """
     check_device(device)
-    return _finish(_drawn(generator, "random", _shape(size), _floating("rand", dtype)), out, requires_grad)
+    shape = _shape(args if size is None else (size,))
+    return _finish(_drawn(generator, "random", shape, _floating("rand", dtype)), out, requires_grad)
 
 
 def randn(
-    *size: Any, generator: Generator | None = None, out: Tensor | None = None, dtype: _dtype | None = None,
-    layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False,
+    *args: Any, size: Any = None, generator: Generator | None = None, out: Tensor | None = None,
+    dtype: _dtype | None = None, layout: Any = None, device: Any = None, requires_grad: bool = False,
+    pin_memory: bool = False,
 ) -> Tensor:  # fmt: skip
     """Numbers of the standard normal distribution.
 
@@ -99,7 +102,8 @@ def randn(
     torch.float64
     """
     check_device(device)
-    return _finish(_drawn(generator, "standard_normal", _shape(size), _floating("randn", dtype)), out, requires_grad)
+    shape = _shape(args if size is None else (size,))
+    return _finish(_drawn(generator, "standard_normal", shape, _floating("randn", dtype)), out, requires_grad)
 
 
 def randint(

@@ -50,9 +50,9 @@ def _reshaped(x: Tensor, sizes: tuple[Any, ...]) -> Tensor:
     return mapped("UnsafeView", x, result, lambda grad: grad.reshape(before))
 
 
-def _method_reshape(self: Tensor, *shape: Any) -> Tensor:
+def _method_reshape(self: Tensor, *given: Any, shape: Any = None) -> Tensor:
     """The same elements in another shape; one size may be -1. Shares memory where it can."""
-    return _reshaped(self, _sizes(shape))
+    return _reshaped(self, _sizes(given) if shape is None else tuple(shape))
 
 
 @named
@@ -245,9 +245,9 @@ def _expanded(input: Tensor, sizes: tuple[int, ...]) -> Tensor:
         ) from None
 
 
-def _expand(self: Tensor, *size: Any, implicit: bool = False) -> Tensor:
+def _expand(self: Tensor, *given: Any, size: Any = None, implicit: bool = False) -> Tensor:
     """Expand dimensions of size 1 and add leading ones, sharing memory; -1 keeps a size."""
-    return _expanded(self, _sizes(size))
+    return _expanded(self, _sizes(given) if size is None else tuple(size))
 
 
 def _expand_as(self: Tensor, other: Tensor) -> Tensor:
@@ -304,16 +304,16 @@ def _repeated(input: Tensor, sizes: tuple[int, ...]) -> Tensor:
     return linear_map("Repeat", input, lambda a: np.tile(a, sizes), together)
 
 
-def _repeat(self: Tensor, *sizes: Any) -> Tensor:
+def _repeat(self: Tensor, *given: Any, repeats: Any = None) -> Tensor:
     """Repeat the tensor this many times along each dimension."""
-    return _repeated(self, tuple([whole("repeats", n) for n in _sizes(sizes)]))
+    return _repeated(self, tuple([whole("repeats", n) for n in _sizes(given if repeats is None else (repeats,))]))
 
 
 @named
-def tile(input: Tensor, *dims: Any) -> Tensor:
+def tile(input: Tensor, *given: Any, dims: Any = None) -> Tensor:
     """As ``repeat``, but with possibly fewer counts than dimensions."""
     check_tensor("input", input)
-    sizes = tuple([whole("dims", n) for n in _sizes(dims)])
+    sizes = tuple([whole("dims", n) for n in _sizes(given if dims is None else (dims,))])
     return _repeated(input, (1,) * (input._data.ndim - len(sizes)) + sizes)
 
 

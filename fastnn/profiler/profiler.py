@@ -168,9 +168,6 @@ class _Rows(Averages):
             lines.append(f"{row.key:40s} {' '.join(f'{_time(t):>12s}' for t in times)} {row.count:>10d}")
         return "\n".join([*lines, f"Self CPU time total: {_time(self.self_cpu_time_total)}"])
 
-    __str__ = table
-
-
 def _time(microseconds: float) -> str:
     for unit, size in (("s", 1e6), ("ms", 1e3)):
         if microseconds >= size:

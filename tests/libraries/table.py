@@ -97,7 +97,7 @@ LIBRARIES = (
         version="1.15.2",
         trains="exact Gaussian processes with many kernels, variational ones, several tasks, a deep kernel",
         dependencies=("jaxtyping==0.3.11", "linear_operator==0.6.1", "mpmath==1.4.1", "wadler_lindig==0.1.8"),
-        missing="Kernels on a grid (KISS-GP), which use sparse and complex tensors.",
+        missing="Kernels on a grid (KISS-GP), and IndexKernel with tasks as inputs, which use sparse tensors.",
     ),
     Library(
         name="gymnasium",
@@ -138,8 +138,6 @@ LIBRARIES = (
         version="1.9.2",
         trains="a regression by four guides, NUTS and HMC, a mixture, a VAE, a Bayesian network, three flows",
         dependencies=("opt_einsum==3.4.0", "pyro-api==0.1.2"),
-        missing="The effective sample size in MCMC.summary(), which uses complex tensors; loading a file of the "
-        "parameter store.",
     ),
     Library(
         name="pytorch-ignite",
@@ -196,7 +194,6 @@ LIBRARIES = (
         version="2.9.2",
         trains="PPO, A2C, DQN, DQN with hindsight, SAC and TD3, with callbacks, saved and loaded",
         dependencies=(*MATPLOTLIB, *PANDAS, "Farama-Notifications==0.0.6", "gymnasium==1.4.0"),
-        missing="Loading a policy by itself: its file holds objects of other libraries.",
     ),
     Library(
         name="tabm",

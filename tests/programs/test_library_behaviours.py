@@ -462,6 +462,8 @@ from torch import nn
 print(torch.__name__, importlib.metadata.version("torch") == torch.__version__ == importlib.metadata.version("Torch"))
 print([importlib.util.find_spec(n) is not None for n in ("torch", "torch.nn", "torchvision", "torchvision.transforms")])
 print([importlib.util.find_spec(n) for n in ("torchaudio", "torchvision.models", "torch.nonesuch", "torch.tensor")])
+import gc
+print(torch.jit.__name__, gc.get_threshold()[0])
 print("torch" in {d.metadata["Name"] for d in importlib.metadata.distributions()})
 for name in ("torchvision", "torchaudio"):
     try:
@@ -477,7 +479,8 @@ except ModuleNotFoundError as error:
 
 def test_what_is_installed(tmp_path):
     assert _run(tmp_path, NAMES, "-m", "fastnn", "run", "script.py") == [
-        "torch True", "[True, True, True, True]", "[None, None, None, None]", "True", "no torchvision", "no torchaudio",
+        "torch True", "[True, True, True, True]", "[None, None, None, None]", "torch.jit 7000", "True",
+        "no torchvision", "no torchaudio",
         "torch.nonesuch",
     ]  # fmt: skip
 

@@ -422,7 +422,7 @@ def test_fft():
     for dim in (None, 1, (0, 2), -1):
         for ours, numpys in ((fft.fftshift, np.fft.fftshift), (fft.ifftshift, np.fft.ifftshift)):
             np.testing.assert_array_equal(ours(x, dim).numpy(), numpys(x.numpy(), dim))
-    for name in ("fft", "ifft", "rfft", "irfft", "fftn"):
+    for name in ("fft2", "ihfft", "rfftn", "fftn"):
         with pytest.raises(NotImplementedError, match=rf"torch\.fft\.{name} is about complex numbers"):
             getattr(fft, name)(x)
 

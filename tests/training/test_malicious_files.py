@@ -1,4 +1,4 @@
-"""Checkpoints that are damaged or malicious."""
+"""Checkpoints that are damaged or malicious, loaded as files that are not trusted."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ def zipped(pickled: bytes, **records: bytes) -> io.BytesIO:
     return file
 
 
-@pytest.mark.parametrize("weights_only", [True, False])
+@pytest.mark.parametrize("weights_only", [True, None])
 @pytest.mark.parametrize(
     "harm",
     [
@@ -69,7 +69,7 @@ def harmful(*instructions: bytes) -> bytes:
 STORAGE = b"(X\x07\x00\x00\x00storagectorch\nFloatStorage\nX\x01\x00\x00\x000X\x03\x00\x00\x00cpuK\x04tQ"
 
 
-@pytest.mark.parametrize("weights_only", [True, False])
+@pytest.mark.parametrize("weights_only", [True, None])
 @pytest.mark.parametrize(
     "pickled",
     [
@@ -166,7 +166,7 @@ def test_damaged_files(name):
     failed = 0
     for content in damaged:
         try:
-            fastnn.load(io.BytesIO(content), weights_only=bool(rng.integers(2)))
+            fastnn.load(io.BytesIO(content), weights_only=True)
         except (pickle.UnpicklingError, RuntimeError, EOFError):
             failed += 1
     assert failed >= 40
