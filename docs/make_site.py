@@ -1,6 +1,6 @@
 """Hooks of mkdocs: pages from files outside ``docs/``, links to them, and the API reference.
 
-The README, CONTRIBUTING.md, CHANGELOG.md and the programs of ``examples/`` become pages, so that a link that is right in
+The README, CONTRIBUTING.md, CHANGELOG.md and the programs of ``examples/`` become pages. So a link that is right in
 a checkout is right on the site. A link to another file of the checkout becomes plain text: the site does not have it.
 """
 
