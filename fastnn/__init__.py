@@ -127,7 +127,8 @@ from fastnn._core.settings import (
 )
 from fastnn._core.size import Size
 from fastnn._tensor.tensor import Tensor
-from fastnn.training.loop import Epoch, History, fit
+from fastnn.training.history import Epoch, History
+from fastnn.training.loop import fit
 
 __version__ = "0.2.0"
 
@@ -147,11 +148,11 @@ if _alloc.IS_POISONED:
 
 # Imported on first use: most scripts need few of them, and imports take time.
 _ON_USE = (
-    "_C", "_dynamo", "_jit_internal", "_utils", "accelerator", "amp", "backends", "classic", "compiler", "convert",
-    "cpu", "cuda", "distributed", "distributions", "export", "fft", "func", "functional", "futures", "fx", "hub", "jit",
-    "library", "masked", "mps", "multiprocessing", "onnx", "overrides", "profiler", "quasirandom", "safetensors",
-    "serialization", "sparse", "special", "storage", "testing", "torch_version", "torchvision", "types", "version",
-    "xpu",
+    "_C", "_dynamo", "_jit_internal", "_utils", "accelerator", "amp", "backends", "callbacks", "classic",
+    "compiler", "convert", "cpu", "cuda", "distributed", "distributions", "export", "fft", "func", "functional",
+    "futures", "fx", "hub", "jit", "library", "masked", "mps", "multiprocessing", "onnx", "overrides", "profiler",
+    "quasirandom", "safetensors", "serialization", "sparse", "special", "storage", "testing", "torch_version",
+    "torchvision", "types", "version", "xpu",
 )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ import numpy as np
 
 from fastnn._checkpoint import unpickler as pickles
 from fastnn._checkpoint.pickler import Writer
+from fastnn._core.atomic_file import replacing
 from fastnn._core.devices import check_device, device
 from fastnn.kernels.runtime import allocation
 
@@ -55,7 +56,7 @@ def _opened(f: Any, mode: str) -> Iterator[IO[bytes]]:
         return
     if mode == "wb" and not Path(f).parent.is_dir():
         raise _NoFolder(f"Parent directory {Path(f).parent} does not exist.")
-    with open(f, mode) as file:
+    with replacing(f) if mode == "wb" else open(f, mode) as file:
         yield file
 
 
@@ -74,6 +75,8 @@ def save(
     Tensors that share memory share it after loading, with the same strides; as in PyTorch, the whole memory is
     saved even if a tensor is a small view of it. Parameters are saved in row-major order.
 
+    A file at a path is replaced as a whole: after an error, or if the process is killed, the old one is still there.
+
     A whole Module is saved as the name of its class and its attributes. Only fastnn can load it, with
     ``weights_only=False`` and if that class exists; prefer to save ``model.state_dict()``.
 
@@ -83,9 +86,9 @@ def save(
         pickle_module, _use_new_zipfile_serialization: accepted and ignored.
         pickle_protocol: the pickle's version; PyTorch reads 2.
 
-    Raises: RuntimeError (a FileNotFoundError) if the folder does not exist; pickle.PicklingError (for objects
-        defined in a function also an AttributeError) and others for objects that cannot be pickled, before
-        anything is written.
+    Raises: RuntimeError (a FileNotFoundError) if the folder does not exist; OSError, naming the file, if it cannot be
+        written; pickle.PicklingError (for objects defined in a function also an AttributeError) and others for
+        objects that cannot be pickled, before anything is written.
 
     >>> import fastnn, io
     >>> file = io.BytesIO()

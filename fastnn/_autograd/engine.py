@@ -23,6 +23,7 @@ import numpy as np
 from fastnn._autograd.hooks import Hooks, RemovableHandle, leaf_hooks
 from fastnn._autograd.modes import _mode
 from fastnn._core.capture_state import active
+from fastnn._core.errors import AnomalyError
 from fastnn._core.errstate import quiet
 
 if TYPE_CHECKING:
@@ -541,8 +542,18 @@ def _hooks_of(owner: Any) -> Hooks:
     return owner._hooks
 
 
-# Switched by `detect_anomaly`.
-anomaly = {"enabled": False, "check_nan": True}
+# Switched by `detect_anomaly`. "infinite": whether an infinite gradient is an error too. "describe": what is known of
+# the layer of a node.
+anomaly: dict[str, Any] = {"enabled": False, "check_nan": True, "infinite": False, "describe": lambda node: ""}
+# Called when the mode was switched.
+anomaly_listeners: list[Callable[[], None]] = []
+
+
+def switch_anomaly(**values: Any) -> None:
+    """Change the mode that looks for NaN."""
+    anomaly.update(values)
+    for listener in anomaly_listeners:
+        listener()
 
 
 def run_backward(
@@ -570,7 +581,9 @@ def run_backward(
     """
     before = _mode.enabled, _mode.direct, _mode.retain, _mode.at_end
     try:
-        _mode.enabled, _mode.direct, _mode.retain = create_graph, wanted is None and not create_graph, retain_graph
+        # Gradients that kernels write into their places would not be looked at.
+        direct = wanted is None and not create_graph and not anomaly["enabled"]
+        _mode.enabled, _mode.direct, _mode.retain = create_graph, direct, retain_graph
         if not inner:
             _mode.at_end = {}
         # Overflow and division by zero are visible in the numbers, as in the kernels, not as warnings.
@@ -768,10 +781,23 @@ def _check_replaced(hook: Any, grads: tuple[Any, ...], replaced: Any) -> None:
 
 
 def _check_nan(node: Node, grads: tuple[Any, ...]) -> None:
+    if not anomaly["check_nan"]:
+        return
     for i, g in enumerate(grads):
-        if anomaly["check_nan"] and hasattr(g, "_data") and np.isnan(g._data).any():
-            warnings.warn(f"Error detected in {node.name()}.", stacklevel=2)
-            raise RuntimeError(f"Function '{node.name()}' returned nan values in its {i}th output.")
+        if not hasattr(g, "_data") or g._data.dtype.kind not in "fc":
+            continue
+        if np.isnan(g._data).any():
+            found, error = "nan", AnomalyError if anomaly["infinite"] else RuntimeError
+        elif anomaly["infinite"] and not np.isfinite(g._data).all():
+            found, error = "infinite", AnomalyError
+        else:
+            continue
+        known = anomaly["describe"](node)
+        warnings.warn(f"Error detected in {node.name()}. {known}".rstrip(), stacklevel=2)
+        raised = error(f"Function '{node.name()}' returned {found} values in its {i}th output.")
+        if known:
+            raised.add_note(known)
+        raise raised
 
 
 def _uses(nodes: list[Node], needed: set[Node] | None) -> dict[Any, int]:

@@ -19,6 +19,7 @@ from fastnn._autograd.engine import (
     anomaly,
     part_node,
     run_backward,
+    switch_anomaly,
 )
 from fastnn._autograd.gradients import _as_tuple, _edge, _output_grads, backward
 from fastnn._autograd.hooks import HookList, Hooks, RemovableHandle
@@ -164,35 +165,51 @@ class Variable(metaclass=_VariableMeta):
 
 
 class set_detect_anomaly:
-    """Switch the search for NaN in gradients on or off, permanently or for a block."""
+    """Switch the search for NaN on or off, permanently or for a block; see :class:`detect_anomaly`."""
 
     def __init__(self, mode: bool, check_nan: bool = True) -> None:
         self.before = dict(anomaly)
-        anomaly.update(enabled=bool(mode), check_nan=bool(check_nan))
+        switch_anomaly(enabled=bool(mode), check_nan=bool(check_nan))
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, *error: Any) -> None:
-        anomaly.update(self.before)
+        switch_anomaly(enabled=self.before["enabled"], check_nan=self.before["check_nan"])
 
 
 class detect_anomaly(set_detect_anomaly):
-    """A block in which a backward pass raises RuntimeError for a NaN gradient, naming the operation."""
+    """A block that looks for NaN and names the layer; everything in it runs eagerly, and slowly.
+
+    A backward pass raises RuntimeError for a gradient with NaN, naming the operation, as in PyTorch. The error, in a
+    note, and a warning name the layer of the operation, and the first layer whose output had NaN or infinity.
+
+    A step of :func:`fastnn.compile_step` or :func:`fastnn.fit` raises a RuntimeError, which is a FloatingPointError
+    too, at the first NaN or infinity in its input, in the output of a layer, in the loss, in a gradient or in an
+    updated parameter. It names the layer and the step, in ``fit`` also the epoch and the batch.
+
+    >>> import fastnn, warnings
+    >>> model = fastnn.nn.Sequential(fastnn.nn.Linear(2, 2), fastnn.nn.ReLU())
+    >>> _ = model[0].weight.data.fill_(float("inf"))
+    >>> sgd = fastnn.optim.SGD(model.parameters(), lr=0.1)
+    >>> step = fastnn.compile_step(model, fastnn.nn.MSELoss(), sgd)
+    >>> with fastnn.autograd.set_detect_anomaly(True):
+    ...     step(fastnn.ones(1, 2), fastnn.zeros(1, 2))
+    Traceback (most recent call last):
+    fastnn._core.errors.AnomalyError: step 1: layer '0' (Linear) made infinity in the forward pass
+    """
 
     def __init__(self, check_nan: bool = True) -> None:
-        super().__init__(True, check_nan)
+        self.check_nan = check_nan
         warnings.warn(
             "Anomaly Detection has been enabled. This mode will increase the runtime and should only be enabled for "
             "debugging.",
             stacklevel=2,
         )
-        anomaly.update(self.before)
-        self.check_nan = check_nan
 
     def __enter__(self) -> None:
         self.before = dict(anomaly)
-        anomaly.update(enabled=True, check_nan=self.check_nan)
+        switch_anomaly(enabled=True, check_nan=self.check_nan)
 
 
 def is_anomaly_enabled() -> bool:

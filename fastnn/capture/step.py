@@ -13,10 +13,12 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._autograd.engine import anomaly
 from fastnn._autograd.modes import enable_grad
 from fastnn._core import capture_state
 from fastnn._core.capture_state import Uncapturable
 from fastnn._tensor.tensor import Tensor, _wrap
+from fastnn.capture.anomaly import checked
 from fastnn.capture.changes import code_of, what_is_changed
 from fastnn.capture.guards import (
     MOST_PROGRAMS,
@@ -179,6 +181,8 @@ class CompiledStep:
         # Shapes and modes that run eagerly, and why.
         self._refused: dict[tuple[Any, ...], Refusal] = {}
         self._warmed: set[tuple[Any, ...]] = set()
+        # Steps under `detect_anomaly`.
+        self._checked = 0
         self._last = ""
         self._disturbed = 0
         # The number of captures in sequence that were replaced too early, and the value that changed.
@@ -215,6 +219,8 @@ class CompiledStep:
         key = (thread_count._threads, *[(t._data.shape, t._data.dtype, t._requires_grad) for t in tensors])
         captured = self._programs.get(key)
         self._last = ""
+        if anomaly["enabled"]:
+            return checked(self, tensors)
         if captured is not None:
             changed = "" if captured.values is None else captured.values.changed()
             if changed or not captured.guards.hold():

@@ -30,6 +30,7 @@ from fastnn.nn import (
     transformer,
     utils,
 )
+from fastnn.nn import anomaly as anomaly
 from fastnn.nn import tensor_subclasses as tensor_subclasses
 from fastnn.nn.class_loss import *
 from fastnn.nn.container import *

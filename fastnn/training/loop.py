@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 import math
+import os
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -13,7 +15,7 @@ import numpy as np
 from fastnn import kernels
 from fastnn._autograd.modes import no_grad
 from fastnn._core.dtypes import check_array, warn_of_read_only
-from fastnn._core.errors import ShapeError
+from fastnn._core.errors import AnomalyError, ShapeError
 from fastnn._tensor.sequences import array_of
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.capture.step import CompiledStep
@@ -21,45 +23,123 @@ from fastnn.kernels.runtime import allocation
 from fastnn.nn.class_loss import CrossEntropyLoss
 from fastnn.nn.module import Module
 from fastnn.optim.adam import Adam
+from fastnn.optim.lr_scheduler.plateau import ReduceLROnPlateau
 from fastnn.optim.optimizer import Optimizer
 from fastnn.random import Generator, default_generator
+from fastnn.training.callbacks import Callback, Checkpoint
+from fastnn.training.checkpoint import check, read, restore, restore_callbacks
+from fastnn.training.history import Epoch, History
 
 # Rows in a batch of an evaluation.
 _EVALUATED = 2048
 
 
-@dataclass
-class Epoch:
-    """The results of one epoch.
+class DivergenceError(FloatingPointError):
+    """The loss of a training run became NaN or infinite.
 
     Args:
-        number: from 1.
-        loss: mean of the losses of its batches, weighted by their rows.
-        seconds: of training, without the validation.
-        validation_loss, validation_accuracy: None without validation data; the accuracy is for class labels only.
-        lr: the learning rate of the first group, in this epoch.
+        epoch, batch: where; the batch is 0 for the loss of the validation data.
+        loss: its value.
+        history: the epochs that were completed.
     """
 
-    number: int
-    loss: float
-    seconds: float
-    lr: float
-    validation_loss: float | None = None
-    validation_accuracy: float | None = None
+    history: History
+
+    def __init__(self, message: str, epoch: int, batch: int, loss: float) -> None:
+        super().__init__(message)
+        self.epoch, self.batch, self.loss = epoch, batch, loss
 
 
 @dataclass
-class History:
-    """The result of ``fit``: the epochs, and the step's explanation of its capture."""
+class Run:
+    """A training run: what ``fit`` knows, and gives to callbacks.
 
-    epochs: list[Epoch] = field(default_factory=list)
-    explanation: str = ""
+    Args:
+        model, optimizer, criterion, scheduler, step_scheduler, generator: as given to ``fit``, or its defaults.
+        rows, held_out: the rows to train on and those to evaluate on; the latter may be None.
+        epochs: how many there will be.
+        batch_size: rows in a batch.
+        batches: how many batches an epoch has.
+        history: of the epochs that were completed.
+        callbacks: in the order in which they are called.
+        epoch: the number of this epoch, from 1; 0 before the first.
+        batch: the number of this batch in its epoch, from 1.
+        loss: of this batch; after an epoch, the mean of the epoch.
+        error: the exception that has ended training, or None.
+    """
 
-    def __getitem__(self, name: str) -> list[Any]:
-        return [getattr(epoch, name) for epoch in self.epochs]
+    model: Module
+    optimizer: Optimizer
+    criterion: Callable[..., Tensor]
+    rows: Rows
+    held_out: Rows | None
+    scheduler: Any
+    step_scheduler: Any
+    generator: Generator
+    epochs: int
+    batch_size: int
+    # The rows of an epoch: a last batch that is not full may be dropped.
+    used: int
+    check_finite: bool
+    callbacks: list[Any]
+    # Options that a resumed run must have as well.
+    settings: dict[str, Any]
+    history: History = field(default_factory=History)
+    epoch: int = 0
+    batch: int = 0
+    loss: float = math.nan
+    error: BaseException | None = None
+    bar: Any = None
+    # The callbacks' methods that are called after a batch; none for most runs.
+    after_batch: list[Callable[[Run], Any]] = field(default_factory=list)
+    is_stopped: bool = False
 
-    def __len__(self) -> int:
-        return len(self.epochs)
+    @property
+    def batches(self) -> int:
+        """How many batches an epoch has."""
+        return -(-self.used // self.batch_size)
+
+    def stop(self, reason: str = "a callback stopped the run") -> None:
+        """End training after this batch or epoch.
+
+        Args:
+            reason: what ``history.stopped`` says; the first one is kept.
+        """
+        self.is_stopped = True
+        self.history.stopped = self.history.stopped or reason
+
+    def call(self, name: str, *args: Any) -> None:
+        """Call a method of all callbacks that have it."""
+        for method in _methods(self.callbacks, name):
+            method(self, *args)
+
+    def diverged(self, loss: float) -> DivergenceError:
+        """The error for a loss of this batch that is NaN or infinite."""
+        lr = float(self.optimizer.param_groups[0]["lr"])
+        return DivergenceError(
+            f"the loss became {loss} in epoch {self.epoch}, batch {self.batch} of {self.batches}: the learning rate, "
+            f"{lr:g}, may be too high, or the data may have NaN, infinity or very large numbers. "
+            "A block of fastnn.autograd.detect_anomaly() names the layer; check_finite=False trains on",
+            self.epoch, self.batch, loss,
+        )  # fmt: skip
+
+
+def _methods(callbacks: Iterable[Any], name: str) -> list[Callable[..., Any]]:
+    """The methods of that name which do something."""
+    found = [getattr(callback, name, None) for callback in callbacks]
+    nothing = getattr(Callback, name)
+    return [method for method in found if method is not None and getattr(method, "__func__", None) is not nothing]
+
+
+class _OfFunction(Callback):
+    """A function that is called with each epoch and returns True to stop."""
+
+    def __init__(self, function: Callable[[Epoch], Any]) -> None:
+        self.function = function
+
+    def on_epoch_end(self, run: Run, epoch: Epoch) -> None:
+        if self.function(epoch) is True:
+            run.stop()
 
 
 class Rows:
@@ -87,6 +167,11 @@ class Rows:
         self.scale = (1 / 255 if self.data.dtype == np.uint8 else 1.0) if scale is None else float(scale)
         self.shift = float(shift)
         self._buffers: dict[int, tuple[Tensor, Tensor]] = {}
+
+    @property
+    def has_labels(self) -> bool:
+        """Whether the targets are class labels, so that there is an accuracy."""
+        return self.targets.dtype.kind == "i" and self.targets.ndim == 1
 
     def __len__(self) -> int:
         return len(self.data)
@@ -132,9 +217,13 @@ def fit(
     optimizer: Optimizer | None = None,
     max_grad_norm: float | None = None,
     validation: tuple[Any, Any] | None = None,
+    validation_data: tuple[Any, Any] | None = None,
     scheduler: Any = None,
     step_scheduler: Any = None,
-    callbacks: Iterable[Callable[[Epoch], Any]] = (),
+    callbacks: Iterable[Any] = (),
+    checkpoint: str | os.PathLike[str] | None = None,
+    resume: str | os.PathLike[str] | bool = False,
+    check_finite: bool = True,
     shuffle: bool = True,
     drop_last: bool = False,
     scale: float | None = None,
@@ -155,9 +244,17 @@ def fit(
         optimizer: Adam with its defaults, unless given.
         max_grad_norm: if given, the limit of the 2-norm of all gradients of a batch together, as in
             ``clip_grad_norm_`` (see :func:`fastnn.compile_step`).
-        validation: data and targets to evaluate after each epoch.
+        validation: data and targets to evaluate after each epoch; ``validation_data`` is another name of it.
         scheduler, step_scheduler: schedules of the learning rate, stepped after each epoch and each batch.
-        callbacks: called with the :class:`Epoch` after each; training ends if one returns True.
+            ``ReduceLROnPlateau`` gets the validation loss, or the loss without validation data.
+        callbacks: of :mod:`fastnn.callbacks`, or functions that are called with the :class:`Epoch` after each;
+            training ends if one returns True.
+        checkpoint: the path of a file that gets the whole state of the run after each epoch. It is replaced as a
+            whole: a process that is killed leaves a complete file.
+        resume: the path of a checkpoint: training goes on from it, and ends as the run would have ended without the
+            interruption, bit for bit, if all other arguments are the same (``epochs`` may be larger). True resumes
+            from ``checkpoint`` if that file exists, and starts from the beginning otherwise.
+        check_finite: raise FloatingPointError if a loss becomes NaN or infinite. The model stays as it is then.
         shuffle: draw a new order in each epoch, from ``generator`` or the default one.
         drop_last: drop a last batch with fewer rows.
         scale, shift: the model gets ``data * scale + shift``.
@@ -165,7 +262,9 @@ def fit(
 
     Returns: one :class:`Epoch` each; ``history["loss"]`` is the list of one of its fields.
 
-    Raises: ValueError or TypeError for inconsistent arguments, before anything is changed.
+    Raises: ValueError or TypeError for inconsistent arguments, and for a checkpoint of another run, before anything is
+        changed; OSError, naming the file, if a checkpoint cannot be written; FloatingPointError if the loss diverges.
+        An exception that ends training has the epochs so far as ``error.history``.
 
     >>> import fastnn, numpy as np
     >>> _ = fastnn.manual_seed(0)
@@ -187,10 +286,18 @@ def fit(
     for name, schedule in (("scheduler", scheduler), ("step_scheduler", step_scheduler)):
         if schedule is not None and not hasattr(schedule, "step"):
             raise TypeError(f"{name} must have a method step, found {type(schedule).__name__}")
-    # A tuple: an iterator would be exhausted after the first epoch.
-    callbacks = tuple(callbacks)
-    if not all(map(callable, callbacks)):
-        raise TypeError(f"callbacks must be callable, found {[type(c).__name__ for c in callbacks if not callable(c)]}")
+    called = _callbacks(callbacks)
+    if checkpoint is not None:
+        called.append(Checkpoint(checkpoint))
+    # Checkpoints come last: they hold what the other callbacks have done.
+    called.sort(key=lambda callback: isinstance(callback, Checkpoint))
+    if not isinstance(resume, (bool, str, os.PathLike)):
+        raise TypeError(f"resume must be a path, True or False, found {type(resume).__name__}")
+    if resume is True and checkpoint is None:
+        raise ValueError("resume=True resumes from checkpoint, which is not given")
+    if validation is not None and validation_data is not None:
+        raise TypeError("validation and validation_data are two names of one argument: give one of them")
+    validation = validation_data if validation is None else validation
     if validation is not None and not (isinstance(validation, (tuple, list)) and len(validation) == 2):
         raise TypeError(f"validation must be a pair of data and targets, found {type(validation).__name__}")
     rows = Rows(data, targets, scale, shift)
@@ -198,44 +305,127 @@ def fit(
     criterion = CrossEntropyLoss() if criterion is None else criterion
     optimizer = Adam(model.parameters()) if optimizer is None else optimizer
     step = CompiledStep(model, criterion, optimizer, max_grad_norm=max_grad_norm)
-    source = generator or default_generator()
-    stop = len(rows) // batch_size * batch_size if drop_last else len(rows)
-    history = History()
-    bar = _bar(progress, epochs * -(-stop // batch_size))
+    run = Run(
+        model=model, optimizer=optimizer, criterion=criterion, rows=rows, held_out=held_out, scheduler=scheduler,
+        step_scheduler=step_scheduler, generator=generator or default_generator(), epochs=int(epochs),
+        batch_size=int(batch_size), used=len(rows) // batch_size * batch_size if drop_last else len(rows),
+        check_finite=check_finite, callbacks=called, after_batch=_methods(called, "on_batch_end"),
+        settings={"batch_size": int(batch_size), "shuffle": bool(shuffle), "drop_last": bool(drop_last),
+                  "max_grad_norm": None if max_grad_norm is None else float(max_grad_norm)},
+    )  # fmt: skip
+    for callback in called:
+        if hasattr(callback, "_check"):
+            callback._check(run)
+    saved = _saved_state(run, checkpoint, resume)
+    if saved is not None:
+        restore(run, saved)
     try:
-        for number in range(1, epochs + 1):
-            lr = float(optimizer.param_groups[0]["lr"])
-            start, total = time.perf_counter(), 0.0
-            model.train()
-            order = source.permutation(len(rows)) if shuffle else np.arange(len(rows))
-            for first in range(0, stop, batch_size):
-                indices = order[first : min(first + batch_size, stop)]
-                loss = step(*rows.batch(indices))
-                total += float(loss._data) * len(indices)
-                if step_scheduler is not None:
-                    step_scheduler.step()
-                if bar is not None:
-                    bar.update()
-            epoch = Epoch(number, total / stop if stop else float("nan"), time.perf_counter() - start, lr)
-            if held_out is not None:
-                epoch.validation_loss, epoch.validation_accuracy = evaluate(model, held_out, criterion)
-            history.epochs.append(epoch)
-            if scheduler is not None:
-                scheduler.step()
-            if any([callback(epoch) is True for callback in callbacks]):  # noqa: C419  # all are called
-                break
+        run.call("on_fit_begin")
+        if saved is not None:
+            restore_callbacks(run, saved)
+        run.bar = _bar(progress, run.epochs * run.batches, run.epoch * run.batches)
+        run.is_stopped = bool(run.history.stopped)
+        while run.epoch < run.epochs and not run.is_stopped:
+            run.epoch += 1
+            _run_epoch(run, step, shuffle)
+    except BaseException as error:
+        run.error = error
+        if isinstance(error, AnomalyError):
+            error.args = (f"epoch {run.epoch}, batch {run.batch}, {error}",)
+        # Classes of user-defined exceptions may refuse attributes.
+        with contextlib.suppress(AttributeError, TypeError):
+            error.history = run.history  # type: ignore[attr-defined]
+        raise
     finally:
-        if bar is not None:
-            bar.close()
-    history.explanation = step.explain()
-    return history
+        if run.bar is not None:
+            run.bar.close()
+        run.history.explanation = step.explain()
+        run.call("on_fit_end")
+    return run.history
+
+
+def _callbacks(given: Iterable[Any]) -> list[Any]:
+    """The callbacks, functions of epochs among them as objects.
+
+    Raises: TypeError for anything else.
+    """
+    # A list: an iterator would be exhausted after the first epoch.
+    found: list[Any] = [given] if isinstance(given, Callback) else list(given)
+    wrong = [c for c in found if isinstance(c, type) or not (callable(c) or _is_callback(c))]
+    if wrong:
+        raise TypeError(f"callbacks must be callable, found {[type(c).__name__ for c in wrong]}")
+    return [callback if _is_callback(callback) else _OfFunction(callback) for callback in found]
+
+
+def _is_callback(value: Any) -> bool:
+    return any(hasattr(value, name) for name in vars(Callback) if name.startswith("on_"))
+
+
+def _saved_state(run: Run, checkpoint: Any, resume: Any) -> dict[str, Any] | None:
+    """The state to resume from, read and checked; None to start from the beginning."""
+    if resume is True:
+        resume = checkpoint if os.path.exists(checkpoint) else False
+    if resume is False:
+        return None
+    state = read(resume)
+    check(run, state, resume)
+    return state
+
+
+def _run_epoch(run: Run, step: CompiledStep, shuffle: bool) -> None:
+    """One epoch: training, validation, the schedule's step and the callbacks."""
+    lr = float(run.optimizer.param_groups[0]["lr"])
+    run.call("on_epoch_begin")
+    start = time.perf_counter()
+    run.model.train()
+    order = run.generator.permutation(len(run.rows)) if shuffle else np.arange(len(run.rows))
+    run.loss = _train_epoch(run, step, run.rows, order[: run.used])
+    epoch = Epoch(run.epoch, run.loss, time.perf_counter() - start, lr)
+    if run.held_out is not None:
+        epoch.validation_loss, epoch.validation_accuracy = evaluate(run.model, run.held_out, run.criterion)
+    run.history.epochs.append(epoch)
+    held_out = epoch.validation_loss if run.held_out else None
+    if run.check_finite and held_out is not None and not math.isfinite(held_out):
+        message = f"the validation loss became {held_out} in epoch {run.epoch}; check_finite=False trains on"
+        raise DivergenceError(message, run.epoch, 0, held_out)
+    if isinstance(run.scheduler, ReduceLROnPlateau):
+        run.scheduler.step(epoch.loss if epoch.validation_loss is None else epoch.validation_loss)
+    elif run.scheduler is not None:
+        run.scheduler.step()
+    run.call("on_epoch_end", epoch)
+
+
+def _train_epoch(run: Run, step: CompiledStep, rows: Rows, order: np.ndarray) -> float:
+    """Train on the rows, in this order, in batches; the mean of the losses, weighted by rows.
+
+    Raises: DivergenceError if a loss is not finite, unless the run allows it.
+    """
+    total, used, size = 0.0, 0, run.batch_size
+    for run.batch, first in enumerate(range(0, len(order), size), 1):
+        indices = order[first : first + size]
+        loss = float(step(*rows.batch(indices))._data)
+        if run.check_finite and not math.isfinite(loss):
+            raise run.diverged(loss)
+        total += loss * len(indices)
+        used += len(indices)
+        if run.step_scheduler is not None:
+            run.step_scheduler.step()
+        if run.bar is not None:
+            run.bar.update()
+        if run.after_batch:
+            run.loss = loss
+            for method in run.after_batch:
+                method(run)
+            if run.is_stopped:
+                break
+    return total / used if used else math.nan
 
 
 def evaluate(model: Module, rows: Rows, criterion: Callable[..., Tensor]) -> tuple[float, float | None]:
     """Mean loss, and the accuracy for class labels (None for other targets), of a model in evaluation mode."""
     was_training = model.training
     model.eval()
-    total, right, labels = 0.0, 0, rows.targets.dtype.kind == "i" and rows.targets.ndim == 1
+    total, right, labels = 0.0, 0, rows.has_labels
     try:
         with no_grad():
             for first in range(0, len(rows), _EVALUATED):
@@ -250,9 +440,9 @@ def evaluate(model: Module, rows: Rows, criterion: Callable[..., Tensor]) -> tup
     return total / count, right / count if labels else None
 
 
-def _bar(progress: bool, total: int) -> Any:
+def _bar(progress: bool, total: int, done: int) -> Any:
     if not progress:
         return None
     from tqdm import tqdm
 
-    return tqdm(total=total, unit="batch", mininterval=0.5)
+    return tqdm(total=total, initial=done, unit="batch", mininterval=0.5)

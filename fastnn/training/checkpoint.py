@@ -1,0 +1,257 @@
+"""The whole state of a training run in one file, from which the run goes on bit for bit."""
+
+from __future__ import annotations
+
+import copy
+import dataclasses
+import os
+import pickle
+import random
+import warnings
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from fastnn._tensor.tensor import Tensor
+from fastnn.nn.module import Module
+from fastnn.random import Generator, default_generator
+from fastnn.training.history import Epoch, History
+
+if TYPE_CHECKING:
+    from fastnn.training.loop import Run
+
+# The version of the contents of a file.
+_FORMAT = 1
+_MARK = "fastnn.fit"
+
+
+def write(run: Run, path: str | os.PathLike[str]) -> None:
+    """Write the state of a run after an epoch; the file is replaced as a whole.
+
+    Raises: OSError, naming the file.
+    """
+    # On first use: most scripts need no files.
+    from fastnn.serialization import save
+
+    save(state_of(run), path)
+
+
+def state_of(run: Run) -> dict[str, Any]:
+    """The state of a run between two epochs."""
+    return {
+        "kind": _MARK,
+        "format": _FORMAT,
+        "epoch": run.epoch,
+        "settings": _settings(run),
+        "history": _of_history(run.history),
+        "modules": {name: _of_module(module) for name, module in _modules(run)},
+        "optimizer": (type(run.optimizer).__name__, run.optimizer.state_dict()),
+        "schedulers": {name: (type(s).__name__, s.state_dict()) for name, s in _schedulers(run)},
+        "generators": {name: g.get_state() for name, g in _generators(run)},
+        "numpy_generators": {name: g.bit_generator.state for name, g in _numpy_generators(run)},
+        "random": random.getstate(),
+        "numpy_random": np.random.get_state(legacy=False),  # noqa: NPY002  # programs use it
+        "callbacks": [(name, call.state_dict()) for name, call in _stateful(run)],
+    }
+
+
+def read(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """The state in a file.
+
+    Raises: FileNotFoundError; RuntimeError for a damaged file; ValueError for a file with other contents.
+    """
+    from fastnn.serialization import load
+
+    try:
+        state = load(path, weights_only=False)
+    except (OSError, MemoryError) as error:
+        # A damaged file is an OSError too; the others name the file.
+        if not isinstance(error, pickle.UnpicklingError):
+            raise
+        raise RuntimeError(f"the checkpoint {os.fspath(path)!r} cannot be read: {error}") from error
+    except Exception as error:
+        raise RuntimeError(f"the checkpoint {os.fspath(path)!r} cannot be read: {error}") from error
+    if not isinstance(state, dict) or state.get("kind") != _MARK:
+        raise ValueError(f"{os.fspath(path)!r} is not a checkpoint of fit: it was written by something else")
+    if state["format"] != _FORMAT:
+        raise ValueError(
+            f"the checkpoint {os.fspath(path)!r} has format {state['format']}; this version of fastnn reads {_FORMAT}"
+        )
+    return state
+
+
+def check(run: Run, state: dict[str, Any], path: str | os.PathLike[str]) -> None:
+    """Raise ValueError unless a run can go on from a state."""
+    found: list[str] = []
+    saved = state["settings"]
+    for name, value in _settings(run).items():
+        if saved.get(name) != value:
+            found.append(f"{name}: {saved.get(name)!r} in the checkpoint, {value!r} here")
+    _compare_names(found, "modules", state["modules"], dict(_modules(run)))
+    for name, module in _modules(run):
+        if name in state["modules"]:
+            _check_module(found, name, state["modules"][name], _of_module(module))
+    _check_optimizer(found, run, *state["optimizer"])
+    schedulers = dict(_schedulers(run))
+    _compare_names(found, "schedulers", state["schedulers"], schedulers)
+    for name, (kind, _) in state["schedulers"].items():
+        if name in schedulers and type(schedulers[name]).__name__ != kind:
+            found.append(f"{name}: {kind} in the checkpoint, {type(schedulers[name]).__name__} here")
+    _compare_names(found, "generators", state["generators"], dict(_generators(run)))
+    _compare_names(found, "generators of NumPy", state["numpy_generators"], dict(_numpy_generators(run)))
+    if found:
+        lines = "\n".join(f"  {line}" for line in found)
+        raise ValueError(f"the checkpoint {os.fspath(path)!r} is of another run:\n{lines}")
+
+
+def restore(run: Run, state: dict[str, Any]) -> None:
+    """Put a checked state into a run, except that of the callbacks. After an error, everything is as before."""
+    undo: list[Callable[[], Any]] = []
+    try:
+        old: Any = run.optimizer.state_dict()
+        undo.append(lambda: run.optimizer.load_state_dict(old))
+        run.optimizer.load_state_dict(state["optimizer"][1])
+        for name, scheduler in _schedulers(run):
+            before = copy.deepcopy(scheduler.state_dict())
+            undo.append(lambda s=scheduler, b=before: s.load_state_dict(b))  # type: ignore[misc]
+            scheduler.load_state_dict(state["schedulers"][name][1])
+        for name, module in _modules(run):
+            before = copy.deepcopy(_of_module(module))
+            undo.append(lambda m=module, b=before: _into_module(m, b))  # type: ignore[misc]
+            _into_module(module, state["modules"][name])
+    except BaseException:
+        for step in reversed(undo):
+            step()
+        raise
+    for name, generator in _generators(run):
+        generator.set_state(state["generators"][name])
+    for name, numpy_generator in _numpy_generators(run):
+        numpy_generator.bit_generator.state = state["numpy_generators"][name]
+    random.setstate(state["random"])
+    np.random.set_state(state["numpy_random"])  # noqa: NPY002
+    run.epoch = state["epoch"]
+    history = state["history"]
+    run.history.epochs[:] = [Epoch(**epoch) for epoch in history["epochs"]]
+    run.history.stopped, run.history._best = history["stopped"], history["best"]
+
+
+def restore_callbacks(run: Run, state: dict[str, Any]) -> None:
+    """Give each callback its state: the first of a class gets the first state of that class, and so on."""
+    saved: dict[str, list[Any]] = {}
+    for name, theirs in state["callbacks"]:
+        saved.setdefault(name, []).append(theirs)
+    for name, callback in _stateful(run):
+        if saved.get(name):
+            callback.load_state_dict(saved[name].pop(0))
+    for name in [name for name, left in saved.items() if left]:
+        warnings.warn(f"the checkpoint has the state of a callback that is not given here: {name}", stacklevel=3)
+
+
+# -- Parts of a run -----------------------------------------------------------------------------
+
+
+def _settings(run: Run) -> dict[str, Any]:
+    """What has to be the same for the run to go on as if it had not been interrupted."""
+    rows = run.rows
+    return {
+        "rows": len(rows),
+        "features": tuple(rows.data.shape[1:]),
+        "data": str(rows.data.dtype),
+        "targets": (*rows.targets.shape[1:], str(rows.targets.dtype)),
+        "scale": rows.scale,
+        "shift": rows.shift,
+        **run.settings,
+    }
+
+
+def _of_history(history: History) -> dict[str, Any]:
+    epochs = [dataclasses.asdict(epoch) for epoch in history.epochs]
+    return {"epochs": epochs, "stopped": history.stopped, "best": history._best}
+
+
+def _modules(run: Run) -> Iterator[tuple[str, Module]]:
+    yield "model", run.model
+    if isinstance(run.criterion, Module):
+        yield "criterion", run.criterion
+
+
+def _schedulers(run: Run) -> Iterator[tuple[str, Any]]:
+    for name in ("scheduler", "step_scheduler"):
+        schedule = getattr(run, name)
+        if hasattr(schedule, "state_dict"):
+            yield name, schedule
+
+
+def _stateful(run: Run) -> Iterator[tuple[str, Any]]:
+    for callback in run.callbacks:
+        if hasattr(callback, "state_dict") and hasattr(callback, "load_state_dict"):
+            yield type(callback).__qualname__, callback
+
+
+def _attributes(run: Run, kind: type) -> Iterator[tuple[str, Any]]:
+    for name, module in _modules(run):
+        for path, part in module.named_modules():
+            for attribute, value in vars(part).items():
+                if isinstance(value, kind):
+                    yield ".".join(filter(None, (name, path, attribute))), value
+
+
+def _generators(run: Run) -> Iterator[tuple[str, Generator]]:
+    """The generators of a run: the default one, the one that shuffles, and attributes of modules."""
+    yield "default", default_generator()
+    if run.generator is not default_generator():
+        yield "shuffle", run.generator
+    yield from _attributes(run, Generator)
+
+
+def _numpy_generators(run: Run) -> Iterator[tuple[str, np.random.Generator]]:
+    yield from _attributes(run, np.random.Generator)
+
+
+def _of_module(module: Module) -> dict[str, Any]:
+    state = dict(module.state_dict())
+    others = {name: b for name, b in module.named_buffers() if name not in state}
+    frozen = [name for name, p in module.named_parameters() if not p.requires_grad]
+    return {"state": state, "buffers": others, "frozen": frozen}
+
+
+def _into_module(module: Module, saved: dict[str, Any]) -> None:
+    module.load_state_dict(saved["state"])
+    buffers = dict(module.named_buffers())
+    for name, values in saved["buffers"].items():
+        buffers[name].copy_(values)
+    for name, p in module.named_parameters():
+        p.requires_grad_(name not in saved["frozen"])
+
+
+# -- Comparison ---------------------------------------------------------------------------------
+
+
+def _compare_names(found: list[str], what: str, saved: Any, ours: Any) -> None:
+    missing, added = saved.keys() - ours.keys(), ours.keys() - saved.keys()
+    for where, names in (("the checkpoint", missing), ("this run", added)):
+        if names:
+            found.append(f"{what} only in {where}: {', '.join(map(str, sorted(names)))}")
+
+
+def _check_module(found: list[str], name: str, saved: dict[str, Any], ours: dict[str, Any]) -> None:
+    for part in ("state", "buffers"):
+        _compare_names(found, f"tensors of the {name}", saved[part], ours[part])
+        for key, value in ours[part].items():
+            theirs = saved[part].get(key)
+            if isinstance(value, Tensor) and isinstance(theirs, Tensor):
+                a, b = (f"{t.dtype} of shape {tuple(t.shape)}" for t in (theirs, value))
+                if a != b:
+                    found.append(f"{key} of the {name}: {a} in the checkpoint, {b} here")
+
+
+def _check_optimizer(found: list[str], run: Run, kind: str, saved: dict[str, Any]) -> None:
+    optimizer = run.optimizer
+    if type(optimizer).__name__ != kind:
+        found.append(f"optimizer: {kind} in the checkpoint, {type(optimizer).__name__} here")
+        return
+    theirs = [len(group["params"]) for group in saved["param_groups"]]
+    ours = [len(group["params"]) for group in optimizer.param_groups]
+    if theirs != ours:
+        found.append(f"parameters in the optimizer's groups: {theirs} in the checkpoint, {ours} here")
