@@ -17,6 +17,8 @@ PAGES = ["README.md", "CONTRIBUTING.md", *(path.relative_to(ROOT).as_posix() for
 ALL = os.environ.get("FASTNN_PAGES") == "all"
 # Pages that only `.ci/docs` runs.
 SLOW = {
+    "docs/how-to/hyper-parameters.md": "trains many models",
+    "docs/how-to/notebooks.md": "draws with matplotlib",
     "docs/files.md": "compiles what ONNX graphs need",
     "docs/classic.md": "trains on MNIST in float64",
     "docs/scikit-learn.md": "searches a grid",
@@ -24,6 +26,9 @@ SLOW = {
 }
 # Packages that a page needs and that a test environment may not have.
 NEEDS = {
+    "docs/how-to/export.md": ("onnx", "onnxruntime"),
+    "docs/how-to/hyper-parameters.md": ("sklearn", "optuna"),
+    "docs/how-to/notebooks.md": ("matplotlib", "pandas"),
     "docs/files.md": ("sklearn", "safetensors", "onnx"),
     "docs/scikit-learn.md": ("sklearn",),
 }
