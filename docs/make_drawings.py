@@ -98,7 +98,8 @@ def step() -> str:
 
 def drawings() -> dict[Path, str]:
     """The text of each drawing."""
-    contracts = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["tool"]["importlinter"]["contracts"]
+    settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
+    contracts = settings["tool"]["importlinter"]["contracts"]
     layers = {contract["name"]: contract["layers"] for contract in contracts if contract["type"] == "layers"}
     return {
         FOLDER / "layers.svg": stack(layers["Arrows go down"], "The layers of fastnn; imports go down only"),

@@ -84,7 +84,8 @@ def mistakes(text: str) -> list[str]:
     wrong = []
     for block in blocks(text):
         if block.language not in DATA | RUN:
-            wrong.append(f"line {block.line}: a block of the language {block.language!r}, and not of {sorted(DATA | RUN)}")
+            known = ", ".join(sorted(DATA | RUN))
+            wrong.append(f"line {block.line}: a block of the language {block.language!r}, and not one of {known}")
         if block.language in DATA and block.reason:
             wrong.append(f"line {block.line}: a {block.language} block is never run and needs no reason")
     # Code that is only indented has no language.
@@ -154,15 +155,15 @@ def run(page: Path, folder: Path, *, commands: bool = False, verbose: bool = Fal
                     printed.append(last)
     finally:
         sys.path[:] = path
-        del sys.modules[name]
+        for other, loaded in list(sys.modules.items()):
+            if Path(getattr(loaded, "__file__", None) or "/").parent == folder:
+                del sys.modules[other]
     return printed
 
 
 def _run(block: Block, module: types.ModuleType, where: str) -> str:
     if block.language == "sh":
-        done = subprocess.run(
-            ["bash", "-euo", "pipefail", "-c", block.code], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-        )  # fmt: skip
+        done = subprocess.run(["bash", "-euo", "pipefail", "-c", block.code], capture_output=True, text=True)
         if done.returncode:
             raise PageError(f"{where}: exit status {done.returncode}\n{done.stdout}\n{done.stderr}")
         return done.stdout

@@ -1,6 +1,6 @@
 """The code of every page runs as it is printed there.
 
-The suite runs the Python of the quick pages. `.ci/docs` sets FASTNN_PAGES=all, and runs the slow pages and the commands.
+The suite runs the Python of the quick pages. `.ci/docs` sets FASTNN_PAGES=all: the slow pages and the commands, too.
 """
 
 import os
