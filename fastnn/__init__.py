@@ -155,12 +155,17 @@ _ON_USE = (
     "torchvision", "types", "version", "xpu",
 )  # fmt: skip
 
+# Functions that are imported on first use, and their modules.
+_IN_TRAINING = {"find_lr": "lr_range", "summary": "model_summary"}
+
 
 def __getattr__(name: str) -> object:
     if name in _ON_USE:
         return _import_module(f"fastnn.{name}")
     if name in ("load", "save"):
         return getattr(_import_module("fastnn.serialization"), name)
+    if name in _IN_TRAINING:
+        return getattr(_import_module(f"fastnn.training.{_IN_TRAINING[name]}"), name)
     if name == "vmap":
         return _import_module("fastnn.func").vmap
     if name == "ScriptModule":

@@ -8,7 +8,7 @@ import os
 import pickle
 import random
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -45,7 +45,7 @@ def state_of(run: Run) -> dict[str, Any]:
         "epoch": run.epoch,
         "settings": _settings(run),
         "history": _of_history(run.history),
-        "modules": {name: _of_module(module) for name, module in _modules(run)},
+        "modules": {name: of_module(module) for name, module in _modules(run)},
         "optimizer": (type(run.optimizer).__name__, run.optimizer.state_dict()),
         "schedulers": {name: (type(s).__name__, s.state_dict()) for name, s in _schedulers(run)},
         "generators": {name: g.get_state() for name, g in _generators(run)},
@@ -91,7 +91,7 @@ def check(run: Run, state: dict[str, Any], path: str | os.PathLike[str]) -> None
     _compare_names(found, "modules", state["modules"], dict(_modules(run)))
     for name, module in _modules(run):
         if name in state["modules"]:
-            _check_module(found, name, state["modules"][name], _of_module(module))
+            _check_module(found, name, state["modules"][name], of_module(module))
     _check_optimizer(found, run, *state["optimizer"])
     schedulers = dict(_schedulers(run))
     _compare_names(found, "schedulers", state["schedulers"], schedulers)
@@ -117,9 +117,9 @@ def restore(run: Run, state: dict[str, Any]) -> None:
             undo.append(lambda s=scheduler, b=before: s.load_state_dict(b))  # type: ignore[misc]
             scheduler.load_state_dict(state["schedulers"][name][1])
         for name, module in _modules(run):
-            before = copy.deepcopy(_of_module(module))
-            undo.append(lambda m=module, b=before: _into_module(m, b))  # type: ignore[misc]
-            _into_module(module, state["modules"][name])
+            before = copy.deepcopy(of_module(module))
+            undo.append(lambda m=module, b=before: into_module(m, b))  # type: ignore[misc]
+            into_module(module, state["modules"][name])
     except BaseException:
         for step in reversed(undo):
             step()
@@ -189,8 +189,9 @@ def _stateful(run: Run) -> Iterator[tuple[str, Any]]:
             yield type(callback).__qualname__, callback
 
 
-def _attributes(run: Run, kind: type) -> Iterator[tuple[str, Any]]:
-    for name, module in _modules(run):
+def generators_of(modules: Iterable[tuple[str, Module]], kind: type) -> Iterator[tuple[str, Any]]:
+    """The generators that are attributes of modules, by their paths; ``kind`` is fastnn's or NumPy's."""
+    for name, module in modules:
         for path, part in module.named_modules():
             for attribute, value in vars(part).items():
                 if isinstance(value, kind):
@@ -202,21 +203,23 @@ def _generators(run: Run) -> Iterator[tuple[str, Generator]]:
     yield "default", default_generator()
     if run.generator is not default_generator():
         yield "shuffle", run.generator
-    yield from _attributes(run, Generator)
+    yield from generators_of(_modules(run), Generator)
 
 
 def _numpy_generators(run: Run) -> Iterator[tuple[str, np.random.Generator]]:
-    yield from _attributes(run, np.random.Generator)
+    yield from generators_of(_modules(run), np.random.Generator)
 
 
-def _of_module(module: Module) -> dict[str, Any]:
+def of_module(module: Module) -> dict[str, Any]:
+    """The state of a module, with the buffers that are not saved usually, and which parameters are frozen."""
     state = dict(module.state_dict())
     others = {name: b for name, b in module.named_buffers() if name not in state}
     frozen = [name for name, p in module.named_parameters() if not p.requires_grad]
     return {"state": state, "buffers": others, "frozen": frozen}
 
 
-def _into_module(module: Module, saved: dict[str, Any]) -> None:
+def into_module(module: Module, saved: dict[str, Any]) -> None:
+    """Restore what :func:`of_module` has returned."""
     module.load_state_dict(saved["state"])
     buffers = dict(module.named_buffers())
     for name, values in saved["buffers"].items():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
@@ -200,24 +201,41 @@ def _array(name: str, value: Any) -> np.ndarray:
     elif isinstance(value, (list, tuple)):
         array = array_of(value, None)
     else:
-        raise TypeError(f"{name} must be a tensor, an array or a list of rows, found {type(value).__name__}")
+        hint = "; fit makes the batches itself: give it the tensors of the data set" if _is_data_set(value) else ""
+        raise TypeError(f"{name} must be a tensor, an array or a list of rows, found {type(value).__name__}{hint}")
     if not array.ndim:
         raise TypeError(f"{name} must have a dimension of rows, found one number")
     return array
 
 
+def _is_data_set(value: Any, *names: str) -> bool:
+    # Nobody has one without this module, which few scripts need.
+    module = sys.modules.get("fastnn.utils.data")
+    kinds = tuple([getattr(module, name) for name in names or ("Dataset", "DataLoader")]) if module else ()
+    return isinstance(value, kinds)
+
+
+def data_and_targets(data: Any, targets: Any) -> tuple[Any, Any]:
+    """Data and targets, from a TensorDataset of the two if there are no targets."""
+    if targets is None and _is_data_set(data, "TensorDataset"):
+        if len(data.tensors) != 2:
+            raise ValueError(f"the TensorDataset must have two tensors, data and targets, found {len(data.tensors)}")
+        return data.tensors
+    return data, targets
+
+
 def fit(
     model: Module,
     data: Any,
-    targets: Any,
+    targets: Any = None,
     *,
     epochs: int = 1,
     batch_size: int = 64,
     criterion: Callable[..., Tensor] | None = None,
     optimizer: Optimizer | None = None,
     max_grad_norm: float | None = None,
-    validation: tuple[Any, Any] | None = None,
-    validation_data: tuple[Any, Any] | None = None,
+    validation: Any = None,
+    validation_data: Any = None,
     scheduler: Any = None,
     step_scheduler: Any = None,
     callbacks: Iterable[Any] = (),
@@ -237,14 +255,16 @@ def fit(
 
     Args:
         model: called on a batch of data, float32.
-        data: (rows, ...), float32 or uint8 (divided by 255, unless ``scale`` is given).
+        data: (rows, ...), float32 or uint8 (divided by 255, unless ``scale`` is given); or a TensorDataset of data
+            and targets.
         targets: (rows, ...): class labels, or numbers.
         epochs, batch_size: of training.
         criterion: the loss of the model's result and the targets; cross-entropy by default.
         optimizer: Adam with its defaults, unless given.
         max_grad_norm: if given, the limit of the 2-norm of all gradients of a batch together, as in
             ``clip_grad_norm_`` (see :func:`fastnn.compile_step`).
-        validation: data and targets to evaluate after each epoch; ``validation_data`` is another name of it.
+        validation: the pair of data and targets, or a TensorDataset, to evaluate after each epoch;
+            ``validation_data`` is another name of it.
         scheduler, step_scheduler: schedules of the learning rate, stepped after each epoch and each batch.
             ``ReduceLROnPlateau`` gets the validation loss, or the loss without validation data.
         callbacks: of :mod:`fastnn.callbacks`, or functions that are called with the :class:`Epoch` after each;
@@ -298,10 +318,12 @@ def fit(
     if validation is not None and validation_data is not None:
         raise TypeError("validation and validation_data are two names of one argument: give one of them")
     validation = validation_data if validation is None else validation
+    if _is_data_set(validation, "TensorDataset"):
+        validation = data_and_targets(validation, None)
     if validation is not None and not (isinstance(validation, (tuple, list)) and len(validation) == 2):
         raise TypeError(f"validation must be a pair of data and targets, found {type(validation).__name__}")
-    rows = Rows(data, targets, scale, shift)
-    held_out = None if validation is None else Rows(*validation, scale, shift)
+    rows = Rows(*data_and_targets(data, targets), scale, shift)
+    held_out = None if validation is None else Rows(validation[0], validation[1], scale, shift)
     criterion = CrossEntropyLoss() if criterion is None else criterion
     optimizer = Adam(model.parameters()) if optimizer is None else optimizer
     step = CompiledStep(model, criterion, optimizer, max_grad_norm=max_grad_norm)
