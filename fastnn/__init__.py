@@ -151,8 +151,8 @@ _ON_USE = (
     "_C", "_dynamo", "_jit_internal", "_utils", "accelerator", "amp", "backends", "callbacks", "classic",
     "compiler", "convert", "cpu", "cuda", "distributed", "distributions", "export", "fft", "func", "functional",
     "futures", "fx", "hub", "jit", "library", "masked", "mps", "multiprocessing", "onnx", "overrides", "profiler",
-    "quasirandom", "safetensors", "serialization", "sparse", "special", "storage", "testing", "torch_version",
-    "torchvision", "types", "version", "xpu",
+    "quasirandom", "report", "safetensors", "serialization", "sparse", "special", "storage", "tabular", "testing",
+    "torch_version", "torchvision", "types", "version", "xpu",
 )  # fmt: skip
 
 # Functions that are imported on first use, and their modules.

@@ -1,0 +1,251 @@
+"""From files to the rows of a training run: reading, splitting, and the model around the network."""
+
+from __future__ import annotations
+
+import argparse
+import math
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from fastnn._cli.command import Failure
+from fastnn._cli.options import names_of_columns
+from fastnn._cli.output import one_line, shortened
+from fastnn.tabular.columns import Columns
+from fastnn.tabular.model import Pixels, TabularModel
+from fastnn.tabular.network import Plan
+from fastnn.tabular.reading import Pictures, read
+from fastnn.tabular.target import Target
+
+# Fractions of the rows that are held out, by default and of pictures that have a test set.
+_OF_TABLES, _OF_PICTURES = 0.2, 0.1
+# The weight, its gradient, and two numbers of the optimizer.
+_BYTES_OF_WEIGHT = 16
+_HIDDEN_OF_TABLES, _HIDDEN_OF_PICTURES = (64, 32), (256, 128)
+
+
+@dataclass
+class Part:
+    """Rows with their targets.
+
+    Args:
+        inputs: of the network.
+        targets: encoded.
+        name: "validation", "test" or "training".
+    """
+
+    inputs: np.ndarray
+    targets: np.ndarray
+    name: str
+
+
+@dataclass
+class Prepared:
+    """What a training run needs.
+
+    Args:
+        model: with new weights.
+        training: the rows to train on.
+        validation: the rows that are measured after each epoch, or None.
+        test: rows that are only measured at the end, or None.
+        is_chosen_by_validation: whether the validation rows may decide when training ends.
+    """
+
+    model: TabularModel
+    training: Part
+    validation: Part | None
+    test: Part | None
+
+
+def prepare(options: argparse.Namespace, say: Callable[[str], None]) -> Prepared:
+    """Read the data, decide what the columns and the target are, and hold out rows.
+
+    Raises: Failure.
+    """
+    with one_line():
+        data = read(options.data, encoding=options.encoding, header=options.header)
+        if isinstance(data, Pictures):
+            return _pictures(data, options, say)
+        return _table(data, options, say)
+
+
+def _plan(options: argparse.Namespace, inputs: int, target: Target, hidden: tuple[int, ...]) -> Plan:
+    return Plan(
+        inputs, target.outputs, hidden if options.hidden is None else tuple(options.hidden), options.activation,
+        options.dropout, options.batch_norm,
+    )  # fmt: skip
+
+
+def _build(plan: Plan) -> Any:
+    """The network. Linux grants more memory than there is, and ends the process that uses it."""
+    sizes = (plan.inputs, *plan.hidden, plan.outputs)
+    needed = sum(a * b for a, b in zip(sizes[:-1], sizes[1:], strict=True)) * _BYTES_OF_WEIGHT
+    try:
+        if needed > _memory():
+            raise MemoryError
+        return plan.build()
+    except MemoryError as error:
+        widths = "-".join(map(str, sizes))
+        raise Failure(f"a network {widths} needs {needed / 1e9:.3g} GB of memory: too much for this machine") from error
+
+
+def _memory() -> float:
+    """The bytes of memory of this machine; infinity where they are not known."""
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE"))
+    except (AttributeError, ValueError, OSError):
+        return math.inf
+
+
+# -- Pictures ---------------------------------------------------------------------------------
+
+
+def _pictures(data: Pictures, options: argparse.Namespace, say: Callable[[str], None]) -> Prepared:
+    for option in ("target", "drop", "keep", "categorical"):
+        if getattr(options, option):
+            raise Failure(f"--{option} is for tables, and {options.data or 'MNIST'} has pictures")
+    if data.labels is None:
+        raise Failure(f"{options.data}: there are no labels")
+    if options.task == "regression":
+        raise Failure("the labels of pictures are classes: --task regression is for tables")
+    target = Target("label", "classification", sorted(set(data.labels.tolist())))
+    if len(target.classes) < 2:
+        raise Failure("all labels are the same: there is nothing to learn")
+    pixels = Pixels.fit(data.pixels)
+    plan = _plan(options, int(np.prod(pixels.shape)), target, _HIDDEN_OF_PICTURES)
+    model = TabularModel(_build(plan), plan, target, pixels=pixels)
+    labels = target.encode(data.labels)
+    test = None
+    if data.test_pixels is not None and data.test_labels is not None:
+        test = Part(model.inputs(data.test_pixels), target.encode(data.test_labels), "test")
+    inputs = model.inputs(data.pixels)
+    fraction = options.validation
+    validation: Part | None
+    if isinstance(fraction, Path):
+        held = read(fraction)
+        if not isinstance(held, Pictures) or held.labels is None:
+            raise Failure(f"--validation: {fraction} has no pictures with labels")
+        training = Part(inputs, labels, "training")
+        validation = Part(model.inputs(held.pixels), target.encode(held.labels), "validation")
+    elif fraction is None and test is not None and not options.early_stopping:
+        # Nothing is chosen by them.
+        training, validation, test = Part(inputs, labels, "training"), test, None
+    else:
+        fraction = _OF_PICTURES if fraction is None else fraction
+        training, validation = _split(inputs, labels, fraction, options.seed)
+    say(f"{len(training.inputs):,} pictures of {' x '.join(map(str, pixels.shape))}, {len(target.classes)} classes")
+    return Prepared(model, training, validation, test)
+
+
+def _split(inputs: np.ndarray, targets: np.ndarray, fraction: float, seed: int) -> tuple[Part, Part | None]:
+    count = round(len(inputs) * fraction)
+    if not count:
+        return Part(inputs, targets, "training"), None
+    order = np.random.default_rng(seed).permutation(len(inputs))
+    held, kept = np.sort(order[:count]), np.sort(order[count:])
+    return Part(inputs[kept], targets[kept], "training"), Part(inputs[held], targets[held], "validation")
+
+
+# -- Tables -----------------------------------------------------------------------------------
+
+
+def _table(frame: Any, options: argparse.Namespace, say: Callable[[str], None]) -> Prepared:
+    name = _target_name(frame, options)
+    frame = _with_target(frame, name, say)
+    target = Target.fit(name, frame[name], options.task)
+    validation_frame = None
+    fraction = options.validation
+    if isinstance(fraction, Path):
+        validation_frame = _read_second(fraction, name, options, say)
+    elif fraction is None or fraction:
+        fraction = _OF_TABLES if fraction is None else fraction
+        frame, validation_frame = _split_table(frame, target, fraction, options.seed)
+    if len(frame) < 2:
+        raise Failure(f"{options.data}: {len(frame)} row to train on, expected at least 2")
+    names = list(frame.columns.drop(name))
+    columns = Columns.fit(
+        frame[names],
+        **{option: names_of_columns(getattr(options, option), names) for option in ("drop", "keep", "categorical")},
+    )
+    plan = _plan(options, len(columns.names), target, _HIDDEN_OF_TABLES)
+    model = TabularModel(_build(plan), plan, target, columns)
+    training = Part(columns.transform(frame), target.encode(frame[name]), "training")
+    validation = None
+    if validation_frame is not None:
+        validation = Part(columns.transform(validation_frame), target.encode(validation_frame[name]), "validation")
+    _describe(model, training, validation, say)
+    return Prepared(model, training, validation, None)
+
+
+def _target_name(frame: Any, options: argparse.Namespace) -> str:
+    if options.target is None:
+        if "y" in frame.columns and str(options.data).endswith(".npz"):
+            return "y"
+        raise Failure(
+            f"which column is to be predicted? Give --target; the columns are {shortened(list(frame.columns), 12)}"
+        )
+    if options.target in frame.columns:
+        return str(options.target)
+    from fastnn.tabular.columns import _similar
+
+    raise Failure(f"--target: there is no column {options.target!r}{_similar(options.target, frame.columns)}")
+
+
+def _with_target(frame: Any, name: str, say: Callable[[str], None]) -> Any:
+    """The rows that have a target."""
+    missing = int(frame[name].isna().sum())
+    if missing == len(frame):
+        raise Failure(f"the target {name!r} is missing in all rows")
+    if missing:
+        say(f"left out {missing:,} row{'s' * (missing > 1)} without {name}")
+        frame = frame[frame[name].notna()]
+    return frame.reset_index(drop=True)
+
+
+def _read_second(path: Path, name: str, options: argparse.Namespace, say: Callable[[str], None]) -> Any:
+    frame = read(path, encoding=options.encoding, header=options.header)
+    if isinstance(frame, Pictures) or name not in frame.columns:
+        raise Failure(f"--validation: {path} has no column {name!r}")
+    return _with_target(frame, name, say)
+
+
+def _split_table(frame: Any, target: Target, fraction: float, seed: int) -> tuple[Any, Any]:
+    from sklearn.model_selection import train_test_split
+
+    count = round(len(frame) * fraction)
+    if not 0 < count < len(frame):
+        return frame, None
+    labels = None
+    if target.kind == "classification":
+        labels = target.encode(frame[target.name])
+        # As many of each class on both sides, if there are enough.
+        if np.bincount(labels).min() < 2 or count < len(target.classes) or len(frame) - count < len(target.classes):
+            labels = None
+    kept, held = train_test_split(np.arange(len(frame)), test_size=count, random_state=seed, stratify=labels)
+    kept.sort()
+    held.sort()
+    return frame.iloc[kept].reset_index(drop=True), frame.iloc[held].reset_index(drop=True)
+
+
+def _describe(model: TabularModel, training: Part, validation: Part | None, say: Callable[[str], None]) -> None:
+    target, columns = model.target, model.columns
+    assert columns is not None
+    rows = f"{len(training.inputs):,} rows to train on"
+    say(rows + ("" if validation is None else f", {len(validation.inputs):,} to validate"))
+    classes = f"{len(target.classes)} classes ({shortened(target.class_names)})"
+    say(f"target {target.name}: {classes if target.classes else 'a number (regression)'}")
+    parts = [
+        f"{len(names)} {word if len(names) == 1 else plural}"
+        for names, word, plural in (
+            (columns.numbers, "number", "numbers"), (columns.dates, "date", "dates"),
+            (columns.categories, "category", "categories"),
+        )
+        if names
+    ]  # fmt: skip
+    say(f"columns: {', '.join(parts)}; {len(columns.names)} inputs")
+    for reason, names in columns.left_out.items():
+        say(f"{'left out ' if 'frequent' not in reason else ''}{shortened(names)}: {reason}")

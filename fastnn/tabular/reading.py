@@ -1,0 +1,234 @@
+"""Readers of tables (CSV, Parquet, NPZ) and of pictures (folders of IDX files, NPZ)."""
+
+from __future__ import annotations
+
+import csv
+import errno
+import io
+import os
+import re
+import sys
+import zipfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import IO, Any
+
+import numpy as np
+
+from fastnn.datasets import load_mnist
+from fastnn.tabular.extras import optional
+
+# Endings of files that pandas decompresses.
+_COMPRESSED = (".gz", ".bz2", ".xz", ".zst", ".zip")
+_TEXT = (".csv", ".tsv", ".txt", ".data")
+_PARQUET = (".parquet", ".pq")
+FORMATS = "a .csv, .tsv, .parquet or .npz file, or a folder of IDX files"
+# Names of arrays in an NPZ file, in the order in which they are looked for.
+_INPUTS, _TARGETS = ("x", "X", "data", "images", "features"), ("y", "Y", "target", "targets", "labels", "label")
+
+
+@dataclass
+class Pictures:
+    """Pictures of one size, uint8, with their labels.
+
+    Args:
+        pixels: (rows, height, width) or (rows, height, width, channels), uint8.
+        labels: (rows,) integers, or None.
+        test_pixels, test_labels: a second set, or None.
+    """
+
+    pixels: np.ndarray
+    labels: np.ndarray | None
+    test_pixels: np.ndarray | None = None
+    test_labels: np.ndarray | None = None
+
+
+def read(path: str | os.PathLike[str] | None, *, encoding: str = "utf-8", header: bool = True) -> Any:
+    """Read a table as a pandas frame, or pictures as :class:`Pictures`.
+
+    Args:
+        path: of a .csv, .tsv, .parquet or .npz file, or of a folder of IDX files; None is the bundled MNIST; "-" is
+            CSV from the standard input.
+        encoding, header: of CSV, as in :func:`read_table`.
+
+    Raises: ValueError for a file that is not what its name says, with its name and the fault; OSError;
+        ModuleNotFoundError if pandas is missing.
+
+    >>> read(None).pixels.shape
+    (60000, 28, 28)
+    """
+    if path is None or (str(path) != "-" and Path(path).is_dir()):
+        return Pictures(*load_mnist(path))
+    if Path(path).suffix.lower() == ".npz":
+        return _read_npz(Path(path))
+    return read_table(path, encoding=encoding, header=header)
+
+
+def read_table(path: str | os.PathLike[str], *, encoding: str = "utf-8", header: bool = True) -> Any:
+    """Read a CSV or Parquet file as a pandas frame.
+
+    The separator of CSV may be a comma, semicolon, tab or bar, and numbers may have a decimal comma.
+
+    Args:
+        path: a .csv, .tsv, .txt or .parquet file, compressed or not; "-" is CSV from the standard input.
+        encoding: of CSV.
+        header: whether the first line of CSV has the names of the columns; otherwise they are "1", "2" and so on.
+
+    Raises: ValueError for an empty or damaged file; OSError; ModuleNotFoundError if pandas is missing.
+
+    >>> import tempfile
+    >>> _ = optional("pandas", "a table")
+    >>> with tempfile.TemporaryDirectory() as folder:
+    ...     path = Path(folder, "a.csv")
+    ...     _ = path.write_text("x;y\\n1,5;a\\n")
+    ...     read_table(path).to_dict("records")
+    [{'x': 1.5, 'y': 'a'}]
+    """
+    ending = _ending(path)
+    if str(path) != "-" and not Path(path).exists():
+        raise FileNotFoundError(errno.ENOENT, "no such file or folder", os.fspath(path))
+    if str(path) != "-" and ending not in (*_TEXT, *_PARQUET):
+        raise ValueError(f"{path}: cannot tell the format by the name, expected {FORMATS}")
+    pandas = optional("pandas", "a table")
+    if str(path) != "-":
+        # The system's error, with the name of the file, before the libraries' own.
+        with open(path, "rb"):
+            pass
+    if ending in _PARQUET:
+        optional("pyarrow", "Parquet")
+        try:
+            frame = pandas.read_parquet(path)
+        except (ValueError, OSError) as error:
+            raise ValueError(f"{path}: not a Parquet file, or damaged: {_first_line(error)}") from error
+        frame = frame.reset_index() if any(frame.index.names) else frame
+        frame.columns = [str(name) for name in frame.columns]
+    else:
+        frame = _read_csv(pandas, path, encoding, header)
+    if not len(frame):
+        raise ValueError(f"{path}: no rows, expected at least one below the names of the columns")
+    return frame
+
+
+def _ending(path: str | os.PathLike[str]) -> str:
+    endings = [ending.lower() for ending in Path(path).suffixes]
+    if endings and endings[-1] in _COMPRESSED:
+        endings.pop()
+    return endings[-1] if endings else ""
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).splitlines() or [type(error).__name__])[0]
+
+
+def _read_csv(pandas: Any, path: str | os.PathLike[str], encoding: str, header: bool) -> Any:
+    encoding = "utf-8-sig" if encoding.lower().replace("_", "-") in ("utf-8", "utf8") else encoding
+    options: dict[str, Any] = {"low_memory": False, "encoding": encoding, "skipinitialspace": True}
+    source: Any = path
+    if str(path) == "-":
+        source = io.BytesIO(sys.stdin.buffer.read())
+    try:
+        with _text(pandas, source, encoding) as file:
+            head = file.read(1 << 16)
+        separator, decimal = _dialect(head)
+        if "\0" in head:
+            raise ValueError(f"{path}: not a text file: it has zero bytes")
+        if isinstance(source, io.BytesIO):
+            source.seek(0)
+        frame = pandas.read_csv(source, sep=separator, decimal=decimal, header=0 if header else None, **options)
+    except pandas.errors.EmptyDataError as error:
+        raise ValueError(f"{path}: the file is empty") from error
+    except pandas.errors.ParserError as error:
+        raise ValueError(f"{path}: {_first_line(error).replace('Error tokenizing data. C error: ', '')}") from error
+    except UnicodeError as error:
+        name = encoding.removesuffix("-sig")
+        raise ValueError(f"{path}: not a text in {name}: give its encoding, such as --encoding latin-1") from error
+    except LookupError as error:
+        raise ValueError(f"there is no encoding {encoding!r}, expected one such as utf-8 or latin-1") from error
+    except (EOFError, zipfile.BadZipFile) as error:
+        raise ValueError(f"{path}: damaged: {_first_line(error)}") from error
+    if not isinstance(frame.index, pandas.RangeIndex):
+        # pandas would make names of rows of the first columns.
+        raise ValueError(f"{path}: the lines have more fields than the first line has names")
+    if not header:
+        frame.columns = [str(i + 1) for i in range(frame.shape[1])]
+    names = [str(name).strip() for name in frame.columns]
+    if header and len(names) > 1 and all(re.fullmatch(r"[-+]?[\d.]+([eE][-+]?\d+)?", name) for name in names):
+        first = [name for name in names if "." in name]
+        if first or names != sorted(names, key=float):
+            raise ValueError(
+                f"{path}: the first line has numbers, not names of columns: add names, or use --no-header, "
+                "which calls the columns 1, 2, 3, ..."
+            )
+    frame.columns = names
+    return frame
+
+
+def _text(pandas: Any, source: Any, encoding: str) -> IO[str]:
+    if isinstance(source, io.BytesIO):
+        return io.TextIOWrapper(io.BytesIO(source.getvalue()), encoding=encoding)
+    import bz2
+    import gzip
+    import lzma
+
+    opener: Any = {".gz": gzip.open, ".bz2": bz2.open, ".xz": lzma.open}.get(Path(source).suffix.lower())
+    if opener is None and Path(source).suffix.lower() in _COMPRESSED:
+        return io.StringIO("")
+    return (opener or open)(source, "rt", encoding=encoding)
+
+
+def _dialect(head: str) -> tuple[str, str]:
+    """The separator of the columns and the decimal point, by the first lines."""
+    lines = [line for line in head.splitlines() if line.strip()]
+    if not lines:
+        return ",", "."
+
+    def fields(separator: str) -> int:
+        return len(next(csv.reader([lines[0]], delimiter=separator)))
+
+    separator = max(",;\t|", key=fields)
+    # Each line but the header and the last, which may be cut.
+    is_comma = separator != "," and any(
+        re.fullmatch(r"\s*[-+]?\d+,\d+\s*", cell) for line in lines[1:20] for cell in line.split(separator)
+    )
+    return separator, "," if is_comma else "."
+
+
+def _read_npz(path: Path) -> Any:
+    """Pictures, if the rows are uint8 with more than one dimension; otherwise a frame with columns x0, x1, ..., y."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
+        raise ValueError(f"{path}: not an NPZ file of numbers, or damaged: {_first_line(error)}") from error
+
+    def find(names: tuple[str, ...], ending: str) -> Any:
+        return next((arrays[f"{name}{ending}"] for name in names if f"{name}{ending}" in arrays), None)
+
+    ending = "_train" if find(_INPUTS, "_train") is not None else ""
+    x, y = find(_INPUTS, ending), find(_TARGETS, ending)
+    if x is None:
+        raise ValueError(f"{path}: no array 'x' of rows (and 'y' of targets), found {', '.join(arrays) or 'no array'}")
+    x_test, y_test = (find(_INPUTS, "_test"), find(_TARGETS, "_test")) if ending else (None, None)
+    for rows, targets in ((x, y), (x_test, y_test)):
+        if rows is None:
+            continue
+        if rows.ndim < 2 or not rows.size:
+            raise ValueError(f"{path}: 'x' must have rows and columns, found shape {rows.shape}")
+        if targets is not None and targets.shape[:1] != rows.shape[:1]:
+            raise ValueError(f"{path}: {len(rows)} rows of 'x', but 'y' has the shape {targets.shape}")
+        if targets is not None and targets.ndim == 2 and targets.shape[1] == 1:
+            targets.shape = (len(targets),)
+        if targets is not None and targets.ndim != 1:
+            raise ValueError(f"{path}: 'y' must have one number or text for each row, found shape {targets.shape}")
+    if x_test is not None and x_test.shape[1:] != x.shape[1:]:
+        raise ValueError(f"{path}: rows of the shape {x.shape[1:]} for training and {x_test.shape[1:]} for the test")
+    if x.dtype == np.uint8 and x.ndim > 2 and (y is None or y.dtype.kind in "iu"):
+        return Pictures(x, y, x_test, y_test)
+    if x.dtype.kind not in "biuf":
+        raise ValueError(f"{path}: 'x' must be numbers, found {x.dtype}")
+    pandas = optional("pandas", "a table")
+    flat = x.reshape(len(x), -1)
+    frame = pandas.DataFrame(flat, columns=[f"x{i}" for i in range(flat.shape[1])])
+    if y is not None:
+        frame["y"] = y
+    return frame

@@ -1,0 +1,141 @@
+"""What the outputs of a model mean: classes, or a number."""
+
+from __future__ import annotations
+
+from dataclasses import asdict, dataclass, field
+from typing import Any
+
+import numpy as np
+
+from fastnn.tabular.columns import LARGEST
+
+# A column of at most so many different whole numbers has classes.
+MOST_CLASSES_OF_NUMBERS = 20
+
+
+@dataclass(frozen=True)
+class Target:
+    """The column that a model predicts.
+
+    Args:
+        name: of the column.
+        kind: "classification" or "regression".
+        classes: the values of the classes, in the order of the outputs: texts, integers, numbers or booleans.
+        mean, scale: of a number; the network's output is ``(number - mean) / scale``.
+    """
+
+    name: str
+    kind: str
+    classes: list[Any] = field(default_factory=list)
+    mean: float = 0.0
+    scale: float = 1.0
+
+    @classmethod
+    def fit(cls, name: str, values: Any, task: str | None = None) -> Target:
+        """The target of a column, a pandas series or an array, without missing values.
+
+        Texts, booleans, and at most 20 different whole numbers are classes, unless ``task`` is given.
+
+        Raises: ValueError for a target from which nothing can be learned.
+
+        >>> Target.fit("colour", np.array(["red", "blue", "red"])).classes
+        ['blue', 'red']
+        >>> Target.fit("price", np.array([1.5, 2.5])).kind
+        'regression'
+        """
+        array = _plain(values)
+        is_number = array.dtype.kind in "iuf"
+        if is_number and not (np.abs(array) <= LARGEST).all():
+            raise ValueError(f"the target {name!r} has an infinite or too large number")
+        distinct = np.unique(array) if array.dtype.kind != "O" else np.array(sorted({str(v) for v in array}))
+        if task is None:
+            few = len(distinct) <= min(MOST_CLASSES_OF_NUMBERS, max(2, len(array) // 2))
+            task = "regression" if is_number and not (few and _are_whole(distinct)) else "classification"
+        if task == "regression":
+            if not is_number:
+                raise ValueError(f"the target {name!r} has texts such as {str(array[0])!r}; regression needs numbers")
+            numbers = array.astype(np.float64)
+            if len(distinct) < 2:
+                raise ValueError(f"the target {name!r} has only one value, {distinct[0]}: there is nothing to learn")
+            return cls(name, "regression", [], float(numbers.mean()), float(numbers.std()) or 1.0)
+        if len(distinct) < 2:
+            raise ValueError(f"the target {name!r} has only one class, {distinct[0]}: there is nothing to learn")
+        if len(distinct) > max(MOST_CLASSES_OF_NUMBERS, len(array) // 2):
+            hint = "; it is a number: use --task regression" if is_number else ""
+            raise ValueError(
+                f"the target {name!r} has {len(distinct)} classes in {len(array)} rows, too many to learn{hint}"
+            )
+        whole = is_number and _are_whole(distinct)
+        return cls(name, "classification", [int(v) if whole else v.item() for v in distinct])
+
+    @property
+    def outputs(self) -> int:
+        """How many outputs the network has."""
+        return len(self.classes) or 1
+
+    @property
+    def class_names(self) -> list[str]:
+        """The classes as texts."""
+        return [str(value) for value in self.classes]
+
+    def encode(self, values: Any) -> np.ndarray:
+        """Indices of classes, int64 (rows,), or scaled numbers, float32 (rows, 1).
+
+        Raises: ValueError for a class that the target does not have, or a text instead of a number.
+        """
+        array = _plain(values)
+        if self.kind == "regression":
+            if array.dtype.kind not in "iufb":
+                raise ValueError(f"the target {self.name!r} must be a number, found {str(array[0])!r}")
+            return ((array.astype(np.float64) - self.mean) / self.scale).astype(np.float32)[:, None]
+        places = {_canonical(value): i for i, value in enumerate(self.classes)}
+        distinct, inverse = np.unique([_canonical(v) for v in array.tolist()], return_inverse=True)
+        unknown = [value for value in distinct.tolist() if value not in places]
+        if unknown:
+            known = ", ".join(self.class_names[:5]) + (", ..." if len(self.classes) > 5 else "")
+            raise ValueError(f"the target {self.name!r} has the class {unknown[0]}, and the model knows {known}")
+        return np.array([places[value] for value in distinct.tolist()], np.int64)[inverse.reshape(-1)]
+
+    def decode(self, outputs: np.ndarray) -> np.ndarray:
+        """The most probable class, or the number, of each row of the network's outputs."""
+        if self.kind == "regression":
+            return outputs[:, 0].astype(np.float64) * self.scale + self.mean
+        kind = object if any(isinstance(value, (str, bool)) for value in self.classes) else None
+        return np.array(self.classes, kind)[outputs.argmax(1)]
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain data, for a file."""
+        return asdict(self)
+
+    @classmethod
+    def from_dict(cls, data: dict[str, Any]) -> Target:
+        """The target of :meth:`to_dict`.
+
+        Raises: ValueError or TypeError for other data.
+        """
+        target = cls(**data)
+        if target.kind != ("classification" if target.classes else "regression"):
+            raise ValueError(f"not a target: {data}")
+        return target
+
+
+def _plain(values: Any) -> np.ndarray:
+    """The values as numbers, booleans or texts."""
+    array = np.asarray(values)
+    if array.dtype.kind in "biufU":
+        return array
+    kinds = {type(value) for value in array.tolist()}
+    if kinds and kinds <= {bool, np.bool_}:
+        return array.astype(bool)
+    if kinds and kinds <= {int, float, np.int64, np.float64}:
+        return array.astype(np.float64)
+    return np.array([str(value) for value in array.tolist()])
+
+
+def _are_whole(numbers: np.ndarray) -> bool:
+    return bool((numbers == np.floor(numbers)).all())
+
+
+def _canonical(value: Any) -> str:
+    """One text for the same class, read as an integer here and as a real number there."""
+    return str(int(value)) if isinstance(value, float) and value.is_integer() else str(value)
