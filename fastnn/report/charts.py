@@ -13,7 +13,7 @@ import numpy as np
 
 from fastnn.report.markup import append, element, number, percent, plural
 from fastnn.report.measures import CalibrationCurve
-from fastnn.report.scales import Scale, linear
+from fastnn.report.scales import Scale, epochs, linear
 
 _WIDTH, _HEIGHT = 360, 250
 _TOP, _BOTTOM, _RIGHT = 30, 40, 12
@@ -121,7 +121,7 @@ def line_chart(
     label: str, x: np.ndarray, series: Sequence[Series], y: Scale, y_label: str, *, mark: int | None = None,
 ) -> Element:  # fmt: skip
     """Lines over the epochs ``x``; ``mark`` is the epoch of a vertical line."""
-    chart = _Chart(label, linear(x, 6, integers=True, pad=False), y, "epoch", y_label, vertical=False)
+    chart = _Chart(label, epochs(x), y, "epoch", y_label, vertical=False)
     if mark is not None and x[0] <= mark <= x[-1]:
         [place] = chart.x(np.array([mark]))
         append(chart.svg, element("path", class_="mark", d=f"M{_c(place)} {chart.top}V{chart.bottom}"))
@@ -175,26 +175,40 @@ def histogram(label: str, edges: np.ndarray, counts: np.ndarray, x: Scale, x_lab
     return chart.svg
 
 
-def reliability_chart(label: str, curve: CalibrationCurve) -> Element:
-    """The share of right rows over the confidence, with the diagonal of a calibrated model."""
+def curve_chart(label: str, x: np.ndarray, series: Series, x_label: str, y_label: str) -> Element:
+    """A line of percentages over percentages."""
     whole = linear(np.array([0.0, 100.0]), 5, unit="%")
-    chart = _Chart(label, whole, whole, "confidence", "right")
-    x, y = 100 * curve.predicted, 100 * curve.observed
-    append(chart.svg, element("path", class_="reference", d=f"M{chart.left} {chart.bottom}L{chart.right} {chart.top}"))
-    gaps = element("g", class_="gaps")
-    for a, b, c in zip(chart.x(x), chart.y(x), chart.y(y), strict=True):
-        append(gaps, element("path", d=f"M{_c(a)} {_c(b)}V{_c(c)}"))
-    append(chart.svg, gaps)
-    append(chart.svg, element("path", class_="line first", d=_path(chart.x(x), chart.y(y))))
-    group = element("g", class_="marks first")
-    for i, (a, b) in enumerate(zip(chart.x(x), chart.y(y), strict=True)):
-        text = (
-            f"confidence {percent(curve.lows[i], 0)} to {percent(curve.highs[i], 0)}: on average "
-            f"{percent(curve.predicted[i])}, right {percent(curve.observed[i])} of {plural(int(curve.rows[i]), 'row')}"
-        )
-        append(group, element("circle", element("title", text), cx=_c(a), cy=_c(b), r=4))
-    append(chart.svg, group)
+    chart = _Chart(label, whole, linear(series.values, 5, unit="%"), x_label, y_label, vertical=False)
+    append(chart.svg, element("path", class_=f"line {series.style}", d=_path(chart.x(x), chart.y(series.values))))
     return chart.svg
+
+
+def reliability_chart(label: str, curve: CalibrationCurve) -> Element:
+    """The share of right rows over the confidence, with intervals, and the diagonal of a calibrated model."""
+    whole = linear(np.array([0.0, 100.0]), 5, unit="%")
+    chart = _Chart(label, whole, whole, "confidence", "rows that are right")
+    append(chart.svg, element("path", class_="reference", d=f"M{chart.left} {chart.bottom}L{chart.right} {chart.top}"))
+    x, y = chart.x(100 * curve.predicted), chart.y(100 * curve.observed)
+    lows, highs = (chart.y(100 * end) for end in wilson(curve.observed, curve.rows))
+    # The area of a dot follows the rows; the smallest ones can still be seen.
+    radii = np.maximum(2.2, 6 * np.sqrt(curve.rows / max(int(curve.rows.max(initial=1)), 1)))
+    lines, dots = element("g", class_="intervals"), element("g", class_="marks first")
+    for i, (a, b, low, high, radius) in enumerate(zip(x, y, lows, highs, radii, strict=True)):
+        append(lines, element("path", d=f"M{_c(a)} {_c(low)}V{_c(high)}"))
+        text = (
+            f"confidence {percent(curve.lows[i], 0)} to {percent(curve.highs[i], 0)}, on average "
+            f"{percent(curve.predicted[i])}: right {percent(curve.observed[i])} of {plural(int(curve.rows[i]), 'row')}"
+        )
+        append(dots, element("circle", element("title", text), cx=_c(a), cy=_c(b), r=_c(radius)))
+    return append(chart.svg, lines, dots)
+
+
+def wilson(share: np.ndarray, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The ends of the 95% interval of a share that was found in so many rows (E. B. Wilson, 1927)."""
+    z = 1.959964
+    middle = (share + z * z / (2 * rows)) / (1 + z * z / rows)
+    half = z / (1 + z * z / rows) * np.sqrt(share * (1 - share) / rows + z * z / (4 * rows * rows))
+    return middle - half, middle + half
 
 
 def image_chart(label: str, source: str, classes: int, x_label: str, y_label: str) -> Element:

@@ -15,6 +15,9 @@ import numpy as np
 # Characters that HTML does not allow: controls, halves of surrogate pairs and non-characters.
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ud800-\udfff\ufdd0-\ufdef\ufffe\uffff]")
 
+# Of images, whose opacity is the share of a full colour: so they suit a light and a dark page.
+BLUE, ORANGE = (40, 125, 205), (222, 112, 32)
+
 Child = Element | str | None
 
 

@@ -4,16 +4,38 @@ from __future__ import annotations
 
 import base64
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cache
 from importlib import resources
 from pathlib import Path
 from typing import Any
+from xml.etree.ElementTree import Element
 
+from fastnn.report.class_sections import calibration, classes, confusion
+from fastnn.report.fit_sections import fits
+from fastnn.report.head import tiles
 from fastnn.report.markup import append, element, name, plural, shorten, to_html
-from fastnn.report.results import Classification, Regression, checked
-from fastnn.report.sections import SECTIONS, tiles
+from fastnn.report.results import Classification, Regression, Results, checked
+from fastnn.report.run_sections import model as layers
+from fastnn.report.run_sections import settings, timings
+from fastnn.report.training_curves import curves
+from fastnn.report.weight_section import weights
+from fastnn.report.worst_rows import worst
+
+# The address of each section, its heading, and the function that makes its elements, or none of them.
+_SECTIONS: tuple[tuple[str, str, Callable[[Results], list[Element]]], ...] = (
+    ("training", "Training", curves),
+    ("confusion", "Confusion", confusion),
+    ("classes", "Classes", classes),
+    ("fit", "Fit", fits),
+    ("calibration", "Calibration", calibration),
+    ("errors", "Worst errors", worst),
+    ("weights", "First-layer weights", weights),
+    ("timings", "Timings by kernel", timings),
+    ("model", "Model", layers),
+    ("settings", "Settings", settings),
+)
 
 
 @cache
@@ -58,7 +80,7 @@ def report_html(
     heading = shorten(str(title), 200) if title is not None else "Training report"
     sheet, policy = _style()
     now = datetime.now(UTC).replace(microsecond=0)
-    shown = [(key, text, parts) for key, text, make in SECTIONS if (parts := make(result))]
+    shown = [(key, text, parts) for key, text, make in _SECTIONS if (parts := make(result))]
     links = [element("li", element("a", text, href=f"#{key}")) for key, text, _ in shown]
     header = element("header", element("h1", name(heading, 200)), element("p", _summary(result), class_="soft"))
     append(header, *(element("p", notice, class_="notice", role="note") for notice in result.notices))

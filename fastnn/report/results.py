@@ -134,7 +134,7 @@ def _add_notices(result: Results) -> None:
         result.notices.append(
             f"The outputs of {plural(lost, 'row')} of {result.rows:,} are not finite. The results leave them out."
         )
-    losses = np.array([_float(epoch.loss) for epoch in result.epochs])
+    losses = np.array([as_float(epoch.loss) for epoch in result.epochs])
     bad = int((~np.isfinite(losses)).sum())
     if bad:
         first = result.epochs[int(np.flatnonzero(~np.isfinite(losses))[0])].number
@@ -144,7 +144,7 @@ def _add_notices(result: Results) -> None:
         )
 
 
-def _float(value: Any) -> float:
+def as_float(value: Any) -> float:
     return math.nan if value is None else float(value)
 
 

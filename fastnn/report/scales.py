@@ -67,6 +67,22 @@ def linear(values: np.ndarray, count: int = 5, *, integers: bool = False, unit: 
     return Scale(low, high, tuple(float(tick) for tick in ticks), _labels(ticks, step, unit))
 
 
+def epochs(numbers: np.ndarray) -> Scale:
+    """A scale of epochs: round numbers, and the first.
+
+    >>> epochs(np.arange(1.0, 31.0)).labels
+    ('1', '5', '10', '15', '20', '25', '30')
+    """
+    scale = linear(numbers, 6, integers=True, pad=False)
+    first = float(numbers[0])
+    if scale.low != first or scale.ticks[0] == first:
+        return scale
+    gap = scale.ticks[1] - scale.ticks[0] if len(scale.ticks) > 1 else 1.0
+    later = tuple(tick for tick in scale.ticks if tick - first >= 0.5 * gap)
+    labels = tuple(label for tick, label in zip(scale.ticks, scale.labels, strict=True) if tick in later)
+    return Scale(scale.low, scale.high, (first, *later), (f"{first:,.0f}", *labels))
+
+
 def logarithmic(values: np.ndarray) -> Scale:
     """A logarithmic scale of positive values: ticks at powers of ten, and at 2 and 5 times them if these are few.
 
