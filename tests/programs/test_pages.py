@@ -17,6 +17,8 @@ PAGES = ["README.md", "CONTRIBUTING.md", *(path.relative_to(ROOT).as_posix() for
 ALL = os.environ.get("FASTNN_PAGES") == "all"
 # Pages that only `.ci/docs` runs.
 SLOW = {
+    "docs/command-line.md": "reads what its commands write",
+    "docs/start-here.md": "reads what its commands write",
     "docs/how-to/hyper-parameters.md": "trains many models",
     "docs/how-to/notebooks.md": "draws with matplotlib",
     "docs/files.md": "compiles what ONNX graphs need",
