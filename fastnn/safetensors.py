@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._core.atomic_file import replacing_path
 from fastnn._core.devices import check_device
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.nn.module import Module
@@ -81,7 +82,7 @@ def save_file(
 
     Args:
         tensors, metadata: as for :func:`save`.
-        filename: path of the file, which is replaced.
+        filename: path of the file, which is replaced as a whole.
 
     Raises: as :func:`save`; OSError.
 
@@ -93,8 +94,8 @@ def save_file(
     from safetensors import numpy as library
 
     arrays = _arrays(tensors)
-    with _naming(filename):
-        library.save_file(arrays, filename, metadata)
+    with _naming(filename), replacing_path(filename) as temporary:
+        library.save_file(arrays, temporary, metadata)
 
 
 def _arrays(tensors: Any) -> dict[str, np.ndarray]:

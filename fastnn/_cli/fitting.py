@@ -6,6 +6,7 @@ import argparse
 import math
 import os
 import sys
+import time
 import zlib
 from collections.abc import Callable
 from typing import Any
@@ -15,7 +16,7 @@ import numpy as np
 import fastnn
 from fastnn import nn, optim
 from fastnn._cli.prepare import Part, Prepared
-from fastnn.callbacks import Callback, EarlyStopping
+from fastnn.callbacks import Callback, Checkpoint, EarlyStopping
 from fastnn.optim import lr_scheduler
 from fastnn.tabular.model import TabularModel, softmax
 from fastnn.tabular.target import Target
@@ -98,6 +99,22 @@ class _SameRun(Callback):
                 raise ValueError(f"the checkpoint is of a run with {what}; without --resume a new run begins")
 
 
+class _Checkpoint(Checkpoint):
+    """Writes the state after each epoch, but not more than twice a second: most epochs of tables take milliseconds."""
+
+    _SECONDS = 0.5
+
+    def __init__(self, path: str) -> None:
+        super().__init__(path)
+        self._next = 0.0
+
+    def on_epoch_end(self, run: Any, epoch: Epoch) -> None:
+        """Write the file if it is time, and after the last epoch."""
+        if time.monotonic() >= self._next or run.is_stopped or epoch.number == run.epochs:
+            super().on_epoch_end(run, epoch)
+            self._next = time.monotonic() + self._SECONDS
+
+
 class _Progress(Callback):
     """Prints lines about the epochs: all of up to 20, otherwise about 20 of them.
 
@@ -160,13 +177,14 @@ def train(prepared: Prepared, options: argparse.Namespace, say: Callable[[str], 
     if options.early_stopping:
         callbacks.append(EarlyStopping(patience=options.early_stopping))
     if options.checkpoint is not None:
-        callbacks.append(_SameRun(_identity(prepared, options)))
+        callbacks += [_SameRun(_identity(prepared, options)), _Checkpoint(options.checkpoint)]
     held = prepared.validation
     return fastnn.fit(
         model.network, rows.inputs, rows.targets, epochs=options.epochs, batch_size=options.batch_size,
         criterion=criterion_of(model.target), optimizer=optimizer, drop_last=drop_last,
         validation=None if held is None else (held.inputs, held.targets), callbacks=callbacks,
-        checkpoint=options.checkpoint, resume=options.resume, progress=is_bar, **model.scaling,
+        resume=options.checkpoint if options.resume and os.path.exists(options.checkpoint) else False,
+        progress=is_bar, **model.scaling,
         **make_schedule(optimizer, options, batches),
     )  # fmt: skip
 

@@ -183,7 +183,9 @@ def _table(frame: Any, options: argparse.Namespace, say: Callable[[str], None]) 
 
 def _target_name(frame: Any, options: argparse.Namespace) -> str:
     if options.target is None:
-        if "y" in frame.columns and str(options.data).endswith(".npz"):
+        if str(options.data).lower().endswith(".npz"):
+            if "y" not in frame.columns:
+                raise Failure(f"{options.data}: no array 'y' of targets")
             return "y"
         raise Failure(
             f"which column is to be predicted? Give --target; the columns are {shortened(list(frame.columns), 12)}"

@@ -38,8 +38,8 @@ def _load(options: argparse.Namespace) -> tuple[Any, Any]:
             raise Failure("the model reads tables: give the file with the rows")
         data = read(options.data, encoding=options.encoding, header=options.header)
         if isinstance(data, Pictures) != (model.columns is None):
-            kinds = ("tables", "pictures") if isinstance(data, Pictures) else ("pictures", "tables")
-            raise Failure(f"the model reads {kinds[0]}, and {options.data or 'MNIST'} has {kinds[1]}")
+            reads, found = ("tables", "has pictures") if isinstance(data, Pictures) else ("pictures", "is a table")
+            raise Failure(f"the model reads {reads}, and {options.data or 'MNIST'} {found}")
     if isinstance(data, Pictures):
         # The model has seen the others.
         return model, (data.pixels, data.labels) if data.test_pixels is None else (data.test_pixels, data.test_labels)

@@ -9,7 +9,7 @@ import stat
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import IO, Any
+from typing import IO
 
 # Temporary files that were not written to for so many seconds belong to a process that was killed.
 _STALE = 600.0
@@ -19,8 +19,18 @@ _STALE = 600.0
 def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """A new file that takes the place of ``path`` when the block ends without an error.
 
-    The bytes are written to a temporary file in the same folder and reach the disk before it is renamed. After an
-    error, ``path`` is as before. Devices and pipes are opened themselves.
+    Raises: as :func:`replacing_path`.
+    """
+    with replacing_path(path) as temporary, open(temporary, "wb") as file:
+        yield file
+
+
+@contextlib.contextmanager
+def replacing_path(path: str | os.PathLike[str]) -> Iterator[str]:
+    """The path of a file to write, which takes the place of ``path`` when the block ends without an error.
+
+    It is in the same folder, and its bytes reach the disk before it is renamed. After an error, ``path`` is as
+    before. For devices and pipes it is their own path.
 
     Raises: OSError, with the name ``path``.
     """
@@ -29,16 +39,12 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         target = os.path.realpath(path)
         mode = _mode(target)
         if mode is not None and not stat.S_ISREG(mode):
-            with open(target, "wb") as file:
-                yield file
+            yield target
             return
         temporary = _temporary(target)
-        number = os.open(temporary, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), 0o666)
         try:
-            with os.fdopen(number, "w+b") as file:
-                yield file
-                file.flush()
-                os.fsync(file.fileno())
+            yield temporary
+            _sync(temporary, os.O_RDWR)
             if mode is not None:
                 os.chmod(temporary, stat.S_IMODE(mode))
             os.replace(temporary, target)
@@ -46,9 +52,12 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
             with contextlib.suppress(OSError):
                 os.unlink(temporary)
             raise
-        _sync_folder(os.path.dirname(target))
+        if hasattr(os, "O_DIRECTORY"):
+            # The rename itself; some file systems have no such call for folders.
+            with contextlib.suppress(OSError):
+                _sync(os.path.dirname(target), os.O_RDONLY | os.O_DIRECTORY)
     except OSError as error:
-        # Errors of writing name no file, and those of opening and renaming the temporary one.
+        # Errors of writing name no file, and others the temporary one.
         if error.errno is not None:
             error.filename, error.filename2 = os.fspath(path), None
         raise
@@ -97,15 +106,10 @@ def _temporary(target: str) -> str:
     return os.path.join(os.path.dirname(target), f"{_start(target)}{secrets.token_hex(8)}.tmp")
 
 
-def _sync_folder(folder: str) -> None:
-    """Make a rename in a folder permanent, where folders can be opened."""
-    flags: Any = getattr(os, "O_DIRECTORY", None)
-    if flags is None:
-        return
-    number = os.open(folder, os.O_RDONLY | flags)
+def _sync(path: str, flags: int) -> None:
+    """Write what the system has of a file, or of a folder, to the disk."""
+    number = os.open(path, flags)
     try:
-        # Some file systems have no such call for folders.
-        with contextlib.suppress(OSError):
-            os.fsync(number)
+        os.fsync(number)
     finally:
         os.close(number)

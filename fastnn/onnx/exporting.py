@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from fastnn import random
+from fastnn._core.atomic_file import replacing
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.autograd import no_grad
 from fastnn.export import Dim
@@ -76,7 +77,7 @@ class ONNXProgram:
             del model.graph.initializer[:]
         data = model.ByteSize() >= 2**31 - 1 if external_data is None else external_data
         if not data:
-            with open(destination, "wb") as file:
+            with replacing(destination) as file:
                 file.write(model.SerializeToString())
             return
         package().save_model(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import warnings
 from dataclasses import dataclass
 from typing import IO, Any
 
@@ -162,7 +163,10 @@ def load_model(file: str | os.PathLike[str] | IO[bytes]) -> TabularModel:
     """
     name = os.fspath(file) if isinstance(file, (str, os.PathLike)) else "the file"
     try:
-        data = load(file, weights_only=True)
+        with warnings.catch_warnings():
+            # Of a file that is something else.
+            warnings.simplefilter("ignore")
+            data = load(file, weights_only=True)
     except (pickle.UnpicklingError, RuntimeError, EOFError, TypeError) as error:
         if isinstance(error, FileNotFoundError):
             raise
@@ -194,4 +198,5 @@ def load_model(file: str | os.PathLike[str] | IO[bytes]) -> TabularModel:
     except ModuleNotFoundError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        raise ValueError(f"{name}: damaged: {error}") from error
+        what = f"it has no {error}" if isinstance(error, KeyError) else error
+        raise ValueError(f"{name}: damaged: {what}") from error

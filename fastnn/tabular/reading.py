@@ -199,7 +199,7 @@ def _read_npz(path: Path) -> Any:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
-        raise ValueError(f"{path}: not an NPZ file of numbers, or damaged: {_first_line(error)}") from error
+        raise ValueError(f"{path}: not an NPZ file of numbers and texts, or damaged") from error
 
     def find(names: tuple[str, ...], ending: str) -> Any:
         return next((arrays[f"{name}{ending}"] for name in names if f"{name}{ending}" in arrays), None)

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import io
 import math
 import os
 from dataclasses import dataclass, field
 from typing import Any
+
+from fastnn._core.atomic_file import replacing
 
 
 @dataclass
@@ -88,12 +91,14 @@ class History:
         """Write a CSV file: a line of names, and a line for each epoch; what is None stays empty.
 
         Args:
-            path: of the file, which is replaced.
+            path: of the file, which is replaced as a whole.
         """
-        with open(path, "w", encoding="utf-8", newline="") as file:
-            rows = csv.writer(file)
-            rows.writerow(FIELDS)
-            rows.writerows([getattr(epoch, name) for name in FIELDS] for epoch in self.epochs)
+        text = io.StringIO(newline="")
+        rows = csv.writer(text)
+        rows.writerow(FIELDS)
+        rows.writerows([getattr(epoch, name) for name in FIELDS] for epoch in self.epochs)
+        with replacing(path) as file:
+            file.write(text.getvalue().encode())
 
     def plot(self, path: str | os.PathLike[str] | None = None) -> Any:
         """Plot the losses, and the accuracy if there is one, by matplotlib (extra ``plot``).

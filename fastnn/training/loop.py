@@ -396,8 +396,8 @@ def _saved_state(run: Run, checkpoint: Any, resume: Any) -> dict[str, Any] | Non
 
 def _run_epoch(run: Run, step: CompiledStep, shuffle: bool) -> None:
     """One epoch: training, validation, the schedule's step and the callbacks."""
-    lr = float(run.optimizer.param_groups[0]["lr"])
     run.call("on_epoch_begin")
+    lr = float(run.optimizer.param_groups[0]["lr"])
     start = time.perf_counter()
     run.model.train()
     order = run.generator.permutation(len(run.rows)) if shuffle else np.arange(len(run.rows))
@@ -423,24 +423,30 @@ def _train_epoch(run: Run, step: CompiledStep, rows: Rows, order: np.ndarray) ->
     Raises: DivergenceError if a loss is not finite, unless the run allows it.
     """
     total, used, size = 0.0, 0, run.batch_size
+    is_finite = math.isfinite if run.check_finite else _is_any
+    step_scheduler, bar, after_batch = run.step_scheduler, run.bar, run.after_batch
     for run.batch, first in enumerate(range(0, len(order), size), 1):
         indices = order[first : first + size]
         loss = float(step(*rows.batch(indices))._data)
-        if run.check_finite and not math.isfinite(loss):
+        if not is_finite(loss):
             raise run.diverged(loss)
         total += loss * len(indices)
         used += len(indices)
-        if run.step_scheduler is not None:
-            run.step_scheduler.step()
-        if run.bar is not None:
-            run.bar.update()
-        if run.after_batch:
+        if step_scheduler is not None:
+            step_scheduler.step()
+        if bar is not None:
+            bar.update()
+        if after_batch:
             run.loss = loss
-            for method in run.after_batch:
+            for method in after_batch:
                 method(run)
             if run.is_stopped:
                 break
     return total / used if used else math.nan
+
+
+def _is_any(loss: float) -> bool:
+    return True
 
 
 def evaluate(model: Module, rows: Rows, criterion: Callable[..., Tensor]) -> tuple[float, float | None]:

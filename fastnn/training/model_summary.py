@@ -318,10 +318,25 @@ class _Calls:
         return False
 
     def _add_uncalled(self) -> None:
-        """Rows of layers that were not called, and of containers with parameters of their own, at the end."""
+        """Rows of layers that were not called, and of containers with parameters of their own, below their owners."""
         for name, module in self.model.named_modules():
-            if module not in self._called and (module._parameters or not module._modules):
-                self._row(module, name, name.count(".") + 1)
+            if module in self._called or not (module._parameters or not module._modules):
+                continue
+            row = self._row(module, name, 0)
+            self.rows.pop()
+            owner, at = name, None
+            while owner and at is None:
+                owner = owner.rpartition(".")[0]
+                at = next((i for i, other in enumerate(self.rows) if other.name == owner), None)
+            if at is None:
+                # The model itself was not called: a subclass has replaced the call.
+                self.rows.append(row)
+                continue
+            row.depth = self.rows[at].depth + 1
+            after = at + 1
+            while after < len(self.rows) and self.rows[after].depth >= row.depth:
+                after += 1
+            self.rows.insert(after, row)
 
 
 def _shape(value: Any) -> Any:
