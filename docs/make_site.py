@@ -7,8 +7,8 @@ a checkout is right on the site. A link to another file of the checkout becomes 
 import atexit
 import functools
 import importlib
+import importlib.util
 import inspect
-import logging
 import posixpath
 import re
 import shutil
@@ -36,14 +36,14 @@ for _file in sorted((ROOT / "examples").rglob("*")):
         PAGES[_name] = _name.removesuffix(".py") + ".md"
 ORIGINS = {page: file for file, page in PAGES.items()}
 
-# Public modules by the section of the reference. `?`: the module may need a package that is not installed.
+# Public modules by the section of the reference.
 MODULES = {
     "Tensors": "fastnn.Tensor fastnn fastnn.linalg fastnn.special fastnn.random fastnn.fft fastnn.return_types",
     "Gradients": "fastnn.autograd fastnn.autograd.functional fastnn.autograd.graph fastnn.func",
     "Networks": "fastnn.nn fastnn.nn.functional fastnn.nn.init fastnn.nn.utils fastnn.nn.utils.parametrize "
     "fastnn.nn.utils.parametrizations fastnn.nn.utils.prune fastnn.nn.utils.rnn fastnn.nn.attention fastnn.nn.parallel",
     "Training": "fastnn.optim fastnn.optim.lr_scheduler fastnn.optim.swa_utils fastnn.callbacks fastnn.report "
-    "fastnn.profiler fastnn.amp fastnn.sklearn",
+    "fastnn.profiler fastnn.amp fastnn.sklearn fastnn.tabular",
     "Data": "fastnn.utils.data fastnn.datasets fastnn.torchvision.datasets fastnn.torchvision.transforms "
     "fastnn.torchvision.transforms.v2 fastnn.torchvision.transforms.functional fastnn.torchvision.utils",
     "Files": "fastnn.serialization fastnn.safetensors fastnn.onnx fastnn.convert fastnn.export fastnn.storage",
@@ -57,12 +57,8 @@ MODULES = {
     "fastnn.distributed fastnn.futures fastnn.hub fastnn.jit fastnn.library fastnn.masked fastnn.mps "
     "fastnn.multiprocessing fastnn.sparse fastnn.xpu",
 }
-# Modules of other branches of the work, which a checkout may not have.
-OPTIONAL = {"fastnn.callbacks", "fastnn.report"}
-
 _LINK = re.compile(r"(?<!!)\[([^\]]*)\]\(([^)\s]+)\)|!\[([^\]]*)\]\(([^)\s]+)\)")
 _FENCE = re.compile(r"^( *)(```+).*?^\1\2 *$", re.DOTALL | re.MULTILINE)
-_log = logging.getLogger("mkdocs.hooks.site")
 
 
 def _page_of(target: str) -> str | None:
@@ -201,7 +197,28 @@ def on_config(config: Any) -> Any:
     shutil.copytree(ROOT / "fastnn", tree / "fastnn", ignore=ignored)
     shutil.copytree(ROOT / "kernels", tree / "fastnn" / "kernels", ignore=ignored)
     config.plugins["mkdocstrings"].config.handlers["python"]["paths"] = [str(tree)]
+    config.nav = [_expanded(entry) for entry in config.nav]
     return config
+
+
+def _expanded(entry: Any) -> Any:
+    """An entry of the navigation. A folder of pages that are made here (`api/`) becomes the list of its pages."""
+    if not isinstance(entry, dict):
+        return entry
+    [(title, inside)] = entry.items()
+    if isinstance(inside, list):
+        return {title: [_expanded(other) for other in inside]}
+    if inside == "api/":
+        sections = [{part: [f"api/{path}.md" for path in _existing(paths)]} for part, paths in MODULES.items()]
+        return {title: sections}
+    if inside.endswith("/"):
+        pages = sorted(page for page in PAGES.values() if posixpath.dirname(page) == inside.rstrip("/"))
+        return {title: sorted(pages, key=lambda page: not page.endswith("/index.md"))}
+    return entry
+
+
+def _existing(paths: str) -> list[str]:
+    return [path for path in paths.split() if path == "fastnn.Tensor" or importlib.util.find_spec(path) is not None]
 
 
 def on_files(files: Files, config: Any) -> Files:
@@ -217,15 +234,8 @@ def on_files(files: Files, config: Any) -> Files:
         for title, paths in MODULES.items():
             section += [f"## {title}", ""]
             rows = []
-            for path in paths.split():
-                try:
-                    text = _reference(path, documented)
-                except ModuleNotFoundError as error:
-                    if path not in OPTIONAL or error.name != path:
-                        raise
-                    _log.info("%s: not there", path)
-                    continue
-                files.append(File.generated(config, f"api/{path}.md", content=text))
+            for path in _existing(paths):
+                files.append(File.generated(config, f"api/{path}.md", content=_reference(path, documented)))
                 rows.append(f"- [{path}]({path}.md)")
             section.append("\n".join(rows))
     files.append(File.generated(config, "api/index.md", content="\n\n".join(section) + "\n"))
