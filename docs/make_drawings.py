@@ -17,6 +17,7 @@ SAYS = {
     "_cli": "the command line, fastnn run, fastnn profile",
     "_debug": "who owns which memory, for tests",
     "sklearn": "scikit-learn's estimators",
+    "tabular": "models of tables, with their columns",
     "training": "fit, callbacks, profile",
     "report": "pages about a training",
     "capture": "recordings, guards, compile_step",

@@ -140,8 +140,6 @@ def run(page: Path, folder: Path, *, commands: bool = False, verbose: bool = Fal
         with _inside(folder):
             for block in found:
                 where = f"{page.name}, line {block.line}"
-                if verbose and block.language in RUN:
-                    print(f"  {where}: {block.code.strip().splitlines()[0]}", flush=True)
                 if block.title:
                     Path(block.title).write_text(block.code, encoding="utf-8")
                     last = None
@@ -151,6 +149,8 @@ def run(page: Path, folder: Path, *, commands: bool = False, verbose: bool = Fal
                 elif block.language in DATA or block.reason or (block.language == "sh" and not commands):
                     last = None
                 else:
+                    if verbose:
+                        print(f"  {where}: {block.code.strip().splitlines()[0]}", flush=True)
                     last = _run(block, module, where)
                     printed.append(last)
     finally:
