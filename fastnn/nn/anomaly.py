@@ -80,7 +80,7 @@ def _begin(module: Module, args: Any) -> None:
 
 def _end(module: Module, args: Any, result: Any) -> None:
     calls = _calls
-    # A call in which an exception was raised has not ended.
+    # Ctrl-C ends a call without this one.
     while calls.open and calls.open[-1][0] is not module:
         calls.open.pop()
     if not calls.open:
@@ -118,14 +118,14 @@ def _describe(node: Node) -> str:
 def _switched() -> None:
     """Watch the calls of modules if the mode is on."""
     if anomaly["enabled"] and not _handles:
+        _calls.open.clear()
         _handles.append(register_module_forward_pre_hook(_begin))
-        _handles.append(register_module_forward_hook(_end))
+        _handles.append(register_module_forward_hook(_end, always_call=True))
         anomaly["describe"] = _describe
     elif not anomaly["enabled"] and _handles:
         for handle in _handles:
             handle.remove()
         _handles.clear()
-        _calls.open.clear()
         _calls.ended.clear()
 
 

@@ -9,7 +9,6 @@ import os
 from typing import TYPE_CHECKING, Any
 
 from fastnn._core.atomic_file import check_writable
-from fastnn.training import checkpoint
 from fastnn.training.history import FIELDS, Epoch
 
 if TYPE_CHECKING:
@@ -61,6 +60,14 @@ class Callback:
 
     def on_fit_end(self, run: Run) -> None:
         """Training has ended; ``run.error`` is the exception if it was one, and None otherwise."""
+
+
+def _positive(name: str, value: Any) -> int:
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        raise TypeError(f"{name} must be an integer, found {value!r}")
+    if value < 1:
+        raise ValueError(f"{name} must be positive, found {value}")
+    return int(value)
 
 
 def _mode_of(mode: str, monitor: str) -> str:
@@ -133,6 +140,7 @@ class BestWeights(Callback):
             if not gain > self.min_delta:
                 return False
         self.value, self.epoch = value, epoch.number
+        run.history._best = epoch.number
         if self._restores:
             self._weights = copy.deepcopy(dict(run.model.state_dict()))
         return True
@@ -146,7 +154,6 @@ class BestWeights(Callback):
         """Give the best weights to the model of a run, if there are any."""
         if self._weights is not None:
             run.model.load_state_dict(self._weights)
-            run.history._best = self.epoch
 
     def state_dict(self) -> dict[str, Any]:
         """The best value, its epoch and its weights."""
@@ -186,11 +193,7 @@ class EarlyStopping(BestWeights):
         self, monitor: str = "validation_loss", patience: int = 5, min_delta: float = 0.0, mode: str = "auto",
         restore_best: bool = True,
     ) -> None:  # fmt: skip
-        if isinstance(patience, bool) or not isinstance(patience, int):
-            raise TypeError(f"patience must be an integer, found {patience!r}")
-        if patience < 1:
-            raise ValueError(f"patience must be positive, found {patience}")
-        self.patience, self._restores = patience, bool(restore_best)
+        self.patience, self._restores = _positive("patience", patience), bool(restore_best)
         super().__init__(monitor, min_delta, mode)
 
     def _reset(self) -> None:
@@ -229,11 +232,7 @@ class Checkpoint(Callback):
     def __init__(self, path: str | os.PathLike[str], every: int = 1) -> None:
         if not isinstance(path, (str, os.PathLike)):
             raise TypeError(f"the path of a checkpoint must be a string or a path, found {type(path).__name__}")
-        if isinstance(every, bool) or not isinstance(every, int):
-            raise TypeError(f"every must be an integer, found {every!r}")
-        if every < 1:
-            raise ValueError(f"every must be positive, found {every}")
-        self.path, self.every = os.fspath(path), every
+        self.path, self.every = os.fspath(path), _positive("every", every)
 
     def path_of(self, epoch: int) -> str:
         """The path of the file of an epoch."""
@@ -245,7 +244,9 @@ class Checkpoint(Callback):
     def on_epoch_end(self, run: Run, epoch: Epoch) -> None:
         """Write the file if it is due."""
         if epoch.number % self.every == 0 or epoch.number == run.epochs or run.is_stopped:
-            checkpoint.write(run, self.path_of(epoch.number))
+            from fastnn.training.checkpoint import write
+
+            write(run, self.path_of(epoch.number))
 
 
 class CSVLogger(Callback):

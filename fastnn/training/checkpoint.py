@@ -56,96 +56,127 @@ def state_of(run: Run) -> dict[str, Any]:
     }
 
 
-def read(path: str | os.PathLike[str]) -> dict[str, Any]:
-    """The state in a file.
+class SavedRun:
+    """The state of a run in a file.
+
+    Args:
+        path: of the file.
 
     Raises: FileNotFoundError; RuntimeError for a damaged file; ValueError for a file with other contents.
     """
-    from fastnn.serialization import load
 
-    try:
-        state = load(path, weights_only=False)
-    except (OSError, MemoryError) as error:
-        # A damaged file is an OSError too; the others name the file.
-        if not isinstance(error, pickle.UnpicklingError):
-            raise
-        raise RuntimeError(f"the checkpoint {os.fspath(path)!r} cannot be read: {error}") from error
-    except Exception as error:
-        raise RuntimeError(f"the checkpoint {os.fspath(path)!r} cannot be read: {error}") from error
-    if not isinstance(state, dict) or state.get("kind") != _MARK:
-        raise ValueError(f"{os.fspath(path)!r} is not a checkpoint of fit: it was written by something else")
-    if state["format"] != _FORMAT:
-        raise ValueError(
-            f"the checkpoint {os.fspath(path)!r} has format {state['format']}; this version of fastnn reads {_FORMAT}"
-        )
-    return state
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        from fastnn.serialization import load
 
+        self.path = os.fspath(path)
+        try:
+            state = load(path, weights_only=False)
+        except Exception as error:
+            # A damaged file can be an OSError too; the others name the file.
+            if isinstance(error, (OSError, MemoryError)) and not isinstance(error, pickle.UnpicklingError):
+                raise
+            raise RuntimeError(f"the checkpoint {self.path!r} cannot be read: {error}") from error
+        if not isinstance(state, dict) or state.get("kind") != _MARK:
+            raise ValueError(f"{self.path!r} is not a checkpoint of fit: it was written by something else")
+        if state["format"] != _FORMAT:
+            raise ValueError(
+                f"the checkpoint {self.path!r} has format {state['format']}; this version of fastnn reads {_FORMAT}"
+            )
+        self.state: dict[str, Any] = state
 
-def check(run: Run, state: dict[str, Any], path: str | os.PathLike[str]) -> None:
-    """Raise ValueError unless a run can go on from a state."""
-    found: list[str] = []
-    saved = state["settings"]
-    for name, value in _settings(run).items():
-        if saved.get(name) != value:
-            found.append(f"{name}: {saved.get(name)!r} in the checkpoint, {value!r} here")
-    _compare_names(found, "modules", state["modules"], dict(_modules(run)))
-    for name, module in _modules(run):
-        if name in state["modules"]:
-            _check_module(found, name, state["modules"][name], of_module(module))
-    _check_optimizer(found, run, *state["optimizer"])
-    schedulers = dict(_schedulers(run))
-    _compare_names(found, "schedulers", state["schedulers"], schedulers)
-    for name, (kind, _) in state["schedulers"].items():
-        if name in schedulers and type(schedulers[name]).__name__ != kind:
-            found.append(f"{name}: {kind} in the checkpoint, {type(schedulers[name]).__name__} here")
-    _compare_names(found, "generators", state["generators"], dict(_generators(run)))
-    _compare_names(found, "generators of NumPy", state["numpy_generators"], dict(_numpy_generators(run)))
-    if found:
-        lines = "\n".join(f"  {line}" for line in found)
-        raise ValueError(f"the checkpoint {os.fspath(path)!r} is of another run:\n{lines}")
-
-
-def restore(run: Run, state: dict[str, Any]) -> None:
-    """Put a checked state into a run, except that of the callbacks. After an error, everything is as before."""
-    undo: list[Callable[[], Any]] = []
-    try:
-        old: Any = run.optimizer.state_dict()
-        undo.append(lambda: run.optimizer.load_state_dict(old))
-        run.optimizer.load_state_dict(state["optimizer"][1])
-        for name, scheduler in _schedulers(run):
-            before = copy.deepcopy(scheduler.state_dict())
-            undo.append(lambda s=scheduler, b=before: s.load_state_dict(b))  # type: ignore[misc]
-            scheduler.load_state_dict(state["schedulers"][name][1])
+    def check(self, run: Run) -> None:
+        """Raise ValueError, with all differences, unless a run can go on from this state."""
+        state, found = self.state, _Differences()
+        saved = state["settings"]
+        for name, value in _settings(run).items():
+            found.compare(name, repr(saved.get(name)), repr(value))
+        found.compare_names("modules", state["modules"], dict(_modules(run)))
         for name, module in _modules(run):
-            before = copy.deepcopy(of_module(module))
-            undo.append(lambda m=module, b=before: into_module(m, b))  # type: ignore[misc]
-            into_module(module, state["modules"][name])
-    except BaseException:
-        for step in reversed(undo):
-            step()
-        raise
-    for name, generator in _generators(run):
-        generator.set_state(state["generators"][name])
-    for name, numpy_generator in _numpy_generators(run):
-        numpy_generator.bit_generator.state = state["numpy_generators"][name]
-    random.setstate(state["random"])
-    np.random.set_state(state["numpy_random"])  # noqa: NPY002
-    run.epoch = state["epoch"]
-    history = state["history"]
-    run.history.epochs[:] = [Epoch(**epoch) for epoch in history["epochs"]]
-    run.history.stopped, run.history._best = history["stopped"], history["best"]
+            if name in state["modules"]:
+                found.compare_modules(name, state["modules"][name], of_module(module))
+        kind, options = state["optimizer"]
+        found.compare("optimizer", kind, type(run.optimizer).__name__)
+        theirs, ours = [[len(g["params"]) for g in gs] for gs in (options["param_groups"], run.optimizer.param_groups)]
+        found.compare("parameters in the optimizer's groups", theirs, ours)
+        schedulers = dict(_schedulers(run))
+        found.compare_names("schedulers", state["schedulers"], schedulers)
+        for name, (kind, _) in state["schedulers"].items():
+            if name in schedulers:
+                found.compare(name, kind, type(schedulers[name]).__name__)
+        found.compare_names("generators", state["generators"], dict(_generators(run)))
+        found.compare_names("generators of NumPy", state["numpy_generators"], dict(_numpy_generators(run)))
+        if found:
+            lines = "\n".join(f"  {line}" for line in found)
+            raise ValueError(f"the checkpoint {self.path!r} is of another run:\n{lines}")
+
+    def restore(self, run: Run) -> None:
+        """Put the state into a run, except that of the callbacks. After an error, everything is as before."""
+        state = self.state
+        undo: list[Callable[[], Any]] = []
+        try:
+            old: Any = run.optimizer.state_dict()
+            undo.append(lambda: run.optimizer.load_state_dict(old))
+            run.optimizer.load_state_dict(state["optimizer"][1])
+            for name, scheduler in _schedulers(run):
+                before = copy.deepcopy(scheduler.state_dict())
+                undo.append(lambda s=scheduler, b=before: s.load_state_dict(b))  # type: ignore[misc]
+                scheduler.load_state_dict(state["schedulers"][name][1])
+            for name, module in _modules(run):
+                before = copy.deepcopy(of_module(module))
+                undo.append(lambda m=module, b=before: into_module(m, b))  # type: ignore[misc]
+                into_module(module, state["modules"][name])
+        except BaseException:
+            for step in reversed(undo):
+                step()
+            raise
+        for name, generator in _generators(run):
+            generator.set_state(state["generators"][name])
+        for name, numpy_generator in _numpy_generators(run):
+            numpy_generator.bit_generator.state = state["numpy_generators"][name]
+        random.setstate(state["random"])
+        np.random.set_state(state["numpy_random"])  # noqa: NPY002
+        run.epoch = state["epoch"]
+        history = state["history"]
+        run.history.epochs[:] = [Epoch(**epoch) for epoch in history["epochs"]]
+        run.history.stopped, run.history._best = history["stopped"], history["best"]
+
+    def restore_callbacks(self, run: Run) -> None:
+        """Give each callback its state: the first of a class gets the first state of that class, and so on."""
+        saved: dict[str, list[Any]] = {}
+        for name, theirs in self.state["callbacks"]:
+            saved.setdefault(name, []).append(theirs)
+        for name, callback in _stateful(run):
+            if saved.get(name):
+                callback.load_state_dict(saved[name].pop(0))
+        for name in [name for name, left in saved.items() if left]:
+            message = f"the checkpoint has the state of a callback that is not given here: {name}"
+            warnings.warn(message, stacklevel=3)
 
 
-def restore_callbacks(run: Run, state: dict[str, Any]) -> None:
-    """Give each callback its state: the first of a class gets the first state of that class, and so on."""
-    saved: dict[str, list[Any]] = {}
-    for name, theirs in state["callbacks"]:
-        saved.setdefault(name, []).append(theirs)
-    for name, callback in _stateful(run):
-        if saved.get(name):
-            callback.load_state_dict(saved[name].pop(0))
-    for name in [name for name, left in saved.items() if left]:
-        warnings.warn(f"the checkpoint has the state of a callback that is not given here: {name}", stacklevel=3)
+class _Differences(list[str]):
+    """What differs between a checkpoint and a run, as lines for a message."""
+
+    def compare(self, name: str, saved: Any, ours: Any) -> None:
+        """Note a value that differs."""
+        if saved != ours:
+            self.append(f"{name}: {saved} in the checkpoint, {ours} here")
+
+    def compare_names(self, what: str, saved: Any, ours: Any) -> None:
+        """Note keys that only one dictionary has."""
+        missing, added = saved.keys() - ours.keys(), ours.keys() - saved.keys()
+        for where, names in (("the checkpoint", missing), ("this run", added)):
+            if names:
+                self.append(f"{what} only in {where}: {', '.join(map(str, sorted(names)))}")
+
+    def compare_modules(self, name: str, saved: dict[str, Any], ours: dict[str, Any]) -> None:
+        """Note tensors that only one state has, and those of other shapes or dtypes."""
+        for part in ("state", "buffers"):
+            self.compare_names(f"tensors of the {name}", saved[part], ours[part])
+            for key, value in ours[part].items():
+                theirs = saved[part].get(key)
+                if isinstance(value, Tensor) and isinstance(theirs, Tensor):
+                    a, b = (f"{t.dtype} of shape {tuple(t.shape)}" for t in (theirs, value))
+                    self.compare(f"{key} of the {name}", a, b)
 
 
 # -- Parts of a run -----------------------------------------------------------------------------
@@ -186,7 +217,7 @@ def _schedulers(run: Run) -> Iterator[tuple[str, Any]]:
 def _stateful(run: Run) -> Iterator[tuple[str, Any]]:
     for callback in run.callbacks:
         if hasattr(callback, "state_dict") and hasattr(callback, "load_state_dict"):
-            yield type(callback).__qualname__, callback
+            yield type(getattr(callback, "function", callback)).__qualname__, callback
 
 
 def generators_of(modules: Iterable[tuple[str, Module]], kind: type) -> Iterator[tuple[str, Any]]:
@@ -226,35 +257,3 @@ def into_module(module: Module, saved: dict[str, Any]) -> None:
         buffers[name].copy_(values)
     for name, p in module.named_parameters():
         p.requires_grad_(name not in saved["frozen"])
-
-
-# -- Comparison ---------------------------------------------------------------------------------
-
-
-def _compare_names(found: list[str], what: str, saved: Any, ours: Any) -> None:
-    missing, added = saved.keys() - ours.keys(), ours.keys() - saved.keys()
-    for where, names in (("the checkpoint", missing), ("this run", added)):
-        if names:
-            found.append(f"{what} only in {where}: {', '.join(map(str, sorted(names)))}")
-
-
-def _check_module(found: list[str], name: str, saved: dict[str, Any], ours: dict[str, Any]) -> None:
-    for part in ("state", "buffers"):
-        _compare_names(found, f"tensors of the {name}", saved[part], ours[part])
-        for key, value in ours[part].items():
-            theirs = saved[part].get(key)
-            if isinstance(value, Tensor) and isinstance(theirs, Tensor):
-                a, b = (f"{t.dtype} of shape {tuple(t.shape)}" for t in (theirs, value))
-                if a != b:
-                    found.append(f"{key} of the {name}: {a} in the checkpoint, {b} here")
-
-
-def _check_optimizer(found: list[str], run: Run, kind: str, saved: dict[str, Any]) -> None:
-    optimizer = run.optimizer
-    if type(optimizer).__name__ != kind:
-        found.append(f"optimizer: {kind} in the checkpoint, {type(optimizer).__name__} here")
-        return
-    theirs = [len(group["params"]) for group in saved["param_groups"]]
-    ours = [len(group["params"]) for group in optimizer.param_groups]
-    if theirs != ours:
-        found.append(f"parameters in the optimizer's groups: {theirs} in the checkpoint, {ours} here")

@@ -9,7 +9,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -24,12 +24,13 @@ from fastnn.kernels.runtime import allocation
 from fastnn.nn.class_loss import CrossEntropyLoss
 from fastnn.nn.module import Module
 from fastnn.optim.adam import Adam
-from fastnn.optim.lr_scheduler.plateau import ReduceLROnPlateau
 from fastnn.optim.optimizer import Optimizer
 from fastnn.random import Generator, default_generator
 from fastnn.training.callbacks import Callback, Checkpoint
-from fastnn.training.checkpoint import check, read, restore, restore_callbacks
 from fastnn.training.history import Epoch, History
+
+if TYPE_CHECKING:
+    from fastnn.training.checkpoint import SavedRun
 
 # Rows in a batch of an evaluation.
 _EVALUATED = 2048
@@ -135,8 +136,11 @@ def _methods(callbacks: Iterable[Any], name: str) -> list[Callable[..., Any]]:
 class _OfFunction(Callback):
     """A function that is called with each epoch and returns True to stop."""
 
-    def __init__(self, function: Callable[[Epoch], Any]) -> None:
+    def __init__(self, function: Any) -> None:
         self.function = function
+        # It may be an object with a state.
+        if hasattr(function, "state_dict") and hasattr(function, "load_state_dict"):
+            self.state_dict, self.load_state_dict = function.state_dict, function.load_state_dict
 
     def on_epoch_end(self, run: Run, epoch: Epoch) -> None:
         if self.function(epoch) is True:
@@ -340,11 +344,11 @@ def fit(
             callback._check(run)
     saved = _saved_state(run, checkpoint, resume)
     if saved is not None:
-        restore(run, saved)
+        saved.restore(run)
     try:
         run.call("on_fit_begin")
         if saved is not None:
-            restore_callbacks(run, saved)
+            saved.restore_callbacks(run)
         run.bar = _bar(progress, run.epochs * run.batches, run.epoch * run.batches)
         run.is_stopped = bool(run.history.stopped)
         while run.epoch < run.epochs and not run.is_stopped:
@@ -383,15 +387,18 @@ def _is_callback(value: Any) -> bool:
     return any(hasattr(value, name) for name in vars(Callback) if name.startswith("on_"))
 
 
-def _saved_state(run: Run, checkpoint: Any, resume: Any) -> dict[str, Any] | None:
+def _saved_state(run: Run, checkpoint: Any, resume: Any) -> SavedRun | None:
     """The state to resume from, read and checked; None to start from the beginning."""
     if resume is True:
         resume = checkpoint if os.path.exists(checkpoint) else False
     if resume is False:
         return None
-    state = read(resume)
-    check(run, state, resume)
-    return state
+    # Loaded here: not every program has checkpoints.
+    from fastnn.training.checkpoint import SavedRun
+
+    saved = SavedRun(resume)
+    saved.check(run)
+    return saved
 
 
 def _run_epoch(run: Run, step: CompiledStep, shuffle: bool) -> None:
@@ -410,11 +417,20 @@ def _run_epoch(run: Run, step: CompiledStep, shuffle: bool) -> None:
     if run.check_finite and held_out is not None and not math.isfinite(held_out):
         message = f"the validation loss became {held_out} in epoch {run.epoch}; check_finite=False trains on"
         raise DivergenceError(message, run.epoch, 0, held_out)
-    if isinstance(run.scheduler, ReduceLROnPlateau):
-        run.scheduler.step(epoch.loss if epoch.validation_loss is None else epoch.validation_loss)
-    elif run.scheduler is not None:
-        run.scheduler.step()
+    if run.scheduler is not None:
+        _step(run.scheduler, epoch)
     run.call("on_epoch_end", epoch)
+
+
+def _step(scheduler: Any, epoch: Epoch) -> None:
+    """Step a schedule after an epoch."""
+    # Loaded here: not every program has schedules.
+    from fastnn.optim.lr_scheduler import ReduceLROnPlateau
+
+    if isinstance(scheduler, ReduceLROnPlateau):
+        scheduler.step(epoch.loss if epoch.validation_loss is None else epoch.validation_loss)
+    else:
+        scheduler.step()
 
 
 def _train_epoch(run: Run, step: CompiledStep, rows: Rows, order: np.ndarray) -> float:

@@ -420,5 +420,16 @@ def test_a_backward_pass_names_the_layer() -> None:
         train()
     assert caught.value.__notes__ == ["The operation belongs to layer '1' (Root)."]
     assert not isinstance(caught.value, FloatingPointError)
+    # A call that has failed is forgotten, and without check_nan nothing is an error.
+    net = nn.Sequential(nn.Linear(3, 3), Root())
+    sgd = fastnn.optim.SGD(net.parameters(), lr=0.1)
+    step = fastnn.compile_step(net, nn.MSELoss(), sgd)
+    with fastnn.autograd.set_detect_anomaly(True):
+        with pytest.raises(RuntimeError, match=r"shapes|size"):
+            model(fastnn.zeros(2, 5))
+        with pytest.raises(RuntimeError, match=r"step 1: the input of Sequential has NaN"):
+            step(fastnn.full((2, 3), math.nan), fastnn.zeros(2, 3))
+    with fastnn.autograd.set_detect_anomaly(True, check_nan=False):
+        assert math.isnan(step(fastnn.full((2, 3), -9.0), fastnn.full((2, 3), math.nan)).item())
     # Nothing is left of the mode.
     assert not fastnn.nn.hooks.EVERYWHERE

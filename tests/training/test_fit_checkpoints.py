@@ -20,7 +20,7 @@ import fastnn
 from fastnn import nn
 from fastnn._core import atomic_file
 from fastnn.callbacks import BestWeights, Callback, Checkpoint, EarlyStopping
-from fastnn.training import checkpoint
+from fastnn.training.checkpoint import SavedRun
 
 # How often the process is killed in the test of kills; 200 in the complete check.
 KILLS = int(os.environ.get("FASTNN_KILLS", "5"))
@@ -160,7 +160,7 @@ def test_a_file_for_each_epoch(tmp_path: Path) -> None:
     files = Checkpoint(tmp_path / "run-{epoch}.pt", every=4)
     run(adam, False, (files,))
     assert sorted(os.listdir(tmp_path)) == ["run-4.pt", "run-6.pt"]
-    assert checkpoint.read(tmp_path / "run-4.pt")["epoch"] == 4
+    assert SavedRun(tmp_path / "run-4.pt").state["epoch"] == 4
 
 
 # -- Kills --------------------------------------------------------------------------------------
@@ -193,7 +193,7 @@ def test_a_process_that_is_killed_leaves_a_whole_checkpoint(tmp_path: Path) -> N
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
         if path.exists():
-            reached.append(checkpoint.read(path)["epoch"])
+            reached.append(SavedRun(path).state["epoch"])
     assert reached == sorted(reached)
     assert contents(train(path, epochs)) == expected
     print(f"{KILLS} kills, newest checkpoints of epochs {reached}")
@@ -229,7 +229,7 @@ def test_a_full_disk_leaves_the_model_and_the_file_before(tmp_path: Path) -> Non
     assert caught.value.filename == str(path)
     assert len(caught.value.history) == 3  # type: ignore[attr-defined]
     assert contents(m) == seen["weights"]
-    assert checkpoint.read(path)["epoch"] == 2
+    assert SavedRun(path).state["epoch"] == 2
     assert os.listdir(tmp_path) == ["run.pt"]
 
 
@@ -362,7 +362,7 @@ def test_files_that_are_no_checkpoints(tmp_path: Path, saved: Path) -> None:
     attempt(RuntimeError, r"the checkpoint '.*file\.pt' cannot be read")
     path.write_bytes(b"")
     attempt(RuntimeError, r"the checkpoint '.*file\.pt' cannot be read")
-    state = checkpoint.read(saved)
+    state = SavedRun(saved).state
     fastnn.save({**state, "format": 99}, path)
     attempt(ValueError, "has format 99; this version of fastnn reads 1")
 
