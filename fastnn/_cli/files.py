@@ -6,6 +6,8 @@ import argparse
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fastnn._cli.command import Command, Failure
 
 
@@ -24,16 +26,16 @@ def _summary_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _summary(options: argparse.Namespace) -> int:
-    import fastnn
     from fastnn._cli import output
     from fastnn.tabular import load_model
+    from fastnn.training.model_summary import summary
 
     output.check_distinct({"--json": options.json, "MODEL": options.model})
     output.check_output(options.json, "--json")
     out = output.Output(options.json)
     with output.one_line():
         model = load_model(options.model)
-    layers = fastnn.summary(model.network, (1, model.plan.inputs))
+    layers = summary(model.network, (1, model.plan.inputs))
     target, training = model.target, model.training
     result: dict[str, Any] = {
         "command": "summary", "model": options.model, "target": target.name, "task": target.kind,
@@ -45,7 +47,8 @@ def _summary(options: argparse.Namespace) -> int:
     out.say(f"predicts {target.name}, {kind}")
     if training:
         rows, epochs = training.get("rows"), training.get("epochs")
-        out.say(f"trained on {training.get('data')}: {rows:,} rows, {epochs} epochs, fastnn {training.get('version')}")
+        word = "epoch" if epochs == 1 else "epochs"
+        out.say(f"trained on {training.get('data')}: {rows:,} rows, {epochs} {word}, fastnn {training.get('version')}")
         for name in ("validation", "test"):
             if training.get(name):
                 from fastnn._cli.fitting import in_words
@@ -85,9 +88,14 @@ def _in_words(column: dict[str, Any]) -> tuple[str, str]:
 
     if column["kind"] == "category":
         return "category", shortened([value or "(missing)" for value in column["values"]])
-    unit = " days since 1970" if column["kind"] == "date" else ""
-    missing = f", missing ones become {column['fill']:.4g}" if column["may_be_missing"] else ""
-    return column["kind"], f"mean {column['mean']:.4g}, deviation {column['scale']:.4g}{unit}{missing}"
+    is_date = column["kind"] == "date"
+    mean, fill = (_date(column[key]) if is_date else f"{column[key]:.4g}" for key in ("mean", "fill"))
+    missing = f", missing ones become {fill}" if column["may_be_missing"] else ""
+    return column["kind"], f"mean {mean}, deviation {column['scale']:.4g}{' days' * is_date}{missing}"
+
+
+def _date(days: float) -> str:
+    return str(np.datetime64(int(days), "D"))
 
 
 # -- export -----------------------------------------------------------------------------------

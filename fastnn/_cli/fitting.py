@@ -198,7 +198,7 @@ def _identity(prepared: Prepared, options: argparse.Namespace) -> dict[str, Any]
     for part in (prepared.training, prepared.validation):
         if part is not None:
             for array in (part.inputs, part.targets):
-                data = zlib.crc32(memoryview(np.ascontiguousarray(array)).cast("B"), data)
+                data = zlib.crc32(array.tobytes(), data)
     return {**settings, "data": data}
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import itertools
 import math
 import os
 from collections.abc import Callable
@@ -83,7 +84,7 @@ def _plan(options: argparse.Namespace, inputs: int, target: Target, hidden: tupl
 def _build(plan: Plan) -> Any:
     """The network. Linux grants more memory than there is, and ends the process that uses it."""
     sizes = (plan.inputs, *plan.hidden, plan.outputs)
-    needed = sum(a * b for a, b in zip(sizes[:-1], sizes[1:], strict=True)) * _BYTES_OF_WEIGHT
+    needed = sum(a * b for a, b in itertools.pairwise(sizes)) * _BYTES_OF_WEIGHT
     try:
         if needed > _memory():
             raise MemoryError
@@ -157,26 +158,27 @@ def _table(frame: Any, options: argparse.Namespace, say: Callable[[str], None]) 
     name = _target_name(frame, options)
     frame = _with_target(frame, name, say)
     target = Target.fit(name, frame[name], options.task)
-    validation_frame = None
+    kept, held = np.arange(len(frame)), np.arange(0)
     fraction = options.validation
-    if isinstance(fraction, Path):
-        validation_frame = _read_second(fraction, name, options, say)
-    elif fraction is None or fraction:
-        fraction = _OF_TABLES if fraction is None else fraction
-        frame, validation_frame = _split_table(frame, target, fraction, options.seed)
-    if len(frame) < 2:
-        raise Failure(f"{options.data}: {len(frame)} row to train on, expected at least 2")
+    if not isinstance(fraction, Path):
+        kept, held = _split_table(frame, target, _OF_TABLES if fraction is None else fraction, options.seed)
+    if len(kept) < 2:
+        raise Failure(f"{options.data}: {len(kept)} row to train on, expected at least 2")
     names = list(frame.columns.drop(name))
     columns = Columns.fit(
         frame[names],
+        rows=kept,
         **{option: names_of_columns(getattr(options, option), names) for option in ("drop", "keep", "categorical")},
     )
     plan = _plan(options, len(columns.names), target, _HIDDEN_OF_TABLES)
     model = TabularModel(_build(plan), plan, target, columns)
-    training = Part(columns.transform(frame), target.encode(frame[name]), "training")
-    validation = None
-    if validation_frame is not None:
-        validation = Part(columns.transform(validation_frame), target.encode(validation_frame[name]), "validation")
+    second = _read_second(fraction, name, options, say) if isinstance(fraction, Path) else frame.iloc[held]
+
+    def part(rows: Any, word: str) -> Part:
+        return Part(columns.transform(rows), target.encode(rows[name]), word)
+
+    training = part(frame.iloc[kept], "training")
+    validation = part(second, "validation") if len(second) else None
     _describe(model, training, validation, say)
     return Prepared(model, training, validation, None)
 
@@ -215,12 +217,13 @@ def _read_second(path: Path, name: str, options: argparse.Namespace, say: Callab
     return _with_target(frame, name, say)
 
 
-def _split_table(frame: Any, target: Target, fraction: float, seed: int) -> tuple[Any, Any]:
+def _split_table(frame: Any, target: Target, fraction: float, seed: int) -> tuple[np.ndarray, np.ndarray]:
+    """The places of the rows to train on, and of those to hold out."""
     from sklearn.model_selection import train_test_split
 
     count = round(len(frame) * fraction)
     if not 0 < count < len(frame):
-        return frame, None
+        return np.arange(len(frame)), np.arange(0)
     labels = None
     if target.kind == "classification":
         labels = target.encode(frame[target.name])
@@ -228,9 +231,7 @@ def _split_table(frame: Any, target: Target, fraction: float, seed: int) -> tupl
         if np.bincount(labels).min() < 2 or count < len(target.classes) or len(frame) - count < len(target.classes):
             labels = None
     kept, held = train_test_split(np.arange(len(frame)), test_size=count, random_state=seed, stratify=labels)
-    kept.sort()
-    held.sort()
-    return frame.iloc[kept].reset_index(drop=True), frame.iloc[held].reset_index(drop=True)
+    return np.sort(kept), np.sort(held)
 
 
 def _describe(model: TabularModel, training: Part, validation: Part | None, say: Callable[[str], None]) -> None:

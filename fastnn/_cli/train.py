@@ -120,7 +120,7 @@ def _train(options: argparse.Namespace) -> int:
     results["seconds"] = time.perf_counter() - started
     for name in ("validation", "test"):
         if name in results:
-            out.say(f"{getattr(prepared, name).name}: {fitting.in_words(results[name])}")
+            out.say(f"{name}: {fitting.in_words(results[name])}")
     model.training = output.plain({**results, "epochs": len(history)})
     if options.save is not None:
         # Ctrl-C during this leaves the old file.
@@ -179,7 +179,10 @@ def _fit(prepared: Any, options: argparse.Namespace, out: Any) -> tuple[Any, int
         return history, 1, f"--checkpoint: cannot write {options.checkpoint}: {error.strerror or error}"
     except (ValueError, TypeError, RuntimeError) as error:
         if options.resume:
-            raise Failure(f"cannot resume: {error}") from error
+            # The first difference is enough.
+            lines = [line.strip().removesuffix(":") for line in str(error).splitlines()[:2]]
+            message = lines[0].partition(": ")[0] if isinstance(error, RuntimeError) else ": ".join(lines)
+            raise Failure(f"cannot resume: {message}") from error
         raise
 
 
@@ -198,10 +201,10 @@ def _results(prepared: Any, options: argparse.Namespace, history: Any) -> dict[s
     }  # fmt: skip
     if model.columns is not None:
         results["left_out"] = model.columns.left_out
-    for name in ("validation", "test"):
-        part = getattr(prepared, name)
+    for part in (prepared.validation, prepared.test):
         if part is not None:
-            results[name] = fitting.measure_part(model, part)
+            # Pictures may be validated on their test set.
+            results[part.name] = fitting.measure_part(model, part)
     return results
 
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from fastnn.report.markup import append, element, number, percent, plural
 from fastnn.report.measures import CalibrationCurve
-from fastnn.report.scales import Scale, epochs, linear
+from fastnn.report.scales import Scale, epochs, linear, percentages
 
 _WIDTH, _HEIGHT = 360, 250
 _TOP, _BOTTOM, _RIGHT = 30, 40, 12
@@ -178,7 +178,7 @@ def histogram(label: str, edges: np.ndarray, counts: np.ndarray, x: Scale, x_lab
 def curve_chart(label: str, x: np.ndarray, series: Series, x_label: str, y_label: str) -> Element:
     """A line of percentages over percentages."""
     whole = linear(np.array([0.0, 100.0]), 5, unit="%")
-    chart = _Chart(label, whole, linear(series.values, 5, unit="%"), x_label, y_label, vertical=False)
+    chart = _Chart(label, whole, percentages(series.values), x_label, y_label, vertical=False)
     append(chart.svg, element("path", class_=f"line {series.style}", d=_path(chart.x(x), chart.y(series.values))))
     return chart.svg
 
@@ -216,7 +216,7 @@ def image_chart(label: str, source: str, classes: int, x_label: str, y_label: st
     scale = linear(np.array([0.0, classes]), 5, integers=True, pad=False)
     size, left, top = 300, 52, 24
     svg = element(
-        "svg", class_="chart", viewBox=f"0 0 {left + size + 8} {top + size + 40}", role="img", aria_label=label
+        "svg", class_="chart", viewBox=f"0 0 {left + size + 20} {top + size + 40}", role="img", aria_label=label
     )
     append(svg, element("image", href=source, x=left, y=top, width=size, height=size, preserveAspectRatio="none"))
     texts = element("g", class_="ticks")

@@ -138,8 +138,8 @@ def classes(result: Results) -> list[Element]:
     weights = scores.support / total
     columns = (scores.precision, scores.recall, scores.f1)
     foot = [
-        row("mean of the classes", total, *(float(c.mean()) for c in columns)),
-        row("mean weighted by rows", total, *(float(c @ weights) for c in columns)),
+        row("macro mean", total, *(float(c.mean()) for c in columns)),
+        row("weighted mean", total, *(float(c @ weights) for c in columns)),
     ]
     scored = table(
         ["class", "precision", "recall", "F1", "rows"], rows, note, numbers=range(1, 5), style="wide", foot=foot,

@@ -37,7 +37,7 @@ def fits(result: Results) -> list[Element]:
     for i in range(min(count, _OUTPUTS)):
         found.append(_fit_of(result, i))
     if count > _OUTPUTS:
-        found.append(element("p", f"Charts of the first {_OUTPUTS} of {count:,} targets.", class_="soft"))
+        found.append(element("p", f"Charts of the first {_OUTPUTS} of {count:,} targets.", class_="soft after"))
     return found
 
 

@@ -35,9 +35,9 @@ def tiles(result: Results) -> Element:
     if epochs:
         last, note = epochs[-1], None
         if getattr(last, "validation_loss", None) is not None:
-            found.append(("Validation loss", number(as_float(last.validation_loss)), "after the last epoch"))
+            found.append(("Validation loss", number(as_float(last.validation_loss), 3), "after the last epoch"))
         elif isinstance(result, Regression):
-            found.append(("Training loss", number(as_float(last.loss)), "of the last epoch"))
+            found.append(("Training loss", number(as_float(last.loss), 3), "of the last epoch"))
         stopped = getattr(result.history, "stopped", None)
         note = shorten(str(stopped), 40) if stopped else None
         total = sum(as_float(getattr(epoch, "seconds", None)) for epoch in epochs)

@@ -58,8 +58,8 @@ def to_html(root: Element) -> str:
 
 def name(text: str, limit: int = 60) -> Element:
     """A name of the user's. Its writing direction does not reach the text around it, and a long one is cut."""
-    short = shorten(text, limit)
-    return element("bdi", short, title=text[:500] if short != text else None)
+    short = shorten(text, limit) if text.strip() else "(no name)"
+    return element("bdi", short, title=text[:500] if len(text) > limit else None)
 
 
 def shorten(text: str, limit: int) -> str:

@@ -31,7 +31,7 @@ def timings(result: Results) -> list[Element]:
         share = percent(time / whole) if whole > 0 else "–"
         long = bar(time / longest)
         long.set("class", "bar long")
-        return [first, element("td", long, class_="bars"), seconds(time), share, launches, rate]
+        return [first, element("td", long, class_="long-bars"), seconds(time), share, launches, rate]
 
     for line in lines[:_KERNELS]:
         rows.append(row(_code(line.kernel), line.seconds, f"{line.calls:,}", _rate(line)))
@@ -44,7 +44,14 @@ def timings(result: Results) -> list[Element]:
     rows.append(row("Python, between kernels", python))
     note = f"{seconds(whole)} in all. Rates are of multiplications and additions, or of bytes of the arrays."
     timed = table(
-        ["kernel", element("th", "of the longest", scope="col", class_="bars"), "time", "share", "launches", "rate"],
+        [
+            "kernel",
+            element("th", "of the longest", scope="col", class_="long-bars"),
+            "time",
+            "share",
+            "launches",
+            "rate",
+        ],
         rows,
         numbers=(2, 3, 4, 5),
         style="wide",
@@ -117,4 +124,8 @@ def settings(result: Results) -> list[Element]:
         return []
     rows = [[name(key), element("td", shorten(value, 2000), class_="text")] for key, value in found.items()]
     caption = None if len(rows) <= _SETTINGS else f"The first {_SETTINGS} of {len(rows):,}."
-    return [element("div", table(["setting", "value"], rows[:_SETTINGS], caption, label="Settings"), class_="card")]
+    return [
+        element(
+            "div", table(["setting", "value"], rows[:_SETTINGS], caption, label="Settings", style="top"), class_="card"
+        )
+    ]

@@ -67,6 +67,18 @@ def linear(values: np.ndarray, count: int = 5, *, integers: bool = False, unit: 
     return Scale(low, high, tuple(float(tick) for tick in ticks), _labels(ticks, step, unit))
 
 
+def percentages(values: np.ndarray) -> Scale:
+    """A scale of percentages, which does not go beyond 0% and 100% if they do not.
+
+    >>> percentages(np.array([100.0, 100.0])).labels
+    ('95%', '96%', '97%', '98%', '99%', '100%')
+    """
+    low, high = _ends(values)
+    if low >= 0 and high <= 100 and high - low < 1e-6:
+        values = np.array([max(low - 5, 0.0), min(high + 5, 100.0)])
+    return linear(values, 5, unit="%")
+
+
 def epochs(numbers: np.ndarray) -> Scale:
     """A scale of epochs: round numbers, and the first.
 

@@ -27,7 +27,7 @@ def table(
 
     result = element("table", class_=style or None)
     if caption:
-        append(result, element("caption", caption))
+        append(result, element("caption", element("span", caption)))
     append(
         result,
         element("thead", element("tr", *(cell("th", i, content, scope="col") for i, content in enumerate(head)))),

@@ -10,7 +10,7 @@ import numpy as np
 from fastnn.report.charts import Series, line_chart
 from fastnn.report.markup import element, number, percent, plural, seconds
 from fastnn.report.results import Results, as_float
-from fastnn.report.scales import is_wide, linear, logarithmic
+from fastnn.report.scales import is_wide, linear, logarithmic, percentages
 from fastnn.report.tables import card, figure, table
 
 # Rows of the table of numbers, at most.
@@ -61,7 +61,7 @@ def _curve(
     log = is_wide(everything) and not unit
     # A learning rate is compared with 0, from which it may start or where it may end.
     everything = np.append(everything, 0.0) if title == "Learning rate" and not log else everything
-    scale = logarithmic(everything) if log else linear(everything, 5, unit=unit)
+    scale = logarithmic(everything) if log else percentages(everything) if unit else linear(everything, 5)
     notes, texts = [], []
     for s in series:
         finite = s.values[np.isfinite(s.values)]
@@ -71,7 +71,7 @@ def _curve(
             notes.append(f"{last} in all epochs" if (finite == finite[0]).all() else f"from {first} to {last}")
             continue
         at = int(np.nanargmin(s.values) if smallest else np.nanargmax(s.values))
-        best = f", best {number(float(s.values[at]))}{unit} in epoch {x[at]:.0f}" if at < len(x) - 1 else ""
+        best = f", best {number(float(s.values[at]))}{unit} in epoch {x[at]:,.0f}" if at < len(x) - 1 else ""
         notes.append(f"{s.name} {last} at the end{best}")
     if mark is not None and smallest:
         notes.append(f"the vertical line is epoch {mark}, the best")

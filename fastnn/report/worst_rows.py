@@ -28,10 +28,12 @@ def worst(result: Results) -> list[Element]:
         text = "Rows with the largest differences of target and prediction, the worst first."
         if len(result.names) > 1:
             text = "Rows with the largest 2-norms of the differences of targets and predictions, the worst first."
-    if not len(found.rows):
-        return [element("div", element("p", "No row was predicted wrong.", class_="soft"), class_="card")]
+    rows = found.rows[found.errors > 0]
+    if not len(rows):
+        text = "No row was predicted wrong." if result.kind == "classification" else "All predictions are exact."
+        return [element("div", element("p", text, class_="soft"), class_="card")]
     show = _pictures if result.inputs.data is not None and result.inputs.image_shape else _rows_as_table
-    return [element("p", text, class_="soft"), element("div", show(result, found.rows), class_="card")]
+    return [element("p", text, class_="soft"), element("div", show(result, rows), class_="card")]
 
 
 def _verdict(result: Results, i: int) -> tuple[str, str, str]:

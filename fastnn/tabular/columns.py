@@ -69,6 +69,7 @@ class Columns:
         cls,
         frame: Any,
         *,
+        rows: Any = None,
         drop: tuple[str, ...] = (),
         keep: tuple[str, ...] = (),
         categorical: tuple[str, ...] = (),
@@ -76,7 +77,8 @@ class Columns:
         """Find what each column is, and fit the transformers.
 
         Args:
-            frame: the rows for training, a pandas frame without the target.
+            frame: a pandas frame without the target; all rows decide what a column is.
+            rows: the places of the rows whose numbers the transformers are fitted on; all of them by default.
             drop: columns to leave out.
             keep: columns to use although they look like names or numbers of rows.
             categorical: columns of numbers that are categories.
@@ -104,6 +106,8 @@ class Columns:
             reasons = "; ".join(f"{', '.join(names)}: {reason}" for reason, names in roles.left_out.items())
             raise ValueError(f"no column is left to learn from ({reasons or 'there is none but the target'})")
         matrix = _matrix(frame, roles.numbers, roles.dates)
+        if rows is not None:
+            matrix, frame = matrix[rows], frame.iloc[rows]
         mean = scale = fill = np.zeros(0)
         indicated: list[int] = []
         if matrix.shape[1]:
@@ -119,9 +123,7 @@ class Columns:
             if len(ranked) > MOST_VALUES:
                 reason = f"only the {MOST_VALUES} most frequent of many values have an input"
                 roles.left_out.setdefault(reason, []).append(name)
-        return cls(
-            roles.numbers, roles.dates, roles.categories, mean, scale, fill, indicated, values, roles.left_out
-        )
+        return cls(roles.numbers, roles.dates, roles.categories, mean, scale, fill, indicated, values, roles.left_out)
 
     def _transformers(self) -> tuple[Any, Any, Any]:
         """scikit-learn's transformers with these numbers, by their public interface."""
