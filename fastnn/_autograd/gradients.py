@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 from fastnn._autograd.engine import Edge, run_backward
@@ -13,7 +13,8 @@ if TYPE_CHECKING:
 
 
 def _as_tuple(value: Any) -> tuple[Any, ...]:
-    return tuple(value) if isinstance(value, (tuple, list)) else (value,)
+    """One tensor or several; several may come from an iterator, such as ``model.parameters()``."""
+    return (value,) if hasattr(value, "_data") or not isinstance(value, Iterable) else tuple(value)
 
 
 def _edge(t: Tensor) -> Edge:
@@ -64,7 +65,7 @@ def backward(
         retain_graph: keep what the operations saved, for a second backward pass; as ``create_graph`` if None.
         create_graph: record the computation of the gradients, so that they can be differentiated.
         grad_variables: the older name of ``grad_tensors``.
-        inputs: accumulate into these only.
+        inputs: accumulate into these only: a tensor, several, or a dictionary of tensors.
 
     >>> import fastnn
     >>> x = fastnn.tensor([1.0, 2.0], requires_grad=True)
@@ -78,7 +79,7 @@ def backward(
     if inputs is None:
         run_backward(outputs, grads, bool(retain), bool(create_graph))
         return
-    wanted = _as_tuple(inputs)
+    wanted = _as_tuple(inputs.values() if type(inputs) is dict else inputs)
     if not wanted:
         raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
     for t in wanted:

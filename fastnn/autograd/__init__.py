@@ -79,12 +79,13 @@ def grad(
     allow_unused: bool | None = None,
     is_grads_batched: bool = False,
     materialize_grads: bool = False,
-) -> tuple[Any, ...]:
+) -> Any:
     """The gradients of the sum of ``outputs`` with respect to ``inputs``; leaves do not accumulate.
 
     Args:
         outputs: a tensor or several.
-        inputs: the tensors to differentiate with respect to, leaves or results.
+        inputs: the tensors to differentiate with respect to, leaves or results; for a dictionary of tensors the
+            result is a dictionary with the same keys.
         grad_outputs: the gradient of each output; optional for outputs of one element.
         retain_graph: keep the saved tensors of operations; None means the value of ``create_graph``.
         create_graph: record the computation, for higher derivatives.
@@ -101,6 +102,12 @@ def grad(
     """
     if allow_unused is False and materialize_grads:
         raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True")
+    if type(inputs) is dict:
+        found = grad(
+            outputs, tuple(inputs.values()), grad_outputs, retain_graph, create_graph, only_inputs, allow_unused,
+            is_grads_batched, materialize_grads,
+        )  # fmt: skip
+        return dict(zip(inputs, found, strict=True))
     results, leaves = _as_tuple(outputs), _as_tuple(inputs)
     if not leaves:
         raise RuntimeError("grad requires non-empty inputs.")

@@ -34,6 +34,8 @@ from fastnn.nn.module_members import changes
 
 # Eager calls of a kind before one is recorded.
 _EAGER_CALLS = 2
+# After so many kinds, the calls before a recording are doubled, and so on.
+_FEW_KINDS = 4
 # Recordings of one kind, for outputs whose backward has not run yet; fewer if they are large. A policy keeps one for
 # each step of an episode.
 _MOST_RECORDINGS = 512
@@ -235,6 +237,8 @@ class _Replays:
     def __init__(self, model: Module) -> None:
         self.owner = weakref.ref(model)
         self.kinds: dict[tuple[Any, ...], _CallSite] = {}
+        # The kinds that there have been.
+        self.seen = 0
         # For the pieces of large batches.
         self.pieces: dict[tuple[Any, ...], _CallSite] = {}
 
@@ -257,12 +261,17 @@ class _Replays:
         return found
 
     def kind(self, key: tuple[Any, ...]) -> _CallSite:
-        """The call site of this kind; the oldest is dropped to make room."""
+        """The call site of this kind; the oldest is dropped to make room.
+
+        A batch that has another size in each call, as the rows of one expert of several, is recorded ever more rarely.
+        """
         kind = self.kinds.get(key)
         if kind is None:
             while len(self.kinds) >= MOST_PROGRAMS:
                 self.kinds.pop(next(iter(self.kinds)), None)
             kind = self.kinds[key] = _CallSite()
+            kind.retry <<= min(self.seen // _FEW_KINDS, 5)
+            self.seen += 1
         return kind
 
 

@@ -12,6 +12,7 @@ modules).
 
 from __future__ import annotations
 
+import collections
 import functools
 import itertools
 import operator
@@ -44,6 +45,8 @@ _PLAIN = (
     bool, int, float, complex, str, bytes, tuple, type(None), np.generic, np.dtype, dtype, type, types.FunctionType,
     types.BuiltinFunctionType, types.MethodType,
 )  # fmt: skip
+# Stand for values that a captured forward does not read: `source_check` refuses them.
+_CONTAINERS: dict[type, object] = {kind: object() for kind in (list, dict, set, collections.deque)}
 # The most user functions whose code is guarded.
 _MOST_FUNCTIONS = 64
 # The attributes that every module has; other guards cover them.
@@ -358,10 +361,12 @@ def _names(code: types.CodeType) -> set[str]:
 def _attributes(module: Module) -> dict[str, Any]:
     """A module's own attributes, like the probability of a Dropout or a function that it was given.
 
-    Mutable values are represented by their id: arrays cannot be compared as a whole.
+    Mutable values are represented by their id: arrays cannot be compared as a whole. A program may put a new list in
+    the place of the old one after each episode: a forward of its own that reads one is not captured.
     """
+    unread = {} if is_ours(module.__class__.forward) else _CONTAINERS
     return {
-        name: value if isinstance(value, _PLAIN) else id(value)
+        name: value if isinstance(value, _PLAIN) else unread.get(type(value)) or id(value)
         for name, value in module.__dict__.items()
         if name not in _MACHINERY
     }

@@ -247,6 +247,14 @@ def test_parameter_dict(lib):
         held(1)
     held.clear()
     assert len(held) == 0
+    # A plain dictionary is sorted; what has an order keeps it.
+    pairs = [(key, lib.ones(1)) for key in "zxy"]
+    orders = [list(lib.nn.ParameterDict(given)) for given in (dict(pairs), pairs, OrderedDict(pairs))]
+    assert orders == [["x", "y", "z"], ["z", "x", "y"], ["z", "x", "y"]]
+    held.update(OrderedDict(pairs))
+    for same in (held.copy(), lib.nn.ParameterDict(held), held | lib.nn.ParameterDict()):
+        assert list(same) == ["z", "x", "y"]
+    held.clear()
     with pytest.raises((KeyError, AttributeError)):
         _ = held["a"]
 

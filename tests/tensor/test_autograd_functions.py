@@ -52,6 +52,25 @@ def test_grad_of_several_outputs(lib):
     assert found[0].tolist() == [4.0, 24.0]
 
 
+def test_tensors_from_an_iterator_or_a_dictionary(lib):
+    """``grad(loss, model.parameters())`` and its siblings."""
+    x, y = lib.tensor([2.0], requires_grad=True), lib.tensor([3.0], requires_grad=True)
+    one = lib.ones(1)
+    assert [g.item() for g in lib.autograd.grad((x * y).sum(), iter([x, y]))] == [3.0, 2.0]
+    assert [g.item() for g in lib.autograd.grad((t for t in [x * y, x]), x, (g for g in [one, one]))] == [4.0]
+    found = lib.autograd.grad(x * x * y, {"y": y, "x": x}, one, create_graph=True)
+    assert {name: g.item() for name, g in found.items()} == {"y": 4.0, "x": 12.0}
+    batched = lib.autograd.grad(x * y, {"x": x}, lib.ones(2, 1), is_grads_batched=True)
+    assert batched["x"].tolist() == [[3.0], [3.0]]
+    for inputs in ((t for t in [x]), {"x": x}):
+        x.grad = None
+        lib.autograd.backward(iter([x * y, x]), iter([one, one]), inputs=inputs)
+        assert x.grad.item() == 4.0
+        assert y.grad is None
+    with pytest.raises(TypeError):
+        lib.autograd.grad(x, 3)
+
+
 def test_grad_of_what_was_not_used(lib):
     x, w = leaf(lib, 1.0), leaf(lib, 2.0)
     y = (x * 2).sum()
