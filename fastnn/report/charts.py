@@ -17,8 +17,16 @@ from fastnn.report.scales import Scale, epochs, linear, percentages
 
 _WIDTH, _HEIGHT = 360, 250
 _TOP, _BOTTOM, _RIGHT = 30, 40, 12
-# The width of a character of text, at most about.
-_CHARACTER = 6.6
+# Widths of characters, those of a wide font; of others _CHARACTER.
+_WIDTHS = {
+    **dict.fromkeys(",.il", 4.0),
+    **dict.fromkeys("⁻⁰¹²³⁴⁵⁶⁷⁸⁹", 5.8),
+    "%": 11.5,
+    "×": 10.2,
+    "−": 10.2,
+    "m": 11.7,
+}
+_CHARACTER = 7.7
 # More points of a line would be closer than a pixel.
 _POINTS = 400
 
@@ -37,8 +45,8 @@ class _Chart:
 
     def __init__(self, label: str, x: Scale, y: Scale, x_label: str, y_label: str, *, vertical: bool = True) -> None:
         self._x, self._y = x, y
-        widest = max(len(text) for text in y.labels)
-        self.left, self.right = round(widest * _CHARACTER + 14), _WIDTH - _RIGHT
+        widest = max(_width(text) for text in y.labels)
+        self.left, self.right = round(widest + 10), _WIDTH - _RIGHT
         self.top, self.bottom = _TOP, _HEIGHT - _BOTTOM
         self.svg = element(
             "svg", class_="chart", viewBox=f"0 0 {_WIDTH} {_HEIGHT}", role="img", aria_label=label, focusable="false"
@@ -51,14 +59,13 @@ class _Chart:
         for place, text in zip(self.x(np.array(x.ticks)), x.labels, strict=True):
             if vertical:
                 append(grid, element("path", d=f"M{_c(place)} {self.top}V{self.bottom}"))
-            # A label that would touch the one before it is left out.
-            half = len(text) * _CHARACTER / 2
-            if place - half < last + 4:
+            # The last label ends at the edge; one that would touch the label before it is left out.
+            width = _width(text)
+            start = min(place - width / 2, _WIDTH - 1 - width)
+            if start < last + 3:
                 continue
-            last = place + half
-            anchor = "end" if place + half > _WIDTH else "middle"
-            append(texts, element("text", text, x=_c(place if anchor == "middle" else _WIDTH - 1), y=self.bottom + 17,
-                                  text_anchor=anchor))  # fmt: skip
+            last = start + width
+            append(texts, element("text", text, x=_c(start + width / 2), y=self.bottom + 17, text_anchor="middle"))
         axis = element("path", class_="axis", d=f"M{self.left} {self.bottom}H{self.right}")
         middle = (self.left + self.right) / 2
         names = element(
@@ -91,7 +98,9 @@ class _Chart:
 
     def dots(self, x: np.ndarray, y: np.ndarray, style: str, radius: float) -> None:
         group = element("g", class_=style)
-        for a, b in zip(self.x(x), self.y(y), strict=True):
+        across, up = self.x(x), self.y(y)
+        finite = np.isfinite(across) & np.isfinite(up)
+        for a, b in zip(across[finite], up[finite], strict=True):
             append(group, element("circle", cx=_c(a), cy=_c(b), r=radius))
         append(self.svg, group)
 
@@ -99,7 +108,7 @@ class _Chart:
         """Names of the lines, at the right above the frame."""
         place, group = self.right, element("g", class_="legend")
         for one in reversed(series):
-            place -= round(len(one.name) * _CHARACTER)
+            place -= round(_width(one.name))
             append(group, element("text", one.name, x=place, y=14))
             append(group, element("path", class_=f"line {one.style}", d=f"M{place - 24} 10h18"))
             place -= 36
@@ -246,6 +255,10 @@ def bar(share: float) -> Element:
         aria_hidden="true",
         focusable="false",
     )
+
+
+def _width(text: str) -> float:
+    return sum(_WIDTHS.get(character, _CHARACTER) for character in text)
 
 
 def _c(value: float) -> str:

@@ -46,7 +46,16 @@ def tiles(result: Results) -> Element:
         count = sum(math.prod(p.shape) for p in result.model.parameters())
         found.append(("Parameters", number(count), None))
     items = [
-        element("div", element("dt", key), element("dd", text, element("span", note, class_="note") if note else None))
+        element(
+            "div",
+            element("dt", key),
+            element(
+                "dd",
+                text,
+                element("span", note, class_="note") if note else None,
+                class_="long" if len(text) > 8 else None,
+            ),
+        )
         for key, text, note in found
     ]
     return element("dl", *items, class_="tiles")

@@ -140,13 +140,15 @@ def regression_scores(true: np.ndarray, predicted: np.ndarray) -> tuple[np.ndarr
     if not len(true):
         nothing = np.full(true.shape[1], np.nan)
         return nothing, nothing, nothing, nothing
-    residuals = true - predicted
-    squares, spread = (residuals**2).sum(0), ((true - true.mean(0)) ** 2).sum(0)
-    constant = spread == 0
-    r2 = np.where(constant, np.where(squares == 0, 1.0, 0.0), 1 - squares / np.where(constant, 1.0, spread))
-    if len(true) < 2:
-        r2 = np.full_like(r2, np.nan)
-    return r2, np.abs(residuals).mean(0), np.sqrt((residuals**2).mean(0)), np.abs(residuals).max(0)
+    # Squares of large numbers overflow: R2 is NaN then, and RMSE infinite.
+    with np.errstate(over="ignore", invalid="ignore"):
+        residuals = true - predicted
+        squares, spread = (residuals**2).sum(0), ((true - true.mean(0)) ** 2).sum(0)
+        constant = spread == 0
+        r2 = np.where(constant, np.where(squares == 0, 1.0, 0.0), 1 - squares / np.where(constant, 1.0, spread))
+        if len(true) < 2:
+            r2 = np.full_like(r2, np.nan)
+        return r2, np.abs(residuals).mean(0), np.sqrt((residuals**2).mean(0)), np.abs(residuals).max(0)
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,8 @@ from pathlib import Path
 from typing import Any
 from xml.etree.ElementTree import Element
 
+import numpy as np
+
 from fastnn.report.class_sections import calibration, classes, confusion
 from fastnn.report.fit_sections import fits
 from fastnn.report.head import tiles
@@ -80,7 +82,9 @@ def report_html(
     heading = shorten(str(title), 200) if title is not None else "Training report"
     sheet, policy = _style()
     now = datetime.now(UTC).replace(microsecond=0)
-    shown = [(key, text, parts) for key, text, make in _SECTIONS if (parts := make(result))]
+    # Numbers may be so large that their squares overflow.
+    with np.errstate(over="ignore", invalid="ignore"):
+        shown = [(key, text, parts) for key, text, make in _SECTIONS if (parts := make(result))]
     links = [element("li", element("a", text, href=f"#{key}")) for key, text, _ in shown]
     header = element("header", element("h1", name(heading, 200)), element("p", _summary(result), class_="soft"))
     append(header, *(element("p", notice, class_="notice", role="note") for notice in result.notices))

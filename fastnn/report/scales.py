@@ -9,8 +9,8 @@ import numpy as np
 
 from fastnn.report.markup import power
 
-# Beyond it differences of float64 overflow.
-_LARGEST = 1e300
+# Beyond them differences of float64 overflow, or have few digits.
+_LARGEST, _SMALLEST = 1e300, 1e-280
 
 
 @dataclass(frozen=True)
@@ -101,7 +101,7 @@ def logarithmic(values: np.ndarray) -> Scale:
     >>> logarithmic(np.array([0.02, 3.0])).labels
     ('0.02', '0.05', '0.1', '0.2', '0.5', '1', '2', '5')
     """
-    low, high = _ends(values[values > 0])
+    low, high = _ends(values[values >= _SMALLEST])
     first, last = math.floor(math.log10(low) + 1e-9), math.ceil(math.log10(high) - 1e-9)
     last = max(last, first + 1)
     factors = (1, 2, 5) if last - first <= 3 else (1,)
@@ -111,32 +111,30 @@ def logarithmic(values: np.ndarray) -> Scale:
     below = [tick for tick in found if tick <= low * (1 + 1e-9)][-1:]
     ticks = [*below, *(tick for tick in inside if tick not in below)]
     above = next((i for i, tick in enumerate(ticks) if tick >= high * (1 - 1e-9)), len(ticks) - 1)
-    ticks = ticks[: above + 1]
+    ticks = ticks[: max(above, 1) + 1]
     return Scale(ticks[0], max(ticks[-1], high), tuple(ticks), tuple(_power_label(tick) for tick in ticks), log=True)
 
 
 def is_wide(values: np.ndarray) -> bool:
     """Whether values want a logarithmic scale: all positive, and the largest above 50 times the smallest."""
     finite = values[np.isfinite(values)]
-    return bool(len(finite)) and finite.min() > 0 and finite.max() > 50 * finite.min()
+    return bool(len(finite)) and finite.min() >= _SMALLEST and finite.max() > 50 * finite.min()
 
 
 def _ends(values: np.ndarray) -> tuple[float, float]:
     finite = np.clip(values[np.isfinite(values)], -_LARGEST, _LARGEST)
+    finite = np.where(np.abs(finite) < _SMALLEST, 0.0, finite)
     return (float(finite.min()), float(finite.max())) if len(finite) else (0.0, 1.0)
 
 
 def _labels(ticks: np.ndarray, step: float, unit: str) -> tuple[str, ...]:
-    if np.abs(ticks).max() >= 1e6 or step < 1e-4:
-        # All with the same number of digits after the point, and without any if none needs them.
-        texts = [f"{tick:.1e}".split("e") for tick in ticks]
-        short = all(mantissa.endswith(".0") for mantissa, _ in texts)
-        return tuple(
-            "0" if not tick else power(mantissa[: -2 if short else None], int(exponent))
-            for tick, (mantissa, exponent) in zip(ticks, texts, strict=True)
-        )
-    decimals = max(0, -math.floor(math.log10(step) + 1e-9))
-    return tuple(f"{tick + 0.0:,.{decimals}f}{unit}".replace("-", "−") for tick in ticks)
+    largest = float(np.abs(ticks).max())
+    finest, coarsest = math.floor(math.log10(step) + 1e-9), math.floor(math.log10(largest) + 1e-9)
+    if 1e-3 <= largest < 1e6:
+        return tuple(f"{tick + 0.0:,.{max(0, -finest)}f}{unit}".replace("-", "−") for tick in ticks)
+    # One power of ten for all, and as many digits as the step needs.
+    texts = (f"{tick / 10.0**coarsest + 0.0:.{max(0, coarsest - finest)}f}" for tick in ticks)
+    return tuple(power(text, coarsest) if tick else "0" for text, tick in zip(texts, ticks, strict=True))
 
 
 def _power_label(tick: float) -> str:
