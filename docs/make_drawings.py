@@ -2,8 +2,8 @@
 
     python docs/make_drawings.py
 
-It writes docs/architecture/layers.svg and kernels.svg, and what a captured step does: step.svg. A test checks that they
-are up to date.
+It writes docs/architecture/layers.svg and kernels.svg, the way of an operation (launch.svg) and what a captured step
+does (step.svg). A test checks that they are up to date.
 """
 
 import tomllib
@@ -97,6 +97,27 @@ def step() -> str:
     return _svg(700, 264, "What a compiled step does at each call", parts)
 
 
+def launch() -> str:
+    """The way of an operation from a tensor to the threads."""
+    rows = [
+        ("operation", "fastnn.ops, nn.functional: shapes, dtypes, errors, a node of the tape"),
+        ("kernel's function", "fastnn.kernels: checks every array, before anything is touched"),
+        ("launch", "compiled: writes the block of arguments, cuts the work into parts"),
+    ]
+    parts = [_box(10, 10 + 52 * i, 660, name, says) for i, (name, says) in enumerate(rows)]
+    parts += [_arrow((340, 40 + 52 * i), (340, 60 + 52 * i)) for i in range(2)]
+    for i in range(4):
+        x = 10 + 168 * i
+        parts += [
+            _arrow((340, 144), (340, 154), (x + 78, 154), (x + 78, 168)),
+            f'<rect class="low" x="{x}" y="170" width="156" height="30" rx="5"/>',
+            f'<text x="{x + 12}" y="190">part {i} of the output</text>',
+        ]
+    note = "Threads claim parts one after the other. Each number is computed in one order."
+    parts.append(f'<text x="10" y="222">{note}</text>')
+    return _svg(680, 234, "From an operation to the threads", parts)
+
+
 def drawings() -> dict[Path, str]:
     """The text of each drawing."""
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))
@@ -107,6 +128,7 @@ def drawings() -> dict[Path, str]:
         FOLDER / "kernels.svg": stack(
             layers["Families of kernels, and what they are made of"], "The families of kernels; imports go down only"
         ),
+        FOLDER / "launch.svg": launch(),
         FOLDER / "step.svg": step(),
     }
 
