@@ -210,7 +210,8 @@ def _results(prepared: Any, options: argparse.Namespace, history: Any) -> dict[s
 
 def _report(prepared: Any, options: argparse.Namespace, history: Any, results: dict[str, Any]) -> None:
     from fastnn._cli import fitting
-    from fastnn.report import write_report
+    from fastnn._cli.output import write
+    from fastnn.report import report_html
 
     model = prepared.model
     part = prepared.test or prepared.validation or prepared.training
@@ -219,8 +220,8 @@ def _report(prepared: Any, options: argparse.Namespace, history: Any, results: d
         targets, outputs = fitting.in_units(model.target, targets, outputs)
     settings = {"data": results["data"], "rows": f"{results['rows']:,} for training", **results["settings"]}
     settings["hidden"] = ", ".join(map(str, settings["hidden"])) or "none"
-    write_report(
-        options.report, model=model.network, history=history, kind=model.target.kind, targets=targets, outputs=outputs,
+    page = report_html(
+        model=model.network, history=history, kind=model.target.kind, targets=targets, outputs=outputs,
         data=part.inputs if model.columns is None else model.columns.in_units(part.inputs),
         class_names=model.target.class_names or None,
         feature_names=None if model.columns is None else model.columns.names, target_name=model.target.name,
@@ -229,6 +230,7 @@ def _report(prepared: Any, options: argparse.Namespace, history: Any, results: d
         image_shape=() if model.pixels is None else model.pixels.shape if len(model.pixels.shape) == 2 else (),
         title=f"{Path(results['data']).name}: {model.target.name}",
     )  # fmt: skip
+    write(options.report, lambda file: file.write(page.encode()))
 
 
 def _profile(prepared: Any, options: argparse.Namespace) -> Any:

@@ -52,7 +52,9 @@ def _fit_of(result: Regression, i: int) -> Element:
     label = f"Predicted against true values of {rows}, R² {number(float(result.r2[i]))}"
     edges = _edges(residuals)
     counts = np.histogram(residuals, edges)[0]
-    direction = "too low" if mean > 0 else "too high"
+    leaning = f"Their mean is {number(mean, 3)}"
+    if mean and math.isfinite(mean):
+        leaning += f": predictions are too {'low' if mean > 0 else 'high'} by that on average"
     figures = [
         figure(
             "Predicted and true" + which,
@@ -65,7 +67,7 @@ def _fit_of(result: Regression, i: int) -> Element:
                 f"Residuals against predictions of {rows}", predicted[shown], residuals[shown], "predicted value",
                 "true − predicted", zero=True,
             ),
-            f"Mean {number(mean, 3)}: predictions are {direction} by that on average." if mean else "Their mean is 0.",
+            leaning + ".",
         ),
         figure(
             "Distribution of residuals" + which,

@@ -83,7 +83,7 @@ def number(value: float | None, digits: int = 4) -> str:
     """
     if value is None:
         return "–"
-    if isinstance(value, (int, np.integer)):
+    if isinstance(value, (int, np.integer)) and abs(value) < 10**15:
         return f"{value:,}".replace("-", "−")
     if not math.isfinite(value):
         return "NaN" if math.isnan(value) else "∞" if value > 0 else "−∞"

@@ -24,6 +24,7 @@ from fastnn.report.run_sections import settings, timings
 from fastnn.report.training_curves import curves
 from fastnn.report.weight_section import weights
 from fastnn.report.worst_rows import worst
+from fastnn.version import __version__
 
 # The address of each section, its heading, and the function that makes its elements, or none of them.
 _SECTIONS: tuple[tuple[str, str, Callable[[Results], list[Element]]], ...] = (
@@ -77,8 +78,6 @@ def report_html(
         model, history, kind, targets, outputs, data, class_names, feature_names, target_name, settings, profile,
         image_shape,
     )  # fmt: skip
-    from fastnn import __version__
-
     heading = shorten(str(title), 200) if title is not None else "Training report"
     sheet, policy = _style()
     now = datetime.now(UTC).replace(microsecond=0)

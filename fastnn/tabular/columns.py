@@ -361,5 +361,9 @@ def _texts(column: Any) -> Any:
     def text(value: Any) -> str:
         return str(int(value)) if isinstance(value, (float, np.floating)) and float(value).is_integer() else str(value)
 
-    column = column.astype(object)
-    return column.where(column.notna(), _MISSING).map(text).astype(object)
+    import pandas
+
+    # The place of a missing value is -1.
+    places, values = pandas.factorize(column.astype(object))
+    texts = np.array([*map(text, values), _MISSING], object)
+    return pandas.Series(texts[places], index=column.index, dtype=object)

@@ -89,12 +89,13 @@ class Target:
                 raise ValueError(f"the target {self.name!r} must be a number, found {str(array[0])!r}")
             return ((array.astype(np.float64) - self.mean) / self.scale).astype(np.float32)[:, None]
         places = {_canonical(value): i for i, value in enumerate(self.classes)}
-        distinct, inverse = np.unique([_canonical(v) for v in array.tolist()], return_inverse=True)
-        unknown = [value for value in distinct.tolist() if value not in places]
+        distinct, inverse = np.unique(array, return_inverse=True)
+        texts = [_canonical(value) for value in distinct.tolist()]
+        unknown = [text for text in texts if text not in places]
         if unknown:
             known = ", ".join(self.class_names[:5]) + (", ..." if len(self.classes) > 5 else "")
             raise ValueError(f"the target {self.name!r} has the class {unknown[0]}, and the model knows {known}")
-        return np.array([places[value] for value in distinct.tolist()], np.int64)[inverse.reshape(-1)]
+        return np.array([places[text] for text in texts], np.int64)[inverse.reshape(-1)]
 
     def decode(self, outputs: np.ndarray) -> np.ndarray:
         """The most probable class, or the number, of each row of the network's outputs."""

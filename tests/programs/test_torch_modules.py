@@ -27,7 +27,7 @@ ROOT = Path(__file__).resolve().parents[2]
 # Modules that load at first use.
 MODULES = (
     "_C", "_dynamo", "_utils", "compiler", "cpu", "distributed", "export", "fft", "futures", "fx", "hub", "library",
-    "masked", "onnx", "overrides", "profiler", "quasirandom", "safetensors", "sparse", "nn.attention",
+    "masked", "onnx", "overrides", "profiler", "quasirandom", "report", "safetensors", "sparse", "nn.attention",
     "nn.common_types", "nn.parallel",
     "nn.utils.rnn", "utils._pytree", "utils.benchmark", "utils.collect_env", "utils.data._utils",
     "utils.data.distributed", "utils.flop_counter", "utils.model_zoo",
