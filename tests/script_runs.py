@@ -17,7 +17,7 @@ NAMES = sorted(path.stem for path in FOLDER.glob("*.py"))
 # The modules that a script needs in addition to torch and NumPy.
 NEEDS = {"policy_gradient": "gymnasium", "tabular_pandas": "pandas"}
 
-_RUN = {
+RUN = {
     "fastnn": "from fastnn._cli.run import run\n",
     "torch": """
 import runpy, torch
@@ -55,7 +55,7 @@ def run_scripts(library: str, names: list[str]) -> dict[str, Result]:
     """Run the scripts with ``library``, "fastnn" or "torch", one after the other in a new process."""
     paths = os.pathsep.join(filter(None, [str(ROOT), os.environ.get("PYTHONPATH")]))
     done = subprocess.run(
-        [sys.executable, "-c", _RUN[library] + _ALL, *(str(FOLDER / f"{name}.py") for name in names)],
+        [sys.executable, "-c", RUN[library] + _ALL, *(str(FOLDER / f"{name}.py") for name in names)],
         capture_output=True, text=True, check=False, timeout=240,
         env={**os.environ, "FASTNN_QUIET": "1", "PYTHONPATH": paths},
     )  # fmt: skip

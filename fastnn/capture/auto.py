@@ -1,9 +1,9 @@
 """Captured forward and backward passes: the plain training loop and inference, without Python in between.
 
 Calls of a module with submodules are counted by kind (the same shapes, dtypes and mode). The third call of a
-kind records its forward and backward; later calls replay both. This is automatic where the user cannot
-notice it: the forward must be straight-line (see ``source_check``), and the trace must be complete (see
-``guards``). Everything else runs eagerly; :func:`explain` says why. Writes to ``module.__dict__`` that
+kind records its forward and backward, or a later one if there have been many kinds; later calls replay both. This is
+automatic where the user cannot notice it: the forward must be straight-line (see ``source_check``), and the trace must
+be complete (see ``guards``). Everything else runs eagerly; :func:`explain` says why. Writes to ``module.__dict__`` that
 bypass ``__setattr__`` are not noticed.
 
 A recording owns the intermediate arrays. A second call before the backward pass of the first gets another

@@ -11,6 +11,7 @@ from test_captured_forwards import batch, plain, twice
 
 import fastnn
 from fastnn import nn
+from fastnn.capture import auto
 from fastnn.nn import functional as F
 
 activation = F.relu
@@ -379,3 +380,62 @@ def test_a_profile_around_a_compiled_step() -> None:
         return [losses, *[p.tolist() for p in model.parameters()]]
 
     assert work(True) == work(False)
+
+
+class Policy(nn.Module):
+    """A policy that keeps what happened in an episode."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer, self.rewards, self.limit = nn.Linear(12, 12), [], 1.0
+
+    def forward(self, x: Any) -> Any:
+        return self.layer(x) * self.limit
+
+
+@pytest.fixture
+def recorded(monkeypatch: pytest.MonkeyPatch) -> list[Any]:
+    """The models of the recordings that are made."""
+    made: list[Any] = []
+
+    class Counted(auto.Recording):
+        def __init__(self, model: Any, *rest: Any) -> None:
+            made.append(model)
+            super().__init__(model, *rest)
+
+    monkeypatch.setattr(auto, "Recording", Counted)
+    return made
+
+
+def test_a_list_that_is_replaced_after_each_episode(recorded: list[Any]) -> None:
+    policy, x = Policy(), batch()[0]
+    for _ in range(6):
+        for _ in range(3):
+            policy.rewards.append(policy(x).sum())
+        sum(policy.rewards).backward()
+        policy.rewards = []
+    assert fastnn.explain(policy) == "captured for float32 of shape (16, 12)"
+    # Another type is a change, like any other value.
+    assert len(recorded) == 1
+    for value in (list, None, 1.0):
+        policy.rewards = value
+        for _ in range(4):
+            policy(x)
+    assert len(recorded) == 4
+    # The forward reads it from now on.
+    policy.limit = []
+    with pytest.raises(TypeError):
+        policy(x)
+    policy.limit = 0.0
+    assert policy(x).abs().max().item() == 0.0
+
+
+def test_batches_of_many_sizes_are_recorded_more_rarely(recorded: list[Any]) -> None:
+    model = nn.Sequential(nn.Linear(12, 12), nn.ReLU())
+    for size in range(1, 30):
+        for _ in range(3):
+            model(batch()[0][:1].repeat(size, 1))
+    assert len(recorded) == 4
+    for _ in range(200):
+        model(batch()[0])
+    assert len(recorded) == 5
