@@ -10,6 +10,7 @@ import zlib
 from functools import cache
 from html.parser import HTMLParser
 from itertools import pairwise
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -196,6 +197,14 @@ def test_lines_stop_where_a_loss_is_not_finite() -> None:
     [notice] = [t for a, t in Page(text_of("no rows")).all("p") if a.get("class") == "notice"]
     assert notice.startswith("There are no rows to evaluate")
     assert "No epoch has a finite value." in text_of("no values")
+
+
+def test_the_best_epoch_and_the_reason_of_an_early_end_are_shown() -> None:
+    case = classified(30, 3, history=SimpleNamespace(epochs=history(9).epochs, best_epoch=4, stopped="no better loss"))
+    page = Page(report_html(**case))
+    assert page.tiles()["Epochs"] == "9no better loss"
+    assert [a.get("class") for a, _ in page.all("path")].count("mark") == 2
+    assert "the vertical line is epoch 4, the best." in page.all("figcaption")[0][1]
 
 
 def test_one_logit_is_that_of_class_1() -> None:
