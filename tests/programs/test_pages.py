@@ -13,7 +13,10 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
-PAGES = ["README.md", "CONTRIBUTING.md", *(path.relative_to(ROOT).as_posix() for path in sorted(DOCS.rglob("*.md")))]
+PAGES = [
+    "README.md", "CONTRIBUTING.md", "SECURITY.md",
+    *(path.relative_to(ROOT).as_posix() for path in sorted([*DOCS.rglob("*.md"), *ROOT.glob("examples/**/*.md")])),
+]  # fmt: skip
 ALL = os.environ.get("FASTNN_PAGES") == "all"
 # Pages that only `.ci/docs` runs.
 SLOW = {
