@@ -64,8 +64,10 @@ def make_schedule(optimizer: optim.Optimizer, options: argparse.Namespace, batch
     if options.schedule == "cosine":
         return {"step_scheduler": lr_scheduler.CosineAnnealingLR(optimizer, steps)}
     if options.schedule == "onecycle":
-        # The last step is taken with the rate after the last but one.
-        return {"step_scheduler": lr_scheduler.OneCycleLR(optimizer, options.lr, total_steps=steps + 1)}
+        # The last step is taken with the rate after the last but one. The policy moves momentum against the rate.
+        has_momentum = options.optimizer not in ("rmsprop", "adagrad")
+        schedule = lr_scheduler.OneCycleLR(optimizer, options.lr, total_steps=steps + 1, cycle_momentum=has_momentum)
+        return {"step_scheduler": schedule}
     if options.schedule == "step":
         return {"scheduler": lr_scheduler.StepLR(optimizer, max(1, math.ceil(options.epochs / 3)), 0.1)}
     if options.schedule == "plateau":
@@ -243,7 +245,9 @@ def in_words(measures: dict[str, Any]) -> str:
             f"accuracy {100 * measures['accuracy']:.2f}%, balanced {100 * measures['balanced_accuracy']:.2f}%, "
             f"log loss {measures['log_loss']:.4g}"
         )
-    return f"R2 {measures['r2']:.4f}, mean absolute error {measures['mae']:.4g}, RMSE {measures['rmse']:.4g}"
+    # A file has None for what is not a number, such as R2 of one row.
+    r2, mae, rmse = (math.nan if measures[key] is None else measures[key] for key in ("r2", "mae", "rmse"))
+    return f"R2 {r2:.4f}, mean absolute error {mae:.4g}, RMSE {rmse:.4g}"
 
 
 def measure_part(model: TabularModel, part: Part) -> dict[str, Any]:
@@ -255,7 +259,7 @@ def size_of_files(model: TabularModel) -> tuple[int, int]:
     """Bytes that the file of the model, and a checkpoint, may need."""
     weights = sum(p.numel() for p in model.network.parameters()) * 4
     # The weights, the best ones, and two states of the optimizer.
-    return weights + (1 << 18), 4 * weights + (1 << 18)
+    return weights + (1 << 16), 4 * weights + (1 << 17)
 
 
 def save_somewhere(model: TabularModel, path: str) -> tuple[str, OSError | None]:

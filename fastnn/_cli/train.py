@@ -101,6 +101,8 @@ def _train(options: argparse.Namespace) -> int:
     if prepared.validation is None and options.early_stopping:
         out.say("no rows are held out, so training runs to the last epoch")
         options.early_stopping = 0
+    if options.batch_norm and model.plan.hidden and options.batch_size == 1:
+        raise Failure("--batch-norm needs a --batch-size of at least 2: one row has no variance")
     _check_space(options, model)
     widths = "-".join(map(str, (model.plan.inputs, *model.plan.hidden, model.plan.outputs)))
     threads = fastnn.get_num_threads()

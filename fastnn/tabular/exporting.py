@@ -147,7 +147,7 @@ def _of_outputs(graph: _Graph, model: TabularModel) -> list[Any]:
         return [info("prediction", types.DOUBLE, ["rows"])]
     graph.add("Softmax", "outputs", output="probabilities", axis=1)
     place = graph.add("ArgMax", "outputs", axis=1, keepdims=0)
-    are_integers = all(type(value) is int for value in target.classes)
+    are_integers = all(type(value) is int and -(2**63) <= value < 2**63 for value in target.classes)
     classes = np.array(target.classes, np.int64) if are_integers else np.array(target.class_names, object)
     graph.add("Gather", graph.constant(classes), place, output="label", axis=0)
     return [

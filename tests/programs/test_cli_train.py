@@ -309,6 +309,26 @@ def test_other_checkpoints_are_refused_in_one_line(capsys, pictures):
         assert message in failure_after_output(capsys, *argv)
 
 
+@pytest.mark.parametrize("optimizer", options.OPTIMIZERS)
+def test_every_optimizer_with_every_schedule(capsys, pictures, optimizer):
+    argv = ("--optimizer", optimizer, "--epochs", "3", "--hidden", "4", "--weight-decay", "0.01", "--json", "-")
+    for schedule in options.SCHEDULES:
+        status, out, _ = run(capsys, "train", pictures, *argv, "--schedule", schedule)
+        assert status == 0
+        rates = [epoch["lr"] for epoch in json.loads(out)["epochs"]]
+        # Steps of the rate are taken after batches or epochs; plateau has not waited long enough.
+        assert (len(set(rates)) == 1) == (schedule in ("constant", "plateau"))
+
+
+def test_one_row_to_validate_has_no_r2(capsys, tables):
+    frame_of(3).to_csv("three.csv", index=False)
+    argv = ("--target", "price", "--task", "regression", *SMALL, "--save", "m.pt", "--json", "-")
+    status, out, _ = run(capsys, "train", "three.csv", *argv)
+    assert json.loads(out)["validation"]["r2"] is None
+    status, out, _ = run(capsys, "summary", "m.pt")
+    assert (status, "validation: R2 nan" in out) == (0, True)
+
+
 def test_ctrl_c_without_a_checkpoint(capsys, pictures, monkeypatch):
     interrupt_after(monkeypatch, 1)
     status, _, err = run(capsys, "train", pictures, *SMALL, "--save", "m.pt")
