@@ -313,18 +313,6 @@ def _failed(error: BaseException) -> None:
     sys.excepthook(type(error), error.with_traceback(tb), tb)
 
 
-def _start(path: str) -> None:
-    """Compile and run the file as ``__main__``."""
-    main = types.ModuleType("__main__")
-    path = os.path.abspath(path)
-    loader = importlib.machinery.SourceFileLoader("__main__", path)
-    main.__dict__.update(__file__=path, __builtins__=builtins, __loader__=loader, __cached__=None)
-    sys.modules["__main__"] = main
-    with open(path, "rb") as file:
-        source = file.read()
-    exec(compile(source, path, "exec", dont_inherit=True), main.__dict__)
-
-
 @contextlib.contextmanager
 def _fewer_collections() -> Iterator[None]:
     """A block with fewer garbage collections.
@@ -338,6 +326,18 @@ def _fewer_collections() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*before)
+
+
+def _start(path: str) -> None:
+    """Compile and run the file as ``__main__``."""
+    main = types.ModuleType("__main__")
+    path = os.path.abspath(path)
+    loader = importlib.machinery.SourceFileLoader("__main__", path)
+    main.__dict__.update(__file__=path, __builtins__=builtins, __loader__=loader, __cached__=None)
+    sys.modules["__main__"] = main
+    with open(path, "rb") as file:
+        source = file.read()
+    exec(compile(source, path, "exec", dont_inherit=True), main.__dict__)
 
 
 def run(
