@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import subprocess
@@ -176,6 +177,13 @@ def test_missing_name_takes_one_line(tmp_path, capsys, monkeypatch):
     finally:
         for name in [name for name in sys.modules if name.partition(".")[0] in run.PACKAGES]:
             del sys.modules[name]
+
+
+def test_garbage_is_collected_less_often_while_a_script_runs():
+    before = gc.get_threshold()
+    with run._fewer_collections():
+        assert gc.get_threshold() == (10 * before[0], *before[1:])
+    assert gc.get_threshold() == before
 
 
 def test_what_is_not_computed_takes_one_line(tmp_path):
