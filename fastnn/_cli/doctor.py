@@ -1,4 +1,4 @@
-"""``fastnn doctor``: the machine as fastnn sees it, and a self-test of every kernel; the first thing in a bug report."""
+"""``fastnn doctor``: the machine as fastnn sees it, and a self-test of every kernel, for bug reports."""
 
 from __future__ import annotations
 
@@ -15,6 +15,8 @@ from pathlib import Path
 from time import perf_counter
 from typing import Any
 
+from fastnn._cli.command import Command
+
 # Variables whose values change how fastnn runs; no others are printed.
 _PREFIXES = ("FASTNN_", "NUMBA_", "OMP_", "MKL_", "OPENBLAS_", "KMP_")
 _PACKAGES = ("numpy", "numba", "llvmlite", "scipy", "tqdm", "torch", "scikit-learn", "onnx", "safetensors")
@@ -25,14 +27,12 @@ _FEATURES = (
 )  # fmt: skip
 
 
-def add_arguments(parser: argparse.ArgumentParser) -> None:
-    """The options of the command."""
+def _arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--json", action="store_true", help="print one JSON object")
     parser.add_argument("--quick", action="store_true", help="without measurements and the self-test")
 
 
-def run(options: argparse.Namespace) -> int:
-    """Print the report; the exit status is 1 if a kernel computes wrong numbers."""
+def _run(options: argparse.Namespace) -> int:
     found = report(quick=options.quick)
     if options.json:
         print(json.dumps(found, indent=2))
@@ -40,6 +40,9 @@ def run(options: argparse.Namespace) -> int:
         print(as_text(found))
     test = found.get("self-test")
     return 1 if test and test["wrong"] else 0
+
+
+COMMANDS = (Command("doctor", "describe this machine and test every kernel on it", _arguments, _run),)
 
 
 def report(quick: bool = False) -> dict[str, Any]:
@@ -62,7 +65,7 @@ def report(quick: bool = False) -> dict[str, Any]:
 
 def as_text(found: dict[str, Any]) -> str:
     """The report in lines of ``name: value``, by section."""
-    lines = []
+    lines: list[str | None] = []
     for section, facts in found.items():
         if not facts:
             continue
@@ -70,7 +73,7 @@ def as_text(found: dict[str, Any]) -> str:
         width = max(map(len, facts))
         for name, value in facts.items():
             items = value if isinstance(value, list) else [value]
-            text = ["none"] if not items else [f"{item:.4g}" if isinstance(item, float) else str(item) for item in items]
+            text = [f"{item:.4g}" if isinstance(item, float) else str(item) for item in items or ["none"]]
             joined = ", ".join(text)
             if len(joined) < 90:
                 lines.append(f"  {name:<{width}}  {joined}")
@@ -114,7 +117,8 @@ def _cpu() -> dict[str, Any]:
         "name": _cpu_name(), "compiled for": target or "this CPU",
         "features": [name for name in _FEATURES if name in enabled],
         "vector, bytes": simd.vector_bytes(), "lanes, float32": simd.lanes(4), "fused multiply-add": simd.has_fma(),
-        "logical CPUs": os.cpu_count() or 1, "usable CPUs": len(_usable()), "CPU limit of the container": _quota() or "none",
+        "logical CPUs": os.cpu_count() or 1, "usable CPUs": len(_usable()),
+        "CPU limit of the container": _quota() or "none",
     }  # fmt: skip
 
 
@@ -191,7 +195,8 @@ def _cache() -> dict[str, Any]:
     files = sorted(folder.glob("*.bin"))
     others = [path for path in folder.parent.glob("kernels-*") if path != folder]
     return {
-        "folder": str(folder), "chosen by": "FASTNN_CACHE_DIR" if _is_given(folder) else "the first that can be written",
+        "folder": str(folder),
+        "chosen by": "FASTNN_CACHE_DIR" if _is_given(folder) else "the first that can be written",
         "kernels": len(files), "MB": sum(path.stat().st_size for path in files) / 1e6,
         "damaged": [path.name for path in files if not _is_whole(path)],
         "unfinished": len(list(folder.glob("*.tmp"))), "folders of other versions": len(others),
@@ -234,7 +239,12 @@ def _measured() -> dict[str, Any]:
     long = np.ones(2**24, np.float32)
     pass_ = _best(lambda: kernels.scale(long, 1.0), 6)
     few = np.ones(8, np.float32)
-    launch = _best(lambda: [kernels.scale(few, 1.0) for _ in range(200)], 20) / 200
+
+    def many() -> None:
+        for _ in range(200):
+            kernels.scale(few, 1.0)
+
+    launch = _best(many, 20) / 200
     return {
         f"product of {size} x {size}, GFLOP/s": 2e-9 * size**3 / product,
         "memory read and written, GB/s": 2e-9 * long.nbytes / pass_,

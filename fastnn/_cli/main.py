@@ -13,12 +13,12 @@ import os
 import sys
 from collections.abc import Sequence
 
-from fastnn._cli import bench, plot, programs
+from fastnn._cli import bench, doctor, plot, programs
 from fastnn._cli.command import Command, Failure, Parser
 
 INTERRUPTED = 130  # Exit status of a program ended by Ctrl-C: 128 + SIGINT.
 
-COMMANDS: tuple[Command, ...] = (*programs.COMMANDS, *bench.COMMANDS, *plot.COMMANDS)
+COMMANDS: tuple[Command, ...] = (*programs.COMMANDS, *bench.COMMANDS, *plot.COMMANDS, *doctor.COMMANDS)
 
 
 def _parser() -> Parser:
