@@ -130,24 +130,44 @@ def _read(path: Path | None) -> Any:
         content = path.read_bytes()
     except OSError:
         return None
-    digest, payload = content[:_DIGEST], content[_DIGEST:]
-    if hashlib.sha256(payload).digest() != digest:
-        return None  # Truncated or damaged: compile again and overwrite it.
-    return pickle.loads(payload)
+    payload = content[_DIGEST:]
+    if digest_of(path, payload) != content[:_DIGEST]:
+        return None  # Truncated, damaged, or of another name: compile again and overwrite it.
+    try:
+        return pickle.loads(payload)
+    except Exception:
+        # A class of a library that was exchanged without another version number.
+        return None
+
+
+def digest_of(path: Path, payload: bytes) -> bytes:
+    """The first bytes of a file. The name is part of it: it stands for the CPU that the code is made for."""
+    return hashlib.sha256(path.name.encode() + b"\0" + payload).digest()
 
 
 def _write(path: Path, content: Any) -> None:
     """Replace a file atomically; a full disk only costs the next process a compilation."""
     payload = dumps(content)
     handle, temporary = -1, ""
+    _remove_unfinished(path.parent)
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
         with os.fdopen(handle, "wb") as file:
-            file.write(hashlib.sha256(payload).digest() + payload)
+            file.write(digest_of(path, payload) + payload)
         os.replace(temporary, path)
     except OSError:
         if temporary:
             Path(temporary).unlink(missing_ok=True)
+
+
+@functools.cache
+def _remove_unfinished(folder: Path) -> None:
+    """Remove what processes left that were killed while they wrote, a day ago or earlier."""
+    oldest = time.time() - 86400
+    for path in folder.glob("*.tmp"):
+        with contextlib.suppress(OSError):
+            if path.stat().st_mtime < oldest:
+                path.unlink()
 
 
 def remembered(name: str, codegen: Any, find: Callable[[], Any]) -> Any:

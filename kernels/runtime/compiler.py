@@ -414,6 +414,32 @@ def by_dtype(
     }
 
 
+# A fork waits so many seconds for a compilation in another thread. LLVM has locks of its own, which no child can
+# release: without the wait one child in four of a program that compiled meanwhile never ended.
+FORK_PATIENCE = 60.0
+# The locks that this thread took for a fork.
+_taken: list[Any] = []
+
+
+def _locks() -> tuple[Any, ...]:
+    """In the order in which a compilation takes them."""
+    return _compile_lock, global_compiler_lock._lock, llvm_ffi.lib._lock._lock
+
+
+def _before_fork() -> None:
+    """Let other threads finish what they compile."""
+    end = time.monotonic() + FORK_PATIENCE
+    for lock in _locks():
+        # After the time is over the child gets new locks, and works unless it compiles.
+        if lock.acquire(timeout=max(0.0, end - time.monotonic())):
+            _taken.append(lock)
+
+
+def _release_taken() -> None:
+    while _taken:
+        _taken.pop().release()
+
+
 def _renew_lock(lock: Any) -> None:
     """In a forked child, release a lock that was held by a thread of the parent, which does not exist here."""
     is_owned = getattr(lock, "_is_owned", None)
@@ -424,12 +450,13 @@ def _renew_lock(lock: Any) -> None:
 def _after_fork_in_child() -> None:
     global _checking
     _checking = None
-    for lock in (_compile_lock, _check_lock, global_compiler_lock._lock, llvm_ffi.lib._lock._lock):
+    for lock in (_check_lock, *_locks()):
         _renew_lock(lock)
+    _release_taken()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    os.register_at_fork(before=_before_fork, after_in_parent=_release_taken, after_in_child=_after_fork_in_child)
 
 
 # --------------------------------------------------------------------------------------------

@@ -253,7 +253,9 @@ class Watch:
         if not self.is_on:
             return
         writes = event == "open" and isinstance(args[1], str) and any(c in args[1] for c in "wax+")
-        if writes or event.startswith(_FORBIDDEN) or (event == "import" and args[0] not in sys.modules):
+        # The codecs of texts are imported at their first use.
+        imports = event == "import" and args[0] not in sys.modules and not args[0].startswith("encodings.")
+        if writes or imports or event.startswith(_FORBIDDEN):
             self.seen.append(f"{event} {str(args)[:100]}")
 
 
