@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -21,7 +22,7 @@ def make_model(number: int) -> nn.Sequential:
     """A model of its own for each number, with weights that do not depend on other threads."""
     rng, widths = np.random.default_rng(number), (5, 8 + number % 4, 6, 3)
     layers: list[nn.Module] = []
-    for m, n in zip(widths, widths[1:], strict=False):
+    for m, n in itertools.pairwise(widths):
         layers += [nn.Linear(m, n), nn.Tanh() if number % 2 else nn.ReLU()]
     model = nn.Sequential(*layers[:-1])
     for p in model.parameters():
