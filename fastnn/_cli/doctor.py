@@ -109,6 +109,7 @@ def _cpu() -> dict[str, Any]:
     from numba.core import registry
 
     from fastnn.kernels.llvm import simd
+    from fastnn.kernels.runtime import thread_count
 
     _, target, features = registry.cpu_target.target_context.codegen().magic_tuple()
     enabled = {name[1:] for name in features.split(",") if name.startswith("+")}
@@ -117,7 +118,7 @@ def _cpu() -> dict[str, Any]:
         "features": [name for name in _FEATURES if name in enabled],
         "vector, bytes": simd.vector_bytes(), "lanes, float32": simd.lanes(4), "fused multiply-add": simd.has_fma(),
         "logical CPUs": os.cpu_count() or 1, "usable CPUs": len(_usable()),
-        "CPU limit of the container": _quota() or "none",
+        "CPU limit of the container": thread_count.cpu_limit() or "none",
     }  # fmt: skip
 
 
@@ -136,50 +137,23 @@ def _usable() -> list[int]:
     return usable_cpus()
 
 
-def _quota() -> float:
-    """The CPUs that the control group of this process may use; 0 without a limit."""
-    for folder in _groups():
-        with contextlib.suppress(OSError, ValueError):
-            quota, period = (folder / "cpu.max").read_text().split()
-            if quota != "max":
-                return int(quota) / int(period)
-        with contextlib.suppress(OSError, ValueError):
-            quota, period = ((folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
-            if int(quota) > 0:
-                return int(quota) / int(period)
-    return 0.0
-
-
-def _groups() -> list[Path]:
-    root, found = Path("/sys/fs/cgroup"), []
-    with contextlib.suppress(OSError):
-        for line in Path("/proc/self/cgroup").read_text().splitlines():
-            _, names, path = line.split(":", 2)
-            found.append(root / names.replace("cpuacct,cpu", "cpu,cpuacct") / path.lstrip("/"))
-    return [*found, root, root / "cpu"]
-
-
 def _threads() -> dict[str, Any]:
     import numba
 
     from fastnn.kernels.runtime import launcher, pool, thread_count
 
-    layer, count = launcher.threading_layer(), int(numba.config.NUMBA_NUM_THREADS)
-    if layer == "serial":
-        reason = f"NUMBA_NUM_THREADS is {count}" if "NUMBA_NUM_THREADS" in os.environ else "one CPU can be used"
-    elif "NUMBA_NUM_THREADS" in os.environ:
+    layer, count = launcher.threading_layer(), thread_count.AVAILABLE
+    if "NUMBA_NUM_THREADS" in os.environ:
         reason = f"NUMBA_NUM_THREADS is {count}"
+    elif count < int(numba.config.NUMBA_NUM_THREADS):
+        reason = f"the container may use {thread_count.cpu_limit():g} CPUs"
     else:
-        reason = f"{count} CPUs can be used"
-    found = {
+        reason = "one CPU can be used" if count == 1 else f"{count} CPUs can be used"
+    return {
         "layer": "fastnn's own pool" if layer == "fastnn" else "none: launches run on the calling thread",
         "reason": reason, "threads of a launch": thread_count.get_num_threads(),
         "quiet for, s": pool.quiet_seconds(), "Numba's layer": f"{numba.config.THREADING_LAYER} (not used by fastnn)",
     }  # fmt: skip
-    quota = _quota()
-    if quota and count > quota:
-        found["advice"] = f"set NUMBA_NUM_THREADS={max(1, int(quota))}: the container may use {quota:g} CPUs"
-    return found
 
 
 def _cache() -> dict[str, Any]:

@@ -207,6 +207,26 @@ def test_number_of_threads():
         thread_count.set_num_threads(before)
 
 
+@pytest.mark.parametrize(
+    ("files", "limit"),
+    [
+        ({"cpu.max": "150000 100000\n"}, 1.5), ({"cpu.max": "max 100000\n"}, 0.0), ({}, 0.0), ({"cpu.max": "x"}, 0.0),
+        ({"cpu.cfs_quota_us": "50000\n", "cpu.cfs_period_us": "100000\n"}, 0.5),
+        ({"cpu.cfs_quota_us": "-1\n", "cpu.cfs_period_us": "100000\n"}, 0.0),
+    ],
+)  # fmt: skip
+def test_the_limit_of_a_container_limits_threads(files, limit, tmp_path, monkeypatch):
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    monkeypatch.setattr(thread_count, "_groups", lambda: [tmp_path / "nonesuch", tmp_path])
+    monkeypatch.setattr(thread_count.config, "NUMBA_NUM_THREADS", 8)
+    monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
+    assert thread_count.cpu_limit() == limit
+    assert thread_count._available() == (-(-limit // 1) if limit else 8)
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "8")
+    assert thread_count._available() == 8
+
+
 def test_small_work_runs_on_this_thread():
     launches = []
     a = np.ones((8, 8), np.float32)

@@ -101,23 +101,5 @@ def test_the_state_of_the_cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
     assert doctor._cache()["folder"].startswith("none: no folder can be written")
 
 
-@pytest.mark.parametrize(
-    ("files", "expected"),
-    [
-        ({"cpu.max": "150000 100000\n"}, 1.5), ({"cpu.max": "max 100000\n"}, 0.0), ({}, 0.0), ({"cpu.max": "x"}, 0.0),
-        ({"cpu.cfs_quota_us": "50000\n", "cpu.cfs_period_us": "100000\n"}, 0.5),
-        ({"cpu.cfs_quota_us": "-1\n", "cpu.cfs_period_us": "100000\n"}, 0.0),
-    ],
-)  # fmt: skip
-def test_the_limit_of_a_container(
-    files: dict[str, str], expected: float, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    for name, content in files.items():
-        (tmp_path / name).write_text(content)
-    monkeypatch.setattr(doctor, "_groups", lambda: [tmp_path / "nonesuch", tmp_path])
-    assert doctor._quota() == expected
-    assert ("advice" in doctor._threads()) == (0 < expected < doctor._threads()["threads of a launch"])
-
-
 def test_latency_of_one_core_is_unknown() -> None:
     assert core_latency.round_trip(cpus=[0]) == 0
