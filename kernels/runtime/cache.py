@@ -30,7 +30,7 @@ import llvmlite
 import llvmlite.binding as llvm
 import numba
 import numpy as np
-from numba.core import compiler, config
+from numba.core import compiler, config, registry
 from numba.core.caching import _Cache
 from numba.core.runtime import _nrt_python
 from numba.core.serialize import dumps
@@ -258,6 +258,11 @@ class CompiledCache(_Cache):
 
     def _file(self, signature: Any, context: Any) -> Path | None:
         return _path(self._name, str(signature), context.codegen())
+
+    def has(self, signature: Any) -> bool:
+        """Whether there is a file for this CPU, whole or not."""
+        path = _path(self._name, str(signature), registry.cpu_target.target_context.codegen())
+        return path is not None and path.exists()
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         result = self._load(self._file(sig, target_context), target_context)

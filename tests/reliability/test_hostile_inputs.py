@@ -153,6 +153,8 @@ def test_arrays_of_every_form_become_tensors_of_their_numbers(make: Any, kind: A
 # -- Operations -------------------------------------------------------------------------------
 
 ROWS: list[Operation] = [*OPERATIONS, *PLAIN]
+# Their results depend on where the numbers lie in memory.
+OF_MEMORY = ("as_strided",)
 
 
 @hostile
@@ -163,6 +165,8 @@ ROWS: list[Operation] = [*OPERATIONS, *PLAIN]
 def test_operations_on_every_form(row: int, shape: int, kind: Any, form: str) -> None:
     """The same bits for any form of the operands, which stay as they are."""
     operation = ROWS[row]
+    if any(word in operation.name for word in OF_MEMORY):
+        return
     arrays = operation.arrays(operation.shapes[shape % len(operation.shapes)], kind)
     plain = [fastnn.tensor(a) for a in arrays]
     hostile_ = [as_tensor(FORMS[form](a)) for a in arrays]
@@ -200,13 +204,15 @@ def test_operations_on_wrong_operands(row: int, shape: int, kind: Any, wrong: st
     place %= len(operands)
     bad = make(wrong, arrays[place])
     operands[place] = bad if as_array else as_tensor(bad)
-    before = [content(x) for x in operands]
+    # A row may call a method of NumPy's on an array, such as sort(), which works in place.
+    tensors = [x for x in operands if isinstance(x, fastnn.Tensor)]
+    before = [content(x) for x in tensors]
     try:
         outcome(lambda: operation.run(fastnn, *operands))
     except AttributeError:
         # A method of tensors, called on what is none.
         assert as_array or not isinstance(operands[place], fastnn.Tensor)
-    assert [content(x) for x in operands] == before, (operation.name, wrong)
+    assert [content(x) for x in tensors] == before, (operation.name, wrong)
     assert [flat(outcome(lambda: operation.run(fastnn, *plain))[1])] == expected
 
 
