@@ -192,7 +192,7 @@ def load(
             if head != _ZIP_MAGIC:
                 return _load_legacy(watched, make, make.func is pickles.Reader)
             with zipfile.ZipFile(watched) as archive:
-                return _load_zip(archive, make)
+                return _load_zip(archive, _Budget(watched), make)
         except (pickle.UnpicklingError, RuntimeError, MemoryError, Warning):
             raise
         except pickles.Raised as raised:
@@ -233,16 +233,33 @@ def _weights_only(given: bool | None, pickle_module: Any) -> bool:
     return pickle_module is None if given is None else bool(given)
 
 
+# A read of more than this is first compared with what is left of the file.
+_LARGE_READ = 1 << 16
+
+
 class _Watched:
-    """A file that remembers errors of its ``read``, to distinguish them from damaged data."""
+    """A file that remembers errors of its ``read``, to distinguish them from damaged data.
+
+    Python allocates as many bytes as a read asks for. A damaged file may ask for any number, so a large read is limited
+    to what is left of the file.
+    """
 
     def __init__(self, file: IO[bytes]) -> None:
         self._file = file
         self.raised: Exception | None = None
         # Only methods that exist: `zipfile` and `pickle` test for them.
-        for name in ("read", "readline", "readinto"):
+        for name, method in (("read", self._read_what_is_left), ("readline", None), ("readinto", None)):
             if hasattr(file, name):
-                setattr(self, name, self._watched(getattr(file, name)))
+                setattr(self, name, self._watched(method or getattr(file, name)))
+
+    def _read_what_is_left(self, *size: Any) -> bytes:
+        if size and type(size[0]) is int and size[0] > _LARGE_READ:
+            here = self._file.tell()
+            self._file.seek(0, os.SEEK_END)
+            end = self._file.tell()
+            self._file.seek(here)
+            size = (min(size[0], max(end - here, 0)),)
+        return self._file.read(*size)
 
     def _watched(self, method: Callable[..., Any]) -> Callable[..., Any]:
         def call(*args: Any) -> Any:
@@ -265,6 +282,35 @@ def _check_location(location: Any) -> None:
             check_device(target)
 
 
+# Deflate expands data at most so many times.
+_DEFLATE = 1032
+
+
+class _Budget:
+    """The bytes of a file that records may still claim: a damaged archive may claim any size, or the same bytes twice.
+
+    Args:
+        file: the archive.
+    """
+
+    def __init__(self, file: Any) -> None:
+        here = file.tell()
+        file.seek(0, os.SEEK_END)
+        self._left = file.tell()
+        file.seek(here)
+
+    def spend(self, info: zipfile.ZipInfo) -> zipfile.ZipInfo:
+        """Count a record that is about to be read; DamagedFile if the archive cannot hold it."""
+        self._left -= info.compress_size
+        most = info.compress_size * (1 if info.compress_type == zipfile.ZIP_STORED else _DEFLATE)
+        if self._left < 0 or info.file_size > most:
+            raise pickles.DamagedFile(
+                f"record {info.filename} has {info.file_size} bytes ({info.compress_size} in the archive), more than "
+                "the archive can hold"
+            )
+        return info
+
+
 class _OtherArchive(RuntimeError, ValueError):
     """An archive is not a checkpoint; PyTorch raises one of the two."""
 
@@ -280,10 +326,14 @@ def _folder_of(archive: zipfile.ZipFile) -> str:
     return folder
 
 
-def _load_zip(archive: zipfile.ZipFile, make: _MakeReader) -> Any:
+def _load_zip(archive: zipfile.ZipFile, budget: _Budget, make: _MakeReader) -> Any:
     names = set(archive.namelist())
     folder = _folder_of(archive)
-    order = archive.read(f"{folder}byteorder").decode() if f"{folder}byteorder" in names else "little"
+
+    def record_of(name: str) -> bytes:
+        return archive.read(budget.spend(archive.getinfo(f"{folder}{name}")))
+
+    order = record_of("byteorder").decode() if f"{folder}byteorder" in names else "little"
 
     def storage(kind: np.dtype, key: str, numel: int) -> np.ndarray:
         name = f"{folder}data/{key}"
@@ -295,10 +345,10 @@ def _load_zip(archive: zipfile.ZipFile, make: _MakeReader) -> Any:
             raise pickles.DamagedFile(
                 f"record {name} has {info.file_size} bytes; {numel} elements of {kind} need {numel * kind.itemsize}"
             )
-        with archive.open(info) as record:
+        with archive.open(budget.spend(info)) as record:
             return _read(record, kind, numel, order)
 
-    return make(io.BytesIO(archive.read(f"{folder}data.pkl")), storage).load()
+    return make(io.BytesIO(record_of("data.pkl")), storage).load()
 
 
 def _read(file: Any, kind: np.dtype, numel: int, order: str) -> np.ndarray:
@@ -324,11 +374,20 @@ def _load_legacy(file: Any, make: _MakeReader, warns: bool) -> Any:
     file.seek(0, os.SEEK_END)
     size = file.tell() - start
     file.seek(start)
+    claimed = 0
 
     def storage(kind: np.dtype, key: str, numel: int) -> np.ndarray:
-        if numel * kind.itemsize > size:
-            raise pickles.DamagedFile(f"{numel} elements of {kind} do not fit into a file of {size} bytes")
-        return arrays.setdefault(key, np.zeros(numel, kind))
+        nonlocal claimed
+        found = arrays.get(key)
+        if found is None:
+            # All of them together: each alone may claim the whole file.
+            claimed += numel * kind.itemsize
+            if claimed > size:
+                raise pickles.DamagedFile(
+                    f"tensors of {claimed} bytes, the last of {numel} elements, do not fit into a file of {size} bytes"
+                )
+            found = arrays[key] = np.zeros(numel, kind)
+        return found
 
     def part() -> Any:
         return pickles.Reader(file, storage, "utf-8", warns).load()

@@ -212,10 +212,10 @@ started: weakref.WeakSet[subprocess.Popen] = weakref.WeakSet()
 _here = threading.local()
 
 
-def output_of(process: subprocess.Popen) -> str:
-    """The output of the process, which must exit with status 0 within three minutes."""
+def output_of(process: subprocess.Popen, seconds: float = 180) -> str:
+    """The output of the process, which must exit with status 0 within so many seconds."""
     try:
-        out, err = process.communicate(timeout=180)
+        out, err = process.communicate(timeout=seconds)
     finally:
         process.kill()
     assert process.returncode == 0, f"exit code {process.returncode}\n{out}\n{err}"

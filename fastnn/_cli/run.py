@@ -313,33 +313,6 @@ def _failed(error: BaseException) -> None:
     sys.excepthook(type(error), error.with_traceback(tb), tb)
 
 
-# New objects between two collections: ten times Python's own number until 3.11.
-_OBJECTS = 7000
-
-
-def collect_less_often() -> None:
-    """Let Python's garbage collector run as often per operation as it does with PyTorch.
-
-    An operation that is recorded makes about ten objects that the collector counts, where PyTorch makes one. None of
-    them are in cycles, so that there is nothing to collect, and a fifth of an eager training step is spent on it. A
-    program that sets the thresholds itself has its own.
-    """
-    first, *others = gc.get_threshold()
-    gc.set_threshold(max(first, _OBJECTS), *others)
-
-
-def _start(path: str) -> None:
-    """Compile and run the file as ``__main__``."""
-    main = types.ModuleType("__main__")
-    path = os.path.abspath(path)
-    loader = importlib.machinery.SourceFileLoader("__main__", path)
-    main.__dict__.update(__file__=path, __builtins__=builtins, __loader__=loader, __cached__=None)
-    sys.modules["__main__"] = main
-    with open(path, "rb") as file:
-        source = file.read()
-    exec(compile(source, path, "exec", dont_inherit=True), main.__dict__)
-
-
 @contextlib.contextmanager
 def _fewer_collections() -> Iterator[None]:
     """A block with fewer garbage collections.
@@ -353,6 +326,18 @@ def _fewer_collections() -> Iterator[None]:
         yield
     finally:
         gc.set_threshold(*before)
+
+
+def _start(path: str) -> None:
+    """Compile and run the file as ``__main__``."""
+    main = types.ModuleType("__main__")
+    path = os.path.abspath(path)
+    loader = importlib.machinery.SourceFileLoader("__main__", path)
+    main.__dict__.update(__file__=path, __builtins__=builtins, __loader__=loader, __cached__=None)
+    sys.modules["__main__"] = main
+    with open(path, "rb") as file:
+        source = file.read()
+    exec(compile(source, path, "exec", dont_inherit=True), main.__dict__)
 
 
 def run(
@@ -374,7 +359,6 @@ def run(
     Raises: SystemExit if the script does; KeyboardInterrupt, which has been printed, after Ctrl-C.
     """
     install()
-    collect_less_often()
     folder = os.getcwd() if script is None else os.path.dirname(os.path.realpath(script))
     if not sys.flags.safe_path:
         sys.path[0] = folder

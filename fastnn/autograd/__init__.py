@@ -100,14 +100,14 @@ def grad(
     >>> fastnn.autograd.grad(first, x)
     (tensor(18.),)
     """
-    if allow_unused is False and materialize_grads:
-        raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True")
     if type(inputs) is dict:
         found = grad(
             outputs, tuple(inputs.values()), grad_outputs, retain_graph, create_graph, only_inputs, allow_unused,
             is_grads_batched, materialize_grads,
         )  # fmt: skip
         return dict(zip(inputs, found, strict=True))
+    if allow_unused is False and materialize_grads:
+        raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True")
     results, leaves = _as_tuple(outputs), _as_tuple(inputs)
     if not leaves:
         raise RuntimeError("grad requires non-empty inputs.")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from array import array as _buffer
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
 
@@ -70,7 +70,7 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     if isinstance(data, Tensor):
         return data if kind is None else data.to(from_numpy_dtype(kind))
     if isinstance(data, np.ndarray):
-        shared = from_numpy(data)
+        shared = from_numpy(data if data.flags.aligned else data.copy())
         return shared if kind is None else shared.to(from_numpy_dtype(kind))
     return _wrap(array_of(data, kind))
 
@@ -100,6 +100,9 @@ def asarray(
 def from_numpy(ndarray: np.ndarray) -> Tensor:
     """A tensor that shares memory with an array; one UserWarning for a read-only array.
 
+    Raises: ValueError for an array whose numbers do not begin at a multiple of their size, or that has negative strides
+        or another byte order; TypeError for a dtype that no tensor can have.
+
     >>> import fastnn, numpy as np
     >>> a = np.zeros(2)
     >>> t = fastnn.from_numpy(a)
@@ -109,16 +112,28 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
     """
     if not isinstance(ndarray, np.ndarray):
         raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
-    if not ndarray.flags.writeable:
+    flags = ndarray.flags
+    if not flags.writeable:
         warn_of_read_only("NumPy array")
     check_array(ndarray)
+    if not flags.aligned:
+        _refuse_misaligned("ndarray", "ndarray.copy()")
     return _wrap(ndarray if type(ndarray) is np.ndarray else np.asarray(ndarray))
+
+
+def _refuse_misaligned(name: str, remedy: str) -> NoReturn:
+    # Vector instructions of some processors fail there, so no kernel takes such memory.
+    raise ValueError(
+        f"{name} must begin at an address that is a multiple of the size of its numbers; give {remedy} instead"
+    )
 
 
 def from_dlpack(ext_tensor: Any) -> Tensor:
     """A tensor over the memory of another library's array."""
     array = np.from_dlpack(ext_tensor)
     from_numpy_dtype(array.dtype)
+    if not array.flags.aligned:
+        _refuse_misaligned("ext_tensor", "a copy")
     return _wrap(array)
 
 
@@ -137,6 +152,8 @@ def frombuffer(
             f"offset ({offset} bytes) must be non-negative and no greater than buffer length ({size} bytes) minus 1"
         )
     array = np.frombuffer(buffer, as_numpy_dtype(dtype), count, offset)
+    if not array.flags.aligned:
+        _refuse_misaligned(f"buffer with offset {offset}", "a copy of the bytes from there")
     if not array.flags.writeable:
         warn_of_read_only("buffer")
     return _wrap(array).requires_grad_(requires_grad)

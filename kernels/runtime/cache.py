@@ -30,7 +30,7 @@ import llvmlite
 import llvmlite.binding as llvm
 import numba
 import numpy as np
-from numba.core import compiler, config
+from numba.core import compiler, config, registry
 from numba.core.caching import _Cache
 from numba.core.runtime import _nrt_python
 from numba.core.serialize import dumps
@@ -130,24 +130,44 @@ def _read(path: Path | None) -> Any:
         content = path.read_bytes()
     except OSError:
         return None
-    digest, payload = content[:_DIGEST], content[_DIGEST:]
-    if hashlib.sha256(payload).digest() != digest:
-        return None  # Truncated or damaged: compile again and overwrite it.
-    return pickle.loads(payload)
+    payload = content[_DIGEST:]
+    if digest_of(path, payload) != content[:_DIGEST]:
+        return None  # Truncated, damaged, or of another name: compile again and overwrite it.
+    try:
+        return pickle.loads(payload)
+    except Exception:
+        # A class of a library that was exchanged without another version number.
+        return None
+
+
+def digest_of(path: Path, payload: bytes) -> bytes:
+    """The first bytes of a file. The name is part of it: it stands for the CPU that the code is made for."""
+    return hashlib.sha256(path.name.encode() + b"\0" + payload).digest()
 
 
 def _write(path: Path, content: Any) -> None:
     """Replace a file atomically; a full disk only costs the next process a compilation."""
     payload = dumps(content)
     handle, temporary = -1, ""
+    _remove_unfinished(path.parent)
     try:
         handle, temporary = tempfile.mkstemp(dir=path.parent, suffix=".tmp")
         with os.fdopen(handle, "wb") as file:
-            file.write(hashlib.sha256(payload).digest() + payload)
+            file.write(digest_of(path, payload) + payload)
         os.replace(temporary, path)
     except OSError:
         if temporary:
             Path(temporary).unlink(missing_ok=True)
+
+
+@functools.cache
+def _remove_unfinished(folder: Path) -> None:
+    """Remove what processes left that were killed while they wrote, a day ago or earlier."""
+    oldest = time.time() - 86400
+    for path in folder.glob("*.tmp"):
+        with contextlib.suppress(OSError):
+            if path.stat().st_mtime < oldest:
+                path.unlink()
 
 
 def remembered(name: str, codegen: Any, find: Callable[[], Any]) -> Any:
@@ -238,6 +258,11 @@ class CompiledCache(_Cache):
 
     def _file(self, signature: Any, context: Any) -> Path | None:
         return _path(self._name, str(signature), context.codegen())
+
+    def has(self, signature: Any) -> bool:
+        """Whether there is a file for this CPU, whole or not."""
+        path = _path(self._name, str(signature), registry.cpu_target.target_context.codegen())
+        return path is not None and path.exists()
 
     def load_overload(self, sig: Any, target_context: Any) -> Any:
         result = self._load(self._file(sig, target_context), target_context)

@@ -8,6 +8,7 @@ in a list, on one thread or on many.
 
 from __future__ import annotations
 
+import atexit
 import os
 import signal
 import struct
@@ -15,7 +16,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from types import ModuleType
 from typing import Any
 
@@ -195,6 +196,8 @@ MAX_WORDS = 32
 
 class _Starting(threading.local):
     seconds, depth = 0.0, 0
+    # In the main thread, while Ctrl-C is held back: calls the handler for each that came.
+    deliver: Callable[[], None] | None = None
 
 
 _starting = _Starting()
@@ -222,27 +225,86 @@ def _once() -> Iterator[None]:
 def starting() -> Iterator[None]:
     """Compile inside, one thread at a time and not interrupted by Ctrl-C: LLVM's callbacks would swallow it or break.
 
-    Also for the start of threads.
+    Also for the start of threads. :func:`_compile` lets Ctrl-C through while it waits.
     """
     if "NUMBA_DISABLE_JIT" in os.environ:
         # The compiler reads changed variables again, and must not see this one while it compiles.
         config.reload_config()
     with _once(), _jit_enabled():
-        if threading.current_thread() is not threading.main_thread():
+        before = signal.getsignal(signal.SIGINT)
+        # None: a handler that was not set from Python, and cannot be restored from here.
+        if threading.current_thread() is not threading.main_thread() or _starting.depth > 1 or before is None:
             yield
             return
         interrupted: list[Any] = []
-        before = signal.getsignal(signal.SIGINT)
-        # None: a handler that was not set from Python, and cannot be restored from here.
-        if before is not None:
-            signal.signal(signal.SIGINT, lambda *arguments: interrupted.append(arguments))
+
+        def deliver() -> None:
+            while interrupted:
+                arguments = interrupted.pop(0)
+                if callable(before):
+                    before(*arguments)
+
+        signal.signal(signal.SIGINT, lambda *arguments: interrupted.append(arguments))
+        _starting.deliver = deliver
         try:
             yield
         finally:
-            if before is not None:
-                signal.signal(signal.SIGINT, before)
-        if interrupted and callable(before):
-            before(*interrupted[0])
+            _starting.deliver = None
+            signal.signal(signal.SIGINT, before)
+        deliver()
+
+
+# Threads that compile what was not waited for.
+_abandoned: list[threading.Thread] = []
+
+
+def _compile(compile_now: Callable[[], Any], is_cached: bool) -> None:
+    """Compile; in the main thread by another one, so that Ctrl-C need not wait for LLVM, which takes seconds.
+
+    After Ctrl-C the other thread goes on, and what it compiles is in the cache for the next call.
+    """
+    deliver = _starting.deliver
+    if deliver is None or is_cached:
+        compile_now()
+        return
+    failed: list[BaseException] = []
+    done = threading.Event()
+
+    def work() -> None:
+        try:
+            compile_now()
+        except BaseException as error:
+            failed.append(error)
+        finally:
+            done.set()
+
+    thread = threading.Thread(target=work, name="fastnn-compiler", daemon=True)
+    thread.start()
+    try:
+        while not done.wait(0.1):
+            deliver()
+    except BaseException:
+        if not _abandoned:
+            atexit.register(_end_abandoned)
+        _abandoned.append(thread)
+        raise
+    if failed:
+        raise failed[0]
+
+
+def _end_abandoned() -> None:
+    """Before the interpreter ends: LLVM must not run while the process frees its memory."""
+    if not any(thread.is_alive() for thread in _abandoned):
+        return
+    if isinstance(getattr(sys, "last_value", None), KeyboardInterrupt) and hasattr(signal, "SIGKILL"):
+        # Ended by Ctrl-C: as Python does at its end, by the signal itself, and without a wait for LLVM.
+        for stream in (sys.stdout, sys.stderr):
+            with suppress(Exception):
+                stream.flush()
+        signal.signal(signal.SIGINT, signal.SIG_DFL)
+        os.kill(os.getpid(), signal.SIGINT)
+    for thread in _abandoned:
+        thread.join()
 
 
 # The check that must pass before compiled code is used, and the code compiled during the check.
@@ -287,7 +349,7 @@ def compile_callback(function: Callable[..., None], signature: Any, **options: A
     with starting():
         code: Any = CFunc(function, (signature.args, signature.return_type), {}, {**_OPTIONS, **options})
         code._cache = CompiledCache(function.__name__, _report)
-        code.compile()
+        _compile(code.compile, code._cache.has(code._sig))
     return code
 
 
@@ -311,13 +373,17 @@ class Entry:
         make_sure()
         with starting():
             if self.call == self._first_call:
-                self._code = self.build()
+                name = self.function.__name__
+                _compile(self._build_now, CompiledCache(name, _report).has(self._signature))
                 [compiled] = self._code.overloads.values()
                 # Not the dispatcher, which looks at the types of the arguments first: 0.33 of its 0.69 us.
                 self.call = compiled.entry_point
                 if _checking is not None:
                     _checking.append(self)
         return self.call(*args)
+
+    def _build_now(self) -> None:
+        self._code = self.build()
 
     def forget(self) -> None:
         """Return to the state before the first call."""
@@ -389,7 +455,7 @@ class Kernel:
             if not self.address:
                 code: Any = self.build()
                 code._cache = CompiledCache(self.name, _report)
-                code.compile()
+                _compile(code.compile, code._cache.has(code._sig))
                 self._code, self.address = code, code.address
                 if _checking is not None:
                     _checking.append(self)
@@ -414,6 +480,32 @@ def by_dtype(
     }
 
 
+# A fork waits so many seconds for a compilation in another thread. LLVM has locks of its own, which no child can
+# release: without the wait one child in four of a program that compiled meanwhile never ended.
+FORK_PATIENCE = 60.0
+# The locks that this thread took for a fork.
+_taken: list[Any] = []
+
+
+def _locks() -> tuple[Any, ...]:
+    """In the order in which a compilation takes them."""
+    return _compile_lock, global_compiler_lock._lock, llvm_ffi.lib._lock._lock
+
+
+def _before_fork() -> None:
+    """Let other threads finish what they compile."""
+    end = time.monotonic() + FORK_PATIENCE
+    for lock in _locks():
+        # After the time is over the child gets new locks, and works unless it compiles.
+        if lock.acquire(timeout=max(0.0, end - time.monotonic())):
+            _taken.append(lock)
+
+
+def _release_taken() -> None:
+    while _taken:
+        _taken.pop().release()
+
+
 def _renew_lock(lock: Any) -> None:
     """In a forked child, release a lock that was held by a thread of the parent, which does not exist here."""
     is_owned = getattr(lock, "_is_owned", None)
@@ -424,12 +516,13 @@ def _renew_lock(lock: Any) -> None:
 def _after_fork_in_child() -> None:
     global _checking
     _checking = None
-    for lock in (_compile_lock, _check_lock, global_compiler_lock._lock, llvm_ffi.lib._lock._lock):
+    for lock in (_check_lock, *_locks()):
         _renew_lock(lock)
+    _release_taken()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork_in_child)
+    os.register_at_fork(before=_before_fork, after_in_parent=_release_taken, after_in_child=_after_fork_in_child)
 
 
 # --------------------------------------------------------------------------------------------

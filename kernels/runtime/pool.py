@@ -33,11 +33,10 @@ from typing import Any
 import numpy as np
 from llvmlite import ir
 from numba import types
-from numba.core import config
 from numba.core.ccallback import CFunc
 from numba.extending import intrinsic
 
-from fastnn.kernels.runtime import compiler
+from fastnn.kernels.runtime import compiler, thread_count
 from fastnn.kernels.runtime.raw_memory import (
     WORD,
     atomic_add,
@@ -430,11 +429,11 @@ def start() -> bool:
     is_started = True
     # Before the compiler's lock is taken: the check compiles, too.
     compiler.make_sure()
-    if _pool is None and not _is_over and config.NUMBA_NUM_THREADS > 1:
+    if _pool is None and not _is_over and thread_count.AVAILABLE > 1:
         with compiler.starting():
             if _pool is None:
                 runner = compiler.compile_callback(_run_together, types.void(*[types.int64] * 5))
-                _pool = _Pool(int(config.NUMBA_NUM_THREADS) - 1, runner)
+                _pool = _Pool(thread_count.AVAILABLE - 1, runner)
                 if _pool.threads:
                     _context[[RUNNER, POOL]] = int(runner.address or 0), _pool.address
                 atexit.register(_end)

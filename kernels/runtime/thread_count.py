@@ -2,12 +2,56 @@
 
 from __future__ import annotations
 
+import contextlib
+import math
+import os
+from pathlib import Path
+
 import numpy as np
 from numba.core import config
 
 from fastnn.kernels.runtime.launcher import is_tracing
 
-_threads = int(config.NUMBA_NUM_THREADS)
+
+def cpu_limit() -> float:
+    """The CPUs that the control group of this process may use, as in a container; 0 without a limit."""
+    for folder in _groups():
+        with contextlib.suppress(OSError, ValueError):
+            quota, period = (folder / "cpu.max").read_text().split()
+            if quota != "max":
+                return int(quota) / int(period)
+        with contextlib.suppress(OSError, ValueError):
+            quota, period = ((folder / f"cpu.cfs_{name}_us").read_text() for name in ("quota", "period"))
+            if int(quota) > 0:
+                return int(quota) / int(period)
+    return 0.0
+
+
+def _groups() -> list[Path]:
+    root = Path("/sys/fs/cgroup")
+    found = [root, root / "cpu"]
+    with contextlib.suppress(OSError, ValueError):
+        for line in Path("/proc/self/cgroup").read_text().splitlines():
+            _, names, path = line.split(":", 2)
+            if names == "" or "cpu" in names.split(","):
+                found.insert(0, root / ("cpu" if names else "") / path.lstrip("/"))
+    return found
+
+
+def _available() -> int:
+    """The threads that this process can use.
+
+    A container with a limit stops all threads of a process for the rest of a tenth of a second when they have used up
+    its share; on a machine of many cores that would be most of the time.
+    """
+    count = int(config.NUMBA_NUM_THREADS)
+    limit = 0.0 if "NUMBA_NUM_THREADS" in os.environ else cpu_limit()
+    return min(count, math.ceil(limit)) if limit else count
+
+
+# The threads of the pool, with the calling one.
+AVAILABLE = _available()
+_threads = AVAILABLE
 
 # To hand parts to other threads and wait for them costs about 2 us; below this many operations one thread is faster.
 SERIAL_OPERATIONS = 400_000

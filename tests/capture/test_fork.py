@@ -21,6 +21,8 @@ from fastnn._core import flat_storage as flat, capture_state
 from fastnn import random
 from fastnn.kernels.runtime import compiler, launcher, pool
 
+# A thread that holds a lock for ever is not waited for.
+compiler.FORK_PATIENCE = 0.1
 generator = fastnn.Generator().manual_seed(3)
 layer = fastnn.nn.Linear(2, 2)
 pool.start()

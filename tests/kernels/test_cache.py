@@ -59,7 +59,7 @@ def test_a_kernel_is_compiled_once_and_then_loaded(folder):
     assert path.name.startswith("test.fill-")
     assert path.suffix == ".bin"
     content = path.read_bytes()
-    assert hashlib.sha256(content[32:]).digest() == content[:32]
+    assert hashlib.sha256(path.name.encode() + b"\0" + content[32:]).digest() == content[:32]
     assert not run_fill()
     assert run_fill("test.other")
     assert len(list(folder.iterdir())) == 2
@@ -78,6 +78,41 @@ def test_a_damaged_file_is_compiled_again(folder):
         assert run_fill()
         # The damaged file was replaced.
         assert not run_fill()
+
+
+def test_a_file_of_another_cpu_is_not_loaded(folder, monkeypatch):
+    """Files are chosen by name. One that was renamed must not be run: its code may be for another processor."""
+    codegen = registry.cpu_target.target_context.codegen()
+    other = (codegen.magic_tuple()[0], "another-cpu", "")
+    with monkeypatch.context() as patch:
+        patch.setattr(type(codegen), "magic_tuple", lambda self: other)
+        assert run_fill()
+    [foreign] = folder.iterdir()
+    assert run_fill()
+    [own] = set(folder.iterdir()) - {foreign}
+    own.write_bytes(foreign.read_bytes())
+    assert run_fill()
+    assert not run_fill()
+
+
+def test_a_file_whose_class_is_gone_is_compiled_again(folder, monkeypatch):
+    assert run_fill()
+
+    def gone(data):
+        raise ModuleNotFoundError("no module named numba.core.moved")
+
+    monkeypatch.setattr(cache.pickle, "loads", gone)
+    assert run_fill()
+
+
+def test_unfinished_files_of_killed_processes_are_removed(folder):
+    old, new = folder / "old.tmp", folder / "new.tmp"
+    for path in (old, new):
+        path.touch()
+    os.utime(old, (0, time.time() - 2 * 86400))
+    assert run_fill()
+    assert not old.exists()
+    assert new.exists()
 
 
 def test_a_folder_in_place_of_the_file_is_no_error(folder):

@@ -8,6 +8,7 @@ import pathlib
 import signal
 import sys
 import threading
+import time
 
 import numpy as np
 import pytest
@@ -205,6 +206,26 @@ def test_number_of_threads():
         assert thread_count.get_num_threads() == 5
     finally:
         thread_count.set_num_threads(before)
+
+
+@pytest.mark.parametrize(
+    ("files", "limit"),
+    [
+        ({"cpu.max": "150000 100000\n"}, 1.5), ({"cpu.max": "max 100000\n"}, 0.0), ({}, 0.0), ({"cpu.max": "x"}, 0.0),
+        ({"cpu.cfs_quota_us": "50000\n", "cpu.cfs_period_us": "100000\n"}, 0.5),
+        ({"cpu.cfs_quota_us": "-1\n", "cpu.cfs_period_us": "100000\n"}, 0.0),
+    ],
+)  # fmt: skip
+def test_the_limit_of_a_container_limits_threads(files, limit, tmp_path, monkeypatch):
+    for name, content in files.items():
+        (tmp_path / name).write_text(content)
+    monkeypatch.setattr(thread_count, "_groups", lambda: [tmp_path / "nonesuch", tmp_path])
+    monkeypatch.setattr(thread_count.config, "NUMBA_NUM_THREADS", 8)
+    monkeypatch.delenv("NUMBA_NUM_THREADS", raising=False)
+    assert thread_count.cpu_limit() == limit
+    assert thread_count._available() == (-(-limit // 1) if limit else 8)
+    monkeypatch.setenv("NUMBA_NUM_THREADS", "8")
+    assert thread_count._available() == 8
 
 
 def test_small_work_runs_on_this_thread():
@@ -474,23 +495,42 @@ def test_an_output_over_the_labels_stays_in_bounds():
     assert np.isfinite(memory).all()
 
 
-def test_ctrl_c_waits_for_the_compiler(monkeypatch):
-    seen = []
+@pytest.mark.parametrize("raises", [True, False])
+def test_ctrl_c_does_not_wait_for_the_compiler(raises, monkeypatch, uncached):
+    """LLVM takes seconds. The other thread goes on, and the kernel can be compiled later; a handler may also go on."""
     kernel = Kernel("interrupted", lambda args, t, n: None, Words(""))
-    compile_now = type(kernel.build()).compile
+    compile_now, release, seen = type(kernel.build()).compile, threading.Event(), []
 
     def interrupted(code):
         signal.raise_signal(signal.SIGINT)
-        seen.append("still compiling")
+        assert release.wait(60)
         compile_now(code)
+        seen.append("compiled")
+
+    def note(*_):
+        seen.append("handler")
+        release.set()
 
     monkeypatch.setattr(type(kernel.build()), "compile", interrupted)
     # A process started in the background ignores Ctrl-C.
-    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    before = signal.signal(signal.SIGINT, signal.default_int_handler if raises else note)
     try:
-        with pytest.raises(KeyboardInterrupt):
-            kernel.compile()
+        if raises:
+            started = time.perf_counter()
+            with pytest.raises(KeyboardInterrupt):
+                kernel.compile()
+            assert time.perf_counter() - started < 30
+            assert (seen, kernel.address) == ([], 0)
+            assert compiler._compile_lock.acquire(timeout=1)
+            compiler._compile_lock.release()
+        else:
+            assert kernel.compile() == kernel.address != 0
+            assert seen == ["handler", "compiled"]
     finally:
+        release.set()
         signal.signal(signal.SIGINT, before)
-    assert seen == ["still compiling"]
+    for thread in compiler._abandoned:
+        thread.join(60)
+    assert seen[-1] == "compiled"
+    monkeypatch.undo()
     assert kernel.compile() == kernel.address != 0
