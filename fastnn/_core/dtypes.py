@@ -250,7 +250,7 @@ def set_default_tensor_type(t: Any) -> None:
     name = t if isinstance(t, str) else getattr(t, "__name__", repr(t))
     legacy = name.rsplit(".", 1)[-1].removesuffix("Tensor")
     if legacy not in BY_LEGACY_NAME:
-        raise TypeError(f"invalid type name: {name}")
+        raise TypeError(f"invalid type name: {name}; expected one of {', '.join(f'{n}Tensor' for n in BY_LEGACY_NAME)}")
     set_default_dtype(BY_LEGACY_NAME[legacy])
 
 

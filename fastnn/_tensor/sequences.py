@@ -57,7 +57,7 @@ def array_of(data: Any, kind: np.dtype | None) -> np.ndarray:
     else:
         array, of_python = np.array(data), True
     if of_python and array.dtype.kind == "f" and kind is not None and kind == np.uint64 and array.size:
-        raise TypeError("an integer is required: uint64 is made from integers only")
+        raise TypeError(f"an integer is required: uint64 is made from integers only, found {array.dtype}")
     if of_python and array.dtype.kind in "Ou" and not (array.dtype == np.uint64 and kind == np.uint64):
         if kind is not None and kind.kind in "fb" and _holds_integers(data):
             return np.array(data, np.float64 if kind.kind == "f" else None).astype(kind)
@@ -283,9 +283,14 @@ def _collect(data: Any, shape: list[int], depth: int, kind: np.dtype, numbers: l
     if depth == len(shape):
         if isinstance(data, Tensor):
             if kind.kind in "iu" and (data._data.size != 1 or data._data.dtype.kind == "f"):
-                raise TypeError("only integer tensors of a single element can be converted to an index")
+                raise TypeError(
+                    "only integer tensors of a single element can be converted to an index, found "
+                    f"{data.dtype} of shape {tuple(data.shape)}"
+                )
             if data._data.size != 1:
-                raise ValueError("only one element tensors can be converted to Python scalars")
+                raise ValueError(
+                    f"only one element tensors can be converted to Python scalars, found shape {tuple(data.shape)}"
+                )
             data = data.item()
         elif isinstance(data, (*_SEQUENCES, np.ndarray, range)):
             raise TypeError(f"expected a number at dim {depth}, found {type(data).__name__}")

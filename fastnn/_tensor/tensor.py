@@ -350,7 +350,10 @@ class Tensor(Differentiable):
 
     def __index__(self) -> _int:
         if self._data.dtype.kind == "f" or self._data.size != 1:
-            raise TypeError("only integer tensors of a single element can be converted to an index")
+            raise TypeError(
+                "only integer tensors of a single element can be converted to an index, found "
+                f"{self.dtype} of shape {tuple(self._data.shape)}"
+            )
         return int(self.item())
 
     def __format__(self, spec: str) -> str:
@@ -476,7 +479,10 @@ class Tensor(Differentiable):
         if not _mode.enabled:
             return
         if self._requires_grad and self._node is None:
-            raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+            raise RuntimeError(
+                "a leaf Variable that requires grad is being used in an in-place operation: it has shape "
+                f"{tuple(self._data.shape)}; use no_grad() or detach()"
+            )
         if self._view is not None:
             base = self._view[0]
             if self._of_many and self._requires_grad:
@@ -487,7 +493,8 @@ class Tensor(Differentiable):
                 )
             if base._requires_grad and base._node is None:
                 raise RuntimeError(
-                    "a view of a leaf Variable that requires grad is being used in an in-place operation."
+                    "a view of a leaf Variable that requires grad is being used in an in-place operation: the view has "
+                    f"shape {tuple(self._data.shape)}, the leaf {tuple(base._data.shape)}; use no_grad() or detach()"
                 )
 
     def _in_place(self, result: Tensor) -> Tensor:

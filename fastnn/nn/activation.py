@@ -333,7 +333,9 @@ def _hardtanh(input: Tensor, low: float, high: float, inplace: bool) -> Tensor:
     if kind == "b":
         raise RuntimeError("Bool inputs not supported for hardtanh")
     if kind == "u" and (int(low) < 0 or int(high) < 0):
-        raise RuntimeError("cannot do hardtanh on an unsigned type with negative limits")
+        raise RuntimeError(
+            f"cannot do hardtanh on an unsigned type with negative limits: found {input.dtype}, {low} and {high}"
+        )
     result = _wrap(np.asarray(input._data.clip(int(low), int(high))))
     return input._in_place(result) if inplace else result
 
@@ -639,7 +641,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     _check_floating("glu", input)
     data = input._data
     if data.ndim == 0:
-        raise RuntimeError("glu does not support 0-dimensional tensors")
+        raise RuntimeError("glu does not support 0-dimensional tensors: input has no dimension to halve")
     if not -data.ndim <= dim < data.ndim:
         raise IndexError(
             f"Dimension out of range (expected to be in range of [{-data.ndim}, {data.ndim - 1}], but got {dim})"

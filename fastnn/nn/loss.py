@@ -540,7 +540,7 @@ def gaussian_nll_loss(
         spread = var
     # In a trace the numbers mean nothing yet.
     if not capture_state.is_mine() and (spread._data < 0).any():
-        raise ValueError("var has negative entry/entries")
+        raise ValueError(f"var has negative entry/entries, found {spread._data.min()}")
     shape, found = input._data.shape, spread._data.shape
     if found != shape:
         if shape[:-1] == found:

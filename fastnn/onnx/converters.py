@@ -923,7 +923,7 @@ def _argsort(g: Graph, input: Tensor, dim: int = -1, descending: bool = False, s
 def _sizes_given(sizes: Any) -> list[Any]:
     found = list(sizes[0]) if len(sizes) == 1 and isinstance(sizes[0], (list, tuple)) else list(sizes)
     if any(isinstance(n, (Tensor, _dtype)) for n in found):
-        raise TypeError("sizes must be integers")
+        raise TypeError(f"sizes must be integers, found {found!r}")
     return found
 
 

@@ -69,7 +69,7 @@ def _check_subtraction(x: Any, other: Any) -> None:
                 return
             raise RuntimeError(
                 "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a "
-                "mask, use the `~` or `logical_not()` operator instead."
+                "mask, use the `~` or `logical_not()` operator instead; to subtract, convert it first."
             )
 
 
@@ -78,9 +78,11 @@ def _checked_alpha(alpha: Any, input: Any, other: Any) -> Any:
     alpha = alpha.item() if isinstance(alpha, Tensor) else plain(alpha)
     kinds = {t._data.dtype.kind for t in (input, other) if isinstance(t, Tensor)}
     if isinstance(alpha, bool) and kinds != {"b"}:
-        raise RuntimeError("Boolean alpha only supported for Boolean results.")
+        raise RuntimeError(f"Boolean alpha only supported for Boolean results, found alpha={alpha}.")
     if isinstance(alpha, float) and "f" not in kinds and not isinstance(other, float):
-        raise RuntimeError("For integral input tensors, argument alpha must not be a floating point number.")
+        raise RuntimeError(
+            f"For integral input tensors, argument alpha must not be a floating point number, found {alpha}."
+        )
     tensors = [t for t in (input, other) if isinstance(t, Tensor)]
     as_number(alpha, common_dtype(tensors[0], tensors[-1]))
     return alpha
@@ -164,9 +166,9 @@ def div(input: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tenso
 
 def _check_divisor(x: Any, y: Any) -> None:
     if np.result_type(x, y) == np.bool_:
-        raise NotImplementedError("division and remainder are not implemented for Bool")
+        raise NotImplementedError("division and remainder are not implemented for Bool: both operands are torch.bool")
     if np.any(np.asarray(y) == 0) and np.size(x):
-        raise RuntimeError("ZeroDivisionError")
+        raise RuntimeError("ZeroDivisionError: the divisor of integers has a zero")
 
 
 def _floor_divide(x: Any, y: Any) -> Any:
@@ -359,7 +361,10 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
     for t in (input, tensor1, tensor2):
         check_tensor("addcdiv operand", t)
     if tensor1._data.dtype.kind != "f" and tensor2._data.dtype.kind != "f":
-        raise RuntimeError("Integer division with addcdiv is no longer supported; convert the operands first.")
+        raise RuntimeError(
+            "Integer division with addcdiv is no longer supported; convert the operands first. Found "
+            f"{tensor1.dtype} and {tensor2.dtype}"
+        )
     result = input + _scaled(tensor1, value) / tensor2
     return also_read(result, tensor1) if value != 1 and tensor2._requires_grad else result
 

@@ -183,7 +183,10 @@ def heaviside(input: Tensor, values: Tensor) -> Tensor:
     """0 for negative numbers, 1 for positive ones, ``values`` for 0."""
     check_tensors("heaviside", input, values)
     if input._data.dtype != values._data.dtype:
-        raise RuntimeError("heaviside is not yet implemented for tensors with different dtypes.")
+        raise RuntimeError(
+            "heaviside is not yet implemented for tensors with different dtypes, found "
+            f"{input.dtype} and {values.dtype}."
+        )
 
     def step(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         # 0 for NaN; NumPy's heaviside gives NaN.

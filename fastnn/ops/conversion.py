@@ -372,9 +372,9 @@ def _zero_(self: Tensor) -> Tensor:
 def _fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
     """Set the elements on the diagonal."""
     if self._data.ndim < 2:
-        raise RuntimeError("dimensions must larger than 1")
+        raise RuntimeError(f"fill_diagonal_: dimensions must larger than 1, found shape {tuple(self.shape)}")
     if self._data.ndim > 2 and len(set(self._data.shape)) > 1:
-        raise ShapeError("all dimensions of input must be of equal length")
+        raise ShapeError(f"fill_diagonal_: all dimensions of input must be of equal length, found {tuple(self.shape)}")
     mask = np.zeros(self._data.shape, bool)
     np.fill_diagonal(mask, True, wrap)
     self[_wrap(mask)] = fill_value
@@ -397,7 +397,7 @@ def _set_(
 def _resize_(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
     """Resize in place: the elements keep their order, new ones are undefined."""
     if self._requires_grad:
-        raise RuntimeError("cannot resize variables that require grad")
+        raise RuntimeError(f"cannot resize variables that require grad, found one of shape {tuple(self.shape)}")
     _ = self._memory.version_to_write()
     shape = tuple(_sizes(sizes))
     made = np.zeros(shape, self._data.dtype)

@@ -93,7 +93,10 @@ def asarray(
     if copy and shares:
         made = made.clone()
     if copy is False and not shares:
-        raise ValueError("can't alias the data of this object with this dtype")
+        raise ValueError(
+            "copy=False: can't alias the data of this object with this dtype, found "
+            f"{type(obj).__name__} and dtype={dtype}"
+        )
     return made.requires_grad_() if requires_grad else made
 
 
@@ -307,7 +310,7 @@ def arange(
     if kind.kind != "f" and not integers:
         # Computed in the type itself, as in PyTorch.
         if kind == np.int64 and int(by) == 0:
-            raise ValueError("step must be nonzero")
+            raise ValueError(f"step must be nonzero, found {by} as int64")
         first, by = int(first), int(by)
     array = np.arange(count) * by + first
     made = _made(array.astype(kind), requires_grad, device)
@@ -316,11 +319,13 @@ def arange(
 
 def _check_steps(first: Any, last: Any, by: Any) -> None:
     if by == 0:
-        raise RuntimeError("step must be nonzero")
+        raise RuntimeError(f"step must be nonzero, found {by}")
     if not (math.isfinite(first) and math.isfinite(last) and by == by):
         raise RuntimeError(f"unsupported range: {first} -> {last} by {by}")
     if (last - first) * by < 0:
-        raise RuntimeError("upper bound and larger bound inconsistent with step sign")
+        raise RuntimeError(
+            f"upper bound and larger bound inconsistent with step sign: found {first} to {last} by {by}"
+        )
 
 
 def range(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: Any = None, **options: Any) -> Tensor:
@@ -341,7 +346,7 @@ def _steps(steps: Any, *limits: Any) -> int:
         raise TypeError("steps must be an integer, found bool")
     count = operator.index(_number(steps))
     if count < 0:
-        raise RuntimeError("number of steps must be non-negative")
+        raise RuntimeError(f"number of steps must be non-negative, found {count}")
     return count
 
 
@@ -358,7 +363,7 @@ def linspace(
     count, kind = _steps(steps, start, end), as_numpy_dtype(dtype, default_numpy())
     first, last = _number(start), _number(end)
     if kind.kind in "iu" and not (math.isfinite(first) and math.isfinite(last)):
-        raise RuntimeError(f"value cannot be converted to type {kind.name} without overflow")
+        raise RuntimeError(f"value cannot be converted to type {kind.name} without overflow: found {first} and {last}")
     made = _made(_between(first, last, count, kind), requires_grad, device)
     return made if out is None else _into(out, made)
 
@@ -402,10 +407,10 @@ def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
     if not isinstance(x, Tensor):
         raise TypeError(f"x must be a Tensor, found {type(x).__name__}")
     if x._data.ndim != 1:
-        raise RuntimeError("x must be a one-dimensional tensor.")
+        raise RuntimeError(f"x must be a one-dimensional tensor, found shape {tuple(x.shape)}.")
     count = x._data.size if N is None else N
     if count < 0:
-        raise RuntimeError("N must be non-negative.")
+        raise RuntimeError(f"N must be non-negative, found {count}.")
     x = x.to(from_numpy_dtype(promoted(x._data.dtype, np.dtype(np.int64))))
     column = x.unsqueeze(1)
     powers = cat([column.new_ones((x._data.size, min(count, 1))), column.expand(-1, max(count - 1, 0)).cumprod(1)], 1)

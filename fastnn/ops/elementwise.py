@@ -284,7 +284,7 @@ def polygamma(n: Any, input: Any) -> Tensor:
         n, input = input, n
     check_tensor("input", input)
     if n < 0:
-        raise RuntimeError("polygamma(n, x) does not support negative n.")
+        raise RuntimeError(f"polygamma(n, x) does not support negative n, found {n}.")
     return of_operand("Polygamma", as_floating(input), _polygamma(n), lambda g, x: g * polygamma(n + 1, x))
 
 

@@ -165,7 +165,9 @@ def matrix_norm(
     if not isinstance(dim, (tuple, list)) or len(dim) != 2:
         raise RuntimeError(f"linalg.matrix_norm: dim must be a 2-tuple. Got {dim}")
     if A._data.ndim < 2:
-        raise ShapeError("linalg.matrix_norm: The input tensor A must have at least 2 dimensions.")
+        raise ShapeError(
+            f"linalg.matrix_norm: The input tensor A must have at least 2 dimensions, found shape {tuple(A.shape)}."
+        )
     a, b = [dimension(d, A._data.ndim) for d in dim]
     if a == b:
         raise RuntimeError(f"linalg.matrix_norm: dims must be different. Got ({dim[0]}, {dim[1]})")

@@ -35,7 +35,9 @@ def _power_of_number(input: Tensor, exponent: Any) -> Tensor:
         return of_operand("Pow", input, lambda a: _raise(a, exponent), lambda g, x: _power_slope(g, x, exponent))
     if isinstance(exponent, int) and kind in "iub":
         if exponent < 0:
-            raise RuntimeError("Integers to negative integer powers are not allowed.")
+            raise RuntimeError(
+                f"Integers to negative integer powers are not allowed: found {input.dtype} to the power {exponent}."
+            )
         if kind != "b":
             as_number(exponent, input._data.dtype)
     common = as_operand(input, exponent)

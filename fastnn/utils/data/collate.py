@@ -90,7 +90,10 @@ def default_convert(data: Any) -> Any:
 
 def _columns(batch: Sequence[Sequence[Any]]) -> list[Any]:
     if any(len(item) != len(batch[0]) for item in batch):
-        raise RuntimeError("each element in list of batch should be of equal size")
+        raise RuntimeError(
+            "each element in list of batch should be of equal size, found sizes "
+            f"{sorted({len(item) for item in batch})}"
+        )
     return [default_collate(column) for column in zip(*batch, strict=True)]
 
 
