@@ -124,6 +124,22 @@ def _renew(t: Tensor) -> None:
     t._node, t._requires_grad, t._history = part._node, part._requires_grad, t._memory.history
 
 
+def _distinct(array: np.ndarray, key: Any) -> np.ndarray | None:
+    """The part of a read-only array, writeable, if expand() repeats no element of it and the memory is writeable."""
+    keys = key if isinstance(key, tuple) else (key,)
+    if any(isinstance(k, (np.ndarray, bool, np.bool_)) for k in keys):
+        return None
+    part: np.ndarray = array[keys if ... in keys else (*keys, ...)]
+    if any(step == 0 and n > 1 for n, step in zip(part.shape, part.strides, strict=True)):
+        return None
+    part = part.view()
+    try:
+        part.flags.writeable = True
+    except ValueError:
+        return None
+    return part
+
+
 def _unbroadcast(grad: Tensor, shape: tuple[int, ...]) -> Tensor:
     """The sum of ``grad`` over the dimensions along which an operand of ``shape`` was repeated."""
     found = grad._data.shape
@@ -537,13 +553,21 @@ class Tensor(Differentiable):
             except RuntimeError:
                 quiet(setitem, self._data, key, values)
         except (TypeError, ValueError) as error:
-            if not self._data.flags.writeable:
+            part = None if self._data.flags.writeable else _distinct(self._data, key)
+            if part is not None:
+                # Elements of an expanded tensor that are not repeated themselves.
+                try:
+                    quiet(setitem, part, ..., values)
+                except (TypeError, ValueError) as wrong:
+                    raise ShapeError(str(wrong)) from None
+            elif not self._data.flags.writeable:
                 raise RuntimeError(
-                    "this tensor is read-only: over a read-only array, one that expand() repeats, or a view() of "
-                    "memory in another order, as a Linear's weight has, which is a copy: what is written to it "
-                    "would be lost"
+                    f"this tensor of shape {tuple(self._data.shape)} is read-only: over a read-only array, one that "
+                    "expand() repeats, or a view() of memory in another order, as a Linear's weight has, which is a "
+                    "copy: what is written to it would be lost"
                 ) from None
-            raise ShapeError(str(error)) from None
+            else:
+                raise ShapeError(str(error)) from None
         self._memory.version = version + 1
 
     def _adopt(self, node: Node) -> None:

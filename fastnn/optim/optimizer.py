@@ -197,6 +197,11 @@ class Optimizer:
             raise TypeError(f"optimizer can only optimize Tensors, but one of the params is {type(p).__name__}")
         if not (p.is_leaf or getattr(p, "retains_grad", False)):
             raise ValueError(f"can't optimize a non-leaf Tensor, found one of shape {tuple(p.shape)}")
+        if any(step == 0 and n > 1 for n, step in zip(p._data.shape, p._data.strides, strict=True)):
+            raise RuntimeError(
+                f"unsupported operation: elements of the parameter of shape {tuple(p.shape)} share one place in memory, as "
+                "after expand(). Please clone() the tensor before it is optimized."
+            )
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Set the gradients of all parameters to None (which is free), or to zero."""
