@@ -160,6 +160,8 @@ def __getattr__(name: str) -> object:
         return _import_module(f"fastnn.{name}")
     if name in ("load", "save"):
         return getattr(_import_module("fastnn.serialization"), name)
+    if name in ("angle", "complex", "imag", "polar", "view_as_complex", "view_as_real"):
+        return getattr(_import_module("fastnn.ops.complex_numbers"), name)
     if name == "vmap":
         return _import_module("fastnn.func").vmap
     if name == "ScriptModule":

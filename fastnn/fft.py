@@ -1,4 +1,4 @@
-"""``torch.fft``: the frequencies and shifts. The transforms have complex results, which fastnn does not compute."""
+"""``torch.fft``: NumPy's Fourier transforms, without gradients, their frequencies and shifts."""
 
 from __future__ import annotations
 
@@ -7,20 +7,100 @@ from typing import Any
 import numpy as np
 
 from fastnn._core.absent import absent_function
+from fastnn._core.dtypes import default_numpy
 from fastnn._core.dtypes import dtype as _dtype
 from fastnn._tensor.tensor import Tensor
+from fastnn.ops import complex_tensor
+from fastnn.ops.core import titled
 from fastnn.ops.creation import as_tensor
 from fastnn.ops.permute import roll
 
-_TRANSFORMS = (
-    "fft", "fft2", "fftn", "hfft", "hfft2", "hfftn", "ifft", "ifft2", "ifftn", "ihfft", "ihfft2", "ihfftn", "irfft",
-    "irfft2", "irfftn", "rfft", "rfft2", "rfftn",
-)  # fmt: skip
-__all__ = ["fftfreq", "fftshift", "ifftshift", "rfftfreq", *_TRANSFORMS]
+_ONE = ("fft", "ifft", "rfft", "irfft", "hfft", "ihfft")
+_SEVERAL = ("fft2", "fftn", "ifft2", "ifftn", "rfft2", "rfftn", "irfft2", "irfftn")
+_ABSENT = ("hfft2", "hfftn", "ihfft2", "ihfftn")
+__all__ = ["fftfreq", "fftshift", "ifftshift", "rfftfreq", *_ONE, *_SEVERAL, *_ABSENT]
 
-for _name in _TRANSFORMS:
-    _why = f"torch.fft.{_name} is about complex numbers, which fastnn does not have; NumPy has numpy.fft.{_name}"
+for _name in _ABSENT:
+    _why = f"torch.fft.{_name} is not in NumPy, which computes the others"
     globals()[_name] = absent_function(f"torch.fft.{_name}", _why)
+
+
+def _operand(input: Tensor) -> np.ndarray:
+    """The numbers to transform: floating point or complex."""
+    if not isinstance(input, Tensor):
+        raise TypeError(f"input must be a Tensor, found {type(input).__name__}")
+    if input.requires_grad:
+        raise NotImplementedError(
+            f"fastnn has no derivatives of torch.fft: use detach() on the input of shape {tuple(input.shape)}"
+        )
+    array = input._data
+    if array.dtype == np.float16:
+        raise RuntimeError("Unsupported dtype Half: torch.fft takes float32, float64 and complex numbers")
+    return array if array.dtype.kind in "fc" else array.astype(default_numpy())
+
+
+def _result(function: Any, array: np.ndarray, *options: Any) -> Tensor:
+    # NumPy 1 computes in float64.
+    narrow = array.dtype in (np.float32, np.complex64)
+    try:
+        found = function(array, *options)
+    except ValueError as error:
+        raise RuntimeError(f"{error}: the input has shape {array.shape}, the options are {options}") from None
+    if narrow:
+        found = found.astype(np.complex64 if found.dtype.kind == "c" else np.float32, copy=False)
+    return complex_tensor.wrap(found)
+
+
+def _transform(name: str) -> Any:
+    function = getattr(np.fft, name)
+
+    def transform(
+        input: Tensor, n: int | None = None, dim: int = -1, norm: str | None = None, *, out: Tensor | None = None
+    ) -> Tensor:
+        found = _result(function, _operand(input), n, dim, norm)
+        return found if out is None else out.copy_(found)
+
+    return titled(transform, name, f"""NumPy's ``numpy.fft.{name}`` along one dimension, without a gradient.
+
+    Args:
+        input: a tensor of real or complex numbers.
+        n: the length to which the dimension is cut or padded with zeros.
+        dim: the dimension.
+        norm: "forward", "backward" (the default) or "ortho".
+        out: a tensor for the result.
+
+    Raises: NotImplementedError for an input that requires a gradient; RuntimeError for options that do not fit.
+    """)
+
+
+def _transforms(name: str) -> Any:
+    function, dims = getattr(np.fft, name), (-2, -1) if name.endswith("2") else None
+
+    def transform(
+        input: Tensor, s: Any = None, dim: Any = dims, norm: str | None = None, *, out: Tensor | None = None
+    ) -> Tensor:
+        array = _operand(input)
+        if s is not None and dim is None:
+            dim = range(-len(s), 0)
+        if s is not None:
+            s = [array.shape[d] if n == -1 else n for n, d in zip(s, dim, strict=True)]
+        found = _result(function, array, s, None if dim is None else tuple(dim), norm)
+        return found if out is None else out.copy_(found)
+
+    return titled(transform, name, f"""NumPy's ``numpy.fft.{name}`` along several dimensions, without a gradient.
+
+    Args:
+        input: a tensor of real or complex numbers.
+        s: the sizes to which the dimensions are cut or padded with zeros.
+        dim: the dimensions; {"the last two" if dims else "all"} by default.
+        norm: "forward", "backward" (the default) or "ortho".
+        out: a tensor for the result.
+
+    Raises: NotImplementedError for an input that requires a gradient; RuntimeError for options that do not fit.
+    """)
+
+
+globals().update({name: _transform(name) for name in _ONE}, **{name: _transforms(name) for name in _SEVERAL})
 
 
 def fftfreq(n: int, d: float = 1.0, *, out: None = None, dtype: _dtype | None = None, **options: Any) -> Tensor:

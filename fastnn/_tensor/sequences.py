@@ -12,7 +12,14 @@ from typing import Any
 import numpy as np
 
 from fastnn._core.capture_state import active
-from fastnn._core.dtypes import check_array, check_numbers, default_numpy, from_numpy_dtype, promoted
+from fastnn._core.dtypes import (
+    ComplexNumbersError,
+    check_array,
+    check_numbers,
+    default_numpy,
+    from_numpy_dtype,
+    promoted,
+)
 from fastnn._core.errstate import quiet
 from fastnn._tensor.tensor import Tensor
 
@@ -41,7 +48,7 @@ def array_of(data: Any, kind: np.dtype | None) -> np.ndarray:
         if data.dtype.kind == "O":
             raise _of_objects(np.asarray(data))
         if kind is not None and data.dtype.kind == "c":
-            data = _real_part(data)
+            data = real_part(data)
         if isinstance(data, np.ndarray):
             check_array(data)
         array = np.array(data)
@@ -94,7 +101,7 @@ def _check_integers(data: Any, array: np.ndarray, leaves: set[type], kind: np.dt
 _warned_of_parts: set[bool] = set()
 
 
-def _real_part(data: Any) -> Any:
+def real_part(data: Any) -> Any:
     """The real part of complex numbers; warns once, as PyTorch does."""
     if not _warned_of_parts:
         _warned_of_parts.add(True)
@@ -190,7 +197,7 @@ def _dtype_of_type(kind: type) -> np.dtype:
     if issubclass(kind, float):
         return default_numpy()
     if issubclass(kind, complex):
-        raise TypeError("fastnn has no complex numbers")
+        raise ComplexNumbersError(f"this operation takes real numbers, found {kind.__name__}")
     raise _not_inferred(kind, None)
 
 

@@ -10,10 +10,13 @@ from fastnn._autograd.engine import Node
 from fastnn._core.devices import check_device, device
 from fastnn._core.dtypes import (
     BY_LEGACY_NAME,
+    ComplexNumbersError,
     as_number,
     as_numpy_dtype,
     bfloat16,
     bool_,
+    complex64,
+    complex128,
     dtype,
     float16,
     float32,
@@ -53,7 +56,12 @@ __all__ = [
 
 def _converted(self: Tensor, target: dtype, copy: bool = False) -> Tensor:
     """The tensor in another dtype; the tensor itself if it has that dtype."""
-    kind = target.numpy
+    try:
+        kind = target.numpy
+    except ComplexNumbersError:
+        from fastnn.ops import complex_tensor
+
+        return complex_tensor.from_data(self, target)
     array = self._data
     if array.dtype == kind:
         return self.clone() if copy else self
@@ -83,7 +91,7 @@ def _to(
         device = rest.pop(0)
     elif first is None and len(args) > 1 and not isinstance(args[1], bool):
         rest.pop(0)
-    if rest and other is None and (rest[0] is None or isinstance(rest[0], _dtype) or rest[0] in (float, int)):
+    if rest and other is None and (rest[0] is None or isinstance(rest[0], _dtype) or rest[0] in (float, int, complex)):
         dtype = rest.pop(0)
     if len(rest) > 2 or not all(isinstance(flag, bool) for flag in rest):
         raise TypeError(f"to() takes a dtype, a device, both, or a Tensor, then two flags; found {args!r}")
@@ -95,6 +103,8 @@ def _to(
         check_device(device)
     if dtype is None:
         return self.clone() if copy else self
+    if dtype is complex:
+        dtype = complex128
     return _converted(self, dtype if isinstance(dtype, _dtype) else from_numpy_dtype(as_numpy_dtype(dtype)), copy)
 
 
@@ -259,6 +269,10 @@ def result_type(tensor1: Any, tensor2: Any) -> dtype:
     >>> fastnn.result_type(fastnn.tensor([1, 2]), 1.0)
     torch.float32
     """
+    if isinstance(tensor1, complex) or isinstance(tensor2, complex):
+        from fastnn.ops import complex_tensor
+
+        return complex_tensor.result_dtype(tensor1, tensor2)
     if isinstance(tensor1, Tensor) and isinstance(tensor2, Tensor):
         return from_numpy_dtype(common_dtype(tensor1, tensor2))
     if isinstance(tensor1, Tensor):
@@ -450,7 +464,8 @@ def _share_memory_(self: Tensor) -> Tensor:
 METHODS = {
     "to": _to, "float": _as(float32), "double": _as(float64), "half": _as(float16), "bfloat16": _as(bfloat16),
     "long": _as(int64), "int": _as(int32), "short": _as(int16), "char": _as(int8), "byte": _as(uint8),
-    "bool": _as(bool_), "type": _type, "type_as": _type_as, "cpu": _cpu, "cuda": _cuda, "pin_memory": _pin_memory,
+    "bool": _as(bool_), "cfloat": _as(complex64), "cdouble": _as(complex128), "type": _type, "type_as": _type_as,
+    "cpu": _cpu, "cuda": _cuda, "pin_memory": _pin_memory,
     "is_pinned": _never, "is_shared": _never, "share_memory_": _share_memory_, "nelement": numel,
     "element_size": _element_size, "dim": _dim, "ndimension": _dim, "get_device": _get_device, "copy_": _copy_,
     "fill_": _fill_, "zero_": _zero_, "fill_diagonal_": _fill_diagonal_, "set_": _set_, "resize_": _resize_,

@@ -11,9 +11,11 @@ import numpy as np
 
 from fastnn._core.devices import check_device
 from fastnn._core.dtypes import (
+    ComplexNumbersError,
     as_number,
     as_numpy_dtype,
     check_array,
+    complex128,
     default_numpy,
     dtype,
     from_numpy_dtype,
@@ -32,6 +34,9 @@ __all__ = [
     "frombuffer", "full", "full_like", "linspace", "logspace", "ones", "ones_like", "range", "scalar_tensor", "tensor",
     "vander", "zeros", "zeros_like",
 ]  # fmt: skip
+
+
+_dtype = dtype
 
 
 # -- From data ---------------------------------------------------------------------------------
@@ -53,8 +58,18 @@ def tensor(
     torch.int64
     """
     check_device(device)
-    made = _wrap(array_of(data, as_numpy_dtype(dtype)))
+    try:
+        made = _wrap(array_of(data, as_numpy_dtype(dtype)))
+    except ComplexNumbersError:
+        made = _complex_tensors().from_data(data, dtype)
     return made.requires_grad_(requires_grad) if requires_grad else made
+
+
+def _complex_tensors() -> Any:
+    # Imported on first use: few programs have complex numbers.
+    from fastnn.ops import complex_tensor
+
+    return complex_tensor
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
@@ -66,13 +81,22 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     True
     """
     check_device(device)
-    kind = as_numpy_dtype(dtype)
+    try:
+        kind = as_numpy_dtype(dtype)
+    except ComplexNumbersError:
+        kind = None
+        if not isinstance(data, Tensor):
+            data = from_numpy(data) if isinstance(data, np.ndarray) else tensor(data, dtype=dtype)
+        return data.to(dtype if isinstance(dtype, _dtype) else complex128)
     if isinstance(data, Tensor):
         return data if kind is None else data.to(from_numpy_dtype(kind))
     if isinstance(data, np.ndarray):
         shared = from_numpy(data)
         return shared if kind is None else shared.to(from_numpy_dtype(kind))
-    return _wrap(array_of(data, kind))
+    try:
+        return _wrap(array_of(data, kind))
+    except ComplexNumbersError:
+        return tensor(data)
 
 
 def asarray(
@@ -114,7 +138,10 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
         raise TypeError(f"expected np.ndarray (got {type(ndarray).__name__})")
     if not ndarray.flags.writeable:
         warn_of_read_only("NumPy array")
-    check_array(ndarray)
+    try:
+        check_array(ndarray)
+    except ComplexNumbersError:
+        return _complex_tensors().wrap(ndarray)
     return _wrap(ndarray if type(ndarray) is np.ndarray else np.asarray(ndarray))
 
 
@@ -202,6 +229,10 @@ def _shape_of(size: tuple[Any, ...], given: Any = None) -> tuple[int, ...]:
     return shape
 
 
+def _is_complex(kind: Any) -> bool:
+    return kind is complex or (isinstance(kind, _dtype) and kind.is_complex)
+
+
 def _made(array: np.ndarray, requires_grad: bool, device: Any) -> Tensor:
     check_device(device)
     made = _wrap(array)
@@ -218,6 +249,8 @@ def zeros(
     >>> fastnn.zeros(2, 3).shape
     torch.Size([2, 3])
     """
+    if dtype is not None and _is_complex(dtype):
+        return _complex_tensors().filled(_shape_of(args, size), 0, dtype)
     made = _made(np.zeros(_shape_of(args, size), as_numpy_dtype(dtype, default_numpy())), requires_grad, device)
     return made if out is None else _into(out, made)
 
@@ -227,6 +260,8 @@ def ones(
     requires_grad: bool = False, pin_memory: bool = False, names: Any = None,
 ) -> Tensor:  # fmt: skip
     """A tensor of ones; the sizes are separate arguments or one sequence."""
+    if dtype is not None and _is_complex(dtype):
+        return _complex_tensors().filled(_shape_of(args, size), 1, dtype)
     made = _made(np.ones(_shape_of(args, size), as_numpy_dtype(dtype, default_numpy())), requires_grad, device)
     return made if out is None else _into(out, made)
 
@@ -265,6 +300,8 @@ def full(
         raise TypeError("full(): argument 'size' must be tuple of ints, not int")
     if isinstance(fill_value, Tensor) and fill_value._data.ndim:
         raise TypeError(f"full(): fill_value must be a number, found a Tensor of shape {tuple(fill_value.shape)}")
+    if isinstance(fill_value, complex) or (dtype is not None and _is_complex(dtype)):
+        return _complex_tensors().filled(_shape_of((size,)), fill_value, dtype)
     array = _filled(_shape_of((size,)), fill_value, _fill_dtype(fill_value, dtype))
     made = _made(array, requires_grad, device)
     return made if out is None else _into(out, made)

@@ -223,7 +223,10 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
     return _dot(input, tensor)
 
 
-vdot = dot
+@named
+def vdot(input: Tensor, other: Tensor) -> Tensor:
+    """As ``dot``; of complex numbers, with the conjugates of ``input``."""
+    return dot(input, other)
 
 
 @named

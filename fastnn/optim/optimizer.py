@@ -199,8 +199,8 @@ class Optimizer:
             raise ValueError(f"can't optimize a non-leaf Tensor, found one of shape {tuple(p.shape)}")
         if any(step == 0 and n > 1 for n, step in zip(p._data.shape, p._data.strides, strict=True)):
             raise RuntimeError(
-                f"unsupported operation: elements of the parameter of shape {tuple(p.shape)} share one place in memory, as "
-                "after expand(). Please clone() the tensor before it is optimized."
+                f"unsupported operation: elements of the parameter of shape {tuple(p.shape)} share one place in "
+                "memory, as after expand(). Please clone() the tensor before it is optimized."
             )
 
     def zero_grad(self, set_to_none: bool = True) -> None:
