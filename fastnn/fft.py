@@ -44,7 +44,7 @@ def _result(function: Any, array: np.ndarray, *options: Any) -> Tensor:
     narrow = array.dtype in (np.float32, np.complex64)
     try:
         found = function(array, *options)
-    except ValueError as error:
+    except (TypeError, ValueError) as error:
         raise RuntimeError(f"{error}: the input has shape {array.shape}, the options are {options}") from None
     if narrow:
         found = found.astype(np.complex64 if found.dtype.kind == "c" else np.float32, copy=False)

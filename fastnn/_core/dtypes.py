@@ -101,7 +101,7 @@ def _with_parts(kind: dtype, to_complex: bool) -> dtype:
         if kind.is_complex:
             return kind
         if kind.name not in pairs:
-            raise TypeError(f"there are complex dtypes with parts of float32 and float64, found {kind}")
+            raise RuntimeError(f"there are complex dtypes with parts of float32 and float64, found {kind}")
         return pairs[kind.name]
     return float32 if kind is complex64 else float64 if kind is complex128 else kind
 
@@ -387,7 +387,7 @@ class iinfo:
     """
 
     def __init__(self, type: dtype) -> None:
-        if not isinstance(type, dtype) or type.is_floating_point or type is bool_:
+        if not isinstance(type, dtype) or type.is_floating_point or type.is_complex or type is bool_:
             raise TypeError(f"torch.iinfo() requires an integer input type. Use torch.finfo to handle '{type}'")
         info: Any = np.iinfo(np.dtype(type.name))
         self.dtype, self.bits, self.max, self.min = type.name, info.bits, int(info.max), int(info.min)

@@ -39,7 +39,11 @@ def array_of(data: Any, kind: np.dtype | None) -> np.ndarray:
             return _mixed(data, leaves, kind)
         # NumPy would convert integers beyond int64 to floating point if small ones are among them.
         exact = kind is not None and kind == np.uint64 and leaves <= _INTEGERS
-        array, of_python = np.array(data, kind if exact else None), True
+        try:
+            array, of_python = np.array(data, kind if exact else None), True
+        except ValueError:
+            _check_nested(data)
+            raise
         if array.dtype.kind == "f" and array.size:
             _check_integers(data, array, leaves, kind)
     elif isinstance(data, (str, bytes)):
@@ -179,7 +183,7 @@ def _inferred(data: Any, leaves: set[type]) -> np.dtype:
 
 def _dtype_of(element: Any) -> np.dtype:
     if isinstance(element, Tensor):
-        return element._data.dtype
+        return from_numpy_dtype(element._data.dtype).numpy
     kind = type(element)
     if isinstance(element, np.generic) or not hasattr(kind, "__array__"):
         return _dtype_of_type(kind)
@@ -246,7 +250,11 @@ def _mixed(data: Any, leaves: set[type], kind: np.dtype | None) -> np.ndarray:
     target = inferred if kind is None else kind
     if any(issubclass(t, Tensor) for t in leaves):
         return _with_tensors(data, target)
-    array = np.array(data, inferred)
+    try:
+        array = np.array(data, inferred)
+    except (TypeError, ValueError):
+        _check_nested(data)
+        raise
     if kind is not None:
         check_numbers(array, kind)
     with np.errstate(all="ignore"):
@@ -265,18 +273,29 @@ def _of_numbers(tensors: Any) -> np.ndarray | None:
     return np.array(numbers, kind)
 
 
-def _with_tensors(data: Any, kind: np.dtype) -> np.ndarray:
-    """Nested sequences that contain tensors of one element, as in PyTorch.
+def _check_nested(data: Any) -> None:
+    """Raise for nested sequences of different lengths (ValueError), or numbers beside sequences (TypeError)."""
+    _collect(data, _shape_of_first(data), 0, np.dtype(np.float64), [])
 
-    The first elements give the shape. A tensor of several elements is allowed only where they have a sequence; use
-    ``stack`` to join tensors.
-    """
+
+def _shape_of_first(data: Any) -> list[int]:
+    """The shape that the first elements of nested sequences have."""
     shape, first = [], data
     while isinstance(first, (*_SEQUENCES, np.ndarray, range)):
         shape.append(len(first))
         if not shape[-1]:
             break
         first = first[0]
+    return shape
+
+
+def _with_tensors(data: Any, kind: np.dtype) -> np.ndarray:
+    """Nested sequences that contain tensors of one element, as in PyTorch.
+
+    The first elements give the shape. A tensor of several elements is allowed only where they have a sequence; use
+    ``stack`` to join tensors.
+    """
+    shape = _shape_of_first(data)
     numbers: list[Any] = []
     _collect(data, shape, 0, kind, numbers)
     array = np.array(numbers)

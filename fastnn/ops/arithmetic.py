@@ -8,7 +8,7 @@ import numpy as np
 
 from fastnn._autograd.engine import Node, ResultNode
 from fastnn._autograd.modes import _mode
-from fastnn._core.dtypes import FITS_ALL, as_number, default_numpy, float64, plain
+from fastnn._core.dtypes import FITS_ALL, as_number, check_promotion, default_numpy, float64, plain
 from fastnn._core.errstate import quiet
 from fastnn._tensor.tensor import Tensor, _recorded, _unbroadcast, _wrap
 from fastnn.ops.core import (
@@ -143,6 +143,10 @@ def _dividend(x: Any, other: Any) -> Any:
     if isinstance(other, np.ndarray) and x._data.dtype.kind != "f" and other.dtype.kind != "f":
         # As in NumPy's division.
         return x.to(float64)
+    if isinstance(other, Tensor) and other._data.dtype != x._data.dtype and other._data.dtype.kind != "f":
+        # In their common dtype an integer without dimensions might wrap around.
+        check_promotion(x._data.dtype, other._data.dtype)
+        return as_floating(x)
     return x if isinstance(other, (Tensor, np.ndarray)) else as_floating(x)
 
 

@@ -16,9 +16,11 @@ import numpy as np
 from fastnn._core.dtypes import complex64, complex128, default_numpy, dtype
 from fastnn._core.errstate import quiet
 from fastnn._tensor import torch_function
+from fastnn._tensor.sequences import real_part
 from fastnn._tensor.tensor import Tensor, _wrap
+from fastnn.ops.arithmetic import _check_subtraction
 from fastnn.ops.core import broadcast, reduced
-from fastnn.ops.indexing import _numpy_key
+from fastnn.ops.indexing import _numpy_key, _setitem
 
 _C64, _C128 = np.dtype(np.complex64), np.dtype(np.complex128)
 _NAMES = {_C64: complex64, _C128: complex128}
@@ -120,6 +122,8 @@ def _array(x: Any, kind: np.dtype) -> Any:
 def binary(operate: Callable[..., Any], a: Any, b: Any) -> Any:
     """``operate(a, b)`` of tensors and numbers of which one is complex."""
     _check_detached(a, b)
+    if operate is np.subtract:
+        _check_subtraction(a, b)
     kind = _common(a, b)
     return wrap(broadcast(operate, _array(a, kind), _array(b, kind)))
 
@@ -175,11 +179,8 @@ def _sign(x: Any) -> Any:
 
 
 def _view_as_real(x: Any) -> Any:
-    array = x._data
-    if not array.flags.c_contiguous:
-        array = np.ascontiguousarray(array)
-    parts = array.view(array.real.dtype).reshape(*array.shape, 2)
-    return Tensor._remade(parts, x._memory, None)
+    parts = x._data[..., None]
+    return Tensor._remade(parts.view(parts.real.dtype), x._memory, None)
 
 
 def _joined(function: Callable[..., Any]) -> Callable[..., Any]:
@@ -201,8 +202,6 @@ def _to(x: Any, *args: Any, dtype: Any = None, copy: bool = False, **options: An
         return wrap(x._data.copy()) if copy else x
     if dtype.is_complex:
         return wrap(quiet(x._data.astype, numpy_dtype(dtype)))
-    from fastnn._tensor.sequences import real_part
-
     return _wrap(real_part(x._data)).to(dtype)
 
 
@@ -226,7 +225,8 @@ def _into(operate: Callable[..., Any]) -> Callable[..., Any]:
 def _set(x: Any, key: Any, value: Any) -> None:
     _check_detached(value)
     if not isinstance(x, ComplexTensor):
-        raise RuntimeError(f"complex numbers cannot be assigned to a tensor of {x.dtype}: use .real")
+        _setitem(x, key, _wrap(real_part(value._data)))
+        return
     indices: list[Any] = []
     x._write(_numpy_key(key, indices), value._data if isinstance(value, Tensor) else value)
 
@@ -278,6 +278,20 @@ def _text(x: Any, **options: Any) -> str:
     return complex_text(x)
 
 
+def _format(x: Any, spec: str) -> str:
+    return format(x._data.item(), spec) if x._data.ndim == 0 and spec else object.__format__(_text(x), spec)
+
+
+_CONVERSIONS = ("float", "double", "half", "long", "int", "short", "char", "byte", "bool")
+
+
+def _conversion(name: str) -> Callable[..., Any]:
+    def convert(x: Any, **options: Any) -> Any:
+        return getattr(_wrap(np.asarray(x._data != 0) if name == "bool" else real_part(x._data)), name)()
+
+    return convert
+
+
 _SAME = (
     "exp", "log", "log2", "log10", "log1p", "expm1", "sqrt", "square", "sin", "cos", "tan", "sinh", "cosh",
     "tanh", "reciprocal", "isnan", "isinf", "isfinite",
@@ -326,10 +340,12 @@ TABLE: dict[str, Callable[..., Any]] = {
     "is_complex": lambda x: True, "is_floating_point": lambda x: False, "is_signed": lambda x: True,
     "is_nonzero": lambda x: bool(x._data.item()), "__bool__": lambda x: bool(x._data.item()),
     "zeros_like": _like(0), "ones_like": _like(1), "requires_grad_": _requires_grad, "__setitem__": _set,
-    "result_type": result_dtype, "__repr__": _text, "__abs__": _unary(np.abs), "__neg__": _unary(np.negative),
+    "result_type": result_dtype, "__repr__": _text, "__format__": _format,
+    "__abs__": _unary(np.abs), "__neg__": _unary(np.negative),
     "type_as": lambda x, other: _to(x, other), "tolist": lambda x: x._data.tolist(),
     "cfloat": lambda x: _to(x, complex64),
     "cdouble": lambda x: _to(x, complex128),
+    **{name: _conversion(name) for name in _CONVERSIONS},
 }  # fmt: skip
 for _name in ("add", "sub", "mul", "div", "pow"):
     TABLE[f"{_name}_"] = _into(TABLE[_name])
@@ -353,6 +369,8 @@ class ComplexTensor(Tensor):
     """A tensor of complex64 or complex128. See the module."""
 
     __slots__ = ()
+
+    _is_complex = True
 
     @classmethod
     def __torch_function__(cls, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
@@ -396,11 +414,17 @@ class ComplexTensor(Tensor):
     @property
     def H(self) -> Any:
         """The conjugate transpose of a matrix."""
+        if self._data.ndim not in (0, 2):
+            raise RuntimeError(f"tensor.H is only supported on matrices (2-D tensors). Got {self._data.ndim}-D tensor")
         return wrap(np.conj(self._data.T))
 
     @property
     def mH(self) -> Any:
         """The conjugate transposes of matrices."""
+        if self._data.ndim < 2:
+            raise RuntimeError(
+                f"tensor.mH is only supported on matrices or batches of matrices. Got {self._data.ndim}-D tensor"
+            )
         return wrap(np.conj(self._data.swapaxes(-1, -2)))
 
 

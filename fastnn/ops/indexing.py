@@ -218,7 +218,7 @@ def _selected(x: Tensor, parts: tuple[Any, ...], indices: tuple[Tensor, ...]) ->
             np.add.at(full, parts, g)
         return full
 
-    return linear_map("Index", x, take, put, indices)
+    return linear_map("Index", x, take, put, indices, keeps=True)
 
 
 def _in_two_steps(x: Tensor, parts: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:

@@ -132,6 +132,10 @@ def _pow(input: Any, exponent: Any) -> Any:
     if isinstance(input, Tensor) and (type(exponent) is int or type(exponent) is float):
         return _power_of_number(input, exponent)
     if not isinstance(exponent, (Tensor, *NUMBERS, np.ndarray)) or not isinstance(input, (Tensor, *NUMBERS)):
+        if isinstance(exponent, complex) or isinstance(input, complex):
+            from fastnn.ops import complex_tensor
+
+            return complex_tensor.binary(np.power, input, exponent)
         return NotImplemented
     if isinstance(exponent, (Tensor, np.ndarray)):
         name = "PowBackward1" if isinstance(input, Tensor) else "PowBackward2"

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._autograd.engine import Node
-from fastnn._core.dtypes import check_array, promoted, warn_of_read_only
+from fastnn._core.dtypes import check_array, float64, promoted, warn_of_read_only
 from fastnn._core.errors import ShapeError
 from fastnn._tensor.sequences import array_of
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
@@ -50,7 +50,9 @@ def default_collate(batch: Sequence[Any]) -> Any:
     if isinstance(first, np.ndarray):
         return _stack([item._data if isinstance(item, Tensor) else np.asarray(item) for item in batch], True)
     if isinstance(first, float):
-        return _wrap(np.array(batch, np.float64))
+        if all(isinstance(item, (int, float)) for item in batch):
+            return _wrap(np.array(batch, np.float64))
+        return tensor(list(batch), dtype=float64)
     if isinstance(first, int):
         return tensor(list(batch))
     if isinstance(first, (str, bytes)):

@@ -12,10 +12,10 @@ remaining differences with their reasons.
 
 from __future__ import annotations
 
-from probes import elementwise, gradients, indexing, networks, reductions, tensors, training
+from probes import complex_numbers, elementwise, gradients, indexing, networks, programs, reductions, tensors, training
 from probes.outcome import agrees, outcome
 
-MODULES = (elementwise, reductions, indexing, tensors, gradients, networks, training)
+MODULES = (elementwise, reductions, indexing, tensors, gradients, networks, training, programs, complex_numbers)
 GROUPS: dict[str, list[str]] = {}
 # A probe made by two tables is kept once.
 _seen: set[str] = set()
