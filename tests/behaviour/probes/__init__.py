@@ -21,6 +21,7 @@ GROUPS: dict[str, list[str]] = {}
 _seen: set[str] = set()
 for _module in MODULES:
     for _name, _probes in _module.GROUPS.items():
+        assert _name not in GROUPS, _name
         GROUPS[_name] = [p for p in dict.fromkeys(_probes) if p not in _seen]
         _seen.update(_probes)
 

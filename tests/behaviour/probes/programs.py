@@ -213,7 +213,7 @@ steps("RMSprop", 4, centered=True)
 GROUPS = {
     "passes": product(lines(PASSES), f=FUNCTIONS),
     "uses of layers": product(lines(USES), m=LAYERS),
-    "data": product(lines(DATA), a=ELEMENTS, b=ELEMENTS),
+    "nested data": product(lines(DATA), a=ELEMENTS, b=ELEMENTS),
     "memory of programs": lines(MEMORY),
     "numbers of NumPy": product(lines(NUMBERS), o="+ - * / ** % // < =="),
     "programs": lines(GENERAL),
