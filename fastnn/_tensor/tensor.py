@@ -526,7 +526,7 @@ class Tensor(Differentiable):
                 f"{list(result._data.shape)}"
             )
         found, kind = result._data.dtype.kind, self._data.dtype.kind
-        if (found in "fc" and kind not in (found, "c")) or (found != "b" and kind == "b"):
+        if found != kind and (found == "c" or (found == "f" and kind != "c") or kind == "b"):
             raise DTypeError(f"result type {result.dtype} can't be cast to the desired output type {self.dtype}")
         if result._data.dtype != self._data.dtype:
             result = result.to(self.dtype)

@@ -229,10 +229,6 @@ def _shape_of(size: tuple[Any, ...], given: Any = None) -> tuple[int, ...]:
     return shape
 
 
-def _is_complex(kind: Any) -> bool:
-    return kind is complex or (isinstance(kind, _dtype) and kind.is_complex)
-
-
 def _made(array: np.ndarray, requires_grad: bool, device: Any) -> Tensor:
     check_device(device)
     made = _wrap(array)
@@ -249,9 +245,10 @@ def zeros(
     >>> fastnn.zeros(2, 3).shape
     torch.Size([2, 3])
     """
-    if dtype is not None and _is_complex(dtype):
+    try:
+        made = _made(np.zeros(_shape_of(args, size), as_numpy_dtype(dtype, default_numpy())), requires_grad, device)
+    except ComplexNumbersError:
         return _complex_tensors().filled(_shape_of(args, size), 0, dtype)
-    made = _made(np.zeros(_shape_of(args, size), as_numpy_dtype(dtype, default_numpy())), requires_grad, device)
     return made if out is None else _into(out, made)
 
 
@@ -260,9 +257,10 @@ def ones(
     requires_grad: bool = False, pin_memory: bool = False, names: Any = None,
 ) -> Tensor:  # fmt: skip
     """A tensor of ones; the sizes are separate arguments or one sequence."""
-    if dtype is not None and _is_complex(dtype):
+    try:
+        made = _made(np.ones(_shape_of(args, size), as_numpy_dtype(dtype, default_numpy())), requires_grad, device)
+    except ComplexNumbersError:
         return _complex_tensors().filled(_shape_of(args, size), 1, dtype)
-    made = _made(np.ones(_shape_of(args, size), as_numpy_dtype(dtype, default_numpy())), requires_grad, device)
     return made if out is None else _into(out, made)
 
 
@@ -300,9 +298,12 @@ def full(
         raise TypeError("full(): argument 'size' must be tuple of ints, not int")
     if isinstance(fill_value, Tensor) and fill_value._data.ndim:
         raise TypeError(f"full(): fill_value must be a number, found a Tensor of shape {tuple(fill_value.shape)}")
-    if isinstance(fill_value, complex) or (dtype is not None and _is_complex(dtype)):
+    try:
+        array = _filled(_shape_of((size,)), fill_value, _fill_dtype(fill_value, dtype))
+    except TypeError as error:
+        if not isinstance(error, ComplexNumbersError) and not isinstance(fill_value, complex):
+            raise
         return _complex_tensors().filled(_shape_of((size,)), fill_value, dtype)
-    array = _filled(_shape_of((size,)), fill_value, _fill_dtype(fill_value, dtype))
     made = _made(array, requires_grad, device)
     return made if out is None else _into(out, made)
 
