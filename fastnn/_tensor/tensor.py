@@ -125,13 +125,23 @@ def _renew(t: Tensor) -> None:
 
 
 def _distinct(array: np.ndarray, key: Any) -> np.ndarray | None:
-    """The part of a read-only array, writeable, if expand() repeats no element of it and the memory is writeable."""
+    """The part of a read-only array, writeable, if expand() repeats no element of it and the memory is writeable.
+
+    The owner of a copy that must not be written to is read-only itself.
+    """
     keys = key if isinstance(key, tuple) else (key,)
-    if any(isinstance(k, (np.ndarray, bool, np.bool_)) for k in keys):
+    owner = array
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    if not owner.flags.writeable or any(isinstance(k, (np.ndarray, bool, np.bool_)) for k in keys):
         return None
     part: np.ndarray = array[keys if ... in keys else (*keys, ...)]
-    if any(step == 0 and n > 1 for n, step in zip(part.shape, part.strides, strict=True)):
-        return None
+    extent = part.itemsize
+    for step, n in sorted(zip(part.strides, part.shape, strict=True)):
+        if n > 1 and step < extent:
+            # Elements that overlap.
+            return None
+        extent += step * (n - 1)
     part = part.view()
     try:
         part.flags.writeable = True

@@ -95,7 +95,11 @@ def _view(self: Tensor, *shape: Any, size: Any = None, dtype: Any = None) -> Ten
                 "view size is not compatible with input tensor's size and stride (at least one dimension spans across "
                 "two contiguous subspaces). Use .reshape(...) instead."
             )
-        result._data.flags.writeable = False
+        copied: Any = result._data
+        while isinstance(copied, np.ndarray):
+            # The owner of the memory as well, so that no part of the copy can be made writeable.
+            copied.flags.writeable = False
+            copied = copied.base
     return result
 
 
