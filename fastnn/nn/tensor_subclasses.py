@@ -46,7 +46,7 @@ def _call(original: Callable[..., Any]) -> Callable[[Any, Any], Any]:
             return original(*args, **kwargs)
         model, kind = args[0], type(args[0])
         is_layer = kind.__module__.startswith("fastnn.nn.") and kind.__name__ not in _MOVE_ONLY
-        if is_layer and getattr(asked, "_is_complex", False):
+        if asked is not None and is_layer and getattr(asked, "_is_complex", False):
             raise NotImplementedError(f'"{kind.__name__}" not implemented for {asked.dtype}')
         if kind.forward is _FORWARD and len(args) == 2 and not model._has_hooks():
             result = args[1]

@@ -17,7 +17,6 @@ from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.autograd import no_grad
 from fastnn.export import Dim
 from fastnn.nn.module import Module
-from fastnn.onnx import losses as losses
 from fastnn.onnx import tracing
 from fastnn.onnx.converters import CONVERTERS
 from fastnn.onnx.errors import OnnxExporterError, package
