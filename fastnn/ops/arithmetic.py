@@ -336,7 +336,7 @@ def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
     if kinds == {"b"}:
         raise NotImplementedError('"addcmul_cpu_out" not implemented for Bool')
     if "f" not in kinds:
-        value = as_number(value, input._data.dtype).item()
+        value = as_number(value.item() if isinstance(value, Tensor) else value, input._data.dtype).item()
     result = input + (tensor1 if value == 1 else tensor1 * value) * tensor2
     return also_read(result, tensor1) if value != 1 and tensor2._requires_grad else result
 

@@ -229,7 +229,10 @@ def logaddexp2(input: Tensor, other: Tensor) -> Tensor:
 def ldexp(input: Tensor, other: Any) -> Tensor:
     """``input * 2**other``."""
     check_tensors("ldexp", input, other)
-    x, y = promote(as_floating(input), as_floating(other))
+    if "f" not in (input._data.dtype.kind, other._data.dtype.kind):
+        # In their common dtype an integer without dimensions might wrap around.
+        input, other = as_floating(input), as_floating(other)
+    x, y = promote(input, other)
     if not y._requires_grad:
         product = mul(x, pow(2.0, y))
         return also_read(product, product, y)

@@ -363,7 +363,7 @@ def _fill_(self: Tensor, value: Any) -> Tensor:
         return _copy_(self, value)
     if not isinstance(value, NUMBERS):
         raise TypeError(f"fill_(): value must be a number, found {type(value).__name__}")
-    number = as_number(value, self._data.dtype, True)
+    number = as_number(value, self._data.dtype)
     if not _recorded(self):
         self._write(..., number)
         return self

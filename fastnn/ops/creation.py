@@ -286,7 +286,7 @@ def _fill_dtype(value: Any, kind: Any) -> np.dtype:
 
 
 def _filled(shape: tuple[int, ...], value: Any, kind: np.dtype) -> np.ndarray:
-    return np.full(shape, as_number(_number(value), kind, True))
+    return np.full(shape, as_number(_number(value), kind))
 
 
 def full(

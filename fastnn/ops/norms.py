@@ -108,13 +108,23 @@ def vector_norm(input: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = Fa
             return add_up(a, axes, None, bool(keepdim))
         return add_up(a**order, axes, None, bool(keepdim)) ** (1 / order)
 
-    result = np.asarray(quiet(forward, x._data), x._data.dtype)
+    # Squares of float16 would overflow.
+    is_half = x._data.dtype == np.float16
+    result = np.asarray(quiet(forward, x._data.astype(np.float32) if is_half else x._data))
+    if is_half:
+        result = np.asarray(quiet(result.astype, np.float16))
     if not _recorded(x):
         return _wrap(result)
 
     kept = _kept_shape(shape, axes)
 
     def run(grad: Tensor, y: Tensor) -> tuple[Tensor | None]:
+        if not is_half:
+            return slope(grad, y, x)
+        (found,) = slope(grad.float(), y.float(), x.float())
+        return (None if found is None else found.half(),)
+
+    def slope(grad: Tensor, y: Tensor, x: Tensor) -> tuple[Tensor | None]:
         grad, y = grad.reshape(kept), y.reshape(kept)
         if order == 0:
             return (None,)

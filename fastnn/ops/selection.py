@@ -144,6 +144,8 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     if isinstance(value, Tensor):
         as_number(value._data.item(), input._data.dtype)
         value = value.to(input.dtype)
+    elif input._data.dtype == np.float16:
+        as_number(value, input._data.dtype)
     result = input.clone()
     _setitem(result, _key(axis, rows) if result._data.ndim else ..., value)
     return also_read(result, index)

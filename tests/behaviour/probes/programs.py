@@ -116,6 +116,58 @@ optim.SGD([torch.ones(2, 3).t().requires_grad_()], lr=0.1).param_groups[0]["lr"]
 (lambda m: (m.weight.detach().numpy().fill(2), m.weight)[-1])(nn.Linear(3, 2))
 (lambda m: then(m, lambda m: setattr(m, "weight", m.weight)).weight.is_contiguous())(nn.Linear(3, 2))
 """
+# Numbers that an integer or float16 cannot hold, without dimensions.
+LARGE = """
+a_uint8 / torch.tensor(300)
+torch.tensor(300) / a_int8
+a_uint8.true_divide(torch.tensor(-1))
+a_uint8.add(torch.tensor(300))
+a_uint8.remainder(torch.tensor(300))
+a_uint8 == torch.tensor(300)
+a_int8 < torch.tensor(300)
+torch.maximum(a_int8, torch.tensor(300))
+torch.where(mask, a_uint8, torch.tensor(300))
+torch.ldexp(a_uint8, torch.tensor(2.0, dtype=torch.float64))
+torch.ldexp(double_matrix, torch.tensor(300))
+a_int64.addcmul(a_int64, a_int64, value=torch.tensor(-1))
+a_int64.addcmul(a_int64, a_int64, value=2.0)
+torch.full((2,), 70000, dtype=torch.float16)
+torch.full_like(half_matrix, 70000)
+half_matrix.new_full((2,), -70000.0)
+half_matrix.fill_(70000)
+half_matrix.fill_(inf)
+half_matrix.index_fill(1, labels, 70000)
+half_matrix.masked_fill(mask, 70000)
+F.threshold(half_matrix, 0, 70000)
+F.threshold(a_int8, 1, 300)
+F.hardtanh(a_int8, -1, 300)
+F.hardtanh(a_int8, -300, 3)
+half_matrix + 70000
+"""
+# float16 whose squares overflow.
+SQUARES = """
+(half_matrix * 300).norm()
+(half_matrix * 300).norm(dim=1)
+(half_matrix * 300).norm(1)
+(half_matrix * 300).norm(3)
+(half_matrix * 300).norm(inf)
+torch.linalg.vector_norm(half_matrix * 300, dim=0)
+torch.linalg.matrix_norm(half_matrix * 300)
+torch.dist(half_matrix * 300, half_matrix)
+F.normalize(half_matrix * 300)
+F.pairwise_distance(half_matrix * 300, half_matrix)
+torch.renorm(half_matrix * 300, 2, 0, 1.0)
+(half_matrix * 300).var()
+(half_matrix * 300).std(0)
+(half_matrix * 3000).mean()
+nn.utils.get_total_norm([half_matrix * 300])
+gradient(lambda t: (t * 300).norm(), half_matrix)
+gradient(lambda t: (t * 300).norm(dim=1), half_matrix)
+gradient(lambda t: F.normalize(t * 300), half_matrix)
+(lambda p: (setattr(p, "grad", half_matrix * 300), nn.utils.clip_grad_norm_([p], 1.0), p.grad))(nn.Parameter(half_matrix.clone()))
+(lambda p: (setattr(p, "grad", half_matrix * 300), nn.utils.clip_grad_norm_([p], 1.0, inf), p.grad))(nn.Parameter(half_matrix.clone()))
+(lambda p: (setattr(p, "grad", half_matrix * 300), nn.utils.clip_grad_value_([p], 1.0), p.grad))(nn.Parameter(half_matrix.clone()))
+"""
 NUMBERS = """
 matrix <o> np.float64(2.5)
 matrix <o> np.float32(2.5)
@@ -217,4 +269,5 @@ GROUPS = {
     "memory of programs": lines(MEMORY),
     "numbers of NumPy": product(lines(NUMBERS), o="+ - * / ** % // < =="),
     "programs": lines(GENERAL),
+    "large numbers": [*lines(LARGE), *lines(SQUARES)],
 }
