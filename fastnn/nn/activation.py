@@ -491,8 +491,8 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
     _check_tensor("input", input)
     if input._data.dtype.kind in "iu":
         # A negative number wraps around in uint8.
-        limit, replacement = as_number(limit, input._data.dtype), as_number(replacement, input._data.dtype)
-        result = _wrap(np.where(input._data <= limit, replacement, input._data).astype(input._data.dtype))
+        kind = input._data.dtype
+        result = _wrap(np.where(input._data <= as_number(limit, kind), as_number(replacement, kind), input._data))
         return input._in_place(result) if inplace else result
     if input._data.dtype == np.float16:
         as_number(replacement, input._data.dtype)
