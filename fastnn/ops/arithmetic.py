@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 
 from fastnn._autograd.engine import Node, ResultNode
 from fastnn._autograd.modes import _mode
-from fastnn._core.dtypes import FITS_ALL, as_number, check_promotion, default_numpy, float64, plain
+from fastnn._core.dtypes import (
+    FITS_ALL,
+    RANK,
+    as_number,
+    check_promotion,
+    default_numpy,
+    float64,
+    from_numpy_dtype,
+    plain,
+    promoted,
+)
 from fastnn._core.errstate import quiet
 from fastnn._tensor.tensor import Tensor, _recorded, _unbroadcast, _wrap
 from fastnn.ops.core import (
@@ -335,10 +346,22 @@ def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
     kinds = {t._data.dtype.kind for t in (input, tensor1, tensor2)}
     if kinds == {"b"}:
         raise NotImplementedError('"addcmul_cpu_out" not implemented for Bool')
+    input, tensor1, tensor2 = _in_one_dtype(input, tensor1, tensor2)
     if "f" not in kinds:
         value = as_number(value.item() if isinstance(value, Tensor) else value, input._data.dtype).item()
     result = input + (tensor1 if value == 1 else tensor1 * value) * tensor2
     return also_read(result, tensor1) if value != 1 and tensor2._requires_grad else result
+
+
+def _in_one_dtype(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """The operands in the dtype of the result: one without dimensions counts only if its kind is higher."""
+    if len({t._data.dtype for t in tensors}) == 1:
+        return tensors
+    found = [[t._data.dtype for t in tensors if bool(t._data.ndim) is whole] for whole in (True, False)]
+    wide, single = [functools.reduce(promoted, kinds) if kinds else None for kinds in found]
+    target = single if wide is None or (single is not None and RANK[single.kind] > RANK[wide.kind]) else wide
+    assert target is not None
+    return tuple([t.to(from_numpy_dtype(target)) for t in tensors])
 
 
 def _product(input: Tensor, tensor1: Tensor, tensor2: Tensor, value: Any) -> np.ndarray | None:
@@ -369,6 +392,7 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
             "Integer division with addcdiv is no longer supported; convert the operands first. Found "
             f"{tensor1.dtype} and {tensor2.dtype}"
         )
+    input, tensor1, tensor2 = _in_one_dtype(input, tensor1, tensor2)
     result = input + _scaled(tensor1, value) / tensor2
     return also_read(result, tensor1) if value != 1 and tensor2._requires_grad else result
 
