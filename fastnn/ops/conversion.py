@@ -461,6 +461,13 @@ def _share_memory_(self: Tensor) -> Tensor:
     return self
 
 
+def _angle(self: Tensor) -> Tensor:
+    """The angle of complex numbers; of real ones 0, or pi if they are negative."""
+    from fastnn.ops.complex_numbers import angle
+
+    return angle(self)
+
+
 METHODS = {
     "to": _to, "float": _as(float32), "double": _as(float64), "half": _as(float16), "bfloat16": _as(bfloat16),
     "long": _as(int64), "int": _as(int32), "short": _as(int16), "char": _as(int8), "byte": _as(uint8),
@@ -470,7 +477,7 @@ METHODS = {
     "element_size": _element_size, "dim": _dim, "ndimension": _dim, "get_device": _get_device, "copy_": _copy_,
     "fill_": _fill_, "zero_": _zero_, "fill_diagonal_": _fill_diagonal_, "set_": _set_, "resize_": _resize_,
     "apply_": _apply_, "resize_as_": _resize_as_, "sum_to_size": _sum_to_size, "as_subclass": _as_subclass,
-    "storage": _storage, "_typed_storage": _typed_storage,
+    "angle": _angle, "storage": _storage, "_typed_storage": _typed_storage,
     "untyped_storage": _untyped_storage, "storage_type": _storage_type,
 }  # fmt: skip
 PROPERTIES = {
