@@ -27,8 +27,8 @@ SUBJECT = "fastnn"
 FEWEST_ROUNDS = 5
 # Core-to-core latency is high where a round trip takes this many times the usual low one. The low one is the lowest
 # decile of a run, not its minimum: with latencies of 120 to 180 and of 450 to 500 ns, a single 67 was seen.
-FAR = 2.0
-NEAR_QUANTILE = 0.1
+HIGH_LATENCY = 2.0
+LOW_QUANTILE = 0.1
 # A ratio is settled when the standard error of its median is below this: two runs then differ by less than a tenth
 # in 99 of 100 rows. For a normal distribution it is 1.253 sigma / sqrt(n), and sigma is the interquartile range
 # over 1.349.
@@ -154,9 +154,9 @@ class Conditions(NamedTuple):
         """Whether no other programs disturbed the round."""
         return self.busy <= DISTURBED
 
-    def is_near(self, near: float) -> bool:
-        """Whether core-to-core latency was low; ``near``: seconds of a round trip at low latency."""
-        return self.apart <= FAR * near
+    def has_low_latency(self, low: float) -> bool:
+        """Whether core-to-core latency was low; ``low``: seconds of a round trip at low latency."""
+        return self.apart <= HIGH_LATENCY * low
 
 
 @dataclass
@@ -177,13 +177,13 @@ class Entry:
         """Whether any library can do it."""
         return any("values" in figure for figure in self.figures.values())
 
-    def best_rounds(self, near: float) -> list[int]:
+    def best_rounds(self, low: float) -> list[int]:
         """Rounds without other programs at work and with low core-to-core latency."""
-        return [i for i, c in enumerate(self.conditions) if c.is_quiet() and c.is_near(near)]
+        return [i for i, c in enumerate(self.conditions) if c.is_quiet() and c.has_low_latency(low)]
 
-    def is_settled(self, near: float, rounds: int) -> bool:
+    def is_settled(self, low: float, rounds: int) -> bool:
         """Whether there are enough of the best rounds, and the ratios in them agree."""
-        best = self.best_rounds(near)
+        best = self.best_rounds(low)
         if len(best) < rounds:
             return False
         live = {name: figure["values"] for name, figure in self.figures.items() if "values" in figure}
@@ -193,12 +193,12 @@ class Entry:
             for name, theirs in live.items() if name != SUBJECT
         )  # fmt: skip
 
-    def settle(self, near: float) -> None:
+    def settle(self, low: float) -> None:
         """Keep rounds of one kind, if there are enough of it: the best, or those with high core-to-core latency."""
         quiet = [i for i, c in enumerate(self.conditions) if c.is_quiet()]
-        best = self.best_rounds(near)
-        far = [i for i in quiet if i not in best]
-        kept = next((kind for kind in (best, far, quiet) if len(kind) >= FEWEST_ROUNDS), None)
+        best = self.best_rounds(low)
+        high = [i for i in quiet if i not in best]
+        kept = next((kind for kind in (best, high, quiet) if len(kind) >= FEWEST_ROUNDS), None)
         if kept is None:
             return
         self.conditions = [self.conditions[i] for i in kept]
@@ -249,14 +249,14 @@ def measure(
     Returns: seconds of a round trip between two cores at low latency; 0 if unknown.
     """
     live = [entry for entry in entries if entry.is_live()]
-    near, trips, before = 0.0, list[float](), watch()
+    low, trips, before = 0.0, list[float](), watch()
     started, end = clock() if started is None else started, math.inf
     for number in range(plan.rounds + plan.more_rounds):
         if number == plan.rounds:
             end = min(clock() + plan.more_seconds, started + plan.most_seconds)
         if clock() > end:
             break
-        waiting = [entry for entry in live if not entry.is_settled(near, plan.rounds)]
+        waiting = [entry for entry in live if not entry.is_settled(low, plan.rounds)]
         for i, entry in enumerate(waiting):
             if i == 0 or entry.work is not waiting[i - 1].work:
                 say(f"round {number + 1}: {entry.work.name}")
@@ -265,10 +265,10 @@ def measure(
             entry.conditions.append(Conditions(after.busy, max(before.apart, after.apart)))
             before = after
             trips += [after.apart] if after.apart else []
-            near = float(np.quantile(trips, NEAR_QUANTILE)) if trips else 0.0
+            low = float(np.quantile(trips, LOW_QUANTILE)) if trips else 0.0
     for entry in live:
-        entry.settle(near)
-    return near
+        entry.settle(low)
+    return low
 
 
 def measure_processes(work: ProcessWork, case: Case, names: Iterable[str], threads: int, plan: Plan) -> Figures:

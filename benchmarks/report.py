@@ -11,7 +11,7 @@ from typing import Any
 
 from benchmarks import check
 from benchmarks.machine import DISTURBED
-from benchmarks.protocol import FAR
+from benchmarks.protocol import HIGH_LATENCY
 from benchmarks.results import Results, Row
 
 START, END = "<!-- benchmarks:start -->", "<!-- benchmarks:end -->"
@@ -46,12 +46,12 @@ def header(results: Results) -> list[str]:
             f"other programs had up to {max(row.busy for row in disturbed):.0%} of the processors beside "
             f"{len(disturbed)} of {len(results.rows)} rows, marked !: run those again on a quiet machine"
         )
-    if about.get("near"):
-        far = [row for row in results.rows if row.apart[1] > FAR * about["near"]]
-        trips = f"a round trip between two cores took {about['near'] * 1e9:.0f} ns while latency was low"
-        if far:
-            most = max(row.apart[1] for row in far)
-            trips += f" and up to {most * 1e9:.0f} in {len(far)} of {len(results.rows)} rows, marked ~"
+    if about.get("low_latency"):
+        high = [row for row in results.rows if row.apart[1] > HIGH_LATENCY * about["low_latency"]]
+        trips = f"a round trip between two cores took {about['low_latency'] * 1e9:.0f} ns while latency was low"
+        if high:
+            most = max(row.apart[1] for row in high)
+            trips += f" and up to {most * 1e9:.0f} in {len(high)} of {len(results.rows)} rows, marked ~"
         lines.append(trips)
     for name, library in about["libraries"].items():
         if "status" in library:
@@ -82,8 +82,8 @@ def _last_cell(results: Results, row: Row, name: str) -> str:
 
 def _case_name(results: Results, row: Row) -> str:
     """The case, marked if other programs were at work (!) or core-to-core latency was high (~)."""
-    near = results.header.get("near", 0.0)
-    marks = "!" * (row.busy > DISTURBED) + "~" * bool(near and row.apart[1] > FAR * near)
+    low = results.header.get("low_latency", 0.0)
+    marks = "!" * (row.busy > DISTURBED) + "~" * bool(low and row.apart[1] > HIGH_LATENCY * low)
     return f"{row.case} {marks}".strip()
 
 

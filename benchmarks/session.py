@@ -54,7 +54,7 @@ class Session:
         self.quick, self.threads, self._say_plainly = quick, threads, say
         self.plan = protocol.QUICK if quick else protocol.FULL
         self.started = time.monotonic()
-        self.near = 0.0
+        self.low_latency = 0.0
 
     def say(self, message: str) -> None:
         """Report progress, with the time since the start."""
@@ -110,7 +110,7 @@ class Session:
         def watch() -> Conditions:
             return Conditions(others.share(), pool.ask("core_latency", do="core_latency").get("seconds", 0.0))
 
-        self.near = protocol.measure(pool, entries, self.plan, watch, self.say, started=self.started)
+        self.low_latency = protocol.measure(pool, entries, self.plan, watch, self.say, started=self.started)
         return [_row(e.work, e.case, e.work.limit, e.figures, e.conditions) for e in entries]
 
     def _processes(self, work: ProcessWork) -> list[Row]:
@@ -137,7 +137,7 @@ class Session:
             "quick": self.quick,
             "rounds": self.plan.rounds,
             "minutes": round((time.monotonic() - self.started) / 60, 1),
-            "near": self.near,
+            "low_latency": self.low_latency,
             "libraries": about,
         }
 

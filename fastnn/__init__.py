@@ -166,10 +166,10 @@ def __getattr__(name: str) -> object:
         return getattr(_import_module("fastnn.serialization"), name)
     if name in _IN_TRAINING:
         return getattr(_import_module(f"fastnn.training.{_IN_TRAINING[name]}"), name)
+    if name in ("angle", "complex", "imag", "polar", "view_as_complex", "view_as_real"):
+        return getattr(_import_module("fastnn.ops.complex_numbers"), name)
     if name == "vmap":
         return _import_module("fastnn.func").vmap
-    if name in ("view_as_complex", "view_as_real"):
-        return getattr(_import_module("fastnn.fft"), name)
     if name == "ScriptModule":
         return _import_module("fastnn.jit").ScriptModule
     if name == "Future":

@@ -110,7 +110,7 @@ def _chosen(argnums: Any, args: tuple[Any, ...]) -> tuple[list[int], bool]:
     if not (isinstance(argnums, int) or (isinstance(argnums, tuple) and all(isinstance(n, int) for n in argnums))):
         raise RuntimeError(f"argnums must be int or Tuple[int, ...], got: {type(argnums)}")
     if argnums == ():
-        raise RuntimeError("argnums must be non-empty")
+        raise RuntimeError("argnums must be non-empty, found ()")
     given = argnums if isinstance(argnums, tuple) else (argnums,)
     for n in given:
         if not -len(args) <= n < len(args):
@@ -142,7 +142,8 @@ class _Called:
         if has_aux:
             if not isinstance(out, tuple) or len(out) != 2:
                 raise RuntimeError(
-                    f"{name}: output of function f should be a tuple: (output, aux) if has_aux is True"
+                    f"{name}: output of function f should be a tuple: (output, aux) if has_aux is True, found "
+                    f"{type(out).__name__}"
                 )
             out, aux = out
             self.aux = tree_map(self.level.result, aux)
@@ -243,7 +244,8 @@ def vjp(func: Callable[..., Any], *primals: Any, has_aux: bool = False) -> tuple
         seeds, found = tree_flatten(cotangents)
         if found != spec:
             raise RuntimeError(
-                "Expected pytree structure of cotangents to be the same as pytree structure of outputs to the function"
+                "Expected pytree structure of cotangents to be the same as pytree structure of outputs to the "
+                f"function, found {found} and {spec}"
             )
         for i, (s, o) in enumerate(zip(seeds, outputs, strict=True)):
             if s.shape != o.shape:
@@ -284,7 +286,8 @@ class _Push:
         seeds, spec = tree_flatten(list(tangents))
         if spec != self.called.spec:
             raise RuntimeError(
-                "jvp(f, primals, tangents): Expected primals and tangents to have the same python structure"
+                "jvp(f, primals, tangents): Expected primals and tangents to have the same python structure, found "
+                f"{self.called.spec} and {spec}"
             )
         level = self.level
         for s, t in zip(seeds, level.inputs, strict=True):
@@ -330,7 +333,8 @@ def jvp(
     """
     if not isinstance(primals, tuple):
         raise RuntimeError(
-            "jvp(f, primals, tangents): Expected primals to be a tuple. E.g. it should be valid to call f(*primals)."
+            "jvp(f, primals, tangents): Expected primals to be a tuple. E.g. it should be valid to call f(*primals). "
+            f"Found {type(primals).__name__}"
         )
     push = _Push("jvp(f, primals, tangents)", func, primals, has_aux)
     found = push(tangents)
@@ -371,7 +375,7 @@ def jacrev(
             [0., 4.]])
     """
     if chunk_size is not None and chunk_size <= 0:
-        raise ValueError("jacrev: `chunk_size` should be greater than 0.")
+        raise ValueError(f"jacrev: `chunk_size` should be greater than 0, found {chunk_size}.")
 
     @functools.wraps(func)
     def wrapper(*args: Any, **kwargs: Any) -> Any:
@@ -496,7 +500,10 @@ def functional_call(
         tensors = {}
         for part in parameter_and_buffer_dicts:
             if not isinstance(part, dict):
-                raise ValueError("Expected all elements of parameter_and_buffer_dicts to be dictionaries")
+                found = type(part).__name__
+                raise ValueError(
+                    f"Expected all elements of parameter_and_buffer_dicts to be dictionaries, found {found}"
+                )
             repeated = sorted(tensors.keys() & part.keys())
             if repeated:
                 raise ValueError(
@@ -575,9 +582,15 @@ def stack_module_state(models: Any) -> tuple[dict[str, Any], dict[str, Any]]:
     if not models:
         raise RuntimeError("stack_module_state: Expected at least one model, got 0.")
     if any(m.training for m in models) and not all(m.training for m in models):
-        raise RuntimeError("stack_module_state: Expected all models to have the same training/eval mode.")
+        raise RuntimeError(
+            "stack_module_state: Expected all models to have the same training/eval mode, found training="
+            f"{[m.training for m in models]}"
+        )
     if any(type(m) is not type(models[0]) for m in models):
-        raise RuntimeError("stack_module_state: Expected all models to be of the same class.")
+        raise RuntimeError(
+            "stack_module_state: Expected all models to be of the same class, found "
+            f"{sorted({type(m).__name__ for m in models})}"
+        )
     stacked = []
     for tables in ([dict(m.named_parameters()) for m in models], [dict(m.named_buffers()) for m in models]):
         table = {}

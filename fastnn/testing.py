@@ -42,7 +42,7 @@ def assert_close(
     >>> fastnn.testing.assert_close(fastnn.tensor([1.0]), fastnn.tensor([1.0 + 1e-6]))
     """
     if (rtol is None) != (atol is None):
-        raise ValueError("rtol and atol must both be given or both be left out")
+        raise ValueError(f"rtol and atol must both be given or both be left out, found rtol={rtol} and atol={atol}")
     options = {"rtol": rtol, "atol": atol, "equal_nan": equal_nan, "check_dtype": check_dtype, "msg": msg}
     if isinstance(expected, dict):
         if set(actual) != set(expected):

@@ -665,7 +665,10 @@ def _walk(
                     waiting[edge] = g
                     heapq.heappush(queue, (-edge.sequence, edge))
             elif edge._node is not None:
-                raise RuntimeError("leaf variable has been moved into the graph interior")
+                raise RuntimeError(
+                    f"leaf variable of shape {tuple(edge._data.shape)} has been moved into the graph interior: an "
+                    "in-place operation gave it a history between forward and backward pass"
+                )
             elif wanted is not None or (edge._hooks is not None and leaf_hooks(edge) is not None):
                 _leaf(edge, g, leaves, wanted, summed)
                 if uses is None and edge._hooks is not None and not inner:
@@ -769,7 +772,9 @@ def _check_replaced(hook: Any, grads: tuple[Any, ...], replaced: Any) -> None:
         if new is None:
             continue
         if old is None:
-            raise RuntimeError("can't replace a None gradient with a non-None value")
+            raise RuntimeError(
+                f"hook '{name}' can't replace a None gradient with a non-None value, found {type(new).__name__}"
+            )
         if not hasattr(new, "_data"):
             raise TypeError(f"expected Variable, but hook returned {type(new).__name__!r}")
         if new._data.shape != old._data.shape:

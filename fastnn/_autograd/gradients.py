@@ -32,7 +32,10 @@ def _output_grads(outputs: Sequence[Tensor], grads: Any, batched: bool = False) 
             if not out.requires_grad:
                 raise RuntimeError(f"element {i} of tensors does not require grad and does not have a grad_fn")
             if out._data.size != 1:
-                raise RuntimeError("grad can be implicitly created only for scalar outputs")
+                raise RuntimeError(
+                    "grad can be implicitly created only for scalar outputs: output "
+                    f"{i} has shape {tuple(out.shape)}, give its gradient"
+                )
             made.append(out.new_ones(out._data.shape))
             continue
         if not hasattr(g, "_data"):
@@ -82,9 +85,11 @@ def backward(
     wanted = _as_tuple(inputs.values() if type(inputs) is dict else inputs)
     if not wanted:
         raise RuntimeError("`inputs` argument to `backward()` cannot be empty.")
-    for t in wanted:
+    for i, t in enumerate(wanted):
         if not t.requires_grad:
-            raise RuntimeError("One of the differentiated Tensors does not require grad")
+            raise RuntimeError(
+                f"One of the differentiated Tensors does not require grad: inputs[{i}] of shape {tuple(t.shape)}"
+            )
     edges = {_edge(t) for t in wanted}
     found = run_backward(outputs, grads, bool(retain), bool(create_graph), edges, accumulate=True)
     for t in wanted:

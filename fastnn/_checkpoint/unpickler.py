@@ -57,7 +57,7 @@ def damaged(message: str, cause: BaseException) -> DamagedFile:
     return (DamagedFile if kind is None else _damaged_by(kind))(message)
 
 
-_MISSING = ("bfloat16", "complex64", "complex128", "complex32")
+_MISSING = ("bfloat16", "complex32")
 
 # -- What a pickle may call -------------------------------------------------------------------
 
@@ -67,14 +67,22 @@ def _strided(array: np.ndarray, offset: Any, size: Any, stride: Any) -> Tensor:
     if len(size) != len(stride) or any(type(n) is not int or n < 0 for n in numbers):
         raise UnpicklingError(f"a tensor of size {size}, stride {stride} and offset {offset} is not possible")
     if not all(size):
-        return _wrap(allocation.empty(size, array.dtype))
+        return _tensor(allocation.empty(size, array.dtype))
     if offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True)) >= array.size:
         raise UnpicklingError(
             f"a tensor of size {tuple(size)}, stride {tuple(stride)} and offset {offset} does not fit into a storage "
             f"of {array.size} elements"
         )
     step = array.itemsize
-    return _wrap(np.ndarray(tuple(size), array.dtype, array, offset * step, tuple([s * step for s in stride])))
+    return _tensor(np.ndarray(tuple(size), array.dtype, array, offset * step, tuple([s * step for s in stride])))
+
+
+def _tensor(array: np.ndarray) -> Tensor:
+    if array.dtype.kind != "c":
+        return _wrap(array)
+    from fastnn.ops import complex_tensor
+
+    return complex_tensor.wrap(array)
 
 
 def _rebuild_tensor(storage: Storage, offset: int, size: tuple[int, ...], stride: tuple[int, ...]) -> Tensor:
@@ -163,7 +171,7 @@ _VALUES: dict[str, Any] = {
     "torch.Tensor": Tensor,
     "torch.nn.parameter.Parameter": Parameter,
     "torch.bool": dtypes.bool_,
-    **{f"torch.{d.name}": d for d in dtypes._BY_NUMPY.values()},
+    **{f"torch.{d.name}": d for d in (*dtypes._BY_NUMPY.values(), dtypes.complex64, dtypes.complex128)},
 }
 
 
@@ -440,7 +448,8 @@ class _StorageType:
         """NumPy's type; DTypeError if fastnn has no such tensors."""
         try:
             kind = np.dtype(self.name)
-            from_numpy_dtype(kind)
+            if kind.char not in "FD":
+                from_numpy_dtype(kind)
         except TypeError:
             raise DTypeError(f"the file holds numbers of dtype {self.name}, which fastnn has not") from None
         return kind

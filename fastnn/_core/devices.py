@@ -52,7 +52,7 @@ class device:
             self.type, self.index = type.type, type.index
             return
         if isinstance(type, int) and not isinstance(type, bool):
-            raise DeviceError("Cannot access accelerator device when none is available.")
+            raise DeviceError(f"Cannot access accelerator device when none is available: found the index {type}")
         if not isinstance(type, str):
             raise TypeError(f"device() takes a device, or a type as a string, and an index; found {type!r}")
         if index is not None and (isinstance(index, bool) or not isinstance(index, int)):

@@ -38,9 +38,13 @@ class dtype:
         # Pickle by name, so that a copy is the same object.
         return self.name if self.name != "bool" else "bool_"
 
-    def to_complex(self) -> Any:
-        """Raise TypeError: fastnn has no complex numbers."""
-        raise TypeError("fastnn has no complex numbers")
+    def to_complex(self) -> dtype:
+        """The complex dtype with parts of this one."""
+        return _with_parts(self, True)
+
+    def to_real(self) -> dtype:
+        """The dtype of the parts, for a complex dtype; otherwise this one."""
+        return _with_parts(self, False)
 
 
 class _Missing(dtype):
@@ -57,6 +61,20 @@ class _Missing(dtype):
         raise TypeError(f"fastnn has no tensors of dtype {self}; use float32, float64 or float16")
 
 
+class ComplexNumbersError(TypeError):
+    """Complex numbers where only real ones are computed: the functions that make complex tensors catch it."""
+
+
+class _Complex(_Missing):
+    """A complex dtype: its tensors have a class of their own, which no other operation takes."""
+
+    __slots__ = ()
+
+    @property
+    def numpy(self) -> np.dtype:  # type: ignore[override]  # for operations on real numbers there is none
+        raise ComplexNumbersError(f"this operation is not implemented for {self}: it takes a dtype of real numbers")
+
+
 float16 = dtype("float16", np.float16, "Half")
 float32, float64 = dtype("float32", np.float32, "Float"), dtype("float64", np.float64, "Double")
 int8, int16 = dtype("int8", np.int8, "Char"), dtype("int16", np.int16, "Short")
@@ -66,7 +84,8 @@ uint8, bool_ = dtype("uint8", np.uint8, "Byte"), dtype("bool", np.bool_, "Bool")
 uint16, uint32 = dtype("uint16", np.uint16, "UInt16"), dtype("uint32", np.uint32, "UInt32")
 uint64 = dtype("uint64", np.uint64, "UInt64")
 bfloat16 = _Missing("bfloat16", 2, True)
-complex64, complex128 = _Missing("complex64", 8, False), _Missing("complex128", 16, False)
+complex64, complex128 = _Complex("complex64", 8, False), _Complex("complex128", 16, False)
+complex64.legacy, complex128.legacy = "ComplexFloat", "ComplexDouble"
 
 _BY_NUMPY = {d.numpy: d for d in (float32, float64, int8, int16, int32, int64, uint8, bool_, float16)}
 BY_LEGACY_NAME = {d.legacy: d for d in _BY_NUMPY.values()}
@@ -74,6 +93,17 @@ _WIDE_UNSIGNED = {d.numpy: d for d in (uint16, uint32, uint64)}
 _BY_NUMPY |= _WIDE_UNSIGNED
 
 _default = {"dtype": float32}
+
+
+def _with_parts(kind: dtype, to_complex: bool) -> dtype:
+    pairs = {"float32": complex64, "float64": complex128}
+    if to_complex:
+        if kind.is_complex:
+            return kind
+        if kind.name not in pairs:
+            raise RuntimeError(f"there are complex dtypes with parts of float32 and float64, found {kind}")
+        return pairs[kind.name]
+    return float32 if kind is complex64 else float64 if kind is complex128 else kind
 
 
 def from_numpy_dtype(numpy: np.dtype) -> dtype:
@@ -92,6 +122,8 @@ def from_numpy_dtype(numpy: np.dtype) -> dtype:
             f"given numpy array has byte order different from the native byte order, found dtype {numpy}: use .astype()"
         )
     names = ", ".join(d.name for d in _BY_NUMPY.values())
+    if numpy.kind == "c":
+        raise ComplexNumbersError(f"this operation is not implemented for {numpy}; the supported dtypes are {names}")
     raise TypeError(f"a tensor cannot hold dtype {numpy}; the supported ones are {names}")
 
 
@@ -146,6 +178,8 @@ def as_numpy_dtype(value: Any, default: np.dtype | None = None) -> Any:
     for kind, meant in ((bool, bool_), (int, int64), (float, float64)):
         if value is kind:
             return meant.numpy
+    if value is complex:
+        return complex128.numpy
     raise TypeError(f"dtype must be a torch.dtype, not {type(value).__name__}")
 
 
@@ -250,7 +284,7 @@ def set_default_tensor_type(t: Any) -> None:
     name = t if isinstance(t, str) else getattr(t, "__name__", repr(t))
     legacy = name.rsplit(".", 1)[-1].removesuffix("Tensor")
     if legacy not in BY_LEGACY_NAME:
-        raise TypeError(f"invalid type name: {name}")
+        raise TypeError(f"invalid type name: {name}; expected one of {', '.join(f'{n}Tensor' for n in BY_LEGACY_NAME)}")
     set_default_dtype(BY_LEGACY_NAME[legacy])
 
 
@@ -297,6 +331,10 @@ def promote_types(type1: dtype, type2: dtype) -> dtype:
     >>> fastnn.promote_types(fastnn.int32, fastnn.float32), fastnn.promote_types(fastnn.uint8, fastnn.int8)
     (torch.float32, torch.int16)
     """
+    if type1.is_complex or type2.is_complex:
+        parts = promote_types(type1.to_real(), type2.to_real())
+        # Integers count as complex numbers of the smaller dtype, and so does float16.
+        return complex128 if parts is float64 else complex64
     return from_numpy_dtype(promoted(as_numpy_dtype(type1), as_numpy_dtype(type2)))
 
 
@@ -307,6 +345,8 @@ def can_cast(from_: dtype, to: dtype) -> bool:
     >>> fastnn.can_cast(fastnn.float64, fastnn.float32), fastnn.can_cast(fastnn.float32, fastnn.int64)
     (True, False)
     """
+    if from_.is_complex or to.is_complex:
+        return to.is_complex
     a, b = as_numpy_dtype(from_), as_numpy_dtype(to)
     return RANK[b.kind] >= RANK[a.kind]
 
@@ -321,6 +361,8 @@ class finfo:
 
     def __init__(self, type: dtype | None = None) -> None:
         d = get_default_dtype() if type is None else type
+        if isinstance(d, dtype):
+            d = d.to_real()
         if not isinstance(d, dtype) or not d.is_floating_point:
             raise TypeError(f"torch.finfo() requires a floating point input type. Use torch.iinfo to handle '{d}'")
         info = np.finfo(d.numpy)
@@ -345,7 +387,7 @@ class iinfo:
     """
 
     def __init__(self, type: dtype) -> None:
-        if not isinstance(type, dtype) or type.is_floating_point or type is bool_:
+        if not isinstance(type, dtype) or type.is_floating_point or type.is_complex or type is bool_:
             raise TypeError(f"torch.iinfo() requires an integer input type. Use torch.finfo to handle '{type}'")
         info: Any = np.iinfo(np.dtype(type.name))
         self.dtype, self.bits, self.max, self.min = type.name, info.bits, int(info.max), int(info.min)

@@ -59,7 +59,7 @@ def set_num_interop_threads(n: int) -> None:
     if isinstance(n, bool) or not isinstance(n, int):
         raise DTypeError(f"set_num_interop_threads expects an int, but got {type(n).__name__}")
     if n <= 0:
-        raise RuntimeError("set_num_interop_threads expects a positive integer")
+        raise RuntimeError(f"set_num_interop_threads expects a positive integer, found {n}")
     _state["interop"] = n
 
 
@@ -86,7 +86,10 @@ def compile(
     True
     """
     if mode is not None and options is not None:
-        raise RuntimeError("Either mode or options can be specified, but both can't be specified at the same time.")
+        raise RuntimeError(
+            "Either mode or options can be specified, but both can't be specified at the same time: found "
+            f"mode={mode!r} and options={options!r}"
+        )
     if model is None:
         return compile
     if not callable(model):

@@ -105,7 +105,9 @@ def _flattened(title: str, in_dims: Any, args: tuple[Any, ...]) -> tuple[list[An
         )
     dims = _broadcast_to_and_flatten(tuple(in_dims) if isinstance(in_dims, list) else in_dims, spec)
     if dims is None:
-        raise ValueError(f"{title}: in_dims is not compatible with the structure of `inputs`")
+        raise ValueError(
+            f"{title}: in_dims is not compatible with the structure of `inputs`: found in_dims={in_dims} for {spec}"
+        )
     dims = [_checked_dim(title, leaf, d) for leaf, d in zip(leaves, dims, strict=True)]
     sizes = [leaf.shape[d] for leaf, d in zip(leaves, dims, strict=True) if d is not None]
     if not sizes:

@@ -139,7 +139,9 @@ class Differentiable:
     def retain_grad(self) -> None:
         """Make ``backward`` store this result's gradient in ``grad``, as for a leaf."""
         if not self.requires_grad:
-            raise RuntimeError("can't retain_grad on Tensor that has requires_grad=False")
+            raise RuntimeError(
+                f"can't retain_grad on Tensor that has requires_grad=False: it has shape {tuple(self.shape)}"
+            )
         if self._node is not None:
             _hooks_of(self._node).retain = weakref.ref(self)
 

@@ -117,6 +117,32 @@ class _Formatter:
         return text.rjust(self.width)
 
 
+class _ComplexFormatter:
+    """Formats complex numbers, each part with a width of its own."""
+
+    def __init__(self, array: np.ndarray) -> None:
+        self.real, self.imag = _Formatter(array.real), _Formatter(array.imag)
+        self.width = self.real.width + self.imag.width + 1
+
+    def __call__(self, value: complex) -> str:
+        imag = (self.imag(value.imag) + "j").lstrip()
+        return self.real(value.real) + ("" if imag[0] in "+-" else "+") + imag
+
+
+def complex_text(t: Tensor) -> str:
+    """The ``repr`` of a complex tensor."""
+    array, suffixes, text, prefix = t._data, [], "[]", "tensor("
+    if array.size == 0 and array.ndim != 1:
+        suffixes.append(f"size={tuple(array.shape)!s}")
+    if array.size == 0 or t.dtype.to_real() is not get_default_dtype():
+        suffixes.append(f"dtype={t.dtype}")
+    if array.size:
+        summarize = array.size > _options.threshold
+        formatter: Any = _ComplexFormatter(_corners(array) if summarize else array)
+        text = _text(array, len(prefix), summarize, formatter)
+    return _with_suffixes(prefix + text, suffixes, len(prefix))
+
+
 def _corners(array: np.ndarray) -> np.ndarray:
     """The elements that are shown of an array: both ends of each dimension."""
     edge = _options.edgeitems

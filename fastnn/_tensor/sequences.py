@@ -12,7 +12,14 @@ from typing import Any
 import numpy as np
 
 from fastnn._core.capture_state import active
-from fastnn._core.dtypes import check_array, check_numbers, default_numpy, from_numpy_dtype, promoted
+from fastnn._core.dtypes import (
+    ComplexNumbersError,
+    check_array,
+    check_numbers,
+    default_numpy,
+    from_numpy_dtype,
+    promoted,
+)
 from fastnn._core.errstate import quiet
 from fastnn._tensor.tensor import Tensor
 
@@ -32,7 +39,11 @@ def array_of(data: Any, kind: np.dtype | None) -> np.ndarray:
             return _mixed(data, leaves, kind)
         # NumPy would convert integers beyond int64 to floating point if small ones are among them.
         exact = kind is not None and kind == np.uint64 and leaves <= _INTEGERS
-        array, of_python = np.array(data, kind if exact else None), True
+        try:
+            array, of_python = np.array(data, kind if exact else None), True
+        except ValueError:
+            _check_nested(data)
+            raise
         if array.dtype.kind == "f" and array.size:
             _check_integers(data, array, leaves, kind)
     elif isinstance(data, (str, bytes)):
@@ -41,7 +52,7 @@ def array_of(data: Any, kind: np.dtype | None) -> np.ndarray:
         if data.dtype.kind == "O":
             raise _of_objects(np.asarray(data))
         if kind is not None and data.dtype.kind == "c":
-            data = _real_part(data)
+            data = real_part(data)
         if isinstance(data, np.ndarray):
             check_array(data)
         array = np.array(data)
@@ -57,7 +68,7 @@ def array_of(data: Any, kind: np.dtype | None) -> np.ndarray:
     else:
         array, of_python = np.array(data), True
     if of_python and array.dtype.kind == "f" and kind is not None and kind == np.uint64 and array.size:
-        raise TypeError("an integer is required: uint64 is made from integers only")
+        raise TypeError(f"an integer is required: uint64 is made from integers only, found {array.dtype}")
     if of_python and array.dtype.kind in "Ou" and not (array.dtype == np.uint64 and kind == np.uint64):
         if kind is not None and kind.kind in "fb" and _holds_integers(data):
             return np.array(data, np.float64 if kind.kind == "f" else None).astype(kind)
@@ -94,7 +105,7 @@ def _check_integers(data: Any, array: np.ndarray, leaves: set[type], kind: np.dt
 _warned_of_parts: set[bool] = set()
 
 
-def _real_part(data: Any) -> Any:
+def real_part(data: Any) -> Any:
     """The real part of complex numbers; warns once, as PyTorch does."""
     if not _warned_of_parts:
         _warned_of_parts.add(True)
@@ -172,7 +183,7 @@ def _inferred(data: Any, leaves: set[type]) -> np.dtype:
 
 def _dtype_of(element: Any) -> np.dtype:
     if isinstance(element, Tensor):
-        return element._data.dtype
+        return from_numpy_dtype(element._data.dtype).numpy
     kind = type(element)
     if isinstance(element, np.generic) or not hasattr(kind, "__array__"):
         return _dtype_of_type(kind)
@@ -190,7 +201,7 @@ def _dtype_of_type(kind: type) -> np.dtype:
     if issubclass(kind, float):
         return default_numpy()
     if issubclass(kind, complex):
-        raise TypeError("fastnn has no complex numbers")
+        raise ComplexNumbersError(f"this operation takes real numbers, found {kind.__name__}")
     raise _not_inferred(kind, None)
 
 
@@ -239,7 +250,11 @@ def _mixed(data: Any, leaves: set[type], kind: np.dtype | None) -> np.ndarray:
     target = inferred if kind is None else kind
     if any(issubclass(t, Tensor) for t in leaves):
         return _with_tensors(data, target)
-    array = np.array(data, inferred)
+    try:
+        array = np.array(data, inferred)
+    except (TypeError, ValueError):
+        _check_nested(data)
+        raise
     if kind is not None:
         check_numbers(array, kind)
     with np.errstate(all="ignore"):
@@ -258,18 +273,29 @@ def _of_numbers(tensors: Any) -> np.ndarray | None:
     return np.array(numbers, kind)
 
 
-def _with_tensors(data: Any, kind: np.dtype) -> np.ndarray:
-    """Nested sequences that contain tensors of one element, as in PyTorch.
+def _check_nested(data: Any) -> None:
+    """Raise for nested sequences of different lengths (ValueError), or numbers beside sequences (TypeError)."""
+    _collect(data, _shape_of_first(data), 0, np.dtype(np.float64), [])
 
-    The first elements give the shape. A tensor of several elements is allowed only where they have a sequence; use
-    ``stack`` to join tensors.
-    """
+
+def _shape_of_first(data: Any) -> list[int]:
+    """The shape that the first elements of nested sequences have."""
     shape, first = [], data
     while isinstance(first, (*_SEQUENCES, np.ndarray, range)):
         shape.append(len(first))
         if not shape[-1]:
             break
         first = first[0]
+    return shape
+
+
+def _with_tensors(data: Any, kind: np.dtype) -> np.ndarray:
+    """Nested sequences that contain tensors of one element, as in PyTorch.
+
+    The first elements give the shape. A tensor of several elements is allowed only where they have a sequence; use
+    ``stack`` to join tensors.
+    """
+    shape = _shape_of_first(data)
     numbers: list[Any] = []
     _collect(data, shape, 0, kind, numbers)
     array = np.array(numbers)
@@ -283,9 +309,14 @@ def _collect(data: Any, shape: list[int], depth: int, kind: np.dtype, numbers: l
     if depth == len(shape):
         if isinstance(data, Tensor):
             if kind.kind in "iu" and (data._data.size != 1 or data._data.dtype.kind == "f"):
-                raise TypeError("only integer tensors of a single element can be converted to an index")
+                raise TypeError(
+                    "only integer tensors of a single element can be converted to an index, found "
+                    f"{data.dtype} of shape {tuple(data.shape)}"
+                )
             if data._data.size != 1:
-                raise ValueError("only one element tensors can be converted to Python scalars")
+                raise ValueError(
+                    f"only one element tensors can be converted to Python scalars, found shape {tuple(data.shape)}"
+                )
             data = data.item()
         elif isinstance(data, (*_SEQUENCES, np.ndarray, range)):
             raise TypeError(f"expected a number at dim {depth}, found {type(data).__name__}")

@@ -124,6 +124,32 @@ def _renew(t: Tensor) -> None:
     t._node, t._requires_grad, t._history = part._node, part._requires_grad, t._memory.history
 
 
+def _distinct(array: np.ndarray, key: Any) -> np.ndarray | None:
+    """The part of a read-only array, writeable, if expand() repeats no element of it and the memory is writeable.
+
+    The owner of a copy that must not be written to is read-only itself.
+    """
+    keys = key if isinstance(key, tuple) else (key,)
+    owner = array
+    while isinstance(owner.base, np.ndarray):
+        owner = owner.base
+    if not owner.flags.writeable or any(isinstance(k, (np.ndarray, bool, np.bool_)) for k in keys):
+        return None
+    part: np.ndarray = array[keys if ... in keys else (*keys, ...)]
+    extent = part.itemsize
+    for step, n in sorted(zip(part.strides, part.shape, strict=True)):
+        if n > 1 and step < extent:
+            # Elements that overlap.
+            return None
+        extent += step * (n - 1)
+    part = part.view()
+    try:
+        part.flags.writeable = True
+    except ValueError:
+        return None
+    return part
+
+
 def _unbroadcast(grad: Tensor, shape: tuple[int, ...]) -> Tensor:
     """The sum of ``grad`` over the dimensions along which an operand of ``shape`` was repeated."""
     found = grad._data.shape
@@ -350,7 +376,10 @@ class Tensor(Differentiable):
 
     def __index__(self) -> _int:
         if self._data.dtype.kind == "f" or self._data.size != 1:
-            raise TypeError("only integer tensors of a single element can be converted to an index")
+            raise TypeError(
+                "only integer tensors of a single element can be converted to an index, found "
+                f"{self.dtype} of shape {tuple(self._data.shape)}"
+            )
         return int(self.item())
 
     def __format__(self, spec: str) -> str:
@@ -476,7 +505,10 @@ class Tensor(Differentiable):
         if not _mode.enabled:
             return
         if self._requires_grad and self._node is None:
-            raise RuntimeError("a leaf Variable that requires grad is being used in an in-place operation.")
+            raise RuntimeError(
+                "a leaf Variable that requires grad is being used in an in-place operation: it has shape "
+                f"{tuple(self._data.shape)}; use no_grad() or detach()"
+            )
         if self._view is not None:
             base = self._view[0]
             if self._of_many and self._requires_grad:
@@ -487,7 +519,8 @@ class Tensor(Differentiable):
                 )
             if base._requires_grad and base._node is None:
                 raise RuntimeError(
-                    "a view of a leaf Variable that requires grad is being used in an in-place operation."
+                    "a view of a leaf Variable that requires grad is being used in an in-place operation: the view has "
+                    f"shape {tuple(self._data.shape)}, the leaf {tuple(base._data.shape)}; use no_grad() or detach()"
                 )
 
     def _in_place(self, result: Tensor) -> Tensor:
@@ -503,7 +536,7 @@ class Tensor(Differentiable):
                 f"{list(result._data.shape)}"
             )
         found, kind = result._data.dtype.kind, self._data.dtype.kind
-        if (found == "f" and kind != "f") or (found != "b" and kind == "b"):
+        if found != kind and (found == "c" or (found == "f" and kind != "c") or kind == "b"):
             raise DTypeError(f"result type {result.dtype} can't be cast to the desired output type {self.dtype}")
         if result._data.dtype != self._data.dtype:
             result = result.to(self.dtype)
@@ -530,13 +563,21 @@ class Tensor(Differentiable):
             except RuntimeError:
                 quiet(setitem, self._data, key, values)
         except (TypeError, ValueError) as error:
-            if not self._data.flags.writeable:
+            part = None if self._data.flags.writeable else _distinct(self._data, key)
+            if part is not None:
+                # Elements of an expanded tensor that are not repeated themselves.
+                try:
+                    quiet(setitem, part, ..., values)
+                except (TypeError, ValueError) as wrong:
+                    raise ShapeError(str(wrong)) from None
+            elif not self._data.flags.writeable:
                 raise RuntimeError(
-                    "this tensor is read-only: over a read-only array, one that expand() repeats, or a view() of "
-                    "memory in another order, as a Linear's weight has, which is a copy: what is written to it "
-                    "would be lost"
+                    f"this tensor of shape {tuple(self._data.shape)} is read-only: over a read-only array, one that "
+                    "expand() repeats, or a view() of memory in another order, as a Linear's weight has, which is a "
+                    "copy: what is written to it would be lost"
                 ) from None
-            raise ShapeError(str(error)) from None
+            else:
+                raise ShapeError(str(error)) from None
         self._memory.version = version + 1
 
     def _adopt(self, node: Node) -> None:

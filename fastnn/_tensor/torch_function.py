@@ -282,7 +282,7 @@ def _operator_entry(original: Callable[..., Any], func: Any, own: Any) -> Callab
         if not getattr(state, "off", False):
             asked = _asked(args, kwargs)
             if asked:
-                simple = all(isinstance(a, (Tensor, int, float)) or asks(type(a)) for a in args)
+                simple = all(isinstance(a, (Tensor, int, float, complex)) or asks(type(a)) for a in args)
                 if not simple and not all(isinstance(a, (Tensor, np.ndarray, np.generic)) for a in args):
                     # No operand of an operation.
                     return disabled_torch_function(original, (), args)

@@ -103,14 +103,21 @@ def overwritten(base: Tensor, part: Tensor, steps: tuple[Step, ...]) -> Node:
             array = step(array)
         return array
 
+    def taken(array: np.ndarray) -> np.ndarray:
+        found = take(array)
+        if not found.flags.writeable:
+            # Elements of an expanded tensor that are not repeated themselves.
+            found.flags.writeable = True
+        return found
+
     def put(array: np.ndarray) -> np.ndarray:
         full = np.zeros(base_shape, array.dtype)
-        take(full)[...] = array
+        taken(full)[...] = array
         return full
 
     def clear(array: np.ndarray) -> np.ndarray:
         rest = array.copy()
-        take(rest)[...] = 0
+        taken(rest)[...] = 0
         return rest
 
     base_shape, keeps_rest = base._data.shape, base._requires_grad

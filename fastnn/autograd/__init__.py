@@ -107,10 +107,12 @@ def grad(
         )  # fmt: skip
         return dict(zip(inputs, found, strict=True))
     if allow_unused is False and materialize_grads:
-        raise ValueError("Expected allow_unused to be True or not passed when materialize_grads=True")
+        raise ValueError(
+            "Expected allow_unused to be True or not passed when materialize_grads=True, found allow_unused=False"
+        )
     results, leaves = _as_tuple(outputs), _as_tuple(inputs)
     if not leaves:
-        raise RuntimeError("grad requires non-empty inputs.")
+        raise RuntimeError("grad requires non-empty inputs, found none.")
     retain = bool(create_graph if retain_graph is None else retain_graph)
     if is_grads_batched:
         from fastnn.ops.joining import stack
@@ -127,22 +129,24 @@ def grad(
         ]  # fmt: skip
         return tuple([None if column[0] is None else stack(column) for column in zip(*rows, strict=True)])
     grads = _output_grads(results, grad_outputs)
-    for t in leaves:
+    for i, t in enumerate(leaves):
         if not hasattr(t, "_data"):
             raise TypeError(f"inputs must be Tensors, found {type(t).__name__}")
         if not t.requires_grad:
-            raise RuntimeError("One of the differentiated Tensors does not require grad")
+            raise RuntimeError(
+                f"One of the differentiated Tensors does not require grad: inputs[{i}] of shape {tuple(t.shape)}"
+            )
     found = run_backward(results, grads, retain, bool(create_graph), {_edge(t) for t in leaves})
     answer: list[Any] = []
-    for t in leaves:
+    for i, t in enumerate(leaves):
         g = found.get(_edge(t))
         if g is None:
             if materialize_grads:
                 g = t.new_zeros(t._data.shape)
             elif not allow_unused:
                 raise RuntimeError(
-                    "One of the differentiated Tensors appears to not have been used in the graph. Set "
-                    "allow_unused=True if this is the desired behavior."
+                    f"One of the differentiated Tensors appears to not have been used in the graph: inputs[{i}] of "
+                    f"shape {tuple(t.shape)}. Set allow_unused=True if this is the desired behavior."
                 )
         answer.append(g)
     return tuple(answer)

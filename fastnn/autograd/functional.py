@@ -49,7 +49,8 @@ def _seeds(name: str, v: Any, like: tuple[Tensor, ...], what: str) -> tuple[Tens
     if v is None:
         if len(like) != 1 or like[0]._data.size != 1:
             raise RuntimeError(
-                f"The vector v can only be None if the user-provided function's {what} is a single number"
+                f"The vector v can only be None if the user-provided function's {what} is a single number, found "
+                f"shapes {[tuple(t.shape) for t in like]}"
             )
         return (_wrap(np.ones_like(like[0]._data)),)
     given = _as_tuple(v)
@@ -236,7 +237,10 @@ def _scalar(func: Callable[..., Any]) -> Callable[..., Tensor]:
     def checked(*x: Tensor) -> Tensor:
         out = func(*x)
         if not isinstance(out, Tensor) or out._data.size != 1:
-            raise RuntimeError("The Tensor returned by the function given to hessian should contain a single element")
+            found = f"shape {tuple(out.shape)}" if isinstance(out, Tensor) else type(out).__name__
+            raise RuntimeError(
+                f"The Tensor returned by the function given to hessian should contain a single element, found {found}"
+            )
         return out.reshape(())
 
     return checked

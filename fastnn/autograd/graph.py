@@ -38,7 +38,10 @@ def get_gradient_edge(tensor: Any) -> GradientEdge:
     'MulBackward0'
     """
     if not tensor.requires_grad:
-        raise RuntimeError("It is not possible to get the gradient edge for a Tensor that does not require gradients")
+        raise RuntimeError(
+            "It is not possible to get the gradient edge for a Tensor that does not require gradients: found one of "
+            f"shape {tuple(tensor.shape)}"
+        )
     node = tensor.grad_fn
     if node is None:
         node = tensor.view_as(tensor).grad_fn.next_functions[0][0]

@@ -172,7 +172,7 @@ class Categorical(Distribution):
         if not isinstance(given, Tensor):
             raise TypeError(f"`{name}` must be a Tensor, found {type(given).__name__}")
         if not given._data.ndim:
-            raise ValueError(f"`{name}` parameter must be at least one-dimensional.")
+            raise ValueError(f"`{name}` parameter must be at least one-dimensional, found a single number.")
         if name == "probs":
             self.probs, is_valid = _normalized(given)
         else:

@@ -461,7 +461,9 @@ class _Several(Constraint):
 
     def __init__(self, cseq: Sequence[Constraint]) -> None:
         if not all(isinstance(c, Constraint) for c in cseq):
-            raise AssertionError("all elements of cseq must be Constraint instances")
+            raise AssertionError(
+                f"all elements of cseq must be Constraint instances, found {[type(c).__name__ for c in cseq]}"
+            )
         self.cseq = list(cseq)
         super().__init__()
 

@@ -53,7 +53,7 @@ class ContinuousBernoulli(ExponentialFamily):
             (given,) = broadcast_all(probs)
             # By default a number outside [0, 1] becomes the nearest inside, as in PyTorch.
             if validate_args and not self.arg_constraints["probs"].check(given).all():
-                raise ValueError("The parameter probs has invalid values")
+                raise ValueError(f"The parameter probs has invalid values: expected numbers in [0, 1], found\n{given}")
             self.probs = given = clamp_probs(given)
         else:
             (self.logits,) = (given,) = broadcast_all(logits)

@@ -169,7 +169,10 @@ def _half_normal(p: HalfNormal, q: HalfNormal) -> Tensor:
 @register_kl(TransformedDistribution, TransformedDistribution)
 def _transformed(p: TransformedDistribution, q: TransformedDistribution) -> Tensor:
     if p.transforms != q.transforms or p.event_shape != q.event_shape:
-        raise NotImplementedError("KL of transformed distributions needs the same transforms and shapes of events")
+        raise NotImplementedError(
+            "KL of transformed distributions needs the same transforms and shapes of events, found "
+            f"{p.transforms} and {q.transforms}, {tuple(p.event_shape)} and {tuple(q.event_shape)}"
+        )
     return kl_divergence(p.base_dist, q.base_dist)
 
 
@@ -189,7 +192,10 @@ def _bernoulli(p: Bernoulli, q: Bernoulli) -> Tensor:
 def _binomial(p: Binomial, q: Binomial) -> Tensor:
     n, m = p.total_count._data, q.total_count._data
     if (n < m).any():
-        raise NotImplementedError("KL between Binomials where q.total_count > p.total_count is not implemented")
+        raise NotImplementedError(
+            "KL between Binomials where q.total_count > p.total_count is not implemented, found "
+            f"{q.total_count} and {p.total_count}"
+        )
     failures = (-p.probs).log1p() - (-q.probs).log1p()
     return _where(n > m, math.inf, p.total_count * (p.probs * (p.logits - q.logits) + failures))
 
@@ -290,7 +296,10 @@ def _uniform(p: Uniform, q: Uniform) -> Tensor:
 @register_kl(Independent, Independent)
 def _independent(p: Independent[Any], q: Independent[Any]) -> Tensor:
     if p.reinterpreted_batch_ndims != q.reinterpreted_batch_ndims:
-        raise NotImplementedError("KL of Independent distributions needs the same number of reinterpreted dimensions")
+        raise NotImplementedError(
+            "KL of Independent distributions needs the same number of reinterpreted dimensions, found "
+            f"{p.reinterpreted_batch_ndims} and {q.reinterpreted_batch_ndims}"
+        )
     return sum_rightmost(kl_divergence(p.base_dist, q.base_dist), p.reinterpreted_batch_ndims)
 
 

@@ -46,14 +46,21 @@ class LowRankMultivariateNormal(Distribution):
         self, loc: Tensor, cov_factor: Tensor, cov_diag: Tensor, validate_args: bool | None = None
     ) -> None:
         if loc.dim() < 1:
-            raise ValueError("loc must be at least one-dimensional.")
+            raise ValueError("loc must be at least one-dimensional, found a single number.")
         n = loc.shape[-1]
         if cov_factor.dim() < 2:
-            raise ValueError("cov_factor must be at least two-dimensional, with optional leading batch dimensions")
+            raise ValueError(
+                "cov_factor must be at least two-dimensional, with optional leading batch dimensions, found shape "
+                f"{tuple(cov_factor.shape)}"
+            )
         if cov_factor.shape[-2] != n:
-            raise ValueError(f"cov_factor must be a batch of matrices with shape {n} x m")
+            raise ValueError(
+                f"cov_factor must be a batch of matrices with shape {n} x m, found shape {tuple(cov_factor.shape)}"
+            )
         if cov_diag.dim() < 1 or cov_diag.shape[-1] != n:
-            raise ValueError(f"cov_diag must be a batch of vectors with shape {(n,)}")
+            raise ValueError(
+                f"cov_diag must be a batch of vectors with shape {(n,)}, found shape {tuple(cov_diag.shape)}"
+            )
         shapes = loc.shape[:-1], cov_factor.shape[:-2], cov_diag.shape[:-1]
         try:
             batch = np.broadcast_shapes(*[tuple(s) for s in shapes])

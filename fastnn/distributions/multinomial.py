@@ -39,7 +39,9 @@ class Multinomial(Distribution):
         validate_args: bool | None = None,
     ) -> None:  # fmt: skip
         if not isinstance(total_count, (int, np.integer)):
-            raise NotImplementedError("inhomogeneous total_count is not supported")
+            raise NotImplementedError(
+                f"inhomogeneous total_count is not supported: expected an integer, found {type(total_count).__name__}"
+            )
         self.total_count = total_count
         self._categorical = Categorical(probs=probs, logits=logits, validate_args=validate_args)
         self._binomial = Binomial(total_count=total_count, probs=self._categorical.probs, validate_args=False)

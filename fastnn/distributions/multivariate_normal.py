@@ -43,7 +43,7 @@ class MultivariateNormal(Distribution):
         scale_tril: Tensor | None = None, validate_args: bool | None = None,
     ) -> None:  # fmt: skip
         if loc.dim() < 1:
-            raise ValueError("loc must be at least one-dimensional.")
+            raise ValueError("loc must be at least one-dimensional, found a single number.")
         name, matrix = given_matrix(covariance_matrix, precision_matrix, scale_tril)
         n = loc.shape[-1]
         batch = np.broadcast_shapes(tuple(matrix.shape[:-2]), tuple(loc.shape[:-1]))
@@ -108,10 +108,16 @@ def given_matrix(*matrices: Tensor | None, error: type[Exception] = ValueError) 
     """The one matrix of the three that is given, with its name; an error of this kind unless there is one."""
     found = [(name, matrix) for name, matrix in zip(_MATRICES, matrices, strict=True) if matrix is not None]
     if len(found) != 1:
-        raise error("Exactly one of covariance_matrix or precision_matrix or scale_tril may be specified.")
+        raise error(
+            "Exactly one of covariance_matrix or precision_matrix or scale_tril may be specified, found "
+            f"{' and '.join(name for name, _ in found) or 'none'}."
+        )
     name, matrix = found[0]
     if matrix.dim() < 2:
-        raise ValueError(f"{name} must be at least two-dimensional, with optional leading batch dimensions")
+        raise ValueError(
+            f"{name} must be at least two-dimensional, with optional leading batch dimensions, found shape "
+            f"{tuple(matrix.shape)}"
+        )
     return name, matrix
 
 

@@ -43,7 +43,8 @@ class TransformedDistribution(Distribution):
         elif not isinstance(transforms, list):
             raise ValueError(f"transforms must be a Transform or list, but was {transforms}")
         elif not all(isinstance(t, Transform) for t in transforms):
-            raise ValueError("transforms must be a Transform or a list of Transforms")
+            kinds = [type(t).__name__ for t in transforms]
+            raise ValueError(f"transforms must be a Transform or a list of Transforms, found {kinds}")
         else:
             self.transforms = transforms
         shape = base_distribution.batch_shape + base_distribution.event_shape

@@ -99,7 +99,10 @@ class Transform:
         """The number of dimensions of one argument and result; ValueError if the two differ."""
         if self.domain.event_dim == self.codomain.event_dim:
             return self.domain.event_dim
-        raise ValueError("Please use either .domain.event_dim or .codomain.event_dim")
+        raise ValueError(
+            "Please use either .domain.event_dim or .codomain.event_dim: they differ, "
+            f"{self.domain.event_dim} and {self.codomain.event_dim}"
+        )
 
     @property
     def inv(self) -> Any:
@@ -410,7 +413,10 @@ class ReshapeTransform(Transform):
     def __init__(self, in_shape: Any, out_shape: Any, cache_size: int = 0) -> None:
         self.in_shape, self.out_shape = fastnn.Size(in_shape), fastnn.Size(out_shape)
         if math.prod(self.in_shape) != math.prod(self.out_shape):
-            raise ValueError("in_shape, out_shape have different numbers of elements")
+            raise ValueError(
+                "in_shape, out_shape have different numbers of elements: found "
+                f"{tuple(self.in_shape)} and {tuple(self.out_shape)}"
+            )
         super().__init__(cache_size=cache_size)
 
     @constraints.dependent_property
@@ -478,7 +484,9 @@ class _SeveralTransforms(Transform):
 
 def _check_transforms(tseq: Sequence[Any]) -> None:
     if not all(isinstance(t, Transform) for t in tseq):
-        raise AssertionError("All elements of tseq must be Transform instances")
+        raise AssertionError(
+            f"All elements of tseq must be Transform instances, found {[type(t).__name__ for t in tseq]}"
+        )
 
 
 def _check_dim(dim: int, value: Tensor) -> None:
@@ -1021,7 +1029,9 @@ class CorrCholeskyTransform(Transform):
             count = sizes[-1]
             n = round((0.25 + 2 * count) ** 0.5 + 0.5)
             if n * (n - 1) // 2 != count:
-                raise ValueError("Input is not a flattened lower-diagonal number")
+                raise ValueError(
+                    f"Input is not a flattened lower-diagonal number: expected n * (n - 1) / 2, found {count}"
+                )
             return (*sizes[:-1], n, n)
 
         return _shape_of(shape, 1, change)
@@ -1029,7 +1039,7 @@ class CorrCholeskyTransform(Transform):
     def inverse_shape(self, shape: Any) -> Any:
         def change(*sizes: int) -> tuple[int, ...]:
             if sizes[-2] != sizes[-1]:
-                raise ValueError("Input is not square")
+                raise ValueError(f"Input is not square: found {sizes[-2]} by {sizes[-1]}")
             return (*sizes[:-2], sizes[-1] * (sizes[-1] - 1) // 2)
 
         return _shape_of(shape, 2, change)

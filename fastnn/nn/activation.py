@@ -15,6 +15,7 @@ import numpy as np
 from fastnn import kernels
 from fastnn._autograd.engine import Node
 from fastnn._core import numpy_trace as trace
+from fastnn._core.dtypes import as_number
 from fastnn._core.dtypes import dtype as _dtype
 from fastnn._core.errors import DTypeError, ShapeError
 from fastnn._core.sums import add_up
@@ -332,8 +333,13 @@ def _hardtanh(input: Tensor, low: float, high: float, inplace: bool) -> Tensor:
         return _elementwise(input, "hardtanh", low, high, inplace=inplace)
     if kind == "b":
         raise RuntimeError("Bool inputs not supported for hardtanh")
+    if kind == "i":
+        for limit in (low, high):
+            as_number(limit, input._data.dtype)
     if kind == "u" and (int(low) < 0 or int(high) < 0):
-        raise RuntimeError("cannot do hardtanh on an unsigned type with negative limits")
+        raise RuntimeError(
+            f"cannot do hardtanh on an unsigned type with negative limits: found {input.dtype}, {low} and {high}"
+        )
     result = _wrap(np.asarray(input._data.clip(int(low), int(high))))
     return input._in_place(result) if inplace else result
 
@@ -484,11 +490,12 @@ def threshold(input: Tensor, threshold: float, value: float, inplace: bool = Fal
     limit, replacement = _number("threshold", threshold), _number("value", value)
     _check_tensor("input", input)
     if input._data.dtype.kind in "iu":
-        limit, replacement = int(limit), int(replacement)
-        if replacement not in range(np.iinfo(input._data.dtype).min, np.iinfo(input._data.dtype).max + 1):
-            raise RuntimeError(f"value cannot be converted to type {input._data.dtype} without overflow")
-        result = _wrap(np.where(input._data <= limit, replacement, input._data).astype(input._data.dtype))
+        # A negative number wraps around in uint8.
+        kind = input._data.dtype
+        result = _wrap(np.where(input._data <= as_number(limit, kind), as_number(replacement, kind), input._data))
         return input._in_place(result) if inplace else result
+    if input._data.dtype == np.float16:
+        as_number(replacement, input._data.dtype)
     return _elementwise(input, "threshold", limit, replacement, inplace=inplace)
 
 
@@ -639,7 +646,7 @@ def glu(input: Tensor, dim: int = -1) -> Tensor:
     _check_floating("glu", input)
     data = input._data
     if data.ndim == 0:
-        raise RuntimeError("glu does not support 0-dimensional tensors")
+        raise RuntimeError("glu does not support 0-dimensional tensors: input has no dimension to halve")
     if not -data.ndim <= dim < data.ndim:
         raise IndexError(
             f"Dimension out of range (expected to be in range of [{-data.ndim}, {data.ndim - 1}], but got {dim})"

@@ -51,7 +51,10 @@ class _Table(Module):
             self.reset_parameters()
         else:
             if tuple(weight.shape) != (self.num_embeddings, self.embedding_dim):
-                raise AssertionError("Shape of weight does not match num_embeddings and embedding_dim")
+                raise AssertionError(
+                    "Shape of weight does not match num_embeddings and embedding_dim: expected "
+                    f"{(self.num_embeddings, self.embedding_dim)}, found {tuple(weight.shape)}"
+                )
             self.weight = Parameter(weight)
         self.weight.requires_grad_(not freeze)
 
@@ -132,7 +135,9 @@ class Embedding(_Table):
     ) -> Embedding:
         """An Embedding that shares the memory of ``embeddings``; not trained if ``freeze``."""
         if embeddings.dim() != 2:
-            raise AssertionError("Embeddings parameter is expected to be 2-dimensional")
+            raise AssertionError(
+                f"Embeddings parameter is expected to be 2-dimensional, found shape {tuple(embeddings.shape)}"
+            )
         rows, columns = embeddings.shape
         return cls(rows, columns, padding_idx, max_norm, norm_type, scale_grad_by_freq, sparse, embeddings, freeze)
 
@@ -196,7 +201,9 @@ class EmbeddingBag(_Table):
     ) -> EmbeddingBag:
         """An EmbeddingBag that shares the memory of ``embeddings``; not trained if ``freeze``."""
         if embeddings.dim() != 2:
-            raise ShapeError("Embeddings parameter is expected to be 2-dimensional")
+            raise ShapeError(
+                f"Embeddings parameter is expected to be 2-dimensional, found shape {tuple(embeddings.shape)}"
+            )
         rows, columns = embeddings.shape
         made = cls(
             rows, columns, max_norm, norm_type, scale_grad_by_freq, mode, sparse, embeddings, include_last_offset,

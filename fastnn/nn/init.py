@@ -151,7 +151,7 @@ def eye_(tensor: Tensor) -> Tensor:
     [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]]
     """
     if tensor.dim() != 2:
-        raise ValueError("Only tensors with 2 dimensions are supported")
+        raise ValueError(f"Only tensors with 2 dimensions are supported, found shape {tuple(tensor.shape)}")
     return _write(tensor, np.eye(*tensor._data.shape, dtype=tensor._data.dtype))
 
 
@@ -159,9 +159,9 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
     """Fill a convolution kernel (3 to 5 dimensions) so that it passes its channels through."""
     shape = tensor._data.shape
     if len(shape) not in (3, 4, 5):
-        raise ValueError("Only tensors with 3, 4, or 5 dimensions are supported")
+        raise ValueError(f"Only tensors with 3, 4, or 5 dimensions are supported, found shape {shape}")
     if shape[0] % groups:
-        raise ValueError("dim 0 must be divisible by groups")
+        raise ValueError(f"dim 0 must be divisible by groups, found size {shape[0]} and groups={groups}")
     values = np.zeros(shape)
     each = shape[0] // groups
     channels = np.arange(min(each, shape[1]))
@@ -174,7 +174,9 @@ def dirac_(tensor: Tensor, groups: int = 1) -> Tensor:
 def _calculate_fan_in_and_fan_out(tensor: Tensor) -> tuple[int, int]:
     shape = tensor._data.shape
     if len(shape) < 2:
-        raise ShapeError("Fan in and fan out can not be computed for tensor with fewer than 2 dimensions")
+        raise ShapeError(
+            f"Fan in and fan out can not be computed for tensor with fewer than 2 dimensions, found shape {shape}"
+        )
     field = math.prod(shape[2:])
     return shape[1] * field, shape[0] * field
 
@@ -257,7 +259,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = N
     True
     """
     if tensor.dim() < 2:
-        raise ValueError("Only tensors with 2 or more dimensions are supported")
+        raise ValueError(f"Only tensors with 2 or more dimensions are supported, found shape {tuple(tensor.shape)}")
     if not tensor._data.size:
         return tensor
     rows = tensor._data.shape[0]
@@ -272,7 +274,7 @@ def orthogonal_(tensor: Tensor, gain: float = 1, generator: Generator | None = N
 def sparse_(tensor: Tensor, sparsity: float, std: float = 0.01, generator: Generator | None = None) -> Tensor:
     """Normal numbers, with a share ``sparsity`` of each column set to zero (J. Martens, ICML 2010)."""
     if tensor.dim() != 2:
-        raise ValueError("Only tensors with 2 dimensions are supported")
+        raise ValueError(f"Only tensors with 2 dimensions are supported, found shape {tuple(tensor.shape)}")
     rows, columns = tensor._data.shape
     draws = _draws(generator)
     values = draws.normal(0, std, (rows, columns))

@@ -569,7 +569,7 @@ def gaussian_nll_loss(
         spread = var
     if not capture_state.is_mine():
         if not _none_is_negative(spread._data):
-            raise ValueError("var has negative entry/entries")
+            raise ValueError(f"var has negative entry/entries, found {spread._data.min()}")
     elif not _cannot_be_negative(spread._node):
         # In a trace the numbers mean nothing yet. Those of an input are checked before each replay; a step that
         # computes others is not captured.

@@ -76,7 +76,9 @@ class MultiheadAttention(Module):
                 "instead"
             )
         if embed_dim % num_heads:
-            raise AssertionError("embed_dim must be divisible by num_heads")
+            raise AssertionError(
+                f"embed_dim must be divisible by num_heads, found embed_dim={embed_dim} and num_heads={num_heads}"
+            )
         super().__init__()
         kind = _kind(dtype, device)
         self.embed_dim, self.num_heads, self.head_dim = embed_dim, num_heads, embed_dim // num_heads

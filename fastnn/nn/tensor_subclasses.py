@@ -22,6 +22,8 @@ from fastnn.nn.functional.normalization import layer_norm_activation
 from fastnn.nn.module import Module, _run_eagerly, runner, without_recordings
 
 _FORWARD = Sequential.forward
+# Layers that compute nothing themselves, and take complex numbers.
+_MOVE_ONLY = frozenset(("Flatten", "Identity", "Sequential", "Unflatten"))
 
 
 def _call(original: Callable[..., Any]) -> Callable[[Any, Any], Any]:
@@ -43,6 +45,9 @@ def _call(original: Callable[..., Any]) -> Callable[[Any, Any], Any]:
         if (asked is None and not running.levels and not (saving_on and saving.pairs)) or is_off():
             return original(*args, **kwargs)
         model, kind = args[0], type(args[0])
+        is_layer = kind.__module__.startswith("fastnn.nn.") and kind.__name__ not in _MOVE_ONLY
+        if asked is not None and is_layer and getattr(asked, "_is_complex", False):
+            raise NotImplementedError(f'"{kind.__name__}" not implemented for {asked.dtype}')
         if kind.forward is _FORWARD and len(args) == 2 and not model._has_hooks():
             result = args[1]
             for layer in model:

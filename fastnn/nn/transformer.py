@@ -449,9 +449,15 @@ class Transformer(Module):
         """The shape of ``tgt``; masks as for :class:`MultiheadAttention`."""
         batch = 0 if self.batch_first else 1
         if src._data.ndim == 3 and src._data.shape[batch] != tgt._data.shape[batch]:
-            raise RuntimeError("the batch number of src and tgt must be equal")
+            raise RuntimeError(
+                "the batch number of src and tgt must be equal, found shapes "
+                f"{tuple(src.shape)} and {tuple(tgt.shape)}"
+            )
         if src._data.shape[-1] != self.d_model or tgt._data.shape[-1] != self.d_model:
-            raise RuntimeError("the feature number of src and tgt must be equal to d_model")
+            raise RuntimeError(
+                f"the feature number of src and tgt must be equal to d_model, {self.d_model}, found shapes "
+                f"{tuple(src.shape)} and {tuple(tgt.shape)}"
+            )
         memory = self.encoder(
             src, mask=src_mask, src_key_padding_mask=src_key_padding_mask, is_causal=src_is_causal
         )

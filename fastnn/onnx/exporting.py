@@ -18,7 +18,6 @@ from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.autograd import no_grad
 from fastnn.export import Dim
 from fastnn.nn.module import Module
-from fastnn.onnx import losses as losses
 from fastnn.onnx import tracing
 from fastnn.onnx.converters import CONVERTERS
 from fastnn.onnx.errors import OnnxExporterError, package
@@ -264,7 +263,7 @@ def _axes(inputs: _Inputs, dynamic_axes: Any, dynamic_shapes: Any) -> dict[str, 
     """By input: the names of the dimensions whose sizes may change."""
     found: dict[str, dict[int, str]] = {}
     if dynamic_axes is not None and dynamic_shapes is not None:
-        raise ValueError("dynamic_axes and dynamic_shapes exclude each other")
+        raise ValueError("dynamic_axes and dynamic_shapes exclude each other, found both")
     for name, axes in (dynamic_axes or {}).items():
         pairs = axes.items() if isinstance(axes, Mapping) else [(a, f"{name}_dim_{a}") for a in axes]
         found[name] = {int(axis): _dim_name(dim, f"{name}_dim_{axis}") for axis, dim in pairs}

@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
 
 from fastnn._autograd.engine import Node, ResultNode
 from fastnn._autograd.modes import _mode
-from fastnn._core.dtypes import FITS_ALL, as_number, default_numpy, float64, plain
+from fastnn._core.dtypes import (
+    FITS_ALL,
+    RANK,
+    as_number,
+    check_promotion,
+    default_numpy,
+    float64,
+    from_numpy_dtype,
+    plain,
+    promoted,
+)
 from fastnn._core.errstate import quiet
 from fastnn._tensor.tensor import Tensor, _recorded, _unbroadcast, _wrap
 from fastnn.ops.core import (
@@ -69,7 +80,7 @@ def _check_subtraction(x: Any, other: Any) -> None:
                 return
             raise RuntimeError(
                 "Subtraction, the `-` operator, with a bool tensor is not supported. If you are trying to invert a "
-                "mask, use the `~` or `logical_not()` operator instead."
+                "mask, use the `~` or `logical_not()` operator instead; to subtract, convert it first."
             )
 
 
@@ -78,9 +89,11 @@ def _checked_alpha(alpha: Any, input: Any, other: Any) -> Any:
     alpha = alpha.item() if isinstance(alpha, Tensor) else plain(alpha)
     kinds = {t._data.dtype.kind for t in (input, other) if isinstance(t, Tensor)}
     if isinstance(alpha, bool) and kinds != {"b"}:
-        raise RuntimeError("Boolean alpha only supported for Boolean results.")
+        raise RuntimeError(f"Boolean alpha only supported for Boolean results, found alpha={alpha}.")
     if isinstance(alpha, float) and "f" not in kinds and not isinstance(other, float):
-        raise RuntimeError("For integral input tensors, argument alpha must not be a floating point number.")
+        raise RuntimeError(
+            f"For integral input tensors, argument alpha must not be a floating point number, found {alpha}."
+        )
     tensors = [t for t in (input, other) if isinstance(t, Tensor)]
     as_number(alpha, common_dtype(tensors[0], tensors[-1]))
     return alpha
@@ -141,6 +154,10 @@ def _dividend(x: Any, other: Any) -> Any:
     if isinstance(other, np.ndarray) and x._data.dtype.kind != "f" and other.dtype.kind != "f":
         # As in NumPy's division.
         return x.to(float64)
+    if isinstance(other, Tensor) and other._data.dtype != x._data.dtype and other._data.dtype.kind != "f":
+        # In their common dtype an integer without dimensions might wrap around.
+        check_promotion(x._data.dtype, other._data.dtype)
+        return as_floating(x)
     return x if isinstance(other, (Tensor, np.ndarray)) else as_floating(x)
 
 
@@ -164,9 +181,9 @@ def div(input: Tensor, other: Any, *, rounding_mode: str | None = None) -> Tenso
 
 def _check_divisor(x: Any, y: Any) -> None:
     if np.result_type(x, y) == np.bool_:
-        raise NotImplementedError("division and remainder are not implemented for Bool")
+        raise NotImplementedError("division and remainder are not implemented for Bool: both operands are torch.bool")
     if np.any(np.asarray(y) == 0) and np.size(x):
-        raise RuntimeError("ZeroDivisionError")
+        raise RuntimeError("ZeroDivisionError: the divisor of integers has a zero")
 
 
 def _floor_divide(x: Any, y: Any) -> Any:
@@ -329,10 +346,22 @@ def addcmul(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
     kinds = {t._data.dtype.kind for t in (input, tensor1, tensor2)}
     if kinds == {"b"}:
         raise NotImplementedError('"addcmul_cpu_out" not implemented for Bool')
+    input, tensor1, tensor2 = _in_one_dtype(input, tensor1, tensor2)
     if "f" not in kinds:
-        value = as_number(value, input._data.dtype).item()
+        value = as_number(value.item() if isinstance(value, Tensor) else value, input._data.dtype).item()
     result = input + (tensor1 if value == 1 else tensor1 * value) * tensor2
     return also_read(result, tensor1) if value != 1 and tensor2._requires_grad else result
+
+
+def _in_one_dtype(*tensors: Tensor) -> tuple[Tensor, ...]:
+    """The operands in the dtype of the result: one without dimensions counts only if its kind is higher."""
+    if len({t._data.dtype for t in tensors}) == 1:
+        return tensors
+    found = [[t._data.dtype for t in tensors if bool(t._data.ndim) is whole] for whole in (True, False)]
+    wide, single = [functools.reduce(promoted, kinds) if kinds else None for kinds in found]
+    target = single if wide is None or (single is not None and RANK[single.kind] > RANK[wide.kind]) else wide
+    assert target is not None
+    return tuple([t.to(from_numpy_dtype(target)) for t in tensors])
 
 
 def _product(input: Tensor, tensor1: Tensor, tensor2: Tensor, value: Any) -> np.ndarray | None:
@@ -359,7 +388,11 @@ def addcdiv(input: Tensor, tensor1: Tensor, tensor2: Tensor, *, value: Any = 1) 
     for t in (input, tensor1, tensor2):
         check_tensor("addcdiv operand", t)
     if tensor1._data.dtype.kind != "f" and tensor2._data.dtype.kind != "f":
-        raise RuntimeError("Integer division with addcdiv is no longer supported; convert the operands first.")
+        raise RuntimeError(
+            "Integer division with addcdiv is no longer supported; convert the operands first. Found "
+            f"{tensor1.dtype} and {tensor2.dtype}"
+        )
+    input, tensor1, tensor2 = _in_one_dtype(input, tensor1, tensor2)
     result = input + _scaled(tensor1, value) / tensor2
     return also_read(result, tensor1) if value != 1 and tensor2._requires_grad else result
 

@@ -183,7 +183,10 @@ def heaviside(input: Tensor, values: Tensor) -> Tensor:
     """0 for negative numbers, 1 for positive ones, ``values`` for 0."""
     check_tensors("heaviside", input, values)
     if input._data.dtype != values._data.dtype:
-        raise RuntimeError("heaviside is not yet implemented for tensors with different dtypes.")
+        raise RuntimeError(
+            "heaviside is not yet implemented for tensors with different dtypes, found "
+            f"{input.dtype} and {values.dtype}."
+        )
 
     def step(a: np.ndarray, b: np.ndarray) -> np.ndarray:
         # 0 for NaN; NumPy's heaviside gives NaN.
@@ -226,7 +229,10 @@ def logaddexp2(input: Tensor, other: Tensor) -> Tensor:
 def ldexp(input: Tensor, other: Any) -> Tensor:
     """``input * 2**other``."""
     check_tensors("ldexp", input, other)
-    x, y = promote(as_floating(input), as_floating(other))
+    if "f" not in (input._data.dtype.kind, other._data.dtype.kind):
+        # In their common dtype an integer without dimensions might wrap around.
+        input, other = as_floating(input), as_floating(other)
+    x, y = promote(input, other)
     if not y._requires_grad:
         product = mul(x, pow(2.0, y))
         return also_read(product, product, y)

@@ -265,7 +265,9 @@ def bitwise_not(input: Tensor) -> Tensor:
     """``~input``, of integers or bool."""
     check_tensor("input", input)
     if input._data.dtype.kind == "f":
-        raise DTypeError("~ (operator.invert) is only implemented on integer and Boolean-type tensors")
+        raise DTypeError(
+            f"~ (operator.invert) is only implemented on integer and Boolean-type tensors, found {input.dtype}"
+        )
     return _wrap(np.asarray(np.invert(input._data)))
 
 

@@ -10,10 +10,13 @@ from fastnn._autograd.engine import Node
 from fastnn._core.devices import check_device, device
 from fastnn._core.dtypes import (
     BY_LEGACY_NAME,
+    ComplexNumbersError,
     as_number,
     as_numpy_dtype,
     bfloat16,
     bool_,
+    complex64,
+    complex128,
     dtype,
     float16,
     float32,
@@ -53,7 +56,12 @@ __all__ = [
 
 def _converted(self: Tensor, target: dtype, copy: bool = False) -> Tensor:
     """The tensor in another dtype; the tensor itself if it has that dtype."""
-    kind = target.numpy
+    try:
+        kind = target.numpy
+    except ComplexNumbersError:
+        from fastnn.ops import complex_tensor
+
+        return complex_tensor.from_data(self, target)
     array = self._data
     if array.dtype == kind:
         return self.clone() if copy else self
@@ -83,7 +91,7 @@ def _to(
         device = rest.pop(0)
     elif first is None and len(args) > 1 and not isinstance(args[1], bool):
         rest.pop(0)
-    if rest and other is None and (rest[0] is None or isinstance(rest[0], _dtype) or rest[0] in (float, int)):
+    if rest and other is None and (rest[0] is None or isinstance(rest[0], _dtype) or rest[0] in (float, int, complex)):
         dtype = rest.pop(0)
     if len(rest) > 2 or not all(isinstance(flag, bool) for flag in rest):
         raise TypeError(f"to() takes a dtype, a device, both, or a Tensor, then two flags; found {args!r}")
@@ -95,6 +103,8 @@ def _to(
         check_device(device)
     if dtype is None:
         return self.clone() if copy else self
+    if dtype is complex:
+        dtype = complex128
     return _converted(self, dtype if isinstance(dtype, _dtype) else from_numpy_dtype(as_numpy_dtype(dtype)), copy)
 
 
@@ -259,6 +269,10 @@ def result_type(tensor1: Any, tensor2: Any) -> dtype:
     >>> fastnn.result_type(fastnn.tensor([1, 2]), 1.0)
     torch.float32
     """
+    if isinstance(tensor1, complex) or isinstance(tensor2, complex):
+        from fastnn.ops import complex_tensor
+
+        return complex_tensor.result_dtype(tensor1, tensor2)
     if isinstance(tensor1, Tensor) and isinstance(tensor2, Tensor):
         return from_numpy_dtype(common_dtype(tensor1, tensor2))
     if isinstance(tensor1, Tensor):
@@ -349,7 +363,7 @@ def _fill_(self: Tensor, value: Any) -> Tensor:
         return _copy_(self, value)
     if not isinstance(value, NUMBERS):
         raise TypeError(f"fill_(): value must be a number, found {type(value).__name__}")
-    number = as_number(value, self._data.dtype, True)
+    number = as_number(value, self._data.dtype)
     if not _recorded(self):
         self._write(..., number)
         return self
@@ -372,9 +386,9 @@ def _zero_(self: Tensor) -> Tensor:
 def _fill_diagonal_(self: Tensor, fill_value: Any, wrap: bool = False) -> Tensor:
     """Set the elements on the diagonal."""
     if self._data.ndim < 2:
-        raise RuntimeError("dimensions must larger than 1")
+        raise RuntimeError(f"fill_diagonal_: dimensions must larger than 1, found shape {tuple(self.shape)}")
     if self._data.ndim > 2 and len(set(self._data.shape)) > 1:
-        raise ShapeError("all dimensions of input must be of equal length")
+        raise ShapeError(f"fill_diagonal_: all dimensions of input must be of equal length, found {tuple(self.shape)}")
     mask = np.zeros(self._data.shape, bool)
     np.fill_diagonal(mask, True, wrap)
     self[_wrap(mask)] = fill_value
@@ -397,7 +411,7 @@ def _set_(
 def _resize_(self: Tensor, *sizes: Any, memory_format: Any = None) -> Tensor:
     """Resize in place: the elements keep their order, new ones are undefined."""
     if self._requires_grad:
-        raise RuntimeError("cannot resize variables that require grad")
+        raise RuntimeError(f"cannot resize variables that require grad, found one of shape {tuple(self.shape)}")
     _ = self._memory.version_to_write()
     shape = tuple(_sizes(sizes))
     made = np.zeros(shape, self._data.dtype)
@@ -447,15 +461,23 @@ def _share_memory_(self: Tensor) -> Tensor:
     return self
 
 
+def _angle(self: Tensor) -> Tensor:
+    """The angle of complex numbers; of real ones 0, or pi if they are negative."""
+    from fastnn.ops.complex_numbers import angle
+
+    return angle(self)
+
+
 METHODS = {
     "to": _to, "float": _as(float32), "double": _as(float64), "half": _as(float16), "bfloat16": _as(bfloat16),
     "long": _as(int64), "int": _as(int32), "short": _as(int16), "char": _as(int8), "byte": _as(uint8),
-    "bool": _as(bool_), "type": _type, "type_as": _type_as, "cpu": _cpu, "cuda": _cuda, "pin_memory": _pin_memory,
+    "bool": _as(bool_), "cfloat": _as(complex64), "cdouble": _as(complex128), "type": _type, "type_as": _type_as,
+    "cpu": _cpu, "cuda": _cuda, "pin_memory": _pin_memory,
     "is_pinned": _never, "is_shared": _never, "share_memory_": _share_memory_, "nelement": numel,
     "element_size": _element_size, "dim": _dim, "ndimension": _dim, "get_device": _get_device, "copy_": _copy_,
     "fill_": _fill_, "zero_": _zero_, "fill_diagonal_": _fill_diagonal_, "set_": _set_, "resize_": _resize_,
     "apply_": _apply_, "resize_as_": _resize_as_, "sum_to_size": _sum_to_size, "as_subclass": _as_subclass,
-    "storage": _storage, "_typed_storage": _typed_storage,
+    "angle": _angle, "storage": _storage, "_typed_storage": _typed_storage,
     "untyped_storage": _untyped_storage, "storage_type": _storage_type,
 }  # fmt: skip
 PROPERTIES = {

@@ -218,7 +218,7 @@ def check_operands(input: Any, other: Any) -> None:
         check_tensor("input", input)
     if not isinstance(input, Tensor) and not isinstance(other, Tensor):
         raise TypeError(f"one operand must be a Tensor, found {type(input).__name__} and {type(other).__name__}")
-    if not isinstance(other, (Tensor, *NUMBERS, np.ndarray)):
+    if not isinstance(other, (Tensor, *NUMBERS, np.ndarray, complex)):
         raise TypeError(f"other must be a Tensor or a number, found {type(other).__name__}")
 
 
@@ -595,7 +595,7 @@ def binary(name: str, x: Any, y: Any, operate: Callable[..., Any], dx: Partial, 
                 return binary(name, x, plain(y), operate, dx, dy)
             other = as_operand(x, y)
             if other is None:
-                return NotImplemented
+                return _with_complex(operate, x, y)
             x, y = _as_numpy(x, other) if kind is np.ndarray else promote(x, other)
             a, b = x._data, y._data
     else:
@@ -608,7 +608,7 @@ def binary(name: str, x: Any, y: Any, operate: Callable[..., Any], dx: Partial, 
             return binary(name, plain(x), y, operate, dx, dy)
         other = as_operand(y, x)
         if other is None:
-            return NotImplemented
+            return _with_complex(operate, x, y)
         x, y = _as_numpy(other, y) if kind is np.ndarray else promote(other, y)
         a, b = x._data, y._data
     try:
@@ -620,6 +620,19 @@ def binary(name: str, x: Any, y: Any, operate: Callable[..., Any], dx: Partial, 
     if not _recorded(x, y):
         return _wrap(result)
     return _wrap(result, _BinaryNode(name, x, y, dx, dy))
+
+
+def _with_complex(operate: Callable[..., Any], x: Any, y: Any) -> Any:
+    """The result of a tensor and a complex number; NotImplemented for other objects."""
+    if not (isinstance(x, complex) or isinstance(y, complex)):
+        return NotImplemented
+    if operate not in (np.add, np.subtract, np.multiply, np.true_divide):
+        if operate.__name__ != "_divide":
+            return NotImplemented
+        operate = np.true_divide
+    from fastnn.ops import complex_tensor
+
+    return complex_tensor.binary(operate, x, y)
 
 
 class _BinaryNode(MethodNode):

@@ -82,13 +82,17 @@ def bincount(input: Tensor, weights: Tensor | None = None, minlength: int = 0) -
         raise NotImplementedError(f'"bincount_cpu" not implemented for {input.dtype}')
     capture_state.stop("the shape of a result depends on numbers")
     if input._data.ndim != 1 or (input._data.size and input._data.min() < 0):
-        raise RuntimeError("bincount only supports 1-d non-negative integral inputs.")
+        found = f"the number {input._data.min()}" if input._data.ndim == 1 else f"shape {tuple(input.shape)}"
+        raise RuntimeError(f"bincount only supports 1-d non-negative integral inputs, found {found}.")
     if minlength < 0:
-        raise RuntimeError("minlength should be >= 0")
+        raise RuntimeError(f"minlength should be >= 0, found {minlength}")
     if weights is None:
         return _wrap(np.bincount(input._data, minlength=minlength).astype(np.int64))
     if weights._data.shape != input._data.shape:
-        raise ShapeError("weights should be 1-d and have the same length as input")
+        raise ShapeError(
+            "weights should be 1-d and have the same length as input, found shapes "
+            f"{tuple(weights.shape)} and {tuple(input.shape)}"
+        )
     kind = weights._data.dtype if weights._data.dtype == np.float32 else np.dtype(np.float64)
     return _wrap(np.bincount(input._data, weights._data, minlength).astype(kind))
 
@@ -102,7 +106,7 @@ def histc(input: Tensor, bins: int = 100, min: float = 0, max: float = 0) -> Ten
     _check_count(bins)
     low, high = float(min), float(max)
     if low > high:
-        raise RuntimeError("max must be larger than min")
+        raise RuntimeError(f"max must be larger than min, found {max} and {min}")
     array = input._data
     if low == high and array.size:
         low, high = float(array.min()), float(array.max())
@@ -199,7 +203,9 @@ def histogramdd(
     """
     check_tensor("input", input)
     if input._data.ndim < 2:
-        raise RuntimeError("torch.histogramdd: input tensor should have at least 2 dimensions")
+        raise RuntimeError(
+            f"torch.histogramdd: input tensor should have at least 2 dimensions, found shape {tuple(input.shape)}"
+        )
     *shape, count = input._data.shape
     if isinstance(bins, Tensor):
         raise TypeError("histogramdd(): bins must be an int or a sequence, one for each dimension, found a Tensor")
@@ -347,7 +353,9 @@ def searchsorted(
     if side not in (None, "left", "right"):
         raise RuntimeError(f"torch.searchsorted(): side can only be 'left' or 'right' but got {side}")
     if side == "left" and right:
-        raise RuntimeError("torch.searchsorted(): side and right can't be set to opposites")
+        raise RuntimeError(
+            "torch.searchsorted(): side and right can't be set to opposites, found side='left' and right=True"
+        )
     where: Any = "right" if right or side == "right" else "left"
     values = input._data if isinstance(input, Tensor) else np.asarray(input)
     sequence = sorted_sequence._data

@@ -11,9 +11,11 @@ import numpy as np
 
 from fastnn._core.devices import check_device
 from fastnn._core.dtypes import (
+    ComplexNumbersError,
     as_number,
     as_numpy_dtype,
     check_array,
+    complex128,
     default_numpy,
     dtype,
     from_numpy_dtype,
@@ -32,6 +34,9 @@ __all__ = [
     "frombuffer", "full", "full_like", "linspace", "logspace", "ones", "ones_like", "range", "scalar_tensor", "tensor",
     "vander", "zeros", "zeros_like",
 ]  # fmt: skip
+
+
+_dtype = dtype
 
 
 # -- From data ---------------------------------------------------------------------------------
@@ -53,8 +58,18 @@ def tensor(
     torch.int64
     """
     check_device(device)
-    made = _wrap(array_of(data, as_numpy_dtype(dtype)))
+    try:
+        made = _wrap(array_of(data, as_numpy_dtype(dtype)))
+    except ComplexNumbersError:
+        made = _complex_tensors().from_data(data, dtype)
     return made.requires_grad_(requires_grad) if requires_grad else made
+
+
+def _complex_tensors() -> Any:
+    # Imported on first use: few programs have complex numbers.
+    from fastnn.ops import complex_tensor
+
+    return complex_tensor
 
 
 def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
@@ -66,13 +81,22 @@ def as_tensor(data: Any, dtype: Any = None, device: Any = None) -> Tensor:
     True
     """
     check_device(device)
-    kind = as_numpy_dtype(dtype)
+    try:
+        kind = as_numpy_dtype(dtype)
+    except ComplexNumbersError:
+        kind = None
+        if not isinstance(data, Tensor):
+            data = from_numpy(data) if isinstance(data, np.ndarray) else tensor(data, dtype=dtype)
+        return data.to(dtype if isinstance(dtype, _dtype) else complex128)
     if isinstance(data, Tensor):
         return data if kind is None else data.to(from_numpy_dtype(kind))
     if isinstance(data, np.ndarray):
         shared = from_numpy(data if data.flags.aligned else data.copy())
         return shared if kind is None else shared.to(from_numpy_dtype(kind))
-    return _wrap(array_of(data, kind))
+    try:
+        return _wrap(array_of(data, kind))
+    except ComplexNumbersError:
+        return tensor(data)
 
 
 def asarray(
@@ -93,7 +117,10 @@ def asarray(
     if copy and shares:
         made = made.clone()
     if copy is False and not shares:
-        raise ValueError("can't alias the data of this object with this dtype")
+        raise ValueError(
+            "copy=False: can't alias the data of this object with this dtype, found "
+            f"{type(obj).__name__} and dtype={dtype}"
+        )
     return made.requires_grad_() if requires_grad else made
 
 
@@ -115,9 +142,12 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
     flags = ndarray.flags
     if not flags.writeable:
         warn_of_read_only("NumPy array")
-    check_array(ndarray)
     if not flags.aligned:
         _refuse_misaligned("ndarray", "ndarray.copy()")
+    try:
+        check_array(ndarray)
+    except ComplexNumbersError:
+        return _complex_tensors().wrap(ndarray)
     return _wrap(ndarray if type(ndarray) is np.ndarray else np.asarray(ndarray))
 
 
@@ -232,7 +262,10 @@ def zeros(
     >>> fastnn.zeros(2, 3).shape
     torch.Size([2, 3])
     """
-    made = _made(np.zeros(_shape_of(args, size), as_numpy_dtype(dtype, default_numpy())), requires_grad, device)
+    try:
+        made = _made(np.zeros(_shape_of(args, size), as_numpy_dtype(dtype, default_numpy())), requires_grad, device)
+    except ComplexNumbersError:
+        return _complex_tensors().filled(_shape_of(args, size), 0, dtype)
     return made if out is None else _into(out, made)
 
 
@@ -241,7 +274,10 @@ def ones(
     requires_grad: bool = False, pin_memory: bool = False, names: Any = None,
 ) -> Tensor:  # fmt: skip
     """A tensor of ones; the sizes are separate arguments or one sequence."""
-    made = _made(np.ones(_shape_of(args, size), as_numpy_dtype(dtype, default_numpy())), requires_grad, device)
+    try:
+        made = _made(np.ones(_shape_of(args, size), as_numpy_dtype(dtype, default_numpy())), requires_grad, device)
+    except ComplexNumbersError:
+        return _complex_tensors().filled(_shape_of(args, size), 1, dtype)
     return made if out is None else _into(out, made)
 
 
@@ -267,7 +303,7 @@ def _fill_dtype(value: Any, kind: Any) -> np.dtype:
 
 
 def _filled(shape: tuple[int, ...], value: Any, kind: np.dtype) -> np.ndarray:
-    return np.full(shape, as_number(_number(value), kind, True))
+    return np.full(shape, as_number(_number(value), kind))
 
 
 def full(
@@ -279,7 +315,12 @@ def full(
         raise TypeError("full(): argument 'size' must be tuple of ints, not int")
     if isinstance(fill_value, Tensor) and fill_value._data.ndim:
         raise TypeError(f"full(): fill_value must be a number, found a Tensor of shape {tuple(fill_value.shape)}")
-    array = _filled(_shape_of((size,)), fill_value, _fill_dtype(fill_value, dtype))
+    try:
+        array = _filled(_shape_of((size,)), fill_value, _fill_dtype(fill_value, dtype))
+    except TypeError as error:
+        if not isinstance(error, ComplexNumbersError) and not isinstance(fill_value, complex):
+            raise
+        return _complex_tensors().filled(_shape_of((size,)), fill_value, dtype)
     made = _made(array, requires_grad, device)
     return made if out is None else _into(out, made)
 
@@ -324,7 +365,7 @@ def arange(
     if kind.kind != "f" and not integers:
         # Computed in the type itself, as in PyTorch.
         if kind == np.int64 and int(by) == 0:
-            raise ValueError("step must be nonzero")
+            raise ValueError(f"step must be nonzero, found {by} as int64")
         first, by = int(first), int(by)
     array = np.arange(count) * by + first
     made = _made(array.astype(kind), requires_grad, device)
@@ -333,11 +374,13 @@ def arange(
 
 def _check_steps(first: Any, last: Any, by: Any) -> None:
     if by == 0:
-        raise RuntimeError("step must be nonzero")
+        raise RuntimeError(f"step must be nonzero, found {by}")
     if not (math.isfinite(first) and math.isfinite(last) and by == by):
         raise RuntimeError(f"unsupported range: {first} -> {last} by {by}")
     if (last - first) * by < 0:
-        raise RuntimeError("upper bound and larger bound inconsistent with step sign")
+        raise RuntimeError(
+            f"upper bound and larger bound inconsistent with step sign: found {first} to {last} by {by}"
+        )
 
 
 def range(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: Any = None, **options: Any) -> Tensor:
@@ -358,7 +401,7 @@ def _steps(steps: Any, *limits: Any) -> int:
         raise TypeError("steps must be an integer, found bool")
     count = operator.index(_number(steps))
     if count < 0:
-        raise RuntimeError("number of steps must be non-negative")
+        raise RuntimeError(f"number of steps must be non-negative, found {count}")
     return count
 
 
@@ -375,7 +418,7 @@ def linspace(
     count, kind = _steps(steps, start, end), as_numpy_dtype(dtype, default_numpy())
     first, last = _number(start), _number(end)
     if kind.kind in "iu" and not (math.isfinite(first) and math.isfinite(last)):
-        raise RuntimeError(f"value cannot be converted to type {kind.name} without overflow")
+        raise RuntimeError(f"value cannot be converted to type {kind.name} without overflow: found {first} and {last}")
     made = _made(_between(first, last, count, kind), requires_grad, device)
     return made if out is None else _into(out, made)
 
@@ -419,10 +462,10 @@ def vander(x: Tensor, N: int | None = None, increasing: bool = False) -> Tensor:
     if not isinstance(x, Tensor):
         raise TypeError(f"x must be a Tensor, found {type(x).__name__}")
     if x._data.ndim != 1:
-        raise RuntimeError("x must be a one-dimensional tensor.")
+        raise RuntimeError(f"x must be a one-dimensional tensor, found shape {tuple(x.shape)}.")
     count = x._data.size if N is None else N
     if count < 0:
-        raise RuntimeError("N must be non-negative.")
+        raise RuntimeError(f"N must be non-negative, found {count}.")
     x = x.to(from_numpy_dtype(promoted(x._data.dtype, np.dtype(np.int64))))
     column = x.unsqueeze(1)
     powers = cat([column.new_ones((x._data.size, min(count, 1))), column.expand(-1, max(count - 1, 0)).cumprod(1)], 1)

@@ -23,7 +23,9 @@ from fastnn.ops.joining import cat
 def _matrix(name: str, a: Any, square: bool = True) -> Tensor:
     check_tensor("input", a)
     if a._data.ndim < 2:
-        raise ShapeError(f"linalg.{name}: The input tensor A must have at least 2 dimensions.")
+        raise ShapeError(
+            f"linalg.{name}: The input tensor A must have at least 2 dimensions, found shape {tuple(a.shape)}."
+        )
     if square and a._data.shape[-1] != a._data.shape[-2]:
         raise ShapeError(
             f"linalg.{name}: A must be batches of square matrices, but they are {a._data.shape[-2]} by "
@@ -108,7 +110,10 @@ def _solution(A: Tensor, B: Tensor, left: bool, spreads: bool) -> Tensor:
     vector = B._data.ndim == 1 or (B._data.ndim == a._data.ndim - 1 and B._data.shape == a._data.shape[:-1])
     if not left:
         if vector:
-            raise RuntimeError("linalg.solve: left=False takes no vectors")
+            raise RuntimeError(
+                f"linalg.solve: left=False takes no vectors, found B of shape {tuple(B.shape)} for A of shape "
+                f"{tuple(a.shape)}"
+            )
         return _t(_solution(_t(a), _t(B), True, spreads))
     b = B.unsqueeze(-1) if vector else B
     if b._data.shape[-2] != n:
@@ -150,7 +155,10 @@ def solve_triangular(
             f"linalg.solve_triangular: Expected A and B to have the same dtype, but got {a.dtype} and {B.dtype}"
         )
     if B._data.ndim < 2:
-        raise ShapeError("linalg.solve_triangular: The input tensor B must have at least 2 dimensions.")
+        raise ShapeError(
+            "linalg.solve_triangular: The input tensor B must have at least 2 dimensions, found shape "
+            f"{tuple(B.shape)}."
+        )
     if not left:
         return _t(_triangular(_t(a), _t(B), not upper, unitriangular))
     return _triangular(a, B, upper, unitriangular)
@@ -609,7 +617,10 @@ def qr(A: Tensor, mode: str = "reduced") -> Any:
 
     def run(grads: list[Any], results: list[Tensor]) -> Tensor:
         if mode == "complete" or a._data.shape[-2] < a._data.shape[-1]:
-            raise RuntimeError("linalg.qr: there is a gradient for mode='reduced' of tall matrices only")
+            raise RuntimeError(
+                "linalg.qr: there is a gradient for mode='reduced' of tall matrices only, found "
+                f"mode={mode!r} and shape {tuple(a.shape)}"
+            )
         q, r = results
         dq = grads[0] if grads[0] is not None else _wrap(np.zeros(q._data.shape, q._data.dtype))
         dr = grads[1] if grads[1] is not None else _wrap(np.zeros(r._data.shape, r._data.dtype))

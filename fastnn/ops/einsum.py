@@ -33,7 +33,7 @@ def tensordot(a: Tensor, b: Tensor, dims: Any = 2) -> Tensor:
         first, second = [[d] if isinstance(d, int) else list(d) for d in dims]
         of_a, of_b = [dimension(d, n) for d in first], [dimension(d, m) for d in second]
     if len(of_a) != len(of_b):
-        raise RuntimeError("both dimension lists should have same length")
+        raise RuntimeError(f"both dimension lists should have same length, found {of_a} and {of_b}")
     x, y = a._data.shape, b._data.shape
     for d, e in zip(of_a, of_b, strict=True):
         if x[d] != y[e]:

@@ -91,6 +91,7 @@ __all__ = [
     "real",
     "reciprocal",
     "resolve_conj",
+    "resolve_neg",
     "round",
     "rsqrt",
     "sgn",
@@ -284,7 +285,7 @@ def polygamma(n: Any, input: Any) -> Tensor:
         n, input = input, n
     check_tensor("input", input)
     if n < 0:
-        raise RuntimeError("polygamma(n, x) does not support negative n.")
+        raise RuntimeError(f"polygamma(n, x) does not support negative n, found {n}.")
     return of_operand("Polygamma", as_floating(input), _polygamma(n), lambda g, x: g * polygamma(n + 1, x))
 
 
@@ -532,12 +533,29 @@ def conj(input: Tensor) -> Tensor:
     return input
 
 
-real = resolve_conj = conj_physical = conj
+def real(input: Tensor) -> Tensor:
+    """The tensor itself: its elements are real."""
+    return input
+
+
+def conj_physical(input: Tensor) -> Tensor:
+    """The tensor itself: its elements are real."""
+    return input
+
+
+def resolve_conj(input: Tensor) -> Tensor:
+    """The tensor itself."""
+    return input
+
+
+resolve_neg = resolve_conj
 absolute, negative, fix = abs, neg, trunc
 arccos, arccosh, arcsin, arcsinh, arctan, arctanh = acos, acosh, asin, asinh, atan, atanh
 clip = clamp
 
-_NO_FORM = ("clamp", "clip", "clone", "conj", "conj_physical", "positive", "real", "resolve_conj", "polygamma")
+_NO_FORM = (
+    "clamp", "clip", "clone", "conj", "conj_physical", "positive", "real", "resolve_conj", "resolve_neg", "polygamma",
+)  # fmt: skip
 IN_PLACE = tuple([n for n in __all__ if n not in _NO_FORM])
 FUNCTIONS_ONLY = ("real",)
 OPERATORS = {"__neg__": neg, "__abs__": abs, "__pos__": positive}

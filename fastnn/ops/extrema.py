@@ -170,7 +170,8 @@ def aminmax(input: Tensor, *, dim: int | None = None, keepdim: bool = False) -> 
     axes: Any = () if dim is None else dim
     if dim is None and input._data.size == 0:
         raise RuntimeError(
-            "aminmax(): cannot compute aminmax over an empty dimension as the operation has no identity."
+            "aminmax(): cannot compute aminmax over an empty dimension as the operation has no identity: input has "
+            f"shape {tuple(input.shape)}"
         )
     low, high = amin(input, axes, keepdim), amax(input, axes, keepdim)
     # PyTorch has one operation, which reads both.

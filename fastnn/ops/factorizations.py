@@ -121,7 +121,7 @@ def tensorinv(A: Tensor, ind: int = 2) -> Tensor:
     """
     check_tensor("A", A)
     if ind <= 0:
-        raise RuntimeError("Expected a strictly positive integer for 'ind'")
+        raise RuntimeError(f"Expected a strictly positive integer for 'ind', found {ind}")
     first, last = A._data.shape[:ind], A._data.shape[ind:]
     if math.prod(first) != math.prod(last):
         raise ShapeError(

@@ -131,7 +131,10 @@ def binomial(count: Tensor, prob: Tensor, generator: Generator | None = None) ->
         raise RuntimeError(f"Found dtype {prob.dtype} but expected {count.dtype}: count and prob must have one dtype")
     n, p = count.detach()._data, prob.detach()._data
     if not ((n >= 0) & np.isfinite(n)).all() or not ((p >= 0) & (p <= 1)).all():
-        raise ValueError("binomial() needs counts that are not negative, and probabilities in [0, 1]")
+        raise ValueError(
+            "binomial() needs counts that are not negative, and probabilities in [0, 1], found counts from "
+            f"{n.min()} to {n.max()} and probabilities from {p.min()} to {p.max()}"
+        )
     drawn = _wrap(np.asarray(_rng(generator).binomial(n.astype(np.int64), p.astype(np.float64))).astype(n.dtype))
     if not _recorded(count, prob):
         return drawn

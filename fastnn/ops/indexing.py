@@ -80,7 +80,7 @@ def _numpy_part(key: Any, indices: list[Tensor]) -> Any:
         return key
     if kind is slice:
         if key.step is not None and key.step <= 0:
-            raise ValueError("step must be greater than zero")
+            raise ValueError(f"step must be greater than zero, found {key.step}")
         if isinstance(key.start, Tensor) or isinstance(key.stop, Tensor):
             return slice(*[int(n) if isinstance(n, Tensor) else n for n in (key.start, key.stop, key.step)])
         return key
@@ -218,7 +218,7 @@ def _selected(x: Tensor, parts: tuple[Any, ...], indices: tuple[Tensor, ...]) ->
             np.add.at(full, parts, g)
         return full
 
-    return linear_map("Index", x, take, put, indices)
+    return linear_map("Index", x, take, put, indices, keeps=True)
 
 
 def _in_two_steps(x: Tensor, parts: tuple[Any, ...]) -> tuple[tuple[Any, ...], tuple[Any, ...]]:

@@ -95,7 +95,7 @@ def cat(tensors: Any, dim: int = 0) -> Tensor:
             return _joined(tensors, result, axis, [array.shape[axis] for array in arrays])
     parts = _tensors("cat", tensors)
     if not parts:
-        raise ShapeError("torch.cat(): expected a non-empty list of Tensors")
+        raise ShapeError("torch.cat(): expected a non-empty list of Tensors, found none")
     for i, t in enumerate(parts):
         if not t._data.ndim:
             raise RuntimeError(f"zero-dimensional tensor (at position {i}) cannot be concatenated")
@@ -164,7 +164,7 @@ def stack(tensors: Any, dim: int = 0) -> Tensor:
             return _stacked(tensors, np.array(arrays), 0)
     parts = _tensors("stack", tensors)
     if not parts:
-        raise RuntimeError("stack expects a non-empty TensorList")
+        raise RuntimeError("stack expects a non-empty TensorList, found none")
     shape = parts[0]._data.shape
     for i, t in enumerate(parts):
         if t._data.shape != shape:
@@ -229,7 +229,7 @@ def hstack(tensors: Any) -> Tensor:
     """Concatenate along dimension 1; vectors along dimension 0."""
     parts = [_lift_1d(t) for t in _tensors("hstack", tensors)]
     if not parts:
-        raise RuntimeError("hstack expects a non-empty TensorList")
+        raise RuntimeError("hstack expects a non-empty TensorList, found none")
     return cat(parts, 0 if parts[0]._data.ndim == 1 else 1)
 
 
@@ -311,7 +311,7 @@ def unsafe_split(tensor: Tensor, split_size: Any, dim: int = 0) -> tuple[Tensor,
 def _split(function: str, tensor: Tensor, split_size_or_sections: Any, dim: int) -> list[Tensor]:
     check_tensor("tensor", tensor)
     if not tensor._data.ndim:
-        raise RuntimeError(f"{function} expects at least a 1-dimensional tensor")
+        raise RuntimeError(f"{function} expects at least a 1-dimensional tensor, found a single number")
     axis = dimension(dim, tensor._data.ndim)
     n = tensor._data.shape[axis]
     name = "Split" if function == "split" else "UnsafeSplit"
@@ -350,7 +350,7 @@ def unsafe_chunk(input: Tensor, chunks: int, dim: int = 0) -> tuple[Tensor, ...]
 def _chunk(function: str, input: Tensor, chunks: int, dim: int) -> list[Tensor]:
     check_tensor("input", input)
     if not input._data.ndim:
-        raise RuntimeError("chunk expects at least a 1-dimensional tensor")
+        raise RuntimeError("chunk expects at least a 1-dimensional tensor, found a single number")
     chunks = whole("chunks", chunks)
     if chunks <= 0:
         raise RuntimeError(f"chunk expects `chunks` to be greater than 0, got: {chunks}")
@@ -419,7 +419,7 @@ def unbind(input: Tensor, dim: int = 0) -> tuple[Tensor, ...]:
     """The slices along a dimension, sharing memory."""
     check_tensor("input", input)
     if not input._data.ndim:
-        raise IndexError("Dimension specified as 0 but tensor has no dimensions")
+        raise IndexError(f"Dimension specified as {dim} but tensor has no dimensions")
     axis = dimension(dim, input._data.ndim)
     if not axis and _is_plain(input):
         return tuple(_plain_views(input))
@@ -471,14 +471,16 @@ def meshgrid(*tensors: Any, indexing: str | None = None) -> tuple[Tensor, ...]:
     given = tensors[0] if len(tensors) == 1 and isinstance(tensors[0], (tuple, list)) else tensors
     parts = _tensors("meshgrid", list(given))
     if not parts:
-        raise RuntimeError("meshgrid expects a non-empty TensorList")
+        raise RuntimeError("meshgrid expects a non-empty TensorList, found none")
     if indexing not in (None, "ij", "xy"):
         raise RuntimeError(f'torch.meshgrid: indexing must be one of "xy" or "ij", but received: {indexing}')
     for t in parts:
         if t._data.ndim > 1:
             raise RuntimeError(f"torch.meshgrid: Expected 0D or 1D tensor in the tensor list but got: {list(t.shape)}")
         if t._data.dtype != parts[0]._data.dtype:
-            raise RuntimeError("torch.meshgrid expects all tensors to have the same dtype")
+            raise RuntimeError(
+                f"torch.meshgrid expects all tensors to have the same dtype, found {parts[0].dtype} and {t.dtype}"
+            )
     count = len(parts)
     swap = indexing == "xy" and count > 1
     ordered = [parts[1], parts[0], *parts[2:]] if swap else parts

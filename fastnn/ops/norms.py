@@ -108,13 +108,23 @@ def vector_norm(input: Tensor, ord: Any = 2, dim: Any = None, keepdim: bool = Fa
             return add_up(a, axes, None, bool(keepdim))
         return add_up(a**order, axes, None, bool(keepdim)) ** (1 / order)
 
-    result = np.asarray(quiet(forward, x._data), x._data.dtype)
+    # Squares of float16 would overflow.
+    is_half = x._data.dtype == np.float16
+    result = np.asarray(quiet(forward, x._data.astype(np.float32) if is_half else x._data))
+    if is_half:
+        result = np.asarray(quiet(result.astype, np.float16))
     if not _recorded(x):
         return _wrap(result)
 
     kept = _kept_shape(shape, axes)
 
     def run(grad: Tensor, y: Tensor) -> tuple[Tensor | None]:
+        if not is_half:
+            return slope(grad, y, x)
+        (found,) = slope(grad.float(), y.float(), x.float())
+        return (None if found is None else found.half(),)
+
+    def slope(grad: Tensor, y: Tensor, x: Tensor) -> tuple[Tensor | None]:
         grad, y = grad.reshape(kept), y.reshape(kept)
         if order == 0:
             return (None,)
@@ -165,7 +175,9 @@ def matrix_norm(
     if not isinstance(dim, (tuple, list)) or len(dim) != 2:
         raise RuntimeError(f"linalg.matrix_norm: dim must be a 2-tuple. Got {dim}")
     if A._data.ndim < 2:
-        raise ShapeError("linalg.matrix_norm: The input tensor A must have at least 2 dimensions.")
+        raise ShapeError(
+            f"linalg.matrix_norm: The input tensor A must have at least 2 dimensions, found shape {tuple(A.shape)}."
+        )
     a, b = [dimension(d, A._data.ndim) for d in dim]
     if a == b:
         raise RuntimeError(f"linalg.matrix_norm: dims must be different. Got ({dim[0]}, {dim[1]})")

@@ -76,7 +76,10 @@ def movedim(input: Tensor, source: Any, destination: Any) -> Tensor:
     ndim = input._data.ndim
     a, b = [[d] if isinstance(d, int) else list(d) for d in (source, destination)]
     if len(a) != len(b):
-        raise RuntimeError("movedim: Invalid source or destination dims: source and destination differ in number")
+        raise RuntimeError(
+            "movedim: Invalid source or destination dims: source and destination differ in number, found "
+            f"{a} and {b}"
+        )
     from_, to = dimensions(a, ndim), dimensions(b, ndim)
     rest = [d for d in range(ndim) if d not in from_]
     for place, d in sorted(zip(to, from_, strict=True)):
@@ -134,7 +137,7 @@ def flip(input: Tensor, *given: Any, dims: Any = None) -> Tensor:
 def fliplr(input: Tensor) -> Tensor:
     """Reverse the elements along dimension 1."""
     if input._data.ndim < 2:
-        raise RuntimeError("Input must be >= 2-d.")
+        raise RuntimeError(f"Input must be >= 2-d, found shape {tuple(input.shape)}.")
     return flip(input, 1)
 
 
@@ -142,7 +145,7 @@ def fliplr(input: Tensor) -> Tensor:
 def flipud(input: Tensor) -> Tensor:
     """Reverse the elements along dimension 0."""
     if input._data.ndim < 1:
-        raise RuntimeError("Input must be >= 1-d.")
+        raise RuntimeError("Input must be >= 1-d, found a single number.")
     return flip(input, 0)
 
 
@@ -157,7 +160,7 @@ def roll(input: Tensor, shifts: Any, dims: Any = None) -> Tensor:
     steps = tuple([whole("shifts", n) for n in _pair(shifts)])
     if dims is None or dims == ():
         if len(steps) != 1:
-            raise RuntimeError("shifts and dimensions must align")
+            raise RuntimeError(f"shifts and dimensions must align: found {len(steps)} shifts and no dims")
         axes: Any = None
         forward: Any = steps[0]
         back: Any = -steps[0]

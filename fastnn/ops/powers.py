@@ -35,7 +35,9 @@ def _power_of_number(input: Tensor, exponent: Any) -> Tensor:
         return of_operand("Pow", input, lambda a: _raise(a, exponent), lambda g, x: _power_slope(g, x, exponent))
     if isinstance(exponent, int) and kind in "iub":
         if exponent < 0:
-            raise RuntimeError("Integers to negative integer powers are not allowed.")
+            raise RuntimeError(
+                f"Integers to negative integer powers are not allowed: found {input.dtype} to the power {exponent}."
+            )
         if kind != "b":
             as_number(exponent, input._data.dtype)
     common = as_operand(input, exponent)
@@ -130,6 +132,10 @@ def _pow(input: Any, exponent: Any) -> Any:
     if isinstance(input, Tensor) and (type(exponent) is int or type(exponent) is float):
         return _power_of_number(input, exponent)
     if not isinstance(exponent, (Tensor, *NUMBERS, np.ndarray)) or not isinstance(input, (Tensor, *NUMBERS)):
+        if isinstance(exponent, complex) or isinstance(input, complex):
+            from fastnn.ops import complex_tensor
+
+            return complex_tensor.binary(np.power, input, exponent)
         return NotImplemented
     if isinstance(exponent, (Tensor, np.ndarray)):
         name = "PowBackward1" if isinstance(input, Tensor) else "PowBackward2"

@@ -44,9 +44,10 @@ def _product(out: np.ndarray, a: np.ndarray, b: np.ndarray, bias: np.ndarray | N
     if a.dtype in _KERNEL_KINDS:
         kernels.gemm(out, a, b, bias)
     else:
-        np.matmul(a, b, out=out)
-        if bias is not None:
-            out += bias
+        with np.errstate(all="ignore"):
+            np.matmul(a, b, out=out)
+            if bias is not None:
+                out += bias
     return out
 
 
@@ -58,7 +59,8 @@ def _array_product(x: np.ndarray, y: np.ndarray, columns: bool) -> np.ndarray:
     if x.dtype in _KERNEL_KINDS:
         kernels.gemm(out, x, y)
     else:
-        np.matmul(x, y, out=out)
+        with np.errstate(all="ignore"):
+            np.matmul(x, y, out=out)
     return out.T if columns else out
 
 
@@ -112,7 +114,8 @@ def _bmm(a: Tensor, b: Tensor) -> Tensor:
     x, y = a._data, b._data
     out = allocation.empty((x.shape[0], x.shape[1], y.shape[2]), x.dtype)
     if x.dtype not in _KERNEL_KINDS:
-        np.matmul(x, y, out=out)
+        with np.errstate(all="ignore"):
+            np.matmul(x, y, out=out)
     elif x.shape[0] > 1 and x.shape[1] * x.shape[2] * y.shape[2] <= _SMALL:
         kernels.batched_gemm(out, x, y)
     else:
@@ -223,7 +226,10 @@ def dot(input: Tensor, tensor: Tensor) -> Tensor:
     return _dot(input, tensor)
 
 
-vdot = dot
+@named
+def vdot(input: Tensor, other: Tensor) -> Tensor:
+    """As ``dot``; of complex numbers, with the conjugates of ``input``."""
+    return dot(input, other)
 
 
 @named

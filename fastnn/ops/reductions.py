@@ -162,7 +162,9 @@ def _variance_arguments(dim: Any, unbiased: Any, correction: Any) -> tuple[Any, 
     if correction is None:
         correction = 1 if unbiased is None or unbiased else 0
     elif unbiased is not None:
-        raise TypeError("var() and std() take either unbiased or correction")
+        raise TypeError(
+            f"var() and std() take either unbiased or correction, found unbiased={unbiased} and correction={correction}"
+        )
     return dim, correction
 
 
@@ -172,7 +174,9 @@ def _variance(
     check_tensor("input", input)
     array = input._data
     if array.dtype.kind != "f":
-        raise RuntimeError(f"{name.lower()} and {name.lower()}_mean only support floating point dtypes")
+        raise RuntimeError(
+            f"{name.lower()} and {name.lower()}_mean only support floating point dtypes, found {input.dtype}"
+        )
     axes = reduced(dim, array.ndim)
     shape = array.shape
     count = math.prod([shape[d] for d in axes])

@@ -234,7 +234,7 @@ def normal(
     if not tensors and size is None:
         raise TypeError("normal() needs a tensor for mean or std, or the size of the result")
     if tensors and size is not None:
-        raise TypeError("normal() takes a size only where mean and std are numbers")
+        raise TypeError(f"normal() takes a size only where mean and std are numbers, found size={size} beside a Tensor")
     m, s = (t.detach()._data if isinstance(t, Tensor) else t for t in (mean, std))
     if np.less(s, 0).any():
         raise RuntimeError(f"normal expects all elements of std >= 0.0, found {np.min(s)}")
@@ -270,7 +270,10 @@ def bernoulli(
 
 def _trials(p: Any, shape: tuple[int, ...], generator: Generator | None) -> np.ndarray:
     if not ((np.asarray(p) >= 0) & (np.asarray(p) <= 1)).all():
-        raise RuntimeError("Expected p_in >= 0 && p_in <= 1 to be true, but got false: a probability is not in [0, 1]")
+        raise RuntimeError(
+            "Expected p_in >= 0 && p_in <= 1 to be true, but got false: the probabilities go from "
+            f"{np.min(p)} to {np.max(p)}"
+        )
     return np.asarray(_rng(generator).random(shape) < p)
 
 
@@ -284,7 +287,10 @@ def poisson(input: Tensor, generator: Generator | None = None) -> Tensor:
     try:
         counts = _rng(generator).poisson(input._data)
     except ValueError:
-        raise RuntimeError("invalid Poisson rate, expected rate to be non-negative") from None
+        raise RuntimeError(
+            f"invalid Poisson rate, expected rate to be non-negative and not too large, found {input._data.min()} to "
+            f"{input._data.max()}"
+        ) from None
     return _wrap(np.asarray(counts).astype(input._data.dtype))
 
 
@@ -328,12 +334,16 @@ def draw_categories(
         raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0): no element")
     rows = weights.reshape(-1, weights.shape[-1]).astype(np.float64)
     if not (np.isfinite(rows) & (rows >= 0)).all():
-        raise RuntimeError("probability tensor contains either `inf`, `nan` or element < 0")
+        raise RuntimeError(
+            "probability tensor contains either `inf`, `nan` or element < 0: found "
+            f"{rows[~(np.isfinite(rows) & (rows >= 0))][0]}"
+        )
     sums = np.cumsum(rows, axis=1)
     if rows.size == 0 or not (sums[:, -1] > 0).all():
         if len(rows) == 0:
             return np.zeros((*weights.shape[:-1], count), np.int64)
-        raise RuntimeError("invalid multinomial distribution (sum of probabilities <= 0)")
+        empty = int(np.argmin(sums[:, -1] > 0))
+        raise RuntimeError(f"invalid multinomial distribution (sum of probabilities <= 0): of row {empty}")
     rng = _rng(generator)
     if not replacement:
         with np.errstate(divide="ignore"):

@@ -150,9 +150,14 @@ def gather(input: Tensor, dim: int, index: Tensor, *, sparse_grad: bool = False)
 def _source(name: str, src: Any, input: Tensor, index: Tensor) -> Tensor:
     check_tensor("src", src)
     if src._data.dtype != input._data.dtype:
-        raise RuntimeError(f"{name}(): Expected self.dtype to be equal to src.dtype")
+        raise RuntimeError(
+            f"{name}(): Expected self.dtype to be equal to src.dtype, found {input.dtype} and {src.dtype}"
+        )
     if src._data.ndim != index._data.ndim and max(src._data.ndim, index._data.ndim) > 1:
-        raise ShapeError("Index tensor must have the same number of dimensions as src tensor")
+        raise ShapeError(
+            "Index tensor must have the same number of dimensions as src tensor, found shapes "
+            f"{list(index._data.shape)} and {list(src._data.shape)}"
+        )
     if any(n > m for n, m in zip(index._data.shape, src._data.shape, strict=False)):
         raise ShapeError(
             f"Expected index {list(index._data.shape)} to be no larger than src {list(src._data.shape)}"
@@ -179,7 +184,7 @@ def scatter(
     if src is None and value is None:
         raise TypeError("scatter() takes src, a Tensor, or value, a number")
     if reduce not in (None, "add", "multiply"):
-        raise RuntimeError("reduce argument must be either add or multiply.")
+        raise RuntimeError(f"reduce argument must be either add or multiply, found {reduce!r}.")
     places, _ = _places("scatter", input, dim, index)
     if src is None:
         return _scatter_number(input, places, index, value, reduce)

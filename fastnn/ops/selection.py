@@ -70,7 +70,10 @@ def index_add(input: Tensor, dim: int, index: Tensor, source: Tensor, *, alpha: 
     axis, rows = _row_index("index_add", input, dim, index)
     check_tensor("source", source)
     if source._data.dtype != input._data.dtype:
-        raise RuntimeError("index_add_(): self and source expected to have the same scalar type")
+        raise RuntimeError(
+            "index_add_(): self and source expected to have the same scalar type, found "
+            f"{input.dtype} and {source.dtype}"
+        )
     _check_rows("index_add", input, axis, rows, source)
     given, source = source, source if alpha == 1 else source * alpha
     shape = input._data.shape
@@ -112,7 +115,9 @@ def index_copy(input: Tensor, dim: int, index: Tensor, source: Tensor) -> Tensor
     axis, rows = _row_index("index_copy", input, dim, index, (np.int64,))
     check_tensor("source", source)
     if source._data.dtype != input._data.dtype:
-        raise RuntimeError("index_copy_(): self and source expected to have the same dtype")
+        raise RuntimeError(
+            f"index_copy_(): self and source expected to have the same dtype, found {input.dtype} and {source.dtype}"
+        )
     _check_rows("index_copy", input, axis, rows, source)
     result = input.clone()
     if result._data.ndim:
@@ -139,6 +144,8 @@ def index_fill(input: Tensor, dim: int, index: Tensor, value: Any) -> Tensor:
     if isinstance(value, Tensor):
         as_number(value._data.item(), input._data.dtype)
         value = value.to(input.dtype)
+    elif input._data.dtype == np.float16:
+        as_number(value, input._data.dtype)
     result = input.clone()
     _setitem(result, _key(axis, rows) if result._data.ndim else ..., value)
     return also_read(result, index)
@@ -300,7 +307,10 @@ def masked_scatter(input: Tensor, mask: Tensor, source: Tensor) -> Tensor:
     wide = _wrap(np.broadcast_to(mask._data, result._data.shape))
     count = int(wide._data.sum())
     if count > source._data.size:
-        raise RuntimeError("masked_scatter: expected self and source to have enough elements for the mask")
+        raise RuntimeError(
+            "masked_scatter: expected self and source to have enough elements for the mask, found "
+            f"{source._data.size} for {count}"
+        )
     _setitem(result, wide, source.reshape(-1)[:count])
     return also_read(result, mask)
 

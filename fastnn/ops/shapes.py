@@ -95,7 +95,11 @@ def _view(self: Tensor, *shape: Any, size: Any = None, dtype: Any = None) -> Ten
                 "view size is not compatible with input tensor's size and stride (at least one dimension spans across "
                 "two contiguous subspaces). Use .reshape(...) instead."
             )
-        result._data.flags.writeable = False
+        copied: Any = result._data
+        while isinstance(copied, np.ndarray):
+            # The owner of the memory as well, so that no part of the copy can be made writeable.
+            copied.flags.writeable = False
+            copied = copied.base
     return result
 
 
@@ -128,7 +132,10 @@ def flatten(input: Tensor, start_dim: int = 0, end_dim: int = -1) -> Tensor:
     if not shape:
         return _reshaped(input, (1,))
     if first > last:
-        raise RuntimeError("flatten() has invalid args: start_dim cannot come after end_dim")
+        raise RuntimeError(
+            "flatten() has invalid args: start_dim cannot come after end_dim, found "
+            f"{start_dim} and {end_dim} for {len(shape)} dimensions"
+        )
     if first == last:
         return input
     return _reshaped(input, (*shape[:first], math.prod(shape[first : last + 1]), *shape[last + 1 :]))
@@ -151,7 +158,7 @@ def unflatten(input: Tensor, dim: int, sizes: Any) -> Tensor:
     shape = input._data.shape
     given = (sizes,) if isinstance(sizes, int) else tuple(sizes)
     if not given:
-        raise RuntimeError("unflatten: sizes must be non-empty")
+        raise RuntimeError(f"unflatten: sizes must be non-empty, found {sizes!r}")
     known = math.prod([n for n in given if n != -1])
     fits = shape[axis] % known == 0 if -1 in given and known else known == shape[axis]
     if fits and known and given.count(-1) == 1:
@@ -291,7 +298,8 @@ def _repeated(input: Tensor, sizes: tuple[int, ...]) -> Tensor:
     extra = len(sizes) - len(shape)
     if extra < 0:
         raise RuntimeError(
-            "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor"
+            "Number of dimensions of repeat dims can not be smaller than number of dimensions of tensor: found "
+            f"repeats {list(sizes)} for shape {list(shape)}"
         )
     if any(n < 0 for n in sizes):
         raise RuntimeError(f"Trying to create tensor with negative dimension: repeats {list(sizes)}")
@@ -323,7 +331,7 @@ def repeat_interleave(input: Any, repeats: Any = None, dim: int | None = None, *
     check_tensor("input", input)
     if repeats is None:
         if input._data.ndim != 1:
-            raise RuntimeError("repeat_interleave only accept 1D vector as repeat")
+            raise RuntimeError(f"repeat_interleave only accept 1D vector as repeat, found shape {tuple(input.shape)}")
         if input._data.dtype not in (np.int32, np.int64):
             raise DTypeError(f"repeats has to be Long or Int tensor, found {input.dtype}")
         capture_state.stop("the shape of a result depends on numbers")
@@ -334,7 +342,7 @@ def repeat_interleave(input: Any, repeats: Any = None, dim: int | None = None, *
     if not isinstance(counts, (np.ndarray, list, tuple)):
         counts = whole("repeats", counts)
     if np.any(np.asarray(counts) < 0):
-        raise RuntimeError("repeats can not be negative")
+        raise RuntimeError(f"repeats can not be negative, found {np.min(counts)}")
     x = input
     if dim is None:
         x, axis = ravel(input), 0
@@ -344,7 +352,7 @@ def repeat_interleave(input: Any, repeats: Any = None, dim: int | None = None, *
         axis = dimension(dim, x._data.ndim)
     n = x._data.shape[axis]
     if np.ndim(counts) == 1 and len(counts) not in (1, n):
-        raise RuntimeError("repeats must have the same size as input along dim")
+        raise RuntimeError(f"repeats must have the same size as input along dim, {n}, found {len(counts)}")
     places = np.repeat(np.arange(n), counts)
     shape = x._data.shape
 

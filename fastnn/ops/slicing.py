@@ -31,7 +31,7 @@ def narrow(input: Tensor, dim: int, start: Any, length: int) -> Tensor:
         raise IndexError(f"Dimension out of range (expected to be in range of [-{size}, {size}], but got {first})")
     first += size if first < 0 else 0
     if length < 0:
-        raise RuntimeError("narrow(): length must be non-negative.")
+        raise RuntimeError(f"narrow(): length must be non-negative, found {length}.")
     if first + length > size:
         raise RuntimeError(f"start ({first}) + length ({length}) exceeds dimension size ({size}).")
     return sliced(input, (slice(None),) * axis + (slice(first, first + length),), "Slice")
@@ -137,7 +137,7 @@ def diag_embed(input: Tensor, offset: int = 0, dim1: int = -2, dim2: int = -1) -
 def _triangle(name: str, input: Tensor, diagonal: int, keep: Any) -> Tensor:
     check_tensor("input", input)
     if input._data.ndim < 2:
-        raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions")
+        raise RuntimeError(f"{name}: input tensor must have at least 2 dimensions, found shape {tuple(input.shape)}")
     return linear_map(name.title(), input, lambda a: keep(a, diagonal), lambda g: keep(g, diagonal))
 
 

@@ -67,7 +67,7 @@ def topk(input: Tensor, k: int, dim: int = -1, largest: bool = True, sorted: boo
     size = input._data.shape[axis] if input._data.ndim else 1
     k = whole("k", k)
     if not 0 <= k <= size:
-        raise RuntimeError("selected index k out of range")
+        raise RuntimeError(f"selected index k out of range: found {k}, expected 0 to {size}")
     if not input._data.ndim:
         return return_types.topk(input.clone(), _wrap(np.zeros((), np.int64)))
     indices = order(input._data, axis, largest).take(range(k), axis)
@@ -86,7 +86,9 @@ def kthvalue(input: Tensor, k: int, dim: int = -1, keepdim: bool = False) -> Any
     if not size:
         raise IndexError(f"kthvalue(): Expected reduction dim {axis} to have non-zero size.")
     if not 1 <= k <= size:
-        raise RuntimeError("kthvalue(): selected number k out of range for dimension " + str(dim))
+        raise RuntimeError(
+            f"kthvalue(): selected number k out of range for dimension {dim}: found {k}, expected 1 to {size}"
+        )
     return _along("kthvalue", return_types.kthvalue, input, dim, keepdim,
                   lambda a, axis: order(a, axis).take([k - 1], axis))  # fmt: skip
 
@@ -201,7 +203,7 @@ _INTERPOLATIONS = ("linear", "lower", "higher", "midpoint", "nearest")
 def _quantile(name: str, input: Tensor, q: Any, dim: Any, keepdim: bool, interpolation: str, skip_nan: bool) -> Tensor:
     check_tensor("input", input)
     if input._data.dtype not in (np.float32, np.float64):
-        raise RuntimeError(f"{name}() input tensor must be either float or double dtype")
+        raise RuntimeError(f"{name}() input tensor must be either float or double dtype, found {input.dtype}")
     if interpolation not in _INTERPOLATIONS:
         raise RuntimeError(
             f"{name}() interpolation must be one of {', '.join(_INTERPOLATIONS)}, but got {interpolation}"
@@ -210,9 +212,11 @@ def _quantile(name: str, input: Tensor, q: Any, dim: Any, keepdim: bool, interpo
         raise TypeError(f"{name}(): q must be a number or a Tensor, found {type(q).__name__}")
     values = q if isinstance(q, Tensor) else _wrap(np.asarray(q, input._data.dtype))
     if values._data.dtype != input._data.dtype:
-        raise RuntimeError(f"{name}() q tensor must be same dtype as the input tensor")
+        raise RuntimeError(
+            f"{name}() q tensor must be same dtype as the input tensor, found {values.dtype} and {input.dtype}"
+        )
     if values._data.ndim > 1:
-        raise RuntimeError(f"{name}() q must be a scalar or 1D tensor")
+        raise RuntimeError(f"{name}() q must be a scalar or 1D tensor, found shape {tuple(values.shape)}")
     probabilities = values._data
     if not ((probabilities >= 0) & (probabilities <= 1)).all():
         raise RuntimeError(f"{name}() q must be in the range [0, 1] but got {q if values is not q else q.tolist()}")
@@ -226,7 +230,7 @@ def _quantile(name: str, input: Tensor, q: Any, dim: Any, keepdim: bool, interpo
         shape_kept = tuple([1 if d == axis else n for d, n in enumerate(x._data.shape)])
     n = x._data.shape[axis]
     if not x._data.size:
-        raise RuntimeError(f"{name}() input tensor must be non-empty")
+        raise RuntimeError(f"{name}() input tensor must be non-empty, found shape {tuple(input.shape)}")
     ordered = sort(x, axis).values.movedim(axis, -1)
     missing = np.isnan(x._data).sum(axis=axis)[..., None]
     # In the dtype of the elements, as in PyTorch.

@@ -56,7 +56,7 @@ def cross(input: Tensor, other: Tensor, dim: int | None = None) -> Tensor:
     if dim is None:
         fitting = [d for d, n in enumerate(input._data.shape) if n == 3]
         if not fitting:
-            raise RuntimeError("no dimension of size 3 in input")
+            raise RuntimeError(f"no dimension of size 3 in input, found shape {tuple(input.shape)}")
         dim = fitting[0] - input._data.ndim
     a, b = [t.movedim(dim, -1) for t in (input, other)]
     if a._data.shape[-1] != 3 or b._data.shape[-1] != 3:
@@ -85,7 +85,7 @@ def cdist(x1: Tensor, x2: Tensor, p: float = 2.0, compute_mode: Any = None) -> T
             f"X1 and X2 must have the same number of columns. X1: {x1._data.shape[-1]} X2: {x2._data.shape[-1]}"
         )
     if p < 0:
-        raise RuntimeError("cdist only supports non-negative p values")
+        raise RuntimeError(f"cdist only supports non-negative p values, found {p}")
     from fastnn.ops.norms import distance
 
     if x1._data.dtype != x2._data.dtype:
@@ -105,7 +105,7 @@ def diff(
     check_tensor("input", input)
     axis = dimension(dim, input._data.ndim)
     if not input._data.ndim:
-        raise RuntimeError("diff expects input to be at least one-dimensional")
+        raise RuntimeError("diff expects input to be at least one-dimensional, found a single number")
     parts = [t for t in (prepend, input, append) if t is not None]
     x = cat(parts, axis) if len(parts) > 1 else input
     for _ in range(min(n, x._data.shape[axis])):
@@ -141,12 +141,15 @@ def gradient(input: Tensor, *, spacing: Any = None, dim: Any = None, edge_order:
     chosen = tuple(range(ndim)) if dim is None else (dim,) if isinstance(dim, int) else tuple(dim)
     axes = tuple([dimension(d, ndim) for d in chosen])
     if edge_order not in (1, 2):
-        raise RuntimeError("torch.gradient only supports edge_order=1 and edge_order=2.")
+        raise RuntimeError(f"torch.gradient only supports edge_order=1 and edge_order=2, found {edge_order}.")
     for axis in axes:
         if axes.count(axis) > 1:
             raise RuntimeError(f"dim {axis} appears multiple times in the list of dims")
         if input._data.shape[axis] < edge_order + 1:
-            raise RuntimeError("torch.gradient expected each dimension size to be at least edge_order+1")
+            raise RuntimeError(
+                "torch.gradient expected each dimension size to be at least edge_order+1: found size "
+                f"{input._data.shape[axis]} of dimension {axis} and edge_order={edge_order}"
+            )
     several = isinstance(spacing, (tuple, list))
     steps = list(spacing) if several else [1 if spacing is None else spacing] * len(axes)
     if len(steps) != len(axes):
@@ -213,7 +216,7 @@ def trapezoid(y: Tensor, x: Any = None, *, dx: Any = 1, dim: int = -1) -> Tensor
     refuse("trapezoid", y, "b")
     axis = dimension(dim, y._data.ndim)
     if not y._data.ndim:
-        raise RangeError("trapezoid() expects a tensor of one dimension or more")
+        raise RangeError("trapezoid() expects a tensor of one dimension or more, found a single number")
     if not y._data.shape[axis]:
         return y.sum(axis)
     if x is None:
@@ -304,7 +307,7 @@ def _check_weights(name: str, kinds: str, w: Any, count: int) -> None:
     if w._data.size != count:
         raise RuntimeError(f"cov(): expected {name} to have {count} elements, one per column, but got {w._data.size}")
     if (w._data < 0).any():
-        raise RuntimeError(f"cov(): {name} cannot be negative")
+        raise RuntimeError(f"cov(): {name} cannot be negative, found {w._data.min()}")
 
 
 @named

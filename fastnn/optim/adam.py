@@ -66,7 +66,9 @@ class Adam(Elementwise):
         if isinstance(lr, Tensor) and foreach and not capturable:
             raise ValueError("lr as a Tensor is not supported for capturable=False and foreach=True")
         if not (all(isinstance(beta, float) for beta in betas) or all(isinstance(beta, Tensor) for beta in betas)):
-            raise ValueError("betas must be either both floats or both Tensors")
+            raise ValueError(
+                f"betas must be either both floats or both Tensors, found {[type(beta).__name__ for beta in betas]}"
+            )
         defaults["betas"] = tuple(map(float, betas))
         super().__init__(params, defaults)
 

@@ -51,7 +51,7 @@ class Elementwise(Optimizer):
         self._repeats = self._is_repeated()
         self._check(defaults)
         if defaults.get("fused") and defaults.get("foreach"):
-            raise RuntimeError("`fused` and `foreach` cannot be `True` together.")
+            raise RuntimeError("`fused` and `foreach` cannot be `True` together, found both.")
         super().__init__(params, defaults)
 
     # -- Methods for subclasses -----------------------------------------------------------------
@@ -79,7 +79,7 @@ class Elementwise(Optimizer):
         """Raise for an invalid option."""
         lr = group.get("lr")
         if isinstance(lr, Tensor) and lr.numel() != 1:
-            raise ValueError("Tensor lr must be 1-element")
+            raise ValueError(f"Tensor lr must be 1-element, found shape {tuple(lr.shape)}")
         for name, label in _LABELS.items():
             if name in group:
                 value = group[name]
@@ -96,7 +96,7 @@ class Elementwise(Optimizer):
                 if not 0.0 <= beta < 1.0:
                     raise ValueError(f"Invalid beta parameter at index {i}: {beta}")
         if group.get("differentiable"):
-            raise ValueError("fastnn's optimizers are not differentiable")
+            raise ValueError("fastnn's optimizers are not differentiable, found differentiable=True")
 
     @classmethod
     def _is_repeated(cls) -> bool:

@@ -57,7 +57,7 @@ class LBFGS(Optimizer):
         line_search_fn: str | None = None,
     ) -> None:
         if isinstance(lr, Tensor) and lr.numel() != 1:
-            raise ValueError("Tensor lr must be 1-element")
+            raise ValueError(f"Tensor lr must be 1-element, found shape {tuple(lr.shape)}")
         if not lr >= 0.0:
             raise ValueError(f"Invalid learning rate: {lr}")
         defaults = {
@@ -67,7 +67,9 @@ class LBFGS(Optimizer):
         }  # fmt: skip
         super().__init__(params, defaults)
         if len(self.param_groups) != 1:
-            raise ValueError("LBFGS doesn't support per-parameter options (parameter groups)")
+            raise ValueError(
+                f"LBFGS doesn't support per-parameter options (parameter groups), found {len(self.param_groups)} groups"
+            )
 
     @property
     def _params(self) -> list[Tensor]:
@@ -133,7 +135,7 @@ class LBFGS(Optimizer):
             calls = 0
             if search is not None:
                 if search != "strong_wolfe":
-                    raise RuntimeError("only 'strong_wolfe' is supported")
+                    raise RuntimeError(f"only 'strong_wolfe' is supported, found line_search_fn={search!r}")
                 evaluate = self._along(closure, direction)
                 start = Point(0, loss, grad, slope)
                 best, calls = strong_wolfe(evaluate, direction, start, t, limit=max_eval - evaluations)

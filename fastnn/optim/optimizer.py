@@ -143,7 +143,7 @@ class Optimizer:
         self.param_groups = []
         groups = list(params)
         if not groups:
-            raise ValueError("optimizer got an empty parameter list")
+            raise ValueError("optimizer got an empty parameter list, expected at least one parameter")
         if not isinstance(groups[0], dict):
             groups = [{"params": groups}]
         for group in groups:
@@ -177,7 +177,8 @@ class Optimizer:
                 )
         known = {id(p) for other in self.param_groups for p in other["params"]}
         if any(id(p) in known for p in params):
-            raise ValueError("some parameters appear in more than one parameter group")
+            shapes = [tuple(p.shape) for p in params if id(p) in known]
+            raise ValueError(f"some parameters appear in more than one parameter group, found those of shapes {shapes}")
         if len({id(p) for p in params}) != len(params):
             warnings.warn(
                 "optimizer contains a parameter group with duplicate parameters, of which each takes a step as "
@@ -195,7 +196,12 @@ class Optimizer:
         if not isinstance(p, Tensor):
             raise TypeError(f"optimizer can only optimize Tensors, but one of the params is {type(p).__name__}")
         if not (p.is_leaf or getattr(p, "retains_grad", False)):
-            raise ValueError("can't optimize a non-leaf Tensor")
+            raise ValueError(f"can't optimize a non-leaf Tensor, found one of shape {tuple(p.shape)}")
+        if any(step == 0 and n > 1 for n, step in zip(p._data.shape, p._data.strides, strict=True)):
+            raise RuntimeError(
+                f"unsupported operation: elements of the parameter of shape {tuple(p.shape)} share one place in "
+                "memory, as after expand(). Please clone() the tensor before it is optimized."
+            )
 
     def zero_grad(self, set_to_none: bool = True) -> None:
         """Set the gradients of all parameters to None (which is free), or to zero."""
@@ -340,7 +346,8 @@ class Optimizer:
         for theirs, ours in zip(saved, self.param_groups, strict=True):
             if len(theirs["params"]) != len(ours["params"]):
                 raise ValueError(
-                    "loaded state dict contains a parameter group that doesn't match the size of optimizer's group"
+                    "loaded state dict contains a parameter group that doesn't match the size of optimizer's group: "
+                    f"{len(theirs['params'])} parameters, expected {len(ours['params'])}"
                 )
             param_of.update(zip(theirs["params"], ours["params"], strict=True))
             theirs["params"] = ours["params"]
@@ -395,7 +402,10 @@ def _params_of(group: dict[str, Any]) -> tuple[list[Any], list[str]]:
     if not named:
         return given, []
     if len(named) != len(given):
-        raise ValueError("all optimizer params should be with/without names. Some param names are missing")
+        raise ValueError(
+            "all optimizer params should be with/without names. Some param names are missing: "
+            f"{len(named)} of {len(given)} have one"
+        )
     return [p for _, p in named], [name for name, _ in named]
 
 

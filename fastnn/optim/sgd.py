@@ -64,7 +64,10 @@ class SGD(Elementwise):
     def _check(self, group: dict[str, Any]) -> None:
         super()._check(group)
         if group["nesterov"] and (group["momentum"] <= 0 or group["dampening"] != 0):
-            raise ValueError("Nesterov momentum requires a momentum and zero dampening")
+            raise ValueError(
+                "Nesterov momentum requires a momentum and zero dampening, found "
+                f"momentum={group['momentum']} and dampening={group['dampening']}"
+            )
 
     def _array_names(self, group: dict[str, Any]) -> tuple[str, ...]:
         return ("momentum_buffer",) if group["momentum"] else ()

@@ -106,7 +106,7 @@ class AveragedModel(nn.Module):
     ) -> None:  # fmt: skip
         super().__init__()
         if avg_fn is not None and multi_avg_fn is not None:
-            raise AssertionError("Only one of avg_fn and multi_avg_fn should be provided")
+            raise AssertionError("Only one of avg_fn and multi_avg_fn should be provided, found both")
         self.module = copy.deepcopy(model)
         self.register_buffer("n_averaged", tensor(np.array(0, np.int64)))
         self.avg_fn, self.multi_avg_fn, self.use_buffers = avg_fn, multi_avg_fn, use_buffers

@@ -302,7 +302,8 @@ class _MLP(BaseEstimator):
             )  # fmt: skip
             if len(out) < 2:
                 raise ValueError(
-                    "The validation set is too small. Increase 'validation_fraction' or the size of your dataset."
+                    "The validation set is too small. Increase 'validation_fraction' or the size of your dataset: "
+                    f"found {len(out)} of {len(target)} samples, expected at least 2."
                 )
             part = Rows(x[out], dtype, target[out], _take(weights, out))
             held_out = _HeldOut(part, y[out], _take(sample_weight, out))
@@ -480,7 +481,8 @@ class _MLP(BaseEstimator):
         Raises: ValueError for data that do not fit together, or that are not finite.
         """
         if (X_val is None) != (y_val is None):
-            raise ValueError("X_val and y_val must be given together")
+            found = "X_val" if y_val is None else "y_val"
+            raise ValueError(f"X_val and y_val must be given together, found only {found}")
         if sample_weight_val is not None and X_val is None:
             raise ValueError("sample_weight_val needs X_val and y_val")
         if X_val is not None and self.solver == "lbfgs":

@@ -322,7 +322,7 @@ def test_a_worker_lost_amid_the_rounds() -> None:
 
 def test_the_best_rounds_count() -> None:
     work, plan = repeated("gather"), replace(PLAN, rounds=5, more_rounds=3)
-    quiet, near, far = protocol.Conditions(), protocol.Conditions(0.0, 1e-7), protocol.Conditions(0.0, 4e-7)
+    quiet, low, high = protocol.Conditions(), protocol.Conditions(0.0, 1e-7), protocol.Conditions(0.0, 4e-7)
     noisy = protocol.Conditions(0.5, 1e-7)
 
     def kept(*rounds: protocol.Conditions, seconds: float = 0.0) -> list[float]:
@@ -335,11 +335,11 @@ def test_the_best_rounds_count() -> None:
         assert len(entry.conditions) == len(entry.figures["numpy"]["values"])
         return entry.figures["numpy"]["values"]
 
-    assert kept(*[near] * 5) == [0, 1, 2, 3, 4]
-    assert kept(near, noisy, near, far, near, near, near, near) == [0, 2, 5, 6, 7]
+    assert kept(*[low] * 5) == [0, 1, 2, 3, 4]
+    assert kept(low, noisy, low, high, low, low, low, low) == [0, 2, 5, 6, 7]
     # Too few of the best: those with high core-to-core latency alone, then mixed, then all, to be marked.
-    assert kept(near, near, far, far, far, far, far, noisy) == [2, 3, 4, 5, 6]
-    assert kept(near, near, near, far, near, noisy, noisy, noisy) == [0, 1, 2, 3, 4]
+    assert kept(low, low, high, high, high, high, high, noisy) == [2, 3, 4, 5, 6]
+    assert kept(low, low, low, high, low, noisy, noisy, noisy) == [0, 1, 2, 3, 4]
     assert kept(*[noisy] * 8) == [0, 1, 2, 3, 4, 5, 6, 7]
     # The time for more rounds ends after one of them.
     assert kept(*[noisy] * 8, seconds=plan.more_seconds * 0.6) == [0, 1, 2, 3, 4, 5]

@@ -39,7 +39,7 @@ def row(work: str, case: str, **libraries: Any) -> Row:
 def results(*rows: Row) -> Results:
     header = {
         "date": "2000-01-01 00:00 UTC", "cpu": "a CPU", "cores": 2, "threads": 2, "system": "Linux", "quick": True,
-        "rounds": 2, "near": 1e-7,
+        "rounds": 2, "low_latency": 1e-7,
         "libraries": {
             "fastnn": {"versions": {"fastnn": "1"}, "threads": 2, "blas": "its own"},
             "torch": {"status": "missing: torch"},

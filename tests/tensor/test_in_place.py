@@ -9,6 +9,7 @@ import pytest
 from comparison import as_array, leaf
 
 import fastnn
+from fastnn._core import dtypes
 
 READERS = {
     "mul": lambda lib, y: y * y,
@@ -456,3 +457,32 @@ def test_a_factor_that_the_dtype_cannot_hold(lib, name):
     with pytest.raises(OverflowError, match="int too big to convert"):
         operate(lib.ones(3), alpha=10**40)
     assert x.tolist() == [1.0, 1.0, 1.0]
+
+
+def test_elements_of_an_expanded_tensor_that_are_not_repeated(lib):
+    """Writing to them changes the tensor that was expanded; the others cannot be written."""
+    x = lib.zeros(3, 1)
+    wide = x.expand(3, 3)
+    wide[:, 1] = lib.tensor([1.0, 2.0, 3.0])
+    wide[0:1, 0].add_(4)
+    wide.diagonal()[2:].neg_()
+    assert x.flatten().tolist() == [5.0, 2.0, -3.0]
+    for write in (lambda: wide.add_(1), lambda: wide[0].mul_(2), lambda: wide.__setitem__(0, 1.0)):
+        with pytest.raises(RuntimeError):
+            write()
+    weight = lib.ones(3, requires_grad=True)
+    made = lib.ones(3, 1) * 2
+    made.expand(3, 2)[:, 1].mul_(weight)
+    (made[:, 0] * lib.tensor([1.0, 2.0, 3.0])).sum().backward()
+    assert weight.grad.tolist() == [2.0, 4.0, 6.0]
+
+
+def test_memory_that_is_read_only_stays_so(monkeypatch):
+    array = np.ones((3, 1), np.float32)
+    array.flags.writeable = False
+    monkeypatch.setattr(dtypes, "_told", {"NumPy array"})
+    x = fastnn.from_numpy(array)
+    copied = fastnn.from_numpy(np.asfortranarray(np.ones((2, 3)))).view(-1)
+    for part in (x.expand(3, 3)[:, 1], copied.unsqueeze(1).expand(6, 2)[:, 0]):
+        with pytest.raises(RuntimeError, match="read-only"):
+            part.zero_()

@@ -90,11 +90,6 @@ def test_dtypes_that_no_tensor_has(lib, data):
         lib.tensor(data)
 
 
-def test_complex_numbers_are_refused():
-    with pytest.raises(TypeError, match="complex128"):
-        fastnn.tensor([1j])
-
-
 def test_ragged_data(lib):
     with pytest.raises(ValueError):  # noqa: PT011 the texts differ
         lib.tensor([[1], [2, 3]])

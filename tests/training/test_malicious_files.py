@@ -135,10 +135,9 @@ def test_truth_values_are_true_or_false():
     assert found.numpy().view(np.uint8).tolist() == [0, 1, 1, 1]
 
 
-@pytest.mark.parametrize("kind", ["BFloat16Storage", "ComplexFloatStorage"])
-def test_numbers_that_fastnn_has_not(kind):
-    pickled = rebuilt(0, (4,), (1,)).replace(b"FloatStorage", kind.encode())
-    with pytest.raises(TypeError, match=r"float16|complex64"):
+def test_numbers_that_fastnn_has_not():
+    pickled = rebuilt(0, (4,), (1,)).replace(b"FloatStorage", b"BFloat16Storage")
+    with pytest.raises(TypeError, match="bfloat16"):
         fastnn.load(zipped(pickled, r0=bytes(8)))
 
 

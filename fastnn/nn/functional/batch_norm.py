@@ -133,7 +133,11 @@ def batch_norm_activation(
     if running_var is not None:
         _check_vector("running_var", running_var, x, columns)
     if (running_mean is None) != (running_var is None) or (running_mean is None and not training):
-        raise RuntimeError("running_mean and running_var must be defined in evaluation mode, and always both or none")
+        given = [n for n, v in (("running_mean", running_mean), ("running_var", running_var)) if v is not None]
+        raise RuntimeError(
+            "running_mean and running_var must be defined in evaluation mode, and always both or none: found "
+            f"{given[0] if given else 'neither'} with training={training}"
+        )
     operands: tuple[Tensor, ...] = (input,)
     if weight is not None:
         _check_vector("weight", weight, x, columns)
@@ -200,7 +204,7 @@ def _batch_norm_channels(input: Tensor, training: bool, p: float, *arguments: An
     if ndim < 2:
         raise ShapeError(f"Expected input with at least 2 dimensions, found shape {tuple(shape)}")
     if p:
-        raise ValueError("dropout is fused with batch normalisation for two dimensions only")
+        raise ValueError(f"dropout is fused with batch normalisation for two dimensions only, found {ndim}")
     if training and shape[0] * math.prod(shape[2:]) == 1:
         raise ValueError(f"Expected more than 1 value per channel when training, got input size {input.shape}")
     moved = input.permute(0, *range(2, ndim), 1)

@@ -171,7 +171,7 @@ def cross_entropy(
     _check_scores(input, target)
     shape = input._data.shape
     if not shape:
-        raise RangeError("input must have 1 dimension or more, found none")
+        raise RangeError("input must have 1 dimension or more, found a single number")
     if label_smoothing and not 0.0 <= label_smoothing <= 1.0:
         raise RuntimeError(f"label_smoothing must be between 0.0 and 1.0. Got: {label_smoothing}")
     if weight is not None:
@@ -320,7 +320,7 @@ def nll_loss(
     _check_scores(input, target)
     shape = input._data.shape
     if not shape:
-        raise ShapeError("input must have 1 dimension or more, found none")
+        raise ShapeError("input must have 1 dimension or more, found a single number")
     if weight is not None:
         _check_weight(weight, input, shape[1] if len(shape) > 1 else shape[0])
     ignore_index = _index("ignore_index", ignore_index)
@@ -383,7 +383,7 @@ def multi_margin_loss(
     if weight is not None:
         _check_tensors(weight=weight)
         if weight._data.ndim != 1:
-            raise ShapeError("weight must be one-dimensional")
+            raise ShapeError(f"weight must be one-dimensional, found shape {tuple(weight.shape)}")
         _check_weight(weight, input, shape[-1])
     rows = input if len(shape) == 2 else input.unsqueeze(0)
     count, classes = rows._data.shape

@@ -40,7 +40,7 @@ def _dropped(
     _check_floating(name, input)
     x = _contiguous(input._data)
     if channels and x.ndim < 2:
-        raise RuntimeError("Feature dropout requires at least 2 dimensions in the input")
+        raise RuntimeError(f"Feature dropout requires at least 2 dimensions in the input, found shape {tuple(x.shape)}")
     width = int(np.prod(x.shape[2:])) if channels else 1
     state, out, p = default_generator().kernel_state(), allocation.empty_like(x), float(p)
     try:

@@ -170,7 +170,7 @@ def embedding_bag(
     _check_indices(input)
     _check_floating("embedding_bag", weight)
     if mode not in ("sum", "mean", "max"):
-        raise ValueError("mode has to be one of sum, mean or max")
+        raise ValueError(f"mode has to be one of sum, mean or max, found {mode!r}")
     if per_sample_weights is not None:
         if mode != "sum":
             raise NotImplementedError(
@@ -183,9 +183,9 @@ def embedding_bag(
                 f"have the same shape as the input ({tuple(input.shape)})"
             )
     if mode == "max" and scale_grad_by_freq:
-        raise ValueError("max mode does not support scaling the gradient by the frequency")
+        raise ValueError("max mode does not support scaling the gradient by the frequency: scale_grad_by_freq is True")
     if mode == "max" and sparse:
-        raise ValueError("max mode does not support sparse weights")
+        raise ValueError("max mode does not support sparse weights: sparse is True")
     positions, counted = _bags(input, offsets, include_last_offset)
     rows = weight._data.shape[0]
     padding = _padding_row(padding_idx, rows)
@@ -236,7 +236,7 @@ def _bags(input: Tensor, offsets: Tensor | None, include_last: bool) -> tuple[np
         raise ValueError("offsets has to be a 1D Tensor but got None")
     _check_tensor("offsets", offsets)
     if offsets._data.ndim != 1:
-        raise ValueError("offsets has to be a 1D Tensor")
+        raise ValueError(f"offsets has to be a 1D Tensor, found shape {tuple(offsets.shape)}")
     starts = offsets._data.astype(np.int64)
     if starts.size and starts[0] != 0:
         raise RuntimeError(
@@ -249,7 +249,7 @@ def _bags(input: Tensor, offsets: Tensor | None, include_last: bool) -> tuple[np
     starts = starts[: ends.size]
     lengths = ends - starts
     if lengths.size and lengths.min() < 0:
-        raise RuntimeError("offsets have to grow from bag to bag")
+        raise RuntimeError(f"offsets have to grow from bag to bag, found {offsets.tolist()}")
     steps = np.arange(lengths.max(initial=0))
     counted = steps < lengths[:, None]
     return np.where(counted, starts[:, None] + steps, 0), counted
@@ -273,13 +273,16 @@ def one_hot(tensor: Tensor, num_classes: int = -1) -> Tensor:
         raise DTypeError(f"one_hot is only applicable to index tensor of type LongTensor, found {tensor.dtype}")
     if num_classes == -1:
         if not data.size:
-            raise RuntimeError("Can not infer total number of classes from empty tensor.")
+            raise RuntimeError(
+                f"Can not infer total number of classes from empty tensor: found shape {tuple(data.shape)} and "
+                "num_classes=-1."
+            )
         capture_state.stop("the shape of a result depends on numbers")
         num_classes = int(data.max()) + 1
     elif num_classes < 1 and (data.size or num_classes < 0):
         raise RuntimeError(f"num_classes should be positive, found {num_classes}")
     if data.size and data.min() < 0:
-        raise RuntimeError("Class values must be non-negative.")
+        raise RuntimeError(f"Class values must be non-negative, found {data.min()}.")
     if data.size and data.max() >= num_classes:
         raise RuntimeError(f"Class values must be smaller than num_classes, found {data.max()} for {num_classes}")
     result = np.zeros((*data.shape, num_classes), np.int64)

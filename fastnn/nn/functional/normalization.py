@@ -182,7 +182,11 @@ def instance_norm(
     shape = input._data.shape
     if not use_input_stats:
         if running_mean is None or running_var is None:
-            raise RuntimeError("Expected running_mean and running_var to be defined when use_input_stats is false")
+            missing = "running_mean" if running_mean is None else "running_var"
+            raise RuntimeError(
+                "Expected running_mean and running_var to be defined when use_input_stats is false: "
+                f"{missing} is None"
+            )
         return batch_norm(input, running_mean, running_var, weight, bias, False, momentum, eps)
     positions = math.prod(shape[2:])
     if positions == 1:

@@ -92,7 +92,7 @@ def pad(input: Tensor, pad: Sequence[int], mode: str = "constant", value: float 
     sizes = [whole("pad", n) for n in pad]
     ndim = input._data.ndim
     if len(sizes) % 2:
-        raise RuntimeError("Padding length must be divisible by 2")
+        raise RuntimeError(f"Padding length must be divisible by 2, found pad={tuple(sizes)}")
     if len(sizes) > 2 * ndim:
         raise RuntimeError(
             f"Padding length should be less than or equal to two times the input dimension but got padding length "
@@ -155,7 +155,9 @@ def _constant_pad(input: Tensor, pairs: list[tuple[int, int]], value: float) -> 
     data = input._data
     shape = [n + before + after for n, (before, after) in zip(data.shape, pairs, strict=True)]
     if any(n < 0 for n in shape):
-        raise RuntimeError(f"The input size {list(data.shape)}, plus negative padding, resulted in a negative size")
+        raise RuntimeError(
+            f"The input size {list(data.shape)}, plus negative padding, resulted in a negative size: {shape}"
+        )
     result = np.full(shape, as_number(float(value), data.dtype))
     inner, outer = [], []
     for n, (before, after) in zip(data.shape, pairs, strict=True):

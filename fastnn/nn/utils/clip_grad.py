@@ -14,6 +14,8 @@ from fastnn import kernels
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.nn.parameter import Parameter
 
+# The kernels sum float32 and float64.
+_WIDER = {"e": np.float32}
 _KERNEL_NORMS = (1.0, 2.0, math.inf)
 _LARGEST = float(np.finfo(np.float32).max)
 
@@ -51,7 +53,7 @@ def _flat_runs(owners: list[Tensor | None], grads: list[Tensor]) -> list[np.ndar
 def _norm(runs: list[np.ndarray], grads: list[Tensor], p: float, largest: float) -> float:
     """The p-norm over all arrays together, in float64; infinite if the sum of the powers is above ``largest``."""
     if p in _KERNEL_NORMS and all(a.dtype.kind == "f" for a in runs):
-        powers = [kernels.power_sum(np.ascontiguousarray(a), p) for a in runs]
+        powers = [kernels.power_sum(np.ascontiguousarray(a, _WIDER.get(a.dtype.char)), p) for a in runs]
         if math.isinf(p):
             return float(np.max(powers))
         total = sum(powers)
@@ -165,7 +167,7 @@ def _scale(owners: list[Tensor | None], grads: list[Tensor], max_norm: float, no
     if factor >= 1:
         return
     for run in _flat_runs(owners, grads):
-        if run.dtype.kind == "f" and run.flags.carray:
+        if run.dtype.char in "fd" and run.flags.carray:
             kernels.scale(run, factor)
         else:
             with np.errstate(all="ignore"):

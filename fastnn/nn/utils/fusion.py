@@ -26,9 +26,15 @@ def fuse_linear_bn_weights(
 def fuse_linear_bn_eval(linear: Any, bn: Any) -> Any:
     """A Linear equivalent to ``linear`` followed by ``bn``, both in evaluation mode."""
     if linear.training or bn.training:
-        raise AssertionError("Fusion only for eval!")
+        raise AssertionError(
+            "Fusion only for eval! linear and bn must be in evaluation mode, found training="
+            f"{linear.training} and {bn.training}"
+        )
     if bn.num_features not in (linear.out_features, 1):
-        raise AssertionError("To fuse, linear.out_features == bn.num_features or bn.num_features == 1")
+        raise AssertionError(
+            "To fuse, linear.out_features == bn.num_features or bn.num_features == 1, found "
+            f"{linear.out_features} and {bn.num_features}"
+        )
     fused = copy.deepcopy(linear)
     ones = np.ones(bn.num_features, linear.weight._data.dtype)
     fused.weight, fused.bias = fuse_linear_bn_weights(

@@ -176,7 +176,8 @@ def register_parametrization(
             if not isinstance(after, Tensor) or after.shape != before.shape or after.dtype != before.dtype:
                 raise ValueError(
                     "Registering a parametrization may not change the dtype or shape of the tensor, unless `unsafe` "
-                    "flag is enabled."
+                    f"flag is enabled: {tensor_name} has {before.dtype} and shape {tuple(before.shape)}, found "
+                    + (f"{after.dtype} and {tuple(after.shape)}" if isinstance(after, Tensor) else type(after).__name__)
                 )
         held.append(parametrization)
         held.unsafe |= unsafe

@@ -119,7 +119,10 @@ class BasePruningMethod(ABC):
         if importance_scores is None:
             importance_scores = t
         elif importance_scores.shape != t.shape:
-            raise AssertionError("importance_scores should have the same shape as tensor t")
+            raise AssertionError(
+                "importance_scores should have the same shape as tensor t: expected "
+                f"{tuple(t.shape)}, found {tuple(importance_scores.shape)}"
+            )
         return t * self.compute_mask(importance_scores, ones_like(t) if default_mask is None else default_mask)
 
     def remove(self, module: Module) -> None:
@@ -446,11 +449,13 @@ def global_unstructured(
     Raises: TypeError for other parameters and methods.
     """
     if not isinstance(parameters, Iterable):
-        raise TypeError("global_unstructured(): parameters is not an Iterable")
+        raise TypeError(f"global_unstructured(): parameters is not an Iterable, found {type(parameters).__name__}")
     pairs = list(parameters)
     scores = {} if importance_scores is None else importance_scores
     if not isinstance(scores, dict):
-        raise TypeError("global_unstructured(): importance_scores must be of type dict")
+        raise TypeError(
+            f"global_unstructured(): importance_scores must be of type dict, found {type(scores).__name__}"
+        )
     numbers_of = cat([scores.get((m, n), getattr(m, n)).detach().reshape(-1) for m, n in pairs])
     masks = cat([getattr(m, f"{n}_mask", ones_like(getattr(m, n))).detach().reshape(-1) for m, n in pairs])
     method = pruning_method(**kwargs)

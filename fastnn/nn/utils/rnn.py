@@ -141,7 +141,7 @@ def pad_sequence(
         raise ValueError(f"padding_side must be 'left' or 'right', found {padding_side!r}")
     sequences = list(sequences)
     if not sequences:
-        raise RuntimeError("received an empty list of sequences")
+        raise RuntimeError("received an empty list of sequences, expected at least one")
     rows = cat(sequences)
     lengths = np.array([len(sequence) for sequence in sequences])
     time, start = np.arange(lengths.max()), np.cumsum(lengths) - lengths
@@ -188,7 +188,8 @@ def pack_padded_sequence(
         )
     if not batch or sizes.min() <= 0:
         raise RuntimeError(
-            "Length of all samples has to be greater than 0, but found an element in 'lengths' that is <= 0"
+            "Length of all samples has to be greater than 0, but found an element in 'lengths' that is <= 0: "
+            f"{sizes.tolist()}"
         )
     if sizes.max() > steps:
         raise ValueError(f"lengths must be at most {steps}, the padded length, found {sizes.max()}")
@@ -199,7 +200,8 @@ def pack_padded_sequence(
     elif (np.diff(sizes) > 0).any():
         raise RuntimeError(
             "`lengths` array must be sorted in decreasing order when `enforce_sorted` is True. You can pass "
-            "`enforce_sorted=False` to pack_padded_sequence and/or pack_sequence to sidestep this requirement"
+            "`enforce_sorted=False` to pack_padded_sequence and/or pack_sequence to sidestep this requirement. Found "
+            f"{sizes.tolist()}"
         )
     present = np.arange(sizes[0])[:, None] < sizes
     rows = padded.reshape(steps * batch, *padded.shape[2:]).index_select(0, _wrap(np.flatnonzero(present)))

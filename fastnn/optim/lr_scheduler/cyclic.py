@@ -27,7 +27,10 @@ class _WithMomentum(LRScheduler):
         """Store the range of the momentum, which starts at its largest value."""
         defaults = self.optimizer.defaults
         if "momentum" not in defaults and "betas" not in defaults:
-            raise ValueError("optimizer must support momentum or beta1 with `cycle_momentum` option enabled")
+            raise ValueError(
+                "optimizer must support momentum or beta1 with `cycle_momentum` option enabled, found "
+                f"{type(self.optimizer).__name__}"
+            )
         self.use_beta1 = "betas" in defaults
         bases = per_group("base_momentum", self.optimizer, base)
         maxima = per_group("max_momentum", self.optimizer, largest)
@@ -158,7 +161,7 @@ class CyclicLR(_WithMomentum):
         self.total_size = up + down
         self.step_ratio = up / self.total_size
         if scale_fn is None and mode not in _MODES:
-            raise ValueError(f"mode {mode!r} is invalid and scale_fn is None")
+            raise ValueError(f"mode {mode!r} is invalid and scale_fn is None: expected one of {', '.join(_MODES)}")
         self.mode, self.gamma = mode, gamma
         self._scale_fn_custom: Any = scale_fn
         self.scale_mode = scale_mode if scale_fn is not None else _MODES[mode][1]
@@ -242,7 +245,10 @@ class OneCycleLR(_WithMomentum):
         elif epochs is not None and steps_per_epoch is not None:
             self.total_steps = self._count("epochs", epochs) * self._count("steps_per_epoch", steps_per_epoch)
         else:
-            raise ValueError("You must define either total_steps OR (epochs AND steps_per_epoch)")
+            raise ValueError(
+                "You must define either total_steps OR (epochs AND steps_per_epoch), found "
+                f"epochs={epochs} and steps_per_epoch={steps_per_epoch}"
+            )
         if pct_start < 0 or pct_start > 1 or not isinstance(pct_start, float):
             raise ValueError(f"Expected float between 0 and 1 pct_start, but got {pct_start}")
         if anneal_strategy not in _STRATEGIES:

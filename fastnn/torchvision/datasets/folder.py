@@ -41,7 +41,10 @@ class DatasetFolder(VisionDataset):
     ) -> None:
         super().__init__(root, transform=transform, target_transform=target_transform)
         if (extensions is None) == (is_valid_file is None):
-            raise ValueError("Both extensions and is_valid_file cannot be None or not None at the same time")
+            raise ValueError(
+                "Both extensions and is_valid_file cannot be None or not None at the same time: found "
+                f"{'neither' if extensions is None else 'both'}"
+            )
         endings = tuple(e.lower() for e in extensions or ())
         valid = is_valid_file or (lambda path: path.lower().endswith(endings))
         folder = str(self.root)

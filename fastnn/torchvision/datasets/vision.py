@@ -53,7 +53,7 @@ class VisionDataset(Dataset[Any]):
     ) -> None:
         self.root = os.path.expanduser(root) if isinstance(root, str) else root
         if transforms is not None and (transform is not None or target_transform is not None):
-            raise ValueError("Only transforms or transform/target_transform can be passed as argument")
+            raise ValueError("Only transforms or transform/target_transform can be passed as argument, found both")
         self.transform, self.target_transform = transform, target_transform
         if transform is not None or target_transform is not None:
             transforms = StandardTransform(transform, target_transform)

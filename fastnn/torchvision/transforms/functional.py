@@ -220,7 +220,7 @@ def pad(img: Any, padding: int | Sequence[int], fill: float = 0, padding_mode: s
     if len(sides) not in (1, 2, 4):
         raise ValueError(f"Padding must be an int or a 1, 2, or 4 element tuple, not a {len(sides)} element tuple")
     if padding_mode not in ("constant", "edge", "reflect", "symmetric"):
-        raise ValueError("Padding mode should be either constant, edge, reflect or symmetric")
+        raise ValueError(f"Padding mode should be either constant, edge, reflect or symmetric, found {padding_mode!r}")
     left, top, right, bottom = {1: sides * 4, 2: sides * 2, 4: sides}[len(sides)]
     options: dict[str, Any] = {"constant_values": fill} if padding_mode == "constant" else {}
 

@@ -23,10 +23,10 @@ def _integer(low: int, high: int) -> int:
 def _angles(name: str, value: float | Sequence[float]) -> tuple[float, ...]:
     if isinstance(value, (int, float)):
         if value < 0:
-            raise ValueError(f"If {name} is a single number, it must be positive.")
+            raise ValueError(f"If {name} is a single number, it must be positive, found {value}.")
         return (-float(value), float(value))
     if len(value) < 2:
-        raise ValueError(f"{name} should be a sequence of length 2.")
+        raise ValueError(f"{name} should be a sequence of length 2, found {value}.")
     return tuple(float(v) for v in value)
 
 
@@ -143,9 +143,9 @@ class RandomAffine(Module):
     ) -> None:
         super().__init__()
         if translate is not None and not all(0 <= t <= 1 for t in translate):
-            raise ValueError("translation values should be between 0 and 1")
+            raise ValueError(f"translation values should be between 0 and 1, found {translate}")
         if scale is not None and not all(s > 0 for s in scale):
-            raise ValueError("scale values should be positive")
+            raise ValueError(f"scale values should be positive, found {scale}")
         self.degrees, self.translate, self.scale = _angles("degrees", degrees), translate, scale
         self.shear = None if shear is None else _angles("shear", shear)
         self.interpolation, self.fill, self.center = interpolation, fill, center
@@ -191,13 +191,15 @@ class RandomErasing(Module):
     ) -> None:
         super().__init__()
         if not isinstance(value, (int, float, str, tuple, list)):
-            raise TypeError("Argument value should be either a number or str or a sequence")
+            raise TypeError(
+                f"Argument value should be either a number or str or a sequence, found {type(value).__name__}"
+            )
         if isinstance(value, str) and value != "random":
-            raise ValueError("If value is str, it should be 'random'")
+            raise ValueError(f"If value is str, it should be 'random', found {value!r}")
         if scale[0] < 0 or scale[1] > 1:
-            raise ValueError("Scale should be between 0 and 1")
+            raise ValueError(f"Scale should be between 0 and 1, found {scale}")
         if not 0 <= p <= 1:
-            raise ValueError("Random erasing probability should be between 0 and 1")
+            raise ValueError(f"Random erasing probability should be between 0 and 1, found {p}")
         self.p, self.scale, self.ratio, self.value, self.inplace = p, scale, ratio, value, inplace
 
     def forward(self, img: Tensor) -> Tensor:

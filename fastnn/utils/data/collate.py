@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._autograd.engine import Node
-from fastnn._core.dtypes import check_array, promoted, warn_of_read_only
+from fastnn._core.dtypes import check_array, float64, promoted, warn_of_read_only
 from fastnn._core.errors import ShapeError
 from fastnn._tensor.sequences import array_of
 from fastnn._tensor.tensor import Tensor, _recorded, _wrap
@@ -50,7 +50,9 @@ def default_collate(batch: Sequence[Any]) -> Any:
     if isinstance(first, np.ndarray):
         return _stack([item._data if isinstance(item, Tensor) else np.asarray(item) for item in batch], True)
     if isinstance(first, float):
-        return _wrap(np.array(batch, np.float64))
+        if all(isinstance(item, (int, float)) for item in batch):
+            return _wrap(np.array(batch, np.float64))
+        return tensor(list(batch), dtype=float64)
     if isinstance(first, int):
         return tensor(list(batch))
     if isinstance(first, (str, bytes)):
@@ -90,7 +92,10 @@ def default_convert(data: Any) -> Any:
 
 def _columns(batch: Sequence[Sequence[Any]]) -> list[Any]:
     if any(len(item) != len(batch[0]) for item in batch):
-        raise RuntimeError("each element in list of batch should be of equal size")
+        raise RuntimeError(
+            "each element in list of batch should be of equal size, found sizes "
+            f"{sorted({len(item) for item in batch})}"
+        )
     return [default_collate(column) for column in zip(*batch, strict=True)]
 
 

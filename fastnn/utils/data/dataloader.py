@@ -200,11 +200,12 @@ class DataLoader(Generic[T_co]):
         if self._iterable:
             _check_iterable(shuffle, sampler, batch_sampler)
         if sampler is not None and shuffle:
-            raise ValueError("sampler option is mutually exclusive with shuffle")
+            raise ValueError("sampler option is mutually exclusive with shuffle, found both")
         if batch_sampler is not None:
             if batch_size != 1 or shuffle or sampler is not None or drop_last:
                 raise ValueError(
-                    "batch_sampler option is mutually exclusive with batch_size, shuffle, sampler, and drop_last"
+                    "batch_sampler option is mutually exclusive with batch_size, shuffle, sampler, and drop_last, "
+                    f"found batch_size={batch_size}, shuffle={shuffle}, sampler={sampler}, drop_last={drop_last}"
                 )
             batch_size, drop_last = None, False
         elif batch_size is None and drop_last:
@@ -326,7 +327,7 @@ def _check_workers(count: int, timeout: float, context: Any, prefetch: int | Non
     if prefetch is not None and prefetch < 0:
         raise ValueError(f"prefetch_factor option should be non-negative, found {prefetch}")
     if persistent and count == 0:
-        raise ValueError("persistent_workers option needs num_workers > 0")
+        raise ValueError("persistent_workers option needs num_workers > 0, found num_workers=0")
     if context is not None and count == 0:
         raise ValueError(f"multiprocessing_context needs num_workers > 0, found {context!r} with num_workers=0")
 

@@ -62,7 +62,7 @@ class TensorDataset(Dataset[tuple[Tensor, ...]]):
 
     def __init__(self, *tensors: Tensor) -> None:
         if not tensors:
-            raise IndexError("TensorDataset needs at least one tensor")
+            raise IndexError("TensorDataset needs at least one tensor, found none")
         for t in tensors:
             if not isinstance(t, Tensor):
                 raise NoTensorError(f"TensorDataset takes Tensors, found {type(t).__name__}")
@@ -187,7 +187,9 @@ class ConcatDataset(Dataset[T_co]):
         if not self.datasets:
             raise MismatchError("datasets should not be an empty iterable")
         if any(isinstance(d, IterableDataset) for d in self.datasets):
-            raise MismatchError("ConcatDataset does not support IterableDataset")
+            raise MismatchError(
+                f"ConcatDataset does not support IterableDataset, found {[type(d).__name__ for d in self.datasets]}"
+            )
         self.cumulative_sizes = list(itertools.accumulate(len(d) for d in self.datasets))
 
     def __len__(self) -> int:
@@ -196,7 +198,8 @@ class ConcatDataset(Dataset[T_co]):
     def __getitem__(self, index: int) -> Any:
         if index < 0:
             if -index > len(self):
-                raise ValueError("absolute value of index should not exceed dataset length")
+                size = len(self)
+                raise ValueError(f"absolute value of index should not exceed dataset length, {size}, found {index}")
             index += len(self)
         elif index >= len(self):
             raise IndexError(f"index {index} is out of range for {len(self)} items")
@@ -257,9 +260,11 @@ class StackDataset(Dataset[Any]):
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if args and kwargs:
-            raise ValueError("Supported either ``tuple``- (via ``args``) or``dict``- (via ``kwargs``) like input")
+            raise ValueError(
+                "Supported either ``tuple``- (via ``args``) or``dict``- (via ``kwargs``) like input, found both"
+            )
         if not args and not kwargs:
-            raise ValueError("At least one dataset should be passed")
+            raise ValueError("At least one dataset should be passed, found none")
         self.datasets = args or kwargs
         lengths = {len(d) for d in (args or kwargs.values())}
         if len(lengths) > 1:
@@ -309,7 +314,7 @@ def random_split(
         size = len(dataset)
         for i, fraction in enumerate(counts):
             if not 0 <= fraction <= 1:
-                raise ValueError(f"Fraction at index {i} is not between 0 and 1")
+                raise ValueError(f"Fraction at index {i} is not between 0 and 1, found {fraction}")
         counts = [math.floor(size * fraction) for fraction in counts]
         for i in range(size - sum(counts)):
             counts[i % len(counts)] += 1
@@ -318,7 +323,10 @@ def random_split(
                 message = f"Length of split at index {i} is 0. This might result in an empty dataset."
                 warnings.warn(message, stacklevel=2)
     if sum(counts) != len(dataset):
-        raise ValueError("Sum of input lengths does not equal the length of the input dataset!")
+        raise ValueError(
+            "Sum of input lengths does not equal the length of the input dataset! Found "
+            f"{sum(counts)}, expected {len(dataset)}"
+        )
     if generator is not None and not isinstance(generator, Generator):
         raise TypeError(f"generator must be a Generator or None, found {type(generator).__name__}")
     order = (generator or default_generator()).permutation(len(dataset)).tolist()

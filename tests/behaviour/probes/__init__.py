@@ -12,15 +12,16 @@ remaining differences with their reasons.
 
 from __future__ import annotations
 
-from probes import elementwise, gradients, indexing, networks, reductions, tensors, training
+from probes import complex_numbers, elementwise, gradients, indexing, networks, programs, reductions, tensors, training
 from probes.outcome import agrees, outcome
 
-MODULES = (elementwise, reductions, indexing, tensors, gradients, networks, training)
+MODULES = (elementwise, reductions, indexing, tensors, gradients, networks, training, programs, complex_numbers)
 GROUPS: dict[str, list[str]] = {}
 # A probe made by two tables is kept once.
 _seen: set[str] = set()
 for _module in MODULES:
     for _name, _probes in _module.GROUPS.items():
+        assert _name not in GROUPS, _name
         GROUPS[_name] = [p for p in dict.fromkeys(_probes) if p not in _seen]
         _seen.update(_probes)
 

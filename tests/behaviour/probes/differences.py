@@ -14,8 +14,8 @@ ROUNDING = (
 DIFFERENCES: tuple[tuple[str, tuple[str, ...]], ...] = (
     # -- Missing features
     (
-        "No tensor has the dtypes bfloat16, complex64 and complex128.",
-        (r"bfloat16", r"c8", r"torch\.tensor\(1j\)", r"torch\.complex"),
+        "No tensor has the dtype bfloat16.",
+        (r"bfloat16",),
     ),
     (
         "Normalizations take parameters of the dtype of the input, or of float32 for float16, and `instance_norm` no "
@@ -66,6 +66,10 @@ DIFFERENCES: tuple[tuple[str, tuple[str, ...]], ...] = (
     (
         "`resize_` takes the elements in the order of their indices, also of a view and of memory that is NumPy's.",
         (r"\.resize_\(2\)", r"\.resize_as_\(matrix\)"),
+    ),
+    (
+        "NumPy's bool may stand beside integers in a sequence.",
+        (r"torch\.tensor\(\[1, np\.bool_",),
     ),
     # -- Refused by fastnn
     (

@@ -68,6 +68,19 @@ def helpers(lib: Any) -> dict[str, Any]:
         total(out).backward()
         return x.grad
 
+    def leaf(x: Any) -> Any:
+        return x.requires_grad_()
+
+    def call(module: Any, *inputs: Any) -> Any:
+        """The result of a module; one of two operands gets the same twice."""
+        return module(*inputs, *inputs) if isinstance(module, nn.Bilinear) else module(*inputs)
+
+    def generator() -> Any:
+        """Yields whether gradients are recorded, and what is sent."""
+        sent = yield lib.is_grad_enabled()
+        while sent is not None:
+            sent = yield sent
+
     def then(x: Any, *functions: Callable[..., Any]) -> Any:
         """An object after these functions were called with it in turn."""
         for function in functions:
@@ -217,7 +230,7 @@ def helpers(lib: Any) -> dict[str, Any]:
         **{
             f.__name__: f
             for f in (
-                gradient, second, out_changed, in_changed, then, setting, filled, ran, network, number, steps,
+                gradient, second, out_changed, in_changed, leaf, call, generator, then, setting, filled, ran, network, number, steps,
                 optimizer_of, rates, resumed, saved, pickled, seen, inside, Squares, Stream, Cube,
             )
         },

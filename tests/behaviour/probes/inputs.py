@@ -39,6 +39,8 @@ ARRAYS: dict[str, np.ndarray] = {
     "double_matrix": _normal(2, 3).astype(np.float64), "half_matrix": _normal(2, 3).astype(np.float16),
     "spd": np.array([[4, 1, 0.5], [1, 3, 0.25], [0.5, 0.25, 2]], F4), "singular": np.ones((3, 3), F4),
     **{f"bumps_{i}": _normal(4, 3) for i in range(3)},
+    "z64": np.array([[1 + 2j, -3.5j, 0.5], [2, 0.25 - 1j, -1.5 + 0.75j]], np.complex64),
+    "z128": np.array([2j, -1.25, 3 - 1j]),
 }  # fmt: skip
 NUMBERS = [[0, 1, 2], [3, 7, 100]]
 OTHERS = [[2, 1, 3], [5, 2, 7]]

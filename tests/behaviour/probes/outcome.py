@@ -18,6 +18,7 @@ from probes.inputs import NAMES, make
 # derivative. Both libraries compute functions of float16 in float32 and round once.
 ROUNDINGS = {"float64": 64, "float32": 64, "float16": 4}
 DIGITS = {"float64": 16, "float32": 9, "float16": 5}
+_PARTS = {"complex64": "float32", "complex128": "float64"}
 # Python floats are mostly read from float32 tensors.
 EPS = {"float64": 2.0**-52, "float32": 2.0**-23, "float16": 2.0**-10, "float": 2.0**-23}
 MOST_TERMS = 32.0
@@ -26,14 +27,14 @@ MOST = 48
 # Warnings about PyTorch itself, and advice to rewrite code: docs/differences.md lists them.
 _OF_PYTORCH = re.compile(
     r"is in beta|__array_wrap__ must accept|requires_grad=True to a scalar|To copy construct from a tensor|"
-    r"on tensors of dimension other than 2|is deprecated on 0-D|chain_matmul is deprecated|weight_norm. is deprecated|"
+    r"on tensors of dimension other than 2|is deprecated on 0-D|list of numpy.ndarrays is extremely slow|chain_matmul is deprecated|weight_norm. is deprecated|"
     r"create a reference cycle|zero-element tensors|Anomaly Detection has been enabled|tensor is non-contiguous|Error detected in|"
     r"should not be instantiated|Mismatch dtype between input and weight|treating a string as a sequence|"
-    r"non-tuple sequence for multidimensional"
+    r"non-tuple sequence for multidimensional|Casting complex values to real"
 )
 _NUMBER = re.compile(r"-?(?:\d+\.\d*(?:e[-+]?\d+)?|\d+e[-+]?\d+|nan|inf)")
 _TOKEN = re.compile(r"([\s,()\[\]{}]+)")
-_DTYPE = re.compile(r"(float\d*)")
+_DTYPE = re.compile(r"(float\d*|complex\d*)")
 
 
 @functools.cache
@@ -87,7 +88,8 @@ def describe(lib: Any, value: Any) -> str:
         if dtype == "bfloat16":
             plain = plain.float()
         elif dtype.startswith("complex"):
-            return f"{dtype}{list(value.shape)}{grad}"
+            parts = lib.view_as_real(plain.resolve_conj()).numpy()
+            return f"{dtype}{list(value.shape)}{grad} {_numbers(parts)}"
         return f"{dtype}{list(value.shape)}{grad} {_numbers(plain.numpy(force=True))}"
     if isinstance(value, np.ndarray):
         return f"array {value.dtype.name}{list(value.shape)} {_numbers(value)}"
@@ -140,7 +142,7 @@ def agrees(found: str, expected: str) -> bool:
         elif match := _DTYPE.match(e):
             if not _near(run, dtype):
                 return False
-            dtype, run = match[1], []
+            dtype, run = _PARTS.get(match[1], match[1]), []
     return _near(run, dtype)
 
 

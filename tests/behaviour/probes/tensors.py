@@ -585,7 +585,7 @@ torch.ones(2, dtype=bool)
 torch.ones(2, dtype="int")
 torch.ones(2, dtype=np.float32)
 torch.zeros(2, out=torch.ones(2))
-torch.complex
+callable(torch.complex)
 torch.normal(0.0, 0.0, (2,))
 torch.normal(0.0, -1.0, (2,))
 torch.randint(0, 1, (3,))

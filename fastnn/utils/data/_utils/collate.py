@@ -63,7 +63,10 @@ def collate(batch: Any, *, collate_fn_map: dict[Any, Callable[..., Any]] | None 
         return {key: collate([item[key] for item in batch], collate_fn_map=collate_fn_map) for key in first}
     if isinstance(first, (tuple, list)):
         if any(len(item) != len(first) for item in batch):
-            raise RuntimeError("each element in list of batch should be of equal size")
+            raise RuntimeError(
+                "each element in list of batch should be of equal size, found sizes "
+                f"{sorted({len(item) for item in batch})}"
+            )
         columns = [collate(list(column), collate_fn_map=collate_fn_map) for column in zip(*batch, strict=True)]
         return type(first)(*columns) if hasattr(first, "_fields") else columns
     return default_collate(batch)

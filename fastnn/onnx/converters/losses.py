@@ -1,4 +1,4 @@
-"""Losses as nodes of ONNX; see :mod:`fastnn.onnx.converters`."""
+"""Losses as nodes of ONNX; see :mod:`fastnn.onnx.converters.table`."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from fastnn._tensor.tensor import Tensor
-from fastnn.onnx.converters import converter, kind_of, log1p, norm_of, rank, softplus
+from fastnn.onnx.converters.elementwise import log1p, softplus
+from fastnn.onnx.converters.reductions import norm_of
+from fastnn.onnx.converters.table import converter, kind_of, rank
 from fastnn.onnx.graph import Graph, Value
 
 
