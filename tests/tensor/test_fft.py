@@ -30,19 +30,6 @@ def test_transforms(lib, n, dim, norm):
     assert lib.fft.rfft(lib.tensor(x, dtype=lib.float32), n, dim, norm).real.dtype == lib.float32
 
 
-@pytest.mark.parametrize("name", ["fft", "ifft", "rfft", "irfft"])
-@pytest.mark.parametrize("n", [4, 5, 8])
-def test_gradients(lib, name, n):
-    x = lib.tensor(_numbers((2, 6)), requires_grad=True)
-
-    def function(x):
-        found = getattr(lib.fft, name)(x if name == "rfft" else lib.view_as_complex(x.reshape(2, 3, 2)), n=n)
-        found = found if name == "irfft" else lib.view_as_real(found)
-        return (found * lib.arange(float(found.numel()), dtype=lib.float64).reshape(found.shape)).sum()
-
-    assert lib.autograd.gradcheck(function, (x,))
-
-
 def test_arithmetic(lib):
     a, b = (_numbers(5, seed) + 1j * _numbers(5, seed + 1) for seed in (2, 4))
     p, q = (lib.view_as_complex(lib.tensor(np.stack([z.real, z.imag], -1))) for z in (a, b))
