@@ -145,7 +145,8 @@ class ComplexPair:
 
     def mul_(self, other: Any) -> ComplexPair:
         """Multiply itself by ``other``."""
-        self._parts.copy_((self * other)._parts)
+        # The product keeps its operands for the backward pass.
+        self._parts.copy_((ComplexPair(self._parts.clone()) * other)._parts)
         return self
 
     def __truediv__(self, other: Any) -> ComplexPair:
