@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._core.absent import NotComputedError, absent_class, absent_function
+from fastnn._core.dtypes import as_numpy_dtype, default_numpy
 from fastnn._core.errors import ShapeError
 from fastnn._tensor.tensor import Size, Tensor, _wrap
 from fastnn._tensor.views import linear_map
@@ -111,6 +112,11 @@ class SparseTensor:
         np.add.at(dense, tuple(self._at._data), self._numbers._data)
         return _wrap(dense)
 
+    def to(self, *args: Any, **kwargs: Any) -> SparseTensor:
+        """With its values of another dtype, or itself; the device is the CPU."""
+        numbers = self._numbers.to(*args, **kwargs)
+        return self if numbers is self._numbers else sparse_coo_tensor(self._at, numbers, self.shape)
+
     def detach(self) -> SparseTensor:
         """Itself: it has no history."""
         return self
@@ -131,16 +137,20 @@ class DoubleTensor(SparseTensor):
 
 
 def sparse_coo_tensor(
-    indices: Any, values: Any, size: Any = None, *, dtype: Any = None, device: Any = None, requires_grad: bool = False,
-    check_invariants: bool | None = None, is_coalesced: bool | None = None,
+    indices: Any = None, values: Any = None, size: Any = None, *, dtype: Any = None, device: Any = None,
+    requires_grad: bool = False, check_invariants: bool | None = None, is_coalesced: bool | None = None,
 ) -> SparseTensor:  # fmt: skip
-    """A sparse tensor of coordinates and values; see :class:`SparseTensor`.
+    """A sparse tensor of coordinates and values; see :class:`SparseTensor`. Of a size alone, one of zeros.
 
     >>> import fastnn
     >>> fastnn.sparse_coo_tensor([[0, 1, 1], [2, 0, 2]], [3.0, 4.0, 5.0], (2, 3)).to_dense()
     tensor([[0., 0., 3.],
             [4., 0., 5.]])
     """
+    if indices is None or values is None:
+        if size is None or indices is not values:
+            raise TypeError("sparse_coo_tensor() needs indices and values, or a size alone")
+        indices, values = np.zeros((len(tuple(size)), 0), np.int64), np.zeros(0, as_numpy_dtype(dtype, default_numpy()))
     if requires_grad:
         raise NotComputedError("torch.sparse_coo_tensor", "gradients of a sparse tensor are not computed")
     numbers = as_tensor(values, dtype=dtype, device=device)

@@ -186,7 +186,7 @@ LIBRARIES = (
         version="1.4.0",
         trains="classifiers and a regressor in pipelines and a grid search, with callbacks and checkpoints",
         dependencies=("tabulate==0.10.0", *PANDAS),
-        missing="sparse tensors, DistributedHistory; models of transformers and GPyTorch",
+        missing="DistributedHistory; models of transformers and GPyTorch",
     ),
     Library(
         name="stable_baselines3",

@@ -22,6 +22,8 @@ def test_numbers_at_coordinates(lib):
     assert once.indices().tolist() == [[0, 1, 1], [2, 0, 2]]
     assert once.values().tolist() == [4, 4, 5]
     assert (made.dim(), made.size(1), made._values().dtype) == (2, 3, lib.float32)
+    assert lib.sparse_coo_tensor(size=(2, 1), **CHECKED).to("cpu").to_dense().tolist() == [[0], [0]]
+    assert made.to(lib.float64).to_dense().dtype == lib.float64
     assert lib.sparse_coo_tensor(AT, NUMBERS, dtype=lib.float64, **CHECKED).dtype == lib.float64
 
 
