@@ -180,6 +180,8 @@ def __getattr__(name: str) -> object:
         return getattr(_import_module("fastnn._C"), name)
     if name.startswith("sparse_") and hasattr(tensors := _import_module("fastnn.sparse"), name):
         return getattr(tensors, name)
+    if name == "dsmm":
+        return _import_module("fastnn.sparse").mm
     if name == "default_generator":
         return _import_module("fastnn.random").default_generator()
     if name.endswith("Storage") and hasattr(storages := _import_module("fastnn.storage"), name):

@@ -97,7 +97,6 @@ LIBRARIES = (
         version="1.15.2",
         trains="exact Gaussian processes with many kernels, variational ones, several tasks, a deep kernel",
         dependencies=("jaxtyping==0.3.11", "linear_operator==0.6.1", "mpmath==1.4.1", "wadler_lindig==0.1.8"),
-        missing="Kernels on a grid (KISS-GP), and IndexKernel with tasks as inputs, which use sparse tensors.",
     ),
     Library(
         name="gymnasium",
@@ -187,7 +186,7 @@ LIBRARIES = (
         version="1.4.0",
         trains="classifiers and a regressor in pipelines and a grid search, with callbacks and checkpoints",
         dependencies=("tabulate==0.10.0", *PANDAS),
-        missing="sparse tensors, DistributedHistory; models of transformers and GPyTorch",
+        missing="DistributedHistory; models of transformers and GPyTorch",
     ),
     Library(
         name="stable_baselines3",

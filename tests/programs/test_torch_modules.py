@@ -675,7 +675,7 @@ def test_collect_env(capsys):
 RAISING = {
     "fx.symbolic_trace": "fastnn has no graphs", "fx.Tracer": "fastnn has no graphs", "fx.GraphModule": "no graphs",
     "export.export": "does not export programs",
-    "sparse.mm": "sparse tensors", "sparse.sparse_coo_tensor": "no sparse tensors",
+    "sparse.addmm": "sparse tensors", "sparse.sparse_csr_tensor": "no such sparse tensors",
     "_C.PyTorchFileReader": "does not compute",
     "masked.masked_tensor": "no masked tensors", "masked.sum": "no masked tensors",
     "library.Library": "no registry of operators", "utils.model_zoo.load_url": "downloads nothing",
