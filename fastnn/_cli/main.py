@@ -16,6 +16,8 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple, NoReturn
 
+from fastnn._cli import launch
+
 INTERRUPTED = 130  # Exit status of a program ended by Ctrl-C: 128 + SIGINT.
 
 
@@ -195,6 +197,10 @@ def _bench(options: argparse.Namespace) -> int:
 
 COMMANDS: tuple[Command, ...] = (
     Command("run", "run a PyTorch script on fastnn, unchanged", _run_arguments, _run, _until_program),
+    Command(
+        "launch", "run it in several processes that train together", launch.add_arguments, launch.run,
+        launch.until_program,
+    ),
     Command(
         "profile", "run it and print where the time goes, kernel by kernel", _profile_arguments, _profile,
         lambda argv: _until_program(argv, ("-o", "--output")),
