@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import atexit
 import os
+import signal
 import socket
 import sys
 import time
@@ -134,9 +135,13 @@ def watch(comm: Any) -> Faults:
 
 
 def end_job(why: str, status: int = 1) -> None:
-    """End all ranks, by MPI or, before this process has joined the others, by its exit status."""
+    """End all ranks, by MPI or, before this process has joined the others, by MPI's launcher."""
     launched = mpi_launch()
     if _found:
         _found[0].abort(why, status)
     elif launched is not None:
         _tell(launched[0], launched[1], why)
+        if launched[1] > 1:
+            # MPICH's launcher ends the others for a signal, but not for an exit status of a process without MPI: they
+            # would wait in MPI_Init.
+            os.kill(os.getpid(), signal.SIGTERM)
