@@ -13,12 +13,12 @@ import os
 import sys
 from collections.abc import Sequence
 
-from fastnn._cli import bench, completion, doctor, files, plot, programs, train, use, warmup
+from fastnn._cli import bench, completion, doctor, files, launch, plot, programs, train, use, warmup
 from fastnn._cli.command import INTERRUPTED, Command, Failure, Parser
 
 COMMANDS: tuple[Command, ...] = (
-    *train.COMMANDS, *use.COMMANDS, *files.COMMANDS, *warmup.COMMANDS, *programs.COMMANDS, *bench.COMMANDS,
-    *plot.COMMANDS, *doctor.COMMANDS, *completion.COMMANDS,
+    *train.COMMANDS, *use.COMMANDS, *files.COMMANDS, *warmup.COMMANDS, *programs.COMMANDS, *launch.COMMANDS,
+    *bench.COMMANDS, *plot.COMMANDS, *doctor.COMMANDS, *completion.COMMANDS,
 )  # fmt: skip
 
 

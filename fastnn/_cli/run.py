@@ -340,6 +340,15 @@ def _start(path: str) -> None:
     exec(compile(source, path, "exec", dont_inherit=True), main.__dict__)
 
 
+# Set by the launchers of MPI.
+_LAUNCHED = ("PMI_RANK", "OMPI_COMM_WORLD_RANK", "PMIX_RANK")
+
+
+def _job() -> Any:
+    """``fastnn.distributed``, in a process that MPI has started."""
+    return importlib.import_module("fastnn.distributed")
+
+
 def run(
     script: str | None,
     module: str | None,
@@ -359,6 +368,10 @@ def run(
     Raises: SystemExit if the script does; KeyboardInterrupt, which has been printed, after Ctrl-C.
     """
     install()
+    # Scripts read torchrun's variables before they join the others.
+    job = _job() if any(name in os.environ for name in _LAUNCHED) else None
+    if job is not None:
+        job.environment.set_variables()
     folder = os.getcwd() if script is None else os.path.dirname(os.path.realpath(script))
     if not sys.flags.safe_path:
         sys.path[0] = folder
@@ -379,7 +392,10 @@ def run(
             assert script is not None
             with around or contextlib.nullcontext(), _fewer_collections():
                 _start(script)
-    except SystemExit:
+    except SystemExit as stop:
+        if job is not None and stop.code:
+            is_number = isinstance(stop.code, int)
+            job.faults.end_job(f"SystemExit: {stop.code}", stop.code if is_number else 1)
         raise
     except KeyboardInterrupt as stop:
         _failed(stop)
@@ -388,5 +404,7 @@ def run(
         raise
     except BaseException as error:
         _failed(error)
+        if job is not None:
+            job.faults.end_job(f"{type(error).__name__}: {error}")
         return 1
     return 0

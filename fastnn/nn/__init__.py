@@ -27,6 +27,7 @@ from fastnn.nn import (
     pair_loss,
     parameter_container,
     softmax,
+    sync_batch_norm,
     transformer,
     utils,
 )
@@ -47,6 +48,7 @@ from fastnn.nn.pair_loss import *
 from fastnn.nn.parameter import Buffer, Parameter, UninitializedParameter
 from fastnn.nn.parameter_container import *
 from fastnn.nn.softmax import *
+from fastnn.nn.sync_batch_norm import *
 from fastnn.nn.transformer import *
 
 __all__ = ["Buffer", "Module", "Parameter", "UninitializedParameter", "functional", "init", "modules", "utils"]
@@ -63,6 +65,7 @@ __all__ += normalization.__all__
 __all__ += pair_loss.__all__
 __all__ += parameter_container.__all__
 __all__ += softmax.__all__
+__all__ += sync_batch_norm.__all__
 __all__ += transformer.__all__
 
 if TYPE_CHECKING:

@@ -15,7 +15,7 @@ from fastnn._core.absent import absent_class, absent_function
 LAYERS = {
     "adaptive": "AdaptiveLogSoftmaxWithLoss",
     "batchnorm": """
-        BatchNorm2d(_BatchNorm) BatchNorm3d(_BatchNorm) SyncBatchNorm(_BatchNorm) _LazyNormBase
+        BatchNorm2d(_BatchNorm) BatchNorm3d(_BatchNorm) _LazyNormBase
         LazyBatchNorm1d(_LazyNormBase,_BatchNorm) LazyBatchNorm2d(_LazyNormBase,_BatchNorm)
         LazyBatchNorm3d(_LazyNormBase,_BatchNorm)
     """,

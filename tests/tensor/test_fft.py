@@ -48,15 +48,6 @@ def test_arithmetic(lib):
     np.testing.assert_array_equal(p.numpy(), 2 * a)
 
 
-def test_in_place_products_have_gradients(lib):
-    x = lib.tensor(_numbers((3, 4)), requires_grad=True)
-
-    def function(x):
-        return lib.fft.irfft(lib.fft.rfft(x * 2).mul_(lib.fft.rfft(x + 1)))
-
-    assert lib.autograd.gradcheck(function, (x,))
-
-
 def test_wrong_arguments(lib):
     x = lib.ones(4)
     for wrong in (

@@ -15,7 +15,7 @@ from typing import Any
 _FILES = {
     "activation": ("activation", "softmax", "multihead_attention"),
     "adaptive": (),
-    "batchnorm": ("normalization",),
+    "batchnorm": ("normalization", "sync_batch_norm"),
     "channelshuffle": (),
     "container": ("container", "parameter_container"),
     "conv": (),

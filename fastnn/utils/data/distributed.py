@@ -6,23 +6,36 @@ from collections.abc import Iterator, Sized
 
 import numpy as np
 
-from fastnn.random import Generator
+from fastnn import distributed
 from fastnn.utils.data.sampler import Sampler
 
 __all__ = ["DistributedSampler"]
 
 
+def _permutation(count: int, seed: int) -> np.ndarray:
+    """PyTorch's ``randperm(count)`` of a generator with this seed."""
+    # The same generator, and the same seeding by one number.
+    numbers = np.random.RandomState(seed & 0xFFFFFFFF)._bit_generator.random_raw(max(count - 1, 0))
+    # Fisher and Yates' shuffle is a loop of dependent swaps, on a list: an epoch's order, not its numbers.
+    picks = (np.arange(count - 1) + numbers.astype(np.int64) % np.arange(count, 1, -1)).tolist()
+    order = list(range(count))
+    for i, pick in enumerate(picks):
+        order[i], order[pick] = order[pick], order[i]
+    return np.array(order, np.int64)
+
+
 class DistributedSampler(Sampler[int]):
     """The items ``rank, rank + num_replicas, ...`` of a data set, in order or shuffled.
 
-    All ranks have equally many: the first items are repeated at the end, or the last ones dropped.
+    All ranks have equally many: the first items are repeated at the end, or the last ones dropped. The order is
+    PyTorch's.
 
     Args:
         dataset: only its length is used.
-        num_replicas: the number of processes; by default 1, as fastnn trains in one process.
-        rank: of this one; by default 0.
+        num_replicas: the number of processes; by default that of ``init_process_group``, 1 before it.
+        rank: of this one; by default that of ``init_process_group``, 0 before it.
         shuffle: a new order for each epoch, the same for all ranks.
-        seed: of the order; ``set_epoch`` changes the order. It is not PyTorch's stream of random numbers.
+        seed: of the order; ``set_epoch`` changes the order.
         drop_last: drop items instead of repeating some.
 
     Raises: ValueError for a rank out of range.
@@ -40,7 +53,8 @@ class DistributedSampler(Sampler[int]):
         seed: int = 0,
         drop_last: bool = False,
     ) -> None:
-        num_replicas, rank = 1 if num_replicas is None else num_replicas, 0 if rank is None else rank
+        num_replicas = distributed.get_world_size() if num_replicas is None else num_replicas
+        rank = distributed.get_rank() if rank is None else rank
         if not 0 <= rank < num_replicas:
             raise ValueError(f"Invalid rank {rank}, rank should be in the interval [0, {num_replicas - 1}]")
         self.dataset, self.num_replicas, self.rank = dataset, num_replicas, rank
@@ -51,9 +65,8 @@ class DistributedSampler(Sampler[int]):
         self.total_size = self.num_samples * num_replicas
 
     def __iter__(self) -> Iterator[int]:
-        order = np.arange(len(self.dataset))
-        if self.shuffle:
-            order = Generator().manual_seed(self.seed + self.epoch).permutation(len(order))
+        count = len(self.dataset)
+        order = _permutation(count, self.seed + self.epoch) if self.shuffle else np.arange(count)
         # Longer than the data set: the order begins again.
         return iter(np.resize(order, self.total_size)[self.rank :: self.num_replicas].tolist())
 

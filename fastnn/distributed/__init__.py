@@ -1,88 +1,87 @@
-"""``torch.distributed``: not available. There is one process, of rank 0; what needs more raises."""
+"""``torch.distributed``: processes that train together, by MPI; docs/distributed.md shows how.
+
+Without mpi4py (``pip install 'fastnn[mpi]'``) a process works alone, as a group of one.
+"""
 
 from __future__ import annotations
 
 import dataclasses
-import datetime
-import enum
 import sys
 from typing import Any
 
 from fastnn._core.absent import NotComputedError, absent_class, absent_function, absent_modules
+from fastnn.distributed.collectives import (
+    P2POp,
+    ReduceOp,
+    Work,
+    all_gather,
+    all_gather_into_tensor,
+    all_gather_object,
+    all_reduce,
+    all_to_all,
+    all_to_all_single,
+    barrier,
+    batch_isend_irecv,
+    broadcast,
+    broadcast_object_list,
+    gather,
+    gather_object,
+    irecv,
+    isend,
+    monitored_barrier,
+    recv,
+    reduce,
+    reduce_scatter,
+    reduce_scatter_tensor,
+    scatter,
+    scatter_object_list,
+    send,
+)
+from fastnn.distributed.join import Join, JoinHook, Joinable
+from fastnn.distributed.process_group import (
+    GroupMember,
+    ProcessGroup,
+    default_pg_timeout,
+    destroy_process_group,
+    get_backend,
+    get_global_rank,
+    get_group_rank,
+    get_node_local_rank,
+    get_process_group_ranks,
+    get_rank,
+    get_world_size,
+    group,
+    init_process_group,
+    is_available,
+    is_backend_available,
+    is_gloo_available,
+    is_initialized,
+    is_mpi_available,
+    is_nccl_available,
+    is_torchelastic_launched,
+    is_ucc_available,
+    is_xccl_available,
+    new_group,
+    new_subgroups,
+)
+from fastnn.distributed.process_group import world as _world
 
-_WHY = "torch.distributed is not available in fastnn, which trains in one process: {} cannot be used"
+_WHY = "fastnn's torch.distributed trains copies of a model on parts of the data: {} cannot be used"
 
+__all__ = [
+    "Backend", "DistBackendError", "DistError", "DistNetworkError", "DistStoreError", "GroupMember", "Join", "JoinHook",
+    "Joinable", "P2POp", "ProcessGroup", "ReduceOp", "Work", "all_gather", "all_gather_into_tensor",
+    "all_gather_object", "all_reduce", "all_to_all", "all_to_all_single", "barrier", "batch_isend_irecv", "broadcast",
+    "broadcast_object_list", "default_pg_timeout", "destroy_process_group", "gather", "gather_object", "get_backend",
+    "get_global_rank", "get_group_rank", "get_node_local_rank", "get_process_group_ranks", "get_rank",
+    "get_world_size", "group", "init_process_group", "irecv", "is_available", "is_backend_available",
+    "is_gloo_available", "is_initialized", "is_mpi_available", "is_nccl_available", "is_torchelastic_launched",
+    "is_ucc_available", "is_xccl_available", "isend", "monitored_barrier", "new_group", "new_subgroups", "recv",
+    "reduce", "reduce_scatter", "reduce_scatter_tensor", "scatter", "scatter_object_list", "send",
+]  # fmt: skip
 
-def is_available() -> bool:
-    """False.
-
-    >>> is_available() and is_initialized()
-    False
-    """
-    return False
-
-
-def is_initialized() -> bool:
-    """False."""
-    return False
-
-
-is_nccl_available = is_gloo_available = is_mpi_available = is_ucc_available = is_xccl_available = is_initialized
-is_torchelastic_launched = is_initialized
-
-
-def is_backend_available(backend: str) -> bool:
-    """False."""
-    return False
-
-
-def get_rank(group: Any = None) -> int:
-    """0."""
-    return 0
-
-
-def get_world_size(group: Any = None) -> int:
-    """1."""
-    return 1
-
-
-def get_node_local_rank(fallback_rank: int | None = None) -> int:
-    """0."""
-    return 0
-
-
-class ReduceOp(enum.Enum):
-    """The reductions of ``all_reduce``, as names."""
-
-    SUM = 0
-    AVG = 1
-    PRODUCT = 2
-    MIN = 3
-    MAX = 4
-    BAND = 5
-    BOR = 6
-    BXOR = 7
-
-
-class group:
-    """The group of all processes: ``WORLD`` is None, as before ``init_process_group``."""
-
-    WORLD: Any = None
-    NON_GROUP_MEMBER: Any = object()
-
-
-class GroupMember(group):
-    """Another name of :class:`group`."""
-
-
-_FUNCTIONS = (
-    "all_gather", "all_gather_into_tensor", "all_gather_object", "all_reduce", "all_to_all", "all_to_all_single",
-    "barrier", "broadcast", "broadcast_object_list", "destroy_process_group", "gather", "gather_object", "get_backend",
-    "get_global_rank", "init_device_mesh", "init_process_group", "irecv", "isend", "monitored_barrier", "new_group",
-    "recv", "reduce", "reduce_scatter", "reduce_scatter_tensor", "scatter", "scatter_object_list", "send",
-)  # fmt: skip
-_CLASSES = ("Backend", "DeviceMesh", "FileStore", "HashStore", "P2POp", "PrefixStore", "ProcessGroup", "Store",
-            "TCPStore", "Work")  # fmt: skip
+_FUNCTIONS = ("init_device_mesh",)
+_CLASSES = ("DeviceMesh", "FileStore", "HashStore", "PrefixStore", "Store", "TCPStore")
 for _name in _FUNCTIONS:
     _full = f"torch.distributed.{_name}"
     globals()[_name] = absent_function(_full, _WHY.format(_full))
@@ -91,6 +90,21 @@ for _name in _CLASSES:
     globals()[_name] = absent_class(_full, (), _WHY.format(_full))
 # By type of device; Lightning asks for it before it asks whether there are processes.
 globals()["Backend"].default_device_backend_map = {}
+
+
+class Backend(str):
+    """The names of the backends: "gloo" and "mpi", which are both MPI.
+
+    >>> Backend("GLOO")
+    'gloo'
+    """
+
+    UNDEFINED, GLOO, NCCL, MPI, UCC, XCCL = "undefined", "gloo", "nccl", "mpi", "ucc", "xccl"
+    # By type of device; Lightning asks for it before it asks whether there are processes.
+    default_device_backend_map: dict[str, str] = {"cpu": "gloo"}
+
+    def __new__(cls, name: str) -> Any:
+        return str.__new__(cls, name.lower())
 
 
 class DistError(RuntimeError):
@@ -133,8 +147,6 @@ def _set_model_state_dict(model: Any, model_state_dict: Any, *, options: Any = N
     return model.load_state_dict(model_state_dict, strict=options is None or options.strict)
 
 
-# So that the modules below are found.
-__path__: list[str] = []
 _MODULES = {
     "_composable": "fully_shard replicate checkpoint contract",
     "_composable.fsdp": "CPUOffloadPolicy FSDPModule MixedPrecisionPolicy OffloadPolicy fully_shard",
@@ -219,6 +231,6 @@ _MODULES = {
 }  # fmt: skip
 _made = {
     **globals(), "StateDictOptions": _StateDictOptions, "get_model_state_dict": _get_model_state_dict,
-    "set_model_state_dict": _set_model_state_dict, "default_pg_timeout": datetime.timedelta(minutes=30),
+    "set_model_state_dict": _set_model_state_dict, "_get_default_group": _world,
 }  # fmt: skip
 absent_modules(sys.modules[__name__], _MODULES, _WHY, _made)
