@@ -88,9 +88,6 @@ for _name in _FUNCTIONS:
 for _name in _CLASSES:
     _full = f"torch.distributed.{_name}"
     globals()[_name] = absent_class(_full, (), _WHY.format(_full))
-# By type of device; Lightning asks for it before it asks whether there are processes.
-globals()["Backend"].default_device_backend_map = {}
-
 
 class Backend(str):
     """The names of the backends: "gloo" and "mpi", which are both MPI.
