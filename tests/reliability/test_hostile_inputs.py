@@ -25,7 +25,7 @@ from fastnn import nn
 # What users of NumPy and PyTorch expect; AssertionError only where PyTorch has it.
 ERRORS = (TypeError, ValueError, RuntimeError, IndexError, AssertionError, OverflowError, MemoryError)
 hostile = settings(
-    max_examples=count(40, 800, 8000), deadline=None, derandomize=True, database=None,
+    max_examples=count(40, 500, 8000), deadline=None, derandomize=True, database=None,
     suppress_health_check=list(HealthCheck),
 )  # fmt: skip
 
