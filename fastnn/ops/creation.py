@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import operator
 from array import array as _buffer
-from typing import Any, NoReturn
+from typing import Any
 
 import numpy as np
 
@@ -127,8 +127,10 @@ def asarray(
 def from_numpy(ndarray: np.ndarray) -> Tensor:
     """A tensor that shares memory with an array; one UserWarning for a read-only array.
 
-    Raises: ValueError for an array whose numbers do not begin at a multiple of their size, or that has negative strides
-        or another byte order; TypeError for a dtype that no tensor can have.
+    A read-only array whose numbers do not begin at a multiple of their size is copied.
+
+    Raises: ValueError for such an array that can be written, for negative strides and for another byte order; TypeError
+        for a dtype that no tensor can have.
 
     >>> import fastnn, numpy as np
     >>> a = np.zeros(2)
@@ -143,7 +145,7 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
     if not flags.writeable:
         warn_of_read_only("NumPy array")
     if not flags.aligned:
-        _refuse_misaligned("ndarray", "ndarray.copy()")
+        ndarray = _aligned(ndarray, "ndarray")
     try:
         check_array(ndarray)
     except ComplexNumbersError:
@@ -151,11 +153,17 @@ def from_numpy(ndarray: np.ndarray) -> Tensor:
     return _wrap(ndarray if type(ndarray) is np.ndarray else np.asarray(ndarray))
 
 
-def _refuse_misaligned(name: str, remedy: str) -> NoReturn:
-    # Vector instructions of some processors fail there, so no kernel takes such memory.
-    raise ValueError(
-        f"{name} must begin at an address that is a multiple of the size of its numbers; give {remedy} instead"
-    )
+def _aligned(array: np.ndarray, name: str) -> np.ndarray:
+    """A copy of memory that no kernel takes: vector instructions of some processors fail there.
+
+    Raises: ValueError if the memory can be written, as the tensor would not see it.
+    """
+    if array.flags.writeable:
+        raise ValueError(
+            f"{name} must begin at an address that is a multiple of the size of its numbers ({array.itemsize}); give a "
+            "copy of it"
+        )
+    return array.copy()
 
 
 def from_dlpack(ext_tensor: Any) -> Tensor:
@@ -163,7 +171,7 @@ def from_dlpack(ext_tensor: Any) -> Tensor:
     array = np.from_dlpack(ext_tensor)
     from_numpy_dtype(array.dtype)
     if not array.flags.aligned:
-        _refuse_misaligned("ext_tensor", "a copy")
+        array = _aligned(array, "ext_tensor")
     return _wrap(array)
 
 
@@ -183,7 +191,7 @@ def frombuffer(
         )
     array = np.frombuffer(buffer, as_numpy_dtype(dtype), count, offset)
     if not array.flags.aligned:
-        _refuse_misaligned(f"buffer with offset {offset}", "a copy of the bytes from there")
+        array = _aligned(array, f"buffer with offset {offset}")
     if not array.flags.writeable:
         warn_of_read_only("buffer")
     return _wrap(array).requires_grad_(requires_grad)

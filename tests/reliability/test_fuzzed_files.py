@@ -42,7 +42,7 @@ def read_cases(name: str, first: int, last: int, folder: Path) -> list[str]:
 @pytest.mark.skipif(sys.platform != "linux", reason="the memory of a process is limited on Linux")
 @pytest.mark.parametrize("name", ["all"] if LEVEL == "suite" else FORMATS)
 def test_mutated_files(name: str, tmp_path: Path) -> None:
-    cases, problems = count(120, 2500, 25_000), []
+    cases, problems = count(80, 2500, 25_000), []
     for first in range(0, cases, BATCH):
         problems += read_cases(name, first, min(cases, first + BATCH), tmp_path)
     assert problems == []

@@ -25,7 +25,7 @@ from fastnn import nn
 # What users of NumPy and PyTorch expect; AssertionError only where PyTorch has it.
 ERRORS = (TypeError, ValueError, RuntimeError, IndexError, AssertionError, OverflowError, MemoryError)
 hostile = settings(
-    max_examples=count(40, 800, 8000), deadline=None, derandomize=True, database=None,
+    max_examples=count(40, 500, 8000), deadline=None, derandomize=True, database=None,
     suppress_health_check=list(HealthCheck),
 )  # fmt: skip
 
@@ -476,12 +476,18 @@ def test_sizes_that_no_memory_has(name: str) -> None:
         HUGE[name]()
 
 
-def test_memory_that_is_not_aligned_is_refused_at_the_entry() -> None:
+def test_memory_that_is_not_aligned() -> None:
     """No kernel takes it, so a tensor of it would fail later, in one operation and not in another."""
     a = _misaligned(np.arange(6, dtype=np.float32))
-    for make_ in (lambda: fastnn.from_numpy(a), lambda: fastnn.frombuffer(bytes(9), dtype=fastnn.float32, offset=1)):
-        with quiet(), pytest.raises(ValueError, match=r"multiple of the size of its numbers; give .*copy"):
+    room = bytearray(9)
+    for make_ in (lambda: fastnn.from_numpy(a), lambda: fastnn.frombuffer(room, dtype=fastnn.float32, offset=1)):
+        with quiet(), pytest.raises(ValueError, match=r"multiple of the size of its numbers \(4\); give a copy"):
             make_()
     for copied in (fastnn.tensor(a), fastnn.as_tensor(a), fastnn.asarray(a)):
         assert copied.tolist() == [0, 1, 2, 3, 4, 5]
-    assert fastnn.frombuffer(bytes(8), dtype=fastnn.float32, offset=4).tolist() == [0]
+    # Memory that nobody can write is copied.
+    a.flags.writeable = False
+    with quiet():
+        assert fastnn.from_numpy(a).tolist() == [0, 1, 2, 3, 4, 5]
+        assert fastnn.frombuffer(bytes(9), dtype=fastnn.float32, offset=1).tolist() == [0, 0]
+    assert fastnn.frombuffer(bytearray(8), dtype=fastnn.float32, offset=4).tolist() == [0]

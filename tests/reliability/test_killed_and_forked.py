@@ -110,7 +110,7 @@ def compiling() -> Iterator[list[int]]:
 
 def test_a_child_of_a_process_that_compiles_can_compile(compiling: list[int]) -> None:
     rng = random.Random(0)
-    forks = count(4, 30, 1000)
+    forks = count(4, 30, 200)
     for _ in range(forks):
         time.sleep(rng.uniform(0, 0.1))
         assert in_child(compile_anew) == 0
@@ -150,7 +150,7 @@ def test_servers_that_fork_workers_after_the_model_was_used(compiling: list[int]
             thread.join()
         return answers == [True] * 4 and train() == expected and launcher.threading_layer() == "serial"
 
-    for _ in range(count(2, 20, 500)):
+    for _ in range(count(2, 20, 100)):
         assert in_child(serve) == 0
     # A child of a child, as a daemon makes.
     assert in_child(lambda: in_child(serve) == 0) == 0
@@ -182,7 +182,7 @@ def test_a_fork_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_a_process_that_is_killed_while_it_compiles_leaves_whole_files(folder: Path) -> None:
     rng, names = random.Random(1), [f"test.{i}" for i in range(50)]
-    for _ in range(count(2, 20, 200)):
+    for _ in range(count(2, 20, 100)):
         # The child is killed in the middle, wherever that is.
         found = in_child(lambda: all(fill(name) for name in names), rng.uniform(0.05, 0.6))
         assert found == -signal.SIGKILL
@@ -196,7 +196,7 @@ def test_damaged_files_of_the_cache_are_never_read(folder: Path) -> None:
     path, rng = folder / "kernel-1.bin", random.Random(2)
     cache._write(path, ("code", bytes(3000)))
     whole = path.read_bytes()
-    for _ in range(count(200, 2000, 50_000)):
+    for _ in range(count(200, 2000, 20_000)):
         content = bytearray(whole)
         kind = rng.randrange(4)
         if kind == 0:
@@ -218,15 +218,12 @@ def test_damaged_files_of_the_cache_are_never_read(folder: Path) -> None:
 
 COLD = """
 import numpy as np
-import fastnn
-from fastnn.kernels.runtime import compiler
-model = fastnn.nn.Linear(3, 2)
-optimizer = fastnn.optim.SGD(model.parameters(), lr=0.1)
-fastnn.nn.init.ones_(model.weight)
-fastnn.nn.init.zeros_(model.bias)
-(fastnn.nn.functional.mse_loss(model(fastnn.ones(4, 3)), fastnn.zeros(4, 2))).backward()
-optimizer.step()
-print([round(v, 4) for v in model.bias.tolist()])
+from fastnn import kernels
+p, total = np.ones(3), np.zeros(1)
+kernels.sgd(p, np.full(3, 2.0), lr=0.25)
+kernels.total(total, p)
+kernels.scale(p, 3.0)
+print(total[0], p[0])
 """
 
 
@@ -235,7 +232,7 @@ if LEVEL != "suite":  # Minutes of compilation.
     def test_eight_processes_on_an_empty_cache(tmp_path: Path) -> None:
         processes = [start_python(COLD, FASTNN_CACHE_DIR=str(tmp_path)) for _ in range(8)]
         found = {output_of(process, 900) for process in processes}
-        assert found == {"[-0.3, -0.3]\n"}
+        assert found == {"1.5 1.5\n"}
         [folder] = tmp_path.iterdir()
         assert not list(folder.glob("*.tmp"))
         assert all(cache._read(path) is not None for path in folder.glob("*.bin"))
