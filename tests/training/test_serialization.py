@@ -223,6 +223,7 @@ def test_strides_are_kept():
         np.broadcast_to(np.float32(3), (2, 3)), np.asfortranarray(np.arange(6.0).reshape(2, 3)),
         np.frombuffer(b"\1\2\3\4", np.uint8)[1:], np.arange(6.0).reshape(2, 3)[:0], np.zeros((2, 0, 3), np.int32).T,
         np.arange(12, dtype=np.uint8).view([("a", "u1"), ("b", "<f8", 1)][0][1])[3:],
+        np.frombuffer(b"\0" * 9, np.uint8)[1:].view(np.float32),
     ],
 )  # fmt: skip
 def test_arrays_of_every_layout(array):
