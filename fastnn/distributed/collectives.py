@@ -192,7 +192,8 @@ def all_reduce(tensor: Tensor, op: Any = ReduceOp.SUM, group: Any = None, async_
 
     Raises: ValueError before ``init_process_group``; RuntimeError for an ``op`` that the dtype does not have.
 
-    >>> import fastnn.distributed as dist
+    >>> import fastnn
+    >>> dist = fastnn.distributed
     >>> dist.init_process_group()
     >>> t = fastnn.ones(2)
     >>> dist.all_reduce(t, dist.ReduceOp.AVG)
