@@ -38,7 +38,8 @@ def launch(ranks: int, *arguments: object, **variables: str) -> subprocess.Compl
 def test_ranks(ranks):
     done = launch(ranks, PROGRAMS / "all_checks.py")
     assert done.returncode == 0, done.stderr
-    assert sorted(done.stdout.split("\n"))[1:] == [f"rank {r} of {ranks} is done" for r in range(ranks)]
+    # MPI's launcher may put what two ranks print into one line.
+    assert all(f"rank {r} of {ranks} is done" in done.stdout for r in range(ranks)), done.stdout
 
 
 @needs_mpi
