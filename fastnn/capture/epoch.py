@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import time
-import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -374,22 +373,14 @@ def _without_params(group: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in group.items() if name != "params"}
 
 
-# Whether schedules can run ahead: to look into their functions takes 0.1 ms.
-_ahead: weakref.WeakKeyDictionary[Any, bool] = weakref.WeakKeyDictionary()
-
-
 def can_run_ahead(schedule: Any) -> bool:
     """Whether a schedule only sets options by numbers, so that its steps may come before those of the optimizer.
 
     A function of the user's, as of ``LambdaLR``, must not read a parameter or change anything.
     """
-    if schedule is None:
-        return True
     if not is_ours(type(schedule)) or not hasattr(schedule, "state_dict"):
         return False
-    if schedule not in _ahead:
-        _ahead[schedule] = all(map(_may_run_ahead, vars(schedule).values()))
-    return _ahead[schedule]
+    return all(map(_may_run_ahead, vars(schedule).values()))
 
 
 def _may_run_ahead(part: Any) -> bool:
