@@ -142,7 +142,7 @@ class Steps:
     """The steps of a captured program, with batches of one size from the same source.
 
     Args:
-        captured: the step.
+        captured: the step. It holds this; a reference back would keep model and data until a garbage collection.
         source: of the batches.
         size: rows in a batch.
 
@@ -150,7 +150,7 @@ class Steps:
     """
 
     def __init__(self, captured: Captured, source: Source, size: int) -> None:
-        self.captured, self.source = captured, source
+        self.source = source
         self._indices = np.zeros(size, np.int64)
         self._rooms = source.rooms(size)
         if not source.is_launched:
@@ -167,12 +167,12 @@ class Steps:
         # Time of a step, in seconds; None before the first call.
         self._pace: float | None = None
 
-    def _build(self, runs: list[tuple[int, FlatRun]], collected: Sequence[np.ndarray]) -> None:
+    def _build(self, captured: Captured, runs: list[tuple[int, FlatRun]], collected: Sequence[np.ndarray]) -> None:
         """Build the program again, if the optimizer's launches have changed."""
-        source = self.captured.program.launches
+        source = captured.program.launches
         if len(source) == len(self._source) and all(a is b for a, b in zip(source, self._source, strict=True)):
             return
-        spans = [(*span(array), room) for array, room in zip(self.captured.inputs.traced, self._rooms, strict=True)]
+        spans = [(*span(array), room) for array, room in zip(captured.inputs.traced, self._rooms, strict=True)]
 
         def moved(array: np.ndarray) -> np.ndarray:
             at = array.ctypes.data
@@ -185,7 +185,7 @@ class Steps:
             (kernel, parts, tuple(map(moved, arrays)), scalars, waits)
             for kernel, parts, arrays, scalars, waits in source
         ]
-        varying = [self._indices, self.captured.loss, *[state for state, _ in self.captured.watch.draws]]
+        varying = [self._indices, captured.loss, *[state for state, _ in captured.watch.draws]]
         varying += [*[repeat.cut.hyper for _, repeat in _repeats(runs)], *collected]
         for array in varying:
             low, high = span(array)
@@ -200,35 +200,38 @@ class Steps:
         self._program.build()
         self._source = list(source)
 
-    def count(self, most: int) -> int:
+    def count(self, captured: Captured, most: int) -> int:
         """How many of so many steps to do in one call."""
         if self._pace is None:
             return min(most, _FIRST)
-        drawn = sum(state.nbytes for state, _ in self.captured.watch.draws)
+        drawn = sum(state.nbytes for state, _ in captured.watch.draws)
         return max(1, min(most, int(_LONGEST / self._pace), _MOST_DRAWN // max(1, drawn)))
 
     def run(
-        self, optimizer: Optimizer, clip: Any, indices: np.ndarray, schedule: Any, is_checked: bool,
+        self, captured: Captured, optimizer: Optimizer, clip: Any, indices: np.ndarray, schedule: Any, is_checked: bool,
         collected: Sequence[np.ndarray] = (),
     ) -> tuple[np.ndarray, list[np.ndarray]] | None:
         """Do one step for each row of ``indices``; the losses, or None if a single step must be done first.
 
         Args:
+            captured: the step.
             schedule: stepped after each step, if given.
             is_checked: whether the first loss that is not finite ends it; the schedule is not stepped then.
             collected: arrays that the launches write, whose numbers after each step are returned, too.
         """
-        runs = repeated_runs(optimizer, clip, self.captured.program.launches)
+        runs = repeated_runs(optimizer, clip, captured.program.launches)
         if runs is None:
             return None
-        for k, holds in self.captured.content_guards:
+        for k, holds in captured.content_guards:
             contents = self.source.contents(k)
-            if contents is None or not holds(contents):
+            if contents is None:
                 return None
-        self._build(runs, collected)
+            # Of the rows of these steps: a large data set would be read in each call.
+            if not holds(contents if indices.size >= len(contents) else contents[indices.reshape(-1)]):
+                return None
+        self._build(captured, runs, collected)
         began = time.perf_counter()
         count = len(indices)
-        captured = self.captured
         draws, generators = captured.watch.draws, captured.generators
         positions = [(g, g.position(of_numpy)) for g, of_numpy in generators.items()]
         ahead = _Schedule(optimizer, schedule)
@@ -256,7 +259,7 @@ class Steps:
             done = self._program.replay_over(batches, count, losses if is_checked else None)
             self._finish(repeats, tables, done)
             if is_checked and not np.isfinite(losses[done - 1]).all():
-                self._rewind(positions, ahead, done, is_failed=True)
+                self._rewind(captured, positions, ahead, done, is_failed=True)
         except BaseException:
             # Ctrl-C may arrive between any two lines, so each of these may be done twice. It does not interrupt the
             # replays, which are one call.
@@ -270,7 +273,7 @@ class Steps:
                 optimizer._take_back()
                 for p in captured.trained:
                     p._grad = None
-            self._rewind(positions, ahead, done, is_failed)
+            self._rewind(captured, positions, ahead, done, is_failed)
             raise
         # Only the rows that were used have changed; the last state is what a single step would leave.
         captured.loss[...] = losses[done - 1]
@@ -283,12 +286,13 @@ class Steps:
         for ((_, run), repeat), table in zip(repeats, tables, strict=True):
             repeat.finish(run, table[done - 1], done)
 
-    def _rewind(self, positions: Any, ahead: _Schedule, done: int, is_failed: bool) -> None:
+    @staticmethod
+    def _rewind(captured: Captured, positions: Any, ahead: _Schedule, done: int, is_failed: bool) -> None:
         """Put the generators and the schedule where ``done`` single steps would have left them."""
         for generator, position in positions:
             generator.go_to(position)
         if done:
-            _draw(self.captured.watch.draws, done)
+            _draw(captured.watch.draws, done)
         ahead.go_to(done - is_failed)
 
 

@@ -408,12 +408,14 @@ class CompiledStep:
                 and (steps := captured.steps_over(source, size)) is not None
             ):
                 # One, if a step takes long: that measures again how long it takes.
-                count = steps.count(count)
+                count = steps.count(captured, count)
                 captured.forget_others(self.optimizer)
                 for p in captured.trained:
                     p._grad_written()
                 try:
-                    found = steps.run(self.optimizer, self._clip, indices[:count], schedule, is_checked, collected)
+                    found = steps.run(
+                        captured, self.optimizer, self._clip, indices[:count], schedule, is_checked, collected
+                    )
                 except Uncapturable:
                     found, captured.steps = None, (source, None)
                 if found is not None:
