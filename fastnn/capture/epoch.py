@@ -185,8 +185,7 @@ class Steps:
             (kernel, parts, tuple(map(moved, arrays)), scalars, waits)
             for kernel, parts, arrays, scalars, waits in source
         ]
-        varying = [self._indices, captured.loss, *[state for state, _ in captured.watch.draws]]
-        varying += [*[repeat.cut.hyper for _, repeat in _repeats(runs)], *collected]
+        varying = [self._indices, captured.loss, *_states(captured.watch.draws), *_hypers(_repeats(runs)), *collected]
         for array in varying:
             low, high = span(array)
             for _, _, arrays, _, _ in launches:
@@ -239,22 +238,23 @@ class Steps:
         tables: list[np.ndarray] = []
         done = -1
         repeats = _repeats(runs)
+        # No comprehension in the try block: in CPython 3.12 and 3.13 an exception raised in one skips the handler.
         try:
             rates = ahead.step(count)
             count = len(rates)
             if not count:
                 return None
             losses = losses[:count]
-            tables = [repeat.table([rate[i] for rate in rates]) for (i, _), repeat in repeats]
+            tables = _tables(repeats, rates)
             states = _draw(draws, count)
             for (_, run), repeat in repeats:
                 repeat.begin(run)
             for buffer in captured.guards.buffers:
                 buffer._memory.version += 1
+            gathered = _rows_of(collected, count)
             batches = [(self._indices, indices[:count]), (captured.loss, losses)]
-            batches += [(repeat.cut.hyper, table) for (_, repeat), table in zip(repeats, tables, strict=True)]
-            batches += [(state, table) for (state, _), table in zip(draws, states, strict=True)]
-            gathered = [np.empty((count, *array.shape), array.dtype) for array in collected]
+            batches += zip(_hypers(repeats), tables, strict=True)
+            batches += zip(_states(draws), states, strict=True)
             batches += zip(collected, gathered, strict=True)
             done = self._program.replay_over(batches, count, losses if is_checked else None)
             self._finish(repeats, tables, done)
@@ -298,6 +298,22 @@ class Steps:
 
 def _repeats(runs: list[tuple[int, FlatRun]]) -> list[tuple[tuple[int, FlatRun], ReusableStep]]:
     return [((i, run), run.repeat) for i, run in runs if run.repeat is not None]
+
+
+def _tables(repeats: list[tuple[tuple[int, FlatRun], ReusableStep]], rates: list[list[float]]) -> list[np.ndarray]:
+    return [repeat.table([rate[i] for rate in rates]) for (i, _), repeat in repeats]
+
+
+def _hypers(repeats: list[tuple[tuple[int, FlatRun], ReusableStep]]) -> list[np.ndarray]:
+    return [repeat.cut.hyper for _, repeat in repeats]
+
+
+def _states(draws: list[tuple[np.ndarray, Callable[[], np.ndarray]]]) -> list[np.ndarray]:
+    return [state for state, _ in draws]
+
+
+def _rows_of(arrays: Sequence[np.ndarray], count: int) -> list[np.ndarray]:
+    return [np.empty((count, *array.shape), array.dtype) for array in arrays]
 
 
 def repeated_runs(
