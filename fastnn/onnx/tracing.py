@@ -246,9 +246,10 @@ class Trace:
             # Before the operation changes one of them.
             tensors = [leaf for leaf in leaves((args, kwargs)) if isinstance(leaf, Tensor)]
             self.graph.given = {id(t): self.graph.keep(t, self) for t in tensors}
+        named = {k: plain(v) for k, v in kwargs.items()}
         self.depth += 1
         try:
-            result = original(*plain(args), **{k: plain(v) for k, v in kwargs.items()})
+            result = original(*plain(args), **named)
         finally:
             self.depth -= 1
         if name == "__setitem__":
