@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import math
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -17,7 +18,9 @@ import numpy as np
 
 from fastnn import kernels
 from fastnn._core.capture_state import Uncapturable
+from fastnn.capture.changes import what_is_changed
 from fastnn.capture.guards import is_ours, same_launch, span
+from fastnn.capture.values import reads_numbers_alone
 from fastnn.kernels.optim.optimizers import DONE
 from fastnn.kernels.rows.take_rows import SOURCES
 from fastnn.kernels.runtime import allocation, launcher
@@ -237,6 +240,8 @@ class Steps:
         try:
             rates = ahead.step(count)
             count = len(rates)
+            if not count:
+                return None
             losses = losses[:count]
             tables = [repeat.table([rate[i] for rate in rates]) for (i, _), repeat in repeats]
             states = _draw(draws, count)
@@ -251,20 +256,23 @@ class Steps:
             batches += zip(collected, gathered, strict=True)
             done = self._program.replay_over(batches, count, losses if is_checked else None)
             self._finish(repeats, tables, done)
+            if is_checked and not np.isfinite(losses[done - 1]).all():
+                self._rewind(positions, ahead, done, is_failed=True)
         except BaseException:
-            # Ctrl-C may arrive between any two lines. It does not interrupt the replays, which are one call.
+            # Ctrl-C may arrive between any two lines, so each of these may be done twice. It does not interrupt the
+            # replays, which are one call.
+            is_failed = False
             if tables and tables[0][0, DONE]:
                 done = int(tables[0][:, DONE].sum())
                 self._finish(repeats, tables, done)
+                is_failed = is_checked and not np.isfinite(losses[done - 1]).all()
             else:
                 done = 0
                 optimizer._take_back()
                 for p in captured.trained:
                     p._grad = None
-            self._rewind(positions, ahead, done, is_failed=False)
+            self._rewind(positions, ahead, done, is_failed)
             raise
-        if is_checked and not np.isfinite(losses[done - 1]).all():
-            self._rewind(positions, ahead, done, is_failed=True)
         # Only the rows that were used have changed; the last state is what a single step would leave.
         captured.loss[...] = losses[done - 1]
         spent = (time.perf_counter() - began) / done
@@ -317,22 +325,32 @@ class _Schedule:
     def __init__(self, optimizer: Optimizer, schedule: Any) -> None:
         self._optimizer, self._schedule = optimizer, schedule
         self._rates = self._now()
-        self._saved = None if schedule is None else schedule.state_dict()
+        if schedule is not None:
+            self._saved = schedule.state_dict()
+            self._options = [_without_params(group) for group in optimizer.param_groups]
 
     def _now(self) -> list[Any]:
         return [group["lr"] for group in self._optimizer.param_groups]
 
     def step(self, count: int) -> list[list[float]]:
-        """Step so many times; the groups' rates before each. Fewer, if another option than the rate changes."""
+        """Step so many times; the groups' rates before each.
+
+        Fewer if another option than the rate changes. Also if a step of the schedule raises: the single step before it
+        raises the error again, when the steps of the optimizer have been made.
+        """
         if self._schedule is None:
             return [self._rates] * count
         rates, options = [self._rates], self._others()
-        for _ in range(count - 1):
+        try:
+            for _ in range(count - 1):
+                self._schedule.step()
+                if self._others() != options:
+                    return rates
+                rates.append(self._now())
             self._schedule.step()
-            if self._others() != options:
-                return rates
-            rates.append(self._now())
-        self._schedule.step()
+        except Exception:
+            self.go_to(len(rates) - 1)
+            rates.pop()
         return rates
 
     def _others(self) -> list[Any]:
@@ -346,15 +364,41 @@ class _Schedule:
         if self._schedule is None:
             return
         self._schedule.load_state_dict(self._saved)
-        for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
-            group["lr"] = rate
+        for group, options in zip(self._optimizer.param_groups, self._options, strict=True):
+            group.update(options)
         for _ in range(steps):
             self._schedule.step()
 
 
+def _without_params(group: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in group.items() if name != "params"}
+
+
+# Whether schedules can run ahead: to look into their functions takes 0.1 ms.
+_ahead: weakref.WeakKeyDictionary[Any, bool] = weakref.WeakKeyDictionary()
+
+
 def can_run_ahead(schedule: Any) -> bool:
-    """Whether a schedule only sets options, so that its steps may come before those of the optimizer."""
-    return schedule is None or (is_ours(type(schedule)) and hasattr(schedule, "state_dict"))
+    """Whether a schedule only sets options by numbers, so that its steps may come before those of the optimizer.
+
+    A function of the user's, as of ``LambdaLR``, must not read a parameter or change anything.
+    """
+    if schedule is None:
+        return True
+    if not is_ours(type(schedule)) or not hasattr(schedule, "state_dict"):
+        return False
+    if schedule not in _ahead:
+        _ahead[schedule] = all(map(_may_run_ahead, vars(schedule).values()))
+    return _ahead[schedule]
+
+
+def _may_run_ahead(part: Any) -> bool:
+    """Of an attribute of a schedule: functions, and other schedules, are parts of its step."""
+    if isinstance(part, (list, tuple)):
+        return all(map(_may_run_ahead, part))
+    if hasattr(part, "step") and not isinstance(part, Optimizer):
+        return can_run_ahead(part)
+    return not callable(part) or is_ours(part) or (reads_numbers_alone(part) and not what_is_changed(part))
 
 
 def _draw(draws: list[tuple[np.ndarray, Callable[[], np.ndarray]]], count: int) -> list[np.ndarray]:

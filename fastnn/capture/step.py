@@ -350,8 +350,8 @@ class CompiledStep:
         """
         if len(batches) < 3:
             raise TypeError(f"run takes inputs, a target and indices, found {len(batches)} arguments")
-        arrays = [(t if isinstance(t, Tensor) else _as_tensor(t))._data for t in batches]
-        *arrays, indices = arrays
+        *columns, given = [t if isinstance(t, Tensor) else _as_tensor(t) for t in batches]
+        arrays, indices = [t._data for t in columns], given._data
         if indices.dtype.kind not in "iu":
             raise TypeError(f"indices must be integers, found {indices.dtype}")
         if indices.ndim != 2:
@@ -362,6 +362,10 @@ class CompiledStep:
             if not array.ndim or len(array) != len(arrays[0]):
                 raise ValueError(f"{name} must have {arrays[0].shape[:1]} rows as input 0, found shape {array.shape}")
         check_indices(indices, len(arrays[0]))
+        if any(t._requires_grad for t in columns):
+            # Their gradients are summed by the eager steps.
+            single = [self(*[t[_wrap(batch)] for t in columns])._data.reshape(-1) for batch in indices]
+            return _wrap(np.concatenate(single or [np.zeros(0, np.float32)]))
         # The same columns in each epoch: their program is kept.
         known = [column.data for column in self._columns.columns]
         if len(arrays) != len(known) or not all(map(operator.is_, known, arrays)):
@@ -398,8 +402,9 @@ class CompiledStep:
                 and captured.guards.hold()
                 and self._is_ready(captured)
                 and (steps := captured.steps_over(source, size)) is not None
-                and (count := steps.count(count)) > 1
             ):
+                # One, if a step takes long: that measures again how long it takes.
+                count = steps.count(count)
                 captured.forget_others(self.optimizer)
                 for p in captured.trained:
                     p._grad_written()
