@@ -345,7 +345,8 @@ _SAME = (
 _OTHER_NAMES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "asinh": "arcsinh", "acosh": "arccosh",
                 "atanh": "arctanh", "neg": "negative"}  # fmt: skip
 _BINARY: dict[str, Any] = {
-    "mul": np.multiply, "multiply": np.multiply, "true_divide": np.true_divide, "pow": np.power, "eq": np.equal, "ne": np.not_equal,
+    "mul": np.multiply, "multiply": np.multiply, "true_divide": np.true_divide, "pow": np.power,
+    "eq": np.equal, "ne": np.not_equal,
 }  # fmt: skip
 _PRODUCTS: dict[str, Any] = {
     **dict.fromkeys(("matmul", "mm", "bmm", "mv"), np.matmul), "dot": np.dot, "vdot": np.vdot,
