@@ -99,7 +99,10 @@ def _rebuild_tensor_v3(
     storage: Storage, offset: int, size: Any, stride: Any, requires_grad: bool, hooks: Any, kind: dtype,
     metadata: Any = None,
 ) -> Tensor:  # fmt: skip
-    array = _checked(storage, Storage).array.view(_checked(kind, dtype).numpy)
+    target = np.dtype(kind.name) if _checked(kind, dtype).is_complex else kind.numpy
+    array = _checked(storage, Storage).array
+    # Bytes other than 0 and 1 are invalid bools.
+    array = array.view(np.uint8) != 0 if target == np.bool_ else array.view(target)
     return _strided(array, offset, tuple(size), tuple(stride)).requires_grad_(requires_grad)
 
 
@@ -141,6 +144,9 @@ def _dict_of(items: Any = ()) -> dict[Any, Any]:
 
 
 def _size_of(sizes: Any) -> Size:
+    sizes = tuple(sizes)
+    if any(type(n) is not int for n in sizes):
+        raise UnpicklingError(f"a torch.Size of {sizes} is not possible: sizes are integers")
     return Size(sizes)
 
 
@@ -377,7 +383,8 @@ class Reader(_Unpickler):
 
     def load_newobj(self) -> None:
         args, kind = self.stack.pop(), self.stack.pop()
-        if kind in (dict, list, set) or not self._allows(kind):
+        # Other classes of the list would be made without a value.
+        if kind not in (collections.OrderedDict, collections.Counter, *safe_globals.values()):
             raise UnpicklingError(f"the pickle makes an object of {kind}, which is not allowed")
         with self._calling(kind.__new__):
             self.append(kind.__new__(kind, *args))
