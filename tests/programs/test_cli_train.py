@@ -13,7 +13,7 @@ import pytest
 
 import fastnn
 from fastnn._cli import main as cli
-from fastnn._cli import options
+from fastnn._cli import options, warmup
 from fastnn.datasets import load_mnist
 from fastnn.tabular import ACTIVATIONS, TabularModel, load_model, reading
 
@@ -473,6 +473,14 @@ def test_only_texts_go_to_standard_output(capsys, tables):
     assert not os.path.exists("-")
 
 
+def test_warmup_ignores_settings_that_train_does_not_have():
+    known = {"optimizer": "sgd", "lr": 0.1, "weight_decay": 0, "schedule": "step", "batch_size": 8}
+    assert warmup._settings({"settings": {**known, "epochs": 3}}) == known
+    strange = {"optimizer": ["sgd"], "lr": "x", "weight_decay": float("nan"), "schedule": None, "batch_size": 10**12}
+    for settings in (None, [1], strange, dict.fromkeys(known)):
+        assert warmup._settings({"settings": settings}) == {}
+
+
 def test_the_summary_of_a_model_of_another_program(capsys, tables):
     run(capsys, "train", "data.csv", "--target", "kind", *SMALL, "--save", "m.pt")
     for training in ({"by": "hand"}, {"rows": "x", "epochs": [1], "data": 1, "version": 2}):
@@ -505,6 +513,11 @@ def test_errors_of_rows_for_a_model(capsys, tables):
     ):
         assert message in failure(capsys, command, "m.pt", f"{name}.csv")
     assert "did you mean" not in failure(capsys, "predict", "m.pt", "new.csv", "-o", "p.txt")
+    frame.assign(**{"kind=a": 1}).to_csv("named.csv", index=False)
+    for name, more in (("kind", ()), ("kind=a", ("--probabilities",))):
+        message = failure(capsys, "predict", "m.pt", "named.csv", "--with", name, *more)
+        assert f"'{name}' is the name of a column of predictions" in message
+    assert run(capsys, "predict", "m.pt", "named.csv", "--with", "kind=a")[0] == 0
     assert "no column 'none'" in failure(capsys, "predict", "m.pt", "new.csv", "--with", "none")
     assert "not a model of fastnn train" in failure(capsys, "predict", "new.csv", "data.csv")
     assert "the model reads tables" in failure(capsys, "predict", "m.pt")

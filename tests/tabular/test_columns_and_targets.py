@@ -92,6 +92,16 @@ def test_the_same_columns_from_plain_data():
     assert (coded.transform(floats) == coded.transform(frame)).all()
 
 
+def test_dates_may_be_numbers_in_later_rows():
+    days = pandas.date_range("2026-01-01", periods=20).strftime("%Y-%m-%d")
+    columns = Columns.fit(pandas.DataFrame({"when": days}))
+    expected = columns.matrix(pandas.DataFrame({"when": ["2026-01-31", None]}))
+    for values in ([20260131, None], ["20260131", None], pandas.array([20260131, None], "Int64")):
+        np.testing.assert_array_equal(columns.matrix(pandas.DataFrame({"when": values})), expected)
+    with pytest.raises(ValueError, match="must be a date such as 2026-01-31, found '45000' in row 1"):
+        columns.matrix(pandas.DataFrame({"when": [45000]}))
+
+
 def test_only_the_training_rows_have_numbers_that_count():
     frame = pandas.DataFrame({"a": [1.0, 3.0, 100.0, 100.0], "b": [5.0, 5.0, 6.0, 7.0], "c": [None, None, 1.0, 2.0]})
     columns = Columns.fit(frame, rows=np.array([0, 1]))
