@@ -596,8 +596,11 @@ def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
 
 
 def eig(A: Tensor) -> Any:
-    """RuntimeError: eigenvalues of general matrices are complex, and fastnn has no complex numbers."""
-    raise RuntimeError("linalg.eig: eigenvalues of general matrices are complex, and fastnn has no complex numbers")
+    """RuntimeError: eigenvalues of general matrices are complex, and fastnn computes real ones only."""
+    raise RuntimeError(
+        "linalg.eig: eigenvalues of general matrices are complex, and fastnn computes real ones only: use linalg.eigh, "
+        "for symmetric matrices"
+    )
 
 
 eigvals = eig

@@ -348,7 +348,11 @@ def _are_dates(column: Any) -> bool:
 def _days(column: Any) -> Any:
     """Days since 1970, a pandas series of float64, NaN for what is not a date."""
     import pandas
+    from pandas.api import types
 
+    if types.is_numeric_dtype(column):
+        # 20260131 is a date; pandas 4 would take it for a time since 1970.
+        column = _texts(column)
     times = pandas.to_datetime(column, utc=True, errors="coerce", format=None if _is_time(column) else "ISO8601")
     return (times - pandas.Timestamp(0, tz="UTC")) / pandas.Timedelta(days=1)
 
