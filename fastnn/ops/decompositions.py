@@ -596,8 +596,10 @@ def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
 
 
 def eig(A: Tensor) -> Any:
-    """RuntimeError: eigenvalues of general matrices are complex, and fastnn has no complex numbers."""
-    raise RuntimeError("linalg.eig: eigenvalues of general matrices are complex, and fastnn has no complex numbers")
+    """RuntimeError: eigenvalues of general matrices, which are complex, are not computed."""
+    raise RuntimeError(
+        "linalg.eig: eigenvalues of general matrices are complex and not computed; eigh is for symmetric matrices"
+    )
 
 
 eigvals = eig
