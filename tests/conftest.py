@@ -17,7 +17,9 @@ from helpers import Early, started
 import fastnn
 
 # Programs, not tests: programs/test_scripts.py runs the first, `python -m tests.libraries` the others.
-collect_ignore = ["scripts", "libraries/programs", "libraries/support"]
+collect_ignore = [
+    "scripts", "libraries/programs", "libraries/support", "distributed/scripts", "distributed/programs",
+]  # fmt: skip
 
 HAS_TORCH = importlib.util.find_spec("torch") is not None
 

@@ -13,6 +13,15 @@ class Failure(Exception):
     """An error with a one-line message for the user; the exit status is 1."""
 
 
+def visible(text: str) -> str:
+    """The text in one line, with Python's escapes for line breaks and control characters.
+
+    >>> print(visible("two\\nlines \\x1b[31m"))
+    two\\nlines \\x1b[31m
+    """
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+
+
 class Parser(argparse.ArgumentParser):
     """A parser that reports a wrong argument in one line."""
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._cli.command import Command, Failure
+from fastnn._cli.command import Command, Failure, visible
 
 
 def _model_argument(parser: argparse.ArgumentParser) -> None:
@@ -44,20 +44,13 @@ def _summary(options: argparse.Namespace) -> int:
         "pixels": None if model.pixels is None else vars(model.pixels),
     }  # fmt: skip
     kind = f"{len(target.classes)} classes: {output.shortened(target.class_names)}" if target.classes else "a number"
-    out.say(f"predicts {target.name}, {kind}")
-    if training:
-        rows, epochs = training.get("rows"), training.get("epochs")
-        word = "epoch" if epochs == 1 else "epochs"
-        out.say(f"trained on {training.get('data')}: {rows:,} rows, {epochs} {word}, fastnn {training.get('version')}")
-        for name in ("validation", "test"):
-            if training.get(name):
-                from fastnn._cli.fitting import in_words
-
-                out.say(f"{name}: {in_words(training[name])}")
+    out.say(f"predicts {visible(target.name)}, {kind}")
+    for line in _training_in_words(training):
+        out.say(line)
     if model.columns is not None:
         out.say("\ncolumns:")
-        rows = [(name, *_in_words(column)) for name, column in result["columns"].items()]
-        width = max(len(row[0]) for row in rows)
+        rows = [(visible(name), *_in_words(column)) for name, column in result["columns"].items()]
+        width = max((len(row[0]) for row in rows), default=0)
         for name, kind, detail in rows:
             out.say(f"  {name.ljust(width)}  {kind.ljust(8)}  {detail}".rstrip())
         for reason, names in model.columns.left_out.items():
@@ -67,6 +60,22 @@ def _summary(options: argparse.Namespace) -> int:
     out.say(f"\n{layers}")
     out.write_json(result)
     return 0
+
+
+def _training_in_words(training: dict[str, Any]) -> list[str]:
+    from fastnn._cli.fitting import in_words
+
+    if not training:
+        return []
+    try:
+        rows, epochs = training["rows"], training["epochs"]
+        word = "epoch" if epochs == 1 else "epochs"
+        lines = [f"trained on {training['data']}: {rows:,} rows, {epochs} {word}, fastnn {training['version']}"]
+        lines += [f"{name}: {in_words(training[name])}" for name in ("validation", "test") if training.get(name)]
+        return [visible(line) for line in lines]
+    except (LookupError, TypeError, ValueError, AttributeError):
+        # TabularModel takes any plain data.
+        return ["trained by something else than fastnn train"]
 
 
 def _columns(columns: Any) -> dict[str, dict[str, Any]]:
@@ -95,7 +104,8 @@ def _in_words(column: dict[str, Any]) -> tuple[str, str]:
 
 
 def _date(days: float) -> str:
-    return str(np.datetime64(int(days), "D"))
+    # A file may have any numbers.
+    return str(np.datetime64(int(days), "D")) if abs(days) < 1e7 else f"{days:.4g} days since 1970"
 
 
 # -- export -----------------------------------------------------------------------------------
@@ -120,23 +130,24 @@ def _export(options: argparse.Namespace) -> int:
     from fastnn._cli import output
     from fastnn.tabular import load_model
 
-    if options.output != output.STDOUT and Path(options.output).suffix.lower() != ".onnx" and not (
+    output.check_output(options.output, "FILE.onnx")
+    if Path(options.output).suffix.lower() != ".onnx" and not (
         Path(options.output).exists() and not Path(options.output).is_file()
     ):  # fmt: skip
         raise Failure(f"the file must end in .onnx, found {options.output}")
     output.check_distinct({"FILE.onnx": options.output, "MODEL": options.model})
-    output.check_output(options.output, "FILE.onnx")
     with output.one_line():
         model = load_model(options.model)
         from fastnn.tabular.exporting import to_onnx
 
         proto = to_onnx(model, network_only=options.network_only)
     output.write(options.output, lambda file: file.write(proto.SerializeToString()))
+    out = output.Output()
     for value in proto.graph.input:
         shape = [d.dim_param or str(d.dim_value) for d in value.type.tensor_type.shape.dim]
-        print(f"input {value.name}: ({', '.join(shape)})")
-    print(f"output {', '.join(value.name for value in proto.graph.output)}")
-    print(f"wrote {options.output}")
+        out.say(f"input {value.name}: ({', '.join(shape)})")
+    out.say(f"output {', '.join(value.name for value in proto.graph.output)}")
+    out.say(f"wrote {options.output}")
     return 0
 
 

@@ -14,7 +14,7 @@ import sys
 from collections.abc import Sequence
 
 from fastnn._cli import bench, completion, doctor, files, launch, plot, programs, train, use, warmup
-from fastnn._cli.command import INTERRUPTED, Command, Failure, Parser
+from fastnn._cli.command import INTERRUPTED, Command, Failure, Parser, visible
 
 COMMANDS: tuple[Command, ...] = (
     *train.COMMANDS, *use.COMMANDS, *files.COMMANDS, *warmup.COMMANDS, *programs.COMMANDS, *launch.COMMANDS,
@@ -62,5 +62,5 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         print("interrupted", file=sys.stderr)
         return INTERRUPTED
-    print(f"fastnn: {' '.join(message.split())}", file=sys.stderr)
+    print(f"fastnn: {visible(' '.join(message.split()))}", file=sys.stderr)
     return 1

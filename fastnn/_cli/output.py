@@ -13,10 +13,12 @@ from typing import IO, Any
 
 import numpy as np
 
-from fastnn._cli.command import Failure
+from fastnn._cli.command import Failure, visible
 from fastnn._core.atomic_file import check_writable, replacing
 
 STDOUT = "-"
+# Options whose file may be standard output.
+_TEXT_OPTIONS = ("--json", "-o")
 
 
 class Output:
@@ -35,6 +37,9 @@ class Output:
         if self._is_closed:
             return
         stream = sys.stderr if self.json == STDOUT else sys.stdout
+        encoding = getattr(stream, "encoding", None) or "utf-8"
+        # A name of a column may have control characters of the terminal, or letters that the terminal cannot show.
+        text = "\n".join(map(visible, text.split("\n"))).encode(encoding, "backslashreplace").decode(encoding)
         try:
             print(text, file=stream, flush=True)
         except OSError:
@@ -48,10 +53,19 @@ class Output:
             return
         text = json.dumps(plain(value), indent=2, allow_nan=False, ensure_ascii=False) + "\n"
         if self.json == STDOUT:
-            sys.stdout.write(text)
-            sys.stdout.flush()
+            write_stdout(text)
         else:
             write(self.json, lambda file: file.write(text.encode()))
+
+
+def write_stdout(text: str) -> None:
+    """Write data to standard output: as UTF-8, like files, where its own encoding does not have all letters."""
+    try:
+        sys.stdout.write(text)
+    except UnicodeEncodeError:
+        sys.stdout.flush()
+        sys.stdout.buffer.write(text.encode())
+    sys.stdout.flush()
 
 
 def close_stdout() -> None:
@@ -88,14 +102,18 @@ def check_output(path: str | os.PathLike[str] | None, option: str, size: int = 0
     """Find out before the work whether a file can be written.
 
     Args:
-        path: of the file; None and "-" are not checked.
+        path: of the file; None is not checked. "-" is standard output for --json and -o only.
         option: its option.
         size: bytes that the file may need.
 
     Raises: Failure in one line.
     """
-    if path is None or str(path) == STDOUT:
+    if path is None:
         return
+    if str(path) == STDOUT:
+        if option in _TEXT_OPTIONS:
+            return
+        raise Failure(f"{option} needs the name of a file: only {' and '.join(_TEXT_OPTIONS)} write to standard output")
     try:
         check_writable(path)
         probe = f"{os.path.realpath(path)}.probe-{os.getpid()}"
@@ -135,6 +153,7 @@ def one_line() -> Iterator[None]:
 
 def table(rows: Sequence[tuple[str, ...]]) -> str:
     """Rows of texts in columns; the first column to the left, the others to the right."""
+    rows = [tuple(map(visible, row)) for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
     lines = []
     for row in rows:
@@ -145,4 +164,4 @@ def table(rows: Sequence[tuple[str, ...]]) -> str:
 
 def shortened(names: list[str], most: int = 6) -> str:
     """Names with commas between them; of many the first ones."""
-    return ", ".join(names[:most]) + (f", ... ({len(names)} in all)" if len(names) > most else "")
+    return ", ".join(map(visible, names[:most])) + (f", ... ({len(names)} in all)" if len(names) > most else "")

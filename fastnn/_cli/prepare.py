@@ -13,10 +13,10 @@ from typing import Any
 
 import numpy as np
 
-from fastnn._cli.command import Failure
+from fastnn._cli.command import Failure, visible
 from fastnn._cli.options import names_of_columns
 from fastnn._cli.output import one_line, shortened
-from fastnn.tabular.columns import Columns
+from fastnn.tabular.columns import Columns, similar
 from fastnn.tabular.model import Pixels, TabularModel
 from fastnn.tabular.network import Plan
 from fastnn.tabular.reading import Pictures, read
@@ -53,7 +53,6 @@ class Prepared:
         training: the rows to train on.
         validation: the rows that are measured after each epoch, or None.
         test: rows that are only measured at the end, or None.
-        is_chosen_by_validation: whether the validation rows may decide when training ends.
     """
 
     model: TabularModel
@@ -156,12 +155,15 @@ def _split(inputs: np.ndarray, targets: np.ndarray, fraction: float, seed: int) 
 
 def _table(frame: Any, options: argparse.Namespace, say: Callable[[str], None]) -> Prepared:
     name = _target_name(frame, options)
-    frame = _with_target(frame, name, say)
-    target = Target.fit(name, frame[name], options.task)
-    kept, held = np.arange(len(frame)), np.arange(0)
+    # Rows without a target still tell what a column is: numbers of rows have no gaps in the whole table.
+    labelled = np.flatnonzero(frame[name].notna())
+    known = _with_target(frame, name, say)
+    target = Target.fit(name, known[name], options.task)
+    kept, held = np.arange(len(known)), np.arange(0)
     fraction = options.validation
     if not isinstance(fraction, Path):
-        kept, held = _split_table(frame, target, _OF_TABLES if fraction is None else fraction, options.seed)
+        kept, held = _split_table(known, target, _OF_TABLES if fraction is None else fraction, options.seed)
+    kept, held = labelled[kept], labelled[held]
     if len(kept) < 2:
         raise Failure(f"{options.data}: {len(kept)} row to train on, expected at least 2")
     names = list(frame.columns.drop(name))
@@ -194,9 +196,7 @@ def _target_name(frame: Any, options: argparse.Namespace) -> str:
         )
     if options.target in frame.columns:
         return str(options.target)
-    from fastnn.tabular.columns import _similar
-
-    raise Failure(f"--target: there is no column {options.target!r}{_similar(options.target, frame.columns)}")
+    raise Failure(f"--target: there is no column {options.target!r}{similar(options.target, frame.columns)}")
 
 
 def _with_target(frame: Any, name: str, say: Callable[[str], None]) -> Any:
@@ -205,7 +205,7 @@ def _with_target(frame: Any, name: str, say: Callable[[str], None]) -> Any:
     if missing == len(frame):
         raise Failure(f"the target {name!r} is missing in all rows")
     if missing:
-        say(f"left out {missing:,} row{'s' * (missing > 1)} without {name}")
+        say(f"left out {missing:,} row{'s' * (missing > 1)} without {visible(name)}")
         frame = frame[frame[name].notna()]
     return frame.reset_index(drop=True)
 
@@ -240,7 +240,7 @@ def _describe(model: TabularModel, training: Part, validation: Part | None, say:
     rows = f"{len(training.inputs):,} rows to train on"
     say(rows + ("" if validation is None else f", {len(validation.inputs):,} to validate"))
     classes = f"{len(target.classes)} classes ({shortened(target.class_names)})"
-    say(f"target {target.name}: {classes if target.classes else 'a number (regression)'}")
+    say(f"target {visible(target.name)}: {classes if target.classes else 'a number (regression)'}")
     parts = [
         f"{len(names)} {word if len(names) == 1 else plural}"
         for names, word, plural in (

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fastnn._cli import options as types
-from fastnn._cli.command import Command, Failure
+from fastnn._cli.command import Command, Failure, visible
 
 _DATA = "a file or folder as for fastnn train; - for CSV from standard input"
 
@@ -81,10 +81,10 @@ def _evaluate(options: argparse.Namespace) -> int:
                 raise Failure(f"the target {target.name!r} is missing in all rows")
             if not is_known.all():
                 missing = int((~is_known).sum())
-                out.say(f"left out {missing:,} row{'s' * (missing > 1)} without {target.name}")
-                data = data[is_known].reset_index(drop=True)
-            _warn_of_unknown(model, data, out)
-            inputs, values = model.inputs(data), data[target.name]
+                out.say(f"left out {missing:,} row{'s' * (missing > 1)} without {visible(target.name)}")
+            _warn_of_unknown(model, data)
+            # All rows are read, so that an error names the row of the file.
+            inputs, values = model.inputs(data)[is_known], data[target.name][is_known]
         encoded = target.encode(values)
     measures = fitting.measure(target, encoded, model.outputs(inputs))
     out.say(f"{measures['rows']:,} rows: {fitting.in_words(measures)}")
@@ -98,13 +98,13 @@ def _evaluate(options: argparse.Namespace) -> int:
     return 0
 
 
-def _warn_of_unknown(model: Any, data: Any, out: Any) -> None:
+def _warn_of_unknown(model: Any, data: Any) -> None:
     from fastnn._cli.output import shortened
 
     if set(model.columns.categories) <= set(data.columns):
         for name, values in model.columns.unknown(data).items():
             print(
-                f"{name}: not seen in training, and read as none of its values: "
+                f"{visible(name)}: not seen in training, and read as none of its values: "
                 f"{shortened([value or '(missing)' for value in values], 4)}",
                 file=sys.stderr,
             )
@@ -150,7 +150,7 @@ def _predict(options: argparse.Namespace) -> int:
     columns: dict[str, Any] = {}
     with output.one_line():
         if model.columns is not None:
-            _warn_of_unknown(model, data, None)
+            _warn_of_unknown(model, data)
             inputs = model.inputs(data)
             for name in types.names_of_columns(options.copied, data.columns):
                 if name not in data.columns:
@@ -176,12 +176,11 @@ def _predict(options: argparse.Namespace) -> int:
             frame = pandas.DataFrame(columns)
             output.write(options.output, lambda file: frame.to_parquet(file, index=False))
         elif options.output == output.STDOUT:
-            sys.stdout.write(_csv(columns))
-            sys.stdout.flush()
+            output.write_stdout(_csv(columns))
         else:
             output.write(options.output, lambda file: file.write(_csv(columns).encode()))
     if options.output != output.STDOUT:
-        print(f"wrote {len(outputs):,} predictions to {options.output}")
+        output.Output().say(f"wrote {len(outputs):,} predictions to {options.output}")
     return 0
 
 

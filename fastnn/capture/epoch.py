@@ -17,7 +17,9 @@ import numpy as np
 
 from fastnn import kernels
 from fastnn._core.capture_state import Uncapturable
+from fastnn.capture.changes import what_is_changed
 from fastnn.capture.guards import is_ours, same_launch, span
+from fastnn.capture.values import reads_numbers_alone
 from fastnn.kernels.optim.optimizers import DONE
 from fastnn.kernels.rows.take_rows import SOURCES
 from fastnn.kernels.runtime import allocation, launcher
@@ -140,7 +142,7 @@ class Steps:
     """The steps of a captured program, with batches of one size from the same source.
 
     Args:
-        captured: the step.
+        captured: the step. It holds this; a reference back would keep model and data until a garbage collection.
         source: of the batches.
         size: rows in a batch.
 
@@ -148,7 +150,7 @@ class Steps:
     """
 
     def __init__(self, captured: Captured, source: Source, size: int) -> None:
-        self.captured, self.source = captured, source
+        self.source = source
         self._indices = np.zeros(size, np.int64)
         self._rooms = source.rooms(size)
         if not source.is_launched:
@@ -165,12 +167,12 @@ class Steps:
         # Time of a step, in seconds; None before the first call.
         self._pace: float | None = None
 
-    def _build(self, runs: list[tuple[int, FlatRun]], collected: Sequence[np.ndarray]) -> None:
+    def _build(self, captured: Captured, runs: list[tuple[int, FlatRun]], collected: Sequence[np.ndarray]) -> None:
         """Build the program again, if the optimizer's launches have changed."""
-        source = self.captured.program.launches
+        source = captured.program.launches
         if len(source) == len(self._source) and all(a is b for a, b in zip(source, self._source, strict=True)):
             return
-        spans = [(*span(array), room) for array, room in zip(self.captured.inputs.traced, self._rooms, strict=True)]
+        spans = [(*span(array), room) for array, room in zip(captured.inputs.traced, self._rooms, strict=True)]
 
         def moved(array: np.ndarray) -> np.ndarray:
             at = array.ctypes.data
@@ -183,8 +185,7 @@ class Steps:
             (kernel, parts, tuple(map(moved, arrays)), scalars, waits)
             for kernel, parts, arrays, scalars, waits in source
         ]
-        varying = [self._indices, self.captured.loss, *[state for state, _ in self.captured.watch.draws]]
-        varying += [*[repeat.cut.hyper for _, repeat in _repeats(runs)], *collected]
+        varying = [self._indices, captured.loss, *_states(captured.watch.draws), *_hypers(_repeats(runs)), *collected]
         for array in varying:
             low, high = span(array)
             for _, _, arrays, _, _ in launches:
@@ -198,35 +199,38 @@ class Steps:
         self._program.build()
         self._source = list(source)
 
-    def count(self, most: int) -> int:
+    def count(self, captured: Captured, most: int) -> int:
         """How many of so many steps to do in one call."""
         if self._pace is None:
             return min(most, _FIRST)
-        drawn = sum(state.nbytes for state, _ in self.captured.watch.draws)
+        drawn = sum(state.nbytes for state, _ in captured.watch.draws)
         return max(1, min(most, int(_LONGEST / self._pace), _MOST_DRAWN // max(1, drawn)))
 
     def run(
-        self, optimizer: Optimizer, clip: Any, indices: np.ndarray, schedule: Any, is_checked: bool,
+        self, captured: Captured, optimizer: Optimizer, clip: Any, indices: np.ndarray, schedule: Any, is_checked: bool,
         collected: Sequence[np.ndarray] = (),
     ) -> tuple[np.ndarray, list[np.ndarray]] | None:
         """Do one step for each row of ``indices``; the losses, or None if a single step must be done first.
 
         Args:
+            captured: the step.
             schedule: stepped after each step, if given.
             is_checked: whether the first loss that is not finite ends it; the schedule is not stepped then.
             collected: arrays that the launches write, whose numbers after each step are returned, too.
         """
-        runs = repeated_runs(optimizer, clip, self.captured.program.launches)
+        runs = repeated_runs(optimizer, clip, captured.program.launches)
         if runs is None:
             return None
-        for k, holds in self.captured.content_guards:
+        for k, holds in captured.content_guards:
             contents = self.source.contents(k)
-            if contents is None or not holds(contents):
+            if contents is None:
                 return None
-        self._build(runs, collected)
+            # Of the rows of these steps: a large data set would be read in each call.
+            if not holds(contents if indices.size >= len(contents) else contents[indices.reshape(-1)]):
+                return None
+        self._build(captured, runs, collected)
         began = time.perf_counter()
         count = len(indices)
-        captured = self.captured
         draws, generators = captured.watch.draws, captured.generators
         positions = [(g, g.position(of_numpy)) for g, of_numpy in generators.items()]
         ahead = _Schedule(optimizer, schedule)
@@ -234,37 +238,43 @@ class Steps:
         tables: list[np.ndarray] = []
         done = -1
         repeats = _repeats(runs)
+        # No comprehension in the try block: in CPython 3.12 and 3.13 an exception raised in one skips the handler.
         try:
             rates = ahead.step(count)
             count = len(rates)
+            if not count:
+                return None
             losses = losses[:count]
-            tables = [repeat.table([rate[i] for rate in rates]) for (i, _), repeat in repeats]
+            tables = _tables(repeats, rates)
             states = _draw(draws, count)
             for (_, run), repeat in repeats:
                 repeat.begin(run)
             for buffer in captured.guards.buffers:
                 buffer._memory.version += 1
+            gathered = _rows_of(collected, count)
             batches = [(self._indices, indices[:count]), (captured.loss, losses)]
-            batches += [(repeat.cut.hyper, table) for (_, repeat), table in zip(repeats, tables, strict=True)]
-            batches += [(state, table) for (state, _), table in zip(draws, states, strict=True)]
-            gathered = [np.empty((count, *array.shape), array.dtype) for array in collected]
+            batches += zip(_hypers(repeats), tables, strict=True)
+            batches += zip(_states(draws), states, strict=True)
             batches += zip(collected, gathered, strict=True)
             done = self._program.replay_over(batches, count, losses if is_checked else None)
             self._finish(repeats, tables, done)
+            if is_checked and not np.isfinite(losses[done - 1]).all():
+                self._rewind(captured, positions, ahead, done, is_failed=True)
         except BaseException:
-            # Ctrl-C may arrive between any two lines. It does not interrupt the replays, which are one call.
+            # Ctrl-C may arrive between any two lines, so each of these may be done twice. It does not interrupt the
+            # replays, which are one call.
+            is_failed = False
             if tables and tables[0][0, DONE]:
                 done = int(tables[0][:, DONE].sum())
                 self._finish(repeats, tables, done)
+                is_failed = is_checked and not np.isfinite(losses[done - 1]).all()
             else:
                 done = 0
                 optimizer._take_back()
                 for p in captured.trained:
                     p._grad = None
-            self._rewind(positions, ahead, done, is_failed=False)
+            self._rewind(captured, positions, ahead, done, is_failed)
             raise
-        if is_checked and not np.isfinite(losses[done - 1]).all():
-            self._rewind(positions, ahead, done, is_failed=True)
         # Only the rows that were used have changed; the last state is what a single step would leave.
         captured.loss[...] = losses[done - 1]
         spent = (time.perf_counter() - began) / done
@@ -276,17 +286,34 @@ class Steps:
         for ((_, run), repeat), table in zip(repeats, tables, strict=True):
             repeat.finish(run, table[done - 1], done)
 
-    def _rewind(self, positions: Any, ahead: _Schedule, done: int, is_failed: bool) -> None:
+    @staticmethod
+    def _rewind(captured: Captured, positions: Any, ahead: _Schedule, done: int, is_failed: bool) -> None:
         """Put the generators and the schedule where ``done`` single steps would have left them."""
         for generator, position in positions:
             generator.go_to(position)
         if done:
-            _draw(self.captured.watch.draws, done)
+            _draw(captured.watch.draws, done)
         ahead.go_to(done - is_failed)
 
 
 def _repeats(runs: list[tuple[int, FlatRun]]) -> list[tuple[tuple[int, FlatRun], ReusableStep]]:
     return [((i, run), run.repeat) for i, run in runs if run.repeat is not None]
+
+
+def _tables(repeats: list[tuple[tuple[int, FlatRun], ReusableStep]], rates: list[list[float]]) -> list[np.ndarray]:
+    return [repeat.table([rate[i] for rate in rates]) for (i, _), repeat in repeats]
+
+
+def _hypers(repeats: list[tuple[tuple[int, FlatRun], ReusableStep]]) -> list[np.ndarray]:
+    return [repeat.cut.hyper for _, repeat in repeats]
+
+
+def _states(draws: list[tuple[np.ndarray, Callable[[], np.ndarray]]]) -> list[np.ndarray]:
+    return [state for state, _ in draws]
+
+
+def _rows_of(arrays: Sequence[np.ndarray], count: int) -> list[np.ndarray]:
+    return [np.empty((count, *array.shape), array.dtype) for array in arrays]
 
 
 def repeated_runs(
@@ -317,22 +344,32 @@ class _Schedule:
     def __init__(self, optimizer: Optimizer, schedule: Any) -> None:
         self._optimizer, self._schedule = optimizer, schedule
         self._rates = self._now()
-        self._saved = None if schedule is None else schedule.state_dict()
+        if schedule is not None:
+            self._saved = schedule.state_dict()
+            self._options = [_without_params(group) for group in optimizer.param_groups]
 
     def _now(self) -> list[Any]:
         return [group["lr"] for group in self._optimizer.param_groups]
 
     def step(self, count: int) -> list[list[float]]:
-        """Step so many times; the groups' rates before each. Fewer, if another option than the rate changes."""
+        """Step so many times; the groups' rates before each.
+
+        Fewer if another option than the rate changes. Also if a step of the schedule raises: the single step before it
+        raises the error again, when the steps of the optimizer have been made.
+        """
         if self._schedule is None:
             return [self._rates] * count
         rates, options = [self._rates], self._others()
-        for _ in range(count - 1):
+        try:
+            for _ in range(count - 1):
+                self._schedule.step()
+                if self._others() != options:
+                    return rates
+                rates.append(self._now())
             self._schedule.step()
-            if self._others() != options:
-                return rates
-            rates.append(self._now())
-        self._schedule.step()
+        except Exception:
+            self.go_to(len(rates) - 1)
+            rates.pop()
         return rates
 
     def _others(self) -> list[Any]:
@@ -346,15 +383,33 @@ class _Schedule:
         if self._schedule is None:
             return
         self._schedule.load_state_dict(self._saved)
-        for group, rate in zip(self._optimizer.param_groups, self._rates, strict=True):
-            group["lr"] = rate
+        for group, options in zip(self._optimizer.param_groups, self._options, strict=True):
+            group.update(options)
         for _ in range(steps):
             self._schedule.step()
 
 
+def _without_params(group: dict[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in group.items() if name != "params"}
+
+
 def can_run_ahead(schedule: Any) -> bool:
-    """Whether a schedule only sets options, so that its steps may come before those of the optimizer."""
-    return schedule is None or (is_ours(type(schedule)) and hasattr(schedule, "state_dict"))
+    """Whether a schedule only sets options by numbers, so that its steps may come before those of the optimizer.
+
+    A function of the user's, as of ``LambdaLR``, must not read a parameter or change anything.
+    """
+    if not is_ours(type(schedule)) or not hasattr(schedule, "state_dict"):
+        return False
+    return all(map(_may_run_ahead, vars(schedule).values()))
+
+
+def _may_run_ahead(part: Any) -> bool:
+    """Of an attribute of a schedule: functions, and other schedules, are parts of its step."""
+    if isinstance(part, (list, tuple)):
+        return all(map(_may_run_ahead, part))
+    if hasattr(part, "step") and not isinstance(part, Optimizer):
+        return can_run_ahead(part)
+    return not callable(part) or is_ours(part) or (reads_numbers_alone(part) and not what_is_changed(part))
 
 
 def _draw(draws: list[tuple[np.ndarray, Callable[[], np.ndarray]]], count: int) -> list[np.ndarray]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import operator
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -30,6 +31,7 @@ from fastnn.capture.guards import (
     Spans,
     check_complete,
     grads_are_free,
+    is_ours,
     outline,
     reason_of,
     rebase_gradients,
@@ -198,6 +200,8 @@ class CompiledStep:
         self._warmed: set[tuple[Any, ...]] = set()
         # Of the last run.
         self._columns = Columns()
+        # The last schedule, and whether it can run ahead: to look into its functions takes 0.1 ms.
+        self._schedule: tuple[weakref.ref[Any] | None, bool] = None, True
         # Steps under `detect_anomaly`.
         self._checked = 0
         self._last = ""
@@ -350,8 +354,8 @@ class CompiledStep:
         """
         if len(batches) < 3:
             raise TypeError(f"run takes inputs, a target and indices, found {len(batches)} arguments")
-        arrays = [(t if isinstance(t, Tensor) else _as_tensor(t))._data for t in batches]
-        *arrays, indices = arrays
+        *columns, given = [t if isinstance(t, Tensor) else _as_tensor(t) for t in batches]
+        arrays, indices = [t._data for t in columns], given._data
         if indices.dtype.kind not in "iu":
             raise TypeError(f"indices must be integers, found {indices.dtype}")
         if indices.ndim != 2:
@@ -362,6 +366,10 @@ class CompiledStep:
             if not array.ndim or len(array) != len(arrays[0]):
                 raise ValueError(f"{name} must have {arrays[0].shape[:1]} rows as input 0, found shape {array.shape}")
         check_indices(indices, len(arrays[0]))
+        if any(t._requires_grad for t in columns):
+            # Their gradients are summed by the eager steps.
+            single = [self(*[t[_wrap(batch)] for t in columns])._data.reshape(-1) for batch in indices]
+            return _wrap(np.concatenate(single or [np.zeros(0, np.float32)]))
         # The same columns in each epoch: their program is kept.
         known = [column.data for column in self._columns.columns]
         if len(arrays) != len(known) or not all(map(operator.is_, known, arrays)):
@@ -388,7 +396,7 @@ class CompiledStep:
         """
         count, size = indices.shape
         count = count if most is None else min(count, most)
-        if count > 1 and not anomaly["enabled"] and not launcher.is_watched() and can_run_ahead(schedule):
+        if count > 1 and not anomaly["enabled"] and not launcher.is_watched() and self._is_ahead(schedule):
             key = (thread_count._threads, *[(*layout, False) for layout in source.layout(size)])
             captured = self._programs.get(key)
             # Changes are noticed by the next single step.
@@ -398,13 +406,16 @@ class CompiledStep:
                 and captured.guards.hold()
                 and self._is_ready(captured)
                 and (steps := captured.steps_over(source, size)) is not None
-                and (count := steps.count(count)) > 1
             ):
+                # One, if a step takes long: that measures again how long it takes.
+                count = steps.count(captured, count)
                 captured.forget_others(self.optimizer)
                 for p in captured.trained:
                     p._grad_written()
                 try:
-                    found = steps.run(self.optimizer, self._clip, indices[:count], schedule, is_checked, collected)
+                    found = steps.run(
+                        captured, self.optimizer, self._clip, indices[:count], schedule, is_checked, collected
+                    )
                 except Uncapturable:
                     found, captured.steps = None, (source, None)
                 if found is not None:
@@ -416,6 +427,15 @@ class CompiledStep:
         if schedule is not None and not (is_checked and not np.isfinite(loss).all()):
             schedule.step()
         return loss, [array[None].copy() for array in collected]
+
+    def _is_ahead(self, schedule: Any) -> bool:
+        if schedule is None or not is_ours(type(schedule)):
+            return schedule is None
+        known, _ = self._schedule
+        if known is None or known() is not schedule:
+            # A weak reference: the schedule may hold what holds this step.
+            self._schedule = weakref.ref(schedule), can_run_ahead(schedule)
+        return self._schedule[1]
 
     # -- Tracing ------------------------------------------------------------------------------
 

@@ -129,7 +129,7 @@ class Values:
             return
         home = value.__name__ if isinstance(value, types.ModuleType) else getattr(type(value), "__module__", "")
         home = value.__module__ if isinstance(value, type) else home
-        if str(home).partition(".")[0] in _KNOWN - {"types", "argparse"}:
+        if _is_known(home):
             return
         # Read without running code: a property is looked into, not called.
         own = vars(value) if hasattr(value, "__dict__") else {}
@@ -164,6 +164,36 @@ class Values:
         if not isinstance(value, np.ndarray):
             for element in value.values() if isinstance(value, dict) else value:
                 self.look_inside(element, name, depth + 1)
+
+
+def reads_numbers_alone(function: Any) -> bool:
+    """Whether a user's function reads numbers, containers of numbers and its arguments, as far as can be seen.
+
+    Such a function returns the same before and after a training step, unlike one that reads a parameter.
+    """
+    if isinstance(function, functools.partial):
+        given = [*function.args, *function.keywords.values()]
+        return all(map(_is_of_numbers, given)) and reads_numbers_alone(function.func)
+    values = Values([], [function])
+    found = [value for _, _, value in (*values.attributes, *values.entries)]
+    found += [content for _, content, _ in values.containers]
+    return all(map(_is_of_numbers, found))
+
+
+def _is_of_numbers(value: Any) -> bool:
+    """Whether a value has numbers only, or is one whose parts :class:`Values` finds."""
+    if isinstance(value, (*_PLAIN, np.ndarray, types.FunctionType, types.ModuleType, type)):
+        return True
+    if isinstance(value, types.BuiltinFunctionType):
+        return isinstance(value.__self__, types.ModuleType)
+    if isinstance(value, _CONTAINERS):
+        return all(map(_is_of_numbers, [*value, *value.values()] if isinstance(value, dict) else value))
+    return not isinstance(value, _OPAQUE) and not _is_known(type(value).__module__)
+
+
+def _is_known(home: Any) -> bool:
+    """Whether objects of this module are not looked into."""
+    return str(home).partition(".")[0] in _KNOWN - {"types", "argparse"}
 
 
 def _constants(code: types.CodeType) -> list[Any]:

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 import sys
-from typing import Any
+from typing import Any, ClassVar
 
 from fastnn._core.absent import NotComputedError, absent_class, absent_function, absent_modules
 from fastnn.distributed.collectives import (
@@ -37,7 +37,7 @@ from fastnn.distributed.collectives import (
     scatter_object_list,
     send,
 )
-from fastnn.distributed.join import Join, JoinHook, Joinable
+from fastnn.distributed.join import Join, Joinable, JoinHook
 from fastnn.distributed.process_group import (
     GroupMember,
     ProcessGroup,
@@ -98,7 +98,7 @@ class Backend(str):
 
     UNDEFINED, GLOO, NCCL, MPI, UCC, XCCL = "undefined", "gloo", "nccl", "mpi", "ucc", "xccl"
     # By type of device; Lightning asks for it before it asks whether there are processes.
-    default_device_backend_map: dict[str, str] = {"cpu": "gloo"}
+    default_device_backend_map: ClassVar[dict[str, str]] = {"cpu": "gloo"}
 
     def __new__(cls, name: str) -> Any:
         return str.__new__(cls, name.lower())

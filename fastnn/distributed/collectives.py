@@ -181,8 +181,8 @@ def _write_parts(row: np.ndarray, tensors: Sequence[Tensor]) -> None:
 def all_reduce(tensor: Tensor, op: Any = ReduceOp.SUM, group: Any = None, async_op: bool = False) -> Any:
     """Replace the numbers of a tensor by their reduction over all ranks.
 
-    With ``use_deterministic_algorithms(True)`` the numbers are reduced in the order of the ranks: the bits do not depend
-    on the MPI library.
+    With ``use_deterministic_algorithms(True)`` the numbers are reduced in the order of the ranks: the bits do not
+    depend on the MPI library.
 
     Args:
         tensor: of the same shape and dtype on all ranks; changed in place.
@@ -192,7 +192,8 @@ def all_reduce(tensor: Tensor, op: Any = ReduceOp.SUM, group: Any = None, async_
 
     Raises: ValueError before ``init_process_group``; RuntimeError for an ``op`` that the dtype does not have.
 
-    >>> import fastnn.distributed as dist
+    >>> import fastnn
+    >>> dist = fastnn.distributed
     >>> dist.init_process_group()
     >>> t = fastnn.ones(2)
     >>> dist.all_reduce(t, dist.ReduceOp.AVG)

@@ -1,4 +1,4 @@
-"""The environment of a process that MPI, ``fastnn launch`` or torchrun has started: its rank and the size of the job."""
+"""The environment of a process that MPI or ``fastnn launch`` has started: its rank and the size of the job."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
 """The end of a job: a rank that fails ends all of them, with its error shown and its rank named.
 
-A rank that waits for another one polls, so it sees a rank that has left, a time limit and Ctrl-C. A process that ends by
-itself tells the others first, and then waits for them: they may still need the last messages that it has sent.
+A rank that waits for another one polls, so it sees a rank that has left, a time limit and Ctrl-C. A process that ends
+by itself tells the others first, and then waits for them: they may still need the last messages that it has sent.
 """
 
 from __future__ import annotations
@@ -119,7 +119,8 @@ class Faults:
 
 def _tell(rank: int, size: int, why: str) -> None:
     sys.stdout.flush()
-    line = f"fastnn: rank {rank} of {size} on {socket.gethostname()} failed and ends the job: {why.partition(chr(10))[0]}"
+    first, _, _ = why.partition("\n")
+    line = f"fastnn: rank {rank} of {size} on {socket.gethostname()} failed and ends the job: {first}"
     print(line, file=sys.stderr, flush=True)
 
 

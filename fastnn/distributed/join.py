@@ -119,6 +119,6 @@ def _active(group: ProcessGroup, is_active: bool) -> int:
 
 def _raise_early(group: ProcessGroup) -> None:
     raise RuntimeError(
-        f"Detected at least one rank that exhausted inputs: rank {group.rank()} stops, as throw_on_early_termination is "
-        "set"
+        f"Detected at least one rank that exhausted inputs: rank {group.rank()} stops, as throw_on_early_termination "
+        "is set"
     )

@@ -177,10 +177,7 @@ def init_process_group(
     size, number = _number("WORLD_SIZE", world_size), _number("RANK", rank)
     if size == 0 or (size > 0 and number >= size):
         raise ValueError(f"rank must be from 0 to world_size - 1 = {size - 1}, found {number}")
-    if launched is None and size in (-1, 1):
-        communicator = Alone()
-    else:
-        communicator = _by_mpi(size, number)
+    communicator = Alone() if launched is None and size in (-1, 1) else _by_mpi(size, number)
     _state["world"], _state["groups"] = ProcessGroup(communicator, name, seconds, group_name or "0"), 0
 
 

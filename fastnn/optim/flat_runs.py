@@ -187,11 +187,15 @@ class ReusableStep:
         self.cut.begin()
 
     def finish(self, run: FlatRun, scalars: np.ndarray, count: int) -> None:
-        """Count these steps; ``scalars``: the row of the table of the last one."""
+        """Count these steps; ``scalars``: the row of the table of the last one.
+
+        It may be called again: Ctrl-C can arrive inside it.
+        """
         cut = self.cut
+        assert cut.before is not None
         cut.hyper[...] = scalars
         if self.counts and count:
-            cut.steps.fill(cut.steps.item(0) + count)
+            cut.steps.fill(cut.before.item(0) + count)
         self.numbers = run.numbers.tobytes()
 
 

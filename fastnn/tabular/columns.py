@@ -20,7 +20,7 @@ MOST_VALUES = 64
 # Squares of larger numbers are infinite.
 LARGEST = 1e100
 # Inputs that are further from the mean are moved here: float32 ends at 3e38.
-_FURTHEST = 1e30
+FURTHEST = 1e30
 _MISSING = ""
 _DATE = re.compile(r"\s*\d{4}[-/]\d{1,2}[-/]\d{1,2}([ T]\d{1,2}:\d{2}.*)?\s*")
 
@@ -109,7 +109,7 @@ class Columns:
         for option, names in (("drop", drop), ("keep", keep), ("categorical", categorical)):
             for name in names:
                 if name not in frame.columns:
-                    raise ValueError(f"there is no column {name!r} to {option}{_similar(name, frame.columns)}")
+                    raise ValueError(f"there is no column {name!r} to {option}{similar(name, frame.columns)}")
         roles = _roles(frame, drop, keep, categorical)
         # Of all rows, so that an error names the row of the file.
         matrix = _matrix(frame, roles.numbers, roles.dates)
@@ -190,13 +190,13 @@ class Columns:
         if missing:
             some = ", ".join(map(repr, missing[:5])) + (f" and {len(missing) - 5} more" if len(missing) > 5 else "")
             raise ValueError(
-                f"the model needs the column{'s' * (len(missing) > 1)} {some}{_similar(missing[0], frame.columns)}"
+                f"the model needs the column{'s' * (len(missing) > 1)} {some}{similar(missing[0], frame.columns)}"
             )
         parts = []
         if self._scaler is not None:
             matrix = _matrix(frame, self.numbers, self.dates)
             scaled = self._imputer.transform(self._scaler.transform(matrix))
-            parts.append(np.clip(scaled, -_FURTHEST, _FURTHEST).astype(np.float32))
+            parts.append(np.clip(scaled, -FURTHEST, FURTHEST).astype(np.float32))
         if self._encoder is not None:
             parts.append(self._encoder.transform(self.texts(frame)))
         return np.ascontiguousarray(np.concatenate(parts, axis=1))
@@ -246,6 +246,19 @@ class Columns:
         count = len(data["numbers"]) + len(data["dates"])
         if {array.shape for array in arrays.values()} != {(count,)} or len(data["values"]) != len(data["categories"]):
             raise ValueError("the columns of the model and their numbers do not fit together")
+        for names in ([*data["numbers"], *data["dates"], *data["categories"]], *data["values"]):
+            if not all(isinstance(name, str) for name in names) or len(set(names)) < len(names):
+                raise ValueError("the names of the columns, and of their values, must be different texts")
+        if not all(data["values"]):
+            raise ValueError("a column of categories has no values")
+        if not all((np.abs(array) <= LARGEST).all() for array in arrays.values()) or not (arrays["scale"] > 0).all():
+            raise ValueError("the columns have a mean, scale or median that is no number")
+        places = data["indicated"]
+        if not all(type(i) is int and 0 <= i < count for i in places) or len(set(places)) < len(places):
+            raise ValueError(f"'indicated' must have places of numbers and dates, found {places}")
+        left_out = data["left_out"]
+        if not all(isinstance(text, str) for reason, names in left_out.items() for text in (reason, *names)):
+            raise ValueError("'left_out' must have texts")
         return cls(**{**data, **arrays})
 
 
@@ -257,7 +270,7 @@ def _vary(matrix: np.ndarray) -> np.ndarray:
     return result
 
 
-def _similar(name: str, names: Any) -> str:
+def similar(name: str, names: Any) -> str:
     """The end of a message about a column that does not exist."""
     import difflib
 

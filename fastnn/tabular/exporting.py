@@ -9,6 +9,7 @@ import numpy as np
 
 from fastnn._tensor.tensor import _wrap
 from fastnn.onnx import export
+from fastnn.tabular.columns import FURTHEST
 from fastnn.tabular.model import TabularModel
 
 # The operator set ai.onnx.ml that has OneHotEncoder for texts.
@@ -110,6 +111,8 @@ def _of_columns(graph: _Graph, model: TabularModel) -> list[Any]:
         scaled = graph.add("Div", shifted, graph.constant(columns.scale))
         missing = graph.add("IsNaN", scaled)
         filled = graph.add("Where", missing, graph.constant(columns.fill), scaled)
+        limits = [graph.constant(np.array(limit)) for limit in (-FURTHEST, FURTHEST)]
+        filled = graph.add("Clip", filled, *limits)
         parts.append(graph.add("Cast", filled, to=types.FLOAT))
         if columns.indicated:
             some = graph.add("Gather", missing, graph.constant(np.array(columns.indicated, np.int64)), axis=1)

@@ -194,9 +194,11 @@ def load_model(file: str | os.PathLike[str] | IO[bytes]) -> TabularModel:
             raise ValueError(f"{plan.outputs} outputs for {target.outputs} classes")
         if columns is not None and plan.inputs != len(columns.names):
             raise ValueError(f"{plan.inputs} inputs for {len(columns.names)}")
+        if not isinstance(data["training"], dict):
+            raise ValueError(f"'training' must be a dictionary, found {type(data['training']).__name__}")
         return TabularModel(network.eval(), plan, target, columns, pixels, data["training"])
     except ModuleNotFoundError:
         raise
-    except (KeyError, TypeError, ValueError, AttributeError, RuntimeError) as error:
-        what = f"it has no {error}" if isinstance(error, KeyError) else error
+    except (LookupError, ArithmeticError, TypeError, ValueError, AttributeError, RuntimeError) as error:
+        what = f"it has no {error}" if isinstance(error, KeyError) else str(error).partition("\n")[0]
         raise ValueError(f"{name}: damaged: {what}") from error

@@ -66,6 +66,8 @@ class Plan:
         Raises: ValueError, TypeError or KeyError for other data.
         """
         plan = cls(**{**data, "hidden": tuple(data["hidden"])})
+        if type(plan.dropout) not in (int, float) or not 0 <= plan.dropout < 1 or type(plan.batch_norm) is not bool:
+            raise ValueError(f"not the plan of a network: {data}")
         sizes = (plan.inputs, plan.outputs, *plan.hidden)
         if not all(type(size) is int and size > 0 for size in sizes) or plan.activation not in ACTIVATIONS:
             raise ValueError(f"not the plan of a network: {data}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import errno
 import io
+import itertools
 import os
 import re
 import sys
@@ -104,6 +105,10 @@ def read_table(path: str | os.PathLike[str], *, encoding: str = "utf-8", header:
         frame.columns = [str(name) for name in frame.columns]
     else:
         frame = _read_csv(pandas, path, encoding, header)
+    names = list(frame.columns)
+    repeated = next((name for name in names if names.count(name) > 1), None)
+    if repeated is not None:
+        raise ValueError(f"{path}: two columns are called {repeated!r}; give each a name of its own")
     if not len(frame):
         raise ValueError(f"{path}: no rows, expected at least one below the names of the columns")
     return frame
@@ -178,17 +183,20 @@ def _text(pandas: Any, source: Any, encoding: str) -> IO[str]:
 
 def _dialect(head: str) -> tuple[str, str]:
     """The separator of the columns and the decimal point, by the first lines."""
-    lines = [line for line in head.splitlines() if line.strip()]
-    if not lines:
+
+    def records(separator: str) -> list[list[str]]:
+        # A quoted field may have line breaks, and the name of a column, too.
+        reader = csv.reader(io.StringIO(head, newline=""), delimiter=separator, skipinitialspace=True)
+        return list(itertools.islice((record for record in reader if any(map(str.strip, record))), 20))
+
+    try:
+        tables = {separator: records(separator) for separator in ",;\t|"}
+    except csv.Error:
+        # pandas says what is wrong.
         return ",", "."
-
-    def fields(separator: str) -> int:
-        return len(next(csv.reader([lines[0]], delimiter=separator)))
-
-    separator = max(",;\t|", key=fields)
-    # Each line but the header and the last, which may be cut.
+    separator = max(tables, key=lambda separator: len(tables[separator][0]) if tables[separator] else 0)
     is_comma = separator != "," and any(
-        re.fullmatch(r"\s*[-+]?\d+,\d+\s*", cell) for line in lines[1:20] for cell in line.split(separator)
+        re.fullmatch(r"\s*[-+]?\d+,\d+\s*", cell) for record in tables[separator][1:] for cell in record
     )
     return separator, "," if is_comma else "."
 

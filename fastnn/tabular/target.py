@@ -115,6 +115,15 @@ class Target:
         Raises: ValueError or TypeError for other data.
         """
         target = cls(**data)
+        numbers, classes = (target.mean, target.scale), target.classes
+        if not isinstance(target.name, str) or not all(type(number) in (int, float) for number in numbers):
+            raise ValueError(f"not a target: {data}")
+        if not all(abs(number) <= LARGEST for number in numbers) or target.scale <= 0:
+            raise ValueError(f"not a target: mean {target.mean}, scale {target.scale}")
+        if type(classes) is not list or not all(type(value) in (str, int, float, bool) for value in classes):
+            raise ValueError("not a target: the classes must be texts, numbers or booleans")
+        if len(set(map(str, classes))) < len(classes):
+            raise ValueError("not a target: two classes are the same")
         if target.kind != ("classification" if target.classes else "regression"):
             raise ValueError(f"not a target: {data}")
         return target

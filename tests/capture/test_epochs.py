@@ -2,12 +2,17 @@
 
 from __future__ import annotations
 
+import functools
+import gc
+import weakref
+
 import numpy as np
 import pytest
 
 import fastnn
 from fastnn import nn, optim
 from fastnn.capture import epoch
+from fastnn.optim import flat_runs
 
 ROWS, BATCH = 192, 16
 
@@ -218,6 +223,116 @@ def test_schedules_of_batches(name):
     assert results[0] == results[1]
 
 
+def until(epoch):
+    """A function of the epoch that raises from this one on."""
+
+    def factor(now):
+        if now >= epoch:
+            raise ValueError("the schedule ends")
+        return 0.97**now
+
+    return factor
+
+
+def of_weights(model):
+    return lambda epoch: 1 / (1 + float(model[0].weight.detach().abs().sum()))
+
+
+class Counted:
+    def __init__(self):
+        self.calls = 0
+
+    def __call__(self, epoch):
+        self.calls += 1
+        return 0.99**self.calls
+
+
+LAMBDAS = {
+    "raises": (lambda model, adam: optim.lr_scheduler.LambdaLR(adam, until(9)), True),
+    "ends": (lambda model, adam: optim.lr_scheduler.OneCycleLR(adam, 0.1, total_steps=9, cycle_momentum=False), True),
+    "reads a weight": (lambda model, adam: optim.lr_scheduler.LambdaLR(adam, of_weights(model)), False),
+    "changes itself": (lambda model, adam: optim.lr_scheduler.LambdaLR(adam, Counted()), False),
+    "inside another": (
+        lambda model, adam: optim.lr_scheduler.ChainedScheduler([
+            optim.lr_scheduler.ExponentialLR(adam, 0.99), optim.lr_scheduler.LambdaLR(adam, of_weights(model)),
+        ]),
+        False,
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", LAMBDAS)
+def test_schedules_with_functions(name, monkeypatch):
+    """A function that reads a weight is called after the step; an error of a schedule comes after its step."""
+    make_schedule, is_ahead = LAMBDAS[name]
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((ROWS, 5)).astype(np.float32), rng.integers(0, 3, ROWS)
+    calls, results = count_calls(monkeypatch), []
+    for callbacks in ([], [Each()]):
+        fastnn.manual_seed(0)
+        model = tanh_net()
+        adam = optim.Adam(model.parameters(), lr=0.02)
+        schedule = make_schedule(model, adam)
+        try:
+            fastnn.fit(model, x, y, batch_size=16, optimizer=adam, step_scheduler=schedule, callbacks=callbacks)
+            raised = ""
+        except ValueError as error:
+            raised = str(error)
+        steps = [float(entry["step"]) for entry in adam.state.values()]
+        results.append((raised, schedule.get_last_lr(), steps, [p.tolist() for p in model.parameters()]))
+    assert results[0] == results[1]
+    assert bool(calls) == is_ahead
+    assert bool(results[0][0]) == (name in ("raises", "ends"))
+
+
+def test_functions_of_numbers_run_ahead():
+    adam = optim.Adam([nn.Parameter(fastnn.ones(2))])
+    warm_up, table = 5, [1.0, 0.5]
+
+    def factor(epoch, scale=2.0):
+        return min(1.0, epoch / warm_up) * scale * np.cos(epoch) * table[epoch % 2]
+
+    for function in (factor, functools.partial(factor, scale=3.0), lambda epoch: 0.9**epoch):
+        assert epoch.can_run_ahead(optim.lr_scheduler.LambdaLR(adam, function))
+    assert not epoch.can_run_ahead(optim.lr_scheduler.LambdaLR(adam, functools.partial(lambda a, now: 0.9, adam)))
+
+
+def test_a_slow_first_call_is_measured_again():
+    """As after a suspension: a step that seemed to take long does not end the calls of many steps."""
+    step, _, (x, y, order) = make("adam")
+    step.run(x, y, order[:4])
+    steps = next(iter(step._programs.values())).steps[1]
+    steps._pace = 0.5
+    step.run(x, y, order)
+    assert steps._pace < 0.05
+
+
+def test_a_dropped_step_needs_no_garbage_collection():
+    """The data and the model may be large, and a cycle of few objects is not collected soon."""
+    step, model, (x, y, order) = make("adam")
+    schedule = optim.lr_scheduler.ExponentialLR(step.optimizer, 0.9)
+    fastnn.fit(model, x, y, batch_size=16, optimizer=step.optimizer, step_scheduler=schedule, epochs=2)
+    step.run(x, y, order)
+    gc.collect()
+    gc.disable()
+    try:
+        seen = weakref.ref(model)
+        del step, model, schedule
+        assert seen() is None
+    finally:
+        gc.enable()
+
+
+def test_inputs_that_need_gradients():
+    results = []
+    for many in (False, True):
+        step, model, (x, y, order) = make("adam")
+        x.requires_grad_()
+        losses = step.run(x, y, order[:6]).tolist() if many else single_steps(step, (x, y), order[:6])
+        results.append((losses, x.grad.tolist(), state_of(step, model)))
+    assert results[0] == results[1]
+
+
 def test_first_loss_that_is_not_finite_is_the_last(monkeypatch):
     monkeypatch.setattr(epoch, "_FIRST", 50)
     rng = np.random.default_rng(0)
@@ -239,6 +354,29 @@ def test_first_loss_that_is_not_finite_is_the_last(monkeypatch):
             [float(entry["step"]) for entry in adam.state.values()], fastnn.get_rng_state().tolist(),
         ))  # fmt: skip
     assert results[0] == results[1]
+
+
+def test_an_interrupt_while_steps_are_counted(monkeypatch):
+    """The first of two groups is not counted twice."""
+    step, model, (x, y, order) = make("groups")
+    other, other_model, _ = make("groups")
+    for part in (order[:6], order[6:14]):
+        other.run(x, y, part)
+    step.run(x, y, order[:6])
+    next(iter(step._programs.values())).steps[1]._pace = None
+    finish, calls = flat_runs.ReusableStep.finish, []
+
+    def interrupted(self, *args):
+        calls.append(self)
+        if len(calls) == 2:
+            raise KeyboardInterrupt
+        finish(self, *args)
+
+    monkeypatch.setattr(flat_runs.ReusableStep, "finish", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        step.run(x, y, order[6:14])
+    assert len(calls) == 4
+    assert state_of(step, model) == state_of(other, other_model)
 
 
 @pytest.mark.parametrize("when", ["before", "after"])

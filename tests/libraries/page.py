@@ -22,8 +22,9 @@ are those of training in that program, in seconds on one thread, beside {TORCH.r
 {_END}
 
 What is missing raises an error that names it, except that mixed precision computes in float32, and that
-`torch.compile` and TorchScript give the module itself. `torch.distributed` is not available: its modules and classes
-are there as names, so that libraries can be imported and ask whether an object is of them.
+`torch.compile` and TorchScript give the module itself. `torch.distributed` is not available without mpi4py, as
+here: most of its modules and classes are there as names, so that libraries can be imported and ask whether an object
+is of them.
 
 ## The tests of the libraries
 

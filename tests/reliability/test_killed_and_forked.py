@@ -181,10 +181,11 @@ def test_a_fork_does_not_wait_for_ever(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def test_a_process_that_is_killed_while_it_compiles_leaves_whole_files(folder: Path) -> None:
-    rng, names = random.Random(1), [f"test.{i}" for i in range(50)]
-    for _ in range(count(2, 20, 100)):
-        # The child is killed in the middle, wherever that is.
-        found = in_child(lambda: all(fill(name) for name in names), rng.uniform(0.05, 0.6))
+    rng = random.Random(1)
+    for turn in range(count(2, 20, 100)):
+        # The child is killed in the middle, wherever that is: no child compiles so many.
+        names = [f"test.{turn}.{i}" for i in range(500)]
+        found = in_child(lambda names=names: all(fill(name) for name in names), rng.uniform(0.05, 0.6))
         assert found == -signal.SIGKILL
         for path in folder.glob("*.bin"):
             assert cache._read(path) is not None

@@ -263,7 +263,9 @@ class DistributedDataParallel(Module, Joinable):
                     f"{rank} has inconsistent {len(theirs)} params."
                 )
             first = next((a, b) for a, b in zip(every[0], theirs, strict=True) if a != b)
-            raise RuntimeError(f"DDP expects same model across all ranks: rank 0 has {first[0]}, rank {rank} {first[1]}")
+            raise RuntimeError(
+                f"DDP expects same model across all ranks: rank 0 has {first[0]}, rank {rank} {first[1]}"
+            )
 
     def _synced_buffers(self) -> list[Tensor]:
         return [b for name, b in self.module.named_buffers() if name not in self._ignored and b is not None]
@@ -433,7 +435,8 @@ class DistributedDataParallel(Module, Joinable):
     def _reduce_zeros(self) -> None:
         """Take part in a reduction of the others."""
         if self.find_unused_parameters:
-            self._used_by_any([False] * len(self._trained))
+            # As in PyTorch, a parameter that nobody uses gets zeros then.
+            self._used_by_any([True] * len(self._trained))
         for i, bucket in enumerate(self._buckets):
             self._mean(np.zeros(bucket.size, bucket.dtype), i)
 
