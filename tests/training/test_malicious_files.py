@@ -209,3 +209,25 @@ def test_an_unknown_byte_order():
     file.seek(0)
     with pytest.raises(ValueError, match="endianness"):
         fastnn.load(file)
+
+
+# Sixty tuples, each with the one before twice.
+_DOUBLED = b"(t" + b"".join(b"q" + bytes([k]) + b"h" + bytes([k]) + b"\x86" for k in range(60))
+
+
+@pytest.mark.parametrize(
+    "instructions",
+    [
+        b"}" + _DOUBLED + b"K\x01s", b"}(" + _DOUBLED + b"K\x01u", b"\x8f(" + _DOUBLED + b"\x90",
+        _call("builtins.set", b"](" + _DOUBLED + b"e"), _call("collections.Counter", b"](" + _DOUBLED + b"e"),
+        _call("collections.OrderedDict", b"]((" + _DOUBLED + b"K\x01te"), _DOUBLED + b"Q",
+        STORAGE.replace(b"X\x01\x00\x00\x000", _DOUBLED), STORAGE.replace(b"K\x04", _DOUBLED),
+        _call("torch.Size", b"(" + _DOUBLED + b"t"), b"(" + _DOUBLED + b"t" + b")R",
+        _call("torch._utils._rebuild_tensor", STORAGE, b"K\x00", _DOUBLED, b"(t"),
+        _call("_codecs.encode", b"X\x01\x00\x00\x00a" + _DOUBLED),
+    ],
+)  # fmt: skip
+def test_objects_without_an_end(instructions):
+    """Neither their hashes nor their texts are computed, which would take years."""
+    with pytest.raises(pickle.UnpicklingError):
+        fastnn.load(zipped(harmful(instructions), r0=bytes(16)))
