@@ -178,8 +178,8 @@ class Steps:
             at = array.ctypes.data
             for low, high, room in spans:
                 if array.size and low <= at < high:
-                    offset = at - low
-                    return np.ndarray(array.shape, array.dtype, room.data, offset, array.strides)
+                    memory = room.data
+                    return np.ndarray(array.shape, array.dtype, memory, at - low, array.strides)
             return array
 
         launches = [
