@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._autograd.modes import is_grad_enabled
 from fastnn._core.absent import absent_function
 from fastnn._core.dtypes import default_numpy
 from fastnn._core.dtypes import dtype as _dtype
@@ -29,7 +30,7 @@ def _operand(input: Tensor) -> np.ndarray:
     """The numbers to transform: floating point or complex."""
     if not isinstance(input, Tensor):
         raise TypeError(f"input must be a Tensor, found {type(input).__name__}")
-    if input.requires_grad:
+    if input.requires_grad and is_grad_enabled():
         raise NotImplementedError(
             f"fastnn has no derivatives of torch.fft: use detach() on the input of shape {tuple(input.shape)}"
         )
@@ -82,9 +83,18 @@ def _transforms(name: str) -> Any:
         array = _operand(input)
         if s is not None and dim is None:
             dim = range(-len(s), 0)
+        dim = None if dim is None else _dims(input, dim)
+        if dim is not None and len({d % max(array.ndim, 1) for d in dim}) != len(dim):
+            raise RuntimeError(f"FFT dims must be unique, found {dim} for shape {array.shape}")
         if s is not None:
+            if len(s) != len(dim):
+                raise RuntimeError(f"s and dim must have the same length, found {tuple(s)} and {dim}")
+            is_open = len(s) > 0 and s[-1] == -1
             s = [array.shape[d] if n == -1 else n for n, d in zip(s, dim, strict=True)]
-        found = _result(function, array, s, None if dim is None else tuple(dim), norm)
+            if is_open and name.startswith("irfft"):
+                # Half of the numbers are given: as many as without s.
+                s[-1] = 2 * (array.shape[dim[-1]] - 1)
+        found = _result(function, array, s, dim, norm)
         return found if out is None else out.copy_(found)
 
     return titled(transform, name, f"""NumPy's ``numpy.fft.{name}`` along several dimensions, without a gradient.

@@ -333,7 +333,9 @@ def _load_zip(archive: zipfile.ZipFile, budget: _Budget, make: _MakeReader) -> A
     def record_of(name: str) -> bytes:
         return archive.read(budget.spend(archive.getinfo(f"{folder}{name}")))
 
-    order = record_of("byteorder").decode() if f"{folder}byteorder" in names else "little"
+    order = record_of("byteorder").decode("latin1") if f"{folder}byteorder" in names else "little"
+    if order not in ("little", "big"):
+        raise pickles.DamagedFile(f"Unknown endianness type: the record byteorder is {order[:20]!r}")
 
     def storage(kind: np.dtype, key: str, numel: int) -> np.ndarray:
         name = f"{folder}data/{key}"
@@ -495,8 +497,8 @@ def get_unsafe_globals_in_checkpoint(f: str | os.PathLike[str] | IO[bytes]) -> l
         if head != _ZIP_MAGIC:
             raise ValueError("Expected input to be a checkpoint returned by torch.save")
         with zipfile.ZipFile(opened) as archive:
-            folder = _folder_of(archive)
-            return [name for name in _globals_of(archive.read(f"{folder}data.pkl")) if not pickles.is_safe(name)]
+            pickled = archive.read(_Budget(opened).spend(archive.getinfo(f"{_folder_of(archive)}data.pkl")))
+            return [name for name in _globals_of(pickled) if not pickles.is_safe(name)]
 
 
 def _globals_of(pickled: bytes) -> list[str]:

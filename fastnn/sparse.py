@@ -11,7 +11,7 @@ import numpy as np
 
 from fastnn._core.absent import NotComputedError, absent_class, absent_function
 from fastnn._core.dtypes import as_numpy_dtype, default_numpy
-from fastnn._core.errors import ShapeError
+from fastnn._core.errors import DTypeError, ShapeError
 from fastnn._tensor.tensor import Size, Tensor, _wrap
 from fastnn._tensor.views import linear_map
 from fastnn.ops.core import check_tensor
@@ -37,6 +37,7 @@ class SparseTensor:
     is_sparse = True
     requires_grad = False
     is_cuda = False
+    _is_coalesced = False
 
     def __init__(self, indices: Any, values: Any, size: Any = None) -> None:
         indices, values = as_tensor(indices), as_tensor(values)
@@ -44,6 +45,8 @@ class SparseTensor:
             raise NotComputedError(
                 "torch.sparse_coo_tensor", "gradients of the values of a sparse tensor are not computed; detach them"
             )
+        if values._data.dtype.kind == "c":
+            raise NotComputedError("torch.sparse_coo_tensor", f"values of {values.dtype} are not computed")
         at, shape = indices._data, indices._data.shape
         if len(shape) != 2 or values._data.ndim != 1 or shape[1] != values._data.size or at.dtype.kind != "i":
             raise ShapeError(
@@ -52,7 +55,9 @@ class SparseTensor:
             )
         least = at.max(1) + 1 if at.size else np.zeros(shape[0], np.int64)
         self.shape = Size(least.tolist() if size is None else size)
-        if len(self.shape) != shape[0] or (at < 0).any() or (least > np.array(self.shape, np.int64)).any():
+        if (at < 0).any():
+            raise ShapeError(f"found negative index {at.min()} for a sparse tensor of size {self.shape}")
+        if len(self.shape) != shape[0] or (least > np.array(self.shape, np.int64)).any():
             raise ShapeError(f"found indices up to {(least - 1).tolist()} for a sparse tensor of size {self.shape}")
         self._at, self._numbers = indices, values
 
@@ -62,7 +67,25 @@ class SparseTensor:
     def _values(self) -> Tensor:
         return self._numbers
 
-    indices, values = _indices, _values
+    def _nnz(self) -> int:
+        return self._numbers._data.size
+
+    def is_coalesced(self) -> bool:
+        """Whether :meth:`coalesce` made it, so that each coordinate is there once."""
+        return self._is_coalesced
+
+    def indices(self) -> Tensor:
+        """The coordinates; RuntimeError unless it is coalesced."""
+        return self._checked("indices")._at
+
+    def values(self) -> Tensor:
+        """The numbers; RuntimeError unless it is coalesced."""
+        return self._checked("values")._numbers
+
+    def _checked(self, what: str) -> SparseTensor:
+        if not self._is_coalesced:
+            raise RuntimeError(f"Cannot get {what} on an uncoalesced tensor, please call .coalesce() first")
+        return self
 
     @property
     def dtype(self) -> Any:
@@ -86,10 +109,14 @@ class SparseTensor:
 
     def coalesce(self) -> SparseTensor:
         """With each coordinate once, in order."""
+        if self._is_coalesced:
+            return self
         at, inverse = np.unique(self._at._data, axis=1, return_inverse=True)
         numbers = np.zeros(at.shape[1], self._numbers._data.dtype)
         np.add.at(numbers, inverse.reshape(-1), self._numbers._data)
-        return type(self)(_wrap(at), _wrap(numbers), self.shape)
+        made = type(self)(_wrap(at), _wrap(numbers), self.shape)
+        made._is_coalesced = True
+        return made
 
     def transpose(self, dim0: int, dim1: int) -> SparseTensor:
         """With two dimensions exchanged."""
@@ -115,7 +142,9 @@ class SparseTensor:
     def to(self, *args: Any, **kwargs: Any) -> SparseTensor:
         """With its values of another dtype, or itself; the device is the CPU."""
         numbers = self._numbers.to(*args, **kwargs)
-        return self if numbers is self._numbers else sparse_coo_tensor(self._at, numbers, self.shape)
+        return self if numbers is self._numbers else sparse_coo_tensor(
+            self._at, numbers, self.shape, is_coalesced=self._is_coalesced
+        )
 
     def detach(self) -> SparseTensor:
         """Itself: it has no history."""
@@ -155,13 +184,15 @@ def sparse_coo_tensor(
         raise NotComputedError("torch.sparse_coo_tensor", "gradients of a sparse tensor are not computed")
     numbers = as_tensor(values, dtype=dtype, device=device)
     kind = {"f": FloatTensor, "d": DoubleTensor}.get(numbers._data.dtype.char, SparseTensor)
-    return kind(indices, numbers, size)
+    made = kind(indices, numbers, size)
+    made._is_coalesced = bool(is_coalesced)
+    return made
 
 
 def mm(mat1: Any, mat2: Tensor) -> Tensor:
     """The product of a sparse matrix and a dense one.
 
-    Raises: TypeError if ``mat1`` is not sparse; ValueError for shapes that do not fit.
+    Raises: TypeError if ``mat1`` is not sparse, and for two dtypes; ValueError for shapes that do not fit.
 
     >>> import fastnn
     >>> mm(fastnn.sparse_coo_tensor([[0, 1], [1, 1]], [2.0, 3.0]), fastnn.ones(2, 2))
@@ -174,6 +205,8 @@ def mm(mat1: Any, mat2: Tensor) -> Tensor:
     shape = mat2._data.shape
     if len(mat1.shape) != 2 or len(shape) != 2 or mat1.shape[1] != shape[0]:
         raise ShapeError(f"mat1 and mat2 must be matrices that fit, found {tuple(mat1.shape)} and {tuple(shape)}")
+    if mat1._numbers._data.dtype != mat2._data.dtype:
+        raise DTypeError(f"mat1 and mat2 must have the same dtype, found {mat1.dtype} and {mat2.dtype}")
     from scipy.sparse import csr_array
 
     at = mat1._at._data

@@ -48,6 +48,11 @@ def _output_grads(outputs: Sequence[Tensor], grads: Any, batched: bool = False) 
             )
         if not out.requires_grad:
             raise RuntimeError(f"element {i} of tensors does not require grad and does not have a grad_fn")
+        if g._data.dtype.kind == "c":
+            raise RuntimeError(
+                "For complex Tensors, both grad_output and output are required to have the same dtype. Mismatch in "
+                f"dtype: grad_output[{i}] has a dtype of {g.dtype} and output[{i}] has a dtype of {out.dtype}."
+            )
         made.append(g if g._data.dtype == out._data.dtype else g.to(out.dtype))
     return made
 

@@ -14,6 +14,7 @@ import functools
 import importlib
 import pickle
 import re
+import reprlib
 import struct
 import sys
 import warnings
@@ -57,6 +58,8 @@ def damaged(message: str, cause: BaseException) -> DamagedFile:
     return (DamagedFile if kind is None else _damaged_by(kind))(message)
 
 
+# For messages: not the whole of an object, whose text may be without an end in practice.
+_short = reprlib.repr
 _MISSING = ("bfloat16", "complex32")
 
 # -- What a pickle may call -------------------------------------------------------------------
@@ -65,7 +68,8 @@ _MISSING = ("bfloat16", "complex32")
 def _strided(array: np.ndarray, offset: Any, size: Any, stride: Any) -> Tensor:
     numbers = (offset, *size, *stride)
     if len(size) != len(stride) or any(type(n) is not int or n < 0 for n in numbers):
-        raise UnpicklingError(f"a tensor of size {size}, stride {stride} and offset {offset} is not possible")
+        found = f"size {_short(size)}, stride {_short(stride)} and offset {_short(offset)}"
+        raise UnpicklingError(f"a tensor of {found} is not possible")
     if not all(size):
         return _tensor(allocation.empty(size, array.dtype))
     if offset + sum((n - 1) * s for n, s in zip(size, stride, strict=True)) >= array.size:
@@ -99,7 +103,10 @@ def _rebuild_tensor_v3(
     storage: Storage, offset: int, size: Any, stride: Any, requires_grad: bool, hooks: Any, kind: dtype,
     metadata: Any = None,
 ) -> Tensor:  # fmt: skip
-    array = _checked(storage, Storage).array.view(_checked(kind, dtype).numpy)
+    target = np.dtype(kind.name) if _checked(kind, dtype).is_complex else kind.numpy
+    array = _checked(storage, Storage).array
+    # Bytes other than 0 and 1 are invalid bools.
+    array = array.view(np.uint8) != 0 if target == np.bool_ else array.view(target)
     return _strided(array, offset, tuple(size), tuple(stride)).requires_grad_(requires_grad)
 
 
@@ -110,14 +117,14 @@ def _rebuild_parameter(data: Tensor, requires_grad: bool, hooks: Any, state: Any
 def _rebuild_from_type(function: Any, kind: Any, args: Any, state: Any) -> Any:
     # Additional attributes of a tensor are dropped: fastnn's tensors have none.
     if function not in (_rebuild_tensor, _rebuild_tensor_v2, _rebuild_tensor_v3, _rebuild_parameter):
-        raise UnpicklingError(f"a tensor cannot be made by {function}")
+        raise UnpicklingError(f"a tensor cannot be made by {_short(function)}")
     return function(*args)
 
 
 def _bytes_of(text: str, encoding: str = "latin1") -> bytes:
     # Other codecs are arbitrary code, and looking one up imports it.
     if encoding not in ("latin1", "latin-1"):
-        raise UnpicklingError(f"bytes in encoding {encoding!r} are not read")
+        raise UnpicklingError(f"bytes in encoding {_short(encoding)} are not read")
     return text.encode("latin1")
 
 
@@ -140,7 +147,37 @@ def _dict_of(items: Any = ()) -> dict[Any, Any]:
     return dict(_checked(items, dict)) if items else {}
 
 
+# A tuple that contains one tuple twice, which contains another twice, and so on, has its hash computed again and again:
+# sixty of them take longer than anybody waits, and Ctrl-C does not interrupt it.
+_MOST_PARTS = 10_000
+
+
+def _check_hash(key: Any) -> None:
+    """UnpicklingError for a key, or an element of a set, whose hash takes too long."""
+    if type(key) is not tuple:
+        return
+    left, parts = [key], 0
+    while left:
+        for part in left.pop():
+            parts += 1
+            if parts > _MOST_PARTS:
+                raise UnpicklingError(f"the pickle has a key of more than {_MOST_PARTS} parts")
+            if type(part) is tuple:
+                left.append(part)
+
+
+def _check_items(kind: Any, args: Any) -> None:
+    """The same for what makes a set or a dictionary from a sequence."""
+    is_pairs = kind is collections.OrderedDict
+    for items in args if kind in (set, collections.Counter, collections.OrderedDict) else ():
+        for item in items if isinstance(items, (list, tuple)) else ():
+            _check_hash(item[0] if is_pairs and isinstance(item, (list, tuple)) and item else item)
+
+
 def _size_of(sizes: Any) -> Size:
+    sizes = tuple(sizes)
+    if any(type(n) is not int for n in sizes):
+        raise UnpicklingError(f"a torch.Size of {_short(sizes)} is not possible: sizes are integers")
     return Size(sizes)
 
 
@@ -247,10 +284,13 @@ class _Storages:
         Raises: UnpicklingError if it is not that of a storage.
         """
         if not isinstance(pid, tuple) or len(pid) not in (5, 6) or pid[0] not in ("storage", b"storage"):
-            raise UnpicklingError(f"the pickle refers to {pid!r}, which is no storage")
-        kind, key, numel = _checked(pid[1], _StorageType), str(pid[2]), pid[4]
+            raise UnpicklingError(f"the pickle refers to {_short(pid)}, which is no storage")
+        kind, key, numel = _checked(pid[1], _StorageType), pid[2], pid[4]
+        if type(key) not in (str, bytes, int):
+            raise UnpicklingError(f"a storage cannot have the key {_short(key)}")
+        key = str(key)
         if type(numel) is not int or numel < 0:
-            raise UnpicklingError(f"a storage cannot have {numel!r} elements")
+            raise UnpicklingError(f"a storage cannot have {_short(numel)} elements")
         if key not in self._found:
             self._found[key] = Storage(self._find(kind.dtype, key, numel), key)
         elif self._found[key].array.dtype != kind.dtype:
@@ -360,7 +400,8 @@ class Reader(_Unpickler):
         if function is type or function is dict:
             function = _type_of if function is type else _dict_of
         elif not self._allows(function):
-            raise UnpicklingError(f"the pickle calls {function}, which is not allowed")
+            raise UnpicklingError(f"the pickle calls {_short(function)}, which is not allowed")
+        _check_items(function, args)
         with self._calling(function):
             self.stack[-1] = function(*args)
 
@@ -377,8 +418,9 @@ class Reader(_Unpickler):
 
     def load_newobj(self) -> None:
         args, kind = self.stack.pop(), self.stack.pop()
-        if kind in (dict, list, set) or not self._allows(kind):
-            raise UnpicklingError(f"the pickle makes an object of {kind}, which is not allowed")
+        # Other classes of the list would be made without a value.
+        if kind not in (collections.OrderedDict, collections.Counter, *safe_globals.values()):
+            raise UnpicklingError(f"the pickle makes an object of {_short(kind)}, which is not allowed")
         with self._calling(kind.__new__):
             self.append(kind.__new__(kind, *args))
 
@@ -410,16 +452,21 @@ class Reader(_Unpickler):
 
     def load_setitem(self) -> None:
         self._check_target(self.stack[-3], dict)
+        _check_hash(self.stack[-2])
         with self._calling(type(self.stack[-3])):
             super().load_setitem()
 
     def load_setitems(self) -> None:
         self._check_target(self.metastack[-1][-1], dict)
+        for key in self.stack[::2]:
+            _check_hash(key)
         with self._calling(type(self.metastack[-1][-1])):
             super().load_setitems()
 
     def load_additems(self) -> None:
         self._check_target(self.metastack[-1][-1], set)
+        for item in self.stack:
+            _check_hash(item)
         with self._calling(type(self.metastack[-1][-1])):
             super().load_additems()
 
@@ -531,7 +578,8 @@ def unrestricted(base: Any) -> Any:
     return TrustingReader
 
 
-_OWN_FILES = (__file__, pickle.__file__)
+# Names of records in a damaged archive are decoded by zipfile.
+_OWN_FILES = (__file__, pickle.__file__, zipfile.__file__)
 
 
 def _is_of_other_code(error: Exception) -> bool:

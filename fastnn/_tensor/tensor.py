@@ -489,6 +489,8 @@ class Tensor(Differentiable):
     def data(self, value: Tensor) -> None:
         if not isinstance(value, Tensor):
             raise TypeError(f"data must be a Tensor, found {type(value).__name__}")
+        if (self._data.dtype.kind == "c") != (value._data.dtype.kind == "c"):
+            raise RuntimeError(f"data must be complex or real as the tensor is: found {value.dtype} for {self.dtype}")
         self._data = value._data
 
     # -- In place -----------------------------------------------------------------------------

@@ -198,11 +198,11 @@ def in_mode() -> bool:
 
 
 def _call_mode(func: Any, args: Any, kwargs: Any) -> Any:
-    modes = _state.modes
+    modes, kinds = _state.modes, tuple([type(a) for a in _asked(args, kwargs)])
     # Operations inside go to the modes around this one.
     mode = modes.pop()
     try:
-        result = mode.__torch_function__(func, tuple([type(a) for a in _asked(args, kwargs)]), args, kwargs)
+        result = mode.__torch_function__(func, kinds, args, kwargs)
     finally:
         modes.append(mode)
     if result is NotImplemented:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import math
 import time
-import weakref
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
@@ -143,7 +142,7 @@ class Steps:
     """The steps of a captured program, with batches of one size from the same source.
 
     Args:
-        captured: the step.
+        captured: the step. It holds this; a reference back would keep model and data until a garbage collection.
         source: of the batches.
         size: rows in a batch.
 
@@ -151,7 +150,7 @@ class Steps:
     """
 
     def __init__(self, captured: Captured, source: Source, size: int) -> None:
-        self.captured, self.source = captured, source
+        self.source = source
         self._indices = np.zeros(size, np.int64)
         self._rooms = source.rooms(size)
         if not source.is_launched:
@@ -168,26 +167,26 @@ class Steps:
         # Time of a step, in seconds; None before the first call.
         self._pace: float | None = None
 
-    def _build(self, runs: list[tuple[int, FlatRun]], collected: Sequence[np.ndarray]) -> None:
+    def _build(self, captured: Captured, runs: list[tuple[int, FlatRun]], collected: Sequence[np.ndarray]) -> None:
         """Build the program again, if the optimizer's launches have changed."""
-        source = self.captured.program.launches
+        source = captured.program.launches
         if len(source) == len(self._source) and all(a is b for a, b in zip(source, self._source, strict=True)):
             return
-        spans = [(*span(array), room) for array, room in zip(self.captured.inputs.traced, self._rooms, strict=True)]
+        spans = [(*span(array), room) for array, room in zip(captured.inputs.traced, self._rooms, strict=True)]
 
         def moved(array: np.ndarray) -> np.ndarray:
             at = array.ctypes.data
             for low, high, room in spans:
                 if array.size and low <= at < high:
-                    return np.ndarray(array.shape, array.dtype, room.data, at - low, array.strides)
+                    memory = room.data
+                    return np.ndarray(array.shape, array.dtype, memory, at - low, array.strides)
             return array
 
         launches = [
             (kernel, parts, tuple(map(moved, arrays)), scalars, waits)
             for kernel, parts, arrays, scalars, waits in source
         ]
-        varying = [self._indices, self.captured.loss, *[state for state, _ in self.captured.watch.draws]]
-        varying += [*[repeat.cut.hyper for _, repeat in _repeats(runs)], *collected]
+        varying = [self._indices, captured.loss, *_states(captured.watch.draws), *_hypers(_repeats(runs)), *collected]
         for array in varying:
             low, high = span(array)
             for _, _, arrays, _, _ in launches:
@@ -201,63 +200,67 @@ class Steps:
         self._program.build()
         self._source = list(source)
 
-    def count(self, most: int) -> int:
+    def count(self, captured: Captured, most: int) -> int:
         """How many of so many steps to do in one call."""
         if self._pace is None:
             return min(most, _FIRST)
-        drawn = sum(state.nbytes for state, _ in self.captured.watch.draws)
+        drawn = sum(state.nbytes for state, _ in captured.watch.draws)
         return max(1, min(most, int(_LONGEST / self._pace), _MOST_DRAWN // max(1, drawn)))
 
     def run(
-        self, optimizer: Optimizer, clip: Any, indices: np.ndarray, schedule: Any, is_checked: bool,
+        self, captured: Captured, optimizer: Optimizer, clip: Any, indices: np.ndarray, schedule: Any, is_checked: bool,
         collected: Sequence[np.ndarray] = (),
     ) -> tuple[np.ndarray, list[np.ndarray]] | None:
         """Do one step for each row of ``indices``; the losses, or None if a single step must be done first.
 
         Args:
+            captured: the step.
             schedule: stepped after each step, if given.
             is_checked: whether the first loss that is not finite ends it; the schedule is not stepped then.
             collected: arrays that the launches write, whose numbers after each step are returned, too.
         """
-        runs = repeated_runs(optimizer, clip, self.captured.program.launches)
+        runs = repeated_runs(optimizer, clip, captured.program.launches)
         if runs is None:
             return None
-        for k, holds in self.captured.content_guards:
+        for k, holds in captured.content_guards:
             contents = self.source.contents(k)
-            if contents is None or not holds(contents):
+            if contents is None:
                 return None
-        self._build(runs, collected)
+            # Of the rows of these steps: a large data set would be read in each call.
+            if not holds(contents if indices.size >= len(contents) else contents[indices.reshape(-1)]):
+                return None
+        self._build(captured, runs, collected)
         began = time.perf_counter()
         count = len(indices)
-        captured = self.captured
         draws, generators = captured.watch.draws, captured.generators
         positions = [(g, g.position(of_numpy)) for g, of_numpy in generators.items()]
         ahead = _Schedule(optimizer, schedule)
-        losses = np.empty((count, *captured.loss.shape), captured.loss.dtype)
+        losses = allocation.empty((count, *captured.loss.shape), captured.loss.dtype)
         tables: list[np.ndarray] = []
         done = -1
         repeats = _repeats(runs)
+        # No comprehension in the try block: in CPython 3.12 and 3.13 an exception raised in one skips the handler.
         try:
             rates = ahead.step(count)
             count = len(rates)
             if not count:
                 return None
             losses = losses[:count]
-            tables = [repeat.table([rate[i] for rate in rates]) for (i, _), repeat in repeats]
+            tables = _tables(repeats, rates)
             states = _draw(draws, count)
             for (_, run), repeat in repeats:
                 repeat.begin(run)
             for buffer in captured.guards.buffers:
                 buffer._memory.version += 1
+            gathered = _rows_of(collected, count)
             batches = [(self._indices, indices[:count]), (captured.loss, losses)]
-            batches += [(repeat.cut.hyper, table) for (_, repeat), table in zip(repeats, tables, strict=True)]
-            batches += [(state, table) for (state, _), table in zip(draws, states, strict=True)]
-            gathered = [np.empty((count, *array.shape), array.dtype) for array in collected]
+            batches += zip(_hypers(repeats), tables, strict=True)
+            batches += zip(_states(draws), states, strict=True)
             batches += zip(collected, gathered, strict=True)
             done = self._program.replay_over(batches, count, losses if is_checked else None)
             self._finish(repeats, tables, done)
             if is_checked and not np.isfinite(losses[done - 1]).all():
-                self._rewind(positions, ahead, done, is_failed=True)
+                self._rewind(captured, positions, ahead, done, is_failed=True)
         except BaseException:
             # Ctrl-C may arrive between any two lines, so each of these may be done twice. It does not interrupt the
             # replays, which are one call.
@@ -271,7 +274,7 @@ class Steps:
                 optimizer._take_back()
                 for p in captured.trained:
                     p._grad = None
-            self._rewind(positions, ahead, done, is_failed)
+            self._rewind(captured, positions, ahead, done, is_failed)
             raise
         # Only the rows that were used have changed; the last state is what a single step would leave.
         captured.loss[...] = losses[done - 1]
@@ -284,17 +287,34 @@ class Steps:
         for ((_, run), repeat), table in zip(repeats, tables, strict=True):
             repeat.finish(run, table[done - 1], done)
 
-    def _rewind(self, positions: Any, ahead: _Schedule, done: int, is_failed: bool) -> None:
+    @staticmethod
+    def _rewind(captured: Captured, positions: Any, ahead: _Schedule, done: int, is_failed: bool) -> None:
         """Put the generators and the schedule where ``done`` single steps would have left them."""
         for generator, position in positions:
             generator.go_to(position)
         if done:
-            _draw(self.captured.watch.draws, done)
+            _draw(captured.watch.draws, done)
         ahead.go_to(done - is_failed)
 
 
 def _repeats(runs: list[tuple[int, FlatRun]]) -> list[tuple[tuple[int, FlatRun], ReusableStep]]:
     return [((i, run), run.repeat) for i, run in runs if run.repeat is not None]
+
+
+def _tables(repeats: list[tuple[tuple[int, FlatRun], ReusableStep]], rates: list[list[float]]) -> list[np.ndarray]:
+    return [repeat.table([rate[i] for rate in rates]) for (i, _), repeat in repeats]
+
+
+def _hypers(repeats: list[tuple[tuple[int, FlatRun], ReusableStep]]) -> list[np.ndarray]:
+    return [repeat.cut.hyper for _, repeat in repeats]
+
+
+def _states(draws: list[tuple[np.ndarray, Callable[[], np.ndarray]]]) -> list[np.ndarray]:
+    return [state for state, _ in draws]
+
+
+def _rows_of(arrays: Sequence[np.ndarray], count: int) -> list[np.ndarray]:
+    return [allocation.empty((count, *array.shape), array.dtype) for array in arrays]
 
 
 def repeated_runs(
@@ -374,22 +394,14 @@ def _without_params(group: dict[str, Any]) -> dict[str, Any]:
     return {name: value for name, value in group.items() if name != "params"}
 
 
-# Whether schedules can run ahead: to look into their functions takes 0.1 ms.
-_ahead: weakref.WeakKeyDictionary[Any, bool] = weakref.WeakKeyDictionary()
-
-
 def can_run_ahead(schedule: Any) -> bool:
     """Whether a schedule only sets options by numbers, so that its steps may come before those of the optimizer.
 
     A function of the user's, as of ``LambdaLR``, must not read a parameter or change anything.
     """
-    if schedule is None:
-        return True
     if not is_ours(type(schedule)) or not hasattr(schedule, "state_dict"):
         return False
-    if schedule not in _ahead:
-        _ahead[schedule] = all(map(_may_run_ahead, vars(schedule).values()))
-    return _ahead[schedule]
+    return all(map(_may_run_ahead, vars(schedule).values()))
 
 
 def _may_run_ahead(part: Any) -> bool:
@@ -411,7 +423,7 @@ def _draw(draws: list[tuple[np.ndarray, Callable[[], np.ndarray]]], count: int) 
         if getattr(draw, "__func__", None) is Generator.kernel_state:
             of_kernels.setdefault(draw.__self__, []).append(i)  # type: ignore[attr-defined]  # it is a method
         else:
-            tables[i] = np.empty((count, *state.shape), state.dtype)
+            tables[i] = allocation.empty((count, *state.shape), state.dtype)
             others.append((tables[i], draw))
     for generator, places in of_kernels.items():
         states = generator.kernel_states(count * len(places)).reshape(count, len(places), 2)

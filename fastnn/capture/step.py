@@ -9,6 +9,7 @@ from __future__ import annotations
 import itertools
 import operator
 import time
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -30,6 +31,7 @@ from fastnn.capture.guards import (
     Spans,
     check_complete,
     grads_are_free,
+    is_ours,
     outline,
     reason_of,
     rebase_gradients,
@@ -198,6 +200,8 @@ class CompiledStep:
         self._warmed: set[tuple[Any, ...]] = set()
         # Of the last run.
         self._columns = Columns()
+        # The last schedule, and whether it can run ahead: to look into its functions takes 0.1 ms.
+        self._schedule: tuple[weakref.ref[Any] | None, bool] = None, True
         # Steps under `detect_anomaly`.
         self._checked = 0
         self._last = ""
@@ -392,7 +396,7 @@ class CompiledStep:
         """
         count, size = indices.shape
         count = count if most is None else min(count, most)
-        if count > 1 and not anomaly["enabled"] and not launcher.is_watched() and can_run_ahead(schedule):
+        if count > 1 and not anomaly["enabled"] and not launcher.is_watched() and self._is_ahead(schedule):
             key = (thread_count._threads, *[(*layout, False) for layout in source.layout(size)])
             captured = self._programs.get(key)
             # Changes are noticed by the next single step.
@@ -404,12 +408,14 @@ class CompiledStep:
                 and (steps := captured.steps_over(source, size)) is not None
             ):
                 # One, if a step takes long: that measures again how long it takes.
-                count = steps.count(count)
+                count = steps.count(captured, count)
                 captured.forget_others(self.optimizer)
                 for p in captured.trained:
                     p._grad_written()
                 try:
-                    found = steps.run(self.optimizer, self._clip, indices[:count], schedule, is_checked, collected)
+                    found = steps.run(
+                        captured, self.optimizer, self._clip, indices[:count], schedule, is_checked, collected
+                    )
                 except Uncapturable:
                     found, captured.steps = None, (source, None)
                 if found is not None:
@@ -421,6 +427,15 @@ class CompiledStep:
         if schedule is not None and not (is_checked and not np.isfinite(loss).all()):
             schedule.step()
         return loss, [array[None].copy() for array in collected]
+
+    def _is_ahead(self, schedule: Any) -> bool:
+        if schedule is None or not is_ours(type(schedule)):
+            return schedule is None
+        known, _ = self._schedule
+        if known is None or known() is not schedule:
+            # A weak reference: the schedule may hold what holds this step.
+            self._schedule = weakref.ref(schedule), can_run_ahead(schedule)
+        return self._schedule[1]
 
     # -- Tracing ------------------------------------------------------------------------------
 

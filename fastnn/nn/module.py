@@ -423,7 +423,8 @@ class Module(Hooked, Stateful):
 
         def convert(tensor: Tensor) -> Tensor:
             check_device(place)
-            return tensor if kind is None or not tensor.is_floating_point() else tensor.to(kind)
+            is_converted = kind is not None and (tensor.is_floating_point() or tensor.is_complex())
+            return tensor.to(kind) if is_converted else tensor
 
         return self._apply(convert)
 

@@ -25,6 +25,7 @@ from fastnn.capture import auto
 from fastnn.nn.activation import _Activation
 from fastnn.nn.container import Sequential
 from fastnn.nn.normalization import BatchNorm1d, LayerNorm
+from fastnn.nn.sync_batch_norm import SyncBatchNorm
 from fastnn.onnx import attention
 from fastnn.onnx.errors import OnnxExporterError, SymbolicValueError, UnsupportedOperatorError
 
@@ -217,7 +218,9 @@ class Trace:
             base, in_place = name.removesuffix("_"), True
         else:
             base, in_place = _IN_PLACE.get(name, name), name in _IN_PLACE
-        taken = original.__code__.co_varnames[: original.__code__.co_argcount]
+        # Its own code, also if operations look for subclasses of tensors.
+        code = inspect.unwrap(original).__code__
+        taken = code.co_varnames[: code.co_argcount]
         place = taken.index("inplace") if "inplace" in taken else len(args)
         in_place = in_place or bool(kwargs.get("inplace")) or any(args[place : place + 1])
         converter = self.converters.get(name) or self.converters.get(base)
@@ -243,9 +246,10 @@ class Trace:
             # Before the operation changes one of them.
             tensors = [leaf for leaf in leaves((args, kwargs)) if isinstance(leaf, Tensor)]
             self.graph.given = {id(t): self.graph.keep(t, self) for t in tensors}
+        named = {k: plain(v) for k, v in kwargs.items()}
         self.depth += 1
         try:
-            result = original(*plain(args), **{k: plain(v) for k, v in kwargs.items()})
+            result = original(*plain(args), **named)
         finally:
             self.depth -= 1
         if name == "__setitem__":
@@ -385,7 +389,7 @@ def _layer_norm(layer: Any, input: Any) -> Any:
 # Layers that call kernels, and the public functions that compute the same.
 _FORWARDS = (
     (Sequential.forward, _sequential), (_Activation.forward, _activation), (BatchNorm1d.forward, _batch_norm),
-    (LayerNorm.forward, _layer_norm),
+    (SyncBatchNorm.forward, _batch_norm), (LayerNorm.forward, _layer_norm),
 )  # fmt: skip
 
 

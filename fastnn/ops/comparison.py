@@ -52,6 +52,10 @@ def _compare(x: Tensor, other: Any, operate: Callable[..., Any]) -> Any:
             return _wrap(np.asarray(quiet(operate, x._data, float("inf") if other > 0 else float("-inf"))))
     y = as_operand(x, other)
     if y is None:
+        if isinstance(other, complex) and operate in (np.equal, np.not_equal):
+            from fastnn.ops import complex_tensor
+
+            return complex_tensor.binary(operate, x, other)
         return NotImplemented
     x, y = promote(x, y)
     return _wrap(broadcast(operate, x._data, y._data))

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn._autograd.modes import _mode
 from fastnn._core.dtypes import complex64, complex128, default_numpy, dtype
 from fastnn._core.errstate import quiet
 from fastnn._tensor import torch_function
@@ -38,8 +39,12 @@ def wrap(array: Any) -> Any:
 
 
 def numpy_dtype(kind: Any) -> np.dtype:
-    """NumPy's dtype for ``complex64``, ``complex128`` and Python's ``complex``."""
-    return _C64 if kind is complex64 else _C128
+    """NumPy's dtype for ``complex64``, ``complex128`` and Python's ``complex``; TypeError for others."""
+    if kind is complex64:
+        return _C64
+    if kind is complex128 or kind is complex:
+        return _C128
+    raise TypeError(f"complex numbers need a dtype of complex numbers, found {kind}")
 
 
 def default_complex() -> np.dtype:
@@ -75,6 +80,8 @@ def filled(shape: tuple[int, ...], value: Any, kind: Any) -> Any:
 
 
 def _check_detached(*tensors: Any) -> None:
+    if not _mode.enabled:
+        return
     for t in tensors:
         if isinstance(t, Tensor) and t.requires_grad:
             raise NotImplementedError(
@@ -162,6 +169,8 @@ def _scaled(function: Callable[..., Any]) -> Callable[..., Any]:
 
 def _reduction(function: Callable[..., Any]) -> Callable[..., Any]:
     def run(x: Any, dim: Any = None, keepdim: bool = False, *, dtype: Any = None) -> Any:
+        if dtype is not None and not dtype.is_complex:
+            return getattr(_to(x, dtype), function.__name__)(*(() if dim is None else (dim, keepdim)))
         array = x._data if dtype is None else x._data.astype(numpy_dtype(dtype))
         axes = reduced(dim, array.ndim)
         return wrap(quiet(lambda: function(array, axis=axes, keepdims=keepdim)))
@@ -170,7 +179,10 @@ def _reduction(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _running(function: Callable[..., Any]) -> Callable[..., Any]:
-    return lambda x, dim: wrap(quiet(function, x._data, dim))
+    def run(x: Any, dim: int, *, dtype: Any = None) -> Any:
+        return wrap(quiet(function, x._data if dtype is None else x._data.astype(numpy_dtype(dtype)), dim))
+
+    return run
 
 
 def _sign(x: Any) -> Any:
@@ -209,13 +221,13 @@ _dtype = dtype
 
 
 def _into(operate: Callable[..., Any]) -> Callable[..., Any]:
-    def run(x: Any, other: Any, **options: Any) -> Any:
+    def run(x: Any, *others: Any, **options: Any) -> Any:
         if not isinstance(x, ComplexTensor):
             found = complex_of(x._data.dtype)
             raise RuntimeError(
                 f"result type {_NAMES[found]} can't be cast to the desired output type {x.dtype}"
             )
-        result = operate(x, other, **options)
+        result = operate(x, *others, **options)
         x._write(..., result._data if isinstance(result, Tensor) else result)
         return x
 
@@ -236,7 +248,13 @@ def _isclose(a: Any, b: Any, rtol: float = 1e-5, atol: float = 1e-8, equal_nan: 
 
 
 def _spread(function: Callable[..., Any]) -> Callable[..., Any]:
-    def run(x: Any, dim: Any = None, *, correction: int = 1, keepdim: bool = False) -> Any:
+    def run(
+        x: Any, dim: Any = None, unbiased: bool = True, keepdim: bool = False, *, correction: int | None = None
+    ) -> Any:
+        if isinstance(dim, bool):
+            # The form var(unbiased).
+            dim, unbiased = None, dim
+        correction = int(unbiased) if correction is None else correction
         axes = reduced(dim, x._data.ndim)
         return wrap(quiet(lambda: function(x._data, axis=axes, ddof=correction, keepdims=keepdim)))
 
@@ -249,8 +267,36 @@ def _norm(x: Any, *args: Any, **options: Any) -> Any:
 
 
 def _linear(x: Any, weight: Any, bias: Any = None) -> Any:
+    if x._data.dtype != weight._data.dtype:
+        raise RuntimeError(f"expected input and weight to have the same dtype, found {x.dtype} and {weight.dtype}")
     product = binary(np.matmul, x, weight.mT if weight._data.ndim > 1 else weight)
     return product if bias is None else binary(np.add, product, bias)
+
+
+def _where(condition: Any, input: Any, other: Any) -> Any:
+    if condition._data.dtype != np.bool_:
+        raise RuntimeError(
+            f"where expected condition to be a boolean tensor, but got a tensor with dtype {condition.dtype}"
+        )
+    return binary(lambda p, q: np.where(condition._data, p, q), input, other)
+
+
+def _masked_fill(x: Any, mask: Any, value: Any) -> Any:
+    return _where(mask, _of_kind(x, value), x)
+
+
+def _of_kind(x: Any, value: Any) -> Any:
+    """One number, or a tensor without dimensions, as a tensor of the dtype of ``x``."""
+    array = np.asarray(value._data if isinstance(value, Tensor) else value)
+    if array.ndim or array.dtype.kind not in "fiubc":
+        raise TypeError(f"value must be a number, found {type(value).__name__} of shape {array.shape}")
+    return wrap(array.astype(x._data.dtype))
+
+
+def _divide(x: Any, other: Any, *, rounding_mode: str | None = None) -> Any:
+    if rounding_mode is not None:
+        raise NotImplementedError(f"rounding_mode is for real numbers, found {rounding_mode!r} for complex ones")
+    return binary(np.true_divide, x, other)
 
 
 def _type(x: Any, dtype: Any = None, **options: Any) -> Any:
@@ -299,8 +345,8 @@ _SAME = (
 _OTHER_NAMES = {"asin": "arcsin", "acos": "arccos", "atan": "arctan", "asinh": "arcsinh", "acosh": "arccosh",
                 "atanh": "arctanh", "neg": "negative"}  # fmt: skip
 _BINARY: dict[str, Any] = {
-    "mul": np.multiply, "multiply": np.multiply, "div": np.true_divide, "divide": np.true_divide,
-    "true_divide": np.true_divide, "pow": np.power, "eq": np.equal, "ne": np.not_equal,
+    "mul": np.multiply, "multiply": np.multiply, "true_divide": np.true_divide, "pow": np.power,
+    "eq": np.equal, "ne": np.not_equal,
 }  # fmt: skip
 _PRODUCTS: dict[str, Any] = {
     **dict.fromkeys(("matmul", "mm", "bmm", "mv"), np.matmul), "dot": np.dot, "vdot": np.vdot,
@@ -316,6 +362,7 @@ _OPERATORS = {
 TABLE: dict[str, Callable[..., Any]] = {
     **{name: _unary(getattr(np, _OTHER_NAMES.get(name, name))) for name in (*_SAME, *_OTHER_NAMES)},
     **{name: _two(function) for name, function in _BINARY.items()},
+    **dict.fromkeys(("div", "divide"), _divide),
     **{name: _product(function) for name, function in _PRODUCTS.items()},
     **{name: _scaled(np.add) for name in ("add",)},
     **{name: _scaled(np.subtract) for name in ("sub", "subtract")},
@@ -336,7 +383,10 @@ TABLE: dict[str, Callable[..., Any]] = {
     "equal": lambda a, b: bool(np.array_equal(a._data, b._data)),
     **{name: _joined(np.concatenate) for name in ("cat", "concat", "concatenate")}, "stack": _joined(np.stack),
     "clone": lambda x, **options: wrap(x._data.copy()), "to": _to,
-    "where": lambda mask, a, b: binary(lambda p, q: np.where(mask._data, p, q), a, b),
+    "where": _where, "masked_fill": _masked_fill,
+    "full_like": lambda x, fill_value, **options: _like(fill_value)(x, **options),
+    "new_full": lambda x, size, fill_value, *, dtype=None, **options: filled(size, fill_value, dtype or x.dtype),
+    "new_tensor": lambda x, data, *, dtype=None, **options: from_data(data, dtype or x.dtype),
     "is_complex": lambda x: True, "is_floating_point": lambda x: False, "is_signed": lambda x: True,
     "is_nonzero": lambda x: bool(x._data.item()), "__bool__": lambda x: bool(x._data.item()),
     "zeros_like": _like(0), "ones_like": _like(1), "requires_grad_": _requires_grad, "__setitem__": _set,
@@ -347,22 +397,41 @@ TABLE: dict[str, Callable[..., Any]] = {
     "cdouble": lambda x: _to(x, complex128),
     **{name: _conversion(name) for name in _CONVERSIONS},
 }  # fmt: skip
-for _name in ("add", "sub", "mul", "div", "pow"):
+for _name in ("add", "sub", "mul", "div", "pow", "masked_fill", "sigmoid", "rsqrt", *_SAME, *_OTHER_NAMES):
     TABLE[f"{_name}_"] = _into(TABLE[_name])
+TABLE["fill_"] = _into(_of_kind)
 TABLE["copy_"] = _into(lambda x, source: source)
 TABLE["__matmul__"] = TABLE["matmul"]
 for _name, (_operate, _is_swapped) in _OPERATORS.items():
     TABLE[_name] = _operator(_operate, _is_swapped)
 # Operations that move elements, or ask for the shape and the memory: the function itself, whose results are complex.
 MOVES = frozenset((
-    "__array__", "__complex__", "__getitem__", "__iter__", "__len__", "atleast_1d", "atleast_2d", "atleast_3d",
-    "broadcast_to", "chunk", "contiguous", "cpu", "data_ptr", "detach", "detach_", "diagonal", "dim", "element_size",
-    "expand", "expand_as", "flatten", "flip", "fliplr", "flipud", "gather", "index_select", "is_contiguous",
-    "is_inference", "is_same_size", "is_tensor", "item", "moveaxis", "movedim", "narrow", "ndimension", "nelement",
-    "numel", "numpy", "permute", "pin_memory", "ravel", "repeat", "reshape", "reshape_as", "roll", "rot90", "select",
-    "size", "split", "squeeze", "storage_offset", "stride", "swapaxes", "swapdims", "t", "take", "tensor_split",
-    "tile", "transpose", "tril", "triu", "unbind", "unflatten", "unsqueeze", "view", "view_as", "zero_",
+    "__array__", "__complex__", "__getitem__", "__iter__", "__len__", "argwhere", "atleast_1d", "atleast_2d",
+    "atleast_3d", "broadcast_tensors", "broadcast_to", "chunk", "contiguous", "count_nonzero", "cpu", "data_ptr",
+    "detach", "detach_", "diag", "diag_embed", "diagonal", "dim", "element_size", "expand", "expand_as", "flatten",
+    "flip", "fliplr", "flipud", "gather", "index_select", "is_conj", "is_contiguous", "is_inference", "is_neg",
+    "is_same_size", "is_tensor", "item", "logical_not", "masked_select", "meshgrid", "moveaxis", "movedim",
+    "narrow", "ndimension", "nelement", "new_empty", "new_ones", "new_zeros", "nonzero", "numel", "numpy",
+    "permute", "pin_memory", "ravel", "repeat", "repeat_interleave", "reshape", "reshape_as", "roll", "rot90",
+    "select", "size", "split", "squeeze", "squeeze_", "storage_offset", "stride", "swapaxes", "swapdims", "t", "t_",
+    "take", "take_along_dim", "tensor_split", "tile", "transpose", "transpose_", "tril", "triu", "unbind",
+    "unflatten", "unfold", "unsqueeze", "unsqueeze_", "view", "view_as", "zero_",
 ))  # fmt: skip
+
+
+# Names of arguments of the functions in the table, in their order.
+_ORDER = (
+    "condition", "tensors", "self", "input", "mask", "size", "data", "other", "exponent", "mat2", "vec", "vec2",
+    "tensor", "value", "fill_value",
+)  # fmt: skip
+
+
+def _by_position(args: tuple[Any, ...], options: dict[str, Any]) -> tuple[Any, ...]:
+    """The arguments that were given by name, after those by position; NumPy's names become PyTorch's."""
+    for theirs, ours in (("axis", "dim"), ("keepdims", "keepdim")):
+        if theirs in options:
+            options[ours] = options.pop(theirs)
+    return (*args, *[options.pop(name) for name in _ORDER if name in options])
 
 
 class ComplexTensor(Tensor):
@@ -380,6 +449,8 @@ class ComplexTensor(Tensor):
         options = dict(kwargs or {})
         out = options.pop("out", None)
         if func.__name__ in TABLE:
+            if options:
+                args = _by_position(args, options)
             with torch_function.disabled():
                 result = TABLE[func.__name__](*args, **options)
         elif func.__name__ in MOVES:

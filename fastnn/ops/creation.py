@@ -311,7 +311,9 @@ def _fill_dtype(value: Any, kind: Any) -> np.dtype:
 
 
 def _filled(shape: tuple[int, ...], value: Any, kind: np.dtype) -> np.ndarray:
-    return np.full(shape, as_number(_number(value), kind))
+    # As in PyTorch, which fills one number by another way.
+    half_overflows = kind == np.float16 and math.prod(shape) == 1
+    return np.full(shape, as_number(_number(value), kind, half_overflows))
 
 
 def full(
@@ -352,8 +354,8 @@ def _number(value: Any) -> Any:
 
 
 def arange(
-    start: Any, end: Any = None, step: Any = 1, *, out: Tensor | None = None, dtype: Any = None, layout: Any = None,
-    device: Any = None, requires_grad: bool = False, pin_memory: bool = False,
+    start: Any = ..., end: Any = None, step: Any = 1, *, out: Tensor | None = None, dtype: Any = None,
+    layout: Any = None, device: Any = None, requires_grad: bool = False, pin_memory: bool = False,
 ) -> Tensor:  # fmt: skip
     """The numbers from ``start`` (default 0) up to but excluding ``end``; int64 if all are integers.
 
@@ -362,7 +364,11 @@ def arange(
     tensor([2, 4, 6])
     """
     if end is None:
+        if start is ...:
+            raise TypeError("arange() missing the argument end")
         start, end = 0, start
+    elif start is ...:
+        start = 0
     first, last, by = _number(start), _number(end), _number(step)
     _check_steps(first, last, by)
     integers = all(isinstance(n, int) for n in (first, last, by))
@@ -394,7 +400,11 @@ def _check_steps(first: Any, last: Any, by: Any) -> None:
 def range(start: Any = 0, end: Any = None, step: Any = 1, *, dtype: Any = None, **options: Any) -> Tensor:
     """The numbers from ``start`` up to and including ``end``; deprecated in PyTorch in favour of ``arange``."""
     if end is None:
+        if start is ...:
+            raise TypeError("arange() missing the argument end")
         start, end = 0, start
+    elif start is ...:
+        start = 0
     first, last, by = _number(start), _number(end), _number(step)
     _check_steps(first, last, by)
     array = np.arange(math.floor((last - first) / by) + 1) * by + first

@@ -596,10 +596,9 @@ def eigvalsh(A: Tensor, UPLO: str = "L") -> Tensor:
 
 
 def eig(A: Tensor) -> Any:
-    """RuntimeError: eigenvalues of general matrices are complex, and fastnn computes real ones only."""
+    """RuntimeError: eigenvalues of general matrices, which are complex, are not computed."""
     raise RuntimeError(
-        "linalg.eig: eigenvalues of general matrices are complex, and fastnn computes real ones only: use linalg.eigh, "
-        "for symmetric matrices"
+        "linalg.eig: eigenvalues of general matrices are complex and not computed; eigh is for symmetric matrices"
     )
 
 

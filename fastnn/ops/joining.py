@@ -91,6 +91,9 @@ def cat(tensors: Any, dim: int = 0) -> Tensor:
             # Of NumPy; the errors follow below.
             pass
         else:
+            # Asked first: what the node of a gradient needs would double the overhead.
+            if not _mode.enabled or True not in [t._requires_grad for t in tensors]:
+                return _wrap(result)
             axis = dim if dim >= 0 else dim + result.ndim
             return _joined(tensors, result, axis, [array.shape[axis] for array in arrays])
     parts = _tensors("cat", tensors)

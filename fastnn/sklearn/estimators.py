@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -361,7 +361,7 @@ class _MLP(BaseEstimator):
                     if held_out is not None:
                         epoch.validation_loss = _last(self.validation_loss_curve_)
                         epoch.validation_score = _last(self.validation_scores_)
-                    if any([callback(epoch) is True for callback in callbacks]):  # noqa: C419  # all are called
+                    if _is_stopped_by(callbacks, epoch):
                         break
                 if self._no_improvement_count > self.n_iter_no_change and self._stops(trainer):
                     break
@@ -565,6 +565,11 @@ def _callbacks(given: Any) -> tuple[Callable[[Epoch], Any], ...]:
         wrong = [type(callback).__name__ for callback in callbacks if not callable(callback)]
         raise ValueError(f"callbacks must be callable, found {wrong}")
     return callbacks
+
+
+def _is_stopped_by(callbacks: Sequence[Callable[[Epoch], Any]], epoch: Epoch) -> bool:
+    """Whether one of the callbacks, all of which are called, returns True."""
+    return any([callback(epoch) is True for callback in callbacks])  # noqa: C419  # all are called
 
 
 class MLPClassifier(ClassifierMixin, _MLP):

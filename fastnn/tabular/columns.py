@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.kernels.runtime import allocation
 from fastnn.tabular.extras import optional
 
 # The values of a column of texts that get an input of their own: the most frequent ones.
@@ -214,7 +215,7 @@ class Columns:
 
     def texts(self, frame: Any) -> np.ndarray:
         """The categories as texts, (rows, columns), "" where missing."""
-        out = np.empty((len(frame), len(self.categories)), object)
+        out = np.full((len(frame), len(self.categories)), None, object)
         for i, name in enumerate(self.categories):
             out[:, i] = _texts(frame[name])
         return out
@@ -367,7 +368,7 @@ def _matrix(frame: Any, numbers: list[str], dates: list[str]) -> np.ndarray:
     import pandas
     from pandas.api import types
 
-    out = np.empty((len(frame), len(numbers) + len(dates)))
+    out = allocation.empty((len(frame), len(numbers) + len(dates)))
     for i, name in enumerate(numbers):
         column = frame[name]
         if types.is_timedelta64_dtype(column):

@@ -433,7 +433,8 @@ def _train_epoch(run: Run, step: CompiledStep, rows: Rows, order: np.ndarray) ->
 
     Raises: DivergenceError if a loss is not finite, unless the run allows it.
     """
-    total, used, size = 0.0, 0, run.batch_size
+    # At most all rows: an array with one row of any size has a limit.
+    total, used, size = 0.0, 0, min(run.batch_size, max(1, len(order)))
     whole = len(order) // size
     # Batches of one size; a last one with fewer rows follows.
     parts = [order[: whole * size].reshape(whole, size)]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import functools
+import gc
+import weakref
 
 import numpy as np
 import pytest
@@ -303,6 +305,22 @@ def test_a_slow_first_call_is_measured_again():
     steps._pace = 0.5
     step.run(x, y, order)
     assert steps._pace < 0.05
+
+
+def test_a_dropped_step_needs_no_garbage_collection():
+    """The data and the model may be large, and a cycle of few objects is not collected soon."""
+    step, model, (x, y, order) = make("adam")
+    schedule = optim.lr_scheduler.ExponentialLR(step.optimizer, 0.9)
+    fastnn.fit(model, x, y, batch_size=16, optimizer=step.optimizer, step_scheduler=schedule, epochs=2)
+    step.run(x, y, order)
+    gc.collect()
+    gc.disable()
+    try:
+        seen = weakref.ref(model)
+        del step, model, schedule
+        assert seen() is None
+    finally:
+        gc.enable()
 
 
 def test_inputs_that_need_gradients():

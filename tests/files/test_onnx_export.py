@@ -120,6 +120,7 @@ LAYERS: dict[str, tuple[Callable[[], nn.Module], Callable[[], tuple[Any, ...]]]]
     },
     "Unflatten": (lambda: nn.Unflatten(1, (2, 3)), lambda: (x(5, 6),)),
     "BatchNorm1d": (lambda: nn.BatchNorm1d(6), lambda: (x(5, 6),)),
+    "SyncBatchNorm": (lambda: nn.SyncBatchNorm(6), lambda: (x(5, 6),)),
     "BatchNorm1d 3-D": (lambda: nn.BatchNorm1d(6, affine=False), lambda: (x(5, 6, 2),)),
     "BatchNorm1d own": (lambda: nn.BatchNorm1d(6, track_running_stats=False), lambda: (x(5, 6),)),
     "GroupNorm": (lambda: nn.GroupNorm(3, 6), lambda: (x(5, 6, 4),)),
@@ -210,6 +211,13 @@ ATTENTION: dict[str, tuple[Callable[[], nn.Module], Callable[[], tuple[Any, ...]
 def test_attention(name):
     make, inputs = ATTENTION[name]
     check(make().eval(), inputs())
+
+
+def test_layers_after_a_complex_tensor_was_made():
+    """Operations look for subclasses of tensors then, by other code."""
+    fastnn.complex(fastnn.ones(1), fastnn.ones(1))
+    layers = nn.ELU(inplace=True), nn.Threshold(0.0, 1.0), nn.Hardtanh(), nn.ReLU6()
+    check(nn.Sequential(nn.Linear(3, 4), *layers).eval(), (x(2, 3),))
 
 
 def test_every_module_has_a_row():

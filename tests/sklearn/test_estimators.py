@@ -399,18 +399,19 @@ def test_callbacks_and_validation() -> None:
 
 
 def test_interrupt_keeps_the_model(monkeypatch: pytest.MonkeyPatch) -> None:
-    step, calls = CompiledStep.__call__, [0]
+    advance, calls = CompiledStep._advance, [0]
 
-    def interrupted(self: Any, *batch: Any) -> Any:
+    def interrupted(self: Any, *args: Any, **options: Any) -> Any:
         calls[0] += 1
-        if calls[0] == 7:
+        if calls[0] == 5:
             raise KeyboardInterrupt
-        return step(self, *batch)
+        return advance(self, *args, **options)
 
-    monkeypatch.setattr(CompiledStep, "__call__", interrupted)
+    monkeypatch.setattr(CompiledStep, "_advance", interrupted)
     with pytest.warns(UserWarning, match="interrupted by user"):
         model = small(batch_size=50).fit(_X, _Y)
-    assert (model.n_iter_, calls[0]) == (2, 7)
+    # Three single steps in the first epoch, then an epoch in a call.
+    assert (model.n_iter_, calls[0]) == (2, 5)
     assert model.predict(_X).shape == _Y.shape
 
 

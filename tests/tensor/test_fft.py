@@ -53,8 +53,22 @@ def test_wrong_arguments(lib):
     for wrong in (
         lambda: lib.fft.rfft(x, n=0), lambda: lib.fft.fft(x, norm="none"), lambda: lib.view_as_real(x),
         lambda: lib.view_as_complex(lib.ones(3)), lambda: lib.view_as_complex(lib.ones(2).long()),
+        lambda: lib.fft.fftn(lib.ones(4, 4), dim=(0, 0)), lambda: lib.fft.fftn(lib.ones(4, 4), dim=(0, -2)),
+        lambda: lib.fft.fftn(lib.ones(4, 4), s=(2,), dim=(0, 1)),
     ):  # fmt: skip
         with pytest.raises(RuntimeError):
             wrong()
     with pytest.raises(IndexError):
         lib.fft.rfft(x, dim=1)
+
+
+def test_size_of_minus_one(lib):
+    """The size of the dimension; in the last one of irfftn, whose input is half of the numbers, that without s."""
+    half = np.fft.rfftn(_numbers((3, 6)))
+    pair = lib.view_as_complex(lib.tensor(np.stack([half.real, half.imag], -1)))
+    for s, expected in (((3, -1), (3, 6)), ((-1, 5), (3, 5)), ((-1, -1), (3, 6))):
+        found = lib.fft.irfftn(pair, s=s)
+        np.testing.assert_allclose(found.numpy(), np.fft.irfftn(half, expected, axes=(0, 1)), rtol=0, atol=1e-13)
+    np.testing.assert_allclose(
+        lib.fft.fft2(pair, s=(-1, 2)).resolve_conj().numpy(), np.fft.fft2(half, (3, 2)), rtol=0, atol=1e-13
+    )

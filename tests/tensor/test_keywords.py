@@ -52,3 +52,10 @@ def test_gradients_of_joined_tensors(lib, dim):
     for part, weight in zip(parts, weights.split(2, dim), strict=True):
         if part.requires_grad:
             assert part.grad.tolist() == weight.tolist()
+
+
+def test_the_end_of_arange(lib):
+    assert lib.arange(end=3).tolist() == [0, 1, 2]
+    assert lib.arange(end=3, start=1).tolist() == [1, 2]
+    with pytest.raises(TypeError, match="arange"):
+        lib.arange()

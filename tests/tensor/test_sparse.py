@@ -49,6 +49,27 @@ def test_what_does_not_fit(lib):
         lib.sparse.mm(lib.sparse_coo_tensor(AT, NUMBERS, (2, 3), **CHECKED), lib.ones(2, 2))
 
 
+    for other in (lib.ones(3, 2, dtype=lib.float64), lib.ones(3, 2).long()):
+        with pytest.raises((RuntimeError, TypeError)):
+            lib.sparse.mm(lib.sparse_coo_tensor(AT, NUMBERS, (2, 3), **CHECKED), other)
+
+
+def test_numbers_of_the_same_coordinates(lib):
+    made = lib.sparse_coo_tensor(AT, NUMBERS, (2, 3), **CHECKED)
+    assert not made.is_coalesced()
+    for read in (made.indices, made.values):
+        with pytest.raises(RuntimeError, match="uncoalesced"):
+            read()
+    once = made.coalesce()
+    assert once.is_coalesced()
+    assert (made._nnz(), once._nnz()) == (len(NUMBERS), 3)
+
+
+def test_complex_values_are_refused():
+    with pytest.raises(NotImplementedError, match="complex64"):
+        fastnn.sparse_coo_tensor([[0]], fastnn.tensor([1j]))
+
+
 def test_gradients_of_values_are_refused():
     with pytest.raises(NotImplementedError, match="gradients of the values"):
         fastnn.sparse_coo_tensor([[0]], fastnn.ones(1, requires_grad=True))

@@ -225,3 +225,9 @@ def _nothing(args: int, t: int, n: int) -> None:
 
 def _nothing_at_all() -> None:
     pass
+
+
+def test_a_batch_may_be_larger_than_any_array():
+    x, y = np.zeros((3, 2), np.float32), np.zeros(3, np.int64)
+    expected = fastnn.fit(fastnn.nn.Linear(2, 2, bias=False), x, y, batch_size=3)["loss"]
+    assert fastnn.fit(fastnn.nn.Linear(2, 2, bias=False), x, y, batch_size=2**70)["loss"] == expected

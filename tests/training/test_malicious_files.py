@@ -169,3 +169,65 @@ def test_damaged_files(name):
         except (pickle.UnpicklingError, RuntimeError, EOFError):
             failed += 1
     assert failed >= 40
+
+
+def _call(name: str, *args: bytes) -> bytes:
+    module, _, name = name.rpartition(".")
+    return f"c{module}\n{name}\n(".encode() + b"".join(args) + b"tR"
+
+
+def _rebuilt(kind: bytes) -> bytes:
+    """A tensor of 4 bytes, by the function that takes the dtype apart from the storage."""
+    storage = STORAGE.replace(b"FloatStorage", b"UntypedStorage")
+    layout, hooks = b"K\x00(K\x04t(K\x01t", b"ccollections\nOrderedDict\n)R"
+    return _call("torch._utils._rebuild_tensor_v3", storage, layout, b"\x89", hooks, b"ctorch\n" + kind + b"\n")
+
+
+@pytest.mark.parametrize(
+    "instructions",
+    [
+        b"ctorch\ndevice\n)\x81", b"ctorch\nSize\n)\x81", b"c_codecs\nencode\n)\x81",
+        _call("torch.Size", b"(X\x01\x00\x00\x00at"), _call("torch.Size", b"X\x01\x00\x00\x00a"),
+        _call("torch.Size", b"(G?\xf0\x00\x00\x00\x00\x00\x00t"), _rebuilt(b"complex64"),
+    ],
+)  # fmt: skip
+def test_objects_without_a_value(instructions):
+    with pytest.raises(pickle.UnpicklingError):
+        fastnn.load(zipped(harmful(instructions), r0=bytes(4)))
+
+
+def test_bytes_as_bools():
+    found = fastnn.load(zipped(harmful(_rebuilt(b"bool")), r0=bytes([0, 1, 2, 255])))
+    assert found.numpy().view(np.uint8).tolist() == [0, 1, 1, 1]
+
+
+def test_an_unknown_byte_order():
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w") as archive:
+        archive.writestr("archive/data.pkl", harmful(b"K\x01"))
+        archive.writestr("archive/byteorder", b"\xffmiddle")
+    file.seek(0)
+    with pytest.raises(ValueError, match="endianness"):
+        fastnn.load(file)
+
+
+# Sixty tuples, each with the one before twice.
+_DOUBLED = b"(t" + b"".join(b"q" + bytes([k]) + b"h" + bytes([k]) + b"\x86" for k in range(60))
+
+
+@pytest.mark.parametrize(
+    "instructions",
+    [
+        b"}" + _DOUBLED + b"K\x01s", b"}(" + _DOUBLED + b"K\x01u", b"\x8f(" + _DOUBLED + b"\x90",
+        _call("builtins.set", b"](" + _DOUBLED + b"e"), _call("collections.Counter", b"](" + _DOUBLED + b"e"),
+        _call("collections.OrderedDict", b"]((" + _DOUBLED + b"K\x01te"), _DOUBLED + b"Q",
+        STORAGE.replace(b"X\x01\x00\x00\x000", _DOUBLED), STORAGE.replace(b"K\x04", _DOUBLED),
+        _call("torch.Size", b"(" + _DOUBLED + b"t"), b"(" + _DOUBLED + b"t" + b")R",
+        _call("torch._utils._rebuild_tensor", STORAGE, b"K\x00", _DOUBLED, b"(t"),
+        _call("_codecs.encode", b"X\x01\x00\x00\x00a" + _DOUBLED),
+    ],
+)  # fmt: skip
+def test_objects_without_an_end(instructions):
+    """Neither their hashes nor their texts are computed, which would take years."""
+    with pytest.raises(pickle.UnpicklingError):
+        fastnn.load(zipped(harmful(instructions), r0=bytes(16)))

@@ -385,7 +385,7 @@ def _positions(indices: Sequence[int] | np.ndarray, count: int) -> np.ndarray:
 
 
 def _tensor_rows(t: Tensor, positions: np.ndarray) -> Tensor:
-    return t[_wrap(positions)] if _recorded(t) else _wrap(_rows(t._data, positions))
+    return t[_wrap(positions)] if _recorded(t) or t._data.dtype.kind == "c" else _wrap(_rows(t._data, positions))
 
 
 def _rows(data: np.ndarray, indices: np.ndarray) -> np.ndarray:
