@@ -18,7 +18,7 @@ from fastnn import nn, optim
 from fastnn._cli.prepare import Part, Prepared
 from fastnn.callbacks import Callback, Checkpoint, EarlyStopping
 from fastnn.optim import lr_scheduler
-from fastnn.tabular.model import TabularModel, softmax
+from fastnn.tabular.model import TabularModel
 from fastnn.tabular.target import Target
 from fastnn.training.history import Epoch, History
 
@@ -212,13 +212,15 @@ def measure(target: Target, targets: np.ndarray, outputs: np.ndarray) -> dict[st
         targets: encoded, as :meth:`Target.encode` returns them.
         outputs: of the network.
     """
+    from scipy.special import log_softmax
+
     from fastnn.report import classification_report, confusion_matrix, regression_report
 
     if target.kind == "regression":
         return {"rows": len(targets), **regression_report(*in_units(target, targets, outputs))}
     predicted = outputs.argmax(1)
     report = classification_report(targets, predicted, classes=len(target.classes))
-    chances = softmax(outputs)[np.arange(len(targets)), targets]
+    logarithms = log_softmax(outputs.astype(np.float64), axis=1)[np.arange(len(targets)), targets]
     names = ("precision", "recall", "f1-score", "support")
     per_class = {
         name: dict(zip(("precision", "recall", "f1", "rows"), (report[str(i)][n] for n in names), strict=True))
@@ -228,7 +230,7 @@ def measure(target: Target, targets: np.ndarray, outputs: np.ndarray) -> dict[st
     return {
         "rows": len(targets), "accuracy": float((predicted == targets).mean()),
         "balanced_accuracy": float(np.mean(present)), "macro_f1": report["macro avg"]["f1-score"],
-        "log_loss": float(-np.log(np.maximum(chances, np.finfo(np.float64).tiny)).mean()), "classes": per_class,
+        "log_loss": float(-logarithms.mean()), "classes": per_class,
         "confusion_matrix": confusion_matrix(targets, predicted, len(target.classes)).tolist(),
     }  # fmt: skip
 

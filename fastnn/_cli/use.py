@@ -9,6 +9,8 @@ import sys
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from fastnn._cli import options as types
 from fastnn._cli.command import Command, Failure, visible
 
@@ -133,7 +135,6 @@ def _predict_arguments(parser: argparse.ArgumentParser) -> None:
 def _predict(options: argparse.Namespace) -> int:
     from fastnn._cli import output
     from fastnn.tabular.extras import optional
-    from fastnn.tabular.model import softmax
 
     ending = Path(options.output).suffix.lower()
     is_special = options.output == output.STDOUT or (
@@ -170,7 +171,9 @@ def _predict(options: argparse.Namespace) -> int:
             predictions = [float(f"{value:.9g}") for value in predictions]
         columns[target.name] = predictions
         if options.probabilities:
-            for name, chances in zip(written[1:], softmax(outputs).T, strict=True):
+            from scipy.special import softmax
+
+            for name, chances in zip(written[1:], softmax(outputs.astype(np.float64), axis=1).T, strict=True):
                 columns[name] = [float(f"{chance:.7g}") for chance in chances.tolist()]
         if ending in (".parquet", ".pq"):
             pandas = optional("pandas", "Parquet")

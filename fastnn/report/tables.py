@@ -1,4 +1,4 @@
-"""Tables, cards and figures, of which the sections are made."""
+"""Tables, cards and figures: the parts of the sections."""
 
 from __future__ import annotations
 

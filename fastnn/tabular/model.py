@@ -122,7 +122,10 @@ class TabularModel:
         """
         if self.target.kind == "regression":
             raise ValueError("a regression has no probabilities")
-        return softmax(self.outputs(self.inputs(data)))
+        from scipy.special import softmax
+
+        chances: np.ndarray = softmax(self.outputs(self.inputs(data)).astype(np.float64), axis=1)
+        return chances
 
     def save(self, file: str | os.PathLike[str] | IO[bytes]) -> None:
         """Write one file: plain data and the weights.
@@ -136,16 +139,6 @@ class TabularModel:
             "training": self.training, "state_dict": self.network.state_dict(),
         }  # fmt: skip
         save(data, file)
-
-
-def softmax(logits: np.ndarray) -> np.ndarray:
-    """Probabilities of logits (rows, classes), float64.
-
-    >>> softmax(np.zeros((1, 2)))
-    array([[0.5, 0.5]])
-    """
-    powers = np.exp(logits.astype(np.float64) - logits.max(axis=1, keepdims=True))
-    return powers / powers.sum(axis=1, keepdims=True)
 
 
 def load_model(file: str | os.PathLike[str] | IO[bytes]) -> TabularModel:
