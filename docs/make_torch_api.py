@@ -51,8 +51,8 @@ NOTES = {
     ),
     "torch.Generator": f"on the CPU; {_STREAM}",
     "torch.bfloat16": "a name to compare with; no tensor has it",
-    "torch.complex64": "a name to compare with; no tensor has it",
-    "torch.complex128": "a name to compare with; no tensor has it",
+    "torch.complex64": "without gradients; with the operations that differences.md names",
+    "torch.complex128": "without gradients; with the operations that differences.md names",
     "torch.compile": "gives the module back: its kernels are compiled already; see `fastnn.compile_step`",
     "torch.load": "a whole module saved by PyTorch is refused",
     "torch.save": "writes what `torch.load(weights_only=True)` reads; whole modules for fastnn only",
@@ -61,7 +61,6 @@ NOTES = {
     "torch.use_deterministic_algorithms": "accepted; all results are deterministic",
     "torch.set_float32_matmul_precision": "accepted; products are computed in float32 always",
     "torch.Tensor.cuda": "raises, as PyTorch without CUDA does",
-    "torch.Tensor.view": "of a Linear's weight it is a copy that cannot be written",
     "torch.nn.Module.compile": "accepted, without effect",
     "torch.nn.Module.cuda": "raises, as PyTorch without CUDA does",
     "torch.nn.Module.share_memory": "warns: there are no worker processes",
@@ -256,16 +255,17 @@ def page() -> str:
 
 This page lists each public name of PyTorch {TORCH_VERSION} in the modules below, and says whether fastnn has it.
 fastnn has {counts["yes"]} of them, another {counts["differs"]} with a difference, and does not have {counts["no"]}:
-above all complex, sparse and quantised tensors, and devices other than the CPU. A missing name raises AttributeError
-or ImportError, as any unknown name does. Another {counts["name"]} are only names, above all convolutions and
-recurrent layers: programs may import them, derive from them and test for them by `isinstance`; making or calling one
-raises NotImplementedError.
+above all sparse and quantised tensors, gradients of complex numbers, and devices other than the CPU. A missing name
+raises AttributeError or ImportError, as any unknown name does. Another {counts["name"]} are only names, above all
+convolutions and recurrent layers: programs may import them, derive from them and test for them by `isinstance`; making
+or calling one raises NotImplementedError.
 
 `python docs/make_torch_api.py` writes this page from the code; do not edit it. "Without `out`" means that fastnn's
 function does not take that argument. These rules hold everywhere:
 
 - Random numbers are reproducible by `manual_seed`, but are not PyTorch's stream.
-- Tensors are float64, float32, float16, integers or bool, dense, and in the memory of the CPU.
+- Tensors are float64, float32, float16, integers, bool, or complex without gradients. They are dense, and in the memory
+  of the CPU.
 - `torch.__version__` is fastnn's; under `fastnn run` it begins with {TORCH_VERSION}.
 
 Beside the modules below, and described in [files.md](files.md), fastnn has

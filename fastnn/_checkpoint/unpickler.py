@@ -586,7 +586,8 @@ def unrestricted(base: Any) -> Any:
     return TrustingReader
 
 
-_OWN_FILES = (__file__, pickle.__file__)
+# Names of records in a damaged archive are decoded by zipfile.
+_OWN_FILES = (__file__, pickle.__file__, zipfile.__file__)
 
 
 def _is_of_other_code(error: Exception) -> bool:

@@ -249,6 +249,7 @@ def _describe(model: TabularModel, training: Part, validation: Part | None, say:
         )
         if names
     ]  # fmt: skip
-    say(f"columns: {', '.join(parts)}; {len(columns.names)} inputs")
+    inputs = len(columns.names)
+    say(f"columns: {', '.join(parts)}; {inputs} input{'s' * (inputs > 1)}")
     for reason, names in columns.left_out.items():
         say(f"{'left out ' if 'frequent' not in reason else ''}{shortened(names)}: {reason}")

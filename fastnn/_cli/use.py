@@ -148,6 +148,7 @@ def _predict(options: argparse.Namespace) -> int:
     if options.probabilities and target.kind == "regression":
         raise Failure("the model predicts a number, which has no probabilities")
     columns: dict[str, Any] = {}
+    written = [target.name, *(f"{target.name}={name}" for name in target.class_names if options.probabilities)]
     with output.one_line():
         if model.columns is not None:
             _warn_of_unknown(model, data)
@@ -155,8 +156,9 @@ def _predict(options: argparse.Namespace) -> int:
             for name in types.names_of_columns(options.copied, data.columns):
                 if name not in data.columns:
                     raise Failure(f"--with: there is no column {name!r}")
-                if name != target.name:
-                    columns[name] = [None if value != value else value for value in data[name].astype(object)]
+                if name in written:
+                    raise Failure(f"--with: {name!r} is the name of a column of predictions; rename it in the data")
+                columns[name] = [None if value != value else value for value in data[name].astype(object)]
         else:
             if options.copied:
                 raise Failure("--with is for tables, and the model reads pictures")
@@ -168,8 +170,8 @@ def _predict(options: argparse.Namespace) -> int:
             predictions = [float(f"{value:.9g}") for value in predictions]
         columns[target.name] = predictions
         if options.probabilities:
-            for name, chances in zip(target.class_names, softmax(outputs).T, strict=True):
-                columns[f"{target.name}={name}"] = [float(f"{chance:.7g}") for chance in chances.tolist()]
+            for name, chances in zip(written[1:], softmax(outputs).T, strict=True):
+                columns[name] = [float(f"{chance:.7g}") for chance in chances.tolist()]
         if ending in (".parquet", ".pq"):
             pandas = optional("pandas", "Parquet")
             optional("pyarrow", "Parquet")

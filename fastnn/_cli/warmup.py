@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import argparse
 import copy
+import math
 import time
+from collections.abc import Callable
 from typing import Any
 
 from fastnn._cli import options as types
 from fastnn._cli.command import Command, Failure
+
+# Rows of a made-up batch: a larger one compiles nothing more.
+_MOST_ROWS = 1 << 16
 
 
 def _arguments(parser: argparse.ArgumentParser) -> None:
@@ -42,10 +47,8 @@ def _warmup(options: argparse.Namespace) -> int:
     else:
         with one_line():
             model = load_model(options.model)
-        settings = model.training.get("settings", {})
-        for name in ("optimizer", "lr", "weight_decay", "schedule", "batch_size"):
-            if name in settings:
-                setattr(options, name, settings[name])
+        for name, value in _settings(model.training).items():
+            setattr(options, name, value)
         cases = [model]
     before = len(compiler.compilations)
     for case in cases:
@@ -53,6 +56,22 @@ def _warmup(options: argparse.Namespace) -> int:
     count = len(compiler.compilations) - before
     print(f"compiled {count} kernels in {time.perf_counter() - started:.1f} s, kept in {folder}")
     return 0
+
+
+def _settings(training: dict[str, Any]) -> dict[str, Any]:
+    """The settings of a model's file that train would take: a file may have anything."""
+
+    def is_number(value: Any) -> bool:
+        return type(value) in (int, float) and 0 <= value < math.inf
+
+    checks: dict[str, Callable[[Any], bool]] = {
+        "optimizer": types.OPTIMIZERS.__contains__, "schedule": types.SCHEDULES.__contains__, "lr": is_number,
+        "weight_decay": is_number, "batch_size": lambda value: type(value) is int and 0 < value <= _MOST_ROWS,
+    }  # fmt: skip
+    settings = training.get("settings")
+    if not isinstance(settings, dict):
+        return {}
+    return {name: settings[name] for name, check in checks.items() if name in settings and check(settings[name])}
 
 
 def _cases(options: argparse.Namespace) -> Any:

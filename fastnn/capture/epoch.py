@@ -178,7 +178,8 @@ class Steps:
             at = array.ctypes.data
             for low, high, room in spans:
                 if array.size and low <= at < high:
-                    return np.ndarray(array.shape, array.dtype, room.data, at - low, array.strides)
+                    memory = room.data
+                    return np.ndarray(array.shape, array.dtype, memory, at - low, array.strides)
             return array
 
         launches = [
@@ -234,7 +235,7 @@ class Steps:
         draws, generators = captured.watch.draws, captured.generators
         positions = [(g, g.position(of_numpy)) for g, of_numpy in generators.items()]
         ahead = _Schedule(optimizer, schedule)
-        losses = np.empty((count, *captured.loss.shape), captured.loss.dtype)
+        losses = allocation.empty((count, *captured.loss.shape), captured.loss.dtype)
         tables: list[np.ndarray] = []
         done = -1
         repeats = _repeats(runs)
@@ -313,7 +314,7 @@ def _states(draws: list[tuple[np.ndarray, Callable[[], np.ndarray]]]) -> list[np
 
 
 def _rows_of(arrays: Sequence[np.ndarray], count: int) -> list[np.ndarray]:
-    return [np.empty((count, *array.shape), array.dtype) for array in arrays]
+    return [allocation.empty((count, *array.shape), array.dtype) for array in arrays]
 
 
 def repeated_runs(
@@ -422,7 +423,7 @@ def _draw(draws: list[tuple[np.ndarray, Callable[[], np.ndarray]]], count: int) 
         if getattr(draw, "__func__", None) is Generator.kernel_state:
             of_kernels.setdefault(draw.__self__, []).append(i)  # type: ignore[attr-defined]  # it is a method
         else:
-            tables[i] = np.empty((count, *state.shape), state.dtype)
+            tables[i] = allocation.empty((count, *state.shape), state.dtype)
             others.append((tables[i], draw))
     for generator, places in of_kernels.items():
         states = generator.kernel_states(count * len(places)).reshape(count, len(places), 2)

@@ -16,6 +16,7 @@ from fastnn._core.settings import are_deterministic_algorithms_enabled
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.distributed.communicator import Pending, Steps
 from fastnn.distributed.process_group import ProcessGroup, get_group_rank, get_process_group_ranks, member
+from fastnn.kernels.runtime import allocation
 
 
 class ReduceOp(enum.Enum):
@@ -263,7 +264,7 @@ def all_gather(tensor_list: list[Tensor], tensor: Tensor, group: Any = None, asy
         return None
     outs = _list_of("tensor_list", tensor_list, found.size())
     _check_same("tensor_list", outs, array.dtype, array.size)
-    row = np.empty(array.size * found.size(), array.dtype)
+    row = allocation.empty(array.size * found.size(), array.dtype)
     steps = found._communicator.all_gather(_flat(array), row)
     return _run("all_gather", found, steps, lambda: _write_parts(row, tensor_list), async_op, tensor_list)
 
@@ -302,7 +303,7 @@ def gather(
         if not gather_list:
             raise ValueError("Argument ``gather_list`` must be specified on destination rank.")
         _check_same("gather_list", _list_of("gather_list", gather_list, found.size()), array.dtype, array.size)
-        outs, row = gather_list, np.empty(array.size * found.size(), array.dtype)
+        outs, row = gather_list, allocation.empty(array.size * found.size(), array.dtype)
     elif gather_list:
         raise ValueError("Argument ``gather_list`` must NOT be specified on non-destination ranks.")
 
@@ -419,7 +420,7 @@ def all_to_all(
         return None
     outs = _list_of("output_tensor_list", output_tensor_list, found.size())
     arrays = _list_of("input_tensor_list", input_tensor_list, found.size())
-    row = np.empty(sum(out.size for out in outs), outs[0].dtype)
+    row = allocation.empty(sum(out.size for out in outs), outs[0].dtype)
     sizes = [out.size for out in outs]
 
     def finish() -> None:
@@ -537,7 +538,7 @@ def _gathered(found: ProcessGroup, data: bytes) -> list[bytes]:
     own = np.array([len(data)])
     _run("all_gather_object", found, communicator.all_gather(own, lengths), None, False, None)
     longest = int(lengths.max())
-    row, rows = np.zeros(longest, np.uint8), np.empty(longest * found.size(), np.uint8)
+    row, rows = np.zeros(longest, np.uint8), allocation.empty(longest * found.size(), np.uint8)
     row[: len(data)] = np.frombuffer(data, np.uint8)
     _run("all_gather_object", found, communicator.all_gather(row, rows), None, False, None)
     return [part[:length].tobytes() for part, length in zip(rows.reshape(-1, longest), lengths, strict=True)]
@@ -579,7 +580,7 @@ def _broadcast_bytes(found: ProcessGroup, data: bytes, root: int) -> bytes:
     length = np.array([len(data)])
     communicator = found._communicator
     _run("broadcast_object_list", found, communicator.broadcast(length, root), None, False, None)
-    row = np.frombuffer(data, np.uint8).copy() if found.rank() == root else np.empty(int(length[0]), np.uint8)
+    row = np.frombuffer(data, np.uint8).copy() if found.rank() == root else allocation.empty(int(length[0]), np.uint8)
     _run("broadcast_object_list", found, communicator.broadcast(row, root), None, False, None)
     return row.tobytes()
 
@@ -638,7 +639,7 @@ def gathered(row: np.ndarray, out: np.ndarray, group: ProcessGroup, name: str) -
 
 def all_of(values: Sequence[int], group: ProcessGroup, name: str) -> np.ndarray:
     """Some integers of all ranks, a row for each rank."""
-    out = np.empty(len(values) * group.size(), np.int64)
+    out = allocation.empty(len(values) * group.size(), np.int64)
     _run(name, group, group._communicator.all_gather(np.array(values, np.int64), out), None, False, None)
     return out.reshape(group.size(), -1)
 

@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from fastnn.distributed.faults import Faults
+from fastnn.kernels.runtime import allocation
 
 Steps = Generator[Any, None, None]
 
@@ -170,7 +171,7 @@ class ByMPI(Alone):
 
             yield self.comm.Iallreduce(MPI.IN_PLACE, array, getattr(MPI, _MPI_NAMES[op]))
         elif array.size <= _FEW:
-            parts = np.empty((self.size, array.size), array.dtype)
+            parts = allocation.empty((self.size, array.size), array.dtype)
             yield from self.all_gather(array, parts.reshape(-1))
             self._in_order(parts, array, op)
         else:
@@ -178,7 +179,7 @@ class ByMPI(Alone):
             length = -(-array.size // self.size)
             padded = np.zeros(length * self.size, array.dtype)
             padded[: array.size] = array
-            part = np.empty(length, array.dtype)
+            part = allocation.empty(length, array.dtype)
             yield from self.reduce_scatter(padded, part, op)
             yield from self.all_gather(part, padded)
             array[...] = padded[: array.size]
@@ -197,7 +198,7 @@ class ByMPI(Alone):
             send, out = (MPI.IN_PLACE, array) if is_root else (array, None)
             yield self.comm.Ireduce(send, out, getattr(MPI, _MPI_NAMES[op]), root)
             return
-        parts = np.empty((self.size, array.size), array.dtype) if is_root else None
+        parts = allocation.empty((self.size, array.size), array.dtype) if is_root else None
         yield from self.gather(array, None if parts is None else parts.reshape(-1), root)
         if parts is not None:
             self._in_order(parts, array, op)
@@ -220,7 +221,7 @@ class ByMPI(Alone):
         yield self.comm.Ialltoallv(*(list(way) for way in ways))
 
     def reduce_scatter(self, array: np.ndarray, out: np.ndarray, op: str) -> Steps:
-        parts = np.empty((self.size, out.size), out.dtype)
+        parts = allocation.empty((self.size, out.size), out.dtype)
         yield from self.all_to_all(array, parts.reshape(-1))
         self._in_order(parts, out, op)
 

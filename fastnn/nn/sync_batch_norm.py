@@ -10,6 +10,7 @@ from fastnn._core import capture_state
 from fastnn._core.dtypes import dtype as _dtype
 from fastnn._tensor.tensor import Tensor, _wrap
 from fastnn.autograd.function import Function
+from fastnn.kernels.runtime import allocation
 from fastnn.nn.module import Module
 from fastnn.nn.normalization import BatchNorm1d, _BatchNorm
 
@@ -21,7 +22,7 @@ def _reduced(row: np.ndarray, group: Any) -> np.ndarray:
     # Imported where it is needed: most programs work in one process.
     from fastnn.distributed.collectives import gathered
 
-    parts = np.empty((group.size(), row.size), row.dtype)
+    parts = allocation.empty((group.size(), row.size), row.dtype)
     gathered(row, parts.reshape(-1), group, "SyncBatchNorm")
     return np.add.reduce(parts, axis=0)
 

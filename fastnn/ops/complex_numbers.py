@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from fastnn._tensor.tensor import Tensor
+from fastnn.kernels.runtime import allocation
 from fastnn.ops import complex_tensor
 from fastnn.ops.core import broadcast, check_tensor, check_tensors
 
@@ -30,7 +31,7 @@ def complex(real: Tensor, imag: Tensor) -> Tensor:
     _pair("complex", real, imag)
 
     def join(a: np.ndarray, b: np.ndarray) -> np.ndarray:
-        made = np.empty(np.broadcast_shapes(a.shape, b.shape), complex_tensor.complex_of(a.dtype))
+        made = allocation.empty(np.broadcast_shapes(a.shape, b.shape), complex_tensor.complex_of(a.dtype))
         made.real, made.imag = a, b
         return made
 

@@ -311,7 +311,9 @@ def _fill_dtype(value: Any, kind: Any) -> np.dtype:
 
 
 def _filled(shape: tuple[int, ...], value: Any, kind: np.dtype) -> np.ndarray:
-    return np.full(shape, as_number(_number(value), kind))
+    # As in PyTorch, which fills one number by another way.
+    half_overflows = kind == np.float16 and math.prod(shape) == 1
+    return np.full(shape, as_number(_number(value), kind, half_overflows))
 
 
 def full(

@@ -13,6 +13,7 @@ from typing import Any
 
 import numpy as np
 
+from fastnn.kernels.runtime import allocation
 from fastnn.tabular.extras import optional
 
 # The values of a column of texts that get an input of their own: the most frequent ones.
@@ -214,7 +215,7 @@ class Columns:
 
     def texts(self, frame: Any) -> np.ndarray:
         """The categories as texts, (rows, columns), "" where missing."""
-        out = np.empty((len(frame), len(self.categories)), object)
+        out = np.full((len(frame), len(self.categories)), None, object)
         for i, name in enumerate(self.categories):
             out[:, i] = _texts(frame[name])
         return out
@@ -347,7 +348,11 @@ def _are_dates(column: Any) -> bool:
 def _days(column: Any) -> Any:
     """Days since 1970, a pandas series of float64, NaN for what is not a date."""
     import pandas
+    from pandas.api import types
 
+    if types.is_numeric_dtype(column):
+        # 20260131 is a date; pandas 4 would take it for a time since 1970.
+        column = _texts(column)
     times = pandas.to_datetime(column, utc=True, errors="coerce", format=None if _is_time(column) else "ISO8601")
     return (times - pandas.Timestamp(0, tz="UTC")) / pandas.Timedelta(days=1)
 
@@ -363,7 +368,7 @@ def _matrix(frame: Any, numbers: list[str], dates: list[str]) -> np.ndarray:
     import pandas
     from pandas.api import types
 
-    out = np.empty((len(frame), len(numbers) + len(dates)))
+    out = allocation.empty((len(frame), len(numbers) + len(dates)))
     for i, name in enumerate(numbers):
         column = frame[name]
         if types.is_timedelta64_dtype(column):

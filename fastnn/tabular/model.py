@@ -13,6 +13,7 @@ import numpy as np
 from fastnn._autograd.modes import no_grad
 from fastnn._core.errors import ShapeError
 from fastnn._tensor.tensor import Tensor
+from fastnn.kernels.runtime import allocation
 from fastnn.nn.container import Sequential
 from fastnn.random import fork_rng
 from fastnn.serialization import load, save
@@ -98,7 +99,7 @@ class TabularModel:
     def outputs(self, inputs: np.ndarray) -> np.ndarray:
         """The network's outputs for the rows of :meth:`inputs`, in evaluation mode, float32 (rows, outputs)."""
         rows = Rows(inputs, np.zeros(len(inputs), np.int64), **self.scaling)
-        out = np.empty((len(inputs), self.plan.outputs), np.float32)
+        out = allocation.empty((len(inputs), self.plan.outputs), np.float32)
         was_training = self.network.training
         self.network.eval()
         try:

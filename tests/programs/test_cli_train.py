@@ -13,7 +13,7 @@ import pytest
 
 import fastnn
 from fastnn._cli import main as cli
-from fastnn._cli import options
+from fastnn._cli import options, warmup
 from fastnn.datasets import load_mnist
 from fastnn.tabular import ACTIVATIONS, TabularModel, load_model, reading
 
@@ -235,6 +235,7 @@ def test_onnx_gives_the_predictions_for_the_columns_as_they_are(capsys, tables, 
         rows.loc[:3, "town"] = "elsewhere"
         rows.loc[2:8, "width"] = np.nan
         rows.loc[5, "when"] = None
+        rows.loc[6, "height"] = 1e99
         inputs = {"numbers": model.columns.matrix(rows), "categories": model.columns.texts(rows)}
         names = json.loads(session.get_modelmeta().custom_metadata_map["numbers"])
         assert names == [*model.columns.numbers, *model.columns.dates]
@@ -420,6 +421,78 @@ def test_errors_of_tables_are_one_line(capsys, tables):
         assert message in failure(capsys, "train", *argv), argv
 
 
+def test_rows_without_a_target_tell_what_a_column_is(capsys, tables):
+    frame = frame_of()
+    frame.loc[[3, 40], "kind"] = None
+    frame.loc[50, "width"] = np.inf
+    frame.to_csv("gaps.csv", index=False)
+    # The rows keep their numbers, and the numbers of rows their gaps.
+    assert "in row 51" in failure(capsys, "train", "gaps.csv", "--target", "kind", *SMALL)
+    frame.loc[50, "width"] = 1
+    frame.to_csv("gaps.csv", index=False)
+    status, out, _ = run(capsys, "train", "gaps.csv", "--target", "kind", *SMALL, "--save", "m.pt")
+    assert status == 0
+    assert "left out 2 rows without kind" in out
+    assert "left out id: it numbers the rows" in out
+    frame["width"] = frame["width"].astype(object)
+    frame.loc[50, "width"] = "wide"
+    frame.to_csv("gaps.csv", index=False)
+    assert "found 'wide' in row 51" in failure(capsys, "evaluate", "m.pt", "gaps.csv")
+
+
+def test_names_with_line_breaks_and_control_characters(capsys, tables, monkeypatch):
+    frame = tables.rename(columns={"width": "größe\nin €", "height": "\x1b[31mred"})
+    frame["kind"] = frame["kind"].replace("a", "two\nlines \x1b[0m")
+    frame.to_csv("odd.csv", index=False)
+    # A terminal that has no such letters.
+    stdout = io.TextIOWrapper(io.BytesIO(), "ascii")
+    monkeypatch.setattr(sys, "stdout", stdout)
+    assert cli.main(["train", "odd.csv", "--target", "kind", *SMALL, "--save", "m.pt"]) == 0
+    assert cli.main(["evaluate", "m.pt", "odd.csv"]) == 0
+    assert cli.main(["summary", "m.pt"]) == 0
+    stdout.flush()
+    shown = stdout.buffer.getvalue().decode("ascii")
+    assert "\x1b" not in shown
+    assert "two\\nlines \\x1b[0m" in shown
+    assert "gr\\xf6\\xdfe\\nin \\u20ac" in shown
+    # Data is not changed: it is UTF-8, as in files.
+    before = len(stdout.buffer.getvalue())
+    assert cli.main(["predict", "m.pt", "odd.csv", "--with", "größe\nin €", "--probabilities"]) == 0
+    data = stdout.buffer.getvalue()[before:].decode()
+    assert data.startswith('"größe\nin €",kind,kind=b,kind=c,"kind=two\nlines \x1b[0m"\n')
+    assert capsys.readouterr().err == ""
+    assert "'\\x1b[31m'" in failure(capsys, "train", "odd.csv", "--target", "\x1b[31m")
+
+
+def test_only_texts_go_to_standard_output(capsys, tables):
+    for option in ("--save", "--report", "--checkpoint"):
+        message = failure(capsys, "train", "data.csv", "--target", "kind", option, "-")
+        assert f"{option} needs the name of a file" in message
+    run(capsys, "train", "data.csv", "--target", "kind", *SMALL, "--save", "m.pt")
+    assert "needs the name of a file" in failure(capsys, "export", "m.pt", "-")
+    assert not os.path.exists("-")
+
+
+def test_warmup_ignores_settings_that_train_does_not_have():
+    known = {"optimizer": "sgd", "lr": 0.1, "weight_decay": 0, "schedule": "step", "batch_size": 8}
+    assert warmup._settings({"settings": {**known, "epochs": 3}}) == known
+    strange = {"optimizer": ["sgd"], "lr": "x", "weight_decay": float("nan"), "schedule": None, "batch_size": 10**12}
+    for settings in (None, [1], strange, dict.fromkeys(known)):
+        assert warmup._settings({"settings": settings}) == {}
+
+
+def test_the_summary_of_a_model_of_another_program(capsys, tables):
+    run(capsys, "train", "data.csv", "--target", "kind", *SMALL, "--save", "m.pt")
+    for training in ({"by": "hand"}, {"rows": "x", "epochs": [1], "data": 1, "version": 2}):
+        model = load_model("m.pt")
+        model.training = training
+        model.columns.mean[-1] = 1e30  # A date that no calendar has.
+        model.save("n.pt")
+        status, out, _ = run(capsys, "summary", "n.pt")
+        assert status == 0
+        assert "trained by something else than fastnn train" in out
+
+
 def test_errors_of_rows_for_a_model(capsys, tables):
     run(capsys, "train", "data.csv", "--target", "kind", "--drop", "price", *SMALL, "--save", "m.pt")
     frame = tables.drop(columns="price")
@@ -440,6 +513,11 @@ def test_errors_of_rows_for_a_model(capsys, tables):
     ):
         assert message in failure(capsys, command, "m.pt", f"{name}.csv")
     assert "did you mean" not in failure(capsys, "predict", "m.pt", "new.csv", "-o", "p.txt")
+    frame.assign(**{"kind=a": 1}).to_csv("named.csv", index=False)
+    for name, more in (("kind", ()), ("kind=a", ("--probabilities",))):
+        message = failure(capsys, "predict", "m.pt", "named.csv", "--with", name, *more)
+        assert f"'{name}' is the name of a column of predictions" in message
+    assert run(capsys, "predict", "m.pt", "named.csv", "--with", "kind=a")[0] == 0
     assert "no column 'none'" in failure(capsys, "predict", "m.pt", "new.csv", "--with", "none")
     assert "not a model of fastnn train" in failure(capsys, "predict", "new.csv", "data.csv")
     assert "the model reads tables" in failure(capsys, "predict", "m.pt")

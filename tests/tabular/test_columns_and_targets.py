@@ -1,5 +1,6 @@
 """What columns become, targets, readers, and the file of a model."""
 
+import copy
 import io
 import pickle
 
@@ -91,6 +92,16 @@ def test_the_same_columns_from_plain_data():
     assert (coded.transform(floats) == coded.transform(frame)).all()
 
 
+def test_dates_may_be_numbers_in_later_rows():
+    days = pandas.date_range("2026-01-01", periods=20).strftime("%Y-%m-%d")
+    columns = Columns.fit(pandas.DataFrame({"when": days}))
+    expected = columns.matrix(pandas.DataFrame({"when": ["2026-01-31", None]}))
+    for values in ([20260131, None], ["20260131", None], pandas.array([20260131, None], "Int64")):
+        np.testing.assert_array_equal(columns.matrix(pandas.DataFrame({"when": values})), expected)
+    with pytest.raises(ValueError, match="must be a date such as 2026-01-31, found '45000' in row 1"):
+        columns.matrix(pandas.DataFrame({"when": [45000]}))
+
+
 def test_only_the_training_rows_have_numbers_that_count():
     frame = pandas.DataFrame({"a": [1.0, 3.0, 100.0, 100.0], "b": [5.0, 5.0, 6.0, 7.0], "c": [None, None, 1.0, 2.0]})
     columns = Columns.fit(frame, rows=np.array([0, 1]))
@@ -166,6 +177,8 @@ def test_targets_from_which_nothing_can_be_learned():
         ('"a, b", c\n1, "x, y"\n', ["a, b", "c"], [1, "x, y"]), ("\ufeffa,b\n1,2\n", ["a", "b"], [1, 2]),
         ("0,1,2\n3,4,5\n", ["0", "1", "2"], [3, 4, 5]), ("only\n1\n2\n", ["only"], [1]),
         ("a;b\n1,000;x, y\n", ["a", "b"], [1.0, "x, y"]),
+        ('"two\nlines";b;c\n1,5;"x\ny";2\n', ["two\nlines", "b", "c"], [1.5, "x\ny", 2]),
+        ('"two,\nlines";b\n"1,5";x\n', ["two,\nlines", "b"], [1.5, "x"]),
     ],
 )  # fmt: skip
 def test_dialects_of_csv(tmp_path, text, columns, first):
@@ -186,7 +199,7 @@ def test_dialects_of_csv(tmp_path, text, columns, first):
         (b"", "empty"), (b"a,b\n", "no rows"), (b"1.5,2\n3,4\n", "--no-header"),
         (b"a,b\n\xe9,1\n", "not a text in utf-8"),
         (b"a,b\n1,2\n1,2,3\n", "Expected 2 fields in line 3, saw 3"), (b"a,b\n1,2,3\n", "more fields than the first"),
-        (b"a,b\n\0\0\0", "zero bytes"),
+        (b"a,b\n\0\0\0", "zero bytes"), (b"a ,b,a\n1,2,3\n", "two columns are called 'a'"),
     ],
 )  # fmt: skip
 def test_damaged_csv(tmp_path, content, message):
@@ -267,6 +280,66 @@ def test_files_that_are_something_else_or_damaged(tmp_path):
         with pytest.raises(ValueError, match=message):
             load_model(damaged)
     assert not (tmp_path / "evil").exists()
+
+
+def places(data, at=()):
+    """The path to each value of nested data, except the weights; of long lists the first two."""
+    for key, value in list(data.items() if isinstance(data, dict) else enumerate(data[:2])):
+        yield (*at, key)
+        if isinstance(value, (dict, list)) and key not in ("training", "state_dict"):
+            yield from places(value, (*at, key))
+
+
+# What reads a file may find anywhere in it.
+HOSTILE = [None, -1, 10**30, float("inf"), float("nan"), "x", [], {}, [[]], [None], True, [10**6], b"x"]
+
+
+def test_a_model_file_with_any_other_value_is_refused_or_works():
+    frame = mixed()
+    data = fastnn.load(saved(model_of(frame)))
+    found = list(places(data))
+    assert ("columns", "mean", 0) in found
+    refused = 0
+    for number, path in enumerate(found):
+        changed = copy.deepcopy(data)
+        inner = changed
+        for key in path[:-1]:
+            inner = inner[key]
+        for value in (HOSTILE[number % len(HOSTILE)], HOSTILE[(3 * number + 5) % len(HOSTILE)]):
+            inner[path[-1]] = value
+            file = io.BytesIO()
+            fastnn.save(changed, file)
+            file.seek(0)
+            try:
+                model = load_model(file)
+            except ValueError:
+                refused += 1
+            else:
+                # Names of columns may be any texts; then the frame does not have them.
+                if set(model.columns.names) == set(model_of(frame).columns.names):
+                    assert model.predict(frame).shape == (len(frame),), (path, value)
+    assert refused > len(found)
+
+
+def test_a_model_file_with_values_of_another_kind_is_damaged():
+    data = fastnn.load(saved(model_of(mixed())))
+    columns, target, plan = data["columns"], data["target"], data["plan"]
+    for name, part in (
+        ("columns", {**columns, "indicated": [10**6]}),
+        ("columns", {**columns, "scale": [0.0] * len(columns["scale"])}),
+        ("columns", {**columns, "fill": [float("nan")] * len(columns["fill"])}),
+        ("columns", {**columns, "values": [[] for _ in columns["values"]]}),
+        ("columns", {**columns, "numbers": [None, *columns["numbers"][1:]]}),
+        ("columns", {**columns, "left_out": [1]}), ("target", {**target, "name": ["y"]}),
+        ("target", {**target, "classes": ["a", "a"]}), ("target", {**target, "classes": ["a", [1]]}),
+        ("target", {**target, "scale": float("nan")}), ("plan", {**plan, "dropout": "much"}),
+        ("plan", {**plan, "batch_norm": 3}), ("training", [1]),
+    ):  # fmt: skip
+        file = io.BytesIO()
+        fastnn.save({**data, name: part}, file)
+        file.seek(0)
+        with pytest.raises(ValueError, match="damaged"):
+            load_model(file)
 
 
 def test_pictures_of_another_size_are_refused():
